@@ -8,6 +8,7 @@ checked at L1, and one run in ORACLE_EVERY also against the oracle, L2.
 
 import argparse
 import io
+import itertools
 import secrets
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.mutants import score
-from numpy_rnn.conformance.plugin import seconds
+from numpy_rnn.conformance.plugin import seconds, whole
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
@@ -84,17 +85,6 @@ def markdown(results: list[LongResult]) -> str:
     return "\n".join([*lines, "| updates | |" + "".join(counts)])
 
 
-def whole(smallest: int) -> Callable[[str], int]:
-    """An option's whole number, `smallest` or more."""
-
-    def read(text: str) -> int:
-        if not (text.isdecimal() and int(text) >= smallest):
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {smallest} or more")
-        return int(text)
-
-    return read
-
-
 def parser() -> argparse.ArgumentParser:
     """The options."""
     top = argparse.ArgumentParser(prog=f"python -m {NAME}", description="The equivalence suite, beyond pytest.")
@@ -123,15 +113,13 @@ def run_long(options: argparse.Namespace) -> int:
             raise InputError(f"--backend {each.name} is a trace file: expected a package, a Python port or a program")
     print(f"seed {seed}", flush=True)
     results = []
-    for each in sources:
-        for dtype in options.dtype or DTYPES:
-            result = check_updates(each, dtype, options.updates, seed, _progress(options.updates))
-            results.append(result)
-            outcome = "no bound exceeded" if result.first is None else "BOUND EXCEEDED"
-            left_out = f"{result.diverging} diverging runs left out"
-            print(f"{each.name} {dtype}: {result.updates:,} updates, {left_out}, {outcome}")
-            if result.first is not None:
-                print(f"run {result.seed}: {result.first.message(each.name)}")
+    for each, dtype in itertools.product(sources, options.dtype or DTYPES):
+        results.append(result := check_updates(each, dtype, options.updates, seed, _progress(options.updates)))
+        outcome = "no bound exceeded" if result.first is None else "BOUND EXCEEDED"
+        left_out = f"{result.diverging} diverging runs left out"
+        print(f"{each.name} {dtype}: {result.updates:,} updates, {left_out}, {outcome}")
+        if result.first is not None:
+            print(f"run {result.seed}: {result.first.message(each.name)}")
     print(markdown(results))
     if options.output is not None:
         save_json(options.output, {"seed": seed, "results": results})

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import Parameters, Run, WindowCase
+from numpy_rnn.common.records import Parameters, Run, Step, WindowCase
 
 INTERMEDIATES = ("a", "h", "y", "dy", "dh", "da")
 GIVEN_DY: Any = "given_dy"
@@ -51,6 +51,15 @@ class TwoBiases(NamedTuple):
     b_y: Any = None
     h_0: Any = None
     b_hh: Any = None
+
+
+class RateInVelocity(Step):
+    """A step whose velocity has the factor −η, as those of Keras and MXNet: v ← μv − η(1 − τ)g, then θ ← θ + v.
+
+    With Nesterov's momentum θ ← θ + μv − ηg. While η is constant, the parameters are those of (U5), (U6) and (U1).
+    """
+
+    __slots__ = ()
 
 
 def parameters_from(arrays: dict[str, Any], prefix: str = "") -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import Objective, Run, Step, Window, WindowCase
-from numpy_rnn.conformance.case import GIVEN_DY, initial_state, parameters_from, present, with_rows
+from numpy_rnn.conformance.case import GIVEN_DY, RateInVelocity, initial_state, parameters_from, present, with_rows
 
 Arrays = dict[str, Any]
 PHI: dict[str, Any] = {
@@ -128,6 +128,8 @@ def update(p: Arrays, d: Arrays, velocity: Arrays, step: Step) -> Arrays:
     for name, theta in p.items():
         g = clipped[name]
         g = g + decay * theta if decay else g  # (U4)
+        if isinstance(step, RateInVelocity):
+            g = -expand(rate, theta) * g
         v, before = None, velocity.get(name)
         delta = g
         if step.adagrad:
@@ -137,6 +139,8 @@ def update(p: Arrays, d: Arrays, velocity: Arrays, step: Step) -> Arrays:
             v = g if before is None else mu * before + (1 - tau) * g  # (U5)
             delta = g + mu * v if step.nesterov else v  # (U6)
         report[name] = theta - expand(rate, theta) * delta  # (U1)
+        if isinstance(step, RateInVelocity):
+            report[name] = theta + delta
         report |= {} if v is None else {"v" + name: v}
     return report
 

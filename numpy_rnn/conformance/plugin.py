@@ -9,6 +9,7 @@ module of numpy_rnn cannot be imported without NumPy. `suite.py` does the work.
 import argparse
 import math
 
+PROFILES = {"default": 100, "repeatable": 100, "long": 5000}  # windows per test
 NAME_ONE = "no implementation to test: expected --elman-backend module:object or --elman-command 'program'"
 
 
@@ -23,15 +24,42 @@ def seconds(text):
     return value
 
 
+def whole(smallest):
+    """The type of an option: a whole number, `smallest` or more."""
+
+    def read(text):
+        if not (text.isdecimal() and int(text) >= smallest):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {smallest} or more")
+        return int(text)
+
+    return read
+
+
+def sizes(text):
+    """The word "few", or sizes by their letters."""
+    if text == "few":
+        return text
+    try:
+        return {letter: whole(1)(size) for letter, size in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected few, or sizes as H=6,D=3") from None
+
+
 def pytest_addoption(parser):
     """Add the options."""
     add = parser.getgroup("elman", "equivalence suite (numpy_rnn.conformance)").addoption
     add("--elman-backend", metavar="PORT", help="implementation under test: module:object, or a package as torch_rnn")
     add("--elman-command", metavar="COMMAND", help="implementation under test: a program that speaks the port protocol")
     add("--elman-level", choices=("L1", "L2", "L3", "all"), default="all", help="level to check (all)")
-    add("--elman-profile", choices=("default", "ci", "long"), default="default", help="number of cases (default)")
+    add(
+        "--elman-profile", choices=PROFILES, default="default", help="repeatable: the same cases every time; long: 5000"
+    )
+    add("--elman-examples", type=whole(1), metavar="N", help="number of windows per test (100)")
+    add("--elman-sizes", type=sizes, metavar="SIZES", help="few: four shapes, for compiled code; H=6,D=3: only these")
     add("--elman-timeout", type=seconds, default=10.0, metavar="SECONDS", help="time limit of one answer (10)")
     add("--elman-xfail", metavar="FILE", help="file of expected failures, one per line, as test_local[float32]")
+    add("--elman-dump", metavar="FILE", help="write the first failing case, as .json or .npz")
+    add("--elman-replay", metavar="FILE", help="run the case that --elman-dump wrote, and nothing else")
     add("--elman-output", metavar="FILE", help="write the worst ratio of every tensor and its case as .json")
 
 

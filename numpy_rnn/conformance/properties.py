@@ -4,7 +4,7 @@ check_port(level, port, ...)  →  for every case of the strategy: check  →  V
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
 from numpy_rnn.common.files import to_jsonable
-from numpy_rnn.common.records import Run
+from numpy_rnn.common.records import Run, WindowCase
 from numpy_rnn.conformance.case import case_sizes
 from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port, looks_like
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
+from numpy_rnn.conformance.plugin import PROFILES
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
 from numpy_rnn.conformance.random_cases import Draw, RandomDraw, Recipe, large_recipes, random_recipe, random_run
 from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence, equations
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_port
-from numpy_rnn.conformance.traces.judge import Judgement, global_checks, judge, local_checks
+from numpy_rnn.conformance.traces.judge import Judgement, global_checks, judge, local_checks, single, stacks
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 
 LEVELS = ("L1", "L2", "L3")
-PROFILES = {"default": 100, "ci": 300, "long": 5000}
 LARGE_EVERY = 5  # the number of cases per large case
 
 
@@ -35,12 +35,12 @@ def run_count(windows: int) -> int:
     return max(10, windows // 10)
 
 
-def profile(name: str) -> settings:
-    """The settings of a profile: default, ci (derandomised), or long. Raises KeyError on an unknown name."""
+def profile(name: str, examples: int | None = None) -> settings:
+    """The settings of a profile, default, repeatable or long, with another number of examples if it is given."""
     return settings(
-        max_examples=PROFILES[name],
+        max_examples=examples or PROFILES[name],
         deadline=None,
-        derandomize=name == "ci",
+        derandomize=name == "repeatable",
         database=None,
         print_blob=True,
         report_multiple_bugs=False,
@@ -49,18 +49,10 @@ def profile(name: str) -> settings:
     )
 
 
-class HypothesisDraw(Draw):
-    """Choices made by Hypothesis, which shrinks towards the simplest."""
-
-    def one_in(self, n: int) -> bool:
-        """The simplest is False."""
-        return self.integer(0, n - 1) == n - 1
-
-
 @st.composite
 def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING) -> Recipe:
     """Recipes of cases in this dtype, for ports with these abilities."""
-    return random_recipe(HypothesisDraw(lambda low, high: draw(st.integers(low, high))), dtype, port_abilities)
+    return random_recipe(Draw(lambda low, high: draw(st.integers(low, high))), dtype, port_abilities)
 
 
 class Violation(AssertionError):
@@ -86,9 +78,13 @@ class Violation(AssertionError):
 
 
 class WorstRatios:
-    """The worst ratio of every level, dtype and tensor, and its case; the smallest and largest size of the cases."""
+    """The worst ratio of every level, dtype and tensor, and its case; the smallest and largest size of the cases.
 
-    def __init__(self) -> None:
+    watch: called with the words for every case before the port is. latest: the recipe or the seed that was drawn last.
+    """
+
+    def __init__(self, watch: Callable[[str], Any] = lambda where: None) -> None:
+        self.watch, self.latest = watch, None
         self.worst: dict[str, dict[str, dict[str, Any]]] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
 
@@ -115,24 +111,37 @@ class WorstRatios:
 
 
 def check_port(
-    level: str, port: Any, dtype: str, chosen: settings, timeout: float = 10.0, worst: WorstRatios | None = None
-) -> None:
+    level: str, port: Any, dtype: str, chosen: settings, timeout: float = 10.0, worst: WorstRatios | None = None,
+    only: Any = None,
+) -> None:  # fmt: skip
     """Check a port at one level on the cases of a profile. Raises Violation, or PortFault without a valid report.
+
+    only: the recipe of a window, or the seed of a run, which alone is checked.
 
     L1: every stage within its own rounding. L2: every output within the bound around the oracle's value. L3: several
     updates in a row, each checked at L1, or L2 without intermediates, from its actual start.
     """
-    check: Any = (RunCheck if level == "L3" else WindowCheck)(level, port, dtype, timeout, worst or WorstRatios())
+    check = check_of(level, port, dtype, timeout, worst)
+    if only is not None:
+        check.worst.latest = only
+        check.check(only)
+        return
     if level == "L3":
         _falsify(check, st.integers(0, 2**32 - 1), settings(chosen, max_examples=run_count(chosen.max_examples)))
         return
     _falsify(check, recipes(dtype, abilities(port)), chosen)
     seed = 0 if chosen.derandomize else int(np.random.default_rng().integers(2**32))
     for recipe in large_recipes(chosen.max_examples // LARGE_EVERY, seed, dtype, abilities(port)):
+        check.worst.latest = recipe
         try:
             check.check(recipe)
         except Violation as error:
             raise Violation(f"{error.message}{looks_like(check.hints(recipe))}", error.ratio, recipe) from None
+
+
+def check_of(level: str, port: Any, dtype: str, timeout: float = 10.0, worst: WorstRatios | None = None) -> Any:
+    """The check of a level."""
+    return (RunCheck if level == "L3" else WindowCheck)(level, port, dtype, timeout, worst or WorstRatios())
 
 
 class PortCheck(NamedTuple):
@@ -144,17 +153,26 @@ class PortCheck(NamedTuple):
     timeout: float
     worst: WorstRatios
 
+    def found(self, case: WindowCase, report: dict[str, Any]) -> dict[str, Any]:
+        """(ratio, expected, allowed) of every tensor."""
+        checks = local_checks if self.level == "L1" or (self.level == "L3" and "a" in report) else global_checks
+        return {name: checked for name, *checked in checks(case, report, tanh_error(self.port))}
+
 
 class WindowCheck(PortCheck):
     """Levels L1 and L2: one window and its step."""
 
+    def answered(self, recipe: Recipe) -> tuple[WindowCase, dict[str, Any]]:
+        """The case, and the port's report."""
+        self.worst.watch(str(recipe))
+        case = recipe.case()
+        return case, validated_report(self.port, case, self.timeout, str(recipe))
+
     def check(self, recipe: Recipe) -> None:
         """Raise Violation at the first tensor in causal order that exceeds its bound."""
-        case = recipe.case()
-        report = validated_report(self.port, case, self.timeout, str(recipe))
+        case, report = self.answered(recipe)
         self.worst.note_sizes(case_sizes(case))
-        checks = local_checks if self.level == "L1" else global_checks
-        found = {name: checked for name, *checked in checks(case, report, tanh_error(self.port))}
+        found = self.found(case, report)
         for name in (name for name in TENSORS if name in found):
             ratio, expected, allowed = found[name]
             self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), to_jsonable(recipe))
@@ -194,10 +212,21 @@ class RunCheck(PortCheck):
         recorded = self.port.trace(run) if is_package else trace_port(self.port, run, self.timeout)
         return recorded, judge(recorded, tanh_error(self.port))
 
+    def answered(self, seed: int) -> tuple[WindowCase, dict[str, Any]]:
+        """The update that diverges first, as a case, and its report."""
+        recorded, judgement = self.judged(self.run(seed))
+        first: Any = judgement.first
+        index = recorded.update_index(first.epoch, first.number)
+        stack = next(stack for stack in stacks(recorded) if index in stack.chosen)
+        at = (int(np.flatnonzero(stack.chosen == index)[0]),)
+        return single(stack.case, at), {name: array[at] for name, array in stack.report.items()}
+
     def check(self, seed: int) -> None:
         """Raise Violation at the first divergence."""
         run = self.run(seed)
-        assume(is_bounded(run))
+        if not is_bounded(run):
+            assume(False)
+        self.worst.watch(f"run {seed}")
         (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
         self.worst.note_sizes({"B": run.x.shape[1], "D": D, "H": H, "O": O})
         _, judgement = self.judged(run)
@@ -230,7 +259,7 @@ def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
     def property_holds(drawn):
         if slow:
             raise slow[0]
-        began = time.monotonic()
+        began, check.worst.latest = time.monotonic(), drawn
         try:
             check.check(drawn)
         except (Violation, PortFault) as fault:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Run, RunOptions, Schedule, Step, WindowCase
-from numpy_rnn.conformance.case import GIVEN_DY, TwoBiases, present
+from numpy_rnn.conformance.case import GIVEN_DY, RateInVelocity, TwoBiases, present
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
@@ -21,27 +21,25 @@ SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostl
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 
-class Draw:
+class Draw(NamedTuple):
     """A source of choices. integer: a number from low to high, both included; the smallest is the simplest."""
 
-    def __init__(self, integer: Callable[[int, int], int]):
-        self.integer = integer
+    integer: Callable[[int, int], int]
+    rare: int = -1  # what integer(0, n − 1) is, modulo n, in one of n draws
 
     def choice(self, options: Sequence[Any]) -> Any:
         """One of the options. The first is the simplest."""
         return options[self.integer(0, len(options) - 1)]
 
     def one_in(self, n: int) -> bool:
-        """True in one of n draws."""
-        return self.integer(0, n - 1) == 0
+        """True in one of n draws. The simplest is False."""
+        return self.integer(0, n - 1) == self.rare % n
 
 
-class RandomDraw(Draw):
+def RandomDraw(*seed: int) -> Draw:
     """Choices made by a generator of random numbers."""
-
-    def __init__(self, *seed: int):
-        generator = np.random.default_rng(seed)
-        super().__init__(lambda low, high: int(generator.integers(low, high, endpoint=True)))
+    generator = np.random.default_rng(seed)
+    return Draw(lambda low, high: int(generator.integers(low, high, endpoint=True)), rare=0)
 
 
 class Recipe(NamedTuple):
@@ -185,36 +183,40 @@ def random_velocity(generator: np.random.Generator, params: Any, squares: bool =
 def random_recipe(draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING) -> Recipe:
     """A recipe with the options of ports that have these abilities."""
     T, B, D, H, O = random_sizes(draw)
-    has = abilities.capabilities
+    has, lacks, _ = abilities
     objective = random_objective(draw, abilities)
     step = random_step(draw, abilities)
-    return restricted(
-        Recipe(
-            T,
-            B,
-            D,
-            H,
-            O=H if draw.one_in(7) else O,
-            K=draw.integer(1, T) if draw.one_in(2) else T,
-            dtype=dtype or draw.choice(DTYPES),
-            objective=objective,
-            step=step,
-            bias="bias" not in abilities.lacks and draw.one_in(2),
-            zeros=draw.one_in(7),
-            gain=draw.choice((1.0, 0.5, 1.5)),
-            seed=draw.integer(0, 2**32 - 1),
-            learned="learned_h_0" in has and draw.one_in(2),
-            velocity=step.has_velocity and not draw.one_in(3),
-            classes=objective.loss == "cross_entropy" and draw.one_in(2),
-            logits=MAX_LOGIT if objective.loss == "cross_entropy" and draw.one_in(7) else 1.0,
-            class_inputs="class_inputs" in has and draw.one_in(3),
-            weights="loss_weights" in has and draw.one_in(2),
-            saturated=draw.one_in(7),
-            silent=draw.one_in(7),
-            subnormal=draw.one_in(10),
-        ),
-        abilities,
-    )
+    recipe = Recipe(
+        T, B, D, H,
+        O=H if draw.one_in(7) else O,
+        K=draw.integer(1, T) if draw.one_in(2) else T,
+        dtype=dtype or draw.choice(DTYPES),
+        objective=objective,
+        step=step,
+        bias="no biases" in lacks or ("bias" not in lacks and draw.one_in(2)),
+        zeros=draw.one_in(7),
+        gain=draw.choice((1.0, 0.5, 1.5)),
+        seed=draw.integer(0, 2**32 - 1),
+        learned="learned_h_0" in has and draw.one_in(2),
+        velocity=step.has_velocity and not draw.one_in(3),
+        classes=objective.loss == "cross_entropy" and draw.one_in(2),
+        logits=MAX_LOGIT if objective.loss == "cross_entropy" and draw.one_in(7) else 1.0,
+        class_inputs="class_inputs" in has and draw.one_in(3),
+        weights="loss_weights" in has and draw.one_in(2),
+        saturated=draw.one_in(7),
+        silent=draw.one_in(7),
+        subnormal=draw.one_in(10),
+    )  # fmt: skip
+    return restricted(sized(recipe, draw, abilities), abilities)
+
+
+def sized(recipe: Recipe, draw: Draw, abilities: Abilities) -> Recipe:
+    """The recipe with sizes that the port has."""
+    if not abilities.sizes:
+        return recipe
+    shape = draw.choice(abilities.sizes)
+    T = shape.get("T", max(recipe.T, shape.get("K", 1)))
+    return recipe._replace(**{"T": T, "K": min(recipe.K, T), **shape})
 
 
 def random_sizes(draw: Draw, largest: int = MAX_SIZE) -> list[int]:
@@ -228,7 +230,7 @@ def random_sizes(draw: Draw, largest: int = MAX_SIZE) -> list[int]:
 
 def random_objective(draw: Draw, abilities: Abilities) -> Objective:
     """A nonlinearity, a loss and a reduction that the port has."""
-    has, lacks = abilities
+    has, lacks, _ = abilities
     nonlinearity = draw.choice([name for name in ("tanh", "relu") if name not in lacks] or ["sigmoid"])
     if "sigmoid" in has and draw.one_in(4):
         nonlinearity = "sigmoid"
@@ -238,7 +240,7 @@ def random_objective(draw: Draw, abilities: Abilities) -> Objective:
 
 def random_step(draw: Draw, abilities: Abilities) -> Step:
     """Every valid combination of options that the port has."""
-    has, lacks = abilities
+    has, lacks, _ = abilities
     step = Step(draw.choice((0.1, 0.01, 0.5, 0.0)))
     if "sgd_options" in has:
         momentum = 0.0 if "momentum" in lacks else draw.choice((0.0, 0.5, 0.9))
@@ -249,37 +251,37 @@ def random_step(draw: Draw, abilities: Abilities) -> Step:
         step = Step(step.learning_rate, momentum, dampening, nesterov, decay, max_norm=max_norm)
     if "clip_by_value" in has and draw.one_in(4):
         step = step._replace(max_norm=None, max_value=draw.choice((0.03, 0.2, 1.0)))
-    if "adagrad" in has and draw.one_in(5):
+    if "adagrad" in has and ("plain SGD" in lacks or draw.one_in(5)):
         step = step._replace(momentum=0.0, dampening=0.0, nesterov=False, adagrad=True)
     return step
 
 
+RESTRICTIONS: dict[str, dict[str, Any]] = {  # what a port lacks, and fields of a recipe that it then has
+    "step": {"step": None},
+    "many losses": {"K": 1},
+    "batch": {"B": 1},
+    "large outputs": {"logits": 1.0},
+    "vector_inputs": {"class_inputs": True},
+    "h_0": {"no_h_0": True},
+}
+
+
 def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
     """The recipe without what a port lacks, and with dy in place of a target if the port is given that."""
-    has, lacks = abilities
-    objective = recipe.objective
-    changes: dict[str, Any] = {}
+    has, lacks, _ = abilities
+    if recipe.step is not None and "rate_in_velocity" in has:
+        recipe = recipe._replace(step=RateInVelocity(*recipe.step))
     if "squared_error" in lacks:
-        objective = objective._replace(loss="cross_entropy")
-    if "given_dy" in has:
-        objective, changes = Objective(objective.nonlinearity, GIVEN_DY), {"weights": False, "classes": False}
+        recipe = recipe._replace(objective=recipe.objective._replace(loss="cross_entropy"))
     if "distributions" in lacks:
-        changes["classes"] = objective.loss == "cross_entropy"
-    if "large outputs" in lacks:
-        changes["logits"] = 1.0
-    if "step" in lacks:
-        changes["step"] = None
+        recipe = recipe._replace(classes=recipe.objective.loss == "cross_entropy")
+    if "given_dy" in has:
+        recipe = recipe._replace(objective=Objective(recipe.objective[0], GIVEN_DY), weights=False, classes=False)
     if "older steps" in lacks:
-        changes["K"] = recipe.T
-    if "many losses" in lacks:
-        changes["K"] = 1
-    if "batch" in lacks:
-        changes["B"] = 1
-    if "vector_inputs" in lacks:
-        changes["class_inputs"] = True
-    return recipe._replace(
-        objective=objective, no_h_0="h_0" in lacks, two_biases="two_biases" in has, **changes  # type: ignore[arg-type]
-    )  # fmt: skip
+        recipe = recipe._replace(K=recipe.T)
+    for what in RESTRICTIONS.keys() & set(lacks):
+        recipe = recipe._replace(**RESTRICTIONS[what])
+    return recipe._replace(two_biases="two_biases" in has)
 
 
 def large_recipes(count: int, seed: int, dtype: str, abilities: Abilities = EVERYTHING) -> Iterator[Recipe]:
@@ -293,7 +295,7 @@ def large_recipes(count: int, seed: int, dtype: str, abilities: Abilities = EVER
         if letter == "T":
             changes["K"] = size if recipe.K == recipe.T else draw.integer(1, size)
         special: dict[str, Any] = {"saturated": index % 4 == 0, "silent": index % 4 == 2, "subnormal": index % 8 == 7}
-        yield restricted(recipe._replace(**changes, **special), abilities)
+        yield restricted(sized(recipe._replace(**changes, **special), draw, abilities), abilities)
 
 
 def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING, max_steps: int = 12) -> Run:
@@ -308,14 +310,20 @@ def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVER
     if "older steps" in lacks:
         T -= T % k1  # the last window has as many steps as the others
     k2 = k1 if "older steps" in lacks else k1 + draw.integer(0, 3)
-    H = draw.integer(*LARGE_SIZES["H"]) if draw.one_in(10) else min(recipe.H, 6)
-    recipe = recipe._replace(**sizes, H=H, T=T, K=T, logits=1.0, velocity=False)
+    sizes["H"] = draw.integer(*LARGE_SIZES["H"]) if draw.one_in(10) else min(recipe.H, 6)
+    if abilities.sizes:  # all windows have the same size, and every step has a loss
+        shapes = [shape for shape in abilities.sizes if shape.get("K", 0) in (0, shape.get("T"))] or abilities.sizes
+        shape = draw.choice(shapes)
+        k1 = k2 = shape.get("T", k1)
+        T = k1 * (1 if "h_0" in lacks else draw.integer(2, 3))
+        sizes |= {letter: size for letter, size in shape.items() if letter not in "TK"}
+    recipe = recipe._replace(**sizes, T=T, K=T, logits=1.0, velocity=False)
     given = "given_dy" in abilities.capabilities  # then numpy_rnn computes the loss of the run
     recipe = recipe._replace(objective=recipe.objective._replace(loss="squared_error")) if given else recipe
     case = recipe.case()
     # Small steps: momentum multiplies a constant gradient by 1/(1 − μ).
     step = random_step(draw, abilities) if recipe.step is None else recipe.step
     scale = draw.choice((1.0, 0.3, 0.1)) / (10 * case.x.shape[1] * recipe.O * k1) * (1 - step.momentum)
-    h_0 = None if recipe.learned else np.zeros((recipe.B, H), recipe.dtype) if case.h_0 is None else case.h_0
+    h_0 = None if recipe.learned else np.zeros((recipe.B, recipe.H), recipe.dtype) if case.h_0 is None else case.h_0
     options = RunOptions(Schedule(k1, k2, 2), recipe.objective, step._replace(learning_rate=scale))
     return Run(case.params, case.x, case.target, h_0, case.weights, options)

@@ -5,23 +5,35 @@ Under pytest-xdist the controller and every worker create their own port; the co
 
 import contextlib
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.bounds.oracle import load_flint
+from numpy_rnn.conformance.failing_case import ENDINGS, load_case, save_case
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, load_python_port
 from numpy_rnn.conformance.ports.program import ProgramPort, kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
-from numpy_rnn.conformance.properties import PROFILES, WorstRatios, run_count
+from numpy_rnn.conformance.properties import WorstRatios, check_of, profile, run_count
+from numpy_rnn.conformance.random_cases import Recipe, restricted
 
 TESTS = {"test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
+# A process that outlives this one, and says which case a port computed that ended it.
+WATCHER = """import sys
+last = ""
+for last in sys.stdin: pass
+if last.strip(): print("ERROR: the port ends the process of the suite, in", last.strip(), file=sys.stderr)
+"""
+SHOW_EVERY = 0.5  # seconds
 
 
 class Suite:
@@ -31,86 +43,137 @@ class Suite:
     """
 
     def __init__(self, config: pytest.Config):
-        self.config, self.worst = config, WorstRatios()
+        self.config, self.worst = config, WorstRatios(self.watch)
         self.level, self.output = config.getoption("elman_level"), config.getoption("elman_output")
+        self.dump_to, path = config.getoption("elman_dump"), config.getoption("elman_replay")
+        self.watcher: Any = None
+        self.replayed: Any = None
+        self.done = self.all = self.cases = 0
         self.output_error: str | None = None
+        self.shown = 0.0
         try:
-            if self.output is not None:
-                check_can_write(self.output, "--elman-output", (".json",))
+            for option, to, endings in (("output", self.output, (".json",)), ("dump", self.dump_to, ENDINGS)):
+                if to is not None:
+                    check_can_write(to, f"--elman-{option}", endings)
+            test = None
+            if path is not None:
+                test, self.replayed = load_case(path)
             self.port = self._port(config.getoption("elman_backend"), config.getoption("elman_command"))
+            if config.getoption("elman_sizes") is not None:
+                self.port.sizes = config.getoption("elman_sizes")
             self.abilities = abilities(self.port)
+            if isinstance(self.replayed, Recipe):
+                self.replayed = restricted(self.replayed, self.abilities)
             if self.level in ("L2", "all") or "intermediates" not in self.abilities.capabilities:
                 load_flint()  # the oracle needs it
         except (InputError, PortFault) as error:
             raise pytest.UsageError(str(error)) from None
+        names = [f"{test}[{dtype}]" for test in TESTS if self._is_wanted(test) for dtype in self.port.dtypes]
+        self.only = names if test is None else [test]
+        if test is not None and test not in names:
+            raise pytest.UsageError(f"--elman-replay {path} has {test}: expected one of {', '.join(names)}")
         path = config.getoption("elman_xfail")
-        self.expected_failures = [] if path is None else self._expected_failures(path)
+        self.expected_failures = [] if path is None else self._expected_failures(path, names)
 
     def _port(self, where: str | None, command: str | None) -> Any:
+        cleanup = contextlib.ExitStack()
+        self.config.add_cleanup(cleanup.close)
         if command is not None:
-            cleanup = contextlib.ExitStack()
-            self.config.add_cleanup(cleanup.close)
             cleanup.enter_context(kill_programs_on_signal())
-            port = ProgramPort(command, self.config.getoption("elman_timeout"))
+            try:
+                port = ProgramPort(command, self.config.getoption("elman_timeout"))
+            except PortFault as fault:
+                raise PortFault(f"--elman-command {one_line(command, 80)}: {fault}") from None
             cleanup.callback(port.close)
             return port
         assert where is not None
-        return PackagePort(backend(where)) if is_package(where) else load_python_port(where)
+        if is_package(where):
+            return PackagePort(backend(where))
+        with self._uncaptured():  # so that the watcher has the terminal
+            arguments = [sys.executable, "-S", "-c", WATCHER]
+            self.watcher = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True, text=True)
+        cleanup.callback(self.watcher.communicate, "\n")
+        return load_python_port(where)
+
+    def _uncaptured(self) -> Any:
+        manager = self.config.pluginmanager.getplugin("capturemanager")
+        return manager.global_and_fixture_disabled() if manager else contextlib.nullcontext()
 
     def _is_wanted(self, test: str) -> bool:
         level = TESTS[test]
         return self.level in (level, "all") and (level != "L1" or "intermediates" in self.abilities.capabilities)
 
-    def _expected_failures(self, path: str) -> list[str]:
+    @staticmethod
+    def _expected_failures(path: str, names: list[str]) -> list[str]:
         """The test names in the file, without comments and empty lines."""
         try:
             text = Path(path).read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             raise pytest.UsageError(f"--elman-xfail {path} cannot be read: {error.strerror}") from None
-        names = [f"{test}[{dtype}]" for test in TESTS if self._is_wanted(test) for dtype in self.port.dtypes]
         listed = [line.partition("#")[0].strip() for line in text.splitlines()]
         if unknown := [name for name in listed if name and name not in names]:
             raise pytest.UsageError(f"{path} names no test: {unknown[0]!r}: expected {', '.join(names)}")
         return [name for name in listed if name]
 
+    def watch(self, where: str) -> None:
+        """Tell the watcher the case, and show the progress on a terminal."""
+        self.cases += 1
+        if self.watcher is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.watcher.stdin.write(one_line(where) + "\n")
+                self.watcher.stdin.flush()
+        reporter = self.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None and reporter.hasmarkup and time.monotonic() > self.shown + SHOW_EVERY:
+            self.shown = time.monotonic()
+            with self._uncaptured():
+                reporter.rewrite(f"{self.done} of {self.all} tests done, {self.cases} cases of the next ", erase=True)
+                reporter.flush()
+
+    def dump(self, test: str, level: str, dtype: str) -> None:
+        """Write the case that failed last, if it is the first failure."""
+        if self.dump_to is not None and self.worst.latest is not None:
+            check = check_of(level, self.port, dtype, self.config.getoption("elman_timeout"))
+            save_case(self.dump_to, test, check, self.worst.latest)
+            self.dump_to = None
+
     def pytest_collection_modifyitems(self, config, items):
         """Deselect the levels that are not wanted, and mark the tests that are expected to fail."""
-        tests = {item: item.name.split("[")[0] for item in items}
-        unwanted = [item for item, test in tests.items() if test in TESTS and not self._is_wanted(test)]
+        own = {item for item in items if item.name.split("[")[0] in TESTS}
+        unwanted = [item for item in items if item in own and item.name not in self.only]
         config.hook.pytest_deselected(items=unwanted)
         items[:] = [item for item in items if item not in unwanted]
+        self.all = len(items)
         for item in items:
             if item.name in self.expected_failures:
                 item.add_marker(pytest.mark.xfail(reason="named in the file of --elman-xfail", strict=True))
 
+    def pytest_runtest_logfinish(self, nodeid, location):
+        """Count the tests that are done."""
+        self.done, self.cases = self.done + 1, 0
+
     def pytest_report_header(self):
         """Say what is tested and what is not."""
-        port, (has, lacks) = self.port, self.abilities
-        ulps = getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS
+        port, (has, lacks, sizes), option = self.port, self.abilities, self.config.getoption
+        ulps, absolute = getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS, getattr(port, "tanh_absolute_ulps", None)
         strict = "" if ulps <= STRICT_TANH_ULPS else f", above {STRICT_TANH_ULPS}: not a strict pass"
         yield f"port: {port.name}, {' and '.join(port.dtypes)}, tanh within {ulps:g} ulps{strict}"
-        if absolute := getattr(port, "tanh_absolute_ulps", None):
-            yield (
-                f"tanh may be off by {absolute:g} more ulps of 1: a small h may have a large relative error, and all"
-                " bounds after it are wider: not a strict pass"
-            )
-        if "intermediates" not in has:
-            yield "level L1 is not checked: the port reports no intermediate values"
-        if lacks:
-            yield f"not tested, because the port lacks it: {', '.join(lacks)}"
-        if "given_dy" in has:
-            yield "the port is given dy in place of a target, and its loss is not tested"
-        for words, declared in (
-            ("tested too, because the port declares", True),
-            ("not tested, because the port does not declare", False),
-        ):
-            if names := [name for name in CAPABILITIES[1:] if (name in has) == declared]:
-                yield f"{words} it: {', '.join(names)}"
-        windows = PROFILES[self.config.getoption("elman_profile")]
-        yield (
+        windows = profile(option("elman_profile"), option("elman_examples")).max_examples
+        shapes = "; ".join(" ".join(f"{letter}={size}" for letter, size in shape.items()) for shape in sizes)
+        more, absent = ([name for name in CAPABILITIES[1:] if (name in has) == given] for given in (True, False))
+        lines = {
+            f"tanh may be off by {absolute} more ulps of 1: a small h may have a large relative error, and all bounds"
+            " after it are wider: not a strict pass": absolute,
+            "level L1 is not checked: the port reports no intermediate values": "intermediates" not in has,
+            f"not tested, because the port lacks it: {', '.join(lacks)}": lacks,
+            f"tested with the sizes {shapes} alone": sizes,
+            "the port is given dy in place of a target, and its loss is not tested": "given_dy" in has,
+            f"tested too, because the port declares it: {', '.join(more)}": more,
+            f"not tested, because the port does not declare it: {', '.join(absent)}": absent,
+            f"only one case, of --elman-replay: {self.replayed}": self.replayed is not None,
             f"each test: {windows} windows, or for L3 {run_count(windows)} runs of up to 24 windows;"
-            f" {self.config.getoption('elman_timeout'):g} s at most per answer"
-        )
+            f" {option('elman_timeout'):g} s at most per answer": self.replayed is None,
+        }
+        yield from (line for line, is_so in lines.items() if is_so)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node):

@@ -12,17 +12,19 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture
-def check(pytestconfig, dtype):
+def check(request, dtype):
     """Check the port at a level; a failure is one line without a traceback."""
 
     def check_level(level):
-        suite, option = pytestconfig.elman_suite, pytestconfig.getoption
+        suite, option = request.config.elman_suite, request.config.getoption
+        chosen = profile(option("elman_profile"), option("elman_examples"))
         fault = None
         try:
-            check_port(level, suite.port, dtype, profile(option("elman_profile")), option("elman_timeout"), suite.worst)
+            check_port(level, suite.port, dtype, chosen, option("elman_timeout"), suite.worst, suite.replayed)
         except (Violation, PortFault) as error:
             fault = str(error)
         if fault is not None:
+            suite.dump(request.node.name, level, dtype)
             pytest.fail(fault, pytrace=False)
 
     return check_level

@@ -126,9 +126,10 @@ def test_declared_errors_of_tanh_count_twice():
 
 
 def test_profiles():
-    assert list(PROFILES) == ["default", "ci", "long"]
+    assert list(PROFILES) == ["default", "repeatable", "long"]
     assert [profile(name).derandomize for name in PROFILES] == [False, True, False]
     assert [profile(name).max_examples for name in PROFILES] == list(PROFILES.values())
+    assert profile("default", 7).max_examples == 7
     assert [run_count(windows) for windows in (20, 100, 300, 5000)] == [10, 10, 30, 500]
 
 

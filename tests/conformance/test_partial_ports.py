@@ -23,7 +23,7 @@ from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
 from numpy_rnn.conformance.traces.drive import trace_port
 from numpy_rnn.conformance.traces.judge import judge
 
-FEW = settings(profile("ci"), max_examples=10, phases=[Phase.generate])
+FEW = settings(profile("repeatable"), max_examples=10, phases=[Phase.generate])
 PORTS = {
     "dy": ((), ("given_dy",)),
     "dy and intermediates": ((), ("given_dy", "intermediates")),

@@ -14,12 +14,14 @@ import time
 from pathlib import Path
 
 import children
+import numpy as np
 import program_port
 import pytest
 from inline_snapshot import snapshot
 
 from numpy_rnn.conformance import plugin, properties
 from numpy_rnn.conformance.case import SHAPES
+from numpy_rnn.conformance.ports.protocol import FEW_SIZES
 
 PORTS = """
 import shutil, time
@@ -71,7 +73,7 @@ def inner_pytest(tmp_path, monkeypatch, capsys):
 def suite(inner_pytest, tmp_path, monkeypatch):
     """Runs the suite with few cases, in a folder with ports.py and some lists of tests."""
     monkeypatch.delitem(sys.modules, "ports", raising=False)
-    monkeypatch.setattr(properties, "PROFILES", {"default": 5, "ci": 16})
+    monkeypatch.setattr(properties, "PROFILES", {"default": 5, "repeatable": 16})
     (tmp_path / "reports").mkdir()
     (tmp_path / "ports.py").write_text(PORTS)
     (tmp_path / "wrong.py").write_text("from ports_for_tests import Untransposed\nport = Untransposed()\n")
@@ -105,6 +107,11 @@ REFUSED = (
     "--elman-backend ports:right --elman-output r.csv",
     "--elman-backend ports:vanishing --elman-level L2 --elman-output reports/r.json",  # the folder goes in the run
     "--elman-backend ports:right --elman-timeout nan",
+    "--elman-backend ports:right --elman-examples 0",
+    "--elman-backend ports:right --elman-sizes H",
+    "--elman-backend ports:right --elman-dump case.csv",
+    "--elman-backend ports:right --elman-replay known.txt",
+    "--elman-backend ports:right --elman-replay absent.npz",
 )
 
 
@@ -119,19 +126,24 @@ def test_unusable_options_are_refused(suite, tmp_path):
         [
             "no implementation to test: expected --elman-backend module:object or --elman-command 'program'",
             "port 'ports:nothing': ports has no nothing",
-            "cannot be started: ./absent: No such file or directory; check the command",
+            "--elman-command ./absent: cannot be started: ./absent: No such file or directory; check the command",
             "--elman-xfail absent.txt cannot be read: No such file or directory",
             "unknown.txt names no test: 'test_lokal[float32]': expected test_global[float64], test_lockstep[float64]",
             "--elman-output no/r.json cannot be written: No such file or directory; choose another place",
             "--elman-output r.csv: unknown ending '.csv'; expected .json",
             "--elman-output reports/r.json cannot be written: No such file or directory; choose another place",
             "argument --elman-timeout: 'nan': expected a finite number, above 0",
+            "argument --elman-examples: '0': expected a whole number, 1 or more",
+            "argument --elman-sizes: 'H': expected few, or sizes as H=6,D=3",
+            "--elman-dump case.csv: unknown ending '.csv'; expected .json or .npz",
+            "--elman-replay known.txt is no case: expected a file that --elman-dump wrote",
+            "--elman-replay absent.npz cannot be read: No such file or directory; check the path",
         ]
     )
 
 
 def test_a_failure_is_told_at_a_small_case_unless_it_is_known(suite):
-    options = "--elman-backend wrong:port --elman-level L1 --elman-profile ci --elman-xfail known.txt"
+    options = "--elman-backend wrong:port --elman-level L1 --elman-profile repeatable --elman-xfail known.txt"
     status, output = suite(*options.split())
     assert status == 1
     assert "1 failed, 4 deselected, 1 xfailed" in output
@@ -143,16 +155,58 @@ def test_a_failure_is_told_at_a_small_case_unless_it_is_known(suite):
 
 
 def test_the_profile_is_the_number_of_cases(suite):
-    status, output = suite("--elman-backend", "ports:BlackBox", "--elman-level", "L2", "--elman-profile", "ci")
+    status, output = suite("--elman-backend", "ports:BlackBox", "--elman-level", "L2", "--elman-profile", "repeatable")
     assert status == 0, output
     assert len(sys.modules["ports"].calls) >= 16
 
 
+def test_number_of_examples_and_sizes_are_given(suite):
+    """Code that is compiled has few shapes, and code with fixed sizes has one."""
+    shapes = {}
+    for sizes in ("few", "H=6,D=2", "T=4,K=2"):
+        status, output = suite(*f"--elman-backend ports:BlackBox --elman-examples 7 --elman-sizes {sizes}".split())
+        assert status == 0, output
+        assert "each test: 7 windows" in output
+        shapes[sizes] = re.search(r"sizes of the checked windows: (.*)", output)[1]
+    for letter, *ends in re.findall(r"(\w) (\d+) to (\d+)", shapes["few"]):
+        assert set(map(int, ends)) <= {shape[letter] for shape in FEW_SIZES}
+    assert "D 2 to 2, H 6 to 6" in shapes["H=6,D=2"]
+    assert "K 2 to 2" in shapes["T=4,K=2"]
+
+
+@pytest.mark.parametrize("ending", ["json", "npz"])
+def test_failing_case_is_written_and_run_again(suite, ending):
+    """As JSON and as arrays, with what is right; and it passes when the code is right."""
+    for level, test in {"L1": "test_local[float64]", "L3": "test_lockstep[float64]"}.items():
+        options = f"--elman-level {level} -k float64 --elman-examples 3 --elman-backend wrong:port"
+        status, output = suite(*f"{options} --elman-dump case.{ending}".split())
+        assert status == 1, output
+        pattern = rf"^{level}, (.*?) \("
+        message = re.search(pattern, output, re.MULTILINE)[1]
+        saved = dict(np.load("case.npz")) if ending == "npz" else json.loads(Path("case.json").read_text())
+        assert str(saved["test"]) == test
+        reported, expected, allowed = (np.array(saved[f"{part}.dh"]) for part in ("reported", "expected", "allowed"))
+        assert (np.abs(reported - expected) > allowed).any()
+        assert np.shape(saved["params.W_hh"]) == np.shape(saved["h_0"])[-1:] * 2
+        replay = ("--elman-replay", f"case.{ending}")
+        _, again = suite("--elman-backend", "wrong:port", *replay)
+        assert re.search(pattern, again, re.MULTILINE)[1] == message
+        assert "only one case, of --elman-replay" in again
+        assert "1 passed, 5 deselected" in suite("--elman-backend", "ports:right", *replay)[1]
+
+
+def test_progress_is_shown_on_a_terminal(suite, monkeypatch):
+    monkeypatch.setattr("numpy_rnn.conformance.suite.SHOW_EVERY", 0.0)
+    _, output = suite("--elman-backend", "ports:BlackBox", "--color=yes")
+    assert "1 of 2 tests done, 3 cases of the next" in output
+    assert "tests done" not in suite("--elman-backend", "ports:BlackBox", "--color=no")[1]
+
+
 def test_a_port_that_hangs_is_asked_once(suite):
-    """Each smaller case would take as long again."""
-    status, output = suite("--elman-backend", "ports:slow", "--elman-level", "L2", "--elman-timeout", "0.1")
+    """Each smaller case would take as long again; the first case of all has a longer time."""
+    status, output = suite("--elman-backend", "ports:slow", "--elman-level", "L2", "--elman-timeout", "0.02")
     assert (status, len(sys.modules["ports"].calls)) == (1, 1), output
-    assert all(piece in output for piece in ("0.1 s at most per answer", "does not answer within 0.1 s")), output
+    assert all(piece in output for piece in ("0.02 s at most per answer", "does not answer within 0.12 s")), output
 
 
 def test_missing_package_is_one_line(suite, monkeypatch):
@@ -214,10 +268,18 @@ PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *OPTIONS]
 
 @pytest.mark.slow
 def test_results_survive_xdist(suite, tmp_path):
-    """A worker finds what one process finds: the same cases in every run of the profile ci."""
-    few = "from numpy_rnn.conformance import properties\nproperties.PROFILES['ci'] = 16\n"
+    """A worker finds what one process finds: the same cases in every run of the profile repeatable."""
+    few = "from numpy_rnn.conformance import properties\nproperties.PROFILES['repeatable'] = 16\n"
     (tmp_path / "few.py").write_text(few)
-    common = ["--elman-backend", "ports:infinity", "--elman-level", "L1", "--elman-profile", "ci", "--elman-output"]
+    common = [
+        "--elman-backend",
+        "ports:infinity",
+        "--elman-level",
+        "L1",
+        "--elman-profile",
+        "repeatable",
+        "--elman-output",
+    ]
     done = children.run([*PYTEST, "-p", "few", "-n", "2", *common, "other.json"], cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     status, output = suite(*common, "one.json")
@@ -247,7 +309,16 @@ def test_a_program_is_a_port(suite):
     assert not any(word in output for word in ("FlakyFailure", "ExceptionGroup"))
     status, output = suite(*program(1, "time.sleep(100)"), "--elman-level", "L2", "--elman-timeout", "0.5")
     assert status == 1
-    assert "does not answer within 0.5 s" in output
+    assert "does not answer within 3 s" in output
+
+
+@pytest.mark.slow
+def test_port_that_ends_the_process_is_named(suite, tmp_path):
+    """The words are written by another process, after the end of this one."""
+    (tmp_path / "ending.py").write_text("import os\nimport ports\nport = ports.BlackBox(lambda: os._exit(5))\n")
+    done = children.run([*PYTEST, "--elman-backend", "ending:port", "--elman-level", "L2"], cwd=tmp_path)
+    assert done.returncode == 5
+    assert "ERROR: the port ends the process of the suite, in Recipe(T=1, B=1" in done.stderr
 
 
 @pytest.mark.slow

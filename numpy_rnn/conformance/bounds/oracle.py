@@ -18,6 +18,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.case import (
     GIVEN_DY,
+    RateInVelocity,
     case_dtype,
     case_sizes,
     initial_state,
@@ -40,7 +41,7 @@ def step(case: WindowCase, gradients: dict[str, Any]) -> dict[str, list[Any]]:
         return {}
     learning_rate, momentum, dampening, nesterov, decay, adagrad, max_norm, max_value = case.step
     ball = load_flint().arb
-    rate = ball(float(case_dtype(case).type(learning_rate)))
+    rate, inside = ball(-float(case_dtype(case).type(learning_rate))), isinstance(case.step, RateInVelocity)
     factor = None if max_norm is None else clip_factor(gradients, ball(max_norm))
     velocities, parameters = {}, {}
     for name, gradient in gradients.items():
@@ -50,6 +51,7 @@ def step(case: WindowCase, gradients: dict[str, Any]) -> dict[str, list[Any]]:
             s = clamped(s, ball(max_value))
         if decay:
             s += theta * ball(decay)
+        s = s * rate if inside else s
         before = getattr(case.velocity, name, None)
         if adagrad:
             old = [0] * len(s.entries()) if before is None else matrix(before).entries()
@@ -61,7 +63,7 @@ def step(case: WindowCase, gradients: dict[str, Any]) -> dict[str, list[Any]]:
             v = s if before is None else matrix(before) * ball(momentum) + s * (1 - ball(dampening))
             velocities["v" + name] = v.entries()
             s = s + v * ball(momentum) if nesterov else v
-        parameters[name] = (theta - s * rate).entries()
+        parameters[name] = (theta + (s if inside else s * rate)).entries()
     return velocities | parameters
 
 

@@ -5,9 +5,10 @@ Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit
 Correct is what computes (U1) to (U9) as they stand, every operation rounded to nearest, in the dtype or a wider one,
 with or without fused multiply-add: the norm from the squares of all numbers in any order, or from the norms of the
 tensors, and in both cases of the numbers as they are, or scaled so that no square overflows; the quotient by a division
-or by a product with the reciprocal; μ, τ, λ, max_norm, max_value, 10⁻⁶ and 10⁻⁸ (the float64 of that name) rounded to
-the dtype or kept in float64. The learning rate is rounded, by its definition. A norm that overflows because its squares
-do is not correct: it makes the factor 0, and then there is no step at all.
+or by a product with the reciprocal; η, μ, τ, λ, max_norm, max_value, 10⁻⁶ and 10⁻⁸ (the float64 of that name) rounded
+to the dtype or kept in float64. By its definition η is rounded, so the exact value is that with the rounded η, and E
+has |η − η̃||δ| more: code in float32 that keeps η in double, as C, Java and JavaScript do, is correct. A norm that
+overflows because its squares do is not: it makes the factor 0, and then there is no step at all.
 
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic), 3.1
 (sums of products) and 3.4 (how relative errors of products and quotients add up).
@@ -22,7 +23,7 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounding
-from numpy_rnn.conformance.case import case_dtype, present
+from numpy_rnn.conformance.case import RateInVelocity, case_dtype, present
 
 SMALL = 1e-6  # added to the norm, (U3)
 TINY = 1e-8  # added to the sum of squares, (U9)
@@ -51,6 +52,7 @@ class StepBounds:
         self.names = list(present(case.params))
         self.shapes = [getattr(case.params, name).shape for name in self.names]
         self.axes = case.params.W_hh.ndim - 2  # leading ones
+        self.has_rate_inside = isinstance(case.step, RateInVelocity)
 
     def row(self, arrays: Iterable[np.ndarray]) -> np.ndarray:
         """Arrays of the shapes of the parameters, in their order, as one row."""
@@ -148,10 +150,17 @@ class StepBounds:
         E = np.where(inside, gradient.E, np.where(outside, limit.E, np.maximum(gradient.E, limit.E)))
         return Near(np.clip(value, -c, c), E * UPWARDS)
 
+    def rate(self) -> Near:
+        """−η, rounded to the dtype or not; the exact value is the rounded one."""
+        rate, dtype = np.asarray(self.case.step.learning_rate, np.float64)[..., None], self.dtype.type
+        rounded = rate.astype(dtype).astype(np.float64)
+        return Near(-rounded, np.abs(rate - rounded) + self.given(rounded).E)
+
     def decayed(self, gradient: Near) -> Near:
-        """The clipped gradient with weight decay: (U2) to (U4), (U7)."""
+        """The clipped gradient with weight decay: (U2) to (U4), (U7); times −η where the velocity has that factor."""
         g, decay = self.clipped(gradient), self.case.step.weight_decay
-        return self.plus(g, self.times(self.scalar(decay), self.given(self.parameters()))) if decay else g
+        g = self.plus(g, self.times(self.scalar(decay), self.given(self.parameters()))) if decay else g
+        return self.times(self.rate(), g) if self.has_rate_inside else g
 
     def velocity(self, g: Near) -> Near | None:
         """(U5) or (U8), of a decayed gradient. None if there is no velocity; g itself at a parameter's first update."""
@@ -196,6 +205,11 @@ class StepBounds:
         """The velocities and the new parameters, by name. velocity: the one that the direction is computed from."""
         g = self.decayed(gradient)
         computed, delta = self.velocity(g), self.direction(g, velocity)
-        rate = np.asarray(self.case.step.learning_rate, self.dtype).astype(np.float64)[..., None]
-        updated = self.plus(self.given(self.parameters()), self.times(self.given(-rate), delta))
+        delta = delta if self.has_rate_inside else self.times(self.rate(), delta)
+        theta = self.given(self.parameters())
+        updated = self.plus(theta, delta)
+        if self.has_rate_inside and self.case.step.nesterov and velocity is not None:  # three terms, in any order
+            terms = g, self.times(self.scalar(self.case.step.momentum), velocity)
+            partial = np.maximum(*(np.abs(theta.value + term.value) + term.E for term in terms))
+            updated = Near(updated.value, updated.E + self.arithmetic.gamma(1) * partial * UPWARDS)
         return ({} if computed is None else self.by_name("v", computed)) | self.by_name("", updated)

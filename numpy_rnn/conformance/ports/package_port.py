@@ -21,26 +21,18 @@ class PackagePort:
         self.rnn, self.name = rnn, rnn.__name__
 
     def window_update(
-        self, params, x, target, h_0, *, learning_rate, loss="squared_error", weights=None, velocity=None, **options
-    ):
-        """One window and its SGD step. options: the nonlinearity, the reduction, and those of the step."""
+        self, params, x, target, h_0, *, learning_rate, nonlinearity="tanh", reduction="sum", loss="squared_error",
+        weights=None, velocity=None, max_norm=None, max_value=None, **options,
+    ):  # fmt: skip
+        """One window and its SGD step. options: those of `direction`."""
         rnn = self.rnn
-        theta = rnn.from_numpy(Parameters(**params))
-        x, target, h_0 = map(rnn.from_numpy, (x, target, h_0))
-        objective: dict[str, Any] = {
-            "nonlinearity": options.pop("nonlinearity", "tanh"),
-            "reduction": options.pop("reduction", "sum"),
-            "loss": loss,
-            "weights": None if weights is None else rnn.from_numpy(weights),
-        }
-        activations = rnn.forward(theta, x, h_0, nonlinearity=objective["nonlinearity"])
+        theta, x, target, h_0, weights = map(rnn.from_numpy, (Parameters(**params), x, target, h_0, weights))
+        objective: dict[str, Any] = {"loss": loss, "weights": weights, "reduction": reduction}
+        activations = rnn.forward(theta, x, h_0, nonlinearity=nonlinearity)
         losses = rnn.cross_entropy if loss == "cross_entropy" else rnn.half_squared_error
-        L = losses(
-            activations.y[-len(target) :], target, reduction=objective["reduction"], weights=objective["weights"]
-        )
-        flow = rnn.adjoints(theta, activations, target, **objective)
-        gradients = clipped = rnn.bptt(theta, activations, target, **objective)
-        max_norm, max_value = options.pop("max_norm", None), options.pop("max_value", None)
+        L = losses(activations.y[-len(target) :], target, reduction=reduction, weights=weights)
+        flow = rnn.adjoints(theta, activations, target, nonlinearity=nonlinearity, **objective)
+        gradients = clipped = rnn.bptt(theta, activations, target, nonlinearity=nonlinearity, **objective)
         if max_norm is not None:
             clipped = rnn.clip_by_global_norm(gradients, max_norm)
         elif max_value is not None:

@@ -6,6 +6,7 @@ A program in any other language speaks the protocol of protocol.txt; `program.Pr
 import contextlib
 import functools
 import importlib
+import inspect
 import os
 import signal
 import sys
@@ -21,9 +22,9 @@ import numpy as np
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
-from numpy_rnn.conformance.case import format_errors, given_dy
-from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, port_arguments
+from numpy_rnn.conformance.case import case_dtype, format_errors, given_dy
+from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
+from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, port_arguments, shapes_of
 
 MAX_SECONDS = 1e7  # about what a timer of the system can take
 
@@ -37,6 +38,7 @@ class Port(Protocol):
                     with the names that protocol.txt explains
     tanh_ulps       the largest error of its tanh in ulps, optional
     tanh_absolute_ulps  the largest absolute error of its tanh, in addition, in ulps of 1, optional
+    sizes           the sizes that it has, as {"H": 6}, a list of such dicts, or "few": four shapes; optional
     """
 
     name: str
@@ -72,18 +74,17 @@ class TimeLimitExceeded(BaseException):
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise TimeLimitExceeded inside the block when it runs longer; None: no limit.
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeLimitExceeded inside the block when it runs longer.
 
     The limit uses the alarm signal. It does not apply outside the main thread or on systems without that signal, and it
     cannot interrupt a single call into compiled code; only for a program (`ProgramPort`) is the limit certain. An alarm
     that was set before, such as that of pytest-timeout, is restored.
     """
-    seconds = None if seconds is None else min(seconds, MAX_SECONDS)
-    possible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-    if seconds is None or not possible:
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
+    seconds = min(seconds, MAX_SECONDS)
 
     def ring(number, frame):
         raise TimeLimitExceeded
@@ -104,8 +105,9 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
 
 def abilities(port: Any) -> Abilities:
-    """The capabilities of a port, and what it lacks."""
-    return Abilities(tuple(getattr(port, "capabilities", ())), tuple(getattr(port, "lacks", ())))
+    """The capabilities of a port, what it lacks, and its sizes."""
+    sizes = tuple(shapes_of(getattr(port, "sizes", ())))
+    return Abilities(tuple(getattr(port, "capabilities", ())), tuple(getattr(port, "lacks", ())), sizes)
 
 
 def tanh_error(port: Any) -> TanhError:
@@ -117,32 +119,36 @@ def tanh_error(port: Any) -> TanhError:
 def load_python_port(where: str) -> Any:
     """The port that `module:object` names: a `Port`, or a class or function that returns one without arguments.
 
-    The result has the defaults of what the object leaves out.
-
-    The working directory is searched for modules too. Raises InputError if there is no such object or it is no port.
+    The result has the defaults of what the object leaves out. The working directory is searched for modules too. Raises
+    InputError if there is no such object or it is no port.
     """
     module_name, colon, path = where.partition(":")
     if not (module_name and colon and path):
         raise InputError(f"port {where!r}: expected module:object, as my_module:port")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    step = f"importing {module_name}"
     try:
-        module = importlib.import_module(module_name)
+        with np.errstate():  # an import that changes how NumPy treats overflows does not change it for the suite
+            module = importlib.import_module(module_name)
+        port: Any = functools.reduce(getattr, path.split("."), module)
+        if isinstance(port, type) or (callable(port) and not hasattr(port, "window_update")):
+            step = f"calling {path}()"
+            port = None if _needs_arguments(port) else port()
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise InputError(f"port {where!r}: {module_name} needs {error.name}, which is not installed") from None
-        raise InputError(f"port {where!r}: there is no module {error.name}, installed or in this directory") from None
+        is_here = error.name is None or not f"{module_name}.".startswith(f"{error.name}.")
+        why = f"{module_name} needs {error.name}, which is not installed" if is_here else (
+            f"there is no module {error.name}, installed or in this directory")  # fmt: skip
+        raise InputError(f"port {where!r}: {why}") from None
     except (Exception, SystemExit) as error:
-        raise InputError(f"port {where!r}: importing {module_name} raises {_described(error)}") from None
-    try:
-        port = functools.reduce(getattr, path.split("."), module)
-    except AttributeError:
-        raise InputError(f"port {where!r}: {module_name} has no {path}") from None
-    if isinstance(port, type) or (callable(port) and not hasattr(port, "window_update")):
-        try:
-            port = port()
-        except Exception as error:
-            raise InputError(f"port {where!r}: calling {path}() raises {_described(error)}") from None
+        is_missing = isinstance(error, AttributeError) and step.startswith("importing") and module_name in sys.modules
+        why = f"{module_name} has no {path}" if is_missing else f"{step} raises {_described(error)}"
+        raise InputError(f"port {where!r}: {why}") from None
+    if port is None:
+        raise InputError(
+            f"port {where!r} is a function: expected a port; function_port({path}) makes one of a function of the"
+            " parameters, x, target and h_0: from numpy_rnn.conformance.adapters import function_port"
+        )
     missing = [name for name in ("name", "dtypes", "window_update") if not hasattr(port, name)]
     if missing:
         raise InputError(f"port {where!r} has no {', '.join(missing)}: expected name, dtypes and window_update")
@@ -154,10 +160,24 @@ def load_python_port(where: str) -> Any:
     return SimpleNamespace(**identity.as_tuples()._asdict(), window_update=port.window_update)
 
 
+def _needs_arguments(function: Any) -> bool:
+    """Whether a function, not a class, cannot be called without arguments."""
+    parameters = [] if isinstance(function, type) else inspect.signature(function).parameters.values()
+    return any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+
+
 def _copied(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _copied(each) for name, each in value.items()}
     return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _loss_as_array(report: Any, dtype: np.dtype) -> Any:
+    """The report with a loss that is a number of Python in the dtype of the case, where that does not change it."""
+    loss = report.get("loss") if isinstance(report, dict) else None
+    if type(loss) is float and (float(dtype.type(loss)) == loss or loss != loss):
+        report["loss"] = dtype.type(loss)
+    return report
 
 
 def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, str | None]:
@@ -166,13 +186,17 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
     The port gets copies of the inputs, which it may change in place. A program has its own time limit; a port in this
     process has `timeout` seconds, within the limits of `time_limit`. Only KeyboardInterrupt is raised. The format of
     the report is not checked: see `case.format_errors`.
+
+    The first call may take FIRST_TIMES as long: it may have to import or to compile.
     """
+    timeout *= 1 if hasattr(port, "was_called") else FIRST_TIMES
+    port.was_called = True
     try:
         if isinstance(port, ProgramPort):
             return port.report(case), None
         arguments = _copied(port_arguments(case))
         params = arguments.pop("params")
-        with time_limit(timeout):
+        with time_limit(timeout), np.errstate():
             report = port.window_update(params, **arguments)
     except KeyboardInterrupt:
         raise
@@ -181,8 +205,8 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
     except PortFault as fault:
         return None, str(fault)
     except BaseException as error:  # also what foreign languages throw, as PyO3's PanicException
-        return None, f"raises {_described(error, _file_of(port))}"
-    return _copied(report), None  # a port may reuse the arrays in its next call
+        return None, f"raises {_described(error, port.window_update)}"
+    return _loss_as_array(_copied(report), case_dtype(case)), None  # a port may reuse the arrays in its next call
 
 
 def validated_report(port: Any, case: WindowCase, timeout: float, where: str) -> dict[str, Any]:
@@ -195,15 +219,11 @@ def validated_report(port: Any, case: WindowCase, timeout: float, where: str) ->
     return {"dy": given_dy(case)} | report if {"given_dy", "intermediates"} <= set(has) else report
 
 
-def _file_of(port) -> str | None:
-    function = getattr(port.window_update, "__func__", port.window_update)
-    return getattr(getattr(function, "__code__", None), "co_filename", None)
-
-
-def _described(error: BaseException, file: str | None = None) -> str:
-    """Type and message, and the last line of the traceback in this file; without one, the last line of all."""
+def _described(error: BaseException, function: Any = None) -> str:
+    """Type and message, and the last line of the traceback in the file of a function; without one, the last of all."""
     stack = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in stack if frame.filename == file] or stack
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    frames = [frame for frame in stack if code is not None and frame.filename == code.co_filename] or stack
     message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
     if not frames:
         return message

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import selectors
+import select
 import shlex
 import signal
 import subprocess
@@ -23,8 +23,10 @@ T = TypeVar("T")
 SIGNALS = ("SIGTERM", "SIGHUP")  # that end this process unless they are handled
 POLL_INTERVAL = 0.05  # seconds between checks that the program is alive; its child may keep the pipes open
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
-MAX_STDERR = 2_000  # bytes of standard error that are kept
+KEPT_STDERR = 1_000  # bytes of standard error that are kept, from its beginning and from its end
+FIRST_TIMES = 6  # time limits for a hello and a first answer: of an interpreter that starts, of imports and compilers
 CHUNK = 1 << 16
+PATIENCE = 5  # time limits
 
 _running: weakref.WeakSet = weakref.WeakSet()  # all programs that may have to be killed
 
@@ -67,15 +69,14 @@ class Program:
             raise PortFault("cannot be started: programs as ports need a POSIX system; write a trace file instead")
         try:
             self.process = subprocess.Popen(command, 0, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True)
-        except OSError as error:
-            raise PortFault(f"cannot be started: {one_line(command[0])}: {error.strerror}; check the command") from None
-        except ValueError as error:  # a null character
-            raise PortFault(f"cannot be started: {error}; check the command") from None
+        except (OSError, ValueError) as error:  # a value with a null character
+            why = getattr(error, "strerror", None) or error
+            raise PortFault(f"cannot be started: {one_line(command[0])}: {why}; check the command") from None
         pipes: list[Any] = [self.process.stdin, self.process.stdout, self.process.stderr]
         self.stdin, self.stdout, self.stderr = pipes
         for pipe in pipes:
             os.set_blocking(pipe.fileno(), False)
-        self.received, self.errors = bytearray(), bytearray()
+        self.open, self.received, self.errors = pipes[1:], bytearray(), bytearray()
         self.has_answered = False
         _running.add(self)
         self.ending = weakref.finalize(self, _end, self.process, pipes)
@@ -85,67 +86,50 @@ class Program:
 
         Raises PortFault otherwise. The state of the program is then unknown: end it.
         """
-        deadline = time.monotonic() + timeout
-        unsent = memoryview(question.encode("ascii") + b"\n")
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.stdin, selectors.EVENT_WRITE)
-            selector.register(self.stdout, selectors.EVENT_READ)
-            selector.register(self.stderr, selectors.EVENT_READ)
-            self._read(selector)
-            if self.received:
-                raise PortFault(f"writes a line that was not requested: {self._shown()}")
-            while True:
-                left = deadline - time.monotonic()
-                for key, _ in selector.select(max(0.0, min(left, POLL_INTERVAL))):
-                    if key.fileobj is self.stdin:
-                        unsent = self._write(unsent, selector)
-                self._read(selector)
-                gone = self.stdout not in selector.get_map() or self.process.poll() is not None
-                if gone:
-                    self._read(selector)  # what it wrote between the last look and its end
-                if b"\n" in self.received or len(self.received) > max_length:
-                    return self._answer(max_length, len(unsent))
-                if gone:
-                    raise PortFault(self._how_it_ended(left) + self._last_words())
-                if left <= 0:
-                    what = "does not read its input" if unsent else "does not answer"
-                    hint = "" if unsent or self.has_answered else " (does it flush its output?)"
-                    raise PortFault(f"{what} within {timeout:g} s{hint}{self._so_far()}{self._last_words()}")
+        deadline, unsent = time.monotonic() + timeout, memoryview(question.encode("ascii") + b"\n")
+        self._read()
+        if self.received:
+            raise PortFault(f"writes a line that was not requested: {self._shown()}")
+        while True:
+            left = deadline - time.monotonic()
+            select.select(self.open, [self.stdin] if unsent else [], [], max(0.0, min(left, POLL_INTERVAL)))
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                unsent = unsent[os.write(self.stdin.fileno(), unsent[:CHUNK]) if unsent else 0 :]
+            gone = self.process.poll() is not None  # before the last look at what it wrote
+            self._read()
+            if b"\n" in self.received or len(self.received) > max_length:
+                return self._answer(max_length, len(unsent))
+            if not gone and self.stdout in self.open and left > 0:
+                continue
+            if gone or self.stdout not in self.open:
+                what = f"{self._how_it_ended(left)} without an answer"
+            else:
+                what = f"does not {'read its input' if unsent else 'answer'} within {timeout:g} s"
+                what += "" if unsent or self.has_answered else " (does it flush its output?)"
+            self._read()
+            so_far = f", only {self._shown()}" if self.received else ""
+            raise PortFault(f"{what}{so_far}{self._complaint()}")
 
     def end(self, patience: float = 0.0) -> None:
         """Close its input, wait for it to exit, and kill what remains of its process group."""
         if self.ending.detach():
             _end(self.process, (self.stdin, self.stdout, self.stderr), patience)
 
-    def _write(self, unsent, selector):
-        try:
-            unsent = unsent[os.write(self.stdin.fileno(), unsent[:CHUNK]) :]
-        except BlockingIOError:
-            return unsent
-        except BrokenPipeError:
-            selector.unregister(self.stdin)
-            return unsent
-        if not unsent:
-            selector.unregister(self.stdin)
-        return unsent
-
-    def _read(self, selector):
+    def _read(self):
         """Read what is available, at most one chunk per pipe."""
         for pipe, into in ((self.stdout, self.received), (self.stderr, self.errors)):
-            if pipe in selector.get_map():
-                with contextlib.suppress(BlockingIOError):
-                    chunk = os.read(pipe.fileno(), CHUNK)
-                    into += chunk
-                    if not chunk:
-                        selector.unregister(pipe)
-        del self.errors[:-MAX_STDERR]
+            with contextlib.suppress(BlockingIOError):
+                chunk = os.read(pipe.fileno(), CHUNK)
+                into += chunk
+                if not chunk and pipe in self.open:
+                    self.open.remove(pipe)
+        del self.errors[KEPT_STDERR:-KEPT_STDERR]
 
     def _answer(self, max_length, unsent):
-        end = self.received.find(b"\n")
-        line = bytes(self.received[: end if end >= 0 else None])
+        line, _, rest = bytes(self.received).partition(b"\n")
         if len(line) > max_length:
             raise PortFault(f"answers more than the {max_length} characters that an answer can have: {self._shown()}")
-        if rest := self.received[end + 1 :]:
+        if rest:
             raise PortFault(f"answers more than one line: after the first comes '{one_line(_text(rest), 80)}'")
         if unsent:
             raise PortFault(f"answers before it has read the question: {self._shown()}")
@@ -157,19 +141,15 @@ class Program:
         try:
             status = self.process.wait(min(max(left, 0.0), EXIT_GRACE))
         except subprocess.TimeoutExpired:
-            return "closes its standard output without an answer"
+            return "closes its standard output"
         names = {-number.value: number.name for number in signal.Signals}
         how = f"with exit status {status}" if status >= 0 else f"by {names.get(status, f'signal {-status}')}"
-        return f"ends {how} and without an answer{self._so_far()}"
+        return f"ends {how} and"
 
-    def _so_far(self):
-        return f", only {self._shown()}" if self.received else ""
-
-    def _last_words(self):
-        with contextlib.suppress(BlockingIOError):
-            self.errors += os.read(self.stderr.fileno(), CHUNK)
-        lines = [line for line in _text(self.errors).splitlines() if line.strip()]
-        return f"; its standard error ends: {one_line(' | '.join(lines[-3:]))}" if lines else ""
+    def _complaint(self):
+        lines = [line for line in _text(self.errors).splitlines() if line.strip(" ^~-")]
+        first, last = one_line(" | ".join(lines[:4]), 200), one_line(" | ".join(lines[4:][-3:]), 160)
+        return "; its standard error: " + " | ... | ".join(filter(None, (first, last))) if lines else ""
 
     def _shown(self):
         return one_line(_text(self.received[:400]), 80)
@@ -191,29 +171,25 @@ def _text(data) -> str:
     return bytes(data).decode("utf-8", errors="replace")
 
 
-PATIENCE = 5  # times the time limit
-
-
 class ProgramPort:
     """A port that is a program; `command` as in a shell, but run without one. Close it, or use it in a `with`.
 
-    timeout: seconds, for the hello and for every case. After a fault that leaves the program in an unknown state (a
-    hang, an exit, an invalid answer) the next call restarts it: at most `restarts` times, and until faults have taken
+    timeout: seconds for every case; the hello and the first case have FIRST_TIMES that. After a fault that leaves the
+    program in an unknown state (a hang, an exit, an invalid answer) the next call restarts it, until faults have taken
     PATIENCE times the time limit. So a program that crashes can be tested with many cases, and one that hangs ends
     soon. At the end its process group is killed; a child that moved to another group is not.
 
     Raises PortFault if the program does not start and answer the hello.
     """
 
-    def __init__(self, command: str, timeout: float = 10.0, restarts: int = 300):
-        self.command, self.timeout, self.restarts = command, timeout, restarts
-        self.case_id = 0
+    def __init__(self, command: str, timeout: float = 10.0):
+        self.command, self.timeout = command, timeout
+        self.case_id = self.answers = 0
         self.lost = 0.0  # seconds spent on faults and restarts
         self.last_fault: PortFault | None = None
         self.program: Program | None = None
         self.identity = self._start()
-        self.name, self.dtypes, self.capabilities, self.lacks, *errors = self.identity
-        self.tanh_ulps, self.tanh_absolute_ulps = errors
+        vars(self).update(self.identity._asdict())
 
     def __enter__(self):
         return self
@@ -221,52 +197,48 @@ class ProgramPort:
     def __exit__(self, *exception):
         self.close()
 
-    def close(self) -> None:
+    def close(self, patience: float = EXIT_GRACE) -> None:
         """End the program; it has a second to exit by itself."""
-        self._end(EXIT_GRACE)
+        program, self.program = self.program, None
+        if program is not None:
+            program.end(patience)
 
     def report(self, case: WindowCase) -> dict:
         """The report of a case. Raises PortFault, at the latest after the time limit."""
-        if str(case_dtype(case)) not in self.dtypes:
-            raise PortFault(f"does not support {case_dtype(case)}: its hello names {' and '.join(self.dtypes)}")
+        if str(case_dtype(case)) not in self.identity.dtypes:
+            raise PortFault(
+                f"does not support {case_dtype(case)}: its hello names {' and '.join(self.identity.dtypes)}"
+            )
         self.case_id += 1
         if self.program is None:
-            self._start_again()
-        request, longest = protocol.encode_request(case, self.case_id), protocol.max_report_length(case)
+            if self.lost > PATIENCE * self.timeout:
+                raise PortFault(f"is not restarted after too many faults; the last one: {self.last_fault}")
+            began = time.monotonic()
+            self._start()
+            self.lost += time.monotonic() - began
+        request = protocol.encode_request(case, self.case_id, decimal=self.identity.numbers == "decimal")
+        longest = protocol.max_report_length(case)
         answer = self._ask(request, longest, lambda line: protocol.answer_to(line, self.case_id))
         return protocol.answer_arrays(answer, case)
 
     def _start(self) -> protocol.Identity:
         try:
-            words = shlex.split(self.command)
+            words = shlex.split(self.command) or [""]
         except ValueError as error:
             raise PortFault(f"cannot be started: {error} in the command {self.command!r}") from None
-        if not words:
-            raise PortFault("cannot be started: the command is empty")
         self.program = Program(words)
         return self._ask(protocol.HELLO, protocol.MAX_HELLO_LENGTH, protocol.decode_hello)
-
-    def _start_again(self) -> None:
-        if self.restarts == 0 or self.lost > PATIENCE * self.timeout:
-            raise PortFault(f"is not restarted after too many faults; the last one: {self.last_fault}")
-        self.restarts -= 1
-        began = time.monotonic()
-        self._start()
-        self.lost += time.monotonic() - began
 
     def _ask(self, question: str, max_length: int, decode: Callable[[str], T]) -> T:
         assert self.program is not None
         began = time.monotonic()
+        limit = self.timeout * (1 if self.answers > 1 else FIRST_TIMES)
         try:
-            return decode(self.program.ask(question, max_length, self.timeout))
+            answer = decode(self.program.ask(question, max_length, limit))
         except BaseException as error:
-            self._end()
+            self.close(patience=0.0)
             self.lost += time.monotonic() - began
-            if isinstance(error, PortFault):
-                self.last_fault = error
+            self.last_fault = error if isinstance(error, PortFault) else self.last_fault
             raise
-
-    def _end(self, patience: float = 0.0) -> None:
-        program, self.program = self.program, None
-        if program is not None:
-            program.end(patience)
+        self.answers += 1
+        return answer

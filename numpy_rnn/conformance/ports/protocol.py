@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+from collections.abc import Mapping
 from math import prod
 from numbers import Real
 from typing import Any, NamedTuple
@@ -22,32 +23,32 @@ from numpy_rnn.conformance.case import (
     required_outputs,
 )
 
-CAPABILITIES = (
-    "intermediates",
-    "input_gradients",
-    "sgd_options",
-    "learned_h_0",
-    "sigmoid",
-    "clip_by_value",
-    "cross_entropy",
-    "class_inputs",
-    "loss_weights",
-    "adagrad",
-)
-OTHER_FORMS = ("given_dy", "two_biases")  # capabilities that replace a part of the network
+CAPABILITIES = ("intermediates", "input_gradients", "sgd_options", "learned_h_0", "sigmoid", "clip_by_value",
+                "cross_entropy", "class_inputs", "loss_weights", "adagrad")  # fmt: skip
+OTHER_FORMS = ("given_dy", "two_biases", "rate_in_velocity")  # capabilities that replace a part of the network
 SGD_LACKS = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
 LOSS_LACKS = ("squared_error", "distributions", "vector_inputs", "many losses", "large outputs")
-LACKS = ("tanh", "relu", "sum", "mean", "bias", "h_0", "older steps", "step", *SGD_LACKS, "batch", *LOSS_LACKS)
-EITHER = (("tanh", "relu"), ("sum", "mean"), ("older steps", "many losses"))
-NEEDS = {"squared_error": "cross_entropy", "distributions": "cross_entropy", "vector_inputs": "class_inputs"}
-EXCLUDES = (("step", "sgd_options"), ("step", "adagrad"), ("h_0", "learned_h_0"))
+LACKS = ("tanh", "relu", "sum", "mean", "bias", "no biases", "h_0", "older steps", "step", "plain SGD", *SGD_LACKS,
+         "batch", *LOSS_LACKS)  # fmt: skip
+CONTRADICTIONS = (  # what a port cannot state together, unless it has another capability: (it lacks, it has, unless)
+    (("tanh", "relu"), (), "sigmoid"), (("sum", "mean"), (), None), (("older steps", "many losses"), (), None),
+    (("bias", "no biases"), (), None), (("squared_error",), (), "cross_entropy"),
+    (("distributions",), (), "cross_entropy"), (("vector_inputs",), (), "class_inputs"),
+    (("plain SGD",), (), "adagrad"), (("step",), ("sgd_options",), None), (("step",), ("adagrad",), None),
+    (("h_0",), ("learned_h_0",), None), ((), ("adagrad", "rate_in_velocity"), None),
+)  # fmt: skip
+FEW_SIZES = tuple(  # shapes of windows that show faults; code that is compiled for every shape is compiled four times
+    dict(zip("TBDHOK", map(int, sizes.split())))
+    for sizes in ("4 2 3 6 5 3", "5 3 2 4 1 5", "3 1 4 17 2 1", "1 4 1 3 2 1")
+)
 
 
 class Abilities(NamedTuple):
-    """The capabilities of a port beyond the minimum, and what it lacks."""
+    """The capabilities of a port beyond the minimum, what it lacks, and the sizes that it has, if it has few."""
 
     capabilities: tuple[str, ...] = CAPABILITIES
     lacks: tuple[str, ...] = ()
+    sizes: tuple[Mapping[str, int], ...] = ()
 
 
 EVERYTHING = Abilities()
@@ -66,54 +67,70 @@ class Identity(NamedTuple):
     lacks: Any = ()
     tanh_ulps: Any = None
     tanh_absolute_ulps: Any = None
+    sizes: Any = ()
+    numbers: Any = "hexadecimal"
 
     def fault(self) -> str | None:
         """The first error; None if there is none."""
-        name = one_line(repr(self.name), 40)
-        if not isinstance(self.name, str) or not self.name.strip():
-            return f"name is {name}: expected a non-empty text"
-        if not all(character.isprintable() for character in self.name):
-            return f"name is {name}: expected printable characters only"
+        if not (isinstance(self.name, str) and self.name.strip() and self.name.isprintable()):
+            return f"name is {_shown(self.name)}: expected a text of printable characters"
         known = {"dtypes": DTYPES, "capabilities": (*CAPABILITIES, *OTHER_FORMS), "lacks": LACKS}
         for what, names in known.items():
             given = getattr(self, what)
             if not isinstance(given, list | tuple):
-                return f"{what} is {one_line(repr(given), 40)}: expected a list of names, as {list(names)}"
+                return f"{what} is {_shown(given)}: expected a list of names, as {list(names)}"
             for each in given:
                 if each not in names:
-                    return f"{what} names {one_line(repr(each), 40)}: known: {', '.join(names)}"
+                    return f"{what} names {_shown(each)}: known: {', '.join(names)}"
         if not self.dtypes:
             return f"dtypes is empty: expected {' or '.join(DTYPES)}, or both"
         for what in ("tanh_ulps", "tanh_absolute_ulps"):
             ulps = getattr(self, what)
             is_number = isinstance(ulps, int | float) and not isinstance(ulps, bool)
             if ulps is not None and not (is_number and 0 < ulps < float("inf")):
-                return f"{what} is {one_line(repr(ulps), 40)}: expected a positive number of ulps"
-        return self._contradiction()
-
-    def _contradiction(self) -> str | None:
-        for pair in EITHER:
-            if set(pair) <= set(self.lacks) and not ("tanh" in pair and "sigmoid" in self.capabilities):
-                return f"lacks names both {' and '.join(pair)}: expected at most one of the two"
-        for lacking, capability in NEEDS.items():
-            if lacking in self.lacks and capability not in self.capabilities:
-                return f"lacks names {lacking!r}: expected {capability!r} among its capabilities"
-        for lacking, capability in EXCLUDES:
-            if lacking in self.lacks and capability in self.capabilities:
-                return f"lacks names {lacking!r} and capabilities names {capability!r}: expected at most one of the two"
+                return f"{what} is {_shown(ulps)}: expected a positive number of ulps"
+        for shape in shapes_of(self.sizes):
+            if not isinstance(shape, dict) or not all(
+                k in "TBDHOK" and type(n) is int and n > 0 for k, n in shape.items()
+            ):
+                return f"sizes has {_shown(shape)}: expected numbers of the letters T, B, D, H, O and K, as {{'H': 6}}"
+            if shape.get("K", 1) > shape.get("T", shape.get("K", 1)):
+                return f"sizes has {_shown(shape)}: expected K ≤ T"
+        if self.numbers not in ("hexadecimal", "decimal"):
+            return f"numbers is {_shown(self.numbers)}: expected 'hexadecimal' or 'decimal'"
+        for lacking, having, unless in CONTRADICTIONS:
+            if (
+                set(lacking) <= set(self.lacks)
+                and {*having} <= {*self.capabilities}
+                and unless not in self.capabilities
+            ):
+                stated = [f"lacks {name!r}" for name in lacking] + [f"declares {name!r}" for name in having]
+                return f"it {' and '.join(stated)}: expected " + (
+                    f"{unless!r} among its capabilities" if unless else "one of the two at most"
+                )
         return None
 
     def as_tuples(self) -> "Identity":
         """The same with tuples for lists."""
         lists = {name: tuple(getattr(self, name)) for name in ("dtypes", "capabilities", "lacks")}
-        return self._replace(**lists)
+        return self._replace(**lists, sizes=tuple(shapes_of(self.sizes)))
+
+
+def _shown(value: Any) -> str:
+    return one_line(repr(value), 40)
+
+
+def shapes_of(sizes: Any) -> Any:
+    """Sizes as a list of shapes: of one shape, of several, or of the word "few"."""
+    if sizes == "few":
+        return FEW_SIZES
+    return sizes if isinstance(sizes, list | tuple) else [sizes]
 
 
 VERSION = 1
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(0x[0-9a-f]+(\.[0-9a-f]*)?(p[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
-EXAMPLE = "0x1.8p-1"
 MAX_HELLO_LENGTH = 10_000  # characters
 MAX_NUMBER_LENGTH = 64  # characters, with its separator
 MAX_KEY_LENGTH = 64  # characters of the key of an array
@@ -139,24 +156,23 @@ def port_arguments(case: WindowCase) -> dict[str, Any]:
     return arguments
 
 
-def encode_request(case: WindowCase, case_id: int) -> str:
-    """The request for this case: one line, without a line end."""
+def encode_request(case: WindowCase, case_id: int, decimal: bool = False) -> str:
+    """The request for this case: one line, without a line end. decimal: with JSON numbers, not hexadecimal strings."""
+    write: Any = float if decimal else float.hex
+
+    def flat(array):
+        values = np.ravel(array).tolist()
+        return values if is_classes(array) else [write(float(value)) for value in values]
+
     arguments = port_arguments(case)
-    arguments |= {
-        name: float(v).hex() for name, v in arguments.items() if isinstance(v, Real) and not isinstance(v, bool)
-    }
+    is_number = {name: isinstance(v, Real) and not isinstance(v, bool) for name, v in arguments.items()}
+    arguments |= {name: write(float(v)) for name, v in arguments.items() if is_number[name]}
     if arguments["params"].pop("h_0", None) is not None:
         arguments["learned_h_0"] = True
     if arguments.get("velocity"):
         arguments["velocity"] = {"v" + name: v for name, v in arguments["velocity"].items()}
     head = {"type": "window_update", "id": case_id, "dtype": str(case_dtype(case)), "sizes": case_sizes(case)}
-    return json.dumps(head | arguments, default=_flat)
-
-
-def _flat(array) -> list:
-    if is_classes(array):
-        return array.ravel().tolist()
-    return list(map(float.hex, np.asarray(array, np.float64).ravel().tolist()))
+    return json.dumps(head | arguments, default=flat)
 
 
 def max_report_length(case: WindowCase) -> int:
@@ -170,13 +186,11 @@ def decode_hello(line: str) -> Identity:
     hello = _object(line)
     if "error" in hello:
         raise PortFault(f"answers the hello with an error: {one_line(str(hello['error']))}")
-    if "protocol" not in hello:
-        raise PortFault(f"answers the hello without a protocol version: {one_line(line, 80)}")
-    if type(hello["protocol"]) is not int or hello["protocol"] != VERSION:  # true is 1, and so is 1.0
-        raise PortFault(f"speaks protocol version {one_line(repr(hello['protocol']), 40)}: known: {VERSION}")
-    missing = [key for key in ("name", "dtypes", "capabilities") if key not in hello]
+    missing = [key for key in ("protocol", "name", "dtypes", "capabilities") if key not in hello]
     if missing:
         raise PortFault(f"answers the hello without {', '.join(missing)}")
+    if repr(hello["protocol"]) != str(VERSION):
+        raise PortFault(f"speaks protocol version {_shown(hello['protocol'])}: known: {VERSION}")
     identity = Identity(**{key: hello[key] for key in Identity._fields if key in hello})
     if fault := identity.fault():
         raise PortFault(f"has an invalid hello: {fault}")
@@ -186,8 +200,8 @@ def decode_hello(line: str) -> Identity:
 def answer_to(line: str, case_id: int) -> dict:
     """The JSON object on the line. Raises PortFault unless it answers this case."""
     answer = _object(line)
-    if type(answer.get("id")) is not int or answer["id"] != case_id:
-        raise PortFault(f"answers with id {one_line(repr(answer.get('id')), 40)}: expected {case_id}")
+    if repr(answer.get("id")) != str(case_id):  # neither 1.0 nor true is 1
+        raise PortFault(f"answers with id {_shown(answer.get('id'))}: expected {case_id}")
     return answer
 
 
@@ -201,7 +215,7 @@ def answer_arrays(answer: dict, case: WindowCase) -> dict[str, np.ndarray]:
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
     unknown = [name for name in answer if name not in shapes and name != "id"]
     if unknown:
-        raise PortFault(f"answers with {one_line(repr(unknown[0]), 40)}: that is not an expected name")
+        raise PortFault(f"answers with {_shown(unknown[0])}: that is not an expected name")
     return {name: _array(name, answer[name], shapes[name], case_dtype(case)) for name in answer if name != "id"}
 
 
@@ -215,28 +229,33 @@ def _object(line: str) -> dict:
     return value
 
 
-def _array(name, given, shape, dtype) -> np.ndarray:
+def _array(name: str, given: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     texts = given if shape else [given]
     if not isinstance(texts, list):
-        raise PortFault(f"{name} is {one_line(repr(given), 40)}: expected a flat list of numbers as strings")
+        raise PortFault(f"{name} is {_shown(given)}: expected a flat list of numbers")
     size = prod(shape)
     if len(texts) != size:
         raise PortFault(f"{name} has length {len(texts)}: expected {size}, for the shape {shape} row by row")
-    decimal = np.array([isinstance(text, str) and DECIMAL.fullmatch(text) is not None for text in texts], bool)
     exact = np.array([_number(name, text) for text in texts], np.float64)
     with np.errstate(over="ignore"):
         array = exact.astype(dtype)
-    rounded = (array != exact) & ~np.isnan(exact) & ~(decimal & np.isfinite(array))
-    if rounded.any():
-        raise PortFault(f"{name} holds {texts[int(np.argmax(rounded))]}, which is not a {dtype} number")
+    # A decimal number denotes the nearest one of the dtype. A hexadecimal one is exact.
+    is_exact = np.array([isinstance(text, str) and NUMBER.fullmatch(text) is not None for text in texts], bool)
+    wrong = (array != exact) & ~np.isnan(exact) & (is_exact | ~np.isfinite(array))
+    if wrong.any():
+        raise PortFault(f"{name} holds {texts[int(np.argmax(wrong))]}, which is not a {dtype} number")
     return array.reshape(shape)
 
 
-def _number(name, text) -> float:
-    for pattern, read in ((DECIMAL, float), (NUMBER, float.fromhex)):
-        if isinstance(text, str) and pattern.fullmatch(text):
-            with contextlib.suppress(OverflowError):
-                if np.isfinite(value := read(text)) or pattern is NUMBER:
-                    return value
-            raise PortFault(f"{name} holds {one_line(text, 40)}, which is outside the range of float64")
-    raise PortFault(f"{name} holds {one_line(repr(text), 40)}: expected a number as a string, {EXAMPLE!r} or '0.75'")
+def _number(name: str, text: Any) -> float:
+    """A number of JSON, or a decimal or hexadecimal one in a string."""
+    read: Any = float if isinstance(text, int | float) and not isinstance(text, bool) else None
+    if isinstance(text, str):
+        read = float if DECIMAL.fullmatch(text) else float.fromhex if NUMBER.fullmatch(text) else None
+    if read is None:
+        raise PortFault(f"{name} holds {_shown(text)}: expected a number, 0.75, '0.75' or '0x1.8p-1'")
+    with contextlib.suppress(OverflowError):
+        value = read(text)
+        if np.isfinite(value) or not (isinstance(text, str) and DECIMAL.fullmatch(text)):
+            return value
+    raise PortFault(f"{name} holds {_shown(text)}, which is outside the range of float64")

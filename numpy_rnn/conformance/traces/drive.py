@@ -15,6 +15,7 @@ from numpy_rnn.common.records import Parameters, Run, Step, WindowCase
 from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.case import (
     GIVEN_DY,
+    RateInVelocity,
     TwoBiases,
     is_classes,
     one_bias,
@@ -127,6 +128,8 @@ def trace_port(port: Any, run: Run, timeout: float = 10.0) -> RecordedRun:
     """
     check_port_run(port, run)
     run = with_second_bias(run, abilities(port))
+    if "rate_in_velocity" in abilities(port).capabilities:
+        run = run._replace(options=run.options._replace(step=RateInVelocity(*run.options.step)))
     driver, recorder = _Driver(port, timeout, run), Recorder(run)
     for epoch, number, window, initial, report in plain_rnn.train(run, driver.compute):
         recorder.append_report(epoch, number, window, initial, report)
@@ -147,7 +150,7 @@ class _Driver:
 
     def __init__(self, port: Any, timeout: float, run: Run):
         self.port, self.timeout = port, timeout
-        self.has, self.lacks = abilities(port)
+        self.has, self.lacks, _ = abilities(port)
         schedule = run.options.schedule
         numbers = range(1, 1 + len(expected_windows(len(run.x), schedule)))
         self.places = iter([(epoch, number) for epoch in range(1, schedule.epochs + 1) for number in numbers])
@@ -194,7 +197,7 @@ def _states(case: WindowCase) -> np.ndarray:
 
 def check_port_run(port: Any, run: Run) -> None:
     """Raise InputError unless the port supports this run."""
-    has, lacks = abilities(port)
+    has, lacks, shapes = abilities(port)
     dtype = run.params.W_hh.dtype
     if run.params.W_hh.ndim > 2:
         raise InputError("a port takes one network at a time: expected a run without --seeds")
@@ -206,6 +209,10 @@ def check_port_run(port: Any, run: Run) -> None:
             verb = "lacks" if name in LACKS else "does not declare"
             option = f" ({OPTIONS[name]})" if name in OPTIONS else ""
             raise InputError(f"{port.name} {verb} {name!r}: choose a run without it{option}")
+    (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
+    sizes = {"B": run.x.shape[1], "D": D, "H": H, "O": O}
+    if shapes and not any(all(sizes.get(k, n) == n for k, n in shape.items()) for shape in shapes):
+        raise InputError(f"{port.name} has the sizes {list(map(dict, shapes))}: expected them in the run, not {sizes}")
 
 
 OPTIONS = {  # of `compare`, that choose a run without a part
@@ -218,6 +225,9 @@ OPTIONS = {  # of `compare`, that choose a run without a part
     "many losses": "--k1 1",
     "clip_by_value": "--max-norm",
     "squared_error": "--loss cross_entropy",
+    "bias": "--no-bias",
+    "no biases": "--bias",
+    "plain SGD": "--adagrad",
 }
 OF_LOSS = ("mean", "squared_error", "distributions", "cross_entropy", "loss_weights")
 
@@ -232,6 +242,8 @@ def _needs(run: Run) -> dict[str, bool]:
         objective.nonlinearity: True,
         objective.reduction: True,
         "bias": run.params.b_h is not None,
+        "no biases": run.params.b_h is None,
+        "plain SGD": not step.adagrad,
         **used,
         "h_0": bool(h_0.any() or any(window.start > 0 for window in windows)),
         "older steps": any(window.loss_start > window.start for window in windows),
