@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from cases import STEPS, Sizes, random_run, train_stream
 from comparing import bits, each
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 from inline_snapshot import snapshot
 from refusal_calls import B, D, H, O, T, call, fits_too, other_names, refusal, spoiled, valid
 
 import numpy_rnn
 from numpy_rnn import Gradients, InputError
+from numpy_rnn.common.checks import check_step
 from numpy_rnn.common.records import Step
 
 
@@ -73,6 +76,27 @@ def test_torch_activations_without_a_graph_or_of_equal_parameters():
     assert type(call(rnn, "bptt", given)) is Gradients
 
 
+@pytest.mark.needs_torch
+@drawn(
+    momentum=st.sampled_from([0.0, 0.9, -0.1]),
+    dampening=st.sampled_from([0.0, 0.5, 1.5, -0.5]),
+    nesterov=st.booleans(),
+    weight_decay=st.sampled_from([0.0, 0.1, -0.1]),
+)
+def test_options_of_sgd_are_those_of_torch(momentum, dampening, nesterov, weight_decay):
+    """A step has exactly the combinations of options that torch.optim.SGD accepts."""
+    import torch
+
+    options = {"momentum": momentum, "dampening": dampening, "nesterov": nesterov, "weight_decay": weight_decay}
+    try:
+        torch.optim.SGD([torch.zeros(1)], lr=0.1, **options)
+    except ValueError:
+        with pytest.raises(InputError):
+            check_step(Step(0.1, **options))
+    else:
+        assert check_step(Step(0.1, **options)) == Step(0.1, **options)
+
+
 # -- messages ---------------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +144,7 @@ CALLS = [  # (function, its arguments or fields of records that are changed), an
     ("train", {"weights": at_end(ones(T, B), -1e-6)}), ("train", {"weights": at_end(ones(T, B), np.nan)}),
     ("train, resumed", {"k1": 2}), ("train, resumed", {"resume.number": 3}), ("train, resumed", {"resume.epoch": 0}),
     ("train, resumed", {"resume.h": ones(B, H + 1)}), ("train, resumed", {"resume.h": np.full((B, H), np.nan)}),
-    ("train, resumed", {"momentum": 0.0, "adagrad": True}),
+    ("train, resumed", {"momentum": 0.0, "adagrad": True}), ("direction", {"momentum": 0.0, "adagrad": True}),
 ]  # fmt: skip
 
 
@@ -209,6 +233,7 @@ the state to resume from is that after update 3, window (0, 0, 1): expected (1, 
 the epoch of the state to resume from is 0: expected a whole number, 1 or more
 h has shape (2, 6): expected (2, 5)
 h contains NaN or infinity: expected finite numbers
+the velocity of W_xh has numbers below 0: expected the sums of squares of Adagrad; do not continue a run with momentum by Adagrad
 the velocity of W_xh has numbers below 0: expected the sums of squares of Adagrad; do not continue a run with momentum by Adagrad\
 """)  # noqa: E501
 

@@ -53,9 +53,22 @@ def assert_selected(run, few, updates, every):
         assert (np.abs(found - expected) <= run.target.size * 9 * np.finfo(expected.dtype).eps * size).all()
 
 
+def recorded(rnn, run):
+    """The updates of a run, after each of which `state` is that of the update: h is where the next window begins."""
+    training, updates = train(rnn, run, record=True), []
+    (k1, k2, _), T = run.options.schedule, len(run.x)
+    for update in training:
+        updates.append(update)
+        start, _, stop = update.window
+        following = stop if stop == T else max(0, min(stop + k1, T) - k2)
+        after = update.activations.h[following - start], update.parameters, update.velocity
+        assert bits(training.state()) == bits((update.epoch, update.number, update.window, *after))
+    return updates
+
+
 def assert_right_training(rnn, run, every):
     """Fail unless all updates of the run are right, with and without records and however seldom they are yielded."""
-    updates = list(train(rnn, run, record=True))
+    updates = recorded(rnn, run)
     assert_right_run(rnn, run, updates)
     plain = list(train(rnn, run))
     assert [bits(members(u)[:7]) for u in plain] == [bits(members(u)[:7]) for u in updates]
@@ -106,6 +119,17 @@ def test_stream_is_an_epoch_of_the_series(rnn, run, moving, every):
     few = list(train_stream(rnn, run, **of_stream, yield_every=every))
     assert_selected(run, few, updates, every)
     assert list(train_stream(rnn, run, [], **of_stream)) == []
+
+
+def test_window_longer_than_a_stream(rnn):
+    """Memory is needed for the steps that come, not for k2 of them."""
+    T = 20  # more steps than the engine's first tape has
+    for E, k1 in product(((), (3,)), (3, 2**62)):
+        run = random_run(7, Sizes(T, 100, 3, 80, E=E), options=OPTIONS._replace(step=Step(1e-5)))
+        whole = [bits(update) for update in train_stream(rnn, run, k1=min(k1, T), k2=T)]
+        assert [bits(update) for update in train_stream(rnn, run, k1=k1, k2=2**62)] == whole
+    run = run._replace(options=run.options._replace(schedule=Schedule(6, 9, 1)))  # it does not begin at step 0
+    assert_right_run(rnn, run, list(train_stream(rnn, run, record=True)))
 
 
 def refilled(rnn, run):
