@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.format import column_names
-from numpy_rnn.common.errors import printable
 from numpy_rnn.common.files import save_json, written_whole
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Objective, Parameters
@@ -123,7 +122,7 @@ def save_results(
         "format": "elman-results 1",
         "package": package,
         "version": __version__,
-        "series": printable(experiment.name),
+        "series": experiment.name,
         "columns": column_names(experiment),
         "configuration": configuration.to_dict(),
         "epochs": np.arange(1, len(result.losses) + 1),  # (N)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.format import number_of
-from numpy_rnn.common.errors import InputError, some_of
+from numpy_rnn.common.errors import InputError, printable, some_of
 
 READABLE = (".csv", ".tsv", ".txt", ".npy")
 STANDARD_INPUT = "-"
@@ -44,8 +44,8 @@ def inputs_and_targets(series: np.ndarray, dtype: str | np.dtype | type) -> tupl
 
 
 def name_of(path: str) -> str:
-    """The name of a file without its folder, or "standard input"."""
-    return "standard input" if path == STANDARD_INPUT else Path(path).name
+    """The printable name of a file without its folder, or "standard input"."""
+    return "standard input" if path == STANDARD_INPUT else printable(Path(path).name)
 
 
 def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Series:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy_rnn.app.format import MAX_TITLE, drawable, number_of
 from numpy_rnn.app.results import write_results
 from numpy_rnn.app.series import read_text
-from numpy_rnn.common.errors import Diverged, InputError, printable, shortened, some_of
+from numpy_rnn.common.errors import Diverged, InputError, shortened, some_of
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Parameters
 
@@ -181,7 +181,7 @@ class TextReport:
             "format": "elman-text-results 1",
             "package": self.rnn.__name__,
             "version": __version__,
-            "text": printable(self.experiment.name),
+            "text": self.experiment.name,
             "alphabet": self.experiment.alphabet,
             "configuration": self.configuration.to_dict(),
             "epochs": list(range(1, len(losses) + 1)),

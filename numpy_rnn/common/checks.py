@@ -32,6 +32,7 @@ class Arrays(NamedTuple):
     name: str
     package: str
     forward_dtypes: tuple[str, ...] = DTYPES  # of the forward pass and the loss
+    unsupported: tuple[str, ...] = ()  # dtypes that exist and with which nothing can be computed
 
     def check(self, **arrays: Any) -> None:
         """Raise InputError unless these, by name, are arrays of the package; subclasses without a mask are too."""
@@ -42,6 +43,8 @@ class Arrays(NamedTuple):
                 )
             if not isinstance(value, self.kind):
                 raise InputError(f"{name} is {_what(value)}: expected {self.name}{self._hint(value)}")
+            if dtype_name(value.dtype) in self.unsupported:
+                raise InputError(f"{name} is {value.dtype}: expected int64; from_numpy converts a NumPy array")
 
     def check_record(self, name: str, value: Any, record: Any, optional: Iterable[str] = (), of: str = "") -> None:
         """Raise InputError unless this is such a record of arrays, of which the optional ones may be None."""

@@ -22,6 +22,7 @@ import numpy_rnn
 from numpy_rnn.app import report, terminal
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.results import HEAD
+from numpy_rnn.common import exit_status
 from numpy_rnn.common.errors import Diverged
 
 # 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors have all signs, so
@@ -258,7 +259,7 @@ def test_quiet_prints_nothing(capsys):
     ids=str,
 )
 def test_exit_status(capsys, monkeypatch, error, status, message):
-    monkeypatch.setattr(terminal, "_discard_output", lambda: None)
+    monkeypatch.setattr(exit_status, "_discard_output", lambda: None)
 
     def fail(*_):
         raise error

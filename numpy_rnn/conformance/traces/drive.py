@@ -58,7 +58,8 @@ def measure(losses: np.ndarray, others: list[np.ndarray], run: Run, seed: int = 
     """
     curves = reference_losses(run, seed)
     spread = np.abs(curves[:, 1:] - curves[:, :1]).max(axis=1)
-    floor = FLOOR * np.finfo(run.params.W_hh.dtype).eps / 2 * np.abs(curves[:, 0])
+    limits, terms = np.finfo(run.params.W_hh.dtype), run.target.size
+    floor = FLOOR * (limits.eps / 2 * np.abs(curves[:, 0]) + terms * limits.tiny)  # every square may underflow
     drift = np.abs(np.asarray(losses) - np.asarray(others)).max(axis=0)
     return Drift(np.maximum.accumulate(drift), np.maximum.accumulate(np.maximum(spread, floor)))
 
