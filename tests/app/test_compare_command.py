@@ -1,5 +1,7 @@
 """The command `compare` on unusual series and traces, and its table of losses."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from comparing import fewer
@@ -36,6 +38,18 @@ def test_right_implementation_agrees_on_series_of_any_size(capsys, rows, size, o
         *options.split(),
     )
     assert "numpy_rnn and numpy_rnn.reference agree" in out
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("hidden", [5, 12])
+def test_rounding_explains_the_drift_on_a_text(capsys, hidden, dtype):
+    """Small initial weights grow in the first updates, by Adagrad, and with them what rounding is."""
+    Path("s.txt").write_text("ab\ncd\n" * 20)
+    options = "--hidden-size", hidden, "--dtype", dtype, "--epochs", 2
+    assert "rounding explains" in succeed(
+        numpy_rnn, capsys, "compare", "torch_rnn", "--text", "s.txt", *options, "--no-plot"
+    )
 
 
 def test_options_of_a_run_are_refused_with_a_trace(capsys):

@@ -9,7 +9,9 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from comparing import bits
+from comparing import bits, fewer
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from in_process import command, configured
 
 import numpy_rnn
@@ -185,6 +187,27 @@ def test_message_says_what_to_try_and_what_was_saved(capsys, monkeypatch, option
         epoch, number = load_checkpoint("r.npz").state[:2]
         assert ended.err.endswith(f"after epoch {epoch}, update {number}: continue with --resume r.npz\n")
         assert np.isfinite(load_parameters("r.npz").W_hh).all()
+
+
+@given(
+    learning_rate=st.sampled_from(["5", "1e30", "5,9"]),
+    clipping=st.sampled_from(["", "--max-norm 1e30", "--max-value 1e30"]),
+    more=st.sampled_from(["", "--momentum 0.9", "--data s.csv", "--data s.csv --standardize", "--text s.txt"]),
+)
+@settings(fewer(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_advice_can_be_followed(capsys, learning_rate, clipping, more):
+    """The options that a message names are accepted together with those of the run."""
+    np.savetxt("s.csv", np.sin(np.arange(30)))
+    Path("s.txt").write_text("abcabdabe" * 9)
+    learning_rate = "1e38" if "--text" in more else learning_rate
+    words = f"--learning-rate {learning_rate} --nonlinearity relu --epochs 2 --k1 5 --no-plot {clipping} {more}".split()
+    ended = command(numpy_rnn, capsys, *words)
+    assume(ended.status == 3)
+    for option, value in re.findall(
+        r"(?:try|or) [^;]*?(--[a-z-]+)(?: below)?( [0-9.]+)?", ended.err.partition("; nothing")[0]
+    ):
+        given = [*words, option, *value.split()]
+        assert command(numpy_rnn, capsys, *given, "--epochs", 0).status == 0
 
 
 def test_predictions_that_are_not_finite(capsys):

@@ -1,11 +1,11 @@
 """What does not fit is refused before anything is computed: by an InputError of one line that names the argument."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from cases import STEPS, Sizes, random_run, train_stream
 from comparing import bits, each
-from hypothesis import given as drawn
-from hypothesis import strategies as st
 from inline_snapshot import snapshot
 from refusal_calls import B, D, H, O, T, call, fits_too, other_names, refusal, spoiled, valid
 
@@ -77,24 +77,40 @@ def test_torch_activations_without_a_graph_or_of_equal_parameters():
 
 
 @pytest.mark.needs_torch
-@drawn(
-    momentum=st.sampled_from([0.0, 0.9, -0.1]),
-    dampening=st.sampled_from([0.0, 0.5, 1.5, -0.5]),
-    nesterov=st.booleans(),
-    weight_decay=st.sampled_from([0.0, 0.1, -0.1]),
-)
-def test_options_of_sgd_are_those_of_torch(momentum, dampening, nesterov, weight_decay):
+def test_options_of_sgd_are_those_of_torch():
     """A step has exactly the combinations of options that torch.optim.SGD accepts."""
     import torch
 
-    options = {"momentum": momentum, "dampening": dampening, "nesterov": nesterov, "weight_decay": weight_decay}
-    try:
-        torch.optim.SGD([torch.zeros(1)], lr=0.1, **options)
-    except ValueError:
-        with pytest.raises(InputError):
-            check_step(Step(0.1, **options))
-    else:
-        assert check_step(Step(0.1, **options)) == Step(0.1, **options)
+    names = "momentum", "dampening", "nesterov", "weight_decay"
+    for values in product((0.0, 0.9, -0.1), (0.0, 0.5, 1.5, -0.5), (False, True), (0.0, 0.1, -0.1)):
+        options = dict(zip(names, values))
+        try:
+            torch.optim.SGD([torch.zeros(1)], lr=0.1, **options)
+        except ValueError:
+            with pytest.raises(InputError):
+                check_step(Step(0.1, **options))
+        else:
+            assert check_step(Step(0.1, **options)) == Step(0.1, **options)
+
+
+@pytest.mark.needs_torch
+def test_classes_are_integers_of_any_kind():
+    """torch has little for unsigned ones, which from_numpy therefore converts."""
+    import torch
+
+    import torch_rnn
+
+    params = numpy_rnn.initial_parameters(D, H, O, dtype="float64")
+    theta, h_0 = torch_rnn.from_numpy(params), torch.zeros(1, H, dtype=torch.float64)
+    for bits in (8, 16, 32, 64):
+        for dtype in (f"int{bits}", f"uint{bits}"):
+            x = np.array([[0], [2], [1]], dtype)
+            expected = numpy_rnn.forward(params, x, h_0.numpy()).y
+            found = torch_rnn.forward(theta, torch_rnn.from_numpy(x), h_0).y.detach().numpy()
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
+            if dtype in ("uint16", "uint32", "uint64"):
+                with pytest.raises(InputError, match=f"^x is torch.{dtype}: expected int64; from_numpy converts"):
+                    torch_rnn.forward(theta, torch.tensor(x), h_0)
 
 
 # -- messages ---------------------------------------------------------------------------------------------------------
