@@ -102,8 +102,8 @@ def test_classes_are_integers_of_any_kind():
 
     params = numpy_rnn.initial_parameters(D, H, O, dtype="float64")
     theta, h_0 = torch_rnn.from_numpy(params), torch.zeros(1, H, dtype=torch.float64)
-    for bits in (8, 16, 32, 64):
-        for dtype in (f"int{bits}", f"uint{bits}"):
+    for width in (8, 16, 32, 64):
+        for dtype in (f"int{width}", f"uint{width}"):
             x = np.array([[0], [2], [1]], dtype)
             expected = numpy_rnn.forward(params, x, h_0.numpy()).y
             found = torch_rnn.forward(theta, torch_rnn.from_numpy(x), h_0).y.detach().numpy()
