@@ -33,6 +33,9 @@ settings.load_profile(PROFILE)
 
 def pytest_addoption(parser):
     parser.addoption("--packages", default=PACKAGES, help=f"the backends to test, by name; default: {PACKAGES!r}")
+    parser.addoption(
+        "--types", action="store_true", help="also check the documents' programs by mypy, which takes long"
+    )
     parser.addoption("--perturb", type=int, metavar="SEED", help="compute as on another BLAS kernel, by seed")
 
 
@@ -45,6 +48,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs_matplotlib: draws; deselected without torch_rnn")
     config.addinivalue_line("markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast")
     config.addinivalue_line("markers", "first: is run before all others, as it takes longest")
+    config.addinivalue_line("markers", "types: runs mypy; deselected without --types")
     config.addinivalue_line("markers", "with_reference: tests numpy_rnn.reference too, whose train is the plain loop")
     config.addinivalue_line("markers", "no_perturb: sees what --perturb changes, or its hooks; deselected by it")
     for variable in ONE_THREAD:
@@ -65,7 +69,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_unwanted(item):
-    marks = set()
+    marks = set() if item.config.getoption("--types") else {"types"}
     if "torch_rnn" not in packages(item.config):
         marks |= {"needs_torch", "needs_matplotlib"}
     if item.config.getoption("--perturb") is not None:

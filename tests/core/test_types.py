@@ -40,7 +40,7 @@ STUB = "from typing import Any\nclass Tensor: ...\ndef __getattr__(name: str) ->
 STUBS = ("torch/__init__.pyi", "torch/autograd/__init__.pyi", "torch/autograd/graph.pyi")
 
 
-@pytest.mark.slow
+@pytest.mark.types
 def test_programs_type_check_and_mistakes_in_them_are_reported(tmp_path):
     """What mypy --strict prints about all programs, which are read by one run."""
     api = pytest.importorskip("mypy.api")
