@@ -33,9 +33,7 @@ settings.load_profile(PROFILE)
 
 def pytest_addoption(parser):
     parser.addoption("--packages", default=PACKAGES, help=f"the backends to test, by name; default: {PACKAGES!r}")
-    parser.addoption(
-        "--types", action="store_true", help="also check the documents' programs by mypy, which takes long"
-    )
+    parser.addoption("--types", action="store_true", help="also check the documents' programs by mypy")
     parser.addoption("--perturb", type=int, metavar="SEED", help="compute as on another BLAS kernel, by seed")
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from comparing import fewer
 from hypothesis import given
 from hypothesis import strategies as st
 from in_process import configured, listed, refused
@@ -39,6 +40,7 @@ VALUES: dict[str, st.SearchStrategy] = {
 }
 
 
+@fewer(4)
 @given(values=st.fixed_dictionaries(VALUES))
 def test_configuration_in_a_file_and_on_the_command_line(values):
     configuration = Configuration(**values)

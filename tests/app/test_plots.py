@@ -134,16 +134,11 @@ def test_bands_are_percentiles_of_the_networks_that_converged(left_out):
 
 
 def test_rates_that_diverged_are_named():
-    """A rate far above the others leaves the panel."""
     experiment, results = made_up(E=(3, 4), rates=(0.01, 0.1, 50.0))
-    result = results["numpy_rnn"]
-    result.losses[-1, 2] = np.inf
-    result.losses[:, 1] = 1e9
+    results["numpy_rnn"].losses[-1, 2] = np.inf
     axes = figure_of(experiment, results).axes[-1]
     assert list(lines(axes)) == ["0.01", "0.1"]
-    assert axes.get_title(loc="left") == "diverged at 50"
-    assert axes.get_ylim()[1] < 10
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0.01", "0.1"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0.01", "0.1", "50: diverged"]
 
 
 def test_drift_has_a_panel():

@@ -65,7 +65,7 @@ def predicted(rnn, params, x, h_0=ZERO, generate=0, held_out=0):
 
 
 @pytest.mark.usefixtures("_short")
-@pytest.mark.parametrize("T", [1, 2, 10, 100, 101, 234, 1000, 1001, 1234, 2500])
+@pytest.mark.parametrize("T", [1, 10, 101, 1001, 2500])
 def test_predictions_in_parts_are_those_of_one_pass(rnn, T):
     """Of a long series the last ones are kept."""
     x = series(T)
@@ -115,11 +115,3 @@ def test_best_rate_has_the_lowest_median():
         ([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (3, 4, 5, 6, 7, 8), 0),
     ):
         assert sweep(losses, diverged).best_rate() == best, (losses, diverged)
-
-
-def test_result_at_a_rate():
-    result = sweep([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (3, 5, 8)).at_rate(1)
-    assert result.losses.tolist() == [[2, 2, 4]]
-    assert result.predictions.shape == (4, 3, 1, 1)
-    assert result.params.W_hh.ravel().tolist() == result.generated[0].ravel().tolist() == [3, 4, 5]
-    assert result.converged().tolist() == [False, True, False]

@@ -133,21 +133,18 @@ def test_output_files_have_the_results(capsys, kind):
     }
     assert all(found[key] == list(range(first, first + count)) for key, (first, count) in times.items())
 
-    in_table: dict[tuple[str, ...], float] = {}
-    networks = [""] if configuration.networks is None else [str(n + 1) for n in range(configuration.networks)]
-    who = [(network, str(rate)) for rate in configuration.rates() or ("",) for network in networks]
-    for what, at, values in zip(("loss", "actual", "predicted", "free-running"), (0, 1, 1, 2), expected):
-        whose = [("", "")] if what == "actual" else who
-        columns = [""] if what == "loss" else found["columns"]
-        for t, time in enumerate(found[list(times)[at]]):
-            place = (str(time), "") if what == "loss" else ("", str(time))
-            numbers = values[t].reshape(len(whose), len(columns))
-            for n, d in np.ndindex(numbers.shape):
-                in_table[what, *place, columns[d], *whose[n]] = numbers[n, d]
     with open("r.csv", encoding="utf-8", newline="") as file:
         head, *table = csv.reader(file)
     assert tuple(head) == HEAD
-    assert {tuple(row[:-1]): float(row[-1]) for row in table} == in_table
+    values = [float(row[-1]) for row in table]  # in the order of the arrays, but that columns come before networks
+    series = (np.moveaxis(np.array(found[key]), -1, 1) for key in keys[1:])
+    assert values == [*np.ravel(found["losses"]), *(value for array in series for value in array.ravel())]
+    if kind == "rates and seeds":
+        assert ["loss", "2", "", "", "3", "0.01"] in [row[:-1] for row in table]
+        assert [row[:-1] for row in table[-6:]] == [
+            ["free-running", "", "12", column, str(network), rate]
+            for column in ["per, cent"] for rate in ("0.1", "0.01") for network in (1, 2, 3)
+        ]  # fmt: skip
 
 
 def test_nonfinite_numbers_are_null_in_json(capsys):
