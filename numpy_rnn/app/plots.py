@@ -151,7 +151,7 @@ def _draw_series(axes: Any, experiment: Experiment, results: dict[str, Result], 
             (result.predictions, T + 2 - P, {"label": "predicted" + by, "fillstyle": "none", "lw": 1.2} | look),
             (after, T + 2 - held_out - len(before), {"label": "free-running" + by, "ls": line}),
         ):
-            values = experiment.original(values[max(0, first - begin) :])[..., 0, feature]
+            values = values[max(0, first - begin) :, ..., feature]
             if len(values) and networks.any():
                 times = np.arange(max(first, begin), max(first, begin) + len(values))
                 _draw_band(axes, times, band(values, networks), color, **style)

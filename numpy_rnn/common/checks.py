@@ -43,8 +43,9 @@ class Arrays(NamedTuple):
                 )
             if not isinstance(value, self.kind):
                 raise InputError(f"{name} is {_what(value)}: expected {self.name}{self._hint(value)}")
-            if dtype_name(value.dtype) in self.unsupported:
-                raise InputError(f"{name} is {value.dtype}: expected int64; from_numpy converts a NumPy array")
+            dtype = getattr(value, "dtype", None)
+            if dtype_name(dtype) in self.unsupported:
+                raise InputError(f"{name} is {dtype}: expected int64; from_numpy converts a NumPy array")
 
     def check_record(self, name: str, value: Any, record: Any, optional: Iterable[str] = (), of: str = "") -> None:
         """Raise InputError unless this is such a record of arrays, of which the optional ones may be None."""

@@ -115,21 +115,19 @@ def test_output_files_have_the_results(capsys, kind):
     assert (report.error_table(experiment, result) in out) == ("--data" in options)
 
     T, held_out, D = len(experiment.x), configuration.held_out, experiment.x.shape[-1]
-    mean, deviation = experiment.scaling or (np.zeros(D), np.ones(D))
-    in_units = [values[..., 0, :].astype(np.float64) * deviation + mean for values in result[2:4]]
     series = rows if "--data" in options else np.sin(np.linspace(2, 10, 21))
     found = json.loads(Path("r.json").read_text(encoding="utf-8"))
     assert [found[key] for key in ("format", "package")] == ["elman-results 1", "numpy_rnn"]
     assert found["configuration"] == json.loads(json.dumps(configuration.to_dict()))
     assert found["columns"] == ({"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"]))[-D:]
     keys = "losses", "actual", "predicted", "free_running"
-    expected = result.losses, series.reshape(T + 1, -1)[1:], *in_units
+    expected = result.losses, series.reshape(T + 1, -1)[1:], *result[2:4]
     for key, values in zip(keys, expected, strict=True):
         assert bits(np.array(found[key], np.float64).reshape(values.shape)) == bits(values), key
     times = {
         "epochs": (1, len(result.losses)),
         "times": (2, T),
-        "free_running_times": (T + 2 - held_out, len(in_units[1])),
+        "free_running_times": (T + 2 - held_out, len(result.generated)),
     }
     assert all(found[key] == list(range(first, first + count)) for key, (first, count) in times.items())
 
