@@ -120,10 +120,11 @@ def _row(number: int, fields: list[str], places: list[int], count: int) -> list[
     """The numbers at these places of one line."""
     if len(fields) != count:
         raise InputError(f"line {number} has {number_of(len(fields), 'column')}, and the first row {count}; {NUMBERS}")
-    values = [_number(fields[place]) for place in places]
-    for place, value in zip(places, values):
-        if value is None:
+    values = []
+    for place in places:
+        if (value := _number(fields[place])) is None:
             raise InputError(f"line {number}, column {place + 1} is {fields[place]!r}; {NUMBERS}")
+        values.append(value)
     return values
 
 
