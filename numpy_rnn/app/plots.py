@@ -178,21 +178,20 @@ def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) 
     for (color, _, line), (name, result) in zip(cycle(STYLES), results.items()):
         epochs = np.arange(1, len(result.losses) + 1)
         style = {"ls": line, "marker": "." if len(epochs) == 1 else ""}  # a line needs two points
-        if not experiment.rates:
-            losses = band(result.losses, result.converged())
-            _draw_band(axes, epochs, losses, color, label=name, **style)
+        curves = [(name, color, result)]
+        if experiment.rates:
+            by, colors = "" if len(results) == 1 else f", {name}", cycle(RATES)
+            curves = [(f"{r:g}{by}", next(colors), result.at_rate(n)) for n, r in enumerate(experiment.rates)]
+        for label, color, part in curves:
+            if not (networks := part.converged()).any():
+                axes.plot([], [], color=color, label=f"{label}: diverged")
+                continue
+            losses = band(part.losses, networks)
+            _draw_band(axes, epochs, losses[[1, 1, 1]] if experiment.rates else losses, color, label=label, **style)
             lowest = min(lowest, losses.min())
-        for number, rate in enumerate(experiment.rates):
-            part, label = result.at_rate(number), f"{rate:g}" if len(results) == 1 else f"{rate:g}, {name}"
-            if (networks := part.converged()).any():
-                losses = band(part.losses, networks)[1]
-                axes.plot(epochs, losses, color=RATES[number % len(RATES)], label=label, **style)
-                lowest = min(lowest, losses.min())
-            else:
-                axes.plot([], [], color=RATES[number % len(RATES)], label=f"{label}: diverged")
-    if lowest > 0:
+    if is_log := 0 < lowest < np.inf:
         axes.set_yscale("log")
-    units = ("" if experiment.scaling is None else ",\nin standardized units") + (", log scale" if lowest > 0 else "")
+    units = ("" if experiment.scaling is None else ",\nin standardized units") + (", log scale" if is_log else "")
     axes.set(xlabel="epoch", ylabel=f"loss of an epoch\n(half squared error{units})", xlim=(0, len(epochs) + 1))
     _whole_numbers(axes)
     if experiment.rates:

@@ -43,8 +43,7 @@ class Arrays(NamedTuple):
                 )
             if not isinstance(value, self.kind):
                 raise InputError(f"{name} is {_what(value)}: expected {self.name}{self._hint(value)}")
-            dtype = getattr(value, "dtype", None)
-            if dtype_name(dtype) in self.unsupported:
+            if self.unsupported and dtype_name(dtype := getattr(value, "dtype", None)) in self.unsupported:
                 raise InputError(f"{name} is {dtype}: expected int64; from_numpy converts a NumPy array")
 
     def check_record(self, name: str, value: Any, record: Any, optional: Iterable[str] = (), of: str = "") -> None:

@@ -143,6 +143,14 @@ def test_rates_that_diverged_are_named():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0.01", "0.1", "50: diverged"]
 
 
+def test_run_that_diverged_has_its_actual_values():
+    experiment, results = made_up(backends=("numpy_rnn", "another"))
+    results["another"].predictions[-1] = np.nan
+    series, losses = figure_of(experiment, results).axes
+    assert [*lines(series)] == ["actual", "predicted, numpy_rnn", "free-running, numpy_rnn"]
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["numpy_rnn", "another: diverged"]
+
+
 def test_drift_has_a_panel():
     drift, spread = np.array([0.0, 1e-8, 3e-7]), np.array([2e-7, 2e-7, 9e-7])
     *_, panel = figure_of(*made_up(), drift=(drift, spread)).axes
