@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from in_process import command, refused, succeed
 from inline_snapshot import snapshot
@@ -19,6 +19,7 @@ SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # s
     "options",
     ["--dtype float64", "--k1 3 --k2 5 --bias", "--reduction mean --adagrad --max-value 1e300", "--max-norm 1e300"],
 )
+@example(rows=[1.0, 0.3, -1.0, 0.3, 0.3], size=1.0)
 @settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.3]), min_size=3, max_size=12),
