@@ -90,6 +90,8 @@ class TrainCommand:
         experiment = prepare(configuration, *saved)
         recorder = None
         if arguments.trace is not None:
+            if configuration.epochs == 0:
+                raise InputError("--trace and --epochs 0 are both given: expected 1 or more epochs, or no trace")
             recorder = Recorder(experiment.run(configuration.run_options()))
         kind = SeriesReport if experiment.alphabet is None else TextReport
         report: Any = kind(self.rnn, experiment, configuration, arguments)

@@ -126,6 +126,7 @@ tarin
 --text abc.txt --generate 3
 --sample 3
 --resume w.npz --trace t.npz
+--epochs 0 --trace t.npz
 --no-plot --plot a.png
 compare
 compare none --held-out 3
@@ -194,6 +195,8 @@ tarin:
     --sample is given without --text: it is for a text; leave it out
 --resume w.npz --trace t.npz:
     --trace and --resume are both given: a trace records a whole run; leave one of them out
+--epochs 0 --trace t.npz:
+    --trace and --epochs 0 are both given: expected 1 or more epochs, or no trace
 --no-plot --plot a.png:
     --no-plot is given with --plot or --show: expected one or the other; leave one out
 compare:
