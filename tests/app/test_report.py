@@ -145,6 +145,15 @@ trained on, 3 steps                        2.000000               3.415650\
 """)
 
 
+def test_errors_of_huge_numbers():
+    """Their squares overflow."""
+    experiment, results = made_up()
+    experiment = experiment._replace(x=experiment.x * 1e300, target=experiment.target * 1e300)
+    result = results["numpy_rnn"]._replace(predictions=results["numpy_rnn"].predictions * 1e300)
+    last = report.error_table(experiment, result).splitlines()[-1]
+    assert last.split()[-2:] == ["1.00000e+300", "5.74456e+300"]
+
+
 def test_long_tables_are_cut():
     """Forty rows of the series, and the first and last fifty free-running values."""
     table = tables(T=100, G=1234, P=50, D=25).splitlines()
