@@ -77,7 +77,7 @@ class Skewed:
     tanh, exp, log = map(function, (math.tanh, math.exp, math.log))
 
     def sqrt(self):
-        return self.rounded(exact_number(math.sqrt(self.value), self.dtype))
+        return self.rounded(exact_number(math.sqrt(as_float(self.value)), self.dtype))
 
     def __neg__(self):
         return Skewed(-self.value, self.dtype, self.direction)
