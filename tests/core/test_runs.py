@@ -221,6 +221,17 @@ def test_combinations_of_options(rnn, k):
         assert_right_run(rnn, run, list(train(rnn, run, record=True)))
 
 
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "momentum", "dampening"])
+def test_number_too_large_for_the_dtype_is_infinite(rnn, name):
+    """The run diverges; no package stops it."""
+    changes = ({"momentum": 0.5} if name == "dampening" else {}) | {name: 1e300}
+    with np.errstate(all="ignore"):
+        for E in ((), (2,)):
+            run = random_run(1, Sizes(E=E), Kind("float32"))
+            *_, last = train(rnn, run, **changes)
+            assert not np.isfinite(rnn.to_numpy(last.parameters).W_hh).any()
+
+
 def test_narrow_integers_are_their_values(rnn):
     """NumPy's integers of 8 bits overflow where Python's do not."""
     run = random_run(1, Sizes(T=300), options=OPTIONS._replace(schedule=Schedule(100, 120, 2)))
