@@ -15,6 +15,7 @@ from benchmarks.report import report
 from benchmarks.rows import ROWS, prepare
 from benchmarks.tasks import IMPORT, PROCESS_TASKS, TASKS, Key
 from benchmarks.workloads import CASES
+from numpy_rnn.common.exit_status import exit_status
 
 QUICK, FULL = {"processes": 3, "values": 1}, {"processes": 6, "values": 3}
 RUN_ONCE = (
@@ -77,6 +78,7 @@ def parse_options(runner: pyperf.Runner) -> argparse.Namespace:
     all_tasks = (*TASKS, *PROCESS_TASKS)
     add("--tasks", nargs="+", choices=all_tasks, metavar="TASK", help=f"only these tasks: {', '.join(all_tasks)}")
     add("--cases", nargs="+", metavar="PART", help="only cases whose names contain one of these")
+    add("--traceback", action="store_true", help="print the traceback of an unexpected error")
     add("--threads", type=_threads, default=1, metavar="N", help="threads of BLAS, torch and XLA (default 1)")
     add("--benchmark", help=argparse.SUPPRESS)  # the one that a worker measures
     parser.description, parser.epilog = DESCRIPTION, EPILOG
@@ -153,4 +155,4 @@ def work(runner: pyperf.Runner, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status("python -m benchmarks", main, "--traceback" in sys.argv))

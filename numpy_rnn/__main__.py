@@ -5,8 +5,8 @@ import sys
 
 import numpy_rnn
 from numpy_rnn.app import command_line
-from numpy_rnn.app.terminal import failed
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.exit_status import failed
 from numpy_rnn.common.packages import backend
 
 # The commands besides `train`, as module:function; imported only if they are used.

@@ -43,7 +43,7 @@ def direction(
     Karpathy's min-char-rnn.
     """
     step = check_step(Step(0, **options))
-    check_direction(ARRAYS, params, gradients, velocity)
+    check_direction(ARRAYS, params, gradients, velocity, step)
     return directed(params, gradients, velocity, step)
 
 

@@ -11,18 +11,13 @@ import pytest
 from children import run
 from documents import DOCUMENTS, TOP, blocks, examples, excerpt, name_of, same_numbers
 
+from numpy_rnn.__main__ import main as numpy_main
+from numpy_rnn.app.options import ABOUT
+from numpy_rnn.conformance.__main__ import main as suite_main
+
 TEXTS = {name_of(document): document.read_text(encoding="utf-8") for document in DOCUMENTS}
 README, DERIVATION = TEXTS["README.md"], TEXTS["numpy_rnn/DERIVATION.md"]
-HELP = (
-    "numpy_rnn train",
-    "numpy_rnn compare",
-    "numpy_rnn study",
-    "numpy_rnn.conformance score",
-    "numpy_rnn.conformance long",
-    "benchmarks",
-    "benchmarks.report",
-    "pytest",
-)
+HELP = "benchmarks", "benchmarks.report", "pytest"
 
 
 def parameters():
@@ -59,13 +54,16 @@ def test_every_program_is_run_or_saved_or_repeated(document):
 
 @pytest.mark.slow
 @pytest.mark.needs_torch
-def test_options_exist():
+def test_options_exist(capsys):
     """Every option that a document names is in the help of a program."""
-    known = {"--quiet"}  # of pip
+    known, option = {"--quiet"}, r"--[a-z][a-z0-9-]+"  # of pip
     for words in HELP:
-        module, *command = words.split()
-        done = run([sys.executable, "-m", module, *command, "--help"], cwd=TOP, check=True)
-        known |= set(re.findall(r"--[a-z][a-z0-9-]+", done.stdout))
+        done = run([sys.executable, "-m", words, "--help"], cwd=TOP, check=True)
+        known |= set(re.findall(option, done.stdout))
+    for main, command in [(numpy_main, name) for name in ABOUT] + [(suite_main, "score"), (suite_main, "long")]:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        known |= set(re.findall(option, capsys.readouterr().out))
     for name, text in TEXTS.items():
         for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", re.sub("<!--.*?-->", "", text, flags=re.S)):
             assert option in known, f"{name}: {option}"

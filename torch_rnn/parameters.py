@@ -17,7 +17,8 @@ from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
-ARRAYS = Arrays(torch.Tensor, "a torch.Tensor", "torch_rnn")  # that the functions of this package accept
+# The arrays that the functions of this package accept. torch has no minimum of most unsigned integers.
+ARRAYS = Arrays(torch.Tensor, "a torch.Tensor", "torch_rnn", unsupported=("uint16", "uint32", "uint64"))
 Array: TypeAlias = torch.Tensor
 LearningRate: TypeAlias = float | Array
 

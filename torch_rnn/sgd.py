@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 import torch
@@ -32,10 +33,16 @@ class Adagrad(Optimizer):
                 theta -= group["lr"] * (g / torch.sqrt(v + 1e-8))  # (U9), (U1)
 
 
+def in_range(number: float, params: Parameters[Array]) -> float:
+    """The number, or infinity where it is too large for the dtype of the parameters; torch refuses to round it so."""
+    return number if abs(number) <= torch.finfo(params.W_hh.dtype).max else math.copysign(math.inf, number)
+
+
 def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Array] | None) -> Optimizer:
     """The optimizer of these very parameters, which continues from the velocity."""
     rate, mu, tau, nesterov, decay, adagrad, *_ = step
-    leaves, rate = [theta for theta in params if theta is not None], float(rate)
+    leaves = [theta for theta in params if theta is not None]
+    rate, mu, tau, decay = (in_range(number, params) for number in (float(rate), mu, tau, decay))
     optimizer: Optimizer
     if adagrad:
         optimizer = Adagrad(leaves, rate, decay)
@@ -65,7 +72,7 @@ def direction(
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """The direction Δ that `sgd` steps against, and the velocity v, as `numpy_rnn.direction` describes them."""
     step = check_step(Step(1.0, **options))
-    check_direction(ARRAYS, params, gradients, velocity)
+    check_direction(ARRAYS, params, gradients, velocity, step)
     return directed(params, gradients, velocity, step)
 
 
@@ -74,7 +81,8 @@ def directed(
     params: Parameters[Array], gradients: Gradients[Array], velocity: Gradients[Array] | None, step: Step
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """`direction` without its checks: what torch.optim.SGD subtracts from zero at a learning rate of 1."""
-    decayed = each(lambda dtheta, theta: dtheta.add(theta, alpha=step.weight_decay), gradients, params)  # (U4)
+    decay = in_range(step.weight_decay, params)
+    decayed = each(lambda dtheta, theta: dtheta.add(theta, alpha=decay), gradients, params)  # (U4)
     zeros: Parameters[Array] = each(torch.zeros_like, params)
     optimizer = make_optimizer(zeros, step._replace(learning_rate=1.0, weight_decay=0.0), velocity)
     moving = descend(optimizer, zeros, decayed)

@@ -145,7 +145,7 @@ def _inputs(params: Parameters[Array], x: Array, initial: Array, record: bool) -
     """Inputs in rows, and the initial state, of every network; with `record` they require gradients."""
     E = params.W_hh.shape[:-2]
     x = rows(x, params.W_xh.shape[-2], params.W_xh).expand(len(x), *E, -1, -1)
-    initial = initial.expand(*E, *initial.shape[-2:])
+    initial = initial.expand(*E, *initial.shape[-2:]).clone()  # the step moves a learned one in place
     return (differentiable(x), differentiable(initial)) if record else (x, initial)
 
 

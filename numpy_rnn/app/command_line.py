@@ -17,9 +17,10 @@ from numpy_rnn.app.options import configuration_of, parse, resumed_configuration
 from numpy_rnn.app.report import SeriesReport, finite_median, heading
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.series import STANDARD_INPUT
-from numpy_rnn.app.terminal import Signals, exit_status, failed, interrupting_signal, progress_bar
+from numpy_rnn.app.terminal import Signals, progress_bar
 from numpy_rnn.app.text import TextReport
 from numpy_rnn.common.errors import Diverged, InputError, printable
+from numpy_rnn.common.exit_status import exit_status, failed, interrupting_signal
 from numpy_rnn.common.files import check_can_write
 from numpy_rnn.conformance.traces.recorder import Recorder
 
@@ -89,6 +90,8 @@ class TrainCommand:
         experiment = prepare(configuration, *saved)
         recorder = None
         if arguments.trace is not None:
+            if configuration.epochs == 0:
+                raise InputError("--trace and --epochs 0 are both given: expected 1 or more epochs, or no trace")
             recorder = Recorder(experiment.run(configuration.run_options()))
         kind = SeriesReport if experiment.alphabet is None else TextReport
         report: Any = kind(self.rnn, experiment, configuration, arguments)

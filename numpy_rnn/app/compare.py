@@ -8,8 +8,9 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.app import compare_report
 from numpy_rnn.app.command_line import check_files
+from numpy_rnn.app.configuration import option_name
 from numpy_rnn.app.experiment import Experiment, prepare
-from numpy_rnn.app.options import LOG_EVERY, configuration_of
+from numpy_rnn.app.options import LOG_EVERY, configuration_of, given_options
 from numpy_rnn.app.plots import draw, draw_results, plot_target
 from numpy_rnn.app.report import described
 from numpy_rnn.app.results import Result, predict
@@ -169,6 +170,11 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, target: tuple[str |
             f"{files[0].name} and {files[1].name} are both traces: expected at most one, which is repeated"
         )
     if files:
+        if given := given_options(arguments):
+            name = option_name(next(iter(given)))
+            raise InputError(
+                f"{name} is given with {files[0].name}, a trace, which has the options of its run: leave it out"
+            )
         compared = files[0].recorded.run
         h_0: Any = compared.params.h_0 if compared.h_0 is None else compared.h_0
         experiment = Experiment("series of the trace", compared.x, compared.target, h_0, compared.params)

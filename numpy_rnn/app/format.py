@@ -44,9 +44,8 @@ def column_names(experiment: Any) -> list[str]:
 
 def series_name(experiment: Any) -> str:
     """The name of the series, and those of its columns if its file has a header."""
-    name = printable(experiment.name)
     if experiment.columns is None:
-        return name
+        return experiment.name
     names = column_names(experiment)
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return f"{name} ({'column' if len(names) == 1 else 'columns'} {', '.join(names[:MAX_NAMES])}{more})"
+    return f"{experiment.name} ({'column' if len(names) == 1 else 'columns'} {', '.join(names[:MAX_NAMES])}{more})"

@@ -200,7 +200,7 @@ CHANGEABLE = ("epochs", *(name for name in Step._fields if name != "adagrad"), "
 
 def configuration_of(arguments: argparse.Namespace) -> Configuration:
     """The configuration that the arguments give."""
-    given = _given(arguments)
+    given = given_options(arguments)
     if "k1" in given:
         given = {"k2": given["k1"]} | given
     if "text" in given:
@@ -213,7 +213,7 @@ def configuration_of(arguments: argparse.Namespace) -> Configuration:
     return Configuration(**given)
 
 
-def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options of the run that are given."""
     values = {each.name: getattr(arguments, each.name, None) for each in fields(Configuration)}
     return {name: value for name, value in values.items() if value is not None}
@@ -224,7 +224,7 @@ def resumed_configuration(arguments: argparse.Namespace, configuration: Configur
 
     Raises InputError on changes that would make it a different run.
     """
-    given = _given(arguments)
+    given = given_options(arguments)
     for name in given:
         if name not in CHANGEABLE:
             changeable = ", ".join(map(option_name, CHANGEABLE))

@@ -22,7 +22,6 @@ WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 MAX_FEATURES = 4
 MAX_POINTS = 100  # a longer series is drawn as lines
 MAX_STEPS = 600  # of a longer series, only a part is drawn
-FAR = 100  # times the lowest final loss; such a curve of a sweep does not determine the limits of the panel
 
 # Okabe and Ito's colours, which are distinct for the colour-blind. Markers and lines differ too.
 ACTUAL, GRAY = "#000000", "#999999"
@@ -152,7 +151,7 @@ def _draw_series(axes: Any, experiment: Experiment, results: dict[str, Result], 
             (result.predictions, T + 2 - P, {"label": "predicted" + by, "fillstyle": "none", "lw": 1.2} | look),
             (after, T + 2 - held_out - len(before), {"label": "free-running" + by, "ls": line}),
         ):
-            values = experiment.original(values[max(0, first - begin) :])[..., 0, feature]
+            values = values[max(0, first - begin) :, ..., feature]
             if len(values) and networks.any():
                 times = np.arange(max(first, begin), max(first, begin) + len(values))
                 _draw_band(axes, times, band(values, networks), color, **style)
@@ -173,35 +172,28 @@ def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) 
     """Draw one loss curve per result; for an ensemble, its median and a band; in a sweep, the median per rate.
 
     In a sweep a second result has another line style. Networks that diverged are left out; a rate without other
-    networks has no curve and is named above the panel. Curves far above the best one are cut at the top of the panel.
+    networks has only an entry in the legend.
     """
-    curves, gone = [], []
+    lowest = np.inf
     for (color, _, line), (name, result) in zip(cycle(STYLES), results.items()):
         epochs = np.arange(1, len(result.losses) + 1)
         style = {"ls": line, "marker": "." if len(epochs) == 1 else ""}  # a line needs two points
-        if not experiment.rates:
-            curves.append(band(result.losses, result.converged()))
-            _draw_band(axes, epochs, curves[-1], color, label=name, **style)
-        for number, rate in enumerate(experiment.rates):
-            part = result.at_rate(number)
-            if (networks := part.converged()).any():
-                curves.append(band(part.losses, networks)[1:2])
-                label = f"{rate:g}" if len(results) == 1 else f"{rate:g}, {name}"
-                axes.plot(epochs, curves[-1][0], color=RATES[number % len(RATES)], label=label, **style)
-            else:
-                gone.append(f"{rate:g}")
-    best = min(curve[:, -1].min() for curve in curves)
-    near = np.concatenate([curve.ravel() for curve in curves if curve[:, -1].min() <= FAR * best])
-    is_log = near.max() > 4 * near.min() > 0
-    if is_log:
+        curves = [(name, color, result)]
+        if experiment.rates:
+            by, colors = "" if len(results) == 1 else f", {name}", cycle(RATES)
+            curves = [(f"{r:g}{by}", next(colors), result.at_rate(n)) for n, r in enumerate(experiment.rates)]
+        for label, color, part in curves:
+            if not (networks := part.converged()).any():
+                axes.plot([], [], color=color, label=f"{label}: diverged")
+                continue
+            losses = band(part.losses, networks)
+            _draw_band(axes, epochs, losses[[1, 1, 1]] if experiment.rates else losses, color, label=label, **style)
+            lowest = min(lowest, losses.min())
+    if is_log := 0 < lowest < np.inf:
         axes.set_yscale("log")
-    if any(curve.max() > near.max() for curve in curves):
-        axes.set_ylim(top=1.2 * near.max())
     units = ("" if experiment.scaling is None else ",\nin standardized units") + (", log scale" if is_log else "")
     axes.set(xlabel="epoch", ylabel=f"loss of an epoch\n(half squared error{units})", xlim=(0, len(epochs) + 1))
     _whole_numbers(axes)
-    if gone:
-        axes.set_title(f"diverged at {', '.join(dict.fromkeys(gone))}", loc="left", fontsize="medium")
     if experiment.rates:
         _add_legend(axes, title="learning rate", loc="upper left", bbox_to_anchor=(1, 1))
     elif len(results) > 1:

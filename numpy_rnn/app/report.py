@@ -138,15 +138,12 @@ def series_table(experiment: Experiment, result: Result) -> str:
     T, _, D = experiment.x.shape
     first, border = max(0, T - MAX_ROWS), T - experiment.held_out
     actual = experiment.rows(first + 1)
-    predicted, generated = (
-        experiment.original(band(values, result.converged())[1][:, 0])
-        for values in (result.predictions, result.generated)
-    )
+    predicted, generated = (band(values, result.converged())[1] for values in (result.predictions, result.generated))
     end, scale = max(T, border + len(generated)), np.abs(actual).max(axis=0)
     times = list(range(first, end))
     if end - T > MAX_FREE_RUNNING:
         times = [*range(first, T + MAX_FREE_RUNNING // 2), *range(end - MAX_FREE_RUNNING // 2, end)]
-    names, predictions = column_names(experiment), "predicted" if result.predictions.ndim == 3 else "median predicted"
+    names, predictions = column_names(experiment), "predicted" if result.predictions.ndim == 2 else "median predicted"
     lines = [f"{time + 2:6d}" for time in times]
     head = "  time"
     for feature in range(min(D, MAX_FEATURES)):
@@ -183,21 +180,26 @@ def error_table(experiment: Experiment, result: Result) -> str:
     P = len(result.predictions)
     border = max(0, P - experiment.held_out)
     rows = experiment.rows(T - P)
-    networks = experiment.original(result.predictions.reshape(P, -1, D)[:, result.converged().ravel()])
+    networks = result.predictions.reshape(P, -1, D)[:, result.converged().ravel()]
     error, naive = networks - rows[1:, None], rows[:-1] - rows[1:]
     names = [f", {shortened(name, MAX_WIDTH)}" if D > 1 else "" for name in column_names(experiment)[:MAX_ERRORS]]
     width = max(36, *(len(f"trained on, {P} steps{name}") for name in names))
     lines = [f"{'one step ahead, root mean square error':{width + 8}}network   persistence baseline"]
     for what, steps in (("trained on", slice(border)), ("held out", slice(border, P))):
         if count := len(naive[steps]):
-            medians = np.median(np.sqrt(np.square(error[steps]).mean(axis=0)), axis=0)
-            baselines = np.sqrt(np.square(naive[steps]).mean(axis=0))
+            medians = np.median(root_mean_square(error[steps]), axis=0)
+            baselines = root_mean_square(naive[steps])
             for name, median, baseline in zip(names, medians, baselines):
                 head = f"{what}, {number_of(count, 'step')}{name}"
                 lines.append(f"{head:{width}}  {format_number(median, 13)}   {format_number(baseline, 20)}")
     if D > MAX_ERRORS:
         lines.append(f"   ...  ({number_of(D - MAX_ERRORS, 'more column')})")
     return "\n".join(lines)
+
+
+def root_mean_square(values: np.ndarray) -> np.ndarray:
+    """The root mean square over the first axis, whose squares neither overflow nor underflow."""
+    return np.asarray(np.hypot.reduce(values, axis=0, initial=0.0) / np.sqrt(len(values)))
 
 
 def _best_rate(experiment: Experiment, result: Result) -> tuple[float | None, Result]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.format import column_names
-from numpy_rnn.common.errors import printable
 from numpy_rnn.common.files import save_json, written_whole
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Objective, Parameters
@@ -26,8 +25,8 @@ BAND = (10, 50, 90)  # percentiles of an ensemble
 def predict(
     rnn: Any, params: Parameters, experiment: "Experiment", objective: Objective, generate: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One-step-ahead predictions (P, *E, 1, D) of the last P = min(T, MAX_PREDICTED) steps; and `generate` free-running
-    values (G, *E, 1, D) after the last step that is not held out, each fed back as the next input.
+    """One-step-ahead predictions (P, *E, D) of the last P = min(T, MAX_PREDICTED) steps; and `generate` free-running
+    values (G, *E, D) after the last step that is not held out, each fed back as the next input; in units of the series.
 
     params: NumPy arrays. With the cross-entropy the predictions are distributions. A long series is processed in parts.
     """
@@ -47,7 +46,9 @@ def predict(
     for _ in range(generate):
         y, last_trained = _forward(rnn, theta, generated[-1], last_trained, objective)
         generated.append(y)
-    return np.concatenate(parts)[-MAX_PREDICTED:], np.concatenate(generated)[1:]
+    predictions = np.concatenate(parts)[-MAX_PREDICTED:], np.concatenate(generated)[1:]
+    one, free = (experiment.original(values[..., 0, :]) for values in predictions)
+    return one, free
 
 
 def _forward(
@@ -65,13 +66,13 @@ class Result(NamedTuple):
 
     losses: np.ndarray  # (epochs, *E)
     params: Parameters  # of networks that diverged, finite ones from before
-    predictions: np.ndarray  # (P, *E, 1, D)  one step ahead, with the final weights
-    generated: np.ndarray  # (G, *E, 1, D)  free-running, after the last training step
+    predictions: np.ndarray  # (P, *E, D)  one step ahead, with the final weights, in units of the series
+    generated: np.ndarray  # (G, *E, D)  free-running, after the last training step, in units of the series
     diverged: np.ndarray | None = None  # *E, the networks that diverged during the training
 
     def converged(self) -> np.ndarray:
         """Shape E: True for the networks whose losses and predictions are all finite."""
-        finite = np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -2, -1))
+        finite = np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -1))
         return np.asarray(finite if self.diverged is None else finite & ~self.diverged)
 
     def best_rate(self) -> int:
@@ -123,16 +124,16 @@ def save_results(
         "format": "elman-results 1",
         "package": package,
         "version": __version__,
-        "series": printable(experiment.name),
+        "series": experiment.name,
         "columns": column_names(experiment),
         "configuration": configuration.to_dict(),
         "epochs": np.arange(1, len(result.losses) + 1),  # (N)
         "losses": result.losses,  # (N, *E)
         "times": np.arange(T + 2 - P, T + 2),  # (P) of actual and predicted
         "actual": experiment.rows(T + 1 - P),  # (P, D) as read
-        "predicted": experiment.original(result.predictions[..., 0, :]),  # (P, *E, D)
+        "predicted": result.predictions,  # (P, *E, D)
         "free_running_times": np.arange(first, first + len(result.generated)),  # (G)
-        "free_running": experiment.original(result.generated[..., 0, :]),  # (G, *E, D)
+        "free_running": result.generated,  # (G, *E, D)
     }
     write_results(path, values, _table(values, experiment.rates))
 

@@ -18,9 +18,8 @@ from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Gradients, Parameters, State
 
 MAX_UPDATES = 256  # per yield, also of the smallest network: to locate a divergence they are made again
-SECONDS = 0.2  # that they take at most, approximately: Ctrl-C waits for them
-STEP_SECONDS = 5e-5  # overhead of one step of one window, of the slower backend
-FLOPS = 2e9  # per second, of a slow core
+MAX_WORK = 5 * 10**7  # weights times steps, per yield: Ctrl-C waits for them, about 0.2 s
+STEP_WORK = 10**4  # of the overhead of one step, in weights
 OVERFLOWS = np.errstate(over="ignore", invalid="ignore")  # non-finite values are reported as a divergence
 
 
@@ -28,9 +27,8 @@ def updates_per_yield(params: Parameters, k2: int) -> int:
     """The `yield_every` of a run on one sequence. It depends on sizes and not on the clock, so that a resumed run has
     the same.
     """
-    *E, D, H = params.W_xh.shape
-    flops = 6 * prod(E) * H * (D + H + params.W_hy.shape[-1])  # of a step: forward two per weight, backward four
-    return max(1, min(MAX_UPDATES, int(SECONDS / (k2 * (STEP_SECONDS + flops / FLOPS)))))
+    work = k2 * (STEP_WORK + sum(theta.size for theta in params[:3]))
+    return max(1, min(MAX_UPDATES, MAX_WORK // work))
 
 
 class Progress(NamedTuple):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.format import number_of
-from numpy_rnn.common.errors import InputError, some_of
+from numpy_rnn.common.errors import InputError, printable, some_of
 
 READABLE = (".csv", ".tsv", ".txt", ".npy")
 STANDARD_INPUT = "-"
@@ -44,8 +44,8 @@ def inputs_and_targets(series: np.ndarray, dtype: str | np.dtype | type) -> tupl
 
 
 def name_of(path: str) -> str:
-    """The name of a file without its folder, or "standard input"."""
-    return "standard input" if path == STANDARD_INPUT else Path(path).name
+    """The printable name of a file without its folder, or "standard input"."""
+    return "standard input" if path == STANDARD_INPUT else printable(Path(path).name)
 
 
 def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Series:
@@ -104,7 +104,7 @@ def _parsed(lines: list[tuple[int, str]], columns: Sequence[str] | None) -> Seri
     second = lines[min(1, len(lines) - 1)][1]
     separator = next((separator for separator in ";\t," if separator in second), None)
     first = _fields(lines[0][1].removeprefix("#"), separator)
-    has_names = not any(_is_number(field) or BEGINS_A_NUMBER.match(field) for field in first)
+    has_names = not any(_number(field) is not None or BEGINS_A_NUMBER.match(field) for field in first)
     names = first if has_names or lines[0][1].startswith("#") else None
     lines = lines if names is None else lines[1:]
     if not lines:
@@ -112,14 +112,20 @@ def _parsed(lines: list[tuple[int, str]], columns: Sequence[str] | None) -> Seri
     count = len(_fields(lines[0][1], separator))
     names = names if names is not None and len(names) == count else None
     places = _places(columns, names, count)
-    try:
-        text = [line for _, line in lines]
-        rows = np.loadtxt(text, delimiter=separator, comments=None, quotechar='"', usecols=places, ndmin=2)
-    except ValueError:
-        rows = None
-    if rows is None or not np.isfinite(rows).all():
-        raise InputError(f"{_fault(lines, separator, places, count)}; {NUMBERS}")
+    rows = np.array([_row(number, _fields(line, separator), places, count) for number, line in lines])
     return Series(rows, None if names is None else tuple(names[place] or f"column {place + 1}" for place in places))
+
+
+def _row(number: int, fields: list[str], places: list[int], count: int) -> list[float]:
+    """The numbers at these places of one line."""
+    if len(fields) != count:
+        raise InputError(f"line {number} has {number_of(len(fields), 'column')}, and the first row {count}; {NUMBERS}")
+    values = []
+    for place in places:
+        if (value := _number(fields[place])) is None:
+            raise InputError(f"line {number}, column {place + 1} is {fields[place]!r}; {NUMBERS}")
+        values.append(value)
+    return values
 
 
 def _fields(line: str, separator: str | None) -> list[str]:
@@ -128,23 +134,13 @@ def _fields(line: str, separator: str | None) -> list[str]:
     return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
 
 
-def _is_number(text: str) -> bool:
+def _number(text: str) -> float | None:
+    """The finite number that a text is; None if it is none. 1_000 is one in Python only."""
     try:
-        return "_" not in text and isfinite(float(text))  # 1_000 is a number in Python only
+        value = float(text)
     except ValueError:
-        return False
-
-
-def _fault(lines: list[tuple[int, str]], separator: str | None, places: list[int], count: int) -> str:
-    """The first line that has other columns or no numbers, in words."""
-    for number, line in lines:
-        fields = _fields(line, separator)
-        if len(fields) != count:
-            return f"line {number} has {number_of(len(fields), 'column')}, and the first row {count}"
-        for place in places:
-            if not _is_number(fields[place]):
-                return f"line {number}, column {place + 1} is {fields[place]!r}"
-    return "it cannot be read as numbers"
+        return None
+    return value if isfinite(value) and "_" not in text else None
 
 
 def _places(columns: Sequence[str] | None, names: list[str] | None, count: int) -> list[int]:

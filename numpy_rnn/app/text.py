@@ -9,7 +9,7 @@ import numpy as np
 from numpy_rnn.app.format import MAX_TITLE, drawable, number_of
 from numpy_rnn.app.results import write_results
 from numpy_rnn.app.series import read_text
-from numpy_rnn.common.errors import Diverged, InputError, printable, shortened, some_of
+from numpy_rnn.common.errors import Diverged, InputError, shortened, some_of
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Parameters
 
@@ -128,7 +128,6 @@ class TextReport:
         self.temperature, self.log_every = arguments.temperature or 1.0, arguments.log_every or LOG_EVERY
         self.updates_per_epoch = len(experiment.x) // configuration.k1
         self.points: list[tuple[int, float]] = []  # (update, smoothed loss), of this part of the run
-        self.printed = self.sampled = -1  # updates
 
     def heading(self) -> str:
         """The text, and the heading of the rows."""
@@ -146,27 +145,20 @@ class TextReport:
         return max(0, progress.epoch - 1) * self.updates_per_epoch + progress.number
 
     def lines(self, progress: "Progress", trainer: "Trainer") -> list[str]:
-        """The rows of the latest updates that are printed, and a sample after them."""
-        latest = self.update(progress)
+        """The rows of the latest updates that are printed, and a sample after them. `final` has those of the last."""
+        latest, last = self.update(progress), self.updates_per_epoch * self.configuration.epochs
         points = list(enumerate(progress.smoothed, start=latest - len(progress.smoothed) + 1))
         self.points += points
-        rows = [self._row(update, progress.epoch, loss) for update, loss in points if update % self.log_every == 0]
-        return [*rows, *self._sampled(trainer, latest)] if rows else []
+        rows = [_row(n, progress.epoch, loss) for n, loss in points if n % self.log_every == 0 and n < last]
+        return [*rows, *self._sampled(trainer, latest)] if rows and latest < last else rows
 
     def final(self, trainer: "Trainer") -> list[str]:
-        """The lines of the last row, and of a sample by the final weights, unless they are printed already."""
+        """The lines of the last row, and of a sample by the final weights."""
         self.trainer, update = trainer, self.update(trainer.progress)
-        row = self._row(update, trainer.progress.epoch, trainer.smoothed or 0) if self.printed != update else None
-        sampled = self._sampled(trainer, update) if self.sampled != update else []
-        return sampled if row is None else [row, *sampled]
-
-    def _row(self, update: int, epoch: int, smoothed: float) -> str:
-        self.printed = update
-        return f"{update:8d}{epoch:8d}{smoothed:16.6f}"
+        return [_row(update, trainer.progress.epoch, trainer.smoothed or 0), *self._sampled(trainer, update)]
 
     def _sampled(self, trainer: "Trainer", update: int) -> list[str]:
         """The lines of a sample, between two rules; none for a length of 0."""
-        self.sampled = update
         return [RULE, visible(self._sample(trainer, update)), RULE] if self.length else []
 
     def _sample(self, trainer: "Trainer", update: int) -> str:
@@ -181,7 +173,7 @@ class TextReport:
             "format": "elman-text-results 1",
             "package": self.rnn.__name__,
             "version": __version__,
-            "text": printable(self.experiment.name),
+            "text": self.experiment.name,
             "alphabet": self.experiment.alphabet,
             "configuration": self.configuration.to_dict(),
             "epochs": list(range(1, len(losses) + 1)),
@@ -207,3 +199,7 @@ class TextReport:
         name = shortened(drawable(self.experiment.name), MAX_TITLE)
         axes.set_title(f"{self.rnn.__name__}: {name}", parse_math=False)
         axes.legend()
+
+
+def _row(update: int, epoch: int, smoothed: float) -> str:
+    return f"{update:8d}{epoch:8d}{smoothed:16.6f}"

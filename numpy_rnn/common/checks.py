@@ -32,6 +32,7 @@ class Arrays(NamedTuple):
     name: str
     package: str
     forward_dtypes: tuple[str, ...] = DTYPES  # of the forward pass and the loss
+    unsupported: tuple[str, ...] = ()  # dtypes that exist and with which nothing can be computed
 
     def check(self, **arrays: Any) -> None:
         """Raise InputError unless these, by name, are arrays of the package; subclasses without a mask are too."""
@@ -42,6 +43,8 @@ class Arrays(NamedTuple):
                 )
             if not isinstance(value, self.kind):
                 raise InputError(f"{name} is {_what(value)}: expected {self.name}{self._hint(value)}")
+            if self.unsupported and dtype_name(dtype := getattr(value, "dtype", None)) in self.unsupported:
+                raise InputError(f"{name} is {dtype}: expected int64; from_numpy converts a NumPy array")
 
     def check_record(self, name: str, value: Any, record: Any, optional: Iterable[str] = (), of: str = "") -> None:
         """Raise InputError unless this is such a record of arrays, of which the optional ones may be None."""
@@ -236,14 +239,17 @@ def _check_network(params: Parameters[Array], of: str, dtypes: tuple[str, ...]) 
             _check_same_dtype(of + name, theta, W_hh.dtype)
 
 
-def check_direction(arrays: Arrays, params: Any, gradients: Any, velocity: Any = None) -> None:
-    """Raise InputError on gradients, a direction or a velocity that do not fit the parameters."""
+def check_direction(
+    arrays: Arrays, params: Any, gradients: Any, velocity: Any = None, step: Step | None = None
+) -> None:
+    """Raise InputError on gradients, a direction or a velocity that do not fit the parameters or the step."""
     check_parameters(arrays, params, both_biases=False)
     _check_like(arrays, params, "gradient", gradients)
     if isinstance(velocity, Gradients) and params.h_0 is None:
         velocity = velocity._replace(h_0=None)  # it does not change
     if velocity is not None:
         _check_like(arrays, params, "velocity", velocity)
+        _check_squares(velocity, step)
 
 
 def check_velocity(arrays: Arrays, params: Parameters[Array], velocity: Any, step: Step | None = None) -> None:
@@ -255,6 +261,12 @@ def check_velocity(arrays: Arrays, params: Parameters[Array], velocity: Any, ste
         if v is None and theta is not None and name != "h_0":  # which has a velocity from its first gradient on
             raise InputError(f"the state has no velocity of {name}: expected one, as other parameters have one")
         check_finite(**{f"the velocity of {name}": v})
+    _check_squares(velocity, step)
+
+
+def _check_squares(velocity: Gradients[Array], step: Step | None) -> None:
+    """Raise InputError on a velocity with numbers below 0 if the step is by Adagrad."""
+    for name, v in zip(Gradients._fields, velocity):
         if v is not None and step is not None and step.adagrad and bool((v < 0).any()):
             raise InputError(
                 f"the velocity of {name} has numbers below 0: expected the sums of squares of Adagrad; do not continue"
@@ -344,8 +356,8 @@ def check_schedule(schedule: Schedule) -> Schedule:
     k1, k2, epochs = (check_whole(name, value, least) for name, value, least in kinds)
     if k2 < k1:
         raise InputError(
-            f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, because the window must contain the k1 new steps of its"
-            f" update; choose k2 ≥ {k1}"
+            f"k2 is {shown(k2)} and k1 is {shown(k1)}: expected k2 ≥ k1, because the window must contain the k1 new"
+            f" steps of its update; choose k2 ≥ {shown(k1)}"
         )
     for name, value in (("k2", k2), ("epochs", epochs)):
         if value > maxsize:

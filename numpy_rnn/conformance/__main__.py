@@ -7,7 +7,6 @@ checked at L1, and one run in ORACLE_EVERY also against the oracle, L2.
 """
 
 import argparse
-import io
 import itertools
 import secrets
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.exit_status import exit_status
 from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.mutants import score
@@ -99,6 +99,8 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=whole(0), metavar="N", help="seed of the runs (random, and printed)")
     add("--port-timeout", type=seconds, default=10.0, metavar="SECONDS", help="time limit of one answer (10)")
     add("--output", metavar="FILE", help="write the worst ratios as .json")
+    for command in (board, long):
+        command.add_argument("--traceback", action="store_true", help="print the traceback of an unexpected error")
     return top
 
 
@@ -142,26 +144,20 @@ def run_score(options: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Returns the exit status.
-
-    0: success. 1: a mutant survived, a bound is exceeded, or a port failed. 2: invalid input, or a file cannot be
-    written. 130: interrupted by Ctrl-C.
+    """Run the command line. Returns the exit status, see `exit_status`; 1 if a mutant survives, a bound is exceeded, or
+    a port fails.
     """
     options: Any = parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of mutants have characters that not every encoding has
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        with kill_programs_on_signal():
-            return (run_long if options.command == "long" else run_score)(options)
-    except PortFault as fault:
-        print(fault)
-        return 1
-    except InputError as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{NAME}: interrupted", file=sys.stderr)
-        return 130
+
+    def work() -> int:
+        try:
+            with kill_programs_on_signal():
+                return (run_long if options.command == "long" else run_score)(options)
+        except PortFault as fault:
+            print(fault)
+            return 1
+
+    return exit_status(NAME, work, options.traceback)
 
 
 if __name__ == "__main__":

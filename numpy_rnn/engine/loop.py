@@ -324,7 +324,8 @@ class Block:
         most_bytes = min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // blocks)
         most_steps = most_bytes // (numbers_per_step * layout.dtype.itemsize)
         k2 = self.schedule.k2
-        self.tape = Tape(layout, min(longest, max(k2, most_steps)) if is_series else k2, self.schedule, kind)
+        steps = min(longest, max(k2, most_steps)) if is_series else min(k2, most_steps + 1)
+        self.tape = self._tape(layout, steps, kind)
         self.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // blocks)
         self.given = None if run.h_0 is None else pick.series(run.h_0[None])[0]  # None where h_0 is learned
         initial = params.h_0 if run.h_0 is None else run.h_0
@@ -337,6 +338,11 @@ class Block:
         self.collects, self.uncollected, self.losses = True, 0, list[Array]()  # those of the steps before
         self.placed: Placed | None = None
         self.recorded: tuple[Activations[Array], Adjoints[Array]] | None = None
+
+    def _tape(self, layout: Layout, steps: int, kind: LossKind) -> Tape:
+        """A tape of so many steps, or longer ones of a stream, of which there may be less than k2."""
+        k1, k2, epochs = self.schedule
+        return Tape(layout, steps, Schedule(min(k1, steps), min(k2, steps), epochs), kind)
 
     def advance(self, count: int, record: bool) -> None:
         """Make so many updates. `placed` is the last of them, `latest` too unless the stream has ended."""
@@ -382,8 +388,16 @@ class Block:
         """The windows of a stream, on the tape."""
         for number, data in enumerate(stream, start=1):
             self._flush(data.window.loss_start)
+            if len(data.x) > self.tape.steps:
+                self._lengthen(min(self.schedule.k2, 2 * len(data.x)))
             self._load(data)
             yield Placed(self.tape.window(data.window), number, data.window, self.tape.state(data.window.stop))
+
+    def _lengthen(self, steps: int) -> None:
+        """Move the states to a longer tape."""
+        old, self.tape = self.tape, self._tape(self.tape.layout, steps, self.tape.kind)
+        self.tape.base = old.base
+        self.tape.h[..., : old.h.shape[-2], :] = old.h
 
     def _load(self, data: WindowData) -> None:
         """Move the tape to a part of the series."""

@@ -27,11 +27,10 @@ def made_up(
     networks = np.arange(np.prod(E, dtype=int)).reshape(E)
 
     def result(number):
-        errors = (networks + 1 + 10 * number)[..., None, None] * (-1.0) ** np.arange(T).reshape(
-            T, *(1 for _ in E), 1, 1
-        )
-        y = target.reshape(T, *(1 for _ in E), 1, D) + errors
-        after = 1000 + networks[..., None, None] + np.arange(float(G)).reshape(G, *(1 for _ in E), 1, 1) + np.zeros(D)
+        errors = (networks + 1 + 10 * number)[..., None] * (-1.0) ** np.arange(T).reshape(T, *(1 for _ in E), 1)
+        y = target.reshape(T, *(1 for _ in E), D) + errors
+        after = 1000 + networks[..., None] + np.arange(float(G)).reshape(G, *(1 for _ in E), 1) + np.zeros(D)
+        y, after = map(experiment.original, (y, after))
         losses = (networks + 1) / 2.0 ** np.arange(1, epochs + 1).reshape(epochs, *(1 for _ in E))
         return Result(losses, experiment.params, y[T - (P or T) :], after)
 

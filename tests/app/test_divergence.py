@@ -3,13 +3,16 @@
 The place is compared with a witness that examines every number of every update.
 """
 
+import importlib
 import re
 from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from comparing import bits
+from comparing import bits, fewer
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from in_process import command, configured
 
 import numpy_rnn
@@ -122,9 +125,12 @@ def test_place_of_a_divergence(name):
         assert len(checkpoint.losses) == found[0] - 1
 
 
-@pytest.mark.parametrize("name", ENSEMBLES)
-def test_diverged_networks_are_named_and_the_others_continue(rnn, name):
-    configuration = ready(ENSEMBLES[name])
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [*(("numpy_rnn", name) for name in ENSEMBLES), pytest.param("torch_rnn", "rates", marks=pytest.mark.needs_torch)],
+)
+def test_diverged_networks_are_named_and_the_others_continue(package, name):
+    rnn, configuration = importlib.import_module(package), ready(ENSEMBLES[name])
     experiment, found = prepare(configuration), witness(rnn, configuration)
     trainer = Trainer(rnn, experiment, configuration)
     reported = [divergence for progress in trainer for divergence in progress.diverged]
@@ -162,10 +168,7 @@ FULL = "; the run could not be saved: r.npz cannot be written: No space left on 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("", f"{TRY}{CLIP}; nothing was saved: --save FILE keeps the run"),
-        ("--max-norm 1e30", f"{TRY}; nothing was saved: --save FILE keeps the run"),
-        ("--data s.csv", f"{TRY}{CLIP}, or --standardize; nothing was saved"),
-        ("--data s.csv --standardize", f"{TRY}{CLIP}; nothing was saved"),
+        ("--data s.csv", f"{TRY}{CLIP}, or --standardize; nothing was saved: --save FILE keeps the run"),
         ("--save r.npz", f"{TRY}{CLIP}; r.npz has the run after epoch "),
         ("--weights flow --k1 20 --save r.npz", f"{TRY}{CLIP}; nothing was saved\n"),
         ("--save r.npz --log-every 99", FULL),
@@ -185,6 +188,27 @@ def test_message_says_what_to_try_and_what_was_saved(capsys, monkeypatch, option
         epoch, number = load_checkpoint("r.npz").state[:2]
         assert ended.err.endswith(f"after epoch {epoch}, update {number}: continue with --resume r.npz\n")
         assert np.isfinite(load_parameters("r.npz").W_hh).all()
+
+
+@given(
+    learning_rate=st.sampled_from(["5", "1e30", "5,9"]),
+    clipping=st.sampled_from(["", "--max-norm 1e30", "--max-value 1e30"]),
+    more=st.sampled_from(["", "--momentum 0.9", "--data s.csv", "--data s.csv --standardize", "--text s.txt"]),
+)
+@settings(fewer(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_advice_can_be_followed(capsys, learning_rate, clipping, more):
+    """The options that a message names are accepted together with those of the run."""
+    np.savetxt("s.csv", np.sin(np.arange(30)))
+    Path("s.txt").write_text("abcabdabe" * 9)
+    learning_rate = "1e38" if "--text" in more else learning_rate
+    words = f"--learning-rate {learning_rate} --nonlinearity relu --epochs 2 --k1 5 --no-plot {clipping} {more}".split()
+    ended = command(numpy_rnn, capsys, *words)
+    assume(ended.status == 3)
+    for option, value in re.findall(
+        r"(?:try|or) [^;]*?(--[a-z-]+)(?: below)?( [0-9.]+)?", ended.err.partition("; nothing")[0]
+    ):
+        given = [*words, option, *value.split()]
+        assert command(numpy_rnn, capsys, *given, "--epochs", 0).status == 0
 
 
 def test_predictions_that_are_not_finite(capsys):

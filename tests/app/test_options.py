@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from comparing import fewer
 from hypothesis import given
 from hypothesis import strategies as st
 from in_process import configured, listed, refused
@@ -39,6 +40,7 @@ VALUES: dict[str, st.SearchStrategy] = {
 }
 
 
+@fewer(4)
 @given(values=st.fixed_dictionaries(VALUES))
 def test_configuration_in_a_file_and_on_the_command_line(values):
     configuration = Configuration(**values)
@@ -124,6 +126,7 @@ tarin
 --text abc.txt --generate 3
 --sample 3
 --resume w.npz --trace t.npz
+--epochs 0 --trace t.npz
 --no-plot --plot a.png
 compare
 compare none --held-out 3
@@ -192,6 +195,8 @@ tarin:
     --sample is given without --text: it is for a text; leave it out
 --resume w.npz --trace t.npz:
     --trace and --resume are both given: a trace records a whole run; leave one of them out
+--epochs 0 --trace t.npz:
+    --trace and --epochs 0 are both given: expected 1 or more epochs, or no trace
 --no-plot --plot a.png:
     --no-plot is given with --plot or --show: expected one or the other; leave one out
 compare:

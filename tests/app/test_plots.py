@@ -52,14 +52,15 @@ def test_series_has_its_values_at_their_times(drawn):
     """The medians over the networks, in units of the series; in a sweep, of the rate with the lowest final loss."""
     experiment, results, series, _, figure, first = drawn
     T, D, held_out = len(experiment.x), experiment.x.shape[-1], experiment.held_out
-    mean, deviation = experiment.scaling or (np.zeros(D), np.ones(D))
     if experiment.rates:
         results = {name: result.at_rate(0) for name, result in results.items()}
     for feature, axes in enumerate(series):
-        columns = {"actual": (1, np.concatenate([experiment.x, experiment.target[-1:]])[:, 0, feature])}
+        columns = {
+            "actual": (1, experiment.original(np.concatenate([experiment.x, experiment.target[-1:]]))[:, 0, feature])
+        }
         for name, result in results.items():
             by, P = f", {name}" if len(results) > 1 else "", len(result.predictions)
-            y, after = result.predictions[..., 0, feature], result.generated[..., 0, feature]
+            y, after = result.predictions[..., feature], result.generated[..., feature]
             columns["predicted" + by] = T + 2 - P, y
             if len(after):
                 before = y[P - held_out - 1 :][:1] if held_out < P else after[:0]  # on from the last one trained on
@@ -72,9 +73,10 @@ def test_series_has_its_values_at_their_times(drawn):
             assert list(border.get_xdata()) == [T + 1.5 - held_out] * 2
         for label, (begin, values) in columns.items():
             times = np.arange(begin, begin + len(values))
-            expected = median(values) * deviation[feature] + mean[feature]
             assert list(shown[label].get_xdata()) == times[times >= first].tolist()
-            assert_within(np.asarray(shown[label].get_ydata()), expected[times >= first], 1e-9)  # of numbers of 1e7
+            assert_within(
+                np.asarray(shown[label].get_ydata()), median(values)[times >= first], 1e-9
+            )  # of numbers of 1e7
     title = figure.get_suptitle()
     assert title.startswith(f"{' and '.join(results)}: made up, one step ahead")
     assert ("the first 4 of 6 features" in title) == (D == 6)
@@ -134,16 +136,19 @@ def test_bands_are_percentiles_of_the_networks_that_converged(left_out):
 
 
 def test_rates_that_diverged_are_named():
-    """A rate far above the others leaves the panel."""
     experiment, results = made_up(E=(3, 4), rates=(0.01, 0.1, 50.0))
-    result = results["numpy_rnn"]
-    result.losses[-1, 2] = np.inf
-    result.losses[:, 1] = 1e9
+    results["numpy_rnn"].losses[-1, 2] = np.inf
     axes = figure_of(experiment, results).axes[-1]
     assert list(lines(axes)) == ["0.01", "0.1"]
-    assert axes.get_title(loc="left") == "diverged at 50"
-    assert axes.get_ylim()[1] < 10
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0.01", "0.1"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0.01", "0.1", "50: diverged"]
+
+
+def test_run_that_diverged_has_its_actual_values():
+    experiment, results = made_up(backends=("numpy_rnn", "another"))
+    results["another"].predictions[-1] = np.nan
+    series, losses = figure_of(experiment, results).axes
+    assert [*lines(series)] == ["actual", "predicted, numpy_rnn", "free-running, numpy_rnn"]
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["numpy_rnn", "another: diverged"]
 
 
 def test_drift_has_a_panel():

@@ -3,19 +3,21 @@
 import io
 import os
 import signal
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from children import environment, run
+from children import ROOT, environment, run
 from in_process import command, contents, main, succeed
 
 import numpy_rnn
 from numpy_rnn.app import command_line, results
 from numpy_rnn.app import run as running
 from numpy_rnn.app.checkpoint import load_checkpoint
+from numpy_rnn.app.series import name_of
 from numpy_rnn.app.terminal import Signals
 
 ORDERS = Signals.NUMBERS
@@ -61,13 +63,12 @@ def test_signal_without_save_and_second_signal_act_at_once(capsys, monkeypatch, 
     assert os.listdir() == []
 
 
-@pytest.mark.parametrize("updates", [1, 5])
 @pytest.mark.parametrize("order", ORDERS)
-def test_updates_in_progress_are_finished_and_saved(rnn, capsys, monkeypatch, order, updates):
-    for at in (1, 4, 60 // updates):
+def test_updates_in_progress_are_finished_and_saved(capsys, monkeypatch, order):
+    for updates, at in ((1, 1), (5, 4), (5, 12)):
         with monkeypatch.context() as patch:
             press(patch, at, order, updates=updates)
-            ended = command(rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot")
+            ended = command(numpy_rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot")
         state = load_checkpoint("run.npz").state
         assert (ended.status, (state.epoch - 1) * 20 + state.number) == (128 + order, at * updates)
         assert f"after epoch {state.epoch}, update {state.number}: continue with --resume run.npz" in ended.err
@@ -164,6 +165,7 @@ def test_files_of_any_name(monkeypatch):
         patch.setattr(sys, "stdout", None)
         assert main(numpy_rnn, ["--epochs", "1", "--no-plot"]) == 0
     assert sorted(os.listdir()) == sorted(files.values())
+    assert name_of(files["--data"]).isprintable()  # for the page of a study, too
     printed, message = (stream.buffer.getvalue().decode("ascii") for stream in streams.values())
     assert printed.startswith("numpy_rnn: a$")
     assert "\x1b" not in printed + message
@@ -179,6 +181,17 @@ def test_process_without_a_stream(closed, status, words):
     assert os.listdir() == ([] if status else ["run.npz"])
     assert ended.stderr == b""
     assert ended.stdout == b""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["numpy_rnn", "numpy_rnn.conformance", "benchmarks"])
+def test_full_disk_is_one_line(module):
+    words = {"numpy_rnn": "--epochs 1 --no-plot", "numpy_rnn.conformance": "long --backend numpy_rnn --updates 1"}
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", module, *words.get(module, "--list").split()]
+        ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+    message = f"{module}: the output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr.removeprefix("python -m ")) == (2, message)
 
 
 @pytest.mark.slow

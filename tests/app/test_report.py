@@ -8,7 +8,6 @@ from made_up import made_up
 
 import numpy_rnn
 from numpy_rnn.app import report
-from numpy_rnn.app.compare_report import losses_table
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Scaling, series_scaling
 from numpy_rnn.app.format import format_number
@@ -146,6 +145,15 @@ trained on, 3 steps                        2.000000               3.415650\
 """)
 
 
+def test_errors_of_huge_numbers():
+    """Their squares overflow."""
+    experiment, results = made_up()
+    experiment = experiment._replace(x=experiment.x * 1e300, target=experiment.target * 1e300)
+    result = results["numpy_rnn"]._replace(predictions=results["numpy_rnn"].predictions * 1e300)
+    last = report.error_table(experiment, result).splitlines()[-1]
+    assert last.split()[-2:] == ["1.00000e+300", "5.74456e+300"]
+
+
 def test_long_tables_are_cut():
     """Forty rows of the series, and the first and last fifty free-running values."""
     table = tables(T=100, G=1234, P=50, D=25).splitlines()
@@ -167,30 +175,3 @@ def test_actual_values_are_those_of_the_data():
     assert [row[1] for row in rows] == [f"{value:.6f}" for value in series[1:, 0]]
     assert [row[3] for row in rows] == [f"{value:.5e}" for value in series[1:, 1]]  # by its own size
     assert experiment.rows(1, 3).tolist() == series[1:3].tolist()
-
-
-NAN, INF = np.nan, np.inf
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "end"),
-    [
-        ([3, 2, 1], [3, 2.5, 1.25], "5.0e-01, in epoch 2, where the loss is 2"),
-        ([[3, 1], [NAN, 1]], [[3, 1.5], [INF, 1]], "5.0e-01, in epoch 1, where the loss of network 2 is 1"),
-        ([[3, 1], [4, 1]], [[3, 1.5], [INF, 1]], "inf, in epoch 2, where the loss of network 1 is 4"),
-    ],
-    ids=["one network", "both diverged", "one diverged"],
-)
-def test_largest_difference_of_a_comparison(a, b, end):
-    losses = {"one": np.array(a, float), "other": np.array(b, float)}
-    assert losses_table(losses, 1).endswith(f"\nlargest difference {end}")
-
-
-def test_losses_of_a_comparison():
-    losses = {"numpy_rnn": np.array([[3.0, 1, 2], [6, 4, 5]]), "torch_rnn": np.array([[3, 1, 2.5], [6, 4.75, 5]])}
-    assert losses_table(losses, 1) == snapshot("""\
-epoch       numpy_rnn       torch_rnn   difference   medians of 3 networks, and the largest difference
-    1        2.000000        2.500000      5.0e-01
-    2        5.000000        5.000000      7.5e-01
-largest difference 7.5e-01, in epoch 2, where the loss of network 2 is 4\
-""")

@@ -47,7 +47,7 @@ def expected(x, h_0, E=()):
     held = np.concatenate([h_0.ravel()[::-1], x.ravel()])
     H, T = len(DELAYS), len(x)
     y = sum(w * held[H - j : H - j + T] for j, w in enumerate(DELAYS))
-    return y.reshape(T, *(1,) * len(E), 1, 1) * factors(E)
+    return y.reshape(T, *(1,) * len(E), 1) * factors(E)[..., 0]
 
 
 def continued(x, steps):
@@ -56,16 +56,16 @@ def continued(x, steps):
     for _ in range(steps):
         fed = np.concatenate([x, np.reshape([expected(x, ZERO)[-1], *values], (-1, 1, 1))])
         values.append(expected(fed, ZERO)[-1])
-    return np.reshape(values, (steps, 1, 1))
+    return np.reshape(values, (steps, 1))
 
 
 def predicted(rnn, params, x, h_0=ZERO, generate=0, held_out=0):
     experiment = Experiment("", x, x, h_0, params, held_out=held_out)
-    return tuple(map(np.ascontiguousarray, predict(rnn, params, experiment, Objective("relu"), generate)))
+    return predict(rnn, params, experiment, Objective("relu"), generate)
 
 
 @pytest.mark.usefixtures("_short")
-@pytest.mark.parametrize("T", [1, 2, 10, 100, 101, 234, 1000, 1001, 1234, 2500])
+@pytest.mark.parametrize("T", [1, 10, 101, 1001, 2500])
 def test_predictions_in_parts_are_those_of_one_pass(rnn, T):
     """Of a long series the last ones are kept."""
     x = series(T)
@@ -97,7 +97,7 @@ def sweep(losses, diverged=()) -> Result:
     losses = np.array(losses, float)
     E = losses.shape[1:]
     numbers = np.arange(np.prod(E), dtype=float).reshape(E)
-    predictions = np.broadcast_to(numbers[..., None, None], (4, *E, 1, 1))
+    predictions = np.broadcast_to(numbers[..., None], (4, *E, 1))
     params = Parameters(*(numbers.reshape(*E, 1, 1) for _ in range(3)))
     return Result(losses, params, predictions, predictions[:2], np.isin(numbers, diverged))
 
@@ -115,11 +115,3 @@ def test_best_rate_has_the_lowest_median():
         ([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (3, 4, 5, 6, 7, 8), 0),
     ):
         assert sweep(losses, diverged).best_rate() == best, (losses, diverged)
-
-
-def test_result_at_a_rate():
-    result = sweep([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (3, 5, 8)).at_rate(1)
-    assert result.losses.tolist() == [[2, 2, 4]]
-    assert result.predictions.shape == (4, 3, 1, 1)
-    assert result.params.W_hh.ravel().tolist() == result.generated[0].ravel().tolist() == [3, 4, 5]
-    assert result.converged().tolist() == [False, True, False]

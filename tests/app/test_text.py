@@ -204,12 +204,13 @@ def test_new_run_from_weights_and_alphabet(capsys):
 def test_unicode_and_line_ends(capsys, monkeypatch):
     """The same from a file and from standard input."""
     text = "Grüße, Ωμέγα,\n日本語 🎉 e\u0301\t"
-    content = b"\xef\xbb\xbf" + (text * 4).replace("\n", "\r\n").encode()
+    content = b"\xef\xbb\xbf" + ((text * 2).replace("\n", "\r\n") + (text * 2).replace("\n", "\r")).encode()
     Path("a.txt").write_bytes(content)
-    options = "--epochs", 2, "--sample", 50, "--save", "r.npz", "--no-plot"
+    options = "--epochs", 2, "--k1", 1, "--sample", 50, "--save", "r.npz", "--no-plot"
     out = succeed(numpy_rnn, capsys, "--text", "a.txt", *options)
     assert load_checkpoint("r.npz").alphabet == "".join(sorted(set(text)))
     assert set(samples(out)[0]) <= set(visible(text))
+    assert " T=91 " in out  # 4 times 23 characters, with every line end as one
     assert character_classes("ba🎉", "ab🎉", "").tolist() == [1, 0, 2]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     assert succeed(numpy_rnn, capsys, "--text", "-", *options) == out.replace("a.txt", "standard input")

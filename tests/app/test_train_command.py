@@ -22,6 +22,7 @@ import numpy_rnn
 from numpy_rnn.app import report, terminal
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.results import HEAD
+from numpy_rnn.common import exit_status
 from numpy_rnn.common.errors import Diverged
 
 # 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors have all signs, so
@@ -114,39 +115,34 @@ def test_output_files_have_the_results(capsys, kind):
     assert (report.error_table(experiment, result) in out) == ("--data" in options)
 
     T, held_out, D = len(experiment.x), configuration.held_out, experiment.x.shape[-1]
-    mean, deviation = experiment.scaling or (np.zeros(D), np.ones(D))
-    in_units = [values[..., 0, :].astype(np.float64) * deviation + mean for values in result[2:4]]
     series = rows if "--data" in options else np.sin(np.linspace(2, 10, 21))
     found = json.loads(Path("r.json").read_text(encoding="utf-8"))
     assert [found[key] for key in ("format", "package")] == ["elman-results 1", "numpy_rnn"]
     assert found["configuration"] == json.loads(json.dumps(configuration.to_dict()))
     assert found["columns"] == ({"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"]))[-D:]
     keys = "losses", "actual", "predicted", "free_running"
-    expected = result.losses, series.reshape(T + 1, -1)[1:], *in_units
+    expected = result.losses, series.reshape(T + 1, -1)[1:], *result[2:4]
     for key, values in zip(keys, expected, strict=True):
         assert bits(np.array(found[key], np.float64).reshape(values.shape)) == bits(values), key
     times = {
         "epochs": (1, len(result.losses)),
         "times": (2, T),
-        "free_running_times": (T + 2 - held_out, len(in_units[1])),
+        "free_running_times": (T + 2 - held_out, len(result.generated)),
     }
     assert all(found[key] == list(range(first, first + count)) for key, (first, count) in times.items())
 
-    in_table: dict[tuple[str, ...], float] = {}
-    networks = [""] if configuration.networks is None else [str(n + 1) for n in range(configuration.networks)]
-    who = [(network, str(rate)) for rate in configuration.rates() or ("",) for network in networks]
-    for what, at, values in zip(("loss", "actual", "predicted", "free-running"), (0, 1, 1, 2), expected):
-        whose = [("", "")] if what == "actual" else who
-        columns = [""] if what == "loss" else found["columns"]
-        for t, time in enumerate(found[list(times)[at]]):
-            place = (str(time), "") if what == "loss" else ("", str(time))
-            numbers = values[t].reshape(len(whose), len(columns))
-            for n, d in np.ndindex(numbers.shape):
-                in_table[what, *place, columns[d], *whose[n]] = numbers[n, d]
     with open("r.csv", encoding="utf-8", newline="") as file:
         head, *table = csv.reader(file)
     assert tuple(head) == HEAD
-    assert {tuple(row[:-1]): float(row[-1]) for row in table} == in_table
+    values = [float(row[-1]) for row in table]  # in the order of the arrays, but that columns come before networks
+    series = (np.moveaxis(np.array(found[key]), -1, 1) for key in keys[1:])
+    assert values == [*np.ravel(found["losses"]), *(value for array in series for value in array.ravel())]
+    if kind == "rates and seeds":
+        assert ["loss", "2", "", "", "3", "0.01"] in [row[:-1] for row in table]
+        assert [row[:-1] for row in table[-6:]] == [
+            ["free-running", "", "12", column, str(network), rate]
+            for column in ["per, cent"] for rate in ("0.1", "0.01") for network in (1, 2, 3)
+        ]  # fmt: skip
 
 
 def test_nonfinite_numbers_are_null_in_json(capsys):
@@ -258,7 +254,7 @@ def test_quiet_prints_nothing(capsys):
     ids=str,
 )
 def test_exit_status(capsys, monkeypatch, error, status, message):
-    monkeypatch.setattr(terminal, "_discard_output", lambda: None)
+    monkeypatch.setattr(exit_status, "_discard_output", lambda: None)
 
     def fail(*_):
         raise error

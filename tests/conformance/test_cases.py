@@ -100,6 +100,8 @@ def test_cases_are_of_every_kind():
     assert (np.abs(subnormal.x[..., 0]) < np.finfo(subnormal.x.dtype).smallest_normal).any()
     assert next(recipe for recipe in made if recipe.velocity and recipe.step.momentum).case().velocity.W_hh.all()
     assert np.abs(next(recipe for recipe in made if recipe.logits > 1).case().params.W_hy).max() > 1e3
+    weights = np.concatenate([recipe.case().weights.ravel() for recipe in made if recipe.weights])
+    assert (np.mean(weights == 0) > 0.2) & (np.mean(weights == 0) < 0.5) & (np.mean(weights == 1) > 0.2)
     plain = [random_recipe(RandomDraw(seed), None, Abilities(())) for seed in range(50)]
     assert all(recipe.step == Step(recipe.step.learning_rate) and not recipe.learned for recipe in plain)
     for name, (low, high) in LARGE_SIZES.items():

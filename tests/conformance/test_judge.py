@@ -269,12 +269,13 @@ def test_drift_and_spread_are_the_largest_differences_so_far(dtype, monkeypatch)
 
 def test_reference_runs_but_the_first_start_an_ulp_away():
     theta = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
-    copies = drive._moved(theta, np.random.default_rng(0))
+    end = theta * np.float32(8) ** np.array([[-1], [0], [1]], np.float32)
+    copies = drive._moved(theta, end, np.random.default_rng(0))
     assert copies.shape == (17, 3, 4)
     assert np.array_equal(copies[0], theta)
-    up, down = (copies[1:] == np.nextafter(theta, np.float32(direction)) for direction in (np.inf, -np.inf))
-    assert (up | down).all()
-    assert all(moved.any(axis=(1, 2)).all() for moved in (up, down))
+    ulps = (copies[1:] - theta) / np.spacing(np.abs(theta)) / np.array([[1], [1], [8]])
+    assert (np.abs(ulps) == 1).all()
+    assert all((ulps == sign).any(axis=(1, 2)).all() for sign in (-1, 1))
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])

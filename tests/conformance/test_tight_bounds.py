@@ -42,7 +42,7 @@ def function(f):
     """A method of Skewed: f with an error of ULPS."""
 
     def method(self):
-        value = exact_number(f(float(self.value)), self.dtype)
+        value = exact_number(f(as_float(self.value)), self.dtype)
         return self.rounded(value * (1 + self.direction() * 2 * ULPS * U[self.dtype]))
 
     return method
@@ -57,7 +57,7 @@ class Skewed:
 
     def rounded(self, exact):
         """The number in the direction of rounding if it is within u |exact|, otherwise the nearest one."""
-        nearest, toward = self.dtype(float(exact)), self.direction()
+        nearest, toward = self.dtype(as_float(exact)), self.direction()
         if (exact_number(nearest, self.dtype) - exact) * toward < 0:
             other = np.nextafter(nearest, self.dtype(toward * np.inf))
             if abs(exact_number(other, self.dtype) - exact) <= U[self.dtype] * abs(exact):
@@ -77,7 +77,7 @@ class Skewed:
     tanh, exp, log = map(function, (math.tanh, math.exp, math.log))
 
     def sqrt(self):
-        return self.rounded(exact_number(math.sqrt(self.value), self.dtype))
+        return self.rounded(exact_number(math.sqrt(as_float(self.value)), self.dtype))
 
     def __neg__(self):
         return Skewed(-self.value, self.dtype, self.direction)
@@ -92,7 +92,12 @@ class Skewed:
         return self.value != 0
 
     def __float__(self):
-        return float(self.value)
+        return as_float(self.value)
+
+
+def as_float(exact):
+    """The float64 next to a number; old versions of flint have no float of a fraction."""
+    return int(exact.p) / int(exact.q) if isinstance(exact, flint.fmpq) else float(exact)
 
 
 def exact_number(number, dtype):

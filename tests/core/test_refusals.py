@@ -1,5 +1,7 @@
 """What does not fit is refused before anything is computed: by an InputError of one line that names the argument."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from cases import STEPS, Sizes, random_run, train_stream
@@ -9,6 +11,7 @@ from refusal_calls import B, D, H, O, T, call, fits_too, other_names, refusal, s
 
 import numpy_rnn
 from numpy_rnn import Gradients, InputError
+from numpy_rnn.common.checks import check_step
 from numpy_rnn.common.records import Step
 
 
@@ -73,6 +76,43 @@ def test_torch_activations_without_a_graph_or_of_equal_parameters():
     assert type(call(rnn, "bptt", given)) is Gradients
 
 
+@pytest.mark.needs_torch
+def test_options_of_sgd_are_those_of_torch():
+    """A step has exactly the combinations of options that torch.optim.SGD accepts."""
+    import torch
+
+    names = "momentum", "dampening", "nesterov", "weight_decay"
+    for values in product((0.0, 0.9, -0.1), (0.0, 0.5, 1.5, -0.5), (False, True), (0.0, 0.1, -0.1)):
+        options = dict(zip(names, values))
+        try:
+            torch.optim.SGD([torch.zeros(1)], lr=0.1, **options)
+        except ValueError:
+            with pytest.raises(InputError):
+                check_step(Step(0.1, **options))
+        else:
+            assert check_step(Step(0.1, **options)) == Step(0.1, **options)
+
+
+@pytest.mark.needs_torch
+def test_classes_are_integers_of_any_kind():
+    """torch has little for unsigned ones, which from_numpy therefore converts."""
+    import torch
+
+    import torch_rnn
+
+    params = numpy_rnn.initial_parameters(D, H, O, dtype="float64")
+    theta, h_0 = torch_rnn.from_numpy(params), torch.zeros(1, H, dtype=torch.float64)
+    for width in (8, 16, 32, 64):
+        for dtype in (f"int{width}", f"uint{width}"):
+            x = np.array([[0], [2], [1]], dtype)
+            expected = numpy_rnn.forward(params, x, h_0.numpy()).y
+            found = torch_rnn.forward(theta, torch_rnn.from_numpy(x), h_0).y.detach().numpy()
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
+            if dtype in ("uint16", "uint32", "uint64"):
+                with pytest.raises(InputError, match=f"^x is torch.{dtype}: expected int64; from_numpy converts"):
+                    torch_rnn.forward(theta, torch.tensor(x), h_0)
+
+
 # -- messages ---------------------------------------------------------------------------------------------------------
 
 
@@ -122,7 +162,7 @@ CALLS = [  # (function, its arguments or fields of records that are changed), an
     ("train", {"weights": at_end(ones(T, B), -1e-6)}), ("train", {"weights": at_end(ones(T, B), np.nan)}),
     ("train, resumed", {"k1": 2}), ("train, resumed", {"resume.number": 3}), ("train, resumed", {"resume.epoch": 0}),
     ("train, resumed", {"resume.h": ones(B, H + 1)}), ("train, resumed", {"resume.h": np.full((B, H), np.nan)}),
-    ("train, resumed", {"momentum": 0.0, "adagrad": True}),
+    ("train, resumed", {"momentum": 0.0, "adagrad": True}), ("direction", {"momentum": 0.0, "adagrad": True}),
 ]  # fmt: skip
 
 
@@ -213,6 +253,7 @@ the state to resume from is that after update 3, window (0, 0, 1): expected (1, 
 the epoch of the state to resume from is 0: expected a whole number, 1 or more
 h has shape (2, 6): expected (2, 5)
 h contains NaN or infinity: expected finite numbers
+the velocity of W_xh has numbers below 0: expected the sums of squares of Adagrad; do not continue a run with momentum by Adagrad
 the velocity of W_xh has numbers below 0: expected the sums of squares of Adagrad; do not continue a run with momentum by Adagrad\
 """)  # noqa: E501
 

@@ -145,6 +145,8 @@ def interruption(n):
             sys.settrace(None)
 
 
+# Python 3.13 also traces the lines of a generator that is being closed, where it ignores exceptions.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", RUNS)
 def test_exception_at_any_line_leaves_the_latest_update(rnn, name):
     """After it the state is that of the update that was yielded last, or of the next one if that was completed but not
@@ -235,6 +237,7 @@ def test_closed_run_makes_no_update_and_keeps_its_state(rnn):
     assert list(begin(rnn, epochs=0)) == []
 
 
+@pytest.mark.filterwarnings("ignore:You are using `torch.load`:FutureWarning")  # by the pickle of torch 2.4 itself
 def test_run_is_not_copied_and_its_state_is(rnn):
     run = begin(rnn)
     next(run)

@@ -54,9 +54,22 @@ def assert_selected(run, few, updates, every):
         assert (np.abs(found - expected) <= run.target.size * 9 * np.finfo(expected.dtype).eps * size).all()
 
 
+def recorded(rnn, run):
+    """The updates of a run, after each of which `state` is that of the update: h is where the next window begins."""
+    training, updates = train(rnn, run, record=True), []
+    (k1, k2, _), T = run.options.schedule, len(run.x)
+    for update in training:
+        updates.append(update)
+        start, _, stop = update.window
+        following = stop if stop == T else max(0, min(stop + k1, T) - k2)
+        after = update.activations.h[following - start], update.parameters, update.velocity
+        assert bits(training.state()) == bits((update.epoch, update.number, update.window, *after))
+    return updates
+
+
 def assert_right_training(rnn, run, every):
     """Fail unless all updates of the run are right, with and without records and however seldom they are yielded."""
-    updates = list(train(rnn, run, record=True))
+    updates = recorded(rnn, run)
     assert_right_run(rnn, run, updates)
     plain = list(train(rnn, run))
     assert [bits(members(u)[:7]) for u in plain] == [bits(members(u)[:7]) for u in updates]
@@ -109,6 +122,17 @@ def test_stream_is_an_epoch_of_the_series(rnn, run, moving, every):
     assert list(train_stream(rnn, run, [], **of_stream)) == []
 
 
+def test_window_longer_than_a_stream(rnn):
+    """Memory is needed for the steps that come, not for k2 of them."""
+    T = 20  # more steps than the engine's first tape has
+    for E, k1 in product(((), (3,)), (3, 2**62)):
+        run = random_run(7, Sizes(T, 100, 3, 80, E=E), options=OPTIONS._replace(step=Step(1e-5)))
+        whole = [bits(update) for update in train_stream(rnn, run, k1=min(k1, T), k2=T)]
+        assert [bits(update) for update in train_stream(rnn, run, k1=k1, k2=2**62)] == whole
+    run = run._replace(options=run.options._replace(schedule=Schedule(6, 9, 1)))  # it does not begin at step 0
+    assert_right_run(rnn, run, list(train_stream(rnn, run, record=True)))
+
+
 def refilled(rnn, run):
     """The steps of a run, in the arrays of the first one, which are filled again and again."""
     series = [rnn.from_numpy(v) for v in (run.x, run.target, run.weights) if v is not None]
@@ -123,6 +147,25 @@ def test_velocity_is_not_carried_on_without_momentum(rnn):
     run = random_run(6, kind=Kind(learned=True))
     *_, before = train_stream(rnn, run, momentum=0.9)
     assert all(update.velocity is None for update in train_stream(rnn, run, velocity=before.velocity))
+
+
+@pytest.mark.parametrize("options", STEPS, ids=str)
+def test_network_of_an_ensemble_does_not_depend_on_the_others(rnn, options):
+    """Not even where all numbers of another one overflow, and those that clipping and Adagrad square."""
+    run = random_run(3, Sizes(E=(3,)), options=OPTIONS._replace(step=Step(0.05, **options)))
+    huge = run._replace(
+        params=each(lambda theta: theta * np.array([1, 1e200, 1]).reshape(3, *[1] * (theta.ndim - 1)), run.params)
+    )
+    rows = []
+    for either in (run, huge):
+        with np.errstate(all="ignore"):
+            rows.append([each(rnn.to_numpy, tuple(u.parameters)) for u in train(rnn, either)])
+    for tame, wild in zip(*rows, strict=True):
+        for n in (0, 2):
+            assert [bits(theta[n]) for theta in tame if theta is not None] == [
+                bits(theta[n]) for theta in wild if theta is not None
+            ]
+    assert not all(np.isfinite(theta).all() for theta in rows[1][-1] if theta is not None)
 
 
 # -- sizes and combinations -------------------------------------------------------------------------------------------
@@ -182,6 +225,17 @@ def test_combinations_of_options(rnn, k):
         run_options = RunOptions(Schedule(*k, 2), objective, Step(0.02, **options))
         run = random_run([number, *k], Sizes(5, B, 2, 4, 3, E), kind, run_options)
         assert_right_run(rnn, run, list(train(rnn, run, record=True)))
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "momentum", "dampening"])
+def test_number_too_large_for_the_dtype_is_infinite(rnn, name):
+    """The run diverges; no package stops it."""
+    changes = ({"momentum": 0.5} if name == "dampening" else {}) | {name: 1e300}
+    with np.errstate(all="ignore"):
+        for E in ((), (2,)):
+            run = random_run(1, Sizes(E=E), Kind("float32"))
+            *_, last = train(rnn, run, **changes)
+            assert not np.isfinite(rnn.to_numpy(last.parameters).W_hh).any()
 
 
 def test_narrow_integers_are_their_values(rnn):

@@ -130,14 +130,15 @@ class StepBounds:
 
     def clipped(self, gradient: Near) -> Near:
         """(U2), (U3), (U7). Raises InputError where so many numbers have no γ."""
-        if self.case.step.max_value is not None:
-            return self.clamped(gradient, self.scalar(self.case.step.max_value))
-        if self.case.step.max_norm is None:
+        numbers, (*_, max_norm, max_value) = gradient.value.shape[-1], self.case.step
+        largest = float(np.finfo(self.dtype).max)  # a limit above it is infinite in the dtype, or as given: none
+        if max_value is not None:
+            return gradient if max_value > largest else self.clamped(gradient, self.scalar(max_value))
+        if max_norm is None or max_norm > largest * numbers:
             return gradient
-        numbers = gradient.value.shape[-1]
         if numbers * np.finfo(self.dtype).eps > 0.5:
             raise InputError(f"a norm of {numbers} numbers in {self.dtype} has no bound: expected fewer, or float64")
-        return self.times(self.factor(self.norm(gradient), self.case.step.max_norm), gradient)
+        return self.times(self.factor(self.norm(gradient), max_norm), gradient)
 
     def clamped(self, gradient: Near, limit: Near) -> Near:
         """(U7). Nothing rounds: E_v where the gradient is surely within the limit, E_c where it is surely beyond it.

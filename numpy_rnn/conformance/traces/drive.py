@@ -60,22 +60,28 @@ def measure(losses: np.ndarray, others: list[np.ndarray], run: Run, seed: int = 
     """
     curves = reference_losses(run, seed)
     spread = np.abs(curves[:, 1:] - curves[:, :1]).max(axis=1)
-    floor = FLOOR * np.finfo(run.params.W_hh.dtype).eps / 2 * np.abs(curves[:, 0])
+    limits, terms = np.finfo(run.params.W_hh.dtype), run.target.size
+    floor = FLOOR * (limits.eps / 2 * np.abs(curves[:, 0]) + terms * limits.tiny)  # every square may underflow
     drift = np.abs(np.asarray(losses) - np.asarray(others)).max(axis=0)
     return Drift(np.maximum.accumulate(drift), np.maximum.accumulate(np.maximum(spread, floor)))
 
 
 def reference_losses(run: Run, seed: int) -> np.ndarray:
     """The losses of the run, and of runs whose initial weights are moved by an ulp: (epochs, 1 + REFERENCES)."""
-    generator = np.random.default_rng(seed)
-    run = second_bias_as_input(run)
-    moved = {name: _moved(theta, generator) for name, theta in present(run.params).items()}
-    params = Parameters(**dict.fromkeys(Parameters._fields) | moved)
+    generator, run = np.random.default_rng(seed), second_bias_as_input(run)
+    params = run.params
     with np.errstate(all="ignore"):
-        updates = numpy_rnn.train(
-            params, run.x, run.target, run.h_0, weights=run.weights, yield_every="epoch", **run.options.keywords()
-        )
+        *_, last = _epochs(params, run)
+        pairs = {name: (theta, getattr(last.parameters, name)) for name, theta in present(params).items()}
+        moved = {name: _moved(theta, end, generator) for name, (theta, end) in pairs.items()}
+        updates = _epochs(Parameters(**dict.fromkeys(Parameters._fields) | moved), run)
         return np.stack([summed_losses(update.losses, run) for update in updates])
+
+
+def _epochs(params: Parameters, run: Run) -> Any:
+    """The last update of every epoch."""
+    series, options = (run.x, run.target, run.h_0), run.options.keywords()
+    return numpy_rnn.train(params, *series, weights=run.weights, yield_every="epoch", **options)
 
 
 def summed_losses(losses: Any, run: Run) -> np.ndarray:
@@ -97,11 +103,14 @@ def epoch_losses(recorded: RecordedRun) -> np.ndarray:
     return np.array([summed_losses(row, recorded.run) for row in rows]).reshape(epochs, *losses.shape[1:])
 
 
-def _moved(theta: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """REFERENCES + 1 copies; in all but the first, every element is moved up or down by an ulp."""
+def _moved(theta: np.ndarray, end: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """REFERENCES + 1 copies; in all but the first, every element is moved up or down by an ulp.
+
+    It is one of the number before or after the run, whichever is larger: every update rounds a weight to its size then.
+    """
     copies = np.repeat(theta[None], REFERENCES + 1, axis=0)
-    direction = generator.choice([-np.inf, np.inf], copies[1:].shape).astype(theta.dtype)
-    copies[1:] = np.nextafter(copies[1:], direction)
+    signs = generator.choice([-1, 1], copies[1:].shape).astype(theta.dtype)
+    copies[1:] += signs * np.spacing(np.maximum(np.abs(theta), np.abs(end)))
     return copies
 
 

@@ -80,7 +80,7 @@ class HipsRnn(Port):
         loglik = sum((logprobs[t + (not self.early)] * targets[t]).sum() for t in range(len(x)))
         loss = -loglik / len(x)
         wanted = torch.autograd.grad(loss, list(params.values()), allow_unused=True, materialize_grads=True)
-        dh_0, d_change, d_predict = (gradient.numpy() for gradient in wanted)
+        dh_0, d_change, d_predict = (gradient.detach().numpy() for gradient in wanted)
         gradients = {"W_xh": d_change[:D], "W_hh": d_change[D:-1], "b_h": d_change[-1], "h_0": dh_0}
         gradients |= {"W_hy": d_predict[:-1], "b_y": d_predict[-1]}
         return reported(p, gradients, loss=loss.detach().numpy())
