@@ -1,0 +1,106 @@
+"""python -m torch_rnn audit: run a script as it is, and report what its training loop computes."""
+
+import argparse
+import os
+import runpy
+import sys
+from types import TracebackType
+
+from numpy_rnn.app.options import Parser
+from numpy_rnn.app.terminal import failed
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files import check_can_write, save_json
+from torch_rnn.loop_audit.audit_report import Report
+from torch_rnn.loop_audit.places import is_own
+from torch_rnn.loop_audit.watch import Watch
+
+ABOUT = """\
+Run a training script as it is, and report what its loop computes: windows, states, truncation in terms of
+TBPTT(k1, k2), clipping and steps, with the gradient of nn.RNN recomputed by hand. Warnings name what is probably not
+meant. The report is printed on standard error. The exit status is that of the script."""
+LIMIT = 200
+
+
+def parser() -> Parser:
+    """The parser of the command. Everything after the script is the script's."""
+    made = Parser(
+        "python -m torch_rnn audit",
+        usage="python -m torch_rnn audit [options] SCRIPT [arguments of the script]",
+        description=ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("script", metavar="SCRIPT", help="a Python file")
+    made.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
+    made.add_argument("--updates", type=int, default=LIMIT, metavar="N", help=f"audit the first N updates ({LIMIT})")
+    made.add_argument("--output", metavar="FILE", help="write everything that was seen as .json")
+    return made
+
+
+def run(words: list[str]) -> int:
+    """Run the command. Returns the exit status, or raises what the script raises."""
+    try:
+        given = parser().parse_args(words)
+        if given.updates < 1:
+            raise InputError(f"--updates is {given.updates}: expected 1 or more")
+        if given.output is not None:
+            check_can_write(given.output, "--output", (".json",))
+        if not os.path.isfile(given.script):
+            kind = "is a folder" if os.path.isdir(given.script) else "does not exist"
+            raise InputError(f"the script {given.script} {kind}: expected a Python file")
+    except InputError as error:
+        return failed("torch_rnn", 2, str(error))
+    output = None if given.output is None else os.path.abspath(given.output)
+    sys.argv = [given.script, *given.arguments]
+    sys.path[0] = os.path.dirname(os.path.realpath(given.script))
+    watch = Watch(given.updates)
+    watch.start()
+    try:
+        runpy.run_path(given.script, run_name="__main__")
+    except SystemExit:
+        finish(watch, output, given.arguments)
+        raise
+    except BaseException:
+        hook = sys.excepthook
+
+        def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+            hook(kind, error, without_own(error, trace))
+            finish(watch, output, given.arguments)
+
+        sys.excepthook = show
+        raise
+    finish(watch, output, given.arguments)
+    return 0
+
+
+def finish(watch: Watch, output: str | None, arguments: list[str]) -> None:
+    """End the audit, print the report and write the file."""
+    watch.stop()
+    report = Report(watch)
+    sys.stdout.flush()
+    print("-- audit " + "-" * 71, *report.lines(), sep="\n", file=sys.stderr)
+    for option in ("--output", "--updates", "--trace"):
+        if any(word.partition("=")[0] == option for word in arguments):
+            print(f"{option} went to the script: options of audit come before the script", file=sys.stderr)
+    if output is not None:
+        try:
+            save_json(output, report.to_jsonable())
+        except InputError as error:
+            failed("torch_rnn", 2, str(error))
+    sys.stderr.flush()
+
+
+def without_own(error: BaseException, trace: TracebackType | None) -> TracebackType | None:
+    """The traceback of an error without the frames of this package and of runpy, also in those it comes from."""
+    frames = []
+    for other in (error.__cause__, error.__context__):
+        if other is not None and other is not error:
+            other.__traceback__ = without_own(other, other.__traceback__)
+    while trace is not None:
+        frames.append(trace)
+        trace = trace.tb_next
+    kept = [each for each in frames if not is_own(each.tb_frame.f_code.co_filename)]
+    for each, following in zip(kept, [*kept[1:], None]):
+        each.tb_next = following
+    error.__traceback__ = kept[0] if kept else None
+    return error.__traceback__
