@@ -25,13 +25,13 @@ class Loop(NamedTuple):
 
 def loops(file="loops.txt"):
     """All loops of a file."""
-    text = Path(__file__).with_name(file).read_text(encoding="utf-8")
+    text = (Path(__file__).parent / file).read_text(encoding="utf-8")
     found = []
     for section in re.split(r"^== ", text, flags=re.M)[1:]:
         heading, _, rest = section.partition("\n")
-        lines, _, source = rest.partition("\n\n")
+        lines, _, source = ("\n" + rest).partition("\n\n")
         name, _, kind = heading.partition(": ")
-        found.append(Loop(name, kind, lines.splitlines(), PRELUDE + source))
+        found.append(Loop(name, kind, lines.strip().splitlines(), PRELUDE + source))
     return found
 
 

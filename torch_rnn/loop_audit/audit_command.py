@@ -1,6 +1,7 @@
 """python -m torch_rnn audit: run a script as it is, and report what its training loop computes."""
 
 import argparse
+import functools
 import os
 import runpy
 import sys
@@ -11,6 +12,7 @@ from numpy_rnn.app.terminal import failed
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import check_can_write, save_json
 from torch_rnn.loop_audit.audit_report import Report
+from torch_rnn.loop_audit.loop_trace import LoopTrace
 from torch_rnn.loop_audit.places import is_own
 from torch_rnn.loop_audit.watch import Watch
 
@@ -30,10 +32,10 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("script", metavar="SCRIPT", help="a Python file")
-    made.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
+    made.add_argument("script", metavar="SCRIPT", nargs=argparse.REMAINDER, help="a Python file, and its arguments")
     made.add_argument("--updates", type=int, default=LIMIT, metavar="N", help=f"audit the first N updates ({LIMIT})")
     made.add_argument("--output", metavar="FILE", help="write everything that was seen as .json")
+    made.add_argument("--trace", metavar="FILE", help="write the updates as .npz, for python -m numpy_rnn compare FILE")
     return made
 
 
@@ -41,39 +43,44 @@ def run(words: list[str]) -> int:
     """Run the command. Returns the exit status, or raises what the script raises."""
     try:
         given = parser().parse_args(words)
+        if not given.script:
+            raise InputError("no script is given: expected python -m torch_rnn audit SCRIPT; see --help")
         if given.updates < 1:
             raise InputError(f"--updates is {given.updates}: expected 1 or more")
-        if given.output is not None:
-            check_can_write(given.output, "--output", (".json",))
-        if not os.path.isfile(given.script):
-            kind = "is a folder" if os.path.isdir(given.script) else "does not exist"
-            raise InputError(f"the script {given.script} {kind}: expected a Python file")
+        for option, ending in (("output", ".json"), ("trace", ".npz")):
+            if getattr(given, option) is not None:
+                check_can_write(getattr(given, option), f"--{option}", (ending,))
+        script, *arguments = given.script
+        if not os.path.isfile(script):
+            kind = "is a folder" if os.path.isdir(script) else "does not exist"
+            raise InputError(f"the script {script} {kind}: expected a Python file")
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
-    output = None if given.output is None else os.path.abspath(given.output)
-    sys.argv = [given.script, *given.arguments]
-    sys.path[0] = os.path.dirname(os.path.realpath(given.script))
-    watch = Watch(given.updates)
+    output, trace = (None if path is None else os.path.abspath(path) for path in (given.output, given.trace))
+    sys.argv = [script, *arguments]
+    sys.path[0] = os.path.dirname(os.path.realpath(script))
+    watch = Watch(given.updates, None if trace is None else LoopTrace())
+    end = functools.partial(finish, watch, output, trace, arguments)
     watch.start()
     try:
-        runpy.run_path(given.script, run_name="__main__")
+        runpy.run_path(os.path.abspath(script), run_name="__main__")
     except SystemExit:
-        finish(watch, output, given.arguments)
+        end()
         raise
     except BaseException:
         hook = sys.excepthook
 
         def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
             hook(kind, error, without_own(error, trace))
-            finish(watch, output, given.arguments)
+            end()
 
         sys.excepthook = show
         raise
-    finish(watch, output, given.arguments)
+    end()
     return 0
 
 
-def finish(watch: Watch, output: str | None, arguments: list[str]) -> None:
+def finish(watch: Watch, output: str | None, trace: str | None, arguments: list[str]) -> None:
     """End the audit, print the report and write the file."""
     watch.stop()
     report = Report(watch)
@@ -82,11 +89,13 @@ def finish(watch: Watch, output: str | None, arguments: list[str]) -> None:
     for option in ("--output", "--updates", "--trace"):
         if any(word.partition("=")[0] == option for word in arguments):
             print(f"{option} went to the script: options of audit come before the script", file=sys.stderr)
-    if output is not None:
-        try:
+    try:
+        if output is not None:
             save_json(output, report.to_jsonable())
-        except InputError as error:
-            failed("torch_rnn", 2, str(error))
+        if trace is not None and watch.loop is not None:
+            print(f"trace of {watch.loop.save(trace)} updates saved to {trace}", file=sys.stderr)
+    except InputError as error:
+        failed("torch_rnn", 2, str(error))
     sys.stderr.flush()
 
 

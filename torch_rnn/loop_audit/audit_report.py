@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from numpy_rnn.common.errors import check_whole
-
 from torch_rnn.loop_audit.loop_warnings import LoopWarning, loop_warnings
 from torch_rnn.loop_audit.records import Check, Network, Update, Window
 from torch_rnn.loop_audit.watch import Watch
@@ -19,8 +18,8 @@ INITIAL = {
     "zeros": "zeros",
     "learned": "a learned parameter",
     "carried": "the last state of an earlier window, bit for bit",
-    "computed": "computed by the script from other tensors, with gradients",
-    "constant": "set by the script",
+    "computed": "a state that the script computes, with gradients",
+    "constant": "a state that the script sets",
 }
 
 
@@ -101,7 +100,7 @@ class Report:
             yield NOTHING
         for net in self.networks[:6]:
             yield f"{net.name}, first called at {net.place}"
-            yield from (f"  {line}" for line in facts(net))
+            yield from (f"  {line}" for line in facts(net, self._watch))
         if len(self.networks) > 6:
             yield f"and {len(self.networks) - 6} more modules"
         if watch.error:
@@ -117,7 +116,7 @@ class Report:
     def to_jsonable(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
         networks = [
-            {"name": net.name, "place": net.place, "truncation": truncation(net), "facts": list(facts(net)),
+            {"name": net.name, "place": net.place, "truncation": truncation(net), "facts": list(facts(net, self._watch)),
              "passes": [dict(zip(("steps", "batch", "gradient", "count"), (*key, n))) for key, n in net.counts.items()]}
             for net in self.networks
         ]  # fmt: skip
@@ -135,6 +134,8 @@ def record(update: Update) -> dict[str, Any]:
     parts = {
         name: v._asdict() for name, v in update._asdict().items() if isinstance(v, tuple) and hasattr(v, "_asdict")
     }
+    if update.clip:
+        parts["clip"].pop("parameters")
     return {**update._asdict(), **parts, "windows": [window._asdict() for window in update.windows]}
 
 
@@ -182,19 +183,19 @@ def numbers(values: list[int]) -> str:
     return f"{shown} (every {gaps.pop()}: epochs)" if len(values) > 2 and len(gaps) == 1 else shown
 
 
-def facts(net: Network) -> Iterator[str]:
+def facts(net: Network, watch: Watch) -> Iterator[str]:
     """What is known of a network, in sentences."""
     passes = Counter[bool]()
     for (_, _, graph), count in net.counts.items():
         passes[graph] += count
     shapes = sorted({(T, B) for T, B, graph in net.counts if graph})
     shown = ", ".join(f"{T} x {B}" for T, B in shapes[:4]) + (", ..." if len(shapes) > 4 else "")
-    without = f", {passes[False]} without (evaluation)" if passes[False] else ""
+    without = f", {passes[False]} without" if passes[False] else ""
     yield f"forward passes: {passes[True]} with a gradient{f', steps x batch {shown}' if shown else ''}{without}"
     yield truncation(net)
     updates = net.updates
     starts = [u.number for u in updates if u.windows and u.windows[0].initial in ("zeros", "learned")]
-    if net.initials.get("carried") and starts and len(starts) < len(updates):
+    if net.initials.get("carried") and len(starts) > 1:
         yield f"the state is reset at update {numbers(starts)}"
     if not updates:
         return
@@ -203,14 +204,14 @@ def facts(net: Network) -> Iterator[str]:
     each = f"{next(iter(backward))}" if len(backward) == 1 else f"{min(backward)} to {max(backward)}"
     yield f"{len(updates)} updates by {names}, backward passes per update: {each}"
     yield checked("gradient", [u.gradient for u in updates])
-    yield checked("step", [u.step for u in updates], f"not checked: only that of torch.optim.SGD is, not of {names}")
+    yield checked("step", [u.step for u in updates], f"not checked: made by {names}, and only that of torch.optim.SGD is")
     clips = {(u.clip.kind, u.clip.limit, u.clip.place) for u in updates if u.clip}
     kinds = {"norm": "by norm {}, before the step ({})", "value": "by value {}, before the step ({})"}
     changed = "by the script itself, before the step"
     said = {kinds[kind].format(limit, where) if where else changed for kind, limit, where in clips}
     yield f"clipping: {'; '.join(sorted(said)[:3]) or 'none'}"
-    if never := [name for name, p in net.module.named_parameters(recurse=False) if p.requires_grad and p.grad is None]:
-        yield f"without a gradient at the end: {', '.join(never[:4])}"
+    if never := [name for name, p in net.module.named_parameters(recurse=False) if p.requires_grad and id(p) not in watch.with_gradient]:
+        yield f"never with a gradient: {', '.join(never[:4])}"
 
 
 def checked(what: str, checks: list[Check | None], nothing: str = "not checked") -> str:

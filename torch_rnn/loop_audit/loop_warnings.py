@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import torch
-
 from torch_rnn.loop_audit.records import Network
 from torch_rnn.loop_audit.watch import Watch
 

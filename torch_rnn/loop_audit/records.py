@@ -69,6 +69,7 @@ class Clip(NamedTuple):
     kind: str  # "norm", "value" or "changed"
     limit: float
     place: str
+    parameters: frozenset[int] = frozenset()  # ids
 
 
 class Check(NamedTuple):
@@ -144,4 +145,5 @@ class Network:
     @property
     def name(self) -> str:
         """The module as a line of code."""
-        return f"nn.{self.module}"
+        kind = "nn." + type(self.module).__name__
+        return ", ".join([f"{kind}({self.module.extra_repr()})", *filter(None, [getattr(self.module, "nonlinearity", "")])])

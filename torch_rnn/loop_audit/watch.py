@@ -5,7 +5,7 @@ import os
 import sys
 import weakref
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.data import SequentialSampler, dataloader
 
 from torch_rnn.loop_audit import gradient_check
+from torch_rnn.loop_audit.loop_trace import LoopTrace
 from torch_rnn.loop_audit.places import caller, drops_result, names_of, place
 from torch_rnn.loop_audit.records import Clip, Initial, Network, Pass, Update, Window
 
@@ -30,7 +31,7 @@ sequence_number: Callable[[], int] = torch._C._autograd._get_sequence_nr  # of t
 class Watch:
     """What a training loop does, from `start` to `stop`, which comes by itself after `limit` updates."""
 
-    def __init__(self, limit: int):
+    def __init__(self, limit: int, loop: LoopTrace | None = None):
         self.limit, self.active, self.busy, self.error = limit, False, False, ""
         self.networks: dict[int, Network] = {}
         self.modules: dict[int, nn.Module] = {}  # all that have parameters
@@ -46,7 +47,7 @@ class Watch:
         self.detached: list[tuple[Any, Any]] = []  # (weak reference to the tensor, place), where the result is dropped
         self.undo: list[Callable[[], None]] = []
         self.first_step, self.backward_failed = "?", False
-        self.loop: Any = None  # records what a trace needs
+        self.loop = loop
 
     # -- hooks and patches -------------------------------------------------------------------------------------------
 
@@ -69,7 +70,7 @@ class Watch:
         for name in ("clip_grad_norm_", "clip_grad_value_"):
             self.patch(nn.utils, name, functools.partial(self.clip, name.split("_")[2]))
         for name in LOSSES:
-            self.patch(nn.functional, name, self.loss)
+            self.patch(nn.functional, name, functools.partial(self.loss, name))
         self.patch(nn.functional, "embedding", self.embedding)
         self.patch(dataloader._BaseDataLoaderIter, "__next__", self.draw)
 
@@ -146,7 +147,8 @@ class Watch:
     def after_forward(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Record the pass of a recurrent module."""
         if self.loop is not None:
-            self.loop.forward(module, args, output)
+            if isinstance(module, RNNBase | RNNCellBase | nn.Linear):
+                self.loop.forward(module, *(*args, *(kwargs[n] for n in ("input", "hx") if n in kwargs), None)[:2])
         if not isinstance(module, RNNBase | RNNCellBase):
             return
         net = self.networks.get(id(module))
@@ -318,10 +320,8 @@ class Watch:
             if not names or any(not name.startswith("_") for name in names):
                 net.lost.append(each)
 
-    def loss(self, y: torch.Tensor, target: torch.Tensor, *_: Any, **__: Any) -> None:
+    def loss(self, name: str, y: torch.Tensor, target: torch.Tensor, *_: Any, **__: Any) -> Any:
         """Compare the target of the latest pass with its inputs."""
-        if self.loop is not None:
-            self.loop.loss(y, target)
         for net in self.networks.values():
             each = net.last
             if each is None or each.codes is None or target.numel() % (each.steps * each.batch):
@@ -333,6 +333,7 @@ class Watch:
                 along_time = each.steps > 1 and torch.equal(wanted[:-1], codes[1:])
                 if not along_time and torch.equal(wanted[:, :-1], codes[:, 1:]):
                     net.swapped.append(each)
+        return None if self.loop is None else functools.partial(self.loop.loss, name, target)
 
     def embedding(self, tokens: torch.Tensor, *_: Any, **__: Any) -> None:
         """Keep the classes, which the next pass may get as rows."""
@@ -368,6 +369,10 @@ class Watch:
         """Keep copies of the gradients and of the weights that they belong to."""
         failed = isinstance(sys.exc_info()[1], RuntimeError)
         self.backward_failed = self.backward_failed or failed
+        for module in self.modules.values() if self.backwards < 5 or self.backwards % 20 == 0 else ():
+            for name, p in module._parameters.items():
+                if p is not None and p.requires_grad and p.grad is not None:
+                    self.with_gradient[id(p)] = f"{name} of nn.{type(module).__name__}({module.extra_repr()})"
         for net in self.networks.values():
             links = [p for p in net.passes if p.link is not None and p.update == len(net.updates)]
             if failed and links and net.failed is None:
@@ -377,6 +382,8 @@ class Watch:
             if net.is_reached:
                 net.pending, net.backward_place = net.pending + 1, place()
                 net.has_gradient = any_gradient(net)
+                if self.loop is not None:
+                    self.loop.backward()
                 net.zeroed, net.early_clip = None, None
                 if self.is_due(net) or not net.updates or not net.updates[-1].optimizer:
                     net.weights = [p.detach().clone() for p in net.module.parameters(recurse=False)]
@@ -396,7 +403,7 @@ class Watch:
         for net in self.networks.values():
             if clipped & {id(p) for p in net.parameters}:
                 if net.pending:
-                    net.clip = Clip(kind, float(limit), place())
+                    net.clip = Clip(kind, float(limit), place(), frozenset(clipped))
                 elif net.updates and len(net.late_clips) < 8:
                     net.late_clips.append(place())
 
@@ -411,11 +418,7 @@ class Watch:
         self.steps += 1
         self.first_step = place() if self.steps == 1 else self.first_step
         self.in_optimizer |= {id(p) for group in optimizer.param_groups for p in group["params"]}
-        for module in self.modules.values() if self.steps < 5 or self.steps % 20 == 0 else ():
-            for name, p in module._parameters.items():
-                if p is not None and p.requires_grad and p.grad is not None:
-                    self.with_gradient[id(p)] = f"{name} of nn.{module}"
-        self.closure = len(args) > 1 and args[1] is not None or kwargs.get("closure") is not None
+        self.closure = (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
         self.in_step, self.before_update = True, None
         for net in self.networks.values() if not self.closure else ():
             if any(id(p) in self.in_optimizer for p in net.parameters) and has_any(optimizer, net.parameters):
@@ -431,7 +434,8 @@ class Watch:
             net, before = self.before_update
             net.updates[-1] = net.updates[-1]._replace(step=gradient_check.check_step(optimizer, before))
         if self.loop is not None:
-            self.loop.stepped(optimizer)
+            for net in self.networks.values():
+                self.loop.step(optimizer, net, net.updates[-1].clip if net.updates else None)
         if self.steps >= self.limit:
             self.stop()
 
@@ -457,7 +461,7 @@ class Watch:
         if due and isinstance(optimizer, torch.optim.SGD) and not self.closure:
             self.before_update = net, gradient_check.before_sgd(optimizer, net.parameters)
         is_empty = optimizer is not None and net.pending > 0 and net.has_gradient and not any_gradient(net)
-        seen = net.clip or (gradient_check.change(net) if due and not self.closure and not is_empty else None)
+        seen = net.clip or (gradient_check.change(net) if due and optimizer is not None and not self.closure and not is_empty else None)
         record = Update(
             net.number, len(net.updates) + 1, net.backward_place if optimizer is None else place(), "" if optimizer is None else type(optimizer).__name__,
             windows(net, reached), net.pending, net.is_stale, is_empty, seen, is_unlinked(net, reached),
