@@ -2,6 +2,8 @@
 
 places.py           file and line of a call
 watch.py            hooks and patches: forward passes, gradients, steps → `Network`
+data_evidence.py    what the data say: windows that continue each other, shuffling, swapped axes
+loop_windows.py     the windows of an update
 records.py          what is recorded: Pass, Window, Update, Network
 gradient_check.py   the gradient by hand, and the SGD step, within their rounding bounds
 loop_warnings.py    what is probably not meant

@@ -1,11 +1,11 @@
 """python -m torch_rnn audit: run a script as it is, and report what its training loop computes."""
 
 import argparse
+import builtins
 import functools
 import os
-import runpy
 import sys
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 from numpy_rnn.app.options import Parser
 from numpy_rnn.app.terminal import failed
@@ -63,7 +63,11 @@ def run(words: list[str]) -> int:
     end = functools.partial(finish, watch, output, trace, arguments)
     watch.start()
     try:
-        runpy.run_path(os.path.abspath(script), run_name="__main__")
+        main = sys.modules["__main__"] = ModuleType("__main__")
+        main.__dict__.update(__file__=os.path.abspath(script), __builtins__=builtins)
+        with open(script, "rb") as file:
+            code = compile(file.read(), main.__file__ or script, "exec")
+        exec(code, main.__dict__)
     except SystemExit:
         end()
         raise
@@ -100,7 +104,7 @@ def finish(watch: Watch, output: str | None, trace: str | None, arguments: list[
 
 
 def without_own(error: BaseException, trace: TracebackType | None) -> TracebackType | None:
-    """The traceback of an error without the frames of this package and of runpy, also in those it comes from."""
+    """The traceback of an error without the frames of this package, also in those it comes from."""
     frames = []
     for other in (error.__cause__, error.__context__):
         if other is not None and other is not error:

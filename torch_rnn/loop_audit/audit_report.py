@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
+from numpy_rnn.app.format import number_of
 from numpy_rnn.common.errors import check_whole
 from torch_rnn.loop_audit.loop_warnings import LoopWarning, loop_warnings
 from torch_rnn.loop_audit.records import Check, Network, Update, Window
@@ -115,9 +117,11 @@ class Report:
 
     def to_jsonable(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
+        keys = ("steps", "batch", "gradient", "count")
         networks = [
-            {"name": net.name, "place": net.place, "truncation": truncation(net), "facts": list(facts(net, self._watch)),
-             "passes": [dict(zip(("steps", "batch", "gradient", "count"), (*key, n))) for key, n in net.counts.items()]}
+            {"name": net.name, "place": net.place, "truncation": truncation(net),
+             "facts": list(facts(net, self._watch)),
+             "passes": [dict(zip(keys, (*key, n))) for key, n in net.counts.items()]}
             for net in self.networks
         ]  # fmt: skip
         return {
@@ -140,7 +144,7 @@ def record(update: Update) -> dict[str, Any]:
 
 
 def schedule(window: Window) -> tuple[int, int]:
-    """(k1, k2) of a window. One that starts within the one before, from its state there, repeats the steps after that."""
+    """(k1, k2) of a window. One that starts within the window before, from its state there, repeats steps."""
     if window.source_step < window.source_steps:
         return window.source_step, window.reach
     return window.steps, window.reach
@@ -150,7 +154,8 @@ def truncation(net: Network) -> str:
     """What the loop is, in the terms of TBPTT(k1, k2)."""
     windows = [window for update in net.updates for window in update.windows]
     if not windows:
-        return "no update got a gradient through this module"
+        without = "gradients are computed, but no update is made" if net.was_reached else "no gradient goes through it"
+        return f"no truncation: {without}"
     moved = [u for u in net.updates if any(w.back for w in u.windows)]
     if attached := [u for u in moved if any(w.attached for w in u.windows)]:
         last = attached[-1]
@@ -179,7 +184,7 @@ def truncation(net: Network) -> str:
 def numbers(values: list[int]) -> str:
     """Some numbers, and whether they are equally far apart."""
     shown = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
-    gaps = {b - a for a, b in zip(values, values[1:])}
+    gaps = {b - a for a, b in pairwise(values)}
     return f"{shown} (every {gaps.pop()}: epochs)" if len(values) > 2 and len(gaps) == 1 else shown
 
 
@@ -190,6 +195,8 @@ def facts(net: Network, watch: Watch) -> Iterator[str]:
         passes[graph] += count
     shapes = sorted({(T, B) for T, B, graph in net.counts if graph})
     shown = ", ".join(f"{T} x {B}" for T, B in shapes[:4]) + (", ..." if len(shapes) > 4 else "")
+    if not net.is_cell:
+        shown += f" of input {'(batch, time, feature)' if net.module.batch_first else '(time, batch, feature)'}"
     without = f", {passes[False]} without" if passes[False] else ""
     yield f"forward passes: {passes[True]} with a gradient{f', steps x batch {shown}' if shown else ''}{without}"
     yield truncation(net)
@@ -202,15 +209,21 @@ def facts(net: Network, watch: Watch) -> Iterator[str]:
     names = ", ".join(dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates))
     backward = Counter(u.backward for u in updates)
     each = f"{next(iter(backward))}" if len(backward) == 1 else f"{min(backward)} to {max(backward)}"
-    yield f"{len(updates)} updates by {names}, backward passes per update: {each}"
+    yield f"{number_of(len(updates), 'update')} by {names}, backward passes per update: {each}"
     yield checked("gradient", [u.gradient for u in updates])
-    yield checked("step", [u.step for u in updates], f"not checked: made by {names}, and only that of torch.optim.SGD is")
+    yield checked(
+        "step", [u.step for u in updates], f"not checked: made by {names}, and only that of torch.optim.SGD is"
+    )
     clips = {(u.clip.kind, u.clip.limit, u.clip.place) for u in updates if u.clip}
     kinds = {"norm": "by norm {}, before the step ({})", "value": "by value {}, before the step ({})"}
     changed = "by the script itself, before the step"
     said = {kinds[kind].format(limit, where) if where else changed for kind, limit, where in clips}
     yield f"clipping: {'; '.join(sorted(said)[:3]) or 'none'}"
-    if never := [name for name, p in net.module.named_parameters(recurse=False) if p.requires_grad and id(p) not in watch.with_gradient]:
+    if never := [
+        name
+        for name, p in net.module.named_parameters(recurse=False)
+        if p.requires_grad and id(p) not in watch.with_gradient
+    ]:
         yield f"never with a gradient: {', '.join(never[:4])}"
 
 

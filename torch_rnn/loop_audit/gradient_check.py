@@ -15,13 +15,15 @@ import torch
 from torch import nn
 
 from numpy_rnn.bptt import SLOPES, backward
-from numpy_rnn.common.records import Activations, NumpyArray, Objective, Parameters, Step, WindowCase
+from numpy_rnn.common.records import Activations, Gradients, NumpyArray, Objective, Parameters, Step, WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, Bound, ratios
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding
 from numpy_rnn.conformance.bounds.step import Near, StepBounds
 from numpy_rnn.elman import NONLINEARITIES
+from numpy_rnn.loss import Terms
 from torch_rnn.loop_audit.records import Check, Clip, Network, Pass
 
+BOUND: Any = Bound  # untyped
 IDENTITY: Any = lambda y, given: given  # noqa: E731 - the gradient of the outputs is given
 
 
@@ -31,7 +33,7 @@ def obstacle(module: nn.Module) -> str:
         return "only those of nn.RNN and nn.RNNCell are"
     if getattr(module, "bidirectional", False):
         return "it is bidirectional"
-    if getattr(module, "dropout", 0) and module.num_layers > 1:
+    if isinstance(module, nn.RNN) and module.dropout and module.num_layers > 1:
         return "dropout between its layers is random"
     names = [name for name, _ in module.named_parameters(recurse=False)]
     if "weight_hh_l0" not in names and "weight_hh" not in names:
@@ -52,9 +54,9 @@ def check_gradient(net: Network, passes: list[Pass]) -> Check:
     if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in net.parameters):
         return Check(None, "its parameters have hooks, which may change it")
     if not passes or any(each.arrays is None for each in passes) or len(net.gradients) != len(trained):
-        return Check(None, "it goes through passes of which no copies are kept")
+        return Check(None, "it goes through passes of which no copies are kept, or is that of torch.autograd.grad")
     weights = {name: as_float64(weight) for name, weight in zip(names, net.weights)}
-    bound = Bound(numpy_dtype(net.weights[0]))
+    bound: Any = BOUND(numpy_dtype(net.weights[0]))
     parts = [pass_gradient(net, weights, each, bound) for each in passes]
     worst = Check(0.0)
     for name, reported in zip(trained, net.gradients):
@@ -87,7 +89,7 @@ def numpy_dtype(tensor: torch.Tensor) -> np.dtype[Any]:
     return np.dtype(str(tensor.dtype).removeprefix("torch."))
 
 
-def pass_gradient(net: Network, weights: dict[str, NumpyArray], each: Pass, bound: Bound) -> dict[str, Near]:
+def pass_gradient(net: Network, weights: dict[str, NumpyArray], each: Pass, bound: Any) -> dict[str, Near]:
     """The gradients that one pass adds to those of the weights, by their names in the module."""
     assert each.arrays is not None
     arrays = {name: as_float64(array) for name, array in each.arrays.items()}
@@ -135,7 +137,7 @@ def layer_weights(weights: dict[str, NumpyArray], suffix: str) -> tuple[NumpyArr
 Weights = tuple[NumpyArray, NumpyArray, list[NumpyArray]]
 
 
-def forward_layer(weights: Weights, x: Near, h_0: NumpyArray, net: Network, bound: Bound) -> Near:
+def forward_layer(weights: Weights, x: Near, h_0: NumpyArray, net: Network, bound: Any) -> Near:
     """The states h_0 to h_T of a layer, (F1) and (F2), with their errors."""
     (W_xh, W_hh, biases), name = weights, net.module.nonlinearity
     rows, states = np.concatenate((W_xh, W_hh, *(b[None] for b in biases))), [exact(h_0)]
@@ -152,7 +154,7 @@ def forward_layer(weights: Weights, x: Near, h_0: NumpyArray, net: Network, boun
 
 def norms(E: NumpyArray) -> NumpyArray:
     """The 2-norms of rows."""
-    return np.linalg.norm(E, axis=-1, keepdims=True) * UPWARDS
+    return np.asarray(np.linalg.norm(E, axis=-1, keepdims=True) * UPWARDS)
 
 
 def rounded(near: Near) -> Rounded:
@@ -161,7 +163,7 @@ def rounded(near: Near) -> Rounded:
 
 
 def backward_layer(
-    weights: Weights, x: Near, h: Near, dy: Near, net: Network, bound: Bound
+    weights: Weights, x: Near, h: Near, dy: Near, net: Network, bound: Any
 ) -> tuple[dict[str, Near], Near]:
     """The gradients of the weights of a layer and of its inputs, from those of its states h_1 to h_T.
 
@@ -174,7 +176,7 @@ def backward_layer(
     states = h.value[1:]
     params = Parameters(W_xh, W_hh, np.eye(H), biases[0] if biases else None)
     activations, ones = Activations(x.value, states, h.value, states), np.ones(())
-    flow: Any = backward(params, activations, (dy.value, ones, ones), slope, IDENTITY)
+    flow: Any = backward(params, activations, Terms(dy.value, ones, ones), slope, IDENTITY)
     S, size, E_h = slope(states), np.abs(states), h.E[1:]
     if name == "relu":
         E_S = ((size <= E_h) & (E_h > 0)).astype(np.float64)
@@ -235,12 +237,10 @@ def check_step(optimizer: torch.optim.Optimizer, before: Before) -> Check:
             return Check(None, "only descent in float32 or float64 is")
         names = ("momentum", "dampening", "nesterov", "weight_decay")
         step = Step(float(options["lr"]), **{name: options[name] for name in names})
-        flat = (None if v is None else v.reshape(1, -1) for v in (theta, gradient, velocity))
-        row, g, v = flat
-        case = WindowCase(
-            Parameters(None, row, None), None, None, None, None, Objective(), step, Parameters(None, v, None)
-        )
-        bounds = StepBounds(case, Bound(theta.dtype))
+        row, g = theta.reshape(1, -1), gradient.reshape(1, -1)
+        v = None if velocity is None else Gradients(None, velocity.reshape(1, -1), None)
+        case = WindowCase(Parameters(None, row, None), None, None, None, None, Objective(), step, v)
+        bounds = StepBounds(case, BOUND(theta.dtype))
         given = bounds.given(bounds.row([g]))
         value, E = bounds.updated(given, bounds.velocity(bounds.decayed(given)))["W_hh"]
         worst = max(worst, float(np.max(ratios(as_float64(p).reshape(1, -1) - value, E))))

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.traces.recorder import Trace
 from torch_rnn.loop_audit.records import Clip, Network
 
@@ -23,91 +24,81 @@ class LoopTrace:
 
     def __init__(self) -> None:
         self.problem, self.rows = "", list[dict[str, Any]]()
-        self.rnn: nn.RNN | None = None
-        self.linear: nn.Linear | None = None
+        self.rnn: Any = None
+        self.linear: Any = None
         self.initial: dict[str, Any] = {}
         self.options: dict[str, Any] = {}
         self.passes = list[tuple[Any, Any]]()
         self.losses = list[tuple[str, Any, float]]()
         self.gradients: dict[str, Any] = {}
 
-    def parameters(self) -> dict[str, torch.nn.Parameter]:
+    def parameters(self) -> dict[str, Any]:
         """The parameters by their names in a trace."""
-        assert self.rnn is not None
-        assert self.linear is not None
         found = {NAMES[name]: p for name, p in self.rnn.named_parameters(recurse=False)}
-        return found | {name: p for name, p in (("W_hy", self.linear.weight), ("b_y", self.linear.bias)) if p is not None}
-
-    def copies(self, values: dict[str, torch.Tensor | None]) -> dict[str, Any]:
-        """Copies as arrays, in the shapes of a trace."""
-        return {n: np.array(v.detach().cpu().mT if v.dim() == 2 else v.detach()) for n, v in values.items() if v is not None}
+        found |= {"W_hy": self.linear.weight, "b_y": self.linear.bias}
+        return {name: p for name, p in found.items() if p is not None}
 
     def forward(self, module: nn.Module, x: Any, state: Any) -> None:
         """Keep the inputs of a window."""
-        plain = isinstance(module, nn.RNN) and module.num_layers == 1 and not module.bidirectional
         if isinstance(module, nn.Linear):
             self.linear = self.linear or module
-        elif not plain or not isinstance(x, torch.Tensor) or self.rnn not in (None, module):
-            self.problem = "a trace has one nn.RNN of one layer"
-        elif torch.is_grad_enabled():
-            first = self.rnn is None
-            self.rnn = module  # type: ignore[assignment]
-            x = x.detach().reshape(len(x), -1, x.shape[-1]).clone() if x.dim() == 3 else x.detach().unsqueeze(1).clone()
-            x = x.transpose(0, 1) if module.batch_first else x  # type: ignore[assignment]
-            shape = (x.shape[1], module.hidden_size)
-            h = x.new_zeros(shape) if state is None else state.detach().reshape(shape).clone()
-            self.passes.append((x.numpy(), h.numpy()))
-            if first:
-                self.initial = {NAMES[n]: p.detach().clone() for n, p in module.named_parameters(recurse=False)}
+        elif not isinstance(module, nn.RNN) or module.num_layers > 1 or self.rnn not in (None, module):
+            self.problem = self.problem or "a trace has one nn.RNN of one layer"
+        elif torch.is_grad_enabled() and isinstance(x, torch.Tensor):
+            self.rnn = module
+            x = x.unsqueeze(1) if x.dim() == 2 else x.transpose(0, 1) if module.batch_first else x
+            h = x.new_zeros(x.shape[1], module.hidden_size) if state is None else state.reshape(x.shape[1], -1)
+            self.passes.append((array(x), array(h)))
 
     def loss(self, name: str, target: torch.Tensor, result: torch.Tensor | None) -> None:
         """Keep the target of a window, and its loss."""
         if result is not None and result.dim() == 0 and result.requires_grad:
             self.losses.append((name, target.detach().clone(), float(result.detach())))
-            if self.linear is not None and "W_hy" not in self.initial:
-                parts = {"W_hy": self.linear.weight, "b_y": self.linear.bias}
-                self.initial |= {n: p.detach().clone() for n, p in parts.items() if p is not None}
+            if self.rnn is not None and self.linear is not None and not self.initial:
+                self.initial = copies(self.parameters())
 
     def backward(self) -> None:
         """Keep the gradients before clipping."""
         if self.rnn is not None and self.linear is not None:
-            self.gradients = self.copies({"d" + name: p.grad for name, p in self.parameters().items()})
+            self.gradients = copies({"d" + name: p.grad for name, p in self.parameters().items()})
 
     def step(self, optimizer: torch.optim.Optimizer, net: Network, clip: Clip | None) -> None:
         """Keep an update."""
         group, passes, losses = optimizer.param_groups[0], self.passes, self.losses
         self.passes, self.losses = [], []
         if type(optimizer) is not torch.optim.SGD or len(optimizer.param_groups) > 1 or self.linear is None:
-            self.problem = "a trace has an nn.Linear and torch.optim.SGD with one group of parameters"
+            self.problem = self.problem or "a trace has an nn.Linear and torch.optim.SGD with one group of parameters"
         if len(passes) != 1 or len(losses) != 1 or losses[0][0] not in ("mse_loss", "cross_entropy"):
-            self.problem = "a trace has one forward pass and one mse_loss or cross_entropy per update"
+            self.problem = self.problem or "a trace has one forward pass and one mse_loss or cross_entropy per update"
         if self.problem:
             return
         (x, h), (name, target, loss), parameters = passes[0], losses[0], self.parameters()
         limits = {} if clip is None else {"max_" + clip.kind: clip.limit}
         if clip is not None and clip.parameters != {id(p) for p in parameters.values()}:
-            self.problem = "a trace clips the gradients of all parameters together"
+            self.problem = self.problem or "a trace clips the gradients of all parameters together"
         options = {"learning_rate": group["lr"], **{n: group[n] for n in SGD}, **limits}
         options |= {"loss": name.replace("mse_loss", "squared_error")}
         if self.options not in ({}, options):
-            self.problem = "a trace has one learning rate and the same options throughout"
-        if target.numel() != x.shape[0] * x.shape[1] * (1 if name == "cross_entropy" else self.linear.out_features):  # type: ignore[union-attr]
-            self.problem = "a trace has a loss at every step of a window"
+            self.problem = self.problem or "a trace has one learning rate and the same options throughout"
+        if target.numel() != x.shape[0] * x.shape[1] * (1 if name == "cross_entropy" else self.linear.out_features):
+            self.problem = self.problem or "a trace has a loss at every step of a window"
             return
         self.options = options
-        shape = (x.shape[1], x.shape[0], -1) if self.rnn.batch_first else (x.shape[0], x.shape[1], -1)  # type: ignore[union-attr]
-        y = target.reshape(shape).transpose(0, 1) if self.rnn.batch_first else target.reshape(shape)  # type: ignore[union-attr]
+        shape = (x.shape[1], x.shape[0], -1) if self.rnn.batch_first else (x.shape[0], x.shape[1], -1)
+        y = target.reshape(shape).transpose(0, 1) if self.rnn.batch_first else target.reshape(shape)
         state = {"v" + n: optimizer.state[p].get("momentum_buffer") for n, p in parameters.items()}
-        report = self.copies({**parameters, **(state if group["momentum"] else {})})
+        report = copies({**parameters, **(state if group["momentum"] else {})})
         report |= {"loss": np.array(loss, x.dtype), **self.gradients}
-        self.rows.append({"x": x, "h": h, "y": y.numpy()[..., 0] if name == "cross_entropy" else y.numpy(), "report": report})
+        self.rows.append(
+            {"x": x, "h": h, "y": y.numpy()[..., 0] if name == "cross_entropy" else y.numpy(), "report": report}
+        )
 
     def save(self, path: str) -> int:
-        """Write the trace. Returns its number of updates. Raises InputError where the loop is no run of this project."""
+        """Write the trace. Returns its number of updates. Raises InputError if the loop is no such run."""
         if self.problem or not self.rows:
             raise InputError(f"no trace is written: {self.problem or 'no update was seen'}")
         starts = [n for n, row in enumerate(self.rows) if not row["h"].any() or n == 0]
-        length = (starts + [len(self.rows)])[1]
+        length = [*starts, len(self.rows)][1]
         epochs = [self.rows[n : n + length] for n in starts]
         if len(epochs) > 1 and len(epochs[-1]) < length:
             epochs.pop()  # the audit ended within it
@@ -118,8 +109,8 @@ class LoopTrace:
         k = len(epochs[0][0]["x"])
         mean = self.options["loss"] == "cross_entropy"
         trace = Trace(
-            self.copies(self.initial), x, y, epochs[0][0]["h"], k1=k, k2=k, epochs=len(epochs),
-            reduction="mean" if mean else "sum", **self.options, nonlinearity=self.rnn.nonlinearity,  # type: ignore[union-attr]
+            self.initial, x, y, epochs[0][0]["h"], k1=k, k2=k, epochs=len(epochs),
+            reduction="mean" if mean else "sum", **self.options, nonlinearity=self.rnn.nonlinearity,
         )  # fmt: skip
         if not mean:  # the mean of e², by torch, is the sum of ½ w e² with w = 2/N
             w = [np.full(row["y"].shape[:2], 2 / row["y"].size, x.dtype) for row in epochs[0]]
@@ -132,3 +123,13 @@ class LoopTrace:
                 start = stop
         trace.save(path)
         return trace.updates
+
+
+def copies(values: dict[str, torch.Tensor | None]) -> dict[str, Any]:
+    """Copies as arrays, in the shapes of a trace."""
+    return {n: array(v.mT if v.dim() == 2 else v) for n, v in values.items() if v is not None}
+
+
+def array(tensor: torch.Tensor) -> NumpyArray:
+    """A copy of a tensor."""
+    return tensor.detach().cpu().numpy().copy()

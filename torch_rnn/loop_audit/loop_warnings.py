@@ -53,7 +53,7 @@ def network_warnings(net: Network, watch: Watch) -> Iterator[LoopWarning]:
             "start every batch from zeros, or draw the batches in order"
         )
         yield LoopWarning("state carried over shuffled batches", net.shuffled[0].place, message)
-    if net.swapped or sum(p.one_row for p in net.passes) > 1 or one_step_only(net):
+    if len(net.swapped) > 1 or one_step_only(net):
         yield swapped(net)
     stale = [u for u in updates if u.is_stale and u.backward]
     if len(stale) > 1:
@@ -100,10 +100,8 @@ def swapped(net: Network) -> LoopWarning:
     """The warning that time and batch are swapped, and what it is concluded from."""
     if one_step_only(net):
         seen = "every sequence has one step and starts from zeros, so the recurrent weights have no effect"
-    elif net.swapped:
-        seen = "the target is the input shifted by one along the axis that the module takes for the batch"
     else:
-        seen = "the loss uses one sequence of the batch, and several of its steps"
+        seen = net.swapped[0]
     first = getattr(net.module, "batch_first", False)
     layout = "(batch, time, feature)" if first else "(time, batch, feature)"
     steps, batch, _ = next(key for key in net.counts if key[2])
@@ -118,17 +116,14 @@ def parameter_warnings(watch: Watch) -> Iterator[LoopWarning]:
     """Parameters that have a gradient and that no optimizer has, nor the script changes."""
     if not watch.in_optimizer or not watch.steps:
         return
-    outside = []
-    for module in watch.modules.values():
-        for p in module._parameters.values():
-            if p is not None and id(p) in watch.with_gradient and id(p) not in watch.in_optimizer:
-                if float(p.detach().sum()) == watch.sums[id(p)]:
-                    outside.append(watch.with_gradient[id(p)])
-    outside = list(dict.fromkeys(outside))
-    if outside:
-        more = f" and {len(outside) - 3} more" if len(outside) > 3 else ""
+    seen = [p for module in watch.modules.values() for p in module._parameters.values() if p is not None]
+    outside = [p for p in seen if id(p) in watch.with_gradient and id(p) not in watch.in_optimizer]
+    unchanged = [watch.with_gradient[id(p)] for p in outside if float(p.detach().sum()) == watch.sums[id(p)]]
+    names = list(dict.fromkeys(unchanged))
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         message = (
-            f"{', '.join(outside[:3])}{more}: a gradient is computed, but no optimizer has the parameter: give it "
+            f"{', '.join(names[:3])}{more}: a gradient is computed, but no optimizer has the parameter: give it "
             "to the optimizer, or set requires_grad_(False)"
         )
         yield LoopWarning("parameters outside the optimizer", watch.first_step, message)

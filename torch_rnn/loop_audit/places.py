@@ -75,14 +75,17 @@ def drops_result(frame: FrameType | None) -> bool:
     return following[:1] == ["POP_TOP"]
 
 
-def names_of(value: object) -> set[str]:
-    """The names of a value in the frames of the script and in the objects called self there."""
+def names_of(state: torch.Tensor) -> set[str]:
+    """The names of a state, or of a tuple that starts with it, in the frames of the script and in their `self`."""
     found: set[str] = set()
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if _kind(frame.f_code.co_filename) == 0:
             names = dict(frame.f_locals)
-            names |= vars(names["self"]) if hasattr(names.get("self"), "__dict__") else {}
-            found |= {name for name, other in names.items() if other is value}
+            names |= getattr(names.get("self"), "__dict__", {})
+            for name, value in names.items():
+                first = value[0] if isinstance(value, tuple | list) and value else value
+                if isinstance(first, torch.Tensor) and first.shape == state.shape and torch.equal(first, state):
+                    found.add(name)
         frame = frame.f_back
     return found

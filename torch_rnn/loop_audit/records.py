@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
-from weakref import ref
 
 import torch
 
@@ -17,6 +16,7 @@ class Pass:
     computed from other tensors with gradients; or a constant that the script sets.
     """
 
+    network: "Network"
     number: int  # from 1, over all modules
     place: str  # FILE:LINE of the call
     update: int  # updates of the network before it
@@ -26,13 +26,14 @@ class Pass:
     link: "Pass | None"  # the earlier pass to which the initial state is attached
     source: "Pass | None"  # the earlier pass whose last state it carries
     source_step: int  # the step of that pass: its last, or the one where the next of two overlapping windows starts
+    source_steps: int  # of that pass
     relayed: bool  # the initial state is a leaf with a gradient, which the script may pass on by hand
     graph: bool  # autograd records it
     repeated: bool  # the inputs are those of the first pass
     dropped: str | None  # where the result of a detach() of the initial state was dropped
     drawn: int  # batches that a shuffling DataLoader had drawn before
     states: tuple[torch.Tensor, ...] = ()  # copies of the last states
-    returned: "ref[torch.Tensor] | None" = None
+    is_kept: bool = False  # the script keeps the last state by a name, when the backward pass starts
     codes: torch.Tensor | None = None  # (T, B, D) inputs, or (T, B, 1) classes, while they are evidence
     place_in_storage: tuple[int, ...] = ()
     last_target: torch.Tensor | None = None  # of its last step, as the loss got it
@@ -40,9 +41,6 @@ class Pass:
     nodes: int = 0  # of its graph
     seen: int = 0  # the latest backward pass that reached it
     outputs: torch.Tensor | None = None  # (T, B, H), of the latest pass
-    one_row: bool = False  # gradients of several steps, all of one row of the batch
-    is_lost: bool = False  # starts from zeros, though it continues the pass before, whose state the script keeps
-    is_swapped: bool = False  # the target is the input shifted along the batch, not along the time
     arrays: dict[str, torch.Tensor] | None = None  # copies of x, initial state and outputs, for the check
     dy: dict[str, torch.Tensor] = field(default_factory=dict)  # gradients of its outputs
 
@@ -119,7 +117,6 @@ class Network:
     is_reached: bool = False  # by the backward pass that runs
     optimizer: Any = None  # of the latest update
     clip: Clip | None = None
-    early_clip: str | None = None  # of a call since the last update, before the backward pass
     late_clips: list[str] = field(default_factory=list)
     weights: list[torch.Tensor] = field(default_factory=list)  # copies, as of the latest backward pass
     gradients: list[torch.Tensor] = field(default_factory=list)
@@ -130,7 +127,7 @@ class Network:
     zeroed: str | None = None  # the latest zero_grad between a backward pass and a step
     shuffled: list[Pass] = field(default_factory=list)
     lost: list[Pass] = field(default_factory=list)
-    swapped: list[Pass] = field(default_factory=list)
+    swapped: list[str] = field(default_factory=list)  # why time and batch are probably swapped
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -145,5 +142,5 @@ class Network:
     @property
     def name(self) -> str:
         """The module as a line of code."""
-        kind = "nn." + type(self.module).__name__
-        return ", ".join([f"{kind}({self.module.extra_repr()})", *filter(None, [getattr(self.module, "nonlinearity", "")])])
+        name = f"nn.{type(self.module).__name__}({self.module.extra_repr()})"
+        return f"{name}, {self.module.nonlinearity}" if hasattr(self.module, "nonlinearity") else name

@@ -14,12 +14,14 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-from torch.utils.data import SequentialSampler, dataloader
+from torch.utils.data import dataloader
 
 from torch_rnn.loop_audit import gradient_check
+from torch_rnn.loop_audit.data_evidence import DataEvidence
 from torch_rnn.loop_audit.loop_trace import LoopTrace
+from torch_rnn.loop_audit.loop_windows import any_gradient, has_any, is_unlinked, same_rows, sizes, tensors, windows
 from torch_rnn.loop_audit.places import caller, drops_result, names_of, place
-from torch_rnn.loop_audit.records import Clip, Initial, Network, Pass, Update, Window
+from torch_rnn.loop_audit.records import Clip, Initial, Network, Pass, Update
 
 LOSSES = ("mse_loss", "cross_entropy", "nll_loss", "l1_loss", "smooth_l1_loss", "binary_cross_entropy_with_logits")
 EVIDENCE = 40  # passes of a network whose data are compared
@@ -38,12 +40,13 @@ class Watch:
         self.sums: dict[int, float] = {}  # of each parameter, when it was first seen
         self.in_optimizer: set[int] = set()  # ids of parameters
         self.with_gradient: dict[int, str] = {}  # id of a parameter: its name
-        self.steps, self.backwards, self.passes = 0, 0, 0
-        self.closure, self.in_step, self.before_update = False, False, None  # type: ignore[var-annotated]
+        self.steps, self.backwards, self.passes, self.passes_before = 0, 0, 0, 0
+        self.closure, self.in_step = False, False
+        self.before_update: tuple[Network, gradient_check.Before] | None = None
         self.ranges: tuple[list[int], list[Pass]] = ([], [])  # the first node of the graph of each pass
         self.before = 0
-        self.tokens: torch.Tensor | None = None
-        self.drawn, self.batch_size = 0, 0
+        self.data = DataEvidence()
+        self.by_grad = False  # the gradients are computed by torch.autograd.grad
         self.detached: list[tuple[Any, Any]] = []  # (weak reference to the tensor, place), where the result is dropped
         self.undo: list[Callable[[], None]] = []
         self.first_step, self.backward_failed = "?", False
@@ -62,7 +65,7 @@ class Watch:
         ]
         self.undo += [hook.remove for hook in hooks]
         self.patch(torch.autograd, "backward", self.backward)
-        self.patch(torch.autograd, "grad", self.backward)
+        self.patch(torch.autograd, "grad", functools.partial(self.backward, by_grad=True))
         self.patch(torch.Tensor, "detach", self.detach)
         self.patch(torch.optim.Optimizer, "add_param_group", self.add_param_group)
         for owner in (torch.optim.Optimizer, nn.Module):
@@ -71,8 +74,8 @@ class Watch:
             self.patch(nn.utils, name, functools.partial(self.clip, name.split("_")[2]))
         for name in LOSSES:
             self.patch(nn.functional, name, functools.partial(self.loss, name))
-        self.patch(nn.functional, "embedding", self.embedding)
-        self.patch(dataloader._BaseDataLoaderIter, "__next__", self.draw)
+        self.patch(nn.functional, "embedding", self.data.embedding)
+        self.patch(dataloader._BaseDataLoaderIter, "__next__", self.data.draw)
 
     def stop(self) -> None:
         """Remove the hooks and the patches."""
@@ -81,7 +84,9 @@ class Watch:
             self.active = False
             for undo in reversed(self.undo):
                 undo()
-            self.undo, self.ranges, self.detached, self.tokens = [], ([], []), [], None
+            self.undo, self.ranges, self.detached = [], ([], []), []
+            for net in self.networks.values():
+                net.passes, net.last, net.first, net.weights, net.gradients = [], None, None, [], []
 
     def guard(self, hook: Callable[..., None]) -> Callable[..., None]:
         """The hook, such that an error of the audit ends the audit and not the script."""
@@ -146,17 +151,19 @@ class Watch:
 
     def after_forward(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Record the pass of a recurrent module."""
-        if self.loop is not None:
-            if isinstance(module, RNNBase | RNNCellBase | nn.Linear):
-                self.loop.forward(module, *(*args, *(kwargs[n] for n in ("input", "hx") if n in kwargs), None)[:2])
         if not isinstance(module, RNNBase | RNNCellBase):
+            if self.loop is not None and isinstance(module, nn.Linear):
+                self.loop.forward(module, None, None)
             return
         net = self.networks.get(id(module))
         if net is None:
             net = Network(len(self.networks) + 1, module, place())
             net.checkable = gradient_check.obstacle(module)
             self.networks[id(module)] = net
-        x, hx, *_ = (*args, *(kwargs[name] for name in ("input", "hx") if name in kwargs), None)
+        given: list[Any] = [*args, *(kwargs[name] for name in ("input", "hx") if name in kwargs), None]
+        x, hx = given[:2]
+        if self.loop is not None:
+            self.loop.forward(module, x, hx)
         initial = tensors(hx)
         out, last = (output, output) if net.is_cell else output
         outputs = dict(zip("hc", tensors(last)))
@@ -167,10 +174,13 @@ class Watch:
         key = (each.steps, each.batch, each.graph)
         if key in net.counts or len(net.counts) < 1000:
             net.counts[key] = net.counts.get(key, 0) + 1
+        if net.last is not None:
+            net.last.outputs = None
         net.last = each
         if each.graph:
             self.follow(net, each, x, initial, outputs)
-        if self.passes - self.steps * 100 > MAX_PASSES:
+        if self.passes - self.passes_before > MAX_PASSES:
+            self.error = f"{MAX_PASSES} forward passes without an update"
             self.stop()
 
     def record(self, net: Network, x: Any, initial: list[torch.Tensor], last: list[torch.Tensor], graph: bool) -> Pass:
@@ -181,22 +191,35 @@ class Watch:
             net.first = data.clone()
         passes, leaves = self.origins(initial) if graph else ([], [])
         kind, source, step = self.initial_state(net, initial, passes, leaves)
-        own = [p for p in passes if p in net.passes]
-        dropped = [place for tensor, place in self.detached if any(tensor() is h for h in initial)]
+        own = [p for p in passes if p.network is net]
+        dropped = [where for tensor, where in self.detached if own and any(tensor() is h for h in initial)]
         each = Pass(
-            self.passes, place(), len(net.updates), steps, batch, kind, max(own, key=lambda p: p.number, default=None),
-            source, step, any(h.is_leaf and h.requires_grad for h in initial), graph, former is not None
-            and data.shape == net.first.shape and torch.equal(data, net.first), dropped[-1] if dropped and own else None,
-            self.drawn, tuple(h.detach().clone() for h in last), weakref.ref(last[0]),
-        )  # fmt: skip
+            network=net,
+            number=self.passes,
+            place=place(),
+            update=len(net.updates),
+            steps=steps,
+            batch=batch,
+            initial=kind,
+            link=max(own, key=lambda p: p.number, default=None),
+            source=source if graph else None,
+            source_step=step,
+            source_steps=0 if source is None else source.steps,
+            relayed=any(h.is_leaf and h.requires_grad for h in initial),
+            graph=graph,
+            repeated=former is not None and data.shape == net.first.shape and torch.equal(data, net.first),
+            dropped=dropped[-1] if dropped else None,
+            drawn=self.data.drawn,
+            states=tuple(h.detach().clone() for h in last),
+        )
         if graph and sum(net.initials.values()) < EVIDENCE and not isinstance(x, PackedSequence):
-            self.look_at_data(net, each, former, x)
+            self.data.forward(net, each, former, x)
         return each
 
     def origins(self, initial: list[torch.Tensor]) -> tuple[list[Pass], list[torch.Tensor]]:
         """The passes and the leaves with gradients that an initial state is computed from."""
         firsts, passes = self.ranges
-        found, leaves, seen = [], [h for h in initial if h.is_leaf and h.requires_grad], set()
+        found, leaves, seen = [], [h for h in initial if h.is_leaf and h.requires_grad], set[Any]()
         pending = [h.grad_fn for h in initial if h.grad_fn is not None]
         while pending and len(seen) < 1000:
             node: Any = pending.pop()
@@ -252,7 +275,7 @@ class Watch:
         if "out" in outputs and not isinstance(x, PackedSequence):
             out = outputs["out"].detach()
             out = out.unsqueeze(1) if out.dim() == 2 else out.transpose(0, 1) if net.module.batch_first else out
-            each.outputs = out.clone()
+            each.outputs = out.clone() if len(net.updates) < EVIDENCE else None
         if self.is_due(net) and not net.checkable and not isinstance(x, PackedSequence):
             h_0 = {"h_0": initial[0].detach().clone()} if initial else {}
             each.arrays = {"x": x.detach().clone(), **h_0, **{n: o.detach().clone() for n, o in outputs.items()}}
@@ -277,6 +300,8 @@ class Watch:
             gradient = gradients[index]
             if gradient is None:
                 continue
+            if self.by_grad:
+                each.arrays = None
             if each.arrays is not None:
                 each.dy[name] = each.dy[name] + gradient if name in each.dy else gradient.detach().clone()
             if (
@@ -288,63 +313,13 @@ class Watch:
             ):
                 used = gradient.detach().any(dim=-1)
                 used = used.mT if net.module.batch_first else used
-                each.one_row = int(used.any(dim=0).sum()) == 1 and int(used.any(dim=1).sum()) > 1
-
-    # -- data --------------------------------------------------------------------------------------------------------
-
-    def look_at_data(self, net: Network, each: Pass, former: Pass | None, x: torch.Tensor) -> None:
-        """Whether the pass continues the one before, of which the script keeps the state, but starts from zeros."""
-        x = x.detach()
-        first = x.unsqueeze(0) if net.is_cell else x.transpose(0, 1) if net.module.batch_first and x.dim() == 3 else x
-        if first.dim() == 2:
-            first = first.unsqueeze(1)
-        stride, start = first.stride(0), first.storage_offset()
-        each.place_in_storage = (first.untyped_storage().data_ptr(), start, start + each.steps * stride, stride)
-        if self.tokens is not None and self.tokens.numel() == each.steps * each.batch:
-            each.codes = by_time(net, self.tokens, each)
-        elif bool(((first == 0) | (first == 1)).all()) and bool((first.sum(-1) == 1).all()):
-            each.codes = first.argmax(-1, keepdim=True)
-        else:
-            each.codes = first.clone()
-        self.tokens = None
-        if former is None or former.codes is None or not each.initial == former.initial == "zeros":
-            return
-        storage, _, stop, former_stride = former.place_in_storage
-        continues = (storage, stop, former_stride) == (each.place_in_storage[0], start, stride)
-        if former.last_target is not None and former.last_target.shape == each.codes[0].shape:
-            continues = continues or torch.equal(former.last_target.to(each.codes.dtype), each.codes[0])
-        former.codes = None
-        returned = former.returned() if former.returned is not None else None
-        if continues and returned is not None and former.batch == each.batch:
-            names = names_of(returned)
-            if not names or any(not name.startswith("_") for name in names):
-                net.lost.append(each)
+                if int(used.any(dim=0).sum()) == 1 and int(used.any(dim=1).sum()) > 1:
+                    net.swapped.append("the loss uses one sequence of the batch, and several of its steps")
 
     def loss(self, name: str, y: torch.Tensor, target: torch.Tensor, *_: Any, **__: Any) -> Any:
-        """Compare the target of the latest pass with its inputs."""
-        for net in self.networks.values():
-            each = net.last
-            if each is None or each.codes is None or target.numel() % (each.steps * each.batch):
-                continue
-            codes, wanted = each.codes, by_time(net, target.detach(), each)
-            each.last_target = wanted[-1]
-            if wanted.shape == codes.shape and each.batch > 2 and bool((codes[:, 1:] != codes[:, :-1]).any()):
-                wanted = wanted.to(codes.dtype)
-                along_time = each.steps > 1 and torch.equal(wanted[:-1], codes[1:])
-                if not along_time and torch.equal(wanted[:, :-1], codes[:, 1:]):
-                    net.swapped.append(each)
+        """Look at the target of the latest pass."""
+        self.data.loss(target, self.networks.values())
         return None if self.loop is None else functools.partial(self.loop.loss, name, target)
-
-    def embedding(self, tokens: torch.Tensor, *_: Any, **__: Any) -> None:
-        """Keep the classes, which the next pass may get as rows."""
-        self.tokens = tokens.detach()
-
-    def draw(self, iterator: Any) -> None:
-        """Count the batches of a DataLoader that shuffles."""
-        sampler = getattr(iterator._index_sampler, "sampler", iterator._index_sampler)
-        self.batch_size = getattr(iterator._index_sampler, "batch_size", None) or 0
-        if iterator._dataset_kind == dataloader._DatasetKind.Map and not isinstance(sampler, SequentialSampler):
-            self.drawn += 1
 
     # -- gradients ---------------------------------------------------------------------------------------------------
 
@@ -353,11 +328,13 @@ class Watch:
         if tensor.grad_fn is not None and drops_result(frame := caller()):
             self.detached = [*self.detached[-7:], (weakref.ref(tensor), place(frame))]
 
-    def backward(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+    def backward(self, *_: Any, by_grad: bool = False, **__: Any) -> Callable[[Any], None]:
         """Look at the gradients that are there already, and, when the backward pass has run, at what it added."""
-        self.backwards += 1
+        self.backwards, self.by_grad = self.backwards + 1, by_grad
         for net in self.networks.values():
             net.is_reached = False
+            if net.last is not None and net.last.codes is not None:
+                net.last.is_kept = any(not name.startswith("_") for name in names_of(net.last.states[0]))
             if not any_gradient(net):
                 net.pending, net.is_used, net.is_stale, net.has_gradient = 0, False, False, False
                 for each in net.passes:
@@ -374,17 +351,19 @@ class Watch:
                 if p is not None and p.requires_grad and p.grad is not None:
                     self.with_gradient[id(p)] = f"{name} of nn.{type(module).__name__}({module.extra_repr()})"
         for net in self.networks.values():
-            links = [p for p in net.passes if p.link is not None and p.update == len(net.updates)]
-            if failed and links and net.failed is None:
-                net.failed = next(
-                    (p for p in links if p.link is not None and p.link.seen not in (0, self.backwards)), None
-                )
+            for each in net.passes if failed and net.failed is None else ():
+                if (
+                    each.link is not None
+                    and each.update == len(net.updates)
+                    and each.link.seen not in (0, self.backwards)
+                ):
+                    net.failed = each
             if net.is_reached:
                 net.pending, net.backward_place = net.pending + 1, place()
                 net.has_gradient = any_gradient(net)
                 if self.loop is not None:
                     self.loop.backward()
-                net.zeroed, net.early_clip = None, None
+                net.zeroed = None
                 if self.is_due(net) or not net.updates or not net.updates[-1].optimizer:
                     net.weights = [p.detach().clone() for p in net.module.parameters(recurse=False)]
                 if self.is_due(net):
@@ -461,87 +440,30 @@ class Watch:
         if due and isinstance(optimizer, torch.optim.SGD) and not self.closure:
             self.before_update = net, gradient_check.before_sgd(optimizer, net.parameters)
         is_empty = optimizer is not None and net.pending > 0 and net.has_gradient and not any_gradient(net)
-        seen = net.clip or (gradient_check.change(net) if due and optimizer is not None and not self.closure and not is_empty else None)
+        if net.clip is None and due and optimizer is not None and not self.closure and not is_empty:
+            net.clip = gradient_check.change(net)
         record = Update(
-            net.number, len(net.updates) + 1, net.backward_place if optimizer is None else place(), "" if optimizer is None else type(optimizer).__name__,
-            windows(net, reached), net.pending, net.is_stale, is_empty, seen, is_unlinked(net, reached),
-            gradient_check.check_gradient(net, reached) if due and reached else None,
-        )  # fmt: skip
+            network=net.number,
+            number=len(net.updates) + 1,
+            place=net.backward_place if optimizer is None else place(),
+            optimizer="" if optimizer is None else type(optimizer).__name__,
+            windows=windows(net, reached),
+            backward=net.pending,
+            is_stale=net.is_stale,
+            is_empty=is_empty,
+            clip=net.clip,
+            unlinked=is_unlinked(net, reached),
+            gradient=gradient_check.check_gradient(net, reached) if due and reached else None,
+        )
         net.updates.append(record)
         net.is_used = net.is_used or any_gradient(net)
-        net.pending, net.clip, net.gradients = 0, None, []
+        net.pending, net.clip, net.gradients, self.passes_before = 0, None, [], self.passes
+        for each in net.passes[:-KEPT]:
+            each.link, each.source, each.states, each.arrays, each.dy = None, None, (), None, {}
         net.passes = net.passes[-KEPT:]
         for number, each in enumerate(reversed(net.passes)):
             each.reached, each.dy = 0, {}
             each.arrays = each.arrays if number < 8 else None
+            each.codes = None if number else each.codes
         if len(self.ranges[0]) > 2 * MAX_PASSES:
             self.ranges = (self.ranges[0][-MAX_PASSES:], self.ranges[1][-MAX_PASSES:])
-
-
-def tensors(value: Any) -> list[torch.Tensor]:
-    """The tensors of a state: one, a tuple of two, or none."""
-    return [] if value is None else [value] if isinstance(value, torch.Tensor) else list(value)
-
-
-def sizes(net: Network, x: Any) -> tuple[int, int]:
-    """Steps and batch of an input."""
-    if isinstance(x, PackedSequence):
-        return len(x.batch_sizes), int(x.batch_sizes[0])
-    if net.is_cell:
-        return 1, x.shape[0] if x.dim() == 2 else 1
-    if x.dim() == 2:
-        return x.shape[0], 1
-    return (x.shape[1], x.shape[0]) if net.module.batch_first else (x.shape[0], x.shape[1])
-
-
-def same_rows(state: torch.Tensor, initial: torch.Tensor) -> bool:
-    """Whether an initial state is a last state bit for bit, or its first sequences."""
-    if state.dim() != initial.dim() or state.dtype != initial.dtype:
-        return False
-    return torch.equal(state[..., : initial.shape[-2], :] if state.dim() > 1 else state, initial.detach())
-
-
-def by_time(net: Network, values: torch.Tensor, each: Pass) -> torch.Tensor:
-    """Values in the layout of the inputs of the module as (T, B, n)."""
-    if not net.is_cell and net.module.batch_first:
-        return values.reshape(each.batch, each.steps, -1).transpose(0, 1)
-    return values.reshape(each.steps, each.batch, -1)
-
-
-def any_gradient(net: Network) -> bool:
-    """Whether a gradient of its parameters is not zero."""
-    return any(p.grad is not None and bool(p.grad.any()) for p in net.parameters)
-
-
-def has_any(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> bool:
-    """Whether an optimizer has one of the parameters."""
-    own = {id(p) for p in parameters}
-    return any(id(p) in own for group in optimizer.param_groups for p in group["params"])
-
-
-def windows(net: Network, reached: list[Pass]) -> tuple[Window, ...]:
-    """The windows of an update: passes that follow each other, joined by the graph or by gradients passed on by hand."""
-    now, groups, roots = len(net.updates), dict[Pass, list[Pass]](), dict[Pass, Pass]()
-    for each in reached:
-        parent = each.link or (each.source if each.relayed else None)
-        root = roots[parent] if parent is not None and parent in roots else each
-        roots[each] = root
-        groups.setdefault(root, []).append(each)
-    return tuple(
-        Window(
-            root.initial, root.batch, sum(p.steps for p in group if p.update == now), sum(p.steps for p in group),
-            now - root.update, len(group), any(p.link is not None and p.link.update < now for p in group),
-            root.source_step, root.source.steps if root.source else 0, root.repeated, root.place,
-        )
-        for root, group in groups.items()
-    )  # fmt: skip
-
-
-def is_unlinked(net: Network, reached: list[Pass]) -> bool:
-    """Whether one backward pass follows single steps that are detached from the step before, made for the same update."""
-    now = len(net.updates)
-    return net.pending == 1 and any(
-        each.steps == 1 and each.initial == "carried" and each.link is None and not each.relayed and each.source is not None
-        and each.source.steps == 1 and each.source.update == now == each.update and each.source.graph
-        for each in reached
-    )  # fmt: skip
