@@ -54,7 +54,7 @@ def check_gradient(net: Network, passes: list[Pass]) -> Check:
     if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in net.parameters):
         return Check(None, "its parameters have hooks, which may change it")
     if not passes or any(each.arrays is None for each in passes) or len(net.gradients) != len(trained):
-        return Check(None, "it goes through packed sequences, old passes or torch.autograd.grad, of which no copies are kept")
+        return Check(None, "it goes through packed sequences, old passes or torch.autograd.grad")
     weights = {name: as_float64(weight) for name, weight in zip(names, net.weights)}
     bound: Any = BOUND(numpy_dtype(net.weights[0]))
     parts = [pass_gradient(net, weights, each, bound) for each in passes]
