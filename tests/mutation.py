@@ -27,6 +27,7 @@ LIMIT = 600  # seconds
 AREAS = {  # the files of each
     "core": ("numpy_rnn/[!_]*.py", "numpy_rnn/common/*.py", "numpy_rnn/engine/*.py", "torch_rnn/[!_]*.py"),
     **{name: (f"numpy_rnn/{name}/**/*.py",) for name in ("app", "conformance", "study")},
+    "audit": ("torch_rnn/loop_audit/*.py",),
     "benchmarks": ("benchmarks/**/*.py",),
 }
 PAIRS = [("+", "-"), ("*", "/"), ("<", "<="), (">", ">="), ("==", "!="), ("and", "or"), ("in", "not in"), ("&", "|"),

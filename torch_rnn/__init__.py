@@ -1,6 +1,6 @@
 """An Elman network in PyTorch, its gradients by autograd; `numpy_rnn` is the same with gradients derived by hand.
 
-`python -m torch_rnn` learns a sine wave.
+`python -m torch_rnn` learns a sine wave. `with audit() as report` watches a training loop of your own.
 """
 
 from numpy_rnn.common import packages
@@ -15,6 +15,7 @@ except ModuleNotFoundError as error:
     raise packages.no_torch(__name__, error) from None
 from torch_rnn.clipping import clip_by_global_norm, clip_by_value
 from torch_rnn.elman import forward
+from torch_rnn.loop_audit import audit as audit  # has no counterpart in numpy_rnn
 from torch_rnn.loss import cross_entropy, half_squared_error
 from torch_rnn.parameters import from_numpy, from_state_dict, initial_parameters, to_numpy, to_state_dict
 from torch_rnn.sgd import direction, sgd

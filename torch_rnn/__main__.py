@@ -4,13 +4,17 @@ import sys
 
 import torch_rnn
 from numpy_rnn.app import command_line
+from torch_rnn.loop_audit import audit_command
 
 # The commands besides `train`, as module:function; imported only if they are used.
-COMMANDS = {"compare": "numpy_rnn.app.compare:run"}
+COMMANDS = {"compare": "numpy_rnn.app.compare:run", "audit": "torch_rnn.loop_audit.audit_command:run"}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line of torch_rnn. Returns the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["audit"]:  # nothing of the command line may change how the script runs
+        return audit_command.run(words[1:])
     return command_line.main(torch_rnn, arguments, COMMANDS)
 
 

@@ -52,11 +52,12 @@ COMMANDS = """
 
 commands (each has its own --help):
   train            train a network and predict the series; the default command
-  compare OTHER    check this package and other implementations against each other, update by update{study}
+  compare OTHER    check this package and other implementations against each other, update by update{study}{audit}
 
 Exit status: 0; 2 if the input cannot be used; 3 if the run diverged; 70 after an error of the program; 130 after
 Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
 STUDY = "\n  study            write a page about how the gradient is computed"
+AUDIT = "\n  audit SCRIPT     run a training script of PyTorch, and report what its loop computes"
 EPILOG = {
     "train": """\
 --output writes the results in full precision, in units of the series. A .csv has one row per value; kind is loss,
@@ -119,7 +120,9 @@ def parser(package: str, command: str, commands: Iterable[str] = tuple(ABOUT)) -
         f"python -m {package} {command}",
         usage=f"python -m {package} {'[train]' if command == 'train' else command} [options]"
         + (" OTHER ..." if command == "compare" else ""),
-        description=about.format(study=STUDY if "study" in commands else "", **names),
+        description=about.format(
+            study=STUDY if "study" in commands else "", audit=AUDIT if "audit" in commands else "", **names
+        ),
         epilog=EPILOG[command].format(**names),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -1,0 +1,48 @@
+"""The training loops of loops.txt, and one way to audit each of them in this process."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+PRELUDE = """import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+torch.manual_seed(0)
+"""
+
+
+class Loop(NamedTuple):
+    """A training loop, the kind of its warning or "right", and lines of its report."""
+
+    name: str
+    kind: str
+    lines: list[str]
+    source: str
+
+
+def loops(file="loops.txt"):
+    """All loops of a file."""
+    text = (Path(__file__).parent / file).read_text(encoding="utf-8")
+    found = []
+    for section in re.split(r"^== ", text, flags=re.M)[1:]:
+        heading, _, rest = section.partition("\n")
+        lines, _, source = ("\n" + rest).partition("\n\n")
+        name, _, kind = heading.partition(": ")
+        found.append(Loop(name, kind, lines.strip().splitlines(), PRELUDE + source))
+    return found
+
+
+def audited(source, updates=200, name="loop.py"):
+    """The report of a loop, the exception that ends it, and what it prints."""
+    import torch_rnn
+
+    error, printed = None, io.StringIO()
+    with contextlib.redirect_stdout(printed), torch_rnn.audit(updates=updates) as report:
+        try:
+            exec(compile(source, name, "exec"), {"__name__": "__main__"})
+        except Exception as raised:
+            error = raised
+    return report, error, printed.getvalue()

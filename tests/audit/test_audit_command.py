@@ -1,0 +1,179 @@
+"""The command `python -m torch_rnn audit`, as a user runs it."""
+
+import json
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from children import run
+from sections import loops
+
+from numpy_rnn.__main__ import main as numpy_main
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.needs_torch
+LOOPS = {loop.name: loop.source for loop in loops()}
+FAILING = """
+import os, signal, sys, time
+from model import net
+print(sys.argv, __name__, os.path.basename(__file__), net)
+if sys.argv[1] == "interrupt":
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+try:
+    raise KeyError("first")
+except KeyError as error:
+    raise ValueError("second") from error
+"""
+
+
+def read_json():
+    return json.loads(Path("a.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def audit(tmp_path, monkeypatch, capsys):
+    """A function that runs the command in this process and returns its exit status, output and messages."""
+    from torch_rnn.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["torch_rnn"])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+    def command(*words, script=""):
+        (tmp_path / "train.py").write_text(script)
+        try:
+            status = main(["audit", *words])
+        except SystemExit as error:
+            status = error.code
+        return status, *capsys.readouterr()
+
+    return command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["error", "interrupt"])
+def test_script_ends_as_without_audit(ending, tmp_path):
+    """Output, exit status and traceback; the report follows it."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/train.py").write_text(LOOPS["chunks"] + FAILING)
+    (tmp_path / "scripts/model.py").write_text("net = 'of a neighbouring file'")
+    words = ["scripts/train.py", ending, "--option"]
+    plain = run([sys.executable, *words], cwd=tmp_path)
+    audited = run([sys.executable, "-m", "torch_rnn", "audit", *words], cwd=tmp_path)
+    assert audited.stdout == plain.stdout != ""
+    assert audited.returncode == plain.returncode == (1 if ending == "error" else -signal.SIGINT)
+    assert audited.stderr.startswith(plain.stderr)
+    assert ("KeyboardInterrupt" in plain.stderr) == (ending == "interrupt")
+    assert "TBPTT(10, 10)" in audited.stderr.removeprefix(plain.stderr)
+
+
+def test_exit_status_and_files(audit):
+    status, out, err = audit(
+        "--output", "a.json", "--updates", "7", "train.py", "--output", "b", script=LOOPS["chunks"] + "exit(5)"
+    )
+    assert (status, out) == (5, "")
+    assert "--output went to the script: options of audit come before the script" in err
+    found = read_json()
+    assert found["warnings"] == []
+    assert [network["truncation"] for network in found["networks"]] == [
+        "TBPTT(10, 10): chunks of 10 steps, state carried and detached"
+    ]
+    assert found["networks"][0]["passes"] == [{"steps": 10, "batch": 1, "gradient": True, "count": 7}]
+    updates = found["updates"]
+    assert [update["number"] for update in updates] == [1, 2, 3, 4, 5, 6, 7]
+    assert [update["windows"][0]["initial"] for update in updates] == ["zeros", *["carried"] * 4, "zeros", "carried"]
+    assert updates[0]["clip"]["kind"] == "norm"
+    assert 0 < updates[0]["gradient"]["ratio"] <= 1
+    assert 0 < updates[0]["step"]["ratio"] <= 1
+    assert not os.path.exists("b")
+
+
+def test_warnings_have_kind_place_and_message(audit):
+    status, _, err = audit("--output", "a.json", "train.py", script=LOOPS["outside"])
+    assert status == 0
+    (warning,) = read_json()["warnings"]
+    assert warning["kind"] == "parameters outside the optimizer"
+    assert warning["place"] == "train.py:19"
+    assert f"warning: train.py:19: {warning['message']}" in err
+
+
+def test_script_without_a_recurrent_module(audit):
+    status, out, err = audit("--output", "a.json", "train.py", script="print('hello')")
+    assert (status, out) == (0, "hello\n")
+    assert "no nn.RNN, nn.LSTM, nn.GRU or cell of them was called" in err
+    found = read_json()
+    assert found["warnings"] == found["networks"] == []
+    assert found["message"].startswith("no nn.RNN")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "no script is given"),
+        (["missing.py"], "the script missing.py does not exist"),
+        (["."], "the script . is a folder"),
+        (["--updates", "0", "train.py"], "--updates is 0: expected 1 or more"),
+        (["--output", "a.txt", "train.py"], "unknown ending '.txt'; expected .json"),
+        (["--trace", "none/a.npz", "train.py"], "--trace none/a.npz cannot be written"),
+        (["--unknown", "train.py"], "unrecognized arguments: --unknown"),
+    ],
+)
+def test_refuses_invalid_input(audit, words, message):
+    status, out, err = audit(*words, script="print('hello')")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+TRACED = (
+    LOOPS["chunks"]
+    .replace("clip_grad_norm_(rnn.parameters(), 1.0)", "clip_grad_norm_(optimizer.param_groups[0]['params'], 0.3)")
+    .replace("50", "40")
+)
+
+
+@pytest.mark.parametrize("kind", ["squared error", "cross-entropy", "batch_first"])
+def test_trace_is_judged_as_right(audit, kind, capsys):
+    script = TRACED
+    if kind == "cross-entropy":
+        script = script.replace("nn.Linear(5, 1)", "nn.Linear(5, 3)")
+        loss = r"F.cross_entropy(fc(out)[:, 0], (1 + \1)[:, 0, 0].long())"
+        script = re.sub(r"F.mse_loss\(fc\(out\), (.*)\)(?=\n)", loss, script)
+    if kind == "batch_first":
+        script = script.replace("nn.RNN(1, 5)", "nn.RNN(1, 5, batch_first=True, nonlinearity='relu')")
+        script = script.replace("reshape(-1, 1, 1)", "reshape(1, -1, 1)").replace("series[i", "series[:, i")
+    status, _, err = audit("--trace", "a.npz", "train.py", script=script)
+    assert (status, "trace of 12 updates saved" in err) == (0, True), err
+    assert numpy_main(["compare", "a.npz", "--no-plot"]) == 0, capsys.readouterr().out
+
+
+def test_trace_of_a_wrong_loop_is_judged_as_wrong(audit, capsys):
+    """A hook of the script changes a gradient."""
+    hook = "rnn.weight_hh_l0.register_hook(lambda gradient: 1.01 * gradient)"
+    script = TRACED.replace("for epoch", f"{hook}\nfor epoch")
+    assert audit("--trace", "a.npz", "train.py", script=script)[0] == 0
+    assert numpy_main(["compare", "a.npz", "--no-plot"]) == 1
+    assert "dW_hh" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cell_sequences", "a trace has one nn.RNN of one layer"),
+        ("class_with_loader", "a trace has one nn.RNN of one layer"),
+        ("learned_state", "a trace has an nn.Linear and torch.optim.SGD"),
+        ("accumulated", "a trace has one forward pass and one mse_loss or cross_entropy per update"),
+        ("chunks", "a trace clips the gradients of all parameters together"),
+        ("sliding", "a trace has a loss at every step of a window"),
+    ],
+)
+def test_loop_that_is_no_run_has_no_trace(audit, name, message):
+    status, _, err = audit("--trace", "a.npz", "train.py", script=LOOPS[name])
+    assert status == 0
+    assert f"no trace is written: {message}" in err
+    assert not os.path.exists("a.npz")

@@ -1,0 +1,29 @@
+"""Training loops of many styles, of this project and of public code: what audit says about each of them.
+
+A right loop gets no warning, and a loop with one mistake gets that warning alone. The tests of the records and of the
+gradient are in test_audit_records.py, those of the command in test_audit_command.py.
+"""
+
+import re
+
+import pytest
+from sections import audited, loops
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.needs_torch
+LOOPS = [*loops("loops.txt"), *loops("public.txt")]
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=[loop.name for loop in LOOPS])
+def test_report_is_true_and_warns_of_mistakes_only(loop):
+    report, error, _ = audited(loop.source)
+    kinds = [warning.kind for warning in report.warnings]
+    assert kinds == ([] if loop.kind == "right" else [loop.kind])
+    text = "\n".join([str(report), type(error).__name__])
+    assert [line for line in loop.lines if line not in text] == []
+    if "RuntimeError" not in loop.lines:
+        assert error is None
+    source = loop.source.splitlines()
+    for file, line in re.findall(r"([\w/.]+\.py):(\d+)", text):
+        assert file == "loop.py"
+        assert source[int(line) - 1].strip()

@@ -1,0 +1,242 @@
+"""The report of an audited loop: its facts in sentences, its warnings, JSON, and assertions for tests."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+from numpy_rnn.app.format import number_of
+from numpy_rnn.common.errors import check_whole
+from torch_rnn.loop_audit.loop_warnings import LoopWarning, loop_warnings
+from torch_rnn.loop_audit.records import Check, Network, Update, Window
+from torch_rnn.loop_audit.watch import Watch
+
+NOTHING = (
+    "no nn.RNN, nn.LSTM, nn.GRU or cell of them was called, and audit sees these modules only: a network of nn.Linear "
+    "layers with a loop of its own is not followed"
+)
+INITIAL = {
+    "zeros": "zeros",
+    "learned": "a learned parameter",
+    "carried": "the last state of an earlier window, bit for bit",
+    "computed": "a state that the script computes, with gradients",
+    "constant": "a state that the script sets",
+}
+
+
+@contextmanager
+def watched(updates: int) -> Iterator["Report"]:
+    """`torch_rnn.audit`."""
+    watch = Watch(check_whole("updates", updates, 1))
+    watch.start()
+    try:
+        yield Report(watch)
+    finally:
+        watch.stop()
+
+
+class Report:
+    """What a training loop computes. It is complete when the audit has ended."""
+
+    def __init__(self, watch: Watch):
+        self._watch = watch
+
+    @property
+    def networks(self) -> list[Network]:
+        """The recurrent modules, in the order of their first calls."""
+        return list(self._watch.networks.values())
+
+    @property
+    def updates(self) -> list[Update]:
+        """The updates of all networks; each has the number of its network."""
+        return [update for net in self.networks for update in net.updates]
+
+    @property
+    def warnings(self) -> list[LoopWarning]:
+        """What is probably not meant; empty for a right loop."""
+        return loop_warnings(self._watch)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def assert_correct(self) -> None:
+        """Raise AssertionError if there is a warning, or a gradient or step outside its rounding bound."""
+        found = [f"{w.place}: {w.message}" for w in self.warnings]
+        for update in self.updates:
+            for name, check in (("gradient", update.gradient), ("step", update.step)):
+                if check is not None and check.ratio is not None and check.ratio > 1:
+                    found.append(f"{update.place}: the {name} of update {update.number} is not the recomputed one")
+        if self._watch.error or not self._watch.networks:
+            found.append(self._watch.error or NOTHING)
+        if found:
+            raise AssertionError("\n".join(found))
+
+    def assert_tbptt(self, k1: int, k2: int) -> None:
+        """Raise AssertionError unless the loop is TBPTT(k1, k2).
+
+        Every update has one window: k1 new steps, but for the last of an epoch; k2 steps, but for those near its start;
+        and its initial state is carried and detached, or starts the series again.
+        """
+        if not self.updates:
+            raise AssertionError(f"no update is recorded: {self._watch.error or NOTHING}")
+        for update in self.updates:
+            said = f"{update.place}: update {update.number}"
+            if len(update.windows) != 1:
+                raise AssertionError(f"{said} has {len(update.windows)} windows: expected 1")
+            window = update.windows[0]
+            steps, reach = schedule(window)
+            starts = window.initial in ("zeros", "learned") and (update.number == 1 or window.repeated)
+            if steps > (k2 if starts else k1) or reach > k2 or (window.attached and reach < k2):
+                raise AssertionError(f"{said} is one of TBPTT({steps}, {reach}): expected ({k1}, {k2})")
+            if not starts and window.initial != "carried":
+                raise AssertionError(f"{said} starts from {INITIAL[window.initial]}: expected the carried state")
+        for net in self.networks:
+            if net.updates and (k1, k2) not in {schedule(u.windows[0]) for u in net.updates}:
+                raise AssertionError(f"{net.place}: {truncation(net)}; expected TBPTT({k1}, {k2})")
+
+    def lines(self) -> Iterator[str]:
+        """The report in sentences."""
+        watch = self._watch
+        if not watch.networks:
+            yield NOTHING
+        for net in self.networks[:6]:
+            yield f"{net.name}, first called at {net.place}"
+            yield from (f"  {line}" for line in facts(net, self._watch))
+        if len(self.networks) > 6:
+            yield f"and {len(self.networks) - 6} more modules"
+        if watch.error:
+            yield f"the audit ended early: {watch.error}"
+        elif watch.steps >= watch.limit:
+            yield f"audited: the first {watch.limit} updates"
+        found = self.warnings
+        for warning in found:
+            yield f"warning: {warning.place}: {warning.message}"
+        if watch.networks and not found:
+            yield "no warnings"
+
+    def to_jsonable(self) -> dict[str, Any]:
+        """Everything, as JSON has it."""
+        keys = ("steps", "batch", "gradient", "count")
+        networks = [
+            {"name": net.name, "place": net.place, "truncation": truncation(net),
+             "facts": list(facts(net, self._watch)),
+             "passes": [dict(zip(keys, (*key, n))) for key, n in net.counts.items()]}
+            for net in self.networks
+        ]  # fmt: skip
+        return {
+            "networks": networks,
+            "updates": [record(update) for update in self.updates],
+            "warnings": [warning._asdict() for warning in self.warnings],
+            "message": "" if networks else NOTHING,
+            "error": self._watch.error,
+        }
+
+
+def record(update: Update) -> dict[str, Any]:
+    """An update with its parts as objects of JSON."""
+    parts = {
+        name: v._asdict() for name, v in update._asdict().items() if isinstance(v, tuple) and hasattr(v, "_asdict")
+    }
+    if update.clip:
+        parts["clip"].pop("parameters")
+    return {**update._asdict(), **parts, "windows": [window._asdict() for window in update.windows]}
+
+
+def schedule(window: Window) -> tuple[int, int]:
+    """(k1, k2) of a window. One that starts within the window before, from its state there, repeats steps."""
+    if window.source_step < window.source_steps:
+        return window.source_step, window.reach
+    return window.steps, window.reach
+
+
+def truncation(net: Network) -> str:
+    """What the loop is, in the terms of TBPTT(k1, k2)."""
+    windows = [window for update in net.updates for window in update.windows]
+    if not windows:
+        without = "gradients are computed, but no update is made" if net.was_reached else "no gradient goes through it"
+        return f"no truncation: {without}"
+    moved = [u for u in net.updates if any(w.back for w in u.windows)]
+    if attached := [u for u in moved if any(w.attached for w in u.windows)]:
+        last = attached[-1]
+        return (
+            f"the gradient of update {last.number} reaches {max(w.back for w in last.windows)} windows back, through "
+            "weights that have changed since: the state is attached"
+        )
+    found = Counter(map(schedule, windows))
+    k1, k2 = max(found, key=lambda pair: (found[pair], pair))  # not that of the first or the last of an epoch
+    kinds = Counter(window.initial for window in windows)
+    joined = max(len(update.windows) for update in net.updates)
+    several = f", the gradients of up to {joined} windows added in one update" if joined > 1 else ""
+    if not kinds["carried"]:
+        lengths = " to ".join(str(n) for n in dict.fromkeys(f(w.reach for w in windows) for f in (min, max)))
+        start = " or ".join(INITIAL[kind] for kind in sorted(kinds))
+        return (
+            f"each window starts from {start}: no state is carried; full BPTT over windows of {lengths} steps{several}"
+        )
+    if joined > 1:
+        return f"chunks of {k2} steps, state carried and detached{several}"
+    how = "chunks of {} steps, state carried and detached" if k1 == k2 else "windows of {} steps, state carried"
+    moved_on = ", through weights that have changed since" if moved else ""
+    return f"TBPTT({k1}, {k2}): {how.format(k2)}{moved_on}"
+
+
+def numbers(values: list[int]) -> str:
+    """Some numbers, and whether they are equally far apart."""
+    shown = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
+    gaps = {b - a for a, b in pairwise(values)}
+    return f"{shown} (every {gaps.pop()}: epochs)" if len(values) > 2 and len(gaps) == 1 else shown
+
+
+def facts(net: Network, watch: Watch) -> Iterator[str]:
+    """What is known of a network, in sentences."""
+    passes = Counter[bool]()
+    for (_, _, graph), count in net.counts.items():
+        passes[graph] += count
+    shapes = sorted({(T, B) for T, B, graph in net.counts if graph})
+    shown = ", ".join(f"{T} x {B}" for T, B in shapes[:4]) + (", ..." if len(shapes) > 4 else "")
+    if not net.is_cell:
+        shown += f" of input {'(batch, time, feature)' if net.module.batch_first else '(time, batch, feature)'}"
+    without = f", {passes[False]} without" if passes[False] else ""
+    yield f"forward passes: {passes[True]} with a gradient{f', steps x batch {shown}' if shown else ''}{without}"
+    yield truncation(net)
+    updates = net.updates
+    starts = [u.number for u in updates if u.windows and u.windows[0].initial in ("zeros", "learned")]
+    if net.initials.get("carried") and len(starts) > 1:
+        yield f"the state is reset at update {numbers(starts)}"
+    if not updates:
+        return
+    names = ", ".join(dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates))
+    backward = Counter(u.backward for u in updates)
+    each = f"{next(iter(backward))}" if len(backward) == 1 else f"{min(backward)} to {max(backward)}"
+    yield f"{number_of(len(updates), 'update')} by {names}, backward passes per update: {each}"
+    yield checked("gradient", [u.gradient for u in updates])
+    yield checked(
+        "step", [u.step for u in updates], f"not checked: made by {names}, and only that of torch.optim.SGD is"
+    )
+    clips = {(u.clip.kind, u.clip.limit, u.clip.place) for u in updates if u.clip}
+    kinds = {"norm": "by norm {}, before the step ({})", "value": "by value {}, before the step ({})"}
+    changed = "by the script itself, before the step"
+    said = {kinds[kind].format(limit, where) if where else changed for kind, limit, where in clips}
+    yield f"clipping: {'; '.join(sorted(said)[:3]) or 'none'}"
+    if never := [
+        name
+        for name, p in net.module.named_parameters(recurse=False)
+        if p.requires_grad and id(p) not in watch.with_gradient
+    ]:
+        yield f"never with a gradient: {', '.join(never[:4])}"
+
+
+def checked(what: str, checks: list[Check | None], nothing: str = "not checked") -> str:
+    """How many gradients or steps were recomputed, and how far they are from their bounds."""
+    done = [check for check in checks if check is not None and check.ratio is not None]
+    if not done:
+        reasons = [check.reason for check in checks if check is not None and check.reason]
+        return f"{what}: not checked: {reasons[0]}" if reasons else f"{what}: {nothing}"
+    worst = max(done, key=lambda check: check.ratio or 0.0)
+    verdict = (
+        "within the rounding bounds"
+        if (worst.ratio or 0.0) <= 1
+        else (f"{worst.name or 'a parameter'} differs: something else changes it too, such as a penalty on the weights")
+    )
+    return f"{what}: {len(done)} recomputed by hand, at most {worst.ratio:.2g} of the bound: {verdict}"

@@ -1,0 +1,247 @@
+"""The gradient of a recurrent module by hand, and the step of torch.optim.SGD, within their rounding bounds.
+
+The gradient of the weights is that of numpy_rnn's backward pass, (B2) to (B5) and (B7), in float64, from the inputs and
+states of every pass that the gradient went through and from the gradients of its outputs, which autograd computed. A
+layer below the last is computed from the inputs, since nn.RNN does not return its states.
+
+Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; γ_n = n·u/(1 − n·u), to which the own rounding of the
+check in float64 is added. Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, 3.1 to 3.5.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from numpy_rnn.bptt import SLOPES, backward
+from numpy_rnn.common.records import Activations, Gradients, NumpyArray, Objective, Parameters, Step, WindowCase
+from numpy_rnn.conformance.bounds.local_bounds import TAU, Bound, ratios
+from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding
+from numpy_rnn.conformance.bounds.step import Near, StepBounds
+from numpy_rnn.elman import NONLINEARITIES
+from numpy_rnn.loss import Terms
+from torch_rnn.loop_audit.records import Check, Clip, Network, Pass
+
+BOUND: Any = Bound  # untyped
+IDENTITY: Any = lambda y, given: given  # noqa: E731 - the gradient of the outputs is given
+
+
+def obstacle(module: nn.Module) -> str:
+    """Why the gradient of a module cannot be checked; empty if it can."""
+    if not isinstance(module, nn.RNN | nn.RNNCell):
+        return "only those of nn.RNN and nn.RNNCell are"
+    if getattr(module, "bidirectional", False):
+        return "it is bidirectional"
+    if isinstance(module, nn.RNN) and module.dropout and module.num_layers > 1:
+        return "dropout between its layers is random"
+    names = [name for name, _ in module.named_parameters(recurse=False)]
+    if "weight_hh_l0" not in names and "weight_hh" not in names:
+        return "its weights are computed from other parameters"
+    if module.get_parameter(names[0]).dtype not in (torch.float32, torch.float64):
+        return f"it is computed in {module.get_parameter(names[0]).dtype}".replace("torch.", "")
+    return ""
+
+
+def check_gradient(net: Network, passes: list[Pass]) -> Check:
+    """Compare the gradients after the latest backward pass with those by hand, summed over the passes."""
+    if net.checkable:
+        return Check(None, net.checkable)
+    if net.is_stale:
+        return Check(None, "it contains the gradients of earlier updates")
+    names = [name for name, _ in net.module.named_parameters(recurse=False)]
+    trained = [name for name, p in net.module.named_parameters(recurse=False) if p.requires_grad]
+    if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in net.parameters):
+        return Check(None, "its parameters have hooks, which may change it")
+    if not passes or any(each.arrays is None for each in passes) or len(net.gradients) != len(trained):
+        return Check(None, "it goes through packed sequences, old passes or torch.autograd.grad")
+    weights = {name: as_float64(weight) for name, weight in zip(names, net.weights)}
+    bound: Any = BOUND(numpy_dtype(net.weights[0]))
+    parts = [pass_gradient(net, weights, each, bound) for each in passes]
+    worst = Check(0.0)
+    for name, reported in zip(trained, net.gradients):
+        value = sum(part[name].value for part in parts)
+        E = sum(part[name].E for part in parts)
+        if len(parts) > 1:
+            E = E + bound.gamma(len(parts)) * sum(part[name].max_abs for part in parts)
+        ratio = float(np.max(ratios(as_float64(reported) - value, E)))
+        worst = max(worst, Check(ratio, "", name), key=lambda check: check.ratio or 0.0)
+    return worst
+
+
+def change(net: Network) -> Clip | None:
+    """What the script itself did to the gradient since the backward pass; None if nothing, or if that is not known."""
+    now = [p.grad.detach() for p in net.parameters if p.grad is not None]
+    if len(net.gradients) != len(now) or all(torch.equal(a, b) for a, b in zip(net.gradients, now)):
+        return None
+    limit = max(float(g.abs().max()) for g in now)
+    is_clamped = all(torch.equal(a.clamp(-limit, limit), b) for a, b in zip(net.gradients, now))
+    return Clip("value" if is_clamped else "changed", limit, "")
+
+
+def as_float64(tensor: torch.Tensor) -> NumpyArray:
+    """The numbers of a tensor as an array of float64."""
+    return tensor.detach().cpu().double().numpy()
+
+
+def numpy_dtype(tensor: torch.Tensor) -> np.dtype[Any]:
+    """float32 or float64."""
+    return np.dtype(str(tensor.dtype).removeprefix("torch."))
+
+
+def pass_gradient(net: Network, weights: dict[str, NumpyArray], each: Pass, bound: Any) -> dict[str, Near]:
+    """The gradients that one pass adds to those of the weights, by their names in the module."""
+    assert each.arrays is not None
+    arrays = {name: as_float64(array) for name, array in each.arrays.items()}
+    dy = {name: as_float64(array) for name, array in each.dy.items()}
+    L = 1 if net.is_cell else net.module.num_layers
+    H, T, B = net.module.hidden_size, each.steps, each.batch
+    first = bool(getattr(net.module, "batch_first", False)) and arrays["x"].ndim == 3
+
+    def time_first(array: NumpyArray) -> NumpyArray:
+        return array.swapaxes(0, 1) if first else array.reshape(T, B, -1)
+
+    zeros = np.zeros((L, B, H))
+    h_0, dh_last = arrays.get("h_0", zeros).reshape(L, B, H), dy.get("h", zeros).reshape(L, B, H)
+    out = time_first(arrays["h" if net.is_cell else "out"])
+    suffixes = [""] if net.is_cell else [f"_l{l}" for l in range(L)]
+    inputs, states = [exact(time_first(arrays["x"]))], []
+    for l, suffix in enumerate(suffixes):
+        if l == L - 1:
+            states.append(exact(np.concatenate((h_0[l : l + 1], out))))
+        else:
+            states.append(forward_layer(layer_weights(weights, suffix), inputs[-1], h_0[l], net, bound))
+            inputs.append(Near(states[-1].value[1:], states[-1].E[1:]))
+    flow = exact(time_first(dy["out"]) if "out" in dy else np.zeros((T, B, H)))
+    found: dict[str, Near] = {}
+    for l, suffix in reversed(list(enumerate(suffixes))):
+        size = np.abs(flow.value[-1]) + np.abs(dh_last[l])
+        flow.value[-1] += dh_last[l]
+        flow.E[-1] += bound.gamma(2) * size * bool(dh_last[l].any())
+        layer, flow = backward_layer(layer_weights(weights, suffix), inputs[l], states[l], flow, net, bound)
+        found |= {name + suffix: gradient for name, gradient in layer.items()}
+    return found
+
+
+def exact(value: NumpyArray) -> Near:
+    """Numbers without an error; a copy."""
+    return Near(value.copy(), np.zeros_like(value))
+
+
+def layer_weights(weights: dict[str, NumpyArray], suffix: str) -> tuple[NumpyArray, NumpyArray, list[NumpyArray]]:
+    """W_xh (D, H), W_hh (H, H) and the biases of one layer."""
+    biases = [weights[name + suffix] for name in ("bias_ih", "bias_hh") if name + suffix in weights]
+    return weights["weight_ih" + suffix].T, weights["weight_hh" + suffix].T, biases
+
+
+Weights = tuple[NumpyArray, NumpyArray, list[NumpyArray]]
+
+
+def forward_layer(weights: Weights, x: Near, h_0: NumpyArray, net: Network, bound: Any) -> Near:
+    """The states h_0 to h_T of a layer, (F1) and (F2), with their errors."""
+    (W_xh, W_hh, biases), name = weights, net.module.nonlinearity
+    rows, states = np.concatenate((W_xh, W_hh, *(b[None] for b in biases))), [exact(h_0)]
+    ones, norm, sigma = np.ones((len(h_0), len(biases))), np.zeros((len(h_0), 1)), np.linalg.norm(W_hh, 2)
+    for t in range(len(x.value)):
+        inputs = Near(*(np.concatenate((x[k][t], states[-1][k], (1 - k) * ones), axis=-1) for k in (0, 1)))
+        a, E = inputs.value @ rows, Rounding.product(bound, rounded(inputs), bound.given(rows))
+        h = NONLINEARITIES[name](a)
+        E_own = 0 * h if name == "relu" else TAU.relative * bound.gamma(1) * np.abs(h) + bound.flushes(1)
+        norm = norms(E - states[-1].E @ np.abs(W_hh) + E_own) + sigma * norm
+        states.append(Near(h, np.minimum(E + E_own, norm)))
+    return Near(np.stack([h.value for h in states]), np.stack([h.E for h in states]))
+
+
+def norms(E: NumpyArray) -> NumpyArray:
+    """The 2-norms of rows."""
+    return np.asarray(np.linalg.norm(E, axis=-1, keepdims=True) * UPWARDS)
+
+
+def rounded(near: Near) -> Rounded:
+    """The size and the error of numbers."""
+    return Rounded(np.abs(near.value), near.E)
+
+
+def backward_layer(
+    weights: Weights, x: Near, h: Near, dy: Near, net: Network, bound: Any
+) -> tuple[dict[str, Near], Near]:
+    """The gradients of the weights of a layer and of its inputs, from those of its states h_1 to h_T.
+
+    The error of (B2) at every step is E_dy + γ_n (|dy| + |da'||W|) + E_da'|W|, with n = H + 2 and da' that of the next
+    step; (B3) is a product with the slope, which is off by 2|h|E_h + E_h² + γ_2 max(|h|, h²). An error e' of da' adds
+    e'Wᵀ to dh, whose elements are at most ‖e'‖ σ(W): the smaller of the two bounds counts.
+    """
+    (W_xh, W_hh, biases), name = weights, net.module.nonlinearity
+    slope, H = SLOPES[name], len(W_hh)
+    states = h.value[1:]
+    params = Parameters(W_xh, W_hh, np.eye(H), biases[0] if biases else None)
+    activations, ones = Activations(x.value, states, h.value, states), np.ones(())
+    flow: Any = backward(params, activations, Terms(dy.value, ones, ones), slope, IDENTITY)
+    S, size, E_h = slope(states), np.abs(states), h.E[1:]
+    if name == "relu":
+        E_S = ((size <= E_h) & (E_h > 0)).astype(np.float64)
+    else:
+        most = size + E_h
+        E_S = E_h * (2 * size + E_h) + bound.gamma(2) * np.maximum(most, most**2)
+    gamma, W, sigma, E = bound.gamma(H + 2), np.abs(W_hh.T), np.linalg.norm(W_hh, 2), np.zeros_like(flow.da)
+    E_next, size, norm = np.zeros_like(flow.da[0]), np.zeros_like(flow.da[0]), np.zeros((len(flow.da[0]), 1))
+    for t in reversed(range(len(E))):
+        own = dy.E[t] + gamma * (np.abs(dy.value[t]) * bool(size.any()) + size @ W)
+        norm = norms(own) + sigma * norm
+        E_dh = np.minimum(own + E_next @ W, norm)
+        largest = np.abs(flow.dh[t]) + E_dh
+        own = largest * E_S[t] + bound.gamma(3) * largest * (S[t] + E_S[t]) + bound.flushes(1)
+        norm = S[t].max(-1, keepdims=True) * norm + norms(own)
+        E_next = np.minimum(E_dh * S[t] + own, norm)
+        E[t], size = E_next, np.abs(flow.da[t]) + E_next
+    da = Rounded(np.abs(flow.da), E)
+    before = Near(h.value[:-1], h.E[:-1])
+    found = {}
+    for weight, left in (("weight_ih", x), ("weight_hh", before)):
+        value = np.einsum("tbi,tbj->ji", left.value, flow.da)  # (B4), (B5), in the shape of torch
+        found[weight] = Near(value, Rounding.product(bound, rounded(left).rows.mT, da.rows).T)
+    for bias in ("bias_ih", "bias_hh")[: len(biases)]:
+        found[bias] = Near(flow.da.sum((0, 1)), bound.sum(da.rows))  # (B7)
+    dx = Near(flow.dx, Rounding.product(bound, da, Rounded(np.abs(W_xh.T), np.zeros_like(W_xh.T))))
+    return found, dx
+
+
+# -- the step --------------------------------------------------------------------------------------------------------
+
+Before = list[tuple[torch.nn.Parameter, NumpyArray, NumpyArray, NumpyArray | None, dict[str, Any]]]
+
+
+def before_sgd(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]) -> Before:
+    """Copies of the parameters, their gradients and velocities before the step, with the options of each."""
+    found: Before = []
+    own = {id(p) for p in parameters}
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            if id(p) in own and p.grad is not None:
+                velocity = optimizer.state[p].get("momentum_buffer") if p in optimizer.state else None
+                copies = (None if v is None else v.detach().clone().cpu().numpy() for v in (p, p.grad, velocity))
+                theta, gradient, v = copies
+                assert theta is not None
+                assert gradient is not None
+                found.append((p, theta, gradient, v, dict(group)))
+    return found
+
+
+def check_step(optimizer: torch.optim.Optimizer, before: Before) -> Check:
+    """Compare the parameters with those of the SGD step by hand, (U1) and (U4) to (U6)."""
+    if type(optimizer) is not torch.optim.SGD:
+        return Check(None, "only that of torch.optim.SGD is")
+    worst = 0.0
+    for p, theta, gradient, velocity, options in before:
+        if options["maximize"] or theta.dtype.name not in ("float32", "float64"):
+            return Check(None, "only descent in float32 or float64 is")
+        names = ("momentum", "dampening", "nesterov", "weight_decay")
+        step = Step(float(options["lr"]), **{name: options[name] for name in names})
+        row, g = theta.reshape(1, -1), gradient.reshape(1, -1)
+        v = None if velocity is None else Gradients(None, velocity.reshape(1, -1), None)
+        case = WindowCase(Parameters(None, row, None), None, None, None, None, Objective(), step, v)
+        bounds = StepBounds(case, BOUND(theta.dtype))
+        given = bounds.given(bounds.row([g]))
+        value, E = bounds.updated(given, bounds.velocity(bounds.decayed(given)))["W_hh"]
+        worst = max(worst, float(np.max(ratios(as_float64(p).reshape(1, -1) - value, E))))
+    return Check(worst)

@@ -1,0 +1,146 @@
+"""The records of an audited loop: forward passes of recurrent modules, and the updates that they lead to."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
+
+
+@dataclass(eq=False, slots=True)
+class Pass:
+    """One forward pass of a recurrent module.
+
+    The initial state is: zeros; a learned parameter; carried, which is the last state of an earlier pass bit for bit;
+    computed from other tensors with gradients; or a constant that the script sets.
+    """
+
+    network: "Network"
+    number: int  # from 1, over all modules
+    place: str  # FILE:LINE of the call
+    update: int  # updates of the network before it
+    steps: int
+    batch: int
+    initial: Initial
+    link: "Pass | None"  # the earlier pass to which the initial state is attached
+    source: "Pass | None"  # the earlier pass whose last state it carries
+    source_step: int  # the step of that pass: its last, or the one where the next of two overlapping windows starts
+    source_steps: int  # of that pass
+    relayed: bool  # the initial state is a leaf with a gradient, which the script may pass on by hand
+    graph: bool  # autograd records it
+    repeated: bool  # the inputs are those of the first pass
+    dropped: str | None  # where the result of a detach() of the initial state was dropped
+    drawn: int  # batches that a shuffling DataLoader had drawn before
+    states: tuple[torch.Tensor, ...] = ()  # copies of the last states
+    is_kept: bool = False  # the script keeps the last state by a name, when the backward pass starts
+    codes: torch.Tensor | None = None  # (T, B, D) inputs, or (T, B, 1) classes, while they are evidence
+    place_in_storage: tuple[int, ...] = ()
+    last_target: torch.Tensor | None = None  # of its last step, as the loss got it
+    reached: int = 0  # backward passes that reached it since the gradients were zero
+    nodes: int = 0  # of its graph
+    seen: int = 0  # the latest backward pass that reached it
+    outputs: torch.Tensor | None = None  # (T, B, H), of the latest pass
+    arrays: dict[str, torch.Tensor] | None = None  # copies of x, initial state and outputs, for the check
+    dy: dict[str, torch.Tensor] = field(default_factory=dict)  # gradients of its outputs
+
+
+class Window(NamedTuple):
+    """The passes that one gradient goes through: `reach` steps, of which `steps` are new since the last update."""
+
+    initial: Initial  # of its first pass
+    batch: int
+    steps: int  # k1 of this window
+    reach: int  # k2 of this window
+    back: int  # how many updates ago its first pass was made
+    passes: int
+    attached: bool  # it goes on into earlier windows by the graph
+    source_step: int  # of the carried state: the window starts so many steps after the start of the one before
+    source_steps: int  # steps of the pass that state is carried from
+    repeated: bool  # it starts with the inputs that the loop started with
+    place: str
+
+
+class Clip(NamedTuple):
+    """A call of clip_grad_norm_ or clip_grad_value_, or a change of the gradient that was seen."""
+
+    kind: str  # "norm", "value" or "changed"
+    limit: float
+    place: str
+    parameters: frozenset[int] = frozenset()  # ids
+
+
+class Check(NamedTuple):
+    """What was recomputed: the largest difference, in units of its rounding bound, or why it was not checked."""
+
+    ratio: float | None
+    reason: str = ""
+    name: str = ""  # of the tensor with the largest difference
+
+
+class Update(NamedTuple):
+    """One step of an optimizer, or change of the weights by the script, and the windows whose gradients it got."""
+
+    network: int
+    number: int  # from 1, for each network
+    place: str
+    optimizer: str  # "" for a change by the script
+    windows: tuple[Window, ...]
+    backward: int  # backward passes
+    is_stale: bool  # the gradient contains that of an earlier update
+    is_empty: bool  # the gradient is zero or None, though a backward pass computed one
+    clip: Clip | None
+    unlinked: bool  # passes of one step each, all detached from each other
+    gradient: Check | None = None  # None if not due
+    step: Check | None = None
+
+
+@dataclass(eq=False)
+class Network:
+    """A recurrent module, and all that was seen of it."""
+
+    number: int
+    module: Any  # RNNBase or RNNCellBase
+    place: str
+    checkable: str = ""  # why its gradient cannot be checked; empty if it can
+    passes: list[Pass] = field(default_factory=list)  # those that a gradient may still reach
+    last: Pass | None = None
+    first: torch.Tensor | None = None  # the inputs of the first pass
+    counts: dict[tuple[int, int, bool], int] = field(default_factory=dict)  # passes by (steps, batch, graph)
+    updates: list[Update] = field(default_factory=list)
+    pending: int = 0  # backward passes since the last update
+    backward_place: str = "?"  # of the latest one
+    is_used: bool = False  # an update has used the gradients
+    is_stale: bool = False
+    has_gradient: bool = False  # after the latest backward pass
+    was_reached: bool = False
+    is_reached: bool = False  # by the backward pass that runs
+    optimizer: Any = None  # of the latest update
+    clip: Clip | None = None
+    late_clips: list[str] = field(default_factory=list)
+    weights: list[torch.Tensor] = field(default_factory=list)  # copies, as of the latest backward pass
+    gradients: list[torch.Tensor] = field(default_factory=list)
+    initials: dict[Initial, int] = field(default_factory=dict)  # of the passes with a graph
+    attached: list[Pass] = field(default_factory=list)  # to a window before the last update: the first few
+    failed: Pass | None = None  # attached to a window whose graph is freed
+    dropped: str | None = None
+    zeroed: str | None = None  # the latest zero_grad between a backward pass and a step
+    shuffled: list[Pass] = field(default_factory=list)
+    lost: list[Pass] = field(default_factory=list)
+    swapped: list[str] = field(default_factory=list)  # why time and batch are probably swapped
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """The parameters that are trained."""
+        return [p for p in self.module.parameters(recurse=False) if p.requires_grad]
+
+    @property
+    def is_cell(self) -> bool:
+        """Whether it computes one step per call."""
+        return isinstance(self.module, torch.nn.modules.rnn.RNNCellBase)
+
+    @property
+    def name(self) -> str:
+        """The module as a line of code."""
+        name = f"nn.{type(self.module).__name__}({self.module.extra_repr()})"
+        return f"{name}, {self.module.nonlinearity}" if hasattr(self.module, "nonlinearity") else name
