@@ -62,7 +62,7 @@ def jax_style():
     names = {"W_xh": "Wx", "W_hh": "Wh", "W_hy": "Wy", "b_h": "bh", "b_y": "by"}
 
     def update(p, g, rate):
-        return {name: theta - np.float32(rate) * g[name] for name, theta in p.items()}
+        return {name: theta - theta.dtype.type(rate) * g[name] for name, theta in p.items()}
 
     shape = {"T": 2, "B": 3, "D": 4, "H": 5, "O": 1}  # each is compiled
     return jax_port(loss, "mse", names=names, step=update, layout="rows TBN BH", sizes=shape)

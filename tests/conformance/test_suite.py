@@ -178,7 +178,7 @@ def test_number_of_examples_and_sizes_are_given(suite):
 def test_failing_case_is_written_and_run_again(suite, ending):
     """As JSON and as arrays, with what is right; and it passes when the code is right."""
     for level, test in {"L1": "test_local[float64]", "L3": "test_lockstep[float64]"}.items():
-        options = f"--elman-level {level} -k float64 --elman-examples 3 --elman-backend wrong:port"
+        options = f"--elman-level {level} -k float64 --elman-profile repeatable --elman-backend wrong:port"
         status, output = suite(*f"{options} --elman-dump case.{ending}".split())
         assert status == 1, output
         pattern = rf"^{level}, (.*?) \("

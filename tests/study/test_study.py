@@ -230,4 +230,4 @@ def test_a_package_that_is_missing_is_named(package, capsys, monkeypatch):
 
 def test_other_packages_have_no_study(capsys):
     message = refused(SimpleNamespace(__name__="torch_rnn"), capsys, "study")
-    assert message == "unknown command 'study': expected train or compare"
+    assert message == "unknown command 'study': expected train or compare or audit"
