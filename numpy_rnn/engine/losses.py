@@ -17,10 +17,10 @@ from numpy_rnn.parameters import Array
 class LossKind(NamedTuple):
     """The loss of a run, and what it is computed from."""
 
-    mean: bool = False  # whether it is divided by its terms
-    cross_entropy: bool = False  # or else half the squared error
-    classes: bool = False  # whether the targets of a cross-entropy are classes
-    weighted: bool = False
+    mean: bool  # whether it is divided by its terms
+    cross_entropy: bool  # or else half the squared error
+    classes: bool  # whether the targets of a cross-entropy are classes
+    weighted: bool
 
     @property
     def plain(self) -> bool:
