@@ -11,7 +11,8 @@ import numpy as np
 from numpy_rnn.bptt import ERRORS, SLOPES, backward, weight_gradients
 from numpy_rnn.clipping import apply_clipping
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_run, check_stream, check_yield_every
+from numpy_rnn.common.check_options import check_yield_every
+from numpy_rnn.common.checks import check_run, check_stream
 from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step, Update
 from numpy_rnn.common.update_iterator import Training, Updates, first_state, selected

@@ -11,7 +11,8 @@ from typing import Any, Unpack
 import torch
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_run, check_stream, check_yield_every
+from numpy_rnn.common.check_options import check_yield_every
+from numpy_rnn.common.checks import check_run, check_stream
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step, Update

@@ -11,7 +11,7 @@ from refusal_calls import B, D, H, O, T, call, fits_too, other_names, refusal, s
 
 import numpy_rnn
 from numpy_rnn import Gradients, InputError
-from numpy_rnn.common.checks import check_step
+from numpy_rnn.common.check_options import check_step
 from numpy_rnn.common.records import Step
 
 
