@@ -22,8 +22,8 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # The first example of a run may pay for the import of torch, which is not slowness of the data.
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("default", COMMON, max_examples=100)
-settings.register_profile("ci", COMMON, max_examples=100, derandomize=True, database=None)
+settings.register_profile("default", COMMON, max_examples=50)
+settings.register_profile("ci", COMMON, max_examples=50, derandomize=True, database=None)
 FAST: Any = {"phases": (Phase.explicit, Phase.generate), "derandomize": True, "database": None}
 settings.register_profile("few", COMMON, max_examples=20, **FAST)
 settings.register_profile("long", COMMON, max_examples=5000)
