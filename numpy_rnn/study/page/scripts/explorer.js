@@ -19,6 +19,7 @@ function drawControls(now) {
   for (const slider of SLIDERS) {
     showSlider(slider, places[slider], texts[slider], slider in limits ? {max: limits[slider]} : {});
   }
+  element("moment-output").innerHTML = `${shown.moment} of ${now.moments.length - 1}: ${ENDS[what] ?? name(what, t)}`;
   element("uncut").checked = Boolean(shown.uncut);
   for (const size of Object.keys(RUNS)) {
     element(`size-${size}`).setAttribute("aria-pressed", String(size === shown.size));
