@@ -102,9 +102,10 @@ def made_up() -> Findings:
     )
     keys = ("stale_now", "one_more", "chunks", "mean", "squared", "added_up")
     disagreements = [
-        Disagreement(key, f"variant {key}", "k1 = 1, k2 = 4", np.tri(T), np.tri(T) * (place + 1), [outcome("learns")])
+        Disagreement(key, f"variant {key}", "k1 = 1, k2 = 4", np.tri(T), np.tri(T) * (place + 1), [
+            outcome("diverged" if key == "squared" else "learns", diverged=int(key in ("mean", "squared")))])
         for place, key in enumerate(keys)
-    ]
+    ]  # fmt: skip
     changes = [("x < 1", "x > 1")]
     functions = ["def f(x):\n    return x > 1"]
     slower = [outcome("diverged", 0.1, 2), outcome("learns", 0.025, 1), outcome("lower loss", 0.00625)]

@@ -219,6 +219,12 @@ class ComponentFindings:
         """Whether there is a training between the first epoch and the last."""
         return len(self.epochs) > 1
 
+    @property
+    def sliding_is_closer(self) -> int:
+        """The number of k, 1 < k < T, for which the sliding window has the higher median cosine at the end."""
+        chunks, sliding = (self.bands[-1].cost[kind].cosine.median[1:-1] for kind in ("chunks", "sliding"))
+        return int((sliding > chunks).sum())
+
 
 BEFORE, AFTER = "before training", "after training"
 

@@ -6,6 +6,7 @@ purpose: pytest --inline-snapshot=fix.
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from urllib.parse import unquote
 
@@ -16,8 +17,9 @@ from inline_snapshot import external_file, snapshot
 from study_findings import made_up
 
 import numpy_rnn as rnn
+from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.figures.render import Picture
-from numpy_rnn.study.findings import Difference, EquationCheck
+from numpy_rnn.study.findings import Band, Cost, Difference, EquationCheck, Network, Opposite, Outcome
 from numpy_rnn.study.page import page as pages
 from numpy_rnn.study.page.document import (
     DOCUMENT,
@@ -29,6 +31,7 @@ from numpy_rnn.study.page.document import (
     reference,
     sections,
 )
+from numpy_rnn.study.page.exercises import verdict
 from numpy_rnn.study.page.formulas import formula
 from numpy_rnn.study.page.proofs import checked_equation, lines_of_equations
 from numpy_rnn.study.page.templates import fill, typeset
@@ -95,6 +98,62 @@ def test_a_table_has_labels_and_numbers_at_the_right():
     ]
 
 
+def words_of_truncation(findings):
+    """The text of the chapter on truncation, without tags."""
+    (text,) = re.findall(r'<section id="truncation">(.*?)</section>', pages.page(findings, PICTURES), re.DOTALL)
+    return " ".join(unescape(re.sub("<[^>]*>", "", text)).split())
+
+
+KINDS = {"a sliding window": "sliding", "chunks": "chunks"}
+TRAINED = r"trained with, (.*?) of k = (\d+), has a cosine of (\S+) and a relative bias of (\S+) after"
+BEST = r"the lowest median is (\S+) with (.*?) of k = (\d+) and (\S+) with (.*?) of k = (\d+)\."
+
+
+@pytest.mark.parametrize(("k1", "k2", "kind"), [(1, 3, "sliding"), (2, 2, "chunks"), (2, 3, None)])
+def test_sentences_on_truncation_have_the_numbers_of_their_kind(k1, k2, kind):
+    """Each sentence that gives numbers of chunks or of a sliding window gives those of the kind that it names."""
+    found = made_up()
+    options = found.about.options._replace(schedule=found.about.options.schedule._replace(k1=k1, k2=k2))
+    text = words_of_truncation(replace(found, about=replace(found.about, options=options)))
+    trained = [(KINDS[words], int(k), *numbers) for words, k, *numbers in re.findall(TRAINED, text)]
+    costs = [found.components.own[-1].cost[kind]] if kind else []
+    assert trained == [(kind, k2, f"{cost.cosine[k2 - 1]:.2f}", f"{cost.bias[k2 - 1]:.2f}") for cost in costs]
+    (opposite,) = re.findall(r"the cosine is negative for (.*?)\. How", text)
+    listed = re.findall(r"(\d+) of 3 with (.*?) of k = (\d+)", opposite)
+    assert [Opposite(KINDS[words], int(k), int(n)) for n, words, k in listed] == found.components.opposite
+    (best,) = re.findall(BEST, text)
+    for loss, words, k in (best[:3], best[3:]):
+        least_k, least = found.training.by_k.best(KINDS[words])
+        assert (loss, int(k)) == (f"{least:.2g}", least_k)
+
+
+def test_what_windows_and_chunks_keep_is_what_the_page_says():
+    """The subjects of the sentence, by the masks of the definition; the count of the caption, by the medians."""
+    text, T, k = words_of_truncation(made_up()), 12, 4
+    ((every, last),) = re.findall(
+        r"The (\w+) keeps the k newest steps for every loss\. In a (\w+), only the last", text
+    )
+    masks = {"window": mask(T, 1, k), "chunk": mask(T, k, k)}
+    assert masks[every].sum(axis=1).tolist() == [min(t, k) for t in range(1, T + 1)]
+    assert masks[last].sum(axis=1).tolist() == [1, 2, 3, 4] * 3
+    for names in (("chunks", "sliding"), ("sliding", "chunks")):
+        found, (higher, lower) = made_up(), names
+        cost = found.components.bands[-1].cost
+        median = {higher: np.array([0.1, 0.5, 0.7, 1.0]), lower: np.array([0.2, 0.4, 0.6, 1.0])}
+        bands = [Network({name: Cost(Band(v, v, v), cost[name].bias) for name, v in median.items()}, *[None] * 3)]
+        components = replace(found.components, bands=bands)
+        assert components.sliding_is_closer == (2 if higher == "sliding" else 0)
+
+
+def test_diverged_networks_are_counted_once():
+    band = Band(0.5, 0.6, 0.7)
+    outcomes = [Outcome(0.1, band, *of) for of in ((2, "diverged"), (1, "learns"), (0, "learns"), (0, "diverged"))]
+    assert [verdict(of) for of in outcomes] == ["2 diverge", "learns, 1 diverges", "learns", "diverged"]
+    text = words_of(pages.page(made_up(), PICTURES))
+    (row,) = re.findall(r"\| variant squared .*", text)  # a variant of which networks diverge
+    assert row.endswith(" | 1 diverges")
+
+
 # -- the derivation ---------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +195,8 @@ def test_formulas_are_mathml_with_words_as_words():
     assert formula("h_t") == "<math><mrow><msub><mi>h</mi><mi>t</mi></msub></mrow></math>"
     assert re.findall("<mtext>(.*?)</mtext>", formula(r"\mathrm{relu}'(target_{t,o})")) == ["relu", "target"]
     assert [formula(text).count("mspace") for text in (r"\log O", r"\log(O)", r"\mathrm{Im} f")] == [1, 0, 1]
-    assert '<mi>φ</mi><mo lspace="0" rspace="0">′</mo>' in unescape(formula(r"\varphi'(a)"))
+    for function, tex in (("φ", r"\varphi'(a)"), ("tanh", r"\tanh'(a)")):
+        assert f'<mi>{function}</mi><mo lspace="0" rspace="0">′</mo>' in unescape(formula(tex))
     with pytest.raises(ValueError, match="unknown"):
         formula(r"\nonsense x")
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from numpy_rnn.study.figures.render import Drawing
-from numpy_rnn.study.figures.style import GREEN, GREY, HEAT, PURPLE, RED, SKY, wrapped
+from numpy_rnn.study.figures.style import GREEN, GREY, HEAT, PURPLE, RED, SKY, with_subscripts, wrapped
 from numpy_rnn.study.findings import SAME, Findings, Mistake
 
 MASKS = ("one_more", "chunks", "added_up")  # the variants that count components differently
@@ -76,7 +76,7 @@ def draw_mistakes(figure, findings: Findings) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(-0.8, len(mistakes) - 0.2)
-    axes.set_yticks(range(len(mistakes)), [one.name for one in mistakes], fontsize=8)
+    axes.set_yticks(range(len(mistakes)), [with_subscripts(one.name) for one in mistakes], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("final loss, divided by that of the correct run (median of the networks)")
     axes.spines["left"].set_visible(False)

@@ -1,5 +1,6 @@
 """How the figures of the study look: one style, colours that the colour-blind can tell apart, labels on the curves."""
 
+import re
 import textwrap
 from contextlib import contextmanager
 from typing import Any
@@ -51,6 +52,14 @@ def style():
 
     with matplotlib.rc_context(STYLE):
         yield
+
+
+SUBSCRIPT = re.compile(r"(\w+)_(?:\{(.*?)\}|([a-z0-9]+))(²?)")
+
+
+def with_subscripts(text: str) -> str:
+    """Text with names such as W_hh and h_{t-1}² as Matplotlib's formulas."""
+    return SUBSCRIPT.sub(lambda of: rf"$\mathdefault{{{of[1]}_{{{of[2] or of[3]}}}{'^2' if of[4] else ''}}}$", text)
 
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

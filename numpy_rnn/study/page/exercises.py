@@ -47,9 +47,15 @@ def effect(mistake: Mistake) -> str:
     return "; ".join(itertools.starmap(_outcome, enumerate(mistake.outcomes))) or mistake.verdict
 
 
-def _outcome(number: int, of: Outcome) -> str:
-    ratio, words = float(of.ratio.median), [] if of.verdict == "diverged" and of.diverged else [of.verdict]
+def verdict(of: Outcome) -> str:
+    """The verdict, and the number of the networks that diverged."""
+    words = [] if of.verdict == "diverged" and of.diverged else [of.verdict]
     words += [f"{of.diverged} diverge{'s' if of.diverged == 1 else ''}"] if of.diverged else []
+    return ", ".join(words)
+
+
+def _outcome(number: int, of: Outcome) -> str:
+    ratio, words = float(of.ratio.median), [verdict(of)]
     words += [f"final loss × {ratio:.2g}"] if np.isfinite(ratio) and of.verdict != NO_EFFECT else []
     return (f"at η = {of.learning_rate:.2g}: " if number else "") + ", ".join(words)
 

@@ -28,8 +28,8 @@ def formula(tex: str, large: bool = False) -> str:
     if unknown:
         raise ValueError(f"{tex!r} cannot be written in MathML: {unknown[0]} is unknown")
     element = element.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
-    element = FUNCTION.sub(r'\1<mspace width="0.17em"/>', element)
     element = PRIME.sub(r'<mrow>\1<mo lspace="0" rspace="0">′</mo></mrow>', element)  # whose sign is raised already
+    element = FUNCTION.sub(r'\1<mspace width="0.17em"/>', element)
     return element.replace(' display="inline"', "").replace(' display="block"', ' displaystyle="true"')
 
 

@@ -12,7 +12,7 @@ from numpy_rnn.study.figures.render import Picture
 from numpy_rnn.study.figures.truncation_figures import few
 from numpy_rnn.study.findings import Findings
 from numpy_rnn.study.page.document import anchor, chapter, equation, inline, reference
-from numpy_rnn.study.page.exercises import PUZZLES, changes, check, effect, exercises
+from numpy_rnn.study.page.exercises import PUZZLES, changes, check, effect, exercises, verdict
 from numpy_rnn.study.page.formulas import formula
 from numpy_rnn.study.page.proofs import checked_equation
 from numpy_rnn.study.page.templates import fill, typeset
@@ -108,6 +108,7 @@ def page(findings: Findings, pictures: Mapping[str, Picture]) -> str:
         "kmax": min(OVERLAP, findings.training.sizes["T"]),
         "effect": effect,
         "check": check,
+        "verdict": verdict,
     }
     return assembled(texts, values, inserts)
 
@@ -115,6 +116,8 @@ def page(findings: Findings, pictures: Mapping[str, Picture]) -> str:
 def assembled(texts: Mapping[str, str], findings: Mapping[str, Any], inserts: Mapping[str, Any]) -> str:
     """The page of these sections, by name; one without an <h2> continues the previous one."""
     sections, headings = [], []
+    questions = [(anchor(title), title) for title in SUBHEADING.findall(texts.get("questions", ""))]
+    findings = {**findings, "questions": questions}
     for name, text in texts.items():
         try:
             filled = fill(text, findings, inserts)

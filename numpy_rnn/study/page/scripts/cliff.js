@@ -80,10 +80,10 @@ function drawCliff() {
     <circle class="begin" cx="${cliffX(cliff.w)}" cy="${cliffY(cliff.b)}" r="6"/></g></svg>`;
   drawCliffCurves(plain, held);
   const outside = ({w, b}) => alongW(w) < 0 || alongW(w) > 1 || alongB(b) < 0 || alongB(b) > 1;
-  const end = (path) => `loss ${show(path.at(-1).loss, 3)} at W_hh = ${show(path.at(-1).w, 3)}, b_h = ${show(path.at(-1).b, 3)}${
+  const end = (path) => `loss ${show(path.at(-1).loss, 3)} at ${theta("W_hh")} = ${show(path.at(-1).w, 3)}, ${theta("b_h")} = ${show(path.at(-1).b, 3)}${
     outside(path.at(-1)) ? ", outside the figure" : ""}`;
   const steepest = (path) => path.reduce((a, b) => (b.norm > a.norm ? b : a));
-  element("cliff-text").textContent = `This network, after ${cliff.steps} steps. Without clipping: ${end(plain)}; the largest gradient on
+  element("cliff-text").innerHTML = `This network, after ${cliff.steps} steps. Without clipping: ${end(plain)}; the largest gradient on
     the way has norm ${show(steepest(plain).norm, 3)}. With clipping at ${cliff.clip}: ${end(held)}; the largest gradient, before
     clipping, has norm ${show(steepest(held).norm, 3)}.`.replace(/\s+/g, " ");
 }
@@ -103,7 +103,7 @@ function drawCliffCurves(plain, held) {
       xLabel: "step", width, height: 130}),
     plot({title: "norm of the gradient, before clipping", lines: both(({norm: v}) => v), x: [0, cliff.steps], y: [1e-6, 1e3],
       xLabel: "step", logarithmic: true, width, height: 130}),
-    plot({title: `loss along b_h, at W_hh = ${show(w, 3)} (steepest)`, x: CLIFF.b, y: [0, 0.9], xLabel: "b_h", width,
+    plot({title: `loss along bₕ, at Wₕₕ = ${show(w, 3)} (steepest)`, x: CLIFF.b, y: [0, 0.9], xLabel: "bₕ", width,
       height: 130, lines: [{kind: "section", points: section.map((v) => [v, surfaceLoss(w, v, cliff.length)])}],
       marked: alongB(b) >= 0 && alongB(b) <= 1 ? [b, loss] : null}),
   ].join("");

@@ -14,6 +14,10 @@ function show(v, digits = 4) {
   return text.replaceAll("-", "−");
 }
 
+// A power of ten as such: 1e−6 as 10⁻⁶.
+const withExponent = (text) => text.replace(/^1e\+?(−?\d+)$/, (_, power) => `10${
+  [...power].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["−0123456789".indexOf(sign)]).join("")}`);
+
 const signedText = (v) => `${v}`.replace("-", "−");
 
 const LETTER = {loss: "ℓ", enter: "h", clip: "dW", step: "W"};
@@ -80,7 +84,7 @@ function plot({
   });
   const full = height + (legend.length ? 16 + 15 * places[legend.length - 1][1] : 0);
   const ring = marked === null ? "" : `<circle class="here" cx="${X(marked[0])}" cy="${Y(marked[1])}" r="5"/>`;
-  const label = (v) => show(v, logarithmic || Math.abs(v) >= 1e4 || Math.abs(v) < 1e-3 ? 1 : 2);
+  const label = (v) => withExponent(show(v, logarithmic || Math.abs(v) >= 1e4 || Math.abs(v) < 1e-3 ? 1 : 2));
   const ticks = (xTicks ?? [[x[0], signedText(x[0])], [x[1], signedText(x[1])]]).map(([at, text], i, all) =>
     `<text class="${i === all.length - 1 && at === x[1] ? "end" : "step"}" x="${X(at)}"
     y="${bottom + 14}">${text}</text>`);

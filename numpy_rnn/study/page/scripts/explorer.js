@@ -19,11 +19,12 @@ function drawControls(now) {
   for (const slider of SLIDERS) {
     showSlider(slider, places[slider], texts[slider], slider in limits ? {max: limits[slider]} : {});
   }
+  element("moment-output").innerHTML = `${shown.moment} of ${now.moments.length - 1}: ${ENDS[what] ?? name(what, t)}`;
   element("uncut").checked = Boolean(shown.uncut);
   for (const size of Object.keys(RUNS)) {
     element(`size-${size}`).setAttribute("aria-pressed", String(size === shown.size));
   }
-  element("state").textContent = `${H} units, ${T} steps. Weights after epoch ${seen.epoch}, spectral radius of W_hh ${
+  element("state").innerHTML = `${H} units, ${T} steps. Weights after epoch ${seen.epoch}, spectral radius of ${theta("W_hh")} ${
     show(spectralRadius(seen.p.W_hh), 2)}. TBPTT(${shown.k1}, ${shown.k2}), update ${
     shown.update} of ${now.schedule.length}: window (${window.start}, ${window.stop}], losses of (${
     window.lossStart}, ${window.stop}].`;

@@ -29,7 +29,7 @@ function growth({rho, drive, kind, phi}) {
   const {h} = forward(p, x, [PHI[phi](0)].flatMap((v) => [Array(H).fill(v)]), phi);
   const slopes = h.slice(1).map(([states]) => states.map(SLOPE[phi]));
   return {
-    W_hh, h, slopes, sigma: singularValues(W_hh)[0],
+    W_hh, h, slopes, largestStretch: singularValues(W_hh)[0],
     by_lag: jacobiansBack(W_hh, h, steps, phi).map((J) => singularValues(J)[0]),
   };
 }
@@ -37,7 +37,7 @@ function growth({rho, drive, kind, phi}) {
 function drawRadius() {
   const {steps} = RADIUS, {place, drive, kind, phi} = radius, rho = 10 ** (place / RADIUS.places),
     most = MAX_SLOPE[phi];
-  const {slopes, sigma, by_lag} = growth({rho, drive, kind, phi}), lags = range(0, steps);
+  const {slopes, largestStretch, by_lag} = growth({rho, drive, kind, phi}), lags = range(0, steps);
   showSlider("radius-place", place, show(rho, 3));
   showSlider("radius-drive", drive, drive.toFixed(1));
   for (const key of ["kind", "phi"]) element(`radius-${key}`).value = radius[key];
@@ -47,8 +47,8 @@ function drawRadius() {
     logarithmic: true, width: widthIn("radius-curve", 640), height: 250,
     lines: [
       {kind: "axis", points: [[0, 1], [steps, 1]]},
-      {kind: "bound", label: `bound (σ·${most})^lag`, points: powers(sigma * most)},
-      {kind: "power", label: `(ρ·${most})^lag`, points: powers(rho * most)},
+      {kind: "bound", label: `bound (${most}·‖Wₕₕ‖)^lag`, points: powers(most * largestStretch)},
+      {kind: "power", label: `(${most}·ρ)^lag`, points: powers(most * rho)},
       {kind: "chunks", label: "this network", points: by_lag.map((v, lag) => [lag, v])},
     ],
   });
@@ -58,19 +58,19 @@ function drawRadius() {
     lines: slopes[0].map((_, i) => ({kind: "unit", points: slopes.map((row, t) => [t + 1, row[i]])})),
   });
   element("radius-text").innerHTML = radiusInWords(
-    rho, sigma, most, by_lag.at(-1), sum(slopes.flat()) / slopes.flat().length,
+    rho, largestStretch, most, by_lag.at(-1), sum(slopes.flat()) / slopes.flat().length,
   );
 }
 
-function radiusInWords(rho, sigma, most, last, mean) {
-  const reach = sigma * most, {steps} = RADIUS;
+function radiusInWords(rho, largestStretch, most, last, mean) {
+  const reach = most * largestStretch, {steps} = RADIUS, matrix = "‖W<sub>hh</sub>‖";
   const bound = reach < 1
-    ? `<b>Vanishing is certain</b>: σ·${most} = ${show(reach, 3)} is below 1, so each step back shrinks every vector,
+    ? `<b>Vanishing is certain</b>: ${most}·${matrix} = ${show(reach, 3)} is below 1, so each step back shrinks every vector,
       whatever the states are (sufficient).`
-    : `σ·${most} = ${show(reach, 3)} is not below 1, so the bound allows growth: exploding <b>is possible,
+    : `${most}·${matrix} = ${show(reach, 3)} is not below 1, so the bound allows growth: exploding <b>is possible,
       not certain</b> (necessary).`;
   const found = last < 0.1 ? "it vanishes" : last > 10 ? "it explodes" : "it does neither";
-  return `Spectral radius ρ = ${show(rho, 3)}, largest singular value σ = ${show(sigma, 3)}, mean slope ${
+  return `Spectral radius ρ = ${show(rho, 3)}, largest singular value ${matrix} = ${show(largestStretch, 3)}, mean slope ${
     show(mean, 3)}. ${bound} In this network, over ${steps} steps, the largest growth is ${show(last, 2)}: ${found}.`;
 }
 

@@ -185,10 +185,10 @@ function drawUnrolled(now) {
     ${groups.join("")}${activeArrows(now)}${marker(moment)}</svg>`;
   drawWeights(now);
   followMarker(moment);
-  const rows = ["x", "a", "h", "y", "loss", "dy", "dh", "da"];
+  const rows = ["x", "a", "h", "y", "loss", "dy", "dh", "da"], named = {...LETTER, y: "y and target"};
   element("scales").innerHTML = `In each step the left column is the way forward, the right one the way back. Orange is
     positive; purple is negative, with a dash. Empty: not computed yet. Faded: before the window. Strongest colour of each row:
-    ${rows.map((group) => `${LETTER[group] ?? group} ±${show(scale[group])}`).join(", ")}.`;
+    ${rows.map((group) => `${named[group] ?? group} ±${show(scale[group])}`).join(", ")}.`;
 }
 
 // Around the cells that are computed; while terms are added, around the whole step.
