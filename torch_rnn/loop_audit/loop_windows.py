@@ -39,11 +39,6 @@ def by_time(net: Network, values: torch.Tensor, each: Pass) -> torch.Tensor:
     return values.reshape(each.steps, each.batch, -1)
 
 
-def any_gradient(net: Network) -> bool:
-    """Whether a gradient of its parameters is not zero."""
-    return any(p.grad is not None and bool(p.grad.any()) for p in net.parameters)
-
-
 def has_any(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> bool:
     """Whether an optimizer has one of the parameters."""
     own = {id(p) for p in parameters}
@@ -55,14 +50,13 @@ def windows(net: Network, reached: list[Pass]) -> tuple[Window, ...]:
     now, groups, roots = len(net.updates), dict[Pass, list[Pass]](), dict[Pass, Pass]()
     for each in reached:
         parent = each.link or (each.source if each.relayed else None)
-        root = roots[parent] if parent is not None and parent in roots else each
-        roots[each] = root
-        groups.setdefault(root, []).append(each)
+        roots[each] = roots.get(parent, each) if parent is not None else each
+        groups.setdefault(roots[each], []).append(each)
     return tuple(
         Window(
             root.initial, root.batch, sum(p.steps for p in group if p.update == now), sum(p.steps for p in group),
             now - root.update, len(group), any(p.link is not None and p.link.update < now for p in group),
-            root.source_step, root.source_steps, root.repeated, root.place,
+            root.shift, root.repeated, root.place,
         )
         for root, group in groups.items()
     )  # fmt: skip
