@@ -84,17 +84,18 @@ class Report:
         """Raise AssertionError unless the loop is TBPTT(k1, k2).
 
         Every update has one window: k1 new steps, but for the last of an epoch; k2 steps, but for those near its start;
-        and its initial state is carried and detached, or starts the series again.
+        and its initial state is carried and detached, or zeros at the start of a series.
         """
         if not self.updates:
             raise AssertionError(f"no update is recorded: {self._watch.error or NOTHING}")
+        carrying = {net.number for net in self.networks if "carried" in net.initials}
         for update in self.updates:
             said = f"{update.place}: update {update.number}"
             if len(update.windows) != 1:
                 raise AssertionError(f"{said} has {len(update.windows)} windows: expected 1")
             window = update.windows[0]
             steps, reach = schedule(window)
-            starts = window.initial in STARTS and (update.number == 1 or window.repeated)
+            starts = window.initial in STARTS and (update.number == 1 or update.network in carrying)
             if steps > (k2 if starts else k1) or reach > k2 or (window.attached and reach < k2):
                 raise AssertionError(f"{said} is one of TBPTT({steps}, {reach}): expected ({k1}, {k2})")
             if not starts and window.initial != "carried":

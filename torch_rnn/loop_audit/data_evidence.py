@@ -19,9 +19,9 @@ class DataEvidence:
         self.tokens: torch.Tensor | None = None  # of an nn.Embedding
         self.drawn, self.drawn_rows = 0, 0  # batches of a shuffling DataLoader, and the size of the latest
 
-    def forward(self, net: Network, each: Pass, former: Pass | None, x: torch.Tensor) -> None:
+    def forward(self, net: Network, each: Pass, x: torch.Tensor) -> None:
         """Whether the pass continues the one before, of which the script keeps the state, but starts from zeros."""
-        rows, first = self.drawn_rows, by_time(net, x.detach(), each)
+        former, rows, first = net.last, self.drawn_rows, by_time(net, x.detach(), each)
         if each.steps == rows and each.batch not in (1, rows) and not net.module.batch_first:
             net.swapped.append("what the DataLoader draws as a batch is taken for the time")
         memory, start, stride = first.untyped_storage().data_ptr(), int(first.storage_offset()), int(first.stride(0))

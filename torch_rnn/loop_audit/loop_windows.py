@@ -56,7 +56,7 @@ def windows(net: Network, reached: list[Pass]) -> tuple[Window, ...]:
         Window(
             root.initial, root.batch, sum(p.steps for p in group if p.update == now), sum(p.steps for p in group),
             now - root.update, len(group), any(p.link is not None and p.link.update < now for p in group),
-            root.shift, root.repeated, root.place,
+            root.shift, root.place,
         )
         for root, group in groups.items()
     )  # fmt: skip

@@ -28,7 +28,6 @@ class Pass:
     shift: int  # the step of that pass whose state it carries, if that is not the last
     relayed: bool  # the initial state is a leaf with a gradient, which the script may pass on by hand
     graph: bool  # autograd records it
-    repeated: bool  # the inputs are those of the first pass
     drawn: int  # batches that a shuffling DataLoader had drawn before
     states: tuple[torch.Tensor, ...] = ()  # copies of the last states
     is_kept: bool = False  # the script keeps the last state by a name, when the backward pass starts
@@ -53,7 +52,6 @@ class Window(NamedTuple):
     passes: int
     attached: bool  # it goes on into earlier windows by the graph
     shift: int  # steps from the start of the window before, where the two overlap
-    repeated: bool  # it starts with the inputs that the loop started with
     place: str
 
 
@@ -101,7 +99,6 @@ class Network:
     obstacle: str  # why its gradient cannot be checked; empty if it can
     passes: list[Pass] = field(default_factory=list)  # those that a gradient may still reach
     last: Pass | None = None
-    first: torch.Tensor | None = None  # the inputs of the first pass
     counts: dict[tuple[int, int, bool], int] = field(default_factory=dict)  # passes by (steps, batch, graph)
     initials: dict[Initial, int] = field(default_factory=dict)  # passes with a graph
     updates: list[Update] = field(default_factory=list)

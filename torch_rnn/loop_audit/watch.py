@@ -85,7 +85,7 @@ class Watch:
                 undo()
             self.undo, self.ranges, self.detached = [], ([], []), []
             for net in self.networks.values():
-                net.passes, net.last, net.first, net.weights, net.gradients = [], None, None, [], []
+                net.passes, net.last, net.weights, net.gradients = [], None, [], []
 
     def guard(self, hook: Callable[..., None]) -> Callable[..., None]:
         """The hook, such that an error of the audit ends the audit and not the script."""
@@ -178,9 +178,6 @@ class Watch:
     def record(self, net: Network, x: Any, initial: list[torch.Tensor], outputs: dict[str, torch.Tensor]) -> Pass:
         """The record of a pass, and what its initial state says about the loop."""
         (steps, batch), graph = sizes(net, x), any(o.grad_fn is not None for o in outputs.values())
-        former, data = net.last, x.data if isinstance(x, PackedSequence) else x.detach()
-        if net.first is None:
-            net.first = data.clone()
         passes, leaves = self.origins(initial) if graph else ([], [])
         kind, source, step = self.initial_state(net, initial, passes, leaves)
         each = Pass(
@@ -196,12 +193,11 @@ class Watch:
             shift=step if source is not None and step < source.steps else 0,
             relayed=any(h.is_leaf and h.requires_grad for h in initial),
             graph=graph,
-            repeated=former is not None and torch.equal(data, net.first),
             drawn=self.data.drawn,
             states=tuple(outputs[name].detach().clone() for name in "hc" if name in outputs),
         )
         if graph and sum(net.initials.values()) < EVIDENCE and not isinstance(x, PackedSequence):
-            self.data.forward(net, each, former, x)
+            self.data.forward(net, each, x)
         if each.link is not None:
             dropped = [where for tensor, where in self.detached if any(tensor() is h for h in initial)]
             net.dropped = net.dropped or next(reversed(dropped), None)
@@ -376,7 +372,7 @@ class Watch:
             net.updates[-1] = net.updates[-1]._replace(step=gradient_check.check_step(optimizer, before))
         if self.loop is not None:
             for net in self.networks.values():
-                self.loop.step(optimizer, net, net.updates[-1].clip if net.updates else None)
+                self.loop.step(optimizer, net.updates[-1].clip if net.updates else None)
         if self.steps >= self.limit:
             self.stop()
 
