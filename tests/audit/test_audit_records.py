@@ -118,7 +118,7 @@ def test_assertions_on_the_truncation():
         audited(LOOPS["state_lost"])[0].assert_tbptt(8, 8)
     with pytest.raises(AssertionError, match="windows: expected 1"):
         audited(LOOPS["accumulated"])[0].assert_tbptt(6, 6)
-    with pytest.raises(AssertionError, match=r"loop.py:12: the result of detach\(\) is dropped"):
+    with pytest.raises(AssertionError, match=r"loop.py:18: the result of detach\(\) is dropped"):
         audited(LOOPS["dropped_detach"])[0].assert_correct()
     for text in ("pass", "nn.Linear(2, 2)(torch.ones(2))"):
         report = audited(PRELUDE + text)[0]
