@@ -114,6 +114,7 @@ def test_assertions_on_the_truncation():
         with pytest.raises(AssertionError, match=rf"expected (TBPTT)?\({k1}, {k2}\)"):
             report.assert_tbptt(k1, k2)
     audited(LOOPS["sliding"])[0].assert_tbptt(k1=1, k2=5)
+    audited(LOOPS["chunks_of_shuffled_batches"])[0].assert_tbptt(k1=5, k2=5)  # from zeros for every batch
     with pytest.raises(AssertionError, match="expected the carried state"):
         audited(LOOPS["state_lost"])[0].assert_tbptt(8, 8)
     with pytest.raises(AssertionError, match="windows: expected 1"):

@@ -193,7 +193,7 @@ def backward_layer(
     return found, dx
 
 
-Before = list[tuple[torch.nn.Parameter, list[NumpyArray | None], dict[str, Any]]]
+Before = list[tuple[torch.nn.Parameter, list[Any], dict[str, Any]]]  # an array is None where there is none
 
 
 def before_sgd(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]) -> Before:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from torch_rnn.loop_audit.records import Network, Pass, Window
@@ -37,12 +36,6 @@ def by_time(net: Network, values: torch.Tensor, each: Pass) -> torch.Tensor:
     if not net.is_cell and net.module.batch_first:
         return values.reshape(each.batch, each.steps, -1).transpose(0, 1)
     return values.reshape(each.steps, each.batch, -1)
-
-
-def has_any(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> bool:
-    """Whether an optimizer has one of the parameters."""
-    own = {id(p) for p in parameters}
-    return any(id(p) in own for group in optimizer.param_groups for p in group["params"])
 
 
 def windows(net: Network, reached: list[Pass]) -> tuple[Window, ...]:

@@ -67,12 +67,16 @@ def drops_result(frame: FrameType | None) -> bool:
     return frame is not None and _drops(frame.f_code, frame.f_lasti)
 
 
-def names_of(state: torch.Tensor) -> set[str]:
-    """The names of a state, or of a tuple that starts with it, in the frames of the script and in their `self`."""
-    found: set[str] = set()
+def is_named(state: torch.Tensor) -> bool:
+    """Whether a frame of the script or its `self` has a name for a state, or for a tuple that starts with it.
+
+    A name that starts with an underscore does not count.
+    """
     for frame in frames():
         for name, value in {**frame.f_locals, **getattr(frame.f_locals.get("self"), "__dict__", {})}.items():
             first = value[0] if isinstance(value, tuple | list) and value else value
-            if isinstance(first, torch.Tensor) and first.shape == state.shape and torch.equal(first, state):
-                found.add(name)
-    return found
+            if name.startswith("_") or not isinstance(first, torch.Tensor) or first.device != state.device:
+                continue
+            if first.shape == state.shape and torch.equal(first, state):
+                return True
+    return False

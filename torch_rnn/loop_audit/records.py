@@ -1,5 +1,6 @@
 """The records of an audited loop: forward passes of recurrent modules, and the updates that they lead to."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -99,8 +100,8 @@ class Network:
     obstacle: str  # why its gradient cannot be checked; empty if it can
     passes: list[Pass] = field(default_factory=list)  # those that a gradient may still reach
     last: Pass | None = None
-    counts: dict[tuple[int, int, bool], int] = field(default_factory=dict)  # passes by (steps, batch, graph)
-    initials: dict[Initial, int] = field(default_factory=dict)  # passes with a graph
+    counts: Counter[tuple[int, int, bool]] = field(default_factory=Counter)  # passes by (steps, batch, graph)
+    initials: Counter[Initial] = field(default_factory=Counter)  # passes with a graph
     updates: list[Update] = field(default_factory=list)
     optimizer: Any = None  # of the latest update
     pending: int = 0  # backward passes since the last update

@@ -18,8 +18,8 @@ from torch.utils.data import dataloader
 from torch_rnn.loop_audit import gradient_check
 from torch_rnn.loop_audit.data_evidence import DataEvidence
 from torch_rnn.loop_audit.loop_trace import LoopTrace
-from torch_rnn.loop_audit.loop_windows import by_time, has_any, is_unlinked, same_rows, sizes, tensors, windows
-from torch_rnn.loop_audit.places import caller, drops_result, names_of, place
+from torch_rnn.loop_audit.loop_windows import by_time, is_unlinked, same_rows, sizes, tensors, windows
+from torch_rnn.loop_audit.places import caller, drops_result, is_named, place
 from torch_rnn.loop_audit.records import Clip, Initial, Network, Pass, Update
 
 LOSSES = ("mse_loss", "cross_entropy", "nll_loss", "l1_loss", "smooth_l1_loss", "binary_cross_entropy_with_logits")
@@ -66,7 +66,7 @@ class Watch:
         self.patch(torch.autograd, "backward", self.backward)
         self.patch(torch.autograd, "grad", functools.partial(self.backward, by_grad=True))
         self.patch(torch.Tensor, "detach", self.detach)
-        self.patch(torch.optim.Optimizer, "add_param_group", self.add_param_group)
+        self.patch(torch.optim.Optimizer, "add_param_group", self.optimized)
         for owner in (torch.optim.Optimizer, nn.Module):
             self.patch(owner, "zero_grad", self.zero_grad)
         for name in ("clip_grad_norm_", "clip_grad_value_"):
@@ -163,9 +163,7 @@ class Watch:
             outputs["out"] = out.data if isinstance(out, PackedSequence) else out
         self.passes += 1
         each = self.record(net, x, initial, outputs)
-        key = (each.steps, each.batch, each.graph)
-        if key in net.counts or len(net.counts) < 1000:
-            net.counts[key] = net.counts.get(key, 0) + 1
+        net.counts[each.steps, each.batch, each.graph] += 1
         if net.last is not None:
             net.last.outputs = None
         net.last = each
@@ -236,17 +234,14 @@ class Watch:
             return "learned", None, 0
         if not any(bool(h.any()) for h in initial):
             return "zeros", None, 0
-        former = [net.last] if net.last is not None else []
-        former += [p for p in reversed(net.passes[-16:]) if p is not net.last]
-        for each in former:
+        for each in filter(None, (net.last, *reversed(net.passes[-16:]))):
             if len(each.states) == len(initial) and all(same_rows(s, h) for s, h in zip(each.states, initial)):
                 return "carried", each, each.steps
-        if former and former[0].outputs is not None and len(initial) == 1 and initial[0].shape[:-2] in ((), (1,)):
-            h, outputs = initial[0].detach().reshape(-1, initial[0].shape[-1]), former[0].outputs
-            if outputs.shape[1:] == h.shape:
-                found = (outputs == h).flatten(1).all(1).nonzero()
-                if len(found):
-                    return "carried", former[0], int(found[-1]) + 1
+        if net.last is not None and net.last.outputs is not None and len(initial) == 1:
+            h, outputs = initial[0].detach().reshape(-1, initial[0].shape[-1]), net.last.outputs
+            found = [t for t, row in enumerate(outputs) if torch.equal(row, h)]
+            if found:
+                return "carried", net.last, found[-1] + 1
         return ("computed" if passes or leaves else "constant"), None, 0
 
     def follow(
@@ -257,7 +252,7 @@ class Watch:
         self.ranges[0].append(self.before)
         self.ranges[1].append(each)
         net.passes.append(each)
-        net.initials[each.initial] = net.initials.get(each.initial, 0) + 1
+        net.initials[each.initial] += 1
         if not isinstance(x, PackedSequence):
             if "out" in outputs and len(net.updates) < EVIDENCE:
                 each.outputs = by_time(net, outputs["out"].detach(), each).clone()
@@ -302,7 +297,7 @@ class Watch:
         for net in self.networks.values():
             net.is_reached = False
             if net.last is not None and net.last.codes is not None:
-                net.last.is_kept = any(not name.startswith("_") for name in names_of(net.last.states[0]))
+                net.last.is_kept = is_named(net.last.states[0])
             if not net.any_gradient:
                 net.pending, net.is_used, net.is_stale, net.has_gradient = 0, False, False, False
                 for each in net.passes:
@@ -344,29 +339,32 @@ class Watch:
                 elif net.updates and len(net.late_clips) < 8:
                     net.late_clips.append(place())
 
-    def add_param_group(self, optimizer: Any, group: dict[str, Any]) -> None:
-        """Remember which parameters an optimizer has."""
-        params = group["params"]
-        if isinstance(params, torch.Tensor | list | tuple):
-            self.in_optimizer |= {id(p) for p in ([params] if isinstance(params, torch.Tensor) else params)}
+    def optimized(self, optimizer: Any, *_: Any, **__: Any) -> Callable[[Any], None]:
+        """Remember which parameters an optimizer has, when they are added."""
+        return lambda _: self.in_optimizer.update(id(p) for group in optimizer.param_groups for p in group["params"])
 
     def before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Record an update of each network that the optimizer has, unless a closure computes its gradient."""
         self.steps += 1
         self.first_step = place() if self.steps == 1 else self.first_step
-        self.in_optimizer |= {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self.optimized(optimizer)(None)
         self.closure = (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
         self.in_step, self.before_update = True, None
-        for net in self.networks.values() if not self.closure else ():
-            if has_any(optimizer, net.parameters):
+        if not self.closure:
+            self.updates(optimizer)
+
+    def updates(self, optimizer: torch.optim.Optimizer) -> None:
+        """Record an update of each network that the optimizer has."""
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for net in self.networks.values():
+            if any(id(p) in own for p in net.parameters):
                 self.update(net, optimizer)
 
     def after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Check the step, and end the audit after the last update."""
         self.in_step = False
-        for net in self.networks.values():
-            if self.closure and has_any(optimizer, net.parameters):
-                self.update(net, optimizer)
+        if self.closure:
+            self.updates(optimizer)
         if self.before_update is not None:
             net, before = self.before_update
             net.updates[-1] = net.updates[-1]._replace(step=gradient_check.check_step(optimizer, before))
