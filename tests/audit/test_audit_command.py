@@ -99,8 +99,8 @@ def test_warnings_have_kind_place_and_message(audit):
     assert status == 0
     (warning,) = read_json()["warnings"]
     assert warning["kind"] == "parameters outside the optimizer"
-    assert warning["place"] == "train.py:25"
-    assert f"warning: train.py:25: {warning['message']}" in err
+    assert warning["place"] == "train.py:17"
+    assert f"warning: train.py:17: {warning['message']}" in err
 
 
 def test_script_without_a_recurrent_module(audit):
