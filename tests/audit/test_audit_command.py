@@ -99,8 +99,8 @@ def test_warnings_have_kind_place_and_message(audit):
     assert status == 0
     (warning,) = read_json()["warnings"]
     assert warning["kind"] == "parameters outside the optimizer"
-    assert warning["place"] == "train.py:19"
-    assert f"warning: train.py:19: {warning['message']}" in err
+    assert warning["place"] == "train.py:17"
+    assert f"warning: train.py:17: {warning['message']}" in err
 
 
 def test_script_without_a_recurrent_module(audit):
@@ -115,10 +115,10 @@ def test_script_without_a_recurrent_module(audit):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "no script is given"),
-        (["missing.py"], "the script missing.py does not exist"),
-        (["."], "the script . is a folder"),
-        (["--updates", "0", "train.py"], "--updates is 0: expected 1 or more"),
+        ([], "the following arguments are required: SCRIPT"),
+        (["missing.py"], "the script missing.py cannot be read: No such file"),
+        (["."], "the script . cannot be read: Is a directory"),
+        (["--updates", "0", "train.py"], "--updates is 0: expected a whole number, 1 or more"),
         (["--output", "a.txt", "train.py"], "unknown ending '.txt'; expected .json"),
         (["--trace", "none/a.npz", "train.py"], "--trace none/a.npz cannot be written"),
         (["--unknown", "train.py"], "unrecognized arguments: --unknown"),

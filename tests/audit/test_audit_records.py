@@ -114,11 +114,12 @@ def test_assertions_on_the_truncation():
         with pytest.raises(AssertionError, match=rf"expected (TBPTT)?\({k1}, {k2}\)"):
             report.assert_tbptt(k1, k2)
     audited(LOOPS["sliding"])[0].assert_tbptt(k1=1, k2=5)
+    audited(LOOPS["chunks_of_shuffled_batches"])[0].assert_tbptt(k1=5, k2=5)  # from zeros for every batch
     with pytest.raises(AssertionError, match="expected the carried state"):
         audited(LOOPS["state_lost"])[0].assert_tbptt(8, 8)
     with pytest.raises(AssertionError, match="windows: expected 1"):
         audited(LOOPS["accumulated"])[0].assert_tbptt(6, 6)
-    with pytest.raises(AssertionError, match=r"loop.py:12: the result of detach\(\) is dropped"):
+    with pytest.raises(AssertionError, match=r"loop.py:18: the result of detach\(\) is dropped"):
         audited(LOOPS["dropped_detach"])[0].assert_correct()
     for text in ("pass", "nn.Linear(2, 2)(torch.ones(2))"):
         report = audited(PRELUDE + text)[0]

@@ -2,13 +2,13 @@
 
 import argparse
 import builtins
-import functools
 import os
 import sys
+from pathlib import Path
 from types import ModuleType, TracebackType
 
 from numpy_rnn.app.options import Parser
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, check_whole
 from numpy_rnn.common.exit_status import failed
 from numpy_rnn.common.files import check_can_write, save_json
 from torch_rnn.loop_audit.audit_report import Report
@@ -20,7 +20,6 @@ ABOUT = """\
 Run a training script as it is, and report what its loop computes: windows, states, truncation in terms of
 TBPTT(k1, k2), clipping and steps, with the gradient of nn.RNN recomputed by hand. Warnings name what is probably not
 meant. The report is printed on standard error. The exit status is that of the script."""
-LIMIT = 200
 
 
 def parser() -> Parser:
@@ -29,78 +28,77 @@ def parser() -> Parser:
         "python -m torch_rnn audit",
         usage="python -m torch_rnn audit [options] SCRIPT [arguments of the script]",
         description=ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("script", metavar="SCRIPT", nargs=argparse.REMAINDER, help="a Python file, and its arguments")
-    made.add_argument("--updates", type=int, default=LIMIT, metavar="N", help=f"audit the first N updates ({LIMIT})")
+    made.add_argument("script", metavar="SCRIPT", help="a Python file")
+    made.add_argument("arguments", metavar="ARGUMENTS", nargs=argparse.REMAINDER, help="of the script")
+    made.add_argument("--updates", type=int, default=200, metavar="N", help="audit the first N updates (200)")
     made.add_argument("--output", metavar="FILE", help="write everything that was seen as .json")
     made.add_argument("--trace", metavar="FILE", help="write the updates as .npz, for python -m numpy_rnn compare FILE")
     return made
 
 
+def parse(words: list[str]) -> tuple[argparse.Namespace, bytes]:
+    """The options, with absolute paths of the files to write, and the source of the script. Raises InputError."""
+    given = parser().parse_args(words)
+    check_whole("--updates", given.updates, 1)
+    for name, ending in (("output", ".json"), ("trace", ".npz")):
+        if path := getattr(given, name):
+            check_can_write(path, f"--{name}", (ending,))
+            setattr(given, name, os.path.abspath(path))
+    try:
+        source = Path(given.script).read_bytes()
+    except OSError as error:
+        raise InputError(f"the script {given.script} cannot be read: {error.strerror}") from None
+    return given, source
+
+
 def run(words: list[str]) -> int:
     """Run the command. Returns the exit status, or raises what the script raises."""
     try:
-        given = parser().parse_args(words)
-        if not given.script:
-            raise InputError("no script is given: expected python -m torch_rnn audit SCRIPT; see --help")
-        if given.updates < 1:
-            raise InputError(f"--updates is {given.updates}: expected 1 or more")
-        for option, ending in (("output", ".json"), ("trace", ".npz")):
-            if getattr(given, option) is not None:
-                check_can_write(getattr(given, option), f"--{option}", (ending,))
-        script, *arguments = given.script
-        if not os.path.isfile(script):
-            kind = "is a folder" if os.path.isdir(script) else "does not exist"
-            raise InputError(f"the script {script} {kind}: expected a Python file")
+        given, source = parse(words)
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
-    output, trace = (None if path is None else os.path.abspath(path) for path in (given.output, given.trace))
-    sys.argv = [script, *arguments]
-    sys.path[0] = os.path.dirname(os.path.realpath(script))
-    watch = Watch(given.updates, None if trace is None else LoopTrace())
-    end = functools.partial(finish, watch, output, trace, arguments)
+    sys.argv = [given.script, *given.arguments]
+    sys.path[0] = os.path.dirname(os.path.realpath(given.script))
+    watch = Watch(given.updates, LoopTrace() if given.trace else None)
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    main.__dict__.update(__file__=os.path.abspath(given.script), __builtins__=builtins)
     watch.start()
     try:
-        main = sys.modules["__main__"] = ModuleType("__main__")
-        main.__dict__.update(__file__=os.path.abspath(script), __builtins__=builtins)
-        with open(script, "rb") as file:
-            code = compile(file.read(), main.__file__ or script, "exec")
-        exec(code, main.__dict__)
-    except SystemExit:
-        end()
-        raise
-    except BaseException:
+        exec(compile(source, str(main.__file__), "exec"), main.__dict__)
+    except (Exception, KeyboardInterrupt):
         hook = sys.excepthook
 
         def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
             hook(kind, error, without_own(error, trace))
-            end()
+            finish(watch, given)
 
         sys.excepthook = show
         raise
-    end()
+    except SystemExit:
+        finish(watch, given)
+        raise
+    finish(watch, given)
     return 0
 
 
-def finish(watch: Watch, output: str | None, trace: str | None, arguments: list[str]) -> None:
-    """End the audit, print the report and write the file."""
+def finish(watch: Watch, given: argparse.Namespace) -> None:
+    """End the audit, print the report and write the files."""
     watch.stop()
     report = Report(watch)
     sys.stdout.flush()
     print("-- audit " + "-" * 71, *report.lines(), sep="\n", file=sys.stderr)
-    for option in ("--output", "--updates", "--trace"):
-        if any(word.partition("=")[0] == option for word in arguments):
-            print(f"{option} went to the script: options of audit come before the script", file=sys.stderr)
+    words = {word.partition("=")[0] for word in given.arguments}
+    for option in sorted({"--output", "--updates", "--trace"} & words):
+        print(f"{option} went to the script: options of audit come before the script", file=sys.stderr)
     try:
-        if output is not None:
-            save_json(output, report.to_jsonable())
-        if trace is not None and watch.loop is not None:
-            print(f"trace of {watch.loop.save(trace)} updates saved to {trace}", file=sys.stderr)
+        if given.output:
+            save_json(given.output, report.to_jsonable())
+        if watch.loop is not None:
+            print(f"trace of {watch.loop.save(given.trace)} updates saved to {given.trace}", file=sys.stderr)
     except InputError as error:
         failed("torch_rnn", 2, str(error))
-    sys.stderr.flush()
 
 
 def without_own(error: BaseException, trace: TracebackType | None) -> TracebackType | None:

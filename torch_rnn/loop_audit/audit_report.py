@@ -1,7 +1,7 @@
 """The report of an audited loop: its facts in sentences, its warnings, JSON, and assertions for tests."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -23,6 +23,12 @@ INITIAL = {
     "computed": "a state that the script computes, with gradients",
     "constant": "a state that the script sets",
 }
+STARTS = ("zeros", "learned")
+CLIPS = {
+    "norm": "by norm {}, before the step ({})",
+    "value": "by value {}, before the step ({})",
+    "": "by the script itself, before the step",
+}
 
 
 @contextmanager
@@ -37,19 +43,19 @@ def watched(updates: int) -> Iterator["Report"]:
 
 
 class Report:
-    """What a training loop computes. It is complete when the audit has ended."""
+    """What a training loop computes: `networks`, the recurrent modules in the order of their first calls, and `updates`
+    of all of them. It is complete when the audit has ended.
+    """
 
     def __init__(self, watch: Watch):
         self._watch = watch
 
     @property
     def networks(self) -> list[Network]:
-        """The recurrent modules, in the order of their first calls."""
         return list(self._watch.networks.values())
 
     @property
     def updates(self) -> list[Update]:
-        """The updates of all networks; each has the number of its network."""
         return [update for net in self.networks for update in net.updates]
 
     @property
@@ -63,11 +69,13 @@ class Report:
     def assert_correct(self) -> None:
         """Raise AssertionError if there is a warning, or a gradient or step outside its rounding bound."""
         found = [f"{w.place}: {w.message}" for w in self.warnings]
-        for update in self.updates:
-            for name, check in (("gradient", update.gradient), ("step", update.step)):
-                if check is not None and check.ratio is not None and check.ratio > 1:
-                    found.append(f"{update.place}: the {name} of update {update.number} is not the recomputed one")
-        if self._watch.error or not self._watch.networks:
+        found += [
+            f"{update.place}: the {name} of update {update.number} is not the recomputed one"
+            for update in self.updates
+            for name, check in (("gradient", update.gradient), ("step", update.step))
+            if check is not None and check.ratio is not None and check.ratio > 1
+        ]
+        if self._watch.error or not self.networks:
             found.append(self._watch.error or NOTHING)
         if found:
             raise AssertionError("\n".join(found))
@@ -76,17 +84,18 @@ class Report:
         """Raise AssertionError unless the loop is TBPTT(k1, k2).
 
         Every update has one window: k1 new steps, but for the last of an epoch; k2 steps, but for those near its start;
-        and its initial state is carried and detached, or starts the series again.
+        and its initial state is carried and detached, or zeros at the start of a series.
         """
         if not self.updates:
             raise AssertionError(f"no update is recorded: {self._watch.error or NOTHING}")
+        carrying = {net.number for net in self.networks if "carried" in net.initials}
         for update in self.updates:
             said = f"{update.place}: update {update.number}"
             if len(update.windows) != 1:
                 raise AssertionError(f"{said} has {len(update.windows)} windows: expected 1")
             window = update.windows[0]
             steps, reach = schedule(window)
-            starts = window.initial in ("zeros", "learned") and (update.number == 1 or window.repeated)
+            starts = window.initial in STARTS and (update.number == 1 or update.network in carrying)
             if steps > (k2 if starts else k1) or reach > k2 or (window.attached and reach < k2):
                 raise AssertionError(f"{said} is one of TBPTT({steps}, {reach}): expected ({k1}, {k2})")
             if not starts and window.initial != "carried":
@@ -98,22 +107,18 @@ class Report:
     def lines(self) -> Iterator[str]:
         """The report in sentences."""
         watch = self._watch
-        if not watch.networks:
-            yield NOTHING
         for net in self.networks[:6]:
             yield f"{net.name}, first called at {net.place}"
-            yield from (f"  {line}" for line in facts(net, self._watch))
+            yield from (f"  {line}" for line in facts(net, watch))
         if len(self.networks) > 6:
             yield f"and {len(self.networks) - 6} more modules"
         if watch.error:
             yield f"the audit ended early: {watch.error}"
         elif watch.steps >= watch.limit:
             yield f"audited: the first {watch.limit} updates"
-        found = self.warnings
-        for warning in found:
-            yield f"warning: {warning.place}: {warning.message}"
-        if watch.networks and not found:
-            yield "no warnings"
+        yield from [f"warning: {w.place}: {w.message}" for w in self.warnings] or [
+            "no warnings" if watch.networks else NOTHING
+        ]
 
     def to_jsonable(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
@@ -126,28 +131,23 @@ class Report:
         ]  # fmt: skip
         return {
             "networks": networks,
-            "updates": [record(update) for update in self.updates],
-            "warnings": [warning._asdict() for warning in self.warnings],
+            "updates": jsonable(self.updates),
+            "warnings": jsonable(self.warnings),
             "message": "" if networks else NOTHING,
             "error": self._watch.error,
         }
 
 
-def record(update: Update) -> dict[str, Any]:
-    """An update with its parts as objects of JSON."""
-    parts = {
-        name: v._asdict() for name, v in update._asdict().items() if isinstance(v, tuple) and hasattr(v, "_asdict")
-    }
-    if update.clip:
-        parts["clip"].pop("parameters")
-    return {**update._asdict(), **parts, "windows": [window._asdict() for window in update.windows]}
+def jsonable(value: Any) -> Any:
+    """Records as objects of JSON, without the ids of parameters."""
+    if hasattr(value, "_asdict"):
+        return {name: jsonable(part) for name, part in value._asdict().items() if not isinstance(part, frozenset)}
+    return [jsonable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def schedule(window: Window) -> tuple[int, int]:
-    """(k1, k2) of a window. One that starts within the window before, from its state there, repeats steps."""
-    if window.source_step < window.source_steps:
-        return window.source_step, window.reach
-    return window.steps, window.reach
+    """(k1, k2) of a window. One that starts within the window before repeats steps."""
+    return window.shift or window.steps, window.reach
 
 
 def truncation(net: Network) -> str:
@@ -156,36 +156,39 @@ def truncation(net: Network) -> str:
     if not windows:
         without = "gradients are computed, but no update is made" if net.was_reached else "no gradient goes through it"
         return f"no truncation: {without}"
-    moved = [u for u in net.updates if any(w.back for w in u.windows)]
-    if attached := [u for u in moved if any(w.attached for w in u.windows)]:
-        last = attached[-1]
+    if attached := [u for u in net.updates if any(w.attached for w in u.windows)]:
+        back = max(w.back for w in attached[-1].windows)
         return (
-            f"the gradient of update {last.number} reaches {max(w.back for w in last.windows)} windows back, through "
-            "weights that have changed since: the state is attached"
+            f"the gradient of update {attached[-1].number} reaches {back} windows back, through weights that have "
+            "changed since: the state is attached"
         )
     found = Counter(map(schedule, windows))
     k1, k2 = max(found, key=lambda pair: (found[pair], pair))  # not that of the first or the last of an epoch
-    kinds = Counter(window.initial for window in windows)
     joined = max(len(update.windows) for update in net.updates)
     several = f", the gradients of up to {joined} windows added in one update" if joined > 1 else ""
-    if not kinds["carried"]:
-        lengths = " to ".join(str(n) for n in dict.fromkeys(f(w.reach for w in windows) for f in (min, max)))
+    kinds = {window.initial for window in windows}
+    if "carried" not in kinds:
         start = " or ".join(INITIAL[kind] for kind in sorted(kinds))
+        lengths = to(window.reach for window in windows)
         return (
             f"each window starts from {start}: no state is carried; full BPTT over windows of {lengths} steps{several}"
         )
     if joined > 1:
         return f"chunks of {k2} steps, state carried and detached{several}"
     how = "chunks of {} steps, state carried and detached" if k1 == k2 else "windows of {} steps, state carried"
-    moved_on = ", through weights that have changed since" if moved else ""
-    return f"TBPTT({k1}, {k2}): {how.format(k2)}{moved_on}"
+    changed = ", through weights that have changed since" if any(w.back for w in windows) else ""
+    return f"TBPTT({k1}, {k2}): {how.format(k2)}{changed}"
 
 
-def numbers(values: list[int]) -> str:
-    """Some numbers, and whether they are equally far apart."""
-    shown = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
-    gaps = {b - a for a, b in pairwise(values)}
-    return f"{shown} (every {gaps.pop()}: epochs)" if len(values) > 2 and len(gaps) == 1 else shown
+def to(values: Iterable[int]) -> str:
+    """The least and the largest of some numbers."""
+    found = sorted(set(values))
+    return " to ".join(map(str, dict.fromkeys((found[0], found[-1]))))
+
+
+def first_of(values: Sequence[Any]) -> str:
+    """The first four."""
+    return ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
 
 
 def facts(net: Network, watch: Watch) -> Iterator[str]:
@@ -193,50 +196,41 @@ def facts(net: Network, watch: Watch) -> Iterator[str]:
     passes = Counter[bool]()
     for (_, _, graph), count in net.counts.items():
         passes[graph] += count
-    shapes = sorted({(T, B) for T, B, graph in net.counts if graph})
-    shown = ", ".join(f"{T} x {B}" for T, B in shapes[:4]) + (", ..." if len(shapes) > 4 else "")
+    shown = first_of([f"{T} x {B}" for T, B, graph in sorted(net.counts) if graph])
     if not net.is_cell:
         shown += f" of input {'(batch, time, feature)' if net.module.batch_first else '(time, batch, feature)'}"
     without = f", {passes[False]} without" if passes[False] else ""
     yield f"forward passes: {passes[True]} with a gradient{f', steps x batch {shown}' if shown else ''}{without}"
     yield truncation(net)
     updates = net.updates
-    starts = [u.number for u in updates if u.windows and u.windows[0].initial in ("zeros", "learned")]
+    starts = [u.number for u in updates if any(w.initial in STARTS and not w.back for w in u.windows[:1])]
     if net.initials.get("carried") and len(starts) > 1:
-        yield f"the state is reset at update {numbers(starts)}"
+        gaps = {b - a for a, b in pairwise(starts)}
+        epochs = f" (every {min(gaps)}: epochs)" if len(starts) > 2 and len(gaps) == 1 else ""
+        yield f"the state is reset at update {first_of(starts)}{epochs}"
     if not updates:
         return
     names = ", ".join(dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates))
-    backward = Counter(u.backward for u in updates)
-    each = f"{next(iter(backward))}" if len(backward) == 1 else f"{min(backward)} to {max(backward)}"
-    yield f"{number_of(len(updates), 'update')} by {names}, backward passes per update: {each}"
-    yield checked("gradient", [u.gradient for u in updates])
+    backward = to(u.backward for u in updates)
+    yield f"{number_of(len(updates), 'update')} by {names}, backward passes per update: {backward}"
+    yield checked("gradient", [u.gradient for u in updates], "not checked")
     yield checked(
         "step", [u.step for u in updates], f"not checked: made by {names}, and only that of torch.optim.SGD is"
     )
-    clips = {(u.clip.kind, u.clip.limit, u.clip.place) for u in updates if u.clip}
-    kinds = {"norm": "by norm {}, before the step ({})", "value": "by value {}, before the step ({})"}
-    changed = "by the script itself, before the step"
-    said = {kinds[kind].format(limit, where) if where else changed for kind, limit, where in clips}
-    yield f"clipping: {'; '.join(sorted(said)[:3]) or 'none'}"
-    if never := [
-        name
-        for name, p in net.module.named_parameters(recurse=False)
-        if p.requires_grad and id(p) not in watch.with_gradient
-    ]:
-        yield f"never with a gradient: {', '.join(never[:4])}"
+    clips = {CLIPS[u.clip.kind if u.clip.place else ""].format(u.clip.limit, u.clip.place) for u in updates if u.clip}
+    yield f"clipping: {'; '.join(sorted(clips)[:3]) or 'none'}"
+    trained = [name for name, p in net.module.named_parameters(recurse=False) if p.requires_grad]
+    if never := [name for name in trained if id(net.module.get_parameter(name)) not in watch.with_gradient]:
+        yield f"never with a gradient: {first_of(never)}"
 
 
-def checked(what: str, checks: list[Check | None], nothing: str = "not checked") -> str:
+def checked(what: str, checks: list[Check | None], nothing: str) -> str:
     """How many gradients or steps were recomputed, and how far they are from their bounds."""
-    done = [check for check in checks if check is not None and check.ratio is not None]
+    given = [check for check in checks if check is not None]
+    done = [(check.ratio, check.name) for check in given if check.ratio is not None]
     if not done:
-        reasons = [check.reason for check in checks if check is not None and check.reason]
-        return f"{what}: not checked: {reasons[0]}" if reasons else f"{what}: {nothing}"
-    worst = max(done, key=lambda check: check.ratio or 0.0)
-    verdict = (
-        "within the rounding bounds"
-        if (worst.ratio or 0.0) <= 1
-        else (f"{worst.name or 'a parameter'} differs: something else changes it too, such as a penalty on the weights")
-    )
-    return f"{what}: {len(done)} recomputed by hand, at most {worst.ratio:.2g} of the bound: {verdict}"
+        return f"{what}: not checked: {given[0].reason}" if given else f"{what}: {nothing}"
+    ratio, name = max(done)
+    differs = f"{name or 'a parameter'} differs: something else changes it too, such as a penalty on the weights"
+    verdict = "within the rounding bounds" if ratio <= 1 else differs
+    return f"{what}: {len(done)} recomputed by hand, at most {ratio:.2g} of the bound: {verdict}"

@@ -19,16 +19,13 @@ class DataEvidence:
         self.tokens: torch.Tensor | None = None  # of an nn.Embedding
         self.drawn, self.drawn_rows = 0, 0  # batches of a shuffling DataLoader, and the size of the latest
 
-    def forward(self, net: Network, each: Pass, former: Pass | None, x: torch.Tensor) -> None:
+    def forward(self, net: Network, each: Pass, x: torch.Tensor) -> None:
         """Whether the pass continues the one before, of which the script keeps the state, but starts from zeros."""
-        x, rows = x.detach(), self.drawn_rows
+        former, rows, first = net.last, self.drawn_rows, by_time(net, x.detach(), each)
         if each.steps == rows and each.batch not in (1, rows) and not net.module.batch_first:
             net.swapped.append("what the DataLoader draws as a batch is taken for the time")
-        first = x.unsqueeze(0) if net.is_cell else x.transpose(0, 1) if net.module.batch_first and x.dim() == 3 else x
-        if first.dim() == 2:
-            first = first.unsqueeze(1)
-        stride, start = int(first.stride(0)), int(first.storage_offset())
-        each.place_in_storage = (first.untyped_storage().data_ptr(), start, start + each.steps * stride, stride)
+        memory, start, stride = first.untyped_storage().data_ptr(), int(first.storage_offset()), int(first.stride(0))
+        each.end = (memory, start + each.steps * stride, stride)
         if self.tokens is not None and self.tokens.numel() == each.steps * each.batch:
             each.codes = by_time(net, self.tokens, each)
         elif bool(((first == 0) | (first == 1)).all()) and bool((first.sum(-1) == 1).all()):
@@ -38,13 +35,12 @@ class DataEvidence:
         self.tokens = None
         if former is None or former.codes is None or not each.initial == former.initial == "zeros":
             return
-        storage, _, stop, former_stride = former.place_in_storage
-        continues = (storage, stop, former_stride) == (each.place_in_storage[0], start, stride)
-        if former.last_target is not None and former.last_target.shape == each.codes[0].shape:
-            continues = continues or torch.equal(former.last_target.to(each.codes.dtype), each.codes[0])
-        former.codes = None
+        former.codes, target = None, former.last_target
+        continues = former.end == (memory, start, stride) or (
+            target is not None and torch.equal(target.to(each.codes.dtype), each.codes[0])
+        )
         if continues and former.is_kept and former.batch == each.batch:
-            net.lost.append(each)
+            net.lost.append(each.place)
 
     def loss(self, target: torch.Tensor, networks: Iterable[Network]) -> None:
         """Compare the target of the latest pass with its inputs."""
@@ -60,19 +56,24 @@ class DataEvidence:
                 if not along_time and torch.equal(wanted[:, :-1], codes[:, 1:]):
                     net.swapped.append("the target is the input shifted by one along the axis taken for the batch")
 
+    def output_gradient(self, net: Network, each: Pass, gradient: torch.Tensor) -> None:
+        """See whether the loss uses one row of the batch of outputs, and several steps."""
+        used = by_time(net, gradient.detach(), each).any(dim=-1)
+        if each.batch > 1 and int(used.any(dim=0).sum()) == 1 and int(used.any(dim=1).sum()) > 1:
+            net.swapped.append("the loss uses one sequence of the batch, and several of its steps")
+
     def embedding(self, tokens: torch.Tensor, *_: Any, **__: Any) -> None:
         """Keep the classes, which the next pass may get as rows."""
         self.tokens = tokens.detach()
 
     def draw(self, iterator: Any) -> Callable[[Any], None]:
         """Count the batches of a DataLoader that shuffles, and their rows."""
-        sampler = getattr(iterator._index_sampler, "sampler", None)
+        shuffles = isinstance(getattr(iterator._index_sampler, "sampler", None), SHUFFLING)
 
         def drawn(batch: Any) -> None:
             while isinstance(batch, list | tuple | dict) and batch:
                 batch = next(iter(batch.values() if isinstance(batch, dict) else batch))
             is_tensor = isinstance(batch, torch.Tensor) and batch.dim() > 0
-            shuffles = isinstance(sampler, SHUFFLING)
             self.drawn, self.drawn_rows = self.drawn + shuffles, len(batch) if is_tensor and shuffles else 0
 
         return drawn

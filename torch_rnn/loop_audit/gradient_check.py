@@ -21,6 +21,7 @@ from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding
 from numpy_rnn.conformance.bounds.step import Near, StepBounds
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import Terms
+from torch_rnn.loop_audit.loop_windows import by_time
 from torch_rnn.loop_audit.records import Check, Clip, Network, Pass
 
 BOUND: Any = Bound  # untyped
@@ -29,44 +30,43 @@ IDENTITY: Any = lambda y, given: given  # noqa: E731 - the gradient of the outpu
 
 def obstacle(module: nn.Module) -> str:
     """Why the gradient of a module cannot be checked; empty if it can."""
-    if not isinstance(module, nn.RNN | nn.RNNCell):
-        return "only those of nn.RNN and nn.RNNCell are"
-    if getattr(module, "bidirectional", False):
-        return "it is bidirectional"
-    if isinstance(module, nn.RNN) and module.dropout and module.num_layers > 1:
-        return "dropout between its layers is random"
-    names = [name for name, _ in module.named_parameters(recurse=False)]
-    if "weight_hh_l0" not in names and "weight_hh" not in names:
-        return "its weights are computed from other parameters"
-    if module.get_parameter(names[0]).dtype not in (torch.float32, torch.float64):
-        return f"it is computed in {module.get_parameter(names[0]).dtype}".replace("torch.", "")
-    return ""
+    names = dict(module.named_parameters(recurse=False))
+    dtype = next((p.dtype for p in names.values()), None)
+    reasons = {
+        "only those of nn.RNN and nn.RNNCell are": not isinstance(module, nn.RNN | nn.RNNCell),
+        "it is bidirectional": getattr(module, "bidirectional", False),
+        "dropout between its layers is random": getattr(module, "dropout", 0) and getattr(module, "num_layers", 1) > 1,
+        "its weights are computed from other parameters": not {"weight_hh_l0", "weight_hh"} & set(names),
+        f"it is computed in {dtype}".replace("torch.", ""): dtype not in (torch.float32, torch.float64),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def check_gradient(net: Network, passes: list[Pass]) -> Check:
     """Compare the gradients after the latest backward pass with those by hand, summed over the passes."""
-    if net.checkable:
-        return Check(None, net.checkable)
-    if net.is_stale:
-        return Check(None, "it contains the gradients of earlier updates")
     names = [name for name, _ in net.module.named_parameters(recurse=False)]
     trained = [name for name, p in net.module.named_parameters(recurse=False) if p.requires_grad]
-    if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in net.parameters):
-        return Check(None, "its parameters have hooks, which may change it")
-    if not passes or any(each.arrays is None for each in passes) or len(net.gradients) != len(trained):
-        return Check(None, "it goes through packed sequences, old passes or torch.autograd.grad")
+    has_hooks = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in net.parameters)
+    is_known = passes and all(each.arrays for each in passes) and len(net.gradients) == len(trained)
+    reasons = {
+        net.obstacle: net.obstacle,
+        "it contains the gradients of earlier updates": net.is_stale,
+        "its parameters have hooks, which may change it": has_hooks,
+        "it goes through packed sequences, old passes or torch.autograd.grad": not is_known,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            return Check(None, reason)
     weights = {name: as_float64(weight) for name, weight in zip(names, net.weights)}
-    bound: Any = BOUND(numpy_dtype(net.weights[0]))
+    bound: Any = BOUND(np.dtype(str(net.weights[0].dtype).removeprefix("torch.")))
     parts = [pass_gradient(net, weights, each, bound) for each in passes]
-    worst = Check(0.0)
+    found = []
     for name, reported in zip(trained, net.gradients):
-        value = sum(part[name].value for part in parts)
-        E = sum(part[name].E for part in parts)
+        value, E = (sum(getattr(part[name], key) for part in parts) for key in ("value", "E"))
         if len(parts) > 1:
             E = E + bound.gamma(len(parts)) * sum(part[name].max_abs for part in parts)
-        ratio = float(np.max(ratios(as_float64(reported) - value, E)))
-        worst = max(worst, Check(ratio, "", name), key=lambda check: check.ratio or 0.0)
-    return worst
+        found.append(Check(float(np.max(ratios(as_float64(reported) - value, E))), "", name))
+    return max(found)
 
 
 def change(net: Network) -> Clip | None:
@@ -84,42 +84,29 @@ def as_float64(tensor: torch.Tensor) -> NumpyArray:
     return tensor.detach().cpu().double().numpy()
 
 
-def numpy_dtype(tensor: torch.Tensor) -> np.dtype[Any]:
-    """float32 or float64."""
-    return np.dtype(str(tensor.dtype).removeprefix("torch."))
-
-
 def pass_gradient(net: Network, weights: dict[str, NumpyArray], each: Pass, bound: Any) -> dict[str, Near]:
     """The gradients that one pass adds to those of the weights, by their names in the module."""
-    assert each.arrays is not None
-    arrays = {name: as_float64(array) for name, array in each.arrays.items()}
-    dy = {name: as_float64(array) for name, array in each.dy.items()}
-    L = 1 if net.is_cell else net.module.num_layers
-    H, T, B = net.module.hidden_size, each.steps, each.batch
-    first = bool(getattr(net.module, "batch_first", False)) and arrays["x"].ndim == 3
-
-    def time_first(array: NumpyArray) -> NumpyArray:
-        return array.swapaxes(0, 1) if first else array.reshape(T, B, -1)
-
-    zeros = np.zeros((L, B, H))
-    h_0, dh_last = arrays.get("h_0", zeros).reshape(L, B, H), dy.get("h", zeros).reshape(L, B, H)
-    out = time_first(arrays["h" if net.is_cell else "out"])
+    arrays, L, zeros = each.arrays or {}, getattr(net.module, "num_layers", 1), torch.zeros(())
+    x, out = (as_float64(by_time(net, arrays[name], each)) for name in ("x", "h" if net.is_cell else "out"))
+    shape = (L, each.batch, net.module.hidden_size)
+    h_0, dh_last = (
+        np.broadcast_to(as_float64(given).reshape(shape if given.dim() else ()), shape)
+        for given in (arrays.get("h_0", zeros), each.dy.get("h", zeros))
+    )
     suffixes = [""] if net.is_cell else [f"_l{l}" for l in range(L)]
-    inputs, states = [exact(time_first(arrays["x"]))], []
-    for l, suffix in enumerate(suffixes):
-        if l == L - 1:
-            states.append(exact(np.concatenate((h_0[l : l + 1], out))))
-        else:
-            states.append(forward_layer(layer_weights(weights, suffix), inputs[-1], h_0[l], net, bound))
-            inputs.append(Near(states[-1].value[1:], states[-1].E[1:]))
-    flow = exact(time_first(dy["out"]) if "out" in dy else np.zeros((T, B, H)))
+    layers, inputs, states = [layer_weights(weights, suffix) for suffix in suffixes], [exact(x)], []
+    for l, layer in enumerate(layers[:-1]):
+        states.append(forward_layer(layer, inputs[-1], h_0[l], net, bound))
+        inputs.append(Near(states[-1].value[1:], states[-1].E[1:]))
+    states.append(exact(np.concatenate((h_0[-1:], out))))
+    flow = exact(as_float64(by_time(net, each.dy["out"], each)) if "out" in each.dy else np.zeros_like(out))
     found: dict[str, Near] = {}
-    for l, suffix in reversed(list(enumerate(suffixes))):
+    for l in reversed(range(L)):
         size = np.abs(flow.value[-1]) + np.abs(dh_last[l])
         flow.value[-1] += dh_last[l]
         flow.E[-1] += bound.gamma(2) * size * bool(dh_last[l].any())
-        layer, flow = backward_layer(layer_weights(weights, suffix), inputs[l], states[l], flow, net, bound)
-        found |= {name + suffix: gradient for name, gradient in layer.items()}
+        gradients, flow = backward_layer(layers[l], inputs[l], states[l], flow, net, bound)
+        found |= {name + suffixes[l]: gradient for name, gradient in gradients.items()}
     return found
 
 
@@ -206,24 +193,17 @@ def backward_layer(
     return found, dx
 
 
-# -- the step --------------------------------------------------------------------------------------------------------
-
-Before = list[tuple[torch.nn.Parameter, NumpyArray, NumpyArray, NumpyArray | None, dict[str, Any]]]
+Before = list[tuple[torch.nn.Parameter, list[Any], dict[str, Any]]]  # an array is None where there is none
 
 
 def before_sgd(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]) -> Before:
-    """Copies of the parameters, their gradients and velocities before the step, with the options of each."""
-    found: Before = []
-    own = {id(p) for p in parameters}
+    """Copies of each parameter, its gradient and its velocity before the step, with its options."""
+    found, own = Before(), {id(p) for p in parameters}
     for group in optimizer.param_groups:
-        for p in group["params"]:
-            if id(p) in own and p.grad is not None:
-                velocity = optimizer.state[p].get("momentum_buffer") if p in optimizer.state else None
-                copies = (None if v is None else v.detach().clone().cpu().numpy() for v in (p, p.grad, velocity))
-                theta, gradient, v = copies
-                assert theta is not None
-                assert gradient is not None
-                found.append((p, theta, gradient, v, dict(group)))
+        for p in (p for p in group["params"] if id(p) in own and p.grad is not None):
+            values = p, p.grad, optimizer.state.get(p, {}).get("momentum_buffer")
+            rows = [None if v is None else v.detach().clone().cpu().numpy().reshape(1, -1) for v in values]
+            found.append((p, rows, dict(group)))
     return found
 
 
@@ -232,16 +212,15 @@ def check_step(optimizer: torch.optim.Optimizer, before: Before) -> Check:
     if type(optimizer) is not torch.optim.SGD:
         return Check(None, "only that of torch.optim.SGD is")
     worst = 0.0
-    for p, theta, gradient, velocity, options in before:
-        if options["maximize"] or theta.dtype.name not in ("float32", "float64"):
+    for p, (theta, gradient, velocity), options in before:
+        if options["maximize"] or p.dtype not in (torch.float32, torch.float64):
             return Check(None, "only descent in float32 or float64 is")
         names = ("momentum", "dampening", "nesterov", "weight_decay")
         step = Step(float(options["lr"]), **{name: options[name] for name in names})
-        row, g = theta.reshape(1, -1), gradient.reshape(1, -1)
-        v = None if velocity is None else Gradients(None, velocity.reshape(1, -1), None)
-        case = WindowCase(Parameters(None, row, None), None, None, None, None, Objective(), step, v)
+        v = None if velocity is None else Gradients(None, velocity, None)
+        case = WindowCase(Parameters(None, theta, None), None, None, None, None, Objective(), step, v)
         bounds = StepBounds(case, BOUND(theta.dtype))
-        given = bounds.given(bounds.row([g]))
+        given = bounds.given(gradient)
         value, E = bounds.updated(given, bounds.velocity(bounds.decayed(given)))["W_hh"]
         worst = max(worst, float(np.max(ratios(as_float64(p).reshape(1, -1) - value, E))))
     return Check(worst)

@@ -13,27 +13,33 @@ from torch import nn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.traces.recorder import Trace
-from torch_rnn.loop_audit.records import Clip, Network
+from torch_rnn.loop_audit.records import Clip
 
 NAMES = {"weight_ih_l0": "W_xh", "weight_hh_l0": "W_hh", "bias_ih_l0": "b_h", "bias_hh_l0": "b_hh"}
 SGD = ("momentum", "dampening", "nesterov", "weight_decay")
+
+
+Row = dict[str, Any]
 
 
 class LoopTrace:
     """Copies of what a trace needs of every update. `problem` says why there is none."""
 
     def __init__(self) -> None:
-        self.problem, self.rows = "", list[dict[str, Any]]()
+        self.problem = ""
         self.rnn: Any = None
         self.linear: Any = None
-        self.initial: dict[str, Any] = {}
-        self.options: dict[str, Any] = {}
-        self.passes = list[tuple[Any, Any]]()
-        self.losses = list[tuple[str, Any, float]]()
-        self.gradients: dict[str, Any] = {}
+        self.rows, self.passes, self.losses = list[Row](), list[Row](), list[tuple[str, torch.Tensor, float]]()
+        self.initial, self.options, self.gradients = dict[str, Any](), dict[str, Any](), dict[str, Any]()
+
+    def require(self, holds: bool, problem: str) -> None:
+        """Keep the first problem."""
+        self.problem = self.problem or ("" if holds else f"a trace {problem}")
 
     def parameters(self) -> dict[str, Any]:
-        """The parameters by their names in a trace."""
+        """The parameters by their names in a trace; none before both modules are known."""
+        if self.rnn is None or self.linear is None:
+            return {}
         found = {NAMES[name]: p for name, p in self.rnn.named_parameters(recurse=False)}
         found |= {"W_hy": self.linear.weight, "b_y": self.linear.bias}
         return {name: p for name, p in found.items() if p is not None}
@@ -42,56 +48,58 @@ class LoopTrace:
         """Keep the inputs of a window."""
         if isinstance(module, nn.Linear):
             self.linear = self.linear or module
-        elif not isinstance(module, nn.RNN) or module.num_layers > 1 or self.rnn not in (None, module):
-            self.problem = self.problem or "a trace has one nn.RNN of one layer"
-        elif torch.is_grad_enabled() and isinstance(x, torch.Tensor):
+            return
+        is_one = isinstance(module, nn.RNN) and module.num_layers == 1 and self.rnn in (None, module)
+        self.require(is_one, "has one nn.RNN of one layer")
+        if is_one and torch.is_grad_enabled() and isinstance(x, torch.Tensor):
             self.rnn = module
-            x = x.unsqueeze(1) if x.dim() == 2 else x.transpose(0, 1) if module.batch_first else x
+            x = self.by_time(x if x.dim() == 3 else x.unsqueeze(0 if module.batch_first else 1))
             h = x.new_zeros(x.shape[1], module.hidden_size) if state is None else state.reshape(x.shape[1], -1)
-            self.passes.append((array(x), array(h)))
+            self.passes.append({"x": array(x), "h": array(h)})
+
+    def by_time(self, values: torch.Tensor) -> torch.Tensor:
+        """Values in the layout of the inputs as (T, B, ...)."""
+        return values.transpose(0, 1) if self.rnn.batch_first else values
 
     def loss(self, name: str, target: torch.Tensor, result: torch.Tensor | None) -> None:
         """Keep the target of a window, and its loss."""
         if result is not None and result.dim() == 0 and result.requires_grad:
             self.losses.append((name, target.detach().clone(), float(result.detach())))
-            if self.rnn is not None and self.linear is not None and not self.initial:
-                self.initial = copies(self.parameters())
+            self.initial = self.initial or copies(self.parameters())
 
     def backward(self) -> None:
         """Keep the gradients before clipping."""
-        if self.rnn is not None and self.linear is not None:
-            self.gradients = copies({"d" + name: p.grad for name, p in self.parameters().items()})
+        self.gradients = copies({"d" + name: p.grad for name, p in self.parameters().items()})
 
-    def step(self, optimizer: torch.optim.Optimizer, net: Network, clip: Clip | None) -> None:
+    def step(self, optimizer: torch.optim.Optimizer, clip: Clip | None) -> None:
         """Keep an update."""
-        group, passes, losses = optimizer.param_groups[0], self.passes, self.losses
-        self.passes, self.losses = [], []
-        if type(optimizer) is not torch.optim.SGD or len(optimizer.param_groups) > 1 or self.linear is None:
-            self.problem = self.problem or "a trace has an nn.Linear and torch.optim.SGD with one group of parameters"
-        if len(passes) != 1 or len(losses) != 1 or losses[0][0] not in ("mse_loss", "cross_entropy"):
-            self.problem = self.problem or "a trace has one forward pass and one mse_loss or cross_entropy per update"
+        (passes, self.passes), (losses, self.losses) = (self.passes, []), (self.losses, [])
+        group, parameters = optimizer.param_groups[0], self.parameters()
+        is_sgd = type(optimizer) is torch.optim.SGD and len(optimizer.param_groups) == 1 and self.linear is not None
+        self.require(is_sgd, "has an nn.Linear and torch.optim.SGD with one group of parameters")
+        is_one = len(passes) == len(losses) == 1 and losses[0][0] in ("mse_loss", "cross_entropy")
+        self.require(is_one, "has one forward pass and one mse_loss or cross_entropy per update")
         if self.problem:
             return
-        (x, h), (name, target, loss), parameters = passes[0], losses[0], self.parameters()
-        limits = {} if clip is None else {"max_" + clip.kind: clip.limit}
-        if clip is not None and clip.parameters != {id(p) for p in parameters.values()}:
-            self.problem = self.problem or "a trace clips the gradients of all parameters together"
-        options = {"learning_rate": group["lr"], **{n: group[n] for n in SGD}, **limits}
-        options |= {"loss": name.replace("mse_loss", "squared_error")}
-        if self.options not in ({}, options):
-            self.problem = self.problem or "a trace has one learning rate and the same options throughout"
-        if target.numel() != x.shape[0] * x.shape[1] * (1 if name == "cross_entropy" else self.linear.out_features):
-            self.problem = self.problem or "a trace has a loss at every step of a window"
+        (row,), ((name, target, loss),) = passes, losses
+        is_whole = clip is None or clip.parameters == {id(p) for p in parameters.values()}
+        self.require(is_whole, "clips the gradients of all parameters together")
+        options = {"learning_rate": group["lr"], **{n: group[n] for n in SGD}} | (
+            {} if clip is None else {"max_" + clip.kind: clip.limit}
+        )
+        options["loss"] = name.replace("mse_loss", "squared_error")
+        self.require(self.options in ({}, options), "has one learning rate and the same options throughout")
+        T, B, _ = row["x"].shape
+        O = 1 if name == "cross_entropy" else self.linear.out_features
+        self.require(target.numel() == T * B * O, "has a loss at every step of a window")
+        if self.problem:
             return
         self.options = options
-        shape = (x.shape[1], x.shape[0], -1) if self.rnn.batch_first else (x.shape[0], x.shape[1], -1)
-        y = target.reshape(shape).transpose(0, 1) if self.rnn.batch_first else target.reshape(shape)
+        y = array(self.by_time(target.reshape(*((B, T) if self.rnn.batch_first else (T, B)), -1)))
         state = {"v" + n: optimizer.state[p].get("momentum_buffer") for n, p in parameters.items()}
         report = copies({**parameters, **(state if group["momentum"] else {})})
-        report |= {"loss": np.array(loss, x.dtype), **self.gradients}
-        self.rows.append(
-            {"x": x, "h": h, "y": y.numpy()[..., 0] if name == "cross_entropy" else y.numpy(), "report": report}
-        )
+        report |= {"loss": np.array(loss, row["x"].dtype), **self.gradients}
+        self.rows.append({**row, "y": y[..., 0] if name == "cross_entropy" else y, "report": report})
 
     def save(self, path: str) -> int:
         """Write the trace. Returns its number of updates. Raises InputError if the loop is no such run."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from torch_rnn.loop_audit.records import Network, Pass, Window
@@ -39,30 +38,18 @@ def by_time(net: Network, values: torch.Tensor, each: Pass) -> torch.Tensor:
     return values.reshape(each.steps, each.batch, -1)
 
 
-def any_gradient(net: Network) -> bool:
-    """Whether a gradient of its parameters is not zero."""
-    return any(p.grad is not None and bool(p.grad.any()) for p in net.parameters)
-
-
-def has_any(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> bool:
-    """Whether an optimizer has one of the parameters."""
-    own = {id(p) for p in parameters}
-    return any(id(p) in own for group in optimizer.param_groups for p in group["params"])
-
-
 def windows(net: Network, reached: list[Pass]) -> tuple[Window, ...]:
     """The windows of an update: passes that are joined by the graph, or by gradients that the script passes on."""
     now, groups, roots = len(net.updates), dict[Pass, list[Pass]](), dict[Pass, Pass]()
     for each in reached:
         parent = each.link or (each.source if each.relayed else None)
-        root = roots[parent] if parent is not None and parent in roots else each
-        roots[each] = root
-        groups.setdefault(root, []).append(each)
+        roots[each] = roots.get(parent, each) if parent is not None else each
+        groups.setdefault(roots[each], []).append(each)
     return tuple(
         Window(
             root.initial, root.batch, sum(p.steps for p in group if p.update == now), sum(p.steps for p in group),
             now - root.update, len(group), any(p.link is not None and p.link.update < now for p in group),
-            root.source_step, root.source_steps, root.repeated, root.place,
+            root.shift, root.place,
         )
         for root, group in groups.items()
     )  # fmt: skip

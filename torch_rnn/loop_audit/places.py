@@ -5,6 +5,7 @@ import functools
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -19,11 +20,8 @@ LIBRARIES = tuple(sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "p
 @functools.cache
 def _kind(file: str) -> int:
     """0 for a file of the script, 1 for a library, 2 for torch and this package."""
-    if file.startswith((OWN, TORCH)) or (
-        file.startswith("<") and not file.startswith(("<ipython", "<stdin", "<string"))
-    ):
-        return 2
-    return 1 if file.startswith(LIBRARIES) else 0
+    is_frozen = file.startswith("<") and not file.startswith(("<ipython", "<stdin", "<string"))
+    return 2 if is_frozen or file.startswith((OWN, TORCH)) else int(file.startswith(LIBRARIES))
 
 
 def is_own(file: str) -> bool:
@@ -31,26 +29,24 @@ def is_own(file: str) -> bool:
     return file.startswith((OWN, "<frozen runpy>")) or file == MAIN
 
 
+def frames() -> Iterator[FrameType]:
+    """The frames of the script and of libraries, the innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if _kind(frame.f_code.co_filename) < 2:
+            yield frame
+        frame = frame.f_back
+
+
 def caller() -> FrameType | None:
     """The innermost frame of the script, or of a library where there is none."""
-    frame: FrameType | None = sys._getframe(1)
-    library = None
-    while frame is not None:
-        kind = _kind(frame.f_code.co_filename)
-        if kind == 0:
-            return frame
-        if kind == 1 and library is None:
-            library = frame
-        frame = frame.f_back
-    return library
+    return min(frames(), key=lambda frame: _kind(frame.f_code.co_filename), default=None)
 
 
 def place(frame: FrameType | None = None) -> str:
     """FILE:LINE of a frame, of `caller` by default; the file relative to the working folder where it is in there."""
     frame = frame or caller()
-    if frame is None:
-        return "?"
-    return f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return "?" if frame is None else f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 @functools.cache
@@ -60,32 +56,27 @@ def _shown(file: str) -> str:
 
 
 @functools.cache
-def _operations(code: CodeType) -> list[tuple[int, str]]:
-    """The offsets and names of the operations."""
-    return [(each.offset, each.opname) for each in dis.get_instructions(code)]
+def _drops(code: CodeType, offset: int) -> bool:
+    return next((each.opname for each in dis.get_instructions(code) if each.offset > offset), "") == "POP_TOP"
 
 
 def drops_result(frame: FrameType | None) -> bool:
     """Whether the result of the call that a frame makes is dropped: `h.detach()` as a statement, also in a list."""
-    if frame is None:
-        return False
-    if frame.f_code.co_name == "<listcomp>":  # Python 3.11
-        return drops_result(frame.f_back)
-    following = [name for offset, name in _operations(frame.f_code) if offset > frame.f_lasti]
-    return following[:1] == ["POP_TOP"]
-
-
-def names_of(state: torch.Tensor) -> set[str]:
-    """The names of a state, or of a tuple that starts with it, in the frames of the script and in their `self`."""
-    found: set[str] = set()
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if _kind(frame.f_code.co_filename) == 0:
-            names = dict(frame.f_locals)
-            names |= getattr(names.get("self"), "__dict__", {})
-            for name, value in names.items():
-                first = value[0] if isinstance(value, tuple | list) and value else value
-                if isinstance(first, torch.Tensor) and first.shape == state.shape and torch.equal(first, state):
-                    found.add(name)
+    if frame is not None and frame.f_code.co_name == "<listcomp>":  # Python 3.11
         frame = frame.f_back
-    return found
+    return frame is not None and _drops(frame.f_code, frame.f_lasti)
+
+
+def is_named(state: torch.Tensor) -> bool:
+    """Whether a frame of the script or its `self` has a name for a state, or for a tuple that starts with it.
+
+    A name that starts with an underscore does not count.
+    """
+    for frame in frames():
+        for name, value in {**frame.f_locals, **getattr(frame.f_locals.get("self"), "__dict__", {})}.items():
+            first = value[0] if isinstance(value, tuple | list) and value else value
+            if name.startswith("_") or not isinstance(first, torch.Tensor) or first.device != state.device:
+                continue
+            if first.shape == state.shape and torch.equal(first, state):
+                return True
+    return False

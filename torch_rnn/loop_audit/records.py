@@ -1,5 +1,6 @@
 """The records of an audited loop: forward passes of recurrent modules, and the updates that they lead to."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -24,22 +25,18 @@ class Pass:
     batch: int
     initial: Initial
     link: "Pass | None"  # the earlier pass to which the initial state is attached
-    source: "Pass | None"  # the earlier pass whose last state it carries
-    source_step: int  # the step of that pass: its last, or the one where the next of two overlapping windows starts
-    source_steps: int  # of that pass
+    source: "Pass | None"  # the earlier pass whose state it carries
+    shift: int  # the step of that pass whose state it carries, if that is not the last
     relayed: bool  # the initial state is a leaf with a gradient, which the script may pass on by hand
     graph: bool  # autograd records it
-    repeated: bool  # the inputs are those of the first pass
-    dropped: str | None  # where the result of a detach() of the initial state was dropped
     drawn: int  # batches that a shuffling DataLoader had drawn before
     states: tuple[torch.Tensor, ...] = ()  # copies of the last states
     is_kept: bool = False  # the script keeps the last state by a name, when the backward pass starts
     codes: torch.Tensor | None = None  # (T, B, D) inputs, or (T, B, 1) classes, while they are evidence
-    place_in_storage: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()  # where its inputs end in the memory
     last_target: torch.Tensor | None = None  # of its last step, as the loss got it
-    reached: int = 0  # backward passes that reached it since the gradients were zero
+    reached: int = 0  # the latest backward pass that reached it since the gradients were zero
     nodes: int = 0  # of its graph
-    seen: int = 0  # the latest backward pass that reached it
     outputs: torch.Tensor | None = None  # (T, B, H), of the latest pass
     arrays: dict[str, torch.Tensor] | None = None  # copies of x, initial state and outputs, for the check
     dy: dict[str, torch.Tensor] = field(default_factory=dict)  # gradients of its outputs
@@ -55,9 +52,7 @@ class Window(NamedTuple):
     back: int  # how many updates ago its first pass was made
     passes: int
     attached: bool  # it goes on into earlier windows by the graph
-    source_step: int  # of the carried state: the window starts so many steps after the start of the one before
-    source_steps: int  # steps of the pass that state is carried from
-    repeated: bool  # it starts with the inputs that the loop started with
+    shift: int  # steps from the start of the window before, where the two overlap
     place: str
 
 
@@ -102,12 +97,13 @@ class Network:
     number: int
     module: Any  # RNNBase or RNNCellBase
     place: str
-    checkable: str = ""  # why its gradient cannot be checked; empty if it can
+    obstacle: str  # why its gradient cannot be checked; empty if it can
     passes: list[Pass] = field(default_factory=list)  # those that a gradient may still reach
     last: Pass | None = None
-    first: torch.Tensor | None = None  # the inputs of the first pass
-    counts: dict[tuple[int, int, bool], int] = field(default_factory=dict)  # passes by (steps, batch, graph)
+    counts: Counter[tuple[int, int, bool]] = field(default_factory=Counter)  # passes by (steps, batch, graph)
+    initials: Counter[Initial] = field(default_factory=Counter)  # passes with a graph
     updates: list[Update] = field(default_factory=list)
+    optimizer: Any = None  # of the latest update
     pending: int = 0  # backward passes since the last update
     backward_place: str = "?"  # of the latest one
     is_used: bool = False  # an update has used the gradients
@@ -115,19 +111,17 @@ class Network:
     has_gradient: bool = False  # after the latest backward pass
     was_reached: bool = False
     is_reached: bool = False  # by the backward pass that runs
-    optimizer: Any = None  # of the latest update
-    clip: Clip | None = None
-    late_clips: list[str] = field(default_factory=list)
     weights: list[torch.Tensor] = field(default_factory=list)  # copies, as of the latest backward pass
     gradients: list[torch.Tensor] = field(default_factory=list)
-    initials: dict[Initial, int] = field(default_factory=dict)  # of the passes with a graph
-    attached: list[Pass] = field(default_factory=list)  # to a window before the last update: the first few
-    failed: Pass | None = None  # attached to a window whose graph is freed
-    dropped: str | None = None
+    clip: Clip | None = None
+    # Evidence of what is probably not meant: places, and why time and batch are probably swapped.
+    late_clips: list[str] = field(default_factory=list)
+    attached: list[str] = field(default_factory=list)  # to a window that a backward pass has gone through
+    dropped: str | None = None  # the result of detach()
     zeroed: str | None = None  # the latest zero_grad between a backward pass and a step
-    shuffled: list[Pass] = field(default_factory=list)
-    lost: list[Pass] = field(default_factory=list)
-    swapped: list[str] = field(default_factory=list)  # why time and batch are probably swapped
+    shuffled: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    swapped: list[str] = field(default_factory=list)
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -144,3 +138,13 @@ class Network:
         """The module as a line of code."""
         name = f"nn.{type(self.module).__name__}({self.module.extra_repr()})"
         return f"{name}, {self.module.nonlinearity}" if hasattr(self.module, "nonlinearity") else name
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the gradient of the next update is checked: the first five, and every 20th."""
+        return len(self.updates) < 5 or len(self.updates) % 20 == 0
+
+    @property
+    def any_gradient(self) -> bool:
+        """Whether a gradient of its parameters is not zero."""
+        return any(p.grad is not None and bool(p.grad.any()) for p in self.parameters)

@@ -1,7 +1,6 @@
 """Watching a training loop: hooks of torch where there are some, patches elsewhere, all of them removed at the end."""
 
 import functools
-import os
 import sys
 import weakref
 from bisect import bisect_right
@@ -19,8 +18,8 @@ from torch.utils.data import dataloader
 from torch_rnn.loop_audit import gradient_check
 from torch_rnn.loop_audit.data_evidence import DataEvidence
 from torch_rnn.loop_audit.loop_trace import LoopTrace
-from torch_rnn.loop_audit.loop_windows import any_gradient, has_any, is_unlinked, same_rows, sizes, tensors, windows
-from torch_rnn.loop_audit.places import caller, drops_result, names_of, place
+from torch_rnn.loop_audit.loop_windows import by_time, is_unlinked, same_rows, sizes, tensors, windows
+from torch_rnn.loop_audit.places import caller, drops_result, is_named, place
 from torch_rnn.loop_audit.records import Clip, Initial, Network, Pass, Update
 
 LOSSES = ("mse_loss", "cross_entropy", "nll_loss", "l1_loss", "smooth_l1_loss", "binary_cross_entropy_with_logits")
@@ -67,7 +66,7 @@ class Watch:
         self.patch(torch.autograd, "backward", self.backward)
         self.patch(torch.autograd, "grad", functools.partial(self.backward, by_grad=True))
         self.patch(torch.Tensor, "detach", self.detach)
-        self.patch(torch.optim.Optimizer, "add_param_group", self.add_param_group)
+        self.patch(torch.optim.Optimizer, "add_param_group", self.optimized)
         for owner in (torch.optim.Optimizer, nn.Module):
             self.patch(owner, "zero_grad", self.zero_grad)
         for name in ("clip_grad_norm_", "clip_grad_value_"):
@@ -86,12 +85,11 @@ class Watch:
                 undo()
             self.undo, self.ranges, self.detached = [], ([], []), []
             for net in self.networks.values():
-                net.passes, net.last, net.first, net.weights, net.gradients = [], None, None, [], []
+                net.passes, net.last, net.weights, net.gradients = [], None, [], []
 
     def guard(self, hook: Callable[..., None]) -> Callable[..., None]:
         """The hook, such that an error of the audit ends the audit and not the script."""
 
-        @functools.wraps(hook)
         def guarded(*args: Any, **kwargs: Any) -> None:
             if self.active and not self.busy:
                 self.busy = True
@@ -100,8 +98,6 @@ class Watch:
                 except Exception as error:
                     self.error = f"{type(error).__name__}: {error}"
                     self.stop()
-                    if "TORCH_RNN_AUDIT_DEBUG" in os.environ:
-                        raise
                 finally:
                     self.busy = False
 
@@ -151,29 +147,23 @@ class Watch:
 
     def after_forward(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Record the pass of a recurrent module."""
+        given: list[Any] = [*args, *(kwargs[name] for name in ("input", "hx") if name in kwargs), None, None]
+        if self.loop is not None and isinstance(module, RNNBase | RNNCellBase | nn.Linear):
+            self.loop.forward(module, *given[:2])
         if not isinstance(module, RNNBase | RNNCellBase):
-            if self.loop is not None and isinstance(module, nn.Linear):
-                self.loop.forward(module, None, None)
             return
         net = self.networks.get(id(module))
         if net is None:
-            net = Network(len(self.networks) + 1, module, place())
-            net.checkable = gradient_check.obstacle(module)
+            net = Network(len(self.networks) + 1, module, place(), gradient_check.obstacle(module))
             self.networks[id(module)] = net
-        given: list[Any] = [*args, *(kwargs[name] for name in ("input", "hx") if name in kwargs), None]
-        x, hx = given[:2]
-        if self.loop is not None:
-            self.loop.forward(module, x, hx)
-        initial = tensors(hx)
-        out, last = (output, output) if net.is_cell else output
+        x, initial = given[0], tensors(given[1])
+        out, last = (None, output) if net.is_cell else output
         outputs = dict(zip("hc", tensors(last)))
-        if not net.is_cell:
+        if out is not None:
             outputs["out"] = out.data if isinstance(out, PackedSequence) else out
         self.passes += 1
-        each = self.record(net, x, initial, tensors(last), any(o.grad_fn is not None for o in outputs.values()))
-        key = (each.steps, each.batch, each.graph)
-        if key in net.counts or len(net.counts) < 1000:
-            net.counts[key] = net.counts.get(key, 0) + 1
+        each = self.record(net, x, initial, outputs)
+        net.counts[each.steps, each.batch, each.graph] += 1
         if net.last is not None:
             net.last.outputs = None
         net.last = each
@@ -183,16 +173,11 @@ class Watch:
             self.error = f"{MAX_PASSES} forward passes without an update"
             self.stop()
 
-    def record(self, net: Network, x: Any, initial: list[torch.Tensor], last: list[torch.Tensor], graph: bool) -> Pass:
-        """The record of a pass."""
-        steps, batch = sizes(net, x)
-        former, data = net.last, x.data if isinstance(x, PackedSequence) else x.detach()
-        if net.first is None:
-            net.first = data.clone()
+    def record(self, net: Network, x: Any, initial: list[torch.Tensor], outputs: dict[str, torch.Tensor]) -> Pass:
+        """The record of a pass, and what its initial state says about the loop."""
+        (steps, batch), graph = sizes(net, x), any(o.grad_fn is not None for o in outputs.values())
         passes, leaves = self.origins(initial) if graph else ([], [])
         kind, source, step = self.initial_state(net, initial, passes, leaves)
-        own = [p for p in passes if p.network is net]
-        dropped = [where for tensor, where in self.detached if own and any(tensor() is h for h in initial)]
         each = Pass(
             network=net,
             number=self.passes,
@@ -201,19 +186,23 @@ class Watch:
             steps=steps,
             batch=batch,
             initial=kind,
-            link=max(own, key=lambda p: p.number, default=None),
+            link=max((p for p in passes if p.network is net), key=lambda p: p.number, default=None),
             source=source if graph else None,
-            source_step=step,
-            source_steps=0 if source is None else source.steps,
+            shift=step if source is not None and step < source.steps else 0,
             relayed=any(h.is_leaf and h.requires_grad for h in initial),
             graph=graph,
-            repeated=former is not None and data.shape == net.first.shape and torch.equal(data, net.first),
-            dropped=dropped[-1] if dropped else None,
             drawn=self.data.drawn,
-            states=tuple(h.detach().clone() for h in last),
+            states=tuple(outputs[name].detach().clone() for name in "hc" if name in outputs),
         )
         if graph and sum(net.initials.values()) < EVIDENCE and not isinstance(x, PackedSequence):
-            self.data.forward(net, each, former, x)
+            self.data.forward(net, each, x)
+        if each.link is not None:
+            dropped = [where for tensor, where in self.detached if any(tensor() is h for h in initial)]
+            net.dropped = net.dropped or next(reversed(dropped), None)
+            if (each.link.update < each.update or each.link.reached) and len(net.attached) < EVIDENCE:
+                net.attached.append(each.place)
+        if each.source is not None and each.source.drawn < each.drawn and len(net.shuffled) < EVIDENCE:
+            net.shuffled.append(each.place)
         return each
 
     def origins(self, initial: list[torch.Tensor]) -> tuple[list[Pass], list[torch.Tensor]]:
@@ -245,40 +234,31 @@ class Watch:
             return "learned", None, 0
         if not any(bool(h.any()) for h in initial):
             return "zeros", None, 0
-        former = [net.last] if net.last is not None else []
-        former += [p for p in reversed(net.passes[-16:]) if p is not net.last]
-        for each in former:
+        for each in filter(None, (net.last, *reversed(net.passes[-16:]))):
             if len(each.states) == len(initial) and all(same_rows(s, h) for s, h in zip(each.states, initial)):
                 return "carried", each, each.steps
-        if former and former[0].outputs is not None and len(initial) == 1 and initial[0].shape[:-2] in ((), (1,)):
-            h, outputs = initial[0].detach().reshape(-1, initial[0].shape[-1]), former[0].outputs
-            if outputs.shape[1:] == h.shape:
-                found = (outputs == h).flatten(1).all(1).nonzero()
-                if len(found):
-                    return "carried", former[0], int(found[-1]) + 1
+        if net.last is not None and net.last.outputs is not None and len(initial) == 1:
+            h, outputs = initial[0].detach().reshape(-1, initial[0].shape[-1]), net.last.outputs
+            found = [t for t, row in enumerate(outputs) if torch.equal(row, h)]
+            if found:
+                return "carried", net.last, found[-1] + 1
         return ("computed" if passes or leaves else "constant"), None, 0
 
     def follow(
         self, net: Network, each: Pass, x: Any, initial: list[torch.Tensor], outputs: dict[str, torch.Tensor]
     ) -> None:
-        """Follow the gradients of a pass, and what its initial state says about the loop."""
+        """Follow the gradients of a pass."""
         each.nodes = sequence_number() - self.before
         self.ranges[0].append(self.before)
         self.ranges[1].append(each)
         net.passes.append(each)
-        net.initials[each.initial] = net.initials.get(each.initial, 0) + 1
-        net.dropped = net.dropped or each.dropped
-        if each.link is not None and each.link.update < each.update and len(net.attached) < 8:
-            net.attached.append(each)
-        if each.source is not None and each.source.drawn < each.drawn and len(net.shuffled) < 8:
-            net.shuffled.append(each)
-        if "out" in outputs and not isinstance(x, PackedSequence):
-            out = outputs["out"].detach()
-            out = out.unsqueeze(1) if out.dim() == 2 else out.transpose(0, 1) if net.module.batch_first else out
-            each.outputs = out.clone() if len(net.updates) < EVIDENCE else None
-        if self.is_due(net) and not net.checkable and not isinstance(x, PackedSequence):
-            h_0 = {"h_0": initial[0].detach().clone()} if initial else {}
-            each.arrays = {"x": x.detach().clone(), **h_0, **{n: o.detach().clone() for n, o in outputs.items()}}
+        net.initials[each.initial] += 1
+        if not isinstance(x, PackedSequence):
+            if "out" in outputs and len(net.updates) < EVIDENCE:
+                each.outputs = by_time(net, outputs["out"].detach(), each).clone()
+            if net.is_due and not net.obstacle:
+                arrays = {"x": x, **dict(zip(("h_0",), initial)), **outputs}
+                each.arrays = {name: array.detach().clone() for name, array in arrays.items()}
         nodes: dict[Any, dict[int, str]] = {}
         for name, output in outputs.items():
             if output.grad_fn is not None:
@@ -286,35 +266,18 @@ class Watch:
         for node, names in nodes.items():
             node.register_prehook(self.guard(functools.partial(self.reach, net, each, names)))
 
-    def is_due(self, net: Network) -> bool:
-        """Whether the gradient of the next update is checked: the first five, and every 20th."""
-        return len(net.updates) < 5 or len(net.updates) % 20 == 0
-
     def reach(self, net: Network, each: Pass, names: dict[int, str], gradients: Any) -> None:
         """Record the gradients of the outputs of a pass."""
-        if each.seen != self.backwards:
-            each.seen = self.backwards
-            each.reached += 1
-        net.was_reached = net.is_reached = True
-        for index, name in names.items():
-            gradient = gradients[index]
+        each.reached, net.was_reached, net.is_reached = self.backwards, True, True
+        if self.by_grad:
+            each.arrays = None
+        for name, gradient in ((name, gradients[index]) for index, name in names.items()):
             if gradient is None:
                 continue
-            if self.by_grad:
-                each.arrays = None
             if each.arrays is not None:
                 each.dy[name] = each.dy[name] + gradient if name in each.dy else gradient.detach().clone()
-            if (
-                name == "out"
-                and each.steps > 1
-                and each.batch > 1
-                and gradient.dim() == 3
-                and len(net.updates) < EVIDENCE
-            ):
-                used = gradient.detach().any(dim=-1)
-                used = used.mT if net.module.batch_first else used
-                if int(used.any(dim=0).sum()) == 1 and int(used.any(dim=1).sum()) > 1:
-                    net.swapped.append("the loss uses one sequence of the batch, and several of its steps")
+            if name == "out" and gradient.dim() == 3 and len(net.updates) < EVIDENCE:
+                self.data.output_gradient(net, each, gradient)
 
     def loss(self, name: str, y: torch.Tensor, target: torch.Tensor, *_: Any, **__: Any) -> Any:
         """Look at the target of the latest pass."""
@@ -334,8 +297,8 @@ class Watch:
         for net in self.networks.values():
             net.is_reached = False
             if net.last is not None and net.last.codes is not None:
-                net.last.is_kept = any(not name.startswith("_") for name in names_of(net.last.states[0]))
-            if not any_gradient(net):
+                net.last.is_kept = is_named(net.last.states[0])
+            if not net.any_gradient:
                 net.pending, net.is_used, net.is_stale, net.has_gradient = 0, False, False, False
                 for each in net.passes:
                     each.reached, each.dy = 0, {}
@@ -344,35 +307,25 @@ class Watch:
 
     def after_backward(self, result: Any) -> None:
         """Keep copies of the gradients and of the weights that they belong to."""
-        failed = isinstance(sys.exc_info()[1], RuntimeError)
-        self.backward_failed = self.backward_failed or failed
+        self.backward_failed = self.backward_failed or isinstance(sys.exc_info()[1], RuntimeError)
         for module in self.modules.values() if self.backwards < 5 or self.backwards % 20 == 0 else ():
             for name, p in module._parameters.items():
                 if p is not None and p.requires_grad and p.grad is not None:
                     self.with_gradient[id(p)] = f"{name} of nn.{type(module).__name__}({module.extra_repr()})"
-        for net in self.networks.values():
-            for each in net.passes if failed and net.failed is None else ():
-                if (
-                    each.link is not None
-                    and each.update == len(net.updates)
-                    and each.link.seen not in (0, self.backwards)
-                ):
-                    net.failed = each
-            if net.is_reached:
-                net.pending, net.backward_place = net.pending + 1, place()
-                net.has_gradient = any_gradient(net)
-                if self.loop is not None:
-                    self.loop.backward()
-                net.zeroed = None
-                if self.is_due(net) or not net.updates or not net.updates[-1].optimizer:
-                    net.weights = [p.detach().clone() for p in net.module.parameters(recurse=False)]
-                if self.is_due(net):
-                    net.gradients = [p.grad.detach().clone() for p in net.parameters if p.grad is not None]
+        for net in (net for net in self.networks.values() if net.is_reached):
+            net.pending, net.backward_place, net.zeroed = net.pending + 1, place(), None
+            net.has_gradient = net.any_gradient
+            if self.loop is not None:
+                self.loop.backward()
+            if net.is_due or not net.updates or not net.updates[-1].optimizer:
+                net.weights = [p.detach().clone() for p in net.module.parameters(recurse=False)]
+            if net.is_due:
+                net.gradients = [p.grad.detach().clone() for p in net.parameters if p.grad is not None]
 
     def zero_grad(self, *_: Any, **__: Any) -> None:
         """Remember where gradients are set to zero after a backward pass."""
         for net in self.networks.values():
-            if net.pending and any_gradient(net):
+            if net.pending and net.any_gradient:
                 net.zeroed = place()
 
     def clip(self, kind: str, parameters: Any, *args: Any, **kwargs: Any) -> None:
@@ -386,35 +339,38 @@ class Watch:
                 elif net.updates and len(net.late_clips) < 8:
                     net.late_clips.append(place())
 
-    def add_param_group(self, optimizer: Any, group: dict[str, Any]) -> None:
-        """Remember which parameters an optimizer has."""
-        params = group["params"]
-        if isinstance(params, torch.Tensor | list | tuple):
-            self.in_optimizer |= {id(p) for p in ([params] if isinstance(params, torch.Tensor) else params)}
+    def optimized(self, optimizer: Any, *_: Any, **__: Any) -> Callable[[Any], None]:
+        """Remember which parameters an optimizer has, when they are added."""
+        return lambda _: self.in_optimizer.update(id(p) for group in optimizer.param_groups for p in group["params"])
 
     def before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Record an update of each network that the optimizer has, unless a closure computes its gradient."""
         self.steps += 1
         self.first_step = place() if self.steps == 1 else self.first_step
-        self.in_optimizer |= {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self.optimized(optimizer)(None)
         self.closure = (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
         self.in_step, self.before_update = True, None
-        for net in self.networks.values() if not self.closure else ():
-            if any(id(p) in self.in_optimizer for p in net.parameters) and has_any(optimizer, net.parameters):
+        if not self.closure:
+            self.updates(optimizer)
+
+    def updates(self, optimizer: torch.optim.Optimizer) -> None:
+        """Record an update of each network that the optimizer has."""
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for net in self.networks.values():
+            if any(id(p) in own for p in net.parameters):
                 self.update(net, optimizer)
 
     def after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Check the step, and end the audit after the last update."""
         self.in_step = False
-        for net in self.networks.values():
-            if self.closure and has_any(optimizer, net.parameters):
-                self.update(net, optimizer)
+        if self.closure:
+            self.updates(optimizer)
         if self.before_update is not None:
             net, before = self.before_update
             net.updates[-1] = net.updates[-1]._replace(step=gradient_check.check_step(optimizer, before))
         if self.loop is not None:
             for net in self.networks.values():
-                self.loop.step(optimizer, net, net.updates[-1].clip if net.updates else None)
+                self.loop.step(optimizer, net.updates[-1].clip if net.updates else None)
         if self.steps >= self.limit:
             self.stop()
 
@@ -435,11 +391,10 @@ class Watch:
             return  # a second optimizer, of other parameters
         net.optimizer = optimizer
         reached = [each for each in net.passes if each.reached]
-        due = self.is_due(net)
-        self.before_update = None
+        due = net.is_due
         if due and isinstance(optimizer, torch.optim.SGD) and not self.closure:
             self.before_update = net, gradient_check.before_sgd(optimizer, net.parameters)
-        is_empty = optimizer is not None and net.pending > 0 and net.has_gradient and not any_gradient(net)
+        is_empty = optimizer is not None and net.pending > 0 and net.has_gradient and not net.any_gradient
         if net.clip is None and due and optimizer is not None and not self.closure and not is_empty:
             net.clip = gradient_check.change(net)
         record = Update(
@@ -456,7 +411,7 @@ class Watch:
             gradient=gradient_check.check_gradient(net, reached) if due and reached else None,
         )
         net.updates.append(record)
-        net.is_used = net.is_used or any_gradient(net)
+        net.is_used = net.is_used or net.any_gradient
         net.pending, net.clip, net.gradients, self.passes_before = 0, None, [], self.passes
         for each in net.passes[:-KEPT]:
             each.link, each.source, each.states, each.arrays, each.dy = None, None, (), None, {}
