@@ -18,7 +18,7 @@ from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.bounds.oracle import load_flint
-from numpy_rnn.conformance.failing_case import ENDINGS, load_case, save_case
+from numpy_rnn.conformance.failing_case import load_case, save_case
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, load_python_port
 from numpy_rnn.conformance.ports.program import ProgramPort, kill_programs_on_signal
@@ -52,9 +52,9 @@ class Suite:
         self.output_error: str | None = None
         self.shown = 0.0
         try:
-            for option, to, endings in (("output", self.output, (".json",)), ("dump", self.dump_to, ENDINGS)):
+            for option, to in (("output", self.output), ("dump", self.dump_to)):
                 if to is not None:
-                    check_can_write(to, f"--elman-{option}", endings)
+                    check_can_write(to, f"--elman-{option}", (".json",))
             test = None
             if path is not None:
                 test, self.replayed = load_case(path)
