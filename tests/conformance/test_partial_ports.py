@@ -35,6 +35,11 @@ PORTS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _few_runs(monkeypatch):
+    monkeypatch.setattr(properties, "run_count", lambda windows: 3)
+
+
 @pytest.mark.parametrize("number", range(len(PORTS)), ids=PORTS)
 def test_partial_port_passes_unless_it_is_wrong(number):
     """In both dtypes by turns, and wrong at all levels by turns: what a port is given does not depend on these."""
@@ -185,8 +190,7 @@ VERDICTS = [
 
 
 @pytest.mark.parametrize(("port", "refused_at", "hint"), VERDICTS)
-def test_verdict_on_public_rnn(port, refused_at, hint, monkeypatch):
-    monkeypatch.setattr(properties, "run_count", lambda windows: 3)
+def test_verdict_on_public_rnn(port, refused_at, hint):
     if not refused_at:
         for level in ("L2", "L3"):
             check_port(level, port, port.dtypes[-1], FEW)
