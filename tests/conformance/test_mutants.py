@@ -30,7 +30,9 @@ def test_mutant_is_killed(mutant, level):
     if level == "L2":  # a black box names what it shows, and not the stage
         assert found.tensor not in INTERMEDIATES
     else:
-        assert score.names_the_stage(mutant, found.tensor), f"{found.tensor} for {mutant.stage}"
+        # Without momentum there is no velocity, and a mistake in the direction is visible in the parameters.
+        stages = {EQUATIONS[mutant.stage], EQUATIONS["W_xh"] if mutant.stage.startswith("v") else ""}
+        assert EQUATIONS.get(found.tensor) in stages, f"{found.tensor} for {mutant.stage}"
 
 
 @pytest.mark.parametrize("level", ["L1", "L2", "L3"])
@@ -51,15 +53,11 @@ def test_mutants_are_few_and_every_line_is_in_the_source():
 
 
 def test_board_shows_survivors_and_stages():
-    """A mistake in the velocity may show in a parameter: without momentum there is no velocity."""
     survived = score.Score(named("dh_next dropped"), "L1", None, 500, 0.0)
     assert "SURVIVED" in score.text([survived])
     assert "1 mutants, 1 trials, 1 survived" in score.text([survived])
-    assert "(expected dh)" in score.text([survived._replace(tensor="a", factor=2.0)])
-    decay, forgotten = named("decoupled weight decay"), named("10⁻⁸ outside the root")
-    right = [score.names_the_stage(decay, tensor) for tensor in ("vb_h", "W_hh", "dW_hh", None)]
-    right += [score.names_the_stage(forgotten, tensor) for tensor in ("h_0", "vW_xh")]
-    assert right == [True, True, False, False, True, False]
+    assert "(the mistake is in dh)" in score.text([survived._replace(tensor="a", factor=2.0)])
+    assert "(the mistake" not in score.text([survived, survived._replace(tensor="dh", factor=2.0)])
 
 
 # -- hints -----------------------------------------------------------------------------------------------------------
