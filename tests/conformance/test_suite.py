@@ -75,14 +75,13 @@ def inner_pytest(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def suite(inner_pytest, tmp_path, monkeypatch):
-    """Runs the suite with few cases, in a folder with ports.py and some lists of tests."""
+    """Runs the suite with few cases, in a folder with ports.py."""
     monkeypatch.delitem(sys.modules, "ports", raising=False)
     monkeypatch.setattr(properties, "PROFILES", {"default": 5, "repeatable": 16})
     (tmp_path / "reports").mkdir()
     (tmp_path / "ports.py").write_text(PORTS)
     (tmp_path / "wrong.py").write_text("from ports_for_tests import Untransposed\nport = Untransposed()\n")
-    (tmp_path / "known.txt").write_text("# both\ntest_local[float64]  # known\n\n")
-    (tmp_path / "unknown.txt").write_text("test_lokal[float32]")
+    (tmp_path / "known.txt").write_text("test_local[float64]")
     return lambda *options: inner_pytest(*OPTIONS, *options)
 
 
@@ -105,8 +104,6 @@ REFUSED = (
     "",
     "--elman-backend ports:nothing",
     "--elman-command ./absent",
-    "--elman-backend ports:right --elman-xfail absent.txt",
-    "--elman-backend ports:BlackBox --elman-xfail unknown.txt",  # a black box has no level L1
     "--elman-backend ports:right --elman-output no/r.json",
     "--elman-backend ports:right --elman-output r.csv",
     "--elman-backend ports:vanishing --elman-level L2 --elman-output reports/r.json",  # the folder goes in the run
@@ -131,8 +128,6 @@ def test_unusable_options_are_refused(suite, tmp_path):
             "no implementation to test: expected --elman-backend module:object or --elman-command 'program'",
             "port 'ports:nothing': ports has no nothing",
             "--elman-command ./absent: cannot be started: ./absent: No such file or directory; check the command",
-            "--elman-xfail absent.txt cannot be read: No such file or directory",
-            "unknown.txt names no test: 'test_lokal[float32]': expected test_global[float64], test_lockstep[float64]",
             "--elman-output no/r.json cannot be written: No such file or directory; choose another place",
             "--elman-output r.csv: unknown ending '.csv'; expected .json",
             "--elman-output reports/r.json cannot be written: No such file or directory; choose another place",
@@ -146,11 +141,11 @@ def test_unusable_options_are_refused(suite, tmp_path):
     )
 
 
-def test_a_failure_is_told_at_a_small_case_unless_it_is_known(suite):
-    options = "--elman-backend wrong:port --elman-level L1 --elman-profile repeatable --elman-xfail known.txt"
+def test_a_failure_is_told_at_a_small_case(suite):
+    options = "--elman-backend wrong:port --elman-level L1 --elman-profile repeatable -k float32"
     status, output = suite(*options.split())
     assert status == 1
-    assert "1 failed, 4 deselected, 1 xfailed" in output
+    assert "1 failed, 5 deselected" in output
     recipe, fault = re.search(r"^L1, Recipe\((.*?)\): (.*)", output, re.MULTILINE).groups()
     assert recipe.startswith("T=2, B=1, ")
     assert "seed" not in recipe  # shrunk to 0, its default
