@@ -22,16 +22,6 @@ class Port:
         vars(self).update(changes)
 
 
-class Layer(Port):
-    capabilities: tuple[str, ...] = ("given_dy",)
-    lacks: tuple[str, ...] = ("relu", "step")
-
-
-class LanguageModel(Port):
-    capabilities: tuple[str, ...] = ("cross_entropy", "class_inputs")
-    lacks: tuple[str, ...] = ("relu", "mean", "bias", "h_0", "batch", "older steps", "large outputs", *OF_CLASSES)
-
-
 def filled(p):
     """The parameters, with zeros for the biases that the case does not have."""
     H, O = p["W_hy"].shape
@@ -120,51 +110,15 @@ class RNNNumpy:
         return dLdU, dLdV, dLdW
 
 
-class DennyBritz(LanguageModel):
+class DennyBritz(Port):
+    capabilities = ("cross_entropy", "class_inputs")
+    lacks = ("relu", "mean", "bias", "h_0", "batch", "older steps", "large outputs", *OF_CLASSES)
+
     def window_update(self, p, x, target, h_0, *, learning_rate, **options):
         model = RNNNumpy(p["W_xh"].T, p["W_hy"].T, p["W_hh"].T)
         loss = model.calculate_loss(x[:, 0], target[:, 0])
         dLdU, dLdV, dLdW = model.bptt(x[:, 0], target[:, 0])
         return reported(p, {"W_xh": dLdU.T, "W_hy": dLdV.T, "W_hh": dLdW.T}, learning_rate, loss=loss)
-
-
-# iamtrask, anyone can code: binary addition, sigmoid in the hidden layer and at the output, updates that are added.
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def sigmoid_output_to_derivative(output):
-    return output * (1 - output)
-
-
-class Iamtrask(Layer):
-    """The sigmoid of the output and its ½e² are in the given dy. copied: h_t for h_{t-1}, as in a public copy."""
-
-    capabilities = ("given_dy", "sigmoid")
-    lacks = ("tanh", "relu", "bias", "h_0", "batch")
-    copied = False
-
-    def window_update(self, p, x, dy, h_0, *, learning_rate, **options):
-        synapse_0, synapse_1, synapse_h = (p[name].copy() for name in ("W_xh", "W_hy", "W_hh"))
-        synapse_0_update, synapse_1_update, synapse_h_update = map(np.zeros_like, (synapse_0, synapse_1, synapse_h))
-        layer_1_values = [np.zeros_like(h_0)]
-        for X in x:
-            layer_1_values.append(sigmoid(np.dot(X, synapse_0) + np.dot(layer_1_values[-1], synapse_h)))
-        future_layer_1_delta = np.zeros_like(h_0)
-        for position in range(len(x)):
-            X, layer_2_delta = x[-position - 1], -dy[-position - 1]
-            layer_1 = layer_1_values[-position - 1]
-            prev_layer_1 = layer_1 if self.copied else layer_1_values[-position - 2]
-            layer_1_delta = future_layer_1_delta.dot(synapse_h.T) + layer_2_delta.dot(synapse_1.T)
-            layer_1_delta = layer_1_delta * sigmoid_output_to_derivative(layer_1)
-            synapse_1_update += np.atleast_2d(layer_1).T.dot(layer_2_delta)
-            synapse_h_update += np.atleast_2d(prev_layer_1).T.dot(layer_1_delta)
-            synapse_0_update += X.T.dot(layer_1_delta)
-            future_layer_1_delta = layer_1_delta
-        alpha = h_0.dtype.type(learning_rate)
-        new = {"W_xh": synapse_0 + synapse_0_update * alpha, "W_hy": synapse_1 + synapse_1_update * alpha}
-        new["W_hh"] = synapse_h + synapse_h_update * alpha
-        return reported(p, {"W_xh": -synapse_0_update, "W_hy": -synapse_1_update, "W_hh": -synapse_h_update}, **new)
 
 
 # DL4J, SimpleRnn.java: the backward pass repeats the forward pass from a null state, and goes over the last steps.
@@ -194,10 +148,10 @@ def tbptt_backprop_gradient(x, w, rw, b, epsilon, tbptt_back_length, with_first)
     return wg, rwg, bg
 
 
-class DeepLearning4J(Layer):
+class DeepLearning4J(Port):
     """Its state starts from zero. Its dW_hh lacks the first step of the backward pass, unless with_first."""
 
-    lacks = ("relu", "h_0", "step")
+    capabilities, lacks = ("given_dy",), ("relu", "h_0", "step")
     with_first = False
 
     def window_update(self, p, x, dy, h_0, **options):

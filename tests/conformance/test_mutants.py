@@ -115,20 +115,6 @@ def test_hint_names_the_mutant_of_a_run(mutant):
     pytest.fail(f"{mutant.name} was never caught")
 
 
-@pytest.mark.parametrize(("kind", "k", "hint"), [
-    ("band", 3, "each loss goes back over 3 steps (bptt_truncate = 2)"),
-    ("back", 4, "the backward pass ends after the newest 4 steps"),
-])  # fmt: skip
-def test_hint_names_another_truncation(kind, k, hint):
-    """With the intermediate values, and of a black box."""
-    case = window(3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False)
-    right = plain_rnn.window_update(case)
-    report = hints.truncated(hints.Fit.of(case, right, "dh"), kind, k)
-    assert hints.hints_for_case(case, report, "dh") == [hint]
-    black_box = {name: array for name, array in report.items() if name not in INTERMEDIATES}
-    assert hints.hints_for_case(case, black_box, "dW_xh") == [hint]
-
-
 def test_right_values_give_no_hint():
     """Nor more than three: then the numbers do not tell the mutants apart."""
     recipe = Recipe(6, 3, 2, 4, 5, 4, "float64")
