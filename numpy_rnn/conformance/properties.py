@@ -26,7 +26,6 @@ from numpy_rnn.conformance.traces.drive import is_bounded, trace_port
 from numpy_rnn.conformance.traces.judge import Judgement, global_checks, judge, local_checks, stacks
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 
-LEVELS = ("L1", "L2", "L3")
 LARGE_EVERY = 5  # the number of cases per large case
 
 
