@@ -114,7 +114,7 @@ def judge_finite(recorded: RecordedRun, tau: TanhError) -> tuple[RecordedRun, Ju
     judgement = judge(judged, tau, whole=not is_cut)
     first = judgement.first
     if first is not None and first.tensor in STEPPED:
-        index = judged.update_index(first.epoch, first.number)
+        index = judged.update_index(first)
         if _is_stopped_by_its_norm(judged.first(index + 1), tau):
             judged = judged.first(index)
             return judged, judge(judged, tau, whole=False), NORM

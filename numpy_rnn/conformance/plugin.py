@@ -57,8 +57,7 @@ def pytest_addoption(parser):
     add("--elman-examples", type=whole(1), metavar="N", help="number of windows per test (100)")
     add("--elman-sizes", type=sizes, metavar="SIZES", help="few: four shapes, for compiled code; H=6,D=3: only these")
     add("--elman-timeout", type=seconds, default=10.0, metavar="SECONDS", help="time limit of one answer (10)")
-    add("--elman-xfail", metavar="FILE", help="file of expected failures, one per line, as test_local[float32]")
-    add("--elman-dump", metavar="FILE", help="write the first failing case, as .json or .npz")
+    add("--elman-dump", metavar="FILE", help="write the first failing case as .json")
     add("--elman-replay", metavar="FILE", help="run the case that --elman-dump wrote, and nothing else")
     add("--elman-output", metavar="FILE", help="write the worst ratio of every tensor and its case as .json")
 

@@ -23,10 +23,9 @@ from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFaul
 from numpy_rnn.conformance.random_cases import Draw, RandomDraw, Recipe, large_recipes, random_recipe, random_run
 from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence, equations
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_port
-from numpy_rnn.conformance.traces.judge import Judgement, global_checks, judge, local_checks, single, stacks
+from numpy_rnn.conformance.traces.judge import Judgement, global_checks, judge, local_checks, stacks
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 
-LEVELS = ("L1", "L2", "L3")
 LARGE_EVERY = 5  # the number of cases per large case
 
 
@@ -215,11 +214,9 @@ class RunCheck(PortCheck):
     def answered(self, seed: int) -> tuple[WindowCase, dict[str, Any]]:
         """The update that diverges first, as a case, and its report."""
         recorded, judgement = self.judged(self.run(seed))
-        first: Any = judgement.first
-        index = recorded.update_index(first.epoch, first.number)
+        index = recorded.update_index(judgement.first)
         stack = next(stack for stack in stacks(recorded) if index in stack.chosen)
-        at = (int(np.flatnonzero(stack.chosen == index)[0]),)
-        return single(stack.case, at), {name: array[at] for name, array in stack.report.items()}
+        return stack.single((int(np.flatnonzero(stack.chosen == index)[0]),))
 
     def check(self, seed: int) -> None:
         """Raise Violation at the first divergence."""

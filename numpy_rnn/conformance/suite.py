@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.bounds.oracle import load_flint
-from numpy_rnn.conformance.failing_case import ENDINGS, load_case, save_case
+from numpy_rnn.conformance.failing_case import load_case, save_case
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, load_python_port
 from numpy_rnn.conformance.ports.program import ProgramPort, kill_programs_on_signal
@@ -37,7 +36,7 @@ SHOW_EVERY = 0.5  # seconds
 
 
 class Suite:
-    """The port under test, its worst ratios, and the tests that are expected to fail; a plugin of pytest.
+    """The port under test and its worst ratios; a plugin of pytest.
 
     Raises pytest.UsageError on options that cannot be used.
     """
@@ -52,9 +51,9 @@ class Suite:
         self.output_error: str | None = None
         self.shown = 0.0
         try:
-            for option, to, endings in (("output", self.output, (".json",)), ("dump", self.dump_to, ENDINGS)):
+            for option, to in (("output", self.output), ("dump", self.dump_to)):
                 if to is not None:
-                    check_can_write(to, f"--elman-{option}", endings)
+                    check_can_write(to, f"--elman-{option}", (".json",))
             test = None
             if path is not None:
                 test, self.replayed = load_case(path)
@@ -72,8 +71,6 @@ class Suite:
         self.only = names if test is None else [test]
         if test is not None and test not in names:
             raise pytest.UsageError(f"--elman-replay {path} has {test}: expected one of {', '.join(names)}")
-        path = config.getoption("elman_xfail")
-        self.expected_failures = [] if path is None else self._expected_failures(path, names)
 
     def _port(self, where: str | None, command: str | None) -> Any:
         cleanup = contextlib.ExitStack()
@@ -103,18 +100,6 @@ class Suite:
         level = TESTS[test]
         return self.level in (level, "all") and (level != "L1" or "intermediates" in self.abilities.capabilities)
 
-    @staticmethod
-    def _expected_failures(path: str, names: list[str]) -> list[str]:
-        """The test names in the file, without comments and empty lines."""
-        try:
-            text = Path(path).read_text(encoding="utf-8", errors="replace")
-        except OSError as error:
-            raise pytest.UsageError(f"--elman-xfail {path} cannot be read: {error.strerror}") from None
-        listed = [line.partition("#")[0].strip() for line in text.splitlines()]
-        if unknown := [name for name in listed if name and name not in names]:
-            raise pytest.UsageError(f"{path} names no test: {unknown[0]!r}: expected {', '.join(names)}")
-        return [name for name in listed if name]
-
     def watch(self, where: str) -> None:
         """Tell the watcher the case, and show the progress on a terminal."""
         self.cases += 1
@@ -137,15 +122,12 @@ class Suite:
             self.dump_to = None
 
     def pytest_collection_modifyitems(self, config, items):
-        """Deselect the levels that are not wanted, and mark the tests that are expected to fail."""
+        """Deselect the levels that are not wanted."""
         own = {item for item in items if item.name.split("[")[0] in TESTS}
         unwanted = [item for item in items if item in own and item.name not in self.only]
         config.hook.pytest_deselected(items=unwanted)
         items[:] = [item for item in items if item not in unwanted]
         self.all = len(items)
-        for item in items:
-            if item.name in self.expected_failures:
-                item.add_marker(pytest.mark.xfail(reason="named in the file of --elman-xfail", strict=True))
 
     def pytest_runtest_logfinish(self, nodeid, location):
         """Count the tests that are done."""

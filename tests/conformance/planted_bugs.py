@@ -186,6 +186,7 @@ class Loop(Network):
     sizes, k1, k2, epochs = (12, 2, 3, 4, 5), 3, 3, 2
     options: ClassVar[dict[str, Any]] = {}
     bias = two_biases = zero_start = False
+    resets = True  # whether every epoch starts from the same state
 
     def windows(self, T):
         stops = [(new, min(new + self.k1, T)) for new in range(0, T, self.k1)]
@@ -196,7 +197,7 @@ class Loop(Network):
         return states[start]
 
     def at_epoch(self, h_0, states):
-        return h_0
+        return h_0 if self.resets else states[max(states)]
 
     def series(self, x, target):
         return x, target
@@ -224,7 +225,8 @@ class Loop(Network):
         options = {"learning_rate": 0.05, **self.options}
         if options.get("loss"):
             x, target = np.argmax(x, -1), np.argmax(target, -1)
-        trace = Trace(p, x, target, h_0, k1=self.k1, k2=self.k2, epochs=self.epochs, **options)
+        schedule = {"k1": self.k1, "k2": self.k2, "epochs": self.epochs}
+        trace = Trace(p, x, target, h_0, resets=self.resets, **schedule, **options)
         x, target = self.series(x, target)
         velocity, states = None, {0: h_0}
         for epoch in range(1, self.epochs + 1):

@@ -3,7 +3,7 @@
 import numpy as np
 import program_styles
 from ports_for_tests import Layer, Untransposed
-from public_rnns.language_models import MinCharRnn
+from public_rnns import MinCharRnn
 
 from benchmarks.rows.min_char_rnn import loss_and_gradients
 

@@ -128,7 +128,7 @@ def assert_within_bounds(case, report, levels=(check_local, check_global), **opt
 def test_right_way_is_within_the_bounds(way, dtype):
     """At L1 only if the reported numbers are those that the computation used, and are not rounded afterwards."""
     changes, kind = KINDS.get(way) or (WAYS[way], np.ndarray)
-    for seed in range(24):
+    for seed in range(16):
         case, bounds = bounded_window(seed, dtype)
         report = report_of(case, changes, kind)
         assert_within_bounds(case, report, (check_global,), bounds=bounds)
@@ -140,13 +140,13 @@ def test_right_way_is_within_the_bounds(way, dtype):
 @pytest.mark.parametrize("kind", [Flushes, ReadsZero, FlushesResults])
 def test_flushed_subnormals_are_within_every_bound(kind, dtype):
     judged = 0
-    for seed in range(30):
+    for seed in range(20):
         case = tiny_window(seed, dtype)
         report = report_of(case, WAYS["by scaled numbers"], kind)
         if all(np.isfinite(v).all() for v in report.values()):
             judged += 1
             assert_within_bounds(case, report)
-    assert judged > 15
+    assert judged > 10
 
 
 def test_both_sides_of_the_kink_are_right_within_rounding():

@@ -110,9 +110,9 @@ def test_its_hello_says_all_that_it_can_do(port):
 def test_it_stays_within_every_bound(port, window, dtype):
     """With -ffast-math the processor reads subnormal numbers as zero; and the square of a large norm overflows."""
     made = window if window is random_case else within_its_abilities(window)
-    cases = [case for case in (made(seed, dtype) for seed in range(120)) if case is not None][:20]
+    cases = [case for case in (made(seed, dtype) for seed in range(120)) if case is not None][:10]
     found = judged(port, cases)
-    assert found == 20 if window is random_case else found > len(cases) / 2
+    assert found == 10 if window is random_case else found > len(cases) / 2
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no `node`: the JavaScript port is not run")

@@ -30,7 +30,9 @@ def test_mutant_is_killed(mutant, level):
     if level == "L2":  # a black box names what it shows, and not the stage
         assert found.tensor not in INTERMEDIATES
     else:
-        assert score.names_the_stage(mutant, found.tensor), f"{found.tensor} for {mutant.stage}"
+        # Without momentum there is no velocity, and a mistake in the direction is visible in the parameters.
+        stages = {EQUATIONS[mutant.stage], EQUATIONS["W_xh"] if mutant.stage.startswith("v") else ""}
+        assert EQUATIONS.get(found.tensor) in stages, f"{found.tensor} for {mutant.stage}"
 
 
 @pytest.mark.parametrize("level", ["L1", "L2", "L3"])
@@ -51,15 +53,11 @@ def test_mutants_are_few_and_every_line_is_in_the_source():
 
 
 def test_board_shows_survivors_and_stages():
-    """A mistake in the velocity may show in a parameter: without momentum there is no velocity."""
     survived = score.Score(named("dh_next dropped"), "L1", None, 500, 0.0)
     assert "SURVIVED" in score.text([survived])
     assert "1 mutants, 1 trials, 1 survived" in score.text([survived])
-    assert "(expected dh)" in score.text([survived._replace(tensor="a", factor=2.0)])
-    decay, forgotten = named("decoupled weight decay"), named("10⁻⁸ outside the root")
-    right = [score.names_the_stage(decay, tensor) for tensor in ("vb_h", "W_hh", "dW_hh", None)]
-    right += [score.names_the_stage(forgotten, tensor) for tensor in ("h_0", "vW_xh")]
-    assert right == [True, True, False, False, True, False]
+    assert "(the mistake is in dh)" in score.text([survived._replace(tensor="a", factor=2.0)])
+    assert "(the mistake" not in score.text([survived, survived._replace(tensor="dh", factor=2.0)])
 
 
 # -- hints -----------------------------------------------------------------------------------------------------------
@@ -97,7 +95,7 @@ def test_hint_names_the_mutant(mutant):
         if score.first_violation(check_local(case, report)) is not None:
             wrong += 1
             found.append(hints.hints_for_port(MutantPort(mutant), recipe))
-        if wrong == 6:
+        if wrong == 4:
             break
     assert wrong
     named_it = [mutant.name in names for names in found]
@@ -115,20 +113,6 @@ def test_hint_names_the_mutant_of_a_run(mutant):
             assert hints_for_run(wrong, first) == [mutant.name]
             return
     pytest.fail(f"{mutant.name} was never caught")
-
-
-@pytest.mark.parametrize(("kind", "k", "hint"), [
-    ("band", 3, "each loss goes back over 3 steps (bptt_truncate = 2)"),
-    ("back", 4, "the backward pass ends after the newest 4 steps"),
-])  # fmt: skip
-def test_hint_names_another_truncation(kind, k, hint):
-    """With the intermediate values, and of a black box."""
-    case = window(3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False)
-    right = plain_rnn.window_update(case)
-    report = hints.truncated(hints.Fit.of(case, right, "dh"), kind, k)
-    assert hints.hints_for_case(case, report, "dh") == [hint]
-    black_box = {name: array for name, array in report.items() if name not in INTERMEDIATES}
-    assert hints.hints_for_case(case, black_box, "dW_xh") == [hint]
 
 
 def test_right_values_give_no_hint():

@@ -3,20 +3,17 @@
 Each is given what it has, and its numbers are checked, in windows and in runs.
 """
 
-import pkgutil
-
 import numpy as np
 import pytest
 from hypothesis import Phase, settings
 from ports_for_tests import Layer, Untransposed
-from public_rnns.adapter import NO_SGD, OF_CLASSES
+from public_rnns import DeepLearning4J, DennyBritz
 from windows import window
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance import plain_rnn, properties
 from numpy_rnn.conformance.bounds.global_bounds import check_global
-from numpy_rnn.conformance.ports.port import load_python_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, profile
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
@@ -36,6 +33,11 @@ PORTS = {
     "two biases": ((), ("two_biases",)),
     "two biases and intermediates": ((), ("two_biases", "intermediates")),
 }
+
+
+@pytest.fixture(autouse=True)
+def _few_runs(monkeypatch):
+    monkeypatch.setattr(properties, "run_count", lambda windows: 3)
 
 
 @pytest.mark.parametrize("number", range(len(PORTS)), ids=PORTS)
@@ -174,47 +176,16 @@ def test_run_starts_with_a_second_bias_of_zero():
     assert not judge(recorded.replace({"b_hh": recorded.updates["b_hh"] + 1e-9})).passed
 
 
-# -- public RNNs that people wrote by hand, each with its own loss and network ----------------------------------------
+# -- public RNNs that people wrote by hand, and that truncate otherwise ------------------------------------------------
 
-BACK = "each loss goes back over {} steps (bptt_truncate = {})".format
-NEWEST = "the backward pass ends after the newest {} steps".format
-# A port, what is changed in it, where it is refused at its lowest level unless it is right, and the hint.
-VERDICTS: list[tuple[str, dict[str, object], str, str]] = [
-    ("language_models:MinCharRnn", {}, "", ""),
-    ("with_torch:HipsRnn", {}, "loss (L3, L4, L2)", "output read from h_{t-1}, and its gradient"),
-    ("with_torch:HipsRnn", {"early": False}, "", ""),
-    ("with_torch:D2l", {}, "W_xh (U2, U3, U1)", "clipping without 10⁻⁶"),
-    ("with_torch:D2l", {"lacks": ("relu", "sum", "older steps", "max_norm", *NO_SGD, *OF_CLASSES)}, "", ""),
-    ("language_models:Vzhou842", {}, "dW_xh (B4)", "W_hh used without its transpose"),
-    ("language_models:Vzhou842", {"transpose": True}, "", ""),
-    ("language_models:DennyBritz", {}, "dW_xh (B4)", BACK(5, 4)),
-    ("other_languages:DeepLearning4J", {}, "dW_xh (B4)", ""),
-    ("other_languages:DeepLearning4J", {"with_first": True}, "dW_xh (B4)", NEWEST(3)),
-    ("layers:Iamtrask", {}, "", ""),
-    ("layers:Iamtrask", {"copied": True}, "dW_hh (B5)", "h_t for h_{t-1} in dW_hh"),
-    ("layers:Coursera", {}, "", ""),
-    ("layers:Coursera", {"copied": True}, "dh_0 (B9)", "h_0 for h_{t-1} at every step"),
-    ("other_languages:BrainJs", {}, "loss (L3, L4, L2)", "loss × 1/ln 2"),
-    ("other_languages:BrainJs", {"in_bits": False}, "", ""),
-]
-ROWS = [
-    pytest.param(*row, id=",".join((row[0], *row[1])), marks=[pytest.mark.needs_torch] * ("torch" in row[0]))
-    for row in VERDICTS
-]
+BACK, NEWEST = "each loss goes back over 5 steps (bptt_truncate = 4)", "the backward pass ends after the newest 3 steps"
+VERDICTS = [(DennyBritz(), BACK), (DeepLearning4J(), ""), (DeepLearning4J(with_first=True), NEWEST)]
 
 
-@pytest.mark.parametrize(("name", "changes", "refused_at", "hint"), ROWS)
-def test_verdict_on_public_rnn(name, changes, refused_at, hint, monkeypatch):
-    monkeypatch.setattr(properties, "run_count", lambda windows: 3)
-    assert load_python_port(f"public_rnns.{name}").dtypes  # what it states of itself is consistent
-    port = pkgutil.resolve_name(f"public_rnns.{name}")(**changes)
-    levels = ["L1", "L2", "L3"]["intermediates" not in port.capabilities :]
-    if not refused_at:
-        for level in levels:
-            check_port(level, port, port.dtypes[-1], FEW)
-        return
+@pytest.mark.parametrize(("port", "hint"), VERDICTS)
+def test_truncation_of_public_rnn_is_named(port, hint):
     with pytest.raises(Violation) as error:
-        check_port(levels[0], port, port.dtypes[-1], FEW)
+        check_port("L2", port, port.dtypes[-1], FEW)
     message = str(error.value).partition("; the largest error")[0]
-    assert f": {refused_at} at [" in message
+    assert ": dW_xh (B4) at [" in message
     assert message.partition("; looks like: ")[2] == hint

@@ -43,7 +43,7 @@ def recipes(network, count):
 @pytest.mark.parametrize("changes", [{}, AUTO, INNER, CLASSES, CLASSES | AUTO, CHARACTERS, TANH, INPUT_GRADIENTS])
 def test_network_without_a_bug_passes(changes):
     network = Network(**changes)
-    for recipe in recipes(network, 15):
+    for recipe in recipes(network, 5):
         check_of(network).check(recipe)
         assert hints_for_port(network, recipe) == []
 
@@ -75,7 +75,7 @@ def test_bug_of_a_window_is_refused(bug):
 def test_other_factor_of_clipping_is_no_learning_rate():
     """Without a velocity, the step is multiplied by it."""
     network = Network(**scaled(lambda max_norm, norm: min(1, max_norm / norm**2)), lacks=("momentum", "weight_decay"))
-    for recipe in recipes(network, 6):
+    for recipe in recipes(network, 3):
         assert hints_for_port(network, recipe._replace(step=Step(0.1, max_norm=0.1))) == []
 
 

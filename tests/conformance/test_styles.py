@@ -13,7 +13,7 @@ import program_styles
 import pytest
 import styles
 from hypothesis import Phase, settings
-from public_rnns.language_models import MinCharRnn
+from public_rnns import MinCharRnn
 from windows import window
 
 from numpy_rnn.common.errors import InputError

@@ -150,7 +150,7 @@ EXACT = ("h", "da")  # of relu: nothing is rounded
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 def test_skewed_rounding_nearly_fills_every_bound(variant, dtype):
     worst: dict[tuple[str, str], float] = {}
-    for seed in range(4):
+    for seed in range(3):
         objective, step, others = Objective(**variant[0]), Step(0.3, **variant[1]), variant[2]
         case = positive(Recipe(**SIZES | others, dtype=dtype, seed=seed, objective=objective, step=step))
         bounds = global_bounds(case)

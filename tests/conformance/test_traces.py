@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 from inline_snapshot import snapshot
+from planted_bugs import Loop
 from test_judge import PACKAGE, sine_run
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Objective, Parameters, Step, WindowCase
-from numpy_rnn.conformance import plain_rnn
+from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.case import INTERMEDIATES
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.traces.judge import judge
@@ -142,47 +142,39 @@ def test_file_is_read_as_it_was_written(tmp_path):
 
 # -- loops by hand ---------------------------------------------------------------------------------------------------
 
-T, B, D, H, O, RATE = 12, 2, 3, 4, 3, 0.05
+# The states are reported, or recomputed from weights, inputs and initial state.
+SEEN, STATES, BOX = (), tuple(name for name in INTERMEDIATES if name != "h"), INTERMEDIATES
 
 
-def loop(path, mistake="", resets=True, intermediates=INTERMEDIATES, k=3):
-    """A run of two epochs as a trace. mistake: what is wrong in it; resets: the second epoch starts from zero."""
-    normal = np.random.default_rng(0).normal
-    x, target, zero = normal(size=(T, B, D)), normal(size=(T, B, O)), np.zeros((B, H))
-    p = {"W_xh": normal(size=(D, H)), "W_hh": normal(size=(H, H)), "W_hy": normal(size=(H, O))}
-    trace, state = Trace(p, x, target, zero, resets=resets, k1=k, k2=k, learning_rate=RATE, epochs=2), zero
-    for epoch in (1, 2):
-        state = zero if resets or mistake == "the state is forgotten" else state
-        for start in range(0, T - k * (mistake == "the last window is left out"), k):
-            window = slice(start, start + k)
-            case = WindowCase(Parameters(**p), x[window], target[window], state, None, Objective(), Step(RATE))
-            report = plain_rnn.window_update(case)
-            kept = {name: array for name, array in report.items() if name not in INTERMEDIATES or name in intermediates}
-            trace.update(epoch, (start, start, start + k), state, **kept)
-            carried = {"the state is one step old": -2, "the state of the window's start": 0}.get(mistake, -1)
-            state = np.concatenate((state[None], report["h"]))[carried]
-            state = zero if mistake == "the state is reset" else state
-            for name in p:
-                p[name][:] = report[name]  # in place
-    trace.save(str(path))
-    return RecordedRun(*load_trace(str(path)))
+def judged(left_out, **changes):
+    """The judgement on a loop of two epochs that does not report these."""
+    changes |= {"capabilities": ("intermediates",)}
+    return judge(Loop(**changes, logged=lambda loop, report, before, state: without(report, left_out)).record())
+
+
+def without(report, names):
+    return {name: array for name, array in report.items() if name not in names}
 
 
 @pytest.mark.parametrize("resets", [True, False])
-@pytest.mark.parametrize("intermediates", [INTERMEDIATES, ("h",), ()])
-def test_right_loop_is_judged_right(tmp_path, resets, intermediates):
-    judgement = judge(loop(tmp_path / "run.npz", resets=resets, intermediates=intermediates))
+@pytest.mark.parametrize("left_out", [SEEN, STATES, BOX])
+def test_right_loop_is_judged_right(resets, left_out):
+    judgement = judged(left_out, resets=resets)
     assert judgement.passed, judgement.first
-    assert judgement.updates == 2 * T / 3
+    assert judgement.updates == 8
 
 
-@pytest.mark.parametrize(
-    "mistake", ["the state is one step old", "the state of the window's start", "the state is reset"]
-)
-@pytest.mark.parametrize("intermediates", [INTERMEDIATES, ("h",), ()])
-def test_carried_state_is_checked(tmp_path, mistake, intermediates):
-    """Exactly where the states are reported; otherwise they are recomputed from weights, inputs and initial state."""
-    judgement = judge(loop(tmp_path / "run.npz", mistake, intermediates=intermediates))
+MISTAKES = {
+    "the state is one step old": lambda loop, states, start: states[max(start - 1, 0)],
+    "the state of the window's start": lambda loop, states, start: states[max(start - 3, 0)],
+    "the state is reset": lambda loop, states, start: 0 * states[start] if start else states[0],
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize("left_out", [SEEN, STATES, BOX])
+def test_carried_state_is_checked(mistake, left_out):
+    judgement = judged(left_out, next_state=mistake)
     assert judgement.first[:3] == (1, 2, "initial")
     assert judgement.worst["initial"] > 1e9
     assert max(ratio for name, ratio in judgement.worst.items() if name != "initial") <= 1
@@ -200,12 +192,12 @@ def test_carried_states_of_an_ensemble_are_checked():
         assert abs(first.expected - initial[update, 1, 0, 2]) <= first.allowed < 1e-13
 
 
-@pytest.mark.parametrize(("mistake", "resets", "place"), [
-    ("the state is forgotten", False, ("initial", "T3", 1, 1 + T // 3)),  # of one epoch that goes on
-    ("the last window is left out", True, ("window", "T1, T2", 1, T // 3)),
+@pytest.mark.parametrize(("changes", "place"), [
+    ({"resets": False, "at_epoch": lambda loop, h_0, states: h_0}, ("initial", "T3", 1, 5)),  # one epoch that goes on
+    ({"windows": lambda loop, T: Loop.windows(loop, T)[:-1]}, ("window", "T1, T2", 1, 4)),
 ])  # fmt: skip
-def test_wrong_loop_is_named_at_its_first_fault(tmp_path, mistake, resets, place):
-    first = judge(loop(tmp_path / "run.npz", mistake, resets)).first
+def test_wrong_loop_is_named_at_its_first_fault(changes, place):
+    first = judged(SEEN, **changes).first
     assert (first.tensor, first.equation, first.epoch, first.number) == place
 
 

@@ -85,9 +85,10 @@ def hints_for_case(case: WindowCase, report: Arrays, tensor: str) -> list[str]:
     """The hints for a report whose first wrong tensor is given."""
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         fit = Fit.of(case, report, tensor)
-        tried = [(each, EXACT) for each in (mutants, other_cases, other_gradients, factors, truncations)]
-        for candidates, left in (*tried, (mutants, EXPLAINED)):
-            fitting = (name for name, values in candidates(fit) if fit.explains(values, left))
+        known = list(mutants(fit))
+        others = (each(fit) for each in (other_cases, other_gradients, factors, truncations))
+        for candidates, left in ((known, EXACT), *((each, EXACT) for each in others), (known, EXPLAINED)):
+            fitting = (name for name, values in candidates if fit.explains(values, left))
             if found := list(dict.fromkeys(fitting)):
                 return found if len(found) <= MAX_HINTS else []
     return []
@@ -100,6 +101,10 @@ def _as_float64(value: Any) -> Any:
     return type(value)(*map(_as_float64, value)) if hasattr(value, "_fields") else value
 
 
+def _largest(array: Any) -> float:
+    return float(np.abs(array).max(initial=0))
+
+
 class Fit(NamedTuple):
     """A case and its report, right values of the same tensors, all in float64, and the first tensor that is wrong."""
 
@@ -108,13 +113,18 @@ class Fit(NamedTuple):
     right: Arrays
     tensor: str
     dtype: np.dtype
+    deviation: dict[str, float]  # by how much a tensor is wrong
+    rounding: dict[str, float]  # by how much a right tensor may differ
 
     @classmethod
     def of(cls, case: WindowCase, report: Arrays, tensor: str) -> "Fit":
         """The fit of a case in any dtype."""
         exact = _as_float64(with_rows(case))
         reported = {name: np.asarray(value, np.float64) for name, value in report.items()}
-        return cls(exact, reported, plain_rnn.window_update(exact), tensor, case_dtype(case))
+        right, unit = plain_rnn.window_update(exact), ROUNDING * np.finfo(case_dtype(case)).eps
+        deviation = {name: _largest(v - right[name]) for name, v in reported.items()}
+        rounding = {name: unit * (_largest(right[name]) + _largest(v)) for name, v in reported.items()}
+        return cls(exact, reported, right, tensor, case_dtype(case), deviation, rounding)
 
     def explains(self, values: Arrays, left: float) -> bool:
         """Whether these values are the reported ones, to within this part of the deviation, or rounding."""
@@ -123,26 +133,17 @@ class Fit(NamedTuple):
                 return False
             if not np.isfinite(reported).all():  # an overflow, at the same places
                 return np.array_equal(np.isfinite(reported), np.isfinite(values[name]))
-            allowed = max(left * self.deviation(name), self.rounding(name))
-            if not np.abs(reported - values[name]).max(initial=0) <= allowed:
+            allowed = max(left * self.deviation[name], self.rounding[name])
+            if not _largest(reported - values[name]) <= allowed:
                 return False
         telling = self.telling
-        return bool(np.abs(values[telling] - self.right[telling]).max(initial=0) > 0.5 * self.deviation(telling))
+        return bool(_largest(values[telling] - self.right[telling]) > 0.5 * self.deviation[telling])
 
     @property
     def telling(self) -> str:
         """The tensor that a hint must explain: the first wrong one; of states that are all wrong alike, a later one."""
-        excess = {name: self.deviation(name) / (self.rounding(name) or np.inf) for name in self.report}
+        excess = {name: self.deviation[name] / (self.rounding[name] or np.inf) for name in self.report}
         return self.tensor if excess[self.tensor] > 1 else max(excess, key=lambda name: excess[name])
-
-    def deviation(self, name: str) -> float:
-        """By how much a tensor is wrong."""
-        return float(np.abs(self.report[name] - self.right[name]).max(initial=0))
-
-    def rounding(self, name: str) -> float:
-        """By how much a right tensor may differ."""
-        size = np.abs(self.right[name]).max(initial=0) + np.abs(self.report[name]).max(initial=0)
-        return ROUNDING * np.finfo(self.dtype).eps * size
 
     def with_step(self, gradients: Arrays) -> Arrays:
         """The right values with other gradients, dW_xh and so on, and the step that they give."""
@@ -204,7 +205,7 @@ def other_gradients(fit: Fit) -> Candidates:
     """Gradients, some or all, that are other sums, or are reported otherwise than the step uses them."""
     right, reported = fit.gradients(fit.right), fit.report
     for text, others in _other_gradients(fit, right):
-        wrong = [name for name, g in others.items() if np.abs(reported[name] - g).max() < fit.deviation(name)]
+        wrong = [name for name, g in others.items() if np.abs(reported[name] - g).max() < fit.deviation[name]]
         names = [name for name in wrong if name in right]
         if names:
             words = "gradients" if len(names) == len(right) else ", ".join(names)
@@ -257,7 +258,7 @@ def factors(fit: Fit) -> Candidates:
     p, found, values = present(fit.case.params), {}, fit.with_step(fit.gradients(fit.report)) | fit.gradients(fit.right)
     for name, reported in fit.report.items():
         before = p.get(name, 0.0)
-        reported, expected, small = reported - before, values[name] - before, fit.rounding(name)
+        reported, expected, small = reported - before, values[name] - before, fit.rounding[name]
         if name not in ("a", "h", "y"):
             factor = (
                 (reported * expected).sum() / (expected * expected).sum() if np.abs(reported).max() > small else 0.0

@@ -10,7 +10,7 @@ from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.mutants.hints import EXACT, Fit, hints_for_case
 from numpy_rnn.conformance.plain_rnn import Arrays
 from numpy_rnn.conformance.traces.divergence import Divergence, expected_windows
-from numpy_rnn.conformance.traces.judge import single, stacks
+from numpy_rnn.conformance.traces.judge import stacks
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 
 MAX_UPDATES = 200  # among which a state is looked for
@@ -18,10 +18,7 @@ MAX_UPDATES = 200  # among which a state is looked for
 
 def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
     """The hints for a run whose first divergence is this one."""
-    index, network = (
-        recorded.update_index(first.epoch, first.number),
-        first.element[: recorded.run.params.W_hh.ndim - 2],
-    )
+    index, network = recorded.update_index(first), first.element[: recorded.run.params.W_hh.ndim - 2]
     if first.tensor == "window":
         return _windows(recorded)
     if first.tensor == "initial":
@@ -38,7 +35,7 @@ def _updates(recorded: RecordedRun, last: int, network: tuple[int, ...]) -> dict
         for row, index in enumerate(stack.chosen):
             if index > last - MAX_UPDATES:
                 at = row, *network
-                found[int(index)] = single(stack.case, at), {name: array[at] for name, array in stack.report.items()}
+                found[int(index)] = stack.single(at)
     return dict(sorted(found.items(), reverse=True))
 
 

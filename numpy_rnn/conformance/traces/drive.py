@@ -139,8 +139,13 @@ def trace_port(port: Any, run: Run, timeout: float = 10.0) -> RecordedRun:
     run = with_second_bias(run, abilities(port))
     if "rate_in_velocity" in abilities(port).capabilities:
         run = run._replace(options=run.options._replace(step=RateInVelocity(*run.options.step)))
-    driver, recorder = _Driver(port, timeout, run), Recorder(run)
-    for epoch, number, window, initial, report in plain_rnn.train(run, driver.compute):
+    recorder, per_epoch = Recorder(run), len(expected_windows(len(run.x), run.options.schedule))
+
+    def compute(case):
+        epoch, number = divmod(recorder.updates, per_epoch)
+        return _answer(port, case, timeout, f"epoch {epoch + 1}, update {number + 1}")
+
+    for epoch, number, window, initial, report in plain_rnn.train(run, compute):
         recorder.append_report(epoch, number, window, initial, report)
     return recorder.recorded()
 
@@ -154,48 +159,39 @@ def with_second_bias(run: Run, *those: Abilities) -> Run:
     return run._replace(params=two)
 
 
-class _Driver:
-    """Calls a port once per update, and computes the parts that the port does not have."""
+def _answer(port: Any, case: WindowCase, timeout: float, where: str) -> tuple[dict[str, Any], Any]:
+    """The report on a case, with the same names in every update, and the states of its window."""
+    has, lacks, _ = abilities(port)
+    report = validated_report(port, _asked(case, has, lacks), timeout, where)
+    report |= _added(case, report, has, lacks)
+    intermediates = "intermediates" in has
+    states = report["h"] if intermediates else _states(case)
+    # Under given_dy, dy is not from the port's y.
+    names = required_outputs(case, intermediates and "given_dy" not in has, "input_gradients" in has)
+    return {name: report[name] for name in names}, states
 
-    def __init__(self, port: Any, timeout: float, run: Run):
-        self.port, self.timeout = port, timeout
-        self.has, self.lacks, _ = abilities(port)
-        schedule = run.options.schedule
-        numbers = range(1, 1 + len(expected_windows(len(run.x), schedule)))
-        self.places = iter([(epoch, number) for epoch in range(1, schedule.epochs + 1) for number in numbers])
 
-    def compute(self, case: WindowCase) -> tuple[dict[str, Any], Any]:
-        """The report of a case, with the same names in every update, and the states of its window."""
-        epoch, number = next(self.places)
-        intermediates, input_gradients = ("intermediates" in self.has, "input_gradients" in self.has)
-        asked = self._asked(case)
-        report = validated_report(self.port, asked, self.timeout, f"epoch {epoch}, update {number}")
-        report |= self._added(case, report)
-        states = report["h"] if intermediates else _states(case)
-        intermediates = intermediates and "given_dy" not in self.has  # their dy is not from the port's y
-        names = required_outputs(case, intermediates, input_gradients)
-        return {name: report[name] for name in names}, states
+def _asked(case: WindowCase, has: Any, lacks: Any) -> WindowCase:
+    """The case as the port gets it. In place of a target it may get numpy_rnn's dy."""
+    no_step: Any = None
+    if "given_dy" in has:
+        dy = plain_rnn.window_update(case._replace(step=no_step))["dy"][-len(case.target) :]
+        case = case._replace(target=dy, objective=case.objective._replace(loss=GIVEN_DY), weights=None)
+    if "h_0" in lacks:
+        case = case._replace(h_0=None)
+    return case._replace(step=no_step) if "step" in lacks else case
 
-    def _asked(self, case: WindowCase) -> WindowCase:
-        """The case as the port gets it. In place of a target it may get numpy_rnn's dy."""
-        no_step: Any = None
-        if "given_dy" in self.has:
-            dy = plain_rnn.window_update(case._replace(step=no_step))["dy"][-len(case.target) :]
-            case = case._replace(target=dy, objective=case.objective._replace(loss=GIVEN_DY), weights=None)
-        if "h_0" in self.lacks:
-            case = case._replace(h_0=None)
-        return case._replace(step=no_step) if "step" in self.lacks else case
 
-    def _added(self, case: WindowCase, report: dict[str, Any]) -> dict[str, Any]:
-        """The parts that the port does not have: a loss, a step from the port's gradients, or dh_0."""
-        added: dict[str, Any] = {}
-        if "given_dy" in self.has or ("h_0" in self.lacks and "dh_0" not in report):
-            computed = plain_rnn.window_update(case)
-            added |= {name: computed[name] for name in ("loss", "dh_0") if name not in report}
-        if "step" in self.lacks:
-            gradients = {name: report["d" + name] for name in present(case.params)}
-            added |= plain_rnn.update(present(case.params), gradients, {}, case.step)
-        return added
+def _added(case: WindowCase, report: dict[str, Any], has: Any, lacks: Any) -> dict[str, Any]:
+    """The parts that the port does not have: a loss, a step from the port's gradients, or dh_0."""
+    added: dict[str, Any] = {}
+    if "given_dy" in has or ("h_0" in lacks and "dh_0" not in report):
+        computed = plain_rnn.window_update(case)
+        added |= {name: computed[name] for name in ("loss", "dh_0") if name not in report}
+    if "step" in lacks:
+        gradients = {name: report["d" + name] for name in present(case.params)}
+        added |= plain_rnn.update(present(case.params), gradients, {}, case.step)
+    return added
 
 
 def _states(case: WindowCase) -> np.ndarray:

@@ -35,14 +35,9 @@ class Stack(NamedTuple):
     case: WindowCase
     report: dict[str, np.ndarray]
 
-
-class Kind(NamedTuple):
-    """Properties that updates must share to be stacked."""
-
-    T: int
-    K: int
-    from_learned: bool  # whether the window starts from a learned initial state, which is then a parameter
-    first: bool  # whether there is no velocity before the update
+    def single(self, at: tuple[int, ...]) -> tuple[WindowCase, dict[str, np.ndarray]]:
+        """One update of one network, as a case and a report."""
+        return single(self.case, at), {name: np.asarray(array[at]) for name, array in self.report.items()}
 
 
 class Judgement(NamedTuple):
@@ -88,25 +83,26 @@ def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, by_or
 
 
 def stacks(recorded: RecordedRun) -> Iterator[Stack]:
-    """The updates of a run, stacked by their kinds."""
+    """The updates of a run, stacked by their kinds: the same T and K, a learned initial state or not, first or not.
+
+    A learned initial state from which the window starts is a parameter; before the first update there is no velocity.
+    """
     run, updates = recorded
     start, stop = updates["start"], updates["stop"]
     from_learned = (start == 0) & (run.params.h_0 is not None)
     first = (np.arange(len(start)) == 0) & run.options.step.has_velocity
     kinds = np.stack((stop - start, stop - updates["loss_start"], from_learned, first), axis=1)
     for kind in np.unique(kinds, axis=0):
-        T, K, is_learned, is_first = kind.tolist()
-        chosen = np.flatnonzero((kinds == kind).all(axis=1))
-        yield _stack(recorded, chosen, Kind(T, K, bool(is_learned), bool(is_first)))
+        yield _stack(recorded, np.flatnonzero((kinds == kind).all(axis=1)), *kind.tolist())
 
 
-def _stack(recorded: RecordedRun, chosen: np.ndarray, kind: Kind) -> Stack:
+def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learned: int, first: int) -> Stack:
     run, updates = recorded
     E, step = run.params.W_hh.ndim - 2, run.options.step
     start, loss_start = updates["start"][chosen], updates["loss_start"][chosen]
     first_row = np.concatenate(([0], np.cumsum(updates["stop"] - updates["start"])))[chosen]
     fields = [name for name in FIELDS if getattr(run.params, name, None) is not None]
-    fields = [name for name in fields if name != "h_0" or kind.from_learned]
+    fields = [name for name in fields if name != "h_0" or from_learned]
 
     def windows(array, rows):
         """Rows of (S, *E, B, N) → (n, *E, T, B, N)."""
@@ -127,24 +123,24 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, kind: Kind) -> Stack:
         return parameters_from({name: array[chosen] for name, array in values.items()})
 
     velocity = None
-    if step.has_velocity and not kind.first:
+    if step.has_velocity and not first:
         velocity = before("v", lambda name: updates["v" + name][0])  # never the first update
     weights: Any = None
     if run.weights is not None:
-        rows = loss_start[:, None] + np.arange(kind.K)
-        weights = run.weights[rows].reshape(len(chosen), *(1,) * E, kind.K, -1)
+        rows = loss_start[:, None] + np.arange(K)
+        weights = run.weights[rows].reshape(len(chosen), *(1,) * E, K, -1)
     rate = step.learning_rate
     case = WindowCase(
         before("", lambda name: getattr(run.params, name)),
-        series("x", start, kind.T),
-        series("target", loss_start, kind.K),
+        series("x", start, T),
+        series("target", loss_start, K),
         updates["initial"][chosen],
         weights,
         run.options.objective,
         step._replace(learning_rate=np.asarray(rate)[None] if np.ndim(rate) else rate),
         velocity,
     )
-    rows = first_row[:, None] + np.arange(kind.T)
+    rows = first_row[:, None] + np.arange(T)
     report = {name: windows(updates[name], rows) for name in ROWS if name in updates}
     names = ["loss"] + ["dh_0"] * ("dx" in updates)
     names += [prefix + name for prefix in (("d", "v", "") if step.has_velocity else ("d", "")) for name in fields]
@@ -203,9 +199,8 @@ def _by_oracle(updates: dict[str, np.ndarray], stack: Stack, tau: TanhError) -> 
     states = None if "h" in updates else np.roll(updates["initial"], -1, axis=0)[stack.chosen]
     columns: dict[str, list] = {}
     for index in np.ndindex(axes):
-        reported = {name: np.asarray(array[index]) for name, array in stack.report.items()}
         carried = int(steps[index[0]]), None if states is None else states[index]
-        for name, *checked in global_checks(single(stack.case, index), reported, tau, *carried):
+        for name, *checked in global_checks(*stack.single(index), tau, *carried):
             columns.setdefault(name, []).append(checked)
     for name, rows in columns.items():
         ratio, expected, allowed = (np.stack(column).reshape(*axes, *column[0].shape) for column in zip(*rows))

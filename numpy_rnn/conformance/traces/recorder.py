@@ -34,9 +34,9 @@ class RecordedRun(NamedTuple):
         """The same run without these arrays."""
         return self._replace(updates={name: array for name, array in self.updates.items() if name not in names})
 
-    def update_index(self, epoch: int, number: int) -> int:
-        """The index of an update, by its epoch and its number in the epoch."""
-        return int(np.argmax((self.updates["epoch"] == epoch) & (self.updates["number"] == number)))
+    def update_index(self, place: Any) -> int:
+        """The index of an update, by its `epoch` and its `number` in the epoch."""
+        return int(np.argmax((self.updates["epoch"] == place.epoch) & (self.updates["number"] == place.number)))
 
 
 def _in_numpy(array: Any) -> Any:
