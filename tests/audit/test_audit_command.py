@@ -13,7 +13,6 @@ from sections import loops
 
 from numpy_rnn.__main__ import main as numpy_main
 
-pytest.importorskip("torch")
 pytestmark = pytest.mark.needs_torch
 LOOPS = {loop.name: loop.source for loop in loops()}
 FAILING = """

@@ -5,13 +5,13 @@ import io
 import itertools
 
 import pytest
+import torch
 from sections import PRELUDE, audited, loops
 
 import torch_rnn
 from numpy_rnn.common.errors import InputError
 from torch_rnn.loop_audit.records import Pass
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.needs_torch
 LOOPS = {loop.name: loop.source for loop in loops()}
 LAYERS = [

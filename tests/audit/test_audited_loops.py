@@ -9,7 +9,6 @@ import re
 import pytest
 from sections import audited, loops
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.needs_torch
 LOOPS = [*loops("loops.txt"), *loops("public.txt")]
 
