@@ -52,7 +52,10 @@ def pytest_addoption(parser):
     add("--elman-command", metavar="COMMAND", help="implementation under test: a program that speaks the port protocol")
     add("--elman-level", choices=("L1", "L2", "L3", "all"), default="all", help="level to check (all)")
     add(
-        "--elman-profile", choices=PROFILES, default="default", help="repeatable: the same cases every time; long: 5000"
+        "--elman-profile",
+        choices=PROFILES,
+        default="default",
+        help="repeatable: the same cases in every run here; long: 5000",
     )
     add("--elman-examples", type=whole(1), metavar="N", help="number of windows per test (100)")
     add("--elman-sizes", type=sizes, metavar="SIZES", help="few: four shapes, for compiled code; H=6,D=3: only these")
