@@ -27,7 +27,9 @@ from numpy_rnn import windows
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
 MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
 MIN_GROUP = 3  # fewer small networks are faster one by one
-GROUP_BYTES = 2**21  # of the parameters and gradients of a group
+WIDE = 512  # networks from which on the rows of a group are whole cache lines
+BUFFER = 16  # numbers, the least: NumPy copies arrays that are broadcast over rows of a wide group to a larger buffer
+GROUP_BYTES = 2**20  # of the parameters and gradients of a group
 TRIALS = 5  # per layout, the fastest of which counts
 MIN_SECONDS = 2e-4  # per trial
 LONG_SECONDS = 5e-3  # one trial is enough of calls that take this long, whose times vary less
@@ -182,9 +184,12 @@ def group_sizes(case: Case) -> list[int | None]:
     """The numbers of networks that are computed together; None for a network by itself."""
     if case.B * case.H > MAX_GROUPED or case.networks < MIN_GROUP:
         return [None] * case.networks
-    network_bytes = 2 * ((case.D + case.H) * case.H + case.H * case.O) * np.dtype(case.dtype).itemsize
-    count = -(-case.networks // max(MIN_GROUP, GROUP_BYTES // network_bytes))
-    return [case.networks * (n + 1) // count - case.networks * n // count for n in range(count)]
+    itemsize = np.dtype(case.dtype).itemsize
+    line = CACHE_LINE // itemsize if case.networks >= WIDE else 1
+    network_bytes = 2 * ((case.D + case.H) * case.H + case.H * case.O) * itemsize
+    lines = -(-case.networks // line)
+    count = -(-lines // max(MIN_GROUP, GROUP_BYTES // (network_bytes * line)))
+    return [(lines * (n + 1) // count - lines * n // count) * line for n in range(count)]
 
 
 def task_calls(task: str, case: Case, stacked: bool) -> Calls:
@@ -287,14 +292,16 @@ def _seconds(call, count):
 # -- the rows --------------------------------------------------------------------------------------------------------
 
 
-def program(calls: Calls, times: int = 1) -> Callable[[], None]:
+def program(calls: Calls, times: int = 1, wide: bool = False) -> Callable[[], None]:
     """A function that makes these calls in sequence, and all of them again, so many times."""
     pairs = [(call.function, call.arguments) for call in calls]
 
     def run():
+        buffer = np.setbufsize(BUFFER if wide else np.getbufsize())
         for _ in range(times):
             for function, arguments in pairs:
                 function(*arguments)
+        np.setbufsize(buffer)
 
     return run
 
@@ -304,8 +311,9 @@ def prepared(row: str, task: str, case: Case) -> Prepared:
     forms = [task_calls(task, case, stacked) for stacked in (True, False)]
     if row == GEMMS:
         forms = [in_best_layouts(calls) for calls in forms]
-    calls = forms[fastest([program(form) for form in forms])]
-    return Prepared(program(calls, case.options.schedule.epochs if task == RUN else 1), dict)
+    wide = case.networks >= WIDE
+    calls = forms[fastest([program(form, wide=wide) for form in forms])]
+    return Prepared(program(calls, case.options.schedule.epochs if task == RUN else 1, wide), dict)
 
 
 def tasks(row: str) -> Tasks:

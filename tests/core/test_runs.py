@@ -16,6 +16,7 @@ from witness import assert_right_run, definition
 
 import numpy_rnn
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
+from numpy_rnn.engine import loop, memory
 
 pytestmark = pytest.mark.with_reference
 
@@ -245,3 +246,16 @@ def test_narrow_integers_are_their_values(rnn):
     narrow = dict(zip(("k1", "k2", "epochs", "yield_every"), map(np.int8, (100, 120, 2, 2))))
     assert [bits(update) for update in train(rnn, run, **narrow)] == wide
     assert list(rnn.windows(np.int16(300), np.uint8(100), np.int8(120))) == list(rnn.windows(300, 100, 120))
+
+
+@fewer(4)
+@given(run=runs(ensembles=[(3,), (2, 9)]), every=st.sampled_from([2, "epoch"]))
+def test_wide_groups_are_right(run, every):
+    """Groups of whole cache lines, which the last network fills; NumPy's buffers have their size again afterwards."""
+    size = np.getbufsize()
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in ((loop, "WIDE", 1), (memory, "WIDE", 1), (memory, "MIN_GROUP", 1)):
+            patch.setattr(module, name, value)
+        patch.setattr(memory, "GROUP_BYTES", 1)
+        assert_right_training(numpy_rnn, run, every)
+    assert np.getbufsize() == size
