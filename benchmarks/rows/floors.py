@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from benchmarks.tasks import FORWARD, GEMMS, GRADIENT, RUN, STEP, Prepared, Tasks
-from benchmarks.workloads import Case
+from benchmarks.tasks import CHARACTERS, FORWARD, GEMMS, GRADIENT, RUN, STEP, Prepared, Tasks
+from benchmarks.workloads import MAX_GRADIENT, Case
 from numpy_rnn import windows
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
@@ -166,6 +166,33 @@ def window_calls(memory: Memory, T: int, K: int, task: str, stacked: bool) -> Ca
     return calls
 
 
+def character_calls(case: Case, stacked: bool) -> Calls:
+    """The calls of one pass over the chunks of a character model, whose bias b_h is one more input that is 1."""
+    memory, chunk = Memory(case._replace(D=case.D + 1), None), case.options.schedule.k1
+    calls = window_calls(memory, chunk, chunk, GRADIENT, stacked)
+    y, one_column = memory(chunk, case.O), memory(chunk, 1)
+    theta, g, v, spare = (memory.parameters()[0] for _ in range(4))
+    v[...], limit, tiny = 1, np.full((), MAX_GRADIENT, theta.dtype), np.full((), 1e-8, theta.dtype)
+    added: list[tuple] = [
+        ("L3", np.maximum.reduce, y, -1, None, one_column, True),
+        ("L3", np.subtract, y, one_column, y),
+        ("L3", np.exp, y, y),
+        ("L3", np.add.reduce, y, -1, None, one_column, True),
+        ("L3", np.divide, y, one_column, y),
+        ("L4", np.log, one_column, one_column),
+        ("U7", np.clip, g, -limit, limit, spare),
+        ("U8", np.multiply, spare, spare, g),
+        ("U8", np.add, v, g, v),
+        ("U9", np.add, v, tiny, g),
+        ("U9", np.sqrt, g, g),
+        ("U9", np.divide, spare, g, g),
+        ("U1", np.multiply, g, tiny, g),
+        ("U1", np.subtract, theta, g, theta),
+    ]
+    calls += [Call(equation, function, tuple(arguments)) for equation, function, *arguments in added]
+    return calls * (case.T // chunk)
+
+
 def loss_calls(memory: Memory, updates: int, terms: int) -> Calls:
     """The losses of this many updates, each a sum of `terms` squares."""
     half = np.full((), 0.5, memory.case.dtype)
@@ -308,7 +335,10 @@ def program(calls: Calls, times: int = 1, wide: bool = False) -> Callable[[], No
 
 def prepared(row: str, task: str, case: Case) -> Prepared:
     """All calls, in the faster of the two forms, once per epoch."""
-    forms = [task_calls(task, case, stacked) for stacked in (True, False)]
+    forms = [
+        character_calls(case, stacked) if task == CHARACTERS else task_calls(task, case, stacked)
+        for stacked in (True, False)
+    ]
     if row == GEMMS:
         forms = [in_best_layouts(calls) for calls in forms]
     wide = case.networks >= WIDE
@@ -317,4 +347,4 @@ def prepared(row: str, task: str, case: Case) -> Prepared:
 
 
 def tasks(row: str) -> Tasks:
-    return {task: partial(prepared, row, task) for task in (FORWARD, GRADIENT, STEP, RUN)}
+    return {task: partial(prepared, row, task) for task in (FORWARD, GRADIENT, STEP, RUN, CHARACTERS)}
