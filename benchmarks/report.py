@@ -18,7 +18,7 @@ import pyperf
 from benchmarks.estimates import Estimate, Times, times_of
 from benchmarks.rows import ROWS
 from benchmarks.targets import TARGETS
-from benchmarks.tasks import CHARACTERS, COLD, FORWARD, GRADIENT, IMPORT, OURS, RUN, STEP, Key
+from benchmarks.tasks import CALLS, CHARACTERS, COLD, FORWARD, GRADIENT, IMPORT, JAX, MODULES, OURS, RUN, STEP, Key
 from benchmarks.workloads import (
     CASES,
     CHARACTER_MODELS,
@@ -29,6 +29,7 @@ from benchmarks.workloads import (
     SLIDING,
     SUCCESSORS,
     Case,
+    point,
 )
 
 NUMBER = re.compile(r"-?\d[\d.,]*( \[[^]]*\])?")
@@ -42,6 +43,15 @@ interval that follows from those of the two times. A target is open if only a pa
 A row is timed on a case only if half of the digits of its results, at least, are those of the reference in float64.
 `bare calls` are the fewest NumPy calls that the equations need, and `bare GEMMs` the matrix products alone, each in the
 fastest of all layouts: a lower bound on the time of training that consists of them."""
+
+SUMMARY = (
+    (RUN, DEFAULT_EXPERIMENT, "the default experiment"),
+    (RUN, SLIDING[0], "a sliding window of 5 steps"),
+    (RUN, ENSEMBLES[2], "1000 networks at once, for each"),
+    (CHARACTERS, CHARACTER_MODELS[1], "a character model, H = 100"),
+    (STEP, point(64, 8), "H = 64, B = 8, T = 50"),
+    (STEP, point(256, 32), "H = 256, B = 32, T = 50"),
+)
 
 Table = list[str]  # lines of Markdown; empty if there is nothing to show
 
@@ -139,6 +149,25 @@ def targets_table(times: Times) -> Table:
             value, case = found
             lines.append([target.text(), show(value), case, target.verdict(value)])
     return table(["target", "result", "worst case", "met"], lines)
+
+
+def summary(times: Times) -> str:
+    """The part of the project's README: six cases, and how many targets are met."""
+    lines = []
+    for task, case, name in SUMMARY:
+        ours = times.get(Key(task, case.name, OURS))
+        if ours:
+            count = case.networks * (1 if task == STEP else case.updates)
+            others = [times.get(Key(task, case.name, row)) for row in (MODULES, JAX, CALLS)]
+            ratios = [three_digits(other.over(ours).median) if other else "" for other in others]
+            lines.append([name, three_digits(1e6 * ours.median / count), *ratios])
+    head = "time of an update", f"{OURS}, µs", MODULES, JAX, CALLS
+    results = [(target, target.result(times)) for target in TARGETS]
+    verdicts = [target.verdict(found[0]) for target, found in results if found]
+    met = (
+        f"{verdicts.count('yes')} of {len(verdicts)} targets are met; [benchmarks/README.md](benchmarks/README.md) has"
+    )
+    return "\n".join([*table(head, lines), "", met])
 
 
 def ranked_table(times: Times, task: str, case: Case, unit: float, head: str, compiling: dict[Key, float]) -> Table:

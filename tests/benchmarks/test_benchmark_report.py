@@ -172,6 +172,7 @@ def test_published_report_is_that_of_the_published_times():
     folder = ROOT / "benchmarks"
     published = pyperf.BenchmarkSuite.load(str(folder / "results.json"))
     assert (folder / "README.md").read_text(encoding="utf-8") == report(published, CAPTIONS)
+    assert summary(times_of(published)) in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.needs_matplotlib
