@@ -165,7 +165,8 @@ def summary(times: Times) -> str:
     results = [(target, target.result(times)) for target in TARGETS]
     verdicts = [target.verdict(found[0]) for target, found in results if found]
     met = (
-        f"{verdicts.count('yes')} of {len(verdicts)} targets are met; [benchmarks/README.md](benchmarks/README.md) has"
+        f"{verdicts.count('yes')} of {len(verdicts)} targets are met; the others are in"
+        " [benchmarks/README.md](benchmarks/README.md)."
     )
     return "\n".join([*table(head, lines), "", met])
 

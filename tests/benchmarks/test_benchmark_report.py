@@ -6,7 +6,7 @@ from children import ROOT
 from inline_snapshot import snapshot
 
 from benchmarks.estimates import Estimate, mean, times_of
-from benchmarks.report import main, report, shortened, table, three_digits
+from benchmarks.report import main, report, shortened, summary, table, three_digits
 from benchmarks.targets import Target
 from benchmarks.tasks import CALLS, CHARACTERS, EVERY, IMPORT, JAX, MODULES, OURS, RUN, STEP, TUTORIAL, Key
 from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, SLIDING, point
