@@ -74,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         figures = draw(times_of(suite), options.output)
     (options.output / "README.md").write_text(report(suite, figures), encoding="utf-8")
-    suite.dump(str(options.output / "results.json"), replace=True)
+    results = options.output / "results.json"
+    suite.dump(str(results), replace=True)
+    results.write_text(results.read_text().replace('{"metadata":', '\n{"metadata":'))  # a line for each benchmark
 
 
 def shortened(suite: pyperf.BenchmarkSuite) -> pyperf.BenchmarkSuite:

@@ -153,6 +153,7 @@ def test_report_of_a_file(tmp_path, capsys):
     main([str(tmp_path / "times.json"), "--output", str(tmp_path)])
     kept = pyperf.BenchmarkSuite.load(str(tmp_path / "results.json"))
     assert printed == report(suite()) == report(shortened(suite())) == report(kept)
+    assert len((tmp_path / "results.json").read_text().splitlines()) > len(kept)
     assert "secret" not in (tmp_path / "results.json").read_text()
     assert (tmp_path / "README.md").read_text().startswith(printed.partition("## The rows")[0].rstrip())
 
