@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numpy_rnn.common.checks import NUMPY_ARRAYS as ARRAYS
-from numpy_rnn.common.checks import check_convertible, is_integer
+from numpy_rnn.common.checks import check_convertible, check_parameters, is_integer
 from numpy_rnn.common.conversion import is_plain, like
-from numpy_rnn.common.initial import draw_parameters
+from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, State, Update
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
@@ -123,7 +123,7 @@ def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str =
     Raises InputError on an ensemble, on numbers that are not finite, and on a learned h_0, which torch.nn.RNN takes as
     an argument, hx, and not as a parameter.
     """
-    ARRAYS.check_record("params", params, Parameters, ("b_h", "b_y", "h_0"))
+    check_parameters(ARRAYS, params)
     return {key: from_numpy(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
 
 
@@ -140,23 +140,3 @@ def from_state_dict(state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str 
     """
     params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
     return params
-
-
-def initial_parameters(
-    input_size: int = 1,
-    hidden_size: int = 6,
-    output_size: int = 1,
-    *,
-    bias: bool = False,
-    dtype: str = "float32",
-    seed: int = 0,
-    networks: int | None = None,
-) -> Parameters[Array]:
-    """Initial weights, the same in every backend: NumPy's Generator draws them.
-
-    W_xh and W_hh ~ N(0, 0.4), W_hy ~ N(0, 0.3) (standard deviations), biases zero. With `networks` = N, an ensemble of
-    shape (N,), whose n-th network is the one drawn with `seed + n`.
-
-    Raises InputError on an invalid size, seed, number of networks, dtype or flag.
-    """
-    return draw_parameters(input_size, hidden_size, output_size, bias=bias, dtype=dtype, seed=seed, networks=networks)

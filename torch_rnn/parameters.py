@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from numpy_rnn.common.checks import Arrays, check_convertible
+from numpy_rnn.common import initial
+from numpy_rnn.common.checks import Arrays, check_convertible, check_parameters
 from numpy_rnn.common.conversion import each, is_plain, like
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
-# The arrays that the functions of this package accept. torch has no minimum of most unsigned integers.
-ARRAYS = Arrays(torch.Tensor, "a torch.Tensor", "torch_rnn", unsupported=("uint16", "uint32", "uint64"))
+ARRAYS = Arrays(torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array")
 Array: TypeAlias = torch.Tensor
 LearningRate: TypeAlias = float | Array
 
@@ -60,7 +59,7 @@ def to_numpy(value: Any) -> Any:
         return like(value, map(to_numpy, value))
     if is_plain(value):
         return value
-    ARRAYS.check(value=value)
+    ARRAYS.check("the value", value)
     if value.dtype == torch.bfloat16:
         raise InputError("the tensor is torch.bfloat16: expected a dtype that NumPy has; convert it by .float()")
     array = value.detach().cpu().numpy()
@@ -96,7 +95,7 @@ def per_network(value: Array, theta: Array) -> Array:
 
 def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear.") -> dict[str, Array]:
     """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.to_state_dict`."""
-    ARRAYS.check_record("params", params, Parameters, ("b_h", "b_y", "h_0"))
+    check_parameters(ARRAYS, params)
     return {key: torch.tensor(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
 
 
@@ -115,8 +114,11 @@ def initial_parameters(
     dtype: str = "float32",
     seed: int = 0,
     networks: int | None = None,
+    deviations: tuple[float, float] = (0.4, 0.3),
 ) -> Parameters[Array]:
     """Initial weights, those of `numpy_rnn.initial_parameters`: NumPy's Generator draws them."""
-    drawn = draw_parameters(input_size, hidden_size, output_size, bias=bias, dtype=dtype, seed=seed, networks=networks)
-    params: Parameters[Array] = from_numpy(drawn)
+    sizes = input_size, hidden_size, output_size
+    params: Parameters[Array] = from_numpy(
+        initial.initial_parameters(*sizes, bias=bias, dtype=dtype, seed=seed, networks=networks, deviations=deviations)
+    )
     return params

@@ -73,7 +73,7 @@ def direction(
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """The direction Δ that `sgd` steps against, and the velocity v, as `numpy_rnn.direction` describes them."""
     step = check_step(Step(1.0, **options))
-    check_direction(ARRAYS, params, gradients, velocity, step)
+    check_direction(ARRAYS, params, gradients, velocity)
     return directed(params, gradients, velocity, step)
 
 

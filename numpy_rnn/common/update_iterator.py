@@ -1,8 +1,7 @@
 """The iterator of the updates of a training run."""
 
 from collections.abc import Callable, Generator, Iterator
-from inspect import GEN_RUNNING, getgeneratorstate
-from typing import Any, Generic, NoReturn
+from typing import Any, Generic
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import A, State, Update, Window, YieldEvery
@@ -19,8 +18,6 @@ class Training(Iterator[Update[A]], Generic[A]):
     An exception inside an update (KeyboardInterrupt, or FloatingPointError under numpy.errstate) leaves the run as it
     was after the latest yielded update, from which the next call continues. A stream cannot be read again, so a
     `train_stream` run then raises InputError.
-
-    A run cannot be copied or pickled; its state can.
     """
 
     def __init__(
@@ -38,14 +35,6 @@ class Training(Iterator[Update[A]], Generic[A]):
         self._updates = begin(start)
         self._latest: tuple[Update[A], A] | None = None  # assigned at once, whatever an exception interrupts
         self._between = True  # False during an update
-
-    @property
-    def latest(self) -> Update[A] | None:
-        """The latest yielded update."""
-        return None if self._latest is None else self._latest[0]
-
-    def __iter__(self) -> "Training[A]":
-        return self
 
     def __next__(self) -> Update[A]:
         if not self._between:
@@ -73,19 +62,7 @@ class Training(Iterator[Update[A]], Generic[A]):
             raise InputError("the run has no state yet: expected at least one update before state() is called")
         return self._start
 
-    def close(self) -> None:
-        """End the run: no update follows. `state` still returns the state after the latest update."""
-        self._updates.close()
-        self._between = True
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError(
-            "a run of training cannot be copied or pickled: take its state(), and pass it to train as resume"
-        )
-
     def _begin_again(self) -> None:
-        if getgeneratorstate(self._updates) == GEN_RUNNING:
-            raise InputError("the run is already computing an update, in another thread or in its own stream")
         if not self._repeatable:
             raise InputError(
                 "an exception ended this run inside an update, and its stream cannot be read again: start a new"
