@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from numpy_rnn.common.checks import NUMPY_ARRAYS as ARRAYS
 from numpy_rnn.common.checks import check_convertible, check_parameters, is_integer
-from numpy_rnn.common.conversion import is_plain, like
+from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, State, Update
 from numpy_rnn.common.state_dict import parameters_of, state_of
@@ -51,12 +52,12 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
 
     Raises InputError on lists, tensors, masked arrays, and dtypes other than float32, float64 and integers.
     """
-    if isinstance(value, tuple):
-        return like(value, (from_numpy(item, copy=copy) for item in value))
-    if is_plain(value):
-        return value
-    check_convertible(value)
-    return np.array(value) if copy else np.asarray(value)
+
+    def converted(array: Any) -> Array:
+        check_convertible(array)
+        return np.array(array) if copy else np.asarray(array)
+
+    return convert(converted, value)
 
 
 def to_numpy(value: Any) -> Any:
@@ -64,19 +65,12 @@ def to_numpy(value: Any) -> Any:
 
     Raises InputError on values of other packages, and on dtypes that `from_numpy` refuses.
     """
-    if isinstance(value, tuple):
-        return like(value, map(to_numpy, value))
-    if is_plain(value):
-        return value
-    check_convertible(value)
-    return np.array(value)
+    return from_numpy(value)
 
 
 def copy_of(value: Any) -> Any:
     """A copy of an array of this package, or of every array of a named tuple, in C order."""
-    if isinstance(value, tuple):
-        return like(value, map(copy_of, value))
-    return np.array(value, order="C") if isinstance(value, np.ndarray) else value
+    return convert(partial(np.array, order="C"), value)
 
 
 def read_only(value: Any) -> Any:

@@ -98,17 +98,13 @@ def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: Learn
     check_direction(ARRAYS, params, delta)
     check_learning_rate(params, learning_rate)
     updated: Parameters[Array] = own(params)
-    if getattr(learning_rate, "ndim", 0):
-        move(updated, delta, learning_rate)
-    else:
-        descend(make_optimizer(updated, Step(learning_rate), None), updated, delta)
-    detached: Parameters[Array] = own(updated)
-    return detached
+    move(updated, delta, learning_rate)
+    return updated
 
 
 @torch.no_grad()
 def move(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> None:
-    """Take the step in place with a learning rate per network, which torch.optim.SGD does not have."""
+    """Take the step in place, with a number or a learning rate per network, which torch.optim.SGD does not have."""
     rate = torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
     for theta, delta_theta in zip(params, delta):
         if theta is not None and delta_theta is not None:

@@ -39,14 +39,13 @@ def check_step(step: Step) -> Step:
     check_number("momentum", momentum, 0, "a finite number, 0 or more")
     check_number("weight decay", weight_decay, 0, "a finite number, 0 or more")
     check_number("dampening", dampening, -inf, "a finite number, usually from 0 to 1")
-    check_flag("nesterov", nesterov)
-    check_flag("adagrad", adagrad)
-    given = f"they are {momentum}, {dampening} and {bool(nesterov)}"
+    nesterov, adagrad = check_flag("nesterov", nesterov), check_flag("adagrad", adagrad)
+    given = f"they are {momentum}, {dampening} and {nesterov}"
     if adagrad and (momentum != 0 or dampening != 0 or nesterov):
         raise InputError(f"adagrad needs momentum 0, dampening 0 and nesterov False: {given}")
     if nesterov and (momentum == 0 or dampening != 0):
         raise InputError(f"nesterov needs momentum above 0 and dampening 0: {given}")
-    numbers = float(momentum), float(dampening), bool(nesterov), float(weight_decay), bool(adagrad)
+    numbers = float(momentum), float(dampening), nesterov, float(weight_decay), adagrad
     max_norm = None if max_norm is None else check_limit("max norm", max_norm)
     max_value = None if max_value is None else check_limit("max value", max_value)
     if max_norm is not None and max_value is not None:

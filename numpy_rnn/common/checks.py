@@ -160,7 +160,7 @@ class Arguments:
         if known != E and not all(axis in (1, size) for axis, size in zip(E, known)):
             return False
         sizes = zip(before + after, shape[: len(before)] + shape[end:])
-        return all([self.sizes.setdefault(letter, size) == size for letter, size in sizes])
+        return all(self.sizes.setdefault(letter, size) == size for letter, size in sizes)
 
     def _check_classes(self, name: str, classes: Array, size: int) -> None:
         for chunk in _chunks(classes):
@@ -230,7 +230,7 @@ def check_window(
     """Raise InputError on arguments that `bptt` and `adjoints` refuse."""
     check_objective(objective)
     arguments = check_parameters(arrays, params)
-    if isinstance(activations, Activations) and getattr(activations.x, "ndim", 0):
+    if isinstance(activations, Activations) and hasattr(activations.x, "shape") and activations.x.shape:
         arguments.sizes["T+1"] = len(activations.x) + 1
     arguments.record("activations", activations, Activations, "{} of the activations")
     arguments.target(target, weights, "K *E B O", objective.loss)

@@ -66,10 +66,11 @@ def check_number(name: str, value: Any, least: float, expected: str) -> None:
         raise InputError(f"{name} is {shown(value)}: expected {expected}")
 
 
-def check_flag(name: str, value: Any) -> None:
-    """Raise InputError unless the value is True or False."""
+def check_flag(name: str, value: Any) -> bool:
+    """The value as a plain bool. Raises InputError unless it is True or False."""
     if not _is_flag(value):
         raise InputError(f"{name} is {shown(value, repr)}: expected True or False")
+    return bool(value)
 
 
 def _is_number(value: object, kind: type) -> bool:

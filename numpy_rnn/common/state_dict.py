@@ -70,7 +70,7 @@ def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters
     return params
 
 
-def _array(key: str, value: Any) -> NumpyArray:
+def _array(key: str, value: Any) -> Any:
     if hasattr(value, "detach"):
         check_dtype(key, value)  # NumPy has no bfloat16
         return value.detach().cpu().numpy()

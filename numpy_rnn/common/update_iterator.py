@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Generic
 
+from numpy_rnn.common.check_options import EPOCH, check_yield_every
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import A, State, Update, Window, YieldEvery
 
@@ -76,22 +77,29 @@ def first_state(params: Any, velocity: Any = None) -> State[Any]:
     return State(1, 0, Window(0, 0, 0), None, params, velocity)
 
 
-def selected(
+def training(
     begin: Callable[[State[A]], Updates[A]],
-    every: YieldEvery,
+    start: State[A],
     T: int | None,
+    yield_every: YieldEvery,
+    copy: Callable[[Any], Any],
     stack: Callable[[list[A]], A],
-    state: State[A],
-) -> Updates[A]:
-    """The updates after the state that `yield_every` selects, with the losses of all updates since the one before.
+) -> Training[A]:
+    """The iterator of the updates that `yield_every` selects, with the losses of all updates since the one before.
 
-    T: the steps of the series, None on a stream, whose last update is yielded too.
+    T: the steps of the series, None on a stream, whose last update is yielded too; copy, stack: functions of the
+    package. Raises InputError on an invalid yield_every.
     """
-    losses: list[A] = []
-    for update, h in begin(state):
-        losses.append(update.loss)
-        if update.window.stop == T or (every != "epoch" and update.number % every == 0):
+    every = check_yield_every(yield_every, is_stream=T is None)
+
+    def selected(state: State[A]) -> Updates[A]:
+        losses: list[A] = []
+        for update, h in begin(state):
+            losses.append(update.loss)
+            if update.window.stop == T or (every != EPOCH and update.number % every == 0):
+                yield update.replace(losses=stack(losses)), h
+                losses = []
+        if losses:
             yield update.replace(losses=stack(losses)), h
-            losses = []
-    if losses:
-        yield update.replace(losses=stack(losses)), h
+
+    return Training(begin if every == 1 else selected, start, copy, repeatable=T is not None)
