@@ -96,8 +96,8 @@ def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, s
     """
     (k1, k2, epochs), objective, step = run.options
     params, velocity = own(state.parameters), state.velocity
-    is_per_network = getattr(step.learning_rate, "ndim", 0) > 0
-    optimizer = make_optimizer(params, step._replace(learning_rate=0) if is_per_network else step, velocity)
+    by_torch = not step.adagrad and isinstance(step.learning_rate, float)  # it has no rate per network
+    optimizer = make_optimizer(params, step if by_torch else Step(0.0), velocity)
     latest, done = state.h, state.number
     for epoch in range(state.epoch, epochs + 1):
         rest, number, stop = steps(), done, done * k1
@@ -117,11 +117,11 @@ def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, s
             L.sum().backward()  # type: ignore[no-untyped-call]
             gradients = each(lambda theta: copy_of(theta.grad), params)
             kept = _recorded(x, a, h, y) if record else (None, None)
-            if is_per_network:
+            if by_torch:
+                velocity = descend(optimizer, params, clipped(gradients, step))
+            else:
                 delta, velocity = directed(params, clipped(gradients, step), velocity, step)
                 move(params, delta, step.learning_rate)
-            else:
-                velocity = descend(optimizer, params, clipped(gradients, step))
             for memorized, h_t in zip(memory, h):
                 memorized[1] = h_t.detach()
             latest = h[-1].detach()
