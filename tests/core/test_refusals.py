@@ -225,20 +225,19 @@ def at_end(array, value):
 
 ROWS, CLASSES, ENTROPY = np.full((T, B, O), 1 / O), np.zeros((T, B), int), {"loss": "cross_entropy"}
 CALLS = [  # (function, its arguments or fields of records that are changed), and then E and `learned` of `valid`
-    ("train", {"x": ones(T, D)}), ("forward", {"x": ones(0, B, D)}), ("forward", {"x": ones(T, B, D + 1)}),
+    ("train", {"x": ones(T, D)}), ("forward", {"x": ones(T, B, D + 1)}),
     ("train", {"h_0": ones(1, H)}), ("train", {"h_0": None}), ("train", {"h_0": ones(B, H)}, (), True),
     ("train", {"x": ones(T, B, D, dtype="float32")}), ("train", {"x": at_end(ones(T, B, D), np.nan)}),
-    ("train", {"x": ones(T, 6, B, D)}, (7,)), ("train", {"x": [[0.0]]}), ("train", {"x": MASKED}),
-    ("bptt", {"target": ones(T + 1, B, O)}), ("bptt", {"activations.h": ones(T, B, H)}),
+    ("train", {"x": ones(T, 6, B, D)}, (7,)), ("train", {"x": MASKED}), ("bptt", {"activations.h": ones(T, B, H)}),
     ("train", {"params.W_hh": ones(H, H + 1)}), ("train", {"params.b_h": None}), ("train", {"params.W_hy": ones(H)}),
-    ("train", {"params.b_h": ones(H)}, (7,)), ("sgd", {"delta.h_0": ones(B, H)}),
-    ("train_stream", {"velocity.W_hy": None}), ("train_stream", {"velocity.W_hh": ones(2, 2)}),
-    ("train_stream", {"steps": 3}), ("train_stream", {"yield_every": "epoch"}), ("train", {"yield_every": "all"}),
+    ("sgd", {"delta.h_0": ones(B, H)}), ("train_stream", {"velocity.W_hy": None}),
+    ("train_stream", {"steps": 3}), ("train", {"yield_every": "all"}),
     ("train", {"learning_rate": np.full(4, 0.1)}, (7,)), ("train", {"learning_rate": "fast"}),
     ("windows", {"k1": 0}), ("windows", {"k1": 3, "k2": 2}), ("train", {"record": 1}),
+    ("bptt", {"target": ones(9, B, O), "weights": None}),
     ("direction", {"dampening": np.nan}), ("direction", {"nesterov": True, "dampening": 0.1}),
     ("direction", {"adagrad": True}), ("clip_by_value", {"max_value": 0}), ("train", {"max_value": 2.0}),
-    ("train", {"max_norm": 10**400}), ("train", {"nonlinearity": "sin"}), ("initial_parameters", {"dtype": "int64"}),
+    ("train", {"nonlinearity": "sin"}), ("initial_parameters", {"dtype": "int64"}),
     ("train", {"x": at_end(CLASSES, D)}), ("train", {"x": np.zeros((T, B, D), int)}), ("train", {"target": CLASSES}),
     ("train", {"target": at_end(ROWS, 1.05 / O), **ENTROPY}), ("train", {"weights": at_end(ones(T, B), -1e-6)}),
     ("train, resumed", {"k1": 2}),
@@ -263,7 +262,6 @@ def test_messages():
     messages = [refusal(rnn, name, changed(rnn, valid(rnn, *kind)[name], changes)) for name, changes, *kind in CALLS]
     assert "\n".join(messages) == snapshot("""\
 x has shape (4, 3): expected (T, B, 3), time first, with no empty axis
-x has shape (0, 2, 3): expected (T, B, 3), time first, with no empty axis
 x has shape (4, 2, 4): expected (4, 2, 3)
 h_0 has shape (1, 5): expected (2, 5)
 no initial state: expected h_0, or parameters with a learned one
@@ -271,31 +269,26 @@ h_0 is given and the parameters have a learned one: expected None for h_0, or pa
 x is float32 and the parameters are float64: expected one dtype
 x contains NaN or infinity: expected finite numbers
 x has shape (4, 6, 2, 3): expected (T, B, 3) or (T, 7, B, 3), time first, with no empty axis
-x is of type list: expected a NumPy array without a mask; torch_rnn takes tensors
 x is of type MaskedArray: expected a NumPy array without a mask; torch_rnn takes tensors
-weights has shape (4, 2): expected (5, 2)
 h of the activations has shape (4, 2, 5): expected (5, 2, 5)
 W_hh has shape (5, 6): expected (5, 5)
 b_y is given without b_h: expected both biases or neither
 W_hy has shape (5,): expected (5, O)
-b_h has shape (5,): expected (7, 5)
 there is a gradient of h_0: expected none, as the parameters have no h_0
 the state has no velocity of W_hy: expected one, as other parameters have one
-the velocity of W_hh has shape (2, 2): expected (5, 5)
 the stream is a int: expected an iterable of pairs (x_t, target_t)
-yield_every is 'epoch': expected a whole number of updates, 1 or more
 yield_every is 'all': expected 'epoch', or a whole number of updates, 1 or more
 the learning rate has shape (4,): expected a number, or one per network, of shape (7,)
 the learning rate is fast: expected a finite number, 0 or more
 k1 is 0: expected a whole number, 1 or more
 k2 is 2 and k1 is 3: expected k2 ≥ k1, because the window must contain the k1 new steps of its update; choose k2 ≥ 3
 record is 1: expected True or False
+target has 9 steps and x has 4: expected between 1 and 4
 dampening is nan: expected a finite number, usually from 0 to 1
 nesterov needs momentum above 0 and dampening 0: they are 0.9, 0.1 and True
 adagrad needs momentum 0, dampening 0 and nesterov False: they are 0.9, 0.0 and False
 max value is 0: expected a finite number above 0
 max norm is 1.0 and max value is 2.0: expected one of the two limits
-max norm is 10000000000000000000000000000000000000000000000000000000000000000000000000000...: expected a finite number above 0
 unknown nonlinearity 'sin': expected tanh or relu or sigmoid
 dtype is int64: expected float32 or float64
 x holds the class 3: expected classes from 0 to 2

@@ -143,29 +143,17 @@ def refilled(rnn, run):
         yield first
 
 
-def test_velocity_is_not_carried_on_without_momentum(rnn):
-    run = random_run(6, kind=Kind(learned=True))
-    *_, before = train_stream(rnn, run, momentum=0.9)
-    assert all(update.velocity is None for update in train_stream(rnn, run, velocity=before.velocity))
-
-
 @pytest.mark.parametrize("options", STEPS, ids=str)
 def test_network_of_an_ensemble_does_not_depend_on_the_others(rnn, options):
     """Not even where all numbers of another one overflow, and those that clipping and Adagrad square."""
     run = random_run(3, Sizes(E=(3,)), options=OPTIONS._replace(step=Step(0.05, **options)))
-    huge = run._replace(
-        params=each(lambda theta: theta * np.array([1, 1e200, 1]).reshape(3, *[1] * (theta.ndim - 1)), run.params)
-    )
-    rows = []
-    for either in (run, huge):
-        with np.errstate(all="ignore"):
-            rows.append([each(rnn.to_numpy, tuple(u.parameters)) for u in train(rnn, either)])
-    for tame, wild in zip(*rows, strict=True):
-        for n in (0, 2):
-            assert [bits(theta[n]) for theta in tame if theta is not None] == [
-                bits(theta[n]) for theta in wild if theta is not None
-            ]
-    assert not all(np.isfinite(theta).all() for theta in rows[1][-1] if theta is not None)
+    wild = each(lambda theta: theta * np.array([1, 1e200, 1]).reshape(3, *[1] * (theta.ndim - 1)), run.params)
+    with np.errstate(all="ignore"):
+        both = [train(rnn, run._replace(params=params)) for params in (run.params, wild)]
+        for tame, huge in zip(*both, strict=True):
+            first, second = (each(lambda v: v[::2], rnn.to_numpy(update.parameters)) for update in (tame, huge))
+            assert bits(first) == bits(second)
+    assert not all(np.isfinite(theta).all() for theta in rnn.to_numpy(huge.parameters) if theta is not None)
 
 
 # -- sizes and combinations -------------------------------------------------------------------------------------------
@@ -225,23 +213,3 @@ def test_combinations_of_options(rnn, k):
         run_options = RunOptions(Schedule(*k, 2), objective, Step(0.02, **options))
         run = random_run([number, *k], Sizes(5, B, 2, 4, 3, E), kind, run_options)
         assert_right_run(rnn, run, list(train(rnn, run, record=True)))
-
-
-@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "momentum", "dampening"])
-def test_number_too_large_for_the_dtype_is_infinite(rnn, name):
-    """The run diverges; no package stops it."""
-    changes = ({"momentum": 0.5} if name == "dampening" else {}) | {name: 1e300}
-    with np.errstate(all="ignore"):
-        for E in ((), (2,)):
-            run = random_run(1, Sizes(E=E), Kind("float32"))
-            *_, last = train(rnn, run, **changes)
-            assert not np.isfinite(rnn.to_numpy(last.parameters).W_hh).any()
-
-
-def test_narrow_integers_are_their_values(rnn):
-    """NumPy's integers of 8 bits overflow where Python's do not."""
-    run = random_run(1, Sizes(T=300), options=OPTIONS._replace(schedule=Schedule(100, 120, 2)))
-    wide = [bits(update) for update in train(rnn, run, yield_every=2)]
-    narrow = dict(zip(("k1", "k2", "epochs", "yield_every"), map(np.int8, (100, 120, 2, 2))))
-    assert [bits(update) for update in train(rnn, run, **narrow)] == wide
-    assert list(rnn.windows(np.int16(300), np.uint8(100), np.int8(120))) == list(rnn.windows(300, 100, 120))
