@@ -117,7 +117,7 @@ def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str =
     Raises InputError on an ensemble, on numbers that are not finite, and on a learned h_0, which torch.nn.RNN takes as
     an argument, hx, and not as a parameter.
     """
-    check_parameters(ARRAYS, params)
+    check_parameters(ARRAYS, params, finite=True)
     return {key: from_numpy(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
 
 

@@ -89,7 +89,7 @@ def per_network(value: Array, theta: Array) -> Array:
 
 def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear.") -> dict[str, Array]:
     """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.to_state_dict`."""
-    check_parameters(ARRAYS, params)
+    check_parameters(ARRAYS, params, finite=True)
     return {key: torch.tensor(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
 
 

@@ -109,13 +109,14 @@ class Arguments:
     The first array with a letter, and the first one with the axes E of an ensemble, decides on their sizes.
     """
 
-    def __init__(self, arrays: Arrays, dtypes: tuple[str, ...] = DTYPES):
+    def __init__(self, arrays: Arrays, dtypes: tuple[str, ...] = DTYPES, *, finite: bool = False):
+        """dtypes: those that the first array may have; finite: whether NaN and infinity are refused."""
         self.arrays, self.dtypes, self.mixed = (
             arrays,
             dtypes,
             {*dtypes} - {*DTYPES},
         )  # complex numbers mix with real ones
-        self.sizes: dict[str, Any] = {}
+        self.finite, self.sizes = finite, dict[str, Any]()
         self.dtype: Any = None
 
     def array(self, name: str, value: Any, axes: str, *, shared: bool = False, classes: bool = False) -> None:
@@ -145,6 +146,8 @@ class Arguments:
             self.dtype = value.dtype
         elif value.dtype != self.dtype and not {dtype_name(value.dtype), dtype_name(self.dtype)} & self.mixed:
             raise InputError(f"{name} is {value.dtype} and the parameters are {self.dtype}: expected one dtype")
+        if self.finite and not holds_classes:
+            check_values(name, value)
 
     def _fits(
         self, shape: tuple[int, ...], before: tuple[str, ...], after: tuple[str, ...], has_E: bool, shared: bool
@@ -197,9 +200,11 @@ class Arguments:
             check_values("weights", weights, least=0)
 
 
-def check_parameters(arrays: Arrays, params: Any, dtypes: tuple[str, ...] = DTYPES) -> Arguments:
+def check_parameters(
+    arrays: Arrays, params: Any, dtypes: tuple[str, ...] = DTYPES, *, finite: bool = False
+) -> Arguments:
     """The sizes of a network or an ensemble. Raises InputError unless its arrays fit, with both biases or neither."""
-    arguments = Arguments(arrays, dtypes)
+    arguments = Arguments(arrays, dtypes, finite=finite)
     arguments.record("params", params, Parameters)
     if (params.b_h is None) != (params.b_y is None):
         given, absent = ("b_y", "b_h") if params.b_h is None else ("b_h", "b_y")
@@ -289,10 +294,8 @@ def check_run(arrays: Arrays, run: Run, resume: Any = None) -> Run:
     if run.h_0 is not None:
         arguments.array("h_0", run.h_0, "*E B H", shared=True)
     arguments.target(run.target, run.weights, "T *E B O", run.options.objective.loss)
-    _check_finite(run.params, h_0=run.h_0, x=run.x, target=run.target)
     if resume is not None:
         arguments.array("h of the state to resume from", resume.h, "*E B H")
-        check_values("h of the state to resume from", resume.h)
         _check_velocity(arguments, run, resume.velocity)
         _check_place(resume, len(run.x), run.options.schedule)
     return run
@@ -300,7 +303,7 @@ def check_run(arrays: Arrays, run: Run, resume: Any = None) -> Run:
 
 def _check_options(arrays: Arrays, run: Run) -> tuple[Arguments, Run]:
     """The run with plain numbers. Raises InputError on options or parameters that do not fit, and without a state."""
-    arguments, (schedule, objective, step) = check_parameters(arrays, run.params), run.options
+    arguments, (schedule, objective, step) = check_parameters(arrays, run.params, finite=True), run.options
     step = check_step(step._replace(learning_rate=check_learning_rate(run.params, step.learning_rate)))
     if (run.params.h_0 is None) == (run.h_0 is None):
         raise InputError(
@@ -313,21 +316,13 @@ def _check_options(arrays: Arrays, run: Run) -> tuple[Arguments, Run]:
     )
 
 
-def _check_finite(params: Parameters[Array], **arrays: Array | None) -> None:
-    for name, array in (params._asdict() | arrays).items():
-        if array is not None and not is_integer(array):
-            check_values(name, array)
-
-
 def _check_velocity(arguments: Arguments, run: Run, velocity: Any) -> None:
     """Raise InputError unless the velocity is None, or that of these parameters: complete, finite, and of the step."""
     if velocity is None:
         return
     arguments.like_parameters("velocity", velocity, run.params)
     for name, v, theta in zip(Parameters._fields, velocity, run.params):
-        if v is not None:
-            check_values(f"the velocity of {name}", v)
-        elif theta is not None and name != "h_0":  # which has a velocity from its first gradient on
+        if v is None and theta is not None and name != "h_0":  # which has a velocity from its first gradient on
             raise InputError(f"the state has no velocity of {name}: expected one, as other parameters have one")
 
 
@@ -351,7 +346,6 @@ def check_stream(arrays: Arrays, run: Run, velocity: Any) -> Run:
     arguments, run = _check_options(arrays, run)
     if run.h_0 is not None:
         arguments.array("h_0", run.h_0, "*E B H", shared=True)
-    _check_finite(run.params, h_0=run.h_0)
     _check_velocity(arguments, run, velocity)
     try:
         steps = iter(run.x)
@@ -369,20 +363,15 @@ def _checked_steps(arguments: Arguments, loss: str, steps: Iterator[Any]) -> Ite
         try:
             if not isinstance(step, tuple | list) or len(step) not in (2, 3):
                 raise InputError(f"of type {type(step).__name__}: expected a pair of arrays, or three with weights")
-            _check_stream_step(arguments, loss, *step)
+            x_t, target_t, *weights_t = step
+            for weights in weights_t:
+                arguments.arrays.check("weights", weights)
+            arguments.array("x", x_t, "B D", classes=True)
+            arguments.target(target_t, weights_t[0] if weights_t else None, "B O", loss)
             form, before = (step[0].ndim, step[1].ndim, len(step)), form
             if before not in (None, form):
                 raise InputError("expected classes, rows and weights in the same places as in the steps before")
         except InputError as error:
             raise InputError(f"step {number} of the stream: {error}") from None
         yield tuple(step)
-        del step
-
-
-def _check_stream_step(arguments: Arguments, loss: str, x_t: Any, target_t: Any, *weights_t: Any) -> None:
-    """Raise InputError unless these fit; the networks of an ensemble share the stream."""
-    arguments.array("x", x_t, "B D", classes=True)
-    for weights in weights_t:
-        arguments.arrays.check("weights", weights)
-    arguments.target(target_t, weights_t[0] if weights_t else None, "B O", loss)
-    _check_finite(Parameters(None, None, None), x=x_t, target=target_t)
+        del step, x_t, target_t, weights_t

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.checks import NUMPY_ARRAYS, Arguments, check_dtype, check_values
+from numpy_rnn.common.checks import NUMPY_ARRAYS, Arguments, check_dtype
 from numpy_rnn.common.errors import InputError, some_of
 from numpy_rnn.common.records import Array, NumpyArray, Parameters
 
@@ -25,7 +25,7 @@ def keys_of(names: Mapping[str, str], rnn: str, linear: str) -> list[str]:
 
 
 def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, NumpyArray]:
-    """NumPy parameters, which are checked, → state dict. Raises InputError on what the two layers cannot hold."""
+    """Checked NumPy parameters → state dict. Raises InputError on what the two layers cannot hold."""
     W_xh, W_hh, W_hy, b_h, b_y, h_0 = params
     if W_hh.ndim != 2 or h_0 is not None:
         what = "an ensemble" if h_0 is None else "a learned h_0"
@@ -33,9 +33,6 @@ def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, Nump
             f"the parameters have {what}, and torch.nn.RNN has not: expected one network with h_0 None; take network n"
             " by indexing every array with n, and pass a learned h_0[None] to torch.nn.RNN as hx"
         )
-    for name, theta in zip(Parameters._fields, params):
-        if theta is not None:
-            check_values(name, theta)
     keys, arrays = keys_of(WEIGHTS, rnn, linear), [W_xh.T, W_hh.T, W_hy.T]
     if b_h is not None and b_y is not None:
         keys, arrays = keys + keys_of(BIASES, rnn, linear), [*arrays, b_h, np.zeros_like(b_h), b_y]
@@ -58,10 +55,9 @@ def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters
             f"the state has {' and '.join(faults)}: expected the names of a torch.nn.RNN of one layer and one direction"
             " and of a torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear="
         )
-    arguments, arrays = Arguments(NUMPY_ARRAYS), [_array(key, state[key]) for key in keys]
+    arguments, arrays = Arguments(NUMPY_ARRAYS, finite=True), [_array(key, state[key]) for key in keys]
     for key, array, axes in zip(keys, arrays, (WEIGHTS | BIASES).values()):
         arguments.array(key, array, axes)
-        check_values(key, array)
     params = Parameters(*(array.T.copy() for array in arrays[:3]))
     if len(arrays) > 3:
         first, second, b_y = arrays[3:]

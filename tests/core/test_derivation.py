@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from numpy_rnn import Activations, Parameters, adjoints, bptt, windows
+from numpy_rnn import Activations, Parameters, adjoints, bptt
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "numpy_rnn/DERIVATION.md").read_text(encoding="utf-8")
@@ -78,26 +78,6 @@ def test_every_equation_is_computed_where_the_document_says():
     of_engine = {name for name, path, _ in found if path.startswith("engine/")}
     assert {name for name, path, _ in found if not path.startswith("engine/")} == set(DEFINED)
     assert set(DEFINED) - of_engine <= SCHEDULE
-
-
-def test_figure_and_its_table_are_the_schedule():
-    text = section("5.3")
-    figure = re.search(r"^```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1]
-    steps = re.findall(r"^t = (\d)", figure, re.MULTILINE)
-    pairs = [(int(k1), int(k2)) for k1, k2 in re.findall(r"\((\d), (\d)\)", figure)]
-    drawn = [re.findall(r"([x.](?: [x.])+)  (\d)", line) for line in figure.splitlines() if line.startswith("t = ")]
-    assert (steps, len(pairs)) == (list("123456"), 5)
-    for column, ((k1, k2), row) in enumerate(zip(pairs, table(text), strict=True)):
-        schedule = list(windows(len(steps), k1, k2))
-        expected = [
-            (" ".join("x" if window.start < s <= t else "." for s in range(1, len(steps) + 1)), str(number))
-            for number, window in enumerate(schedule, start=1)
-            for t in range(window.loss_start + 1, window.stop + 1)
-        ]
-        assert [line[column] for line in drawn] == expected, (k1, k2)
-        kept = sum(items.count("x") for items, _ in expected)
-        listed = ", ".join(f"({window.start}, {window.stop}]" for window in schedule)
-        assert [row[0], *row[2:]] == [f"({k1}, {k2})", listed, str(kept)]
 
 
 def test_snippet_finds_rounding_alone():

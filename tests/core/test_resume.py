@@ -74,18 +74,6 @@ def test_resumed_run_is_the_uninterrupted_one(rnn, run, seed, record, every, ord
     assert [bits(state) for state in states] == kept
 
 
-def test_learned_state_has_no_velocity_before_its_first_gradient(rnn):
-    """If the state to resume from has none, the velocity of h_0 begins with the next epoch, and is not dampened."""
-    run, options = random_run(5, Sizes(5, 2, 3, 4, 1), Kind(learned=True)), {"momentum": 0.9, "dampening": 0.5}
-    training = train(rnn, run, **options)
-    list(islice(training, 2))
-    state = training.state()
-    for velocity in (None, state.velocity._replace(h_0=None)):
-        rest = list(train(rnn, run, **options, resume=state._replace(velocity=velocity)))
-        assert [update.velocity.h_0 is None for update in rest] == [True, False, False, False]
-        assert bits(rest[1].velocity.h_0) == bits(rest[1].gradients.h_0)
-
-
 def test_resumed_run_counts_from_the_start_of_the_epoch(rnn):
     """Also where the run that is resumed had another yield_every."""
     training = train(rnn, RUN, k1=1)
