@@ -56,7 +56,7 @@ def directed(
     """`direction` without its checks: what torch.optim.SGD subtracts from zero at a learning rate of 1."""
     decayed = each(lambda dtheta, theta: dtheta.add(theta, alpha=step.weight_decay), gradients, params)  # (U4)
     if step.adagrad:  # as in min-char-rnn; torch.optim.Adagrad adds its ε outside of the root
-        before: Any = each(torch.zeros_like, params) if velocity is None else velocity
+        before: Any = velocity or Gradients(None, None, None)
         squares = [v if g is None else g * g + (0 if v is None else v) for g, v in zip(decayed, before)]  # (U8)
         delta: Gradients[Array] = each(lambda g, v: g / torch.sqrt(v + 1e-8), decayed, squares)  # (U9)
         return delta, Gradients(*squares)
