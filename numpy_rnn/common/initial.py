@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError, check_flag, check_whole, shown
+from numpy_rnn.common.errors import InputError, check_flag, check_number, check_whole, shown
 from numpy_rnn.common.records import DTYPES, NumpyArray, Parameters
 
 
@@ -27,7 +27,7 @@ def initial_parameters(
     Generator, in this order, in float64, and then rounded. With `networks` = N, an ensemble of shape (N,), whose n-th
     network is the one drawn with `seed + n`.
 
-    Raises InputError on an invalid size, seed, number of networks, dtype or flag.
+    Raises InputError on an invalid size, seed, number of networks, dtype, flag or deviation.
     """
     names = "the input size", "the hidden size", "the output size"
     D, H, O = (check_whole(name, size, 1) for name, size in zip(names, (input_size, hidden_size, output_size)))
@@ -35,6 +35,8 @@ def initial_parameters(
     check_flag("bias", bias)
     if shown(dtype) not in DTYPES:
         raise InputError(f"dtype is {shown(dtype)}: expected {' or '.join(DTYPES)}")
+    for deviation in deviations:
+        check_number("a deviation", deviation, 0, "a finite number, 0 or more")
     shapes: list[Any] = [((D, H), deviations[0]), ((H, H), deviations[0]), ((H, O), deviations[1])]
     try:
         if networks is None:

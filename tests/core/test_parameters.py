@@ -86,6 +86,8 @@ def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     networks = [as_stated(3, 5, 2, seed, dtype, bias) for seed in range(100, 104)]
     assert bits(ensemble) == bits(each(lambda *thetas: np.stack(thetas), *networks))
     assert bits(rnn.initial_parameters()) == bits(as_stated(1, 6, 1, 0, "float32"))
+    half = rnn.to_numpy(rnn.initial_parameters(3, 5, 2, dtype=dtype, deviations=(0.2, 0.15)))
+    assert bits(each(lambda theta: 2 * theta, half)) == bits(as_stated(3, 5, 2, 0, dtype))
 
 
 # -- the layers of torch ----------------------------------------------------------------------------------------------
