@@ -310,31 +310,15 @@ BAD_STEPS = [
 ]  # fmt: skip
 
 
-def test_bad_steps_of_a_stream(rnn):
-    """A step is refused by its number when it comes, and the updates before it are made."""
-    run, messages = random_run(6, Sizes(T, B, D, H, O)), []
+@pytest.mark.parametrize("step", BAD_STEPS, ids=range(len(BAD_STEPS)))
+def test_bad_step_of_a_stream_is_refused_by_its_number(rnn, step):
+    """When it comes; the updates before it are made."""
+    run = random_run(6, Sizes(T, B, D, H, O))
     steps = [tuple(map(rnn.from_numpy, step)) for step in zip(run.x, np.full((T, B, O), 1 / O))]
-    first, *_ = train_stream(rnn, run, steps, **ENTROPY)
-    for step in BAD_STEPS:
-        if type(step) is tuple:
-            step = tuple(rnn.from_numpy(v) if isinstance(v, np.ndarray) else v for v in step)
-        training = train_stream(rnn, run, [*steps[:3], step], **ENTROPY)
-        assert bits(next(training)) == bits(first)
-        with pytest.raises(InputError, match=r"\Astep 4 of the stream: [^\n]*\Z") as refused:
-            next(training)
-        messages.append(str(refused.value))
-        assert training.state().number == 1
-    if rnn is numpy_rnn:
-        assert "\n".join(messages) == snapshot("""\
-step 4 of the stream: x has shape (2, 4): expected (2, 3)
-step 4 of the stream: x has shape (1, 3): expected (2, 3)
-step 4 of the stream: x is float32 and the parameters are float64: expected one dtype
-step 4 of the stream: x contains NaN or infinity: expected finite numbers
-step 4 of the stream: x is of type str: expected a NumPy array without a mask; torch_rnn takes tensors
-step 4 of the stream: weights is of type NoneType: expected a NumPy array without a mask; torch_rnn takes tensors
-step 4 of the stream: target holds the class 6: expected classes from 0 to 5
-step 4 of the stream: expected classes, rows and weights in the same places as in the steps before
-step 4 of the stream: expected classes, rows and weights in the same places as in the steps before
-step 4 of the stream: of type tuple: expected a pair of arrays, or three with weights
-step 4 of the stream: of type ndarray: expected a pair of arrays, or three with weights\
-""")
+    if type(step) is tuple:
+        step = tuple(rnn.from_numpy(v) if isinstance(v, np.ndarray) else v for v in step)
+    training = train_stream(rnn, run, [*steps[:3], step], **ENTROPY)
+    assert next(training).number == 1
+    with pytest.raises(InputError, match=r"\Astep 4 of the stream: [^\n]*expected[^\n]*\Z"):
+        next(training)
+    assert training.state().number == 1
