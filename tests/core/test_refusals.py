@@ -86,6 +86,8 @@ def test_valid_arguments_are_accepted(rnn, E, learned):
         of_step = {key: value for key, value in Step(0.1, **options)._asdict().items() if key in given}
         result = call(rnn, name, given if name.startswith("clip") else given | of_step)
         assert name != "train" or len(list(result)) == T
+    given = valid(rnn, E, learned)["forward"]  # of one sequence, whatever the batch of a learned state
+    assert rnn.forward(given["params"], given["x"][..., :1, :], given["h_0"][..., :1, :]).y.shape == (T, *E, 1, O)
 
 
 # -- one argument spoiled ---------------------------------------------------------------------------------------------
@@ -225,7 +227,7 @@ def at_end(array, value):
 
 ROWS, CLASSES, ENTROPY = np.full((T, B, O), 1 / O), np.zeros((T, B), int), {"loss": "cross_entropy"}
 CALLS = [  # (function, its arguments or fields of records that are changed), and then E and `learned` of `valid`
-    ("train", {"x": ones(T, D)}), ("forward", {"x": ones(T, B, D + 1)}),
+    ("train", {"x": ones(T, D)}), ("forward", {"x": ones(0, B, D)}), ("forward", {"x": ones(T, B, D + 1)}),
     ("train", {"h_0": ones(1, H)}), ("train", {"h_0": None}), ("train", {"h_0": ones(B, H)}, (), True),
     ("train", {"x": ones(T, B, D, dtype="float32")}), ("train", {"x": at_end(ones(T, B, D), np.nan)}),
     ("train", {"x": ones(T, 6, B, D)}, (7,)), ("train", {"x": MASKED}), ("bptt", {"activations.h": ones(T, B, H)}),
@@ -262,6 +264,7 @@ def test_messages():
     messages = [refusal(rnn, name, changed(rnn, valid(rnn, *kind)[name], changes)) for name, changes, *kind in CALLS]
     assert "\n".join(messages) == snapshot("""\
 x has shape (4, 3): expected (T, B, 3), time first, with no empty axis
+x has shape (0, 2, 3): expected (T, B, 3), time first, with no empty axis
 x has shape (4, 2, 4): expected (4, 2, 3)
 h_0 has shape (1, 5): expected (2, 5)
 no initial state: expected h_0, or parameters with a learned one
