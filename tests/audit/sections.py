@@ -29,26 +29,26 @@ class Loop(NamedTuple):
     source: str
 
 
-def loops(file="loops.txt"):
-    """All loops of a file."""
-    text = (Path(__file__).parent / file).read_text(encoding="utf-8")
-    found = []
+def _loops():
+    text = (Path(__file__).parent / "loops.txt").read_text(encoding="utf-8")
     for section in re.split(r"^== ", text, flags=re.M)[1:]:
         heading, _, rest = section.partition("\n")
         lines, _, source = ("\n" + rest).partition("\n\n")
-        name, _, kind = heading.partition(": ")
-        found.append(Loop(name, kind, lines.strip().splitlines(), PRELUDE + source))
-    return found
+        yield Loop(*heading.split(": "), lines.strip().splitlines(), PRELUDE + source)
 
 
-def audited(source, updates=200, name="loop.py"):
+LOOPS = list(_loops())
+SOURCES = {loop.name: loop.source for loop in LOOPS}
+
+
+def audited(source, updates=200):
     """The report of a loop, the exception that ends it, and what it prints."""
     import torch_rnn
 
     error, printed = None, io.StringIO()
     with contextlib.redirect_stdout(printed), torch_rnn.audit(updates=updates) as report:
         try:
-            exec(compile(source, name, "exec"), {"__name__": "__main__"})
+            exec(compile(source, "loop.py", "exec"), {"__name__": "__main__"})
         except Exception as raised:
             error = raised
     return report, error, printed.getvalue()

@@ -7,10 +7,9 @@ gradient are in test_audit_records.py, those of the command in test_audit_comman
 import re
 
 import pytest
-from sections import audited, loops
+from sections import LOOPS, audited
 
 pytestmark = pytest.mark.needs_torch
-LOOPS = [*loops("loops.txt"), *loops("public.txt")]
 
 
 @pytest.mark.parametrize("loop", LOOPS, ids=[loop.name for loop in LOOPS])

@@ -22,35 +22,26 @@ TBPTT(k1, k2), clipping and steps, with the gradient of nn.RNN recomputed by han
 meant. The report is printed on standard error. The exit status is that of the script."""
 
 
-def parser() -> Parser:
-    """The parser of the command. Everything after the script is the script's."""
-    made = Parser(
-        "python -m torch_rnn audit",
-        usage="python -m torch_rnn audit [options] SCRIPT [arguments of the script]",
-        description=ABOUT,
-        allow_abbrev=False,
-    )
-    made.add_argument("script", metavar="SCRIPT", help="a Python file")
-    made.add_argument("arguments", metavar="ARGUMENTS", nargs=argparse.REMAINDER, help="of the script")
-    made.add_argument("--updates", type=int, default=200, metavar="N", help="audit the first N updates (200)")
-    made.add_argument("--output", metavar="FILE", help="write everything that was seen as .json")
-    made.add_argument("--trace", metavar="FILE", help="write the updates as .npz, for python -m numpy_rnn compare FILE")
-    return made
-
-
 def parse(words: list[str]) -> tuple[argparse.Namespace, bytes]:
     """The options, with absolute paths of the files to write, and the source of the script. Raises InputError."""
-    given = parser().parse_args(words)
+    usage = "python -m torch_rnn audit [options] SCRIPT [arguments of the script]"
+    parser = Parser("python -m torch_rnn audit", usage=usage, description=ABOUT, allow_abbrev=False)
+    option = parser.add_argument
+    option("script", metavar="SCRIPT", help="a Python file")
+    option("arguments", metavar="ARGUMENTS", nargs=argparse.REMAINDER, help="of the script")
+    option("--updates", type=int, default=200, metavar="N", help="audit the first N updates (200)")
+    option("--output", metavar="FILE", help="write everything that was seen as .json")
+    option("--trace", metavar="FILE", help="write the updates as .npz, for python -m numpy_rnn compare FILE")
+    given = parser.parse_args(words)
     check_whole("--updates", given.updates, 1)
     for name, ending in (("output", ".json"), ("trace", ".npz")):
         if path := getattr(given, name):
             check_can_write(path, f"--{name}", (ending,))
             setattr(given, name, os.path.abspath(path))
     try:
-        source = Path(given.script).read_bytes()
+        return given, Path(given.script).read_bytes()
     except OSError as error:
         raise InputError(f"the script {given.script} cannot be read: {error.strerror}") from None
-    return given, source
 
 
 def run(words: list[str]) -> int:
@@ -67,19 +58,13 @@ def run(words: list[str]) -> int:
     watch.start()
     try:
         exec(compile(source, str(main.__file__), "exec"), main.__dict__)
-    except (Exception, KeyboardInterrupt):
-        hook = sys.excepthook
-
-        def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-            hook(kind, error, without_own(error, trace))
-            finish(watch, given)
-
-        sys.excepthook = show
+    except (Exception, KeyboardInterrupt) as error:  # is shown here, and decides on the exit status of the interpreter
+        error.__traceback__ = without_own(error)
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.excepthook = lambda *_: None
         raise
-    except SystemExit:
+    finally:
         finish(watch, given)
-        raise
-    finish(watch, given)
     return 0
 
 
@@ -89,29 +74,26 @@ def finish(watch: Watch, given: argparse.Namespace) -> None:
     report = Report(watch)
     sys.stdout.flush()
     print("-- audit " + "-" * 71, *report.lines(), sep="\n", file=sys.stderr)
-    words = {word.partition("=")[0] for word in given.arguments}
-    for option in sorted({"--output", "--updates", "--trace"} & words):
+    for option in sorted({"--output", "--updates", "--trace"} & {word.partition("=")[0] for word in given.arguments}):
         print(f"{option} went to the script: options of audit come before the script", file=sys.stderr)
     try:
         if given.output:
-            save_json(given.output, report.to_jsonable())
+            save_json(given.output, report.contents())
         if watch.loop is not None:
             print(f"trace of {watch.loop.save(given.trace)} updates saved to {given.trace}", file=sys.stderr)
     except InputError as error:
         failed("torch_rnn", 2, str(error))
 
 
-def without_own(error: BaseException, trace: TracebackType | None) -> TracebackType | None:
+def without_own(error: BaseException) -> TracebackType | None:
     """The traceback of an error without the frames of this package, also in those it comes from."""
-    frames = []
-    for other in (error.__cause__, error.__context__):
-        if other is not None and other is not error:
-            other.__traceback__ = without_own(other, other.__traceback__)
+    if (former := error.__cause__ or error.__context__) is not None:
+        former.__traceback__ = without_own(former)
+    trace, kept = error.__traceback__, list[TracebackType]()
     while trace is not None:
-        frames.append(trace)
+        if not is_own(trace.tb_frame.f_code.co_filename):
+            kept.append(trace)
         trace = trace.tb_next
-    kept = [each for each in frames if not is_own(each.tb_frame.f_code.co_filename)]
     for each, following in zip(kept, [*kept[1:], None]):
         each.tb_next = following
-    error.__traceback__ = kept[0] if kept else None
-    return error.__traceback__
+    return kept[0] if kept else None

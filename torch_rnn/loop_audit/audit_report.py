@@ -1,14 +1,13 @@
 """The report of an audited loop: its facts in sentences, its warnings, JSON, and assertions for tests."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
 from numpy_rnn.app.format import number_of
-from numpy_rnn.common.errors import check_whole
-from torch_rnn.loop_audit.loop_warnings import LoopWarning, loop_warnings
+from numpy_rnn.common.errors import some_of
+from torch_rnn.loop_audit.loop_warnings import LoopWarning, attached_reach, loop_warnings
 from torch_rnn.loop_audit.records import Check, Network, Update, Window
 from torch_rnn.loop_audit.watch import Watch
 
@@ -25,21 +24,10 @@ INITIAL = {
 }
 STARTS = ("zeros", "learned")
 CLIPS = {
-    "norm": "by norm {}, before the step ({})",
-    "value": "by value {}, before the step ({})",
-    "": "by the script itself, before the step",
+    "norm": "by norm {limit}, before the step ({place})",
+    "value": "by value {limit}, before the step ({place})",
+    "script": "by the script itself, before the step",
 }
-
-
-@contextmanager
-def watched(updates: int) -> Iterator["Report"]:
-    """`torch_rnn.audit`."""
-    watch = Watch(check_whole("updates", updates, 1))
-    watch.start()
-    try:
-        yield Report(watch)
-    finally:
-        watch.stop()
 
 
 class Report:
@@ -88,40 +76,29 @@ class Report:
         """
         if not self.updates:
             raise AssertionError(f"no update is recorded: {self._watch.error or NOTHING}")
-        carrying = {net.number for net in self.networks if "carried" in net.initials}
-        for update in self.updates:
-            said = f"{update.place}: update {update.number}"
-            if len(update.windows) != 1:
-                raise AssertionError(f"{said} has {len(update.windows)} windows: expected 1")
-            window = update.windows[0]
-            steps, reach = schedule(window)
-            starts = window.initial in STARTS and (update.number == 1 or update.network in carrying)
-            if steps > (k2 if starts else k1) or reach > k2 or (window.attached and reach < k2):
-                raise AssertionError(f"{said} is one of TBPTT({steps}, {reach}): expected ({k1}, {k2})")
-            if not starts and window.initial != "carried":
-                raise AssertionError(f"{said} starts from {INITIAL[window.initial]}: expected the carried state")
         for net in self.networks:
-            if net.updates and (k1, k2) not in {schedule(u.windows[0]) for u in net.updates}:
+            for update in net.updates:
+                if problem := mismatch(net, update, k1, k2):
+                    raise AssertionError(f"{update.place}: update {update.number} {problem}")
+            if net.updates and (k1, k2) not in {schedule(update.windows[0]) for update in net.updates}:
                 raise AssertionError(f"{net.place}: {truncation(net)}; expected TBPTT({k1}, {k2})")
 
     def lines(self) -> Iterator[str]:
         """The report in sentences."""
         watch = self._watch
-        for net in self.networks[:6]:
+        for net in self.networks:
             yield f"{net.name}, first called at {net.place}"
             yield from (f"  {line}" for line in facts(net, watch))
-        if len(self.networks) > 6:
-            yield f"and {len(self.networks) - 6} more modules"
         if watch.error:
             yield f"the audit ended early: {watch.error}"
         elif watch.steps >= watch.limit:
             yield f"audited: the first {watch.limit} updates"
         yield from [f"warning: {w.place}: {w.message}" for w in self.warnings] or [
-            "no warnings" if watch.networks else NOTHING
+            "no warnings" if self.networks else NOTHING
         ]
 
-    def to_jsonable(self) -> dict[str, Any]:
-        """Everything, as JSON has it."""
+    def contents(self) -> dict[str, Any]:
+        """Everything, for a JSON file."""
         keys = ("steps", "batch", "gradient", "count")
         networks = [
             {"name": net.name, "place": net.place, "truncation": truncation(net),
@@ -129,25 +106,28 @@ class Report:
              "passes": [dict(zip(keys, (*key, n))) for key, n in net.counts.items()]}
             for net in self.networks
         ]  # fmt: skip
-        return {
-            "networks": networks,
-            "updates": jsonable(self.updates),
-            "warnings": jsonable(self.warnings),
-            "message": "" if networks else NOTHING,
-            "error": self._watch.error,
-        }
-
-
-def jsonable(value: Any) -> Any:
-    """Records as objects of JSON, without the ids of parameters."""
-    if hasattr(value, "_asdict"):
-        return {name: jsonable(part) for name, part in value._asdict().items() if not isinstance(part, frozenset)}
-    return [jsonable(each) for each in value] if isinstance(value, list | tuple) else value
+        message = "" if networks else NOTHING
+        everything = {"updates": self.updates, "warnings": self.warnings, "message": message}
+        return {"networks": networks, **everything, "error": self._watch.error}
 
 
 def schedule(window: Window) -> tuple[int, int]:
     """(k1, k2) of a window. One that starts within the window before repeats steps."""
     return window.shift or window.steps, window.reach
+
+
+def mismatch(net: Network, update: Update, k1: int, k2: int) -> str:
+    """Why an update is not one of TBPTT(k1, k2); empty if it is."""
+    if len(update.windows) != 1:
+        return f"has {len(update.windows)} windows: expected 1"
+    (window,) = update.windows
+    steps, reach = schedule(window)
+    starts = window.initial in STARTS and (update.number == 1 or "carried" in net.initials)
+    if steps > (k2 if starts else k1) or reach > k2 or (window.attached and reach < k2):
+        return f"is one of TBPTT({steps}, {reach}): expected ({k1}, {k2})"
+    if not starts and window.initial != "carried":
+        return f"starts from {INITIAL[window.initial]}: expected the carried state"
+    return ""
 
 
 def truncation(net: Network) -> str:
@@ -156,28 +136,23 @@ def truncation(net: Network) -> str:
     if not windows:
         without = "gradients are computed, but no update is made" if net.was_reached else "no gradient goes through it"
         return f"no truncation: {without}"
-    if attached := [u for u in net.updates if any(w.attached for w in u.windows)]:
-        back = max(w.back for w in attached[-1].windows)
-        return (
-            f"the gradient of update {attached[-1].number} reaches {back} windows back, through weights that have "
-            "changed since: the state is attached"
-        )
+    if reach := attached_reach(net):
+        return f"{reach}: the state is attached"
     found = Counter(map(schedule, windows))
     k1, k2 = max(found, key=lambda pair: (found[pair], pair))  # not that of the first or the last of an epoch
     joined = max(len(update.windows) for update in net.updates)
     several = f", the gradients of up to {joined} windows added in one update" if joined > 1 else ""
     kinds = {window.initial for window in windows}
     if "carried" not in kinds:
-        start = " or ".join(INITIAL[kind] for kind in sorted(kinds))
-        lengths = to(window.reach for window in windows)
+        start, lengths = " or ".join(INITIAL[kind] for kind in sorted(kinds)), to(window.reach for window in windows)
         return (
             f"each window starts from {start}: no state is carried; full BPTT over windows of {lengths} steps{several}"
         )
     if joined > 1:
         return f"chunks of {k2} steps, state carried and detached{several}"
-    how = "chunks of {} steps, state carried and detached" if k1 == k2 else "windows of {} steps, state carried"
+    how = f"chunks of {k2} steps, state carried and detached" if k1 == k2 else f"windows of {k2} steps, state carried"
     changed = ", through weights that have changed since" if any(w.back for w in windows) else ""
-    return f"TBPTT({k1}, {k2}): {how.format(k2)}{changed}"
+    return f"TBPTT({k1}, {k2}): {how}{changed}"
 
 
 def to(values: Iterable[int]) -> str:
@@ -186,50 +161,40 @@ def to(values: Iterable[int]) -> str:
     return " to ".join(map(str, dict.fromkeys((found[0], found[-1]))))
 
 
-def first_of(values: Sequence[Any]) -> str:
-    """The first four."""
-    return ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
-
-
 def facts(net: Network, watch: Watch) -> Iterator[str]:
     """What is known of a network, in sentences."""
-    passes = Counter[bool]()
-    for (_, _, graph), count in net.counts.items():
-        passes[graph] += count
-    shown = first_of([f"{T} x {B}" for T, B, graph in sorted(net.counts) if graph])
-    if not net.is_cell:
-        shown += f" of input {'(batch, time, feature)' if net.module.batch_first else '(time, batch, feature)'}"
+    shapes, updates = sorted(net.counts), net.updates
+    passes = {graph: sum(net.counts[key] for key in shapes if key[2] == graph) for graph in (True, False)}
+    shown = some_of([f"{T} x {B}" for T, B, graph in shapes if graph]) + f" of input {net.layout}" * (not net.is_cell)
     without = f", {passes[False]} without" if passes[False] else ""
-    yield f"forward passes: {passes[True]} with a gradient{f', steps x batch {shown}' if shown else ''}{without}"
+    yield f"forward passes: {passes[True]} with a gradient{f', steps x batch {shown}' if passes[True] else ''}{without}"
     yield truncation(net)
-    updates = net.updates
     starts = [u.number for u in updates if any(w.initial in STARTS and not w.back for w in u.windows[:1])]
     if net.initials.get("carried") and len(starts) > 1:
         gaps = {b - a for a, b in pairwise(starts)}
         epochs = f" (every {min(gaps)}: epochs)" if len(starts) > 2 and len(gaps) == 1 else ""
-        yield f"the state is reset at update {first_of(starts)}{epochs}"
+        yield f"the state is reset at update {some_of(starts)}{epochs}"
     if not updates:
         return
     names = ", ".join(dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates))
     backward = to(u.backward for u in updates)
     yield f"{number_of(len(updates), 'update')} by {names}, backward passes per update: {backward}"
-    yield checked("gradient", [u.gradient for u in updates], "not checked")
-    yield checked(
-        "step", [u.step for u in updates], f"not checked: made by {names}, and only that of torch.optim.SGD is"
-    )
-    clips = {CLIPS[u.clip.kind if u.clip.place else ""].format(u.clip.limit, u.clip.place) for u in updates if u.clip}
+    made = f"made by {names}; only those of torch.optim.SGD with a gradient are"
+    yield checked("gradient", [u.gradient for u in updates if u.gradient], "")
+    yield checked("step", [u.step for u in updates if u.step], made)
+    clips = {CLIPS[u.clip.kind].format(**u.clip._asdict()) for u in updates if u.clip}
     yield f"clipping: {'; '.join(sorted(clips)[:3]) or 'none'}"
     trained = [name for name, p in net.module.named_parameters(recurse=False) if p.requires_grad]
-    if never := [name for name in trained if id(net.module.get_parameter(name)) not in watch.with_gradient]:
-        yield f"never with a gradient: {first_of(never)}"
+    if never := [name for name in trained if net.module.get_parameter(name) not in watch.with_gradient]:
+        yield f"never with a gradient: {some_of(never)}"
 
 
-def checked(what: str, checks: list[Check | None], nothing: str) -> str:
+def checked(what: str, checks: list[Check], nothing: str) -> str:
     """How many gradients or steps were recomputed, and how far they are from their bounds."""
-    given = [check for check in checks if check is not None]
-    done = [(check.ratio, check.name) for check in given if check.ratio is not None]
+    done = [(check.ratio, check.name) for check in checks if check.ratio is not None]
     if not done:
-        return f"{what}: not checked: {given[0].reason}" if given else f"{what}: {nothing}"
+        reason = checks[0].reason if checks else nothing
+        return f"{what}: not checked{f': {reason}' if reason else ''}"
     ratio, name = max(done)
     differs = f"{name or 'a parameter'} differs: something else changes it too, such as a penalty on the weights"
     verdict = "within the rounding bounds" if ratio <= 1 else differs

@@ -1,126 +1,84 @@
-"""The trace of an audited loop, which `python -m numpy_rnn compare` judges update by update.
-
-A trace is a run of this project: one nn.RNN of one layer, one nn.Linear, squared error or cross-entropy over all steps
-of a window, torch.optim.SGD, chunks of k steps with a carried state, from zeros in every epoch.
-"""
+"""The trace of an audited loop, which `python -m numpy_rnn compare` judges update by update."""
 
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.traces.recorder import Trace
-from torch_rnn.loop_audit.records import Clip
+from torch_rnn.loop_audit.records import Clip, Copies, Network, Pass
 
 NAMES = {"weight_ih_l0": "W_xh", "weight_hh_l0": "W_hh", "bias_ih_l0": "b_h", "bias_hh_l0": "b_hh"}
 SGD = ("momentum", "dampening", "nesterov", "weight_decay")
-
-
-Row = dict[str, Any]
+LOSSES = {"mse_loss": "squared_error", "cross_entropy": "cross_entropy"}
+NEEDED = (
+    "no trace is written: a trace needs updates by torch.optim.SGD with one group of parameters and the same options "
+    "throughout, all gradients clipped together or none; one nn.RNN of one layer and one nn.Linear; in every update "
+    "one forward pass and one mse_loss or cross_entropy over all of its steps; and the same windows in every epoch"
+)
 
 
 class LoopTrace:
-    """Copies of what a trace needs of every update. `problem` says why there is none."""
+    """Copies of what a trace needs of every update, as long as the loop is a run of this project."""
 
     def __init__(self) -> None:
-        self.problem = ""
-        self.rnn: Any = None
-        self.linear: Any = None
-        self.rows, self.passes, self.losses = list[Row](), list[Row](), list[tuple[str, torch.Tensor, float]]()
-        self.initial, self.options, self.gradients = dict[str, Any](), dict[str, Any](), dict[str, Any]()
-
-    def require(self, holds: bool, problem: str) -> None:
-        """Keep the first problem."""
-        self.problem = self.problem or ("" if holds else f"a trace {problem}")
-
-    def parameters(self) -> dict[str, Any]:
-        """The parameters by their names in a trace; none before both modules are known."""
-        if self.rnn is None or self.linear is None:
-            return {}
-        found = {NAMES[name]: p for name, p in self.rnn.named_parameters(recurse=False)}
-        found |= {"W_hy": self.linear.weight, "b_y": self.linear.bias}
-        return {name: p for name, p in found.items() if p is not None}
-
-    def forward(self, module: nn.Module, x: Any, state: Any) -> None:
-        """Keep the inputs of a window."""
-        if isinstance(module, nn.Linear):
-            self.linear = self.linear or module
-            return
-        is_one = isinstance(module, nn.RNN) and module.num_layers == 1 and self.rnn in (None, module)
-        self.require(is_one, "has one nn.RNN of one layer")
-        if is_one and torch.is_grad_enabled() and isinstance(x, torch.Tensor):
-            self.rnn = module
-            x = self.by_time(x if x.dim() == 3 else x.unsqueeze(0 if module.batch_first else 1))
-            h = x.new_zeros(x.shape[1], module.hidden_size) if state is None else state.reshape(x.shape[1], -1)
-            self.passes.append({"x": array(x), "h": array(h)})
-
-    def by_time(self, values: torch.Tensor) -> torch.Tensor:
-        """Values in the layout of the inputs as (T, B, ...)."""
-        return values.transpose(0, 1) if self.rnn.batch_first else values
+        self.passes: list[tuple[Network, Pass]] = []  # since the latest update
+        self.losses: list[tuple[str, torch.Tensor, NumpyArray]] = []  # name, target and loss
+        self.is_run, self.rows = True, list[dict[str, Any]]()  # one per update
+        self.options, self.initial = dict[str, Any](), dict[str, NumpyArray]()
 
     def loss(self, name: str, target: torch.Tensor, result: torch.Tensor | None) -> None:
         """Keep the target of a window, and its loss."""
         if result is not None and result.dim() == 0 and result.requires_grad:
-            self.losses.append((name, target.detach().clone(), float(result.detach())))
-            self.initial = self.initial or copies(self.parameters())
+            self.losses.append((name, target.detach().clone(), array(result)))
 
-    def backward(self) -> None:
-        """Keep the gradients before clipping."""
-        self.gradients = copies({"d" + name: p.grad for name, p in self.parameters().items()})
-
-    def step(self, optimizer: torch.optim.Optimizer, clip: Clip | None) -> None:
-        """Keep an update."""
-        (passes, self.passes), (losses, self.losses) = (self.passes, []), (self.losses, [])
-        group, parameters = optimizer.param_groups[0], self.parameters()
-        is_sgd = type(optimizer) is torch.optim.SGD and len(optimizer.param_groups) == 1 and self.linear is not None
-        self.require(is_sgd, "has an nn.Linear and torch.optim.SGD with one group of parameters")
-        is_one = len(passes) == len(losses) == 1 and losses[0][0] in ("mse_loss", "cross_entropy")
-        self.require(is_one, "has one forward pass and one mse_loss or cross_entropy per update")
-        if self.problem:
+    def step(self, optimizer: Any, linear: Any, clip: Clip | None, weights: Copies, gradients: Copies) -> None:
+        """Keep an update. linear: the first nn.Linear; weights, gradients: as of the latest backward pass."""
+        passes, losses, (group, *more) = self.passes, self.losses, optimizer.param_groups
+        self.passes, self.losses = [], []
+        is_sgd = type(optimizer) is torch.optim.SGD and not more and linear is not None
+        is_one = len(passes) == len(losses) == 1 and losses[0][0] in LOSSES and "out" in passes[0][1].arrays
+        self.is_run = self.is_run and is_sgd and is_one and passes[0][0].module.num_layers == 1
+        if not self.is_run:
             return
-        (row,), ((name, target, loss),) = passes, losses
-        is_whole = clip is None or clip.parameters == {id(p) for p in parameters.values()}
-        self.require(is_whole, "clips the gradients of all parameters together")
-        options = {"learning_rate": group["lr"], **{n: group[n] for n in SGD}} | (
-            {} if clip is None else {"max_" + clip.kind: clip.limit}
-        )
-        options["loss"] = name.replace("mse_loss", "squared_error")
-        self.require(self.options in ({}, options), "has one learning rate and the same options throughout")
-        T, B, _ = row["x"].shape
-        O = 1 if name == "cross_entropy" else self.linear.out_features
-        self.require(target.numel() == T * B * O, "has a loss at every step of a window")
-        if self.problem:
-            return
-        self.options = options
-        y = array(self.by_time(target.reshape(*((B, T) if self.rnn.batch_first else (T, B)), -1)))
-        state = {"v" + n: optimizer.state[p].get("momentum_buffer") for n, p in parameters.items()}
-        report = copies({**parameters, **(state if group["momentum"] else {})})
-        report |= {"loss": np.array(loss, row["x"].dtype), **self.gradients}
-        self.rows.append({**row, "y": y[..., 0] if name == "cross_entropy" else y, "report": report})
+        ((net, each),), ((loss_name, target, loss),) = passes, losses
+        parameters = {NAMES[name]: p for name, p in net.module.named_parameters(recurse=False)}
+        parameters |= {"W_hy": linear.weight} | ({} if linear.bias is None else {"b_y": linear.bias})
+        options = {"learning_rate": group["lr"], "loss": LOSSES[loss_name], "nonlinearity": net.module.nonlinearity}
+        options |= {name: group[name] for name in SGD} | ({} if clip is None else {"max_" + clip.kind: clip.limit})
+        is_class, T, B = loss_name == "cross_entropy", each.steps, each.batch
+        has_all_steps = target.numel() == T * B * (1 if is_class else linear.out_features)
+        is_clipped_whole = clip is None or clip.parameters == len(parameters)
+        self.is_run = has_all_steps and is_clipped_whole and self.options in ({}, options)
+        if self.is_run:
+            self.options = options
+            self.initial = self.initial or {name: array(weights[p]) for name, p in parameters.items()}
+            x, y = array(each.arrays["x"]), array(net.by_time(target, T, B))
+            h = each.arrays.get("h_0", torch.zeros(B, net.module.hidden_size, dtype=each.arrays["x"].dtype))
+            report = {name: array(p) for name, p in parameters.items()} | {"loss": loss}
+            report |= {"d" + name: array(gradients[p]) for name, p in parameters.items()}
+            if group["momentum"]:
+                report |= {"v" + name: array(optimizer.state[p]["momentum_buffer"]) for name, p in parameters.items()}
+            row = {"x": x, "h": array(h).reshape(B, -1), "y": y[..., 0] if is_class else y, "report": report}
+            self.rows.append(row)
 
     def save(self, path: str) -> int:
         """Write the trace. Returns its number of updates. Raises InputError if the loop is no such run."""
-        if self.problem or not self.rows:
-            raise InputError(f"no trace is written: {self.problem or 'no update was seen'}")
         starts = [n for n, row in enumerate(self.rows) if not row["h"].any() or n == 0]
-        length = [*starts, len(self.rows)][1]
+        length = [*starts, len(self.rows)][1] if starts else 0
         epochs = [self.rows[n : n + length] for n in starts]
         if len(epochs) > 1 and len(epochs[-1]) < length:
             epochs.pop()  # the audit ended within it
-        for epoch in epochs:
-            if len(epoch) != length or any(not np.array_equal(a["x"], b["x"]) for a, b in zip(epoch, epochs[0])):
-                raise InputError("no trace is written: a trace repeats the same windows in every epoch")
+        windows = [[row["x"] for row in epoch] for epoch in epochs]
+        if not self.is_run or not epochs or not all(same(each, windows[0]) for each in windows):
+            raise InputError(NEEDED)
         x, y = (np.concatenate([row[name] for row in epochs[0]]) for name in ("x", "y"))
-        k = len(epochs[0][0]["x"])
-        mean = self.options["loss"] == "cross_entropy"
-        trace = Trace(
-            self.initial, x, y, epochs[0][0]["h"], k1=k, k2=k, epochs=len(epochs),
-            reduction="mean" if mean else "sum", **self.options, nonlinearity=self.rnn.nonlinearity,
-        )  # fmt: skip
-        if not mean:  # the mean of e², by torch, is the sum of ½ w e² with w = 2/N
+        k, reduction = len(windows[0][0]), "mean" if self.options["loss"] == "cross_entropy" else "sum"
+        sizes: dict[str, Any] = {"k1": k, "k2": k, "epochs": len(epochs), "reduction": reduction}
+        trace = Trace(self.initial, x, y, epochs[0][0]["h"], **sizes, **self.options)
+        if reduction == "sum":  # the mean of e², by torch, is the sum of ½ w e² with w = 2/N
             w = [np.full(row["y"].shape[:2], 2 / row["y"].size, x.dtype) for row in epochs[0]]
             trace.run = trace.run._replace(weights=np.concatenate(w))
         for number, epoch in enumerate(epochs, start=1):
@@ -133,11 +91,11 @@ class LoopTrace:
         return trace.updates
 
 
-def copies(values: dict[str, torch.Tensor | None]) -> dict[str, Any]:
-    """Copies as arrays, in the shapes of a trace."""
-    return {n: array(v.mT if v.dim() == 2 else v) for n, v in values.items() if v is not None}
+def same(windows: list[NumpyArray], others: list[NumpyArray]) -> bool:
+    """Whether windows are the same."""
+    return len(windows) == len(others) and all(map(np.array_equal, windows, others))
 
 
 def array(tensor: torch.Tensor) -> NumpyArray:
-    """A copy of a tensor."""
-    return tensor.detach().cpu().numpy().copy()
+    """A copy as an array; a matrix of weights in the shape of a trace."""
+    return (tensor.mT if tensor.dim() == 2 else tensor).detach().cpu().numpy().copy()

@@ -1,4 +1,4 @@
-"""What is probably not meant in an audited loop: one warning for each, with its place and what to do."""
+"""What is probably not meant in an audited loop: one warning for each kind and network, with its place and advice."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -31,6 +31,8 @@ MESSAGES = {
     "parameters outside the optimizer": "{}: a gradient is computed, but no optimizer has the parameter: give it to "
     "the optimizer, or set requires_grad_(False)",
 }
+# How often something must be seen, if not twice.
+ENOUGH = {"detached at every step": 1, "detach without effect": 1, "state attached": 1, "clipping without effect": 1}
 
 
 class LoopWarning(NamedTuple):
@@ -42,7 +44,7 @@ class LoopWarning(NamedTuple):
 
 
 def loop_warnings(watch: Watch) -> list[LoopWarning]:
-    """All warnings, one for each kind and network."""
+    """All warnings, those of each network in the order of MESSAGES."""
     found = [each for net in watch.networks.values() for each in network_warnings(net, watch.backward_failed)]
     found += outside_optimizer(watch)
     return [LoopWarning(kind, place, MESSAGES[kind].format(*values)) for kind, place, *values in dict.fromkeys(found)]
@@ -50,53 +52,40 @@ def loop_warnings(watch: Watch) -> list[LoopWarning]:
 
 def network_warnings(net: Network, backward_failed: bool) -> Iterator[tuple[str, ...]]:
     """The kind and the place of each warning about a network, and the values for its message."""
-    updates = net.updates
-    reaching = [u for u in updates if any(w.attached for w in u.windows)]
-    if net.dropped is not None:
-        yield "detach without effect", net.dropped
-    elif net.attached and reaching:
-        reach = f"the gradient of update {reaching[-1].number} goes {max(w.back for w in reaching[-1].windows)} updates"
-        yield "state attached", net.attached[0], f"; {reach} back, through weights that have changed since"
-    elif net.attached and backward_failed:
-        yield "state attached", net.attached[0], ", which makes backward() fail"
-    if len(net.lost) > 1 and not {"carried", "computed"} & set(net.initials):
-        yield "state not carried", net.lost[0]
-    if len(net.shuffled) > 1 and not net.attached:
-        yield "state carried over shuffled batches", net.shuffled[0]
-    reasons = [*([ONE_STEP] if one_step_only(net) else []), *(net.swapped if len(net.swapped) > 1 else [])]
-    if reasons:
-        first = getattr(net.module, "batch_first", False)
-        layout = "(batch, time, feature)" if first else "(time, batch, feature)"
-        steps, batch, _ = next(key for key in net.counts if key[2])
-        values = reasons[0], layout, str(steps), str(batch), "=True" if first else ""
-        yield "time and batch swapped", net.place, *values
-    stale = [u for u in updates if u.is_stale and u.backward]
-    if len(stale) > 1:
-        yield "gradients never zeroed", stale[0].place, str(stale[0].number)
-    empty = [u for u in updates if u.is_empty]
-    if len(empty) > 1:
-        yield "gradient zeroed before the step", net.zeroed or empty[0].place, str(empty[0].number)
-    if net.late_clips and not any(u.clip for u in updates):
-        yield "clipping without effect", net.late_clips[0]
-    unlinked = [u for u in updates if u.unlinked]
-    if len(unlinked) > 1 or (unlinked and len(updates) == 1):
-        yield "detached at every step", unlinked[0].windows[-1].place
+    updates, evidence, reach = net.updates, dict(net.evidence), attached_reach(net)
+    sizes = [(steps, batch) for steps, batch, has_graph in net.counts if has_graph]
+    is_one_step = set(net.initials) == {"zeros"} and all(steps == 1 and batch > 1 for steps, batch in sizes)
+    if is_one_step and net.was_reached and len(updates) > 1:
+        evidence["time and batch swapped"] = [net.swapped(ONE_STEP, *sizes[0])] * 2
     if len(updates) > 1 and net.parameters and not net.was_reached:
-        yield "no gradient", net.place
+        evidence["no gradient"] = [(net.place,)] * 2
+    contradicted = {
+        "state attached": "detach without effect" in evidence or not (reach or backward_failed),
+        "state not carried": {"carried", "computed"} & set(net.initials),
+        "state carried over shuffled batches": "state attached" in evidence,
+        "clipping without effect": any(update.clip for update in updates),
+        "detached at every step": len(updates) > 1 == len(evidence.get("detached at every step", ())),
+    }
+    for kind in MESSAGES:
+        seen = evidence.get(kind, [])
+        if len(seen) >= ENOUGH.get(kind, 2) and not contradicted.get(kind):
+            yield kind, *seen[0], f"; {reach}" if reach else ", which makes backward() fail"
 
 
-def one_step_only(net: Network) -> bool:
-    """Whether every window has one step and starts from zeros."""
-    is_one = all(steps == 1 and batch > 1 for steps, batch, graph in net.counts if graph)
-    return net.was_reached and len(net.updates) > 1 and set(net.initials) == {"zeros"} and is_one
+def attached_reach(net: Network) -> str:
+    """How far the gradient of the latest attached update reaches; empty if there is none."""
+    attached = [update for update in net.updates if any(window.attached for window in update.windows)]
+    if not attached:
+        return ""
+    number, back = attached[-1].number, max(window.back for window in attached[-1].windows)
+    return f"the gradient of update {number} reaches {back} windows back, through weights that have changed since"
 
 
 def outside_optimizer(watch: Watch) -> Iterator[tuple[str, ...]]:
     """Parameters that have a gradient and that no optimizer has, nor the script changes."""
-    seen = [p for module in watch.modules.values() for p in module._parameters.values() if p is not None]
-    outside = [p for p in seen if id(p) in watch.with_gradient and id(p) not in watch.in_optimizer]
-    unchanged = [watch.with_gradient[id(p)] for p in outside if float(p.detach().sum()) == watch.sums[id(p)]]
-    names = list(dict.fromkeys(unchanged))
+    outside = [p for p in watch.seen if p in watch.with_gradient - watch.in_optimizer]
+    unchanged = [watch.seen[p] for p in outside if float(p.detach().sum()) == watch.seen[p].sum]
+    names = [f"{name} of nn.{type(module).__name__}({module.extra_repr()})" for module, name, _ in unchanged]
     if names and watch.in_optimizer and watch.steps:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield "parameters outside the optimizer", watch.first_step, ", ".join(names[:3]) + more

@@ -1,45 +1,46 @@
 """The records of an audited loop: forward passes of recurrent modules, and the updates that they lead to."""
 
-from collections import Counter
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
+from torch.nn.modules.rnn import RNNCellBase
+from torch.nn.utils.rnn import PackedSequence
 
+Copies = dict[torch.Tensor, torch.Tensor]  # by parameter
 Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
+MAX_EVIDENCE = 40  # passes of a network whose data are compared, and places that are kept
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Pass:
-    """One forward pass of a recurrent module.
+    """One forward pass of a recurrent module. It lives as long as its graph, a gradient or `Network.recent` needs it.
 
-    The initial state is: zeros; a learned parameter; carried, which is the last state of an earlier pass bit for bit;
-    computed from other tensors with gradients; or a constant that the script sets.
+    The initial state is: zeros; a learned parameter; carried, which is a state of an earlier pass bit for bit; computed
+    from other tensors with gradients; or a constant that the script sets.
     """
 
-    network: "Network"
-    number: int  # from 1, over all modules
+    number: int  # in the order of the passes of all modules
     place: str  # FILE:LINE of the call
     update: int  # updates of the network before it
     steps: int
     batch: int
+    has_graph: bool
     initial: Initial
-    link: "Pass | None"  # the earlier pass to which the initial state is attached
-    source: "Pass | None"  # the earlier pass whose state it carries
-    shift: int  # the step of that pass whose state it carries, if that is not the last
-    relayed: bool  # the initial state is a leaf with a gradient, which the script may pass on by hand
-    graph: bool  # autograd records it
+    parent: Callable[[], "Pass | None"]  # the pass that a gradient goes on to, by the graph or passed on by the script
+    shift: int  # the step of an earlier pass whose state it carries, if that is not the last
+    is_attached: bool  # by the graph to a pass before the latest update
+    is_cut: bool  # a single step, detached from the step before of the same update
     drawn: int  # batches that a shuffling DataLoader had drawn before
-    states: tuple[torch.Tensor, ...] = ()  # copies of the last states
-    is_kept: bool = False  # the script keeps the last state by a name, when the backward pass starts
-    codes: torch.Tensor | None = None  # (T, B, D) inputs, or (T, B, 1) classes, while they are evidence
+    states: tuple[torch.Tensor, ...]  # copies of the last states
+    outputs: torch.Tensor | None  # of the latest pass
+    arrays: dict[str, torch.Tensor]  # copies of x and out (T, B, n), and states, if its gradient is checked
+    codes: torch.Tensor | None = None  # (T, B, D) inputs, or (T, B, 1) classes, while its data are compared
     end: tuple[int, ...] = ()  # where its inputs end in the memory
-    last_target: torch.Tensor | None = None  # of its last step, as the loss got it
-    reached: int = 0  # the latest backward pass that reached it since the gradients were zero
-    nodes: int = 0  # of its graph
-    outputs: torch.Tensor | None = None  # (T, B, H), of the latest pass
-    arrays: dict[str, torch.Tensor] | None = None  # copies of x, initial state and outputs, for the check
-    dy: dict[str, torch.Tensor] = field(default_factory=dict)  # gradients of its outputs
+    target: torch.Tensor | None = None  # of its last step
+    is_kept: bool = False  # the script has a name for its last state, when the backward pass starts
 
 
 class Window(NamedTuple):
@@ -57,12 +58,12 @@ class Window(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """A call of clip_grad_norm_ or clip_grad_value_, or a change of the gradient that was seen."""
+    """A call of clip_grad_norm_ or clip_grad_value_, or a change of the gradient by the script itself."""
 
-    kind: str  # "norm", "value" or "changed"
+    kind: str  # "norm", "value" or "script"
     limit: float
     place: str
-    parameters: frozenset[int] = frozenset()  # ids
+    parameters: int  # how many are clipped together
 
 
 class Check(NamedTuple):
@@ -85,43 +86,46 @@ class Update(NamedTuple):
     is_stale: bool  # the gradient contains that of an earlier update
     is_empty: bool  # the gradient is zero or None, though a backward pass computed one
     clip: Clip | None
-    unlinked: bool  # passes of one step each, all detached from each other
     gradient: Check | None = None  # None if not due
     step: Check | None = None
 
 
-@dataclass(eq=False)
 class Network:
     """A recurrent module, and all that was seen of it."""
 
-    number: int
-    module: Any  # RNNBase or RNNCellBase
-    place: str
-    obstacle: str  # why its gradient cannot be checked; empty if it can
-    passes: list[Pass] = field(default_factory=list)  # those that a gradient may still reach
-    last: Pass | None = None
-    counts: Counter[tuple[int, int, bool]] = field(default_factory=Counter)  # passes by (steps, batch, graph)
-    initials: Counter[Initial] = field(default_factory=Counter)  # passes with a graph
-    updates: list[Update] = field(default_factory=list)
-    optimizer: Any = None  # of the latest update
-    pending: int = 0  # backward passes since the last update
-    backward_place: str = "?"  # of the latest one
-    is_used: bool = False  # an update has used the gradients
-    is_stale: bool = False
-    has_gradient: bool = False  # after the latest backward pass
-    was_reached: bool = False
-    is_reached: bool = False  # by the backward pass that runs
-    weights: list[torch.Tensor] = field(default_factory=list)  # copies, as of the latest backward pass
-    gradients: list[torch.Tensor] = field(default_factory=list)
-    clip: Clip | None = None
-    # Evidence of what is probably not meant: places, and why time and batch are probably swapped.
-    late_clips: list[str] = field(default_factory=list)
-    attached: list[str] = field(default_factory=list)  # to a window that a backward pass has gone through
-    dropped: str | None = None  # the result of detach()
-    zeroed: str | None = None  # the latest zero_grad between a backward pass and a step
-    shuffled: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    swapped: list[str] = field(default_factory=list)
+    def __init__(self, number: int, module: Any, place: str):
+        self.number, self.module, self.place = number, module, place
+        self.is_cell = isinstance(module, RNNCellBase)
+        self.batch_first = bool(getattr(module, "batch_first", False))
+        self.layout = "(batch, time, feature)" if self.batch_first else "(time, batch, feature)"
+        nonlinearity = f", {module.nonlinearity}" if hasattr(module, "nonlinearity") else ""
+        self.name = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
+        self.counts = Counter[tuple[int, int, bool]]()  # passes by (steps, batch, has_graph)
+        self.initials = Counter[Initial]()  # passes with a graph
+        self.updates: list[Update] = []
+        self.optimizer: Any = None  # of the latest update
+        self.was_reached = False  # by a backward pass
+        self.recent = deque[Pass](maxlen=16)
+        self.compared: Pass | None = None  # the latest pass whose data are compared, see data_evidence
+        self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # by the kind of a warning
+        self.is_used = False  # an update has used the gradients that the parameters have
+        self.begin_update()
+
+    def begin_update(self) -> None:
+        """Forget what led to the latest update."""
+        self.backwards: list[str] = []  # places of the backward passes
+        self.reached: dict[Pass, dict[str, torch.Tensor]] = {}  # by them: gradients of the outputs
+        self.has_gradient = False  # after the latest backward pass
+        self.clip: Clip | None = None
+
+    def note(self, kind: str, place: str, *values: object) -> None:
+        """Keep evidence of what is probably not meant: the place, and values for the message."""
+        if len(self.evidence[kind]) < MAX_EVIDENCE:
+            self.evidence[kind].append((place, *values))
+
+    def swapped(self, reason: str, steps: int, batch: int) -> tuple[Any, ...]:
+        """Evidence that time and batch are swapped."""
+        return self.place, reason, self.layout, steps, batch, "=True" * self.batch_first
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -129,22 +133,43 @@ class Network:
         return [p for p in self.module.parameters(recurse=False) if p.requires_grad]
 
     @property
-    def is_cell(self) -> bool:
-        """Whether it computes one step per call."""
-        return isinstance(self.module, torch.nn.modules.rnn.RNNCellBase)
-
-    @property
-    def name(self) -> str:
-        """The module as a line of code."""
-        name = f"nn.{type(self.module).__name__}({self.module.extra_repr()})"
-        return f"{name}, {self.module.nonlinearity}" if hasattr(self.module, "nonlinearity") else name
-
-    @property
     def is_due(self) -> bool:
         """Whether the gradient of the next update is checked: the first five, and every 20th."""
         return len(self.updates) < 5 or len(self.updates) % 20 == 0
 
     @property
+    def is_by_script(self) -> bool:
+        """Whether the script itself may change the weights: so did the latest update, or there is none."""
+        return not self.updates or not self.updates[-1].optimizer
+
+    @property
     def any_gradient(self) -> bool:
         """Whether a gradient of its parameters is not zero."""
         return any(p.grad is not None and bool(p.grad.any()) for p in self.parameters)
+
+    def sizes(self, x: Any) -> tuple[int, int]:
+        """Steps and batch of an input."""
+        if isinstance(x, PackedSequence):
+            return len(x.batch_sizes), int(x.batch_sizes[0])
+        first, second = (*x.shape[:-1], 1, 1)[:2]
+        return (1, first) if self.is_cell else (second, first) if self.batch_first and x.dim() == 3 else (first, second)
+
+    def by_time(self, values: torch.Tensor, steps: int, batch: int) -> torch.Tensor:
+        """Values in the layout of the input as (T, B, n)."""
+        if self.batch_first:
+            return values.reshape(batch, steps, -1).transpose(0, 1)
+        return values.reshape(steps, batch, -1)
+
+    def windows(self) -> tuple[Window, ...]:
+        """The windows of the next update: reached passes that are joined, in groups."""
+        now, roots, groups = len(self.updates), dict[Pass | None, Pass](), dict[Pass, list[Pass]]()
+        for each in sorted(self.reached, key=lambda each: each.number):
+            roots[each] = roots.get(each.parent(), each)
+            groups.setdefault(roots[each], []).append(each)
+        return tuple(
+            Window(
+                root.initial, root.batch, sum(p.steps for p in group if p.update == now), sum(p.steps for p in group),
+                now - root.update, len(group), any(p.is_attached for p in group), root.shift, root.place,
+            )
+            for root, group in groups.items()
+        )  # fmt: skip

@@ -3,72 +3,74 @@
 import functools
 import sys
 import weakref
-from bisect import bisect_right
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
+from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data import dataloader
 
 from torch_rnn.loop_audit import gradient_check
 from torch_rnn.loop_audit.data_evidence import DataEvidence
 from torch_rnn.loop_audit.loop_trace import LoopTrace
-from torch_rnn.loop_audit.loop_windows import by_time, is_unlinked, same_rows, sizes, tensors, windows
-from torch_rnn.loop_audit.places import caller, drops_result, is_named, place
-from torch_rnn.loop_audit.records import Clip, Initial, Network, Pass, Update
+from torch_rnn.loop_audit.places import drops_result, is_named, place
+from torch_rnn.loop_audit.records import MAX_EVIDENCE, Check, Clip, Copies, Initial, Network, Pass, Update
 
 LOSSES = ("mse_loss", "cross_entropy", "nll_loss", "l1_loss", "smooth_l1_loss", "binary_cross_entropy_with_logits")
-EVIDENCE = 40  # passes of a network whose data are compared
-KEPT = 64  # passes before the latest update that a gradient can be followed to
-MAX_PASSES = 20_000  # without an update: the loop is no training loop, or none that can be followed
-sequence_number: Callable[[], int] = torch._C._autograd._get_sequence_nr  # of the next node of the graph
+Hook = Callable[..., None]
+MARK = "torch_rnn.loop_audit"  # key of (network, pass) in the metadata of the nodes of the graph that end a pass
+MAX_NODES = 1000  # of the graph that are searched for passes
+
+
+class Seen(NamedTuple):
+    """Where a parameter was first seen."""
+
+    module: nn.Module
+    name: str
+    sum: float  # of its numbers, then
 
 
 class Watch:
     """What a training loop does, from `start` to `stop`, which comes by itself after `limit` updates."""
 
     def __init__(self, limit: int, loop: LoopTrace | None = None):
-        self.limit, self.active, self.busy, self.error = limit, False, False, ""
-        self.networks: dict[int, Network] = {}
-        self.modules: dict[int, nn.Module] = {}  # all that have parameters
-        self.sums: dict[int, float] = {}  # of each parameter, when it was first seen
-        self.in_optimizer: set[int] = set()  # ids of parameters
-        self.with_gradient: dict[int, str] = {}  # id of a parameter: its name
-        self.steps, self.backwards, self.passes, self.passes_before = 0, 0, 0, 0
-        self.closure, self.in_step = False, False
-        self.before_update: tuple[Network, gradient_check.Before] | None = None
-        self.ranges: tuple[list[int], list[Pass]] = ([], [])  # the first node of the graph of each pass
-        self.before = 0
+        self.limit, self.loop = limit, loop
+        self.is_active, self.is_busy, self.error, self.undo = False, False, "", ExitStack()
+        self.networks: dict[nn.Module, Network] = {}
+        self.seen: dict[torch.Tensor, Seen] = {}  # the parameters of all modules
+        self.weights: Copies = {}  # of the parameters, as of the latest backward pass
+        self.gradients: Copies = {}
+        self.in_optimizer: set[torch.Tensor] = set()
+        self.with_gradient: set[torch.Tensor] = set()
+        self.passes, self.steps, self.first_step = 0, 0, "?"
         self.data = DataEvidence()
-        self.by_grad = False  # the gradients are computed by torch.autograd.grad
-        self.detached: list[tuple[Any, Any]] = []  # (weak reference to the tensor, place), where the result is dropped
-        self.undo: list[Callable[[], None]] = []
-        self.first_step, self.backward_failed = "?", False
-        self.loop = loop
+        self.detached: list[tuple[Any, str]] = []  # (weak reference to the tensor, place), where the result is dropped
+        self.reached: set[Network] = set()  # by the backward pass that runs
+        self.by_grad, self.backward_failed, self.in_step, self.has_closure = False, False, False, False
+        self.expected_steps: list[tuple[Network, gradient_check.ExpectedStep]] = []
 
     # -- hooks and patches -------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Install the hooks."""
-        self.active = True
-        hooks = [
-            register_module_forward_pre_hook(self.guard(self.before_forward)),
-            register_module_forward_hook(self.guard(self.after_forward), with_kwargs=True),
-            register_optimizer_step_pre_hook(self.guard(self.before_step)),
-            register_optimizer_step_post_hook(self.guard(self.after_step)),
-        ]
-        self.undo += [hook.remove for hook in hooks]
-        self.patch(torch.autograd, "backward", self.backward)
-        self.patch(torch.autograd, "grad", functools.partial(self.backward, by_grad=True))
+        """Install the hooks and the patches."""
+        self.is_active = True
+        hooks = (
+            register_module_forward_hook(self.guard(self.forward), with_kwargs=True),
+            register_optimizer_step_pre_hook(self.guard(self.step_begins)),
+            register_optimizer_step_post_hook(self.guard(self.step_ends)),
+        )
+        for hook in hooks:
+            self.undo.callback(hook.remove)
+        self.patch(torch.autograd, "backward", self.after_backward, self.before_backward)
+        self.patch(torch.autograd, "grad", self.after_backward, functools.partial(self.before_backward, by_grad=True))
         self.patch(torch.Tensor, "detach", self.detach)
-        self.patch(torch.optim.Optimizer, "add_param_group", self.optimized)
-        for owner in (torch.optim.Optimizer, nn.Module):
-            self.patch(owner, "zero_grad", self.zero_grad)
+        self.patch(Optimizer, "add_param_group", self.optimized)
         for name in ("clip_grad_norm_", "clip_grad_value_"):
             self.patch(nn.utils, name, functools.partial(self.clip, name.split("_")[2]))
         for name in LOSSES:
@@ -77,54 +79,50 @@ class Watch:
         self.patch(dataloader._BaseDataLoaderIter, "__next__", self.data.draw)
 
     def stop(self) -> None:
-        """Remove the hooks and the patches."""
-        if self.active:
+        """Remove the hooks and the patches, and what no report needs."""
+        if self.is_active:
             self.look_for_changed_weights()
-            self.active = False
-            for undo in reversed(self.undo):
-                undo()
-            self.undo, self.ranges, self.detached = [], ([], []), []
+            self.is_active, self.detached, self.reached = False, [], set()
+            self.undo.close()
             for net in self.networks.values():
-                net.passes, net.last, net.weights, net.gradients = [], None, [], []
+                net.begin_update()
+                net.compared = None
+                net.recent.clear()
 
-    def guard(self, hook: Callable[..., None]) -> Callable[..., None]:
+    def guard(self, hook: Hook) -> Hook:
         """The hook, such that an error of the audit ends the audit and not the script."""
 
         def guarded(*args: Any, **kwargs: Any) -> None:
-            if self.active and not self.busy:
-                self.busy = True
+            if self.is_active and not self.is_busy:
+                self.is_busy = True
                 try:
                     hook(*args, **kwargs)
                 except Exception as error:
                     self.error = f"{type(error).__name__}: {error}"
                     self.stop()
                 finally:
-                    self.busy = False
+                    self.is_busy = False
 
         return guarded
 
-    def patch(self, owner: Any, name: str, watcher: Callable[..., Any]) -> None:
-        """Replace a function wherever a module has it by one that tells the watcher of its calls.
+    def patch(self, owner: Any, name: str, after: Hook, before: Hook = lambda *_, **__: None) -> None:
+        """Replace a function wherever a module has it.
 
-        watcher: takes the arguments, and may return a function to be told of the result, or of None after an error.
+        before: gets the arguments; after: gets the result, None if there is an error, and the arguments.
         """
-        original = getattr(owner, name)
-        told = self.guard(lambda tell, *args: tell(*args))
+        original, after, before = getattr(owner, name), self.guard(after), self.guard(before)
 
         @functools.wraps(original)
         def patched(*args: Any, **kwargs: Any) -> Any:
-            if self.busy or not self.active:
-                return original(*args, **kwargs)
-            found: list[Callable[..., None]] = []
-            if args and not isinstance(args[0], torch.Tensor | list | tuple | nn.Module) and name.startswith("clip"):
-                args = (list(args[0]), *args[1:])  # an iterator, which can be read once
-            self.guard(lambda: found.extend(filter(None, [watcher(*args, **kwargs)])))()
+            if name.startswith("clip"):  # parameters can be an iterator, which can be read once
+                args = tuple(list(each) if isinstance(each, Iterator) else each for each in args)
+                kwargs = {key: list(each) if isinstance(each, Iterator) else each for key, each in kwargs.items()}
+            before(*args, **kwargs)
             result = None
             try:
                 result = original(*args, **kwargs)
             finally:
-                for tell in found:
-                    told(tell, result)
+                after(result, *args, **kwargs)
             return result
 
         owners = [owner]
@@ -132,293 +130,270 @@ class Watch:
             owners = [m for m in list(sys.modules.values()) if getattr(m, "__dict__", {}).get(name) is original]
         for each in owners:
             setattr(each, name, patched)
-            self.undo.append(functools.partial(setattr, each, name, original))
+            self.undo.callback(setattr, each, name, original)
 
     # -- forward passes ----------------------------------------------------------------------------------------------
 
-    def before_forward(self, module: nn.Module, args: Any) -> None:
-        """Remember which node of the graph comes next."""
-        if module._parameters and id(module) not in self.modules:
-            self.modules[id(module)] = module
-            self.sums |= {id(p): float(p.detach().sum()) for p in module._parameters.values() if p is not None}
-        if isinstance(module, RNNBase | RNNCellBase):
-            self.look_for_changed_weights()
-            self.before = sequence_number()
-
-    def after_forward(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        """Record the pass of a recurrent module."""
-        given: list[Any] = [*args, *(kwargs[name] for name in ("input", "hx") if name in kwargs), None, None]
-        if self.loop is not None and isinstance(module, RNNBase | RNNCellBase | nn.Linear):
-            self.loop.forward(module, *given[:2])
+    def forward(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        """Record the pass of a recurrent module, and follow its gradients."""
+        for parameter, p in module._parameters.items():
+            if p is not None and p not in self.seen:
+                self.seen[p] = Seen(module, parameter, float(p.detach().sum()))
         if not isinstance(module, RNNBase | RNNCellBase):
             return
-        net = self.networks.get(id(module))
-        if net is None:
-            net = Network(len(self.networks) + 1, module, place(), gradient_check.obstacle(module))
-            self.networks[id(module)] = net
-        x, initial = given[0], tensors(given[1])
+        self.look_for_changed_weights()
+        if module not in self.networks:
+            number = len(self.networks) + 1
+            self.networks[module] = Network(number, module, place())
+        net, given = self.networks[module], dict(zip(("input", "hx"), args)) | kwargs
         out, last = (None, output) if net.is_cell else output
         outputs = dict(zip("hc", tensors(last)))
         if out is not None:
             outputs["out"] = out.data if isinstance(out, PackedSequence) else out
-        self.passes += 1
-        each = self.record(net, x, initial, outputs)
-        net.counts[each.steps, each.batch, each.graph] += 1
-        if net.last is not None:
-            net.last.outputs = None
-        net.last = each
-        if each.graph:
-            self.follow(net, each, x, initial, outputs)
-        if self.passes - self.passes_before > MAX_PASSES:
-            self.error = f"{MAX_PASSES} forward passes without an update"
-            self.stop()
+        each = self.record(net, given["input"], tensors(given.get("hx")), outputs)
+        if self.loop is not None and each.has_graph:
+            self.loop.passes.append((net, each))
+        for name, tensor in outputs.items():
+            if tensor.grad_fn is not None:
+                node: Any = tensor.grad_fn
+                node.metadata[MARK] = net, each
+                node.register_prehook(self.guard(functools.partial(self.reach, net, each, name, tensor.output_nr)))
 
     def record(self, net: Network, x: Any, initial: list[torch.Tensor], outputs: dict[str, torch.Tensor]) -> Pass:
         """The record of a pass, and what its initial state says about the loop."""
-        (steps, batch), graph = sizes(net, x), any(o.grad_fn is not None for o in outputs.values())
-        passes, leaves = self.origins(initial) if graph else ([], [])
-        kind, source, step = self.initial_state(net, initial, passes, leaves)
+        has_graph, is_packed = any(o.grad_fn is not None for o in outputs.values()), isinstance(x, PackedSequence)
+        passes, leaves = origins(initial) if has_graph else ([], [])
+        link = max((p for owner, p in passes if owner is net), key=lambda p: p.number, default=None)
+        kind, source, step = initial_state(net, initial, bool(passes), leaves)
+        is_passed_on = any(h.is_leaf and h.requires_grad for h in initial)
+        parent, now, (steps, batch) = link or (source if is_passed_on else None), len(net.updates), net.sizes(x)
+        arrays: dict[str, torch.Tensor] = {}
+        if has_graph and (net.is_due or self.loop) and isinstance(net.module, nn.RNN | nn.RNNCell) and not is_packed:
+            arrays = {"x": x, **dict(zip(("h_0",), initial)), **outputs}
+            arrays |= {name: net.by_time(arrays[name], steps, batch) for name in ("x", "out") if name in arrays}
+        is_step = steps == 1 and source is not None and source.has_graph and source.steps == 1 and source.update == now
+        self.passes += 1
         each = Pass(
-            network=net,
             number=self.passes,
             place=place(),
-            update=len(net.updates),
+            update=now,
             steps=steps,
             batch=batch,
+            has_graph=has_graph,
             initial=kind,
-            link=max((p for p in passes if p.network is net), key=lambda p: p.number, default=None),
-            source=source if graph else None,
+            parent=weakref.ref(parent) if parent is not None else lambda: None,
             shift=step if source is not None and step < source.steps else 0,
-            relayed=any(h.is_leaf and h.requires_grad for h in initial),
-            graph=graph,
+            is_attached=link is not None and link.update < now,
+            is_cut=has_graph and is_step and parent is None,
             drawn=self.data.drawn,
             states=tuple(outputs[name].detach().clone() for name in "hc" if name in outputs),
+            outputs=None if is_packed or "out" not in outputs else outputs["out"].detach(),
+            arrays={name: array.detach().clone() for name, array in arrays.items()},
         )
-        if graph and sum(net.initials.values()) < EVIDENCE and not isinstance(x, PackedSequence):
+        if net.recent:
+            net.recent[-1].outputs = None
+        net.recent.append(each)
+        net.counts[steps, batch, has_graph] += 1
+        if not has_graph:
+            return each
+        net.initials[kind] += 1
+        if net.initials.total() <= MAX_EVIDENCE and not is_packed:
             self.data.forward(net, each, x)
-        if each.link is not None:
-            dropped = [where for tensor, where in self.detached if any(tensor() is h for h in initial)]
-            net.dropped = net.dropped or next(reversed(dropped), None)
-            if (each.link.update < each.update or each.link.reached) and len(net.attached) < EVIDENCE:
-                net.attached.append(each.place)
-        if each.source is not None and each.source.drawn < each.drawn and len(net.shuffled) < EVIDENCE:
-            net.shuffled.append(each.place)
+        if link is not None:
+            if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in initial)]:
+                net.note("detach without effect", dropped[-1])
+            if each.is_attached or link in net.reached:
+                net.note("state attached", each.place)
+        if source is not None and source.drawn < each.drawn:
+            net.note("state carried over shuffled batches", each.place)
         return each
 
-    def origins(self, initial: list[torch.Tensor]) -> tuple[list[Pass], list[torch.Tensor]]:
-        """The passes and the leaves with gradients that an initial state is computed from."""
-        firsts, passes = self.ranges
-        found, leaves, seen = [], [h for h in initial if h.is_leaf and h.requires_grad], set[Any]()
-        pending = [h.grad_fn for h in initial if h.grad_fn is not None]
-        while pending and len(seen) < 1000:
-            node: Any = pending.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            if hasattr(node, "variable"):
-                leaves.append(node.variable)
-                continue
-            number = node._sequence_nr()
-            index = bisect_right(firsts, number) - 1
-            if index >= 0 and number < firsts[index] + passes[index].nodes:
-                found.append(passes[index])
-            else:
-                pending += [parent for parent, _ in node.next_functions if parent is not None]
-        return found, leaves
-
-    def initial_state(
-        self, net: Network, initial: list[torch.Tensor], passes: list[Pass], leaves: list[torch.Tensor]
-    ) -> tuple[Initial, Pass | None, int]:
-        """What an initial state is, and the pass and step whose state it carries."""
-        if not passes and any(isinstance(leaf, nn.Parameter) for leaf in leaves):
-            return "learned", None, 0
-        if not any(bool(h.any()) for h in initial):
-            return "zeros", None, 0
-        for each in filter(None, (net.last, *reversed(net.passes[-16:]))):
-            if len(each.states) == len(initial) and all(same_rows(s, h) for s, h in zip(each.states, initial)):
-                return "carried", each, each.steps
-        if net.last is not None and net.last.outputs is not None and len(initial) == 1:
-            h, outputs = initial[0].detach().reshape(-1, initial[0].shape[-1]), net.last.outputs
-            found = [t for t, row in enumerate(outputs) if torch.equal(row, h)]
-            if found:
-                return "carried", net.last, found[-1] + 1
-        return ("computed" if passes or leaves else "constant"), None, 0
-
-    def follow(
-        self, net: Network, each: Pass, x: Any, initial: list[torch.Tensor], outputs: dict[str, torch.Tensor]
-    ) -> None:
-        """Follow the gradients of a pass."""
-        each.nodes = sequence_number() - self.before
-        self.ranges[0].append(self.before)
-        self.ranges[1].append(each)
-        net.passes.append(each)
-        net.initials[each.initial] += 1
-        if not isinstance(x, PackedSequence):
-            if "out" in outputs and len(net.updates) < EVIDENCE:
-                each.outputs = by_time(net, outputs["out"].detach(), each).clone()
-            if net.is_due and not net.obstacle:
-                arrays = {"x": x, **dict(zip(("h_0",), initial)), **outputs}
-                each.arrays = {name: array.detach().clone() for name, array in arrays.items()}
-        nodes: dict[Any, dict[int, str]] = {}
-        for name, output in outputs.items():
-            if output.grad_fn is not None:
-                nodes.setdefault(output.grad_fn, {})[output.output_nr] = name
-        for node, names in nodes.items():
-            node.register_prehook(self.guard(functools.partial(self.reach, net, each, names)))
-
-    def reach(self, net: Network, each: Pass, names: dict[int, str], gradients: Any) -> None:
-        """Record the gradients of the outputs of a pass."""
-        each.reached, net.was_reached, net.is_reached = self.backwards, True, True
+    def reach(self, net: Network, each: Pass, name: str, index: int, gradients: Any) -> None:
+        """Record the gradient of an output of a pass, one of those of a node of the graph."""
+        self.reached.add(net)
+        dy, gradient, net.was_reached = net.reached.setdefault(each, {}), gradients[index], True
         if self.by_grad:
-            each.arrays = None
-        for name, gradient in ((name, gradients[index]) for index, name in names.items()):
-            if gradient is None:
-                continue
-            if each.arrays is not None:
-                each.dy[name] = each.dy[name] + gradient if name in each.dy else gradient.detach().clone()
-            if name == "out" and gradient.dim() == 3 and len(net.updates) < EVIDENCE:
+            each.arrays = {}  # what torch.autograd.grad returns is not in the gradient that is checked
+        if gradient is not None and name == "out" and gradient.dim() == 3:
+            gradient = net.by_time(gradient, each.steps, each.batch)
+            if len(net.updates) < MAX_EVIDENCE:
                 self.data.output_gradient(net, each, gradient)
+        if gradient is not None and each.arrays:
+            dy[name] = dy[name] + gradient if name in dy else gradient.detach().clone()
 
-    def loss(self, name: str, y: torch.Tensor, target: torch.Tensor, *_: Any, **__: Any) -> Any:
+    def loss(self, name: str, result: Any, y: torch.Tensor, target: torch.Tensor, *_: Any, **__: Any) -> None:
         """Look at the target of the latest pass."""
         self.data.loss(target, self.networks.values())
-        return None if self.loop is None else functools.partial(self.loop.loss, name, target)
+        if self.loop is not None:
+            self.loop.loss(name, target, result)
 
     # -- gradients ---------------------------------------------------------------------------------------------------
 
-    def detach(self, tensor: torch.Tensor) -> None:
+    def detach(self, result: Any, tensor: torch.Tensor) -> None:
         """Remember a tensor of which the detached result is dropped."""
-        if tensor.grad_fn is not None and drops_result(frame := caller()):
-            self.detached = [*self.detached[-7:], (weakref.ref(tensor), place(frame))]
+        if tensor.grad_fn is not None and drops_result():
+            self.detached = [*self.detached[-7:], (weakref.ref(tensor), place())]
 
-    def backward(self, *_: Any, by_grad: bool = False, **__: Any) -> Callable[[Any], None]:
-        """Look at the gradients that are there already, and, when the backward pass has run, at what it added."""
-        self.backwards, self.by_grad = self.backwards + 1, by_grad
+    def before_backward(self, *_: Any, by_grad: bool = False, **__: Any) -> None:
+        """Look at the gradients that are there already."""
+        self.by_grad, self.reached = by_grad, set()
         for net in self.networks.values():
-            net.is_reached = False
-            if net.last is not None and net.last.codes is not None:
-                net.last.is_kept = is_named(net.last.states[0])
+            if net.compared is not None:
+                net.compared.is_kept = is_named(net.compared.states[0])
             if not net.any_gradient:
-                net.pending, net.is_used, net.is_stale, net.has_gradient = 0, False, False, False
-                for each in net.passes:
-                    each.reached, each.dy = 0, {}
-            net.is_stale = net.is_stale or net.is_used
-        return self.after_backward
+                net.begin_update()
+                net.is_used = False
 
-    def after_backward(self, result: Any) -> None:
-        """Keep copies of the gradients and of the weights that they belong to."""
+    def after_backward(self, *_: Any, **__: Any) -> None:
+        """Keep copies of the gradients, and of the weights that they belong to."""
         self.backward_failed = self.backward_failed or isinstance(sys.exc_info()[1], RuntimeError)
-        for module in self.modules.values() if self.backwards < 5 or self.backwards % 20 == 0 else ():
-            for name, p in module._parameters.items():
-                if p is not None and p.requires_grad and p.grad is not None:
-                    self.with_gradient[id(p)] = f"{name} of nn.{type(module).__name__}({module.extra_repr()})"
-        for net in (net for net in self.networks.values() if net.is_reached):
-            net.pending, net.backward_place, net.zeroed = net.pending + 1, place(), None
+        if self.loop or any(net.is_due or net.is_by_script for net in self.networks.values()):
+            self.weights = {p: p.detach().clone() for p in self.seen}
+            self.gradients = {p: p.grad.detach().clone() for p in self.seen if p.grad is not None}
+            self.with_gradient |= self.gradients.keys()
+        for net in self.reached:
+            net.backwards.append(place())
             net.has_gradient = net.any_gradient
-            if self.loop is not None:
-                self.loop.backward()
-            if net.is_due or not net.updates or not net.updates[-1].optimizer:
-                net.weights = [p.detach().clone() for p in net.module.parameters(recurse=False)]
-            if net.is_due:
-                net.gradients = [p.grad.detach().clone() for p in net.parameters if p.grad is not None]
 
-    def zero_grad(self, *_: Any, **__: Any) -> None:
-        """Remember where gradients are set to zero after a backward pass."""
-        for net in self.networks.values():
-            if net.pending and net.any_gradient:
-                net.zeroed = place()
-
-    def clip(self, kind: str, parameters: Any, *args: Any, **kwargs: Any) -> None:
+    def clip(self, kind: str, result: Any, parameters: Any, *args: Any, **kwargs: Any) -> None:
         """Remember a call of clip_grad_norm_ or clip_grad_value_: whether it is between backward and step."""
         limit = [*args, *(kwargs[name] for name in ("max_norm", "clip_value") if name in kwargs)][0]
-        clipped = {id(p) for p in ([parameters] if isinstance(parameters, torch.Tensor) else parameters)}
+        clipped = {parameters} if isinstance(parameters, torch.Tensor) else set(parameters)
         for net in self.networks.values():
-            if clipped & {id(p) for p in net.parameters}:
-                if net.pending:
-                    net.clip = Clip(kind, float(limit), place(), frozenset(clipped))
-                elif net.updates and len(net.late_clips) < 8:
-                    net.late_clips.append(place())
+            if not clipped.isdisjoint(net.parameters):
+                if net.backwards:
+                    net.clip = Clip(kind, float(limit), place(), len(clipped))
+                elif net.updates:
+                    net.note("clipping without effect", place())
 
-    def optimized(self, optimizer: Any, *_: Any, **__: Any) -> Callable[[Any], None]:
+    # -- updates -----------------------------------------------------------------------------------------------------
+
+    def optimized(self, result: Any, optimizer: Any, *_: Any, **__: Any) -> None:
         """Remember which parameters an optimizer has, when they are added."""
-        return lambda _: self.in_optimizer.update(id(p) for group in optimizer.param_groups for p in group["params"])
+        self.in_optimizer.update(p for group in optimizer.param_groups for p in group["params"])
 
-    def before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def step_begins(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Record an update of each network that the optimizer has, unless a closure computes its gradient."""
         self.steps += 1
         self.first_step = place() if self.steps == 1 else self.first_step
-        self.optimized(optimizer)(None)
-        self.closure = (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
-        self.in_step, self.before_update = True, None
-        if not self.closure:
-            self.updates(optimizer)
+        self.optimized(None, optimizer)
+        self.has_closure = (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
+        self.in_step, self.expected_steps = True, []
+        if not self.has_closure:
+            self.update_all(optimizer)
 
-    def updates(self, optimizer: torch.optim.Optimizer) -> None:
-        """Record an update of each network that the optimizer has."""
-        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        for net in self.networks.values():
-            if any(id(p) in own for p in net.parameters):
-                self.update(net, optimizer)
-
-    def after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def step_ends(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Check the step, and end the audit after the last update."""
         self.in_step = False
-        if self.closure:
-            self.updates(optimizer)
-        if self.before_update is not None:
-            net, before = self.before_update
-            net.updates[-1] = net.updates[-1]._replace(step=gradient_check.check_step(optimizer, before))
+        if self.has_closure:
+            self.update_all(optimizer)
+        for net, expected in self.expected_steps:
+            net.updates[-1] = net.updates[-1]._replace(
+                step=Check(max(gradient_check.worst(*each) for each in expected))
+            )
         if self.loop is not None:
-            for net in self.networks.values():
-                self.loop.step(optimizer, net.updates[-1].clip if net.updates else None)
+            linear = next((seen.module for seen in self.seen.values() if isinstance(seen.module, nn.Linear)), None)
+            for net in (net for net in self.networks.values() if net.updates):
+                self.loop.step(optimizer, linear, net.updates[-1].clip, self.weights, self.gradients)
         if self.steps >= self.limit:
             self.stop()
+
+    def update_all(self, optimizer: Optimizer) -> None:
+        """Record an update of each network that the optimizer has."""
+        own = {p for group in optimizer.param_groups for p in group["params"]}
+        for net in self.networks.values():
+            if not own.isdisjoint(net.parameters):
+                self.update(net, optimizer)
 
     def look_for_changed_weights(self) -> None:
         """Record an update where the script itself has changed the weights since a backward pass."""
         for net in self.networks.values() if not self.in_step else ():
-            by_script = not net.updates or not net.updates[-1].optimizer
-            if net.pending and net.weights and by_script:
-                now = list(net.module.parameters(recurse=False))
-                if any(not torch.equal(a, b) for a, b in zip(net.weights, now)):
-                    self.closure = False
-                    self.update(net, None)
-                    self.steps += 1
+            if net.backwards and net.is_by_script and any(not torch.equal(self.weights[p], p) for p in net.parameters):
+                self.update(net, None)
+                self.steps += 1
 
-    def update(self, net: Network, optimizer: torch.optim.Optimizer | None) -> None:
-        """Record an update of a network, and forget what no later gradient can reach."""
-        if not net.pending and net.optimizer not in (None, optimizer):
+    def update(self, net: Network, optimizer: Optimizer | None) -> None:
+        """Record an update of a network."""
+        if not net.backwards and net.optimizer not in (None, optimizer):
             return  # a second optimizer, of other parameters
-        net.optimizer = optimizer
-        reached = [each for each in net.passes if each.reached]
-        due = net.is_due
-        if due and isinstance(optimizer, torch.optim.SGD) and not self.closure:
-            self.before_update = net, gradient_check.before_sgd(optimizer, net.parameters)
-        is_empty = optimizer is not None and net.pending > 0 and net.has_gradient and not net.any_gradient
-        if net.clip is None and due and optimizer is not None and not self.closure and not is_empty:
-            net.clip = gradient_check.change(net)
-        record = Update(
+        where, number = net.backwards[-1] if optimizer is None else place(), len(net.updates) + 1
+        is_empty = optimizer is not None and net.has_gradient and not net.any_gradient
+        is_stale, windows = net.is_used and bool(net.backwards), net.windows()
+        if net.is_due and optimizer is not None and not self.has_closure:
+            if expected := gradient_check.expected_step(optimizer, net.parameters):
+                self.expected_steps.append((net, expected))
+            if net.clip is None and not is_empty:
+                net.clip = gradient_check.clip_by_script(net, self.gradients)
+        is_checked = net.is_due and net.reached
+        gradient = gradient_check.check_gradient(net, self.weights, self.gradients) if is_checked else None
+        update = Update(
             network=net.number,
-            number=len(net.updates) + 1,
-            place=net.backward_place if optimizer is None else place(),
+            number=number,
+            place=where,
             optimizer="" if optimizer is None else type(optimizer).__name__,
-            windows=windows(net, reached),
-            backward=net.pending,
-            is_stale=net.is_stale,
+            windows=windows,
+            backward=len(net.backwards),
+            is_stale=is_stale,
             is_empty=is_empty,
             clip=net.clip,
-            unlinked=is_unlinked(net, reached),
-            gradient=gradient_check.check_gradient(net, reached) if due and reached else None,
+            gradient=gradient,
         )
-        net.updates.append(record)
-        net.is_used = net.is_used or net.any_gradient
-        net.pending, net.clip, net.gradients, self.passes_before = 0, None, [], self.passes
-        for each in net.passes[:-KEPT]:
-            each.link, each.source, each.states, each.arrays, each.dy = None, None, (), None, {}
-        net.passes = net.passes[-KEPT:]
-        for number, each in enumerate(reversed(net.passes)):
-            each.reached, each.dy = 0, {}
-            each.arrays = each.arrays if number < 8 else None
-            each.codes = None if number else each.codes
-        if len(self.ranges[0]) > 2 * MAX_PASSES:
-            self.ranges = (self.ranges[0][-MAX_PASSES:], self.ranges[1][-MAX_PASSES:])
+        net.updates.append(update)
+        if is_stale:
+            net.note("gradients never zeroed", where, number)
+        if is_empty:
+            net.note("gradient zeroed before the step", where, number)
+        if len(net.backwards) == 1 and any(each.is_cut for each in net.reached):
+            net.note("detached at every step", windows[-1].place)
+        net.optimizer, net.is_used = optimizer, net.any_gradient
+        net.begin_update()
+
+
+def tensors(value: Any) -> list[torch.Tensor]:
+    """The tensors of a state: one, a tuple of two, or none."""
+    return [] if value is None else [value] if isinstance(value, torch.Tensor) else list(value)
+
+
+def origins(initial: list[torch.Tensor]) -> tuple[list[tuple[Network, Pass]], list[torch.Tensor]]:
+    """The passes and the leaves with gradients that an initial state is computed from."""
+    found, leaves, seen = [], [h for h in initial if h.is_leaf and h.requires_grad], set[Any]()
+    pending = [h.grad_fn for h in initial if h.grad_fn is not None]
+    while pending and len(seen) < MAX_NODES:
+        node: Any = pending.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves.append(node.variable)
+        elif MARK in node.metadata:
+            found.append(node.metadata[MARK])
+        else:
+            pending += [parent for parent, _ in node.next_functions if parent is not None]
+    return found, leaves
+
+
+def initial_state(
+    net: Network, initial: list[torch.Tensor], is_linked: bool, leaves: list[torch.Tensor]
+) -> tuple[Initial, Pass | None, int]:
+    """What an initial state is, and the pass and step whose state it carries."""
+    if not is_linked and any(isinstance(leaf, nn.Parameter) for leaf in leaves):
+        return "learned", None, 0
+    if not any(bool(h.any()) for h in initial):
+        return "zeros", None, 0
+    for each in reversed(net.recent):
+        if len(each.states) == len(initial) and all(is_same(s, h) for s, h in zip(each.states, initial)):
+            return "carried", each, each.steps
+    latest = net.recent[-1] if net.recent else None
+    if latest is not None and latest.outputs is not None and len(initial) == 1:
+        h = initial[0].detach().reshape(-1, initial[0].shape[-1])
+        outputs = net.by_time(latest.outputs, latest.steps, latest.batch)
+        if found := [step for step, row in enumerate(outputs, start=1) if torch.equal(row, h)]:
+            return "carried", latest, found[-1]
+    return ("computed" if is_linked or leaves else "constant"), None, 0
+
+
+def is_same(state: torch.Tensor, initial: torch.Tensor) -> bool:
+    """Whether an initial state is a last state bit for bit, or its first sequences."""
+    if state.dim() != initial.dim() or state.dtype != initial.dtype:
+        return False
+    return torch.equal(state[..., : initial.shape[-2], :] if state.dim() > 1 else state, initial.detach())
