@@ -4,10 +4,12 @@ The fields of `Configuration` are the options. The parser of the command line, t
 from them.
 """
 
+import math
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,32 +35,29 @@ TEXT: dict[str, Any] = {
 }
 
 
-def numeric(kind: type, least: float, expected: str, most: float = sys.float_info.max) -> Parse:
-    """A parser of numbers from `least` to `most`, which `expected` describes in messages."""
+def number(kind: type = float, least: float = 0, most: float = sys.float_info.max, expected: str = "") -> Parse:
+    """A parser of finite numbers from `least` to `most`, which `expected` describes in messages."""
 
     def parse(text: str) -> Any:
-        try:
+        with suppress(ValueError):
             if least <= (value := kind(text)) <= most:
                 return value
-        except ValueError:
-            pass
-        raise ArgumentTypeError(f"{shown(text, repr)}: expected {expected}")
+        raise ArgumentTypeError(f"{shown(text, repr)}: expected {expected or 'a finite number, 0 or more'}")
 
     return parse
 
 
 def whole(least: int, most: int = 10**9) -> Parse:
     """A parser of whole numbers."""
-    return numeric(int, least, f"a whole number, {least} to {most}", most)
+    return number(int, least, most, f"a whole number, {least} to {most}")
 
 
-number = numeric(float, 0, "a finite number, 0 or more")
-positive = numeric(float, 5e-324, "a finite number, above 0")  # the smallest one
+positive = number(least=math.ulp(0), expected="a finite number, above 0")
 
 
 def rates(text: str) -> float | tuple[float, ...]:
     """Parse one learning rate, or several separated by commas."""
-    values = tuple(map(number, text.split(",")))
+    values = tuple(map(number(), text.split(",")))
     return values[0] if len(values) == 1 else values
 
 
@@ -120,10 +119,10 @@ class Configuration:
     learning_rate: float | tuple[float, ...] = option(
         0.1, UPDATE, "learning rate; several, separated by commas, train one network each (0.1)", "RATE[,...]", rates
     )
-    momentum: float = option(0.0, UPDATE, "momentum factor (0)", "M", number)
-    dampening: float = option(0.0, UPDATE, "dampening of the momentum (0)", "D", number)
+    momentum: float = option(0.0, UPDATE, "momentum factor (0)", "M", number())
+    dampening: float = option(0.0, UPDATE, "dampening of the momentum (0)", "D", number())
     nesterov: bool = option(False, UPDATE, "use Nesterov momentum")
-    weight_decay: float = option(0.0, UPDATE, "L2 penalty (0)", "W", number)
+    weight_decay: float = option(0.0, UPDATE, "L2 penalty (0)", "W", number())
     max_norm: float | None = option(None, UPDATE, "clip the gradient of each network to this norm", "N", positive)
     max_value: float | None = option(None, UPDATE, "clip each number of the gradient to ±C", "C", positive)
     adagrad: bool = option(False, UPDATE, "divide by the root of the sum of the squared gradients so far")
@@ -157,28 +156,29 @@ class Configuration:
         """Raise InputError on options that exclude each other. `train` checks those of the run."""
         if self.columns is not None and self.data is None:
             raise InputError("--columns is given without --data: expected --data FILE too")
-        pairs = [("weights", "networks")]
+        excluded: dict[str, tuple[str, ...]] = {"weights": ("networks",)}
+        if self.rates():
+            excluded["learning_rate"] = ("networks", "text")
         if self.loss == "cross_entropy":
-            pairs += [("loss", "standardize")]
+            excluded["loss"] = ("standardize",)
         if self.text is not None:
-            pairs += [("text", name) for name in ("data", "columns", "standardize", "held_out", "networks")]
-        for one, other in pairs:
-            if getattr(self, one) and getattr(self, other):
-                given = f"{option_name(one)} and {option_name(other)}"
-                raise InputError(f"{given} are both given: expected one of the two; leave one out")
-        if self.text is not None and (self.rates() or self.loss != "cross_entropy"):
-            raise InputError("--text is given: expected one learning rate, and --loss cross_entropy or no --loss")
+            excluded["text"] = ("data", "columns", "standardize", "held_out", "networks")
+        for one, others in excluded.items():
+            for other in others:
+                if getattr(self, one) and getattr(self, other):
+                    several = "several rates of " * (one == "learning_rate")
+                    given = f"{several}{option_name(one)} and {option_name(other)}"
+                    raise InputError(f"{given} are both given: expected one of the two; leave one out")
+        if self.text is not None and self.loss != "cross_entropy":
+            raise InputError(f"--text is given with --loss {self.loss}: expected cross_entropy; leave --loss out")
 
     def rates(self) -> tuple[float, ...]:
-        """The learning rates of a sweep; empty for a run with one rate."""
+        """The learning rates of a sweep, which trains one network per rate; empty for a run with one rate."""
         return self.learning_rate if isinstance(self.learning_rate, tuple) else ()
 
     def run_options(self) -> RunOptions:
-        """The options of `train`. Those of a sweep over R rates have rates of shape (R,), with seeds (R, 1)."""
-        values = dict(vars(self))
-        if self.rates():
-            learning_rates = np.array(self.rates())
-            values["learning_rate"] = learning_rates if self.networks is None else learning_rates[:, None]
+        """The options of `train`. Those of a sweep over R rates have rates of shape (R,)."""
+        values = vars(self) | ({"learning_rate": np.array(self.rates())} if self.rates() else {})
 
         def record(kind: Any) -> Any:
             return kind(**{name: values[name] for name in kind._fields})
@@ -191,26 +191,9 @@ class Configuration:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Configuration":
-        """The inverse of `to_dict`, after a round trip through JSON: every value is parsed as on the command line.
-
-        Raises InputError on missing and unknown names, and on values that the command line would refuse.
-        """
-        if not isinstance(values, dict) or values.keys() != {each.name for each in fields(cls)}:
-            raise InputError("its configuration does not have the options of this version")
-        try:
-            return cls(**{each.name: _parsed(values[each.name], each.metadata) for each in fields(cls)})
-        except ArgumentTypeError as error:
-            raise InputError(f"its configuration has {error}") from None
+        """The inverse of `to_dict`, after a round trip through JSON. Raises TypeError on unknown names."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
     def changed(self, **values: Any) -> "Configuration":
         """A copy with other values."""
         return replace(self, **values)
-
-
-def _parsed(value: Any, option: Any) -> Any:
-    """A value of a run file."""
-    if value is None or (option["metavar"] is None and isinstance(value, bool)):
-        return value
-    if option["metavar"] is None:
-        raise ArgumentTypeError(f"{shown(value, repr)}: expected true or false")
-    return option["parse"](",".join(map(str, value)) if isinstance(value, list) else str(value))

@@ -61,12 +61,9 @@ class Signals:
 
 
 @contextmanager
-def progress_bar(name: str, total: int, done: int = 0, wanted: bool = True) -> Iterator[Any]:
-    """A bar by tqdm on standard error, from two seconds on.
-
-    It is None if it is not wanted, standard error is no terminal, or tqdm is not installed.
-    """
-    if not (wanted and sys.stderr is not None and sys.stderr.isatty() and find_spec("tqdm")):
+def progress_bar(name: str, total: int, done: int = 0) -> Iterator[Any]:
+    """A bar by tqdm on standard error, from two seconds on; None if that is no terminal, or tqdm is not installed."""
+    if not (sys.stderr is not None and sys.stderr.isatty() and find_spec("tqdm")):
         yield None
         return
     from tqdm import tqdm

@@ -4,6 +4,7 @@ Each public function of a package calls one function of this module, with the pa
 methods that NumPy arrays and torch tensors both have. All raise InputError.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from math import inf
@@ -34,8 +35,9 @@ class Arrays(NamedTuple):
 
     def check(self, **arrays: Any) -> None:
         """Raise InputError unless these, by name, are arrays of the package; subclasses without a mask are too."""
+        masked = sys.modules.get("numpy.ma")  # it takes time to import, and without it there is no masked array
         for name, value in arrays.items():
-            if isinstance(value, np.ma.MaskedArray):
+            if masked is not None and isinstance(value, masked.MaskedArray):
                 raise InputError(
                     f"{name} is a masked array: expected one without a mask; fill them, or leave out their steps"
                 )

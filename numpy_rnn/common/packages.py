@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import platform
 import sys
 from types import ModuleType
 
@@ -53,7 +52,7 @@ def versions(name: str) -> str:
     """One line for `--version`: the package of this name, Python, NumPy, and torch where it is installed."""
     from importlib import metadata  # takes longer to import than this package
 
-    parts = [f"Python {platform.python_version()}"]
+    parts = [f"Python {sys.version.split()[0]}"]
     for package, distribution in (("NumPy", "numpy"), ("torch", "torch")):
         try:
             parts.append(f"{package} {metadata.version(distribution)}")

@@ -26,22 +26,22 @@ from numpy_rnn.common.files import load_arrays, save_arrays, written_whole
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("fails", ["while it is written", "when it is replaced", "by Ctrl-C"])
+@pytest.mark.parametrize("reason", [FULL, KeyboardInterrupt()], ids=["full", "Ctrl-C"])
+@pytest.mark.parametrize("early", [True, False], ids=["while it is written", "when it is replaced"])
 @pytest.mark.parametrize("exists", [True, False])
-def test_failed_write_changes_nothing(monkeypatch, fails, exists):
+def test_failed_write_changes_nothing(monkeypatch, reason, early, exists):
     if exists:
         Path("a.npz").write_bytes(b"old")
     before = contents()
-    reason = KeyboardInterrupt() if fails == "by Ctrl-C" else FULL
 
     def write():
         with written_whole("a.npz") as temporary:
             temporary.write_bytes(b"half")
-            if fails != "when it is replaced":
+            if early:
                 raise reason
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", Mock(side_effect=FULL))
+        patch.setattr(os, "replace", Mock(side_effect=reason))
         with pytest.raises((InputError, KeyboardInterrupt), match=r"^a\.npz cannot be written: No space left|^$"):
             write()
     assert contents() == before
@@ -106,7 +106,7 @@ def test_refused_outputs(capsys):
 def test_standard_input_is_not_replaced():
     """By whichever of its names."""
     Path("s.csv").write_text("1\n2\n3\n5\n")
-    for option in ("--save /dev/stdin", "--save /proc/self/fd/0", "--data - --output s.csv"):
+    for option in ("--save /proc/self/fd/0", "--data - --output s.csv"):
         words = [sys.executable, "-m", "numpy_rnn", "--epochs", "1", "--no-plot", *option.split()]
         with open("s.csv") as file:
             ended = run(words, stdin=file, env=environment())
@@ -164,13 +164,14 @@ unknown:
     weights file w.npz has W: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save
     writes them
 integers:
-    weights file w.npz: W_hh is int64 of shape (6, 6); expected floats, not empty
+    weights file w.npz: W_hh is int64: expected float32 or float64, in the byte order of this machine; convert
+    it by astype
 shape:
     weights file w.npz: W_hh has shape (5, 6): expected a square matrix (H, H)
 NaN:
     weights file w.npz: W_hy contains NaN or infinity; expected finite numbers
 empty:
-    weights file w.npz: W_xh is float32 of shape (0, 6); expected floats, not empty
+    weights file w.npz: W_xh has shape (0, 6): expected no empty axis
 objects:
     weights file w.npz is damaged, or no .npz file of plain arrays: pickle is never read; write it again
 two-inputs:
