@@ -35,29 +35,29 @@ TEXT: dict[str, Any] = {
 }
 
 
-def number(kind: type = float, least: float = 0, most: float = sys.float_info.max, expected: str = "") -> Parse:
-    """A parser of finite numbers from `least` to `most`, which `expected` describes in messages."""
+def whole(least: int, most: int = 10**9) -> Parse:
+    """A parser of whole numbers."""
 
-    def parse(text: str) -> Any:
+    def parse(text: str) -> int:
         with suppress(ValueError):
-            if least <= (value := kind(text)) <= most:
-                return value
-        raise ArgumentTypeError(f"{shown(text, repr)}: expected {expected or 'a finite number, 0 or more'}")
+            if least <= int(text) <= most:
+                return int(text)
+        raise ArgumentTypeError(f"{shown(text, repr)}: expected a whole number, {least} to {most}")
 
     return parse
 
 
-def whole(least: int, most: int = 10**9) -> Parse:
-    """A parser of whole numbers."""
-    return number(int, least, most, f"a whole number, {least} to {most}")
-
-
-positive = number(least=math.ulp(0), expected="a finite number, above 0")
+def positive(text: str) -> float:
+    """Parse a finite number above 0."""
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise ArgumentTypeError(f"{shown(text, repr)}: expected a finite number, above 0")
 
 
 def rates(text: str) -> float | tuple[float, ...]:
     """Parse one learning rate, or several separated by commas."""
-    values = tuple(map(number(), text.split(",")))
+    values = tuple(map(float, text.split(",")))
     return values[0] if len(values) == 1 else values
 
 
@@ -66,20 +66,16 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
-def one_of(*choices: str) -> Parse:
-    """A parser of one of these words."""
+def option(
+    default: Any, group: str, help: str, metavar: str | None = None, parse: Parse | tuple[str, ...] = str
+) -> Any:
+    """A field of `Configuration`. metavar: None for a flag. parse: a parser, or the words that can be chosen.
 
-    def parse(text: str) -> str:
-        if text in choices:
-            return text
-        raise ArgumentTypeError(f"{shown(text, repr)}: expected {' or '.join(choices)}")
-
-    return parse
-
-
-def option(default: Any, group: str, help: str, metavar: str | None = None, parse: Parse = str) -> Any:
-    """A field of `Configuration`. metavar: None for a flag."""
-    return field(default=default, metadata={"group": group, "help": help, "metavar": metavar, "parse": parse})
+    `train` checks the numbers.
+    """
+    choice = {"choices": parse} if isinstance(parse, tuple) else {"type": parse}
+    details = {} if metavar is None else {"metavar": metavar, **choice}
+    return field(default=default, metadata={"group": group, "details": {"help": help, **details}})
 
 
 def option_name(name: str) -> str:
@@ -103,15 +99,13 @@ class Configuration:
         RUN,
         "squared_error, or cross_entropy for rows that are distributions, and with --text (squared_error)",
         "LOSS",
-        one_of("squared_error", "cross_entropy"),
+        ("squared_error", "cross_entropy"),
     )
-    nonlinearity: str = option("tanh", RUN, "tanh, relu or sigmoid (tanh)", "NAME", one_of("tanh", "relu", "sigmoid"))
-    reduction: str = option("sum", RUN, "sum or mean over the steps of a window (sum)", "NAME", one_of("sum", "mean"))
+    nonlinearity: str = option("tanh", RUN, "tanh, relu or sigmoid (tanh)", "NAME", ("tanh", "relu", "sigmoid"))
+    reduction: str = option("sum", RUN, "sum or mean over the steps of a window (sum)", "NAME", ("sum", "mean"))
     bias: bool | None = option(None, RUN, "train biases (no, or as in --weights)")
     learn_initial_state: bool | None = option(None, RUN, "train the state at the start of every epoch (no)")
-    dtype: str | None = option(
-        None, RUN, f"{' or '.join(DTYPES)} (float32, or as in --weights)", "TYPE", one_of(*DTYPES)
-    )
+    dtype: str | None = option(None, RUN, f"{' or '.join(DTYPES)} (float32, or as in --weights)", "TYPE", DTYPES)
     seed: int = option(0, RUN, "seed of the initial weights (0)", "N", whole(0, 2**63 - 1))
     networks: int | None = option(
         None, RUN, "train N networks at once, with seeds from --seed on; report the median and a band", "N", whole(1)
@@ -119,12 +113,12 @@ class Configuration:
     learning_rate: float | tuple[float, ...] = option(
         0.1, UPDATE, "learning rate; several, separated by commas, train one network each (0.1)", "RATE[,...]", rates
     )
-    momentum: float = option(0.0, UPDATE, "momentum factor (0)", "M", number())
-    dampening: float = option(0.0, UPDATE, "dampening of the momentum (0)", "D", number())
+    momentum: float = option(0.0, UPDATE, "momentum factor (0)", "M", float)
+    dampening: float = option(0.0, UPDATE, "dampening of the momentum (0)", "D", float)
     nesterov: bool = option(False, UPDATE, "use Nesterov momentum")
-    weight_decay: float = option(0.0, UPDATE, "L2 penalty (0)", "W", number())
-    max_norm: float | None = option(None, UPDATE, "clip the gradient of each network to this norm", "N", positive)
-    max_value: float | None = option(None, UPDATE, "clip each number of the gradient to ±C", "C", positive)
+    weight_decay: float = option(0.0, UPDATE, "L2 penalty (0)", "W", float)
+    max_norm: float | None = option(None, UPDATE, "clip the gradient of each network to this norm", "N", float)
+    max_value: float | None = option(None, UPDATE, "clip each number of the gradient to ±C", "C", float)
     adagrad: bool = option(False, UPDATE, "divide by the root of the sum of the squared gradients so far")
     text: str | None = option(
         None,

@@ -139,13 +139,12 @@ def parser(package: str, command: str, commands: Iterable[str] = tuple(ABOUT)) -
         if each.name in NOT_OPTIONS[command]:
             continue
         # An option that is not given is None: Configuration has the defaults.
-        details: dict[str, Any] = {"dest": each.name, "default": None, "help": each.metadata["help"]}
-        if each.metadata["metavar"] is not None:
-            details |= {"metavar": each.metadata["metavar"], "type": each.metadata["parse"]}
-        elif each.default is None or each.name in TEXT:  # yes, no, and not given
-            details |= {"action": argparse.BooleanOptionalAction}
-        else:
-            details |= {"action": "store_const", "const": True}
+        details: dict[str, Any] = {"dest": each.name, "default": None, **each.metadata["details"]}
+        if "metavar" not in details:
+            has_no = each.default is None or each.name in TEXT  # yes, no, and not given
+            details |= (
+                {"action": argparse.BooleanOptionalAction} if has_no else {"action": "store_const", "const": True}
+            )
         groups[each.metadata["group"]].add_argument(option_name(each.name), **details)
     add_run, add_series, add_file, add_output = (groups[name].add_argument for name in (RUN, SERIES, FILES, OUTPUT))
     if command != "study":

@@ -63,12 +63,10 @@ class Result(NamedTuple):
     params: Parameters  # of networks that diverged, finite ones from before
     predictions: np.ndarray  # (P, *E, D)  one step ahead, with the final weights, in units of the series
     generated: np.ndarray  # (G, *E, D)  free-running, after the last training step, in units of the series
-    diverged: np.ndarray | None = None  # *E, the networks that diverged during the training
 
     def converged(self) -> np.ndarray:
         """Shape E: True for the networks whose losses and predictions are all finite."""
-        finite = np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -1))
-        return np.asarray(finite if self.diverged is None else finite & ~self.diverged)
+        return np.asarray(np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -1)))
 
     def best_network(self) -> int:
         """The index of the network with the lowest loss in the last epoch, of those that converged; 0 if none did."""
@@ -78,9 +76,7 @@ class Result(NamedTuple):
     def network(self, number: int) -> "Result":
         """The result of one network of an ensemble with one axis."""
         params = Parameters(*(None if theta is None else theta[number] for theta in self.params))
-        diverged = None if self.diverged is None else self.diverged[number]
-        arrays = self.losses[:, number], params, self.predictions[:, number], self.generated[:, number]
-        return Result(*arrays, diverged)
+        return Result(self.losses[:, number], params, self.predictions[:, number], self.generated[:, number])
 
 
 def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
@@ -88,8 +84,11 @@ def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
 
     networks: booleans of shape E.
     """
+    chosen = values[:, networks]
+    if chosen.shape[1] == 1:  # np.percentile takes time, and imports numpy.ma
+        return np.repeat(chosen[None, :, 0], len(BAND), axis=0)
     with np.errstate(invalid="ignore"):
-        return np.percentile(values[:, networks], BAND, axis=1)
+        return np.percentile(chosen, BAND, axis=1)
 
 
 # -- files ----------------------------------------------------------------------------------------------------------

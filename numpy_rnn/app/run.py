@@ -211,7 +211,7 @@ class Trainer:
         values. Raises Diverged if none of them is finite.
         """
         predicted = predict(self.rnn, self.parameters(), self.experiment, self.run.options.objective, generate)
-        result = Result(self.losses, self.parameters(), *predicted, self.diverged)
+        result = Result(self.losses, self.parameters(), *predicted)
         if not result.converged().any():
             epoch = self.configuration.epochs
             raise Diverged(f"the predictions after epoch {epoch} are not finite; try {self._remedies()}")

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from in_process import command, refused, succeed
-from inline_snapshot import snapshot
 
 import numpy_rnn
 from numpy_rnn.app.compare_report import losses_table
@@ -64,13 +63,3 @@ def test_largest_difference_of_a_comparison():
     other[1][0] = np.inf
     end = "\nlargest difference inf, in epoch 2, where the loss of network 1 is 4"
     assert losses_table({"one": np.array(one), "other": np.array(other)}, 1).endswith(end)
-
-
-def test_losses_of_a_comparison():
-    losses = {"numpy_rnn": np.array([[3.0, 1, 2], [6, 4, 5]]), "torch_rnn": np.array([[3, 1, 2.5], [6, 4.75, 5]])}
-    assert losses_table(losses, 1) == snapshot("""\
-epoch       numpy_rnn       torch_rnn   difference   medians of 3 networks, and the largest difference
-    1        2.000000        2.500000      5.0e-01
-    2        5.000000        5.000000      7.5e-01
-largest difference 7.5e-01, in epoch 2, where the loss of network 2 is 4\
-""")

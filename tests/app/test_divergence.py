@@ -4,6 +4,7 @@ The place is compared with a witness that examines every number of every update.
 """
 
 import importlib
+import json
 import re
 from pathlib import Path
 from unittest.mock import Mock
@@ -137,10 +138,12 @@ def test_diverged_networks_are_named_and_the_others_continue(package, name):
 
 def test_line_names_network_and_rate_or_seed(capsys):
     options = "--seed 3 --nonlinearity relu --epochs 12 --k1 4 --no-plot"
-    ended = command(numpy_rnn, capsys, *options.split(), "--learning-rate", "0.01,5")
+    ended = command(numpy_rnn, capsys, *options.split(), "--learning-rate", "0.01,5", "--output", "r.json")
     first, last = ended.err.splitlines()
     assert re.fullmatch(r"numpy_rnn: network 2 of 2 \(learning rate 5\), epoch .* finite; the other networks .*", first)
     assert last == "numpy_rnn: 1 of 2 networks diverged and are left out of the medians and bands"
+    found = json.loads(Path("r.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert [loss is None for loss in found["losses"][-1]] == [False, True]
     ended = command(numpy_rnn, capsys, *options.split(), "--learning-rate", 0.5, "--seeds", 4)
     named = re.findall(r"network (\d) of 4 \(seed (\d)\)", ended.err)
     assert named

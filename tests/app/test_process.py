@@ -84,16 +84,6 @@ def test_second_signal_while_the_state_is_written(capsys, monkeypatch):
     assert contents() == {Path("run.npz"): b"old"}
 
 
-def test_signal_handlers_are_restored(capsys):
-    """And left alone in another thread."""
-    before = [signal.getsignal(number) for number in ORDERS]
-    options = ["--epochs", "2", "--save", "run.npz", "--no-plot"]
-    with ThreadPoolExecutor() as pool:
-        assert pool.submit(main, numpy_rnn, options).result() == 0
-    succeed(numpy_rnn, capsys, *options)
-    assert [signal.getsignal(number) for number in ORDERS] == before
-
-
 @pytest.mark.parametrize("save", [[], ["--save", "run.npz"]])
 def test_ignored_signal_stays_ignored(capsys, monkeypatch, save):
     """As under nohup, or in a script's background."""
@@ -103,6 +93,14 @@ def test_ignored_signal_stays_ignored(capsys, monkeypatch, save):
         press(monkeypatch, 2, *ORDERS[1:])
         succeed(numpy_rnn, capsys, "--epochs", 3, "--no-plot", *save)
         assert {signal.getsignal(order) for order in ORDERS[1:]} == {signal.SIG_IGN}
+
+
+def test_signal_handlers_are_restored_and_not_set_in_a_thread(capsys):
+    before = [signal.getsignal(number) for number in ORDERS]
+    options = ["--epochs", "2", "--save", "run.npz", "--no-plot"]
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(main, numpy_rnn, options).result() == 0
+    assert [signal.getsignal(number) for number in ORDERS] == before
 
 
 def test_signal_during_the_predictions_acts_at_once(capsys, monkeypatch):

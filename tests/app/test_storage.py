@@ -14,7 +14,7 @@ from children import environment, run
 from comparing import bits
 from hypothesis import given
 from hypothesis import strategies as st
-from in_process import command, contents, listed, refused, succeed
+from in_process import command, contents, listed, refusals, refused, succeed
 from inline_snapshot import snapshot
 from made_up import Bomb
 
@@ -69,22 +69,7 @@ def test_full_disk_after_the_run_is_one_line(capsys, monkeypatch):
         assert os.listdir() == []
 
 
-@pytest.mark.needs_matplotlib
-def test_refused_outputs(capsys):
-    os.mkdir("folder")
-    Path("a.csv").write_text("1\n2\n3\n4\n")
-    cases = (
-        "--save folder",
-        "--save folder/pipe",
-        "--save none/a.npz",
-        "--output a.txt",
-        "--plot a.gif",
-        "--save a.npz --trace a.npz --no-plot",
-        "--data a.csv --output ./a.csv --no-plot",
-    )
-    os.mkfifo("folder/pipe")
-    messages = {words: refused(numpy_rnn, capsys, *words.split()) for words in cases}
-    assert listed(messages) == snapshot("""\
+REFUSED = """\
 --save folder:
     --save folder is not a file, or standard input or output: choose another name
 --save folder/pipe:
@@ -95,11 +80,19 @@ def test_refused_outputs(capsys):
     --output a.txt: unknown ending '.txt'; expected .csv or .json
 --plot a.gif:
     --plot a.gif: unknown ending '.gif'; expected .png or .pdf or .svg or .jpg
---save a.npz --trace a.npz --no-plot:
+--save a.npz --trace a.npz:
     --save and --trace both name a.npz: expected different files
---data a.csv --output ./a.csv --no-plot:
+--data a.csv --output ./a.csv:
     --data and --output both name ./a.csv: expected different files\
-""")
+"""
+
+
+@pytest.mark.needs_matplotlib
+def test_refused_outputs(capsys):
+    os.mkdir("folder")
+    Path("a.csv").write_text("1\n2\n3\n4\n")
+    os.mkfifo("folder/pipe")
+    assert refusals(numpy_rnn, capsys, REFUSED) == REFUSED
 
 
 @pytest.mark.slow
@@ -135,10 +128,8 @@ ONE = numpy_rnn.initial_parameters()
 WEIGHTS = {
     "missing": {"W_hh": None},
     "unknown": {"W": np.ones(3)},
-    "integers": {"W_hh": np.ones((6, 6), int)},
     "shape": {"W_hh": np.ones((5, 6), "f4")},
     "NaN": {"W_hy": np.full((6, 1), np.nan, "f4")},
-    "empty": {"W_xh": np.ones((0, 6), "f4")},
     "objects": {"W_hh": np.array([Bomb()])},
     "two-inputs": {"W_xh": np.ones((2, 6), "f4")},
     "two-sequences": {"h_0": np.ones((2, 6), "f4")},
@@ -163,15 +154,10 @@ missing:
 unknown:
     weights file w.npz has W: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save
     writes them
-integers:
-    weights file w.npz: W_hh is int64: expected float32 or float64, in the byte order of this machine; convert
-    it by astype
 shape:
     weights file w.npz: W_hh has shape (5, 6): expected a square matrix (H, H)
 NaN:
     weights file w.npz: W_hy contains NaN or infinity; expected finite numbers
-empty:
-    weights file w.npz: W_xh has shape (0, 6): expected no empty axis
 objects:
     weights file w.npz is damaged, or no .npz file of plain arrays: pickle is never read; write it again
 two-inputs:

@@ -177,16 +177,12 @@ def test_sample_cannot_command_the_terminal():
     assert visible("a\tb\nc\x1b[31m\x7f\u202e é") == "a\tb\nc\\x1b[31m\\x7f\\u202e é"
 
 
-def test_finished_run_is_resumed_for_a_sample(capsys):
+def test_sample_of_a_finished_run_and_new_run_from_its_weights(capsys):
+    """The new run is on another text of these characters."""
     whole = succeed(numpy_rnn, capsys, *QUICK, "--save", "r.npz")
     again = succeed(numpy_rnn, capsys, "--resume", "r.npz", "--sample", 30, "--temperature", 0.5, "--no-plot")
     assert rows(again) == rows(whole)[-1:]
     assert len(samples(again)[0]) == 30
-
-
-def test_new_run_from_weights_and_alphabet(capsys):
-    """On another text of these characters."""
-    succeed(numpy_rnn, capsys, *QUICK, "--save", "r.npz")
     Path("other.txt").write_text("once or twice she had peeped into the book, " * 3, encoding="utf-8")
     new = "--text", "other.txt", "--weights", "r.npz", "--epochs", 1, "--save", "s.npz", "--no-plot"
     assert f"D={len(set(SHORT))} H=12 O={len(set(SHORT))}" in succeed(numpy_rnn, capsys, *new)
@@ -228,15 +224,15 @@ def test_refused_when_resuming(capsys):
         Path(name).write_text(content * 30, encoding="utf-8")
     succeed(numpy_rnn, capsys, "--text", "a.txt", "--epochs", 1, "--save", "r.npz", "--no-plot")
     kept = load_arrays("r.npz", "run file")
-    resume = "--resume", "r.npz", "--epochs", 2, "--no-plot"
-    for options, message in (
-        ("--text other.txt", "text other.txt has 'é' (U+00E9): expected only characters that"),
-        ("--text reversed.txt", "run file r.npz: it was trained on another series"),
+    for alphabet, text, message in (
+        ("abcd", "other.txt", "text other.txt has 'é' (U+00E9): expected only characters that"),
+        ("abcd", "reversed.txt", "run file r.npz: it was trained on another series"),
+        ("abc", "a.txt", "run file r.npz: its alphabet and weights do not agree"),
+        ("abdc", "a.txt", "run file r.npz: the alphabet of a run is damaged"),
     ):
-        assert refused(numpy_rnn, capsys, *resume, *options.split()).startswith(message)
-    for alphabet in ("abc", "abdc", b"abcd", "abcdd"):
         np.savez("r.npz", **(kept | {"alphabet": np.array(alphabet)}))
-        assert refused(numpy_rnn, capsys, *resume).startswith("run file r.npz: ")
+        resume = "--resume", "r.npz", "--epochs", 2, "--text", text, "--no-plot"
+        assert refused(numpy_rnn, capsys, *resume).startswith(message)
 
 
 def test_sample_of_outputs_that_overflow_is_a_divergence(capsys):
