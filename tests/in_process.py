@@ -3,6 +3,7 @@
 import importlib
 import re
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from numpy_rnn.app.run import Trainer
 
 def configured(options: str = "", **changed) -> Configuration:
     """The configuration that these options of `train` give."""
-    return configuration_of(parse("numpy_rnn", ["train", *options.split()])).changed(**changed)
+    return replace(configuration_of(parse("numpy_rnn", ["train", *options.split()])), **changed)
 
 
 def trained(rnn, configuration, generate=0) -> Result:

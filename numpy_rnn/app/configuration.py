@@ -5,11 +5,10 @@ from them.
 """
 
 import math
-import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -186,8 +185,5 @@ class Configuration:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Configuration":
         """The inverse of `to_dict`, after a round trip through JSON. Raises TypeError on unknown names."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-
-    def changed(self, **values: Any) -> "Configuration":
-        """A copy with other values."""
-        return replace(self, **values)
+        loaded: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**loaded)

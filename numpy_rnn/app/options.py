@@ -5,7 +5,7 @@ Messages are one line.
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, NoReturn
 
 from numpy_rnn.app.configuration import (
@@ -219,7 +219,7 @@ def resumed_configuration(arguments: argparse.Namespace, configuration: Configur
         if name not in CHANGEABLE or (name in ("data", "text") and getattr(configuration, name) is None):
             changeable = ", ".join(map(option_name, CHANGEABLE))
             raise InputError(f"{option_name(name)} is given with --resume: expected none but {changeable} of that run")
-    changed = configuration.changed(**given)
+    changed = replace(configuration, **given)
     if len(changed.rates()) != len(configuration.rates()):
         raise InputError(f"--learning-rate: expected {len(configuration.rates()) or 1} values, as the run has")
     return changed

@@ -64,11 +64,9 @@ def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
     ending = os.path.splitext(path)[1].lower()
     if path != STANDARD_INPUT and ending not in READABLE:
         raise InputError(f"{what}: unknown ending {ending!r}; expected {', '.join(READABLE)}")
+    text = "" if ending == ".npy" else read_text(path, what)
     try:
-        if ending == ".npy":
-            series = _mapped(path, columns)
-        else:
-            series = _parsed(read_text(path), columns)
+        series = _mapped(path, columns) if ending == ".npy" else _parsed(text, columns)
         if len(series.rows) < MIN_ROWS:
             raise InputError(f"it has {number_of(len(series.rows), 'row')}; expected {MIN_ROWS} or more")
     except OSError as error:
@@ -78,23 +76,26 @@ def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
     return series
 
 
-def read_text(path: str) -> str:
+def read_text(path: str, what: str) -> str:
     """The text of a file, or of standard input for "-": UTF-8, with or without a byte order mark.
 
-    Raises OSError if it cannot be read, and InputError if it is not a text.
+    Raises InputError, a message that begins with `what`, if it cannot be read or is not a text.
     """
-    if path != STANDARD_INPUT:
-        with open(path, "rb") as file:
-            content = file.read()
-    elif sys.stdin is None or sys.stdin.isatty():
-        raise InputError("it is a terminal or closed; expected a pipe, or < FILE")
-    else:
-        stream = getattr(sys.stdin, "buffer", None)
-        content = sys.stdin.read().encode() if stream is None else stream.read()
+    stream = sys.stdin if path == STANDARD_INPUT else None
+    if path == STANDARD_INPUT and (stream is None or stream.isatty()):
+        raise InputError(f"{what}: it is a terminal or closed; expected a pipe, or < FILE")
     try:
+        if stream is None:
+            with open(path, "rb") as file:
+                content = file.read()
+        else:
+            content = stream.buffer.read() if hasattr(stream, "buffer") else stream.read().encode()
         return content.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{what} cannot be read: {error.strerror or error}; check the path") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"it is not UTF-8 ({error.reason} at byte {error.start}); expected a text file") from None
+        reason = f"{error.reason} at byte {error.start}"
+        raise InputError(f"{what}: it is not UTF-8 ({reason}); expected a text file") from None
 
 
 def _parsed(text: str, columns: Sequence[str] | None) -> Series:

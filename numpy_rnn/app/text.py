@@ -24,13 +24,7 @@ RULE = "----"
 
 def read_characters(path: str) -> str:
     """The text of a file, or of standard input for "-", with any line ends. Raises InputError if it is not a text."""
-    try:
-        text = read_text(path)
-    except OSError as error:
-        raise InputError(f"text {path} cannot be read: {error.strerror or error}; check the path") from None
-    except InputError as error:
-        raise InputError(f"text {path}: {error}") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return read_text(path, f"text {path}").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def used_characters(text: str, path: str) -> str:
@@ -70,20 +64,16 @@ def sample(trainer: Trainer, length: int, temperature: float) -> str:
     It begins where an epoch begins, with the initial state and the first character of the text, and depends on the seed
     and the update. Raises Diverged if an output overflows.
     """
-    rnn, experiment, configuration, params = (
-        trainer.rnn,
-        trainer.experiment,
-        trainer.configuration,
-        trainer.parameters(),
-    )
+    rnn, experiment, params = trainer.rnn, trainer.experiment, trainer.parameters()
+    nonlinearity, seed = trainer.configuration.nonlinearity, trainer.configuration.seed
     alphabet = experiment.alphabet or ""
-    generator = np.random.default_rng((configuration.seed, trainer.updates))
+    generator = np.random.default_rng((seed, trainer.updates))
     theta = rnn.from_numpy(params)
     h = rnn.from_numpy(experiment.h_0) if params.h_0 is None else theta.h_0
     character, drawn = int(experiment.x[0, 0]), []
     for _ in range(length):
         x = rnn.from_numpy(np.array([[character]]))
-        activations = rnn.forward(theta, x, h, nonlinearity=configuration.nonlinearity)
+        activations = rnn.forward(theta, x, h, nonlinearity=nonlinearity)
         h = activations.h[-1]
         y = rnn.to_numpy(activations.y)[0, 0].astype(np.float64)
         if not np.isfinite(y).all():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def content(saved):
     if saved is None:
         return None
     configuration, series, state, losses, partial, alphabet, smoothed = saved
-    return configuration.changed(epochs=0), series, bits((state, losses, partial)), alphabet, smoothed
+    return replace(configuration, epochs=0), series, bits((state, losses, partial)), alphabet, smoothed
 
 
 def part(rnn, options, epochs, resumed=None, updates=10**9):
@@ -230,7 +231,7 @@ def test_next_checkpoint_is_due_after_a_pause(monkeypatch):
     """30 seconds after the end of the latest write, also if it failed; a run goes on after failed writes."""
     now, full = 100.0, [OSError(28, "No space left on device")] * 2
 
-    def replace(*paths):
+    def replacing(*paths):
         nonlocal now
         now += 9
         if full:
@@ -238,7 +239,7 @@ def test_next_checkpoint_is_due_after_a_pause(monkeypatch):
         os.rename(*paths)
 
     monkeypatch.setattr("time.monotonic", lambda: now)
-    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "replace", replacing)
     saver = Saver("r.npz")
     stopped = part(numpy_rnn, "", 1, updates=1)[0]
     for failed in (True, True, False):
