@@ -166,15 +166,12 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, path: str | None) -
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{twice[0]} is given twice, or is this package itself: expected different implementations")
     if len(files) > 1:
-        raise InputError(
-            f"{files[0].name} and {files[1].name} are both traces: expected at most one, which is repeated"
-        )
+        both = f"{files[0].name} and {files[1].name}"
+        raise InputError(f"{both} are both traces: expected at most one, which is repeated")
     if files:
         if given := given_options(arguments):
-            name = option_name(next(iter(given)))
-            raise InputError(
-                f"{name} is given with {files[0].name}, a trace, which has the options of its run: leave it out"
-            )
+            both = f"{option_name(next(iter(given)))} is given with {files[0].name}"
+            raise InputError(f"{both}, a trace, which has the options of its run: leave it out")
         compared = files[0].recorded.run
         h_0: Any = compared.params.h_0 if compared.h_0 is None else compared.h_0
         experiment = Experiment("series of the trace", compared.x, compared.target, h_0, compared.params)

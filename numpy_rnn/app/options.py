@@ -50,12 +50,12 @@ COMMANDS = """
 
 commands (each has its own --help):
   train            train a network and predict the series; the default command
-  compare OTHER    check this package and other implementations against each other, update by update{study}{audit}
+  compare OTHER    check this package and other implementations against each other, update by update
+  study            write a page about how the gradient is computed (numpy_rnn)
+  audit SCRIPT     run a training script of PyTorch, and report what its loop computes (torch_rnn)
 
 Exit status: 0; 2 if the input cannot be used; 3 if the run diverged; 70 after an error of the program; 130 after
 Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
-STUDY = "\n  study            write a page about how the gradient is computed"
-AUDIT = "\n  audit SCRIPT     run a training script of PyTorch, and report what its loop computes"
 EPILOG = {
     "train": """\
 --output writes the results in full precision, in units of the series. A .csv has one row per value; kind is loss,
@@ -102,7 +102,7 @@ def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
     if "--version" in rest:
         print(versions(package))
         raise SystemExit(0)
-    own = parser(package, command, commands)
+    own = parser(package, command)
     parsed, unknown = own.parse_known_args(rest)
     if unknown:
         from difflib import get_close_matches  # it takes time to import
@@ -112,15 +112,10 @@ def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
     return parsed
 
 
-def parser(package: str, command: str, commands: Iterable[str] = tuple(ABOUT)) -> Parser:
+def parser(package: str, command: str) -> Parser:
     """The parser of one command of a package."""
     about = ABOUT[command] + (COMMANDS if command == "train" else "")
-    names = {
-        "name": package,
-        "other": "torch_rnn" if package == "numpy_rnn" else "numpy_rnn",
-        "study": STUDY if "study" in commands else "",
-        "audit": AUDIT if "audit" in commands else "",
-    }
+    names = {"name": package, "other": "torch_rnn" if package == "numpy_rnn" else "numpy_rnn"}
     made = Parser(
         f"python -m {package} {command}",
         usage=f"python -m {package} {'[train]' if command == 'train' else command} [options]"

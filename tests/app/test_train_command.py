@@ -193,7 +193,6 @@ def test_help_and_version(rnn, capsys, words):
         assert re.fullmatch(expected, out)
     else:
         assert {"--epochs", "--k2", "--max-norm", "--quiet"} <= set(re.findall(r"--[\w-]+", out))
-        assert ("study" in out) == (rnn is numpy_rnn and "compare" not in words)
 
 
 def test_quiet_prints_nothing(capsys):
