@@ -179,8 +179,8 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, path: str | None) -
         configuration = configuration_of(arguments)
         experiment = prepare(configuration)
         compared = experiment.run(configuration.run_options())
+        begin(rnn, compared)  # makes no update; options that no run can have are refused
     check_size(compared)
-    begin(rnn, compared)  # makes no update; options that no run can have are refused
     compared = drive.with_second_bias(compared, *(other.abilities for other in others))
     for other in others:
         other.check(compared)
