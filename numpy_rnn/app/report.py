@@ -181,19 +181,14 @@ def error_table(experiment: Experiment, result: Result) -> str:
     lines = [f"{'one step ahead, root mean square error':{width + 8}}network   persistence baseline"]
     for what, steps in (("trained on", slice(border)), ("held out", slice(border, P))):
         if count := len(naive[steps]):
-            medians = np.median(root_mean_square(error[steps]), axis=0)
-            baselines = root_mean_square(naive[steps])
+            medians = np.median(np.sqrt(np.square(error[steps]).mean(axis=0)), axis=0)
+            baselines = np.sqrt(np.square(naive[steps]).mean(axis=0))
             for name, median, baseline in zip(names, medians, baselines):
                 head = f"{what}, {number_of(count, 'step')}{name}"
                 lines.append(f"{head:{width}}  {format_number(median, 13)}   {format_number(baseline, 20)}")
     if D > MAX_ERRORS:
         lines.append(f"   ...  ({number_of(D - MAX_ERRORS, 'more column')})")
     return "\n".join(lines)
-
-
-def root_mean_square(values: np.ndarray) -> np.ndarray:
-    """The root mean square over the first axis, whose squares neither overflow nor underflow."""
-    return np.asarray(np.hypot.reduce(values, axis=0, initial=0.0) / np.sqrt(len(values)))
 
 
 def _best(experiment: Experiment, result: Result) -> tuple[str, Result]:

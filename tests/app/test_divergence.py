@@ -7,7 +7,6 @@ import importlib
 import json
 import re
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -152,7 +151,6 @@ def test_line_names_network_and_rate_or_seed(capsys):
 
 TRY = "try a --learning-rate below 5"
 CLIP = ", or gradient clipping with --max-norm 1"
-FULL = "; the run could not be saved: r.npz cannot be written: No space left on device; choose another"
 
 
 @pytest.mark.parametrize(
@@ -161,14 +159,11 @@ FULL = "; the run could not be saved: r.npz cannot be written: No space left on 
         ("--data s.csv", f"{TRY}{CLIP}, or --standardize; nothing was saved: --save FILE keeps the run"),
         ("--save r.npz", f"{TRY}{CLIP}; r.npz has the run after epoch "),
         ("--weights flow --k1 20 --max-norm 1e30 --save r.npz", f"{TRY}; nothing was saved\n"),
-        ("--save r.npz --log-every 99", FULL),
     ],
 )
-def test_message_says_what_to_try_and_what_was_saved(capsys, monkeypatch, options, message):
+def test_message_says_what_to_try_and_what_was_saved(capsys, options, message):
     np.savetxt("s.csv", np.sin(np.arange(30)))
     ready(options.partition(" --save")[0])
-    if message == FULL:
-        monkeypatch.setattr("os.replace", Mock(side_effect=OSError(28, "No space left on device")))
     ended = command(numpy_rnn, capsys, "--learning-rate", 5, "--nonlinearity", "relu", *options.split(), "--no-plot")
     assert ended.status == 3
     assert re.fullmatch(r"numpy_rnn: the run diverged: epoch \d+, update \d+: [^\n]+\n", ended.err)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -95,14 +94,6 @@ def test_ignored_signal_stays_ignored(capsys, monkeypatch, save):
         assert {signal.getsignal(order) for order in ORDERS[1:]} == {signal.SIG_IGN}
 
 
-def test_signal_handlers_are_restored_and_not_set_in_a_thread(capsys):
-    before = [signal.getsignal(number) for number in ORDERS]
-    options = ["--epochs", "2", "--save", "run.npz", "--no-plot"]
-    with ThreadPoolExecutor() as pool:
-        assert pool.submit(main, numpy_rnn, options).result() == 0
-    assert [signal.getsignal(number) for number in ORDERS] == before
-
-
 def test_signal_during_the_predictions_acts_at_once(capsys, monkeypatch):
     """The run was saved before. Nothing more is computed after the signal."""
     made, forward = [], results._forward
@@ -119,6 +110,7 @@ def test_signal_during_the_predictions_acts_at_once(capsys, monkeypatch):
     where = "run.npz has the run after epoch 3, update 20: continue with --resume run.npz"
     assert ended.err == f"numpy_rnn: interrupted; {where}\n"
     assert load_checkpoint("run.npz").state[:2] == (3, 20)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.needs_matplotlib

@@ -1,16 +1,19 @@
-"""The text that a run prints, from made-up numbers: each snapshot was checked by eye against `made_up`."""
+"""Predictions, and the text that a run prints of made-up numbers; every snapshot was checked by eye."""
 
 import numpy as np
 import pytest
+from comparing import bits
 from in_process import configured
 from inline_snapshot import snapshot
 from made_up import made_up
 
 import numpy_rnn
-from numpy_rnn.app import report
-from numpy_rnn.app.experiment import mean_and_deviation
-from numpy_rnn.app.format import format_number
+from numpy_rnn import Parameters
+from numpy_rnn.app import report, results
+from numpy_rnn.app.experiment import Experiment, mean_and_deviation
+from numpy_rnn.app.results import predict
 from numpy_rnn.app.series import inputs_and_targets
+from numpy_rnn.common.records import Objective
 
 HEADINGS = """
 --bias --nonlinearity relu --reduction mean | biases, reduction mean, k1=1 k2=1, learning rate 0.1, float32, seed 0
@@ -57,15 +60,9 @@ epoch      rate 0.1    rate 1e-05        rate 3
 """)
 
 
-def test_numbers_fit_their_scale():
-    texts = [format_number(value) for value in (0, 0.001, 9e-4, 999999.4, 1e6)]
-    assert texts == snapshot(["0.000000", "0.001000", "9.00000e-04", "999999.400000", "1.00000e+06"])
-    assert format_number(5, 12, scale=1e-5) == " 5.00000e+00"
-
-
 def tables(**sizes):
-    experiment, results = made_up(**sizes)
-    result = results["numpy_rnn"]
+    experiment, made = made_up(**sizes)
+    result = made["numpy_rnn"]
     if sizes.get("E") == (4,):
         result.predictions[2, 1] = np.inf  # the second network diverged
     return f"{report.series_table(experiment, result)}\n{report.error_table(experiment, result)}"
@@ -118,27 +115,10 @@ trained on, 3 steps                        1.000000               3.415650\
 """)
 
 
-@pytest.mark.parametrize(
-    ("losses", "best"),
-    [
-        ([[1, 9, 9], [3, 2, 4]], 1),  # the last epoch counts
-        ([[3, np.nan, 4]], 0),
-        ([[2, 2, 2]], 0),  # the first of equals
-        ([[1, 2, 3], [np.nan, 3, 4]], 1),
-        (np.zeros((0, 3)), 0),  # nothing was trained
-    ],
-)
-def test_best_network_has_the_lowest_last_loss(losses, best):
-    assert made_up(E=(3,))[1]["numpy_rnn"]._replace(losses=np.array(losses, float)).best_network() == best
-
-
-def test_errors_of_huge_numbers():
-    """Their squares overflow."""
-    experiment, results = made_up()
-    experiment = experiment._replace(series=experiment.series * 1e300)
-    result = results["numpy_rnn"]._replace(predictions=results["numpy_rnn"].predictions * 1e300)
-    last = report.error_table(experiment, result).splitlines()[-1]
-    assert last.split()[-2:] == ["1.00000e+300", "5.74456e+300"]
+def test_best_network_has_the_lowest_last_loss():
+    """The first of equals, and of those that converged."""
+    for losses, best in (([[1, 9, 9], [3, 2, 4]], 1), ([[3, np.nan, 3]], 0), (np.zeros((0, 3)), 0)):
+        assert made_up(E=(3,))[1]["numpy_rnn"]._replace(losses=np.array(losses, float)).best_network() == best
 
 
 def test_long_tables_are_cut():
@@ -156,9 +136,60 @@ def test_actual_values_are_those_of_the_data():
     series = np.array([[34.3, 1.23e-5], [166.4, 0.0], [1 / 3, -7.12345e-5], [59.1, 1.234567e-4]])
     mean, deviation = mean_and_deviation(series)
     x, target = inputs_and_targets((series - mean) / deviation, "float32")
-    experiment, results = made_up(T=3, D=2, G=0)
+    experiment, made = made_up(T=3, D=2, G=0)
     experiment = experiment._replace(x=x, target=target, series=series, mean=mean, deviation=deviation)
     np.testing.assert_allclose(experiment.original(x[:, 0]), series[:-1], rtol=0, atol=166 * 2**-23)
-    rows = [line.split() for line in report.series_table(experiment, results["numpy_rnn"]).splitlines()[1:]]
+    rows = [line.split() for line in report.series_table(experiment, made["numpy_rnn"]).splitlines()[1:]]
     assert [row[1] for row in rows] == [f"{value:.6f}" for value in series[1:, 0]]
     assert [row[3] for row in rows] == [f"{value:.5e}" for value in series[1:, 1]]  # by its own size
+
+
+# -- predictions ----------------------------------------------------------------------------------------------------
+
+# The networks here compute without rounding, so that "the same" is the same to the bit: relu, whole numbers, and a W_hh
+# that hands on what it holds from unit to unit, so that the state remembers the last inputs.
+
+MAX_PREDICTED, STEPS_PER_PASS = 1000, 100  # a tenth of what they are, so that a short series is a long one
+DELAYS = (1, 2, 0, 3)  # what the output is: 1 × the input, 2 × the one before, and so on
+H = len(DELAYS)
+
+
+def network(E, learned):
+    """Networks whose outputs are multiples: 1, 2, and so on."""
+    weights = np.eye(1, H), np.eye(H, k=1), np.array(DELAYS, float)[:, None], None, None, learned
+    params = Parameters(*(None if theta is None else np.broadcast_to(theta, (*E, *theta.shape)) for theta in weights))
+    return params._replace(W_hy=params.W_hy * factors(E)[..., None])
+
+
+def factors(E):
+    return np.arange(1.0, 1 + np.prod(E, dtype=int)).reshape(E)[..., None]
+
+
+def expected(x, h_0):
+    """y_t = Σ_j w_j x_{t-j}, where the inputs before the first are those that the state holds, the newest first."""
+    held = np.concatenate([h_0.ravel()[::-1], x])
+    return sum(w * held[H - j : H - j + len(x)] for j, w in enumerate(DELAYS))
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize(
+    ("T", "E", "held_out", "steps"),
+    [(1, (), 0, 7), (4, (2, 2), 0, 0), (101, (1,), 90, 2), (2500, (), 90, 1), (2500, (3,), 1111, 0), (250, (), 70, 3)],
+)
+def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held_out, steps, learned):
+    """The last ones of a long series are kept, and its activations are never all in memory."""
+    passes, forward = [], results._forward
+    monkeypatch.setattr(results, "MAX_PREDICTED", MAX_PREDICTED)
+    monkeypatch.setattr(results, "STEPS_PER_PASS", STEPS_PER_PASS)
+    monkeypatch.setattr(results, "_forward", lambda *args: passes.append(len(args[2])) or forward(*args))
+    x, state = np.random.default_rng(T).integers(0, 9, T).astype(float), np.array([[1.0, 2.0, 3.0, 4.0]])
+    series = x[:, None, None]
+    experiment = Experiment("", series, series, state, network(E, state if learned else None), held_out=held_out)
+    one, free = predict(rnn, experiment.params, experiment, Objective("relu"), steps)
+    wanted = expected(x, state)[-MAX_PREDICTED:]
+    assert bits(one) == bits(wanted.reshape(-1, *(1 for _ in E), 1) * factors(E))
+    fed = x[: T - held_out]
+    for _ in range(steps + 1):  # every value is the prediction after the series and all values before it
+        fed = np.append(fed, expected(fed, state)[-1])
+    assert bits(free) == bits(fed[T - held_out + 1 :].reshape(steps, *E, 1))
+    assert max(passes) <= STEPS_PER_PASS

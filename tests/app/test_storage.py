@@ -14,7 +14,7 @@ from children import environment, run
 from comparing import bits
 from hypothesis import given
 from hypothesis import strategies as st
-from in_process import command, contents, refusals, refused, succeed
+from in_process import command, contents, refusals, refused
 from made_up import Bomb
 
 import numpy_rnn
@@ -109,20 +109,6 @@ def test_standard_input_is_not_replaced():
         assert "standard input" in ended.stderr
         assert Path("s.csv").read_text() == "1\n2\n3\n5\n"
         assert os.listdir() == ["s.csv"]
-
-
-def test_weights_in_and_out(capsys):
-    params = numpy_rnn.initial_parameters(bias=True, networks=3)
-    save_parameters("w.npz", params)
-    assert bits(load_parameters("w.npz")) == bits(params)
-    np.savez(
-        "f.npz", **{name: np.asfortranarray(theta) for name, theta in params._asdict().items() if theta is not None}
-    )
-    assert all(theta is None or theta.flags.c_contiguous for theta in load_parameters("f.npz"))
-    one, other = (
-        succeed(numpy_rnn, capsys, "--weights", name, "--epochs", 2, "--no-plot") for name in ("w.npz", "f.npz")
-    )
-    assert one == other.replace("f.npz", "w.npz")
 
 
 ONE = numpy_rnn.initial_parameters()
