@@ -22,11 +22,11 @@ class Divergence(NamedTuple):
 
 
 def nonfinite_networks(losses: np.ndarray, params: Parameters) -> np.ndarray:
-    """Shape E: True where one of the losses (n, *E) or a parameter is not finite. NumPy arrays."""
+    """Shape E: True where one of the losses (n, *E) or a parameter, of either package, is not finite."""
     bad = ~np.isfinite(losses).all(axis=0)
     for theta in params:
         if theta is not None:
-            bad = bad | ~np.isfinite(theta).all(axis=tuple(range(bad.ndim, theta.ndim)))
+            bad = bad | ~np.isfinite(np.asarray(theta)).all(axis=tuple(range(bad.ndim, theta.ndim)))
     return np.asarray(bad)
 
 

@@ -69,7 +69,8 @@ class Trainer:
         """
         self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
         self.run, self.E = experiment.run(configuration.run_options()), experiment.networks
-        self.state: State | None = None
+        self._state: State | None = None  # of NumPy
+        self._latest: State | None = None  # of the package, after the latest update; None: it is the other
         self._losses = array("d")  # of the finished epochs
         self.partial = np.zeros(self.E)  # the sum of the losses so far of the unfinished epoch
         is_text = experiment.alphabet is not None and not self.E
@@ -78,7 +79,7 @@ class Trainer:
             if resumed.series != self.series:
                 raise InputError(f"it was trained on another series: expected {experiment.name} unchanged")
             self._losses.extend(resumed.losses.ravel())
-            self.state, self.partial, self.smoothed = resumed.state, resumed.partial, resumed.smoothed
+            self._state, self.partial, self.smoothed = resumed.state, resumed.partial, resumed.smoothed
         every = 1 if record else updates_per_yield(experiment.params, configuration.k2)
         self.training = begin(rnn, self.run, self.state, record=record, yield_every=every)
         done = (0, 0) if self.state is None else (self.state.epoch, self.state.number)
@@ -88,6 +89,13 @@ class Trainer:
     def diverged(self) -> np.ndarray:
         """Shape E: True for the networks that have diverged."""
         return np.isnan(self.partial)
+
+    @property
+    def state(self) -> State | None:
+        """The state after the latest update, of NumPy, with zeros for the networks that diverged; None before it."""
+        if self._latest is not None:
+            self._state, self._latest = self._without_diverged(self.rnn.to_numpy(self._latest)), None
+        return self._state
 
     @property
     def losses(self) -> np.ndarray:
@@ -133,14 +141,15 @@ class Trainer:
             return None
         losses = self.rnn.to_numpy(update.loss[None] if update.losses is None else update.losses)
         losses = np.where(self.diverged, np.nan, np.asarray(losses, np.float64))
-        state = self.rnn.to_numpy(self.training.state())
-        diverged = nonfinite_networks(losses, state.parameters) & ~self.diverged
-        located = self._leave_out(diverged, (update.epoch, update.number)) if diverged.any() else []
-        losses = np.where(self.diverged, np.nan, losses)
+        latest, located = self.training.state(), list[Divergence]()
+        diverged = nonfinite_networks(losses, latest.parameters) & ~self.diverged
+        if diverged.any():
+            located = self._leave_out(diverged, (update.epoch, update.number))
+            losses = np.where(self.diverged, np.nan, losses)
+        self._latest = latest
         # Added one by one, so that the sum does not depend on how many updates there are per yield.
-        terms = np.concatenate([self.partial[None], losses * self._shares(update, len(losses))])
-        self.partial = np.cumsum(terms, axis=0)[-1]
-        self.state = self._without_diverged(state)
+        terms = losses if self.configuration.reduction == "sum" else losses * self._shares(update, len(losses))
+        self.partial = np.cumsum(np.concatenate([self.partial[None], terms]), axis=0)[-1]
         epoch_loss = None
         smoothed: list[float] = []
         if update.window.stop == len(self.run.x):
@@ -155,9 +164,7 @@ class Trainer:
         return self.progress
 
     def _shares(self, update: Any, updates: int) -> np.ndarray:
-        """The factors of the losses of updates in the loss of an epoch; the last update of one may have fewer steps."""
-        if self.configuration.reduction == "sum":
-            return np.ones((updates, *(1 for _ in self.E)))
+        """The factors of the means of updates in that of an epoch; the last update of one may have fewer steps."""
         steps = np.full(updates, float(self.configuration.k1))
         steps[-1] = update.window.loss_steps
         return (steps / len(self.run.x)).reshape(-1, *(1 for _ in self.E))
