@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_rnn.app.checkpoint import load_parameters, saved_alphabet
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, option_name
-from numpy_rnn.app.series import MIN_ROWS, Series, inputs_and_targets, name_of, read_series, sine
+from numpy_rnn.app.series import MIN_ROWS, Series, name_of, read_series, sine
 from numpy_rnn.common.errors import InputError, printable, some_of
 from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.initial import draw_parameters
@@ -99,8 +99,9 @@ def prepare(configuration: Configuration, params: Parameters | None = None, alph
         if configuration.standardize:
             mean, deviation = mean_and_deviation(rows[:trained])
             rows = (np.asarray(rows, np.float64) - mean) / deviation
-        x, target = inputs_and_targets(rows, dtype)
-    if dtype == np.float32 and not (np.isfinite(x).all() and np.isfinite(target).all()):
+        sequence = np.asarray(rows, dtype)[:, None]  # a mapped file of this dtype stays on the disk
+    x, target = sequence[:-1], sequence[1:]
+    if dtype == np.float32 and not np.isfinite(sequence).all():
         raise InputError(f"data file {data} has values too large for float32: use --dtype float64")
     name = "sine wave" if data is None else name_of(data)
     rest = series.rows, mean, deviation, held_out, configuration.rates(), series.names

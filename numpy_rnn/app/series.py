@@ -33,16 +33,6 @@ def sine() -> np.ndarray:
     return np.sin(np.linspace(2, 10, 21))[:, None]
 
 
-def inputs_and_targets(series: np.ndarray, dtype: str | np.dtype | type) -> tuple[np.ndarray, np.ndarray]:
-    """One sequence to predict one step ahead: rows (N, D) → x and target, both (N−1, 1, D). Each target is the next
-    input.
-
-    Both are views: of the series if it has this dtype, so that a mapped file stays on the disk; otherwise of a copy.
-    """
-    sequence = np.asarray(series, dtype)[:, None, :]
-    return sequence[:-1], sequence[1:]
-
-
 def name_of(path: str) -> str:
     """The printable name of a file without its folder, or "standard input"."""
     return "standard input" if path == STANDARD_INPUT else printable(os.path.basename(path))

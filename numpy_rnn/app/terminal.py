@@ -18,7 +18,6 @@ class Terminated(KeyboardInterrupt):
     """A signal as an exception."""
 
     def __init__(self, number: int, is_deferred: bool = False):
-        super().__init__(f"terminated by signal {number}")
         self.signal, self.is_deferred = number, is_deferred
 
 

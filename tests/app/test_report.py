@@ -12,7 +12,6 @@ from numpy_rnn import Parameters
 from numpy_rnn.app import report, results
 from numpy_rnn.app.experiment import Experiment, mean_and_deviation
 from numpy_rnn.app.results import predict
-from numpy_rnn.app.series import inputs_and_targets
 from numpy_rnn.common.records import Objective
 
 HEADINGS = """
@@ -135,13 +134,13 @@ def test_actual_values_are_those_of_the_data():
     """0.1 in float32, multiplied by a deviation and added to a mean, comes back as another number."""
     series = np.array([[34.3, 1.23e-5], [166.4, 0.0], [1 / 3, -7.12345e-5], [59.1, 1.234567e-4]])
     mean, deviation = mean_and_deviation(series)
-    x, target = inputs_and_targets((series - mean) / deviation, "float32")
+    rows = ((series - mean) / deviation).astype("f4")[:, None]
     experiment, made = made_up(T=3, D=2, G=0)
-    experiment = experiment._replace(x=x, target=target, series=series, mean=mean, deviation=deviation)
-    np.testing.assert_allclose(experiment.original(x[:, 0]), series[:-1], rtol=0, atol=166 * 2**-23)
-    rows = [line.split() for line in report.series_table(experiment, made["numpy_rnn"]).splitlines()[1:]]
-    assert [row[1] for row in rows] == [f"{value:.6f}" for value in series[1:, 0]]
-    assert [row[3] for row in rows] == [f"{value:.5e}" for value in series[1:, 1]]  # by its own size
+    experiment = experiment._replace(x=rows[:-1], target=rows[1:], series=series, mean=mean, deviation=deviation)
+    np.testing.assert_allclose(experiment.original(rows[:, 0]), series, rtol=0, atol=166 * 2**-23)
+    table = [line.split() for line in report.series_table(experiment, made["numpy_rnn"]).splitlines()[1:]]
+    assert [row[1] for row in table] == [f"{value:.6f}" for value in series[1:, 0]]
+    assert [row[3] for row in table] == [f"{value:.5e}" for value in series[1:, 1]]  # by its own size
 
 
 # -- predictions ----------------------------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ import pytest
 from comparing import bits, fewer
 from hypothesis import given
 from hypothesis import strategies as st
-from in_process import refused, succeed
+from in_process import configured, refused, succeed
 from made_up import Bomb
 
 import numpy_rnn
 from numpy_rnn import InputError
-from numpy_rnn.app.experiment import mean_and_deviation
+from numpy_rnn.app.experiment import mean_and_deviation, prepare
 from numpy_rnn.app.series import NUMBERS, read_series
 
 THREE = np.array([[1, 2], [3, -4.5], [5e-3, 6]])
@@ -98,17 +98,22 @@ def test_refused_files(name, content, columns, message):
     assert not Path("exploded").exists()
 
 
+def is_mapped(array):
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array is not None
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i2", ">f8", "?"])
 def test_npy_of_floats_stays_mapped(dtype):
     rows = np.arange(24).reshape(6, 4).astype(dtype)
     np.save("a.npy", rows)
     for columns, places in ((None, [0, 1, 2, 3]), (("4", "1"), [3, 0])):
-        found = array = read_series("a.npy", columns).rows
+        found = read_series("a.npy", columns).rows
         assert found.dtype == ("f4" if dtype == "f4" else "f8")
         np.testing.assert_array_equal(found, rows[:, places])
-        while isinstance(array, np.ndarray):
-            array = array.base
-        assert (array is not None) == (dtype in ("f4", "f8") and columns is None)
+        assert is_mapped(found) == (dtype in ("f4", "f8") and columns is None)
+    assert is_mapped(prepare(configured("--data a.npy")).x) == (dtype == "f4")
 
 
 def test_mean_and_deviation_are_of_float64():

@@ -113,7 +113,7 @@ def test_standard_input_is_not_replaced():
 
 ONE = numpy_rnn.initial_parameters()
 WEIGHTS: list[tuple[dict, str, str]] = [  # arrays that are changed, other options, the message
-    ({"W_hh": None}, "", " has no W_hh: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0"),
+    ({"W_hy": None}, "", " has no W_hy: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0"),
     ({"W": np.ones(3)}, "", " has W: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0"),
     ({"W_hh": np.ones((5, 6), "f4")}, "", ": W_hh has shape (5, 6): expected a square matrix (H, H)"),
     ({"W_hy": np.full((6, 1), np.nan, "f4")}, "", ": W_hy contains NaN or infinity; expected finite numbers"),
