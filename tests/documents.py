@@ -20,6 +20,7 @@ import re
 import shutil
 import sys
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,16 +112,14 @@ def run(example: Example, folder: Path) -> str:
     for name, module in modules.items():
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
         (folder / "bin" / name).chmod(0o755)
+    command, source = ["bash", "-uc"], example.source
     if example.language == "python":
-        command = [sys.executable, "-W", "error", "-c", example.source]
-    else:
-        source = example.source
-        if source.startswith("python3 -m venv"):
-            source = source.rpartition("&& ")[2].replace(".venv/bin/", "")
-        command = ["bash", "-uc", source]
+        command = [sys.executable, "-W", "error", "-c"]
+    elif source.startswith("python3 -m venv"):
+        source = source.rpartition("&& ")[2].replace(".venv/bin/", "")
     variables = {name: value for name, value in children.environment().items() if not name.startswith("PYTEST")}
     variables |= {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "80"}
-    done = children.run(command, cwd=folder, env=variables, timeout=300)
+    done = children.run([*command, source], cwd=folder, env=variables, timeout=300)
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout.rstrip()
 
@@ -133,34 +132,27 @@ def excerpt(shown: str, printed: str, vary: bool) -> str | None:
 
     Whole numbers are words too, unless numbers vary and there are no such lines with the same whole numbers.
     """
-    parts = re.split(GAP, shown + "\n", flags=re.M)
+    parts, gaps = re.split(GAP, shown + "\n", flags=re.M), re.findall(GAP, shown + "\n", flags=re.M)
     for number in (DECIMAL, NUMBER)[: 1 + vary]:
-        patterns = ["".join(_pattern(token, number) for token in TOKEN.finditer(part)) for part in parts]
-        if found := re.fullmatch(LINES.join(f"({pattern})" for pattern in patterns), printed + "\n"):
-            gaps = [*re.findall(GAP, shown + "\n", flags=re.M), ""]
-            return "".join(text for pair in zip(found.groups(), gaps) for text in pair).removesuffix("\n")
+
+        def pattern(token, number=number):
+            if token.lastgroup == "number" and re.fullmatch(number, token[0]):
+                return NUMBER
+            return {"space": r"\s+", "rule": "[-=_]+"}.get(token.lastgroup, re.escape(token[0]))
+
+        patterns = ["".join(map(pattern, TOKEN.finditer(part))) for part in parts]
+        if found := re.fullmatch(LINES.join(f"({each})" for each in patterns), printed + "\n"):
+            return "".join(text for pair in zip(found.groups(), [*gaps, ""]) for text in pair).removesuffix("\n")
     return None
 
 
-def _pattern(token, number):
-    if token.lastgroup == "number" and re.fullmatch(number, token[0]):
-        return NUMBER
-    return {"space": r"\s+", "rule": "[-=_]+"}.get(token.lastgroup, re.escape(token[0]))
-
-
 def same_numbers(shown: str, printed: str) -> bool:
-    """Whether numbers differ by one unit of their last digit at most."""
-    pairs = zip(re.findall(NUMBER, shown), re.findall(NUMBER, printed), strict=True)
-    return all(one == other or abs(_value(one) - _value(other)) <= 1.01 * _unit(other) for one, other in pairs)
-
-
-def _value(number):
-    return float(number.replace(",", ""))
-
-
-def _unit(number):
-    mantissa, _, exponent = number.partition("e")
-    return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2])) if "." in mantissa else 0.0
+    """Whether numbers differ by one unit of their last digit at most, and whole numbers not at all."""
+    both = ([Decimal(number.replace(",", "")) for number in re.findall(NUMBER, text)] for text in (shown, printed))
+    return all(
+        one == other or abs(one - other) <= Decimal(1).scaleb(int(other.as_tuple().exponent)) < 1
+        for one, other in zip(*both, strict=True)
+    )
 
 
 def functions_of(where: str) -> str:

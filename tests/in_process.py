@@ -1,12 +1,11 @@
-"""The command line in process, and its printed tables read back as numbers."""
+"""The command line in process."""
 
 import importlib
 import re
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
@@ -15,15 +14,9 @@ from numpy_rnn.app.results import Result
 from numpy_rnn.app.run import Trainer
 
 
-def are_printed(numbers, values, decimals=6):
-    """Whether the printed numbers are the values to so many decimals: half a unit of the last one away at most."""
-    difference = np.asarray(numbers, np.float64) - np.asarray(values, np.float64)
-    return bool((np.abs(difference) <= 0.5 * 10.0**-decimals * (1 + 1e-9)).all())
-
-
 def configured(options: str = "", **changed) -> Configuration:
     """The configuration that these options of `train` give."""
-    return configuration_of(parse("numpy_rnn", ["train", *options.split()])).changed(**changed)
+    return replace(configuration_of(parse("numpy_rnn", ["train", *options.split()])), **changed)
 
 
 def trained(rnn, configuration, generate=0) -> Result:
@@ -32,9 +25,6 @@ def trained(rnn, configuration, generate=0) -> Result:
     for _ in trainer:
         pass
     return trainer.result(generate)
-
-
-INDENT: dict = {"initial_indent": "    ", "subsequent_indent": "    ", "break_on_hyphens": False}
 
 
 class Ended(NamedTuple):
@@ -80,11 +70,12 @@ def refused(rnn, capsys, *arguments) -> str:
 
 def listed(messages) -> str:
     """Messages by name, wrapped, as a text for a snapshot."""
-    return "\n".join(f"{name}:\n{textwrap.fill(message, 110, **INDENT)}" for name, message in messages.items())
+    wrapped = textwrap.TextWrapper(110, "    ", "    ", break_on_hyphens=False)
+    return "\n".join(f"{name}:\n{wrapped.fill(message)}" for name, message in messages.items())
 
 
-def losses(out) -> dict[int, list[float]]:
-    """The rows of the loss table: epoch → the numbers of its columns."""
-    table = out[out.index("epoch") :].split("  time")[0]
-    rows = re.findall(r"^ *(\d+)((?: +\S+)+)$", table, re.MULTILINE)
-    return {int(epoch): list(map(float, numbers.split())) for epoch, numbers in rows}
+def refusals(rnn, capsys, expected) -> str:
+    """The commands of a text that `listed` wrote, run again: such a text of their messages."""
+    commands = re.findall(r"^(\S.*):$", expected, re.MULTILINE)
+    options = {words: words.split() + ["--no-plot"] * ("plot" not in words) for words in commands}
+    return listed({words: refused(rnn, capsys, *options[words]) for words in commands})

@@ -14,8 +14,6 @@ Keys of the .npz: those of a weights file (the names of the Parameters), so it i
     smoothed                float64: of a text, the smoothed loss
 """
 
-import hashlib
-import json
 import operator
 import time
 from typing import Any, NamedTuple
@@ -72,9 +70,7 @@ def parameters_of(arrays: Arrays, file: str) -> Parameters:
     # In C order, as the rounding of products depends on the order, and a file of a resumed run has this one.
     params = {name: np.array(arrays[name], order="C") for name in Parameters._fields if name in arrays}
     for name, theta in params.items():
-        if theta.dtype not in (np.float32, np.float64) or theta.size == 0:
-            raise InputError(f"{file}: {name} is {theta.dtype} of shape {theta.shape}; expected floats, not empty")
-        if not np.isfinite(theta).all():
+        if theta.dtype.kind == "f" and not np.isfinite(theta).all():
             raise InputError(f"{file}: {name} contains NaN or infinity; expected finite numbers")
     try:
         check_parameters(ARRAYS, Parameters(**params))
@@ -105,6 +101,8 @@ class Checkpoint(NamedTuple):
 
 def fingerprint(x: np.ndarray, target: np.ndarray) -> str:
     """A hash of the training data, so that a run is not resumed on different data."""
+    import hashlib  # only for a run that is saved or resumed
+
     digest = hashlib.sha256(str((x.shape, str(x.dtype), target.shape)).encode())
     for series in (x, target):
         digest.update(np.ascontiguousarray(series).data)
@@ -113,6 +111,8 @@ def fingerprint(x: np.ndarray, target: np.ndarray) -> str:
 
 def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
     """Write the file. Raises InputError if it cannot be written."""
+    import json  # only for a run that is saved or resumed
+
     state = checkpoint.state
     arrays = _named(state.parameters) | ({} if state.velocity is None else _named(state.velocity, "v"))
     arrays |= {
@@ -154,14 +154,15 @@ def load_checkpoint(path: str) -> Checkpoint:
     params = parameters_of(arrays, f"run file {path}")
     try:
         return _checkpoint(arrays, params)
-    except KeyError as error:
-        raise InputError(f"run file {path} has no {error.args[0]}: expected a run that --save wrote") from None
-    except (InputError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise InputError(f"run file {path}: {error}; expected a run that --save wrote") from None
+    except (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"run file {path}: {reason}; expected a run that --save wrote") from None
 
 
 def _checkpoint(arrays: Arrays, params: Parameters) -> Checkpoint:
-    """The checkpoint in a file. Raises InputError unless its parts agree; `train` checks the state."""
+    """The checkpoint in a file. Raises InputError unless its parts agree; `train` checks the options and the state."""
+    import json
+
     configuration = Configuration.from_dict(json.loads(arrays["configuration"].tobytes()))
     configuration.check()
     epoch, number = (operator.index(arrays[name].item()) for name in ("epoch", "number"))
@@ -169,37 +170,27 @@ def _checkpoint(arrays: Arrays, params: Parameters) -> Checkpoint:
     window, h, losses, partial = (arrays[name] for name in ("window", "h", "losses", "partial"))
     state = State(epoch, number, Window(*map(operator.index, window.tolist())), h, params, velocity)
     alphabet = smoothed = None
+    E = params.W_hh.shape[:-2]
+    if (losses.shape, partial.shape) != ((len(losses), *E), E) or len(losses) not in (epoch - 1, epoch):
+        raise InputError("its losses and weights do not agree")
     if configuration.text is not None:
         alphabet, smoothed = saved_alphabet(arrays), float(arrays["smoothed"])
-    E, networks, rates = params.W_hh.shape[:-2], configuration.networks, configuration.rates()
-    if not (
-        losses.dtype == partial.dtype == np.float64
-        and (losses.shape, partial.shape) == ((len(losses), *E), E)
-        and len(losses) in (epoch - 1, epoch)
-        and not np.isinf(partial).any()
-        and not np.isnan(partial).all()
-        and networks in (None, *E[-1:])
-        and (not rates or E[:1] == (len(rates),))
-        and (
-            configuration.text is None or (len(alphabet or "") == params.W_hy.shape[-1] and np.isfinite(smoothed or 0))
-        )
-    ):
-        raise InputError("its losses, weights and options do not agree")
+        if len(alphabet or "") != params.W_hy.shape[-1]:
+            raise InputError("its alphabet and weights do not agree")
     series = arrays["series"].tobytes().decode("ascii")
     return Checkpoint(configuration, series, state, losses, partial, alphabet, smoothed)
 
 
 class Saver:
-    """Writes checkpoints of a run to one file, and tells when the next one is due.
+    """Writes checkpoints of a run to one file. A failed write does not end the run.
 
-    It is due SAVE_EVERY seconds after the latest write. A failed write does not end the run: `error` is the reason
-    until a write succeeds.
+    The next checkpoint is due SAVE_EVERY seconds after the latest write.
     """
 
     def __init__(self, path: str):
         self.path = path
         self.due = time.monotonic() + SAVE_EVERY
-        self.error: InputError | None = None
+        self.error: InputError | None = None  # the reason why the latest write failed
         self.saved: str | None = None  # the position of the run in the file
 
     def is_due(self) -> bool:

@@ -18,11 +18,9 @@ from numpy_rnn.app.report import SeriesReport, finite_median, heading
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.series import STANDARD_INPUT
 from numpy_rnn.app.terminal import Signals, progress_bar
-from numpy_rnn.app.text import TextReport
 from numpy_rnn.common.errors import Diverged, InputError, printable
 from numpy_rnn.common.exit_status import exit_status, failed, interrupting_signal
 from numpy_rnn.common.files import check_can_write
-from numpy_rnn.conformance.traces.recorder import Recorder
 
 
 def main(rnn: Any, arguments: list[str] | None = None, commands: Mapping[str, str] | None = None) -> int:
@@ -81,30 +79,42 @@ class TrainCommand:
             return failed(self.rnn.__name__, 128 + interrupting_signal(error), f"interrupted{self._where()}")
 
     def _run(self) -> None:
-        arguments = self.arguments
+        arguments, name = self.arguments, self.rnn.__name__
         resumed, configuration = self._configuration()
-        path, show = plots.plot_target(arguments, self.rnn.__name__)
+        path = plots.plot_target(arguments, name)
         outputs = {"--save": arguments.save, "--trace": arguments.trace, "--output": arguments.output, "--plot": path}
         check_files({"--data": configuration.data, "--text": configuration.text, **outputs}, results.ENDINGS)
         saved = (None, None) if resumed is None else (resumed.state.parameters, resumed.alphabet)
         experiment = prepare(configuration, *saved)
         recorder = None
         if arguments.trace is not None:
+            from numpy_rnn.conformance.traces.recorder import Recorder  # imported for a trace only
+
             if configuration.epochs == 0:
                 raise InputError("--trace and --epochs 0 are both given: expected 1 or more epochs, or no trace")
             recorder = Recorder(experiment.run(configuration.run_options()))
-        kind = SeriesReport if experiment.alphabet is None else TextReport
-        report: Any = kind(self.rnn, experiment, configuration, arguments)
         try:
-            self.trainer = Trainer(self.rnn, experiment, configuration, resumed, record=recorder is not None)
+            trainer = Trainer(self.rnn, experiment, configuration, resumed, record=recorder is not None)
         except InputError as error:
             raise error if resumed is None else InputError(f"run file {arguments.resume}: {error}") from None
-        print(heading(self.rnn.__name__, experiment, configuration))
+        report: Any
+        if experiment.alphabet is None:
+            report = SeriesReport(trainer, arguments)
+        else:
+            from numpy_rnn.app.text import TextReport  # imported for a text only
+
+            report = TextReport(trainer, arguments)
+        self.trainer = trainer
+        print(heading(name, experiment, configuration))
         if resumed is not None:
             print(f"resuming from {printable(arguments.resume)} after {resumed.position}")
         print(report.heading(), flush=True)
-        self._train(self.trainer, report, recorder)
-        self._finish(self.trainer, report, recorder, path, show)
+        self._train(trainer, report, recorder)
+        print(*report.final(), sep="\n")
+        self._write(trainer, report, recorder)
+        plots.draw(path, report.draw)
+        if self.saver is not None and self.saver.error is not None:
+            raise self.saver.error
 
     def _configuration(self) -> tuple[Checkpoint | None, Configuration]:
         """(checkpoint to resume from, configuration)."""
@@ -123,53 +133,43 @@ class TrainCommand:
             raise InputError(f"run file {path}: expected --epochs {resumed.state.epoch}, which it has reached, or more")
         return resumed, configuration
 
-    def _train(self, trainer: Trainer, report: Any, recorder: Recorder | None) -> None:
+    def _train(self, trainer: Trainer, report: Any, recorder: Any) -> None:
         """Make all updates; print rows, and save the run every 30 seconds."""
-        per_epoch = -(-len(trainer.run.x) // trainer.configuration.k1)
-        done = max(0, trainer.progress.epoch - 1) * per_epoch + trainer.progress.number
-        wanted = not (self.arguments.no_progress or self.arguments.quiet)
-        total = trainer.configuration.epochs * per_epoch
+        name, total = self.rnn.__name__, trainer.configuration.epochs * trainer.updates_per_epoch
         self.signals.deferred = self.saver is not None
-        with progress_bar(self.rnn.__name__, total, done, wanted) as bar:
+        no_bar: Any = contextlib.nullcontext()
+        with no_bar if self.arguments.quiet else progress_bar(name, total, trainer.updates) as bar:
             for progress in trainer:
                 if recorder is not None:
                     recorder.append(progress.update)
-                messages = [f"{trainer.described(each)}; the other networks continue" for each in progress.diverged]
-                self._print(report.lines(progress, trainer), messages, bar)
+                with contextlib.nullcontext() if bar is None else bar.external_write_mode(file=sys.stdout):
+                    for row in report.lines(progress):
+                        print(row, flush=True)
+                    for divergence in progress.diverged:
+                        message = f"{trainer.described(divergence)}; the other networks continue"
+                        print(f"{name}: {message}", file=sys.stderr)
                 if bar is not None:
                     loss = f"{finite_median(progress.losses[-1]):.3g}"
                     bar.set_postfix({"epoch": progress.epoch, "loss": loss}, refresh=False)
                     bar.update(len(progress.losses))
                 self.signals.check()
-                self._save(only_if_due=True)
+                if self.saver is not None and self.saver.is_due():
+                    self._save()
         self._save()
         self.signals.check()
         self.signals.deferred = False
 
-    def _print(self, rows: list[str], messages: list[str], bar: Any) -> None:
-        with contextlib.nullcontext() if bar is None else bar.external_write_mode(file=sys.stdout):
-            for row in rows:
-                print(row, flush=True)
-            for message in messages:
-                print(f"{self.rnn.__name__}: {message}", file=sys.stderr)
-
-    def _save(self, only_if_due: bool = False) -> None:
+    def _save(self) -> None:
         """Save the run, if --save is given and there was an update."""
-        if self.saver is not None and self.trainer is not None and (self.saver.is_due() or not only_if_due):
+        if self.saver is not None and self.trainer is not None:
             checkpoint = self.trainer.checkpoint()
             if checkpoint is not None:
                 self.saver.save(checkpoint)
 
-    def _finish(self, trainer: Trainer, report: Any, recorder: Recorder | None, path: str | None, show: bool) -> None:
-        """Print the results, and write the other files."""
-        arguments, saver = self.arguments, self.saver
-        lines = report.final(trainer)
-        is_series = trainer.experiment.alphabet is None
-        if is_series and not (converged := report.result.converged()).all():
-            gone = f"{converged.size - converged.sum()} of {converged.size} networks diverged"
-            print(f"{self.rnn.__name__}: {gone} and are left out of the medians and bands", file=sys.stderr)
-        print(*lines, sep="\n")
-        if saver is not None and saver.error is None:
+    def _write(self, trainer: Trainer, report: Any, recorder: Any) -> None:
+        """Write the weights of a run without updates, the trace and the results; print where all files are."""
+        arguments = self.arguments
+        if self.saver is not None and self.saver.error is None:
             if trainer.state is None:  # no update was made
                 save_parameters(arguments.save, trainer.parameters())
             print(f"weights saved to {printable(arguments.save)}")
@@ -177,11 +177,7 @@ class TrainCommand:
             recorder.save(arguments.trace)
             print(f"trace of {number_of(recorder.updates, 'update')} saved to {printable(arguments.trace)}")
         if arguments.output is not None:
-            report.save(arguments.output)
-            print(f"losses{' and predictions' if is_series else ''} saved to {printable(arguments.output)}")
-        plots.draw(path, show, report.draw)
-        if saver is not None and saver.error is not None:
-            raise saver.error
+            print(f"{report.save(arguments.output)} saved to {printable(arguments.output)}")
 
     def _where(self) -> str:
         """What to say about the file of a run that ended early."""

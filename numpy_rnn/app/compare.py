@@ -10,6 +10,7 @@ from numpy_rnn.app import compare_report
 from numpy_rnn.app.command_line import check_files
 from numpy_rnn.app.configuration import option_name
 from numpy_rnn.app.experiment import Experiment, prepare
+from numpy_rnn.app.locate_divergence import begin
 from numpy_rnn.app.options import LOG_EVERY, configuration_of, given_options
 from numpy_rnn.app.plots import draw, draw_results, plot_target
 from numpy_rnn.app.report import described
@@ -18,7 +19,7 @@ from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.common.files import save_json
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.bounds.local_bounds import TanhError
-from numpy_rnn.conformance.case import FIELDS, is_classes, one_bias, parameters_from
+from numpy_rnn.conformance.case import FIELDS, one_bias, parameters_from
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
@@ -147,34 +148,30 @@ def run(rnn: Any, arguments: Any) -> int:
 
     Returns the exit status: 0 if they agree, 1 if one of them is wrong or fails. Raises InputError on invalid input.
     """
-    target = plot_target(arguments, rnn.__name__)
+    path = plot_target(arguments, rnn.__name__)
     inputs = {"--data": arguments.data, "--text": arguments.text}
-    check_files({**inputs, "--output": arguments.output, "--plot": target[0]}, (".json",))
+    check_files({**inputs, "--output": arguments.output, "--plot": path}, (".json",))
     try:
         with kill_programs_on_signal():
-            return _compare(
-                rnn, [source(other, arguments.port_timeout) for other in arguments.others], arguments, target
-            )
+            others = [source(other, arguments.port_timeout) for other in arguments.others]
+            return _compare(rnn, others, arguments, path)
     except PortFault as fault:
         print(fault)
         return 1
 
 
-def _compare(rnn: Any, others: list[Source], arguments: Any, target: tuple[str | None, bool]) -> int:
+def _compare(rnn: Any, others: list[Source], arguments: Any, path: str | None) -> int:
     names = [rnn.__name__, *(other.name for other in others)]
     files = [other for other in others if isinstance(other, FileSource)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{twice[0]} is given twice, or is this package itself: expected different implementations")
     if len(files) > 1:
-        raise InputError(
-            f"{files[0].name} and {files[1].name} are both traces: expected at most one, which is repeated"
-        )
+        both = f"{files[0].name} and {files[1].name}"
+        raise InputError(f"{both} are both traces: expected at most one, which is repeated")
     if files:
         if given := given_options(arguments):
-            name = option_name(next(iter(given)))
-            raise InputError(
-                f"{name} is given with {files[0].name}, a trace, which has the options of its run: leave it out"
-            )
+            both = f"{option_name(next(iter(given)))} is given with {files[0].name}"
+            raise InputError(f"{both}, a trace, which has the options of its run: leave it out")
         compared = files[0].recorded.run
         h_0: Any = compared.params.h_0 if compared.h_0 is None else compared.h_0
         experiment = Experiment("series of the trace", compared.x, compared.target, h_0, compared.params)
@@ -182,6 +179,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, target: tuple[str |
         configuration = configuration_of(arguments)
         experiment = prepare(configuration)
         compared = experiment.run(configuration.run_options())
+        begin(rnn, compared)  # makes no update; options that no run can have are refused
     check_size(compared)
     compared = drive.with_second_bias(compared, *(other.abilities for other in others))
     for other in others:
@@ -195,7 +193,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, target: tuple[str |
         save_json(arguments.output, compare_report.values(comparison))
         print(f"results saved to {printable(arguments.output)}")
     if not arguments.no_plot:
-        _plot(comparison, experiment, 20 if arguments.generate is None else arguments.generate, target)
+        _plot(comparison, experiment, 20 if arguments.generate is None else arguments.generate, path)
     return 0 if comparison.passed else 1
 
 
@@ -209,18 +207,20 @@ def check_size(run: Run) -> None:
         )
 
 
-def _plot(comparison: Comparison, experiment: Experiment, generate: int, target: tuple[str | None, bool]) -> None:
-    """Draw the losses and the predictions with the final parameters, where outputs are rows like the inputs."""
-    D, O = experiment.params.W_xh.shape[-2], experiment.target.shape[-1]
-    if is_classes(experiment.x):
-        print("no plot: it shows outputs and inputs together, and the inputs of this run are classes")
-    elif D != O:
-        print(f"no plot: it shows outputs and inputs together, and this run has {O} outputs and {D} inputs")
-    else:
-        results, objective = {}, comparison.run.options.objective
-        whole = max(len(side.losses) for side in comparison.sides)  # a trace may end before
-        for side in [side for side in comparison.sides if len(side.losses) == whole]:
-            with np.errstate(all="ignore"):
-                predictions = predict(numpy_rnn, side.params, experiment, objective, generate)
-            results[side.name] = Result(side.losses, side.params, *predictions)
-        draw(*target, lambda plot: draw_results(plot, experiment, results, comparison.drift))
+def _plot(comparison: Comparison, experiment: Experiment, generate: int, path: str | None) -> None:
+    """Draw the losses and the predictions with the final parameters, where all networks have one series, and outputs
+    are rows like the inputs.
+    """
+    x, target = experiment.x, experiment.target
+    if x.ndim != 3 or x.shape[1:] != target.shape[1:]:
+        print("no plot: it shows outputs and inputs together, and those of this run are not rows of one series")
+        return
+    if experiment.series is None:  # of a trace
+        experiment = experiment._replace(series=np.concatenate([x[:, 0], target[-1:, 0]]))
+    results, objective = {}, comparison.run.options.objective
+    whole = max(len(side.losses) for side in comparison.sides)  # a trace may end before
+    for side in [side for side in comparison.sides if len(side.losses) == whole]:
+        with np.errstate(all="ignore"):
+            predictions = predict(numpy_rnn, side.params, experiment, objective, generate)
+        results[side.name] = Result(side.losses, side.params, *predictions)
+    draw(path, lambda plot: draw_results(plot, experiment, results, comparison.drift))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.format import format_number, join_names
+from numpy_rnn.app.format import align_columns, format_number, join_names
 from numpy_rnn.app.report import finite_median, is_logged
 from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.traces import drive
@@ -76,16 +76,14 @@ def losses_table(losses: dict[str, np.ndarray], log_every: int) -> str:
     difference = np.where(finite.all(axis=0), np.ptp(np.where(finite, stacked, 0), axis=0), 0)
     difference[:common][(finite.any(axis=0) != finite.all(axis=0))[:common]] = np.inf
     note = f"   medians of {networks} networks, and the largest difference" if networks > 1 else ""
-    widths = [max(14, len(name)) for name in losses]
-    lines = [f"epoch  {'  '.join(f'{name:>14}' for name in losses)}  {'difference':>11}{note}"]
-    for epoch in range(epochs):
-        if is_logged(epoch + 1, log_every, epochs):
-            medians = (
-                finite_median(losses) if epoch < len(row) else None for losses, row in zip(stacked[:, epoch], rows)
-            )
-            cells = zip(medians, widths)
-            columns = "  ".join(f"{'-':>{w}}" if m is None else format_number(m, w) for m, w in cells)
-            lines.append(f"{epoch + 1:5d}  {columns}  {difference[epoch].max():11.1e}")
+    logged = [epoch for epoch in range(epochs) if is_logged(epoch + 1, log_every, epochs)]
+    columns = [(5, ["epoch", *(str(epoch + 1) for epoch in logged)])]
+    for name, row in zip(losses, rows):
+        cells = (format_number(finite_median(row[epoch])) if epoch < len(row) else "-" for epoch in logged)
+        columns.append((14, [name, *cells]))
+    columns.append((11, ["difference", *(f"{difference[epoch].max():.1e}" for epoch in logged)]))
+    head, *lines = align_columns(columns)
+    lines = [head + note, *lines]
     epoch, network = map(int, np.unravel_index(difference.argmax(), difference.shape))
     which = f" of network {network + 1}" if networks > 1 else ""
     lines.append(
@@ -100,16 +98,15 @@ def bounds_table(comparison: Any) -> str:
     sides, (_, objective, step) = comparison.sides, comparison.run.options
     tensors = [tensor for tensor in TENSORS if any(tensor in side.judgement.worst for side in sides)]
     shown = {tensor: equations(tensor, objective, step) for tensor in tensors}
-    width, wide = max(12, *(len(side.name) for side in sides)), max(map(len, ("equation", *shown.values())))
+    wide = max(map(len, ("equation", *shown.values())))
     updates = " and ".join(dict.fromkeys(str(side.judgement.updates) for side in sides))
-    lines = [
-        f"worst ratio of {updates} updates, each from its own parameters and state: difference / rounding bound",
-        f"tensor    {'equation':{wide}}  " + "  ".join(f"{side.name:>{width}}" for side in sides),
+    columns = [
+        (8, ["tensor  ", *(f"{tensor:8}" for tensor in tensors)]),
+        (wide, [f"{ids:{wide}}" for ids in ("equation", *shown.values())]),
+        *((12, [side.name, *(_ratio(tensor, side) for tensor in tensors)]) for side in sides),
     ]
-    for tensor, ids in shown.items():
-        cells = "  ".join(f"{_ratio(tensor, side):>{width}}" for side in sides)
-        lines.append(f"{tensor:8}  {ids:{wide}}  {cells}")
-    return "\n".join(lines)
+    head = f"worst ratio of {updates} updates, each from its own parameters and state: difference / rounding bound"
+    return "\n".join([head, *align_columns(columns)])
 
 
 def _ratio(tensor: str, side: Any) -> str:

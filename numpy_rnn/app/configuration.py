@@ -4,10 +4,11 @@ The fields of `Configuration` are the options. The parser of the command line, t
 from them.
 """
 
-import sys
+import math
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,32 +34,29 @@ TEXT: dict[str, Any] = {
 }
 
 
-def numeric(kind: type, least: float, expected: str, most: float = sys.float_info.max) -> Parse:
-    """A parser of numbers from `least` to `most`, which `expected` describes in messages."""
+def whole(least: int, most: int = 10**9) -> Parse:
+    """A parser of whole numbers."""
 
-    def parse(text: str) -> Any:
-        try:
-            if least <= (value := kind(text)) <= most:
-                return value
-        except ValueError:
-            pass
-        raise ArgumentTypeError(f"{shown(text, repr)}: expected {expected}")
+    def parse(text: str) -> int:
+        with suppress(ValueError):
+            if least <= int(text) <= most:
+                return int(text)
+        raise ArgumentTypeError(f"{shown(text, repr)}: expected a whole number, {least} to {most}")
 
     return parse
 
 
-def whole(least: int, most: int = 10**9) -> Parse:
-    """A parser of whole numbers."""
-    return numeric(int, least, f"a whole number, {least} to {most}", most)
-
-
-number = numeric(float, 0, "a finite number, 0 or more")
-positive = numeric(float, 5e-324, "a finite number, above 0")  # the smallest one
+def positive(text: str) -> float:
+    """Parse a finite number above 0."""
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise ArgumentTypeError(f"{shown(text, repr)}: expected a finite number, above 0")
 
 
 def rates(text: str) -> float | tuple[float, ...]:
     """Parse one learning rate, or several separated by commas."""
-    values = tuple(map(number, text.split(",")))
+    values = tuple(map(float, text.split(",")))
     return values[0] if len(values) == 1 else values
 
 
@@ -67,20 +65,16 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
-def one_of(*choices: str) -> Parse:
-    """A parser of one of these words."""
+def option(
+    default: Any, group: str, help: str, metavar: str | None = None, parse: Parse | tuple[str, ...] = str
+) -> Any:
+    """A field of `Configuration`. metavar: None for a flag. parse: a parser, or the words that can be chosen.
 
-    def parse(text: str) -> str:
-        if text in choices:
-            return text
-        raise ArgumentTypeError(f"{shown(text, repr)}: expected {' or '.join(choices)}")
-
-    return parse
-
-
-def option(default: Any, group: str, help: str, metavar: str | None = None, parse: Parse = str) -> Any:
-    """A field of `Configuration`. metavar: None for a flag."""
-    return field(default=default, metadata={"group": group, "help": help, "metavar": metavar, "parse": parse})
+    `train` checks the numbers.
+    """
+    choice = {"choices": parse} if isinstance(parse, tuple) else {"type": parse}
+    details = {} if metavar is None else {"metavar": metavar, **choice}
+    return field(default=default, metadata={"group": group, "details": {"help": help, **details}})
 
 
 def option_name(name: str) -> str:
@@ -104,15 +98,13 @@ class Configuration:
         RUN,
         "squared_error, or cross_entropy for rows that are distributions, and with --text (squared_error)",
         "LOSS",
-        one_of("squared_error", "cross_entropy"),
+        ("squared_error", "cross_entropy"),
     )
-    nonlinearity: str = option("tanh", RUN, "tanh, relu or sigmoid (tanh)", "NAME", one_of("tanh", "relu", "sigmoid"))
-    reduction: str = option("sum", RUN, "sum or mean over the steps of a window (sum)", "NAME", one_of("sum", "mean"))
+    nonlinearity: str = option("tanh", RUN, "tanh, relu or sigmoid (tanh)", "NAME", ("tanh", "relu", "sigmoid"))
+    reduction: str = option("sum", RUN, "sum or mean over the steps of a window (sum)", "NAME", ("sum", "mean"))
     bias: bool | None = option(None, RUN, "train biases (no, or as in --weights)")
     learn_initial_state: bool | None = option(None, RUN, "train the state at the start of every epoch (no)")
-    dtype: str | None = option(
-        None, RUN, f"{' or '.join(DTYPES)} (float32, or as in --weights)", "TYPE", one_of(*DTYPES)
-    )
+    dtype: str | None = option(None, RUN, f"{' or '.join(DTYPES)} (float32, or as in --weights)", "TYPE", DTYPES)
     seed: int = option(0, RUN, "seed of the initial weights (0)", "N", whole(0, 2**63 - 1))
     networks: int | None = option(
         None, RUN, "train N networks at once, with seeds from --seed on; report the median and a band", "N", whole(1)
@@ -120,12 +112,12 @@ class Configuration:
     learning_rate: float | tuple[float, ...] = option(
         0.1, UPDATE, "learning rate; several, separated by commas, train one network each (0.1)", "RATE[,...]", rates
     )
-    momentum: float = option(0.0, UPDATE, "momentum factor (0)", "M", number)
-    dampening: float = option(0.0, UPDATE, "dampening of the momentum (0)", "D", number)
+    momentum: float = option(0.0, UPDATE, "momentum factor (0)", "M", float)
+    dampening: float = option(0.0, UPDATE, "dampening of the momentum (0)", "D", float)
     nesterov: bool = option(False, UPDATE, "use Nesterov momentum")
-    weight_decay: float = option(0.0, UPDATE, "L2 penalty (0)", "W", number)
-    max_norm: float | None = option(None, UPDATE, "clip the gradient of each network to this norm", "N", positive)
-    max_value: float | None = option(None, UPDATE, "clip each number of the gradient to ±C", "C", positive)
+    weight_decay: float = option(0.0, UPDATE, "L2 penalty (0)", "W", float)
+    max_norm: float | None = option(None, UPDATE, "clip the gradient of each network to this norm", "N", float)
+    max_value: float | None = option(None, UPDATE, "clip each number of the gradient to ±C", "C", float)
     adagrad: bool = option(False, UPDATE, "divide by the root of the sum of the squared gradients so far")
     text: str | None = option(
         None,
@@ -157,28 +149,29 @@ class Configuration:
         """Raise InputError on options that exclude each other. `train` checks those of the run."""
         if self.columns is not None and self.data is None:
             raise InputError("--columns is given without --data: expected --data FILE too")
-        pairs = [("weights", "networks")]
+        excluded: dict[str, tuple[str, ...]] = {"weights": ("networks",)}
+        if self.rates():
+            excluded["learning_rate"] = ("networks", "text")
         if self.loss == "cross_entropy":
-            pairs += [("loss", "standardize")]
+            excluded["loss"] = ("standardize",)
         if self.text is not None:
-            pairs += [("text", name) for name in ("data", "columns", "standardize", "held_out", "networks")]
-        for one, other in pairs:
-            if getattr(self, one) and getattr(self, other):
-                given = f"{option_name(one)} and {option_name(other)}"
-                raise InputError(f"{given} are both given: expected one of the two; leave one out")
-        if self.text is not None and (self.rates() or self.loss != "cross_entropy"):
-            raise InputError("--text is given: expected one learning rate, and --loss cross_entropy or no --loss")
+            excluded["text"] = ("data", "columns", "standardize", "held_out", "networks")
+        for one, others in excluded.items():
+            for other in others:
+                if getattr(self, one) and getattr(self, other):
+                    several = "several rates of " * (one == "learning_rate")
+                    given = f"{several}{option_name(one)} and {option_name(other)}"
+                    raise InputError(f"{given} are both given: expected one of the two; leave one out")
+        if self.text is not None and self.loss != "cross_entropy":
+            raise InputError(f"--text is given with --loss {self.loss}: expected cross_entropy; leave --loss out")
 
     def rates(self) -> tuple[float, ...]:
-        """The learning rates of a sweep; empty for a run with one rate."""
+        """The learning rates of a sweep, which trains one network per rate; empty for a run with one rate."""
         return self.learning_rate if isinstance(self.learning_rate, tuple) else ()
 
     def run_options(self) -> RunOptions:
-        """The options of `train`. Those of a sweep over R rates have rates of shape (R,), with seeds (R, 1)."""
-        values = dict(vars(self))
-        if self.rates():
-            learning_rates = np.array(self.rates())
-            values["learning_rate"] = learning_rates if self.networks is None else learning_rates[:, None]
+        """The options of `train`. Those of a sweep over R rates have rates of shape (R,)."""
+        values = vars(self) | ({"learning_rate": np.array(self.rates())} if self.rates() else {})
 
         def record(kind: Any) -> Any:
             return kind(**{name: values[name] for name in kind._fields})
@@ -191,26 +184,6 @@ class Configuration:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Configuration":
-        """The inverse of `to_dict`, after a round trip through JSON: every value is parsed as on the command line.
-
-        Raises InputError on missing and unknown names, and on values that the command line would refuse.
-        """
-        if not isinstance(values, dict) or values.keys() != {each.name for each in fields(cls)}:
-            raise InputError("its configuration does not have the options of this version")
-        try:
-            return cls(**{each.name: _parsed(values[each.name], each.metadata) for each in fields(cls)})
-        except ArgumentTypeError as error:
-            raise InputError(f"its configuration has {error}") from None
-
-    def changed(self, **values: Any) -> "Configuration":
-        """A copy with other values."""
-        return replace(self, **values)
-
-
-def _parsed(value: Any, option: Any) -> Any:
-    """A value of a run file."""
-    if value is None or (option["metavar"] is None and isinstance(value, bool)):
-        return value
-    if option["metavar"] is None:
-        raise ArgumentTypeError(f"{shown(value, repr)}: expected true or false")
-    return option["parse"](",".join(map(str, value)) if isinstance(value, list) else str(value))
+        """The inverse of `to_dict`, after a round trip through JSON. Raises TypeError on unknown names."""
+        loaded: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**loaded)

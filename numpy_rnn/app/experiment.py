@@ -4,43 +4,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app import text
 from numpy_rnn.app.checkpoint import load_parameters, saved_alphabet
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, option_name
-from numpy_rnn.app.series import MIN_ROWS, Series, inputs_and_targets, name_of, read_series, sine
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.app.series import MIN_ROWS, Series, name_of, read_series, sine
+from numpy_rnn.common.errors import InputError, printable, some_of
 from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import Parameters, Run, RunOptions
 
 
-class Scaling(NamedTuple):
-    """The mean and standard deviation of every column of a series."""
-
-    mean: np.ndarray  # (D,) float64
-    deviation: np.ndarray  # (D,) float64, above zero
-
-    def standardized(self, series: np.ndarray) -> np.ndarray:
-        """Rows (N, D) in units of the series → (N, D) standardized, float64."""
-        return (np.asarray(series, np.float64) - self.mean) / self.deviation
-
-    def original(self, values: np.ndarray) -> np.ndarray:
-        """The inverse: (..., D) standardized → (..., D) in units of the series, float64."""
-        return np.asarray(values, np.float64) * self.deviation + self.mean
-
-
-def series_scaling(series: np.ndarray) -> Scaling:
-    """Mean and standard deviation (divided by N) of every column of a series (N, D), computed in float64.
+def mean_and_deviation(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (divided by N) of every column of a series (N, D), (D,) in float64.
 
     Raises InputError on a constant column, and on one whose numbers are too large or too close together for float64.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # overflow is refused below
-        scaling = Scaling(series.mean(axis=0, dtype=np.float64), series.std(axis=0, dtype=np.float64))
+        mean, deviation = series.mean(axis=0, dtype=np.float64), series.std(axis=0, dtype=np.float64)
     for column, (low, high) in enumerate(zip(series.min(axis=0), series.max(axis=0))):
-        if low == high or not (np.isfinite(scaling.mean[column]) and 0 < scaling.deviation[column] < np.inf):
+        if low == high or not (np.isfinite(mean[column]) and 0 < deviation[column] < np.inf):
             what = f"column {column + 1} of the series, {low:g} to {high:g}"
             raise InputError(f"{what}, has no standard deviation: leave out the column or --standardize")
-    return scaling
+    return mean, deviation
 
 
 class Experiment(NamedTuple):
@@ -51,10 +35,11 @@ class Experiment(NamedTuple):
     target: np.ndarray  # the same
     h_0: np.ndarray  # (1, H), zero; if it is learned, the one in params
     params: Parameters
-    scaling: Scaling | None = None  # by which x and target were standardized; None: they are not
+    series: np.ndarray | None = None  # (T+1, D) or more rows, as read; None for a text
+    mean: Any = 0.0  # (D,) of the columns of a standardized series
+    deviation: Any = 1.0  # (D,)
     held_out: int = 0  # steps at the end that are predicted and not trained on
-    rates: tuple[float, ...] = ()  # of a sweep: the first axis of the ensemble
-    series: np.ndarray | None = None  # (T+1, D) or more rows, as read; None: unknown
+    rates: tuple[float, ...] = ()  # of a sweep: one per network of the ensemble
     columns: tuple[str, ...] | None = None  # (D) their names, if any
     alphabet: str | None = None  # of a text: its characters, in the order of their classes
 
@@ -62,6 +47,19 @@ class Experiment(NamedTuple):
     def networks(self) -> tuple[int, ...]:
         """The shape E of the ensemble; () for a single network."""
         return self.params.W_hh.shape[:-2]
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of the columns of the series, from its file or by number: "feature 1"."""
+        numbered = (f"feature {n + 1}" for n in range(self.x.shape[-1]))
+        return [printable(name) for name in self.columns or numbered]
+
+    @property
+    def described(self) -> str:
+        """The name of the series, and those of its columns if its file has a header."""
+        if self.columns is None:
+            return self.name
+        return f"{self.name} ({'column' if len(self.columns) == 1 else 'columns'} {some_of(self.column_names)})"
 
     def run(self, options: RunOptions) -> Run:
         """The training run with these options, on the steps that are not held out."""
@@ -71,18 +69,11 @@ class Experiment(NamedTuple):
 
     def original(self, values: np.ndarray) -> np.ndarray:
         """Values (..., D) as trained on → in units of the series, float64."""
-        return np.asarray(values, np.float64) if self.scaling is None else self.scaling.original(values)
+        return np.asarray(values, np.float64) * self.deviation + self.mean
 
-    def rows(self, first: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows first:stop of the T + 1 rows of the series, (N, D), as read, in float64.
-
-        If they are unknown, the rows of the first sequence in units of the series, (N, *E, D).
-        """
-        if self.series is not None:
-            return np.asarray(self.series[: len(self.x) + 1][first:stop], np.float64)
-        rows, last = self.x[..., 0, :], self.target[-1:, ..., 0, :]
-        rows = np.concatenate([rows, last]) if rows.shape[1:] == last.shape[1:] else rows
-        return self.original(rows[first:stop])
+    def rows(self, first: int = 0) -> np.ndarray:
+        """The T + 1 rows of the series from row `first` on, (N, D), as read, in float64."""
+        return np.asarray(np.asarray(self.series)[first : len(self.x) + 1], np.float64)
 
 
 def prepare(configuration: Configuration, params: Parameters | None = None, alphabet: str | None = None) -> Experiment:
@@ -104,12 +95,16 @@ def prepare(configuration: Configuration, params: Parameters | None = None, alph
     params = _initial(configuration, series.rows.shape[1]) if params is None else params
     dtype = params.W_hh.dtype
     with np.errstate(over="ignore"):  # overflow is refused below
-        scaling = series_scaling(series.rows[:trained]) if configuration.standardize else None
-        x, target = inputs_and_targets(series.rows if scaling is None else scaling.standardized(series.rows), dtype)
-    if dtype == np.float32 and not (np.isfinite(x).all() and np.isfinite(target).all()):
+        rows, mean, deviation = series.rows, np.zeros(()), np.ones(())
+        if configuration.standardize:
+            mean, deviation = mean_and_deviation(rows[:trained])
+            rows = (np.asarray(rows, np.float64) - mean) / deviation
+        sequence = np.asarray(rows, dtype)[:, None]  # a mapped file of this dtype stays on the disk
+    x, target = sequence[:-1], sequence[1:]
+    if dtype == np.float32 and not np.isfinite(sequence).all():
         raise InputError(f"data file {data} has values too large for float32: use --dtype float64")
     name = "sine wave" if data is None else name_of(data)
-    rest = scaling, held_out, configuration.rates(), series.rows, series.names
+    rest = series.rows, mean, deviation, held_out, configuration.rates(), series.names
     return Experiment(name, x, target, _initial_state(params), params, *rest)
 
 
@@ -118,6 +113,8 @@ def _prepare_text(configuration: Configuration, params: Parameters | None, alpha
 
     As in min-char-rnn, the last characters, if they are fewer than a chunk of k1, are not trained on.
     """
+    from numpy_rnn.app import text  # imported for a text only
+
     path, k1 = configuration.text or "", configuration.k1
     characters = text.read_characters(path)
     if alphabet is None and configuration.weights is not None:
@@ -126,9 +123,7 @@ def _prepare_text(configuration: Configuration, params: Parameters | None, alpha
     classes = text.character_classes(characters, alphabet, path)
     steps = (len(classes) - 1) // k1 * k1
     if steps == 0:
-        raise InputError(
-            f"text {path} has {len(classes)} characters: expected more than --k1, {k1}; choose a smaller one"
-        )
+        raise InputError(f"text {path} has {len(classes)} characters: expected more than --k1, {k1}; choose less")
     if params is None:
         params = _initial(configuration, len(alphabet), "characters of the text", text.DEVIATIONS)
     x, target = classes[:steps, None], classes[1 : steps + 1, None]
@@ -172,14 +167,12 @@ def _loaded(configuration: Configuration, features: int, what: str) -> Parameter
         raise InputError(f"{file} is for {D} inputs and {O} outputs: expected {features} of each, the {what}")
     if configuration.rates() and params.W_hh.ndim > 2:
         raise InputError(f"{file} has an ensemble, and several learning rates are given: expected one of the two")
-    has_h_0 = params.h_0 is not None
-    for name, found in (
-        ("hidden_size", H),
-        ("bias", params.b_h is not None),
-        ("learn_initial_state", True if has_h_0 else None),  # None: it can be added
-    ):
-        if found is not None and getattr(configuration, name) not in (None, found):
-            raise InputError(f"{file} has {name.replace('_', ' ')} {found}: leave {option_name(name)} out")
+    found: dict[str, Any] = {"hidden_size": H, "bias": params.b_h is not None}
+    if params.h_0 is not None:  # otherwise it can be added
+        found["learn_initial_state"] = True
+    for name, value in found.items():
+        if getattr(configuration, name) not in (None, value):
+            raise InputError(f"{file} has {name.replace('_', ' ')} {value}: leave {option_name(name)} out")
     if params.h_0 is not None and params.h_0.shape[-2] != 1:
         raise InputError(f"{file} has an initial state for {params.h_0.shape[-2]} sequences: expected 1")
     with np.errstate(over="ignore"):

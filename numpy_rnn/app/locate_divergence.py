@@ -10,25 +10,23 @@ ORDER = ("a", "h", "y", "loss", "dy", "dh", "da")  # of computation; after them 
 
 
 class Divergence(NamedTuple):
-    """The first number of a network that is NaN or infinite."""
+    """The first tensor of a network that is not finite."""
 
     network: int  # from 0, in C order over the axes of the ensemble; 0 for a single network
     epoch: int
     number: int  # the update within the epoch
     tensor: str
-    step: int | None  # of the window, from 1; None for a tensor without a time axis
 
     def __str__(self) -> str:
-        step = "" if self.step is None else f" at step {self.step} of the window"
-        return f"epoch {self.epoch}, update {self.number}: {self.tensor}{step} is not finite"
+        return f"epoch {self.epoch}, update {self.number}: {self.tensor} is not finite"
 
 
 def nonfinite_networks(losses: np.ndarray, params: Parameters) -> np.ndarray:
-    """Shape E: True where one of the losses (n, *E) or a parameter is not finite. NumPy arrays."""
+    """Shape E: True where one of the losses (n, *E) or a parameter, of either package, is not finite."""
     bad = ~np.isfinite(losses).all(axis=0)
     for theta in params:
         if theta is not None:
-            bad = bad | ~np.isfinite(theta).all(axis=tuple(range(bad.ndim, theta.ndim)))
+            bad = bad | ~np.isfinite(np.asarray(theta)).all(axis=tuple(range(bad.ndim, theta.ndim)))
     return np.asarray(bad)
 
 
@@ -48,7 +46,7 @@ def in_numpy(rnn: Any, update: Update) -> Update:
 
 
 def locate(rnn: Any, run: Run, state: State | None, diverged: np.ndarray, until: tuple[int, int]) -> list[Divergence]:
-    """The first value that is not finite of each of these networks (shape E), in the order of the updates.
+    """The first tensor that is not finite of each of these networks (shape E), in the order of the updates.
 
     The few updates from the state, in which these networks were finite, until (epoch, number) are made again with a
     record. The first one after which a network is not finite is examined.
@@ -61,27 +59,18 @@ def locate(rnn: Any, run: Run, state: State | None, diverged: np.ndarray, until:
         bad = nonfinite_networks(update.loss[None], update.parameters) | (place == until)
         for index in map(tuple, np.argwhere(pending & bad)):
             network = int(np.ravel_multi_index(index, pending.shape)) if index else 0
-            located.append(Divergence(network, *place, *_first_nonfinite(update, index)))
+            located.append(Divergence(network, *place, _first_nonfinite(update, index)))
             pending[index] = False
         if not pending.any():
             break
     return located
 
 
-def _first_nonfinite(update: Any, network: tuple[int, ...]) -> tuple[str, int | None]:
-    """The first tensor in a recorded update of one network that is not finite, and its first step that is not."""
-    series = {**update.activations._asdict(), **update.adjoints._asdict()}
-    for name in ORDER:
-        if name == "loss":
-            if not np.isfinite(update.loss[network]):
-                return name, None
-            continue
-        values = series[name][:, *network]
-        bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
-        if len(bad):
-            return name, int(bad[-1 if name in ("dh", "da") else 0]) + (name != "h")
-    for prefix, tensors in (("d", update.gradients), ("v", update.velocity), ("", update.parameters)):
-        for name, theta in zip(Parameters._fields, tensors or ()):
-            if theta is not None and not np.isfinite(theta[network]).all():
-                return prefix + name, None
-    return "loss", None  # where the sums of a machine are not reproducible
+def _first_nonfinite(update: Any, network: tuple[int, ...]) -> str:
+    """The first tensor in a recorded update of one network that is not finite."""
+    of_steps = {**update.activations._asdict(), **update.adjoints._asdict()}
+    tensors = {name: update.loss if name == "loss" else np.moveaxis(of_steps[name], 0, -1) for name in ORDER}
+    for prefix, group in (("d", update.gradients), ("v", update.velocity), ("", update.parameters)):
+        tensors |= {prefix + name: theta for name, theta in zip(Parameters._fields, group or ()) if theta is not None}
+    bad = (name for name, values in tensors.items() if not np.isfinite(values[network]).all())
+    return next(bad, "loss")  # where the sums of a machine are not reproducible

@@ -5,8 +5,7 @@ Messages are one line.
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import fields
-from difflib import get_close_matches
+from dataclasses import fields, replace
 from typing import Any, NoReturn
 
 from numpy_rnn.app.configuration import (
@@ -21,7 +20,6 @@ from numpy_rnn.app.configuration import (
     positive,
     whole,
 )
-from numpy_rnn.app.series import STANDARD_INPUT
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import versions
 from numpy_rnn.common.records import Step
@@ -52,17 +50,17 @@ COMMANDS = """
 
 commands (each has its own --help):
   train            train a network and predict the series; the default command
-  compare OTHER    check this package and other implementations against each other, update by update{study}{audit}
+  compare OTHER    check this package and other implementations against each other, update by update
+  study            write a page about how the gradient is computed (numpy_rnn)
+  audit SCRIPT     run a training script of PyTorch, and report what its loop computes (torch_rnn)
 
 Exit status: 0; 2 if the input cannot be used; 3 if the run diverged; 70 after an error of the program; 130 after
 Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
-STUDY = "\n  study            write a page about how the gradient is computed"
-AUDIT = "\n  audit SCRIPT     run a training script of PyTorch, and report what its loop computes"
 EPILOG = {
     "train": """\
 --output writes the results in full precision, in units of the series. A .csv has one row per value; kind is loss,
-actual, predicted (one step ahead) or free-running. The arrays of a .json have the axes epoch or time, then learning
-rate and network if there are several, then column. With --text, a .csv has the losses only.
+actual, predicted (one step ahead) or free-running. The arrays of a .json have the axes epoch or time, then network
+if there are several, then column. With --text, a .csv has the losses only.
 
 examples:
   python -m {name} --k1 1 --k2 5                   # gradients over five steps (sliding window)
@@ -104,25 +102,25 @@ def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
     if "--version" in rest:
         print(versions(package))
         raise SystemExit(0)
-    own = parser(package, command, commands)
+    own = parser(package, command)
     parsed, unknown = own.parse_known_args(rest)
     if unknown:
+        from difflib import get_close_matches  # it takes time to import
+
         known = get_close_matches(unknown[0].partition("=")[0], own._option_string_actions, 1)
         own.error(f"unknown argument {unknown[0]!r}{f' (did you mean {known[0]}?)' if known else ''}")
     return parsed
 
 
-def parser(package: str, command: str, commands: Iterable[str] = tuple(ABOUT)) -> Parser:
+def parser(package: str, command: str) -> Parser:
     """The parser of one command of a package."""
-    names = {"name": package, "other": "torch_rnn" if package == "numpy_rnn" else "numpy_rnn"}
     about = ABOUT[command] + (COMMANDS if command == "train" else "")
+    names = {"name": package, "other": "torch_rnn" if package == "numpy_rnn" else "numpy_rnn"}
     made = Parser(
         f"python -m {package} {command}",
         usage=f"python -m {package} {'[train]' if command == 'train' else command} [options]"
         + (" OTHER ..." if command == "compare" else ""),
-        description=about.format(
-            study=STUDY if "study" in commands else "", audit=AUDIT if "audit" in commands else "", **names
-        ),
+        description=about.format(**names),
         epilog=EPILOG[command].format(**names),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -136,65 +134,49 @@ def parser(package: str, command: str, commands: Iterable[str] = tuple(ABOUT)) -
         if each.name in NOT_OPTIONS[command]:
             continue
         # An option that is not given is None: Configuration has the defaults.
-        details: dict[str, Any] = {"dest": each.name, "default": None, "help": each.metadata["help"]}
-        if each.metadata["metavar"] is not None:
-            details |= {"metavar": each.metadata["metavar"], "type": each.metadata["parse"]}
-        elif each.default is None or each.name in TEXT:  # yes, no, and not given
-            details |= {"action": argparse.BooleanOptionalAction}
-        else:
-            details |= {"action": "store_const", "const": True}
+        details: dict[str, Any] = {"dest": each.name, "default": None, **each.metadata["details"]}
+        if "metavar" not in details:
+            has_no = each.default is None or each.name in TEXT  # yes, no, and not given
+            details |= (
+                {"action": argparse.BooleanOptionalAction} if has_no else {"action": "store_const", "const": True}
+            )
         groups[each.metadata["group"]].add_argument(option_name(each.name), **details)
+    add_run, add_series, add_file, add_output = (groups[name].add_argument for name in (RUN, SERIES, FILES, OUTPUT))
     if command != "study":
-        _add_results(groups, package if command == "train" else command)
-    {"train": _add_train, "compare": _add_compare, "study": _add_study}[command](groups)
-    groups[OUTPUT].add_argument("--quiet", action="store_true", help="print only warnings and errors")
-    groups[OUTPUT].add_argument("--traceback", action="store_true", help="print the traceback of an unexpected error")
+        add_output(
+            "--plot", metavar="FILE", help=f"save the plot to this file ({(package, command)[command != 'train']}.png)"
+        )
+        add_output("--no-plot", action="store_true", help="do not plot")
+        every = f"print the loss of every N-th epoch ({LOG_EVERY}); with --text, of every N-th update, and a sample"
+        add_output("--log-every", metavar="N", type=whole(1), help=f"{every} (1000)")
+        generated = "free-running steps after the rows trained on (20, or as --held-out)"
+        add_output("--generate", metavar="N", type=whole(0, MAX_GENERATED), help=generated)
+    if command == "train":
+        add_output(
+            "--sample", metavar="N", type=whole(0, MAX_GENERATED), help="with --text: characters of each sample (200)"
+        )
+        temperature = "with --text: divide the outputs by T; below 1 the samples are less random (1)"
+        add_output("--temperature", metavar="T", type=positive, help=temperature)
+        saved = "save the weights and the state of the run as .npz: at the end, every 30 s, and after Ctrl-C"
+        add_file("--save", metavar="FILE", help=saved)
+        add_file("--resume", metavar="FILE", help="continue the run that --save wrote")
+        add_file("--trace", metavar="FILE", help="record every update with all intermediate values as .npz")
+        add_file("--output", metavar="FILE", help="write the losses and the predictions as .csv or .json")
+    if command == "compare":
+        add_file("--output", metavar="FILE", help="write the results of the comparison as .json")
+        limit = "time limit for one answer of another implementation (10)"
+        add_file("--port-timeout", metavar="SECONDS", type=positive, default=10.0, help=limit)
+    if command == "study":
+        networks = "number of networks trained, for the bands (32)"
+        add_run("--seeds", metavar="N", type=whole(2), default=32, help=networks)
+        full = "train the comparisons of this page on this run too, for a minute; the default: published values"
+        add_run("--full", action="store_true", help=full)
+        add_series("--steps", metavar="N", type=whole(3), help="study only the first N steps (all, at most 40)")
+        folder = "folder for the page, its figures and its numbers (study)"
+        add_file("--folder", metavar="DIR", default="study", help=folder)
+    add_output("--quiet", action="store_true", help="print only warnings and errors")
+    add_output("--traceback", action="store_true", help="print the traceback of an unexpected error")
     return made
-
-
-def _add_results(groups: dict[str, Any], name: str) -> None:
-    """Options of the commands that print losses and draw a plot."""
-    add = groups[OUTPUT].add_argument
-    add("--plot", metavar="FILE", help=f"save the plot to this file ({name}.png)")
-    add("--show", action="store_true", help="show the plot in a window; save it only with --plot")
-    add("--no-plot", action="store_true", help="do not plot")
-    every = f"print the loss of every N-th epoch ({LOG_EVERY}); with --text, of every N-th update, and a sample (1000)"
-    add("--log-every", metavar="N", type=whole(1), help=every)
-    generated = "free-running steps after the rows trained on (20, or as --held-out)"
-    add("--generate", metavar="N", type=whole(0, MAX_GENERATED), help=generated)
-
-
-def _add_train(groups: dict[str, Any]) -> None:
-    add = groups[OUTPUT].add_argument
-    add("--sample", metavar="N", type=whole(0, MAX_GENERATED), help="with --text: characters of each sample (200)")
-    temperature = "with --text: divide the outputs by T; below 1 the samples are less random (1)"
-    add("--temperature", metavar="T", type=positive, help=temperature)
-    add("--no-progress", action="store_true", help="no progress bar (shown on a terminal, after 2 s)")
-    add = groups[FILES].add_argument
-    saved = "save the weights and the state of the run as .npz: at the end, every 30 s, and after Ctrl-C"
-    add("--save", metavar="FILE", help=saved)
-    add("--resume", metavar="FILE", help="continue the run that --save wrote")
-    add("--trace", metavar="FILE", help="record every update with all intermediate values as .npz")
-    add("--output", metavar="FILE", help="write the losses and the predictions as .csv or .json")
-
-
-def _add_compare(groups: dict[str, Any]) -> None:
-    add = groups[FILES].add_argument
-    add("--output", metavar="FILE", help="write the results of the comparison as .json")
-    limit = "time limit for one answer of another implementation (10)"
-    add("--port-timeout", metavar="SECONDS", type=positive, default=10.0, help=limit)
-
-
-def _add_study(groups: dict[str, Any]) -> None:
-    add = groups[RUN].add_argument
-    add("--seeds", metavar="N", type=whole(2), default=32, help="number of networks trained, for the bands (32)")
-    full = "train the comparisons of this page on this run too, for a minute; the default: published values"
-    add("--full", action="store_true", help=full)
-    steps = "study only the first N steps (all, at most 40)"
-    groups[SERIES].add_argument("--steps", metavar="N", type=whole(3), help=steps)
-    groups[FILES].add_argument(
-        "--folder", metavar="DIR", default="study", help="folder for the page, its figures and its numbers (study)"
-    )
 
 
 # When a run is resumed. A velocity is no sum of squares, so Adagrad does not continue momentum, nor momentum Adagrad.
@@ -229,16 +211,10 @@ def resumed_configuration(arguments: argparse.Namespace, configuration: Configur
     """
     given = given_options(arguments)
     for name in given:
-        if name not in CHANGEABLE:
+        if name not in CHANGEABLE or (name in ("data", "text") and getattr(configuration, name) is None):
             changeable = ", ".join(map(option_name, CHANGEABLE))
-            raise InputError(f"{option_name(name)} is given with --resume: expected none but {changeable}")
-    for name in ("data", "text"):
-        path = getattr(configuration, name)
-        if path == STANDARD_INPUT and name not in given:
-            raise InputError(f"the run was trained on standard input: expected --{name} FILE with the same content")
-        if name in given and path is None:
-            raise InputError(f"--{name} is given with --resume, but the run has none: leave --{name} out")
-    changed = configuration.changed(**given)
+            raise InputError(f"{option_name(name)} is given with --resume: expected none but {changeable} of that run")
+    changed = replace(configuration, **given)
     if len(changed.rates()) != len(configuration.rates()):
         raise InputError(f"--learning-rate: expected {len(configuration.rates()) or 1} values, as the run has")
     return changed

@@ -6,19 +6,17 @@ from argparse import Namespace
 from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.format import MAX_TITLE, MAX_WIDTH, column_names, drawable, join_names
+from numpy_rnn.app.format import MAX_TITLE, MAX_WIDTH, join_names
 from numpy_rnn.app.results import Result, band
 from numpy_rnn.common.errors import InputError, printable, shortened
 from numpy_rnn.common.files import written_whole
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
-WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 MAX_FEATURES = 4
 MAX_POINTS = 100  # a longer series is drawn as lines
 MAX_STEPS = 600  # of a longer series, only a part is drawn
@@ -40,53 +38,45 @@ def check_matplotlib(what: str) -> None:
         raise InputError(f"matplotlib cannot be imported ({error}): {what}") from None
 
 
-def plot_target(arguments: Namespace, name: str) -> tuple[str | None, bool]:
-    """(file or None, whether to open a window), after a check that the plot can be drawn.
+def plot_target(arguments: Namespace, name: str) -> str | None:
+    """The file of the plot, or None, after a check that it can be drawn.
 
-    Without matplotlib there is a note and no plot, unless one is asked for.
+    Without matplotlib there is a note and no plot, unless a file is named.
     """
-    path, show = arguments.plot, arguments.show
     if arguments.no_plot:
-        if path is not None or show:
-            raise InputError("--no-plot is given with --plot or --show: expected one or the other; leave one out")
-        return None, False
-    if path is None and not show:
-        path = f"{name if arguments.command == 'train' else arguments.command}.png"
-        if find_spec("matplotlib") is None:
-            print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
-            return None, False
+        if arguments.plot is not None:
+            raise InputError("--no-plot and --plot are both given: expected one of the two; leave one out")
+        return None
+    if arguments.plot is None and find_spec("matplotlib") is None:
+        print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
+        return None
     check_matplotlib("install it, or use --no-plot")
-    if show:
-        import matplotlib.pyplot as plt
-
-        if plt.get_backend().lower() in WITHOUT_WINDOW:
-            raise InputError("--show: there is no display for a window; use --plot FILE instead")
-    return path, show
+    return arguments.plot or f"{name if arguments.command == 'train' else arguments.command}.png"
 
 
-def draw(path: str | None, show: bool, figure: Callable[[Any], Any]) -> None:
-    """Draw a plot, write it to `path`, and show it in a window. figure: draws on an empty Matplotlib figure."""
-    if show:
-        import matplotlib.pyplot as plt
-
-        plot: Any = plt.figure(layout="constrained")
-    elif path is not None:
-        import matplotlib.figure
-
-        plot = matplotlib.figure.Figure(layout="constrained")
-    else:
+def draw(path: str | None, figure: Callable[[Any], Any]) -> None:
+    """Draw a plot and write it to `path`, if any. figure: draws on an empty Matplotlib figure."""
+    if path is None:
         return
+    import matplotlib.figure
+
+    plot = matplotlib.figure.Figure(layout="constrained")
     figure(plot)
-    if path is not None:
-        with written_whole(path) as temporary:
-            plot.savefig(temporary, dpi=120, format=Path(path).suffix.lower()[1:])
-        print(f"plot saved to {printable(path)}")
-    if show:
-        plt.show()
-        plt.close(plot)
+    with written_whole(path) as temporary:
+        plot.savefig(temporary, dpi=120, format=path.rpartition(".")[2].lower())
+    print(f"plot saved to {printable(path)}")
 
 
 # -- figure ---------------------------------------------------------------------------------------------------------
+
+
+def drawable(text: str, longest: int) -> str:
+    """The text, shortened, with escapes for characters that are not printable or not in Matplotlib's font."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font, text = get_font(findfont(FontProperties())), printable(text)
+    text = "".join(c if font.get_char_index(ord(c)) else c.encode("unicode_escape").decode() for c in text)
+    return shortened(text, longest)
 
 
 def draw_results(
@@ -100,16 +90,16 @@ def draw_results(
     results: a Result per backend, by name. An ensemble is drawn as its median, with a band from its 10th to its 90th
     percentile. drift: (drift, spread) per epoch; a panel shows how far unsynchronized runs drift apart.
     """
-    results = {shortened(drawable(name), MAX_WIDTH): result for name, result in results.items()}
+    results = {drawable(name, MAX_WIDTH): result for name, result in results.items()}
     T, features = len(experiment.x), min(experiment.x.shape[-1], MAX_FEATURES)
     first = 1 if T <= MAX_STEPS else max(1, min(T - MAX_STEPS, T - experiment.held_out - MAX_STEPS // 2) + 1)
-    title = [f"{join_names(list(results))}: {shortened(drawable(experiment.name), MAX_TITLE)}, one step ahead"]
+    title = [f"{join_names(list(results))}: {drawable(experiment.name, MAX_TITLE)}, one step ahead"]
     title[0] += f", the last {T - first + 1} of {T} steps" if first > 1 else ""
     title[0] += f", the first {features} of {experiment.x.shape[-1]} features" * (features < experiment.x.shape[-1])
     shown = results
     if experiment.rates:
-        best = next(iter(results.values())).best_rate()
-        shown = {name: result.at_rate(best) for name, result in results.items()}
+        best = next(iter(results.values())).best_network()
+        shown = {name: result.network(best) for name, result in results.items()}
         title.append(f"learning rate {experiment.rates[best]:g}, the one with the lowest final loss")
     if (networks := next(iter(shown.values())).converged()).size > 1:
         title.append(f"medians of {networks.sum()} networks, bands from their 10th to their 90th percentile")
@@ -120,8 +110,8 @@ def draw_results(
     for feature, axes in enumerate(panels):
         _draw_series(axes, experiment, shown, feature, first)
         has_name = features > 1 or experiment.columns is not None
-        label = shortened(column_names(experiment)[feature], MAX_WIDTH) if has_name else "value (units of the series)"
-        axes.set_ylabel(drawable(label), parse_math=False)
+        label = drawable(experiment.column_names[feature], MAX_WIDTH) if has_name else "value (units of the series)"
+        axes.set_ylabel(label, parse_math=False)
     panels[-1].set_xlabel("time (steps)")
     _add_legend(panels[0], ncols=4 if len(results) == 1 else 2)
     if all(len(result.losses) for result in results.values()):
@@ -169,9 +159,9 @@ def _draw_band(axes: Any, times: np.ndarray, bands: np.ndarray, color: str, **st
 
 
 def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) -> None:
-    """Draw one loss curve per result; for an ensemble, its median and a band; in a sweep, the median per rate.
+    """Draw one loss curve per result; for an ensemble, its median and a band; in a sweep, one per rate.
 
-    In a sweep a second result has another line style. Networks that diverged are left out; a rate without other
+    In a sweep a second result has another line style. Networks that diverged are left out; a curve without other
     networks has only an entry in the legend.
     """
     lowest = np.inf
@@ -181,17 +171,17 @@ def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) 
         curves = [(name, color, result)]
         if experiment.rates:
             by, colors = "" if len(results) == 1 else f", {name}", cycle(RATES)
-            curves = [(f"{r:g}{by}", next(colors), result.at_rate(n)) for n, r in enumerate(experiment.rates)]
+            curves = [(f"{r:g}{by}", next(colors), result.network(n)) for n, r in enumerate(experiment.rates)]
         for label, color, part in curves:
             if not (networks := part.converged()).any():
                 axes.plot([], [], color=color, label=f"{label}: diverged")
                 continue
             losses = band(part.losses, networks)
-            _draw_band(axes, epochs, losses[[1, 1, 1]] if experiment.rates else losses, color, label=label, **style)
+            _draw_band(axes, epochs, losses, color, label=label, **style)
             lowest = min(lowest, losses.min())
     if is_log := 0 < lowest < np.inf:
         axes.set_yscale("log")
-    units = ("" if experiment.scaling is None else ",\nin standardized units") + (", log scale" if is_log else "")
+    units = (",\nin standardized units" if np.ndim(experiment.deviation) else "") + (", log scale" if is_log else "")
     axes.set(xlabel="epoch", ylabel=f"loss of an epoch\n(half squared error{units})", xlim=(0, len(epochs) + 1))
     _whole_numbers(axes)
     if experiment.rates:

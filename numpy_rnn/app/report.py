@@ -1,5 +1,6 @@
 """The text that a run on a series prints: heading, losses, and tables of predictions and errors."""
 
+import sys
 from argparse import Namespace
 from math import prod
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from numpy_rnn.app import plots
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.format import MAX_WIDTH, column_names, format_number, join_names, number_of, series_name
+from numpy_rnn.app.format import MAX_WIDTH, align_columns, format_number, join_names, number_of
 from numpy_rnn.app.options import LOG_EVERY, MAX_GENERATED
 from numpy_rnn.app.results import BAND, Result, band, save_results
 from numpy_rnn.app.run import Progress, Trainer
@@ -18,7 +19,7 @@ from numpy_rnn.common.records import Run
 
 GENERATED = 20  # free-running steps
 MAX_ROWS = 40  # of the series
-MAX_FREE_RUNNING = 100  # free-running steps after the series; of more, the first and the last are printed
+MAX_FREE_RUNNING = 100  # free-running steps after the series
 MAX_FEATURES = 3
 MAX_ERRORS = 20  # columns whose errors are printed
 
@@ -26,44 +27,50 @@ MAX_ERRORS = 20  # columns whose errors are printed
 class SeriesReport:
     """What one run on a series prints, writes and draws."""
 
-    def __init__(self, rnn: Any, experiment: Experiment, configuration: Configuration, arguments: Namespace):
+    def __init__(self, trainer: Trainer, arguments: Namespace):
         for option in ("sample", "temperature"):
             if getattr(arguments, option) is not None:
                 raise InputError(f"--{option} is given without --text: it is for a text; leave it out")
-        self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
+        self.trainer, self.experiment = trainer, trainer.experiment
         self.log_every = arguments.log_every or LOG_EVERY
-        held_out = min(configuration.held_out, MAX_GENERATED)
+        held_out = min(self.experiment.held_out, MAX_GENERATED)
         self.generate = arguments.generate if arguments.generate is not None else held_out or GENERATED
 
     def heading(self) -> str:
         """The heading of the rows."""
         return loss_heading(self.experiment.networks, self.experiment.rates)
 
-    def lines(self, progress: Progress, trainer: Trainer) -> list[str]:
+    def lines(self, progress: Progress) -> list[str]:
         """The row of the latest epoch, if it is printed."""
-        if progress.epoch_loss is None or not is_logged(progress.epoch, self.log_every, self.configuration.epochs):
+        epoch, epochs = progress.epoch, self.trainer.configuration.epochs
+        if progress.epoch_loss is None or not is_logged(epoch, self.log_every, epochs):
             return []
-        return [loss_row(progress.epoch, progress.epoch_loss, self.experiment.rates)]
+        return [loss_row(epoch, progress.epoch_loss, self.experiment.rates)]
 
-    def final(self, trainer: Trainer) -> list[str]:
+    def final(self) -> list[str]:
         """The tables of predictions and errors. Raises Diverged if no prediction is finite."""
-        self.result = trainer.result(self.generate)
-        errors = [] if self.configuration.data is None else [error_table(self.experiment, self.result)]
+        self.result = self.trainer.result(self.generate)
+        if not (converged := self.result.converged()).all():
+            diverged = f"{np.sum(~converged)} of {converged.size} networks diverged"
+            print(f"{self.trainer.rnn.__name__}: {diverged} and are left out of the medians and bands", file=sys.stderr)
+        errors = [] if self.trainer.configuration.data is None else [error_table(self.experiment, self.result)]
         return [series_table(self.experiment, self.result), *errors]
 
-    def save(self, path: str) -> None:
-        """Write the losses and the predictions."""
-        save_results(path, self.rnn.__name__, self.experiment, self.configuration, self.result)
+    def save(self, path: str) -> str:
+        """Write the losses and the predictions. Returns what is written."""
+        trainer = self.trainer
+        save_results(path, trainer.rnn.__name__, self.experiment, trainer.configuration, self.result)
+        return "losses and predictions"
 
     def draw(self, plot: Any) -> None:
         """Draw the series, the predictions and the losses on an empty Matplotlib figure."""
-        plots.draw_results(plot, self.experiment, {self.rnn.__name__: self.result})
+        plots.draw_results(plot, self.experiment, {self.trainer.rnn.__name__: self.result})
 
 
 def heading(name: str, experiment: Experiment, configuration: Configuration) -> str:
     """One line that describes the run of a package."""
     run = experiment._replace(held_out=0).run(configuration.run_options())
-    parts = [described([name], series_name(experiment), run)]
+    parts = [described([name], experiment.described, run)]
     if configuration.standardize:
         parts.append("standardized")
     if configuration.held_out:
@@ -98,25 +105,18 @@ def is_logged(epoch: int, log_every: int, epochs: int) -> bool:
 
 
 def loss_heading(E: tuple[int, ...], rates: tuple[float, ...] = ()) -> str:
-    """The heading for `loss_row`. E: the shape of the ensemble; in a sweep its first axis is that of the rates."""
-    if not E:
-        return "epoch          loss"
-    if not rates:
-        return f"epoch   median loss           10 %           90 %   of {prod(E)} networks"
-    columns = "  ".join(f"{f'rate {rate:g}':>12}" for rate in rates)
-    return f"epoch  {columns}" + (f"   medians of {prod(E[1:])} networks each" if prod(E[1:]) > 1 else "")
+    """The heading for `loss_row`. E: the shape of the ensemble; in a sweep there is one network per rate."""
+    if rates:
+        return "epoch  " + "  ".join(f"{f'rate {rate:g}':>12}" for rate in rates)
+    return f"epoch   median loss           10 %           90 %   of {prod(E)} networks" if E else "epoch          loss"
 
 
 def loss_row(epoch: int, loss: np.ndarray, rates: tuple[float, ...] = ()) -> str:
-    """The loss of an epoch; for an ensemble, its median, 10th and 90th percentile; for a sweep, the median per rate.
-
-    Networks whose loss is not finite are left out.
+    """The loss of an epoch; of an ensemble, the median, 10th and 90th percentile of the losses that are finite; of a
+    sweep, one per rate.
     """
-    if np.ndim(loss) == 0:
-        return f"{epoch:5d}  {format_number(float(loss), 12)}"
-    if rates:
-        medians = (finite_median(losses) for losses in loss.reshape(len(rates), -1))
-        return f"{epoch:5d}  " + "  ".join(format_number(median, 12) for median in medians)
+    if np.ndim(loss) == 0 or rates:
+        return f"{epoch:5d}  " + "  ".join(format_number(value, 12) for value in np.ravel(loss).tolist())
     low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
     return f"{epoch:5d}  " + "   ".join(format_number(value, 12, median) for value in (median, low, high))
 
@@ -132,42 +132,36 @@ def series_table(experiment: Experiment, result: Result) -> str:
 
     Each row has the actual value of one time, its prediction, and if rows are held out, the free-running value. For an
     ensemble, predictions are medians; for a sweep, those of the best rate. A long series is cut to its last rows, many
-    columns to the first ones, and a long continuation to its beginning and end.
+    columns to the first ones, and a long continuation to its beginning.
     """
-    rate, result = _best_rate(experiment, result)
+    note, result = _best(experiment, result)
     T, _, D = experiment.x.shape
     first, border = max(0, T - MAX_ROWS), T - experiment.held_out
     actual = experiment.rows(first + 1)
     predicted, generated = (band(values, result.converged())[1] for values in (result.predictions, result.generated))
-    end, scale = max(T, border + len(generated)), np.abs(actual).max(axis=0)
-    times = list(range(first, end))
-    if end - T > MAX_FREE_RUNNING:
-        times = [*range(first, T + MAX_FREE_RUNNING // 2), *range(end - MAX_FREE_RUNNING // 2, end)]
-    names, predictions = column_names(experiment), "predicted" if result.predictions.ndim == 2 else "median predicted"
-    lines = [f"{time + 2:6d}" for time in times]
-    head = "  time"
+    times = range(first, max(T, min(border + len(generated), T + MAX_FREE_RUNNING)))
+    names, scale = experiment.column_names, np.abs(actual).max(axis=0)
+    columns = [(6, ["time", *(str(time + 2) for time in times)])]
     for feature in range(min(D, MAX_FEATURES)):
 
-        def cells(values: np.ndarray, begin: int, feature: int = feature) -> dict[int, str]:
-            return {t: format_number(v, 0, scale[feature]) for t, v in enumerate(values[:, feature], start=begin)}
+        def cells(values: np.ndarray, begin: int, feature: int = feature) -> list[str]:
+            shown = {t: format_number(v, 0, scale[feature]) for t, v in enumerate(values[:, feature], start=begin)}
+            return [shown.get(time, "") for time in times]
 
-        after = cells(generated, border)
-        columns = [("actual", 12, cells(actual, first)), (predictions, 16, cells(predicted, T - len(predicted)))]
-        if experiment.held_out:
-            columns.append(("free-running", 14, after))
-        else:
-            columns[0][2].update(dict.fromkeys(after, "free-running"))
-            columns[1][2].update(after)
-        for what, width, column in columns:
-            what = f"{what} {shortened(names[feature], MAX_WIDTH)}" if D > 1 else what
-            width = max(width, len(what))
-            head += f"  {what:>{width}}"
-            lines = [f"{line}  {column.get(t, ''):>{width}}" for t, line in zip(times, lines)]
-    if len(times) < end - first:
-        left_out = number_of(end - first - len(times), "later time")
-        lines.insert(T + MAX_FREE_RUNNING // 2 - first, f"   ...  ({left_out})")
-    earlier = [f"   ...  ({number_of(first, 'earlier time')})"] if first else []
-    return "\n".join([head + ("" if rate is None else f"   of learning rate {rate:g}"), *earlier, *lines])
+        given, one, after = cells(actual, first), cells(predicted, T - len(predicted)), cells(generated, border)
+        what = "predicted" if result.predictions.ndim == 2 else "median predicted"
+        parts = {"actual": (12, given), what: (16, one), "free-running": (14, after)}
+        if not experiment.held_out:  # the continuation begins below both columns
+            parts = {"actual": (12, [cell or "free-running" for cell in given])}
+            parts |= {what: (16, [before or cell for before, cell in zip(one, after)])}
+        by = f" {shortened(names[feature], MAX_WIDTH)}" if D > 1 else ""
+        columns += [(width, [head + by, *column]) for head, (width, column) in parts.items()]
+    head, *lines = align_columns(columns)
+    if first:
+        lines.insert(0, f"   ...  ({number_of(first, 'earlier time')})")
+    if (left_out := border + len(generated) - times.stop) > 0:
+        lines.append(f"   ...  ({number_of(left_out, 'later time')})")
+    return "\n".join([head + note, *lines])
 
 
 def error_table(experiment: Experiment, result: Result) -> str:
@@ -175,20 +169,20 @@ def error_table(experiment: Experiment, result: Result) -> str:
     which predicts the last value, in units of the series: over the training steps and over the held-out steps. For an
     ensemble, the median over its networks; of many columns, the first ones.
     """
-    _, result = _best_rate(experiment, result)
+    _, result = _best(experiment, result)
     T, _, D = experiment.x.shape
     P = len(result.predictions)
     border = max(0, P - experiment.held_out)
     rows = experiment.rows(T - P)
     networks = result.predictions.reshape(P, -1, D)[:, result.converged().ravel()]
     error, naive = networks - rows[1:, None], rows[:-1] - rows[1:]
-    names = [f", {shortened(name, MAX_WIDTH)}" if D > 1 else "" for name in column_names(experiment)[:MAX_ERRORS]]
+    names = [f", {shortened(name, MAX_WIDTH)}" if D > 1 else "" for name in experiment.column_names[:MAX_ERRORS]]
     width = max(36, *(len(f"trained on, {P} steps{name}") for name in names))
     lines = [f"{'one step ahead, root mean square error':{width + 8}}network   persistence baseline"]
     for what, steps in (("trained on", slice(border)), ("held out", slice(border, P))):
         if count := len(naive[steps]):
-            medians = np.median(root_mean_square(error[steps]), axis=0)
-            baselines = root_mean_square(naive[steps])
+            medians = np.median(np.sqrt(np.square(error[steps]).mean(axis=0)), axis=0)
+            baselines = np.sqrt(np.square(naive[steps]).mean(axis=0))
             for name, median, baseline in zip(names, medians, baselines):
                 head = f"{what}, {number_of(count, 'step')}{name}"
                 lines.append(f"{head:{width}}  {format_number(median, 13)}   {format_number(baseline, 20)}")
@@ -197,14 +191,9 @@ def error_table(experiment: Experiment, result: Result) -> str:
     return "\n".join(lines)
 
 
-def root_mean_square(values: np.ndarray) -> np.ndarray:
-    """The root mean square over the first axis, whose squares neither overflow nor underflow."""
-    return np.asarray(np.hypot.reduce(values, axis=0, initial=0.0) / np.sqrt(len(values)))
-
-
-def _best_rate(experiment: Experiment, result: Result) -> tuple[float | None, Result]:
-    """(best learning rate, its result) of a sweep; otherwise (None, the result itself)."""
+def _best(experiment: Experiment, result: Result) -> tuple[str, Result]:
+    """(a note, the result) of the best rate of a sweep; otherwise no note and the result itself."""
     if not experiment.rates:
-        return None, result
-    best = result.best_rate()
-    return experiment.rates[best], result.at_rate(best)
+        return "", result
+    best = result.best_network()
+    return f"   of learning rate {experiment.rates[best]:g}", result.network(best)

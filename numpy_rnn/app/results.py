@@ -1,21 +1,16 @@
 """The result of a run: its losses, its predictions (one step ahead and free-running), and both as a file."""
 
-import csv
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.format import column_names
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.files import save_json, written_whole
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Objective, Parameters
 from numpy_rnn.loss import softmax
-
-if TYPE_CHECKING:
-    from numpy_rnn.app.configuration import Configuration
-    from numpy_rnn.app.experiment import Experiment
 
 MAX_PREDICTED = 10_000  # steps; the last predictions are kept
 STEPS_PER_PASS = 1_000  # of a forward pass
@@ -23,7 +18,7 @@ BAND = (10, 50, 90)  # percentiles of an ensemble
 
 
 def predict(
-    rnn: Any, params: Parameters, experiment: "Experiment", objective: Objective, generate: int
+    rnn: Any, params: Parameters, experiment: Experiment, objective: Objective, generate: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """One-step-ahead predictions (P, *E, D) of the last P = min(T, MAX_PREDICTED) steps; and `generate` free-running
     values (G, *E, D) after the last step that is not held out, each fed back as the next input; in units of the series.
@@ -68,32 +63,20 @@ class Result(NamedTuple):
     params: Parameters  # of networks that diverged, finite ones from before
     predictions: np.ndarray  # (P, *E, D)  one step ahead, with the final weights, in units of the series
     generated: np.ndarray  # (G, *E, D)  free-running, after the last training step, in units of the series
-    diverged: np.ndarray | None = None  # *E, the networks that diverged during the training
 
     def converged(self) -> np.ndarray:
         """Shape E: True for the networks whose losses and predictions are all finite."""
-        finite = np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -1))
-        return np.asarray(finite if self.diverged is None else finite & ~self.diverged)
+        return np.asarray(np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -1)))
 
-    def best_rate(self) -> int:
-        """The index of the learning rate of a sweep (first axis of E) with the lowest median loss in the last epoch.
+    def best_network(self) -> int:
+        """The index of the network with the lowest loss in the last epoch, of those that converged; 0 if none did."""
+        last = self.losses[-1] if len(self.losses) else 0
+        return int(np.where(self.converged(), last, np.inf).argmin())
 
-        Networks that diverged are left out. If nothing was trained, or all networks diverged, 0.
-        """
-        converged = self.converged()
-        last = self.losses[-1] if len(self.losses) else np.zeros(converged.shape)
-        medians = [np.median(losses[kept]) if kept.any() else np.inf for losses, kept in zip(last, converged)]
-        return int(np.argmin(medians))
-
-    def at_rate(self, rate: int) -> "Result":
-        """The result of the networks with one learning rate of a sweep."""
-        return Result(
-            self.losses[:, rate],
-            Parameters(*(None if theta is None else theta[rate] for theta in self.params)),
-            self.predictions[:, rate],
-            self.generated[:, rate],
-            None if self.diverged is None else self.diverged[rate],
-        )
+    def network(self, number: int) -> "Result":
+        """The result of one network of an ensemble with one axis."""
+        params = Parameters(*(None if theta is None else theta[number] for theta in self.params))
+        return Result(self.losses[:, number], params, self.predictions[:, number], self.generated[:, number])
 
 
 def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
@@ -101,8 +84,11 @@ def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
 
     networks: booleans of shape E.
     """
+    chosen = values[:, networks]
+    if chosen.shape[1] == 1:  # np.percentile takes time, and imports numpy.ma
+        return np.repeat(chosen[None, :, 0], len(BAND), axis=0)
     with np.errstate(invalid="ignore"):
-        return np.percentile(values[:, networks], BAND, axis=1)
+        return np.percentile(chosen, BAND, axis=1)
 
 
 # -- files ----------------------------------------------------------------------------------------------------------
@@ -111,9 +97,7 @@ ENDINGS = (".csv", ".json")
 HEAD = ("kind", "epoch", "time", "column", "network", "learning_rate", "value")
 
 
-def save_results(
-    path: str, package: str, experiment: "Experiment", configuration: "Configuration", result: Result
-) -> None:
+def save_results(path: str, package: str, experiment: Experiment, configuration: Configuration, result: Result) -> None:
     """Write the results of a run in the format of the ending of `path`; `python -m numpy_rnn --help` describes both.
 
     Raises InputError if the file cannot be written.
@@ -125,7 +109,7 @@ def save_results(
         "package": package,
         "version": __version__,
         "series": experiment.name,
-        "columns": column_names(experiment),
+        "columns": experiment.column_names,
         "configuration": configuration.to_dict(),
         "epochs": np.arange(1, len(result.losses) + 1),  # (N)
         "losses": result.losses,  # (N, *E)
@@ -140,20 +124,25 @@ def save_results(
 
 def write_results(path: str, values: dict[str, Any], rows: Iterable[tuple[Any, ...]]) -> None:
     """Write the values as .json, or the rows, with the columns of HEAD, as .csv. Raises InputError if that fails."""
-    if Path(path).suffix.lower() == ".json":
+    if path.lower().endswith(".json"):
         save_json(path, values)
         return
+    import csv  # only for such a file
+
     with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEAD)
-        writer.writerows(rows)
+        csv.writer(file, lineterminator="\n").writerows([HEAD, *rows])
 
 
 def _table(values: dict[str, Any], rates: tuple[float, ...]) -> Iterator[tuple[Any, ...]]:
-    """The rows of the table of a run."""
+    """The rows of the table of a run: of a sweep with the learning rate, of another ensemble with the network."""
+
+    def networks(row: np.ndarray) -> Iterator[tuple[Any, Any, float]]:
+        for n, value in enumerate(row.ravel().tolist()):
+            has_rate = bool(rates) and row.ndim > 0
+            yield n + 1 if row.ndim and not has_rate else "", rates[n] if has_rate else "", value
+
     for epoch, losses in zip(values["epochs"].tolist(), values["losses"]):
-        for network, rate, loss in _networks(losses, rates):
-            yield "loss", epoch, "", "", network, rate, loss
+        yield from (("loss", epoch, "", "", *rest) for rest in networks(losses))
     for kind, times, rows in (
         ("actual", values["times"], values["actual"]),
         ("predicted", values["times"], values["predicted"]),
@@ -161,12 +150,4 @@ def _table(values: dict[str, Any], rates: tuple[float, ...]) -> Iterator[tuple[A
     ):
         for time, row in zip(times.tolist(), rows):
             for column, column_values in zip(values["columns"], np.moveaxis(row, -1, 0)):
-                for network, rate, value in _networks(column_values, () if kind == "actual" else rates):
-                    yield kind, "", time, column, network, rate, value
-
-
-def _networks(values: np.ndarray, rates: tuple[float, ...]) -> Iterator[tuple[Any, Any, float]]:
-    """(network, learning rate, value) for every value of an array of shape E; "" if E has no such axis."""
-    per_rate, has_several = values[0].size if rates else values.size, values.ndim > bool(rates)
-    for place, value in enumerate(values.ravel().tolist()):
-        yield place % per_rate + 1 if has_several else "", rates[place // per_rate] if rates else "", value
+                yield from ((kind, "", time, column, *rest) for rest in networks(column_values))

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app import text
 from numpy_rnn.app.checkpoint import Checkpoint, fingerprint
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
@@ -20,6 +19,7 @@ from numpy_rnn.common.records import Gradients, Parameters, State
 MAX_UPDATES = 256  # per yield, also of the smallest network: to locate a divergence they are made again
 MAX_WORK = 5 * 10**7  # weights times steps, per yield: Ctrl-C waits for them, about 0.2 s
 STEP_WORK = 10**4  # of the overhead of one step, in weights
+KEPT = 0.999  # of the smoothed loss, at each update
 OVERFLOWS = np.errstate(over="ignore", invalid="ignore")  # non-finite values are reported as a divergence
 
 
@@ -29,6 +29,11 @@ def updates_per_yield(params: Parameters, k2: int) -> int:
     """
     work = k2 * (STEP_WORK + sum(theta.size for theta in params[:3]))
     return max(1, min(MAX_UPDATES, MAX_WORK // work))
+
+
+def random_loss(experiment: Experiment, configuration: Configuration) -> float:
+    """The loss of an update on a text whose every output gives all characters the same probability."""
+    return float(np.log(len(experiment.alphabet or "")) * (configuration.k1 if configuration.reduction == "sum" else 1))
 
 
 class Progress(NamedTuple):
@@ -46,8 +51,7 @@ class Progress(NamedTuple):
 class Trainer:
     """A run in progress: an iterable of its Progress. Between two of them, `checkpoint` is its state.
 
-    A network of an ensemble that diverges is left out from then on: its losses are NaN, and its parameters those before
-    the updates in which it diverged.
+    A network of an ensemble that diverges is left out from then on: its losses are NaN, and its parameters 0.
     """
 
     @OVERFLOWS
@@ -65,16 +69,17 @@ class Trainer:
         """
         self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
         self.run, self.E = experiment.run(configuration.run_options()), experiment.networks
-        self.state: State | None = None
+        self._state: State | None = None  # of NumPy
+        self._latest: State | None = None  # of the package, after the latest update; None: it is the other
         self._losses = array("d")  # of the finished epochs
         self.partial = np.zeros(self.E)  # the sum of the losses so far of the unfinished epoch
         is_text = experiment.alphabet is not None and not self.E
-        self.smoothed = text.random_loss(experiment, configuration) if is_text else None
+        self.smoothed = random_loss(experiment, configuration) if is_text else None
         if resumed is not None:
             if resumed.series != self.series:
                 raise InputError(f"it was trained on another series: expected {experiment.name} unchanged")
             self._losses.extend(resumed.losses.ravel())
-            self.state, self.partial, self.smoothed = resumed.state, resumed.partial, resumed.smoothed
+            self._state, self.partial, self.smoothed = resumed.state, resumed.partial, resumed.smoothed
         every = 1 if record else updates_per_yield(experiment.params, configuration.k2)
         self.training = begin(rnn, self.run, self.state, record=record, yield_every=every)
         done = (0, 0) if self.state is None else (self.state.epoch, self.state.number)
@@ -86,6 +91,13 @@ class Trainer:
         return np.isnan(self.partial)
 
     @property
+    def state(self) -> State | None:
+        """The state after the latest update, of NumPy, with zeros for the networks that diverged; None before it."""
+        if self._latest is not None:
+            self._state, self._latest = self._without_diverged(self.rnn.to_numpy(self._latest)), None
+        return self._state
+
+    @property
     def losses(self) -> np.ndarray:
         """The losses of the finished epochs, (epochs, *E)."""
         return np.array(self._losses).reshape(len(self._losses) // prod(self.E), *self.E)
@@ -94,6 +106,16 @@ class Trainer:
     def series(self) -> str:
         """The fingerprint of the training data."""
         return fingerprint(self.run.x, self.run.target)
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """The number of updates of one epoch."""
+        return -(-len(self.run.x) // self.configuration.k1)
+
+    @property
+    def updates(self) -> int:
+        """The number of updates so far, from the beginning of the run."""
+        return max(0, self.progress.epoch - 1) * self.updates_per_epoch + self.progress.number
 
     def parameters(self) -> Parameters:
         """The current parameters, as NumPy arrays in C order: the rounding of predictions depends on the order."""
@@ -119,29 +141,30 @@ class Trainer:
             return None
         losses = self.rnn.to_numpy(update.loss[None] if update.losses is None else update.losses)
         losses = np.where(self.diverged, np.nan, np.asarray(losses, np.float64))
-        state = self.rnn.to_numpy(self.training.state())
-        diverged = nonfinite_networks(losses, state.parameters) & ~self.diverged
-        located = self._leave_out(diverged, (update.epoch, update.number)) if diverged.any() else []
-        losses = np.where(self.diverged, np.nan, losses)
+        latest, located = self.training.state(), list[Divergence]()
+        diverged = nonfinite_networks(losses, latest.parameters) & ~self.diverged
+        if diverged.any():
+            located = self._leave_out(diverged, (update.epoch, update.number))
+            losses = np.where(self.diverged, np.nan, losses)
+        self._latest = latest
         # Added one by one, so that the sum does not depend on how many updates there are per yield.
-        terms = np.concatenate([self.partial[None], losses * self._shares(update, len(losses))])
-        self.partial = np.cumsum(terms, axis=0)[-1]
-        self.state = self._with_finite(state)
-        epoch_loss, smoothed = None, []
+        terms = losses if self.configuration.reduction == "sum" else losses * self._shares(update, len(losses))
+        self.partial = np.cumsum(np.concatenate([self.partial[None], terms]), axis=0)[-1]
+        epoch_loss = None
+        smoothed: list[float] = []
         if update.window.stop == len(self.run.x):
             epoch_loss = self.partial
             self._losses.extend(np.ravel(epoch_loss))
             self.partial = np.where(self.diverged, np.nan, 0.0)
         if self.smoothed is not None:
-            smoothed = text.smooth(self.smoothed, losses)
-            self.smoothed = smoothed[-1]
+            for loss in losses.tolist():
+                self.smoothed = self.smoothed * KEPT + loss * (1 - KEPT)
+                smoothed.append(self.smoothed)
         self.progress = Progress(update.epoch, update.number, losses, epoch_loss, smoothed, located, update)
         return self.progress
 
     def _shares(self, update: Any, updates: int) -> np.ndarray:
-        """The factors of the losses of updates in the loss of an epoch; the last update of one may have fewer steps."""
-        if self.configuration.reduction == "sum":
-            return np.ones((updates, *(1 for _ in self.E)))
+        """The factors of the means of updates in that of an epoch; the last update of one may have fewer steps."""
         steps = np.full(updates, float(self.configuration.k1))
         steps[-1] = update.window.loss_steps
         return (steps / len(self.run.x)).reshape(-1, *(1 for _ in self.E))
@@ -156,33 +179,28 @@ class Trainer:
         self.partial = np.where(diverged, np.nan, self.partial)
         return located
 
-    def _with_finite(self, state: State) -> State:
-        """The state, with the former parameters of the networks that diverged, and zeros for their other values."""
+    def _without_diverged(self, state: State) -> State:
+        """The state, with zeros for the networks that diverged."""
         if not self.diverged.any():
             return state
 
-        def chosen(now: Any, before: Any) -> Any:
-            mask = self.diverged.reshape(*self.E, *(1 for _ in range(now.ndim - len(self.E))))
-            return np.where(mask, before, now)
+        def kept(array: Any) -> Any:
+            mask = self.diverged.reshape(*self.E, *(1 for _ in range(np.ndim(array) - len(self.E))))
+            return None if array is None else np.where(mask, array.dtype.type(0), array)
 
-        pairs = zip(state.parameters, self.parameters())
-        params = Parameters(*(None if now is None else chosen(now, before) for now, before in pairs))
-        velocity = state.velocity
-        if velocity is not None:
-            velocity = Gradients(*(None if v is None else chosen(v, v.dtype.type(0)) for v in velocity))
-        return state._replace(h=chosen(state.h, state.h.dtype.type(0)), parameters=params, velocity=velocity)
+        velocity = None if state.velocity is None else Gradients(*map(kept, state.velocity))
+        return state._replace(h=kept(state.h), parameters=Parameters(*map(kept, state.parameters)), velocity=velocity)
 
     def described(self, divergence: Divergence) -> str:
         """Where a network diverged; of an ensemble also which one it is."""
         if not self.E:
             return str(divergence)
-        index, names, rates = np.unravel_index(divergence.network, self.E), [], self.configuration.rates()
-        if rates:
-            names.append(f"learning rate {rates[index[0]]:g}")
-        if self.configuration.networks is not None:
-            names.append(f"seed {self.configuration.seed + int(index[-1])}")
-        described = f" ({', '.join(names)})" if names else ""
-        return f"network {divergence.network + 1} of {prod(self.E)}{described}, {divergence}"
+        which = ""
+        if rates := self.configuration.rates():
+            which = f" (learning rate {rates[divergence.network]:g})"
+        elif self.configuration.networks is not None:
+            which = f" (seed {self.configuration.seed + divergence.network})"
+        return f"network {divergence.network + 1} of {prod(self.E)}{which}, {divergence}"
 
     def _remedies(self) -> str:
         """What to try."""
@@ -200,7 +218,7 @@ class Trainer:
         values. Raises Diverged if none of them is finite.
         """
         predicted = predict(self.rnn, self.parameters(), self.experiment, self.run.options.objective, generate)
-        result = Result(self.losses, self.parameters(), *predicted, self.diverged)
+        result = Result(self.losses, self.parameters(), *predicted)
         if not result.converged().any():
             epoch = self.configuration.epochs
             raise Diverged(f"the predictions after epoch {epoch} are not finite; try {self._remedies()}")

@@ -1,12 +1,12 @@
 """Series: the sine wave, and the numbers in text files and .npy files."""
 
-import csv
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from math import isfinite
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -33,22 +33,12 @@ def sine() -> np.ndarray:
     return np.sin(np.linspace(2, 10, 21))[:, None]
 
 
-def inputs_and_targets(series: np.ndarray, dtype: str | np.dtype | type) -> tuple[np.ndarray, np.ndarray]:
-    """One sequence to predict one step ahead: rows (N, D) → x and target, both (N−1, 1, D). Each target is the next
-    input.
-
-    Both are views: of the series if it has this dtype, so that a mapped file stays on the disk; otherwise of a copy.
-    """
-    sequence = np.asarray(series, dtype)[:, None, :]
-    return sequence[:-1], sequence[1:]
-
-
 def name_of(path: str) -> str:
     """The printable name of a file without its folder, or "standard input"."""
-    return "standard input" if path == STANDARD_INPUT else printable(Path(path).name)
+    return "standard input" if path == STANDARD_INPUT else printable(os.path.basename(path))
 
 
-def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Series:
+def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
     """Read a file: rows (N, D), one per time step, with one column per feature; and the names of the columns.
 
     .csv, .tsv, .txt and "-", standard input, are text: columns separated by semicolons, tabs, commas or white space,
@@ -61,15 +51,12 @@ def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Serie
     number, and if a column does not exist or is chosen twice.
     """
     what = "data from standard input" if path == STANDARD_INPUT else f"data file {path}"
-    ending = Path(path).suffix.lower()
+    ending = os.path.splitext(path)[1].lower()
     if path != STANDARD_INPUT and ending not in READABLE:
         raise InputError(f"{what}: unknown ending {ending!r}; expected {', '.join(READABLE)}")
+    text = "" if ending == ".npy" else read_text(path, what)
     try:
-        if ending == ".npy":
-            series = _mapped(path, columns)
-        else:
-            text = read_text(path)
-            series = _parsed([line for line in enumerate(io.StringIO(text), start=1) if line[1].strip()], columns)
+        series = _mapped(path, columns) if ending == ".npy" else _parsed(text, columns)
         if len(series.rows) < MIN_ROWS:
             raise InputError(f"it has {number_of(len(series.rows), 'row')}; expected {MIN_ROWS} or more")
     except OSError as error:
@@ -79,68 +66,63 @@ def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Serie
     return series
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str, what: str) -> str:
     """The text of a file, or of standard input for "-": UTF-8, with or without a byte order mark.
 
-    Raises OSError if it cannot be read, and InputError if it is not a text.
+    Raises InputError, a message that begins with `what`, if it cannot be read or is not a text.
     """
-    if path != STANDARD_INPUT:
-        content = Path(path).read_bytes()
-    elif sys.stdin is None or sys.stdin.isatty():
-        raise InputError("it is a terminal or closed; expected a pipe, or < FILE")
-    else:
-        stream = getattr(sys.stdin, "buffer", None)
-        content = sys.stdin.read().encode() if stream is None else stream.read()
+    stream = sys.stdin if path == STANDARD_INPUT else None
+    if path == STANDARD_INPUT and (stream is None or stream.isatty()):
+        raise InputError(f"{what}: it is a terminal or closed; expected a pipe, or < FILE")
     try:
+        if stream is None:
+            with open(path, "rb") as file:
+                content = file.read()
+        else:
+            content = stream.buffer.read() if hasattr(stream, "buffer") else stream.read().encode()
         return content.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{what} cannot be read: {error.strerror or error}; check the path") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"it is not UTF-8 ({error.reason} at byte {error.start}); expected a text file") from None
+        reason = f"{error.reason} at byte {error.start}"
+        raise InputError(f"{what}: it is not UTF-8 ({reason}); expected a text file") from None
 
 
-def _parsed(lines: list[tuple[int, str]], columns: Sequence[str] | None) -> Series:
-    """The series in the numbered lines of a text, none of them blank."""
-    if not lines:
-        raise InputError(f"it is empty; {NUMBERS}")
-    second = lines[min(1, len(lines) - 1)][1]
-    separator = next((separator for separator in ";\t," if separator in second), None)
-    first = _fields(lines[0][1].removeprefix("#"), separator)
-    has_names = not any(_number(field) is not None or BEGINS_A_NUMBER.match(field) for field in first)
-    names = first if has_names or lines[0][1].startswith("#") else None
-    lines = lines if names is None else lines[1:]
-    if not lines:
-        raise InputError(f"it has no row below its header; {NUMBERS}")
-    count = len(_fields(lines[0][1], separator))
+def _parsed(text: str, columns: Sequence[str] | None) -> Series:
+    """The series in a text."""
+    lines = [(number, line) for number, line in enumerate(io.StringIO(text), start=1) if line.strip()]
+    sample = "".join(line for _, line in lines[1:2]) or text
+    separator = next((separator for separator in ";\t," if separator in sample), None)
+    rows = [(number, _fields(line.removeprefix("#"), separator)) for number, line in lines]
+    names = None
+    if rows and (lines[0][1].startswith("#") or not any(BEGINS_A_NUMBER.match(field) for field in rows[0][1])):
+        names = rows.pop(0)[1]
+    if not rows:
+        raise InputError(f"it has no row of numbers; {NUMBERS}")
+    count = len(rows[0][1])
     names = names if names is not None and len(names) == count else None
     places = _places(columns, names, count)
-    rows = np.array([_row(number, _fields(line, separator), places, count) for number, line in lines])
-    return Series(rows, None if names is None else tuple(names[place] or f"column {place + 1}" for place in places))
-
-
-def _row(number: int, fields: list[str], places: list[int], count: int) -> list[float]:
-    """The numbers at these places of one line."""
-    if len(fields) != count:
-        raise InputError(f"line {number} has {number_of(len(fields), 'column')}, and the first row {count}; {NUMBERS}")
-    values = []
-    for place in places:
-        if (value := _number(fields[place])) is None:
-            raise InputError(f"line {number}, column {place + 1} is {fields[place]!r}; {NUMBERS}")
-        values.append(value)
-    return values
+    for number, fields in rows:
+        if len(fields) != count:
+            raise InputError(f"line {number} has {number_of(len(fields), 'column')}, the first row {count}; {NUMBERS}")
+    values = np.array([[_number(fields[place], number, place) for place in places] for number, fields in rows])
+    return Series(values, None if names is None else tuple(names[place] or f"column {place + 1}" for place in places))
 
 
 def _fields(line: str, separator: str | None) -> list[str]:
+    import csv  # only for a file
+
     if separator is None:
         return [field.strip('"') for field in line.split()]
     return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
 
 
-def _number(text: str) -> float | None:
-    """The finite number that a text is; None if it is none. 1_000 is one in Python only."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if isfinite(value) and "_" not in text else None
+def _number(text: str, line: int, place: int) -> float:
+    """The finite number in a column of a line. 1_000 is one in Python only."""
+    with suppress(ValueError):
+        if isfinite(value := float(text)) and "_" not in text:
+            return value
+    raise InputError(f"line {line}, column {place + 1} is {text!r}; {NUMBERS}")
 
 
 def _places(columns: Sequence[str] | None, names: list[str] | None, count: int) -> list[int]:
@@ -162,7 +144,7 @@ def _places(columns: Sequence[str] | None, names: list[str] | None, count: int) 
     return places
 
 
-def _mapped(path: str | Path, columns: Sequence[str] | None) -> Series:
+def _mapped(path: str, columns: Sequence[str] | None) -> Series:
     try:
         array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except OSError:

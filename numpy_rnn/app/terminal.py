@@ -6,7 +6,6 @@ ignored when the program starts, such as SIGHUP under nohup, stays ignored.
 
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -19,15 +18,12 @@ class Terminated(KeyboardInterrupt):
     """A signal as an exception."""
 
     def __init__(self, number: int, is_deferred: bool = False):
-        super().__init__(f"terminated by signal {number}")
         self.signal, self.is_deferred = number, is_deferred
 
 
 class Signals:
     """A context in which SIGINT, SIGTERM and SIGHUP raise Terminated; while they are `deferred`, the first one is only
     recorded as `received`, and a second one acts at once.
-
-    Outside the main thread, signals act as before.
     """
 
     NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -38,10 +34,9 @@ class Signals:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
-        if threading.current_thread() is threading.main_thread():
-            for number in self.NUMBERS:
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._previous[number] = signal.signal(number, self._handle)
+        for number in self.NUMBERS:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,12 +56,9 @@ class Signals:
 
 
 @contextmanager
-def progress_bar(name: str, total: int, done: int = 0, wanted: bool = True) -> Iterator[Any]:
-    """A bar by tqdm on standard error, from two seconds on.
-
-    It is None if it is not wanted, standard error is no terminal, or tqdm is not installed.
-    """
-    if not (wanted and sys.stderr is not None and sys.stderr.isatty() and find_spec("tqdm")):
+def progress_bar(name: str, total: int, done: int = 0) -> Iterator[Any]:
+    """A bar by tqdm on standard error, from two seconds on; None if that is no terminal, or tqdm is not installed."""
+    if not (sys.stderr is not None and sys.stderr.isatty() and find_spec("tqdm")):
         yield None
         return
     from tqdm import tqdm

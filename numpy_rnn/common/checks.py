@@ -7,6 +7,7 @@ InputError.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import cache
 from math import inf
@@ -34,7 +35,8 @@ class Arrays(NamedTuple):
 
     def check(self, name: str, value: Any) -> None:
         """Raise InputError unless the value is an array of the package, without a mask."""
-        if not isinstance(value, self.kind) or isinstance(value, np.ma.MaskedArray):
+        masked = sys.modules.get("numpy.ma")  # it takes time to import, and without it no array has a mask
+        if not isinstance(value, self.kind) or (masked is not None and isinstance(value, masked.MaskedArray)):
             raise InputError(f"{name} is of type {type(value).__name__}: expected {self.expected}")
 
 

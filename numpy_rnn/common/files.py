@@ -1,19 +1,20 @@
 """Files: named arrays (.npz) and JSON, written whole or not at all, and read without pickle."""
 
-import json
 import os
-import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import isfinite
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Modules that a run without files does not need are imported where they are used: pathlib, json, tempfile.
 Arrays = dict[str, np.ndarray]
 
 
@@ -23,7 +24,9 @@ def check_can_write(path: str, option: str, endings: tuple[str, ...] | None = No
     It can be a regular file or a new name in a folder, but not the program's own standard input or output, as in
     `--save /dev/stdin < series.csv`.
     """
-    if endings is not None and (ending := Path(path).suffix.lower()) not in endings:
+    import tempfile
+
+    if endings is not None and (ending := os.path.splitext(path)[1].lower()) not in endings:
         raise InputError(f"{option} {path}: unknown ending {ending!r}; expected {' or '.join(endings)}")
     real = os.path.realpath(path)
     try:
@@ -43,12 +46,14 @@ def _is_a_stream(path: str) -> bool:
 
 
 @contextmanager
-def written_whole(path: str) -> Iterator[Path]:
+def written_whole(path: str) -> Iterator["Path"]:
     """Yield a temporary path, which replaces `path` when the block ends without an error.
 
     A symbolic link is followed. A replaced file keeps its permissions. Raises InputError if the file cannot be written;
     then nothing is changed.
     """
+    from pathlib import Path
+
     real = os.path.realpath(path)
     temporary = Path(os.path.dirname(real), f".unfinished-{os.urandom(8).hex()}")
     try:
@@ -56,7 +61,7 @@ def written_whole(path: str) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         with suppress(FileNotFoundError):
-            shutil.copymode(real, temporary)
+            os.chmod(temporary, stat.S_IMODE(os.stat(real).st_mode))
         os.replace(temporary, real)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
@@ -72,6 +77,8 @@ def save_arrays(path: str, arrays: dict[str, Any]) -> None:
 
 def save_json(path: str, values: Any) -> None:
     """Write values as JSON, see `to_jsonable`. Raises InputError if the file cannot be written."""
+    import json
+
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(to_jsonable(values), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -1,12 +1,10 @@
-"""Experiments and results of made-up numbers, whose plots and tables can be checked by eye; and dangerous files."""
-
-import io
+"""Experiments and results of made-up numbers, whose plots and tables can be checked by eye; and a dangerous object."""
 
 import numpy as np
 from comparing import each
 
 import numpy_rnn
-from numpy_rnn.app.experiment import Experiment, Scaling
+from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.results import Result
 
 
@@ -21,9 +19,10 @@ def made_up(
     """
     rows = np.arange(T + 1.0)[:, None, None] ** 2 + 100 * np.arange(D)
     x, target = rows[:-1], rows[1:]
-    scaling = Scaling(np.full(D, 50.0), np.full(D, 10.0)) if scaled else None
+    mean, deviation = (np.full(D, 50.0), np.full(D, 10.0)) if scaled else (np.zeros(()), np.ones(()))
     params = each(lambda theta: np.broadcast_to(theta, (*E, *theta.shape)), numpy_rnn.initial_parameters(D, 6, D))
-    experiment = Experiment("made up", x, target, np.zeros((1, 6)), params, scaling, held_out, rates)
+    series = rows[:, 0] * deviation + mean
+    experiment = Experiment("made up", x, target, np.zeros((1, 6)), params, series, mean, deviation, held_out, rates)
     networks = np.arange(np.prod(E, dtype=int)).reshape(E)
 
     def result(number):
@@ -42,13 +41,6 @@ def lines(axes):
     return {
         line.get_label(): line for line in axes.lines if not line.get_label().startswith("_") and len(line.get_xdata())
     }
-
-
-def npy(array) -> bytes:
-    """The bytes of a file that numpy.save writes."""
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 class Bomb:

@@ -1,182 +1,88 @@
-"""The options of the command line: defaults, refusals, and run files that hold them."""
+"""The options of the command line: defaults, refusals, and random command lines.
+
+Half of the random ones are valid: a result, or one line and no changed file; never a traceback. HYPOTHESIS_PROFILE=long
+tries thousands of them.
+"""
 
 import json
+import os
 import re
-from dataclasses import fields, replace
-from typing import Any
+import shutil
+from dataclasses import fields
+from pathlib import Path
 
+import numpy as np
 import pytest
 from comparing import fewer
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from in_process import configured, listed, refused
-from inline_snapshot import snapshot
+from in_process import command, configured, contents, main, refusals
 
 import numpy_rnn
-from numpy_rnn import InputError
-from numpy_rnn.app.configuration import TEXT, Configuration, option_name
+from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.options import ABOUT, EPILOG, configuration_of, parse, parser
 
-VALUES: dict[str, st.SearchStrategy] = {
-    "epochs": st.integers(0, 10**9),
-    "hidden_size": st.none() | st.integers(1, 10**9),
-    "k1": st.integers(1, 10**9),
-    "k2": st.integers(1, 10**9),
-    "loss": st.sampled_from(["squared_error", "cross_entropy"]),
-    "nonlinearity": st.sampled_from(["tanh", "relu", "sigmoid"]),
-    "reduction": st.sampled_from(["sum", "mean"]),
-    "bias": st.none() | st.booleans(),
-    "learn_initial_state": st.none() | st.booleans(),
-    "dtype": st.sampled_from([None, "float32", "float64"]),
-    "seed": st.integers(0, 2**63 - 1),
-    "networks": st.none() | st.integers(1, 10**9),
-    "learning_rate": st.floats(0, 1e300) | st.lists(st.floats(0, 1e300), min_size=2, max_size=4).map(tuple),
-    "columns": st.none() | st.lists(st.from_regex(r"[a-z0-9]+", fullmatch=True), min_size=1).map(tuple),
-    "held_out": st.integers(0, 10**9),
-    **{name: st.floats(0, 1e300) for name in ("momentum", "dampening", "weight_decay")},
-    **{name: st.none() | st.floats(0, 1e300, exclude_min=True) for name in ("max_norm", "max_value")},
-    **{name: st.booleans() for name in ("nesterov", "adagrad", "standardize")},
-    **{name: st.none() | st.text("ab ./é\t", min_size=1) for name in ("text", "data", "weights")},
-}
+ALL = """--epochs 7 --hidden-size 3 --k1 2 --k2 4 --loss cross_entropy --nonlinearity relu --reduction mean --no-bias
+--learn-initial-state --dtype float64 --seed 9 --seeds 5 --learning-rate 0.5,1e-3 --momentum 0.9 --dampening 0.25
+--nesterov --weight-decay 1e-4 --max-norm 2 --max-value 3 --adagrad --data=-1.csv --columns x,2 --standardize
+--held-out 6 --weights w.npz"""
 
 
-@fewer(4)
-@given(values=st.fixed_dictionaries(VALUES))
-def test_configuration_in_a_file_and_on_the_command_line(values):
-    configuration = Configuration(**values)
-    in_file = json.loads(json.dumps(configuration.to_dict()))
-    assert Configuration.from_dict(in_file) == configuration
-    words = []
-    for name, value in values.items():
-        if value is not None and value is not False and name != "text":
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words.append(option_name(name) if value is True else f"{option_name(name)}={text}")
-        elif value is False and name in ("bias", "learn_initial_state"):
-            words.append(f"--no-{option_name(name)[2:]}")
-    given = configuration_of(parse("numpy_rnn", words))
-    assert given == replace(configuration, text=None)
+def test_every_option_is_an_attribute():
+    """A run file has the values of all."""
+    expected = Configuration(
+        7, 3, 2, 4, "cross_entropy", "relu", "mean", False, True, "float64", 9, 5, (0.5, 0.001), 0.9, 0.25,
+        True, 0.0001, 2.0, 3.0, True, None, "-1.csv", ("x", "2"), True, 6, "w.npz",
+    )  # fmt: skip
+    assert configured(ALL) == expected
+    assert Configuration.from_dict(json.loads(json.dumps(expected.to_dict()))) == expected
+    assert configured("--k1 5") == Configuration(k1=5, k2=5)
 
 
-@given(values=st.fixed_dictionaries(VALUES), name=st.sampled_from(list(VALUES)), changed=st.data())
-def test_spoiled_values_of_a_file_are_refused(values, name, changed):
-    """A value of another type or range, a missing one and an unknown one."""
-    wrong: list[Any] = [[], {}, -1, 1.5, "x\ny", True, float("nan"), 10**400, [1, None]]
-    strings, flags = ("text", "data", "weights", "columns"), ("bias", "learn_initial_state", "nesterov", "adagrad")
-    if name in strings:
-        wrong = []
-    elif name in (*flags, "standardize"):
-        wrong.remove(True)
-    elif name not in ("epochs", "hidden_size", "k1", "k2", "seed", "networks", "held_out", "loss", "nonlinearity"):
-        wrong.remove(1.5)
-    in_file = Configuration(**values).to_dict()
-    spoiled = [in_file | {name: value} for value in wrong if not (name == "reduction" and value == "")]
-    spoiled += [in_file | {"speed": 1}, {key: value for key, value in in_file.items() if key != name}]
-    with pytest.raises(InputError, match=r"^its configuration [^\n]+$"):
-        Configuration.from_dict(changed.draw(st.sampled_from(spoiled)))
-
-
-@pytest.mark.parametrize("command", ABOUT)
-def test_default_in_the_help_is_the_default(command):
-    """And without options the run is the default experiment."""
-    words = [command, *(["other"] if command == "compare" else [])]
+@pytest.mark.parametrize("name", ABOUT)
+def test_help_has_the_defaults_and_examples_that_work(name):
+    """Without options the run is the default experiment."""
+    words = [name, *(["other"] if name == "compare" else [])]
     assert configuration_of(parse("numpy_rnn", words)) == Configuration()
     checked = []
     for field in fields(Configuration):
-        shown = re.search(r"\(([\w.]+)\)$", field.metadata["help"])  # a value, and no more words
+        shown = re.search(r"\(([\w.]+)\)$", field.metadata["details"]["help"])  # a value, and no more words
         if shown is not None and shown[1] not in ("k1", "all", "no"):
-            assert field.metadata["parse"](shown[1]) == field.default, field.name
+            assert field.metadata["details"].get("type", str)(shown[1]) == field.default, field.name
             checked.append(field.name)
     assert {"epochs", "learning_rate", "seed", "loss", "momentum"} <= set(checked)
-    assert {name: value for name, value in vars(configured("--text a")).items() if name in TEXT} == TEXT
-
-
-@pytest.mark.parametrize("command", EPILOG)
-def test_examples_of_the_help_are_accepted(command):
-    lines = re.findall(r"python -m {name} ?(.*?)(?: *#.*)?$", EPILOG[command], re.MULTILINE)
+    lines = re.findall(r"python -m {name} ?(.*?)(?: *#.*)?$", EPILOG[name], re.MULTILINE)
     assert len(lines) >= 2
     for line in lines:
         parsed = parse("numpy_rnn", line.format(other="torch_rnn").split())
-        assert parsed.command == command
+        assert parsed.command == name
         configuration_of(parsed).check()
-    help = parser("numpy_rnn", command).format_help()
-    assert max(map(len, help.splitlines())) <= 120
+    assert max(map(len, parser("numpy_rnn", name).format_help().splitlines())) <= 120
 
 
-REFUSED = """
-tarin
---momentun 0.9
---epochs
---epochs ten
---learning-rate nan
---learning-rate 0.1 0.2
---max-norm 0
---nesterov
---dtype float46
---held-out 19
---columns 1
---seeds 2 --weights w.npz
---data= --epochs 1
---loss cross_entropy --standardize
---data constant.csv --standardize
---data large.csv
---text binary.txt
---text short.txt
---text abc.txt --data constant.csv
---text abc.txt --learning-rate 0.1,0.2
---text abc.txt --generate 3
---sample 3
---resume w.npz --trace t.npz
---epochs 0 --trace t.npz
---no-plot --plot a.png
-compare
-compare none --held-out 3
-"""
+def test_defaults_of_a_text():
+    """Those of min-char-rnn; an option that replaces one of them leaves it out."""
+    assert {name: value for name, value in vars(configured("--text a")).items() if name in TEXT} == TEXT
+    assert configured("--text a --max-norm 1").max_value is None
+    assert configured("--text a --momentum 0.5").adagrad is False
+    assert configured("--text a --weights w").hidden_size is configured("--text a --weights w").bias is None
 
 
-def test_refused_command_lines(capsys):
-    numpy_rnn_files = {
-        "constant.csv": "7\n7\n7\n7\n",
-        "large.csv": "1e39\n1\n2\n",
-        "abc.txt": "abc" * 20,
-        "short.txt": "ab",
-        "binary.txt": "ab\0c",
-    }
-    for name, content in numpy_rnn_files.items():
-        with open(name, "w") as file:
-            file.write(content)
-    messages = {}
-    for line in REFUSED.strip().splitlines():
-        no_plot = [] if "--no-plot" in line else ["--no-plot"]
-        messages[line] = refused(numpy_rnn, capsys, *line.split(), *no_plot)
-    assert listed(messages) == snapshot("""\
+REFUSED = """\
 tarin:
     unknown command 'tarin': expected train or compare or study
 --momentun 0.9:
     unknown argument '--momentun' (did you mean --momentum?); see python -m numpy_rnn train --help
---epochs:
-    argument --epochs: expected one argument; see python -m numpy_rnn train --help
---epochs ten:
-    argument --epochs: 'ten': expected a whole number, 0 to 1000000000; see python -m numpy_rnn train --help
 --learning-rate nan:
-    argument --learning-rate: 'nan': expected a finite number, 0 or more; see python -m numpy_rnn train --help
---learning-rate 0.1 0.2:
-    unknown argument '0.2'; see python -m numpy_rnn train --help
+    the learning rate is nan: expected a finite number, 0 or more
 --max-norm 0:
-    argument --max-norm: '0': expected a finite number, above 0; see python -m numpy_rnn train --help
---nesterov:
-    nesterov needs momentum above 0 and dampening 0: they are 0.0, 0.0 and True
---dtype float46:
-    argument --dtype: 'float46': expected float32 or float64; see python -m numpy_rnn train --help
+    max norm is 0.0: expected a finite number above 0
 --held-out 19:
     --held-out is 19: expected 18 at most, so that 3 rows are trained on
 --columns 1:
     --columns is given without --data: expected --data FILE too
---seeds 2 --weights w.npz:
-    --weights and --seeds are both given: expected one of the two; leave one out
---data= --epochs 1:
-    data file : unknown ending ''; expected .csv, .tsv, .txt, .npy
---loss cross_entropy --standardize:
-    --loss and --standardize are both given: expected one of the two; leave one out
+--seeds 2 --learning-rate 0.1,0.2:
+    several rates of --learning-rate and --seeds are both given: expected one of the two; leave one out
 --data constant.csv --standardize:
     column 1 of the series, 7 to 7, has no standard deviation: leave out the column or --standardize
 --data large.csv:
@@ -184,11 +90,9 @@ tarin:
 --text binary.txt:
     text binary.txt is binary, or has fewer than 2 different characters: expected a text file
 --text short.txt:
-    text short.txt has 2 characters: expected more than --k1, 25; choose a smaller one
+    text short.txt has 2 characters: expected more than --k1, 25; choose less
 --text abc.txt --data constant.csv:
     --text and --data are both given: expected one of the two; leave one out
---text abc.txt --learning-rate 0.1,0.2:
-    --text is given: expected one learning rate, and --loss cross_entropy or no --loss
 --text abc.txt --generate 3:
     --generate is given with --text: use --sample N for a text of the network
 --sample 3:
@@ -198,9 +102,103 @@ tarin:
 --epochs 0 --trace t.npz:
     --trace and --epochs 0 are both given: expected 1 or more epochs, or no trace
 --no-plot --plot a.png:
-    --no-plot is given with --plot or --show: expected one or the other; leave one out
-compare:
-    the following arguments are required: OTHER; see python -m numpy_rnn compare --help
+    --no-plot and --plot are both given: expected one of the two; leave one out
 compare none --held-out 3:
-    unknown argument '--held-out' (did you mean --plot?); see python -m numpy_rnn compare --help\
-""")
+    unknown argument '--held-out' (did you mean --plot?); see python -m numpy_rnn compare --help
+compare numpy_rnn.reference --nesterov:
+    nesterov needs momentum above 0 and dampening 0: they are 0.0, 0.0 and True
+compare numpy_rnn.reference --k1 5 --k2 2:
+    k2 is 2 and k1 is 5: expected k2 ≥ k1, because the window must contain the k1 new steps of its update;
+    choose k2 ≥ 5\
+"""
+
+
+def test_refused_command_lines(capsys):
+    texts = {"constant.csv": "7\n7\n7\n7\n", "large.csv": "1e39\n1\n2\n", "abc.txt": "abc" * 20}
+    for name, content in (texts | {"short.txt": "ab", "binary.txt": "ab\0c"}).items():
+        Path(name).write_text(content)
+    assert refusals(numpy_rnn, capsys, REFUSED) == REFUSED
+
+
+# -- random command lines -------------------------------------------------------------------------------------------
+
+FILES = "a.csv two.csv m.npy abc.txt w.npz run.npz text.npz broken.npz none.csv . é"
+HUGE = "9" * 30
+VALUES = {
+    "--epochs": f"0 1 2 -1 {HUGE} x",
+    "--hidden-size": "1 2 5 0 1.5",
+    "--k1": f"1 2 5 40 0 {HUGE}",
+    "--k2": f"1 2 5 40 0 {HUGE}",
+    "--loss": "squared_error cross_entropy x",
+    "--nonlinearity": "tanh relu sigmoid x",
+    "--reduction": "sum mean",
+    "--dtype": "float32 float64 int",
+    "--seed": "0 7 -1 9223372036854775807",
+    "--seeds": "1 3 0",
+    "--learning-rate": "0 0.1 0.1,0.2 5 1e30 1e300 nan ,",
+    "--momentum": "0 0.9 -1 inf",
+    "--dampening": "0 0.5 1e300",
+    "--weight-decay": "0 0.1 1e300",
+    "--max-norm": "1 1e-320 1e300 0",
+    "--max-value": "1 1e-320 1e300 0",
+    "--columns": "1 x y 2,1 3 0 é",
+    "--held-out": "0 1 3 40 -1",
+    "--generate": "0 3 x",
+    "--log-every": "1 7 0",
+    "--sample": "0 3",
+    "--temperature": "1 1e-300 1e300 0",
+    **dict.fromkeys(("--data", "--text", "--weights", "--resume"), FILES),
+    **dict.fromkeys(("--save", "--output"), "run.npz out.npz out.csv out.json a.csv none/x . é.json"),
+    "--trace": "out.npz t.npz",
+}
+FLAGS = "--bias --no-bias --learn-initial-state --nesterov --adagrad --standardize --quiet --unknown x"
+PAIRS = [(option, value) for option, values in VALUES.items() for value in values.split()]
+OPTION = st.sampled_from(PAIRS) | st.sampled_from([(flag,) for flag in FLAGS.split()])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with a file of every kind."""
+    folder = tmp_path_factory.mktemp("files")
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        series = np.abs(np.sin(np.arange(20.0))).reshape(10, 2)
+        np.savetxt("a.csv", series[:, :1])
+        np.savetxt("two.csv", series, delimiter=",", header="x,y", comments="")
+        np.save("m.npy", series.astype("f4"))
+        Path("abc.txt").write_text("abcb" * 30)
+        small = "--no-plot --quiet --epochs 1"
+        for options in ("--save run.npz --momentum 0.5", "--save w.npz --seeds 2", "--text abc.txt --save text.npz"):
+            assert main(numpy_rnn, f"{small} {options}".split()) == 0
+        Path("broken.npz").write_bytes(Path("run.npz").read_bytes()[:-100])
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.mark.slow
+def test_random_command_lines(capsys, files):
+    @settings(fewer(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(words=st.lists(OPTION, max_size=5))
+    def run(words):
+        for path in Path().iterdir():
+            path.unlink()
+        shutil.copytree(files, ".", dirs_exist_ok=True)
+        before = contents()
+        ended = command(numpy_rnn, capsys, "--epochs", 1, *(word for pair in words for word in pair), "--no-plot")
+        assert ended.status in (0, 2, 3), ended
+        if ended.status == 0:
+            assert ended.err == "" or "diverged" in ended.err
+        else:
+            lines = ended.err.splitlines()
+            assert lines[-1].startswith("numpy_rnn: ")
+            assert all("the other networks continue" in line for line in lines[:-1])
+            assert ended.err.replace("\n", "").isprintable()
+        after = contents()
+        changed = {str(path) for path, content in after.items() if before.get(path) != content}
+        assert before.keys() <= after.keys()
+        assert changed <= {word for pair in words for word in pair}
+        assert ended.status != 2 or not changed
+
+    run()

@@ -1,12 +1,11 @@
 """The plots: the data is that of the run, at the right times, nothing covers anything; and where a plot goes."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from comparing import assert_within
-from in_process import refused, succeed
+from in_process import succeed
 from made_up import lines, made_up
 
 import numpy_rnn
@@ -22,7 +21,7 @@ KINDS: dict[str, dict] = {
     "compared": {"backends": ("my_own_rnn_in_rust", "another_rnn_in_fortran"), "E": (3,)},
     "held out": {"T": 40, "held_out": 12, "G": 12, "scaled": True, "D": 2},
     "some held-out rows without predictions": {"T": 40, "P": 10, "held_out": 12, "G": 5},
-    "rates and seeds": {"E": (9, 4), "rates": tuple(2.0**-n for n in range(9)), "scaled": True, "held_out": 2},
+    "rates": {"E": (9,), "rates": tuple(2.0**-n for n in range(9)), "scaled": True, "held_out": 2},
     "rates compared": {"E": (3,), "rates": (0.01, 0.1, 0.5), "backends": ("numpy_rnn", "torch_rnn")},
     "last steps": {"T": 700, "P": 500, "G": 20},
     "last steps and held out": {"T": 3309, "held_out": 1200, "G": 1220, "P": 500},
@@ -53,11 +52,9 @@ def test_series_has_its_values_at_their_times(drawn):
     experiment, results, series, _, figure, first = drawn
     T, D, held_out = len(experiment.x), experiment.x.shape[-1], experiment.held_out
     if experiment.rates:
-        results = {name: result.at_rate(0) for name, result in results.items()}
+        results = {name: result.network(0) for name, result in results.items()}
     for feature, axes in enumerate(series):
-        columns = {
-            "actual": (1, experiment.original(np.concatenate([experiment.x, experiment.target[-1:]]))[:, 0, feature])
-        }
+        columns = {"actual": (1, experiment.series[:, feature])}
         for name, result in results.items():
             by, P = f", {name}" if len(results) > 1 else "", len(result.predictions)
             y, after = result.predictions[..., feature], result.generated[..., feature]
@@ -135,20 +132,16 @@ def test_bands_are_percentiles_of_the_networks_that_converged(left_out):
     assert f"medians of {5 - len(left_out)} networks" in losses.figure.get_suptitle()
 
 
-def test_rates_that_diverged_are_named():
-    experiment, results = made_up(E=(3, 4), rates=(0.01, 0.1, 50.0))
-    results["numpy_rnn"].losses[-1, 2] = np.inf
-    axes = figure_of(experiment, results).axes[-1]
-    assert list(lines(axes)) == ["0.01", "0.1"]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0.01", "0.1", "50: diverged"]
-
-
-def test_run_that_diverged_has_its_actual_values():
-    experiment, results = made_up(backends=("numpy_rnn", "another"))
+def test_curves_that_diverged_are_named():
+    experiment, results = made_up(E=(3,), rates=(0.01, 0.1, 50.0), backends=("numpy_rnn", "another"))
+    for result in results.values():
+        result.losses[-1, 2] = np.inf
     results["another"].predictions[-1] = np.nan
     series, losses = figure_of(experiment, results).axes
     assert [*lines(series)] == ["actual", "predicted, numpy_rnn", "free-running, numpy_rnn"]
-    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["numpy_rnn", "another: diverged"]
+    assert list(lines(losses)) == ["0.01, numpy_rnn", "0.1, numpy_rnn"]
+    names = [text.get_text() for text in losses.get_legend().get_texts()]
+    assert names[2:] == ["50, numpy_rnn: diverged", *(f"{rate}, another: diverged" for rate in ("0.01", "0.1", "50"))]
 
 
 def test_drift_has_a_panel():
@@ -166,18 +159,3 @@ def test_plot_is_written_in_the_format_of_its_ending(capsys, ending):
     assert out.endswith(f"plot saved to a.{ending}\n")
     starts = {"png": b"\x89PNG", "pdf": b"%PDF", "SVG": b"<?xml", "jpg": b"\xff\xd8\xff"}
     assert Path(f"a.{ending}").read_bytes().startswith(starts[ending])
-
-
-def test_plot_in_a_window(capsys, monkeypatch):
-    """It needs a display; then nothing is written unless a file is named."""
-    import matplotlib.pyplot as plt
-
-    message = refused(numpy_rnn, capsys, "--show")
-    assert message == "--show: there is no display for a window; use --plot FILE instead"
-    shown = []
-    monkeypatch.setattr(plt, "get_backend", lambda: "TkAgg")
-    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
-    succeed(numpy_rnn, capsys, "--show", "--epochs", 1)
-    assert os.listdir() == []
-    succeed(numpy_rnn, capsys, "--show", "--epochs", 1, "--plot", "a.png")
-    assert (shown, os.listdir(), plt.get_fignums()) == ([[1], [1]], ["a.png"], [])

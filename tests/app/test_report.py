@@ -1,22 +1,21 @@
-"""The text that a run prints, from made-up numbers: each snapshot was checked by eye against `made_up`."""
+"""Predictions, and the text that a run prints of made-up numbers; every snapshot was checked by eye."""
 
 import numpy as np
 import pytest
+from comparing import bits
 from in_process import configured
 from inline_snapshot import snapshot
 from made_up import made_up
 
 import numpy_rnn
-from numpy_rnn.app import report
-from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.experiment import Scaling, series_scaling
-from numpy_rnn.app.format import format_number
-from numpy_rnn.app.series import inputs_and_targets
+from numpy_rnn import Parameters
+from numpy_rnn.app import report, results
+from numpy_rnn.app.experiment import Experiment, mean_and_deviation
+from numpy_rnn.app.results import predict
+from numpy_rnn.common.records import Objective
 
 HEADINGS = """
---reduction mean | tanh, no biases, reduction mean, k1=1 k2=1, learning rate 0.1, float32, seed 0
---bias --nonlinearity relu | relu, biases, reduction sum, k1=1 k2=1, learning rate 0.1, float32, seed 0
---k1 2 --k2 3 --learning-rate 1e-3 --seed 7 --dtype float64 | k1=2 k2=3, learning rate 0.001, float64, seed 7
+--bias --nonlinearity relu --reduction mean | biases, reduction mean, k1=1 k2=1, learning rate 0.1, float32, seed 0
 --momentum 0.9 --dampening 0.5 --weight-decay 1e-4 | momentum 0.9, dampening 0.5, weight decay 0.0001, float32, seed 0
 --max-norm 2 --seed 7 --seeds 3 | learning rate 0.1, max norm 2, float32, seeds 7 to 9
 --nesterov --learning-rate 0.1,1e-5 --weights w.npz | learning rates 0.1 1e-05, nesterov, float32, weights from w.npz
@@ -31,15 +30,12 @@ def test_heading(case):
     params = numpy_rnn.initial_parameters(1, 5, 1, bias=bool(c.bias), dtype=c.dtype or "float32", networks=c.networks)
     if c.learn_initial_state:
         params = params._replace(h_0=np.zeros((1, 5), "f4"))
-    heading = report.heading("numpy_rnn", made_up(T=4, held_out=c.held_out)[0]._replace(params=params), c)
-    assert heading.startswith("numpy_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
+    experiment = made_up(T=4, held_out=c.held_out)[0]._replace(params=params, columns=("tab\there\udcff", *"bcdefghij"))
+    heading = report.heading("numpy_rnn", experiment, c)
+    assert heading.startswith(
+        "numpy_rnn: made up (columns tab\\there\\udcff, b, c, d, e, f, g, h, ...), T=4 B=1 D=1 H=5"
+    )
     assert heading.endswith(f", {ending}")
-
-
-def test_heading_names_columns():
-    experiment = made_up(D=7)[0]._replace(columns=(*"abcd", "tab\there\udcff", "f", "g"))
-    heading = report.heading("numpy_rnn", experiment, Configuration())
-    assert heading.startswith("numpy_rnn: made up (columns a, b, c, d, tab\\there\\udcff and 2 more), T=5 ")
 
 
 def test_loss_rows():
@@ -49,11 +45,8 @@ def test_loss_rows():
         report.loss_heading((2, 3)),
         report.loss_row(20, np.arange(1.0, 12.0)),  # of 1 to 11, the 10th percentile is 2
         report.loss_row(20, np.array([np.nan, 6.0, np.inf])),
-        report.loss_heading((2,), (0.1, 1e-5)),
-        report.loss_row(20, np.array([0.5, 2e-7]), (0.1, 1e-5)),
-        report.loss_heading((2, 3), (0.1, 1e-5)),
-        report.loss_row(20, np.array([[1, 2, 9], [np.nan, 4, np.inf]]), (0.1, 1e-5)),
-        report.loss_row(20, np.array([0.5, np.nan]), (0.1, 1e-5)),
+        report.loss_heading((3,), (0.1, 1e-5, 3)),
+        report.loss_row(20, np.array([0.5, 2e-7, np.nan]), (0.1, 1e-5, 3)),
     ]
     assert "\n".join(rows) == snapshot("""\
 epoch          loss
@@ -61,41 +54,17 @@ epoch          loss
 epoch   median loss           10 %           90 %   of 6 networks
    20      6.000000       2.000000      10.000000
    20      6.000000       6.000000       6.000000
-epoch      rate 0.1    rate 1e-05
-   20      0.500000   2.00000e-07
-epoch      rate 0.1    rate 1e-05   medians of 3 networks each
-   20      2.000000      4.000000
-   20      0.500000           nan\
+epoch      rate 0.1    rate 1e-05        rate 3
+   20      0.500000   2.00000e-07           nan\
 """)
-
-
-def test_numbers_fit_their_scale():
-    texts = [format_number(value) for value in (0, 0.001, 9e-4, 999999.4, 1e6)]
-    assert texts == snapshot(["0.000000", "0.001000", "9.00000e-04", "999999.400000", "1.00000e+06"])
-    assert format_number(5, 12, scale=1e-5) == " 5.00000e+00"
 
 
 def tables(**sizes):
-    experiment, results = made_up(**sizes)
-    result = results["numpy_rnn"]
+    experiment, made = made_up(**sizes)
+    result = made["numpy_rnn"]
     if sizes.get("E") == (4,):
         result.predictions[2, 1] = np.inf  # the second network diverged
     return f"{report.series_table(experiment, result)}\n{report.error_table(experiment, result)}"
-
-
-def test_tables_of_one_network():
-    assert tables() == snapshot("""\
-  time        actual         predicted
-     2      1.000000          2.000000
-     3      4.000000          3.000000
-     4      9.000000         10.000000
-     5     16.000000         15.000000
-     6     25.000000         26.000000
-     7  free-running       1000.000000
-     8  free-running       1001.000000
-one step ahead, root mean square error      network   persistence baseline
-trained on, 5 steps                        1.000000               5.744563\
-""")
 
 
 def test_tables_of_several_columns_in_units():
@@ -119,9 +88,9 @@ def test_tables_of_an_ensemble_with_rows_held_out():
     """Medians of networks 1, 3 and 4; the errors are 3 for the median network."""
     assert tables(T=6, E=(4,), held_out=3, G=4) == snapshot("""\
   time        actual  median predicted    free-running
-     2      1.000000          4.000000                \n\
-     3      4.000000          1.000000                \n\
-     4      9.000000         12.000000                \n\
+     2      1.000000          4.000000
+     3      4.000000          1.000000
+     4      9.000000         12.000000
      5     16.000000         13.000000     1002.000000
      6     25.000000         28.000000     1003.000000
      7     36.000000         33.000000     1004.000000
@@ -133,45 +102,93 @@ held out, 3 steps                          3.000000               9.146948\
 
 
 def test_tables_of_a_sweep_are_of_the_best_rate():
-    """It is the first, of which all networks are left."""
-    assert tables(T=3, E=(2, 3), rates=(0.1, 0.2), G=1) == snapshot("""\
-  time        actual  median predicted   of learning rate 0.1
-     2      1.000000          3.000000
-     3      4.000000          2.000000
-     4      9.000000         11.000000
-     5  free-running       1001.000000
+    """It is the first, whose losses are the lowest."""
+    assert tables(T=3, E=(3,), rates=(0.1, 0.2, 5), G=1) == snapshot("""\
+  time        actual         predicted   of learning rate 0.1
+     2      1.000000          2.000000
+     3      4.000000          3.000000
+     4      9.000000         10.000000
+     5  free-running       1000.000000
 one step ahead, root mean square error      network   persistence baseline
-trained on, 3 steps                        2.000000               3.415650\
+trained on, 3 steps                        1.000000               3.415650\
 """)
 
 
-def test_errors_of_huge_numbers():
-    """Their squares overflow."""
-    experiment, results = made_up()
-    experiment = experiment._replace(x=experiment.x * 1e300, target=experiment.target * 1e300)
-    result = results["numpy_rnn"]._replace(predictions=results["numpy_rnn"].predictions * 1e300)
-    last = report.error_table(experiment, result).splitlines()[-1]
-    assert last.split()[-2:] == ["1.00000e+300", "5.74456e+300"]
+def test_best_network_has_the_lowest_last_loss():
+    """The first of equals, and of those that converged."""
+    for losses, best in (([[1, 9, 9], [3, 2, 4]], 1), ([[3, np.nan, 3]], 0), (np.zeros((0, 3)), 0)):
+        assert made_up(E=(3,))[1]["numpy_rnn"]._replace(losses=np.array(losses, float)).best_network() == best
 
 
 def test_long_tables_are_cut():
-    """Forty rows of the series, and the first and last fifty free-running values."""
+    """Forty rows of the series, and the first hundred free-running values."""
     table = tables(T=100, G=1234, P=50, D=25).splitlines()
     short = [line for line in table if "..." in line]
     assert short == snapshot(["   ...  (60 earlier times)", "   ...  (1134 later times)", "   ...  (5 more columns)"])
-    assert len(table) == 1 + 1 + 40 + 50 + 1 + 50 + 1 + 20 + 1
-    assert [table[place].split()[0] for place in (2, 41, 91, 93, 142)] == ["62", "101", "151", "1286", "1335"]
+    assert len(table) == 1 + 1 + 40 + 100 + 1 + 1 + 20 + 1
+    assert [table[place].split()[0] for place in (2, 41, 141)] == ["62", "101", "201"]
     assert "free-running" in table[42]
 
 
 def test_actual_values_are_those_of_the_data():
     """0.1 in float32, multiplied by a deviation and added to a mean, comes back as another number."""
     series = np.array([[34.3, 1.23e-5], [166.4, 0.0], [1 / 3, -7.12345e-5], [59.1, 1.234567e-4]])
-    scaling = series_scaling(series)
-    x, target = inputs_and_targets(scaling.standardized(series), "float32")
-    experiment, results = made_up(T=3, D=2, G=0)
-    experiment = experiment._replace(x=x, target=target, series=series, scaling=Scaling(*scaling))
-    rows = [line.split() for line in report.series_table(experiment, results["numpy_rnn"]).splitlines()[1:]]
-    assert [row[1] for row in rows] == [f"{value:.6f}" for value in series[1:, 0]]
-    assert [row[3] for row in rows] == [f"{value:.5e}" for value in series[1:, 1]]  # by its own size
-    assert experiment.rows(1, 3).tolist() == series[1:3].tolist()
+    mean, deviation = mean_and_deviation(series)
+    rows = ((series - mean) / deviation).astype("f4")[:, None]
+    experiment, made = made_up(T=3, D=2, G=0)
+    experiment = experiment._replace(x=rows[:-1], target=rows[1:], series=series, mean=mean, deviation=deviation)
+    np.testing.assert_allclose(experiment.original(rows[:, 0]), series, rtol=0, atol=166 * 2**-23)
+    table = [line.split() for line in report.series_table(experiment, made["numpy_rnn"]).splitlines()[1:]]
+    assert [row[1] for row in table] == [f"{value:.6f}" for value in series[1:, 0]]
+    assert [row[3] for row in table] == [f"{value:.5e}" for value in series[1:, 1]]  # by its own size
+
+
+# -- predictions ----------------------------------------------------------------------------------------------------
+
+# The networks here compute without rounding, so that "the same" is the same to the bit: relu, whole numbers, and a W_hh
+# that hands on what it holds from unit to unit, so that the state remembers the last inputs.
+
+MAX_PREDICTED, STEPS_PER_PASS = 1000, 100  # a tenth of what they are, so that a short series is a long one
+DELAYS = (1, 2, 0, 3)  # what the output is: 1 × the input, 2 × the one before, and so on
+H = len(DELAYS)
+
+
+def network(E, learned):
+    """Networks whose outputs are multiples: 1, 2, and so on."""
+    weights = np.eye(1, H), np.eye(H, k=1), np.array(DELAYS, float)[:, None], None, None, learned
+    params = Parameters(*(None if theta is None else np.broadcast_to(theta, (*E, *theta.shape)) for theta in weights))
+    return params._replace(W_hy=params.W_hy * factors(E)[..., None])
+
+
+def factors(E):
+    return np.arange(1.0, 1 + np.prod(E, dtype=int)).reshape(E)[..., None]
+
+
+def expected(x, h_0):
+    """y_t = Σ_j w_j x_{t-j}, where the inputs before the first are those that the state holds, the newest first."""
+    held = np.concatenate([h_0.ravel()[::-1], x])
+    return sum(w * held[H - j : H - j + len(x)] for j, w in enumerate(DELAYS))
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize(
+    ("T", "E", "held_out", "steps"),
+    [(1, (), 0, 7), (4, (2, 2), 0, 0), (101, (1,), 90, 2), (2500, (), 90, 1), (2500, (3,), 1111, 0), (250, (), 70, 3)],
+)
+def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held_out, steps, learned):
+    """The last ones of a long series are kept, and its activations are never all in memory."""
+    passes, forward = [], results._forward
+    monkeypatch.setattr(results, "MAX_PREDICTED", MAX_PREDICTED)
+    monkeypatch.setattr(results, "STEPS_PER_PASS", STEPS_PER_PASS)
+    monkeypatch.setattr(results, "_forward", lambda *args: passes.append(len(args[2])) or forward(*args))
+    x, state = np.random.default_rng(T).integers(0, 9, T).astype(float), np.array([[1.0, 2.0, 3.0, 4.0]])
+    series = x[:, None, None]
+    experiment = Experiment("", series, series, state, network(E, state if learned else None), held_out=held_out)
+    one, free = predict(rnn, experiment.params, experiment, Objective("relu"), steps)
+    wanted = expected(x, state)[-MAX_PREDICTED:]
+    assert bits(one) == bits(wanted.reshape(-1, *(1 for _ in E), 1) * factors(E))
+    fed = x[: T - held_out]
+    for _ in range(steps + 1):  # every value is the prediction after the series and all values before it
+        fed = np.append(fed, expected(fed, state)[-1])
+    assert bits(free) == bits(fed[T - held_out + 1 :].reshape(steps, *E, 1))
+    assert max(passes) <= STEPS_PER_PASS

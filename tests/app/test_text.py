@@ -5,25 +5,24 @@ The text begins "Alice's Adventures in Wonderland" by Lewis Carroll, 1865, which
 
 import io
 import json
-import os
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from comparing import each
-from in_process import command, refused, succeed
+from in_process import command, configured, refused, succeed
 from made_up import lines
 
 import numpy_rnn
 from benchmarks.rows import min_char_rnn
 from numpy_rnn.app.checkpoint import load_checkpoint
-from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import parse
 from numpy_rnn.app.results import HEAD
 from numpy_rnn.app.run import Trainer
-from numpy_rnn.app.text import TextReport, character_classes, sample, used_characters, visible
+from numpy_rnn.app.text import TextReport, sample, used_characters, visible
 from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces.drive import ALARM, FLOOR
@@ -31,6 +30,8 @@ from numpy_rnn.conformance.traces.drive import ALARM, FLOOR
 ALICE = str(Path(__file__).parent.parent / "alice.txt")
 SHORT = Path(ALICE).read_text(encoding="utf-8")[:651]  # 26 chunks of 25 characters, and the one after them
 QUICK = ("--text", "short.txt", "--hidden-size", 12, "--epochs", 2, "--no-plot")
+SMALL = "--text short.txt --hidden-size 12 --epochs 2 --dtype float64"
+LARGE = f"--text {ALICE} --hidden-size 20 --epochs 4 --dtype float64"
 
 
 @pytest.fixture(autouse=True)
@@ -47,23 +48,15 @@ def samples(out):
     return re.findall(r"^----\n(.*?)\n----$", out, re.MULTILINE | re.DOTALL)
 
 
-def prepared(**changes):
-    """A language model of few hidden units in float64, of the text of these tests."""
-    values = {"hidden_size": 12, "epochs": 2, "text": "short.txt", "dtype": "float64"} | changes
-    configuration = Configuration(**(TEXT | values))
-    return prepare(configuration), configuration
+def trainer_of(rnn, options):
+    configuration = configured(options)
+    return Trainer(rnn, prepare(configuration), configuration)
 
 
-def test_defaults_are_those_of_min_char_rnn(capsys):
-    out = succeed(numpy_rnn, capsys, "--text", ALICE, "--epochs", 1, "--sample", 0, "--save", "r.npz", "--no-plot")
-    assert out.splitlines()[0] == (
-        "numpy_rnn: alice.txt, T=2625 B=1 D=54 H=100 O=54, tanh, cross-entropy, biases, reduction sum, k1=25 k2=25,"
-        " learning rate 0.1, adagrad, max value 5, float32, seed 0"
-    )
-    configuration = load_checkpoint("r.npz").configuration.to_dict()
-    assert {name: configuration[name] for name in TEXT} == TEXT | {"epochs": 1}
-    experiment, _ = prepared(hidden_size=400)
-    assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.params[:3])
+def test_initial_weights_are_those_of_min_char_rnn():
+    params = prepare(configured("--text short.txt --hidden-size 400")).params
+    assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in params[:3])
+    assert not np.concatenate([params.b_h, params.b_y]).any()
 
 
 def test_rows_and_samples_of_every_so_many_updates(capsys):
@@ -76,16 +69,10 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
     assert len(found) == len(set(found)) == 3  # the updates of the last two rows are yielded together
     quiet = succeed(numpy_rnn, capsys, *nine, "--sample", 0)
     assert (rows(quiet), samples(quiet)) == (rows(out), [])
-    often = succeed(numpy_rnn, capsys, *QUICK, "--log-every", 13)
+    often = succeed(numpy_rnn, capsys, *QUICK, "--log-every", 13, "--reduction", "mean")
     assert [row[0] for row in rows(often)] == [13, 26, 39, 52]  # the last is not printed twice
+    assert abs(rows(often)[0][2] - np.log(len(set(SHORT)))) < 2e-2  # it begins at random, also a mean
     assert {len(text) for text in samples(often)} == {200}
-    assert len(samples(often)) == len(set(samples(often))) < 4
-
-
-def test_smoothed_loss_of_a_mean_begins_at_random(capsys):
-    """That of a sum, and every later one: below."""
-    out = succeed(numpy_rnn, capsys, *QUICK, "--log-every", 1, "--sample", 0, "--reduction", "mean")
-    assert abs(rows(out)[0][2] - np.log(len(set(SHORT)))) < 1e-3
 
 
 UPDATES = 420  # of which an epoch makes 105
@@ -98,7 +85,8 @@ def curves():
     As in `compare`, it is ALARM times the spread, so far, of runs whose initial weights differ by an ulp. With the 100
     units of the program an ulp becomes a difference of 1 within 50 updates; with 20 training is not chaotic.
     """
-    experiment, configuration = prepared(text=ALICE, hidden_size=20, epochs=4)
+    configuration = configured(LARGE)
+    experiment = prepare(configuration)
     given = [w for w in experiment.params if w is not None]
     weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in given]  # as it has them
     data = [*experiment.x[:, 0].tolist(), int(experiment.target[-1, 0]), 0]  # it leaves out a chunk at the very end
@@ -123,10 +111,10 @@ def curves():
 def test_loss_curve_is_that_of_min_char_rnn(rnn, curves):
     theirs, allowed = curves
     assert allowed.max() < 1e-9  # a fault is not hidden in chaos
-    experiment, configuration = prepared(text=ALICE, hidden_size=20, epochs=4)
-    losses = np.array([loss for progress in Trainer(rnn, experiment, configuration) for loss in progress.smoothed])
+    trainer = trainer_of(rnn, LARGE)
+    losses = np.array([loss for progress in trainer for loss in progress.smoothed])
     assert len(losses) == UPDATES
-    before = np.concatenate([[25 * np.log(len(experiment.alphabet))], losses[:-1]])
+    before = np.concatenate([[25 * np.log(len(trainer.experiment.alphabet))], losses[:-1]])
     assert (np.abs(losses - theirs[:, 1]) <= allowed).all()
     ours = (losses - 0.999 * before) / 0.001  # of the loss itself, with two roundings per update of the smoothed one
     assert (np.abs(ours - theirs[:, 0]) <= allowed + 4000 * np.finfo(np.float64).eps * before).all()
@@ -139,37 +127,34 @@ def test_plot_shows_the_loss_per_character(capsys, reduction):
     """Of epochs, of updates and at random, in one unit; a long name is shortened in its title."""
     from matplotlib.figure import Figure
 
-    experiment, configuration = prepared(reduction=reduction)
-    experiment = experiment._replace(name="a long name " * 9)
-    report = TextReport(numpy_rnn, experiment, configuration, parse("numpy_rnn", ["--sample", "0"]))
-    trainer = Trainer(numpy_rnn, experiment, configuration)
-    smoothed = [loss for progress in trainer if report.lines(progress, trainer) == [] for loss in progress.smoothed]
-    report.final(trainer)
+    trainer = trainer_of(numpy_rnn, f"{SMALL} --reduction {reduction}")
+    trainer.experiment = trainer.experiment._replace(name="a long name " * 9)
+    report = TextReport(trainer, parse("numpy_rnn", ["--sample", "0"]))
+    smoothed = [loss for progress in trainer if report.lines(progress) == [] for loss in progress.smoothed]
     report.draw(figure := Figure())
     [axes] = figure.axes
     found = {name: [list(line.get_xdata()), list(line.get_ydata())] for name, line in lines(axes).items()}
-    of_epoch, of_update = (len(experiment.x), configuration.k1) if reduction == "sum" else (1, 1)
-    assert found.pop("characters at random")[1] == [np.log(len(experiment.alphabet))] * 2
+    of_epoch, of_update = (650, 25) if reduction == "sum" else (1, 1)
+    assert found.pop("characters at random")[1] == [np.log(len(set(SHORT)))] * 2
     assert found == {
         "mean of the epoch": [[26, 52], [loss / of_epoch for loss in trainer.losses.tolist()]],
         "smoothed": [list(range(1, 53)), [loss / of_update for loss in smoothed]],
     }
     assert axes.get_title() == f"numpy_rnn: {('a long name ' * 9)[:57]}..."
-    out = succeed(numpy_rnn, capsys, *QUICK[:-1], "--reduction", reduction)
-    assert out.endswith("plot saved to numpy_rnn.png\n")
-    assert set(os.listdir()) == {"short.txt", "numpy_rnn.png"}
 
 
-@pytest.mark.parametrize("temperature", [0.8, 1e-300, 1e-3, 1e300])
+@pytest.mark.parametrize("temperature", [0.8, 1e-300, 1e300])
 def test_sample_draws_from_the_distributions(rnn, temperature):
     """Step by step as NumPy computes them; each character is the next input. At an extreme temperature it is the most
     likely one each time, or all have the same probability.
     """
-    experiment, configuration = prepared()
-    generator = np.random.default_rng(1)
+    trainer = trainer_of(rnn, f"{SMALL} --seed 3")
+    experiment, generator = trainer.experiment, np.random.default_rng(1)
     params = Parameters(*(None if W is None else generator.normal(size=W.shape) for W in experiment.params))
-    text = sample(rnn, params, experiment, configuration, 60, temperature=temperature, seed=(3, 4))
-    generator, h, character, expected = np.random.default_rng((3, 4)), experiment.h_0, experiment.x[0, 0], []
+    trainer.parameters = Mock(return_value=params)
+    trainer.progress = trainer.progress._replace(epoch=2, number=4)
+    text = sample(trainer, 60, temperature)
+    generator, h, character, expected = np.random.default_rng((3, 30)), experiment.h_0, experiment.x[0, 0], []
     for _ in range(60):
         h = np.tanh(params.W_xh[character] + h @ params.W_hh + params.b_h)
         logits = (h @ params.W_hy + params.b_y)[0]
@@ -185,16 +170,12 @@ def test_sample_cannot_command_the_terminal():
     assert visible("a\tb\nc\x1b[31m\x7f\u202e é") == "a\tb\nc\\x1b[31m\\x7f\\u202e é"
 
 
-def test_finished_run_is_resumed_for_a_sample(capsys):
+def test_sample_of_a_finished_run_and_new_run_from_its_weights(capsys):
+    """The new run is on another text of these characters."""
     whole = succeed(numpy_rnn, capsys, *QUICK, "--save", "r.npz")
     again = succeed(numpy_rnn, capsys, "--resume", "r.npz", "--sample", 30, "--temperature", 0.5, "--no-plot")
     assert rows(again) == rows(whole)[-1:]
     assert len(samples(again)[0]) == 30
-
-
-def test_new_run_from_weights_and_alphabet(capsys):
-    """On another text of these characters."""
-    succeed(numpy_rnn, capsys, *QUICK, "--save", "r.npz")
     Path("other.txt").write_text("once or twice she had peeped into the book, " * 3, encoding="utf-8")
     new = "--text", "other.txt", "--weights", "r.npz", "--epochs", 1, "--save", "s.npz", "--no-plot"
     assert f"D={len(set(SHORT))} H=12 O={len(set(SHORT))}" in succeed(numpy_rnn, capsys, *new)
@@ -211,7 +192,9 @@ def test_unicode_and_line_ends(capsys, monkeypatch):
     assert load_checkpoint("r.npz").alphabet == "".join(sorted(set(text)))
     assert set(samples(out)[0]) <= set(visible(text))
     assert " T=91 " in out  # 4 times 23 characters, with every line end as one
-    assert character_classes("ba🎉", "ab🎉", "").tolist() == [1, 0, 2]
+    codes = np.array([*map(ord, load_checkpoint("r.npz").alphabet)])
+    series = prepare(configured("--text a.txt --k1 1")).x[:, 0]
+    assert "".join(map(chr, codes[series])) == (text * 4)[:-1]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     assert succeed(numpy_rnn, capsys, "--text", "-", *options) == out.replace("a.txt", "standard input")
 
@@ -229,30 +212,20 @@ def test_results_as_files(capsys):
     assert succeed(numpy_rnn, capsys, "compare", "t.npz", "--no-plot").count("agree") == 1
 
 
-@pytest.mark.needs_torch
-def test_compare_judges_every_update(capsys):
-    out = succeed(numpy_rnn, capsys, "compare", "torch_rnn", "--text", "short.txt", "--hidden-size", 8)
-    assert "worst ratio of 26 updates" in out
-    assert "numpy_rnn and torch_rnn agree: every update of both is within its rounding bounds" in out
-    assert out.endswith("no plot: it shows outputs and inputs together, and the inputs of this run are classes\n")
-
-
 def test_refused_when_resuming(capsys):
     for name, content in (("a.txt", "abcd"), ("other.txt", "abcdé"), ("reversed.txt", "dcba")):
         Path(name).write_text(content * 30, encoding="utf-8")
     succeed(numpy_rnn, capsys, "--text", "a.txt", "--epochs", 1, "--save", "r.npz", "--no-plot")
     kept = load_arrays("r.npz", "run file")
-    resume = "--resume", "r.npz", "--epochs", 2, "--no-plot"
-    for options, message in (
-        ("--text other.txt", "text other.txt has 'é' (U+00E9): expected only characters that"),
-        ("--text reversed.txt", "run file r.npz: it was trained on another series"),
+    for alphabet, text, message in (
+        ("abcd", "other.txt", "text other.txt has 'é' (U+00E9): expected only characters that"),
+        ("abcd", "reversed.txt", "run file r.npz: it was trained on another series"),
+        ("abc", "a.txt", "run file r.npz: its alphabet and weights do not agree"),
+        ("abdc", "a.txt", "run file r.npz: the alphabet of a run is damaged"),
     ):
-        assert refused(numpy_rnn, capsys, *resume, *options.split()).startswith(message)
-    alphabets = [np.array(alphabet) for alphabet in ("abc", "abdc", b"abcd", "abcdd", 4)]
-    for name, values in (("alphabet", alphabets), ("smoothed", [np.float64(np.nan), np.zeros(2)])):
-        for value in values:
-            np.savez("r.npz", **(kept | {name: value}))
-            assert refused(numpy_rnn, capsys, *resume).startswith("run file r.npz: ")
+        np.savez("r.npz", **(kept | {"alphabet": np.array(alphabet)}))
+        resume = "--resume", "r.npz", "--epochs", 2, "--text", text, "--no-plot"
+        assert refused(numpy_rnn, capsys, *resume).startswith(message)
 
 
 def test_sample_of_outputs_that_overflow_is_a_divergence(capsys):
@@ -263,7 +236,7 @@ def test_sample_of_outputs_that_overflow_is_a_divergence(capsys):
     assert (
         "an output is not finite; try a smaller --learning-rate; s.npz has the run after epoch 1, update 1" in ended.err
     )
-    assert sorted(os.listdir()) == ["s.npz", "short.txt"]
+    assert not Path("o.json").exists()
     assert command(numpy_rnn, capsys, "--resume", "s.npz", "--sample", 5, "--no-plot").status == 3
 
 
