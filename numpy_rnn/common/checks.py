@@ -272,7 +272,8 @@ def check_learning_rate(params: Parameters[Array], learning_rate: Any) -> Any:
     """
     E, shape = tuple(params.W_hh.shape[:-2]), tuple(getattr(learning_rate, "shape", ()))
     if not shape:
-        number = learning_rate.item() if hasattr(learning_rate, "item") else learning_rate
+        is_array = hasattr(learning_rate, "item") and not isinstance(learning_rate, np.generic)
+        number = learning_rate.item() if is_array else learning_rate
         check_number("the learning rate", number, 0, "a finite number, 0 or more")
         return float(number)
     if len(shape) != len(E) or any(axis not in (1, size) for axis, size in zip(shape, E)):

@@ -77,8 +77,8 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def _is_number(value: object, kind: type) -> bool:
-    """Whether it is a number of this kind; to Python, flags are integers too."""
-    return isinstance(value, kind) and not _is_flag(value)
+    """Whether it is a number of this kind; to Python, flags and time spans of NumPy are integers too."""
+    return isinstance(value, kind) and not _is_flag(value) and type(value).__name__ != "timedelta64"
 
 
 def _is_flag(value: object) -> bool:
