@@ -1,83 +1,49 @@
-"""Public RNNs that people wrote by hand, in the style of each author, as ports; test_partial_ports.py judges them."""
+"""Public RNNs that people wrote by hand, in the style of each author, as ports."""
 
 import numpy as np
 
 from benchmarks.rows.min_char_rnn import loss_and_gradients
 
-OF_CLASSES = ("squared_error", "distributions", "vector_inputs")  # what a language model lacks
-NO_SGD = ("momentum", "dampening", "nesterov", "weight_decay")
+LANGUAGE_MODEL = ("squared_error", "distributions", "vector_inputs", "large outputs")  # what it lacks
 NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
 
 
-class Port:
-    """The defaults of all ports. changes: attributes that are different."""
-
-    dtypes: tuple[str, ...] = ("float32", "float64")
-    capabilities: tuple[str, ...] = ()
-    lacks: tuple[str, ...] = ()
-    tanh_ulps = None
-
-    def __init__(self, **changes):
-        self.name = type(self).__name__
-        vars(self).update(changes)
+def stepped(p, gradients, learning_rate):
+    """The gradients of the parameters that the case has, and these after plain gradient descent."""
+    new = {name: theta - theta.dtype.type(learning_rate) * gradients[name] for name, theta in p.items()}
+    return {"d" + name: np.ascontiguousarray(gradients[name]) for name in p} | new
 
 
-def filled(p):
-    """The parameters, with zeros for the biases that the case does not have."""
-    H, O = p["W_hy"].shape
-    return {name: np.zeros(n, p["W_hh"].dtype) for name, n in (("b_h", H), ("b_y", O))} | p
+def loss_fun(p, inputs, targets, hprev):
+    """min-char-rnn's lossFun, with its parameters in a dict."""
+    loss, gradients, h = loss_and_gradients(inputs, targets, hprev, *(p[name] for name in NAMES))
+    return loss, *gradients, h
 
 
-def transposed(p):
-    """The weights as columns are multiplied by them, and the biases as columns."""
-    return [array.T if array.ndim == 2 else array.reshape(-1, 1) for array in map(filled(p).get, NAMES)]
+class MinCharRnn:
+    """min-char-rnn.py: one list of characters, columns, softmax without a shift, clipping by value, Adagrad always."""
 
-
-def named(p, arrays, prefix="d"):
-    """The author's arrays, in the order of NAMES, under the names of a report and in the shapes of the parameters."""
-    arrays = {name: g.T if name.startswith("W") else g for name, g in zip(NAMES, arrays) if name in p}
-    return {prefix + name: np.ascontiguousarray(g).reshape(p[name].shape) for name, g in arrays.items()}
-
-
-def reported(p, gradients, learning_rate=None, **others):
-    """Others, the gradients of the parameters that the case has, and at a rate these after plain gradient descent."""
-    new = {}
-    if learning_rate is not None:
-        new = {name: theta - theta.dtype.type(learning_rate) * gradients[name] for name, theta in p.items()}
-    return others | {"d" + name: gradients[name] for name in p} | new
-
-
-class MinCharRnn(Port):
-    """min-char-rnn.py: one list of characters, columns, softmax without a shift, clipping by value.
-
-    With its Adagrad; a case without it has a plain step.
-    """
-
+    name, dtypes = "min-char-rnn", ("float32", "float64")
     capabilities = ("cross_entropy", "class_inputs", "clip_by_value", "adagrad")
-    lacks = ("relu", "mean", "batch", "older steps", "large outputs", "max_norm", *NO_SGD, *OF_CLASSES)
+    lacks = ("relu", "mean", "batch", "older steps", "plain SGD", "no biases", *LANGUAGE_MODEL)
 
-    def window_update(self, p, x, target, h_0, *, learning_rate, max_value=None, adagrad=False, velocity=None, **_):
-        model = [array.copy() for array in transposed(p)]
-        loss, gradients, _ = loss_and_gradients(x[:, 0], target[:, 0], h_0.T, *model)
-        report = {"loss": loss, **named(p, [g.copy() for g in gradients])}
-        memory = {name: np.zeros_like(theta) for name, theta in p.items()} | (velocity or {})
-        memory = [mem.copy() for mem in transposed(memory)]
-        for param, dparam, mem in zip(model, gradients, memory):
+    def window_update(self, p, x, target, h_0, *, learning_rate, adagrad, max_value=None, velocity=None, **_):
+        assert adagrad
+        model = {name: p[name].T if p[name].ndim == 2 else p[name][:, None] for name in NAMES}
+        loss, gradients, _ = loss_and_gradients(x[:, 0], target[:, 0], h_0.T, *(model[name] for name in NAMES))
+        report = {"loss": loss}
+        for name, gradient in zip(NAMES, gradients):
+            dparam = gradient.T.reshape(p[name].shape)
+            mem = 0 if velocity is None else velocity[name]
+            report["d" + name] = dparam.copy()
             if max_value is not None:
-                np.clip(dparam, -max_value, max_value, out=dparam)  # to mitigate exploding gradients
-            mem += dparam * dparam
-            scale = np.sqrt(mem + mem.dtype.type(1e-8)) if adagrad else 1
-            param += -param.dtype.type(learning_rate) * dparam / scale
-        report |= named(p, memory, "v") if adagrad else {}
-        return report | named(p, model, "")
+                dparam = np.clip(dparam, -max_value, max_value)  # to mitigate exploding gradients
+            report["v" + name] = mem = mem + dparam * dparam
+            report[name] = p[name] + -mem.dtype.type(learning_rate) * dparam / np.sqrt(mem + mem.dtype.type(1e-8))
+        return report
 
 
 # dennybritz's rnnlm (RNNLM.ipynb): one sentence, every loss runs back over bptt_truncate + 1 steps, no biases.
-def softmax(v):
-    e = np.exp(v - np.max(v))
-    return e / e.sum()
-
-
 class RNNNumpy:
     def __init__(self, U, V, W, bptt_truncate=4):
         self.U, self.V, self.W, self.bptt_truncate = U, V, W, bptt_truncate
@@ -88,15 +54,13 @@ class RNNNumpy:
         o = np.zeros((T, len(self.V)), self.W.dtype)
         for t in np.arange(T):
             s[t] = np.tanh(self.U[:, x[t]] + self.W.dot(s[t - 1]))
-            o[t] = softmax(self.V.dot(s[t]))
+            e = np.exp(self.V.dot(s[t]) - np.max(self.V.dot(s[t])))
+            o[t] = e / e.sum()
         return o, s
-
-    def calculate_loss(self, x, y):
-        o, _ = self.forward_propagation(x)
-        return -np.sum(np.log(o[np.arange(len(y)), y]))
 
     def bptt(self, x, y):
         o, s = self.forward_propagation(x)
+        loss = -np.sum(np.log(o[np.arange(len(y)), y]))
         dLdU, dLdV, dLdW = map(np.zeros_like, (self.U, self.V, self.W))
         delta_o = o
         delta_o[np.arange(len(y)), y] -= 1.0
@@ -107,18 +71,17 @@ class RNNNumpy:
                 dLdW += np.outer(delta_t, s[bptt_step - 1])
                 dLdU[:, x[bptt_step]] += delta_t
                 delta_t = self.W.T.dot(delta_t) * (1 - s[bptt_step - 1] ** 2)
-        return dLdU, dLdV, dLdW
+        return loss, dLdU, dLdV, dLdW
 
 
-class DennyBritz(Port):
-    capabilities = ("cross_entropy", "class_inputs")
-    lacks = ("relu", "mean", "bias", "h_0", "batch", "older steps", "large outputs", *OF_CLASSES)
+class DennyBritz:
+    name, dtypes, capabilities = "rnnlm", ("float64",), ("cross_entropy", "class_inputs")
+    lacks = ("relu", "mean", "bias", "h_0", "batch", "older steps", *LANGUAGE_MODEL)
 
     def window_update(self, p, x, target, h_0, *, learning_rate, **options):
         model = RNNNumpy(p["W_xh"].T, p["W_hy"].T, p["W_hh"].T)
-        loss = model.calculate_loss(x[:, 0], target[:, 0])
-        dLdU, dLdV, dLdW = model.bptt(x[:, 0], target[:, 0])
-        return reported(p, {"W_xh": dLdU.T, "W_hy": dLdV.T, "W_hh": dLdW.T}, learning_rate, loss=loss)
+        loss, dLdU, dLdV, dLdW = model.bptt(x[:, 0], target[:, 0])
+        return {"loss": loss} | stepped(p, {"W_xh": dLdU.T, "W_hy": dLdV.T, "W_hh": dLdW.T}, learning_rate)
 
 
 # DL4J, SimpleRnn.java: the backward pass repeats the forward pass from a null state, and goes over the last steps.
@@ -134,7 +97,7 @@ def activate_helper(x, w, rw, b, prev_step_out):
 def tbptt_backprop_gradient(x, w, rw, b, epsilon, tbptt_back_length, with_first):
     z, out = activate_helper(x, w, rw, b, None)
     wg, rwg, bg = np.zeros_like(w), np.zeros_like(rw), np.zeros_like(rw[0])
-    dldz_next, end = None, max(0, len(x) - tbptt_back_length) if tbptt_back_length > 0 else 0
+    dldz_next, end = None, max(0, len(x) - tbptt_back_length)
     for i in range(len(x) - 1, end - 1, -1):
         dlda = epsilon[i] if dldz_next is None else epsilon[i] + dldz_next @ rw.T
         dldz = dlda * (1 - np.tanh(z[i]) ** 2)
@@ -148,15 +111,18 @@ def tbptt_backprop_gradient(x, w, rw, b, epsilon, tbptt_back_length, with_first)
     return wg, rwg, bg
 
 
-class DeepLearning4J(Port):
+class DeepLearning4J:
     """Its state starts from zero. Its dW_hh lacks the first step of the backward pass, unless with_first."""
 
-    capabilities, lacks = ("given_dy",), ("relu", "h_0", "step")
-    with_first = False
+    name, dtypes, capabilities, lacks = "DL4J", ("float64",), ("given_dy",), ("relu", "h_0", "step")
+
+    def __init__(self, with_first=False):
+        self.with_first = with_first
 
     def window_update(self, p, x, dy, h_0, **options):
         w, rw, b = p["W_xh"], p["W_hh"], p.get("b_h", 0)
         _, h = activate_helper(x, w, rw, b, h_0)
         wg, rwg, bg = tbptt_backprop_gradient(x, w, rw, b, [e @ p["W_hy"].T for e in dy], 3, self.with_first)
         dW_hy = sum(h_t.T @ e for h_t, e in zip(h, dy))
-        return reported(p, {"W_xh": wg, "W_hh": rwg, "W_hy": dW_hy, "b_h": bg, "b_y": dy.sum(axis=(0, 1))})
+        gradients = {"W_xh": wg, "W_hh": rwg, "W_hy": dW_hy, "b_h": bg, "b_y": dy.sum(axis=(0, 1))}
+        return {"d" + name: gradients[name] for name in p}

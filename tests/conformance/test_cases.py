@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ports_for_tests import Port
 from windows import RIGHT
 
-from numpy_rnn.common.records import DTYPES, Objective, Schedule, Step
+from numpy_rnn.common.records import DTYPES, Objective, Step
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.mutants.catalogue import load, named
@@ -23,16 +23,14 @@ from numpy_rnn.conformance.random_cases import (
     LARGE_SIZES,
     RandomDraw,
     Recipe,
-    large_recipes,
+    large_recipe,
     random_recipe,
     random_run,
 )
 
 # Enough for every tensor to be checked: it takes a learned initial state and a velocity at the same time.
-PROFILE = settings(
-    profile("default"), derandomize=settings().derandomize, max_examples=max(30, settings().max_examples // 4)
-)
-MANY_RUNS = settings(PROFILE, max_examples=max(300, PROFILE.max_examples))  # the runs are a tenth of the windows
+PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=30)
+MANY_RUNS = settings(PROFILE, max_examples=300)  # the runs are a tenth of the windows
 ONLY_SEEN = settings(MANY_RUNS, phases=[Phase.generate])
 LEVELS = ("L1", "L2", "L3")
 TENSORS = {name for name in SHAPES if not name.endswith("b_hh")}  # of a network with one hidden bias
@@ -104,12 +102,13 @@ def test_cases_are_of_every_kind():
     assert (np.mean(weights == 0) > 0.2) & (np.mean(weights == 0) < 0.5) & (np.mean(weights == 1) > 0.2)
     plain = [random_recipe(RandomDraw(seed), None, Abilities(())) for seed in range(50)]
     assert all(recipe.step == Step(recipe.step.learning_rate) and not recipe.learned for recipe in plain)
+    large = [large_recipe(RandomDraw(seed), "float64") for seed in range(200)]
     for name, (low, high) in LARGE_SIZES.items():
-        sizes = {getattr(recipe, name) for recipe in large_recipes(200, 1, "float64")} - set(range(1, 9))
+        sizes = {getattr(recipe, name) for recipe in large} - set(range(1, 9))
         assert low <= min(sizes) < (low + high) / 2 < max(sizes) <= high
+    assert all(max(recipe[:5]) > 8 for recipe in large)
     schedules = [random_run(RandomDraw(seed)).options.schedule for seed in range(100)]
     assert {(s.k1 == 1, s.k1 == s.k2) for s in schedules} == {(a, b) for a in (True, False) for b in (True, False)}
-    assert all(isinstance(schedule, Schedule) for schedule in schedules)
 
 
 def test_recipe_makes_the_same_case_again():
@@ -128,11 +127,10 @@ def test_declared_errors_of_tanh_count_twice():
 
 
 def test_profiles():
-    assert list(PROFILES) == ["default", "repeatable", "long"]
     assert [profile(name).derandomize for name in PROFILES] == [False, True, False]
-    assert [profile(name).max_examples for name in PROFILES] == list(PROFILES.values())
+    assert [profile(name).max_examples for name in PROFILES] == [100, 100, 5000]
     assert profile("default", 7).max_examples == 7
-    assert [run_count(windows) for windows in (20, 100, 300, 5000)] == [10, 10, 30, 500]
+    assert [run_count(windows) for windows in (20, 100, 5000)] == [10, 10, 500]
 
 
 # -- wrong ports -----------------------------------------------------------------------------------------------------
@@ -154,7 +152,7 @@ def one_percent_off(name):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(("change", "error", "message"), [
     (leave_out, PortFault, "dW_hy is missing"),
-    *((one_percent_off(name), Violation, name) for name in ("loss", "dx", "vh_0")),
+    *((one_percent_off(name), Violation, name) for name in ("loss", "vh_0")),
 ])  # fmt: skip
 def test_wrong_report_is_seen_at_every_level(level, change, error, message):
     with pytest.raises(error, match=message):
