@@ -25,12 +25,10 @@ def raising(error):
 
 
 def swallow_everything(given):
-    while True:
-        try:
-            time.sleep(0.01)
-        except BaseException:  # as careless ports do
-            break
-    time.sleep(100)
+    try:
+        time.sleep(100)
+    except BaseException:  # as careless ports do
+        time.sleep(100)
 
 
 def test_port_is_given_copies():
@@ -153,36 +151,25 @@ def test_loss_may_be_a_number_of_python(loss, verdict):
 # -- finding objects -------------------------------------------------------------------------------------------------
 
 MODULE = """
-import numpy as np
 from ports_for_tests import Port
 
 class Bare(Port):
-    name, dtypes = "bare", ["float32"]
-    def __init__(self):
-        super().__init__(capabilities=())
+    name, dtypes, tanh_ulps = "bare", ["float32"], 2
 
-class Full(Port):
-    name, dtypes, tanh_ulps = "full", ["float32"], 2
-
-class Deep(Bare):
+class Failing(Bare):
     def window_update(self, *_, **given):
-        np.linalg.cholesky(given["x"])
+        given["x"].dot()
 
 def make():
-    return Full()
+    return Bare()
 
 def fail():
     return {}["device"]
 
-class Holder:
-    bare = Bare()
-
 def loss_fun(p, x, target, h_0):
     pass
 
-bare, number, boastful = Bare(), 3, Full(capabilities=("adam",))
-uncallable = Bare()
-uncallable.window_update = 3
+bare, number, boastful = Bare(), 3, Bare(capabilities=("adam",))
 """
 
 
@@ -196,25 +183,21 @@ def in_folder(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
-@pytest.mark.parametrize("path", ["bare", "Bare", "make", "Full", "Holder.bare"])
+@pytest.mark.parametrize("path", ["bare", "Bare", "make"])
 def test_object_class_or_factory_is_found(in_folder, path):
     port = load_python_port(f"a_port:{path}")
-    is_full = path in ("make", "Full")
-    assert (port.name, port.dtypes) == ("full" if is_full else "bare", ("float32",))
-    assert abilities(port) == (CAPABILITIES if is_full else (), (), ())
-    assert port.tanh_ulps == (2 if is_full else None)
+    assert (port.name, port.dtypes, port.tanh_ulps, port.sizes) == ("bare", ("float32",), 2, ())
+    assert abilities(port) == (CAPABILITIES, (), ())
     assert verdict_on(port) is None
 
 
 def test_verdict_names_the_line_of_the_port(in_folder):
-    """Not that of NumPy, which raises."""
-    line = MODULE.split("\n").index('        np.linalg.cholesky(given["x"])') + 1
-    port = load_python_port("a_port:Deep")
-    assert verdict_on(port).endswith(f'(a_port.py line {line}: np.linalg.cholesky(given["x"]))')
+    verdict = verdict_on(load_python_port("a_port:Failing"))
+    assert verdict.endswith('(a_port.py line 9: given["x"].dot())')
 
 
-REFUSED = (":port", "a_port:", "no_such:x", "needy:x", "wrong:x", "leaver:x", "a_port:bare.missing", "a_port:fail",
-           "a_port:number", "a_port:uncallable", "a_port:boastful", "a_port:loss_fun")  # fmt: skip
+REFUSED = (":port", "no_such:x", "needy:x", "wrong:x", "leaver:x", "a_port:bare.missing", "a_port:fail",
+           "a_port:number", "a_port:boastful", "a_port:loss_fun")  # fmt: skip
 
 
 def test_no_port_is_refused_in_one_line(in_folder):
@@ -226,15 +209,13 @@ def test_no_port_is_refused_in_one_line(in_folder):
     assert messages == snapshot(
         [
             "port ':port': expected module:object, as my_module:port",
-            "port 'a_port:': expected module:object, as my_module:port",
             "port 'no_such:x' cannot be loaded: ModuleNotFoundError: No module named 'no_such'",
             "port 'needy:x' cannot be loaded: ModuleNotFoundError: No module named 'no_such_thing' (needy.py line",
             "port 'wrong:x' cannot be loaded: SyntaxError: invalid syntax (wrong.py, line 1)",
             "port 'leaver:x' cannot be loaded: SystemExit: 3",
             "port 'a_port:bare.missing' cannot be loaded: AttributeError: 'Bare' object has no attribute 'missing",
-            "port 'a_port:fail' cannot be loaded: KeyError: 'device' (a_port.py line 21: return {}[\"device\"])",
+            "port 'a_port:fail' cannot be loaded: KeyError: 'device' (a_port.py line 15: return {}[\"device\"])",
             "port 'a_port:number' has no function window_update: expected name, dtypes and window_update",
-            "port 'a_port:uncallable' has no function window_update: expected name, dtypes and window_update",
             "port 'a_port:boastful': capabilities is ('adam',): expected a list of any of intermediates, input_gr",
             "port 'a_port:loss_fun' is a function: expected a port; function_port(loss_fun) makes one of a functi",
         ]

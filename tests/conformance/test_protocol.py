@@ -27,49 +27,35 @@ def first_message(read):
 
 def test_malformed_answer_gives_one_line():
     right = {"id": 2, **as_text(right_report())}
-    lines = ["", "[" * 9000, "[]"]
-    for change in ({"id": 3}, {"error": "no\nmean"}, {"dW_hh": 4 * ["0x0p0"] + ["nan"] + 4 * ["0x0p0"]},
-                   {"vW_xh": 6 * ["0x1p0"]}, {"y": 7 * ["0x0p0"]}, {"y": "0x1p0"}, {"loss": ["0x1p0", 2]},
-                   {"loss": "one"}, {"loss": None}, {"loss": 10**400}, {"loss": 1e39},
-                   {"loss": (0.1).hex()}):  # fmt: skip
+    lines = ["", "[]", json.dumps({name: array for name, array in right.items() if name != "dW_hh"})]
+    for change in ({"id": 3}, {"error": "no\nmean"}, {"dW_hh": 8 * [1] + ["nan"]}, {"vW_xh": 6 * [1]}, {"y": 7 * [1]},
+                   {"loss": "one"}, {"loss": None}, {"loss": 10**400}, {"loss": (0.1).hex()}):  # fmt: skip
         lines.append(json.dumps(right | change))
-    lines.append(json.dumps({name: array for name, array in right.items() if name != "dW_hh"}))
     assert [first_message(lambda line=line: decode_answer(line, CASE, 2)) for line in lines] == snapshot(
         [
             "answers what is not a JSON object: ",
-            "answers what is not a JSON object: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
             "answers what is not a JSON object: []",
+            "dW_hh is missing",
             'does not repeat the id 2 in its answer: {"id": 3, "loss": "0x1.f6f9520000000p+3", "a": ["-0x1.d4b450',
             "answers with an error: no mean",
-            "dW_hh[1, 1] is nan: expected a finite number",
+            "dW_hh[2, 2] is nan: expected a finite number",
             "vW_xh is not an expected name",
             "y has shape (7,): expected (4, 2, 1)",
-            "y has shape (1,): expected (4, 2, 1)",
-            "loss has shape (2,): expected ()",
             "loss holds 'one': expected a number, 0.75, '0.75' or '0x1.8p-1'",
             "loss holds None: expected a number, 0.75, '0.75' or '0x1.8p-1'",
             "loss holds 10000000000000000000000000000000000000000000000000000000000000000000000000000...: expecte",
-            "loss[] is inf: expected a finite number",
             "loss holds 0x1.999999999999ap-4, which is not a float32 number",
-            "dW_hh is missing",
         ]
     )
 
 
 HELLOS = [
     {"protocol": 2},
-    {"error": "version 1 is\ntoo old"},
-    {"dtypes": None},
-    {"dtypes": []},
-    {"dtypes": ["float32", "float16"]},
-    {"dtypes": "float32"},
-    {"capabilities": ["intermediate"]},
     {"name": "\x1b[31mred"},
+    {"dtypes": []},
+    {"capabilities": ["intermediate"]},
+    {"lacks": "relu"},
     {"tanh_ulps": -1},
-    {"tanh_absolute_ulps": float("inf")},
-    {"lacks": ["gru"]},
-    {"lacks": ["squared_error"]},
-    {"lacks": ["bias", "no biases"]},
     {"sizes": {"h": 6}},
     {"sizes": [{"K": 3, "T": 2}]},
     {"numbers": "octal"},
@@ -83,18 +69,11 @@ def test_invalid_hello_gives_one_line():
     assert [first_message(lambda line=line: decode_hello(line)) for line in lines] == snapshot(
         [
             "speaks protocol version 2: expected 1",
-            "answers with an error: version 1 is too old",
-            "has an invalid hello: dtypes is None: expected a list of float32 or float64, or both",
-            "has an invalid hello: dtypes is []: expected a list of float32 or float64, or both",
-            "has an invalid hello: dtypes is ['float32', 'float16']: expected a list of float32 or float64, or bo",
-            "has an invalid hello: dtypes is 'float32': expected a list of float32 or float64, or both",
-            "has an invalid hello: capabilities is ['intermediate']: expected a list of any of intermediates, inp",
             "has an invalid hello: name is '\\x1b[31mred': expected a text of printable characters",
+            "has an invalid hello: dtypes is []: expected a list of float32 or float64, or both",
+            "has an invalid hello: capabilities is ['intermediate']: expected a list of any of intermediates, inp",
+            "has an invalid hello: lacks is 'relu': expected a list of any of tanh, relu, sum, mean, bias, no bia",
             "has an invalid hello: tanh_ulps is -1: expected a positive number of ulps",
-            "has an invalid hello: tanh_absolute_ulps is inf: expected a positive number of ulps",
-            "has an invalid hello: lacks is ['gru']: expected a list of any of tanh, relu, sum, mean, bias, no bi",
-            "has an invalid hello: it lacks 'squared_error': expected 'cross_entropy' among its capabilities",
-            "has an invalid hello: it lacks 'bias' and lacks 'no biases': expected one of the two at most",
             "has an invalid hello: sizes is {'h': 6}: expected numbers of T, B, D, H, O and K, as {'H': 6}, with ",
             "has an invalid hello: sizes is [{'K': 3, 'T': 2}]: expected numbers of T, B, D, H, O and K, as {'H':",
             "has an invalid hello: numbers is 'octal': expected hexadecimal or decimal",

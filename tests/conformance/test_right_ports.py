@@ -10,10 +10,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from hypothesis import Phase, settings
-from ports_for_tests import Layer, Untransposed
-from public_rnns import DeepLearning4J, DennyBritz, MinCharRnn, loss_fun
+from ports_for_tests import PLAIN, Layer, Untransposed
 from windows import window
 
+from benchmarks.rows.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance import plain_rnn, properties
@@ -24,10 +24,10 @@ from numpy_rnn.conformance.case import RateInVelocity
 from numpy_rnn.conformance.ports.port import abilities
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, profile
-from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.traces.drive import trace_port
 from numpy_rnn.conformance.traces.judge import judge
 
+NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
 FEW = settings(profile("repeatable"), max_examples=8, phases=[Phase.generate])
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras and NumPy 2
 
@@ -58,63 +58,48 @@ def test_partial_port_passes_unless_it_is_wrong(number):
     """In both dtypes by turns, and wrong at all levels by turns: what a port is given does not depend on these."""
     (lacks, has), dtype = PARTS[number], Layer.dtypes[number % 2]
     port, worst = Layer(*lacks, has=has), WorstRatios()
-    for level in levels_of(port):
+    levels = levels_of(port)
+    for level in levels:
         check_port(level, port, dtype, FEW, worst=worst)
-    names = set(worst.worst["L2"][dtype])
-    assert ("loss" in names) == ("given_dy" not in has)
-    assert ("W_hh" in names) == ("step" not in lacks)
-    assert {"dW_xh", "dW_hh", "dW_hy"} <= names
+    names = worst.worst["L2"][dtype].keys()
+    assert ("loss" in names, "W_hh" in names, "dW_hh" in names) == ("given_dy" not in has, "step" not in lacks, True)
     with pytest.raises(Violation):
-        check_port(levels_of(port)[number % len(levels_of(port))], Untransposed(*lacks, has=has), dtype, FEW)
+        check_port(levels[number % len(levels)], Untransposed(*lacks, has=has), dtype, FEW)
 
 
-def run_of(k1=5, k2=5, epochs=1, step=None, **changes):
-    """A run of one sequence of 20 steps."""
-    recipe = {"T": 20, "K": 20, "B": 1, "D": 1, "H": 4, "O": 3, "objective": Objective(), "bias": False, "gain": 0.5}
-    recipe |= dict.fromkeys(("classes", "class_inputs", "weights", "learned", "velocity", "subnormal"), False)
-    case = window(3, **recipe | {"step": step or Step(0.01), "no_h_0": False, "logits": 1.0} | changes)
-    options = RunOptions(Schedule(k1, k2, epochs), case.objective, case.step)
-    return Run(case.params, case.x, case.target, np.zeros((case.x.shape[1], 4)), case.weights, options)
+def run_of(k2=5, step=Step(0.01), **changes):  # noqa: B008
+    """A run of one sequence of 20 steps, for a port with plain options."""
+    case = window(3, **PLAIN | {"T": 20, "K": 20, "B": 1, "bias": False, "gain": 0.5, "step": step} | changes)
+    options = RunOptions(Schedule(5, k2, 1), case.objective, step)
+    return Run(case.params, case.x, case.target, np.zeros((case.x.shape[1], 3)), case.weights, options)
 
 
-def test_run_of_a_partial_port_is_judged():
-    """The loss and the step that the port does not have are computed for it; one window starts from zero."""
-    for port, right in ((Layer("step", has=("given_dy",)), True), (Untransposed("step", has=("given_dy",)), False)):
-        judgement = judge(trace_port(port, run_of()))
+def test_cross_entropy_of_a_port_that_is_given_dy():
+    """numpy_rnn computes the loss of the run that the port does not have."""
+    run = run_of(objective=Objective("tanh", "cross_entropy", "mean"), O=4, classes=True, weights=True)
+    for port, right in ((Layer(has=("given_dy",)), True), (Untransposed(has=("given_dy",)), False)):
+        judgement = judge(trace_port(port, run))
         assert judgement.passed == right
         assert {"loss", "dW_hh", "W_hh"} <= set(judgement.worst)
-    cross_entropy = run_of(objective=Objective("tanh", "cross_entropy", "mean"), classes=True, weights=True)
-    for port, right in ((Layer(has=("given_dy",)), True), (Untransposed(has=("given_dy",)), False)):
-        assert judge(trace_port(port, cross_entropy)).passed == right
-    assert judge(trace_port(Layer("h_0"), run_of(k1=20, k2=20))).passed
 
 
-REFUSED = {  # what a port lacks or does not declare, and a run that needs it
-    "h_0": {},
-    "older steps": {"k2": 7},
-    "many losses": {},
-    "batch": {"B": 2},
-    "bias": {"bias": True},
-    "sum": {},
-    "tanh": {},
-    "momentum": {"step": Step(0.1, 0.5)},
-    "nesterov": {"step": Step(0.1, 0.5, nesterov=True)},
-    "weight_decay": {"step": Step(0.1, weight_decay=0.1)},
-    "sgd_options": {"step": Step(0.1, weight_decay=0.1)},
-    "learned_h_0": {"learned": True},
-    "sigmoid": {"objective": Objective("sigmoid")},
-    "clip_by_value": {"step": Step(0.1, max_value=1.0)},
-    "adagrad": {"step": Step(0.1, adagrad=True)},
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_run_with_a_lacking_part_is_refused(name):
-    declared = name in CAPABILITIES
-    port = Layer(has=()) if declared else Layer(name, has=("sgd_options",))
-    message = f"a layer {'does not declare' if declared else 'lacks'} '{name}': choose a run without "
-    with pytest.raises(InputError, match=message):
-        trace_port(port, run_of(**REFUSED[name]))
+@pytest.mark.parametrize(("name", "changes"), [  # what a port lacks or does not declare, and a run that needs it
+    ("older steps", {"k2": 7}),
+    ("many losses", {}),
+    ("batch", {"B": 2}),
+    ("sum", {}),
+    ("nesterov", {"step": Step(0.1, 0.5, nesterov=True)}),
+    ("sgd_options", {"step": Step(0.1, weight_decay=0.1)}),
+    ("learned_h_0", {"learned": True}),
+    ("clip_by_value", {"step": Step(0.1, max_value=1.0)}),
+    ("adagrad", {"step": Step(0.1, adagrad=True)}),
+])  # fmt: skip
+def test_run_with_a_lacking_part_is_refused(name, changes):
+    port, verb = Layer(name, has=("sgd_options",)), "lacks"
+    if name in CAPABILITIES:
+        port, verb = Layer(has=()), "does not declare"
+    with pytest.raises(InputError, match=f"a layer {verb} '{name}': choose a run without "):
+        trace_port(port, run_of(**changes))
 
 
 # -- code of many shapes ---------------------------------------------------------------------------------------------
@@ -139,6 +124,30 @@ class KerasStyle:
         return report
 
 
+class MinCharRnn:
+    """min-char-rnn.py: one list of characters, columns, softmax without a shift, clipping by value, Adagrad always."""
+
+    name, dtypes = "min-char-rnn", ("float32", "float64")
+    capabilities = ("cross_entropy", "class_inputs", "clip_by_value", "adagrad")
+    lacks = ("relu", "mean", "batch", "older steps", "plain SGD", "no biases", "squared_error", "distributions",
+             "vector_inputs", "large outputs")  # fmt: skip
+
+    def window_update(self, p, x, target, h_0, *, learning_rate, adagrad, max_value=None, velocity=None, **_):
+        assert adagrad
+        model = {name: p[name].T if p[name].ndim == 2 else p[name][:, None] for name in NAMES}
+        loss, gradients, _ = loss_and_gradients(x[:, 0], target[:, 0], h_0.T, *(model[name] for name in NAMES))
+        report = {"loss": loss}
+        for name, gradient in zip(NAMES, gradients):
+            dparam = gradient.T.reshape(p[name].shape)
+            mem = 0 if velocity is None else velocity[name]
+            report["d" + name] = dparam.copy()
+            if max_value is not None:
+                dparam = np.clip(dparam, -max_value, max_value)  # to mitigate exploding gradients
+            report["v" + name] = mem = mem + dparam * dparam
+            report[name] = p[name] + -mem.dtype.type(learning_rate) * dparam / np.sqrt(mem + mem.dtype.type(1e-8))
+        return report
+
+
 def columns(p, inputs, targets, hprev, rnn=Layer):
     """The loss of columns, (T, N, B), and its gradients in a tuple: Σe², without the half."""
     rows = {name: theta.T if name.startswith("W") else theta[:, 0] for name, theta in p.items()}
@@ -148,15 +157,21 @@ def columns(p, inputs, targets, hprev, rnn=Layer):
     return 2 * report["loss"], *(2 * (g.T if g.ndim == 2 else g[:, None]) for g in gradients), hprev
 
 
+def loss_fun(p, inputs, targets, hprev):
+    """min-char-rnn's lossFun, with its parameters in a dict."""
+    loss, gradients, h = loss_and_gradients(inputs, targets, hprev, *(p[name] for name in NAMES))
+    return loss, *gradients, h
+
+
 def torch_modules():
-    """Modules as PyTorch's users write them; the last one has a tanh that the definition does not have."""
+    """Ports of modules as PyTorch's users write them; the wrong one has a tanh that the definition does not have."""
     torch = importlib.import_module("torch")
     nn = torch.nn
 
     class Model(nn.Module):
-        def __init__(self, D=3, H=5, O=2):
+        def __init__(self, D=3, H=5, O=2, nonlinearity="tanh"):
             super().__init__()
-            self.rnn, self.out = nn.RNN(D, H, batch_first=True), nn.Linear(H, O)
+            self.rnn, self.out = nn.RNN(D, H, nonlinearity=nonlinearity, batch_first=True), nn.Linear(H, O)
 
         def forward(self, x, h):
             states, h = self.rnn(x, h)
@@ -168,30 +183,21 @@ def torch_modules():
             self.cell, self.out = nn.RNNCell(D, H), nn.Linear(H, O)
 
         def forward(self, x, h):
-            outputs = []
-            for x_t in x:
-                h = self.cell(x_t, h)
-                outputs.append(self.out(h))
-            return torch.stack(outputs)
+            states = [h := self.cell(x_t, h) for x_t in x]
+            return self.out(torch.stack(states))
 
-    class Last(nn.Module):
-        def __init__(self, D, H, O):
-            super().__init__()
-            self.rnn, self.out = nn.RNN(D, H, batch_first=True, nonlinearity="relu"), nn.Linear(H, O)
-
+    class Last(Model):
         def forward(self, x):
             return self.out(self.rnn(x)[0][:, -1])
 
     class Tanh(Model):
         def forward(self, x, h):
-            y, h = super().forward(x, h)
-            return torch.tanh(y), h
+            return torch.tanh(super().forward(x, h)[0])
 
     return {
         "nn.RNN": lambda: torch_port(Model()),
-        "nn.RNN of any size": lambda: torch_port(Model),
         "nn.RNNCell": lambda: torch_port(Cells, nn.CrossEntropyLoss(reduction="sum"), optimizer=None),
-        "last output": lambda: torch_port(Last),
+        "last output": lambda: torch_port(Last(nonlinearity="relu")),
         "wrong": lambda: torch_port(Tanh),
         "no RNN": lambda: torch_port(nn.Sequential(nn.Linear(2, 3))),
     }
@@ -234,7 +240,7 @@ def char_style():
 
 
 RIGHT_CODE = [KerasStyle, MinCharRnn, char_style, columns_style]
-RIGHT_CODE += map(torch_style, ("nn.RNN", "nn.RNN of any size", "nn.RNNCell", "last output"))
+RIGHT_CODE += map(torch_style, ("nn.RNN", "nn.RNNCell", "last output"))
 RIGHT_CODE += [jax_style] if find_spec("jax") else []
 RIGHT_CODE += (
     [pytest.param(keras_style, marks=[pytest.mark.slow, pytest.mark.needs_torch])] if find_spec("keras") else []
@@ -262,10 +268,9 @@ def test_wrong_code_is_refused_through_an_adapter(make):
 @pytest.mark.needs_torch
 def test_module_is_described():
     found = {name: make() for name, make in torch_modules().items() if name not in ("wrong", "no RNN")}
-    assert [port.name for port in found.values()] == [
-        "Model (x BTD, state 1BH)", "Model (x BTD, state 1BH)", "Cells (x TBD, state BH)", "Last (x BTD, state none)"
-    ]  # fmt: skip
-    assert set(found["nn.RNN of any size"].lacks) == {"relu", "sum", "no biases"}
+    names = ["Model (x BTD, state 1BH)", "Cells (x TBD, state BH)", "Last (x BTD, state none)"]
+    assert [port.name for port in found.values()] == names
+    assert set(found["nn.RNN"].lacks) == {"relu", "sum", "no biases"}
     assert {"h_0", "many losses", "tanh"} <= set(found["last output"].lacks)
     assert abilities(found["nn.RNN"]).sizes == ({"D": 3, "H": 5, "O": 2},)
     with pytest.raises(InputError, match=r"Sequential: expected one nn.RNN or nn.RNNCell and one nn.Linear"):
@@ -288,18 +293,39 @@ def test_layout_of_a_function_is_found():
         function_port(lambda p, x, target, h_0: p["U"], name="broken")
 
 
-BACK, NEWEST = "each loss goes back over 5 steps (bptt_truncate = 4)", "the backward pass ends after the newest 3 steps"
+# -- other truncations -----------------------------------------------------------------------------------------------
+
+
+class EachLoss(Layer):
+    """Each loss goes back over k steps, as in rnnlm.py of Britz."""
+
+    def backward(self, p, h, dh):
+        total, slope = np.zeros_like(dh), 1 - h[1:] ** 2
+        for t in range(len(dh)):
+            flow = dh[t]
+            for s in range(t, max(t - 5, -1), -1):
+                total[s] += flow
+                flow = self.carried(p, flow * slope[s])
+        return total, total * slope
+
+
+class Newest(Layer):
+    """The backward pass ends after the newest steps, as that of Deeplearning4j."""
+
+    def backward(self, p, h, dh):
+        dh, da = super().backward(p, h, dh)
+        dh[:-3] = da[:-3] = 0
+        return dh, da
 
 
 @pytest.mark.parametrize(("port", "hint"), [
-    (DennyBritz(), BACK), (DeepLearning4J(), ""), (DeepLearning4J(with_first=True), NEWEST)
+    (EachLoss(has=()), "each loss goes back over 5 steps (bptt_truncate = 4)"),
+    (Newest(has=()), "the backward pass ends after the newest 3 steps"),
 ])  # fmt: skip
-def test_truncation_of_public_rnn_is_named(port, hint):
+def test_truncation_is_named(port, hint):
     with pytest.raises(Violation) as error:
-        check_port("L2", port, port.dtypes[-1], FEW)
-    message = str(error.value).partition("; the largest error")[0]
-    assert ": dW_xh (B4) at [" in message
-    assert message.partition("; looks like: ")[2] == hint
+        check_port("L2", port, "float64", FEW)
+    assert str(error.value).partition("; looks like: ")[2].partition("; the largest error")[0] == hint
 
 
 # -- an inexact tanh, two hidden biases, and steps that round otherwise ----------------------------------------------
@@ -308,8 +334,8 @@ def test_truncation_of_public_rnn_is_named(port, hint):
 class FromExponential(Layer):
     """tanh as (1 − e)/(1 + e), whose absolute error is small and whose relative error is not, where |a| is small."""
 
-    def __init__(self, absolute_ulps, error=0.0, has=("intermediates",)):
-        super().__init__(has=has)
+    def __init__(self, absolute_ulps, error=0.0):
+        super().__init__()
         self.tanh_absolute_ulps, self.error = absolute_ulps, error
 
     def phi(self, a):
@@ -321,46 +347,30 @@ def test_absolute_error_of_tanh_can_be_declared():
     """Then it is allowed, and a larger one is not."""
     for level in ("L1", "L2", "L3"):
         check_port(level, FromExponential(4.0), "float32", FEW)
-    check_port("L2", FromExponential(4.0, has=()), "float64", FEW)
     for port in (FromExponential(None), FromExponential(4.0, error=100 * np.finfo("float32").eps)):
         with pytest.raises(Violation, match="h \\(F2\\)"):
             check_port("L1", port, "float32", FEW)
 
 
-class WrongBias(Layer):
-    """A second bias that is not added, has no gradient or is not trained."""
-
-    def __init__(self, mistake):
-        super().__init__(has=("intermediates", "two_biases"))
-        self.mistake = mistake
-
+class FrozenBias(Layer):
     def window_update(self, p, x, h_0, **options):
-        if "b_hh" not in p:
-            return super().window_update(p, x, h_0, **options)
-        given = p | {"b_hh": 0 * p["b_hh"]} if self.mistake == "added" else p
-        report = super().window_update(given, x, h_0, **options)
-        wrong = {"gradient": {"db_hh": 0 * report["db_hh"]}, "trained": {"b_hh": p["b_hh"]}}
-        return report | wrong.get(self.mistake, {})
+        report = super().window_update(p, x, h_0, **options)
+        return report | ({"b_hh": p["b_hh"]} if "b_hh" in p else {})
 
 
-@pytest.mark.parametrize(("mistake", "tensor"), [("added", "a"), ("gradient", "db_hh"), ("trained", "b_hh")])
-def test_mistake_in_the_second_bias_is_found(mistake, tensor):
+def test_mistake_in_the_second_bias_is_found():
     for level in ("L1", "L2", "L3"):
-        with pytest.raises(Violation, match=None if level == "L2" else tensor):
-            check_port(level, WrongBias(mistake), "float64", FEW)
+        with pytest.raises(Violation, match="b_hh"):
+            check_port(level, FrozenBias(has=("intermediates", "two_biases")), "float64", FEW)
 
 
 def test_each_bias_has_its_own_step():
-    """With clipping, weight decay and momentum, whose norm includes both gradients; a run starts with b_hh = 0."""
+    """With clipping, weight decay and momentum, whose norm includes both gradients."""
     for seed in range(20):
         case = window(seed, bias=True, two_biases=True)
         ratios = check_global(case, plain_rnn.window_update(case))
         assert {"db_hh", "b_hh"} <= ratios.keys()
         assert all(ratio.max() <= 1 for ratio in ratios.values())
-    recorded = trace_port(Layer(has=("intermediates", "two_biases")), run_of(epochs=2, bias=True))
-    assert not recorded.run.params.b_hh.any()
-    assert judge(recorded).passed
-    assert not judge(recorded.replace({"b_hh": recorded.updates["b_hh"] + 1e-9})).passed
 
 
 STEPS = (Step(0.1, 0.9), Step(0.01, 0.5, nesterov=True), Step(0.3, 0.9, weight_decay=0.1, max_norm=0.5), Step(0.0, 0.9))
@@ -375,9 +385,6 @@ def test_velocity_with_the_rate_in_it(dtype):
             right, wrong = (plain_rnn.window_update(case._replace(step=each)) for each in (case.step, step))
             assert max(ratio.max() for ratio in check(case, right).values()) <= 1
             assert max(ratio.max() for ratio in check(case, wrong).values()) > 1
-    for seed in range(3):
-        run = random_run(RandomDraw(seed), "float32", abilities(KerasStyle()))
-        assert judge(trace_port(KerasStyle(), run)).passed
 
 
 def ratio_of_step(step, ratio, update):
@@ -389,20 +396,18 @@ def ratio_of_step(step, ratio, update):
     return check_local(case, report | new)["W_hy"].max()
 
 
-def test_sum_of_three_terms_has_any_order():
-    """Keras on torch adds −ηg to θ before μv; θ rounds twice then, which is allowed for that form alone."""
+def test_step_of_right_code_may_round_otherwise():
+    """Keras on torch adds −ηg to θ before μv, which rounds twice; a rate in double is an ulp of float32 off."""
     step, rate, mu = Step(0.5, 0.9, nesterov=True), np.float32(0.5), np.float32(0.9)
     found = ratio_of_step(RateInVelocity(*step), 0.01, lambda theta, g, v: (theta - rate * g) + mu * v)
     assert 0.5 < found <= 1
     assert ratio_of_step(step, 0.01, lambda theta, g, v: (theta - rate * g) - rate * mu * v) > 1
-
-
-def test_rate_may_be_kept_in_double():
-    """Then η is off by an ulp of float32, where θ and the step cancel; in float64 it may not be rounded to float32."""
     rate, wrong = 0.5 * (1 + 0.99 * 2.0**-24), np.float32(0.5 * (1 + 8 * 2.0**-24))
-    step = Step(rate)
-    assert ratio_of_step(step, 2.0, lambda theta, g, v: theta - (rate * g.astype(float)).astype(np.float32)) <= 1
-    assert ratio_of_step(step, 2.0, lambda theta, g, v: theta - wrong * g) > 1
-    case = window(3, "float64", step=step, learned=False, objective=Objective(), bias=False)
+    assert ratio_of_step(Step(rate), 2.0, lambda theta, g, v: theta - (rate * g.astype(float)).astype(g.dtype)) <= 1
+    assert ratio_of_step(Step(rate), 2.0, lambda theta, g, v: theta - wrong * g) > 1
+
+
+def test_rate_in_double_is_not_rounded_to_float32():
+    case = window(3, "float64", step=Step(0.5 * (1 + 2.0**-25)), learned=False, objective=Objective(), bias=False)
     report = plain_rnn.window_update(case._replace(step=Step(0.5)))
     assert max(check_local(case, report)[name].max() for name in ("W_xh", "W_hh", "W_hy")) > 1e5
