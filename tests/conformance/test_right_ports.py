@@ -10,8 +10,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from hypothesis import Phase, settings
-from ports_for_tests import PLAIN, Layer, Untransposed
-from windows import window
+from ports_for_tests import PLAIN, Layer, Port, Untransposed
+from windows import RIGHT, window
 
 from benchmarks.rows.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError
@@ -106,46 +106,36 @@ def test_run_with_a_lacking_part_is_refused(name, changes):
 
 
 class KerasStyle:
-    """Always biases, the mean of squares without the half, and a velocity with the rate in it, as Keras has it."""
+    """Always biases, a mean, and a velocity with the rate in it, as Keras has it."""
 
     name, dtypes, capabilities = "Keras", ("float32",), ("sgd_options", "rate_in_velocity")
     lacks = ("relu", "sum", "no biases", "dampening", "weight_decay", "max_norm")
 
     def window_update(self, p, x, target, h_0, *, learning_rate, momentum=0.0, nesterov=False, velocity=None, **_):
-        inner = Layer().window_update(p, x, h_0, target, learning_rate=0.0, reduction="sum")
-        half_mse = x.dtype.type(1 / target.size)
-        report = {"loss": inner["loss"] * half_mse}
+        report = RIGHT.window_update(p, x, target, h_0, learning_rate=0.0, reduction="mean")
         for name, theta in p.items():
-            g = inner["d" + name] * half_mse
-            m = -(theta.dtype.type(learning_rate) * g)
+            m = -(theta.dtype.type(learning_rate) * report["d" + name])
             v = m if velocity is None else velocity[name] * theta.dtype.type(momentum) + m
             step = theta.dtype.type(momentum) * v + m if nesterov else v
-            report |= {"d" + name: g, name: theta + step} | ({"v" + name: v} if momentum else {})
+            report |= {name: theta + step} | ({"v" + name: v} if momentum else {})
         return report
 
 
-class MinCharRnn:
-    """min-char-rnn.py: one list of characters, columns, softmax without a shift, clipping by value, Adagrad always."""
+class MinCharRnn(Port):
+    """What min-char-rnn.py has: one list of characters, clipping by value, biases and Adagrad always."""
 
-    name, dtypes = "min-char-rnn", ("float32", "float64")
-    capabilities = ("cross_entropy", "class_inputs", "clip_by_value", "adagrad")
     lacks = ("relu", "mean", "batch", "older steps", "plain SGD", "no biases", "squared_error", "distributions",
              "vector_inputs", "large outputs")  # fmt: skip
 
-    def window_update(self, p, x, target, h_0, *, learning_rate, adagrad, max_value=None, velocity=None, **_):
-        assert adagrad
-        model = {name: p[name].T if p[name].ndim == 2 else p[name][:, None] for name in NAMES}
-        loss, gradients, _ = loss_and_gradients(x[:, 0], target[:, 0], h_0.T, *(model[name] for name in NAMES))
-        report = {"loss": loss}
-        for name, gradient in zip(NAMES, gradients):
-            dparam = gradient.T.reshape(p[name].shape)
-            mem = 0 if velocity is None else velocity[name]
-            report["d" + name] = dparam.copy()
-            if max_value is not None:
-                dparam = np.clip(dparam, -max_value, max_value)  # to mitigate exploding gradients
-            report["v" + name] = mem = mem + dparam * dparam
-            report[name] = p[name] + -mem.dtype.type(learning_rate) * dparam / np.sqrt(mem + mem.dtype.type(1e-8))
-        return report
+    def __init__(self):
+        super().__init__(capabilities=("cross_entropy", "class_inputs", "clip_by_value", "adagrad"))
+
+    def window_update(self, p, x, target, h_0, *, nonlinearity, reduction, adagrad, max_norm, **options):
+        assert (nonlinearity, reduction, adagrad, max_norm) == ("tanh", "sum", True, None)
+        assert x.dtype.kind == target.dtype.kind == "i"
+        assert x.shape == target.shape == (len(x), 1)
+        assert "b_h" in p
+        return super().window_update(p, x=x, target=target, h_0=h_0, adagrad=True, **options)
 
 
 def columns(p, inputs, targets, hprev, rnn=Layer):
