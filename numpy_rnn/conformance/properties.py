@@ -57,20 +57,18 @@ def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING)
 
 
 class Violation(AssertionError):
-    """A bound that a correct port never exceeds is exceeded: the first wrong element, and its recipe or seed."""
+    """A bound that a correct port never exceeds is exceeded by this element first.
 
-    def __init__(self, message: str, first: Divergence, place: Any):
-        super().__init__(message)
-        self.message, self.first, self.place = message, first, place
+    where: the words for its place, a recipe or the seed of a run. more: the end of the message, such as hints.
+    """
 
-    @classmethod
-    def at(cls, where: str, first: Divergence, place: Any) -> "Violation":
-        """The violation by the first wrong element. where: the words for its place."""
-        message = (
+    def __init__(self, where: str, first: Divergence, place: Any, more: str = ""):
+        self.message = (
             f"{where}: {first.tensor} ({first.equation}) at {list(first.element)} is {first.reported!r}, expected"
-            f" {first.expected!r}; rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large"
+            f" {first.expected!r}; rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large{more}"
         )
-        return cls(message, first, place)
+        super().__init__(self.message)
+        self.where, self.first, self.place = where, first, place
 
 
 def _words(place: Any) -> str:
@@ -101,13 +99,11 @@ class WorstRatios:
             tensors[tensor] = {"ratio": ratio, "case": case}
 
     def merge(self, worst: dict, sizes: dict) -> None:
-        """Merge the worst ratios and the sizes of another process."""
+        """Add the worst ratios and the sizes of another process, which ran other tests."""
         for ends in zip(*sizes.values()):
             self.note_sizes(dict(zip(sizes, ends)))
         for level, dtypes in worst.items():
-            for dtype, tensors in dtypes.items():
-                for tensor, entry in tensors.items():
-                    self.note(level, dtype, tensor, entry["ratio"], entry["case"])
+            self.worst[level] = self.worst.get(level, {}) | dtypes
 
 
 def check_port(
@@ -175,7 +171,7 @@ class WindowCheck(PortCheck):
                 numbers: Any = (float(array[at]) for array in (report[name], expected, allowed, ratio))
                 equation = equations(name, recipe.objective, recipe.step)
                 first = Divergence(1, 1, name, None, at, *numbers, equation)
-                raise Violation.at(f"{self.level}, {recipe}", first, recipe)
+                raise Violation(f"{self.level}, {recipe}", first, recipe)
 
     def hints(self, recipe: Recipe) -> list[str]:
         """The mutants that a violation resembles."""
@@ -214,7 +210,7 @@ class RunCheck(PortCheck):
         for name, ratio in judgement.worst.items():
             self.worst.note(self.level, self.dtype, name, ratio, {"run": seed})
         if (first := judgement.first) is not None:
-            raise Violation.at(f"L3, run {seed}, epoch {first.epoch}, update {first.number}", first, seed)
+            raise Violation(f"L3, run {seed}, epoch {first.epoch}, update {first.number}", first, seed)
 
     def hints(self, seed: int) -> list[str]:
         """The mutants that a violation resembles."""
@@ -258,12 +254,12 @@ def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
         violations = [fault for fault in faults if isinstance(fault, Violation)]
         largest = max(violations, key=lambda fault: fault.first.ratio)
         earliest = min(reversed(violations), key=lambda fault: TENSORS.index(fault.first.tensor))
-        message = f"{smallest}{looks_like(check.hints(smallest.place))}"
+        more = looks_like(check.hints(smallest.place))
         if (first := earliest.first).tensor != smallest.first.tensor:
-            message += f"; the earliest wrong stage is {first.tensor} ({first.equation}), in {_words(earliest.place)}"
+            more += f"; the earliest wrong stage is {first.tensor} ({first.equation}), in {_words(earliest.place)}"
         if (ratio := largest.first.ratio) > 2 * smallest.first.ratio:
-            message += f"; the largest error, in {_words(largest.place)}, is {ratio:.3g} times its bound"
-        raise Violation(message, smallest.first, smallest.place) from None
+            more += f"; the largest error, in {_words(largest.place)}, is {ratio:.3g} times its bound"
+        raise Violation(smallest.where, smallest.first, smallest.place, more) from None
     except Flaky:
         if not faults:  # another exception, such as that of a time limit of pytest
             raise

@@ -80,7 +80,8 @@ class Recipe(NamedTuple):
         T, B, D, H, O, K = self[:6]
         params = self._parameters(generator)
         x, target, h_0 = (generator.normal(size=size) for size in ((T, B, D), (K, B, O), (B, H)))
-        h_0 = {"tanh": np.tanh, "relu": np.abs, "sigmoid": lambda v: 0.5 + 0.5 * np.tanh(v)}[nonlinearity](h_0)
+        states: Any = {"tanh": np.tanh, "relu": np.abs, "sigmoid": lambda v: 0.5 + 0.5 * np.tanh(v)}
+        h_0 = states[nonlinearity](h_0)
         if self.zeros:
             x[0], h_0[...] = 0, 0
         if self.subnormal:
@@ -252,7 +253,8 @@ def large_recipe(draw: Draw, dtype: str, abilities: Abilities = EVERYTHING) -> R
     recipe, letter = random_recipe(draw, dtype, abilities), draw.choice("THBDO")
     size, special = draw.integer(*LARGE_SIZES[letter]), draw.choice(("saturated", "silent", "subnormal", "zeros"))
     K = recipe.K if letter != "T" else size if recipe.K == recipe.T else draw.integer(1, size)
-    return restricted(sized(recipe._replace(**{"K": K, letter: size, special: True}), draw, abilities), abilities)
+    changes: dict[str, Any] = {"K": K, letter: size, special: True}
+    return restricted(sized(recipe._replace(**changes), draw, abilities), abilities)
 
 
 def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING, max_steps: int = 12) -> Run:

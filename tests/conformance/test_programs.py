@@ -212,8 +212,8 @@ def test_program_without_a_hello_is_refused(fake, program, expected):
 
 
 @pytest.mark.parametrize(("command", "verdict"), [
-    ("./no-such-port -v", "./no-such-port: No such file or directory; check the command"),
-    ("port 'x", 'No closing quotation in the command "port \'x"'),
+    ("./no-such-port -v", "./no-such-port -v: No such file or directory; check the command"),
+    ("port 'x", "port 'x: No closing quotation; check the command"),
 ])  # fmt: skip
 def test_command_that_cannot_be_started_says_why(command, verdict):
     with pytest.raises(PortFault) as error:

@@ -58,18 +58,19 @@ def kill_programs_on_signal() -> Iterator[None]:
 class Program:
     """A program in its own process group; no read or write of its pipes waits without a time limit.
 
-    command: its words. `end` kills the group, and so does the end of this object or of the interpreter. Raises
-    PortFault if the program cannot be started.
+    `end` kills the group, and so does the end of this object or of the interpreter. Raises PortFault if the program
+    cannot be started.
     """
 
-    def __init__(self, command: list[str]):
+    def __init__(self, command: str):
         if os.name != "posix":
             raise PortFault("cannot be started: programs as ports need a POSIX system; write a trace file instead")
         try:
-            self.process = subprocess.Popen(command, 0, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True)
-        except (OSError, ValueError) as error:  # a value with a null character
+            words = shlex.split(command) or [""]
+            self.process = subprocess.Popen(words, 0, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True)
+        except (OSError, ValueError) as error:  # quotation marks without an end, a null character
             why = getattr(error, "strerror", None) or error
-            raise PortFault(f"cannot be started: {one_line(command[0])}: {why}; check the command") from None
+            raise PortFault(f"cannot be started: {one_line(command)}: {why}; check the command") from None
         pipes: list[Any] = [self.process.stdin, self.process.stdout, self.process.stderr]
         self.stdin, self.stdout, self.stderr = pipes
         for pipe in pipes:
@@ -152,7 +153,7 @@ def _text(data: Any) -> str:
     return bytes(data).decode("utf-8", errors="replace")
 
 
-class ProgramPort:
+class ProgramPort(contextlib.AbstractContextManager):
     """A port that is a program; `command` as in a shell, but run without one. Close it, or use it in a `with`.
 
     timeout: seconds for every case; the hello and the first case have FIRST_TIMES that. After a fault that leaves the
@@ -166,11 +167,9 @@ class ProgramPort:
         self.command, self.timeout = command, timeout
         self.case_id = self.answers = 0
         self.program: Program | None = None
-        self.identity = self._start()
-        vars(self).update(self.identity._asdict())
-
-    def __enter__(self) -> "ProgramPort":
-        return self
+        identity = self._start()
+        self.dtypes, self.numbers = identity.dtypes, identity.numbers
+        vars(self).update(identity._asdict())
 
     def __exit__(self, *exception: object) -> None:
         self.close()
@@ -183,20 +182,16 @@ class ProgramPort:
 
     def report(self, case: WindowCase) -> dict[str, Any]:
         """The report of a case. Raises PortFault, at the latest after the time limit."""
-        if str(case_dtype(case)) not in self.identity.dtypes:
-            raise PortFault(f"does not support {case_dtype(case)}: its hello names {', '.join(self.identity.dtypes)}")
+        if str(case_dtype(case)) not in self.dtypes:
+            raise PortFault(f"does not support {case_dtype(case)}: its hello names {', '.join(self.dtypes)}")
         if self.program is None:
             self._start()
         self.case_id += 1
-        request = protocol.encode_request(case, self.case_id, decimal=self.identity.numbers == "decimal")
+        request = protocol.encode_request(case, self.case_id, decimal=self.numbers == "decimal")
         return protocol.decode_answer(self._ask(request, protocol.max_report_length(case)), case, self.case_id)
 
     def _start(self) -> Identity:
-        try:
-            words = shlex.split(self.command) or [""]
-        except ValueError as error:
-            raise PortFault(f"cannot be started: {error} in the command {self.command!r}") from None
-        self.program = Program(words)
+        self.program = Program(self.command)
         try:
             return protocol.decode_hello(self._ask(protocol.HELLO, protocol.MAX_HELLO_LENGTH))
         except PortFault:
