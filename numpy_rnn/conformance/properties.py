@@ -170,7 +170,7 @@ class WindowCheck(PortCheck):
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
                 numbers: Any = (float(array[at]) for array in (report[name], expected, allowed, ratio))
                 equation = equations(name, recipe.objective, recipe.step)
-                first = Divergence(1, 1, name, None, at, *numbers, equation)
+                first = Divergence(1, 1, name, None, at, *numbers)._replace(equation=equation)
                 raise Violation(f"{self.level}, {recipe}", first, recipe)
 
     def hints(self, recipe: Recipe) -> list[str]:

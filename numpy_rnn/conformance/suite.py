@@ -47,13 +47,16 @@ class Suite:
         self.output, self.dump_to, replay = map(self.option, ("output", "dump", "replay"))
         self.timeout, self.profile = self.option("timeout"), profile(self.option("profile"), self.option("examples"))
         self.watcher: Any = None
+        self.replayed: Any = None
         self.done = self.all = self.cases = 0
         self.shown = 0.0
         try:
             for path, option in ((self.output, "--elman-output"), (self.dump_to, "--elman-dump")):
                 if path is not None:
                     check_can_write(path, option, (".json",))
-            test, self.replayed = (None, None) if replay is None else load_case(replay)
+            test = None
+            if replay is not None:
+                test, self.replayed = load_case(replay)
             self.port = self._port(self.option("backend"), self.option("command"))
             self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
             self.abilities = abilities(self.port)

@@ -6,6 +6,7 @@ Each is given what it has, its numbers are checked in windows and in runs, and a
 import functools
 import importlib
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,13 +139,11 @@ class MinCharRnn(Port):
         return super().window_update(p, x=x, target=target, h_0=h_0, adagrad=True, **options)
 
 
-def columns(p, inputs, targets, hprev, rnn=Layer):
-    """The loss of columns, (T, N, B), and its gradients in a tuple: Σe², without the half."""
-    rows = {name: theta.T if name.startswith("W") else theta[:, 0] for name, theta in p.items()}
-    series = inputs.swapaxes(1, 2), hprev.T, targets.swapaxes(1, 2)
-    report = rnn().window_update(rows, *series, learning_rate=0.0, reduction="sum")
-    gradients = [report["d" + name] for name in p]
-    return 2 * report["loss"], *(2 * (g.T if g.ndim == 2 else g[:, None]) for g in gradients), hprev
+def batch_first(p, x, target, h_0, rnn=Layer):
+    """The loss, Σe² without the half, and its gradients."""
+    x, target = x.swapaxes(0, 1), target.swapaxes(0, 1)
+    report = rnn().window_update(p, x, h_0, target, learning_rate=0.0, reduction="sum")
+    return 2 * report["loss"], {name: 2 * report["d" + name] for name in p}
 
 
 def loss_fun(p, inputs, targets, hprev):
@@ -221,15 +220,11 @@ def keras_style():
     return keras_port(keras.Sequential([keras.Input((None, 3)), rnn, keras.layers.Dense(2)]))
 
 
-def columns_style():
-    return function_port(columns, "sum_of_squares")
-
-
 def char_style():
     return function_port(loss_fun, "cross_entropy", classes=True, dtypes=["float64"], lacks=["large outputs"])
 
 
-RIGHT_CODE = [KerasStyle, MinCharRnn, char_style, columns_style]
+RIGHT_CODE: list[Any] = [KerasStyle, MinCharRnn, char_style, lambda: function_port(batch_first, "sum_of_squares")]
 RIGHT_CODE += map(torch_style, ("nn.RNN", "nn.RNNCell", "last output"))
 RIGHT_CODE += [jax_style] if find_spec("jax") else []
 RIGHT_CODE += (
@@ -245,8 +240,8 @@ def test_right_code_passes_at_once(make):
 
 
 @pytest.mark.parametrize("make", [
-    lambda: function_port(columns, "half_sum_of_squares"),  # which it is twice
-    lambda: function_port(functools.partial(columns, rnn=Untransposed), "sum_of_squares"),
+    lambda: function_port(batch_first, "half_sum_of_squares"),  # which it is twice
+    lambda: function_port(functools.partial(batch_first, rnn=Untransposed), "sum_of_squares"),
     torch_style("wrong"),
 ])  # fmt: skip
 def test_wrong_code_is_refused_through_an_adapter(make):
@@ -266,19 +261,13 @@ def test_module_is_described():
     with pytest.raises(InputError, match=r"Sequential: expected one nn.RNN or nn.RNNCell and one nn.Linear"):
         torch_modules()["no RNN"]()
     with pytest.raises(InputError, match="'huber' is not known: expected half_sum_of_squares"):
-        function_port(columns, "huber")
+        function_port(batch_first, "huber")
 
 
 def test_layout_of_a_function_is_found():
-    assert columns_style().name == "columns (columns TNB HB)"
+    assert function_port(batch_first).name == "batch_first (rows BTN BH)"
     assert char_style().name == "loss_fun (columns TN HB)"
     assert {"batch", "no biases", "vector_inputs", "step"} <= set(char_style().lacks)
-
-    def batch_first(p, x, target, h_0):
-        report = Layer().window_update(p, x.swapaxes(0, 1), h_0, target.swapaxes(0, 1), learning_rate=0, reduction="")
-        return report["loss"], {name: report["d" + name] for name in p}
-
-    assert function_port(batch_first).name == "batch_first (rows BTN BH)"
     with pytest.raises(InputError, match="broken cannot be called in any known way: rows TBN BH: KeyError: 'U'"):
         function_port(lambda p, x, target, h_0: p["U"], name="broken")
 

@@ -207,20 +207,11 @@ def test_plugin_imports_nothing_until_it_is_asked(tmp_path):
 
 
 def test_header_says_what_is_tested(suite):
-    options = "--elman-backend ports:described --collect-only --elman-timeout 2.5 --elman-sizes H=6"
-    _, output = suite(*options.split())
-    lines = output[output.index("port: ") : output.index("collect")].splitlines()[:-1]
-    assert [line[:100] for line in lines if not line.startswith(("rootdir", "plugins", "configfile"))] == snapshot(
-        [
-            "port: numpy_rnn, float64, tanh within 9 ulps, above 8: not a strict pass",
-            "tanh may be off by 4 more ulps of 1: a small h may have a large relative error, and all bounds after",
-            "level L1 is not checked: the port reports no intermediate values",
-            "not tested, because the port lacks it: relu, bias",
-            "tested with the sizes H=6 alone",
-            "not tested, because the port does not declare it: input_gradients, sgd_options, learned_h_0, sigmoid",
-            "each test: 5 windows, or for L3 10 runs of up to 24 windows; 2.5 s at most per answer",
-        ]
-    )
+    """The documents show the rest of it."""
+    _, output = suite("--elman-backend", "ports:described", "--collect-only", "--elman-sizes", "H=6")
+    for line in ("tanh within 9 ulps, above 8: not a strict pass", "tanh may be off by 4 more ulps of 1: ",
+                 "tested with the sizes H=6 alone", "not tested, because the port lacks it: relu, bias"):  # fmt: skip
+        assert line in output
 
 
 # -- in a process of its own -----------------------------------------------------------------------------------------
