@@ -77,8 +77,8 @@ def test_invalid_hello_gives_one_line():
             "has an invalid hello: sizes is {'h': 6}: expected numbers of T, B, D, H, O and K, as {'H': 6}, with ",
             "has an invalid hello: sizes is [{'K': 3, 'T': 2}]: expected numbers of T, B, D, H, O and K, as {'H':",
             "has an invalid hello: numbers is 'octal': expected hexadecimal or decimal",
-            "has an invalid hello: it lacks 'step' and declares 'sgd_options': expected one of the two at most",
-            "has an invalid hello: it lacks 'tanh' and lacks 'relu': expected 'sigmoid' among its capabilities",
+            "has an invalid hello: it states 'step' and 'sgd_options': expected one of them at most",
+            "has an invalid hello: it states 'tanh' and 'relu': expected 'sigmoid' among its capabilities",
         ]
     )
     identity = decode_hello(json.dumps(HELLO | {"lacks": ["relu"], "sizes": {"H": 6}}))

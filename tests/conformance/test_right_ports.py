@@ -226,7 +226,7 @@ def char_style():
 
 RIGHT_CODE: list[Any] = [KerasStyle, MinCharRnn, char_style, lambda: function_port(batch_first, "sum_of_squares")]
 RIGHT_CODE += map(torch_style, ("nn.RNN", "nn.RNNCell", "last output"))
-RIGHT_CODE += [jax_style] if find_spec("jax") else []
+RIGHT_CODE += [pytest.param(jax_style, marks=pytest.mark.slow)] if find_spec("jax") else []
 RIGHT_CODE += (
     [pytest.param(keras_style, marks=[pytest.mark.slow, pytest.mark.needs_torch])] if find_spec("keras") else []
 )

@@ -27,12 +27,11 @@ OTHER_FORMS = ("given_dy", "two_biases", "rate_in_velocity")  # capabilities tha
 SGD_LACKS = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
 LACKS = ("tanh", "relu", "sum", "mean", "bias", "no biases", "h_0", "older steps", "step", "plain SGD", *SGD_LACKS,
          "batch", "squared_error", "distributions", "vector_inputs", "many losses", "large outputs")  # fmt: skip
-CONTRADICTIONS = (  # what a port cannot state together, unless it has another capability: (it lacks, it has, unless)
-    (("tanh", "relu"), (), "sigmoid"), (("sum", "mean"), (), None), (("older steps", "many losses"), (), None),
-    (("bias", "no biases"), (), None), (("squared_error",), (), "cross_entropy"),
-    (("distributions",), (), "cross_entropy"), (("vector_inputs",), (), "class_inputs"),
-    (("plain SGD",), (), "adagrad"), (("step",), ("sgd_options",), None), (("step",), ("adagrad",), None),
-    (("h_0",), ("learned_h_0",), None), ((), ("adagrad", "rate_in_velocity"), None),
+CONTRADICTIONS: tuple[tuple[tuple[str, ...], str | None], ...] = (  # statements, and the capability that allows them
+    (("tanh", "relu"), "sigmoid"), (("squared_error",), "cross_entropy"), (("distributions",), "cross_entropy"),
+    (("vector_inputs",), "class_inputs"), (("plain SGD",), "adagrad"), (("sum", "mean"), None),
+    (("older steps", "many losses"), None), (("bias", "no biases"), None), (("step", "sgd_options"), None),
+    (("step", "adagrad"), None), (("h_0", "learned_h_0"), None), (("adagrad", "rate_in_velocity"), None),
 )  # fmt: skip
 FEW_SIZES = tuple(  # shapes of windows that show faults; code that is compiled for every shape is compiled four times
     dict(zip("TBDHOK", map(int, sizes.split())))
@@ -86,12 +85,11 @@ def identity_from(stated: Mapping[str, Any]) -> Identity:
     for what, (is_valid, expected) in rules.items():
         if not is_valid:
             raise PortFault(f"{what} is {shown(getattr(port, what), repr)}: expected {expected}")
-    for lacking, having, unless in CONTRADICTIONS:
-        stated_all = set(lacking) <= set(port.lacks) and set(having) <= set(port.capabilities)
-        if stated_all and unless not in port.capabilities:
-            both = [f"lacks {name!r}" for name in lacking] + [f"declares {name!r}" for name in having]
-            expected = f"{unless!r} among its capabilities" if unless else "one of the two at most"
-            raise PortFault(f"it {' and '.join(both)}: expected {expected}")
+    stated_names = {*port.lacks, *port.capabilities}
+    for names, capability in CONTRADICTIONS:
+        if stated_names.issuperset(names) and capability not in stated_names:
+            expected = f"{capability!r} among its capabilities" if capability else "one of them at most"
+            raise PortFault(f"it states {' and '.join(map(repr, names))}: expected {expected}")
     lists = {name: tuple(getattr(port, name)) for name in ("dtypes", "capabilities", "lacks")}
     return port._replace(**lists, sizes=tuple(shapes))
 
