@@ -85,20 +85,21 @@ class Program:
         Raises PortFault otherwise. The state of the program is then unknown: end it.
         """
         deadline, unsent = time.monotonic() + timeout, memoryview(question.encode("ascii") + b"\n")
-        self._read()
-        is_wrong = bool(self.received)  # a line that was not requested
-        while not (is_wrong or b"\n" in self.received):
+
+        def is_complete() -> bool:
+            self._read()
+            return b"\n" in self.received or len(self.received) > max_length
+
+        while not is_complete():  # it is so before the question is sent, if a line was not requested
             left = deadline - time.monotonic()
             select.select(self.open, [self.stdin] if unsent else [], [], max(0.0, min(left, POLL_INTERVAL)))
             with contextlib.suppress(BlockingIOError, BrokenPipeError):
                 unsent = unsent[os.write(self.stdin.fileno(), unsent[:CHUNK]) if unsent else 0 :]
             has_ended = self.process.poll() is not None  # before the last look at what it wrote
-            self._read()
-            is_wrong = len(self.received) > max_length
-            if not (is_wrong or b"\n" in self.received) and (has_ended or self.stdout not in self.open or left <= 0):
+            if not is_complete() and (has_ended or self.stdout not in self.open or left <= 0):
                 raise self._fault(f"does not answer within {timeout:g} s (does it flush its output?)")
         line, _, rest = bytes(self.received).partition(b"\n")
-        if is_wrong or rest or unsent:
+        if unsent or rest or len(line) > max_length:
             written = one_line(_text(self.received[:400]), 80)
             raise PortFault(f"writes {written}: expected one line of at most {max_length} characters per request")
         self.received.clear()
