@@ -10,7 +10,6 @@ import argparse
 import math
 
 PROFILES = {"default": 100, "repeatable": 100, "long": 5000}  # windows per test
-NAME_ONE = "no implementation to test: expected --elman-backend module:object or --elman-command 'program'"
 
 
 def seconds(text):
@@ -51,12 +50,7 @@ def pytest_addoption(parser):
     add("--elman-backend", metavar="PORT", help="implementation under test: module:object, or a package as torch_rnn")
     add("--elman-command", metavar="COMMAND", help="implementation under test: a program that speaks the port protocol")
     add("--elman-level", choices=("L1", "L2", "L3", "all"), default="all", help="level to check (all)")
-    add(
-        "--elman-profile",
-        choices=PROFILES,
-        default="default",
-        help="repeatable: the same cases in every run here; long: 5000",
-    )
+    add("--elman-profile", choices=PROFILES, default="default", help="repeatable: the same cases here; long: 5000")
     add("--elman-examples", type=whole(1), metavar="N", help="number of windows per test (100)")
     add("--elman-sizes", type=sizes, metavar="SIZES", help="few: four shapes, for compiled code; H=6,D=3: only these")
     add("--elman-timeout", type=seconds, default=10.0, metavar="SECONDS", help="time limit of one answer (10)")
@@ -74,7 +68,8 @@ def pytest_configure(config):
     import pytest
 
     if (where is None) == (command is None):
-        raise pytest.UsageError(NAME_ONE)
+        expected = "expected --elman-backend module:object or --elman-command 'program'"
+        raise pytest.UsageError(f"no implementation to test: {expected}")
     try:
         from numpy_rnn.conformance.suite import Suite
     except ModuleNotFoundError as error:

@@ -3,8 +3,9 @@
 check_port(level, port, ...)  →  for every case of the strategy: check  →  Violation with its message
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,13 +21,14 @@ from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.plugin import PROFILES
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
-from numpy_rnn.conformance.random_cases import Draw, RandomDraw, Recipe, large_recipes, random_recipe, random_run
+from numpy_rnn.conformance.random_cases import Draw, RandomDraw, Recipe, large_recipe, random_recipe, random_run
 from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence, equations
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_port
 from numpy_rnn.conformance.traces.judge import Judgement, global_checks, judge, local_checks, stacks
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 
 LARGE_EVERY = 5  # the number of cases per large case
+SEEDS = st.integers(0, 2**32 - 1)
 
 
 def run_count(windows: int) -> int:
@@ -55,25 +57,22 @@ def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING)
 
 
 class Violation(AssertionError):
-    """A bound that a correct port never exceeds is exceeded.
+    """A bound that a correct port never exceeds is exceeded by this element first.
 
-    ratio: error / bound; place: its recipe or run; stage: the first wrong tensor, and its equations.
+    where: the words for its place, a recipe or the seed of a run. more: the end of the message, such as hints.
     """
 
-    def __init__(self, message: str, ratio: float, place: Any, stage: tuple[str, str] = ("", "")):
-        super().__init__(message)
-        self.message, self.ratio, self.place, self.stage = message, ratio, place, stage
-
-    @classmethod
-    def at(cls, where: str, first: Divergence, place: Any) -> "Violation":
-        """The violation by the first wrong element. where: the words for its place."""
-        return cls(
+    def __init__(self, where: str, first: Divergence, place: Any, more: str = ""):
+        self.message = (
             f"{where}: {first.tensor} ({first.equation}) at {list(first.element)} is {first.reported!r}, expected"
-            f" {first.expected!r}; rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large",
-            first.ratio,
-            place,
-            (first.tensor, first.equation),
+            f" {first.expected!r}; rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large{more}"
         )
+        super().__init__(self.message)
+        self.where, self.first, self.place = where, first, place
+
+
+def _words(place: Any) -> str:
+    return f"run {place}" if isinstance(place, int) else str(place)
 
 
 class WorstRatios:
@@ -100,13 +99,11 @@ class WorstRatios:
             tensors[tensor] = {"ratio": ratio, "case": case}
 
     def merge(self, worst: dict, sizes: dict) -> None:
-        """Merge the worst ratios and the sizes of another process."""
+        """Add the worst ratios and the sizes of another process, which ran other tests."""
         for ends in zip(*sizes.values()):
             self.note_sizes(dict(zip(sizes, ends)))
         for level, dtypes in worst.items():
-            for dtype, tensors in dtypes.items():
-                for tensor, entry in tensors.items():
-                    self.note(level, dtype, tensor, entry["ratio"], entry["case"])
+            self.worst[level] = self.worst.get(level, {}) | dtypes
 
 
 def check_port(
@@ -124,18 +121,12 @@ def check_port(
     if only is not None:
         check.worst.latest = only
         check.check(only)
-        return
-    if level == "L3":
-        _falsify(check, st.integers(0, 2**32 - 1), settings(chosen, max_examples=run_count(chosen.max_examples)))
-        return
-    _falsify(check, recipes(dtype, abilities(port)), chosen)
-    seed = 0 if chosen.derandomize else int(np.random.default_rng().integers(2**32))
-    for recipe in large_recipes(chosen.max_examples // LARGE_EVERY, seed, dtype, abilities(port)):
-        check.worst.latest = recipe
-        try:
-            check.check(recipe)
-        except Violation as error:
-            raise Violation(f"{error.message}{looks_like(check.hints(recipe))}", error.ratio, recipe) from None
+    elif level == "L3":
+        _falsify(check, SEEDS, settings(chosen, max_examples=run_count(chosen.max_examples)))
+    else:
+        _falsify(check, recipes(dtype, abilities(port)), chosen)
+        large = SEEDS.map(lambda seed: large_recipe(RandomDraw(seed), dtype, abilities(port)))
+        _falsify(check, large, settings(chosen, max_examples=max(1, chosen.max_examples // LARGE_EVERY)))
 
 
 def check_of(level: str, port: Any, dtype: str, timeout: float = 10.0, worst: WorstRatios | None = None) -> Any:
@@ -163,7 +154,7 @@ class WindowCheck(PortCheck):
 
     def answered(self, recipe: Recipe) -> tuple[WindowCase, dict[str, Any]]:
         """The case, and the port's report."""
-        self.worst.watch(str(recipe))
+        self.worst.watch(_words(recipe))
         case = recipe.case()
         return case, validated_report(self.port, case, self.timeout, str(recipe))
 
@@ -178,20 +169,9 @@ class WindowCheck(PortCheck):
             if not (ratio <= 1).all():
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
                 numbers: Any = (float(array[at]) for array in (report[name], expected, allowed, ratio))
-                first = Divergence(1, 1, name, None, at, *numbers)._replace(
-                    equation=equations(name, recipe.objective, recipe.step)
-                )
-                raise Violation.at(f"{self.level}, {recipe}", first, recipe)
-
-    def more(self, recipe: Recipe) -> Iterator[Violation]:
-        """The violations in larger cases, which may show an earlier stage."""
-        for larger in hint_recipes(self.port, recipe):
-            try:
-                self.check(larger)
-            except Violation as violation:
-                yield violation
-            except PortFault:
-                return
+                equation = equations(name, recipe.objective, recipe.step)
+                first = Divergence(1, 1, name, None, at, *numbers)._replace(equation=equation)
+                raise Violation(f"{self.level}, {recipe}", first, recipe)
 
     def hints(self, recipe: Recipe) -> list[str]:
         """The mutants that a violation resembles."""
@@ -205,82 +185,82 @@ class RunCheck(PortCheck):
         """The run of this seed."""
         return random_run(RandomDraw(seed), self.dtype, abilities(self.port))
 
-    def judged(self, run: Run) -> tuple[RecordedRun, Judgement]:
-        """The run of the port, and its judgement."""
+    def judged(self, seed: int) -> tuple[RecordedRun, Judgement]:
+        """The run of this seed by the port, and its judgement."""
+        run = self.run(seed)
+        self.worst.watch(_words(seed))
         is_package = hasattr(self.port, "trace")
         recorded = self.port.trace(run) if is_package else trace_port(self.port, run, self.timeout)
         return recorded, judge(recorded, tanh_error(self.port))
 
     def answered(self, seed: int) -> tuple[WindowCase, dict[str, Any]]:
         """The update that diverges first, as a case, and its report."""
-        recorded, judgement = self.judged(self.run(seed))
+        recorded, judgement = self.judged(seed)
         index = recorded.update_index(judgement.first)
         stack = next(stack for stack in stacks(recorded) if index in stack.chosen)
         return stack.single((int(np.flatnonzero(stack.chosen == index)[0]),))
 
     def check(self, seed: int) -> None:
-        """Raise Violation at the first divergence."""
-        run = self.run(seed)
-        if not is_bounded(run):
+        """Raise Violation at the first divergence. Hypothesis draws another run for one that overflows."""
+        if not is_bounded(run := self.run(seed)):
             assume(False)
-        self.worst.watch(f"run {seed}")
+        _, judgement = self.judged(seed)
         (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
         self.worst.note_sizes({"B": run.x.shape[1], "D": D, "H": H, "O": O})
-        _, judgement = self.judged(run)
         for name, ratio in judgement.worst.items():
             self.worst.note(self.level, self.dtype, name, ratio, {"run": seed})
         if (first := judgement.first) is not None:
-            where = f"L3, run {seed}, epoch {first.epoch}, update {first.number}"
-            raise Violation.at(where, first, f"run {seed}")
+            raise Violation(f"L3, run {seed}, epoch {first.epoch}, update {first.number}", first, seed)
 
-    def more(self, place: str) -> Iterator[Violation]:
-        """No other runs."""
-        yield from ()
-
-    def hints(self, place: str) -> list[str]:
+    def hints(self, seed: int) -> list[str]:
         """The mutants that a violation resembles."""
-        recorded, judgement = self.judged(self.run(int(place.removeprefix("run "))))
+        recorded, judgement = self.judged(seed)
         return [] if judgement.first is None else hints_for_run(recorded, judgement.first)
 
 
 def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
     """Call `check.check` on what the strategy draws. Raises what it raises, with hints; if it does not recur, says so.
 
-    A fault that takes as long as the time limit is not shrunk, as that would take as long again for every smaller case.
+    No smaller case is looked for after the faults of the port have taken its time limit.
     """
     faults: list[Violation | PortFault] = []
-    slow: list[PortFault] = []
+    seconds = 0.0
+
+    def attempt(place: Any) -> None:
+        nonlocal seconds
+        began = time.monotonic()
+        try:
+            check.check(place)
+        except (Violation, PortFault) as fault:
+            faults.append(fault)
+            seconds += time.monotonic() - began if isinstance(fault, PortFault) else 0.0
+            raise
 
     @chosen
     @given(strategy)
     def property_holds(drawn):
-        if slow:
-            raise slow[0]
-        began, check.worst.latest = time.monotonic(), drawn
-        try:
-            check.check(drawn)
-        except (Violation, PortFault) as fault:
-            faults.append(fault)
-            if isinstance(fault, PortFault) and time.monotonic() - began >= check.timeout:
-                slow.append(fault)
-            raise
+        if seconds >= check.timeout:
+            raise faults[-1]
+        check.worst.latest = drawn
+        attempt(drawn)
 
     try:
         property_holds()
     except Violation as smallest:  # the case that Hypothesis shrank to; its error is rarely the largest
-        violations = [fault for fault in (*faults, *check.more(smallest.place)) if isinstance(fault, Violation)]
-        largest = max(violations, key=lambda fault: fault.ratio)
-        earliest = min(reversed(violations), key=lambda fault: TENSORS.index(fault.stage[0]))
-        message = f"{smallest.message}{looks_like(check.hints(smallest.place))}"
-        if earliest.stage[0] != smallest.stage[0]:
-            tensor, equation = earliest.stage
-            message += f"; the earliest wrong stage is {tensor} ({equation}), in {earliest.place}"
-        if largest.ratio > 2 * smallest.ratio:
-            message += f"; the largest error, in {largest.place}, is {largest.ratio:.3g} times its bound"
-        raise Violation(message, largest.ratio, largest.place) from None
+        is_window = isinstance(smallest.place, Recipe)
+        for larger in hint_recipes(check.port, smallest.place) if is_window else ():  # may show an earlier stage
+            with contextlib.suppress(Violation, PortFault):
+                attempt(larger)
+        violations = [fault for fault in faults if isinstance(fault, Violation)]
+        largest = max(violations, key=lambda fault: fault.first.ratio)
+        earliest = min(reversed(violations), key=lambda fault: TENSORS.index(fault.first.tensor))
+        more = looks_like(check.hints(smallest.place))
+        if (first := earliest.first).tensor != smallest.first.tensor:
+            more += f"; the earliest wrong stage is {first.tensor} ({first.equation}), in {_words(earliest.place)}"
+        if (ratio := largest.first.ratio) > 2 * smallest.first.ratio:
+            more += f"; the largest error, in {_words(largest.place)}, is {ratio:.3g} times its bound"
+        raise Violation(smallest.where, smallest.first, smallest.place, more) from None
     except Flaky:
         if not faults:  # another exception, such as that of a time limit of pytest
             raise
-        message = f"gives different answers to the same case: {faults[0]}"
-        fault = faults[0]
-        raise PortFault(message) if isinstance(fault, PortFault) else Violation(message, fault.ratio, None) from None
+        raise PortFault(f"gives different answers to the same case: {faults[0]}") from None

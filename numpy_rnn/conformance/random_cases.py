@@ -6,7 +6,7 @@ of one, a saturated unit, a unit without incoming weights, or subnormal inputs. 
 beyond small buffers and the registers of vector instructions. A choice is made by a `Draw`, at random or by Hypothesis.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,45 +76,64 @@ class Recipe(NamedTuple):
 
     def case(self) -> WindowCase:
         """The case."""
-        generator = np.random.default_rng(self.seed)
+        generator, (nonlinearity, loss, _) = np.random.default_rng(self.seed), self.objective
         T, B, D, H, O, K = self[:6]
-        params: Any = random_parameters(generator, (D, H, O), self.bias, self.dtype, self.gain)
+        params = self._parameters(generator)
         x, target, h_0 = (generator.normal(size=size) for size in ((T, B, D), (K, B, O), (B, H)))
-        h_0 = states(h_0, self.objective.nonlinearity)
+        states: Any = {"tanh": np.tanh, "relu": np.abs, "sigmoid": lambda v: 0.5 + 0.5 * np.tanh(v)}
+        h_0 = states[nonlinearity](h_0)
         if self.zeros:
             x[0], h_0[...] = 0, 0
         if self.subnormal:
             x[..., 0], h_0[..., 0] = (np.finfo(self.dtype).smallest_normal / 4 * v[..., 0] for v in (x, h_0))
-        params = self._special_units(params)
-        if self.two_biases:
-            params = with_second_bias(generator, params)
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
         if self.learned:
             params = params._replace(h_0=h_0)
-        has_velocity = self.velocity and self.step is not None and self.step.has_velocity
-        velocity = random_velocity(generator, params, self.step.adagrad) if has_velocity else None  # type: ignore[union-attr]
-        if self.class_inputs:
-            x = random_classes(generator, (T, B), D)
-        if self.objective.loss == "cross_entropy":
-            target = random_classes(generator, (K, B), O) if self.classes else random_distributions(generator, target)
-            params = params._replace(W_hy=params.W_hy * params.W_hy.dtype.type(self.logits))
-        weights = random_weights(generator, (K, B), self.dtype) if self.weights else None
-        state = None if self.learned or self.no_h_0 else h_0
-        no_step: Any = None
-        return WindowCase(params, x, target, state, weights, self.objective, self.step or no_step, velocity)
+        velocity, weights, step = None, None, self.step
+        if self.velocity and step is not None and step.has_velocity:  # of order one, as the gradients
+            drawn = {name: generator.normal(size=p.shape).astype(p.dtype) for name, p in present(params).items()}
+            squares = {name: v * v for name, v in drawn.items()}
+            velocity = params._replace(**(squares if step.adagrad else drawn))
 
-    def _special_units(self, params: Parameters) -> Parameters:
-        """The parameters with a saturated and a silent unit; in a long window W_hh has a norm of 1 at most."""
-        if self.T > MAX_SIZE:
-            norm = np.linalg.norm(params.W_hh.astype(np.float64), 2)
-            params = params._replace(W_hh=(params.W_hh / max(1.0, norm)).astype(self.dtype))
-        factors = np.ones(self.H, self.dtype)
+        def classes(shape: tuple[int, ...], size: int) -> np.ndarray:  # some of which occur several times
+            return generator.integers(0, generator.integers(1, size + 1), shape)
+
+        if self.class_inputs:
+            x = classes((T, B), D)
+        if loss == "cross_entropy" and self.classes:
+            target = classes((K, B), O)
+        elif loss == "cross_entropy":  # distributions, with some zeros
+            numbers = np.maximum(generator.normal(0.5, 1, target.shape), 0)
+            numbers[..., 0] += 1e-3
+            target = (numbers / numbers.sum(axis=-1, keepdims=True)).astype(self.dtype)
+        if self.weights:  # a third of them 0, a third 1
+            weights = generator.choice([0.0, 1.0, generator.uniform(0.25, 2)], (K, B)).astype(self.dtype)
+        state: Any = None if self.learned or self.no_h_0 else h_0
+        return WindowCase(params, x, target, state, weights, self.objective, step, velocity)  # type: ignore[arg-type]
+
+    def _parameters(self, generator: np.random.Generator) -> Any:
+        """Weights of order one, scaled by their fan-in so that tanh does not saturate, with the special units."""
+
+        def normal(*shape: int) -> np.ndarray:
+            return (self.gain * generator.normal(size=shape) / np.sqrt(shape[0])).astype(self.dtype)
+
+        T, _, D, H, O = self[:5]
+        W_xh, W_hh, W_hy = normal(D, H), normal(H, H), normal(H, O)
+        b_h, b_y = (normal(H), normal(O)) if self.bias else (None, None)
+        if T > MAX_SIZE:  # the norm of W_hh is at most 1 in a long window
+            W_hh = (W_hh / max(1.0, np.linalg.norm(W_hh.astype(np.float64), 2))).astype(self.dtype)
+        factors = np.ones(H, self.dtype)
         if self.saturated and self.objective.nonlinearity == "tanh":
             factors[-1] = SATURATING
-        if self.silent and self.H > 1:
+        if self.silent and H > 1:
             factors[0] = 0
-        b_h = None if params.b_h is None else params.b_h * factors
-        return params._replace(W_xh=params.W_xh * factors, W_hh=params.W_hh * factors, b_h=b_h)
+        b_h = None if b_h is None else b_h * factors
+        if self.objective.loss == "cross_entropy":
+            W_hy = W_hy * W_hy.dtype.type(self.logits)
+        if self.two_biases:
+            b_hh = None if b_h is None else generator.permutation(b_h)
+            return TwoBiases(W_xh * factors, W_hh * factors, W_hy, b_h, b_y, b_hh=b_hh)
+        return Parameters(W_xh * factors, W_hh * factors, W_hy, b_h, b_y)
 
 
 def _call(record: Any) -> str:
@@ -123,61 +142,6 @@ def _call(record: Any) -> str:
         return repr(record)
     values = {n: v for n, v in record._asdict().items() if record._field_defaults.get(n, ...) != v}
     return f"{type(record).__name__}({', '.join(f'{name}={_call(value)}' for name, value in values.items())})"
-
-
-# -- the arrays ------------------------------------------------------------------------------------------------------
-
-
-def states(numbers: np.ndarray, nonlinearity: str) -> np.ndarray:
-    """Numbers of any size as states of this nonlinearity."""
-    if nonlinearity == "relu":
-        return np.abs(numbers)
-    return np.tanh(numbers) if nonlinearity == "tanh" else 0.5 + 0.5 * np.tanh(numbers)
-
-
-def random_classes(generator: np.random.Generator, shape: tuple[int, ...], size: int) -> np.ndarray:
-    """Classes, some of which occur several times."""
-    return generator.integers(0, generator.integers(1, size + 1), shape)
-
-
-def random_distributions(generator: np.random.Generator, rows: np.ndarray) -> np.ndarray:
-    """Distributions in the dtype and the shape of these rows, with some zeros."""
-    numbers = np.maximum(generator.normal(0.5, 1, rows.shape), 0)
-    numbers[..., 0] += 1e-3
-    return (numbers / numbers.sum(axis=-1, keepdims=True)).astype(rows.dtype)
-
-
-def random_weights(generator: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Loss weights: a third of them 0, a third 1, the others around 1."""
-    return generator.choice([0.0, 1.0, generator.uniform(0.25, 2)], shape).astype(dtype)
-
-
-def random_parameters(
-    generator: np.random.Generator, sizes: tuple[int, int, int], bias: bool, dtype: str, gain: float = 1.0
-) -> Parameters:
-    """Weights of order one, scaled by their fan-in so that tanh does not saturate; biases if `bias`. sizes: D, H, O."""
-
-    def normal(*shape):
-        return (gain * generator.normal(size=shape) / np.sqrt(shape[0])).astype(dtype)
-
-    D, H, O = sizes
-    W_xh, W_hh, W_hy = normal(D, H), normal(H, H), normal(H, O)
-    return Parameters(W_xh, W_hh, W_hy, *((normal(H), normal(O)) if bias else ()))
-
-
-def with_second_bias(generator: np.random.Generator, params: Parameters) -> TwoBiases:
-    """The parameters with a second hidden bias like the first."""
-    b_hh = None if params.b_h is None else generator.permutation(params.b_h)
-    return TwoBiases(*params, b_hh=b_hh)
-
-
-def random_velocity(generator: np.random.Generator, params: Any, squares: bool = False) -> Any:
-    """Velocities of order one, like the gradients; or sums of squares."""
-    drawn = {name: generator.normal(size=p.shape).astype(p.dtype) for name, p in present(params).items()}
-    return type(params)(**dict.fromkeys(params._fields) | {n: v * v if squares else v for n, v in drawn.items()})
-
-
-# -- the choices -----------------------------------------------------------------------------------------------------
 
 
 def random_recipe(draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING) -> Recipe:
@@ -219,9 +183,9 @@ def sized(recipe: Recipe, draw: Draw, abilities: Abilities) -> Recipe:
     return recipe._replace(**{"T": T, "K": min(recipe.K, T), **shape})
 
 
-def random_sizes(draw: Draw, largest: int = MAX_SIZE) -> list[int]:
+def random_sizes(draw: Draw) -> list[int]:
     """T, B, D, H, O: mostly all different."""
-    sizes, distinct, drawn = list(range(1, largest + 1)), draw.one_in(2), []
+    sizes, distinct, drawn = list(range(1, MAX_SIZE + 1)), draw.one_in(2), []
     for _ in range(5):
         drawn.append(draw.choice(sizes))
         sizes = [size for size in sizes if size != drawn[-1]] if distinct else sizes
@@ -284,18 +248,13 @@ def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
     return recipe._replace(two_biases="two_biases" in has)
 
 
-def large_recipes(count: int, seed: int, dtype: str, abilities: Abilities = EVERYTHING) -> Iterator[Recipe]:
-    """Recipes with large T, H, B, D and O by turns; every other one has a saturated or a silent unit."""
-    for index in range(count):
-        draw = RandomDraw(seed, index)
-        recipe = random_recipe(draw, dtype, abilities)
-        letter = "THBDO"[index % 5]
-        size = draw.integer(*LARGE_SIZES[letter])
-        changes: dict[str, Any] = {letter: size}
-        if letter == "T":
-            changes["K"] = size if recipe.K == recipe.T else draw.integer(1, size)
-        special: dict[str, Any] = {"saturated": index % 4 == 0, "silent": index % 4 == 2, "subnormal": index % 8 == 7}
-        yield restricted(sized(recipe._replace(**changes, **special), draw, abilities), abilities)
+def large_recipe(draw: Draw, dtype: str, abilities: Abilities = EVERYTHING) -> Recipe:
+    """A recipe with a large T, H, B, D or O; half of them with a saturated or a silent unit."""
+    recipe, letter = random_recipe(draw, dtype, abilities), draw.choice("THBDO")
+    size, special = draw.integer(*LARGE_SIZES[letter]), draw.choice(("saturated", "silent", "subnormal", "zeros"))
+    K = recipe.K if letter != "T" else size if recipe.K == recipe.T else draw.integer(1, size)
+    changes: dict[str, Any] = {"K": K, letter: size, special: True}
+    return restricted(sized(recipe._replace(**changes), draw, abilities), abilities)
 
 
 def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING, max_steps: int = 12) -> Run:

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, load_python_port
 from numpy_rnn.conformance.ports.program import ProgramPort, kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
-from numpy_rnn.conformance.properties import WorstRatios, check_of, profile, run_count
+from numpy_rnn.conformance.properties import Violation, WorstRatios, check_of, check_port, profile, run_count
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
 TESTS = {"test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
@@ -43,34 +44,36 @@ class Suite:
 
     def __init__(self, config: pytest.Config):
         self.config, self.worst = config, WorstRatios(self.watch)
-        self.level, self.output = config.getoption("elman_level"), config.getoption("elman_output")
-        self.dump_to, path = config.getoption("elman_dump"), config.getoption("elman_replay")
+        self.output, self.dump_to, replay = map(self.option, ("output", "dump", "replay"))
+        self.timeout, self.profile = self.option("timeout"), profile(self.option("profile"), self.option("examples"))
         self.watcher: Any = None
         self.replayed: Any = None
         self.done = self.all = self.cases = 0
-        self.output_error: str | None = None
         self.shown = 0.0
         try:
-            for option, to in (("output", self.output), ("dump", self.dump_to)):
-                if to is not None:
-                    check_can_write(to, f"--elman-{option}", (".json",))
+            for path, option in ((self.output, "--elman-output"), (self.dump_to, "--elman-dump")):
+                if path is not None:
+                    check_can_write(path, option, (".json",))
             test = None
-            if path is not None:
-                test, self.replayed = load_case(path)
-            self.port = self._port(config.getoption("elman_backend"), config.getoption("elman_command"))
-            if config.getoption("elman_sizes") is not None:
-                self.port.sizes = config.getoption("elman_sizes")
+            if replay is not None:
+                test, self.replayed = load_case(replay)
+            self.port = self._port(self.option("backend"), self.option("command"))
+            self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
             self.abilities = abilities(self.port)
             if isinstance(self.replayed, Recipe):
                 self.replayed = restricted(self.replayed, self.abilities)
-            if self.level in ("L2", "all") or "intermediates" not in self.abilities.capabilities:
+            if self.option("level") in ("L2", "all") or "intermediates" not in self.abilities.capabilities:
                 load_flint()  # the oracle needs it
         except (InputError, PortFault) as error:
             raise pytest.UsageError(str(error)) from None
-        names = [f"{test}[{dtype}]" for test in TESTS if self._is_wanted(test) for dtype in self.port.dtypes]
+        names = [f"{name}[{dtype}]" for name in TESTS if self._is_wanted(TESTS[name]) for dtype in self.port.dtypes]
         self.only = names if test is None else [test]
         if test is not None and test not in names:
-            raise pytest.UsageError(f"--elman-replay {path} has {test}: expected one of {', '.join(names)}")
+            raise pytest.UsageError(f"--elman-replay {replay} has {test}: expected one of {', '.join(names)}")
+
+    def option(self, name: str) -> Any:
+        """The value of --elman-NAME."""
+        return self.config.getoption(f"elman_{name}")
 
     def _port(self, where: str | None, command: str | None) -> Any:
         cleanup = contextlib.ExitStack()
@@ -78,11 +81,9 @@ class Suite:
         if command is not None:
             cleanup.enter_context(kill_programs_on_signal())
             try:
-                port = ProgramPort(command, self.config.getoption("elman_timeout"))
+                return cleanup.enter_context(ProgramPort(command, self.timeout))
             except PortFault as fault:
                 raise PortFault(f"--elman-command {one_line(command, 80)}: {fault}") from None
-            cleanup.callback(port.close)
-            return port
         assert where is not None
         if is_package(where):
             return PackagePort(backend(where))
@@ -96,9 +97,23 @@ class Suite:
         manager = self.config.pluginmanager.getplugin("capturemanager")
         return manager.global_and_fixture_disabled() if manager else contextlib.nullcontext()
 
-    def _is_wanted(self, test: str) -> bool:
-        level = TESTS[test]
-        return self.level in (level, "all") and (level != "L1" or "intermediates" in self.abilities.capabilities)
+    def _is_wanted(self, level: str) -> bool:
+        is_chosen = self.option("level") in (level, "all")
+        return is_chosen and (level != "L1" or "intermediates" in self.abilities.capabilities)
+
+    def check(self, level: str, dtype: str, test: str) -> None:
+        """Check the port at a level. A failure is one line without a traceback; the first one is dumped."""
+        fault = None
+        try:
+            check_port(level, self.port, dtype, self.profile, self.timeout, self.worst, self.replayed)
+        except (Violation, PortFault) as error:
+            fault = str(error)
+        if fault is None:
+            return
+        if self.dump_to is not None and self.worst.latest is not None:
+            save_case(self.dump_to, test, check_of(level, self.port, dtype, self.timeout), self.worst.latest)
+            self.dump_to = None
+        pytest.fail(fault, pytrace=False)
 
     def watch(self, where: str) -> None:
         """Tell the watcher the case, and show the progress on a terminal."""
@@ -114,17 +129,9 @@ class Suite:
                 reporter.rewrite(f"{self.done} of {self.all} tests done, {self.cases} cases of the next ", erase=True)
                 reporter.flush()
 
-    def dump(self, test: str, level: str, dtype: str) -> None:
-        """Write the case that failed last, if it is the first failure."""
-        if self.dump_to is not None and self.worst.latest is not None:
-            check = check_of(level, self.port, dtype, self.config.getoption("elman_timeout"))
-            save_case(self.dump_to, test, check, self.worst.latest)
-            self.dump_to = None
-
     def pytest_collection_modifyitems(self, config, items):
         """Deselect the levels that are not wanted."""
-        own = {item for item in items if item.name.split("[")[0] in TESTS}
-        unwanted = [item for item in items if item in own and item.name not in self.only]
+        unwanted = [item for item in items if item.name.split("[")[0] in TESTS and item.name not in self.only]
         config.hook.pytest_deselected(items=unwanted)
         items[:] = [item for item in items if item not in unwanted]
         self.all = len(items)
@@ -133,13 +140,13 @@ class Suite:
         """Count the tests that are done."""
         self.done, self.cases = self.done + 1, 0
 
-    def pytest_report_header(self):
+    def pytest_report_header(self) -> Iterator[str]:
         """Say what is tested and what is not."""
-        port, (has, lacks, sizes), option = self.port, self.abilities, self.config.getoption
+        port, (has, lacks, sizes) = self.port, self.abilities
         ulps, absolute = getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS, getattr(port, "tanh_absolute_ulps", None)
         strict = "" if ulps <= STRICT_TANH_ULPS else f", above {STRICT_TANH_ULPS}: not a strict pass"
         yield f"port: {port.name}, {' and '.join(port.dtypes)}, tanh within {ulps:g} ulps{strict}"
-        windows = profile(option("elman_profile"), option("elman_examples")).max_examples
+        windows = self.profile.max_examples
         shapes = "; ".join(" ".join(f"{letter}={size}" for letter, size in shape.items()) for shape in sizes)
         more, absent = ([name for name in CAPABILITIES[1:] if (name in has) == given] for given in (True, False))
         lines = {
@@ -153,9 +160,14 @@ class Suite:
             f"not tested, because the port does not declare it: {', '.join(absent)}": absent,
             f"only one case, of --elman-replay: {self.replayed}": self.replayed is not None,
             f"each test: {windows} windows, or for L3 {run_count(windows)} runs of up to 24 windows;"
-            f" {option('elman_timeout'):g} s at most per answer": self.replayed is None,
+            f" {self.timeout:g} s at most per answer": self.replayed is None,
         }
         yield from (line for line, is_so in lines.items() if is_so)
+
+    def pytest_sessionfinish(self, session):
+        """Under xdist: send the results of a worker to the controller."""
+        if hasattr(self.config, "workeroutput"):
+            self.config.workeroutput["elman_results"] = json.dumps([self.worst.worst, self.worst.sizes], default=float)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node):
@@ -164,22 +176,14 @@ class Suite:
         if results is not None:
             self.worst.merge(*json.loads(results))
 
-    def pytest_sessionfinish(self, session):
-        """Write the output file, or send the results to the controller of xdist."""
-        if hasattr(self.config, "workeroutput"):
-            self.config.workeroutput["elman_results"] = json.dumps([self.worst.worst, self.worst.sizes], default=float)
-        elif self.output is not None:
+    def pytest_terminal_summary(self, terminalreporter):
+        """Report the sizes of the checked windows, and write the output file."""
+        if self.worst.sizes:
+            ranges = (f"{letter} {low} to {high}" for letter, (low, high) in sorted(self.worst.sizes.items()))
+            terminalreporter.write_line(f"sizes of the checked windows: {', '.join(ranges)}")
+        if self.output is not None:
             tanh_ulps = getattr(self.port, "tanh_ulps", None)
             try:
                 save_json(self.output, {"port": self.port.name, "tanh_ulps": tanh_ulps, "levels": self.worst.worst})
             except InputError as error:
-                self.output_error = f"--elman-output {error}"
-                session.exitstatus = pytest.ExitCode.USAGE_ERROR
-
-    def pytest_terminal_summary(self, terminalreporter):
-        """Report the sizes of the checked windows, and that the output file could not be written."""
-        if self.worst.sizes:
-            ranges = (f"{letter} {low} to {high}" for letter, (low, high) in sorted(self.worst.sizes.items()))
-            terminalreporter.write_line(f"sizes of the checked windows: {', '.join(ranges)}")
-        if self.output_error is not None:
-            terminalreporter.write_line(f"ERROR: {self.output_error}", red=True)
+                pytest.exit(f"ERROR: --elman-output {error}", pytest.ExitCode.USAGE_ERROR)

@@ -57,7 +57,6 @@ class Layer:
 
     name, dtypes = "a layer", ("float32", "float64")
     phi = staticmethod(np.tanh)
-    transposes = True
 
     def __init__(self, *lacks, has=("intermediates",)):
         self.lacks, self.capabilities = ("relu", "mean", *lacks), has
@@ -84,11 +83,7 @@ class Layer:
             assert "older steps" not in self.lacks or len(x) == K
             dy = np.concatenate((0 * y[: len(x) - K], y[len(x) - K :] - target))
             report |= {"dy": dy, "loss": (dy * dy).sum() / 2}
-        dh, da = np.zeros_like(a), np.zeros_like(a)
-        W_back = p["W_hh"].T if self.transposes else p["W_hh"]
-        for t in reversed(range(len(x))):
-            dh[t] = dy[t] @ p["W_hy"].T + (da[t + 1] @ W_back if t + 1 < len(x) else 0)
-            da[t] = dh[t] * (1 - h[t + 1] ** 2)
+        dh, da = self.backward(p, h, dy @ p["W_hy"].T)
         pairs = {"W_xh": (x, da), "W_hh": (h[:-1], da), "W_hy": (h[1:], dy)}
         gradients = {name: np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
         sums = {"b_h": da.sum((0, 1)), "b_hh": da.sum((0, 1)), "b_y": dy.sum((0, 1))}
@@ -103,6 +98,18 @@ class Layer:
         rate, decay, factor = (x.dtype.type(number) for number in (learning_rate, decay, factor))
         return report | {name: p[name] - rate * (factor * g + decay * p[name]) for name, g in gradients.items()}
 
+    def backward(self, p, h, dh):
+        """dh and da, from the part of dh that comes from the outputs."""
+        dh, da = dh.copy(), np.zeros_like(dh)
+        for t in reversed(range(len(dh))):
+            dh[t] += self.carried(p, da[t + 1]) if t + 1 < len(dh) else 0
+            da[t] = dh[t] * (1 - h[t + 1] ** 2)
+        return dh, da
+
+    def carried(self, p, da_next):
+        return da_next @ p["W_hh"].T
+
 
 class Untransposed(Layer):
-    transposes = False
+    def carried(self, p, da_next):
+        return da_next @ p["W_hh"]

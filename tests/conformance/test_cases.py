@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ports_for_tests import Port
 from windows import RIGHT
 
-from numpy_rnn.common.records import DTYPES, Objective, Schedule, Step
+from numpy_rnn.common.records import DTYPES, Objective, Step
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.mutants.catalogue import load, named
@@ -23,16 +23,14 @@ from numpy_rnn.conformance.random_cases import (
     LARGE_SIZES,
     RandomDraw,
     Recipe,
-    large_recipes,
+    large_recipe,
     random_recipe,
     random_run,
 )
 
 # Enough for every tensor to be checked: it takes a learned initial state and a velocity at the same time.
-PROFILE = settings(
-    profile("default"), derandomize=settings().derandomize, max_examples=max(30, settings().max_examples // 4)
-)
-MANY_RUNS = settings(PROFILE, max_examples=max(300, PROFILE.max_examples))  # the runs are a tenth of the windows
+PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=30)
+MANY_RUNS = settings(PROFILE, max_examples=300)  # the runs are a tenth of the windows
 ONLY_SEEN = settings(MANY_RUNS, phases=[Phase.generate])
 LEVELS = ("L1", "L2", "L3")
 TENSORS = {name for name in SHAPES if not name.endswith("b_hh")}  # of a network with one hidden bias
@@ -104,12 +102,13 @@ def test_cases_are_of_every_kind():
     assert (np.mean(weights == 0) > 0.2) & (np.mean(weights == 0) < 0.5) & (np.mean(weights == 1) > 0.2)
     plain = [random_recipe(RandomDraw(seed), None, Abilities(())) for seed in range(50)]
     assert all(recipe.step == Step(recipe.step.learning_rate) and not recipe.learned for recipe in plain)
+    large = [large_recipe(RandomDraw(seed), "float64") for seed in range(200)]
     for name, (low, high) in LARGE_SIZES.items():
-        sizes = {getattr(recipe, name) for recipe in large_recipes(200, 1, "float64")} - set(range(1, 9))
+        sizes = {getattr(recipe, name) for recipe in large} - set(range(1, 9))
         assert low <= min(sizes) < (low + high) / 2 < max(sizes) <= high
+    assert all(max(recipe[:5]) > 8 for recipe in large)
     schedules = [random_run(RandomDraw(seed)).options.schedule for seed in range(100)]
     assert {(s.k1 == 1, s.k1 == s.k2) for s in schedules} == {(a, b) for a in (True, False) for b in (True, False)}
-    assert all(isinstance(schedule, Schedule) for schedule in schedules)
 
 
 def test_recipe_makes_the_same_case_again():
@@ -128,33 +127,27 @@ def test_declared_errors_of_tanh_count_twice():
 
 
 def test_profiles():
-    assert list(PROFILES) == ["default", "repeatable", "long"]
     assert [profile(name).derandomize for name in PROFILES] == [False, True, False]
-    assert [profile(name).max_examples for name in PROFILES] == list(PROFILES.values())
+    assert [profile(name).max_examples for name in PROFILES] == [100, 100, 5000]
     assert profile("default", 7).max_examples == 7
-    assert [run_count(windows) for windows in (20, 100, 300, 5000)] == [10, 10, 30, 500]
+    assert [run_count(windows) for windows in (20, 100, 5000)] == [10, 10, 500]
 
 
 # -- wrong ports -----------------------------------------------------------------------------------------------------
 
 
-def leave_out(report):
-    return {name: array for name, array in report.items() if name != "dW_hy"}
-
-
 def one_percent_off(name):
     def change(report):
-        if name in report:
-            report[name] = report[name] * report[name].dtype.type(1.01) + report[name].dtype.type(1e-3)
-        return report
+        return report | ({name: report[name] * report[name].dtype.type(1.01)} if name in report else {})
 
     return change
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(("change", "error", "message"), [
-    (leave_out, PortFault, "dW_hy is missing"),
-    *((one_percent_off(name), Violation, name) for name in ("loss", "dx", "vh_0")),
+    (lambda report: report.pop("dW_hy") is None or report, PortFault, "dW_hy is missing"),
+    (one_percent_off("loss"), Violation, "loss"),
+    (one_percent_off("vh_0"), Violation, "vh_0"),
 ])  # fmt: skip
 def test_wrong_report_is_seen_at_every_level(level, change, error, message):
     with pytest.raises(error, match=message):
@@ -180,34 +173,22 @@ def test_largest_error_is_reported_with_the_smallest_case():
 DEFAULT = settings(profile("default"), derandomize=True, phases=[Phase.generate])
 
 
-class Watching(Port):
-    """A right black box that collects what its windows reach."""
-
-    def __init__(self):
-        super().__init__(capabilities=())
-        self.windows = []
-
-    def window_update(self, params, x, *, nonlinearity, **given):
-        report = super().window_update(params, x=x, nonlinearity=nonlinearity, **given)
-        (T, B, H), tanh, relu = report["a"].shape, nonlinearity == "tanh", nonlinearity == "relu"
-        largest = np.abs(report["a"]).max()
-        at_kink = report["dh"] * (report["a"] == 0)
-        self.windows.append({
-            "a ring of 16 states": T > 16,
-            "a vector loop of 16 units": H >= 16,
-            "a buffer of 8 sequences": B > 8,
-            "an exponential that overflows beyond |a| = 12": tanh and largest > 12,
-            "one beyond |a| = 40, for saturated units only": tanh and largest > 40,
-            "relu'(0) = 1, which adds to dW_xh": relu and np.einsum("tbi,tbj->ij", x, at_kink).any(),
-        })  # fmt: skip
-        return report
-
-
 def test_default_profile_reaches_every_kind_of_window():
-    worst, port = WorstRatios(), Watching()
-    check_port("L2", port, "float64", DEFAULT, worst=worst)
-    assert all(any(window[where] for window in port.windows) for where in port.windows[0])
-    for letter in "TH":
-        low, high = worst.sizes[letter]
-        assert low <= 2
-        assert LARGE_SIZES[letter][0] < high <= LARGE_SIZES[letter][1]
+    windows, worst = [], WorstRatios()
+
+    class Watching(Port):
+        def window_update(self, params, x, *, nonlinearity, **given):
+            report = super().window_update(params, x=x, nonlinearity=nonlinearity, **given)
+            largest, at_kink = np.abs(report["a"]).max(), report["dh"] * (report["a"] == 0)
+            windows.append({
+                "an exponential that overflows beyond |a| = 12": nonlinearity == "tanh" and largest > 12,
+                "one beyond |a| = 40, for saturated units only": nonlinearity == "tanh" and largest > 40,
+                "relu'(0) = 1": nonlinearity == "relu" and np.einsum("tbi,tbj->ij", x, at_kink).any(),
+            })  # fmt: skip
+            return report
+
+    check_port("L2", Watching(capabilities=()), "float64", DEFAULT, worst=worst)
+    assert all(any(window[where] for window in windows) for where in windows[0])
+    for letter, least in {"T": 17, "H": 17, "B": 9}.items():  # a ring of states, vector loops, a buffer of sequences
+        assert worst.sizes[letter][0] <= 2
+        assert worst.sizes[letter][1] >= least

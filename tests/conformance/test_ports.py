@@ -14,7 +14,7 @@ from ports_for_tests import CASE, FULL, Port, arguments_of, right_report, verdic
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.case import INTERMEDIATES, format_errors
 from numpy_rnn.conformance.ports.port import TimeLimitExceeded, abilities, call_port, load_python_port, time_limit
-from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 
 
 def raising(error):
@@ -25,24 +25,19 @@ def raising(error):
 
 
 def swallow_everything(given):
-    while True:
-        try:
-            time.sleep(0.01)
-        except BaseException:  # as careless ports do
-            break
-    time.sleep(100)
+    try:
+        time.sleep(100)
+    except BaseException:  # as careless ports do
+        time.sleep(100)
 
 
-@pytest.mark.parametrize("case", [CASE, FULL], ids=["plain", "full"])
-def test_port_is_given_copies(case):
+def test_port_is_given_copies():
     """So it may update them in place, as most hand-written code does."""
     given = []
-    assert verdict_on(Port(given.append), case) is None
-    params, others = arguments_of(case)
-    assert given[0].keys() == {"params"} | others.keys()
-    ours = [a for a in (*case.params, *(case.velocity or ()), case.x, case.target, case.h_0, case.weights)
-            if a is not None]  # fmt: skip
-    assert len(arrays_in(given[0])) == (8 if case is CASE else 16)
+    assert verdict_on(Port(given.append), FULL) is None
+    params, others = arguments_of(FULL)
+    ours = [a for a in (*FULL.params, *FULL.velocity, FULL.x, FULL.target, FULL.weights) if a is not None]
+    assert len(arrays_in(given[0])) == 16
     assert not any(np.shares_memory(one, other) for one in ours for other in arrays_in(given[0]))
     for one, other in zip(arrays_in({"params": params} | others), arrays_in(given[0]), strict=True):
         assert np.array_equal(one, other)
@@ -71,26 +66,10 @@ def test_first_call_may_take_longer():
     assert verdicts == [None, "does not answer within 0.1 s"]
 
 
-def test_report_of_none_and_loss_of_a_python_float():
-    assert verdict_on(Port(after=lambda report: None)) == "the report is a NoneType: expected a dict of arrays by name"
-    assert verdict_on(Port(after=lambda report: report | {"loss": float(report["loss"])})) is None
-    assert verdict_on(Port(after=lambda report: report | {"loss": 0.1})) == "loss is a float: expected a NumPy array"
-
-
 def test_settings_of_numpy_are_the_suite_s_own():
     before = np.geterr()
     assert verdict_on(Port(lambda given: np.seterr(all="raise"))) is None
     assert np.geterr() == before
-
-
-def test_verdict_names_the_line_of_the_port(tmp_path, monkeypatch):
-    """Not that of NumPy, which raises."""
-    text = "import numpy as np\nclass port:\n    name, dtypes = 'p', ['float32']\n"
-    text += "    def window_update(self, *_, **given):\n        np.linalg.cholesky(given['x'])\n"
-    (tmp_path / "deep_port.py").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    port = load_python_port("deep_port:port")
-    assert verdict_on(port).endswith("(deep_port.py line 5: np.linalg.cholesky(given['x']))")
 
 
 def test_interrupt_passes_through():
@@ -117,8 +96,6 @@ def test_time_limit_leaves_the_alarm_as_it_was():
         with pytest.raises(TimeLimitExceeded), time_limit(0.05):
             time.sleep(100)
         assert not rang
-        with time_limit(100):
-            pass
         time.sleep(0.4)
         assert rang
     finally:
@@ -127,7 +104,7 @@ def test_time_limit_leaves_the_alarm_as_it_was():
 
 def test_no_time_limit_outside_the_main_thread():
     with ThreadPoolExecutor() as pool:
-        _, verdict = pool.submit(call_port, Port(lambda given: time.sleep(0.2)), CASE, timeout=0.1).result()
+        _, verdict = pool.submit(call_port, Port(lambda given: time.sleep(0.2)), CASE, timeout=0.02).result()
     assert verdict is None
 
 
@@ -163,39 +140,36 @@ def test_format_errors():
     assert errors(input_gradients=False, dx=right["dx"][1:]) == ["dx has shape (3, 2, 2): expected (4, 2, 2)"]
 
 
+@pytest.mark.parametrize(("loss", "verdict"), [
+    (lambda loss: float(loss), None),
+    (lambda loss: 0.1, "loss is a float: expected a NumPy array"),
+])  # fmt: skip
+def test_loss_may_be_a_number_of_python(loss, verdict):
+    assert verdict_on(Port(after=lambda report: report | {"loss": loss(report["loss"])})) == verdict
+
+
 # -- finding objects -------------------------------------------------------------------------------------------------
 
 MODULE = """
-import numpy_rnn
-from numpy_rnn.conformance.ports.package_port import PackagePort
+from ports_for_tests import Port
 
-class Bare:
-    name, dtypes = "bare", ["float32"]
-    def window_update(self, *arguments, **options):
-        return PackagePort(numpy_rnn).window_update(*arguments, **options)
+class Bare(Port):
+    name, dtypes, tanh_ulps = "bare", ["float32"], 2
 
-class Full(Bare):
-    capabilities, tanh_ulps = ("intermediates", "sgd_options"), 2
+class Failing(Bare):
+    def window_update(self, *_, **given):
+        given["x"].dot()
 
 def make():
-    return Full()
+    return Bare()
 
 def fail():
     return {}["device"]
 
-class Holder:
-    bare = Bare()
-
-class Uncallable(Bare):
-    window_update = 3
-
-class Boastful(Bare):
-    capabilities = ("adam",)
-
 def loss_fun(p, x, target, h_0):
     pass
 
-bare, number = Bare(), 3
+bare, number, boastful = Bare(), 3, Bare(capabilities=("adam",))
 """
 
 
@@ -209,18 +183,21 @@ def in_folder(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
-@pytest.mark.parametrize("path", ["bare", "Bare", "make", "Full", "Holder.bare"])
+@pytest.mark.parametrize("path", ["bare", "Bare", "make"])
 def test_object_class_or_factory_is_found(in_folder, path):
     port = load_python_port(f"a_port:{path}")
-    full = path in ("make", "Full")
-    assert (port.name, port.dtypes) == ("bare", ("float32",))
-    assert abilities(port) == ((("intermediates", "sgd_options") if full else ()), (), ())
-    assert port.tanh_ulps == (2 if full else None)
+    assert (port.name, port.dtypes, port.tanh_ulps, port.sizes) == ("bare", ("float32",), 2, ())
+    assert abilities(port) == (CAPABILITIES, (), ())
     assert verdict_on(port) is None
 
 
-REFUSED = (":port", "a_port:", "no_such:x", "needy:x", "wrong:x", "leaver:x", "a_port:bare.missing", "a_port:fail",
-           "a_port:number", "a_port:Uncallable", "a_port:Boastful", "a_port:loss_fun")  # fmt: skip
+def test_verdict_names_the_line_of_the_port(in_folder):
+    verdict = verdict_on(load_python_port("a_port:Failing"))
+    assert verdict.endswith('(a_port.py line 9: given["x"].dot())')
+
+
+REFUSED = (":port", "no_such:x", "needy:x", "wrong:x", "leaver:x", "a_port:bare.missing", "a_port:fail",
+           "a_port:number", "a_port:boastful", "a_port:loss_fun")  # fmt: skip
 
 
 def test_no_port_is_refused_in_one_line(in_folder):
@@ -228,20 +205,18 @@ def test_no_port_is_refused_in_one_line(in_folder):
     for where in REFUSED:
         with pytest.raises(InputError) as error:
             load_python_port(where)
-        messages.append(str(error.value).partition(" (")[0][:100])
+        messages.append(str(error.value)[:100])
     assert messages == snapshot(
         [
             "port ':port': expected module:object, as my_module:port",
-            "port 'a_port:': expected module:object, as my_module:port",
-            "port 'no_such:x': there is no module no_such, installed or in this directory",
-            "port 'needy:x': needy needs no_such_thing, which is not installed",
-            "port 'wrong:x': importing wrong raises SyntaxError: invalid syntax",
-            "port 'leaver:x': importing leaver raises SystemExit: 3",
-            "port 'a_port:bare.missing': a_port has no bare.missing",
-            "port 'a_port:fail': calling fail() raises KeyError: 'device'",
-            "port 'a_port:number' has no name, dtypes, window_update: expected name, dtypes and window_update",
-            "port 'a_port:Uncallable': window_update is a int: expected a function",
-            "port 'a_port:Boastful': capabilities names 'adam': known: intermediates, input_gradients, sgd_option",
+            "port 'no_such:x' cannot be loaded: ModuleNotFoundError: No module named 'no_such'",
+            "port 'needy:x' cannot be loaded: ModuleNotFoundError: No module named 'no_such_thing' (needy.py line",
+            "port 'wrong:x' cannot be loaded: SyntaxError: invalid syntax (wrong.py, line 1)",
+            "port 'leaver:x' cannot be loaded: SystemExit: 3",
+            "port 'a_port:bare.missing' cannot be loaded: AttributeError: 'Bare' object has no attribute 'missing",
+            "port 'a_port:fail' cannot be loaded: KeyError: 'device' (a_port.py line 15: return {}[\"device\"])",
+            "port 'a_port:number' has no function window_update: expected name, dtypes and window_update",
+            "port 'a_port:boastful': capabilities is ('adam',): expected a list of any of intermediates, input_gr",
             "port 'a_port:loss_fun' is a function: expected a port; function_port(loss_fun) makes one of a functi",
         ]
     )

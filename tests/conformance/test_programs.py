@@ -1,7 +1,6 @@
 """Programs as ports: right ones answer as the package does, and each fault has its verdict within the time limit."""
 
 import os
-import select
 import shlex
 import sys
 import time
@@ -18,22 +17,22 @@ from windows import window
 from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.case import format_errors
 from numpy_rnn.conformance.ports import program as program_module
-from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.port import call_port
-from numpy_rnn.conformance.ports.program import PATIENCE, ProgramPort
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
+from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, encode_request
 from numpy_rnn.conformance.random_cases import Recipe
 
 pytestmark = pytest.mark.slow
 
 
-def test_right_program_answers_to_the_last_bit():
-    with ProgramPort(shlex.join([sys.executable, program_port.__file__]), timeout=60) as port:
+@pytest.mark.parametrize("numbers", ["hexadecimal", "decimal"])
+def test_right_program_answers_to_the_last_bit(numbers):
+    with ProgramPort(shlex.join([sys.executable, program_port.__file__, "0", "", numbers]), timeout=60) as port:
         assert (port.name, port.dtypes, port.tanh_ulps) == ("a program", ("float32", "float64"), 1.5)
         assert port.capabilities == CAPABILITIES
         smallest = Recipe(1, 1, 1, 1, 1, 1, "float32").case()
-        large = (window(5, dtype, **PLAIN | {"H": 100}) for dtype in ("float32", "float64"))  # no pipe holds these
-        for case in (*(window(seed, dtype) for seed in range(30) for dtype in port.dtypes), smallest, *large):
+        large = window(5, "float64", **PLAIN | {"H": 100})  # no pipe holds this
+        for case in (*(window(seed, dtype) for seed in range(20) for dtype in port.dtypes), smallest, large):
             (report, verdict), expected = call_port(port, case), plain_rnn.window_update(case)
             assert verdict is None
             assert format_errors(case, report, intermediates=True, input_gradients=True) == []
@@ -61,10 +60,6 @@ def write(text):
 def say(value):
     write(json.dumps(value) + "\\n")
 
-def wait_for_the_test():
-    while not os.path.exists({pids!r} + ".go"):
-        time.sleep(0.01)
-
 def leave_a_child():
     note(subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(100)"]).pid)
 
@@ -87,12 +82,8 @@ class Fake:
         self.program, self.pids = folder / "fake.py", folder / "pids"
 
     def write(self, at_case="pass", cases=(2,), at_start="pass", **hello):
-        values = {
-            "report": as_text(right_report()),
-            "hello": HELLO | hello,
-            "pids": str(self.pids),
-            "cases": tuple(cases),
-        }
+        report, pids = as_text(right_report()), str(self.pids)
+        values = {"report": report, "hello": HELLO | hello, "pids": pids, "cases": cases}
         self.program.write_text(FAKE.format(at_case=at_case, at_start=at_start, **values))
         return shlex.join([sys.executable, "-S", str(self.program)])
 
@@ -123,30 +114,21 @@ def fake(tmp_path, monkeypatch):
     assert not any(map(lives, fake.started()))
 
 
-AT_CASE_2 = {
-    "hangs": ("time.sleep(100)", f"does not answer within {LIMIT} s"),
-    "hangs, and complains": (
-        "print('deadlock', file=sys.stderr, flush=True); time.sleep(100)",
-        f"{LIMIT} s; its standard error: deadlock",
-    ),
-    "dies": (
-        "sys.exit('Error: no\\n  ^\\n' + '\\n'.join(f' at line {n // 2}' for n in range(996)))",
-        "answer; its standard error: Error: no | at line 0 | at line 0 | at line 1 | ... | at line 496 | at line",
-    ),
-    "dies in mid-line": ("write('{'); os._exit(4)", "ends with exit status 4 and without an answer, only {"),
-    "is killed": ("os.kill(os.getpid(), signal.SIGKILL)", "ends by SIGKILL and without an answer"),
-    "closes its output": ("os.close(1); time.sleep(100)", "closes its standard output without an answer"),
-    "floods standard error, then dies": ("sys.exit('x' * 1_000_000)", "its standard error: xxx"),
-    "dies, and its child holds the pipes": ("leave_a_child(); os._exit(3)", "ends with exit status 3 and without an"),
-    "hangs with a child": ("leave_a_child(); time.sleep(100)", f"does not answer within {LIMIT} s"),
-    "answers rubbish": ("write('Loading model...\\n'); continue", "answers what is not JSON: Loading model..."),
-    "answers in binary": (r"os.write(1, b'\x00\x1b\xff\n'); continue", r"answers what is not JSON: \x00\x1b�"),
-    "answers twice": ("write(2 * (json.dumps(answer) + '\\n')); continue", "answers more than one line"),
-    "answers a huge line": ("write('9' * 99999 + '\\n'); continue", "characters that an answer can have: 9999"),
-}
+MANY_LINES = "'Error: no\\n  ^\\n' + '\\n'.join(f' at line {n // 2}' for n in range(996))"
+AT_CASE_2 = [
+    ("print('stuck', file=sys.stderr, flush=True); time.sleep(100)", "output?); its standard error: stuck"),
+    (f"sys.exit({MANY_LINES})", "error: Error: no | at line 0 | at line 0 | at line 1 | ... | at line 496 | at line"),
+    ("write('{'); os._exit(4)", "ends with exit status 4 and without an answer"),
+    ("os.close(1); time.sleep(100)", "closes its standard output without an answer"),
+    ("sys.exit('x' * 1_000_000)", "its standard error: xxx"),
+    ("leave_a_child(); os.kill(os.getpid(), signal.SIGKILL)", "ends by SIGKILL and without an answer"),
+    (r"os.write(1, b'\x00\x1b\xff\n'); continue", r"answers what is not a JSON object: \x00\x1b�"),
+    ("write(2 * (json.dumps(answer) + '\\n')); continue", "expected one line of at most"),
+    ("write('9' * 99999 + '\\n'); continue", "writes 9999"),
+]
 
 
-@pytest.mark.parametrize(("at_case_2", "expected"), AT_CASE_2.values(), ids=AT_CASE_2)
+@pytest.mark.parametrize(("at_case_2", "expected"), AT_CASE_2)
 def test_fault_has_its_verdict_and_the_next_case_goes_on(fake, at_case_2, expected):
     with ProgramPort(fake.write(at_case_2)) as port:
         assert verdict_on(port) is None
@@ -156,39 +138,19 @@ def test_fault_has_its_verdict_and_the_next_case_goes_on(fake, at_case_2, expect
         assert verdict_on(port) is None
 
 
-def test_hello_and_first_case_may_take_longer(fake, monkeypatch):
-    """An interpreter starts, and a just-in-time compiler compiles."""
-    monkeypatch.setattr(program_module, "FIRST_TIMES", 100)
-    with ProgramPort(fake.write("time.sleep(0.5)", cases=(1, 2), at_start="time.sleep(0.5)"), timeout=0.2) as port:
-        assert [verdict_on(port) for _ in range(2)] == [None, "does not answer within 0.2 s"]
-
-
-def test_line_not_asked_for_is_a_fault_of_the_next_case(fake):
-    program = fake.write("say(answer); wait_for_the_test(); write('debug: 7\\n'); continue")
-    with ProgramPort(program) as port:
-        assert [verdict_on(port) for _ in range(2)] == [None, None]
-        fake.pids.with_name("pids.go").touch()
-        select.select([port.program.stdout], [], [], 10)
-        assert verdict_on(port) == "writes a line that was not requested: debug: 7"
-        assert verdict_on(port) is None
-
-
-LARGE = {  # what a program does with a question that no pipe holds, and what is wrong then
-    "does not read it": ("time.sleep(100)", f"does not read its input within {LIMIT} s"),
-    "answers too early": ("sys.stdin.read(9); say({})", "answers before it has read the question: {}"),
-    "answers slowly": ("sys.stdin.read(9); write(ones); sys.stdin.readline(); write('}\\n')", "loss is missing"),
-}
-
-
-@pytest.mark.parametrize(("at_start", "expected"), LARGE.values(), ids=LARGE)
+@pytest.mark.parametrize(("at_start", "expected"), [
+    ("time.sleep(100)", f"does not answer within {LIMIT} s"),
+    ("sys.stdin.read(9); say({})", "writes {}: expected one line"),  # before it has read the question
+    ("sys.stdin.read(9); write(ones); sys.stdin.readline(); write('}\\n')", "loss is missing"),
+])  # fmt: skip
 def test_question_and_answer_that_no_pipe_holds(fake, at_start, expected):
     case = window(5, "float32", **PLAIN | {"H": 100})
-    assert len(protocol.encode_request(case, 1)) > 2**17  # twice what a pipe holds
+    assert len(encode_request(case, 1)) > 2**17  # twice what a pipe holds
     ones = "ones = json.dumps({'id': 1, 'W_hh': 10_000 * ['0x1p0']})[:-1]"
     start = f"{ones}; sys.stdin.readline(); say(hello); {at_start}; time.sleep(100)"
     with ProgramPort(fake.write(at_start=start)) as port:
         port.timeout = LIMIT if at_start == "time.sleep(100)" else 10
-        assert verdict_on(port, case) == expected
+        assert verdict_on(port, case).startswith(expected)
 
 
 @pytest.mark.parametrize("at_case", ["answer = {'id': 2, 'error': 'too hard'}", "answer['y'].pop()"])
@@ -197,25 +159,6 @@ def test_fault_of_content_does_not_cost_a_restart(fake, at_case):
         assert verdict_on(port, window(5, "float64", **PLAIN)) == "does not support float64: its hello names float32"
         assert [verdict_on(port) is None for _ in range(3)] == [True, False, True]
         assert len(fake.started()) == 1
-
-
-def test_restarts_are_bounded_and_the_last_fault_is_told(fake):
-    with ProgramPort(fake.write("os._exit(9)", cases=range(99))) as port:
-        first = verdict_on(port)
-        port.lost = 1e9
-        verdicts = [verdict_on(port) for _ in range(2)]
-    ends = "ends with exit status 9 and without an answer"
-    assert [first, *verdicts] == [ends] + [f"is not restarted after too many faults; the last one: {ends}"] * 2
-    assert len(fake.started()) == 1
-
-
-def test_program_that_always_hangs_is_given_up_soon(fake):
-    with ProgramPort(fake.write("time.sleep(100)", cases=range(99)), timeout=0.3) as port:
-        verdicts = [verdict_on(port) for _ in range(20)]
-        assert len(fake.started()) <= 1 + 1 + PATIENCE  # each costs the time limit, or more on a busy machine
-    hangs = "does not answer within 0.3 s"
-    assert verdicts[0] == hangs
-    assert verdicts[-1].startswith(f"is not restarted after too many faults; the last one: {hangs}")
 
 
 def test_an_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
@@ -239,16 +182,13 @@ def test_port_that_nobody_closed_ends_with_its_owner(fake):
     assert len(fake.started()) == 1
 
 
-AT_HELLO = {
-    "hangs": ({"at_start": "time.sleep(100)"}, "does not answer within 1 s (does it flush its output?)"),
-    "dies": ({"at_start": "import nothing"}, "ends with exit status 1 and without an answer; its standard error:"),
+@pytest.mark.parametrize(("program", "expected"), [
+    ({"at_start": "time.sleep(100)"}, "does not answer within 1 s (does it flush its output?)"),
+    ({"at_start": "import nothing"}, "ends with exit status 1 and without an answer; its standard error:"),
     # Which fault it is depends on whether the program or the question is quicker; each of them shows what was written.
-    "chatters": ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, ": Loading..."),
-    "has a later version": ({"protocol": 2}, "speaks protocol version 2: known: 1"),
-}
-
-
-@pytest.mark.parametrize(("program", "expected"), AT_HELLO.values(), ids=AT_HELLO)
+    ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, "Loading..."),
+    ({"protocol": 2}, "speaks protocol version 2: expected 1"),
+])  # fmt: skip
 def test_program_without_a_hello_is_refused(fake, program, expected):
     with pytest.raises(PortFault) as error:
         ProgramPort(fake.write(**program), timeout=START_LIMIT if "sleep" in str(program) else 10)
@@ -256,17 +196,11 @@ def test_program_without_a_hello_is_refused(fake, program, expected):
     assert "\n" not in str(error.value)
 
 
-def test_command_that_cannot_be_started_says_why(tmp_path):
-    program = tmp_path / "program"
-    program.write_text("1 2 3")
-    program.chmod(0o755)
-    expected = {
-        "./no-such-port -v": "cannot be started: ./no-such-port: No such file or directory; check the command",
-        shlex.quote(str(program)): f"cannot be started: {program}: Exec format error; check the command",
-        "port 'x": 'cannot be started: No closing quotation in the command "port \'x"',
-        "po\0rt": "cannot be started: po\\x00rt: embedded null byte; check the command",
-    }
-    for command, verdict in expected.items():
-        with pytest.raises(PortFault) as error:
-            ProgramPort(command)
-        assert str(error.value) == verdict
+@pytest.mark.parametrize(("command", "verdict"), [
+    ("./no-such-port -v", "./no-such-port -v: No such file or directory; check the command"),
+    ("port 'x", "port 'x: No closing quotation; check the command"),
+])  # fmt: skip
+def test_command_that_cannot_be_started_says_why(command, verdict):
+    with pytest.raises(PortFault) as error:
+        ProgramPort(command)
+    assert str(error.value) == f"cannot be started: {verdict}"

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
@@ -24,7 +23,14 @@ from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
 from numpy_rnn.conformance.case import case_dtype, format_errors, given_dy
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
-from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, port_arguments, shapes_of
+from numpy_rnn.conformance.ports.protocol import (
+    Abilities,
+    Identity,
+    PortFault,
+    identity_from,
+    port_arguments,
+    shapes_of,
+)
 
 MAX_SECONDS = 1e7  # about what a timer of the system can take
 
@@ -32,30 +38,17 @@ MAX_SECONDS = 1e7  # about what a timer of the system can take
 class Port(Protocol):
     """An implementation under test: one window of TBPTT and its SGD step, as a function of NumPy arrays.
 
-    name            a printable text
-    dtypes          "float32", "float64" or both
-    capabilities    what it reports and accepts beyond the minimum, lacks: what it does not implement; optional, both
-                    with the names that protocol.txt explains
-    tanh_ulps       the largest error of its tanh in ulps, optional
-    tanh_absolute_ulps  the largest absolute error of its tanh, in addition, in ulps of 1, optional
-    sizes           the sizes that it has, as {"H": 6}, a list of such dicts, or "few": four shapes; optional
+    name is a printable text, and dtypes are "float32", "float64" or both. Optional attributes are capabilities, lacks,
+    tanh_ulps, tanh_absolute_ulps and sizes; protocol.txt explains them.
     """
 
     name: str
     dtypes: Sequence[str]
 
     def window_update(
-        self,
-        params: dict[str, np.ndarray],
-        x: np.ndarray,
-        target: np.ndarray,
-        h_0: np.ndarray,
-        *,
-        learning_rate: Any,
-        nonlinearity: str = "tanh",
-        reduction: str = "sum",
-        **options: Any,
-    ) -> dict[str, np.ndarray]:
+        self, params: dict[str, np.ndarray], x: np.ndarray, target: np.ndarray, h_0: np.ndarray, *,
+        learning_rate: Any, nonlinearity: str = "tanh", reduction: str = "sum", **options: Any,
+    ) -> dict[str, np.ndarray]:  # fmt: skip
         """The loss of the window, its gradients and the updated parameters, under the names of `case.SHAPES`.
 
         params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither; h_0 if it is learned, which is
@@ -89,19 +82,16 @@ def time_limit(seconds: float) -> Iterator[None]:
     def ring(number, frame):
         raise TimeLimitExceeded
 
-    began = time.monotonic()
     handler = signal.signal(signal.SIGALRM, ring)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again, where `except:` swallows the first
+    before = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again, where `except:` swallows the first
     try:
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:  # also when the alarm rings in the line before
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
-        if left:
-            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
+        signal.setitimer(signal.ITIMER_REAL, *before)
 
 
 def abilities(port: Any) -> Abilities:
@@ -122,48 +112,32 @@ def load_python_port(where: str) -> Any:
     The result has the defaults of what the object leaves out. The working directory is searched for modules too. Raises
     InputError if there is no such object or it is no port.
     """
-    module_name, colon, path = where.partition(":")
-    if not (module_name and colon and path):
+    module, _, path = where.partition(":")
+    if not (module and path):
         raise InputError(f"port {where!r}: expected module:object, as my_module:port")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    step = f"importing {module_name}"
     try:
         with np.errstate():  # an import that changes how NumPy treats overflows does not change it for the suite
-            module = importlib.import_module(module_name)
-        port: Any = functools.reduce(getattr, path.split("."), module)
-        if isinstance(port, type) or (callable(port) and not hasattr(port, "window_update")):
-            step = f"calling {path}()"
-            port = None if _needs_arguments(port) else port()
-    except ModuleNotFoundError as error:
-        is_here = error.name is None or not f"{module_name}.".startswith(f"{error.name}.")
-        why = f"{module_name} needs {error.name}, which is not installed" if is_here else (
-            f"there is no module {error.name}, installed or in this directory")  # fmt: skip
-        raise InputError(f"port {where!r}: {why}") from None
+            port: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
+        parameters = inspect.signature(port).parameters.values() if inspect.isfunction(port) else ()
+        needs_arguments = any(parameter.default is parameter.empty for parameter in parameters)
+        if isinstance(port, type) or (inspect.isfunction(port) and not needs_arguments):
+            port = port()
     except (Exception, SystemExit) as error:
-        is_missing = isinstance(error, AttributeError) and step.startswith("importing") and module_name in sys.modules
-        why = f"{module_name} has no {path}" if is_missing else f"{step} raises {_described(error)}"
-        raise InputError(f"port {where!r}: {why}") from None
-    if port is None:
+        raise InputError(f"port {where!r} cannot be loaded: {_described(error)}") from None
+    if needs_arguments:
         raise InputError(
             f"port {where!r} is a function: expected a port; function_port({path}) makes one of a function of the"
             " parameters, x, target and h_0: from numpy_rnn.conformance.adapters import function_port"
         )
-    missing = [name for name in ("name", "dtypes", "window_update") if not hasattr(port, name)]
-    if missing:
-        raise InputError(f"port {where!r} has no {', '.join(missing)}: expected name, dtypes and window_update")
-    if not callable(port.window_update):
-        raise InputError(f"port {where!r}: window_update is a {type(port.window_update).__name__}: expected a function")
-    identity = Identity(**{name: getattr(port, name) for name in Identity._fields if hasattr(port, name)})
-    if fault := identity.fault():
-        raise InputError(f"port {where!r}: {fault}")
-    return SimpleNamespace(**identity.as_tuples()._asdict(), window_update=port.window_update)
-
-
-def _needs_arguments(function: Any) -> bool:
-    """Whether a function, not a class, cannot be called without arguments."""
-    parameters = [] if isinstance(function, type) else inspect.signature(function).parameters.values()
-    return any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+    if not callable(getattr(port, "window_update", None)):
+        raise InputError(f"port {where!r} has no function window_update: expected name, dtypes and window_update")
+    try:
+        identity = identity_from({name: getattr(port, name) for name in Identity._fields if hasattr(port, name)})
+    except PortFault as fault:
+        raise InputError(f"port {where!r}: {fault}") from None
+    return SimpleNamespace(**identity._asdict(), window_update=port.window_update)
 
 
 def _copied(value: Any) -> Any:
@@ -172,22 +146,13 @@ def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def _loss_as_array(report: Any, dtype: np.dtype) -> Any:
-    """The report with a loss that is a number of Python in the dtype of the case, where that does not change it."""
-    loss = report.get("loss") if isinstance(report, dict) else None
-    if type(loss) is float and (float(dtype.type(loss)) == loss or loss != loss):
-        report["loss"] = dtype.type(loss)
-    return report
-
-
 def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, str | None]:
     """Call a port on a case: (its report, None), or (None, what went wrong in one line).
 
     The port gets copies of the inputs, which it may change in place. A program has its own time limit; a port in this
-    process has `timeout` seconds, within the limits of `time_limit`. Only KeyboardInterrupt is raised. The format of
-    the report is not checked: see `case.format_errors`.
-
-    The first call may take FIRST_TIMES as long: it may have to import or to compile.
+    process has `timeout` seconds, within the limits of `time_limit`, and FIRST_TIMES that in its first call, which may
+    import or compile. Only KeyboardInterrupt is raised. The format of the report is not checked: see
+    `case.format_errors`. A loss that is a number of Python may have the value of one in the dtype of the case.
     """
     timeout *= 1 if hasattr(port, "was_called") else FIRST_TIMES
     port.was_called = True
@@ -197,7 +162,7 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
         arguments = _copied(port_arguments(case))
         params = arguments.pop("params")
         with time_limit(timeout), np.errstate():
-            report = port.window_update(params, **arguments)
+            report = _copied(port.window_update(params, **arguments))  # it may reuse the arrays in its next call
     except KeyboardInterrupt:
         raise
     except TimeLimitExceeded:
@@ -206,7 +171,10 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
         return None, str(fault)
     except BaseException as error:  # also what foreign languages throw, as PyO3's PanicException
         return None, f"raises {_described(error, port.window_update)}"
-    return _loss_as_array(_copied(report), case_dtype(case)), None  # a port may reuse the arrays in its next call
+    loss, dtype = report.get("loss") if isinstance(report, dict) else None, case_dtype(case)
+    if type(loss) is float and np.array_equal(dtype.type(loss), loss, equal_nan=True):
+        report["loss"] = dtype.type(loss)
+    return report, None
 
 
 def validated_report(port: Any, case: WindowCase, timeout: float, where: str) -> dict[str, Any]:
@@ -220,12 +188,12 @@ def validated_report(port: Any, case: WindowCase, timeout: float, where: str) ->
 
 
 def _described(error: BaseException, function: Any = None) -> str:
-    """Type and message, and the last line of the traceback in the file of a function; without one, the last of all."""
-    stack = traceback.extract_tb(error.__traceback__)
+    """Type and message, and the last line of the traceback in the file of a function; without one, outside Python."""
+    stack = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     frames = [frame for frame in stack if code is not None and frame.filename == code.co_filename] or stack
     message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
-    if not frames:
+    if not frames or frames[-1].filename.startswith("<frozen"):  # the message names the module
         return message
     last = frames[-1]
     return f"{message} ({os.path.basename(last.filename)} line {last.lineno}: {one_line(last.line or '', 80)})"
