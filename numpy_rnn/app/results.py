@@ -60,7 +60,7 @@ class Result(NamedTuple):
     """The result of a run with one backend, as NumPy arrays. E: the shape of the ensemble, () for a single network."""
 
     losses: np.ndarray  # (epochs, *E)
-    params: Parameters  # of networks that diverged, finite ones from before
+    params: Parameters  # 0 for networks that diverged
     predictions: np.ndarray  # (P, *E, D)  one step ahead, with the final weights, in units of the series
     generated: np.ndarray  # (G, *E, D)  free-running, after the last training step, in units of the series
 
