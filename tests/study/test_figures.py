@@ -12,8 +12,8 @@ from inline_snapshot import external_file
 from study_findings import made_up
 
 from numpy_rnn.study.figures import style
-from numpy_rnn.study.figures.render import Drawing, dark, pictures, with_dark_colors
-from numpy_rnn.study.study import DRAWINGS
+from numpy_rnn.study.figures.drawings import DRAWINGS
+from numpy_rnn.study.figures.style import Drawing, dark, pictures, with_dark_colors
 
 pytestmark = pytest.mark.needs_matplotlib
 
@@ -84,11 +84,7 @@ def test_all_is_within_the_borders_and_readable():
 
 def test_the_files_of_a_figure_are_the_same_each_time():
     """So that a study can be kept under version control, and compared."""
-
-    def draw(figure, findings):
-        figure.subplots().plot([0, 1.23456], label="x")
-
-    drawing = Drawing("one", (3.0, 2.0), draw)
+    drawing = Drawing("one", (3.0, 2.0), lambda figure, findings: figure.subplots().plot([0, 1.23456], label="x"))
     svg, png, picture = pictures(drawing, made_up())
     assert (svg, png, picture) == pictures(drawing, made_up())
     assert svg.startswith(b"<?xml")
@@ -96,8 +92,7 @@ def test_the_files_of_a_figure_are_the_same_each_time():
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     assert picture.size == (3.0, 2.0)
     assert b"<text" in picture.svg
-    for one in (svg, picture.svg):
-        assert b"@media(prefers-color-scheme:dark)" in one
+    assert all(b"@media(prefers-color-scheme:dark)" in one for one in (svg, picture.svg))
 
 
 def test_a_dark_page_has_light_colors_of_the_same_hue():

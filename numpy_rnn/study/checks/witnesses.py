@@ -1,112 +1,17 @@
-"""Witnesses of a window, and how far the values by hand are from theirs.
-
-Plain loops, RTRL, ball arithmetic and autograd compute the same tensors in other ways. Differences are absolute and
-in units of the bound, aggregated by equation.
-"""
+"""Witnesses of a window: plain loops, RTRL, ball arithmetic and autograd compute the same tensors in other ways."""
 
 import importlib
-from collections.abc import Callable, Mapping
 from fractions import Fraction
 from importlib.util import find_spec
 from math import fsum, tanh
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
-from numpy_rnn.study.checks.equations import Equation, by_hand, divisor, element, initial_state
-from numpy_rnn.study.findings import Difference, EquationCheck
-from numpy_rnn.study.suite_parts import Enclosure, enclosures, ratios, sech_squared
-
-
-class Witnessed(NamedTuple):
-    """The values that a witness computes for some elements of a tensor: high + low, to within its own accuracy."""
-
-    at: np.ndarray  # which elements, as indices into the flattened tensor
-    high: np.ndarray
-    low: np.ndarray  # zero, but of witnesses that know more digits than a float64 has
-
-    def difference(self, hand: np.ndarray) -> np.ndarray:
-        """by hand − witness, of these elements."""
-        return (hand.ravel()[self.at] - self.high) - self.low
-
-
-def whole(values, low=None) -> Witnessed:
-    """The values that a witness computes for all elements."""
-    values = np.asarray(values, np.float64).ravel()
-    return Witnessed(np.arange(values.size), values, np.zeros_like(values) if low is None else np.ravel(low))
-
-
-def compare(witness: str, hand: np.ndarray, witnessed: Witnessed, E: np.ndarray) -> Difference:
-    """The largest differences; E: the derived bound of every element of `hand`."""
-    hand = np.asarray(hand)
-    difference = np.abs(witnessed.difference(hand))
-    bounds = ratios(difference, np.ravel(E)[witnessed.at]).max()
-    return Difference(witness, float(difference.max()), float(bounds), difference.size, hand.size)
-
-
-def aggregate(differences: list[Difference]) -> list[Difference]:
-    """One difference per witness, in the order of their first appearance: the largest of all, by unit."""
-    result = []
-    for witness in dict.fromkeys(one.witness for one in differences):
-        largest, bounds, compared, of = zip(
-            *((d.difference, d.bounds, d.compared, d.of) for d in differences if d.witness == witness)
-        )
-        result.append(Difference(witness, max(largest), max(bounds), sum(compared), sum(of)))
-    return result
-
-
-class EquationChecker:
-    """Collects the differences of one equation."""
-
-    def __init__(self, equation: Equation):
-        self.equation, self.differences = equation, list[Difference]()
-        self.element, self.values = "", dict[str, float]()
-
-    def add(self, hand: np.ndarray, E: np.ndarray, witnesses: Mapping[str, Witnessed]) -> None:
-        """Compare a tensor with each witness."""
-        self.differences += [compare(name, hand, witnessed, E) for name, witnessed in witnesses.items()]
-
-    def show(self, hand: np.ndarray, witnesses: Mapping[str, Witnessed], params: Any = None) -> None:
-        """Show the largest element, in size, of those that all witnesses computed. params: see `element`."""
-        common = np.arange(np.size(hand))
-        for witnessed in witnesses.values():
-            common = np.intersect1d(common, witnessed.at)
-        flat = np.ravel(hand)
-        at = int(common[np.abs(flat[common]).argmax()])
-        self.element = element(self.equation, at, np.shape(hand), params)
-        self.values = {"by hand": float(flat[at])}
-        self.values |= {name: float((v.high + v.low)[v.at == at][0]) for name, v in witnesses.items()}
-
-    def findings(self, where: str) -> EquationCheck:
-        """The largest differences and the element. where: the numbers are from, in words."""
-        what, quantity, _ = self.equation
-        return EquationCheck(what, quantity, where, aggregate(self.differences), self.element, self.values)
-
-
-Results = dict[str, dict[str, Witnessed]]
-
-
-def evaluate(
-    witnesses: Mapping[str, Callable[[Any], dict[str, Witnessed]]], problem: Any, absent: dict[str, str]
-) -> Results:
-    """The tensors that each witness computes, by witness and tensor.
-
-    A witness that is not installed, or that cannot compute this problem, has its reason in `absent` instead.
-    """
-    results: Results = {}
-    for name, witness in witnesses.items():
-        try:
-            results[name] = witness(problem)
-        except InputError as error:
-            absent[name] = str(error)
-    return results
-
-
-def named(results: Results, tensor: str) -> dict[str, Witnessed]:
-    """The values of one tensor, by witness."""
-    return {witness: values[tensor] for witness, values in results.items() if tensor in values}
+from numpy_rnn.study.checks.comparison import Witnessed, fractions, from_exact, whole
+from numpy_rnn.study.checks.equations import by_hand, divisor, initial_state
+from numpy_rnn.study.suite_parts import enclosures, sech_squared
 
 
 def loops(case: WindowCase) -> dict[str, Witnessed]:
@@ -184,25 +89,12 @@ def balls(case: WindowCase) -> dict[str, Witnessed]:
     if find_spec("flint") is None:
         raise InputError("python-flint is not installed")
     values = enclosures(case)
-    result = {name: whole(value.high, value.low) for name, value in values.items()}
-    return result | {"losses": step_losses(values["y"], case.target)}
-
-
-def step_losses(y: Enclosure, target: np.ndarray) -> Witnessed:
-    """Every ℓ_t (L1) from the balls of y, in fractions: (T, B, O), (K, B, O) → (K,)."""
-    K = len(target)
-    midpoints = zip(*(v[-K:].reshape(K, -1).tolist() for v in (y.high, y.low)))
-    exact = [
-        sum(((Fraction(h) + Fraction(l) - Fraction(v)) ** 2 for h, l, v in zip(high, low, wanted)), Fraction()) / 2
-        for (high, low), wanted in zip(midpoints, target.reshape(K, -1).tolist())
-    ]
-    return from_exact(exact)
-
-
-def from_exact(numbers: list[Any]) -> Witnessed:
-    """Fractions or decimals, as a sum of two float64: some 106 bits."""
-    high = [float(number) for number in numbers]
-    return whole(high, [float(number - type(number)(nearest)) for number, nearest in zip(numbers, high)])
+    y, K = values["y"], len(case.target)
+    midpoints = [Fraction(h) + Fraction(l) for h, l in zip(y.high[-K:].ravel(), y.low[-K:].ravel())]
+    squares = [(v - wanted) ** 2 / 2 for v, wanted in zip(midpoints, fractions(case.target))]
+    per_step = len(squares) // K
+    losses = [sum(squares[k * per_step : (k + 1) * per_step], Fraction()) for k in range(K)]  # (L1)
+    return {name: whole(value.high, value.low) for name, value in values.items()} | {"losses": from_exact(losses)}
 
 
 def check_torch() -> None:

@@ -1,13 +1,11 @@
-"""Effects of each disagreement: on the mask, and on training over many seeds."""
+"""Variants of truncated BPTT in published implementations: their effect on training over many seeds."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn import windows
-from numpy_rnn.common.records import Reduction, RunOptions
-from numpy_rnn.study.components.matrix import mask
+from numpy_rnn.common.records import Reduction
 from numpy_rnn.study.findings import Disagreement
 from numpy_rnn.study.training.outcomes import Outcomes
 
@@ -33,43 +31,25 @@ def added_up(steps: int, k1: int, k2: int) -> np.ndarray:
     return counts
 
 
-def counted_again(steps: int, k1: int, k2: int) -> np.ndarray:
-    """How often a component is counted where every step of every window has a loss."""
-    counts = np.zeros((steps, steps), int)
-    for start, _, stop in windows(steps, k1, k2):
-        for t in range(start + 1, stop + 1):
-            counts[t - 1, start:t] += 1
-    return counts
-
-
-def divisors(steps: int, k1: int, terms: int) -> np.ndarray:
-    """(T, 1): the N of (L2) under "mean", by which every loss of a step is divided; terms: B·O."""
-    sizes = np.zeros((steps, 1))
-    for _, loss_start, stop in windows(steps, k1, k1):
-        sizes[loss_start:stop] = (stop - loss_start) * terms
-    return sizes
-
-
 class Variant(NamedTuple):
     """A computation that differs from its definition in DERIVATION.md. The page says what is computed, and by whom."""
 
     key: str
     name: str  # of a mutant, or of one of `programs.PROGRAMS`
-    run: str  # key of the run that shows it, see `outcomes.demo_runs`
-    counts: Callable[[int, int, int], np.ndarray] = mask  # of (T, k1, k2): how often a component is counted
+    run: str = "sliding"  # key of the run that shows it, see `outcomes.demo_runs`
 
 
 VARIANTS = (
-    Variant("stale_now", "activations of stale weights kept", "sliding"),
-    Variant("stale_then", "stale activations and stale W_hh kept", "sliding"),
-    Variant("replayed", "states replayed from the start with the current weights", "sliding"),
-    Variant("one_more", "bptt over k+1 steps", "sliding", lambda T, k1, k2: mask(T, k1, k2 + 1)),
-    Variant("chunks", "chunks instead of a sliding window", "sliding", lambda T, k1, k2: mask(T, k2, k2)),
-    Variant("again", "losses of older steps counted again", "sliding", counted_again),
+    Variant("stale_now", "activations of stale weights kept"),
+    Variant("stale_then", "stale activations and stale W_hh kept"),
+    Variant("replayed", "states replayed from the start with the current weights"),
+    Variant("one_more", "bptt over k+1 steps"),
+    Variant("chunks", "chunks instead of a sliding window"),
+    Variant("again", "losses of older steps counted again"),
     Variant("mean", "mean for sum", "chunks"),
-    Variant("squared", "2e for e", "sliding", lambda T, k1, k2: 2 * mask(T, k1, k2)),
+    Variant("squared", "2e for e"),
     Variant("two_biases", "a trained second hidden bias", "biases"),
-    Variant("added_up", "state gradients add up over overlapping windows", "sliding", added_up),
+    Variant("added_up", "state gradients add up over overlapping windows"),
 )
 
 
@@ -83,31 +63,9 @@ def variants(reduction: Reduction) -> tuple[Variant, ...]:
     return tuple(variant._replace(name="sum for mean") if variant.key == "mean" else variant for variant in kept)
 
 
-def weights(variant: Variant | None, options: RunOptions, steps: int, outputs: int) -> np.ndarray:
-    """(T, T): by what every component is multiplied in the sum over an epoch; without a variant, by the definition."""
-    k1, k2, _ = options.schedule
-    components = mask(steps, k1, k2) if variant is None else variant.counts(steps, k1, k2)
-    key = "" if variant is None else variant.key
-    if (options.objective.reduction == "mean") != (key == "mean"):
-        components = components / divisors(steps, k2 if key == "chunks" else k1, outputs)
-    return components
-
-
 def disagreements(outcomes: Outcomes) -> list[Disagreement]:
-    """Every variant on the run that shows it: the components that it counts, and its effect."""
-    subject = outcomes.subject
-    steps, outputs = len(subject.x), subject.target.shape[-1]
-    result = []
-    for variant in variants(subject.options.objective.reduction):
-        run = outcomes.runs[variant.run]
-        result.append(
-            Disagreement(
-                key=variant.key,
-                name=variant.name,
-                run=run.name,
-                right_counts=weights(None, run.options, steps, outputs),
-                counts=weights(variant, run.options, steps, outputs),
-                outcomes=outcomes.of(variant.name, variant.run),
-            )
-        )
-    return result
+    """Every variant on the run that shows it, and its effect."""
+    return [
+        Disagreement(key, name, outcomes.runs[run].name, outcomes.of(name, run))
+        for key, name, run in variants(outcomes.subject.options.objective.reduction)
+    ]
