@@ -22,18 +22,7 @@ from numpy_rnn.study.checks import check_others, check_step, check_truncation, w
 from numpy_rnn.study.checks.all_checks import WITNESSES, measure_checks
 from numpy_rnn.study.checks.comparison import Witnessed, aggregate, check_equations, compare, evaluate, whole
 from numpy_rnn.study.checks.complex_step import bounds, differentiated, perturbed_pass
-from numpy_rnn.study.checks.equations import (
-    EQUATIONS,
-    OF_CLASSES,
-    OF_GRADIENTS,
-    SOFTMAX,
-    STEP,
-    WINDOW,
-    by_hand,
-    element,
-    problems,
-    row,
-)
+from numpy_rnn.study.checks.equations import EQUATIONS, SOFTMAX, STEP, WINDOW, by_hand, element, problems, row
 from numpy_rnn.study.findings import AFTER, BEFORE, Difference
 from numpy_rnn.study.page.document import definitions
 from numpy_rnn.study.subject import changed
@@ -85,13 +74,6 @@ def test_a_network_without_biases_is_one_with_zeros(name):
         assert set(expected) - set(said) <= {"db_h", "db_y"}
         for tensor, values in said.items():
             assert (values.high == expected[tensor].high).all(), tensor
-
-
-def test_the_sample_is_of_the_elements_it_names():
-    few, every = (differentiated(whole_window(1), most=most) for most in (7, 10**6))
-    for name, said in few.items():
-        assert len(said.at) == min(7, len(every[name].at))
-        assert (said.high == every[name].high[said.at]).all()
 
 
 def test_no_witness_calls_what_it_checks(monkeypatch):
@@ -170,7 +152,7 @@ TRUE = ("ball arithmetic", "exact fractions")  # they know the value far beyond 
 ROUNDED = ("plain loops", "autograd", "torch.optim")  # they do the same operations, and round them in their own way
 EXACT = ("counting steps", "previous window", "counting")
 APART = 2  # E, of two values that are each within E of the true one
-OTHERS = OF_CLASSES | OF_GRADIENTS
+OTHERS = ("F4", "L3", "L4", SOFTMAX, "U7", "U8", "U9")
 
 
 @cache
@@ -240,14 +222,9 @@ def test_the_example_is_the_largest_number_of_the_tensor():
 
 def test_elements_are_named_from_one():
     names = {
-        ("B2", 5, (3, 1, 2)): "dh_3[2]",
-        ("B2", 5, (3, 2, 1)): "dh_3[2, 1]",
-        ("B5", 5, (2, 4)): "dW_hh[2, 2]",
-        ("B9", 1, (1, 2)): "dh_0[2]",
-        ("B7", 1, (2,)): "db_h[2]",
-        ("L1", 3, (5,)): "ℓ_4",
-        ("L2", 0, ()): "L",
-    }
+        ("B2", 5, (3, 1, 2)): "dh_3[2]", ("B2", 5, (3, 2, 1)): "dh_3[2, 1]", ("B5", 5, (2, 4)): "dW_hh[2, 2]",
+        ("B9", 1, (1, 2)): "dh_0[2]", ("B7", 1, (2,)): "db_h[2]", ("L1", 3, (5,)): "ℓ_4", ("L2", 0, ()): "L",
+    }  # fmt: skip
     params = Parameters(np.zeros((1, 2)), np.zeros((2, 2)), np.zeros((2, 1)))
     assert [element(STEP["U4"], at, (8,), params) for at in (0, 4)] == ["g of W_xh[1, 1]", "g of W_hh[2, 1]"]
     assert element(STEP["U2"], 0, (), params) == "‖dθ‖"
@@ -274,7 +251,6 @@ def test_numpy_is_enough(monkeypatch):
 
 IN_WINDOW = {
     "W_hh transposed throughout": "a",
-    "output read from h_{t-1}, and its gradient": "y",
     "mean of the losses, gradient of their sum": "loss",
     "2e for e": "dy",
     "dh_next dropped": "dh",
@@ -282,7 +258,6 @@ IN_WINDOW = {
     "float32 accumulator inside float64": "dW_hh",
 }
 IN_STEP = {
-    "clipping per tensor": "v",
     "clipping without 10⁻⁶": "v",
     "decoupled weight decay": "v",
     "learning rate inside the velocity": "v",
@@ -373,11 +348,7 @@ def test_wrong_equations_of_no_run_are_seen(monkeypatch):
         clip_by_value=lambda g, limit: numpy_rnn.clip_by_value(g, limit * off),
         direction=lambda params, g, v, **options: numpy_rnn.direction(params, scaled(g), v, **options),
     )
-    monkeypatch.setattr(
-        check_others, "one_hot", lambda classes, size, dtype: one_hot((classes + 1) % size, size, dtype)
-    )
+    monkeypatch.setattr(check_others, "one_hot", lambda classes, H, dtype: one_hot((classes + 1) % H, H, dtype))
     monkeypatch.setattr(check_others, "softmax", lambda y: softmax(y) * off)
     found = check_equations(check_others.compare_others(problems(subject("everything"))[BEFORE], wrong))
-    assert {id: min(one.bounds for one in of.differences) > 1000 for id, of in found.items()} == dict.fromkeys(
-        OTHERS, True
-    )
+    assert {id for id, of in found.items() if min(one.bounds for one in of.differences) > 1000} == set(OTHERS)

@@ -18,14 +18,20 @@ from numpy_rnn import Parameters
 from numpy_rnn.common.errors import Diverged
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
-from numpy_rnn.study.components.matrix import component_matrix, divisors, flat, mask, pairs
+from numpy_rnn.study.components.matrix import added_up, component_matrix, divisors, flat, mask, pairs
 from numpy_rnn.study.findings import NO_EFFECT, FinalLosses, TrainingFindings, band, plain, restored
 from numpy_rnn.study.page.exercises import PUZZLES
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Snapshot, Subject, changed, check_losses, snapshot_epochs
 from numpy_rnn.study.suite_parts import MUTANTS, mutant, named, plain_rnn, updates, wrong_functions
 from numpy_rnn.study.training import outcomes as training
-from numpy_rnn.study.training.disagreements import VARIANTS, added_up, disagreements, variants
-from numpy_rnn.study.training.mistakes import measure_training, mistake, published_training
+from numpy_rnn.study.training.mistakes import (
+    VARIANTS,
+    disagreements,
+    measure_training,
+    mistake,
+    published_training,
+    variants,
+)
 from numpy_rnn.study.training.programs import PROGRAMS, program
 
 # -- the run that is studied ------------------------------------------------------------------------------------------

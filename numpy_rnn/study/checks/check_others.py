@@ -19,8 +19,8 @@ from numpy_rnn.momentum import TINY
 from numpy_rnn.study.checks.check_step import gradients_of, root
 from numpy_rnn.study.checks.comparison import Comparison, Results, Witnessed, fractions, from_exact, whole
 from numpy_rnn.study.checks.complex_step import IMAGINARY
-from numpy_rnn.study.checks.equations import OF_CLASSES, OF_GRADIENTS, initial_state, row
-from numpy_rnn.study.suite_parts import ROUNDING, Values, softmax_bounds
+from numpy_rnn.study.checks.equations import OF_CLASSES, OF_GRADIENTS, row
+from numpy_rnn.study.suite_parts import ROUNDING, Values, initial_state, softmax_bounds
 
 DIGITS = 50
 UNITS = "with the hidden states of this run as outputs, and each unit as a class"

@@ -11,9 +11,9 @@ import numpy_rnn
 from numpy_rnn.clipping import SMALL, global_norm
 from numpy_rnn.common.records import Gradients, Parameters, Step, WindowCase
 from numpy_rnn.study.checks.comparison import Comparison, Witnessed, evaluate, fractions, from_exact, whole
-from numpy_rnn.study.checks.equations import STEP, initial_state, present, row
+from numpy_rnn.study.checks.equations import STEP, row
 from numpy_rnn.study.checks.witnesses import check_torch
-from numpy_rnn.study.suite_parts import Values, step_bounds
+from numpy_rnn.study.suite_parts import Values, initial_state, present, step_bounds
 
 MOMENTUM, DAMPENING, DECAY = 0.9, 0.5, 0.01  # of the demonstration
 SHORTER = 0.5  # times the norm: so that clipping clips

@@ -9,10 +9,11 @@ import numpy as np
 from numpy_rnn import Update, Window, windows
 from numpy_rnn.study.checks.comparison import Comparison, check_equations, whole
 from numpy_rnn.study.checks.complex_step import bounds, differentiated
-from numpy_rnn.study.checks.equations import TRUNCATION, by_hand, case_of, present
+from numpy_rnn.study.checks.equations import TRUNCATION, by_hand, case_of
 from numpy_rnn.study.components.matrix import pairs
 from numpy_rnn.study.findings import EquationCheck
 from numpy_rnn.study.subject import Subject, changed
+from numpy_rnn.study.suite_parts import present
 
 MAX_ELEMENTS = 64  # elements of a gradient that are checked per update
 EPOCHS = 2  # whose states are followed; the second starts again from h_0

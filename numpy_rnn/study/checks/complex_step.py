@@ -26,8 +26,8 @@ import numpy as np
 
 from numpy_rnn.common.records import Activations, Parameters, WindowCase
 from numpy_rnn.study.checks.comparison import Witnessed
-from numpy_rnn.study.checks.equations import divisor, initial_state, present
-from numpy_rnn.study.suite_parts import ROUNDING, Values, stage_bounds
+from numpy_rnn.study.checks.equations import divisor
+from numpy_rnn.study.suite_parts import ROUNDING, Values, initial_state, present, stage_bounds
 
 NONLINEARITIES: dict[str, Callable[..., np.ndarray]] = {
     "tanh": np.tanh,

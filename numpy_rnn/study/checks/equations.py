@@ -8,7 +8,7 @@ import numpy_rnn
 from numpy_rnn.common.records import Parameters, WindowCase
 from numpy_rnn.study.findings import AFTER, BEFORE
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite_parts import Values
+from numpy_rnn.study.suite_parts import Values, initial_state, present
 
 
 class Equation(NamedTuple):
@@ -107,11 +107,6 @@ def case_of(subject: Subject, params: Parameters, x, target, h_0=None) -> Window
     return WindowCase(params, x, target, initial_state, None, subject.options.objective, subject.options.step)
 
 
-def initial_state(case: WindowCase) -> np.ndarray:
-    """h_0 of a window, learned or not."""
-    return np.asarray(case.params.h_0 if case.h_0 is None else case.h_0)
-
-
 def divisor(case: WindowCase) -> int:
     """The N of (L2)."""
     return case.target.size if case.objective.reduction == "mean" else 1
@@ -137,11 +132,6 @@ def by_hand(case: WindowCase, rnn: Any = numpy_rnn) -> Values:
     values = {name: np.asarray(rnn.to_numpy(tensor)) for name, tensor in tensors.items()}
     steps = [rnn.half_squared_error(y[k : k + 1], target[k : k + 1]) for k in range(len(target))]
     return values | {"h": values["h"][1:], "losses": np.array([float(rnn.to_numpy(loss)) for loss in steps])}
-
-
-def present(params: Any) -> Values:
-    """The parameters that are not None, by name."""
-    return {name: theta for name, theta in params._asdict().items() if theta is not None}
 
 
 def row(tensors: Any) -> np.ndarray:

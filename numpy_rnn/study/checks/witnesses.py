@@ -10,8 +10,8 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.study.checks.comparison import Witnessed, fractions, from_exact, whole
-from numpy_rnn.study.checks.equations import by_hand, divisor, initial_state
-from numpy_rnn.study.suite_parts import enclosures, sech_squared
+from numpy_rnn.study.checks.equations import by_hand, divisor
+from numpy_rnn.study.suite_parts import enclosures, initial_state, sech_squared
 
 
 def loops(case: WindowCase) -> dict[str, Witnessed]:

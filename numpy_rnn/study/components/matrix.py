@@ -12,9 +12,10 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.records import Activations, Gradients, Nonlinearity, Parameters
 from numpy_rnn.study.checks.complex_step import IMAGINARY, perturb_each, sample, step_losses, unrolled
-from numpy_rnn.study.checks.equations import present, row
+from numpy_rnn.study.checks.equations import row
 from numpy_rnn.study.findings import Cost
 from numpy_rnn.study.subject import Subject
+from numpy_rnn.study.suite_parts import present
 
 
 def component_matrix(params: Parameters, x, target, h_0, nonlinearity: Nonlinearity = "tanh") -> Gradients:
@@ -85,17 +86,33 @@ def mask(T: int, k1: int, k2: int) -> np.ndarray:
     return result
 
 
+def added_up(steps: int, k1: int, k2: int) -> np.ndarray:
+    """How often a component is counted where the gradient that reached a state through its next step is kept, and
+    added to at every later update.
+
+    later[s-1, t-1]: how often the effect of h_s on ℓ_t through a_{s+1} has been added up so far. Only the losses of the
+    new steps are added. For k1 = 1 the numbers of one update are those of Pascal's triangle.
+    """
+    counts = np.zeros((steps, steps), int)
+    later = np.zeros((steps, steps), int)
+    for start, loss_start, stop in numpy_rnn.windows(steps, k1, k2):
+        flowing = np.zeros(steps, int)  # how often ℓ_t is in da_{s+1}
+        for s in range(stop, start, -1):
+            if s < stop:
+                later[s - 1] += flowing
+                flowing = later[s - 1].copy()
+            if s > loss_start:
+                flowing[s - 1] += 1
+            counts[:, s - 1] += flowing
+    return counts
+
+
 def divisors(T: int, k1: int, terms: int) -> np.ndarray:
     """(T, 1): for each loss the N of (L2) under "mean", K·B·O of the update that it belongs to; terms: B·O."""
     result = np.zeros((T, 1))
     for _, loss_start, stop in numpy_rnn.windows(T, k1, k1):
         result[loss_start:stop] = (stop - loss_start) * terms
     return result
-
-
-def masked_sum(components: Gradients, weights: np.ndarray) -> Gradients:
-    """Σ_{t,s} weights[t, s] · G[t, s] for every parameter: one epoch of TBPTT, with fixed parameters."""
-    return Gradients(*(None if theta is None else np.tensordot(weights, theta, 2) for theta in components))
 
 
 def pairs(T: int) -> list[tuple[int, int]]:

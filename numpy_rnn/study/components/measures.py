@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import Gradients, Parameters
+from numpy_rnn.study.checks.equations import row
 from numpy_rnn.study.components.jacobians import measure_growth
 from numpy_rnn.study.components.matrix import (
     KINDS,
@@ -16,7 +17,6 @@ from numpy_rnn.study.components.matrix import (
     divisors,
     flat,
     mask,
-    masked_sum,
     mean_by_lag,
     pairs,
     reach,
@@ -119,16 +119,15 @@ def sum_over_epoch(subject: Subject, params: Parameters, k1: int, k2: int) -> Gr
 
 def _check(subject: Subject, components: Gradients, params: Parameters) -> ComponentCheck:
     """Compare the components with their complex steps, and masked sums with `bptt` for every truncation."""
-    (T, B, _), O, worst = subject.x.shape, subject.target.shape[-1], 0.0
+    (T, B, _), O, G, worst = subject.x.shape, subject.target.shape[-1], flat(components), 0.0
     for k1, k2 in pairs(T):
         N = divisors(T, k1, B * O) if subject.options.objective.reduction == "mean" else 1
-        masked = masked_sum(components, mask(T, k1, k2) / N)
-        for own, summed in zip(masked, sum_over_epoch(subject, params, k1, k2)):
-            if own is not None and (largest := np.abs(own).max()):
-                worst = max(worst, float(np.abs(own - summed).max() / largest))
+        masked = np.tensordot(mask(T, k1, k2) / N, G, 2)
+        difference = np.abs(masked - row(sum_over_epoch(subject, params, k1, k2))).max()
+        worst = max(worst, float(difference / (np.abs(masked).max() or 1)))
     count = T * (T + 1) // 2
     elements, difference = check_components(components, subject, params)
-    return ComponentCheck(count, elements, count * flat(components).shape[-1], difference, len(pairs(T)), worst)
+    return ComponentCheck(count, elements, count * G.shape[-1], difference, len(pairs(T)), worst)
 
 
 # -- the explorer -----------------------------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """The figures of the study, each drawn of its findings onto an empty Matplotlib Figure."""
 
+import textwrap
+
 import numpy as np
 
 from numpy_rnn.study import findings as names
 from numpy_rnn.study.checks.equations import SOFTMAX
-from numpy_rnn.study.components.matrix import mask
+from numpy_rnn.study.components.matrix import added_up, mask
 from numpy_rnn.study.figures.style import (
     AFTER,
     BEFORE,
@@ -23,10 +25,8 @@ from numpy_rnn.study.figures.style import (
     positive,
     step_ticks,
     with_subscripts,
-    wrapped,
 )
 from numpy_rnn.study.findings import SAME, Findings, Mistake, band
-from numpy_rnn.study.training.disagreements import added_up
 from numpy_rnn.study.training.outcomes import OVERLAP
 
 # -- checks -----------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def draw_disagreement_masks(figure, findings: Findings) -> None:
     most = max(counts.max() for counts in panels.values())
     for axes, (title, counts) in zip(figure.subplots(1, len(panels), sharex=True, sharey=True), panels.items()):
         image = draw_matrix(axes, counts, HEAT + "_r", vmin=1, vmax=most)
-        axes.set_title(wrapped(title, 20), fontsize=9)
+        axes.set_title(textwrap.fill(title, 20), fontsize=9)
         axes.set_xlabel("step s")
         axes.spines[["top", "right"]].set_visible(True)
     figure.axes[0].set_ylabel("step t")

@@ -5,7 +5,6 @@ PNG, and the SVG of the page. An SVG has other colours where dark ones are prefe
 import colorsys
 import io
 import re
-import textwrap
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -97,11 +96,6 @@ def positive(values) -> np.ndarray:
     """The values as an array, NaN where they are not above 0 and so have no place on a logarithmic axis."""
     result = np.array(values, float)
     return np.where(result > 0, result, np.nan)
-
-
-def wrapped(text: str, width: int) -> str:
-    """The text on lines of at most so many characters."""
-    return "\n".join(textwrap.wrap(text, width))
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

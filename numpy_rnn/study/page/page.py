@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from numpy_rnn.study.components.matrix import added_up
 from numpy_rnn.study.figures.style import Picture
 from numpy_rnn.study.findings import Findings
 from numpy_rnn.study.page.document import anchor, chapter, equation, inline, reference
@@ -15,7 +16,6 @@ from numpy_rnn.study.page.exercises import PUZZLES, changes, check, effect, exer
 from numpy_rnn.study.page.formulas import formula
 from numpy_rnn.study.page.proofs import checked_equation
 from numpy_rnn.study.page.templates import fill, typeset
-from numpy_rnn.study.training.disagreements import added_up
 from numpy_rnn.study.training.outcomes import OVERLAP, lengths
 
 HERE = Path(__file__).parent
