@@ -173,10 +173,8 @@ def test_every_equation_has_lines_of_code():
 
 def test_an_equation_has_its_code_numbers_and_folded_proofs():
     def check(*bounds, where="in this run"):
-        differences = [
-            Difference("complex step", 2e-16, bounds[0], 12, 12),
-            Difference("RTRL", 3e-16, bounds[1], 1, 1),
-        ]
+        rows = ("complex step", 2e-16, bounds[0], 12, 12), ("RTRL", 3e-16, bounds[1], 1, 1)
+        differences = [Difference(*row) for row in rows]
         return EquationCheck("a < b", "dh", where, differences, "dh_3[1]", {"by hand": 0.1, "RTRL": 0.3})
 
     text = checked_equation("B2", {"B2": check(np.inf, 0.5), "B2, relu": check(0.0, 0.0, where="elsewhere")})
@@ -195,11 +193,8 @@ def test_an_equation_has_its_code_numbers_and_folded_proofs():
         ("RTRL", ["0.29999999999999999", "3·10<sup>−16</sup>", "0.5", "1"]),
         ("complex step", ["", "2·10<sup>−16</sup>", "–", "12"]),
     ]
-    for bounds, summary in (
-        ((np.inf, 0.5), "one of which differs"),
-        ((0.0, 0.0), "equal"),
-        ((0.25, 0.0), "within 0.25 E"),
-    ):
+    summaries = {(np.inf, 0.5): "one of which differs", (0.0, 0.0): "equal", (0.25, 0.0): "within 0.25 E"}
+    for bounds, summary in summaries.items():
         assert f"Proof of (B2): 2 methods, {summary}" in checked_equation("B2", {"B2": check(*bounds)})
     with pytest.raises(ValueError, match="not checked: U6"):
         checked_equation("U6", {})

@@ -437,36 +437,24 @@ def test_the_reader_repairs_a_line_and_trains_with_it(page):
 # -- delayed recall ---------------------------------------------------------------------------------------------------
 
 
-def recall_losses(compute, d, k2, updates):
-    """Mean squared errors (updates, 32) of the page's networks on its stream, trained by numpy_rnn."""
-    series = compute("([d, steps]) => recallSeries(d, steps)", [d, updates])
-    x, target = (np.array(series[name][1:], float) for name in ("x", "target"))
-    networks = compute("() => range(1, RECALL.networks).map(recallNetwork)")
-    params = Parameters(*(np.array([one[name] for one in networks]) for name in ("W_xh", "W_hh", "W_hy")), None, None)
-    h_0, rate = np.zeros((x.shape[1], params.W_hh.shape[-1])), compute("() => RECALL.rate")
-    options = {"k1": 1, "k2": k2, "learning_rate": rate, "epochs": 1, "reduction": "mean"}
-    return 2 * np.array([update.loss for update in numpy_rnn.train(params, x, target, h_0, **options)])
-
-
 def test_recall_trains_as_numpy_rnn_does(compute):
+    """32 networks on the page's stream."""
+    d, k2, updates = 3, 5, 50
     found = compute("""([d, k2, updates]) => {
       const trial = newRecall(d, k2);
       for (let i = 0; i < updates; i++) advance(trial);
-      return {losses: trial.all.map(({losses}) => losses), points: trial.points, learned: trial.learned};
-    }""", [3, 5, 50])  # fmt: skip
-    expected = recall_losses(compute, 3, 5, 50)
+      return {losses: trial.all.map(({losses}) => losses), points: trial.points, learned: trial.learned,
+        series: recallSeries(d, updates), networks: range(1, RECALL.networks).map(recallNetwork), rate: RECALL.rate};
+    }""", [d, k2, updates])  # fmt: skip
+    x, target = (np.array(found["series"][name][1:], float) for name in ("x", "target"))
+    params = Parameters(*(np.array([one[name] for one in found["networks"]]) for name in Parameters._fields[:3]))
+    h_0, options = np.zeros((x.shape[1], params.W_hh.shape[-1])), {"learning_rate": found["rate"], "reduction": "mean"}
+    run = numpy_rnn.train(params, x, target, h_0, k1=1, k2=k2, epochs=1, **options)
+    expected = 2 * np.array([update.loss for update in run])
     near(np.transpose(found["losses"]), expected, rtol=1e-9)
     late = np.sort(expected[25:].mean(axis=0))
     near(found["points"][-1], [50, *late[[3, 15, 28]]], rtol=1e-9)  # 10, 50 and 90 % of 32
     assert found["learned"] == (late < 0.5).sum()
-
-
-def test_a_window_of_d_steps_is_too_short_for_recall(compute):
-    """And one more is enough. Of 32 networks, trained by numpy_rnn on the page's stream."""
-    for d in (2, 5):
-        learned = {k2: (recall_losses(compute, d, k2, 800)[-25:].mean(axis=0) < 0.5).sum() for k2 in (d, d + 1)}
-        assert learned[d] <= 8
-        assert learned[d + 1] == 32
 
 
 def test_recall_starts_stops_and_goes_on(page):
