@@ -172,19 +172,6 @@ def test_the_explorer_shows_the_components_and_their_costs(name, page_of):
         near([one["bias"] for one in result["costs"]], expected.bias)
 
 
-def test_the_small_network_is_the_first_and_is_trained(page_of):
-    """By full BPTT: numpy_rnn trains to the same weights."""
-    page, _ = page_of("sine")
-    page.reload()
-    assert page.evaluate("[shown.size, shown.epoch, T, H]") == ["small", 0, 3, 2]
-    first, *_, last = page.evaluate("RUNS.small.snapshots.map(({epoch, parameters}) => ({epoch, ...parameters}))")
-    params = Parameters(*(None if first[name] is None else np.array(first[name]) for name in Parameters._fields))
-    x, target = (np.array(rows).reshape(3, 1, 1) for rows in ([0.9, 0.7, 0.3], [0.7, 0.3, -0.1]))
-    options = {"k1": 3, "k2": 3, "learning_rate": 0.2, "epochs": last["epoch"]}
-    *_, update = numpy_rnn.train(params, x, target, np.zeros((1, 2)), **options)
-    near_parameters(last, update.parameters)
-
-
 def test_sliders_keys_and_links_lead_to_the_same_view(page_of):
     from playwright.sync_api import expect
 
@@ -194,6 +181,8 @@ def test_sliders_keys_and_links_lead_to_the_same_view(page_of):
     kept = (
         "[...document.querySelectorAll('#mask .kept')].map((e) => [Number(e.dataset.t) - 1, Number(e.dataset.s) - 1])"
     )
+    page.reload()
+    assert page.evaluate("[shown.size, shown.epoch, T, H]") == ["small", 0, 3, 2]
     page.locator("#size-full").click()
     page.evaluate("change({epoch: 1, k2: 5, k1: 2, update: 2, moment: 3})")
     page.locator("#k1").focus()
