@@ -73,10 +73,11 @@ class Subject:
 
 
 def changed(options: RunOptions, **changes: Any) -> RunOptions:
-    """The options with other values, by the names of the keyword arguments of `train`."""
-    return RunOptions(
-        *(part._replace(**{k: v for k, v in changes.items() if k in part._fields}) for part in options)  # type: ignore
-    )
+    """The options with other values, by the names of the keyword arguments of `train`; ValueError on another name."""
+    parts = [part._replace(**{k: changes.pop(k) for k in part._fields if k in changes}) for part in options]  # type: ignore
+    if changes:
+        raise ValueError(f"no options: {', '.join(changes)}")
+    return RunOptions(*parts)  # type: ignore
 
 
 def subject_of(name: str, run: Run, seed: int, networks: int, steps: int | None = None) -> Subject:

@@ -128,11 +128,8 @@ def test_the_explorer_shows_the_numbers_of_numpy_rnn(name, page_of):
         epoch, k1, k2, number, uncut, rate = state
         window = list(windows(T, k1, k2))[number - 1]
         start = 0 if uncut else window.start  # without the cut, the window begins at step 1
-        whole, new, target = (
-            subject.snapshots[epoch].params,
-            slice(start, window.stop),
-            subject.target[window[1] : window[2]],
-        )
+        new, target = slice(start, window.stop), subject.target[window.loss_start : window.stop]
+        whole = subject.snapshots[epoch].params
         params = whole if start == 0 else whole._replace(h_0=None)
         x, a, h, y = numpy_rnn.forward(whole, subject.x, subject.initial_state(whole), **options)
         activations = Activations(x[new], a[new], h[start : window.stop + 1], y[new])
@@ -178,9 +175,7 @@ def test_sliders_keys_and_links_lead_to_the_same_view(page_of):
     page, _ = page_of("sine")
     values = "() => ['epoch', 'k1', 'k2', 'update'].map((id) => Number(document.getElementById(id).value))"
     moment = "() => document.getElementById('moment-output').textContent.split(': ')[1]"
-    kept = (
-        "[...document.querySelectorAll('#mask .kept')].map((e) => [Number(e.dataset.t) - 1, Number(e.dataset.s) - 1])"
-    )
+    kept = "[...document.querySelectorAll('#mask .kept')].map((e) => [e.dataset.t - 1, e.dataset.s - 1])"
     page.reload()
     assert page.evaluate("[shown.size, shown.epoch, T, H]") == ["small", 0, 3, 2]
     page.locator("#size-full").click()
