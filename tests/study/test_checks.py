@@ -63,19 +63,6 @@ def test_witnesses_are_exact_where_nothing_rounds(name):
             assert hand[tensor].any(), tensor
 
 
-@pytest.mark.parametrize("name", ["plain loops", "complex step", "RTRL"])
-def test_a_network_without_biases_is_one_with_zeros(name):
-    """Bit for bit: a zero is added, or not."""
-    for nonlinearity in ("tanh", "relu"):
-        case = whole_window(0, nonlinearity)
-        zeros = case._replace(params=case.params._replace(b_h=np.zeros(5), b_y=np.zeros(4)))
-        without = case._replace(params=case.params._replace(b_h=None, b_y=None))
-        said, expected = map(WITNESSES[name], (without, zeros))
-        assert set(expected) - set(said) <= {"db_h", "db_y"}
-        for tensor, values in said.items():
-            assert (values.high == expected[tensor].high).all(), tensor
-
-
 def test_no_witness_calls_what_it_checks(monkeypatch):
     """A window and a step; they compute the same numbers without it, and know nothing of those by hand."""
     one, target = np.ones((1, 1)), np.ones((2, 1, 1))

@@ -241,25 +241,6 @@ def test_the_example_answers_to_its_controls(page):
 
 # -- the own backward pass --------------------------------------------------------------------------------------------
 
-BY_LINES = """({p, x, target, h_0, N}) => backwardBy(
-  Object.fromEntries(Object.entries(LINES).map(([line, {right}]) => [line, parse(right)])), p,
-  forward(p, x, h_0, "tanh"), target, N)"""
-
-
-def test_every_line_is_that_of_numpy_rnn(compute):
-    """(B1) to (B9) as the reader sees them, on a random network; so is the complex step of the page."""
-    params, x, target, h_0, case = drawn(1)
-    found = compute(BY_LINES, case)
-    assert found["problems"] == {}
-    activations = numpy_rnn.forward(params, x, h_0)
-    flow = numpy_rnn.adjoints(params, activations, target, reduction="mean")
-    gradients = numpy_rnn.bptt(params, activations, target, reduction="mean")
-    for witness in (found["result"], compute("({p, x, target, N}) => allDerivatives(p, x, target, N)", case)):
-        for name in ("dy", "dh", "da"):
-            near(witness[name][1:], getattr(flow, name), name)
-        near_parameters({name: witness[f"d{name}"] for name in Parameters._fields}, Parameters(*gradients))
-
-
 NUMBER = re.compile(r"(?<![\w.\[=])(?<!axis=-)(\d+\.?\d*(?:e-\d+)?)(?![\w\]])")  # no step, and no axis
 LEAVES = ["h[t]", "a[t-1]", "da[t+1]", "W_hh", "W_xh", "b_h", "2", "0.5", "N", "x[1]", "h[T]", "1e-1"]
 

@@ -7,7 +7,6 @@ import re
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -214,8 +213,3 @@ def test_a_package_that_is_missing_is_named(package, capsys, monkeypatch):
     message = refused(numpy_rnn, capsys, "study")
     assert re.fullmatch(rf"{package} cannot be imported .*: install .*; the study .*", message)
     assert contents() == {}
-
-
-def test_other_packages_have_no_study(capsys):
-    message = refused(SimpleNamespace(__name__="torch_rnn"), capsys, "study")
-    assert message == "unknown command 'study': expected train or compare or audit"

@@ -18,10 +18,10 @@ def loops(case: WindowCase) -> dict[str, Witnessed]:
     """a, h, y by (F1) to (F3), the losses ℓ_t (L1) and L (L2) by their index forms, element by element.
 
     No product of NumPy's, no tanh of its own: math.fsum adds without an error, math.tanh is the C library's.
+    The network has biases.
     """
     (T, B, D), (H, O), K = case.x.shape, case.params.W_hy.shape, len(case.target)
-    W_xh, W_hh, W_hy = (W.tolist() for W in case.params[:3])
-    b_h, b_y = ([0.0] * size if bias is None else bias.tolist() for bias, size in zip(case.params[3:5], (H, O)))
+    W_xh, W_hh, W_hy, b_h, b_y = (np.asarray(theta).tolist() for theta in case.params[:5])
     x, target, before = case.x.tolist(), case.target.tolist(), initial_state(case).tolist()
     phi = tanh if case.objective.nonlinearity == "tanh" else lambda v: max(v, 0.0)
     a, h, y = np.empty((T, B, H)), np.empty((T, B, H)), np.empty((T, B, O))
@@ -46,13 +46,11 @@ def rtrl(case: WindowCase) -> dict[str, Witnessed]:
     """The gradients of (B4) to (B9) by name, dh_0 of every sequence, (B, H).
 
     θ are the rows of one matrix V of shape (D+H+1, H), in which W_xh, W_hh and b_h lie upon each other, so that
-    a_t = z_t V with z_t = (x_t, h_{t-1}, 1); and the state h_0.
+    a_t = z_t V with z_t = (x_t, h_{t-1}, 1); and the state h_0. The network has biases.
     """
     (T, B, D), (H, O), K = case.x.shape, case.params.W_hy.shape, len(case.target)
-    W_xh, W_hh, W_hy, b_h, b_y, _ = case.params
-    M = D + H + 1
-    V = np.concatenate((W_xh, W_hh, (np.zeros(H) if b_h is None else b_h)[None]))
-    bias_y = np.zeros(O) if b_y is None else b_y
+    W_xh, W_hh, W_hy, b_h, b_y = map(np.asarray, case.params[:5])
+    M, V = D + H + 1, np.concatenate((W_xh, W_hh, b_h[None]))
     is_tanh = case.objective.nonlinearity == "tanh"
 
     h = initial_state(case)
@@ -69,15 +67,14 @@ def rtrl(case: WindowCase) -> dict[str, Witnessed]:
         J[:, diagonal, :M, diagonal] += slope.T[:, :, None] * z  # I_t: ∂a_{t,bj}/∂V_mj = z_{t,bm}
         if t < T - K:
             continue
-        error = (h @ W_hy + bias_y - case.target[t - (T - K)]) / divisor(case)
+        error = (h @ W_hy + b_y - case.target[t - (T - K)]) / divisor(case)
         by_parameter = np.einsum("bj,bjmi->bmi", error @ W_hy.T, J)
         dV += by_parameter[:, :M].sum(axis=0)
         dh_0 += by_parameter[:, M]
         dW_hy += h.T @ error
         db_y += error.sum(axis=0)
 
-    gradients = {"dW_xh": dV[:D], "dW_hh": dV[D : D + H], "dW_hy": dW_hy, "dh_0": dh_0}
-    gradients |= {} if b_h is None else {"db_h": dV[M - 1], "db_y": db_y}
+    gradients = {"dW_xh": dV[:D], "dW_hh": dV[D : D + H], "dW_hy": dW_hy, "dh_0": dh_0, "db_h": dV[-1], "db_y": db_y}
     return {name: whole(v) for name, v in gradients.items()}
 
 
