@@ -62,24 +62,12 @@ def test_every_figure_plots_its_findings():
     assert text == external_file("figures.txt")
 
 
-def contrast(color):
-    """The contrast of a colour with white, by WCAG 2.1."""
-    from matplotlib.colors import to_rgb
-
-    linear = (v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(color))
-    return 1.05 / (np.dot((0.2126, 0.7152, 0.0722), [*linear]) + 0.05)
-
-
-def test_all_is_within_the_borders_and_readable():
-    from matplotlib.text import Text
-
+def test_all_is_within_the_borders():
     for drawing in DRAWINGS:
         figure = drawn(drawing)
         box, margin = figure.get_tightbbox(), 1 / figure.dpi  # inches; the margin is a pixel
         assert min(box.x0, box.y0) >= -margin, drawing.name
         assert (box.max <= figure.get_size_inches() + margin).all(), drawing.name
-        for text in figure.findobj(Text):
-            assert not text.get_text() or contrast(text.get_color()) >= 4.5, (drawing.name, text.get_text())
 
 
 def test_the_files_of_a_figure_are_the_same_each_time():
