@@ -104,6 +104,7 @@ def parts():
     yield from map(
         formula, ("h_t", r"\mathrm{relu}'(target_{t,o})", r"\log O", r"\log(O)", r"\mathrm{Im} f", r"\tanh'(a)")
     )
+    yield formula("h_t", large=True)
     yield from map(reference, ("Razvan Pascanu", "Boris T. Polyak"))
     text = "{{ error | number('.2g') }}, {{ share | number('.1%') }}, {{ nothing }}, {{ undefined }}, {{ words }}"
     text += ", {{ names }}, {{ loud('words') }}, {{ done }}, {{ share | fixed('.2f') }}, {{ error | scientific }}"
