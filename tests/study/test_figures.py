@@ -40,6 +40,7 @@ def described(figure):
 
     for axes in figure.axes:
         yield f"panel {axes.get_title(loc='left')!r}: {axes.get_xlabel()!r}, {axes.get_ylabel()!r}, {axes.get_yscale()}"
+        yield f"  x from {few(axes.get_xlim())}"
         ticks = [label.get_text() for label in axes.get_yticklabels()]
         if axes.get_yscale() == "linear" and not any(tick.strip("−0123456789.") == "" for tick in ticks):
             yield f"  ticks {ticks}"
