@@ -27,6 +27,7 @@ from benchmarks.workloads import (
     DEFAULT_EXPERIMENT,
     ENSEMBLES,
     GRID,
+    HUGE,
     SLIDING,
     Case,
     deep_bench,
@@ -39,12 +40,13 @@ MAX_C_SIZE = 2**20  # B·H²: beyond it, the C loop is no floor
 ENSEMBLE_ROWS = (OURS, EVERY, REFERENCE, OTHER, JAX, C, *FLOORS)
 WINDOW_ROWS = (OURS, OTHER, MODULES, JAX, C, *FLOORS)
 WINDOWS = (point(6, 1), point(64, 8), point(256, 32), deep_bench(1760, 16, 50))
-SPARSE = {point(H, B) for H in (6, 64, 256, 1024) for B in (1, 32)}  # the points of the grid that slow rows have
+SPARSE = {point(H, B) for H in (6, 64, 256, 1024) for B in (1, 32)}  # the points of the grid that all rows have
+LARGE_ROWS = (OURS, MODULES, JAX, GEMMS)  # of the points with H ≥ 256; smaller ones have the first two
 COLD_ROWS = (OURS, MODULES, TUTORIAL, JAX, C)
 THREADED = (OURS, MODULES, JAX, GEMMS)  # with several threads
 
 QUICK: tuple[Part, ...] = (
-    (RUN, (DEFAULT_EXPERIMENT,), (OURS, EVERY, TUTORIAL, MODULES, JAX, C, CALLS)),
+    (RUN, (DEFAULT_EXPERIMENT,), (OURS, EVERY, TUTORIAL, JAX, C, CALLS)),
     (RUN, (SLIDING[0],), (OURS,)),
     (RUN, (ENSEMBLES[2],), (OURS, CALLS)),
     (CHARACTERS, CHARACTER_MODELS[:1], (OURS, MODULES, MIN_CHAR_RNN)),
@@ -55,7 +57,8 @@ FULL: tuple[Part, ...] = (
     (RUN, (DEFAULT_EXPERIMENT,), (*ENSEMBLE_ROWS, MODULES, TUTORIAL)),
     (RUN, SLIDING, (*ENSEMBLE_ROWS, MODULES)),
     (RUN, ENSEMBLES, ENSEMBLE_ROWS),
-    (CHARACTERS, CHARACTER_MODELS, (OURS, REFERENCE, OTHER, MODULES, JAX, MIN_CHAR_RNN)),
+    (RUN, (HUGE,), (OURS, JAX, CALLS)),
+    (CHARACTERS, CHARACTER_MODELS, (OURS, REFERENCE, OTHER, MODULES, JAX, MIN_CHAR_RNN, *FLOORS)),
     (FORWARD, WINDOWS, WINDOW_ROWS),
     (GRADIENT, WINDOWS, WINDOW_ROWS),
     (STEP, GRID, (OURS, REFERENCE, OTHER, MODULES, JAX, C, *FLOORS)),
@@ -78,4 +81,4 @@ def plan(full: bool, threads: int = 1) -> list[Key]:
 def _is_timed(task: str, case: Case, row: str) -> bool:
     if row == C and case.B * case.H**2 > MAX_C_SIZE:
         return False
-    return task != STEP or row not in (REFERENCE, OTHER) or case in SPARSE
+    return task != STEP or case in SPARSE or row in LARGE_ROWS[: 4 if case.H >= 256 else 2]

@@ -18,16 +18,18 @@ import pyperf
 from benchmarks.estimates import Estimate, Times, times_of
 from benchmarks.rows import ROWS
 from benchmarks.targets import TARGETS
-from benchmarks.tasks import CHARACTERS, COLD, FORWARD, GRADIENT, IMPORT, OURS, RUN, STEP, Key
+from benchmarks.tasks import CALLS, CHARACTERS, COLD, FORWARD, GRADIENT, IMPORT, JAX, MODULES, OURS, RUN, STEP, Key
 from benchmarks.workloads import (
     CASES,
     CHARACTER_MODELS,
     DEFAULT_EXPERIMENT,
     ENSEMBLES,
+    HUGE,
     MAX_GRADIENT,
     SLIDING,
     SUCCESSORS,
     Case,
+    point,
 )
 
 NUMBER = re.compile(r"-?\d[\d.,]*( \[[^]]*\])?")
@@ -41,6 +43,15 @@ interval that follows from those of the two times. A target is open if only a pa
 A row is timed on a case only if half of the digits of its results, at least, are those of the reference in float64.
 `bare calls` are the fewest NumPy calls that the equations need, and `bare GEMMs` the matrix products alone, each in the
 fastest of all layouts: a lower bound on the time of training that consists of them."""
+
+SUMMARY = (
+    (RUN, DEFAULT_EXPERIMENT, "the default experiment"),
+    (RUN, SLIDING[0], "a sliding window of 5 steps"),
+    (RUN, ENSEMBLES[2], "1000 networks at once, for each"),
+    (CHARACTERS, CHARACTER_MODELS[1], "a character model, H = 100"),
+    (STEP, point(64, 8), "H = 64, B = 8, T = 50"),
+    (STEP, point(256, 32), "H = 256, B = 32, T = 50"),
+)
 
 Table = list[str]  # lines of Markdown; empty if there is nothing to show
 
@@ -63,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         figures = draw(times_of(suite), options.output)
     (options.output / "README.md").write_text(report(suite, figures), encoding="utf-8")
-    suite.dump(str(options.output / "results.json"), replace=True)
+    results = options.output / "results.json"
+    suite.dump(str(results), replace=True)
+    results.write_text(results.read_text().replace('{"metadata":', '\n{"metadata":'))  # a line for each benchmark
 
 
 def shortened(suite: pyperf.BenchmarkSuite) -> pyperf.BenchmarkSuite:
@@ -140,6 +153,26 @@ def targets_table(times: Times) -> Table:
     return table(["target", "result", "worst case", "met"], lines)
 
 
+def summary(times: Times) -> str:
+    """The part of the project's README: six cases, and how many targets are met."""
+    lines = []
+    for task, case, name in SUMMARY:
+        ours = times.get(Key(task, case.name, OURS))
+        if ours:
+            count = case.networks * (1 if task == STEP else case.updates)
+            others = [times.get(Key(task, case.name, row)) for row in (MODULES, JAX, CALLS)]
+            ratios = [three_digits(other.over(ours).median) if other else "" for other in others]
+            lines.append([name, three_digits(1e6 * ours.median / count), *ratios])
+    head = "time of an update", f"{OURS}, µs", MODULES, JAX, CALLS
+    results = [(target, target.result(times)) for target in TARGETS]
+    verdicts = [target.verdict(found[0]) for target, found in results if found]
+    met = (
+        f"{verdicts.count('yes')} of {len(verdicts)} targets are met; the others are in"
+        " [benchmarks/README.md](benchmarks/README.md)."
+    )
+    return "\n".join([*table(head, lines), "", met])
+
+
 def ranked_table(times: Times, task: str, case: Case, unit: float, head: str, compiling: dict[Key, float]) -> Table:
     """The rows of a case, the fastest first, in a unit of seconds."""
     rows = sorted((time, key) for key, time in times.items() if (key.task, key.case) == (task, case.name))
@@ -208,7 +241,7 @@ def report(suite: pyperf.BenchmarkSuite, figures: dict[str, str] | None = None) 
         ("Targets", targets_table(times)),
         ("The default experiment", _default(times, compiling)),
         ("Sliding windows", runs_table(times, "ns per update", [DEFAULT_EXPERIMENT, *SLIDING])),
-        ("Ensembles", runs_table(times, "ns per update and network", ENSEMBLES)),
+        ("Ensembles", runs_table(times, "ns per update and network", [*ENSEMBLES, HUGE])),
         ("Character models", _characters(times, compiling)),
         ("Forward", windows_table(times, FORWARD)),
         ("Gradient", windows_table(times, GRADIENT)),

@@ -44,7 +44,7 @@ def direction(
     Karpathy's min-char-rnn.
     """
     step = check_step(Step(0, **options))
-    check_direction(ARRAYS, params, gradients, velocity, step)
+    check_direction(ARRAYS, params, gradients, velocity)
     return directed(params, gradients, velocity, step)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numpy_rnn.common.checks import NUMPY_ARRAYS as ARRAYS
-from numpy_rnn.common.checks import check_convertible, is_integer
-from numpy_rnn.common.conversion import is_plain, like
-from numpy_rnn.common.initial import draw_parameters
+from numpy_rnn.common.checks import check_convertible, check_parameters, is_integer
+from numpy_rnn.common.conversion import convert
+from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, State, Update
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
@@ -51,12 +52,12 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
 
     Raises InputError on lists, tensors, masked arrays, and dtypes other than float32, float64 and integers.
     """
-    if isinstance(value, tuple):
-        return like(value, (from_numpy(item, copy=copy) for item in value))
-    if is_plain(value):
-        return value
-    check_convertible(value)
-    return np.array(value) if copy else np.asarray(value)
+
+    def converted(array: Any) -> Array:
+        check_convertible(array)
+        return np.array(array) if copy else np.asarray(array)
+
+    return convert(converted, value)
 
 
 def to_numpy(value: Any) -> Any:
@@ -64,19 +65,12 @@ def to_numpy(value: Any) -> Any:
 
     Raises InputError on values of other packages, and on dtypes that `from_numpy` refuses.
     """
-    if isinstance(value, tuple):
-        return like(value, map(to_numpy, value))
-    if is_plain(value):
-        return value
-    check_convertible(value)
-    return np.array(value)
+    return from_numpy(value)
 
 
 def copy_of(value: Any) -> Any:
     """A copy of an array of this package, or of every array of a named tuple, in C order."""
-    if isinstance(value, tuple):
-        return like(value, map(copy_of, value))
-    return np.array(value, order="C") if isinstance(value, np.ndarray) else value
+    return convert(partial(np.array, order="C"), value)
 
 
 def read_only(value: Any) -> Any:
@@ -123,7 +117,7 @@ def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str =
     Raises InputError on an ensemble, on numbers that are not finite, and on a learned h_0, which torch.nn.RNN takes as
     an argument, hx, and not as a parameter.
     """
-    ARRAYS.check_record("params", params, Parameters, ("b_h", "b_y", "h_0"))
+    check_parameters(ARRAYS, params, finite=True)
     return {key: from_numpy(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
 
 
@@ -140,23 +134,3 @@ def from_state_dict(state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str 
     """
     params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
     return params
-
-
-def initial_parameters(
-    input_size: int = 1,
-    hidden_size: int = 6,
-    output_size: int = 1,
-    *,
-    bias: bool = False,
-    dtype: str = "float32",
-    seed: int = 0,
-    networks: int | None = None,
-) -> Parameters[Array]:
-    """Initial weights, the same in every backend: NumPy's Generator draws them.
-
-    W_xh and W_hh ~ N(0, 0.4), W_hy ~ N(0, 0.3) (standard deviations), biases zero. With `networks` = N, an ensemble of
-    shape (N,), whose n-th network is the one drawn with `seed + n`.
-
-    Raises InputError on an invalid size, seed, number of networks, dtype or flag.
-    """
-    return draw_parameters(input_size, hidden_size, output_size, bias=bias, dtype=dtype, seed=seed, networks=networks)

@@ -11,11 +11,10 @@ import numpy as np
 from numpy_rnn.bptt import ERRORS, SLOPES, backward, weight_gradients
 from numpy_rnn.clipping import apply_clipping
 from numpy_rnn.common import records
-from numpy_rnn.common.check_options import check_yield_every
 from numpy_rnn.common.checks import check_run, check_stream
 from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step, Update
-from numpy_rnn.common.update_iterator import Training, Updates, first_state, selected
+from numpy_rnn.common.update_iterator import Training, Updates, first_state, training
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import LOSSES, loss_terms
 from numpy_rnn.momentum import directed
@@ -70,7 +69,8 @@ def train(
     options = RunOptions(Schedule(k1, k2, epochs), objective, step)
     run = check_run(ARRAYS, Run(params, x, target, h_0, weights, options), resume)
     start = first_state(copy_of(run.params)) if resume is None else copy_of(resume)
-    return _training(run, SeriesWindows(run), start, record, yield_every)
+    begin = partial(updates, run._replace(h_0=copy_of(h_0)), SeriesWindows(run), check_flag("record", record))
+    return training(begin, start, len(x), yield_every, copy_of, np.stack)
 
 
 def train_stream(
@@ -94,19 +94,8 @@ def train_stream(
     run = Run(params, steps, None, h_0, None, RunOptions(Schedule(k1, k2), objective, step))
     run = check_stream(ARRAYS, run, velocity)
     start = first_state(copy_of(params), copy_of(velocity))
-    return _training(run, StreamWindows(run), start, record, yield_every)
-
-
-def _training(
-    run: Run, windows: Windows, start: State[Array], record: bool, yield_every: records.YieldEvery
-) -> Training[Array]:
-    check_flag("record", record)
-    every = check_yield_every(yield_every, is_stream=run.target is None)
-    run = run._replace(h_0=copy_of(run.h_0))
-    begin = partial(updates, run, windows, record)
-    if every != 1:
-        begin = partial(selected, begin, every, windows.T, np.stack)
-    return Training(begin, start, copy_of, repeatable=windows.T is not None)
+    begin = partial(updates, run._replace(h_0=copy_of(h_0)), StreamWindows(run), check_flag("record", record))
+    return training(begin, start, None, yield_every, copy_of, np.stack)
 
 
 def updates(run: Run, windows: Windows, record: bool, state: State[Array]) -> Updates[Array]:

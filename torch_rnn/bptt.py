@@ -34,9 +34,8 @@ def bptt(
     Raises InputError as `bptt` of numpy_rnn does, and on activations without a graph of these parameters.
     """
     L = _loss(params, activations, target, weights, Objective(nonlinearity, loss, reduction))
-    weights_and_biases: list[Any] = [theta for theta in params[:5] if theta is not None]
-    initial = [] if params.h_0 is None else [_steps(activations.h)[0]]
-    found = iter(_derivatives(L, weights_and_biases + initial))
+    initial = None if params.h_0 is None else _steps(activations.h)[0]
+    found = iter(_derivatives(L, [theta for theta in (*params[:5], initial) if theta is not None]))
     gradients: list[Any] = [None if theta is None else next(found) for theta in params]
     return Gradients(*gradients)
 

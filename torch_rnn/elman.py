@@ -12,10 +12,8 @@ from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Param
 from torch_rnn.parameters import ARRAYS, Array, rows
 
 NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-}
+    "tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid
+}  # fmt: skip
 
 
 def forward(
@@ -27,9 +25,7 @@ def forward(
     """
     check_objective(Objective(nonlinearity))
     check_forward(ARRAYS, params, x, h_0)
-    E, W_xh = params.W_hh.shape[:-2], params.W_xh
-    x = rows(x, W_xh.shape[-2], W_xh).expand(len(x), *E, -1, -1)
-    x, h_0 = differentiable(x), differentiable(h_0.expand(*E, *h_0.shape[-2:]))
+    x, h_0 = series_inputs(params, x, h_0, True)
     a, h, y = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
     return Activations(x, torch.stack(a), torch.stack(h), y)
 
@@ -52,6 +48,11 @@ def unroll(
     return a, h, y
 
 
-def differentiable(array: Array) -> Array:
-    """The array as one that requires a gradient; the caller's is not changed."""
-    return array if array.requires_grad else array.detach().requires_grad_()
+def series_inputs(params: Parameters[Array], x: Array, h_0: Array, record: bool) -> tuple[Array, Array]:
+    """Inputs in rows, and the initial state, of every network; with `record` they require gradients."""
+    E = params.W_hh.shape[:-2]
+    x = rows(x, params.W_xh.shape[-2], params.W_xh).expand(len(x), *E, -1, -1)
+    h_0 = h_0.expand(*E, *h_0.shape[-2:]).clone()  # the step moves a learned one in place
+    if record:
+        x, h_0 = (v if v.requires_grad else v.detach().requires_grad_() for v in (x, h_0))
+    return x, h_0

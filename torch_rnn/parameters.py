@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from numpy_rnn.common.checks import Arrays, check_convertible
-from numpy_rnn.common.conversion import each, is_plain, like
+from numpy_rnn.common import initial
+from numpy_rnn.common.checks import Arrays, check_convertible, check_parameters
+from numpy_rnn.common.conversion import convert, each
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
-# The arrays that the functions of this package accept. torch has no minimum of most unsigned integers.
-ARRAYS = Arrays(torch.Tensor, "a torch.Tensor", "torch_rnn", unsupported=("uint16", "uint32", "uint64"))
+ARRAYS = Arrays(torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array")
 Array: TypeAlias = torch.Tensor
 LearningRate: TypeAlias = float | Array
 
@@ -32,23 +31,20 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
 
     Raises InputError on lists, tensors, masked arrays, and dtypes other than float32, float64 and integers.
     """
-    if isinstance(value, tuple):
-        tensors = like(value, (from_numpy(item, copy=copy) for item in value))
-        for theta in tensors if isinstance(value, Parameters) else ():
-            if isinstance(theta, torch.Tensor) and theta.is_floating_point():
-                theta.requires_grad_()
-        return tensors
-    if is_plain(value):
-        return value
-    check_convertible(value)
-    array = np.asarray(value)
-    if array.dtype.kind == "u":
-        array = array.astype(np.int64)
-    if copy:
-        return torch.tensor(array)
-    with warnings.catch_warnings():  # that a tensor of read-only memory can be written to
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(array)
+
+    def converted(array: Any) -> Array:
+        check_convertible(array)
+        array = np.asarray(array, np.int64 if array.dtype.kind == "u" else None)
+        if copy:
+            return torch.tensor(array)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that read-only memory can be written to
+            return torch.from_numpy(array)
+
+    tensors = convert(converted, value)
+    for theta in tensors if isinstance(value, Parameters) else ():
+        if isinstance(theta, torch.Tensor) and theta.is_floating_point():
+            theta.requires_grad_()
+    return tensors
 
 
 def to_numpy(value: Any) -> Any:
@@ -56,24 +52,21 @@ def to_numpy(value: Any) -> Any:
 
     Raises InputError on values of other packages, and on dtypes that `from_numpy` refuses.
     """
-    if isinstance(value, tuple):
-        return like(value, map(to_numpy, value))
-    if is_plain(value):
-        return value
-    ARRAYS.check(value=value)
-    if value.dtype == torch.bfloat16:
-        raise InputError("the tensor is torch.bfloat16: expected a dtype that NumPy has; convert it by .float()")
-    array = value.detach().cpu().numpy()
-    check_convertible(array)
-    return np.array(array)
+
+    def converted(tensor: Any) -> Any:
+        ARRAYS.check("the value", tensor)
+        if tensor.dtype == torch.bfloat16:
+            raise InputError("the tensor is torch.bfloat16: expected a dtype that NumPy has; convert it by .float()")
+        array = tensor.detach().cpu().numpy()
+        check_convertible(array)
+        return np.array(array)
+
+    return convert(converted, value)
 
 
 def copy_of(value: Any) -> Any:
     """A copy of a tensor, or of every tensor of a named tuple, in C order and without a graph."""
-    if isinstance(value, tuple):
-        return like(value, map(copy_of, value))
-    is_tensor = isinstance(value, torch.Tensor)
-    return value.detach().clone(memory_format=torch.contiguous_format) if is_tensor else value
+    return convert(lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), value)
 
 
 def own(params: Any) -> Any:
@@ -96,7 +89,7 @@ def per_network(value: Array, theta: Array) -> Array:
 
 def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear.") -> dict[str, Array]:
     """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.to_state_dict`."""
-    ARRAYS.check_record("params", params, Parameters, ("b_h", "b_y", "h_0"))
+    check_parameters(ARRAYS, params, finite=True)
     return {key: torch.tensor(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
 
 
@@ -115,8 +108,18 @@ def initial_parameters(
     dtype: str = "float32",
     seed: int = 0,
     networks: int | None = None,
+    deviations: tuple[float, float] = (0.4, 0.3),
 ) -> Parameters[Array]:
     """Initial weights, those of `numpy_rnn.initial_parameters`: NumPy's Generator draws them."""
-    drawn = draw_parameters(input_size, hidden_size, output_size, bias=bias, dtype=dtype, seed=seed, networks=networks)
+    drawn = initial.initial_parameters(
+        input_size,
+        hidden_size,
+        output_size,
+        bias=bias,
+        dtype=dtype,
+        seed=seed,
+        networks=networks,
+        deviations=deviations,
+    )
     params: Parameters[Array] = from_numpy(drawn)
     return params

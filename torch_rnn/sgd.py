@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
-from torch.optim import Optimizer
 
 from numpy_rnn.common.check_options import check_step
 from numpy_rnn.common.checks import check_direction, check_learning_rate
@@ -17,45 +16,25 @@ from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, own, per_
 BUFFER = "momentum_buffer"  # the name of torch.optim.SGD for the velocity
 
 
-class Adagrad(Optimizer):
-    """Adagrad with 10⁻⁸ inside the root, as in min-char-rnn; torch.optim.Adagrad adds its ε outside of it."""
-
-    def __init__(self, params: list[Array], lr: float, weight_decay: float):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step of every parameter that has a gradient."""
-        [group] = self.param_groups
-        for theta in group["params"]:
-            if theta.grad is not None:
-                g = theta.grad.add(theta, alpha=group["weight_decay"])
-                v = self.state[theta][BUFFER] = g * g + self.state[theta].get(BUFFER, 0)  # (U8)
-                theta -= group["lr"] * (g / torch.sqrt(v + 1e-8))  # (U9), (U1)
-
-
 def in_range(number: float, params: Parameters[Array]) -> float:
     """The number, or infinity where it is too large for the dtype of the parameters; torch refuses to round it so."""
     return number if abs(number) <= torch.finfo(params.W_hh.dtype).max else math.copysign(math.inf, number)
 
 
-def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Array] | None) -> Optimizer:
+def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Array] | None) -> torch.optim.SGD:
     """The optimizer of these very parameters, which continues from the velocity."""
-    rate, mu, tau, nesterov, decay, adagrad, *_ = step
+    rate, mu, tau, nesterov, decay, *_ = step
     leaves = [theta for theta in params if theta is not None]
-    rate, mu, tau, decay = (in_range(number, params) for number in (float(rate), mu, tau, decay))
-    optimizer: Optimizer
-    if adagrad:
-        optimizer = Adagrad(leaves, rate, decay)
-    else:  # (U4), (U5), (U6), (U1)
-        optimizer = torch.optim.SGD(leaves, rate, momentum=mu, dampening=tau, nesterov=nesterov, weight_decay=decay)
+    rate, mu, tau, decay = (in_range(number, params) for number in (rate, mu, tau, decay))
+    # (U4), (U5), (U6), (U1)
+    optimizer = torch.optim.SGD(leaves, rate, momentum=mu, dampening=tau, nesterov=nesterov, weight_decay=decay)
     for theta, v in zip(params, velocity or ()):
-        if theta is not None and v is not None and step.has_velocity:
+        if theta is not None and v is not None and mu:
             optimizer.state[theta][BUFFER] = copy_of(v)
     return optimizer
 
 
-def descend(optimizer: Optimizer, params: Parameters[Array], gradients: Gradients[Array]) -> Gradients[Array]:
+def descend(optimizer: torch.optim.SGD, params: Parameters[Array], gradients: Gradients[Array]) -> Gradients[Array]:
     """Take the step of the optimizer with these gradients. Returns copies of the velocities."""
     for theta, dtheta in zip(params, gradients):
         if theta is not None:
@@ -73,7 +52,7 @@ def direction(
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """The direction Δ that `sgd` steps against, and the velocity v, as `numpy_rnn.direction` describes them."""
     step = check_step(Step(1.0, **options))
-    check_direction(ARRAYS, params, gradients, velocity, step)
+    check_direction(ARRAYS, params, gradients, velocity)
     return directed(params, gradients, velocity, step)
 
 
@@ -84,10 +63,15 @@ def directed(
     """`direction` without its checks: what torch.optim.SGD subtracts from zero at a learning rate of 1."""
     decay = in_range(step.weight_decay, params)
     decayed = each(lambda dtheta, theta: dtheta.add(theta, alpha=decay), gradients, params)  # (U4)
+    if step.adagrad:  # as in min-char-rnn; torch.optim.Adagrad adds its ε outside of the root
+        before: Any = velocity or Gradients(None, None, None)
+        squares = [v if g is None else g * g + (0 if v is None else v) for g, v in zip(decayed, before)]  # (U8)
+        delta: Gradients[Array] = each(lambda g, v: g / torch.sqrt(v + 1e-8), decayed, squares)  # (U9)
+        return delta, Gradients(*squares)
     zeros: Parameters[Array] = each(torch.zeros_like, params)
     optimizer = make_optimizer(zeros, step._replace(learning_rate=1.0, weight_decay=0.0), velocity)
     moving = descend(optimizer, zeros, decayed)
-    delta: Gradients[Array] = each(lambda _, leaf: -leaf, gradients, zeros)
+    delta = each(lambda _, leaf: -leaf, gradients, zeros)
     if params.h_0 is None and velocity is not None:  # an unused velocity does not change
         moving = moving._replace(h_0=velocity.h_0)
     return delta, moving if step.has_velocity else None
@@ -98,17 +82,13 @@ def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: Learn
     check_direction(ARRAYS, params, delta)
     check_learning_rate(params, learning_rate)
     updated: Parameters[Array] = own(params)
-    if getattr(learning_rate, "ndim", 0):
-        move(updated, delta, learning_rate)
-    else:
-        descend(make_optimizer(updated, Step(learning_rate), None), updated, delta)
-    detached: Parameters[Array] = own(updated)
-    return detached
+    move(updated, delta, learning_rate)
+    return updated
 
 
 @torch.no_grad()
 def move(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> None:
-    """Take the step in place with a learning rate per network, which torch.optim.SGD does not have."""
+    """Take the step in place, with a number or a learning rate per network, which torch.optim.SGD does not have."""
     rate = torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
     for theta, delta_theta in zip(params, delta):
         if theta is not None and delta_theta is not None:

@@ -11,16 +11,15 @@ from typing import Any, Unpack
 import torch
 
 from numpy_rnn.common import records
-from numpy_rnn.common.check_options import check_yield_every
 from numpy_rnn.common.checks import check_run, check_stream
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step, Update
-from numpy_rnn.common.update_iterator import Training, Updates, first_state, selected
+from numpy_rnn.common.update_iterator import Training, Updates, first_state, training
 from torch_rnn.clipping import clipped
-from torch_rnn.elman import NONLINEARITIES, differentiable, unroll
+from torch_rnn.elman import NONLINEARITIES, series_inputs, unroll
 from torch_rnn.loss import window_loss
-from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, own, rows
+from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, own
 from torch_rnn.sgd import descend, directed, make_optimizer, move
 
 Steps = Iterator[tuple[Array, ...]]  # (x_t, target_t), or (x_t, target_t, weights_t)
@@ -54,7 +53,9 @@ def train(
     run = check_run(ARRAYS, Run(params, x, target, h_0, weights, options), resume)
     series = [x, target] if weights is None else [x, target, weights]
     start = first_state(own(params)) if resume is None else copy_of(resume)
-    return _training(run, partial(_steps, series), start, record, yield_every)
+    run = run._replace(h_0=copy_of(h_0))
+    begin = partial(updates, run, len(x), partial(_steps, series), check_flag("record", record))
+    return training(begin, start, len(x), yield_every, copy_of, torch.stack)
 
 
 def train_stream(
@@ -78,36 +79,25 @@ def train_stream(
     run = Run(params, steps, None, h_0, None, RunOptions(Schedule(k1, k2), objective, step))
     run = check_stream(ARRAYS, run, velocity)
     start = first_state(own(params), copy_of(velocity))
-    return _training(run, partial(map, copy_of, run.x), start, record, yield_every)
+    copies, run = map(copy_of, run.x), run._replace(h_0=copy_of(h_0))
+    begin = partial(updates, run, None, lambda: copies, check_flag("record", record))
+    return training(begin, start, None, yield_every, copy_of, torch.stack)
 
 
 def _steps(series: list[Array]) -> Steps:
     return (tuple(v[t] for v in series) for t in range(len(series[0])))  # zip would make views of all steps at once
 
 
-def _training(
-    run: Run, steps: Callable[[], Steps], start: State[Array], record: bool, yield_every: records.YieldEvery
-) -> Training[Array]:
-    check_flag("record", record)
-    every = check_yield_every(yield_every, is_stream=run.target is None)
-    run = run._replace(h_0=copy_of(run.h_0))
-    begin, T = partial(updates, run, steps, record), None if run.target is None else len(run.x)
-    if every != 1:
-        begin = partial(selected, begin, every, T, torch.stack)
-    return Training(begin, start, copy_of, repeatable=T is not None)
-
-
 @torch.enable_grad()
-def updates(run: Run, steps: Callable[[], Steps], record: bool, state: State[Array]) -> Updates[Array]:
+def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, state: State[Array]) -> Updates[Array]:
     """The loop of TBPTT: generates every update after `state`, and with it the initial state of the next window.
 
     memory: the steps of the window, at most k2, each an input and the state before it as it was computed last.
     """
     (k1, k2, epochs), objective, step = run.options
-    T = None if run.target is None else len(run.x)
     params, velocity = own(state.parameters), state.velocity
-    is_per_network = getattr(step.learning_rate, "ndim", 0) > 0
-    optimizer = make_optimizer(params, step._replace(learning_rate=0) if is_per_network else step, velocity)
+    by_torch = not step.adagrad and isinstance(step.learning_rate, float)  # it has no rate per network
+    optimizer = make_optimizer(params, step if by_torch else Step(0.0), velocity)
     latest, done = state.h, state.number
     for epoch in range(state.epoch, epochs + 1):
         rest, number, stop = steps(), done, done * k1
@@ -117,7 +107,7 @@ def updates(run: Run, steps: Callable[[], Steps], record: bool, state: State[Arr
             memory.extend([x_t, latest] for x_t, *_ in new)
             start = stop - len(memory)  # (T2)
             initial = memory[0][1].detach() if start else params.h_0 if run.h_0 is None else run.h_0  # (T3)
-            x, initial = _inputs(params, torch.stack([x_t for x_t, _ in memory]), initial, record)
+            x, initial = series_inputs(params, torch.stack([x_t for x_t, _ in memory]), initial, record)
             a, h, y = unroll(params, x, initial, NONLINEARITIES[objective.nonlinearity])
             target, *weights = map(torch.stack, list(zip(*new))[1:])
             L = window_loss(y[-len(new) :], target, weights[0] if weights else None, objective)
@@ -127,11 +117,11 @@ def updates(run: Run, steps: Callable[[], Steps], record: bool, state: State[Arr
             L.sum().backward()  # type: ignore[no-untyped-call]
             gradients = each(lambda theta: copy_of(theta.grad), params)
             kept = _recorded(x, a, h, y) if record else (None, None)
-            if is_per_network:
+            if by_torch:
+                velocity = descend(optimizer, params, clipped(gradients, step))
+            else:
                 delta, velocity = directed(params, clipped(gradients, step), velocity, step)
                 move(params, delta, step.learning_rate)
-            else:
-                velocity = descend(optimizer, params, clipped(gradients, step))
             for memorized, h_t in zip(memory, h):
                 memorized[1] = h_t.detach()
             latest = h[-1].detach()
@@ -140,14 +130,6 @@ def updates(run: Run, steps: Callable[[], Steps], record: bool, state: State[Arr
             dropped = 0 if T is None or stop == T else max(0, len(memory) + min(k1, T - stop) - k2)
             yield update, latest if T is None or stop == T else h[dropped].detach()
         done = 0
-
-
-def _inputs(params: Parameters[Array], x: Array, initial: Array, record: bool) -> tuple[Array, Array]:
-    """Inputs in rows, and the initial state, of every network; with `record` they require gradients."""
-    E = params.W_hh.shape[:-2]
-    x = rows(x, params.W_xh.shape[-2], params.W_xh).expand(len(x), *E, -1, -1)
-    initial = initial.expand(*E, *initial.shape[-2:]).clone()  # the step moves a learned one in place
-    return (differentiable(x), differentiable(initial)) if record else (x, initial)
 
 
 def _recorded(x: Array, a: list[Array], h: list[Array], y: Array) -> tuple[Any, Any]:

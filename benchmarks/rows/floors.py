@@ -20,14 +20,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from benchmarks.tasks import FORWARD, GEMMS, GRADIENT, RUN, STEP, Prepared, Tasks
-from benchmarks.workloads import Case
+from benchmarks.tasks import CHARACTERS, FORWARD, GEMMS, GRADIENT, RUN, STEP, Prepared, Tasks
+from benchmarks.workloads import MAX_GRADIENT, Case
 from numpy_rnn import windows
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
 MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
 MIN_GROUP = 3  # fewer small networks are faster one by one
-GROUP_BYTES = 2**21  # of the parameters and gradients of a group
+WIDE = 512  # networks from which on the rows of a group are whole cache lines
+BUFFER = 16  # numbers, the least: NumPy copies arrays that are broadcast over rows of a wide group to a larger buffer
+GROUP_BYTES = 2**20  # of the parameters and gradients of a group
 TRIALS = 5  # per layout, the fastest of which counts
 MIN_SECONDS = 2e-4  # per trial
 LONG_SECONDS = 5e-3  # one trial is enough of calls that take this long, whose times vary less
@@ -164,6 +166,33 @@ def window_calls(memory: Memory, T: int, K: int, task: str, stacked: bool) -> Ca
     return calls
 
 
+def character_calls(case: Case, stacked: bool) -> Calls:
+    """The calls of one pass over the chunks of a character model, whose bias b_h is one more input that is 1."""
+    memory, chunk = Memory(case._replace(D=case.D + 1), None), case.options.schedule.k1
+    calls = window_calls(memory, chunk, chunk, GRADIENT, stacked)
+    y, one_column = memory(chunk, case.O), memory(chunk, 1)
+    theta, g, v, spare = (memory.parameters()[0] for _ in range(4))
+    v[...], limit, tiny = 1, np.full((), MAX_GRADIENT, theta.dtype), np.full((), 1e-8, theta.dtype)
+    added: list[tuple] = [
+        ("L3", np.maximum.reduce, y, -1, None, one_column, True),
+        ("L3", np.subtract, y, one_column, y),
+        ("L3", np.exp, y, y),
+        ("L3", np.add.reduce, y, -1, None, one_column, True),
+        ("L3", np.divide, y, one_column, y),
+        ("L4", np.log, one_column, one_column),
+        ("U7", np.clip, g, -limit, limit, spare),
+        ("U8", np.multiply, spare, spare, g),
+        ("U8", np.add, v, g, v),
+        ("U9", np.add, v, tiny, g),
+        ("U9", np.sqrt, g, g),
+        ("U9", np.divide, spare, g, g),
+        ("U1", np.multiply, g, tiny, g),
+        ("U1", np.subtract, theta, g, theta),
+    ]
+    calls += [Call(equation, function, tuple(arguments)) for equation, function, *arguments in added]
+    return calls * (case.T // chunk)
+
+
 def loss_calls(memory: Memory, updates: int, terms: int) -> Calls:
     """The losses of this many updates, each a sum of `terms` squares."""
     half = np.full((), 0.5, memory.case.dtype)
@@ -182,9 +211,12 @@ def group_sizes(case: Case) -> list[int | None]:
     """The numbers of networks that are computed together; None for a network by itself."""
     if case.B * case.H > MAX_GROUPED or case.networks < MIN_GROUP:
         return [None] * case.networks
-    network_bytes = 2 * ((case.D + case.H) * case.H + case.H * case.O) * np.dtype(case.dtype).itemsize
-    count = -(-case.networks // max(MIN_GROUP, GROUP_BYTES // network_bytes))
-    return [case.networks * (n + 1) // count - case.networks * n // count for n in range(count)]
+    itemsize = np.dtype(case.dtype).itemsize
+    line = CACHE_LINE // itemsize if case.networks >= WIDE else 1
+    network_bytes = 2 * ((case.D + case.H) * case.H + case.H * case.O) * itemsize
+    lines = -(-case.networks // line)
+    count = -(-lines // max(MIN_GROUP, GROUP_BYTES // (network_bytes * line)))
+    return [(lines * (n + 1) // count - lines * n // count) * line for n in range(count)]
 
 
 def task_calls(task: str, case: Case, stacked: bool) -> Calls:
@@ -287,26 +319,32 @@ def _seconds(call, count):
 # -- the rows --------------------------------------------------------------------------------------------------------
 
 
-def program(calls: Calls, times: int = 1) -> Callable[[], None]:
+def program(calls: Calls, times: int = 1, wide: bool = False) -> Callable[[], None]:
     """A function that makes these calls in sequence, and all of them again, so many times."""
     pairs = [(call.function, call.arguments) for call in calls]
 
     def run():
+        buffer = np.setbufsize(BUFFER if wide else np.getbufsize())
         for _ in range(times):
             for function, arguments in pairs:
                 function(*arguments)
+        np.setbufsize(buffer)
 
     return run
 
 
 def prepared(row: str, task: str, case: Case) -> Prepared:
     """All calls, in the faster of the two forms, once per epoch."""
-    forms = [task_calls(task, case, stacked) for stacked in (True, False)]
+    forms = [
+        character_calls(case, stacked) if task == CHARACTERS else task_calls(task, case, stacked)
+        for stacked in (True, False)
+    ]
     if row == GEMMS:
         forms = [in_best_layouts(calls) for calls in forms]
-    calls = forms[fastest([program(form) for form in forms])]
-    return Prepared(program(calls, case.options.schedule.epochs if task == RUN else 1), dict)
+    wide = case.networks >= WIDE
+    calls = forms[fastest([program(form, wide=wide) for form in forms])]
+    return Prepared(program(calls, case.options.schedule.epochs if task == RUN else 1, wide), dict)
 
 
 def tasks(row: str) -> Tasks:
-    return {task: partial(prepared, row, task) for task in (FORWARD, GRADIENT, STEP, RUN)}
+    return {task: partial(prepared, row, task) for task in (FORWARD, GRADIENT, STEP, RUN, CHARACTERS)}

@@ -10,7 +10,7 @@ from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, option_name
 from numpy_rnn.app.series import MIN_ROWS, Series, inputs_and_targets, name_of, read_series, sine
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import load_arrays
-from numpy_rnn.common.initial import draw_parameters
+from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import Parameters, Run, RunOptions
 
 
@@ -146,7 +146,7 @@ def _initial(
     if configuration.weights is not None:
         params = _loaded(configuration, features, what)
     else:
-        params = draw_parameters(
+        params = initial_parameters(
             features,
             configuration.hidden_size or HIDDEN_SIZE,
             features,

@@ -1,19 +1,17 @@
 """Functions of the arrays of a record, whatever package they are of."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
-
-
-def is_plain(value: object) -> bool:
-    """Whether the value is None or a plain number, and so an array in no package."""
-    return value is None or isinstance(value, int) or type(value) is float
-
-
-def like(value: tuple[Any, ...], values: Iterable[Any]) -> Any:
-    """The values as a tuple of the same kind, named or not."""
-    return type(value)(*values) if hasattr(value, "_fields") else tuple(values)
 
 
 def each(function: Callable[..., Any], record: Any, *more: Any) -> Any:
     """A record with the function of every array of a record, and of the same array of more records; None stays None."""
     return type(record)(*(None if v is None else function(v, *others) for v, *others in zip(record, *more)))
+
+
+def convert(function: Callable[[Any], Any], value: Any) -> Any:
+    """The function of an array, or of every array of nested tuples; None and plain numbers are returned as they are."""
+    if isinstance(value, tuple):
+        converted = [convert(function, item) for item in value]
+        return type(value)(*converted) if hasattr(value, "_fields") else tuple(converted)
+    return value if value is None or isinstance(value, int) or type(value) is float else function(value)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from math import isfinite
 from numbers import Integral, Real
+from sys import maxsize
 from typing import Any
 
 MAX_NAMES, MAX_NAME, MAX_VALUE, MAX_TEXT = 8, 40, 80, 300  # in a message: names, and characters of each kind
@@ -50,9 +51,11 @@ class Diverged(ArithmeticError):
 
 
 def check_whole(name: str, value: Any, least: int, what: str = "a whole number") -> int:
-    """The value as a plain integer. Raises InputError unless it is one, `least` or more. A bool is not."""
+    """The value as a plain integer. Raises InputError unless it is one from `least` to sys.maxsize. A bool is not."""
     if not _is_number(value, Integral) or value < least:
         raise InputError(f"{name} is {shown(value, repr)}: expected {what}, {least} or more")
+    if value > maxsize:
+        raise InputError(f"{name} is {shown(value, repr)}: expected at most {maxsize}")
     return int(value)
 
 
@@ -66,15 +69,16 @@ def check_number(name: str, value: Any, least: float, expected: str) -> None:
         raise InputError(f"{name} is {shown(value)}: expected {expected}")
 
 
-def check_flag(name: str, value: Any) -> None:
-    """Raise InputError unless the value is True or False."""
+def check_flag(name: str, value: Any) -> bool:
+    """The value as a plain bool. Raises InputError unless it is True or False."""
     if not _is_flag(value):
         raise InputError(f"{name} is {shown(value, repr)}: expected True or False")
+    return bool(value)
 
 
 def _is_number(value: object, kind: type) -> bool:
-    """Whether it is a number of this kind; to Python, flags and NumPy's spans of time are integers too."""
-    return isinstance(value, kind) and not _is_flag(value) and type(value).__name__ != "timedelta64"
+    """Whether it is a number of this kind; to Python, flags are integers too."""
+    return isinstance(value, kind) and not _is_flag(value)
 
 
 def _is_flag(value: object) -> bool:

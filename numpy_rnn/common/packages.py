@@ -1,8 +1,6 @@
 """Packages by their names: backends, which have the functions that the command line calls, and versions."""
 
 import importlib
-import importlib.util
-import platform
 import sys
 from types import ModuleType
 
@@ -14,8 +12,10 @@ REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a back
 
 def is_package(name: str) -> bool:
     """Whether there is a module of this name; imports its parent packages only."""
+    from importlib.util import find_spec  # takes longer to import than this package
+
     try:
-        return importlib.util.find_spec(name) is not None
+        return find_spec(name) is not None
     except (ImportError, ValueError):
         return False
 
@@ -51,9 +51,9 @@ def backend(name: str) -> ModuleType:
 
 def versions(name: str) -> str:
     """One line for `--version`: the package of this name, Python, NumPy, and torch where it is installed."""
-    from importlib import metadata  # takes longer to import than this package
+    from importlib import metadata  # as above
 
-    parts = [f"Python {platform.python_version()}"]
+    parts = [f"Python {sys.version.split()[0]}"]
     for package, distribution in (("NumPy", "numpy"), ("torch", "torch")):
         try:
             parts.append(f"{package} {metadata.version(distribution)}")

@@ -1,9 +1,9 @@
 """The iterator of the updates of a training run."""
 
 from collections.abc import Callable, Generator, Iterator
-from inspect import GEN_RUNNING, getgeneratorstate
-from typing import Any, Generic, NoReturn
+from typing import Any, Generic
 
+from numpy_rnn.common.check_options import EPOCH, check_yield_every
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import A, State, Update, Window, YieldEvery
 
@@ -19,8 +19,6 @@ class Training(Iterator[Update[A]], Generic[A]):
     An exception inside an update (KeyboardInterrupt, or FloatingPointError under numpy.errstate) leaves the run as it
     was after the latest yielded update, from which the next call continues. A stream cannot be read again, so a
     `train_stream` run then raises InputError.
-
-    A run cannot be copied or pickled; its state can.
     """
 
     def __init__(
@@ -38,14 +36,6 @@ class Training(Iterator[Update[A]], Generic[A]):
         self._updates = begin(start)
         self._latest: tuple[Update[A], A] | None = None  # assigned at once, whatever an exception interrupts
         self._between = True  # False during an update
-
-    @property
-    def latest(self) -> Update[A] | None:
-        """The latest yielded update."""
-        return None if self._latest is None else self._latest[0]
-
-    def __iter__(self) -> "Training[A]":
-        return self
 
     def __next__(self) -> Update[A]:
         if not self._between:
@@ -73,19 +63,7 @@ class Training(Iterator[Update[A]], Generic[A]):
             raise InputError("the run has no state yet: expected at least one update before state() is called")
         return self._start
 
-    def close(self) -> None:
-        """End the run: no update follows. `state` still returns the state after the latest update."""
-        self._updates.close()
-        self._between = True
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError(
-            "a run of training cannot be copied or pickled: take its state(), and pass it to train as resume"
-        )
-
     def _begin_again(self) -> None:
-        if getgeneratorstate(self._updates) == GEN_RUNNING:
-            raise InputError("the run is already computing an update, in another thread or in its own stream")
         if not self._repeatable:
             raise InputError(
                 "an exception ended this run inside an update, and its stream cannot be read again: start a new"
@@ -99,22 +77,29 @@ def first_state(params: Any, velocity: Any = None) -> State[Any]:
     return State(1, 0, Window(0, 0, 0), None, params, velocity)
 
 
-def selected(
+def training(
     begin: Callable[[State[A]], Updates[A]],
-    every: YieldEvery,
+    start: State[A],
     T: int | None,
+    yield_every: YieldEvery,
+    copy: Callable[[Any], Any],
     stack: Callable[[list[A]], A],
-    state: State[A],
-) -> Updates[A]:
-    """The updates after the state that `yield_every` selects, with the losses of all updates since the one before.
+) -> Training[A]:
+    """The iterator of the updates that `yield_every` selects, with the losses of all updates since the one before.
 
-    T: the steps of the series, None on a stream, whose last update is yielded too.
+    T: the steps of the series, None on a stream, whose last update is yielded too; copy, stack: functions of the
+    package. Raises InputError on an invalid yield_every.
     """
-    losses: list[A] = []
-    for update, h in begin(state):
-        losses.append(update.loss)
-        if update.window.stop == T or (every != "epoch" and update.number % every == 0):
+    every = check_yield_every(yield_every, is_stream=T is None)
+
+    def selected(state: State[A]) -> Updates[A]:
+        losses: list[A] = []
+        for update, h in begin(state):
+            losses.append(update.loss)
+            if update.window.stop == T or (every != EPOCH and update.number % every == 0):
+                yield update.replace(losses=stack(losses)), h
+                losses = []
+        if losses:
             yield update.replace(losses=stack(losses)), h
-            losses = []
-    if losses:
-        yield update.replace(losses=stack(losses)), h
+
+    return Training(begin if every == 1 else selected, start, copy, repeatable=T is not None)

@@ -55,6 +55,6 @@ def _descend(memory: Memory, step: Step, rate: Array, gradient: Array, part: sli
 @np.errstate(over="ignore", under="ignore")
 def clipping_factor(gradient: Array, max_norm: float) -> Array:
     """min(1, max_norm / (‖dθ‖ + 10⁻⁶)) of vectors dθ (..., P): shape (..., 1); NaN where ‖dθ‖ is not finite."""
-    total_norm = np.sqrt(np.square(gradient, dtype=np.float64).sum(axis=-1, keepdims=True))  # (U2)
+    total_norm = np.sqrt(np.square(gradient.astype(np.float64)).sum(axis=-1, keepdims=True))  # (U2)
     factor = np.minimum(1, max_norm / (total_norm + SMALL))  # (U3)
     return np.where(np.isfinite(total_norm), factor, np.nan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain, islice, tee
+from math import prod
 from sys import maxsize
 from typing import Any, NamedTuple, Unpack
 
@@ -34,7 +35,7 @@ from numpy_rnn.elman import one_hot
 from numpy_rnn.engine.descent import take_step
 from numpy_rnn.engine.gradient import Placed, gradients, recorded
 from numpy_rnn.engine.losses import LossKind
-from numpy_rnn.engine.memory import FlatUpdate, Layout, Memory, group, joined, new_update, set_parts
+from numpy_rnn.engine.memory import WIDE, FlatUpdate, Layout, Memory, group, joined, new_update, set_parts
 from numpy_rnn.engine.tape import MAX_VIEWED, Tape
 from numpy_rnn.parameters import (
     ARRAYS,
@@ -51,6 +52,7 @@ from numpy_rnn.windows import SeriesWindows, StreamWindows, WindowData, Windows,
 
 TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
 MAX_TAPES = 64  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
+BUFFER = 16  # numbers, the least: with more, NumPy copies arrays that are broadcast over rows of a group to a buffer
 MAX_WINDOWS = 256  # whose views are used again on the next part of the series
 
 
@@ -180,9 +182,8 @@ def updates(run: Run, source: Windows, record: bool, every: Any, state: State[Ar
             continue
         while networks.blocks and (per_epoch is None or number < per_epoch):
             count = 1 if per_epoch is None else min(per_epoch - number, every - number % every)
-            for block in networks.blocks:
-                block.advance(count, record)
-            if networks.blocks[0].placed is None:  # the stream has ended
+            networks.advance(count, record)
+            if networks.lead.placed is None:  # the stream has ended
                 break
             number += count
             is_due = per_epoch is not None or number % every == 0
@@ -225,6 +226,16 @@ class Networks:
         self.is_quick = yields_all and not (self.E or record) and kind.plain and self.lead.is_plain
         self.lead.collects = not self.is_quick
 
+    def advance(self, count: int, record: bool) -> None:
+        """Make so many updates of all networks."""
+        size = np.setbufsize(BUFFER) if (self.lead.memory.layout.networks or 0) >= WIDE else None
+        try:
+            for block in self.blocks:
+                block.advance(count, record)
+        finally:
+            if size is not None:
+                np.setbufsize(size)
+
     def update(self, epoch: int) -> tuple[FlatUpdate, Array]:
         """The latest update of all networks, and the initial state of the next window."""
         lead, losses, kept = self.lead, None, (None, None)
@@ -260,6 +271,8 @@ class Networks:
         if not self.E:
             return arrays[0]
         whole = np.concatenate(arrays, axis) if self.is_grouped else np.stack(arrays, axis)
+        N = prod(self.E)  # without the networks that fill a group
+        whole = whole[:, :N] if axis else whole[:N]
         joint: Array = whole.reshape(*whole.shape[:axis], *self.E, *whole.shape[axis + 1 :])
         return joint
 
@@ -349,11 +362,11 @@ class Block:
         """Make so many updates. `placed` is the last of them, `latest` too unless the stream has ended."""
         memory, self.placed = self.memory, None
         theta, gradient, rate, spare = memory.theta, memory.gradient, self.rate, memory.spare
-        for placed in islice(self.made, count):
+        for n, placed in enumerate(islice(self.made, count), start=1):
             if record:
                 self.recorded = recorded(memory, self.tape, placed.window)
-            if self.is_plain:
-                subtract(theta, multiply(gradient, rate, spare), theta)  # (U1)
+            if self.is_plain:  # the gradient of the last update is yielded
+                subtract(theta, multiply(gradient, rate, spare if n == count else gradient), theta)  # (U1)
             else:
                 take_step(memory, self.step, rate, placed.window.start == 0)
             self.placed = self.latest = placed

@@ -19,7 +19,8 @@ from numpy_rnn.parameters import Array
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
 MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
 MIN_GROUP = 3  # fewer small networks are faster one by one
-GROUP_BYTES = 2**21  # of the vectors and gradients of a group, which are to fit into the cache together
+WIDE = 512  # networks from which on the rows of a group are whole cache lines
+GROUP_BYTES = 2**19  # of a vector of a group: parameters, gradient and activations are to fit into a cache of 1 to 2 MB
 
 Places = tuple[Any, ...]  # of every parameter in vectors (*E, P): (index, shape), or None
 
@@ -123,14 +124,16 @@ def joined(memories: list[Memory], E: tuple[int, ...]) -> Array:
     if memories[0].layout.networks is None:
         together = np.stack([memory.vectors for memory in memories], axis=1)
     else:
-        together = np.moveaxis(np.concatenate([memory.vectors for memory in memories], axis=-1), -1, 1)
+        together = np.concatenate([memory.vectors for memory in memories], axis=-1)
+        together = np.moveaxis(together[..., : prod(E)], -1, 1)
     return together.reshape(len(first), *E, first.shape[1])
 
 
 def group(params: Parameters[Array], B: int) -> list[tuple[Any, Layout]]:
     """The parts of an ensemble that are computed one after the other: (index along its flattened axes, layout).
 
-    Small networks form groups that fit into the cache; large ones, and a few, are computed one by one.
+    Small networks form groups that fit into the cache; large ones, and a few, are computed one by one. The rows of wide
+    groups are whole cache lines: the last network is repeated until they are.
     """
     *E, D, H = params.W_xh.shape
     sizes = D, H, params.W_hy.shape[-1], B
@@ -140,10 +143,14 @@ def group(params: Parameters[Array], B: int) -> list[tuple[Any, Layout]]:
         return [(..., one)]
     if B * H > MAX_GROUPED or N < MIN_GROUP:
         return [(n, one) for n in range(N)]
-    most = max(MIN_GROUP, GROUP_BYTES // (2 * one.size * one.dtype.itemsize))
-    count = -(-N // most)
-    ends = [N * n // count for n in range(count + 1)]
-    return [(slice(first, stop), one._replace(networks=stop - first)) for first, stop in pairwise(ends)]
+    line = CACHE_LINE // one.dtype.itemsize if N >= WIDE else 1
+    lines, most = -(-N // line), max(MIN_GROUP, GROUP_BYTES // (one.size * one.dtype.itemsize * line))
+    count = -(-lines // most)
+    ends = [lines * n // count * line for n in range(count + 1)]
+    return [
+        (np.minimum(np.arange(first, stop), N - 1), one._replace(networks=stop - first))
+        for first, stop in pairwise(ends)
+    ]
 
 
 class FlatUpdate(Update[Array]):

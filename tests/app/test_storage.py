@@ -166,7 +166,7 @@ unknown:
 integers:
     weights file w.npz: W_hh is int64 of shape (6, 6); expected floats, not empty
 shape:
-    weights file w.npz: W_hh has shape (5, 6): expected a square matrix (H, H)
+    weights file w.npz: W_hh has shape (5, 6): expected (6, 6)
 NaN:
     weights file w.npz: W_hy contains NaN or infinity; expected finite numbers
 empty:

@@ -8,19 +8,23 @@ import numpy as np
 import pytest
 
 from benchmarks.rows import floors, prepare
-from benchmarks.tasks import FLOORS, FORWARD, GRADIENT, RUN, STEP
-from benchmarks.workloads import DEFAULT_EXPERIMENT, ENSEMBLES, point, sine, window
+from benchmarks.tasks import CHARACTERS, FLOORS, FORWARD, GRADIENT, RUN, STEP
+from benchmarks.workloads import DEFAULT_EXPERIMENT, ENSEMBLES, character_model, point, sine, window
 
 SMALL = window("small", T=4, B=3, D=2, H=5, O=4)
 
 
-@pytest.mark.parametrize("task", [FORWARD, GRADIENT, STEP, RUN])
-@pytest.mark.parametrize("case", [SMALL, sine("k2=4", 4, epochs=2), sine("networks", 1, networks=3, epochs=2)])
+TEXT = CHARACTERS, character_model("float32", updates=2, H=5, characters=4)
+RUNS = SMALL, sine("k2=4", 4, epochs=2), sine("networks", 1, networks=3, epochs=2), sine("wide", 1, 515, epochs=2)
+
+
+@pytest.mark.parametrize(("task", "case"), [*itertools.product([FORWARD, GRADIENT, STEP, RUN], RUNS), TEXT])
 def test_floors_run(task, case, monkeypatch):
     monkeypatch.setattr(floors, "TRIALS", 1)
     monkeypatch.setattr(floors, "MIN_SECONDS", 0)
     for row in FLOORS:
         prepare(row, task, case).call()
+    assert np.getbufsize() == 8192
 
 
 @pytest.mark.parametrize("case", [DEFAULT_EXPERIMENT, ENSEMBLES[1], sine("k2=5", 5)], ids=lambda case: case.name)
@@ -44,6 +48,7 @@ def test_groups_of_networks_fit_into_the_cache():
     assert floors.group_sizes(SMALL._replace(networks=4, H=64)) == [None] * 4
     sizes = floors.group_sizes(ENSEMBLES[-1])
     assert sum(sizes) == 10_000
+    assert not any(size % 16 for size in sizes)  # whole cache lines
     assert max(sizes) * 2 * 48 * 4 <= floors.GROUP_BYTES
 
 

@@ -6,7 +6,7 @@ from children import ROOT
 from inline_snapshot import snapshot
 
 from benchmarks.estimates import Estimate, mean, times_of
-from benchmarks.report import main, report, shortened, table, three_digits
+from benchmarks.report import main, report, shortened, summary, table, three_digits
 from benchmarks.targets import Target
 from benchmarks.tasks import CALLS, CHARACTERS, EVERY, IMPORT, JAX, MODULES, OURS, RUN, STEP, TUTORIAL, Key
 from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, SLIDING, point
@@ -80,15 +80,15 @@ fastest of all layouts: a lower bound on the time of training that consists of t
 
 ## Targets
 
-| target                                                                             |               result | worst case              | met  |
-|------------------------------------------------------------------------------------|---------------------:|-------------------------|------|
-| default experiment: tutorial loop / numpy_rnn ≥ 16                                 |    30.0 [23.4, 38.4] | default experiment      | yes  |
-| default experiment: numpy_rnn / bare calls ≤ 1.2                                   |   1.20 [0.938, 1.54] | default experiment      | open |
-| default experiment: numpy_rnn, every update / numpy_rnn ≤ 1.3                      |    2.00 [1.56, 2.56] | default experiment      | no   |
-| gradient and update, all sizes: torch.nn.RNN / numpy_rnn ≥ 1                       | 0.750 [0.586, 0.960] | H=256 B=32 T=50 float32 | no   |
-| gradient and update, all sizes: torch.nn.RNN / numpy_rnn ≥ 2.5, geometric mean     |    2.74 [2.14, 3.51] | 2 cases                 | open |
-| gradient and update, H ≥ 256, B ≥ 32: torch.nn.RNN / numpy_rnn ≥ 2, geometric mean | 0.750 [0.586, 0.960] | 1 case                  | no   |
-| import: numpy_rnn − numpy ≤ 30 ms                                                  |    30.0 [9.84, 56.0] | default experiment      | open |
+| target                                                                                       |               result | worst case              | met  |
+|----------------------------------------------------------------------------------------------|---------------------:|-------------------------|------|
+| default experiment: tutorial loop / numpy_rnn ≥ 20                                           |    30.0 [23.4, 38.4] | default experiment      | yes  |
+| default experiment: numpy_rnn / bare calls ≤ 1.2                                             |   1.20 [0.938, 1.54] | default experiment      | open |
+| default experiment: numpy_rnn, every update / numpy_rnn ≤ 1.3                                |    2.00 [1.56, 2.56] | default experiment      | no   |
+| gradient and update, all sizes: torch.nn.RNN / numpy_rnn ≥ 1                                 | 0.750 [0.586, 0.960] | H=256 B=32 T=50 float32 | no   |
+| gradient and update, all sizes: torch.nn.RNN / numpy_rnn ≥ 2.5, geometric mean               |    2.74 [2.14, 3.51] | 2 cases                 | open |
+| gradient and update, H = 256 and 512, B = 32: torch.nn.RNN / numpy_rnn ≥ 1.5, geometric mean | 0.750 [0.586, 0.960] | 1 case                  | no   |
+| import: numpy_rnn − numpy ≤ 15 ms                                                            |    30.0 [9.84, 56.0] | default experiment      | open |
 
 ## The default experiment
 
@@ -153,6 +153,7 @@ def test_report_of_a_file(tmp_path, capsys):
     main([str(tmp_path / "times.json"), "--output", str(tmp_path)])
     kept = pyperf.BenchmarkSuite.load(str(tmp_path / "results.json"))
     assert printed == report(suite()) == report(shortened(suite())) == report(kept)
+    assert len((tmp_path / "results.json").read_text().splitlines()) > len(kept)
     assert "secret" not in (tmp_path / "results.json").read_text()
     assert (tmp_path / "README.md").read_text().startswith(printed.partition("## The rows")[0].rstrip())
 
@@ -172,6 +173,7 @@ def test_published_report_is_that_of_the_published_times():
     folder = ROOT / "benchmarks"
     published = pyperf.BenchmarkSuite.load(str(folder / "results.json"))
     assert (folder / "README.md").read_text(encoding="utf-8") == report(published, CAPTIONS)
+    assert summary(times_of(published)) in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.needs_matplotlib

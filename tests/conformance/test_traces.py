@@ -72,7 +72,7 @@ def test_wrong_arrays_are_named():
     ]
     assert [message(PLAIN, **changes) for changes in wrong] == snapshot(
         [
-            "its run cannot be repeated: x has shape (): expected (T, B, D), time first, with no empty axis",
+            "its run cannot be repeated: x has shape (): expected (T, B, 1), time first, with no empty axis",
             "number is 1 to 21: expected 1 to 20 at most",
             "h has shape (91, 1, 4): expected (92, 1, 4)",
             "y is float32: expected float64, as the parameters are",
@@ -81,7 +81,7 @@ def test_wrong_arrays_are_named():
             "stop is int64 of shape (19,): expected integers, one per update",
             "a window has no steps, or reaches beyond the series",
             "a window has no step with a loss, or a loss at steps outside it",
-            "its run cannot be repeated: target has 19 steps: expected 20, one for every step of x",
+            "its run cannot be repeated: target has shape (19, 1, 1): expected (20, 1, 1)",
             "its run cannot be repeated: h_0 has shape (1, 5): expected (1, 4)",
             "its run cannot be repeated: weights holds -1.0: expected numbers of 0 or more",
             "vW_xh is present, but the configuration excludes it",

@@ -13,9 +13,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from numpy_rnn import Activations, Parameters, adjoints, bptt, windows
+from numpy_rnn import Activations, Parameters, adjoints, bptt
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "numpy_rnn/DERIVATION.md").read_text(encoding="utf-8")
@@ -34,22 +33,9 @@ def comments(source):
     ]
 
 
-def docstrings(source):
-    documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
-    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, documented))
-    return "\n".join(filter(None, map(ast.get_docstring, nodes)))
-
-
 SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in FILES}
 COMMENTS = {name: comments(source) for name, source in SOURCES.items()}
 DEFINED = Counter(re.findall(rf"\*\*{ID.pattern}\*\*", DOCUMENT))
-
-
-def ids_on_code_lines(folder):
-    found = [
-        ids for name, here in COMMENTS.items() if name.rpartition("/")[0] == folder for _, after, ids in here if after
-    ]
-    return {name for ids in found for name in ids}
 
 
 def section(number):
@@ -63,26 +49,17 @@ def table(text):
     return [[cell.strip() for cell in row] for row in rows[2:]]
 
 
-def test_every_id_is_defined_once_and_computed():
-    """By a line of code of the reference, and of the engine."""
+def test_every_id_is_defined_once():
+    """And the comments of both packages, torch's too, have no other ones."""
     assert [name for name, n in DEFINED.items() if n > 1] == []
-    assert set(ID.findall(DOCUMENT)) == set(DEFINED)
-    assert set(DEFINED) - ids_on_code_lines("numpy_rnn") == set()
-    assert set(DEFINED) - ids_on_code_lines("numpy_rnn/engine") <= SCHEDULE
+    in_code = {found for comments in COMMENTS.values() for _, _, ids in comments for found in ids}
+    assert set(ID.findall(DOCUMENT)) == set(DEFINED) >= in_code
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_every_id_in_the_code_is_defined(name):
-    """A formula of a docstring is followed by its id, which ends the line, and code of the same folder carries it."""
-    text = docstrings(SOURCES[name])
-    assert {found for _, _, ids in COMMENTS[name] for found in ids} | set(ID.findall(text)) <= set(DEFINED)
-    formulas = set(re.findall(rf"\S[^\S\n]+{ID.pattern}\s*$", text, re.MULTILINE))
-    if not name.startswith("torch_rnn"):  # torch computes most of them
-        assert formulas <= ids_on_code_lines(name.rpartition("/")[0]) | SCHEDULE
-
-
-def test_table_of_places_is_that_of_the_code():
-    """The last table's files and functions are those whose code lines carry the id."""
+def test_every_equation_is_computed_where_the_document_says():
+    """The files and functions of the last table are those whose code lines carry the id: one of the reference, and one
+    of the engine but for the schedule, which is computed once for both.
+    """
     listed, found = set(), set()
     for name, _, by_hand, in_place in table(section("9.")):
         for cell, is_engine in ((by_hand, False), (in_place, True)):
@@ -98,26 +75,9 @@ def test_table_of_places_is_that_of_the_code():
             place = max(around, key=lambda function: function.lineno).name if around else "no function"
             found |= {(name, path.removeprefix("numpy_rnn/"), place) for name in ids}
     assert listed == found
-
-
-def test_figure_and_its_table_are_the_schedule():
-    text = section("5.3")
-    figure = re.search(r"^```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1]
-    steps = re.findall(r"^t = (\d)", figure, re.MULTILINE)
-    pairs = [(int(k1), int(k2)) for k1, k2 in re.findall(r"\((\d), (\d)\)", figure)]
-    drawn = [re.findall(r"([x.](?: [x.])+)  (\d)", line) for line in figure.splitlines() if line.startswith("t = ")]
-    assert (steps, len(pairs)) == (list("123456"), 5)
-    for column, ((k1, k2), row) in enumerate(zip(pairs, table(text), strict=True)):
-        schedule = list(windows(len(steps), k1, k2))
-        expected = [
-            (" ".join("x" if window.start < s <= t else "." for s in range(1, len(steps) + 1)), str(number))
-            for number, window in enumerate(schedule, start=1)
-            for t in range(window.loss_start + 1, window.stop + 1)
-        ]
-        assert [line[column] for line in drawn] == expected, (k1, k2)
-        kept = sum(items.count("x") for items, _ in expected)
-        listed = ", ".join(f"({window.start}, {window.stop}]" for window in schedule)
-        assert [row[0], *row[2:]] == [f"({k1}, {k2})", listed, str(kept)]
+    of_engine = {name for name, path, _ in found if path.startswith("engine/")}
+    assert {name for name, path, _ in found if not path.startswith("engine/")} == set(DEFINED)
+    assert set(DEFINED) - of_engine <= SCHEDULE
 
 
 def test_snippet_finds_rounding_alone():

@@ -20,18 +20,13 @@ LAYERS = {  # what a file of each may import of the two packages, also within a 
 }
 
 
-def imports(tree):
-    """The modules that a file imports, as (name, whether by the import of the file itself)."""
-    pending = [(tree, True)]
-    while pending:
-        node, at_once = pending.pop()
-        at_once = at_once and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+def imports(path):
+    """The modules that a file imports, also within a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, at_once) for alias in node.names)
+            yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: a relative import"
-            yield from ((f"{node.module}.{alias.name}", at_once) for alias in node.names)
-        pending.extend((child, at_once) for child in ast.iter_child_nodes(node))
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def layer(module):
@@ -41,19 +36,18 @@ def layer(module):
     return folder if folder in {*LAYERS, "app", "conformance", "study", "torch_rnn"} else "core"
 
 
-@pytest.mark.parametrize("of", ["common", "core", "engine", "torch_rnn"])
-def test_imports_point_down_and_need_nothing_but_numpy(of):
+def test_imports_point_down_and_need_nothing_but_numpy():
     """`__init__`, `__main__` and `reference` name what is above them."""
-    for path in sorted([*SOURCE.glob("numpy_rnn/**/*.py"), *SOURCE.glob("torch_rnn/*.py")]):
+    for path in [*SOURCE.glob("numpy_rnn/**/*.py"), *SOURCE.glob("torch_rnn/*.py")]:
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
-        if layer(name) != of or path.stem in ("__init__", "__main__", "reference"):
+        if layer(name) not in LAYERS or path.stem in ("__init__", "__main__", "reference"):
             continue
-        for module, at_once in imports(ast.parse(path.read_text(encoding="utf-8"))):
+        for module in imports(path):
             package = module.split(".")[0]
             if package in ("numpy_rnn", "torch_rnn"):
-                assert layer(module) in LAYERS[of], (name, module)
-            elif at_once and package not in sys.stdlib_module_names:
-                assert package == "numpy" or (package, of) == ("torch", "torch_rnn"), (name, module)
+                assert layer(module) in LAYERS[layer(name)], (name, module)
+            elif package not in sys.stdlib_module_names:
+                assert package == "numpy" or (package, layer(name)) == ("torch", "torch_rnn"), (name, module)
 
 
 LOADED = """
