@@ -68,11 +68,6 @@ def whole_series(seed, steps=6):
     return params, x, target, integers(0, 2, (1, 2)).astype(float)
 
 
-def row(gradients) -> np.ndarray:
-    """The parameters or gradients that are not None, as one vector."""
-    return np.concatenate([theta.ravel() for theta in gradients if theta is not None])
-
-
 def near(found, expected, where="", rtol=1e-11):
     """Two ways of computing the same sums, of at most some thousand terms."""
     np.testing.assert_allclose(np.asarray(found, float), np.asarray(expected, float), rtol, 1e-12, err_msg=str(where))

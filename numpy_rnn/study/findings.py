@@ -98,15 +98,6 @@ class EquationCheck:
 
 
 @dataclass(frozen=True)
-class WrongFormula:
-    """The difference that a mutant makes."""
-
-    mutant: str
-    quantity: str
-    bounds: float
-
-
-@dataclass(frozen=True)
 class Checks:
     """All equations and their witnesses."""
 
@@ -116,7 +107,7 @@ class Checks:
     truncations: list[tuple[int, int]]
     biases_added: bool
     max_elements: int
-    wrong: WrongFormula
+    wrong: Difference  # that a mutant makes to dW_hh
 
     def largest(self) -> dict[str, float]:
         """The largest difference from each witness, in units of the bound."""
@@ -168,7 +159,6 @@ class ComponentCheck:
     elements: int  # that were compared, of all
     of: int
     difference: float  # relative to the component's largest element
-    at: tuple[int, int]  # (t, s)
     truncations: int
     sum_difference: float  # relative to the sum's largest element
 
@@ -270,8 +260,6 @@ class Disagreement:
     key: str
     name: str
     run: str
-    right_counts: np.ndarray  # (T, T) how often each component is counted in an epoch
-    counts: np.ndarray
     outcomes: list[Outcome]  # the first at the run's learning rate, others at smaller ones
 
 

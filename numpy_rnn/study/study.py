@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,24 +18,14 @@ from numpy_rnn.app.options import configuration_of
 from numpy_rnn.app.plots import check_matplotlib
 from numpy_rnn.app.report import heading
 from numpy_rnn.common.errors import InputError, printable
-from numpy_rnn.study.checks.check_equations import measure_checks
+from numpy_rnn.study.checks.all_checks import measure_checks
 from numpy_rnn.study.components.measures import explorer, measure_components
-from numpy_rnn.study.figures.check_figures import CHECK_DRAWINGS
-from numpy_rnn.study.figures.component_figures import COMPONENT_DRAWINGS
-from numpy_rnn.study.figures.disagreement_figures import DISAGREEMENT_DRAWINGS
-from numpy_rnn.study.figures.render import Drawing, pictures
-from numpy_rnn.study.figures.truncation_figures import TRUNCATION_DRAWINGS
+from numpy_rnn.study.figures.drawings import DRAWINGS
+from numpy_rnn.study.figures.style import pictures
 from numpy_rnn.study.findings import About, Findings, TrainingFindings, plain
 from numpy_rnn.study.page.templates import check_page_packages
 from numpy_rnn.study.subject import Subject, subject_of
 from numpy_rnn.study.training.mistakes import measure_training, published_training
-
-PARTS: dict[str, tuple[str, Callable[[Subject], Any]]] = {
-    "checks": ("every equation and its witnesses", measure_checks),
-    "components": ("the component matrix, truncation, vanishing and exploding", measure_components),
-    "explorer": ("the numbers of the explorer", explorer),
-}
-DRAWINGS: tuple[Drawing, ...] = (*CHECK_DRAWINGS, *COMPONENT_DRAWINGS, *TRUNCATION_DRAWINGS, *DISAGREEMENT_DRAWINGS)
 
 
 def run(rnn: Any, arguments: Any) -> None:
@@ -99,12 +88,19 @@ def measure(
     begin: Callable[[str], object] = lambda what: None,
 ) -> Findings:
     """All numbers, part by part, with those of training; `begin` is called with the name of the next part."""
-    parts = {}
-    for part, (what, measure_part) in PARTS.items():
+
+    def part(what, measure_part):
         begin(what)
         with np.errstate(over="ignore", invalid="ignore"):  # of networks that are scaled to explode, or diverge
-            parts[part] = measure_part(subject)
-    return Findings(about(subject, choices), training=training, **parts)
+            return measure_part(subject)
+
+    return Findings(
+        about=about(subject, choices),
+        checks=part("every equation and its witnesses", measure_checks),
+        components=part("the component matrix, truncation, vanishing and exploding", measure_components),
+        training=training,
+        explorer=explorer(subject),
+    )
 
 
 def files_of(findings: Findings) -> dict[str, bytes]:
@@ -137,16 +133,14 @@ def check_folder(path: str) -> None:
     """Raise InputError, before the work and not after it, when the folder cannot be written, or has a page or figures
     that the study did not write.
     """
-    if not path:
-        raise InputError("--folder is empty: expected the name of a folder")
     folder = Path(path)
-    page, parent = folder / PAGE, folder.resolve().parent
+    page = folder / PAGE
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--folder {path} is a file: expected the name of a folder; choose another name")
-    if not parent.is_dir():
-        raise InputError(f"--folder {path}: the folder {parent} does not exist; create it first")
-    if not os.access(folder if folder.exists() else parent, os.W_OK):
-        raise InputError(f"--folder {path} cannot be written: no permission; choose another place")
+    try:
+        _temporary_folder(folder).cleanup()
+    except OSError as error:
+        raise InputError(f"--folder {path} cannot be written: {error.strerror}; choose another place") from None
     taken = next((place for place in (page, folder / "study.json", folder / "figures") if place.exists()), None)
     if taken is not None and not (page.is_file() and GENERATOR in page.read_bytes()):
         raise InputError(f"--folder {path}: {taken} was not written by a study; move it, or choose another folder")
@@ -157,18 +151,19 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
 
     Raises InputError when the disk refuses; nothing unfinished is left then.
     """
-    folder, temporary = Path(path), None
+    folder = Path(path)
     try:
-        temporary = Path(tempfile.mkdtemp(dir=folder.resolve().parent, prefix=".unfinished-"))
-        for directory in (temporary, folder):
+        with _temporary_folder(folder) as temporary:
             for name, content in files.items():
-                (directory / name).parent.mkdir(parents=True, exist_ok=True)
-                if directory is temporary:
-                    (temporary / name).write_bytes(content)
-                else:
-                    os.replace(temporary / name, folder / name)
+                Path(temporary, name).parent.mkdir(parents=True, exist_ok=True)
+                Path(temporary, name).write_bytes(content)
+            for name in files:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(Path(temporary, name), folder / name)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """A new folder next to this one, on the same disk."""
+    return tempfile.TemporaryDirectory(dir=folder.resolve().parent, prefix=".unfinished-", ignore_cleanup_errors=True)

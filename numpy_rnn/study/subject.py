@@ -73,10 +73,11 @@ class Subject:
 
 
 def changed(options: RunOptions, **changes: Any) -> RunOptions:
-    """The options with other values, by the names of the keyword arguments of `train`."""
-    return RunOptions(
-        *(part._replace(**{k: v for k, v in changes.items() if k in part._fields}) for part in options)  # type: ignore
-    )
+    """The options with other values, by the names of the keyword arguments of `train`; ValueError on another name."""
+    parts = [part._replace(**{k: changes.pop(k) for k in part._fields if k in changes}) for part in options]  # type: ignore
+    if changes:
+        raise ValueError(f"no options: {', '.join(changes)}")
+    return RunOptions(*parts)  # type: ignore
 
 
 def subject_of(name: str, run: Run, seed: int, networks: int, steps: int | None = None) -> Subject:
@@ -161,9 +162,5 @@ def check_losses(subject: Subject) -> None:
 
 
 def _diverged(where, options):
-    step, ways = options.step, [f"a --learning-rate smaller than {float(np.max(options.step.learning_rate)):g}"]
-    if step.max_norm is None:
-        ways.append("clipping by --max-norm 1")
-    if step.weight_decay:
-        ways.append(f"a --weight-decay smaller than {step.weight_decay:g}")
-    return Diverged(f"the run diverged {where}: there is nothing to study; try {', or '.join(ways)}")
+    clipping = ", or clipping by --max-norm 1" if options.step.max_norm is None else ""
+    return Diverged(f"the run diverged {where}: there is nothing to study; try a smaller --learning-rate{clipping}")

@@ -6,7 +6,8 @@ No other module of the study imports `numpy_rnn.conformance`.
 import ast
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, cast
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,7 @@ __all__ = ["MUTANTS", "Enclosure", "Mutant", "Recorded", "Values", "initial_stat
            "ratios", "sech_squared"]  # fmt: skip
 
 Values = dict[str, np.ndarray]
+Report = dict[str, Any]
 ROUNDING = Rounding(np.float64)
 
 
@@ -69,22 +71,19 @@ def _without_step(case: WindowCase) -> WindowCase:
 # -- programs ---------------------------------------------------------------------------------------------------------
 
 
-class Program(Protocol):
+class Program(NamedTuple):
     """A training loop and its window: `plain_rnn`, a mutant of it, or another program."""
 
-    def train(self, run: Run, compute: Callable[[WindowCase], tuple[dict[str, Any], Any]]) -> Iterator[Recorded]:
-        """The updates of a run, whose windows `compute` computes."""
-
-    def window_update(self, case: WindowCase) -> dict[str, Any]:
-        """All tensors of a window and its step by their names in a report."""
+    train: Callable[[Run, Callable[[WindowCase], tuple[Report, Any]]], Iterator[Recorded]]
+    window_update: Callable[[WindowCase], Report]  # all tensors of a window and its step, by their names in a report
 
 
-def mutant(name: str) -> Program:
-    """The mutant of this name as a program."""
-    return cast(Program, load(named(name)))
+def mutant(name: str) -> ModuleType:
+    """The mutant of this name, a module that is used as a program."""
+    return load(named(name))
 
 
-def updates(program: Program, run: Run) -> Iterator[Update]:
+def updates(program: Program | ModuleType, run: Run) -> Iterator[Update]:
     """The updates of a run, as `numpy_rnn.train` yields them with `record=True`, but for the velocity."""
 
     def compute(case):
@@ -100,7 +99,7 @@ def updates(program: Program, run: Run) -> Iterator[Update]:
         yield Update(epoch, number, window, report["loss"], gradients, params, None, activations, adjoints)
 
 
-def judge_run(program: Program, run: Run) -> Caught | None:
+def judge_run(program: Program | ModuleType, run: Run) -> Caught | None:
     """The first tensor of a run that exceeds its bound in lockstep; None if none does.
 
     Raises ValueError on a run whose shapes a mutant does not admit.

@@ -10,59 +10,38 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.clipping import SMALL, global_norm
 from numpy_rnn.common.records import Gradients, Parameters, Step, WindowCase
-from numpy_rnn.study.checks.equations import STEP, initial_state, present, problems, row
-from numpy_rnn.study.checks.witnesses import (
-    EquationChecker,
-    Witnessed,
-    check_torch,
-    evaluate,
-    from_exact,
-    named,
-    whole,
-)
-from numpy_rnn.study.findings import EquationCheck
-from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite_parts import Values, step_bounds
+from numpy_rnn.study.checks.comparison import Comparison, Witnessed, evaluate, fractions, from_exact, whole
+from numpy_rnn.study.checks.equations import STEP, row
+from numpy_rnn.study.checks.witnesses import check_torch
+from numpy_rnn.study.suite_parts import Values, initial_state, present, step_bounds
 
 MOMENTUM, DAMPENING, DECAY = 0.9, 0.5, 0.01  # of the demonstration
 SHORTER = 0.5  # times the norm: so that clipping clips
 DEMONSTRATION = f"in a second update with momentum {MOMENTUM}, Nesterov, weight decay {DECAY} and clipping"
 UPDATES = 2  # the first, which has no velocity, and one that has
+BITS = 300  # of a root, after its first
 
 
 class Descent(NamedTuple):
-    """One update with a set of options: its inputs, and every stage by hand, all parameters in one row."""
+    """One update: its inputs, and every stage by hand, all parameters in one row."""
 
-    name: str  # of the set
-    number: int  # of the update, from 1
     case: WindowCase  # its step, parameters and velocity
     gradients: Gradients
     hand: Values  # "norm", "clipped" where max_norm is given, "g", "v" where there is momentum, "delta", "theta"
 
 
-def steps(own: Step, norm: float) -> dict[str, Step]:
-    """The run's own step, and two with which all six equations have something to do.
-
-    Two, because Nesterov's correction excludes dampening.
-    """
-    max_norm = SHORTER * norm if norm else 1.0
-    shared = Step(own.learning_rate, momentum=MOMENTUM, weight_decay=DECAY, max_norm=max_norm)
-    return {
-        "the run's own": own,
-        "momentum with dampening": shared._replace(dampening=DAMPENING),
-        "Nesterov": shared._replace(nesterov=True),
-    }
-
-
 def descents(case: WindowCase) -> Iterator[Descent]:
-    """Two updates in a row with every step, on the gradients of this window."""
-    norm = float(global_norm(gradients_of(case)))
-    for name, step in steps(case.step, norm).items():
+    """Two updates in a row, on the gradients of this window, with the run's own step, and with two steps with which all
+    six equations have something to do: two, because Nesterov's correction excludes dampening.
+    """
+    max_norm = SHORTER * float(global_norm(gradients_of(case))) or 1.0
+    shared = Step(case.step.learning_rate, momentum=MOMENTUM, weight_decay=DECAY, max_norm=max_norm)
+    for step in (case.step, shared._replace(dampening=DAMPENING), shared._replace(nesterov=True)):
         current = case._replace(step=step)
-        for number in range(1, UPDATES + 1):
+        for _ in range(UPDATES):
             gradients = gradients_of(current)
             hand, params, velocity = by_hand(current, gradients)
-            yield Descent(name, number, current, gradients, hand)
+            yield Descent(current, gradients, hand)
             current = current._replace(params=params, velocity=velocity)
 
 
@@ -89,9 +68,6 @@ def gradients_of(case: WindowCase) -> Gradients:
     return numpy_rnn.bptt(case.params, activations, case.target, reduction=case.objective.reduction, **options)
 
 
-BITS = 300  # of a root, after its first
-
-
 def exact(descent: Descent) -> dict[str, Witnessed]:
     """(U1) to (U6) on the numbers that enter the update, number by number.
 
@@ -99,31 +75,22 @@ def exact(descent: Descent) -> dict[str, Witnessed]:
     """
     case, step = descent.case, descent.case.step
     mu, tau, decay = map(Fraction, (step.momentum, step.dampening, step.weight_decay))
-    result, gradients = {}, fractions(row(descent.gradients))
-    theta = fractions(row(case.params))
+    result, gradients, theta = {}, fractions(row(descent.gradients)), fractions(row(case.params))
     norm = root(sum((g * g for g in gradients), Fraction()))
     result["norm"] = [norm]
     if step.max_norm is not None:
         factor = min(Fraction(1), Fraction(step.max_norm) / (norm + Fraction(SMALL)))
         gradients = result["clipped"] = [factor * g for g in gradients]
-    g = result["g"] = [dtheta + decay * p for dtheta, p in zip(gradients, theta)]
-    delta = g
+    g = delta = result["g"] = [dtheta + decay * p for dtheta, p in zip(gradients, theta)]
     if mu:
-        v = result["v"] = g if case.velocity is None else velocity(fractions(row(case.velocity)), g, mu, tau)
+        v = g  # (U5), a parameter's first time
+        if case.velocity is not None:
+            v = [mu * old + (1 - tau) * one for old, one in zip(fractions(row(case.velocity)), g)]
+        result["v"] = v
         delta = [one + mu * other for one, other in zip(g, v)] if step.nesterov else v
     rate = Fraction(float(step.learning_rate))
     result["delta"], result["theta"] = delta, [p - rate * one for p, one in zip(theta, delta)]
     return {name: from_exact(numbers) for name, numbers in result.items()}
-
-
-def velocity(before: list[Fraction], g: list[Fraction], mu: Fraction, tau: Fraction) -> list[Fraction]:
-    """(U5), after a parameter's first time."""
-    return [mu * v + (1 - tau) * one for v, one in zip(before, g)]
-
-
-def fractions(array) -> list[Fraction]:
-    """Exactly these numbers."""
-    return [Fraction(number) for number in array.tolist()]
 
 
 def root(number: Fraction) -> Fraction:
@@ -143,6 +110,9 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
     check_torch()
     import torch
 
+    def joined(tensors):
+        return torch.cat([v.ravel() for v in tensors])
+
     step = descent.case.step
     params = {name: torch.tensor(v).requires_grad_() for name, v in present(descent.case.params).items()}
     for name, gradient in present(descent.gradients).items():
@@ -150,7 +120,7 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
     limit = inf if step.max_norm is None else step.max_norm  # no gradient is longer than infinity
     result = {"norm": torch.nn.utils.clip_grad_norm_(params.values(), limit)}
     if step.max_norm is not None:
-        result["clipped"] = _row(theta.grad for theta in params.values())
+        result["clipped"] = joined(theta.grad for theta in params.values())
     sgd = torch.optim.SGD(params.values(), lr=float(step.learning_rate), momentum=step.momentum,
                           dampening=step.dampening, nesterov=step.nesterov, weight_decay=step.weight_decay)  # fmt: skip
     if descent.case.velocity is not None:
@@ -158,32 +128,18 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
             sgd.state[params[name]]["momentum_buffer"] = torch.tensor(v)
     sgd.step()
     if step.momentum:
-        result["v"] = _row(sgd.state[theta]["momentum_buffer"] for theta in params.values())
+        result["v"] = joined(sgd.state[theta]["momentum_buffer"] for theta in params.values())
         if descent.case.velocity is None:
             result["g"] = result["v"]
-    result["theta"] = _row(theta.detach() for theta in params.values())
+    result["theta"] = joined(theta.detach() for theta in params.values())
     return {name: whole(v.numpy()) for name, v in result.items()}
-
-
-def _row(tensors):
-    import torch
-
-    return torch.cat([v.ravel() for v in tensors])
 
 
 WITNESSES = {"exact fractions": exact, "torch.optim": optimizer}
 
 
-def check_steps(subject: Subject, absent: dict[str, str]) -> dict[str, EquationCheck]:
-    """(U1) to (U6) by two updates with each step, on the gradients at the start of training."""
-    case = problems(subject)["before training"]
-    checkers = {id: EquationChecker(equation) for id, equation in STEP.items()}
-    for descent in descents(case):
-        E, results = step_bounds(descent.case, row(descent.gradients)), evaluate(WITNESSES, descent, absent)
-        for checker in checkers.values():
-            name = checker.equation.name
-            if name in descent.hand:
-                witnesses = named(results, name)
-                checker.add(descent.hand[name], E[name], witnesses)
-                checker.show(descent.hand[name], witnesses, descent.case.params)
-    return {id: checker.findings(DEMONSTRATION) for id, checker in checkers.items()}
+def compare_steps(case: WindowCase, absent: dict[str, str]) -> Iterator[Comparison]:
+    """(U1) to (U6) by two updates with each step, on the gradients of a window."""
+    for one in descents(case):
+        E, results = step_bounds(one.case, row(one.gradients)), evaluate(WITNESSES, one, absent)
+        yield Comparison(STEP, one.hand, E, results, DEMONSTRATION, params=one.case.params)

@@ -1,28 +1,23 @@
 """(T1) to (T3) by brute force from the definition: count the steps, and follow the state from window to window."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from numpy_rnn import Parameters, Update, Window, windows
+from numpy_rnn import Update, Window, windows
+from numpy_rnn.study.checks.comparison import Comparison, check_equations, whole
 from numpy_rnn.study.checks.complex_step import bounds, differentiated
-from numpy_rnn.study.checks.equations import TRUNCATION, by_hand, case_of, present
-from numpy_rnn.study.checks.witnesses import EquationChecker, compare, whole
+from numpy_rnn.study.checks.equations import TRUNCATION, by_hand, case_of
 from numpy_rnn.study.components.matrix import pairs
-from numpy_rnn.study.findings import Difference, EquationCheck
+from numpy_rnn.study.findings import EquationCheck
 from numpy_rnn.study.subject import Subject, changed
-from numpy_rnn.study.suite_parts import Program, updates
+from numpy_rnn.study.suite_parts import present
 
 MAX_ELEMENTS = 64  # elements of a gradient that are checked per update
 EPOCHS = 2  # whose states are followed; the second starts again from h_0
-
-
-class InitialState(NamedTuple):
-    """The initial state of a window, and the expected one."""
-
-    state: np.ndarray
-    expected: np.ndarray
+SERIES = "on this series"
 
 
 def windows_by_counting(steps: int, k1: int, k2: int) -> Iterator[Window]:
@@ -38,80 +33,64 @@ def windows_by_counting(steps: int, k1: int, k2: int) -> Iterator[Window]:
             new = 0
 
 
-def schedules(steps: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """All e_{n-1} and e_n (T1), and all s_n (T2), of every TBPTT(k1, k2): by the formulas, and by counting."""
-    ours, counted = (
-        np.array([window for k1, k2 in pairs(steps) for window in schedule(steps, k1, k2)])
-        for schedule in (windows, windows_by_counting)
-    )
-    return {"e": (ours[:, 1:], counted[:, 1:]), "s": (ours[:, 0], counted[:, 0])}
-
-
 def truncations(subject: Subject) -> list[tuple[int, int]]:
     """The run's own TBPTT(k1, k2), a sliding window, and one between that and chunks."""
     T, (k1, k2, _) = len(subject.x), subject.options.schedule
     return list(dict.fromkeys(((k1, k2), (1, min(5, T)), (2, min(5, T)))))
 
 
-def recorded(subject: Subject, k1: int, k2: int, program: Program | None = None) -> list[tuple[Parameters, Update]]:
-    """The parameters before every update of the first two epochs, and the update, by numpy_rnn or another program."""
-    options = changed(subject.options, k1=k1, k2=k2, epochs=EPOCHS)
-    if program is None:
-        run = list(subject.train(subject.start, options, record=True))
-    else:
-        run = list(updates(program, subject.run_of(subject.start, options)))
-    return list(zip([subject.start, *(update.parameters for update in run)], run))
+def compare_schedules(steps: int) -> Comparison:
+    """All e_{n-1} and e_n (T1), and all s_n (T2), of every TBPTT(k1, k2): by the formulas, and by counting."""
+    ours, counted = (
+        np.array([window for k1, k2 in pairs(steps) for window in schedule(steps, k1, k2)], float)
+        for schedule in (windows, windows_by_counting)
+    )
+    said = {"e": whole(counted[:, 1:]), "s": whole(counted[:, 0])}
+    return Comparison(TRUNCATION, {"e": ours[:, 1:], "s": ours[:, 0]}, {}, {"counting steps": said}, SERIES)
 
 
-def initial_states(subject: Subject, run: list[tuple[Parameters, Update]]) -> Iterator[InitialState]:
-    """The initial state of every window, and the one that the previous update computed at that step (T3)."""
+def compare_windows(subject: Subject, run: Iterable[Update]) -> Iterator[Comparison]:
+    """(T3) along the updates of a run from the untrained network: the initial state of every window is the one that the
+    previous update computed at that step, to the bit; and the gradients are the complex step of the loss of the window,
+    that state constant.
+    """
+    T3, before = TRUNCATION["T3"], subject.start
     latest: dict[int, np.ndarray] = {}
-    for before, update in run:
-        if update.window.start == 0:
+    for update in run:
+        start, loss_start, stop = update.window
+        if start == 0:
             latest = {0: subject.initial_state(before)}
         states: Any = update.activations
-        yield InitialState(states.h[0], latest[update.window.start])
-        latest |= dict(enumerate(states.h[1:], start=update.window.start + 1))
+        previous = {"previous window": {T3.name: whole(latest[start])}}
+        yield Comparison({"T3": T3}, {T3.name: states.h[0]}, {}, previous, SERIES)
+        latest |= dict(enumerate(states.h[1:], start=start + 1))
 
-
-def constant(subject: Subject, before: Parameters, update: Update) -> list[Difference]:
-    """The gradients of an update compared with the complex step of its loss, the initial state constant (T3)."""
-    start, loss_start, stop = update.window
-    params = before if start == 0 else before._replace(h_0=None)
-    states: Any = update.activations
-    case = case_of(subject, params, subject.x[start:stop], subject.target[loss_start:stop], states.h[0])
-    E, gradients = bounds(case, by_hand(case)), present(update.gradients)
-    witness = differentiated(case, names=gradients, most=MAX_ELEMENTS)
-    return [compare(COMPLEX, g, witness[f"d{name}"], E[f"d{name}"]) for name, g in gradients.items()]
-
-
-COUNTING, PREVIOUS, COMPLEX = "counting steps", "previous window", "complex step"
+        params = before if start == 0 else before._replace(h_0=None)
+        case = case_of(subject, params, subject.x[start:stop], subject.target[loss_start:stop], states.h[0])
+        gradients = present(update.gradients)
+        witness = {"complex step": differentiated(case, names=gradients, most=MAX_ELEMENTS)}
+        hand = {f"d{name}": g for name, g in gradients.items()}
+        E = bounds(case, by_hand(case))
+        for name in hand:
+            yield Comparison({"T3": T3._replace(name=name)}, hand, E, witness, SERIES, is_shown=False)
+        before = update.parameters
 
 
 def check_truncations(subject: Subject) -> dict[str, EquationCheck]:
-    """(T1), (T2) for every TBPTT(k1, k2); (T3) along two epochs of some of them, in which h is the same to the bit."""
-    T = len(subject.x)
-    schedule, chosen = schedules(T), truncations(subject)
-    T1, T2, T3 = checkers = [EquationChecker(equation) for equation in TRUNCATION.values()]
-    _add_exactly(T1, COUNTING, *schedule["e"])
-    _add_exactly(T2, COUNTING, *schedule["s"])
-    for k1, k2 in chosen:
-        run = recorded(subject, k1, k2)
-        states = list(initial_states(subject, run))
-        state, expected = (np.concatenate([getattr(one, side) for one in states]) for side in ("state", "expected"))
-        _add_exactly(T3, PREVIOUS, state, expected)
-        for before, update in run:
-            T3.differences += constant(subject, before, update)
-    last = f"of the last update of k1 = {k1}, k2 = {k2}"
+    """(T1), (T2) for every TBPTT(k1, k2); (T3) along two epochs of some of them."""
+    T, comparisons = len(subject.x), [compare_schedules(len(subject.x))]
+    for k1, k2 in truncations(subject):
+        options = changed(subject.options, k1=k1, k2=k2, epochs=EPOCHS)
+        comparisons += compare_windows(subject, subject.train(subject.start, options, record=True))
+    found, (name, witness) = check_equations(comparisons), (TRUNCATION["T3"].name, "previous window")
     ours, counted = list(windows(T, k1, k2))[-1], list(windows_by_counting(T, k1, k2))[-1]
-    for checker, element, pair in (
-        (T1, f"e {last}", (ours.stop, counted.stop)),
-        (T2, f"s {last}", (ours.start, counted.start)),
-        (T3, f"h[1] at the start {last}", (state[-1, 0], expected[-1, 0])),
+    last = next(one for one in reversed(comparisons) if witness in one.results)
+    for id, quantity, pair in (
+        ("T1", "e", (ours.stop, counted.stop)),
+        ("T2", "s", (ours.start, counted.start)),
+        ("T3", "h[1] at the start", (last.hand[name].flat[0], last.results[witness][name].high[0])),
     ):
-        checker.element, checker.values = element, dict(zip(("by hand", "by the definition"), map(float, pair)))
-    return {id: checker.findings("on this series") for id, checker in zip(TRUNCATION, checkers)}
-
-
-def _add_exactly(checker, witness, ours, others):
-    checker.add(ours, np.zeros(np.shape(ours)), {witness: whole(others)})
+        values = dict(zip(("by hand", "by the definition"), map(float, pair)))
+        element = f"{quantity} of the last update of k1 = {k1}, k2 = {k2}"
+        found[id] = replace(found[id], element=element, values=values)
+    return found

@@ -25,16 +25,14 @@ from math import prod
 import numpy as np
 
 from numpy_rnn.common.records import Activations, Parameters, WindowCase
-from numpy_rnn.study.checks.equations import divisor, initial_state, present
-from numpy_rnn.study.checks.witnesses import Witnessed
-from numpy_rnn.study.suite_parts import ROUNDING, Values, stage_bounds
+from numpy_rnn.study.checks.comparison import Witnessed
+from numpy_rnn.study.checks.equations import divisor
+from numpy_rnn.study.suite_parts import ROUNDING, Values, initial_state, present, stage_bounds
 
-
-def _relu(a):
-    return np.where(a.real > 0, a, 0)  # also of complex numbers: its slope is 0 or 1, and 0 at zero
-
-
-NONLINEARITIES: dict[str, Callable[..., np.ndarray]] = {"tanh": np.tanh, "relu": _relu}
+NONLINEARITIES: dict[str, Callable[..., np.ndarray]] = {
+    "tanh": np.tanh,
+    "relu": lambda a: np.where(a.real > 0, a, 0),  # also of complex numbers: its slope is 0 or 1, and 0 at zero
+}
 
 
 def unrolled(
@@ -78,14 +76,14 @@ REAL = 2.0**-17
 Loss = Callable[[complex], np.ndarray]  # what is added → the losses, one for each element
 
 
-def complex_step(loss: Loss, step: float = IMAGINARY) -> np.ndarray:
+def complex_step(loss: Loss) -> np.ndarray:
     """Im L(θ + iδ) / δ = L' − δ²/6 L''' + …: nothing is subtracted, so nothing cancels."""
-    return loss(1j * step).imag / step
+    return loss(1j * IMAGINARY).imag / IMAGINARY
 
 
-def central_difference(loss: Loss, step: float = REAL) -> np.ndarray:
+def central_difference(loss: Loss) -> np.ndarray:
     """(L(θ + h) − L(θ − h)) / 2h = L' + h²/6 L''' + …, with the rounding of L divided by h."""
-    return (loss(step) - loss(-step)).real / (2 * step)
+    return (loss(REAL) - loss(-REAL)).real / (2 * REAL)
 
 
 def differentiated(
@@ -111,17 +109,15 @@ def differentiated(
 
 
 def perturbed_loss(case: WindowCase, name: str, moved: np.ndarray) -> np.ndarray:
-    """L of every pass n, in which moved[n] is added to y, h, a, x, h_0 or a parameter."""
+    """L (L2) of every pass n, in which moved[n] is added to y, h, a, x, h_0 or a parameter."""
+    params, added = case.params, {}
     if name == "h_0":
-        return losses(case, case.params, {("h", 0): moved})
-    if name in Parameters._fields:
-        return losses(case, case.params._replace(**{name: getattr(case.params, name) + moved}))
-    return losses(case, case.params, {(name, t): moved[:, t - 1] for t in range(1, len(case.x) + 1)})
-
-
-def losses(case: WindowCase, params: Parameters, added=None) -> np.ndarray:
-    """L (L2) of every pass, from a forward pass that is written out step by step."""
-    y = unrolled([params] * len(case.x), case.x, initial_state(case), case.objective.nonlinearity, added or {}).y
+        added = {("h", 0): moved}
+    elif name in Parameters._fields:
+        params = params._replace(**{name: getattr(params, name) + moved})
+    else:
+        added = {(name, t): moved[:, t - 1] for t in range(1, len(case.x) + 1)}
+    y = unrolled([params] * len(case.x), case.x, initial_state(case), case.objective.nonlinearity, added).y
     return step_losses(y[-len(case.target) :], case.target).sum(axis=0) / divisor(case)
 
 
@@ -180,29 +176,26 @@ def perturbed_pass(case: WindowCase, moved: dict[str, np.ndarray]) -> dict[str, 
 
     The backward pass is written as in `bptt.py`, with φ'(a_t) from h_t, because its roundings are followed.
     """
-    W_xh, W_hh, W_hy, b_h, b_y, _ = case.params
-    (T, B, D), H, K = case.x.shape, len(W_hh), len(case.target)
-    N = next(iter(moved.values())).shape[1]
-    is_tanh = case.objective.nonlinearity == "tanh"
+    W_xh, W_hh, W_hy, b_h, *_ = case.params
+    (T, B, D), H, K = case.x.shape, len(case.params.W_hh), len(case.target)
+    N, is_tanh = next(iter(moved.values())).shape[1], case.objective.nonlinearity == "tanh"
     nothing = np.zeros((T, 1, 1, 1))
     add_h, add_dy, add_da = (moved.get(stage, nothing) for stage in STAGES)
-    a, h, y, dy = [], [np.broadcast_to(initial_state(case), (N, B, H)).astype(complex)], [], []
-    for t in range(T):
-        a.append(case.x[t] @ W_xh + h[-1] @ W_hh + (0 if b_h is None else b_h))
-        h.append((np.tanh(a[-1]) if is_tanh else np.where(a[-1].real > 0, a[-1], 0)) + add_h[t])
-        y.append(h[-1] @ W_hy + (0 if b_y is None else b_y))
-        has_loss = t >= T - K
-        dy.append(((y[-1] - case.target[t - (T - K)]) / divisor(case) if has_loss else 0 * y[-1]) + add_dy[t])
-    dh, da, after = [y[0]] * T, [a[0]] * T, np.zeros((N, B, H))
+    h_0 = np.broadcast_to(initial_state(case), (N, B, H))
+    added = {("h", t): add_h[t - 1] for t in range(1, T + 1)}
+    _, a, h, y = unrolled([case.params] * T, case.x, h_0, case.objective.nonlinearity, added)
+    error = np.zeros_like(y)
+    error[T - K :] = (y[T - K :] - case.target[:, None]) / divisor(case)
+    dy, dh, da, flow = error + add_dy, [y[0]] * T, [a[0]] * T, np.zeros((N, B, H))
     for t in reversed(range(T)):
-        dh[t] = dy[t] @ W_hy.T + after @ W_hh.T
+        dh[t] = dy[t] @ W_hy.T + flow
         da[t] = dh[t] * (1 - h[t + 1] ** 2 if is_tanh else h[t + 1].real > 0) + add_da[t]
-        after = da[t]
-    steps = {"a": a, "h": h[1:], "y": y, "dy": dy, "dh": dh, "da": da}
-    result = {name: np.stack(values, axis=1) for name, values in steps.items()}
-    before, x = np.stack(h[:-1], axis=1), np.broadcast_to(case.x, (N, T, B, D))
+        flow = da[t] @ W_hh.T
+    steps = {"a": a, "h": h[1:], "y": y, "dy": dy, "dh": np.stack(dh), "da": np.stack(da)}
+    result = {name: values.swapaxes(0, 1) for name, values in steps.items()}
+    before, x = h[:-1].swapaxes(0, 1), np.broadcast_to(case.x, (N, T, B, D))
     result["loss"] = 0.5 * ((result["y"][:, -K:] - case.target) ** 2).sum(axis=(1, 2, 3)) / divisor(case)
-    result["dx"], result["dh_0"] = result["da"] @ W_xh.T, da[0] @ W_hh.T
+    result["dx"], result["dh_0"] = result["da"] @ W_xh.T, flow
     for name, inputs, adjoints in (("dW_xh", x, "da"), ("dW_hh", before, "da"), ("dW_hy", result["h"], "dy")):
         result[name] = inputs.reshape(N, T * B, -1).mT @ result[adjoints].reshape(N, T * B, -1)
     if b_h is not None:

@@ -6,8 +6,9 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.records import Parameters, WindowCase
+from numpy_rnn.study.findings import AFTER, BEFORE
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite_parts import Values
+from numpy_rnn.study.suite_parts import Values, initial_state, present
 
 
 class Equation(NamedTuple):
@@ -49,16 +50,18 @@ STEP = {
     "U6": Equation("direction of the step", "Δ", "delta"),
 }
 SOFTMAX = "B1, cross-entropy"  # (B1) with the other of its two e
-OTHERS = {
+OF_CLASSES = {
     "F4": Equation("classes as rows of 0 and 1", "x", "x"),
     "L3": Equation("softmax", "p", "p"),
     "L4": Equation("cross-entropy of each step", "ℓ", "losses"),
     SOFTMAX: Equation("derivatives of the cross-entropy by the outputs, p − target", "dy", "dy"),
+}
+OF_GRADIENTS = {
     "U7": Equation("gradients clipped by value, to half of the largest", "dθ", "by value"),
     "U8": Equation("sums of squares of Adagrad after two updates with the gradient", "v", "squares"),
     "U9": Equation("direction of Adagrad in the second update", "Δ", "adagrad"),
 }
-_ALL = WINDOW | TRUNCATION | STEP | OTHERS
+_ALL = WINDOW | TRUNCATION | STEP | OF_CLASSES | OF_GRADIENTS
 EQUATIONS = {id: _ALL[id] for letter in "FLBTU" for id in sorted(_ALL, key=lambda id: (int(id[1:3].strip(",")), id))
              if id[0] == letter}  # fmt: skip
 BY_STEP = ("a", "h", "y", "losses", "dy", "dh", "da", "dx", "p", "x")  # one row per step
@@ -89,14 +92,12 @@ def problems(subject: Subject) -> dict[str, WindowCase]:
     Where the run has no biases, they have zeros: no value of the forward pass changes, and (B7) and (B8) have something
     to be checked on.
     """
-    T = len(subject.x)
+    start, end = (_with_biases(params) for params in (subject.start, subject.end))
+    newer = subject.target[-((len(subject.x) + 1) // 2) :]
     return {
-        where: case_of(subject, with_biases(params), subject.x, subject.target[-loss_steps:])
-        for where, params, loss_steps in (
-            ("before training", subject.start, T),
-            ("after training", subject.end, T),
-            ("after training, with a loss on the newer half of the steps", subject.end, (T + 1) // 2),
-        )
+        BEFORE: case_of(subject, start, subject.x, subject.target),
+        AFTER: case_of(subject, end, subject.x, subject.target),
+        f"{AFTER}, with a loss on the newer half of the steps": case_of(subject, end, subject.x, newer),
     }
 
 
@@ -106,18 +107,12 @@ def case_of(subject: Subject, params: Parameters, x, target, h_0=None) -> Window
     return WindowCase(params, x, target, initial_state, None, subject.options.objective, subject.options.step)
 
 
-def initial_state(case: WindowCase) -> np.ndarray:
-    """h_0 of a window, learned or not."""
-    return np.asarray(case.params.h_0 if case.h_0 is None else case.h_0)
-
-
 def divisor(case: WindowCase) -> int:
     """The N of (L2)."""
     return case.target.size if case.objective.reduction == "mean" else 1
 
 
-def with_biases(params: Parameters) -> Parameters:
-    """The parameters with biases of zero where they have none."""
+def _with_biases(params: Parameters) -> Parameters:
     if params.b_h is not None:
         return params
     H, O = params.W_hy.shape
@@ -137,11 +132,6 @@ def by_hand(case: WindowCase, rnn: Any = numpy_rnn) -> Values:
     values = {name: np.asarray(rnn.to_numpy(tensor)) for name, tensor in tensors.items()}
     steps = [rnn.half_squared_error(y[k : k + 1], target[k : k + 1]) for k in range(len(target))]
     return values | {"h": values["h"][1:], "losses": np.array([float(rnn.to_numpy(loss)) for loss in steps])}
-
-
-def present(params: Any) -> Values:
-    """The parameters that are not None, by name."""
-    return {name: theta for name, theta in params._asdict().items() if theta is not None}
 
 
 def row(tensors: Any) -> np.ndarray:

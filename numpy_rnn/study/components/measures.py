@@ -1,25 +1,41 @@
-"""The findings about temporal components, and the data of the page's explorer."""
+"""The findings about temporal components, of the run's network and of many, so that no statement rests on one network;
+and the data of the page's explorer.
+"""
 
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.records import Gradients, Parameters
+from numpy_rnn.study.checks.equations import row
+from numpy_rnn.study.components.jacobians import measure_growth
 from numpy_rnn.study.components.matrix import (
-    Components,
+    KINDS,
     check_components,
     components_of,
+    cost,
+    divisors,
     flat,
     mask,
-    masked_sum,
-    norms,
+    mean_by_lag,
     pairs,
-    weights,
+    reach,
 )
-from numpy_rnn.study.components.networks import measure_network, measure_networks
-from numpy_rnn.study.findings import AFTER, BEFORE, ComponentCheck, ComponentFindings, MaskShown, plain
-from numpy_rnn.study.subject import Subject, changed
+from numpy_rnn.study.findings import (
+    AFTER,
+    BEFORE,
+    ComponentCheck,
+    ComponentFindings,
+    MaskShown,
+    Network,
+    Opposite,
+    bands,
+    plain,
+)
+from numpy_rnn.study.subject import Subject, changed, in_float64
+from numpy_rnn.study.training.outcomes import draw_networks, last_of, one_network
 
+SHARE = 0.9  # of the summed norms
 UPDATE_OPTIONS = ("momentum", "nesterov", "weight_decay", "max_norm")  # that change a first update
 
 
@@ -30,36 +46,67 @@ def measure_components(subject: Subject) -> ComponentFindings:
     T, ends = len(subject.x), {BEFORE: subject.start, AFTER: subject.end}
     matrices = {end: components_of(subject, params) for end, params in ends.items()}
     epochs = sorted({0, subject.snapshots[-1].epoch})
-    own = [measure_network(matrices[end]) for end in ends][-len(epochs) :]
-    many = measure_networks(subject, own)
-    sizes = norms(matrices[AFTER].gradients)
+    own = [measure_network(components) for components in matrices.values()][-len(epochs) :]
+    networks = networks_at_ends(subject)[: len(epochs)]
+    many = [[of and measure_network(components_of(subject, of)) for of in at] for at in networks]
+    growth = [[of and measure_growth(subject, of) for of in at] for at in networks]
+    cosines = {kind: np.array([of.cost[kind].cosine for of in many[-1] if of]) for kind in KINDS if any(many[-1])}
+    norms = np.linalg.norm(flat(matrices[AFTER]), axis=-1)
     return ComponentFindings(
         steps=T,
         epochs=epochs,
         checks={end: _check(subject, matrices[end], params) for end, params in ends.items()},
-        norms=sizes,
-        masks=[_mask(*k, name, sizes) for k, name in examples(T).items()],
+        norms=norms,
+        masks=masks_shown(norms),
         own=own,
         networks=subject.networks,
-        bands=many.bands,
-        diverged=many.diverged,
-        lower=many.lower,
-        opposite=many.opposite,
-        growth=many.growth,
+        bands=[bands(at, like=own[0]) for at in many],
+        diverged=many[-1].count(None),
+        lower={kind: (values < own[-1].cost[kind].cosine).sum(axis=0) for kind, values in cosines.items()},
+        opposite=[
+            Opposite(kind, k, int(count))
+            for kind, values in cosines.items()
+            for k, count in enumerate((values < 0).sum(axis=0), start=1)
+            if count
+        ],
+        growth={end: bands(at, like=measure_growth(subject, subject.start)) for end, at in zip(ends, growth)},
     )
 
 
-def examples(T: int) -> dict[tuple[int, int], str]:
-    """The truncations that are shown as masks, with their names."""
+def measure_network(components: Gradients) -> Network[np.ndarray]:
+    """The numbers of a network with these components."""
+    G = flat(components)
+    sizes, full, T = np.linalg.norm(G, axis=-1), np.linalg.norm(G.sum(axis=(0, 1))), len(G)
+    return Network(
+        cost={kind: cost(G, truncations(T)) for kind, truncations in KINDS.items()},
+        lag=mean_by_lag(sizes),
+        reach=np.asarray(np.mean(reach(sizes, SHARE))),
+        cancellation=np.asarray(sizes.sum() / full if full else np.nan),
+    )
+
+
+def networks_at_ends(subject: Subject) -> list[list[Parameters | None]]:
+    """The networks in float64 before and after they are trained as the run is; None where one has diverged."""
+    drawn = draw_networks(subject, subject.networks)
+    trained = last_of(subject.train(drawn, subject.options, yield_every="epoch"), drawn, subject, subject.options)
+    ends = ((drawn, np.isfinite(trained.untrained)), (trained.parameters, np.isfinite(trained.final)))
+    return [
+        [in_float64(one_network(params, n)) if is_good else None for n, is_good in enumerate(good)]
+        for params, good in ends
+    ]
+
+
+def masks_shown(sizes: np.ndarray) -> list[MaskShown]:
+    """The truncations that are shown as masks, and what they keep. sizes: (T, T), the norms of the components."""
+    T, result = len(sizes), []
     k = max(2, T // 4)
-    named = {
-        (1, 1): "one step",
-        (k, k): "chunks",
-        (1, k): "sliding window",
-        (k, 2 * k): "overlapping blocks",
-        (T, T): "full",
-    }
-    return {pair: name for pair, name in named.items() if pair[1] <= T}
+    named = {(1, 1): "one step", (k, k): "chunks", (1, k): "sliding window", (k, 2 * k): "overlapping blocks"}
+    for (k1, k2), name in (named | {(T, T): "full"}).items():
+        if k2 <= T:
+            kept = mask(T, k1, k2)
+            share = float((sizes * kept).sum() / sizes.sum()) if sizes.any() else np.nan
+            result.append(MaskShown(k1, k2, name, int(kept.sum()), T * (T + 1) // 2, share))
+    return result
 
 
 def sum_over_epoch(subject: Subject, params: Parameters, k1: int, k2: int) -> Gradients:
@@ -70,28 +117,17 @@ def sum_over_epoch(subject: Subject, params: Parameters, k1: int, k2: int) -> Gr
     return Gradients(*(sum(parts[1:], parts[0]) if parts else None for parts in there))
 
 
-def _check(subject, components: Components, params: Parameters) -> ComponentCheck:
+def _check(subject: Subject, components: Gradients, params: Parameters) -> ComponentCheck:
     """Compare the components with their complex steps, and masked sums with `bptt` for every truncation."""
-    T, B, O = components.dy.shape
-    result, worst = check_components(components, subject, params), 0.0
+    (T, B, _), O, G, worst = subject.x.shape, subject.target.shape[-1], flat(components), 0.0
     for k1, k2 in pairs(T):
-        factors = weights(T, k1, k2, subject.options.objective.reduction, B, O)
-        masked = masked_sum(components.gradients, factors)
-        for own, summed in zip(masked, sum_over_epoch(subject, params, k1, k2)):
-            if own is not None and (largest := np.abs(own).max()):
-                worst = max(worst, float(np.abs(own - summed).max() / largest))
+        N = divisors(T, k1, B * O) if subject.options.objective.reduction == "mean" else 1
+        masked = np.tensordot(mask(T, k1, k2) / N, G, 2)
+        difference = np.abs(masked - row(sum_over_epoch(subject, params, k1, k2))).max()
+        worst = max(worst, float(difference / (np.abs(masked).max() or 1)))
     count = T * (T + 1) // 2
-    parameters = flat(components.gradients).shape[-1]
-    return ComponentCheck(
-        count, result.elements, parameters * count, result.difference, result.at, len(pairs(T)), worst
-    )
-
-
-def _mask(k1: int, k2: int, name: str, sizes: np.ndarray) -> MaskShown:
-    T = len(sizes)
-    kept = mask(T, k1, k2)
-    share = float((sizes * kept).sum() / sizes.sum()) if sizes.any() else np.nan
-    return MaskShown(k1, k2, name, int(kept.sum()), T * (T + 1) // 2, share)
+    elements, difference = check_components(components, subject, params)
+    return ComponentCheck(count, elements, count * G.shape[-1], difference, len(pairs(T)), worst)
 
 
 # -- the explorer -----------------------------------------------------------------------------------------------------
@@ -101,6 +137,10 @@ def explorer(subject: Subject) -> dict[str, Any]:
     """The JSON that the explorer reads: the one sequence of the run without its batch axis, and its parameters."""
     (T, B, D), (H, O) = subject.x.shape, subject.start.W_hy.shape
     schedule, objective, step = subject.options
+
+    def parameters(params):
+        return params if params.h_0 is None else params._replace(h_0=params.h_0[0])
+
     return {
         "name": subject.name,
         "sizes": {"T": T, "B": B, "D": D, "H": H, "O": O},
@@ -114,11 +154,7 @@ def explorer(subject: Subject) -> dict[str, Any]:
         "update": {name: getattr(step, name) for name in UPDATE_OPTIONS},
         **plain({"x": subject.x[:, 0], "target": subject.target[:, 0], "h_0": subject.h_0[0]}, digits=None),
         "snapshots": [
-            {"epoch": epoch, "parameters": plain(_one_sequence(params), digits=None)}
+            {"epoch": epoch, "parameters": plain(parameters(params), digits=None)}
             for epoch, params in subject.snapshots
         ],
     }
-
-
-def _one_sequence(params: Parameters) -> Parameters:
-    return params if params.h_0 is None else params._replace(h_0=params.h_0[0])

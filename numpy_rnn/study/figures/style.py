@@ -1,13 +1,17 @@
-"""How the figures of the study look: one style, colours that the colour-blind can tell apart, labels on the curves."""
+"""How the figures of the study look, and their files: one style, colours that the colour-blind can tell apart, SVG and
+PNG, and the SVG of the page. An SVG has other colours where dark ones are preferred.
+"""
 
+import colorsys
+import io
 import re
-import textwrap
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.study.findings import Band
+from numpy_rnn.study.findings import Band, Findings
 
 # Okabe and Ito's colours, in an order in which neighbours differ in lightness too.
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
@@ -22,10 +26,7 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
 # What a colour means, in every figure and in the explorer.
 SLIDING, CHUNKS = BLUE, ORANGE
 BEFORE, AFTER = GREEN, PURPLE  # training
-DEFINITION, VARIANT = "#222222", RED
-CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
 HEAT = "viridis"  # of sizes: perceptually even, and readable in grey
-BAND = 0.2  # opacity of a band from the 10th to the 90th percentile
 
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -54,15 +55,15 @@ def style():
         yield
 
 
+# -- parts of figures -------------------------------------------------------------------------------------------------
+
 SUBSCRIPT = re.compile(r"(\w+)_(?:\{(.*?)\}|([a-z0-9]+))(²?)")
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def with_subscripts(text: str) -> str:
     """Text with names such as W_hh and h_{t-1}² as Matplotlib's formulas."""
     return SUBSCRIPT.sub(lambda of: rf"$\mathdefault{{{of[1]}_{{{of[2] or of[3]}}}{'^2' if of[4] else ''}}}$", text)
-
-
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def scientific(value: float) -> str:
@@ -81,15 +82,14 @@ def step_ticks(steps: int) -> list[int]:
     return [1, *range(apart if apart > 2 else 1 + apart, steps + 1, apart)]
 
 
-def plot_band(axes, x, band: Band, color, alpha: float = BAND, is_log: bool = True, **options) -> np.ndarray:
-    """Plot the median as a line and the rest of the band as an area; return the median.
+def plot_band(axes, x, band: Band, color: str, is_log: bool = True, **options) -> None:
+    """Plot the median as a line and the rest of the band as an area.
 
     is_log: whether to leave out what is not above 0.
     """
     low, median, high = (positive(part) if is_log else part for part in (band.low, band.median, band.high))
     axes.plot(x, median, color=color, **options)
-    axes.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0)
-    return median
+    axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
 
 
 def positive(values) -> np.ndarray:
@@ -98,6 +98,66 @@ def positive(values) -> np.ndarray:
     return np.where(result > 0, result, np.nan)
 
 
-def wrapped(text: str, width: int) -> str:
-    """The text on lines of at most so many characters."""
-    return "\n".join(textwrap.wrap(text, width))
+# -- files ------------------------------------------------------------------------------------------------------------
+
+DPI = 110
+COLOR = re.compile(r"\b(fill|stroke): (#[0-9a-f]{6})")
+SVG = re.compile(r"(?<=<svg)[^>]*>")
+DARKENED = 0.92  # of white, on a dark page
+
+
+class Drawing(NamedTuple):
+    """One figure. Its caption is in page/captions.txt."""
+
+    name: str  # of its files, and of its place on the page
+    size: tuple[float, float]  # inches
+    draw: Callable[[Any, Findings], None]  # onto an empty Matplotlib Figure
+
+
+class Picture(NamedTuple):
+    """A drawing as the page shows it."""
+
+    svg: bytes
+    size: tuple[float, float]  # inches
+
+
+def pictures(drawing: Drawing, findings: Findings) -> tuple[bytes, bytes, Picture]:
+    """The files of a drawing, SVG and PNG, and its SVG for the page. The same findings make the same bytes."""
+    import matplotlib
+
+    with style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=drawing.size)
+        drawing.draw(figure, findings)
+        svg = with_dark_colors(_saved(figure, "svg"))
+        figure.set_layout_engine("none")  # the layout is made; the other two files have the same
+        png = _saved(figure, "png", dpi=DPI, facecolor="white")
+        with matplotlib.rc_context({"svg.fonttype": "none"}):
+            page = with_dark_colors(_saved(figure, "svg"))
+    return svg, png, Picture(page, drawing.size)
+
+
+def _saved(figure, form, **options):
+    file = io.BytesIO()
+    figure.savefig(file, format=form, **options, **({"metadata": {"Date": None}} if form == "svg" else {}))
+    return file.getvalue()
+
+
+def with_dark_colors(svg: bytes) -> bytes:
+    """The SVG with a style sheet for readers who prefer dark pages. What has no colour is black, and becomes white."""
+    text = svg.decode("utf-8")
+    rules = [
+        f'[style*="{kind}: {color}"]{{{kind}:{dark(color)}!important}}'
+        for kind, color in sorted(set(COLOR.findall(text)))
+    ]
+    sheet = f"<style>@media(prefers-color-scheme:dark){{svg{{fill:{dark('#000000')}}}{''.join(rules)}}}</style>"
+    return SVG.sub(lambda tag: tag[0] + sheet, text, count=1).encode()
+
+
+def dark(color: str) -> str:
+    """The colour of the same hue for a dark page: light ones become dark, and dark ones light."""
+    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
+    parts = colorsys.hls_to_rgb(hue, 1 - DARKENED * lightness, saturation)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in parts)

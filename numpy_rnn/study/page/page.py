@@ -5,66 +5,34 @@ import re
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
-from numpy_rnn.study.figures.render import Picture
-from numpy_rnn.study.figures.truncation_figures import few
+from numpy_rnn.study.components.matrix import added_up
+from numpy_rnn.study.figures.style import Picture
 from numpy_rnn.study.findings import Findings
 from numpy_rnn.study.page.document import anchor, chapter, equation, inline, reference
 from numpy_rnn.study.page.exercises import PUZZLES, changes, check, effect, exercises, verdict
 from numpy_rnn.study.page.formulas import formula
 from numpy_rnn.study.page.proofs import checked_equation
 from numpy_rnn.study.page.templates import fill, typeset
+from numpy_rnn.study.training.outcomes import OVERLAP, lengths
 
-T = TypeVar("T")
 HERE = Path(__file__).parent
-STYLES = ("study.css", "explorer.css", "live.css", "text.css")
-SCRIPTS = tuple(  # in the order in which they need each other
-    f"scripts/{name}.js"
-    for name in [
-        "rnn",
-        "complex_step",
-        "language",
-        "drawing",
-        "address",
-        "example",
-        "moments",
-        "unrolled",
-        "mask",
-        "explorer",
-        "recall",
-        "radius",
-        "cliff",
-        "mistaken_lines",
-        "backward",
-        "start",
-    ]
-)
-ORDER = (  # of the sections; a file that is not there is left out
-    "worked_example",
-    "0_explore",
-    "derivation",
-    "delayed_recall",
-    "truncation",
-    "vanishing",
-    "spectral_radius",
-    "4b_live",
-    "own_backward",
-    "disagreements",
-    "mistakes",
-    "questions",
-    "exercises",
-    "proof",
-    "run",
-)
-PREFIX = re.compile(r"^\d\w*_")  # of a name, which its id does not have
+STYLES = ("study", "explorer", "live", "text")
+SCRIPTS = (  # in the order in which they need each other
+    "rnn", "complex_step", "language", "drawing", "address", "example", "moments", "unrolled", "mask", "explorer",
+    "recall", "radius", "cliff", "mistaken_lines", "backward", "start",
+)  # fmt: skip
+SECTIONS = (
+    "worked_example", "explore", "derivation", "delayed_recall", "truncation", "vanishing", "spectral_radius", "live",
+    "own_backward", "disagreements", "mistakes", "questions", "exercises", "proof", "run",
+)  # fmt: skip
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 SUBHEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL)
 TAG = re.compile(r"<[^>]*>|&[^;]*;")
 CODE = re.compile(r"`([^`]*)`")
 MAX_NARROW = 3  # columns that fit side by side on a narrow screen
-OVERLAP = 5  # steps of the windows that show mistakes, in a series that has so many
 UNQUOTED = " !$'()*+,-./:;<=>?@[]^_`{|}~"  # what a data URL in double quotes may contain as it is
 A_NUMBER = re.compile(r"[-+−<≤≥]?[\d.][\d.,]*%?(e[-+]\d+)?( ?[%×])?( \([\d.,%e−+ -]*\))?")
 
@@ -72,17 +40,24 @@ A_NUMBER = re.compile(r"[-+−<≤≥]?[\d.][\d.,]*%?(e[-+]\d+)?( ?[%×])?( \([\
 def page(findings: Findings, pictures: Mapping[str, Picture]) -> str:
     """The whole page as HTML. pictures: of every drawing, by its name.
 
-    Raises ValueError where a section asks for something that is not there (see templates.py).
+    Raises ValueError or KeyError where a section asks for something that is not there (see templates.py).
     """
-    paths = (HERE / f"sections/{name}.html" for name in ORDER)
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in paths if path.is_file()}
-    texts_of_figures = captions()
+    texts_of_figures, T = captions(), findings.training.sizes["T"]
+    values = {
+        **vars(findings),
+        "lengths": lengths,
+        "exercises": exercises(),
+        "puzzles_of_page": PUZZLES,
+        "kmax": min(OVERLAP, T),
+        "most_counted": int(added_up(T, 1, min(OVERLAP, T)).max()),
+        "effect": effect,
+        "check": check,
+        "verdict": verdict,
+    }
 
     def figure_of(name: str) -> str:
-        caption, alternative = (
-            " ".join(fill(text, vars(findings), {}).split()) for text in _known(name, texts_of_figures)
-        )
-        return figure(name, _known(name, pictures), caption, alternative)
+        caption, alternative = (" ".join(fill(text, values, {}).split()) for text in texts_of_figures[name])
+        return figure(name, pictures[name], caption, alternative)
 
     def equation_of(name: str) -> str:
         return checked_equation(name, findings.checks.equations)
@@ -99,18 +74,7 @@ def page(findings: Findings, pictures: Mapping[str, Picture]) -> str:
         "derivation": lambda number, *without: chapter(number, equation_of, figure_of, without),
         "changes": changes,
     }
-    values = {
-        **vars(findings),
-        "lengths": few,
-        "exercises": exercises(),
-        "puzzles_of_page": PUZZLES,
-        "chapters": list(texts),
-        "kmax": min(OVERLAP, findings.training.sizes["T"]),
-        "effect": effect,
-        "check": check,
-        "verdict": verdict,
-    }
-    return assembled(texts, values, inserts)
+    return assembled({name: _read(f"sections/{name}.html") for name in SECTIONS}, values, inserts)
 
 
 def assembled(texts: Mapping[str, str], findings: Mapping[str, Any], inserts: Mapping[str, Any]) -> str:
@@ -123,16 +87,15 @@ def assembled(texts: Mapping[str, str], findings: Mapping[str, Any], inserts: Ma
             filled = fill(text, findings, inserts)
         except ValueError as error:
             raise ValueError(f"sections/{name}.html: {error}") from error
-        identifier = PREFIX.sub("", name)
-        headings += [(identifier, heading) for heading in HEADING.findall(filled)[:1]]
-        sections.append(f'<section id="{identifier}">\n{typeset(with_anchors(filled, identifier))}</section>\n')
+        headings += [(name, heading) for heading in HEADING.findall(filled)[:1]]
+        sections.append(f'<section id="{name}">\n{typeset(with_anchors(filled, name))}</section>\n')
     contents = "".join(f'<li><a href="#{identifier}">{heading}</a></li>\n' for identifier, heading in headings)
     parts = {
-        "style": "".join(map(_read, STYLES)),
+        "style": "".join(_read(f"{name}.css") for name in STYLES),
         "contents": contents,
         "sections": "\n".join(sections),
         "data": embedded(findings["explorer"]),
-        "script": "".join(map(_read, SCRIPTS)),
+        "script": "".join(_read(f"scripts/{name}.js") for name in SCRIPTS),
     }
     return fill(_read("page.html"), findings, parts)
 
@@ -204,12 +167,6 @@ def _cell(label: str, html: str) -> str:
     number = " class=number" if A_NUMBER.fullmatch(html) else ""
     named = f' data-label="{label}"' if label and html else ""
     return f"<td{number}{named}>{html}</td>"
-
-
-def _known(name: str, things: Mapping[str, T]) -> T:
-    if name not in things:
-        raise ValueError(f"unknown name {name!r}: expected one of {', '.join(things)}")
-    return things[name]
 
 
 def _read(name):

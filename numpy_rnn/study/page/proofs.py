@@ -1,10 +1,9 @@
 """The block of an equation on the page: its formula, the lines of code that compute it, one number, and its proof."""
 
 import ast
-import io
 import re
-import tokenize
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping
 from functools import cache
 from html import escape
 from math import isinf
@@ -92,25 +91,27 @@ class Lines(NamedTuple):
 
 
 @cache
-def lines_of_equations() -> dict[str, tuple[Lines, ...]]:
+def lines_of_equations() -> dict[str, list[Lines]]:
     """By id, the statements of the reference that carry it, in the order of the files; one entry per function."""
-    code: dict[str, dict[tuple[str, str], dict[str, None]]] = {}
+    result: dict[str, list[Lines]] = {}
     for file in FILES:
         source = (FOLDER / file).read_text(encoding="utf-8")
-        nodes = list(ast.walk(ast.parse(source)))
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type == tokenize.COMMENT and token.line[: token.start[1]].strip():
-                for name in ID.findall(token.string):
-                    function, statement = _around(nodes, source.splitlines(), token.start[0])
-                    code.setdefault(name, {}).setdefault((file, function), {})[statement] = None
-    return {name: tuple(Lines(*at, "\n".join(lines)) for at, lines in places.items()) for name, places in code.items()}
+        for function in ast.walk(ast.parse(source)):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            found: dict[str, list[str]] = {}
+            for text in _statements(function, source.splitlines()):
+                for name in ID.findall(" ".join(COMMENT.findall(text))):
+                    found.setdefault(name, []).append(COMMENT.sub("", text))
+            for name, texts in found.items():
+                result.setdefault(name, []).append(Lines(file, function.name, "\n".join(dict.fromkeys(texts))))
+    return result
 
 
-def _around(nodes: list[ast.AST], lines: list[str], at: int) -> tuple[str, str]:
-    """The function around a line, and the statement on it; of one that contains others, the line."""
-    around = [n for n in nodes if isinstance(n, ast.stmt) and n.lineno <= at <= (n.end_lineno or 0)]
-    function = max((n for n in around if isinstance(n, ast.FunctionDef)), key=lambda n: n.lineno).name
-    simple = [n for n in around if not hasattr(n, "body")]
-    chosen = lines[simple[0].lineno - 1 : simple[0].end_lineno] if simple else [lines[at - 1]]
-    indent = len(chosen[0]) - len(chosen[0].lstrip())
-    return function, COMMENT.sub("", "\n".join(line[indent:] for line in chosen))
+def _statements(function: ast.FunctionDef, lines: list[str]) -> Iterator[str]:
+    """The statements in a function, in order; of one that contains others, its head."""
+    statements = [node for node in ast.walk(function) if isinstance(node, ast.stmt) and node is not function]
+    for node in sorted(statements, key=lambda node: node.lineno):
+        body = getattr(node, "body", None)
+        stop = body[0].lineno - 1 if body else node.end_lineno
+        yield textwrap.dedent("\n".join(lines[node.lineno - 1 : stop]))

@@ -74,9 +74,9 @@ def fill(text: str, findings: Mapping[str, Any], inserts: Mapping[str, Any]) -> 
         undefined=jinja2.StrictUndefined,
         autoescape=True,
         keep_trailing_newline=True,
-        finalize=lambda value: value if isinstance(value, Markup) else Markup(number(_defined(value))),
+        finalize=lambda value: value if isinstance(value, Markup) else Markup(number(value)),
     )
-    environment.filters["number"] = lambda value, form="": Markup(number(_defined(value), form))
+    environment.filters["number"] = lambda value, form="": Markup(number(value, form))
     environment.filters.update(scientific=scientific, fixed=fixed, band=band_text, loss=loss_text)
     names = {name: as_html(insert) for name, insert in inserts.items()}
     try:
@@ -116,15 +116,6 @@ def band_text(band: Band, form: str, at: int | None = None) -> str:
 def loss_text(value: float) -> str:
     """A loss or a ratio of losses; "diverged" where it is not finite."""
     return f"{value:.2g}" if isfinite(value) else "diverged"
-
-
-def _defined(value):
-    """The value; an undefined one raises its error."""
-    import jinja2
-
-    if isinstance(value, jinja2.Undefined):
-        str(value)
-    return value
 
 
 # -- numbers and symbols in words ------------------------------------------------------------------------------------

@@ -1,23 +1,66 @@
-"""The mutants of the conformance suite as mistakes: lines, effect on training, and the check that catches them."""
+"""What wrong programs do to training, over many seeds: variants of truncated BPTT in published implementations, and the
+mutants of the conformance suite as mistakes, with their lines and the check that catches them.
+"""
 
 import importlib.metadata
 import json
 import platform
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.study.findings import NO_EFFECT, Mistake, TrainingFindings, restored
+from numpy_rnn.common.records import Reduction
+from numpy_rnn.study.findings import NO_EFFECT, Disagreement, Mistake, TrainingFindings, restored
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.suite_parts import MUTANTS, Mutant, judge_case, mutant, wrong_functions
-from numpy_rnn.study.training.disagreements import disagreements, variants
 from numpy_rnn.study.training.outcomes import LEARNS, Outcomes, by_length, demo_epochs, judge_demo_run
 
 COMMAND = "python -m numpy_rnn study --full"
 PUBLISHED = Path(__file__).with_name("published.json")  # the file training.json of that command
 INPUT_GRADIENTS = ("dh_0", "dx")  # on which no parameter depends
 NAMES = {"loss of older steps included": "loss of older steps included, with targets of 0"}  # where one says too little
+
+
+class Variant(NamedTuple):
+    """A computation that differs from its definition in DERIVATION.md. The page says what is computed, and by whom."""
+
+    key: str
+    name: str  # of a mutant, or of one of `programs.PROGRAMS`
+    run: str = "sliding"  # key of the run that shows it, see `outcomes.demo_runs`
+
+
+VARIANTS = (
+    Variant("stale_now", "activations of stale weights kept"),
+    Variant("stale_then", "stale activations and stale W_hh kept"),
+    Variant("replayed", "states replayed from the start with the current weights"),
+    Variant("one_more", "bptt over k+1 steps"),
+    Variant("chunks", "chunks instead of a sliding window"),
+    Variant("again", "losses of older steps counted again"),
+    Variant("mean", "mean for sum", "chunks"),
+    Variant("squared", "2e for e"),
+    Variant("two_biases", "a trained second hidden bias", "biases"),
+    Variant("added_up", "state gradients add up over overlapping windows"),
+)
+
+
+def variants(reduction: Reduction) -> tuple[Variant, ...]:
+    """All variants. The wrong reduction is the mean; of a run that takes the mean of the loss, it is the sum. There,
+    losses that are counted again are left out, since they change the divisor too.
+    """
+    if reduction == "sum":
+        return VARIANTS
+    kept = (variant for variant in VARIANTS if variant.key != "again")
+    return tuple(variant._replace(name="sum for mean") if variant.key == "mean" else variant for variant in kept)
+
+
+def disagreements(outcomes: Outcomes) -> list[Disagreement]:
+    """Every variant on the run that shows it, and its effect."""
+    return [
+        Disagreement(key, name, outcomes.runs[run].name, outcomes.of(name, run))
+        for key, name, run in variants(outcomes.subject.options.objective.reduction)
+    ]
 
 
 def published_training() -> TrainingFindings:

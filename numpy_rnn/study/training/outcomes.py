@@ -6,6 +6,7 @@ the loss of a pass. So an algorithm that is both a disagreement and a mistake ha
 
 from collections.abc import Iterable
 from functools import cache
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -30,10 +31,12 @@ class Trained(NamedTuple):
     final: np.ndarray  # (*E), infinite where a network has diverged
 
 
-def draw_networks(subject: Subject, networks: int, bias: bool | None = None, dtype: str | None = None) -> Parameters:
-    """Draw networks with successive seeds from that of the run, with zero biases where `bias` asks for them.
-
-    The weights of the run may come from a file; these are always drawn.
+def draw_networks(
+    subject: Subject, networks: int, bias: bool | None = None, dtype: str | None = None, is_learned: bool = False
+) -> Parameters:
+    """Draw networks with successive seeds from that of the run, with zero biases where `bias` asks for them, and with
+    a learned initial state, zero at first, where `is_learned` asks for it. By default they are like the run's own,
+    whose weights may come from a file; these are always drawn.
     """
     params = subject.run.params
     members = numpy_rnn.initial_parameters(
@@ -45,12 +48,14 @@ def draw_networks(subject: Subject, networks: int, bias: bool | None = None, dty
         seed=subject.seed,
         networks=networks,
     )
-    return members if params.h_0 is None else with_learned_state(members, subject)
+    if params.h_0 is None and not is_learned:
+        return members
+    return members._replace(h_0=np.zeros((networks, *subject.h_0.shape), members.W_hh.dtype))
 
 
-def with_learned_state(params: Parameters, subject: Subject) -> Parameters:
-    """Networks with a learned initial state, zero at first."""
-    return params._replace(h_0=np.zeros((*params.W_hh.shape[:-2], *subject.h_0.shape), params.W_hh.dtype))
+def one_network(members: Parameters, n: int) -> Parameters:
+    """The parameters of the n-th network."""
+    return Parameters(*(None if theta is None else theta[n] for theta in members))
 
 
 def last_of(training: Iterable[Update], params: Parameters, subject: Subject, options: RunOptions) -> Trained:
@@ -112,8 +117,7 @@ class DemoRun(NamedTuple):
 
     def networks(self, subject: Subject, number: int) -> Parameters:
         """An ensemble of so many networks, as `draw_networks` draws them."""
-        params = draw_networks(subject, number, self.bias, self.dtype)
-        return with_learned_state(params, subject) if self.is_learned else params
+        return draw_networks(subject, number, self.bias, self.dtype, self.is_learned)
 
 
 def demo_epochs(subject: Subject) -> int:
@@ -127,7 +131,7 @@ def demo_runs(subject: Subject) -> dict[str, DemoRun]:
     k, k1 = min(OVERLAP, steps), min(3, steps)
     own = changed(subject.options, epochs=demo_epochs(subject))
     sliding, blocks = changed(own, k1=1, k2=k), changed(own, k1=k1, k2=k)
-    slow = changed(sliding, learning_rate=0.2 * np.asarray(own.step.learning_rate).item())
+    slow = changed(sliding, learning_rate=0.2 * float(own.step.learning_rate))
     momentum = {"momentum": 0.5, "dampening": 0.25, "nesterov": False, "weight_decay": 0.001, "max_norm": 0.5}
     nesterov = {"momentum": 0.5, "dampening": 0.0, "nesterov": True}
     adagrad = {"momentum": 0.0, "dampening": 0.0, "nesterov": False, "adagrad": True}
@@ -158,7 +162,7 @@ class Outcomes:
 
     def _outcomes(self, name: str, run: str) -> list[Outcome]:
         """At the run's learning rate, and at smaller ones while networks diverge."""
-        result, rate = list[Outcome](), np.asarray(self.runs[run].options.step.learning_rate).item()
+        result, rate = list[Outcome](), float(self.runs[run].options.step.learning_rate)
         for factor in RATES:
             wrong = self._train(program(name), run, factor)
             result.append(outcome(self.definition(run, factor), wrong, factor * rate))
@@ -166,9 +170,9 @@ class Outcomes:
                 break
         return result
 
-    def _train(self, program: Program, run: str, factor: float) -> Trained:
+    def _train(self, program: Program | ModuleType, run: str, factor: float) -> Trained:
         params, options = self.runs[run].networks(self.subject, self.subject.networks), self.runs[run].options
-        options = changed(options, learning_rate=factor * np.asarray(options.step.learning_rate).item())
+        options = changed(options, learning_rate=factor * float(options.step.learning_rate))
         return last_of(updates(program, self.subject.run_of(params, options)), params, self.subject, options)
 
 
@@ -203,11 +207,10 @@ def verdict(ratio: float, final: float, untrained: float) -> str:
     return "learns less" if final < untrained / LEARNS else "does not learn"
 
 
-def judge_demo_run(program: Program, demo: DemoRun, subject: Subject) -> Caught | None:
+def judge_demo_run(program: Program | ModuleType, demo: DemoRun, subject: Subject) -> Caught | None:
     """The verdict of the conformance suite on the first epochs of a run with one network.
 
     Raises ValueError on shapes that a mutant does not admit.
     """
     options = changed(demo.options, epochs=min(JUDGED_EPOCHS, max(1, demo.options.schedule.epochs)))
-    params = Parameters(*(None if theta is None else theta[0] for theta in demo.networks(subject, 1)))
-    return judge_run(program, subject.run_of(params, options))
+    return judge_run(program, subject.run_of(one_network(demo.networks(subject, 1), 0), options))

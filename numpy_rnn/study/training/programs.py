@@ -2,52 +2,43 @@
 
 from collections.abc import Callable, Iterator
 from itertools import cycle
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn import windows
 from numpy_rnn.common.records import Run, WindowCase
-from numpy_rnn.study.suite_parts import Program, Recorded, initial_state, mutant, plain_rnn, present
-
-Report = dict[str, Any]
+from numpy_rnn.study.suite_parts import Program, Recorded, Report, initial_state, mutant, plain_rnn, present
 
 
-class StaleWeights:
+def stale_weights() -> Program:
     """h, φ′ and W_hh of (B2) are those of the update that had the step as a new one."""
+    stale = mutant("activations of stale weights kept")
+    W_hh: list[Any] = []  # by which a_t of each step of the latest window was computed
 
-    def __init__(self) -> None:
-        self.stale = mutant("activations of stale weights kept")
-        self.train = self.stale.train
-        self.W_hh: list[Any] = []  # by which a_t of each step of the latest window was computed
+    def window_update(case: WindowCase) -> Report:
+        W_hh[:] = _slide(W_hh, case, case.params.W_hh)
+        return _with_flow(case, stale.window_update(case), W_hh, [0] * len(case.x))
 
-    def window_update(self, case: WindowCase) -> Report:
-        """One window, after the one before it."""
-        self.W_hh = _slide(self.W_hh, case, case.params.W_hh)
-        return _with_flow(case, self.stale.window_update(case), self.W_hh, [0] * len(case.x))
+    return Program(stale.train, window_update)
 
 
-class AddedUp:
+def added_up() -> Program:
     """The gradient that reached h_t through a_{t+1} is kept, and added to by every later window."""
+    kept: list[Any] = []  # for each step of the latest window
 
-    def __init__(self) -> None:
-        self.train = plain_rnn.train
-        self.kept: list[Any] = []  # for each step of the latest window
+    def window_update(case: WindowCase) -> Report:
+        kept[:] = _slide(kept, case, 0)
+        return _with_flow(case, plain_rnn.window_update(case), [case.params.W_hh] * len(case.x), kept)
 
-    def window_update(self, case: WindowCase) -> Report:
-        """One window, after the one before it."""
-        self.kept = _slide(self.kept, case, 0)
-        return _with_flow(case, plain_rnn.window_update(case), [case.params.W_hh] * len(case.x), self.kept)
+    return Program(plain_rnn.train, window_update)
 
 
-class Replayed:
+def replayed() -> Program:
     """The initial state of a window is computed again from h_0, with the current weights."""
 
-    def __init__(self) -> None:
-        self.window_update = plain_rnn.window_update
-
-    def train(self, run: Run, compute: Callable[[WindowCase], tuple[Report, Any]]) -> Iterator[Recorded]:
-        """The updates of a run."""
+    def train(run: Run, compute: Callable[[WindowCase], tuple[Report, Any]]) -> Iterator[Recorded]:
         h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
         schedule, initial = cycle(windows(len(run.x), *run.options.schedule[:2])), h_0
 
@@ -64,15 +55,13 @@ class Replayed:
             yield recorded._replace(initial=initial)
             h_0 = recorded.report.get("h_0", h_0)
 
+    return Program(train, plain_rnn.window_update)
 
-class CountedAgain:
+
+def counted_again() -> Program:
     """Every step of a window has a loss: that of an older step counts again in each window that holds it."""
 
-    def __init__(self) -> None:
-        self.window_update = plain_rnn.window_update
-
-    def train(self, run: Run, compute: Callable[[WindowCase], tuple[Report, Any]]) -> Iterator[Recorded]:
-        """The updates of a run."""
+    def train(run: Run, compute: Callable[[WindowCase], tuple[Report, Any]]) -> Iterator[Recorded]:
         schedule = cycle(windows(len(run.x), *run.options.schedule[:2]))
 
         def with_all_targets(case):
@@ -81,15 +70,13 @@ class CountedAgain:
 
         return plain_rnn.train(run, with_all_targets)
 
+    return Program(train, plain_rnn.window_update)
 
-class ClippedPerTensor:
+
+def clipped_per_tensor() -> Program:
     """The mutant “clipping per tensor”, but with a norm for each network of an ensemble."""
 
-    def __init__(self) -> None:
-        self.train = plain_rnn.train
-
-    def window_update(self, case: WindowCase) -> Report:
-        """One window."""
+    def window_update(case: WindowCase) -> Report:
         report, p, step = plain_rnn.window_update(case), present(case.params), case.step
         if step.max_norm is None:
             return report
@@ -100,17 +87,19 @@ class ClippedPerTensor:
             clipped[name] = np.minimum(1, step.max_norm / (norm + 1e-6)) * g
         return report | plain_rnn.update(p, clipped, present(case.velocity), step._replace(max_norm=None))
 
+    return Program(plain_rnn.train, window_update)
+
 
 PROGRAMS: dict[str, Callable[[], Program]] = {
-    "stale activations and stale W_hh kept": StaleWeights,
-    "state gradients add up over overlapping windows": AddedUp,
-    "losses of older steps counted again": CountedAgain,
-    "states replayed from the start with the current weights": Replayed,
-    "clipping per tensor": ClippedPerTensor,
+    "stale activations and stale W_hh kept": stale_weights,
+    "state gradients add up over overlapping windows": added_up,
+    "losses of older steps counted again": counted_again,
+    "states replayed from the start with the current weights": replayed,
+    "clipping per tensor": clipped_per_tensor,
 }
 
 
-def program(name: str) -> Program:
+def program(name: str) -> Program | ModuleType:
     """The program of this name, or the mutant."""
     return PROGRAMS[name]() if name in PROGRAMS else mutant(name)
 
