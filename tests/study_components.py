@@ -7,7 +7,7 @@ import numpy as np
 from numpy_rnn import Gradients, Parameters
 from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds
-from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding
+from numpy_rnn.conformance.bounds.rounding import Near, Rounding
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import IMAGINARY, components_by_complex_step
 
@@ -25,17 +25,17 @@ def bounds_of_components(subject, params):
         case = WindowCase(params, subject.x[:t], subject.target[t - 1 : t], h_0, None, Objective(phi), None)
         result = global_bounds(case)
         cases.append(result)
-        h, da, dy = (Rounded(np.abs(result[name][0].high), result[name][1]) for name in ("h", "da", "dy"))
+        h, da, dy = (Near(result[name][0].high, result[name][1]) for name in ("h", "da", "dy"))
         for s in range(1, t + 1):
-            before = h[s - 2] if s > 1 else ROUNDING.given(h_0)
+            before = h.at(s - 2) if s > 1 else ROUNDING.given(h_0)
             at = t - 1, s - 1
-            E.W_xh[at] = ROUNDING.product(ROUNDING.given(subject.x[s - 1]).mT, da[s - 1])
-            E.W_hh[at] = ROUNDING.product(before.mT, da[s - 1])
+            E.W_xh[at] = ROUNDING.product(ROUNDING.given(subject.x[s - 1]).mT, da.at(s - 1)).E
+            E.W_hh[at] = ROUNDING.product(before.mT, da.at(s - 1)).E
             if params.b_h is not None:
-                E.b_h[at] = ROUNDING.sum(da[s - 1])
-        E.W_hy[t - 1, t - 1] = ROUNDING.product(h[t - 1].mT, dy[t - 1])
+                E.b_h[at] = ROUNDING.sum(da.at(s - 1)).E
+        E.W_hy[t - 1, t - 1] = ROUNDING.product(h.at(t - 1).mT, dy.at(t - 1)).E
         if params.b_y is not None:
-            E.b_y[t - 1, t - 1] = ROUNDING.sum(dy[t - 1])
+            E.b_y[t - 1, t - 1] = ROUNDING.sum(dy.at(t - 1)).E
         if params.h_0 is not None:
             E.h_0[t - 1, 0] = result["dh_0"][1]
     return E, cases

@@ -17,8 +17,8 @@ from torch import nn
 from numpy_rnn.bptt import SLOPES, backward
 from numpy_rnn.common.records import Activations, Gradients, NumpyArray, Objective, Parameters, Step, WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, Bound, ratios
-from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding
-from numpy_rnn.conformance.bounds.step import Near, StepBounds
+from numpy_rnn.conformance.bounds.rounding import UPWARDS, Near
+from numpy_rnn.conformance.bounds.step import StepBounds
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import Terms
 from torch_rnn.loop_audit.loop_windows import by_time
@@ -131,7 +131,7 @@ def forward_layer(weights: Weights, x: Near, h_0: NumpyArray, net: Network, boun
     ones, norm, sigma = np.ones((len(h_0), len(biases))), np.zeros((len(h_0), 1)), np.linalg.norm(W_hh, 2)
     for t in range(len(x.value)):
         inputs = Near(*(np.concatenate((x[k][t], states[-1][k], (1 - k) * ones), axis=-1) for k in (0, 1)))
-        a, E = inputs.value @ rows, Rounding.product(bound, rounded(inputs), bound.given(rows))
+        a, E = bound.product(inputs, bound.given(rows))
         h = NONLINEARITIES[name](a)
         E_own = 0 * h if name == "relu" else TAU.relative * bound.gamma(1) * np.abs(h) + bound.flushes(1)
         norm = norms(E - states[-1].E @ np.abs(W_hh) + E_own) + sigma * norm
@@ -142,11 +142,6 @@ def forward_layer(weights: Weights, x: Near, h_0: NumpyArray, net: Network, boun
 def norms(E: NumpyArray) -> NumpyArray:
     """The 2-norms of rows."""
     return np.asarray(np.linalg.norm(E, axis=-1, keepdims=True) * UPWARDS)
-
-
-def rounded(near: Near) -> Rounded:
-    """The size and the error of numbers."""
-    return Rounded(np.abs(near.value), near.E)
 
 
 def backward_layer(
@@ -181,16 +176,14 @@ def backward_layer(
         norm = S[t].max(-1, keepdims=True) * norm + norms(own)
         E_next = np.minimum(E_dh * S[t] + own, norm)
         E[t], size = E_next, np.abs(flow.da[t]) + E_next
-    da = Rounded(np.abs(flow.da), E)
+    da = Near(flow.da, E)
     before = Near(h.value[:-1], h.E[:-1])
     found = {}
     for weight, left in (("weight_ih", x), ("weight_hh", before)):
-        value = np.einsum("tbi,tbj->ji", left.value, flow.da)  # (B4), (B5), in the shape of torch
-        found[weight] = Near(value, Rounding.product(bound, rounded(left).rows.mT, da.rows).T)
+        found[weight] = bound.product(left.rows.mT, da.rows).mT  # (B4), (B5), in the shape of torch
     for bias in ("bias_ih", "bias_hh")[: len(biases)]:
-        found[bias] = Near(flow.da.sum((0, 1)), bound.sum(da.rows))  # (B7)
-    dx = Near(flow.dx, Rounding.product(bound, da, Rounded(np.abs(W_xh.T), np.zeros_like(W_xh.T))))
-    return found, dx
+        found[bias] = bound.sum(da.rows)  # (B7)
+    return found, bound.product(da, exact(W_xh.T))
 
 
 Before = list[tuple[torch.nn.Parameter, list[Any], dict[str, Any]]]  # an array is None where there is none
