@@ -50,12 +50,10 @@ def check_updates(
     source: Source, dtype: str, updates: int, seed: int, advance: Callable[[int], object] = lambda updates: None
 ) -> LongResult:
     """Judge runs until there are `updates` updates, or until one exceeds a bound. advance: called with their number."""
-    counts = {False: 0, True: 0}
-    worst: dict[bool, dict[str, float]] = {False: {}, True: {}}
-    number = diverging = 0
+    counts, diverging = [0, 0], 0  # at level L1, and by the oracle
+    worst: list[dict[str, float]] = [{}, {}]
     first, at = None, None
-    while counts[False] < updates and first is None:
-        number += 1
+    for number in itertools.count(1):
         run = random_run(RandomDraw(seed, number), dtype, source.abilities, MAX_STEPS)
         if not is_bounded(run):
             diverging += 1
@@ -69,8 +67,9 @@ def check_updates(
             if first is None and judgement.first is not None:
                 first, at = judgement.first, (seed, number)
         advance(counts[False])
-    totals = (counts[False], counts[True], worst[False], worst[True])
-    return LongResult(source.name, dtype, *totals, diverging, first, at)
+        if counts[False] >= updates or first is not None:
+            break
+    return LongResult(source.name, dtype, counts[0], counts[1], worst[0], worst[1], diverging, first, at)
 
 
 def markdown(results: list[LongResult]) -> str:
@@ -150,12 +149,12 @@ def main(arguments: list[str] | None = None) -> int:
     options: Any = parser().parse_args(arguments)
 
     def work() -> int:
-        try:
-            with kill_programs_on_signal():
+        with kill_programs_on_signal():
+            try:
                 return (run_long if options.command == "long" else run_score)(options)
-        except PortFault as fault:
-            print(fault)
-            return 1
+            except PortFault as fault:
+                print(fault)
+                return 1
 
     return exit_status(NAME, work, options.traceback)
 

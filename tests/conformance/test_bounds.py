@@ -10,7 +10,7 @@ from numpy_rnn import Parameters
 from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
 from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.bounds.local_bounds import TAU, Bound, TanhError, check_local, ratios
+from numpy_rnn.conformance.bounds.local_bounds import TanhError, check_local, ratios
 from numpy_rnn.conformance.bounds.rounding import Rounding
 from numpy_rnn.conformance.case import GIVEN_DY, required_outputs, with_rows
 from numpy_rnn.conformance.mutants.catalogue import load, named
@@ -38,43 +38,21 @@ def bounded_window(seed, dtype):
     return case, global_bounds(case)
 
 
-class Summed(np.ndarray):
-    """An array whose products of matrices are summed term by term, from the last to the first."""
+class FlushesResults(np.ndarray):
+    """An array whose subnormal results, every product and every partial sum included, become zero."""
 
-    read = written = staticmethod(lambda v: v)
+    read = staticmethod(lambda v: v)
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
         arrays = [self.read(np.asarray(v)) if isinstance(v, np.ndarray | np.generic) else v for v in inputs]
         if ufunc is np.matmul:
-            result = self.product(*arrays)
+            A, B = arrays
+            result = np.zeros((len(A), B.shape[1]), A.dtype)
+            for k in range(A.shape[1]):
+                result = flushed(result + flushed(A[:, k, None] * B[None, k]))
         else:
-            result = self.written(getattr(ufunc, method)(*arrays, **options))
+            result = flushed(getattr(ufunc, method)(*arrays, **options))
         return result.view(type(self)) if isinstance(result, np.ndarray) else result
-
-    def product(self, A, B):
-        total = np.zeros((len(A), B.shape[1]), A.dtype)
-        for k in reversed(range(A.shape[1])):
-            total = self.written(total + self.written(A[:, k, None] * B[None, k]))
-        return total
-
-
-class SummedInPairs(Summed):
-    """The terms are summed as a tree."""
-
-    def product(self, A, B):
-        terms = [A[:, k, None] * B[None, k] for k in range(A.shape[1])]
-        while len(terms) > 1:
-            terms = [sum(terms[k : k + 2]) for k in range(0, len(terms), 2)]
-        return terms[0]
-
-
-class SummedInFloat64(Summed):
-    def product(self, A, B):
-        return (A.astype(np.float64) @ B.astype(np.float64)).astype(A.dtype)
-
-
-class KeptInFloat64(Summed):
-    """All numbers are kept in float64 throughout."""
 
 
 def flushed(v):
@@ -83,38 +61,24 @@ def flushed(v):
     return np.where(np.abs(v) < np.finfo(v.dtype).smallest_normal, v.dtype.type(0), v)
 
 
-class ReadsZero(Summed):
-    """Subnormal numbers are read as zero."""
+class Flushes(FlushesResults):
+    """Subnormal numbers are read as zero too."""
 
     read = staticmethod(flushed)
 
 
-class FlushesResults(Summed):
-    """Subnormal results, every product and every partial sum included, become zero."""
-
-    written = staticmethod(flushed)
-
-
-class Flushes(ReadsZero, FlushesResults):
-    """Both."""
-
-
-def converted(value, kind):
-    """The case with arrays of this kind."""
+def converted(value, change):
+    """The case with other arrays of floats."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        return (value.astype(np.float64) if kind is KeptInFloat64 else value).view(kind)
-    return type(value)(*(converted(each, kind) for each in value)) if hasattr(value, "_fields") else value
+        return change(value)
+    return type(value)(*(converted(each, change) for each in value)) if hasattr(value, "_fields") else value
 
 
-def report_of(case, changes=(), kind=np.ndarray):
-    """The report of `plain_rnn` with these changes, computed in arrays of this kind."""
-    dtype = case.params.W_hh.dtype
+def report_of(case, changes=(), change=lambda array: array):
+    """The report of `plain_rnn` with these changes of lines, computed in arrays that are changed first."""
     with np.errstate(all="ignore"):
-        report = exchanged(*changes).window_update(converted(with_rows(case), kind))
-    return {name: np.asarray(array).astype(dtype) for name, array in report.items()}
-
-
-KINDS = {kind.__name__: ((), kind) for kind in (Summed, SummedInPairs, SummedInFloat64, KeptInFloat64)}
+        report = exchanged(*changes).window_update(converted(with_rows(case), change))
+    return {name: np.asarray(array).astype(case.params.W_hh.dtype) for name, array in report.items()}
 
 
 def assert_within_bounds(case, report, levels=(check_local, check_global), **options):
@@ -124,29 +88,28 @@ def assert_within_bounds(case, report, levels=(check_local, check_global), **opt
 
 
 @each_dtype
-@pytest.mark.parametrize("way", [*WAYS, *KINDS])
+@pytest.mark.parametrize("way", WAYS)
 def test_right_way_is_within_the_bounds(way, dtype):
-    """At L1 only if the reported numbers are those that the computation used, and are not rounded afterwards."""
-    changes, kind = KINDS.get(way) or (WAYS[way], np.ndarray)
-    for seed in range(16):
+    """Also in float64 throughout, where reported numbers are rounded afterwards, so that L1 says nothing."""
+    for seed in range(12):
         case, bounds = bounded_window(seed, dtype)
-        report = report_of(case, changes, kind)
-        assert_within_bounds(case, report, (check_global,), bounds=bounds)
-        if kind is not KeptInFloat64:
-            assert_within_bounds(case, report, (check_local,))
+        report = report_of(case, WAYS[way])
+        assert_within_bounds(case, report, (check_local,))
+        for each in (report, report_of(case, WAYS[way], lambda array: array.astype(np.float64))):
+            assert_within_bounds(case, each, (check_global,), bounds=bounds)
 
 
 @each_dtype
-@pytest.mark.parametrize("kind", [Flushes, ReadsZero, FlushesResults])
+@pytest.mark.parametrize("kind", [Flushes, FlushesResults])
 def test_flushed_subnormals_are_within_every_bound(kind, dtype):
     judged = 0
-    for seed in range(20):
+    for seed in range(12):
         case = tiny_window(seed, dtype)
-        report = report_of(case, WAYS["by scaled numbers"], kind)
+        report = report_of(case, WAYS["by scaled numbers"], lambda array: array.view(kind))
         if all(np.isfinite(v).all() for v in report.values()):
             judged += 1
             assert_within_bounds(case, report)
-    assert judged > 10
+    assert judged > 6
 
 
 def test_both_sides_of_the_kink_are_right_within_rounding():
@@ -166,36 +129,27 @@ def test_both_sides_of_the_kink_are_right_within_rounding():
 @pytest.mark.needs_torch
 @each_dtype
 def test_stack_of_layers_is_checked_layer_by_layer(dtype):
-    """torch.nn.RNN(num_layers=2), by given dy and dx. A wrong gradient of a layer is found in that layer."""
+    """Two torch.nn.RNN, by given dy and dx. A wrong gradient of a layer is found in that layer."""
     import torch
 
     torch.manual_seed(0)
-    T, B, D, H, O, kind = 6, 3, 2, 4, 5, getattr(torch, dtype)
-    stack = torch.nn.RNN(D, H, num_layers=2, bias=False, dtype=kind)
-    lower, upper = (torch.nn.RNN(size, H, bias=False, dtype=kind) for size in (D, H))
-    output = torch.nn.Linear(H, O, bias=False, dtype=kind)
-    x, target = torch.randn(T, B, D, dtype=kind), torch.randn(T, B, O, dtype=kind)
-    h_0 = torch.tanh(torch.randn(2, B, H, dtype=kind)).requires_grad_()
-
-    def loss_of(above):
-        return ((output(above) - target) ** 2).sum() / 2
-
-    loss = loss_of(stack(x, h_0)[0])
-    loss.backward()
-    # The states of the lower layer, which the stack does not return, and their gradient, dx of the upper layer.
-    for number, layer in enumerate((lower, upper)):
-        layer.load_state_dict({f"weight_{of}_l0": getattr(stack, f"weight_{of}_l{number}") for of in ("ih", "hh")})
+    kind = {"bias": False, "dtype": getattr(torch, dtype)}
+    lower, upper, output = torch.nn.RNN(2, 4, **kind), torch.nn.RNN(4, 4, **kind), torch.nn.Linear(4, 5, **kind)
+    x, target = torch.randn(6, 3, 2, dtype=kind["dtype"]), torch.randn(6, 3, 5, dtype=kind["dtype"])
+    h_0 = torch.tanh(torch.randn(2, 3, 4, dtype=kind["dtype"])).requires_grad_()
     states, _ = lower(x, h_0[:1])
-    (dx,) = torch.autograd.grad(loss_of(upper(states, h_0[1:])[0]), states)
+    states.retain_grad()
+    loss = ((output(upper(states, h_0[1:])[0]) - target) ** 2).sum() / 2
+    loss.backward()
 
-    weights = (*stack.parameters(), output.weight)
-    W, dW = ([array.numpy().T for array in arrays] for arrays in ([p.data for p in weights], [p.grad for p in weights]))
-    arrays = (v.detach().numpy() for v in (x, target, h_0, h_0.grad, states, dx, loss))
+    weights = [*lower.parameters(), *upper.parameters(), output.weight]
+    W, dW = [p.data.numpy().T for p in weights], [p.grad.numpy().T for p in weights]
+    arrays = (v.detach().numpy() for v in (x, target, h_0, h_0.grad, states, states.grad, loss))
     x, target, h_0, dh_0, states, dx, loss = arrays
     top = WindowCase(Parameters(*W[2:]), states, target, h_0[1], None, Objective(), None)
     top_report = {"loss": loss, "dW_xh": dW[2], "dW_hh": dW[3], "dW_hy": dW[4], "dx": dx, "dh_0": dh_0[1]}
     # The lower layer has no output: its dy is the gradient of its states, by W_hy = 1.
-    params = Parameters(*W[:2], np.eye(H, dtype=dtype))
+    params = Parameters(*W[:2], np.eye(4, dtype=dtype))
     bottom = WindowCase(params, x, dx, h_0[0], None, Objective(loss=GIVEN_DY), None)
     dW_hy = np.einsum("tbi,tbj->ij", states, dx)
     bottom_report = {"dW_xh": dW[0], "dW_hh": dW[1], "dW_hy": dW_hy, "dh_0": dh_0[0]}
@@ -306,15 +260,6 @@ def test_inherited_error_does_not_count_again(name):
     wrong = [t for t, ratio in check_local(CASE, load(mutant).window_update(CASE)).items() if ratio.max() > 1]
     assert EQUATIONS[wrong[0]] == EQUATIONS[mutant.stage]
     assert {EQUATIONS[tensor] for tensor in wrong} <= {EQUATIONS[mutant.stage], "B5"}  # dW_hh takes the same h_0
-
-
-@each_dtype
-def test_every_logistic_function_is_within_its_bound(dtype):
-    """With a tanh at its limit, or an exponential."""
-    a, half, off = np.linspace(-30, 30, 601).astype(dtype), np.dtype(dtype).type(0.5), 1 - 14 * np.finfo(dtype).epsneg
-    expected, allowed = Bound(dtype).nonlinearity("sigmoid", a.astype(np.float64), TAU)
-    for h in (half + half * (np.tanh(half * a) * off), 1 / (1 + np.exp(-a)), np.exp(a) / (1 + np.exp(a))):
-        assert (np.abs(h - expected) <= allowed).all()
 
 
 def test_parameter_without_a_velocity_takes_its_first_step():

@@ -16,9 +16,9 @@ from numpy_rnn.conformance.ports.protocol import Abilities
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER, equations
-from numpy_rnn.conformance.traces.drive import Drift, epoch_losses, trace_port
-from numpy_rnn.conformance.traces.judge import judge, single, stacks
-from numpy_rnn.conformance.traces.recorder import ROWS
+from numpy_rnn.conformance.traces.drive import epoch_losses, trace_port
+from numpy_rnn.conformance.traces.judge import judge, stacks
+from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
 
 STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
 PACKAGE = PackagePort(numpy_rnn)
@@ -57,12 +57,6 @@ def assert_passes(run, **options):
     assert set(judgement.worst) == {"window", "initial"} | set(run.updates) & set(CAUSAL_ORDER)
 
 
-def assert_same(one, other):
-    """To the last bit."""
-    assert one.updates.keys() == other.updates.keys()
-    assert not [name for name in one.updates if not np.array_equal(one.updates[name], other.updates[name])]
-
-
 # -- right runs ------------------------------------------------------------------------------------------------------
 
 
@@ -70,7 +64,7 @@ def assert_same(one, other):
 def test_right_runs_pass(rnn):
     for name in RUNS:
         assert_passes(recorded(name, rnn))
-    for seed in range(12):
+    for seed in range(8):
         assert_passes(PackagePort(rnn).trace(random_run(RandomDraw(seed))))
 
 
@@ -80,42 +74,34 @@ def test_right_runs_pass_by_the_oracle(name):
     assert_passes(recorded(name).first(3).without(*INTERMEDIATES), whole=False)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_driven_port_repeats_the_run_of_its_package(seed):
     """To the last bit, as the port is the package's functions, called once per update."""
-    run = random_run(RandomDraw(seed))
-    reference = PackagePort(numpy_rnn.reference)
-    assert_same(reference.trace(run), trace_port(reference, run))
+    run, reference = random_run(RandomDraw(seed)), PackagePort(numpy_rnn.reference)
+    one, other = reference.trace(run).updates, trace_port(reference, run).updates
+    assert one.keys() == other.keys()
+    assert not [name for name in one if not np.array_equal(one[name], other[name])]
 
 
 def test_stacked_updates_have_the_bounds_of_single_ones():
     """Every network has its own: each is clipped by its own norm, or not, and has its own learning rate."""
     for stack in stacks(recorded("ensemble")):
         together = stages(stack.case, stack.report)
-        # Both are sums of positive terms in float64, in another order: over the numbers of the network, and 40 more.
-        terms = sum(theta[0, 0, 0].size for theta in stack.case.params if theta is not None) + 40
         for index in np.ndindex(together["loss"][0].shape):
-            alone = stages(single(stack.case, index), {name: array[index] for name, array in stack.report.items()})
-            for name, (_, allowed) in alone.items():
-                np.testing.assert_allclose(together[name][1][index], allowed, terms * np.finfo(float).eps, err_msg=name)
-
-
-# -- ports -----------------------------------------------------------------------------------------------------------
+            # The same sums of positive terms in float64, in another order, over fewer than 200 numbers.
+            for name, (_, allowed) in stages(*stack.single(index)).items():
+                np.testing.assert_allclose(together[name][1][index], allowed, 200 * np.finfo(float).eps, err_msg=name)
 
 
 def test_run_of_a_port_has_the_same_keys_in_all_updates():
     """Whatever the port reports beyond them in some of them."""
     calls, beyond = itertools.count(1), {*INTERMEDIATES, "dx"}
     port = Port(capabilities=("learned_h_0",))
-    port.after = lambda report: report if next(calls) % 2 else _without(report, beyond)
+    port.after = lambda report: {n: v for n, v in report.items() if n not in beyond or next(calls) % 2}
     driven = trace_port(port, sine_run(Step(0.1), k1=7, k2=9))
     assert_passes(driven)
     assert {"h_0", "dh_0"} <= driven.updates.keys()
     assert not beyond & driven.updates.keys()
-
-
-def _without(report, names):
-    return {name: array for name, array in report.items() if name not in names}
 
 
 # -- faults ----------------------------------------------------------------------------------------------------------
@@ -168,30 +154,11 @@ def test_fault_of_one_network_of_a_black_box_is_named():
         assert (*first[:3], first.element) == (2, 2, tensor, element[1:])
 
 
-def said_to_be(run, **step):
-    """The same updates as a run that says that it has another step."""
-    options = run.run.options
-    return run._replace(run=run.run._replace(options=options._replace(step=options.step._replace(**step))))
-
-
-# What each wrong option is first seen in: the run is right, and judged as the run that it says it was.
-@pytest.mark.parametrize(("really", "changes", "tensor", "number"), [
-    ({"nesterov": False}, {"momentum": 0.8}, "vW_xh", 2),
-    ({"nesterov": False}, {"dampening": 0.1}, "vW_xh", 2),
-    ({}, {"nesterov": False}, "W_xh", 1),
-    ({}, {"weight_decay": 0.02}, "vW_xh", 1),
-    ({}, {"max_norm": None}, "vW_xh", 1),
-    ({}, {"learning_rate": 0.2}, "W_xh", 1),
-])  # fmt: skip
-def test_options_are_those_of_the_run(really, changes, tensor, number):
-    """And a parameter's first update has no velocity: there momentum and dampening do not show."""
-    run = PACKAGE.trace(sine_run(STEP._replace(**really)))
-    assert judge(said_to_be(run, **changes)).first[:3] == (1, number, tensor)
-
-
 def test_learning_rates_are_those_of_their_networks():
+    run, updates = recorded("rates")
     for rates, network in (([0.2, 0.02], 0), ([0.1, 0.1], 1)):
-        first = judge(said_to_be(recorded("rates"), learning_rate=np.array(rates))).first
+        step = run.options.step._replace(learning_rate=np.array(rates))
+        first = judge(RecordedRun(run._replace(options=run.options._replace(step=step)), updates)).first
         assert (first.tensor, first.element[0]) == ("W_xh", network)
 
 
@@ -239,29 +206,17 @@ def test_equations_are_those_of_the_options():
 # -- drift -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_drift_and_spread_are_the_largest_differences_so_far(dtype, monkeypatch):
-    """Differences from the first run and among 16 reference runs; the spread is 4 u at least."""
+def test_drift_and_spread_are_the_largest_differences(monkeypatch):
+    """So far, from the first run and among 16 reference runs; the spread is 4 u at least."""
     curves = np.ones((3, 17))
     curves[1, 2:4] += (0.5, -0.25)
     curves[2, 5] += 0.125
     monkeypatch.setattr(drive, "reference_losses", lambda run, seed: curves)
     first, others = np.array([1.0, 2.0, 3.0]), np.array([[1.0, 2.5, 3.0], [1.0, 2.0, 2.0]])
-    measured = drive.measure(first, others, sine_run(dtype=dtype))
+    measured = drive.measure(first, others, sine_run(dtype="float32"))
     assert measured.drift.tolist() == [0, 0.5, 1]
-    assert measured.spread.tolist() == [2 * np.finfo(dtype).eps, 0.5, 0.5]
-    assert measured.ratio == Drift(np.array([2.0]), np.array([1.0])).ratio == 2
-
-
-def test_reference_runs_but_the_first_start_an_ulp_away():
-    theta = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
-    end = theta * np.float32(8) ** np.array([[-1], [0], [1]], np.float32)
-    copies = drive._moved(theta, end, np.random.default_rng(0))
-    assert copies.shape == (17, 3, 4)
-    assert np.array_equal(copies[0], theta)
-    ulps = (copies[1:] - theta) / np.spacing(np.abs(theta)) / np.array([[1], [1], [8]])
-    assert (np.abs(ulps) == 1).all()
-    assert all((ulps == sign).any(axis=(1, 2)).all() for sign in (-1, 1))
+    assert measured.spread.tolist() == [2 * np.finfo("float32").eps, 0.5, 0.5]
+    assert measured.ratio == 2
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
@@ -274,9 +229,6 @@ def test_epoch_losses(reduction):
     for epoch, loss in enumerate(epoch_losses(found), 1):
         chosen = updates["epoch"] == epoch
         np.testing.assert_allclose(loss, share[chosen] @ updates["loss"][chosen], rtol=20 * np.finfo(float).eps)
-    reference = drive.reference_losses(sine_run(Step(0.1), k1=3, k2=5, learned=False, reduction=reduction), 0)
-    assert reference.shape == (2, 17)
-    np.testing.assert_allclose(reference, reference[:, :1].repeat(17, 1), rtol=1e-12)
 
 
 def test_reference_runs_train_both_biases():

@@ -1,7 +1,5 @@
 """The oracle encloses the definition, in small radii that hold, or says in one line why it cannot."""
 
-import ast
-import inspect
 import sys
 
 import flint
@@ -14,8 +12,7 @@ from witness import expected_update
 
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
-from numpy_rnn.conformance.bounds import oracle as oracle_module
-from numpy_rnn.conformance.bounds.oracle import MAX_RELATIVE_RADIUS, SUBNORMAL, clip_factor, compute, oracle
+from numpy_rnn.conformance.bounds.oracle import MAX_RELATIVE_RADIUS, SUBNORMAL, compute, oracle
 from numpy_rnn.conformance.case import required_outputs
 
 # -- radii -----------------------------------------------------------------------------------------------------------
@@ -44,20 +41,15 @@ def test_more_precision_stays_inside_small_radii(seed):
             assert all(abs(ball - h - l) <= r for ball, h, l, r in zip(balls, *parts, strict=True)), name
 
 
-@pytest.mark.parametrize(("bits", "precision"), [(20, 128), (53, 256)])
-def test_radius_stays_small_after_a_cancellation(bits, precision):
+@pytest.mark.parametrize("bits", [20, 53])
+def test_radius_stays_small_after_a_cancellation(bits):
     """y − target, where so many leading bits cancel: by 53, more precision is needed than at first."""
     case = one_unit(1.0, 1.0, target=3 * float(np.tanh(1.0)) * (1 + (2.0**-bits if bits < 53 else 0)))
-    before = flint.ctx.prec
-    values = oracle(case)
-    assert flint.ctx.prec == before
-    high, low, radius = (part.item() for part in values["dy"])
+    high, low, radius = (part.item() for part in oracle(case)["dy"])
     assert 0 < radius <= 2.0**-96 * abs(high)
-    with flint.ctx.workprec(precision):
+    with flint.ctx.workprec(256):
         ball = compute(case)["dy"][0]
         assert abs(ball.mid() - high - low) + ball.rad() <= radius
-    assert values["h"].high == np.tanh(1.0)
-    assert values["h"].difference(values["h"].high) == -values["h"].low != 0
 
 
 @pytest.mark.parametrize("a", [40.0, 400.0, -400.0, 1e5, -1e300])
@@ -110,17 +102,6 @@ def test_the_kink_of_relu(x, W_xh, a):
         assert balls_at(case, 128) is None
 
 
-def test_clip_factor_where_its_ball_holds_1():
-    """All that min(1, quotient) may be is in the factor's ball, and hardly more."""
-    ball = flint.arb
-    with flint.ctx.workprec(200):
-        limit = ball(5) + ball(1e-6)
-        factor = clip_factor({"W_xh": flint.arb_mat([[ball(5, 1e-30)]])}, limit)
-        for norm in (ball(5) + ball(1e-30), ball(5), ball(5) - ball(1e-30)):
-            assert factor.contains((limit / (norm + ball(1e-6))).min(ball(1)).mid())
-        assert factor.rad() < 1e-30
-
-
 # -- what it cannot do, and does not use -----------------------------------------------------------------------------
 
 ONE = one_unit(1.0, 1.0)
@@ -134,8 +115,6 @@ INFINITE = ONE.params._replace(W_hh=np.full((1, 1), np.inf))
         (one_unit(np.inf, 1.0), "x contains NaN or infinity"),
         (ONE._replace(step=Step(0.25, 0.5), velocity=INFINITE), "vW_hh contains NaN or infinity"),
         (one_unit(1e200, 1e200, nonlinearity="relu"), "overflows float64"),
-        (one_unit(1.0, 1.0, nonlinearity="other"), "unknown nonlinearity 'other'"),
-        (one_unit(1.0, 1.0, reduction="other"), "unknown reduction 'other'"),
     ],
 )
 def test_a_case_without_true_values_is_refused(case, message):
@@ -147,15 +126,6 @@ def test_flint_may_be_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "flint", None)
     with pytest.raises(InputError, match="python-flint is not installed"):
         oracle(ONE)
-
-
-def test_it_is_code_of_its_own():
-    """It imports nothing of the network."""
-    tree = ast.parse(inspect.getsource(oracle_module))
-    froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.removeprefix("numpy_rnn.") for name in froms if "_rnn" in name} == {
-        "common.errors", "common.records", "conformance.case"
-    }  # fmt: skip
 
 
 # -- the definition --------------------------------------------------------------------------------------------------

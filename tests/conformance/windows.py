@@ -8,7 +8,7 @@ import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
-from numpy_rnn.conformance.case import initial_state
+from numpy_rnn.conformance.case import initial_state, parameters_from
 from numpy_rnn.conformance.mutants.catalogue import Mutant, load
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
@@ -62,6 +62,22 @@ def exchanged(*changes):
     return load(Mutant("exchanged", "a", False, changes))
 
 
+class ModulePort:
+    """A module like `plain_rnn` as a port."""
+
+    name, dtypes, lacks = "a module", ("float64",), ()
+
+    def __init__(self, module, capabilities=RIGHT.capabilities):
+        self.module, self.capabilities = module, capabilities
+
+    def window_update(self, params, x, target, h_0, *, learning_rate, weights=None, velocity=None, **options):
+        step = Step(learning_rate, **{name: options.pop(name) for name in Step._fields if name in options})
+        before = parameters_from(velocity) if velocity else None
+        case = WindowCase(parameters_from(params), x, target, h_0, weights, Objective(**options), step, before)
+        with np.errstate(all="ignore"):
+            return self.module.window_update(case)
+
+
 def assert_rounded_up(bound, exact, times=1):
     """The bound is `exact`, made larger by UPWARDS at most so many times, but for float64's own rounding of both."""
     bound, exact, own = np.asarray(bound), np.asarray(exact), 32 * np.finfo(float).eps
@@ -81,6 +97,10 @@ VELOCITY = "v = g if before is None else mu * before + (1 - tau) * g"
 OPTIONS = "mu, tau, decay = step.momentum, step.dampening, step.weight_decay"
 STEPPED = "report[name] = theta - expand(rate, theta) * delta"
 RESULT = "return (w * losses).sum(axis=(0, -2, -1)) / N, w * error / N"
+LOG_P, ERROR = (
+    "log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))",
+    "error = np.exp(log_p) * target.sum(axis=-1, keepdims=True) - target",
+)
 WAYS = {
     "as it is": (),
     "(1 - h)(1 + h)": ((SLOPE, "return (1 - h) * (1 + h)"),),
@@ -98,6 +118,8 @@ WAYS = {
     "a product with the reciprocal": ((FACTOR, "factor = np.minimum(1, step.max_norm * (1 / (norm + 1e-6)))"),),
     "the product before the quotient": ((CLIPPED, "clipped = {name: g if factor == 1 else step.max_norm * g / (norm + 1e-6) for name, g in d.items()}"),),  # noqa: E501
     "1 - tau of the rounded tau": ((OPTIONS, f"{OPTIONS}\ntau = p['W_hh'].dtype.type(tau)"),),
+    "log-sum-exp": ((LOG_P, f"log_p = y - (y.max(axis=-1, keepdims=True) + {LOG_P[12:]})"),),
+    "a quotient of exponentials": ((ERROR, ERROR.replace("np.exp(log_p)", "np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)")),),  # noqa: E501
     "fused": ((VELOCITY, "v = g if before is None else (np.float64(mu) * before + (1 - tau) * g).astype(g.dtype)"),
               (STEPPED, "report[name] = (theta - np.float64(rate) * delta).astype(theta.dtype)")),
 }  # fmt: skip

@@ -1,25 +1,34 @@
-"""Level L1: every stage of a window recomputed from what the port itself reported as the input of that stage.
+"""The stages of a window, and level L1: every stage recomputed from what the port reported as the input of that stage.
 
 So a faulty stage is found by itself, an error that it passes on does not count again, and the bounds do not loosen with
-width or depth. The operations have the bounds of `rounding.py`. The checker computes in float64, and its own rounding,
-the same formulas with the unit roundoff of float64, is added. A reported number that is subnormal may be read as zero
-by the next stage, which `cc -ffast-math` does; it then loses itself.
+width or depth. The checker computes in float64, and its own rounding, the same formulas with the unit roundoff of
+float64, is added. A reported number that is subnormal may be read as zero by the next stage, which `cc -ffast-math`
+does; it then loses itself. Level L2, `global_bounds.py`, takes the same formulas of `Stages`.
 
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, sections 3.1 and 3.5: γ_n bounds a sum of n
-products in any order, with or without fused multiply-add.
+Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
+
+Correct is what rounds every operation to nearest, in the case's dtype or a wider one: sums in any order, with or
+without fused multiply-add, subnormal numbers kept or flushed to zero, 1 − h² by any of its factorisations, "mean" by
+division or by a product with the reciprocal, the SGD step as `step.py` says. Excluded are products of matrices by fewer
+multiplications (Strassen) and numbers out of the dtype's range.
+
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic) and
+3.1 to 3.5 (γ_n; inner products and products of matrices, in any order).
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy, squared_error
-from numpy_rnn.conformance.bounds.rounding import Rounding, sech_squared
+from numpy_rnn.conformance.bounds.rounding import UPWARDS, Near, Rounding, join, sech_squared
 from numpy_rnn.conformance.bounds.step import StepBounds
-from numpy_rnn.conformance.case import GIVEN_DY, case_dtype, initial_state, with_rows
+from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, case_dtype, initial_state, with_rows
 
 STRICT_TANH_ULPS = 8  # the largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
+CHECKER_TAU = 4.0  # NumPy's own, in float64
 
 
 class TanhError(NamedTuple):
@@ -30,8 +39,133 @@ class TanhError(NamedTuple):
 
 
 TAU = TanhError()
-CHECKER_TAU = 4.0  # NumPy's own, in float64
-MEASURED = np.finfo(np.float64)
+
+
+def before(first: Near, states: Near) -> Near:
+    """h_0 to h_{T-1} from h_0, (..., B, H), and h_1 to h_T."""
+    return Near(*(np.concatenate((v[..., None, :, :], h[..., :-1, :, :]), axis=-3) for v, h in zip(first, states)))
+
+
+def after(da: Near) -> Near:
+    """da_2 to da_T, and 0."""
+    return da.map(lambda v: np.concatenate((v[..., 1:, :, :], np.zeros_like(v[..., :1, :, :])), axis=-3))
+
+
+class Stages:
+    """The stages of a case, each from inputs that are near their values. tau: the error of the port's tanh.
+
+    Arrays have the axes (..., T, B, N), and the leading ones are those of updates and networks.
+    """
+
+    def __init__(self, case: WindowCase, arithmetic: Rounding, tau: TanhError):
+        self.case, self.arithmetic, self.tau = with_rows(case), arithmetic, tau
+        given = arithmetic.given
+        self.x, self.target, self.h_0 = map(given, (self.case.x, self.case.target, initial_state(case)))
+        self.weights = given(1.0 if case.weights is None else case.weights[..., None])
+        self.W_xh, self.W_hh, self.W_hy = (given(W[..., None, :, :]) for W in case.params[:3])
+        b_h, b_y, _, *second = (None if b is None else given(b[..., None, :, None]) for b in case.params[3:])
+        self.hidden_biases, self.output_bias = [b for b in (b_h, *second) if b is not None], b_y
+
+    def pre_activation(self, x: Near, h_before: Near) -> Near:
+        """(F1), as one sum. A bias is one more row of the weights, for a one in the inputs."""
+        ones = self.arithmetic.given(np.ones((1, 1, len(self.hidden_biases))))
+        weights = join(self.W_xh.mT, self.W_hh.mT, *self.hidden_biases).mT
+        return self.arithmetic.product(join(x, h_before, ones), weights)
+
+    def state(self, a: Near) -> Near:
+        """(F2): for tanh sech²(max(|a|−E_a, 0)) E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
+
+        The logistic function is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2): ¼ sech² of half the argument.
+        The roundings of the last form are in units of its ½, so that much is allowed where h is smaller: τu(½ + |h|).
+        """
+        if self.case.objective.nonlinearity == "relu":
+            return Near(np.maximum(a.value, 0), np.where(a.value < -a.E, 0.0, a.E))
+        nearest, (tau, absolute), u = np.maximum(np.abs(a.value) - a.E, 0), self.tau, self.arithmetic.u
+        if self.case.objective.nonlinearity == "tanh":
+            h, inherited, more = np.tanh(a.value), sech_squared(nearest) * a.E, 0.0
+        else:
+            h, more = 0.5 + 0.5 * np.tanh(0.5 * a.value), 0.5
+            inherited = sech_squared(nearest / 2) / 4 * a.E
+        max_abs = np.abs(h) + inherited + more
+        own = (tau * u + CHECKER_TAU * self.arithmetic.own) * max_abs + absolute * u
+        return Near(h, (inherited + own + self.arithmetic.flushes(max_abs > 0)) * UPWARDS)
+
+    def output(self, h: Near) -> Near:
+        """(F3)."""
+        ones = None if self.output_bias is None else self.arithmetic.given(np.ones((1, 1, 1)))
+        return self.arithmetic.product(join(h, ones), join(self.W_hy.mT, self.output_bias).mT)
+
+    def losses(self, y: Near) -> dict[str, Near]:
+        """(L1) to (L4) and (B1), by the formulas of `loss_bounds.py`. dy is 0 at the steps without a loss."""
+        K, (_, name, reduction) = self.case.target.shape[-3], self.case.objective
+        arithmetic, mean = self.arithmetic, reduction == "mean"
+        newest, loss = y.at((..., slice(-K, None), slice(None), slice(None))), None
+        if name == GIVEN_DY:
+            dy = self.target
+        elif name == "cross_entropy":
+            loss, dy = cross_entropy(newest, self.target, self.weights, mean, arithmetic, self.tau.relative)
+        else:
+            loss, dy = squared_error(newest, self.target, self.weights, mean, arithmetic)
+        older = y.at((..., slice(0, -K), slice(None), slice(None))).map(np.zeros_like)
+        whole = Near(*(np.concatenate(parts, axis=-3) for parts in zip(older, dy)))
+        return ({} if loss is None else {"loss": loss}) | {"dy": whole}
+
+    def dh(self, dy: Near, da_after: Near) -> Near:
+        """(B2), as one sum."""
+        return self.arithmetic.product(join(dy, da_after), join(self.W_hy, self.W_hh).mT)
+
+    def da(self, dh: Near, a: Near, h: Near, is_reported: bool = False) -> Near:
+        """(B3): a product with φ'(a). is_reported: whether h is any number, and not near φ(a).
+
+        Of tanh, 1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c, c²), c = |h| + E_h, which covers
+        (1−h)(1+h), dh − dh·h² and (dh + dh·h)(1−h) too. D is 1/cosh²(a); where h is reported, |1 − h² − D| is added to
+        e. 1/cosh²(a): s(2E_a + γ_{2τ+3}) with s = sech²(max(|a|−E_a, 0)), as the derivative of sech² is at most 2 sech²
+        and cosh may be as inaccurate as tanh; and what a flush of the slope loses. E is the larger of the two. The
+        logistic function's h(1 − h): the same with |1 − 2h| for 2|h|, which covers dh·h − dh·h² too, and ¼/cosh²(a/2).
+        relu': not known where |a| ≤ E_a, so E is 1 there.
+        """
+        gamma, flushes = self.arithmetic.gamma, self.arithmetic.flushes
+        if self.case.objective.nonlinearity == "relu":
+            is_open = (np.abs(a.value) <= a.E) & (a.E > 0)
+            return self.arithmetic.times(dh, Near((a.value > 0) * 1.0, is_open * 1.0))
+        nearest = np.maximum(np.abs(a.value) - a.E, 0)
+        if self.case.objective.nonlinearity == "tanh":
+            D, s, slope, derivative = sech_squared(a.value), sech_squared(nearest), 1 - h.value**2, 2 * np.abs(h.value)
+        else:
+            D, s = sech_squared(a.value / 2) / 4, sech_squared(nearest / 2) / 4
+            slope, derivative = h.value * (1 - h.value), np.abs(1 - 2 * h.value)
+        e = h.E * (derivative + h.E) + gamma(2) * np.maximum(h.max_abs, h.max_abs**2)
+        e = e + np.abs(slope - D) if is_reported else e
+        by_h = e + gamma(3) * (D + e) + flushes(1)
+        by_cosh = s * (2 * a.E + gamma(2 * self.tau.relative + 3)) + flushes(1)
+        return self.arithmetic.times(dh, Near(D, np.maximum(by_h, by_cosh) * UPWARDS))
+
+    def gradients(self, h: Near, dy: Near, da: Near) -> dict[str, Near]:
+        """(B4) to (B8): sums over time and batch."""
+        product, dy, da = self.arithmetic.product, dy.rows, da.rows
+        found = {"dW_xh": product(self.x.rows.mT, da), "dW_hh": product(before(self.h_0, h).rows.mT, da)}
+        found["dW_hy"] = product(h.rows.mT, dy)
+        for name, _ in zip(("db_h", "db_hh"), self.hidden_biases):
+            found[name] = self.arithmetic.sum(da)
+        return found if self.output_bias is None else found | {"db_y": self.arithmetic.sum(dy)}
+
+    def input_gradients(self, da: Near) -> dict[str, Near]:
+        """(B9), (B10)."""
+        product, first = self.arithmetic.product, (..., 0, slice(None), slice(None))
+        return {"dh_0": product(da, self.W_hh.mT).at(first), "dx": product(da, self.W_xh.mT)}
+
+
+# -- level L1 --------------------------------------------------------------------------------------------------------
+
+
+class Bound(Rounding):
+    """The rounding of one stage: in the port's dtype, with the checker's own added."""
+
+    def __init__(self, dtype):
+        super().__init__(dtype, own=2.0**-53)
+
+
+Checks = Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]  # tensor, ratio, expected, allowed
 
 
 def check_local(case: WindowCase, report: dict, tau: TanhError = TAU) -> dict[str, np.ndarray]:
@@ -41,10 +175,13 @@ def check_local(case: WindowCase, report: dict, tau: TanhError = TAU) -> dict[st
     with windows of one size are checked at once. NaN gives infinity. `case.format_errors` checks the format of a
     report.
     """
-    return {
-        name: ratios(np.asarray(report[name], np.float64) - recomputed, allowed)
-        for name, (recomputed, allowed) in stages(case, report, tau).items()
-    }
+    return {name: ratio for name, ratio, *_ in local_checks(case, report, tau)}
+
+
+def local_checks(case: WindowCase, report: dict, tau: TanhError = TAU) -> Checks:
+    """The ratios of `check_local`, with the values and the differences allowed."""
+    for name, (expected, allowed) in stages(case, report, tau).items():
+        yield name, ratios(np.asarray(report[name], np.float64) - expected, allowed), expected, allowed
 
 
 def ratios(difference, allowed) -> np.ndarray:
@@ -54,145 +191,26 @@ def ratios(difference, allowed) -> np.ndarray:
     return np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
-Stages = dict[str, Any]  # name: (value, allowed difference)
+def stages(case: WindowCase, report: dict, tau: TanhError = TAU) -> dict[str, Near]:
+    """The value that each stage should have given, and the difference allowed, by tensor in causal order.
+
+    da is a product with φ'(a), or with a function of the reported h; E covers both.
+    """
+    of = Stages(case, Bound(case_dtype(case)), tau)
+    a, h, y, dy, dh, da = (of.arithmetic.given(report[name]) for name in INTERMEDIATES)
+    found = {"a": of.pre_activation(of.x, before(of.h_0, h)), "h": of.state(a), "y": of.output(h)}
+    found |= of.losses(y)
+    found["dh"] = of.dh(dy, after(da))
+    found["da"] = of.da(dh, a, h, is_reported=True)
+    found |= {name: v for name, v in of.input_gradients(da).items() if name in report}
+    found |= of.gradients(h, dy, da)
+    return found if case.step is None else found | step_stages(case, report, of.arithmetic)
 
 
-def stages(case: WindowCase, report: dict, tau: TanhError = TAU) -> Stages:
-    """The value that each stage should have given, and the difference allowed, by tensor in causal order."""
-    case, bound = with_rows(case), Bound(case_dtype(case))
-    x, h_0 = (np.asarray(v, np.float64) for v in (case.x, initial_state(case)))
-    params: list[Any] = [None if p is None else np.asarray(p, np.float64) for p in case.params]
-    W_xh, W_hh, W_hy, b_h, b_y, _, *second = params
-    a, h, y, dy, dh, da = (np.asarray(report[name], np.float64) for name in ("a", "h", "y", "dy", "dh", "da"))
-    h_before = np.concatenate((h_0[..., None, :, :], h[..., :-1, :, :]), axis=-3)
-    biases = [b for b in (b_h, *second) if b is not None]
-    nonlinearity = case.objective.nonlinearity
-    found: Stages = {}
-
-    found["a"] = bound.product((x, h_before), (W_xh, W_hh), biases)  # (F1)
-    found["h"] = bound.nonlinearity(nonlinearity, a, tau)  # (F2)
-    found["y"] = bound.product((h,), (W_hy,), [] if b_y is None else [b_y])  # (F3)
-    found |= loss_stages(case, y, bound, tau)
-
-    da_next = np.concatenate((da[..., 1:, :, :], np.zeros_like(da[..., :1, :, :])), axis=-3)
-    expected_dh, allowed_dh = bound.product((dy, da_next), (W_hy.mT, W_hh.mT))  # (B2)
-    found["dh"] = expected_dh, allowed_dh + bound.u * np.abs(expected_dh)
-    if nonlinearity == "relu":  # (B3)
-        found["da"] = bound.through_relu(dh, a, h)
-    else:
-        found["da"] = bound.through_tanh(dh, h, a, da, tau, logistic=nonlinearity == "sigmoid")
-
-    if "dh_0" in report:
-        value, E = bound.product((da[..., :1, :, :],), (W_hh.mT,))  # (B9)
-        found["dh_0"] = value[..., 0, :, :], E[..., 0, :, :]
-    if "dx" in report:
-        found["dx"] = bound.product((da,), (W_xh.mT,))  # (B10)
-
-    for name, left, right in (("dW_xh", x, da), ("dW_hh", h_before, da), ("dW_hy", h, dy)):  # (B4) to (B6)
-        rows = bound.given(left).rows.mT, bound.given(right).rows
-        found[name] = _rows(left).mT @ _rows(right), Rounding.product(bound, *rows)
-    for name, bias, v in (("db_h", b_h, da), ("db_hh", [*second, None][0], da), ("db_y", b_y, dy)):  # (B7), (B8)
-        if bias is not None:
-            found[name] = _rows(v).sum(axis=-2), bound.sum(bound.given(v).rows)
-    return found | step_stages(case, report, bound)
-
-
-def _rows(array: np.ndarray) -> np.ndarray:
-    """(..., T, B, N) → (..., T·B, N)."""
-    return array.reshape(*array.shape[:-3], -1, array.shape[-1])
-
-
-def loss_stages(case: WindowCase, y: np.ndarray, bound: "Bound", tau: TanhError) -> Stages:
-    """(L1) to (L4) and (B1), from the reported outputs."""
-    target = np.asarray(case.target, np.float64)
-    T, K, (_, loss, reduction) = y.shape[-3], target.shape[-3], case.objective
-    expected, allowed = np.zeros_like(y), np.zeros_like(y)
-    newest = (..., slice(T - K, None), slice(None), slice(None))
-    if loss == GIVEN_DY:
-        expected[newest] = target
-        return {"dy": (expected, bound.subnormal(expected))}
-    w, y, given = bound.given(1 if case.weights is None else case.weights[..., None]), y[newest], bound.given(target)
-    if loss == "cross_entropy":
-        found = cross_entropy(y, bound.subnormal(y), given, w, reduction == "mean", bound, tau.relative)
-    else:
-        found = squared_error(y - target, bound.subnormal(y) + given.E, w, reduction == "mean", bound)
-    expected[newest], allowed[newest] = found.dy, found.E_dy
-    return {"loss": (found.loss, found.E_loss), "dy": (expected, allowed)}
-
-
-def step_stages(case: WindowCase, report: dict, bound: "Bound") -> Stages:
+def step_stages(case: WindowCase, report: dict, bound: Rounding) -> dict[str, Near]:
     """(U1) to (U9), from the reported gradients and velocities."""
-    if case.step is None:
-        return {}
     step = StepBounds(case, bound)
-    reported = {
-        prefix: step.given(step.row(report[prefix + name] for name in step.names))
-        for prefix in ("d", "v") if prefix == "d" or case.step.has_velocity
-    }  # fmt: skip
+    prefixes = ("d", "v") if case.step.has_velocity else ("d",)
+    rows = [step.given(step.row(report[prefix + name] for name in step.names)) for prefix in prefixes]
     with np.errstate(over="ignore", invalid="ignore"):  # reports that are not finite give NaN, which no check passes
-        return step.updated(reported["d"], reported.get("v"))
-
-
-class Bound(Rounding):
-    """The rounding of one stage: in the port's dtype, with the checker's own added."""
-
-    def __init__(self, dtype):
-        super().__init__(dtype)
-        self.own = float(MEASURED.eps) / 2
-
-    def gamma(self, n):
-        """γ_n of the port, plus γ_n of the checker."""
-        return super().gamma(n) + n * self.own / (1 - n * self.own)
-
-    def subnormal(self, v) -> np.ndarray:
-        """|v| where it is subnormal, which is what reading it as zero loses; 0 elsewhere."""
-        return self.given(v).E
-
-    def product(self, inputs, weights, biases=()):  # type: ignore[override]
-        """Σ v W + b for every step, as one sum: its value and E. A bias is one more row, for a one in the inputs."""
-        shape = np.broadcast_shapes(*(v.shape[:-1] for v in inputs))
-        inputs = [np.broadcast_to(v, (*shape, v.shape[-1])) for v in inputs] + [np.ones((*shape, 1))] * len(biases)
-        left = np.concatenate(inputs, axis=-1)
-        right = np.concatenate((*weights, *(b[..., None, :] for b in biases)), axis=-2)[..., None, :, :]
-        return left @ right, super().product(self.given(left), self.given(right))
-
-    def nonlinearity(self, name, a, tau) -> tuple[np.ndarray, np.ndarray]:
-        """(F2). The logistic function is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2).
-
-        The roundings of the last are in units of its ½, so that much is allowed where the value is smaller: τu (½ + h).
-        """
-        if name == "relu":
-            return np.maximum(a, 0), self.flushes(1) * np.ones_like(a)
-        absolute = tau.absolute * self.u
-        if name == "tanh":
-            h = np.tanh(a)
-            return h, (tau.relative * self.u + CHECKER_TAU * self.own) * np.abs(h) + self.flushes(1) + absolute
-        h = 0.5 + 0.5 * np.tanh(0.5 * a)
-        return h, (tau.relative * self.u + CHECKER_TAU * self.own) * (0.5 + h) + self.flushes(1) + absolute
-
-    def through_tanh(self, dh, h, a, da, tau, logistic=False) -> tuple[np.ndarray, np.ndarray]:
-        """(B3) of tanh from h, or from a; for every element the form that the reported da is nearer to.
-
-        From h: dh∘(1 − h²), and also dh − dh·h·h and (dh + dh·h)(1 − h). The roundings of the latter are in units of
-        |h| and not of h². A subnormal dh loses itself at most, a subnormal h nothing that the rounding of 1 − h² does
-        not cover. From a: dh/cosh²(a), with τu for cosh, as for tanh, twice in the square, and three roundings more; a
-        slope that is flushed to zero takes its product with it.
-
-        The logistic function likewise: from h dh∘h(1 − h), and also dh·h − dh·h·h; from a dh σ(a) σ(−a), which is
-        ¼ dh/cosh²(a/2).
-        """
-        slope = h * (1 - h) if logistic else 1 - np.square(h)
-        expected = dh * slope
-        curvature = 2 * np.abs(h) * np.maximum(1, np.abs(h)) + 3 * np.abs(slope)
-        allowed = (self.u + self.own) * (np.abs(dh) * curvature + 2 * np.abs(expected)) + self.flushes(1)
-        by_cosh = dh * (sech_squared(a / 2) / 4 if logistic else sech_squared(a))
-        roundings = (2 * tau.relative + 3) * self.u + (2 * CHECKER_TAU + 3) * self.own
-        allowed_by_cosh = roundings * np.abs(by_cosh) + self.flushes(1) * (1 + np.abs(dh))
-        nearer = ratios(da - by_cosh, allowed_by_cosh) < ratios(da - expected, allowed)
-        return np.where(nearer, by_cosh, expected), np.where(nearer, allowed_by_cosh, allowed)
-
-    def through_relu(self, dh, a, h) -> tuple[np.ndarray, np.ndarray]:
-        """(B3) of relu: dh where h > 0, which is open where a or h is subnormal and may be read as zero."""
-        expected = dh * (h > 0)
-        is_open = (self.subnormal(a) > 0) | (self.subnormal(h) > 0)
-        return expected, 2 * (self.u + self.own) * np.abs(expected) + is_open * np.abs(dh) + self.flushes(1)
+        return step.updated(*rows)

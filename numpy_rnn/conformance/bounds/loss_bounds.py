@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding
+from numpy_rnn.conformance.bounds.rounding import UPWARDS, Near, Rounding
 
 MAX_EXPONENT = 700.0  # exp of more is near the end of float64
 
@@ -71,12 +71,10 @@ def log_of_mean(p: np.ndarray, e: np.ndarray) -> np.ndarray:
 
 
 class Losses(NamedTuple):
-    """Losses and ∂L/∂y, and their errors."""
+    """The loss of a window, and ∂L/∂y of its steps with a loss."""
 
-    loss: np.ndarray
-    E_loss: np.ndarray
-    dy: np.ndarray
-    E_dy: np.ndarray
+    loss: Near
+    dy: Near
 
 
 def divisor(weights: np.ndarray, sizes: tuple[int, int, int], mean: bool, outputs: bool) -> tuple[np.ndarray, int]:
@@ -93,12 +91,12 @@ def divisor(weights: np.ndarray, sizes: tuple[int, int, int], mean: bool, output
     return np.where(total == 0, 1, total), 2 + K * B
 
 
-def squared_error(error: np.ndarray, E: np.ndarray, weights: Rounded, mean: bool, arithmetic: Rounding) -> Losses:
+def squared_error(y: Near, target: Near, weights: Near, mean: bool, arithmetic: Rounding) -> Losses:
     """(L1), (L2) and (B1) of errors e = y − target, (..., K, B, O), that are off by E: their square by (2|e| + E) E.
 
     If there are weights and not one number, products with them may round four times. Terms that are 0 round nothing.
     """
-    w, most = weights.size, weights.max_abs
+    w, most, error, E = weights.value, weights.max_abs, y.value - target.value, y.E + target.E
     N, roundings = divisor(w, error.shape[-3:], mean, True)
     roundings += 4 if w.ndim else 0
     rounds = most * (np.abs(error) + E) > 0
@@ -108,36 +106,36 @@ def squared_error(error: np.ndarray, E: np.ndarray, weights: Rounded, mean: bool
     total, E_total = (0.5 * (v / N).sum(axis=(-3, -2, -1)) for v in (w * square, E_square))
     E_dy = (most * E + weights.E * np.abs(error)) / N + arithmetic.flushes(rounds)
     loss = with_rounding(terms + 2 + roundings, total, E_total + arithmetic.flushes(terms), arithmetic)
-    return Losses(*loss, *with_rounding(1 + roundings, w * error / N, E_dy, arithmetic))
+    return Losses(loss, with_rounding(1 + roundings, w * error / N, E_dy, arithmetic))
 
 
-def with_rounding(n: Any, value: np.ndarray, E: np.ndarray, arithmetic: Rounding) -> tuple[np.ndarray, np.ndarray]:
+def with_rounding(n: Any, value: np.ndarray, E: np.ndarray, arithmetic: Rounding) -> Near:
     """A value whose terms have one sign, so that its relative error is at most γ_n; E comes on top."""
-    return value, arithmetic.gamma(n) * (np.abs(value) + E) + E
+    return Near(value, (arithmetic.gamma(n) * (np.abs(value) + E) + E) * UPWARDS)
 
 
-def cross_entropy(
-    y: np.ndarray, E: np.ndarray, target: Rounded, weights: Rounded, mean: bool, arithmetic: Rounding, tau: float
-) -> Losses:
+def cross_entropy(y: Near, target: Near, weights: Near, mean: bool, arithmetic: Rounding, tau: float) -> Losses:
     """(L4) of every row, −w Σ_o target log p, their sum (L2), and (B1), w (p Σ_o target − target) / N.
 
-    y: outputs (..., K, B, O) that are off by E; target: classes as rows of 0 and 1.
+    y: outputs (..., K, B, O); target: classes as rows of 0 and 1.
     """
-    gamma, flushes, (K, B, O) = arithmetic.gamma, arithmetic.flushes, y.shape[-3:]
-    N, roundings = divisor(weights.size, (K, B, O), mean, False)
-    p, E_p, log_p, E_log_p = softmax(y, E, arithmetic, tau)
-    total, E_total = (v.sum(axis=-1, keepdims=True) for v in (target.size, target.E))
+    gamma, flushes, (K, B, O) = arithmetic.gamma, arithmetic.flushes, y.value.shape[-3:]
+    w, most = weights.value, weights.max_abs
+    N, roundings = divisor(w, (K, B, O), mean, False)
+    p, E_p, log_p, E_log_p = softmax(*y, arithmetic, tau)
+    total, E_total = (v.sum(axis=-1, keepdims=True) for v in target)
 
-    terms = target.size * -log_p
-    E_terms = target.size * E_log_p + target.E * (np.abs(log_p) + E_log_p)
+    terms = target.value * -log_p
+    E_terms = target.value * E_log_p + target.E * (np.abs(log_p) + E_log_p)
     row, E_row = (v.sum(axis=-1, keepdims=True) for v in (terms, E_terms))
     E_row = E_row + gamma(O + 2) * (row + E_row) + flushes(O)
-    E_row = weights.max_abs * E_row + weights.E * row
-    loss, E_loss = ((v / N).sum(axis=(-3, -2, -1)) for v in (weights.size * row, E_row))
+    E_row = most * E_row + weights.E * row
+    loss, E_loss = ((v / N).sum(axis=(-3, -2, -1)) for v in (w * row, E_row))
     E_loss = E_loss + gamma(K * B + 2 + roundings) * (loss + E_loss) + flushes(K * B)
 
     p_most = p + E_p
     inner = total * E_p + E_total * p_most + target.E
     size = (total + E_total) * p_most + target.max_abs
-    E_dy = weights.max_abs * (inner + gamma(O + 4 + roundings) * size) + weights.E * size
-    return Losses(loss, E_loss, weights.size * (p * total - target.size) / N, E_dy / N + flushes(4))
+    E_dy = most * (inner + gamma(O + 4 + roundings) * size) + weights.E * size
+    dy = Near(w * (p * total - target.value) / N, (E_dy / N + flushes(4)) * UPWARDS)
+    return Losses(Near(loss, E_loss * UPWARDS), dy)

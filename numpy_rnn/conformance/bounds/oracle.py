@@ -9,7 +9,7 @@ Computers 66 (8); Rump 2010, Verification methods, Acta Numerica 19, section 5.
 """
 
 from functools import reduce
-from operator import add
+from operator import add, mul
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,12 @@ def matrix(array):
     return load_flint().arb_mat(*np.atleast_2d(array).shape, array.ravel().tolist())
 
 
+def each(f, *matrices):
+    """The matrix of f of every ball, or of those of several matrices at the same place."""
+    entries = [f(*balls) for balls in zip(*(m.entries() for m in matrices))]
+    return load_flint().arb_mat(matrices[0].nrows(), matrices[0].ncols(), entries)
+
+
 def step(case: WindowCase, gradients: dict[str, Any]) -> dict[str, list[Any]]:
     """Velocities and new parameters as flat lists of balls, by name, from the matrices of the gradients.
 
@@ -45,32 +51,23 @@ def step(case: WindowCase, gradients: dict[str, Any]) -> dict[str, list[Any]]:
     factor = None if max_norm is None else clip_factor(gradients, ball(max_norm))
     velocities, parameters = {}, {}
     for name, gradient in gradients.items():
-        theta = matrix(getattr(case.params, name))
-        s = gradient if factor is None else gradient * factor
+        theta, s = matrix(getattr(case.params, name)), gradient if factor is None else gradient * factor
         if max_value is not None:
-            s = clamped(s, ball(max_value))
-        if decay:
-            s += theta * ball(decay)
+            s = each(lambda number: number.min(ball(max_value)).max(-ball(max_value)), s)
+        s = s + theta * ball(decay) if decay else s
         s = s * rate if inside else s
-        before = getattr(case.velocity, name, None)
+        given = getattr(case.velocity, name, None)
+        before = None if given is None else matrix(given)
         if adagrad:
-            old = [0] * len(s.entries()) if before is None else matrix(before).entries()
-            v = [square + g * g for square, g in zip(old, s.entries())]
-            velocities["v" + name] = v
-            steps = [g / (square.nonnegative_part() + ball(1e-8)).sqrt() for g, square in zip(s.entries(), v)]
-            s = load_flint().arb_mat(s.nrows(), s.ncols(), steps)
+            v = each(lambda g: g * g, s) if before is None else each(lambda old, g: old + g * g, before, s)
+            velocities["v" + name] = v.entries()
+            s = each(lambda g, square: g / (square.nonnegative_part() + ball(1e-8)).sqrt(), s, v)
         elif momentum:
-            v = s if before is None else matrix(before) * ball(momentum) + s * (1 - ball(dampening))
+            v = s if before is None else before * ball(momentum) + s * (1 - ball(dampening))
             velocities["v" + name] = v.entries()
             s = s + v * ball(momentum) if nesterov else v
         parameters[name] = (theta + (s if inside else s * rate)).entries()
     return velocities | parameters
-
-
-def clamped(gradient, limit):
-    """max(−c, min(c, g)) of every ball."""
-    numbers = [number.min(limit).max(-limit) for number in gradient.entries()]
-    return load_flint().arb_mat(gradient.nrows(), gradient.ncols(), numbers)
 
 
 def clip_factor(gradients, max_norm):
@@ -120,8 +117,7 @@ def oracle(case: WindowCase, precision: int = PRECISION) -> dict[str, Enclosure]
     `precision`, in bits, is doubled until the radii are small and the sign of every pre-activation of a relu is
     certain. A number below the range of float64 is enclosed around 0.
 
-    Raises InputError without python-flint, on NaN or infinity, on an unknown nonlinearity or reduction, and on a case
-    that overflows float64.
+    Raises InputError without python-flint, on NaN or infinity, and on a case that overflows float64.
     """
     flint = load_flint()
     arrays = {**case.params._asdict(), "x": case.x, "target": case.target, "h_0": case.h_0, "weights": case.weights}
@@ -151,21 +147,14 @@ def compute(case: WindowCase) -> dict[str, list[Any]] | None:
     flint, case = load_flint(), with_rows(case)
     T, B, _, H, O, K = case_sizes(case).values()
     steps, (nonlinearity, loss_name, reduction) = range(1, T + 1), case.objective
-    kinds = zip(("nonlinearity", "loss", "reduction"), case.objective, (NONLINEARITIES, LOSSES, DIVISORS))
-    for kind, name, known in kinds:
-        if name not in known:
-            raise InputError(f"unknown {kind} {name!r}: expected {' or '.join(known)}")
-    phi = NONLINEARITIES[nonlinearity]
+    phi, row_loss = NONLINEARITIES[nonlinearity], LOSSES[loss_name]
 
     W_xh, W_hh, W_hy = map(matrix, case.params[:3])
-    ones = flint.arb_mat(B, 1, [1] * B)
-    biases = case.params.b_h is not None
+    ones, second = flint.arb_mat(B, 1, [1] * B), getattr(case.params, "b_hh", None)
     bias_h, bias_y = flint.arb_mat(B, H), flint.arb_mat(B, O)
-    if biases:
+    if case.params.b_h is not None:
         bias_h, bias_y = (ones * matrix(b) for b in case.params[3:5])
-    second = getattr(case.params, "b_hh", None)
-    if second is not None:
-        bias_h += ones * matrix(second)
+    bias_h = bias_h if second is None else bias_h + ones * matrix(second)
     x = {t: matrix(case.x[t - 1]) for t in steps}
     target = {t: matrix(case.target[t - 1 - (T - K)]) for t in steps if t > T - K}
     a, h, slope, y = {}, {0: matrix(initial_state(case))}, {}, {}
@@ -177,51 +166,37 @@ def compute(case: WindowCase) -> dict[str, list[Any]] | None:
         h[t], slope[t] = (flint.arb_mat(B, H, list(part)) for part in zip(*states))
         y[t] = h[t] * W_hy + bias_y
 
-    weights = np.ones((K, B)) if case.weights is None else case.weights
-    w = dict(zip(target, weights.tolist()))
+    w = dict(zip(target, (np.ones((K, B)) if case.weights is None else case.weights).tolist()))
     total = sum((flint.arb(number) for row in w.values() for number in row), flint.arb(0))
-    row_loss = LOSSES[loss_name]
     divisor = DIVISORS[reduction](total if row_loss is _cross_entropy else total * O)
     loss, dy = flint.arb(0), {t: flint.arb_mat(B, O) for t in steps}
     for t in target:
-        rows = [row_loss(*both) for both in zip(y[t].tolist(), target[t].tolist())]
-        loss += sum((flint.arb(number) * l for number, (l, _) in zip(w[t], rows)), flint.arb(0)) / divisor
-        dy[t] = flint.arb_mat(
-            B, O, [flint.arb(number) * e / divisor for number, (_, row) in zip(w[t], rows) for e in row]
-        )
+        losses, errors = zip(*map(row_loss, y[t].tolist(), target[t].tolist()))
+        loss += sum((flint.arb(number) * l for number, l in zip(w[t], losses)), flint.arb(0)) / divisor
+        weighted = [flint.arb(number) * e / divisor for number, row in zip(w[t], errors) for e in row]
+        dy[t] = flint.arb_mat(B, O, weighted)
 
-    def through(d, t):
-        """(B3)."""
-        return flint.arb_mat(B, H, [number * s for number, s in zip(d.entries(), slope[t].entries())])
-
-    dh = {t: dy[t] * W_hy.transpose() for t in steps}
-    da = {T + 1: flint.arb_mat(B, H)}
+    dh, da = {}, {T + 1: flint.arb_mat(B, H)}
     for t in reversed(steps):
-        dh[t] += da[t + 1] * W_hh.transpose()
-        da[t] = through(dh[t], t)
-
-    gradients = {
-        "W_xh": reduce(add, (x[t].transpose() * da[t] for t in steps)),
-        "W_hh": reduce(add, (h[t - 1].transpose() * da[t] for t in steps)),
-        "W_hy": reduce(add, (h[t].transpose() * dy[t] for t in steps)),
-    }
-    if biases:
-        gradients["b_h"] = ones.transpose() * reduce(add, (da[t] for t in steps))
-        if second is not None:
-            gradients["b_hh"] = gradients["b_h"]
-        gradients["b_y"] = ones.transpose() * reduce(add, (dy[t] for t in steps))
+        dh[t] = dy[t] * W_hy.transpose() + da[t + 1] * W_hh.transpose()
+        da[t] = each(mul, dh[t], slope[t])
     dh_0 = da[1] * W_hh.transpose()
-    if case.params.h_0 is not None:
-        gradients["h_0"] = dh_0
-    dx = {t: da[t] * W_xh.transpose() for t in steps}
-    sequences = {"a": a, "h": h, "y": y, "dy": dy, "dh": dh, "da": da, "dx": dx}
-    balls = {
-        "loss": [loss],
-        **{name: [ball for t in steps for ball in sequence[t].entries()] for name, sequence in sequences.items()},
-        "dh_0": dh_0.entries(),
-        **{"d" + name: gradient.entries() for name, gradient in gradients.items()},
-        **step(case, gradients),
-    }
+
+    def summed(lefts, rights):
+        return reduce(add, (left.transpose() * right for left, right in zip(lefts, rights)))
+
+    dys, das = ([d[t] for t in steps] for d in (dy, da))
+    gradients = {"W_xh": summed(x.values(), das), "W_hh": summed(h.values(), das)}
+    gradients["W_hy"] = summed([h[t] for t in steps], dys)
+    sums = {"b_h": das, "b_y": dys, "b_hh": das, "h_0": None}
+    for name, terms in sums.items():
+        if getattr(case.params, name, None) is not None:
+            gradients[name] = dh_0 if terms is None else summed([ones] * T, terms)
+    sequences = {"a": a, "h": h, "y": y, "dy": dy, "dh": dh, "da": da}
+    sequences["dx"] = {t: da[t] * W_xh.transpose() for t in steps}
+    balls = {"loss": [loss], "dh_0": dh_0.entries()}
+    balls |= {name: [ball for t in steps for ball in sequence[t].entries()] for name, sequence in sequences.items()}
+    balls |= {"d" + name: gradient.entries() for name, gradient in gradients.items()} | step(case, gradients)
     return {name: balls[name] for name in required_outputs(case, intermediates=True, input_gradients=True)}
 
 

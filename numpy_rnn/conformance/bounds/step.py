@@ -16,29 +16,16 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sec
 
 from collections.abc import Iterable
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
-from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounding
+from numpy_rnn.conformance.bounds.rounding import UPWARDS, Near, Rounding
 from numpy_rnn.conformance.case import RateInVelocity, case_dtype, present
 
 SMALL = 1e-6  # added to the norm, (U3)
 TINY = 1e-8  # added to the sum of squares, (U9)
-
-
-class Near(NamedTuple):
-    """Exact values, to within the roundings of float64 that UPWARDS covers, and E."""
-
-    value: np.ndarray
-    E: np.ndarray
-
-    @property
-    def max_abs(self) -> np.ndarray:
-        """The largest |ṽ|."""
-        return np.abs(self.value) + self.E
 
 
 class StepBounds:
@@ -53,6 +40,10 @@ class StepBounds:
         self.shapes = [getattr(case.params, name).shape for name in self.names]
         self.axes = case.params.W_hh.ndim - 2  # leading ones
         self.has_rate_inside = isinstance(case.step, RateInVelocity)
+        self.given, self.scalar, self.times, self.plus = (
+            arithmetic.given, arithmetic.scalar, arithmetic.times, arithmetic.plus
+        )  # fmt: skip
+        self.theta = self.given(self.row(getattr(case.params, name) for name in self.names))
 
     def row(self, arrays: Iterable[np.ndarray]) -> np.ndarray:
         """Arrays of the shapes of the parameters, in their order, as one row."""
@@ -64,36 +55,6 @@ class StepBounds:
         stops = np.cumsum([prod(shape[self.axes :]) for shape in self.shapes])
         names = zip(self.names, self.shapes, (0, *stops[:-1]), stops)
         return {prefix + n: Near(*(v[..., i:j].reshape(shape) for v in row)) for n, shape, i, j in names}
-
-    def given(self, array) -> Near:
-        """Numbers as they are; a subnormal one may be read as zero."""
-        value = np.asarray(array, np.float64)
-        size = np.abs(value)
-        return Near(value, np.where(size < self.arithmetic.smallest, size, 0.0))
-
-    def scalar(self, number: float) -> Near:
-        """A number of float64 that may be rounded to the dtype: E is what that does to it."""
-        value = np.asarray(number, np.float64)
-        return Near(value, np.abs(np.float64(self.dtype.type(number)) - value) + self.given(value).E)
-
-    def complement(self, tau: float) -> Near:
-        """1 − τ, with τ rounded or not: |τ̃ − τ| + u(|1 − τ| + |τ̃ − τ|), and 1 exactly for τ = 0."""
-        off, value = self.scalar(tau).E, np.asarray(1 - tau, np.float64)
-        return Near(value, off + self.arithmetic.gamma(1) * (np.abs(value) + off) * (tau != 0))
-
-    def times(self, a: Near, b: Near) -> Near:
-        """a ∘ b: E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with exactly 1 rounds nothing."""
-        max_abs = a.max_abs * b.max_abs
-        rounds = ((np.abs(a.value) != 1) | (a.E != 0)) & (max_abs > 0)
-        own = self.arithmetic.gamma(1) * max_abs + self.arithmetic.flushes(1)
-        return Near(a.value * b.value, (a.E * b.max_abs + np.abs(a.value) * b.E + own * rounds) * UPWARDS)
-
-    def plus(self, a: Near, b: Near) -> Near:
-        """a + b: E_a + E_b + u(|a+b| + E_a + E_b). A sum with exactly 0 rounds nothing."""
-        value, inherited = a.value + b.value, a.E + b.E
-        rounds = (a.max_abs > 0) & (b.max_abs > 0)
-        own = self.arithmetic.gamma(1) * (np.abs(value) + inherited) + self.arithmetic.flushes(1)
-        return Near(value, (inherited + own * rounds) * UPWARDS)
 
     def norm(self, gradient: Near) -> Near:
         """(U2), of the last axis, (..., 1): e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).
@@ -160,7 +121,7 @@ class StepBounds:
     def decayed(self, gradient: Near) -> Near:
         """The clipped gradient with weight decay: (U2) to (U4), (U7); times −η where the velocity has that factor."""
         g, decay = self.clipped(gradient), self.case.step.weight_decay
-        g = self.plus(g, self.times(self.scalar(decay), self.given(self.parameters()))) if decay else g
+        g = self.plus(g, self.times(self.scalar(decay), self.theta)) if decay else g
         return self.times(self.rate(), g) if self.has_rate_inside else g
 
     def velocity(self, g: Near) -> Near | None:
@@ -172,7 +133,8 @@ class StepBounds:
         before = self.given(self.row(np.zeros(s) if v is None else v for v, s in zip(former, self.shapes)))
         if step.adagrad:
             return self.plus(before, self.times(g, g))
-        v = self.plus(self.times(self.scalar(step.momentum), before), self.times(self.complement(step.dampening), g))
+        share = self.plus(self.given(1.0), self.scalar(-step.dampening))  # 1 − τ
+        v = self.plus(self.times(self.scalar(step.momentum), before), self.times(share, g))
         first = self.row(np.full(s, v is None) for v, s in zip(former, self.shapes))
         return Near(*(np.where(first, *parts) for parts in zip(g, v)))
 
@@ -184,10 +146,6 @@ class StepBounds:
             return self.by_root(g, velocity)
         momentum = self.scalar(self.case.step.momentum)
         return self.plus(g, self.times(momentum, velocity)) if self.case.step.nesterov else velocity
-
-    def parameters(self) -> np.ndarray:
-        """The parameters before the step."""
-        return self.row(getattr(self.case.params, name) for name in self.names)
 
     def by_root(self, d: Near, v: Near) -> Near:
         """(U9). s = d/r with r = √m, m = v + 10⁻⁸: E = (E_d + |s|(1 + γ_1) e + γ_3 (|d| + E_d)) / r_low.
@@ -202,15 +160,14 @@ class StepBounds:
         s, e = d.value / r, np.maximum(r - r_low, r_high - r)
         return Near(s, ((d.E + np.abs(s) * (1 + gamma(1)) * e + gamma(3) * d.max_abs) / r_low + flushed) * UPWARDS)
 
-    def updated(self, gradient: Near, velocity: Near | None) -> dict[str, Near]:
+    def updated(self, gradient: Near, velocity: Near | None = None) -> dict[str, Near]:
         """The velocities and the new parameters, by name. velocity: the one that the direction is computed from."""
         g = self.decayed(gradient)
         computed, delta = self.velocity(g), self.direction(g, velocity)
         delta = delta if self.has_rate_inside else self.times(self.rate(), delta)
-        theta = self.given(self.parameters())
-        updated = self.plus(theta, delta)
+        updated = self.plus(self.theta, delta)
         if self.has_rate_inside and self.case.step.nesterov and velocity is not None:  # three terms, in any order
             terms = g, self.times(self.scalar(self.case.step.momentum), velocity)
-            partial = np.maximum(*(np.abs(theta.value + term.value) + term.E for term in terms))
+            partial = np.maximum(*(np.abs(self.theta.value + term.value) + term.E for term in terms))
             updated = Near(updated.value, updated.E + self.arithmetic.gamma(1) * partial * UPWARDS)
         return ({} if computed is None else self.by_name("v", computed)) | self.by_name("", updated)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance import plain_rnn
-from numpy_rnn.conformance.traces.recorder import RecordedRun, Recorder
+from numpy_rnn.conformance.traces.recorder import RecordedRun, record
 
 SOURCE, LINES = Path(plain_rnn.__file__), Path(__file__).with_name("mutants.txt")
 LINE = re.compile(r"( *)(.*?)(  # .*)?")  # indentation, code and comment
@@ -61,20 +61,16 @@ def load(mutant: Mutant) -> ModuleType:
 
 def trace(module: ModuleType, run: Run) -> RecordedRun:
     """The run of a mutant, or of `plain_rnn` itself."""
-    recorder = Recorder(run)
 
     def compute(case):
         report = module.window_update(case)
         return report, report["h"]
 
-    for epoch, number, window, initial, report in module.train(run, compute):
-        recorder.append_report(epoch, number, window, initial, report)
-    return recorder.recorded()
+    return record(run, module.train(run, compute))
 
 
 def named(name: str) -> Mutant:
     """The mutant of this name. Raises LookupError if there is none."""
-    for mutant in MUTANTS:
-        if mutant.name == name:
-            return mutant
+    if found := [mutant for mutant in MUTANTS if mutant.name == name]:
+        return found[0]
     raise LookupError(f"no mutant is called {name!r}")

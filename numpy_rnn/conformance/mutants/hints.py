@@ -39,8 +39,7 @@ from numpy_rnn.conformance.ports.port import abilities, call_port, tanh_error
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 from numpy_rnn.conformance.traces.divergence import TENSORS
 
-# What may be left of the deviation of a wrong tensor: by a hint that has the same numbers, and by a mutant at least,
-# such as that of a sum in float32, which rounds otherwise.
+# The part of a deviation that a hint may leave; a mutant may leave more, as a sum in float32 rounds otherwise.
 EXACT, EXPLAINED = 1e-6, 0.02
 ROUNDING = 1000.0  # units in the last place of the largest number, by which right tensors may differ
 MAX_HINTS = 3  # if more mutants fit, the numbers do not tell them apart, and none is named
@@ -167,79 +166,40 @@ def mutants(fit: Fit) -> Candidates:
             yield mutant.name, load(mutant).window_update(fit.case)
 
 
-# -- parts of the case that are read otherwise -----------------------------------------------------------------------
-
-
 def other_cases(fit: Fit) -> Candidates:
     """The right values of another case: a part of it is left out, exchanged, or shifted in time."""
-    for name, changes in _changes(fit.case):
-        yield name, plain_rnn.window_update(fit.case._replace(**changes))
-
-
-def _changes(case: WindowCase) -> Iterator[tuple[str, dict[str, Any]]]:
+    case, changes = fit.case, list[tuple[str, dict[str, Any]]]()
     objective, step, x, target = case.objective, case.step, case.x, case.target
     for field, names in (("nonlinearity", get_args(Nonlinearity)), ("reduction", get_args(Reduction))):
         own = getattr(objective, field)
-        yield from ((f"{n} for {own}", {"objective": objective._replace(**{field: n})}) for n in names if n != own)
-    yield "inputs in reversed order", {"x": x[::-1]}
-    yield "inputs one step late", {"x": np.roll(x, 1, 0)}
+        changes += [(f"{n} for {own}", {"objective": objective._replace(**{field: n})}) for n in names if n != own]
+    changes += [("inputs in reversed order", {"x": x[::-1]}), ("inputs one step late", {"x": np.roll(x, 1, 0)})]
     if objective.loss != GIVEN_DY and len(target) > 1:
         w = np.ones(target.shape[:2]) if case.weights is None else case.weights
-        yield "the loss of the last step alone", {"target": target[-1:], "weights": w[-1:]}
-        yield "targets one step late", {"target": np.roll(target, 1, 0)}
-        yield "targets one step late", {"target": target[:-1], "weights": w[1:]}
-        yield "targets one step early", {"target": np.roll(target, -1, 0)}
-        yield "loss weights left out", {"weights": None}
+        changes += [
+            ("the loss of the last step alone", {"target": target[-1:], "weights": w[-1:]}),
+            ("targets one step late", {"target": np.roll(target, 1, 0)}),
+            ("targets one step late", {"target": target[:-1], "weights": w[1:]}),
+            ("targets one step early", {"target": np.roll(target, -1, 0)}),
+            ("loss weights left out", {"weights": None}),
+        ]
         if len(x) == len(target):
-            yield "the series in reversed order", {"x": x[::-1], "target": target[::-1]}
+            changes.append(("the series in reversed order", {"x": x[::-1], "target": target[::-1]}))
     if step is not None:
-        yield "the velocity, or sum of squares, of before left out", {"velocity": None}
-        for name, default in Step._field_defaults.items():
-            yield f"{name} left out", {"step": step._replace(**{name: default})}
-
-
-# -- other gradients -------------------------------------------------------------------------------------------------
+        changes.append(("the velocity, or sum of squares, of before left out", {"velocity": None}))
+        defaults = Step._field_defaults.items()
+        changes += [(f"{name} left out", {"step": step._replace(**{name: default})}) for name, default in defaults]
+    for name, parts in changes:
+        yield name, plain_rnn.window_update(case._replace(**parts))
 
 
 def other_gradients(fit: Fit) -> Candidates:
     """Gradients, some or all, that are other sums, or are reported otherwise than the step uses them."""
-    right, reported = fit.gradients(fit.right), fit.report
-    for text, others in _other_gradients(fit, right):
-        wrong = [name for name, g in others.items() if np.abs(reported[name] - g).max() < fit.deviation[name]]
-        names = [name for name in wrong if name in right]
-        if names:
-            words = "gradients" if len(names) == len(right) else ", ".join(names)
-            changed = {name: others[name] for name in wrong}
-            yield f"{words} {text}", fit.with_step(right | {name: others[name] for name in names}) | changed
-            yield f"{words} {text}", fit.right | changed
-
-
-def _other_gradients(fit: Fit, right: Arrays) -> Iterator[tuple[str, Arrays]]:
-    case, p, step = fit.case, present(fit.case.params), fit.case.step
+    case, p, right = fit.case, present(fit.case.params), fit.gradients(fit.right)
     h = np.concatenate((initial_state(case)[None], fit.right["h"]))
-    for text, counted in _counted(len(case.x), len(case.target), case.x.shape[1]):
-        d = plain_rnn.gradients(p, case.x, h, counted * fit.right["dy"], counted * fit.right["da"])
-        yield text, {"d" + name: g for name, g in d.items()}
-    yield "transposed", {name: g.T for name, g in right.items() if g.ndim == 2 and g.shape == g.T.shape}
-    yield "with rows that are the sum of all rows", {name: 0 * g + g.sum(0) for name, g in right.items()}
-    if fit.dtype == np.float64:
-        low = {name: fit.report[name] for name in right if np.allclose(fit.report[name], right[name])}
-        yield "in float32", {name: g for name, g in low.items() if np.array_equal(g, np.float32(g))}
-    if step is not None:
-        limits = Step(1.0, max_norm=step.max_norm, max_value=step.max_value)
-        moved = plain_rnn.update(p, {name[1:]: g for name, g in right.items()}, {}, limits)
-        yield "after clipping", {name: p[name[1:]] - moved[name[1:]] for name in right}
-    weights = {name: p[name[1:]] for name in right if name[1] == "W"}
-    squares = sum((W * W).sum() for W in weights.values())
-    c = sum(((fit.report[name] - right[name]) * W).sum() for name, W in weights.items()) / squares
-    loss = {"loss": fit.right["loss"] + c / 2 * squares} if "loss" in fit.report else {}
-    yield f"with {c:.4g} times the weights", {name: right[name] + c * W for name, W in weights.items()} | loss
-
-
-def _counted(T: int, K: int, B: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Sums over some of the steps, or sequences, only: how often each counts, (T, B, 1)."""
+    (T, B, _), K = case.x.shape, len(case.target)
     steps, sequences = np.arange(T)[:, None, None], np.arange(B)[:, None]
-    yield from {
+    counted = {
         "without the first step": steps > 0,
         "without the last step": steps < T - 1,
         "of the first step alone": steps == 0,
@@ -247,57 +207,57 @@ def _counted(T: int, K: int, B: int) -> Iterator[tuple[str, np.ndarray]]:
         "without the steps that have no loss": steps >= T - K,
         "of the first sequence alone": sequences == 0,
         "of the last sequence alone": sequences == B - 1,
-    }.items()
-
-
-# -- factors ---------------------------------------------------------------------------------------------------------
+    }
+    others = {"transposed": {name: g.T for name, g in right.items() if g.ndim == 2 and g.shape == g.T.shape}}
+    for text, counts in counted.items():
+        d = plain_rnn.gradients(p, case.x, h, counts * fit.right["dy"], counts * fit.right["da"])
+        others[text] = {"d" + name: g for name, g in d.items()}
+    if case.step is not None:
+        limits = Step(1.0, max_norm=case.step.max_norm, max_value=case.step.max_value)
+        moved = plain_rnn.update(p, {name[1:]: g for name, g in right.items()}, {}, limits)
+        others["after clipping"] = {name: p[name[1:]] - moved[name[1:]] for name in right}
+    for text, gradients in others.items():
+        wrong = {n: g for n, g in gradients.items() if _largest(fit.report[n] - g) < fit.deviation[n]}
+        if wrong:
+            words = "gradients" if len(wrong) == len(right) else ", ".join(wrong)
+            yield f"{words} {text}", fit.with_step(right | wrong)
+            yield f"{words} {text}", fit.right | wrong
 
 
 def factors(fit: Fit) -> Candidates:
-    """Tensors multiplied by numbers; the step is that of the reported gradients, with another learning rate."""
+    """Tensors multiplied by numbers; the step is that of the reported gradients."""
     p, found, values = present(fit.case.params), {}, fit.with_step(fit.gradients(fit.report)) | fit.gradients(fit.right)
-    for name, reported in fit.report.items():
-        before = p.get(name, 0.0)
-        reported, expected, small = reported - before, values[name] - before, fit.rounding[name]
-        if name not in ("a", "h", "y"):
-            factor = (
-                (reported * expected).sum() / (expected * expected).sum() if np.abs(reported).max() > small else 0.0
-            )
-            found[name] = 1.0 if np.abs(reported - expected).max() <= small else float(factor)
+    for name in [name for name in fit.report if name not in ("a", "h", "y")]:
+        before, small = p.get(name, 0.0), fit.rounding[name]
+        reported, expected = fit.report[name] - before, values[name] - before
+        if _largest(reported - expected) > small:
+            is_zero = _largest(reported) <= small
+            found[name] = 0.0 if is_zero else float((reported * expected).sum() / (expected * expected).sum())
             values[name] = before + found[name] * expected
-    if text := _in_words(fit, found):
+    if text := _factors_in_words(fit, found):
         yield text, values
 
 
-def _in_words(fit: Fit, found: dict[str, float]) -> str:
-    """The factors in words; "" if one may be chance: that of a few numbers is a product of sizes, that of more any.
-
-    By clipping, the step is multiplied by any factor too, and then it says nothing of the learning rate.
+def _factors_in_words(fit: Fit, found: dict[str, float]) -> str:
+    """The factors other than 1 in words; "" if one may be chance: that of a few numbers is a product of sizes, that of
+    more any. By clipping, the step is multiplied by any factor too, and then it says nothing.
     """
-    theta, products, step, texts = present(fit.case.params), _products(fit), fit.case.step, []
-    rtol = 1e-6 if fit.dtype == np.float64 else 1e-3
+    theta, step, texts, is_double = present(fit.case.params), fit.case.step, [], fit.dtype == np.float64
+    rtol = 1e-6 if is_double else 1e-3
     parts: dict[str, list[str]] = {"loss": [], "gradients": [], "velocities": [], "step": []}
-    for name in found:
-        kind = "velocities" if name[1:] in theta and name[0] == "v" else "step" if name in theta else "gradients"
-        parts["loss" if name == "loss" else kind].append(name)
+    for name in [name for name in fit.report if name not in ("a", "h", "y")]:
+        part = "loss" if name == "loss" else "step" if name in theta else "gradients"
+        parts["velocities" if name[0] == "v" else part].append(name)
     for part, names in parts.items():
-        for factor in dict.fromkeys(found[name] for name in names if found[name] != 1):
-            same = [name for name in names if np.isclose(found[name], factor, rtol, 1e-9)]
-            words = part if len(same) == len(names) else ", ".join(same)
-            product = next((text for text, value in products.items() if np.isclose(value, factor, rtol)), None)
+        for factor in dict.fromkeys(found[name] for name in names if name in found):
+            same = [name for name in names if np.isclose(found.get(name, 1.0), factor, rtol * abs(factor - 1), 1e-12)]
+            product = next((text for text, v in _products(fit).items() if v != 1 and np.isclose(v, factor, rtol)), None)
             if product is None and sum(np.size(fit.report[name]) for name in same) < FEW:
                 return ""
-            if part == "step" and factor == 0:
-                texts.append(f"{', '.join(same)} do not change")
-            elif words == "step" and factor > 0:
-                rate = float(step.learning_rate)
-                if step.max_norm is not None and not step.has_velocity:
-                    return ""
-                is_single = abs(np.float32(rate) / rate - factor) < 1e-3 * abs(factor - 1)
-                new = "rounded to float32" if is_single else f"of {factor * rate:.6g} for {rate:g}"
-                texts.append(f"a learning rate {new}")
-            else:
-                texts.append(f"{words} × {product or f'{factor:.6g}'}")
+            if part == "step" and factor and step.max_norm is not None and not step.has_velocity:
+                return ""
+            words = part if same == names else ", ".join(same)
+            texts.append(f"{words} × {product or format(factor, '.9g' if is_double else '.5g')}")
     return ", ".join(dict.fromkeys(texts))
 
 
@@ -315,32 +275,30 @@ def _products(fit: Fit) -> dict[str, float]:
     return known
 
 
-# -- other truncations -----------------------------------------------------------------------------------------------
-
-
 def truncations(fit: Fit) -> Candidates:
     """The report under (R1) and (R2), for every k that differs from (B2)."""
-    for k in range(1, min(len(fit.case.x), MAX_STEPS)):
-        steps = f"{k} step{'s' * (k > 1)}"
-        yield f"each loss goes back over {steps} (bptt_truncate = {k - 1})", truncated(fit, "band", k)
-        yield f"the backward pass ends after the newest {steps}", truncated(fit, "back", k)
-
-
-def truncated(fit: Fit, kind: str, k: int) -> Arrays:
-    """The report under another truncation; kind: "band", (R1), or "back", (R2)."""
     case, right, p, T = fit.case, fit.right, present(fit.case.params), len(fit.case.x)
-    slopes = SLOPES[case.objective.nonlinearity](right["h"], right["a"])
-    if kind == "band":
-        g = right["dy"] @ p["W_hy"].T
-        dh = g.copy()
-        for _ in range(1, k):
-            g = (g[1:] * slopes[1 : len(g)]) @ p["W_hh"].T  # (R1)
-            dh[: len(g)] += g
-    else:
-        dh = np.where(np.arange(T)[:, None, None] < T - k, 0, right["dh"])  # (R2)
-    da = dh * slopes
-    h = np.concatenate((initial_state(case)[None], right["h"]))
-    dh_0 = da[0] @ p["W_hh"].T
-    d = plain_rnn.gradients(p, case.x, h, right["dy"], da) | ({"h_0": dh_0} if "h_0" in p else {})
-    flow = {"dh": dh, "da": da, "dx": da @ p["W_xh"].T, "dh_0": dh_0}
-    return fit.with_step({"d" + name: g for name, g in d.items()}) | flow
+    slopes, h = (
+        SLOPES[case.objective.nonlinearity](right["h"], right["a"]),
+        np.stack([initial_state(case), *right["h"]]),
+    )
+
+    def report(dh):
+        da = dh * slopes
+        flow = {"dh": dh, "da": da, "dx": da @ p["W_xh"].T, "dh_0": da[0] @ p["W_hh"].T}
+        d = plain_rnn.gradients(p, case.x, h, right["dy"], da) | ({"h_0": flow["dh_0"]} if "h_0" in p else {})
+        return fit.with_step({"d" + name: g for name, g in d.items()}) | flow
+
+    g = right["dy"] @ p["W_hy"].T
+    band = g
+    for k in range(1, min(T, MAX_STEPS)):
+        steps = f"{k} step{'s' * (k > 1)}"
+        yield f"each loss goes back over {steps} (bptt_truncate = {k - 1})", report(band)
+        yield (
+            f"the backward pass ends after the newest {steps}",
+            report(
+                np.where(np.arange(T)[:, None, None] < T - k, 0, right["dh"])  # (R2)
+            ),
+        )
+        g = (g[1:] * slopes[1 : len(g)]) @ p["W_hh"].T  # (R1)
+        band = band + np.concatenate((g, np.zeros((k, *g.shape[1:]))))

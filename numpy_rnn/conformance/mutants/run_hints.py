@@ -1,19 +1,13 @@
-"""Hints for a run: what its first wrong window, initial state or gradient is instead of the right one.
-
-They are looked up among the numbers of the run itself, so that what is said of it is so.
-"""
+"""Hints for a run: what its first wrong window, initial state or gradient is instead of the right one."""
 
 import numpy as np
 
-from numpy_rnn.common.records import Schedule, WindowCase
+from numpy_rnn.common.records import Schedule
 from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.mutants.hints import EXACT, Fit, hints_for_case
-from numpy_rnn.conformance.plain_rnn import Arrays
 from numpy_rnn.conformance.traces.divergence import Divergence, expected_windows
-from numpy_rnn.conformance.traces.judge import stacks
+from numpy_rnn.conformance.traces.judge import single_update
 from numpy_rnn.conformance.traces.recorder import RecordedRun
-
-MAX_UPDATES = 200  # among which a state is looked for
 
 
 def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
@@ -23,20 +17,8 @@ def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
         return _windows(recorded)
     if first.tensor == "initial":
         return _initial_state(recorded, index, network)
-    case, report = _updates(recorded, index, network)[index]
-    found = hints_for_case(case, report, first.tensor) or _other_series(recorded, index, network, first.tensor)
-    return found or (_earlier_numbers(recorded, index, network, first.tensor) if index else [])
-
-
-def _updates(recorded: RecordedRun, last: int, network: tuple[int, ...]) -> dict[int, tuple[WindowCase, Arrays]]:
-    """The case and the report of an update and those before it, of one network, by index; the latest first."""
-    found = {}
-    for stack in stacks(recorded.first(last + 1)):
-        for row, index in enumerate(stack.chosen):
-            if index > last - MAX_UPDATES:
-                at = row, *network
-                found[int(index)] = stack.single(at)
-    return dict(sorted(found.items(), reverse=True))
+    found = hints_for_case(*single_update(recorded, index, network), first.tensor)
+    return found or _other_updates(recorded, index, network, first.tensor)
 
 
 def _windows(recorded: RecordedRun) -> list[str]:
@@ -58,53 +40,47 @@ def _windows(recorded: RecordedRun) -> list[str]:
 
 
 def _initial_state(recorded: RecordedRun, index: int, network: tuple[int, ...]) -> list[str]:
-    """Which state of the run a window starts from."""
+    """Which state of the window before, or of the run, a window starts from."""
     run, updates = recorded
-    start, epoch = updates["start"], updates["epoch"]
-    state = updates["initial"][index][network]
+    start, state = updates["start"][index], updates["initial"][index][network]
     h_0 = run.params.h_0[network] if run.params.h_0 is not None else run.h_0
-    carried = np.array([initial[network] for initial in updates["initial"][start > 0]])
+    carried = np.array([initial[network] for initial in updates["initial"][updates["start"] > 0]])
     if len(carried) and (carried == state).all() and (np.array_equal(state, h_0) or not state.any()):
         return ["state reset at every window"]
-    if start[index] == 0 and not state.any():
+    if start == 0 and not state.any():
         return ["zeros for h_0"]
-    for before, (case, report) in _updates(recorded, index - 1, network).items():
-        h = report["h"] if "h" in report else plain_rnn.window_update(case)["h"]
-        for step in reversed(range(len(h) + 1)):
-            if np.allclose(state, h[step - 1] if step else updates["initial"][before][network], 1e-5, 1e-6):
-                is_newest = before == index - 1 and step == len(h)
-                if start[index] == 0 or epoch[before] < epoch[index]:
-                    return ["state not reset between epochs"] if is_newest else []
-                if is_newest:
-                    return ["sliding window starts from the newest state"]
-                place = f"after step {start[before] + step} of the series, as update {updates['number'][before]} has it"
-                return [f"the window starts from the state {place}, not after step {start[index]}"]
+    if index == 0:
+        return []
+    case, report = single_update(recorded, index - 1, network)
+    h = report["h"] if "h" in report else plain_rnn.window_update(case)["h"]
+    for step, other in reversed(list(enumerate([updates["initial"][index - 1][network], *h]))):
+        if np.allclose(state, other, 1e-5, 1e-6):
+            if start == 0:
+                return ["state not reset between epochs"] * (step == len(h))
+            if step == len(h):
+                return ["sliding window starts from the newest state"]
+            return [f"the window starts from the state after step {updates['start'][index - 1] + step} of the series"]
     return []
 
 
-def _other_series(recorded: RecordedRun, index: int, network: tuple[int, ...], tensor: str) -> list[str]:
-    """The series that is shifted in time, or whose losses are counted in several updates."""
+def _other_updates(recorded: RecordedRun, index: int, network: tuple[int, ...], tensor: str) -> list[str]:
+    """A series that is shifted in time, losses that count in several updates, or numbers of the update before."""
     run, updates = recorded
-    fit = Fit.of(*_updates(recorded, index, network)[index], tensor)
+    case, report = single_update(recorded, index, network)
+    fit = Fit.of(case, report, tensor)
     others = {
         "losses of older steps counted again": recorded.replace({"loss_start": updates["start"]}),
         "targets one step late": recorded._replace(run=run._replace(target=np.roll(run.target, 1, 0))),
         "targets one step early": recorded._replace(run=run._replace(target=np.roll(run.target, -1, 0))),
         "inputs one step late": recorded._replace(run=run._replace(x=np.roll(run.x, 1, 0))),
     }
-    cases = {name: Fit.of(*_updates(other, index, network)[index], tensor) for name, other in others.items()}
-    return [name for name, other in cases.items() if fit.explains(other.right, EXACT)]
-
-
-def _earlier_numbers(recorded: RecordedRun, index: int, network: tuple[int, ...], tensor: str) -> list[str]:
-    """Numbers of the update before that are still in this one."""
-    updates, ((case, report), (_, before), *_) = recorded.updates, _updates(recorded, index, network).values()
-    fit, found = Fit.of(case, report, tensor), []
-    added = {name: g + before[name] for name, g in fit.gradients(fit.right).items() if name in before}
-    if fit.explains(fit.with_step(added), EXACT):
-        found.append("gradients add up from update to update")
-    moved = updates["start"][index] - updates["start"][index - 1]
-    old = len(case.x) - len(case.target)
-    if tensor == "a" and old and np.array_equal(report["a"][:old], before["a"][moved : moved + old]):
-        found.append("activations of stale weights kept")
-    return found
+    candidates = {name: Fit.of(*single_update(other, index, network), tensor).right for name, other in others.items()}
+    old, found = len(case.x) - len(case.target), []
+    if index > 0:
+        _, before = single_update(recorded, index - 1, network)
+        added = {name: g + before[name] for name, g in fit.gradients(fit.right).items() if name in before}
+        candidates["gradients add up from update to update"] = fit.with_step(added)
+        moved = updates["start"][index] - updates["start"][index - 1]
+        if tensor == "a" and old and np.array_equal(report["a"][:old], before["a"][moved : moved + old]):
+            found = ["activations of stale weights kept"]
+    return [name for name, values in candidates.items() if fit.explains(values, EXACT)] + found

@@ -1,7 +1,4 @@
-"""The score board: every mutant and the check that catches it.
-
-python -m numpy_rnn.conformance score
-"""
+"""The score board: every mutant and the check that catches it."""
 
 from functools import cache
 from types import ModuleType
@@ -9,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import Run, WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import Bounds, check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import INTERMEDIATES, format_errors
@@ -57,16 +53,16 @@ def score(mutant: Mutant, level: str, max_cases: int = MAX_CASES, seed: int = 1)
 def violation(level: str, module: ModuleType, seed: tuple[int, ...]) -> Violation:
     """The violation of a bound by a module like `plain_rnn`, in the random case, or run at L3, of this seed."""
     if level == "L3":
-        run = bounded_run(seed)
-        return None if run is None else first_violation(judge(trace(module, run)).worst)
-    case = random_case(seed)
+        run = random_run(RandomDraw(*seed))
+        return first_violation(judge(trace(module, run)).worst) if is_bounded(run) else None
+    case = random_recipe(RandomDraw(*seed)).case()
     report = module.window_update(case)
     if faults := format_errors(case, report, True, True):  # a number that is not finite
         return faults[0].split("[")[0].split()[0], np.inf
     if level == "L1":
         return first_violation(check_local(case, report))
     black_box = {name: report[name] for name in report if name not in INTERMEDIATES}
-    return first_violation(check_global(case, black_box, bounds=bounds(seed)))
+    return first_violation(check_global(case, black_box, bounds=random_bounds(seed)))
 
 
 def first_violation(ratios: dict[str, Any]) -> Violation:
@@ -78,22 +74,9 @@ def first_violation(ratios: dict[str, Any]) -> Violation:
 
 
 @cache
-def random_case(seed: tuple[int, ...]) -> WindowCase:
-    """One window update."""
-    return random_recipe(RandomDraw(*seed)).case()
-
-
-@cache
-def bounds(seed: tuple[int, ...]) -> Bounds:
+def random_bounds(seed: tuple[int, ...]) -> Bounds:
     """The bounds of level L2 of a random case."""
-    return global_bounds(random_case(seed))
-
-
-@cache
-def bounded_run(seed: tuple[int, ...]) -> Run | None:
-    """A run of several updates; None if a correct run diverges."""
-    run = random_run(RandomDraw(*seed))
-    return run if is_bounded(run) else None
+    return global_bounds(random_recipe(RandomDraw(*seed)).case())
 
 
 def text(scores: list[Score]) -> str:

@@ -10,26 +10,10 @@ from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 
 EQUATIONS = {
-    "window": "T1, T2",
-    "initial": "T3",
-    "a": "F1",
-    "h": "F2",
-    "y": "F3",
-    "loss": "L1, L2",
-    "dy": "B1",
-    "dh": "B2",
-    "da": "B3",
-    "dh_0": "B9",
-    "dx": "B10",
-    "dW_xh": "B4",
-    "dW_hh": "B5",
-    "dW_hy": "B6",
-    "db_h": "B7",
-    "db_y": "B8",
-    "db_hh": "B7",
-    **{"v" + name: "U2 to U5" for name in FIELDS},
-    **dict.fromkeys(FIELDS, "U1"),
-}
+    "window": "T1, T2", "initial": "T3", "a": "F1", "h": "F2", "y": "F3", "loss": "L1, L2", "dy": "B1", "dh": "B2",
+    "da": "B3", "dh_0": "B9", "dx": "B10", "dW_xh": "B4", "dW_hh": "B5", "dW_hy": "B6", "db_h": "B7", "db_y": "B8",
+    "db_hh": "B7", **{"v" + name: "U2 to U5" for name in FIELDS}, **dict.fromkeys(FIELDS, "U1"),
+}  # fmt: skip
 TENSORS = tuple(EQUATIONS)  # in causal order
 CAUSAL_ORDER = tuple(name for name in TENSORS if not name.endswith("b_hh"))
 BACKWARDS = ("dh", "da")  # computed from the last step to the first
@@ -102,18 +86,18 @@ def expected_windows(T: int, schedule: Schedule) -> list[Window]:
 def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Divergence]:
     """The first window that is not one of TBPTT(k1, k2). Unless `whole`, updates may be missing at the end."""
     run, updates = recorded
-    expected = expected_windows(len(run.x), run.options.schedule)
+    windows, epochs = expected_windows(len(run.x), run.options.schedule), range(1, run.options.schedule.epochs + 1)
+    expected = [(epoch, number, *window) for epoch in epochs for number, window in enumerate(windows, 1)]
     rows = list(zip(*(updates[name].tolist() for name in ("epoch", "number", *Window._fields))))
-    total = len(expected) * run.options.schedule.epochs
-    for index in range(max(len(rows), total if whole else 0)):
-        place, right = (index // len(expected) + 1, index % len(expected) + 1), expected[index % len(expected)]
-        if index >= min(len(rows), total):
-            yield Divergence(*place, "window", None, (), len(rows), total, 0.0, np.inf)
+    for right, row in zip(expected, rows):
+        if row != right:
+            wrong = next((i for i in range(3) if row[2 + i] != right[2 + i]), 0)
+            yield Divergence(*right[:2], "window", None, (wrong,), row[2 + wrong], right[2 + wrong], 0.0, np.inf)
             return
-        if rows[index] != (*place, *right):
-            wrong = next((i for i in range(3) if rows[index][2 + i] != right[i]), 0)
-            yield Divergence(*place, "window", None, (wrong,), rows[index][2 + wrong], right[wrong], 0.0, np.inf)
-            return
+    if len(rows) > len(expected) or (whole and len(rows) < len(expected)):
+        index, total = min(len(rows), len(expected)), len(expected)
+        place = index // len(windows) + 1, index % len(windows) + 1
+        yield Divergence(*place, "window", None, (), len(rows), total, 0.0, np.inf)
 
 
 def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
@@ -123,20 +107,19 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
     state of the window before. If the states are not reported, `judge` recomputes it.
     """
     run, updates = recorded
-    start, stop, epoch = (updates[name] for name in ("start", "stop", "epoch"))
-    offsets = np.concatenate(([0], np.cumsum(stop - start)))
     initial, h, learned = updates["initial"], updates.get("h"), updates.get("h_0")
-    for index in range(len(start)):
-        if index == 0 or epoch[index] != epoch[index - 1] or start[index] == 0:
+    steps, ends = carried_steps(updates), np.cumsum(updates["stop"] - updates["start"])
+    for index, start in enumerate(updates["start"]):
+        if start == 0 or index == 0 or updates["epoch"][index] != updates["epoch"][index - 1]:
             h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
             right = np.broadcast_to(h_0 if learned is None or index == 0 else learned[index - 1], initial[index].shape)
-        elif h is None:
+        elif start == updates["start"][index - 1]:
+            right = initial[index - 1]
+        elif h is None or steps[index - 1] == 0:  # no such step: the schedule is wrong, which is already reported
             continue
         else:
-            step = start[index] - start[index - 1]  # after which step of the window before
-            if not 0 <= step <= stop[index - 1] - start[index - 1]:
-                return  # the schedule is wrong, which is already reported
-            right = initial[index - 1] if step == 0 else h[offsets[index - 1] + step - 1]
+            first = ends[index - 2] if index > 1 else 0
+            right = h[first + steps[index - 1] - 1]
         if not np.array_equal(initial[index], right):
             yield _difference(updates, index, "initial", right)
             return

@@ -5,6 +5,7 @@ training is chaotic and not because of a fault. So the free-running drift of two
 spread of reference runs whose initial weights differ by one unit in the last place, up or down at random.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,6 @@ from numpy_rnn.conformance.case import (
     RateInVelocity,
     TwoBiases,
     is_classes,
-    one_bias,
     present,
     required_outputs,
     second_bias_as_input,
@@ -27,7 +27,7 @@ from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, validated_report
 from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS, Abilities
 from numpy_rnn.conformance.traces.divergence import expected_windows
-from numpy_rnn.conformance.traces.recorder import RecordedRun, Recorder
+from numpy_rnn.conformance.traces.recorder import RecordedRun, record
 
 REFERENCES = 16
 # A choice, not a bound. Between numpy_rnn and torch_rnn the ratio was at most 1.0 in 400 runs of 30 epochs (those of
@@ -89,8 +89,7 @@ def summed_losses(losses: Any, run: Run) -> np.ndarray:
     losses = np.asarray(losses, np.float64)
     if run.options.objective.reduction == "mean":
         windows = expected_windows(len(run.x), run.options.schedule)
-        share = np.array([window.loss_steps for window in windows]) / len(run.x)
-        losses = losses * share.reshape(-1, *(1,) * (losses.ndim - 1))
+        losses = (losses.T * [window.loss_steps / len(run.x) for window in windows]).T
     return losses.sum(axis=0)
 
 
@@ -139,15 +138,13 @@ def trace_port(port: Any, run: Run, timeout: float = 10.0) -> RecordedRun:
     run = with_second_bias(run, abilities(port))
     if "rate_in_velocity" in abilities(port).capabilities:
         run = run._replace(options=run.options._replace(step=RateInVelocity(*run.options.step)))
-    recorder, per_epoch = Recorder(run), len(expected_windows(len(run.x), run.options.schedule))
+    updates, per_epoch = itertools.count(), len(expected_windows(len(run.x), run.options.schedule))
 
     def compute(case):
-        epoch, number = divmod(recorder.updates, per_epoch)
+        epoch, number = divmod(next(updates), per_epoch)
         return _answer(port, case, timeout, f"epoch {epoch + 1}, update {number + 1}")
 
-    for epoch, number, window, initial, report in plain_rnn.train(run, compute):
-        recorder.append_report(epoch, number, window, initial, report)
-    return recorder.recorded()
+    return record(run, plain_rnn.train(run, compute))
 
 
 def with_second_bias(run: Run, *those: Abilities) -> Run:
@@ -160,44 +157,29 @@ def with_second_bias(run: Run, *those: Abilities) -> Run:
 
 
 def _answer(port: Any, case: WindowCase, timeout: float, where: str) -> tuple[dict[str, Any], Any]:
-    """The report on a case, with the same names in every update, and the states of its window."""
+    """The report on a case, with the same names in every update, and the states of its window.
+
+    numpy_rnn's dy takes the place of the target of a port that is given dy, and the loss, dh_0 or step that a port does
+    not have is computed here, the step from the port's gradients.
+    """
     has, lacks, _ = abilities(port)
-    report = validated_report(port, _asked(case, has, lacks), timeout, where)
-    report |= _added(case, report, has, lacks)
-    intermediates = "intermediates" in has
-    states = report["h"] if intermediates else _states(case)
-    # Under given_dy, dy is not from the port's y.
-    names = required_outputs(case, intermediates and "given_dy" not in has, "input_gradients" in has)
-    return {name: report[name] for name in names}, states
-
-
-def _asked(case: WindowCase, has: Any, lacks: Any) -> WindowCase:
-    """The case as the port gets it. In place of a target it may get numpy_rnn's dy."""
     no_step: Any = None
+    computed = plain_rnn.window_update(case._replace(step=no_step)) if "given_dy" in has or "h_0" in lacks else {}
+    asked = case
     if "given_dy" in has:
-        dy = plain_rnn.window_update(case._replace(step=no_step))["dy"][-len(case.target) :]
-        case = case._replace(target=dy, objective=case.objective._replace(loss=GIVEN_DY), weights=None)
-    if "h_0" in lacks:
-        case = case._replace(h_0=None)
-    return case._replace(step=no_step) if "step" in lacks else case
-
-
-def _added(case: WindowCase, report: dict[str, Any], has: Any, lacks: Any) -> dict[str, Any]:
-    """The parts that the port does not have: a loss, a step from the port's gradients, or dh_0."""
-    added: dict[str, Any] = {}
-    if "given_dy" in has or ("h_0" in lacks and "dh_0" not in report):
-        computed = plain_rnn.window_update(case)
-        added |= {name: computed[name] for name in ("loss", "dh_0") if name not in report}
+        dy, objective = computed["dy"][-len(case.target) :], case.objective._replace(loss=GIVEN_DY)
+        asked = case._replace(target=dy, objective=objective, weights=None)
+    asked = asked._replace(h_0=None) if "h_0" in lacks else asked
+    report = validated_report(port, asked._replace(step=no_step) if "step" in lacks else asked, timeout, where)
+    report = {name: computed[name] for name in ("loss", "dh_0") if name in computed} | report
     if "step" in lacks:
         gradients = {name: report["d" + name] for name in present(case.params)}
-        added |= plain_rnn.update(present(case.params), gradients, {}, case.step)
-    return added
-
-
-def _states(case: WindowCase) -> np.ndarray:
-    h_0: Any = case.params.h_0 if case.h_0 is None else case.h_0
-    forward = numpy_rnn.forward(one_bias(case.params), case.x, h_0, nonlinearity=case.objective.nonlinearity)
-    return forward.h[1:]
+        report |= plain_rnn.update(present(case.params), gradients, {}, case.step)
+    is_seen = "intermediates" in has
+    states = report["h"] if is_seen else plain_rnn.window_update(case._replace(step=no_step))["h"]
+    # Under given_dy, dy is not from the port's y.
+    names = required_outputs(case, is_seen and "given_dy" not in has, "input_gradients" in has)
+    return {name: report[name] for name in names}, states
 
 
 def check_port_run(port: Any, run: Run) -> None:
@@ -212,28 +194,13 @@ def check_port_run(port: Any, run: Run) -> None:
         is_missing = name in lacks if name in LACKS else name not in has
         if is_needed and is_missing and not ("given_dy" in has and name in OF_LOSS):
             verb = "lacks" if name in LACKS else "does not declare"
-            option = f" ({OPTIONS[name]})" if name in OPTIONS else ""
-            raise InputError(f"{port.name} {verb} {name!r}: choose a run without it{option}")
+            raise InputError(f"{port.name} {verb} {name!r}: choose a run without it")
     (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
     sizes = {"B": run.x.shape[1], "D": D, "H": H, "O": O}
     if shapes and not any(all(sizes.get(k, n) == n for k, n in shape.items()) for shape in shapes):
         raise InputError(f"{port.name} has the sizes {list(map(dict, shapes))}: expected them in the run, not {sizes}")
 
 
-OPTIONS = {  # of `compare`, that choose a run without a part
-    "sum": "--reduction mean",
-    "mean": "--reduction sum",
-    "tanh": "--nonlinearity relu",
-    "relu": "--nonlinearity tanh",
-    "sigmoid": "--nonlinearity tanh",
-    "older steps": "--k2 as large as --k1",
-    "many losses": "--k1 1",
-    "clip_by_value": "--max-norm",
-    "squared_error": "--loss cross_entropy",
-    "bias": "--no-bias",
-    "no biases": "--bias",
-    "plain SGD": "--adagrad",
-}
 OF_LOSS = ("mean", "squared_error", "distributions", "cross_entropy", "loss_weights")
 
 

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import WindowCase
-from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError, ratios, stages
-from numpy_rnn.conformance.bounds.oracle import Enclosure
-from numpy_rnn.conformance.case import FIELDS, is_classes, parameters_from
+from numpy_rnn.conformance.bounds.global_bounds import global_bounds, global_checks
+from numpy_rnn.conformance.bounds.local_bounds import TAU, Checks, TanhError, local_checks, ratios
+from numpy_rnn.conformance.case import is_classes, parameters_from, present
 from numpy_rnn.conformance.traces.divergence import (
     BACKWARDS,
     TENSORS,
@@ -83,17 +82,29 @@ def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, by_or
 
 
 def stacks(recorded: RecordedRun) -> Iterator[Stack]:
-    """The updates of a run, stacked by their kinds: the same T and K, a learned initial state or not, first or not.
+    """The updates of a run, stacked by their kinds."""
+    kinds = _kinds(recorded)
+    for kind in np.unique(kinds, axis=0):
+        yield _stack(recorded, np.flatnonzero((kinds == kind).all(axis=1)), *kind.tolist())
 
-    A learned initial state from which the window starts is a parameter; before the first update there is no velocity.
+
+def single_update(
+    recorded: RecordedRun, index: int, network: tuple[int, ...] = ()
+) -> tuple[WindowCase, dict[str, np.ndarray]]:
+    """One update of one network of a run, as a case and a report."""
+    return _stack(recorded, np.array([index]), *_kinds(recorded)[index].tolist()).single((0, *network))
+
+
+def _kinds(recorded: RecordedRun) -> np.ndarray:
+    """T and K of every update, and whether it has a learned initial state, or is the first one, without a velocity.
+
+    A learned initial state from which the window starts is a parameter.
     """
     run, updates = recorded
     start, stop = updates["start"], updates["stop"]
     from_learned = (start == 0) & (run.params.h_0 is not None)
     first = (np.arange(len(start)) == 0) & run.options.step.has_velocity
-    kinds = np.stack((stop - start, stop - updates["loss_start"], from_learned, first), axis=1)
-    for kind in np.unique(kinds, axis=0):
-        yield _stack(recorded, np.flatnonzero((kinds == kind).all(axis=1)), *kind.tolist())
+    return np.stack((stop - start, stop - updates["loss_start"], from_learned, first), axis=1)
 
 
 def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learned: int, first: int) -> Stack:
@@ -101,8 +112,7 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learn
     E, step = run.params.W_hh.ndim - 2, run.options.step
     start, loss_start = updates["start"][chosen], updates["loss_start"][chosen]
     first_row = np.concatenate(([0], np.cumsum(updates["stop"] - updates["start"])))[chosen]
-    fields = [name for name in FIELDS if getattr(run.params, name, None) is not None]
-    fields = [name for name in fields if name != "h_0" or from_learned]
+    fields = [name for name in present(run.params) if name != "h_0" or from_learned]
 
     def windows(array, rows):
         """Rows of (S, *E, B, N) → (n, *E, T, B, N)."""
@@ -117,21 +127,19 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learn
             array = array.reshape(len(array), *(1,) * E, *array.shape[1:])
         return windows(array, first_step[:, None] + np.arange(steps))
 
-    def before(prefix, initial):
-        """The values of these names before the chosen updates."""
-        values = {n: np.concatenate((initial(n)[None], updates[prefix + n][:-1])) for n in fields}
-        return parameters_from({name: array[chosen] for name, array in values.items()})
-
-    velocity = None
+    params, velocity = {name: updates[name][chosen - 1] for name in fields}, None
+    if chosen[0] == 0:
+        for name in fields:
+            params[name][0] = getattr(run.params, name)
     if step.has_velocity and not first:
-        velocity = before("v", lambda name: updates["v" + name][0])  # never the first update
+        velocity = parameters_from({name: updates["v" + name][chosen - 1] for name in fields})
     weights: Any = None
     if run.weights is not None:
         rows = loss_start[:, None] + np.arange(K)
         weights = run.weights[rows].reshape(len(chosen), *(1,) * E, K, -1)
     rate = step.learning_rate
     case = WindowCase(
-        before("", lambda name: getattr(run.params, name)),
+        parameters_from(params),
         series("x", start, T),
         series("target", loss_start, K),
         updates["initial"][chosen],
@@ -150,58 +158,36 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learn
 def single(case: WindowCase, index: tuple[int, ...]) -> WindowCase:
     """One update of one network of a stacked case."""
 
-    def one(array):
-        """The entry of an array whose ensemble axes may have size 1, shared by all networks."""
-        return None if array is None else array[tuple(min(i, size - 1) for i, size in zip(index, array.shape))]
-
-    def each(params):
-        return None if params is None else type(params)(*map(one, params))
+    def one(value):
+        """The entry of arrays whose ensemble axes may have size 1, shared by all networks."""
+        if value is None or hasattr(value, "_fields"):
+            return value and type(value)(*map(one, value))
+        return value[tuple(min(i, size - 1) for i, size in zip(index, value.shape))]
 
     rate = np.asarray(case.step.learning_rate)
     step = case.step._replace(learning_rate=float(one(rate) if rate.ndim else rate))
-    params, x, target, h_0, weights, objective, _, velocity = case
-    return WindowCase(each(params), one(x), one(target), one(h_0), one(weights), objective, step, each(velocity))
-
-
-Checks = Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]  # tensor, ratio, expected, allowed
-
-
-def local_checks(case: WindowCase, report: dict[str, np.ndarray], tau: TanhError) -> Checks:
-    """The checks of a report at L1. Arrays may have leading axes."""
-    for name, (expected, allowed) in stages(case, report, tau).items():
-        yield name, ratios(np.asarray(report[name], np.float64) - expected, allowed), expected, allowed
-
-
-def global_checks(
-    case: WindowCase, report: dict[str, np.ndarray], tau: TanhError, step: int = 0, state: np.ndarray | None = None
-) -> Checks:
-    """The checks of a report at L2, and as "initial" that of the state from which the next window starts.
-
-    step: after which step of the window that one starts; 0: nothing is recomputed for it.
-    """
-    bounds = global_bounds(case, tau)
-    for name, ratio in check_global(case, report, bounds=bounds).items():
-        value, E = bounds[name]
-        yield name, ratio, value.high, E + value.radius
-    if state is not None:
-        value, E = bounds["h"]
-        value, allowed = Enclosure(*(array[step - 1] for array in value)), (E + value.radius)[step - 1]
-        difference = value.difference(state) if step else np.zeros_like(state)
-        yield "initial", ratios(difference, allowed), value.high, allowed
+    arrays = {name: one(getattr(case, name)) for name in ("params", "x", "target", "h_0", "weights", "velocity")}
+    return case._replace(step=step, **arrays)
 
 
 def _by_oracle(updates: dict[str, np.ndarray], stack: Stack, tau: TanhError) -> Checks:
     """The checks of a stacked case at L2. The oracle computes one update of one network at a time.
 
-    If the states are not reported, the initial state of the next window is recomputed too.
+    If the states are not reported, the initial state of the next window is checked too, as "initial".
     """
     axes, steps = stack.case.params.W_hh.shape[:-2], carried_steps(updates)[stack.chosen]
-    states = None if "h" in updates else np.roll(updates["initial"], -1, axis=0)[stack.chosen]
+    states = np.roll(updates["initial"], -1, axis=0)[stack.chosen]
     columns: dict[str, list] = {}
     for index in np.ndindex(axes):
-        carried = int(steps[index[0]]), None if states is None else states[index]
-        for name, *checked in global_checks(*stack.single(index), tau, *carried):
+        case, report = stack.single(index)
+        bounds, step = global_bounds(case, tau), int(steps[index[0]])  # after which the next window starts
+        for name, *checked in global_checks(case, report, bounds=bounds):
             columns.setdefault(name, []).append(checked)
+        if "h" not in updates:
+            value, E = bounds["h"]
+            difference, allowed = value.difference(states[index])[step - 1] * (step > 0), (E + value.radius)[step - 1]
+            checked = [ratios(difference, allowed), value.high[step - 1], allowed]
+            columns.setdefault("initial", []).append(checked)
     for name, rows in columns.items():
         ratio, expected, allowed = (np.stack(column).reshape(*axes, *column[0].shape) for column in zip(*rows))
         yield name, ratio, expected, allowed
@@ -215,11 +201,9 @@ def _first_divergence(updates, stack, name, checked) -> Divergence:
         chosen, report = chosen + 1, {name: np.roll(updates[name], -1, axis=0)[chosen]}
     bad = ~(ratio <= 1)
     index = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
-    elements = [tuple(map(int, element)) for element in np.argwhere(bad[index])]
-    step = None
+    elements = np.argwhere(bad[index]).tolist()
     if name in ROWS:  # (*E, T, B, N): the step first, and from the last one back where the stage runs backwards
         elements.sort(key=lambda element: element[-3] * (-1 if name in BACKWARDS else 1))
-        step = elements[0][-3] + 1
     element = elements[0]
     at = (index, *element)
     values = (float(array[at]) for array in (report[name], expected, allowed, ratio))
@@ -227,7 +211,7 @@ def _first_divergence(updates, stack, name, checked) -> Divergence:
         int(updates["epoch"][chosen[index]]),
         int(updates["number"][chosen[index]]),
         name,
-        step,
-        element if step is None else (*element[:-3], *element[-2:]),
+        element[-3] + 1 if name in ROWS else None,
+        tuple(element if name not in ROWS else element[:-3] + element[-2:]),
         *values,  # type: ignore[arg-type]
     )

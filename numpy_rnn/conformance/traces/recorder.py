@@ -1,5 +1,6 @@
 """Recorded runs: every update of a training run, of a package, a port, or a loop of your own."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,9 +9,9 @@ from numpy_rnn.common.check_options import check_schedule
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import save_arrays
-from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window
+from numpy_rnn.common.records import Parameters, Run, Schedule, Window
 from numpy_rnn.conformance.case import FIELDS, INTERMEDIATES, SHAPES, parameters_from, present
-from numpy_rnn.conformance.traces.trace_file import trace_arrays
+from numpy_rnn.conformance.traces.trace_file import read_arrays, run_options, trace_arrays
 
 ROWS = (*INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
 
@@ -60,14 +61,10 @@ class Recorder:
         """Add one Update of either package, with its activations and adjoints. Its arrays are kept, not copied."""
         parts = update.gradients, update.parameters, update.velocity, update.activations, update.adjoints
         gradients, parameters, velocity, activations, flow = (part and each(_in_numpy, part) for part in parts)
-        report = {
-            "loss": _in_numpy(update.loss),
-            "a": activations.a,
-            "h": activations.h[1:],
-            "y": activations.y,
-            **flow._asdict(),
-        }
-        report |= {"d" + name: array for name, array in present(gradients).items()} | present(parameters)
+        report = {"loss": _in_numpy(update.loss), "a": activations.a, "h": activations.h[1:], "y": activations.y}
+        report |= (
+            flow._asdict() | {"d" + name: array for name, array in present(gradients).items()} | present(parameters)
+        )
         if velocity is not None:
             for name, theta in present(parameters).items():
                 v = getattr(velocity, name)
@@ -89,10 +86,15 @@ class Recorder:
         """Write the trace. Raises InputError if no update is recorded, or if the file cannot be written."""
         if not self.updates:
             raise InputError("no update is recorded: expected one or more, as of --epochs 1")
-        for name, values in self.columns.items():
-            if len(values) < self.updates:
-                raise InputError(f"{name} is in {len(values)} of {self.updates} updates: expected it in all or in none")
         save_arrays(path, trace_arrays(*self.recorded()))
+
+
+def record(run: Run, updates: Iterable[tuple[int, int, Window, Any, dict[str, Any]]]) -> RecordedRun:
+    """The recorded run of these updates: epoch, number, window, initial state and report."""
+    recorder = Recorder(run)
+    for update in updates:
+        recorder.append_report(*update)
+    return recorder.recorded()
 
 
 class Trace(Recorder):
@@ -110,30 +112,22 @@ class Trace(Recorder):
     """
 
     def __init__(self, params: dict[str, Any], x: Any, target: Any, h_0: Any, *, resets: bool = True, **options: Any):
-        if unknown := [name for name in params if name not in FIELDS]:
-            raise InputError(f"a parameter is called {unknown[0]!r}: expected {', '.join(Parameters._fields)}")
-        if missing := [name for name in Parameters._fields[:3] if name not in params]:
-            raise InputError(f"there is no parameter {missing[0]}: expected W_xh, W_hh and W_hy")
-        if missing := [name for name in ("k1", "k2", "learning_rate", "epochs") if name not in options]:
-            raise InputError(f"{missing[0]} is missing: expected k1, k2, learning_rate and epochs")
-        kinds: tuple[Any, ...] = (Schedule, Objective, Step)
-        schedule, objective, step = (
-            kind(**{name: options.pop(name) for name in kind._fields if name in options}) for kind in kinds
-        )
-        if options:
-            known = (*Schedule._fields, *Objective._fields, *Step._fields)
-            raise InputError(f"{next(iter(options))!r} is no option of a run: expected {', '.join(known)}")
-        schedule, self.resets, self.number, self.epoch = check_schedule(schedule), resets, 0, 0
-        self.dtype = np.array(params["W_hh"]).dtype
+        for name in (*Parameters._fields[:3], *params):
+            if name not in params or name not in FIELDS:
+                raise InputError(
+                    f"the parameters are {', '.join(params)}: expected {', '.join(FIELDS)}, or some of them"
+                )
+        self.dtype, self.resets, self.number, self.epoch = np.array(params["W_hh"]).dtype, resets, 0, 0
+        known = run_options(options)
         x, target, h_0 = self._array("x", x), self._array("target", target), self._array("h_0", h_0)
-        self.T, self.epochs = len(x), schedule.epochs
+        (k1, k2, epochs), self.T = check_schedule(known.schedule), len(x)
         if not resets:
-            if self.T % schedule.k1 or schedule.k1 != schedule.k2:
+            if self.T % k1 or k1 != k2:
                 raise InputError("a loop that never resets its state: expected k2 = k1, and T a multiple of k1")
-            x, target = (np.concatenate([array] * schedule.epochs) for array in (x, target))
-            schedule = schedule._replace(epochs=1)
+            x, target = (np.concatenate([array] * epochs) for array in (x, target))
+            known = known._replace(schedule=Schedule(k1, k2, 1))
         initial = parameters_from({name: self._array(name, theta) for name, theta in params.items()})
-        super().__init__(Run(initial, x, target, h_0, None, RunOptions(schedule, objective, step)))
+        super().__init__(Run(initial, x, target, h_0, None, known))
 
     def update(self, epoch: int, window: tuple[int, int, int], state: Any, **values: Any) -> None:
         """Record one update.
@@ -144,25 +138,22 @@ class Trace(Recorder):
         the velocities, vW_xh and so on; and if you have them, h, or all of a, h, y, dy, dh and da, of the T steps of
         the window. Without h, the initial state of the next window is checked less closely.
 
-        Raises InputError on an unknown name, if some of a, y, dy, dh and da are missing, on an epoch that the run does
-        not have, and on numbers that the dtype does not have.
+        Raises InputError on an unknown name, and on numbers that the dtype does not have.
         """
         if unknown := [name for name in values if name not in SHAPES]:
             raise InputError(f"{unknown[0]!r} is not a name of a trace: expected {', '.join(SHAPES)}")
-        missing = [name for name in INTERMEDIATES if name not in values]
-        if 0 < len(missing) < len(INTERMEDIATES) and missing != [name for name in INTERMEDIATES if name != "h"]:
-            raise InputError(f"{missing[0]} is missing: expected all of {', '.join(INTERMEDIATES)}, h alone, or none")
-        if epoch not in range(1, self.epochs + 1):
-            raise InputError(f"the epoch is {epoch!r}: expected 1 to {self.epochs}, as epochs is {self.epochs}")
-        if np.shape(window) != (3,):
-            raise InputError(f"the window is {window!r}: expected start, loss_start and stop")
-        offset = 0 if self.resets else (epoch - 1) * self.T
-        epoch = epoch if self.resets else 1
+        offset, epoch = (0, epoch) if self.resets else ((epoch - 1) * self.T, 1)
         self.number = self.number + 1 if epoch == self.epoch else 1
         self.epoch = epoch
         copies = {name: self._array(name, value) for name, value in values.items()}
         place = Window(*(int(step) + offset for step in window))
         self.append_report(epoch, self.number, place, self._array("the state", state), copies)
+
+    def save(self, path: str) -> None:
+        """Write the trace. Raises InputError on updates that are incomplete, and if the file cannot be written."""
+        if self.updates:
+            read_arrays(trace_arrays(*self.recorded()))
+        super().save(path)
 
     def _array(self, name: str, value: Any) -> np.ndarray:
         """A copy in the dtype of the trace; classes keep theirs. Raises InputError where that changes an array."""

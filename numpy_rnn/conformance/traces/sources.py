@@ -1,6 +1,5 @@
 """Implementations by name: packages, Python ports, programs and trace files, and how each records a run."""
 
-import shlex
 import shutil
 from typing import Any
 
@@ -68,11 +67,7 @@ def source(name: str, timeout: float = 10.0) -> Source:
         return PackagePort(backend(name))
     if ":" in name and "/" not in name:
         return PortSource(load_python_port(name), timeout)
-    try:
-        words = shlex.split(name)
-    except ValueError as error:
-        raise InputError(f"{name!r} is not a command: {error}; expected one as in a shell") from None
-    if not (words and shutil.which(words[0])):
+    if not any(map(shutil.which, name.split()[:1])):
         raise InputError(f"unknown implementation {name!r}: expected {FORMS}")
     try:
         return PortSource(ProgramPort(name, timeout), timeout)

@@ -4,7 +4,7 @@ The keys, for a program in any language that writes a trace. N updates; S = Σ_n
 concatenated; *E the axes of an ensemble, none for a single network. Floats all float32 or all float64.
 
     format                                 bytes, "elman-trace 3"
-    configuration                          bytes, JSON: at least k1, k2, learning_rate, epochs, nonlinearity, reduction
+    configuration                          bytes, JSON: at least k1, k2, learning_rate and epochs
     x, target                              (T, B, D), (T, B, O): the series; x may hold classes, integers (T, B) from 0
                                            to D − 1, and so may the target of a cross-entropy, from 0 to O − 1
     weights                                (T, B): the weights of the losses; no such key if they are all 1
@@ -24,9 +24,10 @@ concatenated; *E the axes of an ensemble, none for a single network. Floats all 
     W_xh, W_hh, W_hy, b_h, b_y             the parameters after the update, in the same shapes
     h_0                                    (N, *E, B, H)  the learned initial state after the update
 
-The configuration may also have loss, "squared_error" or "cross_entropy", momentum, dampening, nesterov, weight_decay,
-adagrad, max_norm and max_value; missing values mean plain gradient descent on half the squared error. The learning rate
-is a number, or one per network: a nested list of the shape E, whose axes may have size 1.
+The configuration may also have nonlinearity, reduction, loss, "squared_error" or "cross_entropy", momentum, dampening,
+nesterov, weight_decay, adagrad, max_norm and max_value; missing values mean tanh, "sum" and plain gradient descent on
+half the squared error. The learning rate is a number, or one per network: a nested list of the shape E, whose axes may
+have size 1.
 
 A second bias of the hidden layer, b_hh, has the keys initial_b_hh, db_hh, vb_hh and b_hh, in the shapes of b_h.
 
@@ -51,7 +52,6 @@ from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Sch
 from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, parameters_from, present
 
 FORMAT = "elman-trace 3"
-OPTIONS = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")  # that no configuration may leave out
 PLACE = ("epoch", "number", "start", "loss_start", "stop")
 NEEDED = ("configuration", "x", "target", *(f"initial_{name}" for name in ("h_0", "W_xh", "W_hh", "W_hy")), *PLACE)
 
@@ -89,7 +89,13 @@ def read_arrays(arrays: dict[str, np.ndarray]) -> tuple[Run, dict[str, np.ndarra
     params, h_0 = parameters_from(arrays, "initial_"), arrays["initial_h_0"]
     learned = "h_0" in arrays
     params = params._replace(h_0=h_0 if learned else None)
-    options = _options(arrays["configuration"])
+    try:
+        values = dict(json.loads(arrays["configuration"].tobytes().rstrip(b"\0")))
+        if isinstance(rates := values.get("learning_rate"), list):
+            values["learning_rate"] = np.array(rates, np.float64)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise InputError("configuration is not a JSON object of options, with numbers for learning rates") from None
+    options = run_options(values)
     run = Run(params, arrays["x"], arrays["target"], None if learned else h_0, arrays.get("weights"), options)
     try:
         options = check_run(NUMPY_ARRAYS, run._replace(params=Parameters(*params[:6]))).options
@@ -101,22 +107,16 @@ def read_arrays(arrays: dict[str, np.ndarray]) -> tuple[Run, dict[str, np.ndarra
     return run._replace(options=options), updates
 
 
-def _options(configuration: np.ndarray) -> RunOptions:
-    try:
-        known = json.loads(configuration.tobytes().rstrip(b"\0"))
-    except (ValueError, RecursionError):
-        raise InputError("configuration is not JSON text") from None
-    if not isinstance(known, dict):
-        raise InputError("configuration is not a JSON object: expected one with k1, k2, learning_rate and so on")
-    if missing := [name for name in OPTIONS if name not in known]:
-        raise InputError(f"configuration has no {missing[0]}")
-    if isinstance(rates := known["learning_rate"], list):
-        try:
-            known["learning_rate"] = np.array(rates, np.float64)
-        except (TypeError, ValueError, OverflowError):
-            raise InputError("configuration: learning_rate is a list of other things than numbers") from None
+def run_options(values: dict[str, Any]) -> RunOptions:
+    """The options of a run by their names. Raises InputError on a name that is missing or unknown."""
     kinds: tuple[Any, ...] = (Schedule, Objective, Step)
-    return RunOptions(*(kind(**{name: known[name] for name in kind._fields if name in known}) for kind in kinds))
+    known, needed = [name for kind in kinds for name in kind._fields], ("k1", "k2", "learning_rate", "epochs")
+    for name in (*needed, *values):
+        if name not in values:
+            raise InputError(f"{name} is missing: expected k1, k2, learning_rate and epochs")
+        if name not in known:
+            raise InputError(f"{name!r} is no option of a run: expected {', '.join(known)}")
+    return RunOptions(*(kind(**{name: values[name] for name in kind._fields if name in values}) for kind in kinds))
 
 
 def _check_windows(updates: dict[str, np.ndarray], T: int) -> None:
@@ -125,14 +125,9 @@ def _check_windows(updates: dict[str, np.ndarray], T: int) -> None:
         array = updates[name]
         if array.dtype.kind != "i" or array.shape != (N,) or N == 0:
             raise InputError(f"{name} is {array.dtype} of shape {array.shape}: expected integers, one per update")
-    for name in ("epoch", "number"):  # hints repeat the run up to there
-        if not ((updates[name] >= 1) & (updates[name] <= N)).all():
-            raise InputError(f"{name} is {updates[name].min()} to {updates[name].max()}: expected 1 to {N} at most")
     start, loss_start, stop = (updates[name] for name in PLACE[2:])
-    if (stop <= start).any() or (start < 0).any() or (stop > T).any():
-        raise InputError("a window has no steps, or reaches beyond the series")
-    if ((loss_start < start) | (loss_start >= stop)).any():
-        raise InputError("a window has no step with a loss, or a loss at steps outside it")
+    if not ((start >= 0) & (start <= loss_start) & (loss_start < stop) & (stop <= T)).all():
+        raise InputError(f"the windows are not those of a series of {T} steps: expected 0 ≤ start ≤ loss_start < stop")
 
 
 def _check_arrays(run: Run, B: int, updates: dict[str, np.ndarray], second_bias: dict[str, np.ndarray]) -> None:
