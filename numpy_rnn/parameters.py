@@ -28,20 +28,9 @@ LearningRate: TypeAlias = float | Annotated[Array, "*E"]
 Elementwise: TypeAlias = Callable[[Array], Array]
 
 __all__ = [
-    "ARRAYS",
-    "Activations",
-    "Adjoints",
-    "Gradients",
-    "Parameters",
-    "State",
-    "Update",
-    "copy_of",
-    "from_numpy",
-    "from_state_dict",
-    "initial_parameters",
-    "to_numpy",
-    "to_state_dict",
-]
+    "ARRAYS", "Activations", "Adjoints", "Gradients", "Parameters", "State", "Update", "copy_of", "from_numpy",
+    "from_state_dict", "initial_parameters", "to_numpy", "to_state_dict",
+]  # fmt: skip
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:

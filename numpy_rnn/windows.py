@@ -74,7 +74,7 @@ class SeriesWindows:
 class StreamWindows:
     """The windows of a stream of checked steps, which is read once. The k2 latest steps are kept, as copies."""
 
-    T = per_epoch = None  # unknown
+    per_epoch = None  # unknown
 
     def __init__(self, run: Run):
         self.steps, self.schedule, self.ndim = run.x, run.options.schedule, run.params.W_hh.ndim + 1

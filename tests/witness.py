@@ -158,7 +158,7 @@ def in_rows(array, size, dtype):
 
 
 def loss_rows(case):
-    """What the loss is made of: (target in rows, weights (K, B, 1), N of (L2))."""
+    """The terms of the loss: (target in rows, weights (K, B, 1), N of (L2))."""
     dtype, O = case.params.W_hh.dtype, case.params.W_hy.shape[-1]
     rows = in_rows(case.target, O, dtype)
     w = np.ones(rows.shape[:-1], dtype) if case.weights is None else case.weights

@@ -88,7 +88,7 @@ def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: Learn
 
 @torch.no_grad()
 def move(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> None:
-    """Take the step in place, with a number or a learning rate per network, which torch.optim.SGD does not have."""
+    """Take the step in place. The rate may be one per network, which torch.optim.SGD does not have."""
     rate = torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
     for theta, delta_theta in zip(params, delta):
         if theta is not None and delta_theta is not None:

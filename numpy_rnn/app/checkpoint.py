@@ -52,6 +52,8 @@ def load_parameters(path: str) -> Parameters:
     that are not finite.
     """
     arrays = load_arrays(path, "weights file")
+    if np.isnan(arrays.get("partial", np.zeros(1))).any():
+        raise InputError(f"weights file {path} has networks that diverged: expected a run in which none did")
     unknown = [name for name in arrays if name not in Parameters._fields]
     params = parameters_of(arrays, f"weights file {path}")
     if unknown and "format" not in arrays:  # a run file has other keys besides the weights
@@ -69,11 +71,8 @@ def parameters_of(arrays: Arrays, file: str) -> Parameters:
         raise InputError(f"{file} has no {', '.join(missing)}: {EXPECTED}")
     # In C order, as the rounding of products depends on the order, and a file of a resumed run has this one.
     params = {name: np.array(arrays[name], order="C") for name in Parameters._fields if name in arrays}
-    for name, theta in params.items():
-        if theta.dtype.kind == "f" and not np.isfinite(theta).all():
-            raise InputError(f"{file}: {name} contains NaN or infinity; expected finite numbers")
     try:
-        check_parameters(ARRAYS, Parameters(**params))
+        check_parameters(ARRAYS, Parameters(**params), finite=True)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     return Parameters(**params)

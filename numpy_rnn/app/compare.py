@@ -222,5 +222,5 @@ def _plot(comparison: Comparison, experiment: Experiment, generate: int, path: s
     for side in [side for side in comparison.sides if len(side.losses) == whole]:
         with np.errstate(all="ignore"):
             predictions = predict(numpy_rnn, side.params, experiment, objective, generate)
-        results[side.name] = Result(side.losses, side.params, *predictions)
+        results[side.name] = Result(side.losses, *predictions)
     draw(path, lambda plot: draw_results(plot, experiment, results, comparison.drift))

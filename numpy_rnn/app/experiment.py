@@ -109,7 +109,7 @@ def prepare(configuration: Configuration, params: Parameters | None = None, alph
 
 
 def _prepare_text(configuration: Configuration, params: Parameters | None, alphabet: str | None) -> Experiment:
-    """As `prepare`, of a text: each character is a class, and the target is the next one.
+    """`prepare` for a text: each character is a class, and the target is the next one.
 
     As in min-char-rnn, the last characters, if they are fewer than a chunk of k1, are not trained on.
     """

@@ -181,8 +181,8 @@ def error_table(experiment: Experiment, result: Result) -> str:
     lines = [f"{'one step ahead, root mean square error':{width + 8}}network   persistence baseline"]
     for what, steps in (("trained on", slice(border)), ("held out", slice(border, P))):
         if count := len(naive[steps]):
-            medians = np.median(np.sqrt(np.square(error[steps]).mean(axis=0)), axis=0)
-            baselines = np.sqrt(np.square(naive[steps]).mean(axis=0))
+            medians = np.median(np.hypot.reduce(error[steps], axis=0) / np.sqrt(count), axis=0)  # squares may overflow
+            baselines = np.hypot.reduce(naive[steps], axis=0) / np.sqrt(count)
             for name, median, baseline in zip(names, medians, baselines):
                 head = f"{what}, {number_of(count, 'step')}{name}"
                 lines.append(f"{head:{width}}  {format_number(median, 13)}   {format_number(baseline, 20)}")

@@ -60,7 +60,6 @@ class Result(NamedTuple):
     """The result of a run with one backend, as NumPy arrays. E: the shape of the ensemble, () for a single network."""
 
     losses: np.ndarray  # (epochs, *E)
-    params: Parameters  # 0 for networks that diverged
     predictions: np.ndarray  # (P, *E, D)  one step ahead, with the final weights, in units of the series
     generated: np.ndarray  # (G, *E, D)  free-running, after the last training step, in units of the series
 
@@ -75,8 +74,7 @@ class Result(NamedTuple):
 
     def network(self, number: int) -> "Result":
         """The result of one network of an ensemble with one axis."""
-        params = Parameters(*(None if theta is None else theta[number] for theta in self.params))
-        return Result(self.losses[:, number], params, self.predictions[:, number], self.generated[:, number])
+        return Result(self.losses[:, number], self.predictions[:, number], self.generated[:, number])
 
 
 def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ class Trainer:
         self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
         self.run, self.E = experiment.run(configuration.run_options()), experiment.networks
         self._state: State | None = None  # of NumPy
-        self._latest: State | None = None  # of the package, after the latest update; None: it is the other
+        self._latest: State | None = None  # of the package, not yet converted; None: `_state` is the latest
         self._losses = array("d")  # of the finished epochs
         self.partial = np.zeros(self.E)  # the sum of the losses so far of the unfinished epoch
         is_text = experiment.alphabet is not None and not self.E
@@ -203,7 +203,7 @@ class Trainer:
         return f"network {divergence.network + 1} of {prod(self.E)}{which}, {divergence}"
 
     def _remedies(self) -> str:
-        """What to try."""
+        """The remedies, in words."""
         configuration = self.configuration
         remedies = [f"a --learning-rate below {min(configuration.rates() or (configuration.learning_rate,)):g}"]
         if configuration.max_norm is None and configuration.max_value is None:
@@ -218,7 +218,7 @@ class Trainer:
         values. Raises Diverged if none of them is finite.
         """
         predicted = predict(self.rnn, self.parameters(), self.experiment, self.run.options.objective, generate)
-        result = Result(self.losses, self.parameters(), *predicted)
+        result = Result(self.losses, *predicted)
         if not result.converged().any():
             epoch = self.configuration.epochs
             raise Diverged(f"the predictions after epoch {epoch} are not finite; try {self._remedies()}")

@@ -93,7 +93,7 @@ def _parsed(text: str, columns: Sequence[str] | None) -> Series:
     lines = [(number, line) for number, line in enumerate(io.StringIO(text), start=1) if line.strip()]
     sample = "".join(line for _, line in lines[1:2]) or text
     separator = next((separator for separator in ";\t," if separator in sample), None)
-    rows = [(number, _fields(line.removeprefix("#"), separator)) for number, line in lines]
+    rows = [(number, _fields(line.removeprefix("#" * (n == 0)), separator)) for n, (number, line) in enumerate(lines)]
     names = None
     if rows and (lines[0][1].startswith("#") or not any(BEGINS_A_NUMBER.match(field) for field in rows[0][1])):
         names = rows.pop(0)[1]

@@ -1,4 +1,4 @@
-"""A character-level language model, as min-char-rnn: its text, its smoothed loss, and samples that it writes."""
+"""A character-level language model, as min-char-rnn: its text, its samples and its report."""
 
 from argparse import Namespace
 from typing import Any

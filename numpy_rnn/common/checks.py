@@ -17,7 +17,7 @@ import numpy as np
 
 from numpy_rnn.common import records
 from numpy_rnn.common.check_options import check_objective, check_schedule, check_step
-from numpy_rnn.common.errors import InputError, check_number
+from numpy_rnn.common.errors import InputError, check_number, shown
 from numpy_rnn.common.records import DTYPES, Activations, Array, Gradients, Objective, Parameters, Run, State
 
 CHUNK = 4096  # steps of a series that are checked at a time, so that a mapped file may be larger than the memory
@@ -72,11 +72,13 @@ def check_convertible(value: Any) -> None:
 
 def check_values(name: str, array: Array, *, least: float = -inf, distributions: bool = False) -> None:
     """Raise InputError unless all numbers are finite and `least` or more, and rows of distributions have the sum 1."""
+    if least > -inf and "complex" in dtype_name(array.dtype):
+        raise InputError(f"{name} is {array.dtype}: expected real numbers")
     for chunk in _chunks(array):
         if not (abs(chunk) < inf).all():
             raise InputError(f"{name} contains NaN or infinity: expected finite numbers")
-        if least == 0 and (lowest := chunk.min().item()) < 0:
-            raise InputError(f"{name} holds {lowest}: expected numbers of 0 or more")
+        if least > -inf and (lowest := chunk.min().item()) < least:
+            raise InputError(f"{name} holds {lowest}: expected numbers of {least:g} or more")
         sums = chunk.sum(-1) if distributions else None
         for extreme in () if sums is None else (sums.min().item(), sums.max().item()):
             if abs(extreme - 1) > MAX_OFF:
@@ -113,13 +115,9 @@ class Arguments:
 
     def __init__(self, arrays: Arrays, dtypes: tuple[str, ...] = DTYPES, *, finite: bool = False):
         """dtypes: those that the first array may have; finite: whether NaN and infinity are refused."""
-        self.arrays, self.dtypes, self.mixed = (
-            arrays,
-            dtypes,
-            {*dtypes} - {*DTYPES},
-        )  # complex numbers mix with real ones
-        self.finite, self.sizes = finite, dict[str, Any]()
-        self.dtype: Any = None
+        self.arrays, self.dtypes, self.finite = arrays, dtypes, finite
+        self.mixed = {*dtypes} - {*DTYPES}  # complex numbers mix with real ones
+        self.sizes, self.dtype = dict[str, Any](), None
 
     def array(self, name: str, value: Any, axes: str, *, shared: bool = False, classes: bool = False) -> None:
         """Raise InputError unless the value is an array with these axes, none of them empty.
@@ -326,14 +324,20 @@ def _check_velocity(arguments: Arguments, run: Run, velocity: Any) -> None:
     arguments.like_parameters("velocity", velocity, run.params)
     for name, v, theta in zip(Parameters._fields, velocity, run.params):
         if v is None and theta is not None and name != "h_0":  # which has a velocity from its first gradient on
-            raise InputError(f"the state has no velocity of {name}: expected one, as other parameters have one")
+            raise InputError(f"there is no velocity of {name}: expected one, as other parameters have one")
         if v is not None and run.options.step.adagrad and bool((v < 0).any()):
             raise InputError(f"the velocity of {name} has numbers below 0: expected sums of squares, those of Adagrad")
 
 
 def _check_place(state: State[Array], T: int, schedule: records.Schedule) -> None:
-    """Raise InputError unless the state is one of TBPTT(k1, k2) over T steps."""
+    """Raise InputError unless the state is one of TBPTT(k1, k2) over T steps, with plain integers."""
     k1, k2, _ = schedule
+    place = [state.epoch, state.number, *(state.window if isinstance(state.window, tuple) else [None])]
+    if any(type(value) is not int or value < 0 for value in place) or state.epoch < 1:
+        raise InputError(
+            f"epoch, number and window of the state to resume from are {shown(place)}: expected those of a State, in"
+            " plain integers"
+        )
     stop = min(state.number * k1, T)
     expected = (max(0, stop - k2), (state.number - 1) * k1, stop)
     if state.window != expected or stop == 0:

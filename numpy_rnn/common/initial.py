@@ -35,13 +35,15 @@ def initial_parameters(
     check_flag("bias", bias)
     if shown(dtype) not in DTYPES:
         raise InputError(f"dtype is {shown(dtype)}: expected {' or '.join(DTYPES)}")
+    if not isinstance(deviations, tuple | list) or len(deviations) != 2:
+        raise InputError(f"deviations is {shown(deviations, repr)}: expected two numbers")
     for deviation in deviations:
         check_number("a deviation", deviation, 0, "a finite number, 0 or more")
     shapes: list[Any] = [((D, H), deviations[0]), ((H, H), deviations[0]), ((H, O), deviations[1])]
+    count = 0 if networks is None else check_whole("networks", networks, 1)
     try:
         if networks is None:
             return _draw(shapes, bias, dtype, seed)
-        count = check_whole("networks", networks, 1)
         drawn: list[Any] = [_draw(shapes, bias, dtype, n) for n in range(seed, seed + count)]
         stacked: list[Any] = [None if theta[0] is None else np.stack(theta) for theta in zip(*drawn)]
         return Parameters(*stacked)

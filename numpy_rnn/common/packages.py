@@ -51,7 +51,7 @@ def backend(name: str) -> ModuleType:
 
 def versions(name: str) -> str:
     """One line for `--version`: the package of this name, Python, NumPy, and torch where it is installed."""
-    from importlib import metadata  # as above
+    from importlib import metadata  # takes longer to import than this package
 
     parts = [f"Python {sys.version.split()[0]}"]
     for package, distribution in (("NumPy", "numpy"), ("torch", "torch")):

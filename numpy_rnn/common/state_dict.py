@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.checks import NUMPY_ARRAYS, Arguments, check_dtype
+from numpy_rnn.common.checks import NUMPY_ARRAYS, Arguments, check_dtype, check_values
 from numpy_rnn.common.errors import InputError, some_of
 from numpy_rnn.common.records import Array, NumpyArray, Parameters
 
@@ -61,7 +61,9 @@ def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters
     params = Parameters(*(array.T.copy() for array in arrays[:3]))
     if len(arrays) > 3:
         first, second, b_y = arrays[3:]
-        b_h = np.where(second == 0, first, first + second)  # −0 + 0 would be 0
+        with np.errstate(over="ignore"):
+            b_h = np.where(second == 0, first, first + second)  # −0 + 0 would be 0
+        check_values("the sum of the hidden biases", b_h)
         params = params._replace(b_h=b_h, b_y=b_y.copy())
     return params
 

@@ -64,6 +64,8 @@ class Training(Iterator[Update[A]], Generic[A]):
         return self._start
 
     def _begin_again(self) -> None:
+        if self._updates.gi_running:
+            raise InputError("the run is already computing an update, in another thread or in its own stream")
         if not self._repeatable:
             raise InputError(
                 "an exception ended this run inside an update, and its stream cannot be read again: start a new"

@@ -196,6 +196,8 @@ class RunCheck(PortCheck):
     def answered(self, seed: int) -> tuple[WindowCase, dict[str, Any]]:
         """The update that diverges first, as a case, and its report."""
         recorded, judgement = self.judged(seed)
+        if judgement.first is None:
+            raise PortFault("does not repeat its fault")
         index = recorded.update_index(judgement.first)
         stack = next(stack for stack in stacks(recorded) if index in stack.chosen)
         return stack.single((int(np.flatnonzero(stack.chosen == index)[0]),))

@@ -72,7 +72,7 @@ def gradients(memory: Memory, tape: Tape, nonlinearity: str, windows: Iterable[P
 def _gradients_of_one_step(
     memory: Memory, tape: Tape, nonlinearity: str, windows: Iterable[Placed]
 ) -> Iterator[Placed]:
-    """As `_gradients`, of windows of one step of one sequence: only what these need."""
+    """`_gradients` for windows of one step of one sequence: only what these need."""
     layout, phi, one = memory.layout, NONLINEARITIES[nonlinearity], np.ones((), memory.layout.dtype)
     dot: Any = np.ndarray.dot if layout.networks is None else product_of_group
     (W, U, _), (dW, dU, _) = layout.stacked(memory.theta), layout.stacked(memory.gradient)

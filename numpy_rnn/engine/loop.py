@@ -159,11 +159,9 @@ def train_stream(
 
 
 def _training(run: Run, source: Windows, start: State[Array], record: bool, yield_every: Any) -> Training[Array]:
-    check_flag("record", record)
-    every = check_yield_every(yield_every, is_stream=run.target is None)
-    run = run._replace(h_0=copy_of(run.h_0))
-    begin = partial(updates, run, source, record, maxsize if every == EPOCH else every)
-    return Training(begin, start, copy_of, repeatable=isinstance(source, SeriesWindows))
+    every, run = check_yield_every(yield_every, is_stream=run.target is None), run._replace(h_0=copy_of(run.h_0))
+    begin = partial(updates, run, source, check_flag("record", record), maxsize if every == EPOCH else every)
+    return Training(begin, start, copy_of, repeatable=run.target is not None)
 
 
 def updates(run: Run, source: Windows, record: bool, every: Any, state: State[Array]) -> Updates[Array]:
@@ -238,7 +236,7 @@ class Networks:
 
     def update(self, epoch: int) -> tuple[FlatUpdate, Array]:
         """The latest update of all networks, and the initial state of the next window."""
-        lead, losses, kept = self.lead, None, (None, None)
+        lead, kept = self.lead, (None, None)
         _, number, window, next_state = lead.latest
         every_loss = self.together([block.collect() for block in self.blocks], 1)
         loss, losses = every_loss[-1], every_loss if self.all_losses else None

@@ -119,8 +119,6 @@ class Memory:
 def joined(memories: list[Memory], E: tuple[int, ...]) -> Array:
     """A copy of the vectors of all networks, (2 or 3, *E, P)."""
     first = memories[0].vectors
-    if not E:
-        return first.copy()
     if memories[0].layout.networks is None:
         together = np.stack([memory.vectors for memory in memories], axis=1)
     else:

@@ -22,7 +22,7 @@ from numpy_rnn.parameters import Array
 
 MAX_STACKED = 128  # hidden units of the largest network whose inputs and states are in one row
 MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
-MIN_TRANSPOSED = 16  # steps from which on a transpose of W_hh that is laid out anew pays
+MIN_TRANSPOSED = 16  # steps from which on a copy of the transpose of W_hh pays
 
 Steps = Sequence[tuple[Array, ...]]
 
@@ -51,7 +51,7 @@ class Views(NamedTuple):
     newer: Steps  # (da_{t+1}, dh_t, φ'(a_t), da_t) of the other new steps, latest first
     older: Steps  # the same of the steps without a loss
     joint: tuple[Steps, Array, Array] | None  # where dy_t and da_{t+1} lie side by side: `_joint`
-    transposed: bool  # whether a transpose of W_hh is laid out anew
+    transposed: bool  # whether the transpose of W_hh is copied
     inputs: tuple[Array, ...] | None  # (x, xᵀ, a) where the tape is not stacked
     initial: Array | None  # the place of h_0, if the window starts at the beginning of the series
 

@@ -26,7 +26,7 @@ from numpy_rnn.conformance.traces.divergence import EQUATIONS
 from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.study.findings import Caught
 
-__all__ = ["MUTANTS", "Enclosure", "Mutant", "Recorded", "Values", "initial_state", "named", "plain_rnn", "present",
+__all__ = ["MUTANTS", "Mutant", "Recorded", "Values", "initial_state", "named", "plain_rnn", "present",
            "ratios", "sech_squared"]  # fmt: skip
 
 Values = dict[str, np.ndarray]
@@ -113,7 +113,7 @@ def judge_run(program: Program | ModuleType, run: Run) -> Caught | None:
 
 def judge_case(mutant: Mutant) -> Caught:
     """The first tensor of a random case of the score board that exceeds its bound."""
-    of = score(mutant, levels(mutant)[0])
+    of = score(mutant, levels(mutant)[0], seed=1)
     return Caught(of.tensor, EQUATIONS.get(of.tensor or "", "form"))
 
 

@@ -31,7 +31,7 @@ def made_up(
         after = 1000 + networks[..., None] + np.arange(float(G)).reshape(G, *(1 for _ in E), 1) + np.zeros(D)
         y, after = map(experiment.original, (y, after))
         losses = (networks + 1) / 2.0 ** np.arange(1, epochs + 1).reshape(epochs, *(1 for _ in E))
-        return Result(losses, experiment.params, y[T - (P or T) :], after)
+        return Result(losses, y[T - (P or T) :], after)
 
     return experiment, {name: result(number) for number, name in enumerate(backends)}
 

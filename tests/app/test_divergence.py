@@ -130,7 +130,7 @@ def test_diverged_networks_are_named_and_the_others_continue(package, name):
         finished = configuration.epochs if good else found[network][0] - 1
         is_finite = np.isfinite(result.losses[(slice(None), *index)])
         assert is_finite.tolist() == [True] * finished + [False] * (configuration.epochs - finished)
-        for theta, expected in zip(result.params, last):
+        for theta, expected in zip(trainer.parameters(), last):
             if theta is not None:
                 assert bits(theta[index]) == bits(expected[index]) if good else np.isfinite(theta[index]).all()
 

@@ -43,7 +43,7 @@ def drawn(request):
 
 
 def median(values):
-    """Of all networks, at every step."""
+    """The median of all networks, at every step."""
     return np.median(values.reshape(len(values), -1), axis=1)
 
 

@@ -85,7 +85,7 @@ def test_second_signal_while_the_state_is_written(capsys, monkeypatch):
 
 @pytest.mark.parametrize("save", [[], ["--save", "run.npz"]])
 def test_ignored_signal_stays_ignored(capsys, monkeypatch, save):
-    """As under nohup, or in a script's background."""
+    """So it is under nohup, or in a script's background."""
     with ExitStack() as stack:
         for order in ORDERS[1:]:
             stack.callback(signal.signal, order, signal.signal(order, signal.SIG_IGN))

@@ -116,7 +116,7 @@ WEIGHTS: list[tuple[dict, str, str]] = [  # arrays that are changed, other optio
     ({"W_hy": None}, "", " has no W_hy: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0"),
     ({"W": np.ones(3)}, "", " has W: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0"),
     ({"W_hh": np.ones((5, 6), "f4")}, "", ": W_hh has shape (5, 6): expected (6, 6)"),
-    ({"W_hy": np.full((6, 1), np.nan, "f4")}, "", ": W_hy contains NaN or infinity; expected finite numbers"),
+    ({"W_hy": np.full((6, 1), np.nan, "f4")}, "", ": W_hy contains NaN or infinity: expected finite numbers"),
     ({"W_hh": np.array([Bomb()])}, "", " is damaged, or no .npz file of plain arrays: pickle is never read"),
     ({"W_xh": np.ones((2, 6), "f4")}, "", " is for 2 inputs and 1 outputs: expected 1 of each, the columns of the"),
     ({"h_0": np.ones((2, 6), "f4")}, "", " has an initial state for 2 sequences: expected 1"),

@@ -124,7 +124,7 @@ def test_loss_curve_is_that_of_min_char_rnn(rnn, curves):
 @pytest.mark.needs_matplotlib
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_plot_shows_the_loss_per_character(capsys, reduction):
-    """Of epochs, of updates and at random, in one unit; a long name is shortened in its title."""
+    """The losses of epochs and updates, and at random, are in one unit; a long name is shortened in its title."""
     from matplotlib.figure import Figure
 
     trainer = trainer_of(numpy_rnn, f"{SMALL} --reduction {reduction}")

@@ -119,7 +119,7 @@ def test_output_files_have_the_results(capsys, kind):
     assert found["configuration"] == json.loads(json.dumps(configuration.to_dict()))
     assert found["columns"] == ({"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"]))[-D:]
     keys = "losses", "actual", "predicted", "free_running"
-    expected = result.losses, series.reshape(T + 1, -1)[1:], *result[2:4]
+    expected = result.losses, series.reshape(T + 1, -1)[1:], result.predictions, result.generated
     for key, values in zip(keys, expected, strict=True):
         assert bits(np.array(found[key], np.float64).reshape(values.shape)) == bits(values), key
     first = T + 2 - held_out

@@ -16,14 +16,13 @@ pytestmark = pytest.mark.needs_torch
 LIBRARY = sysconfig.get_path("purelib") + "/logger.py"
 
 
-def one_update(module, x, state=None, spoil=lambda: None, gradients=("out", "h")):
+def one_update(module, x, state=None, gradients=("out", "h")):
     """The Check of the gradient of one update with random gradients of the outputs."""
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     optimizer.zero_grad()
     with torch_rnn.audit() as report:
         outputs = dict(zip(("out", "h"), module(x, state)))
         sum((torch.randn_like(outputs[name]) * outputs[name]).sum() for name in gradients).backward()
-        spoil()
         optimizer.step()
     (update,) = report.updates
     assert update.step.ratio <= 1
@@ -140,7 +139,7 @@ def test_detach_by_a_library_is_not_a_dropped_one():
 
 
 def installed():
-    """What an audit replaces, and the numbers of hooks."""
+    """The attributes that an audit replaces, and the numbers of hooks."""
     functional, loader = torch.nn.functional, torch.utils.data.dataloader._BaseDataLoaderIter
     functions = [torch.autograd.backward, torch.autograd.grad, torch.Tensor.detach, torch.nn.utils.clip_grad_norm_]
     functions += [torch.nn.utils.clip_grad.clip_grad_norm_, torch.nn.utils.clip_grad_value_, functional.mse_loss]

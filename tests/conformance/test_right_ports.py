@@ -123,7 +123,7 @@ class KerasStyle:
 
 
 class MinCharRnn(Port):
-    """What min-char-rnn.py has: one list of characters, clipping by value, biases and Adagrad always."""
+    """The abilities of min-char-rnn.py: one list of characters, clipping by value, biases and Adagrad always."""
 
     lacks = ("relu", "mean", "batch", "older steps", "plain SGD", "no biases", "squared_error", "distributions",
              "vector_inputs", "large outputs")  # fmt: skip

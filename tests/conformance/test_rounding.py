@@ -164,7 +164,7 @@ def test_no_bound_of_softmax_is_wide(dtype):
 
 @each_dtype
 def test_log_sum_exp_is_within_its_bound(dtype):
-    """Of outputs up to ±10⁴, exact or moved by as much as their bound, with the maximum added back to the logarithm."""
+    """Outputs up to ±10⁴, exact or moved by their bound; the maximum is added back to the logarithm."""
     worst = 0.0
     for seed, exponent, moves in itertools.product(range(4), range(-2, 5), (0, 1)):
         generator = np.random.default_rng(seed)

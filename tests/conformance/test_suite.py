@@ -196,7 +196,7 @@ def test_missing_package_is_one_line(suite, monkeypatch):
 
 
 def test_plugin_imports_nothing_until_it_is_asked(tmp_path):
-    """As a module of its own, as the wheel has it: every pytest run of the environment loads it."""
+    """The plugin is a module of its own, as in the wheel: every pytest run of the environment loads it."""
     (tmp_path / "elman_conformance_plugin.py").write_text(Path(plugin.__file__).read_text(encoding="utf-8"))
     (tmp_path / "test_own.py").write_text(
         "import sys\ndef test_own(pytestconfig):\n    assert pytestconfig.getoption('elman_level') == 'all'\n"

@@ -1,4 +1,4 @@
-"""What the packages import and export: numpy_rnn needs NumPy alone, arrows point down, both have the same names."""
+"""The imports and exports of the packages: numpy_rnn needs NumPy alone, arrows point down, both have the same names."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""What a run holds: nothing of the caller's, no graph of torch, and no memory that grows with the steps."""
+"""The memory of a run: nothing of the caller's, no graph of torch, and no memory that grows with the steps."""
 
 import gc
 import tracemalloc
@@ -164,7 +164,7 @@ def test_endless_stream_is_read_as_needed_and_copied(rnn, k1, k2, record):
 
 @pytest.mark.parametrize("E", [(), (30,)], ids=str)
 def test_kept_updates_take_their_own_memory(E):
-    """Of 800 updates every 20th is kept; 10 KB each leave room for Python objects, and for what is made together."""
+    """Every 20th of 800 updates is kept; 10 KB each leave room for Python objects, and for what is made together."""
     run = random_run(3, Sizes(20, 1, 1, 6, 1, E), Kind("float32", bias=False))
     training = train(numpy_rnn, run, k1=1, k2=1, learning_rate=0.01, epochs=40)
     own = sum(array.nbytes for array in arrays_in(next(training)))

@@ -42,7 +42,7 @@ def test_conversions_share_no_memory(rnn, way):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_conversions_change_no_bit(rnn, dtype):
-    """For every kind of value: an array, also a transposed one, a number, None, and tuples."""
+    """Every kind of value is converted: an array, also a transposed one, a number, None, and tuples."""
     run = train(numpy_rnn, random_run(0, kind=Kind(dtype, learned=True)), momentum=0.9, record=True)
     update = members(next(run))
     kinds = [*update[4:], update, run.state(), update[5]._replace(h_0=None), None, 3, (np.array(2.0, dtype), (None, 2))]

@@ -1,4 +1,4 @@
-"""What does not fit is refused before anything is computed: by an InputError of one line that names the argument."""
+"""Arguments that do not fit are refused before anything is computed: by an InputError that names one."""
 
 from functools import cache
 from itertools import product
@@ -136,7 +136,7 @@ def spoiled(rnn, name, argument, value):
 
 
 def other_names(argument, value):
-    """What a message may call an argument: by its name, as an option is called, or by a field."""
+    """The names that a message may call an argument by: its name, as an option is called, or by a field."""
     names = {argument, argument.rstrip("s"), argument.replace("_", " "), OTHER_NAMES.get(argument, argument)}
     return names | {f"{field} " for field in getattr(value, "_fields", ())} | {"the array is"}
 
@@ -240,6 +240,7 @@ CALLS = [  # (function, its arguments or fields of records that are changed), an
     ("direction", {"dampening": np.nan}), ("direction", {"nesterov": True, "dampening": 0.1}),
     ("direction", {"adagrad": True}), ("clip_by_value", {"max_value": 0}), ("train", {"max_value": 2.0}),
     ("train", {"nonlinearity": "sin"}), ("initial_parameters", {"dtype": "int64"}),
+    ("initial_parameters", {"networks": 0}), ("initial_parameters", {"deviations": (0.4,)}),
     ("train", {"x": at_end(CLASSES, D)}), ("train", {"x": np.zeros((T, B, D), int)}), ("train", {"target": CLASSES}),
     ("train", {"target": at_end(ROWS, 1.05 / O), **ENTROPY}), ("train", {"weights": at_end(ones(T, B), -1e-6)}),
     ("train, resumed", {"k1": 2}),
@@ -259,7 +260,7 @@ def changed(rnn, given, changes):
 
 
 def test_messages():
-    """Both packages refuse in the same words."""
+    """The words of numpy_rnn."""
     rnn = numpy_rnn
     messages = [refusal(rnn, name, changed(rnn, valid(rnn, *kind)[name], changes)) for name, changes, *kind in CALLS]
     assert "\n".join(messages) == snapshot("""\
@@ -278,7 +279,7 @@ W_hh has shape (5, 6): expected (5, 5)
 b_y is given without b_h: expected both biases or neither
 W_hy has shape (5,): expected (5, O)
 there is a gradient of h_0: expected none, as the parameters have no h_0
-the state has no velocity of W_hy: expected one, as other parameters have one
+there is no velocity of W_hy: expected one, as other parameters have one
 the stream is a int: expected an iterable of pairs (x_t, target_t)
 yield_every is 'all': expected 'epoch', or a whole number of updates, 1 or more
 the learning rate has shape (4,): expected a number, or one per network, of shape (7,)
@@ -294,6 +295,8 @@ max value is 0: expected a finite number above 0
 max norm is 1.0 and max value is 2.0: expected one of the two limits
 unknown nonlinearity 'sin': expected tanh or relu or sigmoid
 dtype is int64: expected float32 or float64
+networks is 0: expected a whole number, 1 or more
+deviations is (0.4,): expected two numbers
 x holds the class 3: expected classes from 0 to 2
 x is int64 of shape (4, 2, 3): expected classes (T, B), time first, with no empty axis
 target has shape (4, 2): expected (4, 2, 6)

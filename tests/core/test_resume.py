@@ -1,4 +1,4 @@
-"""Runs that are resumed, interrupted or closed: each is the run that was not, bit for bit.
+"""Runs that are resumed or interrupted: each is the run that was not, bit for bit.
 
 An exception at any place of an update leaves the run as it was after the latest yielded one.
 """

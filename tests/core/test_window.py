@@ -124,7 +124,7 @@ def test_step_leaves_its_arguments_and_absent_gradients(rnn, options):
 
 @DTYPE
 def test_clipping_special_numbers_by_value(rnn, dtype):
-    """As torch.nn.utils.clip_grad_value_ does."""
+    """torch.nn.utils.clip_grad_value_ does the same."""
     for limit in map(np.dtype(dtype).type, (0.01, 0.3, 100.0)):
         special = np.array([np.nan, np.inf, -np.inf, -0.0, 5e-324, limit, -limit, -2 * limit, 2 * limit], dtype)
         clipped = np.array([np.nan, limit, -limit, -0.0, 5e-324, limit, -limit, -limit, limit], dtype)
@@ -135,7 +135,7 @@ def test_clipping_special_numbers_by_value(rnn, dtype):
 
 @DTYPE
 def test_norm_of_any_size_is_right(rnn, dtype):
-    """Of the smallest numbers, whose squares are zero, and of the largest whose squares are finite in float64. The norm
+    """The smallest numbers, whose squares are zero, and the largest whose squares are finite in float64. The norm
     is that of all gradients of a network together; clipping leaves gradients that are short enough as they are.
     """
     info = np.finfo(dtype)

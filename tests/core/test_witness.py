@@ -68,7 +68,7 @@ def complex_step(case, name, step=0):
 @fewer(4)
 @given(case=cases(["float64"]))
 def test_witness_is_the_complex_step_derivative(case):
-    """Of every parameter, and of every activation and input: ∂L/∂a_t is what L changes by when a_t is moved."""
+    """Every parameter, activation and input is moved: ∂L/∂a_t is what L changes by when a_t is moved."""
     expected, T = expected_update(case), len(case.x)
     gradients = Gradients(*(v if v is None else complex_step(case, k) for k, v in case.params._asdict().items()))
     dy, dh, da, dx = ([complex_step(case, name, t) for t in range(1, T + 1)] for name in ("dy", "dh", "da", "dx"))

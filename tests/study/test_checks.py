@@ -220,7 +220,7 @@ def test_elements_are_named_from_one():
 
 @pytest.mark.needs_torch
 def test_numpy_is_enough(monkeypatch):
-    """What is not installed is named, with its reason, and every equation has another witness."""
+    """A package that is not installed is named, with its reason, and every equation has another witness."""
     same = checks_of("everything")
     others = {"complex step", "RTRL", "central difference", "50 decimal digits"}
     assert (same.absent, set(same.largest())) == ({}, {*TRUE, *ROUNDED, *EXACT, *others})

@@ -1,4 +1,4 @@
-"""What a PyTorch training loop computes, seen from its run: `torch_rnn.audit` and `python -m torch_rnn audit`."""
+"""The computation of a PyTorch training loop, seen from its run: `torch_rnn.audit` and `python -m torch_rnn audit`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

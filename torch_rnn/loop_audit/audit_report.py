@@ -31,7 +31,7 @@ CLIPS = {
 
 
 class Report:
-    """What a training loop computes: `networks`, the recurrent modules in the order of their first calls, and `updates`
+    """The facts of a training loop: `networks`, the recurrent modules in the order of their first calls, and `updates`
     of all of them. It is complete when the audit has ended.
     """
 
@@ -48,7 +48,7 @@ class Report:
 
     @property
     def warnings(self) -> list[LoopWarning]:
-        """What is probably not meant; empty for a right loop."""
+        """The probable mistakes; empty for a right loop."""
         return loop_warnings(self._watch)
 
     def __str__(self) -> str:
@@ -131,7 +131,7 @@ def mismatch(net: Network, update: Update, k1: int, k2: int) -> str:
 
 
 def truncation(net: Network) -> str:
-    """What the loop is, in the terms of TBPTT(k1, k2)."""
+    """The loop in the terms of TBPTT(k1, k2)."""
     windows = [window for update in net.updates for window in update.windows]
     if not windows:
         without = "gradients are computed, but no update is made" if net.was_reached else "no gradient goes through it"
@@ -162,7 +162,7 @@ def to(values: Iterable[int]) -> str:
 
 
 def facts(net: Network, watch: Watch) -> Iterator[str]:
-    """What is known of a network, in sentences."""
+    """The facts of a network, in sentences."""
     shapes, updates = sorted(net.counts), net.updates
     passes = {graph: sum(net.counts[key] for key in shapes if key[2] == graph) for graph in (True, False)}
     shown = some_of([f"{T} x {B}" for T, B, graph in shapes if graph]) + f" of input {net.layout}" * (not net.is_cell)
@@ -179,7 +179,7 @@ def facts(net: Network, watch: Watch) -> Iterator[str]:
     names = ", ".join(dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates))
     backward = to(u.backward for u in updates)
     yield f"{number_of(len(updates), 'update')} by {names}, backward passes per update: {backward}"
-    made = f"made by {names}; only those of torch.optim.SGD with a gradient are"
+    made = f"made by {names}; only those of torch.optim.SGD without a closure are"
     yield checked("gradient", [u.gradient for u in updates if u.gradient], "")
     yield checked("step", [u.step for u in updates if u.step], made)
     clips = {CLIPS[u.clip.kind].format(**u.clip._asdict()) for u in updates if u.clip}

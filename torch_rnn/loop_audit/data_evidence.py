@@ -1,4 +1,4 @@
-"""What the data say: whether windows continue each other, batches are shuffled, time and batch are swapped."""
+"""Evidence in the data: whether windows continue each other, batches are shuffled, time and batch are swapped."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -45,7 +45,12 @@ class DataEvidence:
             T, B, codes = each.steps, each.batch, each.codes
             wanted = net.by_time(target.detach(), T, B).to(codes.dtype)
             each.target = wanted[-1]
-            if wanted.shape == codes.shape and B > 2 and bool((codes[:, 1:] != codes[:, :-1]).any()):
+            if (
+                not net.is_cell
+                and wanted.shape == codes.shape
+                and B > 2
+                and bool((codes[:, 1:] != codes[:, :-1]).any())
+            ):
                 along_time = T > 1 and torch.equal(wanted[:-1], codes[1:])
                 if not along_time and torch.equal(wanted[:, :-1], codes[:, 1:]):
                     net.note(

@@ -40,7 +40,9 @@ def obstacle(net: Network, gradients: Copies) -> str:
         f"it is computed in {' and '.join(sorted(dtypes))}": dtypes not in ({"float32"}, {"float64"}),
         "it contains the gradients of earlier updates": net.is_used,
         "its parameters have hooks": any(p._backward_hooks or p._post_accumulate_grad_hooks for p in named.values()),
-        "it goes through packed sequences or torch.autograd.grad": not all(each.arrays for each in net.reached)
+        "it goes through packed sequences, windows that were not kept, or torch.autograd.grad": not all(
+            each.arrays for each in net.reached
+        )
         or not gradients.keys() >= set(net.parameters),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
@@ -64,7 +66,7 @@ def check_gradient(net: Network, weights: Copies, gradients: Copies) -> Check:
 
 
 def clip_by_script(net: Network, gradients: Copies) -> Clip | None:
-    """What the script itself did to the gradient since the backward pass; None if nothing."""
+    """The change that the script itself made to the gradient since the backward pass; None if nothing."""
     now = [(gradients[p], p.grad) for p in net.parameters if p.grad is not None and p in gradients]
     if all(torch.equal(before, after) for before, after in now):
         return None
@@ -113,7 +115,7 @@ def sum_of_products(bound: Any, *terms: Term) -> Inexact:
 def apply_phi(bound: Any, a: Inexact, nonlinearity: str) -> Inexact:
     """(F2): φ is off by τu|h|."""
     h = NONLINEARITIES[nonlinearity](a.value)
-    return Inexact(h, a.e + norm(TAU.relative * bound.gamma(1) * abs(h) + bound.flushes(1)))
+    return Inexact(h, a.e + norm(TAU.relative * bound.gamma(1) * (abs(h) + a.e) + bound.flushes(1)))
 
 
 def apply_slope(bound: Any, dh: Inexact, h: Inexact, nonlinearity: str) -> Inexact:

@@ -41,6 +41,7 @@ class LoopTrace:
         is_sgd = type(optimizer) is torch.optim.SGD and not more and linear is not None
         is_one = len(passes) == len(losses) == 1 and losses[0][0] in LOSSES and "out" in passes[0][1].arrays
         self.is_run = self.is_run and is_sgd and is_one and passes[0][0].module.num_layers == 1
+        self.is_run = self.is_run and not passes[0][0].module.bidirectional
         if not self.is_run:
             return
         ((net, each),), ((loss_name, target, loss),) = passes, losses
@@ -51,7 +52,8 @@ class LoopTrace:
         is_class, T, B = loss_name == "cross_entropy", each.steps, each.batch
         has_all_steps = target.numel() == T * B * (1 if is_class else linear.out_features)
         is_clipped_whole = clip is None or clip.parameters == len(parameters)
-        self.is_run = has_all_steps and is_clipped_whole and self.options in ({}, options)
+        is_trained_whole = gradients.keys() >= {*parameters.values()}
+        self.is_run = has_all_steps and is_clipped_whole and is_trained_whole and self.options in ({}, options)
         if self.is_run:
             self.options = options
             self.initial = self.initial or {name: array(weights[p]) for name, p in parameters.items()}

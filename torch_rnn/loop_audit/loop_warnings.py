@@ -1,4 +1,4 @@
-"""What is probably not meant in an audited loop: one warning for each kind and network, with its place and advice."""
+"""Warnings of mistakes in an audited loop: one warning for each kind and network, with its place and advice."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -78,7 +78,7 @@ def attached_reach(net: Network) -> str:
     if not attached:
         return ""
     number, back = attached[-1].number, max(window.back for window in attached[-1].windows)
-    return f"the gradient of update {number} reaches {back} windows back, through weights that have changed since"
+    return f"the gradient of update {number} reaches {back} updates back, through weights that have changed since"
 
 
 def outside_optimizer(watch: Watch) -> Iterator[tuple[str, ...]]:

@@ -67,7 +67,7 @@ class Clip(NamedTuple):
 
 
 class Check(NamedTuple):
-    """What was recomputed: the largest difference, in units of its rounding bound, or why it was not checked."""
+    """A recomputed value: the largest difference, in units of its rounding bound, or why it was not checked."""
 
     ratio: float | None
     reason: str = ""

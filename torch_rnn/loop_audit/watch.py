@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data import dataloader
 
+from numpy_rnn.common.errors import one_line
 from torch_rnn.loop_audit import gradient_check
 from torch_rnn.loop_audit.data_evidence import DataEvidence
 from torch_rnn.loop_audit.loop_trace import LoopTrace
@@ -25,6 +26,7 @@ from torch_rnn.loop_audit.records import MAX_EVIDENCE, Check, Clip, Copies, Init
 LOSSES = ("mse_loss", "cross_entropy", "nll_loss", "l1_loss", "smooth_l1_loss", "binary_cross_entropy_with_logits")
 Hook = Callable[..., None]
 MARK = "torch_rnn.loop_audit"  # key of (network, pass) in the metadata of the nodes of the graph that end a pass
+MAX_REACHED = 20_000  # passes with a gradient whose arrays are kept until an update
 MAX_NODES = 1000  # of the graph that are searched for passes
 
 
@@ -37,7 +39,7 @@ class Seen(NamedTuple):
 
 
 class Watch:
-    """What a training loop does, from `start` to `stop`, which comes by itself after `limit` updates."""
+    """A record of a training loop from `start` to `stop`, which comes by itself after `limit` updates."""
 
     def __init__(self, limit: int, loop: LoopTrace | None = None):
         self.limit, self.loop = limit, loop
@@ -81,7 +83,7 @@ class Watch:
     def stop(self) -> None:
         """Remove the hooks and the patches, and what no report needs."""
         if self.is_active:
-            self.look_for_changed_weights()
+            self.guard(self.look_for_changed_weights)()
             self.is_active, self.detached, self.reached = False, [], set()
             self.undo.close()
             for net in self.networks.values():
@@ -98,7 +100,7 @@ class Watch:
                 try:
                     hook(*args, **kwargs)
                 except Exception as error:
-                    self.error = f"{type(error).__name__}: {error}"
+                    self.error = one_line(f"{type(error).__name__}: {error}")
                     self.stop()
                 finally:
                     self.is_busy = False
@@ -192,6 +194,8 @@ class Watch:
         )
         if net.recent:
             net.recent[-1].outputs = None
+            if not net.recent[-1].has_graph:  # of the passes without a gradient, the latest is enough
+                net.recent.pop()
         net.recent.append(each)
         net.counts[steps, batch, has_graph] += 1
         if not has_graph:
@@ -212,6 +216,8 @@ class Watch:
         """Record the gradient of an output of a pass, one of those of a node of the graph."""
         self.reached.add(net)
         dy, gradient, net.was_reached = net.reached.setdefault(each, {}), gradients[index], True
+        if len(net.reached) > MAX_REACHED:
+            raise RuntimeError(f"more than {MAX_REACHED} passes have a gradient and no update follows")
         if self.by_grad:
             each.arrays = {}  # what torch.autograd.grad returns is not in the gradient that is checked
         if gradient is not None and name == "out" and gradient.dim() == 3:
@@ -308,7 +314,8 @@ class Watch:
     def look_for_changed_weights(self) -> None:
         """Record an update where the script itself has changed the weights since a backward pass."""
         for net in self.networks.values() if not self.in_step else ():
-            if net.backwards and net.is_by_script and any(not torch.equal(self.weights[p], p) for p in net.parameters):
+            changed = (p not in self.weights or not torch.equal(self.weights[p], p) for p in net.parameters)
+            if net.backwards and net.is_by_script and any(changed):
                 self.update(net, None)
                 self.steps += 1
 
@@ -322,7 +329,7 @@ class Watch:
         if net.is_due and optimizer is not None and not self.has_closure:
             if expected := gradient_check.expected_step(optimizer, net.parameters):
                 self.expected_steps.append((net, expected))
-            if net.clip is None and not is_empty:
+            if net.backwards and net.clip is None and not is_empty:
                 net.clip = gradient_check.clip_by_script(net, self.gradients)
         is_checked = net.is_due and net.reached
         gradient = gradient_check.check_gradient(net, self.weights, self.gradients) if is_checked else None
@@ -375,7 +382,7 @@ def origins(initial: list[torch.Tensor]) -> tuple[list[tuple[Network, Pass]], li
 def initial_state(
     net: Network, initial: list[torch.Tensor], is_linked: bool, leaves: list[torch.Tensor]
 ) -> tuple[Initial, Pass | None, int]:
-    """What an initial state is, and the pass and step whose state it carries."""
+    """The kind of an initial state, and the pass and step whose state it carries."""
     if not is_linked and any(isinstance(leaf, nn.Parameter) for leaf in leaves):
         return "learned", None, 0
     if not any(bool(h.any()) for h in initial):

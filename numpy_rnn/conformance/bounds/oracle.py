@@ -110,11 +110,11 @@ class Enclosure(NamedTuple):
         return (np.asarray(reported, np.float64) - self.high) - self.low
 
 
-def oracle(case: WindowCase, precision: int = PRECISION) -> dict[str, Enclosure]:
+def oracle(case: WindowCase) -> dict[str, Enclosure]:
     """The enclosure of every tensor that this case may require, with a radius below 2⁻⁹⁶ of the value.
 
     The learning rate is rounded to the case's dtype, other options are not; "mean" divides by K·B·O, and relu'(0) = 0.
-    `precision`, in bits, is doubled until the radii are small and the sign of every pre-activation of a relu is
+    The precision is doubled until the radii are small and the sign of every pre-activation of a relu is
     certain. A number below the range of float64 is enclosed around 0.
 
     Raises InputError without python-flint, on NaN or infinity, and on a case that overflows float64.
@@ -127,6 +127,7 @@ def oracle(case: WindowCase, precision: int = PRECISION) -> dict[str, Enclosure]
     for name, array in arrays.items():
         if array is not None and not np.isfinite(array).all():
             raise InputError(f"{name} contains NaN or infinity: expected finite numbers")
+    precision = PRECISION
     while precision <= MAX_PRECISION:
         with flint.ctx.workprec(precision):
             balls = compute(case)

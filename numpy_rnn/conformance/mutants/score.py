@@ -29,7 +29,7 @@ class Score(NamedTuple):
     factor: float  # error / bound
 
 
-def score_board(seed: int = 1) -> list[Score]:
+def score_board(seed: int) -> list[Score]:
     """Every mutant at every level that can catch it: those of a window at L1 and L2, of the training loop at L3."""
     return [score(mutant, level, seed=seed) for mutant in MUTANTS for level in levels(mutant)]
 
@@ -39,15 +39,15 @@ def levels(mutant: Mutant) -> tuple[str, ...]:
     return ("L3",) if mutant.in_run else ("L1", "L2")
 
 
-def score(mutant: Mutant, level: str, max_cases: int = MAX_CASES, seed: int = 1) -> Score:
+def score(mutant: Mutant, level: str, seed: int) -> Score:
     """Check a mutant on random cases, the same for all, until one exceeds a bound of this level."""
     module = load(mutant)
-    for cases in range(1, max_cases + 1):
+    for cases in range(1, MAX_CASES + 1):
         with np.errstate(all="ignore"):  # a wrong gradient may well overflow
             found = violation(level, module, (seed, cases))
         if found is not None:
             return Score(mutant, level, found[0], cases, found[1])
-    return Score(mutant, level, None, max_cases, 0.0)
+    return Score(mutant, level, None, MAX_CASES, 0.0)
 
 
 def violation(level: str, module: ModuleType, seed: tuple[int, ...]) -> Violation:

@@ -32,6 +32,7 @@ from numpy_rnn.conformance.ports.protocol import (
     shapes_of,
 )
 
+VARIADIC = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 MAX_SECONDS = 1e7  # about what a timer of the system can take
 
 
@@ -121,7 +122,7 @@ def load_python_port(where: str) -> Any:
         with np.errstate():  # an import that changes how NumPy treats overflows does not change it for the suite
             port: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
         parameters = inspect.signature(port).parameters.values() if inspect.isfunction(port) else ()
-        needs_arguments = any(parameter.default is parameter.empty for parameter in parameters)
+        needs_arguments = any(each.default is each.empty and each.kind not in VARIADIC for each in parameters)
         if isinstance(port, type) or (inspect.isfunction(port) and not needs_arguments):
             port = port()
     except (Exception, SystemExit) as error:

@@ -97,7 +97,8 @@ class Program:
                 unsent = unsent[os.write(self.stdin.fileno(), unsent[:CHUNK]) if unsent else 0 :]
             has_ended = self.process.poll() is not None  # before the last look at what it wrote
             if not is_complete() and (has_ended or self.stdout not in self.open or left <= 0):
-                raise self._fault(f"does not answer within {timeout:g} s (does it flush its output?)")
+                fault = f"does not answer within {timeout:g} s (does it flush its output?)"
+                raise self._fault(f"does not read its input within {timeout:g} s" if unsent else fault)
         line, _, rest = bytes(self.received).partition(b"\n")
         if unsent or rest or len(line) > max_length:
             written = one_line(_text(self.received[:400]), 80)

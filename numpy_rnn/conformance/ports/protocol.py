@@ -219,6 +219,8 @@ def _array(name: str, given: Any, shape: tuple[int, ...], dtype: np.dtype) -> np
 def _number(name: str, given: Any) -> float:
     """A number of JSON, or a decimal or hexadecimal one in a string."""
     try:
+        if isinstance(given, bool):
+            raise TypeError
         return float.fromhex(given) if _is_hexadecimal(given) else float(given)
     except (ValueError, TypeError, OverflowError):
         raise PortFault(f"{name} holds {shown(given, repr)}: expected a number, 0.75, '0.75' or '0x1.8p-1'") from None
