@@ -45,7 +45,7 @@ def step_time(times: Times, row: str, H: int, B: int) -> float:
 
 def draw_times(times: Times) -> Figure | None:
     """A panel per batch size, with a line per row; None without times of two sizes."""
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
     panels: Any = figure.subplots(1, len(SIZES_B), sharey=True)
     lines = {}
     for axes, B in zip(panels, SIZES_B):
@@ -66,7 +66,7 @@ def draw_times(times: Times) -> Figure | None:
 
 def draw_ratios(times: Times) -> Figure | None:
     """A map per row, blue where numpy_rnn is faster; None without a ratio."""
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     panels: Any = figure.subplots(1, 2, sharey=True)
     maps = {
         row: np.array([[step_time(times, row, H, B) / step_time(times, OURS, H, B) for B in SIZES_B] for H in SIZES_H])

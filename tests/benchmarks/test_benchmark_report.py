@@ -184,9 +184,9 @@ def test_figures_show_the_times(tmp_path):
     assert [*charts.draw(times, tmp_path)] == ["ratios.png"] == [file.name for file in tmp_path.iterdir()]
     texts = [text.get_text() for panel in charts.draw_ratios(times).axes for text in panel.texts]
     assert texts == ["10.00", "0.75"]
-    lines = {Key(STEP, point(H, 8).name, OURS): Estimate(H, H, H) for H in (16, 64)}
+    lines = {Key(STEP, point(H, 8).name, OURS): Estimate(H, H, H) for H in (6, 64)}
     (line,) = [line for panel in charts.draw_times(lines).axes for line in panel.lines]
-    assert line.get_xydata().tolist() == [[16, 16], [64, 64]]
+    assert line.get_xydata().tolist() == [[6, 6], [64, 64]]
     assert charts.draw({}, tmp_path) == {}
 
 
