@@ -139,7 +139,7 @@ def test_fault_has_its_verdict_and_the_next_case_goes_on(fake, at_case_2, expect
 
 
 @pytest.mark.parametrize(("at_start", "expected"), [
-    ("time.sleep(100)", f"does not answer within {LIMIT} s"),
+    ("time.sleep(100)", f"does not read its input within {LIMIT} s"),
     ("sys.stdin.read(9); say({})", "writes {}: expected one line"),  # before it has read the question
     ("sys.stdin.read(9); write(ones); sys.stdin.readline(); write('}\\n')", "loss is missing"),
 ])  # fmt: skip
