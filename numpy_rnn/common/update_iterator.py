@@ -64,7 +64,7 @@ class Training(Iterator[Update[A]], Generic[A]):
         return self._start
 
     def _begin_again(self) -> None:
-        if self._updates.gi_running:
+        if getattr(self._updates, "gi_running", False):
             raise InputError("the run is already computing an update, in another thread or in its own stream")
         if not self._repeatable:
             raise InputError(

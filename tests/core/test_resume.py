@@ -211,3 +211,13 @@ def test_states_and_updates_are_pickled(rnn):
     run = begin(rnn, momentum=0.9, record=True)
     for value in (next(run), run.state()):
         assert bits(pickle.loads(pickle.dumps(value))) == bits(value)
+
+
+def test_run_that_computes_an_update_is_not_asked_for_another(rnn):
+    def asking():
+        with pytest.raises(InputError, match="is already computing an update"):
+            next(training)
+        yield from zip(*map(rnn.from_numpy, (RUN.x, RUN.target)))
+
+    training = train_stream(rnn, RUN, asking())
+    assert next(training).number == 1
