@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from in_process import command, refused, succeed
 
 import numpy_rnn
+from numpy_rnn.app import compare
 from numpy_rnn.app.compare_report import losses_table
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # squares of most of them underflow
@@ -63,3 +64,16 @@ def test_largest_difference_of_a_comparison():
     other[1][0] = np.inf
     end = "\nlargest difference inf, in epoch 2, where the loss of network 1 is 4"
     assert losses_table({"one": np.array(one), "other": np.array(other)}, 1).endswith(end)
+
+
+def test_defaults_of_compare(monkeypatch, capsys):
+    """One epoch of a text, and 20 free-running steps in the plot."""
+    plotted = []
+    monkeypatch.setattr(compare, "_plot", lambda comparison, experiment, generate, path: plotted.append(generate))
+    Path("s.txt").write_text("ab\ncd\n" * 20)
+    words = "compare numpy_rnn.reference --hidden-size 3"
+    out = succeed(numpy_rnn, capsys, *f"{words} --text s.txt --no-plot".split())
+    assert [line.split()[0] for line in out.splitlines()[2:4]] == ["1", "largest"]
+    for options in ("", " --generate 3"):
+        succeed(numpy_rnn, capsys, *f"{words} --epochs 1{options}".split())
+    assert plotted == [20, 3]
