@@ -66,6 +66,7 @@ def test_largest_difference_of_a_comparison():
     assert losses_table({"one": np.array(one), "other": np.array(other)}, 1).endswith(end)
 
 
+@pytest.mark.needs_matplotlib
 def test_defaults_of_compare(monkeypatch, capsys):
     """One epoch of a text, and 20 free-running steps in the plot."""
     plotted = []
