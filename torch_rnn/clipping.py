@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from numpy_rnn.common.check_options import check_limit
-from numpy_rnn.common.checks import check_gradients
+from numpy_rnn.common.checks import check_gradients, check_limit
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.records import Gradients, Step
 from torch_rnn.parameters import ARRAYS, Array, per_network

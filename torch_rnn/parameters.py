@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import wraps
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch.nn import functional
 from numpy_rnn.common import initial
 from numpy_rnn.common.checks import Arrays, check_convertible, check_parameters
 from numpy_rnn.common.conversion import convert, each
-from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
@@ -54,10 +54,7 @@ def to_numpy(value: Any) -> Any:
     """
 
     def converted(tensor: Any) -> Any:
-        ARRAYS.check("the value", tensor)
-        if tensor.dtype == torch.bfloat16:
-            raise InputError("the tensor is torch.bfloat16: expected a dtype that NumPy has; convert it by .float()")
-        array = tensor.detach().cpu().numpy()
+        array = ARRAYS.values("the value", tensor)
         check_convertible(array)
         return np.array(array)
 
@@ -87,6 +84,12 @@ def per_network(value: Array, theta: Array) -> Array:
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
 
 
+@wraps(initial.initial_parameters)
+def initial_parameters(*sizes: int, **options: Any) -> Parameters[Array]:
+    params: Parameters[Array] = from_numpy(initial.initial_parameters(*sizes, **options))
+    return params
+
+
 def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear.") -> dict[str, Array]:
     """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.to_state_dict`."""
     check_parameters(ARRAYS, params, finite=True)
@@ -96,30 +99,4 @@ def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str =
 def from_state_dict(state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear.") -> Parameters[Array]:
     """The parameters of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.from_state_dict` reads them."""
     params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
-    return params
-
-
-def initial_parameters(
-    input_size: int = 1,
-    hidden_size: int = 6,
-    output_size: int = 1,
-    *,
-    bias: bool = False,
-    dtype: str = "float32",
-    seed: int = 0,
-    networks: int | None = None,
-    deviations: tuple[float, float] = (0.4, 0.3),
-) -> Parameters[Array]:
-    """Initial weights, those of `numpy_rnn.initial_parameters`: NumPy's Generator draws them."""
-    drawn = initial.initial_parameters(
-        input_size,
-        hidden_size,
-        output_size,
-        bias=bias,
-        dtype=dtype,
-        seed=seed,
-        networks=networks,
-        deviations=deviations,
-    )
-    params: Parameters[Array] = from_numpy(drawn)
     return params

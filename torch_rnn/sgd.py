@@ -7,8 +7,7 @@ from typing import Any, Unpack
 
 import torch
 
-from numpy_rnn.common.check_options import check_step
-from numpy_rnn.common.checks import check_direction, check_learning_rate
+from numpy_rnn.common.checks import check_direction, check_learning_rate, check_step
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step
 from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, own, per_network

@@ -38,7 +38,7 @@ def initial_parameters(
     if not isinstance(deviations, tuple | list) or len(deviations) != 2:
         raise InputError(f"deviations is {shown(deviations, repr)}: expected two numbers")
     for deviation in deviations:
-        check_number("a deviation", deviation, 0, "a finite number, 0 or more")
+        check_number("a deviation", deviation)
     shapes: list[Any] = [((D, H), deviations[0]), ((H, H), deviations[0]), ((H, O), deviations[1])]
     count = 0 if networks is None else check_whole("networks", networks, 1)
     try:

@@ -13,8 +13,7 @@ import numpy as np
 from numpy import multiply, subtract
 
 from numpy_rnn.common import records
-from numpy_rnn.common.check_options import EPOCH, check_yield_every
-from numpy_rnn.common.checks import check_run, check_stream, is_integer
+from numpy_rnn.common.checks import EPOCH, check_run, check_stream, check_yield_every, is_integer
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import (
