@@ -23,13 +23,10 @@ LearningRate: TypeAlias = float | Array
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
-    """A NumPy array, or every array of a named tuple such as Parameters, as a tensor.
+    """A NumPy array, or every array of a named tuple such as Parameters, as a tensor; see `numpy_rnn.from_numpy`.
 
-    None and plain numbers are returned as they are. copy: whether to copy the memory; False returns tensors that share
-    it and are for reading only, for example of a series that is mapped from a file. The tensors of Parameters require a
-    gradient, so that `forward` records what `bptt` needs. Unsigned integers become int64.
-
-    Raises InputError on lists, tensors, masked arrays, and dtypes other than float32, float64 and integers.
+    The tensors of Parameters require a gradient, so that `forward` records what `bptt` needs. Unsigned integers become
+    int64.
     """
 
     def converted(array: Any) -> Array:
@@ -48,10 +45,7 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
 
 
 def to_numpy(value: Any) -> Any:
-    """The NumPy copy of a tensor, or of every tensor of a named tuple; the inverse of `from_numpy`.
-
-    Raises InputError on values of other packages, and on dtypes that `from_numpy` refuses.
-    """
+    """The NumPy copy of a tensor, or of every tensor of a named tuple; the inverse of `from_numpy`."""
 
     def converted(tensor: Any) -> Any:
         array = ARRAYS.values("the value", tensor)

@@ -88,8 +88,8 @@ class Arrays(NamedTuple):
     expected: str  # in messages
     forward_dtypes: tuple[str, ...] = DTYPES  # of the forward pass and the loss
 
-    def values(self, name: str, value: Any) -> NumpyArray:
-        """The numbers. Raises InputError unless the value is an array of the package, without a mask."""
+    def values(self, name: str, value: Any) -> Any:
+        """The value as a NumPy array. Raises InputError unless the value is an array of the package, without a mask."""
         if not isinstance(value, self.kind) or hasattr(value, "mask"):
             raise InputError(f"{name} is of type {type(value).__name__}: expected {self.expected}")
         return numpy_view(name, value)
@@ -166,7 +166,8 @@ class Arguments:
 
     def __init__(self, arrays: Arrays, dtypes: tuple[str, ...] = DTYPES, *, finite: bool = False):
         self.arrays, self.dtypes, self.finite = arrays, dtypes, finite
-        self.sizes, self.dtype = dict[str, Any](), None
+        self.sizes: dict[str, Any] = {}
+        self.dtype: Any = None
 
     def array(self, name: str, value: Any, axes: str, *, shared: bool = False, classes: bool = False) -> None:
         """Raise InputError unless the value is an array with these axes, none of them empty.
@@ -203,6 +204,8 @@ class Arguments:
             if known != E and not (shared and is_part):
                 return False
             letters, shape = letters[:begin] + letters[begin + 1 :], shape[:begin] + shape[max(begin, end) :]
+        if "T+1" in letters:
+            self.sizes["T+1"] = self.sizes["T"] + 1
         fitting = (self.sizes.setdefault(letter, size) == size for letter, size in zip(letters, shape))
         return len(shape) == len(letters) and all(fitting)
 
@@ -284,8 +287,6 @@ def check_window(
     """Raise InputError on arguments that `bptt` and `adjoints` refuse."""
     check_objective(objective)
     arguments = check_parameters(arrays, params)
-    if isinstance(activations, records.Activations) and getattr(activations.x, "shape", ()):
-        arguments.sizes["T+1"] = len(activations.x) + 1
     arguments.record("activations", activations, records.Activations, "{} of the activations")
     arguments.target(target, weights, "K *E B O", objective.loss)
     K, T = len(target), len(activations.x)

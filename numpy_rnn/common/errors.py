@@ -55,7 +55,7 @@ class Diverged(ArithmeticError):
 
 def check_whole(name: str, value: Any, least: int, what: str = "a whole number") -> int:
     """The value as a plain integer. Raises InputError unless it is one from `least` to sys.maxsize. A bool is not."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= maxsize:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= maxsize:
         most = f" and at most {maxsize}" if isinstance(value, int) and value > maxsize else ""
         raise InputError(f"{name} is {shown(value, repr)}: expected {what}, {least} or more{most}")
     return int(value)
