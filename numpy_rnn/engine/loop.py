@@ -16,19 +16,7 @@ from numpy_rnn.common import records
 from numpy_rnn.common.checks import EPOCH, check_run, check_stream, check_yield_every, is_integer
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import check_flag
-from numpy_rnn.common.records import (
-    Activations,
-    Adjoints,
-    Gradients,
-    Objective,
-    Parameters,
-    Run,
-    RunOptions,
-    Schedule,
-    State,
-    Step,
-    Window,
-)
+from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step
 from numpy_rnn.common.update_iterator import Training, Updates, first_state
 from numpy_rnn.elman import one_hot
 from numpy_rnn.engine.descent import take_step
@@ -36,16 +24,7 @@ from numpy_rnn.engine.gradient import Placed, gradients, recorded
 from numpy_rnn.engine.losses import LossKind
 from numpy_rnn.engine.memory import WIDE, FlatUpdate, Layout, Memory, group, joined, new_update, set_parts
 from numpy_rnn.engine.tape import MAX_VIEWED, Tape
-from numpy_rnn.parameters import (
-    ARRAYS,
-    Array,
-    InitialState,
-    Inputs,
-    LearningRate,
-    Targets,
-    Weights,
-    copy_of,
-)
+from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, LearningRate, Targets, Weights, copy_of
 from numpy_rnn.sgd import as_learning_rate
 from numpy_rnn.windows import SeriesWindows, StreamWindows, WindowData, Windows, windows
 
@@ -275,10 +254,10 @@ class Networks:
 
     def _recorded(self) -> tuple[Any, Any]:
         kept: list[Any] = []
-        kinds: tuple[Any, Any] = Activations, Adjoints
+        kinds: list[Any] = [records.Activations, records.Adjoints]
         for n, kind in enumerate(kinds):
-            arrays = zip(*(block.recorded[n] for block in self.blocks))  # type: ignore[index]
-            kept.append(kind(*(self.together(list(v), int(f != "dh_0")) for f, v in zip(kind._fields, arrays))))
+            arrays = zip(kind._fields, *(block.recorded[n] for block in self.blocks))  # type: ignore[index]
+            kept.append(kind(*(self.together(v, int(field != "dh_0")) for field, *v in arrays)))
         return kept[0], kept[1]
 
 
@@ -348,7 +327,7 @@ class Block:
         self.is_plain = self.step == Step(self.step.learning_rate)
         self.collects, self.uncollected, self.losses = True, 0, list[Array]()  # those of the steps before
         self.placed: Placed | None = None
-        self.recorded: tuple[Activations[Array], Adjoints[Array]] | None = None
+        self.recorded: tuple[records.Activations[Array], records.Adjoints[Array]] | None = None
 
     def _tape(self, layout: Layout, steps: int, kind: LossKind) -> Tape:
         """A tape of so many steps, or longer ones of a stream, of which there may be less than k2."""
@@ -392,7 +371,7 @@ class Block:
                 stop = min(source.T, loss_start + most * k1)
                 if stop - start > tape.steps:
                     stop = loss_start + max(1, (tape.steps - (loss_start - start)) // k1) * k1
-                self._load(source.part(Window(start, start, stop)))
+                self._load(source.part(records.Window(start, start, stop)))
             yield Placed(tape.window(window), number, window, tape.state(source.next_start(window)))
 
     def stream(self, stream: Iterator[WindowData]) -> Iterator[Placed]:
