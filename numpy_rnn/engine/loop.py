@@ -187,7 +187,8 @@ class Networks:
             first = next(stream, None)
             if first is None:
                 return
-            sources = list(tee(chain([first], stream), len(parts)))
+            whole = chain([first], stream)
+            sources = [whole] if len(parts) == 1 else list(tee(whole, len(parts)))  # which keeps 57 windows
             target, weights = first.target, first.weights
         _, loss, reduction = run.options.objective
         kind = LossKind(reduction == "mean", loss == "cross_entropy", is_integer(target), weights is not None)
