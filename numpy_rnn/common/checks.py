@@ -181,8 +181,12 @@ class Arguments:
         if 0 in values.shape or not self._fits(values.shape, letters, shared):
             given, kind = (f"is {values.dtype} of", "classes ") if holds_classes else ("has", "")
             hint = ", time first, with no empty axis" if letters[0] in {"T", "K"} - self.sizes.keys() else ""
-            forms = self._forms(letters, shared)
-            raise InputError(f"{name} {given} shape {values.shape}: expected {kind}{forms}{hint}")
+            E = self.sizes.get("*E", ())
+            sizes = chain(*(E if letter == "*E" else [self.sizes.get(letter, letter)] for letter in letters))
+            either = f", or without the axes {E} of the ensemble" if shared and E else ""
+            raise InputError(
+                f"{name} {given} shape {values.shape}: expected {kind}({', '.join(map(str, sizes))}){either}{hint}"
+            )
         if holds_classes:
             check_values(name, values, 0, self.sizes[row] - 1)
             return
@@ -208,15 +212,6 @@ class Arguments:
             self.sizes["T+1"] = self.sizes["T"] + 1
         fitting = (self.sizes.setdefault(letter, size) == size for letter, size in zip(letters, shape))
         return len(shape) == len(letters) and all(fitting)
-
-    def _forms(self, letters: list[str], shared: bool) -> str:
-        """The shapes that fit, with the letters of sizes that are not known yet."""
-        E = self.sizes.get("*E", ()) if "*E" in letters else ()
-        forms = []
-        for networks in [(), E] if E and shared else [E]:
-            sizes = [networks if letter == "*E" else [self.sizes.get(letter, letter)] for letter in letters]
-            forms.append(str(tuple(chain(*sizes))).replace("'", ""))
-        return " or ".join(forms)
 
     def record(
         self, name: str, value: Any, kind: Any, field_name: str = "{}", like: Parameters[Array] | None = None

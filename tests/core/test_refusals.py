@@ -264,7 +264,7 @@ no h_0: expected either h_0 or parameters with a learned one
 h_0 is given, and the parameters have a learned one: expected either h_0 or parameters with a learned one
 x is float32 and the parameters are float64: expected one dtype
 x contains NaN or infinity: expected finite numbers
-x has shape (4, 6, 2, 3): expected (T, B, 3) or (T, 7, B, 3), time first, with no empty axis
+x has shape (4, 6, 2, 3): expected (T, 7, B, 3), or without the axes (7,) of the ensemble, time first, with no empty axis
 x is of type MaskedArray: expected a NumPy array without a mask; torch_rnn takes tensors
 h of the activations has shape (4, 2, 5): expected (5, 2, 5)
 b_y is given without b_h: expected both biases or neither
