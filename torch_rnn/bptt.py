@@ -28,7 +28,7 @@ def bptt(
     """The gradient of the window's loss L with respect to every parameter, by autograd.
 
     activations: of the window, as `forward` returned them for these very params, which require a gradient (those of
-    `initial_parameters`, `from_numpy` and `sgd` do), else InputError is raised. All else is as in `numpy_rnn.bptt`;
+    `initial_parameters`, `from_numpy` and `sgd` do), else InputError is raised. All else is as in `bptt` of numpy_rnn;
     autograd does not need the nonlinearity.
     """
     L = _loss(params, activations, target, weights, Objective(nonlinearity, loss, reduction))

@@ -35,8 +35,8 @@ def clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
     if step.max_norm is None and step.max_value is None:
         return gradients
     leaves = each(lambda dtheta: torch.zeros_like(dtheta, dtype=torch.float64), gradients)
-    present = [leaf for leaf in leaves if leaf is not None]
     each(lambda leaf, dtheta: setattr(leaf, "grad", dtheta.detach().to(torch.float64, copy=True)), leaves, gradients)
+    present = [leaf for leaf in leaves if leaf is not None]
     if step.max_value is not None:
         clip_grad_value_(present, step.max_value)  # (U7)
     else:

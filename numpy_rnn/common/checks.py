@@ -376,9 +376,8 @@ def _check_place(state: State[Array], T: int, schedule: records.Schedule) -> Non
     expected = max(0, stop - k2), (state.number - 1) * k1, stop
     if tuple(state.window) != expected or stop < 1 or state.epoch < 1:
         raise InputError(
-            f"the state to resume from is that after epoch {state.epoch}, update {state.number}, window"
-            f" {tuple(state.window)}: expected {expected} for k1 = {k1}, k2 = {k2} and {T} steps; resume with the"
-            " arguments of that run"
+            f"the state to resume from is that after update {state.number}, window {tuple(state.window)}: expected"
+            f" {expected} for k1 = {k1}, k2 = {k2} and {T} steps; resume with the arguments of that run"
         )
 
 

@@ -292,7 +292,7 @@ x is int64 of shape (4, 2, 3): expected classes (T, B), time first, with no empt
 target has shape (4, 2): expected (4, 2, 6)
 the sum of a row of target holds 1.05: expected numbers from 0.999 to 1.001
 weights holds -1e-06: expected numbers of 0 or more
-the state to resume from is that after epoch 1, update 1, window (0, 0, 1): expected (0, 0, 2) for k1 = 2, k2 = 2 and 4 steps; resume with the arguments of that run
+the state to resume from is that after update 1, window (0, 0, 1): expected (0, 0, 2) for k1 = 2, k2 = 2 and 4 steps; resume with the arguments of that run
 the parameters have a learned h_0, and torch.nn.RNN has not: expected one network with h_0 None; take network n by indexing every array with n, and pass a learned h_0[None] to torch.nn.RNN as hx\
 """)  # noqa: E501
 
