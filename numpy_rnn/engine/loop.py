@@ -295,14 +295,7 @@ class Block:
     """A group of networks, or one: its memory, its tape, and its windows, whose gradients are computed one by one."""
 
     def __init__(
-        self,
-        layout: Layout,
-        pick: Pick,
-        run: Run,
-        kind: LossKind,
-        source: Any,
-        state: State[Array],
-        blocks: int,
+        self, layout: Layout, pick: Pick, run: Run, kind: LossKind, source: Any, state: State[Array], blocks: int
     ):
         (schedule, objective, self.step), params = run.options, state.parameters
         is_series = isinstance(source, SeriesWindows)
