@@ -6,8 +6,7 @@ from functools import reduce
 
 import numpy as np
 
-from numpy_rnn.common.check_options import check_limit
-from numpy_rnn.common.checks import check_gradients
+from numpy_rnn.common.checks import check_gradients, check_limit
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.records import Step
 from numpy_rnn.parameters import ARRAYS, Array, Gradients, Norms, expand_to

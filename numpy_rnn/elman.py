@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.check_options import check_objective
-from numpy_rnn.common.checks import check_forward, is_integer
+from numpy_rnn.common.checks import check_forward, check_objective, is_integer
 from numpy_rnn.common.records import Nonlinearity, Objective
 from numpy_rnn.parameters import ARRAYS, Activations, Array, Elementwise, InitialState, Inputs, Parameters, series_axes
 

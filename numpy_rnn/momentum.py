@@ -6,8 +6,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from numpy_rnn.common.check_options import check_step
-from numpy_rnn.common.checks import check_direction
+from numpy_rnn.common.checks import check_direction, check_step
 from numpy_rnn.common.records import MomentumKeywords, Step
 from numpy_rnn.parameters import ARRAYS, Array, Gradients, Parameters
 

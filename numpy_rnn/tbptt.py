@@ -18,17 +18,7 @@ from numpy_rnn.common.update_iterator import Training, Updates, first_state, tra
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import LOSSES, loss_terms
 from numpy_rnn.momentum import directed
-from numpy_rnn.parameters import (
-    ARRAYS,
-    Array,
-    InitialState,
-    Inputs,
-    LearningRate,
-    Targets,
-    Weights,
-    copy_of,
-    read_only,
-)
+from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, LearningRate, Targets, Weights, copy_of, read_only
 from numpy_rnn.sgd import as_learning_rate, sgd_step
 from numpy_rnn.windows import SeriesWindows, StreamWindows, Windows
 

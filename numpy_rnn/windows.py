@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from numpy_rnn.common.check_options import check_schedule
+from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.errors import check_whole
 from numpy_rnn.common.records import Run, Schedule, Window
 from numpy_rnn.parameters import Array, Inputs, Targets, Weights, copy_of, series_axes, weights_with_axes

@@ -28,10 +28,8 @@ def bptt(
     """The gradient of the window's loss L with respect to every parameter, by autograd.
 
     activations: of the window, as `forward` returned them for these very params, which require a gradient (those of
-    `initial_parameters`, `from_numpy` and `sgd` do). `bptt` of numpy_rnn describes the other arguments and the result.
-    `nonlinearity` is an argument because `bptt` of numpy_rnn needs it; autograd knows which one `forward` applied.
-
-    Raises InputError as `bptt` of numpy_rnn does, and on activations without a graph of these parameters.
+    `initial_parameters`, `from_numpy` and `sgd` do), else InputError is raised. All else is as in `bptt` of numpy_rnn;
+    autograd does not need the nonlinearity.
     """
     L = _loss(params, activations, target, weights, Objective(nonlinearity, loss, reduction))
     initial = None if params.h_0 is None else _steps(activations.h)[0]
@@ -50,10 +48,7 @@ def adjoints(
     loss: records.LossName = "squared_error",
     weights: Array | None = None,
 ) -> Adjoints[Array]:
-    """The total derivatives of the window's loss L: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0, by autograd.
-
-    Arguments and errors as in `bptt`. Returns new Adjoints, with T steps each; dy is zero at steps without a loss.
-    """
+    """The total derivatives of the window's loss L by autograd, as `numpy_rnn.adjoints`; arguments as in `bptt`."""
     L = _loss(params, activations, target, weights, Objective(nonlinearity, loss, reduction))
     a, (h_0, *h) = _steps(activations.a), _steps(activations.h)
     dy, dx, dh_0, *rest = _derivatives(L, [activations.y, activations.x, h_0, *h, *a])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from numpy_rnn.common.check_options import check_limit
-from numpy_rnn.common.checks import check_gradients
+from numpy_rnn.common.checks import check_gradients, check_limit
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.records import Gradients, Step
 from torch_rnn.parameters import ARRAYS, Array, per_network
@@ -36,8 +35,8 @@ def clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
     if step.max_norm is None and step.max_value is None:
         return gradients
     leaves = each(lambda dtheta: torch.zeros_like(dtheta, dtype=torch.float64), gradients)
-    present = [leaf for leaf in leaves if leaf is not None]
     each(lambda leaf, dtheta: setattr(leaf, "grad", dtheta.detach().to(torch.float64, copy=True)), leaves, gradients)
+    present = [leaf for leaf in leaves if leaf is not None]
     if step.max_value is not None:
         clip_grad_value_(present, step.max_value)  # (U7)
     else:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from numpy_rnn.common.check_options import check_objective
-from numpy_rnn.common.checks import check_forward
+from numpy_rnn.common.checks import check_forward, check_objective
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
 from torch_rnn.parameters import ARRAYS, Array, rows
 

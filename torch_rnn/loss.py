@@ -12,16 +12,14 @@ from torch_rnn.parameters import ARRAYS, Array, rows
 
 def half_squared_error(y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None) -> Array:
     """Half the squared error, as `numpy_rnn.half_squared_error`, which describes the arguments and errors raised."""
-    return checked_loss(y, target, weights, Objective(loss="squared_error", reduction=reduction))
+    objective = Objective(loss="squared_error", reduction=reduction)
+    check_loss(ARRAYS, y, target, weights, objective)
+    return window_loss(y, target, weights, objective)
 
 
 def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None) -> Array:
     """Softmax cross-entropy, as `numpy_rnn.cross_entropy`, which describes the arguments and the errors raised."""
-    return checked_loss(y, target, weights, Objective(loss="cross_entropy", reduction=reduction))
-
-
-def checked_loss(y: Array, target: Array, weights: Array | None, objective: Objective) -> Array:
-    """The loss, after the checks of its arguments."""
+    objective = Objective(loss="cross_entropy", reduction=reduction)
     check_loss(ARRAYS, y, target, weights, objective)
     return window_loss(y, target, weights, objective)
 
@@ -29,16 +27,13 @@ def checked_loss(y: Array, target: Array, weights: Array | None, objective: Obje
 def window_loss(y: Array, target: Array, weights: Array | None, objective: Objective) -> Array:
     """L of the outputs y (K, *E, B, O), shape E."""
     K, *E, B, O = y.shape
-    target = rows(target, O, y[0]).expand_as(y)
+    target, terms = rows(target, O, y[0]).expand_as(y), 1
     if objective.loss == "squared_error":
-        losses = functional.mse_loss(y, target, reduction="none").sum(-1) / 2  # (L1)
-        terms = O
+        losses, terms = functional.mse_loss(y, target, reduction="none").sum(-1) / 2, O  # (L1)
     else:
         losses = functional.cross_entropy(y.movedim(-1, 1), target.movedim(-1, 1), reduction="none")  # (L3), (L4)
-        terms = 1
     N: float = K * B * terms
     if weights is not None:
-        losses = losses * weights.reshape(K, *(1 for _ in E), B)
-        N = float(weights.sum()) * terms
+        losses, N = losses * weights.reshape(K, *(1 for _ in E), B), float(weights.sum()) * terms
     L: torch.Tensor = losses.sum((0, -1))
     return L / (N or 1) if objective.reduction == "mean" else L  # (L2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import wraps
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch.nn import functional
 from numpy_rnn.common import initial
 from numpy_rnn.common.checks import Arrays, check_convertible, check_parameters
 from numpy_rnn.common.conversion import convert, each
-from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
@@ -23,13 +23,10 @@ LearningRate: TypeAlias = float | Array
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
-    """A NumPy array, or every array of a named tuple such as Parameters, as a tensor.
+    """A NumPy array, or every array of a named tuple such as Parameters, as a tensor; see `numpy_rnn.from_numpy`.
 
-    None and plain numbers are returned as they are. copy: whether to copy the memory; False returns tensors that share
-    it and are for reading only, for example of a series that is mapped from a file. The tensors of Parameters require a
-    gradient, so that `forward` records what `bptt` needs. Unsigned integers become int64.
-
-    Raises InputError on lists, tensors, masked arrays, and dtypes other than float32, float64 and integers.
+    The tensors of Parameters require a gradient, so that `forward` records what `bptt` needs. Unsigned integers become
+    int64.
     """
 
     def converted(array: Any) -> Array:
@@ -48,16 +45,10 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
 
 
 def to_numpy(value: Any) -> Any:
-    """The NumPy copy of a tensor, or of every tensor of a named tuple; the inverse of `from_numpy`.
-
-    Raises InputError on values of other packages, and on dtypes that `from_numpy` refuses.
-    """
+    """The NumPy copy of a tensor, or of every tensor of a named tuple; the inverse of `from_numpy`."""
 
     def converted(tensor: Any) -> Any:
-        ARRAYS.check("the value", tensor)
-        if tensor.dtype == torch.bfloat16:
-            raise InputError("the tensor is torch.bfloat16: expected a dtype that NumPy has; convert it by .float()")
-        array = tensor.detach().cpu().numpy()
+        array = ARRAYS.values("the value", tensor)
         check_convertible(array)
         return np.array(array)
 
@@ -87,6 +78,12 @@ def per_network(value: Array, theta: Array) -> Array:
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
 
 
+@wraps(initial.initial_parameters)
+def initial_parameters(*sizes: int, **options: Any) -> Parameters[Array]:
+    params: Parameters[Array] = from_numpy(initial.initial_parameters(*sizes, **options))
+    return params
+
+
 def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear.") -> dict[str, Array]:
     """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.to_state_dict`."""
     check_parameters(ARRAYS, params, finite=True)
@@ -96,30 +93,4 @@ def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str =
 def from_state_dict(state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear.") -> Parameters[Array]:
     """The parameters of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.from_state_dict` reads them."""
     params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
-    return params
-
-
-def initial_parameters(
-    input_size: int = 1,
-    hidden_size: int = 6,
-    output_size: int = 1,
-    *,
-    bias: bool = False,
-    dtype: str = "float32",
-    seed: int = 0,
-    networks: int | None = None,
-    deviations: tuple[float, float] = (0.4, 0.3),
-) -> Parameters[Array]:
-    """Initial weights, those of `numpy_rnn.initial_parameters`: NumPy's Generator draws them."""
-    drawn = initial.initial_parameters(
-        input_size,
-        hidden_size,
-        output_size,
-        bias=bias,
-        dtype=dtype,
-        seed=seed,
-        networks=networks,
-        deviations=deviations,
-    )
-    params: Parameters[Array] = from_numpy(drawn)
     return params

@@ -7,8 +7,7 @@ from typing import Any, Unpack
 
 import torch
 
-from numpy_rnn.common.check_options import check_step
-from numpy_rnn.common.checks import check_direction, check_learning_rate
+from numpy_rnn.common.checks import check_direction, check_learning_rate, check_step
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step
 from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, own, per_network
@@ -17,7 +16,7 @@ BUFFER = "momentum_buffer"  # the name of torch.optim.SGD for the velocity
 
 
 def in_range(number: float, params: Parameters[Array]) -> float:
-    """The number, or infinity where it is too large for the dtype of the parameters; torch refuses to round it so."""
+    """The number, or infinity where it is too large for the dtype of the parameters: torch does not round it so."""
     return number if abs(number) <= torch.finfo(params.W_hh.dtype).max else math.copysign(math.inf, number)
 
 
@@ -26,8 +25,7 @@ def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Ar
     rate, mu, tau, nesterov, decay, *_ = step
     leaves = [theta for theta in params if theta is not None]
     rate, mu, tau, decay = (in_range(number, params) for number in (rate, mu, tau, decay))
-    # (U4), (U5), (U6), (U1)
-    optimizer = torch.optim.SGD(leaves, rate, momentum=mu, dampening=tau, nesterov=nesterov, weight_decay=decay)
+    optimizer = torch.optim.SGD(leaves, rate, mu, tau, decay, nesterov)  # (U4), (U5), (U6), (U1)
     for theta, v in zip(params, velocity or ()):
         if theta is not None and v is not None and mu:
             optimizer.state[theta][BUFFER] = copy_of(v)
@@ -35,12 +33,12 @@ def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Ar
 
 
 def descend(optimizer: torch.optim.SGD, params: Parameters[Array], gradients: Gradients[Array]) -> Gradients[Array]:
-    """Take the step of the optimizer with these gradients. Returns copies of the velocities."""
+    """Take the step of the optimizer with these gradients. Returns the velocities, which the next step overwrites."""
     for theta, dtheta in zip(params, gradients):
         if theta is not None:
-            theta.grad = copy_of(dtheta)
+            theta.grad = dtheta
     optimizer.step()
-    velocity: Gradients[Array] = each(lambda theta: copy_of(optimizer.state[theta].get(BUFFER)), params)
+    velocity: Gradients[Array] = each(lambda theta: optimizer.state[theta].get(BUFFER), params)
     return velocity
 
 

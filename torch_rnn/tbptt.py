@@ -127,8 +127,8 @@ def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, s
             latest = h[-1].detach()
             window, moved = records.Window(start, stop - len(new), stop), velocity if step.has_velocity else None
             update = Update(epoch, number, window, L.detach(), gradients, own(params), copy_of(moved), *kept)
-            dropped = 0 if T is None or stop == T else max(0, len(memory) + min(k1, T - stop) - k2)
-            yield update, latest if T is None or stop == T else h[dropped].detach()
+            dropped = len(memory) if T is None or stop == T else max(0, len(memory) + min(k1, T - stop) - k2)
+            yield update, h[dropped].detach()
         done = 0
 
 

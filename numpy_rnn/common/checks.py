@@ -1,29 +1,84 @@
 """Checks of the arguments of public functions, made before anything is computed: nothing broadcasts by accident.
 
 Each public function of a package calls one `check_` function with the package's `Arrays`. Axes are written as in the
-annotations of `records.py`. Values are read by methods that NumPy arrays and torch tensors both have. All raise
-InputError.
+annotations of `records.py`. All raise InputError.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from functools import cache
-from math import inf
+from itertools import chain
+from math import inf, ulp
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.check_options import check_objective, check_schedule, check_step
-from numpy_rnn.common.errors import InputError, check_number, shown
-from numpy_rnn.common.records import DTYPES, Activations, Array, Gradients, Objective, Parameters, Run, State
+from numpy_rnn.common.errors import InputError, check_flag, check_number, check_whole, shown
+from numpy_rnn.common.records import DTYPES, Array, Gradients, NumpyArray, Objective, Parameters, Run, State, Step
 
+EPOCH = "epoch"
+NAMES = {"nonlinearity": records.Nonlinearity, "loss": records.LossName, "reduction": records.Reduction}
 CHUNK = 4096  # steps of a series that are checked at a time, so that a mapped file may be larger than the memory
 MAX_OFF = 1e-3  # how far the sum of a distribution may be from 1, so that rounded ones of any origin are accepted
-INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
-CLASSES = INTEGERS | {f"torch.{name}" for name in INTEGERS - {"uint16", "uint32", "uint64"}}  # which torch cannot index
+
+
+# -- options ----------------------------------------------------------------------------------------------------------
+
+
+def check_objective(objective: Objective) -> Objective:
+    """The objective. Raises InputError on a name that is unknown."""
+    for option, name in objective._asdict().items():
+        known = get_args(NAMES[option])
+        if not (isinstance(name, str) and name in known):
+            raise InputError(f"unknown {option} {shown(name, repr)}: expected {' or '.join(known)}")
+    return objective
+
+
+def check_schedule(schedule: records.Schedule) -> records.Schedule:
+    """The schedule in plain integers. Raises InputError unless 1 ≤ k1 ≤ k2 and epochs is 0 or more."""
+    k1, k2 = check_whole("k1", schedule.k1, 1), check_whole("k2", schedule.k2, 1)
+    if k2 < k1:
+        raise InputError(
+            f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, because the window must contain the k1 new steps of its"
+            f" update; choose k2 ≥ {k1}"
+        )
+    return records.Schedule(k1, k2, check_whole("epochs", schedule.epochs, 0))
+
+
+def check_step(step: Step) -> Step:
+    """The step in plain numbers, but for its learning rate. Raises InputError on options that no step can have."""
+    rate, momentum, dampening, nesterov, weight_decay, adagrad, max_norm, max_value = step
+    momentum, weight_decay = check_number("momentum", momentum), check_number("weight decay", weight_decay)
+    dampening = check_number("dampening", dampening, -inf, "a finite number, usually from 0 to 1")
+    nesterov, adagrad = check_flag("nesterov", nesterov), check_flag("adagrad", adagrad)
+    given = f"they are {momentum}, {dampening} and {nesterov}"
+    if adagrad and (momentum != 0 or dampening != 0 or nesterov):
+        raise InputError(f"adagrad needs momentum 0, dampening 0 and nesterov False: {given}")
+    if nesterov and (momentum == 0 or dampening != 0):
+        raise InputError(f"nesterov needs momentum above 0 and dampening 0: {given}")
+    max_norm = None if max_norm is None else check_limit("max norm", max_norm)
+    max_value = None if max_value is None else check_limit("max value", max_value)
+    if max_norm is not None and max_value is not None:
+        raise InputError(f"max norm is {max_norm} and max value is {max_value}: expected one of the two limits")
+    return Step(rate, momentum, dampening, nesterov, weight_decay, adagrad, max_norm, max_value)
+
+
+def check_limit(name: str, limit: Any) -> float:
+    """The limit of clipping. Raises InputError unless it is a finite number above 0."""
+    return check_number(name, limit, ulp(0.0), "a finite number above 0")
+
+
+def check_yield_every(yield_every: Any, is_stream: bool) -> Any:
+    """The number of updates or, on a series, "epoch". Raises InputError on anything else."""
+    if not is_stream and isinstance(yield_every, str) and yield_every == EPOCH:
+        return EPOCH
+    kind = "a whole number of updates" if is_stream else "'epoch', or a whole number of updates"
+    return check_whole("yield_every", yield_every, 1, kind)
+
+
+# -- arrays -----------------------------------------------------------------------------------------------------------
 
 
 class Arrays(NamedTuple):
@@ -33,67 +88,62 @@ class Arrays(NamedTuple):
     expected: str  # in messages
     forward_dtypes: tuple[str, ...] = DTYPES  # of the forward pass and the loss
 
-    def check(self, name: str, value: Any) -> None:
-        """Raise InputError unless the value is an array of the package, without a mask."""
-        masked = sys.modules.get("numpy.ma")  # it takes time to import, and without it no array has a mask
-        if not isinstance(value, self.kind) or (masked is not None and isinstance(value, masked.MaskedArray)):
+    def values(self, name: str, value: Any) -> Any:
+        """The value as a NumPy array. Raises InputError unless the value is an array of the package, without a mask."""
+        if not isinstance(value, self.kind) or hasattr(value, "mask"):
             raise InputError(f"{name} is of type {type(value).__name__}: expected {self.expected}")
+        return numpy_view(name, value)
 
 
-NUMPY_ARRAYS = Arrays(
-    np.ndarray, "a NumPy array without a mask; torch_rnn takes tensors", forward_dtypes=(*DTYPES, "complex128")
-)
+NUMPY_ARRAYS = Arrays(np.ndarray, "a NumPy array without a mask; torch_rnn takes tensors", (*DTYPES, "complex128"))
 
 
-dtype_name = cache(str)  # of NumPy or torch
+def numpy_view(name: str, value: Any) -> Any:
+    """A tensor as a NumPy array, in the same memory if that is the CPU's; other values as they are."""
+    try:
+        return value.detach().cpu().numpy() if hasattr(value, "detach") else value
+    except TypeError:
+        raise InputError(f"{name} is {value.dtype}: expected {' or '.join(DTYPES)}") from None
 
 
-def is_integer(array: Array) -> bool:
+dtype_name = cache(str)
+
+
+def is_integer(array: NumpyArray) -> bool:
     """Whether the array holds classes: integers, each for the row that has a 1 at its place and 0 elsewhere.
 
     Classes have one axis less than the rows: (T, B) for (T, B, N), or (T, *E, B) with a series for every network.
     """
-    return dtype_name(array.dtype) in CLASSES
+    return array.dtype.kind in "iu"
 
 
-def check_dtype(name: str, array: Array, dtypes: tuple[str, ...] = DTYPES) -> None:
-    """Raise InputError unless its dtype is one of these, in the byte order of this machine."""
-    if dtype_name(array.dtype).removeprefix("torch.") not in dtypes:
-        raise InputError(f"{name} is {array.dtype}: expected {' or '.join(DTYPES)}, in this machine's byte order")
+def check_dtype(name: str, values: NumpyArray, dtypes: tuple[str, ...] = DTYPES) -> None:
+    """Raise InputError unless the dtype is one of these, in the byte order of this machine."""
+    if dtype_name(values.dtype) not in dtypes:
+        raise InputError(f"{name} is {values.dtype}: expected {' or '.join(DTYPES)}, in this machine's byte order")
 
 
 def check_convertible(value: Any) -> None:
     """Raise InputError unless `from_numpy` takes it: a NumPy array or scalar of float32, float64, or integers."""
     if not isinstance(value, np.generic):
-        NUMPY_ARRAYS.check("the value", value)
+        NUMPY_ARRAYS.values("the value", value)
     if not is_integer(value):
         check_dtype("the array", value)
 
 
-def check_values(name: str, array: Array, *, least: float = -inf, distributions: bool = False) -> None:
-    """Raise InputError unless all numbers are finite and `least` or more, and rows of distributions have the sum 1."""
-    if least > -inf and "complex" in dtype_name(array.dtype):
-        raise InputError(f"{name} is {array.dtype}: expected real numbers")
-    for chunk in _chunks(array):
-        if not (abs(chunk) < inf).all():
+def check_values(name: str, values: NumpyArray, least: float = -inf, most: float = inf) -> None:
+    """Raise InputError unless all numbers, or classes, are finite and from `least` to `most`."""
+    for chunk in _chunks(values):
+        if not np.isfinite(chunk).all():
             raise InputError(f"{name} contains NaN or infinity: expected finite numbers")
-        if least > -inf and (lowest := chunk.min().item()) < least:
-            raise InputError(f"{name} holds {lowest}: expected numbers of {least:g} or more")
-        sums = chunk.sum(-1) if distributions else None
-        for extreme in () if sums is None else (sums.min().item(), sums.max().item()):
-            if abs(extreme - 1) > MAX_OFF:
-                raise InputError(f"{name} has a row whose sum is {extreme}: expected distributions, whose sum is 1")
+        if least > -inf and ((low := chunk.min()) < least or chunk.max() > most):
+            kind, one = ("classes", "the class ") if is_integer(values) else ("numbers", "")
+            limits = f"of {least:g} or more" if most == inf else f"from {least} to {most}"
+            raise InputError(f"{name} holds {one}{low if low < least else chunk.max()}: expected {kind} {limits}")
 
 
-def _chunks(array: Array) -> Iterator[Array]:
-    return (array[first : first + CHUNK] for first in range(0, len(array), CHUNK))
-
-
-@cache
-def _axes(text: str) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-    """The letters of the axes before and after those of an ensemble, and whether there are such: "T *E B D"."""
-    before, has_E, after = text.rpartition("*E")
-    return tuple(before.split()), tuple(after.split()), bool(has_E)
+def _chunks(values: NumpyArray) -> Iterator[NumpyArray]:
+    return (values[first : first + CHUNK] for first in range(0, len(values), CHUNK))
 
 
 @cache
@@ -110,14 +160,14 @@ def _fields(record: Any) -> list[tuple[str, str, bool]]:
 class Arguments:
     """The arrays of one call: axes of the same letter have the same size, and all arrays have one dtype.
 
-    The first array with a letter, and the first one with the axes E of an ensemble, decides on their sizes.
+    The first array with a letter, and the first one with the axes E of an ensemble, decides on their sizes. dtypes:
+    those that an array may have; complex numbers mix with real ones. finite: whether NaN and infinity are refused.
     """
 
     def __init__(self, arrays: Arrays, dtypes: tuple[str, ...] = DTYPES, *, finite: bool = False):
-        """dtypes: those that the first array may have; finite: whether NaN and infinity are refused."""
         self.arrays, self.dtypes, self.finite = arrays, dtypes, finite
-        self.mixed = {*dtypes} - {*DTYPES}  # complex numbers mix with real ones
-        self.sizes, self.dtype = dict[str, Any](), None
+        self.sizes: dict[str, Any] = {}
+        self.dtype: Any = None
 
     def array(self, name: str, value: Any, axes: str, *, shared: bool = False, classes: bool = False) -> None:
         """Raise InputError unless the value is an array with these axes, none of them empty.
@@ -125,79 +175,76 @@ class Arguments:
         shared: whether the axes of an ensemble may be absent or 1, as networks share the array. classes: whether it may
         hold classes, without the last axis, instead of rows.
         """
-        self.arrays.check(name, value)
-        before, after, has_E = _axes(axes)
-        holds_classes = classes and is_integer(value)
-        row = after[-1]
+        values = self.arrays.values(name, value)
+        letters, holds_classes = axes.split(), classes and is_integer(values)
+        row = letters.pop() if holds_classes else ""
+        if 0 in values.shape or not self._fits(values.shape, letters, shared):
+            given, kind = (f"is {values.dtype} of", "classes ") if holds_classes else ("has", "")
+            hint = ", time first, with no empty axis" if letters[0] in {"T", "K"} - self.sizes.keys() else ""
+            E = self.sizes.get("*E", ())
+            sizes = chain(*(E if letter == "*E" else [self.sizes.get(letter, letter)] for letter in letters))
+            either = f", or without the axes {E} of the ensemble" if shared and E else ""
+            raise InputError(
+                f"{name} {given} shape {values.shape}: expected {kind}({', '.join(map(str, sizes))}){either}{hint}"
+            )
         if holds_classes:
-            after = after[:-1]
-        if not self._fits(tuple(value.shape), before, after, has_E, shared):
-            E = self.sizes.get("*E", ()) if has_E else ()
-            forms = [before + after] * (shared or not E) + [before + E + after] * bool(E)
-            expected = " or ".join(str(tuple(self.sizes.get(axis, axis) for axis in form)) for form in forms)
-            given, kind = (f"is {value.dtype} of", "classes ") if holds_classes else ("has", "")
-            hint = ", time first, with no empty axis" if before and before[0] in expected else ""
-            expected = kind + expected.replace("'", "") + hint
-            raise InputError(f"{name} {given} shape {tuple(value.shape)}: expected {expected}")
-        if holds_classes:
-            self._check_classes(name, value, self.sizes[row])
-        elif self.dtype is None:
-            check_dtype(name, value, self.dtypes)
-            self.dtype = value.dtype
-        elif value.dtype != self.dtype and not {dtype_name(value.dtype), dtype_name(self.dtype)} & self.mixed:
-            raise InputError(f"{name} is {value.dtype} and the parameters are {self.dtype}: expected one dtype")
-        if self.finite and not holds_classes:
-            check_values(name, value)
+            check_values(name, values, 0, self.sizes[row] - 1)
+            return
+        check_dtype(name, values, self.dtypes)
+        self.dtype = values.dtype if self.dtype is None else self.dtype
+        if values.dtype != self.dtype and "complex128" not in (values.dtype, self.dtype):
+            raise InputError(f"{name} is {values.dtype} and the parameters are {self.dtype}: expected one dtype")
+        if self.finite:
+            check_values(name, values)
 
-    def _fits(
-        self, shape: tuple[int, ...], before: tuple[str, ...], after: tuple[str, ...], has_E: bool, shared: bool
-    ) -> bool:
+    def _fits(self, shape: tuple[int, ...], letters: list[str], shared: bool) -> bool:
         """Whether a shape fits the sizes so far, which then include its own."""
-        end = len(shape) - len(after)
-        if end < len(before) or 0 in shape:
-            return False
-        E = shape[len(before) : end]
-        known = self.sizes.setdefault("*E", E) if has_E else ()
-        if known != E and not (shared and (not E or len(E) == len(known))):
-            return False
-        if known != E and not all(axis in (1, size) for axis, size in zip(E, known)):
-            return False
-        sizes = zip(before + after, shape[: len(before)] + shape[end:])
-        return all(self.sizes.setdefault(letter, size) == size for letter, size in sizes)
+        if "*E" in letters:
+            begin = letters.index("*E")
+            end = len(shape) - len(letters) + begin + 1
+            E = shape[begin:end]
+            known = self.sizes.setdefault("*E", E) if end >= begin else ()
+            is_part = len(E) in (0, len(known)) and all(axis in (1, size) for axis, size in zip(E, known))
+            if known != E and not (shared and is_part):
+                return False
+            letters, shape = letters[:begin] + letters[begin + 1 :], shape[:begin] + shape[max(begin, end) :]
+        if "T+1" in letters:
+            self.sizes["T+1"] = self.sizes["T"] + 1
+        fitting = (self.sizes.setdefault(letter, size) == size for letter, size in zip(letters, shape))
+        return len(shape) == len(letters) and all(fitting)
 
-    def _check_classes(self, name: str, classes: Array, size: int) -> None:
-        for chunk in _chunks(classes):
-            for extreme in (int(chunk.min()), int(chunk.max())):
-                if not 0 <= extreme < size:
-                    raise InputError(f"{name} holds the class {extreme}: expected classes from 0 to {size - 1}")
+    def record(
+        self, name: str, value: Any, kind: Any, field_name: str = "{}", like: Parameters[Array] | None = None
+    ) -> None:
+        """Raise InputError unless this is such a record, whose arrays fit, and are there unless they may be None.
 
-    def record(self, name: str, value: Any, kind: Any, field_name: str = "{}") -> None:
-        """Raise InputError unless this is such a record, whose arrays fit, and are there unless they may be None."""
+        like: parameters to whose arrays those of the record belong; then each of them may be None.
+        """
         if not isinstance(value, kind):
             raise InputError(f"{name} is of type {type(value).__name__}: expected {kind.__name__}")
-        for array, (field, axes, optional) in zip(value, _fields(kind)):
-            if not (optional and array is None):
+        for array, theta, (field, axes, optional) in zip(value, like or value, _fields(kind)):
+            if array is not None and theta is None:
+                raise InputError(f"there is a {name} of {field}: expected none, as the parameters have no {field}")
+            if array is not None or not (optional or like):
                 self.array(field_name.format(field), array, axes)
 
-    def like_parameters(self, what: str, value: Any, params: Parameters[Array]) -> None:
-        """Raise InputError unless each array of the value, a `what`, is None or fits its parameter."""
-        if not isinstance(value, Gradients):
-            raise InputError(f"{what} is of type {type(value).__name__}: expected {Gradients.__name__}")
-        for array, theta, (field, axes, _) in zip(value, params, _fields(Parameters)):
-            if array is not None and theta is None:
-                raise InputError(f"there is a {what} of {field}: expected none, as the parameters have no {field}")
-            if array is not None:
-                self.array(f"the {what} of {field}", array, axes)
+    def like_parameters(self, name: str, value: Any, params: Parameters[Array]) -> None:
+        """Raise InputError unless each array of the value, a gradient or velocity, is None or fits its parameter."""
+        self.record(name, value, Gradients, f"the {name} of {{}}", params)
 
     def target(self, target: Any, weights: Any, axes: str, loss: str) -> None:
         """Raise InputError unless these are targets of the loss, with axes such as "K *E B O", and weights, or None."""
-        is_distribution = loss == "cross_entropy"
-        self.array("target", target, axes, shared=True, classes=is_distribution)
-        if is_distribution and not is_integer(target):
-            check_values("target", target, least=0, distributions=True)
+        self.array("target", target, axes, shared=True, classes=loss == "cross_entropy")
+        if loss == "cross_entropy" and not is_integer(values := numpy_view("target", target)):
+            check_values("target", values, 0)
+            for chunk in _chunks(values):
+                check_values("the sum of a row of target", chunk.sum(-1), 1 - MAX_OFF, 1 + MAX_OFF)
         if weights is not None:
             self.array("weights", weights, axes.replace("*E", "").removesuffix("O"))
-            check_values("weights", weights, least=0)
+            check_values("weights", numpy_view("weights", weights), 0)
+
+
+# -- functions --------------------------------------------------------------------------------------------------------
 
 
 def check_parameters(
@@ -215,7 +262,7 @@ def check_parameters(
 def check_gradients(arrays: Arrays, gradients: Any) -> None:
     """Raise InputError unless these are gradients of a network or an ensemble; all but that of W_hh may be None."""
     Arguments(arrays).like_parameters("gradient", gradients, gradients)
-    arrays.check("the gradient of W_hh", gradients.W_hh)
+    arrays.values("the gradient of W_hh", gradients.W_hh)
 
 
 def check_direction(arrays: Arrays, params: Any, gradients: Any, velocity: Any = None) -> None:
@@ -235,9 +282,7 @@ def check_window(
     """Raise InputError on arguments that `bptt` and `adjoints` refuse."""
     check_objective(objective)
     arguments = check_parameters(arrays, params)
-    if isinstance(activations, Activations) and hasattr(activations.x, "shape") and activations.x.shape:
-        arguments.sizes["T+1"] = len(activations.x) + 1
-    arguments.record("activations", activations, Activations, "{} of the activations")
+    arguments.record("activations", activations, records.Activations, "{} of the activations")
     arguments.target(target, weights, "K *E B O", objective.loss)
     K, T = len(target), len(activations.x)
     if K > T:
@@ -268,17 +313,15 @@ def check_learning_rate(params: Parameters[Array], learning_rate: Any) -> Any:
 
     Raises InputError unless all are finite and 0 or more.
     """
-    E, shape = tuple(params.W_hh.shape[:-2]), tuple(getattr(learning_rate, "shape", ()))
+    E, rates = tuple(params.W_hh.shape[:-2]), numpy_view("the learning rate", learning_rate)
+    shape = getattr(rates, "shape", ())
     if not shape:
-        is_array = hasattr(learning_rate, "item") and not isinstance(learning_rate, np.generic)
-        number = learning_rate.item() if is_array else learning_rate
-        check_number("the learning rate", number, 0, "a finite number, 0 or more")
-        return float(number)
+        return check_number("the learning rate", rates.item() if hasattr(rates, "item") else rates)
     if len(shape) != len(E) or any(axis not in (1, size) for axis, size in zip(shape, E)):
         raise InputError(f"the learning rate has shape {shape}: expected a number, or one per network, of shape {E}")
-    check_dtype("the learning rate", learning_rate)
-    check_values("the learning rate", learning_rate, least=0)
-    return learning_rate.copy() if isinstance(learning_rate, np.ndarray) else learning_rate.detach().clone()
+    check_dtype("the learning rate", rates)
+    check_values("the learning rate", rates, 0)
+    return rates.copy()
 
 
 def check_run(arrays: Arrays, run: Run, resume: Any = None) -> Run:
@@ -307,11 +350,8 @@ def _check_options(arrays: Arrays, run: Run) -> tuple[Arguments, Run]:
     arguments, (schedule, objective, step) = check_parameters(arrays, run.params, finite=True), run.options
     step = check_step(step._replace(learning_rate=check_learning_rate(run.params, step.learning_rate)))
     if (run.params.h_0 is None) == (run.h_0 is None):
-        raise InputError(
-            "no initial state: expected h_0, or parameters with a learned one"
-            if run.h_0 is None
-            else "h_0 is given and the parameters have a learned one: expected None for h_0, or parameters without"
-        )
+        what = "no h_0" if run.h_0 is None else "h_0 is given, and the parameters have a learned one"
+        raise InputError(f"{what}: expected either h_0 or parameters with a learned one")
     return arguments, run._replace(
         options=records.RunOptions(check_schedule(schedule), check_objective(objective), step)
     )
@@ -325,22 +365,16 @@ def _check_velocity(arguments: Arguments, run: Run, velocity: Any) -> None:
     for name, v, theta in zip(Parameters._fields, velocity, run.params):
         if v is None and theta is not None and name != "h_0":  # which has a velocity from its first gradient on
             raise InputError(f"there is no velocity of {name}: expected one, as other parameters have one")
-        if v is not None and run.options.step.adagrad and bool((v < 0).any()):
-            raise InputError(f"the velocity of {name} has numbers below 0: expected sums of squares, those of Adagrad")
+        if v is not None and run.options.step.adagrad:
+            check_values(f"the velocity of {name}, the sums of squares of Adagrad,", numpy_view(name, v), 0)
 
 
 def _check_place(state: State[Array], T: int, schedule: records.Schedule) -> None:
-    """Raise InputError unless the state is one of TBPTT(k1, k2) over T steps, with plain integers."""
+    """Raise InputError unless the state is one of TBPTT(k1, k2) over T steps."""
     k1, k2, _ = schedule
-    place = [state.epoch, state.number, *(state.window if isinstance(state.window, tuple) else [None])]
-    if any(type(value) is not int or value < 0 for value in place) or state.epoch < 1:
-        raise InputError(
-            f"epoch, number and window of the state to resume from are {shown(place)}: expected those of a State, in"
-            " plain integers"
-        )
     stop = min(state.number * k1, T)
-    expected = (max(0, stop - k2), (state.number - 1) * k1, stop)
-    if state.window != expected or stop == 0:
+    expected = max(0, stop - k2), (state.number - 1) * k1, stop
+    if tuple(state.window) != expected or stop < 1 or state.epoch < 1:
         raise InputError(
             f"the state to resume from is that after update {state.number}, window {tuple(state.window)}: expected"
             f" {expected} for k1 = {k1}, k2 = {k2} and {T} steps; resume with the arguments of that run"
@@ -370,14 +404,12 @@ def _checked_steps(arguments: Arguments, loss: str, steps: Iterator[Any]) -> Ite
     for step in steps:
         number += 1  # noqa: SIM113  (enumerate would keep the step before while the next one is made)
         try:
-            if not isinstance(step, tuple | list) or len(step) not in (2, 3):
+            if not isinstance(step, tuple | list) or len(step) not in (2, 3) or any(v is None for v in step):
                 raise InputError(f"of type {type(step).__name__}: expected a pair of arrays, or three with weights")
             x_t, target_t, *weights_t = step
-            for weights in weights_t:
-                arguments.arrays.check("weights", weights)
             arguments.array("x", x_t, "B D", classes=True)
             arguments.target(target_t, weights_t[0] if weights_t else None, "B O", loss)
-            form, before = (step[0].ndim, step[1].ndim, len(step)), form
+            form, before = (x_t.ndim, target_t.ndim, len(step)), form
             if before not in (None, form):
                 raise InputError("expected classes, rows and weights in the same places as in the steps before")
         except InputError as error:

@@ -1,10 +1,13 @@
 """The exceptions of this project, and the checks of numbers and flags that raise them."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from math import isfinite
 from numbers import Integral, Real
 from sys import maxsize
 from typing import Any
+
+import numpy as np
 
 MAX_NAMES, MAX_NAME, MAX_VALUE, MAX_TEXT = 8, 40, 80, 300  # in a message: names, and characters of each kind
 
@@ -52,34 +55,22 @@ class Diverged(ArithmeticError):
 
 def check_whole(name: str, value: Any, least: int, what: str = "a whole number") -> int:
     """The value as a plain integer. Raises InputError unless it is one from `least` to sys.maxsize. A bool is not."""
-    if not _is_number(value, Integral) or value < least:
-        raise InputError(f"{name} is {shown(value, repr)}: expected {what}, {least} or more")
-    if value > maxsize:
-        raise InputError(f"{name} is {shown(value, repr)}: expected at most {maxsize}")
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= maxsize:
+        most = f" and at most {maxsize}" if isinstance(value, int) and value > maxsize else ""
+        raise InputError(f"{name} is {shown(value, repr)}: expected {what}, {least} or more{most}")
     return int(value)
 
 
-def check_number(name: str, value: Any, least: float, expected: str) -> None:
-    """Raise InputError unless the value is a finite number, `least` or more; expected: these words, for the message."""
-    try:
-        usable = _is_number(value, Real) and isfinite(value) and float(value) >= least
-    except OverflowError:  # an integer larger than any float
-        usable = False
-    if not usable:
-        raise InputError(f"{name} is {shown(value)}: expected {expected}")
+def check_number(name: str, value: Any, least: float = 0.0, expected: str = "a finite number, 0 or more") -> float:
+    """The value as a plain float. Raises InputError, with the words `expected`, unless it is finite and ≥ `least`."""
+    with suppress(OverflowError):  # of an integer larger than any float
+        if isinstance(value, Real) and not isinstance(value, bool) and isfinite(value) and float(value) >= least:
+            return float(value)
+    raise InputError(f"{name} is {shown(value)}: expected {expected}")
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """The value as a plain bool. Raises InputError unless it is True or False."""
-    if not _is_flag(value):
+    """The value as a plain bool. Raises InputError unless it is True or False, Python's or NumPy's."""
+    if not isinstance(value, bool | np.bool):
         raise InputError(f"{name} is {shown(value, repr)}: expected True or False")
     return bool(value)
-
-
-def _is_number(value: object, kind: type) -> bool:
-    """Whether it is a number of this kind; to Python, flags and time spans of NumPy are integers too."""
-    return isinstance(value, kind) and not _is_flag(value) and type(value).__name__ != "timedelta64"
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool) or type(value).__name__ == "bool"  # numpy.bool is not a subclass of bool

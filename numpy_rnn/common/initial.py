@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import InputError, check_flag, check_number, check_whole, shown
 from numpy_rnn.common.records import DTYPES, NumpyArray, Parameters
 
@@ -38,17 +39,14 @@ def initial_parameters(
     if not isinstance(deviations, tuple | list) or len(deviations) != 2:
         raise InputError(f"deviations is {shown(deviations, repr)}: expected two numbers")
     for deviation in deviations:
-        check_number("a deviation", deviation, 0, "a finite number, 0 or more")
+        check_number("a deviation", deviation)
     shapes: list[Any] = [((D, H), deviations[0]), ((H, H), deviations[0]), ((H, O), deviations[1])]
-    count = 0 if networks is None else check_whole("networks", networks, 1)
-    try:
-        if networks is None:
-            return _draw(shapes, bias, dtype, seed)
-        drawn: list[Any] = [_draw(shapes, bias, dtype, n) for n in range(seed, seed + count)]
-        stacked: list[Any] = [None if theta[0] is None else np.stack(theta) for theta in zip(*drawn)]
-        return Parameters(*stacked)
-    except (MemoryError, OverflowError, ValueError):  # NumPy's errors for arrays that it cannot make
-        raise InputError("the parameters do not fit into memory: choose smaller sizes, or fewer networks") from None
+    if networks is None:
+        return _draw(shapes, bias, dtype, seed)
+    seeds = range(seed, seed + check_whole("networks", networks, 1))
+    drawn = (_draw(shapes, bias, dtype, n) for n in seeds)
+    stacked: Parameters[NumpyArray] = each(lambda *thetas: np.stack(thetas), *drawn)
+    return stacked
 
 
 def _draw(shapes: list[Any], bias: bool, dtype: str, seed: int) -> Parameters[NumpyArray]:

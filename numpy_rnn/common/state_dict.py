@@ -7,21 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.checks import NUMPY_ARRAYS, Arguments, check_dtype, check_values
+from numpy_rnn.common.checks import NUMPY_ARRAYS, Arguments, check_values, numpy_view
 from numpy_rnn.common.errors import InputError, some_of
 from numpy_rnn.common.records import Array, NumpyArray, Parameters
 
-# Two names of the RNN and one of the Linear, with the axes of their arrays.
-WEIGHTS = {"weight_ih_l0": "H D", "weight_hh_l0": "H H", "weight": "O H"}
-BIASES = {"bias_ih_l0": "H", "bias_hh_l0": "H", "bias": "O"}
+# The names of the RNN and of the Linear, with the axes of their arrays: three weights, then the biases.
+AXES = {
+    "weight_ih_l0": "H D", "weight_hh_l0": "H H", "weight": "O H", "bias_ih_l0": "H", "bias_hh_l0": "H", "bias": "O"
+}  # fmt: skip
 
 
-def keys_of(names: Mapping[str, str], rnn: str, linear: str) -> list[str]:
-    """The keys of these names, with the prefixes of the two layers."""
-    for name, prefix in (("rnn", rnn), ("linear", linear)):
-        if not isinstance(prefix, str):
-            raise InputError(f"{name} is a {type(prefix).__name__}: expected a prefix of names, for example '{name}.'")
-    return [(rnn if name.endswith("_l0") else linear) + name for name in names]
+def _keys(rnn: str, linear: str) -> list[str]:
+    """The names with the prefixes of the two layers."""
+    return [(rnn if name.endswith("_l0") else linear) + name for name in AXES]
 
 
 def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, NumpyArray]:
@@ -33,10 +31,9 @@ def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, Nump
             f"the parameters have {what}, and torch.nn.RNN has not: expected one network with h_0 None; take network n"
             " by indexing every array with n, and pass a learned h_0[None] to torch.nn.RNN as hx"
         )
-    keys, arrays = keys_of(WEIGHTS, rnn, linear), [W_xh.T, W_hh.T, W_hy.T]
-    if b_h is not None and b_y is not None:
-        keys, arrays = keys + keys_of(BIASES, rnn, linear), [*arrays, b_h, np.zeros_like(b_h), b_y]
-    return {key: np.ascontiguousarray(array) for key, array in zip(keys, arrays)}  # as those of a module are
+    biases = [] if b_h is None or b_y is None else [b_h, np.zeros_like(b_h), b_y]
+    arrays = zip(_keys(rnn, linear), [W_xh.T, W_hh.T, W_hy.T, *biases])
+    return {key: np.ascontiguousarray(array) for key, array in arrays}  # as those of a module are
 
 
 def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters[Array]:
@@ -45,9 +42,8 @@ def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters
         raise InputError(
             f"the state is a {type(state).__name__}: expected a dictionary of arrays, such as state_dict() returns"
         )
-    keys, biases = keys_of(WEIGHTS, rnn, linear), keys_of(BIASES, rnn, linear)
-    if any(key in state for key in biases):
-        keys += biases
+    keys = _keys(rnn, linear)
+    keys = keys if any(key in state for key in keys[3:]) else keys[:3]
     missing, unknown = [key for key in keys if key not in state], [key for key in state if key not in keys]
     if missing or unknown:
         faults = [f"{what} {some_of(names)}" for what, names in (("no", missing), ("an unknown", unknown)) if names]
@@ -55,22 +51,14 @@ def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters
             f"the state has {' and '.join(faults)}: expected the names of a torch.nn.RNN of one layer and one direction"
             " and of a torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear="
         )
-    arguments, arrays = Arguments(NUMPY_ARRAYS, finite=True), [_array(key, state[key]) for key in keys]
-    for key, array, axes in zip(keys, arrays, (WEIGHTS | BIASES).values()):
+    arguments, arrays = Arguments(NUMPY_ARRAYS, finite=True), [numpy_view(key, state[key]) for key in keys]
+    for key, array, axes in zip(keys, arrays, AXES.values()):
         arguments.array(key, array, axes)
     params = Parameters(*(array.T.copy() for array in arrays[:3]))
-    if len(arrays) > 3:
-        first, second, b_y = arrays[3:]
-        with np.errstate(over="ignore"):
-            b_h = np.where(second == 0, first, first + second)  # −0 + 0 would be 0
-        check_values("the sum of the hidden biases", b_h)
-        params = params._replace(b_h=b_h, b_y=b_y.copy())
-    return params
-
-
-def _array(key: str, value: Any) -> Any:
-    if hasattr(value, "detach"):
-        check_dtype(key, value)  # NumPy has no bfloat16
-        return value.detach().cpu().numpy()
-    NUMPY_ARRAYS.check(key, value)
-    return value
+    if len(arrays) == 3:
+        return params
+    first, second, b_y = arrays[3:]
+    with np.errstate(over="ignore"):
+        b_h = np.where(second == 0, first, first + second)  # −0 + 0 would be 0
+    check_values("the sum of the hidden biases", b_h)
+    return params._replace(b_h=b_h, b_y=b_y.copy())

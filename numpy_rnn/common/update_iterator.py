@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Generic
 
-from numpy_rnn.common.check_options import EPOCH, check_yield_every
+from numpy_rnn.common.checks import EPOCH, check_yield_every
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import A, State, Update, Window, YieldEvery
 
@@ -34,20 +34,18 @@ class Training(Iterator[Update[A]], Generic[A]):
         """
         self._begin, self._start, self._copy, self._repeatable = begin, start, copy, repeatable
         self._updates = begin(start)
-        self._latest: tuple[Update[A], A] | None = None  # assigned at once, whatever an exception interrupts
+        self._latest: tuple[Update[A], A] | None = None  # assigned in one step, which no exception divides
         self._between = True  # False during an update
 
     def __next__(self) -> Update[A]:
         if not self._between:
             self._begin_again()
         self._between = False
-        try:
-            latest = next(self._updates)
-        except StopIteration:
-            self._between = True
-            raise
-        self._latest = latest
+        latest = next(self._updates, None)
+        self._latest = latest or self._latest
         self._between = True
+        if latest is None:
+            raise StopIteration
         return latest[0]
 
     def state(self) -> State[A]:

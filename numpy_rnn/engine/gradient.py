@@ -18,6 +18,8 @@ from numpy_rnn.engine.memory import Memory
 from numpy_rnn.engine.tape import Tape, Views
 from numpy_rnn.parameters import Array
 
+MIN_TRANSPOSED = 16  # steps from which on a copy of the transpose of W_hh pays
+
 
 class Placed(NamedTuple):
     """A window of the series, on a tape."""
@@ -107,6 +109,7 @@ def _gradients(memory: Memory, tape: Tape, nonlinearity: str, windows: Iterable[
     W_hy_T, W_hh_T, product = W_hy.mT, W_hh.mT, layout.empty(layout.B, layout.H)
     V, W_hh_T_packed = layout.empty(layout.O + layout.H, layout.H), layout.empty(layout.H, layout.H)
     V_y, V_h = V[..., : layout.O, :], V[..., layout.O :, :]
+    is_wide = layout.networks is None and layout.B > 1
     for placed in windows:
         views: Views = placed[0]
         y, error, dy, h, slope, da = views.y, views.error, views.dy, views.h, views.slope, views.da
@@ -120,7 +123,7 @@ def _gradients(memory: Memory, tape: Tape, nonlinearity: str, windows: Iterable[
                 copyto(*views.gaps)
             dot(views.new, U, y)  # (F3)
         else:
-            x, x_T, a = views.inputs  # type: ignore[misc]
+            x, x_T, a = views.inputs
             dot(x, W_xh, a)  # (F1), the inputs of all steps
             if b_h is not None:
                 add(a, b_h, a)  # (F1)
@@ -153,7 +156,7 @@ def _gradients(memory: Memory, tape: Tape, nonlinearity: str, windows: Iterable[
             dot(dy, W_hy_T, views.dh_new)  # (B2), from the outputs of the new steps
             multiply(*views.last)  # (B3)
             W_T = W_hh_T
-            if views.transposed:
+            if is_wide and len(views.forward) >= MIN_TRANSPOSED:
                 copyto(W_hh_T_packed, W_hh_T)
                 W_T = W_hh_T_packed
             for da_next, dh_t, slope_t, da_t in views.newer:
@@ -186,7 +189,7 @@ def recorded(memory: Memory, tape: Tape, window: Window) -> tuple[Activations[Ar
     """
     layout, dot = memory.layout, np.ndarray.dot if memory.layout.networks is None else product_of_group
     begin, first_new, end = (step - tape.base for step in window)
-    views, B = tape.all_views(begin, first_new, end, False), layout.B
+    views, B = Views(tape, begin, first_new, end, False), layout.B
     W_xh, W_hh, W_hy, _, b_y, _ = layout.named(memory.theta)
     rows, new = (end - begin) * B, (end - first_new) * B
     y, dy, dx, dh_0 = (

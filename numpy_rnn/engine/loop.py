@@ -13,23 +13,10 @@ import numpy as np
 from numpy import multiply, subtract
 
 from numpy_rnn.common import records
-from numpy_rnn.common.check_options import EPOCH, check_yield_every
-from numpy_rnn.common.checks import check_run, check_stream, is_integer
+from numpy_rnn.common.checks import EPOCH, check_run, check_stream, check_yield_every, is_integer
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import check_flag
-from numpy_rnn.common.records import (
-    Activations,
-    Adjoints,
-    Gradients,
-    Objective,
-    Parameters,
-    Run,
-    RunOptions,
-    Schedule,
-    State,
-    Step,
-    Window,
-)
+from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step
 from numpy_rnn.common.update_iterator import Training, Updates, first_state
 from numpy_rnn.elman import one_hot
 from numpy_rnn.engine.descent import take_step
@@ -37,16 +24,7 @@ from numpy_rnn.engine.gradient import Placed, gradients, recorded
 from numpy_rnn.engine.losses import LossKind
 from numpy_rnn.engine.memory import WIDE, FlatUpdate, Layout, Memory, group, joined, new_update, set_parts
 from numpy_rnn.engine.tape import MAX_VIEWED, Tape
-from numpy_rnn.parameters import (
-    ARRAYS,
-    Array,
-    InitialState,
-    Inputs,
-    LearningRate,
-    Targets,
-    Weights,
-    copy_of,
-)
+from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, LearningRate, Targets, Weights, copy_of
 from numpy_rnn.sgd import as_learning_rate
 from numpy_rnn.windows import SeriesWindows, StreamWindows, WindowData, Windows, windows
 
@@ -209,7 +187,8 @@ class Networks:
             first = next(stream, None)
             if first is None:
                 return
-            sources = list(tee(chain([first], stream), len(parts)))
+            whole = chain([first], stream)
+            sources = [whole] if len(parts) == 1 else list(tee(whole, len(parts)))  # which keeps 57 windows
             target, weights = first.target, first.weights
         _, loss, reduction = run.options.objective
         kind = LossKind(reduction == "mean", loss == "cross_entropy", is_integer(target), weights is not None)
@@ -276,10 +255,10 @@ class Networks:
 
     def _recorded(self) -> tuple[Any, Any]:
         kept: list[Any] = []
-        kinds: tuple[Any, Any] = Activations, Adjoints
+        kinds: list[Any] = [records.Activations, records.Adjoints]
         for n, kind in enumerate(kinds):
-            arrays = zip(*(block.recorded[n] for block in self.blocks))  # type: ignore[index]
-            kept.append(kind(*(self.together(list(v), int(f != "dh_0")) for f, v in zip(kind._fields, arrays))))
+            arrays = zip(kind._fields, *(block.recorded[n] for block in self.blocks))  # type: ignore[index]
+            kept.append(kind(*(self.together(v, int(field != "dh_0")) for field, *v in arrays)))
         return kept[0], kept[1]
 
 
@@ -316,14 +295,7 @@ class Block:
     """A group of networks, or one: its memory, its tape, and its windows, whose gradients are computed one by one."""
 
     def __init__(
-        self,
-        layout: Layout,
-        pick: Pick,
-        run: Run,
-        kind: LossKind,
-        source: Any,
-        state: State[Array],
-        blocks: int,
+        self, layout: Layout, pick: Pick, run: Run, kind: LossKind, source: Any, state: State[Array], blocks: int
     ):
         (schedule, objective, self.step), params = run.options, state.parameters
         is_series = isinstance(source, SeriesWindows)
@@ -349,7 +321,7 @@ class Block:
         self.is_plain = self.step == Step(self.step.learning_rate)
         self.collects, self.uncollected, self.losses = True, 0, list[Array]()  # those of the steps before
         self.placed: Placed | None = None
-        self.recorded: tuple[Activations[Array], Adjoints[Array]] | None = None
+        self.recorded: tuple[records.Activations[Array], records.Adjoints[Array]] | None = None
 
     def _tape(self, layout: Layout, steps: int, kind: LossKind) -> Tape:
         """A tape of so many steps, or longer ones of a stream, of which there may be less than k2."""
@@ -393,7 +365,7 @@ class Block:
                 stop = min(source.T, loss_start + most * k1)
                 if stop - start > tape.steps:
                     stop = loss_start + max(1, (tape.steps - (loss_start - start)) // k1) * k1
-                self._load(source.part(Window(start, start, stop)))
+                self._load(source.part(records.Window(start, start, stop)))
             yield Placed(tape.window(window), number, window, tape.state(source.next_start(window)))
 
     def stream(self, stream: Iterator[WindowData]) -> Iterator[Placed]:

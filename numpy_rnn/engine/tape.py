@@ -22,38 +22,53 @@ from numpy_rnn.parameters import Array
 
 MAX_STACKED = 128  # hidden units of the largest network whose inputs and states are in one row
 MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
-MIN_TRANSPOSED = 16  # steps from which on a copy of the transpose of W_hh pays
 
 Steps = Sequence[tuple[Array, ...]]
 
 
-class Views(NamedTuple):
-    """One window on a tape. Arrays are rows of all its steps or, where it says so, of its K new ones."""
+class Views:
+    """One window: the steps [begin, end) of a tape, of which those from `first_new` on are new.
 
-    forward: Steps  # (the row that W, or W_hh, multiplies, a_t, h_t) of every step
-    gaps: tuple[Array, Array] | None  # (h without gaps, the same on the tape), if they are two
-    h: Array
-    new: Array  # h_t of the new steps; on a stacked tape [h_t 1]
-    new_T: Array
-    before_T: Array  # the rows that W, or W_hh, multiplies, transposed
-    target: Array  # of the new steps, as the following are
-    error: Array  # y − target, undivided
-    y: Array
-    dy: Array
-    dh_new: Array
-    weights: Array | None  # (K·B, 1), of the losses
-    row_losses: Array | None  # (K·B, 1), of a cross-entropy
-    divisor: Any  # of the loss; None for 1
-    errors: Array | None  # of a plain loss and one network: `error` in one row
-    slope: Array
-    da: Array
-    last: tuple[Array, ...]  # (dh_T, φ'(a_T), da_T)
-    newer: Steps  # (da_{t+1}, dh_t, φ'(a_t), da_t) of the other new steps, latest first
-    older: Steps  # the same of the steps without a loss
-    joint: tuple[Steps, Array, Array] | None  # where dy_t and da_{t+1} lie side by side: `_joint`
-    transposed: bool  # whether the transpose of W_hh is copied
-    inputs: tuple[Array, ...] | None  # (x, xᵀ, a) where the tape is not stacked
-    initial: Array | None  # the place of h_0, if the window starts at the beginning of the series
+    Arrays are rows of all T steps or, from `new` on, of the K new ones. is_first: whether the series begins with it.
+    """
+
+    def __init__(self, tape: Tape, begin: int, first_new: int, end: int, is_first: bool):
+        layout, (H, O, B), T, K = tape.layout, tape.layout[1:4], end - begin, end - first_new
+        rows, after = slice(begin * B, end * B), slice((begin + 1) * B, (end + 1) * B)
+        on_tape, of_window, first = slice(first_new * B, end * B), slice((T - K) * B, T * B), slice(K * B)
+        a, dh, self.slope, self.da = (v[..., : T * B, :] for v in (tape.a, tape.dh, tape.slope, tape.da))
+        before, h_after = tape.h[..., rows, :], tape.h[..., after, :]
+        packed, self.gaps, self.inputs = h_after, None, (tape.x[..., rows, :], tape.x[..., rows, :].mT, a)
+        if tape.stacked:
+            before, packed = tape.z[..., rows, :], tape.h_1[..., after, :]
+        if tape.h_packed is not None and T * B > 1:
+            self.gaps = tape.h_packed[: T * B], packed  # (h without gaps, the same on the tape)
+            packed = self.gaps[0]
+        self.initial = tape.h[..., begin * B : (begin + 1) * B, :] if is_first else None  # the place of h_0
+        # (the row that W, or W_hh, multiplies, a_t, h_t) of every step; these rows transposed; h_t
+        self.forward = list(zip(by_step(before, B), by_step(a, B), by_step(h_after, B)))
+        self.before_T, self.h = before.mT, packed[..., :H]
+        self.new = packed[..., of_window, :]  # h_t; on a stacked tape [h_t 1]
+        self.new_T, self.dh_new = self.new.mT, dh[..., of_window, :]
+        self.target, self.error = tape.target[..., on_tape, :], tape.error[..., on_tape, :]  # y − target, undivided
+        self.y, self.dy = tape.y[..., first, :], self.error if tape.dy is None else tape.dy[..., first, :]
+        self.weights = None if tape.weights is None else tape.weights[..., on_tape, :]
+        self.row_losses = None if tape.row_losses is None else tape.row_losses[..., on_tape, :]
+        self.divisor = tape.kind.divisor(K * B, O, layout.dtype)
+        # `error` in one row, of a plain loss and one network
+        self.errors = self.error.reshape(-1) if tape.kind.plain and layout.networks is None else None
+        dh_t, slope_t, da_t = (by_step(v, B) for v in (dh, self.slope, self.da))
+        self.last = dh_t[-1], slope_t[-1], da_t[-1]
+        # (da_{t+1}, dh_t, φ'(a_t), da_t) of the other steps, latest first: new ones, and those without a loss
+        earlier = list(zip(da_t[1:], dh_t, slope_t, da_t))[::-1]
+        self.newer, self.older = earlier[: K - 1], earlier[K - 1 :]
+        # If all steps have a loss: ([dy_t da_{t+1}], dh_t, φ'(a_t), da_t) of each, latest first, and the places of dy_t
+        # and da_t there. They end where the memory ends, so that no step follows the last one.
+        self.joint: tuple[Steps, Array, Array] | None = None
+        if tape.flow is not None and K == T > 1:
+            flow = tape.flow[..., tape.flow.shape[-2] - (T + 1) * B :, :]
+            steps = list(zip(by_step(flow, B)[1:], dh_t, slope_t, by_step(flow[..., O:], B)))[::-1]
+            self.joint = steps, flow[..., B:, :O], flow[..., : T * B, O:]
 
 
 class OneStep(NamedTuple):
@@ -131,21 +146,20 @@ class Tape:
         if (views := self.views.get(key)) is None:
             if self.viewed + end - begin > MAX_VIEWED:
                 self.views, self.viewed = {}, 0
-            views = self.views[key] = self._one_step(begin) if self.one_step else self.all_views(*key)
+            views = self.views[key] = self._one_step(begin) if self.one_step else Views(self, *key)
             self.viewed += end - begin
         return views
 
     def losses(self, begin: int, stop: int) -> list[Array]:
         """L of the consecutive windows whose new steps are (begin, stop], in arrays (n,) or (n, N)."""
         whole, rest = divmod(stop - begin, self.schedule.k1)
-        ends = [(begin, stop - rest, whole), (stop - rest, stop, 1)]
-        return [self._losses(first, end, count) for first, end, count in ends if count and end > first]
-
-    def _losses(self, begin: int, stop: int, count: int) -> Array:
-        B = self.layout.B
-        rows = slice((begin - self.base) * B, (stop - self.base) * B)
-        row_losses, weights = (None if v is None else v[..., rows, :] for v in (self.row_losses, self.weights))
-        return self.kind.losses(self.error[..., rows, :], row_losses, weights, count)
+        found = []
+        for first, end, count in ((begin, stop - rest, whole), (stop - rest, stop, 1)):
+            if end > first:
+                rows = slice((first - self.base) * self.layout.B, (end - self.base) * self.layout.B)
+                row_losses, weights = (None if v is None else v[..., rows, :] for v in (self.row_losses, self.weights))
+                found.append(self.kind.losses(self.error[..., rows, :], row_losses, weights, count))
+        return found
 
     def time_first(self, rows: Array) -> Array:
         """Rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
@@ -157,63 +171,6 @@ class Tape:
         z, h, new = self.z[..., step, :], self.h[..., after, :], self.h_1[..., after, :]
         target, error = self.target[..., step, :], self.error[..., step, :]
         return OneStep(z, z.mT, h, new, new.mT, target, error, error[..., 0, :])
-
-    def all_views(self, begin: int, first_new: int, end: int, is_first: bool) -> Views:
-        """The views of the steps [begin, end) of this tape, of which those from `first_new` on are new."""
-        _, H, O, B, _ = self.layout[:5]
-        T, K = end - begin, end - first_new
-        rows, after = slice(begin * B, end * B), slice((begin + 1) * B, (end + 1) * B)
-        new, of_window = slice(first_new * B, end * B), slice((T - K) * B, T * B)
-        a, dh, slope, da = (v[..., : T * B, :] for v in (self.a, self.dh, self.slope, self.da))
-        h_after, x, error = self.h[..., after, :], self.x[..., rows, :], self.error[..., new, :]
-        before, packed = self.h[..., rows, :], h_after
-        if self.stacked:
-            before, packed = self.z[..., rows, :], self.h_1[..., after, :]
-        gaps = None
-        if self.h_packed is not None and T * B > 1:
-            gaps = self.h_packed[: T * B], packed
-            packed = gaps[0]
-        h_new, y = packed[..., of_window, :], self.y[..., : K * B, :]
-        dh_t, slope_t, da_t = (by_step(v, B) for v in (dh, slope, da))
-        earlier = list(zip(da_t[1:], dh_t, slope_t, da_t))[::-1]
-        is_joint = self.flow is not None and K == T > 1  # all steps have a loss
-        return Views(
-            forward=list(zip(by_step(before, B), by_step(a, B), by_step(h_after, B))),
-            gaps=gaps,
-            h=packed[..., :H],
-            new=h_new,
-            new_T=h_new.mT,
-            before_T=before.mT,
-            target=self.target[..., new, :],
-            error=error,
-            y=y,
-            dy=error if self.dy is None else self.dy[..., : K * B, :],
-            dh_new=dh[..., of_window, :],
-            weights=None if self.weights is None else self.weights[..., new, :],
-            row_losses=None if self.row_losses is None else self.row_losses[..., new, :],
-            divisor=self.kind.divisor(K * B, O, self.layout.dtype),
-            errors=error.reshape(-1) if self.kind.plain and self.layout.networks is None else None,
-            slope=slope,
-            da=da,
-            last=(dh_t[-1], slope_t[-1], da_t[-1]),
-            newer=earlier[: K - 1],
-            older=earlier[K - 1 :],
-            joint=self._joint(T, dh_t, slope_t) if is_joint else None,
-            transposed=self.layout.networks is None and B > 1 and T >= MIN_TRANSPOSED,
-            inputs=None if self.stacked else (x, x.mT, a),
-            initial=self.h[..., begin * B : (begin + 1) * B, :] if is_first else None,
-        )
-
-    def _joint(self, T: int, dh: list[Array], slope: list[Array]) -> tuple[Steps, Array, Array]:
-        """([dy_t da_{t+1}], dh_t, φ'(a_t), da_t) of all steps, latest first, and the places of dy_t and da_t there.
-
-        They end where the memory ends, so that no step follows the last one.
-        """
-        O, B, flow = self.layout.O, self.layout.B, self.flow
-        assert flow is not None
-        flow = flow[..., flow.shape[-2] - (T + 1) * B :, :]
-        steps = list(zip(by_step(flow, B)[1:], dh, slope, by_step(flow[..., O:], B)))[::-1]
-        return steps, flow[..., B:, :O], flow[..., : T * B, O:]
 
 
 def by_step(rows: Array, B: int) -> list[Array]:

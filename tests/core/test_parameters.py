@@ -160,11 +160,10 @@ def changed(**arrays):
 
 
 REFUSED = [
-    [1, 2], {}, changed(rnn_weight_hh_l0=None), dict.fromkeys(map(str, range(99))), changed(rnn_weight_ih_l1=0),
-    changed(linear_bias=None), changed(rnn_weight_ih_l0=np.zeros((3, 2), int)), changed(linear_weight=[[0.0]]),
-    changed(rnn_bias_hh_l0=np.zeros(3, "f4")), changed(rnn_weight_ih_l0=np.zeros(6)),
-    changed(rnn_weight_ih_l0=np.zeros((12, 2)), rnn_weight_hh_l0=np.zeros((12, 3))),
-    changed(linear_weight=np.zeros((4, 5))), changed(rnn_weight_hh_l0=np.full((3, 3), np.nan)),
+    [1, 2], dict.fromkeys(map(str, range(99))), changed(rnn_weight_ih_l1=0), changed(linear_bias=None),
+    changed(rnn_weight_ih_l0=np.zeros((3, 2), int)), changed(linear_weight=[[0.0]]),
+    changed(rnn_bias_hh_l0=np.zeros(3, "f4")), changed(linear_weight=np.zeros((4, 5))),
+    changed(rnn_weight_hh_l0=np.full((3, 3), np.nan)),
 ]  # fmt: skip
 
 
@@ -174,22 +173,18 @@ def test_states_of_other_networks_are_refused(rnn):
     for state in REFUSED:
         with pytest.raises(InputError, match=r"\A[^\n]*expected[^\n]*\Z") as refused:
             rnn.from_state_dict(state)
-        messages.append(str(refused.value))
+        messages.append(str(refused.value).partition(": expected the names of")[0])
     assert "\n".join(messages) == snapshot("""\
 the state is a list: expected a dictionary of arrays, such as state_dict() returns
-the state has no rnn.weight_ih_l0, rnn.weight_hh_l0, linear.weight: expected the names of a torch.nn.RNN of one layer and one direction and of a torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear=
-the state has no rnn.weight_hh_l0: expected the names of a torch.nn.RNN of one layer and one direction and of a torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear=
-the state has no rnn.weight_ih_l0, rnn.weight_hh_l0, linear.weight and an unknown 0, 1, 2, 3, 4, 5, 6, 7, ...: expected the names of a torch.nn.RNN of one layer and one direction and of a torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear=
-the state has an unknown rnn.weight_ih_l1: expected the names of a torch.nn.RNN of one layer and one direction and of a torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear=
-the state has no linear.bias: expected the names of a torch.nn.RNN of one layer and one direction and of a torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear=
+the state has no rnn.weight_ih_l0, rnn.weight_hh_l0, linear.weight and an unknown 0, 1, 2, 3, 4, 5, 6, 7, ...
+the state has an unknown rnn.weight_ih_l1
+the state has no linear.bias
 rnn.weight_ih_l0 is int64: expected float32 or float64, in this machine's byte order
 linear.weight is of type list: expected a NumPy array without a mask; torch_rnn takes tensors
 rnn.bias_hh_l0 is float32 and the parameters are float64: expected one dtype
-rnn.weight_ih_l0 has shape (6,): expected (H, D)
-rnn.weight_hh_l0 has shape (12, 3): expected (12, 12)
 linear.weight has shape (4, 5): expected (4, 3)
 rnn.weight_hh_l0 contains NaN or infinity: expected finite numbers\
-""")  # noqa: E501
+""")
 
 
 @pytest.mark.needs_torch
@@ -215,42 +210,27 @@ def test_modules_that_are_not_this_network_are_refused():
 
 @pytest.mark.needs_torch
 @KINDS
-def test_modules_there_and_back_are_exact(bias, dtype):
-    """The random state of torch stays as it is, and no memory is shared."""
+def test_modules_compute_what_the_network_does(bias, dtype):
+    """There and back no bit changes. The random state of torch stays as it is, and no memory is shared."""
     import torch
 
     from torch_rnn import from_numpy
     from torch_rnn.modules import from_modules, to_modules
 
-    for sizes in ((2, 3, 4), (1, 1, 1)):
-        params = drawn(*sizes, bias=bias, dtype=dtype)
-        ours, random_state = from_numpy(params), torch.get_rng_state()
-        layer, readout = to_modules(ours, nonlinearity="relu", batch_first=True)
-        assert torch.equal(torch.get_rng_state(), random_state)
-        assert (layer.nonlinearity, layer.batch_first, layer.bias) == ("relu", True, bias)
-        back = from_modules(layer, readout)
-        assert bits(back) == bits(params)
-        assert [name for name, w in layer.named_parameters() if not w.requires_grad] == ["bias_hh_l0"] * bias
-        with torch.no_grad():
-            for weight in (*layer.parameters(), *readout.parameters()):
-                weight.fill_(7)
-        assert bits((ours, back)) == bits((params, params))
-
-
-@pytest.mark.needs_torch
-@KINDS
-def test_modules_compute_what_the_network_does(bias, dtype):
-    import torch
-
-    from torch_rnn import from_numpy
-    from torch_rnn.modules import to_modules
-
     for nonlinearity, batch_first in product(("tanh", "relu"), (False, True)):
         run = random_run(1, Sizes(5, 2, 3, 4, 6), Kind(dtype, bias))
         case = window_case(run, Window(0, 0, 5), run.params, run.h_0, None)._replace(objective=Objective(nonlinearity))
-        layer, readout = to_modules(from_numpy(case.params), nonlinearity=nonlinearity, batch_first=batch_first)
+        ours, random_state = from_numpy(case.params), torch.get_rng_state()
+        layer, readout = to_modules(ours, nonlinearity=nonlinearity, batch_first=batch_first)
+        assert torch.equal(torch.get_rng_state(), random_state)
         x, h_0 = torch.tensor(case.x), torch.tensor(case.h_0)
         h, _ = layer(x.transpose(0, 1) if batch_first else x, h_0[None])
         activations = expected_update(case).activations
         for found, expected in ((h, activations.h[1:]), (readout(h), activations.y)):
             assert_right(in_numpy(found.transpose(0, 1) if batch_first else found), expected, dtype)
+        assert [name for name, w in layer.named_parameters() if not w.requires_grad] == ["bias_hh_l0"] * bias
+        back = from_modules(layer, readout)
+        with torch.no_grad():
+            for weight in (*layer.parameters(), *readout.parameters()):
+                weight.fill_(7)
+        assert bits((ours, back)) == bits((case.params, case.params))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.check_options import check_schedule
+from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import save_arrays
