@@ -86,11 +86,11 @@ tarin:
 --data constant.csv --standardize:
     column 1 of the series, 7 to 7, has no standard deviation: leave out the column or --standardize
 --data large.csv:
-    data file large.csv has values too large for float32: use --dtype float64
+    data file large.csv: it has values too large for float32: use --dtype float64
 --text binary.txt:
-    text binary.txt is binary, or has fewer than 2 different characters: expected a text file
+    text binary.txt: it is binary, or has fewer than 2 different characters; expected a text file
 --text short.txt:
-    text short.txt has 2 characters: expected more than --k1, 25; choose less
+    text short.txt: it has 2 characters; expected more than --k1, 25: choose less
 --text abc.txt --data constant.csv:
     --text and --data are both given: expected one of the two; leave one out
 --text abc.txt --generate 3:
@@ -109,12 +109,36 @@ compare numpy_rnn.reference --nesterov:
     nesterov needs momentum above 0 and dampening 0: they are 0.0, 0.0 and True
 compare numpy_rnn.reference --k1 5 --k2 2:
     k2 is 2 and k1 is 5: expected k2 ≥ k1, because the window must contain the k1 new steps of its update;
-    choose k2 ≥ 5\
+    choose k2 ≥ 5
+--weights none.npz:
+    weights file none.npz cannot be read: No such file or directory; check the path
+--save folder:
+    --save folder is not a file, or standard input or output: choose another name
+--save folder/pipe:
+    --save folder/pipe is not a file, or standard input or output: choose another name
+--save none/a.npz:
+    --save none/a.npz cannot be written: No such file or directory; choose another place
+--output a.txt:
+    --output a.txt: unknown ending '.txt'; expected .csv or .json
+--plot a.gif:
+    --plot a.gif: unknown ending '.gif'; expected .png or .pdf or .svg or .jpg
+--save a.npz --trace a.npz:
+    --save and --trace both name a.npz: expected different files
+--data a.csv --output ./a.csv:
+    --data and --output both name ./a.csv: expected different files\
 """
 
 
+@pytest.mark.needs_matplotlib
 def test_refused_command_lines(capsys):
-    texts = {"constant.csv": "7\n7\n7\n7\n", "large.csv": "1e39\n1\n2\n", "abc.txt": "abc" * 20}
+    os.mkdir("folder")
+    os.mkfifo("folder/pipe")
+    texts = {
+        "constant.csv": "7\n7\n7\n7\n",
+        "large.csv": "1e39\n1\n2\n",
+        "abc.txt": "abc" * 20,
+        "a.csv": "1\n2\n3\n4\n",
+    }
     for name, content in (texts | {"short.txt": "ab", "binary.txt": "ab\0c"}).items():
         Path(name).write_text(content)
     assert refusals(numpy_rnn, capsys, REFUSED) == REFUSED

@@ -17,9 +17,8 @@ from numpy_rnn.app import command_line, results
 from numpy_rnn.app import run as running
 from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.series import name_of
-from numpy_rnn.app.terminal import Signals
 
-ORDERS = Signals.NUMBERS
+ORDERS = command_line.Signals.NUMBERS
 
 
 SLOW_IMPORTS = "torch torch_rnn matplotlib tqdm jinja2 csv json difflib hypothesis numpy.ma numpy_rnn.conformance"
@@ -111,19 +110,6 @@ def test_signal_during_the_predictions_acts_at_once(capsys, monkeypatch):
     assert ended.err == f"numpy_rnn: interrupted; {where}\n"
     assert load_checkpoint("run.npz").state[:2] == (3, 20)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-
-
-@pytest.mark.needs_matplotlib
-def test_plot_that_cannot_be_drawn_does_not_lose_the_run(capsys, monkeypatch):
-    def draw(*_):
-        raise RuntimeError("two\nlines")
-
-    monkeypatch.setattr(command_line.SeriesReport, "draw", draw)
-    ended = command(numpy_rnn, capsys, "--epochs", 2, "--plot", "a.png", "--save", "run.npz")
-    assert ended.status == 70
-    assert ended.err.startswith("numpy_rnn: unexpected RuntimeError: two lines; run again with --traceback")
-    assert "free-running" in ended.out
-    assert os.listdir() == ["run.npz"]
 
 
 # A formula, half a formula, no UTF-8, no glyphs, not ASCII, a line end, an escape, braces and per cent.

@@ -206,7 +206,7 @@ def test_results_as_files(capsys):
     values = json.loads(Path("r.json").read_text())
     assert tuple(head) == HEAD
     assert rows_of_file == [["loss", f"{n + 1}", "", "", "", "", str(values["losses"][n])] for n in range(2)]
-    assert (values["sample"], values["alphabet"]) == (samples(out)[-1], used_characters(SHORT, ""))
+    assert (values["sample"], values["alphabet"]) == (samples(out)[-1], used_characters(SHORT))
     assert abs(values["smoothed_loss"] - rows(out)[-1][2]) < 1e-6
     assert succeed(numpy_rnn, capsys, *QUICK, "--trace", "t.npz", "--quiet") == ""
     assert succeed(numpy_rnn, capsys, "compare", "t.npz", "--no-plot").count("agree") == 1
@@ -218,7 +218,7 @@ def test_refused_when_resuming(capsys):
     succeed(numpy_rnn, capsys, "--text", "a.txt", "--epochs", 1, "--save", "r.npz", "--no-plot")
     kept = load_arrays("r.npz", "run file")
     for alphabet, text, message in (
-        ("abcd", "other.txt", "text other.txt has 'é' (U+00E9): expected only characters that"),
+        ("abcd", "other.txt", "text other.txt: it has 'é' (U+00E9); expected only characters that"),
         ("abcd", "reversed.txt", "run file r.npz: it was trained on another series"),
         ("abc", "a.txt", "run file r.npz: its alphabet and weights do not agree"),
         ("abdc", "a.txt", "run file r.npz: the alphabet of a run is damaged"),

@@ -19,7 +19,7 @@ from comparing import bits
 from in_process import command, configured, main, refused, succeed, trained
 
 import numpy_rnn
-from numpy_rnn.app import report, terminal
+from numpy_rnn.app import command_line, report
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.results import HEAD
 from numpy_rnn.common import exit_status
@@ -86,13 +86,10 @@ def test_every_step_has_the_same_share_of_a_mean():
 
 # -- files ----------------------------------------------------------------------------------------------------------
 
-SERIES = "--data s.csv --standardize --held-out 3"
 RUNS = {
-    "one network": "",
-    "no epochs": "--epochs 0",
-    "an ensemble of one": "--seeds 1 --dtype float64",
-    "two columns and seeds": "--seeds 3 --data s.csv --standardize --held-out 3",
-    "two columns and rates": "--learning-rate 0.1,0.01 --data s.csv --generate 5",
+    "one network": "--epochs 0",
+    "seeds": "--epochs 2 --seeds 3 --data s.csv --standardize --held-out 3",
+    "rates": "--epochs 2 --learning-rate 0.1,0.01 --data s.csv --generate 5",
 }
 
 
@@ -101,29 +98,25 @@ def test_output_files_have_the_results(capsys, kind):
     """Every number of both formats, to the last bit."""
     rows = np.random.default_rng(0).normal(0, 1, (12, 2))
     np.savetxt("s.csv", rows, delimiter=",", fmt="%.17g", header='spots,"per, cent"', comments="")
-    options = f"--epochs 2 {RUNS[kind]}"
     for name in ("r.json", "r.csv"):
-        out = succeed(numpy_rnn, capsys, *options.split(), "--output", name, "--no-plot")
+        out = succeed(numpy_rnn, capsys, *RUNS[kind].split(), "--output", name, "--no-plot")
         assert out.endswith(f"\nlosses and predictions saved to {name}\n")
-    configuration = configured(options)
+    configuration = configured(RUNS[kind])
     experiment = prepare(configuration)
-    result = trained(numpy_rnn, configuration, 5 if "--generate 5" in options else configuration.held_out or 20)
-    printed = [report.loss_row(epoch, loss, experiment.rates) for epoch, loss in enumerate(result.losses, start=1)]
-    assert "\n".join([*printed, report.series_table(experiment, result)]) in out
-    assert (report.error_table(experiment, result) in out) == ("--data" in options)
+    result = trained(numpy_rnn, configuration, 5 if kind == "rates" else configuration.held_out or 20)
+    assert report.series_table(experiment, result) in out
+    assert (report.error_table(experiment, result) in out) == ("--data" in RUNS[kind])
 
-    T, held_out, D = len(experiment.x), configuration.held_out, experiment.x.shape[-1]
-    series = rows if "--data" in options else np.sin(np.linspace(2, 10, 21))
+    T, first = len(experiment.x), len(experiment.x) + 2 - configuration.held_out
+    series = rows if "--data" in RUNS[kind] else np.sin(np.linspace(2, 10, 21))[:, None]
     found = json.loads(Path("r.json").read_text(encoding="utf-8"))
     assert [found[key] for key in ("format", "package")] == ["elman-results 1", "numpy_rnn"]
     assert found["configuration"] == json.loads(json.dumps(configuration.to_dict()))
-    assert found["columns"] == ({"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"]))[-D:]
-    keys = "losses", "actual", "predicted", "free_running"
-    expected = result.losses, series.reshape(T + 1, -1)[1:], result.predictions, result.generated
-    for key, values in zip(keys, expected, strict=True):
+    assert found["columns"] == {"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"])
+    arrays = {"losses": result.losses, "actual": series[1:], "predicted": result.predictions}
+    for key, values in (arrays | {"free_running": result.generated}).items():
         assert bits(np.array(found[key], np.float64).reshape(values.shape)) == bits(values), key
-    first = T + 2 - held_out
-    assert found["epochs"] == list(range(1, len(result.losses) + 1))
+    assert found["epochs"] == list(range(1, configuration.epochs + 1))
     assert found["times"] == list(range(2, T + 2))
     assert found["free_running_times"] == list(range(first, first + len(result.generated)))
 
@@ -131,10 +124,10 @@ def test_output_files_have_the_results(capsys, kind):
         head, *table = csv.reader(file)
     assert tuple(head) == HEAD
     values = [float(row[-1]) for row in table]  # in the order of the arrays, but that columns come before networks
-    by_column = (np.moveaxis(np.array(found[key]), -1, 1) for key in keys[1:])
+    by_column = (np.moveaxis(np.array(found[key]), -1, 1) for key in ("actual", "predicted", "free_running"))
     assert values == [*np.ravel(found["losses"]), *(value for array in by_column for value in array.ravel())]
-    if "columns" in kind:
-        ends = [["", "0.1"], ["", "0.01"]] if "rates" in kind else [[str(network), ""] for network in (1, 2, 3)]
+    if kind != "one network":
+        ends = [["", "0.1"], ["", "0.01"]] if kind == "rates" else [[str(network), ""] for network in (1, 2, 3)]
         assert [row[:-1] for row in table if row[1] == "2"] == [["loss", "2", "", "", *end] for end in ends]
         last = ["free-running", "", str(found["free_running_times"][-1]), "per, cent"]
         assert [row[:-1] for row in table[-len(ends) :]] == [[*last, *end] for end in ends]
@@ -155,19 +148,19 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize("options", [[], ["--quiet"]], ids=str)
-def test_bar_on_a_terminal(capsys, monkeypatch, options):
-    """It counts all updates, also those before a run was resumed, and is removed at the end."""
-    monkeypatch.setattr(terminal, "DELAY", 0)
+def test_bar_on_a_terminal(capsys, monkeypatch):
+    """It counts all updates, also those before a run was resumed, and is removed at the end; --quiet has none."""
+    monkeypatch.setattr(command_line, "DELAY", 0)
     succeed(numpy_rnn, capsys, "--epochs", 5, "--save", "r.npz", "--no-plot")
-    words = ["--resume", "r.npz", "--epochs", "12", "--log-every", "2", "--no-plot", *options]
+    words = ["--resume", "r.npz", "--epochs", "12", "--log-every", "2", "--no-plot"]
     expected = succeed(numpy_rnn, capsys, *words)
-    with redirect_stderr(Terminal()) as stream:
-        assert main(numpy_rnn, words) == 0
+    for quiet in ([], ["--quiet"]):
+        with redirect_stderr(Terminal()) as stream:
+            assert main(numpy_rnn, [*words, *quiet]) == 0
+        bars = re.findall(r"numpy_rnn: +\d+%\|[^|]*\| (\d+)/240 \[[^\]]*, epoch=\d+, loss=[^\]]+\]", stream.getvalue())
+        assert bool(bars) == (quiet == [])
+        assert not bars or (min(map(int, bars)) >= 100 and re.search(r"\r +\r$", stream.getvalue()))
     assert capsys.readouterr().out == expected
-    bars = re.findall(r"numpy_rnn: +\d+%\|[^|]*\| (\d+)/240 \[[^\]]*, epoch=\d+, loss=[^\]]+\]", stream.getvalue())
-    assert bool(bars) == (options == [])
-    assert not bars or (min(map(int, bars)) >= 100 and re.search(r"\r +\r$", stream.getvalue()))
 
 
 # -- the program ----------------------------------------------------------------------------------------------------
