@@ -230,9 +230,6 @@ def compile_seconds(suite: pyperf.BenchmarkSuite) -> dict[Key, float]:
     return seconds
 
 
-# -- the report ------------------------------------------------------------------------------------------------------
-
-
 def report(suite: pyperf.BenchmarkSuite, figures: dict[str, str] | None = None) -> str:
     """The report, with the figures of these captions, by file."""
     times = times_of(suite)

@@ -91,7 +91,7 @@ def one_network(case: Case) -> Case:
 
 Part = tuple[str, tuple[Case, ...], tuple[str, ...]]  # a task, its cases, and the rows
 
-MAX_C_SIZE = 2**20  # B·H²: beyond it, the C loop is no floor
+MAX_C_SIZE = 2**20  # B·H²: beyond it, loops that are not blocked for caches are no floor
 ENSEMBLE_ROWS = (OURS, EVERY, REFERENCE, OTHER, JAX, C, *FLOORS)
 WINDOW_ROWS = (OURS, OTHER, MODULES, JAX, C, *FLOORS)
 WINDOWS = (point(6, 1), point(64, 8), point(256, 32), deep_bench(1760, 16, 50))

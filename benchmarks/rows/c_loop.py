@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.tasks import (
     FORWARD,
     GRADIENT,
+    MAX_C_SIZE,
     RUN,
     STEP,
     Prepared,
@@ -28,7 +29,6 @@ from benchmarks.workloads import Case
 SOURCE = Path(__file__).with_name("elman_floor.c")
 COMMAND = ("cc", "-O3", "-march=native", "-shared", "-fPIC", "-fno-semantic-interposition")
 REALS = {"float32": ("float", ctypes.c_float), "float64": ("double", ctypes.c_double)}
-MAX_SIZE = 2**20  # B·H²: beyond it, loops that are not blocked for caches are no floor
 
 
 def compiled(*options: str) -> tuple[ctypes.CDLL, float]:
@@ -46,7 +46,7 @@ class Program:
     """The compiled program, and a case's arrays where it requested them."""
 
     def __init__(self, case: Case):
-        if case.B * case.H**2 > MAX_SIZE:
+        if case.B * case.H**2 > MAX_C_SIZE:
             raise Unsupported("not blocked for caches: small sizes only")
         real, c_real = REALS[case.dtype]
         self.rate = c_real(case.learning_rate)

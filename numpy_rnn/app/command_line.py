@@ -80,10 +80,7 @@ def progress_bar(name: str, total: int, done: int, is_quiet: bool) -> Iterator[A
 
 
 def main(rnn: Any, arguments: list[str] | None = None, commands: Mapping[str, str] | None = None) -> int:
-    """Run the command line with the package `rnn`. Returns the exit status, see `exit_status`.
-
-    commands: those besides `train`, name → "module:function"; the module is imported when the command is run.
-    """
+    """Run the command line with the package `rnn`. Returns the exit status. commands: name → "module:function"."""
     words = list(sys.argv[1:] if arguments is None else arguments)
 
     def work() -> int:

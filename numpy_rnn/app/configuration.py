@@ -33,7 +33,6 @@ TEXT: dict[str, Any] = {
     "adagrad": True,
 }
 
-NOT_OF_A_TEXT = ("data", "columns", "standardize", "held_out", "networks")
 AS_TEXT = """the defaults of min-char-rnn: --epochs 100 --hidden-size 100 --loss cross_entropy --k1 25 --k2 25 --bias
 --max-value 5 --adagrad"""
 DATA = """a text file of numbers, a .npy file, or - for standard input (the sine wave): a row per time step, a column
@@ -126,7 +125,8 @@ class Configuration:
             raise InputError("--columns is given without --data: expected --data FILE too")
         if self.text is not None and self.loss != "cross_entropy":
             raise InputError(f"--text is given with --loss {self.loss}: expected cross_entropy; leave --loss out")
-        pairs = [("weights", "networks"), *(("text", name) for name in NOT_OF_A_TEXT)]
+        of_series = "data", "columns", "standardize", "held_out", "networks"
+        pairs = [("weights", "networks"), *(("text", name) for name in of_series)]
         if self.rates():
             pairs += [("learning_rate", "networks"), ("learning_rate", "text")]
         if self.loss == "cross_entropy":

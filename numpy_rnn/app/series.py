@@ -43,10 +43,8 @@ def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
     it is used. Any other file, and "-", standard input, is text: columns separated by semicolons, tabs, commas or
     spaces, the first of these in the second line, and optionally a header. columns: names, or numbers from 1.
     """
-    what = "data from standard input" if path == STANDARD_INPUT else f"data file {path}"
-    with errors_about(what):
-        is_array = path.lower().endswith(".npy")
-        series = _mapped(path, columns) if is_array else _parsed(read_text(path), columns)
+    with errors_about("data from standard input" if path == STANDARD_INPUT else f"data file {path}"):
+        series = _mapped(path, columns) if path.lower().endswith(".npy") else _parsed(read_text(path), columns)
         if len(series.rows) < MIN_ROWS:
             raise InputError(f"it has {number_of(len(series.rows), 'row')}; expected {MIN_ROWS} or more")
     return series

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from in_process import command, configured, contents, main, refusals
 
 import numpy_rnn
+from numpy_rnn import InputError
 from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.options import ABOUT, EPILOG, configuration_of, parse, parser
 
@@ -66,6 +67,27 @@ def test_defaults_of_a_text():
     assert configured("--text a --max-norm 1").max_value is None
     assert configured("--text a --momentum 0.5").adagrad is False
     assert configured("--text a --weights w").hidden_size is configured("--text a --weights w").bias is None
+
+
+LEAST: dict[str, float] = {
+    "--epochs": 0,
+    "--hidden-size": 1,
+    "--k1": 1,
+    "--k2": 1,
+    "--seed": 0,
+    "--seeds": 1,
+    "--held-out": 0,
+}
+LEAST |= {"--log-every": 1, "--generate": 0, "--sample": 0, "--temperature": 5e-324}
+
+
+@pytest.mark.parametrize("option", LEAST)
+def test_numbers_have_a_least_value(option):
+    least = LEAST[option]
+    parse("numpy_rnn", [option, str(least)])
+    for wrong in (least - 1, float("nan"), "x") + (0, float("inf")) * (option == "--temperature"):
+        with pytest.raises(InputError, match=rf"^argument {option}: '.*': expected a (whole|finite) number, "):
+            parse("numpy_rnn", [f"{option}={wrong}"])
 
 
 REFUSED = """\
@@ -148,32 +170,19 @@ def test_refused_command_lines(capsys):
 
 FILES = "a.csv two.csv m.npy abc.txt w.npz run.npz text.npz broken.npz none.csv . é"
 HUGE = "9" * 30
+WHOLE = "--epochs --hidden-size --k1 --k2 --seed --seeds --held-out --generate --log-every --sample"
+REAL = "--learning-rate --momentum --dampening --weight-decay --max-norm --max-value --temperature"
 VALUES = {
-    "--epochs": f"0 1 2 -1 {HUGE} x",
-    "--hidden-size": "1 2 5 0 1.5",
-    "--k1": f"1 2 5 40 0 {HUGE}",
-    "--k2": f"1 2 5 40 0 {HUGE}",
-    "--loss": "squared_error cross_entropy x",
-    "--nonlinearity": "tanh relu sigmoid x",
-    "--reduction": "sum mean",
-    "--dtype": "float32 float64 int",
-    "--seed": "0 7 -1 9223372036854775807",
-    "--seeds": "1 3 0",
-    "--learning-rate": "0 0.1 0.1,0.2 5 1e30 1e300 nan ,",
-    "--momentum": "0 0.9 -1 inf",
-    "--dampening": "0 0.5 1e300",
-    "--weight-decay": "0 0.1 1e300",
-    "--max-norm": "1 1e-320 1e300 0",
-    "--max-value": "1 1e-320 1e300 0",
-    "--columns": "1 x y 2,1 3 0 é",
-    "--held-out": "0 1 3 40 -1",
-    "--generate": "0 3 x",
-    "--log-every": "1 7 0",
-    "--sample": "0 3",
-    "--temperature": "1 1e-300 1e300 0",
+    **dict.fromkeys(WHOLE.split(), f"0 1 1 2 3 3 -1 {HUGE}"),
+    **dict.fromkeys(REAL.split(), "0 0.1 0.5 1 1e-320 1e300 nan x"),
     **dict.fromkeys(("--data", "--text", "--weights", "--resume"), FILES),
     **dict.fromkeys(("--save", "--output"), "run.npz out.npz out.csv out.json a.csv none/x . é.json"),
     "--trace": "out.npz t.npz",
+    "--loss": "squared_error cross_entropy x",
+    "--nonlinearity": "tanh relu sigmoid x",
+    "--dtype": "float32 float64 int",
+    "--learning-rate": "0 0.1 0.1,0.2 5 1e30 1e300 nan ,",
+    "--columns": "1 x y 2,1 3 0 é",
 }
 FLAGS = "--bias --no-bias --learn-initial-state --nesterov --adagrad --standardize --quiet --unknown x"
 PAIRS = [(option, value) for option, values in VALUES.items() for value in values.split()]

@@ -34,10 +34,12 @@ def drawn(request):
 
     experiment, results = made_up(**KINDS[request.param])
     figure = Figure(layout="constrained")
-    plots.draw_results(figure, experiment, results)
+    drift = (np.array([0.0, 1e-8, 3e-7]), np.array([2e-7, 2e-7, 9e-7])) if request.param == "compared" else None
+    plots.draw_results(figure, experiment, results, drift)
     figure.draw_without_rendering()
     panels = min(experiment.x.shape[-1], 4)
-    return experiment, results, figure.axes[:panels], figure.axes[panels:], figure, FIRST.get(request.param, 1)
+    losses = figure.axes[panels : panels + 1]
+    return experiment, results, figure.axes[:panels], losses, figure, FIRST.get(request.param, 1)
 
 
 def median(values):
@@ -95,8 +97,8 @@ def test_nothing_covers_anything(drawn):
     *_, figure, _ = drawn
     legends = [axes.get_legend().get_window_extent() for axes in figure.axes if axes.get_legend() is not None]
     frames = [axes.get_window_extent() for axes in figure.axes]
-    assert not any(box.overlaps(frame) for box in legends for frame in frames)
-    assert not any(one.overlaps(other) for i, one in enumerate(legends) for other in legends[:i])
+    boxes = [*frames, *legends]
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
     for box in (*frames, *legends, figure._suptitle.get_window_extent()):
         assert min(box.x0, box.y0, figure.bbox.x1 - box.x1, figure.bbox.y1 - box.y1) >= 0
     for axes in figure.axes[: len(drawn[2])]:
@@ -104,11 +106,11 @@ def test_nothing_covers_anything(drawn):
         assert len(set(looks)) == len(looks)
 
 
-def figure_of(experiment, results, **drift):
+def figure_of(experiment, results, drift=None):
     from matplotlib.figure import Figure
 
-    figure = Figure(layout="constrained")
-    plots.draw_results(figure, experiment, results, **drift)
+    figure = Figure()
+    plots.draw_results(figure, experiment, results, drift)
     return figure
 
 

@@ -82,14 +82,13 @@ def test_second_signal_while_the_state_is_written(capsys, monkeypatch):
     assert contents() == {Path("run.npz"): b"old"}
 
 
-@pytest.mark.parametrize("save", [[], ["--save", "run.npz"]])
-def test_ignored_signal_stays_ignored(capsys, monkeypatch, save):
+def test_ignored_signal_stays_ignored(capsys, monkeypatch):
     """So it is under nohup, or in a script's background."""
     with ExitStack() as stack:
         for order in ORDERS[1:]:
             stack.callback(signal.signal, order, signal.signal(order, signal.SIG_IGN))
         press(monkeypatch, 2, *ORDERS[1:])
-        succeed(numpy_rnn, capsys, "--epochs", 3, "--no-plot", *save)
+        succeed(numpy_rnn, capsys, "--epochs", 3, "--no-plot", "--save", "run.npz")
         assert {signal.getsignal(order) for order in ORDERS[1:]} == {signal.SIG_IGN}
 
 
@@ -162,12 +161,3 @@ def test_full_disk_is_one_line(words):
         ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
     message = f"{module}: the output cannot be written: No space left on device\n"
     assert (ended.returncode, ended.stderr.removeprefix("python -m ")) == (2, message)
-
-
-@pytest.mark.slow
-def test_no_memory_is_one_line():
-    """`ulimit -v` lets NumPy start, and not these weights."""
-    command = 'ulimit -v 4000000; exec "$0" -m numpy_rnn --epochs 2 --no-plot --hidden-size 40000'
-    ended = run(["sh", "-c", command, sys.executable], env=environment(OPENBLAS_NUM_THREADS="1"))
-    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-    assert "memory" in ended.stderr

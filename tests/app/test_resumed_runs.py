@@ -117,17 +117,14 @@ def test_interrupted_run_has_the_bits_of_the_whole_run(monkeypatch, package, nam
 @pytest.mark.parametrize("name", ["some diverge", "a text"])
 def test_resumed_run_prints_the_rest(capsys, name):
     options = [*RUNS[name].split(), "--no-plot", "--log-every", 1]
-    whole = command(numpy_rnn, capsys, "--epochs", 4, *options, "--save", "whole.npz")
-    first = command(numpy_rnn, capsys, "--epochs", 2, *options, "--save", "r.npz")
-    second = command(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 4, "--save", "r.npz", *options[-3:])
-    assert [ended.status for ended in (whole, first, second)] == [0, 0, 0]
-    heading, resuming, *rest = second.out.splitlines()
+    whole = command(numpy_rnn, capsys, "--epochs", 4, *options).out
+    command(numpy_rnn, capsys, "--epochs", 2, *options, "--save", "r.npz")
+    second = command(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 4, *options[-3:])
+    heading, resuming, *rest = second.out.splitlines(keepends=True)
+    assert second.status == 0
     assert resuming.startswith("resuming from r.npz after epoch 2, update ")
-    assert heading == whole.out.splitlines()[0]
-    *rest, saved = rest
-    assert saved == "weights saved to r.npz"
-    assert "\n".join([*rest[2:], "weights saved to whole.npz\n"]) in whole.out
-    assert bits(tuple(load_checkpoint("r.npz")[2:5])) == bits(tuple(load_checkpoint("whole.npz")[2:5]))
+    assert whole.startswith(heading)
+    assert whole.endswith("".join(rest[2:]))
 
 
 CHANGES = [

@@ -1,6 +1,7 @@
 """Files are written whole or not at all, and read without pickle; what cannot be read or written is one line."""
 
 import errno
+import itertools
 import os
 import subprocess
 import sys
@@ -25,13 +26,16 @@ from numpy_rnn.common.files import load_arrays, save_arrays, written_whole
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("reason", [FULL, KeyboardInterrupt()], ids=["full", "Ctrl-C"])
-@pytest.mark.parametrize("early", [True, False], ids=["while it is written", "when it is replaced"])
-@pytest.mark.parametrize("exists", [True, False])
+CAUSES = [*itertools.product([FULL, KeyboardInterrupt()], [True, False], [True, False])]
+
+
+@pytest.mark.parametrize(("reason", "early", "exists"), CAUSES)
 def test_failed_write_changes_nothing(monkeypatch, reason, early, exists):
+    """While it is written, or when it is replaced."""
     if exists:
         Path("a.npz").write_bytes(b"old")
     before = contents()
+    monkeypatch.setattr(os, "replace", Mock(side_effect=reason))
 
     def write():
         with written_whole("a.npz") as temporary:
@@ -39,10 +43,8 @@ def test_failed_write_changes_nothing(monkeypatch, reason, early, exists):
             if early:
                 raise reason
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", Mock(side_effect=reason))
-        with pytest.raises((InputError, KeyboardInterrupt), match=r"^a\.npz cannot be written: No space left|^$"):
-            write()
+    with pytest.raises((InputError, KeyboardInterrupt), match=r"^a\.npz cannot be written: No space left|^$"):
+        write()
     assert contents() == before
 
 
