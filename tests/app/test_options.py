@@ -69,16 +69,8 @@ def test_defaults_of_a_text():
     assert configured("--text a --weights w").hidden_size is configured("--text a --weights w").bias is None
 
 
-LEAST: dict[str, float] = {
-    "--epochs": 0,
-    "--hidden-size": 1,
-    "--k1": 1,
-    "--k2": 1,
-    "--seed": 0,
-    "--seeds": 1,
-    "--held-out": 0,
-}
-LEAST |= {"--log-every": 1, "--generate": 0, "--sample": 0, "--temperature": 5e-324}
+LEAST: dict[str, float] = dict.fromkeys(("--epochs", "--seed", "--held-out", "--generate", "--sample"), 0)
+LEAST |= dict.fromkeys(("--hidden-size", "--k1", "--k2", "--seeds", "--log-every"), 1) | {"--temperature": 5e-324}
 
 
 @pytest.mark.parametrize("option", LEAST)

@@ -269,7 +269,7 @@ def test_killed_run_is_resumed_with_the_same_bits(capsys):
     random, written, place = np.random.default_rng(0), None, (0, 0)
     given = options = ["--seeds", "4", "--k1", "2", "--k2", "5", "--momentum", "0.5", "--learning-rate", "0.02"]
     save = ["--save", "run.npz", "--epochs", "1000000", "--log-every", "1000000", "--no-plot"]
-    for order in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
+    for order in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
         program = [sys.executable, "-c", SAVING, *options, *save]
         pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         with start(program, **pipes, env=environment(PYTHONUNBUFFERED="")) as process:

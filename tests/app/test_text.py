@@ -74,11 +74,10 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
     assert {len(text) for text in samples(often)} == {200}
 
 
-@pytest.mark.with_reference
-def test_losses_are_those_of_min_char_rnn(rnn, monkeypatch):
+def test_losses_are_those_of_min_char_rnn(monkeypatch):
     """By epoch, as far as rounding explains; with 20 units training is not chaotic, and no fault hides in chaos."""
     monkeypatch.setattr(drive, "REFERENCES", 2)
-    trainer = trainer_of(rnn, LARGE)
+    trainer = trainer_of(numpy_rnn, LARGE)
     experiment, losses, smoothed = trainer.experiment, [], []
     given = [w for w in experiment.params if w is not None]
     weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in given]  # as it has them
