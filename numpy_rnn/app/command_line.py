@@ -41,7 +41,7 @@ class Signals(contextlib.ExitStack):
     recorded as `received`, and a second one acts at once. A signal that is ignored, as under nohup, stays ignored.
     """
 
-    NUMBERS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
     def __init__(self) -> None:
         super().__init__()
