@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import pyperf
 
 from benchmarks.machine import ROOT, metadata, thread_environment, use_cores
-from benchmarks.plan import plan
 from benchmarks.report import report
 from benchmarks.rows import ROWS, prepare
-from benchmarks.tasks import IMPORT, PROCESS_TASKS, TASKS, Key
+from benchmarks.tasks import IMPORT, PROCESS_TASKS, TASKS, Key, plan
 from benchmarks.workloads import CASES
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.exit_status import exit_status
 
 QUICK, FULL = {"processes": 3, "values": 1}, {"processes": 6, "values": 3}
@@ -45,8 +45,7 @@ def main() -> int:
         return 0
     keys = [key for key in plan(options.full, options.threads) if _is_selected(key, options)]
     if not keys:
-        print("python -m benchmarks: nothing is selected: expected rows, tasks and cases of --list", file=sys.stderr)
-        return 2
+        raise InputError("nothing is selected: expected rows, tasks and cases of --list")
     if options.list:
         print(*map(Key.to_text, keys), sep="\n")
         return 0

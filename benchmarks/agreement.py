@@ -12,21 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import tasks
 from benchmarks.rows import prepare
-from benchmarks.tasks import (
-    CHARACTERS,
-    COLD,
-    FLOORS,
-    FORWARD,
-    GRADIENT,
-    IMPORT,
-    RUN,
-    STEP,
-    Key,
-    Unsupported,
-    results,
-    run_results,
-)
+from benchmarks.tasks import FLOORS, Key, Unsupported, results, run_results
 from benchmarks.workloads import CASES, Case
 from numpy_rnn import reference
 
@@ -38,9 +26,9 @@ def reference_results(task: str, case: Case) -> dict[str, np.ndarray]:
     params, *series = case.arrays()
     params = type(params)(*(p if p is None else p.astype(np.float64) for p in params))
     x, target, h_0 = (array if array.dtype.kind == "i" else array.astype(np.float64) for array in series)
-    if task in (FORWARD, GRADIENT):
+    if task in (tasks.FORWARD, tasks.GRADIENT):
         activations = reference.forward(params, x, h_0)
-        if task == FORWARD:
+        if task == tasks.FORWARD:
             return {"y": activations.y}
         loss = reference.half_squared_error(activations.y, target)
         return results(loss, reference.bptt(params, activations, target))
@@ -48,9 +36,9 @@ def reference_results(task: str, case: Case) -> dict[str, np.ndarray]:
     for update in reference.train(params, x, target, h_0, **case.options.keywords(), yield_every="epoch"):
         assert update.losses is not None
         losses.append(update.losses)
-    if task == STEP:
+    if task == tasks.STEP:
         return results(losses[0][0], update.gradients, update.parameters[:3])
-    if task == CHARACTERS:
+    if task == tasks.CHARACTERS:
         return {"losses": losses[0]}
     return run_results([of_epoch.sum(axis=0) for of_epoch in losses], update.parameters[:3])
 
@@ -78,9 +66,9 @@ def disagreement(task: str, case: Case, result: Mapping[str, np.ndarray]) -> str
 
 def check(key: Key) -> dict[str, Any]:
     """{"reason": why a benchmark is not timed}, or {"loops": how many calls make a value}."""
-    if key.task == IMPORT:
+    if key.task == tasks.IMPORT:
         return {"loops": 1}
-    task, case = RUN if key.task == COLD else key.task, CASES[key.case]
+    task, case = tasks.RUN if key.task == tasks.COLD else key.task, CASES[key.case]
     try:
         if key.row not in FLOORS:  # these compute no results
             beginning = case.beginning()
@@ -93,7 +81,7 @@ def check(key: Key) -> dict[str, Any]:
         return {"reason": str(reason)}
     except Exception as error:  # whatever a row raises, from any package, fails this benchmark and no other
         return {"reason": f"crashes: {type(error).__name__}: {error}"}
-    if key.task == COLD:
+    if key.task == tasks.COLD:
         return {"loops": 1}
     start = perf_counter()
     prepared.call()

@@ -173,20 +173,20 @@ def summary(times: Times) -> str:
     return "\n".join([*table(head, lines), "", met])
 
 
-def ranked_table(times: Times, task: str, case: Case, unit: float, head: str, compiling: dict[Key, float]) -> Table:
-    """The rows of a case, the fastest first, in a unit of seconds."""
+def ranked_table(times: Times, task: str, case: Case, compiling: dict[Key, float]) -> Table:
+    """The rows of a case, the fastest first."""
     rows = sorted((time, key) for key, time in times.items() if (key.task, key.case) == (task, case.name))
     ours = times.get(Key(task, case.name, OURS))
     lines = [
         [
             key.row,
-            show(time.times(1 / unit)),
+            show(time.times(1e6 / case.updates)),
             show(time.over(ours)) if ours and key.row != OURS else "",
             f"{compiling[key]:.1f}" if key in compiling else "",
         ]
         for time, key in rows
     ]
-    return table([case.name, head, f"row / {OURS}", "seconds to compile"], lines)
+    return table([case.name, "µs per update", f"row / {OURS}", "seconds to compile"], lines)
 
 
 def runs_table(times: Times, head: str, cases: Iterable[Case]) -> Table:
@@ -230,16 +230,13 @@ def compile_seconds(suite: pyperf.BenchmarkSuite) -> dict[Key, float]:
     return seconds
 
 
-# -- the report ------------------------------------------------------------------------------------------------------
-
-
 def report(suite: pyperf.BenchmarkSuite, figures: dict[str, str] | None = None) -> str:
     """The report, with the figures of these captions, by file."""
     times = times_of(suite)
     compiling = compile_seconds(suite)
     sections: list[tuple[str, Table]] = [
         ("Targets", targets_table(times)),
-        ("The default experiment", _default(times, compiling)),
+        ("The default experiment", ranked_table(times, RUN, DEFAULT_EXPERIMENT, compiling)),
         ("Sliding windows", runs_table(times, "ns per update", [DEFAULT_EXPERIMENT, *SLIDING])),
         ("Ensembles", runs_table(times, "ns per update and network", [*ENSEMBLES, HUGE])),
         ("Character models", _characters(times, compiling)),
@@ -264,17 +261,11 @@ def report(suite: pyperf.BenchmarkSuite, figures: dict[str, str] | None = None) 
     return "\n".join(head) + "\n"
 
 
-def _default(times, compiling):
-    unit = 1e-6 * DEFAULT_EXPERIMENT.updates
-    return ranked_table(times, RUN, DEFAULT_EXPERIMENT, unit, "µs per update", compiling)
-
-
 def _characters(times, compiling):
     """What the models are, and a table for each dtype."""
     case, lines = CHARACTER_MODELS[0], []
     for model in CHARACTER_MODELS:
-        unit = 1e-6 * model.updates
-        if ranked := ranked_table(times, CHARACTERS, model, unit, "µs per update", compiling):
+        if ranked := ranked_table(times, CHARACTERS, model, compiling):
             lines += ["", *ranked]
     about = (
         f"The model of min-char-rnn: H = {case.H}, {case.D} characters, chunks of {case.options.schedule.k1} steps with"

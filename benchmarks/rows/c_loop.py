@@ -3,7 +3,6 @@
 import ctypes
 import shutil
 import subprocess
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ import numpy as np
 from benchmarks.tasks import (
     FORWARD,
     GRADIENT,
+    MAX_C_SIZE,
     RUN,
     STEP,
     Prepared,
@@ -29,7 +29,6 @@ from benchmarks.workloads import Case
 SOURCE = Path(__file__).with_name("elman_floor.c")
 COMMAND = ("cc", "-O3", "-march=native", "-shared", "-fPIC", "-fno-semantic-interposition")
 REALS = {"float32": ("float", ctypes.c_float), "float64": ("double", ctypes.c_double)}
-MAX_SIZE = 2**20  # B·H²: beyond it, loops that are not blocked for caches are no floor
 
 
 def compiled(*options: str) -> tuple[ctypes.CDLL, float]:
@@ -47,14 +46,14 @@ class Program:
     """The compiled program, and a case's arrays where it requested them."""
 
     def __init__(self, case: Case):
-        if case.B * case.H**2 > MAX_SIZE:
+        if case.B * case.H**2 > MAX_C_SIZE:
             raise Unsupported("not blocked for caches: small sizes only")
-        real, self.c_real = REALS[case.dtype]
+        real, c_real = REALS[case.dtype]
+        self.rate = c_real(case.learning_rate)
         sizes = [f"-D{letter}={getattr(case, letter)}" for letter in "TBDHO"]
         self.library, self.compile_seconds = compiled(f"-DREAL={real}", *sizes)
         self.library.elman_step.restype = self.library.elman_gradient.restype = ctypes.c_double
 
-        self.case = case
         params, self.x, self.target, h_0 = case.arrays()
         self.shapes = [W.shape[-2:] for W in params[:3]]
         self.given = np.concatenate([W.reshape(case.networks, -1) for W in params[:3]], axis=1)
@@ -70,28 +69,6 @@ class Program:
         converted = [ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else a for a in arguments]
         return partial(getattr(self.library, "elman_" + name), *converted)
 
-    def forward(self) -> partial:
-        return self.function("forward", self.weights, self.case.T, self.x, self.h, self.y)
-
-    def gradient(self) -> partial:
-        T = self.case.T
-        return self.function("gradient", self.weights, T, T, self.x, self.target, self.h, self.gradients)
-
-    def step(self) -> partial:
-        T, rate = self.case.T, self.c_real(self.case.learning_rate)
-        return self.function("step", self.weights, T, T, self.x, self.target, self.h, rate, self.gradients)
-
-    def run(self) -> Callable[[], None]:
-        case, rate, h_0 = self.case, self.c_real(self.case.learning_rate), self.h[0]
-        more = (case.networks, self.x, self.target, h_0, rate, *case.options.schedule, self.losses)
-        train = self.function("run", self.weights, *more)
-
-        def call():
-            self.weights[...] = self.given
-            train()
-
-        return call
-
     def parts(self, flat: np.ndarray) -> list[np.ndarray]:
         """W_xh, W_hh and W_hy of one or several networks."""
         ends = np.cumsum([rows * columns for rows, columns in self.shapes])[:-1]
@@ -101,7 +78,7 @@ class Program:
 
 def forward(case: Case) -> Prepared:
     program = Program(one_network(case))
-    call = program.forward()
+    call = program.function("forward", program.weights, case.T, program.x, program.h, program.y)
 
     def result():
         call()
@@ -111,14 +88,16 @@ def forward(case: Case) -> Prepared:
 
 
 def gradient(case: Case) -> Prepared:
-    program = Program(one_network(case))
-    call = program.gradient()
+    program, T = Program(one_network(case)), case.T
+    series = program.x, program.target, program.h
+    call = program.function("gradient", program.weights, T, T, *series, program.gradients)
     return Prepared(call, lambda: results(call(), program.parts(program.gradients)), program.compile_seconds)
 
 
 def step(case: Case) -> Prepared:
-    program = Program(one_network(case))
-    call = program.step()
+    program, T = Program(one_network(case)), case.T
+    series = program.x, program.target, program.h
+    call = program.function("step", program.weights, T, T, *series, program.rate, program.gradients)
 
     def result():
         program.weights[...] = program.given
@@ -130,7 +109,13 @@ def step(case: Case) -> Prepared:
 
 def run(case: Case) -> Prepared:
     program = Program(case)
-    call = program.run()
+    series = program.x, program.target, program.h[0]
+    options = program.rate, *case.options.schedule
+    train = program.function("run", program.weights, case.networks, *series, *options, program.losses)
+
+    def call():
+        program.weights[...] = program.given
+        train()
 
     def result():
         call()

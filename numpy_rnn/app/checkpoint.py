@@ -15,12 +15,12 @@ Keys of the .npz: those of a weights file (the names of the Parameters), so it i
 """
 
 import operator
-import time
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.format import errors_about
 from numpy_rnn.common.checks import check_parameters
 from numpy_rnn.common.errors import InputError, some_of
 from numpy_rnn.common.files import Arrays, load_arrays, save_arrays
@@ -29,10 +29,6 @@ from numpy_rnn.parameters import ARRAYS
 
 RUN_FORMAT = "elman-run 3"  # the number is the version
 EXPECTED = "expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save writes them"
-SAVE_EVERY = 30.0  # seconds
-
-
-# -- weights --------------------------------------------------------------------------------------------------------
 
 
 def save_parameters(path: str, params: Parameters) -> None:
@@ -46,39 +42,26 @@ def _named(tensors: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def load_parameters(path: str) -> Parameters:
-    """Read the parameters in a weights file or a run file.
-
-    Raises InputError as `load_arrays` does, on names, shapes or dtypes other than those of parameters, and on values
-    that are not finite.
-    """
+    """Read the parameters in a weights file or a run file. Raises InputError on any that no run can have."""
     arrays = load_arrays(path, "weights file")
-    if np.isnan(arrays.get("partial", np.zeros(1))).any():
-        raise InputError(f"weights file {path} has networks that diverged: expected a run in which none did")
-    unknown = [name for name in arrays if name not in Parameters._fields]
-    params = parameters_of(arrays, f"weights file {path}")
-    if unknown and "format" not in arrays:  # a run file has other keys besides the weights
-        raise InputError(f"weights file {path} has {some_of(unknown)}: {EXPECTED}")
-    return params
+    with errors_about(f"weights file {path}"):
+        if np.isnan(arrays.get("partial", np.zeros(1))).any():
+            raise InputError("it has networks that diverged: expected a run in which none did")
+        unknown = [name for name in arrays if name not in Parameters._fields]
+        if unknown and "format" not in arrays:  # a run file has other keys besides the weights
+            raise InputError(f"it has {some_of(unknown)}: {EXPECTED}")
+        return parameters_of(arrays)
 
 
-def parameters_of(arrays: Arrays, file: str) -> Parameters:
-    """The parameters among named arrays, in C order; `file` names their file in messages.
-
-    Raises InputError as `load_parameters` does.
-    """
+def parameters_of(arrays: Arrays) -> Parameters:
+    """The parameters among named arrays, in C order. Raises InputError as `load_parameters` does."""
     missing = [name for name in Parameters._fields[:3] if name not in arrays]
     if missing:
-        raise InputError(f"{file} has no {', '.join(missing)}: {EXPECTED}")
+        raise InputError(f"it has no {', '.join(missing)}: {EXPECTED}")
     # In C order, as the rounding of products depends on the order, and a file of a resumed run has this one.
-    params = {name: np.array(arrays[name], order="C") for name in Parameters._fields if name in arrays}
-    try:
-        check_parameters(ARRAYS, Parameters(**params), finite=True)
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
-    return Parameters(**params)
-
-
-# -- runs -----------------------------------------------------------------------------------------------------------
+    params = Parameters(**{name: np.array(arrays[name], order="C") for name in Parameters._fields if name in arrays})
+    check_parameters(ARRAYS, params, finite=True)
+    return params
 
 
 class Checkpoint(NamedTuple):
@@ -141,29 +124,28 @@ def saved_alphabet(arrays: dict[str, np.ndarray]) -> str | None:
 
 
 def load_checkpoint(path: str) -> Checkpoint:
-    """Read what `save_checkpoint` wrote.
-
-    Raises InputError if the file is missing, truncated, of another kind or version, or would need pickle.
-    """
-    arrays = load_arrays(path, "run file")
-    if (found := arrays.get("format", np.bytes_(b"")).tobytes()) != RUN_FORMAT.encode():
-        format = found.decode("ascii", "replace").strip("\0")
-        hint = f"to start a new run from its weights, use --weights {path}"
-        raise InputError(f"run file {path} has the format {format!r}: expected {RUN_FORMAT!r}; {hint}")
-    params = parameters_of(arrays, f"run file {path}")
-    try:
-        return _checkpoint(arrays, params)
-    except (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"run file {path}: {reason}; expected a run that --save wrote") from None
-
-
-def _checkpoint(arrays: Arrays, params: Parameters) -> Checkpoint:
-    """The checkpoint in a file. Raises InputError unless its parts agree; `train` checks the options and the state."""
+    """Read what `save_checkpoint` wrote. Raises InputError on any other file."""
     import json
 
-    configuration = Configuration.from_dict(json.loads(arrays["configuration"].tobytes()))
+    arrays = load_arrays(path, "run file")
+    with errors_about(f"run file {path}"):
+        if (found := arrays.get("format", np.bytes_(b"")).tobytes()) != RUN_FORMAT.encode():
+            format = found.decode("ascii", "replace").strip("\0")
+            hint = f"to start a new run from its weights, use --weights {path}"
+            raise InputError(f"it has the format {format!r}: expected {RUN_FORMAT!r}; {hint}")
+        try:
+            return _checkpoint(arrays, Configuration.from_dict(json.loads(arrays["configuration"].tobytes())))
+        except InputError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise InputError(f"{reason}; expected a run that --save wrote") from None
+
+
+def _checkpoint(arrays: Arrays, configuration: Configuration) -> Checkpoint:
+    """The checkpoint in a file. Raises InputError unless its parts agree; `train` checks the options and the state."""
     configuration.check()
+    params = parameters_of(arrays)
     epoch, number = (operator.index(arrays[name].item()) for name in ("epoch", "number"))
     velocity = Gradients(*(arrays.get(f"v{name}") for name in Parameters._fields)) if "vW_hh" in arrays else None
     window, h, losses, partial = (arrays[name] for name in ("window", "h", "losses", "partial"))
@@ -171,36 +153,10 @@ def _checkpoint(arrays: Arrays, params: Parameters) -> Checkpoint:
     alphabet = smoothed = None
     E = params.W_hh.shape[:-2]
     if (losses.shape, partial.shape) != ((len(losses), *E), E) or len(losses) not in (epoch - 1, epoch):
-        raise InputError("its losses and weights do not agree")
+        raise InputError("its losses and weights do not agree: expected a run that --save wrote")
     if configuration.text is not None:
         alphabet, smoothed = saved_alphabet(arrays), float(arrays["smoothed"])
         if len(alphabet or "") != params.W_hy.shape[-1]:
-            raise InputError("its alphabet and weights do not agree")
+            raise InputError("its alphabet and weights do not agree: expected a run that --save wrote")
     series = arrays["series"].tobytes().decode("ascii")
     return Checkpoint(configuration, series, state, losses, partial, alphabet, smoothed)
-
-
-class Saver:
-    """Writes checkpoints of a run to one file. A failed write does not end the run.
-
-    The next checkpoint is due SAVE_EVERY seconds after the latest write.
-    """
-
-    def __init__(self, path: str):
-        self.path = path
-        self.due = time.monotonic() + SAVE_EVERY
-        self.error: InputError | None = None  # the reason why the latest write failed
-        self.saved: str | None = None  # the position of the run in the file
-
-    def is_due(self) -> bool:
-        """Whether the next checkpoint is due."""
-        return time.monotonic() >= self.due
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint."""
-        try:
-            save_checkpoint(self.path, checkpoint)
-            self.error, self.saved = None, checkpoint.position
-        except InputError as error:
-            self.error = error
-        self.due = time.monotonic() + SAVE_EVERY

@@ -3,32 +3,84 @@
 import contextlib
 import importlib
 import os
+import signal
 import sys
+import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from numpy_rnn.app import plots, results
-from numpy_rnn.app.checkpoint import Checkpoint, Saver, load_checkpoint, save_parameters
+from numpy_rnn.app.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.format import number_of
+from numpy_rnn.app.format import errors_about, number_of
 from numpy_rnn.app.options import configuration_of, parse, resumed_configuration
 from numpy_rnn.app.report import SeriesReport, finite_median, heading
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.series import STANDARD_INPUT
-from numpy_rnn.app.terminal import Signals, progress_bar
+from numpy_rnn.app.text import TextReport
 from numpy_rnn.common.errors import Diverged, InputError, printable
 from numpy_rnn.common.exit_status import exit_status, failed, interrupting_signal
 from numpy_rnn.common.files import check_can_write
 
+SAVE_EVERY = 30.0  # seconds
+DELAY = 2.0  # seconds before a progress bar appears
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal as an exception."""
+
+    def __init__(self, number: int, is_deferred: bool = False):
+        self.signal, self.is_deferred = number, is_deferred
+
+
+class Signals(contextlib.ExitStack):
+    """A context in which SIGINT, SIGTERM and SIGHUP raise Terminated; while they are `deferred`, the first one is only
+    recorded as `received`, and a second one acts at once. A signal that is ignored, as under nohup, stays ignored.
+    """
+
+    NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deferred = False
+        self.received: int | None = None
+
+    def __enter__(self) -> "Signals":
+        for number in self.NUMBERS:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                self.callback(signal.signal, number, signal.signal(number, self._handle))
+        return self
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.deferred and self.received is None:
+            self.received = number
+        else:
+            raise Terminated(number)
+
+    def check(self) -> None:
+        """Raise Terminated if a signal was received while they were deferred."""
+        if self.received is not None:
+            raise Terminated(self.received, is_deferred=True)
+
+
+@contextlib.contextmanager
+def progress_bar(name: str, total: int, done: int, is_quiet: bool) -> Iterator[Any]:
+    """A bar by tqdm on standard error, from two seconds on; None if that is no terminal, or tqdm is not installed."""
+    if is_quiet or sys.stderr is None or not sys.stderr.isatty() or find_spec("tqdm") is None:
+        yield None
+        return
+    from tqdm import tqdm
+
+    options = {"unit": " updates", "delay": DELAY, "leave": False, "dynamic_ncols": True}
+    with tqdm(desc=name, total=total, initial=done, **options) as bar:
+        yield bar
+
 
 def main(rnn: Any, arguments: list[str] | None = None, commands: Mapping[str, str] | None = None) -> int:
-    """Run the command line with the package `rnn`. Returns the exit status, see `exit_status`; that of a command, such
-    as 1 if `compare` finds a wrong implementation; and 3 if a run diverged.
-
-    commands: those besides `train`, name → "module:function"; the module is imported when the command is run.
-    """
+    """Run the command line with the package `rnn`. Returns the exit status. commands: name → "module:function"."""
     words = list(sys.argv[1:] if arguments is None else arguments)
 
     def work() -> int:
@@ -62,8 +114,10 @@ class TrainCommand:
 
     def __init__(self, rnn: Any, arguments: Namespace, signals: Signals):
         self.rnn, self.arguments, self.signals = rnn, arguments, signals
-        self.saver = None if arguments.save is None else Saver(arguments.save)
         self.trainer: Trainer | None = None
+        self.due = time.monotonic() + SAVE_EVERY  # when the run is saved next
+        self.saved: str | None = None  # the position of the run in its file
+        self.error: InputError | None = None  # why the latest write of this file failed
 
     def run(self) -> int:
         """Train, print, and write all files. Returns the exit status."""
@@ -93,17 +147,9 @@ class TrainCommand:
             if configuration.epochs == 0:
                 raise InputError("--trace and --epochs 0 are both given: expected 1 or more epochs, or no trace")
             recorder = Recorder(experiment.run(configuration.run_options()))
-        try:
+        with contextlib.nullcontext() if resumed is None else errors_about(f"run file {arguments.resume}"):
             trainer = Trainer(self.rnn, experiment, configuration, resumed, record=recorder is not None)
-        except InputError as error:
-            raise error if resumed is None else InputError(f"run file {arguments.resume}: {error}") from None
-        report: Any
-        if experiment.alphabet is None:
-            report = SeriesReport(trainer, arguments)
-        else:
-            from numpy_rnn.app.text import TextReport  # imported for a text only
-
-            report = TextReport(trainer, arguments)
+        report = (SeriesReport if experiment.alphabet is None else TextReport)(trainer, arguments)
         self.trainer = trainer
         print(heading(name, experiment, configuration))
         if resumed is not None:
@@ -111,10 +157,18 @@ class TrainCommand:
         print(report.heading(), flush=True)
         self._train(trainer, report, recorder)
         print(*report.final(), sep="\n")
-        self._write(trainer, report, recorder)
+        if arguments.save is not None and self.error is None:
+            if trainer.state is None:  # no update was made
+                save_parameters(arguments.save, trainer.parameters())
+            print(f"weights saved to {printable(arguments.save)}")
+        if recorder is not None:
+            recorder.save(arguments.trace)
+            print(f"trace of {number_of(recorder.updates, 'update')} saved to {printable(arguments.trace)}")
+        if arguments.output is not None:
+            print(f"{report.save(arguments.output)} saved to {printable(arguments.output)}")
         plots.draw(path, report.draw)
-        if self.saver is not None and self.saver.error is not None:
-            raise self.saver.error
+        if self.error is not None:
+            raise self.error
 
     def _configuration(self) -> tuple[Checkpoint | None, Configuration]:
         """(checkpoint to resume from, configuration)."""
@@ -133,12 +187,11 @@ class TrainCommand:
             raise InputError(f"run file {path}: expected --epochs {resumed.state.epoch}, which it has reached, or more")
         return resumed, configuration
 
-    def _train(self, trainer: Trainer, report: Any, recorder: Any) -> None:
-        """Make all updates; print rows, and save the run every 30 seconds."""
+    def _train(self, trainer: Trainer, report: SeriesReport | TextReport, recorder: Any) -> None:
+        """Make all updates; print rows, and save the run every SAVE_EVERY seconds."""
         name, total = self.rnn.__name__, trainer.configuration.epochs * trainer.updates_per_epoch
-        self.signals.deferred = self.saver is not None
-        no_bar: Any = contextlib.nullcontext()
-        with no_bar if self.arguments.quiet else progress_bar(name, total, trainer.updates) as bar:
+        self.signals.deferred = self.arguments.save is not None
+        with progress_bar(name, total, trainer.updates, self.arguments.quiet) as bar:
             for progress in trainer:
                 if recorder is not None:
                     recorder.append(progress.update)
@@ -153,39 +206,31 @@ class TrainCommand:
                     bar.set_postfix({"epoch": progress.epoch, "loss": loss}, refresh=False)
                     bar.update(len(progress.losses))
                 self.signals.check()
-                if self.saver is not None and self.saver.is_due():
+                if time.monotonic() >= self.due:
                     self._save()
         self._save()
         self.signals.check()
         self.signals.deferred = False
 
     def _save(self) -> None:
-        """Save the run, if --save is given and there was an update."""
-        if self.saver is not None and self.trainer is not None:
-            checkpoint = self.trainer.checkpoint()
-            if checkpoint is not None:
-                self.saver.save(checkpoint)
-
-    def _write(self, trainer: Trainer, report: Any, recorder: Any) -> None:
-        """Write the weights of a run without updates, the trace and the results; print where all files are."""
-        arguments = self.arguments
-        if self.saver is not None and self.saver.error is None:
-            if trainer.state is None:  # no update was made
-                save_parameters(arguments.save, trainer.parameters())
-            print(f"weights saved to {printable(arguments.save)}")
-        if recorder is not None:
-            recorder.save(arguments.trace)
-            print(f"trace of {number_of(recorder.updates, 'update')} saved to {printable(arguments.trace)}")
-        if arguments.output is not None:
-            print(f"{report.save(arguments.output)} saved to {printable(arguments.output)}")
+        """Save the run, if --save is given and there was an update. A failed write does not end the run."""
+        checkpoint = None if self.trainer is None else self.trainer.checkpoint()
+        if self.arguments.save is None or checkpoint is None:
+            return
+        try:
+            save_checkpoint(self.arguments.save, checkpoint)
+            self.saved, self.error = checkpoint.position, None
+        except InputError as error:
+            self.error = error
+        self.due = time.monotonic() + SAVE_EVERY
 
     def _where(self) -> str:
         """What to say about the file of a run that ended early."""
-        if self.saver is None:
+        path = self.arguments.save
+        if path is None:
             return "; nothing was saved: --save FILE keeps the run"
-        if self.saver.error is not None:
-            return f"; the run could not be saved: {self.saver.error}"
-        if self.saver.saved is None:
+        if self.error is not None:
+            return f"; the run could not be saved: {self.error}"
+        if self.saved is None:
             return "; nothing was saved"
-        path = self.saver.path
-        return f"; {path} has the run after {self.saver.saved}: continue with --resume {path}"
+        return f"; {path} has the run after {self.saved}: continue with --resume {path}"

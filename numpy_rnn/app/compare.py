@@ -10,11 +10,11 @@ from numpy_rnn.app import compare_report
 from numpy_rnn.app.command_line import check_files
 from numpy_rnn.app.configuration import option_name
 from numpy_rnn.app.experiment import Experiment, prepare
-from numpy_rnn.app.locate_divergence import begin
 from numpy_rnn.app.options import LOG_EVERY, configuration_of, given_options
 from numpy_rnn.app.plots import draw, draw_results, plot_target
 from numpy_rnn.app.report import described
 from numpy_rnn.app.results import Result, predict
+from numpy_rnn.app.run import begin
 from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.common.files import save_json
 from numpy_rnn.common.records import Run
@@ -66,10 +66,7 @@ class Comparison(NamedTuple):
 
 
 def compare(sources: Sequence[Source], run: Run) -> Comparison:
-    """Record the run of every source, judge every update, and measure the drift of the others from the first.
-
-    If a port has two biases, so have all.
-    """
+    """Record the run of every source, judge every update, and measure the drift of the others from the first."""
     run = drive.with_second_bias(run, *(each.abilities for each in sources))
     sides = tuple(_side(each, run) for each in sources)
     finite = all(
@@ -140,14 +137,8 @@ def _is_stopped_by_its_norm(recorded: RecordedRun, tau: TanhError) -> bool:
     return all(ratio <= 1 for name, ratio in worst.items() if name in STEPPED)
 
 
-# -- the command -----------------------------------------------------------------------------------------------------
-
-
 def run(rnn: Any, arguments: Any) -> int:
-    """Compare the package `rnn` with all of `arguments.others`, print the results and plot them.
-
-    Returns the exit status: 0 if they agree, 1 if one of them is wrong or fails. Raises InputError on invalid input.
-    """
+    """Compare the package `rnn` with `arguments.others`. Returns 0 if they agree, 1 if one is wrong or fails."""
     path = plot_target(arguments, rnn.__name__)
     inputs = {"--data": arguments.data, "--text": arguments.text}
     check_files({**inputs, "--output": arguments.output, "--plot": path}, (".json",))
@@ -166,11 +157,12 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, path: str | None) -
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{twice[0]} is given twice, or is this package itself: expected different implementations")
     if len(files) > 1:
-        both = f"{files[0].name} and {files[1].name}"
-        raise InputError(f"{both} are both traces: expected at most one, which is repeated")
+        raise InputError(
+            f"{files[0].name} and {files[1].name} are both traces: expected at most one, which is repeated"
+        )
     if files:
-        if given := given_options(arguments):
-            both = f"{option_name(next(iter(given)))} is given with {files[0].name}"
+        for name in given_options(arguments):
+            both = f"{option_name(name)} is given with {files[0].name}"
             raise InputError(f"{both}, a trace, which has the options of its run: leave it out")
         compared = files[0].recorded.run
         h_0: Any = compared.params.h_0 if compared.h_0 is None else compared.h_0
@@ -208,9 +200,7 @@ def check_size(run: Run) -> None:
 
 
 def _plot(comparison: Comparison, experiment: Experiment, generate: int, path: str | None) -> None:
-    """Draw the losses and the predictions with the final parameters, where all networks have one series, and outputs
-    are rows like the inputs.
-    """
+    """Draw losses and predictions, where all networks have one series, and outputs are rows like the inputs."""
     x, target = experiment.x, experiment.target
     if x.ndim != 3 or x.shape[1:] != target.shape[1:]:
         print("no plot: it shows outputs and inputs together, and those of this run are not rows of one series")

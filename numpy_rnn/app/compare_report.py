@@ -22,8 +22,8 @@ def text(comparison: Any, log_every: int) -> str:
         parts.append(drift_text(comparison.drift))
     for side in sides:
         if side.cut:
-            updates = side.judgement.updates
-            parts.append(f"{side.name} overflows after {updates} updates: {side.cut};\nonly those are checked")
+            overflow = f"{side.name} overflows after {side.judgement.updates} updates: {side.cut}"
+            parts.append(f"{overflow};\nonly those are checked")
     parts += [divergence_text(side) for side in sides if not side.judgement.passed]
     for side in sides:
         ulps, absolute = side.tau.relative / 2, side.tau.absolute / 2
@@ -65,10 +65,7 @@ def verdict(comparison: Any) -> str:
 
 
 def losses_table(losses: dict[str, np.ndarray], log_every: int) -> str:
-    """Losses (epochs, *E) by epoch, with the largest difference between any two, and that of the whole run.
-
-    For an ensemble, the medians, and the largest difference of a single network.
-    """
+    """Losses (epochs, *E) by epoch, of an ensemble the medians, with the largest difference of a single network."""
     epochs = max(map(len, losses.values()))  # a trace may have other ones
     rows = [values.reshape(len(values), int(np.prod(values.shape[1:]))) for values in losses.values()]
     stacked = np.stack([np.pad(row, ((0, epochs - len(row)), (0, 0)), constant_values=np.nan) for row in rows])

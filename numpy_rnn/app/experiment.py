@@ -6,7 +6,8 @@ import numpy as np
 
 from numpy_rnn.app.checkpoint import load_parameters, saved_alphabet
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, option_name
-from numpy_rnn.app.series import MIN_ROWS, Series, name_of, read_series, sine
+from numpy_rnn.app.format import errors_about
+from numpy_rnn.app.series import MIN_ROWS, Series, name_of, read_series, read_text, sine
 from numpy_rnn.common.errors import InputError, printable, some_of
 from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.initial import initial_parameters
@@ -16,7 +17,7 @@ from numpy_rnn.common.records import Parameters, Run, RunOptions
 def mean_and_deviation(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (divided by N) of every column of a series (N, D), (D,) in float64.
 
-    Raises InputError on a constant column, and on one whose numbers are too large or too close together for float64.
+    Raises InputError on a column that has none: it is constant, or its numbers are too large or too close together.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # overflow is refused below
         mean, deviation = series.mean(axis=0, dtype=np.float64), series.std(axis=0, dtype=np.float64)
@@ -80,8 +81,6 @@ def prepare(configuration: Configuration, params: Parameters | None = None, alph
     """Read or create the series or the text, and the initial weights.
 
     params, alphabet: those of a resumed run, instead of initial weights and of the characters of the text.
-
-    Raises InputError if the configuration, a file, or their combination cannot be used.
     """
     configuration.check()
     if configuration.text is not None:
@@ -102,7 +101,7 @@ def prepare(configuration: Configuration, params: Parameters | None = None, alph
         sequence = np.asarray(rows, dtype)[:, None]  # a mapped file of this dtype stays on the disk
     x, target = sequence[:-1], sequence[1:]
     if dtype == np.float32 and not np.isfinite(sequence).all():
-        raise InputError(f"data file {data} has values too large for float32: use --dtype float64")
+        raise InputError(f"data file {data}: it has values too large for float32: use --dtype float64")
     name = "sine wave" if data is None else name_of(data)
     rest = series.rows, mean, deviation, held_out, configuration.rates(), series.names
     return Experiment(name, x, target, _initial_state(params), params, *rest)
@@ -116,14 +115,15 @@ def _prepare_text(configuration: Configuration, params: Parameters | None, alpha
     from numpy_rnn.app import text  # imported for a text only
 
     path, k1 = configuration.text or "", configuration.k1
-    characters = text.read_characters(path)
     if alphabet is None and configuration.weights is not None:
         alphabet = saved_alphabet(load_arrays(configuration.weights, "weights file"))
-    alphabet = text.used_characters(characters, path) if alphabet is None else alphabet
-    classes = text.character_classes(characters, alphabet, path)
-    steps = (len(classes) - 1) // k1 * k1
-    if steps == 0:
-        raise InputError(f"text {path} has {len(classes)} characters: expected more than --k1, {k1}; choose less")
+    with errors_about(f"text {path}"):
+        characters = read_text(path)
+        alphabet = text.used_characters(characters) if alphabet is None else alphabet
+        classes = text.character_classes(characters, alphabet)
+        steps = (len(classes) - 1) // k1 * k1
+        if steps == 0:
+            raise InputError(f"it has {len(classes)} characters; expected more than --k1, {k1}: choose less")
     if params is None:
         params = _initial(configuration, len(alphabet), "characters of the text", text.DEVIATIONS)
     x, target = classes[:steps, None], classes[1 : steps + 1, None]
@@ -139,18 +139,14 @@ def _initial(
 ) -> Parameters:
     """The initial parameters, drawn or loaded, with one network per rate of a sweep."""
     if configuration.weights is not None:
-        params = _loaded(configuration, features, what)
+        params = load_parameters(configuration.weights)
+        with errors_about(f"weights file {configuration.weights}"):
+            params = _fitting(params, configuration, features, what)
     else:
-        params = initial_parameters(
-            features,
-            configuration.hidden_size or HIDDEN_SIZE,
-            features,
-            bias=bool(configuration.bias),
-            dtype=configuration.dtype or "float32",
-            seed=configuration.seed,
-            networks=configuration.networks,
-            deviations=deviations,
-        )
+        H, dtype = configuration.hidden_size or HIDDEN_SIZE, configuration.dtype or "float32"
+        sizes, bias, seed = (features, H, features), bool(configuration.bias), configuration.seed
+        options: Any = {"bias": bias, "dtype": dtype, "networks": configuration.networks, "deviations": deviations}
+        params = initial_parameters(*sizes, seed=seed, **options)
     if rates := configuration.rates():
         params = Parameters(*(None if p is None else np.repeat(p[None], len(rates), axis=0) for p in params))
     if configuration.learn_initial_state and params.h_0 is None:
@@ -159,25 +155,24 @@ def _initial(
     return params
 
 
-def _loaded(configuration: Configuration, features: int, what: str) -> Parameters:
-    file = f"weights file {configuration.weights}"
-    params = load_parameters(configuration.weights or "")
+def _fitting(params: Parameters, configuration: Configuration, features: int, what: str) -> Parameters:
+    """The parameters of a weights file in the dtype of the run. Raises InputError if they do not fit the run."""
     D, (H, O) = params.W_xh.shape[-2], params.W_hy.shape[-2:]
     if (features, features) != (D, O):
-        raise InputError(f"{file} is for {D} inputs and {O} outputs: expected {features} of each, the {what}")
+        raise InputError(f"it is for {D} inputs and {O} outputs: expected {features} of each, the {what}")
     if configuration.rates() and params.W_hh.ndim > 2:
-        raise InputError(f"{file} has an ensemble, and several learning rates are given: expected one of the two")
+        raise InputError("it has an ensemble, and several learning rates are given: expected one of the two")
+    if params.h_0 is not None and params.h_0.shape[-2] != 1:
+        raise InputError(f"it has an initial state for {params.h_0.shape[-2]} sequences: expected 1")
     found: dict[str, Any] = {"hidden_size": H, "bias": params.b_h is not None}
     if params.h_0 is not None:  # otherwise it can be added
         found["learn_initial_state"] = True
     for name, value in found.items():
         if getattr(configuration, name) not in (None, value):
-            raise InputError(f"{file} has {name.replace('_', ' ')} {value}: leave {option_name(name)} out")
-    if params.h_0 is not None and params.h_0.shape[-2] != 1:
-        raise InputError(f"{file} has an initial state for {params.h_0.shape[-2]} sequences: expected 1")
+            raise InputError(f"it has {name.replace('_', ' ')} {value}: leave {option_name(name)} out")
     with np.errstate(over="ignore"):
         dtype = configuration.dtype or params.W_hh.dtype
         params = Parameters(*(None if theta is None else theta.astype(dtype) for theta in params))
     if not all(np.isfinite(theta).all() for theta in params if theta is not None):
-        raise InputError(f"{file} has values too large for float32: use --dtype float64")
+        raise InputError("it has values too large for float32: use --dtype float64")
     return params

@@ -1,16 +1,16 @@
-"""Numbers and names as text: for the terminal, tables and figures."""
+"""Numbers and names as text: for the terminal, messages, tables and figures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from numpy_rnn.common.errors import InputError
 
 MAX_WIDTH = 24  # of a name in a table, characters
 MAX_TITLE = 60  # of the name of a series or text in the title of a figure, characters
 
 
 def format_number(value: float, width: int = 0, scale: float | None = None) -> str:
-    """Six decimals, or five and an exponent if six would be too few or too many for the scale of the column.
-
-    scale: the typical magnitude of the column; None: the magnitude of the value itself.
-    """
+    """Six decimals, or five and an exponent where the scale, by default the value itself, is very small or large."""
     scale = abs(value) if scale is None else scale
     return f"{value:{width}.6f}" if scale == 0 or 1e-3 <= scale < 1e6 else f"{value:{width}.5e}"
 
@@ -30,3 +30,14 @@ def align_columns(columns: Sequence[tuple[int, Sequence[str]]]) -> list[str]:
     widths = [max(width, len(cells[0])) for width, cells in columns]
     lines = zip(*(cells for _, cells in columns), strict=True)
     return ["  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths)).rstrip() for line in lines]
+
+
+@contextmanager
+def errors_about(subject: str) -> Iterator[None]:
+    """Begin the message of every InputError, and of an OSError from reading, with this subject."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{subject}: {error}") from None
+    except OSError as error:
+        raise InputError(f"{subject} cannot be read: {error.strerror or error}; check the path") from None

@@ -8,18 +8,7 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any, NoReturn
 
-from numpy_rnn.app.configuration import (
-    FILES,
-    GROUPS,
-    OUTPUT,
-    RUN,
-    SERIES,
-    TEXT,
-    Configuration,
-    option_name,
-    positive,
-    whole,
-)
+from numpy_rnn.app.configuration import GROUPS, TEXT, Configuration, option_name, positive, whole
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import versions
 from numpy_rnn.common.records import Step
@@ -81,6 +70,33 @@ examples:
   python -m {name} study --data series.csv --columns 2 --standardize --steps 30 --epochs 50""",
 }
 
+FLAG, FILE, EVERY = {"action": "store_true"}, {"metavar": "FILE"}, {"metavar": "N", "type": whole(1)}
+LENGTH = {"metavar": "N", "type": whole(0, MAX_GENERATED)}
+EVERY_HELP = f"print the loss of every N-th epoch ({LOG_EVERY}); with --text, of every N-th update, and a sample (1000)"
+SAVED = "save the weights and the state of the run as .npz: at the end, every 30 s, and after Ctrl-C"
+TEMPERATURE = "with --text: divide the outputs by T; below 1 the samples are less random (1)"
+OTHER_OPTIONS: list[tuple[str, str, str, dict[str, Any], str]] = [  # commands, group, option, kind, help
+    ("train compare", "output", "--plot", FILE, "save the plot to this file (named after the package, or compare.png)"),
+    ("train compare", "output", "--no-plot", FLAG, "do not plot"),
+    ("train compare", "output", "--log-every", EVERY, EVERY_HELP),
+    ("train compare", "output", "--generate", LENGTH, "free-running steps after the last row trained on (20)"),
+    ("train", "output", "--sample", LENGTH, "with --text: characters of each sample (200)"),
+    ("train", "output", "--temperature", {"metavar": "T", "type": positive}, TEMPERATURE),
+    ("train", "files", "--save", FILE, SAVED),
+    ("train", "files", "--resume", FILE, "continue the run that --save wrote"),
+    ("train", "files", "--trace", FILE, "record every update with all intermediate values as .npz"),
+    ("train", "files", "--output", FILE, "write the losses and the predictions as .csv or .json"),
+    ("compare", "files", "--output", FILE, "write the results of the comparison as .json"),
+    ("compare", "files", "--port-timeout", {"metavar": "SECONDS", "type": positive, "default": 10.0},
+     "time limit for one answer of another implementation (10)"),
+    ("study", "run", "--seeds", {"metavar": "N", "type": whole(2), "default": 32}, "networks, for the bands (32)"),
+    ("study", "run", "--full", FLAG, "train the comparisons of the page on this run too, for a minute"),
+    ("study", "series", "--steps", {"metavar": "N", "type": whole(3)}, "study the first N steps (all, at most 40)"),
+    ("study", "files", "--folder", {"metavar": "DIR", "default": "study"}, "folder for the page and its files (study)"),
+    ("train compare study", "output", "--quiet", FLAG, "print only warnings and errors"),
+    ("train compare study", "output", "--traceback", FLAG, "print the traceback of an unexpected error"),
+]  # fmt: skip
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises InputError with a message of one line."""
@@ -91,10 +107,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)) -> argparse.Namespace:
-    """Parse the command line of a package: a command, "train" unless it is named, and its options.
-
-    Raises InputError on what cannot be parsed, and SystemExit after --version and --help.
-    """
+    """Parse the command line of a package: a command, "train" unless it is named, and its options."""
     command, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else ("train", words)
     commands = ("train", *(name for name in commands if name != "train"))
     if command not in commands:
@@ -116,10 +129,10 @@ def parser(package: str, command: str) -> Parser:
     """The parser of one command of a package."""
     about = ABOUT[command] + (COMMANDS if command == "train" else "")
     names = {"name": package, "other": "torch_rnn" if package == "numpy_rnn" else "numpy_rnn"}
+    words = {"train": "[train] [options]", "compare": "compare [options] OTHER ..."}
     made = Parser(
         f"python -m {package} {command}",
-        usage=f"python -m {package} {'[train]' if command == 'train' else command} [options]"
-        + (" OTHER ..." if command == "compare" else ""),
+        usage=f"python -m {package} {words.get(command, f'{command} [options]')}",
         description=about.format(**names),
         epilog=EPILOG[command].format(**names),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -134,48 +147,11 @@ def parser(package: str, command: str) -> Parser:
         if each.name in NOT_OPTIONS[command]:
             continue
         # An option that is not given is None: Configuration has the defaults.
-        details: dict[str, Any] = {"dest": each.name, "default": None, **each.metadata["details"]}
-        if "metavar" not in details:
-            has_no = each.default is None or each.name in TEXT  # yes, no, and not given
-            details |= (
-                {"action": argparse.BooleanOptionalAction} if has_no else {"action": "store_const", "const": True}
-            )
+        details = {"dest": each.name, "default": None, **each.metadata["details"]}
         groups[each.metadata["group"]].add_argument(option_name(each.name), **details)
-    add_run, add_series, add_file, add_output = (groups[name].add_argument for name in (RUN, SERIES, FILES, OUTPUT))
-    if command != "study":
-        add_output(
-            "--plot", metavar="FILE", help=f"save the plot to this file ({(package, command)[command != 'train']}.png)"
-        )
-        add_output("--no-plot", action="store_true", help="do not plot")
-        every = f"print the loss of every N-th epoch ({LOG_EVERY}); with --text, of every N-th update, and a sample"
-        add_output("--log-every", metavar="N", type=whole(1), help=f"{every} (1000)")
-        generated = "free-running steps after the rows trained on (20, or as --held-out)"
-        add_output("--generate", metavar="N", type=whole(0, MAX_GENERATED), help=generated)
-    if command == "train":
-        add_output(
-            "--sample", metavar="N", type=whole(0, MAX_GENERATED), help="with --text: characters of each sample (200)"
-        )
-        temperature = "with --text: divide the outputs by T; below 1 the samples are less random (1)"
-        add_output("--temperature", metavar="T", type=positive, help=temperature)
-        saved = "save the weights and the state of the run as .npz: at the end, every 30 s, and after Ctrl-C"
-        add_file("--save", metavar="FILE", help=saved)
-        add_file("--resume", metavar="FILE", help="continue the run that --save wrote")
-        add_file("--trace", metavar="FILE", help="record every update with all intermediate values as .npz")
-        add_file("--output", metavar="FILE", help="write the losses and the predictions as .csv or .json")
-    if command == "compare":
-        add_file("--output", metavar="FILE", help="write the results of the comparison as .json")
-        limit = "time limit for one answer of another implementation (10)"
-        add_file("--port-timeout", metavar="SECONDS", type=positive, default=10.0, help=limit)
-    if command == "study":
-        networks = "number of networks trained, for the bands (32)"
-        add_run("--seeds", metavar="N", type=whole(2), default=32, help=networks)
-        full = "train the comparisons of this page on this run too, for a minute; the default: published values"
-        add_run("--full", action="store_true", help=full)
-        add_series("--steps", metavar="N", type=whole(3), help="study only the first N steps (all, at most 40)")
-        folder = "folder for the page, its figures and its numbers (study)"
-        add_file("--folder", metavar="DIR", default="study", help=folder)
-    add_output("--quiet", action="store_true", help="print only warnings and errors")
-    add_output("--traceback", action="store_true", help="print the traceback of an unexpected error")
+    for commands, group, name, kind, help in OTHER_OPTIONS:
+        if command in commands:
+            groups[group].add_argument(name, help=help, **kind)
     return made
 
 
@@ -205,10 +181,7 @@ def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def resumed_configuration(arguments: argparse.Namespace, configuration: Configuration) -> Configuration:
-    """The configuration of a resumed run, with the changes that the arguments ask for.
-
-    Raises InputError on changes that would make it a different run.
-    """
+    """The configuration of a resumed run with the changes of the arguments. Raises InputError if it is another run."""
     given = given_options(arguments)
     for name in given:
         if name not in CHANGEABLE or (name in ("data", "text") and getattr(configuration, name) is None):

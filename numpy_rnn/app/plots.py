@@ -27,9 +27,6 @@ STYLES = (("#E69F00", "s", "-"), ("#0072B2", "x", ":"), ("#009E73", "+", "--"), 
 RATES = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 
-# -- where a plot goes ----------------------------------------------------------------------------------------------
-
-
 def check_matplotlib(what: str) -> None:
     """Raise InputError if Matplotlib cannot be imported; `what` is the advice at the end of the message."""
     try:
@@ -39,10 +36,7 @@ def check_matplotlib(what: str) -> None:
 
 
 def plot_target(arguments: Namespace, name: str) -> str | None:
-    """The file of the plot, or None, after a check that it can be drawn.
-
-    Without matplotlib there is a note and no plot, unless a file is named.
-    """
+    """The file of the plot; None without a plot. Without matplotlib that is a note, unless a file is named."""
     if arguments.no_plot:
         if arguments.plot is not None:
             raise InputError("--no-plot and --plot are both given: expected one of the two; leave one out")
@@ -67,9 +61,6 @@ def draw(path: str | None, figure: Callable[[Any], Any]) -> None:
     print(f"plot saved to {printable(path)}")
 
 
-# -- figure ---------------------------------------------------------------------------------------------------------
-
-
 def drawable(text: str, longest: int) -> str:
     """The text, shortened, with escapes for characters that are not printable or not in Matplotlib's font."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -84,11 +75,9 @@ def draw_results(
 ) -> None:
     """Draw actual against predicted points, the free-running continuation, and the loss curve on a Matplotlib figure.
 
-    The series is drawn in its own units; of a long one the end, with all rows that are held out. These are marked, and
-    the continuation begins there. A sweep has a loss curve per learning rate, and predictions by the best one.
-
-    results: a Result per backend, by name. An ensemble is drawn as its median, with a band from its 10th to its 90th
-    percentile. drift: (drift, spread) per epoch; a panel shows how far unsynchronized runs drift apart.
+    Of a long series, the end is drawn, with all rows that are held out. A sweep has a loss curve per learning rate, and
+    predictions by the best one. results: by backend; of an ensemble, the median and the 10th and 90th percentile are
+    drawn. drift: (drift, spread) per epoch; a panel shows how far unsynchronized runs drift apart.
     """
     results = {drawable(name, MAX_WIDTH): result for name, result in results.items()}
     T, features = len(experiment.x), min(experiment.x.shape[-1], MAX_FEATURES)
@@ -134,8 +123,9 @@ def _draw_series(axes: Any, experiment: Experiment, results: dict[str, Result], 
     for (color, marker, line), (name, result) in zip(cycle(STYLES), results.items()):
         networks, by = result.converged(), "" if len(results) == 1 else f", {name}"
         P = len(result.predictions)
-        before = result.predictions[P - held_out - 1 : P - held_out] if held_out < P else result.predictions[:0]
-        after = np.concatenate([before, result.generated]) if len(result.generated) else result.generated
+        trained = result.predictions[: max(0, P - held_out)]
+        before = trained[-1:] if len(result.generated) else trained[:0]
+        after = np.concatenate([before, result.generated])
         look: dict[str, Any] = {"ls": "", "marker": marker} if points else {"ls": "--" if line == "-" else line}
         for values, begin, style in (
             (result.predictions, T + 2 - P, {"label": "predicted" + by, "fillstyle": "none", "lw": 1.2} | look),
@@ -147,7 +137,7 @@ def _draw_series(axes: Any, experiment: Experiment, results: dict[str, Result], 
                 _draw_band(axes, times, band(values, networks), color, **style)
     if held_out:
         axes.axvline(T + 1.5 - held_out, color=GRAY, lw=1, zorder=0, label="held out from here on")
-    _whole_numbers(axes)
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _draw_band(axes: Any, times: np.ndarray, bands: np.ndarray, color: str, **style: Any) -> None:
@@ -161,8 +151,7 @@ def _draw_band(axes: Any, times: np.ndarray, bands: np.ndarray, color: str, **st
 def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) -> None:
     """Draw one loss curve per result; for an ensemble, its median and a band; in a sweep, one per rate.
 
-    In a sweep a second result has another line style. Networks that diverged are left out; a curve without other
-    networks has only an entry in the legend.
+    Networks that diverged are left out; a curve without other networks has only an entry in the legend.
     """
     lowest = np.inf
     for (color, _, line), (name, result) in zip(cycle(STYLES), results.items()):
@@ -183,7 +172,7 @@ def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) 
         axes.set_yscale("log")
     units = (",\nin standardized units" if np.ndim(experiment.deviation) else "") + (", log scale" if is_log else "")
     axes.set(xlabel="epoch", ylabel=f"loss of an epoch\n(half squared error{units})", xlim=(0, len(epochs) + 1))
-    _whole_numbers(axes)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     if experiment.rates:
         _add_legend(axes, title="learning rate", loc="upper left", bbox_to_anchor=(1, 1))
     elif len(results) > 1:
@@ -204,9 +193,3 @@ def _add_legend(axes: Any, **options: Any) -> None:
     options = {"loc": "lower left", "bbox_to_anchor": (0, 1), "frameon": False} | options
     for text in axes.legend(**options).get_texts():
         text.set_parse_math(False)
-
-
-def _whole_numbers(axes: Any) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))

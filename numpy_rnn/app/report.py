@@ -12,7 +12,7 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.format import MAX_WIDTH, align_columns, format_number, join_names, number_of
 from numpy_rnn.app.options import LOG_EVERY, MAX_GENERATED
-from numpy_rnn.app.results import BAND, Result, band, save_results
+from numpy_rnn.app.results import BAND, Result, band, predicted_values, save_results
 from numpy_rnn.app.run import Progress, Trainer
 from numpy_rnn.common.errors import InputError, shortened
 from numpy_rnn.common.records import Run
@@ -58,8 +58,7 @@ class SeriesReport:
 
     def save(self, path: str) -> str:
         """Write the losses and the predictions. Returns what is written."""
-        trainer = self.trainer
-        save_results(path, trainer.rnn.__name__, self.experiment, trainer.configuration, self.result)
+        save_results(path, "elman-results 1", self.trainer, predicted_values(self.experiment, self.result))
         return "losses and predictions"
 
     def draw(self, plot: Any) -> None:
@@ -112,9 +111,7 @@ def loss_heading(E: tuple[int, ...], rates: tuple[float, ...] = ()) -> str:
 
 
 def loss_row(epoch: int, loss: np.ndarray, rates: tuple[float, ...] = ()) -> str:
-    """The loss of an epoch; of an ensemble, the median, 10th and 90th percentile of the losses that are finite; of a
-    sweep, one per rate.
-    """
+    """The loss of an epoch: of an ensemble, median, 10th and 90th percentile of the finite ones; of a sweep, all."""
     if np.ndim(loss) == 0 or rates:
         return f"{epoch:5d}  " + "  ".join(format_number(value, 12) for value in np.ravel(loss).tolist())
     low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
@@ -128,52 +125,44 @@ def finite_median(losses: np.ndarray) -> float:
 
 
 def series_table(experiment: Experiment, result: Result) -> str:
-    """Actual and predicted values by time, followed by the free-running continuation, in units of the series.
+    """Actual, predicted and free-running values by time, in units of the series.
 
-    Each row has the actual value of one time, its prediction, and if rows are held out, the free-running value. For an
-    ensemble, predictions are medians; for a sweep, those of the best rate. A long series is cut to its last rows, many
-    columns to the first ones, and a long continuation to its beginning.
+    For an ensemble, predictions are medians; for a sweep, those of the best rate. A long series is cut to its last
+    rows, many columns to the first ones, and a long continuation to its beginning.
     """
     note, result = _best(experiment, result)
     T, _, D = experiment.x.shape
+    one, free = (band(values, result.converged())[1] for values in (result.predictions, result.generated))
     first, border = max(0, T - MAX_ROWS), T - experiment.held_out
+    times = range(first, max(T, min(border + len(free), T + MAX_FREE_RUNNING)))
     actual = experiment.rows(first + 1)
-    predicted, generated = (band(values, result.converged())[1] for values in (result.predictions, result.generated))
-    times = range(first, max(T, min(border + len(generated), T + MAX_FREE_RUNNING)))
-    names, scale = experiment.column_names, np.abs(actual).max(axis=0)
+    median = "predicted" if result.predictions.ndim == 2 else "median predicted"
     columns = [(6, ["time", *(str(time + 2) for time in times)])]
-    for feature in range(min(D, MAX_FEATURES)):
-
-        def cells(values: np.ndarray, begin: int, feature: int = feature) -> list[str]:
-            shown = {t: format_number(v, 0, scale[feature]) for t, v in enumerate(values[:, feature], start=begin)}
-            return [shown.get(time, "") for time in times]
-
-        given, one, after = cells(actual, first), cells(predicted, T - len(predicted)), cells(generated, border)
-        what = "predicted" if result.predictions.ndim == 2 else "median predicted"
-        parts = {"actual": (12, given), what: (16, one), "free-running": (14, after)}
-        if not experiment.held_out:  # the continuation begins below both columns
-            parts = {"actual": (12, [cell or "free-running" for cell in given])}
-            parts |= {what: (16, [before or cell for before, cell in zip(one, after)])}
-        by = f" {shortened(names[feature], MAX_WIDTH)}" if D > 1 else ""
-        columns += [(width, [head + by, *column]) for head, (width, column) in parts.items()]
+    for feature, name in enumerate(experiment.column_names[:MAX_FEATURES]):
+        by, scale = f" {shortened(name, MAX_WIDTH)}" if D > 1 else "", np.abs(actual[:, feature]).max()
+        for head, width, begin, values in (
+            ("actual", 12, first, actual),
+            (median, 16, T - len(one), one),
+            ("free-running", 14, border, free),
+        ):
+            cells = {t: format_number(v, 0, scale) for t, v in enumerate(values[:, feature], start=begin)}
+            columns.append((width, [head + by, *(cells.get(time, "") for time in times)]))
     head, *lines = align_columns(columns)
     if first:
         lines.insert(0, f"   ...  ({number_of(first, 'earlier time')})")
-    if (left_out := border + len(generated) - times.stop) > 0:
+    if (left_out := border + len(free) - times.stop) > 0:
         lines.append(f"   ...  ({number_of(left_out, 'later time')})")
     return "\n".join([head + note, *lines])
 
 
 def error_table(experiment: Experiment, result: Result) -> str:
-    """The root mean square error of the one-step predictions of every column, and that of the persistence baseline,
-    which predicts the last value, in units of the series: over the training steps and over the held-out steps. For an
-    ensemble, the median over its networks; of many columns, the first ones.
+    """The root mean square error of the predictions one step ahead, and that of the persistence baseline, which
+    predicts the last value. For an ensemble, the median over its networks; of many columns, the first ones.
     """
     _, result = _best(experiment, result)
-    T, _, D = experiment.x.shape
-    P = len(result.predictions)
+    P, D = len(result.predictions), experiment.x.shape[-1]
     border = max(0, P - experiment.held_out)
-    rows = experiment.rows(T - P)
+    rows = experiment.rows(len(experiment.x) - P)
     networks = result.predictions.reshape(P, -1, D)[:, result.converged().ravel()]
     error, naive = networks - rows[1:, None], rows[:-1] - rows[1:]
     names = [f", {shortened(name, MAX_WIDTH)}" if D > 1 else "" for name in experiment.column_names[:MAX_ERRORS]]

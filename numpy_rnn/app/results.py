@@ -1,11 +1,11 @@
 """The result of a run: its losses, its predictions (one step ahead and free-running), and both as a file."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.files import save_json, written_whole
 from numpy_rnn.common.packages import __version__
@@ -28,22 +28,18 @@ def predict(
     theta = rnn.from_numpy(params)
     state = experiment.h_0 if params.h_0 is None else params.h_0
     border = len(experiment.x) - experiment.held_out
-    parts: list[np.ndarray] = []
-    first = 0
-    while first < len(experiment.x):
-        stop = min(first + STEPS_PER_PASS, border if first < border else len(experiment.x))
+    T, parts = len(experiment.x), list[np.ndarray]()
+    starts = [*range(0, border, STEPS_PER_PASS), *range(border, T, STEPS_PER_PASS)]
+    for first, stop in pairwise([*starts, T]):
         y, state = _forward(rnn, theta, experiment.x[first:stop], state, objective)
-        parts.append(y)
+        parts = [*parts, y][-(MAX_PREDICTED // STEPS_PER_PASS) - 2 :]
         if stop == border:
             last_trained, generated = state, [y[-1:]]
-        del parts[: -(MAX_PREDICTED // STEPS_PER_PASS) - 2]
-        first = stop
     for _ in range(generate):
         y, last_trained = _forward(rnn, theta, generated[-1], last_trained, objective)
         generated.append(y)
-    predictions = np.concatenate(parts)[-MAX_PREDICTED:], np.concatenate(generated)[1:]
-    one, free = (experiment.original(values[..., 0, :]) for values in predictions)
-    return one, free
+    one, free = np.concatenate(parts)[-MAX_PREDICTED:], np.concatenate(generated)[1:]
+    return experiment.original(one[..., 0, :]), experiment.original(free[..., 0, :])
 
 
 def _forward(
@@ -78,10 +74,7 @@ class Result(NamedTuple):
 
 
 def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
-    """10th percentile, median and 90th percentile over the chosen networks: (N, *E, ...) → (3, N, ...).
-
-    networks: booleans of shape E.
-    """
+    """10th percentile, median, 90th percentile over some networks, booleans (*E): (N, *E, ...) → (3, N, ...)."""
     chosen = values[:, networks]
     if chosen.shape[1] == 1:  # np.percentile takes time, and imports numpy.ma
         return np.repeat(chosen[None, :, 0], len(BAND), axis=0)
@@ -89,63 +82,55 @@ def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
         return np.percentile(chosen, BAND, axis=1)
 
 
-# -- files ----------------------------------------------------------------------------------------------------------
-
 ENDINGS = (".csv", ".json")
 HEAD = ("kind", "epoch", "time", "column", "network", "learning_rate", "value")
 
 
-def save_results(path: str, package: str, experiment: Experiment, configuration: Configuration, result: Result) -> None:
-    """Write the results of a run in the format of the ending of `path`; `python -m numpy_rnn --help` describes both.
-
-    Raises InputError if the file cannot be written.
-    """
-    T, P = len(experiment.x), len(result.predictions)
-    first = T + 2 - experiment.held_out
+def save_results(path: str, kind: str, trainer: Any, more: dict[str, Any]) -> None:
+    """Write the losses of a run and more values as .csv or .json, by the ending of `path`; `--help` describes both."""
+    losses = trainer.losses
     values = {
-        "format": "elman-results 1",
-        "package": package,
+        "format": kind,
+        "package": trainer.rnn.__name__,
         "version": __version__,
-        "series": experiment.name,
-        "columns": experiment.column_names,
-        "configuration": configuration.to_dict(),
-        "epochs": np.arange(1, len(result.losses) + 1),  # (N)
-        "losses": result.losses,  # (N, *E)
-        "times": np.arange(T + 2 - P, T + 2),  # (P) of actual and predicted
-        "actual": experiment.rows(T + 1 - P),  # (P, D) as read
-        "predicted": result.predictions,  # (P, *E, D)
-        "free_running_times": np.arange(first, first + len(result.generated)),  # (G)
-        "free_running": result.generated,  # (G, *E, D)
+        "configuration": trainer.configuration.to_dict(),
+        "epochs": np.arange(1, len(losses) + 1),  # (N)
+        "losses": losses,  # (N, *E)
+        **more,
     }
-    write_results(path, values, _table(values, experiment.rates))
-
-
-def write_results(path: str, values: dict[str, Any], rows: Iterable[tuple[Any, ...]]) -> None:
-    """Write the values as .json, or the rows, with the columns of HEAD, as .csv. Raises InputError if that fails."""
     if path.lower().endswith(".json"):
         save_json(path, values)
         return
     import csv  # only for such a file
 
     with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEAD, *rows])
+        csv.writer(file, lineterminator="\n").writerows([HEAD, *_table(values, trainer.configuration.rates())])
+
+
+def predicted_values(experiment: Experiment, result: Result) -> dict[str, Any]:
+    """The values of a file that are predicted, and the actual ones, as read."""
+    T, P = len(experiment.x), len(result.predictions)
+    first = T + 2 - experiment.held_out
+    return {
+        "series": experiment.name,
+        "columns": experiment.column_names,
+        "times": np.arange(T + 2 - P, T + 2),  # (P) of actual and predicted
+        "actual": experiment.rows(T + 1 - P),  # (P, D)
+        "predicted": result.predictions,  # (P, *E, D)
+        "free_running_times": np.arange(first, first + len(result.generated)),  # (G)
+        "free_running": result.generated,  # (G, *E, D)
+    }
 
 
 def _table(values: dict[str, Any], rates: tuple[float, ...]) -> Iterator[tuple[Any, ...]]:
     """The rows of the table of a run: of a sweep with the learning rate, of another ensemble with the network."""
-
-    def networks(row: np.ndarray) -> Iterator[tuple[Any, Any, float]]:
-        for n, value in enumerate(row.ravel().tolist()):
-            has_rate = bool(rates) and row.ndim > 0
-            yield n + 1 if row.ndim and not has_rate else "", rates[n] if has_rate else "", value
-
-    for epoch, losses in zip(values["epochs"].tolist(), values["losses"]):
-        yield from (("loss", epoch, "", "", *rest) for rest in networks(losses))
-    for kind, times, rows in (
-        ("actual", values["times"], values["actual"]),
-        ("predicted", values["times"], values["predicted"]),
-        ("free-running", values["free_running_times"], values["free_running"]),
-    ):
-        for time, row in zip(times.tolist(), rows):
-            for column, column_values in zip(values["columns"], np.moveaxis(row, -1, 0)):
-                yield from ((kind, "", time, column, *rest) for rest in networks(column_values))
+    tables = [("loss", "epochs", values["losses"][..., None], [""])]
+    kinds = {"actual": "times", "predicted": "times", "free_running": "free_running_times"}
+    tables += [(kind, kinds[kind], values[kind], values["columns"]) for kind in kinds if kind in values]
+    for kind, times, array, columns in tables:
+        for time, row in zip(values[times].tolist(), array):
+            place = (time, "") if kind == "loss" else ("", time)
+            for column, networks in zip(columns, np.moveaxis(row, -1, 0)):
+                for n, value in enumerate(networks.ravel().tolist()):
+                    which = ("", "") if networks.ndim == 0 else ("", rates[n]) if rates else (n + 1, "")
+                    yield kind.replace("_", "-"), *place, column, *which, value

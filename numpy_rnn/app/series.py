@@ -1,6 +1,5 @@
 """Series: the sine wave, and the numbers in text files and .npy files."""
 
-import io
 import os
 import re
 import sys
@@ -11,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.format import number_of
+from numpy_rnn.app.format import errors_about, number_of
 from numpy_rnn.common.errors import InputError, printable, some_of
 
-READABLE = (".csv", ".tsv", ".txt", ".npy")
 STANDARD_INPUT = "-"
 MIN_ROWS = 3  # each row is predicted from the one before
 BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
@@ -41,61 +39,44 @@ def name_of(path: str) -> str:
 def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
     """Read a file: rows (N, D), one per time step, with one column per feature; and the names of the columns.
 
-    .csv, .tsv, .txt and "-", standard input, are text: columns separated by semicolons, tabs, commas or white space,
-    the first of these in the second line, and optionally a header. .npy has an array with one or two axes; one of
-    float32 or float64 is memory-mapped, and must not change while it is used.
-
-    columns: names from the header, or numbers from 1, as strings; D follows their order. None: all columns.
-
-    Raises InputError if the file is missing, of another kind, has fewer than 3 rows or a value that is not a finite
-    number, and if a column does not exist or is chosen twice.
+    A .npy file has an array with one or two axes; one of float32 or float64 is memory-mapped, and must not change while
+    it is used. Any other file, and "-", standard input, is text: columns separated by semicolons, tabs, commas or
+    spaces, the first of these in the second line, and optionally a header. columns: names, or numbers from 1.
     """
-    what = "data from standard input" if path == STANDARD_INPUT else f"data file {path}"
-    ending = os.path.splitext(path)[1].lower()
-    if path != STANDARD_INPUT and ending not in READABLE:
-        raise InputError(f"{what}: unknown ending {ending!r}; expected {', '.join(READABLE)}")
-    text = "" if ending == ".npy" else read_text(path, what)
-    try:
-        series = _mapped(path, columns) if ending == ".npy" else _parsed(text, columns)
+    with errors_about("data from standard input" if path == STANDARD_INPUT else f"data file {path}"):
+        series = _mapped(path, columns) if path.lower().endswith(".npy") else _parsed(read_text(path), columns)
         if len(series.rows) < MIN_ROWS:
             raise InputError(f"it has {number_of(len(series.rows), 'row')}; expected {MIN_ROWS} or more")
-    except OSError as error:
-        raise InputError(f"{what} cannot be read: {error.strerror or error}; check the path") from None
-    except InputError as error:
-        raise InputError(f"{what}: {error}") from None
     return series
 
 
-def read_text(path: str, what: str) -> str:
-    """The text of a file, or of standard input for "-": UTF-8, with or without a byte order mark.
-
-    Raises InputError, a message that begins with `what`, if it cannot be read or is not a text.
-    """
-    stream = sys.stdin if path == STANDARD_INPUT else None
-    if path == STANDARD_INPUT and (stream is None or stream.isatty()):
-        raise InputError(f"{what}: it is a terminal or closed; expected a pipe, or < FILE")
+def read_text(path: str) -> str:
+    """The UTF-8 text of a file, or of standard input for "-", with any line ends. Raises OSError or InputError."""
+    if path != STANDARD_INPUT:
+        with open(path, "rb") as file:
+            content = file.read()
+    elif sys.stdin is None or sys.stdin.isatty():
+        raise InputError("it is a terminal or closed; expected a pipe, or < FILE")
+    else:
+        content = sys.stdin.buffer.read()
     try:
-        if stream is None:
-            with open(path, "rb") as file:
-                content = file.read()
-        else:
-            content = stream.buffer.read() if hasattr(stream, "buffer") else stream.read().encode()
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{what} cannot be read: {error.strerror or error}; check the path") from None
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        reason = f"{error.reason} at byte {error.start}"
-        raise InputError(f"{what}: it is not UTF-8 ({reason}); expected a text file") from None
+        raise InputError(f"it is not UTF-8 ({error.reason} at byte {error.start}); expected a text file") from None
 
 
 def _parsed(text: str, columns: Sequence[str] | None) -> Series:
     """The series in a text."""
-    lines = [(number, line) for number, line in enumerate(io.StringIO(text), start=1) if line.strip()]
-    sample = "".join(line for _, line in lines[1:2]) or text
-    separator = next((separator for separator in ";\t," if separator in sample), None)
-    rows = [(number, _fields(line.removeprefix("#" * (n == 0)), separator)) for n, (number, line) in enumerate(lines)]
+    import csv  # only for a file
+
+    is_comment = text.lstrip().startswith("#")
+    lines = [line.strip(" ") for line in (text.replace("#", "", 1) if is_comment else text).splitlines()]
+    sample = "".join([line for line in lines if line][1:2]) or text
+    separator = next((separator for separator in ";\t," if separator in sample), " ")
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if row not in ([], [""])]
     names = None
-    if rows and (lines[0][1].startswith("#") or not any(BEGINS_A_NUMBER.match(field) for field in rows[0][1])):
+    if rows and (is_comment or not any(map(BEGINS_A_NUMBER.match, rows[0][1]))):
         names = rows.pop(0)[1]
     if not rows:
         raise InputError(f"it has no row of numbers; {NUMBERS}")
@@ -107,14 +88,6 @@ def _parsed(text: str, columns: Sequence[str] | None) -> Series:
             raise InputError(f"line {number} has {number_of(len(fields), 'column')}, the first row {count}; {NUMBERS}")
     values = np.array([[_number(fields[place], number, place) for place in places] for number, fields in rows])
     return Series(values, None if names is None else tuple(names[place] or f"column {place + 1}" for place in places))
-
-
-def _fields(line: str, separator: str | None) -> list[str]:
-    import csv  # only for a file
-
-    if separator is None:
-        return [field.strip('"') for field in line.split()]
-    return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
 
 
 def _number(text: str, line: int, place: int) -> float:

@@ -7,11 +7,9 @@ import numpy as np
 
 from numpy_rnn.app.format import MAX_TITLE, number_of
 from numpy_rnn.app.plots import drawable
-from numpy_rnn.app.results import write_results
+from numpy_rnn.app.results import save_results
 from numpy_rnn.app.run import Progress, Trainer, random_loss
-from numpy_rnn.app.series import read_text
 from numpy_rnn.common.errors import Diverged, InputError, some_of
-from numpy_rnn.common.packages import __version__
 
 DEVIATIONS = 0.01, 0.01  # of the initial weights, as in min-char-rnn
 LOG_EVERY = 1000  # updates
@@ -19,31 +17,20 @@ SAMPLE = 200  # characters
 RULE = "----"
 
 
-# -- characters and classes -----------------------------------------------------------------------------------------
-
-
-def read_characters(path: str) -> str:
-    """The text of a file, or of standard input for "-", with any line ends. Raises InputError if it is not a text."""
-    return read_text(path, f"text {path}").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def used_characters(text: str, path: str) -> str:
+def used_characters(text: str) -> str:
     """The characters of a text, each once, in the order of Unicode. Raises InputError if there are fewer than two."""
     alphabet = "".join(sorted(set(text)))
     if len(alphabet) < 2 or "\0" in alphabet:
-        raise InputError(f"text {path} is binary, or has fewer than 2 different characters: expected a text file")
+        raise InputError("it is binary, or has fewer than 2 different characters; expected a text file")
     return alphabet
 
 
-def character_classes(text: str, alphabet: str, path: str) -> np.ndarray:
-    """The class of every character: its place in the alphabet, from 0, as integers (N,).
-
-    Raises InputError on characters that the alphabet does not have.
-    """
+def character_classes(text: str, alphabet: str) -> np.ndarray:
+    """The class of every character, (N,): its place in the alphabet. Raises InputError if it has none."""
     unknown = sorted(set(text) - set(alphabet))
     if unknown:
         described = (f"{c!r} (U+{ord(c):04X})" for c in unknown)
-        raise InputError(f"text {path} has {some_of(described)}: expected only characters that the run was trained on")
+        raise InputError(f"it has {some_of(described)}; expected only characters that the run was trained on")
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     return np.searchsorted(np.frombuffer(alphabet.encode("utf-32-le"), np.uint32), points)
 
@@ -53,13 +40,9 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
-# -- samples --------------------------------------------------------------------------------------------------------
-
-
 @np.errstate(over="ignore", under="ignore", invalid="ignore")  # of outputs, and at low temperatures
 def sample(trainer: Trainer, length: int, temperature: float) -> str:
-    """A text of this length that the network of a run writes: each character is drawn from its distribution,
-    softmax(y / temperature), and is its next input.
+    """A text that the network of a run writes: each character is drawn from softmax(y / temperature), and fed back.
 
     It begins where an epoch begins, with the initial state and the first character of the text, and depends on the seed
     and the update. Raises Diverged if an output overflows.
@@ -85,11 +68,7 @@ def sample(trainer: Trainer, length: int, temperature: float) -> str:
 
 
 class TextReport:
-    """What one run on a text prints, writes and draws.
-
-    A row has the smoothed loss of an update. A sample follows a row, or several where they come faster than the run
-    yields.
-    """
+    """What one run on a text prints, writes and draws: smoothed losses, and a sample after the rows of a yield."""
 
     def __init__(self, trainer: Trainer, arguments: Namespace):
         if arguments.generate is not None:
@@ -134,21 +113,9 @@ class TextReport:
 
     def save(self, path: str) -> str:
         """Write the losses of the epochs. A .json also has the smoothed loss and a sample. Returns what is written."""
-        trainer, losses = self.trainer, self.trainer.losses
-        values = {
-            "format": "elman-text-results 1",
-            "package": trainer.rnn.__name__,
-            "version": __version__,
-            "text": trainer.experiment.name,
-            "alphabet": trainer.experiment.alphabet,
-            "configuration": trainer.configuration.to_dict(),
-            "epochs": list(range(1, len(losses) + 1)),
-            "losses": losses,
-            "smoothed_loss": trainer.smoothed,
-            "sample": self.sample,
-        }
-        rows = (("loss", epoch, "", "", "", "", loss) for epoch, loss in enumerate(losses.tolist(), start=1))
-        write_results(path, values, rows)
+        experiment = self.trainer.experiment
+        more = {"smoothed_loss": self.trainer.smoothed, "sample": self.sample, "alphabet": experiment.alphabet}
+        save_results(path, "elman-text-results 1", self.trainer, {"text": experiment.name, **more})
         return "losses"
 
     def draw(self, plot: Any) -> None:

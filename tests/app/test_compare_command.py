@@ -1,16 +1,20 @@
 """The command `compare` on unusual series and traces, and its table of losses."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from in_process import command, refused, succeed
+from in_process import command, configured, refused, succeed
 
 import numpy_rnn
 from numpy_rnn.app import compare
 from numpy_rnn.app.compare_report import losses_table
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.conformance.mutants.catalogue import load, named, trace
+from numpy_rnn.conformance.traces.trace_file import trace_arrays
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # squares of most of them underflow
 
@@ -34,11 +38,10 @@ def test_right_implementation_agrees_on_series_of_any_size(capsys, rows, size, o
 
 
 @pytest.mark.needs_torch
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_rounding_explains_the_drift_on_a_text(capsys, dtype):
+def test_rounding_explains_the_drift_on_a_text(capsys):
     """Small initial weights grow in the first updates, by Adagrad, and with them what rounding is."""
     Path("s.txt").write_text("ab\ncd\n" * 20)
-    words = f"compare torch_rnn --text s.txt --hidden-size 5 --dtype {dtype} --epochs 2"
+    words = "compare torch_rnn --text s.txt --hidden-size 5 --epochs 2"
     out = succeed(numpy_rnn, capsys, *words.split())
     assert "rounding explains" in out
     assert "numpy_rnn and torch_rnn agree: every update of both is within its rounding bounds" in out
@@ -50,7 +53,19 @@ def test_options_of_a_run_are_refused_with_a_trace(capsys):
     for option in ("--k1 5", "--data none.csv", "--bias"):
         message = refused(numpy_rnn, capsys, "compare", "t.npz", *option.split(), "--no-plot")
         assert message.startswith(f"{option.split()[0]} is given with t.npz, a trace, which has the options of its run")
-    assert command(numpy_rnn, capsys, "compare", "t.npz", "--log-every", 1, "--no-plot").status == 0
+    succeed(numpy_rnn, capsys, "compare", "t.npz", "--log-every", 1, "--no-plot", "--output", "found.json")
+    assert json.loads(Path("found.json").read_text())["passed"]
+
+
+def test_wrong_implementation_is_named_with_its_mistake(capsys):
+    configuration = configured("--k1 3 --k2 5 --epochs 2")
+    run = prepare(configuration).run(configuration.run_options())
+    np.savez("wrong.npz", **trace_arrays(*trace(load(named("dh_next dropped")), run)))
+    ended = command(numpy_rnn, capsys, "compare", "wrong.npz", "--no-plot")
+    assert (ended.status, ended.err) == (1, "")
+    assert "wrong.npz diverges first in epoch 1, update " in ended.out
+    assert "\n  looks like: dh_next dropped\n" in ended.out
+    assert "numpy_rnn and wrong.npz agree" not in ended.out
 
 
 # -- the table of losses --------------------------------------------------------------------------------------------

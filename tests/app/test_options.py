@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from in_process import command, configured, contents, main, refusals
 
 import numpy_rnn
+from numpy_rnn import InputError
 from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.options import ABOUT, EPILOG, configuration_of, parse, parser
 
@@ -68,6 +69,19 @@ def test_defaults_of_a_text():
     assert configured("--text a --weights w").hidden_size is configured("--text a --weights w").bias is None
 
 
+LEAST: dict[str, float] = dict.fromkeys(("--epochs", "--seed", "--held-out", "--generate", "--sample"), 0)
+LEAST |= dict.fromkeys(("--hidden-size", "--k1", "--k2", "--seeds", "--log-every"), 1) | {"--temperature": 5e-324}
+
+
+@pytest.mark.parametrize("option", LEAST)
+def test_numbers_have_a_least_value(option):
+    least = LEAST[option]
+    parse("numpy_rnn", [option, str(least)])
+    for wrong in (least - 1, float("nan"), "x") + (0, float("inf")) * (option == "--temperature"):
+        with pytest.raises(InputError, match=rf"^argument {option}: '.*': expected a (whole|finite) number, "):
+            parse("numpy_rnn", [f"{option}={wrong}"])
+
+
 REFUSED = """\
 tarin:
     unknown command 'tarin': expected train or compare or study
@@ -86,11 +100,11 @@ tarin:
 --data constant.csv --standardize:
     column 1 of the series, 7 to 7, has no standard deviation: leave out the column or --standardize
 --data large.csv:
-    data file large.csv has values too large for float32: use --dtype float64
+    data file large.csv: it has values too large for float32: use --dtype float64
 --text binary.txt:
-    text binary.txt is binary, or has fewer than 2 different characters: expected a text file
+    text binary.txt: it is binary, or has fewer than 2 different characters; expected a text file
 --text short.txt:
-    text short.txt has 2 characters: expected more than --k1, 25; choose less
+    text short.txt: it has 2 characters; expected more than --k1, 25: choose less
 --text abc.txt --data constant.csv:
     --text and --data are both given: expected one of the two; leave one out
 --text abc.txt --generate 3:
@@ -109,12 +123,36 @@ compare numpy_rnn.reference --nesterov:
     nesterov needs momentum above 0 and dampening 0: they are 0.0, 0.0 and True
 compare numpy_rnn.reference --k1 5 --k2 2:
     k2 is 2 and k1 is 5: expected k2 ≥ k1, because the window must contain the k1 new steps of its update;
-    choose k2 ≥ 5\
+    choose k2 ≥ 5
+--weights none.npz:
+    weights file none.npz cannot be read: No such file or directory; check the path
+--save folder:
+    --save folder is not a file, or standard input or output: choose another name
+--save folder/pipe:
+    --save folder/pipe is not a file, or standard input or output: choose another name
+--save none/a.npz:
+    --save none/a.npz cannot be written: No such file or directory; choose another place
+--output a.txt:
+    --output a.txt: unknown ending '.txt'; expected .csv or .json
+--plot a.gif:
+    --plot a.gif: unknown ending '.gif'; expected .png or .pdf or .svg or .jpg
+--save a.npz --trace a.npz:
+    --save and --trace both name a.npz: expected different files
+--data a.csv --output ./a.csv:
+    --data and --output both name ./a.csv: expected different files\
 """
 
 
+@pytest.mark.needs_matplotlib
 def test_refused_command_lines(capsys):
-    texts = {"constant.csv": "7\n7\n7\n7\n", "large.csv": "1e39\n1\n2\n", "abc.txt": "abc" * 20}
+    os.mkdir("folder")
+    os.mkfifo("folder/pipe")
+    texts = {
+        "constant.csv": "7\n7\n7\n7\n",
+        "large.csv": "1e39\n1\n2\n",
+        "abc.txt": "abc" * 20,
+        "a.csv": "1\n2\n3\n4\n",
+    }
     for name, content in (texts | {"short.txt": "ab", "binary.txt": "ab\0c"}).items():
         Path(name).write_text(content)
     assert refusals(numpy_rnn, capsys, REFUSED) == REFUSED
@@ -124,32 +162,19 @@ def test_refused_command_lines(capsys):
 
 FILES = "a.csv two.csv m.npy abc.txt w.npz run.npz text.npz broken.npz none.csv . é"
 HUGE = "9" * 30
+WHOLE = "--epochs --hidden-size --k1 --k2 --seed --seeds --held-out --generate --log-every --sample"
+REAL = "--learning-rate --momentum --dampening --weight-decay --max-norm --max-value --temperature"
 VALUES = {
-    "--epochs": f"0 1 2 -1 {HUGE} x",
-    "--hidden-size": "1 2 5 0 1.5",
-    "--k1": f"1 2 5 40 0 {HUGE}",
-    "--k2": f"1 2 5 40 0 {HUGE}",
-    "--loss": "squared_error cross_entropy x",
-    "--nonlinearity": "tanh relu sigmoid x",
-    "--reduction": "sum mean",
-    "--dtype": "float32 float64 int",
-    "--seed": "0 7 -1 9223372036854775807",
-    "--seeds": "1 3 0",
-    "--learning-rate": "0 0.1 0.1,0.2 5 1e30 1e300 nan ,",
-    "--momentum": "0 0.9 -1 inf",
-    "--dampening": "0 0.5 1e300",
-    "--weight-decay": "0 0.1 1e300",
-    "--max-norm": "1 1e-320 1e300 0",
-    "--max-value": "1 1e-320 1e300 0",
-    "--columns": "1 x y 2,1 3 0 é",
-    "--held-out": "0 1 3 40 -1",
-    "--generate": "0 3 x",
-    "--log-every": "1 7 0",
-    "--sample": "0 3",
-    "--temperature": "1 1e-300 1e300 0",
+    **dict.fromkeys(WHOLE.split(), f"0 1 1 2 3 3 -1 {HUGE}"),
+    **dict.fromkeys(REAL.split(), "0 0.1 0.5 1 1e-320 1e300 nan x"),
     **dict.fromkeys(("--data", "--text", "--weights", "--resume"), FILES),
     **dict.fromkeys(("--save", "--output"), "run.npz out.npz out.csv out.json a.csv none/x . é.json"),
     "--trace": "out.npz t.npz",
+    "--loss": "squared_error cross_entropy x",
+    "--nonlinearity": "tanh relu sigmoid x",
+    "--dtype": "float32 float64 int",
+    "--learning-rate": "0 0.1 0.1,0.2 5 1e30 1e300 nan ,",
+    "--columns": "1 x y 2,1 3 0 é",
 }
 FLAGS = "--bias --no-bias --learn-initial-state --nesterov --adagrad --standardize --quiet --unknown x"
 PAIRS = [(option, value) for option, values in VALUES.items() for value in values.split()]

@@ -17,9 +17,8 @@ from numpy_rnn.app import command_line, results
 from numpy_rnn.app import run as running
 from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.series import name_of
-from numpy_rnn.app.terminal import Signals
 
-ORDERS = Signals.NUMBERS
+ORDERS = command_line.Signals.NUMBERS
 
 
 SLOW_IMPORTS = "torch torch_rnn matplotlib tqdm jinja2 csv json difflib hypothesis numpy.ma numpy_rnn.conformance"
@@ -83,14 +82,13 @@ def test_second_signal_while_the_state_is_written(capsys, monkeypatch):
     assert contents() == {Path("run.npz"): b"old"}
 
 
-@pytest.mark.parametrize("save", [[], ["--save", "run.npz"]])
-def test_ignored_signal_stays_ignored(capsys, monkeypatch, save):
+def test_ignored_signal_stays_ignored(capsys, monkeypatch):
     """So it is under nohup, or in a script's background."""
     with ExitStack() as stack:
         for order in ORDERS[1:]:
             stack.callback(signal.signal, order, signal.signal(order, signal.SIG_IGN))
         press(monkeypatch, 2, *ORDERS[1:])
-        succeed(numpy_rnn, capsys, "--epochs", 3, "--no-plot", *save)
+        succeed(numpy_rnn, capsys, "--epochs", 3, "--no-plot", "--save", "run.npz")
         assert {signal.getsignal(order) for order in ORDERS[1:]} == {signal.SIG_IGN}
 
 
@@ -111,19 +109,6 @@ def test_signal_during_the_predictions_acts_at_once(capsys, monkeypatch):
     assert ended.err == f"numpy_rnn: interrupted; {where}\n"
     assert load_checkpoint("run.npz").state[:2] == (3, 20)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-
-
-@pytest.mark.needs_matplotlib
-def test_plot_that_cannot_be_drawn_does_not_lose_the_run(capsys, monkeypatch):
-    def draw(*_):
-        raise RuntimeError("two\nlines")
-
-    monkeypatch.setattr(command_line.SeriesReport, "draw", draw)
-    ended = command(numpy_rnn, capsys, "--epochs", 2, "--plot", "a.png", "--save", "run.npz")
-    assert ended.status == 70
-    assert ended.err.startswith("numpy_rnn: unexpected RuntimeError: two lines; run again with --traceback")
-    assert "free-running" in ended.out
-    assert os.listdir() == ["run.npz"]
 
 
 # A formula, half a formula, no UTF-8, no glyphs, not ASCII, a line end, an escape, braces and per cent.
@@ -176,12 +161,3 @@ def test_full_disk_is_one_line(words):
         ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
     message = f"{module}: the output cannot be written: No space left on device\n"
     assert (ended.returncode, ended.stderr.removeprefix("python -m ")) == (2, message)
-
-
-@pytest.mark.slow
-def test_no_memory_is_one_line():
-    """`ulimit -v` lets NumPy start, and not these weights."""
-    command = 'ulimit -v 4000000; exec "$0" -m numpy_rnn --epochs 2 --no-plot --hidden-size 40000'
-    ended = run(["sh", "-c", command, sys.executable], env=environment(OPENBLAS_NUM_THREADS="1"))
-    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-    assert "memory" in ended.stderr

@@ -1,6 +1,7 @@
 """Files are written whole or not at all, and read without pickle; what cannot be read or written is one line."""
 
 import errno
+import itertools
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from children import environment, run
 from comparing import bits
 from hypothesis import given
 from hypothesis import strategies as st
-from in_process import command, contents, refusals, refused
+from in_process import command, contents, refused
 from made_up import Bomb
 
 import numpy_rnn
@@ -25,13 +26,16 @@ from numpy_rnn.common.files import load_arrays, save_arrays, written_whole
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("reason", [FULL, KeyboardInterrupt()], ids=["full", "Ctrl-C"])
-@pytest.mark.parametrize("early", [True, False], ids=["while it is written", "when it is replaced"])
-@pytest.mark.parametrize("exists", [True, False])
+CAUSES = [*itertools.product([FULL, KeyboardInterrupt()], [True, False], [True, False])]
+
+
+@pytest.mark.parametrize(("reason", "early", "exists"), CAUSES)
 def test_failed_write_changes_nothing(monkeypatch, reason, early, exists):
+    """While it is written, or when it is replaced."""
     if exists:
         Path("a.npz").write_bytes(b"old")
     before = contents()
+    monkeypatch.setattr(os, "replace", Mock(side_effect=reason))
 
     def write():
         with written_whole("a.npz") as temporary:
@@ -39,10 +43,8 @@ def test_failed_write_changes_nothing(monkeypatch, reason, early, exists):
             if early:
                 raise reason
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", Mock(side_effect=reason))
-        with pytest.raises((InputError, KeyboardInterrupt), match=r"^a\.npz cannot be written: No space left|^$"):
-            write()
+    with pytest.raises((InputError, KeyboardInterrupt), match=r"^a\.npz cannot be written: No space left|^$"):
+        write()
     assert contents() == before
 
 
@@ -68,34 +70,6 @@ def test_full_disk_after_the_run_is_one_line(capsys, monkeypatch):
         assert os.listdir() == []
 
 
-REFUSED = """\
---weights none.npz:
-    weights file none.npz cannot be read: No such file or directory; check the path
---save folder:
-    --save folder is not a file, or standard input or output: choose another name
---save folder/pipe:
-    --save folder/pipe is not a file, or standard input or output: choose another name
---save none/a.npz:
-    --save none/a.npz cannot be written: No such file or directory; choose another place
---output a.txt:
-    --output a.txt: unknown ending '.txt'; expected .csv or .json
---plot a.gif:
-    --plot a.gif: unknown ending '.gif'; expected .png or .pdf or .svg or .jpg
---save a.npz --trace a.npz:
-    --save and --trace both name a.npz: expected different files
---data a.csv --output ./a.csv:
-    --data and --output both name ./a.csv: expected different files\
-"""
-
-
-@pytest.mark.needs_matplotlib
-def test_refused_outputs(capsys):
-    os.mkdir("folder")
-    Path("a.csv").write_text("1\n2\n3\n4\n")
-    os.mkfifo("folder/pipe")
-    assert refusals(numpy_rnn, capsys, REFUSED) == REFUSED
-
-
 @pytest.mark.slow
 def test_standard_input_is_not_replaced():
     """By whichever of its names."""
@@ -113,18 +87,18 @@ def test_standard_input_is_not_replaced():
 
 ONE = numpy_rnn.initial_parameters()
 WEIGHTS: list[tuple[dict, str, str]] = [  # arrays that are changed, other options, the message
-    ({"W_hy": None}, "", " has no W_hy: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0"),
-    ({"W": np.ones(3)}, "", " has W: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0"),
+    ({"W_hy": None}, "", ": it has no W_hy: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0"),
+    ({"W": np.ones(3)}, "", ": it has W: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0"),
     ({"W_hh": np.ones((5, 6), "f4")}, "", ": W_hh has shape (5, 6): expected (6, 6)"),
     ({"W_hy": np.full((6, 1), np.nan, "f4")}, "", ": W_hy contains NaN or infinity: expected finite numbers"),
     ({"W_hh": np.array([Bomb()])}, "", " is damaged, or no .npz file of plain arrays: pickle is never read"),
-    ({"W_xh": np.ones((2, 6), "f4")}, "", " is for 2 inputs and 1 outputs: expected 1 of each, the columns of the"),
-    ({"h_0": np.ones((2, 6), "f4")}, "", " has an initial state for 2 sequences: expected 1"),
-    ({"h_0": np.ones((1, 6), "f4")}, "--no-learn-initial-state", " has learn initial state True: leave --learn-ini"),
-    ({W: getattr(ONE, W).astype("f8") * 1e39 for W in ONE._fields[:3]}, "", " has values too large for float32: use"),
-    ({W: getattr(ONE, W)[None] for W in ONE._fields[:3]}, "--learning-rate 1,2", " has an ensemble, and several lear"),
-    ({}, "--hidden-size 5", " has hidden size 6: leave --hidden-size out"),
-    ({}, "--bias", " has bias False: leave --bias out"),
+    ({"W_xh": np.ones((2, 6), "f4")}, "", ": it is for 2 inputs and 1 outputs: expected 1 of each, the columns of the"),
+    ({"h_0": np.ones((2, 6), "f4")}, "", ": it has an initial state for 2 sequences: expected 1"),
+    ({"h_0": np.ones((1, 6), "f4")}, "--no-learn-initial-state", ": it has learn initial state True: leave"),
+    ({W: getattr(ONE, W).astype("f8") * 1e39 for W in ONE._fields[:3]}, "", ": it has values too large for float32"),
+    ({W: getattr(ONE, W)[None] for W in ONE._fields[:3]}, "--learning-rate 1,2", ": it has an ensemble, and several"),
+    ({}, "--hidden-size 5", ": it has hidden size 6: leave --hidden-size out"),
+    ({}, "--bias", ": it has bias False: leave --bias out"),
 ]
 
 

@@ -1,85 +1,98 @@
 """`python -m benchmarks` as it is used."""
 
+import os
 import sys
 
 import pyperf
 import pytest
 from children import ROOT, environment, run
 
-from benchmarks import machine
-from benchmarks.plan import plan
-from benchmarks.tasks import RUN, STEP, C, Key
-from benchmarks.workloads import DEFAULT_EXPERIMENT, SLIDING, point
+from benchmarks import __main__, machine
+from benchmarks.tasks import COLD, IMPORT, RUN, C, Key, plan
+from benchmarks.workloads import DEFAULT_EXPERIMENT, SLIDING
+from numpy_rnn.common.exit_status import exit_status
 
-pytestmark = pytest.mark.slow
 DEFAULT = DEFAULT_EXPERIMENT.name
 
 
-def benchmarks(*options, **more):
-    return run([sys.executable, "-m", "benchmarks", *options], cwd=ROOT, env=environment(**more))
+@pytest.fixture
+def main(monkeypatch, capsys):
+    """The program in this process: its status, and what it printed."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
+        monkeypatch.setattr(pyperf.Runner, "_created", set())
+        try:
+            status = exit_status("python -m benchmarks", __main__.main)
+        except SystemExit as ended:
+            status = ended.code
+        return status, *capsys.readouterr()
+
+    return call
 
 
-def test_list_has_the_selected_benchmarks():
-    assert benchmarks("--list").stdout.splitlines() == [key.to_text() for key in plan(False)]
-    done = benchmarks("--full", "--list", "--rows", C, "JAX", "--tasks", RUN, "--cases", "k2=5", "default")
-    assert done.stdout.splitlines() == [
+def test_list_has_the_selected_benchmarks(main):
+    assert main("--list")[1].splitlines() == [key.to_text() for key in plan(False)]
+    words = ["--full", "--list", "--tasks", "run", "--cases", "k2=5", "default", "--rows", "JAX"]
+    assert main(*words, C)[1].splitlines() == [
         Key(RUN, case, row).to_text() for case in (DEFAULT, SLIDING[0].name) for row in ("JAX", C)
     ]
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("option", "message"),
     [
-        (["--rows", "fast"], "argument --rows: invalid choice: 'fast'"),
-        (["--tasks", "sing"], "argument --tasks: invalid choice: 'sing'"),
-        (["--threads", "0"], "argument --threads: '0' given: expected a whole number, 1 or more"),
-        (["--cases", "nothing"], "nothing is selected: expected rows, tasks and cases of --list"),
+        ("--rows fast", "argument --rows: invalid choice: 'fast'"),
+        ("--tasks sing", "argument --tasks: invalid choice: 'sing'"),
+        ("--threads 0", "argument --threads: '0' given: expected a whole number, 1 or more"),
+        ("--cases nothing", "nothing is selected: expected rows, tasks and cases of --list"),
     ],
 )
-def test_invalid_option_is_status_2(options, message):
-    done = benchmarks(*options)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr.splitlines()[-1]
+def test_invalid_option_is_status_2(main, option, message):
+    status, output, error = main(*option.split())
+    assert (status, output) == (2, "")
+    assert message in error.splitlines()[-1]
 
 
+def test_rows_that_are_not_timed_have_their_reasons(main, monkeypatch):
+    """A wrong or crashed row is status 1, and one that is not supported is not; nothing is timed without a row."""
+    monkeypatch.setattr(__main__, "measure", lambda *_: pytest.fail("timed"))
+    for reason, expected in (("crashes: exit status 1", 1), ("disagrees: y", 1), ("jax is not installed", 0)):
+        monkeypatch.setattr(__main__, "check", lambda keys, reason=reason: {keys[0].to_text(): {"reason": reason}})
+        name = Key(RUN, SLIDING[0].name, "numpy_rnn").to_text()
+        assert main("--cases", "k2=5") == (expected, f"{name}: not timed, {reason}\n", "")
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "executable", "false")
+    assert __main__.check([Key(RUN, DEFAULT, C)]) == {f"run / {DEFAULT} / {C}": {"reason": "crashes: exit status 1"}}
+
+
+@pytest.mark.slow
 def test_times_are_reported_saved_and_continued(tmp_path):
-    """One process and one value each; with --append, what the file contains is not timed again."""
-    file = tmp_path / "times.json"
-    options = "-p", "1", "-n", "1", "--append", str(file), "--tasks", RUN, "--rows", "numpy_rnn", "bare calls"
-    done = benchmarks(*options, "--cases", "k2=5")
-    assert done.returncode == 0, done.stderr
+    """With --append, what the file contains is not timed again. Whole processes are timed too."""
+    file = str(tmp_path / "times.json")
+
+    def benchmarks(*more):
+        words = "-m", "benchmarks", "--full", "-p", "1", "-n", "1", "-w", "0", "--append", file, "--rows", "numpy_rnn"
+        done = run([sys.executable, *words, "--tasks", RUN, COLD, IMPORT, *more], cwd=ROOT, env=environment())
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     name = Key(RUN, SLIDING[0].name, "numpy_rnn").to_text()
-    assert done.stdout.startswith(f"[1/1] {name}: ")
-    assert "| numpy_rnn     |" in done.stdout.partition("## Sliding windows")[2]
-    (benchmark,) = pyperf.BenchmarkSuite.load(str(file))
+    output = benchmarks("--cases", "k2=5")
+    assert output.startswith(f"[1/1] {name}: ")
+    assert "| numpy_rnn     |" in output.partition("## Sliding windows")[2]
+    (benchmark,) = pyperf.BenchmarkSuite.load(file)
     (timed,) = benchmark.get_runs()
     metadata = timed.get_metadata()
     assert (benchmark.get_name(), metadata["threads"]) == (name, 1)
     assert "openblas" in metadata["kernels"] or metadata["kernels"] == "unknown"
-    done = benchmarks(*options, "--cases", "k2=5", "default")
-    assert done.stdout.startswith(f"[1/2] {Key(RUN, DEFAULT, 'numpy_rnn').to_text()}: ")
-    assert "| default experiment: numpy_rnn / bare calls" in done.stdout
-    suite = pyperf.BenchmarkSuite.load(str(file))
-    assert len(suite) == 3
+    output = benchmarks("--cases", "k2=5", "default")
+    assert output.startswith(f"[1/3] {Key(RUN, DEFAULT, 'numpy_rnn').to_text()}: ")
+    assert "| numpy_rnn |" in output.partition("## Cold start")[2].partition("## Imports")[2]
+    suite = pyperf.BenchmarkSuite.load(file)
+    assert len(suite) == 4
     assert suite.get_benchmark(name).get_runs()[0].values == timed.values
-
-
-def test_row_that_fails_is_not_timed(tmp_path):
-    (tmp_path / "cc").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "cc").chmod(0o755)
-    options = "--full", "-p", "1", "-n", "1", "--tasks", STEP, "--cases", point(6, 1).name
-    done = benchmarks(*options, "--rows", C, "min-char-rnn", "bare calls", PATH=f"{tmp_path}:/usr/bin:/bin")
-    assert done.returncode == 1
-    name = Key(STEP, point(6, 1).name, C).to_text()
-    assert done.stdout.splitlines()[-1].startswith(f"{name}: not timed, crashes: CalledProcessError: ")
-    assert done.stdout.startswith("[1/1] " + name.replace(C, "bare calls"))
-
-
-def test_whole_processes_are_timed():
-    done = benchmarks("-p", "1", "-w", "0", "--full", "--rows", "numpy_rnn", "--tasks", "cold start", "import")
-    assert done.returncode == 0, done.stderr
-    assert "## Cold start" in done.stdout
-    assert "| numpy_rnn |" in done.stdout.partition("## Imports")[2]
 
 
 def test_other_number_of_threads_is_an_error(monkeypatch):

@@ -9,7 +9,6 @@ import pytest
 
 import numpy_rnn
 from benchmarks.agreement import check, disagreement, reference_results
-from benchmarks.plan import plan
 from benchmarks.rows import ROWS, c_loop, prepare
 from benchmarks.tasks import (
     CHARACTERS,
@@ -25,6 +24,7 @@ from benchmarks.tasks import (
     C,
     Key,
     Unsupported,
+    plan,
 )
 from benchmarks.workloads import (
     CASES,
@@ -38,8 +38,8 @@ from benchmarks.workloads import (
 
 SMALL = window("small", T=4, B=3, D=2, H=5, O=4)
 RUNS = (
-    sine("one step", 1, epochs=5),
-    sine("sliding", 4, epochs=5, dtype="float64"),
+    sine("one step", 1, epochs=2),
+    sine("sliding", 3, epochs=2, dtype="float64"),
     sine("networks", 1, networks=3, epochs=2),
     window("window", epochs=3, T=4, B=3, D=2, H=5, O=4),
 )
@@ -60,19 +60,23 @@ ids = "{0[0]}, {0[1].name}, {0[1].dtype}".format
 
 
 @pytest.mark.parametrize("row", NAMES)
-def test_row_agrees(row):
-    """On every task that it supports, also after a call: the result of a step is that of the first."""
-    agreeing = set()
-    for task, case in JOBS:
+def test_row_agrees(row, monkeypatch):
+    """On every task that it supports, after a call: the result of a step is that of the first.
+
+    Compiling takes long: of the rows that are compiled, only the longer functions are tested. A benchmark checks all.
+    """
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles faster
+    agreeing, compiled = set(), row in (JAX, C)
+    for task, case in [JOBS[n] for n in (2, 4, 5, -1)] if compiled else JOBS:
         try:
             prepared = prepare(row, task, case)
         except Unsupported:
             continue
-        assert disagreement(task, case, prepared.result()) is None, (task, case.name)
         prepared.call()
         assert disagreement(task, case, prepared.result()) is None, (task, case.name)
         agreeing.add(task)
-    assert agreeing == {key.task for key in plan(True) if key.row == row and key.task in TASKS}
+    planned = {key.task for key in plan(True) if key.row == row and key.task in TASKS}
+    assert agreeing == planned - ({FORWARD, GRADIENT} if compiled else set())
 
 
 def test_every_planned_benchmark_has_a_row_and_a_case():
@@ -95,32 +99,21 @@ def test_wrong_number_is_refused_and_named(task, case):
         assert disagreement(task, case, right | {name: wrong}).startswith(f"{name} differs by ")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"max_value": None},
-        {"max_value": None, "max_norm": 5.0},
-        {"adagrad": False},
-        {"reduction": "mean"},
-        {"k2": 50},
-        {"learning_rate": 0.1001},
-    ],
-    ids=str,
-)
-def test_wrong_training_on_characters_is_refused(change):
-    case = CHARACTER_MODELS[0].beginning()
-    options = case.options.keywords() | change
-    (update,) = numpy_rnn.train(*case.arrays(), **options, yield_every="epoch")
-    assert disagreement(CHARACTERS, case, {"losses": update.losses}) is not None
+MISTAKES: list[tuple] = [
+    *((CHARACTERS, change) for change in ({"max_value": None}, {"adagrad": False}, {"reduction": "mean"}, {"k2": 50})),
+    *((RUN, change) for change in ({"k2": 2}, {"momentum": 0.01})),
+    *((task, {"learning_rate": 0.1001}) for task in (CHARACTERS, RUN)),
+]
 
 
-@pytest.mark.parametrize("change", [{"k2": 2}, {"learning_rate": 0.1001}, {"momentum": 0.01}], ids=str)
-def test_wrong_run_is_refused(change):
-    case, losses = sine("run", 1, epochs=30), []
-    for update in numpy_rnn.train(*case.arrays(), **case.options.keywords() | change, yield_every="epoch"):
-        losses.append(update.losses.sum())
-    weights = dict(zip(("W_xh", "W_hh", "W_hy"), update.parameters))
-    assert disagreement(RUN, case, {"losses": np.array(losses), **weights}) is not None
+@pytest.mark.parametrize(("task", "change"), MISTAKES, ids=str)
+def test_wrong_training_is_refused(task, change):
+    case = CHARACTER_MODELS[0].beginning() if task == CHARACTERS else sine("run", 1, epochs=30)
+    updates = [*numpy_rnn.train(*case.arrays(), **case.options.keywords() | change, yield_every="epoch")]
+    weights = dict(zip(("W_xh", "W_hh", "W_hy"), updates[-1].parameters))
+    run = {"losses": np.array([update.losses.sum() for update in updates]), **weights}
+    found = {"losses": updates[0].losses} if task == CHARACTERS else run
+    assert disagreement(task, case, found).startswith(("losses differs by", "W_"))
 
 
 @pytest.mark.parametrize(
