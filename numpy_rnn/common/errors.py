@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+NOT_NUMBERS = bool | np.bool | np.timedelta64  # which are integers to Python
 MAX_NAMES, MAX_NAME, MAX_VALUE, MAX_TEXT = 8, 40, 80, 300  # in a message: names, and characters of each kind
 
 
@@ -55,7 +56,7 @@ class Diverged(ArithmeticError):
 
 def check_whole(name: str, value: Any, least: int, what: str = "a whole number") -> int:
     """The value as a plain integer. Raises InputError unless it is one from `least` to sys.maxsize. A bool is not."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= maxsize:
+    if isinstance(value, NOT_NUMBERS) or not isinstance(value, Integral) or not least <= int(value) <= maxsize:
         most = f" and at most {maxsize}" if isinstance(value, int) and value > maxsize else ""
         raise InputError(f"{name} is {shown(value, repr)}: expected {what}, {least} or more{most}")
     return int(value)
@@ -64,7 +65,7 @@ def check_whole(name: str, value: Any, least: int, what: str = "a whole number")
 def check_number(name: str, value: Any, least: float = 0.0, expected: str = "a finite number, 0 or more") -> float:
     """The value as a plain float. Raises InputError, with the words `expected`, unless it is finite and ≥ `least`."""
     with suppress(OverflowError):  # of an integer larger than any float
-        if isinstance(value, Real) and not isinstance(value, bool) and isfinite(value) and float(value) >= least:
+        if isinstance(value, Real) and not isinstance(value, NOT_NUMBERS) and isfinite(value) and float(value) >= least:
             return float(value)
     raise InputError(f"{name} is {shown(value)}: expected {expected}")
 
