@@ -9,21 +9,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.packages import backend, is_package
+from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.bounds.oracle import load_flint
-from numpy_rnn.conformance.failing_case import load_case, save_case
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, load_python_port
 from numpy_rnn.conformance.ports.program import ProgramPort, kill_programs_on_signal
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
-from numpy_rnn.conformance.properties import Violation, WorstRatios, check_of, check_port, profile, run_count
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, port_arguments
+from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, checks, profile, run_count
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
 TESTS = {"test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
@@ -34,6 +36,21 @@ for last in sys.stdin: pass
 if last.strip(): print("ERROR: the port ends the process of the suite, in", last.strip(), file=sys.stderr)
 """
 SHOW_EVERY = 0.5  # seconds
+
+
+def load_case(path: str) -> tuple[str, Any]:
+    """The test and the place, a recipe or the seed of a run, of a case that was dumped. Raises InputError."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        test, place = values["test"], values["place"]
+        if isinstance(place, int):
+            return test, place
+        step = place["step"] and Step(**place["step"])
+        return test, Recipe(**place | {"objective": Objective(**place["objective"]), "step": step})
+    except OSError as error:
+        raise InputError(f"--elman-replay {path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"--elman-replay {path} is no case: expected a file that --elman-dump wrote") from None
 
 
 class Suite:
@@ -103,17 +120,35 @@ class Suite:
 
     def check(self, level: str, dtype: str, test: str) -> None:
         """Check the port at a level. A failure is one line without a traceback; the first one is dumped."""
-        fault = None
         try:
             check_port(level, self.port, dtype, self.profile, self.timeout, self.worst, self.replayed)
         except (Violation, PortFault) as error:
-            fault = str(error)
-        if fault is None:
+            fault = error
+        else:
             return
-        if self.dump_to is not None and self.worst.latest is not None:
-            save_case(self.dump_to, test, check_of(level, self.port, dtype, self.timeout), self.worst.latest)
+        if self.dump_to is not None:
+            self.save_case(level, test, fault)
             self.dump_to = None
-        pytest.fail(fault, pytrace=False)
+        pytest.fail(str(fault), pytrace=False)
+
+    def save_case(self, level: str, test: str, fault: Violation | PortFault) -> None:
+        """Write the failing case as JSON, for --elman-replay and for a debugger in any language.
+
+        Its arrays have the names of `Port.window_update`, as x, params.W_xh and velocity.W_xh. What was computed from
+        them has those of a report after "reported.", what is right after "expected.", and the difference allowed after
+        "allowed.".
+        """
+        arrays, place, case = dict[str, Any](), self.worst.latest, None
+        if isinstance(fault, Violation):
+            place, case = fault.place, fault.case
+            for name, (_, expected, allowed) in checks(level, case, fault.report, self.port).items():
+                for part, array in {"reported": fault.report[name], "expected": expected, "allowed": allowed}.items():
+                    arrays[f"{part}.{name}"] = np.broadcast_to(array, np.shape(fault.report[name]))
+        elif isinstance(place, Recipe):  # there is no report
+            case = place.case()
+        for name, value in ({} if case is None else port_arguments(case)).items():
+            arrays |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+        save_json(self.dump_to, {"test": test, "place": place, **arrays})
 
     def watch(self, where: str) -> None:
         """Tell the watcher the case, and show the progress on a terminal."""

@@ -123,8 +123,8 @@ def test_earliest_wrong_stage_of_all_cases_is_named():
     few = settings(profile("default"), max_examples=20, derandomize=True)
     with pytest.raises(Violation) as error:
         check_port("L1", Late(), "float64", few)
-    assert "Recipe(T=1, B=1, D=1, H=1, O=1, K=1, dtype='float64'): dW_xh (B4) at [0, 0] is " in error.value.message
-    assert "; the earliest wrong stage is loss (L1, L2), in Recipe(T=11, B=3, " in error.value.message
+    assert "Recipe(T=1, B=1, D=1, H=1, O=1, K=1, dtype='float64'): dW_xh (B4) at [0, 0] is " in str(error.value)
+    assert "; the earliest wrong stage is loss (L1, L2), in Recipe(T=11, B=3, " in str(error.value)
 
 
 class WrongRate(Layer):

@@ -15,7 +15,7 @@ from numpy_rnn.conformance.mutants.hints import hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.port import abilities
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.properties import Violation, WindowCheck, WorstRatios
+from numpy_rnn.conformance.properties import PortCheck, Violation, WorstRatios
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
 from numpy_rnn.conformance.traces.judge import judge
 
@@ -203,7 +203,7 @@ def assert_refused(port, hint):
     for recipe in recipes(port, 80):
         try:
             with np.errstate(all="ignore"):
-                WindowCheck(level(port), port, "float64", 10.0, WorstRatios()).check(recipe)
+                PortCheck(level(port), port, "float64", 10.0, WorstRatios())(recipe)
         except PortFault:  # one line, on its format
             shown.append([])
         except Violation:
@@ -219,7 +219,7 @@ def assert_refused(port, hint):
 )
 def test_port_without_a_bug_passes(port):
     for recipe in recipes(port, 5):
-        WindowCheck(level(port), port, "float64", 10.0, WorstRatios()).check(recipe)
+        PortCheck(level(port), port, "float64", 10.0, WorstRatios())(recipe)
         assert hints_for_port(port, recipe) == []
 
 

@@ -9,21 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import WindowCase
+from numpy_rnn.common.records import Window, WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds, global_checks
 from numpy_rnn.conformance.bounds.local_bounds import TAU, Checks, TanhError, local_checks, ratios
 from numpy_rnn.conformance.case import is_classes, parameters_from, present
-from numpy_rnn.conformance.traces.divergence import (
-    BACKWARDS,
-    TENSORS,
-    Divergence,
-    carried_steps,
-    causal_place,
-    equations,
-    learned_state_divergences,
-    schedule_divergences,
-    state_divergences,
-)
+from numpy_rnn.conformance.traces.divergence import BACKWARDS, TENSORS, Divergence, equations, expected_windows
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
 
 
@@ -36,7 +26,18 @@ class Stack(NamedTuple):
 
     def single(self, at: tuple[int, ...]) -> tuple[WindowCase, dict[str, np.ndarray]]:
         """One update of one network, as a case and a report."""
-        return single(self.case, at), {name: np.asarray(array[at]) for name, array in self.report.items()}
+
+        def one(value):
+            """The entry of arrays whose ensemble axes may have size 1, shared by all networks."""
+            if value is None or hasattr(value, "_fields"):
+                return value and type(value)(*map(one, value))
+            return value[tuple(min(i, size - 1) for i, size in zip(at, value.shape))]
+
+        rate = np.asarray(self.case.step.learning_rate)
+        step = self.case.step._replace(learning_rate=float(one(rate) if rate.ndim else rate))
+        names = ("params", "x", "target", "h_0", "weights", "velocity")
+        case = self.case._replace(step=step, **{name: one(getattr(self.case, name)) for name in names})
+        return case, {name: np.asarray(array[at]) for name, array in self.report.items()}
 
 
 class Judgement(NamedTuple):
@@ -58,12 +59,8 @@ def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, by_or
     Unless `whole`, updates may be missing at the end. With `by_oracle` tensors are checked at L2 although the run has
     intermediates for L1.
     """
-    updates, step = recorded.updates, recorded.run.options.step
-    divergences = [
-        *schedule_divergences(recorded, whole),
-        *state_divergences(recorded),
-        *learned_state_divergences(recorded),
-    ]
+    updates, (_, objective, step) = recorded.updates, recorded.run.options
+    divergences = [*schedule_divergences(recorded, whole), *state_divergences(recorded)]
     worst = {name: 0.0 for name in TENSORS if name in updates or name == "window"}
     for divergence in divergences:
         worst[divergence.tensor] = np.inf
@@ -75,9 +72,8 @@ def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, by_or
                 worst[name] = max(worst[name], float(ratio.max()))
                 if not (ratio <= 1).all():
                     divergences.append(_first_divergence(updates, stack, name, (ratio, expected, allowed)))
-    first = min(divergences, key=causal_place, default=None)
-    if first is not None:
-        first = first._replace(equation=equations(first.tensor, recorded.run.options.objective, step))
+    first = min(divergences, key=Divergence.causal_place, default=None)
+    first = first and first._replace(equation=equations(first.tensor, objective, step))
     return Judgement(len(updates["epoch"]), worst, first)
 
 
@@ -155,21 +151,6 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learn
     return Stack(chosen, case, report | {name: updates[name][chosen] for name in names})
 
 
-def single(case: WindowCase, index: tuple[int, ...]) -> WindowCase:
-    """One update of one network of a stacked case."""
-
-    def one(value):
-        """The entry of arrays whose ensemble axes may have size 1, shared by all networks."""
-        if value is None or hasattr(value, "_fields"):
-            return value and type(value)(*map(one, value))
-        return value[tuple(min(i, size - 1) for i, size in zip(index, value.shape))]
-
-    rate = np.asarray(case.step.learning_rate)
-    step = case.step._replace(learning_rate=float(one(rate) if rate.ndim else rate))
-    arrays = {name: one(getattr(case, name)) for name in ("params", "x", "target", "h_0", "weights", "velocity")}
-    return case._replace(step=step, **arrays)
-
-
 def _by_oracle(updates: dict[str, np.ndarray], stack: Stack, tau: TanhError) -> Checks:
     """The checks of a stacked case at L2. The oracle computes one update of one network at a time.
 
@@ -215,3 +196,65 @@ def _first_divergence(updates, stack, name, checked) -> Divergence:
         tuple(element if name not in ROWS else element[:-3] + element[-2:]),
         *values,  # type: ignore[arg-type]
     )
+
+
+# -- continuity from update to update ---------------------------------------------------------------------------------
+
+
+def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Divergence]:
+    """The first window that is not one of TBPTT(k1, k2). Unless `whole`, updates may be missing at the end."""
+    run, updates = recorded
+    windows, epochs = expected_windows(len(run.x), run.options.schedule), range(1, run.options.schedule.epochs + 1)
+    expected = [(epoch, number, *window) for epoch in epochs for number, window in enumerate(windows, 1)]
+    rows = list(zip(*(updates[name].tolist() for name in ("epoch", "number", *Window._fields))))
+    for right, row in zip(expected, rows):
+        if row != right:
+            wrong = next((i for i in range(3) if row[2 + i] != right[2 + i]), 0)
+            yield Divergence(*right[:2], "window", None, (wrong,), row[2 + wrong], right[2 + wrong], 0.0, np.inf)
+            return
+    if len(rows) > len(expected) or (whole and len(rows) < len(expected)):
+        index, total = min(len(rows), len(expected)), len(expected)
+        place = index // len(windows) + 1, index % len(windows) + 1
+        yield Divergence(*place, "window", None, (), len(rows), total, 0.0, np.inf)
+
+
+def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
+    """The first window whose initial state is wrong; and, of a learned one, the first window that must not change it.
+
+    They must be exact. At the start of the series the state is that of the run, or the latest value of a learned one;
+    otherwise one of the window before. If the states are not reported, `judge` recomputes it. Windows that do not start
+    from a learned state leave it and its velocity as they are.
+    """
+    run, updates = recorded
+    initial, h, learned = updates["initial"], updates.get("h"), updates.get("h_0")
+    h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
+    steps, rows = carried_steps(updates), updates["stop"] - updates["start"]
+    starts = np.cumsum(rows) - rows  # of the windows, in h
+    expected: dict[str, dict[int, Any]] = {name: {} for name in ("initial", "h_0", "vh_0") if name in updates}
+    for index, start in enumerate(updates["start"]):
+        if start == 0 or index == 0 or updates["epoch"][index] != updates["epoch"][index - 1]:
+            state = h_0 if learned is None or index == 0 else learned[index - 1]
+            expected["initial"][index] = np.broadcast_to(state, initial[index].shape)
+        elif start == updates["start"][index - 1]:
+            expected["initial"][index] = initial[index - 1]
+        elif h is not None and steps[index - 1]:  # otherwise the schedule is wrong, which is already reported
+            expected["initial"][index] = h[starts[index - 1] + steps[index - 1] - 1]
+        if index > 0 and start > 0:
+            for name in expected.keys() - {"initial"}:
+                expected[name][index] = updates[name][index - 1]
+    for name, rights in expected.items():
+        for index, right in rights.items():
+            if not np.array_equal(found := updates[name][index], right):
+                element = tuple(map(int, np.argwhere(found != right)[0]))
+                place = int(updates["epoch"][index]), int(updates["number"][index])
+                numbers = float(found[element]), float(right[element])
+                yield Divergence(*place, name, None, element, *numbers, 0.0, np.inf)
+                break
+
+
+def carried_steps(updates: dict[str, np.ndarray]) -> np.ndarray:
+    """After which step of a window the next one of its epoch starts, by update, (N,); 0 where there is no such step."""
+    start, stop, epoch = (np.append(updates[name], -1) for name in ("start", "stop", "epoch"))
+    steps = start[1:] - start[:-1]
+    follows = (epoch[1:] == epoch[:-1]) & (start[1:] > 0) & (steps > 0) & (steps <= (stop - start)[:-1])
+    return np.where(follows, steps, 0)
