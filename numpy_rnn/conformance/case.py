@@ -75,25 +75,18 @@ def present(params: Any) -> dict[str, Any]:
 
 def one_bias(params: Any) -> Parameters[Any]:
     """The parameters of the same function with one hidden bias, b_h + b_hh."""
-    second = getattr(params, "b_hh", None)
-    first = Parameters(*params[:6])
-    return first if second is None else first._replace(b_h=params.b_h + second)
+    has_two = getattr(params, "b_hh", None) is not None
+    return Parameters(*params[:6])._replace(b_h=params.b_h + params.b_hh if has_two else params.b_h)
 
 
 def second_bias_as_input(run: Run) -> Run:
     """The same run with one hidden bias: the second is a row of W_xh, that of one more input, which is always 1."""
-    b_hh = getattr(run.params, "b_hh", None)
+    params, b_hh = one_bias(run.params), getattr(run.params, "b_hh", None)
     if b_hh is None:
-        return run._replace(params=one_bias(run.params))
-    W_xh = np.concatenate((run.params.W_xh, b_hh[..., None, :]), axis=-2)
-    x = np.eye(W_xh.shape[-2] - 1, dtype=W_xh.dtype)[run.x] if is_classes(run.x) else run.x
-    x = np.concatenate((x, np.ones_like(x[..., :1])), axis=-1)
+        return run._replace(params=params)
+    x, W_xh = as_rows(run.x, params.W_xh.shape[-2], b_hh.dtype), run.params.W_xh
+    W_xh, x = np.concatenate((W_xh, b_hh[..., None, :]), -2), np.concatenate((x, np.ones_like(x[..., :1])), -1)
     return run._replace(params=Parameters(W_xh, *run.params[1:6]), x=x)
-
-
-def case_dtype(case: WindowCase) -> np.dtype:
-    """float32 or float64."""
-    return case.params.W_hh.dtype
 
 
 def case_sizes(case: WindowCase) -> dict[str, int]:
@@ -105,11 +98,8 @@ def case_sizes(case: WindowCase) -> dict[str, int]:
 
 def initial_state(case: WindowCase) -> np.ndarray:
     """The initial state of the window: the learned one, the given one, or zeros."""
-    if case.params.h_0 is not None:
-        return case.params.h_0
-    if case.h_0 is not None:
-        return case.h_0
-    return np.zeros((case.x.shape[1], case.params.W_hh.shape[-1]), case_dtype(case))
+    h_0: Any = case.h_0 if case.params.h_0 is None else case.params.h_0
+    return np.zeros((case.x.shape[1], case.params.W_hh.shape[-1]), case.params.W_hh.dtype) if h_0 is None else h_0
 
 
 def is_classes(array: np.ndarray) -> bool:
@@ -117,16 +107,20 @@ def is_classes(array: np.ndarray) -> bool:
     return array.dtype.kind in "iu"
 
 
+def as_rows(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
+    """Rows of 0 and 1 for classes; other arrays as they are."""
+    return np.eye(size, dtype=dtype)[array] if is_classes(array) else array
+
+
 def with_rows(case: WindowCase) -> WindowCase:
     """The same case with rows of 0 and 1 for classes."""
-    sizes = {"x": case.params.W_xh.shape[-2], "target": case.params.W_hy.shape[-1]}
-    classes = {name: size for name, size in sizes.items() if is_classes(getattr(case, name))}
-    return case._replace(**{n: np.eye(size, dtype=case_dtype(case))[getattr(case, n)] for n, size in classes.items()})
+    D, O, dtype = case.params.W_xh.shape[-2], case.params.W_hy.shape[-1], case.params.W_hh.dtype
+    return case._replace(x=as_rows(case.x, D, dtype), target=as_rows(case.target, O, dtype))
 
 
 def given_dy(case: WindowCase) -> np.ndarray:
     """Under GIVEN_DY, dy of all steps, (T, B, O): zero at the older ones."""
-    older = np.zeros((len(case.x) - len(case.target), *case.target.shape[1:]), case_dtype(case))
+    older = np.zeros((len(case.x) - len(case.target), *case.target.shape[1:]), case.params.W_hh.dtype)
     return np.concatenate((older, case.target))
 
 
@@ -159,7 +153,7 @@ def format_errors(case: WindowCase, report: Any, intermediates: bool, input_grad
     optional += ("dh_0",) * (case.h_0 is None and case.params.h_0 is None)
     expected = required_outputs(case, intermediates, input_gradients)
     errors = [f"{name} is missing" for name in expected if name not in report and name not in optional]
-    known, dtype = required_outputs(case, True, True), case_dtype(case)
+    known, dtype = required_outputs(case, True, True), case.params.W_hh.dtype
     errors += [f"{name} is not an expected name" for name in report if name not in known]
     for name, shape in known.items():
         if name not in report:

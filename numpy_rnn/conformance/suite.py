@@ -7,7 +7,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,6 @@ last = ""
 for last in sys.stdin: pass
 if last.strip(): print("ERROR: the port ends the process of the suite, in", last.strip(), file=sys.stderr)
 """
-SHOW_EVERY = 0.5  # seconds
 
 
 def load_case(path: str) -> tuple[str, Any]:
@@ -65,8 +63,6 @@ class Suite:
         self.timeout, self.profile = self.option("timeout"), profile(self.option("profile"), self.option("examples"))
         self.watcher: Any = None
         self.replayed: Any = None
-        self.done = self.all = self.cases = 0
-        self.shown = 0.0
         try:
             for path, option in ((self.output, "--elman-output"), (self.dump_to, "--elman-dump")):
                 if path is not None:
@@ -104,15 +100,12 @@ class Suite:
         assert where is not None
         if is_package(where):
             return PackagePort(backend(where))
-        with self._uncaptured():  # so that the watcher has the terminal
+        manager = self.config.pluginmanager.getplugin("capturemanager")
+        with manager.global_and_fixture_disabled() if manager else contextlib.nullcontext():  # it has the terminal
             arguments = [sys.executable, "-S", "-c", WATCHER]
             self.watcher = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True, text=True)
         cleanup.callback(self.watcher.communicate, "\n")
         return load_python_port(where)
-
-    def _uncaptured(self) -> Any:
-        manager = self.config.pluginmanager.getplugin("capturemanager")
-        return manager.global_and_fixture_disabled() if manager else contextlib.nullcontext()
 
     def _is_wanted(self, level: str) -> bool:
         is_chosen = self.option("level") in (level, "all")
@@ -151,29 +144,17 @@ class Suite:
         save_json(self.dump_to, {"test": test, "place": place, **arrays})
 
     def watch(self, where: str) -> None:
-        """Tell the watcher the case, and show the progress on a terminal."""
-        self.cases += 1
+        """Tell the watcher the case."""
         if self.watcher is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.watcher.stdin.write(one_line(where) + "\n")
                 self.watcher.stdin.flush()
-        reporter = self.config.pluginmanager.getplugin("terminalreporter")
-        if reporter is not None and reporter.hasmarkup and time.monotonic() > self.shown + SHOW_EVERY:
-            self.shown = time.monotonic()
-            with self._uncaptured():
-                reporter.rewrite(f"{self.done} of {self.all} tests done, {self.cases} cases of the next ", erase=True)
-                reporter.flush()
 
     def pytest_collection_modifyitems(self, config, items):
         """Deselect the levels that are not wanted."""
         unwanted = [item for item in items if item.name.split("[")[0] in TESTS and item.name not in self.only]
         config.hook.pytest_deselected(items=unwanted)
         items[:] = [item for item in items if item not in unwanted]
-        self.all = len(items)
-
-    def pytest_runtest_logfinish(self, nodeid, location):
-        """Count the tests that are done."""
-        self.done, self.cases = self.done + 1, 0
 
     def pytest_report_header(self) -> Iterator[str]:
         """Say what is tested and what is not."""

@@ -10,7 +10,7 @@ from windows import WAYS, assert_rounded_up, exchanged, huge_window, one_unit, w
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import DTYPES, Step
 from numpy_rnn.conformance import plain_rnn
-from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, propagate
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import TAU, Bound, check_local, ratios
 from numpy_rnn.conformance.bounds.loss_bounds import softmax
 from numpy_rnn.conformance.bounds.rounding import Near, Rounding, sech_squared
@@ -66,7 +66,7 @@ def test_operations_by_hand():
 def test_sum_too_long_for_a_bound_is_refused():
     long = np.broadcast_to(np.float32(1), (5_000_000, 1, 1))
     with pytest.raises(InputError, match="a sum of 5000000 terms in float32 has no bound"):
-        propagate(one_unit(1.0, 1.0, dtype="float32")._replace(x=long), {}, TAU)
+        global_bounds(one_unit(1.0, 1.0, dtype="float32")._replace(x=long))
     with pytest.raises(InputError, match="a norm of 5000000 numbers in float32 has no bound"):
         step_of("float32", max_norm=1.0).clipped(near(long[:, 0, 0]))
 

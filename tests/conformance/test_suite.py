@@ -172,13 +172,6 @@ def test_failure_is_told_at_a_small_case_which_is_run_again(suite, chosen, level
     assert "1 passed, 5 deselected" in suite("--elman-backend", "ports:right", *replay)[1]
 
 
-def test_progress_is_shown_on_a_terminal(suite, monkeypatch):
-    monkeypatch.setattr("numpy_rnn.conformance.suite.SHOW_EVERY", 0.0)
-    _, output = suite("--elman-backend", "ports:BlackBox", "--color=yes")
-    assert "1 of 2 tests done, 3 cases of the next" in output
-    assert "tests done" not in suite("--elman-backend", "ports:BlackBox", "--color=no")[1]
-
-
 def test_a_port_that_hangs_is_asked_once(suite):
     """Each smaller case would take as long again; the first case of all has a longer time."""
     status, output = suite("--elman-backend", "ports:slow", "--elman-level", "L2", "--elman-timeout", "0.02")

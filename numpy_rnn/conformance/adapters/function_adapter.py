@@ -63,10 +63,9 @@ class FunctionPort(Adapter):
         def back(arrays, factor=1.0):
             """The arrays by our names, in the shapes of the parameters."""
             found = {name: factor * np.array(arrays[self.names[name]]) for name in params}
-            if wrong := [name for name, theta in params.items() if found[name].shape != given(theta).shape]:
-                raise ValueError(
-                    f"{wrong[0]} has shape {found[wrong[0]].shape}: expected {given(params[wrong[0]]).shape}"
-                )
+            for name, theta in params.items():
+                if found[name].shape != given(theta).shape:
+                    raise ValueError(f"{name} has shape {found[name].shape}: expected {given(theta).shape}")
             return {n: found[n].T if columns and p.ndim == 2 else found[n].reshape(p.shape) for n, p in params.items()}
 
         def series(array):

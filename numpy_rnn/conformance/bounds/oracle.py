@@ -143,7 +143,7 @@ def step(case: WindowCase, p: dict[str, Any], gradients: dict[str, Any]) -> dict
         return {}
     learning_rate, momentum, dampening, nesterov, decay, adagrad, max_norm, max_value = case.step
     ball = load_flint().arb
-    rate, inside = ball(-float(cases.case_dtype(case).type(learning_rate))), isinstance(case.step, RateInVelocity)
+    rate, inside = ball(-float(case.params.W_hh.dtype.type(learning_rate))), isinstance(case.step, RateInVelocity)
     factor, velocities, parameters = ball(1), {}, {}
     if max_norm is not None:  # a sum of squares is not negative, though its ball may reach below 0
         squares = sum(((g * g).sum() for g in gradients.values()), ball(0)).nonnegative_part()

@@ -1,10 +1,4 @@
-"""Rounding errors of single operations on inexact numbers.
-
-Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
-
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: section 2.2 (the model of arithmetic), 3.1
-to 3.5 (γ_n, inner products, products of matrices) and 4.2 (sums).
-"""
+"""Rounding errors of single operations on inexact numbers."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -20,19 +20,11 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from numpy_rnn.common.records import Nonlinearity, Reduction, Step, WindowCase
+from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import (
-    GIVEN_DY,
-    INTERMEDIATES,
-    case_dtype,
-    case_sizes,
-    format_errors,
-    initial_state,
-    present,
-    with_rows,
-)
+from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, case_sizes, present
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
 from numpy_rnn.conformance.plain_rnn import SLOPES, Arrays
 from numpy_rnn.conformance.ports.port import abilities, call_port, tanh_error
@@ -67,7 +59,7 @@ def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str
     for each in hint_recipes(port, recipe):
         case = each.case()
         (report, _), (again, _) = (call_port(port, case, timeout) for _ in range(2))
-        if any(answer is None or format_errors(case, answer, intermediates=False) for answer in (report, again)):
+        if any(answer is None or cases.format_errors(case, answer, intermediates=False) for answer in (report, again)):
             return []
         if not all(np.allclose(report[name], again[name], 1e-3, 1e-3) for name in report.keys() & again.keys()):
             return ["it gives another answer to the same case, as if gradients or states were kept from call to call"]
@@ -118,12 +110,12 @@ class Fit(NamedTuple):
     @classmethod
     def of(cls, case: WindowCase, report: Arrays, tensor: str) -> "Fit":
         """The fit of a case in any dtype."""
-        exact = _as_float64(with_rows(case))
+        exact = _as_float64(cases.with_rows(case))
         reported = {name: np.asarray(value, np.float64) for name, value in report.items()}
-        right, unit = plain_rnn.window_update(exact), ROUNDING * np.finfo(case_dtype(case)).eps
+        right, unit = plain_rnn.window_update(exact), ROUNDING * np.finfo(case.params.W_hh.dtype).eps
         deviation = {name: _largest(v - right[name]) for name, v in reported.items()}
         rounding = {name: unit * (_largest(right[name]) + _largest(v)) for name, v in reported.items()}
-        return cls(exact, reported, right, tensor, case_dtype(case), deviation, rounding)
+        return cls(exact, reported, right, tensor, case.params.W_hh.dtype, deviation, rounding)
 
     def explains(self, values: Arrays, left: float) -> bool:
         """Whether these values are the reported ones, to within this part of the deviation, or rounding."""
@@ -196,7 +188,7 @@ def other_cases(fit: Fit) -> Candidates:
 def other_gradients(fit: Fit) -> Candidates:
     """Gradients, some or all, that are other sums, or are reported otherwise than the step uses them."""
     case, p, right = fit.case, present(fit.case.params), fit.gradients(fit.right)
-    h = np.concatenate((initial_state(case)[None], fit.right["h"]))
+    h = np.concatenate((cases.initial_state(case)[None], fit.right["h"]))
     (T, B, _), K = case.x.shape, len(case.target)
     steps, sequences = np.arange(T)[:, None, None], np.arange(B)[:, None]
     counted = {
@@ -278,10 +270,8 @@ def _products(fit: Fit) -> dict[str, float]:
 def truncations(fit: Fit) -> Candidates:
     """The report under (R1) and (R2), for every k that differs from (B2)."""
     case, right, p, T = fit.case, fit.right, present(fit.case.params), len(fit.case.x)
-    slopes, h = (
-        SLOPES[case.objective.nonlinearity](right["h"], right["a"]),
-        np.stack([initial_state(case), *right["h"]]),
-    )
+    slopes = SLOPES[case.objective.nonlinearity](right["h"], right["a"])
+    h = np.stack([cases.initial_state(case), *right["h"]])
 
     def report(dh):
         da = dh * slopes
@@ -294,11 +284,7 @@ def truncations(fit: Fit) -> Candidates:
     for k in range(1, min(T, MAX_STEPS)):
         steps = f"{k} step{'s' * (k > 1)}"
         yield f"each loss goes back over {steps} (bptt_truncate = {k - 1})", report(band)
-        yield (
-            f"the backward pass ends after the newest {steps}",
-            report(
-                np.where(np.arange(T)[:, None, None] < T - k, 0, right["dh"])  # (R2)
-            ),
-        )
+        newest = np.where(np.arange(T)[:, None, None] < T - k, 0, right["dh"])  # (R2)
+        yield f"the backward pass ends after the newest {steps}", report(newest)
         g = (g[1:] * slopes[1 : len(g)]) @ p["W_hh"].T  # (R1)
         band = band + np.concatenate((g, np.zeros((k, *g.shape[1:]))))

@@ -21,16 +21,10 @@ import numpy as np
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
-from numpy_rnn.conformance.case import case_dtype, format_errors, given_dy
+from numpy_rnn.conformance.case import format_errors, given_dy
+from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
-from numpy_rnn.conformance.ports.protocol import (
-    Abilities,
-    Identity,
-    PortFault,
-    identity_from,
-    port_arguments,
-    shapes_of,
-)
+from numpy_rnn.conformance.ports.protocol import Abilities, PortFault, port_arguments
 
 VARIADIC = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 MAX_SECONDS = 1e7  # about what a timer of the system can take
@@ -97,7 +91,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 def abilities(port: Any) -> Abilities:
     """The capabilities of a port, what it lacks, and its sizes."""
-    sizes = tuple(shapes_of(getattr(port, "sizes", ())))
+    sizes = tuple(protocol.shapes_of(getattr(port, "sizes", ())))
     return Abilities(tuple(getattr(port, "capabilities", ())), tuple(getattr(port, "lacks", ())), sizes)
 
 
@@ -135,7 +129,8 @@ def load_python_port(where: str) -> Any:
     if not callable(getattr(port, "window_update", None)):
         raise InputError(f"port {where!r} has no function window_update: expected name, dtypes and window_update")
     try:
-        identity = identity_from({name: getattr(port, name) for name in Identity._fields if hasattr(port, name)})
+        stated = {name: getattr(port, name) for name in protocol.Identity._fields if hasattr(port, name)}
+        identity = protocol.identity_from(stated)
     except PortFault as fault:
         raise InputError(f"port {where!r}: {fault}") from None
     return SimpleNamespace(**identity._asdict(), window_update=port.window_update)
@@ -172,7 +167,7 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
         return None, str(fault)
     except BaseException as error:  # also what foreign languages throw, as PyO3's PanicException
         return None, f"raises {_described(error, port.window_update)}"
-    loss, dtype = report.get("loss") if isinstance(report, dict) else None, case_dtype(case)
+    loss, dtype = report.get("loss") if isinstance(report, dict) else None, case.params.W_hh.dtype
     if type(loss) is float and np.array_equal(dtype.type(loss), loss, equal_nan=True):
         report["loss"] = dtype.type(loss)
     return report, None

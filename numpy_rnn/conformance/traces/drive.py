@@ -13,16 +13,9 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, Run, Step, WindowCase
+from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance import plain_rnn
-from numpy_rnn.conformance.case import (
-    GIVEN_DY,
-    RateInVelocity,
-    TwoBiases,
-    is_classes,
-    present,
-    required_outputs,
-    second_bias_as_input,
-)
+from numpy_rnn.conformance.case import GIVEN_DY, RateInVelocity, TwoBiases, is_classes, present
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, validated_report
 from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS, Abilities
@@ -68,20 +61,23 @@ def measure(losses: np.ndarray, others: list[np.ndarray], run: Run, seed: int = 
 
 def reference_losses(run: Run, seed: int) -> np.ndarray:
     """The losses of the run, and of runs whose initial weights are moved by an ulp: (epochs, 1 + REFERENCES)."""
-    generator, run = np.random.default_rng(seed), second_bias_as_input(run)
-    params = run.params
+    generator, run = np.random.default_rng(seed), cases.second_bias_as_input(run)
+
+    def epochs(params):
+        """The last update of every epoch."""
+        series, options = (run.x, run.target, run.h_0), run.options.keywords()
+        return numpy_rnn.train(params, *series, weights=run.weights, yield_every="epoch", **options)
+
     with np.errstate(all="ignore"):
-        *_, last = _epochs(params, run)
-        pairs = {name: (theta, getattr(last.parameters, name)) for name, theta in present(params).items()}
-        moved = {name: _moved(theta, end, generator) for name, (theta, end) in pairs.items()}
-        updates = _epochs(Parameters(**dict.fromkeys(Parameters._fields) | moved), run)
-        return np.stack([summed_losses(update.losses, run) for update in updates])
-
-
-def _epochs(params: Parameters, run: Run) -> Any:
-    """The last update of every epoch."""
-    series, options = (run.x, run.target, run.h_0), run.options.keywords()
-    return numpy_rnn.train(params, *series, weights=run.weights, yield_every="epoch", **options)
+        *_, last = epochs(run.params)
+        moved: dict[str, Any] = dict.fromkeys(Parameters._fields)
+        for name, theta in present(run.params).items():
+            # Moved by an ulp of the number before or after the run, whichever is larger: an update rounds to that size.
+            copies, end = np.repeat(theta[None], REFERENCES + 1, axis=0), getattr(last.parameters, name)
+            signs = generator.choice([-1, 1], copies[1:].shape).astype(theta.dtype)
+            copies[1:] += signs * np.spacing(np.maximum(np.abs(theta), np.abs(end)))
+            moved[name] = copies
+        return np.stack([summed_losses(update.losses, run) for update in epochs(Parameters(**moved))])
 
 
 def summed_losses(losses: Any, run: Run) -> np.ndarray:
@@ -100,17 +96,6 @@ def epoch_losses(recorded: RecordedRun) -> np.ndarray:
     epochs = len(losses) // per_epoch
     rows = losses[: epochs * per_epoch].reshape(epochs, per_epoch, *losses.shape[1:])
     return np.array([summed_losses(row, recorded.run) for row in rows]).reshape(epochs, *losses.shape[1:])
-
-
-def _moved(theta: np.ndarray, end: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """REFERENCES + 1 copies; in all but the first, every element is moved up or down by an ulp.
-
-    It is one of the number before or after the run, whichever is larger: every update rounds a weight to its size then.
-    """
-    copies = np.repeat(theta[None], REFERENCES + 1, axis=0)
-    signs = generator.choice([-1, 1], copies[1:].shape).astype(theta.dtype)
-    copies[1:] += signs * np.spacing(np.maximum(np.abs(theta), np.abs(end)))
-    return copies
 
 
 def is_bounded(run: Run) -> bool:
@@ -178,7 +163,7 @@ def _answer(port: Any, case: WindowCase, timeout: float, where: str) -> tuple[di
     is_seen = "intermediates" in has
     states = report["h"] if is_seen else plain_rnn.window_update(case._replace(step=no_step))["h"]
     # Under given_dy, dy is not from the port's y.
-    names = required_outputs(case, is_seen and "given_dy" not in has, "input_gradients" in has)
+    names = cases.required_outputs(case, is_seen and "given_dy" not in has, "input_gradients" in has)
     return {name: report[name] for name in names}, states
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy_rnn.common.records import Window, WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds, global_checks
 from numpy_rnn.conformance.bounds.local_bounds import TAU, Checks, TanhError, local_checks, ratios
-from numpy_rnn.conformance.case import is_classes, parameters_from, present
+from numpy_rnn.conformance.case import as_rows, parameters_from, present
 from numpy_rnn.conformance.traces.divergence import BACKWARDS, TENSORS, Divergence, equations, expected_windows
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
 
@@ -84,9 +84,7 @@ def stacks(recorded: RecordedRun) -> Iterator[Stack]:
         yield _stack(recorded, np.flatnonzero((kinds == kind).all(axis=1)), *kind.tolist())
 
 
-def single_update(
-    recorded: RecordedRun, index: int, network: tuple[int, ...] = ()
-) -> tuple[WindowCase, dict[str, np.ndarray]]:
+def single_update(recorded: RecordedRun, index: int, network: tuple[int, ...] = ()) -> tuple[WindowCase, dict]:
     """One update of one network of a run, as a case and a report."""
     return _stack(recorded, np.array([index]), *_kinds(recorded)[index].tolist()).single((0, *network))
 
@@ -115,10 +113,8 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learn
         return np.moveaxis(array[rows], 1, 1 + E)
 
     def series(name, first_step, steps):
-        array = getattr(run, name)
-        if is_classes(array):
-            size = run.params.W_xh.shape[-2] if name == "x" else run.params.W_hy.shape[-1]
-            array = np.eye(size, dtype=run.params.W_hh.dtype)[array]
+        size = run.params.W_xh.shape[-2] if name == "x" else run.params.W_hy.shape[-1]
+        array = as_rows(getattr(run, name), size, run.params.W_hh.dtype)
         if array.ndim < 3 + E:
             array = array.reshape(len(array), *(1,) * E, *array.shape[1:])
         return windows(array, first_step[:, None] + np.arange(steps))
@@ -134,16 +130,9 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learn
         rows = loss_start[:, None] + np.arange(K)
         weights = run.weights[rows].reshape(len(chosen), *(1,) * E, K, -1)
     rate = step.learning_rate
-    case = WindowCase(
-        parameters_from(params),
-        series("x", start, T),
-        series("target", loss_start, K),
-        updates["initial"][chosen],
-        weights,
-        run.options.objective,
-        step._replace(learning_rate=np.asarray(rate)[None] if np.ndim(rate) else rate),
-        velocity,
-    )
+    step = step._replace(learning_rate=np.asarray(rate)[None] if np.ndim(rate) else rate)
+    x, target, h_0 = series("x", start, T), series("target", loss_start, K), updates["initial"][chosen]
+    case = WindowCase(parameters_from(params), x, target, h_0, weights, run.options.objective, step, velocity)
     rows = first_row[:, None] + np.arange(T)
     report = {name: windows(updates[name], rows) for name in ROWS if name in updates}
     names = ["loss"] + ["dh_0"] * ("dx" in updates)
@@ -185,17 +174,12 @@ def _first_divergence(updates, stack, name, checked) -> Divergence:
     elements = np.argwhere(bad[index]).tolist()
     if name in ROWS:  # (*E, T, B, N): the step first, and from the last one back where the stage runs backwards
         elements.sort(key=lambda element: element[-3] * (-1 if name in BACKWARDS else 1))
-    element = elements[0]
-    at = (index, *element)
-    values = (float(array[at]) for array in (report[name], expected, allowed, ratio))
-    return Divergence(
-        int(updates["epoch"][chosen[index]]),
-        int(updates["number"][chosen[index]]),
-        name,
-        element[-3] + 1 if name in ROWS else None,
-        tuple(element if name not in ROWS else element[:-3] + element[-2:]),
-        *values,  # type: ignore[arg-type]
-    )
+    element, has_steps = elements[0], name in ROWS
+    numbers: Any = (float(array[index, *element]) for array in (report[name], expected, allowed, ratio))
+    place = (int(updates[part][chosen[index]]) for part in ("epoch", "number"))
+    if has_steps:
+        return Divergence(*place, name, element[-3] + 1, tuple(element[:-3] + element[-2:]), *numbers)
+    return Divergence(*place, name, None, tuple(element), *numbers)
 
 
 # -- continuity from update to update ---------------------------------------------------------------------------------

@@ -62,9 +62,8 @@ class Recorder:
         parts = update.gradients, update.parameters, update.velocity, update.activations, update.adjoints
         gradients, parameters, velocity, activations, flow = (part and each(_in_numpy, part) for part in parts)
         report = {"loss": _in_numpy(update.loss), "a": activations.a, "h": activations.h[1:], "y": activations.y}
-        report |= (
-            flow._asdict() | {"d" + name: array for name, array in present(gradients).items()} | present(parameters)
-        )
+        report |= flow._asdict() | present(parameters)
+        report |= {"d" + name: array for name, array in present(gradients).items()}
         if velocity is not None:
             for name, theta in present(parameters).items():
                 v = getattr(velocity, name)
@@ -114,9 +113,8 @@ class Trace(Recorder):
     def __init__(self, params: dict[str, Any], x: Any, target: Any, h_0: Any, *, resets: bool = True, **options: Any):
         for name in (*Parameters._fields[:3], *params):
             if name not in params or name not in FIELDS:
-                raise InputError(
-                    f"the parameters are {', '.join(params)}: expected {', '.join(FIELDS)}, or some of them"
-                )
+                expected = f"expected {', '.join(FIELDS)}, or some of them"
+                raise InputError(f"the parameters are {', '.join(params)}: {expected}")
         self.dtype, self.resets, self.number, self.epoch = np.array(params["W_hh"]).dtype, resets, 0, 0
         known = run_options(options)
         x, target, h_0 = self._array("x", x), self._array("target", target), self._array("h_0", h_0)

@@ -58,9 +58,8 @@ NEEDED = ("configuration", "x", "target", *(f"initial_{name}" for name in ("h_0"
 
 def trace_arrays(run: Run, updates: dict[str, np.ndarray]) -> dict[str, Any]:
     """The arrays of a trace file."""
-    options = {
-        n: v if v is None or isinstance(v, str) else np.asarray(v).tolist() for n, v in run.options.keywords().items()
-    }
+    keywords = run.options.keywords().items()
+    options = {name: v if isinstance(v, str | None) else np.asarray(v).tolist() for name, v in keywords}
     head = {"format": np.bytes_(FORMAT), "configuration": np.bytes_(json.dumps(options))}
     head |= {"x": run.x, "target": run.target} | ({} if run.weights is None else {"weights": run.weights})
     initial = present(run.params) | ({} if run.h_0 is None else {"h_0": run.h_0})
