@@ -156,16 +156,21 @@ def format_errors(case: WindowCase, report: Any, intermediates: bool, input_grad
     known, dtype = required_outputs(case, True, True), case.params.W_hh.dtype
     errors += [f"{name} is not an expected name" for name in report if name not in known]
     for name, shape in known.items():
-        if name not in report:
-            continue
-        array = report[name]
-        if not isinstance(array, (np.ndarray, np.generic)):
+        array = report.get(name)
+        if name in report and not isinstance(array, (np.ndarray, np.generic)):
             errors.append(f"{name} is a {type(array).__name__}: expected a NumPy array")
-        elif array.dtype != dtype:
-            errors.append(f"{name} is {array.dtype}: expected {dtype}")
-        elif array.shape != shape:
-            errors.append(f"{name} has shape {array.shape}: expected {shape}")
-        elif not np.isfinite(array).all():
-            index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
-            errors.append(f"{name}{list(index)} is {np.asarray(array)[index]}: expected a finite number")
+        elif name in report and (error := array_error(name, array, shape, dtype)):
+            errors.append(error)
     return errors
+
+
+def array_error(name: str, array: Any, shape: tuple[int, ...], dtype: Any) -> str:
+    """The error in an array that should have this shape and dtype, and be finite; "" if there is none."""
+    if array.dtype != dtype:
+        return f"{name} is {array.dtype}: expected {dtype}"
+    if array.shape != shape:
+        return f"{name} has shape {array.shape}: expected {shape}"
+    if np.isfinite(array).all():
+        return ""
+    index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
+    return f"{name}{list(index)} is {array[index]}: expected a finite number"

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from comparing import bits
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, settings
 from ports_for_tests import Port
 from windows import RIGHT
 
@@ -18,7 +17,7 @@ from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import tanh_error
 from numpy_rnn.conformance.ports.protocol import Abilities, PortFault
-from numpy_rnn.conformance.properties import PROFILES, Violation, WorstRatios, check_port, profile, recipes, run_count
+from numpy_rnn.conformance.properties import PROFILES, Violation, WorstRatios, check_port, profile, run_count
 from numpy_rnn.conformance.random_cases import (
     LARGE_SIZES,
     RandomDraw,
@@ -29,8 +28,8 @@ from numpy_rnn.conformance.random_cases import (
 )
 
 # Enough for every tensor to be checked: it takes a learned initial state and a velocity at the same time.
-PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=30)
-MANY_RUNS = settings(PROFILE, max_examples=300)  # the runs are a tenth of the windows
+PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=20)
+MANY_RUNS = settings(PROFILE, max_examples=200)  # the runs are a tenth of the windows
 ONLY_SEEN = settings(MANY_RUNS, phases=[Phase.generate])
 LEVELS = ("L1", "L2", "L3")
 TENSORS = {name for name in SHAPES if not name.endswith("b_hh")}  # of a network with one hidden bias
@@ -64,25 +63,8 @@ KINDS = dict.fromkeys(("dtype", "bias", "zeros", "learned", "velocity", "classes
 STEP_KINDS = dict(momentum=3, dampening=3, nesterov=2, weight_decay=3, adagrad=2, max_norm=6, max_value=4)  # noqa: C408
 
 
-def at_random():
-    return [random_recipe(RandomDraw(2, seed)) for seed in range(400)]
-
-
-def by_hypothesis():
-    made = []
-
-    @settings(PROFILE, max_examples=400, derandomize=True, phases=[Phase.generate])
-    @given(st.sampled_from(DTYPES).flatmap(recipes))
-    def draw(recipe):
-        made.append(recipe)
-
-    draw()
-    return made
-
-
-@pytest.mark.parametrize("drawn", [at_random, by_hypothesis])
-def test_recipes_are_of_every_kind(drawn):
-    made = drawn()
+def test_recipes_are_of_every_kind():
+    made = [random_recipe(RandomDraw(2, seed)) for seed in range(400)]
     assert {name: len({getattr(recipe, name) for recipe in made}) for name in KINDS} == KINDS
     assert {name: len({getattr(recipe.step, name) for recipe in made}) for name in STEP_KINDS} == STEP_KINDS
     assert len({recipe.objective for recipe in made}) == 12
@@ -93,7 +75,7 @@ def test_recipes_are_of_every_kind(drawn):
 
 
 def test_cases_are_of_every_kind():
-    made = at_random()
+    made = [random_recipe(RandomDraw(2, seed)) for seed in range(400)]
     subnormal = next(recipe for recipe in made if recipe.subnormal and not recipe.class_inputs).case()
     assert (np.abs(subnormal.x[..., 0]) < np.finfo(subnormal.x.dtype).smallest_normal).any()
     assert next(recipe for recipe in made if recipe.velocity and recipe.step.momentum).case().velocity.W_hh.all()
@@ -146,7 +128,6 @@ def one_percent_off(name):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(("change", "error", "message"), [
     (lambda report: report.pop("dW_hy") is None or report, PortFault, "dW_hy is missing"),
-    (one_percent_off("loss"), Violation, "loss"),
     (one_percent_off("vh_0"), Violation, "vh_0"),
 ])  # fmt: skip
 def test_wrong_report_is_seen_at_every_level(level, change, error, message):
@@ -187,7 +168,7 @@ def test_default_profile_reaches_every_kind_of_window():
             })  # fmt: skip
             return report
 
-    check_port("L2", Watching(capabilities=()), "float64", DEFAULT, worst=worst)
+    check_port("L1", Watching(capabilities=("intermediates",)), "float64", DEFAULT, worst=worst)
     assert all(any(window[where] for window in windows) for where in windows[0])
     for letter, least in {"T": 17, "H": 17, "B": 9}.items():  # a ring of states, vector loops, a buffer of sequences
         assert worst.sizes[letter][0] <= 2

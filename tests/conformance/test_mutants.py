@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import Phase, settings
-from ports_for_tests import Layer, Port, Untransposed
+from hypothesis import settings
+from ports_for_tests import Port
 from windows import RIGHT, ModulePort, window
 
 from numpy_rnn.conformance import plain_rnn
@@ -34,11 +34,11 @@ def test_mutant_is_killed(mutant, level):
         assert EQUATIONS.get(found.tensor) in stages, f"{found.tensor} for {mutant.stage}"
 
 
-@pytest.mark.parametrize("level", ["L1", "L2", "L3"])
-def test_plain_rnn_itself_survives(level):
+def test_plain_rnn_itself_survives():
     """The score board tells right from wrong."""
     load(named("dh_next dropped"))
-    assert [score.violation(level, plain_rnn, (SEED, case)) for case in range(1, 31)] == [None] * 30
+    for level in ("L1", "L2", "L3"):
+        assert [score.violation(level, plain_rnn, (SEED, case)) for case in range(1, 11)] == [None] * 10
 
 
 def test_mutants_are_few_and_every_line_is_in_the_source():
@@ -86,13 +86,6 @@ def test_hint_names_the_mutant_of_a_run(mutant):
     pytest.fail(f"{mutant.name} was never caught")
 
 
-def test_no_more_than_three_hints():
-    """Otherwise the numbers do not tell the mutants apart."""
-    case = Recipe(1, 1, 1, 1, 1, 1, "float64", seed=1).case()
-    report = load(named("mean for sum")).window_update(case._replace(x=0 * case.x, h_0=0 * case.h_0))
-    assert len(hints.hints_for_case(case, report, "loss")) <= hints.MAX_HINTS
-
-
 def test_hint_explains_nearly_all_of_the_deviation():
     case = window(3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False)
     right, wrong = plain_rnn.window_update(case), load(named("dh_next dropped")).window_update(case)
@@ -107,7 +100,7 @@ def test_factor_of_few_numbers_may_be_chance():
         (Recipe(3, 1, 1, 1, 1, 3, "float64"), []),
         (Recipe(3, 1, 2, 4, 1, 3, "float64"), ["dW_xh × 1.37"]),
     ):
-        fit = hints.Fit.of(recipe.case(), plain_rnn.window_update(recipe.case()), "dW_xh")
+        fit = hints.Fit(recipe.case(), plain_rnn.window_update(recipe.case()), "dW_xh")
         report = fit.with_step(fit.gradients(fit.right) | {"dW_xh": 1.37 * fit.right["dW_xh"]})
         assert hints.hints_for_case(fit.case, report, "dW_xh") == expected
 
@@ -125,26 +118,3 @@ def test_earliest_wrong_stage_of_all_cases_is_named():
         check_port("L1", Late(), "float64", few)
     assert "Recipe(T=1, B=1, D=1, H=1, O=1, K=1, dtype='float64'): dW_xh (B4) at [0, 0] is " in str(error.value)
     assert "; the earliest wrong stage is loss (L1, L2), in Recipe(T=11, B=3, " in str(error.value)
-
-
-class WrongRate(Layer):
-    def window_update(self, *arrays, learning_rate, **options):
-        return super().window_update(*arrays, learning_rate=-1.3 * learning_rate, **options)
-
-
-def one_element_wrong(report):
-    report["dW_xh"][0, 0] *= 1.5
-    return report
-
-
-@pytest.mark.parametrize(("port", "level", "hint"), [
-    (Untransposed(has=()), "L3", "W_hh used without its transpose"),
-    (WrongRate(has=()), "L3", "step × -1.3"),
-    (Port(after=one_element_wrong, capabilities=()), "L2", ""),
-])  # fmt: skip
-def test_hint_names_the_mistake_of_a_port_if_it_is_known(port, level, hint):
-    few = settings(profile("default"), max_examples=60, derandomize=True, phases=[Phase.generate])
-    with pytest.raises(Violation) as error:
-        check_port(level, port, "float64", few)
-    message, *_ = str(error.value).split("; the largest error")
-    assert message.partition("; looks like: ")[2] == hint

@@ -196,11 +196,6 @@ def test_program_without_a_hello_is_refused(fake, program, expected):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("command", "verdict"), [
-    ("./no-such-port -v", "./no-such-port -v: No such file or directory; check the command"),
-    ("port 'x", "port 'x: No closing quotation; check the command"),
-])  # fmt: skip
-def test_command_that_cannot_be_started_says_why(command, verdict):
-    with pytest.raises(PortFault) as error:
-        ProgramPort(command)
-    assert str(error.value) == f"cannot be started: {verdict}"
+def test_command_that_cannot_be_started_says_why():
+    with pytest.raises(PortFault, match="cannot be started: port 'x: No closing quotation; check the command"):
+        ProgramPort("port 'x")

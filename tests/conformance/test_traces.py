@@ -72,7 +72,7 @@ def test_wrong_arrays_are_named():
         [
             "its run cannot be repeated: x has shape (): expected (T, B, 1), time first, with no empty axis",
             "h has shape (91, 1, 4): expected (92, 1, 4)",
-            "y is float32: expected float64, as the parameters are",
+            "y is float32: expected float64",
             "da[4, 0, 1] is nan: expected a finite number",
             "epoch is float64 of shape (20,): expected integers, one per update",
             "stop is int64 of shape (19,): expected integers, one per update",

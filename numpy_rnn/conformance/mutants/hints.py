@@ -15,7 +15,7 @@ one.
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str
 def hints_for_case(case: WindowCase, report: Arrays, tensor: str) -> list[str]:
     """The hints for a report whose first wrong tensor is given."""
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        fit = Fit.of(case, report, tensor)
+        fit = Fit(case, report, tensor)
         known = list(mutants(fit))
         others = (each(fit) for each in (other_cases, other_gradients, factors, truncations))
         for candidates, left in ((known, EXACT), *((each, EXACT) for each in others), (known, EXPLAINED)):
@@ -96,26 +96,16 @@ def _largest(array: Any) -> float:
     return float(np.abs(array).max(initial=0))
 
 
-class Fit(NamedTuple):
+class Fit:
     """A case and its report, right values of the same tensors, all in float64, and the first tensor that is wrong."""
 
-    case: WindowCase
-    report: Arrays
-    right: Arrays
-    tensor: str
-    dtype: np.dtype
-    deviation: dict[str, float]  # by how much a tensor is wrong
-    rounding: dict[str, float]  # by how much a right tensor may differ
-
-    @classmethod
-    def of(cls, case: WindowCase, report: Arrays, tensor: str) -> "Fit":
-        """The fit of a case in any dtype."""
-        exact = _as_float64(cases.with_rows(case))
-        reported = {name: np.asarray(value, np.float64) for name, value in report.items()}
-        right, unit = plain_rnn.window_update(exact), ROUNDING * np.finfo(case.params.W_hh.dtype).eps
-        deviation = {name: _largest(v - right[name]) for name, v in reported.items()}
-        rounding = {name: unit * (_largest(right[name]) + _largest(v)) for name, v in reported.items()}
-        return cls(exact, reported, right, tensor, case.params.W_hh.dtype, deviation, rounding)
+    def __init__(self, case: WindowCase, report: Arrays, tensor: str):
+        self.case, self.tensor, self.dtype = _as_float64(cases.with_rows(case)), tensor, case.params.W_hh.dtype
+        self.report = {name: np.asarray(value, np.float64) for name, value in report.items()}
+        self.right, unit = plain_rnn.window_update(self.case), ROUNDING * np.finfo(self.dtype).eps
+        # By how much a tensor is wrong, and by how much a right one may differ.
+        self.deviation = {name: _largest(v - self.right[name]) for name, v in self.report.items()}
+        self.rounding = {name: unit * (_largest(self.right[name]) + _largest(v)) for name, v in self.report.items()}
 
     def explains(self, values: Arrays, left: float) -> bool:
         """Whether these values are the reported ones, to within this part of the deviation, or rounding."""
