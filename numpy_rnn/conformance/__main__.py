@@ -129,9 +129,7 @@ def run_long(options: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Returns the exit status, see `exit_status`; 1 if a mutant survives, a bound is exceeded, or
-    a port fails.
-    """
+    """Run the command line. Returns the exit status, 1 if a mutant survives, a bound is exceeded, or a port fails."""
     options: Any = parser().parse_args(arguments)
 
     def work() -> int:
@@ -139,7 +137,8 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 if options.command == "long":
                     return run_long(options)
-                scores = score.score_board(options.seed)
+                pairs = [(mutant, level) for mutant in score.MUTANTS for level in score.levels(mutant)]
+                scores = [score.score(*pair, options.seed) for pair in pairs]
                 print(score.text(scores))
                 return int(any(each.tensor is None for each in scores))
             except PortFault as fault:

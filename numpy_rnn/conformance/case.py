@@ -35,13 +35,11 @@ for _prefix in ("d", "v", ""):  # gradients before clipping; velocities and para
 class TwoBiases(NamedTuple):
     """Parameters with two trained biases of the hidden layer, or what belongs to each, such as the velocities.
 
-    torch.nn.RNN has such biases: b_h is its b_ih, and b_hh its b_hh.
-
         a_t = x_t W_xh + b_h + h_{t-1} W_hh + b_hh     (F1)
         db_hh = db_h = Σ_{t,b} da_t                    (B7)
 
-    Each is a parameter with its own update, (U1) to (U7): the norm of (U2) includes both gradients, and each has its
-    own velocity. Under plain gradient descent their sum moves twice as far as one bias would.
+    torch.nn.RNN has such biases, b_ih and b_hh. Each is a parameter with its own update, (U1) to (U7): the norm of (U2)
+    includes both gradients. Under plain gradient descent their sum moves twice as far as one bias would.
     """
 
     W_xh: Any
@@ -56,7 +54,7 @@ class TwoBiases(NamedTuple):
 class RateInVelocity(Step):
     """A step whose velocity has the factor −η, as those of Keras and MXNet: v ← μv − η(1 − τ)g, then θ ← θ + v.
 
-    With Nesterov's momentum θ ← θ + μv − ηg. While η is constant, the parameters are those of (U5), (U6) and (U1).
+    With Nesterov's momentum θ ← θ + μv − ηg.
     """
 
     __slots__ = ()
@@ -125,11 +123,7 @@ def given_dy(case: WindowCase) -> np.ndarray:
 
 
 def required_outputs(case: WindowCase, intermediates: bool, input_gradients: bool = False) -> dict[str, Any]:
-    """The names that a report on this case must have, and their shapes.
-
-    dh_0 is an input gradient; with a learned initial state it is a gradient like the others. Velocities are required
-    with momentum, and with Adagrad, where they are the sums of squares.
-    """
+    """The names that a report on this case must have, and their shapes; dh_0 is one if the initial state is learned."""
     sizes, trained = case_sizes(case), present(case.params)
     names = ["loss"] * (case.objective.loss != GIVEN_DY) + [*INTERMEDIATES] * intermediates
     names += ["dh_0", "dx"] if input_gradients else ["dh_0"] * ("h_0" in trained)
@@ -143,9 +137,8 @@ def required_outputs(case: WindowCase, intermediates: bool, input_gradients: boo
 def format_errors(case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False) -> list[str]:
     """The errors in the format of a report, one line each: missing or unknown names, shape, dtype, NaN or infinity.
 
-    If the list is empty, every required output is present, in the case's dtype and its shape, and finite. Only then can
-    numbers be compared, since `NaN > bound` is false. Intermediates and input gradients that are not required are
-    optional, and must have the right format.
+    Only a report without such errors has numbers that can be compared, since `NaN > bound` is false. Intermediates and
+    input gradients that are not required are optional.
     """
     if not isinstance(report, dict):
         return [f"the report is a {type(report).__name__}: expected a dict of arrays by name"]

@@ -17,7 +17,7 @@ from hypothesis.errors import Flaky
 from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run, WindowCase
 from numpy_rnn.conformance.case import case_sizes
-from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port, looks_like
+from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.plugin import PROFILES
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
@@ -59,8 +59,7 @@ def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING)
 class Violation(AssertionError):
     """A bound that a correct port never exceeds is exceeded by this element first.
 
-    where: the words for its place, a recipe or the seed of a run. case, report: the window with this element. hints:
-    returns the mutants that the violation resembles.
+    where: the words for its place, a recipe or the seed of a run. hints: returns the mutants that it resembles.
     """
 
     def __init__(self, where: str, first: Divergence, place: Any, window: tuple[WindowCase, Any], hints: Any):
@@ -165,8 +164,7 @@ class PortCheck(NamedTuple):
             if not (ratio <= 1).all():
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
                 numbers: Any = (float(array[at]) for array in (report[name], expected, allowed, ratio))
-                equation = equations(name, recipe.objective, recipe.step)
-                first = Divergence(1, 1, name, None, at, *numbers)._replace(equation=equation)
+                first = Divergence(1, 1, name, None, at, *numbers, equations(name, recipe.objective, recipe.step))
                 hints = partial(hints_for_port, self.port, recipe, self.timeout)
                 raise Violation(f"{self.level}, {recipe}", first, recipe, (case, report), hints)
 
@@ -221,7 +219,8 @@ def _falsify(check: PortCheck, strategy: Any, chosen: settings) -> None:
         violations = [fault for fault in faults if isinstance(fault, Violation)]
         largest = max(violations, key=lambda fault: fault.first.ratio)
         earliest = min(reversed(violations), key=lambda fault: TENSORS.index(fault.first.tensor))
-        message = str(smallest) + looks_like(smallest.hints())
+        message, hints = str(smallest), smallest.hints()
+        message += f"; looks like: {', or '.join(hints)}" if hints else ""
         if (first := earliest.first).tensor != smallest.first.tensor:
             message += f"; the earliest wrong stage is {first.tensor} ({first.equation}), in {_words(earliest.place)}"
         if (ratio := largest.first.ratio) > 2 * smallest.first.ratio:

@@ -52,10 +52,7 @@ def load_case(path: str) -> tuple[str, Any]:
 
 
 class Suite:
-    """The port under test and its worst ratios; a plugin of pytest.
-
-    Raises pytest.UsageError on options that cannot be used.
-    """
+    """The port under test and its worst ratios; a plugin of pytest. Raises pytest.UsageError on unusable options."""
 
     def __init__(self, config: pytest.Config):
         self.config, self.worst = config, WorstRatios(self.watch)
@@ -79,7 +76,9 @@ class Suite:
                 load_flint()  # the oracle needs it
         except (InputError, PortFault) as error:
             raise pytest.UsageError(str(error)) from None
-        names = [f"{name}[{dtype}]" for name in TESTS if self._is_wanted(TESTS[name]) for dtype in self.port.dtypes]
+        chosen, seen = self.option("level"), "intermediates" in self.abilities.capabilities
+        levels = {name: level for name, level in TESTS.items() if chosen in (level, "all") and (seen or level != "L1")}
+        names = [f"{name}[{dtype}]" for name in levels for dtype in self.port.dtypes]
         self.only = names if test is None else [test]
         if test is not None and test not in names:
             raise pytest.UsageError(f"--elman-replay {replay} has {test}: expected one of {', '.join(names)}")
@@ -107,10 +106,6 @@ class Suite:
         cleanup.callback(self.watcher.communicate, "\n")
         return load_python_port(where)
 
-    def _is_wanted(self, level: str) -> bool:
-        is_chosen = self.option("level") in (level, "all")
-        return is_chosen and (level != "L1" or "intermediates" in self.abilities.capabilities)
-
     def check(self, level: str, dtype: str, test: str) -> None:
         """Check the port at a level. A failure is one line without a traceback; the first one is dumped."""
         try:
@@ -127,9 +122,8 @@ class Suite:
     def save_case(self, level: str, test: str, fault: Violation | PortFault) -> None:
         """Write the failing case as JSON, for --elman-replay and for a debugger in any language.
 
-        Its arrays have the names of `Port.window_update`, as x, params.W_xh and velocity.W_xh. What was computed from
-        them has those of a report after "reported.", what is right after "expected.", and the difference allowed after
-        "allowed.".
+        Its arrays have the names of `Port.window_update`, as x, params.W_xh and velocity.W_xh; those of the report come
+        after "reported.", what is right after "expected.", and the difference allowed after "allowed.".
         """
         arrays, place, case = dict[str, Any](), self.worst.latest, None
         if isinstance(fault, Violation):

@@ -86,9 +86,9 @@ class FunctionPort(Adapter):
 
 
 def jax_port(loss_function: Callable[..., Any], loss: str = "half_sum_of_squares", **options: Any) -> FunctionPort:
-    """A port of a loss in JAX, `loss_function(params, x, target, h_0)`, with the gradients of jax.value_and_grad.
+    """A port of a loss in JAX, `loss_function(params, x, target, h_0)`; options: those of `function_port`.
 
-    options: those of `function_port`. As JAX compiles for every shape, `sizes` is "few", four shapes, unless given.
+    As JAX compiles for every shape, `sizes` is "few", four shapes, unless given.
     """
     import jax
 

@@ -40,30 +40,29 @@ def global_bounds(case: WindowCase, tau: TanhError = TAU) -> Bounds:
         E["h"][step] = of.state(a.at(step)).E
     E["y"][...] = of.output(h).E
     rounded = 2.0**-53 * np.abs(y.value)  # y is the value of the oracle in float64, from which the target may cancel it
-    for name, bound in of.losses(y._replace(E=y.E + rounded)).items():
-        E[name][...] = bound.E
+    losses = of.losses(y._replace(E=y.E + rounded))
+    E["dy"][...] = losses["dy"].E
     for t in reversed(range(T)):
         step = slice(t, t + 1)
         E["dh"][step] = of.dh(dy.at(step), after(da).at(step)).E
         E["da"][step] = of.da(dh.at(step), a.at(step), h.at(step)).E
-    for name, bound in (of.input_gradients(da) | of.gradients(h, dy, da)).items():
-        E[name][...] = bound.E
+    found = losses | of.input_gradients(da) | of.gradients(h, dy, da)
     if case.step is not None:  # (U1) to (U9), by the formulas of `step.py`
         step = StepBounds(case, of.arithmetic)
-        gradient = Near(*(step.row(part["d" + name] for name in step.names) for part in (values, E)))
+        rows = (step.row(values["d" + name] for name in step.names), step.row(found["d" + n].E for n in step.names))
+        gradient = Near(*rows)
         velocity = step.velocity(step.decayed(gradient))
         if velocity is not None:  # around the value of the oracle
             velocity = velocity._replace(value=step.row(values["v" + name] for name in step.names))
-        for name, bound in step.updated(gradient, velocity).items():
-            E[name][...] = bound.E
+        found |= step.updated(gradient, velocity)
+    E |= {name: bound.E for name, bound in found.items()}
     return {name: (value, E[name]) for name, value in enclosures.items()}
 
 
 def check_global(case: WindowCase, report: dict, tau: TanhError = TAU, bounds: Bounds | None = None) -> Ratios:
     """|reported − value| / (E + radius), by element, of every required tensor and of the others that are reported.
 
-    `bounds`: those of `global_bounds` for this case, if they are known. What is missing or has another shape, and NaN,
-    give infinity; `case.format_errors` checks dtype and completeness of a report.
+    bounds: those of this case, if they are known. What is missing or has another shape, and NaN, give infinity.
     """
     return {name: ratio for name, ratio, *_ in global_checks(case, report, tau, bounds)}
 

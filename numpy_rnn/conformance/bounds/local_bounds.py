@@ -150,9 +150,6 @@ class Stages:
         return {"dh_0": product(da, self.W_hh.mT).at(first), "dx": product(da, self.W_xh.mT)}
 
 
-# -- level L1 --------------------------------------------------------------------------------------------------------
-
-
 class Bound(Rounding):
     """The rounding of one stage: in the port's dtype, with the checker's own added."""
 

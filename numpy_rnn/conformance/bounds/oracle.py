@@ -39,8 +39,7 @@ def oracle(case: WindowCase) -> dict[str, Enclosure]:
     """The enclosure of every tensor that this case may require, with a radius below 2⁻⁹⁶ of the value.
 
     The learning rate is rounded to the case's dtype, other options are not; "mean" divides by K·B·O, and relu'(0) = 0.
-    The precision is doubled until the radii are small and the sign of every pre-activation of a relu is
-    certain. A number below the range of float64 is enclosed around 0.
+    The precision is doubled until the radii are small and every relu' is certain; below its range, float64 is 0.
 
     Raises InputError without python-flint, on NaN or infinity, and on a case that overflows float64.
     """
@@ -92,10 +91,7 @@ def product(A: Any, B: Any) -> Any:
 
 
 def compute(case: WindowCase) -> dict[str, Any] | None:
-    """The balls of every tensor that may be required, at flint's present precision.
-
-    None if a ball that a relu takes contains 0 and other numbers, so that its derivative is not known.
-    """
+    """The balls of every tensor that may be required, at flint's present precision; None if a relu' is not known."""
     case = cases.with_rows(case)
     T, B, D, H, O, K = cases.case_sizes(case).values()
     nonlinearity, loss_name, reduction = case.objective
@@ -135,10 +131,7 @@ def compute(case: WindowCase) -> dict[str, Any] | None:
 
 
 def step(case: WindowCase, p: dict[str, Any], gradients: dict[str, Any]) -> dict[str, Any]:
-    """Velocities and new parameters.
-
-    η is rounded to the dtype; the other options are the numbers that they are in float64, and so are 10⁻⁶ and 10⁻⁸.
-    """
+    """Velocities and new parameters. η is rounded to the dtype; the other options are float64, as 10⁻⁶ and 10⁻⁸ are."""
     if case.step is None:
         return {}
     learning_rate, momentum, dampening, nesterov, decay, adagrad, max_norm, max_value = case.step
@@ -191,30 +184,21 @@ def _squared_error(y, target):
 
 
 def _cross_entropy(y, target):
-    """The same of softmax cross-entropy."""
-    rows = [_cross_entropy_of(*row) for row in zip(y.reshape(-1, y.shape[-1]), target.reshape(-1, y.shape[-1]))]
-    losses, errors = (np.array(part, object) for part in zip(*rows))
-    return losses.reshape(y.shape[:-1]), errors.reshape(y.shape)
-
-
-def _cross_entropy_of(y, target):
-    """That of one row: Σ target log S − Σ target (y − m), and p Σ target − target.
+    """The same of softmax cross-entropy: Σ target log S − Σ target (y − m), and p Σ target − target.
 
     m is the y whose midpoint is the largest, so that its own difference is exactly 0, and log S = log(1 + the other
     terms). Of a class, p − 1 is minus the sum of the other p. So nothing cancels where one p is nearly 1.
     """
-    zero = load_flint().arb(0)
-    largest = max(range(len(y)), key=lambda o: float(y[o].mid()))
-    z = y - y[largest]
-    z[largest] = zero
-    terms = each(lambda number: number.exp())(z)
-    rest = sum((term for o, term in enumerate(terms) if o != largest), zero)
-    loss = target.sum() * rest.log1p() - (target * z).sum()
-    p = terms / (1 + rest)
-    if sorted(target.astype(float)) == [0.0] * (len(target) - 1) + [1.0]:
-        others = sum((part for q, part in zip(target, p) if q == 0), zero)
-        return loss, [part if q == 0 else -others for q, part in zip(target, p)]
-    return loss, list(target.sum() * p - target)
+    largest = y.astype(np.float64).argmax(axis=-1)[..., None]
+    is_largest = np.arange(y.shape[-1]) == largest
+    z = np.where(is_largest, load_flint().arb(0), y - np.take_along_axis(y, largest, axis=-1))
+    terms, total, numbers = each(lambda number: number.exp())(z), target.sum(-1), target.astype(np.float64)
+    rest = (terms * ~is_largest).sum(-1)
+    p = terms / (1 + rest[..., None])
+    is_class = (numbers == 1) & ((numbers != 0).sum(-1, keepdims=True) == 1)
+    others = (p * ~is_class).sum(-1, keepdims=True)
+    losses = total * each(lambda number: number.log1p())(rest) - (target * z).sum(-1)
+    return losses, np.where(is_class, -others, total[..., None] * p - target)
 
 
 LOSSES: dict[str, Any] = {

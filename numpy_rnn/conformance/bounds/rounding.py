@@ -105,10 +105,7 @@ class Rounding:
         return Near(value, (inherited + own * rounds) * UPWARDS)
 
     def product(self, A: Near, B: Near) -> Near:
-        """The product of matrices AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B.
-
-        n counts, for every element, the terms that are not 0. Source: Higham, (3.13).
-        """
+        """The product of matrices AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
         A_max, B_max = A.max_abs, B.max_abs
         n = (A_max > 0).astype(np.float64) @ (B_max > 0)
         E = self.gamma(n) * (A_max @ B_max) + A.E @ B_max + np.abs(A.value) @ B.E + self.flushes(n)

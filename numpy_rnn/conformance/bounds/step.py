@@ -35,9 +35,8 @@ class StepBounds:
         self.shapes = [getattr(case.params, name).shape for name in self.names]
         self.axes = case.params.W_hh.ndim - 2  # leading ones
         self.has_rate_inside = isinstance(case.step, RateInVelocity)
-        self.given, self.scalar, self.times, self.plus = (
-            arithmetic.given, arithmetic.scalar, arithmetic.times, arithmetic.plus
-        )  # fmt: skip
+        self.given, self.scalar = arithmetic.given, arithmetic.scalar
+        self.times, self.plus = arithmetic.times, arithmetic.plus
         self.theta = self.given(self.row(getattr(case.params, name) for name in self.names))
 
     def row(self, arrays: Iterable[np.ndarray]) -> np.ndarray:

@@ -26,6 +26,7 @@ from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, case_sizes, present
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
+from numpy_rnn.conformance.mutants.score import first_violation
 from numpy_rnn.conformance.plain_rnn import SLOPES, Arrays
 from numpy_rnn.conformance.ports.port import abilities, call_port, tanh_error
 from numpy_rnn.conformance.random_cases import Recipe, restricted
@@ -39,11 +40,6 @@ HINT_SIZES = {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5}  # of the case on which a
 FEW = 4  # numbers, any of which are right numbers times some factor
 MAX_STEPS = 30  # of a window that is compared with other truncations
 Candidates = Iterator[tuple[str, Arrays]]
-
-
-def looks_like(names: list[str]) -> str:
-    """The hints as the end of a message."""
-    return f"; looks like: {', or '.join(names)}" if names else ""
 
 
 def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
@@ -66,8 +62,8 @@ def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str
         check = check_local if set(INTERMEDIATES) <= report.keys() else check_global
         with np.errstate(all="ignore"):
             ratios = check(case, report, tanh_error(port))
-        wrong = [name for name in TENSORS if name in ratios and not (ratios[name] <= 1).all()]
-        if wrong and (found := hints_for_case(case, report, wrong[0])):
+        first = first_violation(ratios)
+        if first is not None and (found := hints_for_case(case, report, first[0])):
             return found
     return []
 
@@ -138,10 +134,7 @@ class Fit:
 
 
 def mutants(fit: Fit) -> Candidates:
-    """The mutants whose stage is not after the first wrong tensor.
-
-    A wrong h makes the a of the next step wrong, and a wrong da the dh of the step before.
-    """
+    """The mutants whose stage is not after the first wrong tensor: a wrong h makes the next a wrong, as da does dh."""
     last = TENSORS.index({"a": "h", "dh": "da"}.get(fit.tensor, fit.tensor))
     for mutant in MUTANTS:
         if not mutant.in_run and TENSORS.index(mutant.stage) <= last:

@@ -63,11 +63,10 @@ class TimeLimitExceeded(BaseException):
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeLimitExceeded inside the block when it runs longer.
+    """Raise TimeLimitExceeded inside the block when it runs longer. An alarm that was set before is restored.
 
-    The limit uses the alarm signal. It does not apply outside the main thread or on systems without that signal, and it
-    cannot interrupt a single call into compiled code; only for a program (`ProgramPort`) is the limit certain. An alarm
-    that was set before, such as that of pytest-timeout, is restored.
+    Only the main thread, on a system with the alarm signal, has a limit, and a single call into compiled code is not
+    interrupted; for a program (`ProgramPort`) the limit is certain.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
@@ -104,8 +103,7 @@ def tanh_error(port: Any) -> TanhError:
 def load_python_port(where: str) -> Any:
     """The port that `module:object` names: a `Port`, or a class or function that returns one without arguments.
 
-    The result has the defaults of what the object leaves out. The working directory is searched for modules too. Raises
-    InputError if there is no such object or it is no port.
+    The working directory is searched for modules too. Raises InputError if there is no such object or it is no port.
     """
     module, _, path = where.partition(":")
     if not (module and path):
@@ -145,10 +143,8 @@ def _copied(value: Any) -> Any:
 def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, str | None]:
     """Call a port on a case: (its report, None), or (None, what went wrong in one line).
 
-    The port gets copies of the inputs, which it may change in place. A program has its own time limit; a port in this
-    process has `timeout` seconds, within the limits of `time_limit`, and FIRST_TIMES that in its first call, which may
-    import or compile. Only KeyboardInterrupt is raised. The format of the report is not checked: see
-    `case.format_errors`. A loss that is a number of Python may have the value of one in the dtype of the case.
+    The port gets copies of the inputs, which it may change in place. A port in this process has `timeout` seconds, and
+    FIRST_TIMES that in its first call, which may import or compile. Only KeyboardInterrupt is raised.
     """
     timeout *= 1 if hasattr(port, "was_called") else FIRST_TIMES
     port.was_called = True

@@ -30,10 +30,9 @@ _running: weakref.WeakSet = weakref.WeakSet()  # all ports whose programs may ha
 
 @contextlib.contextmanager
 def kill_programs_on_signal() -> Iterator[None]:
-    """Inside the block, SIGTERM and SIGHUP kill all programs and then end this process as usual.
+    """Inside the block, SIGTERM and SIGHUP kill all programs, which may hang, and then end this process as usual.
 
-    Otherwise a program that hangs would outlive this process. Signals that are ignored or have another handler are left
-    alone. Only the main thread can set handlers.
+    Signals that are ignored or have another handler are left alone. Only the main thread can set handlers.
     """
     is_main = threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in SIGNALS if is_main and hasattr(signal, name)]
@@ -58,11 +57,8 @@ class ProgramPort(contextlib.AbstractContextManager):
     """A port that is a program; `command` as in a shell, but run without one. Close it, or use it in a `with`.
 
     timeout: seconds for every case; the hello and the first case have FIRST_TIMES that. After a fault that leaves the
-    program in an unknown state (a hang, an exit, several lines) the next call restarts it. The program has its own
-    process group, which is killed at the end, also that of this object or of the interpreter; a child that moved to
-    another group is not.
-
-    Raises PortFault if the program does not start and answer the hello.
+    program in an unknown state (a hang, an exit, several lines) the next call restarts it. Its process group is killed
+    at the end, also that of this object or the interpreter. Raises PortFault if it does not start and answer the hello.
     """
 
     def __init__(self, command: str, timeout: float = 10.0):
@@ -116,10 +112,7 @@ class ProgramPort(contextlib.AbstractContextManager):
             raise
 
     def _ask(self, question: str, max_length: int) -> str:
-        """Send one line and return the answer: one line of at most `max_length` bytes, within the time limit.
-
-        Otherwise the state of the program is unknown: it is ended. Raises PortFault.
-        """
+        """Send one line and return the answer, one line within the time limit. Otherwise end the program and raise."""
         try:
             line = self._exchange(question, max_length, self.timeout * (1 if self.answers > 1 else FIRST_TIMES))
         except BaseException:  # also an interrupt

@@ -170,10 +170,7 @@ def decode_hello(line: str) -> Identity:
 
 
 def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.ndarray]:
-    """The arrays of the answer to a case by name, in its dtype. Raises PortFault if the line is no such answer.
-
-    An array of the right size has the required shape. Names, sizes and NaN are left to `case.format_errors`.
-    """
+    """The arrays of the answer to a case by name, in its dtype, and in their shape if the size fits; or a PortFault."""
     answer = _object(line)
     if answer.pop("id", None) != case_id:
         raise PortFault(f"does not repeat the id {case_id} in its answer: {one_line(line, 80)}")

@@ -18,8 +18,7 @@ BACKWARDS = ("dh", "da")  # computed from the last step to the first
 def equations(tensor: str, objective: Objective, step: Step | None) -> str:
     """The ids of the equations of a tensor under these options, from the tensors reported before it.
 
-    Clipping and weight decay are part of the velocity. Without momentum there is none, and they are part of the update
-    of the parameters.
+    Clipping and weight decay are part of the velocity, and without one of the update of the parameters.
     """
     if tensor == "loss" and objective.loss == "cross_entropy":
         return "L3, L4, L2"

@@ -30,9 +30,6 @@ FLOOR = 4  # units of roundoff of the loss, because the spread may be 0 in the f
 MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
 
 
-# -- drift -----------------------------------------------------------------------------------------------------------
-
-
 class Drift(NamedTuple):
     """By epoch: the largest difference so far from the first loss curve, of the others and of the references."""
 
@@ -47,10 +44,7 @@ class Drift(NamedTuple):
 
 
 def measure(losses: np.ndarray, others: list[np.ndarray], run: Run, seed: int = 0) -> Drift:
-    """The drift between the losses (epochs,) of a run of one network and those of other runs of the same kind.
-
-    numpy_rnn trains all reference runs at once, as an ensemble.
-    """
+    """The drift between the losses (epochs,) of a run of one network and those of other runs of the same kind."""
     curves = reference_losses(run, seed)
     spread = np.abs(curves[:, 1:] - curves[:, :1]).max(axis=1)
     limits, terms = np.finfo(run.params.W_hh.dtype), run.target.size
@@ -99,25 +93,17 @@ def epoch_losses(recorded: RecordedRun) -> np.ndarray:
 
 
 def is_bounded(run: Run) -> bool:
-    """Whether numpy_rnn's run stays far within the range of float32, so that the run of every correct port does.
-
-    A run of a correct port may diverge, and then there is nothing to compare.
-    """
+    """Whether numpy_rnn's run stays far within the range of float32, so that no run of a correct port diverges."""
     updates = PackagePort(numpy_rnn).trace(run).updates
     return all((np.abs(array) < MAX_MAGNITUDE).all() for array in updates.values() if array.dtype.kind == "f")
-
-
-# -- ports -----------------------------------------------------------------------------------------------------------
 
 
 def trace_port(port: Any, run: Run, timeout: float = 10.0) -> RecordedRun:
     """The run of a port that is called for every window of the schedule.
 
-    The initial state of a window is the state that the port reported in the window before; if the port does not report
-    its states, numpy_rnn computes it from the port's parameters at that time.
+    A window starts from the state that the port reported in the window before, or that its parameters give.
 
-    Raises InputError on a dtype or option that the port does not support and on an ensemble; PortFault, with the epoch
-    and update, if the port fails or its report has an invalid format.
+    Raises InputError on a run that the port does not support; PortFault, with the epoch and update, if the port fails.
     """
     check_port_run(port, run)
     run = with_second_bias(run, abilities(port))
@@ -144,8 +130,7 @@ def with_second_bias(run: Run, *those: Abilities) -> Run:
 def _answer(port: Any, case: WindowCase, timeout: float, where: str) -> tuple[dict[str, Any], Any]:
     """The report on a case, with the same names in every update, and the states of its window.
 
-    numpy_rnn's dy takes the place of the target of a port that is given dy, and the loss, dh_0 or step that a port does
-    not have is computed here, the step from the port's gradients.
+    The dy, loss, dh_0 or step that a port does not have is computed here, the step from the port's gradients.
     """
     has, lacks, _ = abilities(port)
     no_step: Any = None

@@ -54,10 +54,9 @@ class Judgement(NamedTuple):
 
 
 def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, by_oracle: bool = False) -> Judgement:
-    """Check every update: its window, its initial state, and all tensors.
+    """Check every update: its window, its initial state, and all tensors, at L1. Unless `whole`, the end may lack.
 
-    Unless `whole`, updates may be missing at the end. With `by_oracle` tensors are checked at L2 although the run has
-    intermediates for L1.
+    At L2 instead if there are no intermediates, or `by_oracle`.
     """
     updates, (_, objective, step) = recorded.updates, recorded.run.options
     divergences = [*schedule_divergences(recorded, whole), *state_divergences(recorded)]
@@ -90,10 +89,7 @@ def single_update(recorded: RecordedRun, index: int, network: tuple[int, ...] = 
 
 
 def _kinds(recorded: RecordedRun) -> np.ndarray:
-    """T and K of every update, and whether it has a learned initial state, or is the first one, without a velocity.
-
-    A learned initial state from which the window starts is a parameter.
-    """
+    """T and K of every update, whether its initial state is learned, and whether a velocity begins with it."""
     run, updates = recorded
     start, stop = updates["start"], updates["stop"]
     from_learned = (start == 0) & (run.params.h_0 is not None)
@@ -141,10 +137,7 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learn
 
 
 def _by_oracle(updates: dict[str, np.ndarray], stack: Stack, tau: TanhError) -> Checks:
-    """The checks of a stacked case at L2. The oracle computes one update of one network at a time.
-
-    If the states are not reported, the initial state of the next window is checked too, as "initial".
-    """
+    """The checks of a stacked case at L2, one update of one network at a time; without states, the next initial one."""
     axes, steps = stack.case.params.W_hh.shape[:-2], carried_steps(updates)[stack.chosen]
     states = np.roll(updates["initial"], -1, axis=0)[stack.chosen]
     columns: dict[str, list] = {}
@@ -206,8 +199,7 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
     """The first window whose initial state is wrong; and, of a learned one, the first window that must not change it.
 
     They must be exact. At the start of the series the state is that of the run, or the latest value of a learned one;
-    otherwise one of the window before. If the states are not reported, `judge` recomputes it. Windows that do not start
-    from a learned state leave it and its velocity as they are.
+    otherwise one of the window before. If the states are not reported, `judge` recomputes it.
     """
     run, updates = recorded
     initial, h, learned = updates["initial"], updates.get("h"), updates.get("h_0")

@@ -49,8 +49,7 @@ class Recorder:
     """Collects the updates of a run, as NumPy arrays."""
 
     def __init__(self, run: Run):
-        self.run = run
-        self.columns: dict[str, list[Any]] = {}
+        self.run, self.columns = run, dict[str, list[Any]]()
 
     @property
     def updates(self) -> int:
@@ -101,8 +100,7 @@ class Trace(Recorder):
 
     params: the initial parameters by name, W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither.
     x (T, B, D), target (T, B, O): the whole series. h_0 (B, H): the state at the start of every epoch. All arrays are
-    copied, in the dtype of W_hh, float32 or float64. options: k1, k2, learning_rate and epochs, and what is not a
-    default of nonlinearity, loss, reduction, momentum, dampening, nesterov, weight_decay, max_norm and max_value.
+    copied, in the dtype of W_hh. options: k1, k2, learning_rate and epochs, and those of `train` that are no defaults.
 
     resets: False if the state is carried from one epoch to the next. The trace then is one epoch over the series
     repeated, which is the same if k2 = k1 and T is a multiple of k1.

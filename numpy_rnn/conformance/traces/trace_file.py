@@ -67,10 +67,7 @@ def trace_arrays(run: Run, updates: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def load_trace(path: str) -> tuple[Run, dict[str, np.ndarray]]:
-    """The run of a trace file, and the arrays of its updates.
-
-    Raises InputError with the first error if the file is not a complete, readable trace.
-    """
+    """The run of a trace file, and the arrays of its updates. Raises InputError unless it is complete and readable."""
     arrays = load_arrays(path, "trace file")
     if arrays.get("format", np.bytes_(b"")).tobytes() != FORMAT.encode():
         raise InputError(f"trace file {path} has no format {FORMAT!r}: expected a trace that --trace wrote")
