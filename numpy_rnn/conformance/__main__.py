@@ -17,6 +17,7 @@ from numpy_rnn.common.exit_status import exit_status
 from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.mutants import score
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.plugin import seconds, whole
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -137,7 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 if options.command == "long":
                     return run_long(options)
-                pairs = [(mutant, level) for mutant in score.MUTANTS for level in score.levels(mutant)]
+                pairs = [(mutant, level) for mutant in MUTANTS for level in score.levels(mutant)]
                 scores = [score.score(*pair, options.seed) for pair in pairs]
                 print(score.text(scores))
                 return int(any(each.tensor is None for each in scores))

@@ -52,6 +52,31 @@ class Port:
         return self.after(RIGHT.window_update(params, **given))
 
 
+class BlackBox(Port):
+    name, dtypes, lacks = "a black box", ("float32",), ("relu",)
+
+    def __init__(self):
+        super().__init__(capabilities=())
+
+
+class TwiceTheGradient(BlackBox):
+    name = "twice"
+
+    def window_update(self, params, *, learning_rate, **given):
+        report = super().window_update(params, learning_rate=learning_rate, **given)
+        for name, theta in params.items():
+            report["d" + name] = report["d" + name] * theta.dtype.type(2)
+            report[name] = theta - theta.dtype.type(learning_rate) * report["d" + name]
+        return report
+
+
+class Failing(BlackBox):
+    name = "failing"
+
+    def window_update(self, params, **given):
+        raise ValueError("no window today")
+
+
 class Layer:
     """A layer written by hand, with tanh. It refuses to be asked for what it lacks."""
 
