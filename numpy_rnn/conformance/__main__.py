@@ -69,7 +69,7 @@ def check_updates(source: Source, dtype: str, updates: int, seed: int) -> LongRe
         if counts[0] >= updates or first is not None:
             break
     at = None if first is None else (seed, number)
-    return LongResult(source.name, dtype, *counts, *worst, diverging, first, at)
+    return LongResult(source.name, dtype, counts[0], counts[1], worst[0], worst[1], diverging, first, at)
 
 
 def markdown(results: list[LongResult]) -> str:

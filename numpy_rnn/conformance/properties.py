@@ -81,7 +81,8 @@ class WorstRatios:
     """
 
     def __init__(self, watch: Callable[[str], Any] = lambda where: None) -> None:
-        self.watch, self.latest = watch, None
+        self.watch = watch
+        self.latest: Any = None
         self.worst: dict[str, dict[str, dict[str, Any]]] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
 
@@ -164,7 +165,8 @@ class PortCheck(NamedTuple):
             if not (ratio <= 1).all():
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
                 numbers: Any = (float(array[at]) for array in (report[name], expected, allowed, ratio))
-                first = Divergence(1, 1, name, None, at, *numbers, equations(name, recipe.objective, recipe.step))
+                equation = equations(name, recipe.objective, recipe.step)
+                first = Divergence(1, 1, name, None, at, *numbers)._replace(equation=equation)
                 hints = partial(hints_for_port, self.port, recipe, self.timeout)
                 raise Violation(f"{self.level}, {recipe}", first, recipe, (case, report), hints)
 

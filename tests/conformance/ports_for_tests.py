@@ -42,7 +42,8 @@ def verdict_on(port, case=CASE, timeout=10.0):
 class Port:
     """A right port, unless something is done to what it is given before, or to its report after."""
 
-    name, dtypes = "a port", ("float32", "float64")
+    name = "a port"
+    dtypes: tuple[str, ...] = ("float32", "float64")
 
     def __init__(self, before=lambda given: None, after=lambda report: report, capabilities=CAPABILITIES):
         self.before, self.after, self.capabilities = before, after, capabilities

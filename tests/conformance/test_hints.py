@@ -129,10 +129,7 @@ def test_earliest_wrong_stage_of_all_cases_is_named():
     assert "; the earliest wrong stage is loss (L1, L2), in Recipe(T=11, B=3, " in str(error.value)
 
 
-# -- planted bugs ------------------------------------------------------------------------------------------------------
-
-
-# -- lines of plain_rnn ----------------------------------------------------------------------------------------------
+# -- planted bugs: lines of plain_rnn ---------------------------------------------------------------------------------
 
 CASE, K = "case = with_rows(case)", "K = len(target)"
 SLOPES = 'SLOPES = {"tanh": tanh_slope, "relu": relu_slope, "sigmoid": sigmoid_slope}'

@@ -35,22 +35,22 @@ def global_bounds(case: WindowCase, tau: TanhError = TAU) -> Bounds:
     E = {name: np.zeros_like(value) for name, value in values.items()}
     a, h, y, dy, dh, da = (Near(values[name], E[name]) for name in ("a", "h", "y", "dy", "dh", "da"))
     for t in range(T):
-        step = slice(t, t + 1)
-        E["a"][step] = of.pre_activation(of.x.at(step), before(of.h_0, h).at(step)).E
-        E["h"][step] = of.state(a.at(step)).E
+        now = slice(t, t + 1)
+        E["a"][now] = of.pre_activation(of.x.at(now), before(of.h_0, h).at(now)).E
+        E["h"][now] = of.state(a.at(now)).E
     E["y"][...] = of.output(h).E
     rounded = 2.0**-53 * np.abs(y.value)  # y is the value of the oracle in float64, from which the target may cancel it
     losses = of.losses(y._replace(E=y.E + rounded))
     E["dy"][...] = losses["dy"].E
     for t in reversed(range(T)):
-        step = slice(t, t + 1)
-        E["dh"][step] = of.dh(dy.at(step), after(da).at(step)).E
-        E["da"][step] = of.da(dh.at(step), a.at(step), h.at(step)).E
+        now = slice(t, t + 1)
+        E["dh"][now] = of.dh(dy.at(now), after(da).at(now)).E
+        E["da"][now] = of.da(dh.at(now), a.at(now), h.at(now)).E
     found = losses | of.input_gradients(da) | of.gradients(h, dy, da)
     if case.step is not None:  # (U1) to (U9), by the formulas of `step.py`
         step = StepBounds(case, of.arithmetic)
-        rows = (step.row(values["d" + name] for name in step.names), step.row(found["d" + n].E for n in step.names))
-        gradient = Near(*rows)
+        names = ["d" + name for name in step.names]
+        gradient = Near(step.row(values[name] for name in names), step.row(found[name].E for name in names))
         velocity = step.velocity(step.decayed(gradient))
         if velocity is not None:  # around the value of the oracle
             velocity = velocity._replace(value=step.row(values["v" + name] for name in step.names))

@@ -98,7 +98,7 @@ def compute(case: WindowCase) -> dict[str, Any] | None:
     p = {name: balls(theta) for name, theta in present(case.params).items()}
     W_xh, W_hh, W_hy = p["W_xh"], p["W_hh"], p["W_hy"]
     x, target, weights = map(balls, (case.x, case.target, np.ones((K, B)) if case.weights is None else case.weights))
-    a, h, slope = [], [balls(cases.initial_state(case))], []
+    a, h, slope = list[Any](), [balls(cases.initial_state(case))], list[Any]()
     for x_t in x:
         a.append(product(x_t, W_xh) + product(h[-1], W_hh) + p.get("b_h", 0) + p.get("b_hh", 0))
         h_t, slope_t = NONLINEARITIES[nonlinearity](a[-1])
@@ -112,7 +112,7 @@ def compute(case: WindowCase) -> dict[str, Any] | None:
     divisor = terms if reduction == "mean" and terms > 0 else 1
     dy = np.concatenate((balls(np.zeros((T - K, B, O))), weights[..., None] * errors / divisor))
 
-    dh, da, flow = [], [], balls(np.zeros((B, H)))
+    dh, da, flow = list[Any](), list[Any](), balls(np.zeros((B, H)))
     for t in reversed(range(T)):
         dh.insert(0, product(dy[t], W_hy.T) + flow)
         da.insert(0, dh[0] * slope[t])

@@ -19,6 +19,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.records import Nonlinearity, Reduction, Step, WindowCase
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance import plain_rnn
@@ -82,10 +83,7 @@ def hints_for_case(case: WindowCase, report: Arrays, tensor: str) -> list[str]:
 
 
 def _as_float64(value: Any) -> Any:
-    """The case with all its numbers in float64."""
-    if isinstance(value, np.ndarray):
-        return value.astype(np.float64) if value.dtype.kind == "f" else value
-    return type(value)(*map(_as_float64, value)) if hasattr(value, "_fields") else value
+    return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
 def _largest(array: Any) -> float:
@@ -96,7 +94,7 @@ class Fit:
     """A case and its report, right values of the same tensors, all in float64, and the first tensor that is wrong."""
 
     def __init__(self, case: WindowCase, report: Arrays, tensor: str):
-        self.case, self.tensor, self.dtype = _as_float64(cases.with_rows(case)), tensor, case.params.W_hh.dtype
+        self.case, self.tensor, self.dtype = convert(_as_float64, cases.with_rows(case)), tensor, case.params.W_hh.dtype
         self.report = {name: np.asarray(value, np.float64) for name, value in report.items()}
         self.right, unit = plain_rnn.window_update(self.case), ROUNDING * np.finfo(self.dtype).eps
         # By how much a tensor is wrong, and by how much a right one may differ.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.records import Window, WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds, global_checks
 from numpy_rnn.conformance.bounds.local_bounds import TAU, Checks, TanhError, local_checks, ratios
@@ -27,16 +28,14 @@ class Stack(NamedTuple):
     def single(self, at: tuple[int, ...]) -> tuple[WindowCase, dict[str, np.ndarray]]:
         """One update of one network, as a case and a report."""
 
-        def one(value):
-            """The entry of arrays whose ensemble axes may have size 1, shared by all networks."""
-            if value is None or hasattr(value, "_fields"):
-                return value and type(value)(*map(one, value))
-            return value[tuple(min(i, size - 1) for i, size in zip(at, value.shape))]
+        def one(array):
+            """The entry of an array whose ensemble axes may have size 1, shared by all networks."""
+            return array[tuple(min(i, size - 1) for i, size in zip(at, array.shape))]
 
         rate = np.asarray(self.case.step.learning_rate)
         step = self.case.step._replace(learning_rate=float(one(rate) if rate.ndim else rate))
         names = ("params", "x", "target", "h_0", "weights", "velocity")
-        case = self.case._replace(step=step, **{name: one(getattr(self.case, name)) for name in names})
+        case = self.case._replace(step=step, **{name: convert(one, getattr(self.case, name)) for name in names})
         return case, {name: np.asarray(array[at]) for name, array in self.report.items()}
 
 
@@ -167,12 +166,12 @@ def _first_divergence(updates, stack, name, checked) -> Divergence:
     elements = np.argwhere(bad[index]).tolist()
     if name in ROWS:  # (*E, T, B, N): the step first, and from the last one back where the stage runs backwards
         elements.sort(key=lambda element: element[-3] * (-1 if name in BACKWARDS else 1))
-    element, has_steps = elements[0], name in ROWS
+    element, update, step = elements[0], chosen[index], None
     numbers: Any = (float(array[index, *element]) for array in (report[name], expected, allowed, ratio))
-    place = (int(updates[part][chosen[index]]) for part in ("epoch", "number"))
-    if has_steps:
-        return Divergence(*place, name, element[-3] + 1, tuple(element[:-3] + element[-2:]), *numbers)
-    return Divergence(*place, name, None, tuple(element), *numbers)
+    if name in ROWS:
+        step, element = element[-3] + 1, element[:-3] + element[-2:]
+    place = int(updates["epoch"][update]), int(updates["number"][update])
+    return Divergence(*place, name, step, tuple(element), *numbers)
 
 
 # -- continuity from update to update ---------------------------------------------------------------------------------
