@@ -75,7 +75,7 @@ def test_hint_names_the_mutant(mutant):
         if score.first_violation(check_local(case, report)) is not None:
             wrong += 1
             found.append(hints.hints_for_port(ModulePort(load(mutant)), recipe))
-        if wrong == 4:
+        if wrong == 3:
             break
     assert wrong
     named_it = [mutant.name in names for names in found]

@@ -215,7 +215,7 @@ PORTS = Path(numpy_rnn.__file__).parent / "conformance" / "ports"
 STRICT = "-std=c99 -Wall -Wextra -pedantic"
 FAST = "-O2 -ftree-vectorize -march=native -ffast-math"
 SANITIZED = "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all"
-SOME = settings(profile("repeatable"), max_examples=12, phases=[Phase.generate])
+SOME = settings(profile("repeatable"), max_examples=8, phases=[Phase.generate])
 
 
 @pytest.fixture(scope="module")

@@ -194,7 +194,7 @@ def jax_style():
         return {name: theta - theta.dtype.type(rate) * g[name] for name, theta in p.items()}
 
     names = {"W_xh": "Wx", "W_hh": "Wh", "W_hy": "Wy", "b_h": "bh", "b_y": "by"}
-    shape = {"T": 2, "B": 3, "D": 4, "H": 5, "O": 1}  # each is compiled
+    shape = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}  # that of the adapter's own trial: each is compiled
     return jax_port(loss, "mse", names=names, step=update, layout="rows TBN BH", sizes=shape)
 
 

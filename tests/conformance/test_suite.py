@@ -64,6 +64,7 @@ def suite(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ports", raising=False)
     monkeypatch.setattr(properties, "PROFILES", {"default": 5, "repeatable": 16})
+    monkeypatch.setattr(properties, "run_count", lambda windows: 4)
     (tmp_path / "reports").mkdir()
     (tmp_path / "ports.py").write_text(PORTS)
     (tmp_path / "wrong.py").write_text("from ports_for_tests import Untransposed\nport = Untransposed()\n")
