@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from windows import WAYS, assert_rounded_up, exchanged, huge_window, one_unit, window
+from ports_for_tests import WAYS, assert_rounded_up, exchanged, huge_window, one_unit, window
 from witness import expected_update
 
 from numpy_rnn import InputError, Parameters

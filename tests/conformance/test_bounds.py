@@ -4,9 +4,10 @@ from functools import cache
 
 import numpy as np
 import pytest
-from windows import RIGHT, WAYS, assert_rounded_up, exchanged, one_unit, tiny_window, window
+from ports_for_tests import RIGHT, WAYS, assert_rounded_up, exchanged, one_unit, tiny_window, window
 
 from numpy_rnn import Parameters
+from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
 from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
@@ -65,11 +66,9 @@ def flushed(v):
     return np.where(np.abs(v) < np.finfo(v.dtype).smallest_normal, v.dtype.type(0), v)
 
 
-def converted(value, change):
+def converted(case, change):
     """The case with other arrays of floats."""
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        return change(value)
-    return type(value)(*(converted(each, change) for each in value)) if hasattr(value, "_fields") else value
+    return convert(lambda v: change(v) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v, case)
 
 
 def report_of(case, changes=(), change=lambda array: array):

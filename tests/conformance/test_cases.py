@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from comparing import bits
 from hypothesis import Phase, settings
-from ports_for_tests import Port
-from windows import RIGHT
+from ports_for_tests import RIGHT, Port
 
 from numpy_rnn.common.records import DTYPES, Objective, Step
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds

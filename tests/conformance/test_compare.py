@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from in_process import command
 from inline_snapshot import snapshot
-from ports_for_tests import Layer, Untransposed
+from ports_for_tests import WAYS, Layer, Untransposed, exchanged
 from test_judge import PACKAGE, sine_run
-from windows import WAYS, exchanged
 
 import numpy_rnn
 from numpy_rnn.app import compare_report

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
-from ports_for_tests import Port
-from windows import RIGHT, ModulePort, exchanged, window
+from ports_for_tests import RIGHT, ModulePort, Port, exchanged, window
 
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance import plain_rnn

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from comparing import arrays_in
 from inline_snapshot import snapshot
-from ports_for_tests import CASE, FULL, PLAIN, Port, arguments_of, as_text, right_report, verdict_on
-from windows import window
+from ports_for_tests import CASE, FULL, PLAIN, Port, arguments_of, as_text, right_report, verdict_on, window
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step

@@ -14,9 +14,8 @@ import numpy as np
 import program_port
 import pytest
 from hypothesis import Phase, settings
-from ports_for_tests import PLAIN, as_text, right_report, verdict_on
+from ports_for_tests import PLAIN, as_text, right_report, verdict_on, window
 from test_ports_and_protocol import HELLO
-from windows import window
 
 import numpy_rnn
 from numpy_rnn.conformance import plain_rnn

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import Phase, settings
-from ports_for_tests import PLAIN, Layer, Port, Untransposed
-from windows import window
+from ports_for_tests import PLAIN, Layer, Port, Untransposed, window
 
 from benchmarks.rows.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from inline_snapshot import snapshot
+from ports_for_tests import exchanged
 from test_judge import PACKAGE, sine_run
-from windows import exchanged
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step
