@@ -142,16 +142,6 @@ def test_unusable_input_is_refused(run):
     )
 
 
-@pytest.mark.parametrize("name", ["state reset at every window", "dh_next dropped", "bptt over k+1 steps"])
-def test_mutant_is_named(name):
-    found = compare([PackagePort(numpy_rnn), ModuleSource(load(named(name)))], SHORT)
-    assert not found.passed
-    assert found.sides[0].judgement.passed
-    assert found.drift.ratio > 8
-    assert found.sides[1].looks_like == [name]
-    assert f"looks like: {name}" in compare_report.text(found, 1)
-
-
 def made_up():
     """A comparison whose numbers are exact."""
     worst = {"window": 0.0, "initial": np.inf, "a": 0.25, "W_xh": 2.5e8}

@@ -102,7 +102,7 @@ def compute(case: WindowCase) -> dict[str, Any] | None:
     for x_t in x:
         a.append(product(x_t, W_xh) + product(h[-1], W_hh) + p.get("b_h", 0) + p.get("b_hh", 0))
         h_t, slope_t = NONLINEARITIES[nonlinearity](a[-1])
-        if (slope_t == None).any():  # noqa: E711
+        if any(ball is None for ball in slope_t.flat):
             return None
         h, slope = [*h, h_t], [*slope, slope_t]
     y = (product(np.concatenate(h[1:]), W_hy) + p.get("b_y", 0)).reshape(T, B, O)
