@@ -132,7 +132,7 @@ def test_factor_clamp_and_root_of_every_number_that_may_be():
 def test_at_the_edge(dtype):
     """max_norm within some roundings of the norm, where one computation clips and another does not: both are right."""
     clips = 0
-    for seed in range(5):
+    for seed in range(3):
         case = window(seed, dtype, step=Step(0.1, 0.5, max_norm=1.0), velocity=False, learned=False)
         report = plain_rnn.window_update(case)
         gradients = [report["d" + name] for name in Parameters._fields[:5] if "d" + name in report]
@@ -147,7 +147,7 @@ def test_at_the_edge(dtype):
             unclipped = check_global(edge, other, bounds=bounds)
             assert max(ratio.max() for name, ratio in unclipped.items() if name.startswith("v")) <= 1
             clips += not np.array_equal(report["vW_hh"], report["dW_hh"])
-    assert 0 < clips < 25  # there are some on both sides
+    assert 0 < clips < 15  # there are some on both sides
 
 
 # -- softmax --------------------------------------------------------------------------------------------------------
