@@ -67,7 +67,9 @@ def suite(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(properties, "run_count", lambda windows: 4)
     (tmp_path / "reports").mkdir()
     (tmp_path / "ports.py").write_text(PORTS)
-    (tmp_path / "wrong.py").write_text("from ports_for_tests import Untransposed\nport = Untransposed()\n")
+    (tmp_path / "wrong.py").write_text(
+        "from ports_for_tests import Untransposed\nport, box = Untransposed(), Untransposed(has=())\n"
+    )
     (tmp_path / "known.txt").write_text("test_local[float64]")
 
     def run(*options):
@@ -146,14 +148,14 @@ def test_number_of_examples_and_sizes_are_given(suite):
     assert "D 2 to 2, H 6 to 6" in shapes["H=6,D=2"]
 
 
-@pytest.mark.parametrize(("chosen", "level", "failed", "test"), [
-    ("float64 and not global", "L1", "2 failed, 4 deselected", "test_local[float64]"),
-    ("lockstep and float64", "L3", "1 failed, 5 deselected", "test_lockstep[float64]"),
+@pytest.mark.parametrize(("port", "chosen", "level", "failed", "test"), [
+    ("wrong:port", "float64 and not global", "L1", "2 failed, 4 deselected", "test_local[float64]"),
+    ("wrong:box", "lockstep and float64", "L3", "1 failed, 5 deselected", "test_lockstep[float64]"),
 ])  # fmt: skip
-def test_failure_is_told_at_a_small_case_which_is_run_again(suite, chosen, level, failed, test):
+def test_failure_is_told_at_a_small_case_which_is_run_again(suite, port, chosen, level, failed, test):
     """The first one is written with what is right; and it passes when the code is right."""
-    options = "--elman-profile repeatable --elman-backend wrong:port --elman-dump case.json"
-    status, output = suite("-k", chosen, *options.split())
+    options = "--elman-profile repeatable --elman-dump case.json --elman-backend"
+    status, output = suite("-k", chosen, *options.split(), port)
     assert status == 1, output
     assert failed in output
     pattern = rf"^{level}, (.*?): (\w+) \((.*)"
@@ -162,11 +164,11 @@ def test_failure_is_told_at_a_small_case_which_is_run_again(suite, chosen, level
     assert "looks like: W_hh used without its transpose" in message
     saved = json.loads(Path("case.json").read_text())
     assert saved["test"] == test
-    reported, expected, allowed = (np.array(saved[f"{part}.dh"]) for part in ("reported", "expected", "allowed"))
+    reported, expected, allowed = (np.array(saved[f"{part}.{tensor}"]) for part in ("reported", "expected", "allowed"))
     assert (np.abs(reported - expected) > allowed).any()
     assert np.shape(saved["params.W_hh"]) == np.shape(saved["h_0"])[-1:] * 2
     replay = ("--elman-replay", "case.json")
-    _, again = suite("--elman-backend", "wrong:port", *replay)
+    _, again = suite("--elman-backend", port, *replay)
     assert re.search(pattern, again, re.MULTILINE)[1] == where
     assert "only one case, of --elman-replay" in again
     assert "1 passed, 5 deselected" in suite("--elman-backend", "ports:right", *replay)[1]
