@@ -167,7 +167,7 @@ def _first_divergence(updates, stack, name, checked) -> Divergence:
     if name in ROWS:  # (*E, T, B, N): the step first, and from the last one back where the stage runs backwards
         elements.sort(key=lambda element: element[-3] * (-1 if name in BACKWARDS else 1))
     element, update, step = elements[0], chosen[index], None
-    numbers = [float(array[index, *element]) for array in (report[name], expected, allowed, ratio)]
+    numbers: Any = [float(array[index, *element]) for array in (report[name], expected, allowed, ratio)]
     if name in ROWS:
         step, element = element[-3] + 1, element[:-3] + element[-2:]
     place = int(updates["epoch"][update]), int(updates["number"][update])
