@@ -10,7 +10,6 @@ import argparse
 import itertools
 import secrets
 import sys
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from numpy_rnn.common.errors import InputError
@@ -18,6 +17,7 @@ from numpy_rnn.common.exit_status import exit_status
 from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.mutants import score
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.plugin import seconds, whole
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -46,29 +46,29 @@ class LongResult(NamedTuple):
     seed: tuple[int, int] | None  # of the run with the first divergence
 
 
-def check_updates(
-    source: Source, dtype: str, updates: int, seed: int, advance: Callable[[int], object] = lambda updates: None
-) -> LongResult:
-    """Judge runs until there are `updates` updates, or until one exceeds a bound. advance: called with their number."""
+def check_updates(source: Source, dtype: str, updates: int, seed: int) -> LongResult:
+    """Judge runs until there are `updates` updates, or until one exceeds a bound."""
     counts, diverging = [0, 0], 0  # at level L1, and by the oracle
     worst: list[dict[str, float]] = [{}, {}]
-    first, at = None, None
     for number in itertools.count(1):
         run = random_run(RandomDraw(seed, number), dtype, source.abilities, MAX_STEPS)
         if not is_bounded(run):
             diverging += 1
             continue
         recorded = source.trace(run)
-        for by_oracle in (False, True) if number % ORACLE_EVERY == 1 else (False,):
-            judgement = judge(recorded, source.tau, by_oracle=by_oracle)
-            counts[by_oracle] += judgement.updates
+        judgements = [judge(recorded, source.tau)]
+        if number % ORACLE_EVERY == 1:
+            judgements.append(judge(recorded, source.tau, by_oracle=True))
+        for level, judgement in enumerate(judgements):
+            counts[level] += judgement.updates
             for name, ratio in judgement.worst.items():
-                worst[by_oracle][name] = max(worst[by_oracle].get(name, 0.0), ratio)
-            if first is None and judgement.first is not None:
-                first, at = judgement.first, (seed, number)
-        advance(counts[False])
-        if counts[False] >= updates or first is not None:
+                worst[level][name] = max(worst[level].get(name, 0.0), ratio)
+        if sys.stderr.isatty():
+            print(f"\r{counts[0]:,} of {updates:,} updates ", end="\r", file=sys.stderr, flush=True)
+        first = next((judgement.first for judgement in judgements if judgement.first), None)
+        if counts[0] >= updates or first is not None:
             break
+    at = None if first is None else (seed, number)
     return LongResult(source.name, dtype, counts[0], counts[1], worst[0], worst[1], diverging, first, at)
 
 
@@ -77,9 +77,11 @@ def markdown(results: list[LongResult]) -> str:
     lines = ["| tensor | equation |" + "".join(f" {result.name} {result.dtype}, L1 | L2 |" for result in results)]
     lines.append("|---|---|" + "---:|---:|" * len(results))
     for tensor in CAUSAL_ORDER[2:]:
-        pairs = [(result.local.get(tensor, 0.0), result.oracle.get(tensor)) for result in results]
-        cells = (f" {local:.3f} | {'' if oracle is None else f'{oracle:.3f}'} |" for local, oracle in pairs)
-        lines.append(f"| {tensor} | {EQUATIONS[tensor]} |" + "".join(cells))
+        row = f"| {tensor} | {EQUATIONS[tensor]} |"
+        for result in results:
+            by_oracle = f"{result.oracle[tensor]:.3f}" if tensor in result.oracle else ""
+            row += f" {result.local.get(tensor, 0.0):.3f} | {by_oracle} |"
+        lines.append(row)
     counts = (f" {result.updates:,} | {result.oracle_updates:,} |" for result in results)
     return "\n".join([*lines, "| updates | |" + "".join(counts)])
 
@@ -115,7 +117,7 @@ def run_long(options: argparse.Namespace) -> int:
     print(f"seed {seed}", flush=True)
     results = []
     for each, dtype in itertools.product(sources, options.dtype or DTYPES):
-        results.append(result := check_updates(each, dtype, options.updates, seed, _progress(options.updates)))
+        results.append(result := check_updates(each, dtype, options.updates, seed))
         outcome = "no bound exceeded" if result.first is None else "BOUND EXCEEDED"
         left_out = f"{result.diverging} diverging runs left out"
         print(f"{each.name} {dtype}: {result.updates:,} updates, {left_out}, {outcome}")
@@ -127,31 +129,19 @@ def run_long(options: argparse.Namespace) -> int:
     return int(any(result.first is not None for result in results))
 
 
-def _progress(total: int) -> Callable[[int], object]:
-    def show(updates: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{updates:,} of {total:,} updates ", end="\r", file=sys.stderr, flush=True)
-
-    return show
-
-
-def run_score(options: argparse.Namespace) -> int:
-    """The command `score`. Returns 1 if a mutant survives."""
-    scores = score.score_board(options.seed)
-    print(score.text(scores))
-    return int(any(each.tensor is None for each in scores))
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Returns the exit status, see `exit_status`; 1 if a mutant survives, a bound is exceeded, or
-    a port fails.
-    """
+    """Run the command line. Returns the exit status, 1 if a mutant survives, a bound is exceeded, or a port fails."""
     options: Any = parser().parse_args(arguments)
 
     def work() -> int:
         with kill_programs_on_signal():
             try:
-                return (run_long if options.command == "long" else run_score)(options)
+                if options.command == "long":
+                    return run_long(options)
+                pairs = [(mutant, level) for mutant in MUTANTS for level in score.levels(mutant)]
+                scores = [score.score(*pair, options.seed) for pair in pairs]
+                print(score.text(scores))
+                return int(any(each.tensor is None for each in scores))
             except PortFault as fault:
                 print(fault)
                 return 1

@@ -35,13 +35,11 @@ for _prefix in ("d", "v", ""):  # gradients before clipping; velocities and para
 class TwoBiases(NamedTuple):
     """Parameters with two trained biases of the hidden layer, or what belongs to each, such as the velocities.
 
-    torch.nn.RNN has such biases: b_h is its b_ih, and b_hh its b_hh.
-
         a_t = x_t W_xh + b_h + h_{t-1} W_hh + b_hh     (F1)
         db_hh = db_h = Σ_{t,b} da_t                    (B7)
 
-    Each is a parameter with its own update, (U1) to (U7): the norm of (U2) includes both gradients, and each has its
-    own velocity. Under plain gradient descent their sum moves twice as far as one bias would.
+    torch.nn.RNN has such biases, b_ih and b_hh. Each is a parameter with its own update, (U1) to (U7): the norm of (U2)
+    includes both gradients. Under plain gradient descent their sum moves twice as far as one bias would.
     """
 
     W_xh: Any
@@ -56,7 +54,7 @@ class TwoBiases(NamedTuple):
 class RateInVelocity(Step):
     """A step whose velocity has the factor −η, as those of Keras and MXNet: v ← μv − η(1 − τ)g, then θ ← θ + v.
 
-    With Nesterov's momentum θ ← θ + μv − ηg. While η is constant, the parameters are those of (U5), (U6) and (U1).
+    With Nesterov's momentum θ ← θ + μv − ηg.
     """
 
     __slots__ = ()
@@ -75,25 +73,18 @@ def present(params: Any) -> dict[str, Any]:
 
 def one_bias(params: Any) -> Parameters[Any]:
     """The parameters of the same function with one hidden bias, b_h + b_hh."""
-    second = getattr(params, "b_hh", None)
-    first = Parameters(*params[:6])
-    return first if second is None else first._replace(b_h=params.b_h + second)
+    has_two = getattr(params, "b_hh", None) is not None
+    return Parameters(*params[:6])._replace(b_h=params.b_h + params.b_hh if has_two else params.b_h)
 
 
 def second_bias_as_input(run: Run) -> Run:
     """The same run with one hidden bias: the second is a row of W_xh, that of one more input, which is always 1."""
-    b_hh = getattr(run.params, "b_hh", None)
+    params, b_hh = one_bias(run.params), getattr(run.params, "b_hh", None)
     if b_hh is None:
-        return run._replace(params=one_bias(run.params))
-    W_xh = np.concatenate((run.params.W_xh, b_hh[..., None, :]), axis=-2)
-    x = np.eye(W_xh.shape[-2] - 1, dtype=W_xh.dtype)[run.x] if is_classes(run.x) else run.x
-    x = np.concatenate((x, np.ones_like(x[..., :1])), axis=-1)
+        return run._replace(params=params)
+    x, W_xh = as_rows(run.x, params.W_xh.shape[-2], b_hh.dtype), run.params.W_xh
+    W_xh, x = np.concatenate((W_xh, b_hh[..., None, :]), -2), np.concatenate((x, np.ones_like(x[..., :1])), -1)
     return run._replace(params=Parameters(W_xh, *run.params[1:6]), x=x)
-
-
-def case_dtype(case: WindowCase) -> np.dtype:
-    """float32 or float64."""
-    return case.params.W_hh.dtype
 
 
 def case_sizes(case: WindowCase) -> dict[str, int]:
@@ -105,11 +96,8 @@ def case_sizes(case: WindowCase) -> dict[str, int]:
 
 def initial_state(case: WindowCase) -> np.ndarray:
     """The initial state of the window: the learned one, the given one, or zeros."""
-    if case.params.h_0 is not None:
-        return case.params.h_0
-    if case.h_0 is not None:
-        return case.h_0
-    return np.zeros((case.x.shape[1], case.params.W_hh.shape[-1]), case_dtype(case))
+    h_0: Any = case.h_0 if case.params.h_0 is None else case.params.h_0
+    return np.zeros((case.x.shape[1], case.params.W_hh.shape[-1]), case.params.W_hh.dtype) if h_0 is None else h_0
 
 
 def is_classes(array: np.ndarray) -> bool:
@@ -117,25 +105,25 @@ def is_classes(array: np.ndarray) -> bool:
     return array.dtype.kind in "iu"
 
 
+def as_rows(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
+    """Rows of 0 and 1 for classes; other arrays as they are."""
+    return np.eye(size, dtype=dtype)[array] if is_classes(array) else array
+
+
 def with_rows(case: WindowCase) -> WindowCase:
     """The same case with rows of 0 and 1 for classes."""
-    sizes = {"x": case.params.W_xh.shape[-2], "target": case.params.W_hy.shape[-1]}
-    classes = {name: size for name, size in sizes.items() if is_classes(getattr(case, name))}
-    return case._replace(**{n: np.eye(size, dtype=case_dtype(case))[getattr(case, n)] for n, size in classes.items()})
+    D, O, dtype = case.params.W_xh.shape[-2], case.params.W_hy.shape[-1], case.params.W_hh.dtype
+    return case._replace(x=as_rows(case.x, D, dtype), target=as_rows(case.target, O, dtype))
 
 
 def given_dy(case: WindowCase) -> np.ndarray:
     """Under GIVEN_DY, dy of all steps, (T, B, O): zero at the older ones."""
-    older = np.zeros((len(case.x) - len(case.target), *case.target.shape[1:]), case_dtype(case))
+    older = np.zeros((len(case.x) - len(case.target), *case.target.shape[1:]), case.params.W_hh.dtype)
     return np.concatenate((older, case.target))
 
 
 def required_outputs(case: WindowCase, intermediates: bool, input_gradients: bool = False) -> dict[str, Any]:
-    """The names that a report on this case must have, and their shapes.
-
-    dh_0 is an input gradient; with a learned initial state it is a gradient like the others. Velocities are required
-    with momentum, and with Adagrad, where they are the sums of squares.
-    """
+    """The names that a report on this case must have, and their shapes; dh_0 is one if the initial state is learned."""
     sizes, trained = case_sizes(case), present(case.params)
     names = ["loss"] * (case.objective.loss != GIVEN_DY) + [*INTERMEDIATES] * intermediates
     names += ["dh_0", "dx"] if input_gradients else ["dh_0"] * ("h_0" in trained)
@@ -149,9 +137,8 @@ def required_outputs(case: WindowCase, intermediates: bool, input_gradients: boo
 def format_errors(case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False) -> list[str]:
     """The errors in the format of a report, one line each: missing or unknown names, shape, dtype, NaN or infinity.
 
-    If the list is empty, every required output is present, in the case's dtype and its shape, and finite. Only then can
-    numbers be compared, since `NaN > bound` is false. Intermediates and input gradients that are not required are
-    optional, and must have the right format.
+    Only a report without such errors has numbers that can be compared, since `NaN > bound` is false. Intermediates and
+    input gradients that are not required are optional.
     """
     if not isinstance(report, dict):
         return [f"the report is a {type(report).__name__}: expected a dict of arrays by name"]
@@ -159,19 +146,24 @@ def format_errors(case: WindowCase, report: Any, intermediates: bool, input_grad
     optional += ("dh_0",) * (case.h_0 is None and case.params.h_0 is None)
     expected = required_outputs(case, intermediates, input_gradients)
     errors = [f"{name} is missing" for name in expected if name not in report and name not in optional]
-    known, dtype = required_outputs(case, True, True), case_dtype(case)
+    known, dtype = required_outputs(case, True, True), case.params.W_hh.dtype
     errors += [f"{name} is not an expected name" for name in report if name not in known]
     for name, shape in known.items():
-        if name not in report:
-            continue
-        array = report[name]
-        if not isinstance(array, (np.ndarray, np.generic)):
+        array = report.get(name)
+        if name in report and not isinstance(array, (np.ndarray, np.generic)):
             errors.append(f"{name} is a {type(array).__name__}: expected a NumPy array")
-        elif array.dtype != dtype:
-            errors.append(f"{name} is {array.dtype}: expected {dtype}")
-        elif array.shape != shape:
-            errors.append(f"{name} has shape {array.shape}: expected {shape}")
-        elif not np.isfinite(array).all():
-            index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
-            errors.append(f"{name}{list(index)} is {np.asarray(array)[index]}: expected a finite number")
+        elif name in report and (error := array_error(name, array, shape, dtype)):
+            errors.append(error)
     return errors
+
+
+def array_error(name: str, array: Any, shape: tuple[int, ...], dtype: Any) -> str:
+    """The error in an array that should have this shape and dtype, and be finite; "" if there is none."""
+    if array.dtype != dtype:
+        return f"{name} is {array.dtype}: expected {dtype}"
+    if array.shape != shape:
+        return f"{name} has shape {array.shape}: expected {shape}"
+    if np.isfinite(array).all():
+        return ""
+    index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
+    return f"{name}{list(index)} is {array[index]}: expected a finite number"

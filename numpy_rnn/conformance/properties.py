@@ -6,6 +6,7 @@ check_port(level, port, ...)  →  for every case of the strategy: check  →  V
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis.errors import Flaky
 from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run, WindowCase
 from numpy_rnn.conformance.case import case_sizes
-from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port, looks_like
+from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.plugin import PROFILES
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
@@ -24,8 +25,7 @@ from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFaul
 from numpy_rnn.conformance.random_cases import Draw, RandomDraw, Recipe, large_recipe, random_recipe, random_run
 from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence, equations
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_port
-from numpy_rnn.conformance.traces.judge import Judgement, global_checks, judge, local_checks, stacks
-from numpy_rnn.conformance.traces.recorder import RecordedRun
+from numpy_rnn.conformance.traces.judge import global_checks, judge, local_checks, single_update
 
 LARGE_EVERY = 5  # the number of cases per large case
 SEEDS = st.integers(0, 2**32 - 1)
@@ -59,16 +59,15 @@ def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING)
 class Violation(AssertionError):
     """A bound that a correct port never exceeds is exceeded by this element first.
 
-    where: the words for its place, a recipe or the seed of a run. more: the end of the message, such as hints.
+    where: the words for its place, a recipe or the seed of a run. hints: returns the mutants that it resembles.
     """
 
-    def __init__(self, where: str, first: Divergence, place: Any, more: str = ""):
-        self.message = (
+    def __init__(self, where: str, first: Divergence, place: Any, window: tuple[WindowCase, Any], hints: Any):
+        super().__init__(
             f"{where}: {first.tensor} ({first.equation}) at {list(first.element)} is {first.reported!r}, expected"
-            f" {first.expected!r}; rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large{more}"
+            f" {first.expected!r}; rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large"
         )
-        super().__init__(self.message)
-        self.where, self.first, self.place = where, first, place
+        self.first, self.place, (self.case, self.report), self.hints = first, place, window, hints
 
 
 def _words(place: Any) -> str:
@@ -82,7 +81,8 @@ class WorstRatios:
     """
 
     def __init__(self, watch: Callable[[str], Any] = lambda where: None) -> None:
-        self.watch, self.latest = watch, None
+        self.watch = watch
+        self.latest: Any = None
         self.worst: dict[str, dict[str, dict[str, Any]]] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
 
@@ -117,10 +117,9 @@ def check_port(
     L1: every stage within its own rounding. L2: every output within the bound around the oracle's value. L3: several
     updates in a row, each checked at L1, or L2 without intermediates, from its actual start.
     """
-    check = check_of(level, port, dtype, timeout, worst)
+    check = PortCheck(level, port, dtype, timeout, worst or WorstRatios())
     if only is not None:
-        check.worst.latest = only
-        check.check(only)
+        check(only)
     elif level == "L3":
         _falsify(check, SEEDS, settings(chosen, max_examples=run_count(chosen.max_examples)))
     else:
@@ -129,9 +128,11 @@ def check_port(
         _falsify(check, large, settings(chosen, max_examples=max(1, chosen.max_examples // LARGE_EVERY)))
 
 
-def check_of(level: str, port: Any, dtype: str, timeout: float = 10.0, worst: WorstRatios | None = None) -> Any:
-    """The check of a level."""
-    return (RunCheck if level == "L3" else WindowCheck)(level, port, dtype, timeout, worst or WorstRatios())
+def checks(level: str, case: WindowCase, report: dict[str, Any], port: Any) -> dict[str, Any]:
+    """(ratio, expected, allowed) of every tensor, in causal order. L3 is checked as L1, or L2 without intermediates."""
+    check = global_checks if level == "L2" or "a" not in report else local_checks
+    found = {name: checked for name, *checked in check(case, report, tanh_error(port))}
+    return {name: found[name] for name in TENSORS if name in found}
 
 
 class PortCheck(NamedTuple):
@@ -143,85 +144,50 @@ class PortCheck(NamedTuple):
     timeout: float
     worst: WorstRatios
 
-    def found(self, case: WindowCase, report: dict[str, Any]) -> dict[str, Any]:
-        """(ratio, expected, allowed) of every tensor."""
-        checks = local_checks if self.level == "L1" or (self.level == "L3" and "a" in report) else global_checks
-        return {name: checked for name, *checked in checks(case, report, tanh_error(self.port))}
+    def __call__(self, place: Recipe | int) -> None:
+        """Raise Violation at the first tensor in causal order that exceeds its bound."""
+        self.worst.latest = place
+        if isinstance(place, Recipe):
+            self.check_window(place)
+        elif is_bounded(run := random_run(RandomDraw(place), self.dtype, abilities(self.port))):
+            self.check_run(run, place)
+        else:  # Hypothesis draws another run for one that overflows
+            assume(False)
 
-
-class WindowCheck(PortCheck):
-    """Levels L1 and L2: one window and its step."""
-
-    def answered(self, recipe: Recipe) -> tuple[WindowCase, dict[str, Any]]:
-        """The case, and the port's report."""
+    def check_window(self, recipe: Recipe) -> None:
+        """Levels L1 and L2: one window and its step."""
         self.worst.watch(_words(recipe))
         case = recipe.case()
-        return case, validated_report(self.port, case, self.timeout, str(recipe))
-
-    def check(self, recipe: Recipe) -> None:
-        """Raise Violation at the first tensor in causal order that exceeds its bound."""
-        case, report = self.answered(recipe)
+        report = validated_report(self.port, case, self.timeout, str(recipe))
         self.worst.note_sizes(case_sizes(case))
-        found = self.found(case, report)
-        for name in (name for name in TENSORS if name in found):
-            ratio, expected, allowed = found[name]
+        for name, (ratio, expected, allowed) in checks(self.level, case, report, self.port).items():
             self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), to_jsonable(recipe))
             if not (ratio <= 1).all():
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
                 numbers: Any = (float(array[at]) for array in (report[name], expected, allowed, ratio))
                 equation = equations(name, recipe.objective, recipe.step)
                 first = Divergence(1, 1, name, None, at, *numbers)._replace(equation=equation)
-                raise Violation(f"{self.level}, {recipe}", first, recipe)
+                hints = partial(hints_for_port, self.port, recipe, self.timeout)
+                raise Violation(f"{self.level}, {recipe}", first, recipe, (case, report), hints)
 
-    def hints(self, recipe: Recipe) -> list[str]:
-        """The mutants that a violation resembles."""
-        return hints_for_port(self.port, recipe, self.timeout)
-
-
-class RunCheck(PortCheck):
-    """Level L3: runs of several updates in lockstep."""
-
-    def run(self, seed: int) -> Run:
-        """The run of this seed."""
-        return random_run(RandomDraw(seed), self.dtype, abilities(self.port))
-
-    def judged(self, seed: int) -> tuple[RecordedRun, Judgement]:
-        """The run of this seed by the port, and its judgement."""
-        run = self.run(seed)
+    def check_run(self, run: Run, seed: int) -> None:
+        """Level L3: a run of several updates in lockstep."""
         self.worst.watch(_words(seed))
         is_package = hasattr(self.port, "trace")
         recorded = self.port.trace(run) if is_package else trace_port(self.port, run, self.timeout)
-        return recorded, judge(recorded, tanh_error(self.port))
-
-    def answered(self, seed: int) -> tuple[WindowCase, dict[str, Any]]:
-        """The update that diverges first, as a case, and its report."""
-        recorded, judgement = self.judged(seed)
-        if judgement.first is None:
-            raise PortFault("does not repeat its fault")
-        index = recorded.update_index(judgement.first)
-        stack = next(stack for stack in stacks(recorded) if index in stack.chosen)
-        return stack.single((int(np.flatnonzero(stack.chosen == index)[0]),))
-
-    def check(self, seed: int) -> None:
-        """Raise Violation at the first divergence. Hypothesis draws another run for one that overflows."""
-        if not is_bounded(run := self.run(seed)):
-            assume(False)
-        _, judgement = self.judged(seed)
+        judgement = judge(recorded, tanh_error(self.port))
         (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
         self.worst.note_sizes({"B": run.x.shape[1], "D": D, "H": H, "O": O})
         for name, ratio in judgement.worst.items():
             self.worst.note(self.level, self.dtype, name, ratio, {"run": seed})
         if (first := judgement.first) is not None:
-            raise Violation(f"L3, run {seed}, epoch {first.epoch}, update {first.number}", first, seed)
-
-    def hints(self, seed: int) -> list[str]:
-        """The mutants that a violation resembles."""
-        recorded, judgement = self.judged(seed)
-        return [] if judgement.first is None else hints_for_run(recorded, judgement.first)
+            where = f"L3, run {seed}, epoch {first.epoch}, update {first.number}"
+            window = single_update(recorded, recorded.update_index(first))
+            raise Violation(where, first, seed, window, partial(hints_for_run, recorded, first))
 
 
-def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
-    """Call `check.check` on what the strategy draws. Raises what it raises, with hints; if it does not recur, says so.
+def _falsify(check: PortCheck, strategy: Any, chosen: settings) -> None:
+    """Call the check on what the strategy draws. Raises what it raises, with hints; if it does not recur, says so.
 
     No smaller case is looked for after the faults of the port have taken its time limit.
     """
@@ -232,7 +198,7 @@ def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
         nonlocal seconds
         began = time.monotonic()
         try:
-            check.check(place)
+            check(place)
         except (Violation, PortFault) as fault:
             faults.append(fault)
             seconds += time.monotonic() - began if isinstance(fault, PortFault) else 0.0
@@ -243,7 +209,6 @@ def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
     def property_holds(drawn):
         if seconds >= check.timeout:
             raise faults[-1]
-        check.worst.latest = drawn
         attempt(drawn)
 
     try:
@@ -256,12 +221,14 @@ def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
         violations = [fault for fault in faults if isinstance(fault, Violation)]
         largest = max(violations, key=lambda fault: fault.first.ratio)
         earliest = min(reversed(violations), key=lambda fault: TENSORS.index(fault.first.tensor))
-        more = looks_like(check.hints(smallest.place))
+        message, hints = str(smallest), smallest.hints()
+        message += f"; looks like: {', or '.join(hints)}" if hints else ""
         if (first := earliest.first).tensor != smallest.first.tensor:
-            more += f"; the earliest wrong stage is {first.tensor} ({first.equation}), in {_words(earliest.place)}"
+            message += f"; the earliest wrong stage is {first.tensor} ({first.equation}), in {_words(earliest.place)}"
         if (ratio := largest.first.ratio) > 2 * smallest.first.ratio:
-            more += f"; the largest error, in {_words(largest.place)}, is {ratio:.3g} times its bound"
-        raise Violation(smallest.where, smallest.first, smallest.place, more) from None
+            message += f"; the largest error, in {_words(largest.place)}, is {ratio:.3g} times its bound"
+        smallest.args = (message,)
+        raise smallest from None
     except Flaky:
         if not faults:  # another exception, such as that of a time limit of pytest
             raise

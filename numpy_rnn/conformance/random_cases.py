@@ -71,8 +71,15 @@ class Recipe(NamedTuple):
     two_biases: bool = False  # of the hidden layer
 
     def __repr__(self) -> str:
-        """The call that makes the recipe again, without the fields that have their defaults."""
-        return _call(self)
+        """The call that makes the recipe again, without the arguments that have their defaults."""
+
+        def call(record: Any) -> str:
+            if not hasattr(record, "_field_defaults"):
+                return repr(record)
+            values = {n: v for n, v in record._asdict().items() if record._field_defaults.get(n, ...) != v}
+            return f"{type(record).__name__}({', '.join(f'{name}={call(value)}' for name, value in values.items())})"
+
+        return call(self)
 
     def case(self) -> WindowCase:
         """The case."""
@@ -136,19 +143,18 @@ class Recipe(NamedTuple):
         return Parameters(W_xh * factors, W_hh * factors, W_hy, b_h, b_y)
 
 
-def _call(record: Any) -> str:
-    """The call that makes a named tuple, without the arguments that have their defaults."""
-    if not hasattr(record, "_field_defaults"):
-        return repr(record)
-    values = {n: v for n, v in record._asdict().items() if record._field_defaults.get(n, ...) != v}
-    return f"{type(record).__name__}({', '.join(f'{name}={_call(value)}' for name, value in values.items())})"
-
-
 def random_recipe(draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING) -> Recipe:
     """A recipe with the options of ports that have these abilities."""
-    T, B, D, H, O = random_sizes(draw)
-    has, lacks, _ = abilities
-    objective = random_objective(draw, abilities)
+    sizes, distinct, drawn = list(range(1, MAX_SIZE + 1)), draw.one_in(2), list[int]()
+    for _ in range(5):  # mostly all different
+        drawn.append(draw.choice(sizes))
+        sizes = [size for size in sizes if not distinct or size != drawn[-1]]
+    (T, B, D, H, O), (has, lacks, _) = drawn, abilities
+    nonlinearity: Any = draw.choice([name for name in ("tanh", "relu") if name not in lacks] or ["sigmoid"])
+    if "sigmoid" in has and draw.one_in(4):
+        nonlinearity = "sigmoid"
+    loss: Any = "cross_entropy" if "cross_entropy" in has and draw.one_in(2) else "squared_error"
+    objective = Objective(nonlinearity, loss, draw.choice([name for name in ("sum", "mean") if name not in lacks]))
     step = random_step(draw, abilities)
     recipe = Recipe(
         T, B, D, H,
@@ -181,25 +187,6 @@ def sized(recipe: Recipe, draw: Draw, abilities: Abilities) -> Recipe:
     shape = draw.choice(abilities.sizes)
     T = shape.get("T", max(recipe.T, shape.get("K", 1)))
     return recipe._replace(**{"T": T, "K": min(recipe.K, T), **shape})
-
-
-def random_sizes(draw: Draw) -> list[int]:
-    """T, B, D, H, O: mostly all different."""
-    sizes, distinct, drawn = list(range(1, MAX_SIZE + 1)), draw.one_in(2), []
-    for _ in range(5):
-        drawn.append(draw.choice(sizes))
-        sizes = [size for size in sizes if size != drawn[-1]] if distinct else sizes
-    return drawn
-
-
-def random_objective(draw: Draw, abilities: Abilities) -> Objective:
-    """A nonlinearity, a loss and a reduction that the port has."""
-    has, lacks, _ = abilities
-    nonlinearity = draw.choice([name for name in ("tanh", "relu") if name not in lacks] or ["sigmoid"])
-    if "sigmoid" in has and draw.one_in(4):
-        nonlinearity = "sigmoid"
-    loss = "cross_entropy" if "cross_entropy" in has and draw.one_in(2) else "squared_error"
-    return Objective(nonlinearity, loss, draw.choice([name for name in ("sum", "mean") if name not in lacks]))  # type: ignore[arg-type]
 
 
 def random_step(draw: Draw, abilities: Abilities) -> Step:

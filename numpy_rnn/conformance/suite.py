@@ -7,23 +7,24 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.packages import backend, is_package
+from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.bounds.oracle import load_flint
-from numpy_rnn.conformance.failing_case import load_case, save_case
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, load_python_port
 from numpy_rnn.conformance.ports.program import ProgramPort, kill_programs_on_signal
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
-from numpy_rnn.conformance.properties import Violation, WorstRatios, check_of, check_port, profile, run_count
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, port_arguments
+from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, checks, profile, run_count
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
 TESTS = {"test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
@@ -33,14 +34,25 @@ last = ""
 for last in sys.stdin: pass
 if last.strip(): print("ERROR: the port ends the process of the suite, in", last.strip(), file=sys.stderr)
 """
-SHOW_EVERY = 0.5  # seconds
+
+
+def load_case(path: str) -> tuple[str, Any]:
+    """The test and the place, a recipe or the seed of a run, of a case that was dumped. Raises InputError."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        test, place = values["test"], values["place"]
+        if isinstance(place, int):
+            return test, place
+        step = place["step"] and Step(**place["step"])
+        return test, Recipe(**place | {"objective": Objective(**place["objective"]), "step": step})
+    except OSError as error:
+        raise InputError(f"--elman-replay {path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"--elman-replay {path} is no case: expected a file that --elman-dump wrote") from None
 
 
 class Suite:
-    """The port under test and its worst ratios; a plugin of pytest.
-
-    Raises pytest.UsageError on options that cannot be used.
-    """
+    """The port under test and its worst ratios; a plugin of pytest. Raises pytest.UsageError on unusable options."""
 
     def __init__(self, config: pytest.Config):
         self.config, self.worst = config, WorstRatios(self.watch)
@@ -48,8 +60,6 @@ class Suite:
         self.timeout, self.profile = self.option("timeout"), profile(self.option("profile"), self.option("examples"))
         self.watcher: Any = None
         self.replayed: Any = None
-        self.done = self.all = self.cases = 0
-        self.shown = 0.0
         try:
             for path, option in ((self.output, "--elman-output"), (self.dump_to, "--elman-dump")):
                 if path is not None:
@@ -66,7 +76,9 @@ class Suite:
                 load_flint()  # the oracle needs it
         except (InputError, PortFault) as error:
             raise pytest.UsageError(str(error)) from None
-        names = [f"{name}[{dtype}]" for name in TESTS if self._is_wanted(TESTS[name]) for dtype in self.port.dtypes]
+        chosen, seen = self.option("level"), "intermediates" in self.abilities.capabilities
+        levels = {name: level for name, level in TESTS.items() if chosen in (level, "all") and (seen or level != "L1")}
+        names = [f"{name}[{dtype}]" for name in levels for dtype in self.port.dtypes]
         self.only = names if test is None else [test]
         if test is not None and test not in names:
             raise pytest.UsageError(f"--elman-replay {replay} has {test}: expected one of {', '.join(names)}")
@@ -87,58 +99,56 @@ class Suite:
         assert where is not None
         if is_package(where):
             return PackagePort(backend(where))
-        with self._uncaptured():  # so that the watcher has the terminal
+        manager = self.config.pluginmanager.getplugin("capturemanager")
+        with manager.global_and_fixture_disabled() if manager else contextlib.nullcontext():  # it has the terminal
             arguments = [sys.executable, "-S", "-c", WATCHER]
             self.watcher = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True, text=True)
         cleanup.callback(self.watcher.communicate, "\n")
         return load_python_port(where)
 
-    def _uncaptured(self) -> Any:
-        manager = self.config.pluginmanager.getplugin("capturemanager")
-        return manager.global_and_fixture_disabled() if manager else contextlib.nullcontext()
-
-    def _is_wanted(self, level: str) -> bool:
-        is_chosen = self.option("level") in (level, "all")
-        return is_chosen and (level != "L1" or "intermediates" in self.abilities.capabilities)
-
     def check(self, level: str, dtype: str, test: str) -> None:
         """Check the port at a level. A failure is one line without a traceback; the first one is dumped."""
-        fault = None
         try:
             check_port(level, self.port, dtype, self.profile, self.timeout, self.worst, self.replayed)
         except (Violation, PortFault) as error:
-            fault = str(error)
-        if fault is None:
+            fault = error
+        else:
             return
-        if self.dump_to is not None and self.worst.latest is not None:
-            save_case(self.dump_to, test, check_of(level, self.port, dtype, self.timeout), self.worst.latest)
+        if self.dump_to is not None:
+            self.save_case(level, test, fault)
             self.dump_to = None
-        pytest.fail(fault, pytrace=False)
+        pytest.fail(str(fault), pytrace=False)
+
+    def save_case(self, level: str, test: str, fault: Violation | PortFault) -> None:
+        """Write the failing case as JSON, for --elman-replay and for a debugger in any language.
+
+        Its arrays have the names of `Port.window_update`, as x, params.W_xh and velocity.W_xh; those of the report come
+        after "reported.", what is right after "expected.", and the difference allowed after "allowed.".
+        """
+        arrays, place, case = dict[str, Any](), self.worst.latest, None
+        if isinstance(fault, Violation):
+            place, case = fault.place, fault.case
+            for name, (_, expected, allowed) in checks(level, case, fault.report, self.port).items():
+                for part, array in {"reported": fault.report[name], "expected": expected, "allowed": allowed}.items():
+                    arrays[f"{part}.{name}"] = np.broadcast_to(array, np.shape(fault.report[name]))
+        elif isinstance(place, Recipe):  # there is no report
+            case = place.case()
+        for name, value in ({} if case is None else port_arguments(case)).items():
+            arrays |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+        save_json(self.dump_to, {"test": test, "place": place, **arrays})
 
     def watch(self, where: str) -> None:
-        """Tell the watcher the case, and show the progress on a terminal."""
-        self.cases += 1
+        """Tell the watcher the case."""
         if self.watcher is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.watcher.stdin.write(one_line(where) + "\n")
                 self.watcher.stdin.flush()
-        reporter = self.config.pluginmanager.getplugin("terminalreporter")
-        if reporter is not None and reporter.hasmarkup and time.monotonic() > self.shown + SHOW_EVERY:
-            self.shown = time.monotonic()
-            with self._uncaptured():
-                reporter.rewrite(f"{self.done} of {self.all} tests done, {self.cases} cases of the next ", erase=True)
-                reporter.flush()
 
     def pytest_collection_modifyitems(self, config, items):
         """Deselect the levels that are not wanted."""
         unwanted = [item for item in items if item.name.split("[")[0] in TESTS and item.name not in self.only]
         config.hook.pytest_deselected(items=unwanted)
         items[:] = [item for item in items if item not in unwanted]
-        self.all = len(items)
-
-    def pytest_runtest_logfinish(self, nodeid, location):
-        """Count the tests that are done."""
-        self.done, self.cases = self.done + 1, 0
 
     def pytest_report_header(self) -> Iterator[str]:
         """Say what is tested and what is not."""

@@ -1,12 +1,134 @@
-"""Ports for the tests: right ones that something is done to, and a layer written by hand that has parts only."""
+"""Windows and ports for the tests: `plain_rnn` with other lines, right ports that are changed, a layer by hand."""
+
+from functools import cache
 
 import numpy as np
-from windows import RIGHT, window
 
-from numpy_rnn.common.records import Objective, Step
-from numpy_rnn.conformance.case import format_errors
+import numpy_rnn
+from numpy_rnn import Parameters
+from numpy_rnn.common.records import Objective, Step, WindowCase
+from numpy_rnn.conformance.bounds.rounding import UPWARDS
+from numpy_rnn.conformance.case import format_errors, initial_state, parameters_from
+from numpy_rnn.conformance.mutants.catalogue import Mutant, load
+from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, SGD_LACKS, port_arguments
+from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
+
+RIGHT = PackagePort(numpy_rnn)
+
+
+def window(seed, dtype="float64", **changes) -> WindowCase:
+    """A random case; changes: fields of its recipe."""
+    return random_recipe(RandomDraw(seed), dtype)._replace(**changes).case()
+
+
+def one_unit(x, W_xh, h_0=0.0, target=0.0, nonlinearity="tanh", reduction="sum", dtype="float64", **step):
+    """One step of one unit; x and W_xh may be vectors."""
+    x, W_xh = (np.atleast_1d(v).astype(dtype) for v in (x, W_xh))
+    params = Parameters(W_xh[:, None], np.full((1, 1), 0.5, dtype), np.full((1, 1), 3.0, dtype))
+    target, h_0 = (np.full(shape, v, dtype) for shape, v in (((1, 1, 1), target), ((1, 1), h_0)))
+    objective = Objective(nonlinearity, reduction=reduction)
+    return WindowCase(params, x[None, None], target, h_0, None, objective, Step(0.25, **step))
+
+
+def huge_window(seed, dtype):
+    """All numbers of this window are finite, but not the sum of the squares of its gradient."""
+    changes = {"objective": Objective("relu"), "step": Step(0.1, 0.5, max_norm=1.0), "logits": 1.0}
+    case = window(seed, dtype, **changes, learned=False, class_inputs=False, classes=False, weights=False)
+    largest = np.finfo(dtype).maxexp
+    by_input, by_target = (case.params.W_hh.dtype.type(2.0 ** int(part * largest)) for part in (0.16, 0.42))
+    h_0 = np.abs(initial_state(case)) * by_input
+    return case._replace(x=case.x * by_input, h_0=h_0, target=case.target * by_target)
+
+
+def tiny_window(seed, dtype):
+    """A random window whose every tensor is scaled by itself: to tiny numbers, or to weights of up to 1e4."""
+    random = np.random.default_rng(seed)
+    case = window(seed, dtype)
+    smallest = float(np.finfo(dtype).smallest_normal)
+    tiny = (1e-3 * smallest, smallest, 1e3 * smallest, smallest**0.5)
+
+    def scaled(array, *scales):
+        return array if array is None or array.dtype.kind != "f" else (array * random.choice(scales)).astype(dtype)
+
+    params = Parameters(*(scaled(theta, 1e-2, 1.0, 1e4, *tiny[:2]) for theta in case.params))
+    target = case.target if case.objective.loss == "cross_entropy" else scaled(case.target, 1.0, *tiny)
+    velocity = case.velocity and Parameters(*(scaled(v, 1.0, *tiny) for v in case.velocity))
+    return case._replace(params=params, x=scaled(case.x, 1.0, *tiny), target=target, velocity=velocity)
+
+
+@cache
+def exchanged(*changes):
+    """`plain_rnn` with other lines: (line, lines in its place)."""
+    return load(Mutant("exchanged", "a", False, changes))
+
+
+class ModulePort:
+    """A module like `plain_rnn` as a port."""
+
+    name, dtypes, lacks = "a module", ("float64",), ()
+
+    def __init__(self, module, capabilities=RIGHT.capabilities):
+        self.module, self.capabilities = module, capabilities
+
+    def window_update(self, params, x, target, h_0, *, learning_rate, weights=None, velocity=None, **options):
+        step = Step(learning_rate, **{name: options.pop(name) for name in Step._fields if name in options})
+        before = parameters_from(velocity) if velocity else None
+        case = WindowCase(parameters_from(params), x, target, h_0, weights, Objective(**options), step, before)
+        with np.errstate(all="ignore"):
+            return self.module.window_update(case)
+
+
+def assert_rounded_up(bound, exact, times=1):
+    """The bound is `exact`, made larger by UPWARDS at most so many times, but for float64's own rounding of both."""
+    bound, exact, own = np.asarray(bound), np.asarray(exact), 32 * np.finfo(float).eps
+    assert (exact * (1 - own) <= bound).all(), f"{bound} is below {exact}"
+    assert (bound <= exact * UPWARDS**times * (1 + own)).all(), f"{bound} is too far above {exact}"
+
+
+# Right ways to compute a window: changes of lines.
+SLOPE = "return 1 - h * h"
+DA = "da[t] = dh[t] * SLOPES[nonlinearity](h[t + 1], a[t])"
+FACTOR, CLIPPED = "factor = np.minimum(1, step.max_norm / (norm + 1e-6))", "clipped = {name: expand(factor, g) * g for name, g in d.items()}"  # fmt: skip  # noqa: E501
+NORM = "norm = np.sqrt(squares)"
+ALL = "np.concatenate([g.ravel() for g in d.values()])"
+SCALED = f"scale = np.abs({ALL}).max() or norm_type(1)\nnorm = scale * np.sqrt(np.square({ALL} / scale).sum())"
+SCALED = "norm_type = p['W_hh'].dtype.type\n" + SCALED
+VELOCITY = "v = g if before is None else mu * before + (1 - tau) * g"
+OPTIONS = "mu, tau, decay = step.momentum, step.dampening, step.weight_decay"
+STEPPED = "report[name] = theta - expand(rate, theta) * delta"
+RESULT = "return (w * losses).sum(axis=(0, -2, -1)) / N, w * error / N"
+LOG_P, ERROR = (
+    "log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))",
+    "error = np.exp(log_p) * target.sum(axis=-1, keepdims=True) - target",
+)
+WAYS = {
+    "as it is": (),
+    "(1 - h)(1 + h)": ((SLOPE, "return (1 - h) * (1 + h)"),),
+    "dh - dh h h": ((DA, f"{DA}\nif nonlinearity == 'tanh': da[t] = dh[t] - dh[t] * h[t + 1] * h[t + 1]"),),
+    "JAX's": ((DA, f"{DA}\nif nonlinearity == 'tanh': da[t] = (dh[t] + dh[t] * h[t + 1]) * (1 - h[t + 1])"),),
+    "1/cosh²": ((SLOPE, "return 1 / np.square(np.cosh(a))"),),
+    # 14 of the 16 u that are allowed
+    "a cosh at its limit": ((SLOPE, "return 1 / np.square(np.cosh(a) * (1 + 7 * np.finfo(a.dtype).eps))"),),
+    "a tanh at its limit": (('"tanh": np.tanh,', '"tanh": lambda a: np.tanh(a) * a.dtype.type(1 - 14 * np.finfo(a.dtype).epsneg),'),),  # noqa: E501
+    "a logistic function by exp": (('"sigmoid": lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),', '"sigmoid": lambda a: 1 / (1 + np.exp(-a)),'),),  # noqa: E501
+    "mean by the reciprocal": ((RESULT, "one = y.dtype.type(1)\nreturn (w * losses).sum(axis=(0, -2, -1)) * (one / N), w * error * (one / N)"),),  # noqa: E501
+    "by the norms of the tensors": ((NORM, "norm = np.sqrt(sum(np.square(np.sqrt((g * g).sum())) for g in d.values()))"),),  # noqa: E501
+    "by numbers over the largest": ((NORM, SCALED),),
+    "by scaled numbers": ((NORM, SCALED.replace("\nnorm", "\nscale = norm_type(np.ldexp(1.0, np.frexp(scale)[1] - 1))\nnorm")),),  # noqa: E501
+    "a product with the reciprocal": ((FACTOR, "factor = np.minimum(1, step.max_norm * (1 / (norm + 1e-6)))"),),
+    "the product before the quotient": ((CLIPPED, "clipped = {name: g if factor == 1 else step.max_norm * g / (norm + 1e-6) for name, g in d.items()}"),),  # noqa: E501
+    "1 - tau of the rounded tau": ((OPTIONS, f"{OPTIONS}\ntau = p['W_hh'].dtype.type(tau)"),),
+    "log-sum-exp": ((LOG_P, f"log_p = y - (y.max(axis=-1, keepdims=True) + {LOG_P[12:]})"),),
+    "a quotient of exponentials": ((ERROR, ERROR.replace("np.exp(log_p)", "np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)")),),  # noqa: E501
+    "fused": ((VELOCITY, "v = g if before is None else (np.float64(mu) * before + (1 - tau) * g).astype(g.dtype)"),
+              (STEPPED, "report[name] = (theta - np.float64(rate) * delta).astype(theta.dtype)")),
+}  # fmt: skip
+
+
+# -- ports -------------------------------------------------------------------------------------------------------------
+
 
 PLAIN = {"T": 4, "B": 2, "D": 2, "H": 3, "O": 1, "K": 3, "bias": True, "objective": Objective(), "step": Step(0.1),
          "class_inputs": False, "classes": False, "weights": False, "learned": False, "velocity": False}  # fmt: skip
@@ -42,7 +164,8 @@ def verdict_on(port, case=CASE, timeout=10.0):
 class Port:
     """A right port, unless something is done to what it is given before, or to its report after."""
 
-    name, dtypes = "a port", ("float32", "float64")
+    name = "a port"
+    dtypes: tuple[str, ...] = ("float32", "float64")
 
     def __init__(self, before=lambda given: None, after=lambda report: report, capabilities=CAPABILITIES):
         self.before, self.after, self.capabilities = before, after, capabilities
@@ -50,6 +173,31 @@ class Port:
     def window_update(self, params, **given):
         self.before({"params": params, **given})
         return self.after(RIGHT.window_update(params, **given))
+
+
+class BlackBox(Port):
+    name, dtypes, lacks = "a black box", ("float32",), ("relu",)
+
+    def __init__(self):
+        super().__init__(capabilities=())
+
+
+class TwiceTheGradient(BlackBox):
+    name = "twice"
+
+    def window_update(self, params, *, learning_rate, **given):
+        report = super().window_update(params, learning_rate=learning_rate, **given)
+        for name, theta in params.items():
+            report["d" + name] = report["d" + name] * theta.dtype.type(2)
+            report[name] = theta - theta.dtype.type(learning_rate) * report["d" + name]
+        return report
+
+
+class Failing(BlackBox):
+    name = "failing"
+
+    def window_update(self, params, **given):
+        raise ValueError("no window today")
 
 
 class Layer:

@@ -6,19 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from comparing import bits
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
-from ports_for_tests import Port
-from windows import RIGHT
+from hypothesis import Phase, settings
+from ports_for_tests import RIGHT, Port
 
 from numpy_rnn.common.records import DTYPES, Objective, Step
-from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.case import SHAPES
-from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import tanh_error
 from numpy_rnn.conformance.ports.protocol import Abilities, PortFault
-from numpy_rnn.conformance.properties import PROFILES, Violation, WorstRatios, check_port, profile, recipes, run_count
+from numpy_rnn.conformance.properties import PROFILES, Violation, WorstRatios, check_port, profile, run_count
 from numpy_rnn.conformance.random_cases import (
     LARGE_SIZES,
     RandomDraw,
@@ -46,43 +42,14 @@ def test_package_is_within_its_bounds(rnn, level, dtype):
     assert set(worst.worst[level][dtype]) >= TENSORS
 
 
-def test_most_cases_show_the_truncated_part():
-    """A port that drops the flow exceeds the bounds of dW_hh in nine of ten windows with several steps."""
-    seen, dropped = [], load(named("dh_next dropped"))
-    for seed in range(80):
-        recipe = random_recipe(RandomDraw(seed), None, Abilities(()))
-        if recipe.T > 1:
-            case = recipe.case()
-            ratios = check_global(case, dropped.window_update(case), bounds=global_bounds(case))
-            seen.append(ratios["dW_hh"].max() > 10)
-    assert np.mean(seen) > 0.9
-
-
 # How many values each field of a recipe takes.
 KINDS = dict.fromkeys(("dtype", "bias", "zeros", "learned", "velocity", "classes", "logits", "class_inputs", "weights",
                        "saturated", "silent", "subnormal"), 2)  # fmt: skip
 STEP_KINDS = dict(momentum=3, dampening=3, nesterov=2, weight_decay=3, adagrad=2, max_norm=6, max_value=4)  # noqa: C408
 
 
-def at_random():
-    return [random_recipe(RandomDraw(2, seed)) for seed in range(400)]
-
-
-def by_hypothesis():
-    made = []
-
-    @settings(PROFILE, max_examples=400, derandomize=True, phases=[Phase.generate])
-    @given(st.sampled_from(DTYPES).flatmap(recipes))
-    def draw(recipe):
-        made.append(recipe)
-
-    draw()
-    return made
-
-
-@pytest.mark.parametrize("drawn", [at_random, by_hypothesis])
-def test_recipes_are_of_every_kind(drawn):
-    made = drawn()
+def test_recipes_are_of_every_kind():
+    made = [random_recipe(RandomDraw(2, seed)) for seed in range(400)]
     assert {name: len({getattr(recipe, name) for recipe in made}) for name in KINDS} == KINDS
     assert {name: len({getattr(recipe.step, name) for recipe in made}) for name in STEP_KINDS} == STEP_KINDS
     assert len({recipe.objective for recipe in made}) == 12
@@ -93,7 +60,7 @@ def test_recipes_are_of_every_kind(drawn):
 
 
 def test_cases_are_of_every_kind():
-    made = at_random()
+    made = [random_recipe(RandomDraw(2, seed)) for seed in range(400)]
     subnormal = next(recipe for recipe in made if recipe.subnormal and not recipe.class_inputs).case()
     assert (np.abs(subnormal.x[..., 0]) < np.finfo(subnormal.x.dtype).smallest_normal).any()
     assert next(recipe for recipe in made if recipe.velocity and recipe.step.momentum).case().velocity.W_hh.all()
@@ -146,7 +113,6 @@ def one_percent_off(name):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(("change", "error", "message"), [
     (lambda report: report.pop("dW_hy") is None or report, PortFault, "dW_hy is missing"),
-    (one_percent_off("loss"), Violation, "loss"),
     (one_percent_off("vh_0"), Violation, "vh_0"),
 ])  # fmt: skip
 def test_wrong_report_is_seen_at_every_level(level, change, error, message):
@@ -187,7 +153,7 @@ def test_default_profile_reaches_every_kind_of_window():
             })  # fmt: skip
             return report
 
-    check_port("L2", Watching(capabilities=()), "float64", DEFAULT, worst=worst)
+    check_port("L1", Watching(capabilities=("intermediates",)), "float64", DEFAULT, worst=worst)
     assert all(any(window[where] for window in windows) for where in windows[0])
     for letter, least in {"T": 17, "H": 17, "B": 9}.items():  # a ring of states, vector loops, a buffer of sequences
         assert worst.sizes[letter][0] <= 2

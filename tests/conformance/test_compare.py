@@ -1,6 +1,7 @@
 """The commands `compare`, `long` and `score`: right implementations agree, wrong ones are named."""
 
 import io
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -9,9 +10,8 @@ import numpy as np
 import pytest
 from in_process import command
 from inline_snapshot import snapshot
-from ports_for_tests import Layer, Untransposed
+from ports_for_tests import WAYS, Layer, Untransposed, exchanged
 from test_judge import PACKAGE, sine_run
-from windows import WAYS, exchanged
 
 import numpy_rnn
 from numpy_rnn.app import compare_report
@@ -31,36 +31,6 @@ from numpy_rnn.conformance.traces.sources import PortSource
 from numpy_rnn.conformance.traces.trace_file import trace_arrays
 
 SHORT = sine_run(Step(0.1), k1=3, k2=5, epochs=3, learned=False)
-PORTS = """
-import numpy_rnn
-from numpy_rnn.conformance.ports.package_port import PackagePort
-
-
-class BlackBox:
-    name, dtypes, lacks = "a black box", ("float32",), ("relu",)
-
-    def window_update(self, *arrays, **options):
-        report = PackagePort(numpy_rnn).window_update(*arrays, **options)
-        return {name: v for name, v in report.items() if name not in ("a", "h", "y", "dy", "dh", "da", "dx", "dh_0")}
-
-
-class Wrong(BlackBox):
-    name, factor = "wrong", 2
-
-    def window_update(self, params, *arrays, learning_rate, **options):
-        report = super().window_update(params, *arrays, learning_rate=learning_rate, **options)
-        for name, theta in params.items():
-            report["d" + name] = report["d" + name] * theta.dtype.type(2)
-            report[name] = theta - theta.dtype.type(learning_rate) * report["d" + name]
-        return report
-
-
-class Failing(BlackBox):
-    name = "failing"
-
-    def window_update(self, *arrays, **options):
-        raise ValueError("no window today")
-"""
 
 
 class ModuleSource:
@@ -83,8 +53,6 @@ class ModuleSource:
 def run(capsys, tmp_path, monkeypatch):
     """Runs `compare` in a folder with ports and traces."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "some.py").write_text(PORTS, encoding="utf-8")
     arrays = trace_arrays(*PACKAGE.trace(SHORT))
     np.savez("t.npz", **arrays)
     np.savez("wrong.npz", **arrays | {"db_h": arrays["db_h"] + 1e-6})
@@ -92,7 +60,6 @@ def run(capsys, tmp_path, monkeypatch):
     ensemble = ensemble._replace(x=np.stack([ensemble.x, -ensemble.x], axis=1))
     np.savez("e.npz", **trace_arrays(*PACKAGE.trace(ensemble)))
     np.savez("early.npz", **trace_arrays(*PACKAGE.trace(SHORT).first(9)))
-    np.savez("short.npz", **{name: array for name, array in arrays.items() if name != "dW_hh"})
     return lambda *arguments: command(numpy_rnn, capsys, "compare", *arguments, "--no-plot")
 
 
@@ -114,7 +81,7 @@ def test_packages_agree(run):
 
 
 def test_port_and_traces_have_their_verdicts(run):
-    status, output, error = run("some:BlackBox", "--epochs", "2", "--k2", "3")
+    status, output, error = run("ports_for_tests:BlackBox", "--epochs", "2", "--k2", "3")
     assert (status, error) == (0, "")
     assert "numpy_rnn and a black box agree: every update of both is within" in output
     assert ["initial", "T3", "exact", "not", "checked"] in [line.split() for line in output.splitlines()]
@@ -134,23 +101,20 @@ def test_port_and_traces_have_their_verdicts(run):
     assert (status, error) == (1, "")
     assert "in epoch 2, update 3: window (T1, T2)\n  the run has 9 updates where TBPTT(k1, k2) has 21" in output
     assert [line.split()[2] for line in output.splitlines() if line.strip()[:1] in ("2", "3")] == ["-", "-"]
-    status, output, _ = run("some:Wrong", "--epochs", "2")
+    status, output, _ = run("ports_for_tests:TwiceTheGradient", "--epochs", "2")
     assert status == 1
-    assert "wrong diverges first in epoch 1, update 1: dW_xh (B4)" in output
+    assert "twice diverges first in epoch 1, update 1: dW_xh (B4)" in output
     assert "no intermediate values are reported, so the fault is in this stage or an earlier one" in output
     assert "rounding does not explain the drift" in output
-    status, output, error = run("some:Failing", "--epochs", "1")
+    status, output, error = run("ports_for_tests:Failing", "--epochs", "1")
     assert (status, error) == (1, "")
     assert "failing, epoch 1, update 1: raises ValueError: no window today" in output.splitlines()[-1]
 
 
 REFUSED = (
-    "some:BlackBox --momentum 0.9",
-    "some:BlackBox --dtype float64",
-    "some:BlackBox --seeds 2",
+    "ports_for_tests:BlackBox --seeds 2",
     "os",
     "numpy_rnn",
-    "short.npz",
     "e.npz",
     "t.npz wrong.npz",
     "torch_rnn --epochs 0",
@@ -168,27 +132,14 @@ def test_unusable_input_is_refused(run):
         messages.append(error.removeprefix("numpy_rnn: ").rstrip()[:100])
     assert messages == snapshot(
         [
-            "a black box does not declare 'sgd_options': choose a run without it",
-            "a black box does not support float64: choose --dtype float32",
             "a port takes one network at a time: expected a run without --seeds",
             "'os' has no from_numpy, to_numpy, forward, train: expected a package such as numpy_rnn or torch_rnn",
             "numpy_rnn is given twice, or is this package itself: expected different implementations",
-            "trace file short.npz: dW_hh is missing; conformance/traces/trace_file.py documents the keys",
             "x has shape (20, 2, 1, 1): a run with a series per network cannot be repeated",
             "t.npz and wrong.npz are both traces: expected at most one, which is repeated",
             "the windows of this run have 0 steps: expected 1 to 10000000; change --epochs or --k2",
         ]
     )
-
-
-@pytest.mark.parametrize("name", ["state reset at every window", "dh_next dropped", "bptt over k+1 steps"])
-def test_mutant_is_named(name):
-    found = compare([PackagePort(numpy_rnn), ModuleSource(load(named(name)))], SHORT)
-    assert not found.passed
-    assert found.sides[0].judgement.passed
-    assert found.drift.ratio > 8
-    assert found.sides[1].looks_like == [name]
-    assert f"looks like: {name}" in compare_report.text(found, 1)
 
 
 def made_up():
@@ -310,18 +261,17 @@ not checked of a layer: window, initial (the loop is that of compare), dh_0, dx 
 @pytest.mark.needs_torch
 def test_long_checks_right_packages_to_the_end(capsys, monkeypatch, tmp_path):
     """Every tensor at both levels."""
-    monkeypatch.setattr(__main__, "ORACLE_EVERY", 2)  # so that every option comes up in 150 updates
+    monkeypatch.setattr(__main__, "ORACLE_EVERY", 2)  # so that every option comes up in 80 updates
     path = tmp_path / "long.json"
     backends = "--backend numpy_rnn --backend torch_rnn"
-    assert main(f"long {backends} --updates 150 --dtype float64 --seed 9 --output {path}".split()) == 0
+    assert main(f"long {backends} --updates 80 --dtype float64 --seed 9 --output {path}".split()) == 0
     output = capsys.readouterr().out.splitlines()
     assert output[0] == "seed 9"
-    assert [line.endswith(" updates, 0 diverging runs left out, no bound exceeded") for line in output[1:3]] == [
-        True
-    ] * 2
+    assert all(line.endswith(" updates, 0 diverging runs left out, no bound exceeded") for line in output[1:3])
     assert output[3] == "| tensor | equation | numpy_rnn float64, L1 | L2 | torch_rnn float64, L1 | L2 |"
     for result in json.loads(path.read_text())["results"]:
-        assert result["updates"] >= 150 > result["oracle_updates"] > 0
+        assert result["updates"] >= max(80, result["oracle_updates"] + 1)
+        assert result["oracle_updates"] > 0
         for worst in (result["local"], result["oracle"]):
             assert set(worst) >= {"window", "initial", "loss", "dW_hh", "W_hh", "vW_hh", "dx"}
             assert max(worst.values()) <= 1
@@ -346,23 +296,22 @@ def test_long_stops_at_the_first_fault(wrong, capsys, monkeypatch):
 
 def test_diverging_runs_are_left_out(monkeypatch):
     """Every other run is made wild here, and none of these is judged."""
-    made = __main__.random_run
-    calls = []
+    made, numbers = __main__.random_run, itertools.count()
 
     def sometimes_diverging(*arguments):
         run = made(*arguments)
-        calls.append(run)
         wild = run.options._replace(step=Step(50.0), objective=Objective("relu"))
-        return run if len(calls) % 2 or run.options.objective.loss != "squared_error" else run._replace(options=wild)
+        is_right = next(numbers) % 2 or run.options.objective.loss != "squared_error"
+        return run if is_right else run._replace(options=wild)
 
     monkeypatch.setattr(__main__, "random_run", sometimes_diverging)
-    result = check_updates(PackagePort(numpy_rnn), "float32", 200, 1)
+    result = check_updates(PackagePort(numpy_rnn), "float32", 40, 1)
     assert result.diverging > 0
     assert result.first is None
 
 
 def test_score_tells_survivors(capsys, monkeypatch):
-    monkeypatch.setattr(score, "MUTANTS", (named("relu′ missing"),))
+    monkeypatch.setattr(__main__, "MUTANTS", (named("relu′ missing"),))
     assert main(["score", "--seed", "7"]) == 0
     assert "1 mutants, 2 trials, 0 survived" in capsys.readouterr().out
     monkeypatch.setattr(score, "violation", lambda level, module, seed: None)

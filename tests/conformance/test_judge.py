@@ -64,23 +64,23 @@ def assert_passes(run, **options):
 def test_right_runs_pass(rnn):
     for name in RUNS:
         assert_passes(recorded(name, rnn))
-    for seed in range(8):
+    for seed in range(5):
         assert_passes(PackagePort(rnn).trace(random_run(RandomDraw(seed))))
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_right_runs_pass_by_the_oracle(name):
     """Without intermediate values, of one network and of ensembles."""
-    assert_passes(recorded(name).first(3).without(*INTERMEDIATES), whole=False)
+    assert_passes(recorded(name).first(2).without(*INTERMEDIATES), whole=False)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_driven_port_repeats_the_run_of_its_package(seed):
+def test_driven_port_repeats_the_run_of_its_package():
     """To the last bit, as the port is the package's functions, called once per update."""
-    run, reference = random_run(RandomDraw(seed)), PackagePort(numpy_rnn.reference)
-    one, other = reference.trace(run).updates, trace_port(reference, run).updates
-    assert one.keys() == other.keys()
-    assert not [name for name in one if not np.array_equal(one[name], other[name])]
+    for seed in range(6):
+        run, reference = random_run(RandomDraw(seed)), PackagePort(numpy_rnn.reference)
+        one, other = reference.trace(run).updates, trace_port(reference, run).updates
+        assert one.keys() == other.keys()
+        assert not [name for name in one if not np.array_equal(one[name], other[name])]
 
 
 def test_stacked_updates_have_the_bounds_of_single_ones():
@@ -125,7 +125,7 @@ def test_planted_fault_is_named(tensor):
     """One element moved in one update: that update, tensor, step and element, and nothing before it."""
     updates = recorded().updates
     # The windows of the updates 0 and 10 start from the learned state.
-    for update, step in ((0, -1), (7, -2), (10, -1), (19, -2)):
+    for update, step in ((0, -1), (10, -1), (19, -2)):
         wrong, element = moved(recorded(), tensor, update, step)
         first = judge(wrong).first
         epoch, number, start, stop = (updates[name][update] for name in ("epoch", "number", "start", "stop"))
@@ -148,10 +148,11 @@ def test_fault_that_is_computed_first_is_named(one, step, other, other_step):
 
 def test_fault_of_one_network_of_a_black_box_is_named():
     """By the oracle, which sees one network at a time."""
-    for tensor in ("loss", "dx", "dh_0", "dW_hh", "vW_hh", "vW_hy", "W_hy"):
-        wrong, element = moved(recorded("ensemble").without(*INTERMEDIATES), tensor, 4)
-        first = judge(wrong).first
-        assert (*first[:3], first.element) == (2, 2, tensor, element[1:])
+    run = recorded("ensemble").first(3).without(*INTERMEDIATES)
+    for tensor in ("loss", "dx", "vW_hh", "W_hy"):
+        wrong, element = moved(run, tensor, 2)
+        first = judge(wrong, whole=False).first
+        assert (*first[:3], first.element) == (1, 3, tensor, element[1:])
 
 
 def test_learning_rates_are_those_of_their_networks():

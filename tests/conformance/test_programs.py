@@ -1,7 +1,10 @@
-"""Programs as ports: right ones answer as the package does, and each fault has its verdict within the time limit."""
+"""Programs as ports: right ones answer as the package does, also in C and JavaScript; each fault has its verdict."""
 
+import itertools
 import os
 import shlex
+import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,16 +13,19 @@ import children
 import numpy as np
 import program_port
 import pytest
-from ports_for_tests import PLAIN, as_text, right_report, verdict_on
-from test_protocol import HELLO
-from windows import window
+from hypothesis import Phase, settings
+from ports_for_tests import PLAIN, as_text, right_report, verdict_on, window
+from test_ports_and_protocol import HELLO
 
+import numpy_rnn
 from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.case import format_errors
 from numpy_rnn.conformance.ports import program as program_module
+from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, encode_request
+from numpy_rnn.conformance.properties import check_port, profile
 from numpy_rnn.conformance.random_cases import Recipe
 
 pytestmark = pytest.mark.slow
@@ -196,11 +202,57 @@ def test_program_without_a_hello_is_refused(fake, program, expected):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("command", "verdict"), [
-    ("./no-such-port -v", "./no-such-port -v: No such file or directory; check the command"),
-    ("port 'x", "port 'x: No closing quotation; check the command"),
-])  # fmt: skip
-def test_command_that_cannot_be_started_says_why(command, verdict):
-    with pytest.raises(PortFault) as error:
-        ProgramPort(command)
-    assert str(error.value) == f"cannot be started: {verdict}"
+def test_command_that_cannot_be_started_says_why():
+    with pytest.raises(PortFault, match="cannot be started: port 'x: No closing quotation; check the command"):
+        ProgramPort("port 'x")
+
+
+# -- the ports in C and in JavaScript ----------------------------------------------------------------------------------
+
+
+PORTS = Path(numpy_rnn.__file__).parent / "conformance" / "ports"
+STRICT = "-std=c99 -Wall -Wextra -pedantic"
+FAST = "-O2 -ftree-vectorize -march=native -ffast-math"
+SANITIZED = "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all"
+SOME = settings(profile("repeatable"), max_examples=8, phases=[Phase.generate])
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The port in C twice: as fast as the compiler dares, and plain.
+
+    Every access and every arithmetic operation of the plain one is watched, where the compiler can do that.
+    """
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler `cc`: the C port is not built")
+
+    def compiled(options):
+        program = tmp_path_factory.mktemp("built") / "elman_port"
+        command = ["cc", *STRICT.split(), *options.split(), "-o", str(program), str(PORTS / "elman_port.c"), "-lm"]
+        made = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert (made.returncode, made.stderr) == (0, "")  # there is nothing to warn of
+        return program
+
+    try:
+        plain = compiled(SANITIZED)
+        subprocess.run([plain], input=protocol.HELLO + "\n", capture_output=True, text=True, check=True)
+    except (AssertionError, subprocess.CalledProcessError):
+        plain = compiled("-O0")
+    return {"plain": plain, "fast": compiled(FAST)}
+
+
+@pytest.mark.parametrize(("kind", "levels"), [("plain", ["L3"]), ("fast", ["L1", "L2"])])
+def test_c_port_passes(built, kind, levels):
+    """With -ffast-math the processor reads subnormal numbers as zero."""
+    with ProgramPort(shlex.quote(str(built[kind]))) as port:
+        assert port.capabilities == ("intermediates", "input_gradients", "sgd_options", "learned_h_0")
+        assert 1 <= port.tanh_ulps <= 8  # over 8 it is no strict pass
+        for dtype, level in itertools.product(port.dtypes, levels):
+            check_port(level, port, dtype, SOME)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no `node`: the JavaScript port is not run")
+def test_javascript_port_passes():
+    with ProgramPort(f"node {shlex.quote(str(PORTS / 'elman_port.js'))}") as port:
+        for level in ("L1", "L3"):
+            check_port(level, port, "float64", SOME)

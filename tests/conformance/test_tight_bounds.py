@@ -13,7 +13,7 @@ import flint
 import numpy as np
 import pytest
 from comparing import each
-from windows import one_unit
+from ports_for_tests import one_unit
 
 from numpy_rnn.common.records import DTYPES, Objective, Step
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds

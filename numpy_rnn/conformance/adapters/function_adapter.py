@@ -63,10 +63,9 @@ class FunctionPort(Adapter):
         def back(arrays, factor=1.0):
             """The arrays by our names, in the shapes of the parameters."""
             found = {name: factor * np.array(arrays[self.names[name]]) for name in params}
-            if wrong := [name for name, theta in params.items() if found[name].shape != given(theta).shape]:
-                raise ValueError(
-                    f"{wrong[0]} has shape {found[wrong[0]].shape}: expected {given(params[wrong[0]]).shape}"
-                )
+            for name, theta in params.items():
+                if found[name].shape != given(theta).shape:
+                    raise ValueError(f"{name} has shape {found[name].shape}: expected {given(theta).shape}")
             return {n: found[n].T if columns and p.ndim == 2 else found[n].reshape(p.shape) for n, p in params.items()}
 
         def series(array):
@@ -87,9 +86,9 @@ class FunctionPort(Adapter):
 
 
 def jax_port(loss_function: Callable[..., Any], loss: str = "half_sum_of_squares", **options: Any) -> FunctionPort:
-    """A port of a loss in JAX, `loss_function(params, x, target, h_0)`, with the gradients of jax.value_and_grad.
+    """A port of a loss in JAX, `loss_function(params, x, target, h_0)`; options: those of `function_port`.
 
-    options: those of `function_port`. As JAX compiles for every shape, `sizes` is "few", four shapes, unless given.
+    As JAX compiles for every shape, `sizes` is "few", four shapes, unless given.
     """
     import jax
 

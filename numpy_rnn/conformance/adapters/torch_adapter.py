@@ -15,13 +15,11 @@ class TorchPort(Adapter):
     """A port of a module with one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear.
 
     The module is called with x and the initial state, or with x alone, and returns the outputs, of all steps or of the
-    last one, or a tuple that begins with them. Whether x is (T, B, D) or (B, T, D), and the state (B, H) or (1, B, H),
-    is tried on one case; the name of the port has it. The suite sets the parameters of the module. In place of one, a
-    class or function that makes it from D, H and O lets the sizes vary.
+    last one, or a tuple that begins with them. Whether x is (T, B, D) or (B, T, D), the state (B, H) or (1, B, H), is
+    tried on one case. In place of a module, a class or function that makes it from D, H and O lets the sizes vary.
 
     loss: an nn.MSELoss or nn.CrossEntropyLoss, or any function of outputs and target that is named in `loss_name`.
-    optimizer: called as torch.optim.SGD, with the options of that; None: no step is checked. Raises InputError if the
-    module has other parts or cannot be called.
+    optimizer: called as torch.optim.SGD; None: no step is checked. Raises InputError on a module with other parts.
     """
 
     def __init__(self, module: Any, loss: Any = None, loss_name: str | None = None, optimizer: Any = "SGD"):

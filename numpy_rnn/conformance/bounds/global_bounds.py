@@ -12,72 +12,57 @@ from numpy_rnn.conformance.bounds.local_bounds import TAU, Checks, Stages, TanhE
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
 from numpy_rnn.conformance.bounds.rounding import Near, Rounding
 from numpy_rnn.conformance.bounds.step import StepBounds
-from numpy_rnn.conformance.case import case_dtype, case_sizes, required_outputs
+from numpy_rnn.conformance.case import case_sizes, required_outputs
 
 Bounds = dict[str, tuple[Enclosure, np.ndarray]]
-
-
-def propagate(case: WindowCase, values: dict[str, np.ndarray], tau: TanhError) -> dict[str, np.ndarray]:
-    """E of every tensor, around these values, in causal order. tau: the error of tanh in units of u|h|.
-
-    Raises InputError where a sum or a norm is so long that γ_n says nothing.
-    """
-    T, B, D, H, O, K = case_sizes(case).values()
-    longest = max(T * B, K * B * O + 2, D + H + 1, H + O)
-    if longest * np.finfo(case_dtype(case)).eps > 0.5:
-        raise InputError(f"a sum of {longest} terms in {case_dtype(case)} has no bound: expected fewer, or float64")
-    of, E = Stages(case, Rounding(case_dtype(case)), tau), {n: np.zeros_like(v) for n, v in values.items()}
-    a, h, y, dy, dh, da = (Near(values[name], E[name]) for name in ("a", "h", "y", "dy", "dh", "da"))
-    for t in range(T):
-        step = slice(t, t + 1)
-        E["a"][step] = of.pre_activation(of.x.at(step), before(of.h_0, h).at(step)).E
-        E["h"][step] = of.state(a.at(step)).E
-    E["y"][...] = of.output(h).E
-    rounded = 2.0**-53 * np.abs(y.value)  # y is the value of the oracle in float64, from which the target may cancel it
-    for name, bound in of.losses(y._replace(E=y.E + rounded)).items():
-        E[name][...] = bound.E
-    for t in reversed(range(T)):
-        step = slice(t, t + 1)
-        E["dh"][step] = of.dh(dy.at(step), after(da).at(step)).E
-        E["da"][step] = of.da(dh.at(step), a.at(step), h.at(step)).E
-    for name, bound in (of.input_gradients(da) | of.gradients(h, dy, da)).items():
-        E[name][...] = bound.E
-    if case.step is not None:
-        for name, bound in step_bounds(case, values, E, of.arithmetic).items():
-            E[name][...] = bound.E
-    return E
-
-
-def step_bounds(case: WindowCase, values: dict, E: dict, arithmetic: Rounding) -> dict[str, Near]:
-    """(U1) to (U9), by the formulas of `step.py`."""
-    step = StepBounds(case, arithmetic)
-    gradient = Near(*(step.row(part["d" + name] for name in step.names) for part in (values, E)))
-    velocity = step.velocity(step.decayed(gradient))
-    if velocity is not None:  # around the value of the oracle
-        velocity = velocity._replace(value=step.row(values["v" + name] for name in step.names))
-    return step.updated(gradient, velocity)
+Ratios = dict[str, np.ndarray]
 
 
 def global_bounds(case: WindowCase, tau: TanhError = TAU) -> Bounds:
-    """The oracle's values of every tensor that the case may require, and E in the same shape.
+    """The oracle's values of every tensor that the case may require, and E in the same shape, in causal order.
 
     tau: τ, the error of tanh in units of u|h|: twice its largest error in ulps. Where E reaches over the kink of
     a relu, so that its derivative is open, the bound is that wide.
 
-    Raises InputError where the oracle does, and if the sums are so long that γ_n is not defined.
+    Raises InputError where a sum or a norm is so long that γ_n says nothing, and where the oracle does.
     """
-    values = oracle(case)
-    E = propagate(case, {name: value.high for name, value in values.items()}, tau)
-    return {name: (value, E[name]) for name, value in values.items()}
+    (T, B, D, H, O, K), dtype = case_sizes(case).values(), case.params.W_hh.dtype
+    longest = max(T * B, K * B * O + 2, D + H + 1, H + O)
+    if longest * np.finfo(dtype).eps > 0.5:
+        raise InputError(f"a sum of {longest} terms in {dtype} has no bound: expected fewer, or float64")
+    of, enclosures = Stages(case, Rounding(dtype), tau), oracle(case)
+    values = {name: value.high for name, value in enclosures.items()}
+    E = {name: np.zeros_like(value) for name, value in values.items()}
+    a, h, y, dy, dh, da = (Near(values[name], E[name]) for name in ("a", "h", "y", "dy", "dh", "da"))
+    for t in range(T):
+        now = slice(t, t + 1)
+        E["a"][now] = of.pre_activation(of.x.at(now), before(of.h_0, h).at(now)).E
+        E["h"][now] = of.state(a.at(now)).E
+    E["y"][...] = of.output(h).E
+    rounded = 2.0**-53 * np.abs(y.value)  # y is the value of the oracle in float64, from which the target may cancel it
+    losses = of.losses(y._replace(E=y.E + rounded))
+    E["dy"][...] = losses["dy"].E
+    for t in reversed(range(T)):
+        now = slice(t, t + 1)
+        E["dh"][now] = of.dh(dy.at(now), after(da).at(now)).E
+        E["da"][now] = of.da(dh.at(now), a.at(now), h.at(now)).E
+    found = losses | of.input_gradients(da) | of.gradients(h, dy, da)
+    if case.step is not None:  # (U1) to (U9), by the formulas of `step.py`
+        step = StepBounds(case, of.arithmetic)
+        names = ["d" + name for name in step.names]
+        gradient = Near(step.row(values[name] for name in names), step.row(found[name].E for name in names))
+        velocity = step.velocity(step.decayed(gradient))
+        if velocity is not None:  # around the value of the oracle
+            velocity = velocity._replace(value=step.row(values["v" + name] for name in step.names))
+        found |= step.updated(gradient, velocity)
+    E |= {name: bound.E for name, bound in found.items()}
+    return {name: (value, E[name]) for name, value in enclosures.items()}
 
 
-def check_global(
-    case: WindowCase, report: dict, tau: TanhError = TAU, bounds: Bounds | None = None
-) -> dict[str, np.ndarray]:
+def check_global(case: WindowCase, report: dict, tau: TanhError = TAU, bounds: Bounds | None = None) -> Ratios:
     """|reported − value| / (E + radius), by element, of every required tensor and of the others that are reported.
 
-    `bounds`: those of `global_bounds` for this case, if they are known. What is missing or has another shape, and NaN,
-    give infinity; `case.format_errors` checks dtype and completeness of a report.
+    bounds: those of this case, if they are known. What is missing or has another shape, and NaN, give infinity.
     """
     return {name: ratio for name, ratio, *_ in global_checks(case, report, tau, bounds)}
 

@@ -5,15 +5,10 @@ width or depth. The checker computes in float64, and its own rounding, the same 
 float64, is added. A reported number that is subnormal may be read as zero by the next stage, which `cc -ffast-math`
 does; it then loses itself. Level L2, `global_bounds.py`, takes the same formulas of `Stages`.
 
-Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
-
 Correct is what rounds every operation to nearest, in the case's dtype or a wider one: sums in any order, with or
 without fused multiply-add, subnormal numbers kept or flushed to zero, 1 − h² by any of its factorisations, "mean" by
 division or by a product with the reciprocal, the SGD step as `step.py` says. Excluded are products of matrices by fewer
 multiplications (Strassen) and numbers out of the dtype's range.
-
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic) and
-3.1 to 3.5 (γ_n; inner products and products of matrices, in any order).
 """
 
 from collections.abc import Iterator
@@ -25,7 +20,7 @@ from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy, squared_error
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Near, Rounding, join, sech_squared
 from numpy_rnn.conformance.bounds.step import StepBounds
-from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, case_dtype, initial_state, with_rows
+from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, initial_state, with_rows
 
 STRICT_TANH_ULPS = 8  # the largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
 CHECKER_TAU = 4.0  # NumPy's own, in float64
@@ -155,9 +150,6 @@ class Stages:
         return {"dh_0": product(da, self.W_hh.mT).at(first), "dx": product(da, self.W_xh.mT)}
 
 
-# -- level L1 --------------------------------------------------------------------------------------------------------
-
-
 class Bound(Rounding):
     """The rounding of one stage: in the port's dtype, with the checker's own added."""
 
@@ -196,7 +188,7 @@ def stages(case: WindowCase, report: dict, tau: TanhError = TAU) -> dict[str, Ne
 
     da is a product with φ'(a), or with a function of the reported h; E covers both.
     """
-    of = Stages(case, Bound(case_dtype(case)), tau)
+    of = Stages(case, Bound(case.params.W_hh.dtype), tau)
     a, h, y, dy, dh, da = (of.arithmetic.given(report[name]) for name in INTERMEDIATES)
     found = {"a": of.pre_activation(of.x, before(of.h_0, h)), "h": of.state(a), "y": of.output(h)}
     found |= of.losses(y)
@@ -204,13 +196,10 @@ def stages(case: WindowCase, report: dict, tau: TanhError = TAU) -> dict[str, Ne
     found["da"] = of.da(dh, a, h, is_reported=True)
     found |= {name: v for name, v in of.input_gradients(da).items() if name in report}
     found |= of.gradients(h, dy, da)
-    return found if case.step is None else found | step_stages(case, report, of.arithmetic)
-
-
-def step_stages(case: WindowCase, report: dict, bound: Rounding) -> dict[str, Near]:
-    """(U1) to (U9), from the reported gradients and velocities."""
-    step = StepBounds(case, bound)
+    if case.step is None:
+        return found
+    step = StepBounds(case, of.arithmetic)  # (U1) to (U9), from the reported gradients and velocities
     prefixes = ("d", "v") if case.step.has_velocity else ("d",)
     rows = [step.given(step.row(report[prefix + name] for name in step.names)) for prefix in prefixes]
     with np.errstate(over="ignore", invalid="ignore"):  # reports that are not finite give NaN, which no check passes
-        return step.updated(*rows)
+        return found | step.updated(*rows)

@@ -2,8 +2,8 @@
 
 Both levels take these formulas, each with its own arithmetic.
 
-Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u); τ the error of
-exp and log in units of u of their value, that of tanh; and of each row of outputs y, with |ỹ − y| ≤ E,
+With τ, the error of exp and log in units of u of their value, that of tanh, and of each row of outputs y, that are off
+by E at most,
 
     m = max y,    z = y − m ≤ 0,    S = Σ_k exp(z_k),    log p = z − log S,    p = exp(z) / S
 
@@ -24,8 +24,8 @@ flushed to zero.
 The product with a weight and the division by N may come before the difference p − target, as in automatic
 differentiation, so their roundings are in units of p + target.
 
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, sections 3.1 and 4.2; Blanchard, Higham and
-Higham 2021, Accurately computing the log-sum-exp and softmax functions, IMA Journal of Numerical Analysis 41.
+Source: Blanchard, Higham and Higham 2021, Accurately computing the log-sum-exp and softmax functions, IMA Journal of
+Numerical Analysis 41.
 """
 
 from typing import Any, NamedTuple
@@ -56,25 +56,13 @@ def softmax(y: np.ndarray, E: np.ndarray, arithmetic: Rounding, tau: float) -> S
     log_S, p, O = np.log(S), terms / S, y.shape[-1]
     log_p = z - log_S
     e = E + gamma(1) * (np.abs(z) + E + E_max) + gamma(tau)
-    s = log_of_mean(p, e) + gamma(O) + flushes(O)
+    most = e.max(axis=-1, keepdims=True)  # without overflow: log Σ_k p_k exp(e_k)
+    s = most + np.log((p * np.exp(e - most)).sum(axis=-1, keepdims=True)) + gamma(O) + flushes(O)
     l = s + gamma(tau) * (log_S + s)
     d = e + l + gamma(1) * (np.abs(m) + E_max + log_S + l)
     d = d + gamma(1) * (np.abs(log_p) + e + l) + gamma(tau) + gamma(2)
     E_p = np.minimum(p * np.expm1(np.minimum(d, MAX_EXPONENT)), 1) + flushes(1)
     return Softmax(p, E_p, log_p, d + gamma(tau) * (np.abs(log_p) + d))
-
-
-def log_of_mean(p: np.ndarray, e: np.ndarray) -> np.ndarray:
-    """log Σ_k p_k exp(e_k), along the last axis, without overflow."""
-    most = e.max(axis=-1, keepdims=True)
-    return most + np.log((p * np.exp(e - most)).sum(axis=-1, keepdims=True))
-
-
-class Losses(NamedTuple):
-    """The loss of a window, and ∂L/∂y of its steps with a loss."""
-
-    loss: Near
-    dy: Near
 
 
 def divisor(weights: np.ndarray, sizes: tuple[int, int, int], mean: bool, outputs: bool) -> tuple[np.ndarray, int]:
@@ -91,8 +79,10 @@ def divisor(weights: np.ndarray, sizes: tuple[int, int, int], mean: bool, output
     return np.where(total == 0, 1, total), 2 + K * B
 
 
-def squared_error(y: Near, target: Near, weights: Near, mean: bool, arithmetic: Rounding) -> Losses:
-    """(L1), (L2) and (B1) of errors e = y − target, (..., K, B, O), that are off by E: their square by (2|e| + E) E.
+def squared_error(y: Near, target: Near, weights: Near, mean: bool, arithmetic: Rounding) -> tuple[Near, Near]:
+    """The loss, (L1) and (L2), and dy, (B1), of errors e = y − target, (..., K, B, O).
+
+    Where e is off by E, its square is by (2|e| + E) E.
 
     If there are weights and not one number, products with them may round four times. Terms that are 0 round nothing.
     """
@@ -106,7 +96,7 @@ def squared_error(y: Near, target: Near, weights: Near, mean: bool, arithmetic: 
     total, E_total = (0.5 * (v / N).sum(axis=(-3, -2, -1)) for v in (w * square, E_square))
     E_dy = (most * E + weights.E * np.abs(error)) / N + arithmetic.flushes(rounds)
     loss = with_rounding(terms + 2 + roundings, total, E_total + arithmetic.flushes(terms), arithmetic)
-    return Losses(loss, with_rounding(1 + roundings, w * error / N, E_dy, arithmetic))
+    return loss, with_rounding(1 + roundings, w * error / N, E_dy, arithmetic)
 
 
 def with_rounding(n: Any, value: np.ndarray, E: np.ndarray, arithmetic: Rounding) -> Near:
@@ -114,8 +104,8 @@ def with_rounding(n: Any, value: np.ndarray, E: np.ndarray, arithmetic: Rounding
     return Near(value, (arithmetic.gamma(n) * (np.abs(value) + E) + E) * UPWARDS)
 
 
-def cross_entropy(y: Near, target: Near, weights: Near, mean: bool, arithmetic: Rounding, tau: float) -> Losses:
-    """(L4) of every row, −w Σ_o target log p, their sum (L2), and (B1), w (p Σ_o target − target) / N.
+def cross_entropy(y: Near, target: Near, weights: Near, mean: bool, arithmetic: Rounding, tau: float):
+    """The loss, the sum (L2) of (L4) of every row, −w Σ_o target log p; and dy, (B1), w (p Σ_o target − target) / N.
 
     y: outputs (..., K, B, O); target: classes as rows of 0 and 1.
     """
@@ -138,4 +128,4 @@ def cross_entropy(y: Near, target: Near, weights: Near, mean: bool, arithmetic: 
     size = (total + E_total) * p_most + target.max_abs
     E_dy = most * (inner + gamma(O + 4 + roundings) * size) + weights.E * size
     dy = Near(w * (p * total - target.value) / N, (E_dy / N + flushes(4)) * UPWARDS)
-    return Losses(Near(loss, E_loss * UPWARDS), dy)
+    return Near(loss, E_loss * UPWARDS), dy

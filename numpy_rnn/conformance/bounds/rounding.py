@@ -1,10 +1,4 @@
-"""Rounding errors of single operations on inexact numbers.
-
-Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
-
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: section 2.2 (the model of arithmetic), 3.1
-to 3.5 (γ_n, inner products, products of matrices) and 4.2 (sums).
-"""
+"""Rounding errors of single operations on inexact numbers."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -111,10 +105,7 @@ class Rounding:
         return Near(value, (inherited + own * rounds) * UPWARDS)
 
     def product(self, A: Near, B: Near) -> Near:
-        """The product of matrices AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B.
-
-        n counts, for every element, the terms that are not 0. Source: Higham, (3.13).
-        """
+        """The product of matrices AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
         A_max, B_max = A.max_abs, B.max_abs
         n = (A_max > 0).astype(np.float64) @ (B_max > 0)
         E = self.gamma(n) * (A_max @ B_max) + A.E @ B_max + np.abs(A.value) @ B.E + self.flushes(n)

@@ -1,7 +1,5 @@
 """Rounding errors of one SGD step, (U1) to (U9). Both levels use these formulas, each with its own arithmetic.
 
-Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
-
 Correct is what computes (U1) to (U9) as they stand, every operation rounded to nearest, in the dtype or a wider one,
 with or without fused multiply-add: the norm from the squares of all numbers in any order, or from the norms of the
 tensors, and in both cases of the numbers as they are, or scaled so that no square overflows; the quotient by a division
@@ -9,9 +7,6 @@ or by a product with the reciprocal; η, μ, τ, λ, max_norm, max_value, 10⁻�
 to the dtype or kept in float64. By its definition η is rounded, so the exact value is that with the rounded η, and E
 has |η − η̃||δ| more: code in float32 that keeps η in double, as C, Java and JavaScript do, is correct. A norm that
 overflows because its squares do is not: it makes the factor 0, and then there is no step at all.
-
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic), 3.1
-(sums of products) and 3.4 (how relative errors of products and quotients add up).
 """
 
 from collections.abc import Iterable
@@ -22,7 +17,7 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Near, Rounding
-from numpy_rnn.conformance.case import RateInVelocity, case_dtype, present
+from numpy_rnn.conformance.case import RateInVelocity, present
 
 SMALL = 1e-6  # added to the norm, (U3)
 TINY = 1e-8  # added to the sum of squares, (U9)
@@ -35,14 +30,13 @@ class StepBounds:
     """
 
     def __init__(self, case: WindowCase, arithmetic: Rounding):
-        self.case, self.arithmetic, self.dtype = case, arithmetic, case_dtype(case)
+        self.case, self.arithmetic, self.dtype = case, arithmetic, case.params.W_hh.dtype
         self.names = list(present(case.params))
         self.shapes = [getattr(case.params, name).shape for name in self.names]
         self.axes = case.params.W_hh.ndim - 2  # leading ones
         self.has_rate_inside = isinstance(case.step, RateInVelocity)
-        self.given, self.scalar, self.times, self.plus = (
-            arithmetic.given, arithmetic.scalar, arithmetic.times, arithmetic.plus
-        )  # fmt: skip
+        self.given, self.scalar = arithmetic.given, arithmetic.scalar
+        self.times, self.plus = arithmetic.times, arithmetic.plus
         self.theta = self.given(self.row(getattr(case.params, name) for name in self.names))
 
     def row(self, arrays: Iterable[np.ndarray]) -> np.ndarray:

@@ -15,25 +15,19 @@ one.
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 
+from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.records import Nonlinearity, Reduction, Step, WindowCase
+from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import (
-    GIVEN_DY,
-    INTERMEDIATES,
-    case_dtype,
-    case_sizes,
-    format_errors,
-    initial_state,
-    present,
-    with_rows,
-)
+from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, case_sizes, present
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
+from numpy_rnn.conformance.mutants.score import first_violation
 from numpy_rnn.conformance.plain_rnn import SLOPES, Arrays
 from numpy_rnn.conformance.ports.port import abilities, call_port, tanh_error
 from numpy_rnn.conformance.random_cases import Recipe, restricted
@@ -49,11 +43,6 @@ MAX_STEPS = 30  # of a window that is compared with other truncations
 Candidates = Iterator[tuple[str, Arrays]]
 
 
-def looks_like(names: list[str]) -> str:
-    """The hints as the end of a message."""
-    return f"; looks like: {', or '.join(names)}" if names else ""
-
-
 def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
     """Recipes like this one, but with several steps: after another update, and the first."""
     sizes: dict[str, Any] = HINT_SIZES | {"T": max(recipe.T, HINT_SIZES["T"])}
@@ -67,15 +56,15 @@ def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str
     for each in hint_recipes(port, recipe):
         case = each.case()
         (report, _), (again, _) = (call_port(port, case, timeout) for _ in range(2))
-        if any(answer is None or format_errors(case, answer, intermediates=False) for answer in (report, again)):
+        if any(answer is None or cases.format_errors(case, answer, intermediates=False) for answer in (report, again)):
             return []
         if not all(np.allclose(report[name], again[name], 1e-3, 1e-3) for name in report.keys() & again.keys()):
             return ["it gives another answer to the same case, as if gradients or states were kept from call to call"]
         check = check_local if set(INTERMEDIATES) <= report.keys() else check_global
         with np.errstate(all="ignore"):
             ratios = check(case, report, tanh_error(port))
-        wrong = [name for name in TENSORS if name in ratios and not (ratios[name] <= 1).all()]
-        if wrong and (found := hints_for_case(case, report, wrong[0])):
+        first = first_violation(ratios)
+        if first is not None and (found := hints_for_case(case, report, first[0])):
             return found
     return []
 
@@ -83,7 +72,7 @@ def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str
 def hints_for_case(case: WindowCase, report: Arrays, tensor: str) -> list[str]:
     """The hints for a report whose first wrong tensor is given."""
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        fit = Fit.of(case, report, tensor)
+        fit = Fit(case, report, tensor)
         known = list(mutants(fit))
         others = (each(fit) for each in (other_cases, other_gradients, factors, truncations))
         for candidates, left in ((known, EXACT), *((each, EXACT) for each in others), (known, EXPLAINED)):
@@ -94,36 +83,23 @@ def hints_for_case(case: WindowCase, report: Arrays, tensor: str) -> list[str]:
 
 
 def _as_float64(value: Any) -> Any:
-    """The case with all its numbers in float64."""
-    if isinstance(value, np.ndarray):
-        return value.astype(np.float64) if value.dtype.kind == "f" else value
-    return type(value)(*map(_as_float64, value)) if hasattr(value, "_fields") else value
+    return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
 def _largest(array: Any) -> float:
     return float(np.abs(array).max(initial=0))
 
 
-class Fit(NamedTuple):
+class Fit:
     """A case and its report, right values of the same tensors, all in float64, and the first tensor that is wrong."""
 
-    case: WindowCase
-    report: Arrays
-    right: Arrays
-    tensor: str
-    dtype: np.dtype
-    deviation: dict[str, float]  # by how much a tensor is wrong
-    rounding: dict[str, float]  # by how much a right tensor may differ
-
-    @classmethod
-    def of(cls, case: WindowCase, report: Arrays, tensor: str) -> "Fit":
-        """The fit of a case in any dtype."""
-        exact = _as_float64(with_rows(case))
-        reported = {name: np.asarray(value, np.float64) for name, value in report.items()}
-        right, unit = plain_rnn.window_update(exact), ROUNDING * np.finfo(case_dtype(case)).eps
-        deviation = {name: _largest(v - right[name]) for name, v in reported.items()}
-        rounding = {name: unit * (_largest(right[name]) + _largest(v)) for name, v in reported.items()}
-        return cls(exact, reported, right, tensor, case_dtype(case), deviation, rounding)
+    def __init__(self, case: WindowCase, report: Arrays, tensor: str):
+        self.case, self.tensor, self.dtype = convert(_as_float64, cases.with_rows(case)), tensor, case.params.W_hh.dtype
+        self.report = {name: np.asarray(value, np.float64) for name, value in report.items()}
+        self.right, unit = plain_rnn.window_update(self.case), ROUNDING * np.finfo(self.dtype).eps
+        # By how much a tensor is wrong, and by how much a right one may differ.
+        self.deviation = {name: _largest(v - self.right[name]) for name, v in self.report.items()}
+        self.rounding = {name: unit * (_largest(self.right[name]) + _largest(v)) for name, v in self.report.items()}
 
     def explains(self, values: Arrays, left: float) -> bool:
         """Whether these values are the reported ones, to within this part of the deviation, or rounding."""
@@ -156,10 +132,7 @@ class Fit(NamedTuple):
 
 
 def mutants(fit: Fit) -> Candidates:
-    """The mutants whose stage is not after the first wrong tensor.
-
-    A wrong h makes the a of the next step wrong, and a wrong da the dh of the step before.
-    """
+    """The mutants whose stage is not after the first wrong tensor: a wrong h makes the next a wrong, as da does dh."""
     last = TENSORS.index({"a": "h", "dh": "da"}.get(fit.tensor, fit.tensor))
     for mutant in MUTANTS:
         if not mutant.in_run and TENSORS.index(mutant.stage) <= last:
@@ -196,7 +169,7 @@ def other_cases(fit: Fit) -> Candidates:
 def other_gradients(fit: Fit) -> Candidates:
     """Gradients, some or all, that are other sums, or are reported otherwise than the step uses them."""
     case, p, right = fit.case, present(fit.case.params), fit.gradients(fit.right)
-    h = np.concatenate((initial_state(case)[None], fit.right["h"]))
+    h = np.concatenate((cases.initial_state(case)[None], fit.right["h"]))
     (T, B, _), K = case.x.shape, len(case.target)
     steps, sequences = np.arange(T)[:, None, None], np.arange(B)[:, None]
     counted = {
@@ -278,10 +251,8 @@ def _products(fit: Fit) -> dict[str, float]:
 def truncations(fit: Fit) -> Candidates:
     """The report under (R1) and (R2), for every k that differs from (B2)."""
     case, right, p, T = fit.case, fit.right, present(fit.case.params), len(fit.case.x)
-    slopes, h = (
-        SLOPES[case.objective.nonlinearity](right["h"], right["a"]),
-        np.stack([initial_state(case), *right["h"]]),
-    )
+    slopes = SLOPES[case.objective.nonlinearity](right["h"], right["a"])
+    h = np.stack([cases.initial_state(case), *right["h"]])
 
     def report(dh):
         da = dh * slopes
@@ -294,11 +265,7 @@ def truncations(fit: Fit) -> Candidates:
     for k in range(1, min(T, MAX_STEPS)):
         steps = f"{k} step{'s' * (k > 1)}"
         yield f"each loss goes back over {steps} (bptt_truncate = {k - 1})", report(band)
-        yield (
-            f"the backward pass ends after the newest {steps}",
-            report(
-                np.where(np.arange(T)[:, None, None] < T - k, 0, right["dh"])  # (R2)
-            ),
-        )
+        newest = np.where(np.arange(T)[:, None, None] < T - k, 0, right["dh"])  # (R2)
+        yield f"the backward pass ends after the newest {steps}", report(newest)
         g = (g[1:] * slopes[1 : len(g)]) @ p["W_hh"].T  # (R1)
         band = band + np.concatenate((g, np.zeros((k, *g.shape[1:]))))

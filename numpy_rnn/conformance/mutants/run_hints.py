@@ -67,14 +67,14 @@ def _other_updates(recorded: RecordedRun, index: int, network: tuple[int, ...], 
     """A series that is shifted in time, losses that count in several updates, or numbers of the update before."""
     run, updates = recorded
     case, report = single_update(recorded, index, network)
-    fit = Fit.of(case, report, tensor)
+    fit = Fit(case, report, tensor)
     others = {
         "losses of older steps counted again": recorded.replace({"loss_start": updates["start"]}),
         "targets one step late": recorded._replace(run=run._replace(target=np.roll(run.target, 1, 0))),
         "targets one step early": recorded._replace(run=run._replace(target=np.roll(run.target, -1, 0))),
         "inputs one step late": recorded._replace(run=run._replace(x=np.roll(run.x, 1, 0))),
     }
-    candidates = {name: Fit.of(*single_update(other, index, network), tensor).right for name, other in others.items()}
+    candidates = {name: Fit(*single_update(other, index, network), tensor).right for name, other in others.items()}
     old, found = len(case.x) - len(case.target), []
     if index > 0:
         _, before = single_update(recorded, index - 1, network)

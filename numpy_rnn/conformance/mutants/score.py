@@ -9,9 +9,9 @@ import numpy as np
 from numpy_rnn.conformance.bounds.global_bounds import Bounds, check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import INTERMEDIATES, format_errors
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, trace
+from numpy_rnn.conformance.mutants.catalogue import Mutant, load, trace
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe, random_run
-from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER, EQUATIONS
+from numpy_rnn.conformance.traces.divergence import EQUATIONS, TENSORS
 from numpy_rnn.conformance.traces.drive import is_bounded
 from numpy_rnn.conformance.traces.judge import judge
 
@@ -29,13 +29,8 @@ class Score(NamedTuple):
     factor: float  # error / bound
 
 
-def score_board(seed: int) -> list[Score]:
-    """Every mutant at every level that can catch it: those of a window at L1 and L2, of the training loop at L3."""
-    return [score(mutant, level, seed=seed) for mutant in MUTANTS for level in levels(mutant)]
-
-
 def levels(mutant: Mutant) -> tuple[str, ...]:
-    """The levels at which a mutant is visible."""
+    """The levels at which a mutant is visible: L1 and L2, or L3 if its mistake is in the training loop."""
     return ("L3",) if mutant.in_run else ("L1", "L2")
 
 
@@ -67,7 +62,7 @@ def violation(level: str, module: ModuleType, seed: tuple[int, ...]) -> Violatio
 
 def first_violation(ratios: dict[str, Any]) -> Violation:
     """The first tensor in causal order above its bound, and error / bound."""
-    for name in CAUSAL_ORDER:
+    for name in TENSORS:
         if name in ratios and not np.max(ratios[name], initial=0) <= 1:
             return name, float(np.max(ratios[name]))
     return None

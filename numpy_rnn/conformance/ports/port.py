@@ -21,16 +21,10 @@ import numpy as np
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
-from numpy_rnn.conformance.case import case_dtype, format_errors, given_dy
+from numpy_rnn.conformance.case import format_errors, given_dy
+from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
-from numpy_rnn.conformance.ports.protocol import (
-    Abilities,
-    Identity,
-    PortFault,
-    identity_from,
-    port_arguments,
-    shapes_of,
-)
+from numpy_rnn.conformance.ports.protocol import Abilities, PortFault, port_arguments
 
 VARIADIC = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 MAX_SECONDS = 1e7  # about what a timer of the system can take
@@ -69,11 +63,10 @@ class TimeLimitExceeded(BaseException):
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeLimitExceeded inside the block when it runs longer.
+    """Raise TimeLimitExceeded inside the block when it runs longer. An alarm that was set before is restored.
 
-    The limit uses the alarm signal. It does not apply outside the main thread or on systems without that signal, and it
-    cannot interrupt a single call into compiled code; only for a program (`ProgramPort`) is the limit certain. An alarm
-    that was set before, such as that of pytest-timeout, is restored.
+    Only the main thread, on a system with the alarm signal, has a limit, and a single call into compiled code is not
+    interrupted; for a program (`ProgramPort`) the limit is certain.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
@@ -97,7 +90,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 def abilities(port: Any) -> Abilities:
     """The capabilities of a port, what it lacks, and its sizes."""
-    sizes = tuple(shapes_of(getattr(port, "sizes", ())))
+    sizes = tuple(protocol.shapes_of(getattr(port, "sizes", ())))
     return Abilities(tuple(getattr(port, "capabilities", ())), tuple(getattr(port, "lacks", ())), sizes)
 
 
@@ -110,8 +103,7 @@ def tanh_error(port: Any) -> TanhError:
 def load_python_port(where: str) -> Any:
     """The port that `module:object` names: a `Port`, or a class or function that returns one without arguments.
 
-    The result has the defaults of what the object leaves out. The working directory is searched for modules too. Raises
-    InputError if there is no such object or it is no port.
+    The working directory is searched for modules too. Raises InputError if there is no such object or it is no port.
     """
     module, _, path = where.partition(":")
     if not (module and path):
@@ -135,7 +127,8 @@ def load_python_port(where: str) -> Any:
     if not callable(getattr(port, "window_update", None)):
         raise InputError(f"port {where!r} has no function window_update: expected name, dtypes and window_update")
     try:
-        identity = identity_from({name: getattr(port, name) for name in Identity._fields if hasattr(port, name)})
+        stated = {name: getattr(port, name) for name in protocol.Identity._fields if hasattr(port, name)}
+        identity = protocol.identity_from(stated)
     except PortFault as fault:
         raise InputError(f"port {where!r}: {fault}") from None
     return SimpleNamespace(**identity._asdict(), window_update=port.window_update)
@@ -150,10 +143,8 @@ def _copied(value: Any) -> Any:
 def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, str | None]:
     """Call a port on a case: (its report, None), or (None, what went wrong in one line).
 
-    The port gets copies of the inputs, which it may change in place. A program has its own time limit; a port in this
-    process has `timeout` seconds, within the limits of `time_limit`, and FIRST_TIMES that in its first call, which may
-    import or compile. Only KeyboardInterrupt is raised. The format of the report is not checked: see
-    `case.format_errors`. A loss that is a number of Python may have the value of one in the dtype of the case.
+    The port gets copies of the inputs, which it may change in place. A port in this process has `timeout` seconds, and
+    FIRST_TIMES that in its first call, which may import or compile. Only KeyboardInterrupt is raised.
     """
     timeout *= 1 if hasattr(port, "was_called") else FIRST_TIMES
     port.was_called = True
@@ -172,7 +163,7 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
         return None, str(fault)
     except BaseException as error:  # also what foreign languages throw, as PyO3's PanicException
         return None, f"raises {_described(error, port.window_update)}"
-    loss, dtype = report.get("loss") if isinstance(report, dict) else None, case_dtype(case)
+    loss, dtype = report.get("loss") if isinstance(report, dict) else None, case.params.W_hh.dtype
     if type(loss) is float and np.array_equal(dtype.type(loss), loss, equal_nan=True):
         report["loss"] = dtype.type(loss)
     return report, None

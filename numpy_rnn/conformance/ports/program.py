@@ -15,7 +15,6 @@ from typing import Any
 
 from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import WindowCase
-from numpy_rnn.conformance.case import case_dtype
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.protocol import Identity, PortFault
 
@@ -26,23 +25,22 @@ KEPT_STDERR = 1_000  # bytes of standard error that are kept, from its beginning
 FIRST_TIMES = 6  # time limits for a hello and a first answer: of an interpreter that starts, of imports and compilers
 CHUNK = 1 << 16
 
-_running: weakref.WeakSet = weakref.WeakSet()  # all programs that may have to be killed
+_running: weakref.WeakSet = weakref.WeakSet()  # all ports whose programs may have to be killed
 
 
 @contextlib.contextmanager
 def kill_programs_on_signal() -> Iterator[None]:
-    """Inside the block, SIGTERM and SIGHUP kill all programs and then end this process as usual.
+    """Inside the block, SIGTERM and SIGHUP kill all programs, which may hang, and then end this process as usual.
 
-    Otherwise a program that hangs would outlive this process. Signals that are ignored or have another handler are left
-    alone. Only the main thread can set handlers.
+    Signals that are ignored or have another handler are left alone. Only the main thread can set handlers.
     """
     is_main = threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in SIGNALS if is_main and hasattr(signal, name)]
     ours = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
 
     def end_all(number, frame):
-        for program in list(_running):
-            program.end()
+        for port in list(_running):
+            port.close(patience=0.0)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
@@ -55,22 +53,51 @@ def kill_programs_on_signal() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-class Program:
-    """A program in its own process group; no read or write of its pipes waits without a time limit.
+class ProgramPort(contextlib.AbstractContextManager):
+    """A port that is a program; `command` as in a shell, but run without one. Close it, or use it in a `with`.
 
-    `end` kills the group, and so does the end of this object or of the interpreter. Raises PortFault if the program
-    cannot be started.
+    timeout: seconds for every case; the hello and the first case have FIRST_TIMES that. After a fault that leaves the
+    program in an unknown state (a hang, an exit, several lines) the next call restarts it. Its process group is killed
+    at the end, also that of this object or the interpreter. Raises PortFault if it does not start and answer the hello.
     """
 
-    def __init__(self, command: str):
+    def __init__(self, command: str, timeout: float = 10.0):
+        self.command, self.timeout = command, timeout
+        self.case_id = self.answers = 0
+        self.ending: Any = None  # None: no program runs
+        identity = self._start()
+        self.dtypes, self.numbers = identity.dtypes, identity.numbers
+        vars(self).update(identity._asdict())
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self, patience: float = EXIT_GRACE) -> None:
+        """End the program; it has a second to exit by itself."""
+        ending, self.ending = self.ending, None
+        if ending is not None and ending.detach():
+            _end(self.process, (self.stdin, self.stdout, self.stderr), patience)
+
+    def report(self, case: WindowCase) -> dict[str, Any]:
+        """The report of a case. Raises PortFault, at the latest after the time limit."""
+        if str(case.params.W_hh.dtype) not in self.dtypes:
+            raise PortFault(f"does not support {case.params.W_hh.dtype}: its hello names {', '.join(self.dtypes)}")
+        if self.ending is None:
+            self._start()
+        self.case_id += 1
+        request = protocol.encode_request(case, self.case_id, decimal=self.numbers == "decimal")
+        return protocol.decode_answer(self._ask(request, protocol.max_report_length(case)), case, self.case_id)
+
+    def _start(self) -> Identity:
+        """Start the program; no read or write of its pipes waits without a time limit."""
         if os.name != "posix":
             raise PortFault("cannot be started: programs as ports need a POSIX system; write a trace file instead")
         try:
-            words = shlex.split(command) or [""]
+            words = shlex.split(self.command) or [""]
             self.process = subprocess.Popen(words, 0, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True)
         except (OSError, ValueError) as error:  # quotation marks without an end, a null character
             why = getattr(error, "strerror", None) or error
-            raise PortFault(f"cannot be started: {one_line(command)}: {why}; check the command") from None
+            raise PortFault(f"cannot be started: {one_line(self.command)}: {why}; check the command") from None
         pipes: list[Any] = [self.process.stdin, self.process.stdout, self.process.stderr]
         self.stdin, self.stdout, self.stderr = pipes
         for pipe in pipes:
@@ -78,12 +105,23 @@ class Program:
         self.open, self.received, self.errors = pipes[1:], bytearray(), bytearray()
         _running.add(self)
         self.ending = weakref.finalize(self, _end, self.process, pipes)
+        try:
+            return protocol.decode_hello(self._ask(protocol.HELLO, protocol.MAX_HELLO_LENGTH))
+        except PortFault:
+            self.close(patience=0.0)
+            raise
 
-    def ask(self, question: str, max_length: int, timeout: float) -> str:
-        """Send one line and return the answer: one line of at most `max_length` bytes, within `timeout` seconds.
+    def _ask(self, question: str, max_length: int) -> str:
+        """Send one line and return the answer, one line within the time limit. Otherwise end the program and raise."""
+        try:
+            line = self._exchange(question, max_length, self.timeout * (1 if self.answers > 1 else FIRST_TIMES))
+        except BaseException:  # also an interrupt
+            self.close(patience=0.0)
+            raise
+        self.answers += 1
+        return line
 
-        Raises PortFault otherwise. The state of the program is then unknown: end it.
-        """
+    def _exchange(self, question: str, max_length: int, timeout: float) -> str:
         deadline, unsent = time.monotonic() + timeout, memoryview(question.encode("ascii") + b"\n")
 
         def is_complete() -> bool:
@@ -105,11 +143,6 @@ class Program:
             raise PortFault(f"writes {written}: expected one line of at most {max_length} characters per request")
         self.received.clear()
         return _text(line)
-
-    def end(self, patience: float = 0.0) -> None:
-        """Close its input, wait for it to exit, and kill what remains of its process group."""
-        if self.ending.detach():
-            _end(self.process, (self.stdin, self.stdout, self.stderr), patience)
 
     def _read(self) -> None:
         """Read what is available, at most one chunk per pipe."""
@@ -153,59 +186,3 @@ def _end(process: Any, pipes: Any, patience: float = 0.0) -> None:
 
 def _text(data: Any) -> str:
     return bytes(data).decode("utf-8", errors="replace")
-
-
-class ProgramPort(contextlib.AbstractContextManager):
-    """A port that is a program; `command` as in a shell, but run without one. Close it, or use it in a `with`.
-
-    timeout: seconds for every case; the hello and the first case have FIRST_TIMES that. After a fault that leaves the
-    program in an unknown state (a hang, an exit, several lines) the next call restarts it. At the end its process group
-    is killed; a child that moved to another group is not.
-
-    Raises PortFault if the program does not start and answer the hello.
-    """
-
-    def __init__(self, command: str, timeout: float = 10.0):
-        self.command, self.timeout = command, timeout
-        self.case_id = self.answers = 0
-        self.program: Program | None = None
-        identity = self._start()
-        self.dtypes, self.numbers = identity.dtypes, identity.numbers
-        vars(self).update(identity._asdict())
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self, patience: float = EXIT_GRACE) -> None:
-        """End the program; it has a second to exit by itself."""
-        program, self.program = self.program, None
-        if program is not None:
-            program.end(patience)
-
-    def report(self, case: WindowCase) -> dict[str, Any]:
-        """The report of a case. Raises PortFault, at the latest after the time limit."""
-        if str(case_dtype(case)) not in self.dtypes:
-            raise PortFault(f"does not support {case_dtype(case)}: its hello names {', '.join(self.dtypes)}")
-        if self.program is None:
-            self._start()
-        self.case_id += 1
-        request = protocol.encode_request(case, self.case_id, decimal=self.numbers == "decimal")
-        return protocol.decode_answer(self._ask(request, protocol.max_report_length(case)), case, self.case_id)
-
-    def _start(self) -> Identity:
-        self.program = Program(self.command)
-        try:
-            return protocol.decode_hello(self._ask(protocol.HELLO, protocol.MAX_HELLO_LENGTH))
-        except PortFault:
-            self.close(patience=0.0)
-            raise
-
-    def _ask(self, question: str, max_length: int) -> str:
-        assert self.program is not None
-        try:
-            line = self.program.ask(question, max_length, self.timeout * (1 if self.answers > 1 else FIRST_TIMES))
-        except BaseException:  # also an interrupt
-            self.close(patience=0.0)
-            raise
-        self.answers += 1
-        return line

@@ -10,16 +10,8 @@ import numpy as np
 
 from numpy_rnn.common.errors import one_line, shown
 from numpy_rnn.common.records import DTYPES, Step, WindowCase
-from numpy_rnn.conformance.case import (
-    GIVEN_DY,
-    case_dtype,
-    case_sizes,
-    given_dy,
-    initial_state,
-    is_classes,
-    present,
-    required_outputs,
-)
+from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.case import GIVEN_DY, case_sizes, is_classes, present, required_outputs
 
 CAPABILITIES = ("intermediates", "input_gradients", "sgd_options", "learned_h_0", "sigmoid", "clip_by_value",
                 "cross_entropy", "class_inputs", "loss_weights", "adagrad")  # fmt: skip
@@ -124,14 +116,11 @@ MAX_KEY_LENGTH = 64  # characters of the key of an array
 
 def port_arguments(case: WindowCase) -> dict[str, Any]:
     """The arrays and options of a case, as the keyword arguments of `Port.window_update`."""
-    params, objective, step = present(case.params), case.objective, case.step
-    arguments = {"params": params, "x": case.x, "h_0": initial_state(case), "nonlinearity": objective.nonlinearity}
-    if objective.loss == GIVEN_DY:
-        arguments["dy"] = given_dy(case)
-    else:
-        arguments |= {"target": case.target, "reduction": objective.reduction}
-    if objective.loss == "cross_entropy":
-        arguments["loss"] = objective.loss
+    params, (nonlinearity, loss, reduction), step = present(case.params), case.objective, case.step
+    arguments = {"params": params, "x": case.x, "h_0": cases.initial_state(case), "nonlinearity": nonlinearity}
+    arguments |= {"dy": cases.given_dy(case)} if loss == GIVEN_DY else {"target": case.target, "reduction": reduction}
+    if loss == "cross_entropy":
+        arguments["loss"] = loss
     if case.weights is not None:
         arguments["weights"] = case.weights
     if step is not None:
@@ -159,7 +148,7 @@ def encode_request(case: WindowCase, case_id: int, decimal: bool = False) -> str
         arguments["learned_h_0"] = True
     if arguments.get("velocity"):
         arguments["velocity"] = {"v" + name: v for name, v in arguments["velocity"].items()}
-    head = {"type": "window_update", "id": case_id, "dtype": str(case_dtype(case)), "sizes": case_sizes(case)}
+    head = {"type": "window_update", "id": case_id, "dtype": str(case.params.W_hh.dtype), "sizes": case_sizes(case)}
     return json.dumps(head | encoded(arguments))
 
 
@@ -181,15 +170,12 @@ def decode_hello(line: str) -> Identity:
 
 
 def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.ndarray]:
-    """The arrays of the answer to a case by name, in its dtype. Raises PortFault if the line is no such answer.
-
-    An array of the right size has the required shape. Names, sizes and NaN are left to `case.format_errors`.
-    """
+    """The arrays of the answer to a case by name, in its dtype, and in their shape if the size fits; or a PortFault."""
     answer = _object(line)
     if answer.pop("id", None) != case_id:
         raise PortFault(f"does not repeat the id {case_id} in its answer: {one_line(line, 80)}")
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
-    return {name: _array(name, given, shapes.get(name, ()), case_dtype(case)) for name, given in answer.items()}
+    return {name: _array(name, given, shapes.get(name, ()), case.params.W_hh.dtype) for name, given in answer.items()}
 
 
 def _object(line: str) -> dict:

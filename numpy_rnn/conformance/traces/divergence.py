@@ -1,13 +1,9 @@
-"""The first wrong tensor of a run in causal order, and what must be continuous from update to update."""
+"""The first wrong element of a run in causal order: the record of it, its equation and its message."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from numpy_rnn.common.records import Objective, Schedule, Step, Window
 from numpy_rnn.conformance.case import FIELDS
-from numpy_rnn.conformance.traces.recorder import RecordedRun
 
 EQUATIONS = {
     "window": "T1, T2", "initial": "T3", "a": "F1", "h": "F2", "y": "F3", "loss": "L1, L2", "dy": "B1", "dh": "B2",
@@ -22,8 +18,7 @@ BACKWARDS = ("dh", "da")  # computed from the last step to the first
 def equations(tensor: str, objective: Objective, step: Step | None) -> str:
     """The ids of the equations of a tensor under these options, from the tensors reported before it.
 
-    Clipping and weight decay are part of the velocity. Without momentum there is none, and they are part of the update
-    of the parameters.
+    Clipping and weight decay are part of the velocity, and without one of the update of the parameters.
     """
     if tensor == "loss" and objective.loss == "cross_entropy":
         return "L3, L4, L2"
@@ -68,83 +63,14 @@ class Divergence(NamedTuple):
             f"  The difference is {self.ratio:.1e} times the rounding bound of {self.allowed:.1e}"
         )
 
-
-def causal_place(divergence: Divergence):
-    """Its place in the order of computation: a_1 h_1 a_2 h_2 .., y, loss, dy, .. dh_2 da_2 dh_1 da_1, and the rest."""
-    tensor = divergence.tensor
-    together = {"h": "a", "da": "dh"}.get(tensor, tensor)
-    step = (divergence.step or 0) * (-1 if tensor in BACKWARDS else 1) if together in ("a", "dh") else 0
-    return divergence.epoch, divergence.number, TENSORS.index(together), step, TENSORS.index(tensor)
+    def causal_place(self) -> tuple[int, ...]:
+        """Its place in the order of computation: a_1 h_1 a_2 h_2 .., y, loss, dy, .. dh_2 da_2 dh_1 da_1, the rest."""
+        together = {"h": "a", "da": "dh"}.get(self.tensor, self.tensor)
+        step = (self.step or 0) * (-1 if self.tensor in BACKWARDS else 1) if together in ("a", "dh") else 0
+        return self.epoch, self.number, TENSORS.index(together), step, TENSORS.index(self.tensor)
 
 
 def expected_windows(T: int, schedule: Schedule) -> list[Window]:
     """The windows of TBPTT(k1, k2), (T1) and (T2)."""
     stops = [(new, min(new + schedule.k1, T)) for new in range(0, T, schedule.k1)]
     return [Window(max(0, stop - schedule.k2), new, stop) for new, stop in stops]
-
-
-def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Divergence]:
-    """The first window that is not one of TBPTT(k1, k2). Unless `whole`, updates may be missing at the end."""
-    run, updates = recorded
-    windows, epochs = expected_windows(len(run.x), run.options.schedule), range(1, run.options.schedule.epochs + 1)
-    expected = [(epoch, number, *window) for epoch in epochs for number, window in enumerate(windows, 1)]
-    rows = list(zip(*(updates[name].tolist() for name in ("epoch", "number", *Window._fields))))
-    for right, row in zip(expected, rows):
-        if row != right:
-            wrong = next((i for i in range(3) if row[2 + i] != right[2 + i]), 0)
-            yield Divergence(*right[:2], "window", None, (wrong,), row[2 + wrong], right[2 + wrong], 0.0, np.inf)
-            return
-    if len(rows) > len(expected) or (whole and len(rows) < len(expected)):
-        index, total = min(len(rows), len(expected)), len(expected)
-        place = index // len(windows) + 1, index % len(windows) + 1
-        yield Divergence(*place, "window", None, (), len(rows), total, 0.0, np.inf)
-
-
-def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
-    """The first window whose initial state is wrong; it must be exact.
-
-    At the start of the series it is the initial state of the run, or the latest value of a learned one; otherwise a
-    state of the window before. If the states are not reported, `judge` recomputes it.
-    """
-    run, updates = recorded
-    initial, h, learned = updates["initial"], updates.get("h"), updates.get("h_0")
-    steps, ends = carried_steps(updates), np.cumsum(updates["stop"] - updates["start"])
-    for index, start in enumerate(updates["start"]):
-        if start == 0 or index == 0 or updates["epoch"][index] != updates["epoch"][index - 1]:
-            h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
-            right = np.broadcast_to(h_0 if learned is None or index == 0 else learned[index - 1], initial[index].shape)
-        elif start == updates["start"][index - 1]:
-            right = initial[index - 1]
-        elif h is None or steps[index - 1] == 0:  # no such step: the schedule is wrong, which is already reported
-            continue
-        else:
-            first = ends[index - 2] if index > 1 else 0
-            right = h[first + steps[index - 1] - 1]
-        if not np.array_equal(initial[index], right):
-            yield _difference(updates, index, "initial", right)
-            return
-
-
-def carried_steps(updates: dict[str, np.ndarray]) -> np.ndarray:
-    """After which step of a window the next one of its epoch starts, by update, (N,); 0 where there is no such step."""
-    start, stop, epoch = (np.append(updates[name], -1) for name in ("start", "stop", "epoch"))
-    steps = start[1:] - start[:-1]
-    follows = (epoch[1:] == epoch[:-1]) & (start[1:] > 0) & (steps > 0) & (steps <= (stop - start)[:-1])
-    return np.where(follows, steps, 0)
-
-
-def learned_state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
-    """The first learned initial state, or velocity of it, that changed in a window that does not start from it."""
-    updates = recorded.updates
-    for name in ("h_0", "vh_0"):
-        for index in np.flatnonzero(updates["start"] > 0) if name in updates else ():
-            if index > 0 and not np.array_equal(updates[name][index], updates[name][index - 1]):
-                yield _difference(updates, index, name, updates[name][index - 1])
-                break
-
-
-def _difference(updates, index, name, right):
-    found = updates[name][index]
-    element = tuple(map(int, np.argwhere(found != right)[0]))
-    place = int(updates["epoch"][index]), int(updates["number"][index])
-    return Divergence(*place, name, None, element, float(found[element]), float(right[element]), 0.0, np.inf)

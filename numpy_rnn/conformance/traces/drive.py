@@ -13,16 +13,9 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, Run, Step, WindowCase
+from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance import plain_rnn
-from numpy_rnn.conformance.case import (
-    GIVEN_DY,
-    RateInVelocity,
-    TwoBiases,
-    is_classes,
-    present,
-    required_outputs,
-    second_bias_as_input,
-)
+from numpy_rnn.conformance.case import GIVEN_DY, RateInVelocity, TwoBiases, is_classes, present
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, validated_report
 from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS, Abilities
@@ -35,9 +28,6 @@ REFERENCES = 16
 ALARM = 8.0
 FLOOR = 4  # units of roundoff of the loss, because the spread may be 0 in the first epochs
 MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
-
-
-# -- drift -----------------------------------------------------------------------------------------------------------
 
 
 class Drift(NamedTuple):
@@ -54,10 +44,7 @@ class Drift(NamedTuple):
 
 
 def measure(losses: np.ndarray, others: list[np.ndarray], run: Run, seed: int = 0) -> Drift:
-    """The drift between the losses (epochs,) of a run of one network and those of other runs of the same kind.
-
-    numpy_rnn trains all reference runs at once, as an ensemble.
-    """
+    """The drift between the losses (epochs,) of a run of one network and those of other runs of the same kind."""
     curves = reference_losses(run, seed)
     spread = np.abs(curves[:, 1:] - curves[:, :1]).max(axis=1)
     limits, terms = np.finfo(run.params.W_hh.dtype), run.target.size
@@ -68,20 +55,23 @@ def measure(losses: np.ndarray, others: list[np.ndarray], run: Run, seed: int = 
 
 def reference_losses(run: Run, seed: int) -> np.ndarray:
     """The losses of the run, and of runs whose initial weights are moved by an ulp: (epochs, 1 + REFERENCES)."""
-    generator, run = np.random.default_rng(seed), second_bias_as_input(run)
-    params = run.params
+    generator, run = np.random.default_rng(seed), cases.second_bias_as_input(run)
+
+    def epochs(params):
+        """The last update of every epoch."""
+        series, options = (run.x, run.target, run.h_0), run.options.keywords()
+        return numpy_rnn.train(params, *series, weights=run.weights, yield_every="epoch", **options)
+
     with np.errstate(all="ignore"):
-        *_, last = _epochs(params, run)
-        pairs = {name: (theta, getattr(last.parameters, name)) for name, theta in present(params).items()}
-        moved = {name: _moved(theta, end, generator) for name, (theta, end) in pairs.items()}
-        updates = _epochs(Parameters(**dict.fromkeys(Parameters._fields) | moved), run)
-        return np.stack([summed_losses(update.losses, run) for update in updates])
-
-
-def _epochs(params: Parameters, run: Run) -> Any:
-    """The last update of every epoch."""
-    series, options = (run.x, run.target, run.h_0), run.options.keywords()
-    return numpy_rnn.train(params, *series, weights=run.weights, yield_every="epoch", **options)
+        *_, last = epochs(run.params)
+        moved: dict[str, Any] = dict.fromkeys(Parameters._fields)
+        for name, theta in present(run.params).items():
+            # Moved by an ulp of the number before or after the run, whichever is larger: an update rounds to that size.
+            copies, end = np.repeat(theta[None], REFERENCES + 1, axis=0), getattr(last.parameters, name)
+            signs = generator.choice([-1, 1], copies[1:].shape).astype(theta.dtype)
+            copies[1:] += signs * np.spacing(np.maximum(np.abs(theta), np.abs(end)))
+            moved[name] = copies
+        return np.stack([summed_losses(update.losses, run) for update in epochs(Parameters(**moved))])
 
 
 def summed_losses(losses: Any, run: Run) -> np.ndarray:
@@ -102,37 +92,18 @@ def epoch_losses(recorded: RecordedRun) -> np.ndarray:
     return np.array([summed_losses(row, recorded.run) for row in rows]).reshape(epochs, *losses.shape[1:])
 
 
-def _moved(theta: np.ndarray, end: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """REFERENCES + 1 copies; in all but the first, every element is moved up or down by an ulp.
-
-    It is one of the number before or after the run, whichever is larger: every update rounds a weight to its size then.
-    """
-    copies = np.repeat(theta[None], REFERENCES + 1, axis=0)
-    signs = generator.choice([-1, 1], copies[1:].shape).astype(theta.dtype)
-    copies[1:] += signs * np.spacing(np.maximum(np.abs(theta), np.abs(end)))
-    return copies
-
-
 def is_bounded(run: Run) -> bool:
-    """Whether numpy_rnn's run stays far within the range of float32, so that the run of every correct port does.
-
-    A run of a correct port may diverge, and then there is nothing to compare.
-    """
+    """Whether numpy_rnn's run stays far within the range of float32, so that no run of a correct port diverges."""
     updates = PackagePort(numpy_rnn).trace(run).updates
     return all((np.abs(array) < MAX_MAGNITUDE).all() for array in updates.values() if array.dtype.kind == "f")
-
-
-# -- ports -----------------------------------------------------------------------------------------------------------
 
 
 def trace_port(port: Any, run: Run, timeout: float = 10.0) -> RecordedRun:
     """The run of a port that is called for every window of the schedule.
 
-    The initial state of a window is the state that the port reported in the window before; if the port does not report
-    its states, numpy_rnn computes it from the port's parameters at that time.
+    A window starts from the state that the port reported in the window before, or that its parameters give.
 
-    Raises InputError on a dtype or option that the port does not support and on an ensemble; PortFault, with the epoch
-    and update, if the port fails or its report has an invalid format.
+    Raises InputError on a run that the port does not support; PortFault, with the epoch and update, if the port fails.
     """
     check_port_run(port, run)
     run = with_second_bias(run, abilities(port))
@@ -159,8 +130,7 @@ def with_second_bias(run: Run, *those: Abilities) -> Run:
 def _answer(port: Any, case: WindowCase, timeout: float, where: str) -> tuple[dict[str, Any], Any]:
     """The report on a case, with the same names in every update, and the states of its window.
 
-    numpy_rnn's dy takes the place of the target of a port that is given dy, and the loss, dh_0 or step that a port does
-    not have is computed here, the step from the port's gradients.
+    The dy, loss, dh_0 or step that a port does not have is computed here, the step from the port's gradients.
     """
     has, lacks, _ = abilities(port)
     no_step: Any = None
@@ -178,7 +148,7 @@ def _answer(port: Any, case: WindowCase, timeout: float, where: str) -> tuple[di
     is_seen = "intermediates" in has
     states = report["h"] if is_seen else plain_rnn.window_update(case._replace(step=no_step))["h"]
     # Under given_dy, dy is not from the port's y.
-    names = required_outputs(case, is_seen and "given_dy" not in has, "input_gradients" in has)
+    names = cases.required_outputs(case, is_seen and "given_dy" not in has, "input_gradients" in has)
     return {name: report[name] for name in names}, states
 
 

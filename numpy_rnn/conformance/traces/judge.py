@@ -9,21 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import WindowCase
+from numpy_rnn.common.conversion import convert
+from numpy_rnn.common.records import Window, WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds, global_checks
 from numpy_rnn.conformance.bounds.local_bounds import TAU, Checks, TanhError, local_checks, ratios
-from numpy_rnn.conformance.case import is_classes, parameters_from, present
-from numpy_rnn.conformance.traces.divergence import (
-    BACKWARDS,
-    TENSORS,
-    Divergence,
-    carried_steps,
-    causal_place,
-    equations,
-    learned_state_divergences,
-    schedule_divergences,
-    state_divergences,
-)
+from numpy_rnn.conformance.case import as_rows, parameters_from, present
+from numpy_rnn.conformance.traces.divergence import BACKWARDS, TENSORS, Divergence, equations, expected_windows
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
 
 
@@ -36,7 +27,16 @@ class Stack(NamedTuple):
 
     def single(self, at: tuple[int, ...]) -> tuple[WindowCase, dict[str, np.ndarray]]:
         """One update of one network, as a case and a report."""
-        return single(self.case, at), {name: np.asarray(array[at]) for name, array in self.report.items()}
+
+        def one(array):
+            """The entry of an array whose ensemble axes may have size 1, shared by all networks."""
+            return array[tuple(min(i, size - 1) for i, size in zip(at, array.shape))]
+
+        rate = np.asarray(self.case.step.learning_rate)
+        step = self.case.step._replace(learning_rate=float(one(rate) if rate.ndim else rate))
+        names = ("params", "x", "target", "h_0", "weights", "velocity")
+        case = self.case._replace(step=step, **{name: convert(one, getattr(self.case, name)) for name in names})
+        return case, {name: np.asarray(array[at]) for name, array in self.report.items()}
 
 
 class Judgement(NamedTuple):
@@ -53,17 +53,12 @@ class Judgement(NamedTuple):
 
 
 def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, by_oracle: bool = False) -> Judgement:
-    """Check every update: its window, its initial state, and all tensors.
+    """Check every update: its window, its initial state, and all tensors, at L1. Unless `whole`, the end may lack.
 
-    Unless `whole`, updates may be missing at the end. With `by_oracle` tensors are checked at L2 although the run has
-    intermediates for L1.
+    At L2 instead if there are no intermediates, or `by_oracle`.
     """
-    updates, step = recorded.updates, recorded.run.options.step
-    divergences = [
-        *schedule_divergences(recorded, whole),
-        *state_divergences(recorded),
-        *learned_state_divergences(recorded),
-    ]
+    updates, (_, objective, step) = recorded.updates, recorded.run.options
+    divergences = [*schedule_divergences(recorded, whole), *state_divergences(recorded)]
     worst = {name: 0.0 for name in TENSORS if name in updates or name == "window"}
     for divergence in divergences:
         worst[divergence.tensor] = np.inf
@@ -75,9 +70,8 @@ def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, by_or
                 worst[name] = max(worst[name], float(ratio.max()))
                 if not (ratio <= 1).all():
                     divergences.append(_first_divergence(updates, stack, name, (ratio, expected, allowed)))
-    first = min(divergences, key=causal_place, default=None)
-    if first is not None:
-        first = first._replace(equation=equations(first.tensor, recorded.run.options.objective, step))
+    first = min(divergences, key=Divergence.causal_place, default=None)
+    first = first and first._replace(equation=equations(first.tensor, objective, step))
     return Judgement(len(updates["epoch"]), worst, first)
 
 
@@ -88,18 +82,13 @@ def stacks(recorded: RecordedRun) -> Iterator[Stack]:
         yield _stack(recorded, np.flatnonzero((kinds == kind).all(axis=1)), *kind.tolist())
 
 
-def single_update(
-    recorded: RecordedRun, index: int, network: tuple[int, ...] = ()
-) -> tuple[WindowCase, dict[str, np.ndarray]]:
+def single_update(recorded: RecordedRun, index: int, network: tuple[int, ...] = ()) -> tuple[WindowCase, dict]:
     """One update of one network of a run, as a case and a report."""
     return _stack(recorded, np.array([index]), *_kinds(recorded)[index].tolist()).single((0, *network))
 
 
 def _kinds(recorded: RecordedRun) -> np.ndarray:
-    """T and K of every update, and whether it has a learned initial state, or is the first one, without a velocity.
-
-    A learned initial state from which the window starts is a parameter.
-    """
+    """T and K of every update, whether its initial state is learned, and whether a velocity begins with it."""
     run, updates = recorded
     start, stop = updates["start"], updates["stop"]
     from_learned = (start == 0) & (run.params.h_0 is not None)
@@ -119,10 +108,8 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learn
         return np.moveaxis(array[rows], 1, 1 + E)
 
     def series(name, first_step, steps):
-        array = getattr(run, name)
-        if is_classes(array):
-            size = run.params.W_xh.shape[-2] if name == "x" else run.params.W_hy.shape[-1]
-            array = np.eye(size, dtype=run.params.W_hh.dtype)[array]
+        size = run.params.W_xh.shape[-2] if name == "x" else run.params.W_hy.shape[-1]
+        array = as_rows(getattr(run, name), size, run.params.W_hh.dtype)
         if array.ndim < 3 + E:
             array = array.reshape(len(array), *(1,) * E, *array.shape[1:])
         return windows(array, first_step[:, None] + np.arange(steps))
@@ -138,16 +125,9 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learn
         rows = loss_start[:, None] + np.arange(K)
         weights = run.weights[rows].reshape(len(chosen), *(1,) * E, K, -1)
     rate = step.learning_rate
-    case = WindowCase(
-        parameters_from(params),
-        series("x", start, T),
-        series("target", loss_start, K),
-        updates["initial"][chosen],
-        weights,
-        run.options.objective,
-        step._replace(learning_rate=np.asarray(rate)[None] if np.ndim(rate) else rate),
-        velocity,
-    )
+    step = step._replace(learning_rate=np.asarray(rate)[None] if np.ndim(rate) else rate)
+    x, target, h_0 = series("x", start, T), series("target", loss_start, K), updates["initial"][chosen]
+    case = WindowCase(parameters_from(params), x, target, h_0, weights, run.options.objective, step, velocity)
     rows = first_row[:, None] + np.arange(T)
     report = {name: windows(updates[name], rows) for name in ROWS if name in updates}
     names = ["loss"] + ["dh_0"] * ("dx" in updates)
@@ -155,26 +135,8 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learn
     return Stack(chosen, case, report | {name: updates[name][chosen] for name in names})
 
 
-def single(case: WindowCase, index: tuple[int, ...]) -> WindowCase:
-    """One update of one network of a stacked case."""
-
-    def one(value):
-        """The entry of arrays whose ensemble axes may have size 1, shared by all networks."""
-        if value is None or hasattr(value, "_fields"):
-            return value and type(value)(*map(one, value))
-        return value[tuple(min(i, size - 1) for i, size in zip(index, value.shape))]
-
-    rate = np.asarray(case.step.learning_rate)
-    step = case.step._replace(learning_rate=float(one(rate) if rate.ndim else rate))
-    arrays = {name: one(getattr(case, name)) for name in ("params", "x", "target", "h_0", "weights", "velocity")}
-    return case._replace(step=step, **arrays)
-
-
 def _by_oracle(updates: dict[str, np.ndarray], stack: Stack, tau: TanhError) -> Checks:
-    """The checks of a stacked case at L2. The oracle computes one update of one network at a time.
-
-    If the states are not reported, the initial state of the next window is checked too, as "initial".
-    """
+    """The checks of a stacked case at L2, one update of one network at a time; without states, the next initial one."""
     axes, steps = stack.case.params.W_hh.shape[:-2], carried_steps(updates)[stack.chosen]
     states = np.roll(updates["initial"], -1, axis=0)[stack.chosen]
     columns: dict[str, list] = {}
@@ -204,14 +166,70 @@ def _first_divergence(updates, stack, name, checked) -> Divergence:
     elements = np.argwhere(bad[index]).tolist()
     if name in ROWS:  # (*E, T, B, N): the step first, and from the last one back where the stage runs backwards
         elements.sort(key=lambda element: element[-3] * (-1 if name in BACKWARDS else 1))
-    element = elements[0]
-    at = (index, *element)
-    values = (float(array[at]) for array in (report[name], expected, allowed, ratio))
-    return Divergence(
-        int(updates["epoch"][chosen[index]]),
-        int(updates["number"][chosen[index]]),
-        name,
-        element[-3] + 1 if name in ROWS else None,
-        tuple(element if name not in ROWS else element[:-3] + element[-2:]),
-        *values,  # type: ignore[arg-type]
-    )
+    element, update, step = elements[0], chosen[index], None
+    numbers: Any = [float(array[index, *element]) for array in (report[name], expected, allowed, ratio)]
+    if name in ROWS:
+        step, element = element[-3] + 1, element[:-3] + element[-2:]
+    place = int(updates["epoch"][update]), int(updates["number"][update])
+    return Divergence(*place, name, step, tuple(element), *numbers)
+
+
+# -- continuity from update to update ---------------------------------------------------------------------------------
+
+
+def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Divergence]:
+    """The first window that is not one of TBPTT(k1, k2). Unless `whole`, updates may be missing at the end."""
+    run, updates = recorded
+    windows, epochs = expected_windows(len(run.x), run.options.schedule), range(1, run.options.schedule.epochs + 1)
+    expected = [(epoch, number, *window) for epoch in epochs for number, window in enumerate(windows, 1)]
+    rows = list(zip(*(updates[name].tolist() for name in ("epoch", "number", *Window._fields))))
+    for right, row in zip(expected, rows):
+        if row != right:
+            wrong = next((i for i in range(3) if row[2 + i] != right[2 + i]), 0)
+            yield Divergence(*right[:2], "window", None, (wrong,), row[2 + wrong], right[2 + wrong], 0.0, np.inf)
+            return
+    if len(rows) > len(expected) or (whole and len(rows) < len(expected)):
+        index, total = min(len(rows), len(expected)), len(expected)
+        place = index // len(windows) + 1, index % len(windows) + 1
+        yield Divergence(*place, "window", None, (), len(rows), total, 0.0, np.inf)
+
+
+def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
+    """The first window whose initial state is wrong; and, of a learned one, the first window that must not change it.
+
+    They must be exact. At the start of the series the state is that of the run, or the latest value of a learned one;
+    otherwise one of the window before. If the states are not reported, `judge` recomputes it.
+    """
+    run, updates = recorded
+    initial, h, learned = updates["initial"], updates.get("h"), updates.get("h_0")
+    h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
+    steps, rows = carried_steps(updates), updates["stop"] - updates["start"]
+    starts = np.cumsum(rows) - rows  # of the windows, in h
+    expected: dict[str, dict[int, Any]] = {name: {} for name in ("initial", "h_0", "vh_0") if name in updates}
+    for index, start in enumerate(updates["start"]):
+        if start == 0 or index == 0 or updates["epoch"][index] != updates["epoch"][index - 1]:
+            state = h_0 if learned is None or index == 0 else learned[index - 1]
+            expected["initial"][index] = np.broadcast_to(state, initial[index].shape)
+        elif start == updates["start"][index - 1]:
+            expected["initial"][index] = initial[index - 1]
+        elif h is not None and steps[index - 1]:  # otherwise the schedule is wrong, which is already reported
+            expected["initial"][index] = h[starts[index - 1] + steps[index - 1] - 1]
+        if index > 0 and start > 0:
+            for name in expected.keys() - {"initial"}:
+                expected[name][index] = updates[name][index - 1]
+    for name, rights in expected.items():
+        for index, right in rights.items():
+            if not np.array_equal(found := updates[name][index], right):
+                element = tuple(map(int, np.argwhere(found != right)[0]))
+                place = int(updates["epoch"][index]), int(updates["number"][index])
+                numbers = float(found[element]), float(right[element])
+                yield Divergence(*place, name, None, element, *numbers, 0.0, np.inf)
+                break
+
+
+def carried_steps(updates: dict[str, np.ndarray]) -> np.ndarray:
+    """After which step of a window the next one of its epoch starts, by update, (N,); 0 where there is no such step."""
+    start, stop, epoch = (np.append(updates[name], -1) for name in ("start", "stop", "epoch"))
+    steps = start[1:] - start[:-1]
+    follows = (epoch[1:] == epoch[:-1]) & (start[1:] > 0) & (steps > 0) & (steps <= (stop - start)[:-1])
+    return np.where(follows, steps, 0)

@@ -49,8 +49,7 @@ class Recorder:
     """Collects the updates of a run, as NumPy arrays."""
 
     def __init__(self, run: Run):
-        self.run = run
-        self.columns: dict[str, list[Any]] = {}
+        self.run, self.columns = run, dict[str, list[Any]]()
 
     @property
     def updates(self) -> int:
@@ -62,9 +61,8 @@ class Recorder:
         parts = update.gradients, update.parameters, update.velocity, update.activations, update.adjoints
         gradients, parameters, velocity, activations, flow = (part and each(_in_numpy, part) for part in parts)
         report = {"loss": _in_numpy(update.loss), "a": activations.a, "h": activations.h[1:], "y": activations.y}
-        report |= (
-            flow._asdict() | {"d" + name: array for name, array in present(gradients).items()} | present(parameters)
-        )
+        report |= flow._asdict() | present(parameters)
+        report |= {"d" + name: array for name, array in present(gradients).items()}
         if velocity is not None:
             for name, theta in present(parameters).items():
                 v = getattr(velocity, name)
@@ -102,8 +100,7 @@ class Trace(Recorder):
 
     params: the initial parameters by name, W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither.
     x (T, B, D), target (T, B, O): the whole series. h_0 (B, H): the state at the start of every epoch. All arrays are
-    copied, in the dtype of W_hh, float32 or float64. options: k1, k2, learning_rate and epochs, and what is not a
-    default of nonlinearity, loss, reduction, momentum, dampening, nesterov, weight_decay, max_norm and max_value.
+    copied, in the dtype of W_hh. options: k1, k2, learning_rate and epochs, and those of `train` that are no defaults.
 
     resets: False if the state is carried from one epoch to the next. The trace then is one epoch over the series
     repeated, which is the same if k2 = k1 and T is a multiple of k1.
@@ -114,9 +111,8 @@ class Trace(Recorder):
     def __init__(self, params: dict[str, Any], x: Any, target: Any, h_0: Any, *, resets: bool = True, **options: Any):
         for name in (*Parameters._fields[:3], *params):
             if name not in params or name not in FIELDS:
-                raise InputError(
-                    f"the parameters are {', '.join(params)}: expected {', '.join(FIELDS)}, or some of them"
-                )
+                expected = f"expected {', '.join(FIELDS)}, or some of them"
+                raise InputError(f"the parameters are {', '.join(params)}: {expected}")
         self.dtype, self.resets, self.number, self.epoch = np.array(params["W_hh"]).dtype, resets, 0, 0
         known = run_options(options)
         x, target, h_0 = self._array("x", x), self._array("target", target), self._array("h_0", h_0)

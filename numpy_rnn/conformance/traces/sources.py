@@ -15,8 +15,6 @@ from numpy_rnn.conformance.traces.drive import check_port_run, trace_port
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 from numpy_rnn.conformance.traces.trace_file import load_trace
 
-FORMS = "a package (torch_rnn), a Python port (module:object), a program (./my_port) or a trace file (run.npz)"
-
 
 class PortSource:
     """A port, which is called once per update. timeout: seconds, for every answer."""
@@ -57,10 +55,7 @@ Source = PackagePort | PortSource | FileSource  # an implementation whose runs a
 
 
 def source(name: str, timeout: float = 10.0) -> Source:
-    """The source of this name. timeout: seconds, for every answer of a port.
-
-    Raises InputError if it names no implementation, and PortFault if a program fails at its start.
-    """
+    """The source of this name; timeout: of an answer. Raises InputError on a bad name, PortFault if a program fails."""
     if name.endswith(".npz"):
         return FileSource(name)
     if is_package(name):
@@ -68,7 +63,8 @@ def source(name: str, timeout: float = 10.0) -> Source:
     if ":" in name and "/" not in name:
         return PortSource(load_python_port(name), timeout)
     if not any(map(shutil.which, name.split()[:1])):
-        raise InputError(f"unknown implementation {name!r}: expected {FORMS}")
+        forms = "a package (torch_rnn), a Python port (module:object), a program (./my_port) or a trace file (run.npz)"
+        raise InputError(f"unknown implementation {name!r}: expected {forms}")
     try:
         return PortSource(ProgramPort(name, timeout), timeout)
     except PortFault as fault:

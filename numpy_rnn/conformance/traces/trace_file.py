@@ -49,7 +49,7 @@ from numpy_rnn.common.checks import NUMPY_ARRAYS, check_run
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
-from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, parameters_from, present
+from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, array_error, parameters_from, present
 
 FORMAT = "elman-trace 3"
 PLACE = ("epoch", "number", "start", "loss_start", "stop")
@@ -58,9 +58,8 @@ NEEDED = ("configuration", "x", "target", *(f"initial_{name}" for name in ("h_0"
 
 def trace_arrays(run: Run, updates: dict[str, np.ndarray]) -> dict[str, Any]:
     """The arrays of a trace file."""
-    options = {
-        n: v if v is None or isinstance(v, str) else np.asarray(v).tolist() for n, v in run.options.keywords().items()
-    }
+    keywords = run.options.keywords().items()
+    options = {name: v if isinstance(v, str | None) else np.asarray(v).tolist() for name, v in keywords}
     head = {"format": np.bytes_(FORMAT), "configuration": np.bytes_(json.dumps(options))}
     head |= {"x": run.x, "target": run.target} | ({} if run.weights is None else {"weights": run.weights})
     initial = present(run.params) | ({} if run.h_0 is None else {"h_0": run.h_0})
@@ -68,10 +67,7 @@ def trace_arrays(run: Run, updates: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def load_trace(path: str) -> tuple[Run, dict[str, np.ndarray]]:
-    """The run of a trace file, and the arrays of its updates.
-
-    Raises InputError with the first error if the file is not a complete, readable trace.
-    """
+    """The run of a trace file, and the arrays of its updates. Raises InputError unless it is complete and readable."""
     arrays = load_arrays(path, "trace file")
     if arrays.get("format", np.bytes_(b"")).tobytes() != FORMAT.encode():
         raise InputError(f"trace file {path} has no format {FORMAT!r}: expected a trace that --trace wrote")
@@ -102,7 +98,14 @@ def read_arrays(arrays: dict[str, np.ndarray]) -> tuple[Run, dict[str, np.ndarra
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
     updates = {name: array for name, array in arrays.items() if name in (*PLACE, "initial", *SHAPES)}
-    _check_windows(updates, len(run.x))
+    N, T = len(updates["epoch"]) if updates["epoch"].ndim else 0, len(run.x)
+    for name in PLACE:
+        array = updates[name]
+        if array.dtype.kind != "i" or array.shape != (N,) or N == 0:
+            raise InputError(f"{name} is {array.dtype} of shape {array.shape}: expected integers, one per update")
+    start, loss_start, stop = (updates[name] for name in PLACE[2:])
+    if not ((start >= 0) & (start <= loss_start) & (loss_start < stop) & (stop <= T)).all():
+        raise InputError(f"the windows are not those of a series of {T} steps: expected 0 ≤ start ≤ loss_start < stop")
     _check_arrays(run, h_0.shape[-2], updates, {n: b for n, b in arrays.items() if n == "initial_b_hh"})
     return run._replace(options=options), updates
 
@@ -117,17 +120,6 @@ def run_options(values: dict[str, Any]) -> RunOptions:
         if name not in known:
             raise InputError(f"{name!r} is no option of a run: expected {', '.join(known)}")
     return RunOptions(*(kind(**{name: values[name] for name in kind._fields if name in values}) for kind in kinds))
-
-
-def _check_windows(updates: dict[str, np.ndarray], T: int) -> None:
-    N = len(updates["epoch"]) if updates["epoch"].ndim else 0
-    for name in PLACE:
-        array = updates[name]
-        if array.dtype.kind != "i" or array.shape != (N,) or N == 0:
-            raise InputError(f"{name} is {array.dtype} of shape {array.shape}: expected integers, one per update")
-    start, loss_start, stop = (updates[name] for name in PLACE[2:])
-    if not ((start >= 0) & (start <= loss_start) & (loss_start < stop) & (stop <= T)).all():
-        raise InputError(f"the windows are not those of a series of {T} steps: expected 0 ≤ start ≤ loss_start < stop")
 
 
 def _check_arrays(run: Run, B: int, updates: dict[str, np.ndarray], second_bias: dict[str, np.ndarray]) -> None:
@@ -150,11 +142,5 @@ def _check_arrays(run: Run, B: int, updates: dict[str, np.ndarray], second_bias:
     if unknown := [name for name in updates if name not in (*expected, *PLACE)]:
         raise InputError(f"{unknown[0]} is present, but the configuration excludes it")
     for name, shape in expected.items():
-        array = (updates | second_bias)[name]
-        if array.dtype != dtype:
-            raise InputError(f"{name} is {array.dtype}: expected {dtype}, as the parameters are")
-        if array.shape != shape:
-            raise InputError(f"{name} has shape {array.shape}: expected {shape}")
-        if not np.isfinite(array).all():
-            index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
-            raise InputError(f"{name}{list(index)} is {array[index]}: expected a finite number")
+        if error := array_error(name, (updates | second_bias)[name], shape, dtype):
+            raise InputError(error)
