@@ -71,9 +71,8 @@ class LoopTrace:
         length = [*starts, len(self.rows)][1] if self.is_run and self.rows else 0
         rows = self.rows[: len(self.rows) // length * length] if length else []  # the last epoch may be unfinished
         pairs = [(row, rows[n % length]) for n, row in enumerate(rows)]
-        if not rows or not all(np.array_equal(row[name], first[name]) for row, first in pairs for name in ("x", "y")):
-            raise InputError(NEEDED)
-        if any(row["options"] != rows[0]["options"] for row in rows):
+        is_repeated = all(np.array_equal(row[name], first[name]) for row, first in pairs for name in ("x", "y"))
+        if not rows or not is_repeated or any(row["options"] != rows[0]["options"] for row in rows):
             raise InputError(NEEDED)
         x, y = (np.concatenate([row[name] for row in rows[:length]]) for name in ("x", "y"))
         k, options = len(rows[0]["x"]), rows[0]["options"]

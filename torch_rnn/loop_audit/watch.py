@@ -71,7 +71,7 @@ class Watch:
         """Remove the hooks and the patches, and what no report needs."""
         if self.is_active:
             self.guard(self.look_for_changed_weights)()
-            self.is_active, self.detached, self.reached, self.data = False, [], set(), DataEvidence()
+            self.is_active, self.data = False, DataEvidence()
             self.undo.close()
             for net in self.networks.values():
                 net.begin_update()
