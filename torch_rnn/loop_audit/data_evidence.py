@@ -23,7 +23,9 @@ class DataEvidence:
         """See whether a pass continues the one before, of which the script keeps the state, but starts from zeros."""
         T, B, former = each.steps, each.batch, self.latest.get(net)
         if self.drawn_rows == T and B not in (1, T) and not net.batch_first:
-            net.note(SWAPPED, *net.swapped("what the DataLoader draws as a batch is taken for the time", T, B))
+            net.evidence[SWAPPED].append(
+                net.swapped("what the DataLoader draws as a batch is taken for the time", T, B)
+            )
         codes = by_time = net.by_time(x.detach(), T, B)
         if self.tokens is not None and self.tokens.numel() == T * B:
             codes = net.by_time(self.tokens, T, B)
@@ -35,7 +37,7 @@ class DataEvidence:
         if former is not None and former.is_kept and each.initial == former.initial == "zeros" and former.batch == B:
             is_next = former.target is not None and torch.equal(former.target.to(codes.dtype), codes[0])
             if is_next or former.end == (memory, start, stride):
-                net.note("state not carried", each.place)
+                net.evidence["state not carried"].append((each.place,))
 
     def loss(self, target: torch.Tensor) -> None:
         """Compare the target of the latest pass with its inputs."""
@@ -49,7 +51,7 @@ class DataEvidence:
             is_next_in_time = T > 1 and torch.equal(wanted[:-1], codes[1:])
             if varies and not net.is_cell and not is_next_in_time and torch.equal(wanted[:, :-1], codes[:, 1:]):
                 reason = "the target is the input shifted by one along the axis taken for the batch"
-                net.note(SWAPPED, *net.swapped(reason, T, B))
+                net.evidence[SWAPPED].append(net.swapped(reason, T, B))
 
     def backward(self) -> None:
         """See whether the script has a name for the last state of each network."""
@@ -61,7 +63,7 @@ class DataEvidence:
         used = gradient.any(dim=-1)
         if each.batch > 1 and int(used.any(dim=0).sum()) == 1 and int(used.any(dim=1).sum()) > 1:
             reason = "the loss uses one sequence of the batch, and several of its steps"
-            net.note(SWAPPED, *net.swapped(reason, each.steps, each.batch))
+            net.evidence[SWAPPED].append(net.swapped(reason, each.steps, each.batch))
 
     def draw(self, batch: Any, iterator: Any) -> None:
         """Count the batches of a DataLoader that shuffles, and their rows."""

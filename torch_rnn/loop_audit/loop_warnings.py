@@ -45,10 +45,13 @@ class LoopWarning(NamedTuple):
 def loop_warnings(watch: Watch) -> list[LoopWarning]:
     """All warnings, those of each network in the order of MISTAKES."""
     found = [each for net in watch.networks.values() for each in network_warnings(net, watch.backward_failed)]
-    outside = [watch.seen[p] for p in watch.seen if p in watch.with_gradient - watch.in_optimizer]
-    if outside and watch.in_optimizer and watch.steps:
-        more = f" and {len(outside) - 3} more" if len(outside) > 3 else ""
-        found.append(("parameters outside the optimizer", watch.first_step, ", ".join(outside[:3]) + more))
+    candidates = watch.with_gradient - watch.in_optimizer
+    unchanged = [
+        name for p, (name, total) in watch.seen.items() if p in candidates and float(p.detach().sum()) == total
+    ]
+    if unchanged and watch.in_optimizer and watch.steps:
+        more = f" and {len(unchanged) - 3} more" if len(unchanged) > 3 else ""
+        found.append(("parameters outside the optimizer", watch.first_step, ", ".join(unchanged[:3]) + more))
     return [
         LoopWarning(kind, place, MISTAKES[kind][1].format(*values)) for kind, place, *values in dict.fromkeys(found)
     ]

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 Copies = dict[torch.Tensor, torch.Tensor]  # by parameter
 Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
 SWAPPED = "time and batch swapped"  # the kind of a warning
-MAX_EVIDENCE = 40  # passes of a network whose data are compared, and places that are kept
+MAX_EVIDENCE = 40  # passes of a network whose data are compared
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -113,7 +113,7 @@ class Network:
         self.optimizer: Any = None  # of the latest update
         self.was_reached = False  # by a backward pass
         self.recent = deque[Pass](maxlen=16)
-        self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # by the kind of a warning
+        self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # by kind of warning: place, values
         self.is_used = False  # an update has used the gradients that the parameters have
         self.begin_update()
 
@@ -123,11 +123,6 @@ class Network:
         self.reached: dict[Pass, dict[str, torch.Tensor]] = {}  # by them: gradients of the outputs
         self.has_gradient = False  # after the latest backward pass
         self.clip: Clip | None = None
-
-    def note(self, kind: str, place: str, *values: object) -> None:
-        """Keep evidence of what is probably not meant: the place, and values for the message."""
-        if len(self.evidence[kind]) < MAX_EVIDENCE:
-            self.evidence[kind].append((place, *values))
 
     def swapped(self, reason: str, steps: int, batch: int) -> tuple[Any, ...]:
         """Evidence that time and batch are swapped."""

@@ -37,7 +37,7 @@ class Watch:
         self.limit, self.trace = limit, trace
         self.is_active, self.is_busy, self.error, self.undo = False, False, "", ExitStack()
         self.networks: dict[nn.Module, Network] = {}
-        self.seen: dict[torch.Tensor, str] = {}  # the names of the parameters of all modules
+        self.seen: dict[torch.Tensor, tuple[str, float]] = {}  # names of all parameters, and the sums of their numbers
         self.weights: Copies = {}  # of the parameters, as of the latest backward pass
         self.gradients: Copies = {}
         self.in_optimizer: set[torch.Tensor] = set()
@@ -126,7 +126,7 @@ class Watch:
         """Record the pass of a recurrent module, and follow its gradients."""
         for name, p in module._parameters.items():
             if p is not None and p not in self.seen:
-                self.seen[p] = f"{name} of nn.{type(module).__name__}({module.extra_repr()})"
+                self.seen[p] = f"{name} of nn.{type(module).__name__}({module.extra_repr()})", float(p.detach().sum())
         if isinstance(module, nn.Embedding) and args:
             self.data.tokens = args[0]
         if not isinstance(module, RNNBase | RNNCellBase):
@@ -178,15 +178,15 @@ class Watch:
         if link is not None:
             each.is_attached = link.update < each.update
             if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in initial)]:
-                net.note("detach without effect", dropped[-1])
+                net.evidence["detach without effect"].append((dropped[-1],))
             if each.is_attached or link in net.reached:
-                net.note("state attached", each.place)
+                net.evidence["state attached"].append((each.place,))
         if source is not None:
             each.shift = step if step < source.steps else 0
             is_next_step = each.steps == source.steps == 1 and source.update == each.update and source.has_graph
             each.is_cut = is_next_step and parent is None
             if source.drawn < each.drawn:
-                net.note("state carried over shuffled batches", each.place)
+                net.evidence["state carried over shuffled batches"].append((each.place,))
 
     def reach(self, net: Network, each: Pass, name: str, index: int, gradients: Any) -> None:
         """Record the gradient of an output of a pass, one of those of a node of the graph."""
@@ -246,7 +246,7 @@ class Watch:
                 if net.backwards:
                     net.clip = Clip(kind, float(limit), place(), len(clipped))
                 elif net.updates:
-                    net.note("clipping without effect", place())
+                    net.evidence["clipping without effect"].append((place(),))
 
     # -- updates -----------------------------------------------------------------------------------------------------
 
@@ -287,14 +287,14 @@ class Watch:
         number, windows, gradient = len(net.updates) + 1, net.windows(), None
         is_empty = optimizer is not None and net.has_gradient and not net.any_gradient
         if is_empty:
-            net.note("gradient zeroed before the step", where, number)
+            net.evidence["gradient zeroed before the step"].append((where, number))
         if net.is_used and net.backwards:
-            net.note("gradients never zeroed", where, number)
+            net.evidence["gradients never zeroed"].append((where, number))
         if len(net.backwards) == 1 and any(each.is_cut for each in net.reached):
-            net.note("detached at every step", windows[-1].place)
+            net.evidence["detached at every step"].append((windows[-1].place,))
         if net.is_due and net.reached:
             gradient = gradient_check.check_gradient(net, self.weights, self.gradients)
-            if optimizer is not None and net.clip is None and not is_empty:
+            if optimizer is not None and net.clip is None and not (is_empty or self.by_grad):
                 net.clip = gradient_check.clip_by_script(net, self.gradients)
         if self.trace is not None:
             self.trace.step(optimizer, net, self.weights, self.gradients)
