@@ -45,16 +45,13 @@ class LoopWarning(NamedTuple):
 def loop_warnings(watch: Watch) -> list[LoopWarning]:
     """All warnings, those of each network in the order of MISTAKES."""
     found = [each for net in watch.networks.values() for each in network_warnings(net, watch.backward_failed)]
-    candidates = watch.with_gradient - watch.in_optimizer
-    unchanged = [
-        name for p, (name, total) in watch.seen.items() if p in candidates and float(p.detach().sum()) == total
-    ]
+    outside = watch.with_gradient - watch.in_optimizer
+    unchanged = [name for p, (name, sum_) in watch.seen.items() if p in outside and float(p.detach().sum()) == sum_]
     if unchanged and watch.in_optimizer and watch.steps:
         more = f" and {len(unchanged) - 3} more" if len(unchanged) > 3 else ""
         found.append(("parameters outside the optimizer", watch.first_step, ", ".join(unchanged[:3]) + more))
-    return [
-        LoopWarning(kind, place, MISTAKES[kind][1].format(*values)) for kind, place, *values in dict.fromkeys(found)
-    ]
+    found = list(dict.fromkeys(found))
+    return [LoopWarning(kind, place, MISTAKES[kind][1].format(*values)) for kind, place, *values in found]
 
 
 def network_warnings(net: Network, backward_failed: bool) -> Iterator[tuple[str, ...]]:

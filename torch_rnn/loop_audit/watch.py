@@ -259,7 +259,7 @@ class Watch:
         self.steps += 1
         self.first_step = self.first_step or place()
         self.optimized(None, optimizer)
-        due = [net for net in self.networks.values() if net.is_due]
+        due = (net for net in self.networks.values() if net.is_due)
         self.expected = {net: gradient_check.expected_step(optimizer, net.parameters) for net in due}
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
