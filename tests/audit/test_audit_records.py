@@ -94,6 +94,7 @@ def test_assertions_on_the_truncation():
         with pytest.raises(AssertionError, match=rf"expected (TBPTT)?\({k1}, {k2}\)"):
             report.assert_tbptt(k1, k2)
     audited(SOURCES["sliding"])[0].assert_tbptt(k1=1, k2=5)
+    audited(SOURCES["smaller_batch"])[0].assert_tbptt(k1=4, k2=4)  # the state of the first sequences
     audited(SOURCES["chunks_of_shuffled_batches"])[0].assert_tbptt(k1=5, k2=5)  # from zeros for every batch
     with pytest.raises(AssertionError, match="expected the carried state"):
         audited(SOURCES["state_lost"])[0].assert_tbptt(8, 8)
