@@ -1,10 +1,13 @@
 """The training loops of loops.txt, and one way to audit each of them in this process."""
 
 import contextlib
+import functools
 import io
 import re
 from pathlib import Path
 from typing import NamedTuple
+
+import torch_rnn
 
 PRELUDE = """import torch
 from torch import nn
@@ -41,14 +44,20 @@ LOOPS = list(_loops())
 SOURCES = {loop.name: loop.source for loop in LOOPS}
 
 
-def audited(source, updates=200):
-    """The report of a loop, the exception that ends it, and what it prints."""
-    import torch_rnn
-
+def run(source):
+    """The exception that ends a loop, and what it prints."""
     error, printed = None, io.StringIO()
-    with contextlib.redirect_stdout(printed), torch_rnn.audit(updates=updates) as report:
+    with contextlib.redirect_stdout(printed):
         try:
             exec(compile(source, "loop.py", "exec"), {"__name__": "__main__"})
         except Exception as raised:
             error = raised
-    return report, error, printed.getvalue()
+    return error, printed.getvalue()
+
+
+@functools.cache
+def audited(source):
+    """The report of a loop, the exception that ends it, and what it prints."""
+    with torch_rnn.audit() as report:
+        ended = run(source)
+    return report, *ended

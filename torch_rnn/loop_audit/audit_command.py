@@ -13,7 +13,7 @@ from numpy_rnn.common.exit_status import failed
 from numpy_rnn.common.files import check_can_write, save_json
 from torch_rnn.loop_audit.audit_report import Report
 from torch_rnn.loop_audit.loop_trace import LoopTrace
-from torch_rnn.loop_audit.places import is_own
+from torch_rnn.loop_audit.places import OWN
 from torch_rnn.loop_audit.watch import Watch
 
 ABOUT = """\
@@ -50,8 +50,7 @@ def run(words: list[str]) -> int:
         given, source = parse(words)
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
-    sys.argv = [given.script, *given.arguments]
-    sys.path[0] = os.path.dirname(os.path.realpath(given.script))
+    sys.argv, sys.path[0] = [given.script, *given.arguments], os.path.dirname(os.path.realpath(given.script))
     watch = Watch(given.updates, LoopTrace() if given.trace else None)
     main = sys.modules["__main__"] = ModuleType("__main__")
     main.__dict__.update(__file__=os.path.abspath(given.script), __builtins__=builtins)
@@ -64,34 +63,34 @@ def run(words: list[str]) -> int:
         sys.excepthook = lambda *_: None
         raise
     finally:
-        finish(watch, given)
+        watch.stop()
+        report(watch, given)
     return 0
 
 
-def finish(watch: Watch, given: argparse.Namespace) -> None:
-    """End the audit, print the report and write the files."""
-    watch.stop()
-    report = Report(watch)
+def report(watch: Watch, given: argparse.Namespace) -> None:
+    """Print the report and write the files."""
+    found = Report(watch)
     sys.stdout.flush()
-    print("-- audit " + "-" * 71, *report.lines(), sep="\n", file=sys.stderr)
+    print("-- audit " + "-" * 71, found, sep="\n", file=sys.stderr)
     for option in sorted({"--output", "--updates", "--trace"} & {word.partition("=")[0] for word in given.arguments}):
         print(f"{option} went to the script: options of audit come before the script", file=sys.stderr)
     try:
         if given.output:
-            save_json(given.output, report.contents())
-        if watch.loop is not None:
-            print(f"trace of {watch.loop.save(given.trace)} updates saved to {given.trace}", file=sys.stderr)
+            save_json(given.output, found.contents())
+        if watch.trace is not None:
+            print(f"trace of {watch.trace.save(given.trace)} updates saved to {given.trace}", file=sys.stderr)
     except InputError as error:
         failed("torch_rnn", 2, str(error))
 
 
 def without_own(error: BaseException) -> TracebackType | None:
-    """The traceback of an error without the frames of this package, also in those it comes from."""
+    """The traceback of an error without the frames of the audit, also in those it comes from."""
     if (former := error.__cause__ or error.__context__) is not None:
         former.__traceback__ = without_own(former)
     trace, kept = error.__traceback__, list[TracebackType]()
     while trace is not None:
-        if not is_own(trace.tb_frame.f_code.co_filename):
+        if not trace.tb_frame.f_code.co_filename.startswith(OWN):
             kept.append(trace)
         trace = trace.tb_next
     for each, following in zip(kept, [*kept[1:], None]):

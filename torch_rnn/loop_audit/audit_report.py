@@ -8,7 +8,7 @@ from typing import Any
 from numpy_rnn.app.format import number_of
 from numpy_rnn.common.errors import some_of
 from torch_rnn.loop_audit.loop_warnings import LoopWarning, attached_reach, loop_warnings
-from torch_rnn.loop_audit.records import Check, Network, Update, Window
+from torch_rnn.loop_audit.records import Check, Network, Update
 from torch_rnn.loop_audit.watch import Watch
 
 NOTHING = (
@@ -18,16 +18,11 @@ NOTHING = (
 INITIAL = {
     "zeros": "zeros",
     "learned": "a learned parameter",
-    "carried": "the last state of an earlier window, bit for bit",
     "computed": "a state that the script computes, with gradients",
     "constant": "a state that the script sets",
 }
 STARTS = ("zeros", "learned")
-CLIPS = {
-    "norm": "by norm {limit}, before the step ({place})",
-    "value": "by value {limit}, before the step ({place})",
-    "script": "by the script itself, before the step",
-}
+BY_SCRIPT = "by the script itself, before the step"
 
 
 class Report:
@@ -51,9 +46,6 @@ class Report:
         """The probable mistakes; empty for a right loop."""
         return loop_warnings(self._watch)
 
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
     def assert_correct(self) -> None:
         """Raise AssertionError if there is a warning, or a gradient or step outside its rounding bound."""
         found = [f"{w.place}: {w.message}" for w in self.warnings]
@@ -61,7 +53,7 @@ class Report:
             f"{update.place}: the {name} of update {update.number} is not the recomputed one"
             for update in self.updates
             for name, check in (("gradient", update.gradient), ("step", update.step))
-            if check is not None and check.ratio is not None and check.ratio > 1
+            if check and check.ratio is not None and check.ratio > 1
         ]
         if self._watch.error or not self.networks:
             found.append(self._watch.error or NOTHING)
@@ -80,22 +72,20 @@ class Report:
             for update in net.updates:
                 if problem := mismatch(net, update, k1, k2):
                     raise AssertionError(f"{update.place}: update {update.number} {problem}")
-            if net.updates and (k1, k2) not in {schedule(update.windows[0]) for update in net.updates}:
+            if net.updates and all(update.windows[0].schedule != (k1, k2) for update in net.updates):
                 raise AssertionError(f"{net.place}: {truncation(net)}; expected TBPTT({k1}, {k2})")
 
-    def lines(self) -> Iterator[str]:
+    def __str__(self) -> str:
         """The report in sentences."""
-        watch = self._watch
+        watch, lines = self._watch, list[str]()
         for net in self.networks:
-            yield f"{net.name}, first called at {net.place}"
-            yield from (f"  {line}" for line in facts(net, watch))
+            lines += [f"{net.name}, first called at {net.place}", *(f"  {fact}" for fact in facts(net, watch))]
         if watch.error:
-            yield f"the audit ended early: {watch.error}"
+            lines.append(f"the audit ended early: {watch.error}")
         elif watch.steps >= watch.limit:
-            yield f"audited: the first {watch.limit} updates"
-        yield from [f"warning: {w.place}: {w.message}" for w in self.warnings] or [
-            "no warnings" if self.networks else NOTHING
-        ]
+            lines.append(f"audited: the first {watch.limit} updates")
+        found = [f"warning: {w.place}: {w.message}" for w in self.warnings]
+        return "\n".join(lines + (found or ["no warnings" if self.networks else NOTHING]))
 
     def contents(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
@@ -106,14 +96,8 @@ class Report:
              "passes": [dict(zip(keys, (*key, n))) for key, n in net.counts.items()]}
             for net in self.networks
         ]  # fmt: skip
-        message = "" if networks else NOTHING
-        everything = {"updates": self.updates, "warnings": self.warnings, "message": message}
-        return {"networks": networks, **everything, "error": self._watch.error}
-
-
-def schedule(window: Window) -> tuple[int, int]:
-    """(k1, k2) of a window. One that starts within the window before repeats steps."""
-    return window.shift or window.steps, window.reach
+        everything = {"networks": networks, "updates": self.updates, "warnings": self.warnings}
+        return everything | {"message": "" if networks else NOTHING, "error": self._watch.error}
 
 
 def mismatch(net: Network, update: Update, k1: int, k2: int) -> str:
@@ -121,7 +105,7 @@ def mismatch(net: Network, update: Update, k1: int, k2: int) -> str:
     if len(update.windows) != 1:
         return f"has {len(update.windows)} windows: expected 1"
     (window,) = update.windows
-    steps, reach = schedule(window)
+    steps, reach = window.schedule
     starts = window.initial in STARTS and (update.number == 1 or "carried" in net.initials)
     if steps > (k2 if starts else k1) or reach > k2 or (window.attached and reach < k2):
         return f"is one of TBPTT({steps}, {reach}): expected ({k1}, {k2})"
@@ -138,21 +122,20 @@ def truncation(net: Network) -> str:
         return f"no truncation: {without}"
     if reach := attached_reach(net):
         return f"{reach}: the state is attached"
-    found = Counter(map(schedule, windows))
+    found, kinds = Counter(window.schedule for window in windows), {window.initial for window in windows}
     k1, k2 = max(found, key=lambda pair: (found[pair], pair))  # not that of the first or the last of an epoch
     joined = max(len(update.windows) for update in net.updates)
     several = f", the gradients of up to {joined} windows added in one update" if joined > 1 else ""
-    kinds = {window.initial for window in windows}
     if "carried" not in kinds:
         start, lengths = " or ".join(INITIAL[kind] for kind in sorted(kinds)), to(window.reach for window in windows)
         return (
             f"each window starts from {start}: no state is carried; full BPTT over windows of {lengths} steps{several}"
         )
+    chunks = f"chunks of {k2} steps, state carried and detached"
     if joined > 1:
-        return f"chunks of {k2} steps, state carried and detached{several}"
-    how = f"chunks of {k2} steps, state carried and detached" if k1 == k2 else f"windows of {k2} steps, state carried"
+        return chunks + several
     changed = ", through weights that have changed since" if any(w.back for w in windows) else ""
-    return f"TBPTT({k1}, {k2}): {how}{changed}"
+    return f"TBPTT({k1}, {k2}): {chunks if k1 == k2 else f'windows of {k2} steps, state carried'}{changed}"
 
 
 def to(values: Iterable[int]) -> str:
@@ -179,10 +162,14 @@ def facts(net: Network, watch: Watch) -> Iterator[str]:
     names = ", ".join(dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates))
     backward = to(u.backward for u in updates)
     yield f"{number_of(len(updates), 'update')} by {names}, backward passes per update: {backward}"
-    made = f"made by {names}; only those of torch.optim.SGD without a closure are"
     yield checked("gradient", [u.gradient for u in updates if u.gradient], "")
+    made = f": made by {names}; only those of torch.optim.SGD without a closure are"
     yield checked("step", [u.step for u in updates if u.step], made)
-    clips = {CLIPS[u.clip.kind].format(**u.clip._asdict()) for u in updates if u.clip}
+    clips = {
+        f"by {clip.kind} {clip.limit}, before the step ({clip.place})" if clip.place else BY_SCRIPT
+        for update in updates
+        if (clip := update.clip)
+    }
     yield f"clipping: {'; '.join(sorted(clips)[:3]) or 'none'}"
     trained = [name for name, p in net.module.named_parameters(recurse=False) if p.requires_grad]
     if never := [name for name in trained if net.module.get_parameter(name) not in watch.with_gradient]:
@@ -193,8 +180,7 @@ def checked(what: str, checks: list[Check], nothing: str) -> str:
     """How many gradients or steps were recomputed, and how far they are from their bounds."""
     done = [(check.ratio, check.name) for check in checks if check.ratio is not None]
     if not done:
-        reason = checks[0].reason if checks else nothing
-        return f"{what}: not checked{f': {reason}' if reason else ''}"
+        return f"{what}: not checked{f': {checks[0].reason}' if checks else nothing}"
     ratio, name = max(done)
     differs = f"{name or 'a parameter'} differs: something else changes it too, such as a penalty on the weights"
     verdict = "within the rounding bounds" if ratio <= 1 else differs

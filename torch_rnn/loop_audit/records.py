@@ -1,9 +1,9 @@
 """The records of an audited loop: forward passes of recurrent modules, and the updates that they lead to."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
+from weakref import ref
 
 import torch
 from torch.nn.modules.rnn import RNNCellBase
@@ -11,7 +11,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 Copies = dict[torch.Tensor, torch.Tensor]  # by parameter
 Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
-MAX_EVIDENCE = 40  # passes of a network whose data are compared, and places that are kept
+SWAPPED = "time and batch swapped"  # the kind of a warning
+MAX_EVIDENCE = 40  # passes of a network whose data are compared
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -28,19 +29,22 @@ class Pass:
     steps: int
     batch: int
     has_graph: bool
-    initial: Initial
-    parent: Callable[[], "Pass | None"]  # the pass that a gradient goes on to, by the graph or passed on by the script
-    shift: int  # the step of an earlier pass whose state it carries, if that is not the last
-    is_attached: bool  # by the graph to a pass before the latest update
-    is_cut: bool  # a single step, detached from the step before of the same update
     drawn: int  # batches that a shuffling DataLoader had drawn before
-    states: tuple[torch.Tensor, ...]  # copies of the last states
-    outputs: torch.Tensor | None  # of the latest pass
-    arrays: dict[str, torch.Tensor]  # copies of x and out (T, B, n), and states, if its gradient is checked
-    codes: torch.Tensor | None = None  # (T, B, D) inputs, or (T, B, 1) classes, while its data are compared
+    arrays: dict[str, torch.Tensor]  # copies of the states h_0, h and c, and of x and out (T, B, n) if not packed
+    initial: Initial = "zeros"
+    parent: "ref[Pass] | None" = None  # the pass that a gradient goes on to, by the graph or passed on by the script
+    shift: int = 0  # the step of an earlier pass whose state it carries, if that is not the last
+    is_attached: bool = False  # by the graph to a pass before the latest update
+    is_cut: bool = False  # a single step, detached from the step before of the same update
+    codes: Any = None  # (T, B, D) inputs, or (T, B, 1) classes, while its data are compared
     end: tuple[int, ...] = ()  # where its inputs end in the memory
     target: torch.Tensor | None = None  # of its last step
     is_kept: bool = False  # the script has a name for its last state, when the backward pass starts
+
+    @property
+    def states(self) -> list[torch.Tensor]:
+        """The last states."""
+        return [self.arrays[name] for name in "hc" if name in self.arrays]
 
 
 class Window(NamedTuple):
@@ -55,6 +59,11 @@ class Window(NamedTuple):
     attached: bool  # it goes on into earlier windows by the graph
     shift: int  # steps from the start of the window before, where the two overlap
     place: str
+
+    @property
+    def schedule(self) -> tuple[int, int]:
+        """(k1, k2). A window that starts within the window before repeats steps."""
+        return self.shift or self.steps, self.reach
 
 
 class Clip(NamedTuple):
@@ -83,8 +92,6 @@ class Update(NamedTuple):
     optimizer: str  # "" for a change by the script
     windows: tuple[Window, ...]
     backward: int  # backward passes
-    is_stale: bool  # the gradient contains that of an earlier update
-    is_empty: bool  # the gradient is zero or None, though a backward pass computed one
     clip: Clip | None
     gradient: Check | None = None  # None if not due
     step: Check | None = None
@@ -100,14 +107,13 @@ class Network:
         self.layout = "(batch, time, feature)" if self.batch_first else "(time, batch, feature)"
         nonlinearity = f", {module.nonlinearity}" if hasattr(module, "nonlinearity") else ""
         self.name = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
-        self.counts = Counter[tuple[int, int, bool]]()  # passes by (steps, batch, has_graph)
-        self.initials = Counter[Initial]()  # passes with a graph
+        self.counts = Counter[tuple[int, int, bool]]()  # passes by steps, batch and whether there is a gradient
+        self.initials = Counter[Initial]()  # passes with a gradient
         self.updates: list[Update] = []
         self.optimizer: Any = None  # of the latest update
         self.was_reached = False  # by a backward pass
         self.recent = deque[Pass](maxlen=16)
-        self.compared: Pass | None = None  # the latest pass whose data are compared, see data_evidence
-        self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # by the kind of a warning
+        self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # by kind of warning: place, values
         self.is_used = False  # an update has used the gradients that the parameters have
         self.begin_update()
 
@@ -117,11 +123,6 @@ class Network:
         self.reached: dict[Pass, dict[str, torch.Tensor]] = {}  # by them: gradients of the outputs
         self.has_gradient = False  # after the latest backward pass
         self.clip: Clip | None = None
-
-    def note(self, kind: str, place: str, *values: object) -> None:
-        """Keep evidence of what is probably not meant: the place, and values for the message."""
-        if len(self.evidence[kind]) < MAX_EVIDENCE:
-            self.evidence[kind].append((place, *values))
 
     def swapped(self, reason: str, steps: int, batch: int) -> tuple[Any, ...]:
         """Evidence that time and batch are swapped."""
@@ -164,7 +165,7 @@ class Network:
         """The windows of the next update: reached passes that are joined, in groups."""
         now, roots, groups = len(self.updates), dict[Pass | None, Pass](), dict[Pass, list[Pass]]()
         for each in sorted(self.reached, key=lambda each: each.number):
-            roots[each] = roots.get(each.parent(), each)
+            roots[each] = roots.get(each.parent() if each.parent else None, each)
             groups.setdefault(roots[each], []).append(each)
         return tuple(
             Window(

@@ -5,7 +5,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from numpy_rnn.common.errors import one_line
 from torch_rnn.loop_audit import gradient_check
 from torch_rnn.loop_audit.data_evidence import DataEvidence
 from torch_rnn.loop_audit.loop_trace import LoopTrace
-from torch_rnn.loop_audit.places import drops_result, is_named, place
+from torch_rnn.loop_audit.places import drops_result, place
 from torch_rnn.loop_audit.records import MAX_EVIDENCE, Check, Clip, Copies, Initial, Network, Pass, Update
 
 LOSSES = ("mse_loss", "cross_entropy", "nll_loss", "l1_loss", "smooth_l1_loss", "binary_cross_entropy_with_logits")
@@ -30,45 +30,33 @@ MAX_REACHED = 20_000  # passes with a gradient whose arrays are kept until an up
 MAX_NODES = 1000  # of the graph that are searched for passes
 
 
-class Seen(NamedTuple):
-    """Where a parameter was first seen."""
-
-    module: nn.Module
-    name: str
-    sum: float  # of its numbers, then
-
-
 class Watch:
     """A record of a training loop from `start` to `stop`, which comes by itself after `limit` updates."""
 
-    def __init__(self, limit: int, loop: LoopTrace | None = None):
-        self.limit, self.loop = limit, loop
+    def __init__(self, limit: int, trace: LoopTrace | None = None):
+        self.limit, self.trace = limit, trace
         self.is_active, self.is_busy, self.error, self.undo = False, False, "", ExitStack()
         self.networks: dict[nn.Module, Network] = {}
-        self.seen: dict[torch.Tensor, Seen] = {}  # the parameters of all modules
+        self.seen: dict[torch.Tensor, tuple[str, float]] = {}  # names of all parameters, and the sums of their numbers
         self.weights: Copies = {}  # of the parameters, as of the latest backward pass
         self.gradients: Copies = {}
         self.in_optimizer: set[torch.Tensor] = set()
         self.with_gradient: set[torch.Tensor] = set()
-        self.passes, self.steps, self.first_step = 0, 0, "?"
+        self.passes, self.steps, self.first_step = 0, 0, ""
         self.data = DataEvidence()
         self.detached: list[tuple[Any, str]] = []  # (weak reference to the tensor, place), where the result is dropped
         self.reached: set[Network] = set()  # by the backward pass that runs
-        self.by_grad, self.backward_failed, self.in_step, self.has_closure = False, False, False, False
-        self.expected_steps: list[tuple[Network, gradient_check.ExpectedStep]] = []
+        self.by_grad, self.backward_failed = False, False
+        self.expected: dict[Network, gradient_check.ExpectedStep] | None = None  # during a step
 
     # -- hooks and patches -------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Install the hooks and the patches."""
         self.is_active = True
-        hooks = (
-            register_module_forward_hook(self.guard(self.forward), with_kwargs=True),
-            register_optimizer_step_pre_hook(self.guard(self.step_begins)),
-            register_optimizer_step_post_hook(self.guard(self.step_ends)),
-        )
-        for hook in hooks:
-            self.undo.callback(hook.remove)
+        self.undo.callback(register_module_forward_hook(self.guard(self.forward), with_kwargs=True).remove)
+        self.undo.callback(register_optimizer_step_pre_hook(self.guard(self.step_begins)).remove)
+        self.undo.callback(register_optimizer_step_post_hook(self.guard(self.step_ends)).remove)
         self.patch(torch.autograd, "backward", self.after_backward, self.before_backward)
         self.patch(torch.autograd, "grad", self.after_backward, functools.partial(self.before_backward, by_grad=True))
         self.patch(torch.Tensor, "detach", self.detach)
@@ -77,18 +65,16 @@ class Watch:
             self.patch(nn.utils, name, functools.partial(self.clip, name.split("_")[2]))
         for name in LOSSES:
             self.patch(nn.functional, name, functools.partial(self.loss, name))
-        self.patch(nn.functional, "embedding", self.data.embedding)
         self.patch(dataloader._BaseDataLoaderIter, "__next__", self.data.draw)
 
     def stop(self) -> None:
         """Remove the hooks and the patches, and what no report needs."""
         if self.is_active:
             self.guard(self.look_for_changed_weights)()
-            self.is_active, self.detached, self.reached = False, [], set()
+            self.is_active, self.data = False, DataEvidence()
             self.undo.close()
             for net in self.networks.values():
                 net.begin_update()
-                net.compared = None
                 net.recent.clear()
 
     def guard(self, hook: Hook) -> Hook:
@@ -138,23 +124,22 @@ class Watch:
 
     def forward(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Record the pass of a recurrent module, and follow its gradients."""
-        for parameter, p in module._parameters.items():
+        for name, p in module._parameters.items():
             if p is not None and p not in self.seen:
-                self.seen[p] = Seen(module, parameter, float(p.detach().sum()))
+                self.seen[p] = f"{name} of nn.{type(module).__name__}({module.extra_repr()})", float(p.detach().sum())
+        if isinstance(module, nn.Embedding) and args:
+            self.data.tokens = args[0]
         if not isinstance(module, RNNBase | RNNCellBase):
             return
         self.look_for_changed_weights()
         if module not in self.networks:
-            number = len(self.networks) + 1
-            self.networks[module] = Network(number, module, place())
+            self.networks[module] = Network(len(self.networks) + 1, module, place())
         net, given = self.networks[module], dict(zip(("input", "hx"), args)) | kwargs
         out, last = (None, output) if net.is_cell else output
         outputs = dict(zip("hc", tensors(last)))
         if out is not None:
             outputs["out"] = out.data if isinstance(out, PackedSequence) else out
         each = self.record(net, given["input"], tensors(given.get("hx")), outputs)
-        if self.loop is not None and each.has_graph:
-            self.loop.passes.append((net, each))
         for name, tensor in outputs.items():
             if tensor.grad_fn is not None:
                 node: Any = tensor.grad_fn
@@ -162,55 +147,46 @@ class Watch:
                 node.register_prehook(self.guard(functools.partial(self.reach, net, each, name, tensor.output_nr)))
 
     def record(self, net: Network, x: Any, initial: list[torch.Tensor], outputs: dict[str, torch.Tensor]) -> Pass:
-        """The record of a pass, and what its initial state says about the loop."""
-        has_graph, is_packed = any(o.grad_fn is not None for o in outputs.values()), isinstance(x, PackedSequence)
-        passes, leaves = origins(initial) if has_graph else ([], [])
-        link = max((p for owner, p in passes if owner is net), key=lambda p: p.number, default=None)
-        kind, source, step = initial_state(net, initial, bool(passes), leaves)
-        is_passed_on = any(h.is_leaf and h.requires_grad for h in initial)
-        parent, now, (steps, batch) = link or (source if is_passed_on else None), len(net.updates), net.sizes(x)
-        arrays: dict[str, torch.Tensor] = {}
-        if has_graph and (net.is_due or self.loop) and isinstance(net.module, nn.RNN | nn.RNNCell) and not is_packed:
-            arrays = {"x": x, **dict(zip(("h_0",), initial)), **outputs}
-            arrays |= {name: net.by_time(arrays[name], steps, batch) for name in ("x", "out") if name in arrays}
-        is_step = steps == 1 and source is not None and source.has_graph and source.steps == 1 and source.update == now
+        """The record of a pass."""
         self.passes += 1
-        each = Pass(
-            number=self.passes,
-            place=place(),
-            update=now,
-            steps=steps,
-            batch=batch,
-            has_graph=has_graph,
-            initial=kind,
-            parent=weakref.ref(parent) if parent is not None else lambda: None,
-            shift=step if source is not None and step < source.steps else 0,
-            is_attached=link is not None and link.update < now,
-            is_cut=has_graph and is_step and parent is None,
-            drawn=self.data.drawn,
-            states=tuple(outputs[name].detach().clone() for name in "hc" if name in outputs),
-            outputs=None if is_packed or "out" not in outputs else outputs["out"].detach(),
-            arrays={name: array.detach().clone() for name, array in arrays.items()},
-        )
-        if net.recent:
-            net.recent[-1].outputs = None
-            if not net.recent[-1].has_graph:  # of the passes without a gradient, the latest is enough
-                net.recent.pop()
-        net.recent.append(each)
+        (steps, batch), has_graph = net.sizes(x), any(o.grad_fn is not None for o in outputs.values())
+        arrays = {name: state for name, state in outputs.items() if name in "hc"} | dict(zip(("h_0",), initial))
+        if not isinstance(x, PackedSequence):
+            sequences = {"x": x} if net.is_cell else {"x": x, "out": outputs["out"]}
+            arrays |= {name: net.by_time(sequence, steps, batch) for name, sequence in sequences.items()}
+        arrays = {name: array.detach().clone() for name, array in arrays.items()}
+        each = Pass(self.passes, place(), len(net.updates), steps, batch, has_graph, self.data.drawn, arrays)
         net.counts[steps, batch, has_graph] += 1
-        if not has_graph:
-            return each
-        net.initials[kind] += 1
-        if net.initials.total() <= MAX_EVIDENCE and not is_packed:
-            self.data.forward(net, each, x)
-        if link is not None:
-            if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in initial)]:
-                net.note("detach without effect", dropped[-1])
-            if each.is_attached or link in net.reached:
-                net.note("state attached", each.place)
-        if source is not None and source.drawn < each.drawn:
-            net.note("state carried over shuffled batches", each.place)
+        if has_graph:
+            self.follow(net, each, initial)
+            if net.initials.total() <= MAX_EVIDENCE and "x" in arrays:
+                self.data.forward(net, each, x)
+        if net.recent and not net.recent[-1].has_graph:  # of the passes without a gradient, the latest is enough
+            net.recent.pop()
+        net.recent.append(each)
         return each
+
+    def follow(self, net: Network, each: Pass, initial: list[torch.Tensor]) -> None:
+        """Find where the initial state of a pass comes from, and what that says about the loop."""
+        passes, leaves = origins(initial)
+        link = max((p for owner, p in passes if owner is net), key=lambda p: p.number, default=None)
+        each.initial, source, step = initial_state(net, initial, bool(passes), leaves)
+        net.initials[each.initial] += 1
+        is_passed_on = any(h.is_leaf and h.requires_grad for h in initial)
+        parent = link or (source if is_passed_on else None)
+        each.parent = None if parent is None else weakref.ref(parent)
+        if link is not None:
+            each.is_attached = link.update < each.update
+            if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in initial)]:
+                net.evidence["detach without effect"].append((dropped[-1],))
+            if each.is_attached or link in net.reached:
+                net.evidence["state attached"].append((each.place,))
+        if source is not None:
+            each.shift = step if step < source.steps else 0
+            is_next_step = each.steps == source.steps == 1 and source.update == each.update and source.has_graph
+            each.is_cut = is_next_step and parent is None
+            if source.drawn < each.drawn:
+                net.evidence["state carried over shuffled batches"].append((each.place,))
 
     def reach(self, net: Network, each: Pass, name: str, index: int, gradients: Any) -> None:
         """Record the gradient of an output of a pass, one of those of a node of the graph."""
@@ -219,19 +195,19 @@ class Watch:
         if len(net.reached) > MAX_REACHED:
             raise RuntimeError(f"more than {MAX_REACHED} passes have a gradient and no update follows")
         if self.by_grad:
-            each.arrays = {}  # what torch.autograd.grad returns is not in the gradient that is checked
+            each.arrays.pop("x", None)  # what torch.autograd.grad returns is not in the gradient that is checked
         if gradient is not None and name == "out" and gradient.dim() == 3:
             gradient = net.by_time(gradient, each.steps, each.batch)
             if len(net.updates) < MAX_EVIDENCE:
                 self.data.output_gradient(net, each, gradient)
-        if gradient is not None and each.arrays:
+        if gradient is not None and net.is_due:
             dy[name] = dy[name] + gradient if name in dy else gradient.detach().clone()
 
-    def loss(self, name: str, result: Any, y: torch.Tensor, target: torch.Tensor, *_: Any, **__: Any) -> None:
+    def loss(self, name: str, result: Any, input: torch.Tensor, target: torch.Tensor, *_: Any, **__: Any) -> None:
         """Look at the target of the latest pass."""
-        self.data.loss(target, self.networks.values())
-        if self.loop is not None:
-            self.loop.loss(name, target, result)
+        self.data.loss(target)
+        if self.trace is not None:
+            self.trace.loss(name, target, result)
 
     # -- gradients ---------------------------------------------------------------------------------------------------
 
@@ -243,17 +219,17 @@ class Watch:
     def before_backward(self, *_: Any, by_grad: bool = False, **__: Any) -> None:
         """Look at the gradients that are there already."""
         self.by_grad, self.reached = by_grad, set()
+        self.expected = self.expected and {}  # a closure computes another gradient for the step
+        self.data.backward()
         for net in self.networks.values():
-            if net.compared is not None:
-                net.compared.is_kept = is_named(net.compared.states[0])
             if not net.any_gradient:
                 net.begin_update()
-                net.is_used = False
+            net.is_used = net.is_used and net.any_gradient and not by_grad  # torch.autograd.grad adds to none
 
     def after_backward(self, *_: Any, **__: Any) -> None:
         """Keep copies of the gradients, and of the weights that they belong to."""
         self.backward_failed = self.backward_failed or isinstance(sys.exc_info()[1], RuntimeError)
-        if self.loop or any(net.is_due or net.is_by_script for net in self.networks.values()):
+        if self.trace or any(net.is_due or net.is_by_script for net in self.networks.values()):
             self.weights = {p: p.detach().clone() for p in self.seen}
             self.gradients = {p: p.grad.detach().clone() for p in self.seen if p.grad is not None}
             self.with_gradient |= self.gradients.keys()
@@ -270,7 +246,7 @@ class Watch:
                 if net.backwards:
                     net.clip = Clip(kind, float(limit), place(), len(clipped))
                 elif net.updates:
-                    net.note("clipping without effect", place())
+                    net.evidence["clipping without effect"].append((place(),))
 
     # -- updates -----------------------------------------------------------------------------------------------------
 
@@ -278,80 +254,52 @@ class Watch:
         """Remember which parameters an optimizer has, when they are added."""
         self.in_optimizer.update(p for group in optimizer.param_groups for p in group["params"])
 
-    def step_begins(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        """Record an update of each network that the optimizer has, unless a closure computes its gradient."""
+    def step_begins(self, optimizer: Any, *_: Any) -> None:
+        """Compute the parameters after the step by hand, where that is due. A closure forgets them: see backward."""
         self.steps += 1
-        self.first_step = place() if self.steps == 1 else self.first_step
+        self.first_step = self.first_step or place()
         self.optimized(None, optimizer)
-        self.has_closure = (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
-        self.in_step, self.expected_steps = True, []
-        if not self.has_closure:
-            self.update_all(optimizer)
+        due = (net for net in self.networks.values() if net.is_due)
+        self.expected = {net: gradient_check.expected_step(optimizer, net.parameters) for net in due}
 
-    def step_ends(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        """Check the step, and end the audit after the last update."""
-        self.in_step = False
-        if self.has_closure:
-            self.update_all(optimizer)
-        for net, expected in self.expected_steps:
-            net.updates[-1] = net.updates[-1]._replace(
-                step=Check(max(gradient_check.worst(*each) for each in expected))
-            )
-        if self.loop is not None:
-            linear = next((seen.module for seen in self.seen.values() if isinstance(seen.module, nn.Linear)), None)
-            for net in (net for net in self.networks.values() if net.updates):
-                self.loop.step(optimizer, linear, net.updates[-1].clip, self.weights, self.gradients)
+    def step_ends(self, optimizer: Any, *_: Any) -> None:
+        """Record an update of each network that the optimizer has, and end the audit after the last update."""
+        own, expected = {p for group in optimizer.param_groups for p in group["params"]}, self.expected or {}
+        self.expected = None
+        for net in self.networks.values():
+            is_of_another = not net.backwards and net.optimizer not in (None, optimizer)
+            if not own.isdisjoint(net.parameters) and not is_of_another:
+                ratio = max((gradient_check.worst(*each) for each in expected.get(net, ())), default=None)
+                self.update(net, optimizer, place(), None if ratio is None else Check(ratio))
         if self.steps >= self.limit:
             self.stop()
 
-    def update_all(self, optimizer: Optimizer) -> None:
-        """Record an update of each network that the optimizer has."""
-        own = {p for group in optimizer.param_groups for p in group["params"]}
-        for net in self.networks.values():
-            if not own.isdisjoint(net.parameters):
-                self.update(net, optimizer)
-
     def look_for_changed_weights(self) -> None:
         """Record an update where the script itself has changed the weights since a backward pass."""
-        for net in self.networks.values() if not self.in_step else ():
+        for net in self.networks.values() if self.expected is None else ():
             changed = (p not in self.weights or not torch.equal(self.weights[p], p) for p in net.parameters)
             if net.backwards and net.is_by_script and any(changed):
-                self.update(net, None)
+                self.update(net, None, net.backwards[-1], None)
                 self.steps += 1
 
-    def update(self, net: Network, optimizer: Optimizer | None) -> None:
-        """Record an update of a network."""
-        if not net.backwards and net.optimizer not in (None, optimizer):
-            return  # a second optimizer, of other parameters
-        where, number = net.backwards[-1] if optimizer is None else place(), len(net.updates) + 1
+    def update(self, net: Network, optimizer: Optimizer | None, where: str, step: Check | None) -> None:
+        """Record an update of a network, and what it says about the loop."""
+        number, windows, gradient = len(net.updates) + 1, net.windows(), None
         is_empty = optimizer is not None and net.has_gradient and not net.any_gradient
-        is_stale, windows = net.is_used and bool(net.backwards), net.windows()
-        if net.is_due and optimizer is not None and not self.has_closure:
-            if expected := gradient_check.expected_step(optimizer, net.parameters):
-                self.expected_steps.append((net, expected))
-            if net.backwards and net.clip is None and not is_empty:
-                net.clip = gradient_check.clip_by_script(net, self.gradients)
-        is_checked = net.is_due and net.reached
-        gradient = gradient_check.check_gradient(net, self.weights, self.gradients) if is_checked else None
-        update = Update(
-            network=net.number,
-            number=number,
-            place=where,
-            optimizer="" if optimizer is None else type(optimizer).__name__,
-            windows=windows,
-            backward=len(net.backwards),
-            is_stale=is_stale,
-            is_empty=is_empty,
-            clip=net.clip,
-            gradient=gradient,
-        )
-        net.updates.append(update)
-        if is_stale:
-            net.note("gradients never zeroed", where, number)
         if is_empty:
-            net.note("gradient zeroed before the step", where, number)
+            net.evidence["gradient zeroed before the step"].append((where, number))
+        if net.is_used and net.backwards:
+            net.evidence["gradients never zeroed"].append((where, number))
         if len(net.backwards) == 1 and any(each.is_cut for each in net.reached):
-            net.note("detached at every step", windows[-1].place)
+            net.evidence["detached at every step"].append((windows[-1].place,))
+        if net.is_due and net.reached:
+            gradient = gradient_check.check_gradient(net, self.weights, self.gradients)
+            if optimizer is not None and net.clip is None and not (is_empty or self.by_grad):
+                net.clip = gradient_check.clip_by_script(net, self.gradients)
+        if self.trace is not None:
+            self.trace.step(optimizer, net, self.weights, self.gradients)
+        name, clip = "" if optimizer is None else type(optimizer).__name__, net.clip
+        net.updates.append(Update(net.number, number, where, name, windows, len(net.backwards), clip, gradient, step))
         net.optimizer, net.is_used = optimizer, net.any_gradient
         net.begin_update()
 
@@ -390,12 +338,10 @@ def initial_state(
     for each in reversed(net.recent):
         if len(each.states) == len(initial) and all(is_same(s, h) for s, h in zip(each.states, initial)):
             return "carried", each, each.steps
-    latest = net.recent[-1] if net.recent else None
-    if latest is not None and latest.outputs is not None and len(initial) == 1:
-        h = initial[0].detach().reshape(-1, initial[0].shape[-1])
-        outputs = net.by_time(latest.outputs, latest.steps, latest.batch)
-        if found := [step for step, row in enumerate(outputs, start=1) if torch.equal(row, h)]:
-            return "carried", latest, found[-1]
+    outputs = net.recent[-1].arrays.get("out", ()) if net.recent and len(initial) == 1 else ()
+    h = initial[0].detach().reshape(-1, initial[0].shape[-1])
+    if found := [step for step, state in enumerate(outputs, start=1) if torch.equal(state, h)]:
+        return "carried", net.recent[-1], found[-1]
     return ("computed" if is_linked or leaves else "constant"), None, 0
 
 
