@@ -116,6 +116,9 @@ def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
         print(versions(package))
         raise SystemExit(0)
     own = parser(package, command)
+    for word in rest:
+        if word.endswith("=--"):  # argparse of Python 3.11 drops this value and checks nothing
+            own.error(f"argument {word.removesuffix('=--')}: -- is no value")
     parsed, unknown = own.parse_known_args(rest)
     if unknown:
         from difflib import get_close_matches  # it takes time to import

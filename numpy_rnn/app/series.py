@@ -74,7 +74,10 @@ def _parsed(text: str, columns: Sequence[str] | None) -> Series:
     sample = "".join([line for line in lines if line][1:2]) or text
     separator = next((separator for separator in ";\t," if separator in sample), " ")
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-    rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if row not in ([], [""])]
+    try:
+        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if row not in ([], [""])]
+    except csv.Error as error:
+        raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
     names = None
     if rows and (is_comment or not any(map(BEGINS_A_NUMBER.match, rows[0][1]))):
         names = rows.pop(0)[1]

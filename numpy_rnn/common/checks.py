@@ -372,12 +372,14 @@ def _check_velocity(arguments: Arguments, run: Run, velocity: Any) -> None:
 def _check_place(state: State[Array], T: int, schedule: records.Schedule) -> None:
     """Raise InputError unless the state is one of TBPTT(k1, k2) over T steps."""
     k1, k2, _ = schedule
-    stop = min(state.number * k1, T)
-    expected = max(0, stop - k2), (state.number - 1) * k1, stop
-    if tuple(state.window) != expected or stop < 1 or state.epoch < 1:
+    number = check_whole("the number of the state to resume from", state.number, 1)
+    check_whole("the epoch of the state to resume from", state.epoch, 1)
+    stop = min(number * k1, T)
+    expected = records.Window(max(0, stop - k2), (number - 1) * k1, stop)
+    if not isinstance(state.window, records.Window) or state.window != expected:
         raise InputError(
-            f"the state to resume from is that after update {state.number}, window {tuple(state.window)}: expected"
-            f" {expected} for k1 = {k1}, k2 = {k2} and {T} steps; resume with the arguments of that run"
+            f"the state to resume from is that after update {number}, {shown(state.window)}: expected {expected} for"
+            f" k1 = {k1}, k2 = {k2} and {T} steps; resume with the arguments of that run"
         )
 
 

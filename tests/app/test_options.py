@@ -87,6 +87,8 @@ tarin:
     unknown command 'tarin': expected train or compare or study
 --momentun 0.9:
     unknown argument '--momentun' (did you mean --momentum?); see python -m numpy_rnn train --help
+--save=--:
+    argument --save: -- is no value; see python -m numpy_rnn train --help
 --learning-rate nan:
     the learning rate is nan: expected a finite number, 0 or more
 --max-norm 0:

@@ -93,7 +93,7 @@ def test_valid_arguments_are_accepted(rnn, E, learned):
 # -- one argument spoiled ---------------------------------------------------------------------------------------------
 
 MASKED = np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool))  # over finite numbers, too
-FOREIGN = "0.1", [0.5], (0.5,), {"x": 1}, object(), b"x", 1j, np.array(object()), MASKED, None
+FOREIGN = "0.1", [0.5], (0.5,), {"x": 1}, object(), b"x", 1j, np.array(object()), MASKED, np.timedelta64(1), None
 ANY_NUMBER = np.nan, np.inf, True, 10**400
 NUMBERS: dict[str, tuple] = dict.fromkeys(
     ("k1", "k2", "yield_every", "input_size", "hidden_size", "output_size", "networks"), (0, 1.0)
@@ -239,7 +239,8 @@ CALLS = [  # (function, its arguments or fields of records that are changed), an
     ("initial_parameters", {"dtype": "int64"}), ("initial_parameters", {"deviations": (0.4,)}),
     ("train", {"x": at_end(CLASSES, D)}), ("train", {"x": np.zeros((T, B, D), int)}), ("train", {"target": CLASSES}),
     ("train", {"target": at_end(ROWS, 1.05 / O), **ENTROPY}), ("train", {"weights": at_end(ones(T, B), -1e-6)}),
-    ("train, resumed", {"k1": 2}), ("to_state_dict", {"params.h_0": ones(1, H)}),
+    ("train, resumed", {"k1": 2}), ("train, resumed", {"resume.window": (0, 0, 1)}),
+    ("to_state_dict", {"params.h_0": ones(1, H)}),
 ]  # fmt: skip
 
 
@@ -292,7 +293,8 @@ x is int64 of shape (4, 2, 3): expected classes (T, B), time first, with no empt
 target has shape (4, 2): expected (4, 2, 6)
 the sum of a row of target holds 1.05: expected numbers from 0.999 to 1.001
 weights holds -1e-06: expected numbers of 0 or more
-the state to resume from is that after update 1, window (0, 0, 1): expected (0, 0, 2) for k1 = 2, k2 = 2 and 4 steps; resume with the arguments of that run
+the state to resume from is that after update 1, Window(start=0, loss_start=0, stop=1): expected Window(start=0, loss_start=0, stop=2) for k1 = 2, k2 = 2 and 4 steps; resume with the arguments of that run
+the state to resume from is that after update 1, (0, 0, 1): expected Window(start=0, loss_start=0, stop=1) for k1 = 1, k2 = 2 and 4 steps; resume with the arguments of that run
 the parameters have a learned h_0, and torch.nn.RNN has not: expected one network with h_0 None; take network n by indexing every array with n, and pass a learned h_0[None] to torch.nn.RNN as hx\
 """)  # noqa: E501
 
