@@ -6,7 +6,6 @@ import sysconfig
 import pytest
 import torch
 from sections import PRELUDE, SOURCES, audited, run
-from torch.nn.modules.module import _global_forward_hooks
 from torch.optim.optimizer import Optimizer, _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 import torch_rnn
@@ -127,8 +126,8 @@ def test_detach_by_a_library_is_not_a_dropped_one():
 
 def test_hooks_and_patches_are_removed_at_the_end():
     """After the last update, and after an exception."""
-    hooks = _global_forward_hooks, _global_optimizer_pre_hooks, _global_optimizer_post_hooks
-    owners = [torch.autograd, torch.Tensor, Optimizer, torch.utils.data.dataloader._BaseDataLoaderIter]
+    hooks = _global_optimizer_pre_hooks, _global_optimizer_post_hooks
+    owners = [torch.autograd, torch.Tensor, torch.nn.Module, Optimizer, torch.utils.data.dataloader._BaseDataLoaderIter]
     owners += [torch.nn.utils, torch.nn.utils.clip_grad, torch.nn.functional]
 
     def installed():

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 from torch.optim import Optimizer
@@ -54,7 +53,7 @@ class Watch:
     def start(self) -> None:
         """Install the hooks and the patches."""
         self.is_active = True
-        self.undo.callback(register_module_forward_hook(self.guard(self.forward), with_kwargs=True).remove)
+        self.patch(nn.Module, "__call__", self.forward)  # hooks of all modules get keywords from torch 2.6 on
         self.undo.callback(register_optimizer_step_pre_hook(self.guard(self.step_begins)).remove)
         self.undo.callback(register_optimizer_step_post_hook(self.guard(self.step_ends)).remove)
         self.patch(torch.autograd, "backward", self.after_backward, self.before_backward)
@@ -122,8 +121,10 @@ class Watch:
 
     # -- forward passes ----------------------------------------------------------------------------------------------
 
-    def forward(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+    def forward(self, output: Any, module: nn.Module, *args: Any, **kwargs: Any) -> None:
         """Record the pass of a recurrent module, and follow its gradients."""
+        if output is None:  # an error
+            return
         for name, p in module._parameters.items():
             if p is not None and p not in self.seen:
                 self.seen[p] = f"{name} of nn.{type(module).__name__}({module.extra_repr()})", float(p.detach().sum())
