@@ -6,10 +6,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-from study_runs import SUBJECTS, near, small, subject, whole_series
+from study_runs import SUBJECTS, near, small, subject
 
-from numpy_rnn import Gradients, InputError, Parameters
+from numpy_rnn import InputError, Parameters
 from numpy_rnn.study.checks.complex_step import unrolled
+from numpy_rnn.study.checks.equations import row
 from numpy_rnn.study.components import matrix, measures
 from numpy_rnn.study.components.jacobians import measure_growth
 from numpy_rnn.study.components.matrix import check_components, components_by_complex_step, components_of, flat, mask
@@ -52,37 +53,19 @@ def kept_components(T, k1, k2):
     return kept, steps_with_loss
 
 
-# -- components -------------------------------------------------------------------------------------------------------
-
-
-def test_components_are_exact_where_nothing_rounds():
-    """A relu network of positive numbers with few bits, with biases and a learned initial state."""
-    weights, x, target, h_0 = whole_series(1)
-    of = changed(small(6, nonlinearity="relu"), x=x, target=target, h_0=h_0)
-    for params in (weights, weights._replace(b_h=np.array([0.5, 1]), b_y=np.ones(1), h_0=h_0 + 1)):
-        G, expected = flat(components_of(of, params)), by_complex_step(of, params)
-        assert np.array_equal(G, expected)
-        assert np.array_equal(np.any(G != 0, axis=-1), np.tri(6))
-
-
 def test_the_check_finds_one_wrong_element():
-    of = subject("everything")
-    components = components_of(of, of.end)
-    elements, right = check_components(components, of, of.end)
-    assert elements == 15 * flat(components).shape[-1]
-    wrong = Gradients(*(theta.copy() for theta in components))
-    wrong.b_h[3, 1, 2] *= 1.001
-    assert check_components(wrong, of, of.end)[1] > 1e6 * right
-
-
-def test_of_many_parameters_a_sample_is_checked():
-    of = changed(subject("sine"), h_0=np.zeros((1, 30)))
-    wide = of.start._replace(W_xh=np.full((1, 30), 0.1), W_hh=np.eye(30) / 2, W_hy=np.full((30, 1), 0.1))
-    components = components_of(of, wide)
-    result = check_components(components, of, wide)
-    assert (result[0], wide.W_hh.size) == (55 * matrix.MAX_PARAMETERS, 900)
-    assert check_components(components, of, wide) == result
-    assert check_components(components._replace(W_hh=components.W_hh * 1.5), of, wide)[1] > 0.1
+    """Of many parameters it compares a sample, the same each time."""
+    small_one, wide = subject("everything"), changed(subject("sine"), h_0=np.zeros((1, 30)))
+    many = wide.start._replace(W_xh=np.full((1, 30), 0.1), W_hh=np.eye(30) / 2, W_hy=np.full((30, 1), 0.1))
+    every = 15 * row(small_one.end).size
+    for of, params, count in ((small_one, small_one.end, every), (wide, many, 55 * matrix.MAX_PARAMETERS)):
+        components = components_of(of, params)
+        elements, right = result = check_components(components, of, params)
+        assert elements == count
+        assert check_components(components, of, params) == result
+        wrong = components._replace(W_hh=components.W_hh.copy())
+        wrong.W_hh[3, 1] *= 1.001
+        assert check_components(wrong, of, params)[1] > 1e6 * right
 
 
 def test_masks_and_divisors_are_the_definition():
@@ -98,16 +81,9 @@ def test_masks_and_divisors_are_the_definition():
 
 
 def test_the_cost_is_not_defined_without_a_gradient():
-    G = np.zeros((2, 2, 1))
-    cost = matrix.cost(G, [(1, 1)])
-    assert np.isnan([*cost.cosine, *cost.bias]).all()
-    G[1, 0] = 2  # a gradient of which one step keeps nothing
-    cost = matrix.cost(G, [(1, 1)])
-    assert np.isnan(cost.cosine).all()
-    assert cost.bias.tolist() == [1]
-
-
-# -- findings ---------------------------------------------------------------------------------------------------------
+    for size, bias in ((0, np.nan), (2, 1)):  # of the second, one step keeps nothing
+        cost = matrix.cost(np.array([[[0], [0]], [[size], [0]]]), [(1, 1)])
+        np.testing.assert_array_equal([cost.cosine, cost.bias], [[np.nan], [bias]])
 
 
 def is_network(network, G, where):
@@ -159,9 +135,6 @@ def test_a_network_without_a_gradient_has_findings():
     assert found.own[0].reach == 0
     assert np.isnan(found.own[0].cancellation)
     assert json.dumps([plain(found), explorer(of)], allow_nan=False)
-
-
-# -- many networks ----------------------------------------------------------------------------------------------------
 
 
 def is_growth(growth, of, params):

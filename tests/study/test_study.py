@@ -139,9 +139,6 @@ def test_untrained_and_diverging_networks_have_a_page(options):
     assert ">nan<" not in text
 
 
-# -- in a browser -----------------------------------------------------------------------------------------------------
-
-
 def test_the_page_fits_its_screen_and_axe_finds_nothing(new_page, made):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -166,9 +163,6 @@ def test_the_page_fits_its_screen_and_axe_finds_nothing(new_page, made):
         assert (background == "rgb(255, 255, 255)") == (scheme == "light")
         found = Axe().run(page, context=context, options={"resultTypes": ["violations"], **rules}).response
         assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
-
-
-# -- what is refused ------------------------------------------------------------------------------------------------
 
 
 def test_what_cannot_be_studied_is_one_line(capsys):

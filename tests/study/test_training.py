@@ -82,17 +82,16 @@ def test_quantiles_know_infinity_and_a_middle():
 
 
 def test_networks_are_those_that_the_seeds_draw():
-    of = small(seed=7)
-    members = training.draw_networks(of, 2)
+    plain_ones, learned = training.draw_networks(small(seed=7), 2), small(learn_initial_state=True)
     for n in (0, 1):
         alone = numpy_rnn.initial_parameters(1, 6, 1, dtype="float32", seed=7 + n)
-        assert all(np.array_equal(theta[n], right) for theta, right in zip(members[:3], alone[:3]))
-    other = training.draw_networks(of, 2, bias=True, dtype="float64", is_learned=True)
-    assert not other.b_h.any()
-    assert (other.h_0.shape, other.h_0.any()) == ((2, 1, 6), False)
+        assert all(np.array_equal(theta[n], right) for theta, right in zip(plain_ones[:3], alone[:3]))
+    assert plain_ones[3:] == (None, None, None)
+    other = training.draw_networks(small(), 2, bias=True, dtype="float64", is_learned=True)
+    for zeros in (other.b_h, other.h_0, training.draw_networks(learned, 2).h_0):
+        assert zeros.shape[0] == 2
+        assert not zeros.any()
     assert other.W_hh.dtype == other.h_0.dtype == np.float64
-    assert members.h_0 is None
-    assert training.draw_networks(small(learn_initial_state=True), 2).h_0.shape == (2, 1, 6)
 
 
 def test_final_losses_are_those_of_tbptt_of_these_lengths():
@@ -148,22 +147,24 @@ WEIGHTS = {  # by what components are multiplied in the sum over an epoch; by th
 }
 
 
-@pytest.mark.parametrize("variant", mistakes.VARIANTS, ids=lambda variant: variant.key)
-def test_gradients_of_an_epoch_are_weighted_components(variant):
+VARIANTS = {variant.key: variant for variant in mistakes.VARIANTS}
+
+
+@pytest.mark.parametrize("key", ["numpy_rnn", "plain_rnn", *VARIANTS])
+def test_gradients_of_an_epoch_are_weighted_components(key):
     """With a learning rate of 0 nothing moves; for all 1 ≤ k1 ≤ k2 ≤ T, and to the last bit but for the division."""
     params, x, target, h_0 = whole_series(1)
     G = flat(component_matrix(params, x, target, h_0, "relu"))
     assert np.array_equal(np.any(G, axis=-1), np.tri(STEPS))  # which can tell the masks apart
     assert np.abs(G).sum() < 2**40  # so no sum of them, times any count that there is, rounds
-    wrong = program(variant.name), WEIGHTS.get(variant.key, mask)
+    rnn = program(VARIANTS[key].name) if key in VARIANTS else {"numpy_rnn": numpy_rnn, "plain_rnn": plain_rnn}[key]
     for k1, k2 in pairs(STEPS):
-        for rnn, counts in ((numpy_rnn, mask), (plain_rnn, mask), wrong):
-            # Under "mean" every update divides whole numbers by N once in y − target, and sums and products of
-            # fractions with that denominator round. Where N is a power of two, as 1, 2 and 4 are, nothing does.
-            if variant.key == "mean" and counts is not mask and not np.isin(divisors(STEPS, k1, 1), (1, 2, 4)).all():
-                continue
-            result = sum(row(update.gradients) for update in one_epoch(rnn, params, x, target, h_0, k1, k2))
-            assert np.array_equal(result, np.einsum("ts,tsn->n", counts(STEPS, k1, k2), G)), (k1, k2, counts)
+        # Under "mean" every update divides whole numbers by N once in y − target, and sums and products of
+        # fractions with that denominator round. Where N is a power of two, as 1, 2 and 4 are, nothing does.
+        if key == "mean" and not np.isin(divisors(STEPS, k1, 1), (1, 2, 4)).all():
+            continue
+        result = sum(row(update.gradients) for update in one_epoch(rnn, params, x, target, h_0, k1, k2))
+        assert np.array_equal(result, np.einsum("ts,tsn->n", WEIGHTS.get(key, mask)(STEPS, k1, k2), G)), (k1, k2)
 
 
 def test_the_wrong_reduction_is_the_other_one():
@@ -246,25 +247,23 @@ def test_the_runs_of_the_variants_and_their_length():
     assert training.demo_runs(small(3, 3))["sliding"].options.schedule.k2 == 3
 
 
-def final_alone(rnn, params, of, options):  # rnn: a program, or None for numpy_rnn itself
-    """One network: Σ ℓ_t of a pass before and after training."""
-    run = of.train(params, options) if rnn is None else updates(rnn, of.run_of(params, options))
+def final_alone(run, params, of):
+    """One network and its updates: Σ ℓ_t of a pass before and after training."""
     *_, last = run
     outputs = [unrolled([params] * len(of.x), of.x, of.h_0).y for params in (params, last.parameters)]
     return [step_losses(y, of.target).sum() for y in outputs]
 
 
-@pytest.mark.parametrize("variant", mistakes.VARIANTS, ids=lambda variant: variant.key)
-def test_a_disagreement_is_that_of_networks_trained_alone(variant):
+@pytest.mark.parametrize("key", ["stale_now", "stale_then", "mean", "two_biases"])
+def test_a_disagreement_is_that_of_networks_trained_alone(key):
     """Ratios and verdict, each network on its own and by numpy_rnn itself; a mutant's are those of its mistake."""
-    outcomes, found = shared()[0], shared()[1][variant.key]
-    of, k = outcomes.subject, 5
+    outcomes, found, variant, k = shared()[0], shared()[1][key], VARIANTS[key], 5
+    of = outcomes.subject
     options = changed(of.options, k1=k if variant.run == "chunks" else 1, k2=k)
     networks = [numpy_rnn.initial_parameters(1, 3, 1, bias=True, dtype="float64", seed=seed) for seed in range(5)]
-    right, wrong = (
-        np.array([final_alone(rnn, params, of, options) for params in networks]).T
-        for rnn in (None, program(variant.name))
-    )
+    right = np.array([final_alone(of.train(params, options), params, of) for params in networks]).T
+    runs = (updates(program(variant.name), of.run_of(params, options)) for params in networks)
+    wrong = np.array([final_alone(*of_network, of) for of_network in zip(runs, networks)]).T
     (outcome,), ratios = found.outcomes, np.sort(wrong[-1] / right[-1])
     for part, rank in (("low", 0), ("median", 2), ("high", 4)):
         near(getattr(outcome.ratio, part), ratios[rank], part, rtol=1e-8)
