@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from cases import Kind, Sizes, random_run
 from study_runs import near, small
 
 import numpy_rnn
@@ -43,16 +44,10 @@ def compute(page):
     return evaluate
 
 
-def drawn(seed, steps=5, learned=True, bias=True):
+def drawn(seed, steps, bias=True):
     """Parameters, inputs, targets and an initial state of a random network, as the page has them too."""
-    normal, (B, D, H, O) = np.random.default_rng(seed).normal, (2, 3, 4, 2)
-    weights = normal(0, 0.6, (D, H)), normal(0, 0.6, (H, H)), normal(0, 0.6, (H, O))
-    biases = (normal(0, 0.5, H), normal(0, 0.5, O)) if bias else (None, None)
-    h_0 = normal(0, 0.5, (B, H))
-    params = Parameters(*weights, *biases, h_0 if learned else None)
-    x, target = normal(size=(steps, B, D)), normal(size=(steps, B, O))
-    case = {"p": params._asdict(), "x": [None, *x], "target": [None, *target], "h_0": h_0, "N": target.size}
-    return params, x, target, h_0, case
+    params, x, target, h_0, *_ = random_run(seed, Sizes(steps, 2, 3, 4, 2), Kind(bias=bias))
+    return params, x, target, h_0, {"p": params._asdict(), "x": [None, *x], "target": [None, *target], "h_0": h_0}
 
 
 def near_parameters(found, expected, rtol=1e-11):
@@ -75,7 +70,7 @@ TRAINED = """({p, x, target, h_0, options}) => {
     [(1, 3, "tanh", "mean"), (3, 3, "sigmoid", "sum"), (2, 5, "relu", "mean")],
 )
 def test_an_epoch_of_updates_is_that_of_numpy_rnn(k1, k2, nonlinearity, reduction, compute):
-    params, x, target, h_0, case = drawn(k2, steps=11, learned=False, bias=k1 != 3)
+    params, x, target, h_0, case = drawn(k2, 11, bias=k1 != 3)
     options = {"k1": k1, "k2": k2, "rate": 0.1, "nonlinearity": nonlinearity, "mean": reduction == "mean"}
     found, rule = compute(TRAINED, case | {"options": options}), {"nonlinearity": nonlinearity, "reduction": reduction}
     updates = list(numpy_rnn.train(params, x, target, h_0, k1=k1, k2=k2, learning_rate=0.1, epochs=1, **rule))
@@ -276,7 +271,7 @@ COMPUTED_TEXTS = """({p, x, target, h_0, N, t, texts, da}) => {
 
 
 def test_the_language_computes_what_numpy_does(compute):
-    params, x, target, h_0, case = drawn(7)
+    params, x, target, h_0, case = drawn(7, 5)
     activations = numpy_rnn.forward(params, x, h_0)
     da = [None, *numpy_rnn.adjoints(params, activations, target).da]
     draw, t, count = random.Random(5), 3, 300

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from html_faults import faults
 from in_process import command, contents, main, refused
-from study_runs import small
+from study_runs import small, with_options
 
 import numpy_rnn
 from numpy_rnn.app.checkpoint import save_parameters
@@ -27,7 +27,6 @@ from numpy_rnn.study.figures.style import Picture, style
 from numpy_rnn.study.findings import plain
 from numpy_rnn.study.page.page import page
 from numpy_rnn.study.study import check_folder, write_folder
-from numpy_rnn.study.subject import Subject, changed
 from numpy_rnn.study.suite_parts import named
 from numpy_rnn.study.training.mistakes import measure_training, published_training
 
@@ -36,7 +35,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.needs_matplotlib]
 OPTIONS = {"epochs": 2, "k1": 50, "k2": 50, "reduction": "mean", "nonlinearity": "relu", "hidden_size": 3,
            "momentum": 0.5, "max_norm": 0.2, "dtype": "float64", "bias": True, "learn_initial_state": True}  # fmt: skip
 MISTAKES = tuple(map(named, ("tanh′ missing", "2e for e", "dh_next dropped")))
-LIVE = ("worked_example", "explore", "delayed_recall", "spectral_radius", "live", "own_backward", "mistakes")
 WIDER = """() => [...document.querySelectorAll("section table, section p, section .display")]
   .filter((e) => e.checkVisibility() && e.parentElement.closest("#explorer, #live, table") === null)
   .filter((e) => e.getBoundingClientRect().right > innerWidth || e.scrollWidth > e.clientWidth + 1)
@@ -126,7 +124,7 @@ def test_untrained_and_diverging_networks_have_a_page(options):
 
     of = small(6, 5, hidden_size=3, **{**options, "learning_rate": 0.1})
     if options["epochs"]:
-        of = Subject(**vars(of) | {"run": of.run._replace(options=changed(of.options, learning_rate=4.0))})
+        of = with_options(of, learning_rate=4.0)
     with np.errstate(all="ignore"):
         training = measure_training(of, MISTAKES)
     findings = study.measure(of, {}, training)
@@ -156,8 +154,8 @@ def test_the_page_fits_its_screen_and_axe_finds_nothing(new_page, made):
     # equations, rows of mistakes and steps of the explorer are made in one way.
     page.evaluate("""document.querySelectorAll("math, .checked:not(#equation-B2), #mistake-table tr:nth-child(n + 3)")
       .forEach((one) => { one.remove(); }); explore('small')""")
-    sections = {"include": [[f"#{name}"] for name in LIVE]}  # the colours of text are the same in all the others
-    for scheme, context, rules in (("light", None, {}), ("dark", sections, {"runOnly": ["color-contrast"]})):
+    figures = {"include": [["#explorer"], [".live"], ["#mistakes"]]}  # the colours of other text are those of the page
+    for scheme, context, rules in (("light", None, {}), ("dark", figures, {"runOnly": ["color-contrast"]})):
         page.emulate_media(color_scheme=scheme)
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(255, 255, 255)") == (scheme == "light")
