@@ -159,6 +159,11 @@ def test_the_page_fits_its_screen_and_axe_finds_nothing(new_page, made):
     rows = "[...document.querySelectorAll('#mistake-table tbody tr')].filter((e) => e.checkVisibility())"
     page.locator("#mistake-words").fill("ones_like MISSING tanh")
     assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == ["tanh′ missing"]
+    named = page.evaluate(
+        "momentsNow().flatMap((_, moment) => { change({moment}); return explained(current()).equations; })"
+    )
+    there = page.evaluate("[...document.querySelectorAll('#detail [data-equation]')].map((e) => e.dataset.equation)")
+    assert set(named) == set(there)  # of biases, clipping and a learned initial state too
     page.evaluate(DISTINCT)
     for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
         page.emulate_media(color_scheme=scheme)
