@@ -188,6 +188,9 @@ def test_keys_clicks_and_links_lead_to_the_same_view(page):
     assert page.evaluate(moment) == "da3"
     page.locator("a[data-set='size=full k1=1 k2=1']").click()
     assert (page.evaluate(values)[:3], page.locator("#rate-output").text_content()) == ([3, 1, 1], "0.10")
+    page.locator("#steps").press("]")
+    view = page.evaluate("goTo('explore', FIGURES.explore.words()), FIGURES.explore.words()")
+    assert "row=2" in view
     page.evaluate("change({moment: Infinity})")
     assert page.locator("#curves .curve").count() == 1  # of the loss by η
     table = "document.getElementById('numbers').parentElement"
