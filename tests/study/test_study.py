@@ -160,7 +160,7 @@ def test_the_page_fits_its_screen_and_axe_finds_nothing(new_page, made):
     page.locator("#mistake-words").fill("ones_like MISSING tanh")
     assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == ["tanh′ missing"]
     named = page.evaluate(
-        "momentsNow().flatMap((_, moment) => { change({moment}); return explained(current()).equations; })"
+        "momentsNow().flatMap((_, i) => { shown.moment = i; return explained(current()).equations; })"
     )
     there = page.evaluate("[...document.querySelectorAll('#detail [data-equation]')].map((e) => e.dataset.equation)")
     assert set(named) == set(there)  # of biases, clipping and a learned initial state too
