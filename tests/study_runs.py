@@ -1,15 +1,17 @@
 """Small subjects of the study, and networks whose numbers never round."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+from cases import Kind, Sizes, random_run, window_case
 
-from numpy_rnn import Parameters
+from numpy_rnn import Parameters, Window
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.common.records import Objective, Step, WindowCase
-from numpy_rnn.study.subject import Subject, subject_of
+from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step, WindowCase
+from numpy_rnn.study.subject import Subject, changed, subject_of
 
 EVERYTHING: dict[str, Any] = {"bias": True, "learn_initial_state": True, "hidden_size": 3}
 SUBJECTS: dict[str, dict[str, Any]] = {  # the default network, and small ones with what else a run may have
@@ -29,6 +31,11 @@ def small(steps: int | None = 5, networks: int = 2, **options: Any) -> Subject:
     return subject_of(experiment.name, experiment.run(configuration.run_options()), configuration.seed, networks, steps)
 
 
+def with_options(of: Subject, **changes: Any) -> Subject:
+    """The same weights, as those of a run with other options."""
+    return replace(of, run=of.run._replace(options=changed(of.options, **changes)))
+
+
 @cache
 def subject(name: str) -> Subject:
     """One of SUBJECTS, trained once."""
@@ -37,14 +44,9 @@ def subject(name: str) -> Subject:
 
 def window(seed, nonlinearity="tanh", reduction="sum", bias=True) -> WindowCase:
     """A window of random numbers whose sizes are all different."""
-    normal = np.random.default_rng(seed).normal
-    T, B, D, H, O, K = 5, 3, 2, 4, 6, 3
-    weights = normal(0, 0.7, (D, H)), normal(0, 0.7, (H, H)), normal(0, 0.7, (H, O))
-    params = Parameters(*weights, *((normal(0, 0.5, H), normal(0, 0.5, O)) if bias else ()))
-    objective, step = Objective(nonlinearity, reduction=reduction), Step(0.25)
-    return WindowCase(
-        params, normal(size=(T, B, D)), normal(size=(K, B, O)), normal(size=(B, H)), None, objective, step
-    )
+    options = RunOptions(Schedule(5, 5), Objective(nonlinearity, reduction=reduction), Step(0.25))
+    run = random_run(seed, Sizes(5, 3, 2, 4, 6), Kind(bias=bias), options)
+    return window_case(run, Window(0, 2, 5), run.params, run.h_0, None)
 
 
 def whole_window(seed, nonlinearity="relu") -> WindowCase:

@@ -4,12 +4,6 @@ import re
 import shutil
 
 import pytest
-from study_runs import small
-
-from numpy_rnn.study.components.measures import explorer
-from numpy_rnn.study.page import page as pages
-from numpy_rnn.study.page.document import equation
-from numpy_rnn.study.page.formulas import formula
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -39,17 +33,3 @@ def new_page():
         yield open_page
         browser.close()
     assert wrong == []
-
-
-@pytest.fixture(scope="session")
-def live_page(new_page, tmp_path_factory):
-    """Opens a page of some sections that move, without the others; its data are those of a subject."""
-
-    def opened(*sections, subject=None, **options):
-        texts = {name: (pages.HERE / f"sections/{name}.html").read_text(encoding="utf-8") for name in sections}
-        data, path = explorer(subject or small(6, 1, epochs=2)), tmp_path_factory.mktemp("page") / "page.html"
-        inserts = {"equation": equation, "formula": formula, "reference": str}
-        path.write_text(pages.assembled(texts, {"explorer": data}, inserts), encoding="utf-8")
-        return new_page(path, **options)
-
-    return opened

@@ -4,7 +4,6 @@ A relu network of whole numbers: every product, sum and derivative of it is a wh
 of two, far below 2⁵³. Nothing rounds, so the witnesses must agree to the last bit.
 """
 
-from fractions import Fraction
 from functools import cache
 from itertools import count
 from types import SimpleNamespace
@@ -15,7 +14,7 @@ from study_runs import SUBJECTS, near, subject, whole_window, window
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.common.records import Objective, Step, WindowCase
+from numpy_rnn.common.records import Step
 from numpy_rnn.elman import one_hot
 from numpy_rnn.loss import softmax
 from numpy_rnn.study.checks import check_others, check_step, check_truncation, witnesses
@@ -28,18 +27,10 @@ from numpy_rnn.study.page.document import definitions
 from numpy_rnn.study.subject import changed
 from numpy_rnn.study.suite_parts import mutant, plain_rnn, stage_bounds, step_bounds, updates
 
-# -- witnesses of a window --------------------------------------------------------------------------------------------
-
-FORWARD = {"a", "h", "y", "losses", "loss"}
-DERIVATIVES = {"dy", "dh", "da", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y"}
-NAMES = {
-    "plain loops": FORWARD,
-    "ball arithmetic": FORWARD | DERIVATIVES,
-    "complex step": DERIVATIVES,
-    "RTRL": {"dh_0", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y"},
-    "autograd": FORWARD | DERIVATIVES,
-}
-EVERY = [pytest.param(name, marks=pytest.mark.needs_torch if name == "autograd" else ()) for name in NAMES]
+FORWARD, ADJOINTS = {"a", "h", "y", "losses", "loss"}, {"dy", "dh", "da", "dx"}
+GRADIENTS = {"dh_0", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y"}
+NAMES = {"plain loops": FORWARD, "RTRL": GRADIENTS, "complex step": ADJOINTS | GRADIENTS}
+EVERY = ["ball arithmetic", *NAMES, pytest.param("autograd", marks=pytest.mark.needs_torch)]
 
 
 def without_zeros(seed):
@@ -56,40 +47,22 @@ def test_witnesses_are_exact_where_nothing_rounds(name):
     for seed in range(3):
         case = without_zeros(seed) if name == "complex step" else whole_window(seed)
         hand, said = by_hand(case), WITNESSES[name](case)
-        assert NAMES[name] <= set(said)
-        for tensor in NAMES[name]:
+        for tensor in NAMES.get(name, FORWARD | ADJOINTS | GRADIENTS):
             assert len(said[tensor].at) == hand[tensor].size
             assert not said[tensor].difference(hand[tensor]).any(), tensor
             assert hand[tensor].any(), tensor
 
 
 def test_no_witness_calls_what_it_checks(monkeypatch):
-    """A window and a step; they compute the same numbers without it, and know nothing of those by hand."""
-    one, target = np.ones((1, 1)), np.ones((2, 1, 1))
-    step = Step(0.25, momentum=0.5, dampening=0.25, weight_decay=0.125, max_norm=1.0)
-    case = WindowCase(Parameters(one, 2 * one, one), target, 5 * target, one, None, Objective("relu"), step)
-    descent = list(check_step.descents(case))[3]
-
-    def forbidden(*arguments, **options):
-        raise AssertionError("a witness calls what it should check")
-
+    """Of a window and of a step; they know nothing of the numbers by hand."""
+    descent = list(check_step.descents(window(0)))[3]
     names = ("forward", "bptt", "adjoints", "half_squared_error", "train", "sgd", "direction", "clip_by_global_norm")
     for name in names:
-        monkeypatch.setattr(numpy_rnn, name, forbidden)
+        monkeypatch.setattr(numpy_rnn, name, None)
     absent: dict[str, str] = {}
     found = evaluate(WITNESSES, whole_window(0), absent)
     found |= evaluate(check_step.WITNESSES, descent._replace(hand={}), absent)
     assert found.keys() | absent.keys() == WITNESSES.keys() | check_step.WITNESSES.keys()
-
-
-def test_root_is_right_to_300_bits_and_exact_for_squares():
-    for number in (Fraction(2), Fraction(1, 3), Fraction(5, 2**1900), Fraction(10**300)):
-        result = check_step.root(number)
-        assert result**2 <= number < (result * (1 + Fraction(1, 2**298))) ** 2
-    assert [check_step.root(Fraction(n)) for n in (0, 1, 49)] == [0, 1, 7]
-
-
-# -- bounds and differences -------------------------------------------------------------------------------------------
 
 
 def test_the_pass_of_the_bounds_is_that_by_hand():
@@ -133,8 +106,6 @@ def test_differences_in_their_units():
     assert aggregate([a, other, b]) == [Difference("a", 1.0, 0.5, 4, 6), other]
 
 
-# -- the findings -----------------------------------------------------------------------------------------------------
-
 TRUE = ("ball arithmetic", "exact fractions")  # they know the value far beyond what a float64 holds
 ROUNDED = ("plain loops", "autograd", "torch.optim")  # they do the same operations, and round them in their own way
 EXACT = ("counting steps", "previous window", "counting")
@@ -159,7 +130,6 @@ def test_values_by_hand_are_within_the_bound(name):
     """
     checks = checks_of(name)
     assert list(checks.equations) == list(EQUATIONS)
-    assert all(of.differences for of in checks.equations.values())
     assert all(one.bounds <= 1 for _, one in by(checks, *TRUE))
     assert all(one.bounds <= APART for _, one in by(checks, *ROUNDED))
     assert [id for id, one in by(checks, *EXACT) if one.difference or one.bounds] == []
@@ -174,11 +144,10 @@ def test_values_by_hand_are_within_the_bound(name):
 
 def test_every_equation_of_the_document_is_checked():
     assert set(definitions()) == {id.partition(",")[0] for id in EQUATIONS}
-    found = checks_of("sine").equations
-    where = {id: of.where for id, of in found.items()}
+    where = {id: of.where for id, of in checks_of("sine").equations.items()}
     assert [id for id in ("F1", "B5", "B7", "B8", "L3", "U2", "U8") if "in this run" in where[id]] == ["F1", "B5"]
-    shown = {id: checks_of("everything").equations[id].element for id in ("U1", "U3", "U9")}
-    assert all(text.startswith(("θ of ", "dθ of ", "Δ of ")) for text in shown.values()), shown
+    shown = checks_of("everything").equations
+    assert [shown[id].element.split(" of ")[0] for id in ("U1", "U3", "U9")] == ["θ", "dθ", "Δ"]
 
 
 def test_complex_step_is_near_and_central_difference_is_not():
@@ -232,9 +201,6 @@ def test_numpy_is_enough(monkeypatch):
     assert all(of.differences for of in checks.equations.values())
     rest = ("plain loops", "complex step", "RTRL")
     assert by(checks, *rest) == by(same, *rest)  # E is of the values by hand
-
-
-# -- mistakes are seen ------------------------------------------------------------------------------------------------
 
 
 def test_wrong_stages_of_the_step_are_seen():

@@ -2,20 +2,22 @@
 
 import json
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
-from study_runs import SUBJECTS, near, small, subject, whole_series
+from study_runs import SUBJECTS, near, small, subject
 
-from numpy_rnn import Gradients, InputError, Parameters
+from numpy_rnn import InputError, Parameters
 from numpy_rnn.study.checks.complex_step import unrolled
+from numpy_rnn.study.checks.equations import row
 from numpy_rnn.study.components import matrix, measures
 from numpy_rnn.study.components.jacobians import measure_growth
 from numpy_rnn.study.components.matrix import check_components, components_by_complex_step, components_of, flat, mask
 from numpy_rnn.study.components.measures import explorer, measure_components, measure_network
 from numpy_rnn.study.findings import AFTER, BEFORE, plain
-from numpy_rnn.study.subject import Snapshot, Subject
+from numpy_rnn.study.subject import Snapshot
 from numpy_rnn.study.training.outcomes import Trained
 
 DELTA = 2.0**-100  # of a complex step
@@ -29,85 +31,48 @@ def shared():
     return of, measure_components(of)
 
 
-def changed(of: Subject, **changes) -> Subject:
-    return Subject(**vars(of) | changes)
-
-
 def by_complex_step(of, params):
     """All components, flat, (T, T, P)."""
     every = np.arange(flat(components_of(of, params)).shape[-1])
     return np.stack([components_by_complex_step(of, params, s, every) for s in range(1, len(of.x) + 1)], axis=1)
 
 
-def kept_components(T, k1, k2):
-    """DERIVATION.md, section 5, transcribed: (t, s) of the components that are kept, and K of the update of each t."""
-    e, n, kept, steps_with_loss = {0: 0}, 0, set(), {}
-    while e[n] < T:
-        n += 1
-        e[n] = min(n * k1, T)
-        s_n = max(0, e[n] - k2)
-        for t in range(e[n - 1] + 1, e[n] + 1):
-            steps_with_loss[t] = e[n] - e[n - 1]
-            kept |= {(t, s) for s in range(s_n + 1, t + 1)}
-    return kept, steps_with_loss
-
-
-# -- components -------------------------------------------------------------------------------------------------------
-
-
-def test_components_are_exact_where_nothing_rounds():
-    """A relu network of positive numbers with few bits, with biases and a learned initial state."""
-    weights, x, target, h_0 = whole_series(1)
-    of = changed(small(6, nonlinearity="relu"), x=x, target=target, h_0=h_0)
-    for params in (weights, weights._replace(b_h=np.array([0.5, 1]), b_y=np.ones(1), h_0=h_0 + 1)):
-        G, expected = flat(components_of(of, params)), by_complex_step(of, params)
-        assert np.array_equal(G, expected)
-        assert np.array_equal(np.any(G != 0, axis=-1), np.tri(6))
-
-
 def test_the_check_finds_one_wrong_element():
-    of = subject("everything")
-    components = components_of(of, of.end)
-    elements, right = check_components(components, of, of.end)
-    assert elements == 15 * flat(components).shape[-1]
-    wrong = Gradients(*(theta.copy() for theta in components))
-    wrong.b_h[3, 1, 2] *= 1.001
-    assert check_components(wrong, of, of.end)[1] > 1e6 * right
-
-
-def test_of_many_parameters_a_sample_is_checked():
-    of = changed(subject("sine"), h_0=np.zeros((1, 30)))
-    wide = of.start._replace(W_xh=np.full((1, 30), 0.1), W_hh=np.eye(30) / 2, W_hy=np.full((30, 1), 0.1))
-    components = components_of(of, wide)
-    result = check_components(components, of, wide)
-    assert (result[0], wide.W_hh.size) == (55 * matrix.MAX_PARAMETERS, 900)
-    assert check_components(components, of, wide) == result
-    assert check_components(components._replace(W_hh=components.W_hh * 1.5), of, wide)[1] > 0.1
+    """Of many parameters it compares a sample, the same each time."""
+    small_one, wide = subject("everything"), replace(subject("sine"), h_0=np.zeros((1, 30)))
+    many = wide.start._replace(W_xh=np.full((1, 30), 0.1), W_hh=np.eye(30) / 2, W_hy=np.full((30, 1), 0.1))
+    every = 15 * row(small_one.end).size
+    for of, params, count in ((small_one, small_one.end, every), (wide, many, 55 * matrix.MAX_PARAMETERS)):
+        components = components_of(of, params)
+        elements, right = result = check_components(components, of, params)
+        assert elements == count
+        assert check_components(components, of, params) == result
+        wrong = components._replace(W_hh=components.W_hh.copy())
+        wrong.W_hh[3, 1] *= 1.001
+        assert check_components(wrong, of, params)[1] > 1e6 * right
 
 
 def test_masks_and_divisors_are_the_definition():
+    """DERIVATION.md, section 5, transcribed."""
     for T in (1, 2, 3, 6, 7):
         for k1, k2 in [*matrix.pairs(T), (1, T + 3), (T + 1, T + 1)]:
-            (kept, steps_with_loss), expected = kept_components(T, k1, k2), np.zeros((T, T))
-            for t, s in kept:
-                expected[t - 1, s - 1] = 1
-            assert np.array_equal(mask(T, k1, k2), expected), (k1, k2)
-            assert matrix.divisors(T, k1, 6).ravel().tolist() == [6 * steps_with_loss[t] for t in range(1, T + 1)]
+            kept, divisors, e, n = np.zeros((T, T)), np.zeros((T, 1)), {0: 0}, 0
+            while e[n] < T:
+                n += 1
+                e[n] = min(n * k1, T)
+                for t in range(e[n - 1] + 1, e[n] + 1):
+                    kept[t - 1, max(0, e[n] - k2) : t] = 1
+                    divisors[t - 1] = 6 * (e[n] - e[n - 1])
+            assert np.array_equal(mask(T, k1, k2), kept), (k1, k2)
+            assert np.array_equal(matrix.divisors(T, k1, 6), divisors)
     with pytest.raises(InputError, match="expected k2 ≥ k1"):
         mask(5, 3, 2)
 
 
 def test_the_cost_is_not_defined_without_a_gradient():
-    G = np.zeros((2, 2, 1))
-    cost = matrix.cost(G, [(1, 1)])
-    assert np.isnan([*cost.cosine, *cost.bias]).all()
-    G[1, 0] = 2  # a gradient of which one step keeps nothing
-    cost = matrix.cost(G, [(1, 1)])
-    assert np.isnan(cost.cosine).all()
-    assert cost.bias.tolist() == [1]
-
-
-# -- findings ---------------------------------------------------------------------------------------------------------
+    for size, bias in ((0, np.nan), (2, 1)):  # of the second, one step keeps nothing
+        cost = matrix.cost(np.array([[[0], [0]], [[size], [0]]]), [(1, 1)])
+        np.testing.assert_array_equal([cost.cosine, cost.bias], [[np.nan], [bias]])
 
 
 def is_network(network, G, where):
@@ -115,7 +80,7 @@ def is_network(network, G, where):
     sizes, T, full = np.sqrt(np.sum(G**2, axis=-1)), len(G), G.sum(axis=(0, 1))
     for kind, cost in network.cost.items():
         for k in range(1, T + 1):
-            kept = sum(G[t - 1, s - 1] for t, s in kept_components(T, k if kind == "chunks" else 1, k)[0])
+            kept = np.tensordot(mask(T, k if kind == "chunks" else 1, k), G, 2)
             norm, whole, off = (math.sqrt(v @ v) for v in (kept, full, kept - full))
             near([cost.cosine[k - 1], cost.bias[k - 1]], [kept @ full / norm / whole, off / whole], (where, k), 1e-9)
     needed = []
@@ -143,9 +108,9 @@ def test_findings_are_those_of_the_complex_step(name):
         assert max(check.difference, check.sum_difference) < 1e-12
         assert check.sum_difference > 0 or T == 3  # where nothing may round
     for shown in found.masks:
-        kept = kept_components(T, shown.k1, shown.k2)[0]
-        assert (shown.kept, shown.of) == (len(kept), count)
-        near(shown.share, sum(found.norms[t - 1, s - 1] for t, s in kept) / found.norms.sum(), shown.name)
+        kept = mask(T, shown.k1, shown.k2)
+        assert (shown.kept, shown.of) == (kept.sum(), count)
+        near(shown.share, (found.norms * kept).sum() / found.norms.sum(), shown.name)
 
 
 def test_a_network_without_a_gradient_has_findings():
@@ -153,15 +118,12 @@ def test_a_network_without_a_gradient_has_findings():
     of = subject("everything")
     zero = Parameters(*(None if theta is None else np.zeros_like(theta) for theta in of.end))
     snapshots = tuple(Snapshot(snapshot.epoch, zero) for snapshot in of.snapshots)
-    of = changed(of, target=np.zeros_like(of.target), snapshots=snapshots)
+    of = replace(of, target=np.zeros_like(of.target), snapshots=snapshots)
     found = measure_components(of)
     assert np.isnan(found.own[0].cost["chunks"].cosine).all()
     assert found.own[0].reach == 0
     assert np.isnan(found.own[0].cancellation)
     assert json.dumps([plain(found), explorer(of)], allow_nan=False)
-
-
-# -- many networks ----------------------------------------------------------------------------------------------------
 
 
 def is_growth(growth, of, params):
@@ -184,7 +146,7 @@ def test_growth_is_that_of_the_complex_step():
     steep = of.end._replace(W_hh=np.full((3, 3), 1e200), W_xh=np.ones((1, 3)))
     assert np.isnan(measure_growth(of, steep).by_lag).all()
     saturated = of.end._replace(W_hh=10 * np.eye(3), b_h=np.full(3, 9.0))
-    assert measure_growth(changed(of, run=subject("everything").run), saturated).saturated == 1
+    assert measure_growth(replace(of, run=subject("everything").run), saturated).saturated == 1
 
 
 def test_bands_are_those_of_networks_trained_alone():

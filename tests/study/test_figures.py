@@ -51,7 +51,8 @@ def described(figure):
             if isinstance(one, FillBetweenPolyCollection):
                 yield f"  band {to_hex(one.get_facecolor()[0])}: {few(one.get_paths()[0].vertices[:, 1])}"
         for image in axes.images:
-            yield f"  image {few(image.get_array())}, ticks {few(axes.get_xticks())}, {few(axes.get_yticks())}"
+            yield f"  image {few(image.get_array())}, colors {few(image.get_clim())}"
+            yield f"  steps {few(axes.get_xticks())}, {few(axes.get_yticks())}"
         for text in axes.texts:
             yield f"  text {to_hex(text.get_color())} {text.get_text()!r}"
         if axes.get_legend():
