@@ -16,7 +16,7 @@ from numpy_rnn.conformance.case import GIVEN_DY, RateInVelocity, TwoBiases, pres
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
-LARGE_SIZES = {"T": (9, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}  # of one of them, in the others
+LARGE_SIZES = {"T": (17, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}  # of one of the letters
 SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 

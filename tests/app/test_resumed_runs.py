@@ -189,7 +189,10 @@ DAMAGED: list[tuple[dict[str, Any], str]] = [  # arrays that are changed, or wit
     ({"W_hh": None}, "it has no W_hh: expected W_xh"),
     ({"window": None}, "it has no 'window'; expected a run that --save wrote"),
     ({"h": np.zeros((2, 3, 6), "f4")}, "h of the state to resume from has shape (2, 3, 6): expected (2, 1, 6)"),
-    ({"window": np.array([2, 4, 5])}, "the state to resume from is that after update 10, window (2, 4, 5): expected"),
+    (
+        {"window": np.array([2, 4, 5])},
+        "the state to resume from is that after update 10, Window(start=2, loss_start=4, stop=5): expected",
+    ),
     ({"losses": np.zeros((5, 2))}, "its losses and weights do not agree: expected"),
     ({"series": np.bytes_("0")}, "it was trained on another series: expected sine wave unchanged"),
     ({"configuration": np.bytes_("{")}, "Expecting property name enclosed in double quotes"),

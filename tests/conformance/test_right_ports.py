@@ -322,7 +322,7 @@ class FrozenBias(Layer):
 
 def test_mistake_in_the_second_bias_is_found():
     with pytest.raises(Violation, match="b_hh"):
-        check_port("L3", FrozenBias(has=("intermediates", "two_biases")), "float64", FEW)
+        check_port("L3", FrozenBias(has=("intermediates", "two_biases")), "float64", settings(FEW, max_examples=300))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
