@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cases import OPTIONS, STEPS, Kind, Sizes, random_run, random_velocity, runs, train, train_stream
 from comparing import UPDATE, bits, each, fewer, in_numpy, members
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from witness import assert_right_run, definition
 
@@ -103,7 +103,11 @@ def test_layout_of_arguments_does_not_matter(rnn, run, layout):
     assert bits(tuple(arrays.values())) == before
 
 
+LATE = random_run(0, kind=Kind(learned=True), options=OPTIONS._replace(step=Step(0.05, 0.9, 0.5)))
+
+
 @fewer(2)
+@example(run=LATE, moving="weights", every=2)
 @given(run=runs(own=("h_0",)), moving=st.sampled_from(["no", "all", "weights"]), every=st.sampled_from([2, 3, 4]))
 def test_stream_is_an_epoch_of_the_series(rnn, run, moving, every):
     """All options, schedules and short tails; networks of an ensemble share the stream, which may fill one array again
