@@ -57,7 +57,7 @@ def train(
     """
     objective, step = Objective(nonlinearity, loss, reduction), Step(learning_rate, **sgd)
     options = RunOptions(Schedule(k1, k2, epochs), objective, step)
-    run = check_run(ARRAYS, Run(params, x, target, h_0, weights, options), resume)
+    run, resume = check_run(ARRAYS, Run(params, x, target, h_0, weights, options), resume)
     start = first_state(copy_of(run.params)) if resume is None else copy_of(resume)
     begin = partial(updates, run._replace(h_0=copy_of(h_0)), SeriesWindows(run), check_flag("record", record))
     return training(begin, start, len(x), yield_every, copy_of, np.stack)

@@ -50,7 +50,7 @@ def train(
     """
     objective, step = Objective(nonlinearity, loss, reduction), Step(learning_rate, **sgd)
     options = RunOptions(Schedule(k1, k2, epochs), objective, step)
-    run = check_run(ARRAYS, Run(params, x, target, h_0, weights, options), resume)
+    run, resume = check_run(ARRAYS, Run(params, x, target, h_0, weights, options), resume)
     series = [x, target] if weights is None else [x, target, weights]
     start = first_state(own(params)) if resume is None else copy_of(resume)
     run = run._replace(h_0=copy_of(h_0))

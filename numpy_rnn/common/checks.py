@@ -324,8 +324,8 @@ def check_learning_rate(params: Parameters[Array], learning_rate: Any) -> Any:
     return rates.copy()
 
 
-def check_run(arrays: Arrays, run: Run, resume: Any = None) -> Run:
-    """The run with plain numbers, and with the parameters of the state to resume from.
+def check_run(arrays: Arrays, run: Run, resume: Any = None) -> tuple[Run, State[Array] | None]:
+    """The run, and the state to resume from or None, in plain numbers. The run has the parameters of the state.
 
     Raises InputError on arguments that `train` refuses.
     """
@@ -341,8 +341,8 @@ def check_run(arrays: Arrays, run: Run, resume: Any = None) -> Run:
     if resume is not None:
         arguments.array("h of the state to resume from", resume.h, "*E B H")
         _check_velocity(arguments, run, resume.velocity)
-        _check_place(resume, len(run.x), run.options.schedule)
-    return run
+        resume = _check_place(resume, len(run.x), run.options.schedule)
+    return run, resume
 
 
 def _check_options(arrays: Arrays, run: Run) -> tuple[Arguments, Run]:
@@ -369,18 +369,19 @@ def _check_velocity(arguments: Arguments, run: Run, velocity: Any) -> None:
             check_values(f"the velocity of {name}, the sums of squares of Adagrad,", numpy_view(name, v), 0)
 
 
-def _check_place(state: State[Array], T: int, schedule: records.Schedule) -> None:
-    """Raise InputError unless the state is one of TBPTT(k1, k2) over T steps."""
+def _check_place(state: State[Array], T: int, schedule: records.Schedule) -> State[Array]:
+    """The state in plain numbers. Raises InputError unless it is one of TBPTT(k1, k2) over T steps."""
     k1, k2, _ = schedule
     number = check_whole("the number of the state to resume from", state.number, 1)
-    check_whole("the epoch of the state to resume from", state.epoch, 1)
+    epoch = check_whole("the epoch of the state to resume from", state.epoch, 1)
     stop = min(number * k1, T)
-    expected = records.Window(max(0, stop - k2), (number - 1) * k1, stop)
-    if not isinstance(state.window, records.Window) or state.window != expected:
+    window = records.Window(max(0, stop - k2), (number - 1) * k1, stop)
+    if not isinstance(state.window, records.Window) or state.window != window:
         raise InputError(
-            f"the state to resume from is that after update {number}, {shown(state.window)}: expected {expected} for"
+            f"the state to resume from is that after update {number}, {shown(state.window)}: expected {window} for"
             f" k1 = {k1}, k2 = {k2} and {T} steps; resume with the arguments of that run"
         )
+    return state._replace(epoch=epoch, number=number, window=window)
 
 
 def check_stream(arrays: Arrays, run: Run, velocity: Any) -> Run:

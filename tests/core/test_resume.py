@@ -61,7 +61,8 @@ def test_resumed_run_is_the_uninterrupted_one(rnn, run, seed, record, every, ord
     for number in {seed % len(whole), len(whole) - 1}:
         state = rnn.from_numpy(rnn.to_numpy(states[number]))
         assert bits(state) == bits(states[number])
-        assert resumed(rnn, run, state, **options) == whole[number + 1 :]
+        numbers = {"epoch": np.uint8(state.epoch), "number": np.int8(state.number)}
+        assert resumed(rnn, run, state._replace(**numbers), **options) == whole[number + 1 :]
         assert bits(state) == kept[number]
     options["epochs"] = run.options.schedule.epochs + 1
     more = [bits(update) for update in train(rnn, run, **options)][len(whole) :]

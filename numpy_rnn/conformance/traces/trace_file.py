@@ -94,7 +94,7 @@ def read_arrays(arrays: dict[str, np.ndarray]) -> tuple[Run, dict[str, np.ndarra
     options = run_options(values)
     run = Run(params, arrays["x"], arrays["target"], None if learned else h_0, arrays.get("weights"), options)
     try:
-        options = check_run(NUMPY_ARRAYS, run._replace(params=Parameters(*params[:6]))).options
+        options = check_run(NUMPY_ARRAYS, run._replace(params=Parameters(*params[:6])))[0].options
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
     updates = {name: array for name, array in arrays.items() if name in (*PLACE, "initial", *SHAPES)}
