@@ -316,7 +316,7 @@ def check_learning_rate(params: Parameters[Array], learning_rate: Any) -> Any:
     E, rates = tuple(params.W_hh.shape[:-2]), numpy_view("the learning rate", learning_rate)
     shape = getattr(rates, "shape", ())
     if not shape:
-        return check_number("the learning rate", rates[()] if hasattr(rates, "shape") else rates)
+        return check_number("the learning rate", rates[()] if isinstance(rates, np.ndarray) else rates)
     if len(shape) != len(E) or any(axis not in (1, size) for axis, size in zip(shape, E)):
         raise InputError(f"the learning rate has shape {shape}: expected a number, or one per network, of shape {E}")
     check_dtype("the learning rate", rates)

@@ -93,7 +93,19 @@ def test_valid_arguments_are_accepted(rnn, E, learned):
 # -- one argument spoiled ---------------------------------------------------------------------------------------------
 
 MASKED = np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool))  # over finite numbers, too
-FOREIGN = "0.1", [0.5], (0.5,), {"x": 1}, object(), b"x", 1j, np.array(object()), MASKED, np.timedelta64(1), None
+FOREIGN = (
+    np.str_("0.1"),
+    [0.5],
+    (0.5,),
+    {"x": 1},
+    object(),
+    b"x",
+    1j,
+    np.array(object()),
+    MASKED,
+    np.timedelta64(1),
+    None,
+)
 ANY_NUMBER = np.nan, np.inf, True, 10**400
 NUMBERS: dict[str, tuple] = dict.fromkeys(
     ("k1", "k2", "yield_every", "input_size", "hidden_size", "output_size", "networks"), (0, 1.0)
