@@ -41,6 +41,7 @@ ENSEMBLE = sine_run(STEP._replace(learning_rate=RATES), k1=7, k2=9, networks=(2,
 RUNS = {
     "full": sine_run(),
     "plain": sine_run(Step(0.1), learned=False, dtype="float32"),
+    "chunks": sine_run(k2=2),
     "ensemble": ENSEMBLE,
     "rates": sine_run(Step(np.array([0.1, 0.02])), k1=7, k2=9, networks=(2,), learned=False),
 }
@@ -163,13 +164,16 @@ def test_learning_rates_are_those_of_their_networks():
         assert (first.tensor, first.element[0]) == ("W_xh", network)
 
 
-@pytest.mark.parametrize(("name", "update"), [("initial", 5), ("initial", 10), ("h_0", 5), ("vh_0", 5)])
-def test_wrong_state_is_exactly_wrong(name, update):
+@pytest.mark.parametrize(
+    ("run", "name", "update"),
+    [("full", "initial", 5), ("full", "initial", 10), ("full", "h_0", 5), ("full", "vh_0", 5), ("chunks", "h_0", 1)],
+)
+def test_wrong_state_is_exactly_wrong(run, name, update):
     """Initial states, and what windows after the first leave alone, are not rounded: one ulp is a fault."""
-    right = recorded().updates[name]
+    right = recorded(run).updates[name]
     wrong = np.array(right)
     wrong[update:, 0, 1] = np.nextafter(wrong[update:, 0, 1], 1)
-    first = judge(recorded().replace({name: wrong})).first
+    first = judge(recorded(run).replace({name: wrong})).first
     place = update // 10 + 1, update % 10 + 1, name, None, (0, 1)
     assert first[:7] == (*place, wrong[update, 0, 1], right[update, 0, 1])
 

@@ -124,6 +124,7 @@ MANY_LINES = "'Error: no\\n  ^\\n' + '\\n'.join(f' at line {n // 2}' for n in ra
 AT_CASE_2 = [
     ("print('stuck', file=sys.stderr, flush=True); time.sleep(100)", "output?); its standard error: stuck"),
     (f"sys.exit({MANY_LINES})", "error: Error: no | at line 0 | at line 0 | at line 1 | ... | at line 496 | at line"),
+    ("sys.exit('a\\nb\\nc\\nd\\ne')", "its standard error: a | b | c | d | ... | e"),
     ("write('{'); os._exit(4)", "ends with exit status 4 and without an answer"),
     ("os.close(1); time.sleep(100)", "closes its standard output without an answer"),
     ("sys.exit('x' * 1_000_000)", "its standard error: xxx"),

@@ -98,6 +98,12 @@ def test_right_port_passes_and_its_report_is_written(suite):
             assert all(0 <= entry["ratio"] <= 1 and case <= set(entry["case"]) for entry in worst.values())
 
 
+@pytest.mark.parametrize(("level", "test"), [("L1", "local"), ("L2", "global"), ("L3", "lockstep")])
+def test_level_chooses_its_test(suite, level, test):
+    _, output = suite("--elman-backend", "ports:right", "--elman-level", level, "--collect-only")
+    assert set(re.findall(r"test_(\w+)\[", output)) == {test}
+
+
 REFUSED = (
     "",
     "--elman-backend ports:nothing",
