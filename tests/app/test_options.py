@@ -71,15 +71,16 @@ def test_defaults_of_a_text():
 
 LEAST: dict[str, float] = dict.fromkeys(("--epochs", "--seed", "--held-out", "--generate", "--sample"), 0)
 LEAST |= dict.fromkeys(("--hidden-size", "--k1", "--k2", "--seeds", "--log-every"), 1) | {"--temperature": 5e-324}
+LEAST |= {"study --seeds": 2, "study --steps": 3}
 
 
 @pytest.mark.parametrize("option", LEAST)
 def test_numbers_have_a_least_value(option):
-    least = LEAST[option]
-    parse("numpy_rnn", [option, str(least)])
+    least, (*command, option) = LEAST[option], option.split()
+    parse("numpy_rnn", [*command, option, str(least)])
     for wrong in (least - 1, float("nan"), "x") + (0, float("inf")) * (option == "--temperature"):
         with pytest.raises(InputError, match=rf"^argument {option}: '.*': expected a (whole|finite) number, "):
-            parse("numpy_rnn", [f"{option}={wrong}"])
+            parse("numpy_rnn", [*command, f"{option}={wrong}"])
 
 
 REFUSED = """\

@@ -88,6 +88,7 @@ def test_losses_are_medians_by_epoch(drawn):
             curves = {label.format(rate, name): curves[name][:, n] for name in results for n, rate in rates}
         shown = lines(axes)
         assert list(shown) == list(curves)
+        assert (axes.get_yscale() == "log") == ("log scale" in axes.get_ylabel())
         for name, losses in curves.items():
             assert list(shown[name].get_xdata()) == list(range(1, len(losses) + 1))
             assert_within(np.asarray(shown[name].get_ydata()), median(losses), 1e-12)

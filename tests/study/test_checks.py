@@ -20,7 +20,7 @@ from numpy_rnn.loss import softmax
 from numpy_rnn.study.checks import check_others, check_step, check_truncation, witnesses
 from numpy_rnn.study.checks.all_checks import WITNESSES, measure_checks
 from numpy_rnn.study.checks.comparison import Witnessed, aggregate, check_equations, compare, evaluate, whole
-from numpy_rnn.study.checks.complex_step import bounds, perturbed_pass
+from numpy_rnn.study.checks.complex_step import REAL, bounds, central_difference, perturbed_pass
 from numpy_rnn.study.checks.equations import EQUATIONS, SOFTMAX, STEP, WINDOW, by_hand, element, problems, row
 from numpy_rnn.study.findings import AFTER, BEFORE, Difference
 from numpy_rnn.study.page.document import definitions
@@ -156,6 +156,8 @@ def test_complex_step_is_near_and_central_difference_is_not():
     central = dict(by(checks, "central difference"))
     assert set(central) == {f"B{n}" for n in range(1, 11)}
     assert all(one.bounds > APART for one in central.values())
+    # (1 + h)² has no third derivative: what is left is the rounding of a loss near 1, divided by h.
+    assert abs(central_difference(lambda h: np.array(1 + h) ** 2) - 2) <= 2.0**-52 / REAL
     near = [(id, one) for id, one in by(checks, "complex step", "RTRL") if id not in ("T3", SOFTMAX)]
     assert all(one.bounds <= APART < central[id].bounds for id, one in near)
     assert {id for id, _ in by(checks, "RTRL")} == {f"B{n}" for n in range(4, 10)}

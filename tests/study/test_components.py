@@ -75,6 +75,11 @@ def test_the_cost_is_not_defined_without_a_gradient():
         np.testing.assert_array_equal([cost.cosine, cost.bias], [[np.nan], [bias]])
 
 
+def test_a_truncated_gradient_may_point_the_other_way():
+    cost = matrix.cost(np.array([[[1.0], [0.0]], [[-4.0], [1.0]]]), [(1, 1)])  # 2 for -2
+    np.testing.assert_array_equal([cost.cosine, cost.bias], [[-1], [2]])
+
+
 def is_network(network, G, where):
     """All numbers of a network are those of its components by complex step, computed by plain loops."""
     sizes, T, full = np.sqrt(np.sum(G**2, axis=-1)), len(G), G.sum(axis=(0, 1))

@@ -54,7 +54,7 @@ def described(figure):
             yield f"  image {few(image.get_array())}, colors {few(image.get_clim())}"
             yield f"  steps {few(axes.get_xticks())}, {few(axes.get_yticks())}"
         for text in axes.texts:
-            yield f"  text {to_hex(text.get_color())} {text.get_text()!r}"
+            yield f"  text {to_hex(text.get_color())} {text.get_text()!r} at {few(text.get_position())}"
         if axes.get_legend():
             yield f"  legend {[text.get_text() for text in axes.get_legend().get_texts()]}"
 
