@@ -103,7 +103,7 @@ FOREIGN = (
     1j,
     np.array(object()),
     MASKED,
-    np.timedelta64(1),
+    np.timedelta64(1, "s"),
     None,
 )
 ANY_NUMBER = np.nan, np.inf, True, 10**400
