@@ -21,7 +21,7 @@ KINDS: dict[str, dict] = {
     "held out": {"T": 40, "held_out": 12, "G": 12, "scaled": True, "D": 2},
     "some held-out rows without predictions": {"T": 40, "P": 10, "held_out": 12, "G": 5},
     "rates": {"E": (9,), "rates": tuple(2.0**-n for n in range(9)), "scaled": True, "held_out": 2},
-    "rates compared": {"E": (3,), "rates": (0.01, 0.1, 0.5), "backends": ("numpy_rnn", "torch_rnn")},
+    "rates compared": {"E": (3,), "rates": (0.001, 0.1, 0.5), "backends": ("numpy_rnn.reference", "x" * 24)},
     "last steps and held out": {"T": 3309, "held_out": 1200, "G": 1220, "P": 500},
 }
 FIRST = {"last steps and held out": 1810}  # the first time that is drawn
