@@ -16,7 +16,16 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, format_errors
 from numpy_rnn.conformance.ports.port import TimeLimitExceeded, abilities, call_port, load_python_port, time_limit
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, decode_answer, decode_hello, encode_request
+from numpy_rnn.conformance.ports.protocol import (
+    CAPABILITIES,
+    CONTRADICTIONS,
+    LACKS,
+    PortFault,
+    decode_answer,
+    decode_hello,
+    encode_request,
+    identity_from,
+)
 
 
 def raising(error):
@@ -299,6 +308,14 @@ def test_invalid_hello_gives_one_line():
     identity = decode_hello(json.dumps(HELLO | {"lacks": ["relu"], "sizes": {"H": 6}}))
     assert identity[:4] == ("a fake", ("float32",), ("intermediates",), ("relu",))
     assert identity.sizes == ({"H": 6},)
+
+
+@pytest.mark.parametrize("names", [names for names, _ in CONTRADICTIONS])
+def test_statements_that_contradict_each_other_are_refused(names):
+    lists = {"lacks": set(names) & set(LACKS), "capabilities": set(names) - set(LACKS)}
+    stated = {"name": "a port", "dtypes": ["float64"], **{key: [*value] for key, value in lists.items()}}
+    with pytest.raises(PortFault, match=f"^it states {' and '.join(map(repr, names))}: expected "):
+        identity_from(stated)
 
 
 @pytest.mark.parametrize(("dtype", "digits"), [("float32", 9), ("float64", 17)])
