@@ -22,7 +22,7 @@ from inline_snapshot import snapshot
 
 from numpy_rnn.conformance import plugin, properties
 from numpy_rnn.conformance.case import SHAPES
-from numpy_rnn.conformance.ports.protocol import FEW_SIZES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, FEW_SIZES
 
 PORTS = """
 import shutil, time
@@ -214,7 +214,8 @@ def test_header_says_what_is_tested(suite):
     """The documents show the rest of it."""
     _, output = suite("--elman-backend", "ports:described", "--collect-only", "--elman-sizes", "H=6")
     for line in ("tanh within 9 ulps, above 8: not a strict pass", "tanh may be off by 4 more ulps of 1: ",
-                 "tested with the sizes H=6 alone", "not tested, because the port lacks it: relu, bias"):  # fmt: skip
+                 "tested with the sizes H=6 alone", "not tested, because the port lacks it: relu, bias",
+                 f"not tested, because the port does not declare it: {', '.join(CAPABILITIES[1:])}"):  # fmt: skip
         assert line in output
 
 
