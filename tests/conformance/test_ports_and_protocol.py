@@ -252,7 +252,8 @@ def first_message(read):
 def test_malformed_answer_gives_one_line():
     right = {"id": 2, **as_text(right_report())}
     lines = ["", "[]", json.dumps({name: array for name, array in right.items() if name != "dW_hh"})]
-    for change in ({"id": 3}, {"error": "no\nmean"}, {"dW_hh": 8 * [1] + ["nan"]}, {"vW_xh": 6 * [1]}, {"y": 7 * [1]},
+    lines.append('{"id": 3}')
+    for change in ({"error": "no\nmean"}, {"dW_hh": 8 * [1] + ["nan"]}, {"vW_xh": 6 * [1]}, {"y": 7 * [1]},
                    {"loss": "one"}, {"loss": None}, {"loss": 10**400}, {"loss": (0.1).hex()}):  # fmt: skip
         lines.append(json.dumps(right | change))
     assert [first_message(lambda line=line: decode_answer(line, CASE, 2)) for line in lines] == snapshot(
@@ -260,7 +261,7 @@ def test_malformed_answer_gives_one_line():
             "answers what is not a JSON object: ",
             "answers what is not a JSON object: []",
             "dW_hh is missing",
-            'does not repeat the id 2 in its answer: {"id": 3, "loss": "0x1.f6f9520000000p+3", "a": ["-0x1.d4b450',
+            'does not repeat the id 2 in its answer: {"id": 3}',
             "answers with an error: no mean",
             "dW_hh[2, 2] is nan: expected a finite number",
             "vW_xh is not an expected name",
