@@ -141,10 +141,16 @@ def execute(source: str, folder: Path) -> None:
     with open("printed.txt", "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    for name in [name for name in os.environ if name.startswith("PYTEST")]:
-        del os.environ[name]
-    os.environ |= {"COLUMNS": "80", "PYTHONPATH": str(TOP)}
+    variables = environment()
+    os.environ.clear()
+    os.environ |= variables
     exec(compile(source, "<example>", "exec"), {"__name__": "__main__"})
+
+
+def environment() -> dict[str, str]:
+    """The variables of the programs: those of the tests, without what pytest sets."""
+    kept = {name: value for name, value in children.environment().items() if not name.startswith("PYTEST")}
+    return kept | {"COLUMNS": "80"}
 
 
 def run_script(source: str, folder: Path) -> str:
@@ -152,8 +158,7 @@ def run_script(source: str, folder: Path) -> str:
     for name, module in {"python": "", "pytest": "-m pytest"}.items():
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
         (folder / "bin" / name).chmod(0o755)
-    variables = {name: value for name, value in children.environment().items() if not name.startswith("PYTEST")}
-    variables |= {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "80"}
+    variables = environment() | {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     done = children.run(["bash", "-uc", source], cwd=folder, env=variables, timeout=300)
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout.rstrip()

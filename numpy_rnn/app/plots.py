@@ -92,10 +92,10 @@ def draw_results(
         title.append(f"learning rate {experiment.rates[best]:g}, the one with the lowest final loss")
     if (networks := next(iter(shown.values())).converged()).size > 1:
         title.append(f"medians of {networks.sum()} networks, bands from their 10th to their 90th percentile")
-    beside = 3 if experiment.rates and len(results) > 1 else 0  # inches, for a legend of rates with long names
-    plot.set_size_inches(12 + beside, 2.2 + 2.6 * max(features, 1 if drift is None else 1.6))
+    legend_width = 3 if experiment.rates and len(results) > 1 else 0  # inches more, for rates with long names
+    plot.set_size_inches(12 + legend_width, 2.2 + 2.6 * max(features, 1 if drift is None else 1.6))
     plot.suptitle("\n".join(title), parse_math=False)
-    grid = plot.add_gridspec(features, 2, width_ratios=(8, 4 + beside))
+    grid = plot.add_gridspec(features, 2, width_ratios=(8, 4 + legend_width))
     panels = [plot.add_subplot(grid[feature, 0]) for feature in range(features)]
     for feature, axes in enumerate(panels):
         _draw_series(axes, experiment, shown, feature, first)
