@@ -16,6 +16,7 @@ from numpy_rnn.conformance.bounds.rounding import Rounding
 from numpy_rnn.conformance.case import GIVEN_DY, required_outputs, with_rows
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.conformance.ports.port import validated_report
+from numpy_rnn.conformance.random_cases import Recipe
 from numpy_rnn.conformance.traces.divergence import EQUATIONS
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -264,3 +265,16 @@ def test_parameter_without_a_velocity_takes_its_first_step():
     report = validated_report(RIGHT, case, 10, "case")
     assert worst(check_local(case, report)) <= 1
     assert worst(check_global(case, report)) <= 1
+
+
+def test_bound_that_overflows_accuses_nobody():
+    """A window of 60 steps with 32 units, whose worst-case bound is NaN: right gradients are not called wrong."""
+    allowed = np.array([np.nan, np.inf, 1.0, np.nan])
+    assert ratios(np.array([1.0, 1.0, 2.0, np.nan]), allowed).tolist() == [0, 0, 2, np.inf]
+    recipe = Recipe(60, 1, 8, 32, 8, 60, "float64", step=None)
+    case = recipe.case()
+    W_hh = np.random.default_rng(0).normal(size=(32, 32)) / np.sqrt(32)
+    case = case._replace(params=case.params._replace(W_hh=W_hh))
+    report = {n: v for n, v in plain_rnn.window_update(case).items() if n == "loss" or n[0] == "d" and n[1] in "Wb"}
+    with np.errstate(all="ignore"):
+        assert all((ratio <= 1).all() for ratio in check_global(case, report).values())

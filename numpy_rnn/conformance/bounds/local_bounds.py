@@ -177,9 +177,12 @@ def local_checks(case: WindowCase, report: dict, tau: TanhError = TAU) -> Checks
 
 
 def ratios(difference, allowed) -> np.ndarray:
-    """|difference| / allowed; 0 where both are 0, infinity where only `allowed` is, or where the difference is NaN."""
+    """|difference| / allowed; 0 where both are 0, infinity where only `allowed` is, or where the difference is NaN.
+
+    A bound that overflowed, to infinity or NaN, accuses nobody: a finite difference has the ratio 0.
+    """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # where next to nothing is allowed
-        ratio = np.abs(difference) / allowed
+        ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
     return np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
