@@ -122,16 +122,23 @@ def given_dy(case: WindowCase) -> np.ndarray:
     return np.concatenate((older, case.target))
 
 
-def required_outputs(case: WindowCase, intermediates: bool, input_gradients: bool = False) -> dict[str, Any]:
-    """The names that a report on this case must have, and their shapes; dh_0 is one if the initial state is learned."""
-    sizes, trained = case_sizes(case), present(case.params)
+def required_names(case: WindowCase, intermediates: bool, input_gradients: bool = False) -> list[str]:
+    """The names that a report on this case must have; dh_0 is one if the initial state is learned."""
+    trained = present(case.params)
     names = ["loss"] * (case.objective.loss != GIVEN_DY) + [*INTERMEDIATES] * intermediates
     names += ["dh_0", "dx"] if input_gradients else ["dh_0"] * ("h_0" in trained)
     prefixes = ["d"]
     if case.step is not None:
         prefixes += ["v", ""] if case.step.has_velocity else [""]
     names += [prefix + name for prefix in prefixes for name in trained]
-    return {name: tuple(sizes[letter] for letter in SHAPES[name]) for name in SHAPES if name in names}
+    return [name for name in SHAPES if name in names]
+
+
+def required_outputs(case: WindowCase, intermediates: bool, input_gradients: bool = False) -> dict[str, Any]:
+    """The names of `required_names`, and their shapes."""
+    sizes = case_sizes(case)
+    names = required_names(case, intermediates, input_gradients)
+    return {name: tuple(sizes[letter] for letter in SHAPES[name]) for name in names}
 
 
 def format_errors(case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False) -> list[str]:

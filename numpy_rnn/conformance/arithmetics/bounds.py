@@ -1,0 +1,220 @@
+"""Rounding bounds: the definition on values with a bound E of what any correct computation of them may differ by.
+
+Correct is what rounds every operation to nearest, in the case's dtype or a wider one: sums in any order, with or
+without fused multiply-add, subnormal numbers kept or flushed to zero, 1 − h² by any of its factorisations, "mean" by
+division or by a product with the reciprocal. Excluded are products of matrices by fewer multiplications (Strassen) and
+numbers out of the dtype's range.
+
+The SGD step is correct as (U1) to (U9) stand: the norm from the squares of all numbers in any order, or from the norms
+of the tensors, and in both cases of the numbers as they are, or scaled so that no square overflows; the quotient by a
+division or by a product with the reciprocal; η, μ, τ, λ, max_norm, max_value, 10⁻⁶ and 10⁻⁸ (the float64 of that name)
+rounded to the dtype or kept in float64. By its definition η is rounded, so the value is that with the rounded η, and E
+has |η − η̃||δ| more: code in float32 that keeps η in double, as C, Java and JavaScript do, is correct. A norm that
+overflows because its squares do is not: it makes the factor 0, and then there is no step at all.
+
+The values are computed in float64, and its own rounding, the same formulas with the unit roundoff of float64, is part
+of E. `reported`: the tensors of an implementation. With them every equation starts from the reported numbers, so that a
+faulty equation is found by itself, an error that it passes on does not count again, and the bounds do not loosen with
+width or depth (level L1). Without them E is carried through the whole window (level L2).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.conformance.arithmetics import loss_bounds
+from numpy_rnn.conformance.arithmetics.floats import PHI, SMALL, TINY, Floats, choose
+from numpy_rnn.conformance.arithmetics.rounding import UPWARDS, Near, Rounding, join, sech_squared
+
+STRICT_TANH_ULPS = 8  # the largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
+CHECKER_TAU = 4.0  # NumPy's own, in float64
+OWN = 2.0**-53
+
+
+class TanhError(NamedTuple):
+    """The error of tanh that is allowed, in units of u: τ|h|, and an absolute part, which is 0 for a usual tanh."""
+
+    relative: float = 2.0 * STRICT_TANH_ULPS  # τ
+    absolute: float = 0.0
+
+
+TAU = TanhError()
+
+
+class Bounds(Floats):
+    """Values of one window with their bounds. tau: the error of the implementation's tanh; reported: its tensors."""
+
+    def __init__(self, dtype: Any, tau: TanhError = TAU, reported: dict[str, Any] | None = None, own: float = OWN):
+        super().__init__(dtype)
+        self.tau, self.reported, self.rounding = tau, reported or {}, Rounding(dtype, own)
+        self.gamma, self.flushes = self.rounding.gamma, self.rounding.flushes
+
+    def given(self, array: Any) -> Near:
+        return self.rounding.given(array)
+
+    def see(self, name: str, t: int | None, value: Near) -> Near:
+        super().see(name, t, value)
+        if name not in self.reported:
+            return value
+        return self.given(self.reported[name] if t is None else self.reported[name][t - 1])
+
+    def stack(self, values: Sequence[Near]) -> Near:
+        return Near(np.stack([v.value for v in values]), np.stack([v.E for v in values]), self.rounding)
+
+    def zeros(self, value: Near) -> Near:
+        return value.map(np.zeros_like)
+
+    # -- the network --------------------------------------------------------------------------------------------------
+
+    def affine(self, products: Sequence[tuple[Near, Near]], *biases: Near | None) -> Near:
+        """One sum: a bias is one more row of the right matrix, for a one in the left one."""
+        left, right = map(list, zip(*products))
+        for b in biases:
+            if b is not None:
+                left.append(self.given(np.ones((*left[0].shape[:-1], 1))))
+                right.append(b.map(lambda array: array[..., None, :]))
+        return self.rounding.product(join(left, -1), join(right, -2))
+
+    def total(self, steps: Sequence[Near]) -> Near:
+        return self.rounding.sum(join(steps, -2))
+
+    def phi(self, a: Near, nonlinearity: str) -> Near:
+        """For tanh sech²(max(|a|−E_a, 0)) E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
+
+        The logistic function is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2): ¼ sech² of half the argument.
+        The roundings of the last form are in units of its ½, so that much is allowed where h is smaller: τu(½ + |h|).
+        """
+        h, nearest = choose(PHI, nonlinearity, "nonlinearity")(a.value), np.maximum(np.abs(a.value) - a.E, 0)
+        if nonlinearity == "relu":
+            return Near(h, np.where(a.value < -a.E, 0.0, a.E), self.rounding)
+        inherited, more = choose(
+            {
+                "tanh": lambda: (sech_squared(nearest) * a.E, 0.0),
+                "sigmoid": lambda: (sech_squared(nearest / 2) / 4 * a.E, 0.5),
+            },
+            nonlinearity, "nonlinearity with a bound",
+        )()  # fmt: skip
+        max_abs, u = np.abs(h) + inherited + more, self.rounding.u
+        own = (self.tau.relative * u + CHECKER_TAU * self.rounding.own) * max_abs + self.tau.absolute * u
+        return self.rounding.near(h, inherited + own + self.flushes(max_abs > 0))
+
+    def by_slope(self, dh: Near, a: Near, h: Near, nonlinearity: str) -> Near:
+        """(B3): a product with φ'(a), or with a function of h, which may be any number near φ(a), or a reported one.
+
+        Of tanh, 1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c, c²) + |1 − h² − D|, c = |h| + E_h, which
+        covers (1−h)(1+h), dh − dh·h² and (dh + dh·h)(1−h) too; D is 1/cosh²(a). 1/cosh²(a): s(2E_a + γ_{2τ+3}) with
+        s = sech²(max(|a|−E_a, 0)), as the derivative of sech² is at most 2 sech² and cosh may be as inaccurate as tanh;
+        and what a flush of the slope loses. E is the larger of the two. The logistic function's h(1 − h): the same with
+        |1 − 2h| for 2|h|, which covers dh·h − dh·h² too, and ¼/cosh²(a/2). relu': not known where |a| ≤ E_a, so E is 1.
+        """
+        if nonlinearity == "relu":
+            is_open = (np.abs(a.value) <= a.E) & (a.E > 0)
+            return dh * Near((a.value > 0) * 1.0, is_open * 1.0, self.rounding)
+        nearest = np.maximum(np.abs(a.value) - a.E, 0)
+        D, s, slope, derivative = choose(
+            {
+                "tanh": lambda: (
+                    sech_squared(a.value), sech_squared(nearest), 1 - h.value**2, 2 * np.abs(h.value)
+                ),
+                "sigmoid": lambda: (
+                    sech_squared(a.value / 2) / 4, sech_squared(nearest / 2) / 4, h.value * (1 - h.value),
+                    np.abs(1 - 2 * h.value),
+                ),
+            },
+            nonlinearity, "nonlinearity with a bound",
+        )()  # fmt: skip
+        e = h.E * (derivative + h.E) + self.gamma(2) * np.maximum(h.max_abs, h.max_abs**2) + np.abs(slope - D)
+        by_h = e + self.gamma(3) * (D + e) + self.flushes(1)
+        by_cosh = s * (2 * a.E + self.gamma(2 * self.tau.relative + 3)) + self.flushes(1)
+        return dh * self.rounding.near(D, np.maximum(by_h, by_cosh))
+
+    def loss_and_error(self, y: Near, target: Near, weights: Near, objective: Objective) -> tuple[Near, Near]:
+        """The bounds of `loss_bounds.py`."""
+        N = self.divisor(y, weights.value, objective)
+        bound = choose(loss_bounds.LOSSES, objective.loss, "loss with a bound")
+        terms = loss_bounds.Terms(y, target, weights, N, objective.reduction == "mean")
+        return bound(terms, self.rounding, self.tau.relative)
+
+    # -- the step -----------------------------------------------------------------------------------------------------
+
+    def constant(self, number: float) -> Near:
+        return self.rounding.scalar(number)
+
+    def rate(self, step: Step, theta: Near) -> Near:
+        """η, rounded to the dtype or not; the value is the rounded one."""
+        rate = np.asarray(step.learning_rate, np.float64)
+        rounded = rate.astype(self.dtype).astype(np.float64)
+        near = Near(rounded, np.abs(rate - rounded) + self.given(rounded).E, self.rounding)
+        return self.expand(near, theta)
+
+    def add(self, *terms: Near) -> Near:
+        """ΣE + γ_{n−1} Σ(|v| + E)."""
+        E = sum(term.E for term in terms) + self.gamma(len(terms) - 1) * sum(term.max_abs for term in terms)
+        return self.rounding.near(sum(term.value for term in terms), E + self.flushes(len(terms)))
+
+    def norm(self, gradients: Sequence[Near]) -> Near:
+        """(U2): e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).
+
+        e = √ΣE², as the norm of a difference bounds the difference of the norms. N numbers are not 0. Their squares
+        have N roundings each in one sum, N + 3 at most by the norms of the tensors, and two more where every number is
+        divided by the largest; (1+γ)^½ leaves ρ = 1 − (1−γ)^½. The root rounds, and so does the product with the
+        largest. Here all numbers are scaled by a power of two, so that no square leaves the range of float64.
+        """
+        flat = [g.reshape(*g.shape[: self.axes], -1) for g in gradients]
+        value, E = (np.concatenate([getattr(g, part) for g in flat], axis=-1) for part in ("value", "E"))
+        max_abs, gamma = np.abs(value) + E, self.gamma
+        _, exponent = np.frexp(max_abs.max(axis=-1, keepdims=True))
+        squares = (np.square(np.ldexp(v, -exponent)) for v in (value, E))
+        n, e = (np.ldexp(np.sqrt(v.sum(axis=-1, keepdims=True)), exponent)[..., 0] for v in squares)
+        terms = (max_abs > 0).sum(axis=-1)
+        rho = gamma(terms + 5) / (1 + np.sqrt(1 - np.minimum(gamma(terms + 5), 1)))
+        flushed = np.sqrt(self.flushes(terms)) + self.flushes(terms) * n
+        return self.rounding.near(n, e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed)
+
+    def factor(self, norm: Near, max_norm: float) -> Near:
+        """(U3). f = min(1, c) with c = M/m, m = n + 10⁻⁶: E = f·r, or 0 where no c̃ is below 1, as then f̃ = 1.
+
+        r bounds |c̃ − c|/c: 1 + r = (1 + |M̃ − M|/M)(1 + γ_2)(1 + E_m/(m − E_m)). Where c̃ may lie on both sides of 1, f̃
+        still moves by f·r at most, since upwards it stops at 1; and as 0 ≤ f̃ ≤ 1, E is at most 1. A max_norm that is
+        infinite in the dtype clips nothing.
+        """
+        M, m = self.constant(max_norm), norm + self.constant(SMALL)
+        f = np.minimum(1, M.value / m.value)
+        if max_norm > self.rounding.largest:
+            return Near(f, np.where(m.max_abs < max_norm, 0.0, 1.0), self.rounding)
+        own, flushed = self.gamma(2), self.flushes(1)
+        lowest = (M.value - M.E) * (1 - own) / m.max_abs - flushed
+        own = own + (1 + own) * M.E / M.value
+        least = m.value - m.E
+        r = own + (1 + own) * m.E / np.where(least > 0, least, 1)
+        E = np.where(least > 0, np.minimum((f * r + flushed) * UPWARDS, 1), np.where(np.isfinite(m.value), 1.0, np.nan))
+        return Near(f, np.where(lowest > UPWARDS, 0.0, E), self.rounding)
+
+    def clip(self, g: Near, max_value: float) -> Near:
+        """(U7). Nothing rounds: E_g where the gradient is surely within the limit, E_c where it is surely beyond it.
+
+        Between, the larger of the two, as the median of −c, g and c moves by no more than the largest of their moves. A
+        limit that is infinite in the dtype clips nothing.
+        """
+        if max_value > self.rounding.largest:
+            return g
+        limit = self.constant(max_value)
+        inside = g.max_abs < limit.value - limit.E
+        outside = np.abs(g.value) - g.E > limit.max_abs
+        E = np.where(inside, g.E, np.where(outside, limit.E, np.maximum(g.E, limit.E)))
+        return self.rounding.near(np.clip(g.value, -limit.value, limit.value), E)
+
+    def by_root(self, g: Near, squares: Near) -> Near:
+        """(U9). s = g/r with r = √m, m = v + 10⁻⁸: E = (E_g + |s|(1 + γ_1) e + γ_3 (|g| + E_g)) / r_low.
+
+        |g̃/r̃ − g/r| ≤ (E_g + |s||r̃ − r|)/r̃. √m̃ is off by e = |√(m ± E_m) − √m| at most, and no sum of squares is below
+        0, so that m̃ is 10⁻⁸(1 − γ_2) at least. γ_3: the root, and a division, or a reciprocal and a product.
+        """
+        m = squares + self.constant(TINY)
+        low = np.maximum(m.value - m.E, TINY * (1 - self.gamma(2)))
+        r, r_low, r_high = np.sqrt(m.value), np.sqrt(low), np.sqrt(m.max_abs)
+        s, e = g.value / r, np.maximum(r - r_low, r_high - r)
+        own = np.abs(s) * (1 + self.gamma(1)) * e + self.gamma(3) * g.max_abs
+        return self.rounding.near(s, (g.E + own) / r_low + self.flushes(1))

@@ -1,0 +1,161 @@
+"""Rounding errors of single operations on inexact numbers.
+
+Notation: v the value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
+
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic), 3.1
+to 3.5 (γ_n; inner products and products of matrices, in any order; how relative errors of products and quotients add
+up) and 4.2 (sums).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+UPWARDS = 1 + 1e-10  # covers the rounding of the bounds themselves, in float64
+WIDER = 1 + 2.0**-10  # covers a rounding to a wider format before the one to the dtype: x87 has 11 bits more
+
+
+def sech_squared(a: Any) -> Any:
+    """tanh'(a) = 1/cosh²(a) without overflow; where that is below 1e-300, something larger."""
+    return np.cosh(np.minimum(np.abs(a), 350.0)) ** -2.0
+
+
+class Rounding:
+    """The bounds of single operations in one dtype, each rounded upwards.
+
+    An operation gives (exact result)(1 + δ) with |δ| ≤ u, or 0 if the result is below the smallest normal number and is
+    flushed; 8 n · smallest normal is allowed for what n terms lose by that in their products, their sums and when they
+    are read again. A term that is exactly 0 rounds nothing and is not counted, so that E = 0 for what every correct
+    computation gives exactly.
+
+    own: the unit roundoff of the value with which a result is compared, 0 if it is exact.
+    """
+
+    def __init__(self, dtype: Any, own: float = 0.0):
+        limits = np.finfo(dtype)
+        self.dtype, self.u, self.own = np.dtype(dtype), float(limits.eps) / 2 * WIDER, own
+        self.smallest, self.largest = float(limits.smallest_normal), float(limits.max)
+
+    def gamma(self, n: Any) -> Any:
+        """γ_n, of a number or of an array of numbers; infinity where n·u is so large that it says nothing."""
+        if np.max(n, initial=0) * max(self.u, self.own) < 0.25:
+            return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts = (np.multiply(n, u) for u in (self.u, self.own))
+            return sum(np.where(part < 0.5, part / (1 - np.minimum(part, 0.5)), np.inf) for part in parts)
+
+    def flushes(self, n: Any) -> Any:
+        """The loss of n terms where subnormal numbers are flushed to zero."""
+        return 8 * n * self.smallest
+
+    def near(self, value: Any, E: Any) -> "Near":
+        """The numbers of a result; its bound is rounded upwards."""
+        return Near(value, E * UPWARDS, self)
+
+    def given(self, array: Any) -> "Near":
+        """Numbers as they are: exact, but a subnormal one may be read as zero."""
+        value = np.asarray(array, np.float64)
+        size = np.abs(value)
+        return Near(value, np.where(size < self.smallest, size, 0.0), self)
+
+    def scalar(self, number: float) -> "Near":
+        """A number of float64 that may be rounded to the dtype: E is what that does to it."""
+        value = np.asarray(number, np.float64)
+        with np.errstate(over="ignore"):
+            return Near(value, np.abs(np.float64(self.dtype.type(number)) - value) + self.given(value).E, self)
+
+    def times(self, a: "Near", b: "Near") -> "Near":
+        """a ∘ b: E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with exactly ±1 rounds nothing."""
+        max_abs = a.max_abs * b.max_abs
+        rounds = max_abs > 0
+        for one in (a, b):
+            rounds = rounds & ((np.abs(one.value) != 1) | (one.E != 0))
+        own = self.gamma(1) * max_abs + self.flushes(1)
+        return self.near(a.value * b.value, a.E * b.max_abs + np.abs(a.value) * b.E + own * rounds)
+
+    def plus(self, a: "Near", b: "Near") -> "Near":
+        """a + b: E_a + E_b + u(|a+b| + E_a + E_b). A sum with exactly 0 rounds nothing."""
+        value, inherited = a.value + b.value, a.E + b.E
+        rounds = (a.max_abs > 0) & (b.max_abs > 0)
+        own = self.gamma(1) * (np.abs(value) + inherited) + self.flushes(1)
+        return self.near(value, inherited + own * rounds)
+
+    def product(self, A: "Near", B: "Near") -> "Near":
+        """The product of matrices AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
+        A_max, B_max = A.max_abs, B.max_abs
+        n = (A_max > 0).astype(np.float64) @ (B_max > 0)
+        E = self.gamma(n) * (A_max @ B_max) + A.E @ B_max + np.abs(A.value) @ B.E + self.flushes(n)
+        return self.near(A.value @ B.value, E)
+
+    def sum(self, v: "Near") -> "Near":
+        """The sum over the rows, the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham, (4.4)."""
+        max_abs = v.max_abs
+        n = (max_abs > 0).sum(-2)
+        E = self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(-2) + v.E.sum(-2) + self.flushes(n)
+        return self.near(v.value.sum(-2), E)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Near:
+    """Computed numbers: values, and the largest distance E of what a correct computation gives."""
+
+    value: Any
+    E: Any
+    of: Rounding
+
+    __array_ufunc__ = None  # an array of NumPy leaves the operators to this class
+
+    @property
+    def max_abs(self) -> Any:
+        """The largest |ṽ|."""
+        return np.abs(self.value) + self.E
+
+    @property
+    def mT(self) -> "Near":
+        """Transposed."""
+        return self.map(lambda array: array.mT)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return int(self.value.ndim)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape."""
+        return tuple(self.value.shape)
+
+    def map(self, f: Callable[[Any], Any]) -> "Near":
+        """f applied to both: a change of shape."""
+        return Near(f(self.value), f(self.E), self.of)
+
+    def reshape(self, *shape: int) -> "Near":
+        """The same numbers in another shape."""
+        return self.map(lambda array: array.reshape(shape))
+
+    def __getitem__(self, index: Any) -> "Near":
+        return self.map(lambda array: array[index])
+
+    def __neg__(self) -> "Near":
+        return Near(-self.value, self.E, self.of)
+
+    def __add__(self, other: "Near") -> "Near":
+        return self.of.plus(self, other)
+
+    def __sub__(self, other: "Near") -> "Near":
+        return self.of.plus(self, -other)
+
+    def __mul__(self, other: "Near") -> "Near":
+        return self.of.times(self, other)
+
+
+def join(parts: Sequence[Near], axis: int) -> Near:
+    """The parts along the last axis, or along the last but one; the leading axes are broadcast."""
+    shapes = {part.shape[:-2] for part in parts}
+    if len(shapes) > 1:
+        leading = np.broadcast_shapes(*shapes)
+        parts = [part.map(lambda array: np.broadcast_to(array, leading + array.shape[-2:])) for part in parts]
+    value, E = (np.concatenate([getattr(part, name) for part in parts], axis=axis) for name in ("value", "E"))
+    return Near(value, E, parts[0].of)
