@@ -75,11 +75,11 @@ class Tolerance(NamedTuple):
         flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
         return Check(self.tensor, ratios(difference, allowed), self.expected, allowed, *flags)
 
-    def rows(self, rows: np.ndarray) -> "Tolerance":
-        """The tolerance of one step of every stacked window, at these indices in the axis of time."""
+    def at(self, rows: np.ndarray, windows: np.ndarray) -> "Tolerance":
+        """The tolerance of one step of some of the stacked windows, by its index in the axis of time."""
 
         def chosen(array: Any) -> Any:
-            return None if array is None else array[rows, np.arange(len(rows))]
+            return None if array is None else array[rows, windows]
 
         return self._replace(expected=chosen(self.expected), E=chosen(self.E), spread=chosen(self.spread), axes=(-2, -1))
 

@@ -22,13 +22,12 @@ import numpy as np
 from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.records import Nonlinearity, Reduction, Step, WindowCase
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance import plain_rnn
-from numpy_rnn.conformance.bounds.global_bounds import check_global
-from numpy_rnn.conformance.bounds.local_bounds import check_local
+from numpy_rnn.conformance.arithmetics.floats import SLOPES, Floats
 from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, case_sizes, present
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
+from numpy_rnn.conformance.checks import check_global, check_local
+from numpy_rnn.conformance.definition import DEFINITION, Arrays, Tensors, update, window_update
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.mutants.score import first_violation
-from numpy_rnn.conformance.plain_rnn import SLOPES, Arrays
 from numpy_rnn.conformance.ports.port import abilities, call_port, tanh_error
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 from numpy_rnn.conformance.traces.divergence import TENSORS
@@ -96,7 +95,7 @@ class Fit:
     def __init__(self, case: WindowCase, report: Arrays, tensor: str):
         self.case, self.tensor, self.dtype = convert(_as_float64, cases.with_rows(case)), tensor, case.params.W_hh.dtype
         self.report = {name: np.asarray(value, np.float64) for name, value in report.items()}
-        self.right, unit = plain_rnn.window_update(self.case), ROUNDING * np.finfo(self.dtype).eps
+        self.right, unit = window_update(self.case), ROUNDING * np.finfo(self.dtype).eps
         # By how much a tensor is wrong, and by how much a right one may differ.
         self.deviation = {name: _largest(v - self.right[name]) for name, v in self.report.items()}
         self.rounding = {name: unit * (_largest(self.right[name]) + _largest(v)) for name, v in self.report.items()}
@@ -124,11 +123,29 @@ class Fit:
         """The right values with other gradients, dW_xh and so on, and the step that they give."""
         p, d = present(self.case.params), {name[1:]: g for name, g in gradients.items()}
         step = self.case.step
-        return self.right | gradients | (plain_rnn.update(p, d, present(self.case.velocity), step) if step else {})
+        return self.right | gradients | (step_of(p, d, present(self.case.velocity), step) if step else {})
 
     def gradients(self, values: Arrays) -> Arrays:
         """The gradients among these values."""
         return {name: values[name] for name in ("d" + theta for theta in present(self.case.params))}
+
+
+def step_of(p: Arrays, d: Arrays, velocity: Arrays, step: Step) -> Arrays:
+    """The velocities and new parameters."""
+    n = Floats(p["W_hh"].dtype)
+    update(n, p, d, velocity, step)
+    return n.report()
+
+
+def sums_of(p: Arrays, x: Any, h: Any, dy: Any, da: Any) -> Arrays:
+    """The gradients of weights and biases."""
+    n, of = Floats(p["W_hh"].dtype), DEFINITION
+    w = Tensors(*({t: v for t, v in enumerate(steps, 1)} for steps in (x, da)))
+    w.h, w.dy, w.da = dict(enumerate(h)), dict(enumerate(dy, 1)), dict(enumerate(da, 1))
+    d = {"W_xh": of.input_weights_gradient(n, w), "W_hh": of.recurrent_weights_gradient(n, w)}
+    d |= {"W_hy": of.output_weights_gradient(n, w)}
+    others = {"b_h": of.hidden_bias_gradient, "b_y": of.output_bias_gradient, "b_hh": of.hidden_bias_gradient}
+    return d | {name: f(n, w) for name, f in others.items() if name in p}
 
 
 def mutants(fit: Fit) -> Candidates:
@@ -136,7 +153,7 @@ def mutants(fit: Fit) -> Candidates:
     last = TENSORS.index({"a": "h", "dh": "da"}.get(fit.tensor, fit.tensor))
     for mutant in MUTANTS:
         if not mutant.in_run and TENSORS.index(mutant.stage) <= last:
-            yield mutant.name, load(mutant).window_update(fit.case)
+            yield mutant.name, window_update(fit.case, of=mutant.definition)
 
 
 def other_cases(fit: Fit) -> Candidates:
@@ -163,7 +180,7 @@ def other_cases(fit: Fit) -> Candidates:
         defaults = Step._field_defaults.items()
         changes += [(f"{name} left out", {"step": step._replace(**{name: default})}) for name, default in defaults]
     for name, parts in changes:
-        yield name, plain_rnn.window_update(case._replace(**parts))
+        yield name, window_update(case._replace(**parts))
 
 
 def other_gradients(fit: Fit) -> Candidates:
@@ -183,11 +200,11 @@ def other_gradients(fit: Fit) -> Candidates:
     }
     others = {"transposed": {name: g.T for name, g in right.items() if g.ndim == 2 and g.shape == g.T.shape}}
     for text, counts in counted.items():
-        d = plain_rnn.gradients(p, case.x, h, counts * fit.right["dy"], counts * fit.right["da"])
+        d = sums_of(p, case.x, h, counts * fit.right["dy"], counts * fit.right["da"])
         others[text] = {"d" + name: g for name, g in d.items()}
     if case.step is not None:
         limits = Step(1.0, max_norm=case.step.max_norm, max_value=case.step.max_value)
-        moved = plain_rnn.update(p, {name[1:]: g for name, g in right.items()}, {}, limits)
+        moved = step_of(p, {name[1:]: g for name, g in right.items()}, {}, limits)
         others["after clipping"] = {name: p[name[1:]] - moved[name[1:]] for name in right}
     for text, gradients in others.items():
         wrong = {n: g for n, g in gradients.items() if _largest(fit.report[n] - g) < fit.deviation[n]}
@@ -251,13 +268,13 @@ def _products(fit: Fit) -> dict[str, float]:
 def truncations(fit: Fit) -> Candidates:
     """The report under (R1) and (R2), for every k that differs from (B2)."""
     case, right, p, T = fit.case, fit.right, present(fit.case.params), len(fit.case.x)
-    slopes = SLOPES[case.objective.nonlinearity](right["h"], right["a"])
+    slopes = SLOPES[case.objective.nonlinearity](right["a"], right["h"])
     h = np.stack([cases.initial_state(case), *right["h"]])
 
     def report(dh):
         da = dh * slopes
         flow = {"dh": dh, "da": da, "dx": da @ p["W_xh"].T, "dh_0": da[0] @ p["W_hh"].T}
-        d = plain_rnn.gradients(p, case.x, h, right["dy"], da) | ({"h_0": flow["dh_0"]} if "h_0" in p else {})
+        d = sums_of(p, case.x, h, right["dy"], da) | ({"h_0": flow["dh_0"]} if "h_0" in p else {})
         return fit.with_step({"d" + name: g for name, g in d.items()}) | flow
 
     g = right["dy"] @ p["W_hy"].T

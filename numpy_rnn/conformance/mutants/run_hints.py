@@ -3,7 +3,7 @@
 import numpy as np
 
 from numpy_rnn.common.records import Schedule
-from numpy_rnn.conformance import plain_rnn
+from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.mutants.hints import EXACT, Fit, hints_for_case
 from numpy_rnn.conformance.traces.divergence import Divergence, expected_windows
 from numpy_rnn.conformance.traces.judge import single_update
@@ -52,7 +52,7 @@ def _initial_state(recorded: RecordedRun, index: int, network: tuple[int, ...]) 
     if index == 0:
         return []
     case, report = single_update(recorded, index - 1, network)
-    h = report["h"] if "h" in report else plain_rnn.window_update(case)["h"]
+    h = report["h"] if "h" in report else window_update(case)["h"]
     for step, other in reversed(list(enumerate([updates["initial"][index - 1][network], *h]))):
         if np.allclose(state, other, 1e-5, 1e-6):
             if start == 0:
