@@ -18,7 +18,6 @@ from numpy_rnn.conformance.checks import Check, global_checks, local_checks, tol
 from numpy_rnn.conformance.traces.divergence import BACKWARDS, TENSORS, Divergence, equations, expected_windows
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
 
-
 MAX_NUMBERS = 2**23  # of the updates that are checked together
 SERIES = ("x", "target", "weights")  # of a case, with the axis of time first
 
