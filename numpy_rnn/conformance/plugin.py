@@ -49,7 +49,7 @@ def pytest_addoption(parser):
     add = parser.getgroup("elman", "equivalence suite (numpy_rnn.conformance)").addoption
     add("--elman-backend", metavar="PORT", help="implementation under test: module:object, or a package as torch_rnn")
     add("--elman-command", metavar="COMMAND", help="implementation under test: a program that speaks the port protocol")
-    add("--elman-level", choices=("L1", "L2", "L3", "all"), default="all", help="level to check (all)")
+    add("--elman-level", choices=("L0", "L1", "L2", "L3", "all"), default="all", help="level to check (all)")
     add("--elman-profile", choices=PROFILES, default="default", help="repeatable: the same cases here; long: 5000")
     add("--elman-examples", type=whole(1), metavar="N", help="number of windows per test (100)")
     add("--elman-sizes", type=sizes, metavar="SIZES", help="few: four shapes, for compiled code; H=6,D=3: only these")

@@ -24,9 +24,9 @@ from numpy_rnn.conformance.ports.port import abilities, load_python_port
 from numpy_rnn.conformance.ports.program import ProgramPort, kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, port_arguments
 from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, checks, profile, run_count
-from numpy_rnn.conformance.random_cases import Recipe, restricted
+from numpy_rnn.conformance.random_cases import Recipe, has_exact_cases, restricted
 
-TESTS = {"test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
+TESTS = {"test_exact": "L0", "test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
 # A process that outlives this one, and says which case a port computed that ended it.
 WATCHER = """import sys
 last = ""
@@ -74,7 +74,8 @@ class Suite:
         except (InputError, PortFault) as error:
             raise pytest.UsageError(str(error)) from None
         chosen, seen = self.option("level"), "intermediates" in self.abilities.capabilities
-        levels = {name: level for name, level in TESTS.items() if chosen in (level, "all") and (seen or level != "L1")}
+        absent = {"L0": not has_exact_cases(self.abilities), "L1": not seen}
+        levels = {n: level for n, level in TESTS.items() if chosen in (level, "all") and not absent.get(level)}
         names = [f"{name}[{dtype}]" for name in levels for dtype in self.port.dtypes]
         self.only = names if test is None else [test]
         if test is not None and test not in names:
@@ -160,6 +161,9 @@ class Suite:
         lines = {
             f"tanh may be off by {absolute} more ulps of 1: a small h may have a large relative error, and all bounds"
             " after it are wider: not a strict pass": absolute,
+            "level L0 is not checked: its exact cases need relu, the squared error and plain SGD": not has_exact_cases(
+                self.abilities
+            ),
             "level L1 is not checked: the port reports no intermediate values": "intermediates" not in has,
             f"not tested, because the port lacks it: {', '.join(lacks)}": lacks,
             f"tested with the sizes {shapes} alone": sizes,
