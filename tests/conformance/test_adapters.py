@@ -155,9 +155,9 @@ def torch_model(*between, loss=None, optimizer="SGD", after=None, RNN=None, **op
 
         def forward(self, x, h):
             y = self.out(self.between(self.rnn(x, h)[0]))
-            return after(y) if after else y
+            return after(y, self.training) if after else y
 
-    return torch_port(Model(), loss, optimizer=optimizer)
+    return torch_port(Model().eval(), loss, optimizer=optimizer)  # which is tested as in training
 
 
 def torch_of_parameters():
@@ -168,9 +168,9 @@ def torch_of_parameters():
     return torch_port(model)
 
 
-def torch_dropout(training):
+def torch_dropout(rate):
     functional = importlib.import_module("torch.nn.functional")
-    return torch_model(after=lambda y: functional.dropout(y, 0.5, training))
+    return torch_model(after=lambda y, training: functional.dropout(y, rate, training))
 
 
 TORCH = {
@@ -182,8 +182,8 @@ TORCH = {
     "nn.LSTM": lambda nn: torch_model(RNN=nn.LSTM),
     "2 nn.Linear": lambda nn: torch_model(nn.Linear(5, 5)),
     "the parameter U": lambda nn: torch_of_parameters(),
-    "gives two losses": lambda nn: torch_dropout(True),
-    "a Softmax before the loss": lambda nn: torch_model(loss=nn.CrossEntropyLoss, after=lambda y: y.softmax(-1)),
+    "gives two losses": lambda nn: torch_dropout(0.5),
+    "a Softmax before the loss": lambda nn: torch_model(loss=nn.CrossEntropyLoss, after=lambda y, _: y.softmax(-1)),
     "does not return log_softmax": lambda nn: torch_model(loss=nn.NLLLoss),
     "label_smoothing": lambda nn: torch_model(loss=nn.CrossEntropyLoss(label_smoothing=0.1)),
     "the loss HuberLoss": lambda nn: torch_model(loss=nn.HuberLoss()),
@@ -202,8 +202,8 @@ def test_part_of_a_module_is_refused_by_name(part):
 @pytest.mark.needs_torch
 def test_harmless_parts_of_a_module_pass():
     nn = importlib.import_module("torch.nn")
-    for port in (torch_model(nn.Dropout(0.0), nn.Identity()), torch_dropout(False),
-                 torch_model(loss=nn.NLLLoss, after=lambda y: y.log_softmax(-1))):  # fmt: skip
+    for port in (torch_model(nn.Dropout(0.0), nn.Identity()), torch_dropout(0.0),
+                 torch_model(loss=nn.NLLLoss, after=lambda y, _: y.log_softmax(-1))):  # fmt: skip
         check_port("L2", port, "float64", FEW)
 
 

@@ -50,6 +50,7 @@ PARTS = [  # what a layer lacks, and what it has
     (("older steps",), ("intermediates",)),
     (("momentum",), ("sgd_options", "intermediates")),
     ((), ("two_biases", "intermediates")),
+    (("many losses", "h_0"), ()),
 ]
 
 
