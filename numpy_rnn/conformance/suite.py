@@ -132,7 +132,8 @@ class Suite:
         after "reported.", what is right after "expected.", and the difference allowed after "allowed.". A file of the
         same name with the ending .jsonl has the lines that the port protocol writes for it, the hello and the request.
         """
-        arrays, place, case = dict[str, Any](), self.worst.latest, fault.case
+        arrays, place = dict[str, Any](), self.worst.latest
+        case = place.case() if fault.case is None and isinstance(place, Recipe) else fault.case
         if isinstance(fault, Violation):
             place = fault.place
             for name, (_, expected, allowed) in checks(level, fault.case, fault.report, self.port).items():

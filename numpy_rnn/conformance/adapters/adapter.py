@@ -9,7 +9,7 @@ import numpy as np
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import Objective
 from numpy_rnn.conformance import plain_rnn
-from numpy_rnn.conformance.ports.port import described, is_users, user_frame
+from numpy_rnn.conformance.ports.port import described, user_frame
 from numpy_rnn.conformance.ports.protocol import port_arguments
 from numpy_rnn.conformance.random_cases import Recipe
 
@@ -25,7 +25,6 @@ TRIALS = 8  # of a wrong loss, which may be random: with dropout of a few number
 BY_HAND = "a cell written by hand is checked by function_port, as a function that returns a loss and its gradients"
 LAYERS = "check each layer alone, as the README of the suite says under 'A stack of layers'"
 ADVICE = {  # what to do about parts of models, by a part of their names
-    "Dropout": "leave Dropout out",
     "Norm": "leave the normalisation out",
     "Embedding": "leave the Embedding out, and let x be its output",
     "LSTM": "no adapter checks gates",
@@ -35,7 +34,7 @@ ADVICE = {  # what to do about parts of models, by a part of their names
     "num_layers": LAYERS,
     "2 SimpleRNN": LAYERS,
     "TimeDistributed": "use the layer in TimeDistributed, which does the same",
-    "dropout": "leave dropout out",
+    "ropout": "leave dropout out",
     "regularizer": "leave regularizers out: their loss is no part of the definition",
     "constraint": "leave constraints out: they change the step",
     "optim": "use SGD for the check",
@@ -86,9 +85,7 @@ class Adapter:
             except InputError:
                 raise
             except Exception as error:
-                frame = user_frame(error)
-                where = np.inf if frame is None else (frame.lineno or 0) * is_users(frame)  # None: it has returned
-                failures[described(error)] = where
+                failures[described(error)] = getattr(user_frame(error), "lineno", np.inf)  # infinity: after its return
                 continue
             if not np.allclose(again, loss, rtol=1e-5, equal_nan=True):
                 raise InputError(f"{self.name} gives two losses for one window: leave dropout and other noise out")

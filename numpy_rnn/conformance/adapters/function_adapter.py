@@ -45,7 +45,9 @@ class FunctionPort(Adapter):
         biases, errors = list[bool](), list[InputError]()
         for bias in (True, False):
             try:
-                self.find_way((way, fields | {"bias": bias} | self._sizes(way)) for way in layouts)
+                fields |= {"bias": bias}
+                sizes = ({"B": 1 + ("B" in way.split()[1]), "K": 1 if "last" in way else 5} for way in layouts)
+                self.find_way((way, fields | each) for way, each in zip(layouts, sizes))
                 layouts, biases = (self.way,), [*biases, bias]
             except InputError as error:
                 errors.append(error)
@@ -57,10 +59,6 @@ class FunctionPort(Adapter):
         self.state(batch="B" not in self.way.split()[1], bias=True not in biases, no_biases=False not in biases)
         self.lacks += (*("vector_inputs",) * classes, *lacks)
         self.name += f" ({self.way})"
-
-    @staticmethod
-    def _sizes(way: str) -> dict[str, int]:
-        return {"B": 1 + ("B" in way.split()[1]), "K": 1 if "last" in way else 5}
 
     def window_update(self, params: Any, x: Any, target: Any, h_0: Any, *, learning_rate: Any = None, **_: Any) -> Any:
         """The loss, the gradients, and with a step the parameters after it."""

@@ -11,14 +11,7 @@ NAMES = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih", "b_hh": "bi
 OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay")
 LOSSES = {"MSELoss": ("mse", "sum_of_squares"), **dict.fromkeys(
     ("CrossEntropyLoss", "NLLLoss"), ("mean_cross_entropy", "cross_entropy"))}  # fmt: skip
-HARMLESS = (
-    "RNN",
-    "RNNCell",
-    "Linear",
-    "Identity",
-    "Flatten",
-    "LogSoftmax",
-)  # twice is as once
+HARMLESS = ("RNN", "RNNCell", "Linear", "Identity", "Flatten", "LogSoftmax")
 EXPECTED = "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or none"
 
 

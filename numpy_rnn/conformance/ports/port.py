@@ -17,7 +17,6 @@ import traceback
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn, Protocol
-from unittest import mock
 
 import numpy as np
 
@@ -33,7 +32,8 @@ VARIADIC = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 MAX_SECONDS = 1e6  # a timer of the system takes ten times that
 LARGE = 1e3  # weights of outputs whose exponentials overflow
 PATIENCE = 3  # time limits, after which a port that catches every exception ends the process
-INSTALLED = tuple({*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), "<frozen"})
+INSTALLED = *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), "<frozen"
+OURS = __file__, os.path.join(os.path.dirname(os.path.dirname(__file__)), "adapters")
 
 
 class Port(Protocol):
@@ -84,10 +84,9 @@ def time_limit(seconds: float) -> Iterator[None]:
 
     handler = signal.signal(signal.SIGALRM, ring)
     before = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again, where `except:` swallows the first
-    errors = sys.__stderr__ or open(os.devnull, "w")  # noqa: SIM115
     try:
         try:
-            faulthandler.dump_traceback_later(PATIENCE * seconds, exit=True, file=errors)
+            faulthandler.dump_traceback_later(PATIENCE * seconds, exit=True, file=2)
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
@@ -107,8 +106,11 @@ def exit_raises() -> Iterator[None]:
             raise SystemExit(f"os._exit({status})")
         end(status)
 
-    with mock.patch("os._exit", leave):
+    os._exit = leave
+    try:
         yield
+    finally:
+        os._exit = end
 
 
 def abilities(port: Any) -> Abilities:
@@ -212,28 +214,23 @@ def validated_report(port: Any, case: WindowCase, timeout: float, where: str) ->
 
 
 def described(error: BaseException, function: Any = None) -> str:
-    """Type and message, and the line of the traceback that is the user's; without one, outside Python."""
+    """Type and message, and the line of the traceback that is the user's, if there is one."""
     try:
         message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
     except Exception:  # a __str__ that raises
         message = f"{type(error).__name__}, whose message cannot be printed"
     frame = user_frame(error, function)
-    if frame is None or frame.filename.startswith("<frozen"):  # the message names the module
-        return message
-    return f"{message} ({os.path.basename(frame.filename)} line {frame.lineno}: {one_line(frame.line or '', 80)})"
+    return (
+        message
+        if frame is None
+        else f"{message} ({os.path.basename(frame.filename)} line {frame.lineno}: {one_line(frame.line or '', 80)})"
+    )
 
 
 def user_frame(error: BaseException, function: Any = None) -> traceback.FrameSummary | None:
-    """The last line in the file of a function, or else the last one that is not of an adapter, or installed."""
+    """The last line in the file of a function, or else the last one that is neither installed nor of the suite."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
-    adapters = os.path.join(os.path.dirname(os.path.dirname(__file__)), "adapters")
-    stack = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    stack = [frame for frame in stack if os.path.dirname(frame.filename) != adapters]
+    stack = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(OURS)]
     frames = [frame for frame in stack if code is not None and frame.filename == code.co_filename]
-    frames = frames or list(filter(is_users, stack)) or stack
+    frames = frames or [frame for frame in stack if not frame.filename.startswith(INSTALLED)]
     return frames[-1] if frames else None
-
-
-def is_users(frame: traceback.FrameSummary) -> bool:
-    """Whether it is a line of code that is not installed."""
-    return not frame.filename.startswith(INSTALLED)
