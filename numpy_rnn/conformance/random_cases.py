@@ -313,16 +313,18 @@ def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVER
     T = draw.integer(4, max_steps)
     k1 = T if "h_0" in lacks else draw.integer(1, 4)
     if "many losses" in lacks:
-        T, k1 = (1, 1) if "h_0" in lacks else (T, 1)
+        k1 = 1
     if "older steps" in lacks:
         T -= T % k1  # the last window has as many steps as the others
-    k2 = k1 if "older steps" in lacks else k1 + draw.integer(0, 3)
+    k2 = k1 if "older steps" in lacks else T if "h_0" in lacks else k1 + draw.integer(0, 3)  # T: all start at step 0
     sizes["H"] = draw.integer(*LARGE_SIZES["H"]) if draw.one_in(10) else min(recipe.H, 6)
-    if abilities.sizes:  # all windows have the same size, and every step has a loss
-        shapes = [shape for shape in abilities.sizes if shape.get("K", 0) in (0, shape.get("T"))] or abilities.sizes
-        shape = draw.choice(shapes)
-        k1 = k2 = shape.get("T", k1)
-        T = k1 * (1 if "h_0" in lacks else draw.integer(2, 3))
+    if abilities.sizes:  # with a T, all windows have the same size, and every step has a loss
+        shapes = [each for each in abilities.sizes if each.get("K", 0) in (0, each.get("T"))] or abilities.sizes
+        short = [each for each in shapes if each.get("T", 1) == 1]
+        shape = draw.choice(short or shapes if "many losses" in lacks else shapes)
+        if "T" in shape:
+            k1 = k2 = shape["T"]
+            T = k1 * (1 if "h_0" in lacks else draw.integer(2, 3))
         sizes |= {letter: size for letter, size in shape.items() if letter not in "TK"}
     recipe = recipe._replace(**sizes, T=T, K=T, logits=1.0, velocity=False)
     given = "given_dy" in abilities.capabilities  # then numpy_rnn computes the loss of the run

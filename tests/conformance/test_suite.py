@@ -173,9 +173,12 @@ def test_failure_is_told_at_a_small_case_which_is_run_again(suite, port, chosen,
     reported, expected, allowed = (np.array(saved[f"{part}.{tensor}"]) for part in ("reported", "expected", "allowed"))
     assert (np.abs(reported - expected) > allowed).any()
     assert np.shape(saved["params.W_hh"]) == np.shape(saved["h_0"])[-1:] * 2
+    hello, request = Path("case.jsonl").read_text().splitlines()
+    assert (json.loads(hello)["type"], json.loads(request)["type"]) == ("hello", "window_update")
     replay = ("--elman-replay", "case.json")
     _, again = suite("--elman-backend", port, *replay)
     assert re.search(pattern, again, re.MULTILINE)[1] == where
+    assert "looks like: W_hh used without its transpose" in again
     assert "only one case, of --elman-replay" in again
     assert "1 passed, 5 deselected" in suite("--elman-backend", "ports:right", *replay)[1]
 
@@ -249,14 +252,35 @@ def test_a_program_is_a_port(suite):
     assert not any(word in output for word in ("FlakyFailure", "ExceptionGroup"))
 
 
+ENDINGS = {  # what a port does, the status and the output of the suite
+    "os._exit(0)": (1, r"raises SystemExit: os._exit\(0\) \(ports.py line 18: self.before\(\)\)"),
+    "os.kill(os.getpid(), 9)": (-9, r"ERROR: the port ends the process of the suite, .*, in Recipe\(T=1, B=1"),
+    "catch_everything()": (1, r"ERROR: the port ends .*, or does not end by its time limit, in Recipe\(T=1, B=1"),
+}
+
+
 @pytest.mark.slow
-def test_port_that_ends_the_process_is_named(suite, tmp_path):
+@pytest.mark.parametrize("at_call", ENDINGS)
+def test_port_that_ends_the_process_or_does_not_end_is_named(suite, tmp_path, at_call):
     """The words are written by another process, after the end of this one."""
-    (tmp_path / "ending.py").write_text("import os\nimport ports\nport = ports.BlackBox(lambda: os._exit(5))\n")
-    options = ["--elman-backend", "ending:port", "--elman-level", "L2"]
+    (tmp_path / "ending.py").write_text(
+        "import os, time, ports\ndef catch_everything():\n    while True:\n        try: time.sleep(1)\n"
+        f"        except BaseException: pass\n\n\ndef before():\n    {at_call}\nport = ports.BlackBox(before)\n"
+    )
+    options = ["--elman-backend", "ending:port", "--elman-level", "L2", "--elman-timeout", "0.1"]
     done = children.run([*PYTEST, *options], cwd=tmp_path, env=children.environment(**ALONE))
-    assert done.returncode == 5
-    assert "ERROR: the port ends the process of the suite, in Recipe(T=1, B=1" in done.stderr
+    status, said = ENDINGS[at_call]
+    assert done.returncode == status
+    assert re.search(said, done.stdout + done.stderr), done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_import_that_ends_the_process_is_named(suite, tmp_path):
+    (tmp_path / "ending.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
+    done = children.run([*PYTEST, "--elman-backend", "ending:port"], cwd=tmp_path, env=children.environment(**ALONE))
+    assert (
+        "ERROR: the port ends the process of the suite, or does not end by its time limit, in its import" in done.stderr
+    )
 
 
 @pytest.mark.slow
