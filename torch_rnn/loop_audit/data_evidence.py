@@ -50,10 +50,12 @@ class DataEvidence:
         axis = 1 if net.batch_first and source.dim() > 1 and not net.is_cell else 0
         end = start + (source.stride(axis) * steps if source.dim() > axis and not net.is_cell else 0)
         numbers = source.reshape(-1)[:: source.numel() // NUMBERS + 1].tolist()
-        if base is not None and base.grad_fn is None:
-            return DataPlace(ref(base), start, end, (id(base), start, hash(tuple(numbers))), self.drawn)
-        is_enough = len(numbers) >= MIN_NUMBERS and not net.is_cell and len(set(numbers)) > 1
-        return DataPlace(None, 0, 0, hash(tuple(numbers)) if is_enough else None, self.drawn)
+        least = MIN_NUMBERS if all(number == int(number) for number in numbers if abs(number) < 1e15) else MIN_NUMBERS // 4
+        is_enough = len(numbers) >= least and not net.is_cell and len(set(numbers)) > 1
+        if base is None:
+            return DataPlace(None, 0, 0, hash(tuple(numbers)) if is_enough else None, self.drawn)
+        identity = start, hash(tuple(numbers)), 0 if is_enough else id(base)
+        return DataPlace(ref(base), start, end, identity, self.drawn)
 
     def forward(self, net: Network, x: torch.Tensor, state: torch.Tensor, initial: Initial, where: str) -> None:
         """See whether a pass continues the one before, of which the script keeps the state, but starts from zeros."""

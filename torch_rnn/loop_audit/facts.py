@@ -47,7 +47,7 @@ def schedule(net: Network) -> tuple[int, int] | None:
 
 def is_carried(net: Network) -> bool:
     """Whether a window starts from the state of an earlier one."""
-    return any(window.initial == "carried" for u in net.updates for window in u.windows)
+    return any(window.initial == "carried" or window.back for u in net.updates for window in u.windows)
 
 
 def truncation(net: Network) -> str:
@@ -140,8 +140,10 @@ def state_facts(net: Network) -> Iterator[str]:
         )
     resets = [(update + 1, data) for update, data in net.resets if update < len(net.updates)]
     numbers = list(dict.fromkeys(update for update, _ in resets))
-    if numbers in ([], [1]):
+    if numbers in ([], [1]) and "no gradient" not in net.origins:
         yield "the state is never reset"
+    elif not numbers[1:]:
+        return
     elif len(numbers) == len(net.updates):
         yield "the state is reset in every update"
     else:

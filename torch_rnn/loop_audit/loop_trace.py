@@ -27,6 +27,7 @@ class LoopTrace:
 
     def __init__(self) -> None:
         self.losses: list[tuple[str, torch.Tensor, NumpyArray]] = []  # since the latest update: name, target and loss
+        self.nodes: list[Any] = []  # of them, and of what backward was called on
         self.is_run, self.rows = True, list[dict[str, Any]]()  # one per update
         self.initial = dict[str, NumpyArray]()  # parameters
         self.weights, self.gradients = Copies(), Copies()  # after the latest backward pass
@@ -35,9 +36,11 @@ class LoopTrace:
         """Keep the target of a window, and its loss."""
         if result is not None and result.dim() == 0 and result.requires_grad:
             self.losses.append((name, target.detach().clone(), array(result)))
+            self.nodes.append(result.grad_fn)
 
-    def backward(self, parameters: set[torch.Tensor]) -> None:
+    def backward(self, roots: list[torch.Tensor], parameters: set[torch.Tensor]) -> None:
         """Keep weights and gradients."""
+        self.nodes += [root.grad_fn for root in roots]
         self.weights = {p: p.detach().clone() for p in parameters}
         self.gradients = {p: p.grad.detach().clone() for p in parameters if p.grad is not None}
 
@@ -47,11 +50,14 @@ class LoopTrace:
             self.rows.append(self.row(optimizer, net, clippings))
         except (AttributeError, KeyError, RuntimeError, ValueError):  # what such a run has is missing, or there is more
             self.is_run = False
-        self.losses = []
+        self.losses, self.nodes = [], []
 
     def row(self, optimizer: Any, net: Network, clippings: list[Clipping]) -> dict[str, Any]:
         """What a trace needs of an update."""
         (each,), ((loss_name, target, loss),), (group,) = net.reached, self.losses, optimizer.param_groups
+        node, root = self.nodes
+        if node is not root:
+            raise ValueError
         parameters = {NAMES[name]: p for name, p in net.parameters.items()}
         readout = [p for p in group["params"] if p not in {*parameters.values()}]
         parameters |= dict(zip(("W_hy", "b_y"), readout))

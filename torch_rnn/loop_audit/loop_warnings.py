@@ -51,7 +51,7 @@ MISTAKES = {
         "loss itself"),
 }  # fmt: skip
 LOOP_MISTAKES = {
-    "softmax": (1, "the input of {2} went through a {0}, which {2} applies itself: leave out the {0}"),
+    "softmax": (1, "the input of {1} went through a {0}, which {1} applies itself: leave out the {0}"),
     "no logarithm": (1, "the input of nll_loss is not the logarithm of a probability: use log_softmax, or cross_entropy "
         "without softmax"),
     "shapes of the loss": (1, "the loss compares shapes {0} and {1}, so that every output meets every target: make them "
@@ -145,6 +145,7 @@ def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
         "state attached": "detach without effect" in evidence or not (reach or watch.backward_failed),
         NOT_CARRIED: {"carried", "computed"} & set(net.initials),
         "state: elsewhere": "state attached" in evidence or 3 * len(evidence.get("state: elsewhere", ())) < carried,
+        "state: epoch": "state: elsewhere" in evidence and 3 * len(evidence["state: elsewhere"]) >= carried,
         COPIED: "target differs" in evidence or (net.is_cell and copied < MIN_COPIED),
         "clipping of others": len(evidence.get("clipping of others", ())) < len(updates),
     }

@@ -90,7 +90,7 @@ class LossEvidence:
         if is_own or id(scheduler) in self.started:
             return
         self.started.add(id(scheduler))
-        if not getattr(scheduler.optimizer, "_opt_called", True):
+        if not getattr(scheduler.optimizer, "_opt_called", False):
             self.evidence["scheduler first"].append((place(),))
 
     def sum_name(self) -> str:

@@ -169,6 +169,7 @@ class Network:
         self.updates: list[Update] = []
         self.resets: list[tuple[int, Any]] = []  # update and data of the passes that start from zeros
         self.distances: list[int] = []  # of the data of a pass from those of the pass whose state it gets
+        self.streams: dict[Any, Stream] = {}  # those from zeros, by the data of their first pass
         self.followers: dict[Any, Any] = {}  # data of a pass: those of the pass that got its state
         self.origins = Counter[str]()  # of the carried states, keys of ORIGINS
         self.cut = set[int]()  # numbers of single steps that are detached from the step before, in this update
@@ -266,12 +267,21 @@ class Network:
             for root, group in groups.items()
         )  # fmt: skip
 
+    def by_stream(self) -> dict[Stream, list[Pass]]:
+        """The reached passes of each stream."""
+        found = dict[Stream, list[Pass]]()
+        for each in self.extent:
+            found.setdefault(each.stream, []).append(each)
+        return found
+
     def count_steps(self) -> tuple[int, int]:
         """The new steps of the next update, and those with a loss, which its streams then have used."""
         ends, found = dict[Stream, int](), dict[Stream, set[int]]()
-        for each, extent in self.extent.items():
-            ends[each.stream] = max(ends.get(each.stream, 0), each.start + extent)
-            found.setdefault(each.stream, set()).update(each.start + row for row in self.loss_rows.get(each, ()))
+        for stream, passes in self.by_stream().items():
+            ends[stream] = max(each.start + self.extent[each] for each in passes)
+            found[stream] = {each.start + row for each in passes for row in self.loss_rows.get(each, ())}
+            if ends[stream] <= stream.counted and all(each.update == len(self.updates) for each in passes):  # again
+                stream.counted = stream.with_loss = min(each.start for each in passes)
         new = sum(max(0, end - stream.counted) for stream, end in ends.items())
         losses = sum(sum(row >= stream.with_loss for row in rows) for stream, rows in found.items())
         for stream, end in ends.items():

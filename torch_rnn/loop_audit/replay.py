@@ -60,6 +60,7 @@ def obstacle(net: Network, in_loss: set[torch.Tensor]) -> str:
             i is None or (each.update < len(net.updates) and not net.is_cell) for i, each in zip(inputs, net.reached)
         ),
         f"it is computed in {' and '.join(sorted(dtypes))}": dtypes not in ({"float32"}, {"float64"}),
+        "it is not finite": not all(bool(g.isfinite().all()) for g in gradients.values()),
         "a parameter has none": not gradients.keys() >= named.keys(),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
@@ -214,6 +215,8 @@ def expected_step(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Pa
         return ExpectedStep({}, {}, f"{type(optimizer).__name__} is not one of those that are replayed")
     if not trained or {p.dtype for p in trained} - {torch.float32, torch.float64}:
         return ExpectedStep({}, {}, "no gradient in float32 or float64")
+    if not all(bool(v.isfinite().all()) for p in trained for v in (p, p.grad)):
+        return ExpectedStep({}, {}, "weights or gradients are not finite")
     values, dtype = stepped(optimizer, trained, torch.float64, None), trained[0].dtype
     one = torch.Generator().manual_seed(0)
     copies = [stepped(optimizer, trained, dtype, one) for _ in range(COPIES)]

@@ -62,6 +62,7 @@ class Watch:
         self.clippings: list[Clipping] = []
         self.random: torch.Tensor | None = None  # the state before a pass with dropout
         self.direct, self.reached_now, self.by_grad = Direct([]), dict[Pass, None](), False
+        self.roots: list[torch.Tensor] = []  # of the backward pass, for the trace
         self.backward_failed = False
         self.after_backward_weights: dict[Network, list[torch.Tensor]] = {}  # where the script itself may change them
         self.expected: dict[Network, replay.ExpectedStep] = {}
@@ -193,12 +194,15 @@ class Watch:
         found = self.known[net].find(states[0]) if states else None
         initial, kind = initial_kind(found, states, bool(passes), leaves), ""
         if initial == "carried" and found is not None:
-            origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
+            if found[0].has_graph:
+                origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
             kind = origin_of(net, self.known[net], found, origin.batch, origin)
-            if found[0].update < origin.update:
+            if found[0].update < origin.update or not found[0].has_graph:
                 self.carried(net, found[0], kind, origin)
         elif initial in ("zeros", "learned"):
             net.resets.append((len(net.updates), origin.data.identity))
+            if origin.data.identity is not None:
+                origin = origin._replace(stream=net.streams.setdefault(origin.data.identity, origin.stream))
         parents = [p for p in dict.fromkeys((*passes, *fed)) if p.net is net]
         leaf = next((h for h in states if h.is_leaf and h.requires_grad and not isinstance(h, nn.Parameter)), None)
         if leaf is not None and found is not None and (given := found[0].source()) is not None:
@@ -280,15 +284,20 @@ class Watch:
             if self.trace is not None:
                 self.trace.loss(name, target, result)
 
-    def before_backward(self, roots: Any = (), *_: Any, by_grad: bool = False, **kwargs: Any) -> None:
+    def before_backward(self, roots: Any = (), given: Any = None, *_: Any, by_grad: bool = False, **kwargs: Any) -> None:
         """Look at what is differentiated, and at the gradients that are there already."""
         roots = kwargs.get("tensors", kwargs.get("outputs", roots))
-        self.direct = Direct([roots] if isinstance(roots, torch.Tensor) else list(roots))
+        roots = [roots] if isinstance(roots, torch.Tensor) else list(roots)
+        self.direct, self.roots = Direct(roots), roots if self.trace is not None else []
+        if kwargs.get("grad_tensors", given) is not None and not by_grad:  # the script may pass a gradient on by itself
+            marks = [getattr(root.grad_fn, "metadata", {}).get(MARK, {}).get(root.output_nr) for root in roots]
+            passed = {m for m in marks if m and any(p.leaf_state is not None for p in m[0].net.extent)}
+            self.direct.outputs -= passed
         self.by_grad, self.reached_now = by_grad, {}
         self.losses.reached |= self.direct.losses
         self.parameters.reached(p for p in self.direct.leaves if isinstance(p, nn.Parameter))
         self.data.backward()
-        self.losses.broadcast(roots)
+        self.losses.broadcast(roots[0] if len(roots) == 1 else None)
         self.expected = {}  # a closure computes another gradient for the step
         for net in self.networks:
             if by_grad or not (net.is_due or net.reached):
@@ -351,10 +360,10 @@ class Watch:
             if net.is_by_script:
                 self.after_backward_weights[net] = [p.detach().clone() for p in named.values()]
         if self.trace is not None and self.reached_now:
-            self.trace.backward(self.direct.leaves | {p for net in self.networks for p in net.parameters.values()})
+            self.trace.backward(self.roots, self.direct.leaves | {p for net in self.networks for p in net.parameters.values()})
         self.parameters.reached(self.parameters.later)
         self.parameters.later = set()
-        self.reached_now = {}
+        self.reached_now, self.roots = {}, []
 
     def look_for_changes(self, net: Network, where: str) -> None:
         """See whether the weights or inputs of the reached passes have changed since."""
@@ -362,12 +371,12 @@ class Watch:
         for each in self.reached_now:
             if each.net is not net or (i := each.inputs) is None:
                 continue
-            if not torch.equal(i.live.reshape(-1), i.x.reshape(-1)):
+            if differ(i.live, i.x):
                 net.evidence["input changed"].append((where, "the input", each.place))
             if id(i.weights) not in seen and each.update == len(net.updates):
                 seen.add(id(i.weights))
                 for name, now, before in zip(replay.weight_names(module), replay.weights_of(module), i.weights):
-                    if not torch.equal(now, before):
+                    if differ(now, before):
                         net.evidence["input changed"].append((where, name, each.place))
 
     def before_clip(self, kind: str, parameters: Any, *args: Any, **kwargs: Any) -> None:
@@ -499,3 +508,9 @@ class Watch:
             if len(alive) >= LEAK and not any(is_attached(each) for each in alive if each is not None):
                 net.evidence["graphs kept"].append((where, len(alive), self.losses.sum_name()))
         self.first_of_update[net] = refs[-2 * LEAK :]
+
+
+def differ(now: torch.Tensor, before: torch.Tensor) -> bool:
+    """Whether numbers have changed that were finite."""
+    a, b = now.detach().reshape(-1), before.reshape(-1)
+    return not torch.equal(a, b) and bool(b.isfinite().all())
