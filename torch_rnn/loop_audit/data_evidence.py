@@ -11,7 +11,7 @@ from torch_rnn.loop_audit.places import is_named
 from torch_rnn.loop_audit.records import DataPlace, Initial, Network
 
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-NUMBERS, MIN_NUMBERS = 512, 16  # of the inputs of a pass that identify them
+NUMBERS, MIN_NUMBERS = 128, 16  # of the inputs of a pass that identify them
 SWAPPED, COPIED, NOT_CARRIED = "time and batch swapped", "target equals the input", "state not carried"
 
 

@@ -9,8 +9,8 @@ from torch_rnn.loop_audit.records import Initial, Network, Origin, Pass
 
 MARK = "torch_rnn.loop_audit"  # key of {output number: (pass, name)} in the metadata of the nodes that end a pass
 LOSS = "torch_rnn.loop_audit.loss"  # key of the number of a loss in the metadata of its node
-MAX_NODES = 1000  # of the graph, before a pass
-ROWS, NUMBERS, MAX_KNOWN = 16, 8, 40_000  # of a state: rows and numbers that identify it; states that are known
+MAX_NODES, MAX_INPUT_NODES = 1000, 100  # of the graph before the state or the input of a pass
+ROWS, NUMBERS, MAX_KNOWN = 4, 8, 40_000  # of a state: rows and numbers that identify it; states that are known
 State = tuple[Origin, int]  # a pass, and the step of it after which the state is
 
 
@@ -19,11 +19,11 @@ def tensors(value: Any) -> list[torch.Tensor]:
     return [] if value is None else [value] if isinstance(value, torch.Tensor) else list(value)
 
 
-def ancestors(values: list[torch.Tensor]) -> tuple[list[Pass], list[torch.Tensor]]:
+def ancestors(values: list[torch.Tensor], most: int = MAX_NODES) -> tuple[list[Pass], list[torch.Tensor]]:
     """The passes and the leaves with gradients that tensors are computed from."""
     found, leaves, seen = dict[Pass, None](), [v for v in values if v.is_leaf and v.requires_grad], set[Any]()
     pending: list[Any] = [(v.grad_fn, v.output_nr) for v in values if v.grad_fn is not None]
-    while pending and len(seen) < MAX_NODES:
+    while pending and len(seen) < most:
         node, number = pending.pop()
         if (mark := node.metadata.get(MARK)) is not None and number in mark:
             found[mark[number][0]] = None

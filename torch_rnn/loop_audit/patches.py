@@ -30,12 +30,9 @@ class Patches:
             return True
         return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
-    def guard(self, hook: Hook) -> Hook:
-        """The hook, such that an error of the audit ends the audit and not the script."""
-
-        def guarded(*args: Any, **kwargs: Any) -> None:
-            if self.is_quiet:
-                return
+    def call(self, hook: Hook, *args: Any, **kwargs: Any) -> None:
+        """Call a hook. An error of the audit ends the audit and not the script."""
+        if self.is_active and not self.is_busy:
             self.is_busy = True
             try:
                 hook(*args, **kwargs)
@@ -44,7 +41,9 @@ class Patches:
             finally:
                 self.is_busy = False
 
-        return guarded
+    def guard(self, hook: Hook) -> Hook:
+        """The hook, called by `call`."""
+        return functools.partial(self.call, hook)
 
     def patch(self, owner: Any, name: str, after: Hook, before: Hook = ignore, is_lasting: bool = False) -> None:
         """Replace a function wherever a module has it.
@@ -53,7 +52,6 @@ class Patches:
         it stays when the others are suspended.
         """
         original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
-        after, before = self.guard(after), before if before is ignore else self.guard(before)
 
         @functools.wraps(original)
         def patched(*args: Any, **kwargs: Any) -> Any:
@@ -62,12 +60,13 @@ class Patches:
             if name.startswith("clip"):  # parameters can be an iterator, which can be read once
                 args = tuple(list(each) if isinstance(each, Iterator) else each for each in args)
                 kwargs = {key: list(each) if isinstance(each, Iterator) else each for key, each in kwargs.items()}
-            before(*args, **kwargs)
+            if before is not ignore:
+                self.call(before, *args, **kwargs)
             result = None
             try:
                 result = original(*args, **kwargs)
             finally:
-                after(result, *args, **kwargs)
+                self.call(after, result, *args, **kwargs)
             return result
 
         owners = [owner]

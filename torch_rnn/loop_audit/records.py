@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 Tensors = dict[str, torch.Tensor]
 Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
 MAX_COMPARED = 40  # passes of a network whose data are compared
-CHECKED_NETWORKS, FIRST_CHECKED, CHECKED_EVERY = 12, 4, 40
+CHECKED_NETWORKS, FIRST_CHECKED, CHECKED_EVERY = 12, 3, 50
 
 
 class Stream:
@@ -174,6 +174,7 @@ class Network:
         self.origins = Counter[str]()  # of the carried states, keys of ORIGINS
         self.cut = set[int]()  # numbers of single steps that are detached from the step before, in this update
         self.has_modes, self.is_bidirectional = False, bool(getattr(module, "bidirectional", False))
+        self.weights: Any = None  # when they were copied, as numbers of updates and backward passes, and the copies
         self.optimizer: Any = None  # weak reference to that of the latest update
         self.was_reached = False  # by a backward pass
         self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # by kind of warning: place, values
@@ -209,7 +210,7 @@ class Network:
 
     @property
     def is_due(self) -> bool:
-        """Whether the next update is checked: the first ones, and every 40th, of the first modules."""
+        """Whether the next update is checked: the first ones, and every 50th, of the first modules."""
         n = len(self.updates)
         return self.number <= CHECKED_NETWORKS and (n < FIRST_CHECKED or n % CHECKED_EVERY == 0)
 

@@ -22,7 +22,7 @@ from torch_rnn.loop_audit.data_evidence import DataEvidence
 from torch_rnn.loop_audit.loop_trace import LoopTrace
 from torch_rnn.loop_audit.loss_evidence import LOSSES, LossEvidence
 from torch_rnn.loop_audit.optimizers import Clipping, Parameters
-from torch_rnn.loop_audit.origins import MARK, Direct, KnownStates, ancestors, initial_kind, origin_of, tensors
+from torch_rnn.loop_audit.origins import MARK, MAX_INPUT_NODES, Direct, KnownStates, ancestors, initial_kind, origin_of, tensors
 from torch_rnn.loop_audit.patches import Patches, ignore
 from torch_rnn.loop_audit.places import drops_result, name_of, place
 from torch_rnn.loop_audit.records import (
@@ -52,7 +52,6 @@ class Watch:
         self.networks: list[Network] = []
         self.by_module: WeakKeyDictionary[nn.Module, Network] = WeakKeyDictionary()
         self.known: dict[Network, KnownStates] = {}
-        self.weights: WeakKeyDictionary[nn.Module, list[torch.Tensor]] = WeakKeyDictionary()  # of the latest pass
         self.data, self.losses, self.parameters = DataEvidence(), LossEvidence(), Parameters()
         self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # about no single module
         self.detached: list[tuple[Any, str]] = []  # (weak reference to the tensor, place), where the result is dropped
@@ -110,9 +109,10 @@ class Watch:
             self.unchanged = self.parameters.unchanged()
         self.data, self.known, self.direct = DataEvidence(), {}, Direct([])
         self.after_backward_weights, self.expected, self.reached_now = {}, {}, {}
-        self.weights, self.clippings = WeakKeyDictionary(), []
+        self.clippings = []
         for net in self.networks:
             net.begin_update()
+            net.weights = None
 
     def before_script(self, *_: Any, **__: Any) -> None:
         """Restore the functions that torch.jit.script compiles."""
@@ -190,7 +190,7 @@ class Watch:
         """The record of a pass with a gradient."""
         source = x.data if isinstance(x, PackedSequence) else x
         passes, leaves = ancestors(states)
-        fed, inputs = ancestors([source]) if source.requires_grad else ([], [])
+        fed, inputs = ancestors([source], MAX_INPUT_NODES) if source.requires_grad else ([], [])
         found = self.known[net].find(states[0]) if states else None
         initial, kind = initial_kind(found, states, bool(passes), leaves), ""
         if initial == "carried" and found is not None:
@@ -248,10 +248,9 @@ class Watch:
         """Copies of what a pass is computed from, with an axis of the batch."""
         packed = x if isinstance(x, PackedSequence) else None
         live = (x.data if isinstance(x, PackedSequence) else x).detach()
-        copy, weights = live.clone(), replay.weights_of(module)
-        known = self.weights.get(module)
-        if known is None or not all(torch.equal(a, b) for a, b in zip(known, weights)):
-            known = self.weights[module] = [w.detach().clone() for w in weights]
+        copy, moment = live.clone(), (len(net.updates), len(net.backwards))
+        if net.weights is None or net.weights[0] != moment:
+            net.weights = moment, [w.detach().clone() for w in replay.weights_of(module)]
         h = [s.detach().clone() for s in states]
         if not net.is_cell:
             if packed is None and copy.dim() == 2:
@@ -266,7 +265,7 @@ class Watch:
                 sizes[0] = proj
             layers = () if net.is_cell else (module.num_layers * (1 + module.bidirectional),)
             h = [copy.new_zeros(*layers, rows, size) for size in sizes]
-        return Inputs(copy, live, packed, h, known, self.random, module.training)
+        return Inputs(copy, live, packed, h, net.weights[1], self.random, module.training)
 
     # -- gradients ---------------------------------------------------------------------------------------------------
 
