@@ -102,8 +102,9 @@ def numpy_view(name: str, value: Any) -> Any:
     """A tensor as a NumPy array, in the same memory if that is the CPU's; other values as they are."""
     try:
         return value.detach().cpu().numpy() if hasattr(value, "detach") else value
-    except TypeError:
-        raise InputError(f"{name} is {value.dtype}: expected {' or '.join(DTYPES)}") from None
+    except (TypeError, RuntimeError):  # bfloat16, sparse and quantized ones; those on the device meta have no numbers
+        described = f"{value.dtype}, {value.layout}, on the device {value.device}"
+        raise InputError(f"{name} is {described}: expected {' or '.join(DTYPES)} in a dense tensor") from None
 
 
 dtype_name = cache(str)

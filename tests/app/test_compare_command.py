@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from comparing import fewer
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from in_process import command, configured, refused, succeed
@@ -24,7 +25,7 @@ SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # s
     ["--dtype float64", "--k1 3 --k2 5 --bias --reduction mean --adagrad --max-value 1e300", "--max-norm 1e300"],
 )
 @example(rows=[1.0, 0.3, -1.0, 0.3, 0.3], size=1.0)
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(fewer(12, 4), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.3]), min_size=3, max_size=12),
     size=st.sampled_from(SIZES),
