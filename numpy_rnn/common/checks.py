@@ -103,8 +103,10 @@ def numpy_view(name: str, value: Any) -> Any:
     try:
         return value.detach().cpu().numpy() if hasattr(value, "detach") else value
     except (TypeError, RuntimeError):  # bfloat16, sparse and quantized ones; those on the device meta have no numbers
-        described = f"{value.dtype}, {value.layout}, on the device {value.device}"
-        raise InputError(f"{name} is {described}: expected {' or '.join(DTYPES)} in a dense tensor") from None
+        found = f"its layout is {value.layout}, its device {value.device}"
+        raise InputError(
+            f"{name} is {value.dtype}: expected {' or '.join(DTYPES)} in a dense tensor; {found}"
+        ) from None
 
 
 dtype_name = cache(str)

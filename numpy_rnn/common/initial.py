@@ -43,10 +43,13 @@ def initial_parameters(
     shapes: list[Any] = [((D, H), deviations[0]), ((H, H), deviations[0]), ((H, O), deviations[1])]
     if networks is None:
         return _draw(shapes, bias, dtype, seed)
-    seeds = range(seed, seed + check_whole("networks", networks, 1))
-    drawn = (_draw(shapes, bias, dtype, n) for n in seeds)
-    stacked: Parameters[NumpyArray] = each(lambda *thetas: np.stack(thetas), *drawn)
-    return stacked
+    N, first = check_whole("networks", networks, 1), _draw(shapes, bias, dtype, seed)
+    ensemble: Parameters[NumpyArray] = each(lambda theta: np.empty((N, *theta.shape), dtype), first)  # or no memory
+    for n in range(N):
+        for stacked, theta in zip(ensemble, _draw(shapes, bias, dtype, seed + n)):
+            if stacked is not None:
+                stacked[n] = theta
+    return ensemble
 
 
 def _draw(shapes: list[Any], bias: bool, dtype: str, seed: int) -> Parameters[NumpyArray]:

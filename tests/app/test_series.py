@@ -61,6 +61,13 @@ def test_any_well_formed_text_is_read(rows, header, separator, end, columns):
     assert found.names == (tuple("ab"[place] for place in places) if "a" in header else None)
 
 
+def npy_of_shape(shape):
+    """The bytes of a .npy file of float64 whose header says this, and of a few numbers."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes(80)
+
+
 REFUSED: list[tuple] = [  # file, content, columns, message
     ("a.csv", None, None, " cannot be read: No such file or directory; check the path"),
     ("a.csv", b"a,b\n", None, f": it has no row of numbers; {NUMBERS}"),
@@ -83,6 +90,7 @@ REFUSED: list[tuple] = [  # file, content, columns, message
     ),
     ("a.npy", np.array([[1, 2], [3, np.inf], [5, 6]]), None, f": row 2, column 2 is inf; {NUMBERS}"),
     ("a.npy", np.array([Bomb()] * 3), None, ": it is not a complete array that numpy.save wrote; pickle is never"),
+    ("a.npy", npy_of_shape((2**62, 4)), None, ": it is not a complete array that numpy.save wrote; pickle is never"),
     ("a.npy", b"\x93NUMPY\x01\x00v\x00{", None, ": it is not a complete array that numpy.save wrote; pickle is never"),
 ]
 
