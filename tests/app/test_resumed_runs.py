@@ -201,7 +201,7 @@ DAMAGED: list[tuple[dict[str, Any], str]] = [  # arrays that are changed, or wit
     ({"configuration": np.bytes_("{")}, "Expecting property name enclosed in double quotes"),
     ({"configuration": np.bytes_('{"speed": 1}')}, "Configuration.__init__() got an unexpected"),
 ]
-WRONG_TYPES = {  # values of an option that no words give
+WRONG_TYPES: dict[str, tuple[Any, ...]] = {  # values of an option that no words give
     "k2": ("3", 3.0, True, [3], -1), "networks": ("2", 2.0, {}, 0), "data": (1, ["s.csv"], {}),
     "held_out": (None, "0", 0.5, -2), "columns": ("a", [1], "a,b", [["a"]]), "nesterov": (1, None, "yes"),
     "learning_rate": ("0.1", 1, [0.1], [[0.1]], None), "bias": (0, "no"), "loss": ("cross", None, 3),
