@@ -78,6 +78,7 @@ REFUSED: list[tuple] = [  # file, content, columns, message
     ("a.csv", b"x\n1_000\n2\n3\n", None, f": line 2, column 1 is '1_000'; {NUMBERS}"),
     ("a.csv", b"1,2\n3,4\n\n5\n", None, f": line 4 has 1 column, the first row 2; {NUMBERS}"),
     ("a.csv", b"1,2\n#3,4\n5,6\n7,8\n", None, f": line 2, column 1 is '#3'; {NUMBERS}"),
+    ("a.csv", b"# x\n1\n#3\n4\n5\n", None, f": line 3, column 1 is '#3'; {NUMBERS}"),
     ("a.csv", b"7" * 140_000, None, f": line 1: field larger than field limit (131072); {NUMBERS}"),
     ("a.txt", b"\xff\xfe1\x00", None, ": it is not UTF-8 (invalid start byte at byte 0); expected a text file"),
     ("a.csv", b"x,y\n1,2\n3,4\n5,6\n", ("z",), ": there is not one column 'z'; expected x, y, or a number, 1 to 2"),
