@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from numpy_rnn.bptt import SLOPES
+from numpy_rnn.backward import SLOPES
 from numpy_rnn.common.records import Gradients, NumpyArray, Objective, Parameters, Step, WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, Bound, ratios
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Near
