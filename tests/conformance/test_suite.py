@@ -20,7 +20,7 @@ import program_port
 import pytest
 from inline_snapshot import snapshot
 
-from numpy_rnn.conformance import plugin, properties
+from numpy_rnn.conformance import properties
 from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, FEW_SIZES
 

@@ -67,8 +67,8 @@ print([name for name in ("numpy.random", "torch", "matplotlib") if name in sys.m
 
 @pytest.mark.slow
 def test_import_and_run_load_numpy_alone(tmp_path):
-    """Before the first use of a name not even NumPy, as every pytest run imports the options of the suite. Also where the
-    package of a user imports numpy_rnn and is run by `python -m`. The hook for errors is Python's.
+    """Before the first use of a name not even NumPy, as every pytest run imports the options of the suite. Also where
+    the package of a user imports numpy_rnn and is run by `python -m`. The hook for errors is Python's.
     """
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/__init__.py").write_text(LOADED)
