@@ -1,7 +1,8 @@
 """Processes that the tests start: they import what the tests import, Ctrl-C reaches them, and none runs for ever.
 
-They run in other folders, so the folders of PYTHONPATH become absolute. A process that was started in the background of a script ignores SIGINT, one that nohup started SIGHUP, and so do its children.
-Here every child starts with the default actions of both, whoever started the tests.
+They run in other folders, so the folders of PYTHONPATH become absolute. A process that was started in the background
+of a script ignores SIGINT, one that nohup started SIGHUP, and so do its children. Here every child starts with the
+default actions of both, whoever started the tests.
 """
 
 import contextlib
@@ -13,8 +14,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 120.0  # seconds, for what takes a few: a busy machine is slow, and only a hang takes longer
-
-
 PATH = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 

@@ -110,7 +110,6 @@ def run(example: Example, folder: Path) -> str:
     """Run an example in an empty folder, with the files that documents contain, and return what it prints."""
     for name, text in files().items():
         (folder / name).write_text(text, encoding="utf-8")
-    (folder / "tests").symlink_to(TOP / "tests")
     source = example.source.replace("\\\n", " ")
     if source.startswith("python3 -m venv"):
         source = source.rpartition("&& ")[2].replace(".venv/bin/", "")

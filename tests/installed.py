@@ -27,25 +27,27 @@ def files(root: Path = ROOT) -> Iterator[str]:
                 yield path.relative_to(root).as_posix()
 
 
-def is_editable() -> bool:
-    """Whether the installation is the checkout that it was made from."""
-    try:
-        text = importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return bool(json.loads(text or "{}").get("dir_info", {}).get("editable"))
+def is_asked_for(root: Path) -> bool:
+    """Whether PYTHONPATH names the checkout, or the installation is the checkout itself."""
+    named = map(os.path.realpath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    direct = importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json") if is_installed() else None
+    return str(root) in named or bool(json.loads(direct or "{}").get("dir_info", {}).get("editable"))
+
+
+def is_installed() -> bool:
+    """Whether there is an installation, of whatever files."""
+    return any(importlib.metadata.distributions(name=DISTRIBUTION))
 
 
 def place(root: Path = ROOT) -> Path:
     """The folder from which the packages are imported. Raises pytest.UsageError if the tests must not use it."""
-    found = {name: importlib.util.find_spec(name) for name in PACKAGES}
-    folders = {Path(str(spec.origin)).resolve().parents[1] for spec in found.values() if spec}
-    if None in found.values() or len(folders) != 1:
-        raise pytest.UsageError(f"{' and '.join(PACKAGES)} are not installed together: run {INSTALL}")
+    specs = [importlib.util.find_spec(name) for name in PACKAGES]
+    folders = {Path(str(spec.origin)).resolve().parents[1] for spec in specs if spec is not None}
+    if None in specs or len(folders) > 1 or not (is_installed() or is_asked_for(root)):
+        raise pytest.UsageError(f"{' and '.join(PACKAGES)} are not installed: run {INSTALL}")
     folder = folders.pop()
     if folder == root:
-        named = map(os.path.realpath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
-        if str(root) not in named and not is_editable():
+        if not is_asked_for(root):
             raise pytest.UsageError(
                 f"the packages would be those of {root}, not the installed ones: run pytest, not python -m pytest; "
                 "or set PYTHONPATH to this folder, or install it by pip install --editable"
@@ -53,9 +55,7 @@ def place(root: Path = ROOT) -> Path:
         return folder
     for name in files(root):
         if not (folder / name).is_file():
-            raise pytest.UsageError(
-                f"{name} is not installed in {folder}: the wheel lacks it, or is older: run {INSTALL}"
-            )
+            raise pytest.UsageError(f"{name} is not in {folder}: the wheel lacks it, or is older: run {INSTALL}")
         if (folder / name).read_bytes() != (root / name).read_bytes():
             raise pytest.UsageError(f"{name} in {folder} is not that of this checkout: run {INSTALL} again")
     return folder

@@ -17,7 +17,8 @@ from numpy_rnn.conformance.__main__ import main as suite_main
 
 TEXTS = {name_of(document): document.read_text(encoding="utf-8") for document in DOCUMENTS}
 README, DERIVATION = TEXTS["README.md"], TEXTS["numpy_rnn/DERIVATION.md"]
-HELP = ["benchmarks"], ["benchmarks.report"], ["pytest", TOP / "tests"]
+PLUGIN = "-p", "no:elman", "-p", "numpy_rnn.conformance.plugin"  # also where PYTHONPATH has it, without entry points
+HELP = ["benchmarks"], ["benchmarks.report"], ["pytest", *PLUGIN, TOP / "tests"]
 
 
 def parameters():
