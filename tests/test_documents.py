@@ -56,7 +56,7 @@ def test_every_program_is_run_or_saved_or_repeated(document):
 @pytest.mark.needs_torch
 def test_options_exist(capsys, tmp_path):
     """Every option that a document names is in the help of a program."""
-    known, option = {"--quiet"}, r"--[a-z][a-z0-9-]+"  # of pip
+    known, option = {"--quiet", "--editable"}, r"--[a-z][a-z0-9-]+"  # of pip
     with_benchmarks(tmp_path)
     for words in HELP:
         done = run([sys.executable, "-m", *words, "--help"], cwd=tmp_path, check=True)
