@@ -19,7 +19,7 @@ import pytest
 from children import default_interrupts
 from hypothesis import HealthCheck, Phase, settings
 
-sys.path.append(str(installed.ROOT))  # the benchmarks, which are not installed; last, for the packages not to be found
+sys.path.append(str(installed.ROOT))  # the benchmarks are not installed; last, so that the packages are
 PACKAGES = " ".join(installed.PACKAGES)
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
