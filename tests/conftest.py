@@ -11,13 +11,16 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import sys
 from typing import Any
 
+import installed
 import pytest
 from children import default_interrupts
 from hypothesis import HealthCheck, Phase, settings
 
-PACKAGES = "numpy_rnn torch_rnn"
+sys.path.append(str(installed.ROOT))  # the benchmarks are not installed; last, so that the packages are
+PACKAGES = " ".join(installed.PACKAGES)
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # The first example of a run may pay for the import of torch, which is not slowness of the data.
@@ -51,6 +54,8 @@ def pytest_configure(config):
         os.environ.setdefault(variable, "1")
     if importlib.util.find_spec("threadpoolctl"):  # a plugin has loaded NumPy before: its BLAS did not see the variable
         importlib.import_module("threadpoolctl").threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]), "blas")
+    if not hasattr(config, "workerinput"):  # a worker of pytest-xdist has the path of this process
+        installed.place()
     if "torch_rnn" in packages(config) and importlib.util.find_spec("torch") is None:
         raise pytest.UsageError("torch is not installed: install it, or test NumPy alone by `--packages numpy_rnn`")
 
@@ -113,6 +118,12 @@ def _interrupts_are_heard():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _outside_of_the_checkout(tmp_path_factory):
+    """A process that a test starts by `python -m` does not find the packages of the checkout in its folder."""
+    os.chdir(tmp_path_factory.mktemp("outside"))
+
+
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(request):
     """Every test of the application runs in an empty folder of its own."""
@@ -127,7 +138,7 @@ def pytest_report_header(config):
     simd = [name for name in features.__cpu_dispatch__ if features.__cpu_features__[name]]
     seed = config.getoption("--perturb")
     return [
-        f"packages: {' '.join(packages(config))}; Hypothesis profile: {PROFILE}",
+        f"packages: {' '.join(packages(config))}, of {installed.place()}; Hypothesis profile: {PROFILE}",
         f"numpy {numpy.__version__}, SIMD {' '.join(simd) or 'of the baseline'}; BLAS {blas.get('name')}"
         f" {blas.get('version')}, {_kernel()}" + ("" if seed is None else f"; products perturbed by seed {seed}"),
         ", ".join([_torch(config), *(f"{variable}={os.environ[variable]}" for variable in ONE_THREAD)]),

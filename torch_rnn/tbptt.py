@@ -20,7 +20,7 @@ from torch_rnn.clipping import clipped
 from torch_rnn.elman import NONLINEARITIES, series_inputs, unroll
 from torch_rnn.loss import window_loss
 from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, copy_of_step, own
-from torch_rnn.sgd import descend, directed, make_optimizer, move
+from torch_rnn.update import descend, directed, make_optimizer, move
 
 Steps = Iterator[tuple[Array, ...]]  # (x_t, target_t), or (x_t, target_t, weights_t)
 

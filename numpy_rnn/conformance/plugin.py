@@ -1,9 +1,8 @@
 """The options of `pytest --pyargs numpy_rnn.conformance --elman-backend module:object`.
 
 This is an entry-point plugin, because pytest reads no options from the conftest of an installed package. pytest loads
-it in every run, also of other projects. So all options start with --elman-, and it imports nothing but the standard
-library until one of them names a port; the wheel has it as a module of its own, elman_conformance_plugin, since a
-module of numpy_rnn cannot be imported without NumPy. `suite.py` does the work.
+it in every run, also of other projects. So all options start with --elman-, and nothing but the standard library is
+imported until one of them names a port, also not by the packages that it is in. `suite.py` does the work.
 """
 
 import argparse

@@ -255,7 +255,7 @@ def test_exit_status(capsys, monkeypatch, error, status, message):
 @pytest.mark.slow
 def test_torch_is_missing(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
-    env = environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    env = environment(tmp_path)
     torch_main = "import sys; from numpy_rnn.__main__ import torch_main; sys.exit(torch_main())"
     for start, *arguments in (
         ("torch_rnn: ", "-m", "torch_rnn"),

@@ -20,7 +20,7 @@ import program_port
 import pytest
 from inline_snapshot import snapshot
 
-from numpy_rnn.conformance import plugin, properties
+from numpy_rnn.conformance import properties
 from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, FEW_SIZES
 
@@ -50,7 +50,7 @@ vanishing = BlackBox(lambda: shutil.rmtree("reports", ignore_errors=True))
 described = BlackBox()
 described.lacks, described.tanh_ulps, described.tanh_absolute_ulps = ("relu", "bias"), 9, 4
 """
-PLUGIN = ["-p", "no:elman", "-p", "numpy_rnn.conformance.plugin"]  # of this checkout, not of an installed copy
+PLUGIN = ["-p", "no:elman", "-p", "numpy_rnn.conformance.plugin"]  # by its name: no entry points are read
 QUICKLY = ["-p", "no:cacheprovider", "-p", "no:unraisableexception"]  # which collects all garbage
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # without other plugins, which take time
 OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
@@ -200,16 +200,13 @@ def test_missing_package_is_one_line(suite, monkeypatch):
 
 
 def test_plugin_imports_nothing_until_it_is_asked(tmp_path):
-    """The plugin is a module of its own, as in the wheel: every pytest run of the environment loads it."""
-    (tmp_path / "elman_conformance_plugin.py").write_text(Path(plugin.__file__).read_text(encoding="utf-8"))
+    """Every pytest run of the environment loads the plugin, and with it the packages that it is in."""
     (tmp_path / "test_own.py").write_text(
         "import sys\ndef test_own(pytestconfig):\n    assert pytestconfig.getoption('elman_level') == 'all'\n"
-        "    assert not [name for name in ('numpy', 'numpy_rnn', 'torch', 'hypothesis') if name in sys.modules]\n"
+        "    assert not [name for name in ('numpy', 'torch', 'hypothesis') if name in sys.modules]\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "elman_conformance_plugin", "test_own.py"]
-    environment = children.environment(**ALONE)
-    environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{environment['PYTHONPATH']}"
-    done = children.run(command, cwd=tmp_path, env=environment)
+    command = [sys.executable, "-m", "pytest", "-q", *PLUGIN, "test_own.py"]
+    done = children.run(command, cwd=tmp_path, env=children.environment(**ALONE))
     assert done.returncode == 0, done.stdout
 
 

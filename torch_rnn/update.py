@@ -1,4 +1,4 @@
-"""The step by torch.optim.SGD; `numpy_rnn/momentum.py` and `sgd.py` have the equations (DERIVATION.md, section 6)."""
+"""The update by torch.optim.SGD; `momentum.py` and `update.py` of numpy_rnn have its equations (DERIVATION.md, 6)."""
 
 from __future__ import annotations
 
