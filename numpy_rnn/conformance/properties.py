@@ -73,9 +73,14 @@ class Violation(AssertionError):
     """
 
     def __init__(self, where: str, first: Divergence, place: Any, window: tuple[WindowCase, Any], hints: Any):
+        allowed = f"rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large"
+        if not first.allowed:
+            allowed = "nothing rounds here, so it must be this number"
+        elif first.is_estimated:
+            allowed += " (estimated)"
         super().__init__(
             f"{where}: {first.tensor} ({first.equation}) at {list(first.element)} is {first.reported!r}, expected"
-            f" {first.expected!r}; rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large"
+            f" {first.expected!r}; {allowed}"
         )
         self.first, self.place, (self.case, self.report), self.hints = first, place, window, hints
 
@@ -130,8 +135,9 @@ def check_port(
 
     only: the recipe of a window, or the seed of a run, which alone is checked.
 
-    L0: every number of a case in which nothing rounds. L1: every stage within its own rounding. L2: every output within the bound around the oracle's value. L3: several
-    updates in a row, each checked at L1, or L2 without intermediates, from its actual start.
+    L0: every number of a case in which nothing rounds. L1: every stage within its own rounding. L2: every output within
+    what rounding allows of a whole window. L3: several updates in a row, each checked at L1, or L2 without
+    intermediates, from its actual start.
     """
     check = PortCheck(level, port, dtype, timeout, worst or WorstRatios())
     if only is not None:
@@ -194,7 +200,8 @@ class PortCheck(NamedTuple):
                 arrays = np.broadcast_arrays(report[name], check.expected, check.allowed, ratio)
                 numbers: Any = (float(array[at]) for array in arrays)
                 equation = equations(name, recipe.objective, recipe.step)
-                first = Divergence(1, 1, name, None, at, *numbers, equation, bool(check.estimated.any()))
+                first = Divergence(1, 1, name, None, at, *numbers)
+                first = first._replace(equation=equation, is_estimated=bool(check.estimated.any()))
                 hints = partial(hints_for_port, self.port, recipe, self.timeout)
                 raise Violation(f"{self.level}, {recipe}", first, recipe, (case, report), hints)
 

@@ -1,4 +1,4 @@
-"""The bounds of single operations, of the SGD step and of softmax; ball arithmetic encloses the witness and the bounds."""
+"""The bounds of single operations, the step and softmax; ball arithmetic encloses the witness and the bounds."""
 
 import itertools
 import sys

@@ -22,7 +22,16 @@ from torch_rnn.loop_audit.data_evidence import DataEvidence
 from torch_rnn.loop_audit.loop_trace import LoopTrace
 from torch_rnn.loop_audit.loss_evidence import LOSSES, LossEvidence
 from torch_rnn.loop_audit.optimizers import Clipping, Parameters
-from torch_rnn.loop_audit.origins import MARK, MAX_INPUT_NODES, Direct, KnownStates, ancestors, initial_kind, origin_of, tensors
+from torch_rnn.loop_audit.origins import (
+    MARK,
+    MAX_INPUT_NODES,
+    Direct,
+    KnownStates,
+    ancestors,
+    initial_kind,
+    origin_of,
+    tensors,
+)
 from torch_rnn.loop_audit.patches import Patches, ignore
 from torch_rnn.loop_audit.places import drops_result, name_of, place
 from torch_rnn.loop_audit.records import (

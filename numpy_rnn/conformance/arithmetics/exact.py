@@ -37,7 +37,7 @@ class Units(Rounding):
     """Operations that do not round; E is the unit of the numbers."""
 
     def exact(self, value: Any, unit: Any, size: Any) -> Near:
-        """Multiples of a unit, from terms whose absolute values add up to `size`. Raises Rounds if that is too large."""
+        """Multiples of a unit, from terms whose absolute values add up to `size`. Raises Rounds if it is large."""
         unit = float(np.min(unit, initial=np.inf))
         if not (unit >= FINEST and np.max(size, initial=0.0) <= LARGEST * unit):
             raise Rounds
@@ -51,7 +51,8 @@ class Units(Rounding):
                 raise Rounds
         return self.exact(value, unit, np.abs(value))
 
-    scalar = given
+    def scalar(self, number: float) -> Near:
+        return self.given(number)
 
     def times(self, a: Near, b: Near) -> Near:
         value = a.value * b.value
@@ -76,7 +77,7 @@ class Exact(Bounds):
 
     def __init__(self, dtype: Any):
         super().__init__(dtype)
-        self.rounding = Units(dtype)
+        self.rounding = self.units = Units(dtype)
 
     def zeros(self, value: Near) -> Near:
         return Near(np.zeros_like(value.value), value.E, self.rounding)
@@ -95,7 +96,7 @@ class Exact(Bounds):
         errors, share = weights * (y - target), self.given(1 / N.reshape(()))
         terms = self.given(0.5) * ((y - target) * errors)
         axes = (0, -2, -1)
-        total = self.rounding.exact(terms.value.sum(axes), terms.E, np.abs(terms.value).sum(axes))
+        total = self.units.exact(terms.value.sum(axes), terms.E, np.abs(terms.value).sum(axes))
         return total * share, errors * share
 
     def rate(self, step: Step, theta: Near) -> Near:
@@ -113,7 +114,7 @@ class Exact(Bounds):
     def clip(self, g: Near, max_value: float) -> Near:
         limit = self.given(max_value)
         unit = min(_unit(g), _unit(limit))
-        return self.rounding.exact(np.clip(g.value, -limit.value, limit.value), unit, np.abs(g.value))
+        return self.units.exact(np.clip(g.value, -limit.value, limit.value), unit, np.abs(g.value))
 
     def by_root(self, g: Near, squares: Near) -> Near:
         raise Rounds
