@@ -62,7 +62,8 @@ class Units(Rounding):
         return self.exact(a.value + b.value, min(_unit(a), _unit(b)), np.abs(a.value) + np.abs(b.value))
 
     def product(self, A: Near, B: Near) -> Near:
-        return self.exact(A.value @ B.value, _unit(A) * _unit(B), np.abs(A.value) @ np.abs(B.value))
+        columns, rows = A.E.reshape(-1, A.shape[-1]).min(axis=0), np.moveaxis(B.E, -2, 0).reshape(B.shape[-2], -1).min(axis=1)
+        return self.exact(A.value @ B.value, columns * rows, np.abs(A.value) @ np.abs(B.value))
 
     def sum(self, v: Near) -> Near:
         return self.exact(v.value.sum(-2), _unit(v), np.abs(v.value).sum(-2))
