@@ -107,6 +107,17 @@ def test_only_the_step_of_a_norm_that_overflows_is_excused():
         assert judgement.first is not None
 
 
+def test_trace_of_huge_numbers_is_wrong_without_a_warning(capsys):
+    """Warnings are errors here; hints compute with the numbers of the trace."""
+    configuration = configured("--epochs 1")
+    run = prepare(configuration).run(configuration.run_options())
+    arrays = trace_arrays(*PackagePort(numpy_rnn).trace(run))
+    np.savez("huge.npz", **arrays | {"initial_W_xh": np.full((1, 6), 3e38, np.float32)})
+    ended = command(numpy_rnn, capsys, "compare", "huge.npz", "--no-plot")
+    assert (ended.status, ended.err) == (1, "")
+    assert "\nhuge.npz diverges first in epoch 1, update " in ended.out
+
+
 # -- the table of losses --------------------------------------------------------------------------------------------
 
 
