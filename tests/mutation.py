@@ -113,8 +113,7 @@ class Edits(ast.NodeVisitor):
 
 def apply(source: str, edit: tuple[int, int, str]) -> str | None:
     """The changed source; None if it does not compile, or is the same program."""
-    start, stop, text = edit
-    changed = (source.encode()[:start] + text.encode() + source.encode()[stop:]).decode()
+    changed = (source.encode()[: edit[0]] + edit[2].encode() + source.encode()[edit[1] :]).decode()
     with suppress(SyntaxError):
         return changed if ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source)) else None
     return None
