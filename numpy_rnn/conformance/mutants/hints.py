@@ -117,7 +117,7 @@ class Fit:
     def telling(self) -> str:
         """The tensor that a hint must explain: the first wrong one; of states that are all wrong alike, a later one."""
         excess = {name: self.deviation[name] / (self.rounding[name] or np.inf) for name in self.report}
-        return self.tensor if excess[self.tensor] > 1 else max(excess, key=lambda name: excess[name])
+        return self.tensor if excess.get(self.tensor, 0) > 1 else max(excess, key=lambda name: excess[name])
 
     def with_step(self, gradients: Arrays) -> Arrays:
         """The right values with other gradients, dW_xh and so on, and the step that they give."""
