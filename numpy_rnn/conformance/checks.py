@@ -26,7 +26,7 @@ SMALL_WINDOW = 48  # units × steps, up to which the proven bound of a whole win
 SMALL_SUM = 256  # terms, up to which that of a single equation does
 ROUNDINGS = 512.0  # units of roundoff of the tensor: a bound up to that is narrow
 LOST = 0.01  # of the tensor
-SPREADS = 8.0  # what the estimate allows, in units of its spread
+SPREADS = 6.0  # what the estimate allows, in units of its spread
 ROUNDOFFS = 4.0  # and in units of roundoff of the tensor, as the spread of few numbers may be small by chance
 
 
