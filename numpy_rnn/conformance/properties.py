@@ -20,7 +20,6 @@ from numpy_rnn.conformance.case import case_sizes
 from numpy_rnn.conformance.checks import Check, exact_checks, global_checks, local_checks
 from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
-from numpy_rnn.conformance.plugin import PROFILES
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
 from numpy_rnn.conformance.random_cases import (
@@ -37,6 +36,7 @@ from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence, equatio
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_port
 from numpy_rnn.conformance.traces.judge import judge, single_update
 
+PROFILES = {"default": 100, "repeatable": 100, "long": 5000}  # windows per test
 LARGE_EVERY = 5  # the number of cases per large case
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -62,7 +62,10 @@ class Units(Rounding):
         return self.exact(a.value + b.value, min(_unit(a), _unit(b)), np.abs(a.value) + np.abs(b.value))
 
     def product(self, A: Near, B: Near) -> Near:
-        columns, rows = A.E.reshape(-1, A.shape[-1]).min(axis=0), np.moveaxis(B.E, -2, 0).reshape(B.shape[-2], -1).min(axis=1)
+        columns, rows = (
+            A.E.reshape(-1, A.shape[-1]).min(axis=0),
+            np.moveaxis(B.E, -2, 0).reshape(B.shape[-2], -1).min(axis=1),
+        )
         return self.exact(A.value @ B.value, columns * rows, np.abs(A.value) @ np.abs(B.value))
 
     def sum(self, v: Near) -> Near:
