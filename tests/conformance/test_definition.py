@@ -164,7 +164,9 @@ def test_loss_that_only_the_core_knows_does_not_agree(monkeypatch):
     options = run.options._replace(objective=Objective(loss="huber"))
     recorded = PackagePort(numpy_rnn).trace(run._replace(options=options))
     for traced in (recorded, recorded.without(*INTERMEDIATES)):
-        with pytest.raises(InputError, match="'huber' is no loss with a bound that is known here: expected squared_error"):
+        with pytest.raises(
+            InputError, match="'huber' is no loss with a bound that is known here: expected squared_error"
+        ):
             judge(traced)
     with pytest.raises(KeyError):
         PACKAGE.window_update(present(run.params), *run[1:4], learning_rate=0.1, loss="huber")

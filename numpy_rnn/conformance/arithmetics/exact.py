@@ -13,7 +13,7 @@ import numpy as np
 
 from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
-from numpy_rnn.conformance.arithmetics.floats import choose
+from numpy_rnn.conformance.arithmetics.nonlinearities import choose
 from numpy_rnn.conformance.arithmetics.rounding import Near, Rounding
 from numpy_rnn.conformance.definition import window_update
 

@@ -22,7 +22,8 @@ import numpy as np
 from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.records import Nonlinearity, Reduction, Step, WindowCase
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.floats import SLOPES, Floats
+from numpy_rnn.conformance.arithmetics.floats import Floats
+from numpy_rnn.conformance.arithmetics.nonlinearities import nonlinearity_of
 from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, case_sizes, present
 from numpy_rnn.conformance.checks import check_global, check_local
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Tensors, update, window_update
@@ -268,7 +269,7 @@ def _products(fit: Fit) -> dict[str, float]:
 def truncations(fit: Fit) -> Candidates:
     """The report under (R1) and (R2), for every k that differs from (B2)."""
     case, right, p, T = fit.case, fit.right, present(fit.case.params), len(fit.case.x)
-    slopes = SLOPES[case.objective.nonlinearity](right["a"], right["h"])
+    slopes = nonlinearity_of(case.objective.nonlinearity).slope(right["a"], right["h"])
     h = np.stack([cases.initial_state(case), *right["h"]])
 
     def report(dh):
