@@ -1,85 +1,77 @@
 """Hints: what a wrong result resembles. A hint is not a verdict.
 
-A hint is the name of a mutant, or of a part of the case that is read otherwise, a factor, a wrong sum, another
-truncation. It fits if it gives the wrong numbers of every tensor, not only of the one that is reported. A port is
-compared on a case of several steps, because many mistakes are the same in a window of one step.
-
-Public code often truncates differently from TBPTT(k1, k2):
-
-    dh_t = Σ_{j=0}^{k−1} g_{t,j}, where g_{t,0} = dy_t W_hyᵀ and g_{t,j} = (g_{t+1,j−1} ∘ φ'(a_{t+1})) W_hhᵀ    (R1)
-    dh_t is that of (B2) for the newest k steps of a window, and 0 for the steps before                         (R2)
-
-Source: (R1) rnnlm of Britz 2015, also in ML-From-Scratch; (R2) Deeplearning4j, tBPTTBackwardLength below the forward
-one.
+Mistakes are made from the definition (`mistakes`), and tried on several cases. A hint gives the wrong numbers of every
+tensor in all of them. The gradients are explained first, then the step from the gradients that are reported. Where all
+windows are so short, or so small, that different mistakes are the same, there is a hint only if one fits.
 """
 
-from collections.abc import Iterator
-from itertools import product
-from typing import Any, get_args
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, product
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.conversion import convert
-from numpy_rnn.common.records import Nonlinearity, Reduction, Step, WindowCase
+from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance import plain_rnn
-from numpy_rnn.conformance.bounds.global_bounds import check_global
-from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, case_sizes, present
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
-from numpy_rnn.conformance.mutants.score import first_violation
-from numpy_rnn.conformance.plain_rnn import SLOPES, Arrays
-from numpy_rnn.conformance.ports.port import abilities, call_port, tanh_error
+from numpy_rnn.conformance.case import case_sizes, initial_state, present
+from numpy_rnn.conformance.definition import Arrays
+from numpy_rnn.conformance.mutants import mistakes, other_steps
+from numpy_rnn.conformance.mutants.mistakes import BACKWARD, FORWARD, Mistake
+from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.random_cases import Recipe, restricted
-from numpy_rnn.conformance.traces.divergence import TENSORS
 
-# The part of a deviation that a hint may leave; a mutant may leave more, as a sum in float32 rounds otherwise.
-EXACT, EXPLAINED = 1e-6, 0.02
-ROUNDING = 1000.0  # units in the last place of the largest number, by which right tensors may differ
-MAX_HINTS = 3  # if more mutants fit, the numbers do not tell them apart, and none is named
-HINT_SIZES = {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5}  # of the case on which a port is compared; all differ
+EXACT = 1e-6  # the part of a deviation that a hint may leave
+ROUNDING = 200.0  # units in the last place of the largest number, by which right tensors may differ
+CLEAR = 30.0  # the deviation of a wrong tensor, in units of what right ones may differ
 FEW = 4  # numbers, any of which are right numbers times some factor
 MAX_STEPS = 30  # of a window that is compared with other truncations
-Candidates = Iterator[tuple[str, Arrays]]
+SIZES = ({"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7}, {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4})
 
 
 def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
-    """Recipes like this one, but with several steps: after another update, and the first."""
-    sizes: dict[str, Any] = HINT_SIZES | {"T": max(recipe.T, HINT_SIZES["T"])}
-    sizes["K"] = sizes["T"] if recipe.K == recipe.T else sizes["T"] - 4
-    for velocity in (True, False):
-        yield restricted(recipe._replace(**sizes, velocity=velocity), abilities(port))
+    """Recipes like this one, but with several steps: after another update, the first, and with larger numbers."""
+    has = abilities(port)
+    plain = recipe._replace(logits=1.0, saturated=False, silent=False, subnormal=False, gain=1.0)
+    plain = plain._replace(dtype="float64") if "float64" in port.dtypes else plain
+    for i, sizes in enumerate((*SIZES, SIZES[0])):
+        own = has.sizes[i % len(has.sizes)] if has.sizes else {}
+        sizes = {**sizes, "T": max(recipe.T, sizes["T"]) if i == 0 else sizes["T"], **own}
+        sizes["K"] = own.get("K", sizes["T"] if recipe.K == recipe.T else min(sizes["K"], sizes["T"]))
+        changes: dict[str, Any] = {"velocity": i != 1, "gain": 3.0 if i == 2 else 1.0, "seed": recipe.seed + i}
+        yield restricted(plain._replace(**sizes, **changes, step=_stepped(recipe.step, i)), has)
+
+
+def _stepped(step: Any, i: int) -> Any:
+    """The step with a rate that is not 0; in the second case all numbers are others."""
+    if step is None:
+        return None
+    step = step._replace(learning_rate=step.learning_rate or 0.1)
+    names = ("learning_rate", "momentum", "dampening", "weight_decay", "max_norm", "max_value")
+    changed = {name: 0.7 * min(getattr(step, name), 1.0) for name in names if getattr(step, name) is not None}
+    return step._replace(**changed) if i == 1 else step
 
 
 def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str]:
     """The hints for a port on cases like this one, but with several steps."""
-    for each in hint_recipes(port, recipe):
+    found = list[Fit]()
+    for i, each in enumerate((*hint_recipes(port, recipe), recipe)):
         case = each.case()
-        (report, _), (again, _) = (call_port(port, case, timeout) for _ in range(2))
-        if any(answer is None or cases.format_errors(case, answer, intermediates=False) for answer in (report, again)):
+        answers = [call_port(port, case, timeout)[0] for _ in range(2 if i == 0 else 1)]
+        if any(answer is None or cases.format_errors(case, answer, intermediates=False) for answer in answers):
             return []
+        report, again = answers[0], answers[-1]
         if not all(np.allclose(report[name], again[name], 1e-3, 1e-3) for name in report.keys() & again.keys()):
             return ["it gives another answer to the same case, as if gradients or states were kept from call to call"]
-        check = check_local if set(INTERMEDIATES) <= report.keys() else check_global
-        with np.errstate(all="ignore"):
-            ratios = check(case, report, tanh_error(port))
-        first = first_violation(ratios)
-        if first is not None and (found := hints_for_case(case, report, first[0])):
-            return found
-    return []
+        found.append(Fit(case, report))
+    clear = [fit for fit in found if fit.wrong]
+    usual = [fit for fit in found[:-1] if fit.wrong]
+    return explanations([*(usual or clear), *(fit for fit in found[:-1] if not fit.wrong)])
 
 
-def hints_for_case(case: WindowCase, report: Arrays, tensor: str) -> list[str]:
-    """The hints for a report whose first wrong tensor is given."""
-    with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        fit = Fit(case, report, tensor)
-        known = list(mutants(fit))
-        others = (each(fit) for each in (other_cases, other_gradients, factors, truncations))
-        for candidates, left in ((known, EXACT), *((each, EXACT) for each in others), (known, EXPLAINED)):
-            fitting = (name for name, values in candidates if fit.explains(values, left))
-            if found := list(dict.fromkeys(fitting)):
-                return found if len(found) <= MAX_HINTS else []
-    return []
+def hints_for_case(case: WindowCase, report: Arrays, tensor: str = "") -> list[str]:
+    """The hints for a report on one case."""
+    return explanations([Fit(case, report)])
 
 
 def _as_float64(value: Any) -> Any:
@@ -91,156 +83,221 @@ def _largest(array: Any) -> float:
 
 
 class Fit:
-    """A case and its report, right values of the same tensors, all in float64, and the first tensor that is wrong."""
+    """A case and its report, and the right values of the same tensors, all in float64."""
 
-    def __init__(self, case: WindowCase, report: Arrays, tensor: str):
-        self.case, self.tensor, self.dtype = convert(_as_float64, cases.with_rows(case)), tensor, case.params.W_hh.dtype
+    def __init__(self, case: WindowCase, report: Arrays):
+        self.dtype, self.case = case.params.W_hh.dtype, convert(_as_float64, cases.with_rows(case))
         self.report = {name: np.asarray(value, np.float64) for name, value in report.items()}
-        self.right, unit = plain_rnn.window_update(self.case), ROUNDING * np.finfo(self.dtype).eps
-        # By how much a tensor is wrong, and by how much a right one may differ.
-        self.deviation = {name: _largest(v - self.right[name]) for name, v in self.report.items()}
-        self.rounding = {name: unit * (_largest(self.right[name]) + _largest(v)) for name, v in self.report.items()}
+        if self.case.h_0 is None and self.case.params.h_0 is None:
+            self.case = self.case._replace(h_0=initial_state(self.case))
+        with np.errstate(all="ignore"):
+            self.right = mistakes.flow(self.case)
+            if self.case.step is not None:
+                own = {"d" + name: self.report["d" + name] for name in present(self.case.params)}
+                self.right |= (step := other_steps.stepped(self.case, own))
+            self.stepped = step.keys() if self.case.step is not None else set()
+        unit = ROUNDING * np.finfo(self.dtype).eps
+        names = self.report.keys() & self.right.keys()
+        self.deviation = {name: _largest(self.report[name] - self.right[name]) for name in names}
+        self.rounding = {name: unit * max(_largest(self.right[name]), _largest(self.report[name])) for name in names}
+        self.wrong = {name for name in names if not self.deviation[name] <= CLEAR * self.rounding[name]}
+        self.flow = names - self.stepped
 
-    def explains(self, values: Arrays, left: float) -> bool:
-        """Whether these values are the reported ones, to within this part of the deviation, or rounding."""
-        for name, reported in self.report.items():
-            if name not in values or np.shape(values[name]) != np.shape(reported):
+    def explains(self, values: Arrays, names: Any) -> bool:
+        """Whether these are the reported numbers of the tensors of these names."""
+        for name in names:
+            if name not in values or np.shape(values[name]) != np.shape(self.report[name]):
                 return False
-            if not np.isfinite(reported).all():  # an overflow, at the same places
-                return np.array_equal(np.isfinite(reported), np.isfinite(values[name]))
-            allowed = max(left * self.deviation[name], self.rounding[name])
-            if not _largest(reported - values[name]) <= allowed:
+            allowed = max(EXACT * self.deviation[name], self.rounding[name])
+            if not _largest(values[name] - self.report[name]) <= allowed:
                 return False
-        telling = self.telling
-        return bool(_largest(values[telling] - self.right[telling]) > 0.5 * self.deviation[telling])
-
-    @property
-    def telling(self) -> str:
-        """The tensor that a hint must explain: the first wrong one; of states that are all wrong alike, a later one."""
-        excess = {name: self.deviation[name] / (self.rounding[name] or np.inf) for name in self.report}
-        return self.tensor if excess[self.tensor] > 1 else max(excess, key=lambda name: excess[name])
-
-    def with_step(self, gradients: Arrays) -> Arrays:
-        """The right values with other gradients, dW_xh and so on, and the step that they give."""
-        p, d = present(self.case.params), {name[1:]: g for name, g in gradients.items()}
-        step = self.case.step
-        return self.right | gradients | (plain_rnn.update(p, d, present(self.case.velocity), step) if step else {})
-
-    def gradients(self, values: Arrays) -> Arrays:
-        """The gradients among these values."""
-        return {name: values[name] for name in ("d" + theta for theta in present(self.case.params))}
+        return True
 
 
-def mutants(fit: Fit) -> Candidates:
-    """The mutants whose stage is not after the first wrong tensor: a wrong h makes the next a wrong, as da does dh."""
-    last = TENSORS.index({"a": "h", "dh": "da"}.get(fit.tensor, fit.tensor))
-    for mutant in MUTANTS:
-        if not mutant.in_run and TENSORS.index(mutant.stage) <= last:
-            yield mutant.name, load(mutant).window_update(fit.case)
+def explanations(fits: Sequence[Fit]) -> list[str]:
+    """The hint for these reports, of one port or one run; none, or one."""
+    if not fits or not all(np.isfinite(v).all() for fit in fits for v in fit.report.values()):
+        return []
+    wrong = set[str]().union(*(fit.wrong for fit in fits))
+    with np.errstate(all="ignore"):  # a wrong gradient may well overflow
+        flow = step = ""
+        if any(fit.wrong & fit.flow for fit in fits):
+            flow = _first(fits, of_flow(fits))
+            if not flow:
+                return []
+            if any(fit.wrong - fit.flow for fit in fits):
+                if all(fit.explains(other_steps.stepped(fit.case, fit.right), fit.stepped) for fit in fits):
+                    return [f"{flow}, as reported; the step has the right ones"]
+        if any(fit.wrong - fit.flow for fit in fits):
+            step = _first(fits, of_step(fits))
+            if not step:
+                return []
+    return [" and ".join(text for text in (flow, step) if text)] if wrong else []
 
 
-def other_cases(fit: Fit) -> Candidates:
-    """The right values of another case: a part of it is left out, exchanged, or shifted in time."""
-    case, changes = fit.case, list[tuple[str, dict[str, Any]]]()
-    objective, step, x, target = case.objective, case.step, case.x, case.target
-    for field, names in (("nonlinearity", get_args(Nonlinearity)), ("reduction", get_args(Reduction))):
-        own = getattr(objective, field)
-        changes += [(f"{n} for {own}", {"objective": objective._replace(**{field: n})}) for n in names if n != own]
-    changes += [("inputs in reversed order", {"x": x[::-1]}), ("inputs one step late", {"x": np.roll(x, 1, 0)})]
-    if objective.loss != GIVEN_DY and len(target) > 1:
-        w = np.ones(target.shape[:2]) if case.weights is None else case.weights
-        changes += [
-            ("the loss of the last step alone", {"target": target[-1:], "weights": w[-1:]}),
-            ("targets one step late", {"target": np.roll(target, 1, 0)}),
-            ("targets one step late", {"target": target[:-1], "weights": w[1:]}),
-            ("targets one step early", {"target": np.roll(target, -1, 0)}),
-            ("loss weights left out", {"weights": None}),
-        ]
-        if len(x) == len(target):
-            changes.append(("the series in reversed order", {"x": x[::-1], "target": target[::-1]}))
-    if step is not None:
-        changes.append(("the velocity, or sum of squares, of before left out", {"velocity": None}))
-        defaults = Step._field_defaults.items()
-        changes += [(f"{name} left out", {"step": step._replace(**{name: default})}) for name, default in defaults]
-    for name, parts in changes:
-        yield name, plain_rnn.window_update(case._replace(**parts))
+Candidates = Iterator[tuple[str, Callable[[Fit], Arrays | None]]]
 
 
-def other_gradients(fit: Fit) -> Candidates:
-    """Gradients, some or all, that are other sums, or are reported otherwise than the step uses them."""
-    case, p, right = fit.case, present(fit.case.params), fit.gradients(fit.right)
-    h = np.concatenate((cases.initial_state(case)[None], fit.right["h"]))
+def _first(fits: Sequence[Fit], candidates: Iterator[tuple[str, Callable[[Fit], bool]]]) -> str:
+    """The first mistake that explains all reports; if they are small, the only one."""
+    is_small = max(len(fit.case.x) for fit in fits) < 3
+    texts = list[str]()
+    for text, explains in candidates:
+        if text not in texts and all(_tried(explains, fit) for fit in fits):
+            texts.append(text)
+            if not is_small:
+                break
+    return texts[0] if len(texts) == 1 else ""
+
+
+def _tried(explains: Callable[[Fit], bool], fit: Fit) -> bool:
+    try:
+        return explains(fit)
+    except (LookupError, ValueError, AttributeError, TypeError):  # it does not apply to this case
+        return False
+
+
+def of_flow(fits: Sequence[Fit]) -> Iterator[tuple[str, Callable[[Fit], bool]]]:
+    """Mistakes that may explain the loss, the intermediates and the gradients."""
+    wrong = set[str]().union(*(fit.wrong for fit in fits))
+    parts = set()
+    if not wrong & {"loss", "a", "h", "y"} and "loss" in fits[0].report:
+        parts = {FORWARD}
+    elif wrong & {"loss", "a", "h", "y"}:
+        parts = {BACKWARD}
+    for mistake in mistakes_of_flow(min(MAX_STEPS, max(len(fit.case.x) for fit in fits))):
+        if mistake.part not in parts:
+            yield mistake.text, lambda fit: fit.explains(mistake.report(fit.case), fit.flow)
+    names = set[str]().union(*(fit.wrong & fit.flow for fit in fits))
+    if all(name[0] == "d" and name[1:] in present(fits[0].case.params) for name in names):
+        all_names = {"d" + name for name in present(fits[0].case.params)}
+        words = "gradients" if names == all_names else ", ".join(name for name in fits[0].report if name in names)
+        for text in alternatives(fits[0]):
+            yield f"{words} {text}", lambda fit: fit.explains(fit.right | alternatives(fit)[text], fit.flow)
+        for c in {_largest(fit.report[name]) for fit in fits for name in names}:
+            yield f"{words} within ±{c:g}", lambda fit: fit.explains(
+                fit.right | {name: mistakes.clamped(fit.right[name], c) for name in names}, fit.flow)  # fmt: skip
+    yield from factors(fits, [name for name in fits[0].report if name in fits[0].flow and name not in "ahy"])
+    if text := shorter_format(fits):
+        yield text, lambda fit: True
+
+
+def mistakes_of_flow(steps: int) -> Iterator[Mistake]:
+    """All mistakes but those of the step, the plainest first."""
+    yield from (Mistake(m.name, "", lambda case, m=m: mistakes.flow(case, m.definition))
+                for m in mistakes.MUTANTS if not m.in_run)  # fmt: skip
+    yield from chain(other_steps.other_cases(), mistakes.transposes(), mistakes.other_terms(),
+                     other_steps.other_losses(), other_steps.truncations(steps), mistakes.other_operands(),
+                     mistakes.other_functions(), mistakes.other_results())  # fmt: skip
+
+
+def of_step(fits: Sequence[Fit]) -> Iterator[tuple[str, Callable[[Fit], bool]]]:
+    """Mistakes that may explain the step from the reported gradients."""
+    candidates = [(m.name, lambda case, d, m=m: other_steps.stepped(case, d, m.definition))
+                  for m in mistakes.MUTANTS if not m.in_run]  # fmt: skip
+    for text, step in chain(candidates, other_steps.other_steps(fits[0].case.step)):
+        yield text, lambda fit: fit.explains(step(fit.case, fit.report), fit.stepped)
+    yield from factors(fits, [name for name in fits[0].report if name in fits[0].stepped])
+
+
+# -- gradients that are other sums, factors, formats ------------------------------------------------------------------
+
+
+def alternatives(fit: Fit) -> dict[str, Arrays]:
+    """Gradients that are other sums, or are reported otherwise than the step uses them, by words."""
+    case, p, right = fit.case, present(fit.case.params), fit.right
+    own = {"d" + name: right["d" + name] for name in p}
     (T, B, _), K = case.x.shape, len(case.target)
-    steps, sequences = np.arange(T)[:, None, None], np.arange(B)[:, None]
+    t, b = np.arange(T)[:, None, None], np.arange(B)[:, None]
     counted = {
-        "without the first step": steps > 0,
-        "without the last step": steps < T - 1,
-        "of the first step alone": steps == 0,
-        "of the last step alone": steps == T - 1,
-        "without the steps that have no loss": steps >= T - K,
-        "of the first sequence alone": sequences == 0,
-        "of the last sequence alone": sequences == B - 1,
-    }
-    others = {"transposed": {name: g.T for name, g in right.items() if g.ndim == 2 and g.shape == g.T.shape}}
+        "without the first step": t > 0, "without the last step": t < T - 1, "of the first step alone": t == 0,
+        "of the last step alone": t == T - 1, "without the steps that have no loss": t >= T - K,
+        "with the last step counted twice": 1 + (t == T - 1), "with the first step counted twice": 1 + (t == 0),
+        "of the first sequence alone": b == 0, "of the last sequence alone": b == B - 1,
+        "without the first sequence": b > 0, "without the last sequence": b < B - 1,
+    }  # fmt: skip
+    others: dict[str, Arrays] = {"transposed": {"dW_hh": own["dW_hh"].T}}
+    h = np.concatenate((initial_state(case)[None], right["h"]))
     for text, counts in counted.items():
-        d = plain_rnn.gradients(p, case.x, h, counts * fit.right["dy"], counts * fit.right["da"])
-        others[text] = {"d" + name: g for name, g in d.items()}
-    if case.step is not None:
-        limits = Step(1.0, max_norm=case.step.max_norm, max_value=case.step.max_value)
-        moved = plain_rnn.update(p, {name[1:]: g for name, g in right.items()}, {}, limits)
-        others["after clipping"] = {name: p[name[1:]] - moved[name[1:]] for name in right}
-    for text, gradients in others.items():
-        wrong = {n: g for n, g in gradients.items() if _largest(fit.report[n] - g) < fit.deviation[n]}
-        if wrong:
-            words = "gradients" if len(wrong) == len(right) else ", ".join(wrong)
-            yield f"{words} {text}", fit.with_step(right | wrong)
-            yield f"{words} {text}", fit.right | wrong
+        dy, da = counts * right["dy"], counts * right["da"]
+        d = {"dW_xh": _sum(case.x, da), "dW_hh": _sum(h[:-1], da), "dW_hy": _sum(h[1:], dy), "db_y": dy.sum((0, 1))}
+        others[text] = own | d | {"db_h": da.sum((0, 1)), "db_hh": da.sum((0, 1))}
+    others["whose rows are one row, in which all add up"] = {
+        name: 0 * g + g.sum(axis=0, keepdims=True) for name, g in own.items() if g.ndim == 2}  # fmt: skip
+    others["of the largest norm 1"] = {name: g / np.linalg.norm(g) for name, g in own.items()}
+    for name in mistakes.FORMATS:
+        others[f"rounded to {name}"] = {n: mistakes.rounded(g, name) for n, g in own.items()}
+    if (step := case.step) is not None:
+        limits = step._replace(learning_rate=1.0, momentum=0.0, dampening=0.0, nesterov=False, adagrad=False)
+        for text, part in (("after clipping", limits._replace(weight_decay=0.0)), ("after clipping and weight decay", limits),
+                           ("with weight decay", limits._replace(max_norm=None, max_value=None))):  # fmt: skip
+            moved = other_steps.stepped(case._replace(step=part, velocity=None), right)
+            others[text] = {"d" + name: theta - moved[name] for name, theta in p.items()}
+        moved = other_steps.stepped(case, right)
+        others["reported after momentum"] = {"d" + name: moved["v" + name] for name in p if "v" + name in moved}
+        others["multiplied by the rate"] = {name: step.learning_rate * g for name, g in own.items()}
+    return others
 
 
-def factors(fit: Fit) -> Candidates:
-    """Tensors multiplied by numbers; the step is that of the reported gradients."""
-    p, found, values = present(fit.case.params), {}, fit.with_step(fit.gradients(fit.report)) | fit.gradients(fit.right)
-    for name in [name for name in fit.report if name not in ("a", "h", "y")]:
-        before, small = p.get(name, 0.0), fit.rounding[name]
-        reported, expected = fit.report[name] - before, values[name] - before
-        if _largest(reported - expected) > small:
-            is_zero = _largest(reported) <= small
-            found[name] = 0.0 if is_zero else float((reported * expected).sum() / (expected * expected).sum())
-            values[name] = before + found[name] * expected
-    if text := _factors_in_words(fit, found):
-        yield text, values
+def _sum(rows: Any, columns: Any) -> Any:
+    return np.einsum("tbi,tbj->ij", rows, columns)
 
 
-def _factors_in_words(fit: Fit, found: dict[str, float]) -> str:
-    """The factors other than 1 in words; "" if one may be chance: that of a few numbers is a product of sizes, that of
-    more any. By clipping, the step is multiplied by any factor too, and then it says nothing.
-    """
-    theta, step, texts, is_double = present(fit.case.params), fit.case.step, [], fit.dtype == np.float64
-    rtol = 1e-6 if is_double else 1e-3
-    parts: dict[str, list[str]] = {"loss": [], "gradients": [], "velocities": [], "step": []}
-    for name in [name for name in fit.report if name not in ("a", "h", "y")]:
-        part = "loss" if name == "loss" else "step" if name in theta else "gradients"
-        parts["velocities" if name[0] == "v" else part].append(name)
-    for part, names in parts.items():
-        for factor in dict.fromkeys(found[name] for name in names if name in found):
-            same = [name for name in names if np.isclose(found.get(name, 1.0), factor, rtol * abs(factor - 1), 1e-12)]
-            product = next((text for text, v in _products(fit).items() if v != 1 and np.isclose(v, factor, rtol)), None)
-            if product is None and sum(np.size(fit.report[name]) for name in same) < FEW:
-                return ""
-            if part == "step" and factor and step.max_norm is not None and not step.has_velocity:
-                return ""
-            words = part if same == names else ", ".join(same)
-            texts.append(f"{words} × {product or format(factor, '.9g' if is_double else '.5g')}")
-    return ", ".join(dict.fromkeys(texts))
+def factors(fits: Sequence[Fit], names: list[str]) -> Iterator[tuple[str, Callable[[Fit], bool]]]:
+    """Tensors multiplied by numbers that are the same product of sizes, or the same number, in all cases."""
+    found, moved = dict[str, str](), [dict[str, Any](fit.right) for fit in fits]
+    for name in names:
+        if not any(name in fit.wrong for fit in fits):
+            continue
+        ratios = list[tuple[Fit, float]]()
+        for fit, values in zip(fits, moved):
+            before = getattr(fit.case.params, name, 0.0)
+            reported, expected = fit.report[name] - before, fit.right[name] - before
+            if not _largest(expected) > fit.rounding[name]:
+                continue
+            ratio = 0.0 if _largest(reported) <= fit.rounding[name] else float(np.sum(reported * expected) / np.sum(expected**2))
+            values[name] = before + ratio * expected
+            ratios.append((fit, ratio))
+        text = _factor(ratios, sum(np.size(fit.report[name]) for fit, _ in ratios))
+        if not text:
+            return
+        found[name] = text
+    if found:
+        groups = {"loss": ["loss"], "gradients": [n for n in names if n[0] == "d"], "velocities": [n for n in names if n[0] == "v"],
+                  "step": [n for n in names if n in cases.FIELDS]}  # fmt: skip
+        texts = []
+        for part, members in groups.items():
+            for text in dict.fromkeys(found[name] for name in members if name in found):
+                same = [name for name in members if found.get(name) == text]
+                texts.append(f"{part if same == members else ', '.join(same)} × {text}")
+        values = {id(fit): each for fit, each in zip(fits, moved)}
+        yield ", ".join(texts), lambda fit: fit.explains(values[id(fit)], names)
+
+
+def _factor(ratios: Sequence[tuple[Fit, float]], count: int) -> str:
+    """The number in words; "" if it differs between the cases, or may be chance."""
+    if not ratios:
+        return ""
+    rtol = max(1e-6 if fit.dtype == np.float64 else 1e-3 for fit, _ in ratios)
+    tables = [_products(fit) for fit, _ in ratios]
+    for text in tables[0]:
+        if all(np.isclose(table.get(text, np.nan), ratio, rtol, 1e-9) for table, (_, ratio) in zip(tables, ratios)):
+            return text
+    first = ratios[0][1]
+    if count >= FEW * len(ratios) and all(np.isclose(ratio, first, rtol, 0) for _, ratio in ratios):
+        return format(first, ".6g")
+    return ""
 
 
 def _products(fit: Fit) -> dict[str, float]:
     """Products of sizes, and other usual factors, by their text; the simplest first."""
-    sizes: dict[str, float] = {name: case_sizes(fit.case)[name] for name in "KBO"}
+    sizes: dict[str, float] = {name: case_sizes(fit.case)[name] for name in "KBOTH"}
     sizes |= {} if fit.case.weights is None else {"Σw": float(fit.case.weights.sum())}
-    sizes = {name: size for name, size in sizes.items() if size > 1}
-    known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "1/ln 10": 1 / np.log(10)}
-    for powers in sorted(product((1, -1, 0), repeat=len(sizes)), key=lambda powers: np.abs(powers).sum()):
+    rate = np.nan if fit.case.step is None else float(fit.case.step.learning_rate)
+    known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "1/ln 10": 1 / np.log(10), "η": rate}
+    for powers in sorted(product((1, -1, 0), repeat=len(sizes)), key=lambda powers: (np.abs(powers).sum(), powers)):
+        if sum(np.abs(powers)) > 3:
+            break
         above, below = ["·".join(n for n, power in zip(sizes, powers) if power == sign) for sign in (1, -1)]
         value = float(np.prod([size**power for size, power in zip(sizes.values(), powers)]))
         for factor, text in ((1, above or "1"), (2, f"2·{above}" if above else "2")):
@@ -248,24 +305,9 @@ def _products(fit: Fit) -> dict[str, float]:
     return known
 
 
-def truncations(fit: Fit) -> Candidates:
-    """The report under (R1) and (R2), for every k that differs from (B2)."""
-    case, right, p, T = fit.case, fit.right, present(fit.case.params), len(fit.case.x)
-    slopes = SLOPES[case.objective.nonlinearity](right["h"], right["a"])
-    h = np.stack([cases.initial_state(case), *right["h"]])
-
-    def report(dh):
-        da = dh * slopes
-        flow = {"dh": dh, "da": da, "dx": da @ p["W_xh"].T, "dh_0": da[0] @ p["W_hh"].T}
-        d = plain_rnn.gradients(p, case.x, h, right["dy"], da) | ({"h_0": flow["dh_0"]} if "h_0" in p else {})
-        return fit.with_step({"d" + name: g for name, g in d.items()}) | flow
-
-    g = right["dy"] @ p["W_hy"].T
-    band = g
-    for k in range(1, min(T, MAX_STEPS)):
-        steps = f"{k} step{'s' * (k > 1)}"
-        yield f"each loss goes back over {steps} (bptt_truncate = {k - 1})", report(band)
-        newest = np.where(np.arange(T)[:, None, None] < T - k, 0, right["dh"])  # (R2)
-        yield f"the backward pass ends after the newest {steps}", report(newest)
-        g = (g[1:] * slopes[1 : len(g)]) @ p["W_hh"].T  # (R1)
-        band = band + np.concatenate((g, np.zeros((k, *g.shape[1:]))))
+def shorter_format(fits: Sequence[Fit]) -> str:
+    """Whether all that differs differs as much as float32 rounds, in a float64 case."""
+    parts = [fit.deviation[name] / (_largest(fit.right[name]) or 1) for fit in fits for name in fit.wrong]
+    if all(fit.dtype == np.float64 and fit.wrong for fit in fits) and all(1e-10 < part < 1e-6 for part in parts):
+        return "numbers rounded to float32 on the way"
+    return ""
