@@ -6,6 +6,8 @@ windows are so short, or so small, that different mistakes are the same, there i
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
 from itertools import chain, product
 from typing import Any, NamedTuple
 
@@ -14,10 +16,12 @@ import numpy as np
 from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import case_sizes, initial_state, present
-from numpy_rnn.conformance.definition import Arrays
+from numpy_rnn.conformance.definition import Arrays, window_update
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.mutants import mistakes, other_steps
-from numpy_rnn.conformance.mutants.mistakes import BACKWARD, FORWARD, Mistake
+from numpy_rnn.conformance.mutants.mistakes import FORWARD, Mistake
 from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
@@ -26,6 +30,13 @@ ROUNDING = 200.0  # units in the last place of the largest number, by which righ
 CLEAR = 30.0  # the deviation of a wrong tensor, in units of what right ones may differ
 FEW = 4  # numbers, any of which are right numbers times some factor
 MAX_STEPS = 30  # of a window that is compared with other truncations
+BEFORE = {"loss", "a", "h", "y"}  # the backward pass
+AFTER_DY = {"dh", "da", "dh_0", "dx", "dW_xh", "dW_hh", "db_h", "db_hh"}  # what depends on dh
+ONLY = {  # what is wrong by a mistake in a function
+    "state_adjoint": AFTER_DY, "pre_activation_adjoint": AFTER_DY, "initial_state_adjoint": {"dh_0"}, "input_adjoint": {"dx"},
+    "input_weights_gradient": {"dW_xh"}, "recurrent_weights_gradient": {"dW_hh"}, "output_weights_gradient": {"dW_hy"},
+    "hidden_bias_gradient": {"db_h", "db_hh"}, "output_bias_gradient": {"db_y"},
+}  # fmt: skip
 SIZES = ({"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7}, {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4})
 
 
@@ -47,8 +58,8 @@ def _stepped(step: Any, i: int) -> Any:
     if step is None:
         return None
     step = step._replace(learning_rate=step.learning_rate or 0.1)
-    names = ("learning_rate", "momentum", "dampening", "weight_decay", "max_norm", "max_value")
-    changed = {name: 0.7 * min(getattr(step, name), 1.0) for name in names if getattr(step, name) is not None}
+    parts = {"learning_rate": 0.7, "momentum": 0.6, "dampening": 0.5, "weight_decay": 0.8, "max_norm": 0.9, "max_value": 0.9}
+    changed = {name: part * min(getattr(step, name), 1.0) for name, part in parts.items() if getattr(step, name)}
     return step._replace(**changed) if i == 1 else step
 
 
@@ -91,7 +102,8 @@ class Fit:
         if self.case.h_0 is None and self.case.params.h_0 is None:
             self.case = self.case._replace(h_0=initial_state(self.case))
         with np.errstate(all="ignore"):
-            self.right = mistakes.flow(self.case)
+            self.right = self.run(Mistake(""), self.kept)
+            self.right = self.given(Mistake(""))
             if self.case.step is not None:
                 own = {"d" + name: self.report["d" + name] for name in present(self.case.params)}
                 self.right |= (step := other_steps.stepped(self.case, own))
@@ -102,6 +114,41 @@ class Fit:
         self.rounding = {name: unit * max(_largest(self.right[name]), _largest(self.report[name])) for name in names}
         self.wrong = {name for name in names if not self.deviation[name] <= CLEAR * self.rounding[name]}
         self.flow = names - self.stepped
+
+    @cached_property
+    def alternatives(self) -> dict[str, Arrays]:
+        """Other gradients, by words."""
+        return alternatives(self)
+
+    def run(self, mistake: Mistake, backward: Any = None) -> Arrays:
+        """The loss, the intermediates and the gradients of the case with a mistake."""
+        of = mistake.of if backward is None else mistake.of._replace(backward=backward)
+        return window_update(mistake.change(self.case)._replace(step=None), of=of)
+
+    def kept(self, n: Any, w: Any, *rest: Any) -> Arrays:
+        """No gradients; what is computed until then is kept."""
+        self.forward = n.seen, w, *rest[:2]
+        return {}
+
+    def given(self, mistake: Mistake) -> Arrays:
+        """The same values, with the right forward pass."""
+        n, (seen, w, p, nonlinearity) = Floats(np.float64), self.forward
+        n.seen = dict(seen)
+        mistake.of.backward(n, replace(w, h=dict(w.h), dh={}, da={}), p, nonlinearity, mistake.of)
+        return n.report()
+
+    def is_explained(self, mistake: Mistake) -> bool:
+        """Whether the mistake gives what is reported, up to the gradients."""
+        wrong, is_whole = self.wrong & self.flow, mistake.field in (*FORWARD, "loss_and_error", "")
+        if is_whole:
+            forward = self.run(mistake, lambda *_: {})
+            if not self.explains(forward, self.flow & {"loss", "a", "h", "y"}):
+                return False
+        elif wrong & BEFORE or (mistake.field in ONLY and wrong - ONLY[mistake.field]):
+            return False
+        if mistake.is_exact:
+            return self.explains(mistakes.exact_flow(self.case, mistake.of, "da" in self.flow), self.flow)
+        return self.explains(self.run(mistake) if is_whole else self.given(mistake), self.flow)
 
     def explains(self, values: Arrays, names: Any) -> bool:
         """Whether these are the reported numbers of the tensors of these names."""
@@ -159,42 +206,38 @@ def _tried(explains: Callable[[Fit], bool], fit: Fit) -> bool:
 
 def of_flow(fits: Sequence[Fit]) -> Iterator[tuple[str, Callable[[Fit], bool]]]:
     """Mistakes that may explain the loss, the intermediates and the gradients."""
-    wrong = set[str]().union(*(fit.wrong for fit in fits))
-    parts = set()
-    if not wrong & {"loss", "a", "h", "y"} and "loss" in fits[0].report:
-        parts = {FORWARD}
-    elif wrong & {"loss", "a", "h", "y"}:
-        parts = {BACKWARD}
-    for mistake in mistakes_of_flow(min(MAX_STEPS, max(len(fit.case.x) for fit in fits))):
-        if mistake.part not in parts:
-            yield mistake.text, lambda fit: fit.explains(mistake.report(fit.case), fit.flow)
-    names = set[str]().union(*(fit.wrong & fit.flow for fit in fits))
-    if all(name[0] == "d" and name[1:] in present(fits[0].case.params) for name in names):
-        all_names = {"d" + name for name in present(fits[0].case.params)}
-        words = "gradients" if names == all_names else ", ".join(name for name in fits[0].report if name in names)
-        for text in alternatives(fits[0]):
-            yield f"{words} {text}", lambda fit: fit.explains(fit.right | alternatives(fit)[text], fit.flow)
-        for c in {_largest(fit.report[name]) for fit in fits for name in names}:
-            yield f"{words} within ±{c:g}", lambda fit: fit.explains(
-                fit.right | {name: mistakes.clamped(fit.right[name], c) for name in names}, fit.flow)  # fmt: skip
+    skipped = FORWARD if "loss" in fits[0].report and not any(fit.wrong & BEFORE for fit in fits) else ()
+    for mistake in (Mistake(m.name, "", m.definition) for m in MUTANTS if not m.in_run):
+        yield mistake.text, lambda fit: fit.is_explained(mistake)
+    yield from of_gradients(fits)
+    for mistake in chain(other_steps.other_cases(), mistakes.transposes(), mistakes.other_terms(),
+                         other_steps.other_losses(), other_steps.truncations(min(MAX_STEPS, max(len(fit.case.x) for fit in fits))),
+                         mistakes.other_operands(), mistakes.other_functions(), mistakes.other_results()):  # fmt: skip
+        if mistake.field not in skipped:
+            yield mistake.text, lambda fit: fit.is_explained(mistake)
     yield from factors(fits, [name for name in fits[0].report if name in fits[0].flow and name not in "ahy"])
     if text := shorter_format(fits):
         yield text, lambda fit: True
 
 
-def mistakes_of_flow(steps: int) -> Iterator[Mistake]:
-    """All mistakes but those of the step, the plainest first."""
-    yield from (Mistake(m.name, "", lambda case, m=m: mistakes.flow(case, m.definition))
-                for m in mistakes.MUTANTS if not m.in_run)  # fmt: skip
-    yield from chain(other_steps.other_cases(), mistakes.transposes(), mistakes.other_terms(),
-                     other_steps.other_losses(), other_steps.truncations(steps), mistakes.other_operands(),
-                     mistakes.other_functions(), mistakes.other_results())  # fmt: skip
+def of_gradients(fits: Sequence[Fit]) -> Iterator[tuple[str, Callable[[Fit], bool]]]:
+    """Mistakes of some of the gradients, or of all."""
+    names = set[str]().union(*(fit.wrong & fit.flow for fit in fits))
+    if all(name[0] == "d" and name[1:] in present(fits[0].case.params) for name in names):
+        all_names = {"d" + name for name in present(fits[0].case.params)}
+        words = "gradients" if names == all_names else ", ".join(name for name in fits[0].report if name in names)
+        for text in fits[0].alternatives:
+            yield f"{words} {text}", lambda fit: fit.explains(
+                fit.right | {name: fit.alternatives[text][name] for name in names}, fit.flow)  # fmt: skip
+        for c in {_largest(fit.report[name]) for fit in fits for name in names}:
+            yield f"{words} within ±{c:g}", lambda fit: fit.explains(
+                fit.right | {name: mistakes.clamped(fit.right[name], c) for name in names}, fit.flow)  # fmt: skip
 
 
 def of_step(fits: Sequence[Fit]) -> Iterator[tuple[str, Callable[[Fit], bool]]]:
     """Mistakes that may explain the step from the reported gradients."""
     candidates = [(m.name, lambda case, d, m=m: other_steps.stepped(case, d, m.definition))
-                  for m in mistakes.MUTANTS if not m.in_run]  # fmt: skip
+                  for m in MUTANTS if not m.in_run]  # fmt: skip
     for text, step in chain(candidates, other_steps.other_steps(fits[0].case.step)):
         yield text, lambda fit: fit.explains(step(fit.case, fit.report), fit.stepped)
     yield from factors(fits, [name for name in fits[0].report if name in fits[0].stepped])

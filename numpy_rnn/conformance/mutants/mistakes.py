@@ -16,7 +16,7 @@ one.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ from numpy_rnn.conformance.case import GIVEN_DY, initial_state, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, window_update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 
-FORWARD, LOSS, BACKWARD = "forward", "loss", "backward"  # what a mistake is in
+FORWARD = ("pre_activation", "state", "output", "forward")
 CONSTANTS = (1.0, 5.0, 0.5, 2.0, 10.0, 3.0, 0.1, 0.25, 15.0, 20.0)  # at which people clip
 FORMATS = ("float32", "float16", "bfloat16")
 EPSILON = 1e-50  # of the complex step
@@ -47,30 +47,26 @@ EQUATIONS: dict[str, tuple[str, tuple[tuple[str, int], ...], tuple[str, ...]]] =
     "input_adjoint": ("dx_t", (("da", 0),), ()),
     "backward": ("the backward pass", (("x", 0), ("h", 0), ("a", 0), ("dy", 0)), ()),
 }
-STAGES = {"pre_activation": FORWARD, "state": FORWARD, "output": FORWARD}  # of the others: backward
 ALIKE = (("x",), ("h", "a", "dh", "da"), ("dy", "y"))  # tensors of the same shape
 
 
 class Mistake(NamedTuple):
-    """A mistake in words, the part that it is in, and the report of a case with it, without the step."""
+    """A mistake in words, the function of the definition that it is in, and what is computed instead."""
 
     text: str
-    part: str
-    report: Callable[[WindowCase], Arrays]
+    field: str = ""
+    of: Definition = DEFINITION
+    is_exact: bool = False  # whether the gradient is that of the wrong loss, by autograd
+    change: Callable[[WindowCase], WindowCase] = lambda case: case
 
 
-def flow(case: WindowCase, of: Definition = DEFINITION) -> Arrays:
-    """The loss, the intermediates and the gradients of a case."""
-    return window_update(case._replace(step=None), of=of)
-
-
-def changed(text: str, field: str, function: Any, part: str = "") -> Iterator[Mistake]:
+def changed(text: str, field: str, function: Any, **more: Any) -> Iterator[Mistake]:
     """The mistakes of another function for one of the definition: in the forward pass with either gradient."""
-    of, part = DEFINITION._replace(**{field: function}), part or STAGES.get(field, BACKWARD)
-    if part == FORWARD:
-        yield Mistake(text, part, partial(exact_flow, of=of))
+    of = DEFINITION._replace(**{field: function}, **more)
+    if field in FORWARD:
+        yield Mistake(text, field, of, is_exact=True)
         text += ", in the forward pass alone"
-    yield Mistake(text, part, partial(flow, of=of))
+    yield Mistake(text, field, of)
 
 
 class Perturbed(Floats):
@@ -96,12 +92,12 @@ def _perturb(value: Any, row: int) -> int:
     return row + len(numbers)
 
 
-def exact_flow(case: WindowCase, of: Definition) -> Arrays:
-    """The loss and all its derivatives, by complex steps through the forward pass."""
+def exact_flow(case: WindowCase, of: Definition, deep: bool) -> Arrays:
+    """The loss and its derivatives by complex steps through the forward pass; deep: also those by a, h and y."""
     inputs = present(case.params) | {"h_0": initial_state(case)}
     (T, B, D), H, O = case.x.shape, case.params.W_hh.shape[0], case.params.W_hy.shape[1]
     row, own = 0, sum(theta.size for theta in inputs.values())
-    networks, stacked, rows = own + T * B * (2 * H + O), {}, {}
+    networks, stacked, rows = own + deep * T * B * (2 * H + O), {}, {}
     for name, theta in inputs.items():
         stacked[name], rows[name] = np.repeat(theta[None].astype(complex), networks, 0), row
         row = _perturb(stacked[name], row)
@@ -112,7 +108,7 @@ def exact_flow(case: WindowCase, of: Definition) -> Arrays:
             return (target * y).sum(axis=(0, -2, -1)), target
         return of.loss_and_error(n, y, target, weights, objective)
 
-    n, params = Perturbed(networks, row), case.params._replace(**stacked)
+    n, params = Perturbed(networks, row) if deep else Floats(complex), case.params._replace(**stacked)
     silent = of._replace(loss_and_error=loss_and_error, backward=lambda *_: {})
     report = window_update(case._replace(params=params, h_0=h_0, step=None), n, silent)
     slopes = report["loss"].imag / EPSILON
@@ -121,11 +117,11 @@ def exact_flow(case: WindowCase, of: Definition) -> Arrays:
         return slopes[row : row + like.size].reshape(like.shape)
 
     values = {name: report[name][:, 0].real for name in ("a", "h", "y")} | {"loss": report["loss"][0].real}
-    for name in ("a", "h", "y"):
+    for name in ("a", "h", "y") if isinstance(n, Perturbed) else ():
         rows_of = (n.rows[name, t] for t in range(1, T + 1))
         values["d" + name] = np.stack([derivative(row, values[name][0]) for row in rows_of])
     values |= {"d" + name: derivative(row, inputs[name]) for name, row in rows.items()}
-    values |= {"dx": values["da"] @ case.params.W_xh.T}
+    values |= {"dx": values["da"] @ case.params.W_xh.T} if deep else {}
     return values if case.objective.loss != GIVEN_DY else {n: v for n, v in values.items() if n != "loss"}
 
 
@@ -133,16 +129,18 @@ def exact_flow(case: WindowCase, of: Definition) -> Arrays:
 
 
 class Moved(dict):
-    """A tensor that is read as another one, or at other steps; beyond its ends it is 0, or as it should be."""
+    """A tensor that is read as another one, or at other steps. Beyond its ends it is 0, as it should be, or the last."""
 
-    def __init__(self, own: Any, steps: Any, index: Callable[[int], int | None], keeps_ends: bool):
+    def __init__(self, own: Any, steps: Any, index: Callable[[int], int | None], beyond: str):
         super().__init__(own)
-        self.own, self.steps, self.index, self.keeps_ends = own, steps, index, keeps_ends
+        self.own, self.steps, self.index, self.beyond = own, steps, index, beyond
 
     def __getitem__(self, t: int) -> Any:
         value = self.steps.get(self.index(t))
+        if value is None and self.beyond == "last":
+            value = self.steps.get(max(self.steps))
         if value is None:
-            value = self.own[t] if self.keeps_ends else 0 * self.own[t]
+            value = self.own[t] if self.beyond == "own" else 0 * self.own[t]
         return value
 
 
@@ -169,15 +167,15 @@ def other_operands() -> Iterator[Mistake]:
             for text, other, index in moves:
                 if text != usual:
                     words = text if " for " in text else f"{text} for {usual}"
-                    for keeps_ends in (False, True):
-                        function = partial(_moved, getattr(right, field), (name, other, index, keeps_ends))
+                    for beyond in ("0", "own", "last"):
+                        function = partial(_moved, getattr(right, field), (name, other, index, beyond))
                         yield from changed(f"{result} with {words}", field, function)
 
 
 def _moved(equation: Any, move: Any, n: Any, w: Any, *rest: Any) -> Any:
-    name, other, index, keeps_ends = move
+    name, other, index, beyond = move
     T = len(w.x)
-    moved = Moved(getattr(w, name), getattr(w, other), lambda s: index(s, T), keeps_ends)
+    moved = Moved(getattr(w, name), getattr(w, other), lambda s: index(s, T), beyond)
     return equation(n, replace(w, **{name: moved}), *rest)
 
 
@@ -233,7 +231,15 @@ def other_terms() -> Iterator[Mistake]:
         for k, term in enumerate(terms):
             for text, change in changes.items():
                 function = partial(altered, getattr(right, field), k, change)
-                yield from changed(f"{result} with {text.format(term)}", field, function)
+                words = f"{result} with {text.format(term)}"
+                if (field, k) == ("state_adjoint", 1):  # the flow back to the initial state is altered too
+                    first = partial(_altered_first, change)
+                    yield from changed(words, field, function, initial_state_adjoint=first)
+                yield from changed(words, field, function)
+
+
+def _altered_first(change: Any, n: Any, w: Any, p: Any) -> Any:
+    return change(right.initial_state_adjoint(n, w, p), 0, len(w.x))
 
 
 def clamped(v: Any, c: float) -> Any:
@@ -326,10 +332,15 @@ def other_functions() -> Iterator[Mistake]:
         slope = n.by_slope(1.0, w.a[t], w.h[t], nonlinearity)
         return direct * slope**of_dy + (w.dh[t] - direct) * slope**of_flow
 
+    def all_later(n, w, p, t):
+        later = sum(w.da[s] for s in range(t + 1, len(w.x) + 2))
+        return n.affine([(w.dy[t], p.W_hy.mT), (later, p.W_hh.mT)])
+
+    yield from changed("the flow back adds up from step to step", "state_adjoint", all_later)
     for text, f in PHIS.items():
         yield from changed(text, "state", partial(state, f))
-    yield from changed("b_h added after φ", "forward", _bias_outside, FORWARD)
-    yield from changed("units of the state updated in place, one after the other", "forward", _in_place, FORWARD)
+    yield from changed("b_h added after φ", "forward", _bias_outside)
+    yield from changed("units of the state updated in place, one after the other", "forward", _in_place)
     for c in MIXED:
         yield from changed(f"{c:g} h_{{t-1}} + {1 - c:g} φ(a_t) for h_t", "state", partial(leaky, c))
     for text, slope in SLOPES_OF.items():

@@ -12,7 +12,7 @@ from numpy_rnn.conformance.arithmetics.floats import PHI, SMALL, TINY, Floats
 from numpy_rnn.conformance.case import GIVEN_DY, parameters_from, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, by_factor
-from numpy_rnn.conformance.mutants.mistakes import BACKWARD, LOSS, Mistake, changed, flow
+from numpy_rnn.conformance.mutants.mistakes import Mistake, changed
 
 # -- the loss ---------------------------------------------------------------------------------------------------------
 
@@ -116,11 +116,11 @@ def other_losses() -> Iterator[Mistake]:
     for loss, table in TERMS.items():
         found |= {text: partial(with_terms, loss, text) for text in table}
     for text, function in found.items():
-        yield from changed(text, "loss_and_error", function, LOSS)
-        yield from changed(f"in dy alone: {text}", "loss_and_error", partial(unequal, right.loss_and_error, function), LOSS)
-        yield from changed(f"in the loss alone: {text}", "loss_and_error", partial(unequal, function, right.loss_and_error), LOSS)
+        yield from changed(text, "loss_and_error", function)
+        yield from changed(f"in dy alone: {text}", "loss_and_error", partial(unequal, right.loss_and_error, function))
+        yield from changed(f"in the loss alone: {text}", "loss_and_error", partial(unequal, function, right.loss_and_error))
     yield from changed("gradient of the mean of the losses, and their sum", "loss_and_error",
-                       partial(unequal, right.loss_and_error, in_mean), LOSS)  # fmt: skip
+                       partial(unequal, right.loss_and_error, in_mean))  # fmt: skip
 
 
 # -- the case ---------------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ CASES: dict[str, Callable[[WindowCase], WindowCase]] = {
 def other_cases() -> Iterator[Mistake]:
     """The values of another case: a part of it is exchanged, or shifted in time."""
     for text, change in CASES.items():
-        yield Mistake(text, LOSS, lambda case, change=change: flow(change(case)))
+        yield Mistake(text, "loss_and_error", change=change)
 
 
 # -- truncations ------------------------------------------------------------------------------------------------------
@@ -325,6 +325,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "Nesterov's v + μ g for g + μ v": _direction(lambda g, v, before, s: v + s.momentum * g if s.nesterov else v),
     "Nesterov's μ v for g + μ v": _direction(lambda g, v, before, s: s.momentum * v if s.nesterov else v),
     "Nesterov's g + μ v with the v of before": _direction(lambda g, v, before, s: g + s.momentum * before if s.nesterov else v),
+    "Nesterov's (1 + μ) v for g + μ v": _direction(lambda g, v, before, s: v + s.momentum * v if s.nesterov else v),
     "Nesterov's g − μ v for g + μ v": _direction(lambda g, v, before, s: g - s.momentum * v if s.nesterov else v),
     "Nesterov's v − μ times the v of before": _direction(
         lambda g, v, before, s: (1 + s.momentum) * v - s.momentum * before if s.nesterov else v),
@@ -366,6 +367,9 @@ def other_steps(step: Step) -> Iterator[StepMistake]:
     yield "clipping of the velocity, not of the gradient", partial(_clipped_late, True)
     yield "clipping of the direction, after momentum", partial(_clipped_late, False)
     yield "the step made twice", _twice
+    if not step.weight_decay:
+        for decay in (1e-4, 1e-5, 5e-4, 1e-3, 5e-3, 0.01, 0.1):
+            yield f"a weight decay of {decay:g}, though it is not asked for", partial(_other_options, {"weight_decay": decay})
 
 
 def _other_options(options: Any, case: WindowCase, gradients: Arrays) -> Arrays:
