@@ -60,6 +60,11 @@ class Mistake(NamedTuple):
     change: Callable[[WindowCase], WindowCase] = lambda case: case
 
 
+def flow(case: WindowCase, of: Definition = DEFINITION) -> Arrays:
+    """The loss, the intermediates and the gradients of a case."""
+    return window_update(case._replace(step=None), of=of)
+
+
 def changed(text: str, field: str, function: Any, **more: Any) -> Iterator[Mistake]:
     """The mistakes of another function for one of the definition: in the forward pass with either gradient."""
     of = DEFINITION._replace(**{field: function}, **more)
@@ -280,7 +285,7 @@ def other_results() -> Iterator[Mistake]:
     def altered(equation, change, name, n, w, p, t, *rest):
         return change(equation(n, w, p, t, *rest), getattr(w, name), t)
 
-    for field in list(EQUATIONS)[:5]:
+    for field in ("state", "pre_activation", "output", "pre_activation_adjoint", "state_adjoint"):
         result = EQUATIONS[field][0]
         for text, change in RESULTS.items():
             function = partial(altered, getattr(right, field), change, result.removesuffix("_t"))
@@ -336,7 +341,20 @@ def other_functions() -> Iterator[Mistake]:
         later = sum(w.da[s] for s in range(t + 1, len(w.x) + 2))
         return n.affine([(w.dy[t], p.W_hy.mT), (later, p.W_hh.mT)])
 
-    yield from changed("the flow back adds up from step to step", "state_adjoint", all_later)
+    def all_first(n, w, p):
+        return n.affine([(sum(w.da[s] for s in w.steps), p.W_hh.mT)])
+
+    yield from changed("the flow back adds up from step to step", "state_adjoint", all_later, initial_state_adjoint=all_first)
+    def forwards(n, w, p, nonlinearity, of):
+        dh, da = {}, {0: n.zeros(w.a[1])}
+        for t in w.steps:
+            dh[t] = n.affine([(w.dy[t], p.W_hy.mT), (da[t - 1], p.W_hh.mT)])
+            da[t] = n.by_slope(dh[t], w.a[t], w.h[t], nonlinearity)
+        last = n.affine([(da[len(w.x)], p.W_hh.mT)])
+        of = of._replace(state_adjoint=lambda n, w, p, t: dh[t], initial_state_adjoint=lambda n, w, p: last)
+        return right.backward(n, w, p, nonlinearity, of)
+
+    yield from changed("the backward pass goes forwards in time", "backward", forwards)
     for text, f in PHIS.items():
         yield from changed(text, "state", partial(state, f))
     yield from changed("b_h added after φ", "forward", _bias_outside)

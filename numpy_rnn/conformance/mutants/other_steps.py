@@ -284,6 +284,8 @@ STEPS: dict[str, dict[str, Any]] = {
     "gradients divided by their norm, without max_norm": {"clipped": by_factor(
         lambda norm, limit: np.where(norm > limit, 1 / norm, 1.0))},
     "gradients always divided by their norm": {"clipped": by_factor(lambda norm, limit: 1 / norm)},
+    "the gradient of each tensor divided by its norm": {
+        "clipped": lambda n, d, p, step: {name: g / np.linalg.norm(g) for name, g in d.items()}},
     "gradients set to 0 above max_norm": {"clipped": by_factor(lambda norm, limit: np.where(norm > limit, 0.0, 1.0))},
     "clipping twice as strong": {"clipped": by_factor(lambda norm, limit: np.minimum(1, limit / norm) ** 2)},
     "each number clipped for the norm": {"clipped": _by_value(lambda g, c: np.clip(g, -c, c))},
