@@ -18,7 +18,7 @@ from numpy_rnn.app.run import begin
 from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.common.files import save_json
 from numpy_rnn.common.records import Run
-from numpy_rnn.conformance.bounds.local_bounds import TanhError
+from numpy_rnn.conformance.arithmetics.bounds import TanhError
 from numpy_rnn.conformance.case import FIELDS, one_bias, parameters_from
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.package_port import PackagePort

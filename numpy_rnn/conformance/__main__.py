@@ -58,7 +58,7 @@ def check_updates(source: Source, dtype: str, updates: int, seed: int) -> LongRe
         recorded = source.trace(run)
         judgements = [judge(recorded, source.tau)]
         if number % ORACLE_EVERY == 1:
-            judgements.append(judge(recorded, source.tau, by_oracle=True))
+            judgements.append(judge(recorded, source.tau, as_black_box=True))
         for level, judgement in enumerate(judgements):
             counts[level] += judgement.updates
             for name, ratio in judgement.worst.items():

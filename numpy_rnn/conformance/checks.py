@@ -24,7 +24,7 @@ SMALL_WINDOW = 48  # units × steps, up to which the proven bound of a whole win
 SMALL_SUM = 256  # terms, up to which that of a single equation does
 ROUNDINGS = 512.0  # units of roundoff of the tensor: a bound up to that is narrow
 LOST = 0.01  # of the tensor
-SPREADS = 16.0  # what the estimate allows, in units of its spread
+SPREADS = 8.0  # what the estimate allows, in units of its spread
 ROUNDOFFS = 4.0  # and in units of roundoff of the tensor, as the spread of few numbers may be small by chance
 
 
@@ -75,13 +75,15 @@ class Tolerance(NamedTuple):
         flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
         return Check(self.tensor, ratios(difference, allowed), self.expected, allowed, *flags)
 
-    def rows(self, rows: np.ndarray) -> "Tolerance":
-        """The tolerance of one step of every stacked window, at these indices in the axis of time."""
+    def at(self, rows: np.ndarray, windows: np.ndarray) -> "Tolerance":
+        """The tolerance of one step of some of the stacked windows, by its index in the axis of time."""
 
         def chosen(array: Any) -> Any:
-            return None if array is None else array[rows, np.arange(len(rows))]
+            return None if array is None else array[rows, windows]
 
-        return self._replace(expected=chosen(self.expected), E=chosen(self.E), spread=chosen(self.spread), axes=(-2, -1))
+        return self._replace(
+            expected=chosen(self.expected), E=chosen(self.E), spread=chosen(self.spread), axes=(-2, -1)
+        )
 
 
 def check_local(case: WindowCase, report: dict[str, Any], tau: TanhError = TAU) -> dict[str, np.ndarray]:
@@ -129,7 +131,7 @@ def tolerances(
             if name in names
         }
         if not is_small(case, reported is not None) and any(tolerance.wide.any() for tolerance in found.values()):
-            samples = window_update(sampled(case), Noisy(dtype, reported))
+            samples = window_update(sampled(case), Noisy(dtype, tau, reported))
             for name, tolerance in found.items():
                 spread = np.std(samples[name], axis=1 if SHAPES[name].startswith("T") else 0)
                 found[name] = tolerance._replace(spread=spread)
@@ -138,7 +140,13 @@ def tolerances(
 
 def is_small(case: WindowCase, is_local: bool) -> bool:
     """Whether proven bounds decide in this window."""
-    T, K, B, (D, H), O = len(case.x), len(case.target), case.x.shape[-2], case.params.W_xh.shape[-2:], case.params.W_hy.shape[-1]
+    T, K, B, (D, H), O = (
+        len(case.x),
+        len(case.target),
+        case.x.shape[-2],
+        case.params.W_xh.shape[-2:],
+        case.params.W_hy.shape[-1],
+    )
     return max(T * B, D + H, K * B * O) <= SMALL_SUM if is_local else T * H <= SMALL_WINDOW
 
 

@@ -17,6 +17,7 @@ from hypothesis.errors import Flaky
 from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run, WindowCase
 from numpy_rnn.conformance.case import case_sizes
+from numpy_rnn.conformance.checks import Check, global_checks, local_checks
 from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.plugin import PROFILES
@@ -25,7 +26,7 @@ from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFaul
 from numpy_rnn.conformance.random_cases import Draw, RandomDraw, Recipe, large_recipe, random_recipe, random_run
 from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence, equations
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_port
-from numpy_rnn.conformance.traces.judge import global_checks, judge, local_checks, single_update
+from numpy_rnn.conformance.traces.judge import judge, single_update
 
 LARGE_EVERY = 5  # the number of cases per large case
 SEEDS = st.integers(0, 2**32 - 1)
@@ -92,11 +93,17 @@ class WorstRatios:
             low, high = self.sizes.get(letter, (size, size))
             self.sizes[letter] = min(low, size), max(high, size)
 
-    def note(self, level: str, dtype: str, tensor: str, ratio: float, case: Any) -> None:
-        """Keep the ratio if it is the largest so far."""
+    def note(self, level: str, dtype: str, tensor: str, ratio: float, case: Any, counts: tuple[int, int]) -> None:
+        """Keep the ratio if it is the largest so far, and add up how many checks were estimated, and lost."""
         tensors = self.worst.setdefault(level, {}).setdefault(dtype, {})
-        if tensor not in tensors or ratio > tensors[tensor]["ratio"]:
-            tensors[tensor] = {"ratio": ratio, "case": case}
+        noted = tensors.setdefault(tensor, {"ratio": -1.0, "case": None, "estimated": 0, "lost": 0})
+        noted["estimated"], noted["lost"] = noted["estimated"] + counts[0], noted["lost"] + counts[1]
+        if ratio > noted["ratio"]:
+            noted |= {"ratio": ratio, "case": case}
+
+    def total(self, what: str) -> int:
+        """The number of checks that were "estimated" or "lost"."""
+        return sum(noted[what] for dtypes in self.worst.values() for of in dtypes.values() for noted in of.values())
 
     def merge(self, worst: dict, sizes: dict) -> None:
         """Add the worst ratios and the sizes of another process, which ran other tests."""
@@ -128,10 +135,10 @@ def check_port(
         _falsify(check, large, settings(chosen, max_examples=max(1, chosen.max_examples // LARGE_EVERY)))
 
 
-def checks(level: str, case: WindowCase, report: dict[str, Any], port: Any) -> dict[str, Any]:
-    """(ratio, expected, allowed) of every tensor, in causal order. L3 is checked as L1, or L2 without intermediates."""
+def checks(level: str, case: WindowCase, report: dict[str, Any], port: Any) -> dict[str, Check]:
+    """The check of every tensor, in causal order. L3 is checked as L1, or L2 without intermediates."""
     check = global_checks if level == "L2" or "a" not in report else local_checks
-    found = {name: checked for name, *checked in check(case, report, tanh_error(port))}
+    found = {each.tensor: each for each in check(case, report, tanh_error(port))}
     return {name: found[name] for name in TENSORS if name in found}
 
 
@@ -160,13 +167,16 @@ class PortCheck(NamedTuple):
         case = recipe.case()
         report = validated_report(self.port, case, self.timeout, str(recipe))
         self.worst.note_sizes(case_sizes(case))
-        for name, (ratio, expected, allowed) in checks(self.level, case, report, self.port).items():
-            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), to_jsonable(recipe))
+        for name, check in checks(self.level, case, report, self.port).items():
+            ratio = check.ratio
+            counts = int(check.estimated.sum()), int(check.lost.sum())
+            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), to_jsonable(recipe), counts)
             if not (ratio <= 1).all():
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
-                numbers: Any = (float(array[at]) for array in (report[name], expected, allowed, ratio))
+                arrays = np.broadcast_arrays(report[name], check.expected, check.allowed, ratio)
+                numbers: Any = (float(array[at]) for array in arrays)
                 equation = equations(name, recipe.objective, recipe.step)
-                first = Divergence(1, 1, name, None, at, *numbers)._replace(equation=equation)
+                first = Divergence(1, 1, name, None, at, *numbers, equation, bool(check.estimated.any()))
                 hints = partial(hints_for_port, self.port, recipe, self.timeout)
                 raise Violation(f"{self.level}, {recipe}", first, recipe, (case, report), hints)
 
@@ -179,7 +189,8 @@ class PortCheck(NamedTuple):
         (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
         self.worst.note_sizes({"B": run.x.shape[1], "D": D, "H": H, "O": O})
         for name, ratio in judgement.worst.items():
-            self.worst.note(self.level, self.dtype, name, ratio, {"run": seed})
+            counts = judgement.estimated.get(name, 0), judgement.lost.get(name, 0)
+            self.worst.note(self.level, self.dtype, name, ratio, {"run": seed}, counts)
         if (first := judgement.first) is not None:
             where = f"L3, run {seed}, epoch {first.epoch}, update {first.number}"
             window = single_update(recorded, recorded.update_index(first))

@@ -13,7 +13,7 @@ import numpy_rnn
 from numpy_rnn.app import compare
 from numpy_rnn.app.compare_report import losses_table
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.conformance.mutants.catalogue import load, named, trace
+from numpy_rnn.conformance.mutants.catalogue import named, trace
 from numpy_rnn.conformance.traces.trace_file import trace_arrays
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # squares of most of them underflow
@@ -60,7 +60,7 @@ def test_options_of_a_run_are_refused_with_a_trace(capsys):
 def test_wrong_implementation_is_named_with_its_mistake(capsys):
     configuration = configured("--k1 3 --k2 5 --epochs 2")
     run = prepare(configuration).run(configuration.run_options())
-    np.savez("wrong.npz", **trace_arrays(*trace(load(named("dh_next dropped")), run)))
+    np.savez("wrong.npz", **trace_arrays(*trace(named("dh_next dropped").definition, run)))
     ended = command(numpy_rnn, capsys, "compare", "wrong.npz", "--no-plot")
     assert (ended.status, ended.err) == (1, "")
     assert "wrong.npz diverges first in epoch 1, update " in ended.out

@@ -1,15 +1,17 @@
-"""Windows and ports for the tests: `plain_rnn` with other lines, right ports that are changed, a layer by hand."""
+"""Windows and ports for the tests: right ways to compute a window, ports that are changed, a layer by hand."""
 
-from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.common.records import Objective, Step, WindowCase
-from numpy_rnn.conformance.bounds.rounding import UPWARDS
+from numpy_rnn.conformance import definition as right
+from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
+from numpy_rnn.conformance.arithmetics.rounding import UPWARDS
 from numpy_rnn.conformance.case import format_errors, initial_state, parameters_from
-from numpy_rnn.conformance.mutants.catalogue import Mutant, load
+from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, SGD_LACKS, port_arguments
@@ -58,26 +60,41 @@ def tiny_window(seed, dtype):
     return case._replace(params=params, x=scaled(case.x, 1.0, *tiny), target=target, velocity=velocity)
 
 
-@cache
-def exchanged(*changes):
-    """`plain_rnn` with other lines: (line, lines in its place)."""
-    return load(Mutant("exchanged", "a", False, changes))
+class Way(NamedTuple):
+    """A way to compute a window: operations of floats, and functions of the definition."""
+
+    numbers: type[Floats] = Floats
+    of: Definition = DEFINITION
+
+    def window_update(self, case):
+        """The report of the case."""
+        return window_update(case, self.numbers(case.params.W_hh.dtype), self.of)
 
 
-class ModulePort:
-    """A module like `plain_rnn` as a port."""
+def operations(**methods: Any) -> Way:
+    """The definition with other operations of floats."""
+    return Way(type("OtherFloats", (Floats,), methods))
 
-    name, dtypes, lacks = "a module", ("float64",), ()
 
-    def __init__(self, module, capabilities=RIGHT.capabilities):
-        self.module, self.capabilities = module, capabilities
+def functions(**others: Any) -> Way:
+    """The definition with other functions."""
+    return Way(of=DEFINITION._replace(**others))
+
+
+class WayPort:
+    """A way to compute a window as a port."""
+
+    name, dtypes, lacks = "a way", ("float64",), ()
+
+    def __init__(self, way, capabilities=RIGHT.capabilities):
+        self.way, self.capabilities = way, capabilities
 
     def window_update(self, params, x, target, h_0, *, learning_rate, weights=None, velocity=None, **options):
         step = Step(learning_rate, **{name: options.pop(name) for name in Step._fields if name in options})
         before = parameters_from(velocity) if velocity else None
         case = WindowCase(parameters_from(params), x, target, h_0, weights, Objective(**options), step, before)
         with np.errstate(all="ignore"):
-            return self.module.window_update(case)
+            return self.way.window_update(case)
 
 
 def assert_rounded_up(bound, exact, times=1):
@@ -87,43 +104,102 @@ def assert_rounded_up(bound, exact, times=1):
     assert (bound <= exact * UPWARDS**times * (1 + own)).all(), f"{bound} is too far above {exact}"
 
 
-# Right ways to compute a window: changes of lines.
-SLOPE = "return 1 - h * h"
-DA = "da[t] = dh[t] * SLOPES[nonlinearity](h[t + 1], a[t])"
-FACTOR, CLIPPED = "factor = np.minimum(1, step.max_norm / (norm + 1e-6))", "clipped = {name: expand(factor, g) * g for name, g in d.items()}"  # fmt: skip  # noqa: E501
-NORM = "norm = np.sqrt(squares)"
-ALL = "np.concatenate([g.ravel() for g in d.values()])"
-SCALED = f"scale = np.abs({ALL}).max() or norm_type(1)\nnorm = scale * np.sqrt(np.square({ALL} / scale).sum())"
-SCALED = "norm_type = p['W_hh'].dtype.type\n" + SCALED
-VELOCITY = "v = g if before is None else mu * before + (1 - tau) * g"
-OPTIONS = "mu, tau, decay = step.momentum, step.dampening, step.weight_decay"
-STEPPED = "report[name] = theta - expand(rate, theta) * delta"
-RESULT = "return (w * losses).sum(axis=(0, -2, -1)) / N, w * error / N"
-LOG_P, ERROR = (
-    "log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))",
-    "error = np.exp(log_p) * target.sum(axis=-1, keepdims=True) - target",
-)
+# -- right ways to compute a window -----------------------------------------------------------------------------------
+
+
+def tanh_slope(product):
+    """dh ∘ φ'(a) by another product for tanh."""
+
+    def by_slope(self, dh, a, h, nonlinearity):
+        return product(dh, a, h) if nonlinearity == "tanh" else Floats.by_slope(self, dh, a, h, nonlinearity)
+
+    return operations(by_slope=by_slope)
+
+
+def other_phi(name, f):
+    """Another φ for one nonlinearity."""
+    return operations(phi=lambda self, a, kind: f(a) if kind == name else Floats.phi(self, a, kind))
+
+
+def mean_by_reciprocal(self, y, target, weights, objective):
+    sums, N = objective._replace(reduction="sum"), self.divisor(y, weights, objective)
+    loss, error = Floats.loss_and_error(self, y, target, weights, sums)
+    factor = y.dtype.type(1) / np.asarray(N, y.dtype)
+    return loss * factor[(0,) * factor.ndim], error * factor
+
+
+def quotient_of_exponentials(self, y, target, weights, objective):
+    loss, error = Floats.loss_and_error(self, y, target, weights, objective)
+    if objective.loss != "cross_entropy":
+        return loss, error
+    e = np.exp(y - y.max(axis=-1, keepdims=True))
+    error = e / e.sum(axis=-1, keepdims=True) * target.sum(axis=-1, keepdims=True) - target
+    return loss, weights * error / self.divisor(y, weights, objective)
+
+
+def scaled_norm(scale_of):
+    """A norm whose squares cannot overflow."""
+
+    def norm(self, gradients):
+        numbers = np.concatenate([g.ravel() for g in gradients])
+        scale = scale_of(np.abs(numbers).max() or numbers.dtype.type(1))
+        return scale * np.sqrt(np.square(numbers / scale).sum())
+
+    return operations(norm=norm)
+
+
+def quotient_last(n, d, p, step):
+    if step.max_norm is None:
+        return right.clipped(n, d, p, step)
+    norm = n.norm(list(d.values()))
+    is_clipped = step.max_norm / (norm + SMALL) < 1
+    return {name: step.max_norm * g / (norm + SMALL) if is_clipped else g for name, g in d.items()}
+
+
+def log_sum_exp(self, y):
+    largest = y.max(axis=-1, keepdims=True)
+    return y - (largest + np.log(np.exp(y - largest).sum(axis=-1, keepdims=True)))
+
+
+def fused_velocity(n, g, before, step):
+    if before is None or step.adagrad:
+        return right.velocity(n, g, before, step)
+    return (np.float64(step.momentum) * before + (1 - step.dampening) * g).astype(g.dtype)
+
+
+LIMIT = 7  # ulps, of the 8 that are allowed
 WAYS = {
-    "as it is": (),
-    "(1 - h)(1 + h)": ((SLOPE, "return (1 - h) * (1 + h)"),),
-    "dh - dh h h": ((DA, f"{DA}\nif nonlinearity == 'tanh': da[t] = dh[t] - dh[t] * h[t + 1] * h[t + 1]"),),
-    "JAX's": ((DA, f"{DA}\nif nonlinearity == 'tanh': da[t] = (dh[t] + dh[t] * h[t + 1]) * (1 - h[t + 1])"),),
-    "1/cosh²": ((SLOPE, "return 1 / np.square(np.cosh(a))"),),
-    # 14 of the 16 u that are allowed
-    "a cosh at its limit": ((SLOPE, "return 1 / np.square(np.cosh(a) * (1 + 7 * np.finfo(a.dtype).eps))"),),
-    "a tanh at its limit": (('"tanh": np.tanh,', '"tanh": lambda a: np.tanh(a) * a.dtype.type(1 - 14 * np.finfo(a.dtype).epsneg),'),),  # noqa: E501
-    "a logistic function by exp": (('"sigmoid": lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),', '"sigmoid": lambda a: 1 / (1 + np.exp(-a)),'),),  # noqa: E501
-    "mean by the reciprocal": ((RESULT, "one = y.dtype.type(1)\nreturn (w * losses).sum(axis=(0, -2, -1)) * (one / N), w * error * (one / N)"),),  # noqa: E501
-    "by the norms of the tensors": ((NORM, "norm = np.sqrt(sum(np.square(np.sqrt((g * g).sum())) for g in d.values()))"),),  # noqa: E501
-    "by numbers over the largest": ((NORM, SCALED),),
-    "by scaled numbers": ((NORM, SCALED.replace("\nnorm", "\nscale = norm_type(np.ldexp(1.0, np.frexp(scale)[1] - 1))\nnorm")),),  # noqa: E501
-    "a product with the reciprocal": ((FACTOR, "factor = np.minimum(1, step.max_norm * (1 / (norm + 1e-6)))"),),
-    "the product before the quotient": ((CLIPPED, "clipped = {name: g if factor == 1 else step.max_norm * g / (norm + 1e-6) for name, g in d.items()}"),),  # noqa: E501
-    "1 - tau of the rounded tau": ((OPTIONS, f"{OPTIONS}\ntau = p['W_hh'].dtype.type(tau)"),),
-    "log-sum-exp": ((LOG_P, f"log_p = y - (y.max(axis=-1, keepdims=True) + {LOG_P[12:]})"),),
-    "a quotient of exponentials": ((ERROR, ERROR.replace("np.exp(log_p)", "np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)")),),  # noqa: E501
-    "fused": ((VELOCITY, "v = g if before is None else (np.float64(mu) * before + (1 - tau) * g).astype(g.dtype)"),
-              (STEPPED, "report[name] = (theta - np.float64(rate) * delta).astype(theta.dtype)")),
+    "as it is": Way(),
+    "(1 - h)(1 + h)": tanh_slope(lambda dh, a, h: dh * ((1 - h) * (1 + h))),
+    "dh - dh h h": tanh_slope(lambda dh, a, h: dh - dh * h * h),
+    "JAX's": tanh_slope(lambda dh, a, h: (dh + dh * h) * (1 - h)),
+    "1/cosh²": tanh_slope(lambda dh, a, h: dh * (1 / np.square(np.cosh(a)))),
+    "a cosh at its limit": tanh_slope(
+        lambda dh, a, h: dh * (1 / np.square(np.cosh(a) * (1 + LIMIT * np.finfo(a.dtype).eps)))
+    ),
+    "a tanh at its limit": other_phi(
+        "tanh", lambda a: np.tanh(a) * a.dtype.type(1 - 2 * LIMIT * np.finfo(a.dtype).epsneg)
+    ),
+    "a logistic function by exp": other_phi("sigmoid", lambda a: 1 / (1 + np.exp(-a))),
+    "mean by the reciprocal": operations(loss_and_error=mean_by_reciprocal),
+    "by the norms of the tensors": operations(
+        norm=lambda self, gradients: np.sqrt(sum(np.square(np.sqrt((g * g).sum())) for g in gradients))
+    ),
+    "by numbers over the largest": scaled_norm(lambda largest: largest),
+    "by scaled numbers": scaled_norm(lambda largest: type(largest)(np.ldexp(1.0, np.frexp(largest)[1] - 1))),
+    "a product with the reciprocal": operations(
+        factor=lambda self, norm, max_norm: np.minimum(1, max_norm * (1 / (norm + SMALL)))
+    ),
+    "the product before the quotient": functions(clipped=quotient_last),
+    "options in the dtype": operations(constant=lambda self, number: self.dtype.type(number)),
+    "log-sum-exp": operations(log_softmax=log_sum_exp),
+    "a quotient of exponentials": operations(loss_and_error=quotient_of_exponentials),
+    "fused": functions(
+        velocity=fused_velocity,
+        updated=lambda n, name, theta, delta, step: (
+            theta - np.float64(n.rate(step, theta)) * delta
+        ).astype(theta.dtype),
+    ),
 }  # fmt: skip
 
 

@@ -19,12 +19,12 @@ SERIES = {"x": "TBD", "target": "KBO", "h_0": "BH", "weights": "KB"}
 
 
 def report_on(request):
-    """The report of `plain_rnn`: its arrays as flat lists of numbers."""
+    """The report of the definition: its arrays as flat lists of numbers."""
     import numpy as np
 
     from numpy_rnn.common.records import Objective, Step, WindowCase
     from numpy_rnn.conformance.case import SHAPES, parameters_from
-    from numpy_rnn.conformance.plain_rnn import window_update
+    from numpy_rnn.conformance.definition import window_update
 
     def number(given):
         return float.fromhex(given) if isinstance(given, str) and "x" in given else given

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from in_process import command
 from inline_snapshot import snapshot
-from ports_for_tests import WAYS, Layer, Untransposed, exchanged
+from ports_for_tests import WAYS, Layer, Untransposed, Way, functions
 from test_judge import PACKAGE, sine_run
 
 import numpy_rnn
@@ -19,34 +19,40 @@ from numpy_rnn.app.compare import NORM, NUMBERS, Comparison, Side, compare, fini
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance import __main__
 from numpy_rnn.conformance.__main__ import check_updates, main
-from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
+from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
+from numpy_rnn.conformance.definition import train
 from numpy_rnn.conformance.mutants import score
-from numpy_rnn.conformance.mutants.catalogue import load, named, trace
+from numpy_rnn.conformance.mutants.catalogue import named
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.protocol import EVERYTHING
 from numpy_rnn.conformance.traces.divergence import Divergence
 from numpy_rnn.conformance.traces.drive import Drift
 from numpy_rnn.conformance.traces.judge import Judgement
+from numpy_rnn.conformance.traces.recorder import record
 from numpy_rnn.conformance.traces.sources import PortSource
 from numpy_rnn.conformance.traces.trace_file import trace_arrays
 
 SHORT = sine_run(Step(0.1), k1=3, k2=5, epochs=3, learned=False)
 
 
-class ModuleSource:
-    """`plain_rnn` with other lines as an implementation."""
+class WaySource:
+    """A way to compute windows as an implementation."""
 
     tau, abilities = TAU, EVERYTHING
 
-    def __init__(self, module, name="changed"):
-        self.module, self.name = module, name
+    def __init__(self, way, name="changed"):
+        self.way, self.name = way, name
 
     def check(self, run):
         pass
 
     def trace(self, run):
+        def compute(case):
+            report = self.way.window_update(case)
+            return report, report["h"]
+
         with np.errstate(all="ignore"):
-            return trace(self.module, run)
+            return record(run, train(run, compute, self.way.of))
 
 
 @pytest.fixture
@@ -218,9 +224,8 @@ def test_norm_that_overflows_is_no_wrong_update():
     """
     run = sine_run(Step(0.1, max_norm=1.0), k1=5, k2=8, learned=False, dtype="float32", nonlinearity="relu")
     run = run._replace(x=run.x * np.float32(1e6), target=run.target * np.float32(1e16))
-    scaled, plain = (ModuleSource(exchanged(*WAYS[way]), way) for way in ("by scaled numbers", "as it is"))
-    mistake = ("report[name] = theta - expand(rate, theta) * delta", "report[name] = theta - rate")
-    wrong = ModuleSource(exchanged(mistake))
+    scaled, plain = (WaySource(WAYS[way], way) for way in ("by scaled numbers", "as it is"))
+    wrong = WaySource(functions(updated=lambda n, name, theta, delta, step: theta - n.rate(step, theta)))
     found = compare([scaled, plain], run)
     assert [side.cut for side in found.sides] == [None, NORM]
     assert [side.judgement.updates for side in found.sides] == [8, 0]
@@ -285,7 +290,7 @@ class Shifted(PackagePort):
         return recorded.replace({"h": recorded.updates["h"] * (1 + 7 * np.finfo(float).eps)})
 
 
-@pytest.mark.parametrize("wrong", [ModuleSource(load(named("dh_next dropped"))), Shifted(numpy_rnn)])
+@pytest.mark.parametrize("wrong", [WaySource(Way(of=named("dh_next dropped").definition)), Shifted(numpy_rnn)])
 def test_long_stops_at_the_first_fault(wrong, capsys, monkeypatch):
     monkeypatch.setattr(__main__, "source", lambda name, timeout: wrong)
     assert main(["long", "--backend", "wrong", "--updates", "5000", "--dtype", "float64", "--seed", "4"]) == 1

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
+from numpy_rnn.conformance.bounds.local_bounds import check_local
 from ports_for_tests import RIGHT, ModulePort, Port, exchanged, window
 
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance import plain_rnn
-from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import INTERMEDIATES
 from numpy_rnn.conformance.mutants import hints, score
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, named, trace

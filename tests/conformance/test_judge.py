@@ -9,8 +9,8 @@ from ports_for_tests import Port
 
 import numpy_rnn.reference
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
-from numpy_rnn.conformance.bounds.local_bounds import stages
 from numpy_rnn.conformance.case import INTERMEDIATES
+from numpy_rnn.conformance.checks import tolerances
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.protocol import Abilities
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
@@ -87,11 +87,13 @@ def test_driven_port_repeats_the_run_of_its_package():
 def test_stacked_updates_have_the_bounds_of_single_ones():
     """Every network has its own: each is clipped by its own norm, or not, and has its own learning rate."""
     for stack in stacks(recorded("ensemble")):
-        together = stages(stack.case, stack.report)
-        for index in np.ndindex(together["loss"][0].shape):
+        together = tolerances(stack.case, [*stack.report], reported=stack.report)
+        for index in np.ndindex(together["loss"].E.shape):
+            case, report = stack.single(index)
             # The same sums of positive terms in float64, in another order, over fewer than 200 numbers.
-            for name, (_, allowed) in stages(*stack.single(index)).items():
-                np.testing.assert_allclose(together[name][1][index], allowed, 200 * np.finfo(float).eps, err_msg=name)
+            for name, alone in tolerances(case, [*report], reported=report).items():
+                one = together[name].E[(slice(None), *index) if name in ROWS else index]
+                np.testing.assert_allclose(one, alone.E, 200 * np.finfo(float).eps, err_msg=name)
 
 
 def test_run_of_a_port_has_the_same_keys_in_all_updates():

@@ -18,8 +18,8 @@ from ports_for_tests import PLAIN, as_text, right_report, verdict_on, window
 from test_ports_and_protocol import HELLO
 
 import numpy_rnn
-from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.case import format_errors
+from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import program as program_module
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.port import call_port
@@ -39,7 +39,7 @@ def test_right_program_answers_to_the_last_bit(numbers):
         smallest = Recipe(1, 1, 1, 1, 1, 1, "float32").case()
         large = window(5, "float64", **PLAIN | {"H": 100})  # no pipe holds this
         for case in (*(window(seed, dtype) for seed in range(20) for dtype in port.dtypes), smallest, large):
-            (report, verdict), expected = call_port(port, case), plain_rnn.window_update(case)
+            (report, verdict), expected = call_port(port, case), window_update(case)
             assert verdict is None
             assert format_errors(case, report, intermediates=True, input_gradients=True) == []
             assert set(report) == set(expected)

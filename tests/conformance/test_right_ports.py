@@ -16,11 +16,11 @@ from ports_for_tests import PLAIN, Layer, Port, Untransposed, window
 from benchmarks.rows.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
-from numpy_rnn.conformance import plain_rnn, properties
+from numpy_rnn.conformance import properties
 from numpy_rnn.conformance.adapters import function_port, jax_port, keras_port, torch_port
-from numpy_rnn.conformance.bounds.global_bounds import check_global
-from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import RateInVelocity
+from numpy_rnn.conformance.checks import check_global, check_local
+from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import abilities
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, profile
@@ -331,7 +331,7 @@ def test_velocity_with_the_rate_in_it(dtype):
     for seed, step in enumerate((Step(0.01, 0.5, nesterov=True), Step(0.3, 0.9, weight_decay=0.1, max_norm=0.5))):
         case = window(seed, dtype, step=RateInVelocity(*step), velocity=True, learned=False)
         for check in (check_local, check_global):
-            right, wrong = (plain_rnn.window_update(case._replace(step=each)) for each in (case.step, step))
+            right, wrong = (window_update(case._replace(step=each)) for each in (case.step, step))
             assert max(ratio.max() for ratio in check(case, right).values()) <= 1
             assert max(ratio.max() for ratio in check(case, wrong).values()) > 1
 
@@ -339,7 +339,7 @@ def test_velocity_with_the_rate_in_it(dtype):
 def ratio_of_step(step, ratio, update):
     """The largest ratio at L1 of θ after an update from θ, the gradient ratio · θ, and the velocity ratio · θ."""
     case = window(3, "float32", step=step, H=8, O=8, learned=False, velocity=True, objective=Objective())
-    report, theta = plain_rnn.window_update(case), case.params.W_hy
+    report, theta = window_update(case), case.params.W_hy
     g = v = (theta * np.float32(ratio)).astype(np.float32)
     new = {"dW_hy": g, "W_hy": update(theta, g, v)} | ({"vW_hy": v} if step.momentum else {})
     return check_local(case, report | new)["W_hy"].max()
@@ -358,5 +358,5 @@ def test_step_of_right_code_may_round_otherwise():
 
 def test_rate_in_double_is_not_rounded_to_float32():
     case = window(3, "float64", step=Step(0.5 * (1 + 2.0**-25)), learned=False, objective=Objective(), bias=False)
-    report = plain_rnn.window_update(case._replace(step=Step(0.5)))
+    report = window_update(case._replace(step=Step(0.5)))
     assert max(check_local(case, report)[name].max() for name in ("W_xh", "W_hh", "W_hy")) > 1e5

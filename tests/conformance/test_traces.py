@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 from inline_snapshot import snapshot
-from ports_for_tests import exchanged
 from test_judge import PACKAGE, sine_run
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.case import INTERMEDIATES, present
+from numpy_rnn.conformance.definition import DEFINITION, train, window_update
+from numpy_rnn.conformance.mutants.catalogue import named
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.conformance.traces.recorder import RecordedRun, Trace
@@ -124,40 +125,39 @@ def test_file_is_read_as_it_was_written(tmp_path):
 
 # The states are reported, or recomputed from weights, inputs and initial state.
 SEEN, STATES, BOX = (), tuple(name for name in INTERMEDIATES if name != "h"), INTERMEDIATES
-NEVER_RESET = (("states: list[Any] = []", "states = [] if epoch == 1 else [states[-1]]"),
-               ("if start == 0:", "if start == 0 and epoch == 1:"))  # fmt: skip
+NEVER_RESET = named("state not reset between epochs").functions
 
 
-def loop_trace(*changes, resets=True, left_out=()):
-    """The Trace of a loop like that of `plain_rnn`, with other lines, over two epochs of four updates."""
-    run, module = sine_run(Step(0.1), k1=5, k2=5, learned=False), exchanged(*changes)
+def loop_trace(resets=True, left_out=(), **functions):
+    """The Trace of a loop like that of the definition, with other functions, over two epochs of four updates."""
+    run, of = sine_run(Step(0.1), k1=5, k2=5, learned=False), DEFINITION._replace(**functions)
     trace = Trace(present(run.params), run.x, run.target, run.h_0, resets=resets, **run.options.keywords())
-    for epoch, _, window, state, report in module.train(run, lambda case: report_and_states(module, case)):
+    for epoch, _, window, state, report in train(run, report_and_states, of):
         trace.update(epoch, window, state, **{name: v for name, v in report.items() if name not in left_out})
     return trace
 
 
-def report_and_states(module, case):
-    report = module.window_update(case)
+def report_and_states(case):
+    report = window_update(case)
     return report, report["h"]
 
 
 @pytest.mark.parametrize("left_out", [SEEN, STATES, BOX])
 def test_right_loop_is_judged_right(left_out):
     """Also one that never resets its state, which is one epoch over the series repeated."""
-    for changes, resets in (((), True), (NEVER_RESET, False)):
-        judgement = judge(loop_trace(*changes, resets=resets, left_out=left_out).recorded())
+    for functions, resets in (({}, True), (NEVER_RESET, False)):
+        judgement = judge(loop_trace(resets=resets, left_out=left_out, **functions).recorded())
         assert judgement.passed, judgement.first
         assert judgement.updates == 8
 
 
-STATE = "h_0 = states[start - first]"
-
-
-@pytest.mark.parametrize("mistake", ["states[max(start - first - 1, 0)]", f"0 * {STATE[6:]}"])
+@pytest.mark.parametrize("mistake", [
+    lambda states, window, epoch: states[max(window.start - 1, 0)],
+    lambda states, window, epoch: 0 * states[window.start],
+])  # fmt: skip
 @pytest.mark.parametrize("left_out", [SEEN, STATES, BOX])
 def test_carried_state_is_checked(mistake, left_out):
-    judgement = judge(loop_trace((STATE, f"h_0 = {mistake}"), left_out=left_out).recorded())
+    judgement = judge(loop_trace(left_out=left_out, carried_state=mistake).recorded())
     assert judgement.first[:3] == (1, 2, "initial")
     assert judgement.worst["initial"] > 1e9
     assert max(ratio for name, ratio in judgement.worst.items() if name != "initial") <= 1

@@ -8,7 +8,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import Objective
-from numpy_rnn.conformance import plain_rnn
+from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.protocol import port_arguments
 from numpy_rnn.conformance.random_cases import Recipe
 
@@ -52,7 +52,7 @@ class Adapter:
             except Exception as error:
                 failures.append(f"{self.way}: {type(error).__name__}: {error}")
                 continue
-            if np.isclose(loss, plain_rnn.window_update(case)["loss"], rtol=1e-3):
+            if np.isclose(loss, window_update(case)["loss"], rtol=1e-3):
                 return
             possible.append(self.way)
         if not possible:

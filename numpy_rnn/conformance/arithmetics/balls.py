@@ -60,7 +60,9 @@ def oracle(case: WindowCase, of: Definition = DEFINITION) -> dict[str, Enclosure
         with flint.ctx.workprec(precision):
             try:
                 report = window_update(case, Balls(case.params.W_hh.dtype), of)
-                enclosures = _enclosures({name: np.array(report[name], object) for name in required_outputs(case, True, True)})
+                enclosures = _enclosures(
+                    {name: np.array(report[name], object) for name in required_outputs(case, True, True)}
+                )
             except Uncertain:
                 pass
         if enclosures is not None:
@@ -76,7 +78,9 @@ def load_flint() -> Any:
     try:
         import flint
     except ImportError as error:
-        raise InputError("python-flint is not installed: ball arithmetic needs it; run `pip install python-flint`") from error
+        raise InputError(
+            "python-flint is not installed: ball arithmetic needs it; run `pip install python-flint`"
+        ) from error
     return flint
 
 
@@ -122,7 +126,9 @@ class Balls(Floats):
     def expand(self, per_network: Any, array: Any) -> Any:
         return per_network
 
-    def norm(self, gradients: Sequence[Any]) -> Any:  # a sum of squares is not negative, though its ball may reach below 0
+    def norm(
+        self, gradients: Sequence[Any]
+    ) -> Any:  # a sum of squares is not negative, though its ball may reach below 0
         return sum(((g * g).sum() for g in gradients), self.ball(0)).nonnegative_part().sqrt()
 
     def factor(self, norm: Any, max_norm: float) -> Any:

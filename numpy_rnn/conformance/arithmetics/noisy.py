@@ -6,7 +6,8 @@ is an estimate, not a bound; but where many steps or units make the worst-case b
 the true error.
 
 A sum of n terms in any order, one after the other too, has the error u √n √(Σ v² + s²/3), where s is the sum: √n √Σ v²
-where the terms have both signs, and √(n/3) |s| where they have one.
+where the terms have both signs, and √(n/3) |s| where they have one. The error of a tanh may have one sign everywhere, so
+each sample has half of what is allowed, times one random number for all its states.
 
 Source: Parker 1997, Monte Carlo arithmetic, UCLA CSD-970002; Denis, de Oliveira Castro and Petit 2016, Verificarlo,
 IEEE ARITH 23; Higham and Mary 2019, A new approach to probabilistic rounding error analysis, SIAM Journal on Scientific
@@ -20,6 +21,7 @@ import numpy as np
 
 from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.records import WindowCase
+from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.arithmetics.floats import Floats
 
 SAMPLES = 8
@@ -62,11 +64,13 @@ class NoisyArray(np.ndarray):
 class Noisy(Floats):
     """Random roundings to a dtype, of a case that is `sampled`. reported: as for `Bounds`."""
 
-    def __init__(self, dtype: Any, reported: dict[str, Any] | None = None, seed: int = 0):
+    def __init__(self, dtype: Any, tau: TanhError = TAU, reported: dict[str, Any] | None = None, seed: int = 0):
         super().__init__(dtype)
+        self.tau = tau
         limits = np.finfo(dtype)
         self.reported, self.u, self.smallest = reported or {}, float(limits.eps) / 2, float(limits.smallest_normal)
         self.generator = np.random.default_rng(seed)
+        self.tilt = self.generator.uniform(-1, 1, SAMPLES)  # of tanh, by sample
 
     def given(self, array: Any) -> Any:
         """The numbers, of which each sample reads the subnormal ones as they are or as zeros."""
@@ -83,7 +87,9 @@ class Noisy(Floats):
         super().see(name, t, np.asarray(value))
         if name not in self.reported:
             return value
-        return self.given(np.broadcast_to(self.reported[name] if t is None else self.reported[name][t - 1], value.shape))
+        return self.given(
+            np.broadcast_to(self.reported[name] if t is None else self.reported[name][t - 1], value.shape)
+        )
 
     def rounded(self, value: Any, squares: Any, n: float) -> Any:
         """A sum of n terms, whose squares have this sum, with a random error; n = 1: any other operation."""
@@ -96,12 +102,23 @@ class Noisy(Floats):
         value, squares, n = left @ right, np.square(left) @ np.square(right), left.shape[-1]
         for b in biases:
             if b is not None:
-                value, squares, n = value + np.asarray(b)[..., None, :], squares + np.square(np.asarray(b))[..., None, :], n + 1
+                value, squares, n = (
+                    value + np.asarray(b)[..., None, :],
+                    squares + np.square(np.asarray(b))[..., None, :],
+                    n + 1,
+                )
         return self.rounded(value, squares, max(n, 2))
 
     def total(self, steps: Sequence[Any]) -> Any:
         rows = joined(steps, -2)
         return self.rounded(rows.sum(axis=-2), np.square(rows).sum(axis=-2), rows.shape[-2])
+
+    def phi(self, a: Any, nonlinearity: str) -> Any:
+        h = super().phi(a, nonlinearity)
+        if nonlinearity == "relu":
+            return h
+        values, tilt = np.asarray(h), self.u * self.tilt.reshape(-1, *(1,) * (h.ndim - 1))
+        return self.given(values + tilt * (self.tau.relative / 2 * np.abs(values) + self.tau.absolute))
 
     def by_slope(self, dh: Any, a: Any, h: Any, nonlinearity: str) -> Any:
         """dh ∘ φ'(a); for relu any slope where a may be on both sides of the kink."""

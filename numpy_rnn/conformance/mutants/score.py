@@ -1,15 +1,13 @@
 """The score board: every mutant and the check that catches it."""
 
-from functools import cache
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.conformance.bounds.global_bounds import Bounds, check_global, global_bounds
-from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import INTERMEDIATES, format_errors
-from numpy_rnn.conformance.mutants.catalogue import Mutant, load, trace
+from numpy_rnn.conformance.checks import check_global, check_local
+from numpy_rnn.conformance.definition import Definition, window_update
+from numpy_rnn.conformance.mutants.catalogue import Mutant, trace
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe, random_run
 from numpy_rnn.conformance.traces.divergence import EQUATIONS, TENSORS
 from numpy_rnn.conformance.traces.drive import is_bounded
@@ -36,28 +34,27 @@ def levels(mutant: Mutant) -> tuple[str, ...]:
 
 def score(mutant: Mutant, level: str, seed: int) -> Score:
     """Check a mutant on random cases, the same for all, until one exceeds a bound of this level."""
-    module = load(mutant)
     for cases in range(1, MAX_CASES + 1):
         with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-            found = violation(level, module, (seed, cases))
+            found = violation(level, mutant.definition, (seed, cases))
         if found is not None:
             return Score(mutant, level, found[0], cases, found[1])
     return Score(mutant, level, None, MAX_CASES, 0.0)
 
 
-def violation(level: str, module: ModuleType, seed: tuple[int, ...]) -> Violation:
-    """The violation of a bound by a module like `plain_rnn`, in the random case, or run at L3, of this seed."""
+def violation(level: str, of: Definition, seed: tuple[int, ...]) -> Violation:
+    """The violation of a bound by a definition, in the random case, or run at L3, of this seed."""
     if level == "L3":
         run = random_run(RandomDraw(*seed))
-        return first_violation(judge(trace(module, run)).worst) if is_bounded(run) else None
+        return first_violation(judge(trace(of, run)).worst) if is_bounded(run) else None
     case = random_recipe(RandomDraw(*seed)).case()
-    report = module.window_update(case)
+    report = window_update(case, of=of)
     if faults := format_errors(case, report, True, True):  # a number that is not finite
         return faults[0].split("[")[0].split()[0], np.inf
     if level == "L1":
         return first_violation(check_local(case, report))
     black_box = {name: report[name] for name in report if name not in INTERMEDIATES}
-    return first_violation(check_global(case, black_box, bounds=random_bounds(seed)))
+    return first_violation(check_global(case, black_box))
 
 
 def first_violation(ratios: dict[str, Any]) -> Violation:
@@ -66,12 +63,6 @@ def first_violation(ratios: dict[str, Any]) -> Violation:
         if name in ratios and not np.max(ratios[name], initial=0) <= 1:
             return name, float(np.max(ratios[name]))
     return None
-
-
-@cache
-def random_bounds(seed: tuple[int, ...]) -> Bounds:
-    """The bounds of level L2 of a random case."""
-    return global_bounds(random_recipe(RandomDraw(*seed)).case())
 
 
 def text(scores: list[Score]) -> str:
@@ -83,5 +74,5 @@ def text(scores: list[Score]) -> str:
         remark = "" if is_there else f"  (the mistake is in {mutant.stage})"
         lines.append(f"{mutant.name:46} {level:5}  {caught:17} {cases:4}  {factor:9.1e}{remark}")
     survived = sum(score.tensor is None for score in scores)
-    lines.append(f"{len({s.mutant for s in scores})} mutants, {len(scores)} trials, {survived} survived")
+    lines.append(f"{len({s.mutant.name for s in scores})} mutants, {len(scores)} trials, {survived} survived")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import Parameters, Run
-from numpy_rnn.conformance.bounds.local_bounds import TAU
+from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.case import present, second_bias_as_input
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING
 from numpy_rnn.conformance.traces.recorder import RecordedRun, Recorder

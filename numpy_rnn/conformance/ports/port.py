@@ -20,7 +20,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import WindowCase
-from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
+from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import format_errors, given_dy
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort

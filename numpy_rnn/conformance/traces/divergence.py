@@ -46,21 +46,24 @@ class Divergence(NamedTuple):
     allowed: float
     ratio: float
     equation: str = ""  # ids of DERIVATION.md
+    is_estimated: bool = False  # whether `allowed` is an estimate, not a proven bound
 
     def message(self, name: str) -> str:
         """The place of the divergence, its element, and the reported and expected values."""
         where = f"epoch {self.epoch}, update {self.number}" + (f", step {self.step}" if self.step else "")
         head = f"{name} diverges first in {where}: {self.tensor} ({self.equation})"
-        if not self.element:
+        if not self.element and self.tensor == "window":
             return f"{head}\n  the run has {self.reported:g} updates where TBPTT(k1, k2) has {self.expected:g}"
         if self.tensor == "window":
             part = Window._fields[self.element[0]]
             return f"{head}\n  its window has {part} {self.reported:g} where TBPTT(k1, k2) has {self.expected:g}"
+        element = f"{self.tensor}{list(self.element)}" if self.element else f"the {self.tensor}"
+        bound = "what rounding does by estimate," if self.is_estimated else "the rounding bound of"
         return (
             f"{head}\n"
-            f"  {self.tensor}{list(self.element)} is {self.reported:.9g}; recomputed from the reported inputs of this"
-            f" stage it is {self.expected:.9g}.\n"
-            f"  The difference is {self.ratio:.1e} times the rounding bound of {self.allowed:.1e}"
+            f"  {element} is {self.reported:.9g}; recomputed from the reported inputs of this stage it is"
+            f" {self.expected:.9g}.\n"
+            f"  The difference is {self.ratio:.1e} times {bound} {self.allowed:.1e}"
         )
 
     def causal_place(self) -> tuple[int, ...]:

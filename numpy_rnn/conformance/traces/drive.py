@@ -14,8 +14,9 @@ import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, Run, Step, WindowCase
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance import plain_rnn
+from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import GIVEN_DY, RateInVelocity, TwoBiases, is_classes, present
+from numpy_rnn.conformance.definition import train, update, window_update
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, validated_report
 from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS, Abilities
@@ -115,7 +116,7 @@ def trace_port(port: Any, run: Run, timeout: float = 10.0) -> RecordedRun:
         epoch, number = divmod(next(updates), per_epoch)
         return _answer(port, case, timeout, f"epoch {epoch + 1}, update {number + 1}")
 
-    return record(run, plain_rnn.train(run, compute))
+    return record(run, train(run, compute))
 
 
 def with_second_bias(run: Run, *those: Abilities) -> Run:
@@ -134,7 +135,7 @@ def _answer(port: Any, case: WindowCase, timeout: float, where: str) -> tuple[di
     """
     has, lacks, _ = abilities(port)
     no_step: Any = None
-    computed = plain_rnn.window_update(case._replace(step=no_step)) if "given_dy" in has or "h_0" in lacks else {}
+    computed = window_update(case._replace(step=no_step)) if "given_dy" in has or "h_0" in lacks else {}
     asked = case
     if "given_dy" in has:
         dy, objective = computed["dy"][-len(case.target) :], case.objective._replace(loss=GIVEN_DY)
@@ -144,9 +145,9 @@ def _answer(port: Any, case: WindowCase, timeout: float, where: str) -> tuple[di
     report = {name: computed[name] for name in ("loss", "dh_0") if name in computed} | report
     if "step" in lacks:
         gradients = {name: report["d" + name] for name in present(case.params)}
-        report |= plain_rnn.update(present(case.params), gradients, {}, case.step)
+        report |= update(Floats(case.params.W_hh.dtype), present(case.params), gradients, {}, case.step)
     is_seen = "intermediates" in has
-    states = report["h"] if is_seen else plain_rnn.window_update(case._replace(step=no_step))["h"]
+    states = report["h"] if is_seen else window_update(case._replace(step=no_step))["h"]
     # Under given_dy, dy is not from the port's y.
     names = cases.required_outputs(case, is_seen and "given_dy" not in has, "input_gradients" in has)
     return {name: report[name] for name in names}, states

@@ -6,7 +6,7 @@ from typing import Any
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Run
-from numpy_rnn.conformance.bounds.local_bounds import TAU
+from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, load_python_port, tanh_error
 from numpy_rnn.conformance.ports.program import ProgramPort
