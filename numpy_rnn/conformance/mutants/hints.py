@@ -139,16 +139,18 @@ class Fit:
 
     def is_explained(self, mistake: Mistake) -> bool:
         """Whether the mistake gives what is reported, up to the gradients."""
-        wrong, is_whole = self.wrong & self.flow, mistake.field in (*FORWARD, "loss_and_error", "")
-        if is_whole:
+        if mistake.field in (*FORWARD, "loss_and_error"):
             forward = self.run(mistake, lambda *_: {})
-            if not self.explains(forward, self.flow & {"loss", "a", "h", "y"}):
+            if not self.explains(forward, self.flow & BEFORE):
                 return False
-        elif wrong & BEFORE or (mistake.field in ONLY and wrong - ONLY[mistake.field]):
+            exact = mistakes.exact_flow(self.case, mistake.of, "da" in self.flow) if mistake.is_exact else None
+            return self.explains(exact or self.run(mistake), self.flow)
+        if not mistake.field:
+            return self.explains(self.run(mistake), self.flow)
+        wrong = self.wrong & self.flow
+        if wrong & BEFORE or (mistake.field in ONLY and wrong - ONLY[mistake.field]):
             return False
-        if mistake.is_exact:
-            return self.explains(mistakes.exact_flow(self.case, mistake.of, "da" in self.flow), self.flow)
-        return self.explains(self.run(mistake) if is_whole else self.given(mistake), self.flow)
+        return self.explains(self.given(mistake), self.flow)
 
     def explains(self, values: Arrays, names: Any) -> bool:
         """Whether these are the reported numbers of the tensors of these names."""
@@ -169,14 +171,18 @@ def explanations(fits: Sequence[Fit]) -> list[str]:
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         flow = step = ""
         if any(fit.wrong & fit.flow for fit in fits):
-            flow = _first(fits, of_flow(fits))
+            flow_names = [name for name in fits[0].report if name in fits[0].flow and name not in "ahy"]
+            is_small = max(len(fit.case.x) for fit in fits) < 3
+            flow = _first(fits, factors(fits, flow_names), False) if is_small else ""
+            flow = flow or _first(fits, of_flow(fits), is_small)
             if not flow:
                 return []
             if any(fit.wrong - fit.flow for fit in fits):
                 if all(fit.explains(other_steps.stepped(fit.case, fit.right), fit.stepped) for fit in fits):
                     return [f"{flow}, as reported; the step has the right ones"]
         if any(fit.wrong - fit.flow for fit in fits):
-            step = _first(fits, of_step(fits))
+            has_before = any(fit.case.velocity is not None for fit in fits)
+            step = _first(fits, of_step(fits), fits[0].case.step.has_velocity and not has_before)
             if not step:
                 return []
     return [" and ".join(text for text in (flow, step) if text)] if wrong else []
@@ -185,9 +191,8 @@ def explanations(fits: Sequence[Fit]) -> list[str]:
 Candidates = Iterator[tuple[str, Callable[[Fit], Arrays | None]]]
 
 
-def _first(fits: Sequence[Fit], candidates: Iterator[tuple[str, Callable[[Fit], bool]]]) -> str:
-    """The first mistake that explains all reports; if they are small, the only one."""
-    is_small = max(len(fit.case.x) for fit in fits) < 3
+def _first(fits: Sequence[Fit], candidates: Iterator[tuple[str, Callable[[Fit], bool]]], is_small: bool) -> str:
+    """The first mistake that explains all reports; if the cases are small, the only one."""
     texts = list[str]()
     for text, explains in candidates:
         if text not in texts and all(_tried(explains, fit) for fit in fits):

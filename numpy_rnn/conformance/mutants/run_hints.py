@@ -36,8 +36,7 @@ def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
         updates = Updates(recorded, chosen, network)
         fits = [updates.fit(i) for i in chosen]
         wrong = [fit for fit in fits if fit.wrong]
-        found = explanations([*wrong[:4], *(fit for fit in fits if not fit.wrong)][:6])
-        return found if found and len(wrong) <= 4 + len(found) * MANY else found or _of_loop(updates)
+        return explanations([*wrong[:4], *(fit for fit in fits if not fit.wrong)][:6]) or _of_loop(updates)
 
 
 class Updates:
@@ -114,29 +113,32 @@ def _initial_states(recorded: RecordedRun, network: tuple[int, ...]) -> list[str
     def in_epoch(index: int) -> bool:
         return updates["start"][index] > 0
 
-    others: dict[str, Callable[[int], Any]] = {
-        "state reset at every window": lambda i: h_0,
-        "zeros for h_0": lambda i: right(i) if in_epoch(i) else 0 * h_0,
-        "state set to zero at every window": lambda i: 0 * h_0,
-        "state set to zero at every window but the first": lambda i: 0 * h_0 if i else h_0,
-        "state set to zero after the first epoch": lambda i: right(i) if in_epoch(i) or not i else 0 * h_0,
-        "state not reset between epochs": lambda i: right(i) if in_epoch(i) or not i else states(i - 1)[-1],
-        "sliding window starts from the newest state": lambda i: states(i - 1)[-1] if in_epoch(i) else right(i),
-        "the newest state is kept, also between epochs": lambda i: states(i - 1)[-1] if i else right(i),
-        "the window starts from the state before the last": lambda i: (
-            [initial[i - 1], *states(i - 1)][-2] if in_epoch(i) else right(i)),
-        "the window starts a step too early in the states": lambda i: (
-            [initial[i - 1], *states(i - 1)][updates["start"][i] - updates["start"][i - 1] - 1] if in_epoch(i) else right(i)),
-        "the window starts a step too late in the states": lambda i: (
-            states(i - 1)[updates["start"][i] - updates["start"][i - 1]] if in_epoch(i) else right(i)),
-        "the window starts from the first state of the one before": lambda i: initial[i - 1] if in_epoch(i) else right(i),
-        "the state is computed again with the new weights": lambda i: recomputed(i) if in_epoch(i) else right(i),
-        "the state of the first sequence for all": lambda i: right(i)[:1] + 0 * h_0 if in_epoch(i) else right(i),
-        "the state averaged over the batch": lambda i: right(i).mean(0) + 0 * h_0 if in_epoch(i) else right(i),
-        "states of other sequences": lambda i: np.roll(right(i), 1, 0) if in_epoch(i) else right(i),
-        "states of other sequences (the next)": lambda i: np.roll(right(i), -1, 0) if in_epoch(i) else right(i),
-        "a learned h_0 that the windows do not use": lambda i: right(i) if in_epoch(i) else h_0,
-    }  # fmt: skip
+    def is_first(index: int) -> bool:
+        return updates["number"][index] == 1
+
+    others: tuple[tuple[str, Callable[[int], Any]], ...] = (
+        ("zeros for h_0", lambda i: right(i) if in_epoch(i) else 0 * h_0),
+        ("state reset at every window", lambda i: h_0),
+        ("state reset at every window", lambda i: 0 * h_0),
+        ("state reset at every window", lambda i: 0 * h_0 if i else h_0),
+        ("state set to zero after the first epoch", lambda i: right(i) if in_epoch(i) or not i else 0 * h_0),
+        ("state not reset between epochs", lambda i: states(i - 1)[-1] if is_first(i) and i else right(i)),
+        ("sliding window starts from the newest state", lambda i: states(i - 1)[-1] if in_epoch(i) else right(i)),
+        ("the newest state is kept, also between epochs", lambda i: states(i - 1)[-1] if i else right(i)),
+        ("the window starts from the state before the last", lambda i: (
+            [initial[i - 1], *states(i - 1)][-2] if in_epoch(i) else right(i))),
+        ("the window starts a step too early in the states", lambda i: (
+            [initial[i - 1], *states(i - 1)][updates["start"][i] - updates["start"][i - 1] - 1] if in_epoch(i) else right(i))),
+        ("the window starts a step too late in the states", lambda i: (
+            states(i - 1)[updates["start"][i] - updates["start"][i - 1]] if in_epoch(i) else right(i))),
+        ("the window starts from the first state of the one before", lambda i: initial[i - 1] if in_epoch(i) else right(i)),
+        ("the state is computed again with the new weights", lambda i: recomputed(i) if in_epoch(i) else right(i)),
+        ("the state of the first sequence for all", lambda i: right(i)[:1] + 0 * h_0 if in_epoch(i) else right(i)),
+        ("the state averaged over the batch", lambda i: right(i).mean(0) + 0 * h_0 if in_epoch(i) else right(i)),
+        ("states of other sequences", lambda i: np.roll(right(i), 1, 0) if in_epoch(i) else right(i)),
+        ("states of other sequences (the next)", lambda i: np.roll(right(i), -1, 0) if in_epoch(i) else right(i)),
+        ("a learned h_0 that the windows do not use", lambda i: right(i) if in_epoch(i) else h_0),
+    )  # fmt: skip
     eps = np.finfo(run.params.W_hh.dtype).eps
     wrong = [i for i in range(count) if not np.allclose(initial[i], right(i), 0, 100 * eps)]
 
@@ -147,17 +149,13 @@ def _initial_states(recorded: RecordedRun, network: tuple[int, ...]) -> list[str
             return False
 
     chosen = sorted({*wrong[:MANY], *range(min(count, MANY)), count - 1})
-    return [name for name, other in others.items() if wrong and all(explains(other, i) for i in chosen)][:1]
+    return [name for name, other in others if wrong and all(explains(other, i) for i in chosen)][:1]
 
 
 def _of_loop(updates: Updates) -> list[str]:
     """A mistake in what goes from update to update."""
-    texts = [text for text, explains in _loops(updates) if all(explains(i) for i in updates.chosen if i > 0 or _first_counts(text))]
+    texts = [text for text, explains in _loops(updates) if all(explains(i) for i in updates.chosen)]
     return texts[:1]
-
-
-def _first_counts(text: str) -> bool:
-    return "update before" not in text
 
 
 def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
@@ -206,12 +204,12 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
         return _is_same(updates.fit(i), flow(case._replace(params=old.params)))
 
     yield "the weights of the update before", of_old_weights
-    yield "activations of stale weights kept", lambda i: i == 0 or _keeps_activations(updates, i)
+    yield "activations of stale weights kept", lambda i: not updates.fit(i).wrong or _keeps_activations(updates, i)
     yield "the loss is the sum of all since the start of the epoch", lambda i: _has_loss(
         updates, i, updates.fit(i).right["loss"] + (updates.fit(i - 1).report["loss"] if number[i] > 1 else 0))
     for c in (0.999, 0.99, 0.9):
-        yield f"the loss is a mean, {c:g} times that of before", lambda i, c=c: i == 0 or _has_loss(
-            updates, i, c * updates.fit(i - 1).report["loss"] + (1 - c) * updates.fit(i).right["loss"])  # fmt: skip
+        yield f"the loss is a mean, {c:g} times that of before", lambda i, c=c: _has_loss(
+            updates, i, c * (updates.fit(i - 1) if i else updates.fit(i)).report["loss"] + (1 - c) * updates.fit(i).right["loss"])  # fmt: skip
 
     def other_step(change: Callable[[int, WindowCase], WindowCase], i: int) -> bool:
         fit = updates.fit(i)
@@ -252,9 +250,9 @@ def _has_loss(updates: Updates, i: int, loss: Any) -> bool:
 
 def _keeps_activations(updates: Updates, i: int) -> bool:
     """Whether the older steps have the activations of the windows before."""
-    columns, report = updates.recorded.updates, updates.fit(i).report
-    case, before = updates.fit(i).case, updates.fit(i - 1).report
+    columns, report, case = updates.recorded.updates, updates.fit(i).report, updates.fit(i).case
+    before = updates.fit(max(0, i - 1)).report
     old, moved = len(case.x) - len(case.target), columns["start"][i] - columns["start"][i - 1]
     if columns["number"][i] == 1 or not old:
-        return True
+        return False
     return "a" in report and np.array_equal(report["a"][:old], before["a"][moved : moved + old])
