@@ -1,8 +1,7 @@
 """Times and ratios with their intervals."""
 
-from collections.abc import Iterable
 from math import exp, hypot, log
-from statistics import geometric_mean, median
+from statistics import median
 from typing import NamedTuple
 
 import pyperf
@@ -45,8 +44,3 @@ def times_of(suite: pyperf.BenchmarkSuite) -> Times:
         values = [median(run.values) for run in benchmark.get_runs() if run.values]
         times[Key.from_text(benchmark.get_name())] = Estimate(median(values), min(values), max(values))
     return times
-
-
-def mean(estimates: Iterable[Estimate]) -> Estimate:
-    """The geometric mean of ratios."""
-    return Estimate(*map(geometric_mean, zip(*estimates)))

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from numpy_rnn.bptt import ERRORS, SLOPES, backward, weight_gradients
+from numpy_rnn.backward import ERRORS, SLOPES, backward, weight_gradients
 from numpy_rnn.clipping import apply_clipping
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_run, check_stream
@@ -19,8 +19,8 @@ from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import LOSSES, loss_terms
 from numpy_rnn.momentum import directed
 from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, LearningRate, Targets, Weights, copy_of, read_only
-from numpy_rnn.sgd import as_learning_rate, sgd_step
-from numpy_rnn.windows import SeriesWindows, StreamWindows, Windows
+from numpy_rnn.truncation import SeriesWindows, StreamWindows, Windows
+from numpy_rnn.update import as_learning_rate, sgd_step
 
 
 def train(

@@ -1,8 +1,8 @@
-"""Processes that the tests start: they import this checkout, Ctrl-C reaches them, and none runs for ever.
+"""Processes that the tests start: they import what the tests import, Ctrl-C reaches them, and none runs for ever.
 
-The environment puts the checkout first on the path, so that an installed copy is not tested in its place. A process
-that was started in the background of a script ignores SIGINT, one that nohup started SIGHUP, and so do its children.
-Here every child starts with the default actions of both, whoever started the tests.
+They run in other folders, so the folders of PYTHONPATH become absolute. A process that was started in the background
+of a script ignores SIGINT, one that nohup started SIGHUP, and so do its children. Here every child starts with the
+default actions of both, whoever started the tests.
 """
 
 import contextlib
@@ -14,12 +14,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 120.0  # seconds, for what takes a few: a busy machine is slow, and only a hang takes longer
+PATH = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
-def environment(**more):
-    """Return the environment of the tests with this checkout first on the path of Python, and `more` variables."""
-    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **more}
+def environment(*folders, **more):
+    """Return the environment of the tests with these folders first on the path of Python, and `more` variables."""
+    path = os.pathsep.join(map(str, [*folders, *PATH]))
+    return {**os.environ, **({"PYTHONPATH": path} if path else {}), **more}
+
+
+def with_benchmarks(folder):
+    """A folder with the benchmarks, for `python -m benchmarks`: in the checkout it would find the packages there."""
+    (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+    return folder
 
 
 @contextlib.contextmanager

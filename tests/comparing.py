@@ -10,9 +10,10 @@ UPDATE = (
 )  # fmt: skip
 
 
-def fewer(divisor):
-    """Hypothesis settings for a slow property: the profile's number of examples divided, but at least 10."""
-    return settings(max_examples=max(min(10, settings().max_examples), settings().max_examples // divisor))
+def fewer(divisor, least=10):
+    """Hypothesis settings for a slow property: the profile's examples divided; all of them if these are thousands."""
+    examples = settings().max_examples
+    return settings(max_examples=examples if examples > 1000 else max(min(least, examples), examples // divisor))
 
 
 def assert_within(actual, expected, allowed, name="value"):

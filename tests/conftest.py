@@ -3,30 +3,33 @@
 `pytest` tests both backends, and a missing torch is an error. `pytest --packages numpy_rnn` tests NumPy alone: what
 needs torch or matplotlib is deselected. `pytest -m "not slow"` leaves out what starts processes, compiles or takes
 seconds; every numeric test is in the rest. `pytest --perturb SEED` computes as on another BLAS kernel. The environment
-variable HYPOTHESIS_PROFILE is default (random), ci (repeatable, without a database), few (20 examples each, not
-shrunk) or long (thousands of examples).
+variable HYPOTHESIS_PROFILE is default (50 examples of each property, the same in every run), random (others in every
+run: for .ci, and for those who develop), few (20, not shrunk), or long (5,000 random ones, which need --timeout 0).
 """
 
 import importlib
 import importlib.metadata
 import importlib.util
 import os
+import sys
 from typing import Any
 
+import installed
 import pytest
 from children import default_interrupts
 from hypothesis import HealthCheck, Phase, settings
 
-PACKAGES = "numpy_rnn torch_rnn"
+sys.path.append(str(installed.ROOT))  # the benchmarks are not installed; last, so that the packages are
+PACKAGES = " ".join(installed.PACKAGES)
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # The first example of a run may pay for the import of torch, which is not slowness of the data.
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("default", COMMON, max_examples=50)
-settings.register_profile("ci", COMMON, max_examples=50, derandomize=True, database=None)
-FAST: Any = {"phases": (Phase.explicit, Phase.generate), "derandomize": True, "database": None}
-settings.register_profile("few", COMMON, max_examples=20, **FAST)
-settings.register_profile("long", COMMON, max_examples=5000)
+SAME: Any = {"derandomize": True, "database": None}
+settings.register_profile("default", COMMON, max_examples=50, **SAME)
+settings.register_profile("random", COMMON, max_examples=50, print_blob=True)
+settings.register_profile("few", COMMON, max_examples=20, phases=(Phase.explicit, Phase.generate), **SAME)
+settings.register_profile("long", COMMON, max_examples=5000, print_blob=True)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 settings.load_profile(PROFILE)
 
@@ -51,6 +54,8 @@ def pytest_configure(config):
         os.environ.setdefault(variable, "1")
     if importlib.util.find_spec("threadpoolctl"):  # a plugin has loaded NumPy before: its BLAS did not see the variable
         importlib.import_module("threadpoolctl").threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]), "blas")
+    if not hasattr(config, "workerinput"):  # a worker of pytest-xdist has the path of this process
+        installed.place()
     if "torch_rnn" in packages(config) and importlib.util.find_spec("torch") is None:
         raise pytest.UsageError("torch is not installed: install it, or test NumPy alone by `--packages numpy_rnn`")
 
@@ -113,6 +118,12 @@ def _interrupts_are_heard():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _outside_of_the_checkout(tmp_path_factory):
+    """A process that a test starts by `python -m` does not find the packages of the checkout in its folder."""
+    os.chdir(tmp_path_factory.mktemp("outside"))
+
+
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(request):
     """Every test of the application runs in an empty folder of its own."""
@@ -127,7 +138,7 @@ def pytest_report_header(config):
     simd = [name for name in features.__cpu_dispatch__ if features.__cpu_features__[name]]
     seed = config.getoption("--perturb")
     return [
-        f"packages: {' '.join(packages(config))}; Hypothesis profile: {PROFILE}",
+        f"packages: {' '.join(packages(config))}, of {installed.place()}; Hypothesis profile: {PROFILE}",
         f"numpy {numpy.__version__}, SIMD {' '.join(simd) or 'of the baseline'}; BLAS {blas.get('name')}"
         f" {blas.get('version')}, {_kernel()}" + ("" if seed is None else f"; products perturbed by seed {seed}"),
         ", ".join([_torch(config), *(f"{variable}={os.environ[variable]}" for variable in ONE_THREAD)]),

@@ -30,7 +30,8 @@ import children
 
 TOP = children.ROOT
 PACKAGES = ("numpy_rnn", "torch_rnn", "benchmarks")
-DOCUMENTS = (TOP / "README.md", *sorted(path for name in PACKAGES for path in (TOP / name).rglob("*.md")))
+OWN = (TOP / "README.md", TOP / ".github/CONTRIBUTING.md")
+DOCUMENTS = (*OWN, *sorted(path for name in PACKAGES for path in (TOP / name).rglob("*.md")))
 BLOCK = re.compile(r"^(?P<notes>(?:<!-- [^\n]* -->\n)*)```(?P<language>\w+)\n(?P<text>.*?)\n```$", re.M | re.S)
 NOTES = ("run:", "numbers vary", "figure", "both packages", "from")
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?"
@@ -110,7 +111,6 @@ def run(example: Example, folder: Path) -> str:
     """Run an example in an empty folder, with the files that documents contain, and return what it prints."""
     for name, text in files().items():
         (folder / name).write_text(text, encoding="utf-8")
-    (folder / "tests").symlink_to(TOP / "tests")
     source = example.source.replace("\\\n", " ")
     if source.startswith("python3 -m venv"):
         source = source.rpartition("&& ")[2].replace(".venv/bin/", "")

@@ -8,7 +8,7 @@ import sys
 
 import documents
 import pytest
-from children import run
+from children import run, with_benchmarks
 from documents import DOCUMENTS, TOP, blocks, examples, excerpt, name_of, same_numbers
 
 from numpy_rnn.__main__ import main as numpy_main
@@ -17,7 +17,8 @@ from numpy_rnn.conformance.__main__ import main as suite_main
 
 TEXTS = {name_of(document): document.read_text(encoding="utf-8") for document in DOCUMENTS}
 README, DERIVATION = TEXTS["README.md"], TEXTS["numpy_rnn/DERIVATION.md"]
-HELP = "benchmarks", "benchmarks.report", "pytest"
+PLUGIN = "-p", "no:elman", "-p", "numpy_rnn.conformance.plugin"  # also where PYTHONPATH has it, without entry points
+HELP = ["benchmarks"], ["benchmarks.report"], ["pytest", *PLUGIN, TOP / "tests"]
 
 
 def parameters():
@@ -53,11 +54,12 @@ def test_every_program_is_run_or_saved_or_repeated(document):
 
 @pytest.mark.slow
 @pytest.mark.needs_torch
-def test_options_exist(capsys):
+def test_options_exist(capsys, tmp_path):
     """Every option that a document names is in the help of a program."""
-    known, option = {"--quiet"}, r"--[a-z][a-z0-9-]+"  # of pip
+    known, option = {"--quiet", "--editable"}, r"--[a-z][a-z0-9-]+"  # of pip
+    with_benchmarks(tmp_path)
     for words in HELP:
-        done = run([sys.executable, "-m", words, "--help"], cwd=TOP, check=True)
+        done = run([sys.executable, "-m", *words, "--help"], cwd=tmp_path, check=True)
         known |= set(re.findall(option, done.stdout))
     for main, command in [(numpy_main, name) for name in ABOUT] + [(suite_main, "score"), (suite_main, "long")]:
         with pytest.raises(SystemExit):

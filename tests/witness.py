@@ -23,6 +23,13 @@ UNIT = {"float64": 1e-14, "float32": 1e-14 * 2.0**29}
 UNDERFLOW = {unit: 2 * float(np.finfo(dtype).smallest_subnormal) for dtype, unit in UNIT.items()}
 
 
+def no_case(why):
+    """Leave a case out of a property; elsewhere it is an error."""
+    if currently_in_test_context():
+        reject()
+    raise AssertionError(f"{why}: choose another seed")
+
+
 class About:
     """A float64 value, and `off`: how far from it a correct computation may lie.
 
@@ -35,6 +42,8 @@ class About:
         self.value = np.asarray(value, dtype=np.float64)
         self.unit = unit
         self.off = off + np.zeros(self.value.shape)
+        if not np.isfinite(self.off).all():
+            no_case("the rounding of a value has no bound")
 
     @property
     def most(self):
@@ -95,10 +104,8 @@ class About:
         return About(0.5 * (1 + np.tanh(0.5 * self.value)), self.unit, 0.25 * self.off + self.unit)
 
     def relu(self):
-        if (np.abs(self.value) <= self.off).any():  # no case for a property, an error elsewhere
-            if currently_in_test_context():
-                reject()
-            raise AssertionError("a pre-activation lies nearer to relu's kink than its rounding: choose another seed")
+        if (np.abs(self.value) <= self.off).any():
+            no_case("a pre-activation lies nearer to relu's kink than its rounding")
         return About(np.maximum(self.value, 0), self.unit, np.where(self.value > 0, self.off, 0))
 
     def log_softmax(self):
@@ -166,6 +173,7 @@ def loss_rows(case):
     return rows, w[..., None], {"sum": 1, "mean": terms or 1}[case.objective.reduction]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of what a value may be off, which is refused
 def expected_update(case) -> Expected:
     """One window and its step, written step by step for one network."""
     dtype, unit = case.params.W_hh.dtype, UNIT[str(case.params.W_hh.dtype)]

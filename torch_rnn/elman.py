@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from numpy_rnn.common.checks import check_forward, check_objective
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
 from torch_rnn.parameters import ARRAYS, Array, rows
 
@@ -20,10 +21,13 @@ def forward(
 ) -> Activations[Array]:
     """Run the network over one window, as `numpy_rnn.forward`, which describes the arguments and the errors raised.
 
-    The activations carry the graph that `bptt` and `adjoints` differentiate.
+    The activations carry the graph that `bptt` and `adjoints` differentiate, on from that of x and h_0 if these have
+    one. Raises InputError on tensors that were made under torch.inference_mode, outside of it.
     """
     check_objective(Objective(nonlinearity))
     check_forward(ARRAYS, params, x, h_0)
+    if not torch.is_inference_mode_enabled() and any(v is not None and v.is_inference() for v in (*params, x, h_0)):
+        raise InputError("a tensor was made under torch.inference_mode and has no graph: expected others; clone it")
     x, h_0 = series_inputs(params, x, h_0, True)
     a, h, y = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
     return Activations(x, torch.stack(a), torch.stack(h), y)

@@ -11,14 +11,20 @@ from torch_rnn.parameters import ARRAYS, Array, rows
 
 
 def half_squared_error(y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None) -> Array:
-    """Half the squared error, as `numpy_rnn.half_squared_error`, which describes the arguments and errors raised."""
+    """Half the squared error, as `numpy_rnn.half_squared_error`, which describes the arguments and errors raised.
+
+    It can be differentiated with respect to y and target; the weights are constants.
+    """
     objective = Objective(loss="squared_error", reduction=reduction)
     check_loss(ARRAYS, y, target, weights, objective)
     return window_loss(y, target, weights, objective)
 
 
 def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None) -> Array:
-    """Softmax cross-entropy, as `numpy_rnn.cross_entropy`, which describes the arguments and the errors raised."""
+    """Softmax cross-entropy, as `numpy_rnn.cross_entropy`, which describes the arguments and the errors raised.
+
+    It can be differentiated with respect to y and target; the weights are constants.
+    """
     objective = Objective(loss="cross_entropy", reduction=reduction)
     check_loss(ARRAYS, y, target, weights, objective)
     return window_loss(y, target, weights, objective)
@@ -34,6 +40,7 @@ def window_loss(y: Array, target: Array, weights: Array | None, objective: Objec
         losses = functional.cross_entropy(y.movedim(-1, 1), target.movedim(-1, 1), reduction="none")  # (L3), (L4)
     N: float = K * B * terms
     if weights is not None:
+        weights = weights.detach()
         losses, N = losses * weights.reshape(K, *(1 for _ in E), B), float(weights.sum()) * terms
     L: torch.Tensor = losses.sum((0, -1))
     return L / (N or 1) if objective.reduction == "mean" else L  # (L2)

@@ -32,8 +32,8 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
     def converted(array: Any) -> Array:
         check_convertible(array)
         array = np.asarray(array, np.int64 if array.dtype.kind == "u" else None)
-        if copy:
-            return torch.tensor(array)
+        if copy or min(array.strides, default=0) < 0:  # torch has no negative strides
+            return torch.tensor(array.copy())
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # that read-only memory can be written to
             return torch.from_numpy(array)
 
@@ -58,6 +58,11 @@ def to_numpy(value: Any) -> Any:
 def copy_of(value: Any) -> Any:
     """A copy of a tensor, or of every tensor of a named tuple, in C order and without a graph."""
     return convert(lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), value)
+
+
+def copy_of_step(step: Any) -> Any:
+    """A copy of a step of a stream; classes as int64, since torch does not stack all integer types."""
+    return convert(lambda v: copy_of(v if v.is_floating_point() else v.to(torch.int64)), step)
 
 
 def own(params: Any) -> Any:

@@ -19,8 +19,8 @@ from numpy_rnn.common.update_iterator import Training, Updates, first_state, tra
 from torch_rnn.clipping import clipped
 from torch_rnn.elman import NONLINEARITIES, series_inputs, unroll
 from torch_rnn.loss import window_loss
-from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, own
-from torch_rnn.sgd import descend, directed, make_optimizer, move
+from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, copy_of_step, own
+from torch_rnn.update import descend, directed, make_optimizer, move
 
 Steps = Iterator[tuple[Array, ...]]  # (x_t, target_t), or (x_t, target_t, weights_t)
 
@@ -47,11 +47,12 @@ def train(
     """Train by TBPTT(k1, k2) and SGD, one update at a time.
 
     `numpy_rnn.train` describes the arguments, the result and the errors raised. The arrays of an Update are copies.
+    Tensors that require a gradient, or have a graph, are taken as numbers: nothing flows back into them.
     """
     objective, step = Objective(nonlinearity, loss, reduction), Step(learning_rate, **sgd)
     options = RunOptions(Schedule(k1, k2, epochs), objective, step)
     run, resume = check_run(ARRAYS, Run(params, x, target, h_0, weights, options), resume)
-    series = [x, target] if weights is None else [x, target, weights]
+    series = [v.detach() for v in (x, target, weights) if v is not None]
     start = first_state(own(params)) if resume is None else copy_of(resume)
     run = run._replace(h_0=copy_of(h_0))
     begin = partial(updates, run, len(x), partial(_steps, series), check_flag("record", record))
@@ -74,12 +75,15 @@ def train_stream(
     velocity: Gradients[Array] | None = None,
     **sgd: Unpack[records.SgdKeywords],
 ) -> Training[Array]:
-    """Train in one pass over a stream, as `numpy_rnn.train_stream`, which describes the arguments and errors raised."""
+    """Train in one pass over a stream, as `numpy_rnn.train_stream`, which describes the arguments and errors raised.
+
+    Tensors are taken as numbers, as in `train`.
+    """
     objective, step = Objective(nonlinearity, loss, reduction), Step(learning_rate, **sgd)
     run = Run(params, steps, None, h_0, None, RunOptions(Schedule(k1, k2), objective, step))
     run = check_stream(ARRAYS, run, velocity)
     start = first_state(own(params), copy_of(velocity))
-    copies, run = map(copy_of, run.x), run._replace(h_0=copy_of(h_0))
+    copies, run = map(copy_of_step, run.x), run._replace(h_0=copy_of(h_0))
     begin = partial(updates, run, None, lambda: copies, check_flag("record", record))
     return training(begin, start, None, yield_every, copy_of, torch.stack)
 
@@ -88,6 +92,7 @@ def _steps(series: list[Array]) -> Steps:
     return (tuple(v[t] for v in series) for t in range(len(series[0])))  # zip would make views of all steps at once
 
 
+@torch.inference_mode(False)
 @torch.enable_grad()
 def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, state: State[Array]) -> Updates[Array]:
     """The loop of TBPTT: generates every update after `state`, and with it the initial state of the next window.

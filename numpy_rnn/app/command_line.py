@@ -98,7 +98,7 @@ def main(rnn: Any, arguments: list[str] | None = None, commands: Mapping[str, st
 def check_files(files: Mapping[str, str | None], output_endings: tuple[str, ...]) -> None:
     """Raise InputError if an output file could not be written, or if two options name the same file."""
     options: dict[str, str] = {}
-    endings = {"--output": output_endings, "--plot": plots.ENDINGS}
+    endings = {"--output": output_endings, "--plot": plots.ENDINGS, "--save": (".npz",), "--trace": (".npz",)}
     for option, path in files.items():
         if path is None:
             continue
@@ -116,7 +116,7 @@ class TrainCommand:
         self.rnn, self.arguments, self.signals = rnn, arguments, signals
         self.trainer: Trainer | None = None
         self.due = time.monotonic() + SAVE_EVERY  # when the run is saved next
-        self.saved: str | None = None  # the position of the run in its file
+        self.is_saved = False  # whether a write of this run has begun; its file says what was written
         self.error: InputError | None = None  # why the latest write of this file failed
 
     def run(self) -> int:
@@ -131,6 +131,11 @@ class TrainCommand:
             if getattr(error, "is_deferred", False):  # between two updates
                 self._save()
             return failed(self.rnn.__name__, 128 + interrupting_signal(error), f"interrupted{self._where()}")
+        except OSError as error:  # of standard output, which `| head` closes
+            if self.arguments.save is None:
+                raise
+            self._save()
+            raise OSError(error.errno, f"{error.strerror or error}{self._where()}") from None
 
     def _run(self) -> None:
         arguments, name = self.arguments, self.rnn.__name__
@@ -218,8 +223,9 @@ class TrainCommand:
         if self.arguments.save is None or checkpoint is None:
             return
         try:
+            self.is_saved = True
             save_checkpoint(self.arguments.save, checkpoint)
-            self.saved, self.error = checkpoint.position, None
+            self.error = None
         except InputError as error:
             self.error = error
         self.due = time.monotonic() + SAVE_EVERY
@@ -231,6 +237,7 @@ class TrainCommand:
             return "; nothing was saved: --save FILE keeps the run"
         if self.error is not None:
             return f"; the run could not be saved: {self.error}"
-        if self.saved is None:
-            return "; nothing was saved"
-        return f"; {path} has the run after {self.saved}: continue with --resume {path}"
+        with contextlib.suppress(InputError):  # a second signal may come before the first write ends
+            if self.is_saved:
+                return f"; {path} has the run after {load_checkpoint(path).position}: continue with --resume {path}"
+        return "; nothing was saved"

@@ -43,7 +43,9 @@ def verdict(comparison: Any) -> str:
     """Whether the sides agree, whether the run trains, and what is not checked."""
     sides, lines = comparison.sides, []
     until = " before the overflow" if any(side.cut for side in sides) else ""
-    judged = f"every update of {'both' if len(sides) == 2 else 'all'}{until} is within its rounding bounds"
+    bounds = "rounding bounds, which are estimated where ~ marks them"
+    bounds = bounds if any(side.judgement.estimated for side in sides) else "rounding bounds"
+    judged = f"every update of {'both' if len(sides) == 2 else 'all'}{until} is within its {bounds}"
     names = join_names([side.name for side in sides])
     if comparison.passed:
         lines.append(f"{names} agree: {judged}")
@@ -61,6 +63,11 @@ def verdict(comparison: Any) -> str:
         missing = [tensor for tensor in TENSORS if tensor in shown - {*side.judgement.worst}]
         if unchecked := loop + [f"{', '.join(missing)} (not reported)"] * bool(missing):
             lines.append(f"not checked of {side.name}: {', '.join(unchecked)}")
+        if lost := side.judgement.lost:
+            lines.append(
+                f"not checked of {side.name}: {', '.join(lost)}, in up to {max(lost.values())} updates: rounding alone"
+                " changes them by a hundredth or more, so they are no numbers in this dtype"
+            )
     return "\n".join(lines)
 
 
@@ -103,7 +110,10 @@ def bounds_table(comparison: Any) -> str:
         *((12, [side.name, *(_ratio(tensor, side) for tensor in tensors)]) for side in sides),
     ]
     head = f"worst ratio of {updates} updates, each from its own parameters and state: difference / rounding bound"
-    return "\n".join([head, *align_columns(columns)])
+    lines = [head, *align_columns(columns)]
+    if any(side.judgement.estimated for side in sides):
+        lines.append("~ estimated: the proven bound of so large a window is too wide")
+    return "\n".join(lines)
 
 
 def _ratio(tensor: str, side: Any) -> str:
@@ -112,7 +122,9 @@ def _ratio(tensor: str, side: Any) -> str:
         return "not checked"
     if is_exact and worst in (0, np.inf):
         return "WRONG" if worst else "exact"
-    return f"{worst:.3f}" if worst <= 1 else f"{worst:.1e} !"
+    if worst > 1:
+        return f"{worst:.1e} !"
+    return f"{worst:.3f}" + " ~" * (tensor in side.judgement.estimated)
 
 
 def drift_text(measured: drive.Drift) -> str:
@@ -150,6 +162,8 @@ def values(comparison: Any) -> dict[str, Any]:
                 "out_of_range": side.cut,
                 "losses": side.losses,
                 "worst_ratio": side.judgement.worst,
+                "estimated_updates": side.judgement.estimated,
+                "lost_updates": side.judgement.lost,
                 "first_divergence": None if side.judgement.first is None else side.judgement.first._asdict(),
                 "looks_like": side.looks_like,
             }

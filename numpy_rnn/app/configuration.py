@@ -8,7 +8,7 @@ import math
 from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, get_args
 
 import numpy as np
@@ -156,6 +156,25 @@ class Configuration:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Configuration":
-        """The inverse of `to_dict`, after a round trip through JSON. Raises TypeError on unknown names."""
+        """The inverse of `to_dict`, after a round trip through JSON.
+
+        Raises TypeError on unknown names, and InputError on values that no option gives.
+        """
         loaded: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**loaded)
+        configuration = cls(**loaded)
+        for each in fields(cls):
+            if not _can_give(each, value := getattr(configuration, each.name)):
+                raise InputError(f"{each.name} is {shown(value, repr)}: expected a value of {option_name(each.name)}")
+        return configuration
+
+
+def _can_give(option: Field[Any], value: Any) -> bool:
+    """Whether this is the default of an option, or a value that it parses from its words."""
+    details = option.metadata["details"]
+    if value is None or "action" in details:
+        return isinstance(value, bool) or (value is None and option.default is None)
+    words = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    with suppress(ValueError, ArgumentTypeError):
+        parsed = words if "choices" in details else details["type"](words)
+        return type(parsed) is type(value) and parsed == value and words in details.get("choices", [words])
+    return False

@@ -122,7 +122,8 @@ def _places(columns: Sequence[str] | None, names: list[str] | None, count: int) 
 
 def _mapped(path: str, columns: Sequence[str] | None) -> Series:
     try:
-        array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        with np.errstate(over="ignore"):  # of a size that no file has
+            array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except OSError:
         raise
     except Exception:  # the reader of the header raises anything on damaged bytes

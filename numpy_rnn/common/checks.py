@@ -102,8 +102,11 @@ def numpy_view(name: str, value: Any) -> Any:
     """A tensor as a NumPy array, in the same memory if that is the CPU's; other values as they are."""
     try:
         return value.detach().cpu().numpy() if hasattr(value, "detach") else value
-    except TypeError:
-        raise InputError(f"{name} is {value.dtype}: expected {' or '.join(DTYPES)}") from None
+    except (TypeError, RuntimeError):  # bfloat16, sparse and quantized ones; those on the device meta have no numbers
+        found = f"its layout is {value.layout}, its device {value.device}"
+        raise InputError(
+            f"{name} is {value.dtype}: expected {' or '.join(DTYPES)} in a dense tensor; {found}"
+        ) from None
 
 
 dtype_name = cache(str)

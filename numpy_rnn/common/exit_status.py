@@ -26,7 +26,8 @@ def exit_status(program: str, work: Callable[[], int], traceback: bool = False) 
         try:
             return work()
         finally:
-            print(end="", flush=True)
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except InputError as error:
         return failed(program, 2, str(error))
     except Diverged as error:

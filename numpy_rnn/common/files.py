@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Modules that a run without files does not need are imported where they are used: pathlib, json, tempfile.
 Arrays = dict[str, np.ndarray]
+MAX_BYTES, MAX_RATIO = 2**27, 100  # of the arrays in a file, and what they may be of its size: more is a zip bomb
 
 
 def check_can_write(path: str, option: str, endings: tuple[str, ...] | None = None) -> None:
@@ -26,8 +27,6 @@ def check_can_write(path: str, option: str, endings: tuple[str, ...] | None = No
     """
     import tempfile
 
-    if endings is not None and (ending := os.path.splitext(path)[1].lower()) not in endings:
-        raise InputError(f"{option} {path}: unknown ending {ending!r}; expected {' or '.join(endings)}")
     real = os.path.realpath(path)
     try:
         if os.path.exists(real):
@@ -39,6 +38,8 @@ def check_can_write(path: str, option: str, endings: tuple[str, ...] | None = No
             pass
     except OSError as error:
         raise InputError(f"{option} {path} cannot be written: {error.strerror}; choose another place") from None
+    if endings is not None and (ending := os.path.splitext(path)[1].lower()) not in endings:
+        raise InputError(f"{option} {path}: unknown ending {ending!r}; expected {' or '.join(endings)}")
 
 
 def _is_a_stream(path: str) -> bool:
@@ -103,9 +104,15 @@ def load_arrays(path: str, what: str) -> Arrays:
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            if sum(member.file_size for member in archive.zip.infolist()) > max(
+                MAX_BYTES, MAX_RATIO * os.stat(path).st_size
+            ):
+                raise InputError(f"{what} {path} is compressed to less than a {MAX_RATIO}th: write it with numpy.savez")
             arrays = {name: archive[name] for name in archive.files}
         if all(isinstance(array, np.ndarray) for array in arrays.values()):
             return arrays
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read: {error.strerror or error}; check the path") from None
     except Exception:  # the readers of zip, deflate and .npy raise anything on damaged bytes

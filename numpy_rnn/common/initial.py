@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+from sys import maxsize
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,8 @@ def initial_parameters(
     Generator, in this order, in float64, and then rounded. With `networks` = N, an ensemble of shape (N,), whose n-th
     network is the one drawn with `seed + n`.
 
-    Raises InputError on an invalid size, seed, number of networks, dtype, flag or deviation.
+    Raises InputError on an invalid size, seed, number of networks, dtype, flag or deviation, and MemoryError on sizes
+    for which there is no memory, before anything is drawn.
     """
     names = "the input size", "the hidden size", "the output size"
     D, H, O = (check_whole(name, size, 1) for name, size in zip(names, (input_size, hidden_size, output_size)))
@@ -41,12 +44,20 @@ def initial_parameters(
     for deviation in deviations:
         check_number("a deviation", deviation)
     shapes: list[Any] = [((D, H), deviations[0]), ((H, H), deviations[0]), ((H, O), deviations[1])]
+    N = 1 if networks is None else check_whole("networks", networks, 1)
+    for shape, _ in shapes:  # before the first is drawn, and numbers are written to it
+        if 8 * N * prod(shape) > maxsize:
+            raise MemoryError(f"an array of shape {(N, *shape)}")
+        np.empty((N, *shape))
+    first = _draw(shapes, bias, dtype, seed)
     if networks is None:
-        return _draw(shapes, bias, dtype, seed)
-    seeds = range(seed, seed + check_whole("networks", networks, 1))
-    drawn = (_draw(shapes, bias, dtype, n) for n in seeds)
-    stacked: Parameters[NumpyArray] = each(lambda *thetas: np.stack(thetas), *drawn)
-    return stacked
+        return first
+    ensemble: Parameters[NumpyArray] = each(lambda theta: np.empty((N, *theta.shape), dtype), first)
+    for n in range(N):
+        for stacked, theta in zip(ensemble, _draw(shapes, bias, dtype, seed + n)):
+            if stacked is not None:
+                stacked[n] = theta
+    return ensemble
 
 
 def _draw(shapes: list[Any], bias: bool, dtype: str, seed: int) -> Parameters[NumpyArray]:

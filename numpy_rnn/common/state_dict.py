@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.checks import NUMPY_ARRAYS, Arguments, check_values, numpy_view
-from numpy_rnn.common.errors import InputError, some_of
+from numpy_rnn.common.errors import InputError, shown, some_of
 from numpy_rnn.common.records import Array, NumpyArray, Parameters
 
 # The names of the RNN and of the Linear, with the axes of their arrays: three weights, then the biases.
@@ -18,7 +18,10 @@ AXES = {
 
 
 def _keys(rnn: str, linear: str) -> list[str]:
-    """The names with the prefixes of the two layers."""
+    """The names with the prefixes of the two layers. Raises InputError on a prefix that is no text."""
+    for name, prefix in (("rnn", rnn), ("linear", linear)):
+        if not isinstance(prefix, str):
+            raise InputError(f"{name} is {shown(prefix, repr)}: expected the prefix of keys, such as {name + '.'!r}")
     return [(rnn if name.endswith("_l0") else linear) + name for name in AXES]
 
 

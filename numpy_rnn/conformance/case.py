@@ -157,7 +157,7 @@ def format_errors(case: WindowCase, report: Any, intermediates: bool, input_grad
     errors += [f"{name} is not an expected name" for name in report if name not in known]
     for name, shape in known.items():
         array = report.get(name)
-        if name in report and not isinstance(array, (np.ndarray, np.generic)):
+        if name in report and type(array) is not np.ndarray and not isinstance(array, np.generic):  # nor masked
             errors.append(f"{name} is a {type(array).__name__}: expected a NumPy array")
         elif name in report and (error := array_error(name, array, shape, dtype)):
             errors.append(error)
@@ -173,4 +173,4 @@ def array_error(name: str, array: Any, shape: tuple[int, ...], dtype: Any) -> st
     if np.isfinite(array).all():
         return ""
     index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
-    return f"{name}{list(index)} is {array[index]}: expected a finite number"
+    return f"{name}{list(index) or ''} is {array[index]}: expected a finite number"

@@ -1,6 +1,6 @@
 """The checks of one window, or of stacked ones: each tensor within what rounding explains.
 
-L1, local: every equation from the reported inputs of that equation. L2, global: every tensor from the inputs of the
+L0, exact: every number of a case in which nothing rounds; the tolerance is 0. L1, local: every equation from the reported inputs of that equation. L2, global: every tensor from the inputs of the
 window; nothing but the loss, the gradients and the new parameters need be reported.
 
 A proven bound decides in small windows, where it has the size of the true error, and wherever it is narrow. In larger
@@ -16,6 +16,7 @@ import numpy as np
 
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds, TanhError
+from numpy_rnn.conformance.arithmetics.exact import exact_report
 from numpy_rnn.conformance.arithmetics.noisy import Noisy, sampled
 from numpy_rnn.conformance.case import SHAPES, required_names
 from numpy_rnn.conformance.definition import window_update
@@ -108,6 +109,17 @@ def global_checks(case: WindowCase, report: dict[str, Any], tau: TanhError = TAU
     for name, tolerance in tolerances(case, [*required, *report], tau).items():
         right_form = name in report and np.shape(report[name]) == tolerance.expected.shape
         yield tolerance.check(report[name] if right_form else np.full(tolerance.expected.shape, np.nan))
+
+
+def exact_checks(case: WindowCase, report: dict[str, Any]) -> Iterator[Check]:
+    """The checks at level L0, of a case in which nothing rounds: every reported number is the right one."""
+    expected = exact_report(case)
+    assert expected is not None, "a case of level L0 rounds"
+    for name in [name for name in expected if name in {*required_names(case, intermediates=False), *report}]:
+        value, reported = expected[name], report.get(name)
+        wrong = np.full(value.shape, np.nan) if np.shape(reported) != value.shape else reported - value
+        flags = np.zeros(value.shape[:0], bool)
+        yield Check(name, ratios(wrong, np.zeros_like(value)), value, np.zeros_like(value), flags, flags)
 
 
 def ratios(difference: Any, allowed: Any) -> np.ndarray:

@@ -1,9 +1,8 @@
 """The options of `pytest --pyargs numpy_rnn.conformance --elman-backend module:object`.
 
 This is an entry-point plugin, because pytest reads no options from the conftest of an installed package. pytest loads
-it in every run, also of other projects. So all options start with --elman-, and it imports nothing but the standard
-library until one of them names a port; the wheel has it as a module of its own, elman_conformance_plugin, since a
-module of numpy_rnn cannot be imported without NumPy. `suite.py` does the work.
+it in every run, also of other projects. So all options start with --elman-, and nothing but the standard library is
+imported until one of them names a port, also not by the packages that it is in. `suite.py` does the work.
 """
 
 import argparse
@@ -49,7 +48,7 @@ def pytest_addoption(parser):
     add = parser.getgroup("elman", "equivalence suite (numpy_rnn.conformance)").addoption
     add("--elman-backend", metavar="PORT", help="implementation under test: module:object, or a package as torch_rnn")
     add("--elman-command", metavar="COMMAND", help="implementation under test: a program that speaks the port protocol")
-    add("--elman-level", choices=("L1", "L2", "L3", "all"), default="all", help="level to check (all)")
+    add("--elman-level", choices=("L0", "L1", "L2", "L3", "all"), default="all", help="level to check (all)")
     add("--elman-profile", choices=PROFILES, default="default", help="repeatable: the same cases here; long: 5000")
     add("--elman-examples", type=whole(1), metavar="N", help="number of windows per test (100)")
     add("--elman-sizes", type=sizes, metavar="SIZES", help="few: four shapes, for compiled code; H=6,D=3: only these")

@@ -17,13 +17,22 @@ from hypothesis.errors import Flaky
 from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run, WindowCase
 from numpy_rnn.conformance.case import case_sizes
-from numpy_rnn.conformance.checks import Check, global_checks, local_checks
+from numpy_rnn.conformance.checks import Check, exact_checks, global_checks, local_checks
 from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.plugin import PROFILES
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
-from numpy_rnn.conformance.random_cases import Draw, RandomDraw, Recipe, large_recipe, random_recipe, random_run
+from numpy_rnn.conformance.random_cases import (
+    Draw,
+    RandomDraw,
+    Recipe,
+    exact_recipe,
+    has_exact_cases,
+    large_recipe,
+    random_recipe,
+    random_run,
+)
 from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence, equations
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_port
 from numpy_rnn.conformance.traces.judge import judge, single_update
@@ -121,12 +130,16 @@ def check_port(
 
     only: the recipe of a window, or the seed of a run, which alone is checked.
 
-    L1: every stage within its own rounding. L2: every output within the bound around the oracle's value. L3: several
+    L0: every number of a case in which nothing rounds. L1: every stage within its own rounding. L2: every output within the bound around the oracle's value. L3: several
     updates in a row, each checked at L1, or L2 without intermediates, from its actual start.
     """
     check = PortCheck(level, port, dtype, timeout, worst or WorstRatios())
     if only is not None:
         check(only)
+    elif level == "L0":
+        exact = SEEDS.map(lambda seed: exact_recipe(RandomDraw(seed), dtype, abilities(port)))
+        if has_exact_cases(abilities(port)):
+            _falsify(check, exact, chosen)
     elif level == "L3":
         _falsify(check, SEEDS, settings(chosen, max_examples=run_count(chosen.max_examples)))
     else:
@@ -137,8 +150,11 @@ def check_port(
 
 def checks(level: str, case: WindowCase, report: dict[str, Any], port: Any) -> dict[str, Check]:
     """The check of every tensor, in causal order. L3 is checked as L1, or L2 without intermediates."""
-    check = global_checks if level == "L2" or "a" not in report else local_checks
-    found = {each.tensor: each for each in check(case, report, tanh_error(port))}
+    if level == "L0":
+        found = {each.tensor: each for each in exact_checks(case, report)}
+    else:
+        check = global_checks if level == "L2" or "a" not in report else local_checks
+        found = {each.tensor: each for each in check(case, report, tanh_error(port))}
     return {name: found[name] for name in TENSORS if name in found}
 
 
@@ -153,6 +169,8 @@ class PortCheck(NamedTuple):
 
     def __call__(self, place: Recipe | int) -> None:
         """Raise Violation at the first tensor in causal order that exceeds its bound."""
+        if place is None:  # no exact case was found
+            return
         self.worst.latest = place
         if isinstance(place, Recipe):
             self.check_window(place)

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Run, RunOptions, Schedule, Step, WindowCase
+from numpy_rnn.conformance.arithmetics.exact import exact_report
 from numpy_rnn.conformance.case import GIVEN_DY, RateInVelocity, TwoBiases, present
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
 LARGE_SIZES = {"T": (17, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}  # of one of the letters
 SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
+MAX_ATTEMPTS = 16  # to find a case in which nothing rounds
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 
@@ -69,6 +71,7 @@ class Recipe(NamedTuple):
     subnormal: bool = False  # the first component of the inputs and of the initial state
     no_h_0: bool = False  # whether the initial state is zero
     two_biases: bool = False  # of the hidden layer
+    exact: bool = False  # whether all numbers are small integers, and W_hh has one ±1 per column
 
     def __repr__(self) -> str:
         """The call that makes the recipe again, without the arguments that have their defaults."""
@@ -83,6 +86,8 @@ class Recipe(NamedTuple):
 
     def case(self) -> WindowCase:
         """The case."""
+        if self.exact:
+            return self._exact_case()
         generator, (nonlinearity, loss, _) = np.random.default_rng(self.seed), self.objective
         T, B, D, H, O, K = self[:6]
         params = self._parameters(generator)
@@ -118,6 +123,30 @@ class Recipe(NamedTuple):
         state: Any = None if self.learned or self.no_h_0 else h_0
         return WindowCase(params, x, target, state, weights, self.objective, step, velocity)  # type: ignore[arg-type]
 
+    def _exact_case(self) -> WindowCase:
+        """Integers from −2 to 2; W_hh permutes units and changes signs, so that numbers grow with t and not with Hᵗ."""
+        generator = np.random.default_rng(self.seed)
+        T, B, D, H, O, K = self[:6]
+
+        def integers(*shape: int, low: int = -2) -> Any:
+            return generator.integers(low, 2, shape, endpoint=True).astype(self.dtype)
+
+        W_hh = np.zeros((H, H), self.dtype)
+        W_hh[generator.integers(0, H, H), np.arange(H)] = generator.choice([-1, 1], H)
+        biases = {"b_h": integers(H), "b_y": integers(O)} if self.bias else {}
+        biases |= {"b_hh": integers(H)} if self.bias and self.two_biases else {}
+        h_0 = integers(B, H, low=0) * (not self.zeros)
+        kind: Any = TwoBiases if self.two_biases else Parameters
+        params = kind(integers(D, H), W_hh, integers(H, O), **biases)
+        params = params._replace(h_0=h_0) if self.learned else params
+        step, velocity = self.step, None
+        if self.velocity and step is not None and step.has_velocity:
+            velocity = params._replace(**{name: integers(*theta.shape) for name, theta in present(params).items()})
+        x = generator.integers(0, D, (T, B)) if self.class_inputs else integers(T, B, D)
+        weights = integers(K, B, low=0) if self.weights and self.objective.reduction == "sum" else None
+        state: Any = None if self.learned or self.no_h_0 else h_0
+        return WindowCase(params, x, integers(K, B, O), state, weights, self.objective, step, velocity)  # type: ignore[arg-type]
+
     def _parameters(self, generator: np.random.Generator) -> Any:
         """Weights of order one, scaled by their fan-in so that tanh does not saturate, with the special units."""
 
@@ -127,8 +156,6 @@ class Recipe(NamedTuple):
         T, _, D, H, O = self[:5]
         W_xh, W_hh, W_hy = normal(D, H), normal(H, H), normal(H, O)
         b_h, b_y = (normal(H), normal(O)) if self.bias else (None, None)
-        if T > MAX_SIZE:  # the norm of W_hh is at most 1 in a long window
-            W_hh = (W_hh / max(1.0, np.linalg.norm(W_hh.astype(np.float64), 2))).astype(self.dtype)
         factors = np.ones(H, self.dtype)
         if self.saturated and self.objective.nonlinearity == "tanh":
             factors[-1] = SATURATING
@@ -244,6 +271,40 @@ def large_recipe(draw: Draw, dtype: str, abilities: Abilities = EVERYTHING) -> R
     return restricted(sized(recipe._replace(**changes), draw, abilities), abilities)
 
 
+def exact_recipe(draw: Draw, dtype: str, abilities: Abilities = EVERYTHING) -> Recipe | None:
+    """A recipe of a case in which nothing rounds, with sizes up to those of the other levels; None if none is found."""
+    for attempt in range(MAX_ATTEMPTS):
+        recipe = (large_recipe if draw.one_in(3) else random_recipe)(draw, dtype, abilities)
+        step = recipe.step and _exact_step(recipe.step, draw)
+        loss: Any = GIVEN_DY if recipe.objective.loss == GIVEN_DY else "squared_error"
+        objective = recipe.objective._replace(nonlinearity="relu", loss=loss)
+        recipe = recipe._replace(exact=True, objective=objective, step=step, classes=False)
+        if not abilities.sizes:
+            shorter = max(1, recipe.T >> (attempt // 4))
+            recipe = recipe._replace(T=shorter, K=min(recipe.K, shorter))
+            if objective.reduction == "mean":  # only a division by a power of two is exact
+                powers = {letter: 1 << (getattr(recipe, letter).bit_length() - 1) for letter in "BOK"}
+                recipe = recipe._replace(**powers)
+        recipe = restricted(recipe, abilities)
+        if exact_report(recipe.case()) is not None:
+            return recipe
+    return None
+
+
+def has_exact_cases(abilities: Abilities) -> bool:
+    """Whether a port can be checked at level L0."""
+    return not {"relu", "plain SGD", "squared_error"} & set(abilities.lacks)
+
+
+def _exact_step(step: Step, draw: Draw) -> Step:
+    """A step with the same options, whose values are powers of two; without clipping by norm."""
+    momentum, dampening, decay = (
+        draw.choice((0.5, 0.25)) if value else 0.0 for value in (step.momentum, step.dampening, step.weight_decay)
+    )
+    limit = None if step.max_value is None else draw.choice((1.0, 4.0))
+    return Step(2.0**-4, momentum, dampening, step.nesterov, decay, max_value=limit)
+
+
 def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING, max_steps: int = 12) -> Run:
     """A run of several updates of TBPTT(k1, k2) on a random series; windows overlap, and the last may be shorter."""
     lacks = abilities.lacks
@@ -252,16 +313,18 @@ def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVER
     T = draw.integer(4, max_steps)
     k1 = T if "h_0" in lacks else draw.integer(1, 4)
     if "many losses" in lacks:
-        T, k1 = (1, 1) if "h_0" in lacks else (T, 1)
+        k1 = 1
     if "older steps" in lacks:
         T -= T % k1  # the last window has as many steps as the others
-    k2 = k1 if "older steps" in lacks else k1 + draw.integer(0, 3)
+    k2 = k1 if "older steps" in lacks else T if "h_0" in lacks else k1 + draw.integer(0, 3)  # T: all start at step 0
     sizes["H"] = draw.integer(*LARGE_SIZES["H"]) if draw.one_in(10) else min(recipe.H, 6)
-    if abilities.sizes:  # all windows have the same size, and every step has a loss
-        shapes = [shape for shape in abilities.sizes if shape.get("K", 0) in (0, shape.get("T"))] or abilities.sizes
-        shape = draw.choice(shapes)
-        k1 = k2 = shape.get("T", k1)
-        T = k1 * (1 if "h_0" in lacks else draw.integer(2, 3))
+    if abilities.sizes:  # with a T, all windows have the same size, and every step has a loss
+        shapes = [each for each in abilities.sizes if each.get("K", 0) in (0, each.get("T"))] or abilities.sizes
+        short = [each for each in shapes if each.get("T", 1) == 1]
+        shape = draw.choice(short or shapes if "many losses" in lacks else shapes)
+        if "T" in shape:
+            k1 = k2 = shape["T"]
+            T = k1 * (1 if "h_0" in lacks else draw.integer(2, 3))
         sizes |= {letter: size for letter, size in shape.items() if letter not in "TK"}
     recipe = recipe._replace(**sizes, T=T, K=T, logits=1.0, velocity=False)
     given = "given_dy" in abilities.capabilities  # then numpy_rnn computes the loss of the run

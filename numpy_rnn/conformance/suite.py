@@ -5,6 +5,7 @@ Under pytest-xdist the controller and every worker create their own port; the co
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,23 +16,24 @@ import numpy as np
 import pytest
 
 from numpy_rnn.common.errors import InputError, one_line
-from numpy_rnn.common.files import check_can_write, save_json
+from numpy_rnn.common.files import check_can_write, save_json, written_whole
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, load_python_port
 from numpy_rnn.conformance.ports.program import ProgramPort, kill_programs_on_signal
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, port_arguments
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, HELLO, PortFault, encode_request, port_arguments
 from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, checks, profile, run_count
-from numpy_rnn.conformance.random_cases import Recipe, restricted
+from numpy_rnn.conformance.random_cases import Recipe, has_exact_cases, restricted
 
-TESTS = {"test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
+TESTS = {"test_exact": "L0", "test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
 # A process that outlives this one, and says which case a port computed that ended it.
 WATCHER = """import sys
 last = ""
 for last in sys.stdin: pass
-if last.strip(): print("ERROR: the port ends the process of the suite, in", last.strip(), file=sys.stderr)
+what = "ERROR: the port ends the process of the suite, or does not end by its time limit, in"
+if last.strip(): print(what, last.strip(), file=sys.stderr)
 """
 
 
@@ -74,7 +76,8 @@ class Suite:
         except (InputError, PortFault) as error:
             raise pytest.UsageError(str(error)) from None
         chosen, seen = self.option("level"), "intermediates" in self.abilities.capabilities
-        levels = {name: level for name, level in TESTS.items() if chosen in (level, "all") and (seen or level != "L1")}
+        absent = {"L0": not has_exact_cases(self.abilities), "L1": not seen}
+        levels = {n: level for n, level in TESTS.items() if chosen in (level, "all") and not absent.get(level)}
         names = [f"{name}[{dtype}]" for name in levels for dtype in self.port.dtypes]
         self.only = names if test is None else [test]
         if test is not None and test not in names:
@@ -101,6 +104,7 @@ class Suite:
             arguments = [sys.executable, "-S", "-c", WATCHER]
             self.watcher = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True, text=True)
         cleanup.callback(self.watcher.communicate, "\n")
+        self.watch("its import")
         return load_python_port(where)
 
     def check(self, level: str, dtype: str, test: str) -> None:
@@ -114,25 +118,32 @@ class Suite:
         if self.dump_to is not None:
             self.save_case(level, test, fault)
             self.dump_to = None
-        pytest.fail(str(fault), pytrace=False)
+        message = str(fault)
+        if self.replayed is not None and isinstance(fault, Violation) and (hints := fault.hints()):
+            message += f"; looks like: {', or '.join(hints)}"
+        pytest.fail(message, pytrace=False)
 
     def save_case(self, level: str, test: str, fault: Violation | PortFault) -> None:
         """Write the failing case as JSON, for --elman-replay and for a debugger in any language.
 
         Its arrays have the names of `Port.window_update`, as x, params.W_xh and velocity.W_xh; those of the report come
-        after "reported.", what is right after "expected.", and the difference allowed after "allowed.".
+        after "reported.", what is right after "expected.", and the difference allowed after "allowed.". A file of the
+        same name with the ending .jsonl has the lines that the port protocol writes for it, the hello and the request.
         """
-        arrays, place, case = dict[str, Any](), self.worst.latest, None
+        arrays, place = dict[str, Any](), self.worst.latest
+        case = place.case() if fault.case is None and isinstance(place, Recipe) else fault.case
         if isinstance(fault, Violation):
-            place, case = fault.place, fault.case
-            for name, check in checks(level, case, fault.report, self.port).items():
+            place = fault.place
+            for name, check in checks(level, fault.case, fault.report, self.port).items():
                 parts = {"reported": fault.report[name], "expected": check.expected, "allowed": check.allowed}
                 for part, array in parts.items():
                     arrays[f"{part}.{name}"] = np.broadcast_to(array, np.shape(fault.report[name]))
-        elif isinstance(place, Recipe):  # there is no report
-            case = place.case()
-        for name, value in ({} if case is None else port_arguments(case)).items():
-            arrays |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+        if case is not None:
+            for name, value in port_arguments(case).items():
+                arrays |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+            lines = HELLO, encode_request(case, 1, getattr(self.port, "numbers", "") == "decimal")
+            with written_whole(os.path.splitext(self.dump_to)[0] + ".jsonl") as path:
+                path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
         save_json(self.dump_to, {"test": test, "place": place, **arrays})
 
     def watch(self, where: str) -> None:
@@ -160,6 +171,9 @@ class Suite:
         lines = {
             f"tanh may be off by {absolute} more ulps of 1: a small h may have a large relative error, and all bounds"
             " after it are wider: not a strict pass": absolute,
+            "level L0 is not checked: its exact cases need relu, the squared error and plain SGD": not has_exact_cases(
+                self.abilities
+            ),
             "level L1 is not checked: the port reports no intermediate values": "intermediates" not in has,
             f"not tested, because the port lacks it: {', '.join(lacks)}": lacks,
             f"tested with the sizes {shapes} alone": sizes,

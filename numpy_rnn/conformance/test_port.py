@@ -6,13 +6,18 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("dtype", metafunc.config.elman_suite.port.dtypes)
 
 
+def test_exact(request, dtype):
+    """Level L0: every number of cases in which nothing rounds, to the last bit."""
+    request.config.elman_suite.check("L0", dtype, request.node.name)
+
+
 def test_local(request, dtype):
     """Level L1: every stage within its own rounding."""
     request.config.elman_suite.check("L1", dtype, request.node.name)
 
 
 def test_global(request, dtype):
-    """Level L2: loss, gradients and updated parameters within the bound around the oracle's values."""
+    """Level L2: loss, gradients and updated parameters within what rounding allows of a whole window."""
     request.config.elman_suite.check("L2", dtype, request.node.name)
 
 

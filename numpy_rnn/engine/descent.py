@@ -1,4 +1,4 @@
-"""One SGD step in place, on the vectors of networks: the equations of `clipping.py`, `momentum.py` and `sgd.py`."""
+"""One SGD step in place, on the vectors of networks: the equations of `clipping.py`, `momentum.py` and `update.py`."""
 
 from __future__ import annotations
 

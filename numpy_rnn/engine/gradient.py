@@ -1,7 +1,7 @@
 """Forward pass, loss and gradient of one window after the other, in place.
 
-The equations are those of `elman.py`, `loss.py` and `bptt.py`, with the same ids. The losses are summed later, for many
-windows at once, by `Tape.losses`.
+The equations are those of `elman.py`, `loss.py` and `backward.py`, with the same ids. The losses are summed later, for
+many windows at once, by `Tape.losses`.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from numpy_rnn.engine.losses import LossKind
 from numpy_rnn.engine.memory import WIDE, FlatUpdate, Layout, Memory, group, joined, new_update, set_parts
 from numpy_rnn.engine.tape import MAX_VIEWED, Tape
 from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, LearningRate, Targets, Weights, copy_of
-from numpy_rnn.sgd import as_learning_rate
-from numpy_rnn.windows import SeriesWindows, StreamWindows, WindowData, Windows, windows
+from numpy_rnn.truncation import SeriesWindows, StreamWindows, WindowData, Windows, windows
+from numpy_rnn.update import as_learning_rate
 
 TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
 MAX_TAPES = 64  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run

@@ -51,7 +51,9 @@ def run(rnn: Any, arguments: Any) -> None:
     def begin(what):
         print(f"{time.monotonic() - began:5.1f} s  {what}", flush=True)
 
-    choices = {name.replace("_", " "): str(v) for name, v in configuration.to_dict().items() if v is not None}
+    choices = {
+        name.replace("_", " "): printable(str(v)) for name, v in configuration.to_dict().items() if v is not None
+    }
     training = published_training()
     if arguments.full:
         begin("training: truncations, disagreements, mistakes")

@@ -1,10 +1,12 @@
 """The command `compare` on unusual series and traces, and its table of losses."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from comparing import fewer
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from in_process import command, configured, refused, succeed
@@ -13,7 +15,9 @@ import numpy_rnn
 from numpy_rnn.app import compare
 from numpy_rnn.app.compare_report import losses_table
 from numpy_rnn.app.experiment import prepare
+from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.mutants.catalogue import named, trace
+from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.traces.trace_file import trace_arrays
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # squares of most of them underflow
@@ -24,7 +28,7 @@ SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # s
     ["--dtype float64", "--k1 3 --k2 5 --bias --reduction mean --adagrad --max-value 1e300", "--max-norm 1e300"],
 )
 @example(rows=[1.0, 0.3, -1.0, 0.3, 0.3], size=1.0)
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(fewer(12, 4), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.3]), min_size=3, max_size=12),
     size=st.sampled_from(SIZES),
@@ -66,6 +70,41 @@ def test_wrong_implementation_is_named_with_its_mistake(capsys):
     assert "wrong.npz diverges first in epoch 1, update " in ended.out
     assert "\n  looks like: dh_next dropped\n" in ended.out
     assert "numpy_rnn and wrong.npz agree" not in ended.out
+
+
+@pytest.mark.needs_matplotlib
+@pytest.mark.parametrize("updates", [50, 40, 9])
+def test_trace_that_ends_early_is_compared_as_far_as_it_goes(capsys, monkeypatch, updates):
+    """It is refused as incomplete, its losses are shown, and the plot has the sides that are complete."""
+    configuration = configured("--epochs 3")
+    run = prepare(configuration).run(configuration.run_options())
+    np.savez("early.npz", **trace_arrays(*PackagePort(numpy_rnn).trace(run).first(updates)))
+    plotted = []
+    monkeypatch.setattr(compare, "draw_results", lambda plot, experiment, results, drift: plotted.append([*results]))
+    ended = command(numpy_rnn, capsys, "compare", "early.npz", "--log-every", 1)
+    assert (ended.status, ended.err) == (1, "")
+    assert f"\nearly.npz diverges first in epoch {updates // 20 + 1}, update {updates % 20 + 1}: " in ended.out
+    rows = [line.split() for line in ended.out.splitlines() if re.match(r" +\d+ ", line)]
+    assert [row[2] == "-" for row in rows] == [epoch > updates // 20 for epoch in (1, 2, 3)]
+    assert plotted == [["numpy_rnn"]]
+
+
+def test_only_the_step_of_a_norm_that_overflows_is_excused():
+    """Each tensor is the old one where the factor is 0; another mistake beside it is one."""
+    configuration = configured("--max-norm 1 --nonlinearity relu --epochs 1 --k1 20 --k2 20")
+    run = prepare(configuration).run(configuration.run_options())
+    with np.errstate(all="ignore"):
+        right = PackagePort(numpy_rnn).trace(
+            run._replace(x=run.x * np.float32(1e6), target=run.target * np.float32(1e16))
+        )
+    stopped = {name: getattr(run.params, name)[None] for name in ("W_xh", "W_hh", "W_hy")}
+    assert compare.judge_finite(right, TAU)[1:] == (compare.judge(right, TAU), None)
+    assert compare.judge_finite(right.replace(stopped), TAU)[2] == compare.NORM
+    for name, theta in stopped.items():
+        wrong = right.replace(stopped | {name: theta * np.float32(1.5)})
+        _, judgement, cut = compare.judge_finite(wrong, TAU)
+        assert cut is None
+        assert judgement.first is not None
 
 
 # -- the table of losses --------------------------------------------------------------------------------------------

@@ -128,7 +128,11 @@ def test_diverged_networks_are_named_and_the_others_continue(package, name):
         assert is_finite.tolist() == [True] * finished + [False] * (configuration.epochs - finished)
         for theta, expected in zip(trainer.parameters(), last):
             if theta is not None:
-                assert bits(theta[index]) == bits(expected[index]) if good else np.isfinite(theta[index]).all()
+                assert bits(theta[index]) == bits(expected[index]) if good else not theta[index].any()
+    state = trainer.checkpoint().state
+    for arrays in (state.parameters, state.velocity or (), [state.h]):
+        assert all(bool(array[index].any()) == (n not in found) for array in arrays if array is not None
+                   for n, index in enumerate(np.ndindex(experiment.networks)) if n in found)  # fmt: skip
 
 
 def test_line_names_network_and_rate_or_seed(capsys):

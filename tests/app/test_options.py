@@ -135,6 +135,8 @@ compare numpy_rnn.reference --k1 5 --k2 2:
     --save folder/pipe is not a file, or standard input or output: choose another name
 --save none/a.npz:
     --save none/a.npz cannot be written: No such file or directory; choose another place
+--save a.json:
+    --save a.json: unknown ending '.json'; expected .npz
 --output a.txt:
     --output a.txt: unknown ending '.txt'; expected .csv or .json
 --plot a.gif:

@@ -1,5 +1,6 @@
 """The plots: the data is that of the run, at the right times, nothing covers anything; and where a plot goes."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,19 @@ def test_losses_are_medians_by_epoch(drawn):
         for name, losses in curves.items():
             assert list(shown[name].get_xdata()) == list(range(1, len(losses) + 1))
             assert_within(np.asarray(shown[name].get_ydata()), median(losses), 1e-12)
+
+
+def test_axes_have_labels(drawn):
+    """By the name of the column, or that of its number; all panels of the series have one axis of time."""
+    experiment, _, series, losses, figure, _ = drawn
+    named = experiment.column_names if len(series) > 1 or experiment.columns is not None else [None]
+    assert [axes.get_ylabel() for axes in series] == [name or "value (units of the series)" for name in named[:4]]
+    assert series[-1].get_xlabel() == "time (steps)"
+    for axes in figure.axes[len(series) :]:
+        assert axes.get_xlabel() == "epoch"
+        assert re.match(r"loss of an epoch|largest difference", axes.get_ylabel())
+    for axes in losses:
+        assert ("standardized units" in axes.get_ylabel()) == bool(np.ndim(experiment.deviation))
 
 
 def test_nothing_covers_anything(drawn):

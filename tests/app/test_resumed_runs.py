@@ -1,7 +1,9 @@
 """A run that is interrupted, saved and resumed has the bits of the run that is not interrupted."""
 
+import errno
 import importlib
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -20,11 +22,12 @@ from hypothesis import strategies as st
 from in_process import command, configured, refused, succeed
 
 import numpy_rnn
-from numpy_rnn.app import run
+from numpy_rnn.app import command_line, run
 from numpy_rnn.app.checkpoint import load_checkpoint, load_parameters, save_checkpoint
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import CHANGEABLE
 from numpy_rnn.app.run import Trainer
+from numpy_rnn.common import exit_status
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.files import load_arrays
 
@@ -198,6 +201,12 @@ DAMAGED: list[tuple[dict[str, Any], str]] = [  # arrays that are changed, or wit
     ({"configuration": np.bytes_("{")}, "Expecting property name enclosed in double quotes"),
     ({"configuration": np.bytes_('{"speed": 1}')}, "Configuration.__init__() got an unexpected"),
 ]
+WRONG_TYPES: dict[str, tuple[Any, ...]] = {  # values of an option that no words give
+    "k2": ("3", 3.0, True, [3], -1), "networks": ("2", 2.0, {}, 0), "data": (1, ["s.csv"], {}),
+    "held_out": (None, "0", 0.5, -2), "columns": ("a", [1], "a,b", [["a"]]), "nesterov": (1, None, "yes"),
+    "learning_rate": ("0.1", 1, [0.1], [[0.1]], None), "bias": (0, "no"), "loss": ("cross", None, 3),
+    "dtype": ("float16", 32), "max_norm": ("1", [1.0]),
+}  # fmt: skip
 
 
 def test_refused_run_files(capsys):
@@ -208,6 +217,18 @@ def test_refused_run_files(capsys):
         np.savez("r.npz", **{name: array for name, array in (whole | changed).items() if array is not None})
         found = refused(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 3, "--no-plot")
         assert found.startswith(f"run file r.npz: {message}")
+
+
+def test_values_of_wrong_types_in_a_run_file_are_refused_by_name(capsys):
+    succeed(numpy_rnn, capsys, "--k1", 2, "--k2", 3, "--epochs", 2, "--save", "r.npz", "--no-plot")
+    whole = load_arrays("r.npz", "run file")
+    configuration = json.loads(whole["configuration"].tobytes())
+    for name, others in WRONG_TYPES.items():
+        for value in others:
+            changed = np.bytes_(json.dumps(configuration | {name: value}))
+            np.savez("r.npz", **whole | {"configuration": changed})
+            found = refused(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 3, "--no-plot")
+            assert found.startswith(f"run file r.npz: {name} is "), (name, value)
 
 
 def test_options_of_another_run_are_refused(capsys):
@@ -230,20 +251,65 @@ def test_options_of_another_run_are_refused(capsys):
 def test_run_is_saved_after_a_pause(capsys, monkeypatch):
     """30 seconds after the latest write, also if that failed, and at the end; failed writes do not end the run.
 
-    The clock advances by two seconds whenever it is read: after every epoch, and after every write.
+    The clock advances by two seconds whenever it is read: after every yield, which is a quarter of an epoch, and after
+    every write. What is written is what was trained until then.
     """
     saved = []
 
     def save(path, checkpoint):
-        saved.append(checkpoint.state.epoch)
+        saved.append(checkpoint.state)
         if len(saved) < 3:
             raise InputError("no space")
 
-    monkeypatch.setattr(run, "MAX_UPDATES", 20)
+    monkeypatch.setattr(run, "MAX_UPDATES", 5)
     monkeypatch.setattr("numpy_rnn.app.command_line.save_checkpoint", save)
     monkeypatch.setattr("time.monotonic", itertools.count(0, 2).__next__)
-    assert "saved to r.npz" in succeed(numpy_rnn, capsys, "--epochs", 50, "--save", "r.npz", "--no-plot")
-    assert saved == [15, 30, 45, 50]
+    assert "saved to r.npz" in succeed(numpy_rnn, capsys, "--epochs", 12, "--save", "r.npz", "--no-plot")
+    assert [(state.epoch, state.number) for state in saved] == [(4, 15), (8, 10), (12, 5), (12, 20)]
+    configuration = configured("--epochs 12")
+    trained = run.begin(numpy_rnn, prepare(configuration).run(configuration.run_options()))
+    expected = {(update.epoch, update.number): bits(update.parameters) for update in trained}
+    assert all(bits(state.parameters) == expected[state.epoch, state.number] for state in saved)
+
+
+def test_run_whose_reader_ends_is_saved(capsys, monkeypatch):
+    """Between two updates; it continues as if nothing had been."""
+
+    def lost(report, progress):
+        if progress.epoch == 3:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        return []
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command_line.SeriesReport, "lines", lost)
+        patch.setattr(exit_status, "_discard_output", lambda: None)
+        for save in ([], ["--save", "r.npz"]):
+            assert command(numpy_rnn, capsys, "--epochs", 5, *save, "--no-plot")[::2] == (1, "")
+    assert load_checkpoint("r.npz").state[:2] == (3, 20)
+    succeed(numpy_rnn, capsys, "--resume", "r.npz", "--save", "r.npz", "--no-plot")
+    succeed(numpy_rnn, capsys, "--epochs", 5, "--save", "whole.npz", "--no-plot")
+    assert Path("r.npz").read_bytes() == Path("whole.npz").read_bytes()
+
+
+def test_signal_after_a_write_names_what_the_file_has(capsys, monkeypatch):
+    """The second one comes when the file has been replaced, before the program has taken note."""
+    replace = os.replace
+
+    def replaced(*names):
+        replace(*names)
+        if len(written := [*places, load_checkpoint("r.npz").position]) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+        places[:] = written
+
+    places: list[str] = []
+    monkeypatch.setattr(run, "MAX_UPDATES", 5)
+    monkeypatch.setattr(command_line, "SAVE_EVERY", 0)
+    monkeypatch.setattr(os, "replace", replaced)
+    ended = command(numpy_rnn, capsys, "--epochs", 3, "--save", "r.npz", "--no-plot")
+    assert ended.status in (130, 143)
+    assert f"; r.npz has the run after {load_checkpoint('r.npz').position}: continue" in ended.err
+    assert load_checkpoint("r.npz").state[:2] == (1, 10)
 
 
 def test_run_without_updates_keeps_its_weights(rnn, capsys):

@@ -61,6 +61,13 @@ def test_any_well_formed_text_is_read(rows, header, separator, end, columns):
     assert found.names == (tuple("ab"[place] for place in places) if "a" in header else None)
 
 
+def npy_of_shape(shape):
+    """The bytes of a .npy file of float64 whose header says this, and of a few numbers."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes(80)
+
+
 REFUSED: list[tuple] = [  # file, content, columns, message
     ("a.csv", None, None, " cannot be read: No such file or directory; check the path"),
     ("a.csv", b"a,b\n", None, f": it has no row of numbers; {NUMBERS}"),
@@ -71,6 +78,7 @@ REFUSED: list[tuple] = [  # file, content, columns, message
     ("a.csv", b"x\n1_000\n2\n3\n", None, f": line 2, column 1 is '1_000'; {NUMBERS}"),
     ("a.csv", b"1,2\n3,4\n\n5\n", None, f": line 4 has 1 column, the first row 2; {NUMBERS}"),
     ("a.csv", b"1,2\n#3,4\n5,6\n7,8\n", None, f": line 2, column 1 is '#3'; {NUMBERS}"),
+    ("a.csv", b"# x\n1\n#3\n4\n5\n", None, f": line 3, column 1 is '#3'; {NUMBERS}"),
     ("a.csv", b"7" * 140_000, None, f": line 1: field larger than field limit (131072); {NUMBERS}"),
     ("a.txt", b"\xff\xfe1\x00", None, ": it is not UTF-8 (invalid start byte at byte 0); expected a text file"),
     ("a.csv", b"x,y\n1,2\n3,4\n5,6\n", ("z",), ": there is not one column 'z'; expected x, y, or a number, 1 to 2"),
@@ -83,6 +91,7 @@ REFUSED: list[tuple] = [  # file, content, columns, message
     ),
     ("a.npy", np.array([[1, 2], [3, np.inf], [5, 6]]), None, f": row 2, column 2 is inf; {NUMBERS}"),
     ("a.npy", np.array([Bomb()] * 3), None, ": it is not a complete array that numpy.save wrote; pickle is never"),
+    ("a.npy", npy_of_shape((2**62, 4)), None, ": it is not a complete array that numpy.save wrote; pickle is never"),
     ("a.npy", b"\x93NUMPY\x01\x00v\x00{", None, ": it is not a complete array that numpy.save wrote; pickle is never"),
 ]
 

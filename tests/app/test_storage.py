@@ -21,6 +21,7 @@ from made_up import Bomb
 import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.app.checkpoint import load_parameters, save_parameters
+from numpy_rnn.common import files
 from numpy_rnn.common.files import load_arrays, save_arrays, written_whole
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -109,6 +110,18 @@ def test_refused_weights(capsys, changed, options, message):
     words = ["--weights", "w.npz", "--dtype", "float32", "--no-plot", *options.split()]
     assert refused(numpy_rnn, capsys, *words).startswith(f"weights file w.npz{message}")
     assert not Path("exploded").exists()
+
+
+def test_small_file_of_huge_arrays_is_refused_unread(monkeypatch):
+    """Also compressed files of usual ratios are read."""
+    params = ONE._asdict() | {"W_hh": np.zeros((6, 6), "f4")}
+    np.savez_compressed("w.npz", **{name: W for name, W in params.items() if W is not None})
+    assert load_parameters("w.npz").W_hh.any() == np.False_
+    monkeypatch.setattr(files, "MAX_BYTES", 10**6)
+    np.savez_compressed("w.npz", **{name: np.zeros((10**6,), "f4") for name in ("W_xh", "W_hh", "W_hy")})
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: pytest.fail("read"))
+    with pytest.raises(InputError, match=r"^weights file w.npz is compressed to less than a 100th: write it with"):
+        load_parameters("w.npz")
 
 
 @given(place=st.integers(0, 2**20), bit=st.integers(0, 7), size=st.integers(0, 2**20))

@@ -26,7 +26,7 @@ from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces import drive
 
-ALICE = str(Path(__file__).parent.parent / "alice.txt")
+ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")
 SHORT = Path(ALICE).read_text(encoding="utf-8")[:651]  # 26 chunks of 25 characters, and the one after them
 QUICK = ("--text", "short.txt", "--hidden-size", 12, "--epochs", 2, "--no-plot")
 SMALL = "--text short.txt --hidden-size 12 --epochs 2 --dtype float64"

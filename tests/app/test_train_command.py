@@ -132,6 +132,52 @@ def test_output_files_have_the_results(capsys, kind):
         assert [row[:-1] for row in table[-len(ends) :]] == [[*last, *end] for end in ends]
 
 
+def test_values_are_in_units_of_the_data(capsys):
+    """A standardized run is that of the standardized rows; what it prints and writes is in units of the data."""
+    rows = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
+    mean, deviation = rows[:12].mean(axis=0), rows[:12].std(axis=0)
+    found, printed = {}, {}
+    for name, series, option in (("data", rows, "--standardize"), ("z", (rows - mean) / deviation, "--no-standardize")):
+        np.savetxt(f"{name}.csv", series, delimiter=",", fmt="%.17g")
+        options = f"--held-out 3 --generate 6 --epochs 4 --dtype float64 {option} --no-plot --output {name}.json"
+        printed[name] = succeed(numpy_rnn, capsys, "--data", f"{name}.csv", *options.split())
+        found[name] = json.loads(Path(f"{name}.json").read_text())
+    np.testing.assert_allclose(found["data"]["losses"], found["z"]["losses"], rtol=1e-9)
+    for key in ("actual", "predicted", "free_running"):
+        np.testing.assert_allclose(found["data"][key], np.array(found["z"][key]) * deviation + mean, rtol=1e-9)
+    table = printed["data"].split("  time")[1].split("one step ahead")[0]
+    cells = {int(line.split()[0]): [*map(float, line.split()[1:])] for line in table.splitlines()[1:] if line.strip()}
+    values = found["data"]
+    assert cells.keys() == {*values["times"], *values["free_running_times"]}
+    for time, numbers in cells.items():  # columns of the first feature, and then of the second
+        parts = [("times", "actual"), ("times", "predicted"), ("free_running_times", "free_running")]
+        at = [(key, values[times].index(time)) for times, key in parts if time in values[times]]
+        expected = [values[key][place][feature] for feature in (0, 1) for key, place in at]
+        np.testing.assert_allclose(numbers, expected, rtol=1e-3)
+    errors = np.array(values["predicted"]) - values["actual"]
+    last = re.findall(r"held out, 3 steps, feature (\d) +(\S+)", printed["data"])
+    np.testing.assert_allclose([float(e) for _, e in last], np.sqrt((errors[-3:] ** 2).mean(axis=0)), rtol=1e-3)
+
+
+KEYS = {  # of the objects in JSON that --output writes, whose names other programs rely on
+    "--epochs 1": "format package version configuration epochs losses series columns times actual predicted"
+    " free_running_times free_running",
+    "--epochs 1 --text abc.txt --hidden-size 3": "format package version configuration epochs losses text smoothed_loss"
+    " sample alphabet",
+    "compare numpy_rnn.reference --epochs 1": "passed options drift_over_spread sides",
+}
+KEYS_OF_A_SIDE = "name tanh_ulps updates out_of_range losses worst_ratio first_divergence looks_like"
+
+
+@pytest.mark.parametrize("options", KEYS)
+def test_keys_of_json_are_stable(capsys, options):
+    Path("abc.txt").write_text("abc" * 20)
+    succeed(numpy_rnn, capsys, *options.split(), "--no-plot", "--output", "r.json")
+    found = json.loads(Path("r.json").read_text())
+    assert [*found] == KEYS[options].split()
+    assert [[*side] for side in found.get("sides", [])] == [KEYS_OF_A_SIDE.split()] * len(found.get("sides", []))
+
+
 def test_trace_is_of_the_rows_trained_on(rnn, capsys):
     options = "--epochs 2 --k1 5 --held-out 7 --trace t.npz --save r.npz --no-plot"
     assert "\ntrace of 6 updates saved to t.npz\n" in succeed(rnn, capsys, *options.split())
@@ -209,7 +255,7 @@ def test_exit_status(capsys, monkeypatch, error, status, message):
 @pytest.mark.slow
 def test_torch_is_missing(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
-    env = environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    env = environment(tmp_path)
     torch_main = "import sys; from numpy_rnn.__main__ import torch_main; sys.exit(torch_main())"
     for start, *arguments in (
         ("torch_rnn: ", "-m", "torch_rnn"),

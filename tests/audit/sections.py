@@ -37,7 +37,7 @@ def _loops():
     for section in re.split(r"^== ", text, flags=re.M)[1:]:
         heading, _, rest = section.partition("\n")
         lines, _, source = ("\n" + rest).partition("\n\n")
-        yield Loop(*heading.split(": "), lines.strip().splitlines(), PRELUDE + source)
+        yield Loop(*heading.split(": ", 1), lines.strip().splitlines(), PRELUDE + source)
 
 
 LOOPS = list(_loops())

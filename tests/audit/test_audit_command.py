@@ -74,26 +74,62 @@ def test_exit_status_and_files(audit):
     (network,), updates = found["networks"], found["updates"]
     assert found["warnings"] == []
     assert network["truncation"] == "TBPTT(10, 10): chunks of 10 steps, state carried and detached"
-    assert network["place"] == "train.py:19"
+    assert (network["name"], network["module"], network["place"]) == ("rnn", "nn.RNN(1, 5), tanh", "train.py:19")
+    assert (network["tbptt"], network["origins"]) == ([10, 10], {"before": 5})
     assert network["passes"] == [{"steps": 10, "batch": 1, "gradient": True, "count": 7}]
     assert [update["number"] for update in updates] == [1, 2, 3, 4, 5, 6, 7]
     assert [update["windows"][0]["initial"] for update in updates] == ["zeros", *["carried"] * 4, "zeros", "carried"]
-    assert updates[0]["clip"]["kind"] == "norm"
-    assert 0 < updates[0]["gradient"]["ratio"] <= 1
-    assert 0 < updates[0]["step"]["ratio"] <= 1
+    assert [(u["new_steps"], u["loss_steps"], u["windows"][0]["reach"]) for u in updates] == [(10, 10, 10)] * 7
+    assert updates[0]["clips"][0]["kind"] == "norm"
+    assert updates[0]["learning_rates"] == [0.1]
+    assert 0 < updates[0]["gradient"]["error"] < 1e-5
+    assert 0 < updates[0]["step"]["error"] < 1e-5
 
 
 def test_warnings_have_kind_place_and_message(audit):
     status, _, err = audit("--output", "a.json", "train.py", script=SOURCES["outside"])
     (warning,) = json.loads(Path("a.json").read_text(encoding="utf-8"))["warnings"]
     assert (status, warning["kind"]) == (0, "parameters outside the optimizer")
-    assert f"warning: train.py:17: {warning['message']}" in err
+    assert f"warning: train.py:17: {warning['message']}" in " ".join(err.split())
+    assert max(len(line) for line in err[err.index("warning") :].splitlines()) <= 100
+
+
+def test_module_arguments_and_closed_streams(tmp_path):
+    """A module of a package is run as by `python -m`; arguments are passed on as they are, `--` too."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/__init__.py").write_text("")
+    (tmp_path / "package/train.py").write_text("from . import __name__ as name\nimport sys\nprint(sys.argv, name)")
+    (tmp_path / "close.py").write_text("import sys\nprint(sys.argv)\nsys.stdout.close()\nsys.exit(3)")
+    for words in (["-m", "package.train", "--", "--x"], ["close.py", "--", "-h"], ["-m", "package.missing"]):
+        plain = run([sys.executable, *words], cwd=tmp_path)
+        audited = run([sys.executable, "-m", "torch_rnn", "audit", *words], cwd=tmp_path)
+        assert (audited.returncode, audited.stdout) == (plain.returncode, plain.stdout)
+        assert (plain.returncode, "Traceback" in audited.stderr) == ({"close.py": 3}.get(words[0], len(words) == 2), False)
+
+
+SCRIPTED = """import warnings
+import torch
+warnings.simplefilter("ignore")
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = torch.nn.GRU(2, 4)
+    def forward(self, x):
+        return self.rnn(x)[0]
+model = torch.jit.script(Model())
+model(torch.randn(3, 2, 2)).sum().backward()
+"""
+
+
+def test_scripted_modules_are_said_to_be_invisible(audit):
+    status, _, err = audit("train.py", script=SCRIPTED)
+    assert (status, "the modules of Model are compiled by torch.jit.script (train.py:10)" in err) == (0, True), err
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "the following arguments are required: SCRIPT"),
+        ([], "the following arguments are required: SCRIPT, or -m MODULE"),
         (["missing.py"], "the script missing.py cannot be read: No such file"),
         (["--updates", "0", "train.py"], "--updates is 0: expected a whole number, 1 or more"),
         (["--trace", "a.txt", "train.py"], "unknown ending '.txt'; expected .npz"),
@@ -103,6 +139,15 @@ def test_refuses_invalid_input(audit, words, message):
     status, out, err = audit(*words, script="print('hello')")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert message in err
+
+
+def test_trace_of_one_update_and_of_another_loss(audit):
+    """A trace of one update is one; a loop with another loss in its third epoch has none."""
+    assert audit("--trace", "a.npz", "--updates", "1", "train.py", script=TRACED)[2].count("trace of 1 updates saved") == 1
+    other = TRACED.replace("        loss.back", "        loss = (fc(out) - 1).abs().mean() if epoch == 2 else loss\n        loss.back")
+    os.remove("a.npz")
+    assert "no trace is written" in audit("--trace", "a.npz", "train.py", script=other)[2]
+    assert not os.path.exists("a.npz")
 
 
 TRACED = (

@@ -5,7 +5,7 @@ import sys
 
 import pyperf
 import pytest
-from children import ROOT, environment, run
+from children import run, with_benchmarks
 
 from benchmarks import __main__, machine
 from benchmarks.tasks import COLD, IMPORT, RUN, C, Key, plan
@@ -70,11 +70,11 @@ def test_rows_that_are_not_timed_have_their_reasons(main, monkeypatch):
 @pytest.mark.slow
 def test_times_are_reported_saved_and_continued(tmp_path):
     """With --append, what the file contains is not timed again. Whole processes are timed too."""
-    file = str(tmp_path / "times.json")
+    file, folder = str(tmp_path / "times.json"), with_benchmarks(tmp_path)
 
     def benchmarks(*more):
         words = "-m", "benchmarks", "--full", "-p", "1", "-n", "1", "-w", "0", "--append", file, "--rows", "numpy_rnn"
-        done = run([sys.executable, *words, "--tasks", RUN, COLD, IMPORT, *more], cwd=ROOT, env=environment())
+        done = run([sys.executable, *words, "--tasks", RUN, COLD, IMPORT, *more], cwd=folder)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

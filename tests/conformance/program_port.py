@@ -8,7 +8,6 @@ import json
 import os  # noqa: F401  # for LINE, as is time
 import sys
 import time  # noqa: F401
-from pathlib import Path
 
 CAPABILITIES = (
     "intermediates", "input_gradients", "sgd_options", "learned_h_0", "sigmoid", "clip_by_value", "cross_entropy",
@@ -48,7 +47,6 @@ def report_on(request):
 
 
 def main(at="0", line="", numbers="hexadecimal"):
-    sys.path.insert(0, str(Path(__file__).parents[2]))  # this checkout, not an installed copy
     write = float.hex if numbers == "hexadecimal" else float
     for question in sys.stdin:
         request = json.loads(question)

@@ -6,7 +6,7 @@ import sys
 import flint
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ports_for_tests import WAYS, assert_rounded_up, huge_window, one_unit, window
 from witness import expected_update
@@ -158,6 +158,9 @@ def test_no_bound_of_softmax_is_wide(dtype):
         assert (E_p <= few * p + rounding.flushes(2)).all(), exponent
     any_p = softmax(np.zeros(2), np.full(2, 1e4), rounding, TAU.relative)
     assert (any_p.E_p <= 1 + rounding.flushes(1)).all()
+    other = softmax(np.array([0.0, -800.0]), np.array([0.0, 1000.0]), rounding, TAU.relative)
+    assert other.E_p[0] >= 1  # where the second output may be 200, though its p is 0 in float64
+    assert other.E_log_p[0] >= 200
 
 
 # -- the oracle --------------------------------------------------------------------------------------------------------
@@ -281,7 +284,6 @@ def test_flint_may_be_missing(monkeypatch):
 # -- the definition --------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=min(100, settings().max_examples))
 @given(st.integers(0, 2**32 - 1), st.sampled_from(DTYPES))
 def test_the_oracle_encloses_the_definition(seed, dtype):
     """Every tensor of a random case: the witness and the oracle differ by what both may be off, and by no more."""

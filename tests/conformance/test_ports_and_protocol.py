@@ -13,9 +13,16 @@ from inline_snapshot import snapshot
 from ports_for_tests import CASE, FULL, PLAIN, Port, arguments_of, as_text, right_report, verdict_on, window
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Step
+from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, format_errors
-from numpy_rnn.conformance.ports.port import TimeLimitExceeded, abilities, call_port, load_python_port, time_limit
+from numpy_rnn.conformance.ports.port import (
+    TimeLimitExceeded,
+    abilities,
+    call_port,
+    load_python_port,
+    time_limit,
+    validated_report,
+)
 from numpy_rnn.conformance.ports.protocol import (
     CAPABILITIES,
     CONTRADICTIONS,
@@ -142,6 +149,8 @@ def test_format_errors():
             "b_y[0] is nan: expected a finite number",
         ]
     )
+    assert errors(h=np.ma.array(right["h"])) == ["h is a MaskedArray: expected a NumPy array"]
+    assert errors(loss=np.float32("inf")) == ["loss is inf: expected a finite number"]
     assert format_errors(FULL, None, True) == ["the report is a NoneType: expected a dict of arrays by name"]
     without = dict.fromkeys(INTERMEDIATES)
     assert errors(intermediates=False, **without) == []
@@ -159,9 +168,20 @@ def test_loss_may_be_a_number_of_python(loss, verdict):
     assert verdict_on(Port(after=lambda report: report | {"loss": loss(report["loss"])})) == verdict
 
 
+def test_overflow_of_exponentials_is_advised_about():
+    port = Port(after=lambda report: report | {"loss": report["loss"].dtype.type(np.inf)})
+    for logits, advised in ((1e4, True), (1.0, False)):
+        case = window(5, "float32", **PLAIN | {"objective": Objective("tanh", "cross_entropy"), "logits": logits})
+        with pytest.raises(PortFault, match="loss is inf: expected a finite number") as fault:
+            validated_report(port, case, 10.0, "here")
+        assert ('declare lacks = ("large outputs",)' in str(fault.value)) == advised
+        assert fault.value.case is case
+
+
 # -- finding objects -------------------------------------------------------------------------------------------------
 
 MODULE = """
+import os
 from ports_for_tests import Port
 
 class Bare(Port):
@@ -180,6 +200,18 @@ def fail():
 def loss_fun(p, x, target, h_0):
     pass
 
+class Unspeakable(Exception):
+    def __str__(self):
+        raise ValueError
+
+class Lazy:
+    def __getattr__(self, name):
+        raise Unspeakable
+
+def leave():
+    os._exit(0)
+
+lazy = Lazy()
 bare, number, boastful = Bare(), 3, Bare(capabilities=("adam",))
 """
 
@@ -189,7 +221,13 @@ def in_folder(tmp_path, monkeypatch):
     """The working directory is a folder with modules in it, and sys.path does not name it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
-    for name, text in {"a_port": MODULE, "needy": "import no_such_thing", "wrong": "def", "leaver": "exit(3)"}.items():
+    for name, text in {
+        "a_port": MODULE,
+        "needy": "import no_such_thing",
+        "wrong": "def",
+        "leaver": "exit(3)",
+        "base": "raise BaseException('no')",
+    }.items():
         (tmp_path / f"{name}.py").write_text(text)
         monkeypatch.delitem(sys.modules, name, raising=False)
 
@@ -204,11 +242,11 @@ def test_object_class_or_factory_is_found(in_folder, path):
 
 def test_verdict_names_the_line_of_the_port(in_folder):
     verdict = verdict_on(load_python_port("a_port:Failing"))
-    assert verdict.endswith('(a_port.py line 9: given["x"].dot())')
+    assert verdict.endswith('(a_port.py line 10: given["x"].dot())')
 
 
 REFUSED = (":port", "no_such:x", "needy:x", "wrong:x", "leaver:x", "a_port:bare.missing", "a_port:fail",
-           "a_port:number", "a_port:boastful", "a_port:loss_fun")  # fmt: skip
+           "a_port:number", "a_port:boastful", "a_port:loss_fun", "a_port:lazy", "a_port:leave", "base:x")  # fmt: skip
 
 
 def test_no_port_is_refused_in_one_line(in_folder):
@@ -223,12 +261,15 @@ def test_no_port_is_refused_in_one_line(in_folder):
             "port 'no_such:x' cannot be loaded: ModuleNotFoundError: No module named 'no_such'",
             "port 'needy:x' cannot be loaded: ModuleNotFoundError: No module named 'no_such_thing' (needy.py line",
             "port 'wrong:x' cannot be loaded: SyntaxError: invalid syntax (wrong.py, line 1)",
-            "port 'leaver:x' cannot be loaded: SystemExit: 3",
+            "port 'leaver:x' cannot be loaded: SystemExit: 3 (leaver.py line 1: exit(3))",
             "port 'a_port:bare.missing' cannot be loaded: AttributeError: 'Bare' object has no attribute 'missing",
-            "port 'a_port:fail' cannot be loaded: KeyError: 'device' (a_port.py line 15: return {}[\"device\"])",
+            "port 'a_port:fail' cannot be loaded: KeyError: 'device' (a_port.py line 16: return {}[\"device\"])",
             "port 'a_port:number' has no function window_update: expected name, dtypes and window_update",
             "port 'a_port:boastful': capabilities is ('adam',): expected a list of any of intermediates, input_gr",
             "port 'a_port:loss_fun' is a function: expected a port; function_port(loss_fun) makes one of a functi",
+            "port 'a_port:lazy' cannot be loaded: Unspeakable, whose message cannot be printed (a_port.py line 27",
+            "port 'a_port:leave' cannot be loaded: SystemExit: os._exit(0) (a_port.py line 30: os._exit(0))",
+            "port 'base:x' cannot be loaded: BaseException: no (base.py line 1: raise BaseException('no'))",
         ]
     )
 

@@ -20,7 +20,7 @@ import program_port
 import pytest
 from inline_snapshot import snapshot
 
-from numpy_rnn.conformance import plugin, properties
+from numpy_rnn.conformance import properties
 from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, FEW_SIZES
 
@@ -50,7 +50,7 @@ vanishing = BlackBox(lambda: shutil.rmtree("reports", ignore_errors=True))
 described = BlackBox()
 described.lacks, described.tanh_ulps, described.tanh_absolute_ulps = ("relu", "bias"), 9, 4
 """
-PLUGIN = ["-p", "no:elman", "-p", "numpy_rnn.conformance.plugin"]  # of this checkout, not of an installed copy
+PLUGIN = ["-p", "no:elman", "-p", "numpy_rnn.conformance.plugin"]  # by its name: no entry points are read
 QUICKLY = ["-p", "no:cacheprovider", "-p", "no:unraisableexception"]  # which collects all garbage
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # without other plugins, which take time
 OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
@@ -173,9 +173,12 @@ def test_failure_is_told_at_a_small_case_which_is_run_again(suite, port, chosen,
     reported, expected, allowed = (np.array(saved[f"{part}.{tensor}"]) for part in ("reported", "expected", "allowed"))
     assert (np.abs(reported - expected) > allowed).any()
     assert np.shape(saved["params.W_hh"]) == np.shape(saved["h_0"])[-1:] * 2
+    hello, request = Path("case.jsonl").read_text().splitlines()
+    assert (json.loads(hello)["type"], json.loads(request)["type"]) == ("hello", "window_update")
     replay = ("--elman-replay", "case.json")
     _, again = suite("--elman-backend", port, *replay)
     assert re.search(pattern, again, re.MULTILINE)[1] == where
+    assert "looks like: W_hh used without its transpose" in again
     assert "only one case, of --elman-replay" in again
     assert "1 passed, 5 deselected" in suite("--elman-backend", "ports:right", *replay)[1]
 
@@ -197,16 +200,13 @@ def test_missing_package_is_one_line(suite, monkeypatch):
 
 
 def test_plugin_imports_nothing_until_it_is_asked(tmp_path):
-    """The plugin is a module of its own, as in the wheel: every pytest run of the environment loads it."""
-    (tmp_path / "elman_conformance_plugin.py").write_text(Path(plugin.__file__).read_text(encoding="utf-8"))
+    """Every pytest run of the environment loads the plugin, and with it the packages that it is in."""
     (tmp_path / "test_own.py").write_text(
         "import sys\ndef test_own(pytestconfig):\n    assert pytestconfig.getoption('elman_level') == 'all'\n"
-        "    assert not [name for name in ('numpy', 'numpy_rnn', 'torch', 'hypothesis') if name in sys.modules]\n"
+        "    assert not [name for name in ('numpy', 'torch', 'hypothesis') if name in sys.modules]\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "elman_conformance_plugin", "test_own.py"]
-    environment = children.environment(**ALONE)
-    environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{environment['PYTHONPATH']}"
-    done = children.run(command, cwd=tmp_path, env=environment)
+    command = [sys.executable, "-m", "pytest", "-q", *PLUGIN, "test_own.py"]
+    done = children.run(command, cwd=tmp_path, env=children.environment(**ALONE))
     assert done.returncode == 0, done.stdout
 
 
@@ -249,14 +249,35 @@ def test_a_program_is_a_port(suite):
     assert not any(word in output for word in ("FlakyFailure", "ExceptionGroup"))
 
 
+ENDINGS = {  # what a port does, the status and the output of the suite
+    "os._exit(0)": (1, r"raises SystemExit: os._exit\(0\) \(ports.py line 18: self.before\(\)\)"),
+    "os.kill(os.getpid(), 9)": (-9, r"ERROR: the port ends the process of the suite, .*, in Recipe\(T=1, B=1"),
+    "catch_everything()": (1, r"ERROR: the port ends .*, or does not end by its time limit, in Recipe\(T=1, B=1"),
+}
+
+
 @pytest.mark.slow
-def test_port_that_ends_the_process_is_named(suite, tmp_path):
+@pytest.mark.parametrize("at_call", ENDINGS)
+def test_port_that_ends_the_process_or_does_not_end_is_named(suite, tmp_path, at_call):
     """The words are written by another process, after the end of this one."""
-    (tmp_path / "ending.py").write_text("import os\nimport ports\nport = ports.BlackBox(lambda: os._exit(5))\n")
-    options = ["--elman-backend", "ending:port", "--elman-level", "L2"]
+    (tmp_path / "ending.py").write_text(
+        "import os, time, ports\ndef catch_everything():\n    while True:\n        try: time.sleep(1)\n"
+        f"        except BaseException: pass\n\n\ndef before():\n    {at_call}\nport = ports.BlackBox(before)\n"
+    )
+    options = ["--elman-backend", "ending:port", "--elman-level", "L2", "--elman-timeout", "0.1"]
     done = children.run([*PYTEST, *options], cwd=tmp_path, env=children.environment(**ALONE))
-    assert done.returncode == 5
-    assert "ERROR: the port ends the process of the suite, in Recipe(T=1, B=1" in done.stderr
+    status, said = ENDINGS[at_call]
+    assert done.returncode == status
+    assert re.search(said, done.stdout + done.stderr), done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_import_that_ends_the_process_is_named(suite, tmp_path):
+    (tmp_path / "ending.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
+    done = children.run([*PYTEST, "--elman-backend", "ending:port"], cwd=tmp_path, env=children.environment(**ALONE))
+    assert (
+        "ERROR: the port ends the process of the suite, or does not end by its time limit, in its import" in done.stderr
+    )
 
 
 @pytest.mark.slow

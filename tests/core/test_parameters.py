@@ -65,6 +65,14 @@ def test_torch_parameters_require_a_gradient_and_data_do_not():
 # -- initial weights --------------------------------------------------------------------------------------------------
 
 
+def test_sizes_without_memory_are_refused_before_anything_is_drawn(rnn, monkeypatch):
+    """Beyond what can be addressed, and beyond what can be counted."""
+    monkeypatch.setattr(np.random, "default_rng", lambda *_: pytest.fail("drawn"))
+    for sizes in ({"hidden_size": 10**9}, {"networks": 10**15}, {"hidden_size": 10**6, "networks": 10**12}):
+        with pytest.raises(MemoryError):
+            rnn.initial_parameters(**sizes)
+
+
 def as_stated(D, H, O, seed, dtype, bias=False):
     """W_xh, then W_hh, then W_hy, by one generator, in float64 and then rounded."""
     generator = np.random.Generator(np.random.PCG64(seed))

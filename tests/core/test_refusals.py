@@ -5,14 +5,14 @@ from itertools import product
 
 import numpy as np
 import pytest
-from cases import STEPS, Kind, Sizes, random_run, train_stream
+from cases import OPTIONS, STEPS, Kind, Sizes, random_run, train_stream
 from comparing import bits, each
 from inline_snapshot import snapshot
 
 import numpy_rnn
 from numpy_rnn import Gradients, InputError
 from numpy_rnn.common.checks import check_step
-from numpy_rnn.common.records import Step
+from numpy_rnn.common.records import Objective, Step
 
 T, B, D, H, O = 4, 2, 3, 5, 6
 
@@ -220,6 +220,34 @@ def test_classes_are_integers_of_any_kind(rnn):
             import torch
 
             assert bits(rnn.forward(params, torch.tensor(x.astype(dtype)), h_0).y) == wide
+
+
+@pytest.mark.with_reference
+def test_classes_of_several_integer_types_in_one_stream(rnn):
+    """They are their values, whatever NumPy and torch make of such types together, in inputs and in targets."""
+    kinds = ["uint64", "int64", "int8", "uint32", "int16", "uint64", "uint8"]
+    for options in ({"k1": 2, "k2": 3}, {"k1": 1, "k2": 1}):
+        objective = Objective(loss="cross_entropy")
+        run = random_run(0, Sizes(O=3), Kind(classes=True), OPTIONS._replace(objective=objective))
+        wide = [bits(rnn.to_numpy(update.loss)) for update in train_stream(rnn, run, **options)]
+        steps = list(zip(run.x, run.target, kinds, reversed(kinds)))
+        stream = [(rnn.from_numpy(x.astype(one)), rnn.from_numpy(y.astype(other))) for x, y, one, other in steps]
+        if rnn.__name__ == "torch_rnn":  # whose from_numpy has int64 for unsigned types
+            import torch
+
+            stream = [(torch.tensor(x.astype(one)), torch.tensor(y.astype(other))) for x, y, one, other in steps]
+        assert [bits(rnn.to_numpy(update.loss)) for update in train_stream(rnn, run, stream, **options)] == wide
+
+
+def test_prefixes_of_a_state_dict_and_rates_of_odd_types(rnn):
+    """Prefixes are text; a number in an array of objects is a number."""
+    params = valid(rnn)["to_state_dict"]["params"]
+    for name, given in (("to_state_dict", {"params": params}), ("from_state_dict", {"state": {}})):
+        for argument, value in (("rnn", b"x"), ("linear", 5)):
+            refusal(rnn, name, given | {argument: value}, f"{argument} is {value!r}: expected the prefix")
+    of_step = valid(rnn)["sgd"]
+    rates = 0.1, np.array(0.1, object)
+    assert len({bits(rnn.to_numpy(rnn.sgd(**of_step | {"learning_rate": rate}))) for rate in rates}) == 1
 
 
 # -- messages ---------------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 import argparse
 import builtins
 import os
+import runpy
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, TracebackType
 
@@ -17,27 +19,42 @@ from torch_rnn.loop_audit.places import OWN
 from torch_rnn.loop_audit.watch import Watch
 
 ABOUT = """\
-Run a training script as it is, and report what its loop computes: windows, states, truncation in terms of
-TBPTT(k1, k2), clipping and steps, with the gradient of nn.RNN recomputed by hand. Warnings name what is probably not
-meant. The report is printed on standard error. The exit status is that of the script."""
+Run a training script as it is, and report what its loop computes: windows, states and where they come from, truncation
+in terms of TBPTT(k1, k2), clipping and steps, with gradients and steps replayed in float64. Warnings name what is
+probably not meant. The report is printed on standard error. The exit status is that of the script."""
+WITH_VALUE = ("--updates", "--output", "--trace")
+
+
+def split(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words up to the script or module, and its arguments as they are."""
+    n = 0
+    while n < len(words) and words[n].startswith("-") and words[n] not in ("-m", "--"):
+        n += 2 if words[n] in WITH_VALUE else 1
+    n += 2 if words[n : n + 1] in (["-m"], ["--"]) else 1
+    return words[:n], words[n:]
 
 
 def parse(words: list[str]) -> tuple[argparse.Namespace, bytes]:
     """The options, with absolute paths of the files to write, and the source of the script. Raises InputError."""
-    usage = "python -m torch_rnn audit [options] SCRIPT [arguments of the script]"
+    usage = "python -m torch_rnn audit [options] (SCRIPT | -m MODULE) [arguments of the script]"
     parser = Parser("python -m torch_rnn audit", usage=usage, description=ABOUT, allow_abbrev=False)
     option = parser.add_argument
-    option("script", metavar="SCRIPT", help="a Python file")
-    option("arguments", metavar="ARGUMENTS", nargs=argparse.REMAINDER, help="of the script")
+    option("script", metavar="SCRIPT", nargs="?", help="a Python file; its arguments follow")
+    option("-m", dest="module", metavar="MODULE", help="a module, such as package.train, instead of a file")
     option("--updates", type=int, default=200, metavar="N", help="audit the first N updates (200)")
     option("--output", metavar="FILE", help="write everything that was seen as .json")
     option("--trace", metavar="FILE", help="write the updates as .npz, for python -m numpy_rnn compare FILE")
-    given = parser.parse_args(words)
+    own, arguments = split(words)
+    given = parser.parse_args(own, argparse.Namespace(arguments=arguments))
     check_whole("--updates", given.updates, 1)
     for name, ending in (("output", ".json"), ("trace", ".npz")):
         if path := getattr(given, name):
             check_can_write(path, f"--{name}", (ending,))
             setattr(given, name, os.path.abspath(path))
+    if given.module is not None:
+        return given, b""
+    if given.script is None:
+        raise InputError("the following arguments are required: SCRIPT, or -m MODULE")
     try:
         return given, Path(given.script).read_bytes()
     except OSError as error:
@@ -50,28 +67,35 @@ def run(words: list[str]) -> int:
         given, source = parse(words)
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
-    sys.argv, sys.path[0] = [given.script, *given.arguments], os.path.dirname(os.path.realpath(given.script))
+    folder = os.getcwd() if given.module else os.path.dirname(os.path.realpath(given.script))
+    sys.argv, sys.path[0] = [given.script or "-m", *given.arguments], folder
     watch = Watch(given.updates, LoopTrace() if given.trace else None)
     main = sys.modules["__main__"] = ModuleType("__main__")
-    main.__dict__.update(__file__=os.path.abspath(given.script), __builtins__=builtins)
+    main.__dict__.update(__builtins__=builtins)
     watch.start()
     try:
-        exec(compile(source, str(main.__file__), "exec"), main.__dict__)
+        if given.module:
+            runpy._run_module_as_main(given.module)  # type: ignore[attr-defined]
+        else:
+            main.__dict__["__file__"] = os.path.abspath(given.script)
+            exec(compile(source, main.__dict__["__file__"], "exec"), main.__dict__)
     except (Exception, KeyboardInterrupt) as error:  # is shown here, and decides on the exit status of the interpreter
         error.__traceback__ = without_own(error)
         sys.excepthook(type(error), error, error.__traceback__)
         sys.excepthook = lambda *_: None
         raise
     finally:
-        watch.stop()
-        report(watch, given)
+        with suppress(Exception):  # the script may have closed its streams, or worse
+            watch.stop()
+            report(watch, given)
     return 0
 
 
 def report(watch: Watch, given: argparse.Namespace) -> None:
     """Print the report and write the files."""
     found = Report(watch)
-    sys.stdout.flush()
+    with suppress(AttributeError, OSError, ValueError):
+        sys.stdout.flush()
     print("-- audit " + "-" * 71, found, sep="\n", file=sys.stderr)
     for option in sorted({"--output", "--updates", "--trace"} & {word.partition("=")[0] for word in given.arguments}):
         print(f"{option} went to the script: options of audit come before the script", file=sys.stderr)

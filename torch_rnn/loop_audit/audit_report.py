@@ -1,28 +1,18 @@
 """The report of an audited loop: its facts in sentences, its warnings, JSON, and assertions for tests."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+import textwrap
 from typing import Any
 
-from numpy_rnn.app.format import number_of
-from numpy_rnn.common.errors import some_of
-from torch_rnn.loop_audit.loop_warnings import LoopWarning, attached_reach, loop_warnings
-from torch_rnn.loop_audit.records import Check, Network, Update
+from torch_rnn.loop_audit.facts import INITIAL, STARTS, facts, schedule, truncation
+from torch_rnn.loop_audit.loop_warnings import LoopWarning, loop_warnings
+from torch_rnn.loop_audit.records import Network, Update
 from torch_rnn.loop_audit.watch import Watch
 
 NOTHING = (
-    "no nn.RNN, nn.LSTM, nn.GRU or cell of them was called, and audit sees these modules only: a network of nn.Linear "
-    "layers with a loop of its own is not followed"
+    "no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen; a recurrence of other modules, such as nn.Linear, is "
+    "not followed"
 )
-INITIAL = {
-    "zeros": "zeros",
-    "learned": "a learned parameter",
-    "computed": "a state that the script computes, with gradients",
-    "constant": "a state that the script sets",
-}
-STARTS = ("zeros", "learned")
-BY_SCRIPT = "by the script itself, before the step"
+WIDTH, SHOWN_IDLE = 100, 8
 
 
 class Report:
@@ -35,7 +25,7 @@ class Report:
 
     @property
     def networks(self) -> list[Network]:
-        return list(self._watch.networks.values())
+        return list(self._watch.networks)
 
     @property
     def updates(self) -> list[Update]:
@@ -47,57 +37,79 @@ class Report:
         return loop_warnings(self._watch)
 
     def assert_correct(self) -> None:
-        """Raise AssertionError if there is a warning, or a gradient or step outside its rounding bound."""
+        """Raise AssertionError if there is a warning, or if nothing was seen."""
         found = [f"{w.place}: {w.message}" for w in self.warnings]
-        found += [
-            f"{update.place}: the {name} of update {update.number} is not the recomputed one"
-            for update in self.updates
-            for name, check in (("gradient", update.gradient), ("step", update.step))
-            if check and check.ratio is not None and check.ratio > 1
-        ]
         if self._watch.error or not self.networks:
-            found.append(self._watch.error or NOTHING)
+            found.append(self._watch.error or self.nothing)
         if found:
             raise AssertionError("\n".join(found))
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
         """Raise AssertionError unless the loop is TBPTT(k1, k2).
 
-        Every update has one window: k1 new steps, but for the last of an epoch; k2 steps, but for those near its start;
-        and its initial state is carried and detached, or zeros at the start of a series.
+        Every update has one window: k1 new steps with a loss, or k1 new steps of which some have a loss, but for the
+        last of an epoch; a gradient that reaches k2 steps, but near the start; and an initial state that is carried and
+        detached, or zeros at the start of a series.
         """
         if not self.updates:
-            raise AssertionError(f"no update is recorded: {self._watch.error or NOTHING}")
+            raise AssertionError(f"no update is recorded: {self._watch.error or self.nothing}")
         for net in self.networks:
             for update in net.updates:
                 if problem := mismatch(net, update, k1, k2):
                     raise AssertionError(f"{update.place}: update {update.number} {problem}")
-            if net.updates and all(update.windows[0].schedule != (k1, k2) for update in net.updates):
+            found = {(k, u.reach) for u in net.updates for k in (u.loss_steps, u.new_steps)}
+            if net.updates and (k1, k2) not in found:
                 raise AssertionError(f"{net.place}: {truncation(net)}; expected TBPTT({k1}, {k2})")
+
+    @property
+    def nothing(self) -> str:
+        """Why no module was seen."""
+        if scripted := self._watch.evidence.get("scripted"):
+            place, name = scripted[0]
+            return f"the modules of {name} are compiled by torch.jit.script ({place}), so their calls cannot be seen"
+        return NOTHING
 
     def __str__(self) -> str:
         """The report in sentences."""
-        watch, lines = self._watch, list[str]()
-        for net in self.networks:
-            lines += [f"{net.name}, first called at {net.place}", *(f"  {fact}" for fact in facts(net, watch))]
+        watch, lines, idle = self._watch, list[str](), 0
+        for net in watch.networks:
+            idle += not net.updates
+            if net.updates or idle <= SHOWN_IDLE:
+                name = f"{net.name}: " if net.name else ""
+                lines += [
+                    f"{name}{net.kind}, first called at {net.place}",
+                    *(f"  {fact}" for fact in facts(net, watch)),
+                ]
+        if idle > SHOWN_IDLE:
+            lines.append(f"and {idle - SHOWN_IDLE} more modules without an update")
+        if watch.networks and watch.evidence.get("scripted"):
+            lines.append(self.nothing)
         if watch.error:
             lines.append(f"the audit ended early: {watch.error}")
         elif watch.steps >= watch.limit:
             lines.append(f"audited: the first {watch.limit} updates")
-        found = [f"warning: {w.place}: {w.message}" for w in self.warnings]
-        return "\n".join(lines + (found or ["no warnings" if self.networks else NOTHING]))
+        several = len(watch.networks) > 1
+        found = [
+            line
+            for w in self.warnings
+            for line in textwrap.wrap(
+                f"warning: {w.place}: {f'{w.network}: ' if several and w.network else ''}{w.message}",
+                WIDTH, subsequent_indent="  ", break_on_hyphens=False,
+            )
+        ]  # fmt: skip
+        return "\n".join(lines + (found or ["no warnings" if watch.networks else self.nothing]))
 
     def contents(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
         keys = ("steps", "batch", "gradient", "count")
         networks = [
-            {"name": net.name, "place": net.place, "truncation": truncation(net),
-             "facts": list(facts(net, self._watch)),
+            {"name": net.name, "module": net.kind, "place": net.place, "truncation": truncation(net),
+             "tbptt": schedule(net), "origins": dict(net.origins), "facts": list(facts(net, self._watch)),
              "passes": [dict(zip(keys, (*key, n))) for key, n in net.counts.items()]}
             for net in self.networks
         ]  # fmt: skip
         everything = {"networks": networks, "updates": self.updates, "warnings": self.warnings}
-        return everything | {"message": "" if networks else NOTHING, "error": self._watch.error}
+        return everything | {"message": "" if networks else self.nothing, "error": self._watch.error}
 
 
 def mismatch(net: Network, update: Update, k1: int, k2: int) -> str:
@@ -105,83 +117,14 @@ def mismatch(net: Network, update: Update, k1: int, k2: int) -> str:
     if len(update.windows) != 1:
         return f"has {len(update.windows)} windows: expected 1"
     (window,) = update.windows
-    steps, reach = window.schedule
-    starts = window.initial in STARTS and (update.number == 1 or "carried" in net.initials)
-    if steps > (k2 if starts else k1) or reach > k2 or (window.attached and reach < k2):
-        return f"is one of TBPTT({steps}, {reach}): expected ({k1}, {k2})"
+    starts = window.initial in STARTS and (update.number == 1 or net.origins)
+    most = k2 if starts else k1
+    if (
+        (update.new_steps > most and update.loss_steps > most)
+        or update.reach > k2
+        or (window.attached and update.reach < k2)
+    ):
+        return f"is one of TBPTT({update.loss_steps}, {update.reach}): expected ({k1}, {k2})"
     if not starts and window.initial != "carried":
         return f"starts from {INITIAL[window.initial]}: expected the carried state"
     return ""
-
-
-def truncation(net: Network) -> str:
-    """The loop in the terms of TBPTT(k1, k2)."""
-    windows = [window for update in net.updates for window in update.windows]
-    if not windows:
-        without = "gradients are computed, but no update is made" if net.was_reached else "no gradient goes through it"
-        return f"no truncation: {without}"
-    if reach := attached_reach(net):
-        return f"{reach}: the state is attached"
-    found, kinds = Counter(window.schedule for window in windows), {window.initial for window in windows}
-    k1, k2 = max(found, key=lambda pair: (found[pair], pair))  # not that of the first or the last of an epoch
-    joined = max(len(update.windows) for update in net.updates)
-    several = f", the gradients of up to {joined} windows added in one update" if joined > 1 else ""
-    if "carried" not in kinds:
-        start, lengths = " or ".join(INITIAL[kind] for kind in sorted(kinds)), to(window.reach for window in windows)
-        return (
-            f"each window starts from {start}: no state is carried; full BPTT over windows of {lengths} steps{several}"
-        )
-    chunks = f"chunks of {k2} steps, state carried and detached"
-    if joined > 1:
-        return chunks + several
-    changed = ", through weights that have changed since" if any(w.back for w in windows) else ""
-    return f"TBPTT({k1}, {k2}): {chunks if k1 == k2 else f'windows of {k2} steps, state carried'}{changed}"
-
-
-def to(values: Iterable[int]) -> str:
-    """The least and the largest of some numbers."""
-    found = sorted(set(values))
-    return " to ".join(map(str, dict.fromkeys((found[0], found[-1]))))
-
-
-def facts(net: Network, watch: Watch) -> Iterator[str]:
-    """The facts of a network, in sentences."""
-    shapes, updates = sorted(net.counts), net.updates
-    passes = {graph: sum(net.counts[key] for key in shapes if key[2] == graph) for graph in (True, False)}
-    shown = some_of([f"{T} x {B}" for T, B, graph in shapes if graph]) + f" of input {net.layout}" * (not net.is_cell)
-    without = f", {passes[False]} without" if passes[False] else ""
-    yield f"forward passes: {passes[True]} with a gradient{f', steps x batch {shown}' if passes[True] else ''}{without}"
-    yield truncation(net)
-    starts = [u.number for u in updates if any(w.initial in STARTS and not w.back for w in u.windows[:1])]
-    if net.initials.get("carried") and len(starts) > 1:
-        gaps = {b - a for a, b in pairwise(starts)}
-        epochs = f" (every {min(gaps)}: epochs)" if len(starts) > 2 and len(gaps) == 1 else ""
-        yield f"the state is reset at update {some_of(starts)}{epochs}"
-    if not updates:
-        return
-    names = ", ".join(dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates))
-    backward = to(u.backward for u in updates)
-    yield f"{number_of(len(updates), 'update')} by {names}, backward passes per update: {backward}"
-    yield checked("gradient", [u.gradient for u in updates if u.gradient], "")
-    made = f": made by {names}; only those of torch.optim.SGD without a closure are"
-    yield checked("step", [u.step for u in updates if u.step], made)
-    clips = {
-        f"by {clip.kind} {clip.limit}, before the step ({clip.place})" if clip.place else BY_SCRIPT
-        for update in updates
-        if (clip := update.clip)
-    }
-    yield f"clipping: {'; '.join(sorted(clips)[:3]) or 'none'}"
-    trained = [name for name, p in net.module.named_parameters(recurse=False) if p.requires_grad]
-    if never := [name for name in trained if net.module.get_parameter(name) not in watch.with_gradient]:
-        yield f"never with a gradient: {some_of(never)}"
-
-
-def checked(what: str, checks: list[Check], nothing: str) -> str:
-    """How many gradients or steps were recomputed, and how far they are from their bounds."""
-    done = [(check.ratio, check.name) for check in checks if check.ratio is not None]
-    if not done:
-        return f"{what}: not checked{f': {checks[0].reason}' if checks else nothing}"
-    ratio, name = max(done)
-    differs = f"{name or 'a parameter'} differs: something else changes it too, such as a penalty on the weights"
-    verdict = "within the rounding bounds" if ratio <= 1 else differs
-    return f"{what}: {len(done)} recomputed by hand, at most {ratio:.2g} of the bound: {verdict}"

@@ -1,45 +1,82 @@
 """Evidence in the data: whether windows continue each other, batches are shuffled, time and batch are swapped."""
 
+from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 import torch
 from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from torch_rnn.loop_audit.places import is_named
-from torch_rnn.loop_audit.records import SWAPPED, Network, Pass
+from torch_rnn.loop_audit.records import DataPlace, Initial, Network
 
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+NUMBERS, MIN_NUMBERS = 128, 16  # of the inputs of a pass that identify them
+SWAPPED, COPIED, NOT_CARRIED = "time and batch swapped", "target equals the input", "state not carried"
+
+
+@dataclass(slots=True)
+class Latest:
+    """The data of the latest pass of a network."""
+
+    steps: int
+    batch: int
+    codes: torch.Tensor  # (T, B, D) inputs, or (T, B, 1) classes
+    end: tuple[int, ...]  # where the inputs end in the memory
+    state: torch.Tensor
+    initial: Initial
+    target: torch.Tensor | None = None  # of the last step
+    is_kept: bool = False  # the script has a name for the last state, when the backward pass starts
 
 
 class DataEvidence:
     """The latest data that the loop drew, looked up and gave to each network."""
 
     def __init__(self) -> None:
-        self.tokens: torch.Tensor | None = None  # of an nn.Embedding
+        self.tokens: torch.Tensor | None = None  # of an nn.Embedding or one_hot
         self.drawn, self.drawn_rows = 0, 0  # batches of a shuffling DataLoader, and the size of the latest
-        self.latest: dict[Network, Pass] = {}  # with codes
+        self.latest: dict[Network, Latest] = {}
 
-    def forward(self, net: Network, each: Pass, x: torch.Tensor) -> None:
+    def look_up(self, result: Any, input: Any, *_: Any, **__: Any) -> None:
+        """Remember the classes of the next input."""
+        self.tokens = input if isinstance(input, torch.Tensor) else None
+
+    def place(self, net: Network, x: Any, steps: int, batch: int) -> DataPlace:
+        """Where the inputs of a pass are. Few numbers say nothing if they are copies."""
+        if not isinstance(x, torch.Tensor):
+            return DataPlace(None, 0, 0, None, self.drawn)
+        source = self.tokens if self.tokens is not None and self.tokens.numel() == steps * batch else x.detach()
+        base, start = x._base if source is not self.tokens else source._base, int(source.storage_offset())
+        axis = 1 if net.batch_first and source.dim() > 1 and not net.is_cell else 0
+        end = start + (source.stride(axis) * steps if source.dim() > axis and not net.is_cell else 0)
+        numbers = source.reshape(-1)[:: source.numel() // NUMBERS + 1].tolist()
+        least = MIN_NUMBERS if all(number == int(number) for number in numbers if abs(number) < 1e15) else MIN_NUMBERS // 4
+        is_enough = len(numbers) >= least and not net.is_cell and len(set(numbers)) > 1
+        if base is None:
+            return DataPlace(None, 0, 0, hash(tuple(numbers)) if is_enough else None, self.drawn)
+        identity = start, hash(tuple(numbers)), 0 if is_enough else id(base)
+        return DataPlace(ref(base), start, end, identity, self.drawn)
+
+    def forward(self, net: Network, x: torch.Tensor, state: torch.Tensor, initial: Initial, where: str) -> None:
         """See whether a pass continues the one before, of which the script keeps the state, but starts from zeros."""
-        T, B, former = each.steps, each.batch, self.latest.get(net)
+        (T, B), former = net.sizes(x), self.latest.get(net)
         if self.drawn_rows == T and B not in (1, T) and not net.batch_first:
-            net.evidence[SWAPPED].append(
-                net.swapped("what the DataLoader draws as a batch is taken for the time", T, B)
-            )
+            reason = "a batch of the DataLoader is the time"
+            net.evidence[SWAPPED].append(net.swapped(reason, T, B))
         codes = by_time = net.by_time(x.detach(), T, B)
         if self.tokens is not None and self.tokens.numel() == T * B:
             codes = net.by_time(self.tokens, T, B)
         elif bool(((codes == 0) | (codes == 1)).all()) and bool((codes.sum(-1) == 1).all()):
             codes = codes.argmax(-1, keepdim=True)
         memory, start, stride = by_time.untyped_storage().data_ptr(), int(by_time.storage_offset()), by_time.stride(0)
-        each.codes, each.end, self.tokens = codes.clone(), (memory, start + T * stride, stride), None
-        self.latest[net] = each
-        if former is not None and former.is_kept and each.initial == former.initial == "zeros" and former.batch == B:
+        end = (memory, start + T * stride, stride)
+        self.latest[net] = Latest(T, B, codes.clone(), end, state.detach().clone(), initial)
+        if former is not None and former.is_kept and initial == former.initial == "zeros" and former.batch == B:
             is_next = former.target is not None and torch.equal(former.target.to(codes.dtype), codes[0])
             if is_next or former.end == (memory, start, stride):
-                net.evidence["state not carried"].append((each.place,))
+                net.evidence[NOT_CARRIED].append((where,))
 
-    def loss(self, target: torch.Tensor) -> None:
+    def loss(self, target: torch.Tensor, where: str) -> None:
         """Compare the target of the latest pass with its inputs."""
         for net, each in self.latest.items():
             T, B, codes = each.steps, each.batch, each.codes
@@ -47,23 +84,28 @@ class DataEvidence:
                 continue
             wanted = net.by_time(target.detach(), T, B).to(codes.dtype)
             each.target = wanted[-1]
-            varies = wanted.shape == codes.shape and B > 2 and bool((codes[:, 1:] != codes[:, :-1]).any())
+            if wanted.shape != codes.shape:
+                continue
             is_next_in_time = T > 1 and torch.equal(wanted[:-1], codes[1:])
-            if varies and not net.is_cell and not is_next_in_time and torch.equal(wanted[:, :-1], codes[:, 1:]):
-                reason = "the target is the input shifted by one along the axis taken for the batch"
+            varies = B > 2 and not net.is_cell and bool((codes[:, 1:] != codes[:, :-1]).any())
+            if varies and not is_next_in_time and torch.equal(wanted[:, :-1], codes[:, 1:]):
+                reason = "the target is the input shifted along the batch"
                 net.evidence[SWAPPED].append(net.swapped(reason, T, B))
+            is_copied = bool((codes != codes[:1, :1]).any()) and torch.equal(wanted, codes)
+            net.evidence[COPIED if is_copied else "target differs"].append((where,))
 
     def backward(self) -> None:
         """See whether the script has a name for the last state of each network."""
-        for each in self.latest.values():
-            each.is_kept = is_named(each.states[0])
+        for net, each in self.latest.items():
+            if net.compares_data:
+                each.is_kept = is_named(each.state)
 
-    def output_gradient(self, net: Network, each: Pass, gradient: torch.Tensor) -> None:
+    def output_gradient(self, net: Network, gradient: torch.Tensor) -> None:
         """See whether the loss uses one row of the batch of outputs (T, B, H), and several steps."""
         used = gradient.any(dim=-1)
-        if each.batch > 1 and int(used.any(dim=0).sum()) == 1 and int(used.any(dim=1).sum()) > 1:
-            reason = "the loss uses one sequence of the batch, and several of its steps"
-            net.evidence[SWAPPED].append(net.swapped(reason, each.steps, each.batch))
+        if gradient.shape[1] > 1 and int(used.any(dim=0).sum()) == 1 and int(used.any(dim=1).sum()) > 1:
+            reason = "the loss uses several steps of one sequence"
+            net.evidence[SWAPPED].append(net.swapped(reason, *gradient.shape[:2]))
 
     def draw(self, batch: Any, iterator: Any) -> None:
         """Count the batches of a DataLoader that shuffles, and their rows."""

@@ -8,10 +8,12 @@ import torch
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.traces.recorder import Trace
-from torch_rnn.loop_audit.records import Copies, Network
+from torch_rnn.loop_audit.optimizers import Clipping
+from torch_rnn.loop_audit.records import Network
 
 NAMES = {"weight_ih_l0": "W_xh", "weight_hh_l0": "W_hh", "bias_ih_l0": "b_h", "bias_hh_l0": "b_hh"}
 SGD = ("momentum", "dampening", "nesterov", "weight_decay")
+Copies = dict[torch.Tensor, torch.Tensor]  # by parameter
 LOSSES = {"mse_loss": "squared_error", "cross_entropy": "cross_entropy"}
 NEEDED = (
     "no trace is written: a trace needs updates by torch.optim.SGD with one group of parameters and the same options "
@@ -25,43 +27,61 @@ class LoopTrace:
 
     def __init__(self) -> None:
         self.losses: list[tuple[str, torch.Tensor, NumpyArray]] = []  # since the latest update: name, target and loss
+        self.nodes: list[Any] = []  # of them, and of what backward was called on
         self.is_run, self.rows = True, list[dict[str, Any]]()  # one per update
         self.initial = dict[str, NumpyArray]()  # parameters
+        self.weights, self.gradients = Copies(), Copies()  # after the latest backward pass
 
     def loss(self, name: str, target: torch.Tensor, result: torch.Tensor | None) -> None:
         """Keep the target of a window, and its loss."""
         if result is not None and result.dim() == 0 and result.requires_grad:
             self.losses.append((name, target.detach().clone(), array(result)))
+            self.nodes.append(result.grad_fn)
 
-    def step(self, optimizer: Any, net: Network, weights: Copies, gradients: Copies) -> None:
-        """Keep an update. weights, gradients: as of the latest backward pass."""
+    def backward(self, roots: list[torch.Tensor], parameters: set[torch.Tensor]) -> None:
+        """Keep weights and gradients."""
+        self.nodes += [root.grad_fn for root in roots]
+        self.weights = {p: p.detach().clone() for p in parameters}
+        self.gradients = {p: p.grad.detach().clone() for p in parameters if p.grad is not None}
+
+    def step(self, optimizer: Any, net: Network, clippings: list[Clipping]) -> None:
+        """Keep an update, before its windows are forgotten."""
         try:
-            self.rows.append(self.row(optimizer, net, weights, gradients))
+            self.rows.append(self.row(optimizer, net, clippings))
         except (AttributeError, KeyError, RuntimeError, ValueError):  # what such a run has is missing, or there is more
             self.is_run = False
-        self.losses = []
+        self.losses, self.nodes = [], []
 
-    def row(self, optimizer: Any, net: Network, weights: Copies, gradients: Copies) -> dict[str, Any]:
+    def row(self, optimizer: Any, net: Network, clippings: list[Clipping]) -> dict[str, Any]:
         """What a trace needs of an update."""
         (each,), ((loss_name, target, loss),), (group,) = net.reached, self.losses, optimizer.param_groups
-        parameters = {NAMES[name]: p for name, p in net.module.named_parameters(recurse=False)}
+        node, root = self.nodes
+        if node is not root:
+            raise ValueError
+        parameters = {NAMES[name]: p for name, p in net.parameters.items()}
         readout = [p for p in group["params"] if p not in {*parameters.values()}]
         parameters |= dict(zip(("W_hy", "b_y"), readout))
-        T, B, clip, is_class = each.steps, each.batch, net.clip, loss_name == "cross_entropy"
-        x, y, out = each.arrays["x"], net.by_time(target, T, B), each.arrays["out"]
-        h = each.arrays.get("h_0", torch.zeros_like(out[0])).reshape(B, -1)
+        T, B, is_class, clip = each.steps, each.batch, loss_name == "cross_entropy", None
+        if clippings:
+            ((clip, _),) = clippings
+        x, y, h = net.by_time(each.inputs.x, T, B), net.by_time(target, T, B), each.inputs.states[0].reshape(B, -1)
         is_fit = [p.dim() for p in readout] in ([2], [2, 1]) and y.shape[2] == (1 if is_class else len(readout[0]))
         is_clipped_whole = clip is None or clip.parameters == len(parameters)
-        if type(optimizer) is not torch.optim.SGD or net.number > 1 or not is_fit or not is_clipped_whole:
+        if (
+            type(optimizer) is not torch.optim.SGD
+            or group["maximize"]
+            or net.number > 1
+            or not (is_fit and is_clipped_whole)
+        ):
             raise ValueError
         options = {"learning_rate": group["lr"], "nonlinearity": net.module.nonlinearity}
         options |= {"loss": LOSSES[loss_name], "reduction": "mean" if is_class else "sum"}
         options |= {name: group[name] for name in SGD} | ({} if clip is None else {"max_" + clip.kind: clip.limit})
         report = {name: array(p) for name, p in parameters.items()} | {"loss": loss}
-        report |= {"d" + name: array(gradients[p]) for name, p in parameters.items()}
+        report |= {"d" + name: array(self.gradients[p]) for name, p in parameters.items()}
         if group["momentum"]:
             report |= {"v" + name: array(optimizer.state[p]["momentum_buffer"]) for name, p in parameters.items()}
-        self.initial = self.initial or {name: array(weights[p]) for name, p in parameters.items()}
+        self.initial = self.initial or {name: array(self.weights[p]) for name, p in parameters.items()}
         row = {"x": x.numpy(), "h": h.numpy(), "y": (y[..., 0] if is_class else y).numpy()}
         return row | {"report": report, "options": options}
 

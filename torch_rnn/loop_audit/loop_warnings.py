@@ -1,79 +1,181 @@
 """Warnings of mistakes in an audited loop: one warning for each kind and network, with its place and advice."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from torch_rnn.loop_audit.records import SWAPPED, Network
+from torch_rnn.loop_audit.data_evidence import COPIED, NOT_CARRIED, SWAPPED
+from torch_rnn.loop_audit.records import Network
 from torch_rnn.loop_audit.watch import Watch
 
-DETACH = "write hidden = hidden.detach() before the next window"
-ONE_STEP = "every sequence has one step and starts from zeros, so the recurrent weights have no effect"
-# By kind: how often it must be seen, and the message.
+MIN_COPIED = 8  # calls of a cell whose target is their input
+# By kind: how often it must be seen, and the message. {d} is how the state of the module is detached.
 MISTAKES = {
-    "detach without effect": (1, "the result of detach() is dropped, so the state stays attached to the steps before: "
-        + DETACH),
-    "state attached": (1, f"the state is attached to the window before{{}}: {DETACH}, and leave out retain_graph=True"),
-    "state not carried": (2, "every window starts from zeros, though it continues the one before and the script keeps "
-        "the last state: pass that state, detached; if the windows are meant to be independent, ignore this"),
-    "state carried over shuffled batches": (2, "the state is carried over batches that a shuffling DataLoader draws, "
-        "so it belongs to other sequences: start every batch from zeros, or draw the batches in order"),
-    SWAPPED: (2, "time and batch are probably swapped: {}. The module takes {}, here {} steps of {} "
-        "sequences: check batch_first{} and the shape of the input"),
-    "gradients never zeroed": (2, "update {} and later ones add their gradient to that of the update before: call "
+    "detach without effect": (1, "the result of detach() is dropped, so the state stays attached: write {d}"),
+    "state attached": (1, "the state is attached to the window before{}: write {d}, without retain_graph"),
+    NOT_CARRIED: (2, "every window starts from zeros, though it continues the one before, whose last state the script "
+        "keeps: pass that state, detached, or ignore this if it is meant"),
+    "state: elsewhere": (2, "the state is carried to data that do not follow those it comes from, as after a shuffle: "
+        "start from zeros there, or keep the data in order"),
+    "state: no gradient": (1, "training continues from the state of a pass without gradient, such as a validation: "
+        "use another variable for the state there"),
+    "state: epoch": (1, "the state at the end of the data is carried to their start: set it to zeros at the start of "
+        "every epoch"),
+    "state: batch": (1, "a state of {} sequences is used for {}: they are others of the data; drop the smaller batch "
+        "(drop_last=True), or start it from zeros"),
+    "state: older": (2, "the state is an older one, which another window has used before: keep the last state of every "
+        "window for the next"),
+    SWAPPED: (2, "time and batch are probably swapped: {} ({} is {} steps of {} sequences): check batch_first"),
+    COPIED: (2, "the target equals the input of the same step: shift the target by one step, if the next step is to be "
+        "predicted"),
+    "gradients never zeroed": (2, "the gradient of update {} is added to that of the update before: call "
         "optimizer.zero_grad() once per update"),
     "gradient zeroed before the step": (2, "the gradient is zero when update {} is made: call zero_grad() before "
         "backward() or after step(), not between them"),
-    "clipping without effect": (1, "the gradient is clipped before backward() or after step(), which has no effect: "
-        "clip between them"),
-    "detached at every step": (1, "the state is detached at every step, so no gradient reaches an earlier step: "
+    "gradient dropped": (2, "the gradient of {} backward passes is zeroed before an optimizer uses it, so their data "
+        "train nothing: call step() after each, or zero_grad() less often"),
+    "clipping of others": (2, "clipping gets {} parameters, none of this module: give it the parameters of the whole "
+        "model, such as model.parameters()"),
+    "detached at every step": (2, "the state is detached at every step, so no gradient reaches an earlier step: "
         "detach it once per window"),
     "no gradient": (1, "no gradient reaches this module, though the optimizer has its parameters: look for detach(), "
         ".data, no_grad() or an output that the loss does not use"),
-    "parameters outside the optimizer": (1, "{}: a gradient is computed, but no optimizer has the parameter: give it "
-        "to the optimizer, or set requires_grad_(False)"),
+    "input changed": (1, "{} is changed between its forward pass ({}) and backward(), so the gradient is wrong: "
+        "change it after the update, or give the module a copy"),
+    "gradient differs": (1, "the gradient of update {} differs from a float64 replay by {} of its size in {}: look for "
+        "changes of weights, inputs or gradients in between"),
+    "step differs": (1, "update {} differs from a float64 replay of {} in {}: look for code that changes the weights "
+        "around step()"),
+    "eval mode": (2, "the model is in eval mode in update {}, so that dropout is off: call model.train() after an "
+        "evaluation"),
+    "graphs kept": (1, "the graphs of {} earlier updates are still in memory: {}keeps them; add loss.item(), not the "
+        "loss itself"),
+}  # fmt: skip
+LOOP_MISTAKES = {
+    "softmax": (1, "the input of {1} went through a {0}, which {1} applies itself: leave out the {0}"),
+    "no logarithm": (1, "the input of nll_loss is not the logarithm of a probability: use log_softmax, or cross_entropy "
+        "without softmax"),
+    "shapes of the loss": (1, "the loss compares shapes {0} and {1}, so that every output meets every target: make them "
+        "the same, such as by squeeze(-1)"),
+    "losses overwritten": (2, "only the last of {} losses per update reaches backward(): add them up, or call "
+        "backward() on each"),
+    "loss overwritten": (2, "this loss never reaches backward(), as `{}` is assigned again before: add the losses"),
+    "clipping without effect": (1, "the gradient is clipped before backward() or after step(), which has no effect: "
+        "clip between them"),
+    "scheduler first": (1, "the scheduler takes a step before the optimizer, so the first learning rate is skipped: "
+        "call scheduler.step() after optimizer.step()"),
+    "update not finite": (1, "update {} is made with a gradient that is NaN or infinite: look for it there; clip the "
+        "gradient, or lower the learning rate"),
+    "learning rate 0": (1, "the learning rate of {} is 0 in all updates, so its parameters never change: set it, or "
+        "leave them out"),
+    "parameters outside the optimizer": (1, "{}: a gradient is computed, but no optimizer has it: give it to the "
+        "optimizer, or set requires_grad_(False)"),
+    "parameters never changed": (1, "{}: the optimizer has it, but it never changes, as no gradient reaches it: use it "
+        "in the loss, or leave it out"),
 }  # fmt: skip
 
 
 class LoopWarning(NamedTuple):
     """Something that is probably not meant."""
 
-    kind: str  # a key of MISTAKES
+    kind: str  # a key of MISTAKES or LOOP_MISTAKES
+    network: str  # the name of the module; empty if the warning is about the loop
     place: str  # FILE:LINE of the call
     message: str
 
 
 def loop_warnings(watch: Watch) -> list[LoopWarning]:
-    """All warnings, those of each network in the order of MISTAKES."""
-    found = [each for net in watch.networks.values() for each in network_warnings(net, watch.backward_failed)]
-    outside = watch.with_gradient - watch.in_optimizer
-    unchanged = [name for p, (name, sum_) in watch.seen.items() if p in outside and float(p.detach().sum()) == sum_]
-    if unchanged and watch.in_optimizer and watch.steps:
-        more = f" and {len(unchanged) - 3} more" if len(unchanged) > 3 else ""
-        found.append(("parameters outside the optimizer", watch.first_step, ", ".join(unchanged[:3]) + more))
-    found = list(dict.fromkeys(found))
-    return [LoopWarning(kind, place, MISTAKES[kind][1].format(*values)) for kind, place, *values in found]
+    """All warnings, those of each network in the order of MISTAKES, then those of the loop."""
+    found = list[LoopWarning]()
+    for net in watch.networks:
+        detach = "state = tuple(s.detach() for s in state)" if net.is_lstm else "hidden = hidden.detach()"
+        for kind, place, *values in network_warnings(net, watch):
+            found.append(LoopWarning(kind, net.name, place, MISTAKES[kind][1].format(*values, d=detach)))
+    for kind, place, *values in dict.fromkeys(loop_evidence(watch)):
+        found.append(LoopWarning(kind, "", place, LOOP_MISTAKES[kind][1].format(*values)))
+    return list({(each.kind, each.place, each.message): each for each in reversed(found)}.values())[::-1]
 
 
-def network_warnings(net: Network, backward_failed: bool) -> Iterator[tuple[str, ...]]:
+def loop_evidence(watch: Watch) -> Iterator[tuple[Any, ...]]:
+    """The kind and the place of each warning about no single network, and the values for its message."""
+    parameters, first = watch.parameters, watch.parameters.first_step
+    for kind in LOOP_MISTAKES:
+        found = [*watch.evidence.get(kind, ()), *watch.losses.evidence.get(kind, ())]
+        if kind == "clipping without effect" and any(u.clips for net in watch.networks for u in net.updates):
+            continue
+        if len(found) >= LOOP_MISTAKES[kind][0]:
+            yield kind, *found[0]
+    if parameters.nonfinite:
+        yield "update not finite", *parameters.nonfinite[0]
+    if watch.steps < 2 or not parameters.rates:
+        return
+    zero = parameters.zero_rates()
+    for group, groups in zero:
+        yield "learning rate 0", first, "the optimizer" if groups == 1 else f"group {group} of the optimizer"
+    outside = [key for key in watch.unchanged if key in parameters.with_gradient - parameters.in_optimizer]
+    if outside:
+        yield "parameters outside the optimizer", first, parameters.named(outside)
+    never = [key for key in watch.unchanged if key in parameters.in_optimizer - parameters.with_gradient]
+    own = {id(p) for net in watch.networks for p in net.parameters.values()}
+    if (never := [key for key in never if key not in own]) and not zero:
+        yield "parameters never changed", first, parameters.named(never)
+
+
+def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
     """The kind and the place of each warning about a network, and the values for its message."""
     updates, evidence, reach = net.updates, dict(net.evidence), attached_reach(net)
     sizes = [(steps, batch) for steps, batch, has_graph in net.counts if has_graph]
     is_one_step = set(net.initials) == {"zeros"} and all(steps == 1 and batch > 1 for steps, batch in sizes)
-    if len(updates) > 1 and is_one_step and net.was_reached:
-        evidence[SWAPPED] = [net.swapped(ONE_STEP, *sizes[0])] * 2
+    if len(updates) > 1 and is_one_step and net.was_reached and not net.is_cell:
+        reason = "each sequence has one step from zeros"
+        evidence[SWAPPED] = [net.swapped(reason, *sizes[0])] * 2
     if len(updates) > 1 and net.parameters and not net.was_reached:
         evidence["no gradient"] = [(net.place,)]
+    if net.dropped > 1 and len(watch.parameters.rates) == 1:
+        evidence["gradient dropped"] = [(updates[0].place if updates else net.place, net.dropped)] * 2
+    late = [u for n, u in enumerate(updates) if not u.is_training and u.windows]
+    if net.has_modes and late:
+        evidence["eval mode"] = [(u.windows[0].place, u.number) for u in late]
+    evidence |= replay_evidence(net, "input changed" in evidence)
+    if without := evidence.pop("state: no gradient, eval", []):
+        evidence["state: no gradient"] = without
+    elif 3 * len(evidence.get("state: no gradient", ())) > net.origins.total():
+        evidence.pop("state: no gradient", None)  # every window starts with steps without gradient
+    carried, copied = net.origins.total(), len(evidence.get(COPIED, ()))
     contradicted = {
-        "state attached": "detach without effect" in evidence or not (reach or backward_failed),
-        "state not carried": {"carried", "computed"} & set(net.initials),
-        "state carried over shuffled batches": "state attached" in evidence,
-        "clipping without effect": any(update.clip for update in updates),
-        "detached at every step": len(updates) > 1 == len(evidence.get("detached at every step", ())),
+        "state attached": "detach without effect" in evidence or not (reach or watch.backward_failed),
+        NOT_CARRIED: {"carried", "computed"} & set(net.initials),
+        "state: elsewhere": "state attached" in evidence or 3 * len(evidence.get("state: elsewhere", ())) < carried,
+        "state: epoch": "state: elsewhere" in evidence and 3 * len(evidence["state: elsewhere"]) >= carried,
+        COPIED: "target differs" in evidence or (net.is_cell and copied < MIN_COPIED),
+        "clipping of others": len(evidence.get("clipping of others", ())) < len(updates),
     }
     for kind, (enough, _) in MISTAKES.items():
         found = evidence.get(kind, [])
         if len(found) >= enough and not contradicted.get(kind):
-            yield kind, *found[0], f"; {reach}" if reach else ", which makes backward() fail"
+            place, *values = found[0]
+            if kind == "state attached":
+                values = [f"; {reach}" if reach else ", which makes backward() fail"]
+            if kind.startswith("state: ") and kind != "state: batch":
+                values = []
+            if kind == "state: batch":
+                values = values[-2:]
+            if kind == "input changed":
+                values = [values[0], values[1]]
+            if kind == "graphs kept":
+                values = [values[0], f"`{values[1]}` " if values[1] else "a sum "]
+            yield kind, place, *values
+
+
+def replay_evidence(net: Network, is_explained: bool) -> dict[str, list[tuple[Any, ...]]]:
+    """Evidence that a gradient or a step is not the one of a replay."""
+    found = dict[str, list[tuple[Any, ...]]]()
+    for update in net.updates:
+        if (check := update.gradient) and not check.is_right and not is_explained:
+            size = "more than all" if check.error is None or check.error > 10 else f"{check.error:.2g}"
+            found.setdefault("gradient differs", []).append((update.place, update.number, size, check.name))
+        if (check := update.step) and not check.is_right:
+            found.setdefault("step differs", []).append((update.place, update.number, update.optimizer, check.name))
+    return found
 
 
 def attached_reach(net: Network) -> str:
@@ -82,4 +184,4 @@ def attached_reach(net: Network) -> str:
     if not attached:
         return ""
     number, back = attached[-1].number, max(window.back for window in attached[-1].windows)
-    return f"the gradient of update {number} reaches {back} updates back, through weights that have changed since"
+    return f"the gradient of update {number} reaches {back} update{'s' * (back != 1)} back"

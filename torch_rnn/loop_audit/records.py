@@ -1,69 +1,114 @@
 """The records of an audited loop: forward passes of recurrent modules, and the updates that they lead to."""
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from weakref import ref
 
 import torch
+from torch import nn
 from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
-Copies = dict[torch.Tensor, torch.Tensor]  # by parameter
+Tensors = dict[str, torch.Tensor]
 Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
-SWAPPED = "time and batch swapped"  # the kind of a warning
-MAX_EVIDENCE = 40  # passes of a network whose data are compared
+MAX_COMPARED = 40  # passes of a network whose data are compared
+CHECKED_NETWORKS, FIRST_CHECKED, CHECKED_EVERY = 12, 3, 50
 
 
-@dataclass(eq=False, slots=True, weakref_slot=True)
+class Stream:
+    """A sequence of steps through which a state is carried, and how many of them earlier updates have used."""
+
+    def __init__(self) -> None:
+        self.counted, self.with_loss = 0, 0
+
+
+class DataPlace(NamedTuple):
+    """Where the inputs of a pass are: in a tensor of the script, if they are a view of it, and their values."""
+
+    base: Any  # weak reference to the tensor, or None
+    start: int  # of the first step, in elements
+    end: int
+    identity: Any  # the same for the same data; None if they are too few to tell
+    drawn: int  # batches that a shuffling DataLoader had drawn before
+
+
+class Origin(NamedTuple):
+    """A pass as the origin of a carried state."""
+
+    number: int
+    place: str
+    update: int
+    steps: int
+    batch: int
+    has_graph: bool
+    is_training: bool
+    stream: Stream
+    start: int
+    data: DataPlace
+    source: Any  # weak reference to the Pass
+
+
+class Inputs(NamedTuple):
+    """Copies of what a pass is computed from. `live` shares the memory of the input."""
+
+    x: torch.Tensor
+    live: torch.Tensor
+    packed: PackedSequence | None
+    states: list[torch.Tensor]
+    weights: list[torch.Tensor]
+    random: torch.Tensor | None
+    is_training: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Pass:
-    """One forward pass of a recurrent module. It lives as long as its graph, a gradient or `Network.recent` needs it.
+    """One forward pass of a recurrent module. It lives as long as its graph, or a gradient that goes through it."""
 
-    The initial state is: zeros; a learned parameter; carried, which is a state of an earlier pass bit for bit; computed
-    from other tensors with gradients; or a constant that the script sets.
-    """
-
+    net: "Network"
     number: int  # in the order of the passes of all modules
     place: str  # FILE:LINE of the call
     update: int  # updates of the network before it
     steps: int
     batch: int
+    lengths: tuple[int, int]  # the shortest and the longest sequence
+    batch_sizes: torch.Tensor | None  # of a packed input
+    is_training: bool  # the mode of the module
     has_graph: bool
-    drawn: int  # batches that a shuffling DataLoader had drawn before
-    arrays: dict[str, torch.Tensor]  # copies of the states h_0, h and c, and of x and out (T, B, n) if not packed
-    initial: Initial = "zeros"
-    parent: "ref[Pass] | None" = None  # the pass that a gradient goes on to, by the graph or passed on by the script
-    shift: int = 0  # the step of an earlier pass whose state it carries, if that is not the last
-    is_attached: bool = False  # by the graph to a pass before the latest update
-    is_cut: bool = False  # a single step, detached from the step before of the same update
-    codes: Any = None  # (T, B, D) inputs, or (T, B, 1) classes, while its data are compared
-    end: tuple[int, ...] = ()  # where its inputs end in the memory
-    target: torch.Tensor | None = None  # of its last step
-    is_kept: bool = False  # the script has a name for its last state, when the backward pass starts
+    initial: Initial
+    origin: str  # of a carried state, a key of ORIGINS
+    stream: Stream
+    start: int  # its first step in the stream
+    parents: tuple[Any, ...]  # weak references to passes of the module that its gradient goes on to
+    feeds: tuple["Pass", ...]  # passes of other modules that it is computed from
+    leaf_state: Any  # weak reference to an initial state that is a leaf with a gradient, or None
+    takes_gradient: bool  # the input is a leaf that gets a gradient
+    inputs: Inputs | None  # None if its update is not checked
 
-    @property
-    def states(self) -> list[torch.Tensor]:
-        """The last states."""
-        return [self.arrays[name] for name in "hc" if name in self.arrays]
+
+ORIGINS = {
+    "before": "the window before",
+    "older": "an older window",
+    "no gradient": "a pass without gradient",
+    "epoch": "the end of the data, at their start",
+    "elsewhere": "another place in the data",
+    "batch": "a window of another batch size",
+}
 
 
 class Window(NamedTuple):
-    """The passes that one gradient goes through: `reach` steps, of which `steps` are new since the last update."""
+    """The passes that one gradient goes through."""
 
     initial: Initial  # of its first pass
+    origin: str  # of a carried state, a key of ORIGINS
     batch: int
-    steps: int  # k1 of this window
-    reach: int  # k2 of this window
+    steps: int  # of its passes
+    reach: int  # steps that the gradient reaches: k2 of this window
+    lengths: tuple[int, int]  # the shortest and the longest sequence
     back: int  # how many updates ago its first pass was made
     passes: int
-    attached: bool  # it goes on into earlier windows by the graph
-    shift: int  # steps from the start of the window before, where the two overlap
+    attached: bool  # by the graph to passes of earlier updates
     place: str
-
-    @property
-    def schedule(self) -> tuple[int, int]:
-        """(k1, k2). A window that starts within the window before repeats steps."""
-        return self.shift or self.steps, self.reach
 
 
 class Clip(NamedTuple):
@@ -73,12 +118,15 @@ class Clip(NamedTuple):
     limit: float
     place: str
     parameters: int  # how many are clipped together
+    own: int  # how many of them are of the module
+    acts: bool  # the limit was exceeded
 
 
 class Check(NamedTuple):
-    """A recomputed value: the largest difference, in units of its rounding bound, or why it was not checked."""
+    """A value that was compared with a float64 replay: the difference relative to its size, or why it was not."""
 
-    ratio: float | None
+    error: float | None
+    is_right: bool = True
     reason: str = ""
     name: str = ""  # of the tensor with the largest difference
 
@@ -86,57 +134,85 @@ class Check(NamedTuple):
 class Update(NamedTuple):
     """One step of an optimizer, or change of the weights by the script, and the windows whose gradients it got."""
 
-    network: int
+    network: str
     number: int  # from 1, for each network
     place: str
     optimizer: str  # "" for a change by the script
+    learning_rates: tuple[float, ...]  # of its groups of parameters
     windows: tuple[Window, ...]
+    new_steps: int  # since the update before
+    loss_steps: int  # of them or later, whose outputs enter the loss for the first time: k1
     backward: int  # backward passes
-    clip: Clip | None
-    gradient: Check | None = None  # None if not due
+    is_training: bool  # the mode of the module in its passes
+    clips: tuple[Clip, ...]
+    gradient: Check | None = None  # None if not checked
     step: Check | None = None
+
+    @property
+    def reach(self) -> int:
+        """The steps that the gradient reaches: k2."""
+        return max((window.reach for window in self.windows), default=0)
 
 
 class Network:
     """A recurrent module, and all that was seen of it."""
 
-    def __init__(self, number: int, module: Any, place: str):
-        self.number, self.module, self.place = number, module, place
-        self.is_cell = isinstance(module, RNNCellBase)
+    def __init__(self, number: int, module: Any, name: str, place: str):
+        self.number, self.name, self.place, self.module_ref = number, name, place, ref(module)
+        self.is_cell, self.is_lstm = isinstance(module, RNNCellBase), isinstance(module, nn.LSTM | nn.LSTMCell)
         self.batch_first = bool(getattr(module, "batch_first", False))
         self.layout = "(batch, time, feature)" if self.batch_first else "(time, batch, feature)"
         nonlinearity = f", {module.nonlinearity}" if hasattr(module, "nonlinearity") else ""
-        self.name = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
+        self.kind = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
         self.counts = Counter[tuple[int, int, bool]]()  # passes by steps, batch and whether there is a gradient
         self.initials = Counter[Initial]()  # passes with a gradient
         self.updates: list[Update] = []
-        self.optimizer: Any = None  # of the latest update
+        self.resets: list[tuple[int, Any]] = []  # update and data of the passes that start from zeros
+        self.distances: list[int] = []  # of the data of a pass from those of the pass whose state it gets
+        self.streams: dict[Any, Stream] = {}  # those from zeros, by the data of their first pass
+        self.followers: dict[Any, Any] = {}  # data of a pass: those of the pass that got its state
+        self.origins = Counter[str]()  # of the carried states, keys of ORIGINS
+        self.cut = set[int]()  # numbers of single steps that are detached from the step before, in this update
+        self.has_modes, self.is_bidirectional = False, bool(getattr(module, "bidirectional", False))
+        self.weights: Any = None  # when they were copied, as numbers of updates and backward passes, and the copies
+        self.optimizer: Any = None  # weak reference to that of the latest update
         self.was_reached = False  # by a backward pass
-        self.recent = deque[Pass](maxlen=16)
         self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # by kind of warning: place, values
-        self.is_used = False  # an update has used the gradients that the parameters have
+        self.dropped = 0  # backward passes whose gradient no update got
         self.begin_update()
 
     def begin_update(self) -> None:
         """Forget what led to the latest update."""
-        self.backwards: list[str] = []  # places of the backward passes
-        self.reached: dict[Pass, dict[str, torch.Tensor]] = {}  # by them: gradients of the outputs
-        self.has_gradient = False  # after the latest backward pass
-        self.clip: Clip | None = None
+        self.backwards: list[str] = []  # places of the backward passes that reach it
+        self.clear_gradient()
 
-    def swapped(self, reason: str, steps: int, batch: int) -> tuple[Any, ...]:
-        """Evidence that time and batch are swapped."""
-        return self.place, reason, self.layout, steps, batch, "=True" * self.batch_first
+    def clear_gradient(self) -> None:
+        """Forget the passes of gradients that were zeroed."""
+        self.reached: dict[Pass, dict[str, torch.Tensor]] = {}  # gradients of the outputs; those of an update to check
+        self.extent: dict[Pass, int] = {}  # steps that the gradient reaches
+        self.loss_rows: dict[Pass, set[int]] = {}  # steps with a loss
+        self.out_rows: dict[Pass, set[int]] = {}  # steps whose output gets a gradient
+        self.in_loss = set[torch.Tensor]()  # parameters that the loss depends on by themselves
+        self.earlier: Tensors = {}  # gradients that the parameters had before the first backward pass
+        self.gradients: Tensors = {}  # copies after the latest backward pass
+        self.by_grad = False  # by torch.autograd.grad
 
     @property
-    def parameters(self) -> list[torch.nn.Parameter]:
+    def module(self) -> Any:
+        """The module; None if it does not exist any more."""
+        return self.module_ref()
+
+    @property
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that are trained."""
-        return [p for p in self.module.parameters(recurse=False) if p.requires_grad]
+        own = () if self.module is None else self.module._parameters.items()
+        return {name: p for name, p in own if p is not None and p.requires_grad}
 
     @property
     def is_due(self) -> bool:
-        """Whether the gradient of the next update is checked: the first five, and every 20th."""
-        return len(self.updates) < 5 or len(self.updates) % 20 == 0
+        """Whether the next update is checked: the first ones, and every 50th, of the first modules."""
+        n = len(self.updates)
+        return self.number <= CHECKED_NETWORKS and (n < FIRST_CHECKED or n % CHECKED_EVERY == 0)
 
     @property
     def is_by_script(self) -> bool:
@@ -144,9 +220,22 @@ class Network:
         return not self.updates or not self.updates[-1].optimizer
 
     @property
-    def any_gradient(self) -> bool:
-        """Whether a gradient of its parameters is not zero."""
-        return any(p.grad is not None and bool(p.grad.any()) for p in self.parameters)
+    def compares_data(self) -> bool:
+        """Whether the data of its next pass are compared."""
+        return self.initials.total() < MAX_COMPARED
+
+    def rows(self, each: Pass, gradient: torch.Tensor) -> set[int]:
+        """The steps whose output gets a gradient that is not zero."""
+        used = gradient.any(-1)
+        if (packed := each.batch_sizes) is not None:
+            return {t for t, part in enumerate(used.split(packed.tolist())) if bool(part.any())}
+        if gradient.dim() == 3:
+            used = used.any(0 if self.batch_first else 1)
+        return set(used.nonzero().flatten().tolist())
+
+    def swapped(self, reason: str, steps: int, batch: int) -> tuple[Any, ...]:
+        """Evidence that time and batch are swapped."""
+        return self.place, reason, self.layout, steps, batch
 
     def sizes(self, x: Any) -> tuple[int, int]:
         """Steps and batch of an input."""
@@ -163,14 +252,46 @@ class Network:
 
     def windows(self) -> tuple[Window, ...]:
         """The windows of the next update: reached passes that are joined, in groups."""
-        now, roots, groups = len(self.updates), dict[Pass | None, Pass](), dict[Pass, list[Pass]]()
-        for each in sorted(self.reached, key=lambda each: each.number):
-            roots[each] = roots.get(each.parent() if each.parent else None, each)
+        now, roots, depth = len(self.updates), dict[Pass, Pass](), dict[Pass, int]()
+        groups = dict[Pass, list[Pass]]()
+        for each in sorted(self.extent, key=lambda each: each.number):
+            parents = [p for parent in each.parents if (p := parent()) in depth]
+            roots[each] = min((roots[p] for p in parents), key=lambda p: p.number, default=each)
+            depth[each] = self.extent[each] + max((depth[p] for p in parents), default=0)
             groups.setdefault(roots[each], []).append(each)
         return tuple(
             Window(
-                root.initial, root.batch, sum(p.steps for p in group if p.update == now), sum(p.steps for p in group),
-                now - root.update, len(group), any(p.is_attached for p in group), root.shift, root.place,
+                root.initial, root.origin, root.batch, sum(p.steps for p in group), max(depth[p] for p in group),
+                root.lengths if len(group) == 1 else (depth[group[-1]],) * 2, now - root.update, len(group),
+                any(is_attached(p) for p in group), root.place,
             )
             for root, group in groups.items()
         )  # fmt: skip
+
+    def by_stream(self) -> dict[Stream, list[Pass]]:
+        """The reached passes of each stream."""
+        found = dict[Stream, list[Pass]]()
+        for each in self.extent:
+            found.setdefault(each.stream, []).append(each)
+        return found
+
+    def count_steps(self) -> tuple[int, int]:
+        """The new steps of the next update, and those with a loss, which its streams then have used."""
+        ends, found = dict[Stream, int](), dict[Stream, set[int]]()
+        for stream, passes in self.by_stream().items():
+            ends[stream] = max(each.start + self.extent[each] for each in passes)
+            found[stream] = {each.start + row for each in passes for row in self.loss_rows.get(each, ())}
+            if ends[stream] <= stream.counted and all(each.update == len(self.updates) for each in passes):  # again
+                stream.counted = stream.with_loss = min(each.start for each in passes)
+        new = sum(max(0, end - stream.counted) for stream, end in ends.items())
+        losses = sum(sum(row >= stream.with_loss for row in rows) for stream, rows in found.items())
+        for stream, end in ends.items():
+            stream.counted = max(stream.counted, end)
+            stream.with_loss = max(stream.with_loss, *(row + 1 for row in found[stream]), 0)
+        return new, losses
+
+
+def is_attached(each: Pass) -> bool:
+    """Whether the graph joins a pass to one before the latest update."""
+    found = [p for parent in each.parents if (p := parent()) is not None]
+    return each.leaf_state is None and any(p.update < each.update for p in found)

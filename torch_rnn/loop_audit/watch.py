@@ -1,11 +1,12 @@
-"""Watching a training loop: hooks of torch where there are some, patches elsewhere, all of them removed at the end."""
+"""Watching a training loop: the forward passes of recurrent modules, backward passes, clipping, steps of optimizers."""
 
 import functools
+import gc
 import sys
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections import defaultdict
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
@@ -16,199 +17,255 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.data import dataloader
 
 from numpy_rnn.common.errors import one_line
-from torch_rnn.loop_audit import gradient_check
+from torch_rnn.loop_audit import replay
 from torch_rnn.loop_audit.data_evidence import DataEvidence
 from torch_rnn.loop_audit.loop_trace import LoopTrace
-from torch_rnn.loop_audit.places import drops_result, place
-from torch_rnn.loop_audit.records import MAX_EVIDENCE, Check, Clip, Copies, Initial, Network, Pass, Update
+from torch_rnn.loop_audit.loss_evidence import LOSSES, LossEvidence
+from torch_rnn.loop_audit.optimizers import Clipping, Parameters
+from torch_rnn.loop_audit.origins import MARK, MAX_INPUT_NODES, Direct, KnownStates, ancestors, initial_kind, origin_of, tensors
+from torch_rnn.loop_audit.patches import Patches, ignore
+from torch_rnn.loop_audit.places import drops_result, name_of, place
+from torch_rnn.loop_audit.records import (
+    Check,
+    Clip,
+    Inputs,
+    Network,
+    Origin,
+    Pass,
+    Stream,
+    Update,
+    is_attached,
+)
 
-LOSSES = ("mse_loss", "cross_entropy", "nll_loss", "l1_loss", "smooth_l1_loss", "binary_cross_entropy_with_logits")
-Hook = Callable[..., None]
-MARK = "torch_rnn.loop_audit"  # key of (network, pass) in the metadata of the nodes of the graph that end a pass
+KINDS = (nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 MAX_REACHED = 20_000  # passes with a gradient whose arrays are kept until an update
-MAX_NODES = 1000  # of the graph that are searched for passes
+LEAK = 8  # earlier updates whose graphs are alive
 
 
 class Watch:
     """A record of a training loop from `start` to `stop`, which comes by itself after `limit` updates."""
 
     def __init__(self, limit: int, trace: LoopTrace | None = None):
-        self.limit, self.trace = limit, trace
-        self.is_active, self.is_busy, self.error, self.undo = False, False, "", ExitStack()
-        self.networks: dict[nn.Module, Network] = {}
-        self.seen: dict[torch.Tensor, tuple[str, float]] = {}  # names of all parameters, and the sums of their numbers
-        self.weights: Copies = {}  # of the parameters, as of the latest backward pass
-        self.gradients: Copies = {}
-        self.in_optimizer: set[torch.Tensor] = set()
-        self.with_gradient: set[torch.Tensor] = set()
-        self.passes, self.steps, self.first_step = 0, 0, ""
-        self.data = DataEvidence()
+        self.limit, self.trace, self.error = limit, trace, ""
+        self.patches = Patches(self.failed)
+        self.undo: list[Any] = []
+        self.networks: list[Network] = []
+        self.by_module: WeakKeyDictionary[nn.Module, Network] = WeakKeyDictionary()
+        self.known: dict[Network, KnownStates] = {}
+        self.data, self.losses, self.parameters = DataEvidence(), LossEvidence(), Parameters()
+        self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # about no single module
         self.detached: list[tuple[Any, str]] = []  # (weak reference to the tensor, place), where the result is dropped
-        self.reached: set[Network] = set()  # by the backward pass that runs
-        self.by_grad, self.backward_failed = False, False
-        self.expected: dict[Network, gradient_check.ExpectedStep] | None = None  # during a step
+        self.passes, self.steps, self.backwards, self.is_in_step = 0, 0, 0, False
+        self.backwards_before: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # the latest step of an optimizer
+        self.backwards_used = 0  # before the latest step of any
+        self.clippings: list[Clipping] = []
+        self.random: torch.Tensor | None = None  # the state before a pass with dropout
+        self.direct, self.reached_now, self.by_grad = Direct([]), dict[Pass, None](), False
+        self.roots: list[torch.Tensor] = []  # of the backward pass, for the trace
+        self.backward_failed = False
+        self.after_backward_weights: dict[Network, list[torch.Tensor]] = {}  # where the script itself may change them
+        self.expected: dict[Network, replay.ExpectedStep] = {}
+        self.first_of_update: dict[Network, list[tuple[int, Any]]] = defaultdict(list)  # (update, weak reference)
+        self.unchanged: list[int] = []
 
     # -- hooks and patches -------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Install the hooks and the patches."""
-        self.is_active = True
-        self.patch(nn.Module, "__call__", self.forward)  # hooks of all modules get keywords from torch 2.6 on
-        self.undo.callback(register_optimizer_step_pre_hook(self.guard(self.step_begins)).remove)
-        self.undo.callback(register_optimizer_step_post_hook(self.guard(self.step_ends)).remove)
-        self.patch(torch.autograd, "backward", self.after_backward, self.before_backward)
-        self.patch(torch.autograd, "grad", self.after_backward, functools.partial(self.before_backward, by_grad=True))
-        self.patch(torch.Tensor, "detach", self.detach)
-        self.patch(Optimizer, "add_param_group", self.optimized)
+        patch, guard = self.patches.patch, self.patches.guard
+        for kind in KINDS:
+            patch(kind, "forward", self.forward, self.before_forward)
+        self.undo.append(register_optimizer_step_pre_hook(guard(self.step_begins)))
+        self.undo.append(register_optimizer_step_post_hook(guard(self.step_ends)))
+        patch(torch.autograd, "backward", self.after_backward, self.before_backward)
+        patch(torch.autograd, "grad", self.after_backward, functools.partial(self.before_backward, by_grad=True))
+        patch(torch.Tensor, "detach", self.detach)
+        patch(Optimizer, "add_param_group", self.optimized)
         for name in ("clip_grad_norm_", "clip_grad_value_"):
-            self.patch(nn.utils, name, functools.partial(self.clip, name.split("_")[2]))
+            patch(nn.utils, name, *(functools.partial(f, name.split("_")[2]) for f in (self.clip, self.before_clip)))
         for name in LOSSES:
-            self.patch(nn.functional, name, functools.partial(self.loss, name))
-        self.patch(dataloader._BaseDataLoaderIter, "__next__", self.data.draw)
+            patch(nn.functional, name, functools.partial(self.loss, name))
+        for name in ("embedding", "one_hot"):
+            patch(nn.functional, name, self.data.look_up)
+        patch(dataloader._BaseDataLoaderIter, "__next__", self.data.draw)
+        patch(torch.optim.lr_scheduler.LRScheduler, "step", ignore, self.losses.schedule)
+        patch(torch.jit, "script", self.scripted, self.before_script, is_lasting=True)
+
+    def failed(self, error: Exception) -> None:
+        """End the audit after an error of its own."""
+        self.error = one_line(f"{type(error).__name__}: {error}")
+        self.stop()
 
     def stop(self) -> None:
         """Remove the hooks and the patches, and what no report needs."""
-        if self.is_active:
-            self.guard(self.look_for_changed_weights)()
-            self.is_active, self.data = False, DataEvidence()
-            self.undo.close()
-            for net in self.networks.values():
-                net.begin_update()
-                net.recent.clear()
+        if not self.patches.is_active:
+            return
+        for net in self.networks:
+            self.patches.guard(self.look_for_changed_weights)(net)
+        self.patches.undo()
+        for hook in self.undo:
+            hook.remove()
+        if not self.error:
+            self.unchanged = self.parameters.unchanged()
+        self.data, self.known, self.direct = DataEvidence(), {}, Direct([])
+        self.after_backward_weights, self.expected, self.reached_now = {}, {}, {}
+        self.clippings = []
+        for net in self.networks:
+            net.begin_update()
+            net.weights = None
 
-    def guard(self, hook: Hook) -> Hook:
-        """The hook, such that an error of the audit ends the audit and not the script."""
+    def before_script(self, *_: Any, **__: Any) -> None:
+        """Restore the functions that torch.jit.script compiles."""
+        self.script_context = self.patches.suspended()
+        self.script_context.__enter__()
 
-        def guarded(*args: Any, **kwargs: Any) -> None:
-            if self.is_active and not self.is_busy:
-                self.is_busy = True
-                try:
-                    hook(*args, **kwargs)
-                except Exception as error:
-                    self.error = one_line(f"{type(error).__name__}: {error}")
-                    self.stop()
-                finally:
-                    self.is_busy = False
-
-        return guarded
-
-    def patch(self, owner: Any, name: str, after: Hook, before: Hook = lambda *_, **__: None) -> None:
-        """Replace a function wherever a module has it.
-
-        before: gets the arguments; after: gets the result, None if there is an error, and the arguments.
-        """
-        original, after, before = getattr(owner, name), self.guard(after), self.guard(before)
-
-        @functools.wraps(original)
-        def patched(*args: Any, **kwargs: Any) -> Any:
-            if name.startswith("clip"):  # parameters can be an iterator, which can be read once
-                args = tuple(list(each) if isinstance(each, Iterator) else each for each in args)
-                kwargs = {key: list(each) if isinstance(each, Iterator) else each for key, each in kwargs.items()}
-            before(*args, **kwargs)
-            result = None
-            try:
-                result = original(*args, **kwargs)
-            finally:
-                after(result, *args, **kwargs)
-            return result
-
-        owners = [owner]
-        if not isinstance(owner, type):  # also where it was imported from there
-            owners = [m for m in list(sys.modules.values()) if getattr(m, "__dict__", {}).get(name) is original]
-        for each in owners:
-            setattr(each, name, patched)
-            self.undo.callback(setattr, each, name, original)
+    def scripted(self, result: Any, module: Any = None, *_: Any, **__: Any) -> None:
+        """Remember a scripted module, whose passes cannot be seen."""
+        self.script_context.__exit__(None, None, None)
+        if isinstance(module, nn.Module) and any(isinstance(m, RNNBase | RNNCellBase) for m in module.modules()):
+            self.evidence["scripted"].append((place(), type(module).__name__))
 
     # -- forward passes ----------------------------------------------------------------------------------------------
 
-    def forward(self, output: Any, module: nn.Module, *args: Any, **kwargs: Any) -> None:
+    def before_forward(self, module: Any, *_: Any, **__: Any) -> None:
+        """Keep the state of the random numbers for a pass with dropout."""
+        uses_random = module.training and getattr(module, "dropout", 0) and module.num_layers > 1
+        net = self.by_module.get(module) if uses_random else None
+        self.random = torch.get_rng_state() if uses_random and (net is None or net.is_due) else None
+
+    def network(self, module: nn.Module) -> Network:
+        """The record of a module."""
+        if module not in self.by_module:
+            name, root = name_of(module)
+            taken = [net.name for net in self.networks].count(name)
+            net = Network(len(self.networks) + 1, module, f"{name} ({taken + 1})" if taken and name else name, place())
+            has_modes = (nn.Dropout, nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+            net.has_modes = bool(getattr(module, "dropout", 0)) or any(isinstance(m, has_modes) for m in root.modules())
+            self.by_module[module] = net
+            self.networks.append(net)
+            self.known[net] = KnownStates()
+        return self.by_module[module]
+
+    def forward(self, output: Any, module: Any, *args: Any, **kwargs: Any) -> None:
         """Record the pass of a recurrent module, and follow its gradients."""
         if output is None:  # an error
             return
-        for name, p in module._parameters.items():
-            if p is not None and p not in self.seen:
-                self.seen[p] = f"{name} of nn.{type(module).__name__}({module.extra_repr()})", float(p.detach().sum())
-        if isinstance(module, nn.Embedding) and args:
-            self.data.tokens = args[0]
-        if not isinstance(module, RNNBase | RNNCellBase):
-            return
-        self.look_for_changed_weights()
-        if module not in self.networks:
-            self.networks[module] = Network(len(self.networks) + 1, module, place())
-        net, given = self.networks[module], dict(zip(("input", "hx"), args)) | kwargs
+        net, given = self.network(module), dict(zip(("input", "hx"), args)) | kwargs
+        if net in self.after_backward_weights:
+            self.look_for_changed_weights(net)
         out, last = (None, output) if net.is_cell else output
         outputs = dict(zip("hc", tensors(last)))
         if out is not None:
             outputs["out"] = out.data if isinstance(out, PackedSequence) else out
-        each = self.record(net, given["input"], tensors(given.get("hx")), outputs)
-        for name, tensor in outputs.items():
-            if tensor.grad_fn is not None:
-                node: Any = tensor.grad_fn
-                node.metadata[MARK] = net, each
-                node.register_prehook(self.guard(functools.partial(self.reach, net, each, name, tensor.output_nr)))
-
-    def record(self, net: Network, x: Any, initial: list[torch.Tensor], outputs: dict[str, torch.Tensor]) -> Pass:
-        """The record of a pass."""
+        x, states = given["input"], tensors(given.get("hx"))
+        nodes = [(name, tensor) for name, tensor in outputs.items() if tensor.grad_fn is not None]
         self.passes += 1
-        (steps, batch), has_graph = net.sizes(x), any(o.grad_fn is not None for o in outputs.values())
-        arrays = {name: state for name, state in outputs.items() if name in "hc"} | dict(zip(("h_0",), initial))
-        if not isinstance(x, PackedSequence):
-            sequences = {"x": x} if net.is_cell else {"x": x, "out": outputs["out"]}
-            arrays |= {name: net.by_time(sequence, steps, batch) for name, sequence in sequences.items()}
-        arrays = {name: array.detach().clone() for name, array in arrays.items()}
-        each = Pass(self.passes, place(), len(net.updates), steps, batch, has_graph, self.data.drawn, arrays)
-        net.counts[steps, batch, has_graph] += 1
-        if has_graph:
-            self.follow(net, each, initial)
-            if net.initials.total() <= MAX_EVIDENCE and "x" in arrays:
-                self.data.forward(net, each, x)
-        if net.recent and not net.recent[-1].has_graph:  # of the passes without a gradient, the latest is enough
-            net.recent.pop()
-        net.recent.append(each)
-        return each
+        where, (steps, batch) = place(), net.sizes(x)
+        net.counts[steps, batch, bool(nodes)] += 1
+        data = self.data.place(net, x, steps, batch)
+        origin = Origin(
+            self.passes, where, len(net.updates), steps, batch, bool(nodes), module.training, Stream(), 0, data, None
+        )
+        each = None
+        if nodes:
+            origin, each = self.record(net, module, origin, x, states)
+            if net.compares_data and isinstance(x, torch.Tensor):
+                self.data.forward(net, x, outputs["h"], each.initial, where)
+        elif states and (found := self.known[net].find(states[0])):
+            origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
+        self.data.tokens = None
+        is_state = out is not None and bool(nodes) and not isinstance(module, nn.LSTM) and module.num_layers == 1
+        is_state = is_state and not module.bidirectional and isinstance(x, torch.Tensor) and x.dim() == 3
+        self.known[net].add(
+            origin, outputs["h"], (out.transpose(0, 1) if net.batch_first else out) if is_state else None
+        )
+        for name, tensor in nodes:
+            node: Any = tensor.grad_fn
+            node.metadata.setdefault(MARK, {})[tensor.output_nr] = each, name
+            node.register_prehook(self.patches.guard(functools.partial(self.reach, each, name, tensor.output_nr)))
 
-    def follow(self, net: Network, each: Pass, initial: list[torch.Tensor]) -> None:
-        """Find where the initial state of a pass comes from, and what that says about the loop."""
-        passes, leaves = origins(initial)
-        link = max((p for owner, p in passes if owner is net), key=lambda p: p.number, default=None)
-        each.initial, source, step = initial_state(net, initial, bool(passes), leaves)
-        net.initials[each.initial] += 1
-        is_passed_on = any(h.is_leaf and h.requires_grad for h in initial)
-        parent = link or (source if is_passed_on else None)
-        each.parent = None if parent is None else weakref.ref(parent)
-        if link is not None:
-            each.is_attached = link.update < each.update
-            if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in initial)]:
-                net.evidence["detach without effect"].append((dropped[-1],))
-            if each.is_attached or link in net.reached:
-                net.evidence["state attached"].append((each.place,))
-        if source is not None:
-            each.shift = step if step < source.steps else 0
-            is_next_step = each.steps == source.steps == 1 and source.update == each.update and source.has_graph
-            each.is_cut = is_next_step and parent is None
-            if source.drawn < each.drawn:
-                net.evidence["state carried over shuffled batches"].append((each.place,))
+    def record(
+        self, net: Network, module: Any, origin: Origin, x: Any, states: list[torch.Tensor]
+    ) -> tuple[Origin, Pass]:
+        """The record of a pass with a gradient."""
+        source = x.data if isinstance(x, PackedSequence) else x
+        passes, leaves = ancestors(states)
+        fed, inputs = ancestors([source], MAX_INPUT_NODES) if source.requires_grad else ([], [])
+        found = self.known[net].find(states[0]) if states else None
+        initial, kind = initial_kind(found, states, bool(passes), leaves), ""
+        if initial == "carried" and found is not None:
+            if found[0].has_graph:
+                origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
+            kind = origin_of(net, self.known[net], found, origin.batch, origin)
+            if found[0].update < origin.update or not found[0].has_graph:
+                self.carried(net, found[0], kind, origin)
+        elif initial in ("zeros", "learned"):
+            net.resets.append((len(net.updates), origin.data.identity))
+            if origin.data.identity is not None:
+                origin = origin._replace(stream=net.streams.setdefault(origin.data.identity, origin.stream))
+        parents = [p for p in dict.fromkeys((*passes, *fed)) if p.net is net]
+        leaf = next((h for h in states if h.is_leaf and h.requires_grad and not isinstance(h, nn.Parameter)), None)
+        if leaf is not None and found is not None and (given := found[0].source()) is not None:
+            parents.append(given)
+        lengths = (origin.steps,) * 2
+        if isinstance(x, PackedSequence):
+            lengths = (int((x.batch_sizes == x.batch_sizes[0]).sum()), origin.steps)
+        net.initials[initial] += 1
+        each = Pass(
+            net, origin.number, origin.place, origin.update, origin.steps, origin.batch, lengths,
+            x.batch_sizes if isinstance(x, PackedSequence) else None, module.training, True,
+            initial, kind, origin.stream, origin.start, tuple(map(ref, parents)),
+            tuple(p for p in (*passes, *fed) if p.net is not net), None if leaf is None else ref(leaf),
+            any(v is source for v in inputs) or (source.is_leaf and source.requires_grad),
+            self.inputs(net, module, x, states) if net.is_due or self.trace else None,
+        )  # fmt: skip
+        self.parameters.later.update(leaf for leaf in (*leaves, *inputs) if isinstance(leaf, nn.Parameter))
+        if any(p.net is net for p in passes):
+            self.attached(net, each, states, [p for p in passes if p.net is net][-1])
+        refs = self.first_of_update[net]
+        if not refs or refs[-1][0] != each.update:
+            refs.append((each.update, ref(each)))
+        is_cut = not parents and origin.steps == 1 and found is not None and found[0].has_graph and found[0].steps == 1
+        if is_cut and found is not None and found[0].update == each.update:
+            net.cut.add(each.number)
+        return origin._replace(source=ref(each)), each
 
-    def reach(self, net: Network, each: Pass, name: str, index: int, gradients: Any) -> None:
-        """Record the gradient of an output of a pass, one of those of a node of the graph."""
-        self.reached.add(net)
-        dy, gradient, net.was_reached = net.reached.setdefault(each, {}), gradients[index], True
-        if len(net.reached) > MAX_REACHED:
-            raise RuntimeError(f"more than {MAX_REACHED} passes have a gradient and no update follows")
-        if self.by_grad:
-            each.arrays.pop("x", None)  # what torch.autograd.grad returns is not in the gradient that is checked
-        if gradient is not None and name == "out" and gradient.dim() == 3:
-            gradient = net.by_time(gradient, each.steps, each.batch)
-            if len(net.updates) < MAX_EVIDENCE:
-                self.data.output_gradient(net, each, gradient)
-        if gradient is not None and net.is_due:
-            dy[name] = dy[name] + gradient if name in dy else gradient.detach().clone()
+    def carried(self, net: Network, source: Origin, kind: str, origin: Origin) -> None:
+        """Remember what the origin of a state says about the loop."""
+        net.origins[kind] += 1
+        if kind == "no gradient":
+            kind = "no gradient, eval" if not source.is_training else kind
+        net.evidence[f"state: {kind}"].append((origin.place, source.batch, origin.batch))
 
-    def loss(self, name: str, result: Any, input: torch.Tensor, target: torch.Tensor, *_: Any, **__: Any) -> None:
-        """Look at the target of the latest pass."""
-        self.data.loss(target)
-        if self.trace is not None:
-            self.trace.loss(name, target, result)
+    def attached(self, net: Network, each: Pass, states: list[torch.Tensor], parent: Pass) -> None:
+        """Remember that the initial state of a pass has a graph."""
+        if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in states)]:
+            net.evidence["detach without effect"].append((dropped[-1],))
+        if parent.update < each.update or parent in net.extent:
+            net.evidence["state attached"].append((each.place,))
+
+    def inputs(self, net: Network, module: Any, x: Any, states: list[torch.Tensor]) -> Inputs:
+        """Copies of what a pass is computed from, with an axis of the batch."""
+        packed = x if isinstance(x, PackedSequence) else None
+        live = (x.data if isinstance(x, PackedSequence) else x).detach()
+        copy, moment = live.clone(), (len(net.updates), len(net.backwards))
+        if net.weights is None or net.weights[0] != moment:
+            net.weights = moment, [w.detach().clone() for w in replay.weights_of(module)]
+        h = [s.detach().clone() for s in states]
+        if not net.is_cell:
+            if packed is None and copy.dim() == 2:
+                copy = copy.unsqueeze(0 if net.batch_first else 1)
+            h = [s.unsqueeze(1) if s.dim() == 2 else s for s in h]
+            if packed is not None and packed.sorted_indices is not None:
+                h = [s.index_select(1, packed.sorted_indices) for s in h]
+        if not h:
+            rows = net.sizes(x)[1]
+            sizes = [module.hidden_size] * (1 + net.is_lstm)
+            if proj := getattr(module, "proj_size", 0):
+                sizes[0] = proj
+            layers = () if net.is_cell else (module.num_layers * (1 + module.bidirectional),)
+            h = [copy.new_zeros(*layers, rows, size) for size in sizes]
+        return Inputs(copy, live, packed, h, net.weights[1], self.random, module.training)
 
     # -- gradients ---------------------------------------------------------------------------------------------------
 
@@ -217,137 +274,242 @@ class Watch:
         if tensor.grad_fn is not None and drops_result():
             self.detached = [*self.detached[-7:], (weakref.ref(tensor), place())]
 
-    def before_backward(self, *_: Any, by_grad: bool = False, **__: Any) -> None:
-        """Look at the gradients that are there already."""
-        self.by_grad, self.reached = by_grad, set()
-        self.expected = self.expected and {}  # a closure computes another gradient for the step
+    def loss(self, name: str, result: Any, input: Any = None, target: Any = None, *_: Any, **__: Any) -> None:
+        """Look at the arguments of a loss, and at the target of the latest pass."""
+        if isinstance(result, torch.Tensor) and isinstance(target, torch.Tensor):
+            self.losses.loss(name, result, input, target)
+            if result.requires_grad:
+                self.data.loss(target, place())
+            if self.trace is not None:
+                self.trace.loss(name, target, result)
+
+    def before_backward(self, roots: Any = (), given: Any = None, *_: Any, by_grad: bool = False, **kwargs: Any) -> None:
+        """Look at what is differentiated, and at the gradients that are there already."""
+        roots = kwargs.get("tensors", kwargs.get("outputs", roots))
+        roots = [roots] if isinstance(roots, torch.Tensor) else list(roots)
+        self.direct, self.roots = Direct(roots), roots if self.trace is not None else []
+        if kwargs.get("grad_tensors", given) is not None and not by_grad:  # the script may pass a gradient on by itself
+            marks = [getattr(root.grad_fn, "metadata", {}).get(MARK, {}).get(root.output_nr) for root in roots]
+            passed = {m for m in marks if m and any(p.leaf_state is not None for p in m[0].net.extent)}
+            self.direct.outputs -= passed
+        self.by_grad, self.reached_now = by_grad, {}
+        self.losses.reached |= self.direct.losses
+        self.parameters.reached(p for p in self.direct.leaves if isinstance(p, nn.Parameter))
         self.data.backward()
-        for net in self.networks.values():
-            if not net.any_gradient:
-                net.begin_update()
-            net.is_used = net.is_used and net.any_gradient and not by_grad  # torch.autograd.grad adds to none
+        self.losses.broadcast(roots[0] if len(roots) == 1 else None)
+        self.expected = {}  # a closure computes another gradient for the step
+        for net in self.networks:
+            if by_grad or not (net.is_due or net.reached):
+                continue
+            grads = {name: p.grad for name, p in net.parameters.items() if p.grad is not None}
+            if net.reached and not any(bool(g.any()) for g in grads.values()):
+                if not self.is_in_step and not any(each.takes_gradient for each in net.reached):
+                    net.dropped += 1
+                net.clear_gradient()
+            if net.is_due and not net.reached:
+                net.earlier = {name: g.detach().clone() for name, g in grads.items() if bool(g.any())}
+
+    def reach(self, each: Pass, name: str, index: int, gradients: Any) -> None:
+        """Record the gradient of an output of a pass, one of those of a node of the graph."""
+        net, gradient = each.net, gradients[index]
+        self.reached_now[each] = None
+        dy = net.reached.setdefault(each, {})
+        net.was_reached = True
+        if len(net.reached) > MAX_REACHED:
+            raise RuntimeError(f"more than {MAX_REACHED} passes have a gradient and no update follows")
+        if gradient is None:
+            return
+        if each.inputs is not None:
+            dy[name] = dy[name] + gradient if name in dy else gradient.detach().clone()
+        extent, is_direct = net.extent.get(each, 0), (each, name) in self.direct.outputs
+        if name == "out":
+            rows = net.rows(each, gradient)
+            net.out_rows[each] = rows
+            extent = max(extent, each.steps if rows and net.is_bidirectional else max(rows, default=-1) + 1)
+            if is_direct:
+                net.loss_rows.setdefault(each, set()).update(rows)
+                if gradient.dim() == 3 and net.compares_data:
+                    self.data.output_gradient(net, net.by_time(gradient, each.steps, each.batch))
+        elif extent < each.steps and bool(gradient.any()):
+            extent = each.steps
+        if is_direct and name != "out" and extent == each.steps:
+            net.loss_rows.setdefault(each, set()).add(each.steps - 1)
+        net.extent[each] = extent
 
     def after_backward(self, *_: Any, **__: Any) -> None:
-        """Keep copies of the gradients, and of the weights that they belong to."""
+        """Keep copies of the gradients, and compare the weights and inputs with those of the forward pass."""
         self.backward_failed = self.backward_failed or isinstance(sys.exc_info()[1], RuntimeError)
-        if self.trace or any(net.is_due or net.is_by_script for net in self.networks.values()):
-            self.weights = {p: p.detach().clone() for p in self.seen}
-            self.gradients = {p: p.grad.detach().clone() for p in self.seen if p.grad is not None}
-            self.with_gradient |= self.gradients.keys()
-        for net in self.reached:
-            net.backwards.append(place())
-            net.has_gradient = net.any_gradient
+        self.backwards += 1
+        for each in sorted(self.reached_now, key=lambda each: -each.number):
+            if each.net.loss_rows.get(each):  # what it is computed from enters the loss through it
+                for fed in each.feeds:
+                    if fed.net.extent.get(fed):
+                        rows = fed.net.out_rows.get(fed) or {fed.steps - 1}
+                        fed.net.loss_rows.setdefault(fed, set()).update(rows)
+        where = place()
+        for net in dict.fromkeys(each.net for each in self.reached_now):
+            net.backwards.append(where)
+            net.by_grad = net.by_grad or self.by_grad
+            named = net.parameters
+            self.parameters.reached(named.values())
+            if net.is_due or self.trace:
+                net.gradients = {name: p.grad.detach().clone() for name, p in named.items() if p.grad is not None}
+                net.in_loss |= self.direct.leaves & set(named.values())
+                self.look_for_changes(net, where)
+            if net.is_by_script:
+                self.after_backward_weights[net] = [p.detach().clone() for p in named.values()]
+        if self.trace is not None and self.reached_now:
+            self.trace.backward(self.roots, self.direct.leaves | {p for net in self.networks for p in net.parameters.values()})
+        self.parameters.reached(self.parameters.later)
+        self.parameters.later = set()
+        self.reached_now, self.roots = {}, []
+
+    def look_for_changes(self, net: Network, where: str) -> None:
+        """See whether the weights or inputs of the reached passes have changed since."""
+        module, seen = net.module, set[int]()
+        for each in self.reached_now:
+            if each.net is not net or (i := each.inputs) is None:
+                continue
+            if differ(i.live, i.x):
+                net.evidence["input changed"].append((where, "the input", each.place))
+            if id(i.weights) not in seen and each.update == len(net.updates):
+                seen.add(id(i.weights))
+                for name, now, before in zip(replay.weight_names(module), replay.weights_of(module), i.weights):
+                    if differ(now, before):
+                        net.evidence["input changed"].append((where, name, each.place))
+
+    def before_clip(self, kind: str, parameters: Any, *args: Any, **kwargs: Any) -> None:
+        """Keep the largest gradient before clipping by value."""
+        own = [parameters] if isinstance(parameters, torch.Tensor) else parameters
+        sizes = [float(p.grad.abs().max()) for p in own if p.grad is not None] if kind == "value" else []
+        self.largest = max(sizes, default=0.0)
 
     def clip(self, kind: str, result: Any, parameters: Any, *args: Any, **kwargs: Any) -> None:
-        """Remember a call of clip_grad_norm_ or clip_grad_value_: whether it is between backward and step."""
-        limit = [*args, *(kwargs[name] for name in ("max_norm", "clip_value") if name in kwargs)][0]
-        clipped = {parameters} if isinstance(parameters, torch.Tensor) else set(parameters)
-        for net in self.networks.values():
-            if not clipped.isdisjoint(net.parameters):
-                if net.backwards:
-                    net.clip = Clip(kind, float(limit), place(), len(clipped))
-                elif net.updates:
-                    net.evidence["clipping without effect"].append((place(),))
+        """Remember a call of clip_grad_norm_ or clip_grad_value_, if it is between backward and step."""
+        limit = float([*args, *(kwargs[name] for name in ("max_norm", "clip_value") if name in kwargs)][0])
+        own = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+        acts = float(result) > limit if kind == "norm" and result is not None else self.largest > limit
+        if self.backwards > self.backwards_used:
+            self.clippings = [*self.clippings[-99:], Clipping(Clip(kind, limit, place(), len(own), 0, acts), own)]
+        else:
+            self.evidence["clipping without effect"].append((place(),))
 
     # -- updates -----------------------------------------------------------------------------------------------------
 
     def optimized(self, result: Any, optimizer: Any, *_: Any, **__: Any) -> None:
         """Remember which parameters an optimizer has, when they are added."""
-        self.in_optimizer.update(p for group in optimizer.param_groups for p in group["params"])
+        self.parameters.held(optimizer)
 
     def step_begins(self, optimizer: Any, *_: Any) -> None:
-        """Compute the parameters after the step by hand, where that is due. A closure forgets them: see backward."""
-        self.steps += 1
-        self.first_step = self.first_step or place()
-        self.optimized(None, optimizer)
-        due = (net for net in self.networks.values() if net.is_due)
-        self.expected = {net: gradient_check.expected_step(optimizer, net.parameters) for net in due}
+        """Replay the gradient and the step, where that is due. A closure forgets them: see backward."""
+        self.is_in_step = True
+        own = {id(p) for p in self.parameters.held(optimizer)}
+        due = [net for net in self.networks if net.is_due and any(id(p) in own for p in net.parameters.values())]
+        self.expected = {
+            net: replay.expected_step(optimizer, list(net.parameters.values())) for net in due if net.reached
+        }
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
         """Record an update of each network that the optimizer has, and end the audit after the last update."""
-        own, expected = {p for group in optimizer.param_groups for p in group["params"]}, self.expected or {}
-        self.expected = None
-        for net in self.networks.values():
-            is_of_another = not net.backwards and net.optimizer not in (None, optimizer)
-            if not own.isdisjoint(net.parameters) and not is_of_another:
-                ratio = max((gradient_check.worst(*each) for each in expected.get(net, ())), default=None)
-                self.update(net, optimizer, place(), None if ratio is None else Check(ratio))
+        self.is_in_step = False
+        self.steps += 1
+        where, own = place(), self.parameters.held(optimizer)
+        rates, ids = self.parameters.step(optimizer, own, self.steps, where), {id(p) for p in own}
+        self.losses.update(self.steps)
+        mine = [each for each in self.clippings if not each.parameters or any(id(p) in ids for p in each.parameters)]
+        for net in self.networks:
+            others = not net.backwards and net.optimizer is not None and net.optimizer() is not optimizer
+            if any(id(p) in ids for p in net.parameters.values()) and not others:
+                expected = self.expected.get(net)
+                step = None if expected is None else replay.check_step(expected, net.parameters)
+                if step is None and net.is_due and net.reached:
+                    step = Check(None, reason="a closure computes the gradient within the step")
+                self.update(net, optimizer, where, rates, mine, step)
+        self.clippings = [each for each in self.clippings if each not in mine]
+        self.backwards_before[optimizer] = self.backwards_used = self.backwards
+        self.expected = {}
         if self.steps >= self.limit:
             self.stop()
 
-    def look_for_changed_weights(self) -> None:
+    def look_for_changed_weights(self, net: Network) -> None:
         """Record an update where the script itself has changed the weights since a backward pass."""
-        for net in self.networks.values() if self.expected is None else ():
-            changed = (p not in self.weights or not torch.equal(self.weights[p], p) for p in net.parameters)
-            if net.backwards and net.is_by_script and any(changed):
-                self.update(net, None, net.backwards[-1], None)
-                self.steps += 1
+        before = self.after_backward_weights.pop(net, None)
+        now = list(net.parameters.values())
+        if before is None or not net.backwards or not net.is_by_script or self.is_in_step:
+            return
+        if len(now) == len(before) and all(torch.equal(a, b) for a, b in zip(before, now)):
+            self.after_backward_weights[net] = before
+            return
+        self.update(net, None, net.backwards[-1], (), self.clippings, None)
+        self.steps, self.backwards_used, self.clippings = self.steps + 1, self.backwards, []
 
-    def update(self, net: Network, optimizer: Optimizer | None, where: str, step: Check | None) -> None:
+    def update(
+        self,
+        net: Network,
+        optimizer: Any,
+        where: str,
+        rates: tuple[float, ...],
+        clippings: list[Clipping],
+        step: Check | None,
+    ) -> None:
         """Record an update of a network, and what it says about the loop."""
-        number, windows, gradient = len(net.updates) + 1, net.windows(), None
-        is_empty = optimizer is not None and net.has_gradient and not net.any_gradient
-        if is_empty:
-            net.evidence["gradient zeroed before the step"].append((where, number))
-        if net.is_used and net.backwards:
-            net.evidence["gradients never zeroed"].append((where, number))
-        if len(net.backwards) == 1 and any(each.is_cut for each in net.reached):
-            net.evidence["detached at every step"].append((windows[-1].place,))
-        if net.is_due and net.reached:
-            gradient = gradient_check.check_gradient(net, self.weights, self.gradients)
-            if optimizer is not None and net.clip is None and not (is_empty or self.by_grad):
-                net.clip = gradient_check.clip_by_script(net, self.gradients)
+        number, named = len(net.updates) + 1, net.parameters
+        own = {id(p) for p in named.values()}
+        clips = [c.clip._replace(own=sum(id(p) in own for p in c.parameters)) for c in clippings]
+        gradient = None
+        if net.is_due and net.reached and net.module is not None:
+            gradient = replay.check_gradient(net, net.in_loss)
+            self.look_at_gradients(net, optimizer, where, clips)
         if self.trace is not None:
-            self.trace.step(optimizer, net, self.weights, self.gradients)
-        name, clip = "" if optimizer is None else type(optimizer).__name__, net.clip
-        net.updates.append(Update(net.number, number, where, name, windows, len(net.backwards), clip, gradient, step))
-        net.optimizer, net.is_used = optimizer, net.any_gradient
+            self.trace.step(optimizer, net, clippings)
+        passes = [each for each in net.extent if each.update == len(net.updates)] or list(net.extent)
+        if len(net.backwards) == 1 and any(each.number in net.cut for each in passes):
+            net.evidence["detached at every step"].append((passes[-1].place,))
+        windows, (new_steps, losses) = net.windows(), net.count_steps()
+        backward = len(net.backwards) or self.backwards - self.backwards_before.get(optimizer, 0)
+        if clips and not any(clip.own for clip in clips) and net.backwards and named:
+            wrong = [clip for clip in clips if clip.limit < float("inf")]
+            net.evidence["clipping of others"] += [(clip.place, clip.parameters) for clip in wrong[:1]]
+        name = "" if optimizer is None else type(optimizer).__name__
+        net.updates.append(Update(
+            net.name, number, where, name, rates, windows, new_steps, losses, backward,
+            all(each.is_training for each in passes), tuple(clips), gradient, step,
+        ))  # fmt: skip
+        net.optimizer = None if optimizer is None else ref(optimizer)
+        self.after_backward_weights.pop(net, None)
         net.begin_update()
+        net.cut.clear()
+        if number % (LEAK + 2) == 0:
+            self.look_for_graphs(net, where)
+
+    def look_at_gradients(self, net: Network, optimizer: Any, where: str, clips: list[Clip]) -> None:
+        """Compare the gradient that an update uses with that of the backward pass."""
+        number, now = len(net.updates) + 1, {name: p.grad for name, p in net.parameters.items()}
+        had = any(bool(g.any()) for g in net.gradients.values())
+        is_empty = optimizer is not None and had and not any(g is not None and bool(g.any()) for g in now.values())
+        if is_empty and not net.by_grad:
+            net.evidence["gradient zeroed before the step"].append((where, number))
+        if net.earlier and net.updates:
+            net.evidence["gradients never zeroed"].append((where, number))
+        changed = [
+            n for n, g in now.items() if g is not None and n in net.gradients and not torch.equal(g, net.gradients[n])
+        ]
+        if changed and not (clips or is_empty or net.by_grad) and optimizer is not None:
+            limit = max(float(g.abs().max()) for g in now.values() if g is not None)
+            clips.append(Clip("script", limit, "", len(changed), len(changed), True))
+
+    def look_for_graphs(self, net: Network, where: str) -> None:
+        """See whether the graphs of earlier updates are still alive."""
+        refs, now = self.first_of_update[net], len(net.updates) - 1
+        if sum(update < now and each() is not None for update, each in refs) >= LEAK:
+            gc.collect()
+            alive = [each() for update, each in refs if update < now and each() is not None]
+            if len(alive) >= LEAK and not any(is_attached(each) for each in alive if each is not None):
+                net.evidence["graphs kept"].append((where, len(alive), self.losses.sum_name()))
+        self.first_of_update[net] = refs[-2 * LEAK :]
 
 
-def tensors(value: Any) -> list[torch.Tensor]:
-    """The tensors of a state: one, a tuple of two, or none."""
-    return [] if value is None else [value] if isinstance(value, torch.Tensor) else list(value)
-
-
-def origins(initial: list[torch.Tensor]) -> tuple[list[tuple[Network, Pass]], list[torch.Tensor]]:
-    """The passes and the leaves with gradients that an initial state is computed from."""
-    found, leaves, seen = [], [h for h in initial if h.is_leaf and h.requires_grad], set[Any]()
-    pending = [h.grad_fn for h in initial if h.grad_fn is not None]
-    while pending and len(seen) < MAX_NODES:
-        node: Any = pending.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            leaves.append(node.variable)
-        elif MARK in node.metadata:
-            found.append(node.metadata[MARK])
-        else:
-            pending += [parent for parent, _ in node.next_functions if parent is not None]
-    return found, leaves
-
-
-def initial_state(
-    net: Network, initial: list[torch.Tensor], is_linked: bool, leaves: list[torch.Tensor]
-) -> tuple[Initial, Pass | None, int]:
-    """The kind of an initial state, and the pass and step whose state it carries."""
-    if not is_linked and any(isinstance(leaf, nn.Parameter) for leaf in leaves):
-        return "learned", None, 0
-    if not any(bool(h.any()) for h in initial):
-        return "zeros", None, 0
-    for each in reversed(net.recent):
-        if len(each.states) == len(initial) and all(is_same(s, h) for s, h in zip(each.states, initial)):
-            return "carried", each, each.steps
-    outputs = net.recent[-1].arrays.get("out", ()) if net.recent and len(initial) == 1 else ()
-    h = initial[0].detach().reshape(-1, initial[0].shape[-1])
-    if found := [step for step, state in enumerate(outputs, start=1) if torch.equal(state, h)]:
-        return "carried", net.recent[-1], found[-1]
-    return ("computed" if is_linked or leaves else "constant"), None, 0
-
-
-def is_same(state: torch.Tensor, initial: torch.Tensor) -> bool:
-    """Whether an initial state is a last state bit for bit, or its first sequences."""
-    if state.dim() != initial.dim() or state.dtype != initial.dtype:
-        return False
-    return torch.equal(state[..., : initial.shape[-2], :] if state.dim() > 1 else state, initial.detach())
+def differ(now: torch.Tensor, before: torch.Tensor) -> bool:
+    """Whether numbers have changed that were finite."""
+    a, b = now.detach().reshape(-1), before.reshape(-1)
+    return not torch.equal(a, b) and bool(b.isfinite().all())

@@ -123,7 +123,7 @@ class Floats:
 
     def expand(self, per_network: Any, array: Any) -> Any:
         """A number per network, with the axes of an array of all networks."""
-        if per_network.ndim == 0:
+        if np.ndim(per_network) == 0:
             return per_network
         return per_network.reshape(*per_network.shape, *(1,) * (array.ndim - per_network.ndim))
 

@@ -54,8 +54,9 @@ def softmax(y: np.ndarray, E: np.ndarray, arithmetic: Rounding, tau: float) -> S
     log_S, p, O = np.log(S), terms / S, y.shape[-1]
     log_p = z - log_S
     e = E + gamma(1) * (np.abs(z) + E + E_max) + gamma(tau)
-    most = e.max(axis=-1, keepdims=True)  # without overflow: log Σ_k p_k exp(e_k)
-    s = most + np.log((p * np.exp(e - most)).sum(axis=-1, keepdims=True)) + gamma(O) + flushes(O)
+    grown = log_p + e  # log Σ_k p_k exp(e_k), without overflow, and where a p_k underflows
+    most = grown.max(axis=-1, keepdims=True)
+    s = most + np.log(np.exp(grown - most).sum(axis=-1, keepdims=True)) + gamma(O) + flushes(O)
     l = s + gamma(tau) * (log_S + s)
     d = e + l + gamma(1) * (np.abs(m) + E_max + log_S + l)
     d = d + gamma(1) * (np.abs(log_p) + e + l) + gamma(tau) + gamma(2)

@@ -4,17 +4,19 @@ A program in any other language speaks the protocol of protocol.txt; `program.Pr
 """
 
 import contextlib
+import faulthandler
 import functools
 import importlib
 import inspect
 import os
 import signal
 import sys
+import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -27,7 +29,11 @@ from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import Abilities, PortFault, port_arguments
 
 VARIADIC = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-MAX_SECONDS = 1e7  # about what a timer of the system can take
+MAX_SECONDS = 1e6  # a timer of the system takes ten times that
+LARGE = 1e3  # weights of outputs whose exponentials overflow
+PATIENCE = 3  # time limits, after which a port that catches every exception ends the process
+INSTALLED = *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), "<frozen"
+OURS = __file__, os.path.join(os.path.dirname(os.path.dirname(__file__)), "adapters")
 
 
 class Port(Protocol):
@@ -65,8 +71,8 @@ class TimeLimitExceeded(BaseException):
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeLimitExceeded inside the block when it runs longer. An alarm that was set before is restored.
 
-    Only the main thread, on a system with the alarm signal, has a limit, and a single call into compiled code is not
-    interrupted; for a program (`ProgramPort`) the limit is certain.
+    Only the main thread, on a system with the alarm signal, has a limit. What catches every exception, and a call into
+    compiled code, are not interrupted: after PATIENCE limits the process ends, with exit status 1.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
@@ -80,12 +86,31 @@ def time_limit(seconds: float) -> Iterator[None]:
     before = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again, where `except:` swallows the first
     try:
         try:
+            faulthandler.dump_traceback_later(PATIENCE * seconds, exit=True, file=2)
             yield
         finally:
+            faulthandler.cancel_dump_traceback_later()
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:  # also when the alarm rings in the line before
         signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, *before)
+
+
+@contextlib.contextmanager
+def exit_raises() -> Iterator[None]:
+    """Inside the block, os._exit of this thread raises SystemExit: status 0 would look as if all tests had passed."""
+    end, own = os._exit, (os.getpid(), threading.get_ident())
+
+    def leave(status: int) -> NoReturn:
+        if (os.getpid(), threading.get_ident()) == own:
+            raise SystemExit(f"os._exit({status})")
+        end(status)
+
+    os._exit = leave
+    try:
+        yield
+    finally:
+        os._exit = end
 
 
 def abilities(port: Any) -> Abilities:
@@ -111,23 +136,28 @@ def load_python_port(where: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        with np.errstate():  # an import that changes how NumPy treats overflows does not change it for the suite
+        with np.errstate(), exit_raises():  # an import changes neither how NumPy treats overflows nor the exit status
             port: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
-        parameters = inspect.signature(port).parameters.values() if inspect.isfunction(port) else ()
-        needs_arguments = any(each.default is each.empty and each.kind not in VARIADIC for each in parameters)
-        if isinstance(port, type) or (inspect.isfunction(port) and not needs_arguments):
-            port = port()
-    except (Exception, SystemExit) as error:
-        raise InputError(f"port {where!r} cannot be loaded: {_described(error)}") from None
+            parameters = inspect.signature(port).parameters.values() if inspect.isfunction(port) else ()
+            needs_arguments = any(each.default is each.empty and each.kind not in VARIADIC for each in parameters)
+            if isinstance(port, type) or (inspect.isfunction(port) and not needs_arguments):
+                port = port()
+            is_port = callable(getattr(port, "window_update", None))
+            stated = {name: getattr(port, name) for name in protocol.Identity._fields if hasattr(port, name)}
+    except KeyboardInterrupt:
+        raise
+    except InputError as error:  # of an adapter
+        raise InputError(f"port {where!r}: {error}") from None
+    except BaseException as error:
+        raise InputError(f"port {where!r} cannot be loaded: {described(error)}") from None
     if needs_arguments:
         raise InputError(
             f"port {where!r} is a function: expected a port; function_port({path}) makes one of a function of the"
             " parameters, x, target and h_0: from numpy_rnn.conformance.adapters import function_port"
         )
-    if not callable(getattr(port, "window_update", None)):
+    if not is_port:
         raise InputError(f"port {where!r} has no function window_update: expected name, dtypes and window_update")
     try:
-        stated = {name: getattr(port, name) for name in protocol.Identity._fields if hasattr(port, name)}
         identity = protocol.identity_from(stated)
     except PortFault as fault:
         raise InputError(f"port {where!r}: {fault}") from None
@@ -153,7 +183,7 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
             return port.report(case), None
         arguments = _copied(port_arguments(case))
         params = arguments.pop("params")
-        with time_limit(timeout), np.errstate():
+        with time_limit(timeout), np.errstate(), exit_raises():
             report = _copied(port.window_update(params, **arguments))  # it may reuse the arrays in its next call
     except KeyboardInterrupt:
         raise
@@ -162,7 +192,7 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
     except PortFault as fault:
         return None, str(fault)
     except BaseException as error:  # also what foreign languages throw, as PyO3's PanicException
-        return None, f"raises {_described(error, port.window_update)}"
+        return None, f"raises {described(error, port.window_update)}"
     loss, dtype = report.get("loss") if isinstance(report, dict) else None, case.params.W_hh.dtype
     if type(loss) is float and np.array_equal(dtype.type(loss), loss, equal_nan=True):
         report["loss"] = dtype.type(loss)
@@ -175,17 +205,32 @@ def validated_report(port: Any, case: WindowCase, timeout: float, where: str) ->
     has = abilities(port).capabilities
     faults = [verdict] if verdict else format_errors(case, report, "intermediates" in has, "input_gradients" in has)
     if faults:
-        raise PortFault(f"{port.name}, {where}: {faults[0]}")
+        overflows = "finite" in faults[0] and np.abs(case.params.W_hy).max() > LARGE
+        advice = '; if its exponentials overflow, declare lacks = ("large outputs",)' if overflows else ""
+        fault = PortFault(f"{port.name}, {where}: {faults[0]}{advice}")
+        fault.case = case
+        raise fault
     return {"dy": given_dy(case)} | report if {"given_dy", "intermediates"} <= set(has) else report
 
 
-def _described(error: BaseException, function: Any = None) -> str:
-    """Type and message, and the last line of the traceback in the file of a function; without one, outside Python."""
-    stack = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+def described(error: BaseException, function: Any = None) -> str:
+    """Type and message, and the line of the traceback that is the user's, if there is one."""
+    try:
+        message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
+    except Exception:  # a __str__ that raises
+        message = f"{type(error).__name__}, whose message cannot be printed"
+    frame = user_frame(error, function)
+    return (
+        message
+        if frame is None
+        else f"{message} ({os.path.basename(frame.filename)} line {frame.lineno}: {one_line(frame.line or '', 80)})"
+    )
+
+
+def user_frame(error: BaseException, function: Any = None) -> traceback.FrameSummary | None:
+    """The last line in the file of a function, or else the last one that is neither installed nor of the suite."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
-    frames = [frame for frame in stack if code is not None and frame.filename == code.co_filename] or stack
-    message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
-    if not frames or frames[-1].filename.startswith("<frozen"):  # the message names the module
-        return message
-    last = frames[-1]
-    return f"{message} ({os.path.basename(last.filename)} line {last.lineno}: {one_line(last.line or '', 80)})"
+    stack = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(OURS)]
+    frames = [frame for frame in stack if code is not None and frame.filename == code.co_filename]
+    frames = frames or [frame for frame in stack if not frame.filename.startswith(INSTALLED)]
+    return frames[-1] if frames else None

@@ -43,7 +43,9 @@ EVERYTHING = Abilities()
 
 
 class PortFault(Exception):
-    """A port failed; the message is one line."""
+    """A port failed; the message is one line. case: the case that it was given, if it was one of the suite."""
+
+    case: WindowCase | None = None
 
 
 class Identity(NamedTuple):

@@ -5,7 +5,8 @@ it started. No drift accumulates from update to update, however long the run is.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,8 +54,8 @@ class Judgement(NamedTuple):
     updates: int
     worst: dict[str, float]  # the largest ratio of every tensor; 1 is what rounding allows
     first: Divergence | None
-    estimated: dict[str, int]  # the updates whose tensor is checked against an estimate, not a proven bound
-    lost: dict[str, int]  # the updates whose tensor rounding alone changes by a hundredth or more: not checked
+    estimated: Mapping[str, int] = MappingProxyType({})  # the updates whose tensor is checked against an estimate, not a proven bound
+    lost: Mapping[str, int] = MappingProxyType({})  # the updates whose tensor rounding alone changes by a hundredth or more: not checked
 
     @property
     def passed(self) -> bool:

@@ -100,7 +100,8 @@ class Trace(Recorder):
 
     params: the initial parameters by name, W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither.
     x (T, B, D), target (T, B, O): the whole series. h_0 (B, H): the state at the start of every epoch. All arrays are
-    copied, in the dtype of W_hh. options: k1, k2, learning_rate and epochs, and those of `train` that are no defaults.
+    copied, in the dtype of W_hh. options: k1, k2, learning_rate and epochs, and, as in `train`, nonlinearity, loss,
+    reduction, momentum, dampening, nesterov, weight_decay, adagrad, max_norm and max_value.
 
     resets: False if the state is carried from one epoch to the next. The trace then is one epoch over the series
     repeated, which is the same if k2 = k1 and T is a multiple of k1.
@@ -123,6 +124,12 @@ class Trace(Recorder):
             x, target = (np.concatenate([array] * epochs) for array in (x, target))
             known = known._replace(schedule=Schedule(k1, k2, 1))
         initial = parameters_from({name: self._array(name, theta) for name, theta in params.items()})
+        H, W_xh, W_hy = h_0.shape[-1:], initial.W_xh, initial.W_hy
+        for name, theta, size in (("W_xh", W_xh, x.shape[2:] + H), ("W_hy", W_hy, H + target.shape[2:])):
+            if len(size) == 2 and theta.shape == size[::-1] != size:
+                raise InputError(
+                    f"{name} has shape {theta.shape}: expected {size}, rows for inputs; transpose the weights"
+                )
         super().__init__(Run(initial, x, target, h_0, None, known))
 
     def update(self, epoch: int, window: tuple[int, int, int], state: Any, **values: Any) -> None:

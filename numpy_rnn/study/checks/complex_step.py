@@ -174,7 +174,7 @@ def bound_of_losses(case: WindowCase, hand: Values, E_y: np.ndarray) -> np.ndarr
 def perturbed_pass(case: WindowCase, moved: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every tensor of the window in N passes, (N, *its shape). moved: what is added to h, dy or da, (T, N, B, ·).
 
-    The backward pass is written as in `bptt.py`, with φ'(a_t) from h_t, because its roundings are followed.
+    The backward pass is written as in `backward.py`, with φ'(a_t) from h_t, because its roundings are followed.
     """
     W_xh, W_hh, W_hy, b_h, *_ = case.params
     (T, B, D), H, K = case.x.shape, len(case.params.W_hh), len(case.target)

@@ -3,7 +3,7 @@
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.bptt import SLOPES
+from numpy_rnn.backward import SLOPES
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.components.matrix import mean_by_lag
 from numpy_rnn.study.findings import Growth

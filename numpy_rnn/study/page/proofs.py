@@ -15,7 +15,7 @@ from numpy_rnn.study.page.document import equation
 from numpy_rnn.study.page.templates import number
 
 FOLDER = Path(__file__).parents[2]
-FILES = ("elman.py", "loss.py", "bptt.py", "windows.py", "tbptt.py", "clipping.py", "momentum.py", "sgd.py")
+FILES = ("elman.py", "loss.py", "backward.py", "truncation.py", "tbptt.py", "clipping.py", "momentum.py", "update.py")
 ID = re.compile(r"\(([A-Z]\d+)\)")
 COMMENT = re.compile(r"  # \([A-Z]\d+\).*$", re.MULTILINE)
 DIGITS = ".17g"  # enough to tell any two numbers of double precision apart

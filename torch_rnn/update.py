@@ -1,4 +1,4 @@
-"""The step by torch.optim.SGD; `numpy_rnn/momentum.py` and `sgd.py` have the equations (DERIVATION.md, section 6)."""
+"""The update by torch.optim.SGD; `momentum.py` and `update.py` of numpy_rnn have its equations (DERIVATION.md, 6)."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def directed(
 def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:
     """One step of gradient descent, as `sgd` of numpy_rnn, which describes the arguments and the errors raised."""
     check_direction(ARRAYS, params, delta)
-    check_learning_rate(params, learning_rate)
+    rate = check_learning_rate(params, learning_rate)
     updated: Parameters[Array] = own(params)
-    move(updated, delta, learning_rate)
+    move(updated, delta, rate)
     return updated
 
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from numpy_rnn.common.checks import check_schedule
+from numpy_rnn.common.checks import check_schedule, is_integer
 from numpy_rnn.common.errors import check_whole
 from numpy_rnn.common.records import Run, Schedule, Window
-from numpy_rnn.parameters import Array, Inputs, Targets, Weights, copy_of, series_axes, weights_with_axes
+from numpy_rnn.parameters import Array, Inputs, Targets, Weights, series_axes, weights_with_axes
 
 
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
@@ -71,6 +71,11 @@ class SeriesWindows:
         return stop if stop in (0, self.T) else window_before(stop, self.T, self.schedule).start
 
 
+def kept(array: Array) -> Array:
+    """A copy; classes as int64, since NumPy stacks int64 and uint64 to float64."""
+    return array.astype(np.int64) if is_integer(array) else array.copy()
+
+
 class StreamWindows:
     """The windows of a stream of checked steps, which is read once. The k2 latest steps are kept, as copies."""
 
@@ -87,8 +92,8 @@ class StreamWindows:
         while True:
             rest: list[Any] = []  # targets and weights of the new steps
             for x_t, *rest_t in islice(self.steps, k1):
-                inputs.append(x_t.copy())  # now, so that the oldest is freed before the next one is read
-                rest.append(copy_of(tuple(rest_t)))
+                inputs.append(kept(x_t))  # now, so that the oldest is freed before the next one is read
+                rest.append(tuple(map(kept, rest_t)))
                 del x_t, rest_t
             if not rest:
                 return

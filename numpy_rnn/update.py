@@ -24,8 +24,8 @@ def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: Learn
     Source: torch.optim.SGD.
     """
     check_direction(ARRAYS, params, delta)
-    check_learning_rate(params, learning_rate)
-    return sgd_step(params, delta, as_learning_rate(params, learning_rate))
+    rate = check_learning_rate(params, learning_rate)
+    return sgd_step(params, delta, as_learning_rate(params, rate))
 
 
 def sgd_step(params: Parameters[Array], delta: Gradients[Array], rate: Array) -> Parameters[Array]:

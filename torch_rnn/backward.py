@@ -1,4 +1,4 @@
-"""The gradient of a window by torch.autograd; `numpy_rnn/bptt.py` derives it by hand (DERIVATION.md, section 4)."""
+"""The gradient of a window by torch.autograd; `numpy_rnn/backward.py` derives it by hand (DERIVATION.md, section 4)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,255 @@
+"""Adapters: functions in many shapes, of which wrong ones are refused; models with parts that they refuse by name."""
+
+import importlib
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from hypothesis import Phase, settings
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.conformance import properties
+from numpy_rnn.conformance.adapters import function_port, keras_port, torch_port
+from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.properties import Violation, check_port, profile
+
+NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
+FEW = settings(profile("repeatable"), max_examples=8, phases=[Phase.generate])
+
+
+@pytest.fixture(autouse=True)
+def _few_runs(monkeypatch):
+    monkeypatch.setattr(properties, "run_count", lambda windows: 3)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+
+
+# -- functions ---------------------------------------------------------------------------------------------------------
+
+
+def rows(p, x, target, h_0):
+    """Σe²/2 and its gradients, by name; x (T, B, D), and target (T, B, O) or, for the last step alone, (B, O)."""
+    last, h = target.ndim == 2, [h_0]
+    for x_t in x:
+        h.append(np.tanh(x_t @ p["W_xh"] + h[-1] @ p["W_hh"] + p.get("b_h", 0)))
+    h = np.stack(h)
+    dy = h[1:] @ p["W_hy"] + p.get("b_y", 0) - target
+    if last:
+        dy[:-1] = 0
+    da, flow = np.zeros_like(h[1:]), 0
+    for t in reversed(range(len(x))):
+        da[t] = (dy[t] @ p["W_hy"].T + flow) * (1 - h[t + 1] ** 2)
+        flow = da[t] @ p["W_hh"].T
+    pairs = {"W_xh": (x, da), "W_hh": (h[:-1], da), "W_hy": (h[1:], dy)}
+    d = {name: np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
+    return (dy * dy).sum() / 2, d | {"b_h": da.sum((0, 1)), "b_y": dy.sum((0, 1))}
+
+
+def steps_last(p, x, target, h_0):
+    """Batch first and the steps last, (B, D, T), with a tuple of gradients."""
+    loss, d = rows(p, x.transpose(2, 0, 1), target.transpose(2, 0, 1), h_0)
+    return loss, *(d[name] for name in NAMES)
+
+
+def many_to_one(p, x, target, h_0):
+    """One target, (B, O), with the gradients in a list."""
+    assert target.shape == (x.shape[1], p["W_hy"].shape[1])
+    loss, d = rows(p, x, target, h_0)
+    return loss, [d[name] for name in NAMES]
+
+
+def as_torch(p, x, target):
+    """Weights (H, D) as in nn.Linear, rows, no biases, a zero state, and gradients whose names have a d."""
+    assert set(p) == {"W_xh", "W_hh", "W_hy"}
+    loss, d = rows({name: W.T for name, W in p.items()}, x, target, np.zeros((x.shape[1], len(p["W_hh"])), x.dtype))
+    return loss, {f"d{name}": d[name].T for name in p}
+
+
+def with_biases(p, x, target, h_0):
+    return p["b_h"].sum() * 0 + rows(p, x, target, h_0)[0], rows(p, x, target, h_0)[1]
+
+
+def descent(p, d, rate):
+    """A step that makes new parameters, of a dict or a tuple of gradients."""
+    d = d if isinstance(d, dict) else dict(zip(NAMES, d))
+    return {name: theta - theta.dtype.type(rate) * d.get(name, d.get("d" + name)) for name, theta in p.items()}
+
+
+def in_place(p, d, rate):
+    for name, theta in descent(p, d, rate).items():
+        p[name][...] = theta
+
+
+FUNCTIONS = [  # a function, a step, the layout that is found, and some of what it lacks
+    (rows, descent, "rows TBN BH", {"older steps"}),
+    (steps_last, descent, "rows BNT BH", {"older steps"}),
+    (many_to_one, in_place, "rows TBN BH last", {"many losses"}),
+    (as_torch, in_place, "columns TBN BH", {"bias", "h_0"}),
+    (with_biases, None, "rows TBN BH", {"no biases", "step"}),
+]
+
+
+@pytest.mark.parametrize(("function", "step", "layout", "lacks"), FUNCTIONS)
+def test_function_of_any_shape_is_checked(function, step, layout, lacks):
+    """In the layout that is found, with its step; twice the rate is refused, and so is a wrong gradient."""
+    port = function_port(function, step=step, dtypes=["float64"])
+    assert port.way == layout
+    found = {"older steps", "many losses", "bias", "no biases", "h_0", "step", "batch"} & set(port.lacks)
+    assert found == lacks | ({"older steps"} if "many losses" not in lacks else set())
+    for level in ("L2", "L3"):
+        check_port(level, port, "float64", FEW)
+    if step is not None:
+        twice = function_port(function, step=lambda p, d, rate: step(p, d, 2 * rate), dtypes=["float64"])
+        with pytest.raises(Violation, match=r"W_hy \(U1\)|W_xh \(U1\)|W_hh \(U1\)"):
+            check_port("L2", twice, "float64", FEW)
+    port.function = lambda *arguments: (lambda loss, *d: (loss + 1e-9, *d))(*function(*arguments))
+    with pytest.raises(Violation, match="loss"):
+        check_port("L2", port, "float64", FEW)
+
+
+def lossy(p, x, target, h_0):
+    h = h_0 @ p["W_hh"] + p["b_h"]
+    return h.nothing, p
+
+
+def forgetful(p, x, target, h_0):
+    loss, d = rows(p, x, target, h_0)
+    return loss, {name: d[name] for name in NAMES[1:]}
+
+
+def noisy(p, x, target, h_0):
+    loss, d = rows(p, x, target, h_0)
+    return loss + np.random.default_rng().normal(), d
+
+
+@pytest.mark.parametrize(("function", "said"), [
+    (lossy, r"^lossy cannot .*: AttributeError: 'numpy.ndarray' object has no attribute 'nothing' \(test_adapters.py"),
+    (forgetful, r"^forgetful cannot .*W_xh is not among the results W_hh, W_hy, b_h, b_y"),
+    (noisy, "^noisy gives two losses for one window: leave dropout and other noise out"),
+])  # fmt: skip
+def test_error_of_a_function_is_its_own(function, said):
+    """It is not that of the trials without biases, or of other layouts."""
+    with pytest.raises(InputError, match=said):
+        function_port(function)
+
+
+def test_error_in_a_step_is_the_step_s():
+    def step(p, d, rate):
+        return p["W_xh"].nothing
+
+    with pytest.raises(PortFault, match=r"has no attribute 'nothing' \(test_adapters.py line \d+: return p\["):
+        check_port("L2", function_port(rows, step=step), "float64", FEW)
+
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+
+def torch_model(*between, loss=None, optimizer="SGD", after=None, RNN=None, **options):
+    nn = importlib.import_module("torch.nn")
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = (RNN or nn.RNN)(3, 5, batch_first=True, **options)
+            self.between = nn.Sequential(*between)
+            self.out = nn.Linear(5 * (1 + options.get("bidirectional", False)), 2)
+
+        def forward(self, x, h):
+            y = self.out(self.between(self.rnn(x, h)[0]))
+            return after(y, self.training) if after else y
+
+    return torch_port(Model().eval(), loss, optimizer=optimizer)  # which is tested as in training
+
+
+def torch_of_parameters():
+    """A cell written by hand, and nn.Linear."""
+    torch = importlib.import_module("torch")
+    model = torch.nn.Module()
+    model.U, model.out = torch.nn.Parameter(torch.zeros(3, 5)), torch.nn.Linear(5, 2)
+    return torch_port(model)
+
+
+def torch_dropout(rate):
+    functional = importlib.import_module("torch.nn.functional")
+    return torch_model(after=lambda y, training: functional.dropout(y, rate, training))
+
+
+TORCH = {
+    "num_layers=2": lambda nn: torch_model(num_layers=2),
+    "bidirectional=True": lambda nn: torch_model(bidirectional=True),
+    "nn.Dropout": lambda nn: torch_model(nn.Dropout(0.3)),
+    "nn.LayerNorm": lambda nn: torch_model(nn.LayerNorm(5)),
+    "nn.Embedding": lambda nn: torch_model(nn.Embedding(9, 3)),
+    "nn.LSTM": lambda nn: torch_model(RNN=nn.LSTM),
+    "2 nn.Linear": lambda nn: torch_model(nn.Linear(5, 5)),
+    "the parameter U": lambda nn: torch_of_parameters(),
+    "gives two losses": lambda nn: torch_dropout(0.5),
+    "a Softmax before the loss": lambda nn: torch_model(loss=nn.CrossEntropyLoss, after=lambda y, _: y.softmax(-1)),
+    "does not return log_softmax": lambda nn: torch_model(loss=nn.NLLLoss),
+    "label_smoothing": lambda nn: torch_model(loss=nn.CrossEntropyLoss(label_smoothing=0.1)),
+    "the loss HuberLoss": lambda nn: torch_model(loss=nn.HuberLoss()),
+    "optim.Adam": lambda nn: torch_model(optimizer=importlib.import_module("torch.optim").Adam),
+}
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("part", TORCH)
+def test_part_of_a_module_is_refused_by_name(part):
+    with pytest.raises(InputError, match=rf"^(Model|Module).* {part}") as error:
+        TORCH[part](importlib.import_module("torch.nn"))
+    assert len(str(error.value)) < 320
+
+
+@pytest.mark.needs_torch
+def test_harmless_parts_of_a_module_pass():
+    nn = importlib.import_module("torch.nn")
+    for port in (torch_model(nn.Dropout(0.0), nn.Identity()), torch_dropout(0.0),
+                 torch_model(loss=nn.NLLLoss, after=lambda y, _: y.log_softmax(-1))):  # fmt: skip
+        check_port("L2", port, "float64", FEW)
+
+
+def keras_model(*between, activation=None, compiled=None, regularizer=None, layer="Dense", **options):
+    keras = importlib.import_module("keras")
+    between = [getattr(keras.layers, kind)(*arguments) for kind, *arguments in between]
+    rnn = keras.layers.SimpleRNN(4, **{"return_sequences": True} | options)
+    out = keras.layers.Dense(2, activation, kernel_regularizer=regularizer)
+    model = keras.Sequential([keras.Input((None, 3)), rnn, *between, out])
+    if compiled:
+        model.compile(*compiled)
+    return model
+
+
+def keras_call():
+    """A model whose call does more."""
+    keras = importlib.import_module("keras")
+    x = keras.Input((None, 3))
+    return keras.Model(x, keras.ops.tanh(keras.layers.Dense(2)(keras.layers.SimpleRNN(4, return_sequences=True)(x))))
+
+
+KERAS = {
+    r"SimpleRNN\(dropout=0.3\), SimpleRNN\(recurrent_dropout=0.2\)": {"dropout": 0.3, "recurrent_dropout": 0.2},
+    r"SimpleRNN\(kernel_regularizer\)": {"kernel_regularizer": "l2"},
+    r"Dense\(kernel_regularizer\)": {"regularizer": "l2"},
+    r"SimpleRNN\(go_backwards=True\)": {"go_backwards": True},
+    "Softmax in its Dense": {"activation": "softmax"},
+    "optimizers.Adam": {"compiled": ("adam", "mse")},
+    "the loss mean_absolute_error": {"compiled": ("sgd", "mae")},
+}
+LAYERS = {"Dropout": 0.2, "LayerNormalization": -1, "Dense": 4}
+
+
+@pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
+@pytest.mark.needs_torch
+def test_part_of_a_keras_model_is_refused_by_name():
+    for part, options in KERAS.items():
+        with pytest.raises(InputError, match=part):
+            keras_port(keras_model(**options))
+    for kind, argument in LAYERS.items():
+        with pytest.raises(InputError, match=f" has (2 )?{kind}: expected"):
+            keras_port(keras_model((kind, argument)))
+    with pytest.raises(InputError, match="does more in its call than its SimpleRNN and its Dense"):
+        keras_port(keras_call())
+    with pytest.raises(InputError, match=r"has no sizes yet: begin it with keras.Input\(\(None, D\)\)"):
+        keras_port(importlib.import_module("keras").Sequential())
+    many_to_one = keras_port(keras_model(return_sequences=False, compiled=("sgd", "mse")))
+    for level in ("L2", "L3"):
+        check_port(level, many_to_one, "float32", FEW)

@@ -1,0 +1,196 @@
+"""The facts of a recurrent module in a loop, in sentences. What is not known is not said."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from numpy_rnn.app.format import number_of
+from numpy_rnn.common.errors import some_of
+from torch_rnn.loop_audit.loop_warnings import attached_reach
+from torch_rnn.loop_audit.records import ORIGINS, Check, Network, Update
+from torch_rnn.loop_audit.watch import Watch
+
+INITIAL = {
+    "zeros": "zeros",
+    "learned": "a learned parameter",
+    "carried": "a carried state",
+    "computed": "a state that the script computes, with gradients",
+    "constant": "a state that the script sets",
+}
+STARTS = ("zeros", "learned")
+ROUNDING = "as rounding explains"
+
+
+def ranged(values: Iterable[int]) -> str:
+    """A number, or the least and the largest of some, with the commonest: "4 to 28, mostly 20 (8 of 9)"."""
+    found = Counter(values)
+    if not found:
+        return "0"
+    value, count = max(found.items(), key=lambda item: (item[1], item[0]))
+    if len(found) == 1:
+        return str(value)
+    mostly = f", mostly {value} ({count} of {found.total()})" if 2 * count > found.total() else ""
+    return f"{min(found)} to {max(found)}{mostly}"
+
+
+def schedule(net: Network) -> tuple[int, int] | None:
+    """(k1, k2), if the loop is one of TBPTT: one window per update, and a loss at every new step."""
+    updates = [u for u in net.updates if u.windows]
+    if not updates or any(len(u.windows) != 1 for u in updates) or not is_carried(net):
+        return None
+    pairs = Counter((u.loss_steps, u.reach) for u in updates)
+    k1, k2 = max(pairs, key=lambda pair: (pairs[pair], pair))
+    if 3 * pairs[k1, k2] < len(updates) or k2 < max(u.reach for u in updates):
+        return None
+    equal = sum(u.new_steps == k1 for u in updates if (u.loss_steps, u.reach) == (k1, k2))
+    return (k1, k2) if 2 * equal > pairs[k1, k2] else None
+
+
+def is_carried(net: Network) -> bool:
+    """Whether a window starts from the state of an earlier one."""
+    return any(window.initial == "carried" or window.back for u in net.updates for window in u.windows)
+
+
+def truncation(net: Network) -> str:
+    """The windows of the loop, and how far its gradients reach."""
+    updates = [u for u in net.updates if u.windows]
+    windows = [window for u in updates for window in u.windows]
+    if not windows:
+        without = "gradients are computed, but no update is made" if net.was_reached else "no gradient reaches it"
+        return f"no truncation: {without}"
+    if reach := attached_reach(net):
+        return f"{reach}: the state is attached"
+    kinds = {window.initial for window in windows}
+    joined = ranged(len(u.windows) for u in updates)
+    several = "" if joined == "1" else f"; the gradients of {joined} windows are added in an update"
+    reach, lengths = ranged(w.reach for w in windows), ranged_lengths(net, windows)
+    if "carried" not in kinds:
+        start = " or ".join(INITIAL[kind] for kind in sorted(kinds))
+        full = all(w.reach == w.steps or w.passes > 1 for w in windows)
+        how = f"full BPTT over windows of {lengths} steps" if full else f"the gradient reaches {reach} steps"
+        return f"each window starts from {start}: no state is carried; {how}{several}"
+    changed = ", through weights that have changed since" if any(w.back for w in windows) else ""
+    carried = "state carried and detached"
+    if pair := schedule(net):
+        k1, k2 = pair
+        kind = f"chunks of {k2} steps" if k1 == k2 else f"windows of {k2} steps"
+        return f"TBPTT({k1}, {k2}): {kind}, {carried}{changed}"
+    if several:
+        return f"chunks of {lengths} steps, {carried}{several}"
+    new = f"{ranged(u.new_steps for u in updates)} new steps per update"
+    losses = (
+        ""
+        if all(u.new_steps == u.loss_steps for u in updates)
+        else f" and {ranged(u.loss_steps for u in updates)} with a loss"
+    )
+    return f"truncated BPTT, {carried}: {new}{losses}; the gradient reaches {reach} steps{changed}"
+
+
+def ranged_lengths(net: Network, windows: list) -> str:  # type: ignore[type-arg]
+    """The lengths of the sequences of all windows."""
+    if all(w.lengths[0] == w.lengths[1] for w in windows):
+        return ranged(w.reach if w.passes > 1 else w.steps for w in windows)
+    return f"{min(w.lengths[0] for w in windows)} to {max(w.lengths[1] for w in windows)}"
+
+
+def facts(net: Network, watch: Watch) -> Iterator[str]:
+    """The facts of a network."""
+    shapes, updates = sorted(net.counts), net.updates
+    passes = {graph: sum(net.counts[key] for key in shapes if key[2] == graph) for graph in (True, False)}
+    shown = some_of([f"{T} x {B}" for T, B, graph in shapes if graph])
+    layout = "" if net.is_cell else f" of input {net.layout}"
+    what = f"{passes[True]} with a graph{f', steps x batch {shown}{layout}' if passes[True] else ''}"
+    yield f"forward passes: {what}{f', {passes[False]} without a graph' if passes[False] else ''}"
+    yield truncation(net)
+    yield from loss_facts(net)
+    yield from state_facts(net)
+    if not updates:
+        return
+    names = ", ".join(dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates))
+    backward = f"backward passes per update: {ranged(u.backward for u in updates)}"
+    yield f"{number_of(len(updates), 'update')} by {names}{rates(updates)}, {backward}"
+    yield checked("gradient", [u.gradient for u in updates if u.gradient])
+    if any(u.optimizer for u in updates):
+        yield checked("step", [u.step for u in updates if u.step])
+    yield clipping(updates)
+    evaluated = sum(not u.is_training for u in updates if u.windows)
+    if evaluated:
+        yield f"in eval mode in {evaluated} of {len(updates)} updates"
+
+
+def loss_facts(net: Network) -> Iterator[str]:
+    """The steps without a loss, where there are some."""
+    updates = [u for u in net.updates if u.windows]
+    if any(u.loss_steps < u.new_steps for u in updates):
+        new, losses = (sum(getattr(u, name) for u in updates) for name in ("new_steps", "loss_steps"))
+        each = ranged(u.loss_steps for u in updates)
+        if is_carried(net) or (len(updates) and any(u.loss_steps != 1 for u in updates)):
+            yield f"steps with a loss: {losses} of {new} ({each} per update); {new - losses} without"
+        else:
+            yield f"steps with a loss: {each} per update"
+
+
+def state_facts(net: Network) -> Iterator[str]:
+    """Where carried states come from, and at which updates there is none."""
+    if not is_carried(net):
+        return
+    total = net.origins.total()
+    if net.origins and set(net.origins) != {"before"}:
+        yield "the state comes from: " + ", ".join(
+            f"{ORIGINS[kind]} ({n} of {total})" for kind, n in net.origins.items()
+        )
+    resets = [(update + 1, data) for update, data in net.resets if update < len(net.updates)]
+    numbers = list(dict.fromkeys(update for update, _ in resets))
+    if numbers in ([], [1]) and "no gradient" not in net.origins:
+        yield "the state is never reset"
+    elif not numbers[1:]:
+        return
+    elif len(numbers) == len(net.updates):
+        yield "the state is reset in every update"
+    else:
+        data = {each for _, each in resets}
+        when = ", where the data start again" if len(data) == 1 and data != {None} else ""
+        yield f"the state is reset at update {some_of(numbers)}{when}"
+
+
+def rates(updates: list[Update]) -> str:
+    """The learning rates: of all groups, the first and the last."""
+    found = [u.learning_rates for u in updates if u.learning_rates]
+    if not found:
+        return ""
+    first, last = (" and ".join(f"{rate:.4g}" for rate in each) for each in (found[0], found[-1]))
+    return f", learning rate {first}" + (f" to {last}" if last != first else "")
+
+
+def clipping(updates: list[Update]) -> str:
+    """How gradients are clipped, of what, and how often that has an effect."""
+    found = Counter(
+        (c.kind, c.limit if c.kind != "script" else 0.0, c.place, c.own, c.parameters) for u in updates for c in u.clips
+    )
+    acts = Counter(
+        (c.kind, c.limit if c.kind != "script" else 0.0, c.place, c.own, c.parameters)
+        for u in updates
+        for c in u.clips
+        if c.acts
+    )
+    lines = []
+    for key, n in list(found.items())[:3]:
+        kind, limit, place, own, parameters = key
+        if kind == "script":
+            checked = sum(u.gradient is not None for u in updates)
+            lines.append(f"by the script itself, before the step ({n} of {checked} updates looked at)")
+        else:
+            of = f", of {own} parameters of this module and {parameters - own} others"
+            lines.append(f"by {kind} {limit:g} ({place}){of}; it acts in {acts[key]} of {n}")
+    return f"clipping: {'; '.join(lines) or 'none'}"
+
+
+def checked(what: str, checks: list[Check]) -> str:
+    """How many gradients or steps were replayed, and how far they are from the replay."""
+    done = [check for check in checks if check.error is not None]
+    if not done:
+        return f"{what}: not checked{f': {checks[0].reason}' if checks else ''}"
+    wrong = [check for check in done if not check.is_right]
+    worst = max(wrong or done, key=lambda check: check.error or 0.0)
+    if wrong:
+        return f"{what}: {len(wrong)} of {len(done)} differ from a float64 replay, by {worst.error:.2g} of the size of {worst.name}"
+    return f"{what}: {len(done)} replayed in float64, each agrees to {worst.error:.0e} of its size, {ROUNDING}"

@@ -1,0 +1,113 @@
+"""Evidence in losses: their arguments, which of them reach a backward pass, and the order of schedulers."""
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import torch
+
+from torch_rnn.loop_audit.origins import LOSS
+from torch_rnn.loop_audit.places import place, script_frames, stored_as
+
+LOSSES = (
+    "mse_loss", "cross_entropy", "nll_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
+    "binary_cross_entropy_with_logits", "binary_cross_entropy",
+)  # fmt: skip
+SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+RESHAPING = {f"{name}Backward0" for name in (
+    "View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Unsqueeze", "Select", "Slice",
+    "Index", "Clone", "Stack", "Cat", "Expand", "Alias",
+)} | {"SqueezeBackward1", "SqueezeBackward2"}  # fmt: skip
+
+
+class LossCall(NamedTuple):
+    """A call of a loss with a gradient."""
+
+    number: int
+    place: str
+    variable: str  # to which the script assigns the result
+
+
+class LossEvidence:
+    """The losses since the latest update."""
+
+    def __init__(self) -> None:
+        self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        self.calls, self.reached, self.number = list[LossCall](), set[int](), 0
+        self.started = set[int]()  # schedulers after their first step, which is their own
+
+    def loss(self, name: str, result: torch.Tensor, input: Any, target: torch.Tensor) -> None:
+        """Look at the arguments of a loss."""
+        if not result.requires_grad or result.grad_fn is None or not isinstance(input, torch.Tensor):
+            return
+        self.number += 1
+        node: Any = result.grad_fn
+        node.metadata[LOSS] = self.number
+        self.calls = [*self.calls[-9999:], LossCall(self.number, place(), stored_as())]
+        shapes = tuple(input.shape), tuple(target.shape)
+        if name in SAME_SHAPE and shapes[0] != shapes[1] and torch.broadcast_shapes(*shapes) not in shapes[:1]:
+            self.evidence["shapes of the loss"].append((place(), *shapes))
+        made_by = producer(input)
+        if name == "cross_entropy" and made_by == "SoftmaxBackward0":
+            self.evidence["softmax"].append((place(), "softmax", name))
+        if name == "binary_cross_entropy_with_logits" and made_by == "SigmoidBackward0":
+            self.evidence["softmax"].append((place(), "sigmoid", name))
+        if name == "nll_loss" and (made_by == "SoftmaxBackward0" or bool((input.detach() > 0).any())):
+            self.evidence["no logarithm"].append((place(),))
+
+    def broadcast(self, root: Any) -> None:
+        """See whether the squared error of a script's own is that of a column and a row: (N, 1) and (N)."""
+        node = root.grad_fn if isinstance(root, torch.Tensor) else None
+        for name in ("Mean", "Pow", "Sub"):
+            if node is None or not type(node).__name__.startswith(name):
+                return
+            if name != "Sub":
+                node = node.next_functions[0][0]
+        operand, index = node.next_functions[0] if node.next_functions else (None, 0)
+        shapes = [tuple(meta.shape) for meta in getattr(node, "_input_metadata", ())[:1]]
+        if operand is not None and shapes and len(metas := operand._input_metadata) > index:
+            given, result = tuple(metas[index].shape), shapes[0]
+            if len(given) == 2 and given[1] == 1 and result == (given[0], given[0]) and given[0] > 1:
+                self.evidence["shapes of the loss"].append((place(), given, (given[0],)))
+
+    def update(self, number: int) -> None:
+        """See which of the losses since the latest update reached a backward pass."""
+        by_place = defaultdict[str, list[LossCall]](list)
+        for call in self.calls:
+            by_place[call.place].append(call)
+        used = {call.variable for call in self.calls if call.number in self.reached and call.variable}
+        for where, calls in by_place.items():
+            reached = [call for call in calls if call.number in self.reached]
+            if len(calls) > 1 and reached == calls[-1:]:
+                self.evidence["losses overwritten"].append((where, len(calls)))
+            later = {call.variable for call in self.calls if call.place != where and call.number > calls[-1].number}
+            if not reached and calls[-1].variable in used & later:
+                self.evidence["loss overwritten"].append((where, calls[-1].variable))
+        self.calls, self.reached = [], set()
+
+    def schedule(self, scheduler: Any, *_: Any, **__: Any) -> None:
+        """See whether a scheduler takes a step before its optimizer."""
+        is_own = getattr(scheduler, "_is_initial", False) or getattr(scheduler, "_step_count", 0) < 1
+        if is_own or id(scheduler) in self.started:
+            return
+        self.started.add(id(scheduler))
+        if not getattr(scheduler.optimizer, "_opt_called", False):
+            self.evidence["scheduler first"].append((place(),))
+
+    def sum_name(self) -> str:
+        """The variable of the script that is a sum with a graph; empty if there is none."""
+        for frame in script_frames():
+            for name, value in list(frame.f_locals.items()):
+                if isinstance(value, torch.Tensor) and value.dim() == 0 and value.grad_fn is not None:
+                    if type(value.grad_fn).__name__ == "AddBackward0":
+                        return name
+        return ""
+
+
+def producer(value: torch.Tensor) -> str:
+    """The name of the operation that made a tensor, apart from changes of its shape."""
+    node: Any = value.grad_fn
+    for _ in range(20):
+        if node is None or type(node).__name__ not in RESHAPING:
+            break
+        node = next((parent for parent, _ in node.next_functions if parent is not None), None)
+    return type(node).__name__

@@ -1,0 +1,94 @@
+"""What is seen of parameters and their optimizers: rates, gradients that are not finite, what never changes."""
+
+import math
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, ref
+
+import torch
+
+from torch_rnn.loop_audit.places import parameter_names
+from torch_rnn.loop_audit.records import Clip
+
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class Clipping(NamedTuple):
+    """A call of clip_grad_norm_ or clip_grad_value_."""
+
+    clip: Clip
+    parameters: list[torch.Tensor]
+
+
+class Parameters:
+    """The parameters of all modules of the loop that were in a loss, or that an optimizer has."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, str] = {}
+        self.first: dict[int, tuple[Any, int]] = {}  # a weak reference, and the sum of the bits, at the first step
+        self.first_step = ""  # its place
+        self.in_optimizer, self.with_gradient = set[int](), set[int]()
+        self.later = set[torch.Tensor]()  # those that the next backward pass reaches through a recurrent module
+        self.rates: WeakKeyDictionary[Any, list[tuple[float, ...]]] = WeakKeyDictionary()  # at the steps
+        self.nonfinite: list[tuple[str, int]] = []  # place and number of the steps
+
+    def add(self, parameters: Any) -> None:
+        """Keep the first value of parameters."""
+        for p in parameters:
+            if id(p) not in self.first and p.is_leaf and p.requires_grad:
+                self.first[id(p)] = ref(p), bits(p)
+
+    def held(self, optimizer: Any) -> list[torch.Tensor]:
+        """The parameters that an optimizer has, which are remembered."""
+        own = [p for group in optimizer.param_groups for p in group["params"]]
+        self.in_optimizer |= {id(p) for p in own}
+        return own
+
+    def reached(self, leaves: Any) -> None:
+        """Remember parameters that a backward pass reaches."""
+        found = list(leaves)
+        self.add(found)
+        self.with_gradient |= {id(p) for p in found}
+
+    def step(self, optimizer: Any, own: list[torch.Tensor], number: int, where: str) -> tuple[float, ...]:
+        """Look at the gradients and the rates of a step. Returns the rates."""
+        if not self.names:
+            self.names = {id(p): name for p, name in parameter_names().items()}
+        self.add(own)
+        trained = [p for p in own if p.grad is not None and not p.grad.is_sparse]
+        norms = torch._foreach_norm([p.grad for p in trained]) if trained else []
+        sizes = torch.stack([norm.detach() for norm in norms]).tolist() if norms else []
+        if not all(map(math.isfinite, sizes)):
+            self.nonfinite.append((where, number))
+        self.with_gradient |= {id(p) for p, size in zip(trained, sizes) if size}
+        self.with_gradient |= {id(p) for p in own if p.grad is not None and p.grad.is_sparse}
+        self.first_step = self.first_step or where
+        rates = tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
+        history = self.rates.setdefault(optimizer, [])
+        history.append(rates)
+        return rates
+
+    def zero_rates(self) -> list[tuple[int, int]]:
+        """The groups whose learning rate is 0 at all steps of an optimizer, and the number of groups."""
+        return [
+            (group, len(history[-1]))
+            for history in self.rates.values()
+            for group in range(len(history[-1]))
+            if len(history) > 1 and not any(rates[group] for rates in history if len(rates) > group)
+        ]
+
+    def unchanged(self) -> list[int]:
+        """The parameters that have their first value."""
+        return [key for key, (p, first) in self.first.items() if p() is not None and bits(p()) == first]
+
+    def named(self, keys: list[int]) -> str:
+        """Names of parameters."""
+        shape = {key: "" if (p := self.first[key][0]()) is None else f" of shape {tuple(p.shape)}" for key in keys[:3]}
+        shown = [self.names.get(key, f"a parameter{shape[key]}") for key in keys[:3]]
+        return ", ".join(shown) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def bits(p: torch.Tensor) -> int:
+    """The sum of the bits of all numbers, which changes with any of them."""
+    values = p.detach()
+    integers = INTEGERS.get(values.element_size())
+    return int(values.double().sum()) if integers is None or values.is_complex() else int(values.view(integers).sum())
