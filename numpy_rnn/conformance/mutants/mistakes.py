@@ -70,7 +70,7 @@ def changed(text: str, field: str, function: Any, **more: Any) -> Iterator[Mista
     of = DEFINITION._replace(**{field: function}, **more)
     if field in FORWARD:
         yield Mistake(text, field, of, is_exact=True)
-        text += ", in the forward pass alone"
+        text += "" if text.endswith(FORMATS) else ", in the forward pass alone"
     yield Mistake(text, field, of)
 
 
