@@ -54,13 +54,14 @@ def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
 
 
 def _stepped(step: Any, i: int) -> Any:
-    """The step with a rate that is not 0; in the second case all numbers are others."""
+    """The step with a rate that is not 0; with other numbers, and more clipping, in the second case; none in the third."""
     if step is None:
         return None
     step = step._replace(learning_rate=step.learning_rate or 0.1)
-    parts = {"learning_rate": 0.7, "momentum": 0.6, "dampening": 0.5, "weight_decay": 0.8, "max_norm": 0.9, "max_value": 0.9}
+    parts = {"learning_rate": 0.7, "momentum": 0.6, "dampening": 0.5, "weight_decay": 0.8, "max_norm": 0.1, "max_value": 0.1}
     changed = {name: part * min(getattr(step, name), 1.0) for name, part in parts.items() if getattr(step, name)}
-    return step._replace(**changed) if i == 1 else step
+    large = {name: 1000.0 * getattr(step, name) for name in ("max_norm", "max_value") if getattr(step, name)}
+    return step._replace(**({}, changed, large)[i])
 
 
 def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str]:
@@ -172,8 +173,9 @@ def explanations(fits: Sequence[Fit]) -> list[str]:
         flow = step = ""
         if any(fit.wrong & fit.flow for fit in fits):
             flow_names = [name for name in fits[0].report if name in fits[0].flow and name not in "ahy"]
-            is_small = max(len(fit.case.x) for fit in fits) < 3
-            flow = _first(fits, factors(fits, flow_names), False) if is_small else ""
+            is_small, has_one = (max(len(rows(fit.case)) for fit in fits) for rows in (lambda c: c.x, lambda c: c.target))
+            is_small, has_one = is_small < 3, has_one < 2
+            flow = _first(fits, factors(fits, flow_names), False) if is_small or has_one else ""
             flow = flow or _first(fits, of_flow(fits), is_small)
             if not flow:
                 return []
@@ -220,6 +222,7 @@ def of_flow(fits: Sequence[Fit]) -> Iterator[tuple[str, Callable[[Fit], bool]]]:
                          mistakes.other_operands(), mistakes.other_functions(), mistakes.other_results()):  # fmt: skip
         if mistake.field not in skipped:
             yield mistake.text, lambda fit: fit.is_explained(mistake)
+    yield from penalties(fits)
     yield from factors(fits, [name for name in fits[0].report if name in fits[0].flow and name not in "ahy"])
     if text := shorter_format(fits):
         yield text, lambda fit: True
@@ -287,6 +290,23 @@ def alternatives(fit: Fit) -> dict[str, Arrays]:
     return others
 
 
+def penalties(fits: Sequence[Fit]) -> Iterator[tuple[str, Callable[[Fit], bool]]]:
+    """A weight decay in the loss and the gradients."""
+
+    def penalised(fit: Fit, decay: float, part: float, first: str) -> bool:
+        own = {name: theta for name, theta in present(fit.case.params).items() if name.startswith(first)}
+        decay = decay or fit.case.step.weight_decay
+        added = {"loss": fit.right["loss"] + part * decay * sum(np.sum(theta**2) for theta in own.values())}
+        return fit.explains(fit.right | added | {
+            "d" + name: fit.right["d" + name] + 2 * part * decay * theta for name, theta in own.items()}, fit.flow)  # fmt: skip
+
+    for decay, (part, words), (first, of) in product(
+        (0.0, 1e-4, 1e-3, 0.01, 0.1), ((0.5, "1/2 "), (1.0, "")), (("", "θ²"), ("W", "W²"), ("W_hh", "W_hh²"))
+    ):  # fmt: skip
+        text = f"{words}{f'{decay:g}' if decay else 'weight_decay'} Σ{of} in the loss and its gradient"
+        yield text, lambda fit: penalised(fit, decay, part, first)
+
+
 def _sum(rows: Any, columns: Any) -> Any:
     return np.einsum("tbi,tbj->ij", rows, columns)
 
@@ -340,7 +360,8 @@ def _factor(ratios: Sequence[tuple[Fit, float]], count: int) -> str:
 def _products(fit: Fit) -> dict[str, float]:
     """Products of sizes, and other usual factors, by their text; the simplest first."""
     sizes: dict[str, float] = {name: case_sizes(fit.case)[name] for name in "KBOTH"}
-    sizes |= {} if fit.case.weights is None else {"Σw": float(fit.case.weights.sum())}
+    if fit.case.weights is not None:
+        sizes |= {"Σw": float(fit.case.weights.sum()), "(number of weights ≠ 0)": float(np.count_nonzero(fit.case.weights))}
     rate = np.nan if fit.case.step is None else float(fit.case.step.learning_rate)
     known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "1/ln 10": 1 / np.log(10), "η": rate}
     for powers in sorted(product((1, -1, 0), repeat=len(sizes)), key=lambda powers: (np.abs(powers).sum(), powers)):

@@ -17,6 +17,7 @@ one.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -193,6 +194,9 @@ def transposes() -> Iterator[Mistake]:
     for field in ("pre_activation", "state_adjoint", "initial_state_adjoint", "backward"):
         words = f"{EQUATIONS[field][0]} with W_hh transposed"
         yield from changed(words, field, partial(transposed, getattr(right, field)))
+    fields = ("pre_activation", "state_adjoint", "initial_state_adjoint")
+    of = DEFINITION._replace(**{field: partial(transposed, getattr(right, field)) for field in fields})
+    yield Mistake("W_hh transposed, but not its gradient", "", of)
 
 
 # -- terms and results ------------------------------------------------------------------------------------------------
@@ -236,7 +240,7 @@ def other_terms() -> Iterator[Mistake]:
         for k, term in enumerate(terms):
             for text, change in changes.items():
                 function = partial(altered, getattr(right, field), k, change)
-                words = f"{result} with {text.format(term)}"
+                words = f"{result} {'' if text.startswith('without') else 'with '}{text.format(term)}"
                 if (field, k) == ("state_adjoint", 1):  # the flow back to the initial state is altered too
                     first = partial(_altered_first, change)
                     yield from changed(words, field, function, initial_state_adjoint=first)
@@ -325,6 +329,9 @@ def other_functions() -> Iterator[Mistake]:
     def state(f, n, w, p, t, nonlinearity):
         return f(w.a[t], w.h[t - 1])
 
+    def within(c, n, w, p, t, nonlinearity):
+        return n.phi(clamped(w.a[t], c), nonlinearity)
+
     def leaky(c, n, w, p, t, nonlinearity):
         return c * w.h[t - 1] + (1 - c) * right.state(n, w, p, t, nonlinearity)
 
@@ -359,6 +366,11 @@ def other_functions() -> Iterator[Mistake]:
         yield from changed(text, "state", partial(state, f))
     yield from changed("b_h added after φ", "forward", _bias_outside)
     yield from changed("units of the state updated in place, one after the other", "forward", _in_place)
+    for c in CONSTANTS:
+        yield from changed(f"a_t within ±{c:g} before φ", "state", partial(within, c))
+    for keeps_h_0, by_a in product((True, False), repeat=2):
+        of = DEFINITION._replace(backward=partial(_one_state, keeps_h_0, by_a))
+        yield Mistake("one state for all steps, in one list", "", of)
     for c in MIXED:
         yield from changed(f"{c:g} h_{{t-1}} + {1 - c:g} φ(a_t) for h_t", "state", partial(leaky, c))
     for text, slope in SLOPES_OF.items():
@@ -368,6 +380,19 @@ def other_functions() -> Iterator[Mistake]:
         ("φ′ twice in the part of the outputs", 2, 1), ("φ′ twice in the flow back", 1, 2),
     ):  # fmt: skip
         yield from changed(text, "pre_activation_adjoint", partial(lacking, of_dy, of_flow))
+
+
+def _one_state(keeps_h_0: bool, by_a: bool, n: Any, w: Any, p: Any, nonlinearity: str, of: Definition) -> Arrays:
+    """The list of states has the last one at every step, with or without h_0; relu's slope is that of a, or of h."""
+    own, T = w.h, len(w.x)
+    w.h = {t: own[T] if t or not keeps_h_0 else own[0] for t in own}
+    n.seen["h"] = {t: own[T] for t in w.steps}
+
+    def slope(n, w, p, t, nonlinearity):
+        return n.by_slope(w.dh[t], w.a[t], n.phi(w.a[t], nonlinearity), nonlinearity)
+
+    is_relu = by_a and nonlinearity == "relu"
+    return right.backward(n, w, p, nonlinearity, of._replace(pre_activation_adjoint=slope) if is_relu else of)
 
 
 def _bias_outside(n: Any, w: Any, p: Any, nonlinearity: str, of: Definition) -> None:

@@ -113,6 +113,7 @@ def other_losses() -> Iterator[Mistake]:
     for text, change in COUNTS.items():
         found[text] = partial(counted, change, True)
         found[f"{text}, in the divisor of the mean not"] = partial(counted, change, False)
+    found |= {m.name: m.functions["loss_and_error"] for m in MUTANTS if [*m.functions] == ["loss_and_error"]}
     for loss, table in TERMS.items():
         found |= {text: partial(with_terms, loss, text) for text in table}
     for text, function in found.items():
@@ -146,6 +147,10 @@ CASES: dict[str, Callable[[WindowCase], WindowCase]] = {
     "the first sequence for all": lambda c: c._replace(x=0 * c.x + c.x[:, :1], target=0 * c.target + c.target[:, :1]),
     "inputs of the first sequence for all": lambda c: c._replace(x=0 * c.x + c.x[:, :1]),
     "the state of the first sequence for all": lambda c: c._replace(h_0=0 * c.h_0 + c.h_0[:1]),
+    "the losses of the first K steps of the window": lambda c: c._replace(
+        target=np.concatenate((c.target, np.zeros((len(c.x) - len(c.target), *c.target.shape[1:])))),
+        weights=np.concatenate((np.ones(c.target.shape[:2]) if c.weights is None else c.weights,
+                                np.zeros((len(c.x) - len(c.target), c.x.shape[1]))))),
     "the last target for all steps": lambda c: c._replace(target=0 * c.target + c.target[-1:]),
     **{f"{name} for the nonlinearity": lambda c, name=name: c._replace(objective=c.objective._replace(nonlinearity=name))
        for name in get_args(Nonlinearity)},
@@ -176,6 +181,15 @@ def truncations(steps: int) -> Iterator[Mistake]:
     def newest(k, n, w, p, t):
         return right.state_adjoint(n, w, p, t) * (t > len(w.x) - k)
 
+    def newest_slopes(k, n, w, p, t, nonlinearity):
+        return right.pre_activation_adjoint(n, w, p, t, nonlinearity) * (t > len(w.x) - k)
+
+    def with_loss(n, w, p, t, nonlinearity):
+        has_loss = any(w.dy[s].any() for s in range(1, t + 1))
+        return right.pre_activation_adjoint(n, w, p, t, nonlinearity) * has_loss
+
+    yield from changed("the backward pass ends at the first step with a loss", "pre_activation_adjoint", with_loss)
+
     def cut(k, from_end, n, w, p, t):
         is_cut = (len(w.x) - t if from_end else t) % k == 0
         return n.affine([(w.dy[t], p.W_hy.mT)]) if is_cut else right.state_adjoint(n, w, p, t)
@@ -184,7 +198,9 @@ def truncations(steps: int) -> Iterator[Mistake]:
         words = f"{k} step{'s' * (k > 1)}"
         name = f"each loss goes back over {words} (bptt_truncate = {k - 1})"
         yield from changed(name, "backward", partial(each_loss, k))
-        yield from changed(f"the backward pass ends after the newest {words}", "state_adjoint", partial(newest, k))
+        text = f"the backward pass ends after the newest {words}"
+        yield from changed(text, "state_adjoint", partial(newest, k))
+        yield from changed(text, "pre_activation_adjoint", partial(newest_slopes, k))
         for from_end, where in ((False, ""), (True, ", from the last")):
             text = f"the flow back ends after every {words}{where}"
             yield from changed(text, "state_adjoint", partial(cut, k, from_end))
@@ -301,6 +317,8 @@ STEPS: dict[str, dict[str, Any]] = {
         lambda name, g, theta, s: g + s.weight_decay * theta * (not name.startswith("W"))),
     "no weight decay of h_0": _decay(lambda name, g, theta, s: g + s.weight_decay * theta * (name != "h_0")),
     "weight decay by the sign of the weights": _decay(lambda name, g, theta, s: g + s.weight_decay * np.sign(theta)),
+    "clipping by value once more after weight decay": {"decayed": lambda n, name, g, theta, step: np.clip(
+        right.decayed(n, name, g, theta, step), -(step.max_value or np.inf), step.max_value or np.inf)},
     "weight decay squared": _decay(lambda name, g, theta, s: g + s.weight_decay**2 * theta),
     "weight decay multiplied by the rate once more": _decay(
         lambda name, g, theta, s: g + s.learning_rate * s.weight_decay * theta),

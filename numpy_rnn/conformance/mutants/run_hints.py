@@ -1,17 +1,16 @@
 """Hints for a run: what its windows, initial states or updates are instead of the right ones.
 
-Every update is a case of its own; a hint explains all of those that are looked at. Other mistakes are in what goes from
-update to update: gradients, velocities, rates, losses and states of the updates before.
+Every update is a case of its own, and a hint explains all that are looked at. Other mistakes are in what goes from one
+update to the next: gradients, velocities, rates, losses, weights and states.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import Schedule, WindowCase
-from numpy_rnn.conformance.case import initial_state, parameters_from, present
+from numpy_rnn.common.records import Schedule, Window
+from numpy_rnn.conformance.case import parameters_from, present
 from numpy_rnn.conformance.definition import Arrays
 from numpy_rnn.conformance.mutants.hints import Fit, explanations
 from numpy_rnn.conformance.mutants.mistakes import flow
@@ -21,51 +20,39 @@ from numpy_rnn.conformance.traces.judge import single_update
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 
 MANY = 12  # updates that are looked at
+ROUNDING = 100  # units in the last place, by which states may differ
 
 
 def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
     """The hints for a run whose first divergence is this one."""
-    index, network = recorded.update_index(first), first.element[: recorded.run.params.W_hh.ndim - 2]
     if first.tensor == "window":
         return _windows(recorded)
-    if first.tensor == "initial":
-        return _initial_states(recorded, network)
-    count = len(recorded.updates["epoch"])
-    chosen = sorted({index, *range(max(0, index - 2), min(count, index + MANY - 4)), 0, count - 1})
+    updates = Updates(recorded, first.element[: recorded.run.params.W_hh.ndim - 2])
     with np.errstate(all="ignore"):
-        updates = Updates(recorded, chosen, network)
+        if first.tensor == "initial":
+            return _common(updates.initial_states, updates.count)
+        index, number = recorded.update_index(first), updates.count
+        chosen = sorted({index, *range(max(0, index - 2), min(number, index + MANY - 4)), 0, number - 1})
         fits = [updates.fit(i) for i in chosen]
-        wrong = [fit for fit in fits if fit.wrong]
-        return explanations([*wrong[:4], *(fit for fit in fits if not fit.wrong)][:6]) or _of_loop(updates)
-
-
-class Updates:
-    """The updates of one network of a run, of which some are looked at."""
-
-    def __init__(self, recorded: RecordedRun, chosen: Sequence[int], network: tuple[int, ...]):
-        self.recorded, self.chosen, self.network = recorded, chosen, network
-        self.known = dict[int, Any]()
-
-    def single(self, index: int, of: RecordedRun | None = None) -> tuple[WindowCase, Arrays]:
-        """An update as a case and a report, also if the run were another."""
-        return single_update(of or self.recorded, index, self.network)
-
-    def fit(self, index: int) -> Fit:
-        """An update and its right values."""
-        if index not in self.known:
-            self.known[index] = Fit(*self.single(index))
-        return self.known[index]
+        wrong, others = ([fit for fit in fits if bool(fit.wrong) == is_wrong] for is_wrong in (True, False))
+        if found := explanations([*wrong[:4], *others[:2]]):
+            return found
+        return next(([text] for text, explains in _loops(updates) if all(map(explains, chosen))), [])
 
 
 def _windows(recorded: RecordedRun) -> list[str]:
-    """The schedules of which all windows of the run are."""
-    run, updates = recorded
-    k1, k2, epochs = run.options.schedule
-    T = len(run.x)
-    rows = list(zip(*(updates[name].tolist() for name in ("start", "loss_start", "stop"))))
+    """The schedule of which all windows of the run are."""
+    (k1, k2, epochs), T, updates = recorded.run.options.schedule, len(recorded.run.x), recorded.updates
+    rows = list(zip(*(updates[name].tolist() for name in Window._fields)))
     right = expected_windows(T, Schedule(k1, k2))
-    if rows == (right * epochs)[: len(rows)]:  # a run that ends early
-        return []
+
+    def moved(by: int) -> list[Window]:
+        """All windows but those from step 1 on start a step late, or their new steps a step early."""
+        late = [w._replace(start=w.start + max(by, 0) * (w.start > 0)) for w in right]
+        early = [w._replace(loss_start=w.loss_start + min(by, 0) * (w.start > 0)) for w in late]
+        return [Window(min(w.start, w.loss_start + (by > 0)), max(w.loss_start, w.start) if by > 0 else w.loss_start, w.stop)
+                for w in early]  # fmt: skip
+
     others = {
         "bptt over k+1 steps": expected_windows(T, Schedule(k1, k2 + 1)),
         "bptt over k-1 steps": expected_windows(T, Schedule(k1, max(k1, k2 - 1))),
@@ -74,185 +61,165 @@ def _windows(recorded: RecordedRun) -> list[str]:
         "the last, shorter window left out": right[: T // k1],
         "the last window left out": right[:-1],
         "the first window left out": right[1:],
-        "the first windows, of less than k2 steps, left out": [window for window in right if window.stop - window.start == k2],
+        "windows of less than k2 steps left out": [window for window in right if window.steps == k2],
         "windows of all steps so far": expected_windows(T, Schedule(k1, T)),
-        "an update at every step": expected_windows(T, Schedule(1, k2)),
         "losses of older steps counted again": [window._replace(loss_start=window.start) for window in right],
-        "windows in reversed order": right[::-1],
+        "windows overlap by one step": moved(-1),
+        "windows start a step late": moved(1),
     }
-    found = {name for name, windows in others.items() if rows == (windows * epochs)[: len(rows)] and windows != right}
-    return [name for name in others if name in found][:1]
+    for name, windows in others.items():
+        if rows == (windows * epochs)[: len(rows)] and rows != (right * epochs)[: len(rows)]:
+            return [name]
+    ends = [stop for _, _, stop in rows[: len(right)]]
+    is_shuffled = sorted(ends) == [window.stop for window in right] != ends
+    return ["windows in another order"] if is_shuffled else []
 
 
-def _initial_states(recorded: RecordedRun, network: tuple[int, ...]) -> list[str]:
-    """Which states all windows start from that do not start from the right one."""
-    run, updates = recorded
-    count = len(updates["epoch"])
-    single = partial(single_update, recorded, network=network)
-    initial = [state[network].astype(np.float64) for state in updates["initial"]]
-    h_0 = np.broadcast_to(run.params.h_0[network] if run.params.h_0 is not None else run.h_0, initial[0].shape)
-
-    def right(index: int) -> Any:
-        start, before = updates["start"][index], index - 1
-        if start == 0:
-            learned = updates["h_0"][before][network] if "h_0" in updates and index else h_0
-            return learned
-        steps = start - updates["start"][before]
-        return initial[before] if steps == 0 else states(before)[steps - 1]
-
-    def states(index: int) -> Any:
-        case, report = single(index)
-        return report["h"] if "h" in report else flow(Fit(case, report).case)["h"]
-
-    def recomputed(index: int) -> Any:  # the state with the weights after the step
-        case, report = single(index - 1)
-        steps = updates["start"][index] - updates["start"][index - 1]
-        after = case._replace(params=parameters_from({name: report[name] for name in present(case.params)}))
-        return flow(Fit(after, report).case)["h"][steps - 1]
-
-    def in_epoch(index: int) -> bool:
-        return updates["start"][index] > 0
-
-    def is_first(index: int) -> bool:
-        return updates["number"][index] == 1
-
-    others: tuple[tuple[str, Callable[[int], Any]], ...] = (
-        ("zeros for h_0", lambda i: right(i) if in_epoch(i) else 0 * h_0),
-        ("state reset at every window", lambda i: h_0),
-        ("state reset at every window", lambda i: 0 * h_0),
-        ("state reset at every window", lambda i: 0 * h_0 if i else h_0),
-        ("state set to zero after the first epoch", lambda i: right(i) if in_epoch(i) or not i else 0 * h_0),
-        ("state not reset between epochs", lambda i: states(i - 1)[-1] if is_first(i) and i else right(i)),
-        ("sliding window starts from the newest state", lambda i: states(i - 1)[-1] if in_epoch(i) else right(i)),
-        ("the newest state is kept, also between epochs", lambda i: states(i - 1)[-1] if i else right(i)),
-        ("the window starts from the state before the last", lambda i: (
-            [initial[i - 1], *states(i - 1)][-2] if in_epoch(i) else right(i))),
-        ("the window starts a step too early in the states", lambda i: (
-            [initial[i - 1], *states(i - 1)][updates["start"][i] - updates["start"][i - 1] - 1] if in_epoch(i) else right(i))),
-        ("the window starts a step too late in the states", lambda i: (
-            states(i - 1)[updates["start"][i] - updates["start"][i - 1]] if in_epoch(i) else right(i))),
-        ("the window starts from the first state of the one before", lambda i: initial[i - 1] if in_epoch(i) else right(i)),
-        ("the state is computed again with the new weights", lambda i: recomputed(i) if in_epoch(i) else right(i)),
-        ("the state of the first sequence for all", lambda i: right(i)[:1] + 0 * h_0 if in_epoch(i) else right(i)),
-        ("the state averaged over the batch", lambda i: right(i).mean(0) + 0 * h_0 if in_epoch(i) else right(i)),
-        ("states of other sequences", lambda i: np.roll(right(i), 1, 0) if in_epoch(i) else right(i)),
-        ("states of other sequences (the next)", lambda i: np.roll(right(i), -1, 0) if in_epoch(i) else right(i)),
-        ("a learned h_0 that the windows do not use", lambda i: right(i) if in_epoch(i) else h_0),
-    )  # fmt: skip
-    eps = np.finfo(run.params.W_hh.dtype).eps
-    wrong = [i for i in range(count) if not np.allclose(initial[i], right(i), 0, 100 * eps)]
-
-    def explains(other: Callable[[int], Any], i: int) -> bool:
-        try:
-            return np.allclose(initial[i], other(i), 0, 100 * eps)
-        except IndexError:
-            return False
-
-    chosen = sorted({*wrong[:MANY], *range(min(count, MANY)), count - 1})
-    return [name for name, other in others if wrong and all(explains(other, i) for i in chosen)][:1]
+def _common(candidates: Callable[[int], dict[str, Any]], count: int) -> list[str]:
+    """The first text under which all updates that are looked at have the state of this run."""
+    found: dict[str, None] | None = None
+    for i in sorted({*range(min(count, 3 * MANY)), count - 1}):
+        texts = candidates(i)
+        found = dict.fromkeys(text for text in texts if found is None or text in found)
+    return list(found or ())[:1]
 
 
-def _of_loop(updates: Updates) -> list[str]:
-    """A mistake in what goes from update to update."""
-    texts = [text for text, explains in _loops(updates) if all(explains(i) for i in updates.chosen)]
-    return texts[:1]
+class Updates:
+    """The updates of one network of a run."""
+
+    def __init__(self, recorded: RecordedRun, network: tuple[int, ...]):
+        self.recorded, self.network, self.known = recorded, network, dict[int, Fit]()
+        run, self.columns = recorded
+        self.count, self.number = len(self.columns["epoch"]), self.columns["number"]
+        self.initial = [state[network].astype(np.float64) for state in self.columns["initial"]]
+        h_0 = run.h_0 if run.params.h_0 is None else run.params.h_0[network]
+        self.h_0 = np.broadcast_to(h_0, self.initial[0].shape)
+
+    def fit(self, index: int, of: RecordedRun | None = None) -> Fit:
+        """An update and its right values, also if the run were another."""
+        if of is not None:
+            return Fit(*single_update(of, index, self.network))
+        if index not in self.known:
+            self.known[index] = Fit(*single_update(self.recorded, index, self.network))
+        return self.known[index]
+
+    def states(self, index: int) -> list[Any]:
+        """h_0 to h_T of an update."""
+        fit = self.fit(index)
+        return [self.initial[index], *fit.report.get("h", fit.right["h"])]
+
+    def with_new_weights(self, index: int) -> list[Any]:
+        """The same with the weights after the step."""
+        fit = self.fit(index)
+        params = parameters_from({name: fit.report[name] for name in present(fit.case.params)})
+        return [self.initial[index], *flow(fit.case._replace(params=params))["h"]]
+
+    def initial_states(self, i: int) -> dict[str, Any]:
+        """The ways to choose initial states of which the state of an update is one."""
+        start, zeros = self.columns["start"], 0 * self.h_0
+        is_first, inside = self.number[i] == 1, bool(start[i] > 0)
+        right = self.h_0 if "h_0" not in self.columns or i == 0 else self.columns["h_0"][i - 1][self.network]
+        before, steps = (self.states(i - 1), int(start[i] - start[i - 1])) if i else ([self.h_0], 0)
+        has = inside and 0 <= steps < len(before)
+        right = before[steps] if has else right
+        newest = before[-1] if i else right
+        others = {
+            "zeros for h_0": right if inside else zeros,
+            "state reset at every window": zeros,
+            "state reset at every window, to h_0": self.h_0,
+            "state reset at every window but the first, to zeros": zeros if i else self.h_0,
+            "state set to zero after the first epoch": right if inside or not i else zeros,
+            "state not reset between epochs": newest if is_first else right,
+            "sliding window starts from the newest state": newest if not is_first else right,
+            "sliding window starts from the newest state, but not at step 0": newest if inside else right,
+            "the newest state in every window, also of the next epoch": newest,
+            "the state before the right one": before[steps - 1] if has and steps else right,
+            "the state is computed again with the new weights": self.with_new_weights(i - 1)[steps] if has else right,
+            "the state of the first sequence for all": right[:1] + zeros if inside else right,
+            "the state averaged over the batch": right.mean(0) + zeros if inside else right,
+            "the state of the sequence before": np.roll(right, 1, 0) if inside else right,
+            "the state of the sequence after": np.roll(right, -1, 0) if inside else right,
+            "the sequences of the state in reversed order": right[::-1] if inside else right,
+        }
+        for j in range(MANY):
+            at = before[j] if j < len(before) and not is_first else right
+            others[f"the state after step {j} of the window before"] = at
+        eps = ROUNDING * np.finfo(self.recorded.run.params.W_hh.dtype).eps
+        return {text: state for text, state in others.items() if np.allclose(self.initial[i], state, 0, eps)}
 
 
 def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
-    recorded, (run, columns) = updates.recorded, updates.recorded
-    step = run.options.step
+    """Mistakes in what goes from update to update: words, and whether they explain an update."""
+    (run, columns), number, fit = updates.recorded, updates.number, updates.fit
 
-    def other_run(changed: RecordedRun, i: int) -> bool:
-        return _is_same(updates.fit(i), flow(Fit(*updates.single(i, changed)).case))
+    def is_same(i: int, values: Arrays) -> bool:
+        """Whether these are the reported values, and the step is that of the reported gradients."""
+        return fit(i).explains(values, fit(i).flow) and not fit(i).wrong & set(fit(i).stepped)
 
     for text, changed in {
-        "losses of older steps counted again": recorded.replace({"loss_start": columns["start"]}),
-        "targets one step late": recorded._replace(run=run._replace(target=np.roll(run.target, 1, 0))),
-        "targets one step early": recorded._replace(run=run._replace(target=np.roll(run.target, -1, 0))),
-        "inputs one step late": recorded._replace(run=run._replace(x=np.roll(run.x, 1, 0))),
-        "inputs one step early": recorded._replace(run=run._replace(x=np.roll(run.x, -1, 0))),
-    }.items():
-        yield text, partial(other_run, changed)
-
-    def with_gradients(gradients: Callable[[int], Arrays], i: int) -> bool:
-        """The reported gradients are these, and the step is theirs."""
-        return _is_same(updates.fit(i), updates.fit(i).right | gradients(i))
+        "losses of older steps counted again": updates.recorded.replace({"loss_start": columns["start"]}),
+        **{f"{words} one step {when}": updates.recorded._replace(run=run._replace(**{name: np.roll(getattr(run, name), by, 0)}))
+           for name, words in (("target", "targets"), ("x", "inputs")) for by, when in ((1, "late"), (-1, "early"))},
+    }.items():  # fmt: skip
+        yield text, lambda i: is_same(i, updates.fit(i, changed).right)
 
     def own(i: int) -> Arrays:
-        fit = updates.fit(i)
-        return {"d" + name: fit.right["d" + name] for name in present(fit.case.params)}
+        return {"d" + name: fit(i).right["d" + name] for name in present(fit(i).case.params)}
 
-    def added(period: int, i: int, phase: int) -> Arrays:
-        if i == 0 or (period and (i + phase) % period == 0):
-            return own(i)
-        before = updates.fit(i - 1).report
-        return {name: g + before.get(name, 0) for name, g in own(i).items()}
+    def added(i: int, is_reset: bool) -> Arrays:
+        before = {} if i == 0 or is_reset else fit(i - 1).report
+        return fit(i).right | {name: g + before.get(name, 0) for name, g in own(i).items()}
 
-    yield "gradients add up from update to update", partial(with_gradients, lambda i: added(0, i, 0))
+    yield "gradients add up from update to update", lambda i: is_same(i, added(i, False))
+    yield "gradients add up within an epoch", lambda i: is_same(i, added(i, number[i] == 1))
     for period, words in ((2, "second"), (3, "third"), (4, "fourth")):
         for phase in range(period):
-            yield f"gradients set to zero at every {words} update alone", partial(
-                with_gradients, lambda i, period=period, phase=phase: added(period, i, phase))  # fmt: skip
-    number = columns["number"]
-    yield "gradients add up within an epoch", partial(with_gradients, lambda i: own(i) if number[i] == 1 else added(0, i, 0))
-    yield "gradients of the update before", partial(with_gradients, lambda i: updates.fit(i - 1).right if i else own(i))
-
-    def of_old_weights(i: int) -> bool:
-        if i < 2:
-            return not updates.fit(i).wrong
-        case, old = updates.fit(i).case, updates.fit(i - 1).case
-        return _is_same(updates.fit(i), flow(case._replace(params=old.params)))
-
-    yield "the weights of the update before", of_old_weights
-    yield "activations of stale weights kept", lambda i: not updates.fit(i).wrong or _keeps_activations(updates, i)
-    yield "the loss is the sum of all since the start of the epoch", lambda i: _has_loss(
-        updates, i, updates.fit(i).right["loss"] + (updates.fit(i - 1).report["loss"] if number[i] > 1 else 0))
-    for c in (0.999, 0.99, 0.9):
-        yield f"the loss is a mean, {c:g} times that of before", lambda i, c=c: _has_loss(
-            updates, i, c * (updates.fit(i - 1) if i else updates.fit(i)).report["loss"] + (1 - c) * updates.fit(i).right["loss"])  # fmt: skip
-
-    def other_step(change: Callable[[int, WindowCase], WindowCase], i: int) -> bool:
-        fit = updates.fit(i)
-        return not fit.wrong & fit.flow and fit.explains(stepped(change(i, fit.case), fit.report), fit.stepped)
-
-    def rate(factor: Callable[[int], float], i: int, case: WindowCase) -> WindowCase:
-        return case._replace(step=case.step._replace(learning_rate=case.step.learning_rate * factor(i)))
-
-    if step.has_velocity:
-        for text, resets in (("epoch", lambda i: number[i] == 1), ("window", lambda i: True)):
-            yield f"the velocity, or sum of squares, is reset at every {text}", partial(
-                other_step, lambda i, case, resets=resets: case._replace(velocity=None) if resets(i) else case)  # fmt: skip
-    for text, factor in {
-        "the rate divided by the number of the epoch": lambda i: 1 / columns["epoch"][i],
-        "the rate divided by the number of the update": lambda i: 1 / (i + 1),
-        "the rate divided by the number of the update in the epoch": lambda i: 1 / number[i],
-        "the rate divided by the root of the number of the update": lambda i: (i + 1) ** -0.5,
-        **{f"the rate × {c:g} at every epoch": lambda i, c=c: c ** (columns["epoch"][i] - 1.0) for c in (0.5, 0.1, 0.9, 0.95, 0.99)},
-        **{f"the rate × {c:g} at every update": lambda i, c=c: c**float(i) for c in (0.5, 0.9, 0.95, 0.99, 0.999)},
-        "no step at the first update": lambda i: float(i > 0),
-        "a step at every second update alone": lambda i: float(i % 2 == 1),
-        "a step at every second update alone, and the first": lambda i: float(i % 2 == 0),
-        "no step at the last update of an epoch": lambda i: float(i + 1 < len(number) and number[i + 1] != 1),
-        "a step at the last update of an epoch alone": lambda i: float(i + 1 == len(number) or number[i + 1] == 1),
+            yield f"gradients set to zero at every {words} update alone", lambda i: is_same(
+                i, added(i, (i + phase) % period == 0))  # fmt: skip
+    yield "the gradients of the update before", lambda i: is_same(i, fit(i).right | (own(i - 1) if i else {}))
+    yield "the weights of the update before", lambda i: is_same(
+        i, flow(fit(i).case._replace(params=fit(max(0, i - 1)).case.params)))
+    yield "activations of stale weights kept", lambda i: not fit(i).wrong or _keeps_activations(updates, i)
+    for text, loss in {
+        "the loss is the sum of all since the start of the epoch": lambda i: fit(i).right["loss"]
+            + (fit(i - 1).report["loss"] if number[i] > 1 else 0),
+        **{f"the loss is a mean, {c:g} times that of before": lambda i, c=c: (1 - c) * fit(i).right["loss"]
+            + c * fit(max(0, i - 1)).report["loss"] for c in (0.999, 0.99, 0.9)},
     }.items():  # fmt: skip
-        yield text, partial(other_step, partial(rate, factor))
+        yield text, lambda i: is_same(i, fit(i).right | {"loss": loss(i)})
 
+    def is_step(i: int, gradients: Arrays, **step: Any) -> bool:
+        """Whether the step is another one, and the rest right."""
+        case = fit(i).case._replace(**step)
+        return not fit(i).wrong & fit(i).flow and fit(i).explains(stepped(case, gradients), fit(i).stepped)
 
-def _is_same(fit: Fit, values: Arrays) -> bool:
-    """Whether these are the reported values, and the step is that of the reported gradients."""
-    return fit.explains(values, fit.flow) and not fit.wrong & set(fit.stepped)
-
-
-def _has_loss(updates: Updates, i: int, loss: Any) -> bool:
-    fit = updates.fit(i)
-    return fit.explains(fit.right | {"loss": loss}, fit.report)
+    yield "the step of the gradients of the update before", lambda i: is_step(i, fit(max(0, i - 1)).report)
+    yield "the velocity, or sum of squares, reset at every epoch", lambda i: is_step(
+        i, fit(i).report, velocity=None if number[i] == 1 else fit(i).case.velocity)
+    yield "the velocity, or sum of squares, of the update before", lambda i: is_step(
+        i, fit(i).report, velocity=fit(max(0, i - 1)).case.velocity)
+    epoch = columns["epoch"]
+    last = np.append(number[1:] == 1, True)
+    for text, factor in {
+        "the rate divided by the number of the epoch": lambda i: 1 / epoch[i],
+        "the rate divided by the number of the update": lambda i: 1 / (i + 1),
+        "the rate divided by the root of the number of the update": lambda i: (i + 1) ** -0.5,
+        **{f"the rate × {c:g} at every epoch": lambda i, c=c: c ** (epoch[i] - 1.0) for c in (0.5, 0.1, 0.9, 0.95, 0.99)},
+        **{f"the rate × {c:g} at every update": lambda i, c=c: c ** float(i) for c in (0.5, 0.9, 0.95, 0.99, 0.999)},
+        "no step at the first update": lambda i: i > 0, "no step at the last update of an epoch": lambda i: not last[i],
+        "a step at every second update alone": lambda i: i % 2,
+        "a step at every second update alone, from the first on": lambda i: 1 - i % 2,
+        "a step at the last update of an epoch alone": lambda i: last[i],
+    }.items():  # fmt: skip
+        yield text, lambda i: is_step(i, fit(i).report, step=fit(i).case.step._replace(
+            learning_rate=fit(i).case.step.learning_rate * float(factor(i))))  # fmt: skip
 
 
 def _keeps_activations(updates: Updates, i: int) -> bool:
-    """Whether the older steps have the activations of the windows before."""
+    """Whether the older steps have the activations of the window before."""
     columns, report, case = updates.recorded.updates, updates.fit(i).report, updates.fit(i).case
-    before = updates.fit(max(0, i - 1)).report
-    old, moved = len(case.x) - len(case.target), columns["start"][i] - columns["start"][i - 1]
-    if columns["number"][i] == 1 or not old:
+    old = len(case.x) - len(case.target)
+    if columns["number"][i] == 1 or not old or "a" not in report:
         return False
-    return "a" in report and np.array_equal(report["a"][:old], before["a"][moved : moved + old])
+    moved = columns["start"][i] - columns["start"][i - 1]
+    return np.array_equal(report["a"][:old], updates.fit(i - 1).report["a"][moved : moved + old])
