@@ -9,10 +9,10 @@ import numpy as np
 from numpy_rnn.common.records import Nonlinearity, Reduction, Step, WindowCase
 from numpy_rnn.conformance import definition as right
 from numpy_rnn.conformance.arithmetics.floats import PHI, SMALL, TINY, Floats
-from numpy_rnn.conformance.case import GIVEN_DY, parameters_from, present
+from numpy_rnn.conformance.case import initial_state, parameters_from, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, by_factor
-from numpy_rnn.conformance.mutants.mistakes import Mistake, changed
+from numpy_rnn.conformance.mutants.mistakes import FORMATS, Mistake, changed, rounded
 
 # -- the loss ---------------------------------------------------------------------------------------------------------
 
@@ -67,6 +67,7 @@ TERMS: dict[str, dict[str, Callable[[Any, Any, Any], tuple[Any, Any]]]] = {  # o
         "the squared error of y": lambda n, y, z: ((y - z) ** 2 / 2, y - z),
         "(p − target) p (1 − p)": lambda n, y, z: (
             -z * n.log_softmax(y), (_softmax(y) - z) * _softmax(y) * (1 - _softmax(y))),
+        "p of a softmax over the batch": lambda n, y, z: (-z * n.log_softmax(y), _softmax(y.mT).mT - z),
         "logistic outputs for softmax": _logistic, "smoothed targets": _smoothed,
         "exp y for p": lambda n, y, z: (-z * y, np.exp(y) - z),
         "the largest target alone": lambda n, y, z: (-_top(z) * n.log_softmax(y), _softmax(y) - _top(z)),
@@ -367,6 +368,14 @@ STEPS: dict[str, dict[str, Any]] = {
     "the rate left out": {"updated": lambda n, name, theta, delta, step: theta - delta},
     "the step in float32": {"updated": lambda n, name, theta, delta, step: theta
         - float(np.float32(step.learning_rate)) * delta},
+    "the new parameters clipped by value": {"clipped": lambda n, d, p, step: d,
+        "updated": lambda n, name, theta, delta, step: np.clip(theta - n.rate(step, theta) * delta, -step.max_value, step.max_value)},
+    **{f"new parameters rounded to {name}": {"updated": lambda n, _, theta, delta, step, name=name: rounded(
+        theta - n.rate(step, theta) * delta, name)} for name in FORMATS},
+    "Adagrad without the squares of before, for plain descent": {"updated": lambda n, name, theta, delta, step:
+        theta - n.rate(step, theta) * n.by_root(delta, delta * delta)},
+    "weight decay both in the gradient and of the weights": {"updated": lambda n, name, theta, delta, step:
+        theta - n.rate(step, theta) * (delta + step.weight_decay * theta)},
     "the step with the sign of the gradient": {
         "updated": lambda n, name, theta, delta, step: theta - n.rate(step, theta) * np.sign(delta)},
 }  # fmt: skip
@@ -413,3 +422,43 @@ def _twice(case: WindowCase, gradients: Arrays) -> Arrays:
     once = stepped(case, gradients)
     velocity = parameters_from(once, "v") if case.step.has_velocity else None
     return stepped(case._replace(params=parameters_from(once), velocity=velocity), gradients)
+
+
+# -- gradients that are other sums, or that are reported otherwise ------------------------------------------------------
+
+
+def other_gradients(case: WindowCase, values: Arrays) -> dict[str, Arrays]:
+    """Gradients from the right values that are other sums, or are reported otherwise than the step uses them."""
+    p, step, h = present(case.params), case.step, np.concatenate((initial_state(case)[None], values["h"]))
+    own = {"d" + name: values["d" + name] for name in p}
+    (T, B, _), K = case.x.shape, len(case.target)
+    t, b = np.arange(T)[:, None, None], np.arange(B)[:, None]
+    counted = {
+        "without the first step": t > 0, "without the last step": t < T - 1, "of the first step alone": t == 0,
+        "of the last step alone": t == T - 1, "without the steps that have no loss": t >= T - K,
+        "with the last step counted twice": 1 + (t == T - 1), "with the first step counted twice": 1 + (t == 0),
+        "of the first sequence alone": b == 0, "of the last sequence alone": b == B - 1,
+        "without the first sequence": b > 0, "without the last sequence": b < B - 1,
+    }  # fmt: skip
+    others: dict[str, Arrays] = {"transposed": {"dW_hh": own["dW_hh"].T}}
+    for text, counts in counted.items():
+        dy, da = counts * values["dy"], counts * values["da"]
+        pairs = {"dW_xh": (case.x, da), "dW_hh": (h[:-1], da), "dW_hy": (h[1:], dy)}
+        d = {name: np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
+        others[text] = own | d | {"db_y": dy.sum((0, 1))} | dict.fromkeys(("db_h", "db_hh"), da.sum((0, 1)))
+    for text, change in {
+        "whose rows are one row, in which all add up": lambda g: 0 * g + g.sum(axis=0, keepdims=True),
+        "divided by the norm of each": lambda g: g / np.linalg.norm(g),
+        **{f"rounded to {name}": partial(rounded, name=name) for name in FORMATS},
+    }.items():  # fmt: skip
+        others[text] = {name: change(g) for name, g in own.items()}
+    if step is not None:
+        limits = step._replace(learning_rate=1.0, momentum=0.0, dampening=0.0, nesterov=False, adagrad=False)
+        for text, part in {"after clipping": limits._replace(weight_decay=0.0), "after clipping and weight decay": limits,
+                           "with weight decay": limits._replace(max_norm=None, max_value=None)}.items():  # fmt: skip
+            moved = stepped(case._replace(step=part, velocity=None), values)
+            others[text] = {"d" + name: theta - moved[name] for name, theta in p.items()}
+        moved = stepped(case, values)
+        others["after momentum"] = {"d" + name: moved["v" + name] for name in p if "v" + name in moved}
+        others["multiplied by the rate"] = {name: step.learning_rate * g for name, g in own.items()}
+    return others
