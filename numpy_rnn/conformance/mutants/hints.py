@@ -18,7 +18,7 @@ from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import case_sizes, initial_state, present
-from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, window_update
+from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition
 from numpy_rnn.conformance.mutants import mistakes, step_mistakes
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.mutants.mistakes import FORWARD, Mistake
@@ -51,7 +51,7 @@ def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
     plain = plain._replace(dtype="float64") if "float64" in port.dtypes else plain
     for i, usual in enumerate((*SIZES, SIZES[0])):
         own = has.sizes[i % len(has.sizes)] if has.sizes else {}
-        sizes = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | dict(own)
+        sizes: Any = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | dict(own)
         sizes["K"] = own.get("K", sizes["T"] if recipe.K == recipe.T else min(sizes["K"], sizes["T"]))
         changes: dict[str, Any] = {**sizes, "velocity": i != 1, "gain": 3.0 if i == 2 else 1.0, "seed": recipe.seed + i}
         yield restricted(plain._replace(step=_other_numbers(recipe.step, i), **changes), has)
@@ -120,7 +120,7 @@ class Fit:
     def run(self, of: Definition, backward: Any = None, change: Any = lambda case: case) -> Arrays:
         """The loss, the intermediates and the gradients of the case, or of another, with a mistake."""
         of = of if backward is None else of._replace(backward=backward)
-        return window_update(change(self.case)._replace(step=None), of=of)
+        return mistakes.flow(change(self.case), of)
 
     def _keep(self, n: Any, w: Any, p: Any, nonlinearity: str, of: Definition) -> Arrays:
         self.forward = n.seen, w, p, nonlinearity
@@ -214,9 +214,9 @@ def of_flow(fits: Sequence[Fit]) -> Candidates:
     steps = min(MAX_STEPS, max(len(fit.case.x) for fit in fits))
     is_right = "loss" in fits[0].report and not any(fit.wrong & BEFORE for fit in fits)  # the forward pass
     catalogue = (Mistake(m.name, "", m.definition) for m in MUTANTS if not m.in_run)
-    made = chain(step_mistakes.other_cases(), mistakes.transposes(), mistakes.other_terms(), step_mistakes.other_losses(),
-                 step_mistakes.truncations(steps), mistakes.other_operands(), mistakes.other_functions(),
-                 mistakes.other_results())  # fmt: skip
+    made = chain(step_mistakes.other_cases(), mistakes.transposes(), mistakes.other_terms(),
+                 step_mistakes.other_losses(), step_mistakes.truncations(steps), mistakes.other_operands(),
+                 mistakes.other_functions(), mistakes.other_results())  # fmt: skip
     yield from ((mistake.text, partial(Fit.has, mistake=mistake)) for mistake in catalogue)
     yield from of_gradients(fits)
     for mistake in made:
@@ -304,9 +304,9 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Candidates:
         found[name] = _factor(ratios, sum(np.size(fit.report[name]) for fit, _ in ratios))
         if not found[name]:
             return
-    groups = {"loss": ["loss"], "gradients": [n for n in names if n.startswith("d")],
-              "velocities": [n for n in names if n.startswith("v")], "step": [n for n in names if n in cases.FIELDS]}  # fmt: skip
-    texts = []
+    groups = {"loss": ["loss"], **{part: [name for name in names if name.startswith(letter)]
+              for part, letter in (("gradients", "d"), ("velocities", "v"))}}  # fmt: skip
+    groups["step"], texts = [name for name in names if name in cases.FIELDS], list[str]()
     for part, members in groups.items():
         for text in dict.fromkeys(found[name] for name in members if name in found):
             same = [name for name in members if found.get(name) == text]

@@ -27,7 +27,6 @@ from numpy_rnn.conformance import definition as right
 from numpy_rnn.conformance.arithmetics.floats import PHI, SLOPES, Floats
 from numpy_rnn.conformance.case import GIVEN_DY, initial_state, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, window_update
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 
 FORWARD = ("pre_activation", "state", "output", "forward")
 CONSTANTS = (1.0, 5.0, 0.5, 2.0, 10.0, 3.0, 0.1, 0.25, 15.0, 20.0)  # at which people clip
@@ -63,7 +62,7 @@ class Mistake(NamedTuple):
 
 def flow(case: WindowCase, of: Definition = DEFINITION) -> Arrays:
     """The loss, the intermediates and the gradients of a case."""
-    return window_update(case._replace(step=None), of=of)
+    return window_update(case._replace(step=None), of=of)  # type: ignore[arg-type]
 
 
 def changed(text: str, field: str, function: Any, **more: Any) -> Iterator[Mistake]:
@@ -101,7 +100,7 @@ def _perturb(value: Any, row: int) -> int:
 def exact_flow(case: WindowCase, of: Definition, deep: bool) -> Arrays:
     """The loss and its derivatives by complex steps through the forward pass; deep: also those by a, h and y."""
     inputs = present(case.params) | {"h_0": initial_state(case)}
-    (T, B, D), H, O = case.x.shape, case.params.W_hh.shape[0], case.params.W_hy.shape[1]
+    (T, B, _), (H, O) = case.x.shape, case.params.W_hy.shape
     row, own = 0, sum(theta.size for theta in inputs.values())
     networks, stacked, rows = own + deep * T * B * (2 * H + O), {}, {}
     for name, theta in inputs.items():
@@ -116,15 +115,16 @@ def exact_flow(case: WindowCase, of: Definition, deep: bool) -> Arrays:
 
     n, params = Perturbed(networks, row) if deep else Floats(complex), case.params._replace(**stacked)
     silent = of._replace(loss_and_error=loss_and_error, backward=lambda *_: {})
-    report = window_update(case._replace(params=params, h_0=h_0, step=None), n, silent)
+    without_step: Any = None
+    report = window_update(case._replace(params=params, h_0=h_0, step=without_step), n, silent)
     slopes = report["loss"].imag / EPSILON
 
     def derivative(row, like):
         return slopes[row : row + like.size].reshape(like.shape)
 
     values = {name: report[name][:, 0].real for name in ("a", "h", "y")} | {"loss": report["loss"][0].real}
-    for name in ("a", "h", "y") if isinstance(n, Perturbed) else ():
-        rows_of = (n.rows[name, t] for t in range(1, T + 1))
+    for name in ("a", "h", "y") if deep else ():
+        rows_of = [n.rows[name, t] for t in range(1, T + 1)] if isinstance(n, Perturbed) else []
         values["d" + name] = np.stack([derivative(row, values[name][0]) for row in rows_of])
     values |= {"d" + name: derivative(row, inputs[name]) for name, row in rows.items()}
     values |= {"dx": values["da"] @ case.params.W_xh.T} if deep else {}
@@ -135,7 +135,7 @@ def exact_flow(case: WindowCase, of: Definition, deep: bool) -> Arrays:
 
 
 class Moved(dict):
-    """A tensor that is read as another one, or at other steps. Beyond its ends it is 0, as it should be, or the last."""
+    """A tensor read as another one, or at other steps. Beyond its ends it is 0, as it should be, or the last."""
 
     def __init__(self, own: Any, steps: Any, index: Callable[[int], int | None], beyond: str):
         super().__init__(own)
@@ -201,7 +201,7 @@ def transposes() -> Iterator[Mistake]:
 
 # -- terms and results ------------------------------------------------------------------------------------------------
 
-COUNTED: dict[str, Callable[[int, int, int], float]] = {  # by the step, T and B
+COUNTED: dict[str, Any] = {  # by the step, T and B
     "without {}": lambda t, T, B: 0, "twice {}": lambda t, T, B: 2, "-{}": lambda t, T, B: -1,
     "half of {}": lambda t, T, B: 0.5, "{} at the first step alone": lambda t, T, B: t == 1,
     "{} at the last step alone": lambda t, T, B: t == T, "{} left out at the first step": lambda t, T, B: t > 1,
@@ -234,8 +234,11 @@ def other_terms() -> Iterator[Mistake]:
 
         return equation(Altered(n, affine=affine), w, p, t)
 
-    changes = {text: lambda v, t, T, c=c: c(t, T, v.shape[-2]) * v for text, c in COUNTED.items()}
-    changes |= {f"{{}} within ±{c:g}": lambda v, t, T, c=c: clamped(v, c) for c in CONSTANTS}
+    def times(c, v, t, T):
+        return c(t, T, v.shape[-2]) * v
+
+    changes: dict[str, Any] = {text: partial(times, c) for text, c in COUNTED.items()}
+    changes |= {f"{{}} within ±{c:g}": partial(lambda c, v, t, T: clamped(v, c), c) for c in CONSTANTS}
     for field, (result, _, terms) in EQUATIONS.items():
         for k, term in enumerate(terms):
             for text, change in changes.items():
@@ -266,7 +269,7 @@ def rounded(v: Any, name: str) -> Any:
     return v - v.real + real.astype(v.real.dtype)
 
 
-RESULTS: dict[str, Callable[[Any, Any, int], Any]] = {  # of a result, the values of all steps, and the step
+RESULTS: dict[str, Any] = {  # of a result, the values of all steps, and the step
     "{} × 2": lambda v, s, t: 2 * v, "{} × 1/2": lambda v, s, t: v / 2, "{} × -1": lambda v, s, t: -v,
     "{} / B": lambda v, s, t: v / v.shape[-2],
     "{} added to that of the step before": lambda v, s, t: v + s.get(t - 1, 0),
@@ -277,9 +280,9 @@ RESULTS: dict[str, Callable[[Any, Any, int], Any]] = {  # of a result, the value
     "{} of the sequence before": lambda v, s, t: np.roll(v, 1, -2),
     "{} of the sequence after": lambda v, s, t: np.roll(v, -1, -2),
     "tanh of {}": lambda v, s, t: np.tanh(v), "sigmoid of {}": lambda v, s, t: PHI["sigmoid"](v),
-    **{f"{{}} within ±{c:g}": lambda v, s, t, c=c: clamped(v, c) for c in CONSTANTS},
-    **{f"{{}} at most {c:g}": lambda v, s, t, c=c: np.where(v.real > c, c, v) for c in (1.0, 5.0, 6.0, 10.0, 20.0)},
-    **{f"{{}} rounded to {name}": lambda v, s, t, name=name: rounded(v, name) for name in FORMATS},
+    **{f"{{}} within ±{c:g}": partial(lambda c, v, s, t: clamped(v, c), c) for c in CONSTANTS},
+    **{f"{{}} at most {c:g}": partial(lambda c, v, s, t: np.where(v.real > c, c, v), c) for c in (6.0, *CONSTANTS)},
+    **{f"{{}} rounded to {name}": partial(lambda name, v, s, t: rounded(v, name), name) for name in FORMATS},
 }  # fmt: skip
 
 
@@ -298,7 +301,7 @@ def other_results() -> Iterator[Mistake]:
 
 # -- functions --------------------------------------------------------------------------------------------------------
 
-PHIS: dict[str, Callable[[Any, Any], Any]] = {  # of a_t and h_{t-1}
+PHIS: dict[str, Any] = {  # of a_t and h_{t-1}
     "no nonlinearity": lambda a, h: a,
     "tanh applied twice": lambda a, h: np.tanh(np.tanh(a)),
     "a / (1 + |a|) for φ": lambda a, h: np.where(a.real > 0, a / (1 + a), a / (1 - a)),
@@ -308,19 +311,28 @@ PHIS: dict[str, Callable[[Any, Any], Any]] = {  # of a_t and h_{t-1}
     "log(1 + exp a) for φ": lambda a, h: np.log1p(np.exp(a)),
     "elu for φ": lambda a, h: np.where(a.real > 0, a, np.exp(a) - 1),
     "|a| for φ": lambda a, h: np.where(a.real > 0, a, -a),
-    **{f"leaky relu with {c:g} for φ": lambda a, h, c=c: np.where(a.real > 0, a, c * a) for c in (0.01, 0.1, 0.2)},
+    **{f"leaky relu with {c:g} for φ": partial(lambda c, a, h: np.where(a.real > 0, a, c * a), c)
+       for c in (0.01, 0.1, 0.2)},
 }  # fmt: skip
 MIXED = (0.5, 0.1, 0.9)  # of the state before, in that of a leaky unit
-SLOPES_OF: dict[str, Callable[[Any, Any, Any], Any]] = {  # of a, h and φ'
-    "φ′ squared": lambda a, h, s: s * s, "1 − h for φ′": lambda a, h, s: 1 - h, "1 + h² for φ′": lambda a, h, s: 1 + h * h,
-    "1 − tanh(h)² for φ′": lambda a, h, s: 1 - np.tanh(h) ** 2, "h² for φ′": lambda a, h, s: h * h,
-    "h(1 − h) for φ′": lambda a, h, s: h * (1 - h), "1 − h² for φ′": lambda a, h, s: 1 - h * h,
-    "a(1 − a) for φ′": lambda a, h, s: a * (1 - a), "σ(h)(1 − σ(h)) for φ′": lambda a, h, s: SLOPES["sigmoid"](a, PHI["sigmoid"](h)),
-    "φ′ missing": lambda a, h, s: 1.0, "φ′ of relu": lambda a, h, s: a > 0, "a φ′ of 1 at a = 0": lambda a, h, s: a >= 0,
-    "a φ′ of 1/2 at a = 0": lambda a, h, s: np.where(a == 0, 0.5, a > 0), "φ for φ′": lambda a, h, s: h,
-    "1 − |h| for φ′": lambda a, h, s: 1 - np.abs(h), "√φ′ for φ′": lambda a, h, s: np.sqrt(np.abs(s)),
-    "leaky φ′ of 0.01": lambda a, h, s: np.where(a > 0, 1.0, 0.01), "φ′ / 2": lambda a, h, s: s / 2,
-}  # fmt: skip
+SLOPES_OF: dict[str, Any] = {  # of a, h and φ'
+    "φ′ squared": lambda a, h, s: s * s,
+    "1 − h for φ′": lambda a, h, s: 1 - h,
+    "1 + h² for φ′": lambda a, h, s: 1 + h * h,
+    "1 − tanh(h)² for φ′": lambda a, h, s: 1 - np.tanh(h) ** 2,
+    "1 − h² for φ′": lambda a, h, s: 1 - h * h,
+    "1 − |h| for φ′": lambda a, h, s: 1 - np.abs(h),
+    "h(1 − h) for φ′": lambda a, h, s: h * (1 - h),
+    "a(1 − a) for φ′": lambda a, h, s: a * (1 - a),
+    "σ(h)(1 − σ(h)) for φ′": lambda a, h, s: SLOPES["sigmoid"](a, PHI["sigmoid"](h)),
+    "φ for φ′": lambda a, h, s: h,
+    "φ′ missing": lambda a, h, s: 1.0,
+    "φ′ of relu": lambda a, h, s: a > 0,
+    "a φ′ of 1 at a = 0": lambda a, h, s: a >= 0,
+    "a φ′ of 1/2 at a = 0": lambda a, h, s: np.where(a == 0, 0.5, a > 0),
+    "leaky φ′ of 0.01": lambda a, h, s: np.where(a > 0, 1.0, 0.01),
+    "φ′ / 2": lambda a, h, s: s / 2,
+}
 
 
 def other_functions() -> Iterator[Mistake]:
@@ -351,7 +363,9 @@ def other_functions() -> Iterator[Mistake]:
     def all_first(n, w, p):
         return n.affine([(sum(w.da[s] for s in w.steps), p.W_hh.mT)])
 
-    yield from changed("the flow back adds up from step to step", "state_adjoint", all_later, initial_state_adjoint=all_first)
+    words = "the flow back adds up from step to step"
+    yield from changed(words, "state_adjoint", all_later, initial_state_adjoint=all_first)
+
     def forwards(n, w, p, nonlinearity, of):
         dh, da = {}, {0: n.zeros(w.a[1])}
         for t in w.steps:
@@ -386,7 +400,7 @@ def _one_state(keeps_h_0: bool, by_a: bool, n: Any, w: Any, p: Any, nonlinearity
     """The list of states has the last one at every step, with or without h_0; relu's slope is that of a, or of h."""
     own, T = w.h, len(w.x)
     w.h = {t: own[T] if t or not keeps_h_0 else own[0] for t in own}
-    n.seen["h"] = {t: own[T] for t in w.steps}
+    n.seen["h"] = dict.fromkeys(w.steps, own[T])
 
     def slope(n, w, p, t, nonlinearity):
         return n.by_slope(w.dh[t], w.a[t], n.phi(w.a[t], nonlinearity), nonlinearity)

@@ -5,6 +5,7 @@ update to the next: gradients, velocities, rates, losses, weights and states.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,8 @@ def _windows(recorded: RecordedRun) -> list[str]:
         """All windows but those from step 1 on start a step late, or their new steps a step early."""
         late = [w._replace(start=w.start + max(by, 0) * (w.start > 0)) for w in right]
         early = [w._replace(loss_start=w.loss_start + min(by, 0) * (w.start > 0)) for w in late]
-        return [Window(min(w.start, w.loss_start + (by > 0)), max(w.loss_start, w.start) if by > 0 else w.loss_start, w.stop)
-                for w in early]  # fmt: skip
+        new = [max(w.loss_start, w.start) if by > 0 else w.loss_start for w in early]
+        return [Window(min(w.start, step), step, w.stop) for w, step in zip(early, new)]
 
     others = {
         "bptt over k+1 steps": expected_windows(T, Schedule(k1, k2 + 1)),
@@ -106,7 +107,8 @@ class Updates:
     def states(self, index: int) -> list[Any]:
         """h_0 to h_T of an update."""
         fit = self.fit(index)
-        return [self.initial[index], *fit.report.get("h", fit.right["h"])]
+        later: Any = fit.report.get("h", fit.right["h"])
+        return [self.initial[index], *later]
 
     def with_new_weights(self, index: int) -> list[Any]:
         """The same with the weights after the step."""
@@ -156,12 +158,15 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
         """Whether these are the reported values, and the step is that of the reported gradients."""
         return fit(i).explains(values, fit(i).flow) and not fit(i).wrong & set(fit(i).stepped)
 
-    for text, changed in {
-        "losses of older steps counted again": updates.recorded.replace({"loss_start": columns["start"]}),
-        **{f"{words} one step {when}": updates.recorded._replace(run=run._replace(**{name: np.roll(getattr(run, name), by, 0)}))
-           for name, words in (("target", "targets"), ("x", "inputs")) for by, when in ((1, "late"), (-1, "early"))},
-    }.items():  # fmt: skip
-        yield text, lambda i: is_same(i, updates.fit(i, changed).right)
+    def of_run(changed: RecordedRun, i: int) -> bool:
+        return is_same(i, updates.fit(i, changed).right)
+
+    twice = updates.recorded.replace({"loss_start": columns["start"]})
+    yield "losses of older steps counted again", partial(of_run, twice)
+    for name, words in (("target", "targets"), ("x", "inputs")):
+        for by, when in ((1, "late"), (-1, "early")):
+            moved = run._replace(**{name: np.roll(getattr(run, name), by, 0)})
+            yield f"{words} one step {when}", partial(of_run, updates.recorded._replace(run=moved))
 
     def own(i: int) -> Arrays:
         return {"d" + name: fit(i).right["d" + name] for name in present(fit(i).case.params)}
@@ -174,19 +179,23 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
     yield "gradients add up within an epoch", lambda i: is_same(i, added(i, number[i] == 1))
     for period, words in ((2, "second"), (3, "third"), (4, "fourth")):
         for phase in range(period):
-            yield f"gradients set to zero at every {words} update alone", lambda i: is_same(
-                i, added(i, (i + phase) % period == 0))  # fmt: skip
+            text = f"gradients set to zero at every {words} update alone"
+            yield text, partial(lambda period, phase, i: is_same(i, added(i, (i + phase) % period == 0)), period, phase)
     yield "the gradients of the update before", lambda i: is_same(i, fit(i).right | (own(i - 1) if i else {}))
-    yield "the weights of the update before", lambda i: is_same(
-        i, flow(fit(i).case._replace(params=fit(max(0, i - 1)).case.params)))
+
+    def with_old_weights(i: int) -> bool:
+        return is_same(i, flow(fit(i).case._replace(params=fit(max(0, i - 1)).case.params)))
+
+    yield "the weights of the update before", with_old_weights
     yield "activations of stale weights kept", lambda i: not fit(i).wrong or _keeps_activations(updates, i)
-    for text, loss in {
-        "the loss is the sum of all since the start of the epoch": lambda i: fit(i).right["loss"]
-            + (fit(i - 1).report["loss"] if number[i] > 1 else 0),
-        **{f"the loss is a mean, {c:g} times that of before": lambda i, c=c: (1 - c) * fit(i).right["loss"]
-            + c * fit(max(0, i - 1)).report["loss"] for c in (0.999, 0.99, 0.9)},
-    }.items():  # fmt: skip
-        yield text, lambda i: is_same(i, fit(i).right | {"loss": loss(i)})
+
+    def with_loss(own: float, before: float, i: int) -> bool:
+        loss = own * fit(i).right["loss"] + (before * fit(i - 1).report["loss"] if number[i] > 1 else 0.0)
+        return is_same(i, fit(i).right | {"loss": loss})
+
+    yield "the loss is the sum of all since the start of the epoch", partial(with_loss, 1.0, 1.0)
+    for c in (0.999, 0.99, 0.9):
+        yield f"the loss is a mean, {c:g} times that of before", partial(with_loss, 1 - c, c)
 
     def is_step(i: int, gradients: Arrays, **step: Any) -> bool:
         """Whether the step is another one, and the rest right."""
@@ -194,25 +203,32 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
         return not fit(i).wrong & fit(i).flow and fit(i).explains(stepped(case, gradients), fit(i).stepped)
 
     yield "the step of the gradients of the update before", lambda i: is_step(i, fit(max(0, i - 1)).report)
-    yield "the velocity, or sum of squares, reset at every epoch", lambda i: is_step(
-        i, fit(i).report, velocity=None if number[i] == 1 else fit(i).case.velocity)
-    yield "the velocity, or sum of squares, of the update before", lambda i: is_step(
-        i, fit(i).report, velocity=fit(max(0, i - 1)).case.velocity)
+    for text, before in {
+        "the velocity, or sum of squares, reset at every epoch": lambda i: number[i] > 1 and fit(i).case.velocity,
+        "the velocity, or sum of squares, of the update before": lambda i: fit(max(0, i - 1)).case.velocity,
+    }.items():
+        yield text, partial(lambda before, i: is_step(i, fit(i).report, velocity=before(i) or None), before)
     epoch = columns["epoch"]
     last = np.append(number[1:] == 1, True)
-    for text, factor in {
+    factors: dict[str, Any] = {
         "the rate divided by the number of the epoch": lambda i: 1 / epoch[i],
         "the rate divided by the number of the update": lambda i: 1 / (i + 1),
         "the rate divided by the root of the number of the update": lambda i: (i + 1) ** -0.5,
-        **{f"the rate × {c:g} at every epoch": lambda i, c=c: c ** (epoch[i] - 1.0) for c in (0.5, 0.1, 0.9, 0.95, 0.99)},
-        **{f"the rate × {c:g} at every update": lambda i, c=c: c ** float(i) for c in (0.5, 0.9, 0.95, 0.99, 0.999)},
-        "no step at the first update": lambda i: i > 0, "no step at the last update of an epoch": lambda i: not last[i],
+        "no step at the first update": lambda i: i > 0,
+        "no step at the last update of an epoch": lambda i: not last[i],
         "a step at every second update alone": lambda i: i % 2,
         "a step at every second update alone, from the first on": lambda i: 1 - i % 2,
         "a step at the last update of an epoch alone": lambda i: last[i],
-    }.items():  # fmt: skip
-        yield text, lambda i: is_step(i, fit(i).report, step=fit(i).case.step._replace(
-            learning_rate=fit(i).case.step.learning_rate * float(factor(i))))  # fmt: skip
+    }
+    for c in (0.5, 0.1, 0.9, 0.95, 0.99, 0.999):
+        factors[f"the rate × {c:g} at every epoch"] = partial(lambda c, i: c ** float(epoch[i] - 1), c)
+        factors[f"the rate × {c:g} at every update"] = partial(lambda c, i: c ** float(i), c)
+
+    def with_rate(factor: Callable[[int], float], i: int) -> bool:
+        step = fit(i).case.step
+        return is_step(i, fit(i).report, step=step._replace(learning_rate=step.learning_rate * float(factor(i))))
+
+    yield from ((text, partial(with_rate, factor)) for text, factor in factors.items())
 
 
 def _keeps_activations(updates: Updates, i: int) -> bool:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, get_args
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import Nonlinearity, Reduction, Step, WindowCase
+from numpy_rnn.common.records import Step, WindowCase
 from numpy_rnn.conformance import definition as right
 from numpy_rnn.conformance.arithmetics.floats import PHI, SMALL, TINY, Floats
 from numpy_rnn.conformance.case import initial_state, parameters_from, present
@@ -16,7 +17,7 @@ from numpy_rnn.conformance.mutants.mistakes import FORMATS, Mistake, changed, ro
 
 # -- the loss ---------------------------------------------------------------------------------------------------------
 
-COUNTS: dict[str, Callable[[Any, Any, int], Any]] = {  # of the weights of the losses, the steps from 0, and K
+COUNTS: dict[str, Any] = {  # of the weights of the losses, the steps from 0, and K
     "loss weights left out": lambda w, k, K: 0 * w + 1, "loss weights squared": lambda w, k, K: w * w,
     "the loss weight of the last step left out": lambda w, k, K: np.where(k == K - 1, 1.0, w),
     "the loss weight of the first step left out": lambda w, k, K: np.where(k == 0, 1.0, w),
@@ -50,7 +51,12 @@ def _smoothed(n: Any, y: Any, z: Any) -> tuple[Any, Any]:
     return -(z * log_p), np.exp(log_p) - z
 
 
-TERMS: dict[str, dict[str, Callable[[Any, Any, Any], tuple[Any, Any]]]] = {  # of the loss and of dy
+def _with_epsilon(c: float, n: Any, y: Any, z: Any) -> tuple[Any, Any]:
+    p = _softmax(y)
+    return -z * np.log(p + c), _through_softmax(p, -z / (p + c))
+
+
+TERMS: dict[str, dict[str, Any]] = {  # of the loss and of dy
     "squared_error": {
         "|e| for the squared error": lambda n, y, z: (np.abs(y - z), np.sign(y - z)),
         "y for y − target": lambda n, y, z: (y * y / 2, y),
@@ -71,9 +77,7 @@ TERMS: dict[str, dict[str, Callable[[Any, Any, Any], tuple[Any, Any]]]] = {  # o
         "logistic outputs for softmax": _logistic, "smoothed targets": _smoothed,
         "exp y for p": lambda n, y, z: (-z * y, np.exp(y) - z),
         "the largest target alone": lambda n, y, z: (-_top(z) * n.log_softmax(y), _softmax(y) - _top(z)),
-        **{f"log(p + {c:g})": lambda n, y, z, c=c: (
-            -z * np.log(_softmax(y) + c), _through_softmax(_softmax(y), -z / (_softmax(y) + c)))
-           for c in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5)},
+        **{f"log(p + {c:g})": partial(_with_epsilon, c) for c in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5)},
     },
 }  # fmt: skip
 
@@ -107,9 +111,6 @@ def other_losses() -> Iterator[Mistake]:
     def unequal(loss, error, n, y, target, weights, objective):
         return loss(n, y, target, weights, objective)[0], error(n, y, target, weights, objective)[1]
 
-    def in_mean(n, y, target, weights, objective):
-        return right.loss_and_error(n, y, target, weights, objective._replace(reduction="mean"))
-
     found: dict[str, Any] = {"the root of the loss": rooted}
     for text, change in COUNTS.items():
         found[text] = partial(counted, change, True)
@@ -120,9 +121,8 @@ def other_losses() -> Iterator[Mistake]:
     for text, function in found.items():
         yield from changed(text, "loss_and_error", function)
         yield from changed(f"in dy alone: {text}", "loss_and_error", partial(unequal, right.loss_and_error, function))
-        yield from changed(f"in the loss alone: {text}", "loss_and_error", partial(unequal, function, right.loss_and_error))
-    yield from changed("gradient of the mean of the losses, and their sum", "loss_and_error",
-                       partial(unequal, right.loss_and_error, in_mean))  # fmt: skip
+        alone = partial(unequal, function, right.loss_and_error)
+        yield from changed(f"in the loss alone: {text}", "loss_and_error", alone)
 
 
 # -- the case ---------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def _reshaped(array: Any) -> Any:
     return np.ascontiguousarray(np.moveaxis(array, 0, 1)).reshape(array.shape)
 
 
-CASES: dict[str, Callable[[WindowCase], WindowCase]] = {
+CASES: dict[str, Any] = {
     "inputs in reversed order": lambda c: c._replace(x=c.x[::-1]),
     "inputs one step late": lambda c: c._replace(x=np.roll(c.x, 1, 0)),
     "inputs one step late, zeros at first": lambda c: c._replace(x=np.concatenate((0 * c.x[:1], c.x[:-1]))),
@@ -153,14 +153,16 @@ CASES: dict[str, Callable[[WindowCase], WindowCase]] = {
         weights=np.concatenate((np.ones(c.target.shape[:2]) if c.weights is None else c.weights,
                                 np.zeros((len(c.x) - len(c.target), c.x.shape[1]))))),
     "the last target for all steps": lambda c: c._replace(target=0 * c.target + c.target[-1:]),
-    **{f"{name} for the nonlinearity": lambda c, name=name: c._replace(objective=c.objective._replace(nonlinearity=name))
-       for name in get_args(Nonlinearity)},
 }  # fmt: skip
 
 
 def other_cases() -> Iterator[Mistake]:
     """The values of another case: a part of it is exchanged, or shifted in time."""
-    for text, change in CASES.items():
+
+    def of_phi(name, case):
+        return case._replace(objective=case.objective._replace(nonlinearity=name))
+
+    for text, change in chain(CASES.items(), ((f"{name} for the nonlinearity", partial(of_phi, name)) for name in PHI)):
         yield Mistake(text, "loss_and_error", change=change)
 
 
@@ -217,171 +219,161 @@ def stepped(case: WindowCase, gradients: Arrays, of: Definition = DEFINITION) ->
     return n.report()
 
 
-def _norm(of: Callable[[Any], Any]) -> Any:
-    """Clipping by another norm, a function of the gradients by name."""
-
-    def clipped(n, d, p, step):
-        if step.max_norm is None:
-            return right.clipped(n, d, p, step)
-        return {name: n.factor(of(d), step.max_norm) * g for name, g in d.items()}
-
-    return clipped
+def _all(d: Arrays, *left_out: str) -> Any:
+    return np.concatenate([g.ravel() for name, g in d.items() if name not in left_out])
 
 
-def _by_value(change: Callable[[Any, float], Any]) -> Any:
-    def clipped(n, d, p, step):
-        limit = step.max_value if step.max_value is not None else step.max_norm
-        return d if limit is None else {name: change(g, limit) for name, g in d.items()}
-
-    return clipped
-
-
-def _all(d: Arrays) -> Any:
-    return np.concatenate([g.ravel() for g in d.values()])
-
-
-def _velocity(change: Callable[[Any, Any, float, float], Any]) -> dict[str, Any]:
-    """Another velocity, of g, the one before (or 0), μ and τ."""
-
-    def velocity(n, g, before, step):
-        return right.velocity(n, g, before, step) if step.adagrad else change(
-            g, 0 if before is None else before, step.momentum, step.dampening)  # fmt: skip
-
-    return {"velocity": velocity}
-
-
-def _squares(change: Callable[[Any, Any], Any]) -> dict[str, Any]:
-    def velocity(n, g, before, step):
-        return change(g, 0 if before is None else before) if step.adagrad else right.velocity(n, g, before, step)
-
-    return {"velocity": velocity}
-
-
-def _direction(change: Callable[[Any, Any, Any, Any], Any]) -> dict[str, Any]:
-    """Another direction with momentum, of g, v, the v before, and the step."""
-
-    def direction(n, g, v, before, step):
-        if v is None or step.adagrad:
-            return right.direction(n, g, v, before, step)
-        return change(g, v, 0 if before is None else before, step)
-
-    return {"direction": direction}
-
-
-def _root(change: Callable[[Any, Any], Any]) -> dict[str, Any]:
-    return {"direction": lambda n, g, v, before, step: change(g, v) if step.adagrad
-            else right.direction(n, g, v, before, step)}  # fmt: skip
-
-
-def _decay(change: Callable[[str, Any, Any, Step], Any]) -> dict[str, Any]:
-    return {"decayed": lambda n, name, g, theta, step: change(name, g, theta, step)}
-
-
-def _after(change: Callable[[Any, Any, Any, Step], Any]) -> dict[str, Any]:
-    """Another last line, of θ, the rate, the direction and the step, without weight decay before."""
-    return {"decayed": lambda n, name, g, theta, step: g,
-            "updated": lambda n, name, theta, delta, step: change(theta, n.rate(step, theta), delta, step)}  # fmt: skip
-
-
-STEPS: dict[str, dict[str, Any]] = {
-    "a norm without its root": {"clipped": by_factor(lambda norm, limit: np.minimum(1, limit / (norm**2 + SMALL)))},
-    "the root taken of the norm": {"clipped": by_factor(lambda norm, limit: np.minimum(1, limit / (norm**0.5 + SMALL)))},
-    "the biases left out of the norm": {"clipped": _norm(lambda d: np.linalg.norm(
-        _all({name: g for name, g in d.items() if not name.startswith("b")})))},
-    "h_0 left out of the norm": {"clipped": _norm(lambda d: np.linalg.norm(
-        _all({name: g for name, g in d.items() if name != "h_0"})))},
-    "W_hy and b_y left out of the norm": {"clipped": _norm(lambda d: np.linalg.norm(
-        _all({name: g for name, g in d.items() if not name.endswith("y")})))},
-    "W_hh alone in the norm": {"clipped": _norm(lambda d: np.linalg.norm(d["W_hh"]))},
-    "the sum of the tensors' norms": {"clipped": _norm(lambda d: sum(np.linalg.norm(g) for g in d.values()))},
-    "the largest of the tensors' norms": {"clipped": _norm(lambda d: max(np.linalg.norm(g) for g in d.values()))},
-    "the largest number for the norm": {"clipped": _norm(lambda d: np.abs(_all(d)).max())},
-    "the sum of absolute values for the norm": {"clipped": _norm(lambda d: np.abs(_all(d)).sum())},
-    "the root mean square for the norm": {"clipped": _norm(lambda d: np.sqrt(np.mean(_all(d) ** 2)))},
-    "gradients divided by their norm, without max_norm": {"clipped": by_factor(
-        lambda norm, limit: np.where(norm > limit, 1 / norm, 1.0))},
-    "gradients always divided by their norm": {"clipped": by_factor(lambda norm, limit: 1 / norm)},
+NORMS: dict[str, Any] = {  # of the gradients by name
+    "the biases left out of the norm": lambda d: np.linalg.norm(_all(d, "b_h", "b_y", "b_hh")),
+    "h_0 left out of the norm": lambda d: np.linalg.norm(_all(d, "h_0")),
+    "the sum of the tensors' norms": lambda d: sum(np.linalg.norm(g) for g in d.values()),
+    "the largest number for the norm": lambda d: np.abs(_all(d)).max(),
+    "the sum of absolute values for the norm": lambda d: np.abs(_all(d)).sum(),
+    "the root mean square for the norm": lambda d: np.sqrt(np.mean(_all(d) ** 2)),
+}
+FACTORS: dict[str, Any] = {  # of the norm, and max_norm
+    "a norm without its root": lambda norm, limit: np.minimum(1, limit / (norm**2 + SMALL)),
+    "gradients divided by their norm, without max_norm": lambda norm, limit: np.where(norm > limit, 1 / norm, 1.0),
+    "gradients always divided by their norm": lambda norm, limit: 1 / norm,
+    "gradients set to 0 above max_norm": lambda norm, limit: np.where(norm > limit, 0.0, 1.0),
+}
+CLIPS: dict[str, Any] = {  # of a gradient, and max_value or max_norm
+    "each number clipped for the norm": lambda g, c: np.clip(g, -c, c),
+    "the norm of each tensor clipped for each number": lambda g, c: g * np.minimum(1, c / np.linalg.norm(g)),
+    "clipped from above alone": np.minimum,
+    "clipped from below alone": lambda g, c: np.maximum(g, -c),
+    "numbers above max_value set to 0": lambda g, c: np.where(np.abs(g) > c, 0, g),
+}
+DECAYS: dict[str, Any] = {  # of the name, θ, and the step: what is added to the gradient
+    "weight decay of the other sign": lambda name, theta, s: -s.weight_decay * theta,
+    "twice the weight decay": lambda name, theta, s: 2 * s.weight_decay * theta,
+    "half of the weight decay": lambda name, theta, s: s.weight_decay / 2 * theta,
+    "weight decay of the biases alone": lambda name, theta, s: s.weight_decay * theta * name.startswith("b"),
+    "no weight decay of h_0": lambda name, theta, s: s.weight_decay * theta * (name != "h_0"),
+    "weight decay by the sign of the weights": lambda name, theta, s: s.weight_decay * np.sign(theta),
+    "weight decay multiplied by the rate once more": lambda name, theta, s: s.learning_rate * s.weight_decay * theta,
+}
+VELOCITIES: dict[str, Any] = {  # of g, v (None at first), μ and τ
+    "v = μ v + (1 − μ) g": lambda g, v, mu, tau: mu * _or_zero(v) + (1 - mu) * g,
+    "v = μ v + (1 − μ) g, but g at first": lambda g, v, mu, tau: g if v is None else mu * v + (1 - mu) * g,
+    "v = μ v + (1 − μ)(1 − τ) g, but g at first": lambda g, v, mu, tau: (
+        g if v is None else mu * v + (1 - mu) * (1 - tau) * g),
+    "v = (1 − μ) v + μ g": lambda g, v, mu, tau: (1 - mu) * _or_zero(v) + mu * g,
+    "v = v + g, without μ": lambda g, v, mu, tau: _or_zero(v) + g,
+    "v = μ (v + g)": lambda g, v, mu, tau: mu * (_or_zero(v) + g),
+    "v = μ v − g": lambda g, v, mu, tau: mu * _or_zero(v) - g,
+    "v = g − μ v": lambda g, v, mu, tau: g - mu * _or_zero(v),
+    "τ g for (1 − τ) g": lambda g, v, mu, tau: g if v is None else mu * v + tau * g,
+    "dampening of v, not of g": lambda g, v, mu, tau: g if v is None else (1 - tau) * mu * v + g,
+    "the velocity of before left out": lambda g, v, mu, tau: g,
+}  # fmt: skip
+SQUARES: dict[str, Any] = {  # of g, and the sum of before
+    "the sum of squares without that of before": lambda g, v: g * g,
+    "|g| for g² in the sum of squares": lambda g, v: v + np.abs(g),
+} | {f"RMSprop's mean of squares with {rho:g}": partial(lambda rho, g, v: rho * v + (1 - rho) * g * g, rho)
+     for rho in (0.9, 0.95, 0.99, 0.999)}  # fmt: skip
+DIRECTIONS: dict[str, Any] = {  # of g, v, the v before, μ, and v of the definition
+    "the direction is the gradient, not the velocity": lambda g, v, before, mu, usual: g,
+    "the step uses the velocity of before": lambda g, v, before, mu, usual: before + 0 * g,
+    "μ times the direction": lambda g, v, before, mu, usual: mu * usual,
+    "Nesterov's momentum, though it is not asked for": lambda g, v, before, mu, usual: g + mu * v,
+}
+NESTEROV: dict[str, Any] = {  # the same, for Nesterov's g + μ v alone
+    "Nesterov's g + v for g + μ v": lambda g, v, before, mu, usual: g + v,
+    "Nesterov's v + μ g for g + μ v": lambda g, v, before, mu, usual: v + mu * g,
+    "Nesterov's μ v for g + μ v": lambda g, v, before, mu, usual: mu * v,
+    "Nesterov's g + μ v with the v of before": lambda g, v, before, mu, usual: g + mu * before,
+    "Nesterov's (1 + μ) v for g + μ v": lambda g, v, before, mu, usual: v + mu * v,
+    "Nesterov's g − μ v for g + μ v": lambda g, v, before, mu, usual: g - mu * v,
+    "Nesterov's v − μ times the v of before": lambda g, v, before, mu, usual: (1 + mu) * v - mu * before,
+}
+ROOTS: dict[str, Any] = {  # of g, the sum of squares, and that of before
+    "g divided by the sum of squares, without the root": lambda g, v, before: g / (v + TINY),
+    "no 10⁻⁸ under the root": lambda g, v, before: g / np.sqrt(v),
+    "the root of the sum of squares of before": lambda g, v, before: g / np.sqrt(before + TINY),
+    "no division by the root": lambda g, v, before: g,
+} | {f"{c:g} for 10⁻⁸ under the root": partial(lambda c, g, v, before: g / np.sqrt(v + c), c)
+     for c in (1e-10, 1e-7, 1e-6, 1e-5)} | {
+     f"{c:g} outside the root": partial(lambda c, g, v, before: g / (np.sqrt(v) + c), c)
+     for c in (1e-10, 1e-7, 1e-6, 1e-5)}  # fmt: skip
+LAST: dict[str, Any] = {  # of θ, η, the direction, and the step
+    "weight decay both in the gradient and of the weights": lambda theta, rate, delta, s: (
+        theta - rate * (delta + s.weight_decay * theta)),
+    "the step multiplied by the rate once more": lambda theta, rate, delta, s: theta - rate**2 * delta,
+    "the rate left out": lambda theta, rate, delta, s: theta - delta,
+    "the rate rounded to float32": lambda theta, rate, delta, s: theta - np.float64(np.float32(rate)) * delta,
+    "the step with the sign of the gradient": lambda theta, rate, delta, s: theta - rate * np.sign(delta),
+    "Adagrad without the squares of before, for plain descent": lambda theta, rate, delta, s: (
+        theta - rate * delta / np.sqrt(delta * delta + TINY)),
+} | {f"new parameters rounded to {name}": partial(
+    lambda name, theta, rate, delta, s: rounded(theta - rate * delta, name), name) for name in FORMATS}  # fmt: skip
+OTHERS: dict[str, dict[str, Any]] = {
     "the gradient of each tensor divided by its norm": {
         "clipped": lambda n, d, p, step: {name: g / np.linalg.norm(g) for name, g in d.items()}},
-    "gradients set to 0 above max_norm": {"clipped": by_factor(lambda norm, limit: np.where(norm > limit, 0.0, 1.0))},
-    "clipping twice as strong": {"clipped": by_factor(lambda norm, limit: np.minimum(1, limit / norm) ** 2)},
-    "each number clipped for the norm": {"clipped": _by_value(lambda g, c: np.clip(g, -c, c))},
-    "the norm of each tensor clipped for each number": {"clipped": _by_value(
-        lambda g, c: g * np.minimum(1, c / (np.linalg.norm(g) + SMALL)))},
-    "clipped from above alone": {"clipped": _by_value(lambda g, c: np.minimum(g, c))},
-    "clipped from below alone": {"clipped": _by_value(lambda g, c: np.maximum(g, -c))},
-    "numbers above max_value set to 0": {"clipped": _by_value(lambda g, c: np.where(np.abs(g) > c, 0, g))},
-    "weight decay of the other sign": _decay(lambda name, g, theta, s: g - s.weight_decay * theta),
-    "twice the weight decay": _decay(lambda name, g, theta, s: g + 2 * s.weight_decay * theta),
-    "half of the weight decay": _decay(lambda name, g, theta, s: g + s.weight_decay / 2 * theta),
-    "weight decay of the biases alone": _decay(
-        lambda name, g, theta, s: g + s.weight_decay * theta * (not name.startswith("W"))),
-    "no weight decay of h_0": _decay(lambda name, g, theta, s: g + s.weight_decay * theta * (name != "h_0")),
-    "weight decay by the sign of the weights": _decay(lambda name, g, theta, s: g + s.weight_decay * np.sign(theta)),
     "clipping by value once more after weight decay": {"decayed": lambda n, name, g, theta, step: np.clip(
-        right.decayed(n, name, g, theta, step), -(step.max_value or np.inf), step.max_value or np.inf)},
-    "weight decay squared": _decay(lambda name, g, theta, s: g + s.weight_decay**2 * theta),
-    "weight decay multiplied by the rate once more": _decay(
-        lambda name, g, theta, s: g + s.learning_rate * s.weight_decay * theta),
-    "weight decay without the rate": _after(lambda theta, rate, delta, s: theta * (1 - s.weight_decay) - rate * delta),
-    "decoupled weight decay of the new weights": _after(
-        lambda theta, rate, delta, s: (theta - rate * delta) * (1 - rate * s.weight_decay)),
-    "v = μ v + (1 − μ) g": _velocity(lambda g, v, mu, tau: mu * v + (1 - mu) * g),
-    "v = μ v + (1 − μ) g, but g at first": {"velocity": lambda n, g, before, step: g if before is None else
-        step.momentum * before + (1 - step.momentum) * g if not step.adagrad else right.velocity(n, g, before, step)},
-    "v = (1 − μ) v + μ g": _velocity(lambda g, v, mu, tau: (1 - mu) * v + mu * g),
-    "v = v + g, without μ": _velocity(lambda g, v, mu, tau: v + g),
-    "v = μ (v + g)": _velocity(lambda g, v, mu, tau: mu * (v + g)),
-    "v = μ v − g": _velocity(lambda g, v, mu, tau: mu * v - g),
-    "v = g − μ v": _velocity(lambda g, v, mu, tau: g - mu * v),
-    "dampening left out": _velocity(lambda g, v, mu, tau: mu * v + g),
-    "τ g for (1 − τ) g": {"velocity": lambda n, g, before, step: right.velocity(n, g, before, step)
-        if step.adagrad or before is None else step.momentum * before + step.dampening * g},
-    "dampening of v, not of g": {"velocity": lambda n, g, before, step: right.velocity(n, g, before, step)
-        if step.adagrad or before is None else (1 - step.dampening) * step.momentum * before + g},
-    "the velocity of before left out": {"velocity": lambda n, g, before, step: right.velocity(n, g, None, step)},
-    "the direction is the gradient, not the velocity": _direction(lambda g, v, before, s: g),
-    "the step uses the velocity of before": _direction(lambda g, v, before, s: before + 0 * g),
-    "Nesterov's g + v for g + μ v": _direction(lambda g, v, before, s: g + v if s.nesterov else v),
-    "Nesterov's v + μ g for g + μ v": _direction(lambda g, v, before, s: v + s.momentum * g if s.nesterov else v),
-    "Nesterov's μ v for g + μ v": _direction(lambda g, v, before, s: s.momentum * v if s.nesterov else v),
-    "Nesterov's g + μ v with the v of before": _direction(lambda g, v, before, s: g + s.momentum * before if s.nesterov else v),
-    "Nesterov's (1 + μ) v for g + μ v": _direction(lambda g, v, before, s: v + s.momentum * v if s.nesterov else v),
-    "Nesterov's g − μ v for g + μ v": _direction(lambda g, v, before, s: g - s.momentum * v if s.nesterov else v),
-    "Nesterov's v − μ times the v of before": _direction(
-        lambda g, v, before, s: (1 + s.momentum) * v - s.momentum * before if s.nesterov else v),
-    "Nesterov's momentum, though it is not asked for": _direction(lambda g, v, before, s: g + s.momentum * v),
-    "μ v for v": _direction(lambda g, v, before, s: g + s.momentum * v if s.nesterov else s.momentum * v),
-    "the sum of squares without that of before": _squares(lambda g, v: g * g),
-    **{f"RMSprop's mean of squares with {rho:g}": _squares(lambda g, v, rho=rho: rho * v + (1 - rho) * g * g)
-       for rho in (0.9, 0.99, 0.999, 0.95)},
-    "|g| for g² in the sum of squares": _squares(lambda g, v: v + np.abs(g)),
-    "g divided by the sum of squares, without the root": _root(lambda g, v: g / (v + TINY)),
-    "no 10⁻⁸ under the root": _root(lambda g, v: g / np.sqrt(v)),
-    **{f"{c:g} for 10⁻⁸ under the root": _root(lambda g, v, c=c: g / np.sqrt(v + c)) for c in (1e-10, 1e-7, 1e-6, 1e-5)},
-    **{f"{c:g} outside the root": _root(lambda g, v, c=c: g / (np.sqrt(v) + c)) for c in (1e-10, 1e-7, 1e-6, 1e-5)},
-    "the root of the sum of squares of before": {"direction": lambda n, g, v, before, step: n.by_root(g, 0 * g if before is None
-        else before) if step.adagrad else right.direction(n, g, v, before, step)},
-    "no root of the sum of squares, nor division": _root(lambda g, v: g),
-    "the step multiplied by the rate once more": {
-        "updated": lambda n, name, theta, delta, step: theta - n.rate(step, theta) ** 2 * delta},
-    "the rate left out": {"updated": lambda n, name, theta, delta, step: theta - delta},
-    "the step in float32": {"updated": lambda n, name, theta, delta, step: theta
-        - float(np.float32(step.learning_rate)) * delta},
-    "the new parameters clipped by value": {"clipped": lambda n, d, p, step: d,
-        "updated": lambda n, name, theta, delta, step: np.clip(theta - n.rate(step, theta) * delta, -step.max_value, step.max_value)},
-    **{f"new parameters rounded to {name}": {"updated": lambda n, _, theta, delta, step, name=name: rounded(
-        theta - n.rate(step, theta) * delta, name)} for name in FORMATS},
-    "Adagrad without the squares of before, for plain descent": {"updated": lambda n, name, theta, delta, step:
-        theta - n.rate(step, theta) * n.by_root(delta, delta * delta)},
-    "weight decay both in the gradient and of the weights": {"updated": lambda n, name, theta, delta, step:
-        theta - n.rate(step, theta) * (delta + step.weight_decay * theta)},
-    "the step with the sign of the gradient": {
-        "updated": lambda n, name, theta, delta, step: theta - n.rate(step, theta) * np.sign(delta)},
+        right.decayed(n, name, g, theta, step), -step.max_value, step.max_value)},
+    "the new parameters clipped by value": {
+        "clipped": lambda n, d, p, step: d,
+        "updated": lambda n, name, theta, delta, step: np.clip(
+            theta - n.rate(step, theta) * delta, -step.max_value, step.max_value)},
+    "weight decay without the rate": {
+        "decayed": lambda n, name, g, theta, step: g,
+        "updated": lambda n, name, theta, delta, step: theta * (1 - step.weight_decay) - n.rate(step, theta) * delta},
 }  # fmt: skip
 
 
-StepMistake = tuple[str, Callable[[WindowCase, Arrays], Arrays]]  # words; velocities and parameters from the gradients
+def _or_zero(v: Any) -> Any:
+    return 0.0 if v is None else v
+
+
+def _functions(step: Step) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The mistakes of the tables that apply to this step, as functions of the definition."""
+
+    def clipped(change, n, d, p, step):
+        limit = step.max_norm if step.max_value is None else step.max_value
+        return {name: change(g, limit) for name, g in d.items()}
+
+    def by_norm(norm, n, d, p, step):
+        return {name: n.factor(norm(d), step.max_norm) * g for name, g in d.items()}
+
+    def decayed(added, n, name, g, theta, step):
+        return g + added(name, theta, step)
+
+    def velocity(change, n, g, before, step):
+        return change(g, before, step.momentum, step.dampening)
+
+    def squares(change, n, g, before, step):
+        return change(g, _or_zero(before))
+
+    def direction(change, n, g, v, before, step):
+        return change(g, v, _or_zero(before), step.momentum, right.direction(n, g, v, before, step))
+
+    def root(change, n, g, v, before, step):
+        return change(g, v, _or_zero(before))
+
+    def updated(change, n, name, theta, delta, step):
+        return change(theta, n.rate(step, theta), delta, step)
+
+    clips = step.max_norm is not None or step.max_value is not None
+    for applies, table, field, function in (
+        (step.max_norm is not None, NORMS, "clipped", by_norm),
+        (clips, CLIPS, "clipped", clipped),
+        (bool(step.weight_decay), DECAYS, "decayed", decayed),
+        (step.momentum > 0, VELOCITIES, "velocity", velocity),
+        (step.adagrad, SQUARES, "velocity", squares),
+        (step.momentum > 0, DIRECTIONS, "direction", direction),
+        (step.nesterov, NESTEROV, "direction", direction),
+        (step.adagrad, ROOTS, "direction", root),
+        (True, LAST, "updated", updated),
+    ):
+        if applies:
+            yield from ((text, {field: partial(function, change)}) for text, change in table.items())
+    if step.max_norm is not None:
+        yield from ((text, {"clipped": by_factor(factor)}) for text, factor in FACTORS.items())
+    yield from OTHERS.items()
+
+
+StepMistake = tuple[str, Callable[[WindowCase, Arrays], Arrays]]  # words; the step from the gradients
 
 
 def other_steps(step: Step) -> Iterator[StepMistake]:
@@ -391,14 +383,15 @@ def other_steps(step: Step) -> Iterator[StepMistake]:
             yield f"{name} left out", partial(_other_options, {name: default})
     if step.nesterov:
         yield "Nesterov's momentum left out", partial(_other_options, {"nesterov": False})
-    for text, functions in STEPS.items():
+    for text, functions in _functions(step):
         yield text, partial(stepped, of=DEFINITION._replace(**functions))
     yield "clipping of the velocity, not of the gradient", partial(_clipped_late, True)
     yield "clipping of the direction, after momentum", partial(_clipped_late, False)
     yield "the step made twice", _twice
     if not step.weight_decay:
         for decay in (1e-4, 1e-5, 5e-4, 1e-3, 5e-3, 0.01, 0.1):
-            yield f"a weight decay of {decay:g}, though it is not asked for", partial(_other_options, {"weight_decay": decay})
+            text = f"a weight decay of {decay:g}, though it is not asked for"
+            yield text, partial(_other_options, {"weight_decay": decay})
 
 
 def _other_options(options: Any, case: WindowCase, gradients: Arrays) -> Arrays:
@@ -424,7 +417,7 @@ def _twice(case: WindowCase, gradients: Arrays) -> Arrays:
     return stepped(case._replace(params=parameters_from(once), velocity=velocity), gradients)
 
 
-# -- gradients that are other sums, or that are reported otherwise ------------------------------------------------------
+# -- other gradients --------------------------------------------------------------------------------------------------
 
 
 def other_gradients(case: WindowCase, values: Arrays) -> dict[str, Arrays]:
@@ -446,16 +439,17 @@ def other_gradients(case: WindowCase, values: Arrays) -> dict[str, Arrays]:
         pairs = {"dW_xh": (case.x, da), "dW_hh": (h[:-1], da), "dW_hy": (h[1:], dy)}
         d = {name: np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
         others[text] = own | d | {"db_y": dy.sum((0, 1))} | dict.fromkeys(("db_h", "db_hh"), da.sum((0, 1)))
-    for text, change in {
+    changes: dict[str, Any] = {
         "whose rows are one row, in which all add up": lambda g: 0 * g + g.sum(axis=0, keepdims=True),
         "divided by the norm of each": lambda g: g / np.linalg.norm(g),
-        **{f"rounded to {name}": partial(rounded, name=name) for name in FORMATS},
-    }.items():  # fmt: skip
+    } | {f"rounded to {name}": partial(rounded, name=name) for name in FORMATS}
+    for text, change in changes.items():
         others[text] = {name: change(g) for name, g in own.items()}
     if step is not None:
         limits = step._replace(learning_rate=1.0, momentum=0.0, dampening=0.0, nesterov=False, adagrad=False)
-        for text, part in {"after clipping": limits._replace(weight_decay=0.0), "after clipping and weight decay": limits,
-                           "with weight decay": limits._replace(max_norm=None, max_value=None)}.items():  # fmt: skip
+        parts = {"after clipping": limits._replace(weight_decay=0.0), "after clipping and weight decay": limits,
+                 "with weight decay": limits._replace(max_norm=None, max_value=None)}  # fmt: skip
+        for text, part in parts.items():
             moved = stepped(case._replace(step=part, velocity=None), values)
             others[text] = {"d" + name: theta - moved[name] for name, theta in p.items()}
         moved = stepped(case, values)
