@@ -324,7 +324,8 @@ def _factor(ratios: Sequence[tuple[Fit, float]], count: int) -> str:
     texts = [text for text in tables[0][0]
              if all(np.isclose(table.get(text, np.nan), ratio, rtol, 1e-9) for table, ratio in tables)]  # fmt: skip
     if texts:  # a size may be 2 in all cases
-        return " or ".join(text for text in texts if "·" not in text) if texts[0] in ("2", "1/2") else texts[0]
+        plain = [text for text in texts if text.removeprefix("1/") in (*"2KBOTH", "Σw")]
+        return " or ".join(plain) if texts[0] in ("2", "1/2") else texts[0]
     first = ratios[0][1]
     is_one = count >= FEW * len(ratios) and all(np.isclose(ratio, first, rtol, 0) for _, ratio in ratios)
     return format(first, ".6g") if is_one else ""
@@ -334,7 +335,7 @@ def _products(fit: Fit) -> dict[str, float]:
     """Products of up to three sizes, and other usual factors, by their text; the simplest first."""
     sizes: dict[str, float] = {name: case_sizes(fit.case)[name] for name in "KBOTH"}
     if (weights := fit.case.weights) is not None:
-        sizes |= {"Σw": float(weights.sum()), "(number of weights ≠ 0)": float(np.count_nonzero(weights))}
+        sizes["Σw"] = float(weights.sum())
     rate = np.nan if fit.case.step is None else float(fit.case.step.learning_rate)
     known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "1/ln 10": 1 / np.log(10), "η": rate}
     powers = (each for each in product((1, -1, 0), repeat=len(sizes)) if 0 < np.abs(each).sum() <= 3)
@@ -343,6 +344,7 @@ def _products(fit: Fit) -> dict[str, float]:
         value = float(np.prod([size**power for size, power in zip(sizes.values(), each)]))
         divided = f"/({below})" if "·" in below else f"/{below}" if below else ""
         for factor, text in ((1, above or "1"), (2, f"2·{above}" if above else "2")):
-            if value != 1:
-                known.setdefault(text + divided, factor * value)
+            known.setdefault(text + divided, factor * value)
+    if weights is not None:
+        known["Σw/(number of weights ≠ 0)"] = float(weights.sum()) / max(1, np.count_nonzero(weights))
     return known
