@@ -79,7 +79,7 @@ def loss_terms(y: Outputs, target: Targets, weights: Weights | None, objective: 
     N: Any = 1
     if objective.reduction == "mean":
         N = K * B if weights is None else weights.sum()
-        N = (N * O if objective.loss == "squared_error" else N) or 1
+        N = N * {"squared_error": O, "cross_entropy": 1}[objective.loss] or 1
     return Terms(target, 1 if weights is None else weights, N)
 
 

@@ -23,7 +23,6 @@ from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 
-ROOT = Path(__file__).parents[1]
 AREAS = {  # the files of each
     "core": ("numpy_rnn/[!_]*.py", "numpy_rnn/common/*.py", "numpy_rnn/engine/*.py", "torch_rnn/[!_]*.py"),
     **{name: (f"numpy_rnn/{name}/**/*.py",) for name in ("app", "conformance", "study")},
@@ -66,7 +65,8 @@ class Edits(ast.NodeVisitor):
             for other in ["", *(f"{{{apply(text, edit) or text}}}" for edit in Edits(text).found)]:
                 with suppress(SyntaxError, ValueError):  # Python 3.11 has no backslash in an expression
                     new = ast.parse("f" + repr(other), mode="eval").body.values  # type: ignore[attr-defined]
-                    self.replace(node, ast.unparse(ast.JoinedStr([*node.values[:n], *new, *node.values[n + 1 :]])))
+                    changed = ast.unparse(ast.JoinedStr([*node.values[:n], *new, *node.values[n + 1 :]]))
+                    self.found.append((*self.place(node), changed))
 
     def visit(self, node: ast.AST) -> None:
         if isinstance(node, ast.JoinedStr):
@@ -113,8 +113,7 @@ class Edits(ast.NodeVisitor):
 
 def apply(source: str, edit: tuple[int, int, str]) -> str | None:
     """The changed source; None if it does not compile, or is the same program."""
-    start, stop, text = edit
-    changed = (source.encode()[:start] + text.encode() + source.encode()[stop:]).decode()
+    changed = (source.encode()[: edit[0]] + edit[2].encode() + source.encode()[edit[1] :]).decode()
     with suppress(SyntaxError):
         return changed if ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source)) else None
     return None
@@ -142,7 +141,7 @@ def first_failure(checkout: Path, tests: str, limit: float | None = None) -> str
 def survivors(root: Path, files: Sequence[str], tests: str, n: int, seed: str) -> int:
     """Print each of n changes with its verdict; return how many survive."""
     alive, number, began = 0, 0, time.monotonic()
-    sources = {path: path.read_text(encoding="utf-8") for name in files for path in sorted(root.glob(name))}
+    sources = {path.relative_to(root): path.read_text("utf-8") for name in files for path in sorted(root.glob(name))}
     edits = [(path, edit) for path, source in sources.items() for edit in Edits(source).found]
     random.Random(seed).shuffle(edits)
     drawn = ((path, changed) for path, edit in edits if (changed := apply(sources[path], edit)))
@@ -152,12 +151,11 @@ def survivors(root: Path, files: Sequence[str], tests: str, n: int, seed: str) -
             sys.exit(f"{failed} fails without a change")
         limit = 60 + 5 * (time.monotonic() - began)  # seconds; the machine may become busier
         for number, (path, changed) in enumerate(islice(drawn, n), start=1):
-            file = path.relative_to(root)
-            (checkout / file).write_text(changed, encoding="utf-8")
+            (checkout / path).write_text(changed, encoding="utf-8")
             killer = first_failure(checkout, tests, limit)
-            (checkout / file).write_text(sources[path], encoding="utf-8")
+            (checkout / path).write_text(sources[path], encoding="utf-8")
             alive += killer is None
-            diff = unified_diff(sources[path].splitlines(), changed.splitlines(), str(file), n=1, lineterm="")
+            diff = unified_diff(sources[path].splitlines(), changed.splitlines(), str(path), n=1, lineterm="")
             print(f"{number}: {f'killed by {killer}' if killer else 'SURVIVED'}", *diff, sep="\n", flush=True)
     print(f"{number - alive} of {number} killed")
     return alive
@@ -169,4 +167,4 @@ if __name__ == "__main__":
     parser.add_argument("-n", type=int, default=40, metavar="N", help="the number of changes (40)")
     parser.add_argument("--seed", default="", help="any text")
     given = parser.parse_args()
-    sys.exit(survivors(ROOT, AREAS[given.area], f"tests/{given.area}", given.n, given.seed) > 0)
+    sys.exit(survivors(Path(__file__).parents[1], AREAS[given.area], f"tests/{given.area}", given.n, given.seed) > 0)

@@ -36,8 +36,10 @@ def window_loss(y: Array, target: Array, weights: Array | None, objective: Objec
     target, terms = rows(target, O, y[0]).expand_as(y), 1
     if objective.loss == "squared_error":
         losses, terms = functional.mse_loss(y, target, reduction="none").sum(-1) / 2, O  # (L1)
-    else:
+    elif objective.loss == "cross_entropy":
         losses = functional.cross_entropy(y.movedim(-1, 1), target.movedim(-1, 1), reduction="none")  # (L3), (L4)
+    else:
+        raise KeyError(objective.loss)
     N: float = K * B * terms
     if weights is not None:
         weights = weights.detach()

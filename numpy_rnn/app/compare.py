@@ -83,7 +83,8 @@ def _side(source: Source, run: Run) -> Side:
     recorded = source.trace(run)
     judged, judgement, cut = judge_finite(recorded, source.tau)
     last = parameters_from({name: recorded.updates[name][-1] for name in FIELDS if name in recorded.updates})
-    hints = [] if judgement.first is None else hints_for_run(judged, judgement.first)
+    with np.errstate(all="ignore"):  # of wrong numbers of any size
+        hints = [] if judgement.first is None else hints_for_run(judged, judgement.first)
     losses, is_port = drive.epoch_losses(recorded), isinstance(source, PortSource)
     return Side(source.name, source.tau, losses, one_bias(last), judgement, cut, hints, is_port)
 

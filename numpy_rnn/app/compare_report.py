@@ -52,7 +52,7 @@ def verdict(comparison: Any) -> str:
     elif all(side.judgement.passed for side in sides):
         lines.append(f"{names} do not agree: {judged}, but rounding does not explain the drift of the losses")
     ends = ((side.name, np.max(side.losses[:1]), np.max(side.losses[-1:])) for side in sides if len(side.losses))
-    if diverging := next((each for each in ends if not each[2] <= GROWTH * each[1]), None):
+    if diverging := next((each for each in ends if not each[2] / GROWTH <= each[1]), None):
         name, first, last = diverging
         lines.append(
             f"the run diverges: the loss of {name} grows from {first:.3g} to {last:.3g}; choose a lower --learning-rate"

@@ -7,11 +7,22 @@ import numpy as np
 from numpy_rnn.app.checkpoint import load_parameters, saved_alphabet
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, option_name
 from numpy_rnn.app.format import errors_about
-from numpy_rnn.app.series import MIN_ROWS, Series, name_of, read_series, read_text, sine
+from numpy_rnn.app.series import (
+    MIN_ROWS,
+    Series,
+    character_classes,
+    name_of,
+    read_series,
+    read_text,
+    sine,
+    used_characters,
+)
 from numpy_rnn.common.errors import InputError, printable, some_of
 from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import Parameters, Run, RunOptions
+
+TEXT_DEVIATIONS = 0.01, 0.01  # of the initial weights for a text, as in min-char-rnn
 
 
 def mean_and_deviation(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,20 +123,18 @@ def _prepare_text(configuration: Configuration, params: Parameters | None, alpha
 
     As in min-char-rnn, the last characters, if they are fewer than a chunk of k1, are not trained on.
     """
-    from numpy_rnn.app import text  # imported for a text only
-
     path, k1 = configuration.text or "", configuration.k1
     if alphabet is None and configuration.weights is not None:
         alphabet = saved_alphabet(load_arrays(configuration.weights, "weights file"))
     with errors_about(f"text {path}"):
         characters = read_text(path)
-        alphabet = text.used_characters(characters) if alphabet is None else alphabet
-        classes = text.character_classes(characters, alphabet)
+        alphabet = used_characters(characters) if alphabet is None else alphabet
+        classes = character_classes(characters, alphabet)
         steps = (len(classes) - 1) // k1 * k1
         if steps == 0:
             raise InputError(f"it has {len(classes)} characters; expected more than --k1, {k1}: choose less")
     if params is None:
-        params = _initial(configuration, len(alphabet), "characters of the text", text.DEVIATIONS)
+        params = _initial(configuration, len(alphabet), "characters of the text", TEXT_DEVIATIONS)
     x, target = classes[:steps, None], classes[1 : steps + 1, None]
     return Experiment(name_of(path), x, target, _initial_state(params), params, alphabet=alphabet)
 

@@ -1,4 +1,4 @@
-"""Series: the sine wave, and the numbers in text files and .npy files."""
+"""Series: the sine wave, the numbers in text files and .npy files, and the characters of a text as classes."""
 
 import os
 import re
@@ -63,6 +63,24 @@ def read_text(path: str) -> str:
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise InputError(f"it is not UTF-8 ({error.reason} at byte {error.start}); expected a text file") from None
+
+
+def used_characters(text: str) -> str:
+    """The characters of a text, each once, in the order of Unicode. Raises InputError if there are fewer than two."""
+    alphabet = "".join(sorted(set(text)))
+    if len(alphabet) < 2 or "\0" in alphabet:
+        raise InputError("it is binary, or has fewer than 2 different characters; expected a text file")
+    return alphabet
+
+
+def character_classes(text: str, alphabet: str) -> np.ndarray:
+    """The class of every character, (N,): its place in the alphabet. Raises InputError if it has none."""
+    unknown = sorted(set(text) - set(alphabet))
+    if unknown:
+        described = (f"{c!r} (U+{ord(c):04X})" for c in unknown)
+        raise InputError(f"it has {some_of(described)}; expected only characters that the run was trained on")
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    return np.searchsorted(np.frombuffer(alphabet.encode("utf-32-le"), np.uint32), points)
 
 
 def _parsed(text: str, columns: Sequence[str] | None) -> Series:

@@ -9,30 +9,11 @@ from numpy_rnn.app.format import MAX_TITLE, number_of
 from numpy_rnn.app.plots import drawable
 from numpy_rnn.app.results import save_results
 from numpy_rnn.app.run import Progress, Trainer, random_loss
-from numpy_rnn.common.errors import Diverged, InputError, some_of
+from numpy_rnn.common.errors import Diverged, InputError
 
-DEVIATIONS = 0.01, 0.01  # of the initial weights, as in min-char-rnn
 LOG_EVERY = 1000  # updates
 SAMPLE = 200  # characters
 RULE = "----"
-
-
-def used_characters(text: str) -> str:
-    """The characters of a text, each once, in the order of Unicode. Raises InputError if there are fewer than two."""
-    alphabet = "".join(sorted(set(text)))
-    if len(alphabet) < 2 or "\0" in alphabet:
-        raise InputError("it is binary, or has fewer than 2 different characters; expected a text file")
-    return alphabet
-
-
-def character_classes(text: str, alphabet: str) -> np.ndarray:
-    """The class of every character, (N,): its place in the alphabet. Raises InputError if it has none."""
-    unknown = sorted(set(text) - set(alphabet))
-    if unknown:
-        described = (f"{c!r} (U+{ord(c):04X})" for c in unknown)
-        raise InputError(f"it has {some_of(described)}; expected only characters that the run was trained on")
-    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    return np.searchsorted(np.frombuffer(alphabet.encode("utf-32-le"), np.uint32), points)
 
 
 def visible(text: str) -> str:

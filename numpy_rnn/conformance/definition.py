@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import Objective, Parameters, Run, Step, Window, WindowCase
+from numpy_rnn.common.records import Objective, Run, Step, Window, WindowCase
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
     GIVEN_DY,
@@ -322,7 +322,8 @@ def train(
             number, window = number + 1, of.window(T, new, k1, k2)
             learns = params.h_0 is not None
             if window.start == 0:
-                states[0] = np.broadcast_to(params.h_0 if learns else run.h_0, _state_shape(params, run.h_0))
+                first: Any = params.h_0 if learns else run.h_0
+                states[0] = np.broadcast_to(first, (*params.W_hh.shape[:-2], *first.shape[-2:]))
             h_0 = of.carried_state(states, window, epoch)
             weights = None if run.weights is None else run.weights[window.loss_start : window.stop]
             x, target = run.x[window.start : window.stop], run.target[window.loss_start : window.stop]
@@ -340,8 +341,3 @@ def train(
             velocity = parameters_from(report, "v") if step.has_velocity else None
             yield Recorded(epoch, number, window, h_0, report)
             new = window.stop
-
-
-def _state_shape(params: Parameters[Any], h_0: Any) -> tuple[int, ...]:
-    """(*E, B, H)."""
-    return (*params.W_hh.shape[:-2], *(params.h_0 if h_0 is None else h_0).shape[-2:])

@@ -8,8 +8,6 @@ imported until one of them names a port, also not by the packages that it is in.
 import argparse
 import math
 
-PROFILES = {"default": 100, "repeatable": 100, "long": 5000}  # windows per test
-
 
 def seconds(text):
     """A positive, finite number of seconds."""
@@ -49,7 +47,12 @@ def pytest_addoption(parser):
     add("--elman-backend", metavar="PORT", help="implementation under test: module:object, or a package as torch_rnn")
     add("--elman-command", metavar="COMMAND", help="implementation under test: a program that speaks the port protocol")
     add("--elman-level", choices=("L0", "L1", "L2", "L3", "all"), default="all", help="level to check (all)")
-    add("--elman-profile", choices=PROFILES, default="default", help="repeatable: the same cases here; long: 5000")
+    add(
+        "--elman-profile",
+        choices=("default", "repeatable", "long"),
+        default="default",
+        help="repeatable: the same cases here; long: 5000",
+    )
     add("--elman-examples", type=whole(1), metavar="N", help="number of windows per test (100)")
     add("--elman-sizes", type=sizes, metavar="SIZES", help="few: four shapes, for compiled code; H=6,D=3: only these")
     add("--elman-timeout", type=seconds, default=10.0, metavar="SECONDS", help="time limit of one answer (10)")

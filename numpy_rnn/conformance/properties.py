@@ -20,7 +20,6 @@ from numpy_rnn.conformance.case import case_sizes
 from numpy_rnn.conformance.checks import Check, exact_checks, global_checks, local_checks
 from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
-from numpy_rnn.conformance.plugin import PROFILES
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
 from numpy_rnn.conformance.random_cases import (
@@ -37,6 +36,7 @@ from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence, equatio
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_port
 from numpy_rnn.conformance.traces.judge import judge, single_update
 
+PROFILES = {"default": 100, "repeatable": 100, "long": 5000}  # windows per test
 LARGE_EVERY = 5  # the number of cases per large case
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -73,9 +73,14 @@ class Violation(AssertionError):
     """
 
     def __init__(self, where: str, first: Divergence, place: Any, window: tuple[WindowCase, Any], hints: Any):
+        allowed = f"rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large"
+        if not first.allowed:
+            allowed = "nothing rounds here, so it must be this number"
+        elif first.is_estimated:
+            allowed += " (estimated)"
         super().__init__(
             f"{where}: {first.tensor} ({first.equation}) at {list(first.element)} is {first.reported!r}, expected"
-            f" {first.expected!r}; rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large"
+            f" {first.expected!r}; {allowed}"
         )
         self.first, self.place, (self.case, self.report), self.hints = first, place, window, hints
 
@@ -130,8 +135,9 @@ def check_port(
 
     only: the recipe of a window, or the seed of a run, which alone is checked.
 
-    L0: every number of a case in which nothing rounds. L1: every stage within its own rounding. L2: every output within the bound around the oracle's value. L3: several
-    updates in a row, each checked at L1, or L2 without intermediates, from its actual start.
+    L0: every number of a case in which nothing rounds. L1: every stage within its own rounding. L2: every output within
+    what rounding allows of a whole window. L3: several updates in a row, each checked at L1, or L2 without
+    intermediates, from its actual start.
     """
     check = PortCheck(level, port, dtype, timeout, worst or WorstRatios())
     if only is not None:
@@ -194,7 +200,8 @@ class PortCheck(NamedTuple):
                 arrays = np.broadcast_arrays(report[name], check.expected, check.allowed, ratio)
                 numbers: Any = (float(array[at]) for array in arrays)
                 equation = equations(name, recipe.objective, recipe.step)
-                first = Divergence(1, 1, name, None, at, *numbers, equation, bool(check.estimated.any()))
+                first = Divergence(1, 1, name, None, at, *numbers)
+                first = first._replace(equation=equation, is_estimated=bool(check.estimated.any()))
                 hints = partial(hints_for_port, self.port, recipe, self.timeout)
                 raise Violation(f"{self.level}, {recipe}", first, recipe, (case, report), hints)
 

@@ -153,7 +153,7 @@ class Recipe(NamedTuple):
         def normal(*shape: int) -> np.ndarray:
             return (self.gain * generator.normal(size=shape) / np.sqrt(shape[0])).astype(self.dtype)
 
-        T, _, D, H, O = self[:5]
+        D, H, O = self.D, self.H, self.O
         W_xh, W_hh, W_hy = normal(D, H), normal(H, H), normal(H, O)
         b_h, b_y = (normal(H), normal(O)) if self.bias else (None, None)
         factors = np.ones(H, self.dtype)

@@ -44,15 +44,17 @@ def sigmoid(a: Array, out: Array) -> Array:
 
 
 def slope_into(nonlinearity: str, h: Array, one: Array, slope: Array) -> None:
-    """φ'(a) of h = φ(a) into `slope`."""
+    """φ'(a) of h = φ(a) into `slope`. Raises KeyError on another name."""
     if nonlinearity == "tanh":
         multiply(h, h, slope)
         subtract(one, slope, slope)
     elif nonlinearity == "relu":
         greater(h, 0, slope)
-    else:
+    elif nonlinearity == "sigmoid":
         subtract(one, h, slope)
         multiply(h, slope, slope)
+    else:
+        raise KeyError(nonlinearity)
 
 
 NONLINEARITIES: dict[str, Any] = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}

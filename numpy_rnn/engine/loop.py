@@ -21,7 +21,7 @@ from numpy_rnn.common.update_iterator import Training, Updates, first_state
 from numpy_rnn.elman import one_hot
 from numpy_rnn.engine.descent import take_step
 from numpy_rnn.engine.gradient import Placed, gradients, recorded
-from numpy_rnn.engine.losses import LossKind
+from numpy_rnn.engine.losses import IS_MEAN, IS_SOFTMAX, LossKind
 from numpy_rnn.engine.memory import WIDE, FlatUpdate, Layout, Memory, group, joined, new_update, set_parts
 from numpy_rnn.engine.tape import MAX_VIEWED, Tape
 from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, LearningRate, Targets, Weights, copy_of
@@ -191,7 +191,8 @@ class Networks:
             sources = [whole] if len(parts) == 1 else list(tee(whole, len(parts)))  # which keeps 57 windows
             target, weights = first.target, first.weights
         _, loss, reduction = run.options.objective
-        kind = LossKind(reduction == "mean", loss == "cross_entropy", is_integer(target), weights is not None)
+        is_mean, is_softmax = IS_MEAN[reduction], IS_SOFTMAX[loss]  # KeyError on another name
+        kind = LossKind(is_mean, is_softmax, is_integer(target), weights is not None)
         for (index, layout), of_block in zip(parts, sources):
             self.blocks.append(Block(layout, Pick(index, self.E), run, kind, of_block, state, len(parts)))
         self.is_grouped = parts[0][1].networks is not None

@@ -14,6 +14,9 @@ from numpy import divide, exp, log, multiply, subtract
 from numpy_rnn.parameters import Array
 
 
+IS_MEAN, IS_SOFTMAX = {"sum": False, "mean": True}, {"squared_error": False, "cross_entropy": True}
+
+
 class LossKind(NamedTuple):
     """The loss of a run, and what it is computed from."""
 

@@ -89,6 +89,20 @@ def test_trace_that_ends_early_is_compared_as_far_as_it_goes(capsys, monkeypatch
     assert plotted == [["numpy_rnn"]]
 
 
+@pytest.mark.parametrize("name", ["y", "dW_hh", "loss"])
+def test_run_is_judged_until_its_numbers_are_not_finite(name):
+    """Windows have several steps: a row of y is no update."""
+    configuration = configured("--epochs 2 --k1 2 --k2 5")
+    recorded = PackagePort(numpy_rnn).trace(prepare(configuration).run(configuration.run_options()))
+    update = 13
+    row = int((recorded.updates["stop"] - recorded.updates["start"])[: update + 1].sum()) - 1 if name == "y" else update
+    changed = recorded.updates[name].copy()
+    changed[row:] = np.inf
+    judged, judgement, cut = compare.judge_finite(recorded.replace({name: changed}), TAU)
+    assert (len(judged.updates["epoch"]), judgement.updates, cut) == (update, update, compare.NUMBERS)
+    assert judgement.passed
+
+
 def test_only_the_step_of_a_norm_that_overflows_is_excused():
     """Each tensor is the old one where the factor is 0; another mistake beside it is one."""
     configuration = configured("--max-norm 1 --nonlinearity relu --epochs 1 --k1 20 --k2 20")
@@ -105,6 +119,17 @@ def test_only_the_step_of_a_norm_that_overflows_is_excused():
         _, judgement, cut = compare.judge_finite(wrong, TAU)
         assert cut is None
         assert judgement.first is not None
+
+
+def test_trace_of_huge_numbers_is_wrong_without_a_warning(capsys):
+    """Warnings are errors here; hints compute with the numbers of the trace."""
+    configuration = configured("--epochs 1")
+    run = prepare(configuration).run(configuration.run_options())
+    arrays = trace_arrays(*PackagePort(numpy_rnn).trace(run))
+    np.savez("huge.npz", **arrays | {"initial_W_hy": np.full((6, 1), 3e38, np.float32)})
+    ended = command(numpy_rnn, capsys, "compare", "huge.npz", "--no-plot")
+    assert (ended.status, ended.err) == (1, "")
+    assert "\nhuge.npz diverges first in epoch 1, update " in ended.out
 
 
 # -- the table of losses --------------------------------------------------------------------------------------------

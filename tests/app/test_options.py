@@ -51,6 +51,7 @@ def test_help_has_the_defaults_and_examples_that_work(name):
         if shown is not None and shown[1] not in ("k1", "all", "no"):
             assert field.metadata["details"].get("type", str)(shown[1]) == field.default, field.name
             checked.append(field.name)
+        assert re.fullmatch(r"[A-Z]+(\[,\.\.\.\])?", field.metadata["details"].get("metavar") or "FLAG")
     assert {"epochs", "learning_rate", "seed", "loss", "momentum"} <= set(checked)
     lines = re.findall(r"python -m {name} ?(.*?)(?: *#.*)?$", EPILOG[name], re.MULTILINE)
     assert len(lines) >= 2

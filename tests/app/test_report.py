@@ -12,6 +12,7 @@ from numpy_rnn import Parameters
 from numpy_rnn.app import report, results
 from numpy_rnn.app.checkpoint import save_parameters
 from numpy_rnn.app.experiment import Experiment, prepare
+from numpy_rnn.app.format import format_number
 from numpy_rnn.app.results import predict
 from numpy_rnn.common.records import Objective
 
@@ -162,3 +163,10 @@ def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held
         fed = np.append(fed, expected(fed, state)[-1])
     assert bits(free) == bits(fed[T - held_out + 1 :].reshape(steps, *E, 1))
     assert max(passes) <= STEPS_PER_PASS
+
+
+def test_numbers_are_small_or_large_at_the_same_places():
+    texts = {0.0: "0.000000", 9.99e-4: "9.99000e-04", 1e-3: "0.001000", 999999.0: "999999.000000", -1e6: "-1.00000e+06"}
+    assert {value: format_number(value) for value in texts} == texts
+    assert format_number(1e-9, 0, scale=1.0) == "0.000000"  # of a column
+    assert format_number(1.0, 12, scale=1e6) == " 1.00000e+00"

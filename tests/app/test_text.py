@@ -21,7 +21,8 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import parse
 from numpy_rnn.app.results import HEAD
 from numpy_rnn.app.run import Trainer
-from numpy_rnn.app.text import TextReport, sample, used_characters, visible
+from numpy_rnn.app.series import used_characters
+from numpy_rnn.app.text import TextReport, sample, visible
 from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces import drive

@@ -166,7 +166,9 @@ KEYS = {  # of the objects in JSON that --output writes, whose names other progr
     " sample alphabet",
     "compare numpy_rnn.reference --epochs 1": "passed options drift_over_spread sides",
 }
-KEYS_OF_A_SIDE = "name tanh_ulps updates out_of_range losses worst_ratio first_divergence looks_like"
+KEYS_OF_A_SIDE = (
+    "name tanh_ulps updates out_of_range losses worst_ratio estimated_updates lost_updates first_divergence looks_like"
+)
 
 
 @pytest.mark.parametrize("options", KEYS)

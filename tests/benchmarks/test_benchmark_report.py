@@ -1,5 +1,8 @@
 """The report: a snapshot of made-up times, and estimates by hand-computed values."""
 
+import runpy
+import sys
+
 import pyperf
 import pytest
 from children import ROOT
@@ -130,6 +133,15 @@ The model of min-char-rnn: H = 100, 65 characters, chunks of 25 steps with carri
 ![a caption](time.png)
 
 """)  # noqa: E501
+
+
+def test_documented_command_prints_the_report(tmp_path, capsys, monkeypatch):
+    """`python -m benchmarks.report FILE`."""
+    suite().dump(str(tmp_path / "times.json"))
+    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path / "times.json")])
+    monkeypatch.delitem(sys.modules, "benchmarks.report")
+    runpy.run_module("benchmarks.report", run_name="__main__")
+    assert capsys.readouterr().out == report(suite())
 
 
 def test_report_of_a_file(tmp_path, capsys):

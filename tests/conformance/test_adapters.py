@@ -106,6 +106,24 @@ def test_function_of_any_shape_is_checked(function, step, layout, lacks):
         check_port("L2", port, "float64", FEW)
 
 
+@pytest.mark.needs_torch
+def test_cell_by_hand_in_torch_is_a_function():
+    """Its loss is a number of Python, and its gradients are tensors."""
+    torch = importlib.import_module("torch")
+
+    def mean_error(p, x, target, h_0):
+        p = {name: torch.tensor(theta, requires_grad=True) for name, theta in p.items()}
+        x, target, h = map(torch.tensor, (x, target, h_0))
+        h = [h := torch.tanh(x_t @ p["W_xh"] + h @ p["W_hh"] + p["b_h"]) for x_t in x]
+        loss = torch.nn.functional.mse_loss(torch.stack(h) @ p["W_hy"] + p["b_y"], target)
+        return loss.item(), torch.autograd.grad(loss, list(p.values()))
+
+    port = function_port(mean_error, "mse")
+    for dtype in port.dtypes:
+        check_port("L2", port, dtype, FEW)
+    assert "no biases" in port.lacks
+
+
 def lossy(p, x, target, h_0):
     h = h_0 @ p["W_hh"] + p["b_h"]
     return h.nothing, p

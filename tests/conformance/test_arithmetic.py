@@ -1,4 +1,4 @@
-"""The bounds of single operations, of the SGD step and of softmax; ball arithmetic encloses the witness and the bounds."""
+"""The bounds of single operations, the step and softmax; ball arithmetic encloses the witness and the bounds."""
 
 import itertools
 import sys
@@ -16,7 +16,8 @@ from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
 from numpy_rnn.conformance.arithmetics.balls import MAX_RELATIVE_RADIUS, SUBNORMAL, Balls, Uncertain, oracle
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
 from numpy_rnn.conformance.arithmetics.loss_bounds import softmax
-from numpy_rnn.conformance.arithmetics.rounding import Near, Rounding, sech_squared
+from numpy_rnn.conformance.arithmetics.nonlinearities import sech_squared
+from numpy_rnn.conformance.arithmetics.rounding import Near, Rounding
 from numpy_rnn.conformance.case import required_outputs
 from numpy_rnn.conformance.checks import check_global, check_local
 from numpy_rnn.conformance.definition import window_update

@@ -117,7 +117,7 @@ def test_both_sides_of_the_kink_are_right_within_rounding():
     assert bounds["dh"].value == -3
     assert 3 <= bounds["da"].E < 3.0001
     for side in (0.0, 1.0):
-        report = report_of(case, operations(by_slope=lambda self, dh, *others: side * dh))
+        report = report_of(case, operations(by_slope=lambda self, dh, *others, side=side: side * dh))
         assert report["da"] == -3 * side
         assert worst(check_global(case, report)) <= 1
 

@@ -1,6 +1,7 @@
 """The imports and exports of the packages: numpy_rnn needs NumPy alone, arrows point down, both have the same names."""
 
 import ast
+import graphlib
 import inspect
 import pkgutil
 import sys
@@ -49,6 +50,18 @@ def test_imports_point_down_and_need_nothing_but_numpy():
                 assert layer(module) in LAYERS[layer(name)], (name, module)
             elif package not in sys.stdlib_module_names:
                 assert package == "numpy" or (package, layer(name)) == ("torch", "torch_rnn"), (name, module)
+
+
+def test_no_circle_of_imports():
+    """Also of imports within functions. Raises CycleError, which names the circle."""
+    paths = [path for package in ("numpy_rnn", "torch_rnn") for path in SOURCE.glob(f"{package}/**/*.py")]
+    modules = {".".join(path.relative_to(SOURCE).with_suffix("").parts): path for path in paths}
+    graph = {}
+    for name, path in modules.items():
+        named = {each if each in modules else each.rpartition(".")[0] for each in imports(path)}
+        graph[name] = named & modules.keys()
+    graphlib.TopologicalSorter(graph).prepare()
+    assert len(graph) > 100
 
 
 LOADED = """

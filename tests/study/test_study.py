@@ -220,3 +220,14 @@ def test_a_package_that_is_missing_is_named(package, capsys, monkeypatch):
     message = refused(numpy_rnn, capsys, "study")
     assert re.fullmatch(rf"{package} cannot be imported .*: install .*; the study .*", message)
     assert contents() == {}
+
+
+def test_run_on_a_file_of_any_name(monkeypatch):
+    """A byte that is no UTF-8 has an escape in the options that the page shows."""
+    Path("\udcff.csv").write_text("1\n2\n3\n1\n2\n")
+    found = []
+    monkeypatch.setattr(study, "measure", lambda subject, choices, training, begin: found.append(choices))
+    monkeypatch.setattr(study, "files_of", lambda findings: {})
+    assert main(numpy_rnn, ("study", "--data", "\udcff.csv", "--epochs", "1", "--seeds", "2", "--folder", "made")) == 0
+    assert found[0]["data"] == r"\udcff.csv"
+    assert json.dumps(found, ensure_ascii=False).encode()

@@ -11,7 +11,7 @@ from torch_rnn.loop_audit.watch import Watch
 
 INITIAL = {
     "zeros": "zeros",
-    "learned": "a learned parameter",
+    "learned": "a state of parameters, which is learned",
     "carried": "a carried state",
     "computed": "a state that the script computes, with gradients",
     "constant": "a state that the script sets",
@@ -120,7 +120,9 @@ def facts(net: Network, watch: Watch) -> Iterator[str]:
 def loss_facts(net: Network) -> Iterator[str]:
     """The steps without a loss, where there are some."""
     updates = [u for u in net.updates if u.windows]
-    if any(u.loss_steps < u.new_steps for u in updates):
+    if updates and not net.is_in_loss:
+        yield "its outputs enter the loss through other modules"
+    elif any(u.loss_steps < u.new_steps for u in updates):
         new, losses = (sum(getattr(u, name) for u in updates) for name in ("new_steps", "loss_steps"))
         each = ranged(u.loss_steps for u in updates)
         if is_carried(net) or (len(updates) and any(u.loss_steps != 1 for u in updates)):
@@ -141,7 +143,7 @@ def state_facts(net: Network) -> Iterator[str]:
     resets = [(update + 1, data) for update, data in net.resets if update < len(net.updates)]
     numbers = list(dict.fromkeys(update for update, _ in resets))
     if numbers in ([], [1]) and "no gradient" not in net.origins:
-        yield "the state is never reset"
+        yield "the state is never reset as a whole"
     elif not numbers[1:]:
         return
     elif len(numbers) == len(net.updates):

@@ -12,6 +12,13 @@ MIN_COPIED = 8  # calls of a cell whose target is their input
 MISTAKES = {
     "detach without effect": (1, "the result of detach() is dropped, so the state stays attached: write {d}"),
     "state attached": (1, "the state is attached to the window before{}: write {d}, without retain_graph"),
+    "attached in an update": (2, "each backward() of an update goes through all windows before, as the state is "
+        "attached: write {d}, without retain_graph"),
+    "state exchanged": (2, "h_0 is the last cell state c and not h: the output of the module is (out, (h, c)), and its "
+        "state is (h, c), in this order"),
+    "last output": (2, "{}"),
+    "view": (1, "the input, of shape {0}, is viewed as {1}, which mixes its rows: exchange axes by transpose(0, 1), not "
+        "by view() or reshape()"),
     NOT_CARRIED: (2, "every window starts from zeros, though it continues the one before, whose last state the script "
         "keeps: pass that state, detached, or ignore this if it is meant"),
     "state: elsewhere": (2, "the state is carried to data that do not follow those it comes from, as after a shuffle: "
@@ -45,11 +52,18 @@ MISTAKES = {
         "changes of weights, inputs or gradients in between"),
     "step differs": (1, "update {} differs from a float64 replay of {} in {}: look for code that changes the weights "
         "around step()"),
+    "step without effect": (3, "update {0} and later ones change no weight, as the learning rate is {1:.1g}: look at the "
+        "scheduler, and whether it counts epochs"),
     "eval mode": (2, "the model is in eval mode in update {}, so that dropout is off: call model.train() after an "
         "evaluation"),
     "graphs kept": (1, "the graphs of {} earlier updates are still in memory: {}keeps them; add loss.item(), not the "
         "loss itself"),
 }  # fmt: skip
+LAST_OUTPUT = {
+    True: "the reverse direction has read one step at the last output: use its last state, torch.cat((h[-2], h[-1]), 1)",
+    False: "the last output is padding for all sequences but the longest: use the last state h[-1], or the output at "
+    "the length of each",
+}
 LOOP_MISTAKES = {
     "softmax": (1, "the input of {1} went through a {0}, which {1} applies itself: leave out the {0}"),
     "no logarithm": (1, "the input of nll_loss is not the logarithm of a probability: use log_softmax, or cross_entropy "
@@ -143,6 +157,9 @@ def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
     carried, copied = net.origins.total(), len(evidence.get(COPIED, ()))
     contradicted = {
         "state attached": "detach without effect" in evidence or not (reach or watch.backward_failed),
+        "attached in an update": bool(reach) or not any(u.backward > 1 for u in updates),
+        "last output": len(evidence.get("last output", ())) < sum(len(u.windows) for u in updates),
+        "step without effect": not updates or max(updates[0].learning_rates, default=0.0) == 0,
         NOT_CARRIED: {"carried", "computed"} & set(net.initials),
         "state: elsewhere": "state attached" in evidence or 3 * len(evidence.get("state: elsewhere", ())) < carried,
         "state: epoch": "state: elsewhere" in evidence and 3 * len(evidence["state: elsewhere"]) >= carried,
@@ -161,6 +178,8 @@ def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
                 values = values[-2:]
             if kind == "input changed":
                 values = [values[0], values[1]]
+            if kind == "last output":
+                values = [LAST_OUTPUT[values[0]]]
             if kind == "graphs kept":
                 values = [values[0], f"`{values[1]}` " if values[1] else "a sum "]
             yield kind, place, *values

@@ -117,9 +117,13 @@ def modules() -> Iterator[tuple[str, torch.nn.Module]]:
     for name, value in variables():
         if isinstance(value, torch.nn.Module):
             yield name, value
-        elif isinstance(value, list | tuple | dict) and 0 < len(value) <= MAX_ITEMS:
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            yield from ((f"{name}[{key!r}]", item) for key, item in list(items) if isinstance(item, torch.nn.Module))
+        for part, held in [("", value), *((f".{part}", held) for part, held in list(vars_dict(value).items()))]:
+            if part.startswith("._"):
+                continue
+            if isinstance(held, list | tuple | dict) and 0 < len(held) <= MAX_ITEMS:
+                items = held.items() if isinstance(held, dict) else enumerate(held)
+                found = [(f"{name}{part}[{key!r}]", item) for key, item in list(items)]
+                yield from ((path, item) for path, item in found if isinstance(item, torch.nn.Module))
 
 
 def name_of(module: torch.nn.Module) -> tuple[str, torch.nn.Module]:

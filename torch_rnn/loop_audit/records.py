@@ -175,7 +175,9 @@ class Network:
         self.cut = set[int]()  # numbers of single steps that are detached from the step before, in this update
         self.has_modes, self.is_bidirectional = False, bool(getattr(module, "bidirectional", False))
         self.weights: Any = None  # when they were copied, as numbers of updates and backward passes, and the copies
+        self.before_step: Any = None  # the smallest of its parameters, and a copy before the step
         self.optimizer: Any = None  # weak reference to that of the latest update
+        self.is_in_loss = False  # by itself, not through other modules
         self.was_reached = False  # by a backward pass
         self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # by kind of warning: place, values
         self.dropped = 0  # backward passes whose gradient no update got
@@ -190,6 +192,7 @@ class Network:
         """Forget the passes of gradients that were zeroed."""
         self.reached: dict[Pass, dict[str, torch.Tensor]] = {}  # gradients of the outputs; those of an update to check
         self.extent: dict[Pass, int] = {}  # steps that the gradient reaches
+        self.chains: dict[int, list[Pass]] = {}  # reached passes, by the backward pass of a loss
         self.loss_rows: dict[Pass, set[int]] = {}  # steps with a loss
         self.out_rows: dict[Pass, set[int]] = {}  # steps whose output gets a gradient
         self.in_loss = set[torch.Tensor]()  # parameters that the loss depends on by themselves
@@ -252,9 +255,15 @@ class Network:
 
     def windows(self) -> tuple[Window, ...]:
         """The windows of the next update: reached passes that are joined, in groups."""
+        if any(each.leaf_state is not None for each in self.extent):  # the script passes gradients on, loss by loss
+            return tuple(window for chain in self.chains.values() for window in self.joined(chain))
+        return self.joined(list(self.extent))
+
+    def joined(self, reached: list[Pass]) -> tuple[Window, ...]:
+        """The windows of some passes."""
         now, roots, depth = len(self.updates), dict[Pass, Pass](), dict[Pass, int]()
         groups = dict[Pass, list[Pass]]()
-        for each in sorted(self.extent, key=lambda each: each.number):
+        for each in sorted(reached, key=lambda each: each.number):
             parents = [p for parent in each.parents if (p := parent()) in depth]
             roots[each] = min((roots[p] for p in parents), key=lambda p: p.number, default=each)
             depth[each] = self.extent[each] + max((depth[p] for p in parents), default=0)

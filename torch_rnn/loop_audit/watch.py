@@ -22,7 +22,16 @@ from torch_rnn.loop_audit.data_evidence import DataEvidence
 from torch_rnn.loop_audit.loop_trace import LoopTrace
 from torch_rnn.loop_audit.loss_evidence import LOSSES, LossEvidence
 from torch_rnn.loop_audit.optimizers import Clipping, Parameters
-from torch_rnn.loop_audit.origins import MARK, MAX_INPUT_NODES, Direct, KnownStates, ancestors, initial_kind, origin_of, tensors
+from torch_rnn.loop_audit.origins import (
+    MARK,
+    MAX_INPUT_NODES,
+    Direct,
+    KnownStates,
+    ancestors,
+    initial_kind,
+    origin_of,
+    tensors,
+)
 from torch_rnn.loop_audit.patches import Patches, ignore
 from torch_rnn.loop_audit.places import drops_result, name_of, place
 from torch_rnn.loop_audit.records import (
@@ -51,13 +60,14 @@ class Watch:
         self.undo: list[Any] = []
         self.networks: list[Network] = []
         self.by_module: WeakKeyDictionary[nn.Module, Network] = WeakKeyDictionary()
-        self.known: dict[Network, KnownStates] = {}
+        self.known: dict[Network, KnownStates] = {}  # hidden states
+        self.known_cells: dict[Network, KnownStates] = {}  # cell states of nn.LSTM
         self.data, self.losses, self.parameters = DataEvidence(), LossEvidence(), Parameters()
         self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # about no single module
         self.detached: list[tuple[Any, str]] = []  # (weak reference to the tensor, place), where the result is dropped
         self.passes, self.steps, self.backwards, self.is_in_step = 0, 0, 0, False
         self.backwards_before: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # the latest step of an optimizer
-        self.backwards_used = 0  # before the latest step of any
+        self.backwards_used, self.chain = 0, 0  # before the latest step of any; loss whose gradient is passed on
         self.clippings: list[Clipping] = []
         self.random: torch.Tensor | None = None  # the state before a pass with dropout
         self.direct, self.reached_now, self.by_grad = Direct([]), dict[Pass, None](), False
@@ -107,7 +117,7 @@ class Watch:
             hook.remove()
         if not self.error:
             self.unchanged = self.parameters.unchanged()
-        self.data, self.known, self.direct = DataEvidence(), {}, Direct([])
+        self.data, self.known, self.known_cells, self.direct = DataEvidence(), {}, {}, Direct([])
         self.after_backward_weights, self.expected, self.reached_now = {}, {}, {}
         self.clippings = []
         for net in self.networks:
@@ -143,7 +153,7 @@ class Watch:
             net.has_modes = bool(getattr(module, "dropout", 0)) or any(isinstance(m, has_modes) for m in root.modules())
             self.by_module[module] = net
             self.networks.append(net)
-            self.known[net] = KnownStates()
+            self.known[net], self.known_cells[net] = KnownStates(), KnownStates()
         return self.by_module[module]
 
     def forward(self, output: Any, module: Any, *args: Any, **kwargs: Any) -> None:
@@ -163,6 +173,8 @@ class Watch:
         where, (steps, batch) = place(), net.sizes(x)
         net.counts[steps, batch, bool(nodes)] += 1
         data = self.data.place(net, x, steps, batch)
+        if isinstance(x, torch.Tensor) and (mixed := mixes(x)):
+            net.evidence["view"].append((where, *mixed))
         origin = Origin(
             self.passes, where, len(net.updates), steps, batch, bool(nodes), module.training, Stream(), 0, data, None
         )
@@ -171,6 +183,8 @@ class Watch:
             origin, each = self.record(net, module, origin, x, states)
             if net.compares_data and isinstance(x, torch.Tensor):
                 self.data.forward(net, x, outputs["h"], each.initial, where)
+            else:
+                self.data.latest.pop(net, None)
         elif states and (found := self.known[net].find(states[0])):
             origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
         self.data.tokens = None
@@ -179,6 +193,8 @@ class Watch:
         self.known[net].add(
             origin, outputs["h"], (out.transpose(0, 1) if net.batch_first else out) if is_state else None
         )
+        if net.is_lstm:
+            self.known_cells[net].add(origin, outputs["c"], None)
         for name, tensor in nodes:
             node: Any = tensor.grad_fn
             node.metadata.setdefault(MARK, {})[tensor.output_nr] = each, name
@@ -192,6 +208,8 @@ class Watch:
         passes, leaves = ancestors(states)
         fed, inputs = ancestors([source], MAX_INPUT_NODES) if source.requires_grad else ([], [])
         found = self.known[net].find(states[0]) if states else None
+        if found is None and net.is_lstm and len(states) == 2 and (found := self.known_cells[net].find(states[0])):
+            net.evidence["state exchanged"].append((origin.place,))
         initial, kind = initial_kind(found, states, bool(passes), leaves), ""
         if initial == "carried" and found is not None:
             if found[0].has_graph:
@@ -242,7 +260,8 @@ class Watch:
         if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in states)]:
             net.evidence["detach without effect"].append((dropped[-1],))
         if parent.update < each.update or parent in net.extent:
-            net.evidence["state attached"].append((each.place,))
+            kind = "attached in an update" if parent.update == each.update else "state attached"
+            net.evidence[kind].append((each.place,))
 
     def inputs(self, net: Network, module: Any, x: Any, states: list[torch.Tensor]) -> Inputs:
         """Copies of what a pass is computed from, with an axis of the batch."""
@@ -292,6 +311,8 @@ class Watch:
             marks = [getattr(root.grad_fn, "metadata", {}).get(MARK, {}).get(root.output_nr) for root in roots]
             passed = {m for m in marks if m and any(p.leaf_state is not None for p in m[0].net.extent)}
             self.direct.outputs -= passed
+            self.chain -= bool(passed)
+        self.chain += 1
         self.by_grad, self.reached_now = by_grad, {}
         self.losses.reached |= self.direct.losses
         self.parameters.reached(p for p in self.direct.leaves if isinstance(p, nn.Parameter))
@@ -312,7 +333,9 @@ class Watch:
     def reach(self, each: Pass, name: str, index: int, gradients: Any) -> None:
         """Record the gradient of an output of a pass, one of those of a node of the graph."""
         net, gradient = each.net, gradients[index]
-        self.reached_now[each] = None
+        if each not in self.reached_now:
+            self.reached_now[each] = None
+            net.chains.setdefault(self.chain, []).append(each)
         dy = net.reached.setdefault(each, {})
         net.was_reached = True
         if len(net.reached) > MAX_REACHED:
@@ -322,8 +345,11 @@ class Watch:
         if each.inputs is not None:
             dy[name] = dy[name] + gradient if name in dy else gradient.detach().clone()
         extent, is_direct = net.extent.get(each, 0), (each, name) in self.direct.outputs
+        net.is_in_loss = net.is_in_loss or is_direct
         if name == "out":
             rows = net.rows(each, gradient)
+            if rows == {each.steps - 1} and each.steps > 1 and (net.is_bidirectional or each.lengths[0] < each.steps):
+                net.evidence["last output"].append((each.place, net.is_bidirectional))
             net.out_rows[each] = rows
             extent = max(extent, each.steps if rows and net.is_bidirectional else max(rows, default=-1) + 1)
             if is_direct:
@@ -404,6 +430,10 @@ class Watch:
         """Replay the gradient and the step, where that is due. A closure forgets them: see backward."""
         self.is_in_step = True
         own = {id(p) for p in self.parameters.held(optimizer)}
+        for net in self.networks:
+            trained = [p for p in net.parameters.values() if id(p) in own and p.grad is not None]
+            smallest = min(trained, key=lambda p: p.numel(), default=None)
+            net.before_step = None if smallest is None else (smallest, smallest.detach().clone())
         due = [net for net in self.networks if net.is_due and any(id(p) in own for p in net.parameters.values())]
         self.expected = {
             net: replay.expected_step(optimizer, list(net.parameters.values())) for net in due if net.reached
@@ -421,6 +451,11 @@ class Watch:
             others = not net.backwards and net.optimizer is not None and net.optimizer() is not optimizer
             if any(id(p) in ids for p in net.parameters.values()) and not others:
                 expected = self.expected.get(net)
+                if net.before_step is not None and torch.equal(*net.before_step) and bool(net.before_step[0].grad.any()):
+                    groups = optimizer.param_groups
+                    rate = next(float(g["lr"]) for g in groups if any(p is net.before_step[0] for p in g["params"]))
+                    if rate:
+                        net.evidence["step without effect"].append((where, len(net.updates) + 1, rate))
                 step = None if expected is None else replay.check_step(expected, net.parameters)
                 if step is None and net.is_due and net.reached:
                     step = Check(None, reason="a closure computes the gradient within the step")
@@ -513,3 +548,13 @@ def differ(now: torch.Tensor, before: torch.Tensor) -> bool:
     """Whether numbers have changed that were finite."""
     a, b = now.detach().reshape(-1), before.reshape(-1)
     return not torch.equal(a, b) and bool(b.isfinite().all())
+
+
+def mixes(x: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The shapes of a tensor and its view, if the view exchanges sizes of axes but not the axes: rows are mixed."""
+    base = x._base
+    if base is None or x.dim() != 3 or base.dim() not in (2, 3) or base.numel() != x.numel() or not x.is_contiguous():
+        return None
+    given, now = tuple(base.shape), tuple(x.shape)
+    is_exchanged = given[:2] == now[1::-1] and given[0] != given[1] and min(given[:2]) > 1
+    return (given, now) if is_exchanged and base.is_contiguous() and (*given, 1)[2] == now[2] else None

@@ -75,7 +75,7 @@ class FunctionPort(Adapter):
                 key = next((k for k in (self.names[name], "d" + self.names[name]) if k in arrays), None)
                 if key is None:
                     raise KeyError(f"{self.names[name]} is not among the results {', '.join(map(str, arrays))}")
-                array = factor * np.array(arrays[key])
+                array = factor * np.asarray(arrays[key])
                 if array.shape != given(theta).shape:
                     raise ValueError(f"{key} has shape {array.shape}: expected {given(theta).shape}")
                 found[name] = array.T if columns and theta.ndim == 2 else array.reshape(theta.shape)
@@ -94,7 +94,7 @@ class FunctionPort(Adapter):
         gradients = gradients[0] if isinstance(gradients[0], Sequence | Mapping) else gradients
         if not isinstance(gradients, Mapping):
             gradients = {self.names[name]: gradient for name, gradient in zip(NAMES, gradients)}
-        report = {"loss": self.factor * np.asarray(loss)}
+        report = {"loss": self.factor * (loss if type(loss) is float else np.asarray(loss))}
         report |= {"d" + name: gradient for name, gradient in back(gradients, self.factor).items()}
         if self.step is None or learning_rate is None:
             return report

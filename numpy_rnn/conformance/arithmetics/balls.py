@@ -14,7 +14,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Step, WindowCase
-from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats, choose
+from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats
 from numpy_rnn.conformance.case import present, required_outputs
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 
@@ -103,7 +103,7 @@ class Balls(Floats):
         return self.given(np.zeros(value.shape))
 
     def phi(self, a: Any, nonlinearity: str) -> Any:
-        return each(choose(PHI, nonlinearity, "nonlinearity"))(a)
+        return each(_relu)(a) if nonlinearity == "relu" else super().phi(a, nonlinearity)
 
     def by_slope(self, dh: Any, a: Any, h: Any, nonlinearity: str) -> Any:
         if nonlinearity == "relu":
@@ -148,13 +148,6 @@ def _relu(a: Any) -> Any:
     if a < 0 or a.is_zero():
         return 0 * a
     raise Uncertain
-
-
-def _sigmoid(a: Any) -> Any:
-    return 1 / (1 + (-a).exp())
-
-
-PHI = {"tanh": lambda a: a.tanh(), "relu": _relu, "sigmoid": _sigmoid}
 
 
 def _enclosures(tensors: dict[str, Any]) -> dict[str, Enclosure] | None:

@@ -25,8 +25,9 @@ import numpy as np
 
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics import loss_bounds
-from numpy_rnn.conformance.arithmetics.floats import PHI, SMALL, TINY, Floats, choose
-from numpy_rnn.conformance.arithmetics.rounding import UPWARDS, Near, Rounding, join, sech_squared
+from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats
+from numpy_rnn.conformance.arithmetics.nonlinearities import choose, nonlinearity_of
+from numpy_rnn.conformance.arithmetics.rounding import UPWARDS, Near, Rounding, join
 
 STRICT_TANH_ULPS = 8  # the largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
 CHECKER_TAU = 4.0  # NumPy's own, in float64
@@ -81,22 +82,17 @@ class Bounds(Floats):
         return self.rounding.sum(join(steps, -2))
 
     def phi(self, a: Near, nonlinearity: str) -> Near:
-        """For tanh sech²(max(|a|−E_a, 0)) E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
+        """For relu E_a, and 0 on its dead side; otherwise φ'(a') E_a + τu(|h| + that), a' the steepest within E_a.
 
-        The logistic function is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2): ¼ sech² of half the argument.
-        The roundings of the last form are in units of its ½, so that much is allowed where h is smaller: τu(½ + |h|).
+        The logistic function is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2), whose roundings are in units
+        of its ½: so much is allowed where h is smaller, τu(½ + |h|).
         """
-        h, nearest = choose(PHI, nonlinearity, "nonlinearity")(a.value), np.maximum(np.abs(a.value) - a.E, 0)
-        if nonlinearity == "relu":
+        of = nonlinearity_of(nonlinearity)
+        h = of.phi(a.value)
+        if of.errors is None:
             return Near(h, np.where(a.value < -a.E, 0.0, a.E), self.rounding)
-        inherited, more = choose(
-            {
-                "tanh": lambda: (sech_squared(nearest) * a.E, 0.0),
-                "sigmoid": lambda: (sech_squared(nearest / 2) / 4 * a.E, 0.5),
-            },
-            nonlinearity, "nonlinearity with a bound",
-        )()  # fmt: skip
-        max_abs, u = np.abs(h) + inherited + more, self.rounding.u
+        inherited, u = of.errors.steepest(a.value, a.E) * a.E, self.rounding.u
+        max_abs = np.abs(h) + inherited + of.errors.unit
         own = (self.tau.relative * u + CHECKER_TAU * self.rounding.own) * max_abs + self.tau.absolute * u
         return self.rounding.near(h, inherited + own + self.flushes(max_abs > 0))
 
@@ -104,31 +100,21 @@ class Bounds(Floats):
         """(B3): a product with φ'(a), or with a function of h, which may be any number near φ(a), or a reported one.
 
         Of tanh, 1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c, c²) + |1 − h² − D|, c = |h| + E_h, which
-        covers (1−h)(1+h), dh − dh·h² and (dh + dh·h)(1−h) too; D is 1/cosh²(a). 1/cosh²(a): s(2E_a + γ_{2τ+3}) with
-        s = sech²(max(|a|−E_a, 0)), as the derivative of sech² is at most 2 sech² and cosh may be as inaccurate as tanh;
+        covers (1−h)(1+h), dh − dh·h² and (dh + dh·h)(1−h) too; D is 1/cosh²(a). 1/cosh²(a): s(2E_a + γ_{2τ+3}) with s
+        the steepest slope within E_a, as its derivative is at most twice itself and cosh may be as inaccurate as tanh;
         and what a flush of the slope loses. E is the larger of the two. The logistic function's h(1 − h): the same with
         |1 − 2h| for 2|h|, which covers dh·h − dh·h² too, and ¼/cosh²(a/2). relu': not known where |a| ≤ E_a, so E is 1.
         """
-        if nonlinearity == "relu":
+        of = nonlinearity_of(nonlinearity).errors
+        if of is None:
             is_open = (np.abs(a.value) <= a.E) & (a.E > 0)
             return dh * Near((a.value > 0) * 1.0, is_open * 1.0, self.rounding)
-        nearest = np.maximum(np.abs(a.value) - a.E, 0)
-        D, s, slope, derivative = choose(
-            {
-                "tanh": lambda: (
-                    sech_squared(a.value), sech_squared(nearest), 1 - h.value**2, 2 * np.abs(h.value)
-                ),
-                "sigmoid": lambda: (
-                    sech_squared(a.value / 2) / 4, sech_squared(nearest / 2) / 4, h.value * (1 - h.value),
-                    np.abs(1 - 2 * h.value),
-                ),
-            },
-            nonlinearity, "nonlinearity with a bound",
-        )()  # fmt: skip
-        e = h.E * (derivative + h.E) + self.gamma(2) * np.maximum(h.max_abs, h.max_abs**2) + np.abs(slope - D)
+        D = of.slope_of_a(a.value)
+        e = h.E * (of.change(h.value) + h.E) + self.gamma(2) * np.maximum(h.max_abs, h.max_abs**2)
+        e = e + np.abs(of.slope_of_h(h.value) - D)
         by_h = e + self.gamma(3) * (D + e) + self.flushes(1)
-        by_cosh = s * (2 * a.E + self.gamma(2 * self.tau.relative + 3)) + self.flushes(1)
-        return dh * self.rounding.near(D, np.maximum(by_h, by_cosh))
+        by_a = of.steepest(a.value, a.E) * (2 * a.E + self.gamma(2 * self.tau.relative + 3)) + self.flushes(1)
+        return dh * self.rounding.near(D, np.maximum(by_h, by_a))
 
     def loss_and_error(self, y: Near, target: Near, weights: Near, objective: Objective) -> tuple[Near, Near]:
         """The bounds of `loss_bounds.py`."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
-from numpy_rnn.conformance.arithmetics.floats import choose
+from numpy_rnn.conformance.arithmetics.nonlinearities import choose
 from numpy_rnn.conformance.arithmetics.rounding import Near, Rounding
 from numpy_rnn.conformance.definition import window_update
 
@@ -37,7 +37,7 @@ class Units(Rounding):
     """Operations that do not round; E is the unit of the numbers."""
 
     def exact(self, value: Any, unit: Any, size: Any) -> Near:
-        """Multiples of a unit, from terms whose absolute values add up to `size`. Raises Rounds if that is too large."""
+        """Multiples of a unit, from terms whose absolute values add up to `size`. Raises Rounds if it is large."""
         unit = float(np.min(unit, initial=np.inf))
         if not (unit >= FINEST and np.max(size, initial=0.0) <= LARGEST * unit):
             raise Rounds
@@ -51,7 +51,8 @@ class Units(Rounding):
                 raise Rounds
         return self.exact(value, unit, np.abs(value))
 
-    scalar = given
+    def scalar(self, number: float) -> Near:
+        return self.given(number)
 
     def times(self, a: Near, b: Near) -> Near:
         value = a.value * b.value
@@ -61,7 +62,11 @@ class Units(Rounding):
         return self.exact(a.value + b.value, min(_unit(a), _unit(b)), np.abs(a.value) + np.abs(b.value))
 
     def product(self, A: Near, B: Near) -> Near:
-        return self.exact(A.value @ B.value, _unit(A) * _unit(B), np.abs(A.value) @ np.abs(B.value))
+        columns, rows = (
+            A.E.reshape(-1, A.shape[-1]).min(axis=0),
+            np.moveaxis(B.E, -2, 0).reshape(B.shape[-2], -1).min(axis=1),
+        )
+        return self.exact(A.value @ B.value, columns * rows, np.abs(A.value) @ np.abs(B.value))
 
     def sum(self, v: Near) -> Near:
         return self.exact(v.value.sum(-2), _unit(v), np.abs(v.value).sum(-2))
@@ -76,7 +81,7 @@ class Exact(Bounds):
 
     def __init__(self, dtype: Any):
         super().__init__(dtype)
-        self.rounding = Units(dtype)
+        self.rounding = self.units = Units(dtype)
 
     def zeros(self, value: Near) -> Near:
         return Near(np.zeros_like(value.value), value.E, self.rounding)
@@ -95,7 +100,7 @@ class Exact(Bounds):
         errors, share = weights * (y - target), self.given(1 / N.reshape(()))
         terms = self.given(0.5) * ((y - target) * errors)
         axes = (0, -2, -1)
-        total = self.rounding.exact(terms.value.sum(axes), terms.E, np.abs(terms.value).sum(axes))
+        total = self.units.exact(terms.value.sum(axes), terms.E, np.abs(terms.value).sum(axes))
         return total * share, errors * share
 
     def rate(self, step: Step, theta: Near) -> Near:
@@ -113,7 +118,7 @@ class Exact(Bounds):
     def clip(self, g: Near, max_value: float) -> Near:
         limit = self.given(max_value)
         unit = min(_unit(g), _unit(limit))
-        return self.rounding.exact(np.clip(g.value, -limit.value, limit.value), unit, np.abs(g.value))
+        return self.units.exact(np.clip(g.value, -limit.value, limit.value), unit, np.abs(g.value))
 
     def by_root(self, g: Near, squares: Near) -> Near:
         raise Rounds

@@ -4,24 +4,18 @@ The other arithmetics override these operations. Those with a name are the ones 
 other numbers compute otherwise; + − × are the operators of the numbers themselves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.conformance.arithmetics.nonlinearities import choose, nonlinearity_of
 from numpy_rnn.conformance.case import SHAPES
 
 SMALL = 1e-6  # added to the norm, (U3)
 TINY = 1e-8  # added to the sum of squares, (U9)
-
-
-def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
-    """The entry of this name. Raises InputError on a name that is not known."""
-    if name not in table:
-        raise InputError(f"{name!r} is no {what} that is known here: expected {', '.join(table)}")
-    return table[name]
 
 
 class Floats:
@@ -78,11 +72,11 @@ class Floats:
 
     def phi(self, a: Any, nonlinearity: str) -> Any:
         """φ(a)."""
-        return choose(PHI, nonlinearity, "nonlinearity")(a)
+        return nonlinearity_of(nonlinearity).phi(a)
 
     def by_slope(self, dh: Any, a: Any, h: Any, nonlinearity: str) -> Any:
         """dh ∘ φ'(a), by any factorisation."""
-        return dh * choose(SLOPES, nonlinearity, "nonlinearity")(a, h)
+        return dh * nonlinearity_of(nonlinearity).slope(a, h)
 
     # -- the loss -----------------------------------------------------------------------------------------------------
 
@@ -159,14 +153,4 @@ def cross_entropy(n: Floats, y: Any, target: Any) -> tuple[Any, Any]:
     return -(target * log_p), np.exp(log_p) * target.sum(axis=-1, keepdims=True) - target  # (L4), (B1)
 
 
-PHI: dict[str, Any] = {
-    "tanh": np.tanh,
-    "relu": lambda a: np.maximum(a, 0),
-    "sigmoid": lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),
-}
-SLOPES: dict[str, Any] = {  # from a and h
-    "tanh": lambda a, h: 1 - h * h,
-    "relu": lambda a, h: (h.real > 0).astype(h.dtype),
-    "sigmoid": lambda a, h: h * (1 - h),
-}
 LOSSES: dict[str, Any] = {"squared_error": squared_error, "cross_entropy": cross_entropy}

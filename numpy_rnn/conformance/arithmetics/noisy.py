@@ -6,7 +6,7 @@ is an estimate, not a bound; but where many steps or units make the worst-case b
 the true error.
 
 A sum of n terms in any order, one after the other too, has the error u √n √(Σ v² + s²/3), where s is the sum: √n √Σ v²
-where the terms have both signs, and √(n/3) |s| where they have one. The error of a tanh may have one sign everywhere, so
+where the terms have both signs, and √(n/3) |s| where they have one. The error of a tanh may have one sign everywhere:
 each sample has half of what is allowed, times one random number for all its states.
 
 Source: Parker 1997, Monte Carlo arithmetic, UCLA CSD-970002; Denis, de Oliveira Castro and Petit 2016, Verificarlo,

@@ -17,11 +17,6 @@ UPWARDS = 1 + 1e-10  # covers the rounding of the bounds themselves, in float64
 WIDER = 1 + 2.0**-10  # covers a rounding to a wider format before the one to the dtype: x87 has 11 bits more
 
 
-def sech_squared(a: Any) -> Any:
-    """tanh'(a) = 1/cosh²(a) without overflow; where that is below 1e-300, something larger."""
-    return np.cosh(np.minimum(np.abs(a), 350.0)) ** -2.0
-
-
 class Rounding:
     """The bounds of single operations in one dtype, each rounded upwards.
 

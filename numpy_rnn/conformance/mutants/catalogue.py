@@ -200,7 +200,8 @@ MUTANTS = (
            recurrent_weights_gradient=lambda n, w: n.affine([(w.da[t].mT, w.h[t - 1]) for t in w.steps]),
            initial_state_adjoint=lambda n, w, p: n.affine([(w.da[1], p.W_hh)])),
     mutant("zeros for h_0", "a",
-           pre_activation=lambda n, w, p, t: n.affine([(w.x[t], p.W_xh), ((t > 1) * w.h[t - 1], p.W_hh)], p.b_h, p.b_hh),
+           pre_activation=lambda n, w, p, t: n.affine(
+               [(w.x[t], p.W_xh), ((t > 1) * w.h[t - 1], p.W_hh)], p.b_h, p.b_hh),
            recurrent_weights_gradient=lambda n, w: n.affine([((t > 1) * w.h[t - 1].mT, w.da[t]) for t in w.steps])),
     mutant("h_0 for h_{t-1} at every step", "a",
            pre_activation=lambda n, w, p, t: n.affine([(w.x[t], p.W_xh), (w.h[0], p.W_hh)], p.b_h, p.b_hh),
@@ -229,7 +230,8 @@ MUTANTS = (
            decayed=lambda n, name, g, theta, step: g + step.weight_decay * theta if name.startswith("W") else g),
     mutant("decoupled weight decay", "vW_xh",
            decayed=lambda n, name, g, theta, step: g,
-           updated=lambda n, name, theta, delta, step: theta - n.rate(step, theta) * (delta + step.weight_decay * theta)),
+           updated=lambda n, name, theta, delta, step: theta - n.rate(step, theta) * (
+               delta + step.weight_decay * theta)),
     mutant("learning rate inside the velocity", "vW_xh",
            decayed=lambda n, name, g, theta, step: n.rate(step, theta) * (g + step.weight_decay * theta),
            updated=lambda n, name, theta, delta, step: theta - delta),
@@ -242,7 +244,8 @@ MUTANTS = (
            direction=lambda n, g, v, before, step: g / (np.sqrt(v) + TINY) if step.adagrad
            else right.direction(n, g, v, before, step)),
     mutant("a trained second hidden bias", "b_h",
-           updated=lambda n, name, theta, delta, step: theta - n.rate(step, theta) * (2 if name == "b_h" else 1) * delta),
+           updated=lambda n, name, theta, delta, step: theta - n.rate(step, theta) * (
+               2 * delta if name == "b_h" else delta)),
     mutant("bptt over k+1 steps", "window", in_run=True,
            window=lambda T, new, k1, k2: right.window(T, new, k1, k2 + 1)),
     mutant("chunks instead of a sliding window", "window", in_run=True,

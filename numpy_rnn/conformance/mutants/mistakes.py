@@ -24,11 +24,13 @@ import numpy as np
 
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance import definition as right
-from numpy_rnn.conformance.arithmetics.floats import PHI, SLOPES, Floats
+from numpy_rnn.conformance.arithmetics.floats import Floats
+from numpy_rnn.conformance.arithmetics.nonlinearities import NONLINEARITIES
 from numpy_rnn.conformance.case import GIVEN_DY, initial_state, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, window_update
 
 FORWARD = ("pre_activation", "state", "output", "forward")
+LOGISTIC = NONLINEARITIES["sigmoid"]
 CONSTANTS = (1.0, 5.0, 0.5, 2.0, 10.0, 3.0, 0.1, 0.25, 15.0, 20.0)  # at which people clip
 FORMATS = ("float32", "float16", "bfloat16")
 EPSILON = 1e-50  # of the complex step
@@ -279,7 +281,7 @@ RESULTS: dict[str, Any] = {  # of a result, the values of all steps, and the ste
     "{} averaged over the batch": lambda v, s, t: v.mean(axis=-2, keepdims=True) + 0 * v,
     "{} of the sequence before": lambda v, s, t: np.roll(v, 1, -2),
     "{} of the sequence after": lambda v, s, t: np.roll(v, -1, -2),
-    "tanh of {}": lambda v, s, t: np.tanh(v), "sigmoid of {}": lambda v, s, t: PHI["sigmoid"](v),
+    "tanh of {}": lambda v, s, t: np.tanh(v), "sigmoid of {}": lambda v, s, t: LOGISTIC.phi(v),
     **{f"{{}} within ±{c:g}": partial(lambda c, v, s, t: clamped(v, c), c) for c in CONSTANTS},
     **{f"{{}} at most {c:g}": partial(lambda c, v, s, t: np.where(v.real > c, c, v), c) for c in (6.0, *CONSTANTS)},
     **{f"{{}} rounded to {name}": partial(lambda name, v, s, t: rounded(v, name), name) for name in FORMATS},
@@ -324,7 +326,7 @@ SLOPES_OF: dict[str, Any] = {  # of a, h and φ'
     "1 − |h| for φ′": lambda a, h, s: 1 - np.abs(h),
     "h(1 − h) for φ′": lambda a, h, s: h * (1 - h),
     "a(1 − a) for φ′": lambda a, h, s: a * (1 - a),
-    "σ(h)(1 − σ(h)) for φ′": lambda a, h, s: SLOPES["sigmoid"](a, PHI["sigmoid"](h)),
+    "σ(h)(1 − σ(h)) for φ′": lambda a, h, s: LOGISTIC.slope(a, LOGISTIC.phi(h)),
     "φ for φ′": lambda a, h, s: h,
     "φ′ missing": lambda a, h, s: 1.0,
     "φ′ of relu": lambda a, h, s: a > 0,

@@ -9,7 +9,8 @@ import numpy as np
 
 from numpy_rnn.common.records import Step, WindowCase
 from numpy_rnn.conformance import definition as right
-from numpy_rnn.conformance.arithmetics.floats import PHI, SMALL, TINY, Floats
+from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats
+from numpy_rnn.conformance.arithmetics.nonlinearities import NONLINEARITIES
 from numpy_rnn.conformance.case import initial_state, parameters_from, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, by_factor
@@ -42,7 +43,7 @@ def _through_softmax(p: Any, slope: Any) -> Any:
 
 
 def _logistic(n: Any, y: Any, z: Any) -> tuple[Any, Any]:
-    s = PHI["sigmoid"](y)
+    s = NONLINEARITIES["sigmoid"].phi(y)
     return -(z * np.log(s) + (1 - z) * np.log1p(-s)), s - z
 
 
@@ -162,7 +163,9 @@ def other_cases() -> Iterator[Mistake]:
     def of_phi(name, case):
         return case._replace(objective=case.objective._replace(nonlinearity=name))
 
-    for text, change in chain(CASES.items(), ((f"{name} for the nonlinearity", partial(of_phi, name)) for name in PHI)):
+    for text, change in chain(
+        CASES.items(), ((f"{name} for the nonlinearity", partial(of_phi, name)) for name in NONLINEARITIES)
+    ):
         yield Mistake(text, "loss_and_error", change=change)
 
 

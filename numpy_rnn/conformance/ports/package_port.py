@@ -29,7 +29,7 @@ class PackagePort:
         theta, x, target, h_0, weights = map(rnn.from_numpy, (Parameters(**params), x, target, h_0, weights))
         objective: dict[str, Any] = {"loss": loss, "weights": weights, "reduction": reduction}
         activations = rnn.forward(theta, x, h_0, nonlinearity=nonlinearity)
-        losses = rnn.cross_entropy if loss == "cross_entropy" else rnn.half_squared_error
+        losses = {"squared_error": rnn.half_squared_error, "cross_entropy": rnn.cross_entropy}[loss]
         L = losses(activations.y[-len(target) :], target, reduction=reduction, weights=weights)
         flow = rnn.adjoints(theta, activations, target, nonlinearity=nonlinearity, **objective)
         gradients = clipped = rnn.bptt(theta, activations, target, nonlinearity=nonlinearity, **objective)

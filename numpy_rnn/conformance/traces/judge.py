@@ -24,7 +24,7 @@ SERIES = ("x", "target", "weights")  # of a case, with the axis of time first
 
 
 class Stack(NamedTuple):
-    """Updates of one kind as one case and one report. Their axis comes first, or after that of time; then the ensemble's."""
+    """Updates of one kind as one case and one report. Their axis comes first, or after that of time."""
 
     chosen: np.ndarray  # which updates of the run, (n,)
     case: WindowCase
@@ -48,14 +48,17 @@ class Stack(NamedTuple):
         return case, {name: np.asarray(one(array, int(name in ROWS))) for name, array in self.report.items()}
 
 
+NO_UPDATES: Mapping[str, int] = MappingProxyType({})
+
+
 class Judgement(NamedTuple):
     """The judgement of a recorded run."""
 
     updates: int
     worst: dict[str, float]  # the largest ratio of every tensor; 1 is what rounding allows
     first: Divergence | None
-    estimated: Mapping[str, int] = MappingProxyType({})  # the updates whose tensor is checked against an estimate, not a proven bound
-    lost: Mapping[str, int] = MappingProxyType({})  # the updates whose tensor rounding alone changes by a hundredth or more: not checked
+    estimated: Mapping[str, int] = NO_UPDATES  # those whose tensor is checked against an estimate, not a proven bound
+    lost: Mapping[str, int] = NO_UPDATES  # those whose tensor rounding alone changes by a hundredth: not checked
 
     @property
     def passed(self) -> bool:
@@ -186,7 +189,7 @@ def _first_divergence(updates: dict[str, np.ndarray], stack: Stack, check: Check
         step, element = element[-3] + 1, element[:-3] + element[-2:]
     place = int(updates["epoch"][update]), int(updates["number"][update])
     is_estimated = bool(np.any(check.estimated))
-    return Divergence(*place, name, step, tuple(element), *numbers, is_estimated=is_estimated)
+    return Divergence(*place, name, step, tuple(element), *numbers)._replace(is_estimated=is_estimated)
 
 
 # -- continuity from update to update ---------------------------------------------------------------------------------
