@@ -346,5 +346,5 @@ def _products(fit: Fit) -> dict[str, float]:
         for factor, text in ((1, above or "1"), (2, f"2·{above}" if above else "2")):
             known.setdefault(text + divided, factor * value)
     if weights is not None:
-        known["Σw/(number of weights ≠ 0)"] = float(weights.sum()) / max(1, np.count_nonzero(weights))
+        known["Σw/(number of weights ≠ 0)"] = float(weights.sum() / np.count_nonzero(weights))
     return known
