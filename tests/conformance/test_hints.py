@@ -113,6 +113,7 @@ WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the d
         name: g * min(1, step.max_norm / (sum((g * g).sum() for g in d.values()) + 1e-6)) for name, g in d.items()}},
     "v = μ v + (1 − μ) g, but g at first": {"velocity": lambda n, g, before, step: right.velocity(n, g, before, step)
         if before is None or step.adagrad else velocity(g, step.momentum, before)},
+    "max_norm left out": {"clipped": lambda n, d, p, step: d if step.max_norm else right.clipped(n, d, p, step)},
     "b_h × 0": other_step(lambda name, theta, moved: theta - moved * (name != "b_h")),
     "step × -1": other_step(lambda name, theta, moved: theta + moved),
     "step × 1.37": other_step(lambda name, theta, moved: theta - 1.37 * moved),
@@ -132,7 +133,7 @@ def test_port_without_a_bug_has_no_hint():
 
 
 def test_hint_explains_all_of_the_deviation_and_all_tensors():
-    case = window(3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False)
+    case = window(3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False, step=Step(0.1))
     good, wrong = window_update(case), window_update(case, of=named("dh_next dropped").definition)
     assert hints_for_case(case, wrong) == ["dh_next dropped"]
     assert hints_for_case(case, {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good}) == []
