@@ -127,6 +127,15 @@ def test_hint_of_a_window(hint):
     assert hints_of(port) == [[hint] if hint else []] * 2
 
 
+def test_every_tensor_is_clipped_in_one_of_the_cases():
+    """Otherwise clipping per tensor is the same as none."""
+    for seed in range(20):
+        recipe = random_recipe(RandomDraw(seed), "float64")._replace(step=Step(0.1, max_norm=5.0), learned=False)
+        _, second, _ = hints.hint_recipes(RIGHT, recipe)
+        report = window_update(second.case())
+        assert all(np.linalg.norm(report["d" + name]) > second.step.max_norm for name in ("W_xh", "W_hh", "W_hy"))
+
+
 def test_port_without_a_bug_has_no_hint():
     for seed in range(5):
         assert hints_for_port(RIGHT, random_recipe(RandomDraw(5, seed), "float32", abilities(RIGHT))) == []
