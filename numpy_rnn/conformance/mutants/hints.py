@@ -182,7 +182,8 @@ def explanations(fits: Sequence[Fit]) -> list[str]:
         if any(fit.wrong & fit.flow for fit in fits):
             T, K = (max(len(getattr(fit.case, name)) for fit in fits) for name in ("x", "target"))
             text = _first(fits, factors(fits, False)) if T < 3 or K < 2 else ""
-            texts.append(text or _first(fits, of_flow(fits), only=T < 3))
+            is_still = not any(_largest(fit.report["dW_hy"]) for fit in fits)  # loss weights that are 0, say
+            texts.append(text or _first(fits, of_flow(fits), only=T < 3 or is_still))
             is_own = all(fit.explains(stepped(fit.case, fit.right), fit.stepped) for fit in fits if fit.stepped)
             if texts[0] and is_own and any(fit.wrong & fit.stepped for fit in fits):
                 return [f"{texts[0]}, as reported; the step has the right ones"]
