@@ -114,10 +114,10 @@ def test_refused_weights(capsys, changed, options, message):
 
 def test_small_file_of_huge_arrays_is_refused_unread(monkeypatch):
     """Also compressed files of usual ratios are read."""
+    monkeypatch.setattr(files, "MAX_BYTES", 10)
     params = ONE._asdict() | {"W_hh": np.zeros((6, 6), "f4")}
     np.savez_compressed("w.npz", **{name: W for name, W in params.items() if W is not None})
     assert load_parameters("w.npz").W_hh.any() == np.False_
-    monkeypatch.setattr(files, "MAX_BYTES", 10**6)
     np.savez_compressed("w.npz", **{name: np.zeros((10**6,), "f4") for name in ("W_xh", "W_hh", "W_hy")})
     monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: pytest.fail("read"))
     with pytest.raises(InputError, match=r"^weights file w.npz is compressed to less than a 100th: write it with"):

@@ -179,6 +179,7 @@ SIZES = {  # with k1 and k2
     "long windows that overlap": (Sizes(40, 3, 2, 5, 2), 5, 20),
     "longer than a tape": (Sizes(50, 3, 2, 5, 2), 4, 6),
     "longer than the tape of a group": (Sizes(30, 2, 2, 4, 2, (4,)), 4, 4),
+    "windows of more bytes than a tape": (Sizes(20, 3, 2, 5, 2), 2, 6),
 }
 
 
@@ -186,7 +187,7 @@ SIZES = {  # with k1 and k2
 def test_engine_computes_runs_of_all_sizes(name, monkeypatch):
     sizes, k1, k2 = SIZES[name]
     if "tape" in name:
-        monkeypatch.setattr(loop, "TAPE_BYTES", 4000)
+        monkeypatch.setattr(loop, "TAPE_BYTES", 1 if "more" in name else 4000)
     number = list(SIZES).index(name)
     objective = Objective(reduction=("sum", "mean")[number % 2], nonlinearity=("tanh", "sigmoid")[number // 2 % 2])
     kind = Kind(

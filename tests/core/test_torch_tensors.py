@@ -105,3 +105,16 @@ def test_reversed_memory_is_copied():
         assert bits(rnn.to_numpy(rnn.from_numpy(array, copy=False))) == bits(array)
     forwards = np.ascontiguousarray(run.x)
     assert rnn.from_numpy(forwards, copy=False).data_ptr() == forwards.__array_interface__["data"][0]
+
+
+def test_gradient_of_a_learned_state_is_that_of_the_windows_own():
+    """forward may have been called with an equal tensor: the initial state of the window is taken to be params.h_0."""
+    import torch_rnn as rnn
+
+    run = random_run(0, kind=Kind(learned=True))
+    params, x, target = (rnn.from_numpy(value) for value in (run.params, run.x, run.target))
+    found = [
+        rnn.bptt(params, rnn.forward(params, x, h_0), target).h_0 for h_0 in (params.h_0, params.h_0.detach().clone())
+    ]
+    assert bits(rnn.to_numpy(found[0])) == bits(rnn.to_numpy(found[1]))
+    assert found[0].abs().min() > 0

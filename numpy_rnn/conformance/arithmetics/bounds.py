@@ -44,6 +44,12 @@ class TanhError(NamedTuple):
 TAU = TanhError()
 
 
+def _root_of_squares(v: Any) -> Any:
+    """√Σv² along the last axis, of numbers that are scaled by a power of two."""
+    _, exponent = np.frexp(np.abs(v).max(axis=-1, keepdims=True))
+    return np.ldexp(np.sqrt(np.square(np.ldexp(v, -exponent)).sum(axis=-1, keepdims=True)), exponent)[..., 0]
+
+
 class Bounds(Floats):
     """Values of one window with their bounds. tau: the error of the implementation's tanh; reported: its tensors."""
 
@@ -146,14 +152,12 @@ class Bounds(Floats):
         e = √ΣE², as the norm of a difference bounds the difference of the norms. N numbers are not 0. Their squares
         have N roundings each in one sum, N + 3 at most by the norms of the tensors, and two more where every number is
         divided by the largest; (1+γ)^½ leaves ρ = 1 − (1−γ)^½. The root rounds, and so does the product with the
-        largest. Here all numbers are scaled by a power of two, so that no square leaves the range of float64.
+        largest. Here the numbers, and the errors, are scaled, so that no square leaves the range of float64.
         """
         flat = [g.reshape(*g.shape[: self.axes], -1) for g in gradients]
         value, E = (np.concatenate([getattr(g, part) for g in flat], axis=-1) for part in ("value", "E"))
         max_abs, gamma = np.abs(value) + E, self.gamma
-        _, exponent = np.frexp(max_abs.max(axis=-1, keepdims=True))
-        squares = (np.square(np.ldexp(v, -exponent)) for v in (value, E))
-        n, e = (np.ldexp(np.sqrt(v.sum(axis=-1, keepdims=True)), exponent)[..., 0] for v in squares)
+        n, e = _root_of_squares(value), _root_of_squares(E)
         terms = (max_abs > 0).sum(axis=-1)
         rho = gamma(terms + 5) / (1 + np.sqrt(1 - np.minimum(gamma(terms + 5), 1)))
         flushed = np.sqrt(self.flushes(terms)) + self.flushes(terms) * n

@@ -1,0 +1,84 @@
+"""Large windows, where worst-case bounds say nothing: right code is within the estimate, and small faults are not."""
+
+import numpy as np
+import pytest
+from ports_for_tests import RIGHT, arguments_of
+from test_judge import PACKAGE, sine_run
+
+from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.conformance.arithmetics.bounds import Bounds
+from numpy_rnn.conformance.case import INTERMEDIATES
+from numpy_rnn.conformance.checks import global_checks
+from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.random_cases import Recipe
+from numpy_rnn.conformance.traces.judge import judge
+
+FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}
+VARIANTS = {
+    "tanh": {},
+    "relu": {"objective": Objective("relu"), "step": Step(0.1, 0.9, nesterov=True), "velocity": True},
+    "logistic": {"objective": Objective("sigmoid", "cross_entropy", "mean"), "step": Step(0.1, max_norm=0.1)},
+    "Adagrad": {"step": Step(0.1, adagrad=True), "velocity": True, "weights": True},
+}
+
+
+def large(dtype, **changes):
+    """A window of 60 steps with 64 units."""
+    return Recipe(**{"T": 60, "B": 2, "D": 8, "H": 64, "O": 8, "K": 60, "bias": True, "dtype": dtype} | changes).case()
+
+
+def reported(case):
+    """The report of numpy_rnn as a black box."""
+    params, arguments = arguments_of(case)
+    left_out = (*INTERMEDIATES, "dx", "dh_0")
+    return {n: v for n, v in RIGHT.window_update(params, **arguments).items() if n not in left_out}
+
+
+@pytest.mark.parametrize("dtype", FACTOR)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_right_code_is_within_the_estimate_and_a_small_factor_is_not(variant, dtype):
+    case = large(dtype, **VARIANTS[variant])
+    report = reported(case)
+    checks = {check.tensor: check for check in global_checks(case, report)}
+    assert checks.keys() == report.keys()
+    for name, check in checks.items():
+        assert (check.ratio <= 1).all(), name
+        assert not check.lost.any()
+    assert all(checks[name].ratio.max() > 1e-3 and checks[name].estimated for name in ("dW_xh", "dW_hh", "dW_hy"))
+    for name in ("dW_xh", "dW_hh", "dW_hy") if variant == "tanh" else ():
+        wrong = report | {name: report[name] * report[name].dtype.type(FACTOR[dtype])}
+        assert {check.tensor for check in global_checks(case, wrong) if not (check.ratio <= 1).all()} == {name}
+
+
+def test_values_do_not_depend_on_their_bounds():
+    """Clipping too, whose norm is of gradients with bounds that overflow."""
+    case = large("float64", T=200, step=Step(0.1, max_norm=0.1))
+    with np.errstate(all="ignore"):
+        near = window_update(case, Bounds("float32"))
+    assert not all(np.isfinite(each.E).all() for each in near.values())
+    for name, value in window_update(case).items():
+        np.testing.assert_allclose(near[name].value, value, 1e-9, 1e-9 * np.abs(value).max(), err_msg=name)
+
+
+def test_gradient_that_is_lost_to_rounding_is_not_judged():
+    """A chaotic network in float32: no code has its gradient, none is accused, and none is called right."""
+    case = large("float32", T=200, K=200, gain=3.0, bias=False)
+    case = case._replace(x=case.x * np.float32(1e-3))  # inputs that do not drive it
+    report = reported(case)
+    for factor in (1, 2):
+        lost = [
+            c for c in global_checks(case, report | {"dW_hh": report["dW_hh"] * np.float32(factor)}) if c.lost.any()
+        ]
+        assert "dW_hh" in {check.tensor for check in lost}
+        assert all((check.ratio <= 1).all() for check in lost)
+
+
+def test_long_windows_of_a_run_are_judged_by_an_estimate():
+    run = sine_run(Step(0.01), k1=20, k2=20, epochs=1, learned=False)
+    recorded = PACKAGE.trace(run).without(*INTERMEDIATES, "dx", "dh_0")
+    judgement = judge(recorded)
+    assert judgement.passed
+    assert judgement.estimated["dW_hh"] == judgement.updates == 1
+    wrong = judge(recorded.replace({"dW_hh": recorded.updates["dW_hh"] * (1 + 1e-11)}))
+    assert (wrong.first.tensor, wrong.first.is_estimated) == ("dW_hh", True)
+    assert "times what rounding does by estimate, " in wrong.first.message("a trace")
