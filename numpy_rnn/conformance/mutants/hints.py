@@ -1,85 +1,93 @@
 """Hints: what a wrong result resembles. A hint is not a verdict.
 
-A hint is the name of a mutant, or of a part of the case that is read otherwise, a factor, a wrong sum, another
-truncation. It fits if it gives the wrong numbers of every tensor, not only of the one that is reported. A port is
-compared on a case of several steps, because many mistakes are the same in a window of one step.
-
-Public code often truncates differently from TBPTT(k1, k2):
-
-    dh_t = Σ_{j=0}^{k−1} g_{t,j}, where g_{t,0} = dy_t W_hyᵀ and g_{t,j} = (g_{t+1,j−1} ∘ φ'(a_{t+1})) W_hhᵀ    (R1)
-    dh_t is that of (B2) for the newest k steps of a window, and 0 for the steps before                         (R2)
-
-Source: (R1) rnnlm of Britz 2015, also in ML-From-Scratch; (R2) Deeplearning4j, tBPTTBackwardLength below the forward
-one.
+Mistakes are made from the definition (`mistakes`, `step_mistakes`), and tried on several cases. A hint gives the wrong
+numbers of every tensor in all of them. The gradients are explained first, then the step from the reported gradients.
+Where all windows are so short that different mistakes give the same numbers, there is a hint only if one fits.
 """
 
-from collections.abc import Iterator
-from itertools import product
-from typing import Any, get_args
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from itertools import chain, product
+from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.conversion import convert
-from numpy_rnn.common.records import Nonlinearity, Reduction, Step, WindowCase
+from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.arithmetics.nonlinearities import nonlinearity_of
-from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, case_sizes, present
-from numpy_rnn.conformance.checks import check_global, check_local
-from numpy_rnn.conformance.definition import DEFINITION, Arrays, Tensors, update, window_update
+from numpy_rnn.conformance.case import case_sizes, initial_state, present
+from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition
+from numpy_rnn.conformance.mutants import mistakes, step_mistakes
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
-from numpy_rnn.conformance.mutants.score import first_violation
-from numpy_rnn.conformance.ports.port import abilities, call_port, tanh_error
+from numpy_rnn.conformance.mutants.mistakes import FORWARD, Mistake
+from numpy_rnn.conformance.mutants.step_mistakes import stepped
+from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.random_cases import Recipe, restricted
-from numpy_rnn.conformance.traces.divergence import TENSORS
 
-# The part of a deviation that a hint may leave; a mutant may leave more, as a sum in float32 rounds otherwise.
-EXACT, EXPLAINED = 1e-6, 0.02
-ROUNDING = 1000.0  # units in the last place of the largest number, by which right tensors may differ
-MAX_HINTS = 3  # if more mutants fit, the numbers do not tell them apart, and none is named
-HINT_SIZES = {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5}  # of the case on which a port is compared; all differ
-FEW = 4  # numbers, any of which are right numbers times some factor
+EXACT = 1e-6  # the part of a deviation that a hint may leave
+ROUNDING = 200.0  # units in the last place of the largest number, by which right tensors may differ
+CLEAR = 30.0  # the deviation of a wrong tensor, in units of what right ones may differ
+FEW = 4  # numbers per case, any of which are right numbers times some factor
 MAX_STEPS = 30  # of a window that is compared with other truncations
-Candidates = Iterator[tuple[str, Arrays]]
+BEFORE = {"loss", "a", "h", "y"}  # the backward pass
+AFTER_DY = {"dh", "da", "dh_0", "dx", "dW_xh", "dW_hh", "db_h", "db_hh"}
+ONLY = {  # what a mistake in a function of the backward pass makes wrong; the others may make all wrong
+    "state_adjoint": AFTER_DY, "pre_activation_adjoint": AFTER_DY, "initial_state_adjoint": {"dh_0"},
+    "input_adjoint": {"dx"}, "input_weights_gradient": {"dW_xh"}, "recurrent_weights_gradient": {"dW_hh"},
+    "output_weights_gradient": {"dW_hy"}, "hidden_bias_gradient": {"db_h", "db_hh"}, "output_bias_gradient": {"db_y"},
+}  # fmt: skip
+SIZES = ({"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7}, {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4})
+OTHER_NUMBERS = {  # of the step in the second case, as parts of the first: each tensor is clipped
+    "learning_rate": 0.7, "momentum": 0.6, "dampening": 0.5, "weight_decay": 0.8, "max_norm": 0.001, "max_value": 0.1,
+}  # fmt: skip
 
 
 def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
-    """Recipes like this one, but with several steps: after another update, and the first."""
-    sizes: dict[str, Any] = HINT_SIZES | {"T": max(recipe.T, HINT_SIZES["T"])}
-    sizes["K"] = sizes["T"] if recipe.K == recipe.T else sizes["T"] - 4
-    for velocity in (True, False):
-        yield restricted(recipe._replace(**sizes, velocity=velocity), abilities(port))
+    """Recipes like this one, but with several steps: after another update; the first; with larger numbers."""
+    has = abilities(port)
+    plain = recipe._replace(logits=1.0, saturated=False, silent=False, subnormal=False)
+    plain = plain._replace(dtype="float64") if "float64" in port.dtypes else plain
+    for i, usual in enumerate((*SIZES, SIZES[0])):
+        own = has.sizes[i % len(has.sizes)] if has.sizes else {}
+        sizes: Any = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | dict(own)
+        sizes["K"] = own.get("K", sizes["T"] if recipe.K == recipe.T else min(sizes["K"], sizes["T"]))
+        changes: dict[str, Any] = {**sizes, "velocity": i != 1, "gain": 3.0 if i == 2 else 1.0, "seed": recipe.seed + i}
+        yield restricted(plain._replace(step=_other_numbers(recipe.step, i), **changes), has)
+
+
+def _other_numbers(step: Any, i: int) -> Any:
+    """The step with a rate that is not 0; in the second case with other numbers, in the third without clipping."""
+    if step is None:
+        return None
+    step = step._replace(learning_rate=step.learning_rate or 0.1)
+    given = {name: getattr(step, name) for name in OTHER_NUMBERS if getattr(step, name)}
+    others = {name: OTHER_NUMBERS[name] * min(number, 1.0) for name, number in given.items()}
+    large = {name: 1000.0 * number for name, number in given.items() if name in ("max_norm", "max_value")}
+    return step._replace(**({}, others, large)[i])
 
 
 def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str]:
-    """The hints for a port on cases like this one, but with several steps."""
-    for each in hint_recipes(port, recipe):
+    """The hints for a port on cases like this one, but with several steps; on this one if it alone is wrong."""
+    fits = list[Fit]()
+    for each in (*hint_recipes(port, recipe), recipe):
         case = each.case()
-        (report, _), (again, _) = (call_port(port, case, timeout) for _ in range(2))
-        if any(answer is None or cases.format_errors(case, answer, intermediates=False) for answer in (report, again)):
+        answers = [call_port(port, case, timeout)[0] for _ in range(1 if fits else 2)]
+        if any(answer is None or cases.format_errors(case, answer, intermediates=False) for answer in answers):
             return []
+        report, again = answers[0], answers[-1]
         if not all(np.allclose(report[name], again[name], 1e-3, 1e-3) for name in report.keys() & again.keys()):
             return ["it gives another answer to the same case, as if gradients or states were kept from call to call"]
-        check = check_local if set(INTERMEDIATES) <= report.keys() else check_global
-        with np.errstate(all="ignore"):
-            ratios = check(case, report, tanh_error(port))
-        first = first_violation(ratios)
-        if first is not None and (found := hints_for_case(case, report, first[0])):
-            return found
-    return []
+        fits.append(Fit(case, report))
+    *usual, own = fits
+    wrong = [fit for fit in usual if fit.wrong] or [own]
+    return explanations([*wrong, *(fit for fit in usual if not fit.wrong)])
 
 
-def hints_for_case(case: WindowCase, report: Arrays, tensor: str) -> list[str]:
-    """The hints for a report whose first wrong tensor is given."""
-    with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        fit = Fit(case, report, tensor)
-        known = list(mutants(fit))
-        others = (each(fit) for each in (other_cases, other_gradients, factors, truncations))
-        for candidates, left in ((known, EXACT), *((each, EXACT) for each in others), (known, EXPLAINED)):
-            fitting = (name for name, values in candidates if fit.explains(values, left))
-            if found := list(dict.fromkeys(fitting)):
-                return found if len(found) <= MAX_HINTS else []
-    return []
+def hints_for_case(case: WindowCase, report: Arrays, tensor: str = "") -> list[str]:
+    """The hints for a report on one case."""
+    return explanations([Fit(case, report)])
 
 
 def _as_float64(value: Any) -> Any:
@@ -91,199 +99,253 @@ def _largest(array: Any) -> float:
 
 
 class Fit:
-    """A case and its report, right values of the same tensors, all in float64, and the first tensor that is wrong."""
+    """A case and its report, and the right values of the same tensors, all in float64."""
 
-    def __init__(self, case: WindowCase, report: Arrays, tensor: str):
-        self.case, self.tensor, self.dtype = convert(_as_float64, cases.with_rows(case)), tensor, case.params.W_hh.dtype
+    def __init__(self, case: WindowCase, report: Arrays):
+        self.dtype, self.case = case.params.W_hh.dtype, convert(_as_float64, cases.with_rows(case))
         self.report = {name: np.asarray(value, np.float64) for name, value in report.items()}
-        self.right, unit = window_update(self.case), ROUNDING * np.finfo(self.dtype).eps
-        # By how much a tensor is wrong, and by how much a right one may differ.
-        self.deviation = {name: _largest(v - self.right[name]) for name, v in self.report.items()}
-        self.rounding = {name: unit * (_largest(self.right[name]) + _largest(v)) for name, v in self.report.items()}
+        if self.case.params.h_0 is None:
+            self.case = self.case._replace(h_0=initial_state(self.case))
+        with np.errstate(all="ignore"):
+            self.run(DEFINITION, self._keep)
+            self.right = self.given(DEFINITION)
+            step = stepped(self.case, self.report) if self.case.step is not None else {}
+        self.right |= step  # from the reported gradients
+        names, unit = self.report.keys() & self.right.keys(), ROUNDING * np.finfo(self.dtype).eps
+        self.stepped, self.flow = step.keys() & names, names - step.keys()
+        self.deviation = {name: _largest(self.report[name] - self.right[name]) for name in names}
+        self.rounding = {name: unit * max(_largest(self.right[name]), _largest(self.report[name])) for name in names}
+        self.wrong = {name for name in names if not self.deviation[name] <= CLEAR * self.rounding[name]}
 
-    def explains(self, values: Arrays, left: float) -> bool:
-        """Whether these values are the reported ones, to within this part of the deviation, or rounding."""
-        for name, reported in self.report.items():
-            if name not in values or np.shape(values[name]) != np.shape(reported):
+    def run(self, of: Definition, backward: Any = None, change: Any = lambda case: case) -> Arrays:
+        """The loss, the intermediates and the gradients of the case, or of another, with a mistake."""
+        of = of if backward is None else of._replace(backward=backward)
+        return mistakes.flow(change(self.case), of)
+
+    def _keep(self, n: Any, w: Any, p: Any, nonlinearity: str, of: Definition) -> Arrays:
+        self.forward = n.seen, w, p, nonlinearity
+        return {}
+
+    def given(self, of: Definition, new: Any = ()) -> Arrays:
+        """The same values, with the right forward pass. new: parameters of the backward pass that are others."""
+        n, (seen, w, p, nonlinearity) = Floats(np.float64), self.forward
+        n.seen = dict(seen)
+        of.backward(n, replace(w, h=dict(w.h), dh={}, da={}), p._replace(**dict(new)), nonlinearity, of)
+        return n.report()
+
+    def after_step(self, names: Any, is_plain: bool) -> Arrays:
+        """The values if the backward pass uses parameters after the step, as reported or of plain gradient descent."""
+        p, rate = present(self.case.params), self.case.step.learning_rate
+        new = {n: p[n] - rate * self.right["d" + n] if is_plain else self.report[n] for n in names if n in p}
+        return self.given(DEFINITION, new)
+
+    def has(self, mistake: Mistake) -> bool:
+        """Whether the mistake gives what is reported, up to the gradients."""
+        of, change = mistake.of, mistake.change
+        if mistake.field in (*FORWARD, "loss_and_error"):
+            if not self.explains(self.run(of, lambda *_: {}, change), self.flow & BEFORE):
                 return False
-            if not np.isfinite(reported).all():  # an overflow, at the same places
-                return np.array_equal(np.isfinite(reported), np.isfinite(values[name]))
-            allowed = max(left * self.deviation[name], self.rounding[name])
-            if not _largest(reported - values[name]) <= allowed:
+            is_deep = "da" in self.flow
+            return self.explains(
+                mistakes.exact_flow(self.case, of, is_deep) if mistake.is_exact else self.run(of, None, change)
+            )
+        if not mistake.field:
+            return self.explains(self.run(of))
+        wrong = self.wrong & self.flow
+        return not wrong & BEFORE and wrong <= ONLY.get(mistake.field, wrong) and self.explains(self.given(of))
+
+    def explains(self, values: Arrays, names: Any = None) -> bool:
+        """Whether these are the reported numbers of the tensors of these names, or of all up to the gradients."""
+        for name in self.flow if names is None else names:
+            if name not in values or np.shape(values[name]) != np.shape(self.report[name]):
                 return False
-        telling = self.telling
-        return bool(_largest(values[telling] - self.right[telling]) > 0.5 * self.deviation[telling])
+            allowed = max(EXACT * self.deviation[name], self.rounding[name])
+            if not _largest(values[name] - self.report[name]) <= allowed:
+                return False
+        return True
 
-    @property
-    def telling(self) -> str:
-        """The tensor that a hint must explain: the first wrong one; of states that are all wrong alike, a later one."""
-        excess = {name: self.deviation[name] / (self.rounding[name] or np.inf) for name in self.report}
-        return self.tensor if excess.get(self.tensor, 0) > 1 else max(excess, key=lambda name: excess[name])
-
-    def with_step(self, gradients: Arrays) -> Arrays:
-        """The right values with other gradients, dW_xh and so on, and the step that they give."""
-        p, d = present(self.case.params), {name[1:]: g for name, g in gradients.items()}
-        step = self.case.step
-        return self.right | gradients | (step_of(p, d, present(self.case.velocity), step) if step else {})
-
-    def gradients(self, values: Arrays) -> Arrays:
-        """The gradients among these values."""
-        return {name: values[name] for name in ("d" + theta for theta in present(self.case.params))}
+    @cached_property
+    def alternatives(self) -> dict[str, Arrays]:
+        """Other gradients, by words."""
+        return step_mistakes.other_gradients(self.case, self.right)
 
 
-def step_of(p: Arrays, d: Arrays, velocity: Arrays, step: Step) -> Arrays:
-    """The velocities and new parameters."""
-    n = Floats(p["W_hh"].dtype)
-    update(n, p, d, velocity, step)
-    return n.report()
+Candidates = Iterator[tuple[str, Callable[[Fit], bool]]]
 
 
-def sums_of(p: Arrays, x: Any, h: Any, dy: Any, da: Any) -> Arrays:
-    """The gradients of weights and biases."""
-    n, of = Floats(p["W_hh"].dtype), DEFINITION
-    w = Tensors(*({t: v for t, v in enumerate(steps, 1)} for steps in (x, da)))
-    w.h, w.dy, w.da = dict(enumerate(h)), dict(enumerate(dy, 1)), dict(enumerate(da, 1))
-    d = {"W_xh": of.input_weights_gradient(n, w), "W_hh": of.recurrent_weights_gradient(n, w)}
-    d |= {"W_hy": of.output_weights_gradient(n, w)}
-    others = {"b_h": of.hidden_bias_gradient, "b_y": of.output_bias_gradient, "b_hh": of.hidden_bias_gradient}
-    return d | {name: f(n, w) for name, f in others.items() if name in p}
+def explanations(fits: Sequence[Fit]) -> list[str]:
+    """The hint for these reports, of one port or one run; none, or one."""
+    if not all(np.isfinite(v).all() for fit in fits for v in fit.report.values()):
+        return []
+    texts, has_velocity = list[str](), any(fit.case.velocity is not None for fit in fits)
+    with np.errstate(all="ignore"):  # a wrong gradient may well overflow
+        if any(fit.wrong & fit.flow for fit in fits):
+            T, K = (max(len(getattr(fit.case, name)) for fit in fits) for name in ("x", "target"))
+            text = _first(fits, factors(fits, False)) if T < 3 or K < 2 else ""
+            is_still = not any(_largest(fit.report["dW_hy"]) for fit in fits)  # loss weights that are 0, say
+            texts.append(text or _first(fits, of_flow(fits), only=T < 3 or is_still))
+            is_own = all(fit.explains(stepped(fit.case, fit.right), fit.stepped) for fit in fits if fit.stepped)
+            if texts[0] and is_own and any(fit.wrong & fit.stepped for fit in fits):
+                return [f"{texts[0]}, as reported; the step has the right ones"]
+        if any(fit.wrong & fit.stepped for fit in fits):
+            texts.append(_first(fits, of_step(fits), only=fits[0].case.step.has_velocity and not has_velocity))
+    return [" and ".join(texts)] if texts and all(texts) else []
 
 
-def mutants(fit: Fit) -> Candidates:
-    """The mutants whose stage is not after the first wrong tensor: a wrong h makes the next a wrong, as da does dh."""
-    last = TENSORS.index({"a": "h", "dh": "da"}.get(fit.tensor, fit.tensor))
-    for mutant in MUTANTS:
-        if not mutant.in_run and TENSORS.index(mutant.stage) <= last:
-            yield mutant.name, window_update(fit.case, of=mutant.definition)
+def _first(fits: Sequence[Fit], candidates: Candidates, only: bool = False) -> str:
+    """The first mistake that explains all reports; only: if none of other words does."""
+    texts = dict[str, None]()
+    for text, explains in candidates:
+        if text not in texts and all(_tried(explains, fit) for fit in fits):
+            texts[text] = None
+            if not only:
+                break
+    return next(iter(texts)) if len(texts) == 1 else ""
 
 
-def other_cases(fit: Fit) -> Candidates:
-    """The right values of another case: a part of it is left out, exchanged, or shifted in time."""
-    case, changes = fit.case, list[tuple[str, dict[str, Any]]]()
-    objective, step, x, target = case.objective, case.step, case.x, case.target
-    for field, names in (("nonlinearity", get_args(Nonlinearity)), ("reduction", get_args(Reduction))):
-        own = getattr(objective, field)
-        changes += [(f"{n} for {own}", {"objective": objective._replace(**{field: n})}) for n in names if n != own]
-    changes += [("inputs in reversed order", {"x": x[::-1]}), ("inputs one step late", {"x": np.roll(x, 1, 0)})]
-    if objective.loss != GIVEN_DY and len(target) > 1:
-        w = np.ones(target.shape[:2]) if case.weights is None else case.weights
-        changes += [
-            ("the loss of the last step alone", {"target": target[-1:], "weights": w[-1:]}),
-            ("targets one step late", {"target": np.roll(target, 1, 0)}),
-            ("targets one step late", {"target": target[:-1], "weights": w[1:]}),
-            ("targets one step early", {"target": np.roll(target, -1, 0)}),
-            ("loss weights left out", {"weights": None}),
-        ]
-        if len(x) == len(target):
-            changes.append(("the series in reversed order", {"x": x[::-1], "target": target[::-1]}))
-    if step is not None:
-        changes.append(("the velocity, or sum of squares, of before left out", {"velocity": None}))
-        defaults = Step._field_defaults.items()
-        changes += [(f"{name} left out", {"step": step._replace(**{name: default})}) for name, default in defaults]
-    for name, parts in changes:
-        yield name, window_update(case._replace(**parts))
+def _tried(explains: Callable[[Fit], bool], fit: Fit) -> bool:
+    try:
+        return explains(fit)
+    except (LookupError, ValueError, AttributeError, TypeError):  # it does not apply to this case
+        return False
 
 
-def other_gradients(fit: Fit) -> Candidates:
-    """Gradients, some or all, that are other sums, or are reported otherwise than the step uses them."""
-    case, p, right = fit.case, present(fit.case.params), fit.gradients(fit.right)
-    h = np.concatenate((cases.initial_state(case)[None], fit.right["h"]))
-    (T, B, _), K = case.x.shape, len(case.target)
-    steps, sequences = np.arange(T)[:, None, None], np.arange(B)[:, None]
-    counted = {
-        "without the first step": steps > 0,
-        "without the last step": steps < T - 1,
-        "of the first step alone": steps == 0,
-        "of the last step alone": steps == T - 1,
-        "without the steps that have no loss": steps >= T - K,
-        "of the first sequence alone": sequences == 0,
-        "of the last sequence alone": sequences == B - 1,
-    }
-    others = {"transposed": {name: g.T for name, g in right.items() if g.ndim == 2 and g.shape == g.T.shape}}
-    for text, counts in counted.items():
-        d = sums_of(p, case.x, h, counts * fit.right["dy"], counts * fit.right["da"])
-        others[text] = {"d" + name: g for name, g in d.items()}
-    if case.step is not None:
-        limits = Step(1.0, max_norm=case.step.max_norm, max_value=case.step.max_value)
-        moved = step_of(p, {name[1:]: g for name, g in right.items()}, {}, limits)
-        others["after clipping"] = {name: p[name[1:]] - moved[name[1:]] for name in right}
-    for text, gradients in others.items():
-        wrong = {n: g for n, g in gradients.items() if _largest(fit.report[n] - g) < fit.deviation[n]}
-        if wrong:
-            words = "gradients" if len(wrong) == len(right) else ", ".join(wrong)
-            yield f"{words} {text}", fit.with_step(right | wrong)
-            yield f"{words} {text}", fit.right | wrong
+def of_flow(fits: Sequence[Fit]) -> Candidates:
+    """Mistakes that may explain the loss, the intermediates and the gradients; the plainest first."""
+    steps = min(MAX_STEPS, max(len(fit.case.x) for fit in fits))
+    is_right = "loss" in fits[0].report and not any(fit.wrong & BEFORE for fit in fits)  # the forward pass
+    catalogue = (Mistake(m.name, "", m.definition) for m in MUTANTS if not m.in_run)
+    made = chain(step_mistakes.other_cases(), mistakes.transposes(), mistakes.other_terms(),
+                 step_mistakes.other_losses(), step_mistakes.truncations(steps), mistakes.other_operands(),
+                 mistakes.other_functions(), mistakes.other_results())  # fmt: skip
+    yield from ((mistake.text, partial(Fit.has, mistake=mistake)) for mistake in catalogue)
+    yield from of_gradients(fits)
+    for mistake in made:
+        if not (is_right and mistake.field in FORWARD):
+            yield mistake.text, partial(Fit.has, mistake=mistake)
+    yield from factors(fits, False)
+    parts = [fit.deviation[name] / (_largest(fit.right[name]) or 1) for fit in fits for name in fit.wrong]
+    if all(fit.dtype == np.float64 for fit in fits) and all(1e-10 < part < 1e-6 for part in parts):
+        yield "numbers rounded to float32 on the way", lambda fit: bool(fit.wrong)
 
 
-def factors(fit: Fit) -> Candidates:
-    """Tensors multiplied by numbers; the step is that of the reported gradients."""
-    p, found, values = present(fit.case.params), {}, fit.with_step(fit.gradients(fit.report)) | fit.gradients(fit.right)
-    for name in [name for name in fit.report if name not in ("a", "h", "y")]:
-        before, small = p.get(name, 0.0), fit.rounding[name]
-        reported, expected = fit.report[name] - before, values[name] - before
-        if _largest(reported - expected) > small:
-            is_zero = _largest(reported) <= small
-            found[name] = 0.0 if is_zero else float((reported * expected).sum() / (expected * expected).sum())
-            values[name] = before + found[name] * expected
-    if text := _factors_in_words(fit, found):
-        yield text, values
+def of_gradients(fits: Sequence[Fit]) -> Candidates:
+    """Other sums or values of some gradients, parameters that change too early, and weight decay in the loss."""
+    names = set[str]().union(*(fit.wrong & fit.flow for fit in fits))
+    own = {"d" + name for name in present(fits[0].case.params)}
+    if names <= own:
+        words = "gradients" if names == own else ", ".join(name for name in fits[0].report if name in names)
+        for text in fits[0].alternatives:
+            yield f"{words} {text}", partial(_has_gradients, names, lambda fit, text: fit.alternatives[text], text)
+        for c in {_largest(fit.report[name]) for fit in fits for name in names}:
+            yield f"{words} within ±{c:g}", partial(_has_gradients, names, _clamped, c)
+    early = ("W_hy",), ("W_hh",), cases.FIELDS
+    for each, is_plain in product(early if fits[0].stepped else (), (False, True)):
+        words = each[0] if len(each) == 1 else "parameters"
+        yield f"{words} after the step in the backward pass", partial(_is_early, each, is_plain)
+    for decay, (part, words), (first, of) in product(
+        (None, 1e-4, 1e-3, 0.01, 0.1), ((0.5, "1/2 "), (1.0, "")), (("", "θ²"), ("W", "W²"), ("W_hh", "W_hh²"))
+    ):  # fmt: skip
+        text = f"{words}{decay or 'weight_decay'} Σ{of} in the loss and its gradient"
+        yield text, partial(_is_penalised, decay, part, first)
 
 
-def _factors_in_words(fit: Fit, found: dict[str, float]) -> str:
-    """The factors other than 1 in words; "" if one may be chance: that of a few numbers is a product of sizes, that of
-    more any. By clipping, the step is multiplied by any factor too, and then it says nothing.
-    """
-    theta, step, texts, is_double = present(fit.case.params), fit.case.step, [], fit.dtype == np.float64
-    rtol = 1e-6 if is_double else 1e-3
-    parts: dict[str, list[str]] = {"loss": [], "gradients": [], "velocities": [], "step": []}
-    for name in [name for name in fit.report if name not in ("a", "h", "y")]:
-        part = "loss" if name == "loss" else "step" if name in theta else "gradients"
-        parts["velocities" if name[0] == "v" else part].append(name)
-    for part, names in parts.items():
-        for factor in dict.fromkeys(found[name] for name in names if name in found):
-            same = [name for name in names if np.isclose(found.get(name, 1.0), factor, rtol * abs(factor - 1), 1e-12)]
-            product = next((text for text, v in _products(fit).items() if v != 1 and np.isclose(v, factor, rtol)), None)
-            if product is None and sum(np.size(fit.report[name]) for name in same) < FEW:
-                return ""
-            if part == "step" and factor and step.max_norm is not None and not step.has_velocity:
-                return ""
-            words = part if same == names else ", ".join(same)
-            texts.append(f"{words} × {product or format(factor, '.9g' if is_double else '.5g')}")
-    return ", ".join(dict.fromkeys(texts))
+def _has_gradients(names: Any, others: Callable[[Fit, Any], Arrays], what: Any, fit: Fit) -> bool:
+    gradients = others(fit, what)
+    return fit.explains(fit.right | {name: gradients[name] for name in names})
+
+
+def _clamped(fit: Fit, c: float) -> Arrays:
+    return {name: mistakes.clamped(fit.right[name], c) for name in fit.flow}
+
+
+def _is_early(names: Any, is_plain: bool, fit: Fit) -> bool:
+    return fit.explains(fit.after_step(names, is_plain))
+
+
+def _is_penalised(decay: float | None, part: float, first: str, fit: Fit) -> bool:
+    own = {name: theta for name, theta in present(fit.case.params).items() if name.startswith(first)}
+    number = 2 * part * (fit.case.step.weight_decay if decay is None else decay)
+    changed = {"d" + name: fit.right["d" + name] + number * theta for name, theta in own.items()}
+    changed["loss"] = fit.right["loss"] + number / 2 * sum(np.sum(theta**2) for theta in own.values())
+    return fit.explains(fit.right | changed)
+
+
+def of_step(fits: Sequence[Fit]) -> Candidates:
+    """Mistakes that may explain the step from the reported gradients."""
+    catalogue = ((m.name, partial(stepped, of=m.definition)) for m in MUTANTS if not m.in_run)
+    for text, step in chain(catalogue, step_mistakes.other_steps(fits[0].case.step)):
+        yield text, partial(_has_step, step)
+    yield from factors(fits, True)
+
+
+def _has_step(step: Any, fit: Fit) -> bool:
+    return fit.explains(step(fit.case, fit.report), fit.stepped)
+
+
+# -- factors ----------------------------------------------------------------------------------------------------------
+
+
+def factors(fits: Sequence[Fit], is_step: bool) -> Candidates:
+    """Tensors multiplied by numbers that are the same product of sizes, or the same number, in all cases."""
+    known = fits[0].stepped if is_step else fits[0].flow - {"a", "h", "y"}
+    names = [name for name in fits[0].report if name in known]
+    found, moved = dict[str, str](), {id(fit): dict[str, Any](fit.right) for fit in fits}
+    for name in names:
+        if not any(name in fit.wrong for fit in fits):
+            continue
+        ratios = list[tuple[Fit, float]]()
+        for fit in fits:
+            before = getattr(fit.case.params, name, 0.0)
+            reported, right = fit.report[name] - before, fit.right[name] - before
+            if _largest(right) > fit.rounding[name]:
+                is_zero = _largest(reported) <= fit.rounding[name]
+                ratios.append((fit, 0.0 if is_zero else float(np.sum(reported * right) / np.sum(right**2))))
+                moved[id(fit)][name] = before + ratios[-1][1] * right
+        found[name] = _factor(ratios, sum(np.size(fit.report[name]) for fit, _ in ratios))
+        if not found[name]:
+            return
+    groups = {"loss": ["loss"], **{part: [name for name in names if name.startswith(letter)]
+              for part, letter in (("gradients", "d"), ("velocities", "v"))}}  # fmt: skip
+    groups["step"], texts = [name for name in names if name in cases.FIELDS], list[str]()
+    for part, members in groups.items():
+        for text in dict.fromkeys(found[name] for name in members if name in found):
+            same = [name for name in members if found.get(name) == text]
+            texts.append(f"{part if same == members else ', '.join(same)} × {text}")
+    if found:
+        yield ", ".join(texts), lambda fit: fit.explains(moved[id(fit)], names)
+
+
+def _factor(ratios: Sequence[tuple[Fit, float]], count: int) -> str:
+    """The number in words; "" if it differs between the cases, or may be chance."""
+    if not ratios:
+        return ""
+    rtol = max(1e-6 if fit.dtype == np.float64 else 1e-3 for fit, _ in ratios)
+    tables = [(_products(fit), ratio) for fit, ratio in ratios]
+    texts = [text for text in tables[0][0]
+             if all(np.isclose(table.get(text, np.nan), ratio, rtol, 1e-9) for table, ratio in tables)]  # fmt: skip
+    if texts:  # a size may be 2 in all cases
+        plain = [text for text in texts if text.removeprefix("1/") in (*"2KBOTH", "Σw")]
+        return " or ".join(plain) if texts[0] in ("2", "1/2") else texts[0]
+    first = ratios[0][1]
+    is_one = count >= FEW * len(ratios) and all(np.isclose(ratio, first, rtol, 0) for _, ratio in ratios)
+    return format(first, ".6g") if is_one else ""
 
 
 def _products(fit: Fit) -> dict[str, float]:
-    """Products of sizes, and other usual factors, by their text; the simplest first."""
-    sizes: dict[str, float] = {name: case_sizes(fit.case)[name] for name in "KBO"}
-    sizes |= {} if fit.case.weights is None else {"Σw": float(fit.case.weights.sum())}
-    sizes = {name: size for name, size in sizes.items() if size > 1}
-    known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "1/ln 10": 1 / np.log(10)}
-    for powers in sorted(product((1, -1, 0), repeat=len(sizes)), key=lambda powers: np.abs(powers).sum()):
-        above, below = ["·".join(n for n, power in zip(sizes, powers) if power == sign) for sign in (1, -1)]
-        value = float(np.prod([size**power for size, power in zip(sizes.values(), powers)]))
+    """Products of up to three sizes, and other usual factors, by their text; the simplest first."""
+    sizes: dict[str, float] = {name: case_sizes(fit.case)[name] for name in "KBOTH"}
+    if (weights := fit.case.weights) is not None:
+        sizes["Σw"] = float(weights.sum())
+    rate = np.nan if fit.case.step is None else float(fit.case.step.learning_rate)
+    known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "1/ln 10": 1 / np.log(10), "η": rate}
+    powers = (each for each in product((1, -1, 0), repeat=len(sizes)) if 0 < np.abs(each).sum() <= 3)
+    for each in sorted(powers, key=lambda each: (np.abs(each).sum(), each)):
+        above, below = ["·".join(n for n, power in zip(sizes, each) if power == sign) for sign in (1, -1)]
+        value = float(np.prod([size**power for size, power in zip(sizes.values(), each)]))
+        divided = f"/({below})" if "·" in below else f"/{below}" if below else ""
         for factor, text in ((1, above or "1"), (2, f"2·{above}" if above else "2")):
-            known.setdefault(text + (f"/({below})" if "·" in below else f"/{below}" if below else ""), factor * value)
+            known.setdefault(text + divided, factor * value)
+    if weights is not None:
+        known["Σw/(number of weights ≠ 0)"] = float(weights.sum() / np.count_nonzero(weights))
     return known
-
-
-def truncations(fit: Fit) -> Candidates:
-    """The report under (R1) and (R2), for every k that differs from (B2)."""
-    case, right, p, T = fit.case, fit.right, present(fit.case.params), len(fit.case.x)
-    slopes = nonlinearity_of(case.objective.nonlinearity).slope(right["a"], right["h"])
-    h = np.stack([cases.initial_state(case), *right["h"]])
-
-    def report(dh):
-        da = dh * slopes
-        flow = {"dh": dh, "da": da, "dx": da @ p["W_xh"].T, "dh_0": da[0] @ p["W_hh"].T}
-        d = sums_of(p, case.x, h, right["dy"], da) | ({"h_0": flow["dh_0"]} if "h_0" in p else {})
-        return fit.with_step({"d" + name: g for name, g in d.items()}) | flow
-
-    g = right["dy"] @ p["W_hy"].T
-    band = g
-    for k in range(1, min(T, MAX_STEPS)):
-        steps = f"{k} step{'s' * (k > 1)}"
-        yield f"each loss goes back over {steps} (bptt_truncate = {k - 1})", report(band)
-        newest = np.where(np.arange(T)[:, None, None] < T - k, 0, right["dh"])  # (R2)
-        yield f"the backward pass ends after the newest {steps}", report(newest)
-        g = (g[1:] * slopes[1 : len(g)]) @ p["W_hh"].T  # (R1)
-        band = band + np.concatenate((g, np.zeros((k, *g.shape[1:]))))

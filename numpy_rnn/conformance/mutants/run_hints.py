@@ -1,86 +1,241 @@
-"""Hints for a run: what its first wrong window, initial state or gradient is instead of the right one."""
+"""Hints for a run: what its windows, initial states or updates are instead of the right ones.
+
+Every update is a case of its own, and a hint explains all that are looked at. Other mistakes are in what goes from one
+update to the next: gradients, velocities, rates, losses, weights and states.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import Schedule
-from numpy_rnn.conformance.definition import window_update
-from numpy_rnn.conformance.mutants.hints import EXACT, Fit, hints_for_case
+from numpy_rnn.common.records import Schedule, Window
+from numpy_rnn.conformance.case import parameters_from, present
+from numpy_rnn.conformance.definition import Arrays
+from numpy_rnn.conformance.mutants.hints import Fit, explanations
+from numpy_rnn.conformance.mutants.mistakes import flow
+from numpy_rnn.conformance.mutants.step_mistakes import stepped
 from numpy_rnn.conformance.traces.divergence import Divergence, expected_windows
 from numpy_rnn.conformance.traces.judge import single_update
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 
+MANY = 12  # updates that are looked at
+ROUNDING = 100  # units in the last place, by which states may differ
+
 
 def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
     """The hints for a run whose first divergence is this one."""
-    index, network = recorded.update_index(first), first.element[: recorded.run.params.W_hh.ndim - 2]
     if first.tensor == "window":
         return _windows(recorded)
-    if first.tensor == "initial":
-        return _initial_state(recorded, index, network)
-    found = hints_for_case(*single_update(recorded, index, network), first.tensor)
-    return found or _other_updates(recorded, index, network, first.tensor)
+    updates = Updates(recorded, first.element[: recorded.run.params.W_hh.ndim - 2])
+    with np.errstate(all="ignore"):
+        if first.tensor == "initial":
+            return _common(updates.initial_states, updates.count)
+        index, number = recorded.update_index(first), updates.count
+        chosen = sorted({index, *range(max(0, index - 2), min(number, index + MANY - 4)), 0, number - 1})
+        fits = [updates.fit(i) for i in chosen]
+        wrong, others = ([fit for fit in fits if bool(fit.wrong) == is_wrong] for is_wrong in (True, False))
+        if found := explanations([*wrong[:4], *others[:2]]):
+            return found
+        return next(([text] for text, explains in _loops(updates) if all(map(explains, chosen))), [])
 
 
 def _windows(recorded: RecordedRun) -> list[str]:
-    """The schedules of which all windows of the run are."""
-    run, updates = recorded
-    k1, k2, epochs = run.options.schedule
-    T = len(run.x)
-    rows = list(zip(*(updates[name].tolist() for name in ("start", "loss_start", "stop"))))
+    """The schedule of which all windows of the run are."""
+    (k1, k2, epochs), T, updates = recorded.run.options.schedule, len(recorded.run.x), recorded.updates
+    rows = list(zip(*(updates[name].tolist() for name in Window._fields)))
     right = expected_windows(T, Schedule(k1, k2))
-    if rows == (right * epochs)[: len(rows)]:  # a run that ends early
-        return []
+
+    def moved(by: int) -> list[Window]:
+        """All windows but those from step 1 on start a step late, or their new steps a step early."""
+        late = [w._replace(start=w.start + max(by, 0) * (w.start > 0)) for w in right]
+        early = [w._replace(loss_start=w.loss_start + min(by, 0) * (w.start > 0)) for w in late]
+        new = [max(w.loss_start, w.start) if by > 0 else w.loss_start for w in early]
+        return [Window(min(w.start, step), step, w.stop) for w, step in zip(early, new)]
+
     others = {
         "bptt over k+1 steps": expected_windows(T, Schedule(k1, k2 + 1)),
+        "bptt over k-1 steps": expected_windows(T, Schedule(k1, max(k1, k2 - 1))),
         "chunks instead of a sliding window": expected_windows(T, Schedule(k2, k2)),
         "windows of the new steps alone": expected_windows(T, Schedule(k1, k1)),
         "the last, shorter window left out": right[: T // k1],
+        "the last window left out": right[:-1],
+        "the first window left out": right[1:],
+        "windows of less than k2 steps left out": [window for window in right if window.steps == k2],
+        "windows of all steps so far": expected_windows(T, Schedule(k1, T)),
+        "losses of older steps counted again": [window._replace(loss_start=window.start) for window in right],
+        "windows overlap by one step": moved(-1),
+        "windows start a step late": moved(1),
     }
-    return [name for name, windows in others.items() if rows == (windows * epochs)[: len(rows)]]
+    for name, windows in others.items():
+        if rows == (windows * epochs)[: len(rows)] and rows != (right * epochs)[: len(rows)]:
+            return [name]
+    ends = [stop for _, _, stop in rows[: len(right)]]
+    is_shuffled = sorted(ends) == [window.stop for window in right] != ends
+    return ["windows in another order"] if is_shuffled else []
 
 
-def _initial_state(recorded: RecordedRun, index: int, network: tuple[int, ...]) -> list[str]:
-    """Which state of the window before, or of the run, a window starts from."""
-    run, updates = recorded
-    start, state = updates["start"][index], updates["initial"][index][network]
-    h_0 = run.params.h_0[network] if run.params.h_0 is not None else run.h_0
-    carried = np.array([initial[network] for initial in updates["initial"][updates["start"] > 0]])
-    if len(carried) and (carried == state).all() and (np.array_equal(state, h_0) or not state.any()):
-        return ["state reset at every window"]
-    if start == 0 and not state.any():
-        return ["zeros for h_0"]
-    if index == 0:
-        return []
-    case, report = single_update(recorded, index - 1, network)
-    h = report["h"] if "h" in report else window_update(case)["h"]
-    for step, other in reversed(list(enumerate([updates["initial"][index - 1][network], *h]))):
-        if np.allclose(state, other, 1e-5, 1e-6):
-            if start == 0:
-                return ["state not reset between epochs"] * (step == len(h))
-            if step == len(h):
-                return ["sliding window starts from the newest state"]
-            return [f"the window starts from the state after step {updates['start'][index - 1] + step} of the series"]
-    return []
+def _common(candidates: Callable[[int], dict[str, Any]], count: int) -> list[str]:
+    """The first text under which all updates that are looked at have the state of this run."""
+    found: dict[str, None] | None = None
+    for i in sorted({*range(min(count, 3 * MANY)), count - 1}):
+        texts = candidates(i)
+        found = dict.fromkeys(text for text in texts if found is None or text in found)
+    return list(found or ())[:1]
 
 
-def _other_updates(recorded: RecordedRun, index: int, network: tuple[int, ...], tensor: str) -> list[str]:
-    """A series that is shifted in time, losses that count in several updates, or numbers of the update before."""
-    run, updates = recorded
-    case, report = single_update(recorded, index, network)
-    fit = Fit(case, report, tensor)
-    others = {
-        "losses of older steps counted again": recorded.replace({"loss_start": updates["start"]}),
-        "targets one step late": recorded._replace(run=run._replace(target=np.roll(run.target, 1, 0))),
-        "targets one step early": recorded._replace(run=run._replace(target=np.roll(run.target, -1, 0))),
-        "inputs one step late": recorded._replace(run=run._replace(x=np.roll(run.x, 1, 0))),
+class Updates:
+    """The updates of one network of a run."""
+
+    def __init__(self, recorded: RecordedRun, network: tuple[int, ...]):
+        self.recorded, self.network, self.known = recorded, network, dict[int, Fit]()
+        run, self.columns = recorded
+        self.count, self.number = len(self.columns["epoch"]), self.columns["number"]
+        self.initial = [state[network].astype(np.float64) for state in self.columns["initial"]]
+        h_0 = run.h_0 if run.params.h_0 is None else run.params.h_0[network]
+        self.h_0 = np.broadcast_to(h_0, self.initial[0].shape)
+
+    def fit(self, index: int, of: RecordedRun | None = None) -> Fit:
+        """An update and its right values, also if the run were another."""
+        if of is not None:
+            return Fit(*single_update(of, index, self.network))
+        if index not in self.known:
+            self.known[index] = Fit(*single_update(self.recorded, index, self.network))
+        return self.known[index]
+
+    def states(self, index: int) -> list[Any]:
+        """h_0 to h_T of an update."""
+        fit = self.fit(index)
+        later: Any = fit.report.get("h", fit.right["h"])
+        return [self.initial[index], *later]
+
+    def with_new_weights(self, index: int) -> list[Any]:
+        """The same with the weights after the step."""
+        fit = self.fit(index)
+        params = parameters_from({name: fit.report[name] for name in present(fit.case.params)})
+        return [self.initial[index], *flow(fit.case._replace(params=params))["h"]]
+
+    def initial_states(self, i: int) -> dict[str, Any]:
+        """The ways to choose initial states of which the state of an update is one."""
+        start, zeros = self.columns["start"], 0 * self.h_0
+        is_first, inside = self.number[i] == 1, bool(start[i] > 0)
+        right = self.h_0 if "h_0" not in self.columns or i == 0 else self.columns["h_0"][i - 1][self.network]
+        before, steps = (self.states(i - 1), int(start[i] - start[i - 1])) if i else ([self.h_0], 0)
+        has = inside and 0 <= steps < len(before)
+        right = before[steps] if has else right
+        newest = before[-1] if i else right
+        others = {
+            "zeros for h_0": right if inside else zeros,
+            "state reset at every window": zeros,
+            "state reset at every window, to h_0": self.h_0,
+            "state reset at every window but the first, to zeros": zeros if i else self.h_0,
+            "state set to zero after the first epoch": right if inside or not i else zeros,
+            "state not reset between epochs": newest if is_first else right,
+            "sliding window starts from the newest state": newest if not is_first else right,
+            "sliding window starts from the newest state, but not at step 0": newest if inside else right,
+            "the newest state in every window, also of the next epoch": newest,
+            "the state before the right one": before[steps - 1] if has and steps else right,
+            "the state is computed again with the new weights": self.with_new_weights(i - 1)[steps] if has else right,
+            "the state of the first sequence for all": right[:1] + zeros if inside else right,
+            "the state averaged over the batch": right.mean(0) + zeros if inside else right,
+            "the state of the sequence before": np.roll(right, 1, 0) if inside else right,
+            "the state of the sequence after": np.roll(right, -1, 0) if inside else right,
+            "the sequences of the state in reversed order": right[::-1] if inside else right,
+        }
+        for j in range(MANY):
+            at = before[j] if j < len(before) and not is_first else right
+            others[f"the state after step {j} of the window before"] = at
+        eps = ROUNDING * np.finfo(self.recorded.run.params.W_hh.dtype).eps
+        return {text: state for text, state in others.items() if np.allclose(self.initial[i], state, 0, eps)}
+
+
+def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
+    """Mistakes in what goes from update to update: words, and whether they explain an update."""
+    (run, columns), number, fit = updates.recorded, updates.number, updates.fit
+
+    def is_same(i: int, values: Arrays) -> bool:
+        """Whether these are the reported values, and the step is that of the reported gradients."""
+        return fit(i).explains(values, fit(i).flow) and not fit(i).wrong & set(fit(i).stepped)
+
+    def of_run(changed: RecordedRun, i: int) -> bool:
+        return is_same(i, updates.fit(i, changed).right)
+
+    twice = updates.recorded.replace({"loss_start": columns["start"]})
+    yield "losses of older steps counted again", partial(of_run, twice)
+    for name, words in (("target", "targets"), ("x", "inputs")):
+        for by, when in ((1, "late"), (-1, "early")):
+            moved = run._replace(**{name: np.roll(getattr(run, name), by, 0)})
+            yield f"{words} one step {when}", partial(of_run, updates.recorded._replace(run=moved))
+
+    def own(i: int) -> Arrays:
+        return {"d" + name: fit(i).right["d" + name] for name in present(fit(i).case.params)}
+
+    def added(i: int, is_reset: bool) -> Arrays:
+        before = {} if i == 0 or is_reset else fit(i - 1).report
+        return fit(i).right | {name: g + before.get(name, 0) for name, g in own(i).items()}
+
+    yield "gradients add up from update to update", lambda i: is_same(i, added(i, False))
+    yield "gradients add up within an epoch", lambda i: is_same(i, added(i, number[i] == 1))
+    for period, words in ((2, "second"), (3, "third"), (4, "fourth")):
+        for phase in range(period):
+            text = f"gradients set to zero at every {words} update alone"
+            yield text, partial(lambda period, phase, i: is_same(i, added(i, (i + phase) % period == 0)), period, phase)
+    yield "the gradients of the update before", lambda i: is_same(i, fit(i).right | (own(i - 1) if i else {}))
+
+    def with_old_weights(i: int) -> bool:
+        return is_same(i, flow(fit(i).case._replace(params=fit(max(0, i - 1)).case.params)))
+
+    yield "the weights of the update before", with_old_weights
+    yield "activations of stale weights kept", lambda i: not fit(i).wrong or _keeps_activations(updates, i)
+
+    def with_loss(own: float, before: float, i: int) -> bool:
+        loss = own * fit(i).right["loss"] + (before * fit(i - 1).report["loss"] if number[i] > 1 else 0.0)
+        return is_same(i, fit(i).right | {"loss": loss})
+
+    yield "the loss is the sum of all since the start of the epoch", partial(with_loss, 1.0, 1.0)
+    for c in (0.999, 0.99, 0.9):
+        yield f"the loss is a mean, {c:g} times that of before", partial(with_loss, 1 - c, c)
+
+    def is_step(i: int, gradients: Arrays, **step: Any) -> bool:
+        """Whether the step is another one, and the rest right."""
+        case = fit(i).case._replace(**step)
+        return not fit(i).wrong & fit(i).flow and fit(i).explains(stepped(case, gradients), fit(i).stepped)
+
+    yield "the step of the gradients of the update before", lambda i: is_step(i, fit(max(0, i - 1)).report)
+    for text, before in {
+        "the velocity, or sum of squares, reset at every epoch": lambda i: number[i] > 1 and fit(i).case.velocity,
+        "the velocity, or sum of squares, of the update before": lambda i: fit(max(0, i - 1)).case.velocity,
+    }.items():
+        yield text, partial(lambda before, i: is_step(i, fit(i).report, velocity=before(i) or None), before)
+    epoch = columns["epoch"]
+    last = np.append(number[1:] == 1, True)
+    factors: dict[str, Any] = {
+        "the rate divided by the number of the epoch": lambda i: 1 / epoch[i],
+        "the rate divided by the number of the update": lambda i: 1 / (i + 1),
+        "the rate divided by the root of the number of the update": lambda i: (i + 1) ** -0.5,
+        "no step at the first update": lambda i: i > 0,
+        "no step at the last update of an epoch": lambda i: not last[i],
+        "a step at every second update alone": lambda i: i % 2,
+        "a step at every second update alone, from the first on": lambda i: 1 - i % 2,
+        "a step at the last update of an epoch alone": lambda i: last[i],
     }
-    candidates = {name: Fit(*single_update(other, index, network), tensor).right for name, other in others.items()}
-    old, found = len(case.x) - len(case.target), []
-    if index > 0:
-        _, before = single_update(recorded, index - 1, network)
-        added = {name: g + before[name] for name, g in fit.gradients(fit.right).items() if name in before}
-        candidates["gradients add up from update to update"] = fit.with_step(added)
-        moved = updates["start"][index] - updates["start"][index - 1]
-        if tensor == "a" and old and np.array_equal(report["a"][:old], before["a"][moved : moved + old]):
-            found = ["activations of stale weights kept"]
-    return [name for name, values in candidates.items() if fit.explains(values, EXACT)] + found
+    for c in (0.5, 0.1, 0.9, 0.95, 0.99, 0.999):
+        factors[f"the rate × {c:g} at every epoch"] = partial(lambda c, i: c ** float(epoch[i] - 1), c)
+        factors[f"the rate × {c:g} at every update"] = partial(lambda c, i: c ** float(i), c)
+
+    def with_rate(factor: Callable[[int], float], i: int) -> bool:
+        step = fit(i).case.step
+        return is_step(i, fit(i).report, step=step._replace(learning_rate=step.learning_rate * float(factor(i))))
+
+    yield from ((text, partial(with_rate, factor)) for text, factor in factors.items())
+
+
+def _keeps_activations(updates: Updates, i: int) -> bool:
+    """Whether the older steps have the activations of the window before."""
+    columns, report, case = updates.recorded.updates, updates.fit(i).report, updates.fit(i).case
+    old = len(case.x) - len(case.target)
+    if columns["number"][i] == 1 or not old or "a" not in report:
+        return False
+    moved = columns["start"][i] - columns["start"][i - 1]
+    return np.array_equal(report["a"][:old], updates.fit(i - 1).report["a"][moved : moved + old])
