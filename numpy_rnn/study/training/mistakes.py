@@ -14,13 +14,12 @@ import numpy as np
 from numpy_rnn.common.records import Reduction
 from numpy_rnn.study.findings import NO_EFFECT, Disagreement, Mistake, TrainingFindings, restored
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite_parts import MUTANTS, Mutant, judge_case, mutant, wrong_functions
+from numpy_rnn.study.suite_parts import MUTANTS, Mutant, changes, judge_case, mutant, named, wrong_functions
 from numpy_rnn.study.training.outcomes import LEARNS, Outcomes, by_length, demo_epochs, judge_demo_run
 
 COMMAND = "python -m numpy_rnn study --full"
 PUBLISHED = Path(__file__).with_name("published.json")  # the file training.json of that command
 INPUT_GRADIENTS = ("dh_0", "dx")  # on which no parameter depends
-NAMES = {"loss of older steps included": "loss of older steps included, with targets of 0"}  # where one says too little
 
 
 class Variant(NamedTuple):
@@ -64,8 +63,11 @@ def disagreements(outcomes: Outcomes) -> list[Disagreement]:
 
 
 def published_training() -> TrainingFindings:
-    """The findings on the default experiment that ship with the package."""
-    findings: TrainingFindings = restored(TrainingFindings, json.loads(PUBLISHED.read_text(encoding="utf-8")))
+    """The findings on the default experiment that ship with the package, with the lines of the mutants as they are."""
+    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    for one in published["mistakes"]:
+        one |= {"changes": changes(named(one["name"])), "functions": wrong_functions(named(one["name"]))}
+    findings: TrainingFindings = restored(TrainingFindings, published)
     return findings
 
 
@@ -112,8 +114,8 @@ def mistake(outcomes: Outcomes, of: Mutant) -> Mistake:
         if caught and outcomes.of(of.name, shown)[0].verdict != NO_EFFECT:
             break
     return Mistake(
-        name=NAMES.get(of.name, of.name),
-        changes=list(of.changes),
+        name=of.name,
+        changes=changes(of),
         functions=wrong_functions(of),
         caught=caught or judge_case(of),
         shown_by=shown and outcomes.runs[shown].name,
