@@ -143,9 +143,10 @@ def stages_of_step(n: Floats, case: WindowCase, gradients: Any) -> dict[str, lis
 
     of = DEFINITION._replace(**{stage: partial(noting, stage) for stage in noted})
     theta = update(n, p, d, present(case.velocity), case.step, of)
-    clipped, g, v, delta = noted.values()
-    stages = {"norm": [n.norm([*d.values()])], "clipped": [*clipped[0].values()], "g": g, "v": v, "delta": delta}
-    return stages | {"theta": [*theta.values()]}
+    (clipped,), g, v, delta = noted.values()
+    name = "clipped" if case.step.max_value is None else "by value"
+    stages = {"norm": [n.norm([*d.values()])], name: [*clipped.values()], "g": g, "v": v, "delta": delta}
+    return {stage: parts for stage, parts in (stages | {"theta": [*theta.values()]}).items() if parts}
 
 
 # -- programs ---------------------------------------------------------------------------------------------------------

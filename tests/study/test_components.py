@@ -135,8 +135,9 @@ def is_growth(growth, of, params):
     """The growth of one network is that of ∂h_t/∂h_s by complex step: each unit of h_s is moved in turn."""
     T, phi, unit = len(of.x), of.nonlinearity, 1j * DELTA * np.eye(len(params.W_hh))[:, None, :]
     case = passes(case_of(of, params._replace(h_0=None), of.x, of.target, of.initial_state(params)))
-    moved = [forward(case._replace(h_0=case.h_0 + unit), {})["h"], *(forward(case, {("h", s): unit})["h"] for s in range(1, T + 1))]
-    J = np.stack([np.concatenate((unit * (s == 0), h[:, :, 0])).imag / DELTA for s, h in enumerate(moved)], axis=1)
+    moved = [forward(case._replace(h_0=case.h_0 + (s == 0) * unit), {("h", s): unit})["h"] for s in range(T + 1)]
+    states = [np.concatenate((unit[None] * (s == 0), h))[:, :, 0] for s, h in enumerate(moved)]
+    J = np.stack([h.imag / DELTA for h in states], axis=1)
     sizes, h = np.linalg.norm(J, 2, axis=(-2, -1)), forward(case, {})["h"][:, 0, 0]
     slope = 1 - h**2 if phi == "tanh" else 1.0 * (h > 0)
     near(growth.by_lag, [np.mean([sizes[t, t - lag] for t in range(lag, T + 1)]) for lag in range(T + 1)], rtol=1e-9)

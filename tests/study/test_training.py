@@ -299,7 +299,9 @@ def test_the_lines_of_a_mutant_are_shown_as_functions():
     one_line = "def state_adjoint(n, w, p, t): return n.affine([(w.dy[t], p.W_hy.mT)"
     assert changes(named("dh_next dropped")) == [(f"{one_line}, (w.da[t + 1], p.W_hh.mT)])", f"{one_line}])")]
     (function,) = wrong_functions(named("clipping per tensor"))
-    assert function.startswith("def clipped(n, d, p, step):\n    if step.max_norm is None:\n        return right.clipped(")
+    assert function.startswith(
+        "def clipped(n, d, p, step):\n    if step.max_norm is None:\n        return right.clipped("
+    )
     (function,) = wrong_functions(named("mean of the losses, gradient of their sum"))
     assert function.startswith('loss_and_error = with_reductions("mean", None)\n\ndef with_reductions(loss, error):\n')
     assert len(wrong_functions(named("activations of stale weights kept"))) == 2

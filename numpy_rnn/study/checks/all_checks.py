@@ -49,5 +49,10 @@ def measure_checks(subject: Subject) -> Checks:
         truncations=truncations(subject),
         biases_added=without,
         max_elements=MAX_ELEMENTS,
-        wrong=compare(MISTAKE, right.hand[WRONG], whole(window_update(before, of=named(MISTAKE).definition)[WRONG]), right.E[WRONG]),
+        wrong=compare(
+            MISTAKE,
+            right.hand[WRONG],
+            whole(window_update(before, of=named(MISTAKE).definition)[WRONG]),
+            right.E[WRONG],
+        ),
     )

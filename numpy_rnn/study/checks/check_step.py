@@ -26,7 +26,7 @@ class Descent(NamedTuple):
 
     case: WindowCase  # its step, parameters and velocity
     gradients: Gradients
-    hand: Values  # "norm", "clipped", "g", "v" where there is one, "delta", "theta"
+    hand: Values  # as `stages_of_step` names them
 
 
 def descents(case: WindowCase) -> Iterator[Descent]:
@@ -55,7 +55,7 @@ def by_hand(case: WindowCase, gradients: Gradients) -> tuple[Values, Parameters,
         gradients = numpy_rnn.clip_by_global_norm(gradients, step.max_norm)
     if step.max_value is not None:
         gradients = numpy_rnn.clip_by_value(gradients, step.max_value)
-    hand["clipped"] = row(gradients)
+    hand["clipped" if step.max_value is None else "by value"] = row(gradients)
     hand["g"] = row(numpy_rnn.direction(case.params, gradients, weight_decay=step.weight_decay)[0])
     options = {name: getattr(step, name) for name in ("momentum", "dampening", "nesterov", "weight_decay", "adagrad")}
     delta, velocity = numpy_rnn.direction(case.params, gradients, case.velocity, **options)
@@ -78,13 +78,13 @@ def exact(descent: Descent) -> dict[str, Witnessed]:
     The learning rate and the options are the float64 that they are.
     """
     stages = stages_of_step(Fractions(), descent.case, descent.gradients)
-    return {name: from_exact([v for part in parts for v in np.ravel(part)]) for name, parts in stages.items() if parts}
+    return {name: from_exact([v for part in parts for v in np.ravel(part)]) for name, parts in stages.items()}
 
 
 def bounds(descent: Descent) -> Values:
     """The rounding error of every stage, given the gradients."""
     stages = stages_of_step(rounding(), descent.case, descent.gradients)
-    return {name: np.concatenate([np.ravel(part.E) for part in parts]) for name, parts in stages.items() if parts}
+    return {name: np.concatenate([np.ravel(part.E) for part in parts]) for name, parts in stages.items()}
 
 
 def optimizer(descent: Descent) -> dict[str, Witnessed]:
@@ -105,7 +105,9 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
         params[name].grad = torch.tensor(gradient)
     limit = inf if step.max_norm is None else step.max_norm  # no gradient is longer than infinity
     result = {"norm": torch.nn.utils.clip_grad_norm_(params.values(), limit)}
-    result["clipped"] = joined(theta.grad for theta in params.values())
+    if step.max_value is not None:
+        torch.nn.utils.clip_grad_value_(params.values(), step.max_value)
+    result["clipped" if step.max_value is None else "by value"] = joined(theta.grad for theta in params.values())
     sgd = torch.optim.SGD(params.values(), lr=float(step.learning_rate), momentum=step.momentum,
                           dampening=step.dampening, nesterov=step.nesterov, weight_decay=step.weight_decay)  # fmt: skip
     if descent.case.velocity is not None:
@@ -126,8 +128,8 @@ WITNESSES = {"exact fractions": exact, "torch.optim": optimizer}
 def compare_steps(case: WindowCase, absent: dict[str, str]) -> Iterator[Comparison]:
     """(U1) to (U6) by two updates with each step, on the gradients of a window; (U7) to (U9) in exact fractions."""
     for one in descents(case):
-        adagrad = one.case.step.adagrad
         equations, where, witnesses = STEP, DEMONSTRATION, WITNESSES
-        if adagrad:  # PyTorch adds its 10⁻⁸ to the root
+        if one.case.step.adagrad:  # PyTorch adds its 10⁻⁸ to the root
             equations, where, witnesses = OF_GRADIENTS, GRADIENT, {"exact fractions": exact}
-        yield Comparison(equations, one.hand, bounds(one), evaluate(witnesses, one, absent), where, params=one.case.params)
+        results = evaluate(witnesses, one, absent)
+        yield Comparison(equations, one.hand, bounds(one), results, where, params=one.case.params)

@@ -24,7 +24,7 @@ from math import prod
 import numpy as np
 
 from numpy_rnn.common.conversion import each
-from numpy_rnn.common.records import Parameters, WindowCase
+from numpy_rnn.common.records import WindowCase
 from numpy_rnn.study.checks.comparison import Witnessed
 from numpy_rnn.study.checks.equations import BY_STEP, divisor
 from numpy_rnn.study.suite_parts import (

@@ -57,7 +57,7 @@ OF_CLASSES = {
     SOFTMAX: Equation("derivatives of the cross-entropy by the outputs, p − target", "dy", "dy"),
 }
 OF_GRADIENTS = {
-    "U7": Equation("gradients clipped by value, to half of the largest", "dθ", "clipped"),
+    "U7": Equation("gradients clipped by value, to half of the largest", "dθ", "by value"),
     "U8": Equation("sums of squares of Adagrad after two updates", "v", "v"),
     "U9": Equation("direction of Adagrad in the second update", "Δ", "delta"),
 }
