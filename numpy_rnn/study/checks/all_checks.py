@@ -37,6 +37,7 @@ def measure_checks(subject: Subject) -> Checks:
         E, results = bounds(case, hand), evaluate(WITNESSES, case, absent)
         comparisons.append(Comparison(WINDOW, hand, E, results, RUN, is_shown=where == AFTER))
     before, right = cases[BEFORE], comparisons[0]
+    wrong = window_update(before, of=named(MISTAKE).definition)[WRONG]
     found = check_equations([*comparisons, *compare_steps(before, absent), *compare_others(before)])
     found |= check_truncations(subject)
     without = subject.start.b_h is None
@@ -49,10 +50,5 @@ def measure_checks(subject: Subject) -> Checks:
         truncations=truncations(subject),
         biases_added=without,
         max_elements=MAX_ELEMENTS,
-        wrong=compare(
-            MISTAKE,
-            right.hand[WRONG],
-            whole(window_update(before, of=named(MISTAKE).definition)[WRONG]),
-            right.E[WRONG],
-        ),
+        wrong=compare(MISTAKE, right.hand[WRONG], whole(wrong), right.E[WRONG]),
     )

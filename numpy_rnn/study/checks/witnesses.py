@@ -22,7 +22,7 @@ from numpy_rnn.study.suite_parts import FORWARD, Floats, enclosures, initial_sta
 
 
 class PlainLoops(Floats):
-    """Python's floats. No product of NumPy's, no tanh of its own: fsum adds without an error, tanh is the C library's."""
+    """Python's floats, no product or tanh of NumPy's: fsum adds without an error, tanh is the C library's."""
 
     def affine(self, products: Any, *biases: Any) -> Any:
         rows = [[A.tolist() for A in parts] for parts in zip(*(A for A, _ in products))]
