@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import Activations, Adjoints, Objective, Run, Update, WindowCase
-from numpy_rnn.conformance.arithmetics import loss_bounds
 from numpy_rnn.conformance.arithmetics.balls import Enclosure, oracle
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats, cross_entropy, squared_error
@@ -127,11 +126,6 @@ def bounds_of_losses(y: np.ndarray, E: np.ndarray, target: np.ndarray, objective
     return [n.loss_and_error(Near(y[k], E[k], n.rounding), n.given(target[k]), n.given(1.0), objective) for k in steps]
 
 
-def softmax_bound(y: np.ndarray) -> np.ndarray:
-    """The rounding error of softmax(y)."""
-    return loss_bounds.softmax(y, np.zeros_like(y), rounding().rounding, TAU.relative).E_p
-
-
 def stages_of_step(n: Floats, case: WindowCase, gradients: Any) -> dict[str, list[Any]]:
     """Every stage of a step, given these gradients, in numbers of an arithmetic: arrays, one for each parameter."""
     p, d = ({name: n.given(v) for name, v in present(part).items()} for part in (case.params, gradients))
@@ -162,11 +156,6 @@ def trained(run: Run, of: Definition = DEFINITION, changed: Callable[[WindowCase
         return report, report["h"]
 
     return train(run, compute, of)
-
-
-def mutant(name: str) -> Program:
-    """The mutant of this name as a program."""
-    return partial(trained, of=named(name).definition)
 
 
 def updates(program: Program, run: Run) -> Iterator[Update]:
@@ -201,32 +190,23 @@ def judge_case(mutant: Mutant) -> Caught:
 MAX_LINES = 12  # of a correct function that is shown
 
 
-def wrong_functions(mutant: Mutant) -> list[str]:
-    """The functions of a mutant, and what they are made by, without docstrings and types."""
-    return [f"{wrong}\n\n{made_by}".strip() for _, wrong, made_by in _functions(mutant)]
-
-
 def changes(mutant: Mutant) -> list[tuple[str, str]]:
-    """Each function of the definition that a mutant replaces, and the wrong one; those of one statement in a line."""
-    return [(_in_a_line(correct), _in_a_line(wrong)) for correct, wrong, _ in _functions(mutant)]
-
-
-def _functions(mutant: Mutant) -> Iterator[tuple[str, str, str]]:
-    """Each function of the definition that a mutant replaces, the wrong one, and the function that makes that."""
+    """Each function of the definition that a mutant replaces, and the wrong one, or the call that makes it."""
     calls = (node for node in ast.walk(ast.parse(inspect.getsource(catalogue))) if isinstance(node, ast.Call))
     entry = next(call for call in calls if call.args and getattr(call.args[0], "value", None) == mutant.name)
+    result = []
     for field, value in ((one.arg, one.value) for one in entry.keywords if one.arg in mutant.functions):
-        correct, made_by = _text(_parsed(getattr(DEFINITION, field))), ""
+        correct = _text(_parsed(getattr(DEFINITION, field)))
         if len(lines := correct.splitlines()) > MAX_LINES:
             correct = f"{lines[0]}\n    ..."
         if isinstance(value, ast.Lambda):
             wrong = _text(ast.FunctionDef(field, value.args, [ast.Return(value.body)], []))
         elif isinstance(value, ast.Call):
-            wrong = f"{field} = {_text(value)}"
-            made_by = _text(_parsed(getattr(catalogue, ast.unparse(value.func))))
+            wrong = f"{field} = {_text(value)}\n\n{_text(_parsed(getattr(catalogue, ast.unparse(value.func))))}"
         else:
             wrong = _text(_parsed(mutant.functions[field], field))
-        yield correct, wrong, made_by
+        result.append((correct, wrong))
+    return result
 
 
 def _parsed(function: Any, name: str | None = None) -> Any:
@@ -243,8 +223,3 @@ def _text(node: Any) -> str:
         elif isinstance(one, ast.arg):
             one.annotation = None
     return ast.unparse(ast.fix_missing_locations(node)).replace("'", '"')
-
-
-def _in_a_line(function: str) -> str:
-    lines = function.splitlines()
-    return f"{lines[0]} {lines[1].strip()}" if len(lines) == 2 else function

@@ -25,7 +25,8 @@ from numpy_rnn.study.checks.equations import EQUATIONS, SOFTMAX, STEP, WINDOW, b
 from numpy_rnn.study.findings import AFTER, BEFORE, Difference
 from numpy_rnn.study.page.document import definitions
 from numpy_rnn.study.subject import changed
-from numpy_rnn.study.suite_parts import mutant, stage_bounds, trained, updates
+from numpy_rnn.study.suite_parts import stage_bounds, trained, updates
+from numpy_rnn.study.training.programs import program
 
 FORWARD, ADJOINTS = {"a", "h", "y", "losses", "loss"}, {"dy", "dh", "da", "dx"}
 GRADIENTS = {"dh_0", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y"}
@@ -245,8 +246,8 @@ def test_a_wrong_initial_state_is_seen():
         ("sliding window starts from the newest state", 1, 5),
     ):
         assert differences(subject("sine"), trained, k1, k2)[0] == 0
-        assert differences(subject("sine"), mutant(name), k1, k2)[0] == np.inf, name
-    assert differences(subject("everything"), mutant("loss of older steps included"), 1, 2)[1] > APART
+        assert differences(subject("sine"), program(name), k1, k2)[0] == np.inf, name
+    assert differences(subject("everything"), program("loss of older steps included"), 1, 2)[1] > APART
 
 
 def test_wrong_equations_of_no_run_are_seen(monkeypatch):

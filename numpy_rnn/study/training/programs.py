@@ -14,7 +14,7 @@ from numpy_rnn.study.suite_parts import (
     Recorded,
     Stale,
     initial_state,
-    mutant,
+    named,
     trained,
     window_update,
 )
@@ -95,4 +95,4 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
 
 def program(name: str) -> Program:
     """The program of this name, or the mutant."""
-    return PROGRAMS[name]() if name in PROGRAMS else mutant(name)
+    return PROGRAMS[name]() if name in PROGRAMS else partial(trained, of=named(name).definition)
