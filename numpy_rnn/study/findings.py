@@ -4,7 +4,7 @@ A number that is not defined is NaN, and null in JSON. The loss of a network tha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import isfinite, isnan, nan
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from numpy_rnn.common.records import RunOptions
 
+NOT_STORED = {"is_stored": False}  # of a field that JSON does not have
 N = TypeVar("N")  # the numbers of one network, or their Band over networks
 
 
@@ -276,8 +277,8 @@ class Mistake:
     """A mutant, the run that shows it, and its effect."""
 
     name: str
-    changes: list[tuple[str, str]]  # correct line of conformance/plain_rnn.py, and the wrong lines
-    functions: list[str]  # the code with the wrong lines
+    changes: list[tuple[str, str]] = field(metadata=NOT_STORED)  # functions of the definition, and the wrong ones
+    functions: list[str] = field(metadata=NOT_STORED)  # the code of the wrong ones
     caught: Caught
     shown_by: str | None  # None: a random case shows it, and no run
     outcomes: list[Outcome]  # as those of a Disagreement; empty: not in a run
@@ -346,7 +347,7 @@ DIGITS = 7  # significant ones, of the numbers in study.json
 def plain(value: Any, digits: int | None = DIGITS) -> Any:
     """The value as JSON can hold it; numbers are rounded to so many significant digits unless that is None."""
     if is_dataclass(value):
-        value = vars(value)
+        value = {one.name: getattr(value, one.name) for one in fields(value) if one.metadata != NOT_STORED}
     elif hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, dict):

@@ -20,12 +20,13 @@ from numpy_rnn.loss import softmax
 from numpy_rnn.study.checks import check_others, check_step, check_truncation, witnesses
 from numpy_rnn.study.checks.all_checks import WITNESSES, measure_checks
 from numpy_rnn.study.checks.comparison import Witnessed, aggregate, check_equations, compare, evaluate, whole
-from numpy_rnn.study.checks.complex_step import REAL, bounds, central_difference, perturbed_pass
+from numpy_rnn.study.checks.complex_step import REAL, bounds, central_difference, moved_window
 from numpy_rnn.study.checks.equations import EQUATIONS, SOFTMAX, STEP, WINDOW, by_hand, element, problems, row
 from numpy_rnn.study.findings import AFTER, BEFORE, Difference
 from numpy_rnn.study.page.document import definitions
 from numpy_rnn.study.subject import changed
-from numpy_rnn.study.suite_parts import mutant, plain_rnn, stage_bounds, step_bounds, updates
+from numpy_rnn.study.suite_parts import stage_bounds, trained, updates
+from numpy_rnn.study.training.programs import program
 
 FORWARD, ADJOINTS = {"a", "h", "y", "losses", "loss"}, {"dy", "dh", "da", "dx"}
 GRADIENTS = {"dh_0", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y"}
@@ -68,8 +69,8 @@ def test_no_witness_calls_what_it_checks(monkeypatch):
 def test_the_pass_of_the_bounds_is_that_by_hand():
     for nonlinearity, reduction in (("tanh", "mean"), ("relu", "sum")):
         case = window(1, nonlinearity, reduction)
-        hand, nothing = by_hand(case), {"h": np.zeros((len(case.x), 1, *case.h_0.shape))}
-        for name, values in perturbed_pass(case, nothing).items():
+        hand, nothing = by_hand(case), np.zeros((1, len(case.x), *case.h_0.shape))
+        for name, values in moved_window(case, "h", nothing).items():
             near(values[0].real, hand[name], name)
 
 
@@ -209,11 +210,13 @@ def test_wrong_stages_of_the_step_are_seen():
     case = problems(subject("everything"))[BEFORE]
     descents = list(check_step.descents(case._replace(step=Step(0.1))))
     steps = [(of.momentum, of.dampening, of.nesterov) for of in (one.case.step for one in descents[1::2])]
-    assert steps == [(0, 0, False), (0.9, 0.5, False), (0.9, 0, True)]
-    half = np.linalg.norm(row(check_step.gradients_of(case))) / 2
-    np.testing.assert_allclose([one.case.step.max_norm for one in descents[2:]], half, rtol=1e-12)
+    assert steps == [(0, 0, False), (0.9, 0.5, False), (0.9, 0, True), (0, 0, False)]
+    first = row(check_step.gradients_of(case))
+    half = np.linalg.norm(first) / 2
+    np.testing.assert_allclose([one.case.step.max_norm for one in descents[2:6]], half, rtol=1e-12)
+    assert {(one.case.step.max_value, one.case.step.adagrad) for one in descents[6:]} == {(abs(first).max() / 2, True)}
     for one in descents:
-        said, E = check_step.exact(one), step_bounds(one.case, row(one.gradients))
+        said, E = check_step.exact(one), check_step.bounds(one)
         for stage, value in one.hand.items():
             right, wrong = (compare("", v, said[stage], E[stage]).bounds for v in (value, value * (1 + 1e-9)))
             assert right <= 1 < APART < wrong, stage
@@ -242,13 +245,13 @@ def test_a_wrong_initial_state_is_seen():
         ("state reset at every window", 2, 2),
         ("sliding window starts from the newest state", 1, 5),
     ):
-        assert differences(subject("sine"), plain_rnn, k1, k2)[0] == 0
-        assert differences(subject("sine"), mutant(name), k1, k2)[0] == np.inf, name
-    assert differences(subject("everything"), mutant("loss of older steps included"), 1, 2)[1] > APART
+        assert differences(subject("sine"), trained, k1, k2)[0] == 0
+        assert differences(subject("sine"), program(name), k1, k2)[0] == np.inf, name
+    assert differences(subject("everything"), program("loss of older steps included"), 1, 2)[1] > APART
 
 
 def test_wrong_equations_of_no_run_are_seen(monkeypatch):
-    off = 1 + 1e-9
+    off, direction, by_value = 1 + 1e-9, numpy_rnn.direction, numpy_rnn.clip_by_value
 
     def scaled(gradients):
         return numpy_rnn.Gradients(*(None if g is None else g * off for g in gradients))
@@ -256,10 +259,12 @@ def test_wrong_equations_of_no_run_are_seen(monkeypatch):
     wrong = SimpleNamespace(
         adjoints=lambda *window, **options: SimpleNamespace(dy=numpy_rnn.adjoints(*window, **options).dy * off),
         cross_entropy=lambda y, c: numpy_rnn.cross_entropy(y, c) * off,
-        clip_by_value=lambda g, limit: numpy_rnn.clip_by_value(g, limit * off),
-        direction=lambda params, g, v, **options: numpy_rnn.direction(params, scaled(g), v, **options),
     )
     monkeypatch.setattr(check_others, "one_hot", lambda classes, H, dtype: one_hot((classes + 1) % H, H, dtype))
     monkeypatch.setattr(check_others, "softmax", lambda y: softmax(y) * off)
-    found = check_equations(check_others.compare_others(problems(subject("everything"))[BEFORE], wrong))
+    monkeypatch.setattr(numpy_rnn, "clip_by_value", lambda g, limit: by_value(g, limit * off))
+    monkeypatch.setattr(numpy_rnn, "direction", lambda p, g, *v, **options: direction(p, scaled(g), *v, **options))
+    case = problems(subject("everything"))[BEFORE]
+    comparisons = [*check_others.compare_others(case, wrong), *list(check_step.compare_steps(case, {}))[-2:]]
+    found = check_equations(comparisons)
     assert {id for id, of in found.items() if min(one.bounds for one in of.differences) > 1000} == set(OTHERS)

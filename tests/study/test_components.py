@@ -10,8 +10,8 @@ import pytest
 from study_runs import SUBJECTS, near, small, subject
 
 from numpy_rnn import InputError, Parameters
-from numpy_rnn.study.checks.complex_step import unrolled
-from numpy_rnn.study.checks.equations import row
+from numpy_rnn.study.checks.complex_step import forward, passes
+from numpy_rnn.study.checks.equations import case_of, row
 from numpy_rnn.study.components import matrix, measures
 from numpy_rnn.study.components.jacobians import measure_growth
 from numpy_rnn.study.components.matrix import check_components, components_by_complex_step, components_of, flat, mask
@@ -134,9 +134,11 @@ def test_a_network_without_a_gradient_has_findings():
 def is_growth(growth, of, params):
     """The growth of one network is that of ∂h_t/∂h_s by complex step: each unit of h_s is moved in turn."""
     T, phi, unit = len(of.x), of.nonlinearity, 1j * DELTA * np.eye(len(params.W_hh))[:, None, :]
-    run = [params] * T, of.x, of.initial_state(params), phi
-    J = np.stack([unrolled(*run, {("h", s): unit}).h[:, :, 0].imag / DELTA for s in range(T + 1)], axis=1)
-    sizes, h = np.linalg.norm(J, 2, axis=(-2, -1)), unrolled(*run).h[1:, 0]
+    case = passes(case_of(of, params._replace(h_0=None), of.x, of.target, of.initial_state(params)))
+    moved = [forward(case._replace(h_0=case.h_0 + (s == 0) * unit), {("h", s): unit})["h"] for s in range(T + 1)]
+    states = [np.concatenate((unit[None] * (s == 0), h))[:, :, 0] for s, h in enumerate(moved)]
+    J = np.stack([h.imag / DELTA for h in states], axis=1)
+    sizes, h = np.linalg.norm(J, 2, axis=(-2, -1)), forward(case, {})["h"][:, 0, 0]
     slope = 1 - h**2 if phi == "tanh" else 1.0 * (h > 0)
     near(growth.by_lag, [np.mean([sizes[t, t - lag] for t in range(lag, T + 1)]) for lag in range(T + 1)], rtol=1e-9)
     near([growth.at_longest, growth.per_step**T], [sizes[T, 0]] * 2, rtol=1e-9)

@@ -157,7 +157,7 @@ def test_the_page_fits_its_screen_and_axe_finds_nothing(new_page, made):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(WIDER) == []
     rows = "[...document.querySelectorAll('#mistake-table tbody tr')].filter((e) => e.checkVisibility())"
-    page.locator("#mistake-words").fill("ones_like MISSING tanh")
+    page.locator("#mistake-words").fill("w.dh[t] MISSING tanh")
     assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == ["tanh′ missing"]
     named = page.evaluate(
         "momentsNow().flatMap((_, i) => { shown.moment = i; return explained(current()).equations; })"

@@ -18,13 +18,13 @@ import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.common.errors import Diverged
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
-from numpy_rnn.study.checks.complex_step import step_losses, unrolled
-from numpy_rnn.study.checks.equations import row
+from numpy_rnn.study.checks.complex_step import forward, passes, step_losses
+from numpy_rnn.study.checks.equations import case_of, row
 from numpy_rnn.study.components.matrix import added_up, component_matrix, divisors, flat, mask, pairs
 from numpy_rnn.study.findings import NO_EFFECT, FinalLosses, band, plain
 from numpy_rnn.study.page.exercises import PUZZLES
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Snapshot, changed, check_losses, snapshot_epochs
-from numpy_rnn.study.suite_parts import MUTANTS, mutant, named, plain_rnn, updates, wrong_functions
+from numpy_rnn.study.suite_parts import MUTANTS, changes, named, trained, updates
 from numpy_rnn.study.training import mistakes
 from numpy_rnn.study.training import outcomes as training
 from numpy_rnn.study.training.programs import PROGRAMS, program
@@ -145,14 +145,14 @@ WEIGHTS = {  # by what components are multiplied in the sum over an epoch; by th
 }
 
 
-@pytest.mark.parametrize("key", ["numpy_rnn", "plain_rnn", *VARIANTS])
+@pytest.mark.parametrize("key", ["numpy_rnn", "definition", *VARIANTS])
 def test_gradients_of_an_epoch_are_weighted_components(key):
     """With a learning rate of 0 nothing moves; for all 1 ≤ k1 ≤ k2 ≤ T, and to the last bit but for the division."""
     params, x, target, h_0 = whole_series(1)
     G = flat(component_matrix(params, x, target, h_0, "relu"))
     assert np.array_equal(np.any(G, axis=-1), np.tri(STEPS))  # which can tell the masks apart
     assert np.abs(G).sum() < 2**40  # so no sum of them, times any count that there is, rounds
-    rnn = program(VARIANTS[key].name) if key in VARIANTS else {"numpy_rnn": numpy_rnn, "plain_rnn": plain_rnn}[key]
+    rnn = program(VARIANTS[key].name) if key in VARIANTS else {"numpy_rnn": numpy_rnn, "definition": trained}[key]
     for k1, k2 in pairs(STEPS):
         # Under "mean" every update divides whole numbers by N once in y − target, and sums and products of
         # fractions with that denominator round. Where N is a power of two, as 1, 2 and 4 are, nothing does.
@@ -238,8 +238,8 @@ def test_the_runs_of_the_variants_and_their_length():
 def final_alone(run, params, of):
     """One network and its updates: Σ ℓ_t of a pass before and after training."""
     *_, last = run
-    outputs = [unrolled([params] * len(of.x), of.x, of.h_0).y for params in (params, last.parameters)]
-    return [step_losses(y, of.target).sum() for y in outputs]
+    cases = [passes(case_of(of, params, of.x, of.target)) for params in (params, last.parameters)]
+    return [step_losses(forward(case, {})["y"], of.target).sum() for case in cases]
 
 
 @pytest.mark.parametrize("key", ["stale_now", "stale_then", "mean", "two_biases"])
@@ -285,23 +285,29 @@ def test_the_networks_of_an_outcome_train_as_each_would_alone():
     of = small(6, 3, epochs=1)
     run = training.demo_runs(of)["momentum"]
     together = run.networks(of, 2)
-    mutants = {one.name: mutant(one.name) for one in MUTANTS}
-    for one in mutants | PROGRAMS:
-        sides = (program(one), together), (mutants.get(one) or program(one), training.one_network(together, 1))
+    for one in [one.name for one in MUTANTS] + [*PROGRAMS]:
+        sides = (program(one), together), (program(one), training.one_network(together, 1))
         both, single = (list(updates(side, of.run_of(params, run.options)))[-1].parameters for side, params in sides)
         for theta, other in zip(single, both):
             if theta is not None:
                 np.testing.assert_allclose(theta, other[1], rtol=1e-3, atol=1e-4, err_msg=one)
 
 
-def test_the_lines_of_a_mutant_are_shown_with_their_function():
-    (function,) = wrong_functions(named("clipping per tensor"))
-    assert function.startswith("def update(p, d, velocity, step):\n    E = ")
-    ((right, wrong),) = named("clipping per tensor").changes
-    assert all(line in function for line in wrong.splitlines())
-    assert right not in function
-    assert "(U" not in function  # the ids, which the wrong line would not have
-    assert len(wrong_functions(named("activations of stale weights kept"))) == 2
+def test_the_lines_of_a_mutant_are_shown_as_functions():
+    """Those of the catalogue itself, next to those of the definition; of every mutant."""
+    head = "def state_adjoint(n, w, p, t):\n    return n.affine([(w.dy[t], p.W_hy.mT)"
+    assert changes(named("dh_next dropped")) == [(f"{head}, (w.da[t + 1], p.W_hh.mT)])", f"{head}])")]
+    starts = {
+        "clipping per tensor": "def clipped(n, d, p, step):\n    if step.max_norm is None:\n        return right.",
+        "mean of the losses, gradient of their sum": 'loss_and_error = with_reductions("mean", None)\n\ndef with_',
+        "activations of stale weights kept": "def carried_state(self, states, window, epoch):\n    self.past,",
+    }
+    for name, start in starts.items():
+        assert changes(named(name))[0][1].startswith(start), name
+    for one in MUTANTS:
+        assert len(changes(one)) == len(one.functions)
+        for correct, wrong in changes(one):
+            assert compile(correct, one.name, "exec") != compile(wrong, one.name, "exec")
 
 
 @pytest.mark.slow
@@ -349,7 +355,10 @@ def test_published_findings_are_of_the_default_experiment():
     assert set(found.by_k.chunks) == set(training.lengths(20))
     assert [one.key for one in found.disagreements] == [variant.key for variant in mistakes.VARIANTS]
     verdicts = {one.name: one.verdict for one in found.mistakes}
+    assert list(verdicts) == [one.name for one in MUTANTS]  # else run the command again
     assert set(PUZZLES) <= set(verdicts)
+    assert all(one.changes and one.functions for one in found.mistakes)
+    assert "def " not in text
     outcomes = training.Outcomes(small(20, 8, epochs=50))
     for name in ("2e for e", "dh_next dropped"):
         assert outcomes.of(name, "sliding")[0].verdict == verdicts[name], name

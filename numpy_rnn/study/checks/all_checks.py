@@ -13,7 +13,7 @@ from numpy_rnn.study.checks.equations import EQUATIONS, WINDOW, by_hand, problem
 from numpy_rnn.study.checks.witnesses import autograd, balls, loops, rtrl
 from numpy_rnn.study.findings import AFTER, BEFORE, Checks
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite_parts import mutant
+from numpy_rnn.study.suite_parts import named, window_update
 
 MISTAKE, WRONG = "W_hh used without its transpose", "dW_hh"  # to show how far a wrong formula is off
 RUN, NO_BIAS = "after training, in this run", "with biases of zero, which this run does not have"
@@ -37,6 +37,7 @@ def measure_checks(subject: Subject) -> Checks:
         E, results = bounds(case, hand), evaluate(WITNESSES, case, absent)
         comparisons.append(Comparison(WINDOW, hand, E, results, RUN, is_shown=where == AFTER))
     before, right = cases[BEFORE], comparisons[0]
+    wrong = window_update(before, of=named(MISTAKE).definition)[WRONG]
     found = check_equations([*comparisons, *compare_steps(before, absent), *compare_others(before)])
     found |= check_truncations(subject)
     without = subject.start.b_h is None
@@ -49,5 +50,5 @@ def measure_checks(subject: Subject) -> Checks:
         truncations=truncations(subject),
         biases_added=without,
         max_elements=MAX_ELEMENTS,
-        wrong=compare(MISTAKE, right.hand[WRONG], whole(mutant(MISTAKE).window_update(before)[WRONG]), right.E[WRONG]),
+        wrong=compare(MISTAKE, right.hand[WRONG], whole(wrong), right.E[WRONG]),
     )

@@ -1,25 +1,24 @@
-"""The step from the gradient to the parameters, (U1) to (U6): two updates by hand, and their witnesses."""
+"""The step from the gradient to the parameters, (U1) to (U9): two updates by hand, and their witnesses."""
 
 from collections.abc import Iterator
-from fractions import Fraction
-from math import inf, isqrt
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.clipping import SMALL, global_norm
+from numpy_rnn.clipping import global_norm
 from numpy_rnn.common.records import Gradients, Parameters, Step, WindowCase
-from numpy_rnn.study.checks.comparison import Comparison, Witnessed, evaluate, fractions, from_exact, whole
-from numpy_rnn.study.checks.equations import STEP, row
+from numpy_rnn.study.checks.comparison import Comparison, Witnessed, evaluate, from_exact, whole
+from numpy_rnn.study.checks.equations import OF_GRADIENTS, STEP, row
 from numpy_rnn.study.checks.witnesses import check_torch
-from numpy_rnn.study.suite_parts import Values, initial_state, present, step_bounds
+from numpy_rnn.study.suite_parts import Fractions, Values, initial_state, present, rounding, stages_of_step
 
 MOMENTUM, DAMPENING, DECAY = 0.9, 0.5, 0.01  # of the demonstration
-SHORTER = 0.5  # times the norm: so that clipping clips
+SHORTER = 0.5  # times the norm, or the largest number: so that clipping clips
 DEMONSTRATION = f"in a second update with momentum {MOMENTUM}, Nesterov, weight decay {DECAY} and clipping"
+GRADIENT = "in a second update with Adagrad and clipping by value"
 UPDATES = 2  # the first, which has no velocity, and one that has
-BITS = 300  # of a root, after its first
 
 
 class Descent(NamedTuple):
@@ -27,16 +26,19 @@ class Descent(NamedTuple):
 
     case: WindowCase  # its step, parameters and velocity
     gradients: Gradients
-    hand: Values  # "norm", "clipped" where max_norm is given, "g", "v" where there is momentum, "delta", "theta"
+    hand: Values  # as `stages_of_step` names them
 
 
 def descents(case: WindowCase) -> Iterator[Descent]:
-    """Two updates in a row, on the gradients of this window, with the run's own step, and with two steps with which all
-    six equations have something to do: two, because Nesterov's correction excludes dampening.
+    """Two updates in a row, on the gradients of this window, with the run's own step, with two steps with which (U1) to
+    (U6) have something to do, as Nesterov's correction excludes dampening, and with one for (U7) to (U9).
     """
-    max_norm = SHORTER * float(global_norm(gradients_of(case))) or 1.0
+    first = gradients_of(case)
+    max_norm = SHORTER * float(global_norm(first)) or 1.0
+    max_value = SHORTER * float(np.abs(row(first)).max()) or 1.0
+    adagrad = Step(case.step.learning_rate, max_value=max_value, adagrad=True)
     shared = Step(case.step.learning_rate, momentum=MOMENTUM, weight_decay=DECAY, max_norm=max_norm)
-    for step in (case.step, shared._replace(dampening=DAMPENING), shared._replace(nesterov=True)):
+    for step in (case.step, shared._replace(dampening=DAMPENING), shared._replace(nesterov=True), adagrad):
         current = case._replace(step=step)
         for _ in range(UPDATES):
             gradients = gradients_of(current)
@@ -51,9 +53,11 @@ def by_hand(case: WindowCase, gradients: Gradients) -> tuple[Values, Parameters,
     hand = {"norm": np.asarray(global_norm(gradients))}
     if step.max_norm is not None:
         gradients = numpy_rnn.clip_by_global_norm(gradients, step.max_norm)
-        hand["clipped"] = row(gradients)
+    if step.max_value is not None:
+        gradients = numpy_rnn.clip_by_value(gradients, step.max_value)
+    hand["clipped" if step.max_value is None else "by value"] = row(gradients)
     hand["g"] = row(numpy_rnn.direction(case.params, gradients, weight_decay=step.weight_decay)[0])
-    options = {name: getattr(step, name) for name in ("momentum", "dampening", "nesterov", "weight_decay")}
+    options = {name: getattr(step, name) for name in ("momentum", "dampening", "nesterov", "weight_decay", "adagrad")}
     delta, velocity = numpy_rnn.direction(case.params, gradients, case.velocity, **options)
     if velocity is not None:
         hand["v"] = row(velocity)
@@ -69,36 +73,18 @@ def gradients_of(case: WindowCase) -> Gradients:
 
 
 def exact(descent: Descent) -> dict[str, Witnessed]:
-    """(U1) to (U6) on the numbers that enter the update, number by number.
+    """Every stage in fractions of the numbers that enter the update.
 
     The learning rate and the options are the float64 that they are.
     """
-    case, step = descent.case, descent.case.step
-    mu, tau, decay = map(Fraction, (step.momentum, step.dampening, step.weight_decay))
-    result, gradients, theta = {}, fractions(row(descent.gradients)), fractions(row(case.params))
-    norm = root(sum((g * g for g in gradients), Fraction()))
-    result["norm"] = [norm]
-    if step.max_norm is not None:
-        factor = min(Fraction(1), Fraction(step.max_norm) / (norm + Fraction(SMALL)))
-        gradients = result["clipped"] = [factor * g for g in gradients]
-    g = delta = result["g"] = [dtheta + decay * p for dtheta, p in zip(gradients, theta)]
-    if mu:
-        v = g  # (U5), a parameter's first time
-        if case.velocity is not None:
-            v = [mu * old + (1 - tau) * one for old, one in zip(fractions(row(case.velocity)), g)]
-        result["v"] = v
-        delta = [one + mu * other for one, other in zip(g, v)] if step.nesterov else v
-    rate = Fraction(float(step.learning_rate))
-    result["delta"], result["theta"] = delta, [p - rate * one for p, one in zip(theta, delta)]
-    return {name: from_exact(numbers) for name, numbers in result.items()}
+    stages = stages_of_step(Fractions(), descent.case, descent.gradients)
+    return {name: from_exact([v for part in parts for v in np.ravel(part)]) for name, parts in stages.items()}
 
 
-def root(number: Fraction) -> Fraction:
-    """√number from below, to a relative 2⁻³⁰⁰."""
-    if not number:
-        return number
-    shift = max(0, BITS + (number.denominator.bit_length() - number.numerator.bit_length()) // 2 + 1)
-    return Fraction(isqrt((number.numerator << 2 * shift) // number.denominator), 1 << shift)
+def bounds(descent: Descent) -> Values:
+    """The rounding error of every stage, given the gradients."""
+    stages = stages_of_step(rounding(), descent.case, descent.gradients)
+    return {name: np.concatenate([np.ravel(part.E) for part in parts]) for name, parts in stages.items()}
 
 
 def optimizer(descent: Descent) -> dict[str, Witnessed]:
@@ -119,8 +105,9 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
         params[name].grad = torch.tensor(gradient)
     limit = inf if step.max_norm is None else step.max_norm  # no gradient is longer than infinity
     result = {"norm": torch.nn.utils.clip_grad_norm_(params.values(), limit)}
-    if step.max_norm is not None:
-        result["clipped"] = joined(theta.grad for theta in params.values())
+    if step.max_value is not None:
+        torch.nn.utils.clip_grad_value_(params.values(), step.max_value)
+    result["clipped" if step.max_value is None else "by value"] = joined(theta.grad for theta in params.values())
     sgd = torch.optim.SGD(params.values(), lr=float(step.learning_rate), momentum=step.momentum,
                           dampening=step.dampening, nesterov=step.nesterov, weight_decay=step.weight_decay)  # fmt: skip
     if descent.case.velocity is not None:
@@ -139,7 +126,10 @@ WITNESSES = {"exact fractions": exact, "torch.optim": optimizer}
 
 
 def compare_steps(case: WindowCase, absent: dict[str, str]) -> Iterator[Comparison]:
-    """(U1) to (U6) by two updates with each step, on the gradients of a window."""
+    """(U1) to (U6) by two updates with each step, on the gradients of a window; (U7) to (U9) in exact fractions."""
     for one in descents(case):
-        E, results = step_bounds(one.case, row(one.gradients)), evaluate(WITNESSES, one, absent)
-        yield Comparison(STEP, one.hand, E, results, DEMONSTRATION, params=one.case.params)
+        equations, where, witnesses = STEP, DEMONSTRATION, WITNESSES
+        if one.case.step.adagrad:  # PyTorch adds its 10⁻⁸ to the root
+            equations, where, witnesses = OF_GRADIENTS, GRADIENT, {"exact fractions": exact}
+        results = evaluate(witnesses, one, absent)
+        yield Comparison(equations, one.hand, bounds(one), results, where, params=one.case.params)

@@ -58,8 +58,8 @@ OF_CLASSES = {
 }
 OF_GRADIENTS = {
     "U7": Equation("gradients clipped by value, to half of the largest", "dθ", "by value"),
-    "U8": Equation("sums of squares of Adagrad after two updates with the gradient", "v", "squares"),
-    "U9": Equation("direction of Adagrad in the second update", "Δ", "adagrad"),
+    "U8": Equation("sums of squares of Adagrad after two updates", "v", "v"),
+    "U9": Equation("direction of Adagrad in the second update", "Δ", "delta"),
 }
 _ALL = WINDOW | TRUNCATION | STEP | OF_CLASSES | OF_GRADIENTS
 EQUATIONS = {id: _ALL[id] for letter in "FLBTU" for id in sorted(_ALL, key=lambda id: (int(id[1:3].strip(",")), id))

@@ -11,11 +11,11 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.records import Activations, Gradients, Nonlinearity, Parameters
-from numpy_rnn.study.checks.complex_step import IMAGINARY, perturb_each, sample, step_losses, unrolled
-from numpy_rnn.study.checks.equations import row
+from numpy_rnn.study.checks.complex_step import IMAGINARY, forward, passes, perturb_each, sample, step_losses
+from numpy_rnn.study.checks.equations import case_of, row
 from numpy_rnn.study.findings import Cost
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite_parts import present
+from numpy_rnn.study.suite_parts import FORWARD, present
 
 
 def component_matrix(params: Parameters, x, target, h_0, nonlinearity: Nonlinearity = "tanh") -> Gradients:
@@ -170,16 +170,23 @@ def components_by_complex_step(subject: Subject, params: Parameters, s: int, ele
     elements: (n,) indices into the parameters that are not None, flattened and concatenated. A learned initial state
     belongs to the copy of step 1 only.
     """
-    theta, h_0 = row(params), subject.initial_state(params)
+    theta = row(params)
     nudged = theta + perturb_each(np.zeros_like(theta), elements, 1j * IMAGINARY)
     ends = np.cumsum([p.size for p in present(params).values()])
     parts = zip(present(params).items(), np.split(nudged, ends[:-1], axis=1))
-    copy = params._replace(**{name: part.reshape(-1, *p.shape) for (name, p), part in parts})
-    copies = [params] * len(subject.x)
-    copies[s - 1] = copy
-    initial_state = copy.h_0 if s == 1 and copy.h_0 is not None else h_0
-    y = unrolled(copies, subject.x, initial_state, subject.nonlinearity).y
-    return np.broadcast_to(step_losses(y, subject.target).imag / IMAGINARY, (len(subject.x), len(elements)))
+    copy = {name: part.reshape(-1, *p.shape) for (name, p), part in parts}
+    case = passes(case_of(subject, params, subject.x, subject.target))
+    if s == 1 and "h_0" in copy:
+        case = case._replace(params=case.params._replace(h_0=copy["h_0"]))
+
+    def of_step(t, p):
+        return p._replace(**copy) if t == s else p
+
+    of = FORWARD._replace(
+        pre_activation=lambda n, w, p, t: FORWARD.pre_activation(n, w, of_step(t, p), t),
+        output=lambda n, w, p, t: FORWARD.output(n, w, of_step(t, p), t),
+    )
+    return step_losses(forward(case, {}, of)["y"], subject.target).imag / IMAGINARY
 
 
 def check_components(components: Gradients, subject: Subject, params: Parameters) -> tuple[int, float]:

@@ -7,20 +7,20 @@ import json
 import platform
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.records import Reduction
 from numpy_rnn.study.findings import NO_EFFECT, Disagreement, Mistake, TrainingFindings, restored
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite_parts import MUTANTS, Mutant, judge_case, mutant, wrong_functions
+from numpy_rnn.study.suite_parts import MUTANTS, Mutant, changes, judge_case, named
 from numpy_rnn.study.training.outcomes import LEARNS, Outcomes, by_length, demo_epochs, judge_demo_run
+from numpy_rnn.study.training.programs import program
 
 COMMAND = "python -m numpy_rnn study --full"
 PUBLISHED = Path(__file__).with_name("published.json")  # the file training.json of that command
 INPUT_GRADIENTS = ("dh_0", "dx")  # on which no parameter depends
-NAMES = {"loss of older steps included": "loss of older steps included, with targets of 0"}  # where one says too little
 
 
 class Variant(NamedTuple):
@@ -64,9 +64,17 @@ def disagreements(outcomes: Outcomes) -> list[Disagreement]:
 
 
 def published_training() -> TrainingFindings:
-    """The findings on the default experiment that ship with the package."""
-    findings: TrainingFindings = restored(TrainingFindings, json.loads(PUBLISHED.read_text(encoding="utf-8")))
+    """The findings on the default experiment that ship with the package, with the lines of the mutants as they are."""
+    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    for one in published["mistakes"]:
+        one |= lines_of(named(one["name"]))
+    findings: TrainingFindings = restored(TrainingFindings, published)
     return findings
+
+
+def lines_of(mutant: Mutant) -> dict[str, Any]:
+    """The fields of a Mistake that are read from the catalogue."""
+    return {"changes": changes(mutant), "functions": [wrong for _, wrong in changes(mutant)]}
 
 
 def measure_training(subject: Subject, mutants: Iterable[Mutant] = MUTANTS) -> TrainingFindings:
@@ -100,7 +108,7 @@ def mistake(outcomes: Outcomes, of: Mutant) -> Mistake:
     caught, shown = None, None
     for run in dict.fromkeys([*own, *outcomes.runs]):
         try:
-            found = judge_demo_run(mutant(of.name), outcomes.runs[run], outcomes.subject)
+            found = judge_demo_run(program(of.name), outcomes.runs[run], outcomes.subject)
         except ValueError:  # a mistake that this run's shapes do not admit
             continue
         if found is None:
@@ -112,9 +120,8 @@ def mistake(outcomes: Outcomes, of: Mutant) -> Mistake:
         if caught and outcomes.of(of.name, shown)[0].verdict != NO_EFFECT:
             break
     return Mistake(
-        name=NAMES.get(of.name, of.name),
-        changes=list(of.changes),
-        functions=wrong_functions(of),
+        name=of.name,
+        **lines_of(of),
         caught=caught or judge_case(of),
         shown_by=shown and outcomes.runs[shown].name,
         outcomes=outcomes.of(of.name, shown) if shown else [],

@@ -6,7 +6,6 @@ the loss of a pass. So an algorithm that is both a disagreement and a mistake ha
 
 from collections.abc import Iterable
 from functools import cache
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy_rnn
 from numpy_rnn.common.records import Nonlinearity, Parameters, RunOptions, Update
 from numpy_rnn.study.findings import NO_EFFECT, SAME, Band, Caught, FinalLosses, Outcome, band
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Subject, changed, in_float64
-from numpy_rnn.study.suite_parts import Program, judge_run, plain_rnn, updates
+from numpy_rnn.study.suite_parts import Program, judge_run, trained, updates
 from numpy_rnn.study.training.programs import program
 
 
@@ -157,7 +156,7 @@ class Outcomes:
 
     def __init__(self, subject: Subject):
         self.subject, self.runs = subject, demo_runs(subject)
-        self.definition = cache(lambda run, factor: self._train(plain_rnn, run, factor))
+        self.definition = cache(lambda run, factor: self._train(trained, run, factor))
         self.of = cache(self._outcomes)
 
     def _outcomes(self, name: str, run: str) -> list[Outcome]:
@@ -170,7 +169,7 @@ class Outcomes:
                 break
         return result
 
-    def _train(self, program: Program | ModuleType, run: str, factor: float) -> Trained:
+    def _train(self, program: Program, run: str, factor: float) -> Trained:
         params, options = self.runs[run].networks(self.subject, self.subject.networks), self.runs[run].options
         options = changed(options, learning_rate=factor * float(options.step.learning_rate))
         return last_of(updates(program, self.subject.run_of(params, options)), params, self.subject, options)
@@ -207,7 +206,7 @@ def verdict(ratio: float, final: float, untrained: float) -> str:
     return "learns less" if final < untrained / LEARNS else "does not learn"
 
 
-def judge_demo_run(program: Program | ModuleType, demo: DemoRun, subject: Subject) -> Caught | None:
+def judge_demo_run(program: Program, demo: DemoRun, subject: Subject) -> Caught | None:
     """The verdict of the conformance suite on the first epochs of a run with one network.
 
     Raises ValueError on shapes that a mutant does not admit.
