@@ -140,8 +140,7 @@ def state_facts(net: Network) -> Iterator[str]:
         yield "the state comes from: " + ", ".join(
             f"{ORIGINS[kind]} ({n} of {total})" for kind, n in net.origins.items()
         )
-    resets = [(update + 1, data) for update, data in net.resets if update < len(net.updates)]
-    numbers = list(dict.fromkeys(update for update, _ in resets))
+    numbers = list(dict.fromkeys(update for update, _ in net.resets))
     if numbers in ([], [1]) and "no gradient" not in net.origins:
         yield "the state is never reset as a whole"
     elif not numbers[1:]:
@@ -149,7 +148,7 @@ def state_facts(net: Network) -> Iterator[str]:
     elif len(numbers) == len(net.updates):
         yield "the state is reset in every update"
     else:
-        data = {each for _, each in resets}
+        data = {each for _, each in net.resets}
         when = ", where the data start again" if len(data) == 1 and data != {None} else ""
         yield f"the state is reset at update {some_of(numbers)}{when}"
 

@@ -167,7 +167,8 @@ class Network:
         self.counts = Counter[tuple[int, int, bool]]()  # passes by steps, batch and whether there is a gradient
         self.initials = Counter[Initial]()  # passes with a gradient
         self.updates: list[Update] = []
-        self.resets: list[tuple[int, Any]] = []  # update and data of the passes that start from zeros
+        self.starts: dict[int, Any] = {}  # data of the passes that start from zeros, by their numbers
+        self.resets: list[tuple[int, Any]] = []  # of those that an update uses: its number, and the data
         self.distances: list[int] = []  # of the data of a pass from those of the pass whose state it gets
         self.streams: dict[Any, Stream] = {}  # those from zeros, by the data of their first pass
         self.followers: dict[Any, Any] = {}  # data of a pass: those of the pass that got its state

@@ -101,8 +101,7 @@ class Watch:
         """Remove the hooks and the patches, and what no report needs."""
         if not self.patches.is_active:
             return
-        for net in self.networks:
-            self.patches.guard(self.look_for_changed_weights)(net)
+        self.patches.call(self.look_for_changed_weights)
         self.patches.undo()
         for hook in self.undo:
             hook.remove()
@@ -153,7 +152,7 @@ class Watch:
             return
         net, given = self.network(module), dict(zip(("input", "hx"), args)) | kwargs
         if net in self.after_backward_weights:
-            self.look_for_changed_weights(net)
+            self.look_for_changed_weights()
         out, last = (None, output) if net.is_cell else output
         outputs = dict(zip("hc", tensors(last)))
         if out is not None:
@@ -209,7 +208,7 @@ class Watch:
             if found[0].update < origin.update or not found[0].has_graph:
                 self.carried(net, found[0], kind, origin)
         elif initial in ("zeros", "learned"):
-            net.resets.append((len(net.updates), origin.data.identity))
+            net.starts[origin.number] = origin.data.identity
             if origin.data.identity is not None:
                 origin = origin._replace(stream=net.streams.setdefault(origin.data.identity, origin.stream))
         parents = [p for p in dict.fromkeys((*passes, *fed)) if p.net is net]
@@ -368,7 +367,9 @@ class Watch:
             net.backwards.append(where)
             net.by_grad = net.by_grad or self.by_grad
             named = net.parameters
-            self.parameters.reached(named.values())
+            self.parameters.add(named.values())
+            if net.is_due or len(net.updates) == 0:
+                self.parameters.reached(p for p in named.values() if p.grad is not None and bool(p.grad.any()))
             if net.is_due or self.trace:
                 net.gradients = {name: p.grad.detach().clone() for name, p in named.items() if p.grad is not None}
                 net.in_loss |= self.direct.leaves & set(named.values())
@@ -457,17 +458,20 @@ class Watch:
         if self.steps >= self.limit:
             self.stop()
 
-    def look_for_changed_weights(self, net: Network) -> None:
-        """Record an update where the script itself has changed the weights since a backward pass."""
-        before = self.after_backward_weights.pop(net, None)
-        now = list(net.parameters.values())
-        if before is None or not net.backwards or not net.is_by_script or self.is_in_step:
-            return
-        if len(now) == len(before) and all(torch.equal(a, b) for a, b in zip(before, now)):
-            self.after_backward_weights[net] = before
-            return
-        self.update(net, None, net.backwards[-1], (), self.clippings, None)
-        self.steps, self.backwards_used, self.clippings = self.steps + 1, self.backwards, []
+    def look_for_changed_weights(self) -> None:
+        """Record an update of the networks whose weights the script itself has changed since a backward pass."""
+        found = list[Network]()
+        for net, before in list(self.after_backward_weights.items()) if not self.is_in_step else ():
+            now = list(net.parameters.values())
+            if not net.is_by_script or not net.backwards:
+                del self.after_backward_weights[net]
+            elif len(now) != len(before) or not all(torch.equal(a, b) for a, b in zip(before, now)):
+                found.append(net)
+        for net in found:
+            self.update(net, None, net.backwards[-1], (), self.clippings, None)
+        if found:
+            self.steps, self.backwards_used, self.clippings = self.steps + 1, self.backwards, []
+            self.losses.update(self.steps)
 
     def update(
         self,
@@ -491,6 +495,7 @@ class Watch:
         passes = [each for each in net.extent if each.update == len(net.updates)] or list(net.extent)
         if len(net.backwards) == 1 and any(each.number in net.cut for each in passes):
             net.evidence["detached at every step"].append((passes[-1].place,))
+        net.resets += [(number, net.starts[each.number]) for each in passes if each.number in net.starts]
         windows, (new_steps, losses) = net.windows(), net.count_steps()
         backward = len(net.backwards) or self.backwards - self.backwards_before.get(optimizer, 0)
         if clips and not any(clip.own for clip in clips) and net.backwards and named:
