@@ -193,5 +193,6 @@ def checked(what: str, checks: list[Check]) -> str:
     wrong = [check for check in done if not check.is_right]
     worst = max(wrong or done, key=lambda check: check.error or 0.0)
     if wrong:
-        return f"{what}: {len(wrong)} of {len(done)} differ from a float64 replay, by {worst.error:.2g} of the size of {worst.name}"
+        how = f"by {worst.error:.2g} of the size of {worst.name}"
+        return f"{what}: {len(wrong)} of {len(done)} differ from a float64 replay, {how}"
     return f"{what}: {len(done)} replayed in float64, each agrees to {worst.error:.0e} of its size, {ROUNDING}"

@@ -17,8 +17,8 @@ MISTAKES = {
     "state exchanged": (2, "h_0 is the last cell state c and not h: the output of the module is (out, (h, c)), and its "
         "state is (h, c), in this order"),
     "last output": (2, "{}"),
-    "view": (1, "the input, of shape {0}, is viewed as {1}, which mixes its rows: exchange axes by transpose(0, 1), not "
-        "by view() or reshape()"),
+    "view": (1, "the input, of shape {0}, is viewed as {1}, which mixes its rows: exchange axes by transpose(0, 1), "
+        "not by view() or reshape()"),
     NOT_CARRIED: (2, "every window starts from zeros, though it continues the one before, whose last state the script "
         "keeps: pass that state, detached, or ignore this if it is meant"),
     "state: elsewhere": (2, "the state is carried to data that do not follow those it comes from, as after a shuffle: "
@@ -52,24 +52,24 @@ MISTAKES = {
         "changes of weights, inputs or gradients in between"),
     "step differs": (1, "update {} differs from a float64 replay of {} in {}: look for code that changes the weights "
         "around step()"),
-    "step without effect": (3, "update {0} and later ones change no weight, as the learning rate is {1:.1g}: look at the "
-        "scheduler, and whether it counts epochs"),
+    "step without effect": (3, "update {0} and later ones change no weight, as the learning rate is {1:.1g}: look at "
+        "the scheduler, and whether it counts epochs"),
     "eval mode": (2, "the model is in eval mode in update {}, so that dropout is off: call model.train() after an "
         "evaluation"),
     "graphs kept": (1, "the graphs of {} earlier updates are still in memory: {}keeps them; add loss.item(), not the "
         "loss itself"),
 }  # fmt: skip
 LAST_OUTPUT = {
-    True: "the reverse direction has read one step at the last output: use its last state, torch.cat((h[-2], h[-1]), 1)",
+    True: "the reverse direction has read one step at the last output: use the last states, cat((h[-2], h[-1]), 1)",
     False: "the last output is padding for all sequences but the longest: use the last state h[-1], or the output at "
     "the length of each",
 }
 LOOP_MISTAKES = {
     "softmax": (1, "the input of {1} went through a {0}, which {1} applies itself: leave out the {0}"),
-    "no logarithm": (1, "the input of nll_loss is not the logarithm of a probability: use log_softmax, or cross_entropy "
-        "without softmax"),
-    "shapes of the loss": (1, "the loss compares shapes {0} and {1}, so that every output meets every target: make them "
-        "the same, such as by squeeze(-1)"),
+    "no logarithm": (1, "the input of nll_loss is not the logarithm of a probability: use log_softmax, or "
+        "cross_entropy without softmax"),
+    "shapes of the loss": (1, "the loss compares shapes {0} and {1}, so that every output meets every target: make "
+        "them the same, such as by squeeze(-1)"),
     "losses overwritten": (2, "only the last of {} losses per update reaches backward(): add them up, or call "
         "backward() on each"),
     "loss overwritten": (2, "this loss never reaches backward(), as `{}` is assigned again before: add the losses"),
@@ -189,7 +189,8 @@ def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
 
 def is_one_step(net: Network) -> bool:
     """Whether every pass has one step and starts from zeros, so that the recurrent weights have no effect."""
-    return net.was_reached and set(net.initials) == {"zeros"} and all(T == 1 for T, _, has_graph in net.counts if has_graph)
+    lengths = {steps for steps, _, has_graph in net.counts if has_graph}
+    return net.was_reached and set(net.initials) == {"zeros"} and lengths == {1}
 
 
 def replay_evidence(net: Network, is_explained: bool) -> dict[str, list[tuple[Any, ...]]]:

@@ -97,9 +97,9 @@ class LossEvidence:
         """The variable of the script that is a sum with a graph; empty if there is none."""
         for frame in script_frames():
             for name, value in list(frame.f_locals.items()):
-                if isinstance(value, torch.Tensor) and value.dim() == 0 and value.grad_fn is not None:
-                    if type(value.grad_fn).__name__ == "AddBackward0":
-                        return name
+                is_scalar = isinstance(value, torch.Tensor) and value.dim() == 0
+                if is_scalar and type(value.grad_fn).__name__ == "AddBackward0":
+                    return name
         return ""
 
 

@@ -82,7 +82,7 @@ def stored_as() -> str:
 
 
 def variables() -> Iterator[tuple[str, Any]]:
-    """Names and values of the variables of the script, those of the outermost frame first, `self` and its parts last."""
+    """Names and values of the variables of the script, of the outermost frame first, `self` and its parts last."""
     later = list[tuple[str, Any]]()
     for frame in reversed(list(script_frames())):
         for name, value in list({**frame.f_globals, **frame.f_locals}.items()):

@@ -18,17 +18,25 @@ from torch.utils.data import dataloader
 
 from numpy_rnn.common.errors import one_line
 from torch_rnn.loop_audit import replay
-from torch_rnn.loop_audit.data_evidence import DataEvidence
+from torch_rnn.loop_audit.data_evidence import DataEvidence, mixing_view
 from torch_rnn.loop_audit.loop_trace import LoopTrace
 from torch_rnn.loop_audit.loss_evidence import LOSSES, LossEvidence
 from torch_rnn.loop_audit.optimizers import Clipping, Parameters
-from torch_rnn.loop_audit.origins import MARK, MAX_INPUT_NODES, Direct, KnownStates, ancestors, initial_kind, origin_of, tensors
+from torch_rnn.loop_audit.origins import (
+    MARK,
+    MAX_INPUT_NODES,
+    Direct,
+    KnownStates,
+    ancestors,
+    initial_kind,
+    origin_of,
+    tensors,
+)  # fmt: skip
 from torch_rnn.loop_audit.patches import Patches, ignore
 from torch_rnn.loop_audit.places import drops_result, name_of, place
 from torch_rnn.loop_audit.records import (
     Check,
     Clip,
-    Inputs,
     Network,
     Origin,
     Pass,
@@ -163,7 +171,7 @@ class Watch:
         where, (steps, batch) = place(), net.sizes(x)
         net.counts[steps, batch, bool(nodes)] += 1
         data = self.data.place(net, x, steps, batch)
-        if isinstance(x, torch.Tensor) and (mixed := mixes(x)):
+        if isinstance(x, torch.Tensor) and (mixed := mixing_view(x)):
             net.evidence["view"].append((where, *mixed))
         origin = Origin(
             self.passes, where, len(net.updates), steps, batch, bool(nodes), module.training, Stream(), 0, data, None
@@ -225,7 +233,7 @@ class Watch:
             initial, kind, origin.stream, origin.start, tuple(map(ref, parents)),
             tuple(p for p in (*passes, *fed) if p.net is not net), None if leaf is None else ref(leaf),
             any(v is source for v in inputs) or (source.is_leaf and source.requires_grad),
-            self.inputs(net, module, x, states) if net.is_due or self.trace else None,
+            replay.recorded(net, module, x, states, self.random) if net.is_due or self.trace else None,
         )  # fmt: skip
         self.parameters.later.update(leaf for leaf in (*leaves, *inputs) if isinstance(leaf, nn.Parameter))
         if any(p.net is net for p in passes):
@@ -253,29 +261,6 @@ class Watch:
             kind = "attached in an update" if parent.update == each.update else "state attached"
             net.evidence[kind].append((each.place,))
 
-    def inputs(self, net: Network, module: Any, x: Any, states: list[torch.Tensor]) -> Inputs:
-        """Copies of what a pass is computed from, with an axis of the batch."""
-        packed = x if isinstance(x, PackedSequence) else None
-        live = (x.data if isinstance(x, PackedSequence) else x).detach()
-        copy, moment = live.clone(), (len(net.updates), len(net.backwards))
-        if net.weights is None or net.weights[0] != moment:
-            net.weights = moment, [w.detach().clone() for w in replay.weights_of(module)]
-        h = [s.detach().clone() for s in states]
-        if not net.is_cell:
-            if packed is None and copy.dim() == 2:
-                copy = copy.unsqueeze(0 if net.batch_first else 1)
-            h = [s.unsqueeze(1) if s.dim() == 2 else s for s in h]
-            if packed is not None and packed.sorted_indices is not None:
-                h = [s.index_select(1, packed.sorted_indices) for s in h]
-        if not h:
-            rows = net.sizes(x)[1]
-            sizes = [module.hidden_size] * (1 + net.is_lstm)
-            if proj := getattr(module, "proj_size", 0):
-                sizes[0] = proj
-            layers = () if net.is_cell else (module.num_layers * (1 + module.bidirectional),)
-            h = [copy.new_zeros(*layers, rows, size) for size in sizes]
-        return Inputs(copy, live, packed, h, net.weights[1], self.random, module.training)
-
     # -- gradients ---------------------------------------------------------------------------------------------------
 
     def detach(self, result: Any, tensor: torch.Tensor) -> None:
@@ -292,7 +277,9 @@ class Watch:
             if self.trace is not None:
                 self.trace.loss(name, target, result)
 
-    def before_backward(self, roots: Any = (), given: Any = None, *_: Any, by_grad: bool = False, **kwargs: Any) -> None:
+    def before_backward(
+        self, roots: Any = (), given: Any = None, *_: Any, by_grad: bool = False, **kwargs: Any
+    ) -> None:
         """Look at what is differentiated, and at the gradients that are there already."""
         roots = kwargs.get("tensors", kwargs.get("outputs", roots))
         roots = [roots] if isinstance(roots, torch.Tensor) else list(roots)
@@ -377,7 +364,8 @@ class Watch:
             if net.is_by_script:
                 self.after_backward_weights[net] = [p.detach().clone() for p in named.values()]
         if self.trace is not None and self.reached_now:
-            self.trace.backward(self.roots, self.direct.leaves | {p for net in self.networks for p in net.parameters.values()})
+            own = {p for net in self.networks for p in net.parameters.values()}
+            self.trace.backward(self.roots, self.direct.leaves | own)
         self.parameters.reached(self.parameters.later)
         self.parameters.later = set()
         self.reached_now, self.roots = {}, []
@@ -443,9 +431,10 @@ class Watch:
             others = not net.backwards and net.optimizer is not None and net.optimizer() is not optimizer
             if any(id(p) in ids for p in net.parameters.values()) and not others:
                 expected = self.expected.get(net)
-                if net.before_step is not None and torch.equal(*net.before_step) and bool(net.before_step[0].grad.any()):
+                before = net.before_step
+                if before is not None and torch.equal(*before) and bool(before[0].grad.any()):
                     groups = optimizer.param_groups
-                    rate = next(float(g["lr"]) for g in groups if any(p is net.before_step[0] for p in g["params"]))
+                    rate = next(float(g["lr"]) for g in groups if any(p is before[0] for p in g["params"]))
                     if rate:
                         net.evidence["step without effect"].append((where, len(net.updates) + 1, rate))
                 step = None if expected is None else replay.check_step(expected, net.parameters)
@@ -544,13 +533,3 @@ def differ(now: torch.Tensor, before: torch.Tensor) -> bool:
     """Whether numbers have changed that were finite."""
     a, b = now.detach().reshape(-1), before.reshape(-1)
     return not torch.equal(a, b) and bool(b.isfinite().all())
-
-
-def mixes(x: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """The shapes of a tensor and its view, if the view exchanges sizes of axes but not the axes: rows are mixed."""
-    base = x._base
-    if base is None or x.dim() != 3 or base.dim() not in (2, 3) or base.numel() != x.numel() or not x.is_contiguous():
-        return None
-    given, now = tuple(base.shape), tuple(x.shape)
-    is_exchanged = given[:2] == now[1::-1] and given[0] != given[1] and min(given[:2]) > 1
-    return (given, now) if is_exchanged and base.is_contiguous() and (*given, 1)[2] == now[2] else None
