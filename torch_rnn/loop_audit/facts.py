@@ -11,7 +11,7 @@ from torch_rnn.loop_audit.watch import Watch
 
 INITIAL = {
     "zeros": "zeros",
-    "learned": "a state of parameters, which is learned",
+    "learned": "a learned state",
     "carried": "a carried state",
     "computed": "a state that the script computes, with gradients",
     "constant": "a state that the script sets",
@@ -141,7 +141,7 @@ def state_facts(net: Network) -> Iterator[str]:
             f"{ORIGINS[kind]} ({n} of {total})" for kind, n in net.origins.items()
         )
     numbers = list(dict.fromkeys(update for update, _ in net.resets))
-    if numbers in ([], [1]) and "no gradient" not in net.origins:
+    if len(net.starts) < 2 and "no gradient" not in net.origins:
         yield "the state is never reset as a whole"
     elif not numbers[1:]:
         return

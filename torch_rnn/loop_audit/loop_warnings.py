@@ -52,8 +52,8 @@ MISTAKES = {
         "changes of weights, inputs or gradients in between"),
     "step differs": (1, "update {} differs from a float64 replay of {} in {}: look for code that changes the weights "
         "around step()"),
-    "step without effect": (3, "update {0} and later ones change no weight, as the learning rate is {1:.1g}: look at "
-        "the scheduler, and whether it counts epochs"),
+    "step without effect": (3, "update {0} changes no weight, as the learning rate is {1:.1g}: look at the scheduler, "
+        "and whether it counts epochs"),
     "eval mode": (2, "the model is in eval mode in update {}, so that dropout is off: call model.train() after an "
         "evaluation"),
     "graphs kept": (1, "the graphs of {} earlier updates are still in memory: {}keeps them; add loss.item(), not the "
@@ -81,10 +81,10 @@ LOOP_MISTAKES = {
         "gradient, or lower the learning rate"),
     "learning rate 0": (1, "the learning rate of {} is 0 in all updates, so its parameters never change: set it, or "
         "leave them out"),
-    "parameters outside the optimizer": (1, "{}: a gradient is computed, but no optimizer has it: give it to the "
-        "optimizer, or set requires_grad_(False)"),
-    "parameters never changed": (1, "{}: the optimizer has it, but it never changes, as no gradient reaches it: use it "
-        "in the loss, or leave it out"),
+    "parameters outside the optimizer": (1, "{}: no optimizer has it, though it gets a gradient: give it to "
+        "one, or set requires_grad_(False)"),
+    "parameters never changed": (1, "{}: it never changes, as no gradient reaches it: use it in the loss, or "
+        "leave it out of the optimizer"),
 }  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
         NOT_CARRIED: {"carried", "computed"} & set(net.initials),
         "state: elsewhere": "state attached" in evidence or 3 * len(evidence.get("state: elsewhere", ())) < carried,
         "state: epoch": "state: elsewhere" in evidence and 3 * len(evidence["state: elsewhere"]) >= carried,
-        COPIED: "target differs" in evidence or (net.is_cell and copied < MIN_COPIED),
+        COPIED: not net.is_in_loss or "target differs" in evidence or (net.is_cell and copied < MIN_COPIED),
         "clipping of others": len(evidence.get("clipping of others", ())) < len(updates),
     }
     for kind, (enough, _) in MISTAKES.items():

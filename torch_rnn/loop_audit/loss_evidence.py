@@ -12,6 +12,7 @@ LOSSES = (
     "mse_loss", "cross_entropy", "nll_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
     "binary_cross_entropy_with_logits", "binary_cross_entropy",
 )  # fmt: skip
+MAX_CALLS = 10_000  # of losses between two updates that are remembered
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 RESHAPING = {f"{name}Backward0" for name in (
     "View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Unsqueeze", "Select", "Slice",
@@ -42,9 +43,14 @@ class LossEvidence:
         self.number += 1
         node: Any = result.grad_fn
         node.metadata[LOSS] = self.number
-        self.calls = [*self.calls[-9999:], LossCall(self.number, place(), stored_as())]
+        if len(self.calls) < MAX_CALLS:
+            self.calls.append(LossCall(self.number, place(), stored_as()))
         shapes = tuple(input.shape), tuple(target.shape)
-        if name in SAME_SHAPE and shapes[0] != shapes[1] and torch.broadcast_shapes(*shapes) not in shapes[:1]:
+        if (
+            name in SAME_SHAPE
+            and shapes[0] != shapes[1]
+            and torch.broadcast_tensors(input, target)[0].shape != shapes[0]
+        ):
             self.evidence["shapes of the loss"].append((place(), *shapes))
         made_by = producer(input)
         if name == "cross_entropy" and made_by == "SoftmaxBackward0":
@@ -56,7 +62,7 @@ class LossEvidence:
 
     def broadcast(self, root: Any) -> None:
         """See whether the squared error of a script's own is that of a column and a row: (N, 1) and (N)."""
-        node = root.grad_fn if isinstance(root, torch.Tensor) else None
+        node: Any = root.grad_fn if isinstance(root, torch.Tensor) else None
         for name in ("Mean", "Pow", "Sub"):
             if node is None or not type(node).__name__.startswith(name):
                 return

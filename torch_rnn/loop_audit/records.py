@@ -176,7 +176,8 @@ class Network:
         self.cut = set[int]()  # numbers of single steps that are detached from the step before, in this update
         self.has_modes, self.is_bidirectional = False, bool(getattr(module, "bidirectional", False))
         self.weights: Any = None  # when they were copied, as numbers of updates and backward passes, and the copies
-        self.before_step: Any = None  # the smallest of its parameters, and a copy before the step
+        self.before_step: list[Any] = []  # the smallest of its parameters, and a copy before the step
+        self.is_still = False  # they had no change; then, all
         self.optimizer: Any = None  # weak reference to that of the latest update
         self.is_in_loss = False  # by itself, not through other modules
         self.was_reached = False  # by a backward pass
@@ -232,7 +233,7 @@ class Network:
         """The steps whose output gets a gradient that is not zero."""
         used = gradient.any(-1)
         if (packed := each.batch_sizes) is not None:
-            return {t for t, part in enumerate(used.split(packed.tolist())) if bool(part.any())}
+            return {t for t, part in enumerate(torch.split(used, packed.tolist())) if bool(part.any())}
         if gradient.dim() == 3:
             used = used.any(0 if self.batch_first else 1)
         return set(used.nonzero().flatten().tolist())

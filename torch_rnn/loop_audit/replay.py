@@ -31,7 +31,7 @@ KERNELS: Any = {
 def weights_of(module: Any) -> list[torch.Tensor]:
     """The weights of a module in the order of its kernel, or of their computed values."""
     if isinstance(module, nn.RNNBase):
-        return list(module._flat_weights)
+        return [w for w in module._flat_weights if w is not None]
     return [module.weight_ih, module.weight_hh, *((module.bias_ih, module.bias_hh) if module.bias else ())]
 
 
@@ -228,7 +228,7 @@ class ExpectedStep(NamedTuple):
     """The parameters after a step by a float64 copy of the optimizer, or why that is not known."""
 
     values: dict[torch.Tensor, torch.Tensor]
-    spread: dict[torch.Tensor, float]
+    spread: dict[Any, float]
     reason: str = ""
 
 
@@ -239,7 +239,7 @@ def expected_step(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Pa
         return ExpectedStep({}, {}, f"{type(optimizer).__name__} is not one of those that are replayed")
     if not trained or {p.dtype for p in trained} - {torch.float32, torch.float64}:
         return ExpectedStep({}, {}, "no gradient in float32 or float64")
-    if not all(bool(v.isfinite().all()) for p in trained for v in (p, p.grad)):
+    if not all(bool(v.isfinite().all()) for p in trained for v in (p, p.grad) if v is not None):
         return ExpectedStep({}, {}, "weights or gradients are not finite")
     values, dtype = stepped(optimizer, trained, torch.float64, None), trained[0].dtype
     one = torch.Generator().manual_seed(0)

@@ -91,7 +91,8 @@ class Watch:
         patch(torch.Tensor, "detach", self.detach)
         patch(Optimizer, "add_param_group", self.optimized)
         for name in ("clip_grad_norm_", "clip_grad_value_"):
-            patch(nn.utils, name, *(functools.partial(f, name.split("_")[2]) for f in (self.clip, self.before_clip)))
+            kind = name.split("_")[2]
+            patch(nn.utils, name, functools.partial(self.clip, kind), functools.partial(self.before_clip, kind))
         for name in LOSSES:
             patch(nn.functional, name, functools.partial(self.loss, name))
         for name in ("embedding", "one_hot"):
@@ -188,15 +189,15 @@ class Watch:
         self.data.tokens = None
         is_state = out is not None and bool(nodes) and not isinstance(module, nn.LSTM) and module.num_layers == 1
         is_state = is_state and not module.bidirectional and isinstance(x, torch.Tensor) and x.dim() == 3
-        self.known[net].add(
-            origin, outputs["h"], (out.transpose(0, 1) if net.batch_first else out) if is_state else None
-        )
+        rows = outputs["out"].transpose(0, int(net.batch_first)) if is_state else None
+        self.known[net].add(origin, outputs["h"], rows)
         if net.is_lstm:
             self.known_cells[net].add(origin, outputs["c"], None)
         for name, tensor in nodes:
             node: Any = tensor.grad_fn
-            node.metadata.setdefault(MARK, {})[tensor.output_nr] = each, name
-            node.register_prehook(self.patches.guard(functools.partial(self.reach, each, name, tensor.output_nr)))
+            if each is not None:
+                node.metadata.setdefault(MARK, {})[tensor.output_nr] = each, name
+                node.register_prehook(self.patches.guard(functools.partial(self.reach, each, name, tensor.output_nr)))
 
     def record(
         self, net: Network, module: Any, origin: Origin, x: Any, states: list[torch.Tensor]
@@ -412,8 +413,8 @@ class Watch:
         own = {id(p) for p in self.parameters.held(optimizer)}
         for net in self.networks:
             trained = [p for p in net.parameters.values() if id(p) in own and p.grad is not None]
-            smallest = min(trained, key=lambda p: p.numel(), default=None)
-            net.before_step = None if smallest is None else (smallest, smallest.detach().clone())
+            looked_at = trained if net.is_still else sorted(trained, key=lambda p: p.numel())[:1]
+            net.before_step = [(p, p.detach().clone()) for p in looked_at]
         due = [net for net in self.networks if net.is_due and any(id(p) in own for p in net.parameters.values())]
         self.expected = {
             net: replay.expected_step(optimizer, list(net.parameters.values())) for net in due if net.reached
@@ -431,12 +432,12 @@ class Watch:
             others = not net.backwards and net.optimizer is not None and net.optimizer() is not optimizer
             if any(id(p) in ids for p in net.parameters.values()) and not others:
                 expected = self.expected.get(net)
-                before = net.before_step
-                if before is not None and torch.equal(*before) and bool(before[0].grad.any()):
-                    groups = optimizer.param_groups
-                    rate = next(float(g["lr"]) for g in groups if any(p is before[0] for p in g["params"]))
-                    if rate:
-                        net.evidence["step without effect"].append((where, len(net.updates) + 1, rate))
+                was_still, before = net.is_still, net.before_step
+                net.is_still = bool(before) and all(torch.equal(p, old) and bool(p.grad.any()) for p, old in before)
+                first = before[0][0] if before else None
+                rate = sum(float(g["lr"]) for g in optimizer.param_groups if any(p is first for p in g["params"]))
+                if rate and was_still and net.is_still:
+                    net.evidence["step without effect"].append((where, len(net.updates) + 1, rate))
                 step = None if expected is None else replay.check_step(expected, net.parameters)
                 if step is None and net.is_due and net.reached:
                     step = Check(None, reason="a closure computes the gradient within the step")
