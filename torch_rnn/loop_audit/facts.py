@@ -141,7 +141,7 @@ def state_facts(net: Network) -> Iterator[str]:
             f"{ORIGINS[kind]} ({n} of {total})" for kind, n in net.origins.items()
         )
     numbers = list(dict.fromkeys(update for update, _ in net.resets))
-    if len(net.starts) < 2 and "no gradient" not in net.origins:
+    if numbers in ([], [1]) and "no gradient" not in net.origins:
         yield "the state is never reset as a whole"
     elif not numbers[1:]:
         return

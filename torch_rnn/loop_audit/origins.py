@@ -110,7 +110,7 @@ def origin_of(net: Network, known: KnownStates, found: State, batch: int, origin
     first = known.users.setdefault(key, here.identity)
     if not source.has_graph:
         return "no gradient"
-    if is_later and here.identity is not None and here.identity == next(iter(net.starts.values()), None):
+    if is_later and here.identity is not None and here.identity in (data for _, data in net.resets[:1]):
         return "epoch"
     if source.batch != batch and is_later:
         return "batch"

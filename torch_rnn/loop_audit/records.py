@@ -21,6 +21,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.counted, self.with_loss = 0, 0
+        self.begin: tuple[int, Any] = -1, None  # updates before its latest start from zeros, and the data there
 
 
 class DataPlace(NamedTuple):
@@ -167,8 +168,7 @@ class Network:
         self.counts = Counter[tuple[int, int, bool]]()  # passes by steps, batch and whether there is a gradient
         self.initials = Counter[Initial]()  # passes with a gradient
         self.updates: list[Update] = []
-        self.starts: dict[int, Any] = {}  # data of the passes that start from zeros, by their numbers
-        self.resets: list[tuple[int, Any]] = []  # of those that an update uses: its number, and the data
+        self.resets: list[tuple[int, Any]] = []  # updates whose steps start from zeros, and the data there
         self.distances: list[int] = []  # of the data of a pass from those of the pass whose state it gets
         self.streams: dict[Any, Stream] = {}  # those from zeros, by the data of their first pass
         self.followers: dict[Any, Any] = {}  # data of a pass: those of the pass that got its state

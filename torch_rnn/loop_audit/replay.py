@@ -261,7 +261,7 @@ def stepped(
         chosen = [p for p in group["params"] if p in own]
         for p in chosen:
             copies[p] = torch.nn.Parameter(p.detach().to(dtype, copy=True))
-            gradient = copies[p].grad = p.grad.detach().to(dtype, copy=True)  # type: ignore[union-attr]
+            gradient = copies[p].grad = p.grad.detach().to(dtype, copy=True)
             if generator is not None:
                 gradient *= 1 + torch.finfo(dtype).eps * (torch.randint(0, 2, p.shape, generator=generator) * 2.0 - 1)
         if chosen:

@@ -91,8 +91,8 @@ class Watch:
         patch(torch.Tensor, "detach", self.detach)
         patch(Optimizer, "add_param_group", self.optimized)
         for name in ("clip_grad_norm_", "clip_grad_value_"):
-            kind = name.split("_")[2]
-            patch(nn.utils, name, functools.partial(self.clip, kind), functools.partial(self.before_clip, kind))
+            norm = name.split("_")[2]
+            patch(nn.utils, name, functools.partial(self.clip, norm), functools.partial(self.before_clip, norm))
         for name in LOSSES:
             patch(nn.functional, name, functools.partial(self.loss, name))
         for name in ("embedding", "one_hot"):
@@ -217,9 +217,9 @@ class Watch:
             if found[0].update < origin.update or not found[0].has_graph:
                 self.carried(net, found[0], kind, origin)
         elif initial in ("zeros", "learned"):
-            net.starts[origin.number] = origin.data.identity
             if origin.data.identity is not None:
                 origin = origin._replace(stream=net.streams.setdefault(origin.data.identity, origin.stream))
+            origin.stream.begin = len(net.updates), origin.data.identity
         parents = [p for p in dict.fromkeys((*passes, *fed)) if p.net is net]
         leaf = next((h for h in states if h.is_leaf and h.requires_grad and not isinstance(h, nn.Parameter)), None)
         if leaf is not None and found is not None and (given := found[0].source()) is not None:
@@ -485,7 +485,8 @@ class Watch:
         passes = [each for each in net.extent if each.update == len(net.updates)] or list(net.extent)
         if len(net.backwards) == 1 and any(each.number in net.cut for each in passes):
             net.evidence["detached at every step"].append((passes[-1].place,))
-        net.resets += [(number, net.starts[each.number]) for each in passes if each.number in net.starts]
+        streams = dict.fromkeys(each.stream for each in passes)
+        net.resets += [(number, stream.begin[1]) for stream in streams if stream.begin[0] == number - 1]
         windows, (new_steps, losses) = net.windows(), net.count_steps()
         backward = len(net.backwards) or self.backwards - self.backwards_before.get(optimizer, 0)
         if clips and not any(clip.own for clip in clips) and net.backwards and named:
