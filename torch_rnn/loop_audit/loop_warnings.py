@@ -83,7 +83,7 @@ LOOP_MISTAKES = {
         "leave them out"),
     "parameters outside the optimizer": (1, "{}: no optimizer has it, though it gets a gradient: give it to "
         "one, or set requires_grad_(False)"),
-    "parameters never changed": (1, "{}: never changed, as no gradient reaches it: use it in the loss, or leave it out"),
+    "parameters never changed": (1, "{}: never changes, as no gradient reaches it: use it, or leave it out"),
 }  # fmt: skip
 
 
