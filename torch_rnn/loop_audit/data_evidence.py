@@ -49,6 +49,8 @@ class DataEvidence:
         base, start = x._base if source is not self.tokens else source._base, int(source.storage_offset())
         axis = 1 if net.batch_first and source.dim() > 1 and not net.is_cell else 0
         end = start + (source.stride(axis) * steps if source.dim() > axis and not net.is_cell else 0)
+        if base is None and net.is_cell:
+            return DataPlace(None, 0, 0, None, self.drawn)
         numbers = source.reshape(-1)[:: source.numel() // NUMBERS + 1].tolist()
         least = MIN_NUMBERS if all(number % 1 == 0 for number in numbers) else MIN_NUMBERS // 4
         is_enough = len(numbers) >= least and not net.is_cell and len(set(numbers)) > 1

@@ -126,13 +126,11 @@ def modules() -> Iterator[tuple[str, torch.nn.Module]]:
                 yield from ((path, item) for path, item in found if isinstance(item, torch.nn.Module))
 
 
-def name_of(module: torch.nn.Module) -> tuple[str, torch.nn.Module]:
-    """The name of a module by the variable or attribute that holds it, and the module of that variable."""
+def module_names() -> Iterator[tuple[torch.nn.Module, str, torch.nn.Module]]:
+    """Modules, their names by the variables and attributes that hold them, and the modules of these variables."""
     for name, root in modules():
         for path, each in root.named_modules():
-            if each is module:
-                return f"{name}.{path}" if path else name, root
-    return "", module
+            yield each, f"{name}.{path}" if path else name, root
 
 
 def parameter_names() -> dict[torch.Tensor, str]:

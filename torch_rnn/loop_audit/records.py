@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 Tensors = dict[str, torch.Tensor]
 Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
 MAX_COMPARED = 40  # passes of a network whose data are compared
-CHECKED_NETWORKS, FIRST_CHECKED, CHECKED_EVERY = 12, 3, 50
+CHECKED_NETWORKS, FIRST_CHECKED, CHECKED_EVERY = 8, 3, 50
 
 
 class Stream:
@@ -227,7 +227,7 @@ class Network:
     @property
     def compares_data(self) -> bool:
         """Whether the data of its next pass are compared."""
-        return self.initials.total() < MAX_COMPARED
+        return self.number <= CHECKED_NETWORKS and self.initials.total() < MAX_COMPARED
 
     def rows(self, each: Pass, gradient: torch.Tensor) -> set[int]:
         """The steps whose output gets a gradient that is not zero."""

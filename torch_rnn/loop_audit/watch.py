@@ -33,7 +33,7 @@ from torch_rnn.loop_audit.origins import (
     tensors,
 )  # fmt: skip
 from torch_rnn.loop_audit.patches import Patches, ignore
-from torch_rnn.loop_audit.places import drops_result, name_of, place
+from torch_rnn.loop_audit.places import drops_result, module_names, place
 from torch_rnn.loop_audit.records import (
     Check,
     Clip,
@@ -46,6 +46,7 @@ from torch_rnn.loop_audit.records import (
 )
 
 KINDS = (nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell)
+MODES = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # differ in training and eval mode
 MAX_REACHED = 20_000  # passes with a gradient whose arrays are kept until an update
 LEAK = 8  # earlier updates whose graphs are alive
 
@@ -58,6 +59,7 @@ class Watch:
         self.patches = Patches(self.failed)
         self.undo: list[Any] = []
         self.networks: list[Network] = []
+        self.names: WeakKeyDictionary[nn.Module, tuple[str, bool]] = WeakKeyDictionary()  # and whether it has modes
         self.by_module: WeakKeyDictionary[nn.Module, Network] = WeakKeyDictionary()
         self.known: dict[Network, KnownStates] = {}  # hidden states
         self.known_cells: dict[Network, KnownStates] = {}  # cell states of nn.LSTM
@@ -145,11 +147,16 @@ class Watch:
     def network(self, module: nn.Module) -> Network:
         """The record of a module."""
         if module not in self.by_module:
-            name, root = name_of(module)
+            if module not in self.names:
+                modes = dict[nn.Module, bool]()  # by the module of a variable
+                for each, name, root in module_names():
+                    if root not in modes:
+                        modes[root] = any(isinstance(m, MODES) for m in root.modules())
+                    self.names.setdefault(each, (name, modes[root]))
+            name, has_modes = self.names.get(module, ("", False))
             taken = [net.name for net in self.networks].count(name)
             net = Network(len(self.networks) + 1, module, f"{name} ({taken + 1})" if taken and name else name, place())
-            has_modes = (nn.Dropout, nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
-            net.has_modes = bool(getattr(module, "dropout", 0)) or any(isinstance(m, has_modes) for m in root.modules())
+            net.has_modes = has_modes or bool(getattr(module, "dropout", 0))
             self.by_module[module] = net
             self.networks.append(net)
             self.known[net], self.known_cells[net] = KnownStates(), KnownStates()
@@ -204,13 +211,22 @@ class Watch:
     ) -> tuple[Origin, Pass]:
         """The record of a pass with a gradient."""
         source = x.data if isinstance(x, PackedSequence) else x
-        passes, leaves = ancestors(states)
         fed, inputs = ancestors([source], MAX_INPUT_NODES) if source.requires_grad else ([], [])
-        found = self.known[net].find(states[0]) if states else None
-        if found is None and net.is_lstm and len(states) == 2 and (found := self.known_cells[net].find(states[0])):
+        former = last_pass(net, origin, states)
+        passes, leaves = ([former], []) if former is not None else ancestors(states)
+        found = self.known[net].find(states[0]) if states and former is None else None
+        if (
+            former is None
+            and found is None
+            and net.is_lstm
+            and len(states) == 2
+            and (found := self.known_cells[net].find(states[0]))
+        ):
             net.evidence["state exchanged"].append((origin.place,))
-        initial, kind = initial_kind(found, states, bool(passes), leaves), ""
-        if initial == "carried" and found is not None:
+        initial, kind = "carried" if former else initial_kind(found, states, bool(passes), leaves), ""
+        if former is not None:
+            origin, kind = origin._replace(stream=former.stream, start=former.start + former.steps), "before"
+        elif initial == "carried" and found is not None:
             if found[0].has_graph:
                 origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
             kind = origin_of(net, self.known[net], found, origin.batch, origin)
@@ -529,6 +545,14 @@ class Watch:
             if len(alive) >= LEAK and not any(is_attached(each) for each in alive if each is not None):
                 net.evidence["graphs kept"].append((where, len(alive), self.losses.sum_name()))
         self.first_of_update[net] = refs[-2 * LEAK :]
+
+
+def last_pass(net: Network, origin: Origin, states: list[torch.Tensor]) -> Pass | None:
+    """The pass of this update whose last state, as it is with its graph, is an initial state."""
+    node: Any = states[0].grad_fn if states else None
+    mark = {} if node is None else node.metadata.get(MARK, {})
+    former, name = mark.get(states[0].output_nr, (None, "")) if mark else (None, "")
+    return former if name == "h" and former.net is net and former.update == origin.update else None
 
 
 def differ(now: torch.Tensor, before: torch.Tensor) -> bool:
