@@ -13,7 +13,6 @@ from numpy import divide, exp, log, multiply, subtract
 
 from numpy_rnn.parameters import Array
 
-
 IS_MEAN, IS_SOFTMAX = {"sum": False, "mean": True}, {"squared_error": False, "cross_entropy": True}
 
 

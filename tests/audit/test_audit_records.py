@@ -155,7 +155,8 @@ def test_detach_by_a_library_is_not_a_dropped_one():
 def test_hooks_and_patches_are_removed_at_the_end():
     """After the last update, and after an exception."""
     hooks = _global_optimizer_pre_hooks, _global_optimizer_post_hooks
-    owners = [torch.autograd, torch.Tensor, torch.nn.RNN, torch.nn.LSTMCell, torch.jit, Optimizer, torch.utils.data.dataloader._BaseDataLoaderIter]
+    owners = [torch.autograd, torch.Tensor, torch.nn.RNN, torch.nn.LSTMCell, torch.jit, Optimizer]
+    owners += [torch.utils.data.dataloader._BaseDataLoaderIter]
     owners += [torch.nn.utils, torch.nn.utils.clip_grad, torch.nn.functional]
 
     def installed():

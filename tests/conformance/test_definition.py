@@ -142,7 +142,7 @@ def test_number_of_more_than_24_bits_is_seen():
 
 # -- names that are not known ----------------------------------------------------------------------------------------
 
-UNKNOWN = [{"nonlinearity": "softplus"}, {"loss": "huber"}, {"reduction": "median"}]
+UNKNOWN = [{"nonlinearity": "mish"}, {"loss": "huber"}, {"reduction": "median"}]
 
 
 @pytest.mark.parametrize("change", UNKNOWN, ids=[next(iter(each)) for each in UNKNOWN])

@@ -9,8 +9,8 @@ from torch_rnn.loop_audit.records import Network, Update
 from torch_rnn.loop_audit.watch import Watch
 
 NOTHING = (
-    "no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen; a recurrence of other modules, such as nn.Linear, is "
-    "not followed"
+    "no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen; a recurrence of other modules, such as nn.Linear, "
+    "is not followed"
 )
 WIDTH, SHOWN_IDLE = 100, 8
 

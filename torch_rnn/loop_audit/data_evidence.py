@@ -49,8 +49,10 @@ class DataEvidence:
         base, start = x._base if source is not self.tokens else source._base, int(source.storage_offset())
         axis = 1 if net.batch_first and source.dim() > 1 and not net.is_cell else 0
         end = start + (source.stride(axis) * steps if source.dim() > axis and not net.is_cell else 0)
+        if base is None and net.is_cell:
+            return DataPlace(None, 0, 0, None, self.drawn)
         numbers = source.reshape(-1)[:: source.numel() // NUMBERS + 1].tolist()
-        least = MIN_NUMBERS if all(number == int(number) for number in numbers if abs(number) < 1e15) else MIN_NUMBERS // 4
+        least = MIN_NUMBERS if all(number % 1 == 0 for number in numbers) else MIN_NUMBERS // 4
         is_enough = len(numbers) >= least and not net.is_cell and len(set(numbers)) > 1
         if base is None:
             return DataPlace(None, 0, 0, hash(tuple(numbers)) if is_enough else None, self.drawn)
@@ -114,3 +116,13 @@ class DataEvidence:
             batch = next(iter(batch.values() if isinstance(batch, dict) else batch))
         is_tensor = isinstance(batch, torch.Tensor) and batch.dim() > 0
         self.drawn, self.drawn_rows = self.drawn + shuffles, len(batch) if is_tensor and shuffles else 0
+
+
+def mixing_view(x: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The shapes of a tensor and its view, if the view exchanges sizes of axes but not the axes: rows are mixed."""
+    base = x._base
+    if base is None or x.dim() != 3 or base.dim() not in (2, 3) or base.numel() != x.numel() or not x.is_contiguous():
+        return None
+    given, now = tuple(base.shape), tuple(x.shape)
+    is_exchanged = given[:2] == now[1::-1] and given[0] != given[1] and min(given[:2]) > 1
+    return (given, now) if is_exchanged and base.is_contiguous() and (*given, 1)[2] == now[2] else None

@@ -11,7 +11,7 @@ from torch_rnn.loop_audit.watch import Watch
 
 INITIAL = {
     "zeros": "zeros",
-    "learned": "a state of parameters, which is learned",
+    "learned": "a learned state",
     "carried": "a carried state",
     "computed": "a state that the script computes, with gradients",
     "constant": "a state that the script sets",
@@ -140,8 +140,7 @@ def state_facts(net: Network) -> Iterator[str]:
         yield "the state comes from: " + ", ".join(
             f"{ORIGINS[kind]} ({n} of {total})" for kind, n in net.origins.items()
         )
-    resets = [(update + 1, data) for update, data in net.resets if update < len(net.updates)]
-    numbers = list(dict.fromkeys(update for update, _ in resets))
+    numbers = list(dict.fromkeys(update for update, _ in net.resets))
     if numbers in ([], [1]) and "no gradient" not in net.origins:
         yield "the state is never reset as a whole"
     elif not numbers[1:]:
@@ -149,7 +148,7 @@ def state_facts(net: Network) -> Iterator[str]:
     elif len(numbers) == len(net.updates):
         yield "the state is reset in every update"
     else:
-        data = {each for _, each in resets}
+        data = {each for _, each in net.resets}
         when = ", where the data start again" if len(data) == 1 and data != {None} else ""
         yield f"the state is reset at update {some_of(numbers)}{when}"
 
@@ -194,5 +193,6 @@ def checked(what: str, checks: list[Check]) -> str:
     wrong = [check for check in done if not check.is_right]
     worst = max(wrong or done, key=lambda check: check.error or 0.0)
     if wrong:
-        return f"{what}: {len(wrong)} of {len(done)} differ from a float64 replay, by {worst.error:.2g} of the size of {worst.name}"
+        how = f"by {worst.error:.2g} of the size of {worst.name}"
+        return f"{what}: {len(wrong)} of {len(done)} differ from a float64 replay, {how}"
     return f"{what}: {len(done)} replayed in float64, each agrees to {worst.error:.0e} of its size, {ROUNDING}"

@@ -56,7 +56,7 @@ class LoopTrace:
         """What a trace needs of an update."""
         (each,), ((loss_name, target, loss),), (group,) = net.reached, self.losses, optimizer.param_groups
         node, root = self.nodes
-        if node is not root:
+        if node is not root or each.inputs is None:
             raise ValueError
         parameters = {NAMES[name]: p for name, p in net.parameters.items()}
         readout = [p for p in group["params"] if p not in {*parameters.values()}]

@@ -12,6 +12,7 @@ LOSSES = (
     "mse_loss", "cross_entropy", "nll_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
     "binary_cross_entropy_with_logits", "binary_cross_entropy",
 )  # fmt: skip
+MAX_CALLS = 10_000  # of losses between two updates that are remembered
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 RESHAPING = {f"{name}Backward0" for name in (
     "View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Unsqueeze", "Select", "Slice",
@@ -42,9 +43,10 @@ class LossEvidence:
         self.number += 1
         node: Any = result.grad_fn
         node.metadata[LOSS] = self.number
-        self.calls = [*self.calls[-9999:], LossCall(self.number, place(), stored_as())]
+        if len(self.calls) < MAX_CALLS:
+            self.calls.append(LossCall(self.number, place(), stored_as()))
         shapes = tuple(input.shape), tuple(target.shape)
-        if name in SAME_SHAPE and shapes[0] != shapes[1] and torch.broadcast_shapes(*shapes) not in shapes[:1]:
+        if name in SAME_SHAPE and shapes[0] != shapes[1] and (input.detach() - target.detach()).shape != shapes[0]:
             self.evidence["shapes of the loss"].append((place(), *shapes))
         made_by = producer(input)
         if name == "cross_entropy" and made_by == "SoftmaxBackward0":
@@ -56,7 +58,7 @@ class LossEvidence:
 
     def broadcast(self, root: Any) -> None:
         """See whether the squared error of a script's own is that of a column and a row: (N, 1) and (N)."""
-        node = root.grad_fn if isinstance(root, torch.Tensor) else None
+        node: Any = root.grad_fn if isinstance(root, torch.Tensor) else None
         for name in ("Mean", "Pow", "Sub"):
             if node is None or not type(node).__name__.startswith(name):
                 return
@@ -97,9 +99,9 @@ class LossEvidence:
         """The variable of the script that is a sum with a graph; empty if there is none."""
         for frame in script_frames():
             for name, value in list(frame.f_locals.items()):
-                if isinstance(value, torch.Tensor) and value.dim() == 0 and value.grad_fn is not None:
-                    if type(value.grad_fn).__name__ == "AddBackward0":
-                        return name
+                is_scalar = isinstance(value, torch.Tensor) and value.dim() == 0
+                if is_scalar and type(value.grad_fn).__name__ == "AddBackward0":
+                    return name
         return ""
 
 

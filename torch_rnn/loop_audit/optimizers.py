@@ -55,7 +55,7 @@ class Parameters:
             self.names = {id(p): name for p, name in parameter_names().items()}
         self.add(own)
         trained = [p for p in own if p.grad is not None and not p.grad.is_sparse]
-        norms = torch._foreach_norm([p.grad for p in trained]) if trained else []
+        norms = torch._foreach_norm([p.grad for p in trained if p.grad is not None]) if trained else []
         sizes = torch.stack([norm.detach() for norm in norms]).tolist() if norms else []
         if not all(map(math.isfinite, sizes)):
             self.nonfinite.append((where, number))
@@ -82,9 +82,9 @@ class Parameters:
 
     def named(self, keys: list[int]) -> str:
         """Names of parameters."""
-        shape = {key: "" if (p := self.first[key][0]()) is None else f" of shape {tuple(p.shape)}" for key in keys[:3]}
-        shown = [self.names.get(key, f"a parameter{shape[key]}") for key in keys[:3]]
-        return ", ".join(shown) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+        shape = {key: "" if (p := self.first[key][0]()) is None else f" of shape {tuple(p.shape)}" for key in keys[:2]}
+        shown = [self.names.get(key, f"a parameter{shape[key]}") for key in keys[:2]]
+        return ", ".join(shown) + (f" and {len(keys) - 2} more" if len(keys) > 2 else "")
 
 
 def bits(p: torch.Tensor) -> int:

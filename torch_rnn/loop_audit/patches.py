@@ -28,7 +28,7 @@ class Patches:
         """Whether a call is none of the script, or one that torch traces."""
         if not self.is_active or self.is_busy or threading.get_ident() != self.thread:
             return True
-        return torch.compiler.is_compiling() or torch.jit.is_tracing()
+        return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
 
     def call(self, hook: Hook, *args: Any, **kwargs: Any) -> None:
         """Call a hook. An error of the audit ends the audit and not the script."""

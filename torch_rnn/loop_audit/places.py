@@ -82,7 +82,7 @@ def stored_as() -> str:
 
 
 def variables() -> Iterator[tuple[str, Any]]:
-    """Names and values of the variables of the script, those of the outermost frame first, `self` and its parts last."""
+    """Names and values of the variables of the script, of the outermost frame first, `self` and its parts last."""
     later = list[tuple[str, Any]]()
     for frame in reversed(list(script_frames())):
         for name, value in list({**frame.f_globals, **frame.f_locals}.items()):
@@ -126,13 +126,11 @@ def modules() -> Iterator[tuple[str, torch.nn.Module]]:
                 yield from ((path, item) for path, item in found if isinstance(item, torch.nn.Module))
 
 
-def name_of(module: torch.nn.Module) -> tuple[str, torch.nn.Module]:
-    """The name of a module by the variable or attribute that holds it, and the module of that variable."""
+def module_names() -> Iterator[tuple[torch.nn.Module, str, torch.nn.Module]]:
+    """Modules, their names by the variables and attributes that hold them, and the modules of these variables."""
     for name, root in modules():
         for path, each in root.named_modules():
-            if each is module:
-                return f"{name}.{path}" if path else name, root
-    return "", module
+            yield each, f"{name}.{path}" if path else name, root
 
 
 def parameter_names() -> dict[torch.Tensor, str]:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 Tensors = dict[str, torch.Tensor]
 Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
 MAX_COMPARED = 40  # passes of a network whose data are compared
-CHECKED_NETWORKS, FIRST_CHECKED, CHECKED_EVERY = 12, 3, 50
+CHECKED_NETWORKS, FIRST_CHECKED, CHECKED_EVERY = 8, 3, 50
 
 
 class Stream:
@@ -21,6 +21,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.counted, self.with_loss = 0, 0
+        self.begin: tuple[int, Any] = -1, None  # updates before its latest start from zeros, and the data there
 
 
 class DataPlace(NamedTuple):
@@ -167,7 +168,7 @@ class Network:
         self.counts = Counter[tuple[int, int, bool]]()  # passes by steps, batch and whether there is a gradient
         self.initials = Counter[Initial]()  # passes with a gradient
         self.updates: list[Update] = []
-        self.resets: list[tuple[int, Any]] = []  # update and data of the passes that start from zeros
+        self.resets: list[tuple[int, Any]] = []  # updates whose steps start from zeros, and the data there
         self.distances: list[int] = []  # of the data of a pass from those of the pass whose state it gets
         self.streams: dict[Any, Stream] = {}  # those from zeros, by the data of their first pass
         self.followers: dict[Any, Any] = {}  # data of a pass: those of the pass that got its state
@@ -175,7 +176,8 @@ class Network:
         self.cut = set[int]()  # numbers of single steps that are detached from the step before, in this update
         self.has_modes, self.is_bidirectional = False, bool(getattr(module, "bidirectional", False))
         self.weights: Any = None  # when they were copied, as numbers of updates and backward passes, and the copies
-        self.before_step: Any = None  # the smallest of its parameters, and a copy before the step
+        self.before_step: list[Any] = []  # the smallest of its parameters, and a copy before the step
+        self.is_still = False  # they had no change; then, all
         self.optimizer: Any = None  # weak reference to that of the latest update
         self.is_in_loss = False  # by itself, not through other modules
         self.was_reached = False  # by a backward pass
@@ -225,13 +227,13 @@ class Network:
     @property
     def compares_data(self) -> bool:
         """Whether the data of its next pass are compared."""
-        return self.initials.total() < MAX_COMPARED
+        return self.number <= CHECKED_NETWORKS and self.initials.total() < MAX_COMPARED
 
     def rows(self, each: Pass, gradient: torch.Tensor) -> set[int]:
         """The steps whose output gets a gradient that is not zero."""
         used = gradient.any(-1)
         if (packed := each.batch_sizes) is not None:
-            return {t for t, part in enumerate(used.split(packed.tolist())) if bool(part.any())}
+            return {t for t, part in enumerate(torch.split(used, packed.tolist())) if bool(part.any())}
         if gradient.dim() == 3:
             used = used.any(0 if self.batch_first else 1)
         return set(used.nonzero().flatten().tolist())

@@ -1,10 +1,10 @@
 """Replay: the gradient and the step of an update, computed again in float64 from what the script computed them from.
 
 That autograd differentiates nn.RNN is not in doubt; what a script does to weights, inputs and gradients in between is.
-A pass is recorded with copies of its input, initial state and weights, and with the gradients of its outputs as autograd
-delivers them. The same kernels of torch in float64 then give the gradients of the weights. A difference is explained by
-rounding if it is within 16 units of rounding of the tensor, or 16 times the spread of four copies in the precision of
-the script, whose weights lie an ulp away at random.
+A pass is recorded with copies of its input, initial state and weights, and with the gradients of its outputs, as
+autograd delivers them. The same kernels of torch in float64 then give the gradients of the weights. A difference is
+explained by rounding if it is within 16 units of rounding of the tensor, or 16 times the spread of four copies in the
+precision of the script, whose weights lie an ulp away at random.
 """
 
 import inspect
@@ -31,7 +31,7 @@ KERNELS: Any = {
 def weights_of(module: Any) -> list[torch.Tensor]:
     """The weights of a module in the order of its kernel, or of their computed values."""
     if isinstance(module, nn.RNNBase):
-        return list(module._flat_weights)
+        return [w for w in module._flat_weights if w is not None]
     return [module.weight_ih, module.weight_hh, *((module.bias_ih, module.bias_hh) if module.bias else ())]
 
 
@@ -40,6 +40,30 @@ def weight_names(module: Any) -> list[str]:
     if isinstance(module, nn.RNNBase):
         return list(module._flat_weights_names)
     return ["weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if module.bias else ())]
+
+
+def recorded(net: Network, module: Any, x: Any, states: list[torch.Tensor], random: torch.Tensor | None) -> Inputs:
+    """Copies of what a pass is computed from, with an axis of the batch."""
+    packed = x if isinstance(x, PackedSequence) else None
+    live = (x.data if isinstance(x, PackedSequence) else x).detach()
+    copy, moment = live.clone(), (len(net.updates), len(net.backwards))
+    if net.weights is None or net.weights[0] != moment:
+        net.weights = moment, [w.detach().clone() for w in weights_of(module)]
+    h = [s.detach().clone() for s in states]
+    if not net.is_cell:
+        if packed is None and copy.dim() == 2:
+            copy = copy.unsqueeze(0 if net.batch_first else 1)
+        h = [s.unsqueeze(1) if s.dim() == 2 else s for s in h]
+        if packed is not None and packed.sorted_indices is not None:
+            h = [s.index_select(1, packed.sorted_indices) for s in h]
+    if not h:
+        rows = net.sizes(x)[1]
+        sizes = [module.hidden_size] * (1 + net.is_lstm)
+        if proj := getattr(module, "proj_size", 0):
+            sizes[0] = proj
+        layers = () if net.is_cell else (module.num_layers * (1 + module.bidirectional),)
+        h = [copy.new_zeros(*layers, rows, size) for size in sizes]
+    return Inputs(copy, live, packed, h, net.weights[1], random, module.training)
 
 
 def obstacle(net: Network, in_loss: set[torch.Tensor]) -> str:
@@ -204,7 +228,7 @@ class ExpectedStep(NamedTuple):
     """The parameters after a step by a float64 copy of the optimizer, or why that is not known."""
 
     values: dict[torch.Tensor, torch.Tensor]
-    spread: dict[torch.Tensor, float]
+    spread: dict[Any, float]
     reason: str = ""
 
 
@@ -215,7 +239,7 @@ def expected_step(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Pa
         return ExpectedStep({}, {}, f"{type(optimizer).__name__} is not one of those that are replayed")
     if not trained or {p.dtype for p in trained} - {torch.float32, torch.float64}:
         return ExpectedStep({}, {}, "no gradient in float32 or float64")
-    if not all(bool(v.isfinite().all()) for p in trained for v in (p, p.grad)):
+    if not all(bool(v.isfinite().all()) for p in trained for v in (p, p.grad) if v is not None):
         return ExpectedStep({}, {}, "weights or gradients are not finite")
     values, dtype = stepped(optimizer, trained, torch.float64, None), trained[0].dtype
     one = torch.Generator().manual_seed(0)
@@ -237,7 +261,7 @@ def stepped(
         chosen = [p for p in group["params"] if p in own]
         for p in chosen:
             copies[p] = torch.nn.Parameter(p.detach().to(dtype, copy=True))
-            gradient = copies[p].grad = p.grad.detach().to(dtype, copy=True)  # type: ignore[union-attr]
+            gradient = copies[p].grad = p.grad.detach().to(dtype, copy=True)
             if generator is not None:
                 gradient *= 1 + torch.finfo(dtype).eps * (torch.randint(0, 2, p.shape, generator=generator) * 2.0 - 1)
         if chosen:

@@ -18,7 +18,7 @@ from torch.utils.data import dataloader
 
 from numpy_rnn.common.errors import one_line
 from torch_rnn.loop_audit import replay
-from torch_rnn.loop_audit.data_evidence import DataEvidence
+from torch_rnn.loop_audit.data_evidence import DataEvidence, mixing_view
 from torch_rnn.loop_audit.loop_trace import LoopTrace
 from torch_rnn.loop_audit.loss_evidence import LOSSES, LossEvidence
 from torch_rnn.loop_audit.optimizers import Clipping, Parameters
@@ -31,13 +31,12 @@ from torch_rnn.loop_audit.origins import (
     initial_kind,
     origin_of,
     tensors,
-)
+)  # fmt: skip
 from torch_rnn.loop_audit.patches import Patches, ignore
-from torch_rnn.loop_audit.places import drops_result, name_of, place
+from torch_rnn.loop_audit.places import drops_result, module_names, place
 from torch_rnn.loop_audit.records import (
     Check,
     Clip,
-    Inputs,
     Network,
     Origin,
     Pass,
@@ -47,6 +46,7 @@ from torch_rnn.loop_audit.records import (
 )
 
 KINDS = (nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell)
+MODES = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # differ in training and eval mode
 MAX_REACHED = 20_000  # passes with a gradient whose arrays are kept until an update
 LEAK = 8  # earlier updates whose graphs are alive
 
@@ -59,6 +59,7 @@ class Watch:
         self.patches = Patches(self.failed)
         self.undo: list[Any] = []
         self.networks: list[Network] = []
+        self.names: WeakKeyDictionary[nn.Module, tuple[str, bool]] = WeakKeyDictionary()  # and whether it has modes
         self.by_module: WeakKeyDictionary[nn.Module, Network] = WeakKeyDictionary()
         self.known: dict[Network, KnownStates] = {}  # hidden states
         self.known_cells: dict[Network, KnownStates] = {}  # cell states of nn.LSTM
@@ -92,7 +93,8 @@ class Watch:
         patch(torch.Tensor, "detach", self.detach)
         patch(Optimizer, "add_param_group", self.optimized)
         for name in ("clip_grad_norm_", "clip_grad_value_"):
-            patch(nn.utils, name, *(functools.partial(f, name.split("_")[2]) for f in (self.clip, self.before_clip)))
+            norm = name.split("_")[2]
+            patch(nn.utils, name, functools.partial(self.clip, norm), functools.partial(self.before_clip, norm))
         for name in LOSSES:
             patch(nn.functional, name, functools.partial(self.loss, name))
         for name in ("embedding", "one_hot"):
@@ -110,8 +112,7 @@ class Watch:
         """Remove the hooks and the patches, and what no report needs."""
         if not self.patches.is_active:
             return
-        for net in self.networks:
-            self.patches.guard(self.look_for_changed_weights)(net)
+        self.patches.call(self.look_for_changed_weights)
         self.patches.undo()
         for hook in self.undo:
             hook.remove()
@@ -146,11 +147,16 @@ class Watch:
     def network(self, module: nn.Module) -> Network:
         """The record of a module."""
         if module not in self.by_module:
-            name, root = name_of(module)
+            if module not in self.names:
+                modes = dict[nn.Module, bool]()  # by the module of a variable
+                for each, name, root in module_names():
+                    if root not in modes:
+                        modes[root] = any(isinstance(m, MODES) for m in root.modules())
+                    self.names.setdefault(each, (name, modes[root]))
+            name, has_modes = self.names.get(module, ("", False))
             taken = [net.name for net in self.networks].count(name)
             net = Network(len(self.networks) + 1, module, f"{name} ({taken + 1})" if taken and name else name, place())
-            has_modes = (nn.Dropout, nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
-            net.has_modes = bool(getattr(module, "dropout", 0)) or any(isinstance(m, has_modes) for m in root.modules())
+            net.has_modes = has_modes or bool(getattr(module, "dropout", 0))
             self.by_module[module] = net
             self.networks.append(net)
             self.known[net], self.known_cells[net] = KnownStates(), KnownStates()
@@ -162,7 +168,7 @@ class Watch:
             return
         net, given = self.network(module), dict(zip(("input", "hx"), args)) | kwargs
         if net in self.after_backward_weights:
-            self.look_for_changed_weights(net)
+            self.look_for_changed_weights()
         out, last = (None, output) if net.is_cell else output
         outputs = dict(zip("hc", tensors(last)))
         if out is not None:
@@ -173,7 +179,7 @@ class Watch:
         where, (steps, batch) = place(), net.sizes(x)
         net.counts[steps, batch, bool(nodes)] += 1
         data = self.data.place(net, x, steps, batch)
-        if isinstance(x, torch.Tensor) and (mixed := mixes(x)):
+        if isinstance(x, torch.Tensor) and (mixed := mixing_view(x)):
             net.evidence["view"].append((where, *mixed))
         origin = Origin(
             self.passes, where, len(net.updates), steps, batch, bool(nodes), module.training, Stream(), 0, data, None
@@ -190,37 +196,46 @@ class Watch:
         self.data.tokens = None
         is_state = out is not None and bool(nodes) and not isinstance(module, nn.LSTM) and module.num_layers == 1
         is_state = is_state and not module.bidirectional and isinstance(x, torch.Tensor) and x.dim() == 3
-        self.known[net].add(
-            origin, outputs["h"], (out.transpose(0, 1) if net.batch_first else out) if is_state else None
-        )
+        rows = outputs["out"].transpose(0, int(net.batch_first)) if is_state else None
+        self.known[net].add(origin, outputs["h"], rows)
         if net.is_lstm:
             self.known_cells[net].add(origin, outputs["c"], None)
         for name, tensor in nodes:
             node: Any = tensor.grad_fn
-            node.metadata.setdefault(MARK, {})[tensor.output_nr] = each, name
-            node.register_prehook(self.patches.guard(functools.partial(self.reach, each, name, tensor.output_nr)))
+            if each is not None:
+                node.metadata.setdefault(MARK, {})[tensor.output_nr] = each, name
+                node.register_prehook(self.patches.guard(functools.partial(self.reach, each, name, tensor.output_nr)))
 
     def record(
         self, net: Network, module: Any, origin: Origin, x: Any, states: list[torch.Tensor]
     ) -> tuple[Origin, Pass]:
         """The record of a pass with a gradient."""
         source = x.data if isinstance(x, PackedSequence) else x
-        passes, leaves = ancestors(states)
         fed, inputs = ancestors([source], MAX_INPUT_NODES) if source.requires_grad else ([], [])
-        found = self.known[net].find(states[0]) if states else None
-        if found is None and net.is_lstm and len(states) == 2 and (found := self.known_cells[net].find(states[0])):
+        former = last_pass(net, origin, states)
+        passes, leaves = ([former], []) if former is not None else ancestors(states)
+        found = self.known[net].find(states[0]) if states and former is None else None
+        if (
+            former is None
+            and found is None
+            and net.is_lstm
+            and len(states) == 2
+            and (found := self.known_cells[net].find(states[0]))
+        ):
             net.evidence["state exchanged"].append((origin.place,))
-        initial, kind = initial_kind(found, states, bool(passes), leaves), ""
-        if initial == "carried" and found is not None:
+        initial, kind = "carried" if former else initial_kind(found, states, bool(passes), leaves), ""
+        if former is not None:
+            origin, kind = origin._replace(stream=former.stream, start=former.start + former.steps), "before"
+        elif initial == "carried" and found is not None:
             if found[0].has_graph:
                 origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
             kind = origin_of(net, self.known[net], found, origin.batch, origin)
             if found[0].update < origin.update or not found[0].has_graph:
                 self.carried(net, found[0], kind, origin)
         elif initial in ("zeros", "learned"):
-            net.resets.append((len(net.updates), origin.data.identity))
             if origin.data.identity is not None:
                 origin = origin._replace(stream=net.streams.setdefault(origin.data.identity, origin.stream))
+            origin.stream.begin = len(net.updates), origin.data.identity
         parents = [p for p in dict.fromkeys((*passes, *fed)) if p.net is net]
         leaf = next((h for h in states if h.is_leaf and h.requires_grad and not isinstance(h, nn.Parameter)), None)
         if leaf is not None and found is not None and (given := found[0].source()) is not None:
@@ -235,7 +250,7 @@ class Watch:
             initial, kind, origin.stream, origin.start, tuple(map(ref, parents)),
             tuple(p for p in (*passes, *fed) if p.net is not net), None if leaf is None else ref(leaf),
             any(v is source for v in inputs) or (source.is_leaf and source.requires_grad),
-            self.inputs(net, module, x, states) if net.is_due or self.trace else None,
+            replay.recorded(net, module, x, states, self.random) if net.is_due or self.trace else None,
         )  # fmt: skip
         self.parameters.later.update(leaf for leaf in (*leaves, *inputs) if isinstance(leaf, nn.Parameter))
         if any(p.net is net for p in passes):
@@ -263,29 +278,6 @@ class Watch:
             kind = "attached in an update" if parent.update == each.update else "state attached"
             net.evidence[kind].append((each.place,))
 
-    def inputs(self, net: Network, module: Any, x: Any, states: list[torch.Tensor]) -> Inputs:
-        """Copies of what a pass is computed from, with an axis of the batch."""
-        packed = x if isinstance(x, PackedSequence) else None
-        live = (x.data if isinstance(x, PackedSequence) else x).detach()
-        copy, moment = live.clone(), (len(net.updates), len(net.backwards))
-        if net.weights is None or net.weights[0] != moment:
-            net.weights = moment, [w.detach().clone() for w in replay.weights_of(module)]
-        h = [s.detach().clone() for s in states]
-        if not net.is_cell:
-            if packed is None and copy.dim() == 2:
-                copy = copy.unsqueeze(0 if net.batch_first else 1)
-            h = [s.unsqueeze(1) if s.dim() == 2 else s for s in h]
-            if packed is not None and packed.sorted_indices is not None:
-                h = [s.index_select(1, packed.sorted_indices) for s in h]
-        if not h:
-            rows = net.sizes(x)[1]
-            sizes = [module.hidden_size] * (1 + net.is_lstm)
-            if proj := getattr(module, "proj_size", 0):
-                sizes[0] = proj
-            layers = () if net.is_cell else (module.num_layers * (1 + module.bidirectional),)
-            h = [copy.new_zeros(*layers, rows, size) for size in sizes]
-        return Inputs(copy, live, packed, h, net.weights[1], self.random, module.training)
-
     # -- gradients ---------------------------------------------------------------------------------------------------
 
     def detach(self, result: Any, tensor: torch.Tensor) -> None:
@@ -302,7 +294,9 @@ class Watch:
             if self.trace is not None:
                 self.trace.loss(name, target, result)
 
-    def before_backward(self, roots: Any = (), given: Any = None, *_: Any, by_grad: bool = False, **kwargs: Any) -> None:
+    def before_backward(
+        self, roots: Any = (), given: Any = None, *_: Any, by_grad: bool = False, **kwargs: Any
+    ) -> None:
         """Look at what is differentiated, and at the gradients that are there already."""
         roots = kwargs.get("tensors", kwargs.get("outputs", roots))
         roots = [roots] if isinstance(roots, torch.Tensor) else list(roots)
@@ -377,7 +371,9 @@ class Watch:
             net.backwards.append(where)
             net.by_grad = net.by_grad or self.by_grad
             named = net.parameters
-            self.parameters.reached(named.values())
+            self.parameters.add(named.values())
+            if net.is_due or len(net.updates) == 0:
+                self.parameters.reached(p for p in named.values() if p.grad is not None and bool(p.grad.any()))
             if net.is_due or self.trace:
                 net.gradients = {name: p.grad.detach().clone() for name, p in named.items() if p.grad is not None}
                 net.in_loss |= self.direct.leaves & set(named.values())
@@ -385,7 +381,8 @@ class Watch:
             if net.is_by_script:
                 self.after_backward_weights[net] = [p.detach().clone() for p in named.values()]
         if self.trace is not None and self.reached_now:
-            self.trace.backward(self.roots, self.direct.leaves | {p for net in self.networks for p in net.parameters.values()})
+            own = {p for net in self.networks for p in net.parameters.values()}
+            self.trace.backward(self.roots, self.direct.leaves | own)
         self.parameters.reached(self.parameters.later)
         self.parameters.later = set()
         self.reached_now, self.roots = {}, []
@@ -432,8 +429,8 @@ class Watch:
         own = {id(p) for p in self.parameters.held(optimizer)}
         for net in self.networks:
             trained = [p for p in net.parameters.values() if id(p) in own and p.grad is not None]
-            smallest = min(trained, key=lambda p: p.numel(), default=None)
-            net.before_step = None if smallest is None else (smallest, smallest.detach().clone())
+            looked_at = trained if net.is_still else sorted(trained, key=lambda p: p.numel())[:1]
+            net.before_step = [(p, p.detach().clone()) for p in looked_at]
         due = [net for net in self.networks if net.is_due and any(id(p) in own for p in net.parameters.values())]
         self.expected = {
             net: replay.expected_step(optimizer, list(net.parameters.values())) for net in due if net.reached
@@ -451,11 +448,12 @@ class Watch:
             others = not net.backwards and net.optimizer is not None and net.optimizer() is not optimizer
             if any(id(p) in ids for p in net.parameters.values()) and not others:
                 expected = self.expected.get(net)
-                if net.before_step is not None and torch.equal(*net.before_step) and bool(net.before_step[0].grad.any()):
-                    groups = optimizer.param_groups
-                    rate = next(float(g["lr"]) for g in groups if any(p is net.before_step[0] for p in g["params"]))
-                    if rate:
-                        net.evidence["step without effect"].append((where, len(net.updates) + 1, rate))
+                was_still, before = net.is_still, net.before_step
+                net.is_still = bool(before) and all(torch.equal(p, old) and bool(p.grad.any()) for p, old in before)
+                first = before[0][0] if before else None
+                rate = sum(float(g["lr"]) for g in optimizer.param_groups if any(p is first for p in g["params"]))
+                if rate and was_still and net.is_still:
+                    net.evidence["step without effect"].append((where, len(net.updates) + 1, rate))
                 step = None if expected is None else replay.check_step(expected, net.parameters)
                 if step is None and net.is_due and net.reached:
                     step = Check(None, reason="a closure computes the gradient within the step")
@@ -466,17 +464,20 @@ class Watch:
         if self.steps >= self.limit:
             self.stop()
 
-    def look_for_changed_weights(self, net: Network) -> None:
-        """Record an update where the script itself has changed the weights since a backward pass."""
-        before = self.after_backward_weights.pop(net, None)
-        now = list(net.parameters.values())
-        if before is None or not net.backwards or not net.is_by_script or self.is_in_step:
-            return
-        if len(now) == len(before) and all(torch.equal(a, b) for a, b in zip(before, now)):
-            self.after_backward_weights[net] = before
-            return
-        self.update(net, None, net.backwards[-1], (), self.clippings, None)
-        self.steps, self.backwards_used, self.clippings = self.steps + 1, self.backwards, []
+    def look_for_changed_weights(self) -> None:
+        """Record an update of the networks whose weights the script itself has changed since a backward pass."""
+        found = list[Network]()
+        for net, before in list(self.after_backward_weights.items()) if not self.is_in_step else ():
+            now = list(net.parameters.values())
+            if not net.is_by_script or not net.backwards:
+                del self.after_backward_weights[net]
+            elif len(now) != len(before) or not all(torch.equal(a, b) for a, b in zip(before, now)):
+                found.append(net)
+        for net in found:
+            self.update(net, None, net.backwards[-1], (), self.clippings, None)
+        if found:
+            self.steps, self.backwards_used, self.clippings = self.steps + 1, self.backwards, []
+            self.losses.update(self.steps)
 
     def update(
         self,
@@ -500,6 +501,8 @@ class Watch:
         passes = [each for each in net.extent if each.update == len(net.updates)] or list(net.extent)
         if len(net.backwards) == 1 and any(each.number in net.cut for each in passes):
             net.evidence["detached at every step"].append((passes[-1].place,))
+        streams = dict.fromkeys(each.stream for each in passes)
+        net.resets += [(number, stream.begin[1]) for stream in streams if stream.begin[0] == number - 1]
         windows, (new_steps, losses) = net.windows(), net.count_steps()
         backward = len(net.backwards) or self.backwards - self.backwards_before.get(optimizer, 0)
         if clips and not any(clip.own for clip in clips) and net.backwards and named:
@@ -544,17 +547,15 @@ class Watch:
         self.first_of_update[net] = refs[-2 * LEAK :]
 
 
+def last_pass(net: Network, origin: Origin, states: list[torch.Tensor]) -> Pass | None:
+    """The pass of this update whose last state, as it is with its graph, is an initial state."""
+    node: Any = states[0].grad_fn if states else None
+    mark = {} if node is None else node.metadata.get(MARK, {})
+    former, name = mark.get(states[0].output_nr, (None, "")) if mark else (None, "")
+    return former if name == "h" and former.net is net and former.update == origin.update else None
+
+
 def differ(now: torch.Tensor, before: torch.Tensor) -> bool:
     """Whether numbers have changed that were finite."""
     a, b = now.detach().reshape(-1), before.reshape(-1)
     return not torch.equal(a, b) and bool(b.isfinite().all())
-
-
-def mixes(x: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """The shapes of a tensor and its view, if the view exchanges sizes of axes but not the axes: rows are mixed."""
-    base = x._base
-    if base is None or x.dim() != 3 or base.dim() not in (2, 3) or base.numel() != x.numel() or not x.is_contiguous():
-        return None
-    given, now = tuple(base.shape), tuple(x.shape)
-    is_exchanged = given[:2] == now[1::-1] and given[0] != given[1] and min(given[:2]) > 1
-    return (given, now) if is_exchanged and base.is_contiguous() and (*given, 1)[2] == now[2] else None
