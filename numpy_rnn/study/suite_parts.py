@@ -18,7 +18,8 @@ from numpy_rnn.common.records import Activations, Adjoints, Objective, Run, Upda
 from numpy_rnn.conformance.arithmetics.balls import Enclosure, oracle
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats, cross_entropy, squared_error
-from numpy_rnn.conformance.arithmetics.rounding import Near, sech_squared
+from numpy_rnn.conformance.arithmetics.nonlinearities import sech_squared
+from numpy_rnn.conformance.arithmetics.rounding import Near
 from numpy_rnn.conformance.case import initial_state, parameters_from, present
 from numpy_rnn.conformance.checks import ratios
 from numpy_rnn.conformance.definition import DEFINITION, Definition, Recorded, train, update, window_update
