@@ -7,7 +7,7 @@ import ast
 import inspect
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from math import isqrt
 from textwrap import dedent
 from typing import Any
@@ -193,9 +193,7 @@ MAX_LINES = 12  # of a correct function that is shown
 
 def changes(mutant: Mutant) -> list[tuple[str, str]]:
     """Each function of the definition that a mutant replaces, and the wrong one, or the call that makes it."""
-    calls = (node for node in ast.walk(ast.parse(inspect.getsource(catalogue))) if isinstance(node, ast.Call))
-    entry = next(call for call in calls if call.args and getattr(call.args[0], "value", None) == mutant.name)
-    result = []
+    result, entry = [], _entries()[mutant.name]
     for field, value in ((one.arg, one.value) for one in entry.keywords if one.arg in mutant.functions):
         correct = _text(_parsed(getattr(DEFINITION, field)))
         if len(lines := correct.splitlines()) > MAX_LINES:
@@ -208,6 +206,13 @@ def changes(mutant: Mutant) -> list[tuple[str, str]]:
             wrong = _text(_parsed(mutant.functions[field], field))
         result.append((correct, wrong))
     return result
+
+
+@cache
+def _entries() -> dict[str, Any]:
+    """The calls of the catalogue that make its mutants, by their names."""
+    calls = [node for node in ast.walk(ast.parse(inspect.getsource(catalogue))) if isinstance(node, ast.Call)]
+    return {getattr(call.args[0], "value", ""): call for call in calls if call.args}
 
 
 def _parsed(function: Any, name: str | None = None) -> Any:

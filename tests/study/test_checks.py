@@ -54,6 +54,16 @@ def test_witnesses_are_exact_where_nothing_rounds(name):
             assert hand[tensor].any(), tensor
 
 
+def test_the_slope_of_relu_at_zero_is_zero():
+    """As by hand, also where complex step asks for it; without inputs, states and biases, a_1 is 0."""
+    case = window(0, "relu")
+    case.x[0], case.params.b_h[:], zeros = 0, 0, np.zeros_like(case.h_0)
+    said, hand = WITNESSES["complex step"](case._replace(h_0=zeros)), by_hand(case._replace(h_0=zeros))
+    assert hand["dh"][0].any()
+    for name in ("da", "dx", "dh_0"):
+        assert not said[name].high[: case.x.shape[1] * hand[name].shape[-1]].any(), name  # of step 1
+
+
 def test_no_witness_calls_what_it_checks(monkeypatch):
     """Of a window and of a step; they know nothing of the numbers by hand."""
     descent = list(check_step.descents(window(0)))[3]

@@ -74,7 +74,8 @@ def published_training() -> TrainingFindings:
 
 def lines_of(mutant: Mutant) -> dict[str, Any]:
     """The fields of a Mistake that are read from the catalogue."""
-    return {"changes": changes(mutant), "functions": [wrong for _, wrong in changes(mutant)]}
+    pairs = changes(mutant)
+    return {"changes": pairs, "functions": [wrong for _, wrong in pairs]}
 
 
 def measure_training(subject: Subject, mutants: Iterable[Mutant] = MUTANTS) -> TrainingFindings:
