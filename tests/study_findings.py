@@ -111,7 +111,7 @@ def made_up() -> records.Findings:
         mistake("a < b", "dx", "B10", None),
     ]
     lengths = records.FinalLosses({k: final(k % 2) for k in (1, 2, 4)}, {k: final(k // 4) for k in (1, 2, 4)})
-    about = records.About("sine wave", SIZES, 9, options, {"epochs": "4"}, "float32", 7, NETWORKS, EPOCHS,
+    about = records.About("sine wave", SIZES, 9, options, {"epochs": "4"}, False, "float32", 7, NETWORKS, EPOCHS,
                   {"python": "3", "numpy": "2", "matplotlib": "3"})  # fmt: skip
     explorer = {
         "name": "</script><b>", "sizes": SIZES, "nonlinearity": "tanh", "biases": False, "learned_h_0": False,

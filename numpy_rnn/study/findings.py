@@ -61,6 +61,7 @@ class About:
     parameters: int
     options: RunOptions
     choices: dict[str, str]  # the options of the command, in words
+    is_full: bool  # whether the findings about training are of this run
     dtype: str
     seed: int
     networks: int

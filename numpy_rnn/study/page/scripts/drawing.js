@@ -24,12 +24,12 @@ const LETTER = {loss: "ℓ", enter: "h", clip: "dW", step: "W"};
 const name = (letter, t) => `${LETTER[letter] ?? letter}<sub>${t}</sub>`;
 const theta = (which) => which.replace(/_(\w+)/, "<sub>$1</sub>");
 
-// ---- colours: signed numbers from purple over the colour of the page to orange, sizes from dark to light ------------
+// ---- colours: the way forward is blue, the way back is orange, the more the larger; sizes go from dark to light -----
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
-const SIGNED = {
-  dark: "d6c6ff a890e8 7a62c0 54438a 352f50 26272b 4a3822 7d531c b87514 eda13a ffd79a".split(" "),
-  light: "2d004b 542788 8073ac b2abd2 d8daeb f7f7f7 fee0b6 fdb863 e08214 b35806 7f3b08".split(" "),
+const TONES = {  // the weakest colour, the strongest one under a number, and the strongest one of a cell without
+  light: {forward: ["eef3f7", "8fc6ea", "00558c"], backward: ["f8f1e7", "f3b768", "a84c00"]},
+  dark: {forward: ["20262b", "1e5f8c", "7cc4f5"], backward: ["2b2620", "84500f", "f5b35a"]},
 };
 const HEAT = ["440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"];
 
@@ -43,7 +43,12 @@ function mixed(colours, share) {
 }
 
 const between = (colours, share) => `rgb(${mixed(colours, share).join()})`;
-const signed = (v, scale) => between(SIGNED[DARK.matches ? "dark" : "light"], 0.5 + (scale ? v / scale / 2 : 0));
+
+// The colour of a number of the pass "forward" or "backward"; scale: the largest number of its kind.
+function tone(pass, v, scale, written) {
+  const [weak, under, strong] = TONES[DARK.matches ? "dark" : "light"][pass];
+  return between([weak, written ? under : strong], scale ? Math.abs(v) / scale : 0);
+}
 
 // ---- curves ---------------------------------------------------------------------------------------------------------
 
@@ -62,7 +67,7 @@ function plot({
   title, lines, x, y, xLabel, logarithmic = false, marked = null, width = 300, height = 150, summary = "",
   xTicks = null,
 }) {
-  const edge = 52, top = 22, right = width - 10, bottom = height - 18;
+  const edge = 50, top = 24, right = width - 8, bottom = height - 18;
   const inside = `inside-${plot.count = (plot.count ?? 0) + 1}`;
   const [alongX, alongY] = [axis(...x), axis(...y, logarithmic)];
   const X = (v) => edge + alongX(v) * (right - edge), Y = (v) => bottom - clamp(alongY(v), -2, 3) * (bottom - top);
@@ -73,7 +78,7 @@ function plot({
     : `<path class="${kind}" d="${path(seen(points))}"/>`));
   const legend = lines.filter(({label}) => label);
   const places = legend.reduce((list, {label}) => {
-    const [at, row] = list.at(-1), next = at + 34 + 6.2 * label.length;
+    const [at, row] = list.at(-1), next = at + 36 + 6.6 * label.length;
     if (next > width && at > 4) list.splice(-1, 1, [4, row + 1], [4 + next - at, row + 1]);
     else list.push([next, row]);
     return list;
@@ -101,16 +106,16 @@ function plot({
 
 // ---- controls -------------------------------------------------------------------------------------------------------
 
-// Shows a number in its slider and in the words next to it, which screen readers say too.
+// Shows a number in its slider and in the words next to it, which screen readers say too. Words may have a subscript.
 function showSlider(id, value, text, limits = {}) {
   Object.assign(element(id), {...limits, value});
-  element(id).setAttribute("aria-valuetext", text);
-  element(`${id}-output`).textContent = text;
+  const output = element(`${id}-output`);
+  output.innerHTML = text;
+  element(id).setAttribute("aria-valuetext", output.textContent);
 }
 
-// The width of a curve that fills its place: between 280 and `most` pixels.
-const widthIn = (id, most) => clamp(element(id).clientWidth || most, 280, most);
-const onInput = (id, f) => element(id).addEventListener("input", (event) => f(event.target));
+// The width of a drawing that fills its place, between two limits. Read before anything is drawn.
+const widthOf = (id, most, least = 250) => clamp(Math.floor(element(id).clientWidth || most), least, most);
 const onClick = (id, f) => element(id).addEventListener("click", f);
 
 // A matrix as a table of numbers, with the numbers for which `wrong` holds marked.

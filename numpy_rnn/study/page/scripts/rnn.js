@@ -190,31 +190,6 @@ function componentsOf(p, activations, target, nonlinearity) {
   ];
 }
 
-// Row t summed over the steps s to t: [t][s]. A truncated gradient is a sum of these, one for each t.
-function sumsToTheRight(G) {
-  return G.map((row) => {
-    if (row === null) return null;
-    const total = [...row];
-    for (let s = row.length - 2; s >= 1; s--) total[s] = row[s].map((v, i) => v + total[s + 1][i]);
-    return total;
-  });
-}
-
-// Cosine with the full gradient, and relative bias, of the kept components of TBPTT(k1, k2); null where they are
-// undefined.
-function costOf(sums, k1, k2) {
-  const T = sums.length - 1;
-  const total = (first) => {
-    const rows = windows(T, k1, k2).flatMap((w) => range(w.lossStart + 1, w.stop).map((t) => sums[t][first(w)]));
-    return rows.reduce((u, v) => u.map((a, i) => a + v[i]));
-  };
-  const kept = total(({start}) => start + 1), full = total(() => 1), [keptNorm, fullNorm] = [norm(kept), norm(full)];
-  return {
-    cosine: keptNorm * fullNorm === 0 ? null : Math.max(-1, Math.min(1, dot(kept, full) / (keptNorm * fullNorm))),
-    bias: fullNorm === 0 ? null : norm(kept.map((v, i) => v - full[i])) / fullNorm,
-  };
-}
-
 // ---- growth of a small change of a state ----------------------------------------------------------------------------
 
 // ∂h_last/∂h_s of one sequence for s = last, last − 1, … 0: W_hh diag(φ′(a)) of each step between, the earliest on
