@@ -41,7 +41,7 @@ function stepButtons(name, list) {
 function drawForward(state, changes = {}) {
   if (!RUNS.small || RUNS.small.text !== state.numbers) RUNS.small = {...ownRun(state.numbers), text: state.numbers};
   const now = smallNow(state.at), inputs = [...element("net-inputs").querySelectorAll("input")];
-  state.numbers.split(",").forEach((v, i) => { if (document.activeElement !== inputs[i]) inputs[i].value = v; });
+  inputs.forEach((input, i) => { if (document.activeElement !== input) input.value = state.numbers.split(",")[i]; });
   element("net-drawing").innerHTML = unrolledSvg(now, widthOf("net-drawing", 640), {both: false, all: true});
   element("net-table").innerHTML = `<p>${momentInWords(now)}</p>${numbersTable(now)}`;
   if ("numbers" in changes) Object.values(FIGURES).forEach((other) => { if (other !== FIGURES.net) other.draw(); });
