@@ -117,7 +117,7 @@ def files_of(findings: Findings, begin: Begin = lambda what: None) -> dict[str, 
     drawn = {}
     for number, drawing in enumerate(DRAWINGS):
         if number % 3 == 0:
-            begin(f"figures {number + 1} to {min(number + 3, len(DRAWINGS))} of {len(DRAWINGS)}")
+            begin(f"figures from {number + 1} of {len(DRAWINGS)}")
         drawn[drawing.name] = pictures(drawing, findings)
         files[f"figures/{drawing.name}.svg"] = drawn[drawing.name][0].svg
     begin("the two pages")

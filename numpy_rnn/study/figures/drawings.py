@@ -196,7 +196,9 @@ def draw_truncation_cost(figure, findings: Findings) -> None:
 def draw_norm_by_lag(figure, findings: Findings) -> None:
     """The mean norm at each lag on a logarithmic axis: median and band; dotted, the run's network."""
     result = findings.components
-    axes, lags = _lag_axes(figure), np.arange(result.steps)
+    axes, lags = figure.subplots(), np.arange(result.steps)
+    axes.set_yscale("log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     for name, (color, at) in ENDS.items():
         if at and not result.is_trained:
             continue
@@ -208,28 +210,6 @@ def draw_norm_by_lag(figure, findings: Findings) -> None:
     axes.set_ylabel("‖G[t, s]‖, mean over t")
     axes.set_xlim(-0.3, result.steps - 0.5)
     axes.legend(loc="lower left")
-
-
-def draw_jacobians(figure, findings: Findings) -> None:
-    """By lag, on a logarithmic axis: median and band over the networks; dotted, ρ^lag."""
-    axes = _lag_axes(figure)
-    for name, growth in findings.components.growth.items():
-        color, radius = ENDS[name][0], float(growth.spectral_radius.median)
-        lags = np.arange(len(growth.by_lag.median))
-        plot_band(axes, lags, growth.by_lag, color, label=f"{name}, ρ = {radius:.2g}")
-        axes.plot(lags, radius**lags, color=color, linewidth=1.2, linestyle=":")
-    axes.axhline(1, color="black", linewidth=0.8)
-    axes.set_xlim(0, findings.components.steps)
-    axes.set_xlabel("lag t − s, steps")
-    axes.set_ylabel("largest singular value\nof ∂hₜ/∂hₛ")
-    axes.legend(loc="lower left")
-
-
-def _lag_axes(figure):
-    axes = figure.subplots()
-    axes.set_yscale("log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    return axes
 
 
 def draw_final_by_k(figure, findings: Findings) -> None:
@@ -315,7 +295,6 @@ def draw_mistakes(figure, findings: Findings) -> None:
 DRAWINGS = (
     Drawing("differences", draw_differences, (7.4, 6.8), (3.6, 7.2)),
     Drawing("masks", draw_masks, (7.4, 2.8), (3.6, 7.8)),
-    Drawing("jacobians", draw_jacobians, (7.4, 2.9), (3.6, 3.4)),
     Drawing("cosine_bias", draw_truncation_cost, (7.4, 4.4), (3.6, 9.6)),
     Drawing("norm_by_lag", draw_norm_by_lag, (7.4, 2.9), (3.6, 3.4)),
     Drawing("final_by_k", draw_final_by_k, (7.4, 3.3), (3.6, 3.6)),

@@ -1,11 +1,8 @@
 // Shared by all figures: how numbers and names are written, colours, sliders, and curves with their axes.
-"use strict";
 
 const element = (id) => document.getElementById(id);
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const largest = (numbers) => numbers.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
-
-// ---- how numbers and names are written ------------------------------------------------------------------------------
 
 function show(v, digits = 4) {
   if (!Number.isFinite(v)) return Number.isNaN(v) ? "undefined" : v > 0 ? "∞" : "−∞";
@@ -23,8 +20,6 @@ const signedText = (v) => `${v}`.replace("-", "−");
 const LETTER = {loss: "ℓ", enter: "h", clip: "dW", step: "W"};
 const name = (letter, t) => `${LETTER[letter] ?? letter}<sub>${t}</sub>`;
 const theta = (which) => which.replace(/_(\w+)/, "<sub>$1</sub>");
-
-// ---- colours: the way forward is blue, the way back is orange, the more the larger; sizes go from dark to light -----
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 const TONES = {  // the weakest colour, the strongest one under a number, and the strongest one of a cell without
@@ -49,8 +44,6 @@ function tone(pass, v, scale, written) {
   const [weak, under, strong] = TONES[DARK.matches ? "dark" : "light"][pass];
   return between([weak, written ? under : strong], scale ? Math.abs(v) / scale : 0);
 }
-
-// ---- curves ---------------------------------------------------------------------------------------------------------
 
 // The place of a number on an axis from `low` to `high`, as a share of its length; an axis may be logarithmic.
 function axis(low, high, logarithmic = false) {
@@ -103,8 +96,6 @@ function plot({
     <text class="step" x="${(edge + right) / 2}" y="${bottom + 14}">${xLabel}</text>
     <g clip-path="url(#${inside})">${drawn.join("")}</g>${ring}${keys.join("")}</svg>`;
 }
-
-// ---- controls -------------------------------------------------------------------------------------------------------
 
 // Shows a number in its slider and in the words next to it, which screen readers say too. Words may have a subscript.
 function showSlider(id, value, text, limits = {}) {

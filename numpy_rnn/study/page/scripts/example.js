@@ -1,7 +1,6 @@
 // The worked example of section 4.1 of the derivation: two steps, one weight that is used twice. Each use has a copy of
 // its own here, so that the two partial derivatives, and their sum, can be seen. All sizes are 1, φ is the identity,
 // and x, h_0, W_xh and W_hy are 1.
-"use strict";
 
 const EXAMPLE = {targets: [null, 2, 6], reach: 0.3};
 

@@ -1,5 +1,4 @@
 // The explorer: one update of any window, moment by moment, and the component matrix of all windows.
-"use strict";
 
 const RATES = [0.0001, 1];  // the smallest and the largest learning rate
 const RATE_PLACES = 20;  // of the slider of η, per power of ten

@@ -1,6 +1,5 @@
 // Vanishing and exploding. First the recurrent matrix is scaled to a spectral radius that the reader moves, and the growth
 // of a small change of the state is drawn by lag, with the bound of the product formula.
-"use strict";
 
 const RADIUS = {steps: 30, H: 6, places: 40};  // places of the slider, per power of ten
 const MAX_SLOPE = {tanh: 1, sigmoid: 0.25};
@@ -53,9 +52,7 @@ function drawRadius(state) {
     title: "slopes φ′(a) by step, a curve per unit", x: [1, steps], y: [0, 1], xLabel: "step", width, height: 130,
     lines: slopes[0].map((_, i) => ({kind: "unit", points: slopes.map((row, t) => [t + 1, row[i]])})),
   });
-  element("radius-text").innerHTML = radiusInWords(
-    rho, largestStretch, most, by_lag.at(-1), sum(slopes.flat()) / slopes.flat().length,
-  );
+  element("radius-text").innerHTML = radiusInWords(rho, largestStretch, most, by_lag.at(-1), sum(slopes.flat()) / slopes.flat().length);
 }
 
 function radiusInWords(rho, largestStretch, most, last, mean) {
@@ -77,8 +74,6 @@ if (figure("radius", "live-radius", {
   element("radius-place").addEventListener("input", ({target: {value: v}}) =>
     FIGURES.radius.set({rho: Number((10 ** (v / RADIUS.places)).toFixed(3))}));
 }
-
-// ---- the cliff ------------------------------------------------------------------------------------------------------
 
 const CLIFF = {w: [-1, 4], b: [-1.5, 1.5], target: 0.3, across: 94, down: 76};
 const CLIFF_FIRST = {w: 2.5, b: 0.5, rate: 0.5, clip: 0.5, steps: 100, length: 10};

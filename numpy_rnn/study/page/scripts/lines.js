@@ -1,6 +1,5 @@
 // The lines of the backward pass, and the usual mistakes in each: what the reader may have written, recognised by its
 // value.
-"use strict";
 
 // right: the line that (B1) to (B9) give. summed: it is added up over the steps; once: it is computed after the last
 // of them.
@@ -35,7 +34,7 @@ const MISTAKES = {
   B2: [
     ["dy[t] @ W_hy.T + da[t+1] @ W_hh",
       "W_hh needs a transpose here: unit i collects from all units j that it affects, over the second index of W_hh."],
-    ["dy[t] @ W_hy.T", "The second arrow of h[t] is missing: it also enters a[t+1], which gives da[t+1] @ W_hh.T."],
+    ["dy[t] @ W_hy.T", "The second arrow of h[t] is missing: it also enters a[t+1], which gives da[t+1] @ W_hh.T. A detach() at every step does this."],
     ["da[t+1] @ W_hh.T", "The first arrow of h[t] is missing: its own output, dy[t] @ W_hy.T."],
     ["dy[t] @ W_hy.T + dh[t+1] @ W_hh.T",
       "da[t+1] belongs here, not dh[t+1]: the way back leads through the slope of step t + 1."],

@@ -1,5 +1,4 @@
 // The small network with the reader's own numbers: forwards, a nudge, the transpose, and the gradients that add up.
-"use strict";
 
 const NUMBERS = {x: [3], target: [3], W_xh: [1, 2], W_hh: [2, 2], W_hy: [2, 1]};  // shapes
 const FIRST_NUMBERS = "0.9,0.7,0.3,0.7,0.3,-0.1,0.5,-0.4,0.6,-0.3,0.2,0.5,0.7,-0.5";
@@ -36,8 +35,6 @@ function stepButtons(name, list) {
   }
 }
 
-// ---- forwards, with numbers to change -------------------------------------------------------------------------------
-
 function drawForward(state, changes = {}) {
   if (!RUNS.small || RUNS.small.text !== state.numbers) RUNS.small = {...ownRun(state.numbers), text: state.numbers};
   const now = smallNow(state.at), inputs = [...element("net-inputs").querySelectorAll("input")];
@@ -53,8 +50,6 @@ function readNumbers() {
   inputs.forEach((input) => input.setAttribute("aria-invalid", String(decimal(-9, 9)(input.value.trim()) === null)));
   if (ownNumbers(text) !== null) FIGURES.net.set({numbers: text});
 }
-
-// ---- a nudge --------------------------------------------------------------------------------------------------------
 
 // The loss of the network where unit 1 of a quantity is moved by `by` at the place where it is computed.
 function nudgedLoss({p, activations: {x, h: [h_0]}, target}, {what, t}, by) {
@@ -84,8 +79,6 @@ function drawNudge(state) {
     name(what, t)} says ${show(slope, 3)} · ${signedText(by.toFixed(2))} = <b>${show(slope * by, 3)}</b>.`;
 }
 
-// ---- the transpose --------------------------------------------------------------------------------------------------
-
 // W_hh with one column, or one row, in the colour of its pass, and the sum over it.
 function sumOver(W, left, index, pass) {
   const isForward = pass === "forward", chosen = (i, j) => (isForward ? j : i) === index;
@@ -108,8 +101,6 @@ function drawTranspose(state) {
     ${sumOver(W_hh, now.flow.da[2][0], unit, "backward")}`;
 }
 
-// ---- gradients add up -----------------------------------------------------------------------------------------------
-
 const FACTORS = {W_xh: ["x", 0, "da"], W_hh: ["h", -1, "da"], W_hy: ["h", 0, "dy"]};
 
 function drawAdds(state) {
@@ -130,8 +121,6 @@ function drawAdds(state) {
   };
   element("adds-sums").innerHTML = ["W_hh", "W_xh", "W_hy"].map(block).join("");
 }
-
-// ---- all of them ----------------------------------------------------------------------------------------------------
 
 const among = (list) => oneOf(...list);
 

@@ -1,6 +1,5 @@
 // A gradient that the reader's own program prints: names, shapes and orientation are recognised, and the tolerance is that
 // of the digits that are there.
-"use strict";
 
 const FLOAT32 = 4e-6;  // rounding of a program in float32, relative to the largest number of a tensor
 const SHAPES = Object.fromEntries(Object.entries(tiny.p).map(([key, theta]) => [key, shapeOf(theta)]));
@@ -9,7 +8,6 @@ const ALIASES = {
   b_h: ["bh", "biasih", "biashh", "bih", "bhh"], b_y: ["by", "bo", "bhy"], h_0: ["h0", "hprev", "hx", "hnext", "hinit"],
 };
 const TORCH = {weightih: "W_xh", weighthh: "W_hh"};  // whose arrays are the transposes
-const NO_NAMES = /^(nan|inf|infinity|array|tensor|np|numpy|torch|jnp|float\d*|parameter|containing|of|grad|print|params?)\b(?!\.\w*(weight|bias))|^e$/i;
 const NUMERAL = /[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?\b(?:nan|inf)(?:inity)?\b/gi;
 
 // Which parameter a name means, and whether it is PyTorch's; null where the name says nothing, and the shape decides.
@@ -21,8 +19,6 @@ function meaning(text) {
   return key ? {key, torch: false} : null;
 }
 
-// ---- reading --------------------------------------------------------------------------------------------------------
-
 // The arrays of a text, each with the last name before it: {name, texts, numbers, factor, shape, short}.
 function readArrays(text) {
   const clean = text.replace(/\b(?:grad_fn|dtype|device|requires_grad|shape)\s*=\s*(?:<[^>]*>|[\w.'":]+)/g, "").replace(/−/g, "-");
@@ -31,7 +27,7 @@ function readArrays(text) {
   for (let match; (match = token.exec(clean));) {
     const [found, word] = match;
     if (word) {
-      if (!NO_NAMES.test(word)) name = word;
+      if (meaning(word) || /weight|bias|kernel/i.test(word)) name = word;
       continue;
     }
     token.lastIndex = found === "[" ? closing(clean, match.index) : blockEnd(clean, match.index);
@@ -93,8 +89,6 @@ function resolutions({texts, factor}) {
     return 0.5 * factor * 10 ** Number(power) * Math.max(10 ** -decimals, 10 ** (size - significant + 1));
   });
 }
-
-// ---- judging --------------------------------------------------------------------------------------------------------
 
 const squeezed = (shape) => shape.filter((size) => size !== 1);
 const sameShape = (u, v) => `${squeezed(u)}` === `${squeezed(v)}`;
@@ -162,31 +156,34 @@ function verdictOn(one) {
   return {right: true, text: `${which}: right${coarse > FLOAT32 * size ? ", to the digits that are printed" : ""}.`};
 }
 
-// ---- which mistake --------------------------------------------------------------------------------------------------
-
 const FACTORS_OF_LOSS = {
   "2": "twice the right ones: nn.MSELoss has no ½, or backward() ran twice without zero_grad()",
   "-1": "the right ones with the other sign",
   "0.5": "half the right ones",
   [tiny.N]: "N times the right ones: the loss is a sum, not a mean",
-  [2 * tiny.N]: "2N times the right ones: the loss is a sum of squares, without ½ and without a mean",
+  [TINY_SIZES.T]: "T times the right ones: the mean is not over the steps",
+  [TINY_SIZES.O]: "O times the right ones: the mean is not over the outputs",
+  [TINY_SIZES.B * TINY_SIZES.T]: "T·B times the right ones: the mean is over the outputs alone",
+  [TINY_SIZES.B * TINY_SIZES.O]: "B·O times the right ones: the mean is over the steps alone",
 };
 const SLIPS = [  // of the forward pass or the loss: words, and what is different
-  ["h_0 is zero in your program: pass the h_0 of this network.", {h_0: 0}],
-  ["The bias is added twice: PyTorch adds bias_ih_l0 and bias_hh_l0, so set one of them to zero.", {b_h: 2}],
-  ["There is no hidden bias in your program.", {b_h: 0}],
-  ["There is no output bias in your program.", {b_y: 0}],
-  ["Only the last step has a loss in your program; here every step has one.", {}, [TINY_SIZES.T]],
-  ["The nonlinearity is relu in your program; here it is tanh.", {}, null, "relu"],
-  ["The nonlinearity is the logistic function in your program; here it is tanh.", {}, null, "sigmoid"],
+  ["h_0 is zero in your program: pass the h_0 of this network.", {p: {h_0: 0}}],
+  ["The bias is added twice: PyTorch adds bias_ih_l0 and bias_hh_l0, so set one of them to zero.", {p: {b_h: 2}}],
+  ["There is no hidden bias in your program.", {p: {b_h: 0}}],
+  ["There is no output bias in your program.", {p: {b_y: 0}}],
+  ["Only the last step has a loss in your program; here every step has one.", {first: TINY_SIZES.T}],
+  ["The nonlinearity is relu in your program; here it is tanh.", {nonlinearity: "relu"}],
+  ["The nonlinearity is the logistic function in your program; here it is tanh.", {nonlinearity: "sigmoid"}],
+  ["Steps and sequences are exchanged, and h_0 is zero: x is (T, B, D), so no batch_first=True.", {exchanged: true}],
 ];
 
-function slipGradients([, changes, only = null, nonlinearity = "tanh"]) {
-  const p = {...tiny.p};
-  for (const [key, factor] of Object.entries(changes)) p[key] = each((v) => factor * v, p[key]);
-  const {T} = TINY_SIZES, activations = forward(p, tiny.x, p.h_0, nonlinearity);
-  const flow = adjoints(p, activations, tiny.target, {lossStart: only ? only[0] - 1 : 0, stop: T}, tiny.N, nonlinearity);
-  return Object.fromEntries(Object.entries(gradientSum(p, activations, flow, 1, T)).map(([key, d]) => [`d${key}`, d]));
+function slipGradients([, {p: factors = {}, first = 1, nonlinearity = "tanh", exchanged = false}]) {
+  const p = {...tiny.p}, turned = (list) => (exchanged ? [null, ...transpose(list.slice(1))] : list);
+  for (const [key, factor] of Object.entries(factors)) p[key] = each((v) => factor * v, p[key]);
+  if (exchanged) p.h_0 = zeros(TINY_SIZES.T, TINY_SIZES.H);
+  const x = turned(tiny.x), stop = x.length - 1, activations = forward(p, x, p.h_0, nonlinearity);
+  const flow = adjoints(p, activations, turned(tiny.target), {lossStart: first - 1, stop}, tiny.N, nonlinearity);
+  return Object.fromEntries(Object.entries(gradientSum(p, activations, flow, 1, stop)).map(([key, d]) => [`d${key}`, d]));
 }
 
 // Every candidate: its words, and its gradients. A mistake of (B2) may be one of (B9) too.

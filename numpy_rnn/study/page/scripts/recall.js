@@ -1,6 +1,5 @@
 // Delayed recall: 32 small networks learn to repeat the input of d steps ago, by TBPTT(1, k2). A window of k2 ≤ d
 // steps does not reach the step at which that input was written into the state.
-"use strict";
 
 const RECALL = {
   networks: 32, B: 4, H: 8, updates: 800, rate: 0.2, deviations: {W_xh: 0.1, W_hh: 0.2, W_hy: 0.3}, steps: 10,
@@ -17,18 +16,14 @@ function recallSeries(d, steps, seed = 1) {
 }
 
 function recallNetwork(seed) {
-  const {
-      H, deviations: {W_xh, W_hh, W_hy},
-    } = RECALL,
-    draw = uniform(1000 + seed);
+  const {H, deviations: {W_xh, W_hh, W_hy}} = RECALL, draw = uniform(1000 + seed);
   return {
     W_xh: normalMatrix(draw, 1, H, W_xh), W_hh: normalMatrix(draw, H, H, W_hh), W_hy: normalMatrix(draw, H, 1, W_hy),
     b_h: null, b_y: null, h_0: null,
   };
 }
 
-// The training of all networks, one update of each at a time. points: [update, 10th percentile, median, 90th] of the
-// loss.
+// The training of all networks, one update of each at a time. points: [update, 10th percentile, median, 90th] of the loss.
 function newRecall(d, k2) {
   const {networks, B, H, updates, rate} = RECALL, {x, target} = recallSeries(d, updates);
   const options = {k1: 1, k2, rate, mean: true};
@@ -53,8 +48,6 @@ function advance(trial) {
   trial.points.push([trial.done, ...[0.1, 0.5, 0.9].map((share) => quantile(ordered, share))]);
   trial.learned = ordered.filter((v) => v < LEARNED).length;
 }
-
-// ---- drawing --------------------------------------------------------------------------------------------------------
 
 const trialOf = (d, k2) => recall.runs[`${d} ${k2}`];
 
@@ -112,8 +105,6 @@ function recallInWords(trial) {
   return `${reach} After ${trial.done} updates <b>${trial.learned} of ${networks} networks have learned</b> (error below
     ${LEARNED}); the median error is ${show(middle, 2)}.${echo}`;
 }
-
-// ---- training in slices ---------------------------------------------------------------------------------------------
 
 function stopRecall() {
   clearTimeout(recall.work);

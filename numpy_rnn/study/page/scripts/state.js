@@ -1,7 +1,6 @@
 // The state of all figures, in the page's address: "#explore/k1=1&k2=3;recall/d=2". The figure that the reader changed
 // last is the first one there, and the page opens at it. What is as at first is left out. What an address says
 // wrongly is as if it were not there.
-"use strict";
 
 const FIGURES = {};  // by name, in the order of the page
 const MAX_ADDRESS = 4000;  // characters

@@ -1,6 +1,5 @@
 // The unrolled network as SVG, drawn for the width that it has: the numbers of every step in cells, forwards at the left
 // and backwards at the right, the arrows between them, and the cut.
-"use strict";
 
 const MARGIN = 42;  // for the names of the rows
 const LEGIBLE = 27;  // width of a cell that holds a number of two digits

@@ -1,8 +1,5 @@
 // One update of a network, moment by moment: its window, the order in which it computes, and the numbers and words of
 // every moment.
-"use strict";
-
-// ---- the two networks: the reader's own small one, and that of the run ----------------------------------------------
 
 const inSteps = (rows) => [null, ...rows.map((row) => [row])];  // a series as a batch of one sequence, from step 1
 
@@ -24,8 +21,6 @@ function smallRun({x, target, W_xh, W_hh, W_hy}) {
 
 const RUNS = {};
 if (element("data")) RUNS.full = JSON.parse(element("data").textContent);
-
-// ---- the moments and numbers of an update ---------------------------------------------------------------------------
 
 // first: the first step that the gradient reaches.
 function momentsOf({start, lossStart, stop}, first, clips) {
@@ -99,8 +94,6 @@ function stepOf(now) {
   const after = descent(p, delta, now.rate);
   return {delta, after, losses: [lossAt(p), lossAt(after)], lossOfRate: (rate) => lossAt(descent(p, delta, rate))};
 }
-
-// ---- the table: [label, numbers, whether it is made at this moment], and the equations that make it -----------------
 
 const rowIn = (parameter, row) => (Array.isArray(parameter[0]) ? parameter[Math.min(row, parameter.length) - 1] : parameter);
 const indexIn = (parameter, row) => (Array.isArray(parameter[0]) ? `[${Math.min(row, parameter.length)}]` : "");
@@ -179,8 +172,6 @@ function numbersTable(now, room = 600) {
   return `<table class="numbers"><thead><tr><td></td>${range(1, count).map((i) => `<th scope="col">${heads}${i}</th>`).join("")}
     </tr></thead><tbody>${rows.map(line).join("")}</tbody></table>`;
 }
-
-// ---- a moment in words ----------------------------------------------------------------------------------------------
 
 const MADE = {
   enter: "the initial state of the window, a constant", a: "the pre-activation", h: "the hidden state", y: "the output",

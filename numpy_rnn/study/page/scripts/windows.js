@@ -1,5 +1,4 @@
 // The windows of an epoch, and the matrix of the terms that they keep. Also the matrix of the delayed recall.
-"use strict";
 
 const GREY = "#b9b9bf";  // of a term that is 0
 const heat = (v, [low, high]) => (v > 0 ? between(HEAT, (Math.log10(v) - low) / (high - low || 1)) : GREY);
