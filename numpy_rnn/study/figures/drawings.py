@@ -22,6 +22,7 @@ from numpy_rnn.study.figures.style import (
     SLIDING,
     Drawing,
     is_narrow,
+    logarithmic,
     plot_band,
     positive,
     step_ticks,
@@ -66,6 +67,7 @@ def draw_differences(figure, findings: Findings) -> None:
         if witness in points:
             axes.plot(*zip(*points[witness]), mark, color=color, label=witness, **look)
     axes.set_xscale("log")
+    logarithmic(axes.xaxis)
     axes.set_xlim(EQUAL / 3)
     axes.set_ylim(len(equations) - 0.4, -1.4)
     axes.axvline(1, color="black", linewidth=1)
@@ -161,7 +163,7 @@ def draw_disagreement_masks(figure, findings: Findings) -> None:
 # -- truncation -------------------------------------------------------------------------------------------------------
 
 KINDS = {"chunks": ("chunks (k, k)", CHUNKS, "s"), "sliding": ("sliding (1, k)", SLIDING, "o")}
-ROWS = {"cosine": "cosine with the\nfull gradient", "bias": r"relative bias" "\n" r"$\|g_k - g\|\ /\ \|g\|$"}
+ROWS = {"cosine": "cosine with the\nfull gradient", "bias": "relative bias\n‖gₖ − g‖ / ‖g‖"}
 ENDS = {names.BEFORE: (BEFORE, 0), names.AFTER: (AFTER, -1)}  # color, and index into the epochs
 
 
@@ -198,6 +200,7 @@ def draw_norm_by_lag(figure, findings: Findings) -> None:
     result = findings.components
     axes, lags = figure.subplots(), np.arange(result.steps)
     axes.set_yscale("log")
+    logarithmic(axes.yaxis)
     axes.xaxis.get_major_locator().set_params(integer=True)
     for name, (color, at) in ENDS.items():
         if at and not result.is_trained:
@@ -217,6 +220,7 @@ def draw_final_by_k(figure, findings: Findings) -> None:
     by_k = findings.training.by_k
     axes = figure.subplots()
     axes.set_yscale("log")
+    logarithmic(axes.yaxis)
     kinds = (("sliding (1, k)", by_k.sliding, -0.16), ("chunks (k, k)", by_k.chunks, 0.16))
     for (title, runs, shift), (_, color, marker) in zip(kinds, (KINDS["sliding"], KINDS["chunks"])):
         places = np.arange(len(runs)) + shift
@@ -275,6 +279,7 @@ def draw_mistakes(figure, findings: Findings) -> None:
         axes.plot([1, places[row]], [row, row], color=VERDICTS[one.verdict][0], linewidth=0.9, alpha=0.6)
     axes.axvline(1, color="black", linewidth=0.9)
     axes.set_xscale("log")
+    logarithmic(axes.xaxis)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(-0.8, len(mistakes) - 0.2)
     names = [with_subscripts(one.name) for one in mistakes]

@@ -40,7 +40,6 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "axes.facecolor": "none",
     "figure.facecolor": "none",
-    "mathtext.fontset": "dejavusans",  # its signs are in the fonts of browsers
     "svg.fonttype": "none",  # text, in the fonts of the browser
     "svg.hashsalt": "study",  # the same numbers make the same file
     "figure.constrained_layout.use": True,
@@ -62,9 +61,18 @@ SUBSCRIPT = re.compile(r"(\w+)_(?:\{(.*?)\}|([a-z0-9]+))(²?)")
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+SUBSCRIPTS = str.maketrans("-0123456789aehijklmnoprstuvxy", "₋₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵧ")
+
+
 def with_subscripts(text: str) -> str:
-    """Text with names such as W_hh and h_{t-1}² as Matplotlib's formulas."""
-    return SUBSCRIPT.sub(lambda of: rf"$\mathdefault{{{of[1]}_{{{of[2] or of[3]}}}{'^2' if of[4] else ''}}}$", text)
+    """Text with names such as W_hh and h_{t-1}² with their index below: Wₕₕ and hₜ₋₁²."""
+    return SUBSCRIPT.sub(lambda of: f"{of[1]}{(of[2] or of[3]).translate(SUBSCRIPTS)}{of[4]}", text)
+
+
+def logarithmic(axis) -> None:
+    """Write the numbers at a logarithmic axis as `scientific` does. Formulas would take a third of the time."""
+    axis.set_major_formatter(lambda value, _: scientific(value))
+    axis.set_minor_formatter(lambda value, _: "")
 
 
 def scientific(value: float) -> str:
