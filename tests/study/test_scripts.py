@@ -484,8 +484,8 @@ def test_right_gradients_are_right_however_they_are_printed(own_gradients, compu
 
 
 def test_a_wrong_gradient_is_wrong_by_its_digits(own_gradients, compute):
-    """The tolerance is that of the digits that are there: one unit of the last one is wrong, at any number of them."""
-    gradients, _ = own_gradients
+    """The tolerance is that of the digits that are there: two units of the last one are wrong, at any number of them."""
+    gradients, (params, *_) = own_gradients
     for decimals in (3, 4, 5, 6):
         off = gradients["W_hh"].astype(float).round(decimals)
         off[1, 2] += 2 * 10.0**-decimals
@@ -498,6 +498,7 @@ def test_a_wrong_gradient_is_wrong_by_its_digits(own_gradients, compute):
         "[[1, 2, 3, 4, 5, 6]]": "an array (1, 6): shape (1, 6) is that of no gradient of this network.",
         "db_h = [nan, 1, 2, 3]": "db_h: wrong, not all of its numbers are finite.",
         printed({"b_h": gradients["b_h"]}, 1): "db_h: cannot be told, too few digits are printed; print at least four.",
+        printed({"W_xh": params.W_xh}): "dW_xh: these are the weights themselves; print their .grad.",
         "no array here": "No numbers are found: paste arrays, each after its name, such as dW_hh = [[…]].",
     }.items():
         assert compute("(text) => pasted(text)", text)[0] == message

@@ -147,6 +147,7 @@ function verdictOn(one) {
   const size = largest(expected), coarse = largest(one.half);
   const apart = largest(one.numbers.map((v, i) => v - expected[i])) / size;
   if (one.numbers.some((v) => !Number.isFinite(v))) return {right: false, text: `${which}: wrong, not all of its numbers are finite.`};
+  if (agrees(one, tiny.p[one.key].flat())) return {right: false, text: `${which}: these are the weights themselves; print their .grad.`};
   if (!agrees(one, expected)) {
     const turned = one.swapped ? ` It is the transpose of the right one: if your program stores W_hh as PyTorch does, it is
       right; else swap h[t-1] and da[t] in (B5).`.replace(/\s+/g, " ") : "";
