@@ -484,7 +484,7 @@ def test_right_gradients_are_right_however_they_are_printed(own_gradients, compu
 
 
 def test_a_wrong_gradient_is_wrong_by_its_digits(own_gradients, compute):
-    """The tolerance is that of the digits that are there: two units of the last one are wrong, at any number of them."""
+    """Two units of the last digit that is there are wrong, however many digits there are."""
     gradients, (params, *_) = own_gradients
     for decimals in (3, 4, 5, 6):
         off = gradients["W_hh"].astype(float).round(decimals)

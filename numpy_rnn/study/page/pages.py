@@ -32,8 +32,8 @@ LESSON = (
 )  # fmt: skip
 EVIDENCE = ("derivation", "truncation", "growth", "disagreements", "mistakes", "asked", "proof", "run")
 SCRIPTS = (  # of the lesson, in the order in which they need each other
-    "rnn", "drawing", "state", "example", "update", "unrolled", "network", "explorer", "windows", "recall", "growth",
-    "complex_step", "language", "lines", "own", "paste",
+    "rnn", "figures", "example", "update", "unrolled", "network", "explorer", "windows", "recall", "growth",
+    "complex_step", "language", "own", "paste",
 )  # fmt: skip
 FONTS = {  # file: family, weight and style
     "stix-two-text-400-normal": ("STIX Two Text", "400", "normal"),
