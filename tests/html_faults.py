@@ -5,7 +5,10 @@ from collections import Counter
 from html.parser import HTMLParser
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}  # elements without an end tag; those of SVG end themselves
-LOADS = r"@import\b.*|\burl\((?!#|%23)[^)]*\)|<script(?:(?!</script>).)*?(?:\bfetch\(|XMLHttpRequest|\bimport\b)"
+LOADS = (
+    r"@import\b.*|\burl\((?!#|%23|data:font/)[^)]*\)|<script(?:(?!</script>).)*?"
+    r"(?:\bfetch\(|XMLHttpRequest|\bimport\b)"
+)
 
 
 class Reader(HTMLParser):

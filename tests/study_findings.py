@@ -1,7 +1,6 @@
 """The findings of one study with made-up numbers, all different and the same on every machine."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from functools import cache
 from itertools import count
 from typing import Any
@@ -35,10 +34,6 @@ def band(*shape: int) -> records.Band:
 def network(values: Callable[..., Any]) -> records.Network:
     costs = {kind: records.Cost(values(T), values(T)) for kind in ("chunks", "sliding")}
     return records.Network(costs, values(T), values(), values())
-
-
-def growth() -> records.Growth:
-    return records.Growth(band(T + 1), *(band() for _ in fields(records.Growth)[1:]))
 
 
 def equation_check(equation, place: int) -> records.EquationCheck:
@@ -94,7 +89,6 @@ def made_up() -> records.Findings:
         diverged=1,
         lower={kind: np.array([2, 1, 0, 1]) for kind in ("chunks", "sliding")},
         opposite=[records.Opposite("chunks", 2, 1), records.Opposite("sliding", 1, 2)],
-        growth={name: growth() for name in (records.BEFORE, records.AFTER)},
     )
     verdicts = {"stale_now": 0, "one_more": 0, "chunks": 0, "mean": 1, "squared": 1, "added_up": 0}
     disagreements = [
@@ -111,7 +105,7 @@ def made_up() -> records.Findings:
         mistake("a < b", "dx", "B10", None),
     ]
     lengths = records.FinalLosses({k: final(k % 2) for k in (1, 2, 4)}, {k: final(k // 4) for k in (1, 2, 4)})
-    about = records.About("sine wave", SIZES, 9, options, {"epochs": "4"}, "float32", 7, NETWORKS, EPOCHS,
+    about = records.About("sine wave", SIZES, 9, options, {"epochs": "4"}, False, "float32", 7, NETWORKS, EPOCHS,
                   {"python": "3", "numpy": "2", "matplotlib": "3"})  # fmt: skip
     explorer = {
         "name": "</script><b>", "sizes": SIZES, "nonlinearity": "tanh", "biases": False, "learned_h_0": False,

@@ -31,9 +31,9 @@ bounds, report the first divergence and the common mistake it resembles, and mea
 drift apart. Exit status 1 if an implementation is wrong. OTHER: a package such as {other} or numpy_rnn.reference, a
 Python port as module:object, a program that speaks the protocol, or a trace file.""",
     "study": """\
-Execute the derivation of the gradient on one run, and write a folder with an interactive page, study.html, about how
-the gradient is computed, what truncation costs and what common mistakes do; its figures as SVG and PNG, and its
-numbers as JSON.""",
+Execute the derivation of the gradient on one run, and write a folder with two pages: lesson.html, how the gradient is
+computed and truncated, with figures that compute, and evidence.html, proofs, what truncation costs and what common
+mistakes do; the figures as SVG, and the numbers as JSON.""",
 }
 COMMANDS = """
 

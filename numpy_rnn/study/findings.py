@@ -62,6 +62,7 @@ class About:
     parameters: int
     options: RunOptions
     choices: dict[str, str]  # the options of the command, in words
+    is_full: bool  # whether the findings about training are of this run
     dtype: str
     seed: int
     networks: int
@@ -141,18 +142,6 @@ class Network(Generic[N]):
 
 
 @dataclass(frozen=True)
-class Growth(Generic[N]):
-    """The growth of small changes of the state."""
-
-    by_lag: N  # (T+1,) the largest singular value of ∂h_t/∂h_s, as a mean over t
-    at_longest: N
-    per_step: N
-    spectral_radius: N
-    slope: N
-    saturated: N
-
-
-@dataclass(frozen=True)
 class ComponentCheck:
     """The components compared with their complex steps, and masked sums of them with the gradients of `bptt`."""
 
@@ -187,7 +176,7 @@ class Opposite:
 
 @dataclass(frozen=True)
 class ComponentFindings:
-    """The component matrix, the cost of truncation, and the growth of states.
+    """The component matrix, and the cost of truncation.
 
     Lists are by epoch, and have one entry where the network is not trained, or two, before and after training.
     """
@@ -203,7 +192,6 @@ class ComponentFindings:
     diverged: int  # networks that diverged in training
     lower: dict[str, np.ndarray]  # (T,) networks with a lower cosine than the run's after training; empty without any
     opposite: list[Opposite]  # after training
-    growth: dict[str, Growth[Band]]  # before and after training
 
     @property
     def is_trained(self) -> bool:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from numpy_rnn.study.findings import About, Findings, TrainingFindings, plain
 from numpy_rnn.study.page.templates import check_page_packages
 from numpy_rnn.study.subject import Subject, subject_of
 from numpy_rnn.study.training.mistakes import measure_training, published_training
+
+Begin: TypeAlias = Callable[[str], object]  # called with the name of the part that begins
 
 
 def run(rnn: Any, arguments: Any) -> None:
@@ -59,13 +61,12 @@ def run(rnn: Any, arguments: Any) -> None:
         begin("training: truncations, disagreements, mistakes")
         with np.errstate(over="ignore", invalid="ignore"):  # some of the runs are meant to go wrong
             training = measure_training(subject)
-    findings = measure(subject, choices, training, begin)
-    begin("figures and page")
-    write_folder(arguments.folder, files_of(findings))
+    findings = measure(subject, choices, training, begin, is_full=arguments.full)
+    write_folder(arguments.folder, files_of(findings, begin))
     begin(f"done: open {printable(str(Path(arguments.folder) / PAGE))}")
 
 
-def about(subject: Subject, choices: dict[str, str]) -> About:
+def about(subject: Subject, choices: dict[str, str], is_full: bool) -> About:
     """The run that is studied, and the versions that study it."""
     (T, B, D), (H, O) = subject.x.shape, subject.start.W_hy.shape
     return About(
@@ -74,6 +75,7 @@ def about(subject: Subject, choices: dict[str, str]) -> About:
         parameters=sum(theta.size for theta in subject.start if theta is not None),
         options=subject.options,
         choices=choices,
+        is_full=is_full,
         dtype=str(subject.run.params.W_hh.dtype),
         seed=subject.seed,
         networks=subject.networks,
@@ -87,9 +89,13 @@ def measure(
     subject: Subject,
     choices: dict[str, str],
     training: TrainingFindings,
-    begin: Callable[[str], object] = lambda what: None,
+    begin: Begin = lambda what: None,
+    is_full: bool = False,
 ) -> Findings:
-    """All numbers, part by part, with those of training; `begin` is called with the name of the next part."""
+    """All numbers, part by part, with those of training, which are of this run if it is full.
+
+    `begin` is called with the name of the next part.
+    """
 
     def part(what, measure_part):
         begin(what)
@@ -97,7 +103,7 @@ def measure(
             return measure_part(subject)
 
     return Findings(
-        about=about(subject, choices),
+        about=about(subject, choices, is_full),
         checks=part("every equation and its witnesses", measure_checks),
         components=part("the component matrix, truncation, vanishing and exploding", measure_components),
         training=training,
@@ -105,20 +111,23 @@ def measure(
     )
 
 
-def files_of(findings: Findings) -> dict[str, bytes]:
-    """All files of the folder by their names in it: the page, its numbers, its figures."""
-    from numpy_rnn.study.page.page import page  # which needs packages that the command checks first
+def files_of(findings: Findings, begin: Begin = lambda what: None) -> dict[str, bytes]:
+    """All files of the folder by their names in it: the pages, their numbers, their figures."""
+    from numpy_rnn.study.page.pages import pages  # which needs packages that the command checks first
 
     files: dict[str, bytes] = {}
     drawn = {}
-    for drawing in DRAWINGS:
-        svg, png, drawn[drawing.name] = pictures(drawing, findings)
-        files |= {f"figures/{drawing.name}.svg": svg, f"figures/{drawing.name}.png": png}
+    for number, drawing in enumerate(DRAWINGS):
+        if number % 3 == 0:
+            begin(f"figures from {number + 1} of {len(DRAWINGS)}")
+        drawn[drawing.name] = pictures(drawing, findings)
+        files[f"figures/{drawing.name}.svg"] = drawn[drawing.name][0].svg
+    begin("the two pages")
     numbers = plain(replace(findings, explorer={})) | {"explorer": findings.explorer}
     text = json.dumps(numbers, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     training = json.dumps(numbers["training"], ensure_ascii=False, allow_nan=False, indent=0)
     return {
-        PAGE: page(findings, drawn).encode(),
+        **{name: text.encode() for name, text in pages(findings, drawn).items()},
         "study.json": text.encode(),
         "training.json": training.encode(),
         **files,
@@ -127,7 +136,7 @@ def files_of(findings: Findings) -> dict[str, bytes]:
 
 # -- the folder -------------------------------------------------------------------------------------------------------
 
-PAGE = "study.html"
+PAGE = "lesson.html"
 GENERATOR = b'<meta name="generator" content="numpy_rnn study">'  # in every page that the study writes
 
 

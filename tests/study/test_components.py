@@ -10,10 +10,8 @@ import pytest
 from study_runs import SUBJECTS, near, small, subject
 
 from numpy_rnn import InputError, Parameters
-from numpy_rnn.study.checks.complex_step import forward, passes
-from numpy_rnn.study.checks.equations import case_of, row
+from numpy_rnn.study.checks.equations import row
 from numpy_rnn.study.components import matrix, measures
-from numpy_rnn.study.components.jacobians import measure_growth
 from numpy_rnn.study.components.matrix import check_components, components_by_complex_step, components_of, flat, mask
 from numpy_rnn.study.components.measures import explorer, measure_components, measure_network
 from numpy_rnn.study.findings import AFTER, BEFORE, plain
@@ -131,46 +129,17 @@ def test_a_network_without_a_gradient_has_findings():
     assert json.dumps([plain(found), explorer(of)], allow_nan=False)
 
 
-def is_growth(growth, of, params):
-    """The growth of one network is that of ∂h_t/∂h_s by complex step: each unit of h_s is moved in turn."""
-    T, phi, unit = len(of.x), of.nonlinearity, 1j * DELTA * np.eye(len(params.W_hh))[:, None, :]
-    case = passes(case_of(of, params._replace(h_0=None), of.x, of.target, of.initial_state(params)))
-    moved = [forward(case._replace(h_0=case.h_0 + (s == 0) * unit), {("h", s): unit})["h"] for s in range(T + 1)]
-    states = [np.concatenate((unit[None] * (s == 0), h))[:, :, 0] for s, h in enumerate(moved)]
-    J = np.stack([h.imag / DELTA for h in states], axis=1)
-    sizes, h = np.linalg.norm(J, 2, axis=(-2, -1)), forward(case, {})["h"][:, 0, 0]
-    slope = 1 - h**2 if phi == "tanh" else 1.0 * (h > 0)
-    near(growth.by_lag, [np.mean([sizes[t, t - lag] for t in range(lag, T + 1)]) for lag in range(T + 1)], rtol=1e-9)
-    near([growth.at_longest, growth.per_step**T], [sizes[T, 0]] * 2, rtol=1e-9)
-    near(growth.spectral_radius, max(abs(np.linalg.eigvals(params.W_hh))))
-    near([growth.slope, growth.saturated], [slope.mean(), np.mean(slope < 0.19)])
-
-
-def test_growth_is_that_of_the_complex_step():
-    for name in ("everything", "relu", "three steps, untrained"):
-        is_growth(measure_growth(subject(name), subject(name).end), subject(name), subject(name).end)
-    of = subject("relu")
-    steep = of.end._replace(W_hh=np.full((3, 3), 1e200), W_xh=np.ones((1, 3)))
-    assert np.isnan(measure_growth(of, steep).by_lag).all()
-    saturated = of.end._replace(W_hh=10 * np.eye(3), b_h=np.full(3, 9.0))
-    assert measure_growth(replace(of, run=subject("everything").run), saturated).saturated == 1
-
-
 def test_bands_are_those_of_networks_trained_alone():
     _, found = shared()
     alone = [small(8, 2, **SHARED, seed=seed) for seed in range(5)]
     assert (found.networks, found.diverged) == (5, 0)
-    for at, end in ((0, BEFORE), (-1, AFTER)):
+    for at in (0, -1):
         runs = [(one, one.snapshots[at].params) for one in alone]
         each = [measure_network(components_of(*run)) for run in runs]
         ranked = {key: np.sort([getattr(one, key) for one in each], axis=0) for key in ("lag", "reach", "cancellation")}
         for key, values in ranked.items():
             band = getattr(found.bands[at], key)
             near([band.low, band.median, band.high], values[[0, 2, 4]], (at, key), rtol=1e-9)
-        growth = [measure_growth(*run) for run in runs]
-        for key in vars(growth[0]):
-            median = np.sort([getattr(one, key) for one in growth], axis=0)[2]
-            near(getattr(found.growth[end], key).median, median, (end, key), rtol=1e-9)
     for kind in ("chunks", "sliding"):
         cosines = np.array([one.cost[kind].cosine for one in each])
         near(found.bands[-1].cost[kind].cosine.median, np.sort(cosines, axis=0)[2], kind, rtol=1e-9)

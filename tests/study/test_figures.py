@@ -19,11 +19,11 @@ pytestmark = pytest.mark.needs_matplotlib
 
 
 @cache
-def drawn(drawing):
+def drawn(drawing, size):
     from matplotlib.figure import Figure
 
     with style.style():
-        figure = Figure(figsize=drawing.size)
+        figure = Figure(figsize=size)
         drawing.draw(figure, made_up())
         figure.draw_without_rendering()
     return figure
@@ -60,13 +60,20 @@ def described(figure):
 
 
 def test_every_figure_plots_its_findings():
-    text = "".join("\n".join([f"# {drawing.name}", *described(drawn(drawing)), ""]) for drawing in DRAWINGS)
+    text = "".join(
+        "\n".join([f"# {drawing.name}", *described(drawn(drawing, drawing.size)), ""]) for drawing in DRAWINGS
+    )
     assert text == external_file("figures.txt")
 
 
-def test_all_is_within_the_borders():
+@pytest.mark.parametrize("size", ["size", "narrow"])
+def test_all_is_within_the_borders_and_legible(size):
+    from matplotlib.text import Text
+
     for drawing in DRAWINGS:
-        figure = drawn(drawing)
+        figure = drawn(drawing, getattr(drawing, size))
+        smallest = min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text())
+        assert smallest * 96 / 72 >= 12 - 0.01, drawing.name  # pixels of the page
         box, margin = figure.get_tightbbox(), 1 / figure.dpi  # inches; the margin is a pixel
         assert min(box.x0, box.y0) >= -margin, drawing.name
         assert (box.max <= figure.get_size_inches() + margin).all(), drawing.name
@@ -74,15 +81,14 @@ def test_all_is_within_the_borders():
 
 def test_the_files_of_a_figure_are_the_same_each_time():
     """So that a study can be kept under version control, and compared."""
-    drawing = Drawing("one", (3.0, 2.0), lambda figure, findings: figure.subplots().plot([0, 1.23456], label="x"))
-    svg, png, picture = pictures(drawing, made_up())
-    assert (svg, png, picture) == pictures(drawing, made_up())
-    assert svg.startswith(b"<?xml")
-    assert b"<text" not in svg  # but outlines, which need no font
-    assert png.startswith(b"\x89PNG\r\n\x1a\n")
-    assert picture.size == (3.0, 2.0)
-    assert b"<text" in picture.svg
-    assert all(b"@media(prefers-color-scheme:dark)" in one for one in (svg, picture.svg))
+    drawing = Drawing("one", lambda figure, findings: figure.subplots().plot([0, 1.23456], label="x"), (6, 2), (3, 2))
+    wide, narrow = pictures(drawing, made_up())
+    assert (wide, narrow) == pictures(drawing, made_up())
+    assert (wide.size, narrow.size) == ((6, 2), (3, 2))
+    for picture in (wide, narrow):
+        assert picture.svg.startswith(b"<?xml")
+        assert b"<text" in picture.svg
+        assert b"@media(prefers-color-scheme:dark)" in picture.svg
 
 
 def test_a_dark_page_has_light_colors_of_the_same_hue():

@@ -25,7 +25,7 @@ from numpy_rnn.study.checks.all_checks import measure_checks
 from numpy_rnn.study.figures.drawings import DRAWINGS
 from numpy_rnn.study.figures.style import Picture, style
 from numpy_rnn.study.findings import plain
-from numpy_rnn.study.page.page import page
+from numpy_rnn.study.page.pages import PAGES, pages
 from numpy_rnn.study.study import check_folder, write_folder
 from numpy_rnn.study.suite_parts import named
 from numpy_rnn.study.training.mistakes import measure_training, published_training
@@ -35,10 +35,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.needs_matplotlib]
 OPTIONS = {"epochs": 2, "k1": 50, "k2": 50, "reduction": "mean", "nonlinearity": "relu", "hidden_size": 3,
            "momentum": 0.5, "max_norm": 0.2, "dtype": "float64", "bias": True, "learn_initial_state": True}  # fmt: skip
 MISTAKES = tuple(map(named, ("tanh′ missing", "2e for e", "dh_next dropped")))
-WIDER = """() => [...document.querySelectorAll("section table, section p, section .display")]
-  .filter((e) => e.checkVisibility() && e.parentElement.closest("#explorer, #live, table") === null)
+WIDER = """() => [...document.querySelectorAll("section table, section p, section .display, section svg, section img")]
+  .filter((e) => e.checkVisibility() && e.parentElement.closest("table") === null)
   .filter((e) => e.getBoundingClientRect().right > innerWidth || e.scrollWidth > e.clientWidth + 1)
   .map((e) => e.textContent.slice(0, 60))"""
+# Texts of drawings that are smaller than 12 px, also where their drawing is scaled down.
+SMALL = """() => [...document.querySelectorAll("svg text, svg tspan")].filter((e) => {
+  const svg = e.closest("svg");
+  return e.checkVisibility() && parseFloat(getComputedStyle(e).fontSize) * svg.getBoundingClientRect().width
+    / svg.width.baseVal.value < 11.95;
+}).map((e) => e.textContent)"""
+EQUATIONS_OF_ALL_MOMENTS = """() => exploredNow(FIGURES.explore.state).moments.flatMap(({what, t}) =>
+  explained(exploredNow({...FIGURES.explore.state, at: `${what}_${t}`})).equations)"""
 # Leaves one element of each kind, by tags, classes and names, for axe, which takes long to look at all. Formulas have
 # the colour of the text around them, and all blocks of equations are made in one way.
 DISTINCT = """() => {
@@ -48,6 +56,11 @@ DISTINCT = """() => {
   const all = [...document.body.querySelectorAll("*")], first = new Map(all.map((e) => [path(e), e]).reverse());
   all.reverse().filter((e) => first.get(path(e)) !== e && !e.childElementCount).forEach((e) => { e.remove(); });
 }"""
+
+
+def well_made(text):
+    """Whether a page has no faults; links to the other page are not followed."""
+    return [fault for fault in faults(text) if not re.search(r"leads to (lesson|evidence)\.html", fault)] == []
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +76,7 @@ def made(tmp_path_factory):
     folder, out = tmp_path_factory.mktemp("made") / "study", io.StringIO()
     words = [f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}" for name, value in OPTIONS.items()]
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
-        patch.setattr(study, "pictures", lambda drawing, findings: (b"", b"", Picture(b"<svg/>", drawing.size)))
+        patch.setattr(study, "pictures", lambda drawing, findings: (Picture(b"<svg/>", drawing.size),) * 2)
         patch.setattr(study, "measure_training", lambda subject: measure_training(subject, MISTAKES))
         assert main(numpy_rnn, ("study", *words, "--full", "--steps=6", "--seeds=2", "--folder", folder)) == 0
     return folder, out.getvalue()
@@ -75,16 +88,19 @@ def test_the_folder_is_the_page_its_numbers_and_figures(made):
     assert heading.startswith("numpy_rnn study: sine wave, T=6 B=1 D=1 H=3 O=1, relu, ")
     assert steps == "the first 6 of 20 steps are studied; --steps changes their number"
     assert [line[9:].split(",")[0].split(":")[0] for line in timed] == [
-        "training", "every equation and its witnesses", "the component matrix", "figures and page", "done"
+        "training", "every equation and its witnesses", "the component matrix", "figures from 1 of 7",
+        "figures from 4 of 7", "figures from 7 of 7", "the two pages", "done",
     ]  # fmt: skip
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    figures = {f"figures/{drawing.name}.{ending}" for drawing in DRAWINGS for ending in ("svg", "png")}
-    assert names == {"study.html", "study.json", "training.json"} | figures
-    page = (folder / "study.html").read_text(encoding="utf-8")
+    figures = {f"figures/{drawing.name}.svg" for drawing in DRAWINGS}
+    assert names == {"lesson.html", "evidence.html", "study.json", "training.json"} | figures
+    texts = [(folder / page.file).read_text(encoding="utf-8") for page in PAGES]
     numbers, training = (json.loads((folder / f"{name}.json").read_bytes()) for name in ("study", "training"))
-    assert faults(page) == []
-    assert len(page) < 1_500_000
-    assert "one of which differs" not in page
+    for text in texts:
+        assert well_made(text)
+        assert len(text) < 1_500_000
+    assert "one of which differs" not in texts[1]
+    assert "networks of this run" in texts[1]  # the numbers of a full study are its own
     about = numbers["about"]
     assert about["sizes"] == {"T": 6, "B": 1, "D": 1, "H": 3, "O": 1}
     assert (about["epochs"], about["networks"], about["parameters"]) == ([0, 1, 2], 2, 22)
@@ -95,20 +111,22 @@ def test_the_folder_is_the_page_its_numbers_and_figures(made):
 
 
 def test_without_full_training_is_the_published_one(capsys, monkeypatch):
-    monkeypatch.setattr(study, "measure", lambda of, choices, training, begin: training)
-    monkeypatch.setattr(study, "files_of", lambda training: {"study.html": json.dumps(plain(training)).encode()})
+    monkeypatch.setattr(study, "measure", lambda of, choices, training, begin, is_full: training)
+    monkeypatch.setattr(
+        study, "files_of", lambda training, begin: {"lesson.html": json.dumps(plain(training)).encode()}
+    )
     assert command(numpy_rnn, capsys, "study", "--epochs", "2", "--steps", "6").status == 0
-    assert json.loads(Path("study/study.html").read_bytes()) == plain(published_training())
+    assert json.loads(Path("study/lesson.html").read_bytes()) == plain(published_training())
 
 
 def test_a_study_may_be_written_again_and_other_files_stay():
     page = study.GENERATOR + b"old"
-    write_folder("one", {"study.html": page, "figures/b.svg": b"2"})
+    write_folder("one", {"lesson.html": page, "figures/b.svg": b"2"})
     Path("one/notes.txt").write_text("mine")
     check_folder("one")
-    write_folder("one", {"study.html": page + b"new", "figures/b.svg": b"3"})
+    write_folder("one", {"lesson.html": page + b"new", "figures/b.svg": b"3"})
     assert contents() == {
-        Path("one/study.html"): page + b"new", Path("one/figures/b.svg"): b"3", Path("one/notes.txt"): b"mine"
+        Path("one/lesson.html"): page + b"new", Path("one/figures/b.svg"): b"3", Path("one/notes.txt"): b"mine"
     }  # fmt: skip
 
 
@@ -141,36 +159,52 @@ def test_untrained_and_diverging_networks_have_a_page(options):
     for drawing in DRAWINGS:
         with style():
             drawing.draw(Figure(figsize=drawing.size), findings)
-    text = page(findings, dict.fromkeys((drawing.name for drawing in DRAWINGS), Picture(b"<svg/>", (1.0, 1.0))))
-    assert faults(text) == []
-    assert ">nan<" not in text
+            drawing.draw(Figure(figsize=drawing.narrow), findings)
+    for text in pages(findings, {drawing.name: (Picture(b"<svg/>", (1.0, 1.0)),) * 2 for drawing in DRAWINGS}).values():
+        assert well_made(text)
+        assert ">nan<" not in text
 
 
-def test_the_page_fits_its_screen_and_axe_finds_nothing(new_page, made):
+@pytest.mark.parametrize("file", [page.file for page in PAGES])
+def test_the_page_fits_its_screen_and_axe_finds_nothing(file, new_page, made):
     from axe_playwright_python.sync_playwright import Axe
 
-    page = new_page(made[0] / "study.html", color_scheme="light")
+    page = new_page(made[0] / file, color_scheme="light")
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-    page.evaluate("setExample({wrong: 1}); explore('full')")
-    for width in (1280, 400):
+    if file == "lesson.html":
+        page.evaluate(
+            "FIGURES.example.set({wrong: 1}); FIGURES.explore.set({size: 'full'}); FIGURES.explore.set({k1: 6, k2: 6})"
+        )
+        named = page.evaluate(EQUATIONS_OF_ALL_MOMENTS)
+        there = page.evaluate(
+            "[...document.querySelectorAll('#explorer [data-equation]')].map((e) => e.dataset.equation)"
+        )
+        assert set(named) == set(there)  # of biases, clipping and a learned initial state too
+        assert page.evaluate("document.documentElement.scrollHeight") <= 14 * 800 + 1500  # with all details open
+    for width in (1280, 800, 400, 320):
         page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(WIDER) == []
-    rows = "[...document.querySelectorAll('#mistake-table tbody tr')].filter((e) => e.checkVisibility())"
-    page.locator("#mistake-words").fill("w.dh[t] MISSING tanh")
-    assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == ["tanh′ missing"]
-    named = page.evaluate(
-        "momentsNow().flatMap((_, i) => { shown.moment = i; return explained(current()).equations; })"
-    )
-    there = page.evaluate("[...document.querySelectorAll('#detail [data-equation]')].map((e) => e.dataset.equation)")
-    assert set(named) == set(there)  # of biases, clipping and a learned initial state too
+        assert page.evaluate(SMALL) == []
+    if file == "evidence.html":
+        rows = "[...document.querySelectorAll('#mistake-table tbody tr')].filter((e) => e.checkVisibility())"
+        page.locator("#mistake-words").fill("w.dh[t] MISSING tanh")
+        assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == ["tanh′ missing"]
     page.evaluate(DISTINCT)
     for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
         page.emulate_media(color_scheme=scheme)
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+        assert (background == "rgb(255, 254, 252)") == (scheme == "light")
         found = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
         assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+
+
+def test_the_table_of_mistakes_is_filtered(new_page, made):
+    page = new_page(made[0] / "evidence.html")
+    rows = "[...document.querySelectorAll('#mistake-table tbody tr')].filter((e) => e.checkVisibility())"
+    page.locator("#mistake-words").fill("ones_like MISSING tanh")
+    assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == ["tanh′ missing"]
 
 
 def test_what_cannot_be_studied_is_one_line(capsys):
@@ -178,7 +212,7 @@ def test_what_cannot_be_studied_is_one_line(capsys):
     save_parameters("three.npz", params)
     Path("file").write_text("")
     save_parameters("zero.npz", Parameters(*(None if theta is None else 0 * theta[0] for theta in params)))
-    for name in ("mine/study.html", "drawn/figures/masks.svg"):
+    for name in ("mine/lesson.html", "drawn/figures/masks.svg"):
         Path(name).parent.mkdir(parents=True)
         Path(name).write_text("mine")
     for words, message in {
@@ -187,7 +221,7 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--nonlinearity sigmoid": "the nonlinearity is sigmoid: expected tanh or relu, those that the study has .*",
         "--folder file": "--folder file is a file: expected the name of a folder; choose another name",
         "--folder no/where": "--folder no/where cannot be written: No such file or directory; choose another place",
-        "--folder mine": r"--folder mine: mine/study\.html was not written by a study; move it, or .*",
+        "--folder mine": r"--folder mine: mine/lesson\.html was not written by a study; move it, or .*",
         "--folder drawn": r"--folder drawn: drawn/figures was not written by a study; move it, .*",
         "--weights zero.npz": "the largest derivative of the loss by the initial weights is 0: expected .*",
         "--steps 2": ".*--steps: '2': expected a whole number, 3 to .*; see .* --help",

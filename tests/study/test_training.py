@@ -22,7 +22,7 @@ from numpy_rnn.study.checks.complex_step import forward, passes, step_losses
 from numpy_rnn.study.checks.equations import case_of, row
 from numpy_rnn.study.components.matrix import added_up, component_matrix, divisors, flat, mask, pairs
 from numpy_rnn.study.findings import NO_EFFECT, FinalLosses, band, plain
-from numpy_rnn.study.page.exercises import PUZZLES
+from numpy_rnn.study.page.pages import PUZZLES
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Snapshot, changed, check_losses, snapshot_epochs
 from numpy_rnn.study.suite_parts import MUTANTS, changes, named, trained, updates
 from numpy_rnn.study.training import mistakes

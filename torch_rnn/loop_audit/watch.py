@@ -552,7 +552,9 @@ def last_pass(net: Network, origin: Origin, states: list[torch.Tensor]) -> Pass 
     node: Any = states[0].grad_fn if states else None
     mark = {} if node is None else node.metadata.get(MARK, {})
     former, name = mark.get(states[0].output_nr, (None, "")) if mark else (None, "")
-    return former if name == "h" and former.net is net and former.update == origin.update else None
+    if former is None or name != "h":
+        return None
+    return former if former.net is net and former.update == origin.update else None
 
 
 def differ(now: torch.Tensor, before: torch.Tensor) -> bool:

@@ -8,7 +8,6 @@ import numpy as np
 
 from numpy_rnn.common.records import Gradients, Parameters
 from numpy_rnn.study.checks.equations import row
-from numpy_rnn.study.components.jacobians import measure_growth
 from numpy_rnn.study.components.matrix import (
     KINDS,
     check_components,
@@ -49,7 +48,6 @@ def measure_components(subject: Subject) -> ComponentFindings:
     own = [measure_network(components) for components in matrices.values()][-len(epochs) :]
     networks = networks_at_ends(subject)[: len(epochs)]
     many = [[of and measure_network(components_of(subject, of)) for of in at] for at in networks]
-    growth = [[of and measure_growth(subject, of) for of in at] for at in networks]
     cosines = {kind: np.array([of.cost[kind].cosine for of in many[-1] if of]) for kind in KINDS if any(many[-1])}
     norms = np.linalg.norm(flat(matrices[AFTER]), axis=-1)
     return ComponentFindings(
@@ -69,7 +67,6 @@ def measure_components(subject: Subject) -> ComponentFindings:
             for k, count in enumerate((values < 0).sum(axis=0), start=1)
             if count
         ],
-        growth={end: bands(at, like=measure_growth(subject, subject.start)) for end, at in zip(ends, growth)},
     )
 
 

@@ -21,6 +21,8 @@ from numpy_rnn.study.figures.style import (
     SKY,
     SLIDING,
     Drawing,
+    is_narrow,
+    logarithmic,
     plot_band,
     positive,
     step_ticks,
@@ -65,20 +67,22 @@ def draw_differences(figure, findings: Findings) -> None:
         if witness in points:
             axes.plot(*zip(*points[witness]), mark, color=color, label=witness, **look)
     axes.set_xscale("log")
+    logarithmic(axes.xaxis)
     axes.set_xlim(EQUAL / 3)
     axes.set_ylim(len(equations) - 0.4, -1.4)
     axes.axvline(1, color="black", linewidth=1)
     axes.axvline(EQUAL * 3, color=GREY, linewidth=0.6)
-    axes.text(1, -0.85, " the derived bound", va="center")
+    axes.text(1, -0.85, " E" if is_narrow(figure) else " the derived bound", va="center")
     axes.text(EQUAL, -0.85, "equal", ha="center", va="center")
     labels = {id: f"({id.split(',')[0]})  {with_subscripts(of.quantity)}" for id, of in equations.items()}
-    labels[SOFTMAX] += " = p − target"
+    labels[SOFTMAX] += "" if is_narrow(figure) else " = p − target"
     axes.set_yticks(range(len(equations)), list(labels.values()))
     axes.tick_params(axis="y", length=0)
     axes.set_xticks([10.0**power for power in range(-5, 20, 2) if 10.0**power <= axes.get_xlim()[1]])
     axes.minorticks_off()
-    axes.set_xlabel("largest |by hand − witness|, in units of the derived bound E of the element")
-    figure.legend(loc="outside upper left", ncols=4, handletextpad=0.2, columnspacing=1.0)
+    axes.set_xlabel("largest |by hand − witness|,\nin units of the derived bound E")
+    ncols = 2 if is_narrow(figure) else 4
+    figure.legend(loc="outside upper left", ncols=ncols, handletextpad=0.2, columnspacing=1.0)
 
 
 # -- matrices ---------------------------------------------------------------------------------------------------------
@@ -108,7 +112,8 @@ def draw_masks(figure, findings: Findings) -> None:
     from matplotlib.colors import LogNorm
 
     result = findings.components
-    norms, panels = result.norms, figure.subplots(1, PANELS, sharey=True)
+    norms = result.norms
+    panels = figure.subplots(*((3, 2) if is_narrow(figure) else (1, PANELS)), sharey=True).ravel()
     there = norms[norms > 0] if np.any(norms > 0) else np.array([1.0])
     most = there.max()
     scale = LogNorm(min(max(there.min(), most * 10.0**-DECADES), most / 10), most)
@@ -119,7 +124,7 @@ def draw_masks(figure, findings: Findings) -> None:
         draw_matrix(axes, norms, norm=scale, alpha=np.where(cut & (norms > 0), 0.25, 1.0))
         _cross(axes, cut)
         share = f",\n{shown.share:.0%} of the norms" if np.isfinite(shown.share) else ""
-        axes.set_title(f"({shown.k1}, {shown.k2})\n{shown.name}", fontsize=9.5)
+        axes.set_title(f"({shown.k1}, {shown.k2})\n{shown.name}", fontsize=10)
         axes.set_xlabel(f"step s\n{shown.kept} of {shown.of}{share}", fontsize=9)
     panels[0].set_ylabel("step t")
 
@@ -144,9 +149,10 @@ def draw_disagreement_masks(figure, findings: Findings) -> None:
         "state gradients add up over overlapping windows": added_up(T, 1, k),
     }
     most = max(counts.max() for counts in panels.values())
-    for axes, (title, counts) in zip(figure.subplots(1, len(panels), sharex=True, sharey=True), panels.items()):
+    shape = (2, 2) if is_narrow(figure) else (1, len(panels))
+    for axes, (title, counts) in zip(figure.subplots(*shape, sharex=True, sharey=True).ravel(), panels.items()):
         image = draw_matrix(axes, counts, HEAT + "_r", vmin=1, vmax=most)
-        axes.set_title(textwrap.fill(title, 20), fontsize=9)
+        axes.set_title(textwrap.fill(title, 17 if is_narrow(figure) else 20), fontsize=9)
         axes.set_xlabel("step s")
         axes.spines[["top", "right"]].set_visible(True)
     figure.axes[0].set_ylabel("step t")
@@ -157,7 +163,7 @@ def draw_disagreement_masks(figure, findings: Findings) -> None:
 # -- truncation -------------------------------------------------------------------------------------------------------
 
 KINDS = {"chunks": ("chunks (k, k)", CHUNKS, "s"), "sliding": ("sliding (1, k)", SLIDING, "o")}
-ROWS = {"cosine": "cosine with the\nfull gradient", "bias": r"relative bias" "\n" r"$\|g_k - g\|\ /\ \|g\|$"}
+ROWS = {"cosine": "cosine with the\nfull gradient", "bias": "relative bias\n‖gₖ − g‖ / ‖g‖"}
 ENDS = {names.BEFORE: (BEFORE, 0), names.AFTER: (AFTER, -1)}  # color, and index into the epochs
 
 
@@ -166,7 +172,10 @@ def draw_truncation_cost(figure, findings: Findings) -> None:
     result = findings.components
     columns = {names.BEFORE: 0} | ({f"after {result.epochs[-1]} epochs": -1} if result.is_trained else {})
     k = range(1, result.steps + 1)
-    grid = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
+    if is_narrow(figure):
+        grid = figure.subplots(2 * len(columns), 1, sharex=True).reshape(2, len(columns))
+    else:
+        grid = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
     for row, (part, label) in zip(grid, ROWS.items()):
         for axes, at in zip(row, columns.values()):
             for kind, (name, color, marker) in KINDS.items():
@@ -183,18 +192,21 @@ def draw_truncation_cost(figure, findings: Findings) -> None:
             axes.text(len(k), 0, "below: the opposite direction", ha="right", va="top", fontsize="small", color=GREY)
     for axes in grid[-1]:
         axes.set_xlabel("k, steps per window")
-    grid[-1, 0].legend(loc="upper right", fontsize=8.5)
+    grid[-1, 0].legend(loc="upper right", fontsize=9)
 
 
 def draw_norm_by_lag(figure, findings: Findings) -> None:
     """The mean norm at each lag on a logarithmic axis: median and band; dotted, the run's network."""
     result = findings.components
-    axes, lags = _lag_axes(figure), np.arange(result.steps)
+    axes, lags = figure.subplots(), np.arange(result.steps)
+    axes.set_yscale("log")
+    logarithmic(axes.yaxis)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     for name, (color, at) in ENDS.items():
         if at and not result.is_trained:
             continue
         over_networks = result.bands[at]
-        label = f"{name}: 90 % within {over_networks.reach.median:.1f} steps"
+        label = f"{name}: 90 % in {over_networks.reach.median:.1f}"
         plot_band(axes, lags, over_networks.lag, color, marker="o", markersize=3.5, label=label)
         axes.plot(lags, positive(result.own[at].lag), color=color, linewidth=0.9, linestyle=":")
     axes.set_xlabel("lag t − s, steps back from the loss")
@@ -203,34 +215,13 @@ def draw_norm_by_lag(figure, findings: Findings) -> None:
     axes.legend(loc="lower left")
 
 
-def draw_jacobians(figure, findings: Findings) -> None:
-    """By lag, on a logarithmic axis: median and band over the networks; dotted, ρ^lag."""
-    axes = _lag_axes(figure)
-    for name, growth in findings.components.growth.items():
-        color, radius = ENDS[name][0], float(growth.spectral_radius.median)
-        lags = np.arange(len(growth.by_lag.median))
-        plot_band(axes, lags, growth.by_lag, color, label=f"{name}; dotted: ρ to the lag, ρ = {radius:.2g}")
-        axes.plot(lags, radius**lags, color=color, linewidth=1.2, linestyle=":")
-    axes.axhline(1, color="black", linewidth=0.8)
-    axes.set_xlim(0, findings.components.steps)
-    axes.set_xlabel("lag t − s, steps")
-    axes.set_ylabel("largest singular value\nof ∂hₜ/∂hₛ")
-    axes.legend(loc="lower left")
-
-
-def _lag_axes(figure):
-    axes = figure.subplots()
-    axes.set_yscale("log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    return axes
-
-
 def draw_final_by_k(figure, findings: Findings) -> None:
     """The final loss of every seed against k, sliding windows and chunks, with a line through the medians."""
     by_k = findings.training.by_k
     axes = figure.subplots()
     axes.set_yscale("log")
-    kinds = (("sliding window (1, k)", by_k.sliding, -0.16), ("chunks (k, k)", by_k.chunks, 0.16))
+    logarithmic(axes.yaxis)
+    kinds = (("sliding (1, k)", by_k.sliding, -0.16), ("chunks (k, k)", by_k.chunks, 0.16))
     for (title, runs, shift), (_, color, marker) in zip(kinds, (KINDS["sliding"], KINDS["chunks"])):
         places = np.arange(len(runs)) + shift
         for place, losses in zip(places, runs.values()):
@@ -288,23 +279,30 @@ def draw_mistakes(figure, findings: Findings) -> None:
         axes.plot([1, places[row]], [row, row], color=VERDICTS[one.verdict][0], linewidth=0.9, alpha=0.6)
     axes.axvline(1, color="black", linewidth=0.9)
     axes.set_xscale("log")
+    logarithmic(axes.xaxis)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(-0.8, len(mistakes) - 0.2)
-    axes.set_yticks(range(len(mistakes)), [with_subscripts(one.name) for one in mistakes], fontsize=8)
+    names = [with_subscripts(one.name) for one in mistakes]
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("final loss, divided by that of the correct run (median of the networks)")
+    if is_narrow(figure):  # the names are above their rows
+        axes.set_yticks([])
+        axes.set_ylim(-0.8, len(mistakes) + 0.4)
+        for row, name in enumerate(names):
+            axes.text(0.01, row + 0.3, name, fontsize=9, transform=axes.get_yaxis_transform())
+    else:
+        axes.set_yticks(range(len(mistakes)), names, fontsize=9)
+    axes.set_xlabel("final loss, divided by that of the correct run\n(median of the networks)")
     axes.spines["left"].set_visible(False)
     if mistakes:
         axes.legend(loc="lower right")
 
 
 DRAWINGS = (
-    Drawing("differences", (7.4, 6.8), draw_differences),
-    Drawing("masks", (7.4, 2.7), draw_masks),
-    Drawing("jacobians", (7.4, 2.9), draw_jacobians),
-    Drawing("cosine_bias", (7.4, 4.2), draw_truncation_cost),
-    Drawing("norm_by_lag", (7.4, 2.9), draw_norm_by_lag),
-    Drawing("final_by_k", (7.4, 3.3), draw_final_by_k),
-    Drawing("disagreement_masks", (7.4, 2.5), draw_disagreement_masks),
-    Drawing("mistakes", (7.4, 5.8), draw_mistakes),
+    Drawing("differences", draw_differences, (7.4, 6.8), (3.6, 7.2)),
+    Drawing("masks", draw_masks, (7.4, 2.8), (3.6, 7.8)),
+    Drawing("cosine_bias", draw_truncation_cost, (7.4, 4.4), (3.6, 9.6)),
+    Drawing("norm_by_lag", draw_norm_by_lag, (7.4, 2.9), (3.6, 3.4)),
+    Drawing("final_by_k", draw_final_by_k, (7.4, 3.3), (3.6, 3.6)),
+    Drawing("disagreement_masks", draw_disagreement_masks, (7.4, 2.6), (3.6, 4.8)),
+    Drawing("mistakes", draw_mistakes, (7.4, 6.8), (3.6, 11.5)),
 )

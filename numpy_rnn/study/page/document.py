@@ -16,12 +16,9 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-from numpy_rnn.study.page.formulas import breakable, displayed
-
 DOCUMENT = Path(__file__).parents[2] / "DERIVATION.md"
 SECTION = re.compile(r"^##+ (\d+(?:\.\d+)?)\.? (.*)\n((?:(?!^##).*\n?)*)", re.MULTILINE)
-NOT_ON_THE_PAGE = ("4.6", "4.8", "6", "7", "8", "9")  # but equations of section 6
-PART = re.compile(r"^(?=\*\*[^(])", re.MULTILINE)  # begins with words in bold
+NOT_ON_THE_PAGE = ("6", "7", "8", "9")  # but equations of section 6
 DEFINITION = re.compile(r"\*\*\(([A-Z]\d+)\)\*\* ")
 REFERENCE = re.compile(r"^- (.*?), \[\"(.*?)\"\]\((https:.*?)\),", re.MULTILINE)
 FIGURE = re.compile(r"figures/(\w+)\.svg")
@@ -31,6 +28,17 @@ UNSPACED = re.compile(r"(<math>(?:(?!<math>).)*?</math>)([,.;:)?]+)")  # no line
 EMPTY_LIST = re.compile(r"<ul>\s*</ul>\s*")
 WORDS = re.compile(r"\w+")
 TAG = re.compile(r"<[^>]*>|&[^;]*;")
+
+SPACE_AROUND = re.compile(r"^(\\quad|\s)+|(\\quad|\s)+$")
+WORD = re.compile(r"\\mathrm\{(\w+)\}|\b(target)(?=_)")  # names of more than one letter, which are no products
+FUNCTION = re.compile(  # a name that no parenthesis follows
+    r"(<mi>(?:log|exp|tanh|sinh|cosh)</mi>|<mtext>Im</mtext>|<msup><mi>\w+</mi><mn>2</mn></msup>(?=<mi>a))(?=<m(?:i|n|sub|frac|over)>)"
+)
+PRIME = re.compile(r"<msup>(<m(i|text)>[^<]*</m\2>)<mi>&#x02032;</mi></msup>")
+RELATION = re.compile(r"(?<= =) (?=\S)")
+SIDE_BY_SIDE = re.compile(r"\s*\\q?quad\s*")
+MAX_UNBROKEN = 30  # characters of TeX
+
 
 Insert = Callable[[str], str]
 
@@ -55,20 +63,15 @@ def anchor(heading: str) -> str:
     return "-".join(WORDS.findall(TAG.sub(" ", heading).lower()))
 
 
-def chapter(number: str, equation: Insert, figure: Insert, without: Sequence[str] = ()) -> str:
-    """One section with its heading as HTML. equation: the block for an id; figure: the figure of a name; without: the
-    words in bold that begin parts which are left out, each up to the next such words.
+def chapter(number: str, equation: Insert, figure: Insert) -> str:
+    """One section with its heading as HTML. equation: the block for an id; figure: the figure of a name.
 
-    Raises ValueError on a section or a part that is not there, and on a formula that cannot be written.
+    Raises ValueError on a section that is not there, and on a formula that cannot be written.
     """
     if number not in sections():
         raise ValueError(f"DERIVATION.md has no section {number}: expected one of {', '.join(sections())}")
     section = sections()[number]
-    parts = PART.split(section.text)
-    kept = [part for part in parts if not part.startswith(tuple(f"**{words}" for words in without))]
-    if len(parts) - len(kept) != len(without):
-        raise ValueError(f"section {number} of DERIVATION.md has not all of {', '.join(without)}")
-    return f"<h3>{number} {inline(section.title)}</h3>\n{as_html(''.join(kept), equation, figure)}"
+    return f"<h3>{number} {inline(section.title)}</h3>\n{as_html(section.text, equation, figure)}"
 
 
 def as_html(text: str, equation: Insert, figure: Insert) -> str:
@@ -95,6 +98,15 @@ def equation(name: str) -> str:
     return f'<span class="equation"><b><a href="#equation-{name}">({name})</a></b> {text}</span>'
 
 
+def law(name: str) -> str:
+    """An equation of the lesson: its id, which leads to the evidence, and its first formula, or its words."""
+    tokens = definitions()[name]
+    first = next((breakable(token.content) for token in tokens if token.type == "math_inline"), "")
+    text = _inline(tokens).strip() if name == "T3" else first
+    link = f'<a href="#equation-{name}" aria-label="evidence of ({name})">({name})</a>'
+    return f'<div class="law">{link}<span>{text}</span></div>'
+
+
 @cache
 def definitions() -> dict[str, list[Token]]:
     """The words and formulas of every definition `- **(B2)** $...$ words` of the document, in its order."""
@@ -110,6 +122,56 @@ def reference(author: str) -> str:
     if len(found) != 1:
         raise ValueError(f"{len(found)} references of DERIVATION.md begin with {author!r}: expected one")
     return found[0]
+
+
+# -- formulas in TeX as MathML ----------------------------------------------------------------------------------------
+
+
+@cache
+def formula(tex: str, large: bool = False) -> str:
+    """A formula as an inline MathML element; a large one has its limits above and below its sums.
+
+    Raises ValueError where latex2mathml does not know a command.
+    """
+    from latex2mathml.converter import convert
+
+    text = WORD.sub(lambda match: rf"\text{{{match[1] or match[2]}}}", tex)
+    element = convert(text, display="block" if large else "inline")
+    unknown = re.search(r"\\\w+", element)
+    if unknown:
+        raise ValueError(f"{tex!r} cannot be written in MathML: {unknown[0]} is unknown")
+    element = element.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
+    element = PRIME.sub(r'<mrow>\1<mo lspace="0" rspace="0">′</mo></mrow>', element)  # whose sign is raised already
+    element = FUNCTION.sub(r'\1<mspace width="0.17em"/>', element)
+    return element.replace(' display="inline"', "").replace(' display="block"', ' displaystyle="true"')
+
+
+def breakable(tex: str) -> str:
+    """A formula in the line; a long one is several elements, so that a line may end after a relation."""
+    tex = SPACE_AROUND.sub("", tex)
+    return " ".join(map(formula, parts_of(tex, RELATION) if len(tex) > MAX_UNBROKEN else [tex]))
+
+
+def displayed(tex: str) -> str:
+    """A formula on a line of its own, which may end after a relation; formulas side by side stay whole if they fit."""
+    parts = (
+        " ".join(formula(piece, large=True) for piece in parts_of(part, RELATION))
+        for part in parts_of(" ".join(tex.split()), SIDE_BY_SIDE)
+    )
+    return " ".join(f'<span class="part">{part}</span>' for part in parts)
+
+
+def parts_of(tex: str, separator: re.Pattern[str]) -> list[str]:
+    """A formula cut at the separators that are in no braces and in no parentheses that grow."""
+    result, begin = [], 0
+    for match in separator.finditer(tex):
+        before = tex[: match.start()]
+        if all(
+            before.count(opening) == before.count(closing) for opening, closing in (("{", "}"), ("\\left", "\\right"))
+        ):
+            result.append(tex[begin : match.start()])
+            begin = match.end()
+    return [part for part in (*result, tex[begin:]) if part.strip()]
 
 
 # -- Markdown ---------------------------------------------------------------------------------------------------------

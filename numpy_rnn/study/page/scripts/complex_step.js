@@ -1,7 +1,6 @@
 // The witness: the total derivative of the loss by any number of the pass, by complex step. A tiny imaginary number
 // is added to the number where it is computed, and the imaginary part of the loss, divided by it, is the derivative.
 // It uses the forward pass only, so no formula of the backward pass can be wrong in the same way.
-"use strict";
 
 const TINY = 1e-40;
 const real = (A) => ({re: A, im: each(() => 0, A)});
@@ -29,9 +28,7 @@ function complexStep(p, x, target, N, {which, t = null, index}) {
   const q = Object.fromEntries(Object.entries(p).map(([key, theta]) => [key, nudged(real(theta), key)]));
   let h = q.h_0, loss = 0;
   for (let step = 1; step < x.length; step++) {
-    const a = nudged(
-      addBias(addComplex(timesComplex(real(x[step]), q.W_xh), timesComplex(h, q.W_hh)), q.b_h), "a", step,
-    );
+    const a = nudged(addBias(addComplex(timesComplex(real(x[step]), q.W_xh), timesComplex(h, q.W_hh)), q.b_h), "a", step);
     h = nudged(tanhComplex(a), "h", step);
     const y = nudged(addBias(timesComplex(h, q.W_hy), q.b_y), "y", step);
     // The imaginary part of ½ (y − target)².

@@ -2,7 +2,6 @@
 //   names, numbers, + - * / @ **, parentheses, A.T, A.sum(axis=0), np.tanh(A), and a step in
 //   brackets: da[t+1], da[1], h[T].
 // A line is parsed into a function of an environment; nothing of it is run as JavaScript.
-"use strict";
 
 class LineError extends Error {}
 
@@ -20,8 +19,6 @@ function tokens(text) {
   }
   return result;
 }
-
-// ---- values: numbers, lists and lists of rows, with NumPy's broadcasting --------------------------------------------
 
 const shapeOf = (v) => (Array.isArray(v) ? [v.length, ...shapeOf(v[0])] : []);
 const shapeText = (v) => (Array.isArray(v) ? `(${shapeOf(v).join(", ")}${shapeOf(v)[1] ? "" : ","})` : "a number");
@@ -60,8 +57,6 @@ function summed(A, axis) {
   if (rank === 1) return sum(A);
   return place === 0 ? columnSums(A) : A.map(sum);
 }
-
-// ---- the parser: every function reads from the list of tokens and returns a function of the environment -------------
 
 function parse(text) {
   const list = tokens(text);

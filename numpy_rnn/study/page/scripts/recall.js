@@ -1,13 +1,12 @@
 // Delayed recall: 32 small networks learn to repeat the input of d steps ago, by TBPTT(1, k2). A window of k2 ≤ d
 // steps does not reach the step at which that input was written into the state.
-"use strict";
 
 const RECALL = {
   networks: 32, B: 4, H: 8, updates: 800, rate: 0.2, deviations: {W_xh: 0.1, W_hh: 0.2, W_hy: 0.3}, steps: 10,
 };
 const LEARNED = 0.5;  // mean squared error; 1 is that of a network that has learned nothing
 const EVERY = 25;  // updates per point of the curves
-const recall = {d: 3, k2: 3, runs: {}, queue: [], work: null};
+const recall = {runs: {}, queue: [], work: null};  // and the figure's state
 
 // A stream of random signs as inputs, and the inputs of d steps ago as targets, in the batch form of rnn.js.
 function recallSeries(d, steps, seed = 1) {
@@ -17,18 +16,14 @@ function recallSeries(d, steps, seed = 1) {
 }
 
 function recallNetwork(seed) {
-  const {
-      H, deviations: {W_xh, W_hh, W_hy},
-    } = RECALL,
-    draw = uniform(1000 + seed);
+  const {H, deviations: {W_xh, W_hh, W_hy}} = RECALL, draw = uniform(1000 + seed);
   return {
     W_xh: normalMatrix(draw, 1, H, W_xh), W_hh: normalMatrix(draw, H, H, W_hh), W_hy: normalMatrix(draw, H, 1, W_hy),
     b_h: null, b_y: null, h_0: null,
   };
 }
 
-// The training of all networks, one update of each at a time. points: [update, 10th percentile, median, 90th] of the
-// loss.
+// The training of all networks, one update of each at a time. points: [update, 10th percentile, median, 90th] of the loss.
 function newRecall(d, k2) {
   const {networks, B, H, updates, rate} = RECALL, {x, target} = recallSeries(d, updates);
   const options = {k1: 1, k2, rate, mean: true};
@@ -54,30 +49,27 @@ function advance(trial) {
   trial.learned = ordered.filter((v) => v < LEARNED).length;
 }
 
-// ---- drawing --------------------------------------------------------------------------------------------------------
-
 const trialOf = (d, k2) => recall.runs[`${d} ${k2}`];
 
 function drawRecall() {
-  const {d, k2} = recall, trial = trialOf(d, k2), points = trial?.points ?? [];
+  const {d, k2} = recall.state, trial = trialOf(d, k2), points = trial?.points ?? [];
   showSlider("recall-d", d, `${d}`);
   showSlider("recall-k2", k2, `${k2}`);
   element("recall-train").textContent = recall.work === null ? "Train 32 networks" : "Stop";
-  element("recall-curve").innerHTML = plot({
-    title: `error while training, k₂ = ${k2}: median, and band of 10 to 90 %`, x: [0, RECALL.updates], y: [0, 1.2],
-    xLabel: "update", width: widthIn("recall-curve", 460), height: 190,
+  const whole = widthOf("recall-plots", 640), width = whole >= 540 ? Math.floor(whole / 2) - 8 : whole;
+  const curve = plot({
+    title: `error while training, k₂ = ${k2}`, x: [0, RECALL.updates], y: [0, 1.2], xLabel: "update", width, height: 170,
     lines: [
-      {kind: "power", points: [[0, 1], [RECALL.updates, 1]]},
+      {kind: "level", points: [[0, 1], [RECALL.updates, 1]]},
       {kind: "band", points: points.map(([u, low]) => [u, low]), upper: points.map(([u, , , high]) => [u, high])},
-      {kind: "chunks", points: points.map(([u, , middle]) => [u, middle])},
+      {kind: "ink", points: points.map(([u, , middle]) => [u, middle])},
     ],
   });
   const ends = range(1, 8).map((k) => [k, trialOf(d, k)?.points.at(-1)]).filter(([, point]) => point);
-  element("recall-by-k2").innerHTML = plot({
-    title: `error after training, by k₂, for d = ${d}`, x: [0.5, 8.5], y: [0, 1.2], xLabel: "",
-    width: widthIn("recall-by-k2", 460), height: 190,
+  const byLength = plot({
+    title: `error after training, by k₂`, x: [0.5, 8.5], y: [0, 1.2], xLabel: "", width, height: 170,
     lines: [
-      {kind: "power", points: [[0.5, 1], [8.5, 1]]}, {kind: "section", points: [[d + 0.5, 0], [d + 0.5, 1.2]]},
+      {kind: "level", points: [[0.5, 1], [8.5, 1]]}, {kind: "cut", points: [[d + 0.5, 0], [d + 0.5, 1.2]]},
       ...ends.flatMap(([k, [, low, middle, high]]) => [
         {kind: "whisker", points: [[k, low], [k, high]]},
         {kind: "tick", points: [[k - 0.25, middle], [k + 0.25, middle]]},
@@ -85,42 +77,34 @@ function drawRecall() {
     ],
     xTicks: range(1, 8).map((k) => [k, `${k}`]),
   });
-  drawRecallMatrix(trial);
+  element("recall-plots").innerHTML = `<div>${curve}${byLength}</div><div>${recallMatrix(trial, width)}</div>`;
   element("recall-text").innerHTML = recallInWords(trial);
 }
 
 // The components of the network with the median loss, on the first steps of the stream.
-function drawRecallMatrix(trial) {
-  const {d, k2} = recall, {steps, B, H} = RECALL, {x, target} = recallSeries(d, steps);
+function recallMatrix(trial, room) {
+  const {d, k2} = recall.state, {steps, B, H} = RECALL, {x, target} = recallSeries(d, steps);
   const all = trial?.all ?? [{p: recallNetwork(1), losses: [0]}];
   const {p} = [...all].sort((a, b) => lately(a) - lately(b))[Math.floor((all.length - 1) / 2)];
-  const norms = componentsOf(p, forward(p, x, zeros(B, H), "tanh"), target, "tanh").map(
-    (row) => row && row.map((g) => g && norm(g)),
-  );
-  element("recall-matrix").innerHTML = matrixOf({
-    norm: norms, schedule: windows(steps, 1, k2), limits: [-4, 0], framed: (t, s) => t - s === d,
-    label: `The components that TBPTT(1, ${k2}) keeps; those of lag ${d} are framed`,
+  return matrixOf({
+    norm: normsOf(p, forward(p, x, zeros(B, H), "tanh"), target, "tanh"), schedule: windows(steps, 1, k2), limits: [-4, 0],
+    framed: (t, s) => t - s === d, label: `The terms that TBPTT(1, ${k2}) keeps; those of lag ${d} are framed`, room: Math.min(room, 320),
   });
 }
 
 function recallInWords(trial) {
-  const {d, k2} = recall, {B, H, networks} = RECALL;
-  const cost = `One update costs about ${3 * k2 * B * (H * H + 2 * H)} multiplications.`;
+  const {d, k2} = recall.state, {networks} = RECALL;
   const steps = (n) => `${n} step${n > 1 ? "s" : ""}`;
   const reach = k2 > d
-    ? `The window of ${steps(k2)} reaches the step of the input that is asked for, ${steps(d)} back.`
-    : `The window of ${steps(k2)} ends before the input that is asked for, ${steps(d)} back: the framed components
-      are cut.`;
-  if (!trial?.points.length) return `${reach} ${cost}`;
+    ? `The window of ${steps(k2)} reaches the input that is asked for, ${steps(d)} back.`
+    : `The window of ${steps(k2)} ends before the input that is asked for, ${steps(d)} back: the framed terms are cut.`;
+  if (!trial?.points.length) return reach;
   const [, , middle] = trial.points.at(-1);
-  const echo = k2 > d || trial.learned === 0 ? "" : ` Where k<sub>2</sub> ≤ d succeeds, it is by luck: the initial state
-    of the window carries an echo of older inputs, which the random weights wrote there, and the output learns to read it.
-    The more steps ago, the fainter it is.`;
+  const echo = k2 > d || trial.learned === 0 ? "" : ` Some learn without it: the initial state of the window carries an echo of
+    older inputs, which the random weights wrote there, and the output learns to read it.`;
   return `${reach} After ${trial.done} updates <b>${trial.learned} of ${networks} networks have learned</b> (error below
-    ${LEARNED}); the median is ${show(middle, 2)}. ${cost}${echo}`;
+    ${LEARNED}); the median error is ${show(middle, 2)}.${echo}`;
 }
-
-// ---- training in slices ---------------------------------------------------------------------------------------------
 
 function stopRecall() {
   clearTimeout(recall.work);
@@ -129,12 +113,12 @@ function stopRecall() {
 }
 
 function recallSlice() {
-  const {d, k2} = recall, trial = (recall.runs[`${d} ${k2}`] ??= newRecall(d, k2));
+  const {d, k2} = recall.state, trial = (recall.runs[`${d} ${k2}`] ??= newRecall(d, k2));
   const until = performance.now() + 40;
   while (performance.now() < until && trial.done < RECALL.updates) advance(trial);
   if (trial.done === RECALL.updates) {
     if (!recall.queue.length) return stopRecall();
-    recall.k2 = recall.queue.shift();
+    recall.state.k2 = recall.queue.shift();
   }
   recall.work = setTimeout(recallSlice, 0);
   if (performance.now() - (recall.drawn ?? 0) > 150) {
@@ -147,29 +131,21 @@ function recallSlice() {
 function trainRecall(lengths) {
   if (recall.work !== null) return stopRecall();
   const [first, ...later] = lengths;
-  Object.assign(recall, {k2: first, queue: later});
-  if (trialOf(recall.d, first)?.done === RECALL.updates && !later.length) delete recall.runs[`${recall.d} ${first}`];
+  recall.state.k2 = first;
+  recall.queue = later;
+  if (trialOf(recall.state.d, first)?.done === RECALL.updates && !later.length) delete recall.runs[`${recall.state.d} ${first}`];
   recallSlice();
   return drawRecall();
 }
 
-function setRecall(changes, byReader = true) {
-  if (recall.work !== null) stopRecall();
-  Object.assign(recall, changes);
-  recall.d = clamp(recall.d, 1, 5);
-  recall.k2 = clamp(recall.k2, 1, 8);
-  drawRecall();
-  if (byReader) keepInAddress("recall");
+// A slider that moves while networks train stops them.
+function changeRecall() {
+  if (recall.state === undefined) recall.state = FIGURES.recall.state;
+  if (recall.work === null) drawRecall();
+  else stopRecall();
 }
 
-if (element("live-recall")) {
-  for (const key of ["d", "k2"]) onInput(`recall-${key}`, ({value: v}) => setRecall({[key]: Number(v)}));
-  onClick("recall-train", () => trainRecall([recall.k2]));
+if (figure("recall", "live-recall", {d: [3, whole(1, 5)], k2: [3, whole(1, 8)]}, changeRecall)) {
+  onClick("recall-train", () => trainRecall([recall.state.k2]));
   onClick("recall-all", () => trainRecall(range(1, 8)));
-  FIGURES.recall = {
-    id: "live-recall", redraw: drawRecall, first: {d: "3", k2: "3"}, words: () => `d=${recall.d}&k2=${recall.k2}`,
-    set: (asked) =>
-      setRecall(Object.fromEntries(["d", "k2"].map((key) => [key, number(asked[key])]).filter(([, v]) => v !== null))),
-  };
-  setRecall({}, false);
 }

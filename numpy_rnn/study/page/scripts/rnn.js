@@ -7,8 +7,6 @@ const PHI = {tanh: Math.tanh, relu: (a) => Math.max(a, 0), sigmoid: (a) => 0.5 *
 const SLOPE = {tanh: (h) => 1 - h * h, relu: (h) => Number(h > 0), sigmoid: (h) => h * (1 - h)};
 const SMALL = 1e-6;  // added to the norm, as in torch.nn.utils.clip_grad_norm_
 
-// ---- arrays ---------------------------------------------------------------------------------------------------------
-
 const range = (from, to) => Array.from({length: Math.max(0, to - from + 1)}, (_, i) => from + i);
 const sum = (numbers) => numbers.reduce((total, v) => total + v, 0);
 const norm = (numbers) => Math.sqrt(dot(numbers, numbers));
@@ -36,16 +34,7 @@ function times(A, B) {
   return result;
 }
 
-function timesTransposed(A, B) {
-  // A Bᵀ
-  const result = [];
-  for (const row of A) {
-    const out = [];
-    for (const other of B) out.push(dot(row, other));
-    result.push(out);
-  }
-  return result;
-}
+const timesTransposed = (A, B) => A.map((row) => B.map((other) => dot(row, other)));  // A Bᵀ
 
 function transposedTimes(A, B) {
   // Aᵀ B
@@ -77,8 +66,6 @@ const columnSums = (A) => A[0].map((_, j) => sum(A.map((row) => row[j])));
 const add = (A, B) => A.map((row, b) => row.map((v, i) => v + B[b][i]));
 const addToRows = (A, bias) => (bias === null ? A : A.map((row) => row.map((v, i) => v + bias[i])));
 
-// ---- forward --------------------------------------------------------------------------------------------------------
-
 function forward(p, x, h_0, nonlinearity) {
   const a = [null], h = [h_0], y = [null];
   for (let t = 1; t < x.length; t++) {
@@ -90,8 +77,6 @@ function forward(p, x, h_0, nonlinearity) {
 }
 
 const stepLoss = (y, target) => 0.5 * sum(y.map((row, b) => sum(row.map((v, o) => (v - target[b][o]) ** 2))));  // (L1)
-
-// ---- backward -------------------------------------------------------------------------------------------------------
 
 // The adjoints of L/N, where L is the sum of the losses of the steps lossStart + 1 to stop, from step stop to step
 // first. They do not depend on first: a truncated gradient uses fewer of them.
@@ -121,8 +106,6 @@ function gradientSum(p, {x, h}, {dy, da}, first, last) {
   };
 }
 
-// ---- update ---------------------------------------------------------------------------------------------------------
-
 const numbersOf = (parameters) => Object.values(parameters)
     .filter((theta) => theta !== null)
     .flatMap((theta) => theta.flat());
@@ -146,8 +129,6 @@ function direction(p, gradients, {momentum, nesterov, weight_decay}) {
 }
 
 const descent = (p, delta, rate) => eachParameter((theta, v) => theta - rate * v, p, delta);  // (U1)
-
-// ---- truncation -----------------------------------------------------------------------------------------------------
 
 function windows(T, k1, k2) {
   return range(1, Math.ceil(T / k1)).map((n) => {
@@ -176,8 +157,6 @@ function windowGradient(p, activations, target, {lossStart, stop}, N, nonlineari
   return gradientSum(p, activations, adjoints(p, activations, target, {lossStart, stop}, N, nonlinearity), 1, stop);
 }
 
-// ---- temporal components --------------------------------------------------------------------------------------------
-
 // G[t][s] = ∂ℓ_t/∂θ_s as one list of numbers, for 1 ≤ s ≤ t ≤ T.
 function componentsOf(p, activations, target, nonlinearity) {
   const T = activations.x.length - 1;
@@ -189,33 +168,6 @@ function componentsOf(p, activations, target, nonlinearity) {
     }),
   ];
 }
-
-// Row t summed over the steps s to t: [t][s]. A truncated gradient is a sum of these, one for each t.
-function sumsToTheRight(G) {
-  return G.map((row) => {
-    if (row === null) return null;
-    const total = [...row];
-    for (let s = row.length - 2; s >= 1; s--) total[s] = row[s].map((v, i) => v + total[s + 1][i]);
-    return total;
-  });
-}
-
-// Cosine with the full gradient, and relative bias, of the kept components of TBPTT(k1, k2); null where they are
-// undefined.
-function costOf(sums, k1, k2) {
-  const T = sums.length - 1;
-  const total = (first) => {
-    const rows = windows(T, k1, k2).flatMap((w) => range(w.lossStart + 1, w.stop).map((t) => sums[t][first(w)]));
-    return rows.reduce((u, v) => u.map((a, i) => a + v[i]));
-  };
-  const kept = total(({start}) => start + 1), full = total(() => 1), [keptNorm, fullNorm] = [norm(kept), norm(full)];
-  return {
-    cosine: keptNorm * fullNorm === 0 ? null : Math.max(-1, Math.min(1, dot(kept, full) / (keptNorm * fullNorm))),
-    bias: fullNorm === 0 ? null : norm(kept.map((v, i) => v - full[i])) / fullNorm,
-  };
-}
-
-// ---- growth of a small change of a state ----------------------------------------------------------------------------
 
 // ∂h_last/∂h_s of one sequence for s = last, last − 1, … 0: W_hh diag(φ′(a)) of each step between, the earliest on
 // the left.
@@ -262,8 +214,6 @@ function spectralRadius(W) {
   }
   return Math.exp(logarithm);
 }
-
-// ---- random numbers -------------------------------------------------------------------------------------------------
 
 // A generator of numbers in [0, 1) from a seed (mulberry32), and of normal ones from it (Box and Muller).
 function uniform(seed) {

@@ -1,206 +1,123 @@
-// The unrolled network: the cells of every step, the arrows between them, the cut, and the shared weights at the left.
-"use strict";
+// The unrolled network as SVG, drawn for the width that it has: the numbers of every step in cells, forwards at the left
+// and backwards at the right, the arrows between them, and the cut.
 
-const BOX = 42;  // size of the drawing of a weight
-const MAX_CELLS = 1600;  // of a weight whose numbers are drawn
-const WEIGHTS = {W_hy: ["y", "h"], W_hh: ["h", "a"], W_xh: ["a", "x"]};  // between which rows it is used
-let GROUPS = null;
-
-// The place of each kind of cells: top and height, number of cells, and whether it belongs to the backward pass.
-function layout() {
-  const place = {}, unit = H <= 3 ? 22 : clamp(100 / H, 2.5, 12), other = H <= 3 ? 22 : 11;
-  let top = 60;
-  for (const [names, count, gap] of [[["loss"], 1, 8], [["target"], O, 2], [["y", "dy"], O, 26], [["h", "dh"], H, 26],
-    [["a", "da"], H, 26], [["x"], D, 8]]) {
-    const size = names[0] === "h" || names[0] === "a" ? unit : other;
-    names.forEach((group, i) => { place[group] = {top, size, height: size * count, backward: i === 1}; });
-    top += size * count + gap;
-  }
-  return {place, bottom: top};
-}
-
-// The width of a step fits the figure into its column, unless there are too many steps; then it scrolls. Measured
-// when the column changes, not at every drawing, which would wait for the layout.
-let STEP = 42, CELL = 13, room = 800;
-
-function fit() {
-  room = element("steps").clientWidth || 760;
-  STEP = clamp(Math.floor((room - 12) / (T + 1)), 26, T <= 5 ? 190 : 42);
-  GROUPS = layout();
-  CELL = Math.floor((STEP - 13) / 2);
-}
-
-const left = (t, backward) => 4 + t * STEP + (backward ? CELL + 1 : 0);
-const railOf = (which) => {
-  const [above, below] = WEIGHTS[which].map((group) => GROUPS.place[group]);
-  return (above.top + above.height + below.top) / 2;
+const MARGIN = 42;  // for the names of the rows
+const LEGIBLE = 27;  // width of a cell that holds a number of two digits
+const ARROWS = {
+  a: (t) => [["x", t, "a", t], ["h", t - 1, "a", t]], h: (t) => [["a", t, "h", t]], y: (t) => [["h", t, "y", t]],
+  loss: (t) => [["y", t, "loss", t]], dy: (t) => [["loss", t, "dy", t]],
+  dh: (t) => [["dy", t, "dh", t], ["da", t + 1, "dh", t]], da: (t) => [["dh", t, "da", t]],
 };
-// Where the rail of a weight meets the arrow of step t that multiplies by it.
-const crossing = (which, t) => (which === "W_hh" ? (left(t - 1) + CELL + left(t)) / 2 : left(t) + CELL / 2);
+const isBackward = (which) => ["dy", "dh", "da"].includes(which);
 
-function cells(now, group, t, scale, kind) {
-  const {top, size, height, backward} = GROUPS.place[group];
-  const u = left(t, backward), numbers = value(now, group, t);
-  const drawn = numbers.map((v, i) =>
-    `<rect x="${u}" y="${top + i * size}" width="${CELL}" height="${size}" fill="${signed(v, scale)}"/>`);
-  const dashes = size < 6 ? [] : numbers.map((v, i) => v < 0 ? `M${u + 0.3 * CELL} ${top + (i + 0.5) * size}h${0.4 * CELL}` : "");
-  const strong = largest(numbers) > scale / 2, written = CELL >= 36 && size >= 20;
-  const texts = !written ? [] : numbers.map((v, i) =>
-    `<text class="inside${Math.abs(v) > 0.6 * scale ? " strong" : ""}" x="${u + CELL / 2}" y="${
-      top + (i + 0.5) * size + 4}">${show(v, 2)}</text>`);
-  return `<g class="cells ${kind}" data-name="${group}" data-t="${t}">
-    <title>${LETTER[group] ?? group}_${t} = ${numbers.map((v) => show(v)).join(", ")}</title>${drawn.join("")}
-    ${written ? texts.join("") : `<path class="dash${strong ? " strong" : ""}" d="${dashes.join("")}"/>`}
-    <rect class="frame" x="${u}" y="${top}" width="${CELL}" height="${height}"/></g>`;
-}
-
-function empty(group, t) {
-  const {top, height, backward} = GROUPS.place[group];
-  return `<rect class="empty" data-name="${group}" data-t="${t}" x="${left(t, backward)}" y="${top}" width="${CELL}"
-    height="${height}"/>`;
-}
-
-// The arrow from one group of cells to another, in the forward or the backward pass.
-function arrow(from, t, to, u, kind) {
-  const [a, b] = [GROUPS.place[from], GROUPS.place[to]];
-  const [p, q] = [left(t, a.backward), left(u, b.backward)];
-  if (t !== u) {
-    const [out, into] = t < u ? [p + CELL, q] : [p, q + CELL];
-    return `<path class="${kind}" d="M${out} ${a.top + a.height / 2}L${into} ${b.top + b.height / 2}"/>`;
+// Places and sizes. both: whether there are cells of the backward pass; bars: whether there is room for the window.
+function layout({T, D, H, O}, width, both, bars) {
+  const column = (width - MARGIN - 4) / (T + 0.62), gap = Math.max(2, column * (T > 5 ? 0.14 : 0.2));
+  const cell = (column - gap) / (both ? 2 : 1), written = H <= 3 && Math.min(cell, 60) >= LEGIBLE;
+  const size = {unit: written ? 22 : clamp(110 / H, 3, 13), other: written ? 22 : 12, space: written ? 28 : 20};
+  const place = {};
+  let top = bars ? 58 : 26;
+  for (const [names, count, space] of [[["loss"], 1, 6], [["target"], O, 4], [["y", "dy"], O, size.space],
+    [["h", "dh"], H, size.space + (written ? 12 : 6)], [["a", "da"], H, size.space], [["x"], D, 6]]) {
+    const each = names[0] === "h" || names[0] === "a" ? size.unit : size.other;
+    for (const which of names) place[which] = {top, size: each, height: each * count};
+    top += each * count + space;
   }
-  const [out, into] = a.top > b.top ? [a.top, b.top + b.height] : [a.top + a.height, b.top];
-  return `<path class="${kind}" d="M${p + CELL / 2} ${out}L${q + CELL / 2} ${into}"/>`;
-}
-
-function activeArrows({moment: {name: what, t}, window}) {
-  const arrows = {
-    a: [["x", t, "a", t], ["h", t - 1, "a", t]], h: [["a", t, "h", t]], y: [["h", t, "y", t]], loss: [["y", t, "loss", t]],
-    dy: t > window.lossStart ? [["loss", t, "dy", t]] : [],
-    dh: [["dy", t, "dh", t], ...(t < window.stop ? [["da", t + 1, "dh", t]] : [])], da: [["dh", t, "da", t]],
+  const begin = (t) => MARGIN + (t === 0 ? 0 : 0.62 * column + (t - 1) * column);
+  const h0 = Math.min(cell, 0.62 * column - gap);
+  return {
+    place, bottom: top, column, gap, cell, written, width: (t) => (t === 0 ? h0 : cell),
+    left: (t, which) => begin(t) + (isBackward(which) ? cell : 0),
+    cutAt: (t) => begin(t + 1) - gap / 2,
   };
-  return (arrows[what] ?? []).map(([from, u, to, v]) => arrow(from, u, to, v, "active")).join("");
 }
 
-// ---- the shared weights: a box each, and a rail with one arrow per step ---------------------------------------------
-
-// The steps at which a weight is used at this moment, and whether its gradient comes back from there.
-function used(which, {moment: {name: what, t}, window}) {
-  const forwards = {a: ["W_xh", "W_hh"], y: ["W_hy"]}[what] ?? [];
-  if (forwards.includes(which)) return [t, "into"];
-  if (what === "dh" && which === "W_hy") return [t, "into"];
-  if (what === "dh" && which === "W_hh" && t < window.stop) return [t + 1, "into"];
-  return what === "dW" ? [t, "back"] : [null];
+// A number as short as its cell asks for.
+function fitted(v, cell) {
+  if (cell >= 44) return show(v, 2);
+  return Math.abs(v) >= 10 ? show(v, 1) : signedText(v.toFixed(Math.abs(v) < 1 ? 2 : 1)).replace("0.", ".");
 }
 
-function rail(which, now) {
-  const y = railOf(which), steps = range(1, now.window.stop), [at, way] = used(which, now);
-  const added = (t) => isSumming(now) && t >= now.first && (now.moment.name !== "dW" || t >= now.moment.t);
-  const heads = steps.map((t) => {
-    const u = crossing(which, t);
-    return `<path class="entry${added(t) ? " added" : ""}" d="M${u - 4} ${y - 3}L${u + 1} ${y}L${u - 4} ${y + 3}z"/>`;
+function cells(now, L, which, t, scale, kind) {
+  const {top, size, height} = L.place[which], x = L.left(t, which), w = L.width(t), pass = isBackward(which) ? "backward" : "forward";
+  const numbers = value(now, which, t);
+  const drawn = numbers.map((v, i) => {
+    const y = top + i * size;
+    const dash = !L.written && v < 0 && size >= 5 ? `<path class="dash" d="M${x + 0.25 * w} ${y + size / 2}h${0.5 * w}"/>` : "";
+    const text = L.written ? `<text x="${x + w / 2}" y="${y + size / 2 + 4}">${fitted(v, w)}</text>` : "";
+    return `<rect x="${x}" y="${y}" width="${w}" height="${size}" fill="${tone(pass, v, scale, L.written)}"/>${dash}${text}`;
   });
-  const active = at === null ? "" : `<path class="active ${way}" d="${way === "into" ? `M0 ${y}H${crossing(which, at)}`
-    : `M${crossing(which, at)} ${y}H1`}"/>`;
-  return `<path class="rail" d="M0 ${y}H${crossing(which, now.window.stop)}"/>${heads.join("")}${active}`;
+  return `<g class="cells ${pass} ${kind}" data-what="${which}" data-t="${t}"><title>${LETTER[which] ?? which}_${t} = ${
+    numbers.map((v) => show(v)).join(", ")}</title>${drawn.join("")}<rect class="frame" x="${x}" y="${top}" width="${w}"
+    height="${height}"/></g>`;
 }
 
-function box(prefix, matrix, scale, x, y, which, so) {
-  const [rows, columns] = [matrix.length, matrix[0].length];
-  const size = BOX / Math.max(rows, columns), [width, height] = [columns * size, rows * size];
-  const top = y - height / 2;
-  const drawn = rows * columns > MAX_CELLS ? [] : matrix.flatMap((row, i) => row.map((v, j) => `<rect x="${x + j * size}"
-    y="${top + i * size}" width="${size}" height="${size}" fill="${signed(v, scale)}"><title>${prefix}${which}[${i + 1}, ${
-    j + 1}] = ${show(v)}</title></rect>`));
-  const chosen = Math.min(shown.row, rows);
-  const choices = matrix.map((_, i) => `<rect class="choice${so && i + 1 === chosen ? " chosen" : ""}" data-row="${i + 1}" x="${x}"
-    y="${top + i * size}" width="${width}" height="${size}"/>`);
-  return `<g class="weight" data-weight="${which}"><text x="${x}" y="${top - 6}">${prefix}${
-    which.replace(/_(\w+)/, '<tspan class="sub" dy="2">$1</tspan>')}</text>${drawn.join("")}
-    <g class="pick">${choices.join("")}</g><rect class="frame" x="${x}" y="${top}" width="${width}" height="${height}"/></g>`;
+function arrowBetween(L, [from, t, to, u], kind) {
+  const a = L.place[from], b = L.place[to], [p, q] = [L.left(t, from), L.left(u, to)];
+  const middle = ({top, height}) => top + height / 2;
+  if (t < u) return `<path class="${kind}" d="M${p + L.width(t)} ${middle(a)}L${q - 1} ${middle(b)}"/>`;
+  if (t > u) return `<path class="${kind}" d="M${L.left(t, "a")} ${middle(a)}L${q + L.width(u) + 1} ${middle(b)}"/>`;
+  const [out, into] = a.top > b.top ? [a.top, b.top + b.height + 1] : [a.top + a.height, b.top - 1];
+  return `<path class="${kind}" d="M${p + L.width(t) / 2} ${out}L${q + L.width(u) / 2} ${into}"/>`;
 }
 
-function drawWeights(now) {
-  const stepped = now.moment.name === "step", so = gradientSoFar(now);
-  const p = stepped ? stepOf(now).after : now.p;
-  const whole = gradientSum(now.p, now.activations, now.flow, now.first, now.window.stop);
-  const scale = (parameters) => largest(Object.keys(WEIGHTS).flatMap((which) => parameters[which].flat()));
-  const boxes = Object.keys(WEIGHTS).map((which) => {
-    const y = railOf(which);
-    const end = `<path class="rail${used(which, now)[0] === null ? "" : " on"}" d="M90 ${y}H140"/>`;
-    const grown = so === null ? "" : box("d", so[which], scale(whole), 96, y, which, true);
-    return (so === null ? end : "") + box(stepped ? "new " : "", p[which], scale(p), 44, y, which, so !== null) + grown;
-  });
-  const labels = Object.entries(GROUPS.place).filter(([, place]) => !place.backward).map(([group, place]) =>
-    `<text x="0" y="${place.top + place.height / 2 + 4}">${LETTER[group] ?? group}${`d${group}` in GROUPS.place ? `, d${group}` : ""}</text>`);
-  element("weights").innerHTML = `<svg width="140" height="${GROUPS.bottom}" viewBox="0 0 140 ${GROUPS.bottom}" role="img"
-    aria-label="The weights, one box each, that all steps share${so === null ? "" : ", and their gradients"}">
-    <text x="0" y="12">step</text><text x="0" y="26">window</text><text x="0" y="38">losses</text>
-    ${labels.join("")}${boxes.join("")}</svg>`;
-}
-
-// ---- all of it ------------------------------------------------------------------------------------------------------
-
-const bar = (from, to, y, kind) =>
-  `<rect class="${kind}" x="${left(from + 1) - 3}" y="${y}" width="${(to - from) * STEP - 8}" height="6"/>`;
-
-// The state passes, the gradient does not: a line across the network, and scissors on the arrow.
-function cut({start}) {
+// The state passes, the gradient does not: a line across the network, and scissors where the arrow crosses it.
+function cutLine(L, {start}, T, uncut) {
   if (!start) return "";
-  const u = crossing("W_hh", start + 1), y = railOf("W_hh"), late = start > T / 2;
-  return `<g class="cut-line${shown.uncut ? " open" : ""}"><path d="M${u} 46V${GROUPS.bottom - 4}"/>
-    <text class="${late ? "end" : ""}" x="${u + (late ? -5 : 5)}" y="53">${shown.uncut ? "not detached" : "detach here"}</text>
-    ${shown.uncut ? "" : `<path class="scissors" d="M${u - 5} ${y - 15}L${u + 4} ${y - 28}M${u + 5} ${y - 15}L${u - 4} ${y - 28}"/>
-    <circle class="scissors" cx="${u - 6}" cy="${y - 12}" r="3"/><circle class="scissors" cx="${u + 6}" cy="${y - 12}" r="3"/>`}</g>`;
+  const x = L.cutAt(start), y = (L.place.h.top + L.place.h.height + L.place.a.top) / 2, late = start > T / 2;
+  const scissors = uncut ? "" : `<path class="scissors" d="M${x - 6} ${y + 3}L${x + 5} ${y - 17}M${x + 6} ${y + 3}L${x - 5} ${y - 17}"/>
+    <circle class="scissors" cx="${x - 7.5}" cy="${y + 6.5}" r="3.6"/><circle class="scissors" cx="${x + 7.5}" cy="${y + 6.5}" r="3.6"/>`;
+  return `<g class="cut-line${uncut ? " open" : ""}"><path d="M${x} 44V${L.bottom - 4}"/>${scissors}
+    <text class="${late ? "end" : ""}" x="${x + (late ? -5 : 5)}" y="53">${uncut ? "not detached" : "detach"}</text></g>`;
 }
 
-function drawUnrolled(now) {
-  const {window, moment} = now;
-  const done = new Set(now.moments.slice(0, shown.moment + 1).map(({name: what, t}) => `${what} ${t}`));
-  const known = (group, t) => group === "x" || group === "target" ? t <= window.stop : group === "h" && t === 0
-    || t <= window.start && !GROUPS.place[group].backward || done.has(`${group} ${t}`);
-  const kind = (group, t) => {
-    if (GROUPS.place[group].backward) return t > window.start ? "" : "beyond";
-    return t < window.start || t === window.start && group !== "h" ? "faded" : "";
-  };
-  const scale = {};
-  for (const group of Object.keys(GROUPS.place)) {
-    const steps = GROUPS.place[group].backward ? range(now.first, window.stop) : range(group === "h" ? 0 : 1, T);
-    scale[group] = largest(steps.flatMap((t) => value(now, group, t)));
-  }
+// options: both, whether the backward pass is drawn; bars, the window, its losses and the cut; all, every cell is known;
+// moved, cells with a ring.
+function unrolledSvg(now, width, {both = true, bars = false, all = false, moved = null}) {
+  const {T, window, moment, moments, place} = now, L = layout(now, width, both, bars);
+  const done = new Set(moments.slice(0, place + 1).map(({what, t}) => `${what} ${t}`));
+  const groups = Object.keys(L.place).filter((which) => both || !isBackward(which));
+  const known = (which, t) => all && !isBackward(which) || ["x", "target"].includes(which) && t <= window.stop
+    || which === "h" && t === 0 || t <= window.start && !isBackward(which) || done.has(`${which} ${t}`);
+  const kind = (which, t) => (isBackward(which) ? (t > window.start ? "" : "beyond")
+    : t < window.start || t === window.start && which !== "h" ? "faded" : "");
+  const steps = (which) => range(which === "h" ? 0 : isBackward(which) ? now.first : 1, isBackward(which) ? window.stop : T);
+  const scale = Object.fromEntries(groups.map((which) => [which, largest(steps(which).flatMap((t) => value(now, which, t)))]));
   scale.y = scale.target = Math.max(scale.y, scale.target);
-  const steps = range(0, T).map((t) => `<text class="step" x="${left(t) + CELL}" y="12">${t}</text>`);
-  const grey = range(1, window.stop).flatMap((t) => [
-    arrow("x", t, "a", t, "arrow"), arrow("h", t - 1, "a", t, "arrow"), arrow("a", t, "h", t, "arrow"),
-    arrow("h", t, "y", t, "arrow")]);
-  const groups = Object.keys(GROUPS.place).flatMap((group) => range(group === "h" ? 0 : 1, T).map((t) =>
-    known(group, t) ? cells(now, group, t, scale[group], kind(group, t)) : empty(group, t)));
-  const width = left(T + 1) + 4;
-  element("unrolled").style.setProperty("--width", width);  // on paper both drawings shrink by the same factor
-  element("steps").innerHTML = `<svg width="${width}" height="${GROUPS.bottom}" viewBox="0 0 ${width} ${GROUPS.bottom}"
-    role="img" aria-label="${T} steps; the window is (${window.start}, ${window.stop}]">
-    <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="4" markerHeight="4" orient="auto">
-    <path d="M0 0L8 4L0 8z"/></marker></defs>${steps.join("")}
-    ${bar(window.start, window.stop, 20, "window")}${bar(window.lossStart, window.stop, 32, "losses")}
-    ${grey.join("")}${Object.keys(WEIGHTS).map((which) => rail(which, now)).join("")}${cut(window)}
-    ${groups.join("")}${activeArrows(now)}${marker(moment)}</svg>`;
-  drawWeights(now);
-  followMarker(moment);
-  const rows = ["x", "a", "h", "y", "loss", "dy", "dh", "da"], named = {...LETTER, y: "y and target"};
-  element("scales").innerHTML = `In each step the left column is the way forward, the right one the way back. Orange is
-    positive; purple is negative, with a dash. Empty: not computed yet. Faded: before the window. Strongest colour of each row:
-    ${rows.map((group) => `${named[group] ?? group} ±${show(scale[group])}`).join(", ")}.`;
+  const last = all ? T : window.stop;
+  const grey = range(1, last).flatMap((t) => ["a", "h", "y"].flatMap((what) => ARROWS[what](t)));
+  const active = ARROWS[moment.what]?.(moment.t).filter(([from, t]) =>
+    !isBackward(from) && from !== "loss" || t <= window.stop && (from !== "loss" || t > window.lossStart)) ?? [];
+  const every = (t) => T <= 8 || t === 1 || t === T || t % 5 === 0 && T - t > 2;
+  const numbers = range(0, T).filter(every).map((t) => {
+    const x = L.left(t, "h") + (t === 0 ? L.width(0) : (both ? 2 : 1) * L.cell) / 2;
+    const badge = T <= 3 && t > 0 ? `<circle class="badge s${t}" cx="${x}" cy="10" r="9.5"/>` : "";
+    return `${badge}<text class="step${badge ? " on" : ""}" x="${x}" y="14.5">${t}</text>`;
+  });
+  const cellsOf = groups.flatMap((which) => range(which === "h" ? 0 : 1, T).map((t) => (known(which, t)
+    ? cells(now, L, which, t, scale[which], kind(which, t))
+    : `<rect class="empty cells" data-what="${which}" data-t="${t}" x="${L.left(t, which)}" y="${L.place[which].top}" width="${
+      L.width(t)}" height="${L.place[which].height}"/>`)));
+  const labels = Object.entries({loss: "ℓ", target: "target", y: "y", h: "h", a: "a", x: "x"}).map(([which, letter]) =>
+    `<text class="row-name${letter.length > 1 ? " word" : ""}" x="2" y="${L.place[which].top + L.place[which].height / 2 + 5}">${letter}</text>`);
+  const bar = (from, to, y, which) => `<rect class="${which}" x="${L.left(from + 1, "h") - 2}" y="${y}" width="${
+    (to - from) * L.column - L.gap + 4}" height="7" rx="3"/>`;
+  const pass = moment.what.startsWith("d") ? "backward" : "forward";
+  const tip = (id) => `<marker id="tip-${id}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="4.5" markerHeight="4.5"
+    orient="auto"><path class="${id}" d="M0 0L8 4L0 8z"/></marker>`;
+  return `<svg class="unrolled" width="${width}" height="${L.bottom}" viewBox="0 0 ${width} ${L.bottom}" role="img"
+    aria-label="The network over ${T} steps; the window is (${window.start}, ${window.stop}]">
+    <defs>${tip("forward")}${tip("backward")}</defs>${numbers.join("")}${labels.join("")}
+    ${bars ? bar(window.start, window.stop, 24, "window") + bar(window.lossStart, window.stop, 34, "losses") : ""}
+    ${grey.map((one) => arrowBetween(L, one, "arrow")).join("")}${bars ? cutLine(L, window, T, now.uncut) : ""}
+    ${active.map((one) => arrowBetween(L, one, `active ${pass}`)).join("")}${cellsOf.join("")}
+    ${ring(L, moment, both)}${moved ? ring(L, moved, both, "moved") : ""}</svg>`;
 }
 
 // Around the cells that are computed; while terms are added, around the whole step.
-function marker({name: what, t}) {
+function ring(L, {what, t}, both, kind = "marker") {
   if (what === "clip" || what === "step") return "";
-  const {top, height, backward} = GROUPS.place[what === "enter" ? "h" : what] ?? {top: 58, height: GROUPS.bottom - 64};
-  const width = what === "dW" ? 2 * CELL + 4 : CELL + 3;
-  return `<rect class="marker" x="${left(t, backward) - 1.5}" y="${top - 1.5}" width="${width}" height="${height + 3}"/>`;
-}
-
-function followMarker({t}) {
-  const steps = element("steps"), margin = 1.5 * STEP;
-  if (left(T + 1) + 4 <= room) return;
-  steps.scrollLeft = clamp(steps.scrollLeft, left(t + 1) + margin - room, Math.max(0, left(t) - margin));
+  const {top, height} = L.place[what === "enter" ? "h" : what] ?? {top: L.place.y.top, height: L.bottom - L.place.y.top - 6};
+  const width = what === "dW" ? 2 * L.cell : L.width(t);
+  return `<rect class="${kind}" x="${L.left(t, what) - 2}" y="${top - 2}" width="${width + 4}" height="${height + 4}" rx="3"/>`;
 }
