@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ports_for_tests import WAYS, assert_rounded_up, huge_window, one_unit, window
-from witness import expected_update
 
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
@@ -286,17 +285,12 @@ def test_flint_may_be_missing(monkeypatch):
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(DTYPES))
-def test_the_oracle_encloses_the_definition(seed, dtype):
-    """Every tensor of a random case: the witness and the oracle differ by what both may be off, and by no more."""
+def test_balls_are_within_every_bound(seed, dtype):
+    """Of a random case: the values of ball arithmetic are within the bounds of every tensor, and so are the floats."""
     case = window(seed, dtype)
-    expected = expected_update(case._replace(step=case.step._replace(learning_rate=float(case.step.learning_rate))))
-    found = {"loss": expected.loss} | expected.activations._asdict() | expected.adjoints._asdict()
-    found["h"] = found["h"][1:]
-    parts = ("d", expected.gradients), ("", expected.parameters), ("v", expected.velocity or ())
-    found |= {prefix + name: v for prefix, part in parts for name, v in zip(Parameters._fields, part) if v is not None}
-    near = window_update(case, Bounds(dtype))
+    with np.errstate(all="ignore"):
+        near, floats = window_update(case, Bounds(dtype)), window_update(case)
     for name, enclosure in oracle(case).items():
-        high, _, radius = enclosure
-        assert (np.abs(enclosure.difference(near[name].value)) <= near[name].E + radius).all(), name
-        wrong = np.abs(high - found[name].value) > found[name].off + radius
-        assert not wrong.any(), f"{name}{np.argwhere(wrong)[0]}"
+        allowed = near[name].E + enclosure.radius
+        for value in (near[name].value, floats[name]):
+            assert not (np.abs(enclosure.difference(value)) > allowed).any(), name

@@ -110,6 +110,21 @@ def test_step_is_that_of_torch(seed, in_velocity):
             np.testing.assert_allclose(report[name], theta.detach().numpy(), 1e-12, 1e-14)
 
 
+def test_adagrad_is_that_of_min_char_rnn():
+    """mem += dparam * dparam; param += -learning_rate * dparam / np.sqrt(mem + 1e-8)"""
+    generator, step = np.random.default_rng(3), Step(0.1, adagrad=True)
+    theta, mem, squares = generator.normal(size=(2, 3)), 0.0, {}
+    ours = {"W_hh": theta}
+    for scale in (1, 1e-3, 1e-5, 0, 30):
+        g = scale * generator.normal(size=(2, 3))
+        mem = mem + g * g
+        theta = theta - 0.1 * g / np.sqrt(mem + 1e-8)
+        numbers = Floats("float64")
+        ours = update(numbers, ours, {"W_hh": g}, squares, step)
+        squares = {"W_hh": numbers.report()["vW_hh"]}
+        np.testing.assert_allclose(ours["W_hh"], theta, 1e-13)
+
+
 # -- exact cases -----------------------------------------------------------------------------------------------------
 
 
