@@ -105,9 +105,7 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
         params[name].grad = torch.tensor(gradient)
     limit = inf if step.max_norm is None else step.max_norm  # no gradient is longer than infinity
     result = {"norm": torch.nn.utils.clip_grad_norm_(params.values(), limit)}
-    if step.max_value is not None:
-        torch.nn.utils.clip_grad_value_(params.values(), step.max_value)
-    result["clipped" if step.max_value is None else "by value"] = joined(theta.grad for theta in params.values())
+    result["clipped"] = joined(theta.grad for theta in params.values())
     sgd = torch.optim.SGD(params.values(), lr=float(step.learning_rate), momentum=step.momentum,
                           dampening=step.dampening, nesterov=step.nesterov, weight_decay=step.weight_decay)  # fmt: skip
     if descent.case.velocity is not None:
