@@ -11,7 +11,7 @@ from torch_rnn.loop_audit.places import is_named
 from torch_rnn.loop_audit.records import DataPlace, Initial, Network
 
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-NUMBERS, MIN_NUMBERS = 128, 16  # of the inputs of a pass that identify them
+NUMBERS, MAX_LOOKED_AT, MIN_NUMBERS = 16_384, 128, 16  # of the inputs of a pass that identify them
 SWAPPED, COPIED, NOT_CARRIED = "time and batch swapped", "target equals the input", "state not carried"
 
 
@@ -51,12 +51,13 @@ class DataEvidence:
         end = start + (source.stride(axis) * steps if source.dim() > axis and not net.is_cell else 0)
         if base is None and net.is_cell:
             return DataPlace(None, 0, 0, None, self.drawn)
-        numbers = source.reshape(-1)[:: source.numel() // NUMBERS + 1].tolist()
+        values = source.reshape(-1)[:: source.numel() // NUMBERS + 1].cpu().double()
+        numbers, fingerprint = values[:MAX_LOOKED_AT].tolist(), hash(values.numpy().tobytes())
         least = MIN_NUMBERS if all(number % 1 == 0 for number in numbers) else MIN_NUMBERS // 4
         is_enough = len(numbers) >= least and not net.is_cell and len(set(numbers)) > 1
         if base is None:
-            return DataPlace(None, 0, 0, hash(tuple(numbers)) if is_enough else None, self.drawn)
-        identity = start, hash(tuple(numbers)), 0 if is_enough else id(base)
+            return DataPlace(None, 0, 0, fingerprint if is_enough else None, self.drawn)
+        identity = start, fingerprint, 0 if is_enough else id(base)
         return DataPlace(ref(base), start, end, identity, self.drawn)
 
     def forward(self, net: Network, x: torch.Tensor, state: torch.Tensor, initial: Initial, where: str) -> None:

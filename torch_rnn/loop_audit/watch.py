@@ -551,10 +551,11 @@ def last_pass(net: Network, origin: Origin, states: list[torch.Tensor]) -> Pass 
     """The pass of this update whose last state, as it is with its graph, is an initial state."""
     node: Any = states[0].grad_fn if states else None
     mark = {} if node is None else node.metadata.get(MARK, {})
-    former, name = mark.get(states[0].output_nr, (None, "")) if mark else (None, "")
-    if former is None or name != "h":
+    if not mark or states[0].output_nr not in mark:
         return None
-    return former if former.net is net and former.update == origin.update else None
+    former: Pass = mark[states[0].output_nr][0]
+    is_state = mark[states[0].output_nr][1] == "h"
+    return former if is_state and former.net is net and former.update == origin.update else None
 
 
 def differ(now: torch.Tensor, before: torch.Tensor) -> bool:
