@@ -326,6 +326,7 @@ def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVER
             k1 = k2 = shape["T"]
             T = k1 * (1 if "h_0" in lacks else draw.integer(2, 3))
         sizes |= {letter: size for letter, size in shape.items() if letter not in "TK"}
+    sizes |= {"B": 1} if "batch" in lacks else {}
     recipe = recipe._replace(**sizes, T=T, K=T, logits=1.0, velocity=False)
     given = "given_dy" in abilities.capabilities  # then numpy_rnn computes the loss of the run
     recipe = recipe._replace(objective=recipe.objective._replace(loss="squared_error")) if given else recipe

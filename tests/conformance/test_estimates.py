@@ -7,7 +7,7 @@ from test_judge import PACKAGE, sine_run
 
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
-from numpy_rnn.conformance.case import INTERMEDIATES
+from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES
 from numpy_rnn.conformance.checks import global_checks
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import Recipe
@@ -48,6 +48,14 @@ def test_right_code_is_within_the_estimate_and_a_small_factor_is_not(variant, dt
     for name in ("dW_xh", "dW_hh", "dW_hy") if variant == "tanh" else ():
         wrong = report | {name: report[name] * report[name].dtype.type(FACTOR[dtype])}
         assert {check.tensor for check in global_checks(case, wrong) if not (check.ratio <= 1).all()} == {name}
+
+
+def test_sum_of_a_given_dy_has_a_spread():
+    case = large("float32", objective=Objective(loss=GIVEN_DY), step=None)
+    checks = {check.tensor: check for check in global_checks(case, window_update(case))}
+    assert all((check.ratio <= 1).all() for check in checks.values())
+    assert checks["db_y"].estimated
+    assert checks["db_y"].ratio.max() > 1e-3
 
 
 def test_values_do_not_depend_on_their_bounds():

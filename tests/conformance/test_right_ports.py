@@ -68,6 +68,13 @@ def test_partial_port_passes_unless_it_is_wrong(number):
         check_port(levels[number % len(levels)], Untransposed(*lacks, has=has), dtype, FEW)
 
 
+def test_few_sizes_without_a_batch():
+    port = Layer("batch")
+    port.sizes = "few"
+    for level in levels_of(port):
+        check_port(level, port, "float64", FEW)
+
+
 def run_of(k2=5, step=Step(0.01), **changes):  # noqa: B008
     """A run of one sequence of 20 steps, for a port with plain options."""
     case = window(3, **PLAIN | {"T": 20, "K": 20, "B": 1, "bias": False, "gain": 0.5, "step": step} | changes)

@@ -68,7 +68,8 @@ class Bounds(Floats):
         return self.given(self.reported[name] if t is None else self.reported[name][t - 1])
 
     def stack(self, values: Sequence[Near]) -> Near:
-        return Near(np.stack([v.value for v in values]), np.stack([v.E for v in values]), self.rounding)
+        value, E = (np.stack(np.broadcast_arrays(*(getattr(v, part) for v in values))) for part in ("value", "E"))
+        return Near(value, E, self.rounding)
 
     def zeros(self, value: Near) -> Near:
         return value.map(np.zeros_like)

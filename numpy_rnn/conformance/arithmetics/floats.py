@@ -41,8 +41,8 @@ class Floats:
         return value
 
     def stack(self, values: Sequence[Any]) -> Any:
-        """Values of several steps, the axis of time first."""
-        return np.stack(values)
+        """Values of several steps, the axis of time first; a given dy has no axes of networks."""
+        return np.stack(np.broadcast_arrays(*values, subok=True))
 
     def report(self) -> dict[str, Any]:
         """The tensors by name. Those with steps have the axis of time first."""

@@ -111,6 +111,7 @@ class Noisy(Floats):
 
     def total(self, steps: Sequence[Any]) -> Any:
         rows = joined(steps, -2)
+        rows = np.broadcast_to(rows, (SAMPLES, *rows.shape[1:]))  # a given dy is the same for all samples
         return self.rounded(rows.sum(axis=-2), np.square(rows).sum(axis=-2), rows.shape[-2])
 
     def phi(self, a: Any, nonlinearity: str) -> Any:

@@ -115,8 +115,10 @@ def exit_raises() -> Iterator[None]:
 
 def abilities(port: Any) -> Abilities:
     """The capabilities of a port, what it lacks, and its sizes."""
-    sizes = tuple(protocol.shapes_of(getattr(port, "sizes", ())))
-    return Abilities(tuple(getattr(port, "capabilities", ())), tuple(getattr(port, "lacks", ())), sizes)
+    sizes, lacks = tuple(protocol.shapes_of(getattr(port, "sizes", ()))), tuple(getattr(port, "lacks", ()))
+    if "batch" in lacks:
+        sizes = tuple({**shape, "B": 1} for shape in sizes)
+    return Abilities(tuple(getattr(port, "capabilities", ())), lacks, sizes)
 
 
 def tanh_error(port: Any) -> TanhError:
