@@ -257,7 +257,7 @@ def test_run_on_a_file_of_any_name(monkeypatch):
     Path("\udcff.csv").write_text("1\n2\n3\n1\n2\n")
     found = []
     monkeypatch.setattr(study, "measure", lambda subject, choices, *others, **options: found.append(choices))
-    monkeypatch.setattr(study, "files_of", lambda findings: {})
+    monkeypatch.setattr(study, "files_of", lambda *findings: {})
     assert main(numpy_rnn, ("study", "--data", "\udcff.csv", "--epochs", "1", "--seeds", "2", "--folder", "made")) == 0
     assert found[0]["data"] == r"\udcff.csv"
     assert json.dumps(found, ensure_ascii=False).encode()
