@@ -11,15 +11,7 @@ from benchmarks.agreement import check, disagreement, reference_results
 from benchmarks.prepared import Unsupported
 from benchmarks.rows import ROWS, min_char_rnn, prepare
 from benchmarks.tasks import CHARACTERS, FLOORS, FORWARD, GRADIENT, JAX, OURS, REFERENCE, RUN, STEP, TASKS, Key, plan
-from benchmarks.workloads import (
-    CASES,
-    CHARACTER_MODELS,
-    DEFAULT_EXPERIMENT,
-    ENSEMBLES,
-    point,
-    sine,
-    window,
-)
+from benchmarks.workloads import CASES, CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, point, sine, window
 
 SMALL = window("small", T=4, B=3, D=2, H=5, O=4)
 RUNS = (
