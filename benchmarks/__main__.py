@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import pyperf
 
-from benchmarks.machine import ROOT, metadata, thread_environment, use_cores
+from benchmarks.estimates import MAX_LOAD, time_of
+from benchmarks.machine import ROOT, Load, metadata, thread_environment, use_cores, wait_for
 from benchmarks.report import report
 from benchmarks.rows import ROWS, prepare
 from benchmarks.tasks import IMPORT, PROCESS_TASKS, TASKS, Key, plan
@@ -18,6 +19,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.exit_status import exit_status
 
 QUICK, FULL = {"processes": 3, "values": 1}, {"processes": 6, "values": 3}
+ATTEMPTS = 3  # at measuring a benchmark without disturbance
 RUN_ONCE = (
     "from benchmarks.rows import prepare; from benchmarks.workloads import CASES;"
     " prepare({row!r}, 'run', CASES[{case!r}]).call()"
@@ -54,11 +56,14 @@ def main() -> int:
     options.inherit_environ = [*(options.inherit_environ or []), *variables]
     measured = _measured(options.append)
     keys = [key for key in keys if key.to_text() not in measured]
+    file, options.output, options.append = options.output or options.append, None, None
     checks = check(keys)
     timed = [name for name, found in checks.items() if "loops" in found]
     for number, name in enumerate(timed, start=1):
         print(f"[{number}/{len(timed)}] ", end="")
-        measured[name] = measure(runner, name, checks[name]["loops"])
+        measured[name] = measure_undisturbed(runner, name, checks[name]["loops"])
+        if file:
+            pyperf.BenchmarkSuite(measured.values()).dump(file, replace=True)
     reasons = {name: found["reason"] for name, found in checks.items() if "reason" in found}
     if measured:
         print("\n" + report(pyperf.BenchmarkSuite(measured.values())), end="")
@@ -72,6 +77,7 @@ def parse_options(runner: pyperf.Runner) -> argparse.Namespace:
     parser.prog, parser.usage = "python -m benchmarks", "python -m benchmarks [options]"
     add = parser.add_argument
     add("--full", action="store_true", help="all rows, and the whole grid of sizes")
+    add("--undisturbed", action="store_true", help="wait for other programs, and repeat what they disturbed")
     add("--list", action="store_true", help="print the names of the benchmarks, and time nothing")
     add("--rows", nargs="+", choices=list(ROWS), metavar="ROW", help=f"only these rows: {', '.join(ROWS)}")
     all_tasks = (*TASKS, *PROCESS_TASKS)
@@ -116,19 +122,29 @@ def check(keys: Sequence[Key]) -> dict[str, dict]:
     return {key.to_text(): checks[key.to_text()] for key in keys}  # all rows of a case one after the other
 
 
+def measure_undisturbed(runner: pyperf.Runner, name: str, loops: int) -> pyperf.Benchmark:
+    """Measures a benchmark; with --undisturbed, again if it was disturbed after the other programs had paused."""
+    attempts = ATTEMPTS if runner.args.undisturbed else 1
+    while True:
+        paused = runner.args.undisturbed and wait_for(MAX_LOAD)
+        load = Load()
+        benchmark = measure(runner, name, loops)
+        benchmark.update_metadata({"load_of_others": round(load.of_others(), 2)})
+        attempts -= 1
+        if not (paused and attempts and time_of(benchmark).is_disturbed):
+            return benchmark
+        print("disturbed: measured again", flush=True)
+
+
 def measure(runner: pyperf.Runner, name: str, loops: int) -> pyperf.Benchmark:
     """Measures a benchmark in workers, which are told its name."""
     warmups = runner.args.warmups
     runner.args.benchmark, runner.args.loops = name, loops
     runner.args.warmups = warmups if loops > 1 else 0  # a long call needs no warm-up
     try:
-        return runner.bench_func(name, _only_in_workers)
+        return runner.bench_func(name, lambda: None)  # workers call `work`
     finally:
         runner.args.warmups = warmups
-
-
-def _only_in_workers():
-    raise AssertionError
 
 
 def _pass_benchmark(command, options):

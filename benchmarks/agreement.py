@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import tasks
+from benchmarks.prepared import Unsupported, results, run_results
 from benchmarks.rows import prepare
-from benchmarks.tasks import FLOORS, Key, Unsupported, results, run_results
+from benchmarks.tasks import FLOORS, Key
 from benchmarks.workloads import CASES, Case
 from numpy_rnn import reference
 

@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+import time
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 from threadpoolctl import threadpool_info, threadpool_limits
 
 ROOT = Path(__file__).parents[1]
@@ -49,17 +52,37 @@ def kernels(threads: int) -> str:
     return ", ".join(sorted(pools)) or "unknown"
 
 
+class Load:
+    """The load of other programs since this was made, without this process and its ended children: CPUs on average.
+
+    Time that a virtual machine does not get (steal) counts as another program's.
+    """
+
+    def __init__(self) -> None:
+        self.since = os.times()
+        psutil.cpu_percent()
+
+    def of_others(self) -> float:
+        """Call this once: it ends the period."""
+        now, busy = os.times(), psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
+        return max(0.0, busy - (sum(now[:4]) - sum(self.since[:4])) / (now.elapsed - self.since.elapsed))
+
+
+def wait_for(most: float, seconds: float = 5, trials: int = 12) -> bool:
+    """Waits until other programs use at most so many CPUs for so many seconds. Returns whether they did."""
+    for _ in range(trials):
+        load = Load()
+        time.sleep(seconds)
+        if (used := load.of_others()) <= most:
+            return True
+        print(f"other programs use {used:.2f} CPUs: waits for {most} or less", flush=True)
+    return False
+
+
 def metadata(threads: int) -> dict[str, str | int]:
     """What a time depends on, besides what pyperf records; called after the libraries are loaded."""
-    packages = [f"{package} {number}" for package in PACKAGES if (number := _version(package))]
+    packages = [f"{package} {version(package)}" for package in PACKAGES if find_spec(package)]
     return {"threads": threads, "kernels": kernels(threads), "packages": ", ".join(packages), "commit": _commit()}
-
-
-def _version(package):
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _commit():

@@ -1,39 +1,27 @@
 """The report of a run, in Markdown: `python -m benchmarks.report FILE` prints that of a file of pyperf.
 
-With `--output FOLDER`, it is written to README.md there, with its figures and the times, without what pyperf records of
-every process, in results.json.
+With `--output FOLDER`, it is written to README.md there, and the times to results.json, without what pyperf records of
+every process.
 """
 
 import argparse
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from math import floor, log10
 from pathlib import Path
 from statistics import median
 
 import pyperf
 
-from benchmarks.estimates import Estimate, Times, times_of
+from benchmarks.estimates import MAX_INTERVAL, MAX_LOAD, Estimate, Times, times_of
 from benchmarks.rows import ROWS
 from benchmarks.tasks import CALLS, CHARACTERS, COLD, FORWARD, GRADIENT, IMPORT, JAX, MODULES, OURS, RUN, STEP, Key
-from benchmarks.workloads import (
-    CASES,
-    CHARACTER_MODELS,
-    DEFAULT_EXPERIMENT,
-    ENSEMBLES,
-    HUGE,
-    MAX_GRADIENT,
-    SLIDING,
-    SUCCESSORS,
-    Case,
-    point,
-)
+from benchmarks.workloads import CASES, CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, HUGE, SLIDING, Case, point
 
-NUMBER = re.compile(r"-?\d[\d.,]*( \[[^]]*\])?")
+NUMBER = re.compile(r"-?\d[\d.,]*\??( \[[^]]*\])?")
 KEPT = ("cpu_model_name", "cpu_count", "platform", "python_version", "packages", "kernels", "threads", "commit")
-KEPT_OF_RUN = ("name", "unit", "loops", "load_avg_1min", "compile_seconds")  # of every process
+KEPT_OF_RUN = ("name", "unit", "loops", "load_avg_1min", "load_of_others", "compile_seconds")  # of every process
 
 READING = """\
 A time is the median of several processes, with the fastest and the slowest process in brackets: an interval that
@@ -42,6 +30,9 @@ interval that follows from those of the two times. A row is timed on a case only
 at least, are those of the reference in float64. `bare calls` are the fewest NumPy calls that the equations need, and
 `bare GEMMs` the matrix products alone, each in the fastest of all layouts: a lower bound on the time of training that
 consists of them."""
+DISTURBED = f"""\
+A question mark is at times that were disturbed: other programs used more than {MAX_LOAD} CPUs, or the interval is wider
+than ±{100 * MAX_INTERVAL:g} %."""
 
 SUMMARY = (
     (RUN, DEFAULT_EXPERIMENT, "the default experiment"),
@@ -58,7 +49,7 @@ Table = list[str]  # lines of Markdown; empty if there is nothing to show
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.report", description="Print the report of a benchmark run.")
     parser.add_argument("file", help="times in pyperf's format")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write README.md, results.json and figures here")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write README.md and results.json here")
     options = parser.parse_args(arguments)
     try:
         suite = pyperf.BenchmarkSuite.load(options.file)
@@ -67,12 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output is None:
         print(report(suite), end="")
         return
-    suite, figures = shortened(suite), {}
-    if find_spec("matplotlib"):
-        from benchmarks.charts import draw
-
-        figures = draw(times_of(suite), options.output)
-    (options.output / "README.md").write_text(report(suite, figures), encoding="utf-8")
+    suite = shortened(suite)
+    (options.output / "README.md").write_text(report(suite), encoding="utf-8")
     results = options.output / "results.json"
     suite.dump(str(results), replace=True)
     results.write_text(results.read_text().replace('{"metadata":', '\n{"metadata":'))  # a line for each benchmark
@@ -95,8 +82,12 @@ def shortened(suite: pyperf.BenchmarkSuite) -> pyperf.BenchmarkSuite:
 
 
 def show(value: Estimate) -> str:
-    middle, low, high = map(three_digits, value)
-    return f"{middle} [{low}, {high}]"
+    return f"{number(value)} [{three_digits(value.low)}, {three_digits(value.high)}]"
+
+
+def number(value: Estimate) -> str:
+    """The median, with a question mark if it is disturbed."""
+    return three_digits(value.median) + "?" * value.is_disturbed
 
 
 def three_digits(value: float) -> str:
@@ -121,16 +112,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 def machine_lines(suite: pyperf.BenchmarkSuite) -> list[str]:
     """What the run was measured on; where processes differ, all values are listed."""
-    found: dict[str, set[str]] = {name: set() for name in KEPT}
-    loads, processes = [], set()
-    for benchmark in suite:
-        processes.add(len(benchmark.get_runs()))
-        for run in benchmark.get_runs():
-            metadata = run.get_metadata()
-            for name in KEPT:
-                found[name] |= {str(metadata[name])} if name in metadata else set()
-            loads += [metadata["load_avg_1min"]] if "load_avg_1min" in metadata else []
+    processes = [run.get_metadata() for benchmark in suite for run in benchmark.get_runs()]
+    found = {name: {str(metadata[name]) for metadata in processes if name in metadata} for name in KEPT}
     value = {name: "; ".join(sorted(values)) or "unknown" for name, values in found.items()}
+    loads = [metadata["load_avg_1min"] for metadata in processes if "load_avg_1min" in metadata]
+    counts = sorted({len(benchmark.get_runs()) for benchmark in suite})
     return [
         f"- CPU: {value['cpu_model_name']}, {value['cpu_count']} cores",
         f"- System: {value['platform']}, Python {value['python_version']}",
@@ -138,7 +124,7 @@ def machine_lines(suite: pyperf.BenchmarkSuite) -> list[str]:
         f"- Kernels: {value['kernels']}",
         f"- Threads: {value['threads']}",
         *([f"- Load average of 1 minute: {min(loads):.2f} to {max(loads):.2f}"] if loads else []),
-        f"- Processes of a benchmark: {', '.join(map(str, sorted(processes)))}",
+        f"- Processes of a benchmark: {', '.join(map(str, counts))}",
         f"- Commit: {value['commit']}",
     ]
 
@@ -151,14 +137,14 @@ def summary(times: Times) -> str:
         if ours:
             count = case.networks * (1 if task == STEP else case.updates)
             others = [times.get(Key(task, case.name, row)) for row in (MODULES, JAX, CALLS)]
-            ratios = [three_digits(other.over(ours).median) if other else "" for other in others]
-            lines.append([name, three_digits(1e6 * ours.median / count), *ratios])
-            of_floor += [ours.over(floor).median for floor in others[2:] if floor]
+            ratios = [number(other.over(ours)) if other else "" for other in others]
+            lines.append([name, number(ours.times(1e6 / count)), *ratios])
+            of_floor += [ours.over(floor) for floor in others[2:] if floor]
     head = "time of an update", f"{OURS}, µs", MODULES, JAX, CALLS
     near = (
-        f"`{CALLS}` are the fewest NumPy calls possible, a floor: `{OURS}` takes {min(of_floor):.2f} to"
-        f" {max(of_floor):.2f} times as long.\n[benchmarks/README.md](benchmarks/README.md) has all times and"
-        " the machine."
+        f"`{CALLS}` are the fewest NumPy calls possible, a floor: `{OURS}` takes {number(min(of_floor))} to"
+        f" {number(max(of_floor))} times as long.\n[benchmarks/README.md](benchmarks/README.md) has all times and"
+        f" the machine.\n{DISTURBED}"
     )
     return "\n".join([*table(head, lines), "", near])
 
@@ -187,7 +173,7 @@ def runs_table(times: Times, head: str, cases: Iterable[Case]) -> Table:
         found = [times.get(Key(RUN, case.name, row)) for case in columns]
         if any(found):
             units = [case.updates * case.networks for case in columns]
-            lines.append([row, *(three_digits(1e9 * t.median / n) if t else "" for t, n in zip(found, units))])
+            lines.append([row, *(number(t.times(1e9 / n)) if t else "" for t, n in zip(found, units))])
     return table([head, *(case.name for case in columns)], lines)
 
 
@@ -200,7 +186,7 @@ def windows_table(times: Times, task: str) -> Table:
         ours = times.get(Key(task, case, OURS))
         if ours:
             others = [times.get(Key(task, case, row)) for row in rows]
-            ratios = [three_digits(other.over(ours).median) if other else "" for other in others]
+            ratios = [number(other.over(ours)) if other else "" for other in others]
             lines.append([case, show(ours.times(1e3)), *ratios])
     return table([task, f"{OURS}, ms", *(f"{row} / {OURS}" for row in rows)], lines)
 
@@ -220,8 +206,8 @@ def compile_seconds(suite: pyperf.BenchmarkSuite) -> dict[Key, float]:
     return seconds
 
 
-def report(suite: pyperf.BenchmarkSuite, figures: dict[str, str] | None = None) -> str:
-    """The report, with the figures of these captions, by file."""
+def report(suite: pyperf.BenchmarkSuite) -> str:
+    """All tables, and what the times were measured on."""
     times = times_of(suite)
     compiling = compile_seconds(suite)
     sections: list[tuple[str, Table]] = [
@@ -234,16 +220,16 @@ def report(suite: pyperf.BenchmarkSuite, figures: dict[str, str] | None = None) 
         ("Gradient and update", windows_table(times, STEP)),
         ("Cold start: the default experiment in a fresh process", process_table(times, COLD)),
         ("Imports", process_table(times, IMPORT)),
-        ("Figures", [line for file, caption in (figures or {}).items() for line in (f"![{caption}]({file})", "")][:-1]),
         ("The rows", [f"- {row}: {ROWS[row].about}" for row in ROWS if any(key.row == row for key in times)]),
     ]
     intro = (
-        "`python -m benchmarks --full --output FILE` measures these times, and `python -m benchmarks.report FILE"
-        " --output benchmarks` writes this page. It needs the extras `torch`, `plot`, `benchmark` and `rows`, and a C"
-        " compiler; rows whose packages are missing are left out. `python -m pyperf compare_to benchmarks/results.json"
+        "`python -m benchmarks --full --undisturbed --output FILE` measures these times, and `python -m"
+        " benchmarks.report FILE --output benchmarks` writes this page. It needs the extras `torch`, `benchmark` and"
+        " `rows`; rows whose packages are missing are left out. `python -m pyperf compare_to benchmarks/results.json"
         " FILE` compares another run with this one."
     )
-    head = ["# Speed", "", intro, "", *machine_lines(suite), "", *READING.splitlines()]
+    disturbed = f"- Disturbed times: {sum(time.is_disturbed for time in times.values())} of {len(times)}"
+    head = ["# Speed", "", intro, "", *machine_lines(suite), disturbed, "", READING, DISTURBED]
     for title, lines in sections:
         if lines:
             head += ["", f"## {title}", "", *lines]
@@ -252,16 +238,11 @@ def report(suite: pyperf.BenchmarkSuite, figures: dict[str, str] | None = None) 
 
 def _characters(times, compiling):
     """What the models are, and a table for each dtype."""
-    case, lines = CHARACTER_MODELS[0], []
+    lines: Table = []
     for model in CHARACTER_MODELS:
         if ranked := ranked_table(times, CHARACTERS, model, compiling):
             lines += ["", *ranked]
-    about = (
-        f"The model of min-char-rnn: H = {case.H}, {case.D} characters, chunks of {case.options.schedule.k1} steps with"
-        f" carried state, two biases, cross-entropy, gradients clipped by value at {MAX_GRADIENT:g}, Adagrad with rate"
-        f" {case.learning_rate:g}. The text is random: each character is followed by one of {SUCCESSORS}."
-    )
-    return [about, *lines] if lines else []
+    return [CHARACTER_MODELS[0].about, *lines] if lines else []
 
 
 if __name__ == "__main__":

@@ -48,6 +48,16 @@ class Case(NamedTuple):
     def learning_rate(self) -> float:
         return self.options.step.learning_rate
 
+    @property
+    def about(self) -> str:
+        """The description of a character model."""
+        return (
+            f"The model of min-char-rnn: H = {self.H}, {self.D} characters, chunks of {self.options.schedule.k1} steps"
+            " with carried state, two biases, cross-entropy, gradients clipped by value at"
+            f" {MAX_GRADIENT:g}, Adagrad with rate {self.learning_rate:g}. The text is random: each character is"
+            f" followed by one of {SUCCESSORS}."
+        )
+
     def arrays(self) -> Arrays:
         """Parameters, x (T, B, D), target (T, B, O) and h_0 (B, H): new arrays with the same numbers in every call.
 
@@ -124,11 +134,6 @@ def point(H: int, B: int, T: int = 50, dtype: str = "float32") -> Case:
     return window(f"H={H} B={B} T={T} {dtype}", dtype, T=T, B=B, D=1, H=H, O=1)
 
 
-def deep_bench(H: int, B: int, T: int) -> Case:
-    """A vanilla RNN of DeepBench: as many inputs as hidden units."""
-    return window(f"DeepBench {H}", T=T, B=B, D=H, H=H, O=1)
-
-
 def sine(name: str, k2: int, networks: int = 1, epochs: int = 300, dtype: str = "float32") -> Case:
     """A run over the series of the default experiment."""
     options = RunOptions(Schedule(1, k2, epochs), Objective(), Step(RATE))
@@ -143,15 +148,14 @@ def character_model(dtype: str, updates: int = 100, H: int = 100, characters: in
     return Case(name, 25 * updates, 1, characters, H, characters, options=options, dtype=dtype)
 
 
-SIZES_H = (6, 64, 256, 1024)
-SIZES_B = (1, 8, 32)
+DEEP_BENCH = window("DeepBench 1760", T=50, B=16, D=1760, H=1760, O=1)  # two vanilla RNNs of it, with D = H
 GRID = (
-    *(point(H, B) for H in SIZES_H for B in SIZES_B),
+    *(point(H, B) for H in (6, 64, 256, 1024) for B in (1, 8, 32)),
     point(512, 32),
     *(point(H, 32, T) for H, T in ((256, 20), (256, 100), (512, 100))),
     *(point(H, B, dtype="float64") for H, B in ((6, 1), (64, 8), (256, 32))),
-    deep_bench(1760, 16, 50),
-    deep_bench(256, 32, 100),
+    DEEP_BENCH,
+    window("DeepBench 256", T=100, B=32, D=256, H=256, O=1),
 )
 DEFAULT_EXPERIMENT = sine("default experiment", 1)
 SLIDING = (sine("sliding k2=5", 5, epochs=60), sine("sliding k2=20", 20, epochs=15))

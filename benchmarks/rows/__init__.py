@@ -4,21 +4,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from benchmarks.tasks import (
-    CALLS,
-    EVERY,
-    GEMMS,
-    JAX,
-    MIN_CHAR_RNN,
-    MODULES,
-    OTHER,
-    OURS,
-    REFERENCE,
-    TUTORIAL,
-    C,
-    Prepared,
-    Unsupported,
-)
+from benchmarks.prepared import Prepared, Unsupported
+from benchmarks.tasks import CALLS, EVERY, GEMMS, JAX, MIN_CHAR_RNN, MODULES, OTHER, OURS, REFERENCE, TUTORIAL
 from benchmarks.workloads import Case
 
 
@@ -32,9 +19,7 @@ class Source(NamedTuple):
 
 ROWS = {
     OURS: Source(
-        "elman_packages",
-        "numpy",
-        "this package: forward and bptt of the reference; steps and runs by the engine, read once per epoch",
+        "elman_packages", "numpy", "the reference's forward and bptt; the engine's steps and runs, read by epoch"
     ),
     EVERY: Source("elman_packages", "numpy", "the same, its loss read after every update"),
     REFERENCE: Source("elman_packages", "numpy", "the reference's training loop, written to be read"),
@@ -47,32 +32,12 @@ ROWS = {
         " foreach or fused",
     ),
     TUTORIAL: Source(
-        "tutorial_loop",
-        "torch",
-        "a Python loop over the points, autograd and `.data -=`, as PyTorch tutorials write it",
+        "tutorial_loop", "torch", "a loop over the points, autograd and `.data -=`, as tutorials write it"
     ),
-    JAX: Source(
-        "jax_scan",
-        "jax",
-        "jit over lax.scan with value_and_grad, parameters donated; a run is one compiled function; vmap for ensembles",
-    ),
-    C: Source(
-        "c_loop",
-        "numpy",
-        "plain loops, compiled by cc -O3 -march=native for the sizes of the case; not blocked for caches: a floor for"
-        " small sizes",
-    ),
-    MIN_CHAR_RNN: Source(
-        "min_char_rnn",
-        "numpy",
-        "Karpathy's program of 2015, reimplemented: a NumPy loop over column vectors, without printing and sampling",
-    ),
+    JAX: Source("jax_scan", "jax", "jit over lax.scan with value_and_grad, parameters donated; vmap for ensembles"),
+    MIN_CHAR_RNN: Source("min_char_rnn", "numpy", "Karpathy's program of 2015, reimplemented: a loop over columns"),
     CALLS: Source("floors", "numpy", "the fewest NumPy calls that the equations need, and nothing else"),
-    GEMMS: Source(
-        "floors",
-        "numpy",
-        "the matrix products of these calls, each in the layout that is fastest here, and nothing else",
-    ),
+    GEMMS: Source("floors", "numpy", "the matrix products of these calls, each in the layout that is fastest here"),
 }
 
 

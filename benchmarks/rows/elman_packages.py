@@ -5,21 +5,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from benchmarks.tasks import (
-    CHARACTERS,
-    EVERY,
-    FORWARD,
-    GRADIENT,
-    OTHER,
-    OURS,
-    REFERENCE,
-    RUN,
-    STEP,
-    Prepared,
-    Tasks,
-    results,
-    run_results,
-)
+from benchmarks.prepared import Prepared, Tasks, results, run_results
+from benchmarks.tasks import CHARACTERS, EVERY, FORWARD, GRADIENT, OTHER, OURS, REFERENCE, RUN, STEP
 from benchmarks.workloads import Case
 
 MODULES = {OURS: "numpy_rnn", EVERY: "numpy_rnn", REFERENCE: "numpy_rnn.reference", OTHER: "torch_rnn"}

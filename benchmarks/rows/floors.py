@@ -2,8 +2,7 @@
 
 Bare calls: the fewest calls of NumPy's functions that the equations need, on arrays that already exist, in sequence.
 There are two forms: input and state in one matrix, with W_xh stacked on W_hh, or every product separately. The faster
-one is the row. Small networks of an ensemble are computed in groups, with the number of the network as the innermost
-axis in memory.
+one is the row. The networks of an ensemble are grouped, and lie in memory, as those of the engine.
 
 Bare GEMMs: the matrix products of these calls alone. NumPy multiplies arrays in either memory order, and a product or
 its transpose. Each product has the fastest of these eight layouts, which is measured first. So this is the speed of the
@@ -13,23 +12,18 @@ machine at these shapes, and not that of a layout.
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import groupby, product
-from math import prod
 from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from benchmarks.tasks import CHARACTERS, FORWARD, GEMMS, GRADIENT, RUN, STEP, Prepared, Tasks
+from benchmarks.prepared import Prepared, Tasks
+from benchmarks.tasks import CHARACTERS, FORWARD, GEMMS, GRADIENT, RUN, STEP
 from benchmarks.workloads import MAX_GRADIENT, Case
 from numpy_rnn import windows
+from numpy_rnn.engine.loop import BUFFER
+from numpy_rnn.engine.memory import WIDE, Layout, empty, group
 
-CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
-MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
-MIN_GROUP = 3  # fewer small networks are faster one by one
-WIDE = 512  # networks from which on the rows of a group are whole cache lines
-BUFFER = 16  # numbers, the least: NumPy copies arrays that are broadcast over rows of a wide group to a larger buffer
-GROUP_BYTES = 2**20  # of the parameters and gradients of a group
 TRIALS = 5  # per layout, the fastest of which counts
 MIN_SECONDS = 2e-4  # per trial
 LONG_SECONDS = 5e-3  # one trial is enough of calls that take this long, whose times vary less
@@ -49,7 +43,6 @@ class Call(NamedTuple):
 
 
 Calls = list[Call]
-Layout = tuple[bool, ...]  # see `in_layout`
 
 
 def group_product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -59,35 +52,28 @@ def group_product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> np.nd
     return np.einsum("nij,njk->nik", left, right, out=out)
 
 
-def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """New memory that begins at a cache line."""
-    memory = np.empty(prod(shape) * np.dtype(dtype).itemsize + CACHE_LINE, np.uint8)
-    begin = -memory.ctypes.data % CACHE_LINE
-    return memory[begin : begin + memory.size - CACHE_LINE].view(dtype).reshape(shape)
-
-
 class Memory:
-    """New arrays with random numbers; with a group of networks, they have a first axis, the innermost in memory."""
+    """New arrays with random numbers, in the memory of the engine: a group of networks has a first axis.
 
-    def __init__(self, case: Case, networks: int | None):
-        self.case, self.networks, self.generator = case, networks, np.random.default_rng(0)
+    Weights have a standard deviation of 1/√H, and everything else of 1, so that states neither vanish nor saturate.
+    """
 
-    def __call__(self, *shape: int) -> np.ndarray:
-        array = self.shared(*shape) if self.networks is None else self.shared(*shape, self.networks)
-        return array if self.networks is None else np.moveaxis(array, -1, 0)
+    def __init__(self, layout: Layout):
+        self.layout, self.generator = layout, np.random.default_rng(0)
 
-    def shared(self, *shape: int) -> np.ndarray:
-        """One array for all networks."""
-        array = empty(shape, self.case.dtype)
-        array[...] = self.generator.uniform(-1.5, 1.5, shape) * self.case.H**-0.5  # neither vanish nor overflow
+    def __call__(self, *shape: int, scale: float = 1.0, shared: bool = False) -> np.ndarray:
+        """shared: whether there is one array for all networks."""
+        array = empty(shape, self.layout.dtype) if shared else self.layout.empty(*shape)
+        array[...] = scale * self.generator.normal(size=array.shape)
         return array
 
-    def parameters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def weights(self, *shape: int) -> np.ndarray:
+        return self(*shape, scale=self.layout.H**-0.5)
+
+    def parameters(self) -> tuple[np.ndarray, ...]:
         """A vector of all parameters, and its parts W (D + H, H) and U (H, O) as views."""
-        D, H, O = self.case.D, self.case.H, self.case.O
-        vector = self((D + H) * H + H * O)
-        W, U = vector[..., : (D + H) * H], vector[..., (D + H) * H :]
-        return vector, W.reshape(*W.shape[:-1], D + H, H), U.reshape(*U.shape[:-1], H, O)
+        vector = self.weights(self.layout.size)
+        return vector, *self.layout.stacked(vector)[:2]
 
 
 def window_calls(memory: Memory, T: int, K: int, task: str, stacked: bool) -> Calls:
@@ -95,8 +81,8 @@ def window_calls(memory: Memory, T: int, K: int, task: str, stacked: bool) -> Ca
 
     The loss is summed later. stacked: whether (F1) and (B2) are one product per step.
     """
-    _, _, B, D, H, O, *_ = memory.case
-    dot = np.ndarray.dot if memory.networks is None else group_product
+    D, H, O, B, *_ = memory.layout
+    dot = np.ndarray.dot if memory.layout.networks is None else group_product
     calls: Calls = []
 
     def add(equation, function, *arguments):
@@ -129,15 +115,15 @@ def window_calls(memory: Memory, T: int, K: int, task: str, stacked: bool) -> Ca
     if task == FORWARD:
         return calls
 
-    target, one = memory.shared(K * B, O), np.ones((), memory.case.dtype)
+    target, one = memory(K * B, O, shared=True), np.ones((), memory.layout.dtype)
     slope, dh, da = memory(T * B, H), memory(T * B, H), memory(T * B, H)
     joint = stacked and K == T > 1
     if joint:  # [dy_t da_{t+1}] in one matrix, and in another the transposed weights that they are multiplied by
-        flow, V = memory((T + 1) * B, O + H), memory(O + H, H)
+        flow, V = memory((T + 1) * B, O + H), memory.weights(O + H, H)
         dy, da = flow[..., B:, :O], flow[..., : T * B, O:]
         flow_t = by_step(flow)
     else:
-        dy, W_hh_T = memory(K * B, O), memory(H, H)  # a product with a transposed view of W_hh is slower
+        dy, W_hh_T = memory(K * B, O), memory.weights(H, H)  # a product with a transposed view of W_hh is slower
     slope_t, dh_t, da_t = by_step(slope), by_step(dh), by_step(da)
     add("B1", np.subtract, y, target, dy)
     add("B3", np.multiply, h[after], h[after], slope)
@@ -168,7 +154,8 @@ def window_calls(memory: Memory, T: int, K: int, task: str, stacked: bool) -> Ca
 
 def character_calls(case: Case, stacked: bool) -> Calls:
     """The calls of one pass over the chunks of a character model, whose bias b_h is one more input that is 1."""
-    memory, chunk = Memory(case._replace(D=case.D + 1), None), case.options.schedule.k1
+    layout = Layout(case.D + 1, case.H, case.O, case.B, False, False, np.dtype(case.dtype))
+    memory, chunk = Memory(layout), case.options.schedule.k1
     calls = window_calls(memory, chunk, chunk, GRADIENT, stacked)
     y, one_column = memory(chunk, case.O), memory(chunk, 1)
     theta, g, v, spare = (memory.parameters()[0] for _ in range(4))
@@ -195,9 +182,9 @@ def character_calls(case: Case, stacked: bool) -> Calls:
 
 def loss_calls(memory: Memory, updates: int, terms: int) -> Calls:
     """The losses of this many updates, each a sum of `terms` squares."""
-    half = np.full((), 0.5, memory.case.dtype)
+    half = np.full((), 0.5, memory.layout.dtype)
     error, squares = memory(updates, terms), memory(updates, terms)
-    if updates == 1 and memory.networks is None:
+    if updates == 1 and memory.layout.networks is None:
         row = error.reshape(-1)
         return [Call("L1", np.ndarray.dot, (row, row)), Call("L1", np.multiply, (half, half))]
     calls = [Call("L1", np.multiply, (error, error, squares))]
@@ -207,24 +194,12 @@ def loss_calls(memory: Memory, updates: int, terms: int) -> Calls:
     return [*calls, Call("L1", np.multiply, (losses, half, losses))]
 
 
-def group_sizes(case: Case) -> list[int | None]:
-    """The numbers of networks that are computed together; None for a network by itself."""
-    if case.B * case.H > MAX_GROUPED or case.networks < MIN_GROUP:
-        return [None] * case.networks
-    itemsize = np.dtype(case.dtype).itemsize
-    line = CACHE_LINE // itemsize if case.networks >= WIDE else 1
-    network_bytes = 2 * ((case.D + case.H) * case.H + case.H * case.O) * itemsize
-    lines = -(-case.networks // line)
-    count = -(-lines // max(MIN_GROUP, GROUP_BYTES // (network_bytes * line)))
-    return [(lines * (n + 1) // count - lines * n // count) * line for n in range(count)]
-
-
 def task_calls(task: str, case: Case, stacked: bool) -> Calls:
     """The calls of one epoch of a run, or of one window."""
     k1, k2, _ = case.options.schedule
     epoch, of_window, calls = list(windows(case.T, k1, k2)), STEP if task == RUN else task, []
-    for networks in group_sizes(case):
-        memory = Memory(case, networks)
+    for _, layout in group(case.arrays()[0], case.B):
+        memory = Memory(layout)
         of_length = {T: window_calls(memory, T, k1, of_window, stacked) for T in {window.steps for window in epoch}}
         for window in epoch:
             calls += of_length[window.steps]
@@ -233,21 +208,16 @@ def task_calls(task: str, case: Case, stacked: bool) -> Calls:
     return calls
 
 
-def flops(calls: Iterable[Call]) -> int:
-    """Floating-point operations of the products: two per term."""
-    return sum(2 * call.arguments[2].size * call.arguments[0].shape[-1] for call in calls if call.is_product)
-
-
 # -- layouts ---------------------------------------------------------------------------------------------------------
 
 
 def in_best_layouts(calls: Iterable[Call]) -> Calls:
     """The products of these calls, each in the fastest layout of its shapes."""
     chosen: Calls = []
-    layouts: dict[tuple, Layout] = {}
+    layouts: dict[tuple, tuple[bool, ...]] = {}
     new: dict[tuple, Call] = {}
-    for shapes, group in groupby((call for call in calls if call.is_product), key=_shapes):
-        products = list(group)
+    for shapes, alike in groupby((call for call in calls if call.is_product), key=_shapes):
+        products = list(alike)
         if products[0].function is not np.ndarray.dot:
             chosen += products
             continue
@@ -269,7 +239,7 @@ def _arrays(call):
     return tuple(map(id, call.arguments))
 
 
-def in_layout(products: Iterable[Call], layout: Layout) -> Calls:
+def in_layout(products: Iterable[Call], layout: tuple[bool, ...]) -> Calls:
     """The products on new arrays; operands that they share are shared here too.
 
     layout: whether the left and the right factor are in column-major order, and whether the transposed product is

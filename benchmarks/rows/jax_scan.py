@@ -10,18 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from benchmarks.tasks import (
-    CHARACTERS,
-    FORWARD,
-    GRADIENT,
-    RUN,
-    STEP,
-    Prepared,
-    Tasks,
-    one_network,
-    results,
-    run_results,
-)
+from benchmarks.prepared import Prepared, Tasks, one_network, results, run_results
+from benchmarks.tasks import CHARACTERS, FORWARD, GRADIENT, RUN, STEP
 from benchmarks.workloads import MAX_GRADIENT, Case
 
 jax.config.update("jax_enable_x64", True)  # or float64 would silently be float32

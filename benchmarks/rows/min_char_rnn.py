@@ -7,7 +7,8 @@ sampling.
 
 import numpy as np
 
-from benchmarks.tasks import CHARACTERS, Prepared, Tasks
+from benchmarks.prepared import Prepared, Tasks
+from benchmarks.tasks import CHARACTERS
 from benchmarks.workloads import Case
 
 SEQUENCE, RATE, LIMIT = 25, 1e-1, 5

@@ -8,18 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
-from benchmarks.tasks import (
-    CHARACTERS,
-    FORWARD,
-    GRADIENT,
-    RUN,
-    STEP,
-    Prepared,
-    Tasks,
-    one_network,
-    results,
-    run_results,
-)
+from benchmarks.prepared import Prepared, Tasks, one_network, results, run_results
+from benchmarks.tasks import CHARACTERS, FORWARD, GRADIENT, RUN, STEP
 from benchmarks.workloads import MAX_GRADIENT, Case
 from numpy_rnn import windows
 

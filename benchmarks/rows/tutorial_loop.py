@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from benchmarks.tasks import RUN, Prepared, Tasks, Unsupported, run_results
+from benchmarks.prepared import Prepared, Tasks, Unsupported, run_results
+from benchmarks.tasks import RUN
 from benchmarks.workloads import Case, sine
 
 

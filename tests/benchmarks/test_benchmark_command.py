@@ -8,7 +8,7 @@ import pytest
 from children import run, with_benchmarks
 
 from benchmarks import __main__, machine
-from benchmarks.tasks import COLD, IMPORT, RUN, C, Key, plan
+from benchmarks.tasks import COLD, IMPORT, JAX, OURS, RUN, Key, plan
 from benchmarks.workloads import DEFAULT_EXPERIMENT, SLIDING
 from numpy_rnn.common.exit_status import exit_status
 
@@ -34,9 +34,9 @@ def main(monkeypatch, capsys):
 
 def test_list_has_the_selected_benchmarks(main):
     assert main("--list")[1].splitlines() == [key.to_text() for key in plan(False)]
-    words = ["--full", "--list", "--tasks", "run", "--cases", "k2=5", "default", "--rows", "JAX"]
-    assert main(*words, C)[1].splitlines() == [
-        Key(RUN, case, row).to_text() for case in (DEFAULT, SLIDING[0].name) for row in ("JAX", C)
+    words = ["--full", "--list", "--tasks", "run", "--cases", "k2=5", "default", "--rows"]
+    assert main(*words, OURS, JAX)[1].splitlines() == [
+        Key(RUN, case, row).to_text() for case in (DEFAULT, SLIDING[0].name) for row in (OURS, JAX)
     ]
 
 
@@ -64,7 +64,56 @@ def test_rows_that_are_not_timed_have_their_reasons(main, monkeypatch):
         assert main("--cases", "k2=5") == (expected, f"{name}: not timed, {reason}\n", "")
     monkeypatch.undo()
     monkeypatch.setattr(sys, "executable", "false")
-    assert __main__.check([Key(RUN, DEFAULT, C)]) == {f"run / {DEFAULT} / {C}": {"reason": "crashes: exit status 1"}}
+    assert __main__.check([Key(RUN, DEFAULT, JAX)]) == {f"run / {DEFAULT} / JAX": {"reason": "crashes: exit status 1"}}
+
+
+def runs(seconds):
+    """A benchmark with a process of each of these times."""
+    metadata = {"name": Key(RUN, DEFAULT, OURS).to_text(), "unit": "second"}
+    return pyperf.Benchmark([pyperf.Run([value], metadata=metadata, collect_metadata=False) for value in seconds])
+
+
+@pytest.mark.parametrize(
+    ("is_quiet", "measured"),
+    [
+        ([True, True], [(1.0, 2.0), (1.0, 1.0)]),  # until it is not disturbed
+        ([True] * 3, [(1.0, 2.0)] * 3),
+        ([False], [(1.0, 2.0)]),  # it would be disturbed again
+        ([], [(1.0, 2.0)]),  # without --undisturbed
+    ],
+)
+def test_disturbed_times_are_measured_again(main, monkeypatch, tmp_path, is_quiet, measured):
+    """The file and the report have only the last one."""
+    name, waits, left = Key(RUN, DEFAULT, OURS).to_text(), iter(is_quiet), [*map(runs, measured)]
+    monkeypatch.setattr(__main__, "check", lambda keys: {name: {"loops": 1}})
+    monkeypatch.setattr(__main__, "wait_for", lambda most: next(waits))
+    monkeypatch.setattr(__main__, "measure", lambda *_: left.pop(0))
+    monkeypatch.setattr(machine.Load, "of_others", lambda self: 0.123)
+    status, output, error = main("--output", str(tmp_path / "times.json"), *["--undisturbed"] * bool(is_quiet))
+    assert (status, error, left, [*waits]) == (0, "", [], [])
+    assert output.count("disturbed: measured again") == len(measured) - 1
+    assert f"Disturbed times: {int(measured[-1] == (1.0, 2.0))} of 1" in output
+    (kept,) = pyperf.BenchmarkSuite.load(str(tmp_path / "times.json"))
+    assert (kept.get_values(), kept.get_metadata()["load_of_others"]) == (measured[-1], 0.12)
+
+
+def test_load_is_that_of_other_programs(monkeypatch):
+    """Of 2 CPUs, 75 % were busy for 10 seconds: 15, 8 of which were this process and its children."""
+    times = iter([os.times_result((1, 1, 1, 1, 100)), os.times_result((4, 2, 4, 2, 110))])
+    monkeypatch.setattr(machine.os, "times", lambda: next(times))
+    monkeypatch.setattr(machine.psutil, "cpu_percent", lambda: 75.0)
+    monkeypatch.setattr(machine.psutil, "cpu_count", lambda: 2)
+    assert machine.Load().of_others() == pytest.approx(0.7)
+
+
+def test_waiting_ends_and_says_what_for(monkeypatch, capsys):
+    monkeypatch.setattr(machine.Load, "of_others", lambda self: next(used))
+    used = iter([0.9, 0.31, 0.3])
+    assert machine.wait_for(0.3, seconds=0)
+    used = iter([0.5, 0.5, 0.1])
+    assert not machine.wait_for(0.3, seconds=0, trials=2)
+    lines = [f"other programs use {load} CPUs: waits for 0.3 or less" for load in ("0.90", "0.31", "0.50", "0.50")]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.rows import floors, prepare
 from benchmarks.tasks import CHARACTERS, FLOORS, FORWARD, GRADIENT, RUN, STEP
 from benchmarks.workloads import DEFAULT_EXPERIMENT, ENSEMBLES, character_model, point, sine, window
+from numpy_rnn.engine.memory import CACHE_LINE
 
 SMALL = window("small", T=4, B=3, D=2, H=5, O=4)
 
@@ -42,14 +43,17 @@ def test_bare_calls_are_the_fewest_of_the_equations(case):
     }
 
 
-def test_groups_of_networks_fit_into_the_cache():
-    assert floors.group_sizes(SMALL) == [None]
-    assert floors.group_sizes(SMALL._replace(networks=2)) == [None, None]
-    assert floors.group_sizes(SMALL._replace(networks=4, H=64)) == [None] * 4
-    sizes = floors.group_sizes(ENSEMBLES[-1])
-    assert sum(sizes) == 10_000
-    assert not any(size % 16 for size in sizes)  # whole cache lines
-    assert max(sizes) * 2 * 48 * 4 <= floors.GROUP_BYTES
+@pytest.mark.parametrize("case", [DEFAULT_EXPERIMENT, ENSEMBLES[1], point(64, 8), point(256, 1, 100)])
+def test_units_are_not_saturated(case):
+    """As those of a training: the time of tanh depends on its argument, and that of tiny numbers is long."""
+    for stacked in (True, False):
+        calls = floors.task_calls(RUN, case, stacked)
+        floors.program(calls, times=2)()
+        states = [np.tanh(call.arguments[0]).ravel() for call in calls if call.equation == "F2"]
+        low, middle, high = np.quantile(np.abs(np.concatenate(states)), [0.1, 0.5, 0.9])
+        assert low > 0.01
+        assert 0.1 < middle < 0.8
+        assert high < 0.98
 
 
 @pytest.mark.parametrize(("H", "B"), [(32, 32), (64, 1), (64, 8)])
@@ -57,9 +61,14 @@ def test_arrays_start_at_cache_lines(H, B):
     """Otherwise their products would be slower than those of a program that does."""
     calls = floors.task_calls(STEP, point(H, B), stacked=False)
     arrays = [array for call in calls if call.is_product for array in call.arguments]
-    starts = [array.__array_interface__["data"][0] % floors.CACHE_LINE for array in arrays if array.nbytes >= 2**8]
+    starts = [array.__array_interface__["data"][0] % CACHE_LINE for array in arrays if array.nbytes >= 2**8]
     assert len(starts) > 100
     assert not any(starts)
+
+
+def flops(calls):
+    """Floating-point operations of the products: two per term."""
+    return sum(2 * call.arguments[2].size * call.arguments[0].shape[-1] for call in calls if call.is_product)
 
 
 @pytest.mark.parametrize("stacked", [True, False])
@@ -68,7 +77,7 @@ def test_products_have_the_flops_of_the_equations(stacked):
     products = T * B * (2 * D * H + 2 * H * H + 3 * H * O) + (T - 1) * B * H * H  # B2 without the last step
     calls = floors.task_calls(STEP, window("flops", T=T, B=B, D=D, H=H, O=O), stacked)
     zeros = B * H * H if stacked else 0  # after the last step
-    assert floors.flops(calls) == 2 * (products + zeros)
+    assert flops(calls) == 2 * (products + zeros)
 
 
 def test_all_layouts_of_a_product_compute_the_same():
@@ -87,7 +96,7 @@ def test_bare_gemms_are_all_products():
     calls = floors.task_calls(STEP, SMALL, stacked=True)
     chosen = floors.in_best_layouts(calls)
     assert len(chosen) == sum(call.is_product for call in calls)
-    assert floors.flops(chosen) == floors.flops(calls)
+    assert flops(chosen) == flops(calls)
 
 
 def test_fastest_is_found(monkeypatch):

@@ -42,7 +42,7 @@ SECONDS = {
 }
 
 
-def suite(factors=(0.9, 1.0, 1.25)):
+def suite(factors=(0.95, 1.0, 1.06)):
     """A process for each factor; the values of a process have a median of that."""
     benchmarks = []
     for key, seconds in SECONDS.items():
@@ -52,7 +52,7 @@ def suite(factors=(0.9, 1.0, 1.25)):
         runs = [
             pyperf.Run(
                 [seconds * factor * of_value for of_value in (0.5, 1.0, 3.0)],
-                metadata=metadata | {"load_avg_1min": factor},
+                metadata=metadata | {"load_avg_1min": factor, "load_of_others": 0.31 if key.row == JAX else 0.3},
                 collect_metadata=False,
             )
             for factor in factors
@@ -62,16 +62,17 @@ def suite(factors=(0.9, 1.0, 1.25)):
 
 
 def test_report():
-    text = report(suite(), {"time.png": "a caption"})
+    text = report(suite())
     assert text[text.index("- CPU") : text.index("## The rows")] == snapshot("""\
 - CPU: a processor, 2 cores
 - System: a system, Python 3.11
 - Packages: numpy 2
 - Kernels: openblas Haswell; openblas Haswell, XLA
 - Threads: 1
-- Load average of 1 minute: 0.90 to 1.25
+- Load average of 1 minute: 0.95 to 1.06
 - Processes of a benchmark: 3
 - Commit: abc
+- Disturbed times: 1 of 14
 
 A time is the median of several processes, with the fastest and the slowest process in brackets: an interval that
 contains the true median with more than 95 % confidence if there are six. Ratios are those of medians, with an
@@ -79,16 +80,18 @@ interval that follows from those of the two times. A row is timed on a case only
 at least, are those of the reference in float64. `bare calls` are the fewest NumPy calls that the equations need, and
 `bare GEMMs` the matrix products alone, each in the fastest of all layouts: a lower bound on the time of training that
 consists of them.
+A question mark is at times that were disturbed: other programs used more than 0.3 CPUs, or the interval is wider
+than ±10 %.
 
 ## The default experiment
 
-| default experiment      |        µs per update |         row / numpy_rnn | seconds to compile |
-|-------------------------|---------------------:|------------------------:|-------------------:|
-| JAX                     | 0.200 [0.180, 0.250] | 0.0400 [0.0313, 0.0512] |                0.5 |
-| bare calls              |    4.17 [3.75, 5.21] |     0.833 [0.651, 1.07] |                    |
-| numpy_rnn               |    5.00 [4.50, 6.25] |                         |                    |
-| numpy_rnn, every update |    10.0 [9.00, 12.5] |       2.00 [1.56, 2.56] |                    |
-| tutorial loop           |       150 [135, 188] |       30.0 [23.4, 38.4] |                    |
+| default experiment      |         µs per update |          row / numpy_rnn | seconds to compile |
+|-------------------------|----------------------:|-------------------------:|-------------------:|
+| JAX                     | 0.200? [0.190, 0.212] | 0.0400? [0.0370, 0.0432] |                0.5 |
+| bare calls              |     4.17 [3.96, 4.42] |     0.833 [0.771, 0.901] |                    |
+| numpy_rnn               |     5.00 [4.75, 5.30] |                          |                    |
+| numpy_rnn, every update |     10.0 [9.50, 10.6] |        2.00 [1.85, 2.16] |                    |
+| tutorial loop           |        150 [142, 159] |        30.0 [27.8, 32.4] |                    |
 
 ## Sliding windows
 
@@ -97,7 +100,7 @@ consists of them.
 | numpy_rnn               |               5000 |        10000 |
 | numpy_rnn, every update |              10000 |              |
 | tutorial loop           |             150000 |              |
-| JAX                     |                200 |              |
+| JAX                     |               200? |              |
 | bare calls              |               4167 |              |
 
 ## Ensembles
@@ -112,25 +115,21 @@ The model of min-char-rnn: H = 100, 65 characters, chunks of 25 steps with carri
 
 | character model, float64 |  µs per update | row / numpy_rnn | seconds to compile |
 |--------------------------|---------------:|-----------------|--------------------|
-| numpy_rnn                | 300 [270, 375] |                 |                    |
+| numpy_rnn                | 300 [285, 318] |                 |                    |
 
 ## Gradient and update
 
 | step                    |        numpy_rnn, ms | torch.nn.RNN / numpy_rnn |
 |-------------------------|---------------------:|-------------------------:|
-| H=64 B=8 T=50 float32   | 0.200 [0.180, 0.250] |                     10.0 |
-| H=256 B=32 T=50 float32 |    8.00 [7.20, 10.0] |                    0.750 |
+| H=64 B=8 T=50 float32   | 0.200 [0.190, 0.212] |                     10.0 |
+| H=256 B=32 T=50 float32 |    8.00 [7.60, 8.48] |                    0.750 |
 
 ## Imports
 
 | import    | ms of the process |
 |-----------|------------------:|
-| numpy     | 70.0 [63.0, 87.5] |
-| numpy_rnn |   100 [90.0, 125] |
-
-## Figures
-
-![a caption](time.png)
+| numpy     | 70.0 [66.5, 74.2] |
+| numpy_rnn |   100 [95.0, 106] |
 
 """)  # noqa: E501
 
@@ -145,7 +144,7 @@ def test_documented_command_prints_the_report(tmp_path, capsys, monkeypatch):
 
 
 def test_report_of_a_file(tmp_path, capsys):
-    """The written report is the printed one with figures, and what is kept of the times gives the same report."""
+    """The written report is the printed one, and what is kept of the times gives the same report."""
     suite().dump(str(tmp_path / "times.json"))
     main([str(tmp_path / "times.json")])
     printed = capsys.readouterr().out
@@ -154,7 +153,7 @@ def test_report_of_a_file(tmp_path, capsys):
     assert printed == report(suite()) == report(shortened(suite())) == report(kept)
     assert len((tmp_path / "results.json").read_text().splitlines()) > len(kept)
     assert "secret" not in (tmp_path / "results.json").read_text()
-    assert (tmp_path / "README.md").read_text().startswith(printed.partition("## The rows")[0].rstrip())
+    assert (tmp_path / "README.md").read_text() == printed
 
 
 def test_invalid_file_is_one_line_and_status_2(tmp_path, capsys):
@@ -165,45 +164,33 @@ def test_invalid_file_is_one_line_and_status_2(tmp_path, capsys):
         assert capsys.readouterr().err.splitlines()[-1].startswith("python -m benchmarks.report: error: cannot read")
 
 
-@pytest.mark.needs_matplotlib
 def test_published_report_is_that_of_the_published_times():
-    from benchmarks.charts import CAPTIONS
-
     folder = ROOT / "benchmarks"
     published = pyperf.BenchmarkSuite.load(str(folder / "results.json"))
-    assert (folder / "README.md").read_text(encoding="utf-8") == report(published, CAPTIONS)
+    assert (folder / "README.md").read_text(encoding="utf-8") == report(published)
     assert summary(times_of(published)) in (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.needs_matplotlib
-def test_figures_show_the_times(tmp_path):
-    from benchmarks import charts
-
-    times = times_of(suite())
-    assert [*charts.draw(times, tmp_path)] == ["ratios.png"] == [file.name for file in tmp_path.iterdir()]
-    texts = [text.get_text() for panel in charts.draw_ratios(times).axes for text in panel.texts]
-    assert texts == ["10.00", "0.75"]
-    lines = {Key(STEP, point(H, 8).name, OURS): Estimate(H, H, H) for H in (6, 64)}
-    (line,) = [line for panel in charts.draw_times(lines).axes for line in panel.lines]
-    assert line.get_xydata().tolist() == [[6, 6], [64, 64]]
-    assert charts.draw({}, tmp_path) == {}
 
 
 # -- estimates -------------------------------------------------------------------------------------------------------
 
 
 def test_times_are_medians_of_processes():
-    assert times_of(suite((2.0, 1.0, 4.0)))[Key(STEP, HEAVY, OURS)] == Estimate(0.016, 0.008, 0.032)
+    assert times_of(suite((2.0, 1.0, 4.0)))[Key(STEP, HEAVY, OURS)] == Estimate(0.016, 0.008, 0.032, True)
+
+
+@pytest.mark.parametrize(("factors", "wide"), [((0.91, 1, 1.09), False), ((0.89, 1, 1), True), ((1, 1, 1.11), True)])
+def test_wide_interval_or_load_is_a_disturbance(factors, wide):
+    for key, time in times_of(suite(factors)).items():
+        assert time.is_disturbed == (wide or key.row == JAX), key
 
 
 def test_interval_of_a_ratio_follows_from_both():
     """MOVER: distances add like the sides of a right triangle, for a ratio those of the logarithms."""
-    assert Estimate(10, 7, 13).minus(Estimate(4, 0, 8)) == (6, 1, 11)
     a, b = Estimate(8, 1, 64), Estimate(2, 2, 2)
-    assert a.over(b) == pytest.approx((4, 0.5, 32))
-    assert b.over(a) == pytest.approx((1 / 4, 1 / 32, 2))
-    assert Estimate(2**4, 2.0, 2**7).over(Estimate(2**4, 1, 2**8)) == pytest.approx((1, 2**-5, 2**5))
-    assert Estimate(1, 2, 3).times(2) == (2, 4, 6)
+    assert a.over(b) == (4, *map(pytest.approx, (0.5, 32)), False)
+    assert b.over(a) == (1 / 4, *map(pytest.approx, (1 / 32, 2)), False)
+    assert Estimate(2**4, 2.0, 2**7).over(Estimate(2**4, 1, 2**8)) == (1, *map(pytest.approx, (2**-5, 2**5)), False)
+    assert Estimate(1, 2, 3).times(2) == (2, 4, 6, False)
 
 
 def test_numbers_have_three_digits():
