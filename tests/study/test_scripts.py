@@ -469,6 +469,17 @@ def test_right_gradients_are_right_however_they_are_printed(own_gradients, compu
         "min-char-rnn": "\n".join(f"{name} = {v}" for name, v in columns.items()),
         "rows": rows,
         "scaled": scaled,
+        "sizes, torch": "\n".join(
+            f"epoch {i} [{i}/6] loss {0.9 / i:.4f}\n{torch_names[name]} {size} {v.tolist()}"
+            for i, (name, v) in enumerate(turned.items(), 1)
+            for size in (f"torch.Size({list(v.shape)})\n", f"{v.shape} tensor", f"{list(v.shape)} tensor")
+        ),
+        "sizes, numpy": "epoch 1 loss 0.9123 at 12:30\n"
+        + "\n".join(
+            f"# d{name} {size}\n{v}"
+            for name, v in gradients.items()
+            for size in (v.shape, f"({'x'.join(map(str, v.shape))})", f"shape={v.shape}")
+        ),
         "without names": "\n".join(f"{v}" for v in gradients.values()),
         "without names, torch": "\n".join(f"tensor({v.tolist()}, requires_grad=True)" for v in turned.values()),
     }
@@ -516,17 +527,27 @@ def test_slips_of_a_program_are_named(own_gradients, compute):
     for found, words in (
         (of(factor=2), "nn.MSELoss has no ½"),
         (of(factor=30), "division by N is missing"),
-        (of(factor=60), "All are twice"),
+        (of(factor=2), "backward() ran twice without zero_grad()"),
+        (of(factor=60), "And there is a factor of 2: nn.MSELoss"),
+        (of(factor=5), "All are O times the right ones: the mean is not over the outputs."),
         (of(params._replace(b_h=2 * params.b_h)), "bias is added twice"),
         (of(params._replace(h_0=0 * params.h_0)), "h_0 is zero"),
-        (of(last=1), "Only the last step has a loss"),
+        (of(params._replace(W_hh=params.W_hh.T)), "is loaded with W_hh.T"),
+        (of(last=1), "Only the last step has a loss in your program; here"),
+        (of(last=1, factor=3), "has a loss in your program, and the mean is over it alone; here every step has one."),
+        (of(last=1, factor=6), "every step has one. And there is a factor of 2: nn.MSELoss"),
         (of(nonlinearity="relu"), "relu in your program"),
-        (of(params._replace(b_h=2 * params.b_h), factor=2), "And: The bias is added twice"),
+        (of(params._replace(b_h=2 * params.b_h), factor=2), "set one of them to zero. And there is a factor of 2"),
         ({name: 0.7 * v for name, v in gradients.items()}, "No mistake of the list"),
     ):
-        assert words in compute("(text) => pasted(text)", printed(found, 6))[-1]
-    (message,) = compute("(text) => pasted(text)", printed({"W_hh": gradients["W_hh"].T}))
-    assert "transposed" in message
+        said = compute("(text) => pasted(text)", printed(found, 6))[-1]
+        assert words in said
+        assert ("All are" in said) == words.startswith("All are")
+    for name, words in (("dW_hh", "as PyTorch does, it is right"), ("weight_hh_l0", "own gradient has the other")):
+        square = gradients["W_hh"] if name == "weight_hh_l0" else gradients["W_hh"].T
+        (message,) = compute("(text) => pasted(text)", printed({"W_hh": square}, names={"W_hh": name}))
+        assert words in message
+        assert ("transposed" in message, "it is right" in message) == (name == "dW_hh", name == "dW_hh")
 
 
 PAIRED = """() => Object.entries(SAME_LINE).map(([text, paired]) => {
