@@ -193,11 +193,10 @@ def test_windows_show_the_mask(page):
     for k1, k2 in pairs(T):
         page.evaluate(f"FIGURES.windows.set({{k1: {k1}, k2: {k2}}})")
         assert sorted(page.evaluate(kept)) == np.argwhere(mask(T, k1, k2)).tolist()
-        assert (
-            f"{int(mask(T, k1, k2).sum())} of {T * (T + 1) // 2} terms" in page.locator("#windows-text").text_content()
-        )
+        text = page.locator("#windows-text").text_content()
+        assert f"{int(mask(T, k1, k2).sum())} of {T * (T + 1) // 2} terms" in text
         steps = sum(stop - start for start, _, stop in windows(T, k1, k2))
-        assert f"{steps} forward steps" in page.locator("#windows-text").text_content()
+        assert f"{steps} forward steps" in text
         assert page.locator("#windows-drawing .update").count() == -(-T // k1)
 
 
@@ -458,6 +457,9 @@ def test_right_gradients_are_right_however_they_are_printed(own_gradients, compu
     columns = {own: turned[name].reshape(-1, 1) if name[0] == "b" else turned[name] for name, own in karpathy.items()}
     rows = "\n".join(f"d{name}:\n" + "\n".join(" ".join(f"{x:.5e}" for x in row) for row in np.atleast_2d(v))
                      for name, v in gradients.items())  # fmt: skip
+    sizes = "\n".join(f"epoch 1 [1/9] loss 0.9 # d{name} {size} {v}" for name, v in gradients.items() for size in
+                      (f"torch.Size({[*v.shape]})\n", f"{v.shape} tensor", f"{[*v.shape]} tensor", f"shape={v.shape}",
+                       f"({'x'.join(map(str, v.shape))}) norm 0.5"))  # fmt: skip
     scaled = f"dW_hh tensor(1.00000e-02 *\n {(100 * gradients['W_hh'].astype(float)).round(4).tolist()})"
     texts = {
         "numpy": "\n".join(f"d{name} = {v!r}" for name, v in gradients.items()),
@@ -466,21 +468,19 @@ def test_right_gradients_are_right_however_they_are_printed(own_gradients, compu
         "four decimals": printed(gradients),
         "torch": printed(turned, names=torch_names),
         "torch, batch of states": printed({"h_0": gradients["h_0"][None]}, names=torch_names),
+        "torch, turned back": printed({"W_hh": gradients["W_hh"]}, names={"W_hh": "weight_hh_l0.grad.T"}),
         "min-char-rnn": "\n".join(f"{name} = {v}" for name, v in columns.items()),
         "rows": rows,
         "scaled": scaled,
+        "sizes": sizes,
         "without names": "\n".join(f"{v}" for v in gradients.values()),
         "without names, torch": "\n".join(f"tensor({v.tolist()}, requires_grad=True)" for v in turned.values()),
     }
     for kind, text in texts.items():
         messages = compute("(text) => pasted(text)", text)
-        assert messages, kind
-        assert [
-            message for message in messages if not re.search(r": right(, to the digits that are printed)?\.$", message)
-        ] == [], kind
-    assert compute("(text) => pasted(text)", texts["torch"])[0] == (
-        "rnn.weight_ih_l0.grad: this is dW_xhᵀ: right, to the digits that are printed."
-    )
+        wrong = [said for said in messages if not re.search(r": right(, to the digits that are printed)?\.$", said)]
+        assert (messages == [], wrong) == (False, []), kind
+    assert compute("(text) => pasted(text)", texts["torch"])[0].startswith("rnn.weight_ih_l0.grad: this is dW_xhᵀ: ")
 
 
 def test_a_wrong_gradient_is_wrong_by_its_digits(own_gradients, compute):
@@ -514,36 +514,36 @@ def test_slips_of_a_program_are_named(own_gradients, compute):
         return {name: np.float32(factor / 30) * v for name, v in made._asdict().items() if v is not None}
 
     for found, words in (
-        (of(factor=2), "nn.MSELoss has no ½"),
         (of(factor=30), "division by N is missing"),
-        (of(factor=60), "All are twice"),
+        (of(factor=2), "nn.MSELoss has no ½, or backward() ran twice without zero_grad()"),
+        (of(factor=60), "And there is a factor of 2: nn.MSELoss"),
+        (of(factor=5), "All are O times the right ones: the mean is not over the outputs."),
         (of(params._replace(b_h=2 * params.b_h)), "bias is added twice"),
         (of(params._replace(h_0=0 * params.h_0)), "h_0 is zero"),
-        (of(last=1), "Only the last step has a loss"),
+        (of(params._replace(W_hh=params.W_hh.T)), "is loaded with W_hh.T"),
+        (of(last=1), "Only the last step has a loss in your program; here"),
+        (of(last=1, factor=6), "mean is over it alone; here every step has one. And there is a factor of 2: nn.MSE"),
         (of(nonlinearity="relu"), "relu in your program"),
-        (of(params._replace(b_h=2 * params.b_h), factor=2), "And: The bias is added twice"),
+        (of(params._replace(b_h=2 * params.b_h), factor=2), "set one of them to zero. And there is a factor of 2"),
         ({name: 0.7 * v for name, v in gradients.items()}, "No mistake of the list"),
+        ({"W_hh": gradients["W_hh"].T}, "dW_hh: transposed"),
+        ({"rnn.weight_hh_l0": gradients["W_hh"]}, "the right one: PyTorch’s own gradient has the other orientation."),
     ):
-        assert words in compute("(text) => pasted(text)", printed(found, 6))[-1]
-    (message,) = compute("(text) => pasted(text)", printed({"W_hh": gradients["W_hh"].T}))
-    assert "transposed" in message
+        said = compute("(text) => pasted(text)", printed(found, 6))[-1]
+        assert (words in said, "All are" in said) == (True, words.startswith("All are"))
 
 
 PAIRED = """() => Object.entries(SAME_LINE).map(([text, paired]) => {
   const {result} = byLines(parsedLines({...rightLines(), B2: text, B9: paired}), null);
-  return {text, said: pasted(GRADIENT_NAMES.map((key) => `${key} = ${JSON.stringify(result[key])}`).join(" ")).at(-1)};
+  const names = Object.values(LINES).filter((line) => line.summed || line.once).map((line) => line.name);
+  return {text, said: pasted(names.map((key) => `${key} = ${JSON.stringify(result[key])}`).join(" ")).at(-1)};
 })"""
 
 
 def test_a_line_that_makes_dh_0_too_is_named(compute):
     """In real programs the second term of (B2) and (B9) are one line."""
-    found = compute(PAIRED.replace("GRADIENT_NAMES", NAMES_OF_GRADIENTS))
-    assert len(found) == 7
-    for one in found:
-        assert f"dh[t] = {one['text']} in (B2)" in one["said"], one
-
-
-NAMES_OF_GRADIENTS = "Object.values(LINES).filter((line) => line.summed || line.once).map((line) => line.name)"
+    found = compute(PAIRED)
+    assert [f"dh[t] = {one['text']} in (B2)" in one["said"] for one in found] == [True] * 7, found
 
 
 def test_the_reader_repairs_a_line_and_trains_with_it(page):

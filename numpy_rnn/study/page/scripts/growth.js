@@ -64,7 +64,7 @@ function radiusInWords(rho, largestStretch, most, last, mean) {
       not certain</b> (necessary).`;
   const found = last < 0.1 ? "it vanishes" : last > 10 ? "it explodes" : "it does neither";
   return `Spectral radius ρ = ${show(rho, 3)}, largest singular value ${matrix} = ${show(largestStretch, 3)}, mean slope ${
-    show(mean, 3)}. ${bound} In this network, over ${steps} steps, the largest growth is ${show(last, 2)}: ${found}.`;
+    show(mean, 3)}. ${bound} In this network, the largest growth over all ${steps} steps together is ${show(last, 2)}: ${found}.`;
 }
 
 if (figure("radius", "live-radius", {
@@ -168,8 +168,8 @@ function drawCliffCurves(cliff, plain, held) {
   const whole = widthOf("cliff-curves", 640), width = whole >= 540 ? Math.floor(whole / 2) - 6 : whole;
   const numbered = (path, quantity) => path.map((point, i) => [i, quantity(point)]);
   const both = (quantity) => [
-    {kind: "cut", label: "without clipping", points: numbered(plain, quantity)},
     {kind: "ink", label: "with clipping", points: numbered(held, quantity)},
+    {kind: "cut", label: "without clipping", points: numbered(plain, quantity)},  // dashed, so on top both are seen
   ];
   element("cliff-curves").innerHTML = [
     plot({title: "loss, by step of training", lines: both(({loss: v}) => v), x: [0, cliff.steps], y: [0, 0.9],

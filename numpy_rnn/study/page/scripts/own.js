@@ -25,7 +25,7 @@ const SAME_LINE = {
 const MISTAKES = {
   B1: [
     ["(target[t] - y[t]) / N", "The sign is wrong: the derivative of ½(y − target)² by y is y − target."],
-    ["2 * (y[t] - target[t]) / N", "A factor of 2 too much: the ½ of the loss cancels the 2 of the derivative; nn.MSELoss has no ½."],
+    ["2 * (y[t] - target[t]) / N", "A factor of 2 too much: the ½ of the loss cancels the 2 of the derivative. In PyTorch: nn.MSELoss has no ½, or backward() ran twice without zero_grad()."],
     ["y[t] - target[t]", "The division by N is missing: the loss is a mean over T·B·O numbers."],
     ["(y[t] - target[t]) / B", "This divides by B alone: the mean is over all T·B·O numbers, N."],
     ["(y[t] - target[t])**2 / N", "This is the squared error, the loss itself. Its derivative has no square."],

@@ -8,20 +8,23 @@ const ALIASES = {
   b_h: ["bh", "biasih", "biashh", "bih", "bhh"], b_y: ["by", "bo", "bhy"], h_0: ["h0", "hprev", "hx", "hnext", "hinit"],
 };
 const TORCH = {weightih: "W_xh", weighthh: "W_hh"};  // whose arrays are the transposes
+// Sizes that are printed beside a name: torch.Size([4, 3]), (4, 3), [4, 3] tensor, 4x4. They are no numbers of an array.
+const SIZES = new RegExp([/(?:shape|size|float\d+)[\s=:(]*\[[\d,\s]*\]/, /\(\s*[1-9]\d*(?:\s*[,x×]\s*[1-9]\d*)*\s*,?\s*\)/,
+  /\[\d+(?:, ?\d+)*\](?=:?\s+(?:tensor|array|\[))/, /\b\d+ ?[x×] ?\d+\b/].map(({source}) => source).join("|"), "gi");
 const NUMERAL = /[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?\b(?:nan|inf)(?:inity)?\b/gi;
 
 // Which parameter a name means, and whether it is PyTorch's; null where the name says nothing, and the shape decides.
 function meaning(text) {
   const plain = text.toLowerCase().replace(/\.grad\b.*|_grad\b|_l0\b|\.(data|numpy|detach|cpu)\b.*/g, "").split(/[.\/]/).at(-1);
   const letters = plain.replaceAll("_", ""), short = letters.replace(/^(grad|gradient|d|g)(?=w|b|h|u|v)/, "");
-  if (Object.hasOwn(TORCH, letters)) return {key: TORCH[letters], torch: true};
+  if (Object.hasOwn(TORCH, letters)) return {key: TORCH[letters], torch: !/\.t$/i.test(text)};
   const key = Object.keys(ALIASES).find((one) => ALIASES[one].includes(letters) || ALIASES[one].includes(short));
   return key ? {key, torch: false} : null;
 }
 
-// The arrays of a text, each with the last name before it: {name, texts, numbers, factor, shape, short}.
+// The arrays of a text, each with the last name before it: {name, texts, numbers, factor, shape, short}. One number is none.
 function readArrays(text) {
-  const clean = text.replace(/\b(?:grad_fn|dtype|device|requires_grad|shape)\s*=\s*(?:<[^>]*>|[\w.'":]+)/g, "").replace(/−/g, "-");
+  const clean = text.replace(SIZES, " ").replace(/\b(?:grad_fn|dtype|device|requires_grad)\s*=\s*(?:<[^>]*>|[\w.'":]+)/g, "").replace(/−/g, "-");
   const result = [], token = /([A-Za-z_][\w.\/]*)|\[|[-+]?(?:\d|\.\d)\S*/g;
   let name = null, factor = 1;
   for (let match; (match = token.exec(clean));) {
@@ -34,7 +37,7 @@ function readArrays(text) {
     const body = clean.slice(match.index, token.lastIndex), texts = body.match(NUMERAL) ?? [];
     const scale = /^(\S+)\s*\*\s*$/.exec(body.trim());  // PyTorch's common factor: 1.0000e-02 * [[…]]
     if (scale) factor = Number(scale[1]);
-    if (scale || !texts.length) continue;
+    if (scale || !texts.length || (found !== "[" && texts.length === 1)) continue;
     result.push({
       name, texts, factor, numbers: texts.map((v) => factor * Number(v.replace(/inf\w*/i, "Infinity"))),
       shape: found === "[" ? shapeInBrackets(body) : shapeOfRows(body), short: body.includes("..."),
@@ -90,6 +93,8 @@ function resolutions({texts, factor}) {
   });
 }
 
+// The numbers of an (m, n) matrix, row by row, from those of its transpose.
+const transposedList = (list, [m, n]) => list.map((_, k) => list[(k % n) * m + Math.floor(k / n)]);
 const squeezed = (shape) => shape.filter((size) => size !== 1);
 const sameShape = (u, v) => `${squeezed(u)}` === `${squeezed(v)}`;
 const shapeWords = (shape) => (shape.length ? `(${shape.join(", ")}${shape.length === 1 ? "," : ""})` : "of rows that differ in length");
@@ -108,12 +113,7 @@ function recognised(array) {
   }
   const square = expected.length === 2 && expected[0] === expected[1];
   const isTransposed = !straight || square && Boolean(meant?.torch);
-  const rows = squeezed(expected).length === 2 ? (isTransposed ? [...expected].reverse() : expected) : null;
-  const turned = (list) => {
-    if (!rows) return list;
-    const A = range(0, rows[0] - 1).map((i) => list.slice(i * rows[1], (i + 1) * rows[1]));
-    return (isTransposed ? transpose(A) : A).flat();
-  };
+  const turned = (list) => (isTransposed ? transposedList(list, expected) : list);
   return {label, key, square, isTransposed, named: Boolean(meant), torch: Boolean(meant?.torch),
     numbers: turned(array.numbers), half: turned(resolutions(array))};
 }
@@ -128,13 +128,10 @@ const rightOf = (key) => right[`d${key}`].flat();
 // A square matrix may be transposed without showing it: it is taken as the others are, or as it is right.
 function oriented(all) {
   const matrices = all.filter(({key, square}) => !square && key.startsWith("W")), others = matrices.some(({isTransposed}) => isTransposed);
-  const swap = (one) => {
-    const H = SHAPES.W_hh[0], A = range(0, H - 1).map((i) => one.numbers.slice(i * H, (i + 1) * H));
-    const half = range(0, H - 1).map((i) => one.half.slice(i * H, (i + 1) * H));
-    return {...one, isTransposed: !one.isTransposed, numbers: transpose(A).flat(), half: transpose(half).flat()};
-  };
+  const swap = (one) => ({...one, isTransposed: !one.isTransposed,
+    numbers: transposedList(one.numbers, SHAPES.W_hh), half: transposedList(one.half, SHAPES.W_hh)});
   return all.map((one) => (one.square && !one.torch && others ? swap(one) : one)).map((one) => {
-    if (!one.square || matrices.length || agrees(one, rightOf(one.key)) || !agrees(swap(one), rightOf(one.key))) return one;
+    if (!one.square || (matrices.length && !one.torch) || agrees(one, rightOf(one.key)) || !agrees(swap(one), rightOf(one.key))) return one;
     return {...one, swapped: true};
   });
 }
@@ -149,23 +146,21 @@ function verdictOn(one) {
   if (one.numbers.some((v) => !Number.isFinite(v))) return {right: false, text: `${which}: wrong, not all of its numbers are finite.`};
   if (agrees(one, tiny.p[one.key].flat())) return {right: false, text: `${which}: these are the weights themselves; print their .grad.`};
   if (!agrees(one, expected)) {
-    const turned = one.swapped ? ` It is the transpose of the right one: if your program stores W_hh as PyTorch does, it is
-      right; else swap h[t-1] and da[t] in (B5).`.replace(/\s+/g, " ") : "";
-    return {right: false, text: `${which}: ${one.swapped ? "transposed" : "wrong"}, the largest difference is ${show(apart, 2)} of its largest number.${turned}`};
+    const turned = !one.swapped ? "" : ` It is the transpose of the right one: ${one.torch ? "PyTorch’s own gradient has the other orientation."
+      : "if your program stores W_hh as PyTorch does, it is right; else swap h[t-1] and da[t] in (B5)."}`;
+    return {right: false, text: `${which}: ${one.swapped && !one.torch ? "transposed" : "wrong"}, the largest difference is ${show(apart, 2)} of its largest number.${turned}`};
   }
   if (coarse > 0.02 * size) return {right: true, text: `${which}: cannot be told, too few digits are printed; print at least four.`};
   return {right: true, text: `${which}: right${coarse > FLOAT32 * size ? ", to the digits that are printed" : ""}.`};
 }
 
-const FACTORS_OF_LOSS = {
-  "2": "twice the right ones: nn.MSELoss has no ½, or backward() ran twice without zero_grad()",
-  "-1": "the right ones with the other sign",
-  "0.5": "half the right ones",
-  [tiny.N]: "N times the right ones: the loss is a sum, not a mean",
-  [TINY_SIZES.T]: "T times the right ones: the mean is not over the steps",
-  [TINY_SIZES.O]: "O times the right ones: the mean is not over the outputs",
-  [TINY_SIZES.B * TINY_SIZES.T]: "T·B times the right ones: the mean is over the outputs alone",
-  [TINY_SIZES.B * TINY_SIZES.O]: "B·O times the right ones: the mean is over the steps alone",
+const FACTORS_OF_LOSS = {  // words, and a reason
+  2: ["2", "nn.MSELoss has no ½, or backward() ran twice without zero_grad()"],
+  "-1": ["−1", "the sign is wrong"], 0.5: ["½", "a ½, or 1/B, too many"],
+  [tiny.N]: ["N", "the loss is a sum, not a mean"],
+  [TINY_SIZES.T]: ["T", "the mean is not over the steps"], [TINY_SIZES.O]: ["O", "the mean is not over the outputs"],
+  [TINY_SIZES.B * TINY_SIZES.T]: ["T·B", "the mean is over the outputs alone"],
+  [TINY_SIZES.B * TINY_SIZES.O]: ["B·O", "the mean is over the steps alone"],
 };
 const SLIPS = [  // of the forward pass or the loss: words, and what is different
   ["h_0 is zero in your program: pass the h_0 of this network.", {p: {h_0: 0}}],
@@ -173,17 +168,20 @@ const SLIPS = [  // of the forward pass or the loss: words, and what is differen
   ["There is no hidden bias in your program.", {p: {b_h: 0}}],
   ["There is no output bias in your program.", {p: {b_y: 0}}],
   ["Only the last step has a loss in your program; here every step has one.", {first: TINY_SIZES.T}],
+  ["Only the last step has a loss in your program, and the mean is over it alone; here every step has one.",
+    {first: TINY_SIZES.T, N: tiny.N / TINY_SIZES.T}],
+  ["W_hh is transposed in your forward pass: PyTorch's weight_hh_l0 is loaded with W_hh.T.", {weights: {W_hh: transpose(tiny.p.W_hh)}}],
   ["The nonlinearity is relu in your program; here it is tanh.", {nonlinearity: "relu"}],
   ["The nonlinearity is the logistic function in your program; here it is tanh.", {nonlinearity: "sigmoid"}],
   ["Steps and sequences are exchanged, and h_0 is zero: x is (T, B, D), so no batch_first=True.", {exchanged: true}],
 ];
 
-function slipGradients([, {p: factors = {}, first = 1, nonlinearity = "tanh", exchanged = false}]) {
-  const p = {...tiny.p}, turned = (list) => (exchanged ? [null, ...transpose(list.slice(1))] : list);
+function slipGradients([, {p: factors = {}, weights = {}, first = 1, N = tiny.N, nonlinearity = "tanh", exchanged = false}]) {
+  const p = {...tiny.p, ...weights}, turned = (list) => (exchanged ? [null, ...transpose(list.slice(1))] : list);
   for (const [key, factor] of Object.entries(factors)) p[key] = each((v) => factor * v, p[key]);
   if (exchanged) p.h_0 = zeros(TINY_SIZES.T, TINY_SIZES.H);
   const x = turned(tiny.x), stop = x.length - 1, activations = forward(p, x, p.h_0, nonlinearity);
-  const flow = adjoints(p, activations, turned(tiny.target), {lossStart: first - 1, stop}, tiny.N, nonlinearity);
+  const flow = adjoints(p, activations, turned(tiny.target), {lossStart: first - 1, stop}, N, nonlinearity);
   return Object.fromEntries(Object.entries(gradientSum(p, activations, flow, 1, stop)).map(([key, d]) => [`d${key}`, d]));
 }
 
@@ -207,18 +205,19 @@ function mistakeOf(all) {
   for (const factor of ["1", ...Object.keys(FACTORS_OF_LOSS)]) {
     const fits = ([, result]) => all.every((one) => result[`d${one.key}`] && agrees(one, result[`d${one.key}`].flat().map((v) => factor * v)));
     const found = known.find((one) => fits(one) && (one[0] || factor !== "1"));
-    if (found) return factor === "1" ? found[0] : `All are ${FACTORS_OF_LOSS[factor]}.${found[0] ? ` And: ${found[0]}` : ""}`;
+    const [times, why] = FACTORS_OF_LOSS[factor] ?? [];
+    if (found) return !times ? found[0] : found[0] ? `${found[0]} And there is a factor of ${times}: ${why}.` : `All are ${times} times the right ones: ${why}.`;
   }
   return null;
 }
 
-// A message for each array of the text, and one for the mistake that explains the wrong ones.
+// A message for each array of the text, and one for the mistake that explains the wrong ones. Beside others, what fits nothing is left out.
 function pasted(text) {
   const arrays = readArrays(text);
   if (!arrays.length) return ["No numbers are found: paste arrays, each after its name, such as dW_hh = [[…]]."];
   const read = arrays.map(recognised), all = oriented(read.filter(({problem}) => !problem));
-  const verdicts = all.map(verdictOn), messages = [...read.filter(({problem}) => problem).map(({problem}) => problem), ...verdicts.map(({text: words}) => words)];
-  if (verdicts.every((one) => one.right)) return messages;
+  const problems = read.filter(({problem}, i) => problem && (arrays[i].name || !all.length)).map(({problem}) => problem);
+  const verdicts = all.map(verdictOn), messages = [...problems, ...verdicts.map(({text: words}) => words)];
   if (all.every((one, i) => verdicts[i].right || one.swapped)) return messages;
   return [...messages, mistakeOf(all) ?? "No mistake of the list explains all of these numbers."];
 }
