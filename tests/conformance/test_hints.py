@@ -111,7 +111,7 @@ WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the d
     "a norm without its root": {"clipped": lambda n, d, p, step: right.clipped(n, d, p, step)
         if step.max_norm is None else {
         name: g * min(1, step.max_norm / (sum((g * g).sum() for g in d.values()) + 1e-6)) for name, g in d.items()}},
-    "v = μ v + (1 − μ) g, but g at first": {"velocity": lambda n, g, before, step: right.velocity(n, g, before, step)
+    "momentum for dampening": {"velocity": lambda n, g, before, step: right.velocity(n, g, before, step)
         if before is None or step.adagrad else velocity(g, step.momentum, before)},
     "max_norm left out": {"clipped": lambda n, d, p, step: d if step.max_norm else right.clipped(n, d, p, step)},
     "b_h × 0": other_step(lambda name, theta, moved: theta - moved * (name != "b_h")),
@@ -179,7 +179,7 @@ def test_no_factor_of_a_size_that_is_always_one():
     """Nesterov's sign is no factor of 1/B."""
     functions_ = {"direction": lambda n, g, v, before, step: g - step.momentum * v if step.nesterov else
                   right.direction(n, g, v, before, step)}  # fmt: skip
-    assert hints_of(limited(WayPort(functions(**functions_)), "batch")) == [["Nesterov's g − μ v for g + μ v"]] * 2
+    assert hints_of(limited(WayPort(functions(**functions_)), "batch")) == [["the direction with v of the other sign"]] * 2
     halved = limited(WayPort(functions(**other_step(lambda name, theta, moved: theta - moved / 2))), "batch")
     assert hints_of(halved) == [["step × 1/2"]] * 2
 
