@@ -48,7 +48,7 @@ def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
         own = has.sizes[i % len(has.sizes)] if has.sizes else {}
         sizes: Any = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | dict(own)
         sizes["K"] = own.get("K", sizes["T"] if recipe.K == recipe.T else min(sizes["K"], sizes["T"]))
-        if step is not None:  # a rate that is not 0; then other numbers, then no clipping
+        if recipe.step is not None:  # a rate that is not 0; then other numbers, then no clipping
             step = recipe.step._replace(learning_rate=recipe.step.learning_rate or 0.1)
             given = {name: getattr(step, name) for name in OTHER_NUMBERS if getattr(step, name)}
             others = {name: OTHER_NUMBERS[name] * min(number, 1.0) for name, number in given.items()}
@@ -245,10 +245,10 @@ def of_step(fits: Sequence[Fit]) -> Candidates:
 
     for mutant in MUTANTS:
         yield mutant.name, partial(has, step=partial(stepped, of=mutant.definition))
-    yield from ((text, partial(has, step=step)) for text, step in step_mistakes.other_options(fits[0].case.step))
-    yield from factors(fits, True, only_products=True)
-    yield from ((text, partial(has, step=step)) for text, step in step_mistakes.other_steps(fits[0].case.step))
-    yield from factors(fits, True)
+    for is_first in (True, False):
+        for text, step in step_mistakes.other_steps(fits[0].case.step, is_first):
+            yield text, partial(has, step=step)
+        yield from factors(fits, True, only_products=is_first)
 
 
 # -- factors ----------------------------------------------------------------------------------------------------------

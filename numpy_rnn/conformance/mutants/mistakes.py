@@ -75,7 +75,7 @@ def changed(text: str, field: str, function: Any, **more: Any) -> Iterator[Mista
 
 
 def exact_flow(case: WindowCase, of: Definition) -> Arrays:
-    """The loss, a, h and y, and the gradients by complex steps: each network has another number with an imaginary part."""
+    """The loss, a, h and y, and the gradients by complex steps: one network for each number with an imaginary part."""
     inputs = present(case.params) | {"h_0": initial_state(case)}
     networks, rows, first = sum(theta.size for theta in inputs.values()), Arrays(), 0
     stacked = {name: np.repeat(theta[None].astype(complex), networks, 0) for name, theta in inputs.items()}
@@ -259,7 +259,7 @@ def other_functions() -> Iterator[Mistake]:
         return flow + n.affine([(w.dy[t], p.W_hy.mT)]) if t else flow
 
     def one_state(keeps_h_0, by_a, n, w, p, nonlinearity, of):
-        """The list of states has the last one at every step, with or without h_0; relu's slope is that of a, or of h."""
+        """Every state is the last one, with or without h_0; relu's slope is that of a, or of h."""
         own, last = w.h, w.h[len(w.x)]
         w.h, n.seen["h"] = dict.fromkeys(own, last), dict.fromkeys(w.steps, last)
         w.h |= {0: own[0]} if keeps_h_0 else {}

@@ -94,7 +94,7 @@ class Updates:
         if i:
             fit, steps = self.fit(i - 1), int(start[i] - start[i - 1])
             params = parameters_from({name: fit.report[name] for name in present(fit.case.params)})
-            before = [self.initial[i - 1], *fit.report.get("h", fit.right["h"])]
+            before = [self.initial[i - 1], *np.asarray(fit.report.get("h", fit.right["h"]))]
             new = [self.initial[i - 1], *flow(fit.case._replace(params=params))["h"]]
         has = inside and 0 <= steps < len(before)
         right = before[steps] if has else right
