@@ -75,10 +75,6 @@ def test_hint_names_the_mutant(mutant, is_box):
     assert hints_of(WayPort(Way(of=mutant.definition), capabilities)) == [[mutant.name]] * 2
 
 
-def of_dW_hh(h_of):
-    return lambda n, w: sum(h_of(w.h, t, len(w.x)).mT @ w.da[t] for t in w.steps)
-
-
 def other_step(change):
     def updated(n, name, theta, delta, step):
         return change(name, theta, step.learning_rate * delta)
@@ -93,17 +89,12 @@ def velocity(g, mu, before):
 WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the definition
     "dW_hy with h_{t-1} for h_t": {
         "output_weights_gradient": lambda n, w: sum(w.h[t - 1].mT @ w.dy[t] for t in w.steps)},
-    "dW_hh with h_T for h_{t-1}": {"recurrent_weights_gradient": of_dW_hh(lambda h, t, T: h[T])},
-    "dW_hh of the first step alone": {"recurrent_weights_gradient": lambda n, w: w.h[0].mT @ w.da[1]},
-    "dW_hh with the last step counted twice": {"recurrent_weights_gradient": lambda n, w: of_dW_hh(
-        lambda h, t, T: h[t - 1] * (1 + (t == T)))(n, w)},
-    "db_h with dh_t for da_t": {"hidden_bias_gradient": lambda n, w: sum(w.dh[t].sum(axis=-2) for t in w.steps)},
+    "dW_hh with the last step counted twice": {"recurrent_weights_gradient": lambda n, w: sum(
+        w.h[t - 1].mT @ w.da[t] * (1 + (t == len(w.x))) for t in w.steps)},
     "dh_t with da_{t+1} W_hhᵀ within ±1": {"state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT + np.clip(
         w.da[t + 1] @ p.W_hh.mT, -1, 1)},
     "φ′ squared": {"pre_activation_adjoint": lambda n, w, p, t, phi: n.by_slope(
         n.by_slope(w.dh[t], w.a[t], w.h[t], phi), w.a[t], w.h[t], phi)},
-    "dh_t with -da_{t+1} W_hhᵀ": {
-        "state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT - w.da[t + 1] @ p.W_hh.mT},
     "h_t rounded to float32": {
         "state": lambda n, w, p, t, phi: np.float64(np.float32(n.phi(w.a[t], phi)))},
     "loss × 2": {"loss_and_error": lambda n, *given: (
@@ -115,7 +106,6 @@ WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the d
         if before is None or step.adagrad else velocity(g, step.momentum, before)},
     "max_norm left out": {"clipped": lambda n, d, p, step: d if step.max_norm else right.clipped(n, d, p, step)},
     "b_h × 0": other_step(lambda name, theta, moved: theta - moved * (name != "b_h")),
-    "step × -1": other_step(lambda name, theta, moved: theta + moved),
     "step × 1.37": other_step(lambda name, theta, moved: theta - 1.37 * moved),
     "": {"pre_activation_adjoint": lambda n, w, p, t, phi: np.cos(3 * w.dh[t])},  # nobody's mistake
 }  # fmt: skip
@@ -179,18 +169,10 @@ def test_no_factor_of_a_size_that_is_always_one():
     """Nesterov's sign is no factor of 1/B."""
     functions_ = {"direction": lambda n, g, v, before, step: g - step.momentum * v if step.nesterov else
                   right.direction(n, g, v, before, step)}  # fmt: skip
-    assert hints_of(limited(WayPort(functions(**functions_)), "batch")) == [["the direction with v of the other sign"]] * 2
+    found = hints_of(limited(WayPort(functions(**functions_)), "batch"))
+    assert found == [["the direction with v of the other sign"]] * 2
     halved = limited(WayPort(functions(**other_step(lambda name, theta, moved: theta - moved / 2))), "batch")
     assert hints_of(halved) == [["step × 1/2"]] * 2
-
-
-def test_no_hint_on_epochs_in_the_first():
-    run = series(1)
-    wrong = trace(DEFINITION, run)
-    initial = wrong.updates["initial"].copy()
-    initial[0] += 0.5
-    wrong = wrong.replace({"initial": initial})
-    assert hints_for_run(wrong, judge(wrong).first) == []
 
 
 # -- forward passes whose gradient is exact ---------------------------------------------------------------------------
@@ -239,11 +221,9 @@ CLASSES: dict[str, Any] = {
     "loss": lambda y, target: -(target * np.log(softmax(y))).sum(),
 }
 FORWARD: dict[str, Any] = {
-    "zeros for h_0": {"cell": lambda W, x, h, h_0: Autograd.cell(W, x, h * (h is not h_0), h_0)},
     "output read from h_{t-1}, and its gradient": {"out": lambda W, h, h_before: h_before @ W["W_hy"]},
     "tanh of the outputs": {"out": lambda W, h, h_before: np.tanh(h @ W["W_hy"])},
     "softmax applied twice": CLASSES | {"loss": lambda y, target: CLASSES["loss"](softmax(y), target)},
-    "softmax over the batch": CLASSES | {"loss": lambda y, target: -(target * np.log(softmax(y, -2))).sum()},
     "": {"total": lambda losses: sum(losses) * 1.01 + 0.1},
 }
 
@@ -297,7 +277,6 @@ class Loop:
 
 
 LOOPS: dict[str, tuple[dict[str, Any], Any]] = {  # the hint, options, and a change of an update
-    "gradients add up from update to update": ({}, lambda case, before, number: (case, before)),
     "gradients set to zero at every second update alone": ({}, lambda case, before, number: (
         case, before if number % 2 == 0 else {})),
     "the velocity of before left out": ({"momentum": 0.9}, lambda case, before, number: (

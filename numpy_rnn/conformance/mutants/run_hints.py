@@ -49,12 +49,9 @@ def _windows(recorded: RecordedRun) -> list[str]:
     right = expected_windows(T, Schedule(k1, k2))
     others: dict[str, Any] = {
         "bptt over k+1 steps": expected_windows(T, Schedule(k1, k2 + 1)),
-        "bptt over k-1 steps": expected_windows(T, Schedule(k1, max(k1, k2 - 1))),
         "chunks instead of a sliding window": expected_windows(T, Schedule(k2, k2)),
-        "windows of the new steps alone": expected_windows(T, Schedule(k1, k1)),
         "the last, shorter window left out": right[: T // k1],
         "the last window left out": right[:-1],
-        "the first window left out": right[1:],
         "windows of all steps so far": expected_windows(T, Schedule(k1, T)),
         "losses of older steps counted again": [Window(w.start, w.start, w.stop) for w in right],
         "windows overlap by one step": [
@@ -106,10 +103,7 @@ class Updates:
             "state not reset between epochs": before[-1] if i and is_first else right,
             "sliding window starts from the newest state": before[-1] if not is_first else right,
             "sliding window starts from the newest state, but not at step 0": before[-1] if i and inside else right,
-            "the newest state in every window, also of the next epoch": before[-1] if i else right,
-            "the state before the right one": before[steps - 1] if has and steps else right,
             "the state is computed again with the new weights": new[steps] if has else right,
-            "the state of the first sequence for all": right[:1] + zeros if inside else right,
             "the sequences of the state in reversed order": right[::-1] if inside else right,
             "the state of the sequence before": np.roll(right, 1, 0) if inside else right,
         }
@@ -182,9 +176,7 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
         i, fit(i).report, velocity=fit(max(0, i - 1)).case.velocity)  # fmt: skip
     factors: dict[str, Any] = {
         "the rate divided by the number of the epoch": lambda i: 1 / epoch[i],
-        "the rate divided by the number of the update": lambda i: 1 / (i + 1),
         "no step at the first update": lambda i: i > 0,
-        "no step at the last update of an epoch": lambda i: not last[i],
         "a step at every second update alone": lambda i: i % 2,
         "a step at every second update alone, from the first on": lambda i: 1 - i % 2,
         "a step at the last update of an epoch alone": lambda i: last[i],

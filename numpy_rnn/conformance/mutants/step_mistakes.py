@@ -68,9 +68,9 @@ def other_losses() -> Iterator[Mistake]:
         "loss weights one step late": lambda w, k, K: np.roll(w, 1, 0),
         "loss weights one step early": lambda w, k, K: np.roll(w, -1, 0),
     }  # fmt: skip
-    for name, text in product(("last step", "first step"), counted(0, "{}")):
+    for (name, at), text in product({"last step": -1, "first step": 0}.items(), counted(0, "{}")):
         changes[f"the loss {text.format(name)}"] = partial(
-            lambda name, text, w, k, K: w * counted(1 * (k == (K - 1) * (name == "last step")), "{}")[text], name, text)  # fmt: skip
+            lambda at, text, w, k, K: w * counted(1 * (k == at % K), "{}")[text], at, text)  # fmt: skip
     found = {m.name: m.functions["loss_and_error"] for m in MUTANTS if [*m.functions] == ["loss_and_error"]}
     for text, change in changes.items():
         found[text] = partial(counting, change, True, True)
@@ -98,7 +98,6 @@ ORDERS: dict[str, Any] = {
     "in reversed order": lambda v: v[::-1], "one step late": lambda v: np.roll(v, 1, 0),
     "one step early": lambda v: np.roll(v, -1, 0), "reshaped for transposed": _reshaped,
     "of the first sequence for all": lambda v: 0 * v + v[:, :1],
-    "of the last step for all": lambda v: 0 * v + v[-1:],
 }  # fmt: skip
 
 
@@ -148,18 +147,12 @@ CHANGES: dict[str, Any] = {  # of an operand or a result, and the step
 }  # fmt: skip
 
 
-def _all(d: Arrays, *left_out: str) -> Any:
-    return np.concatenate([g.ravel() for name, g in d.items() if name not in left_out])
-
-
 NORMS: dict[str, Any] = {  # of the gradients by name
-    "the biases left out of the norm": lambda d: np.linalg.norm(_all(d, "b_h", "b_y", "b_hh")),
     "the sum of the tensors' norms": lambda d: sum(np.linalg.norm(g) for g in d.values()),
-    "the largest number for the norm": lambda d: np.abs(_all(d)).max(),
+    "the largest number for the norm": lambda d: max(np.abs(g).max() for g in d.values()),
 }
 ROOTS: dict[str, Any] = {  # of g, and the sum of squares
     "g divided by the sum of squares, without the root": lambda g, v: g / (v + TINY),
-    **{f"{c:g} under the root": partial(lambda c, g, v: g / np.sqrt(v + c), c) for c in (0.0, 1e-10, 1e-7, 1e-6)},
     **{f"{c:g} outside the root": partial(lambda c, g, v: g / (np.sqrt(v) + c), c) for c in (1e-10, 1e-7, 1e-6)},
 }
 
@@ -236,15 +229,13 @@ def _options(step: Step) -> dict[str, Callable[[Step], Step]]:
     def option(change, name, step):
         return step._replace(**{name: change(getattr(step, name), name)})
 
-    options: dict[str, Any] = {text.format(name): partial(option, change, name)
-               for name in ("max_norm", "max_value", "weight_decay", "momentum", "dampening")
-               if getattr(step, name) or name == "dampening" for text, change in OPTIONS.items()}  # fmt: skip
-    options |= {
-        "learning_rate left out": lambda s: s._replace(learning_rate=1.0),
-        "learning_rate squared": lambda s: s._replace(learning_rate=s.learning_rate**2),
+    options: dict[str, Any] = {
         "momentum for dampening": lambda s: s._replace(dampening=s.momentum),
-        "each number clipped for the norm": lambda s: s._replace(max_norm=None, max_value=s.max_norm),
+        "learning_rate left out": lambda s: s._replace(learning_rate=1.0),
     }
+    for name in ("max_norm", "max_value", "weight_decay", "momentum", "dampening"):
+        if getattr(step, name) or name == "dampening":
+            options |= {text.format(name): partial(option, change, name) for text, change in OPTIONS.items()}
     for name, words in (("nesterov", "Nesterov's momentum"), ("adagrad", "Adagrad")):
         words += " left out" if getattr(step, name) else ", though it is not asked for"
         options[words] = partial(lambda name, s: s._replace(**{name: not getattr(s, name)}), name)
@@ -279,7 +270,4 @@ def other_gradients(case: WindowCase, values: Arrays) -> dict[str, Arrays]:
                            "with weight decay": limits._replace(max_norm=None, max_value=None)}.items():  # fmt: skip
             moved = stepped(case._replace(step=part, velocity=None), values)
             others[text] = {"d" + name: theta - moved[name] for name, theta in p.items()}
-        moved = stepped(case, values)
-        others["after momentum"] = {"d" + name: moved["v" + name] for name in p if "v" + name in moved}
-        others["multiplied by the rate"] = {name: step.learning_rate * g for name, g in own.items()}
     return others
