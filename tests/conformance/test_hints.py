@@ -82,10 +82,6 @@ def other_step(change):
     return {"updated": updated}
 
 
-def velocity(g, mu, before):
-    return mu * before + (1 - mu) * g
-
-
 WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the definition
     "dW_hy with h_{t-1} for h_t": {
         "output_weights_gradient": lambda n, w: sum(w.h[t - 1].mT @ w.dy[t] for t in w.steps)},
@@ -93,18 +89,11 @@ WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the d
         w.h[t - 1].mT @ w.da[t] * (1 + (t == len(w.x))) for t in w.steps)},
     "dh_t with da_{t+1} W_hhᵀ within ±1": {"state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT + np.clip(
         w.da[t + 1] @ p.W_hh.mT, -1, 1)},
-    "φ′ squared": {"pre_activation_adjoint": lambda n, w, p, t, phi: n.by_slope(
-        n.by_slope(w.dh[t], w.a[t], w.h[t], phi), w.a[t], w.h[t], phi)},
-    "h_t rounded to float32": {
-        "state": lambda n, w, p, t, phi: np.float64(np.float32(n.phi(w.a[t], phi)))},
     "loss × 2": {"loss_and_error": lambda n, *given: (
         2 * right.loss_and_error(n, *given)[0], right.loss_and_error(n, *given)[1])},
     "a norm without its root": {"clipped": lambda n, d, p, step: right.clipped(n, d, p, step)
         if step.max_norm is None else {
         name: g * min(1, step.max_norm / (sum((g * g).sum() for g in d.values()) + 1e-6)) for name, g in d.items()}},
-    "momentum for dampening": {"velocity": lambda n, g, before, step: right.velocity(n, g, before, step)
-        if before is None or step.adagrad else velocity(g, step.momentum, before)},
-    "max_norm left out": {"clipped": lambda n, d, p, step: d if step.max_norm else right.clipped(n, d, p, step)},
     "b_h × 0": other_step(lambda name, theta, moved: theta - moved * (name != "b_h")),
     "step × 1.37": other_step(lambda name, theta, moved: theta - 1.37 * moved),
     "": {"pre_activation_adjoint": lambda n, w, p, t, phi: np.cos(3 * w.dh[t])},  # nobody's mistake
@@ -201,7 +190,6 @@ class Autograd:
         return self.total(losses)
 
     def window_update(self, p, x, target, h_0, *, learning_rate, **options):
-        target = np.eye(p["W_hy"].shape[1])[target] if target.dtype.kind == "i" else target
         report = {"loss": np.float64(self.losses(p, x, target, h_0))}
         for name, W in p.items():
             moved = (p | {name: W + 1e-50j * step.reshape(W.shape)} for step in np.eye(W.size))
@@ -210,20 +198,9 @@ class Autograd:
         return report
 
 
-def softmax(y, axis=-1):
-    e = np.exp(y - y.real.max(axis, keepdims=True))
-    return e / e.sum(axis, keepdims=True)
-
-
-CLASSES: dict[str, Any] = {
-    "capabilities": ("cross_entropy",),
-    "lacks": (*Autograd.lacks, "squared_error", "distributions", "large outputs"),
-    "loss": lambda y, target: -(target * np.log(softmax(y))).sum(),
-}
 FORWARD: dict[str, Any] = {
     "output read from h_{t-1}, and its gradient": {"out": lambda W, h, h_before: h_before @ W["W_hy"]},
     "tanh of the outputs": {"out": lambda W, h, h_before: np.tanh(h @ W["W_hy"])},
-    "softmax applied twice": CLASSES | {"loss": lambda y, target: CLASSES["loss"](softmax(y), target)},
     "": {"total": lambda losses: sum(losses) * 1.01 + 0.1},
 }
 
@@ -281,8 +258,6 @@ LOOPS: dict[str, tuple[dict[str, Any], Any]] = {  # the hint, options, and a cha
         case, before if number % 2 == 0 else {})),
     "the velocity of before left out": ({"momentum": 0.9}, lambda case, before, number: (
         case._replace(velocity=None), {})),
-    "the rate divided by the number of the epoch": ({}, lambda case, before, number: (
-        case._replace(step=Step(0.05 / (1 + (number > 5)))), {})),
     "": ({}, lambda case, before, number: (case._replace(x=case.x + 0.1 * number), {})),
 }  # fmt: skip
 

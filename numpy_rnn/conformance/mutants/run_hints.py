@@ -148,9 +148,6 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
             text = f"gradients set to zero at every {words} update alone"
             yield text, partial(added, partial(lambda period, phase, i: (i + phase) % period == 0, period, phase))
 
-    def with_old_weights(i: int) -> bool:
-        return is_same(i, flow(fit(i).case._replace(params=fit(max(0, i - 1)).case.params)))
-
     def keeps_activations(i: int) -> bool:
         """Whether the older steps have the activations of the window before."""
         old, moved = len(fit(i).case.x) - len(fit(i).case.target), columns["start"][i] - columns["start"][i - 1]
@@ -167,13 +164,12 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
         step = fit(i).case.step
         return is_step(i, fit(i).report, step=step._replace(learning_rate=step.learning_rate * float(factor(i))))
 
-    yield "the weights of the update before", with_old_weights
+    yield "the weights of the update before", lambda i: is_same(
+        i, flow(fit(i).case._replace(params=fit(max(0, i - 1)).case.params)))  # fmt: skip
     yield "activations of stale weights kept", keeps_activations
     yield "the step of the gradients of the update before", lambda i: is_step(i, fit(max(0, i - 1)).report)
     yield "the velocity, or sum of squares, reset at every epoch", lambda i: is_step(
         i, fit(i).report, velocity=fit(i).case.velocity if number[i] > 1 else None)  # fmt: skip
-    yield "the velocity, or sum of squares, of the update before", lambda i: is_step(
-        i, fit(i).report, velocity=fit(max(0, i - 1)).case.velocity)  # fmt: skip
     factors: dict[str, Any] = {
         "the rate divided by the number of the epoch": lambda i: 1 / epoch[i],
         "no step at the first update": lambda i: i > 0,
