@@ -200,7 +200,7 @@ class Autograd:
 
 FORWARD: dict[str, Any] = {
     "output read from h_{t-1}, and its gradient": {"out": lambda W, h, h_before: h_before @ W["W_hy"]},
-    "tanh of the outputs": {"out": lambda W, h, h_before: np.tanh(h @ W["W_hy"])},
+    "φ applied twice": {"cell": lambda W, x, h, h_0: np.tanh(np.tanh(x @ W["W_xh"] + h @ W["W_hh"]))},
     "": {"total": lambda losses: sum(losses) * 1.01 + 0.1},
 }
 
