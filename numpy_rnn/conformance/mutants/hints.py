@@ -7,7 +7,7 @@ Where all windows are so short that different mistakes give the same numbers, th
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain, product
 from typing import Any
 
@@ -32,12 +32,7 @@ CLEAR = 30.0  # the deviation of a wrong tensor, in units of what right ones may
 FEW = 4  # numbers per case, any of which are right numbers times some factor
 MAX_STEPS = 30  # of a window that is compared with other truncations
 BEFORE = {"loss", "a", "h", "y"}  # the backward pass
-AFTER_DY = {"dh", "da", "dh_0", "dx", "dW_xh", "dW_hh", "db_h", "db_hh"}
-ONLY = {  # what a mistake in a function of the backward pass makes wrong; the others may make all wrong
-    "state_adjoint": AFTER_DY, "pre_activation_adjoint": AFTER_DY, "initial_state_adjoint": {"dh_0"},
-    "input_adjoint": {"dx"}, "input_weights_gradient": {"dW_xh"}, "recurrent_weights_gradient": {"dW_hh"},
-    "output_weights_gradient": {"dW_hy"}, "hidden_bias_gradient": {"db_h", "db_hh"}, "output_bias_gradient": {"db_y"},
-}  # fmt: skip
+ADJOINTS = {"dy", "dh", "da", "dx"}  # which autograd does not give
 SIZES = ({"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7}, {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4})
 OTHER_NUMBERS = {  # of the step in the second case, as parts of the first: each tensor is clipped
     "learning_rate": 0.7, "momentum": 0.6, "dampening": 0.5, "weight_decay": 0.8, "max_norm": 0.001, "max_value": 0.1,
@@ -46,26 +41,21 @@ OTHER_NUMBERS = {  # of the step in the second case, as parts of the first: each
 
 def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
     """Recipes like this one, but with several steps: after another update; the first; with larger numbers."""
-    has = abilities(port)
+    has, step = abilities(port), recipe.step
     plain = recipe._replace(logits=1.0, saturated=False, silent=False, subnormal=False)
     plain = plain._replace(dtype="float64") if "float64" in port.dtypes else plain
     for i, usual in enumerate((*SIZES, SIZES[0])):
         own = has.sizes[i % len(has.sizes)] if has.sizes else {}
         sizes: Any = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | dict(own)
         sizes["K"] = own.get("K", sizes["T"] if recipe.K == recipe.T else min(sizes["K"], sizes["T"]))
+        if recipe.step is not None:  # a rate that is not 0; then other numbers, then no clipping
+            step = recipe.step._replace(learning_rate=recipe.step.learning_rate or 0.1)
+            given = {name: getattr(step, name) for name in OTHER_NUMBERS if getattr(step, name)}
+            others = {name: OTHER_NUMBERS[name] * min(number, 1.0) for name, number in given.items()}
+            large = {name: 1000.0 * number for name, number in given.items() if name.startswith("max")}
+            step = step._replace(**({}, others, large)[i])
         changes: dict[str, Any] = {**sizes, "velocity": i != 1, "gain": 3.0 if i == 2 else 1.0, "seed": recipe.seed + i}
-        yield restricted(plain._replace(step=_other_numbers(recipe.step, i), **changes), has)
-
-
-def _other_numbers(step: Any, i: int) -> Any:
-    """The step with a rate that is not 0; in the second case with other numbers, in the third without clipping."""
-    if step is None:
-        return None
-    step = step._replace(learning_rate=step.learning_rate or 0.1)
-    given = {name: getattr(step, name) for name in OTHER_NUMBERS if getattr(step, name)}
-    others = {name: OTHER_NUMBERS[name] * min(number, 1.0) for name, number in given.items()}
-    large = {name: 1000.0 * number for name, number in given.items() if name in ("max_norm", "max_value")}
-    return step._replace(**({}, others, large)[i])
+        yield restricted(plain._replace(step=step, **changes), has)
 
 
 def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str]:
@@ -85,7 +75,7 @@ def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str
     return explanations([*wrong, *(fit for fit in usual if not fit.wrong)])
 
 
-def hints_for_case(case: WindowCase, report: Arrays, tensor: str = "") -> list[str]:
+def hints_for_case(case: WindowCase, report: Arrays) -> list[str]:
     """The hints for a report on one case."""
     return explanations([Fit(case, report)])
 
@@ -107,7 +97,7 @@ class Fit:
         if self.case.params.h_0 is None:
             self.case = self.case._replace(h_0=initial_state(self.case))
         with np.errstate(all="ignore"):
-            self.run(DEFINITION, self._keep)
+            mistakes.flow(self.case, DEFINITION._replace(backward=self._keep))
             self.right = self.given(DEFINITION)
             step = stepped(self.case, self.report) if self.case.step is not None else {}
         self.right |= step  # from the reported gradients
@@ -116,11 +106,6 @@ class Fit:
         self.deviation = {name: _largest(self.report[name] - self.right[name]) for name in names}
         self.rounding = {name: unit * max(_largest(self.right[name]), _largest(self.report[name])) for name in names}
         self.wrong = {name for name in names if not self.deviation[name] <= CLEAR * self.rounding[name]}
-
-    def run(self, of: Definition, backward: Any = None, change: Any = lambda case: case) -> Arrays:
-        """The loss, the intermediates and the gradients of the case, or of another, with a mistake."""
-        of = of if backward is None else of._replace(backward=backward)
-        return mistakes.flow(change(self.case), of)
 
     def _keep(self, n: Any, w: Any, p: Any, nonlinearity: str, of: Definition) -> Arrays:
         self.forward = n.seen, w, p, nonlinearity
@@ -133,26 +118,18 @@ class Fit:
         of.backward(n, replace(w, h=dict(w.h), dh={}, da={}), p._replace(**dict(new)), nonlinearity, of)
         return n.report()
 
-    def after_step(self, names: Any, is_plain: bool) -> Arrays:
-        """The values if the backward pass uses parameters after the step, as reported or of plain gradient descent."""
-        p, rate = present(self.case.params), self.case.step.learning_rate
-        new = {n: p[n] - rate * self.right["d" + n] if is_plain else self.report[n] for n in names if n in p}
-        return self.given(DEFINITION, new)
-
     def has(self, mistake: Mistake) -> bool:
         """Whether the mistake gives what is reported, up to the gradients."""
-        of, change = mistake.of, mistake.change
+        of, case = mistake.of, mistake.change(self.case)
         if mistake.field in (*FORWARD, "loss_and_error"):
-            if not self.explains(self.run(of, lambda *_: {}, change), self.flow & BEFORE):
+            forward = mistakes.flow(case, of._replace(backward=lambda *_: {}))
+            if not self.explains(forward, self.flow & BEFORE):
                 return False
-            is_deep = "da" in self.flow
-            return self.explains(
-                mistakes.exact_flow(self.case, of, is_deep) if mistake.is_exact else self.run(of, None, change)
-            )
-        if not mistake.field:
-            return self.explains(self.run(of))
-        wrong = self.wrong & self.flow
-        return not wrong & BEFORE and wrong <= ONLY.get(mistake.field, wrong) and self.explains(self.given(of))
+            if mistake.is_exact:
+                return self.explains(mistakes.exact_flow(case, of), self.flow - ADJOINTS)
+        elif mistake.field:
+            return not self.wrong & BEFORE and self.explains(self.given(of))
+        return self.explains(mistakes.flow(case, of))
 
     def explains(self, values: Arrays, names: Any = None) -> bool:
         """Whether these are the reported numbers of the tensors of these names, or of all up to the gradients."""
@@ -163,11 +140,6 @@ class Fit:
             if not _largest(values[name] - self.report[name]) <= allowed:
                 return False
         return True
-
-    @cached_property
-    def alternatives(self) -> dict[str, Arrays]:
-        """Other gradients, by words."""
-        return step_mistakes.other_gradients(self.case, self.right)
 
 
 Candidates = Iterator[tuple[str, Callable[[Fit], bool]]]
@@ -214,13 +186,12 @@ def of_flow(fits: Sequence[Fit]) -> Candidates:
     """Mistakes that may explain the loss, the intermediates and the gradients; the plainest first."""
     steps = min(MAX_STEPS, max(len(fit.case.x) for fit in fits))
     is_right = "loss" in fits[0].report and not any(fit.wrong & BEFORE for fit in fits)  # the forward pass
-    catalogue = (Mistake(m.name, "", m.definition) for m in MUTANTS if not m.in_run)
-    made = chain(step_mistakes.other_cases(), mistakes.transposes(), mistakes.other_terms(),
-                 step_mistakes.other_losses(), step_mistakes.truncations(steps), mistakes.other_operands(),
-                 mistakes.other_functions(), mistakes.other_results())  # fmt: skip
-    yield from ((mistake.text, partial(Fit.has, mistake=mistake)) for mistake in catalogue)
+    yield from ((m.name, partial(Fit.has, mistake=Mistake(m.name, "", m.definition))) for m in MUTANTS if not m.in_run)
     yield from of_gradients(fits)
-    for mistake in made:
+    for mistake in chain(
+        step_mistakes.other_cases(), mistakes.transposes(), mistakes.other_terms(), step_mistakes.other_losses(),
+        mistakes.truncations(steps), mistakes.other_operands(), mistakes.other_functions(), mistakes.other_results(),
+    ):  # fmt: skip
         if not (is_right and mistake.field in FORWARD):
             yield mistake.text, partial(Fit.has, mistake=mistake)
     yield from factors(fits, False)
@@ -233,60 +204,57 @@ def of_gradients(fits: Sequence[Fit]) -> Candidates:
     """Other sums or values of some gradients, parameters that change too early, and weight decay in the loss."""
     names = set[str]().union(*(fit.wrong & fit.flow for fit in fits))
     own = {"d" + name for name in present(fits[0].case.params)}
+    known = {id(fit): step_mistakes.other_gradients(fit.case, fit.right) for fit in fits if names <= own}
+    words = "gradients" if names == own else ", ".join(name for name in fits[0].report if name in names)
+
+    def other(fit: Fit, text: str) -> bool:
+        return fit.explains(fit.right | {name: known[id(fit)][text][name] for name in names})
+
+    def within(fit: Fit, c: float) -> bool:
+        return fit.explains(fit.right | {name: np.clip(fit.right[name], -c, c) for name in names})
+
+    def early(fit: Fit, names: Sequence[str], is_plain: bool) -> bool:
+        """By the parameters that are reported, or by those of plain gradient descent."""
+        rate, p = fit.case.step.learning_rate, present(fit.case.params)
+        moved = {name: p[name] - rate * fit.right["d" + name] if is_plain else fit.report[name] for name in p}
+        return fit.explains(fit.given(DEFINITION, {name: moved[name] for name in names if name in p}))
+
+    def penalised(fit: Fit, decay: float | None, part: float) -> bool:
+        number, p = 2 * part * (fit.case.step.weight_decay if decay is None else decay), present(fit.case.params)
+        loss = fit.right["loss"] + number / 2 * sum(np.sum(theta**2) for theta in p.values())
+        gradients = {"d" + name: fit.right["d" + name] + number * theta for name, theta in p.items()}
+        return fit.explains(fit.right | gradients | {"loss": loss})
+
     if names <= own:
-        words = "gradients" if names == own else ", ".join(name for name in fits[0].report if name in names)
-        for text in fits[0].alternatives:
-            yield f"{words} {text}", partial(_has_gradients, names, lambda fit, text: fit.alternatives[text], text)
-        for c in {_largest(fit.report[name]) for fit in fits for name in names}:
-            yield f"{words} within ±{c:g}", partial(_has_gradients, names, _clamped, c)
-    early = ("W_hy",), ("W_hh",), cases.FIELDS
-    for each, is_plain in product(early if fits[0].stepped else (), (False, True)):
-        words = each[0] if len(each) == 1 else "parameters"
-        yield f"{words} after the step in the backward pass", partial(_is_early, each, is_plain)
-    for decay, (part, words), (first, of) in product(
-        (None, 1e-4, 1e-3, 0.01, 0.1), ((0.5, "1/2 "), (1.0, "")), (("", "θ²"), ("W", "W²"), ("W_hh", "W_hh²"))
-    ):  # fmt: skip
-        text = f"{words}{decay or 'weight_decay'} Σ{of} in the loss and its gradient"
-        yield text, partial(_is_penalised, decay, part, first)
-
-
-def _has_gradients(names: Any, others: Callable[[Fit, Any], Arrays], what: Any, fit: Fit) -> bool:
-    gradients = others(fit, what)
-    return fit.explains(fit.right | {name: gradients[name] for name in names})
-
-
-def _clamped(fit: Fit, c: float) -> Arrays:
-    return {name: mistakes.clamped(fit.right[name], c) for name in fit.flow}
-
-
-def _is_early(names: Any, is_plain: bool, fit: Fit) -> bool:
-    return fit.explains(fit.after_step(names, is_plain))
-
-
-def _is_penalised(decay: float | None, part: float, first: str, fit: Fit) -> bool:
-    own = {name: theta for name, theta in present(fit.case.params).items() if name.startswith(first)}
-    number = 2 * part * (fit.case.step.weight_decay if decay is None else decay)
-    changed = {"d" + name: fit.right["d" + name] + number * theta for name, theta in own.items()}
-    changed["loss"] = fit.right["loss"] + number / 2 * sum(np.sum(theta**2) for theta in own.values())
-    return fit.explains(fit.right | changed)
+        yield from ((f"{words} {text}", partial(other, text=text)) for text in known[id(fits[0])])
+        largest = {_largest(fit.report[name]) for fit in fits for name in names}
+        yield from ((f"{words} within ±{c:g}", partial(within, c=c)) for c in largest)
+    for text, is_plain in product(("W_hy", "W_hh", "parameters"), (False, True)):
+        later = cases.FIELDS if text == "parameters" else (text,)
+        yield f"{text} after the step in the backward pass", partial(early, names=later, is_plain=is_plain)
+    for decay, (part, half) in product((None, 1e-4, 1e-3, 0.01, 0.1), ((0.5, "1/2 "), (1.0, ""))):
+        text = f"{half}{decay or 'weight_decay'} Σθ² in the loss and its gradient"
+        yield text, partial(penalised, decay=decay, part=part)
 
 
 def of_step(fits: Sequence[Fit]) -> Candidates:
     """Mistakes that may explain the step from the reported gradients."""
-    catalogue = ((m.name, partial(stepped, of=m.definition)) for m in MUTANTS if not m.in_run)
-    for text, step in chain(catalogue, step_mistakes.other_steps(fits[0].case.step)):
-        yield text, partial(_has_step, step)
-    yield from factors(fits, True)
 
+    def has(fit: Fit, step: Any) -> bool:
+        return fit.explains(step(fit.case, fit.report), fit.stepped)
 
-def _has_step(step: Any, fit: Fit) -> bool:
-    return fit.explains(step(fit.case, fit.report), fit.stepped)
+    for mutant in MUTANTS:
+        yield mutant.name, partial(has, step=partial(stepped, of=mutant.definition))
+    for is_first in (True, False):
+        for text, step in step_mistakes.other_steps(fits[0].case.step, is_first):
+            yield text, partial(has, step=step)
+        yield from factors(fits, True, only_products=is_first)
 
 
 # -- factors ----------------------------------------------------------------------------------------------------------
 
 
-def factors(fits: Sequence[Fit], is_step: bool) -> Candidates:
+def factors(fits: Sequence[Fit], is_step: bool, only_products: bool = False) -> Candidates:
     """Tensors multiplied by numbers that are the same product of sizes, or the same number, in all cases."""
     known = fits[0].stepped if is_step else fits[0].flow - {"a", "h", "y"}
     names = [name for name in fits[0].report if name in known]
@@ -302,13 +270,14 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Candidates:
                 is_zero = _largest(reported) <= fit.rounding[name]
                 ratios.append((fit, 0.0 if is_zero else float(np.sum(reported * right) / np.sum(right**2))))
                 moved[id(fit)][name] = before + ratios[-1][1] * right
-        found[name] = _factor(ratios, sum(np.size(fit.report[name]) for fit, _ in ratios))
+        found[name] = _factor(ratios, 0 if only_products else sum(fit.report[name].size for fit, _ in ratios))
         if not found[name]:
             return
-    groups = {"loss": ["loss"], **{part: [name for name in names if name.startswith(letter)]
-              for part, letter in (("gradients", "d"), ("velocities", "v"))}}  # fmt: skip
-    groups["step"], texts = [name for name in names if name in cases.FIELDS], list[str]()
-    for part, members in groups.items():
+    texts = list[str]()
+    for part, members in {
+        "loss": [name for name in names if name == "loss"], "step": [name for name in names if name in cases.FIELDS],
+        "gradients": [name for name in names if name[0] == "d"], "velocities": [n for n in names if n[0] == "v"],
+    }.items():  # fmt: skip
         for text in dict.fromkeys(found[name] for name in members if name in found):
             same = [name for name in members if found.get(name) == text]
             texts.append(f"{part if same == members else ', '.join(same)} × {text}")
@@ -318,34 +287,29 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Candidates:
 
 def _factor(ratios: Sequence[tuple[Fit, float]], count: int) -> str:
     """The number in words; "" if it differs between the cases, or may be chance."""
-    if not ratios:
-        return ""
-    rtol = max(1e-6 if fit.dtype == np.float64 else 1e-3 for fit, _ in ratios)
+    rtol = max((1e-6 if fit.dtype == np.float64 else 1e-3 for fit, _ in ratios), default=0.0)
     tables = [(_products(fit), ratio) for fit, ratio in ratios]
-    texts = [text for text in tables[0][0]
+    texts = [text for text in (tables[0][0] if tables else ())
              if all(np.isclose(table.get(text, np.nan), ratio, rtol, 1e-9) for table, ratio in tables)]  # fmt: skip
     if texts:  # a size may be 2 in all cases
         plain = [text for text in texts if text.removeprefix("1/") in (*"2KBOTH", "Σw")]
         return " or ".join(plain) if texts[0] in ("2", "1/2") else texts[0]
-    first = ratios[0][1]
-    is_one = count >= FEW * len(ratios) and all(np.isclose(ratio, first, rtol, 0) for _, ratio in ratios)
-    return format(first, ".6g") if is_one else ""
+    is_one = count >= FEW * len(ratios) and all(np.isclose(ratio, ratios[0][1], rtol, 0) for _, ratio in ratios)
+    return format(ratios[0][1], ".6g") if ratios and is_one else ""
 
 
 def _products(fit: Fit) -> dict[str, float]:
     """Products of up to three sizes, and other usual factors, by their text; the simplest first."""
     sizes: dict[str, float] = {name: case_sizes(fit.case)[name] for name in "KBOTH"}
-    if (weights := fit.case.weights) is not None:
-        sizes["Σw"] = float(weights.sum())
+    if fit.case.weights is not None:
+        sizes["Σw"] = float(fit.case.weights.sum())
     rate = np.nan if fit.case.step is None else float(fit.case.step.learning_rate)
-    known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "1/ln 10": 1 / np.log(10), "η": rate}
+    known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "η": rate}
     powers = (each for each in product((1, -1, 0), repeat=len(sizes)) if 0 < np.abs(each).sum() <= 3)
     for each in sorted(powers, key=lambda each: (np.abs(each).sum(), each)):
         above, below = ["·".join(n for n, power in zip(sizes, each) if power == sign) for sign in (1, -1)]
-        value = float(np.prod([size**power for size, power in zip(sizes.values(), each)]))
         divided = f"/({below})" if "·" in below else f"/{below}" if below else ""
-        for factor, text in ((1, above or "1"), (2, f"2·{above}" if above else "2")):
-            known.setdefault(text + divided, factor * value)
-    if weights is not None:
-        known["Σw/(number of weights ≠ 0)"] = float(weights.sum() / np.count_nonzero(weights))
+        value = float(np.prod([size**power for size, power in zip(sizes.values(), each)]))
+        known.setdefault((above or "1") + divided, value)
+        known.setdefault((f"2·{above}" if above else "2") + divided, 2 * value)
     return known

@@ -1,7 +1,7 @@
 """Hints for a run: what its windows, initial states or updates are instead of the right ones.
 
 Every update is a case of its own, and a hint explains all that are looked at. Other mistakes are in what goes from one
-update to the next: gradients, velocities, rates, losses, weights and states.
+update to the next: gradients, velocities, rates, weights and states.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,10 +29,11 @@ def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
     if first.tensor == "window":
         return _windows(recorded)
     updates = Updates(recorded, first.element[: recorded.run.params.W_hh.ndim - 2])
+    index, number = recorded.update_index(first), len(updates.number)
     with np.errstate(all="ignore"):
-        if first.tensor == "initial":
-            return _common(updates.initial_states, updates.count)
-        index, number = recorded.update_index(first), updates.count
+        if first.tensor == "initial":  # the first text under which all updates have the state of this run
+            texts = [updates.initial_states(i) for i in sorted({*range(min(number, 3 * MANY)), number - 1})]
+            return [text for text in texts[0] if all(text in others for others in texts)][:1]
         chosen = sorted({index, *range(max(0, index - 2), min(number, index + MANY - 4)), 0, number - 1})
         fits = [updates.fit(i) for i in chosen]
         wrong, others = ([fit for fit in fits if bool(fit.wrong) == is_wrong] for is_wrong in (True, False))
@@ -43,46 +44,26 @@ def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
 
 def _windows(recorded: RecordedRun) -> list[str]:
     """The schedule of which all windows of the run are."""
-    (k1, k2, epochs), T, updates = recorded.run.options.schedule, len(recorded.run.x), recorded.updates
-    rows = list(zip(*(updates[name].tolist() for name in Window._fields)))
+    (k1, k2, epochs), T = recorded.run.options.schedule, len(recorded.run.x)
+    rows = list(zip(*(recorded.updates[name].tolist() for name in Window._fields)))
     right = expected_windows(T, Schedule(k1, k2))
-
-    def moved(by: int) -> list[Window]:
-        """All windows but those from step 1 on start a step late, or their new steps a step early."""
-        late = [w._replace(start=w.start + max(by, 0) * (w.start > 0)) for w in right]
-        early = [w._replace(loss_start=w.loss_start + min(by, 0) * (w.start > 0)) for w in late]
-        new = [max(w.loss_start, w.start) if by > 0 else w.loss_start for w in early]
-        return [Window(min(w.start, step), step, w.stop) for w, step in zip(early, new)]
-
-    others = {
+    others: dict[str, Any] = {
         "bptt over k+1 steps": expected_windows(T, Schedule(k1, k2 + 1)),
-        "bptt over k-1 steps": expected_windows(T, Schedule(k1, max(k1, k2 - 1))),
         "chunks instead of a sliding window": expected_windows(T, Schedule(k2, k2)),
-        "windows of the new steps alone": expected_windows(T, Schedule(k1, k1)),
         "the last, shorter window left out": right[: T // k1],
         "the last window left out": right[:-1],
-        "the first window left out": right[1:],
-        "windows of less than k2 steps left out": [window for window in right if window.steps == k2],
         "windows of all steps so far": expected_windows(T, Schedule(k1, T)),
-        "losses of older steps counted again": [window._replace(loss_start=window.start) for window in right],
-        "windows overlap by one step": moved(-1),
-        "windows start a step late": moved(1),
-    }
+        "losses of older steps counted again": [Window(w.start, w.start, w.stop) for w in right],
+        "windows overlap by one step": [
+            Window(min(w.start, w.loss_start - (w.start > 0)), w.loss_start - (w.start > 0), w.stop) for w in right],
+        "windows start a step late": [
+            Window(w.start + (w.start > 0), max(w.loss_start, w.start + (w.start > 0)), w.stop) for w in right],
+    }  # fmt: skip
     for name, windows in others.items():
         if rows == (windows * epochs)[: len(rows)] and rows != (right * epochs)[: len(rows)]:
             return [name]
     ends = [stop for _, _, stop in rows[: len(right)]]
-    is_shuffled = sorted(ends) == [window.stop for window in right] != ends
-    return ["windows in another order"] if is_shuffled else []
-
-
-def _common(candidates: Callable[[int], dict[str, Any]], count: int) -> list[str]:
-    """The first text under which all updates that are looked at have the state of this run."""
-    found: dict[str, None] | None = None
-    for i in sorted({*range(min(count, 3 * MANY)), count - 1}):
-        texts = candidates(i)
-        found = dict.fromkeys(text for text in texts if found is None or text in found)
-    return list(found or ())[:1]
+    return ["windows in another order"] if sorted(ends) == [window.stop for window in right] != ends else []
 
 
 class Updates:
@@ -91,57 +72,40 @@ class Updates:
     def __init__(self, recorded: RecordedRun, network: tuple[int, ...]):
         self.recorded, self.network, self.known = recorded, network, dict[int, Fit]()
         run, self.columns = recorded
-        self.count, self.number = len(self.columns["epoch"]), self.columns["number"]
+        self.number = self.columns["number"]
         self.initial = [state[network].astype(np.float64) for state in self.columns["initial"]]
         h_0 = run.h_0 if run.params.h_0 is None else run.params.h_0[network]
         self.h_0 = np.broadcast_to(h_0, self.initial[0].shape)
 
-    def fit(self, index: int, of: RecordedRun | None = None) -> Fit:
-        """An update and its right values, also if the run were another."""
-        if of is not None:
-            return Fit(*single_update(of, index, self.network))
+    def fit(self, index: int) -> Fit:
+        """An update and its right values."""
         if index not in self.known:
             self.known[index] = Fit(*single_update(self.recorded, index, self.network))
         return self.known[index]
 
-    def states(self, index: int) -> list[Any]:
-        """h_0 to h_T of an update."""
-        fit = self.fit(index)
-        later: Any = fit.report.get("h", fit.right["h"])
-        return [self.initial[index], *later]
-
-    def with_new_weights(self, index: int) -> list[Any]:
-        """The same with the weights after the step."""
-        fit = self.fit(index)
-        params = parameters_from({name: fit.report[name] for name in present(fit.case.params)})
-        return [self.initial[index], *flow(fit.case._replace(params=params))["h"]]
-
     def initial_states(self, i: int) -> dict[str, Any]:
         """The ways to choose initial states of which the state of an update is one."""
-        start, zeros = self.columns["start"], 0 * self.h_0
+        start, zeros, before, new, steps = self.columns["start"], 0 * self.h_0, [self.h_0], [self.h_0], 0
         is_first, inside = self.number[i] == 1, bool(start[i] > 0)
         right = self.h_0 if "h_0" not in self.columns or i == 0 else self.columns["h_0"][i - 1][self.network]
-        before, steps = (self.states(i - 1), int(start[i] - start[i - 1])) if i else ([self.h_0], 0)
+        if i:
+            fit, steps = self.fit(i - 1), int(start[i] - start[i - 1])
+            params = parameters_from({name: fit.report[name] for name in present(fit.case.params)})
+            before = [self.initial[i - 1], *np.asarray(fit.report.get("h", fit.right["h"]))]
+            new = [self.initial[i - 1], *flow(fit.case._replace(params=params))["h"]]
         has = inside and 0 <= steps < len(before)
         right = before[steps] if has else right
-        newest = before[-1] if i else right
         others = {
             "zeros for h_0": right if inside else zeros,
             "state reset at every window": zeros,
             "state reset at every window, to h_0": self.h_0,
-            "state reset at every window but the first, to zeros": zeros if i else self.h_0,
             "state set to zero after the first epoch": right if inside or not i else zeros,
-            "state not reset between epochs": newest if is_first else right,
-            "sliding window starts from the newest state": newest if not is_first else right,
-            "sliding window starts from the newest state, but not at step 0": newest if inside else right,
-            "the newest state in every window, also of the next epoch": newest,
-            "the state before the right one": before[steps - 1] if has and steps else right,
-            "the state is computed again with the new weights": self.with_new_weights(i - 1)[steps] if has else right,
-            "the state of the first sequence for all": right[:1] + zeros if inside else right,
-            "the state averaged over the batch": right.mean(0) + zeros if inside else right,
-            "the state of the sequence before": np.roll(right, 1, 0) if inside else right,
-            "the state of the sequence after": np.roll(right, -1, 0) if inside else right,
+            "state not reset between epochs": before[-1] if i and is_first else right,
+            "sliding window starts from the newest state": before[-1] if not is_first else right,
+            "sliding window starts from the newest state, but not at step 0": before[-1] if i and inside else right,
+            "the state is computed again with the new weights": new[steps] if has else right,
             "the sequences of the state in reversed order": right[::-1] if inside else right,
+            "the state of the sequence before": np.roll(right, 1, 0) if inside else right,
         }
         for j in range(MANY):
             at = before[j] if j < len(before) and not is_first else right
@@ -153,69 +117,62 @@ class Updates:
 def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
     """Mistakes in what goes from update to update: words, and whether they explain an update."""
     (run, columns), number, fit = updates.recorded, updates.number, updates.fit
+    epoch, last = columns["epoch"], np.append(number[1:] == 1, True)
 
     def is_same(i: int, values: Arrays) -> bool:
         """Whether these are the reported values, and the step is that of the reported gradients."""
         return fit(i).explains(values, fit(i).flow) and not fit(i).wrong & set(fit(i).stepped)
 
     def of_run(changed: RecordedRun, i: int) -> bool:
-        return is_same(i, updates.fit(i, changed).right)
+        return is_same(i, Fit(*single_update(changed, i, updates.network)).right)
 
-    twice = updates.recorded.replace({"loss_start": columns["start"]})
-    yield "losses of older steps counted again", partial(of_run, twice)
+    yield (
+        "losses of older steps counted again",
+        partial(of_run, updates.recorded.replace({"loss_start": columns["start"]})),
+    )
     for name, words in (("target", "targets"), ("x", "inputs")):
         for by, when in ((1, "late"), (-1, "early")):
             moved = run._replace(**{name: np.roll(getattr(run, name), by, 0)})
             yield f"{words} one step {when}", partial(of_run, updates.recorded._replace(run=moved))
 
-    def own(i: int) -> Arrays:
-        return {"d" + name: fit(i).right["d" + name] for name in present(fit(i).case.params)}
+    def added(is_reset: Callable[[int], Any], i: int) -> bool:
+        """Whether the gradients are added to those of the update before."""
+        before = {} if i == 0 or is_reset(i) else fit(i - 1).report
+        names = ["d" + name for name in present(fit(i).case.params)]
+        return is_same(i, fit(i).right | {name: fit(i).right[name] + before.get(name, 0) for name in names})
 
-    def added(i: int, is_reset: bool) -> Arrays:
-        before = {} if i == 0 or is_reset else fit(i - 1).report
-        return fit(i).right | {name: g + before.get(name, 0) for name, g in own(i).items()}
-
-    yield "gradients add up from update to update", lambda i: is_same(i, added(i, False))
-    yield "gradients add up within an epoch", lambda i: is_same(i, added(i, number[i] == 1))
+    yield "gradients add up from update to update", partial(added, lambda i: False)
+    yield "gradients add up within an epoch", partial(added, lambda i: number[i] == 1)
     for period, words in ((2, "second"), (3, "third"), (4, "fourth")):
         for phase in range(period):
             text = f"gradients set to zero at every {words} update alone"
-            yield text, partial(lambda period, phase, i: is_same(i, added(i, (i + phase) % period == 0)), period, phase)
-    yield "the gradients of the update before", lambda i: is_same(i, fit(i).right | (own(i - 1) if i else {}))
+            yield text, partial(added, partial(lambda period, phase, i: (i + phase) % period == 0, period, phase))
 
-    def with_old_weights(i: int) -> bool:
-        return is_same(i, flow(fit(i).case._replace(params=fit(max(0, i - 1)).case.params)))
-
-    yield "the weights of the update before", with_old_weights
-    yield "activations of stale weights kept", lambda i: not fit(i).wrong or _keeps_activations(updates, i)
-
-    def with_loss(own: float, before: float, i: int) -> bool:
-        loss = own * fit(i).right["loss"] + (before * fit(i - 1).report["loss"] if number[i] > 1 else 0.0)
-        return is_same(i, fit(i).right | {"loss": loss})
-
-    yield "the loss is the sum of all since the start of the epoch", partial(with_loss, 1.0, 1.0)
-    for c in (0.999, 0.99, 0.9):
-        yield f"the loss is a mean, {c:g} times that of before", partial(with_loss, 1 - c, c)
+    def keeps_activations(i: int) -> bool:
+        """Whether the older steps have the activations of the window before."""
+        old, moved = len(fit(i).case.x) - len(fit(i).case.target), columns["start"][i] - columns["start"][i - 1]
+        if not fit(i).wrong or number[i] == 1 or not old or "a" not in fit(i).report:
+            return not fit(i).wrong
+        return np.array_equal(fit(i).report["a"][:old], fit(i - 1).report["a"][moved : moved + old])
 
     def is_step(i: int, gradients: Arrays, **step: Any) -> bool:
         """Whether the step is another one, and the rest right."""
         case = fit(i).case._replace(**step)
         return not fit(i).wrong & fit(i).flow and fit(i).explains(stepped(case, gradients), fit(i).stepped)
 
+    def with_rate(factor: Callable[[int], Any], i: int) -> bool:
+        step = fit(i).case.step
+        return is_step(i, fit(i).report, step=step._replace(learning_rate=step.learning_rate * float(factor(i))))
+
+    yield "the weights of the update before", lambda i: is_same(
+        i, flow(fit(i).case._replace(params=fit(max(0, i - 1)).case.params)))  # fmt: skip
+    yield "activations of stale weights kept", keeps_activations
     yield "the step of the gradients of the update before", lambda i: is_step(i, fit(max(0, i - 1)).report)
-    for text, before in {
-        "the velocity, or sum of squares, reset at every epoch": lambda i: number[i] > 1 and fit(i).case.velocity,
-        "the velocity, or sum of squares, of the update before": lambda i: fit(max(0, i - 1)).case.velocity,
-    }.items():
-        yield text, partial(lambda before, i: is_step(i, fit(i).report, velocity=before(i) or None), before)
-    epoch = columns["epoch"]
-    last = np.append(number[1:] == 1, True)
+    yield "the velocity, or sum of squares, reset at every epoch", lambda i: is_step(
+        i, fit(i).report, velocity=fit(i).case.velocity if number[i] > 1 else None)  # fmt: skip
     factors: dict[str, Any] = {
         "the rate divided by the number of the epoch": lambda i: 1 / epoch[i],
-        "the rate divided by the number of the update": lambda i: 1 / (i + 1),
-        "the rate divided by the root of the number of the update": lambda i: (i + 1) ** -0.5,
         "no step at the first update": lambda i: i > 0,
-        "no step at the last update of an epoch": lambda i: not last[i],
         "a step at every second update alone": lambda i: i % 2,
         "a step at every second update alone, from the first on": lambda i: 1 - i % 2,
         "a step at the last update of an epoch alone": lambda i: last[i],
@@ -223,19 +180,4 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
     for c in (0.5, 0.1, 0.9, 0.95, 0.99, 0.999):
         factors[f"the rate × {c:g} at every epoch"] = partial(lambda c, i: c ** float(epoch[i] - 1), c)
         factors[f"the rate × {c:g} at every update"] = partial(lambda c, i: c ** float(i), c)
-
-    def with_rate(factor: Callable[[int], float], i: int) -> bool:
-        step = fit(i).case.step
-        return is_step(i, fit(i).report, step=step._replace(learning_rate=step.learning_rate * float(factor(i))))
-
     yield from ((text, partial(with_rate, factor)) for text, factor in factors.items())
-
-
-def _keeps_activations(updates: Updates, i: int) -> bool:
-    """Whether the older steps have the activations of the window before."""
-    columns, report, case = updates.recorded.updates, updates.fit(i).report, updates.fit(i).case
-    old = len(case.x) - len(case.target)
-    if columns["number"][i] == 1 or not old or "a" not in report:
-        return False
-    moved = columns["start"][i] - columns["start"][i - 1]
-    return np.array_equal(report["a"][:old], updates.fit(i - 1).report["a"][moved : moved + old])
