@@ -281,6 +281,15 @@ def test_hint_of_series_that_are_shifted_and_windows_that_are_others():
 # -- in the messages of the suite -------------------------------------------------------------------------------------
 
 
+def test_no_hint_on_epochs_in_the_first():
+    """A wrong initial state of the first window says nothing about what is kept between epochs."""
+    wrong = trace(DEFINITION, series(1))
+    initial = wrong.updates["initial"].copy()
+    initial[0] += 0.5
+    wrong = wrong.replace({"initial": initial})
+    assert hints_for_run(wrong, judge(wrong).first) == []
+
+
 def test_earliest_wrong_stage_of_all_cases_is_named():
     """A gradient is wrong in every case, and the loss in windows of three steps, of which the smallest case is none."""
 
