@@ -17,7 +17,6 @@ from hypothesis.errors import Flaky
 from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run, WindowCase
 from numpy_rnn.conformance.case import case_sizes
-from numpy_rnn.conformance.checks import Check, exact_checks, global_checks, local_checks
 from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
@@ -35,6 +34,7 @@ from numpy_rnn.conformance.random_cases import (
 from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence, equations
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_port
 from numpy_rnn.conformance.traces.judge import judge, single_update
+from numpy_rnn.conformance.window_checks import Check, exact_checks, global_checks, local_checks
 
 PROFILES = {"default": 100, "repeatable": 100, "long": 5000}  # windows per test
 LARGE_EVERY = 5  # the number of cases per large case

@@ -21,7 +21,6 @@ from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats, cross_
 from numpy_rnn.conformance.arithmetics.nonlinearities import sech_squared
 from numpy_rnn.conformance.arithmetics.rounding import Near
 from numpy_rnn.conformance.case import initial_state, parameters_from, present
-from numpy_rnn.conformance.checks import ratios
 from numpy_rnn.conformance.definition import DEFINITION, Definition, Recorded, train, update, window_update
 from numpy_rnn.conformance.mutants import catalogue
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, Stale, named
@@ -29,6 +28,7 @@ from numpy_rnn.conformance.mutants.score import levels, score
 from numpy_rnn.conformance.traces.divergence import EQUATIONS
 from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.conformance.traces.recorder import record
+from numpy_rnn.conformance.window_checks import ratios
 from numpy_rnn.study.findings import Caught
 
 __all__ = ["MUTANTS", "Definition", "Mutant", "Recorded", "Stale", "cross_entropy", "initial_state", "named", "present",

@@ -18,8 +18,8 @@ from numpy_rnn.conformance.arithmetics.loss_bounds import softmax
 from numpy_rnn.conformance.arithmetics.nonlinearities import sech_squared
 from numpy_rnn.conformance.arithmetics.rounding import Near, Rounding
 from numpy_rnn.conformance.case import required_outputs
-from numpy_rnn.conformance.checks import check_global, check_local
 from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.window_checks import check_global, check_local
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 

@@ -12,12 +12,12 @@ from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import Bounds, TanhError
 from numpy_rnn.conformance.arithmetics.rounding import Rounding
 from numpy_rnn.conformance.case import GIVEN_DY, required_outputs, with_rows
-from numpy_rnn.conformance.checks import check_global, check_local, ratios
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.mutants.catalogue import named
 from numpy_rnn.conformance.ports.port import validated_report
 from numpy_rnn.conformance.random_cases import Recipe
 from numpy_rnn.conformance.traces.divergence import EQUATIONS
+from numpy_rnn.conformance.window_checks import check_global, check_local, ratios
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -163,7 +163,7 @@ def bounds_of(case, tau=TanhError(), own=2.0**-53):  # noqa: B008
 
 
 def test_formulas_on_one_number():
-    """The docstrings of bounds.py have the numbers; 23 = 2τ + 3. In float32, beside which float64 rounds nothing."""
+    """The docstrings of bounds.py have the numbers; 23 = 2τ + 3. In float32, whose roundings hide those of float64."""
     case = one_unit(0.75, 1.0, h_0=-0.25, target=2.0, reduction="mean", dtype="float32")
     b_h, b_y = np.array([0.0625], np.float32), np.array([-0.25], np.float32)
     case = case._replace(params=case.params._replace(b_h=b_h, b_y=b_y))

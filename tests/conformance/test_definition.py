@@ -21,14 +21,14 @@ from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.arithmetics.exact import Rounds, exact_report
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, RateInVelocity, parameters_from, present, with_rows
-from numpy_rnn.conformance.checks import check_global, exact_checks
 from numpy_rnn.conformance.definition import update, window_update
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.random_cases import RandomDraw, exact_recipe
 from numpy_rnn.conformance.traces.judge import judge
+from numpy_rnn.conformance.window_checks import check_global, exact_checks
 from numpy_rnn.engine import losses
 
-SMALL = 1e-30  # an imaginary part whose square is nothing beside 1
+SMALL = 1e-30  # an imaginary part whose square is lost in 1
 ADJOINTS = {"dy": "y", "dh": "h", "da": "a"}
 
 

@@ -8,10 +8,10 @@ from test_judge import PACKAGE, sine_run
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES
-from numpy_rnn.conformance.checks import global_checks
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import Recipe
 from numpy_rnn.conformance.traces.judge import judge
+from numpy_rnn.conformance.window_checks import global_checks
 
 FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}
 VARIANTS = {

@@ -10,7 +10,6 @@ from ports_for_tests import Port
 import numpy_rnn.reference
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance.case import INTERMEDIATES
-from numpy_rnn.conformance.checks import tolerances
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.protocol import Abilities
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
@@ -19,6 +18,7 @@ from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER, equations
 from numpy_rnn.conformance.traces.drive import epoch_losses, trace_port
 from numpy_rnn.conformance.traces.judge import judge, stacks
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
+from numpy_rnn.conformance.window_checks import tolerances
 
 STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
 PACKAGE = PackagePort(numpy_rnn)

@@ -19,13 +19,13 @@ from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance import properties
 from numpy_rnn.conformance.adapters import function_port, jax_port, keras_port, torch_port
 from numpy_rnn.conformance.case import RateInVelocity
-from numpy_rnn.conformance.checks import check_global, check_local
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import abilities
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, profile
 from numpy_rnn.conformance.traces.drive import trace_port
 from numpy_rnn.conformance.traces.judge import judge
+from numpy_rnn.conformance.window_checks import check_global, check_local
 
 NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
 FEW = settings(profile("repeatable"), max_examples=8, phases=[Phase.generate])

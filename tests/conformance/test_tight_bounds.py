@@ -17,9 +17,9 @@ from ports_for_tests import one_unit
 
 from numpy_rnn.common.records import DTYPES, Objective, Step
 from numpy_rnn.conformance.case import GIVEN_DY, with_rows
-from numpy_rnn.conformance.checks import check_global, check_local
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import Recipe
+from numpy_rnn.conformance.window_checks import check_global, check_local
 
 LEVELS = {"L1": check_local, "L2": check_global}
 ULPS = 7  # the error of tanh, exp and log, of the 8 ulps that are allowed

@@ -19,10 +19,10 @@ from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import case_sizes, initial_state, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition
-from numpy_rnn.conformance.mutants import mistakes, step_mistakes
+from numpy_rnn.conformance.mutants import step_mistakes, window_mistakes
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
-from numpy_rnn.conformance.mutants.mistakes import FORWARD, Mistake
 from numpy_rnn.conformance.mutants.step_mistakes import stepped
+from numpy_rnn.conformance.mutants.window_mistakes import FORWARD, Mistake
 from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
@@ -97,7 +97,7 @@ class Fit:
         if self.case.params.h_0 is None:
             self.case = self.case._replace(h_0=initial_state(self.case))
         with np.errstate(all="ignore"):
-            mistakes.flow(self.case, DEFINITION._replace(backward=self._keep))
+            window_mistakes.flow(self.case, DEFINITION._replace(backward=self._keep))
             self.right = self.given(DEFINITION)
             step = stepped(self.case, self.report) if self.case.step is not None else {}
         self.right |= step  # from the reported gradients
@@ -122,14 +122,14 @@ class Fit:
         """Whether the mistake gives what is reported, up to the gradients."""
         of, case = mistake.of, mistake.change(self.case)
         if mistake.field in (*FORWARD, "loss_and_error"):
-            forward = mistakes.flow(case, of._replace(backward=lambda *_: {}))
+            forward = window_mistakes.flow(case, of._replace(backward=lambda *_: {}))
             if not self.explains(forward, self.flow & BEFORE):
                 return False
             if mistake.is_exact:
-                return self.explains(mistakes.exact_flow(case, of), self.flow - ADJOINTS)
+                return self.explains(window_mistakes.exact_flow(case, of), self.flow - ADJOINTS)
         elif mistake.field:
             return not self.wrong & BEFORE and self.explains(self.given(of))
-        return self.explains(mistakes.flow(case, of))
+        return self.explains(window_mistakes.flow(case, of))
 
     def explains(self, values: Arrays, names: Any = None) -> bool:
         """Whether these are the reported numbers of the tensors of these names, or of all up to the gradients."""
@@ -189,8 +189,8 @@ def of_flow(fits: Sequence[Fit]) -> Candidates:
     yield from ((m.name, partial(Fit.has, mistake=Mistake(m.name, "", m.definition))) for m in MUTANTS if not m.in_run)
     yield from of_gradients(fits)
     for mistake in chain(
-        step_mistakes.other_cases(), mistakes.transposes(), mistakes.other_terms(), step_mistakes.other_losses(),
-        mistakes.truncations(steps), mistakes.other_operands(), mistakes.other_functions(), mistakes.other_results(),
+        step_mistakes.other_cases(), window_mistakes.transposes(), window_mistakes.other_terms(), step_mistakes.other_losses(),
+        window_mistakes.truncations(steps), window_mistakes.other_operands(), window_mistakes.other_functions(), window_mistakes.other_results(),
     ):  # fmt: skip
         if not (is_right and mistake.field in FORWARD):
             yield mistake.text, partial(Fit.has, mistake=mistake)

@@ -14,8 +14,8 @@ from numpy_rnn.common.records import Schedule, Window
 from numpy_rnn.conformance.case import parameters_from, present
 from numpy_rnn.conformance.definition import Arrays
 from numpy_rnn.conformance.mutants.hints import Fit, explanations
-from numpy_rnn.conformance.mutants.mistakes import flow
 from numpy_rnn.conformance.mutants.step_mistakes import stepped
+from numpy_rnn.conformance.mutants.window_mistakes import flow
 from numpy_rnn.conformance.traces.divergence import Divergence, expected_windows
 from numpy_rnn.conformance.traces.judge import single_update
 from numpy_rnn.conformance.traces.recorder import RecordedRun

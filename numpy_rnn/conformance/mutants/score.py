@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.conformance.case import INTERMEDIATES, format_errors
-from numpy_rnn.conformance.checks import check_global, check_local
 from numpy_rnn.conformance.definition import Definition, window_update
 from numpy_rnn.conformance.mutants.catalogue import Mutant, trace
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe, random_run
 from numpy_rnn.conformance.traces.divergence import EQUATIONS, TENSORS
 from numpy_rnn.conformance.traces.drive import is_bounded
 from numpy_rnn.conformance.traces.judge import judge
+from numpy_rnn.conformance.window_checks import check_global, check_local
 
 MAX_CASES = 500
 Violation = tuple[str, float] | None  # the first tensor in causal order above its bound, and error / bound

@@ -14,7 +14,7 @@ from numpy_rnn.conformance.arithmetics.nonlinearities import NONLINEARITIES
 from numpy_rnn.conformance.case import initial_state, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, by_factor
-from numpy_rnn.conformance.mutants.mistakes import FORMATS, Mistake, changed, rounded
+from numpy_rnn.conformance.mutants.window_mistakes import FORMATS, Mistake, changed, rounded
 
 # -- the loss and the case --------------------------------------------------------------------------------------------
 

@@ -15,9 +15,9 @@ from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.records import Window, WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import as_rows, parameters_from, present
-from numpy_rnn.conformance.checks import Check, global_checks, local_checks, tolerances
 from numpy_rnn.conformance.traces.divergence import BACKWARDS, TENSORS, Divergence, equations, expected_windows
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
+from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks, tolerances
 
 MAX_NUMBERS = 2**23  # of the updates that are checked together
 SERIES = ("x", "target", "weights")  # of a case, with the axis of time first
