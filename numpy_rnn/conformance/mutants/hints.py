@@ -1,6 +1,6 @@
 """Hints: what a wrong result resembles. A hint is not a verdict.
 
-Mistakes are made from the definition (`mistakes`, `step_mistakes`), and tried on several cases. A hint gives the wrong
+Mistakes are made from the definition (`window_mistakes`, `step_mistakes`), and tried on several cases. A hint gives the wrong
 numbers of every tensor in all of them. The gradients are explained first, then the step from the reported gradients.
 Where all windows are so short that different mistakes give the same numbers, there is a hint only if one fits.
 """
@@ -189,9 +189,15 @@ def of_flow(fits: Sequence[Fit]) -> Candidates:
     yield from ((m.name, partial(Fit.has, mistake=Mistake(m.name, "", m.definition))) for m in MUTANTS if not m.in_run)
     yield from of_gradients(fits)
     for mistake in chain(
-        step_mistakes.other_cases(), window_mistakes.transposes(), window_mistakes.other_terms(), step_mistakes.other_losses(),
-        window_mistakes.truncations(steps), window_mistakes.other_operands(), window_mistakes.other_functions(), window_mistakes.other_results(),
-    ):  # fmt: skip
+        step_mistakes.other_cases(),
+        window_mistakes.transposes(),
+        window_mistakes.other_terms(),
+        step_mistakes.other_losses(),
+        window_mistakes.truncations(steps),
+        window_mistakes.other_operands(),
+        window_mistakes.other_functions(),
+        window_mistakes.other_results(),
+    ):
         if not (is_right and mistake.field in FORWARD):
             yield mistake.text, partial(Fit.has, mistake=mistake)
     yield from factors(fits, False)
