@@ -1,7 +1,7 @@
 """Hints: what a wrong result resembles. A hint is not a verdict.
 
-Mistakes are made from the definition (`window_mistakes`, `step_mistakes`), and tried on several cases. A hint gives the wrong
-numbers of every tensor in all of them. The gradients are explained first, then the step from the reported gradients.
+Mistakes are made from the definition (`window_mistakes`, `step_mistakes`), and tried on several cases. A hint gives the
+wrong numbers of every tensor in all of them. The gradients are explained first, then the step from the reported ones.
 Where all windows are so short that different mistakes give the same numbers, there is a hint only if one fits.
 """
 
