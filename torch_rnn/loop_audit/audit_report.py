@@ -25,7 +25,7 @@ class Report:
 
     @property
     def networks(self) -> list[Network]:
-        return list(self._watch.networks)
+        return list(self._watch.updates.networks)
 
     @property
     def updates(self) -> list[Update]:
@@ -64,47 +64,39 @@ class Report:
     @property
     def nothing(self) -> str:
         """Why no module was seen."""
-        if scripted := self._watch.evidence.get("scripted"):
+        if scripted := self._watch.updates.evidence.get("scripted"):
             place, name = scripted[0]
             return f"the modules of {name} are compiled by torch.jit.script ({place}), so their calls cannot be seen"
         return NOTHING
 
     def __str__(self) -> str:
         """The report in sentences."""
-        watch, lines, idle = self._watch, list[str](), 0
-        for net in watch.networks:
-            idle += not net.updates
-            if net.updates or idle <= SHOWN_IDLE:
-                name = f"{net.name}: " if net.name else ""
-                lines += [
-                    f"{name}{net.kind}, first called at {net.place}",
-                    *(f"  {fact}" for fact in facts(net, watch)),
-                ]
-        if idle > SHOWN_IDLE:
-            lines.append(f"and {idle - SHOWN_IDLE} more modules without an update")
-        if watch.networks and watch.evidence.get("scripted"):
+        watch, networks, lines = self._watch, self.networks, list[str]()
+        idle = [net for net in networks if not net.updates][SHOWN_IDLE:]
+        for net in networks:
+            if net not in idle:
+                lines.append(f"{f'{net.name}: ' if net.name else ''}{net.kind}, first called at {net.place}")
+                lines += [f"  {fact}" for fact in facts(net)]
+        if idle:
+            lines.append(f"and {len(idle)} more modules without an update")
+        if networks and watch.updates.evidence.get("scripted"):
             lines.append(self.nothing)
         if watch.error:
             lines.append(f"the audit ended early: {watch.error}")
-        elif watch.steps >= watch.limit:
+        elif watch.updates.steps >= watch.limit:
             lines.append(f"audited: the first {watch.limit} updates")
-        several = len(watch.networks) > 1
-        found = [
-            line
-            for w in self.warnings
-            for line in textwrap.wrap(
-                f"warning: {w.place}: {f'{w.network}: ' if several and w.network else ''}{w.message}",
-                WIDTH, subsequent_indent="  ", break_on_hyphens=False,
-            )
-        ]  # fmt: skip
-        return "\n".join(lines + (found or ["no warnings" if watch.networks else self.nothing]))
+        for w in (found := self.warnings):
+            name = f"{w.network}: " if len(networks) > 1 and w.network else ""
+            text = f"warning: {w.place}: {name}{w.message}"
+            lines += textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+        return "\n".join(lines if found else [*lines, "no warnings" if networks else self.nothing])
 
     def contents(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
         keys = ("steps", "batch", "gradient", "count")
         networks = [
             {"name": net.name, "module": net.kind, "place": net.place, "truncation": truncation(net),
-             "tbptt": schedule(net), "origins": dict(net.origins), "facts": list(facts(net, self._watch)),
+             "tbptt": schedule(net), "origins": dict(net.origins), "facts": list(facts(net)),
              "passes": [dict(zip(keys, (*key, n))) for key, n in net.counts.items()]}
             for net in self.networks
         ]  # fmt: skip

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from numpy_rnn.app.format import number_of
 from numpy_rnn.common.errors import some_of
 from torch_rnn.loop_audit.loop_warnings import attached_reach
-from torch_rnn.loop_audit.records import ORIGINS, Check, Network, Update
-from torch_rnn.loop_audit.watch import Watch
+from torch_rnn.loop_audit.records import ORIGINS, Check, Clip, Network, Update, Window
 
 INITIAL = {
     "zeros": "zeros",
@@ -17,7 +16,6 @@ INITIAL = {
     "constant": "a state that the script sets",
 }
 STARTS = ("zeros", "learned")
-ROUNDING = "as rounding explains"
 
 
 def ranged(values: Iterable[int]) -> str:
@@ -62,7 +60,7 @@ def truncation(net: Network) -> str:
     kinds = {window.initial for window in windows}
     joined = ranged(len(u.windows) for u in updates)
     several = "" if joined == "1" else f"; the gradients of {joined} windows are added in an update"
-    reach, lengths = ranged(w.reach for w in windows), ranged_lengths(net, windows)
+    reach, lengths = ranged(w.reach for w in windows), ranged_lengths(windows)
     if "carried" not in kinds:
         start = " or ".join(INITIAL[kind] for kind in sorted(kinds))
         full = all(w.reach == w.steps or w.passes > 1 for w in windows)
@@ -77,25 +75,23 @@ def truncation(net: Network) -> str:
     if several:
         return f"chunks of {lengths} steps, {carried}{several}"
     new = f"{ranged(u.new_steps for u in updates)} new steps per update"
-    losses = (
-        ""
-        if all(u.new_steps == u.loss_steps for u in updates)
-        else f" and {ranged(u.loss_steps for u in updates)} with a loss"
-    )
+    is_whole = all(u.new_steps == u.loss_steps for u in updates)
+    losses = "" if is_whole else f" and {ranged(u.loss_steps for u in updates)} with a loss"
     return f"truncated BPTT, {carried}: {new}{losses}; the gradient reaches {reach} steps{changed}"
 
 
-def ranged_lengths(net: Network, windows: list) -> str:  # type: ignore[type-arg]
+def ranged_lengths(windows: list[Window]) -> str:
     """The lengths of the sequences of all windows."""
     if all(w.lengths[0] == w.lengths[1] for w in windows):
         return ranged(w.reach if w.passes > 1 else w.steps for w in windows)
     return f"{min(w.lengths[0] for w in windows)} to {max(w.lengths[1] for w in windows)}"
 
 
-def facts(net: Network, watch: Watch) -> Iterator[str]:
+def facts(net: Network) -> Iterator[str]:
     """The facts of a network."""
-    shapes, updates = sorted(net.counts), net.updates
-    passes = {graph: sum(net.counts[key] for key in shapes if key[2] == graph) for graph in (True, False)}
+    updates, shapes, passes = net.updates, sorted(net.counts), Counter[bool]()
+    for shape, n in net.counts.items():
+        passes[shape[2]] += n
     shown = some_of([f"{T} x {B}" for T, B, graph in shapes if graph])
     layout = "" if net.is_cell else f" of input {net.layout}"
     what = f"{passes[True]} with a graph{f', steps x batch {shown}{layout}' if passes[True] else ''}"
@@ -106,14 +102,15 @@ def facts(net: Network, watch: Watch) -> Iterator[str]:
     if not updates:
         return
     names = ", ".join(dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates))
+    found = [" and ".join(f"{rate:.4g}" for rate in u.learning_rates) for u in updates if u.learning_rates]
+    rates = f", learning rate {' to '.join(dict.fromkeys((found[0], found[-1])))}" if found else ""
     backward = f"backward passes per update: {ranged(u.backward for u in updates)}"
-    yield f"{number_of(len(updates), 'update')} by {names}{rates(updates)}, {backward}"
+    yield f"{number_of(len(updates), 'update')} by {names}{rates}, {backward}"
     yield checked("gradient", [u.gradient for u in updates if u.gradient])
     if any(u.optimizer for u in updates):
         yield checked("step", [u.step for u in updates if u.step])
     yield clipping(updates)
-    evaluated = sum(not u.is_training for u in updates if u.windows)
-    if evaluated:
+    if evaluated := sum(not u.is_training for u in updates if u.windows):
         yield f"in eval mode in {evaluated} of {len(updates)} updates"
 
 
@@ -123,65 +120,44 @@ def loss_facts(net: Network) -> Iterator[str]:
     if updates and not net.is_in_loss:
         yield "its outputs enter the loss through other modules"
     elif any(u.loss_steps < u.new_steps for u in updates):
-        new, losses = (sum(getattr(u, name) for u in updates) for name in ("new_steps", "loss_steps"))
+        new, losses = sum(u.new_steps for u in updates), sum(u.loss_steps for u in updates)
         each = ranged(u.loss_steps for u in updates)
-        if is_carried(net) or (len(updates) and any(u.loss_steps != 1 for u in updates)):
-            yield f"steps with a loss: {losses} of {new} ({each} per update); {new - losses} without"
-        else:
-            yield f"steps with a loss: {each} per update"
+        is_once = not is_carried(net) and each == "1"
+        counted = f"{losses} of {new} ({each} per update); {new - losses} without"
+        yield f"steps with a loss: {f'{each} per update' if is_once else counted}"
 
 
 def state_facts(net: Network) -> Iterator[str]:
     """Where carried states come from, and at which updates there is none."""
     if not is_carried(net):
         return
-    total = net.origins.total()
-    if net.origins and set(net.origins) != {"before"}:
-        yield "the state comes from: " + ", ".join(
-            f"{ORIGINS[kind]} ({n} of {total})" for kind, n in net.origins.items()
-        )
-    numbers = list(dict.fromkeys(update for update, _ in net.resets))
+    if net.origins.keys() - {"before"}:
+        kinds = [f"{ORIGINS[kind]} ({n} of {net.origins.total()})" for kind, n in net.origins.items()]
+        yield f"the state comes from: {', '.join(kinds)}"
+    numbers, data = list(dict.fromkeys(update for update, _ in net.resets)), {each for _, each in net.resets}
     if numbers in ([], [1]) and "no gradient" not in net.origins:
         yield "the state is never reset as a whole"
-    elif not numbers[1:]:
-        return
-    elif len(numbers) == len(net.updates):
+    elif 1 < len(numbers) == len(net.updates):
         yield "the state is reset in every update"
-    else:
-        data = {each for _, each in net.resets}
+    elif numbers[1:]:
         when = ", where the data start again" if len(data) == 1 and data != {None} else ""
         yield f"the state is reset at update {some_of(numbers)}{when}"
 
 
-def rates(updates: list[Update]) -> str:
-    """The learning rates: of all groups, the first and the last."""
-    found = [u.learning_rates for u in updates if u.learning_rates]
-    if not found:
-        return ""
-    first, last = (" and ".join(f"{rate:.4g}" for rate in each) for each in (found[0], found[-1]))
-    return f", learning rate {first}" + (f" to {last}" if last != first else "")
-
-
 def clipping(updates: list[Update]) -> str:
     """How gradients are clipped, of what, and how often that has an effect."""
-    found = Counter(
-        (c.kind, c.limit if c.kind != "script" else 0.0, c.place, c.own, c.parameters) for u in updates for c in u.clips
-    )
-    acts = Counter(
-        (c.kind, c.limit if c.kind != "script" else 0.0, c.place, c.own, c.parameters)
-        for u in updates
-        for c in u.clips
-        if c.acts
-    )
-    lines = []
-    for key, n in list(found.items())[:3]:
-        kind, limit, place, own, parameters = key
-        if kind == "script":
+    found, acts, lines = Counter[Clip](), Counter[Clip](), []
+    for clip in (clip for u in updates for clip in u.clips):
+        key = clip._replace(acts=True, limit=clip.limit if clip.kind != "script" else 0.0)
+        found[key] += 1
+        acts[key] += clip.acts
+    for clip, n in list(found.items())[:3]:
+        if clip.kind == "script":
             checked = sum(u.gradient is not None for u in updates)
             lines.append(f"by the script itself, before the step ({n} of {checked} updates looked at)")
         else:
-            of = f", of {own} parameters of this module and {parameters - own} others"
-            lines.append(f"by {kind} {limit:g} ({place}){of}; it acts in {acts[key]} of {n}")
+            of = f", of {clip.own} parameters of this module and {clip.parameters - clip.own} others"
+            lines.append(f"by {clip.kind} {clip.limit:g} ({clip.place}){of}; it acts in {acts[clip]} of {n}")
     return f"clipping: {'; '.join(lines) or 'none'}"
 
 
@@ -195,4 +171,6 @@ def checked(what: str, checks: list[Check]) -> str:
     if wrong:
         how = f"by {worst.error:.2g} of the size of {worst.name}"
         return f"{what}: {len(wrong)} of {len(done)} differ from a float64 replay, {how}"
-    return f"{what}: {len(done)} replayed in float64, each agrees to {worst.error:.0e} of its size, {ROUNDING}"
+    return (
+        f"{what}: {len(done)} replayed in float64, each agrees to {worst.error:.0e} of its size, as rounding explains"
+    )

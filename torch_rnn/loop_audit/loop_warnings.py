@@ -1,9 +1,10 @@
 """Warnings of mistakes in an audited loop: one warning for each kind and network, with its place and advice."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from torch_rnn.loop_audit.data_evidence import COPIED, NOT_CARRIED, SWAPPED
+from numpy_rnn.app.format import number_of
 from torch_rnn.loop_audit.records import Network
 from torch_rnn.loop_audit.watch import Watch
 
@@ -19,8 +20,8 @@ MISTAKES = {
     "last output": (2, "{}"),
     "view": (1, "the input, of shape {0}, is viewed as {1}, which mixes its rows: exchange axes by transpose(0, 1), "
         "not by view() or reshape()"),
-    NOT_CARRIED: (2, "every window starts from zeros, though it continues the one before, whose last state the script "
-        "keeps: pass that state, detached, or ignore this if it is meant"),
+    "state not carried": (2, "every window starts from zeros, though it continues the one before, whose last state the "
+        "script keeps: pass that state, detached, or ignore this if it is meant"),
     "state: elsewhere": (2, "the state is carried to data that do not follow those it comes from, as after a shuffle: "
         "start from zeros there, or keep the data in order"),
     "state: no gradient": (1, "training continues from the state of a pass without gradient, such as a validation: "
@@ -31,9 +32,10 @@ MISTAKES = {
         "(drop_last=True), or start it from zeros"),
     "state: older": (2, "the state is an older one, which another window has used before: keep the last state of every "
         "window for the next"),
-    SWAPPED: (2, "time and batch are probably swapped: {} ({} is {} steps of {} sequences): check batch_first"),
-    COPIED: (2, "the target equals the input of the same step: shift the target by one step, if the next step is to be "
-        "predicted"),
+    "time and batch swapped": (2, "time and batch are probably swapped: {} ({} is {} steps of {} sequences): "
+        "check batch_first"),
+    "target equals the input": (2, "the target equals the input of the same step: shift the target by one step, if the "
+        "next step is to be predicted"),
     "gradients never zeroed": (2, "the gradient of update {} is added to that of the update before: call "
         "optimizer.zero_grad() once per update"),
     "gradient zeroed before the step": (2, "the gradient is zero when update {} is made: call zero_grad() before "
@@ -98,92 +100,84 @@ class LoopWarning(NamedTuple):
 
 def loop_warnings(watch: Watch) -> list[LoopWarning]:
     """All warnings, those of each network in the order of MISTAKES, then those of the loop."""
-    found = list[LoopWarning]()
-    for net in watch.networks:
-        detach = "state = tuple(s.detach() for s in state)" if net.is_lstm else "hidden = hidden.detach()"
-        for kind, place, *values in network_warnings(net, watch):
-            found.append(LoopWarning(kind, net.name, place, MISTAKES[kind][1].format(*values, d=detach)))
-    for kind, place, *values in dict.fromkeys(loop_evidence(watch)):
-        found.append(LoopWarning(kind, "", place, LOOP_MISTAKES[kind][1].format(*values)))
-    return list({(each.kind, each.place, each.message): each for each in reversed(found)}.values())[::-1]
+    found, networks = dict[tuple[str, str, str], LoopWarning](), watch.updates.networks
+    of = [(net, MISTAKES, network_warnings(net, watch)) for net in networks] + [
+        (None, LOOP_MISTAKES, loop_evidence(watch))
+    ]
+    for net, texts, warnings in of:
+        detach = "state = tuple(s.detach() for s in state)" if net and net.is_lstm else "hidden = hidden.detach()"
+        for kind, place, *values in warnings:
+            each = LoopWarning(kind, net.name if net else "", place, texts[kind][1].format(*values, d=detach))
+            found.setdefault((kind, place, each.message), each)
+    return list(found.values())
 
 
 def loop_evidence(watch: Watch) -> Iterator[tuple[Any, ...]]:
     """The kind and the place of each warning about no single network, and the values for its message."""
-    parameters, first = watch.parameters, watch.parameters.first_step
-    for kind in LOOP_MISTAKES:
-        found = [*watch.evidence.get(kind, ()), *watch.losses.evidence.get(kind, ())]
-        if kind == "clipping without effect" and any(u.clips for net in watch.networks for u in net.updates):
+    updates, parameters, networks = watch.updates, watch.updates.parameters, watch.updates.networks
+    for kind, (enough, _) in LOOP_MISTAKES.items():
+        found = updates.evidence.get(kind, [])
+        if kind == "clipping without effect" and any(u.clips for net in networks for u in net.updates):
             continue
-        if kind.endswith("overwritten") and 2 * len(found) < watch.steps:  # an evaluation may use the same line
+        if kind.endswith("overwritten") and 2 * len(found) < updates.steps:  # an evaluation may use the same line
             continue
-        if len(found) >= LOOP_MISTAKES[kind][0]:
+        if len(found) >= enough:
             yield kind, *found[0]
-    if parameters.nonfinite:
-        yield "update not finite", *parameters.nonfinite[0]
-    if watch.steps < 2 or not parameters.rates:
+    if updates.steps < 2 or not parameters.rates:
         return
-    zero = parameters.zero_rates()
+    zero, unchanged, first = parameters.zero_rates(), watch.unchanged, parameters.first_step
     for group, groups in zero:
         yield "learning rate 0", first, "the optimizer" if groups == 1 else f"group {group} of the optimizer"
-    outside = [key for key in watch.unchanged if key in parameters.with_gradient - parameters.in_optimizer]
-    if outside:
+    held, reached = parameters.in_optimizer, parameters.with_gradient
+    if outside := [key for key in unchanged if key in reached - held]:
         yield "parameters outside the optimizer", first, parameters.named(outside)
-    never = [key for key in watch.unchanged if key in parameters.in_optimizer - parameters.with_gradient]
-    excused = [n for n in watch.networks if not n.was_reached or is_one_step(n) or "input changed" in n.evidence]
+    excused = [n for n in networks if not n.was_reached or is_one_step(n) or "input changed" in n.evidence]
     unused = {id(p) for net in excused for p in net.parameters.values()}
-    if (never := [key for key in never if key not in unused]) and not zero:
+    if (never := [key for key in unchanged if key in held - reached - unused]) and not zero:
         yield "parameters never changed", first, parameters.named(never)
 
 
 def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
     """The kind and the place of each warning about a network, and the values for its message."""
-    updates, evidence, reach = net.updates, dict(net.evidence), attached_reach(net)
+    updates, evidence, reach = net.updates, defaultdict(list, net.evidence), attached_reach(net)
     sizes = [(steps, batch) for steps, batch, has_graph in net.counts if has_graph]
     if len(updates) > 1 and is_one_step(net) and all(batch > 1 for _, batch in sizes) and not net.is_cell:
-        reason = "each sequence has one step from zeros"
-        evidence[SWAPPED] = [net.swapped(reason, *sizes[0])] * 2
+        swapped = net.place, "each sequence has one step from zeros", net.layout, *sizes[0]
+        evidence["time and batch swapped"] = [swapped] * 2
     if len(updates) > 1 and net.parameters and not net.was_reached:
         evidence["no gradient"] = [(net.place,)]
-    if net.dropped > 1 and len(watch.parameters.rates) == 1:
-        evidence["gradient dropped"] = [(updates[0].place if updates else net.place, net.dropped)] * 2
-    late = [u for n, u in enumerate(updates) if not u.is_training and u.windows]
-    if net.has_modes and late:
-        evidence["eval mode"] = [(u.windows[0].place, u.number) for u in late]
-    evidence |= replay_evidence(net, "input changed" in evidence)
-    if without := evidence.pop("state: no gradient, eval", []):
-        evidence["state: no gradient"] = without
-    elif 3 * len(evidence.get("state: no gradient", ())) > net.origins.total():
-        evidence.pop("state: no gradient", None)  # every window starts with steps without gradient
-    carried, copied = net.origins.total(), len(evidence.get(COPIED, ()))
+    if len(watch.updates.parameters.rates) == 1:
+        evidence["gradient dropped"] = [(updates[0].place if updates else net.place, net.dropped)] * net.dropped
+    for u in updates:
+        if net.has_modes and not u.is_training and u.windows:
+            evidence["eval mode"].append((u.windows[0].place, u.number))
+        if (check := u.gradient) and not check.is_right and not net.evidence.get("input changed"):
+            size = "more than all" if check.error is None or check.error > 10 else f"{check.error:.2g}"
+            evidence["gradient differs"].append((u.place, u.number, size, check.name))
+        if (check := u.step) and not check.is_right:
+            evidence["step differs"].append((u.place, u.number, u.optimizer, check.name))
+    if evidence["state: no gradient, eval"]:
+        evidence["state: no gradient"] = evidence["state: no gradient, eval"]
+    number, carried = Counter({kind: len(found) for kind, found in evidence.items()}), net.origins.total()
     contradicted = {
-        "state attached": "detach without effect" in evidence or not (reach or watch.backward_failed),
-        "attached in an update": bool(reach) or not any(u.backward > 1 for u in updates),
-        "last output": len(evidence.get("last output", ())) < sum(len(u.windows) for u in updates),
+        "state attached": number["detach without effect"] or not (reach or watch.updates.backward_failed),
+        "attached in an update": reach or not any(u.backward > 1 for u in updates),
+        "last output": number["last output"] < sum(len(u.windows) for u in updates),
         "step without effect": not updates or max(updates[0].learning_rates, default=0.0) == 0,
-        NOT_CARRIED: {"carried", "computed"} & set(net.initials),
-        "state: elsewhere": "state attached" in evidence or 3 * len(evidence.get("state: elsewhere", ())) < carried,
-        "state: epoch": "state: elsewhere" in evidence and 3 * len(evidence["state: elsewhere"]) >= carried,
-        COPIED: not net.is_in_loss or "target differs" in evidence or (net.is_cell and copied < MIN_COPIED),
-        "clipping of others": len(evidence.get("clipping of others", ())) < len(updates),
-    }
+        "state not carried": {"carried", "computed"} & set(net.initials),
+        "state: no gradient": not number["state: no gradient, eval"] and 3 * number["state: no gradient"] > carried,
+        "state: elsewhere": number["state attached"] or 3 * number["state: elsewhere"] < carried,
+        "state: epoch": number["state: elsewhere"] and 3 * number["state: elsewhere"] >= carried,
+        "target equals the input": not net.is_in_loss or number["target differs"]
+        or (net.is_cell and number["target equals the input"] < MIN_COPIED),
+        "clipping of others": number["clipping of others"] < len(updates),
+    }  # fmt: skip
     for kind, (enough, _) in MISTAKES.items():
-        found = evidence.get(kind, [])
-        if len(found) >= enough and not contradicted.get(kind):
-            place, *values = found[0]
+        if number[kind] >= enough and not contradicted.get(kind):
+            place, *values = evidence[kind][0]
             if kind == "state attached":
                 values = [f"; {reach}" if reach else ", which makes backward() fail"]
-            if kind.startswith("state: ") and kind != "state: batch":
-                values = []
-            if kind == "state: batch":
-                values = values[-2:]
-            if kind == "input changed":
-                values = [values[0], values[1]]
-            if kind == "last output":
-                values = [LAST_OUTPUT[values[0]]]
-            if kind == "graphs kept":
-                values = [values[0], f"`{values[1]}` " if values[1] else "a sum "]
-            yield kind, place, *values
+            yield kind, place, *([LAST_OUTPUT[values[0]]] if kind == "last output" else values)
 
 
 def is_one_step(net: Network) -> bool:
@@ -192,22 +186,10 @@ def is_one_step(net: Network) -> bool:
     return net.was_reached and set(net.initials) == {"zeros"} and lengths == {1}
 
 
-def replay_evidence(net: Network, is_explained: bool) -> dict[str, list[tuple[Any, ...]]]:
-    """Evidence that a gradient or a step is not the one of a replay."""
-    found = dict[str, list[tuple[Any, ...]]]()
-    for update in net.updates:
-        if (check := update.gradient) and not check.is_right and not is_explained:
-            size = "more than all" if check.error is None or check.error > 10 else f"{check.error:.2g}"
-            found.setdefault("gradient differs", []).append((update.place, update.number, size, check.name))
-        if (check := update.step) and not check.is_right:
-            found.setdefault("step differs", []).append((update.place, update.number, update.optimizer, check.name))
-    return found
-
-
 def attached_reach(net: Network) -> str:
     """How far the gradient of the latest attached update reaches; empty if there is none."""
     attached = [update for update in net.updates if any(window.attached for window in update.windows)]
     if not attached:
         return ""
-    number, back = attached[-1].number, max(window.back for window in attached[-1].windows)
-    return f"the gradient of update {number} reaches {back} update{'s' * (back != 1)} back"
+    back = max(window.back for window in attached[-1].windows)
+    return f"the gradient of update {attached[-1].number} reaches {number_of(back, 'update')} back"

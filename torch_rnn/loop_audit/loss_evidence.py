@@ -7,6 +7,7 @@ import torch
 
 from torch_rnn.loop_audit.origins import LOSS
 from torch_rnn.loop_audit.places import place, script_frames, stored_as
+from torch_rnn.loop_audit.records import Evidence
 
 LOSSES = (
     "mse_loss", "cross_entropy", "nll_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
@@ -31,14 +32,14 @@ class LossCall(NamedTuple):
 class LossEvidence:
     """The losses since the latest update."""
 
-    def __init__(self) -> None:
-        self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    def __init__(self, evidence: Evidence):
+        self.evidence = evidence
         self.calls, self.reached, self.number = list[LossCall](), set[int](), 0
         self.started = set[int]()  # schedulers after their first step, which is their own
 
     def loss(self, name: str, result: torch.Tensor, input: Any, target: torch.Tensor) -> None:
         """Look at the arguments of a loss."""
-        if not result.requires_grad or result.grad_fn is None or not isinstance(input, torch.Tensor):
+        if result.grad_fn is None or not isinstance(input, torch.Tensor):
             return
         self.number += 1
         node: Any = result.grad_fn
@@ -56,9 +57,9 @@ class LossEvidence:
         if name == "nll_loss" and (made_by == "SoftmaxBackward0" or bool((input.detach() > 0).any())):
             self.evidence["no logarithm"].append((place(),))
 
-    def broadcast(self, root: Any) -> None:
+    def broadcast(self, roots: list[torch.Tensor]) -> None:
         """See whether the squared error of a script's own is that of a column and a row: (N, 1) and (N)."""
-        node: Any = root.grad_fn if isinstance(root, torch.Tensor) else None
+        node: Any = roots[0].grad_fn if len(roots) == 1 else None
         for name in ("Mean", "Pow", "Sub"):
             if node is None or not type(node).__name__.startswith(name):
                 return
@@ -71,7 +72,7 @@ class LossEvidence:
             if len(given) == 2 and given[1] == 1 and result == (given[0], given[0]) and given[0] > 1:
                 self.evidence["shapes of the loss"].append((place(), given, (given[0],)))
 
-    def update(self, number: int) -> None:
+    def update(self) -> None:
         """See which of the losses since the latest update reached a backward pass."""
         by_place = defaultdict[str, list[LossCall]](list)
         for call in self.calls:

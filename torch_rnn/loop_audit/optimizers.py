@@ -1,35 +1,28 @@
 """What is seen of parameters and their optimizers: rates, gradients that are not finite, what never changes."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import torch
+from torch import nn
 
-from torch_rnn.loop_audit.places import parameter_names
-from torch_rnn.loop_audit.records import Clip
+from torch_rnn.loop_audit.places import named
+from torch_rnn.loop_audit.records import Evidence
 
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-class Clipping(NamedTuple):
-    """A call of clip_grad_norm_ or clip_grad_value_."""
-
-    clip: Clip
-    parameters: list[torch.Tensor]
 
 
 class Parameters:
     """The parameters of all modules of the loop that were in a loss, or that an optimizer has."""
 
-    def __init__(self) -> None:
+    def __init__(self, evidence: Evidence):
+        self.evidence = evidence
         self.names: dict[int, str] = {}
         self.first: dict[int, tuple[Any, int]] = {}  # a weak reference, and the sum of the bits, at the first step
         self.first_step = ""  # its place
         self.in_optimizer, self.with_gradient = set[int](), set[int]()
-        self.later = set[torch.Tensor]()  # those that the next backward pass reaches through a recurrent module
         self.rates: WeakKeyDictionary[Any, list[tuple[float, ...]]] = WeakKeyDictionary()  # at the steps
-        self.nonfinite: list[tuple[str, int]] = []  # place and number of the steps
 
     def add(self, parameters: Any) -> None:
         """Keep the first value of parameters."""
@@ -52,19 +45,19 @@ class Parameters:
     def step(self, optimizer: Any, own: list[torch.Tensor], number: int, where: str) -> tuple[float, ...]:
         """Look at the gradients and the rates of a step. Returns the rates."""
         if not self.names:
-            self.names = {id(p): name for p, name in parameter_names().items()}
+            for p, name, _ in named(nn.Parameter):
+                self.names.setdefault(id(p), name)
         self.add(own)
         trained = [p for p in own if p.grad is not None and not p.grad.is_sparse]
         norms = torch._foreach_norm([p.grad for p in trained if p.grad is not None]) if trained else []
         sizes = torch.stack([norm.detach() for norm in norms]).tolist() if norms else []
         if not all(map(math.isfinite, sizes)):
-            self.nonfinite.append((where, number))
+            self.evidence["update not finite"].append((where, number))
         self.with_gradient |= {id(p) for p, size in zip(trained, sizes) if size}
         self.with_gradient |= {id(p) for p in own if p.grad is not None and p.grad.is_sparse}
         self.first_step = self.first_step or where
         rates = tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
-        history = self.rates.setdefault(optimizer, [])
-        history.append(rates)
+        self.rates.setdefault(optimizer, []).append(rates)
         return rates
 
     def zero_rates(self) -> list[tuple[int, int]]:

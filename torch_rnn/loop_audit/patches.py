@@ -4,7 +4,6 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -12,27 +11,16 @@ import torch
 Hook = Callable[..., None]
 
 
-def ignore(*_: Any, **__: Any) -> None:
-    """Do nothing."""
-
-
 class Patches:
     """Functions that are replaced until `undo`. They call hooks in the thread that made this object, and not nested."""
 
     def __init__(self, failed: Callable[[Exception], None]):
-        self.failed, self.is_active, self.is_busy, self.stack = failed, True, False, ExitStack()
+        self.failed, self.is_active, self.is_busy = failed, True, False
         self.thread, self.made = threading.get_ident(), list[tuple[Any, str, Any, Any]]()
 
-    @property
-    def is_quiet(self) -> bool:
-        """Whether a call is none of the script, or one that torch traces."""
-        if not self.is_active or self.is_busy or threading.get_ident() != self.thread:
-            return True
-        return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-
-    def call(self, hook: Hook, *args: Any, **kwargs: Any) -> None:
+    def calls(self, hook: Hook | None, *args: Any, **kwargs: Any) -> None:
         """Call a hook. An error of the audit ends the audit and not the script."""
-        if self.is_active and not self.is_busy:
+        if hook is not None and self.is_active and not self.is_busy:
             self.is_busy = True
             try:
                 hook(*args, **kwargs)
@@ -41,55 +29,50 @@ class Patches:
             finally:
                 self.is_busy = False
 
-    def guard(self, hook: Hook) -> Hook:
-        """The hook, called by `call`."""
-        return functools.partial(self.call, hook)
+    def guard(self, hook: Hook, *args: Any) -> Hook:
+        """The hook with its first arguments, called by `calls`."""
+        return functools.partial(self.calls, hook, *args)
 
-    def patch(self, owner: Any, name: str, after: Hook, before: Hook = ignore, is_lasting: bool = False) -> None:
+    def is_quiet(self) -> bool:
+        """Whether a call is none of the script, or one that torch traces."""
+        if not self.is_active or self.is_busy or threading.get_ident() != self.thread:
+            return True
+        return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+
+    def patch(self, owner: Any, name: str, after: Hook | None, before: Hook | None = None) -> None:
         """Replace a function wherever a module has it.
 
-        before: gets the arguments; after: gets the result, None if there is an error, and the arguments. is_lasting:
-        it stays when the others are suspended.
+        before: gets the arguments; after: gets the result, None if there is an error, and the arguments.
         """
         original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
 
         @functools.wraps(original)
         def patched(*args: Any, **kwargs: Any) -> Any:
-            if self.is_quiet:
+            if self.is_quiet():
                 return original(*args, **kwargs)
             if name.startswith("clip"):  # parameters can be an iterator, which can be read once
                 args = tuple(list(each) if isinstance(each, Iterator) else each for each in args)
                 kwargs = {key: list(each) if isinstance(each, Iterator) else each for key, each in kwargs.items()}
-            if before is not ignore:
-                self.call(before, *args, **kwargs)
+            self.calls(before, *args, **kwargs)
             result = None
             try:
                 result = original(*args, **kwargs)
             finally:
-                self.call(after, result, *args, **kwargs)
+                self.calls(after, result, *args, **kwargs)
             return result
 
         owners = [owner]
         if not isinstance(owner, type):  # also where it was imported from there
             owners = [m for m in list(sys.modules.values()) if getattr(m, "__dict__", {}).get(name) is original]
-        for each in owners:
-            setattr(each, name, patched)
-            self.stack.callback(setattr, each, name, original)
-            if not is_lasting:
-                self.made.append((each, name, original, patched))
+        self.made += (made := [(each, name, original, patched) for each in owners])
+        self.put(made, is_patched=True)
 
-    @contextmanager
-    def suspended(self) -> Iterator[None]:
-        """The original functions, for torch.jit.script, which reads their source."""
-        for owner, name, original, _ in self.made:
-            setattr(owner, name, original)
-        try:
-            yield
-        finally:
-            for owner, name, _, patched in self.made if self.is_active else ():
-                setattr(owner, name, patched)
+    def put(self, made: list[tuple[Any, str, Any, Any]], is_patched: bool) -> None:
+        """Put patched functions into their places, or the original ones."""
+        for owner, name, original, patched in made:
+            setattr(owner, name, patched if is_patched else original)
 
     def undo(self) -> None:
         """Restore all functions."""
         self.is_active = False
-        self.stack.close()
+        self.put(self.made, is_patched=False)

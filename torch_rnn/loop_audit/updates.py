@@ -1,0 +1,294 @@
+"""The recorder of updates: backward passes, clipping, and steps by optimizers or by the script itself."""
+
+import gc
+import sys
+from collections import defaultdict
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, ref
+
+import torch
+from torch import nn
+
+from torch_rnn.loop_audit import replay
+from torch_rnn.loop_audit.data_evidence import DataEvidence
+from torch_rnn.loop_audit.loss_evidence import LossEvidence
+from torch_rnn.loop_audit.optimizers import Parameters
+from torch_rnn.loop_audit.origins import Graph, mark_of
+from torch_rnn.loop_audit.places import place
+from torch_rnn.loop_audit.records import Check, Clip, Evidence, Network, Pass, Update
+
+MAX_REACHED = 20_000  # passes with a gradient whose arrays are kept until an update
+MAX_CLIPPINGS = 100
+LEAK = 8  # earlier updates whose graphs are alive
+
+
+class Clipping(NamedTuple):
+    """A call of clip_grad_norm_ or clip_grad_value_, and its parameters."""
+
+    clip: Clip
+    ids: set[int]
+
+
+class Backward(NamedTuple):
+    """A backward pass: what is differentiated, and the passes that it reaches."""
+
+    graph: Graph
+    by_grad: bool  # by torch.autograd.grad
+    chain: int  # the loss whose gradient the script passes on
+    reached: dict[Pass, None]
+
+
+class Step(NamedTuple):
+    """A change of weights."""
+
+    optimizer: Any  # None if it is one by the script itself
+    place: str
+    rates: tuple[float, ...]
+    clippings: list[Clipping]
+
+
+class Updates:
+    """What was seen of the updates of all networks."""
+
+    def __init__(self) -> None:
+        self.networks: list[Network] = []
+        self.evidence: Evidence = defaultdict(list)  # about no single module
+        self.data, self.losses, self.parameters = DataEvidence(), LossEvidence(self.evidence), Parameters(self.evidence)
+        self.steps, self.backwards, self.is_in_step, self.backward_failed = 0, 0, False, False
+        self.backwards_before: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # the latest step of an optimizer
+        self.backwards_used = 0  # before the latest step of any
+        self.clippings, self.largest = list[Clipping](), 0.0  # and the largest gradient before a clipping by value
+        self.now = Backward(Graph([]), False, 0, {})
+        self.expected: dict[Network, replay.ExpectedStep] = {}
+
+    # -- gradients ---------------------------------------------------------------------------------------------------
+
+    def before_grad(self, outputs: Any, *_: Any, **__: Any) -> None:
+        """Look at what torch.autograd.grad differentiates."""
+        self.begin_backward(outputs, None, by_grad=True)
+
+    def before_backward(self, tensors: Any, grad_tensors: Any = None, *_: Any, **__: Any) -> None:
+        """Look at what is differentiated, and at the gradients that are there already."""
+        self.begin_backward(tensors, grad_tensors, by_grad=False)
+        for net in self.networks:
+            if net.is_due or net.reached:
+                grads = {name: p.grad for name, p in net.parameters.items() if p.grad is not None and p.grad.any()}
+                if net.reached and not grads:
+                    net.dropped += not self.is_in_step and not any(each.takes_gradient for each in net.reached)
+                    net.clear_gradient()
+                if net.is_due and not net.reached:
+                    net.earlier = {name: g.detach().clone() for name, g in grads.items()}
+
+    def begin_backward(self, roots: Any, given: Any, by_grad: bool) -> None:
+        """Begin the record of a backward pass."""
+        roots = [roots] if isinstance(roots, torch.Tensor) else list(roots)
+        graph, is_passed_on = Graph(roots), False
+        for root in roots if given is not None else ():  # the script may pass a gradient on by itself
+            mark = mark_of(root)
+            if mark is not None and any(p.has_leaf_state for p in mark[0].net.extent):
+                del graph.outputs[mark]
+                is_passed_on = True
+        self.now = Backward(graph, by_grad, self.now.chain + (not is_passed_on), {})
+        self.losses.reached |= graph.losses
+        self.parameters.reached(p for p in graph.leaves if isinstance(p, nn.Parameter))
+        self.data.backward()
+        self.losses.broadcast(roots)
+        self.expected = {}  # a closure computes another gradient for the step
+
+    def reach(self, each: Pass, name: str, index: int, gradients: Any) -> None:
+        """Record the gradient of an output of a pass, one of those of a node of the graph."""
+        net, gradient, steps = each.net, gradients[index], each.at.steps
+        if each not in self.now.reached:
+            self.now.reached[each] = None
+            net.chains.setdefault(self.now.chain, []).append(each)
+        dy = net.reached.setdefault(each, {})
+        net.was_reached = True
+        if len(net.reached) > MAX_REACHED:
+            raise RuntimeError(f"more than {MAX_REACHED} passes have a gradient and no update follows")
+        if gradient is None:
+            return
+        if each.inputs is not None:
+            dy[name] = dy[name] + gradient if name in dy else gradient.detach().clone()
+        extent, is_direct = net.extent.get(each, 0), (each, name) in self.now.graph.outputs
+        net.is_in_loss = net.is_in_loss or is_direct
+        if name == "out":
+            rows = net.out_rows[each] = net.rows(each, gradient)
+            if rows == {steps - 1} and steps > 1 and (net.is_bidirectional or each.lengths[0] < steps):
+                net.evidence["last output"].append((each.at.place, net.is_bidirectional))
+            extent = max(extent, steps if rows and net.is_bidirectional else max(rows, default=-1) + 1)
+            if is_direct:
+                net.loss_rows[each] |= rows
+                if gradient.dim() == 3 and net.compares_data:
+                    self.data.output_gradient(net, net.by_time(gradient, steps, each.at.batch))
+        else:
+            extent = steps if gradient.any() else extent
+            if is_direct and extent == steps:
+                net.loss_rows[each].add(steps - 1)
+        net.extent[each] = extent
+
+    def after_backward(self, *_: Any, **__: Any) -> None:
+        """Keep copies of the gradients, and compare the weights and inputs with those of the forward pass."""
+        self.backward_failed = self.backward_failed or isinstance(sys.exc_info()[1], RuntimeError)
+        self.backwards += 1
+        for each in sorted(self.now.reached, key=lambda each: -each.at.number):
+            if each.net.loss_rows.get(each):  # what it is computed from enters the loss through it
+                for fed in each.feeds:
+                    if fed.net.extent.get(fed):
+                        fed.net.loss_rows[fed] |= fed.net.out_rows.get(fed) or {fed.at.steps - 1}
+        where = place()
+        for net in dict.fromkeys(each.net for each in self.now.reached):
+            net.backwards.append(where)
+            net.by_grad = net.by_grad or self.now.by_grad
+            named = net.parameters
+            self.parameters.add(named.values())
+            if net.is_due or not net.updates:
+                self.parameters.reached(p for p in named.values() if p.grad is not None and bool(p.grad.any()))
+            if net.is_due:
+                net.gradients = {name: p.grad.detach().clone() for name, p in named.items() if p.grad is not None}
+                net.in_loss |= self.now.graph.leaves.keys() & set(named.values())
+                self.look_for_changes(net, where)
+            if net.is_by_script:
+                net.after_backward = [p.detach().clone() for p in named.values()]
+        self.now = Backward(Graph([]), False, self.now.chain, {})
+
+    def look_for_changes(self, net: Network, where: str) -> None:
+        """See whether the weights or inputs of the reached passes have changed since."""
+        pairs = dict[tuple[str, int], Any]()  # by name and memory: what it is now and was, and the place of the pass
+        for each in self.now.reached:
+            if each.net is net and (i := each.inputs) is not None:
+                pairs["the input", id(i)] = i.live, i.x, each
+                if each.at.update == len(net.updates):
+                    for name, now in replay.weights_of(net.module).items():
+                        pairs.setdefault((name, id(i.weights)), (now.detach(), i.weights[name], each))
+        for (name, _), (now, before, each) in pairs.items():
+            if not torch.equal(now.reshape(-1), before.reshape(-1)) and bool(before.isfinite().all()):
+                net.evidence["input changed"].append((where, name, each.at.place))
+
+    def before_clip(self, parameters: Any, *_: Any, **__: Any) -> None:
+        """Keep the largest gradient before clipping by value."""
+        own = [parameters] if isinstance(parameters, torch.Tensor) else parameters
+        self.largest = max((float(p.grad.abs().max()) for p in own if p.grad is not None), default=0.0)
+
+    def clip(self, kind: str, result: Any, parameters: Any, *args: Any, **kwargs: Any) -> None:
+        """Remember a call of clip_grad_norm_ or clip_grad_value_, if it is between backward and step."""
+        limit = float([*args, *(kwargs[name] for name in ("max_norm", "clip_value") if name in kwargs)][0])
+        own = {id(p) for p in ([parameters] if isinstance(parameters, torch.Tensor) else parameters)}
+        acts = (float(result) if kind == "norm" and result is not None else self.largest) > limit
+        if self.backwards > self.backwards_used:
+            self.clippings.append(Clipping(Clip(kind, limit, place(), len(own), 0, acts), own))
+            del self.clippings[:-MAX_CLIPPINGS]
+        else:
+            self.evidence["clipping without effect"].append((place(),))
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def optimized(self, result: Any, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Remember which parameters an optimizer has, when they are added."""
+        self.parameters.held(optimizer)
+
+    def step_begins(self, optimizer: Any, *_: Any) -> None:
+        """Replay the gradient and the step, where that is due. A closure forgets them: see begin_backward."""
+        self.is_in_step, self.expected, own = True, {}, {id(p) for p in self.parameters.held(optimizer)}
+        for net in self.networks:
+            trained = [p for p in net.parameters.values() if id(p) in own and p.grad is not None]
+            looked_at = trained if net.is_still else sorted(trained, key=lambda p: p.numel())[:1]
+            net.before_step = [(p, p.detach().clone()) for p in looked_at]
+            if net.is_due and net.reached and any(id(p) in own for p in net.parameters.values()):
+                self.expected[net] = replay.expected_step(optimizer, net.parameters)
+
+    def step_ends(self, optimizer: Any, *_: Any) -> None:
+        """Record an update of each network that the optimizer has."""
+        self.is_in_step, self.steps = False, self.steps + 1
+        where, own = place(), self.parameters.held(optimizer)
+        rates, ids = self.parameters.step(optimizer, own, self.steps, where), {id(p) for p in own}
+        self.losses.update()
+        clippings = [each for each in self.clippings if not each.ids or each.ids & ids]
+        for net in self.networks:
+            others = not net.backwards and net.optimizer is not None and net.optimizer() is not optimizer
+            if any(id(p) in ids for p in net.parameters.values()) and not others:
+                self.look_for_effect(net, optimizer, where)
+                self.update(net, Step(optimizer, where, rates, clippings))
+        self.clippings = [each for each in self.clippings if each not in clippings]
+        self.backwards_before[optimizer] = self.backwards_used = self.backwards
+
+    def look_for_effect(self, net: Network, optimizer: Any, where: str) -> None:
+        """See whether a step changes the weights."""
+        was_still, before = net.is_still, net.before_step
+        net.is_still = bool(before) and all(torch.equal(p, old) and bool(p.grad.any()) for p, old in before)
+        if was_still and net.is_still:
+            rate = sum(float(g["lr"]) for g in optimizer.param_groups if any(p is before[0][0] for p in g["params"]))
+            if rate:
+                net.evidence["step without effect"].append((where, len(net.updates) + 1, rate))
+
+    def look_for_changed_weights(self) -> None:
+        """Record an update of the networks whose weights the script itself has changed since a backward pass."""
+        found = list[Network]()
+        for net in [] if self.is_in_step else self.networks:
+            if (before := net.after_backward) is not None:
+                now = list(net.parameters.values())
+                if len(now) != len(before) or not all(torch.equal(a, b) for a, b in zip(before, now)):
+                    found.append(net)
+        for net in found:
+            self.update(net, Step(None, net.backwards[-1], (), self.clippings))
+        if found:
+            self.steps, self.backwards_used, self.clippings = self.steps + 1, self.backwards, []
+            self.losses.update()
+
+    def update(self, net: Network, step: Step) -> None:
+        """Record an update of a network, and what it says about the loop."""
+        number, named, own = len(net.updates) + 1, net.parameters, {id(p) for p in net.parameters.values()}
+        clips = [clip._replace(own=len(own & ids)) for clip, ids in step.clippings]
+        gradient = check = None
+        if net.is_due and net.reached and net.module is not None:
+            gradient = replay.check_gradient(net)
+            self.look_at_gradients(net, step, clips)
+            if step.optimizer is not None:
+                check = Check(None, reason="a closure computes the gradient within the step")
+                if (expected := self.expected.get(net)) is not None:
+                    check = replay.check_step(expected, named)
+        passes = [each for each in net.extent if each.at.update == number - 1] or list(net.extent)
+        if len(net.backwards) == 1 and any(each.at.number in net.cut for each in passes):
+            net.evidence["detached at every step"].append((passes[-1].at.place,))
+        streams = dict.fromkeys(each.at.stream for each in passes)
+        net.resets += [(number, stream.begin[1]) for stream in streams if stream.begin[0] == number - 1]
+        if clips and not any(clip.own for clip in clips) and net.backwards and named:
+            net.evidence["clipping of others"] += [(c.place, c.parameters) for c in clips if c.limit < float("inf")][:1]
+        if not (backward := len(net.backwards)) and step.optimizer is not None:
+            backward = self.backwards - self.backwards_before.get(step.optimizer, 0)
+        windows = net.windows()
+        net.updates.append(Update(
+            net.name, number, step.place, "" if step.optimizer is None else type(step.optimizer).__name__, step.rates,
+            windows, *net.count_steps(), backward, all(each.at.is_training for each in passes),
+            tuple(clips), gradient, check,
+        ))  # fmt: skip
+        net.optimizer = None if step.optimizer is None else ref(step.optimizer)
+        net.begin_update()
+        if number % (LEAK + 2) == 0:
+            self.look_for_graphs(net, step.place)
+
+    def look_at_gradients(self, net: Network, step: Step, clips: list[Clip]) -> None:
+        """Compare the gradient that an update uses with that of the backward pass."""
+        number, now = len(net.updates) + 1, {name: p.grad for name, p in net.parameters.items() if p.grad is not None}
+        had = any(bool(g.any()) for g in net.gradients.values())
+        if net.earlier and net.updates:
+            net.evidence["gradients never zeroed"].append((step.place, number))
+        if net.by_grad or step.optimizer is None:
+            return
+        if had and not any(bool(g.any()) for g in now.values()):
+            net.evidence["gradient zeroed before the step"].append((step.place, number))
+            return
+        changed = [n for n, g in now.items() if n in net.gradients and not torch.equal(g, net.gradients[n])]
+        if changed and not clips:
+            limit = max(float(g.abs().max()) for g in now.values())
+            clips.append(Clip("script", limit, "", len(changed), len(changed), True))
+
+    def look_for_graphs(self, net: Network, where: str) -> None:
+        """See whether the graphs of earlier updates are still alive."""
+        earlier = [each for update, each in net.firsts if update < len(net.updates) - 1]
+        if sum(each() is not None for each in earlier) >= LEAK:
+            gc.collect()
+            alive = [each for reference in earlier if (each := reference()) is not None]
+            name = self.losses.sum_name()
+            if len(alive) >= LEAK and not any(each.is_attached for each in alive):
+                net.evidence["graphs kept"].append((where, len(alive), f"`{name}` " if name else "a sum "))
+        del net.firsts[: -2 * LEAK]
