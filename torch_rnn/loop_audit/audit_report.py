@@ -12,7 +12,7 @@ NOTHING = (
     "no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen; a recurrence of other modules, such as nn.Linear, "
     "is not followed"
 )
-WIDTH, SHOWN_IDLE = 100, 8
+WIDTH = 100
 
 
 class Report:
@@ -72,13 +72,9 @@ class Report:
     def __str__(self) -> str:
         """The report in sentences."""
         watch, networks, lines = self._watch, self.networks, list[str]()
-        idle = [net for net in networks if not net.updates][SHOWN_IDLE:]
         for net in networks:
-            if net not in idle:
-                lines.append(f"{f'{net.name}: ' if net.name else ''}{net.kind}, first called at {net.place}")
-                lines += [f"  {fact}" for fact in facts(net)]
-        if idle:
-            lines.append(f"and {len(idle)} more modules without an update")
+            lines.append(f"{f'{net.name}: ' if net.name else ''}{net.kind}, first called at {net.place}")
+            lines += [f"  {fact}" for fact in facts(net)]
         if networks and watch.updates.evidence.get("scripted"):
             lines.append(self.nothing)
         if watch.error:

@@ -90,10 +90,6 @@ class DataEvidence:
             each.target = wanted[-1]
             if wanted.shape != codes.shape:
                 continue
-            is_next_in_time = T > 1 and torch.equal(wanted[:-1], codes[1:])
-            varies = B > 2 and not net.is_cell and bool((codes[:, 1:] != codes[:, :-1]).any())
-            if varies and not is_next_in_time and torch.equal(wanted[:, :-1], codes[:, 1:]):
-                net.swapped("the target is the input shifted along the batch", T, B)
             is_copied = bool((codes != codes[:1, :1]).any()) and torch.equal(wanted, codes)
             net.evidence["target equals the input" if is_copied else "target differs"].append((where,))
 

@@ -68,8 +68,6 @@ LAST_OUTPUT = {
 }
 LOOP_MISTAKES = {
     "softmax": (1, "the input of {1} went through a {0}, which {1} applies itself: leave out the {0}"),
-    "no logarithm": (1, "the input of nll_loss is not the logarithm of a probability: use log_softmax, or "
-        "cross_entropy without softmax"),
     "shapes of the loss": (1, "the loss compares shapes {0} and {1}, so that every output meets every target: make "
         "them the same, such as by squeeze(-1)"),
     "losses overwritten": (2, "only the last of {} losses per update reaches backward(): add them up, or call "
@@ -152,8 +150,7 @@ def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
         if net.has_modes and not u.is_training and u.windows:
             evidence["eval mode"].append((u.windows[0].place, u.number))
         if (check := u.gradient) and not check.is_right and not net.evidence.get("input changed"):
-            size = "more than all" if check.error is None or check.error > 10 else f"{check.error:.2g}"
-            evidence["gradient differs"].append((u.place, u.number, size, check.name))
+            evidence["gradient differs"].append((u.place, u.number, f"{check.error:.2g}", check.name))
         if (check := u.step) and not check.is_right:
             evidence["step differs"].append((u.place, u.number, u.optimizer, check.name))
     if evidence["state: no gradient, eval"]:

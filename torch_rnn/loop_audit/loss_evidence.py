@@ -15,6 +15,8 @@ LOSSES = (
 )  # fmt: skip
 MAX_CALLS = 10_000  # of losses between two updates that are remembered
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+APPLIED = {"cross_entropy": ("SoftmaxBackward0", "softmax"),
+           "binary_cross_entropy_with_logits": ("SigmoidBackward0", "sigmoid")}  # fmt: skip
 RESHAPING = {f"{name}Backward0" for name in (
     "View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Unsqueeze", "Select", "Slice",
     "Index", "Clone", "Stack", "Cat", "Expand", "Alias",
@@ -49,13 +51,9 @@ class LossEvidence:
         shapes = tuple(input.shape), tuple(target.shape)
         if name in SAME_SHAPE and shapes[0] != shapes[1] and (input.detach() - target.detach()).shape != shapes[0]:
             self.evidence["shapes of the loss"].append((place(), *shapes))
-        made_by = producer(input)
-        if name == "cross_entropy" and made_by == "SoftmaxBackward0":
-            self.evidence["softmax"].append((place(), "softmax", name))
-        if name == "binary_cross_entropy_with_logits" and made_by == "SigmoidBackward0":
-            self.evidence["softmax"].append((place(), "sigmoid", name))
-        if name == "nll_loss" and (made_by == "SoftmaxBackward0" or bool((input.detach() > 0).any())):
-            self.evidence["no logarithm"].append((place(),))
+        maker, made_by = APPLIED.get(name, ("", ""))
+        if maker and producer(input) == maker:
+            self.evidence["softmax"].append((place(), made_by, name))
 
     def broadcast(self, roots: list[torch.Tensor]) -> None:
         """See whether the squared error of a script's own is that of a column and a row: (N, 1) and (N)."""

@@ -10,8 +10,6 @@ from torch import nn
 from torch_rnn.loop_audit.places import named
 from torch_rnn.loop_audit.records import Evidence
 
-INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-
 
 class Parameters:
     """The parameters of all modules of the loop that were in a loss, or that an optimizer has."""
@@ -19,7 +17,7 @@ class Parameters:
     def __init__(self, evidence: Evidence):
         self.evidence = evidence
         self.names: dict[int, str] = {}
-        self.first: dict[int, tuple[Any, int]] = {}  # a weak reference, and the sum of the bits, at the first step
+        self.first: dict[int, tuple[Any, int]] = {}  # a weak reference, and its bits at the first step
         self.first_step = ""  # its place
         self.in_optimizer, self.with_gradient = set[int](), set[int]()
         self.rates: WeakKeyDictionary[Any, list[tuple[float, ...]]] = WeakKeyDictionary()  # at the steps
@@ -48,13 +46,10 @@ class Parameters:
             for p, name, _ in named(nn.Parameter):
                 self.names.setdefault(id(p), name)
         self.add(own)
-        trained = [p for p in own if p.grad is not None and not p.grad.is_sparse]
-        norms = torch._foreach_norm([p.grad for p in trained if p.grad is not None]) if trained else []
-        sizes = torch.stack([norm.detach() for norm in norms]).tolist() if norms else []
-        if not all(map(math.isfinite, sizes)):
+        sizes = {id(p): float(p.grad.norm()) for p in own if p.grad is not None}
+        if not all(map(math.isfinite, sizes.values())):
             self.evidence["update not finite"].append((where, number))
-        self.with_gradient |= {id(p) for p, size in zip(trained, sizes) if size}
-        self.with_gradient |= {id(p) for p in own if p.grad is not None and p.grad.is_sparse}
+        self.with_gradient |= {key for key, size in sizes.items() if size}
         self.first_step = self.first_step or where
         rates = tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
         self.rates.setdefault(optimizer, []).append(rates)
@@ -81,7 +76,5 @@ class Parameters:
 
 
 def bits(p: torch.Tensor) -> int:
-    """The sum of the bits of all numbers, which changes with any of them."""
-    values = p.detach()
-    integers = INTEGERS.get(values.element_size())
-    return int(values.double().sum()) if integers is None or values.is_complex() else int(values.view(integers).sum())
+    """A number that changes with any bit of a tensor."""
+    return hash(p.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())

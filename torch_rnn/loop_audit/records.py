@@ -171,8 +171,7 @@ class Network:
         self.updates: list[Update] = []
         self.resets: list[tuple[int, Any]] = []  # updates whose steps start from zeros, and the data there
         self.weights: Any = None  # when they were copied, as numbers of updates and backward passes, and the copies
-        self.before_step: list[Any] = []  # the smallest of its parameters, and a copy before the step
-        self.is_still = False  # they had no change; then, all
+        self.before_step: list[Any] = []  # its parameters, and copies before the step
         self.optimizer: Any = None  # weak reference to that of the latest update
         self.is_in_loss = False  # by itself, not through other modules
         self.was_reached = False  # by a backward pass

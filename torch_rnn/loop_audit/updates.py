@@ -3,6 +3,7 @@
 import gc
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
@@ -59,7 +60,7 @@ class Updates:
         self.backwards_used = 0  # before the latest step of any
         self.clippings, self.largest = list[Clipping](), 0.0  # and the largest gradient before a clipping by value
         self.now = Backward(Graph([]), False, 0, {})
-        self.expected: dict[Network, replay.ExpectedStep] = {}
+        self.expected: dict[Network, Callable[[], Check]] = {}
 
     # -- gradients ---------------------------------------------------------------------------------------------------
 
@@ -191,10 +192,9 @@ class Updates:
         self.is_in_step, self.expected, own = True, {}, {id(p) for p in self.parameters.held(optimizer)}
         for net in self.networks:
             trained = [p for p in net.parameters.values() if id(p) in own and p.grad is not None]
-            looked_at = trained if net.is_still else sorted(trained, key=lambda p: p.numel())[:1]
-            net.before_step = [(p, p.detach().clone()) for p in looked_at]
+            net.before_step = [(p, p.detach().clone()) for p in trained]
             if net.is_due and net.reached and any(id(p) in own for p in net.parameters.values()):
-                self.expected[net] = replay.expected_step(optimizer, net.parameters)
+                self.expected[net] = replay.step_check(optimizer, net.parameters)
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
         """Record an update of each network that the optimizer has."""
@@ -213,12 +213,11 @@ class Updates:
 
     def look_for_effect(self, net: Network, optimizer: Any, where: str) -> None:
         """See whether a step changes the weights."""
-        was_still, before = net.is_still, net.before_step
-        net.is_still = bool(before) and all(torch.equal(p, old) and bool(p.grad.any()) for p, old in before)
-        if was_still and net.is_still:
-            rate = sum(float(g["lr"]) for g in optimizer.param_groups if any(p is before[0][0] for p in g["params"]))
-            if rate:
-                net.evidence["step without effect"].append((where, len(net.updates) + 1, rate))
+        before, ids = net.before_step, {id(p) for p in net.parameters.values()}
+        if before and all(torch.equal(p, old) and bool(p.grad.any()) for p, old in before):
+            rates = [float(g["lr"]) for g in optimizer.param_groups if any(id(p) in ids for p in g["params"])]
+            if any(rates):
+                net.evidence["step without effect"].append((where, len(net.updates) + 1, max(rates)))
 
     def look_for_changed_weights(self) -> None:
         """Record an update of the networks whose weights the script itself has changed since a backward pass."""
@@ -243,9 +242,8 @@ class Updates:
             gradient = replay.check_gradient(net)
             self.look_at_gradients(net, step, clips)
             if step.optimizer is not None:
-                check = Check(None, reason="a closure computes the gradient within the step")
-                if (expected := self.expected.get(net)) is not None:
-                    check = replay.check_step(expected, named)
+                closure = Check(None, reason="a closure computes the gradient within the step")
+                check = self.expected[net]() if net in self.expected else closure
         passes = [each for each in net.extent if each.at.update == number - 1] or list(net.extent)
         if len(net.backwards) == 1 and any(each.at.number in net.cut for each in passes):
             net.evidence["detached at every step"].append((passes[-1].at.place,))
