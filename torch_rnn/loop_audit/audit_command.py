@@ -96,22 +96,22 @@ def report(watch: Watch, given: argparse.Namespace) -> None:
     print("-- audit " + "-" * 71, found, sep="\n", file=sys.stderr)
     for option in sorted({*WITH_VALUE} & {word.partition("=")[0] for word in given.arguments}):
         print(f"{option} went to the script: options of audit come before the script", file=sys.stderr)
-    try:
-        if given.output:
+    if given.output:
+        try:
             save_json(given.output, found.contents())
-    except InputError as error:
-        failed("torch_rnn", 2, str(error))
+        except InputError as error:
+            failed("torch_rnn", 2, str(error))
 
 
 def without_own(error: BaseException) -> TracebackType | None:
     """The traceback of an error without the frames of the audit, also in those it comes from."""
     if (former := error.__cause__ or error.__context__) is not None:
         former.__traceback__ = without_own(former)
-    trace, kept = error.__traceback__, list[TracebackType]()
-    while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith(OWN):
-            kept.append(trace)
-        trace = trace.tb_next
-    for each, following in zip(kept, [*kept[1:], None]):
-        each.tb_next = following
-    return kept[0] if kept else None
+    traces = [error.__traceback__]
+    while traces[-1] is not None:
+        traces.append(traces[-1].tb_next)
+    kept: TracebackType | None = None
+    for each in reversed(traces):
+        if each is not None and not each.tb_frame.f_code.co_filename.startswith(OWN):
+            each.tb_next, kept = kept, each
+    return kept

@@ -99,12 +99,6 @@ class DataEvidence:
             if net.compares_data:
                 each.is_kept = is_named(each.state)
 
-    def output_gradient(self, net: Network, gradient: torch.Tensor) -> None:
-        """See whether the loss uses one row of the batch of outputs (T, B, H), and several steps."""
-        used = gradient.any(dim=-1)
-        if gradient.shape[1] > 1 and int(used.any(dim=0).sum()) == 1 and int(used.any(dim=1).sum()) > 1:
-            net.swapped("the loss uses several steps of one sequence", *gradient.shape[:2])
-
     def draw(self, batch: Any, iterator: Any) -> None:
         """Count the batches of a DataLoader that shuffles, and their rows."""
         shuffles = isinstance(getattr(iterator._index_sampler, "sampler", None), SHUFFLING)

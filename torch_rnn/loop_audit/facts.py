@@ -9,12 +9,9 @@ from torch_rnn.loop_audit.loop_warnings import attached_reach
 from torch_rnn.loop_audit.records import ORIGINS, Check, Clip, Network, Update, Window
 
 INITIAL = {
-    "zeros": "zeros",
-    "learned": "a learned state",
-    "carried": "a carried state",
-    "computed": "a state that the script computes, with gradients",
-    "constant": "a state that the script sets",
-}
+    "zeros": "zeros", "learned": "a learned state", "carried": "a carried state",
+    "computed": "a state that the script computes, with gradients", "constant": "a state that the script sets",
+}  # fmt: skip
 STARTS = ("zeros", "learned")
 
 

@@ -75,12 +75,8 @@ LOOP_MISTAKES = {
     "loss overwritten": (2, "this loss never reaches backward(), as `{}` is assigned again before: add the losses"),
     "clipping without effect": (1, "the gradient is clipped before backward() or after step(), which has no effect: "
         "clip between them"),
-    "scheduler first": (1, "the scheduler takes a step before the optimizer, so the first learning rate is skipped: "
-        "call scheduler.step() after optimizer.step()"),
     "update not finite": (1, "update {} is made with a gradient that is NaN or infinite: look for it there; clip the "
         "gradient, or lower the learning rate"),
-    "learning rate 0": (1, "the learning rate of {} is 0 in all updates, so its parameters never change: set it, or "
-        "leave them out"),
     "parameters outside the optimizer": (1, "{}: no optimizer has it, though it gets a gradient: give it to "
         "one, or set requires_grad_(False)"),
     "parameters never changed": (1, "{}: never changes, as no gradient reaches it: use it, or leave it out"),
@@ -121,17 +117,15 @@ def loop_evidence(watch: Watch) -> Iterator[tuple[Any, ...]]:
             continue
         if len(found) >= enough:
             yield kind, *found[0]
-    if updates.steps < 2 or not parameters.rates:
+    if updates.steps < 2 or not parameters.first_step:
         return
-    zero, unchanged, first = parameters.zero_rates(), watch.unchanged, parameters.first_step
-    for group, groups in zero:
-        yield "learning rate 0", first, "the optimizer" if groups == 1 else f"group {group} of the optimizer"
+    unchanged, first = watch.unchanged, parameters.first_step
     held, reached = parameters.in_optimizer, parameters.with_gradient
     if outside := [key for key in unchanged if key in reached - held]:
         yield "parameters outside the optimizer", first, parameters.named(outside)
     excused = [n for n in networks if not n.was_reached or is_one_step(n) or "input changed" in n.evidence]
     unused = {id(p) for net in excused for p in net.parameters.values()}
-    if (never := [key for key in unchanged if key in held - reached - unused]) and not zero:
+    if never := [key for key in unchanged if key in held - reached - unused]:
         yield "parameters never changed", first, parameters.named(never)
 
 
@@ -144,7 +138,7 @@ def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
         evidence["time and batch swapped"] = [swapped] * 2
     if len(updates) > 1 and net.parameters and not net.was_reached:
         evidence["no gradient"] = [(net.place,)]
-    if len(watch.updates.parameters.rates) == 1:
+    if len(watch.updates.backwards_before) == 1:
         evidence["gradient dropped"] = [(updates[0].place if updates else net.place, net.dropped)] * net.dropped
     for u in updates:
         if net.has_modes and not u.is_training and u.windows:

@@ -1,4 +1,4 @@
-"""Evidence in losses: their arguments, which of them reach a backward pass, and the order of schedulers."""
+"""Evidence in losses: their arguments, and which of them reach a backward pass."""
 
 from collections import defaultdict
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 
 from torch_rnn.loop_audit.origins import LOSS
-from torch_rnn.loop_audit.places import place, script_frames, stored_as
+from torch_rnn.loop_audit.places import place, script_frames, use_of_result
 from torch_rnn.loop_audit.records import Evidence
 
 LOSSES = (
@@ -37,7 +37,6 @@ class LossEvidence:
     def __init__(self, evidence: Evidence):
         self.evidence = evidence
         self.calls, self.reached, self.number = list[LossCall](), set[int](), 0
-        self.started = set[int]()  # schedulers after their first step, which is their own
 
     def loss(self, name: str, result: torch.Tensor, input: Any, target: torch.Tensor) -> None:
         """Look at the arguments of a loss."""
@@ -47,7 +46,8 @@ class LossEvidence:
         node: Any = result.grad_fn
         node.metadata[LOSS] = self.number
         if len(self.calls) < MAX_CALLS:
-            self.calls.append(LossCall(self.number, place(), stored_as()))
+            instruction, variable = use_of_result(is_direct=False)
+            self.calls.append(LossCall(self.number, place(), variable if instruction.startswith("STORE_") else ""))
         shapes = tuple(input.shape), tuple(target.shape)
         if name in SAME_SHAPE and shapes[0] != shapes[1] and (input.detach() - target.detach()).shape != shapes[0]:
             self.evidence["shapes of the loss"].append((place(), *shapes))
@@ -84,15 +84,6 @@ class LossEvidence:
             if not reached and calls[-1].variable in used & later:
                 self.evidence["loss overwritten"].append((where, calls[-1].variable))
         self.calls, self.reached = [], set()
-
-    def schedule(self, scheduler: Any, *_: Any, **__: Any) -> None:
-        """See whether a scheduler takes a step before its optimizer."""
-        is_own = getattr(scheduler, "_is_initial", False) or getattr(scheduler, "_step_count", 0) < 1
-        if is_own or id(scheduler) in self.started:
-            return
-        self.started.add(id(scheduler))
-        if not getattr(scheduler.optimizer, "_opt_called", False):
-            self.evidence["scheduler first"].append((place(),))
 
     def sum_name(self) -> str:
         """The variable of the script that is a sum with a graph; empty if there is none."""

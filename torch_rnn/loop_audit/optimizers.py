@@ -2,7 +2,7 @@
 
 import math
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 import torch
 from torch import nn
@@ -20,7 +20,6 @@ class Parameters:
         self.first: dict[int, tuple[Any, int]] = {}  # a weak reference, and its bits at the first step
         self.first_step = ""  # its place
         self.in_optimizer, self.with_gradient = set[int](), set[int]()
-        self.rates: WeakKeyDictionary[Any, list[tuple[float, ...]]] = WeakKeyDictionary()  # at the steps
 
     def add(self, parameters: Any) -> None:
         """Keep the first value of parameters."""
@@ -51,18 +50,7 @@ class Parameters:
             self.evidence["update not finite"].append((where, number))
         self.with_gradient |= {key for key, size in sizes.items() if size}
         self.first_step = self.first_step or where
-        rates = tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
-        self.rates.setdefault(optimizer, []).append(rates)
-        return rates
-
-    def zero_rates(self) -> list[tuple[int, int]]:
-        """The groups whose learning rate is 0 at all steps of an optimizer, and the number of groups."""
-        return [
-            (group, len(history[-1]))
-            for history in self.rates.values()
-            for group in range(len(history[-1]))
-            if len(history) > 1 and not any(rates[group] for rates in history if len(rates) > group)
-        ]
+        return tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
 
     def unchanged(self) -> list[int]:
         """The parameters that have their first value."""

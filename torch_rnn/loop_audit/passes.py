@@ -12,7 +12,7 @@ from torch_rnn.loop_audit import replay
 from torch_rnn.loop_audit.data_evidence import mixing_view
 from torch_rnn.loop_audit.origins import MARK, Graph, KnownStates, initial_kind, mark_of, named_outputs, tensors
 from torch_rnn.loop_audit.patches import Patches
-from torch_rnn.loop_audit.places import drops_result, named, place
+from torch_rnn.loop_audit.places import named, place, use_of_result
 from torch_rnn.loop_audit.records import Initial, Network, Origin, Pass, Stream
 from torch_rnn.loop_audit.updates import Updates
 
@@ -33,7 +33,7 @@ class Passes:
 
     def detach(self, result: Any, tensor: torch.Tensor) -> None:
         """Remember a tensor of which the detached result is dropped."""
-        if tensor.grad_fn is not None and drops_result():
+        if tensor.grad_fn is not None and use_of_result(is_direct=True)[0] == "POP_TOP":
             self.detached = [*self.detached[-7:], (ref(tensor), place())]
 
     def network(self, module: nn.Module) -> Network:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-Hook = Callable[..., None]
+Hook = Callable[..., Any]
 
 
 class Patches:
@@ -39,7 +39,7 @@ class Patches:
             return True
         return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
 
-    def patch(self, owner: Any, name: str, after: Hook | None, before: Hook | None = None) -> None:
+    def patch(self, owner: Any, name: str, after: Hook, before: Hook | None = None) -> None:
         """Replace a function wherever a module has it.
 
         before: gets the arguments; after: gets the result, None if there is an error, and the arguments.

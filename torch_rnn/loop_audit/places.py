@@ -60,17 +60,11 @@ def following(code: CodeType, offset: int) -> tuple[str, str]:
     return next(((each.opname, str(each.argval)) for each in after), ("", ""))
 
 
-def drops_result() -> bool:
-    """Whether the script itself makes the call and drops its result, as the statement `h.detach()` does."""
-    frame = next(callers())
-    return is_script(frame.f_code.co_filename) and following(frame.f_code, frame.f_lasti)[0] == "POP_TOP"
-
-
-def stored_as() -> str:
-    """The variable to which the innermost line of the script assigns the result of its call; empty if none."""
-    frame = next(script_frames(), None)
-    name, variable = ("", "") if frame is None else following(frame.f_code, frame.f_lasti)
-    return variable if name.startswith("STORE_") else ""
+def use_of_result(is_direct: bool) -> tuple[str, str]:
+    """The instruction that uses the result of a call by the script, and the name there; nothing if a library calls."""
+    frame = next(callers() if is_direct else script_frames(), None)
+    is_own = frame is not None and is_script(frame.f_code.co_filename)
+    return following(frame.f_code, frame.f_lasti) if frame is not None and is_own else ("", "")
 
 
 def attributes(value: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The records of an audited loop: forward passes of recurrent modules, and the updates that they lead to."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from weakref import ref
@@ -16,13 +17,10 @@ Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
 MAX_COMPARED = 40  # passes of a network whose data are compared
 CHECKED_NETWORKS, FIRST_CHECKED, CHECKED_EVERY = 8, 3, 50
 ORIGINS = {
-    "before": "the window before",
-    "older": "an older window",
-    "no gradient": "a pass without gradient",
-    "epoch": "the end of the data, at their start",
-    "elsewhere": "another place in the data",
+    "before": "the window before", "older": "an older window", "no gradient": "a pass without gradient",
+    "epoch": "the end of the data, at their start", "elsewhere": "another place in the data",
     "batch": "a window of another batch size",
-}
+}  # fmt: skip
 
 
 class Stream:
@@ -158,9 +156,8 @@ class Network:
     def __init__(self, number: int, module: Any, name: str, place: str):
         self.number, self.name, self.place, self.module_ref = number, name, place, ref(module)
         self.is_cell, self.is_lstm = isinstance(module, RNNCellBase), isinstance(module, nn.LSTM | nn.LSTMCell)
-        self.batch_first, self.is_bidirectional = (
-            bool(getattr(module, name, False)) for name in ("batch_first", "bidirectional")
-        )
+        self.batch_first = bool(getattr(module, "batch_first", False))
+        self.is_bidirectional = bool(getattr(module, "bidirectional", False))
         self.layout = "(batch, time, feature)" if self.batch_first else "(time, batch, feature)"
         nonlinearity = f", {module.nonlinearity}" if hasattr(module, "nonlinearity") else ""
         self.kind = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
@@ -217,9 +214,10 @@ class Network:
         return self.number <= CHECKED_NETWORKS and (n < FIRST_CHECKED or n % CHECKED_EVERY == 0)
 
     @property
-    def is_by_script(self) -> bool:
-        """Whether the script itself may change the weights: so did the latest update, or there is none."""
-        return not self.updates or not self.updates[-1].optimizer
+    def is_changed(self) -> bool:
+        """Whether the script itself has changed the weights since a backward pass."""
+        now, before = list(self.parameters.values()), self.after_backward
+        return before is not None and not (len(now) == len(before) and all(map(torch.equal, before, now)))
 
     @property
     def compares_data(self) -> bool:
@@ -252,11 +250,12 @@ class Network:
 
     def windows(self) -> tuple[Window, ...]:
         """The windows of the next update: reached passes that are joined, in groups."""
-        if any(each.has_leaf_state for each in self.extent):  # the script passes gradients on, loss by loss
-            return tuple(window for chain in self.chains.values() for window in self.joined(chain))
-        return self.joined(list(self.extent))
+        is_by_loss = any(each.has_leaf_state for each in self.extent)  # the script passes gradients on, loss by loss
+        return tuple(
+            w for passes in (self.chains.values() if is_by_loss else [self.extent]) for w in self.joined(passes)
+        )
 
-    def joined(self, reached: list[Pass]) -> tuple[Window, ...]:
+    def joined(self, reached: Iterable[Pass]) -> list[Window]:
         """The windows of some passes."""
         roots, depth, groups = dict[Pass, Pass](), dict[Pass, int](), defaultdict[Pass, list[Pass]](list)
         for each in sorted(reached, key=lambda each: each.at.number):
@@ -264,14 +263,14 @@ class Network:
             roots[each] = min((roots[p] for p in parents), key=lambda p: p.at.number, default=each)
             depth[each] = self.extent[each] + max((depth[p] for p in parents), default=0)
             groups[roots[each]].append(each)
-        return tuple(
+        return [
             Window(
                 root.initial, root.origin, root.at.batch, sum(p.at.steps for p in group), max(depth[p] for p in group),
                 root.lengths if len(group) == 1 else (depth[group[-1]],) * 2, len(self.updates) - root.at.update,
                 len(group), any(p.is_attached for p in group), root.at.place,
             )
             for root, group in groups.items()
-        )  # fmt: skip
+        ]  # fmt: skip
 
     def count_steps(self) -> tuple[int, int]:
         """The new steps of the next update, and those with a loss, which its streams then have used."""

@@ -36,17 +36,16 @@ class Watch:
         self.hooks.append(register_optimizer_step_pre_hook(guard(updates.step_begins)))
         self.hooks.append(register_optimizer_step_post_hook(guard(self.step_ends)))
         patch(torch.autograd, "backward", updates.after_backward, updates.before_backward)
-        patch(torch.autograd, "grad", updates.after_backward, updates.before_grad)
+        patch(torch.autograd, "grad", updates.after_backward, partial(updates.before_backward, by_grad=True))
         patch(torch.Tensor, "detach", passes.detach)
-        patch(Optimizer, "add_param_group", updates.optimized)
+        patch(Optimizer, "add_param_group", lambda _, optimizer, *__, **___: updates.parameters.held(optimizer))
         for clip in ("norm", "value"):
-            patch(nn.utils, f"clip_grad_{clip}_", partial(updates.clip, clip), updates.before_clip)
+            patch(nn.utils, f"clip_grad_{clip}_", partial(updates.clip, clip))
         for name in LOSSES:
             patch(nn.functional, name, partial(self.loss, name))
         for name in ("embedding", "one_hot"):
             patch(nn.functional, name, updates.data.look_up)
         patch(dataloader._BaseDataLoaderIter, "__next__", updates.data.draw)
-        patch(torch.optim.lr_scheduler.LRScheduler, "step", None, updates.losses.schedule)
         patch(torch.jit, "script", self.scripted, self.before_script)
 
     def loss(self, name: str, result: Any, input: Any = None, target: Any = None, *_: Any, **__: Any) -> None:
