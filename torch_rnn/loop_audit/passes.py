@@ -1,5 +1,6 @@
 """The recorder of forward passes of recurrent modules."""
 
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -11,7 +12,6 @@ from torch.nn.utils.rnn import PackedSequence
 from torch_rnn.loop_audit import replay
 from torch_rnn.loop_audit.data_evidence import mixing_view
 from torch_rnn.loop_audit.origins import MARK, Graph, KnownStates, initial_kind, mark_of, named_outputs, tensors
-from torch_rnn.loop_audit.patches import Patches
 from torch_rnn.loop_audit.places import named, place, use_of_result
 from torch_rnn.loop_audit.records import Initial, Network, Origin, Pass, Stream
 from torch_rnn.loop_audit.updates import Updates
@@ -23,8 +23,8 @@ MAX_NODES, MAX_INPUT_NODES = 1000, 100  # of the graph before the state or the i
 class Passes:
     """What was seen of the forward passes of all networks."""
 
-    def __init__(self, updates: Updates, patches: Patches):
-        self.updates, self.patches, self.number = updates, patches, 0
+    def __init__(self, updates: Updates, guard: Callable[..., Any]):
+        self.updates, self.guard, self.number = updates, guard, 0
         self.names: WeakKeyDictionary[nn.Module, tuple[str, bool]] = WeakKeyDictionary()  # and whether it has modes
         self.by_module: WeakKeyDictionary[nn.Module, Network] = WeakKeyDictionary()
         self.known: dict[Network, KnownStates] = {}
@@ -82,7 +82,7 @@ class Passes:
                 data.latest.pop(net, None)
             for name, node, number in nodes:
                 node.metadata.setdefault(MARK, {})[number] = each, name
-                node.register_prehook(self.patches.guard(self.updates.reach, each, name, number))
+                node.register_prehook(self.guard(self.updates.reach, each, name, number))
         elif states and (found := self.known[net].find(states[0])):
             origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
         data.tokens = None
@@ -122,7 +122,7 @@ class Passes:
         joined = dict.fromkeys((*passes, *fed.passes))
         parents = [p for p in joined if p.net is net]
         has_leaf = any(h.is_leaf and h.requires_grad and not isinstance(h, nn.Parameter) for h in states)
-        if has_leaf and found is not None and (given := found[0].source()) is not None:
+        if has_leaf and found is not None and found[0].has_graph and (given := found[0].source()) is not None:
             parents.append(given)
         sizes = x.batch_sizes if isinstance(x, PackedSequence) else None
         each = Pass(
@@ -132,20 +132,16 @@ class Passes:
             replay.recorded(net, x, states, self.random) if net.is_due else None,
         )  # fmt: skip
         self.updates.parameters.reached(p for p in (*graph.leaves, *fed.leaves) if isinstance(p, nn.Parameter))
-        if attached := [p for p in passes if p.net is net]:
-            self.look_at_graph(net, each, states, attached[-1])
+        if attached := [p for p in passes if p.net is net]:  # the initial state has a graph
+            if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in states)]:
+                net.evidence["detach without effect"].append((dropped[-1],))
+            if attached[-1].at.update < origin.update:
+                net.evidence["state attached"].append((origin.place,))
+            elif attached[-1] in net.extent:
+                net.evidence["attached in an update"].append((origin.place,))
         if not net.firsts or net.firsts[-1][0] != origin.update:
             net.firsts.append((origin.update, ref(each)))
         former_step = None if parents or found is None or not found[0].has_graph else found[0]
         if former_step is not None and former_step.steps == origin.steps == 1 and former_step.update == origin.update:
             net.cut.add(origin.number)
         return each
-
-    def look_at_graph(self, net: Network, each: Pass, states: list[torch.Tensor], parent: Pass) -> None:
-        """Remember that the initial state of a pass has a graph."""
-        if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in states)]:
-            net.evidence["detach without effect"].append((dropped[-1],))
-        if parent.at.update < each.at.update:
-            net.evidence["state attached"].append((each.at.place,))
-        elif parent in net.extent:
-            net.evidence["attached in an update"].append((each.at.place,))

@@ -66,7 +66,6 @@ class Inputs(NamedTuple):
     states: list[torch.Tensor]
     weights: Tensors
     random: torch.Tensor | None
-    is_training: bool
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from torch_rnn.loop_audit.origins import named_outputs
-from torch_rnn.loop_audit.records import Check, Inputs, Network, Tensors
+from torch_rnn.loop_audit.records import Check, Inputs, Network, Pass, Tensors
 
 ALLOWED, COPIES = 16, 4
 OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad)
@@ -49,7 +49,7 @@ def recorded(net: Network, x: Any, states: list[torch.Tensor], random: torch.Ten
         net.weights = moment, {name: w.detach().clone() for name, w in weights_of(net.module).items()}
     packed = x if isinstance(x, PackedSequence) else None
     states = [s.detach().clone() for s in states]
-    return Inputs(live.clone(), live, packed, states, net.weights[1], random, net.module.training)
+    return Inputs(live.clone(), live, packed, states, net.weights[1], random)
 
 
 def obstacle(net: Network) -> str:
@@ -127,17 +127,18 @@ def total(net: Network, dtype: torch.dtype, generator: Generator = None) -> tupl
     terms = {name: [g.to(dtype)] for name, g in net.earlier.items()}
     for each, dys in net.reached.items():
         if each.inputs is not None:
-            for name, g in pass_gradients(net, each.inputs, dys, dtype, generator).items():
+            for name, g in pass_gradients(each, each.inputs, dys, dtype, generator).items():
                 terms.setdefault(name, []).append(g)
     return {n: sum(g[1:], g[0]) for n, g in terms.items()}, {n: sum(map(norm, g)) for n, g in terms.items()}
 
 
 @torch.enable_grad()
-def pass_gradients(net: Network, inputs: Inputs, dys: Tensors, dtype: torch.dtype, generator: Generator) -> Tensors:
+def pass_gradients(each: Pass, inputs: Inputs, dys: Tensors, dtype: torch.dtype, generator: Generator) -> Tensors:
     """The gradients that one pass adds to those of its weights, by a copy of the module."""
+    net = each.net
     kind, options = next((kind, options) for kind, options in KINDS.items() if isinstance(net.module, kind))
     copy = kind(**{name: getattr(net.module, name) for name in options}, dtype=dtype, device=inputs.x.device)
-    copy.train(inputs.is_training)
+    copy.train(each.at.is_training)
     if not net.is_cell:
         copy.dropout = net.module.dropout
     weights = weights_of(copy)
@@ -166,9 +167,6 @@ def lstm_cell(x: torch.Tensor, states: list[torch.Tensor], weights: list[torch.T
     i, f, g, o = (x @ W.T + states[0] @ U.T + sum(biases)).chunk(4, -1)
     c = f.sigmoid() * states[1] + i.sigmoid() * g.tanh()
     return {"h": o.sigmoid() * c.detach().tanh(), "c": c}
-
-
-# -- the step ----------------------------------------------------------------------------------------------------------
 
 
 def step_check(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> Callable[[], Check]:

@@ -39,8 +39,6 @@ class Updates:
         self.chain = 0  # the loss whose gradient the script passes on
         self.expected: dict[Network, Callable[[], Check]] = {}
 
-    # -- gradients ---------------------------------------------------------------------------------------------------
-
     def before_backward(
         self, roots: Any = (), given: Any = None, *_: Any, by_grad: bool = False, **kwargs: Any
     ) -> None:
@@ -149,8 +147,6 @@ class Updates:
             del self.clippings[:-MAX_CLIPPINGS]
         else:
             self.evidence["clipping without effect"].append((place(),))
-
-    # -- steps -------------------------------------------------------------------------------------------------------
 
     def step_begins(self, optimizer: Any, *_: Any) -> None:
         """Replay the gradient and the step, where that is due. A closure forgets them: see before_backward."""
