@@ -1,11 +1,10 @@
 """Warnings of mistakes in an audited loop: one warning for each kind and network, with its place and advice."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from numpy_rnn.app.format import number_of
-from torch_rnn.loop_audit.records import Network
+from torch_rnn.loop_audit.records import Evidence, Network
 from torch_rnn.loop_audit.watch import Watch
 
 MIN_COPIED = 8  # calls of a cell whose target is their input
@@ -60,13 +59,7 @@ MISTAKES = {
         "evaluation"),
     "graphs kept": (1, "the graphs of {} earlier updates are still in memory: {}keeps them; add loss.item(), not the "
         "loss itself"),
-}  # fmt: skip
-LAST_OUTPUT = {
-    True: "the reverse direction has read one step at the last output: use the last states, cat((h[-2], h[-1]), 1)",
-    False: "the last output is padding for all sequences but the longest: use the last state h[-1], or the output at "
-    "the length of each",
-}
-LOOP_MISTAKES = {
+    # about no single module
     "softmax": (1, "the input of {1} went through a {0}, which {1} applies itself: leave out the {0}"),
     "shapes of the loss": (1, "the loss compares shapes {0} and {1}, so that every output meets every target: make "
         "them the same, such as by squeeze(-1)"),
@@ -81,12 +74,17 @@ LOOP_MISTAKES = {
         "one, or set requires_grad_(False)"),
     "parameters never changed": (1, "{}: never changes, as no gradient reaches it: use it, or leave it out"),
 }  # fmt: skip
+LAST_OUTPUT = {
+    True: "the reverse direction has read one step at the last output: use the last states, cat((h[-2], h[-1]), 1)",
+    False: "the last output is padding for all sequences but the longest: use the last state h[-1], or the output at "
+    "the length of each",
+}
 
 
 class LoopWarning(NamedTuple):
     """Something that is probably not meant."""
 
-    kind: str  # a key of MISTAKES or LOOP_MISTAKES
+    kind: str  # a key of MISTAKES
     network: str  # the name of the module; empty if the warning is about the loop
     place: str  # FILE:LINE of the call
     message: str
@@ -94,43 +92,38 @@ class LoopWarning(NamedTuple):
 
 def loop_warnings(watch: Watch) -> list[LoopWarning]:
     """All warnings, those of each network in the order of MISTAKES, then those of the loop."""
-    found, networks = dict[tuple[str, str, str], LoopWarning](), watch.updates.networks
-    of = [(net, MISTAKES, network_warnings(net, watch)) for net in networks] + [
-        (None, LOOP_MISTAKES, loop_evidence(watch))
-    ]
-    for net, texts, warnings in of:
+    found = dict[tuple[str, str, str], LoopWarning]()
+    for net in (*watch.updates.networks, None):
+        evidence, contradicted = loop_evidence(watch) if net is None else network_evidence(net, watch)
         detach = "state = tuple(s.detach() for s in state)" if net and net.is_lstm else "hidden = hidden.detach()"
-        for kind, place, *values in warnings:
-            each = LoopWarning(kind, net.name if net else "", place, texts[kind][1].format(*values, d=detach))
-            found.setdefault((kind, place, each.message), each)
+        for kind, (enough, text) in MISTAKES.items():
+            if len(evidence[kind]) >= enough and not contradicted.get(kind):
+                place, *values = evidence[kind][0]
+                each = LoopWarning(kind, net.name if net else "", place, text.format(*values, d=detach))
+                found.setdefault((kind, place, each.message), each)
     return list(found.values())
 
 
-def loop_evidence(watch: Watch) -> Iterator[tuple[Any, ...]]:
-    """The kind and the place of each warning about no single network, and the values for its message."""
+def loop_evidence(watch: Watch) -> tuple[Evidence, dict[str, Any]]:
+    """The evidence about no single network, and which kinds are contradicted."""
     updates, parameters, networks = watch.updates, watch.updates.parameters, watch.updates.networks
-    for kind, (enough, _) in LOOP_MISTAKES.items():
-        found = updates.evidence.get(kind, [])
-        if kind == "clipping without effect" and any(u.clips for net in networks for u in net.updates):
-            continue
-        if kind.endswith("overwritten") and 2 * len(found) < updates.steps:  # an evaluation may use the same line
-            continue
-        if len(found) >= enough:
-            yield kind, *found[0]
-    if updates.steps < 2 or not parameters.first_step:
-        return
-    unchanged, first = watch.unchanged, parameters.first_step
-    held, reached = parameters.in_optimizer, parameters.with_gradient
-    if outside := [key for key in unchanged if key in reached - held]:
-        yield "parameters outside the optimizer", first, parameters.named(outside)
-    excused = [n for n in networks if not n.was_reached or is_one_step(n) or "input changed" in n.evidence]
-    unused = {id(p) for net in excused for p in net.parameters.values()}
-    if never := [key for key in unchanged if key in held - reached - unused]:
-        yield "parameters never changed", first, parameters.named(never)
+    evidence, first = defaultdict(list, updates.evidence), parameters.first_step
+    if updates.steps > 1 and first:
+        unchanged, held, reached = watch.unchanged, parameters.in_optimizer, parameters.with_gradient
+        excused = [n for n in networks if not n.was_reached or is_one_step(n) or "input changed" in n.evidence]
+        unused = {id(p) for net in excused for p in net.parameters.values()}
+        if outside := [key for key in unchanged if key in reached - held]:
+            evidence["parameters outside the optimizer"] = [(first, parameters.named(outside))]
+        if never := [key for key in unchanged if key in held - reached - unused]:
+            evidence["parameters never changed"] = [(first, parameters.named(never))]
+    contradicted = {"clipping without effect": any(u.clips for net in networks for u in net.updates)}
+    for kind in ("losses overwritten", "loss overwritten"):  # an evaluation may use the same line
+        contradicted[kind] = 2 * len(evidence[kind]) < updates.steps
+    return evidence, contradicted
 
 
-def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
-    """The kind and the place of each warning about a network, and the values for its message."""
+def network_evidence(net: Network, watch: Watch) -> tuple[Evidence, dict[str, Any]]:
+    """The evidence about a network, and which kinds are contradicted."""
     updates, evidence, reach = net.updates, defaultdict(list, net.evidence), attached_reach(net)
     sizes = [(steps, batch) for steps, batch, has_graph in net.counts if has_graph]
     if len(updates) > 1 and is_one_step(net) and all(batch > 1 for _, batch in sizes) and not net.is_cell:
@@ -163,12 +156,10 @@ def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
         or (net.is_cell and number["target equals the input"] < MIN_COPIED),
         "clipping of others": number["clipping of others"] < len(updates),
     }  # fmt: skip
-    for kind, (enough, _) in MISTAKES.items():
-        if number[kind] >= enough and not contradicted.get(kind):
-            place, *values = evidence[kind][0]
-            if kind == "state attached":
-                values = [f"; {reach}" if reach else ", which makes backward() fail"]
-            yield kind, place, *([LAST_OUTPUT[values[0]]] if kind == "last output" else values)
+    attached = f"; {reach}" if reach else ", which makes backward() fail"
+    evidence["state attached"] = [(place, attached) for (place,) in evidence["state attached"]]
+    evidence["last output"] = [(place, LAST_OUTPUT[two_ways]) for place, two_ways in evidence["last output"]]
+    return evidence, contradicted
 
 
 def is_one_step(net: Network) -> bool:

@@ -98,23 +98,18 @@ class KnownStates:
             "batch": source.batch != origin.batch and is_later,
             "older": is_known and first not in (None, here.identity),
         }
-        kind = next((kind for kind, holds in kinds.items() if holds), "")
-        return kind or ("elsewhere" if there.drawn < here.drawn or self.is_elsewhere(found, origin) else "before")
-
-    def is_elsewhere(self, found: State, origin: Origin) -> bool:
-        """Whether the data of a pass lie elsewhere than after those of the pass whose state it gets.
-
-        Their distance in memory varies, or other data than in an earlier epoch follow.
-        """
-        source, step = found
-        here, there = origin.data, source.data
+        kinds["elsewhere"] = there.drawn < here.drawn
+        if kind := next((kind for kind, holds in kinds.items() if holds), ""):
+            return kind
         if here.base is not None and there.base is not None and here.base() is there.base() is not None:
             position = there.start + (there.end - there.start) // source.steps * step
             self.distances = [*self.distances[-1:], here.start - position]
-            return self.distances[-1] != 0 and self.distances[0] != self.distances[-1]
-        if step == source.steps and there.identity is not None and here.identity is not None:
-            return bool(self.followers.setdefault(there.identity, here.identity) != here.identity)
-        return False
+            is_elsewhere = self.distances[-1] != 0 and self.distances[0] != self.distances[-1]  # their distance varies
+        elif step == source.steps and there.identity is not None and here.identity is not None:  # as in another epoch
+            is_elsewhere = bool(self.followers.setdefault(there.identity, here.identity) != here.identity)
+        else:
+            is_elsewhere = False
+        return "elsewhere" if is_elsewhere else "before"
 
 
 def keys(state: torch.Tensor) -> list[tuple[float, ...]]:

@@ -12,8 +12,7 @@ from torch import nn
 
 from torch_rnn.loop_audit import replay
 from torch_rnn.loop_audit.data_evidence import DataEvidence
-from torch_rnn.loop_audit.loss_evidence import LossEvidence
-from torch_rnn.loop_audit.optimizers import Parameters
+from torch_rnn.loop_audit.loss_evidence import LossEvidence, Parameters
 from torch_rnn.loop_audit.origins import Graph, mark_of
 from torch_rnn.loop_audit.places import place
 from torch_rnn.loop_audit.records import Check, Clip, Evidence, Network, Pass, Update
