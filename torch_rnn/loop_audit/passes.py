@@ -131,7 +131,7 @@ class Passes:
             source in fed.leaves or (source.is_leaf and source.requires_grad),
             replay.recorded(net, x, states, self.random) if net.is_due else None,
         )  # fmt: skip
-        self.updates.parameters.reached(p for p in (*graph.leaves, *fed.leaves) if isinstance(p, nn.Parameter))
+        self.updates.later |= {p for p in (*graph.leaves, *fed.leaves) if isinstance(p, nn.Parameter)}
         if attached := [p for p in passes if p.net is net]:  # the initial state has a graph
             if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in states)]:
                 net.evidence["detach without effect"].append((dropped[-1],))

@@ -35,6 +35,7 @@ class Updates:
         self.clippings: list[tuple[Clip, set[int]]] = []  # and the ids of the parameters
         self.graph, self.by_grad = Graph([]), False  # of the backward pass: what is differentiated, by autograd.grad
         self.reached = dict[Pass, None]()  # passes that it reaches
+        self.later = set[nn.Parameter]()  # those that the next backward pass reaches through a recurrent module
         self.chain = 0  # the loss whose gradient the script passes on
         self.expected: dict[Network, Callable[[], Check]] = {}
 
@@ -120,7 +121,8 @@ class Updates:
                 self.look_for_changes(net, where)
             if not net.updates or not net.updates[-1].optimizer:  # so may the next
                 net.after_backward = [p.detach().clone() for p in named.values()]
-        self.graph, self.reached = Graph([]), {}
+        self.parameters.reached(self.later)
+        self.graph, self.reached, self.later = Graph([]), {}, set()
 
     def look_for_changes(self, net: Network, where: str) -> None:
         """See whether the weights or inputs of the reached passes have changed since."""
