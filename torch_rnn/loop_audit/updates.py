@@ -189,8 +189,8 @@ class Updates:
         """Record an update of a network, and what it says about the loop."""
         number, named, own = len(net.updates) + 1, net.parameters, {id(p) for p in net.parameters.values()}
         clips = [clip._replace(own=len(own & ids)) for clip, ids in clippings]
-        gradient = check = None
-        if net.is_due and net.reached and net.module is not None:
+        gradient, check, module = None, None, net.module  # which may be collected during the update otherwise
+        if net.is_due and net.reached and module is not None and named:
             gradient = replay.check_gradient(net)
             self.look_at_gradients(net, optimizer, where, clips)
             if optimizer is not None:
