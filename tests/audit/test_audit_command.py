@@ -10,8 +10,6 @@ import pytest
 from children import run
 from sections import SOURCES
 
-from numpy_rnn.__main__ import main as numpy_main
-
 pytestmark = pytest.mark.needs_torch
 FAILING = """
 import os, signal, sys, time
@@ -133,55 +131,10 @@ def test_scripted_modules_are_said_to_be_invisible(audit):
         ([], "the following arguments are required: SCRIPT, or -m MODULE"),
         (["missing.py"], "the script missing.py cannot be read: No such file"),
         (["--updates", "0", "train.py"], "--updates is 0: expected a whole number, 1 or more"),
-        (["--trace", "a.txt", "train.py"], "unknown ending '.txt'; expected .npz"),
+        (["--output", "a.txt", "train.py"], "unknown ending '.txt'; expected .json"),
     ],
 )
 def test_refuses_invalid_input(audit, words, message):
     status, out, err = audit(*words, script="print('hello')")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert message in err
-
-
-def test_trace_of_one_update_and_of_another_loss(audit):
-    """A trace of one update is one; a loop with another loss in its third epoch has none."""
-    _, _, err = audit("--trace", "a.npz", "--updates", "1", "train.py", script=TRACED)
-    assert "trace of 1 updates saved" in err
-    line = "        loss = (fc(out) - 1).abs().mean() if epoch == 2 else loss\n"
-    other = TRACED.replace("        loss.back", line + "        loss.back")
-    os.remove("a.npz")
-    assert "no trace is written" in audit("--trace", "a.npz", "train.py", script=other)[2]
-    assert not os.path.exists("a.npz")
-
-
-TRACED = (
-    SOURCES["chunks"].replace("rnn.parameters(), 1.0", "optimizer.param_groups[0]['params'], 0.3").replace("50", "40")
-)
-CLASSES = {
-    "nn.Linear(5, 1)": "nn.Linear(5, 3)",
-    "mse_loss(fc(out), series": "cross_entropy(fc(out)[:, 0], (1 + series[:, 0, 0]).long()",
-}
-BATCH_FIRST = {
-    "nn.RNN(1, 5)": "nn.RNN(1, 5, batch_first=True, nonlinearity='relu')",
-    "reshape(-1, 1, 1)": "reshape(1, -1, 1)",
-    "series[i": "series[:, i",
-}
-WRONG = {"for epoch": "rnn.weight_hh_l0.register_hook(lambda gradient: 1.01 * gradient)\nfor epoch"}
-
-
-@pytest.mark.parametrize("changes", [CLASSES, BATCH_FIRST, WRONG], ids=["classes", "batch_first", "wrong"])
-def test_trace_is_judged(audit, changes, capsys):
-    """A hook of a wrong script changes a gradient."""
-    script = TRACED
-    for old, new in changes.items():
-        script = script.replace(old, new)
-    status, _, err = audit("--trace", "a.npz", "train.py", script=script)
-    assert (status, "trace of 12 updates saved" in err) == (0, True), err
-    assert numpy_main(["compare", "a.npz", "--no-plot"]) == (changes == WRONG)
-    assert ("diverges first in epoch 1, update 1: dW_hh" in capsys.readouterr().out) == (changes == WRONG)
-
-
-@pytest.mark.parametrize("name", ["cell_sequences", "class_with_loader", "accumulated", "chunks", "sliding"])
-def test_loop_that_is_no_run_has_no_trace(audit, name):
-    status, _, err = audit("--trace", "a.npz", "train.py", script=SOURCES[name])
-    assert (status, os.path.exists("a.npz")) == (0, False)
-    assert "no trace is written: a trace needs updates by torch.optim.SGD" in err

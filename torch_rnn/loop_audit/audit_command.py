@@ -14,7 +14,6 @@ from numpy_rnn.common.errors import InputError, check_whole
 from numpy_rnn.common.exit_status import failed
 from numpy_rnn.common.files import check_can_write, save_json
 from torch_rnn.loop_audit.audit_report import Report
-from torch_rnn.loop_audit.loop_trace import LoopTrace
 from torch_rnn.loop_audit.places import OWN
 from torch_rnn.loop_audit.watch import Watch
 
@@ -22,7 +21,7 @@ ABOUT = """\
 Run a training script as it is, and report what its loop computes: windows, states and where they come from, truncation
 in terms of TBPTT(k1, k2), clipping and steps, with gradients and steps replayed in float64. Warnings name what is
 probably not meant. The report is printed on standard error. The exit status is that of the script."""
-WITH_VALUE = ("--updates", "--output", "--trace")
+WITH_VALUE = ("--updates", "--output")
 
 
 def split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -43,14 +42,12 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, bytes]:
     option("-m", dest="module", metavar="MODULE", help="a module, such as package.train, instead of a file")
     option("--updates", type=int, default=200, metavar="N", help="audit the first N updates (200)")
     option("--output", metavar="FILE", help="write everything that was seen as .json")
-    option("--trace", metavar="FILE", help="write the updates as .npz, for python -m numpy_rnn compare FILE")
     own, arguments = split(words)
     given = parser.parse_args(own, argparse.Namespace(arguments=arguments))
     check_whole("--updates", given.updates, 1)
-    for name, ending in (("output", ".json"), ("trace", ".npz")):
-        if path := getattr(given, name):
-            check_can_write(path, f"--{name}", (ending,))
-            setattr(given, name, os.path.abspath(path))
+    if given.output:
+        check_can_write(given.output, "--output", (".json",))
+        given.output = os.path.abspath(given.output)
     if given.module is not None:
         return given, b""
     if given.script is None:
@@ -69,7 +66,7 @@ def run(words: list[str]) -> int:
         return failed("torch_rnn", 2, str(error))
     folder = os.getcwd() if given.module else os.path.dirname(os.path.realpath(given.script))
     sys.argv, sys.path[0] = [given.script or "-m", *given.arguments], folder
-    watch = Watch(given.updates, LoopTrace() if given.trace else None)
+    watch = Watch(given.updates)
     main = sys.modules["__main__"] = ModuleType("__main__")
     main.__dict__.update(__builtins__=builtins)
     watch.start()
@@ -97,26 +94,24 @@ def report(watch: Watch, given: argparse.Namespace) -> None:
     with suppress(AttributeError, OSError, ValueError):
         sys.stdout.flush()
     print("-- audit " + "-" * 71, found, sep="\n", file=sys.stderr)
-    for option in sorted({"--output", "--updates", "--trace"} & {word.partition("=")[0] for word in given.arguments}):
+    for option in sorted({*WITH_VALUE} & {word.partition("=")[0] for word in given.arguments}):
         print(f"{option} went to the script: options of audit come before the script", file=sys.stderr)
-    try:
-        if given.output:
+    if given.output:
+        try:
             save_json(given.output, found.contents())
-        if watch.trace is not None:
-            print(f"trace of {watch.trace.save(given.trace)} updates saved to {given.trace}", file=sys.stderr)
-    except InputError as error:
-        failed("torch_rnn", 2, str(error))
+        except InputError as error:
+            failed("torch_rnn", 2, str(error))
 
 
 def without_own(error: BaseException) -> TracebackType | None:
     """The traceback of an error without the frames of the audit, also in those it comes from."""
     if (former := error.__cause__ or error.__context__) is not None:
         former.__traceback__ = without_own(former)
-    trace, kept = error.__traceback__, list[TracebackType]()
-    while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith(OWN):
-            kept.append(trace)
-        trace = trace.tb_next
-    for each, following in zip(kept, [*kept[1:], None]):
-        each.tb_next = following
-    return kept[0] if kept else None
+    traces = [error.__traceback__]
+    while traces[-1] is not None:
+        traces.append(traces[-1].tb_next)
+    kept: TracebackType | None = None
+    for each in reversed(traces):
+        if each is not None and not each.tb_frame.f_code.co_filename.startswith(OWN):
+            each.tb_next, kept = kept, each
+    return kept

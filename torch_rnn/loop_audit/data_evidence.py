@@ -8,11 +8,10 @@ import torch
 from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from torch_rnn.loop_audit.places import is_named
-from torch_rnn.loop_audit.records import DataPlace, Initial, Network
+from torch_rnn.loop_audit.records import DataPlace, Initial, Network, Pass
 
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 NUMBERS, MAX_LOOKED_AT, MIN_NUMBERS = 16_384, 128, 16  # of the inputs of a pass that identify them
-SWAPPED, COPIED, NOT_CARRIED = "time and batch swapped", "target equals the input", "state not carried"
 
 
 @dataclass(slots=True)
@@ -41,34 +40,36 @@ class DataEvidence:
         """Remember the classes of the next input."""
         self.tokens = input if isinstance(input, torch.Tensor) else None
 
+    def tokens_of(self, steps: int, batch: int) -> torch.Tensor | None:
+        """The classes of an input, if it is looked up."""
+        return self.tokens if self.tokens is not None and self.tokens.numel() == steps * batch else None
+
     def place(self, net: Network, x: Any, steps: int, batch: int) -> DataPlace:
         """Where the inputs of a pass are. Few numbers say nothing if they are copies."""
         if not isinstance(x, torch.Tensor):
-            return DataPlace(None, 0, 0, None, self.drawn)
-        source = self.tokens if self.tokens is not None and self.tokens.numel() == steps * batch else x.detach()
-        base, start = x._base if source is not self.tokens else source._base, int(source.storage_offset())
-        axis = 1 if net.batch_first and source.dim() > 1 and not net.is_cell else 0
-        end = start + (source.stride(axis) * steps if source.dim() > axis and not net.is_cell else 0)
+            return DataPlace(self.drawn)
+        tokens = self.tokens_of(steps, batch)
+        base, source = (x._base, x.detach()) if tokens is None else (tokens._base, tokens)
         if base is None and net.is_cell:
-            return DataPlace(None, 0, 0, None, self.drawn)
+            return DataPlace(self.drawn)
         values = source.reshape(-1)[:: source.numel() // NUMBERS + 1].cpu().double()
         numbers, fingerprint = values[:MAX_LOOKED_AT].tolist(), hash(values.numpy().tobytes())
         least = MIN_NUMBERS if all(number % 1 == 0 for number in numbers) else MIN_NUMBERS // 4
         is_enough = len(numbers) >= least and not net.is_cell and len(set(numbers)) > 1
         if base is None:
-            return DataPlace(None, 0, 0, fingerprint if is_enough else None, self.drawn)
-        identity = start, fingerprint, 0 if is_enough else id(base)
-        return DataPlace(ref(base), start, end, identity, self.drawn)
+            return DataPlace(self.drawn, fingerprint if is_enough else None)
+        axis, start = 1 if net.batch_first and source.dim() > 1 and not net.is_cell else 0, int(source.storage_offset())
+        end = start + (source.stride(axis) * steps if source.dim() > axis and not net.is_cell else 0)
+        return DataPlace(self.drawn, (start, fingerprint, 0 if is_enough else id(base)), ref(base), start, end)
 
-    def forward(self, net: Network, x: torch.Tensor, state: torch.Tensor, initial: Initial, where: str) -> None:
+    def forward(self, net: Network, x: torch.Tensor, state: torch.Tensor, each: Pass) -> None:
         """See whether a pass continues the one before, of which the script keeps the state, but starts from zeros."""
-        (T, B), former = net.sizes(x), self.latest.get(net)
+        T, B, former, initial = each.at.steps, each.at.batch, self.latest.get(net), each.initial
         if self.drawn_rows == T and B not in (1, T) and not net.batch_first:
-            reason = "a batch of the DataLoader is the time"
-            net.evidence[SWAPPED].append(net.swapped(reason, T, B))
+            net.swapped("a batch of the DataLoader is the time", T, B)
         codes = by_time = net.by_time(x.detach(), T, B)
-        if self.tokens is not None and self.tokens.numel() == T * B:
-            codes = net.by_time(self.tokens, T, B)
+        if (tokens := self.tokens_of(T, B)) is not None:
+            codes = net.by_time(tokens, T, B)
         elif bool(((codes == 0) | (codes == 1)).all()) and bool((codes.sum(-1) == 1).all()):
             codes = codes.argmax(-1, keepdim=True)
         memory, start, stride = by_time.untyped_storage().data_ptr(), int(by_time.storage_offset()), by_time.stride(0)
@@ -77,7 +78,7 @@ class DataEvidence:
         if former is not None and former.is_kept and initial == former.initial == "zeros" and former.batch == B:
             is_next = former.target is not None and torch.equal(former.target.to(codes.dtype), codes[0])
             if is_next or former.end == (memory, start, stride):
-                net.evidence[NOT_CARRIED].append((where,))
+                net.evidence["state not carried"].append((each.at.place,))
 
     def loss(self, target: torch.Tensor, where: str) -> None:
         """Compare the target of the latest pass with its inputs."""
@@ -89,26 +90,14 @@ class DataEvidence:
             each.target = wanted[-1]
             if wanted.shape != codes.shape:
                 continue
-            is_next_in_time = T > 1 and torch.equal(wanted[:-1], codes[1:])
-            varies = B > 2 and not net.is_cell and bool((codes[:, 1:] != codes[:, :-1]).any())
-            if varies and not is_next_in_time and torch.equal(wanted[:, :-1], codes[:, 1:]):
-                reason = "the target is the input shifted along the batch"
-                net.evidence[SWAPPED].append(net.swapped(reason, T, B))
             is_copied = bool((codes != codes[:1, :1]).any()) and torch.equal(wanted, codes)
-            net.evidence[COPIED if is_copied else "target differs"].append((where,))
+            net.evidence["target equals the input" if is_copied else "target differs"].append((where,))
 
     def backward(self) -> None:
         """See whether the script has a name for the last state of each network."""
         for net, each in self.latest.items():
             if net.compares_data:
                 each.is_kept = is_named(each.state)
-
-    def output_gradient(self, net: Network, gradient: torch.Tensor) -> None:
-        """See whether the loss uses one row of the batch of outputs (T, B, H), and several steps."""
-        used = gradient.any(dim=-1)
-        if gradient.shape[1] > 1 and int(used.any(dim=0).sum()) == 1 and int(used.any(dim=1).sum()) > 1:
-            reason = "the loss uses several steps of one sequence"
-            net.evidence[SWAPPED].append(net.swapped(reason, *gradient.shape[:2]))
 
     def draw(self, batch: Any, iterator: Any) -> None:
         """Count the batches of a DataLoader that shuffles, and their rows."""

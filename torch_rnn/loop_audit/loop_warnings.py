@@ -1,10 +1,10 @@
 """Warnings of mistakes in an audited loop: one warning for each kind and network, with its place and advice."""
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from torch_rnn.loop_audit.data_evidence import COPIED, NOT_CARRIED, SWAPPED
-from torch_rnn.loop_audit.records import Network
+from numpy_rnn.app.format import number_of
+from torch_rnn.loop_audit.records import Evidence, Network
 from torch_rnn.loop_audit.watch import Watch
 
 MIN_COPIED = 8  # calls of a cell whose target is their input
@@ -19,8 +19,8 @@ MISTAKES = {
     "last output": (2, "{}"),
     "view": (1, "the input, of shape {0}, is viewed as {1}, which mixes its rows: exchange axes by transpose(0, 1), "
         "not by view() or reshape()"),
-    NOT_CARRIED: (2, "every window starts from zeros, though it continues the one before, whose last state the script "
-        "keeps: pass that state, detached, or ignore this if it is meant"),
+    "state not carried": (2, "every window starts from zeros, though it continues the one before, whose last state the "
+        "script keeps: pass that state, detached, or ignore this if it is meant"),
     "state: elsewhere": (2, "the state is carried to data that do not follow those it comes from, as after a shuffle: "
         "start from zeros there, or keep the data in order"),
     "state: no gradient": (1, "training continues from the state of a pass without gradient, such as a validation: "
@@ -31,9 +31,10 @@ MISTAKES = {
         "(drop_last=True), or start it from zeros"),
     "state: older": (2, "the state is an older one, which another window has used before: keep the last state of every "
         "window for the next"),
-    SWAPPED: (2, "time and batch are probably swapped: {} ({} is {} steps of {} sequences): check batch_first"),
-    COPIED: (2, "the target equals the input of the same step: shift the target by one step, if the next step is to be "
-        "predicted"),
+    "time and batch swapped": (2, "time and batch are probably swapped: {} ({} is {} steps of {} sequences): "
+        "check batch_first"),
+    "target equals the input": (2, "the target equals the input of the same step: shift the target by one step, if the "
+        "next step is to be predicted"),
     "gradients never zeroed": (2, "the gradient of update {} is added to that of the update before: call "
         "optimizer.zero_grad() once per update"),
     "gradient zeroed before the step": (2, "the gradient is zero when update {} is made: call zero_grad() before "
@@ -58,16 +59,8 @@ MISTAKES = {
         "evaluation"),
     "graphs kept": (1, "the graphs of {} earlier updates are still in memory: {}keeps them; add loss.item(), not the "
         "loss itself"),
-}  # fmt: skip
-LAST_OUTPUT = {
-    True: "the reverse direction has read one step at the last output: use the last states, cat((h[-2], h[-1]), 1)",
-    False: "the last output is padding for all sequences but the longest: use the last state h[-1], or the output at "
-    "the length of each",
-}
-LOOP_MISTAKES = {
+    # about no single module
     "softmax": (1, "the input of {1} went through a {0}, which {1} applies itself: leave out the {0}"),
-    "no logarithm": (1, "the input of nll_loss is not the logarithm of a probability: use log_softmax, or "
-        "cross_entropy without softmax"),
     "shapes of the loss": (1, "the loss compares shapes {0} and {1}, so that every output meets every target: make "
         "them the same, such as by squeeze(-1)"),
     "losses overwritten": (2, "only the last of {} losses per update reaches backward(): add them up, or call "
@@ -75,22 +68,23 @@ LOOP_MISTAKES = {
     "loss overwritten": (2, "this loss never reaches backward(), as `{}` is assigned again before: add the losses"),
     "clipping without effect": (1, "the gradient is clipped before backward() or after step(), which has no effect: "
         "clip between them"),
-    "scheduler first": (1, "the scheduler takes a step before the optimizer, so the first learning rate is skipped: "
-        "call scheduler.step() after optimizer.step()"),
     "update not finite": (1, "update {} is made with a gradient that is NaN or infinite: look for it there; clip the "
         "gradient, or lower the learning rate"),
-    "learning rate 0": (1, "the learning rate of {} is 0 in all updates, so its parameters never change: set it, or "
-        "leave them out"),
     "parameters outside the optimizer": (1, "{}: no optimizer has it, though it gets a gradient: give it to "
         "one, or set requires_grad_(False)"),
     "parameters never changed": (1, "{}: never changes, as no gradient reaches it: use it, or leave it out"),
 }  # fmt: skip
+LAST_OUTPUT = {
+    True: "the reverse direction has read one step at the last output: use the last states, cat((h[-2], h[-1]), 1)",
+    False: "the last output is padding for all sequences but the longest: use the last state h[-1], or the output at "
+    "the length of each",
+}
 
 
 class LoopWarning(NamedTuple):
     """Something that is probably not meant."""
 
-    kind: str  # a key of MISTAKES or LOOP_MISTAKES
+    kind: str  # a key of MISTAKES
     network: str  # the name of the module; empty if the warning is about the loop
     place: str  # FILE:LINE of the call
     message: str
@@ -98,92 +92,74 @@ class LoopWarning(NamedTuple):
 
 def loop_warnings(watch: Watch) -> list[LoopWarning]:
     """All warnings, those of each network in the order of MISTAKES, then those of the loop."""
-    found = list[LoopWarning]()
-    for net in watch.networks:
-        detach = "state = tuple(s.detach() for s in state)" if net.is_lstm else "hidden = hidden.detach()"
-        for kind, place, *values in network_warnings(net, watch):
-            found.append(LoopWarning(kind, net.name, place, MISTAKES[kind][1].format(*values, d=detach)))
-    for kind, place, *values in dict.fromkeys(loop_evidence(watch)):
-        found.append(LoopWarning(kind, "", place, LOOP_MISTAKES[kind][1].format(*values)))
-    return list({(each.kind, each.place, each.message): each for each in reversed(found)}.values())[::-1]
+    found = dict[tuple[str, str, str], LoopWarning]()
+    for net in (*watch.updates.networks, None):
+        evidence, contradicted = loop_evidence(watch) if net is None else network_evidence(net, watch)
+        detach = "state = tuple(s.detach() for s in state)" if net and net.is_lstm else "hidden = hidden.detach()"
+        for kind, (enough, text) in MISTAKES.items():
+            if len(evidence[kind]) >= enough and not contradicted.get(kind):
+                place, *values = evidence[kind][0]
+                each = LoopWarning(kind, net.name if net else "", place, text.format(*values, d=detach))
+                found.setdefault((kind, place, each.message), each)
+    return list(found.values())
 
 
-def loop_evidence(watch: Watch) -> Iterator[tuple[Any, ...]]:
-    """The kind and the place of each warning about no single network, and the values for its message."""
-    parameters, first = watch.parameters, watch.parameters.first_step
-    for kind in LOOP_MISTAKES:
-        found = [*watch.evidence.get(kind, ()), *watch.losses.evidence.get(kind, ())]
-        if kind == "clipping without effect" and any(u.clips for net in watch.networks for u in net.updates):
-            continue
-        if kind.endswith("overwritten") and 2 * len(found) < watch.steps:  # an evaluation may use the same line
-            continue
-        if len(found) >= LOOP_MISTAKES[kind][0]:
-            yield kind, *found[0]
-    if parameters.nonfinite:
-        yield "update not finite", *parameters.nonfinite[0]
-    if watch.steps < 2 or not parameters.rates:
-        return
-    zero = parameters.zero_rates()
-    for group, groups in zero:
-        yield "learning rate 0", first, "the optimizer" if groups == 1 else f"group {group} of the optimizer"
-    outside = [key for key in watch.unchanged if key in parameters.with_gradient - parameters.in_optimizer]
-    if outside:
-        yield "parameters outside the optimizer", first, parameters.named(outside)
-    never = [key for key in watch.unchanged if key in parameters.in_optimizer - parameters.with_gradient]
-    excused = [n for n in watch.networks if not n.was_reached or is_one_step(n) or "input changed" in n.evidence]
-    unused = {id(p) for net in excused for p in net.parameters.values()}
-    if (never := [key for key in never if key not in unused]) and not zero:
-        yield "parameters never changed", first, parameters.named(never)
+def loop_evidence(watch: Watch) -> tuple[Evidence, dict[str, Any]]:
+    """The evidence about no single network, and which kinds are contradicted."""
+    updates, parameters, networks = watch.updates, watch.updates.parameters, watch.updates.networks
+    evidence, first = defaultdict(list, updates.evidence), parameters.first_step
+    if updates.steps > 1 and first:
+        unchanged, held, reached = watch.unchanged, parameters.in_optimizer, parameters.with_gradient
+        excused = [n for n in networks if not n.was_reached or is_one_step(n) or "input changed" in n.evidence]
+        unused = {id(p) for net in excused for p in net.parameters.values()}
+        if outside := [key for key in unchanged if key in reached - held]:
+            evidence["parameters outside the optimizer"] = [(first, parameters.named(outside))]
+        if never := [key for key in unchanged if key in held - reached - unused]:
+            evidence["parameters never changed"] = [(first, parameters.named(never))]
+    contradicted = {"clipping without effect": any(u.clips for net in networks for u in net.updates)}
+    for kind in ("losses overwritten", "loss overwritten"):  # an evaluation may use the same line
+        contradicted[kind] = 2 * len(evidence[kind]) < updates.steps
+    return evidence, contradicted
 
 
-def network_warnings(net: Network, watch: Watch) -> Iterator[tuple[Any, ...]]:
-    """The kind and the place of each warning about a network, and the values for its message."""
-    updates, evidence, reach = net.updates, dict(net.evidence), attached_reach(net)
+def network_evidence(net: Network, watch: Watch) -> tuple[Evidence, dict[str, Any]]:
+    """The evidence about a network, and which kinds are contradicted."""
+    updates, evidence, reach = net.updates, defaultdict(list, net.evidence), attached_reach(net)
     sizes = [(steps, batch) for steps, batch, has_graph in net.counts if has_graph]
     if len(updates) > 1 and is_one_step(net) and all(batch > 1 for _, batch in sizes) and not net.is_cell:
-        reason = "each sequence has one step from zeros"
-        evidence[SWAPPED] = [net.swapped(reason, *sizes[0])] * 2
+        swapped = net.place, "each sequence has one step from zeros", net.layout, *sizes[0]
+        evidence["time and batch swapped"] = [swapped] * 2
     if len(updates) > 1 and net.parameters and not net.was_reached:
         evidence["no gradient"] = [(net.place,)]
-    if net.dropped > 1 and len(watch.parameters.rates) == 1:
-        evidence["gradient dropped"] = [(updates[0].place if updates else net.place, net.dropped)] * 2
-    late = [u for n, u in enumerate(updates) if not u.is_training and u.windows]
-    if net.has_modes and late:
-        evidence["eval mode"] = [(u.windows[0].place, u.number) for u in late]
-    evidence |= replay_evidence(net, "input changed" in evidence)
-    if without := evidence.pop("state: no gradient, eval", []):
-        evidence["state: no gradient"] = without
-    elif 3 * len(evidence.get("state: no gradient", ())) > net.origins.total():
-        evidence.pop("state: no gradient", None)  # every window starts with steps without gradient
-    carried, copied = net.origins.total(), len(evidence.get(COPIED, ()))
+    if len(watch.updates.backwards_before) == 1:
+        evidence["gradient dropped"] = [(updates[0].place if updates else net.place, net.dropped)] * net.dropped
+    for u in updates:
+        if net.has_modes and not u.is_training and u.windows:
+            evidence["eval mode"].append((u.windows[0].place, u.number))
+        if (check := u.gradient) and not check.is_right and not net.evidence.get("input changed"):
+            evidence["gradient differs"].append((u.place, u.number, f"{check.error:.2g}", check.name))
+        if (check := u.step) and not check.is_right:
+            evidence["step differs"].append((u.place, u.number, u.optimizer, check.name))
+    if evidence["state: no gradient, eval"]:
+        evidence["state: no gradient"] = evidence["state: no gradient, eval"]
+    number, carried = Counter({kind: len(found) for kind, found in evidence.items()}), net.origins.total()
     contradicted = {
-        "state attached": "detach without effect" in evidence or not (reach or watch.backward_failed),
-        "attached in an update": bool(reach) or not any(u.backward > 1 for u in updates),
-        "last output": len(evidence.get("last output", ())) < sum(len(u.windows) for u in updates),
+        "state attached": number["detach without effect"] or not (reach or watch.updates.backward_failed),
+        "attached in an update": reach or not any(u.backward > 1 for u in updates),
+        "last output": number["last output"] < sum(len(u.windows) for u in updates),
         "step without effect": not updates or max(updates[0].learning_rates, default=0.0) == 0,
-        NOT_CARRIED: {"carried", "computed"} & set(net.initials),
-        "state: elsewhere": "state attached" in evidence or 3 * len(evidence.get("state: elsewhere", ())) < carried,
-        "state: epoch": "state: elsewhere" in evidence and 3 * len(evidence["state: elsewhere"]) >= carried,
-        COPIED: not net.is_in_loss or "target differs" in evidence or (net.is_cell and copied < MIN_COPIED),
-        "clipping of others": len(evidence.get("clipping of others", ())) < len(updates),
-    }
-    for kind, (enough, _) in MISTAKES.items():
-        found = evidence.get(kind, [])
-        if len(found) >= enough and not contradicted.get(kind):
-            place, *values = found[0]
-            if kind == "state attached":
-                values = [f"; {reach}" if reach else ", which makes backward() fail"]
-            if kind.startswith("state: ") and kind != "state: batch":
-                values = []
-            if kind == "state: batch":
-                values = values[-2:]
-            if kind == "input changed":
-                values = [values[0], values[1]]
-            if kind == "last output":
-                values = [LAST_OUTPUT[values[0]]]
-            if kind == "graphs kept":
-                values = [values[0], f"`{values[1]}` " if values[1] else "a sum "]
-            yield kind, place, *values
+        "state not carried": {"carried", "computed"} & set(net.initials),
+        "state: no gradient": not number["state: no gradient, eval"] and 3 * number["state: no gradient"] > carried,
+        "state: elsewhere": number["state attached"] or 3 * number["state: elsewhere"] < carried,
+        "state: epoch": number["state: elsewhere"] and 3 * number["state: elsewhere"] >= carried,
+        "target equals the input": not net.is_in_loss or number["target differs"]
+        or (net.is_cell and number["target equals the input"] < MIN_COPIED),
+        "clipping of others": number["clipping of others"] < len(updates),
+    }  # fmt: skip
+    attached = f"; {reach}" if reach else ", which makes backward() fail"
+    evidence["state attached"] = [(place, attached) for (place,) in evidence["state attached"]]
+    evidence["last output"] = [(place, LAST_OUTPUT[two_ways]) for place, two_ways in evidence["last output"]]
+    return evidence, contradicted
 
 
 def is_one_step(net: Network) -> bool:
@@ -192,22 +168,10 @@ def is_one_step(net: Network) -> bool:
     return net.was_reached and set(net.initials) == {"zeros"} and lengths == {1}
 
 
-def replay_evidence(net: Network, is_explained: bool) -> dict[str, list[tuple[Any, ...]]]:
-    """Evidence that a gradient or a step is not the one of a replay."""
-    found = dict[str, list[tuple[Any, ...]]]()
-    for update in net.updates:
-        if (check := update.gradient) and not check.is_right and not is_explained:
-            size = "more than all" if check.error is None or check.error > 10 else f"{check.error:.2g}"
-            found.setdefault("gradient differs", []).append((update.place, update.number, size, check.name))
-        if (check := update.step) and not check.is_right:
-            found.setdefault("step differs", []).append((update.place, update.number, update.optimizer, check.name))
-    return found
-
-
 def attached_reach(net: Network) -> str:
     """How far the gradient of the latest attached update reaches; empty if there is none."""
     attached = [update for update in net.updates if any(window.attached for window in update.windows)]
     if not attached:
         return ""
-    number, back = attached[-1].number, max(window.back for window in attached[-1].windows)
-    return f"the gradient of update {number} reaches {back} update{'s' * (back != 1)} back"
+    back = max(window.back for window in attached[-1].windows)
+    return f"the gradient of update {attached[-1].number} reaches {number_of(back, 'update')} back"

@@ -11,11 +11,11 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 import torch
+from torch import nn
 
 OWN = str(Path(__file__).parent) + os.sep
-LIBRARIES = tuple(
-    folder + os.sep for folder in (*torch.__path__, *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
-)
+FOLDERS = (*torch.__path__, *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
+LIBRARIES = (OWN, *(folder + os.sep for folder in FOLDERS))
 MAX_ITEMS = 1000  # of a list or dict that is searched for modules
 
 
@@ -23,7 +23,7 @@ MAX_ITEMS = 1000  # of a list or dict that is searched for modules
 def is_script(file: str) -> bool:
     """Whether a file is the script or a module of it, and not a library."""
     is_generated = file.startswith("<") and not file.startswith(("<ipython", "<stdin", "<string"))
-    return not is_generated and not file.startswith((OWN, *LIBRARIES))
+    return not is_generated and not file.startswith(LIBRARIES)
 
 
 @functools.cache
@@ -49,100 +49,58 @@ def script_frames() -> Iterator[FrameType]:
 
 def place() -> str:
     """FILE:LINE of the innermost frame of the script."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if is_script(frame.f_code.co_filename):
-            return f"{shown(frame.f_code.co_filename)}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "?"
+    frame = next(script_frames(), None)
+    return "?" if frame is None else f"{shown(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 @functools.lru_cache(maxsize=4096)
 def following(code: CodeType, offset: int) -> tuple[str, str]:
     """The instruction after a call, and the name that it uses."""
-    for each in dis.get_instructions(code):
-        if each.offset > offset and each.opname not in ("CACHE", "PRECALL"):
-            return each.opname, str(each.argval)
-    return "", ""
+    after = (i for i in dis.get_instructions(code) if i.offset > offset and i.opname not in ("CACHE", "PRECALL"))
+    return next(((each.opname, str(each.argval)) for each in after), ("", ""))
 
 
-def drops_result() -> bool:
-    """Whether the script itself makes the call and drops its result, as the statement `h.detach()` does."""
-    frame = next(callers())
-    is_own = is_script(frame.f_code.co_filename)
-    return is_own and following(frame.f_code, frame.f_lasti)[0] == "POP_TOP"
+def use_of_result(is_direct: bool) -> tuple[str, str]:
+    """The instruction that uses the result of a call by the script, and the name there; nothing if a library calls."""
+    frame = next(callers() if is_direct else script_frames(), None)
+    is_own = frame is not None and is_script(frame.f_code.co_filename)
+    return following(frame.f_code, frame.f_lasti) if frame is not None and is_own else ("", "")
 
 
-def stored_as() -> str:
-    """The variable to which the innermost line of the script assigns the result of its call; empty if none."""
-    for frame in script_frames():
-        name, variable = following(frame.f_code, frame.f_lasti)
-        return variable if name.startswith("STORE_") else ""
-    return ""
+def attributes(value: Any) -> dict[str, Any]:
+    """The attributes of an object; nothing for a tensor, a module of Python or a class."""
+    found = {} if isinstance(value, torch.Tensor | ModuleType | type) else getattr(value, "__dict__", {})
+    return {n: v for n, v in list(found.items()) if not n.startswith("_")} if isinstance(found, dict) else {}
 
 
-def variables() -> Iterator[tuple[str, Any]]:
-    """Names and values of the variables of the script, of the outermost frame first, `self` and its parts last."""
-    later = list[tuple[str, Any]]()
+def values() -> Iterator[tuple[str, Any]]:
+    """Names and values of the variables of the script, of the outermost frame first and `self` last, and of their
+    attributes and items.
+    """
+    variables, later = list[tuple[str, Any]](), list[tuple[str, Any]]()
     for frame in reversed(list(script_frames())):
-        for name, value in list({**frame.f_globals, **frame.f_locals}.items()):
+        for name, value in {**frame.f_globals, **frame.f_locals}.items():
             if name == "self":
-                own = type(value).__name__
-                later += [(own, value), *((f"{own}.{part}", v) for part, v in list(vars_of(value).items()))]
+                later.append((type(value).__name__, value))
             elif not name.startswith("__"):
-                yield name, value
-                if not isinstance(value, torch.nn.Module | torch.Tensor):
-                    yield from ((f"{name}.{part}", v) for part, v in list(vars_of(value).items()))
-    yield from later
+                variables.append((name, value))
+    for name, value in variables + later:
+        held = [(name, value), *((f"{name}.{part}", each) for part, each in attributes(value).items())]
+        yield from held
+        for path, each in held:
+            if isinstance(each, list | tuple | dict) and len(each) <= MAX_ITEMS:
+                items = each.items() if isinstance(each, dict) else enumerate(each)
+                yield from ((f"{path}[{key!r}]", item) for key, item in list(items))
 
 
-def vars_of(value: Any) -> dict[str, Any]:
-    """The attributes of an object of a class; nothing for modules, classes and functions."""
-    kinds = (ModuleType, type)
-    return (
-        {}
-        if isinstance(value, kinds) or (callable(value) and not isinstance(value, torch.nn.Module))
-        else vars_dict(value)
-    )
-
-
-def vars_dict(value: Any) -> dict[str, Any]:
-    """The `__dict__` of an object, or nothing."""
-    found = getattr(value, "__dict__", None)
-    return found if isinstance(found, dict) else {}
-
-
-def modules() -> Iterator[tuple[str, torch.nn.Module]]:
-    """Modules that the script has variables for, also in lists and dicts, with their names."""
-    for name, value in variables():
-        if isinstance(value, torch.nn.Module):
-            yield name, value
-        for part, held in [("", value), *((f".{part}", held) for part, held in list(vars_dict(value).items()))]:
-            if part.startswith("._"):
-                continue
-            if isinstance(held, list | tuple | dict) and 0 < len(held) <= MAX_ITEMS:
-                items = held.items() if isinstance(held, dict) else enumerate(held)
-                found = [(f"{name}{part}[{key!r}]", item) for key, item in list(items)]
-                yield from ((path, item) for path, item in found if isinstance(item, torch.nn.Module))
-
-
-def module_names() -> Iterator[tuple[torch.nn.Module, str, torch.nn.Module]]:
-    """Modules, their names by the variables and attributes that hold them, and the modules of these variables."""
-    for name, root in modules():
-        for path, each in root.named_modules():
-            yield each, f"{name}.{path}" if path else name, root
-
-
-def parameter_names() -> dict[torch.Tensor, str]:
-    """Names of the parameters that are in variables of the script."""
-    found = dict[torch.Tensor, str]()
-    for name, value in variables():
-        if isinstance(value, torch.nn.Parameter):
-            found.setdefault(value, name)
-    for name, root in modules():
-        for path, p in root.named_parameters():
-            found.setdefault(p, f"{name}.{path}")
-    return found
+def named(kind: type) -> Iterator[tuple[Any, str, Any]]:
+    """The modules or parameters of the script, their names, and the values of the variables that hold them."""
+    for name, root in values():
+        if isinstance(root, kind):
+            yield root, name, root
+        if isinstance(root, nn.Module):
+            parts: Any = root.named_modules() if kind is nn.Module else root.named_parameters()
+            yield from ((each, f"{name}.{path}", root) for path, each in parts if path)
 
 
 def is_named(state: torch.Tensor) -> bool:
@@ -151,7 +109,7 @@ def is_named(state: torch.Tensor) -> bool:
     A name that starts with an underscore does not count.
     """
     for frame in script_frames():
-        for name, value in {**frame.f_locals, **vars_dict(frame.f_locals.get("self"))}.items():
+        for name, value in {**frame.f_locals, **attributes(frame.f_locals.get("self"))}.items():
             first = value[0] if isinstance(value, tuple | list) and value else value
             is_candidate = isinstance(first, torch.Tensor) and not name.startswith("_") and first.shape == state.shape
             if is_candidate and first.device == state.device and torch.equal(first, state):

@@ -1,6 +1,7 @@
 """The records of an audited loop: forward passes of recurrent modules, and the updates that they lead to."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from weakref import ref
@@ -11,9 +12,15 @@ from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
 Tensors = dict[str, torch.Tensor]
+Evidence = defaultdict[str, list[tuple[Any, ...]]]  # by kind of warning: place, values of the message
 Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
 MAX_COMPARED = 40  # passes of a network whose data are compared
 CHECKED_NETWORKS, FIRST_CHECKED, CHECKED_EVERY = 8, 3, 50
+ORIGINS = {
+    "before": "the window before", "older": "an older window", "no gradient": "a pass without gradient",
+    "epoch": "the end of the data, at their start", "elsewhere": "another place in the data",
+    "batch": "a window of another batch size",
+}  # fmt: skip
 
 
 class Stream:
@@ -27,27 +34,27 @@ class Stream:
 class DataPlace(NamedTuple):
     """Where the inputs of a pass are: in a tensor of the script, if they are a view of it, and their values."""
 
-    base: Any  # weak reference to the tensor, or None
-    start: int  # of the first step, in elements
-    end: int
-    identity: Any  # the same for the same data; None if they are too few to tell
     drawn: int  # batches that a shuffling DataLoader had drawn before
+    identity: Any = None  # the same for the same data; None if they are too few to tell
+    base: Any = None  # weak reference to the tensor, or None
+    start: int = 0  # of the first step, in elements
+    end: int = 0
 
 
 class Origin(NamedTuple):
-    """A pass as the origin of a carried state."""
+    """A pass without its graph and numbers, as the origin of a carried state."""
 
-    number: int
-    place: str
-    update: int
+    number: int  # in the order of the passes of all modules
+    place: str  # FILE:LINE of the call
+    update: int  # updates of the network before it
     steps: int
     batch: int
     has_graph: bool
-    is_training: bool
-    stream: Stream
-    start: int
+    is_training: bool  # the mode of the module
     data: DataPlace
-    source: Any  # weak reference to the Pass
+    stream: Stream
+    start: int = 0  # its first step in the stream
+    source: Any = None  # weak reference to the Pass
 
 
 class Inputs(NamedTuple):
@@ -57,9 +64,8 @@ class Inputs(NamedTuple):
     live: torch.Tensor
     packed: PackedSequence | None
     states: list[torch.Tensor]
-    weights: list[torch.Tensor]
+    weights: Tensors
     random: torch.Tensor | None
-    is_training: bool
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -67,34 +73,22 @@ class Pass:
     """One forward pass of a recurrent module. It lives as long as its graph, or a gradient that goes through it."""
 
     net: "Network"
-    number: int  # in the order of the passes of all modules
-    place: str  # FILE:LINE of the call
-    update: int  # updates of the network before it
-    steps: int
-    batch: int
+    at: Origin
     lengths: tuple[int, int]  # the shortest and the longest sequence
     batch_sizes: torch.Tensor | None  # of a packed input
-    is_training: bool  # the mode of the module
-    has_graph: bool
     initial: Initial
     origin: str  # of a carried state, a key of ORIGINS
-    stream: Stream
-    start: int  # its first step in the stream
     parents: tuple[Any, ...]  # weak references to passes of the module that its gradient goes on to
     feeds: tuple["Pass", ...]  # passes of other modules that it is computed from
-    leaf_state: Any  # weak reference to an initial state that is a leaf with a gradient, or None
+    has_leaf_state: bool  # an initial state is a leaf with a gradient, which the script passes on
     takes_gradient: bool  # the input is a leaf that gets a gradient
     inputs: Inputs | None  # None if its update is not checked
 
-
-ORIGINS = {
-    "before": "the window before",
-    "older": "an older window",
-    "no gradient": "a pass without gradient",
-    "epoch": "the end of the data, at their start",
-    "elsewhere": "another place in the data",
-    "batch": "a window of another batch size",
-}
+    @property
+    def is_attached(self) -> bool:
+        """Whether the graph joins it to a pass before the latest update."""
+        found = [p for parent in self.parents if (p := parent()) is not None]
+        return not self.has_leaf_state and any(p.at.update < self.at.update for p in found)
 
 
 class Window(NamedTuple):
@@ -162,40 +156,39 @@ class Network:
         self.number, self.name, self.place, self.module_ref = number, name, place, ref(module)
         self.is_cell, self.is_lstm = isinstance(module, RNNCellBase), isinstance(module, nn.LSTM | nn.LSTMCell)
         self.batch_first = bool(getattr(module, "batch_first", False))
+        self.is_bidirectional = bool(getattr(module, "bidirectional", False))
         self.layout = "(batch, time, feature)" if self.batch_first else "(time, batch, feature)"
         nonlinearity = f", {module.nonlinearity}" if hasattr(module, "nonlinearity") else ""
         self.kind = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
+        self.has_modes = False  # training and eval mode differ
         self.counts = Counter[tuple[int, int, bool]]()  # passes by steps, batch and whether there is a gradient
         self.initials = Counter[Initial]()  # passes with a gradient
+        self.origins = Counter[str]()  # of the carried states, keys of ORIGINS
         self.updates: list[Update] = []
         self.resets: list[tuple[int, Any]] = []  # updates whose steps start from zeros, and the data there
-        self.distances: list[int] = []  # of the data of a pass from those of the pass whose state it gets
-        self.streams: dict[Any, Stream] = {}  # those from zeros, by the data of their first pass
-        self.followers: dict[Any, Any] = {}  # data of a pass: those of the pass that got its state
-        self.origins = Counter[str]()  # of the carried states, keys of ORIGINS
-        self.cut = set[int]()  # numbers of single steps that are detached from the step before, in this update
-        self.has_modes, self.is_bidirectional = False, bool(getattr(module, "bidirectional", False))
         self.weights: Any = None  # when they were copied, as numbers of updates and backward passes, and the copies
-        self.before_step: list[Any] = []  # the smallest of its parameters, and a copy before the step
-        self.is_still = False  # they had no change; then, all
+        self.before_step: list[Any] = []  # its parameters, and copies before the step
         self.optimizer: Any = None  # weak reference to that of the latest update
         self.is_in_loss = False  # by itself, not through other modules
         self.was_reached = False  # by a backward pass
-        self.evidence: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # by kind of warning: place, values
+        self.firsts: list[tuple[int, Any]] = []  # first passes of updates: update, weak reference
+        self.evidence: Evidence = defaultdict(list)
         self.dropped = 0  # backward passes whose gradient no update got
         self.begin_update()
 
     def begin_update(self) -> None:
         """Forget what led to the latest update."""
         self.backwards: list[str] = []  # places of the backward passes that reach it
+        self.cut = set[int]()  # numbers of single steps that are detached from the step before
+        self.after_backward: list[torch.Tensor] | None = None  # weights, where the script itself may change them
         self.clear_gradient()
 
     def clear_gradient(self) -> None:
         """Forget the passes of gradients that were zeroed."""
-        self.reached: dict[Pass, dict[str, torch.Tensor]] = {}  # gradients of the outputs; those of an update to check
+        self.reached: dict[Pass, Tensors] = {}  # gradients of the outputs; those of an update to check
         self.extent: dict[Pass, int] = {}  # steps that the gradient reaches
         self.chains: dict[int, list[Pass]] = {}  # reached passes, by the backward pass of a loss
-        self.loss_rows: dict[Pass, set[int]] = {}  # steps with a loss
+        self.loss_rows = defaultdict[Pass, set[int]](set)  # steps with a loss
         self.out_rows: dict[Pass, set[int]] = {}  # steps whose output gets a gradient
         self.in_loss = set[torch.Tensor]()  # parameters that the loss depends on by themselves
         self.earlier: Tensors = {}  # gradients that the parameters had before the first backward pass
@@ -208,7 +201,7 @@ class Network:
         return self.module_ref()
 
     @property
-    def parameters(self) -> dict[str, torch.nn.Parameter]:
+    def parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that are trained."""
         own = () if self.module is None else self.module._parameters.items()
         return {name: p for name, p in own if p is not None and p.requires_grad}
@@ -220,9 +213,10 @@ class Network:
         return self.number <= CHECKED_NETWORKS and (n < FIRST_CHECKED or n % CHECKED_EVERY == 0)
 
     @property
-    def is_by_script(self) -> bool:
-        """Whether the script itself may change the weights: so did the latest update, or there is none."""
-        return not self.updates or not self.updates[-1].optimizer
+    def is_changed(self) -> bool:
+        """Whether the script itself has changed the weights since a backward pass."""
+        now, before = list(self.parameters.values()), self.after_backward
+        return before is not None and not (len(now) == len(before) and all(map(torch.equal, before, now)))
 
     @property
     def compares_data(self) -> bool:
@@ -234,13 +228,11 @@ class Network:
         used = gradient.any(-1)
         if (packed := each.batch_sizes) is not None:
             return {t for t, part in enumerate(torch.split(used, packed.tolist())) if bool(part.any())}
-        if gradient.dim() == 3:
-            used = used.any(0 if self.batch_first else 1)
-        return set(used.nonzero().flatten().tolist())
+        return set((used.any(0 if self.batch_first else 1) if used.dim() == 2 else used).nonzero().flatten().tolist())
 
-    def swapped(self, reason: str, steps: int, batch: int) -> tuple[Any, ...]:
-        """Evidence that time and batch are swapped."""
-        return self.place, reason, self.layout, steps, batch
+    def swapped(self, reason: str, steps: int, batch: int) -> None:
+        """Keep evidence that time and batch are swapped."""
+        self.evidence["time and batch swapped"].append((self.place, reason, self.layout, steps, batch))
 
     def sizes(self, x: Any) -> tuple[int, int]:
         """Steps and batch of an input."""
@@ -257,52 +249,40 @@ class Network:
 
     def windows(self) -> tuple[Window, ...]:
         """The windows of the next update: reached passes that are joined, in groups."""
-        if any(each.leaf_state is not None for each in self.extent):  # the script passes gradients on, loss by loss
-            return tuple(window for chain in self.chains.values() for window in self.joined(chain))
-        return self.joined(list(self.extent))
-
-    def joined(self, reached: list[Pass]) -> tuple[Window, ...]:
-        """The windows of some passes."""
-        now, roots, depth = len(self.updates), dict[Pass, Pass](), dict[Pass, int]()
-        groups = dict[Pass, list[Pass]]()
-        for each in sorted(reached, key=lambda each: each.number):
-            parents = [p for parent in each.parents if (p := parent()) in depth]
-            roots[each] = min((roots[p] for p in parents), key=lambda p: p.number, default=each)
-            depth[each] = self.extent[each] + max((depth[p] for p in parents), default=0)
-            groups.setdefault(roots[each], []).append(each)
+        is_by_loss = any(each.has_leaf_state for each in self.extent)  # the script passes gradients on, loss by loss
         return tuple(
+            w for passes in (self.chains.values() if is_by_loss else [self.extent]) for w in self.joined(passes)
+        )
+
+    def joined(self, reached: Iterable[Pass]) -> list[Window]:
+        """The windows of some passes."""
+        roots, depth, groups = dict[Pass, Pass](), dict[Pass, int](), defaultdict[Pass, list[Pass]](list)
+        for each in sorted(reached, key=lambda each: each.at.number):
+            parents = [p for parent in each.parents if (p := parent()) in depth]
+            roots[each] = min((roots[p] for p in parents), key=lambda p: p.at.number, default=each)
+            depth[each] = self.extent[each] + max((depth[p] for p in parents), default=0)
+            groups[roots[each]].append(each)
+        return [
             Window(
-                root.initial, root.origin, root.batch, sum(p.steps for p in group), max(depth[p] for p in group),
-                root.lengths if len(group) == 1 else (depth[group[-1]],) * 2, now - root.update, len(group),
-                any(is_attached(p) for p in group), root.place,
+                root.initial, root.origin, root.at.batch, sum(p.at.steps for p in group), max(depth[p] for p in group),
+                root.lengths if len(group) == 1 else (depth[group[-1]],) * 2, len(self.updates) - root.at.update,
+                len(group), any(p.is_attached for p in group), root.at.place,
             )
             for root, group in groups.items()
-        )  # fmt: skip
-
-    def by_stream(self) -> dict[Stream, list[Pass]]:
-        """The reached passes of each stream."""
-        found = dict[Stream, list[Pass]]()
-        for each in self.extent:
-            found.setdefault(each.stream, []).append(each)
-        return found
+        ]  # fmt: skip
 
     def count_steps(self) -> tuple[int, int]:
         """The new steps of the next update, and those with a loss, which its streams then have used."""
-        ends, found = dict[Stream, int](), dict[Stream, set[int]]()
-        for stream, passes in self.by_stream().items():
-            ends[stream] = max(each.start + self.extent[each] for each in passes)
-            found[stream] = {each.start + row for each in passes for row in self.loss_rows.get(each, ())}
-            if ends[stream] <= stream.counted and all(each.update == len(self.updates) for each in passes):  # again
-                stream.counted = stream.with_loss = min(each.start for each in passes)
-        new = sum(max(0, end - stream.counted) for stream, end in ends.items())
-        losses = sum(sum(row >= stream.with_loss for row in rows) for stream, rows in found.items())
-        for stream, end in ends.items():
+        new, losses, streams = 0, 0, defaultdict[Stream, list[Pass]](list)
+        for each in self.extent:
+            streams[each.at.stream].append(each)
+        for stream, passes in streams.items():
+            end = max(each.at.start + self.extent[each] for each in passes)
+            rows = {each.at.start + row for each in passes for row in self.loss_rows.get(each, ())}
+            if end <= stream.counted and all(each.at.update == len(self.updates) for each in passes):  # again
+                stream.counted = stream.with_loss = min(each.at.start for each in passes)
+            new += max(0, end - stream.counted)
+            losses += sum(row >= stream.with_loss for row in rows)
             stream.counted = max(stream.counted, end)
-            stream.with_loss = max(stream.with_loss, *(row + 1 for row in found[stream]), 0)
+            stream.with_loss = max(stream.with_loss, *(row + 1 for row in rows), 0)
         return new, losses
-
-
-def is_attached(each: Pass) -> bool:
-    """Whether the graph joins a pass to one before the latest update."""
-    found = [p for parent in each.parents if (p := parent()) is not None]
-    return each.leaf_state is None and any(p.update < each.update for p in found)

@@ -1,0 +1,147 @@
+"""The recorder of forward passes of recurrent modules."""
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+import torch
+from torch import nn
+from torch.nn.modules.rnn import RNNCellBase
+from torch.nn.utils.rnn import PackedSequence
+
+from torch_rnn.loop_audit import replay
+from torch_rnn.loop_audit.data_evidence import mixing_view
+from torch_rnn.loop_audit.origins import MARK, Graph, KnownStates, initial_kind, mark_of, named_outputs, tensors
+from torch_rnn.loop_audit.places import named, place, use_of_result
+from torch_rnn.loop_audit.records import Initial, Network, Origin, Pass, Stream
+from torch_rnn.loop_audit.updates import Updates
+
+MODES = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # differ in training and eval mode
+MAX_NODES, MAX_INPUT_NODES = 1000, 100  # of the graph before the state or the input of a pass
+
+
+class Passes:
+    """What was seen of the forward passes of all networks."""
+
+    def __init__(self, updates: Updates, guard: Callable[..., Any]):
+        self.updates, self.guard, self.number = updates, guard, 0
+        self.names: WeakKeyDictionary[nn.Module, tuple[str, bool]] = WeakKeyDictionary()  # and whether it has modes
+        self.by_module: WeakKeyDictionary[nn.Module, Network] = WeakKeyDictionary()
+        self.known: dict[Network, KnownStates] = {}
+        self.random: torch.Tensor | None = None  # the state before a pass with dropout
+        self.detached: list[tuple[Any, str]] = []  # (weak reference to the tensor, place), where the result is dropped
+
+    def detach(self, result: Any, tensor: torch.Tensor) -> None:
+        """Remember a tensor of which the detached result is dropped."""
+        if tensor.grad_fn is not None and use_of_result(is_direct=True)[0] == "POP_TOP":
+            self.detached = [*self.detached[-7:], (ref(tensor), place())]
+
+    def network(self, module: nn.Module) -> Network:
+        """The record of a module."""
+        if module not in self.by_module:
+            if module not in self.names:
+                for each, name, root in named(nn.Module):
+                    if each not in self.names:
+                        self.names[each] = name, any(isinstance(m, MODES) for m in root.modules())
+            networks, (name, has_modes) = self.updates.networks, self.names.get(module, ("", False))
+            taken = [net.name for net in networks].count(name)
+            net = Network(len(networks) + 1, module, f"{name} ({taken + 1})" if taken and name else name, place())
+            net.has_modes = has_modes or bool(getattr(module, "dropout", 0))
+            self.by_module[module], self.known[net] = net, KnownStates(net)
+            networks.append(net)
+        return self.by_module[module]
+
+    def before_forward(self, module: Any, *_: Any, **__: Any) -> None:
+        """Keep the state of the random numbers for a pass with dropout."""
+        uses_random = module.training and getattr(module, "dropout", 0) and module.num_layers > 1
+        net = self.by_module.get(module) if uses_random else None
+        self.random = torch.get_rng_state() if uses_random and (net is None or net.is_due) else None
+
+    def forward(self, output: Any, module: Any, input: Any = None, hx: Any = None) -> None:
+        """Record the pass of a recurrent module, and follow its gradients."""
+        if output is None:  # an error
+            return
+        net, states, outputs = self.network(module), tensors(hx), named_outputs(output, isinstance(module, RNNCellBase))
+        if net.after_backward is not None:
+            self.updates.look_for_changed_weights()
+        nodes: list[Any] = [(name, t.grad_fn, t.output_nr) for name, t in outputs.items() if t.grad_fn is not None]
+        self.number, where, (steps, batch), data = self.number + 1, place(), net.sizes(input), self.updates.data
+        net.counts[steps, batch, bool(nodes)] += 1
+        if isinstance(input, torch.Tensor) and (mixed := mixing_view(input)):
+            net.evidence["view"].append((where, *mixed))
+        origin = Origin(
+            self.number, where, len(net.updates), steps, batch, bool(nodes), module.training,
+            data.place(net, input, steps, batch), Stream(),
+        )  # fmt: skip
+        if nodes:
+            each = self.record(net, origin, input, states)
+            origin = each.at._replace(source=ref(each))
+            if net.compares_data and isinstance(input, torch.Tensor):
+                data.forward(net, input, outputs["h"], each)
+            else:
+                data.latest.pop(net, None)
+            for name, node, number in nodes:
+                node.metadata.setdefault(MARK, {})[number] = each, name
+                node.register_prehook(self.guard(self.updates.reach, each, name, number))
+        elif states and (found := self.known[net].find(states[0])):
+            origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
+        data.tokens = None
+        is_plain = nodes and not net.is_cell and not net.is_lstm and module.num_layers == 1
+        is_plain = is_plain and not net.is_bidirectional and isinstance(input, torch.Tensor) and input.dim() == 3
+        self.known[net].add(origin, outputs, outputs["out"].transpose(0, int(net.batch_first)) if is_plain else None)
+
+    def record(self, net: Network, origin: Origin, x: Any, states: list[torch.Tensor]) -> Pass:
+        """The record of a pass with a gradient."""
+        known, source = self.known[net], x.data if isinstance(x, PackedSequence) else x
+        fed = Graph([source] if source.requires_grad else [], MAX_INPUT_NODES)
+        mark, found = mark_of(states[0]) if states else None, None
+        initial: Initial = "carried"
+        if mark is not None and mark[1] == "h" and mark[0].net is net and mark[0].at.update == origin.update:
+            former, graph = mark[0], Graph([])  # the last state of a pass of this update, as it is with its graph
+            passes, kind = [former], "before"
+            origin = origin._replace(stream=former.at.stream, start=former.at.start + former.at.steps)
+        else:
+            graph, kind = Graph(states, MAX_NODES), ""
+            passes, found = graph.passes, known.find(states[0]) if states else None
+            if found is None and net.is_lstm and states and (found := known.find(states[0], "c")):
+                net.evidence["state exchanged"].append((origin.place,))
+            initial = initial_kind(found, states, graph)
+        if initial == "carried" and found is not None:
+            if found[0].has_graph:
+                origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
+            kind = known.origin_of(found, origin)
+            if found[0].update < origin.update or not found[0].has_graph:
+                net.origins[kind] += 1
+                mode = ", eval" if kind == "no gradient" and not found[0].is_training else ""
+                net.evidence[f"state: {kind}{mode}"].append((origin.place, found[0].batch, origin.batch))
+        elif initial in ("zeros", "learned"):
+            if origin.data.identity is not None:
+                origin = origin._replace(stream=known.streams.setdefault(origin.data.identity, origin.stream))
+            origin.stream.begin = len(net.updates), origin.data.identity
+        net.initials[initial] += 1
+        joined = dict.fromkeys((*passes, *fed.passes))
+        parents = [p for p in joined if p.net is net]
+        has_leaf = any(h.is_leaf and h.requires_grad and not isinstance(h, nn.Parameter) for h in states)
+        if has_leaf and found is not None and found[0].has_graph and (given := found[0].source()) is not None:
+            parents.append(given)
+        sizes = x.batch_sizes if isinstance(x, PackedSequence) else None
+        each = Pass(
+            net, origin, (origin.steps if sizes is None else int((sizes == sizes[0]).sum()), origin.steps), sizes,
+            initial, kind, tuple(map(ref, parents)), tuple(p for p in joined if p.net is not net), has_leaf,
+            source in fed.leaves or (source.is_leaf and source.requires_grad),
+            replay.recorded(net, x, states, self.random) if net.is_due else None,
+        )  # fmt: skip
+        self.updates.later |= {p for p in (*graph.leaves, *fed.leaves) if isinstance(p, nn.Parameter)}
+        if attached := [p for p in passes if p.net is net]:  # the initial state has a graph
+            if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in states)]:
+                net.evidence["detach without effect"].append((dropped[-1],))
+            if attached[-1].at.update < origin.update:
+                net.evidence["state attached"].append((origin.place,))
+            elif attached[-1] in net.extent:
+                net.evidence["attached in an update"].append((origin.place,))
+        if not net.firsts or net.firsts[-1][0] != origin.update:
+            net.firsts.append((origin.update, ref(each)))
+        former_step = None if parents or found is None or not found[0].has_graph else found[0]
+        if former_step is not None and former_step.steps == origin.steps == 1 and former_step.update == origin.update:
+            net.cut.add(origin.number)
+        return each
