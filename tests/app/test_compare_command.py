@@ -104,7 +104,7 @@ def test_run_is_judged_until_its_numbers_are_not_finite(name):
 
 
 def test_only_the_step_of_a_norm_that_overflows_is_excused():
-    """Each tensor is the old one where the factor is 0; another mistake beside it is one."""
+    """Each tensor is the old one where the factor is 0; another mistake in addition is one."""
     configuration = configured("--max-norm 1 --nonlinearity relu --epochs 1 --k1 20 --k2 20")
     run = prepare(configuration).run(configuration.run_options())
     with np.errstate(all="ignore"):

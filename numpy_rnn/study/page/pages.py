@@ -1,4 +1,4 @@
-"""The two pages, each one file that needs no network: the lesson, and the evidence beside it.
+"""The two pages, each one file that needs no network: the lesson and its evidence.
 
 Sections of prose are templates (see templates.py), in which numbers, figures, tables and equations are put. A link to
 an id that is not on its own page leads to the other page.
