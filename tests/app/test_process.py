@@ -82,6 +82,16 @@ def test_second_signal_while_the_state_is_written(capsys, monkeypatch):
     assert contents() == {Path("run.npz"): b"old"}
 
 
+def test_signal_while_the_last_state_is_written(capsys, monkeypatch):
+    """The write ends, and the program too: it makes no plot."""
+    replace, orders = os.replace, [signal.SIGINT]
+    monkeypatch.setattr(os, "replace", lambda *names: (orders and os.kill(os.getpid(), orders.pop()), replace(*names)))
+    ended = command(numpy_rnn, capsys, "--epochs", 3, "--save", "run.npz")
+    assert ended.status == 130
+    assert ended.err.endswith("run.npz has the run after epoch 3, update 20: continue with --resume run.npz\n")
+    assert os.listdir() == ["run.npz"]
+
+
 def test_ignored_signal_stays_ignored(capsys, monkeypatch):
     """So it is under nohup, or in a script's background."""
     with ExitStack() as stack:

@@ -239,6 +239,7 @@ def test_options_of_another_run_are_refused(capsys):
         ("--seed 0", f"--seed{allowed}"),
         ("--bias", f"--bias{allowed}"),
         ("--data two.csv", f"--data{allowed}"),
+        ("--text two.txt", f"--text{allowed}"),
         ("--epochs 1", "run file r.npz: expected --epochs 2, which it has reached, or more"),
         ("--learning-rate 1,2", "--learning-rate: expected 1 values, as the run has"),
     ):

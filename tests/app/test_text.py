@@ -68,6 +68,8 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
     assert set("".join(found)) <= set(SHORT)
     assert len(found) == len(set(found)) == 3  # the updates of the last two rows are yielded together
     quiet = succeed(numpy_rnn, capsys, *nine, "--sample", 0)
+    counts = f"{len(set(SHORT))} different characters, 26 updates per epoch; the loss is the sum over 25 characters,"
+    assert f"\n{counts} and {25 * np.log(len(set(SHORT))):.3f} for characters at random\n" in quiet
     assert (rows(quiet), samples(quiet)) == (rows(out), [])
     often = succeed(numpy_rnn, capsys, *QUICK, "--log-every", 13, "--reduction", "mean")
     assert [row[0] for row in rows(often)] == [13, 26, 39, 52]  # the last is not printed twice
