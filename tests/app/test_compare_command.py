@@ -13,11 +13,12 @@ from in_process import command, configured, refused, succeed
 
 import numpy_rnn
 from numpy_rnn.app import compare
-from numpy_rnn.app.compare_report import losses_table
+from numpy_rnn.app.compare_report import drift_text, losses_table
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.mutants.catalogue import named, trace
 from numpy_rnn.conformance.ports.package_port import PackagePort
+from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.trace_file import trace_arrays
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # squares of most of them underflow
@@ -50,6 +51,12 @@ def test_rounding_explains_the_drift_on_a_text(capsys):
     assert "rounding explains" in out
     assert "numpy_rnn and torch_rnn agree: every update of both is within its rounding bounds" in out
     assert out.splitlines()[-1].startswith("no plot: it shows outputs and inputs together, ")
+
+
+def test_drift_is_shown_with_that_of_runs_an_ulp_apart():
+    found = drift_text(drive.Drift(np.array([1e-8, 4e-7]), np.array([2e-7, 2e-6])))
+    assert "drift apart by at most 4.0e-07; 16 runs whose initial weights differ by an ulp spread by 2.0e-06;" in found
+    assert f"the largest drift / spread is 0.2, the limit {drive.ALARM:g}: rounding explains the drift" in found
 
 
 def test_options_of_a_run_are_refused_with_a_trace(capsys):

@@ -171,6 +171,13 @@ def test_plot_is_written_in_the_format_of_its_ending(capsys):
     assert capsys.readouterr().out.startswith("plot saved to a.png\n")
 
 
-def test_default_plot_has_the_name_of_the_package(capsys):
+def test_default_plot_has_the_name_of_the_package(capsys, monkeypatch):
+    draw, drawn_results = plots.draw_results, []
+    monkeypatch.setattr(
+        plots, "draw_results", lambda plot, *given: (drawn_results.append(given[1]), draw(plot, *given))
+    )
     assert succeed(numpy_rnn, capsys, "--epochs", 1).endswith("plot saved to numpy_rnn.png\n")
     assert Path("numpy_rnn.png").exists()
+    assert [[(name, len(result.losses)) for name, result in each.items()] for each in drawn_results] == [
+        [("numpy_rnn", 1)]
+    ]
