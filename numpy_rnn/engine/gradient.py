@@ -16,7 +16,7 @@ from numpy_rnn.common.records import Activations, Adjoints, Window
 from numpy_rnn.engine.descent import Descent
 from numpy_rnn.engine.losses import softmax_difference
 from numpy_rnn.engine.memory import Memory
-from numpy_rnn.engine.tape import Tape, Views
+from numpy_rnn.engine.tape import Tape, Views, time_first
 from numpy_rnn.parameters import Array
 
 MIN_TRANSPOSED = 16  # steps from which on a copy of the transpose of W_hh pays
@@ -219,5 +219,5 @@ def recorded(memory: Memory, tape: Tape, window: Window) -> tuple[Activations[Ar
     dot(views.da[..., :B, :], W_hh.mT, dh_0)  # (B9)
     x, h = tape.x[..., begin * B : end * B, :], tape.h[..., begin * B : (end + 1) * B, :]
     series = x, tape.a[..., :rows, :], h, y, dy, tape.dh[..., :rows, :], views.da, dx
-    x, a, h, y, dy, dh, da, dx = (tape.time_first(v).copy() for v in series)
+    x, a, h, y, dy, dh, da, dx = (time_first(v, B).copy() for v in series)
     return Activations(x, a, h, y), Adjoints(dy, dh, da, dx, dh_0)

@@ -18,7 +18,6 @@ from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step
 from numpy_rnn.common.update_iterator import Training, Updates, first_state
-from numpy_rnn.elman import one_hot
 from numpy_rnn.engine.descent import Descent
 from numpy_rnn.engine.gradient import Placed, gradients, recorded
 from numpy_rnn.engine.losses import IS_MEAN, IS_SOFTMAX, LossKind
@@ -31,8 +30,7 @@ from numpy_rnn.update import as_learning_rate
 TAPE_BYTES = 2**21  # of the rows of a tape, unless one window needs more
 MAX_TAPES = 32  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
 BUFFER = 16  # numbers, the least: with more, NumPy copies arrays that are broadcast over rows of a group to a buffer
-PART_STEPS = 512  # of the windows of a part of the series, whose views are used again on the next part
-MAX_PART = 256  # windows
+PART_STEPS = 256  # of the windows of a part of the series, whose views are used again on the next part
 
 
 def train(
@@ -310,7 +308,7 @@ class Block:
         (schedule, objective, step), params = run.options, state.parameters
         is_series = isinstance(source, SeriesWindows)
         longest = source.T if is_series else maxsize
-        self.schedule = Schedule(min(schedule.k1, longest), min(schedule.k2, longest), schedule.epochs)
+        self.schedule = _, k2, epochs = Schedule(min(schedule.k1, longest), min(schedule.k2, longest), schedule.epochs)
         velocity = None if state.velocity is None or not step.has_velocity else pick.record(state.velocity)
         self.memory = Memory(layout, pick.record(params), velocity, step.has_velocity)
         rate = pick.rate(as_learning_rate(params, step.learning_rate))
@@ -318,10 +316,13 @@ class Block:
         numbers_per_step = layout.B * (layout.D + layout.H + 2 * layout.O) * (layout.networks or 1)
         most_bytes = min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // blocks)
         most_steps = most_bytes // (numbers_per_step * layout.dtype.itemsize)
-        k2 = self.schedule.k2
-        steps = min(longest, max(k2, most_steps)) if is_series else min(k2, most_steps + 1)
+        most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // blocks)
+        self.most = max(1, min(PART_STEPS, most_viewed // 3) // k2)
+        steps = min(k2, most_steps + 1)
+        if is_series:
+            self.few = longest <= most_steps and source.per_epoch * k2 <= min(epochs * PART_STEPS, most_viewed)
+            steps = longest if self.few else min(longest, max(k2, min(most_steps, k2 + PART_STEPS)))
         self.tape = self._tape(layout, steps, kind)
-        self.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // blocks)
         self.given = None if run.h_0 is None else pick.series(run.h_0[None])[0]  # None where h_0 is learned
         initial = params.h_0 if run.h_0 is None else run.h_0
         self.tape.base = source.next_start(state.window) if is_series else 0
@@ -349,9 +350,8 @@ class Block:
 
     def series(self, source: SeriesWindows, first_epoch: int, done: int) -> Iterator[Iterable[Placed]]:
         """The windows of each epoch of a series, on the tape; they are made once if they are few."""
-        k1, k2, epochs = self.schedule
+        k1, _, epochs = self.schedule
         kept: list[Placed] | None = None
-        self.few = self.tape.steps >= source.T and source.per_epoch * k2 <= min(epochs * PART_STEPS, self.most_viewed)
         for _ in range(first_epoch, epochs + 1):
             self.uncollected = done * k1
             if self.few and kept is None and not done:
@@ -362,7 +362,7 @@ class Block:
     def _epoch(self, source: SeriesWindows, done: int) -> Iterator[Placed]:
         k1, k2, _ = self.schedule
         tape = self.tape
-        most = source.per_epoch if self.few else max(1, min(MAX_PART, min(PART_STEPS, self.most_viewed // 3) // k2))
+        most = source.per_epoch if self.few else self.most
         for number, window in enumerate(islice(windows(source.T, k1, k2), done, None), start=done + 1):
             start, loss_start, _ = window
             if window.stop > tape.stop or start < tape.base:
@@ -391,11 +391,8 @@ class Block:
 
     def _load(self, data: WindowData) -> None:
         """Move the tape to a part of the series."""
-        layout, (window, x, target, weights) = self.tape.layout, data
-        x, target = (
-            self.pick.series(one_hot(v, n, layout.dtype) if is_integer(v) else v)  # (F4)
-            for v, n in ((x, layout.D), (target, layout.O))
-        )
+        window, x, target, weights = data
+        x, target = (self.pick.series(v[..., None] if is_integer(v) else v) for v in (x, target))
         self.tape.load(window.start, x, target, self.pick.series(weights))
         if window.start == 0 and self.given is not None:
             self.tape.state(0)[...] = self.given  # (T3)
