@@ -71,12 +71,7 @@ class Package:
                 losses.append(update.losses)
             return losses, update.parameters
 
-        def result():
-            losses, parameters = call()
-            sums = [self.rnn.to_numpy(of_epoch).sum(axis=0, dtype="float64") for of_epoch in losses]
-            return run_results(sums, self.weights(parameters))
-
-        return Prepared(call, result)
+        return self._run(call, lambda of_epoch: self.rnn.to_numpy(of_epoch).sum(axis=0, dtype="float64"))
 
     def run_by_update(self, case: Case) -> Prepared:
         """A run whose loss is read after every update."""
@@ -89,9 +84,12 @@ class Package:
                 losses[update.epoch - 1] = losses[update.epoch - 1] + read(update.loss)
             return losses, update.parameters
 
+        return self._run(call, lambda of_epoch: of_epoch)
+
+    def _run(self, call, total):
         def result():
             losses, parameters = call()
-            return run_results(losses, self.weights(parameters))
+            return run_results(list(map(total, losses)), self.weights(parameters))
 
         return Prepared(call, result)
 

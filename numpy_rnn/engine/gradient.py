@@ -69,16 +69,8 @@ def product_of_group(left: Array, right: Array, out: Array) -> Array:
     return np.einsum("nij,njk->nik", left, right, out=out)
 
 
-def gradients(descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]) -> Iterator[Placed]:
-    """Make the updates of these windows. Those that are due are generated, after the gradient and before the step."""
-    every_gradient = _gradients_of_one_step if tape.one_step else _gradients
-    return every_gradient(descent, tape, nonlinearity, windows)
-
-
-def _gradients_of_one_step(
-    descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]
-) -> Iterator[Placed]:
-    """`_gradients` for windows of one step of one sequence: only what these need."""
+def one_step_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]) -> Iterator[Placed]:
+    """`window_updates` of windows of one step of one sequence: only what these need."""
     memory, rate, is_plain = descent.memory, descent.rate, descent.is_plain
     theta, gradient, layout = memory.theta, memory.gradient, memory.layout
     phi, one = NONLINEARITIES[nonlinearity], np.ones((), layout.dtype)
@@ -86,7 +78,6 @@ def _gradients_of_one_step(
     (W, U, _), (dW, dU, _) = layout.stacked(theta), layout.stacked(gradient)
     W_hy_T = layout.named(theta).W_hy.mT
     a, y, dh, slope, da = tape.a, tape.y, tape.dh, tape.slope, tape.da
-    is_tanh = nonlinearity == "tanh"
     for placed in windows:
         z, z_T, h, new, new_T, target, dy, _, _ = placed[0]
         dot(z, W, a)  # (F1)
@@ -94,11 +85,7 @@ def _gradients_of_one_step(
         dot(new, U, y)  # (F3)
         subtract(y, target, dy)  # (B1)
         dot(dy, W_hy_T, dh)  # (B2)
-        if is_tanh:
-            multiply(h, h, slope)
-            subtract(one, slope, slope)
-        else:
-            slope_into(nonlinearity, h, one, slope)
+        slope_into(nonlinearity, h, one, slope)
         multiply(dh, slope, da)  # (B3)
         dot(z_T, da, dW)  # (B4), (B5), (B7)
         dot(new_T, dy, dU)  # (B6), (B8)
@@ -110,7 +97,8 @@ def _gradients_of_one_step(
             descent.take_step(placed.window)
 
 
-def _gradients(descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]) -> Iterator[Placed]:
+def window_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]) -> Iterator[Placed]:
+    """Make the updates of these windows. Those that are due are generated, after the gradient and before the step."""
     memory, stacked, kind = descent.memory, tape.stacked, tape.kind
     layout = memory.layout
     dot: Any = np.ndarray.dot if layout.networks is None else product_of_group

@@ -19,7 +19,7 @@ from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step
 from numpy_rnn.common.update_iterator import Training, Updates, first_state
 from numpy_rnn.engine.descent import Descent
-from numpy_rnn.engine.gradient import Placed, gradients, recorded
+from numpy_rnn.engine.gradient import Placed, one_step_updates, recorded, window_updates
 from numpy_rnn.engine.losses import IS_MEAN, IS_SOFTMAX, LossKind
 from numpy_rnn.engine.memory import WIDE, FlatUpdate, Layout, Memory, group, joined, new_update, set_parts
 from numpy_rnn.engine.tape import MAX_VIEWED, Tape
@@ -329,7 +329,8 @@ class Block:
         carried = state.h if self.tape.base else initial
         self.tape.state(self.tape.base)[...] = pick.series(carried[None])[0]  # type: ignore[index]
         windows = self.series(source, state.epoch, state.number) if is_series else [self.stream(source)]
-        self.made = gradients(self.descent, self.tape, objective.nonlinearity, chain.from_iterable(windows))
+        make = one_step_updates if self.tape.one_step else window_updates
+        self.made = make(self.descent, self.tape, objective.nonlinearity, chain.from_iterable(windows))
         self.collects, self.uncollected, self.losses = True, 0, list[Array]()  # those of the steps before
         self.placed: Placed | None = None
         self.recorded: tuple[records.Activations[Array], records.Adjoints[Array]] | None = None

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy import equal
 
 from numpy_rnn.common.checks import is_integer
 from numpy_rnn.common.records import Schedule, Window
@@ -140,10 +139,7 @@ class Tape:
                 series = np.moveaxis(series, 1, 0) if series.ndim == 4 else series
                 rows = series.reshape(*series.shape[:-3], -1, series.shape[-1])
                 new = place[..., steps * B - rows.shape[-2] : steps * B, :]
-                if is_integer(rows):
-                    equal(rows, np.arange(new.shape[-1]), new)  # (F4)
-                else:
-                    new[...] = rows
+                new[...] = rows == np.arange(new.shape[-1]) if is_integer(rows) else rows  # (F4)
 
     def window(self, window: Window) -> Any:
         """The views of this window of the series."""
