@@ -30,7 +30,7 @@ Time the ways to train a small Elman network on this machine. A row is timed on 
 the reference. Every benchmark has fresh processes of pyperf, whose options are listed too; the environment of these
 processes has no variables that force kernels, unless --inherit-environ names them."""
 EPILOG = """\
-The quick run takes about 100 seconds on two idle cores, --full about an hour. --output FILE saves the times in
+The quick run takes about 100 seconds on two idle cores, --full half an hour. --output FILE saves the times in
 pyperf's format; --append FILE measures what FILE does not contain, so it continues an interrupted run. `python -m
 benchmarks.report FILE` prints the report of a file, and `python -m pyperf compare_to OLD NEW` compares two."""
 

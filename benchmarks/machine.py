@@ -68,7 +68,7 @@ class Load:
         return max(0.0, busy - (sum(now[:4]) - sum(self.since[:4])) / (now.elapsed - self.since.elapsed))
 
 
-def wait_for(most: float, seconds: float = 5, trials: int = 12) -> bool:
+def wait_for(most: float, seconds: float = 1, trials: int = 60) -> bool:
     """Waits until other programs use at most so many CPUs for so many seconds. Returns whether they did."""
     for _ in range(trials):
         load = Load()

@@ -1,7 +1,7 @@
 """The report of a run, in Markdown: `python -m benchmarks.report FILE` prints that of a file of pyperf.
 
 With `--output FOLDER`, it is written to README.md there, and the times to results.json, without what pyperf records of
-every process.
+every process; with `--readme FILE`, the summary replaces the one in this file.
 """
 
 import argparse
@@ -29,7 +29,9 @@ contains the true median with more than 95 % confidence if there are six. Ratios
 interval that follows from those of the two times. A row is timed on a case only if half of the digits of its results,
 at least, are those of the reference in float64. `bare calls` are the fewest NumPy calls that the equations need, and
 `bare GEMMs` the matrix products alone, each in the fastest of all layouts: a lower bound on the time of training that
-consists of them."""
+consists of them. `bare calls` compute all losses. They leave out checks, the setup of memory, and the copies that an
+Update holds, which a program for one case could leave out too; and the copies of transposed weights and of inputs into
+place, which it could not."""
 DISTURBED = f"""\
 A question mark is at times that were disturbed: other programs used more than {MAX_LOAD} CPUs, or the interval is wider
 than ±{100 * MAX_INTERVAL:g} %."""
@@ -43,6 +45,8 @@ SUMMARY = (
     (STEP, point(256, 32), "H = 256, B = 32, T = 50"),
 )
 
+SUMMARY_HEAD = "time of an update", f"{OURS}, µs", MODULES, JAX, CALLS
+
 Table = list[str]  # lines of Markdown; empty if there is nothing to show
 
 
@@ -50,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.report", description="Print the report of a benchmark run.")
     parser.add_argument("file", help="times in pyperf's format")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write README.md and results.json here")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="replace the summary in this file")
     options = parser.parse_args(arguments)
     try:
         suite = pyperf.BenchmarkSuite.load(options.file)
@@ -62,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (options.output / "README.md").write_text(report(suite), encoding="utf-8")
     results = options.output / "results.json"
     suite.dump(str(results), replace=True)
+    if options.readme is not None:
+        options.readme.write_text(with_summary(options.readme.read_text("utf-8"), suite), encoding="utf-8")
     results.write_text(results.read_text().replace('{"metadata":', '\n{"metadata":'))  # a line for each benchmark
 
 
@@ -140,13 +147,18 @@ def summary(times: Times) -> str:
             ratios = [number(other.over(ours)) if other else "" for other in others]
             lines.append([name, number(ours.times(1e6 / count)), *ratios])
             of_floor += [ours.over(floor) for floor in others[2:] if floor]
-    head = "time of an update", f"{OURS}, µs", MODULES, JAX, CALLS
     near = (
         f"`{CALLS}` are the fewest NumPy calls possible, a floor: `{OURS}` takes {number(min(of_floor))} to"
         f" {number(max(of_floor))} times as long.\n[benchmarks/README.md](benchmarks/README.md) has all times and"
         f" the machine.\n{DISTURBED}"
     )
-    return "\n".join([*table(head, lines), "", near])
+    return "\n".join([*table(SUMMARY_HEAD, lines), "", near])
+
+
+def with_summary(text: str, suite: pyperf.BenchmarkSuite) -> str:
+    """The text with this summary in place of its own."""
+    old = re.compile(rf"^\| {SUMMARY_HEAD[0]}.*?{re.escape(DISTURBED.splitlines()[-1])}", re.MULTILINE | re.DOTALL)
+    return old.sub(lambda _: summary(times_of(suite)), text)
 
 
 def ranked_table(times: Times, task: str, case: Case, compiling: dict[Key, float]) -> Table:
@@ -223,10 +235,9 @@ def report(suite: pyperf.BenchmarkSuite) -> str:
         ("The rows", [f"- {row}: {ROWS[row].about}" for row in ROWS if any(key.row == row for key in times)]),
     ]
     intro = (
-        "`python -m benchmarks --full --undisturbed --output FILE` measures these times, and `python -m"
-        " benchmarks.report FILE --output benchmarks` writes this page. It needs the extras `torch`, `benchmark` and"
-        " `rows`; rows whose packages are missing are left out. `python -m pyperf compare_to benchmarks/results.json"
-        " FILE` compares another run with this one."
+        "`python -m benchmarks --full --undisturbed --output FILE` measures these times. `python -m benchmarks.report"
+        " FILE --output benchmarks --readme README.md` writes this page and the table of README.md. It needs the extras"
+        " `torch`, `benchmark` and `rows`; rows whose packages are missing are left out."
     )
     disturbed = f"- Disturbed times: {sum(time.is_disturbed for time in times.values())} of {len(times)}"
     head = ["# Speed", "", intro, "", *machine_lines(suite), disturbed, "", READING, DISTURBED]

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from benchmarks.workloads import (
     CHARACTER_MODELS,
-    DEEP_BENCH,
     DEFAULT_EXPERIMENT,
     ENSEMBLES,
     GRID,
     HUGE,
+    LARGE,
     SLIDING,
     Case,
     point,
@@ -42,11 +42,10 @@ class Key(NamedTuple):
 
 Part = tuple[str, tuple[Case, ...], tuple[str, ...]]  # a task, its cases, and the rows
 
-ENSEMBLE_ROWS = (OURS, EVERY, REFERENCE, OTHER, JAX, *FLOORS)
-WINDOW_ROWS = (OURS, OTHER, MODULES, JAX, *FLOORS)
-WINDOWS = (point(6, 1), point(64, 8), point(256, 32), DEEP_BENCH)
-SPARSE = {point(H, B) for H in (6, 64, 256, 1024) for B in (1, 32)}  # the points of the grid that all rows have
-LARGE_ROWS = (OURS, MODULES, JAX, GEMMS)  # of H ≥ 256, and of several threads; smaller points have the first two
+ENSEMBLE_ROWS = (OURS, EVERY, REFERENCE, JAX, CALLS)
+WINDOW_ROWS = (OURS, MODULES, JAX, CALLS)
+WINDOWS = (point(6, 1), point(64, 8), point(256, 32))
+LARGE_ROWS = (OURS, MODULES, JAX, GEMMS)  # of the largest windows, and of several threads
 
 QUICK: tuple[Part, ...] = (
     (RUN, (DEFAULT_EXPERIMENT,), (OURS, EVERY, TUTORIAL, JAX, CALLS)),
@@ -57,14 +56,16 @@ QUICK: tuple[Part, ...] = (
     (IMPORT, (DEFAULT_EXPERIMENT,), ("numpy", OURS)),
 )
 FULL: tuple[Part, ...] = (
-    (RUN, (DEFAULT_EXPERIMENT,), (*ENSEMBLE_ROWS, MODULES, TUTORIAL)),
+    (RUN, (DEFAULT_EXPERIMENT,), (*ENSEMBLE_ROWS, GEMMS, OTHER, MODULES, TUTORIAL)),
     (RUN, SLIDING, (*ENSEMBLE_ROWS, MODULES)),
     (RUN, ENSEMBLES, ENSEMBLE_ROWS),
     (RUN, (HUGE,), (OURS, JAX, CALLS)),
     (CHARACTERS, CHARACTER_MODELS, (OURS, REFERENCE, OTHER, MODULES, JAX, MIN_CHAR_RNN, *FLOORS)),
     (FORWARD, WINDOWS, WINDOW_ROWS),
     (GRADIENT, WINDOWS, WINDOW_ROWS),
-    (STEP, GRID, (OURS, REFERENCE, OTHER, MODULES, JAX, *FLOORS)),
+    (STEP, GRID, (OURS, REFERENCE, MODULES, JAX, *FLOORS)),
+    (STEP, LARGE, LARGE_ROWS),
+    *((task, (point(256, 32),), (OTHER,)) for task in (FORWARD, GRADIENT, STEP)),
     (COLD, (DEFAULT_EXPERIMENT,), (OURS, MODULES, TUTORIAL, JAX)),
     (IMPORT, (DEFAULT_EXPERIMENT,), ("numpy", OURS)),
 )
@@ -77,9 +78,5 @@ def plan(full: bool, threads: int = 1) -> list[Key]:
         for task, cases, rows in (FULL if full else QUICK)
         for case in cases
         for row in rows
-        if _is_timed(task, case, row) and (threads == 1 or row in LARGE_ROWS)
+        if threads == 1 or row in LARGE_ROWS
     ]
-
-
-def _is_timed(task: str, case: Case, row: str) -> bool:
-    return task != STEP or case in SPARSE or row in LARGE_ROWS[: 4 if case.H >= 256 else 2]

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from numpy_rnn.common.checks import check_forward, check_objective, is_integer
 from numpy_rnn.common.records import Nonlinearity, Objective
-from numpy_rnn.parameters import ARRAYS, Activations, Array, Elementwise, InitialState, Inputs, Parameters, series_axes
+from numpy_rnn.parameters import ARRAYS, Activations, Array, InitialState, Inputs, Parameters, series_axes
+
+Phi: TypeAlias = Callable[..., Array]  # of a, into `out`
 
 
-def relu(a: Array) -> Array:
+def relu(a: Array, out: Array) -> Array:
     """max(a, 0)"""
-    return np.maximum(a, 0)
+    return np.maximum(a, 0, out=out)
 
 
-def sigmoid(a: Array) -> Array:
+def sigmoid(a: Array, out: Array) -> Array:
     """The logistic function 1 / (1 + exp(−a)), as ½ (1 + tanh(a/2)), in which nothing overflows"""
-    return 0.5 * (1 + np.tanh(0.5 * a))
+    h: Array = np.multiply(0.5, 1 + np.tanh(0.5 * a), out=out)
+    return h
 
 
-NONLINEARITIES: dict[str, Elementwise] = {"tanh": np.tanh, "relu": relu, "sigmoid": sigmoid}
+NONLINEARITIES: dict[str, Phi] = {"tanh": np.tanh, "relu": relu, "sigmoid": sigmoid}
 
 
 def forward(
@@ -54,7 +58,7 @@ def one_hot(classes: Array, size: int, dtype: Any) -> Array:
     return np.equal(classes[..., None], np.arange(size)).astype(dtype)  # (F4)
 
 
-def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Elementwise) -> Activations[Array]:
+def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Phi) -> Activations[Array]:
     """`forward` without its checks.
 
     A product `@` acts on the last two axes, so an ensemble needs no other code once x and h_0 have its axes. A bias is
@@ -65,17 +69,15 @@ def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Element
     if is_integer(x):
         x = one_hot(x, params.W_xh.shape[-2], params.W_xh.dtype)  # (F4)
     x = np.broadcast_to(x, (len(x), *E, *x.shape[-2:]))
-    h_0 = np.broadcast_to(h_0, (*E, *h_0.shape[-2:]))
     W_xh, W_hh, W_hy, b_h, b_y, _ = params
-    inputs = x @ W_xh  # (F1), the term of the inputs, for all steps at once
+    a = x @ W_xh  # (F1), the term of the inputs, for all steps at once
     if b_h is not None:
-        inputs = inputs + b_h[..., None, :]  # (F1)
-    pre_activations, states = [], [h_0]
-    for input_t in inputs:
-        a_t = input_t + states[-1] @ W_hh  # (F1)
-        pre_activations.append(a_t)
-        states.append(phi(a_t))  # (F2)
-    a, h = np.stack(pre_activations), np.stack(states)
+        a += b_h[..., None, :]  # (F1)
+    h = np.empty((len(x) + 1, *a.shape[1:]), a.dtype)
+    h[0] = h_0
+    for t in range(len(x)):
+        a[t] += h[t] @ W_hh  # (F1)
+        phi(a[t], out=h[t + 1])  # (F2)
     y = h[1:] @ W_hy  # (F3)
     if b_y is not None:
         y = y + b_y[..., None, :]  # (F3)

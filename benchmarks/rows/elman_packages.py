@@ -63,15 +63,15 @@ class Package:
 
     def run(self, case: Case) -> Prepared:
         """A run whose losses are read once per epoch."""
-        arrays, options, to_numpy = tuple(self.arrays(case)), case.options.keywords(), self.rnn.to_numpy
+        arrays, options = tuple(self.arrays(case)), case.options.keywords()
 
         def call():
             losses = []
             for update in self.rnn.train(*arrays, **options, yield_every="epoch"):
-                losses.append(to_numpy(update.losses).sum(axis=0, dtype="float64"))
+                losses.append(update.losses)
             return losses, update.parameters
 
-        return self._run(call)
+        return self._run(call, lambda of_epoch: self.rnn.to_numpy(of_epoch).sum(axis=0, dtype="float64"))
 
     def run_by_update(self, case: Case) -> Prepared:
         """A run whose loss is read after every update."""
@@ -84,12 +84,12 @@ class Package:
                 losses[update.epoch - 1] = losses[update.epoch - 1] + read(update.loss)
             return losses, update.parameters
 
-        return self._run(call)
+        return self._run(call, lambda of_epoch: of_epoch)
 
-    def _run(self, call):
+    def _run(self, call, total):
         def result():
-            losses, parameters, *_ = call()
-            return run_results(losses, self.weights(parameters))
+            losses, parameters = call()
+            return run_results(list(map(total, losses)), self.weights(parameters))
 
         return Prepared(call, result)
 

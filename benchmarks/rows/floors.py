@@ -60,6 +60,7 @@ class Memory:
 
     def __init__(self, layout: Layout):
         self.layout, self.generator = layout, np.random.default_rng(0)
+        self.theta, self.gradient = self.weights(layout.size), self.weights(layout.size)
 
     def __call__(self, *shape: int, scale: float = 1.0, shared: bool = False) -> np.ndarray:
         """shared: whether there is one array for all networks."""
@@ -69,11 +70,6 @@ class Memory:
 
     def weights(self, *shape: int) -> np.ndarray:
         return self(*shape, scale=self.layout.H**-0.5)
-
-    def parameters(self) -> tuple[np.ndarray, ...]:
-        """A vector of all parameters, and its parts W (D + H, H) and U (H, O) as views."""
-        vector = self.weights(self.layout.size)
-        return vector, *self.layout.stacked(vector)[:2]
 
 
 def window_calls(memory: Memory, T: int, K: int, task: str, stacked: bool) -> Calls:
@@ -91,7 +87,8 @@ def window_calls(memory: Memory, T: int, K: int, task: str, stacked: bool) -> Ca
     def by_step(rows):
         return [rows[..., begin : begin + B, :] for begin in range(0, rows.shape[-2], B)]
 
-    (theta, W, U), (gradient, dW, dU) = memory.parameters(), memory.parameters()
+    theta, gradient = memory.theta, memory.gradient
+    (W, U, _), (dW, dU, _) = memory.layout.stacked(theta), memory.layout.stacked(gradient)
     W_xh, W_hh = W[..., :D, :], W[..., D:, :]
     if stacked:
         z = memory((T + 1) * B, D + H)
@@ -157,16 +154,18 @@ def character_calls(case: Case, stacked: bool) -> Calls:
     layout = Layout(case.D + 1, case.H, case.O, case.B, False, False, np.dtype(case.dtype))
     memory, chunk = Memory(layout), case.options.schedule.k1
     calls = window_calls(memory, chunk, chunk, GRADIENT, stacked)
-    y, one_column = memory(chunk, case.O), memory(chunk, 1)
-    theta, g, v, spare = (memory.parameters()[0] for _ in range(4))
+    y, target, one_column, losses = memory(chunk, case.O), memory(chunk, case.O), memory(chunk, 1), memory(chunk)
+    theta, g, v, spare = memory.theta, memory.gradient, memory.weights(layout.size), memory.weights(layout.size)
     v[...], limit, tiny = 1, np.full((), MAX_GRADIENT, theta.dtype), np.full((), 1e-8, theta.dtype)
     added: list[tuple] = [
         ("L3", np.maximum.reduce, y, -1, None, one_column, True),
         ("L3", np.subtract, y, one_column, y),
+        ("L4", np.vecdot, target, y, losses),
         ("L3", np.exp, y, y),
         ("L3", np.add.reduce, y, -1, None, one_column, True),
         ("L3", np.divide, y, one_column, y),
         ("L4", np.log, one_column, one_column),
+        ("L4", np.subtract, one_column[:, 0], losses, losses),
         ("U7", np.clip, g, -limit, limit, spare),
         ("U8", np.multiply, spare, spare, g),
         ("U8", np.add, v, g, v),

@@ -2,54 +2,67 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy import add, divide, multiply, sqrt, subtract
 
 from numpy_rnn.clipping import SMALL
-from numpy_rnn.common.records import Step
+from numpy_rnn.common.records import Step, Window
 from numpy_rnn.engine.memory import Memory
 from numpy_rnn.momentum import TINY
 from numpy_rnn.parameters import Array
 
 
-def take_step(memory: Memory, step: Step, rate: Array, moves_h_0: bool) -> None:
-    """Clip the gradient and move the parameters; the gradient itself stays. moves_h_0: whether a learned h_0 moves."""
-    layout, moving = memory.layout, memory.is_moving
-    end = layout.size if moves_h_0 or not layout.learned else layout.weights
-    g = memory.gradient[..., :end]
-    if step.max_norm is not None:
-        g = multiply(g, clipping_factor(g, step.max_norm), memory.clipped[..., :end])  # (U3)
-    elif step.max_value is not None:
-        g = np.clip(g, -step.max_value, step.max_value, out=memory.clipped[..., :end])  # (U7)
-    if moving[0] == moving[1] or end == layout.weights:
-        _descend(memory, step, rate, g, slice(0, end))
-    else:  # h_0 has no velocity yet
-        _descend(memory, step, rate, g, slice(0, layout.weights))
-        _descend(memory, step, rate, g, slice(layout.weights, end))
-    moving[0], moving[1] = True, moving[1] or moves_h_0
+class Descent(NamedTuple):
+    """The step of a group of networks, or of one."""
 
+    memory: Memory
+    step: Step
+    rate: Array  # η: a number, or (N, 1), one for every network
+    is_plain: bool  # whether it is plain gradient descent
 
-def _descend(memory: Memory, step: Step, rate: Array, gradient: Array, part: slice) -> None:
-    """Move one part of the vector."""
-    _, mu, tau, nesterov, decay, adagrad, *_ = step
-    theta, g, spare = memory.theta[..., part], gradient[..., part], memory.spare[..., part]
-    moving = memory.is_moving[part.start > 0]
-    v = None if memory.velocity is None else memory.velocity[..., part]
-    if decay:
-        g = add(g, multiply(theta, decay, spare), memory.clipped[..., part])  # (U4)
-    delta = g
-    if v is not None and adagrad:
-        add(v, multiply(g, g, spare), v)  # (U8); v is 0 the first time
-        sqrt(add(v, TINY, spare), spare)
-        delta = divide(g, spare, spare)  # (U9)
-    elif v is not None:
-        if moving:
-            multiply(v, mu, v)
-            add(v, multiply(g, 1 - tau, spare), v)  # (U5)
-        else:
-            v[...] = g  # (U5), the first time
-        delta = add(g, multiply(v, mu, spare), spare) if nesterov else v  # (U6)
-    subtract(theta, multiply(delta, rate, spare), theta)  # (U1)
+    def take_step(self, window: Window) -> None:
+        """Clip the gradient and move the parameters; the gradient itself stays."""
+        memory, step, moves_h_0 = self.memory, self.step, window.start == 0
+        if self.is_plain:
+            subtract(memory.theta, multiply(memory.gradient, self.rate, memory.spare), memory.theta)  # (U1)
+            return
+        layout, moving = memory.layout, memory.is_moving
+        end = layout.size if moves_h_0 or not layout.learned else layout.weights
+        g = memory.gradient[..., :end]
+        if step.max_norm is not None:
+            g = multiply(g, clipping_factor(g, step.max_norm), memory.clipped[..., :end])  # (U3)
+        elif step.max_value is not None:
+            g = np.clip(g, -step.max_value, step.max_value, out=memory.clipped[..., :end])  # (U7)
+        if moving[0] == moving[1] or end == layout.weights:
+            self._descend(g, slice(0, end))
+        else:  # h_0 has no velocity yet
+            self._descend(g, slice(0, layout.weights))
+            self._descend(g, slice(layout.weights, end))
+        moving[0], moving[1] = True, moving[1] or moves_h_0
+
+    def _descend(self, gradient: Array, part: slice) -> None:
+        """Move one part of the vector."""
+        memory, (_, mu, tau, nesterov, decay, adagrad, *_) = self.memory, self.step
+        theta, g, spare = memory.theta[..., part], gradient[..., part], memory.spare[..., part]
+        moving = memory.is_moving[part.start > 0]
+        v = None if memory.velocity is None else memory.velocity[..., part]
+        if decay:
+            g = add(g, multiply(theta, decay, spare), memory.clipped[..., part])  # (U4)
+        delta = g
+        if v is not None and adagrad:
+            add(v, multiply(g, g, spare), v)  # (U8); v is 0 the first time
+            sqrt(add(v, TINY, spare), spare)
+            delta = divide(g, spare, spare)  # (U9)
+        elif v is not None:
+            if moving:
+                multiply(v, mu, v)
+                add(v, multiply(g, 1 - tau, spare), v)  # (U5)
+            else:
+                v[...] = g  # (U5), the first time
+            delta = add(g, multiply(v, mu, spare), spare) if nesterov else v  # (U6)
+        subtract(theta, multiply(delta, self.rate, spare), theta)  # (U1)
 
 
 @np.errstate(over="ignore", under="ignore")

@@ -1,4 +1,4 @@
-"""Forward pass, loss and gradient of one window after the other, in place.
+"""Forward pass, loss, gradient and step of one window after the other, in place.
 
 The equations are those of `elman.py`, `loss.py` and `backward.py`, with the same ids. The losses are summed later, for
 many windows at once, by `Tape.losses`.
@@ -13,9 +13,10 @@ import numpy as np
 from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tanh
 
 from numpy_rnn.common.records import Activations, Adjoints, Window
+from numpy_rnn.engine.descent import Descent
 from numpy_rnn.engine.losses import softmax_difference
 from numpy_rnn.engine.memory import Memory
-from numpy_rnn.engine.tape import Tape, Views
+from numpy_rnn.engine.tape import Tape, Views, time_first
 from numpy_rnn.parameters import Array
 
 MIN_TRANSPOSED = 16  # steps from which on a copy of the transpose of W_hh pays
@@ -28,6 +29,7 @@ class Placed(NamedTuple):
     number: int  # of the update in its epoch
     window: Window
     next_state: Array  # the place of the initial state of the next window
+    is_due: bool  # whether its update is yielded
 
 
 def relu(a: Array, out: Array) -> Array:
@@ -67,22 +69,15 @@ def product_of_group(left: Array, right: Array, out: Array) -> Array:
     return np.einsum("nij,njk->nik", left, right, out=out)
 
 
-def gradients(memory: Memory, tape: Tape, nonlinearity: str, windows: Iterable[Placed]) -> Iterator[Placed]:
-    """Compute the gradient of one window after the other; the parameters may be moved in between."""
-    every_gradient = _gradients_of_one_step if tape.one_step else _gradients
-    return every_gradient(memory, tape, nonlinearity, windows)
-
-
-def _gradients_of_one_step(
-    memory: Memory, tape: Tape, nonlinearity: str, windows: Iterable[Placed]
-) -> Iterator[Placed]:
-    """`_gradients` for windows of one step of one sequence: only what these need."""
-    layout, phi, one = memory.layout, NONLINEARITIES[nonlinearity], np.ones((), memory.layout.dtype)
+def one_step_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]) -> Iterator[Placed]:
+    """`window_updates` of windows of one step of one sequence: only what these need."""
+    memory, rate, is_plain = descent.memory, descent.rate, descent.is_plain
+    theta, gradient, layout = memory.theta, memory.gradient, memory.layout
+    phi, one = NONLINEARITIES[nonlinearity], np.ones((), layout.dtype)
     dot: Any = np.ndarray.dot if layout.networks is None else product_of_group
-    (W, U, _), (dW, dU, _) = layout.stacked(memory.theta), layout.stacked(memory.gradient)
-    W_hy_T = layout.named(memory.theta).W_hy.mT
+    (W, U, _), (dW, dU, _) = layout.stacked(theta), layout.stacked(gradient)
+    W_hy_T = layout.named(theta).W_hy.mT
     a, y, dh, slope, da = tape.a, tape.y, tape.dh, tape.slope, tape.da
-    is_tanh = nonlinearity == "tanh"
     for placed in windows:
         z, z_T, h, new, new_T, target, dy, _, _ = placed[0]
         dot(z, W, a)  # (F1)
@@ -90,19 +85,22 @@ def _gradients_of_one_step(
         dot(new, U, y)  # (F3)
         subtract(y, target, dy)  # (B1)
         dot(dy, W_hy_T, dh)  # (B2)
-        if is_tanh:
-            multiply(h, h, slope)
-            subtract(one, slope, slope)
-        else:
-            slope_into(nonlinearity, h, one, slope)
+        slope_into(nonlinearity, h, one, slope)
         multiply(dh, slope, da)  # (B3)
         dot(z_T, da, dW)  # (B4), (B5), (B7)
         dot(new_T, dy, dU)  # (B6), (B8)
-        yield placed
+        if placed[4]:
+            yield placed
+        elif is_plain:
+            subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1); nobody sees this gradient
+        else:
+            descent.take_step(placed.window)
 
 
-def _gradients(memory: Memory, tape: Tape, nonlinearity: str, windows: Iterable[Placed]) -> Iterator[Placed]:
-    layout, stacked, kind = memory.layout, tape.stacked, tape.kind
+def window_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]) -> Iterator[Placed]:
+    """Make the updates of these windows. Those that are due are generated, after the gradient and before the step."""
+    memory, stacked, kind = descent.memory, tape.stacked, tape.kind
+    layout = memory.layout
     dot: Any = np.ndarray.dot if layout.networks is None else product_of_group
     phi, one = NONLINEARITIES[nonlinearity], np.ones((), layout.dtype)
     (W, U, h_0), (dW, dU, dh_0) = layout.stacked(memory.theta), layout.stacked(memory.gradient)
@@ -181,7 +179,10 @@ def _gradients(memory: Memory, tape: Tape, nonlinearity: str, windows: Iterable[
             dot(da[..., : layout.B, :], W_hh_T, dh_0)  # (B9)
         elif h_0 is not None:
             dh_0[...] = 0  # h_0 has no gradient here, and plain gradient descent leaves it as it is
-        yield placed
+        if placed.is_due:
+            yield placed
+        else:
+            descent.take_step(placed.window)
 
 
 def recorded(memory: Memory, tape: Tape, window: Window) -> tuple[Activations[Array], Adjoints[Array]]:
@@ -206,5 +207,5 @@ def recorded(memory: Memory, tape: Tape, window: Window) -> tuple[Activations[Ar
     dot(views.da[..., :B, :], W_hh.mT, dh_0)  # (B9)
     x, h = tape.x[..., begin * B : end * B, :], tape.h[..., begin * B : (end + 1) * B, :]
     series = x, tape.a[..., :rows, :], h, y, dy, tape.dh[..., :rows, :], views.da, dx
-    x, a, h, y, dy, dh, da, dx = (tape.time_first(v).copy() for v in series)
+    x, a, h, y, dy, dh, da, dx = (time_first(v, B).copy() for v in series)
     return Activations(x, a, h, y), Adjoints(dy, dh, da, dx, dh_0)

@@ -18,9 +18,8 @@ from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step
 from numpy_rnn.common.update_iterator import Training, Updates, first_state
-from numpy_rnn.elman import one_hot
-from numpy_rnn.engine.descent import take_step
-from numpy_rnn.engine.gradient import Placed, gradients, recorded
+from numpy_rnn.engine.descent import Descent
+from numpy_rnn.engine.gradient import Placed, one_step_updates, recorded, window_updates
 from numpy_rnn.engine.losses import IS_MEAN, IS_SOFTMAX, LossKind
 from numpy_rnn.engine.memory import WIDE, FlatUpdate, Layout, Memory, group, joined, new_update, set_parts
 from numpy_rnn.engine.tape import MAX_VIEWED, Tape
@@ -28,10 +27,10 @@ from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, LearningRa
 from numpy_rnn.truncation import SeriesWindows, StreamWindows, WindowData, Windows, windows
 from numpy_rnn.update import as_learning_rate
 
-TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
-MAX_TAPES = 64  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
+TAPE_BYTES = 2**21  # of the rows of a tape, unless one window needs more
+MAX_TAPES = 32  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
 BUFFER = 16  # numbers, the least: with more, NumPy copies arrays that are broadcast over rows of a group to a buffer
-MAX_WINDOWS = 256  # whose views are used again on the next part of the series
+PART_STEPS = 256  # of the windows of a part of the series, whose views are used again on the next part
 
 
 def train(
@@ -157,11 +156,10 @@ def updates(run: Run, source: Windows, record: bool, every: Any, state: State[Ar
             number = 0
             continue
         while networks.blocks and (per_epoch is None or number < per_epoch):
-            count = 1 if per_epoch is None else min(per_epoch - number, every - number % every)
-            networks.advance(count, record)
+            networks.advance(record)
             if networks.lead.placed is None:  # the stream has ended
                 break
-            number += count
+            number = networks.lead.placed.number
             is_due = per_epoch is not None or number % every == 0
             if is_due:
                 yield networks.update(epoch)
@@ -193,23 +191,24 @@ class Networks:
         _, loss, reduction = run.options.objective
         is_mean, is_softmax = IS_MEAN[reduction], IS_SOFTMAX[loss]  # KeyError on another name
         kind = LossKind(is_mean, is_softmax, is_integer(target), weights is not None)
+        common = Common(run, kind, every, len(parts))
         for (index, layout), of_block in zip(parts, sources):
-            self.blocks.append(Block(layout, Pick(index, self.E), run, kind, of_block, state, len(parts)))
+            self.blocks.append(Block(layout, Pick(index, self.E), common, of_block, state))
         self.is_grouped = parts[0][1].networks is not None
         self.all_losses = every > 1
         self.half = params.W_hh.dtype.type(0.5)
         self.lead = self.blocks[0]
         self.places = self.lead.memory.layout.places(self.E)
         yields_all = not self.all_losses or source.per_epoch == 1
-        self.is_quick = yields_all and not (self.E or record) and kind.plain and self.lead.is_plain
+        self.is_quick = yields_all and not (self.E or record) and kind.plain and self.lead.descent.is_plain
         self.lead.collects = not self.is_quick
 
-    def advance(self, count: int, record: bool) -> None:
-        """Make so many updates of all networks."""
+    def advance(self, record: bool) -> None:
+        """Make the updates of all networks up to the next one that is due."""
         size = np.setbufsize(BUFFER) if (self.lead.memory.layout.networks or 0) >= WIDE else None
         try:
             for block in self.blocks:
-                block.advance(count, record)
+                block.advance(record)
         finally:
             if size is not None:
                 np.setbufsize(size)
@@ -217,7 +216,7 @@ class Networks:
     def update(self, epoch: int) -> tuple[FlatUpdate, Array]:
         """The latest update of all networks, and the initial state of the next window."""
         lead, kept = self.lead, (None, None)
-        _, number, window, next_state = lead.latest
+        _, number, window, next_state, _ = lead.latest
         every_loss = self.together([block.collect() for block in self.blocks], 1)
         loss, losses = every_loss[-1], every_loss if self.all_losses else None
         if lead.recorded is not None:
@@ -231,9 +230,9 @@ class Networks:
 
     def every_update(self, epoch: int, count: int | None) -> Updates[Array]:
         """Every update of one network by plain gradient descent, in the fewest calls."""
-        memory, rate, half, places = self.lead.memory, self.lead.rate, self.half, self.places
+        memory, rate, half, places = self.lead.memory, self.lead.descent.rate, self.half, self.places
         theta, gradient, spare, vectors = memory.theta, memory.gradient, memory.spare, memory.vectors
-        for views, number, window, next_state in islice(self.lead.made, count):
+        for views, number, window, next_state, _ in islice(self.lead.made, count):
             subtract(theta, multiply(gradient, rate, spare), theta)  # (U1)
             errors, divisor = views.errors, views.divisor
             loss = half * errors.dot(errors)  # (L1)
@@ -292,34 +291,46 @@ class Pick(NamedTuple):
         return np.broadcast_to(series, (n, *self.E, B, size)).reshape(n, -1, B, size)[:, self.index]
 
 
-class Block:
-    """A group of networks, or one: its memory, its tape, and its windows, whose gradients are computed one by one."""
+class Common(NamedTuple):
+    """What all blocks have in common."""
 
-    def __init__(
-        self, layout: Layout, pick: Pick, run: Run, kind: LossKind, source: Any, state: State[Array], blocks: int
-    ):
-        (schedule, objective, self.step), params = run.options, state.parameters
+    run: Run
+    kind: LossKind
+    every: int  # an update is due after so many of an epoch, and at its end
+    blocks: int
+
+
+class Block:
+    """A group of networks, or one: its memory, its tape, and its windows, whose updates are made one by one."""
+
+    def __init__(self, layout: Layout, pick: Pick, common: Common, source: Any, state: State[Array]):
+        run, kind, self.every, blocks = common
+        (schedule, objective, step), params = run.options, state.parameters
         is_series = isinstance(source, SeriesWindows)
         longest = source.T if is_series else maxsize
-        self.schedule = Schedule(min(schedule.k1, longest), min(schedule.k2, longest), schedule.epochs)
-        self.pick, self.rate = pick, pick.rate(as_learning_rate(params, self.step.learning_rate))
-        velocity = None if state.velocity is None or not self.step.has_velocity else pick.record(state.velocity)
-        self.memory = Memory(layout, pick.record(params), velocity, self.step.has_velocity)
+        self.schedule = _, k2, epochs = Schedule(min(schedule.k1, longest), min(schedule.k2, longest), schedule.epochs)
+        velocity = None if state.velocity is None or not step.has_velocity else pick.record(state.velocity)
+        self.memory = Memory(layout, pick.record(params), velocity, step.has_velocity)
+        rate = pick.rate(as_learning_rate(params, step.learning_rate))
+        self.pick, self.descent = pick, Descent(self.memory, step, rate, step == Step(step.learning_rate))
         numbers_per_step = layout.B * (layout.D + layout.H + 2 * layout.O) * (layout.networks or 1)
         most_bytes = min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // blocks)
         most_steps = most_bytes // (numbers_per_step * layout.dtype.itemsize)
-        k2 = self.schedule.k2
-        steps = min(longest, max(k2, most_steps)) if is_series else min(k2, most_steps + 1)
+        most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // blocks)
+        self.most = max(1, min(PART_STEPS, most_viewed // 3) // k2)
+        steps = min(k2, most_steps + 1)
+        if is_series:
+            self.few = longest <= most_steps and source.per_epoch * k2 <= min(epochs * PART_STEPS, most_viewed)
+            steps = longest if self.few else min(longest, max(k2, min(most_steps, k2 + PART_STEPS)))
         self.tape = self._tape(layout, steps, kind)
-        self.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // blocks)
         self.given = None if run.h_0 is None else pick.series(run.h_0[None])[0]  # None where h_0 is learned
         initial = params.h_0 if run.h_0 is None else run.h_0
         self.tape.base = source.next_start(state.window) if is_series else 0
         carried = state.h if self.tape.base else initial
         self.tape.state(self.tape.base)[...] = pick.series(carried[None])[0]  # type: ignore[index]
-        windows = self.series(source, state.epoch, state.number) if is_series else self.stream(source)
-        self.made = gradients(self.memory, self.tape, objective.nonlinearity, windows)
-        self.is_plain = self.step == Step(self.step.learning_rate)
+        windows = self.series(source, state.epoch, state.number) if is_series else [self.stream(source)]
+        make = one_step_updates if self.tape.one_step else window_updates
+        self.made = make(self.descent, self.tape, objective.nonlinearity, chain.from_iterable(windows))
         self.collects, self.uncollected, self.losses = True, 0, list[Array]()  # those of the steps before
         self.placed: Placed | None = None
         self.recorded: tuple[records.Activations[Array], records.Adjoints[Array]] | None = None
@@ -329,36 +340,30 @@ class Block:
         k1, k2, epochs = self.schedule
         return Tape(layout, steps, Schedule(min(k1, steps), min(k2, steps), epochs), kind)
 
-    def advance(self, count: int, record: bool) -> None:
-        """Make so many updates. `placed` is the last of them, `latest` too unless the stream has ended."""
-        memory, self.placed = self.memory, None
-        theta, gradient, rate, spare = memory.theta, memory.gradient, self.rate, memory.spare
-        for n, placed in enumerate(islice(self.made, count), start=1):
+    def advance(self, record: bool) -> None:
+        """Make the updates up to the next one that is due. It is `placed`, and `latest` unless the stream has ended."""
+        self.placed = next(self.made, None)
+        if self.placed is not None:
+            self.latest = self.placed
             if record:
-                self.recorded = recorded(memory, self.tape, placed.window)
-            if self.is_plain:  # the gradient of the last update is yielded
-                subtract(theta, multiply(gradient, rate, spare if n == count else gradient), theta)  # (U1)
-            else:
-                take_step(memory, self.step, rate, placed.window.start == 0)
-            self.placed = self.latest = placed
+                self.recorded = recorded(self.memory, self.tape, self.latest.window)
+            self.descent.take_step(self.latest.window)
 
-    def series(self, source: SeriesWindows, first_epoch: int, done: int) -> Iterator[Placed]:
-        """The windows of a series, on the tape; those of an epoch are made once if they are few."""
-        k1, k2, epochs = self.schedule
+    def series(self, source: SeriesWindows, first_epoch: int, done: int) -> Iterator[Iterable[Placed]]:
+        """The windows of each epoch of a series, on the tape; they are made once if they are few."""
+        k1, _, epochs = self.schedule
         kept: list[Placed] | None = None
-        self.few = self.tape.steps >= source.T and source.per_epoch * k2 <= self.most_viewed
         for _ in range(first_epoch, epochs + 1):
             self.uncollected = done * k1
             if self.few and kept is None and not done:
                 kept = list(self._epoch(source, 0))
-            yield from self._epoch(source, done) if kept is None else kept
+            yield self._epoch(source, done) if kept is None else kept
             done = 0
 
     def _epoch(self, source: SeriesWindows, done: int) -> Iterator[Placed]:
         k1, k2, _ = self.schedule
         tape = self.tape
-        # Views of the first windows, which are shorter, of the first part, and of all others: a third of them each.
-        most = source.per_epoch if self.few else max(1, min(MAX_WINDOWS, self.most_viewed // 3 // k2))
+        most = source.per_epoch if self.few else self.most
         for number, window in enumerate(islice(windows(source.T, k1, k2), done, None), start=done + 1):
             start, loss_start, _ = window
             if window.stop > tape.stop or start < tape.base:
@@ -367,7 +372,8 @@ class Block:
                 if stop - start > tape.steps:
                     stop = loss_start + max(1, (tape.steps - (loss_start - start)) // k1) * k1
                 self._load(source.part(records.Window(start, start, stop)))
-            yield Placed(tape.window(window), number, window, tape.state(source.next_start(window)))
+            is_due = number % self.every == 0 or number == source.per_epoch
+            yield Placed(tape.window(window), number, window, tape.state(source.next_start(window)), is_due)
 
     def stream(self, stream: Iterator[WindowData]) -> Iterator[Placed]:
         """The windows of a stream, on the tape."""
@@ -376,7 +382,7 @@ class Block:
             if len(data.x) > self.tape.steps:
                 self._lengthen(min(self.schedule.k2, 2 * len(data.x)))
             self._load(data)
-            yield Placed(self.tape.window(data.window), number, data.window, self.tape.state(data.window.stop))
+            yield Placed(self.tape.window(data.window), number, data.window, self.tape.state(data.window.stop), True)
 
     def _lengthen(self, steps: int) -> None:
         """Move the states to a longer tape."""
@@ -386,11 +392,8 @@ class Block:
 
     def _load(self, data: WindowData) -> None:
         """Move the tape to a part of the series."""
-        layout, (window, x, target, weights) = self.tape.layout, data
-        x, target = (
-            self.pick.series(one_hot(v, n, layout.dtype) if is_integer(v) else v)  # (F4)
-            for v, n in ((x, layout.D), (target, layout.O))
-        )
+        window, x, target, weights = data
+        x, target = (self.pick.series(v[..., None] if is_integer(v) else v) for v in (x, target))
         self.tape.load(window.start, x, target, self.pick.series(weights))
         if window.start == 0 and self.given is not None:
             self.tape.state(0)[...] = self.given  # (T3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy import divide, exp, log, multiply, subtract
+from numpy import divide, exp, log, multiply, square, subtract
 
 from numpy_rnn.parameters import Array
 
@@ -47,10 +47,11 @@ class LossKind(NamedTuple):
         error: y − target, (..., count·K·B, O); row_losses: of a cross-entropy, (..., count·K·B, 1); weights: the same.
         """
         O, rows = error.shape[-1], error.shape[-2] // count
-        if self.plain:
+        if self.plain and rows * O == 1:
+            losses = 0.5 * square(error[..., 0])  # (L1)
+        elif self.plain:
             terms = error.reshape(*error.shape[:-2], count, rows * O)
-            losses = np.vecdot(terms, terms) if error.ndim == 2 else multiply(terms, terms).sum(axis=-1)  # (L1)
-            losses *= losses.dtype.type(0.5)  # (L1)
+            losses = 0.5 * (np.vecdot(terms, terms) if error.ndim == 2 else square(terms).sum(axis=-1))  # (L1)
         else:
             each = 0.5 * np.vecdot(error, error)[..., None] if row_losses is None else row_losses  # (L1)
             each = each if weights is None else each * weights

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.common.checks import is_integer
 from numpy_rnn.common.records import Schedule, Window
 from numpy_rnn.engine.losses import LossKind
 from numpy_rnn.engine.memory import Layout
@@ -125,7 +126,7 @@ class Tape:
     def load(self, base: int, x: Array, target: Array, weights: Array | None = None) -> None:
         """Move to the steps from `base` on, with these inputs, targets and weights, (n, B, ·) or (n, N, B, ·).
 
-        The state at `base` is kept. Targets and weights may be those of the last steps only.
+        The state at `base` is kept. Classes are integers (n, B, 1). Targets and weights may be of the last steps only.
         """
         if base > self.base:
             state = self.state(base).copy()
@@ -137,7 +138,8 @@ class Tape:
             if series is not None and place is not None:
                 series = np.moveaxis(series, 1, 0) if series.ndim == 4 else series
                 rows = series.reshape(*series.shape[:-3], -1, series.shape[-1])
-                place[..., steps * B - rows.shape[-2] : steps * B, :] = rows
+                new = place[..., steps * B - rows.shape[-2] : steps * B, :]
+                new[...] = rows == np.arange(new.shape[-1]) if is_integer(rows) else rows  # (F4)
 
     def window(self, window: Window) -> Any:
         """The views of this window of the series."""
@@ -161,11 +163,6 @@ class Tape:
                 found.append(self.kind.losses(self.error[..., rows, :], row_losses, weights, count))
         return found
 
-    def time_first(self, rows: Array) -> Array:
-        """Rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
-        sequence = rows.reshape(*rows.shape[:-2], -1, self.layout.B, rows.shape[-1])
-        return sequence if sequence.ndim == 3 else np.moveaxis(sequence, 0, 1)
-
     def _one_step(self, t: int) -> OneStep:
         step, after = slice(t, t + 1), slice(t + 1, t + 2)
         z, h, new = self.z[..., step, :], self.h[..., after, :], self.h_1[..., after, :]
@@ -173,6 +170,12 @@ class Tape:
         return OneStep(z, z.mT, h, new, new.mT, target, error, error[..., 0, :])
 
 
+def time_first(rows: Array, B: int) -> Array:
+    """Rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
+    sequence = rows.reshape(*rows.shape[:-2], -1, B, rows.shape[-1])
+    return sequence if sequence.ndim == 3 else sequence.swapaxes(0, 1)
+
+
 def by_step(rows: Array, B: int) -> list[Array]:
     """The rows of every step, (..., B, n) each, as views."""
-    return [rows[..., begin : begin + B, :] for begin in range(0, rows.shape[-2], B)]
+    return list(time_first(rows, B))

@@ -43,6 +43,17 @@ def test_bare_calls_are_the_fewest_of_the_equations(case):
     }
 
 
+def test_bare_calls_of_a_character_model_train_it():
+    """They compute the losses of two updates, and move the weights that their products read, by their gradient."""
+    calls = floors.character_calls(TEXT[1], stacked=True)
+    assert Counter(call.equation for call in calls)["L4"] == 2 * 3
+    first, step = calls[0], calls[-1]
+    gradient = next(call.arguments[0] for call in calls if call.equation == "U7")
+    (dW,) = {id(call.arguments[2]): call.arguments[2] for call in calls if call.equation == "B4, B5"}.values()
+    assert np.shares_memory(first.arguments[1], step.arguments[0])
+    assert np.shares_memory(dW, gradient)
+
+
 @pytest.mark.parametrize("case", [DEFAULT_EXPERIMENT, ENSEMBLES[1], point(64, 8), point(256, 1, 100)])
 def test_units_are_not_saturated(case):
     """As those of a training: the time of tanh depends on its argument, and that of tiny numbers is long."""

@@ -58,7 +58,7 @@ def test_row_agrees(row, monkeypatch):
 
 def test_every_planned_benchmark_has_a_row_and_a_case():
     keys = plan(True)
-    assert len({*keys}) == len(keys) > 200
+    assert len({*keys}) == len(keys) > 100
     assert {*plan(False)} <= {*keys}
     assert {key.row for key in keys} == {*ROWS, "numpy"}
     assert {key.case for key in keys} == {*CASES}
