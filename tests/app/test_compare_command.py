@@ -29,10 +29,7 @@ SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # s
 )
 @example(rows=[1.0, 0.3, -1.0, 0.3, 0.3], size=1.0)
 @settings(fewer(12, 4), suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    rows=st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.3]), min_size=3, max_size=12),
-    size=st.sampled_from(SIZES),
-)
+@given(rows=st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.3]), min_size=3, max_size=12), size=st.sampled_from(SIZES))
 def test_right_implementation_agrees_on_series_of_any_size(capsys, rows, size, options):
     """Also where all losses are exactly 0, and where their last digits are those of subnormal numbers."""
     np.savetxt("s.csv", np.array(rows) * size)
