@@ -47,7 +47,6 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs_torch: uses torch or both backends; deselected without torch_rnn")
     config.addinivalue_line("markers", "needs_matplotlib: draws; deselected without torch_rnn")
     config.addinivalue_line("markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast")
-    config.addinivalue_line("markers", "first: is run before all others, as it takes longest")
     config.addinivalue_line("markers", "with_reference: tests numpy_rnn.reference too, whose train is the plain loop")
     config.addinivalue_line("markers", "no_perturb: sees what --perturb changes, or its hooks; deselected by it")
     for variable in ONE_THREAD:
@@ -68,10 +67,7 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_collection_modifyitems(config, items):
     unwanted = [item for item in items if _is_unwanted(item)]
     config.hook.pytest_deselected(items=unwanted)
-    wanted = [item for item in items if item not in set(unwanted)]
-    # The examples of the documents have the longest tests. They come first: pytest-xdist hands out tests in order, and
-    # one that is handed out last runs alone while the other workers have nothing left to do.
-    items[:] = sorted(wanted, key=lambda item: item.get_closest_marker("first") is None)
+    items[:] = [item for item in items if item not in set(unwanted)]
 
 
 def _is_unwanted(item):

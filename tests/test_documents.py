@@ -30,8 +30,6 @@ def parameters():
 
 
 @pytest.mark.slow
-@pytest.mark.first
-@pytest.mark.xdist_group("documents")  # one process has imported torch for all
 @pytest.mark.parametrize("example", [*parameters()])
 def test_output_is_that_of_a_run(example, tmp_path):
     printed = documents.run(example, tmp_path)
@@ -55,7 +53,6 @@ def test_every_program_is_run_or_saved_or_repeated(document):
 
 @pytest.mark.slow
 @pytest.mark.needs_torch
-@pytest.mark.xdist_group("documents")
 def test_options_exist(capsys, tmp_path):
     """Every option that a document names is in the help of a program."""
     known, option = {"--quiet", "--editable"}, r"--[a-z][a-z0-9-]+"  # of pip

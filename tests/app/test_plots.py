@@ -12,7 +12,7 @@ from made_up import lines, made_up
 import numpy_rnn
 from numpy_rnn.app import plots
 
-pytestmark = [pytest.mark.needs_matplotlib, pytest.mark.xdist_group("plots")]
+pytestmark = pytest.mark.needs_matplotlib
 
 KINDS: dict[str, dict] = {
     "one epoch": {"epochs": 1, "G": 0},

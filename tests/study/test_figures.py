@@ -15,7 +15,7 @@ from numpy_rnn.study.figures import style
 from numpy_rnn.study.figures.drawings import DRAWINGS
 from numpy_rnn.study.figures.style import Drawing, dark, pictures, with_dark_colors
 
-pytestmark = [pytest.mark.needs_matplotlib, pytest.mark.xdist_group("figures")]
+pytestmark = pytest.mark.needs_matplotlib
 
 
 @cache

@@ -35,7 +35,6 @@ from numpy_rnn.study.page.document import (
 from numpy_rnn.study.page.proofs import checked_equation, lines_of_equations
 from numpy_rnn.study.page.templates import fill, typeset
 
-pytestmark = pytest.mark.xdist_group("page")
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg">\n<path fill="#fff" width="5%" id="a&amp;b"/></svg>'
 PICTURES = dict.fromkeys((drawing.name for drawing in DRAWINGS), (Picture(SVG, (7.0, 3.0)), Picture(SVG, (4.0, 3.0))))
 

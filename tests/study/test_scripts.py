@@ -19,7 +19,7 @@ from numpy_rnn.study.figures.drawings import DRAWINGS
 from numpy_rnn.study.figures.style import Picture
 from numpy_rnn.study.page import pages
 
-pytestmark = [pytest.mark.needs_matplotlib, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.needs_matplotlib, pytest.mark.slow]
 
 T = 6  # of the explorer's runs
 

@@ -30,7 +30,7 @@ from numpy_rnn.study.study import check_folder, write_folder
 from numpy_rnn.study.suite_parts import named
 from numpy_rnn.study.training.mistakes import measure_training, published_training
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs_matplotlib, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_matplotlib]
 
 OPTIONS = {"epochs": 2, "k1": 50, "k2": 50, "reduction": "mean", "nonlinearity": "relu", "hidden_size": 3,
            "momentum": 0.5, "max_norm": 0.2, "dtype": "float64", "bias": True, "learn_initial_state": True}  # fmt: skip
