@@ -54,7 +54,8 @@ def test_options_of_a_run_are_refused_with_a_trace(capsys):
     for option in ("--k1 5", "--data none.csv", "--bias"):
         message = refused(numpy_rnn, capsys, "compare", "t.npz", *option.split(), "--no-plot")
         assert message.startswith(f"{option.split()[0]} is given with t.npz, a trace, which has the options of its run")
-    succeed(numpy_rnn, capsys, "compare", "t.npz", "--log-every", 1, "--no-plot", "--output", "found.json")
+    out = succeed(numpy_rnn, capsys, "compare", "t.npz", "--log-every", 1, "--no-plot", "--output", "found.json")
+    assert out.endswith("\nresults saved to found.json\n")
     assert json.loads(Path("found.json").read_text())["passed"]
 
 

@@ -99,7 +99,7 @@ RUNS = {
 FIRST, TRIED, MORE = 3, 2, 2  # updates before, under and after the interruption; the second one tried begins an epoch
 
 # Lines from one interruption to the next: primes, so that a loop is not interrupted at the same line every time.
-STRIDE = {"numpy_rnn": 19, "numpy_rnn.reference": 41, "torch_rnn": 127}
+STRIDE = {"numpy_rnn": 11, "numpy_rnn.reference": 23, "torch_rnn": 71}
 
 
 def begin(rnn, E=(), learned=False, **options):
