@@ -3,8 +3,8 @@
 `pytest` tests both backends, and a missing torch is an error. `pytest --packages numpy_rnn` tests NumPy alone: what
 needs torch or matplotlib is deselected. `pytest -m "not slow"` leaves out what starts processes, compiles or takes
 seconds; every numeric test is in the rest. `pytest --perturb SEED` computes as on another BLAS kernel. The environment
-variable HYPOTHESIS_PROFILE is default (50 examples of each property, the same in every run), random (others in every
-run: for .ci, and for those who develop), few (20, not shrunk), or long (5,000 random ones, which need --timeout 0).
+variable HYPOTHESIS_PROFILE is default (30 examples of each property, the same in every run), random (50, others in
+every run: for .ci, and for those who develop), few (20, not shrunk), or long (5,000 random ones, with --timeout 0).
 """
 
 import importlib
@@ -26,7 +26,7 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # The first example of a run may pay for the import of torch, which is not slowness of the data.
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SAME: Any = {"derandomize": True, "database": None}
-settings.register_profile("default", COMMON, max_examples=50, **SAME)
+settings.register_profile("default", COMMON, max_examples=30, **SAME)
 settings.register_profile("random", COMMON, max_examples=50, print_blob=True)
 settings.register_profile("few", COMMON, max_examples=20, phases=(Phase.explicit, Phase.generate), **SAME)
 settings.register_profile("long", COMMON, max_examples=5000, print_blob=True)
@@ -47,7 +47,6 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs_torch: uses torch or both backends; deselected without torch_rnn")
     config.addinivalue_line("markers", "needs_matplotlib: draws; deselected without torch_rnn")
     config.addinivalue_line("markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast")
-    config.addinivalue_line("markers", "first: is run before all others, as it takes longest")
     config.addinivalue_line("markers", "with_reference: tests numpy_rnn.reference too, whose train is the plain loop")
     config.addinivalue_line("markers", "no_perturb: sees what --perturb changes, or its hooks; deselected by it")
     for variable in ONE_THREAD:
@@ -68,10 +67,7 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_collection_modifyitems(config, items):
     unwanted = [item for item in items if _is_unwanted(item)]
     config.hook.pytest_deselected(items=unwanted)
-    wanted = [item for item in items if item not in set(unwanted)]
-    # The examples of the documents have the longest tests. They come first: pytest-xdist hands out tests in order, and
-    # one that is handed out last runs alone while the other workers have nothing left to do.
-    items[:] = sorted(wanted, key=lambda item: item.get_closest_marker("first") is None)
+    items[:] = [item for item in items if item not in set(unwanted)]
 
 
 def _is_unwanted(item):

@@ -36,6 +36,10 @@ BLOCK = re.compile(r"^(?P<notes>(?:<!-- [^\n]* -->\n)*)```(?P<language>\w+)\n(?P
 NOTES = ("run:", "numbers vary", "figure", "both packages", "from")
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?"
 DECIMAL = r"-?\d.*[.e].*"
+COMMAND = re.compile(  # sed ... > FILE; python -m MODULE ARGUMENTS | tail
+    r"(?P<before>sed [^;]*; )?(?:python -m )?(?P<module>\w\S*)(?P<arguments>[^|;>&$]*)"
+    r"(?:(?:2>&1 )?\| (?P<filter>[^;]*))?"
+)
 TOKEN = re.compile(rf"(?P<number>{NUMBER})|(?P<space>\s+)|(?P<rule>([-=_])\4+)|.")
 GAP = r"^ *\.\.\.\n"  # in an output: any number of lines
 LINES = r"(?:.*\n)*?"
@@ -109,6 +113,12 @@ def files() -> dict[str, str]:
 
 def run(example: Example, folder: Path) -> str:
     """Run an example in an empty folder, with the files that documents contain, and return what it prints."""
+    printed = run_example(example, folder)
+    assert "Traceback (most" not in printed, printed
+    return printed
+
+
+def run_example(example: Example, folder: Path) -> str:
     for name, text in files().items():
         (folder / name).write_text(text, encoding="utf-8")
     source = example.source.replace("\\\n", " ")
@@ -116,11 +126,14 @@ def run(example: Example, folder: Path) -> str:
         source = source.rpartition("&& ")[2].replace(".venv/bin/", "")
     if example.language == "python":
         return run_program('__import__("warnings").simplefilter("error")\n' + source, folder)
-    if found := re.fullmatch(r"(?:python -m )?(?P<module>\w\S*)(?P<arguments>[^|;>]*)", source):
-        arguments = ["", *shlex.split(found["arguments"])]
-        program = f"import runpy, sys; sys.argv = {arguments}; runpy.run_module({found['module']!r}, alter_sys=True"
-        return run_program(f"{program}, run_name='__main__')", folder)
-    return run_script(source, folder)
+    if not (found := COMMAND.fullmatch(source)):
+        return run_script(source, folder)
+    if found["before"]:
+        run_script(found["before"], folder)
+    arguments = ["", *shlex.split(found["arguments"])]
+    program = f"import runpy, sys; sys.argv = {arguments}; runpy.run_module({found['module']!r}, alter_sys=True"
+    printed = run_program(f"{program}, run_name='__main__')", folder)
+    return run_script(f"{found['filter']} < printed.txt", folder) if found["filter"] else printed
 
 
 def run_program(source: str, folder: Path) -> str:
@@ -131,7 +144,6 @@ def run_program(source: str, folder: Path) -> str:
     process.kill()
     printed = (folder / "printed.txt").read_text(encoding="utf-8")
     assert process.exitcode is not None
-    assert "Traceback" not in printed, printed
     return printed.rstrip()
 
 
@@ -144,7 +156,10 @@ def execute(source: str, folder: Path) -> None:
     variables = environment()
     os.environ.clear()
     os.environ |= variables
-    exec(compile(source, "<example>", "exec"), {"__name__": "__main__"})
+    try:
+        exec(compile(source, "<example>", "exec"), {"__name__": "__main__"})
+    except Exception:
+        sys.excepthook(*sys.exc_info())  # as the interpreter does; the audit replaces it
 
 
 def environment() -> dict[str, str]:
@@ -154,7 +169,7 @@ def environment() -> dict[str, str]:
 
 
 def run_script(source: str, folder: Path) -> str:
-    (folder / "bin").mkdir()  # its programs are those that run here
+    (folder / "bin").mkdir(exist_ok=True)  # its programs are those that run here
     for name, module in {"python": "", "pytest": "-m pytest"}.items():
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
         (folder / "bin" / name).chmod(0o755)

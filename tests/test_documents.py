@@ -4,12 +4,11 @@ When an output has changed, `python tests/documents.py` updates it.
 """
 
 import re
-import sys
 
 import documents
 import pytest
-from children import run, with_benchmarks
-from documents import DOCUMENTS, TOP, blocks, examples, excerpt, name_of, same_numbers
+from children import with_benchmarks
+from documents import DOCUMENTS, TOP, Block, Example, blocks, examples, excerpt, name_of, same_numbers
 
 from numpy_rnn.__main__ import main as numpy_main
 from numpy_rnn.app.options import ABOUT
@@ -17,8 +16,9 @@ from numpy_rnn.conformance.__main__ import main as suite_main
 
 TEXTS = {name_of(document): document.read_text(encoding="utf-8") for document in DOCUMENTS}
 README, DERIVATION = TEXTS["README.md"], TEXTS["numpy_rnn/DERIVATION.md"]
-PLUGIN = "-p", "no:elman", "-p", "numpy_rnn.conformance.plugin"  # also where PYTHONPATH has it, without entry points
-HELP = ["benchmarks"], ["benchmarks.report"], ["pytest", *PLUGIN, TOP / "tests"]
+PLUGIN = "-p no:elman -p numpy_rnn.conformance.plugin"  # also where PYTHONPATH has it, without entry points
+HELP = "benchmarks", "benchmarks.report", f"pytest {PLUGIN} {TOP}/tests"
+NO_OUTPUT = Block("", "", {}, (0, 0))
 
 
 def parameters():
@@ -30,7 +30,6 @@ def parameters():
 
 
 @pytest.mark.slow
-@pytest.mark.first
 @pytest.mark.parametrize("example", [*parameters()])
 def test_output_is_that_of_a_run(example, tmp_path):
     printed = documents.run(example, tmp_path)
@@ -58,9 +57,8 @@ def test_options_exist(capsys, tmp_path):
     """Every option that a document names is in the help of a program."""
     known, option = {"--quiet", "--editable"}, r"--[a-z][a-z0-9-]+"  # of pip
     with_benchmarks(tmp_path)
-    for words in HELP:
-        done = run([sys.executable, "-m", *words, "--help"], cwd=tmp_path, check=True)
-        known |= set(re.findall(option, done.stdout))
+    for command in HELP:
+        known |= set(re.findall(option, documents.run(Example("sh", f"{command} --help", NO_OUTPUT), tmp_path)))
     for main, command in [(numpy_main, name) for name in ABOUT] + [(suite_main, "score"), (suite_main, "long")]:
         with pytest.raises(SystemExit):
             main([command, "--help"])

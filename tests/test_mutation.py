@@ -33,12 +33,11 @@ def test_changes_are_of_every_kind_and_compile():
     assert not any("f'not" in line and "{changed}" not in line for line in programs)  # messages of errors
 
 
-def test_verdicts(tmp_path):
+def test_verdicts(tmp_path, monkeypatch):
     """The copy's packages are tested; one that hangs is ended, also where a child of it hangs."""
-    (tmp_path / "own.py").write_text("RIGHT = True")
-    (tmp_path / "test_own.py").write_text("import own\ndef test_right():\n    assert own.RIGHT\n")
-    assert first_failure(tmp_path, "test_own.py") is None
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # most of the time that pytest takes
     (tmp_path / "own.py").write_text("RIGHT = False")
+    (tmp_path / "test_own.py").write_text("import own\ndef test_one(): pass\ndef test_right(): assert own.RIGHT\n")
     assert first_failure(tmp_path, "test_own.py") == "test_own.py::test_right"
     started = f"import subprocess, own\nsubprocess.run([{sys.executable!r}, '-c', 'import time; time.sleep(99)'])\n"
     (tmp_path / "test_own.py").write_text(started)

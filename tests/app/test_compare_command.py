@@ -30,10 +30,7 @@ SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # s
 )
 @example(rows=[1.0, 0.3, -1.0, 0.3, 0.3], size=1.0)
 @settings(fewer(12, 4), suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    rows=st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.3]), min_size=3, max_size=12),
-    size=st.sampled_from(SIZES),
-)
+@given(rows=st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.3]), min_size=3, max_size=12), size=st.sampled_from(SIZES))
 def test_right_implementation_agrees_on_series_of_any_size(capsys, rows, size, options):
     """Also where all losses are exactly 0, and where their last digits are those of subnormal numbers."""
     np.savetxt("s.csv", np.array(rows) * size)
@@ -64,7 +61,8 @@ def test_options_of_a_run_are_refused_with_a_trace(capsys):
     for option in ("--k1 5", "--data none.csv", "--bias"):
         message = refused(numpy_rnn, capsys, "compare", "t.npz", *option.split(), "--no-plot")
         assert message.startswith(f"{option.split()[0]} is given with t.npz, a trace, which has the options of its run")
-    succeed(numpy_rnn, capsys, "compare", "t.npz", "--log-every", 1, "--no-plot", "--output", "found.json")
+    out = succeed(numpy_rnn, capsys, "compare", "t.npz", "--log-every", 1, "--no-plot", "--output", "found.json")
+    assert out.endswith("\nresults saved to found.json\n")
     assert json.loads(Path("found.json").read_text())["passed"]
 
 

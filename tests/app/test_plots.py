@@ -155,6 +155,14 @@ def test_curves_that_diverged_are_named():
     assert names[2:] == ["50, numpy_rnn: diverged", *(f"{rate}, another: diverged" for rate in ("0.01", "0.1", "50"))]
 
 
+@pytest.mark.parametrize(("loss", "scale"), [(1e-9, "log"), (0.0, "linear"), (-0.1, "linear")])
+def test_axis_of_losses_has_a_place_for_all(loss, scale):
+    """A loss of 0 has none on a logarithmic axis, and rounding can make that of a cross-entropy negative."""
+    experiment, results = made_up()
+    results["numpy_rnn"].losses[1] = loss
+    assert figure_of(experiment, results).axes[1].get_yscale() == scale
+
+
 def test_drift_has_a_panel():
     drift, spread = np.array([0.0, 1e-8, 3e-7]), np.array([2e-7, 2e-7, 9e-7])
     *_, panel = figure_of(*made_up(), drift=(drift, spread)).axes

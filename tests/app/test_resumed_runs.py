@@ -185,10 +185,7 @@ def test_either_package_resumes_a_run_of_the_other(capsys):
 
 
 DAMAGED: list[tuple[dict[str, Any], str]] = [  # arrays that are changed, or without a value left out; the message
-    (
-        {"format": np.bytes_("elman-run 2")},
-        "it has the format 'elman-run 2': expected 'elman-run 3'; to start a new",
-    ),
+    ({"format": np.bytes_("elman-run 2")}, "it has the format 'elman-run 2': expected 'elman-run 3'; to start a new"),
     ({"W_hh": None}, "it has no W_hh: expected W_xh"),
     ({"window": None}, "it has no 'window'; expected a run that --save wrote"),
     ({"h": np.zeros((2, 3, 6), "f4")}, "h of the state to resume from has shape (2, 3, 6): expected (2, 1, 6)"),

@@ -71,6 +71,8 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
     counts = f"{len(set(SHORT))} different characters, 26 updates per epoch; the loss is the sum over 25 characters,"
     assert f"\n{counts} and {25 * np.log(len(set(SHORT))):.3f} for characters at random\n" in quiet
     assert (rows(quiet), samples(quiet)) == (rows(out), [])
+    untrained = succeed(numpy_rnn, capsys, *QUICK, "--epochs", 0)
+    assert [row[:2] for row in rows(untrained)] == [(0, 0)]
     often = succeed(numpy_rnn, capsys, *QUICK, "--log-every", 13, "--reduction", "mean")
     assert [row[0] for row in rows(often)] == [13, 26, 39, 52]  # the last is not printed twice
     assert abs(rows(often)[0][2] - np.log(len(set(SHORT)))) < 2e-2  # it begins at random, also a mean

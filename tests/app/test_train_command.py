@@ -55,8 +55,8 @@ def default_experiment_in_plain_numpy(last):
 
 
 def test_default_experiment(rnn, capsys):
-    """All of its 300 epochs in float32 with numpy_rnn; the first 30 in float64 with torch_rnn, which is slow."""
-    last, dtype = (300, "float32") if rnn is numpy_rnn else (30, "float64")
+    """All of its 300 epochs in float32 with numpy_rnn; the first 10 in float64 with torch_rnn, which is slow."""
+    last, dtype = (300, "float32") if rnn is numpy_rnn else (10, "float64")
     changed = ["--dtype", dtype] * (dtype != "float32") + ["--epochs", last] * (last != 300)
     out = succeed(rnn, capsys, "--no-plot", "--output", "r.json", *changed)
     assert out.splitlines()[0] == (

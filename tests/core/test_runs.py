@@ -212,13 +212,16 @@ SCHEDULES = [(1, 1), (1, 3), (2, 3)]
 
 @pytest.mark.parametrize("k", SCHEDULES, ids=str)
 def test_combinations_of_options(rnn, k):
-    """Every step with every kind of network, in one of the three schedules. T = 5 is no multiple of k1 = 2."""
+    """Every step with every kind of network, in one of the three schedules. T = 5 is no multiple of k1 = 2.
+
+    One epoch: test_every_update_is_right has several.
+    """
     for number, (options, (kind, reduction, loss)) in enumerate(product(STEPS, KINDS)):
         if SCHEDULES[number % 3] != k:
             continue
         E, B = SHAPES[number % len(SHAPES)]
         objective = Objective(("tanh", "sigmoid")[number // 3 % 2], loss, reduction)
-        run_options = RunOptions(Schedule(*k, 2), objective, Step(0.02, **options))
+        run_options = RunOptions(Schedule(*k, 1), objective, Step(0.02, **options))
         run = random_run([number, *k], Sizes(5, B, 2, 4, 3, E), kind, run_options)
         assert_right_run(rnn, run, list(train(rnn, run, record=True)))
 

@@ -89,12 +89,7 @@ def test_tensors_without_numbers_for_numpy_are_refused(kind):
         given = valid(rnn)[name]
         refusal(rnn, name, given | {argument: changed(given[argument])}, kind)
     given = valid(rnn)["bptt"]
-    refusal(
-        rnn,
-        "bptt",
-        given | {"params": each(changed, given["params"])},
-        "W_xh is torch.",
-    )
+    refusal(rnn, "bptt", given | {"params": each(changed, given["params"])}, "W_xh is torch.")
 
 
 def test_reversed_memory_is_copied():

@@ -18,7 +18,6 @@ from numpy_rnn.study.findings import AFTER, BEFORE, plain
 from numpy_rnn.study.subject import Snapshot
 from numpy_rnn.study.training.outcomes import Trained
 
-DELTA = 2.0**-100  # of a complex step
 SHARED = {"epochs": 4, "hidden_size": 3, "bias": True, "dtype": "float64"}
 
 

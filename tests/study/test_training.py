@@ -359,6 +359,6 @@ def test_published_findings_are_of_the_default_experiment():
     assert set(PUZZLES) <= set(verdicts)
     assert all(one.changes and one.functions for one in found.mistakes)
     assert "def " not in text
-    outcomes = training.Outcomes(small(20, 8, epochs=50))
+    outcomes = training.Outcomes(small(20, 3, epochs=50))
     for name in ("2e for e", "dh_next dropped"):
         assert outcomes.of(name, "sliding")[0].verdict == verdicts[name], name

@@ -95,28 +95,29 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
     """
     check_torch()
     import torch
+    from torch.optim.sgd import sgd
 
     def joined(tensors):
         return torch.cat([v.ravel() for v in tensors])
 
     step = descent.case.step
-    params = {name: torch.tensor(v).requires_grad_() for name, v in present(descent.case.params).items()}
+    params = {name: torch.tensor(v) for name, v in present(descent.case.params).items()}
     for name, gradient in present(descent.gradients).items():
         params[name].grad = torch.tensor(gradient)
     limit = inf if step.max_norm is None else step.max_norm  # no gradient is longer than infinity
     result = {"norm": torch.nn.utils.clip_grad_norm_(params.values(), limit)}
-    result["clipped"] = joined(theta.grad for theta in params.values())
-    sgd = torch.optim.SGD(params.values(), lr=float(step.learning_rate), momentum=step.momentum,
-                          dampening=step.dampening, nesterov=step.nesterov, weight_decay=step.weight_decay)  # fmt: skip
-    if descent.case.velocity is not None:
-        for name, v in present(descent.case.velocity).items():
-            sgd.state[params[name]]["momentum_buffer"] = torch.tensor(v)
-    sgd.step()
+    gradients: Any = [theta.grad for theta in params.values()]
+    result["clipped"] = joined(gradients)
+    before: Any = present(descent.case.velocity) if descent.case.velocity else dict.fromkeys(params)
+    velocity = [None if before[name] is None else torch.tensor(before[name]) for name in params]
+    # The function of torch.optim.SGD: the class would import torch._dynamo, which takes a second.
+    sgd(list(params.values()), gradients, velocity, lr=float(step.learning_rate), momentum=step.momentum,
+        dampening=step.dampening, nesterov=step.nesterov, weight_decay=step.weight_decay, maximize=False)  # fmt: skip
     if step.momentum:
-        result["v"] = joined(sgd.state[theta]["momentum_buffer"] for theta in params.values())
+        result["v"] = joined(velocity)
         if descent.case.velocity is None:
             result["g"] = result["v"]
-    result["theta"] = joined(theta.detach() for theta in params.values())
+    result["theta"] = joined(params.values())
     return {name: whole(v.numpy()) for name, v in result.items()}
 
 

@@ -140,21 +140,17 @@ def is_narrow(figure) -> bool:
 
 def pictures(drawing: Drawing, findings: Findings) -> tuple[Picture, Picture]:
     """The drawing for wide and for narrow screens. The same findings make the same bytes."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     result = []
     for size in (drawing.size, drawing.narrow):
         with style():
-            figure = Figure(figsize=size)
+            figure, file = Figure(figsize=size), io.BytesIO()
             drawing.draw(figure, findings)
-            result.append(Picture(with_dark_colors(_saved(figure)), size))
+            FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})  # savefig would draw twice
+        result.append(Picture(with_dark_colors(file.getvalue()), size))
     return result[0], result[1]
-
-
-def _saved(figure):
-    file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
 
 
 def with_dark_colors(svg: bytes) -> bytes:
