@@ -7,7 +7,7 @@ from comparing import arrays_in, bits, each, in_numpy
 from hypothesis import example, given
 from witness import Expected, assert_right, expected_update
 
-from numpy_rnn import Gradients, Parameters, Window
+from numpy_rnn import Gradients, Parameters, Window, reference
 from numpy_rnn.common.records import DTYPES, Objective, Step
 
 DTYPE = pytest.mark.parametrize("dtype", DTYPES)
@@ -60,6 +60,26 @@ def test_every_function_is_the_witness(rnn, case):
     assert bits(one_update(rnn, case)) == bits(found)
     assert bits(found.activations.h[0]) == bits(case.params.h_0 if case.h_0 is None else case.h_0)
     assert (found.adjoints.dy[: len(case.x) - len(case.target)] == 0).all()
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "sigmoid"])
+def test_gradient_is_the_complex_step_of_the_public_forward_pass(nonlinearity):
+    """One complex number among real ones, in each array in turn; the loss is half the squared error."""
+    run = random_run(5, Sizes(T=4, B=2, D=2, H=3, O=2), Kind(dtype="float64", bias=True))
+    params, x, target, h_0 = run.params, run.x, run.target, run.h_0
+    activations = reference.forward(params, x, h_0, nonlinearity=nonlinearity)
+    gradients = reference.bptt(params, activations, target, nonlinearity=nonlinearity)
+    flow = reference.adjoints(params, activations, target, nonlinearity=nonlinearity)
+    expected = gradients._replace(h_0=flow.dh_0)._asdict() | {"x": flow.dx}
+    arrays = params._replace(h_0=h_0)._asdict() | {"x": x}
+    for name, value in arrays.items():
+        for place in np.ndindex(value.shape):
+            moved = value.astype(complex)
+            moved[place] += 1e-30j
+            *theta, h, inputs = (arrays | {name: moved}).values()
+            y = reference.forward(Parameters(*theta), inputs, h, nonlinearity=nonlinearity).y
+            derivative = ((y - target) ** 2).sum().imag / 2e-30
+            assert abs(derivative - expected[name][place]) <= 1e-12 * (1 + abs(derivative)), (name, place)
 
 
 def test_relu_slope_at_zero_is_zero(rnn):
