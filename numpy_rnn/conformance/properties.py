@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run, WindowCase
 from numpy_rnn.conformance.case import case_sizes
+from numpy_rnn.conformance.definition import Arrays
 from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
@@ -155,7 +155,7 @@ def check_port(
         _falsify(check, large, few)
 
 
-def checks(level: str, case: WindowCase, report: dict[str, Any], port: Any) -> dict[str, Check]:
+def checks(level: str, case: WindowCase, report: Arrays, port: Any) -> dict[str, Check]:
     """The check of every tensor, in causal order. L3 is checked as L1, or L2 without intermediates."""
     if level == "L0":
         found = {each.tensor: each for each in exact_checks(case, report)}
@@ -195,7 +195,7 @@ class PortCheck(NamedTuple):
         for name, check in checks(self.level, case, report, self.port).items():
             ratio = check.ratio
             counts = int(check.estimated.sum()), int(check.lost.sum())
-            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), to_jsonable(recipe), counts)
+            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), recipe, counts)
             if not (ratio <= 1).all():
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
                 arrays = np.broadcast_arrays(report[name], check.expected, check.allowed, ratio)

@@ -128,7 +128,7 @@ class Recipe(NamedTuple):
         generator = np.random.default_rng(self.seed)
         T, B, D, H, O, K = self[:6]
 
-        def integers(*shape: int, low: int = -2) -> Any:
+        def integers(*shape: int, low: int = -2) -> np.ndarray:
             return generator.integers(low, 2, shape, endpoint=True).astype(self.dtype)
 
         W_hh = np.zeros((H, H), self.dtype)

@@ -83,7 +83,7 @@ class Updates:
             self.known[index] = Fit(*single_update(self.recorded, index, self.network))
         return self.known[index]
 
-    def initial_states(self, i: int) -> dict[str, Any]:
+    def initial_states(self, i: int) -> dict[str, np.ndarray]:
         """The ways to choose initial states of which the state of an update is one."""
         start, zeros, before, new, steps = self.columns["start"], 0 * self.h_0, [self.h_0], [self.h_0], 0
         is_first, inside = self.number[i] == 1, bool(start[i] > 0)
@@ -135,7 +135,7 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
             moved = run._replace(**{name: np.roll(getattr(run, name), by, 0)})
             yield f"{words} one step {when}", partial(of_run, updates.recorded._replace(run=moved))
 
-    def added(is_reset: Callable[[int], Any], i: int) -> bool:
+    def added(is_reset: Callable[[int], bool], i: int) -> bool:
         """Whether the gradients are added to those of the update before."""
         before = {} if i == 0 or is_reset(i) else fit(i - 1).report
         names = ["d" + name for name in present(fit(i).case.params)]
@@ -160,7 +160,7 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
         case = fit(i).case._replace(**step)
         return not fit(i).wrong & fit(i).flow and fit(i).explains(stepped(case, gradients), fit(i).stepped)
 
-    def with_rate(factor: Callable[[int], Any], i: int) -> bool:
+    def with_rate(factor: Callable[[int], float], i: int) -> bool:
         step = fit(i).case.step
         return is_step(i, fit(i).report, step=step._replace(learning_rate=step.learning_rate * float(factor(i))))
 

@@ -33,7 +33,7 @@ class Stack(NamedTuple):
     def single(self, at: tuple[int, ...]) -> tuple[WindowCase, dict[str, np.ndarray]]:
         """One update of one network, as a case and a report."""
 
-        def one(array: Any, first: int = 0) -> Any:
+        def one(array: np.ndarray, first: int = 0) -> np.ndarray:
             """The entry of an array whose ensemble axes may have size 1, shared by all networks."""
             places = (min(i, size - 1) for i, size in zip(at, array.shape[first:]))
             return array[(slice(None),) * first + tuple(places)]
