@@ -6,7 +6,7 @@ check_port(level, port, ...)  →  for every case of the strategy: check  →  V
 import contextlib
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +38,8 @@ from numpy_rnn.conformance.window_checks import Check, exact_checks, global_chec
 
 PROFILES = {"default": 100, "repeatable": 100, "long": 5000}  # windows per test
 LARGE_EVERY = 5  # the number of cases per large case, and per case of level L0
-SEEDS = st.integers(0, 2**32 - 1)
+integers = cache(st.integers)  # a strategy is made once
+SEEDS = integers(0, 2**32 - 1)
 
 
 def run_count(windows: int) -> int:
@@ -63,7 +64,7 @@ def profile(name: str, examples: int | None = None) -> settings:
 @st.composite
 def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING) -> Recipe:
     """Recipes of cases in this dtype, for ports with these abilities."""
-    return random_recipe(Draw(lambda low, high: draw(st.integers(low, high))), dtype, port_abilities)
+    return random_recipe(Draw(lambda low, high: draw(integers(low, high))), dtype, port_abilities)
 
 
 class Violation(AssertionError):

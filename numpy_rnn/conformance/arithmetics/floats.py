@@ -86,6 +86,8 @@ class Floats(Arithmetic[NumpyArray]):
 def joined(parts: Sequence[NumpyArray], axis: int) -> NumpyArray:
     """The parts along one of the last two axes; the leading axes are broadcast."""
     arrays = [np.asarray(part) for part in parts]
+    if len(arrays) == 1:
+        return arrays[0]
     leading = np.broadcast_shapes(*(array.shape[:-2] for array in arrays))
     return np.concatenate([np.broadcast_to(array, leading + array.shape[-2:]) for array in arrays], axis=axis)
 

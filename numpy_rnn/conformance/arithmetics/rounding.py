@@ -157,6 +157,8 @@ class Near:
 
 def join(parts: Sequence[Near], axis: int) -> Near:
     """The parts along the last axis, or along the last but one; the leading axes are broadcast."""
+    if len(parts) == 1:
+        return parts[0]
     shapes = {part.shape[:-2] for part in parts}
     if len(shapes) > 1:
         leading = np.broadcast_shapes(*shapes)
