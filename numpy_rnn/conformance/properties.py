@@ -67,13 +67,17 @@ def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING)
     return random_recipe(Draw(lambda low, high: draw(integers(low, high))), dtype, port_abilities)
 
 
+Place = Recipe | int  # of a window, or the seed of a run
+Hints = Callable[[], list[str]]
+
+
 class Violation(AssertionError):
     """A bound that a correct port never exceeds is exceeded by this element first.
 
     where: the words for its place, a recipe or the seed of a run. hints: returns the mutants that it resembles.
     """
 
-    def __init__(self, where: str, first: Divergence, place: Any, window: tuple[WindowCase, Any], hints: Any):
+    def __init__(self, where: str, first: Divergence, place: Place, window: tuple[WindowCase, Arrays], hints: Hints):
         allowed = f"rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large"
         if not first.allowed:
             allowed = "nothing rounds here, so it must be this number"
@@ -86,7 +90,7 @@ class Violation(AssertionError):
         self.first, self.place, (self.case, self.report), self.hints = first, place, window, hints
 
 
-def _words(place: Any) -> str:
+def _words(place: Place | None) -> str:
     return f"run {place}" if isinstance(place, int) else str(place)
 
 
@@ -96,9 +100,9 @@ class WorstRatios:
     watch: called with the words for every case before the port is. latest: the recipe or the seed that was drawn last.
     """
 
-    def __init__(self, watch: Callable[[str], Any] = lambda where: None) -> None:
+    def __init__(self, watch: Callable[[str], object] = lambda where: None) -> None:
         self.watch = watch
-        self.latest: Any = None
+        self.latest: Place | None = None
         self.worst: dict[str, dict[str, dict[str, Any]]] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
 
@@ -108,7 +112,7 @@ class WorstRatios:
             low, high = self.sizes.get(letter, (size, size))
             self.sizes[letter] = min(low, size), max(high, size)
 
-    def note(self, level: str, dtype: str, tensor: str, ratio: float, case: Any, counts: tuple[int, int]) -> None:
+    def note(self, level: str, dtype: str, tensor: str, ratio: float, case: object, counts: tuple[int, int]) -> None:
         """Keep the ratio if it is the largest so far, and add up how many checks were estimated, and lost."""
         tensors = self.worst.setdefault(level, {}).setdefault(dtype, {})
         noted = tensors.setdefault(tensor, {"ratio": -1.0, "case": None, "estimated": 0, "lost": 0})
@@ -130,7 +134,7 @@ class WorstRatios:
 
 def check_port(
     level: str, port: Any, dtype: str, chosen: settings, timeout: float = 10.0, worst: WorstRatios | None = None,
-    only: Any = None,
+    only: Place | None = None,
 ) -> None:  # fmt: skip
     """Check a port at one level on the cases of a profile. Raises Violation, or PortFault without a valid report.
 
@@ -200,9 +204,9 @@ class PortCheck(NamedTuple):
             if not (ratio <= 1).all():
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
                 arrays = np.broadcast_arrays(report[name], check.expected, check.allowed, ratio)
-                numbers: Any = (float(array[at]) for array in arrays)
+                reported, expected, allowed, most = (float(array[at]) for array in arrays)
                 equation = equations(name, recipe.objective, recipe.step)
-                first = Divergence(1, 1, name, None, at, *numbers)
+                first = Divergence(1, 1, name, None, at, reported, expected, allowed, most)
                 first = first._replace(equation=equation, is_estimated=bool(check.estimated.any()))
                 hints = partial(hints_for_port, self.port, recipe, self.timeout)
                 raise Violation(f"{self.level}, {recipe}", first, recipe, (case, report), hints)
@@ -224,7 +228,7 @@ class PortCheck(NamedTuple):
             raise Violation(where, first, seed, window, partial(hints_for_run, recorded, first))
 
 
-def _falsify(check: PortCheck, strategy: Any, chosen: settings) -> None:
+def _falsify(check: PortCheck, strategy: st.SearchStrategy, chosen: settings) -> None:
     """Call the check on what the strategy draws. Raises what it raises, with hints; if it does not recur, says so.
 
     No smaller case is looked for after the faults of the port have taken its time limit.
@@ -232,7 +236,7 @@ def _falsify(check: PortCheck, strategy: Any, chosen: settings) -> None:
     faults: list[Violation | PortFault] = []
     seconds = 0.0
 
-    def attempt(place: Any) -> None:
+    def attempt(place: Place) -> None:
         nonlocal seconds
         began = time.monotonic()
         try:
@@ -252,8 +256,9 @@ def _falsify(check: PortCheck, strategy: Any, chosen: settings) -> None:
     try:
         property_holds()
     except Violation as smallest:  # the case that Hypothesis shrank to; its error is rarely the largest
-        is_window = isinstance(smallest.place, Recipe) and check.level != "L0"
-        for larger in hint_recipes(check.port, smallest.place) if is_window else ():  # may show an earlier stage
+        place = smallest.place
+        is_window = isinstance(place, Recipe) and check.level != "L0"
+        for larger in hint_recipes(check.port, place) if is_window else ():  # type: ignore[arg-type]  # an earlier stage
             with contextlib.suppress(Violation, PortFault):
                 attempt(larger)
         violations = [fault for fault in faults if isinstance(fault, Violation)]

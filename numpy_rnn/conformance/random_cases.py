@@ -8,7 +8,7 @@ beyond small buffers and the registers of vector instructions. A choice is made 
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,13 +24,16 @@ MAX_ATTEMPTS = 16  # to find a case in which nothing rounds
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 
+T = TypeVar("T")
+
+
 class Draw(NamedTuple):
     """A source of choices. integer: a number from low to high, both included; the smallest is the simplest."""
 
     integer: Callable[[int, int], int]
     rare: int = -1  # what integer(0, n − 1) is, modulo n, in one of n draws
 
-    def choice(self, options: Sequence[Any]) -> Any:
+    def choice(self, options: Sequence[T]) -> T:
         """One of the options. The first is the simplest."""
         return options[self.integer(0, len(options) - 1)]
 
@@ -89,10 +92,11 @@ class Recipe(NamedTuple):
         """The case."""
         generator, (nonlinearity, loss, _) = np.random.default_rng(self.seed), self.objective
         T, B, D, H, O, K = self[:6]
-        drawn = partial(generator.integers, -2, 3) if self.exact else generator.normal
+        drawn: Any = partial(generator.integers, -2, 3) if self.exact else generator.normal
         params = self._parameters(generator, drawn)
         x, target, h_0 = (drawn(size=size).astype(float) for size in ((T, B, D), (K, B, O), (B, H)))
-        h_0 = {"tanh": np.tanh, "relu": np.abs, "sigmoid": lambda v: 0.5 + 0.5 * np.tanh(v)}[nonlinearity](h_0)
+        phi: dict[str, Any] = {"tanh": np.tanh, "relu": np.abs, "sigmoid": lambda v: 0.5 + 0.5 * np.tanh(v)}
+        h_0 = phi[nonlinearity](h_0)
         if self.zeros:
             x[0], h_0[...] = 0, 0
         if self.subnormal:
@@ -195,7 +199,8 @@ def sized(recipe: Recipe, draw: Draw, abilities: Abilities) -> Recipe:
         return recipe
     shape = draw.choice(abilities.sizes)
     T = shape.get("T", max(recipe.T, shape.get("K", 1)))
-    return recipe._replace(**{"T": T, "K": min(recipe.K, T), **shape})
+    sizes: dict[str, Any] = {"T": T, "K": min(recipe.K, T), **shape}
+    return recipe._replace(**sizes)
 
 
 def random_step(draw: Draw, abilities: Abilities) -> Step:

@@ -132,7 +132,7 @@ def test_adagrad_is_that_of_min_char_rnn():
 def test_last_bit_of_every_gradient_is_checked(dtype):
     """numpy_rnn and the definition give all numbers of exact cases; a factor of one ulp on any gradient is refused."""
     refused = 0
-    for seed in range(12):
+    for seed in range(6):
         case = exact_recipe(RandomDraw(seed), dtype).case()
         report = window_update(case)
         assert all((check.ratio == 0).all() for check in exact_checks(case, report))
@@ -141,7 +141,7 @@ def test_last_bit_of_every_gradient_is_checked(dtype):
             wrong = exact_checks(case, report | {name: report[name] * factor})
             assert {check.tensor for check in wrong if (check.ratio > 0).any()} == {name}
             refused += 1
-    assert refused > 50
+    assert refused > 25
 
 
 def test_number_of_more_than_24_bits_is_seen():

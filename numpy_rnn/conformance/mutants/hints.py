@@ -5,7 +5,7 @@ wrong numbers of every tensor in all of them. The gradients are explained first,
 Where all windows are so short that different mistakes give the same numbers, there is a hint only if one fits.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain, product
 from typing import Any
@@ -44,7 +44,7 @@ def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
     plain = plain._replace(dtype="float64") if "float64" in port.dtypes else plain
     for i, usual in enumerate((*SIZES, SIZES[0])):
         own = has.sizes[i % len(has.sizes)] if has.sizes else {}
-        sizes: Any = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | dict(own)
+        sizes: dict[str, int] = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | dict(own)
         sizes["K"] = own.get("K", sizes["T"] if recipe.K == recipe.T else min(sizes["K"], sizes["T"]))
         if recipe.step is not None:  # a rate that is not 0; then other numbers, then no clipping
             step = recipe.step._replace(learning_rate=recipe.step.learning_rate or 0.1)
@@ -82,7 +82,7 @@ def _as_float64(value: Any) -> Any:
     return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
-def _largest(array: Any) -> float:
+def _largest(array: np.ndarray) -> float:
     return float(np.abs(array).max(initial=0))
 
 
@@ -120,7 +120,7 @@ class Fit:
         """Whether the mistake gives the reported step, from the reported gradients."""
         return self.explains(stepped(mistake.change(self.case), self.report, mistake.of), self.stepped)
 
-    def explains(self, values: Arrays, names: Any = None) -> bool:
+    def explains(self, values: Arrays, names: Collection[str] | None = None) -> bool:
         """Whether these are the reported numbers of the tensors of these names, or of all up to the gradients."""
         for name in self.flow if names is None else names:
             if name not in values or np.shape(values[name]) != np.shape(self.report[name]):
@@ -223,7 +223,7 @@ def factors(fits: Sequence[Fit], is_step: bool, only_products: bool = False) -> 
     """Tensors multiplied by numbers that are the same product of sizes, or the same number, in all cases."""
     known = fits[0].stepped if is_step else fits[0].flow - {"a", "h", "y"}
     names = [name for name in fits[0].report if name in known]
-    found, moved = dict[str, str](), {id(fit): dict[str, Any](fit.right) for fit in fits}
+    found, moved = dict[str, str](), {id(fit): dict(fit.right) for fit in fits}
     for name in names:
         if not any(name in fit.wrong for fit in fits):
             continue

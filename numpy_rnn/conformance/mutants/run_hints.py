@@ -47,7 +47,7 @@ def _windows(recorded: RecordedRun) -> list[str]:
     (k1, k2, epochs), T = recorded.run.options.schedule, len(recorded.run.x)
     rows = list(zip(*(recorded.updates[name].tolist() for name in Window._fields)))
     right = expected_windows(T, Schedule(k1, k2))
-    others: dict[str, Any] = {
+    others: dict[str, list[Window]] = {
         "bptt over k+1 steps": expected_windows(T, Schedule(k1, k2 + 1)),
         "chunks instead of a sliding window": expected_windows(T, Schedule(k2, k2)),
         "the last, shorter window left out": right[: T // k1],
@@ -170,7 +170,7 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
     yield "the step of the gradients of the update before", lambda i: is_step(i, fit(max(0, i - 1)).report)
     yield "the velocity, or sum of squares, reset at every epoch", lambda i: is_step(
         i, fit(i).report, velocity=fit(i).case.velocity if number[i] > 1 else None)  # fmt: skip
-    factors: dict[str, Any] = {
+    factors: dict[str, Callable[[int], float]] = {
         "the rate divided by the number of the epoch": lambda i: 1 / epoch[i],
         "no step at the first update": lambda i: i > 0,
         "a step at every second update alone": lambda i: i % 2,

@@ -12,7 +12,7 @@ from numpy_rnn.conformance import definition as right
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats
 from numpy_rnn.conformance.arithmetics.nonlinearities import NONLINEARITIES
 from numpy_rnn.conformance.case import initial_state, present
-from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, update
+from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, Equation, update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, by_factor
 from numpy_rnn.conformance.mutants.window_mistakes import (
     CONSTANTS,
@@ -168,7 +168,7 @@ def other_steps(step: Step) -> Mistakes:
     def decayed_twice(n, name, theta, delta, step):
         return theta - n.rate(step, theta) * (delta + step.weight_decay * theta)
 
-    def of(text: str, **functions: Any) -> Mistake:
+    def of(text: str, **functions: Equation) -> Mistake:
         return Mistake(text, DEFINITION._replace(**functions))
 
     if step.max_norm is not None:
