@@ -17,7 +17,7 @@ from numpy_rnn.conformance.case import INTERMEDIATES, present
 from numpy_rnn.conformance.definition import DEFINITION, train, window_update
 from numpy_rnn.conformance.mutants import hints, score
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, named, trace
-from numpy_rnn.conformance.mutants.hints import hints_for_case, hints_for_port
+from numpy_rnn.conformance.mutants.hints import Fit, explanations, hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.port import abilities
 from numpy_rnn.conformance.properties import Violation, check_port, profile
@@ -55,7 +55,7 @@ def test_mutants_are_few_and_have_names():
 
 
 def hints_of(port, count=1, seed=9):
-    """The hints for the first cases in which a port is wrong; the other cases of a hint are made from these."""
+    """The hints for the first case in which a port is wrong, from which a hint makes its other cases."""
     found = []
     for each in range(150):
         recipe = random_recipe(RandomDraw(seed, each), "float64", abilities(port))
@@ -89,8 +89,8 @@ WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the d
         w.h[t - 1].mT @ w.da[t] * (1 + (t == len(w.x))) for t in w.steps)},
     "dh_t with da_{t+1} W_hhᵀ within ±1": {"state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT + np.clip(
         w.da[t + 1] @ p.W_hh.mT, -1, 1)},
-    "loss × 2": {"loss_and_error": lambda n, *given: (
-        2 * right.loss_and_error(n, *given)[0], right.loss_and_error(n, *given)[1])},
+    "loss × 2": {"loss_and_error": lambda n, *given: [
+        k * v for k, v in zip((2, 1), right.loss_and_error(n, *given))]},
     "a norm without its root": {"clipped": lambda n, d, p, step: right.clipped(n, d, p, step)
         if step.max_norm is None else {
         name: g * min(1, step.max_norm / (sum((g * g).sum() for g in d.values()) + 1e-6)) for name, g in d.items()}},
@@ -123,9 +123,9 @@ def test_port_without_a_bug_has_no_hint():
 def test_hint_explains_all_of_the_deviation_and_all_tensors():
     case = window(3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False, step=Step(0.1))
     good, wrong = window_update(case), window_update(case, of=named("dh_next dropped").definition)
-    assert hints_for_case(case, wrong) == ["dh_next dropped"]
-    assert hints_for_case(case, {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good}) == []
-    assert hints_for_case(case, wrong | {"dW_xh": good["dW_xh"]}) == []
+    assert explanations([Fit(case, wrong)]) == ["dh_next dropped"]
+    assert explanations([Fit(case, {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good})]) == []
+    assert explanations([Fit(case, wrong | {"dW_xh": good["dW_xh"]})]) == []
 
 
 def test_second_answer_that_differs_is_a_kept_state():

@@ -73,11 +73,6 @@ def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str
     return explanations([*wrong, *(fit for fit in usual if not fit.wrong)])
 
 
-def hints_for_case(case: WindowCase, report: Arrays) -> list[str]:
-    """The hints for a report on one case."""
-    return explanations([Fit(case, report)])
-
-
 def _as_float64(value: Any) -> Any:
     return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
