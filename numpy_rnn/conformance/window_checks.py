@@ -151,14 +151,9 @@ def tolerances(
 
 def is_small(case: WindowCase, is_local: bool) -> bool:
     """Whether proven bounds decide in this window."""
-    T, K, B, (D, H), O = (
-        len(case.x),
-        len(case.target),
-        case.x.shape[-2],
-        case.params.W_xh.shape[-2:],
-        case.params.W_hy.shape[-1],
-    )
-    return max(T * B, D + H, K * B * O) <= SMALL_SUM if is_local else T * H <= SMALL_WINDOW
+    T, B, (D, H) = len(case.x), case.x.shape[-2], case.params.W_xh.shape[-2:]
+    outputs = len(case.target) * B * case.params.W_hy.shape[-1]
+    return max(T * B, D + H, outputs) <= SMALL_SUM if is_local else T * H <= SMALL_WINDOW
 
 
 def axes_of(name: str) -> tuple[int, ...]:

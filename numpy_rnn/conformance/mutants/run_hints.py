@@ -126,10 +126,8 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
     def of_run(changed: RecordedRun, i: int) -> bool:
         return is_same(i, Fit(*single_update(changed, i, updates.network)).right)
 
-    yield (
-        "losses of older steps counted again",
-        partial(of_run, updates.recorded.replace({"loss_start": columns["start"]})),
-    )
+    older = updates.recorded.replace({"loss_start": columns["start"]})
+    yield "losses of older steps counted again", partial(of_run, older)
     for name, words in (("target", "targets"), ("x", "inputs")):
         for by, when in ((1, "late"), (-1, "early")):
             moved = run._replace(**{name: np.roll(getattr(run, name), by, 0)})

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray, Step, WindowCase
 from numpy_rnn.conformance import definition as right
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats
-from numpy_rnn.conformance.arithmetics.nonlinearities import NONLINEARITIES
 from numpy_rnn.conformance.case import initial_state, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, Equation, update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, by_factor
@@ -97,13 +95,9 @@ def other_cases() -> Mistakes:
     def reordered(order, names, case):
         return case._replace(**{name: order(getattr(case, name)) for name in names})
 
-    def of_phi(name, case):
-        return case._replace(objective=case.objective._replace(nonlinearity=name))
-
     changes: Changes = {"the losses of the first K steps of the window": first_losses}
     for words, names in {"inputs": ("x",), "targets": ("target",), "inputs and targets": ("x", "target")}.items():
         changes |= {f"{words} {text}": partial(reordered, order, names) for text, order in ORDERS.items()}
-    changes |= {f"{name} for the nonlinearity": partial(of_phi, name) for name in NONLINEARITIES}
     for text, change in changes.items():
         yield Mistake(text, field="loss_and_error", change=change)
 
@@ -162,9 +156,6 @@ def other_steps(step: Step) -> Mistakes:
         is_first = equation is right.velocity and given[2] is None
         return equation(*given[:i], given[i] if is_first else change(given[i], given[-1]), *given[i + 1 :])
 
-    def swapped(equation, i, j, *given):
-        return equation(*given[:i], 0 * given[1] if given[j] is None else given[j], *given[i + 1 :])
-
     def decayed_twice(n, name, theta, delta, step):
         return theta - n.rate(step, theta) * (delta + step.weight_decay * theta)
 
@@ -189,9 +180,6 @@ def other_steps(step: Step) -> Mistakes:
             for i, name in places:
                 words = f"{result} {'' if text.startswith('without') else 'with '}{text.format(name)}"
                 yield of(words, **{field: partial(of_operand, equation, i, change)})
-        for (i, name), (j, other) in product(places, places):
-            if i != j:
-                yield of(f"{result} with {other} for {name}", **{field: partial(swapped, equation, i, j)})
 
 
 def other_options(step: Step) -> Mistakes:

@@ -221,12 +221,9 @@ def described(error: BaseException, function: object = None) -> str:
         message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
     except Exception:  # a __str__ that raises
         message = f"{type(error).__name__}, whose message cannot be printed"
-    frame = user_frame(error, function)
-    return (
-        message
-        if frame is None
-        else f"{message} ({os.path.basename(frame.filename)} line {frame.lineno}: {one_line(frame.line or '', 80)})"
-    )
+    if (frame := user_frame(error, function)) is None:
+        return message
+    return f"{message} ({os.path.basename(frame.filename)} line {frame.lineno}: {one_line(frame.line or '', 80)})"
 
 
 def user_frame(error: BaseException, function: object = None) -> traceback.FrameSummary | None:
