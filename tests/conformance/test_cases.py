@@ -15,7 +15,7 @@ from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import tanh_error
 from numpy_rnn.conformance.ports.protocol import Abilities, PortFault
-from numpy_rnn.conformance.properties import PROFILES, Violation, WorstRatios, check_port, profile, run_count
+from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, profile
 from numpy_rnn.conformance.random_cases import (
     LARGE_SIZES,
     RandomDraw,
@@ -91,13 +91,6 @@ def test_recipe_makes_the_same_case_again():
 def test_declared_errors_of_tanh_count_twice():
     assert tanh_error(RIGHT) == (16, 0)
     assert tanh_error(SimpleNamespace(tanh_ulps=3, tanh_absolute_ulps=4)) == (6, 8)
-
-
-def test_profiles():
-    assert [profile(name).derandomize for name in PROFILES] == [False, True, False]
-    assert [profile(name).max_examples for name in PROFILES] == [100, 100, 5000]
-    assert profile("default", 7).max_examples == 7
-    assert [run_count(windows) for windows in (20, 100, 5000)] == [10, 10, 500]
 
 
 # -- wrong ports -----------------------------------------------------------------------------------------------------

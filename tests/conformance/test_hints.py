@@ -43,10 +43,8 @@ def test_mutant_is_killed(mutant, level):
         assert EQUATIONS.get(found.tensor) in stages, f"{found.tensor} for {mutant.stage}"
 
 
-def test_mutants_are_few_and_have_names():
-    assert len(MUTANTS) <= 40
+def test_mutants_have_names():
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
-    assert {EQUATIONS[mutant.stage] for mutant in MUTANTS} >= {"T1, T2", "T3", "F1", "F3", "L1, L2", "B1", "B2", "B3"}
     with pytest.raises(LookupError, match="no mutant is called 'x'"):
         named("x")
 

@@ -89,7 +89,9 @@ class Rounding:
     def product(self, A: "Near", B: "Near") -> "Near":
         """The product of matrices AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
         A_max, B_max = A.max_abs, B.max_abs
-        n = (A_max > 0).astype(np.float64) @ (B_max > 0)
+        n: Real = float(A_max.shape[-1])
+        if not (A_max.all() and B_max.all()):
+            n = (A_max > 0).astype(np.float64) @ (B_max > 0)
         E = self.gamma(n) * (A_max @ B_max) + A.E @ B_max + np.abs(A.value) @ B.E + self.flushes(n)
         return self.near(A.value @ B.value, E)
 
