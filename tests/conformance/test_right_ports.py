@@ -251,16 +251,6 @@ def test_module_is_described():
         function_port(batch_first, "huber")
 
 
-def test_layout_of_a_function_is_found():
-    assert function_port(batch_first).name == "batch_first (rows BTN BH)"
-    assert char_style().name == "loss_fun (columns TN HB)"
-    assert {"batch", "no biases", "vector_inputs", "step"} <= set(char_style().lacks)
-    with pytest.raises(
-        InputError, match=r"broken cannot be called in any known way: KeyError: 'U' \(test_right_ports.py"
-    ):
-        function_port(lambda p, x, target, h_0: p["U"], name="broken")
-
-
 # -- other truncations -----------------------------------------------------------------------------------------------
 
 
