@@ -92,6 +92,13 @@ WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the d
     "a norm without its root": {"clipped": lambda n, d, p, step: right.clipped(n, d, p, step)
         if step.max_norm is None else {
         name: g * min(1, step.max_norm / (sum((g * g).sum() for g in d.values()) + 1e-6)) for name, g in d.items()}},
+    "the largest number for the norm": {"clipped": lambda n, d, p, step: right.clipped(n, d, p, step)
+        if step.max_norm is None else {
+        name: g * min(1, step.max_norm / (max(abs(g).max() for g in d.values()) + 1e-6)) for name, g in d.items()}},
+    "g divided by the sum of squares, without the root": {"direction": lambda n, g, v, before, step: g / (v + 1e-8)
+        if step.adagrad else right.direction(n, g, v, before, step)},
+    "targets one step early": {"loss_and_error": lambda n, y, target, *rest: right.loss_and_error(
+        n, y, target[[*range(1, len(target)), 0]], *rest)},
     "b_h × 0": other_step(lambda name, theta, moved: theta - moved * (name != "b_h")),
     "step × 1.37": other_step(lambda name, theta, moved: theta - 1.37 * moved),
     "": {"pre_activation_adjoint": lambda n, w, p, t, phi: np.cos(3 * w.dh[t])},  # nobody's mistake
