@@ -66,10 +66,11 @@ def hints_of(port, count=1, seed=9):
     return found
 
 
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if not m.in_run], ids=lambda mutant: mutant.name)
-@pytest.mark.parametrize("is_box", [False, True])
-def test_hint_names_the_mutant(mutant, is_box):
-    capabilities = tuple(name for name in RIGHT.capabilities if name != "intermediates" or not is_box)
+@pytest.mark.parametrize("number", [i for i, mutant in enumerate(MUTANTS) if not mutant.in_run])
+def test_hint_names_the_mutant(number):
+    """Every other one in a black box."""
+    mutant, left_out = MUTANTS[number], ("intermediates",) * (number % 2)
+    capabilities = tuple(name for name in RIGHT.capabilities if name not in left_out)
     assert hints_of(WayPort(Way(of=mutant.definition), capabilities)) == [[mutant.name]]
 
 
