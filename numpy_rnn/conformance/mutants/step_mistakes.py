@@ -207,8 +207,8 @@ def other_options(step: Step) -> Mistakes:
 
 
 def other_gradients(case: WindowCase, values: Arrays) -> dict[str, Arrays]:
-    """Gradients from the right values that are other sums, or are reported otherwise than the step uses them."""
-    p, step, h = present(case.params), case.step, np.concatenate((initial_state(case)[None], values["h"]))
+    """Gradients from the right values that are other sums, transposed, clipped by value or rounded."""
+    p, h = present(case.params), np.concatenate((initial_state(case)[None], values["h"]))
     own = {"d" + name: values["d" + name] for name in p}
     (T, B, _), K = case.x.shape, len(case.target)
     t, b = np.arange(T)[:, None, None], np.arange(B)[:, None]
@@ -225,10 +225,4 @@ def other_gradients(case: WindowCase, values: Arrays) -> dict[str, Arrays]:
         others[text] = own | d | {"db_y": dy.sum((0, 1))} | dict.fromkeys(("db_h", "db_hh"), da.sum((0, 1)))
     others |= {f"rounded to {form}": {name: rounded(g, form) for name, g in own.items()} for form in FORMATS}
     others |= {f"within ±{c:g}": {name: np.clip(g, -c, c) for name, g in own.items()} for c in CONSTANTS}
-    if step is not None:
-        limits = step._replace(learning_rate=1.0, momentum=0.0, dampening=0.0, nesterov=False, adagrad=False)
-        for text, part in {"after clipping": limits._replace(weight_decay=0.0),
-                           "with weight decay": limits._replace(max_norm=None, max_value=None)}.items():  # fmt: skip
-            moved = stepped(case._replace(step=part, velocity=None), values)
-            others[text] = {"d" + name: theta - moved[name] for name, theta in p.items()}
     return others
