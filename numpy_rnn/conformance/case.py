@@ -7,11 +7,13 @@ In stacked cases all arrays have the same leading axes, before the axes of time,
 broadcasts against them.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from numpy_rnn.common.records import Parameters, Run, Step, WindowCase
+from numpy_rnn.common.records import A, NumpyArray, Parameters, Run, Step, WindowCase
 
 INTERMEDIATES = ("a", "h", "y", "dy", "dh", "da")
 GIVEN_DY: Any = "given_dy"
@@ -26,13 +28,14 @@ SHAPES = {
     "dh_0": "BH",
     "dx": "TBD",
 }
+Shape = tuple[int, ...]
 PARAMETER_SHAPES = {"W_xh": "DH", "W_hh": "HH", "W_hy": "HO", "b_h": "H", "b_y": "O", "h_0": "BH", "b_hh": "H"}
 FIELDS = tuple(PARAMETER_SHAPES)
 for _prefix in ("d", "v", ""):  # gradients before clipping; velocities and parameters after the update
     SHAPES |= {_prefix + name: shape for name, shape in PARAMETER_SHAPES.items()}
 
 
-class TwoBiases(NamedTuple):
+class TwoBiases(NamedTuple, Generic[A]):
     """Parameters with two trained biases of the hidden layer, or what belongs to each, such as the velocities.
 
         a_t = x_t W_xh + b_h + h_{t-1} W_hh + b_hh     (F1)
@@ -42,13 +45,13 @@ class TwoBiases(NamedTuple):
     includes both gradients. Under plain gradient descent their sum moves twice as far as one bias would.
     """
 
-    W_xh: Any
-    W_hh: Any
-    W_hy: Any
-    b_h: Any = None
-    b_y: Any = None
-    h_0: Any = None
-    b_hh: Any = None
+    W_xh: A
+    W_hh: A
+    W_hy: A
+    b_h: A | None = None
+    b_y: A | None = None
+    h_0: A | None = None
+    b_hh: A | None = None
 
 
 class RateInVelocity(Step):
@@ -60,18 +63,18 @@ class RateInVelocity(Step):
     __slots__ = ()
 
 
-def parameters_from(arrays: dict[str, Any], prefix: str = "") -> Any:
+def parameters_from(arrays: Mapping[str, NumpyArray], prefix: str = "") -> Any:
     """The Parameters of these names, or TwoBiases where there is a second bias; None for names that are missing."""
     kind: Any = TwoBiases if arrays.get(f"{prefix}b_hh") is not None else Parameters
     return kind(*(arrays.get(prefix + name) for name in kind._fields))
 
 
-def present(params: Any) -> dict[str, Any]:
+def present(params: Any) -> dict[str, NumpyArray]:
     """The arrays by name, without those that are None."""
     return {name: array for name, array in (params or Parameters(*[None] * 3))._asdict().items() if array is not None}
 
 
-def one_bias(params: Any) -> Parameters[Any]:
+def one_bias(params: Any) -> Parameters[NumpyArray]:
     """The parameters of the same function with one hidden bias, b_h + b_hh."""
     has_two = getattr(params, "b_hh", None) is not None
     return Parameters(*params[:6])._replace(b_h=params.b_h + params.b_hh if has_two else params.b_h)
@@ -94,18 +97,18 @@ def case_sizes(case: WindowCase) -> dict[str, int]:
     return {"T": T, "B": B, "D": D, "H": H, "O": O, "K": len(case.target)}
 
 
-def initial_state(case: WindowCase) -> np.ndarray:
+def initial_state(case: WindowCase) -> NumpyArray:
     """The initial state of the window: the learned one, the given one, or zeros."""
-    h_0: Any = case.h_0 if case.params.h_0 is None else case.params.h_0
+    h_0: NumpyArray | None = case.h_0 if case.params.h_0 is None else case.params.h_0
     return np.zeros((case.x.shape[1], case.params.W_hh.shape[-1]), case.params.W_hh.dtype) if h_0 is None else h_0
 
 
-def is_classes(array: np.ndarray) -> bool:
+def is_classes(array: NumpyArray) -> bool:
     """Whether an array of inputs or targets holds classes, not rows."""
     return array.dtype.kind in "iu"
 
 
-def as_rows(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
+def as_rows(array: NumpyArray, size: int, dtype: npt.DTypeLike) -> NumpyArray:
     """Rows of 0 and 1 for classes; other arrays as they are."""
     return np.eye(size, dtype=dtype)[array] if is_classes(array) else array
 
@@ -116,7 +119,7 @@ def with_rows(case: WindowCase) -> WindowCase:
     return case._replace(x=as_rows(case.x, D, dtype), target=as_rows(case.target, O, dtype))
 
 
-def given_dy(case: WindowCase) -> np.ndarray:
+def given_dy(case: WindowCase) -> NumpyArray:
     """Under GIVEN_DY, dy of all steps, (T, B, O): zero at the older ones."""
     older = np.zeros((len(case.x) - len(case.target), *case.target.shape[1:]), case.params.W_hh.dtype)
     return np.concatenate((older, case.target))
@@ -134,7 +137,9 @@ def required_names(case: WindowCase, intermediates: bool, input_gradients: bool 
     return [name for name in SHAPES if name in names]
 
 
-def required_outputs(case: WindowCase, intermediates: bool, input_gradients: bool = False) -> dict[str, Any]:
+def required_outputs(
+    case: WindowCase, intermediates: bool, input_gradients: bool = False
+) -> dict[str, tuple[int, ...]]:
     """The names of `required_names`, and their shapes."""
     sizes = case_sizes(case)
     names = required_names(case, intermediates, input_gradients)
@@ -164,7 +169,7 @@ def format_errors(case: WindowCase, report: Any, intermediates: bool, input_grad
     return errors
 
 
-def array_error(name: str, array: Any, shape: tuple[int, ...], dtype: Any) -> str:
+def array_error(name: str, array: Any, shape: Shape, dtype: npt.DTypeLike) -> str:
     """The error in an array that should have this shape and dtype, and be finite; "" if there is none."""
     if array.dtype != dtype:
         return f"{name} is {array.dtype}: expected {dtype}"

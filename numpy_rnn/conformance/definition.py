@@ -11,11 +11,12 @@ equations are checked against the complex-step derivative of the forward ones, a
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, overload
 
 import numpy as np
 
-from numpy_rnn.common.records import Objective, Run, Step, Window, WindowCase
+from numpy_rnn.common.records import NumpyArray, Objective, Run, Step, Window, WindowCase
+from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, N
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
     GIVEN_DY,
@@ -27,21 +28,21 @@ from numpy_rnn.conformance.case import (
     with_rows,
 )
 
-Steps = dict[int, Any]  # an array for each step t, from 1
-Arrays = dict[str, Any]  # by the names of a report
+Steps = dict[int, N]  # an array for each step t, from 1
+Arrays = dict[str, NumpyArray]  # by the names of a report
 
 
 @dataclass
-class Tensors:
+class Tensors(Generic[N]):
     """The tensors of a window by their steps. h has h[0] too, and dh and da have zeros after the last step."""
 
-    x: Steps
-    a: Steps = field(default_factory=dict)
-    h: Steps = field(default_factory=dict)
-    y: Steps = field(default_factory=dict)
-    dy: Steps = field(default_factory=dict)
-    dh: Steps = field(default_factory=dict)
-    da: Steps = field(default_factory=dict)
+    x: Steps[N]
+    a: Steps[N] = field(default_factory=dict)
+    h: Steps[N] = field(default_factory=dict)
+    y: Steps[N] = field(default_factory=dict)
+    dy: Steps[N] = field(default_factory=dict)
+    dh: Steps[N] = field(default_factory=dict)
+    da: Steps[N] = field(default_factory=dict)
 
     @property
     def steps(self) -> range:
@@ -52,29 +53,29 @@ class Tensors:
 # -- forward ----------------------------------------------------------------------------------------------------------
 
 
-def pre_activation(n: Floats, w: Tensors, p: TwoBiases, t: int) -> Any:
+def pre_activation(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], t: int) -> N:
     """a_t."""
     return n.affine([(w.x[t], p.W_xh), (w.h[t - 1], p.W_hh)], p.b_h, p.b_hh)  # (F1)
 
 
-def state(n: Floats, w: Tensors, p: TwoBiases, t: int, nonlinearity: str) -> Any:
+def state(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], t: int, nonlinearity: str) -> N:
     """h_t."""
     return n.phi(w.a[t], nonlinearity)  # (F2)
 
 
-def output(n: Floats, w: Tensors, p: TwoBiases, t: int) -> Any:
+def output(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], t: int) -> N:
     """y_t."""
     return n.affine([(w.h[t], p.W_hy)], p.b_y)  # (F3)
 
 
-def loss_and_error(n: Floats, y: Any, target: Any, weights: Any, objective: Objective) -> tuple[Any, Any]:
+def loss_and_error(n: Arithmetic[N], y: N, target: N, weights: N, objective: Objective) -> tuple[N | None, N]:
     """L and dy of the steps with a loss, (K, ..., B, O); no loss where dy is given."""
     if objective.loss == GIVEN_DY:
         return None, target
     return n.loss_and_error(y, target, weights, objective)  # (L1) to (L4), (B1)
 
 
-def adjoint_without_loss(n: Floats, w: Tensors, t: int) -> Any:
+def adjoint_without_loss(n: Arithmetic[N], w: Tensors[N], t: int) -> N:
     """dy_t of an older step of the window."""
     return n.zeros(w.y[t])  # (B1)
 
@@ -82,47 +83,47 @@ def adjoint_without_loss(n: Floats, w: Tensors, t: int) -> Any:
 # -- backward ---------------------------------------------------------------------------------------------------------
 
 
-def state_adjoint(n: Floats, w: Tensors, p: TwoBiases, t: int) -> Any:
+def state_adjoint(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], t: int) -> N:
     """dh_t."""
     return n.affine([(w.dy[t], p.W_hy.mT), (w.da[t + 1], p.W_hh.mT)])  # (B2)
 
 
-def pre_activation_adjoint(n: Floats, w: Tensors, p: TwoBiases, t: int, nonlinearity: str) -> Any:
+def pre_activation_adjoint(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], t: int, nonlinearity: str) -> N:
     """da_t."""
     return n.by_slope(w.dh[t], w.a[t], w.h[t], nonlinearity)  # (B3)
 
 
-def input_weights_gradient(n: Floats, w: Tensors) -> Any:
+def input_weights_gradient(n: Arithmetic[N], w: Tensors[N]) -> N:
     """dW_xh."""
     return n.affine([(w.x[t].mT, w.da[t]) for t in w.steps])  # (B4)
 
 
-def recurrent_weights_gradient(n: Floats, w: Tensors) -> Any:
+def recurrent_weights_gradient(n: Arithmetic[N], w: Tensors[N]) -> N:
     """dW_hh."""
     return n.affine([(w.h[t - 1].mT, w.da[t]) for t in w.steps])  # (B5)
 
 
-def output_weights_gradient(n: Floats, w: Tensors) -> Any:
+def output_weights_gradient(n: Arithmetic[N], w: Tensors[N]) -> N:
     """dW_hy."""
     return n.affine([(w.h[t].mT, w.dy[t]) for t in w.steps])  # (B6)
 
 
-def hidden_bias_gradient(n: Floats, w: Tensors) -> Any:
+def hidden_bias_gradient(n: Arithmetic[N], w: Tensors[N]) -> N:
     """db_h, and that of a second hidden bias."""
     return n.total([w.da[t] for t in w.steps])  # (B7)
 
 
-def output_bias_gradient(n: Floats, w: Tensors) -> Any:
+def output_bias_gradient(n: Arithmetic[N], w: Tensors[N]) -> N:
     """db_y."""
     return n.total([w.dy[t] for t in w.steps])  # (B8)
 
 
-def initial_state_adjoint(n: Floats, w: Tensors, p: TwoBiases) -> Any:
+def initial_state_adjoint(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N]) -> N:
     """dh_0."""
     return n.affine([(w.da[1], p.W_hh.mT)])  # (B9)
 
 
-def input_adjoint(n: Floats, w: Tensors, p: TwoBiases, t: int) -> Any:
+def input_adjoint(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], t: int) -> N:
     """dx_t."""
     return n.affine([(w.da[t], p.W_xh.mT)])  # (B10)
 
@@ -130,7 +131,7 @@ def input_adjoint(n: Floats, w: Tensors, p: TwoBiases, t: int) -> Any:
 # -- step -------------------------------------------------------------------------------------------------------------
 
 
-def clipped(n: Floats, d: Arrays, p: Arrays, step: Step) -> Arrays:
+def clipped(n: Arithmetic[N], d: dict[str, N], p: dict[str, N], step: Step) -> dict[str, N]:
     """The gradients after clipping."""
     if step.max_norm is not None:
         factor = n.factor(n.norm(list(d.values())), step.max_norm)  # (U2), (U3)
@@ -140,12 +141,12 @@ def clipped(n: Floats, d: Arrays, p: Arrays, step: Step) -> Arrays:
     return d
 
 
-def decayed(n: Floats, name: str, g: Any, theta: Any, step: Step) -> Any:
+def decayed(n: Arithmetic[N], name: str, g: N, theta: N, step: Step) -> N:
     """The gradient with weight decay."""
     return g + n.constant(step.weight_decay) * theta if step.weight_decay else g  # (U4)
 
 
-def velocity(n: Floats, g: Any, before: Any, step: Step) -> Any:
+def velocity(n: Arithmetic[N], g: N, before: N | None, step: Step) -> N:
     """v, or Adagrad's sum of squares; `before` is None at the first step."""
     if step.adagrad:
         return g * g if before is None else before + g * g  # (U8)
@@ -154,21 +155,21 @@ def velocity(n: Floats, g: Any, before: Any, step: Step) -> Any:
     return n.constant(step.momentum) * before + (n.constant(1.0) - n.constant(step.dampening)) * g  # (U5)
 
 
-def direction(n: Floats, g: Any, v: Any, before: Any, step: Step) -> Any:
+def direction(n: Arithmetic[N], g: N, v: N | None, before: N | None, step: Step) -> N:
     """What the rate multiplies; v is None without momentum and Adagrad."""
-    if step.adagrad:
-        return n.by_root(g, v)  # (U9)
     if v is None:
         return g
+    if step.adagrad:
+        return n.by_root(g, v)  # (U9)
     return g + n.constant(step.momentum) * v if step.nesterov else v  # (U6)
 
 
-def updated(n: Floats, name: str, theta: Any, delta: Any, step: Step) -> Any:
+def updated(n: Arithmetic[N], name: str, theta: N, delta: N, step: Step) -> N:
     """θ after the step."""
     return theta - n.rate(step, theta) * delta  # (U1)
 
 
-def updated_by_velocity(n: Floats, theta: Any, g: Any, v: Any, step: Step) -> Any:
+def updated_by_velocity(n: Arithmetic[N], theta: N, g: N, v: N | None, step: Step) -> N:
     """θ after a step whose velocity has the factor −η already, as g has."""
     if v is None:
         return theta + g
@@ -184,7 +185,7 @@ def window(T: int, new: int, k1: int, k2: int) -> Window:
     return Window(max(0, stop - k2), new, stop)  # (T2)
 
 
-def carried_state(states: Steps, window: Window, epoch: int) -> Any:
+def carried_state(states: Steps[NumpyArray], window: Window, epoch: int) -> NumpyArray:
     """The initial state of a window, from the latest states by their step of the series, h_0 at 0."""
     return states[window.start]  # (T3)
 
@@ -192,7 +193,11 @@ def carried_state(states: Steps, window: Window, epoch: int) -> Any:
 # -- one window and its step ------------------------------------------------------------------------------------------
 
 
-def window_update(case: WindowCase, n: Floats | None = None, of: "Definition | None" = None) -> Arrays:
+@overload
+def window_update(case: WindowCase, n: None = None, of: "Definition | None" = None) -> Arrays: ...
+@overload
+def window_update(case: WindowCase, n: Arithmetic[N], of: "Definition | None" = None) -> dict[str, N]: ...
+def window_update(case: WindowCase, n: Arithmetic[Any] | None = None, of: "Definition | None" = None) -> dict[str, Any]:
     """The report of a case with all intermediate values, as numbers of this arithmetic.
 
     Arrays have the axis of time first, and the leading axes of networks or updates after it.
@@ -205,7 +210,9 @@ def window_update(case: WindowCase, n: Floats | None = None, of: "Definition | N
     of.forward(n, w, p, case.objective.nonlinearity, of)
     older = len(case.x) - len(case.target)
     target = n.given(np.stack([n.with_axes(row) for row in case.target]))
-    weights = 1.0 if case.weights is None else np.stack([n.with_axes(row[..., None]) for row in case.weights])
+    weights = np.ones((), case.params.W_hh.dtype)
+    if case.weights is not None:
+        weights = np.stack([n.with_axes(row[..., None]) for row in case.weights])
     y = n.stack([w.y[t] for t in w.steps[older:]])
     loss, errors = of.loss_and_error(n, y, target, n.given(weights), case.objective)
     if loss is not None:
@@ -218,7 +225,7 @@ def window_update(case: WindowCase, n: Floats | None = None, of: "Definition | N
     return n.report()
 
 
-def forward(n: Floats, w: Tensors, p: TwoBiases, nonlinearity: str, of: "Definition") -> None:
+def forward(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], nonlinearity: str, of: "Definition") -> None:
     """a, h and y of all steps."""
     for t in w.steps:
         w.a[t] = n.see("a", t, of.pre_activation(n, w, p, t))
@@ -226,7 +233,7 @@ def forward(n: Floats, w: Tensors, p: TwoBiases, nonlinearity: str, of: "Definit
         w.y[t] = n.see("y", t, of.output(n, w, p, t))
 
 
-def backward(n: Floats, w: Tensors, p: TwoBiases, nonlinearity: str, of: "Definition") -> Arrays:
+def backward(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], nonlinearity: str, of: "Definition") -> dict[str, N]:
     """dh and da of all steps, and the gradients of the parameters by their names."""
     after = len(w.x) + 1
     w.dh[after] = w.da[after] = n.zeros(w.a[after - 1])
@@ -247,10 +254,12 @@ def backward(n: Floats, w: Tensors, p: TwoBiases, nonlinearity: str, of: "Defini
     return {name: d[name] for name in present(p)}
 
 
-def update(n: Floats, p: Arrays, d: Arrays, before: Arrays, step: Step, of: "Definition | None" = None) -> Arrays:
+def update(
+    n: Arithmetic[N], p: dict[str, N], d: dict[str, N], before: Arrays, step: Step, of: "Definition | None" = None
+) -> dict[str, N]:
     """The parameters after the step, by name; `before`: the velocities, or sums of squares, before it."""
     of = of or DEFINITION
-    after, gradients = Arrays(), of.clipped(n, d, p, step)
+    after, gradients = dict[str, N](), of.clipped(n, d, p, step)
     for name, theta in p.items():
         g = of.decayed(n, name, gradients[name], theta, step)
         g = -n.rate(step, theta) * g if isinstance(step, RateInVelocity) else g
@@ -265,32 +274,35 @@ def update(n: Floats, p: Arrays, d: Arrays, before: Arrays, step: Step, of: "Def
     return after
 
 
+Equation = Callable[..., Any]  # of any numbers
+
+
 class Definition(NamedTuple):
     """The functions of the equations."""
 
-    pre_activation: Callable[..., Any] = pre_activation
-    state: Callable[..., Any] = state
-    output: Callable[..., Any] = output
-    loss_and_error: Callable[..., tuple[Any, Any]] = loss_and_error
-    adjoint_without_loss: Callable[..., Any] = adjoint_without_loss
-    state_adjoint: Callable[..., Any] = state_adjoint
-    pre_activation_adjoint: Callable[..., Any] = pre_activation_adjoint
-    input_weights_gradient: Callable[..., Any] = input_weights_gradient
-    recurrent_weights_gradient: Callable[..., Any] = recurrent_weights_gradient
-    output_weights_gradient: Callable[..., Any] = output_weights_gradient
-    hidden_bias_gradient: Callable[..., Any] = hidden_bias_gradient
-    output_bias_gradient: Callable[..., Any] = output_bias_gradient
-    initial_state_adjoint: Callable[..., Any] = initial_state_adjoint
-    input_adjoint: Callable[..., Any] = input_adjoint
-    clipped: Callable[..., Arrays] = clipped
-    decayed: Callable[..., Any] = decayed
-    velocity: Callable[..., Any] = velocity
-    direction: Callable[..., Any] = direction
-    updated: Callable[..., Any] = updated
-    window: Callable[..., Window] = window
-    carried_state: Callable[..., Any] = carried_state
-    forward: Callable[..., None] = forward  # the loops over the steps
-    backward: Callable[..., Arrays] = backward
+    pre_activation: Equation = pre_activation
+    state: Equation = state
+    output: Equation = output
+    loss_and_error: Equation = loss_and_error
+    adjoint_without_loss: Equation = adjoint_without_loss
+    state_adjoint: Equation = state_adjoint
+    pre_activation_adjoint: Equation = pre_activation_adjoint
+    input_weights_gradient: Equation = input_weights_gradient
+    recurrent_weights_gradient: Equation = recurrent_weights_gradient
+    output_weights_gradient: Equation = output_weights_gradient
+    hidden_bias_gradient: Equation = hidden_bias_gradient
+    output_bias_gradient: Equation = output_bias_gradient
+    initial_state_adjoint: Equation = initial_state_adjoint
+    input_adjoint: Equation = input_adjoint
+    clipped: Equation = clipped
+    decayed: Equation = decayed
+    velocity: Equation = velocity
+    direction: Equation = direction
+    updated: Equation = updated
+    window: Equation = window
+    carried_state: Equation = carried_state
+    forward: Equation = forward  # the loops over the steps
+    backward: Equation = backward
 
 
 DEFINITION = Definition()
@@ -305,16 +317,16 @@ class Recorded(NamedTuple):
     epoch: int
     number: int
     window: Window
-    initial: Any
+    initial: NumpyArray
     report: Arrays
 
 
 def train(
-    run: Run, compute: Callable[[WindowCase], tuple[Arrays, Any]], of: Definition = DEFINITION
+    run: Run, compute: Callable[[WindowCase], tuple[Arrays, NumpyArray]], of: Definition = DEFINITION
 ) -> Iterator[Recorded]:
     """The updates of a run of TBPTT(k1, k2). compute(case): the report, and the states h_1 to h_T of the window."""
     (k1, k2, epochs), objective, step = run.options
-    T, params, states = len(run.x), run.params, dict[int, Any]()
+    T, params, states = len(run.x), run.params, Steps[NumpyArray]()
     velocity: Any = None
     for epoch in range(1, epochs + 1):
         number, new = 0, 0

@@ -6,7 +6,7 @@ check_port(level, port, ...)  →  for every case of the strategy: check  →  V
 import contextlib
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run, WindowCase
 from numpy_rnn.conformance.case import case_sizes
+from numpy_rnn.conformance.definition import Arrays
 from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
@@ -38,7 +38,8 @@ from numpy_rnn.conformance.window_checks import Check, exact_checks, global_chec
 
 PROFILES = {"default": 100, "repeatable": 100, "long": 5000}  # windows per test
 LARGE_EVERY = 5  # the number of cases per large case, and per case of level L0
-SEEDS = st.integers(0, 2**32 - 1)
+integers = cache(st.integers)  # a strategy is made once
+SEEDS = integers(0, 2**32 - 1)
 
 
 def run_count(windows: int) -> int:
@@ -63,7 +64,11 @@ def profile(name: str, examples: int | None = None) -> settings:
 @st.composite
 def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING) -> Recipe:
     """Recipes of cases in this dtype, for ports with these abilities."""
-    return random_recipe(Draw(lambda low, high: draw(st.integers(low, high))), dtype, port_abilities)
+    return random_recipe(Draw(lambda low, high: draw(integers(low, high))), dtype, port_abilities)
+
+
+Place = Recipe | int  # of a window, or the seed of a run
+Hints = Callable[[], list[str]]
 
 
 class Violation(AssertionError):
@@ -72,7 +77,7 @@ class Violation(AssertionError):
     where: the words for its place, a recipe or the seed of a run. hints: returns the mutants that it resembles.
     """
 
-    def __init__(self, where: str, first: Divergence, place: Any, window: tuple[WindowCase, Any], hints: Any):
+    def __init__(self, where: str, first: Divergence, place: Place, window: tuple[WindowCase, Arrays], hints: Hints):
         allowed = f"rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large"
         if not first.allowed:
             allowed = "nothing rounds here, so it must be this number"
@@ -85,7 +90,7 @@ class Violation(AssertionError):
         self.first, self.place, (self.case, self.report), self.hints = first, place, window, hints
 
 
-def _words(place: Any) -> str:
+def _words(place: Place | None) -> str:
     return f"run {place}" if isinstance(place, int) else str(place)
 
 
@@ -95,9 +100,9 @@ class WorstRatios:
     watch: called with the words for every case before the port is. latest: the recipe or the seed that was drawn last.
     """
 
-    def __init__(self, watch: Callable[[str], Any] = lambda where: None) -> None:
+    def __init__(self, watch: Callable[[str], object] = lambda where: None) -> None:
         self.watch = watch
-        self.latest: Any = None
+        self.latest: Place | None = None
         self.worst: dict[str, dict[str, dict[str, Any]]] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
 
@@ -107,7 +112,7 @@ class WorstRatios:
             low, high = self.sizes.get(letter, (size, size))
             self.sizes[letter] = min(low, size), max(high, size)
 
-    def note(self, level: str, dtype: str, tensor: str, ratio: float, case: Any, counts: tuple[int, int]) -> None:
+    def note(self, level: str, dtype: str, tensor: str, ratio: float, case: object, counts: tuple[int, int]) -> None:
         """Keep the ratio if it is the largest so far, and add up how many checks were estimated, and lost."""
         tensors = self.worst.setdefault(level, {}).setdefault(dtype, {})
         noted = tensors.setdefault(tensor, {"ratio": -1.0, "case": None, "estimated": 0, "lost": 0})
@@ -129,7 +134,7 @@ class WorstRatios:
 
 def check_port(
     level: str, port: Any, dtype: str, chosen: settings, timeout: float = 10.0, worst: WorstRatios | None = None,
-    only: Any = None,
+    only: Place | None = None,
 ) -> None:  # fmt: skip
     """Check a port at one level on the cases of a profile. Raises Violation, or PortFault without a valid report.
 
@@ -155,7 +160,7 @@ def check_port(
         _falsify(check, large, few)
 
 
-def checks(level: str, case: WindowCase, report: dict[str, Any], port: Any) -> dict[str, Check]:
+def checks(level: str, case: WindowCase, report: Arrays, port: Any) -> dict[str, Check]:
     """The check of every tensor, in causal order. L3 is checked as L1, or L2 without intermediates."""
     if level == "L0":
         found = {each.tensor: each for each in exact_checks(case, report)}
@@ -195,13 +200,13 @@ class PortCheck(NamedTuple):
         for name, check in checks(self.level, case, report, self.port).items():
             ratio = check.ratio
             counts = int(check.estimated.sum()), int(check.lost.sum())
-            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), to_jsonable(recipe), counts)
+            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), recipe, counts)
             if not (ratio <= 1).all():
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
                 arrays = np.broadcast_arrays(report[name], check.expected, check.allowed, ratio)
-                numbers: Any = (float(array[at]) for array in arrays)
+                reported, expected, allowed, most = (float(array[at]) for array in arrays)
                 equation = equations(name, recipe.objective, recipe.step)
-                first = Divergence(1, 1, name, None, at, *numbers)
+                first = Divergence(1, 1, name, None, at, reported, expected, allowed, most)
                 first = first._replace(equation=equation, is_estimated=bool(check.estimated.any()))
                 hints = partial(hints_for_port, self.port, recipe, self.timeout)
                 raise Violation(f"{self.level}, {recipe}", first, recipe, (case, report), hints)
@@ -223,7 +228,7 @@ class PortCheck(NamedTuple):
             raise Violation(where, first, seed, window, partial(hints_for_run, recorded, first))
 
 
-def _falsify(check: PortCheck, strategy: Any, chosen: settings) -> None:
+def _falsify(check: PortCheck, strategy: st.SearchStrategy, chosen: settings) -> None:
     """Call the check on what the strategy draws. Raises what it raises, with hints; if it does not recur, says so.
 
     No smaller case is looked for after the faults of the port have taken its time limit.
@@ -231,7 +236,7 @@ def _falsify(check: PortCheck, strategy: Any, chosen: settings) -> None:
     faults: list[Violation | PortFault] = []
     seconds = 0.0
 
-    def attempt(place: Any) -> None:
+    def attempt(place: Place) -> None:
         nonlocal seconds
         began = time.monotonic()
         try:
@@ -251,8 +256,9 @@ def _falsify(check: PortCheck, strategy: Any, chosen: settings) -> None:
     try:
         property_holds()
     except Violation as smallest:  # the case that Hypothesis shrank to; its error is rarely the largest
-        is_window = isinstance(smallest.place, Recipe) and check.level != "L0"
-        for larger in hint_recipes(check.port, smallest.place) if is_window else ():  # may show an earlier stage
+        place = smallest.place
+        is_window = isinstance(place, Recipe) and check.level != "L0"
+        for larger in hint_recipes(check.port, place) if is_window else ():  # type: ignore[arg-type]  # an earlier stage
             with contextlib.suppress(Violation, PortFault):
                 attempt(larger)
         violations = [fault for fault in faults if isinstance(fault, Violation)]

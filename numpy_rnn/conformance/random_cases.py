@@ -7,7 +7,8 @@ beyond small buffers and the registers of vector instructions. A choice is made 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,13 +24,16 @@ MAX_ATTEMPTS = 16  # to find a case in which nothing rounds
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 
+T = TypeVar("T")
+
+
 class Draw(NamedTuple):
     """A source of choices. integer: a number from low to high, both included; the smallest is the simplest."""
 
     integer: Callable[[int, int], int]
     rare: int = -1  # what integer(0, n − 1) is, modulo n, in one of n draws
 
-    def choice(self, options: Sequence[Any]) -> Any:
+    def choice(self, options: Sequence[T]) -> T:
         """One of the options. The first is the simplest."""
         return options[self.integer(0, len(options) - 1)]
 
@@ -86,14 +90,13 @@ class Recipe(NamedTuple):
 
     def case(self) -> WindowCase:
         """The case."""
-        if self.exact:
-            return self._exact_case()
         generator, (nonlinearity, loss, _) = np.random.default_rng(self.seed), self.objective
         T, B, D, H, O, K = self[:6]
-        params = self._parameters(generator)
-        x, target, h_0 = (generator.normal(size=size) for size in ((T, B, D), (K, B, O), (B, H)))
-        states: Any = {"tanh": np.tanh, "relu": np.abs, "sigmoid": lambda v: 0.5 + 0.5 * np.tanh(v)}
-        h_0 = states[nonlinearity](h_0)
+        drawn: Any = partial(generator.integers, -2, 3) if self.exact else generator.normal
+        params = self._parameters(generator, drawn)
+        x, target, h_0 = (drawn(size=size).astype(float) for size in ((T, B, D), (K, B, O), (B, H)))
+        phi: dict[str, Any] = {"tanh": np.tanh, "relu": np.abs, "sigmoid": lambda v: 0.5 + 0.5 * np.tanh(v)}
+        h_0 = phi[nonlinearity](h_0)
         if self.zeros:
             x[0], h_0[...] = 0, 0
         if self.subnormal:
@@ -103,9 +106,8 @@ class Recipe(NamedTuple):
             params = params._replace(h_0=h_0)
         velocity, weights, step = None, None, self.step
         if self.velocity and step is not None and step.has_velocity:  # of order one, as the gradients
-            drawn = {name: generator.normal(size=p.shape).astype(p.dtype) for name, p in present(params).items()}
-            squares = {name: v * v for name, v in drawn.items()}
-            velocity = params._replace(**(squares if step.adagrad else drawn))
+            given = {name: drawn(size=p.shape).astype(p.dtype) for name, p in present(params).items()}
+            velocity = params._replace(**{name: v * v if step.adagrad else v for name, v in given.items()})
 
         def classes(shape: tuple[int, ...], size: int) -> np.ndarray:  # some of which occur several times
             return generator.integers(0, generator.integers(1, size + 1), shape)
@@ -119,43 +121,27 @@ class Recipe(NamedTuple):
             numbers[..., 0] += 1e-3
             target = (numbers / numbers.sum(axis=-1, keepdims=True)).astype(self.dtype)
         if self.weights:  # a third of them 0, a third 1
-            weights = generator.choice([0.0, 1.0, generator.uniform(0.25, 2)], (K, B)).astype(self.dtype)
+            other = 2.0 if self.exact else generator.uniform(0.25, 2)
+            weights = generator.choice([0.0, 1.0, other], (K, B)).astype(self.dtype)
         state: Any = None if self.learned or self.no_h_0 else h_0
         return WindowCase(params, x, target, state, weights, self.objective, step, velocity)  # type: ignore[arg-type]
 
-    def _exact_case(self) -> WindowCase:
-        """Integers from −2 to 2; W_hh permutes units and changes signs, so that numbers grow with t and not with Hᵗ."""
-        generator = np.random.default_rng(self.seed)
-        T, B, D, H, O, K = self[:6]
+    def _parameters(self, generator: np.random.Generator, drawn: Callable[..., np.ndarray]) -> Any:
+        """Weights of order one, scaled by their fan-in so that tanh does not saturate, with the special units.
 
-        def integers(*shape: int, low: int = -2) -> Any:
-            return generator.integers(low, 2, shape, endpoint=True).astype(self.dtype)
+        Exact ones are integers; W_hh permutes units and changes signs, so that numbers grow with t and not with Hᵗ.
+        """
 
-        W_hh = np.zeros((H, H), self.dtype)
-        W_hh[generator.integers(0, H, H), np.arange(H)] = generator.choice([-1, 1], H)
-        biases = {"b_h": integers(H), "b_y": integers(O)} if self.bias else {}
-        biases |= {"b_hh": integers(H)} if self.bias and self.two_biases else {}
-        h_0 = integers(B, H, low=0) * (not self.zeros)
-        kind: Any = TwoBiases if self.two_biases else Parameters
-        params = kind(integers(D, H), W_hh, integers(H, O), **biases)
-        params = params._replace(h_0=h_0) if self.learned else params
-        step, velocity = self.step, None
-        if self.velocity and step is not None and step.has_velocity:
-            velocity = params._replace(**{name: integers(*theta.shape) for name, theta in present(params).items()})
-        x = generator.integers(0, D, (T, B)) if self.class_inputs else integers(T, B, D)
-        weights = integers(K, B, low=0) if self.weights and self.objective.reduction == "sum" else None
-        state: Any = None if self.learned or self.no_h_0 else h_0
-        return WindowCase(params, x, integers(K, B, O), state, weights, self.objective, step, velocity)  # type: ignore[arg-type]
-
-    def _parameters(self, generator: np.random.Generator) -> Any:
-        """Weights of order one, scaled by their fan-in so that tanh does not saturate, with the special units."""
-
-        def normal(*shape: int) -> np.ndarray:
-            return (self.gain * generator.normal(size=shape) / np.sqrt(shape[0])).astype(self.dtype)
+        def numbers(*shape: int) -> np.ndarray:
+            array = drawn(size=shape)
+            return (array if self.exact else self.gain * array / np.sqrt(shape[0])).astype(self.dtype)
 
         D, H, O = self.D, self.H, self.O
-        W_xh, W_hh, W_hy = normal(D, H), normal(H, H), normal(H, O)
-        b_h, b_y = (normal(H), normal(O)) if self.bias else (None, None)
+        W_xh, W_hh, W_hy = numbers(D, H), numbers(H, H), numbers(H, O)
+        if self.exact:
+            W_hh = np.eye(H, dtype=self.dtype)[:, generator.integers(0, H, H)]
+            W_hh = W_hh * generator.choice([-1, 1], H).astype(self.dtype)
+        b_h, b_y = (numbers(H), numbers(O)) if self.bias else (None, None)
         factors = np.ones(H, self.dtype)
         if self.saturated and self.objective.nonlinearity == "tanh":
             factors[-1] = SATURATING
@@ -213,7 +199,8 @@ def sized(recipe: Recipe, draw: Draw, abilities: Abilities) -> Recipe:
         return recipe
     shape = draw.choice(abilities.sizes)
     T = shape.get("T", max(recipe.T, shape.get("K", 1)))
-    return recipe._replace(**{"T": T, "K": min(recipe.K, T), **shape})
+    sizes: dict[str, Any] = {"T": T, "K": min(recipe.K, T), **shape}
+    return recipe._replace(**sizes)
 
 
 def random_step(draw: Draw, abilities: Abilities) -> Step:
@@ -278,7 +265,9 @@ def exact_recipe(draw: Draw, dtype: str, abilities: Abilities = EVERYTHING) -> R
         step = recipe.step and _exact_step(recipe.step, draw)
         loss: Any = GIVEN_DY if recipe.objective.loss == GIVEN_DY else "squared_error"
         objective = recipe.objective._replace(nonlinearity="relu", loss=loss)
-        recipe = recipe._replace(exact=True, objective=objective, step=step, classes=False)
+        weights = recipe.weights and objective.reduction == "sum"
+        changes: dict[str, Any] = {"step": step, "weights": weights, "classes": False, "subnormal": False}
+        recipe = recipe._replace(exact=True, objective=objective, **changes)
         if not abilities.sizes:
             shorter = max(1, recipe.T >> (attempt // 4))
             recipe = recipe._replace(T=shorter, K=min(recipe.K, shorter))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn.common.errors import InputError, one_line
-from numpy_rnn.common.files import check_can_write, save_json, written_whole
+from numpy_rnn.common.files import check_can_write, save_json, to_jsonable, written_whole
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
@@ -189,7 +189,7 @@ class Suite:
     def pytest_sessionfinish(self, session):
         """Under xdist: send the results of a worker to the controller."""
         if hasattr(self.config, "workeroutput"):
-            self.config.workeroutput["elman_results"] = json.dumps([self.worst.worst, self.worst.sizes], default=float)
+            self.config.workeroutput["elman_results"] = json.dumps(to_jsonable([self.worst.worst, self.worst.sizes]))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node):

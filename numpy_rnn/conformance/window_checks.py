@@ -11,16 +11,16 @@ dtype gives it, and what the proven bound allows is not called checked.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import WindowCase
+from numpy_rnn.common.records import NumpyArray, WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds, TanhError
 from numpy_rnn.conformance.arithmetics.exact import exact_report
 from numpy_rnn.conformance.arithmetics.noisy import Noisy, sampled
 from numpy_rnn.conformance.case import SHAPES, required_names
-from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.definition import Arrays, window_update
 
 SMALL_WINDOW = 48  # units × steps, up to which the proven bound of a whole window decides
 SMALL_SUM = 256  # terms, up to which that of a single equation does
@@ -34,77 +34,75 @@ class Check(NamedTuple):
     """The check of one tensor of a window, or of stacked ones, whose axes come first."""
 
     tensor: str
-    ratio: np.ndarray  # |reported − expected| / allowed, by element; a correct implementation is never above 1
-    expected: np.ndarray
-    allowed: np.ndarray
-    estimated: np.ndarray  # by window: whether an estimate decides, not a proven bound
-    lost: np.ndarray  # by window: whether rounding alone changes the tensor by a hundredth or more
+    ratio: NumpyArray  # |reported − expected| / allowed, by element; a correct implementation is never above 1
+    expected: NumpyArray
+    allowed: NumpyArray
+    estimated: NumpyArray  # by window: whether an estimate decides, not a proven bound
+    lost: NumpyArray  # by window: whether rounding alone changes the tensor by a hundredth or more
 
 
 class Tolerance(NamedTuple):
     """What rounding allows of one tensor: within E of the expected values, or as the spread of samples estimates."""
 
     tensor: str
-    expected: np.ndarray
-    E: np.ndarray
-    spread: np.ndarray | None  # of the samples; None if all bounds of the case are narrow
+    expected: NumpyArray
+    E: NumpyArray
+    spread: NumpyArray | None  # of the samples; None if all bounds of the case are narrow
     u: float  # the unit roundoff
     axes: tuple[int, ...]  # those of one window; the others are of stacked ones
 
-    def size(self, array: np.ndarray) -> np.ndarray:
+    def size(self, array: NumpyArray) -> NumpyArray:
         """The 2-norm of every window."""
         with np.errstate(over="ignore", invalid="ignore"):
             return np.sqrt(np.square(array).sum(axis=self.axes, keepdims=True))
 
     @property
-    def wide(self) -> np.ndarray:
+    def wide(self) -> NumpyArray:
         """By window, whether the proven bound is not narrow, or not finite."""
         return ~(self.size(self.E) <= ROUNDINGS * self.u * self.size(self.expected))
 
-    def check(self, reported: Any) -> Check:
+    def check(self, reported: NumpyArray) -> Check:
         """The check of these numbers."""
         difference = np.asarray(reported, np.float64) - self.expected
-        allowed, estimated, lost = self.E, np.zeros_like(self.wide), np.zeros_like(self.wide)
-        if self.spread is not None:
-            size = self.size(self.expected)
-            limit = SPREADS * self.size(self.spread) + ROUNDOFFS * self.u * size
-            estimated = self.wide & ~(self.size(self.E) <= limit)
-            lost = estimated & ~(limit <= LOST * size)
-            # The whole difference against the whole limit, as the ratio of the largest element.
-            largest, whole = np.abs(difference).max(axis=self.axes, keepdims=True), self.size(difference)
-            limit = np.where(whole > 0, limit * largest / np.where(whole > 0, whole, 1), limit)
-            allowed = np.where(estimated & ~lost, limit, self.E)
+        if self.spread is None:
+            none = np.zeros_like(difference.any(axis=self.axes))
+            return Check(self.tensor, ratios(difference, self.E), self.expected, self.E, none, none)
+        size = self.size(self.expected)
+        limit = SPREADS * self.size(self.spread) + ROUNDOFFS * self.u * size
+        estimated = self.wide & ~(self.size(self.E) <= limit)
+        lost = estimated & ~(limit <= LOST * size)
+        # The whole difference against the whole limit, as the ratio of the largest element.
+        largest, whole = np.abs(difference).max(axis=self.axes, keepdims=True), self.size(difference)
+        limit = np.where(whole > 0, limit * largest / np.where(whole > 0, whole, 1), limit)
+        allowed = np.where(estimated & ~lost, limit, self.E)
         flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
         return Check(self.tensor, ratios(difference, allowed), self.expected, allowed, *flags)
 
-    def at(self, rows: np.ndarray, windows: np.ndarray) -> "Tolerance":
+    def at(self, rows: NumpyArray, windows: NumpyArray) -> "Tolerance":
         """The tolerance of one step of some of the stacked windows, by its index in the axis of time."""
 
-        def chosen(array: Any) -> Any:
-            return None if array is None else array[rows, windows]
-
-        return self._replace(
-            expected=chosen(self.expected), E=chosen(self.E), spread=chosen(self.spread), axes=(-2, -1)
-        )
+        spread = None if self.spread is None else self.spread[rows, windows]
+        expected, E = self.expected[rows, windows], self.E[rows, windows]
+        return self._replace(expected=expected, E=E, spread=spread, axes=(-2, -1))
 
 
-def check_local(case: WindowCase, report: dict[str, Any], tau: TanhError = TAU) -> dict[str, np.ndarray]:
+def check_local(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, NumpyArray]:
     """The ratios at level L1 of a report with all intermediates, by tensor in causal order. NaN gives infinity."""
     return {check.tensor: check.ratio for check in local_checks(case, report, tau)}
 
 
-def check_global(case: WindowCase, report: dict[str, Any], tau: TanhError = TAU) -> dict[str, np.ndarray]:
+def check_global(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, NumpyArray]:
     """The ratios at level L2, of required tensors, and of others that are reported. What is missing gives infinity."""
     return {check.tensor: check.ratio for check in global_checks(case, report, tau)}
 
 
-def local_checks(case: WindowCase, report: dict[str, Any], tau: TanhError = TAU) -> Iterator[Check]:
+def local_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iterator[Check]:
     """The checks at level L1."""
     for name, tolerance in tolerances(case, [*report], tau, report).items():
         yield tolerance.check(report[name])
 
 
-def global_checks(case: WindowCase, report: dict[str, Any], tau: TanhError = TAU) -> Iterator[Check]:
+def global_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iterator[Check]:
     """The checks at level L2."""
     required = required_names(case, intermediates=False)
     for name, tolerance in tolerances(case, [*required, *report], tau).items():
@@ -112,7 +110,7 @@ def global_checks(case: WindowCase, report: dict[str, Any], tau: TanhError = TAU
         yield tolerance.check(report[name] if right_form else np.full(tolerance.expected.shape, np.nan))
 
 
-def exact_checks(case: WindowCase, report: dict[str, Any]) -> Iterator[Check]:
+def exact_checks(case: WindowCase, report: Arrays) -> Iterator[Check]:
     """The checks at level L0, of a case in which nothing rounds: every reported number is the right one."""
     expected = exact_report(case)
     assert expected is not None, "a case of level L0 rounds"
@@ -123,7 +121,7 @@ def exact_checks(case: WindowCase, report: dict[str, Any]) -> Iterator[Check]:
         yield Check(name, ratios(wrong, np.zeros_like(value)), value, np.zeros_like(value), flags, flags)
 
 
-def ratios(difference: Any, allowed: Any) -> np.ndarray:
+def ratios(difference: NumpyArray, allowed: NumpyArray) -> NumpyArray:
     """|difference| / allowed; 0 where both are 0, infinity where only `allowed` is, or where the difference is NaN."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # where next to nothing is allowed
         ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
@@ -131,7 +129,7 @@ def ratios(difference: Any, allowed: Any) -> np.ndarray:
 
 
 def tolerances(
-    case: WindowCase, names: Sequence[str], tau: TanhError = TAU, reported: dict[str, Any] | None = None
+    case: WindowCase, names: Sequence[str], tau: TanhError = TAU, reported: Arrays | None = None
 ) -> dict[str, Tolerance]:
     """The tolerances of these tensors in causal order. reported: the tensors from which every equation starts."""
     dtype = case.params.W_hh.dtype
@@ -153,14 +151,9 @@ def tolerances(
 
 def is_small(case: WindowCase, is_local: bool) -> bool:
     """Whether proven bounds decide in this window."""
-    T, K, B, (D, H), O = (
-        len(case.x),
-        len(case.target),
-        case.x.shape[-2],
-        case.params.W_xh.shape[-2:],
-        case.params.W_hy.shape[-1],
-    )
-    return max(T * B, D + H, K * B * O) <= SMALL_SUM if is_local else T * H <= SMALL_WINDOW
+    T, B, (D, H) = len(case.x), case.x.shape[-2], case.params.W_xh.shape[-2:]
+    outputs = len(case.target) * B * case.params.W_hy.shape[-1]
+    return max(T * B, D + H, outputs) <= SMALL_SUM if is_local else T * H <= SMALL_WINDOW
 
 
 def axes_of(name: str) -> tuple[int, ...]:

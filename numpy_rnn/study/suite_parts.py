@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import Activations, Adjoints, Objective, Run, Update, WindowCase
+from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic
 from numpy_rnn.conformance.arithmetics.balls import Enclosure, oracle
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats, cross_entropy, squared_error
@@ -127,7 +128,7 @@ def bounds_of_losses(y: np.ndarray, E: np.ndarray, target: np.ndarray, objective
     return [n.loss_and_error(Near(y[k], E[k], n.rounding), n.given(target[k]), n.given(1.0), objective) for k in steps]
 
 
-def stages_of_step(n: Floats, case: WindowCase, gradients: Any) -> dict[str, list[Any]]:
+def stages_of_step(n: Arithmetic[Any], case: WindowCase, gradients: Any) -> dict[str, list[Any]]:
     """Every stage of a step, given these gradients, in numbers of an arithmetic: arrays, one for each parameter."""
     p, d = ({name: n.given(v) for name, v in present(part).items()} for part in (case.params, gradients))
     noted: dict[str, list[Any]] = {name: [] for name in ("clipped", "decayed", "velocity", "direction")}

@@ -8,19 +8,13 @@ import pytest
 from hypothesis import Phase, settings
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance import properties
 from numpy_rnn.conformance.adapters import function_port, keras_port, torch_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.properties import Violation, check_port, profile
 
 NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
+pytestmark = pytest.mark.usefixtures("quick")
 FEW = settings(profile("repeatable"), max_examples=8, phases=[Phase.generate])
-
-
-@pytest.fixture(autouse=True)
-def _few_runs(monkeypatch):
-    monkeypatch.setattr(properties, "run_count", lambda windows: 3)
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
 
 
 # -- functions ---------------------------------------------------------------------------------------------------------

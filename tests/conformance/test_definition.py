@@ -18,7 +18,7 @@ from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
-from numpy_rnn.conformance.arithmetics.exact import Rounds, exact_report
+from numpy_rnn.conformance.arithmetics.exact import Exact, Rounds, exact_report
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, RateInVelocity, parameters_from, present, with_rows
 from numpy_rnn.conformance.definition import update, window_update
@@ -132,7 +132,7 @@ def test_adagrad_is_that_of_min_char_rnn():
 def test_last_bit_of_every_gradient_is_checked(dtype):
     """numpy_rnn and the definition give all numbers of exact cases; a factor of one ulp on any gradient is refused."""
     refused = 0
-    for seed in range(12):
+    for seed in range(6):
         case = exact_recipe(RandomDraw(seed), dtype).case()
         report = window_update(case)
         assert all((check.ratio == 0).all() for check in exact_checks(case, report))
@@ -141,7 +141,7 @@ def test_last_bit_of_every_gradient_is_checked(dtype):
             wrong = exact_checks(case, report | {name: report[name] * factor})
             assert {check.tensor for check in wrong if (check.ratio > 0).any()} == {name}
             refused += 1
-    assert refused > 50
+    assert refused > 25
 
 
 def test_number_of_more_than_24_bits_is_seen():
@@ -152,7 +152,16 @@ def test_number_of_more_than_24_bits_is_seen():
         assert (exact_report(case) is not None) == is_exact
     with pytest.raises(InputError, match="no exact nonlinearity"):
         exact_report(one_unit(1.0, 1.0))
-    assert issubclass(Rounds, Exception)
+    n = Exact("float32")
+    big, small, odd = (n.given(np.array([number])) for number in (2.0**12, 2.0**-12, 2.0**12 + 1))
+    most, one = n.given(np.array([2.0**23, 2.0**23])), n.given(np.ones(1))
+    assert (big + 2 * small * big, big * big, most.sum()) == (2.0**12 + 2, 2.0**24, 2.0**24)
+    for rounds in (
+        lambda: big + small, lambda: big - small, lambda: odd * odd, lambda: n.given(np.array([2.0**-41])),
+        lambda: n.total([most[:, None], one[:, None]]), lambda: n.affine([(most[None], np.ones((2, 1)))], one),
+    ):  # fmt: skip
+        with pytest.raises(Rounds):
+            rounds()
 
 
 # -- names that are not known ----------------------------------------------------------------------------------------

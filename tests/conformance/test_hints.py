@@ -17,7 +17,7 @@ from numpy_rnn.conformance.case import INTERMEDIATES, present
 from numpy_rnn.conformance.definition import DEFINITION, train, window_update
 from numpy_rnn.conformance.mutants import hints, score
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, named, trace
-from numpy_rnn.conformance.mutants.hints import hints_for_case, hints_for_port
+from numpy_rnn.conformance.mutants.hints import Fit, explanations, hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.port import abilities
 from numpy_rnn.conformance.properties import Violation, check_port, profile
@@ -43,10 +43,8 @@ def test_mutant_is_killed(mutant, level):
         assert EQUATIONS.get(found.tensor) in stages, f"{found.tensor} for {mutant.stage}"
 
 
-def test_mutants_are_few_and_have_names():
-    assert len(MUTANTS) <= 40
+def test_mutants_have_names():
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
-    assert {EQUATIONS[mutant.stage] for mutant in MUTANTS} >= {"T1, T2", "T3", "F1", "F3", "L1, L2", "B1", "B2", "B3"}
     with pytest.raises(LookupError, match="no mutant is called 'x'"):
         named("x")
 
@@ -54,8 +52,8 @@ def test_mutants_are_few_and_have_names():
 # -- hints of windows -------------------------------------------------------------------------------------------------
 
 
-def hints_of(port, count=2, seed=9):
-    """The hints for the first cases in which a port is wrong."""
+def hints_of(port, count=1, seed=9):
+    """The hints for the first case in which a port is wrong, from which a hint makes its other cases."""
     found = []
     for each in range(150):
         recipe = random_recipe(RandomDraw(seed, each), "float64", abilities(port))
@@ -68,11 +66,12 @@ def hints_of(port, count=2, seed=9):
     return found
 
 
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if not m.in_run], ids=lambda mutant: mutant.name)
-@pytest.mark.parametrize("is_box", [False, True])
-def test_hint_names_the_mutant(mutant, is_box):
-    capabilities = tuple(name for name in RIGHT.capabilities if name != "intermediates" or not is_box)
-    assert hints_of(WayPort(Way(of=mutant.definition), capabilities)) == [[mutant.name]] * 2
+@pytest.mark.parametrize("number", [i for i, mutant in enumerate(MUTANTS) if not mutant.in_run])
+def test_hint_names_the_mutant(number):
+    """Every other one in a black box."""
+    mutant, left_out = MUTANTS[number], ("intermediates",) * (number % 2)
+    capabilities = tuple(name for name in RIGHT.capabilities if name not in left_out)
+    assert hints_of(WayPort(Way(of=mutant.definition), capabilities)) == [[mutant.name]]
 
 
 def other_step(change):
@@ -89,11 +88,18 @@ WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the d
         w.h[t - 1].mT @ w.da[t] * (1 + (t == len(w.x))) for t in w.steps)},
     "dh_t with da_{t+1} W_hhᵀ within ±1": {"state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT + np.clip(
         w.da[t + 1] @ p.W_hh.mT, -1, 1)},
-    "loss × 2": {"loss_and_error": lambda n, *given: (
-        2 * right.loss_and_error(n, *given)[0], right.loss_and_error(n, *given)[1])},
+    "loss × 2": {"loss_and_error": lambda n, *given: [
+        k * v for k, v in zip((2, 1), right.loss_and_error(n, *given))]},
     "a norm without its root": {"clipped": lambda n, d, p, step: right.clipped(n, d, p, step)
         if step.max_norm is None else {
         name: g * min(1, step.max_norm / (sum((g * g).sum() for g in d.values()) + 1e-6)) for name, g in d.items()}},
+    "the largest number for the norm": {"clipped": lambda n, d, p, step: right.clipped(n, d, p, step)
+        if step.max_norm is None else {
+        name: g * min(1, step.max_norm / (max(abs(g).max() for g in d.values()) + 1e-6)) for name, g in d.items()}},
+    "g divided by the sum of squares, without the root": {"direction": lambda n, g, v, before, step: g / (v + 1e-8)
+        if step.adagrad else right.direction(n, g, v, before, step)},
+    "targets one step early": {"loss_and_error": lambda n, y, target, *rest: right.loss_and_error(
+        n, y, target[[*range(1, len(target)), 0]], *rest)},
     "b_h × 0": other_step(lambda name, theta, moved: theta - moved * (name != "b_h")),
     "step × 1.37": other_step(lambda name, theta, moved: theta - 1.37 * moved),
     "": {"pre_activation_adjoint": lambda n, w, p, t, phi: np.cos(3 * w.dh[t])},  # nobody's mistake
@@ -103,7 +109,7 @@ WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the d
 @pytest.mark.parametrize("hint", WINDOWS)
 def test_hint_of_a_window(hint):
     port = WayPort(functions(**WINDOWS[hint]), tuple(name for name in RIGHT.capabilities if name != "intermediates"))
-    assert hints_of(port) == [[hint] if hint else []] * 2
+    assert hints_of(port) == [[hint] if hint else []]
 
 
 def test_every_tensor_is_clipped_in_one_of_the_cases():
@@ -123,9 +129,9 @@ def test_port_without_a_bug_has_no_hint():
 def test_hint_explains_all_of_the_deviation_and_all_tensors():
     case = window(3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False, step=Step(0.1))
     good, wrong = window_update(case), window_update(case, of=named("dh_next dropped").definition)
-    assert hints_for_case(case, wrong) == ["dh_next dropped"]
-    assert hints_for_case(case, {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good}) == []
-    assert hints_for_case(case, wrong | {"dW_xh": good["dW_xh"]}) == []
+    assert explanations([Fit(case, wrong)]) == ["dh_next dropped"]
+    assert explanations([Fit(case, {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good})]) == []
+    assert explanations([Fit(case, wrong | {"dW_xh": good["dW_xh"]})]) == []
 
 
 def test_second_answer_that_differs_is_a_kept_state():
@@ -151,7 +157,7 @@ def limited(port, *lacks, **sizes):
 def test_no_hint_tells_apart_what_is_the_same_in_one_step():
     """In a window of one step, W_hh untransposed is a wrong dh_0 only, as many mistakes are."""
     port = limited(WayPort(Way(of=named("W_hh used without its transpose").definition)), T=1, K=1)
-    assert hints_of(port) == [[]] * 2
+    assert hints_of(port) == [[]]
 
 
 def test_no_factor_of_a_size_that_is_always_one():
@@ -159,9 +165,9 @@ def test_no_factor_of_a_size_that_is_always_one():
     functions_ = {"direction": lambda n, g, v, before, step: g - step.momentum * v if step.nesterov else
                   right.direction(n, g, v, before, step)}  # fmt: skip
     found = hints_of(limited(WayPort(functions(**functions_)), "batch"))
-    assert found == [["the direction with v of the other sign"]] * 2
+    assert found == [["the direction with v of the other sign"]]
     halved = limited(WayPort(functions(**other_step(lambda name, theta, moved: theta - moved / 2))), "batch")
-    assert hints_of(halved) == [["step × 1/2"]] * 2
+    assert hints_of(halved) == [["step × 1/2"]]
 
 
 # -- forward passes whose gradient is exact ---------------------------------------------------------------------------
@@ -207,7 +213,7 @@ FORWARD: dict[str, Any] = {
 
 @pytest.mark.parametrize("hint", FORWARD)
 def test_hint_of_a_forward_pass(hint):
-    assert hints_of(Autograd(**FORWARD[hint])) == [[hint] if hint else []] * 2
+    assert hints_of(Autograd(**FORWARD[hint])) == [[hint] if hint else []]
 
 
 # -- hints of runs ----------------------------------------------------------------------------------------------------

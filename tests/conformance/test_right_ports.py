@@ -20,6 +20,7 @@ from numpy_rnn.conformance import properties
 from numpy_rnn.conformance.adapters import function_port, jax_port, keras_port, torch_port
 from numpy_rnn.conformance.case import RateInVelocity
 from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.mutants.hints import hints_for_port
 from numpy_rnn.conformance.ports.port import abilities
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, profile
@@ -29,13 +30,8 @@ from numpy_rnn.conformance.window_checks import check_global, check_local
 
 NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
 FEW = settings(profile("repeatable"), max_examples=8, phases=[Phase.generate])
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras and NumPy 2
-
-
-@pytest.fixture(autouse=True)
-def _few_runs(monkeypatch):
-    monkeypatch.setattr(properties, "run_count", lambda windows: 3)
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
+pytestmark = [pytest.mark.usefixtures("quick"),  # and a warning of Keras and NumPy 2
+              pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]  # fmt: skip
 
 
 def levels_of(port):
@@ -255,16 +251,6 @@ def test_module_is_described():
         function_port(batch_first, "huber")
 
 
-def test_layout_of_a_function_is_found():
-    assert function_port(batch_first).name == "batch_first (rows BTN BH)"
-    assert char_style().name == "loss_fun (columns TN HB)"
-    assert {"batch", "no biases", "vector_inputs", "step"} <= set(char_style().lacks)
-    with pytest.raises(
-        InputError, match=r"broken cannot be called in any known way: KeyError: 'U' \(test_right_ports.py"
-    ):
-        function_port(lambda p, x, target, h_0: p["U"], name="broken")
-
-
 # -- other truncations -----------------------------------------------------------------------------------------------
 
 
@@ -294,7 +280,8 @@ class Newest(Layer):
     (EachLoss(has=()), "each loss goes back over 5 steps (bptt_truncate = 4)"),
     (Newest(has=()), "the backward pass ends after the newest 3 steps"),
 ])  # fmt: skip
-def test_truncation_is_named(port, hint):
+def test_truncation_is_named(port, hint, monkeypatch):
+    monkeypatch.setattr(properties, "hints_for_port", hints_for_port)
     with pytest.raises(Violation) as error:
         check_port("L2", port, "float64", FEW)
     assert str(error.value).partition("; looks like: ")[2].partition("; the largest error")[0] == hint

@@ -103,7 +103,7 @@ def test_wrong_options_are_named():
 
 def test_file_is_read_as_it_was_written(tmp_path):
     """Random runs with every option, ensembles included."""
-    runs = [random_run(RandomDraw(seed)) for seed in range(12)]
+    runs = [random_run(RandomDraw(seed)) for seed in range(6)]
     runs.append(sine_run(Step(np.array([0.1, 0.02])), networks=(2,), learned=False))
     for run in runs:
         recorded = PACKAGE.trace(run)

@@ -1,19 +1,21 @@
 """The statements that all adapters make, a loss by its name and a nonlinearity, and a choice of arguments by trial."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError, one_line
-from numpy_rnn.common.records import Objective
+from numpy_rnn.common.records import LossName, NumpyArray, Objective, Reduction
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import described, user_frame
 from numpy_rnn.conformance.ports.protocol import port_arguments
 from numpy_rnn.conformance.random_cases import Recipe
 
-LOSSES: dict[str | None, tuple[Any, Any, float]] = {  # a loss and a reduction of the definition, as this multiple of it
+Report = dict[str, NumpyArray]
+Sizes = str | Mapping[str, int] | Sequence[Mapping[str, int]]
+LOSSES: dict[str | None, tuple[LossName, Reduction, float]] = {  # those of the definition, and a multiple
     "half_sum_of_squares": ("squared_error", "sum", 1.0),
     "half_mse": ("squared_error", "mean", 1.0),
     "sum_of_squares": ("squared_error", "sum", 0.5),
@@ -54,7 +56,7 @@ def refuse(name: str, found: Iterable[str], expected: str) -> None:
 class Adapter:
     """A port with one nonlinearity and one loss, whose names are known; a product with its factor rounds nothing."""
 
-    def __init__(self, name: str, loss: str | None, nonlinearity: Any, dtypes: Sequence[str], sizes: Any = ()):
+    def __init__(self, name: str, loss: str | None, nonlinearity: Any, dtypes: Sequence[str], sizes: Sizes = ()):
         for given, known in ((loss, tuple(LOSSES)), (nonlinearity, ("tanh", "relu", "sigmoid"))):
             if given not in known:
                 raise InputError(f"{name}: {given!r} is not known: expected {', '.join(map(str, known))}")

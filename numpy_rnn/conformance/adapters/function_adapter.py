@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.adapters.adapter import Adapter
+from numpy_rnn.conformance.adapters.adapter import Adapter, Report, Sizes
 
 NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
 # Weights for rows, as in x W_xh, or for columns; the axes of inputs and targets, whose N is D or O; those of the state;
@@ -33,7 +33,7 @@ class FunctionPort(Adapter):
     def __init__(
         self, function: Callable[..., Any], loss: str = "half_sum_of_squares", nonlinearity: str = "tanh", *,
         step: Callable[..., Any] | None = None, classes: bool = False, layout: str | None = None,
-        names: Mapping[str, str] | None = None, lacks: Sequence[str] = (), sizes: Any = (),
+        names: Mapping[str, str] | None = None, lacks: Sequence[str] = (), sizes: Sizes = (),
         dtypes: Sequence[str] = ("float32", "float64"), name: str | None = None,
     ):  # fmt: skip
         super().__init__(name or str(getattr(function, "__name__", "function")), loss, nonlinearity, dtypes, sizes)
@@ -46,8 +46,8 @@ class FunctionPort(Adapter):
         for bias in (True, False):
             try:
                 fields |= {"bias": bias}
-                sizes = ({"B": 1 + ("B" in way.split()[1]), "K": 1 if "last" in way else 5} for way in layouts)
-                self.find_way((way, fields | each) for way, each in zip(layouts, sizes))
+                shapes = ({"B": 1 + ("B" in way.split()[1]), "K": 1 if "last" in way else 5} for way in layouts)
+                self.find_way((way, fields | each) for way, each in zip(layouts, shapes))
                 layouts, biases = (self.way,), [*biases, bias]
             except InputError as error:
                 errors.append(error)
@@ -60,7 +60,10 @@ class FunctionPort(Adapter):
         self.lacks += (*("vector_inputs",) * classes, *lacks)
         self.name += f" ({self.way})"
 
-    def window_update(self, params: Any, x: Any, target: Any, h_0: Any, *, learning_rate: Any = None, **_: Any) -> Any:
+    def window_update(
+        self, params: Report, x: np.ndarray, target: np.ndarray, h_0: np.ndarray, *,
+        learning_rate: float | None = None, **_: object,
+    ) -> Report:  # fmt: skip
         """The loss, the gradients, and with a step the parameters after it."""
         weights, axes, state, *last = self.way.split()
         columns, flat = weights == "columns", state != "HB"
@@ -94,7 +97,7 @@ class FunctionPort(Adapter):
         gradients = gradients[0] if isinstance(gradients[0], Sequence | Mapping) else gradients
         if not isinstance(gradients, Mapping):
             gradients = {self.names[name]: gradient for name, gradient in zip(NAMES, gradients)}
-        report = {"loss": self.factor * (loss if type(loss) is float else np.asarray(loss))}
+        report: dict[str, Any] = {"loss": self.factor * (loss if type(loss) is float else np.asarray(loss))}
         report |= {"d" + name: gradient for name, gradient in back(gradients, self.factor).items()}
         if self.step is None or learning_rate is None:
             return report

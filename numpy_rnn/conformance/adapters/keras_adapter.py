@@ -1,15 +1,17 @@
 """A port of a Keras model of a SimpleRNN and a Dense layer, with the gradients of Keras' backend."""
 
 import warnings
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.adapters.adapter import Adapter, refuse
+from numpy_rnn.conformance.adapters.adapter import Adapter, Report, refuse
 from numpy_rnn.conformance.ports.protocol import FEW_SIZES
 
+Model: TypeAlias = Any  # of Keras, which has no types
+Tensor: TypeAlias = Any
 EXPECTED = "a SimpleRNN and a Dense without an activation, both with biases or none"
 # Options of a layer that may have any value: what these change is in the port, or is checked apart.
 FREE = {"name", "units", "return_sequences", "unroll", "activation", "use_bias", "dtype", "kernel_initializer",
@@ -24,7 +26,7 @@ class KerasPort(Adapter):
     anything else that the model has: other layers, options of these, a call that does more, another loss or optimizer.
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Model):
         import keras
 
         self.keras = keras
@@ -49,7 +51,7 @@ class KerasPort(Adapter):
         if not np.allclose(self._array(theirs), self._array(ours), rtol=1e-3, atol=1e-5):
             raise InputError(f"{model.name} does more in its call than its SimpleRNN and its Dense: take the rest out")
 
-    def _foreign_parts(self, model: Any) -> Iterator[str]:
+    def _foreign_parts(self, model: Model) -> Iterator[str]:
         """Names of the parts of a model that the definition does not have."""
         own = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
         kinds = [type(layer).__name__ for layer in own]
@@ -79,17 +81,17 @@ class KerasPort(Adapter):
             if getattr(loss, "__name__", loss.__class__.__name__) not in ("mean_squared_error", "MeanSquaredError"):
                 yield f"the loss {getattr(loss, '__name__', loss.__class__.__name__)}"
 
-    def _array(self, tensor: Any) -> np.ndarray:
+    def _array(self, tensor: Tensor) -> np.ndarray:
         with warnings.catch_warnings(action="ignore"):  # of torch's tensors and NumPy 2
             return np.array(self.keras.ops.convert_to_numpy(tensor))
 
-    def _loss(self, x: Any, target: Any, h_0: Any) -> Any:
+    def _loss(self, x: Tensor, target: Tensor, h_0: Tensor) -> Tensor:
         """Half of the model's loss, the definition's."""
         y = self.dense(self.rnn(x, initial_state=h_0, training=True))
         y = y[:, -target.shape[1] :] if self.rnn.return_sequences else y[:, None]
         return self.factor * self.keras.losses.MeanSquaredError()(target, y)
 
-    def _loss_and_gradients(self, *arrays: Any) -> tuple[Any, Any]:
+    def _loss_and_gradients(self, *arrays: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Computed by the backend that Keras runs on."""
         variables, backend = list(self.variables.values()), self.keras.backend.backend()
         values = [variable.value for variable in variables]
@@ -114,9 +116,10 @@ class KerasPort(Adapter):
         return self.compiled(values, *arrays)
 
     def window_update(
-        self, params: Any, x: Any, target: Any, h_0: Any, *, learning_rate: Any, momentum: float = 0.0,
-        nesterov: bool = False, max_value: float | None = None, velocity: Any = None, **_: Any,
-    ) -> Any:  # fmt: skip
+        self, params: Report, x: np.ndarray, target: np.ndarray, h_0: np.ndarray, *, learning_rate: float,
+        momentum: float = 0.0, nesterov: bool = False, max_value: float | None = None,
+        velocity: Report | None = None, **_: object,
+    ) -> Report:  # fmt: skip
         """The loss, the gradients of the backend, and the parameters and velocities after Keras' step."""
         ops, variables = self.keras.ops, [self.variables[name] for name in params]
         for name, variable in self.variables.items():
@@ -127,8 +130,8 @@ class KerasPort(Adapter):
         results = {name: self._array(array) for name, array in results.items()}
         optimizer = self.keras.optimizers.SGD(learning_rate, momentum, nesterov, clipvalue=max_value)
         optimizer.build(variables)
-        for name, own in zip(velocity or (), optimizer.momentums):
-            own.assign(velocity[name])
+        for v, own in zip((velocity or {}).values(), optimizer.momentums):
+            own.assign(v)
         optimizer.apply(gradients, variables)
         after = dict(zip(params, variables)) | {"v" + n: v for n, v in zip(params, optimizer.momentums) if momentum}
         return results | {name: self._array(variable.value) for name, variable in after.items()}

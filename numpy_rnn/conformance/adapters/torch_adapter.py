@@ -2,11 +2,12 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.adapters.adapter import Adapter, refuse
+from numpy_rnn.conformance.adapters.adapter import Adapter, Report, refuse
 
+Module: TypeAlias = Any  # of torch, which is imported where a port is made
 NAMES = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih", "b_hh": "bias_hh"}
 OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay")
 LOSSES = {"MSELoss": ("mse", "sum_of_squares"), **dict.fromkeys(
@@ -30,7 +31,8 @@ class TorchPort(Adapter):
     def __init__(self, module: Any, loss: Any = None, loss_name: str | None = None, optimizer: Any = "SGD"):
         import torch
 
-        self.torch, self.modules, is_module = torch, dict[Any, Any](), isinstance(module, torch.nn.Module)
+        self.torch, is_module = torch, isinstance(module, torch.nn.Module)
+        self.modules = dict[tuple[int, ...], Module]()
         self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
         loss = torch.nn.MSELoss if loss is None else loss
         self.loss_function = loss() if isinstance(loss, type) else loss
@@ -69,7 +71,7 @@ class TorchPort(Adapter):
         refuse(f"{self.label}: {kind}", changed, "a mean or a sum, without options")
         return LOSSES[kind][loss.reduction == "sum"]
 
-    def _foreign_options(self, rnn: Any) -> list[str]:
+    def _foreign_options(self, rnn: Module) -> list[str]:
         """Names of what the optimizer has and plain SGD does not; one of the user's own may have any name."""
         optim = self.torch.optim
         if not callable(self.optimizer):
@@ -87,7 +89,7 @@ class TorchPort(Adapter):
         if (y >= 0).all() and ((y.sum(-1) - 1).abs() < 1e-3).all():
             refuse(self.label, ["a Softmax before the loss"], "the outputs of nn.Linear")
 
-    def _parts(self, sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    def _parts(self, sizes: tuple[int, ...]) -> tuple[Module, Module, Module]:
         """The module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
         if sizes not in self.modules:
@@ -97,7 +99,7 @@ class TorchPort(Adapter):
         rnn = next(part for part in module.modules() if isinstance(part, nn.RNN | nn.RNNCell))
         return module, rnn, next(part for part in module.modules() if isinstance(part, nn.Linear))
 
-    def _foreign_parts(self, module: Any) -> Iterator[str]:
+    def _foreign_parts(self, module: Module) -> Iterator[str]:
         """Names of the parts of a module that the definition does not have."""
         nn, parts = self.torch.nn, list(module.modules())
         cells = [part for part in parts if isinstance(part, nn.RNN | nn.RNNCell)]
@@ -119,7 +121,7 @@ class TorchPort(Adapter):
                 elif not parameter.requires_grad:
                     yield f"{name} without a gradient"
 
-    def _is_foreign(self, part: Any) -> bool:
+    def _is_foreign(self, part: Module) -> bool:
         """Whether the definition has no such module. What its user wrote is tried."""
         kind, nn = type(part).__name__, self.torch.nn
         if kind in HARMLESS or getattr(part, "p", None) == 0 or isinstance(part, nn.modules.loss._Loss):
@@ -128,9 +130,10 @@ class TorchPort(Adapter):
         return type(part).__module__.startswith("torch.") and not is_container
 
     def window_update(
-        self, params: Any, x: Any, target: Any, h_0: Any, *, learning_rate: Any = None, velocity: Any = None,
+        self, params: Report, x: Any, target: Any, h_0: Any, *, learning_rate: float | None = None,
+        velocity: Report | None = None,
         max_norm: float | None = None, max_value: float | None = None, **options: Any,
-    ) -> Any:  # fmt: skip
+    ) -> Report:  # fmt: skip
         """The loss, autograd's gradients, and the parameters after the optimizer's step."""
         torch = self.torch
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))

@@ -7,13 +7,14 @@ Source: Johansson 2017, Arb: efficient arbitrary-precision midpoint-radius inter
 Computers 66 (8); Rump 2010, Verification methods, Acta Numerica 19, section 5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Step, WindowCase
+from numpy_rnn.common.records import NumpyArray, Step, WindowCase
+from numpy_rnn.conformance.arithmetics.arithmetic import Dtype
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats
 from numpy_rnn.conformance.case import present, required_outputs
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
@@ -24,6 +25,9 @@ MAX_RELATIVE_RADIUS = 2.0**-96  # a radius relative to its value; the rounding o
 SUBNORMAL = 5e-324  # the smallest number above 0
 
 
+Ball = Any  # flint.arb, which has no types
+
+
 class Enclosure(NamedTuple):
     """A tensor of real numbers, each of them within `radius` of high + low. All three arrays are float64."""
 
@@ -31,7 +35,7 @@ class Enclosure(NamedTuple):
     low: np.ndarray  # the float64 nearest to what `high` leaves
     radius: np.ndarray  # 0 where the number is known to be 0
 
-    def difference(self, reported: Any) -> np.ndarray:
+    def difference(self, reported: NumpyArray) -> np.ndarray:
         """reported − value, to within the radius and a relative 2⁻⁵²: the first difference is exact if it is small."""
         return (np.asarray(reported, np.float64) - self.high) - self.low
 
@@ -84,7 +88,7 @@ def load_flint() -> Any:
     return flint
 
 
-def each(f: Any) -> Any:
+def each(f: Callable[[Ball], Ball]) -> np.ufunc:
     """The function of arrays that is f of every ball."""
     return np.frompyfunc(f, 1, 1)
 
@@ -92,56 +96,54 @@ def each(f: Any) -> Any:
 class Balls(Floats):
     """Arrays of balls, at flint's present precision."""
 
-    def __init__(self, dtype: Any):
+    def __init__(self, dtype: Dtype):
         super().__init__(dtype)
         self.ball = load_flint().arb
 
-    def given(self, array: Any) -> Any:
+    def given(self, array: NumpyArray, /) -> NumpyArray:
         return each(self.ball)(np.asarray(array, np.float64))
 
-    def zeros(self, value: Any) -> Any:
+    def zeros(self, value: NumpyArray) -> NumpyArray:
         return self.given(np.zeros(value.shape))
 
-    def phi(self, a: Any, nonlinearity: str) -> Any:
+    def phi(self, a: NumpyArray, nonlinearity: str) -> NumpyArray:
         return each(_relu)(a) if nonlinearity == "relu" else super().phi(a, nonlinearity)
 
-    def by_slope(self, dh: Any, a: Any, h: Any, nonlinearity: str) -> Any:
+    def by_slope(self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str) -> NumpyArray:
         if nonlinearity == "relu":
             return dh * each(lambda ball: int(_relu(ball) > 0))(h)
         return super().by_slope(dh, a, h, nonlinearity)
 
-    def log_softmax(self, y: Any) -> Any:
+    def log_softmax(self, y: NumpyArray) -> NumpyArray:
         """log p, shifted by the y whose midpoint is the largest, so that its own exponential is exactly 1."""
         largest = np.asarray(y, np.float64).argmax(axis=-1)[..., None]
         z = y - np.take_along_axis(y, largest, axis=-1)
         z = np.where(np.arange(y.shape[-1]) == largest, self.ball(0), z)
         return z - each(self.ball.log)(np.asarray(each(self.ball.exp)(z).sum(axis=-1, keepdims=True)))
 
-    def constant(self, number: float) -> Any:
+    def constant(self, number: float) -> Ball:
         return self.ball(number)
 
-    def rate(self, step: Step, theta: Any) -> Any:
+    def rate(self, step: Step, theta: NumpyArray) -> Ball:
         return self.ball(float(self.dtype.type(step.learning_rate)))
 
     def expand(self, per_network: Any, array: Any) -> Any:
         return per_network
 
-    def norm(
-        self, gradients: Sequence[Any]
-    ) -> Any:  # a sum of squares is not negative, though its ball may reach below 0
+    def norm(self, gradients: Sequence[NumpyArray]) -> Ball:  # of squares: not negative, though their ball may be
         return sum(((g * g).sum() for g in gradients), self.ball(0)).nonnegative_part().sqrt()
 
-    def factor(self, norm: Any, max_norm: float) -> Any:
+    def factor(self, norm: Ball, max_norm: float) -> Ball:
         return (self.ball(max_norm) / (norm + self.ball(SMALL))).min(self.ball(1))
 
-    def clip(self, g: Any, max_value: float) -> Any:
+    def clip(self, g: NumpyArray, max_value: float) -> NumpyArray:
         return each(lambda number: number.min(self.ball(max_value)).max(-self.ball(max_value)))(g)
 
-    def by_root(self, g: Any, squares: Any) -> Any:
+    def by_root(self, g: NumpyArray, squares: NumpyArray) -> NumpyArray:
         return g / each(lambda square: (square.nonnegative_part() + self.ball(TINY)).sqrt())(squares)
 
 
-def _relu(a: Any) -> Any:
+def _relu(a: Ball) -> Ball:
     """max(a, 0) of a ball. Raises Uncertain where it may be on both sides."""
     if a > 0:
         return a
@@ -150,7 +152,7 @@ def _relu(a: Any) -> Any:
     raise Uncertain
 
 
-def _enclosures(tensors: dict[str, Any]) -> dict[str, Enclosure] | None:
+def _enclosures(tensors: dict[str, NumpyArray]) -> dict[str, Enclosure] | None:
     """Arrays of the balls; None if a radius is too large."""
     flat = np.concatenate([tensor.ravel() for tensor in tensors.values()])
     high = flat.astype(np.float64)

@@ -19,13 +19,15 @@ width or depth (level L1). Without them E is carried through the whole window (l
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.common.records import NumpyArray, Objective, Step
 from numpy_rnn.conformance.arithmetics import loss_bounds
-from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats
+from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, Dtype
+from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
 from numpy_rnn.conformance.arithmetics.nonlinearities import choose, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.rounding import UPWARDS, Near, Rounding, join
 
@@ -44,21 +46,23 @@ class TanhError(NamedTuple):
 TAU = TanhError()
 
 
-def _root_of_squares(v: Any) -> Any:
+def _root_of_squares(v: NumpyArray) -> NumpyArray:
     """√Σv² along the last axis, of numbers that are scaled by a power of two."""
     _, exponent = np.frexp(np.abs(v).max(axis=-1, keepdims=True))
     return np.ldexp(np.sqrt(np.square(np.ldexp(v, -exponent)).sum(axis=-1, keepdims=True)), exponent)[..., 0]
 
 
-class Bounds(Floats):
+class Bounds(Arithmetic[Near]):
     """Values of one window with their bounds. tau: the error of the implementation's tanh; reported: its tensors."""
 
-    def __init__(self, dtype: Any, tau: TanhError = TAU, reported: dict[str, Any] | None = None, own: float = OWN):
-        super().__init__(dtype)
+    def __init__(
+        self, dtype: Dtype, tau: TanhError = TAU, reported: dict[str, NumpyArray] | None = None, own: float = OWN
+    ):
+        self.dtype, self.axes, self.seen = np.dtype(dtype), 0, {}
         self.tau, self.reported, self.rounding = tau, reported or {}, Rounding(dtype, own)
         self.gamma, self.flushes = self.rounding.gamma, self.rounding.flushes
 
-    def given(self, array: Any) -> Near:
+    def given(self, array: npt.ArrayLike, /) -> Near:
         return self.rounding.given(array)
 
     def see(self, name: str, t: int | None, value: Near) -> Near:
@@ -144,8 +148,8 @@ class Bounds(Floats):
 
     def add(self, *terms: Near) -> Near:
         """ΣE + γ_{n−1} Σ(|v| + E)."""
-        E = sum(term.E for term in terms) + self.gamma(len(terms) - 1) * sum(term.max_abs for term in terms)
-        return self.rounding.near(sum(term.value for term in terms), E + self.flushes(len(terms)))
+        value, E, max_abs = (np.sum([getattr(v, part) for v in terms], axis=0) for part in ("value", "E", "max_abs"))
+        return self.rounding.near(value, E + self.gamma(len(terms) - 1) * max_abs + self.flushes(len(terms)))
 
     def norm(self, gradients: Sequence[Near]) -> Near:
         """(U2): e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).

@@ -26,11 +26,13 @@ Source: Blanchard, Higham and Higham 2021, Accurately computing the log-sum-exp 
 Numerical Analysis 41.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.conformance.arithmetics.rounding import Near, Rounding
+from numpy_rnn.common.records import NumpyArray
+from numpy_rnn.conformance.arithmetics.rounding import Near, Real, Rounding
 
 MAX_EXPONENT = 700.0  # exp of more is near the end of float64
 
@@ -70,7 +72,7 @@ class Terms(NamedTuple):
     y: Near
     target: Near
     weights: Near
-    N: Any  # the divisor of (L2), a number or (1, ..., 1, 1)
+    N: Real  # the divisor of (L2), a number or (1, ..., 1, 1)
     mean: bool
 
     @property
@@ -79,7 +81,7 @@ class Terms(NamedTuple):
         K, B = self.y.shape[0], self.y.shape[-2]
         return 0 if not self.mean else 2 + K * B * (self.weights.ndim > 0)
 
-    def total(self, v: Any) -> Any:
+    def total(self, v: NumpyArray) -> NumpyArray:
         """Σ v / N over steps, sequences and outputs."""
         return (v / self.N).sum(axis=(0, -2, -1))
 
@@ -104,7 +106,7 @@ def squared_error(of: Terms, arithmetic: Rounding, tau: float) -> tuple[Near, Ne
     return loss, with_rounding(1 + roundings, w * error / N, E_dy, arithmetic)
 
 
-def with_rounding(n: Any, value: Any, E: Any, arithmetic: Rounding) -> Near:
+def with_rounding(n: Real, value: NumpyArray, E: NumpyArray, arithmetic: Rounding) -> Near:
     """A value whose terms have one sign, so that its relative error is at most γ_n; E comes on top."""
     return arithmetic.near(value, arithmetic.gamma(n) * (np.abs(value) + E) + E)
 
@@ -135,4 +137,8 @@ def cross_entropy(of: Terms, arithmetic: Rounding, tau: float) -> tuple[Near, Ne
     return arithmetic.near(loss, E_loss), arithmetic.near(w * (p * total - target.value) / N, E_dy / N + flushes(4))
 
 
-LOSSES: dict[str, Any] = {"squared_error": squared_error, "cross_entropy": cross_entropy}
+Bound = Callable[[Terms, Rounding, float], tuple[Near, Near]]
+LOSSES: dict[str, Bound] = {
+    "squared_error": squared_error,
+    "cross_entropy": cross_entropy,
+}

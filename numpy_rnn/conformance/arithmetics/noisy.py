@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.conversion import convert
-from numpy_rnn.common.records import WindowCase
+from numpy_rnn.common.records import NumpyArray, WindowCase
+from numpy_rnn.conformance.arithmetics.arithmetic import Dtype
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.arithmetics.floats import Floats
+from numpy_rnn.conformance.arithmetics.floats import Floats, joined
 
 SAMPLES = 8
 KINK = 8.0  # spreads of a pre-activation within which relu' may be 0 or 1
@@ -32,7 +33,7 @@ EXACT = {np.maximum, np.minimum, np.negative, np.absolute, np.positive, np.great
 def sampled(case: WindowCase) -> WindowCase:
     """The case with one more leading axis of its parameters and velocities, that of the samples."""
 
-    def repeated(array: Any) -> Any:
+    def repeated(array: NumpyArray) -> NumpyArray:
         return np.broadcast_to(array, (SAMPLES, *array.shape))
 
     params, velocity = convert(repeated, case.params), convert(repeated, case.velocity)
@@ -47,13 +48,13 @@ class NoisyArray(np.ndarray):
 
     noise: "Noisy"
 
-    def __array_finalize__(self, other: Any) -> None:
+    def __array_finalize__(self, other: object) -> None:
         self.noise = getattr(other, "noise", None)  # type: ignore[assignment]
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
         plain = [np.asarray(each) if isinstance(each, NoisyArray) else each for each in inputs]
         result = getattr(ufunc, method)(*plain, **keywords)
-        if ufunc in EXACT or not isinstance(result, np.ndarray | np.floating) or result.dtype.kind != "f":
+        if ufunc in EXACT or result.dtype.kind != "f":
             return result if ufunc not in EXACT else self.noise.given(result)
         if method == "reduce" and ufunc is np.add:
             squares = np.square(plain[0]).sum(axis=keywords.get("axis"), keepdims=keywords.get("keepdims", False))
@@ -64,7 +65,9 @@ class NoisyArray(np.ndarray):
 class Noisy(Floats):
     """Random roundings to a dtype, of a case that is `sampled`. reported: as for `Bounds`."""
 
-    def __init__(self, dtype: Any, tau: TanhError = TAU, reported: dict[str, Any] | None = None, seed: int = 0):
+    def __init__(
+        self, dtype: Dtype, tau: TanhError = TAU, reported: dict[str, NumpyArray] | None = None, seed: int = 0
+    ):
         super().__init__(dtype)
         self.tau = tau
         limits = np.finfo(dtype)
@@ -72,7 +75,7 @@ class Noisy(Floats):
         self.generator = np.random.default_rng(seed)
         self.tilt = self.generator.uniform(-1, 1, SAMPLES)  # of tanh, by sample
 
-    def given(self, array: Any) -> Any:
+    def given(self, array: NumpyArray, /) -> NumpyArray:
         """The numbers, of which each sample reads the subnormal ones as they are or as zeros."""
         value = np.asarray(array, np.float64)
         is_tiny = (np.abs(value) < self.smallest) & (value != 0)
@@ -83,7 +86,7 @@ class Noisy(Floats):
         noisy.noise = self
         return noisy
 
-    def see(self, name: str, t: int | None, value: Any) -> Any:
+    def see(self, name: str, t: int | None, value: NumpyArray) -> NumpyArray:
         super().see(name, t, np.asarray(value))
         if name not in self.reported:
             return value
@@ -91,37 +94,32 @@ class Noisy(Floats):
             np.broadcast_to(self.reported[name] if t is None else self.reported[name][t - 1], value.shape)
         )
 
-    def rounded(self, value: Any, squares: Any, n: float) -> Any:
+    def rounded(self, value: NumpyArray, squares: NumpyArray, n: float) -> NumpyArray:
         """A sum of n terms, whose squares have this sum, with a random error; n = 1: any other operation."""
         size = np.abs(value) if n <= 1 else np.sqrt(n * (squares + np.square(value) / 3))
         return self.given(value + self.u * size * self.generator.uniform(-1, 1, np.shape(value)))
 
-    def affine(self, products: Sequence[tuple[Any, Any]], *biases: Any) -> Any:
+    def affine(self, products: Sequence[tuple[NumpyArray, NumpyArray]], *biases: NumpyArray | None) -> NumpyArray:
         """One sum."""
         left, right = (joined([pair[side] for pair in products], -1 - side) for side in (0, 1))
         value, squares, n = left @ right, np.square(left) @ np.square(right), left.shape[-1]
-        for b in biases:
-            if b is not None:
-                value, squares, n = (
-                    value + np.asarray(b)[..., None, :],
-                    squares + np.square(np.asarray(b))[..., None, :],
-                    n + 1,
-                )
+        for row in [np.asarray(b)[..., None, :] for b in biases if b is not None]:
+            value, squares, n = value + row, squares + np.square(row), n + 1
         return self.rounded(value, squares, max(n, 2))
 
-    def total(self, steps: Sequence[Any]) -> Any:
+    def total(self, steps: Sequence[NumpyArray]) -> NumpyArray:
         rows = joined(steps, -2)
         rows = np.broadcast_to(rows, (SAMPLES, *rows.shape[1:]))  # a given dy is the same for all samples
         return self.rounded(rows.sum(axis=-2), np.square(rows).sum(axis=-2), rows.shape[-2])
 
-    def phi(self, a: Any, nonlinearity: str) -> Any:
+    def phi(self, a: NumpyArray, nonlinearity: str) -> NumpyArray:
         h = super().phi(a, nonlinearity)
         if nonlinearity == "relu":
             return h
         values, tilt = np.asarray(h), self.u * self.tilt.reshape(-1, *(1,) * (h.ndim - 1))
         return self.given(values + tilt * (self.tau.relative / 2 * np.abs(values) + self.tau.absolute))
 
-    def by_slope(self, dh: Any, a: Any, h: Any, nonlinearity: str) -> Any:
+    def by_slope(self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str) -> NumpyArray:
         """dh ∘ φ'(a); for relu any slope where a may be on both sides of the kink."""
         if nonlinearity != "relu":
             return super().by_slope(dh, a, h, nonlinearity)
@@ -129,10 +127,3 @@ class Noisy(Floats):
         is_open = (np.abs(np.asarray(a)) <= KINK * spread) & (spread > 0)
         slope = np.where(is_open, self.generator.integers(0, 2, a.shape), np.asarray(h) > 0)
         return self.given(np.asarray(dh) * slope)
-
-
-def joined(parts: Sequence[Any], axis: int) -> np.ndarray:
-    """The parts along one of the last two axes; the leading axes are broadcast."""
-    arrays = [np.asarray(part) for part in parts]
-    leading = np.broadcast_shapes(*(array.shape[:-2] for array in arrays))
-    return np.concatenate([np.broadcast_to(array, leading + array.shape[-2:]) for array in arrays], axis=axis)

@@ -1,26 +1,29 @@
 """The nonlinearities of the definition: φ, its slope, and what the bounds of both are made of."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import NumpyArray
+
+Entry = TypeVar("Entry")
 
 
-def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
+def choose(table: Mapping[str, Entry], name: str, what: str) -> Entry:
     """The entry of this name. Raises InputError on a name that is not known."""
     if name not in table:
         raise InputError(f"{name!r} is no {what} that is known here: expected {', '.join(table)}")
     return table[name]
 
 
-def sech_squared(a: Any) -> Any:
+def sech_squared(a: NumpyArray) -> NumpyArray:
     """tanh'(a) = 1/cosh²(a) without overflow; where that is below 1e-300, something larger."""
     return np.cosh(np.minimum(np.abs(a), 350.0)) ** -2.0
 
 
-def nearest(a: Any, E: Any) -> Any:
+def nearest(a: NumpyArray, E: NumpyArray) -> NumpyArray:
     """The smallest |a| within E."""
     return np.maximum(np.abs(a) - E, 0)
 
@@ -28,22 +31,22 @@ def nearest(a: Any, E: Any) -> Any:
 class Smooth(NamedTuple):
     """How errors pass through a φ without a kink, whose second derivative is at most 2 φ'."""
 
-    slope_of_a: Callable[[Any], Any]  # φ'(a), from which nothing cancels
-    steepest: Callable[[Any, Any], Any]  # the largest φ' within E of a
-    slope_of_h: Callable[[Any], Any]  # the same from h
-    change: Callable[[Any], Any]  # |∂ of that/∂h|
+    slope_of_a: Callable[[NumpyArray], NumpyArray]  # φ'(a), from which nothing cancels
+    steepest: Callable[[NumpyArray, NumpyArray], NumpyArray]  # the largest φ' within E of a
+    slope_of_h: Callable[[NumpyArray], NumpyArray]  # the same from h
+    change: Callable[[NumpyArray], NumpyArray]  # |∂ of that/∂h|
     unit: float = 0.0  # roundings of φ are in units of |h| and this, the size of a term that cancels
 
 
 class Nonlinearity(NamedTuple):
     """φ of arrays of any numbers, φ' from a and h, and its errors; None: of relu, whose slope has a kink."""
 
-    phi: Callable[[Any], Any]
-    slope: Callable[[Any, Any], Any]
+    phi: Callable[[NumpyArray], NumpyArray]
+    slope: Callable[[NumpyArray, NumpyArray], NumpyArray]
     errors: Smooth | None
 
 
-NONLINEARITIES = {
+NONLINEARITIES: dict[str, Nonlinearity] = {
     "tanh": Nonlinearity(
         np.tanh,
         lambda a, h: 1 - h * h,
@@ -66,5 +69,4 @@ NONLINEARITIES = {
 
 def nonlinearity_of(name: str) -> Nonlinearity:
     """The nonlinearity of this name. Raises InputError if there is none."""
-    found: Nonlinearity = choose(NONLINEARITIES, name, "nonlinearity")
-    return found
+    return choose(NONLINEARITIES, name, "nonlinearity")

@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from numpy_rnn.common.records import NumpyArray
+from numpy_rnn.conformance.arithmetics.arithmetic import Dtype
+
+Real = NumpyArray | float
 
 UPWARDS = 1 + 1e-10  # covers the rounding of the bounds themselves, in float64
 WIDER = 1 + 2.0**-10  # covers a rounding to a wider format before the one to the dtype: x87 has 11 bits more
@@ -28,28 +34,29 @@ class Rounding:
     own: the unit roundoff of the value with which a result is compared, 0 if it is exact.
     """
 
-    def __init__(self, dtype: Any, own: float = 0.0):
+    def __init__(self, dtype: Dtype, own: float = 0.0):
         limits = np.finfo(dtype)
         self.dtype, self.u, self.own = np.dtype(dtype), float(limits.eps) / 2 * WIDER, own
         self.smallest, self.largest = float(limits.smallest_normal), float(limits.max)
 
-    def gamma(self, n: Any) -> Any:
+    def gamma(self, n: Real) -> Real:
         """γ_n, of a number or of an array of numbers; infinity where n·u is so large that it says nothing."""
-        if np.max(n, initial=0) * max(self.u, self.own) < 0.25:
+        largest = np.max(n, initial=0) if isinstance(n, np.ndarray) else n
+        if largest * max(self.u, self.own) < 0.25:
             return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
         with np.errstate(divide="ignore", invalid="ignore"):
             parts = (np.multiply(n, u) for u in (self.u, self.own))
             return sum(np.where(part < 0.5, part / (1 - np.minimum(part, 0.5)), np.inf) for part in parts)
 
-    def flushes(self, n: Any) -> Any:
+    def flushes(self, n: Real) -> Real:
         """The loss of n terms where subnormal numbers are flushed to zero."""
         return 8 * n * self.smallest
 
-    def near(self, value: Any, E: Any) -> "Near":
+    def near(self, value: NumpyArray, E: NumpyArray) -> "Near":
         """The numbers of a result; its bound is rounded upwards."""
         return Near(value, E * UPWARDS, self)
 
-    def given(self, array: Any) -> "Near":
+    def given(self, array: npt.ArrayLike) -> "Near":
         """Numbers as they are: exact, but a subnormal one may be read as zero."""
         value = np.asarray(array, np.float64)
         size = np.abs(value)
@@ -59,7 +66,9 @@ class Rounding:
         """A number of float64 that may be rounded to the dtype: E is what that does to it."""
         value = np.asarray(number, np.float64)
         with np.errstate(over="ignore"):
-            return Near(value, np.abs(np.float64(self.dtype.type(number)) - value) + self.given(value).E, self)
+            return Near(
+                value, np.abs(np.asarray(number, self.dtype).astype(np.float64) - value) + self.given(value).E, self
+            )
 
     def times(self, a: "Near", b: "Near") -> "Near":
         """a ∘ b: E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with exactly ±1 rounds nothing."""
@@ -80,7 +89,9 @@ class Rounding:
     def product(self, A: "Near", B: "Near") -> "Near":
         """The product of matrices AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
         A_max, B_max = A.max_abs, B.max_abs
-        n = (A_max > 0).astype(np.float64) @ (B_max > 0)
+        n: Real = float(A_max.shape[-1])
+        if not (A_max.all() and B_max.all()):
+            n = (A_max > 0).astype(np.float64) @ (B_max > 0)
         E = self.gamma(n) * (A_max @ B_max) + A.E @ B_max + np.abs(A.value) @ B.E + self.flushes(n)
         return self.near(A.value @ B.value, E)
 
@@ -96,14 +107,14 @@ class Rounding:
 class Near:
     """Computed numbers: values, and the largest distance E of what a correct computation gives."""
 
-    value: Any
-    E: Any
+    value: NumpyArray
+    E: NumpyArray
     of: Rounding
 
     __array_ufunc__ = None  # an array of NumPy leaves the operators to this class
 
     @property
-    def max_abs(self) -> Any:
+    def max_abs(self) -> NumpyArray:
         """The largest |ṽ|."""
         return np.abs(self.value) + self.E
 
@@ -122,7 +133,7 @@ class Near:
         """The shape."""
         return tuple(self.value.shape)
 
-    def map(self, f: Callable[[Any], Any]) -> "Near":
+    def map(self, f: Callable[[NumpyArray], NumpyArray]) -> "Near":
         """f applied to both: a change of shape."""
         return Near(f(self.value), f(self.E), self.of)
 
@@ -148,6 +159,8 @@ class Near:
 
 def join(parts: Sequence[Near], axis: int) -> Near:
     """The parts along the last axis, or along the last but one; the leading axes are broadcast."""
+    if len(parts) == 1:
+        return parts[0]
     shapes = {part.shape[:-2] for part in parts}
     if len(shapes) > 1:
         leading = np.broadcast_shapes(*shapes)

@@ -3,15 +3,14 @@
 They are sorted by how often they are met in public code and in ports.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import Run, Window, WindowCase
+from numpy_rnn.common.records import NumpyArray, Run, Window, WindowCase
 from numpy_rnn.conformance import definition as right
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
-from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, Steps, train, window_update
+from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, Equation, Steps, train, window_update
 from numpy_rnn.conformance.traces.recorder import RecordedRun, record
 
 
@@ -21,7 +20,7 @@ class Mutant(NamedTuple):
     name: str
     stage: str  # the tensor, or "window" or "initial", that is wrong
     in_run: bool  # whether it is visible only in a run of several updates
-    functions: dict[str, Callable[..., Any]]  # by the fields of Definition
+    functions: dict[str, Equation]  # by the fields of Definition
 
     @property
     def definition(self) -> Definition:
@@ -32,7 +31,7 @@ class Mutant(NamedTuple):
 def trace(of: Definition, run: Run) -> RecordedRun:
     """The run of a mutant, or of the definition itself."""
 
-    def compute(case: WindowCase) -> tuple[Arrays, Any]:
+    def compute(case: WindowCase) -> tuple[Arrays, NumpyArray]:
         report = window_update(case, of=of)
         return report, report["h"]
 
@@ -136,7 +135,7 @@ class Stale:
     """The activations of the older steps of a window are those of the windows before, of other weights."""
 
     def __init__(self) -> None:
-        self.past, self.window = Steps(), Window(0, 0, 0)
+        self.past, self.window = Steps[NumpyArray](), Window(0, 0, 0)
 
     def carried_state(self, states, window, epoch):
         self.past, self.window = {} if window.loss_start == 0 else self.past, window
@@ -152,7 +151,7 @@ class Stale:
 _STALE = Stale()
 
 
-def mutant(name: str, stage: str, in_run: bool = False, **functions: Callable[..., Any]) -> Mutant:
+def mutant(name: str, stage: str, in_run: bool = False, **functions: Equation) -> Mutant:
     """A mutant with these functions."""
     return Mutant(name, stage, in_run, functions)
 

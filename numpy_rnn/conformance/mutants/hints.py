@@ -5,8 +5,7 @@ wrong numbers of every tensor in all of them. The gradients are explained first,
 Where all windows are so short that different mistakes give the same numbers, there is a hint only if one fits.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain, product
 from typing import Any
@@ -16,13 +15,12 @@ import numpy as np
 from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import case_sizes, initial_state, present
-from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition
+from numpy_rnn.conformance.definition import Arrays
 from numpy_rnn.conformance.mutants import step_mistakes, window_mistakes
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.mutants.step_mistakes import stepped
-from numpy_rnn.conformance.mutants.window_mistakes import FORWARD, Mistake
+from numpy_rnn.conformance.mutants.window_mistakes import FORWARD, Mistake, exact_flow, flow
 from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
@@ -46,7 +44,7 @@ def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
     plain = plain._replace(dtype="float64") if "float64" in port.dtypes else plain
     for i, usual in enumerate((*SIZES, SIZES[0])):
         own = has.sizes[i % len(has.sizes)] if has.sizes else {}
-        sizes: Any = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | dict(own)
+        sizes: dict[str, int] = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | dict(own)
         sizes["K"] = own.get("K", sizes["T"] if recipe.K == recipe.T else min(sizes["K"], sizes["T"]))
         if recipe.step is not None:  # a rate that is not 0; then other numbers, then no clipping
             step = recipe.step._replace(learning_rate=recipe.step.learning_rate or 0.1)
@@ -75,16 +73,11 @@ def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str
     return explanations([*wrong, *(fit for fit in usual if not fit.wrong)])
 
 
-def hints_for_case(case: WindowCase, report: Arrays) -> list[str]:
-    """The hints for a report on one case."""
-    return explanations([Fit(case, report)])
-
-
 def _as_float64(value: Any) -> Any:
     return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
-def _largest(array: Any) -> float:
+def _largest(array: np.ndarray) -> float:
     return float(np.abs(array).max(initial=0))
 
 
@@ -97,8 +90,7 @@ class Fit:
         if self.case.params.h_0 is None:
             self.case = self.case._replace(h_0=initial_state(self.case))
         with np.errstate(all="ignore"):
-            window_mistakes.flow(self.case, DEFINITION._replace(backward=self._keep))
-            self.right = self.given(DEFINITION)
+            self.right = flow(self.case)
             step = stepped(self.case, self.report) if self.case.step is not None else {}
         self.right |= step  # from the reported gradients
         names, unit = self.report.keys() & self.right.keys(), ROUNDING * np.finfo(self.dtype).eps
@@ -107,31 +99,23 @@ class Fit:
         self.rounding = {name: unit * max(_largest(self.right[name]), _largest(self.report[name])) for name in names}
         self.wrong = {name for name in names if not self.deviation[name] <= CLEAR * self.rounding[name]}
 
-    def _keep(self, n: Any, w: Any, p: Any, nonlinearity: str, of: Definition) -> Arrays:
-        self.forward = n.seen, w, p, nonlinearity
-        return {}
-
-    def given(self, of: Definition, new: Any = ()) -> Arrays:
-        """The same values, with the right forward pass. new: parameters of the backward pass that are others."""
-        n, (seen, w, p, nonlinearity) = Floats(np.float64), self.forward
-        n.seen = dict(seen)
-        of.backward(n, replace(w, h=dict(w.h), dh={}, da={}), p._replace(**dict(new)), nonlinearity, of)
-        return n.report()
-
     def has(self, mistake: Mistake) -> bool:
         """Whether the mistake gives what is reported, up to the gradients."""
         of, case = mistake.of, mistake.change(self.case)
         if mistake.field in (*FORWARD, "loss_and_error"):
-            forward = window_mistakes.flow(case, of._replace(backward=lambda *_: {}))
-            if not self.explains(forward, self.flow & BEFORE):
+            if not self.explains(flow(case, of._replace(backward=lambda *_: {})), self.flow & BEFORE):
                 return False
             if mistake.is_exact:
-                return self.explains(window_mistakes.exact_flow(case, of), self.flow - ADJOINTS)
-        elif mistake.field:
-            return not self.wrong & BEFORE and self.explains(self.given(of))
-        return self.explains(window_mistakes.flow(case, of))
+                return self.explains(exact_flow(case, of), self.flow - ADJOINTS)
+        elif mistake.field and self.wrong & BEFORE:
+            return False
+        return self.explains(flow(case, of))
 
-    def explains(self, values: Arrays, names: Any = None) -> bool:
+    def has_step(self, mistake: Mistake) -> bool:
+        """Whether the mistake gives the reported step, from the reported gradients."""
+        return self.explains(stepped(mistake.change(self.case), self.report, mistake.of), self.stepped)
+
+    def explains(self, values: Arrays, names: Collection[str] | None = None) -> bool:
         """Whether these are the reported numbers of the tensors of these names, or of all up to the gradients."""
         for name in self.flow if names is None else names:
             if name not in values or np.shape(values[name]) != np.shape(self.report[name]):
@@ -186,7 +170,7 @@ def of_flow(fits: Sequence[Fit]) -> Candidates:
     """Mistakes that may explain the loss, the intermediates and the gradients; the plainest first."""
     steps = min(MAX_STEPS, max(len(fit.case.x) for fit in fits))
     is_right = "loss" in fits[0].report and not any(fit.wrong & BEFORE for fit in fits)  # the forward pass
-    yield from ((m.name, partial(Fit.has, mistake=Mistake(m.name, "", m.definition))) for m in MUTANTS if not m.in_run)
+    yield from ((m.name, partial(Fit.has, mistake=Mistake(m.name, m.definition))) for m in MUTANTS if not m.in_run)
     yield from of_gradients(fits)
     for mistake in chain(
         step_mistakes.other_cases(),
@@ -201,60 +185,30 @@ def of_flow(fits: Sequence[Fit]) -> Candidates:
         if not (is_right and mistake.field in FORWARD):
             yield mistake.text, partial(Fit.has, mistake=mistake)
     yield from factors(fits, False)
-    parts = [fit.deviation[name] / (_largest(fit.right[name]) or 1) for fit in fits for name in fit.wrong]
-    if all(fit.dtype == np.float64 for fit in fits) and all(1e-10 < part < 1e-6 for part in parts):
-        yield "numbers rounded to float32 on the way", lambda fit: bool(fit.wrong)
 
 
 def of_gradients(fits: Sequence[Fit]) -> Candidates:
-    """Other sums or values of some gradients, parameters that change too early, and weight decay in the loss."""
+    """Other sums or values of some gradients."""
     names = set[str]().union(*(fit.wrong & fit.flow for fit in fits))
     own = {"d" + name for name in present(fits[0].case.params)}
-    known = {id(fit): step_mistakes.other_gradients(fit.case, fit.right) for fit in fits if names <= own}
     words = "gradients" if names == own else ", ".join(name for name in fits[0].report if name in names)
 
     def other(fit: Fit, text: str) -> bool:
         return fit.explains(fit.right | {name: known[id(fit)][text][name] for name in names})
 
-    def within(fit: Fit, c: float) -> bool:
-        return fit.explains(fit.right | {name: np.clip(fit.right[name], -c, c) for name in names})
-
-    def early(fit: Fit, names: Sequence[str], is_plain: bool) -> bool:
-        """By the parameters that are reported, or by those of plain gradient descent."""
-        rate, p = fit.case.step.learning_rate, present(fit.case.params)
-        moved = {name: p[name] - rate * fit.right["d" + name] if is_plain else fit.report[name] for name in p}
-        return fit.explains(fit.given(DEFINITION, {name: moved[name] for name in names if name in p}))
-
-    def penalised(fit: Fit, decay: float | None, part: float) -> bool:
-        number, p = 2 * part * (fit.case.step.weight_decay if decay is None else decay), present(fit.case.params)
-        loss = fit.right["loss"] + number / 2 * sum(np.sum(theta**2) for theta in p.values())
-        gradients = {"d" + name: fit.right["d" + name] + number * theta for name, theta in p.items()}
-        return fit.explains(fit.right | gradients | {"loss": loss})
-
     if names <= own:
+        known = {id(fit): step_mistakes.other_gradients(fit.case, fit.right) for fit in fits}
         yield from ((f"{words} {text}", partial(other, text=text)) for text in known[id(fits[0])])
-        largest = {_largest(fit.report[name]) for fit in fits for name in names}
-        yield from ((f"{words} within ±{c:g}", partial(within, c=c)) for c in largest)
-    for text, is_plain in product(("W_hy", "W_hh", "parameters"), (False, True)):
-        later = cases.FIELDS if text == "parameters" else (text,)
-        yield f"{text} after the step in the backward pass", partial(early, names=later, is_plain=is_plain)
-    for decay, (part, half) in product((None, 1e-4, 1e-3, 0.01, 0.1), ((0.5, "1/2 "), (1.0, ""))):
-        text = f"{half}{decay or 'weight_decay'} Σθ² in the loss and its gradient"
-        yield text, partial(penalised, decay=decay, part=part)
 
 
 def of_step(fits: Sequence[Fit]) -> Candidates:
     """Mistakes that may explain the step from the reported gradients."""
-
-    def has(fit: Fit, step: Any) -> bool:
-        return fit.explains(step(fit.case, fit.report), fit.stepped)
-
-    for mutant in MUTANTS:
-        yield mutant.name, partial(has, step=partial(stepped, of=mutant.definition))
-    for is_first in (True, False):
-        for text, step in step_mistakes.other_steps(fits[0].case.step, is_first):
-            yield text, partial(has, step=step)
-        yield from factors(fits, True, only_products=is_first)
+    step = fits[0].case.step
+    known = chain((Mistake(m.name, m.definition) for m in MUTANTS), step_mistakes.other_options(step))
+    yield from ((mistake.text, partial(Fit.has_step, mistake=mistake)) for mistake in known)
+    yield from factors(fits, True, only_products=True)
+    yield from ((m.text, partial(Fit.has_step, mistake=m)) for m in step_mistakes.other_steps(step))
+    yield from factors(fits, True)
 
 
 # -- factors ----------------------------------------------------------------------------------------------------------
@@ -264,7 +218,7 @@ def factors(fits: Sequence[Fit], is_step: bool, only_products: bool = False) -> 
     """Tensors multiplied by numbers that are the same product of sizes, or the same number, in all cases."""
     known = fits[0].stepped if is_step else fits[0].flow - {"a", "h", "y"}
     names = [name for name in fits[0].report if name in known]
-    found, moved = dict[str, str](), {id(fit): dict[str, Any](fit.right) for fit in fits}
+    found, moved = dict[str, str](), {id(fit): dict(fit.right) for fit in fits}
     for name in names:
         if not any(name in fit.wrong for fit in fits):
             continue

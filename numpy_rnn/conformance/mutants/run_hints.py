@@ -47,7 +47,7 @@ def _windows(recorded: RecordedRun) -> list[str]:
     (k1, k2, epochs), T = recorded.run.options.schedule, len(recorded.run.x)
     rows = list(zip(*(recorded.updates[name].tolist() for name in Window._fields)))
     right = expected_windows(T, Schedule(k1, k2))
-    others: dict[str, Any] = {
+    others: dict[str, list[Window]] = {
         "bptt over k+1 steps": expected_windows(T, Schedule(k1, k2 + 1)),
         "chunks instead of a sliding window": expected_windows(T, Schedule(k2, k2)),
         "the last, shorter window left out": right[: T // k1],
@@ -83,7 +83,7 @@ class Updates:
             self.known[index] = Fit(*single_update(self.recorded, index, self.network))
         return self.known[index]
 
-    def initial_states(self, i: int) -> dict[str, Any]:
+    def initial_states(self, i: int) -> dict[str, np.ndarray]:
         """The ways to choose initial states of which the state of an update is one."""
         start, zeros, before, new, steps = self.columns["start"], 0 * self.h_0, [self.h_0], [self.h_0], 0
         is_first, inside = self.number[i] == 1, bool(start[i] > 0)
@@ -126,16 +126,14 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
     def of_run(changed: RecordedRun, i: int) -> bool:
         return is_same(i, Fit(*single_update(changed, i, updates.network)).right)
 
-    yield (
-        "losses of older steps counted again",
-        partial(of_run, updates.recorded.replace({"loss_start": columns["start"]})),
-    )
+    older = updates.recorded.replace({"loss_start": columns["start"]})
+    yield "losses of older steps counted again", partial(of_run, older)
     for name, words in (("target", "targets"), ("x", "inputs")):
         for by, when in ((1, "late"), (-1, "early")):
             moved = run._replace(**{name: np.roll(getattr(run, name), by, 0)})
             yield f"{words} one step {when}", partial(of_run, updates.recorded._replace(run=moved))
 
-    def added(is_reset: Callable[[int], Any], i: int) -> bool:
+    def added(is_reset: Callable[[int], bool], i: int) -> bool:
         """Whether the gradients are added to those of the update before."""
         before = {} if i == 0 or is_reset(i) else fit(i - 1).report
         names = ["d" + name for name in present(fit(i).case.params)]
@@ -160,7 +158,7 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
         case = fit(i).case._replace(**step)
         return not fit(i).wrong & fit(i).flow and fit(i).explains(stepped(case, gradients), fit(i).stepped)
 
-    def with_rate(factor: Callable[[int], Any], i: int) -> bool:
+    def with_rate(factor: Callable[[int], float], i: int) -> bool:
         step = fit(i).case.step
         return is_step(i, fit(i).report, step=step._replace(learning_rate=step.learning_rate * float(factor(i))))
 
@@ -170,7 +168,7 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
     yield "the step of the gradients of the update before", lambda i: is_step(i, fit(max(0, i - 1)).report)
     yield "the velocity, or sum of squares, reset at every epoch", lambda i: is_step(
         i, fit(i).report, velocity=fit(i).case.velocity if number[i] > 1 else None)  # fmt: skip
-    factors: dict[str, Any] = {
+    factors: dict[str, Callable[[int], float]] = {
         "the rate divided by the number of the epoch": lambda i: 1 / epoch[i],
         "no step at the first update": lambda i: i > 0,
         "a step at every second update alone": lambda i: i % 2,

@@ -1,8 +1,10 @@
 """The score board: every mutant and the check that catches it."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from numpy_rnn.conformance.case import INTERMEDIATES, format_errors
 from numpy_rnn.conformance.definition import Definition, window_update
@@ -57,7 +59,7 @@ def violation(level: str, of: Definition, seed: tuple[int, ...]) -> Violation:
     return first_violation(check_global(case, black_box))
 
 
-def first_violation(ratios: dict[str, Any]) -> Violation:
+def first_violation(ratios: Mapping[str, npt.ArrayLike]) -> Violation:
     """The first tensor in causal order above its bound, and error / bound."""
     for name in TENSORS:
         if name in ratios and not np.max(ratios[name], initial=0) <= 1:

@@ -22,14 +22,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import WindowCase
+from numpy_rnn.common.records import NumpyArray, WindowCase
 from numpy_rnn.conformance import definition as right
-from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import GIVEN_DY, initial_state, present
-from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, window_update
+from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, Equation, window_update
 
 FORWARD = ("pre_activation", "state", "output")
-CONSTANTS = (1.0, 5.0, 0.5, 2.0, 10.0, 3.0, 0.1, 0.25, 15.0, 20.0)  # at which people clip
+CONSTANTS = (1.0, 5.0, 0.5, 2.0, 10.0, 3.0, 0.1)  # at which people clip
 FORMATS = ("float32", "float16", "bfloat16")
 EPSILON = 1e-50  # of the complex step
 EQUATIONS: dict[str, tuple[str, dict[str, int], tuple[str, ...]]] = {  # the result, operands by their steps, and terms
@@ -41,23 +40,24 @@ EQUATIONS: dict[str, tuple[str, dict[str, int], tuple[str, ...]]] = {  # the res
     "input_weights_gradient": ("dW_xh", {"x": 0, "da": 0}, ()),
     "recurrent_weights_gradient": ("dW_hh", {"h": -1, "da": 0}, ()),
     "output_weights_gradient": ("dW_hy", {"h": 0, "dy": 0}, ()),
-    "hidden_bias_gradient": ("db_h", {"da": 0}, ()),
-    "output_bias_gradient": ("db_y", {"dy": 0}, ()),
     "initial_state_adjoint": ("dh_0", {"da": 1}, ()),
     "input_adjoint": ("dx_t", {"da": 0}, ()),
-    "backward": ("the backward pass", {"x": 0, "h": 0, "a": 0, "dy": 0}, ()),
 }
 ALIKE = (("x",), ("h", "a", "dh", "da"), ("dy", "y"))  # tensors of the same shape
 
 
 class Mistake(NamedTuple):
-    """A mistake in words, the function of the definition that it is in, and what is computed instead."""
+    """A mistake in words, what is computed instead, and the function of the definition that it is in."""
 
     text: str
-    field: str = ""
     of: Definition = DEFINITION
+    field: str = ""
     is_exact: bool = False  # whether the gradient is that of the wrong loss, by autograd
     change: Callable[[WindowCase], WindowCase] = lambda case: case
+
+
+Mistakes = Iterator[Mistake]
+Changes = dict[str, Callable[..., Any]]  # by words
 
 
 def flow(case: WindowCase, of: Definition = DEFINITION) -> Arrays:
@@ -65,19 +65,19 @@ def flow(case: WindowCase, of: Definition = DEFINITION) -> Arrays:
     return window_update(case._replace(step=None), of=of)  # type: ignore[arg-type]
 
 
-def changed(text: str, field: str, function: Any, **more: Any) -> Iterator[Mistake]:
+def changed(text: str, field: str, function: Equation, **more: Equation) -> Mistakes:
     """The mistakes of another function for one of the definition: in the forward pass with either gradient."""
     of = DEFINITION._replace(**{field: function}, **more)
     if field in FORWARD:
-        yield Mistake(text, field, of, is_exact=True)
+        yield Mistake(text, of, field, is_exact=True)
         text += "" if text.endswith(FORMATS) else ", in the forward pass alone"
-    yield Mistake(text, field, of)
+    yield Mistake(text, of, field)
 
 
 def exact_flow(case: WindowCase, of: Definition) -> Arrays:
     """The loss, a, h and y, and the gradients by complex steps: one network for each number with an imaginary part."""
     inputs = present(case.params) | {"h_0": initial_state(case)}
-    networks, rows, first = sum(theta.size for theta in inputs.values()), Arrays(), 0
+    networks, rows, first = sum(theta.size for theta in inputs.values()), dict[str, slice](), 0
     stacked = {name: np.repeat(theta[None].astype(complex), networks, 0) for name, theta in inputs.items()}
     for name, theta in inputs.items():
         numbers, rows[name] = np.arange(theta.size), slice(first, first + theta.size)
@@ -86,23 +86,22 @@ def exact_flow(case: WindowCase, of: Definition) -> Arrays:
     h_0 = stacked["h_0"] if case.params.h_0 is not None else stacked.pop("h_0")
     if case.objective.loss == GIVEN_DY:
         of = of._replace(loss_and_error=lambda n, y, dy, *_: ((dy * y).sum(axis=(0, -2, -1)), dy))
-    without_step: Any = None
-    copies = case._replace(params=case.params._replace(**stacked), h_0=h_0, step=without_step)
-    report = window_update(copies, Floats(complex), of._replace(backward=lambda *_: {}))
+    copies = case._replace(params=case.params._replace(**stacked), h_0=h_0)
+    report = flow(copies, of._replace(backward=lambda *_: {}))
     slopes = report["loss"].imag / EPSILON
     values = {name: report[name][:, 0].real for name in ("a", "h", "y")} | {"loss": report["loss"][0].real}
     return values | {"d" + name: slopes[rows[name]].reshape(theta.shape) for name, theta in inputs.items()}
 
 
-# -- changes of terms and results -------------------------------------------------------------------------------------
+# -- terms and results ------------------------------------------------------------------------------------------------
 
 
-def clamped(v: Any, c: float) -> Any:
+def clamped(v: NumpyArray, c: float) -> NumpyArray:
     """Numbers between ± c."""
     return np.where(np.abs(v.real) <= c, v, c * np.sign(v.real))
 
 
-def rounded(v: Any, name: str) -> Any:
+def rounded(v: NumpyArray, name: str) -> NumpyArray:
     """The numbers in a shorter format, with their imaginary parts."""
     if name == "bfloat16":
         bits = np.asarray(v.real, np.float32).view(np.uint32)
@@ -112,32 +111,26 @@ def rounded(v: Any, name: str) -> Any:
     return v - v.real + real.astype(v.real.dtype)
 
 
-CHANGES: dict[str, Any] = {  # of a value, the values of its tensor by their steps, the step, and T
-    "without {}": lambda v, s, t, T: 0 * v, "twice {}": lambda v, s, t, T: 2 * v, "-{}": lambda v, s, t, T: -v,
-    "half of {}": lambda v, s, t, T: v / 2, "{} / B": lambda v, s, t, T: v / v.shape[-2],
-    "{} / T": lambda v, s, t, T: v / T, "{} at the first step alone": lambda v, s, t, T: v * (t == 1),
-    "{} at the last step alone": lambda v, s, t, T: v * (t == T),
-    "{} left out at the first step": lambda v, s, t, T: v * (t > 1),
-    "{} left out at the last step": lambda v, s, t, T: v * (t < T),
-    "{} added to that of the step before": lambda v, s, t, T: v + s.get(t - 1, 0),
-    "{} added to that of the step after": lambda v, s, t, T: v + s.get(t + 1, 0),
-    "{} of the first sequence for all": lambda v, s, t, T: v[..., :1, :] + 0 * v,
-    "{} averaged over the batch": lambda v, s, t, T: v.mean(axis=-2, keepdims=True) + 0 * v,
-    "{} of the sequence before": lambda v, s, t, T: np.roll(v, 1, -2),
-    "{} of the sequence after": lambda v, s, t, T: np.roll(v, -1, -2),
-    "tanh of {}": lambda v, s, t, T: np.tanh(v), "sigmoid of {}": lambda v, s, t, T: 0.5 + 0.5 * np.tanh(0.5 * v),
-    **{f"{{}} within ±{c:g}": partial(lambda c, v, s, t, T: clamped(v, c), c) for c in CONSTANTS},
-    **{f"{{}} rounded to {name}": partial(lambda name, v, s, t, T: rounded(v, name), name) for name in FORMATS},
+CHANGES: Changes = {  # of a value, the step, and T
+    "without {}": lambda v, t, T: 0 * v, "twice {}": lambda v, t, T: 2 * v, "-{}": lambda v, t, T: -v,
+    "{} / B": lambda v, t, T: v / v.shape[-2], "{} at the first step alone": lambda v, t, T: v * (t == 1),
+    "{} at the last step alone": lambda v, t, T: v * (t == T),
+    "{} left out at the first step": lambda v, t, T: v * (t > 1),
+    "{} left out at the last step": lambda v, t, T: v * (t < T),
+    "{} averaged over the batch": lambda v, t, T: v.mean(axis=-2, keepdims=True) + 0 * v,
+    "tanh of {}": lambda v, t, T: np.tanh(v), "sigmoid of {}": lambda v, t, T: 0.5 + 0.5 * np.tanh(0.5 * v),
+    **{f"{{}} within ±{c:g}": partial(lambda c, v, t, T: clamped(v, c), c) for c in CONSTANTS},
+    **{f"{{}} rounded to {name}": partial(lambda name, v, t, T: rounded(v, name), name) for name in FORMATS},
 }  # fmt: skip
 
 
-def other_terms() -> Iterator[Mistake]:
+def other_terms() -> Mistakes:
     """A term of an equation that is changed."""
 
     def altered(equation, k, change, n, w, p, t=0):
         def affine(products, *biases):
             terms = [A @ B for A, B in products] + [None if b is None else b[..., None, :] for b in biases]
-            terms[k] = change(terms[k], {}, t, len(w.x))
+            terms[k] = change(terms[k], t, len(w.x))
             return sum(term for term in terms if term is not None)
 
         other = copy(n)
@@ -154,83 +147,73 @@ def other_terms() -> Iterator[Mistake]:
             yield from changed(words, field, function)
 
 
-def other_results() -> Iterator[Mistake]:
+def other_results() -> Mistakes:
     """A result that is changed."""
 
-    def altered(equation, name, change, n, w, p, t, *rest):
-        return change(equation(n, w, p, t, *rest), getattr(w, name), t, len(w.x))
+    def altered(equation, change, n, w, p, t, *rest):
+        return change(equation(n, w, p, t, *rest), t, len(w.x))
 
     for field in (*FORWARD, "pre_activation_adjoint", "state_adjoint"):
-        result = EQUATIONS[field][0]
         for text, change in CHANGES.items():
-            function = partial(altered, getattr(right, field), result.removesuffix("_t"), change)
-            yield from changed(text.format(result), field, function)
+            function = partial(altered, getattr(right, field), change)
+            yield from changed(text.format(EQUATIONS[field][0]), field, function)
 
 
 # -- operands ---------------------------------------------------------------------------------------------------------
 
-# Beyond the ends of a tensor: zeros, the right values, or the last one.
-BEYOND: Any = (lambda own, steps: 0 * own, lambda own, steps: own, lambda own, steps: steps[max(steps)])
 
-
-def transposes() -> Iterator[Mistake]:
-    """W_hh transposed in an equation, or in all of the backward pass."""
+def transposes() -> Mistakes:
+    """W_hh transposed in an equation, or in all of them."""
 
     def transposed(equation, n, w, p, *rest):
         return equation(n, w, p._replace(W_hh=p.W_hh.mT), *rest)
 
     functions = {field: partial(transposed, getattr(right, field))
-                 for field in ("backward", "pre_activation", "state_adjoint", "initial_state_adjoint")}  # fmt: skip
+                 for field in ("pre_activation", "state_adjoint", "initial_state_adjoint")}  # fmt: skip
     for field, function in functions.items():
         yield from changed(f"{EQUATIONS[field][0]} with W_hh transposed", field, function)
-    del functions["backward"]
-    yield Mistake("W_hh transposed, but not its gradient", "", DEFINITION._replace(**functions))
+    yield Mistake("W_hh transposed, but not its gradient", DEFINITION._replace(**functions))
 
 
-def other_operands() -> Iterator[Mistake]:
+def other_operands() -> Mistakes:
     """Every operand of every equation as another tensor, or at another step."""
 
     def at(name, step):
-        return f"{name}_{step}" if isinstance(step, str) else f"{name}_t" if step == 0 else f"{name}_{{t{step:+d}}}"
+        return f"{name}_t" if step == 0 else f"{name}_{{t{step:+d}}}"
 
     def moved(equation, name, other, index, beyond, n, w, *rest):
-        own, steps = getattr(w, name), getattr(w, other)
-        values = {s: steps[index(s, len(w.x))] if index(s, len(w.x)) in steps else beyond(value, steps)
-                  for s, value in own.items()}  # fmt: skip
+        """Beyond the ends of a tensor there are zeros, the right values, or the last one."""
+        own, steps, T = getattr(w, name), getattr(w, other), len(w.x)
+        ends = {s: (0 * value, value, steps[max(steps)])[beyond] for s, value in own.items()}
+        values = {s: steps.get(index(s, T), ends[s]) for s in own}
         return equation(n, replace(w, **{name: values}), *rest)
 
     for field, (result, operands, _) in EQUATIONS.items():
         for name, offset in operands.items():
-            usual, moves = at(name, offset), dict[str, tuple[str, Any]]()
-            for other in next(group for group in ALIKE if name in group):
-                for d in (0, -1, 1):
-                    moves[f"{at(other, offset + d)} for {usual}"] = other, lambda s, T, d=d: s + d
-                moves[f"{at(other, 'T')} for {usual}"] = other, lambda s, T: T
-                moves[f"{at(other, '1')} for {usual}"] = other, lambda s, T: 1
-            moves[f"{at(name, '{T+1-t}')} for {usual}"] = name, lambda s, T: T + 1 - s
+            usual, moves = at(name, offset), dict[str, tuple[str, Callable[[int, int], int | None]]]()
+            for other, d in product(next(group for group in ALIKE if name in group), (0, -1, 1)):
+                moves[f"{at(other, offset + d)} for {usual}"] = other, partial(lambda d, s, T: s + d, d)
+            moves[f"{name}_{{T+1-t}} for {usual}"] = name, lambda s, T: T + 1 - s
             if name == "h":
                 moves[f"h_0 for {usual}"] = name, lambda s, T: 0
             if (name, offset) == ("h", -1):
                 moves["h_T for h_0"] = name, lambda s, T: s or T
                 moves["zeros for h_0"] = name, lambda s, T: s or None
             del moves[f"{usual} for {usual}"]
-            for (text, move), beyond in product(moves.items(), BEYOND):
+            for (text, move), beyond in product(moves.items(), range(3)):
                 function = partial(moved, getattr(right, field), name, *move, beyond)
                 yield from changed(f"{result} with {text}", field, function)
 
 
 # -- functions --------------------------------------------------------------------------------------------------------
 
-PHIS: dict[str, Any] = {  # of a_t, h_{t-1} and φ
-    "no nonlinearity": lambda a, h, phi: a, "φ applied twice": lambda a, h, phi: phi(phi(a)),
-    "elu for φ": lambda a, h, phi: np.where(a.real > 0, a, np.exp(a) - 1),
-    **{f"leaky relu with {c:g} for φ": partial(lambda c, a, h, phi: np.where(a.real > 0, a, c * a), c)
+PHIS: Changes = {  # of a_t and φ
+    "no nonlinearity": lambda a, phi: a, "φ applied twice": lambda a, phi: phi(phi(a)),
+    **{f"leaky relu with {c:g} for φ": partial(lambda c, a, phi: np.where(a.real > 0, a, c * a), c)
        for c in (0.01, 0.1, 0.2)},
-    **{f"a_t within ±{c:g} before φ": partial(lambda c, a, h, phi: phi(clamped(a, c)), c) for c in CONSTANTS},
-    **{f"{c:g} h_{{t-1}} + {1 - c:g} φ(a_t) for h_t": partial(lambda c, a, h, phi: c * h + (1 - c) * phi(a), c)
-       for c in (0.5, 0.1, 0.9)},
+    **{f"a_t within ±{c:g} before φ": partial(lambda c, a, phi: phi(clamped(a, c)), c) for c in CONSTANTS},
 }  # fmt: skip
-SLOPES: dict[str, Any] = {  # of a, h and φ'
+SLOPES: Changes = {  # of a, h and φ'
     "φ′ squared": lambda a, h, s: s * s, "φ for φ′": lambda a, h, s: h, "φ′ missing": lambda a, h, s: 1.0,
     "1 − h² for φ′": lambda a, h, s: 1 - h * h, "1 − tanh(h)² for φ′": lambda a, h, s: 1 - np.tanh(h) ** 2,
     "h(1 − h) for φ′": lambda a, h, s: h * (1 - h), "a φ′ of 1 at a = 0": lambda a, h, s: a >= 0,
@@ -238,47 +221,34 @@ SLOPES: dict[str, Any] = {  # of a, h and φ'
 }  # fmt: skip
 
 
-def other_functions() -> Iterator[Mistake]:
+def other_functions() -> Mistakes:
     """Another nonlinearity or slope, a slope that a part of dh lacks, a flow that adds up, or one state for all."""
 
     def state(f, n, w, p, t, nonlinearity):
-        return f(w.a[t], w.h[t - 1], lambda a: n.phi(a, nonlinearity))
+        return f(w.a[t], lambda a: n.phi(a, nonlinearity))
 
     def adjoint(f, n, w, p, t, nonlinearity):
         return w.dh[t] * f(w.a[t], w.h[t], n.by_slope(1.0, w.a[t], w.h[t], nonlinearity))
 
-    def lacking(of_dy, of_flow, n, w, p, t, nonlinearity):
-        """φ' to other powers in the part of dh from the outputs, and in that from the step after."""
-        direct = n.affine([(w.dy[t], p.W_hy.mT)])
-        slope = n.by_slope(1.0, w.a[t], w.h[t], nonlinearity)
-        return direct * slope**of_dy + (w.dh[t] - direct) * slope**of_flow
+    def lacking(is_flow, n, w, p, t, nonlinearity):
+        """φ' in one part of dh alone: that from the outputs, or that from the step after."""
+        direct, slope = n.affine([(w.dy[t], p.W_hy.mT)]), n.by_slope(1.0, w.a[t], w.h[t], nonlinearity)
+        return direct + (w.dh[t] - direct) * slope if is_flow else direct * slope + (w.dh[t] - direct)
 
     def added(n, w, p, t=0):
         flow = n.affine([(sum(w.da[s] for s in range(t + 1, len(w.x) + 2)), p.W_hh.mT)])
         return flow + n.affine([(w.dy[t], p.W_hy.mT)]) if t else flow
 
-    def one_state(keeps_h_0, by_a, n, w, p, nonlinearity, of):
-        """Every state is the last one, with or without h_0; relu's slope is that of a, or of h."""
-        own, last = w.h, w.h[len(w.x)]
-        w.h, n.seen["h"] = dict.fromkeys(own, last), dict.fromkeys(w.steps, last)
-        w.h |= {0: own[0]} if keeps_h_0 else {}
-        if by_a and nonlinearity == "relu":
-            of = of._replace(pre_activation_adjoint=lambda n, w, p, t, _: w.dh[t] * (w.a[t] > 0))
-        return right.backward(n, w, p, nonlinearity, of)
-
     yield from changed("the flow back adds up from step to step", "state_adjoint", added, initial_state_adjoint=added)
-    for options in product((True, False), repeat=2):
-        of = DEFINITION._replace(backward=partial(one_state, *options))
-        yield Mistake("one state for all steps, in one list", "", of)
     for text, f in PHIS.items():
         yield from changed(text, "state", partial(state, f))
     for text, f in SLOPES.items():
         yield from changed(text, "pre_activation_adjoint", partial(adjoint, f))
-    for text, powers in {"the part of the outputs": (0, 1), "the flow back": (1, 0)}.items():
-        yield from changed(f"φ′ left out of {text}", "pre_activation_adjoint", partial(lacking, *powers))
+    for text, is_flow in {"the part of the outputs": True, "the flow back": False}.items():
+        yield from changed(f"φ′ left out of {text}", "pre_activation_adjoint", partial(lacking, is_flow))
 
 
-def truncations(steps: int) -> Iterator[Mistake]:
+def truncations(steps: int) -> Mistakes:
     """(R1), (R2), and flows that end at every k-th step, for k below the number of steps."""
 
     def each_loss(k, n, w, p, nonlinearity, of):

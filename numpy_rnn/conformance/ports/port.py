@@ -48,7 +48,7 @@ class Port(Protocol):
 
     def window_update(
         self, params: dict[str, np.ndarray], x: np.ndarray, target: np.ndarray, h_0: np.ndarray, *,
-        learning_rate: Any, nonlinearity: str = "tanh", reduction: str = "sum", **options: Any,
+        learning_rate: float, nonlinearity: str = "tanh", reduction: str = "sum", **options: Any,
     ) -> dict[str, np.ndarray]:  # fmt: skip
         """The loss of the window, its gradients and the updated parameters, under the names of `case.SHAPES`.
 
@@ -201,7 +201,7 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
     return report, None
 
 
-def validated_report(port: Any, case: WindowCase, timeout: float, where: str) -> dict[str, Any]:
+def validated_report(port: Any, case: WindowCase, timeout: float, where: str) -> dict[str, np.ndarray]:
     """A port's report on a case, in a valid format. Raises PortFault otherwise; `where` is part of its message."""
     report, verdict = call_port(port, case, timeout)
     has = abilities(port).capabilities
@@ -215,21 +215,18 @@ def validated_report(port: Any, case: WindowCase, timeout: float, where: str) ->
     return {"dy": given_dy(case)} | report if {"given_dy", "intermediates"} <= set(has) else report
 
 
-def described(error: BaseException, function: Any = None) -> str:
+def described(error: BaseException, function: object = None) -> str:
     """Type and message, and the line of the traceback that is the user's, if there is one."""
     try:
         message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
     except Exception:  # a __str__ that raises
         message = f"{type(error).__name__}, whose message cannot be printed"
-    frame = user_frame(error, function)
-    return (
-        message
-        if frame is None
-        else f"{message} ({os.path.basename(frame.filename)} line {frame.lineno}: {one_line(frame.line or '', 80)})"
-    )
+    if (frame := user_frame(error, function)) is None:
+        return message
+    return f"{message} ({os.path.basename(frame.filename)} line {frame.lineno}: {one_line(frame.line or '', 80)})"
 
 
-def user_frame(error: BaseException, function: Any = None) -> traceback.FrameSummary | None:
+def user_frame(error: BaseException, function: object = None) -> traceback.FrameSummary | None:
     """The last line in the file of a function, or else the last one that is neither installed nor of the suite."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     stack = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(OURS)]

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from subprocess import PIPE
 from typing import Any
 
+import numpy as np
+
 from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.ports import protocol
@@ -78,7 +80,7 @@ class ProgramPort(contextlib.AbstractContextManager):
         if ending is not None and ending.detach():
             _end(self.process, (self.stdin, self.stdout, self.stderr), patience)
 
-    def report(self, case: WindowCase) -> dict[str, Any]:
+    def report(self, case: WindowCase) -> dict[str, np.ndarray]:
         """The report of a case. Raises PortFault, at the latest after the time limit."""
         if str(case.params.W_hh.dtype) not in self.dtypes:
             raise PortFault(f"does not support {case.params.W_hh.dtype}: its hello names {', '.join(self.dtypes)}")
@@ -184,5 +186,5 @@ def _end(process: Any, pipes: Any, patience: float = 0.0) -> None:
         pipe.close()
 
 
-def _text(data: Any) -> str:
+def _text(data: bytes | bytearray) -> str:
     return bytes(data).decode("utf-8", errors="replace")

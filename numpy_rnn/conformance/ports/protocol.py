@@ -1,7 +1,7 @@
 """The port protocol: requests and answers as lines of JSON. protocol.txt documents it, for programs in any language."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf, prod
 from numbers import Real
 from typing import Any, NamedTuple
@@ -48,17 +48,20 @@ class PortFault(Exception):
     case: WindowCase | None = None
 
 
-class Identity(NamedTuple):
-    """The statements of a port about itself."""
+Sizes = Mapping[str, int]
 
-    name: Any = None
-    dtypes: Any = None
-    capabilities: Any = ()
-    lacks: Any = ()
-    tanh_ulps: Any = None
-    tanh_absolute_ulps: Any = None
-    sizes: Any = ()
-    numbers: Any = "hexadecimal"
+
+class Identity(NamedTuple):
+    """The statements of a port about itself, once they are found to be valid."""
+
+    name: str = ""
+    dtypes: Sequence[str] = ()
+    capabilities: Sequence[str] = ()
+    lacks: Sequence[str] = ()
+    tanh_ulps: float | None = None
+    tanh_absolute_ulps: float | None = None
+    sizes: Sequence[Sizes] = ()
+    numbers: str = "hexadecimal"
 
 
 def identity_from(stated: Mapping[str, Any]) -> Identity:
@@ -84,25 +87,25 @@ def identity_from(stated: Mapping[str, Any]) -> Identity:
         if stated_names.issuperset(names) and capability not in stated_names:
             expected = f"{capability!r} among its capabilities" if capability else "one of them at most"
             raise PortFault(f"it states {' and '.join(map(repr, names))}: expected {expected}")
-    lists = {name: tuple(getattr(port, name)) for name in ("dtypes", "capabilities", "lacks")}
+    lists: dict[str, Any] = {name: tuple(getattr(port, name)) for name in ("dtypes", "capabilities", "lacks")}
     return port._replace(**lists, sizes=tuple(shapes))
 
 
-def _are_names(given: Any, known: Sequence[str]) -> bool:
+def _are_names(given: object, known: Sequence[str]) -> bool:
     return isinstance(given, list | tuple) and all(name in known for name in given)
 
 
-def _is_error(ulps: Any) -> bool:
+def _is_error(ulps: object) -> bool:
     return ulps is None or (isinstance(ulps, int | float) and 0 < ulps < inf)
 
 
-def _is_shape(shape: Any) -> bool:
+def _is_shape(shape: object) -> bool:
     if not isinstance(shape, dict) or not all(k in "TBDHOK" and type(n) is int and n > 0 for k, n in shape.items()):
         return False
     return "T" not in shape or shape.get("K", 1) <= shape["T"]
 
 
-def shapes_of(sizes: Any) -> Any:
+def shapes_of(sizes: object) -> Sequence[Any]:
     """Sizes as a list of shapes: of one shape, of several, or of the word "few"."""
     if sizes == "few":
         return FEW_SIZES
@@ -135,9 +138,9 @@ def port_arguments(case: WindowCase) -> dict[str, Any]:
 
 def encode_request(case: WindowCase, case_id: int, decimal: bool = False) -> str:
     """The request for this case: one line, without a line end. decimal: with JSON numbers, not hexadecimal strings."""
-    write: Any = float if decimal else float.hex
+    write: Callable[[float], float | str] = float if decimal else float.hex
 
-    def encoded(value: Any) -> Any:
+    def encoded(value: object) -> Any:
         if isinstance(value, dict):
             return {name: encoded(each) for name, each in value.items()}
         if isinstance(value, np.ndarray):
@@ -192,7 +195,7 @@ def _object(line: str) -> dict:
     return value
 
 
-def _array(name: str, given: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _array(name: str, given: object, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Decimal numbers are rounded to the nearest ones of the dtype; hexadecimal ones have to be exact."""
     numbers = given if isinstance(given, list) else [given]
     exact = np.array([_number(name, each) for each in numbers], np.float64)
@@ -204,15 +207,15 @@ def _array(name: str, given: Any, shape: tuple[int, ...], dtype: np.dtype) -> np
     return array.reshape(shape) if array.size == prod(shape) else array
 
 
-def _number(name: str, given: Any) -> float:
+def _number(name: str, given: object) -> float:
     """A number of JSON, or a decimal or hexadecimal one in a string."""
     try:
         if isinstance(given, bool):
             raise TypeError
-        return float.fromhex(given) if _is_hexadecimal(given) else float(given)
+        return float.fromhex(str(given)) if _is_hexadecimal(given) else float(given)  # type: ignore[arg-type]
     except (ValueError, TypeError, OverflowError):
         raise PortFault(f"{name} holds {shown(given, repr)}: expected a number, 0.75, '0.75' or '0x1.8p-1'") from None
 
 
-def _is_hexadecimal(given: Any) -> bool:
+def _is_hexadecimal(given: object) -> bool:
     return isinstance(given, str) and "x" in given.lower()

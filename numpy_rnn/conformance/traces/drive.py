@@ -9,6 +9,7 @@ import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
@@ -75,7 +76,7 @@ def reference_losses(run: Run, seed: int) -> np.ndarray:
         return np.stack([summed_losses(update.losses, run) for update in epochs(Parameters(**moved))])
 
 
-def summed_losses(losses: Any, run: Run) -> np.ndarray:
+def summed_losses(losses: npt.ArrayLike, run: Run) -> np.ndarray:
     """The loss of an epoch from those of its updates: their sum; under "mean", the mean over its points."""
     losses = np.asarray(losses, np.float64)
     if run.options.objective.reduction == "mean":
@@ -128,7 +129,7 @@ def with_second_bias(run: Run, *those: Abilities) -> Run:
     return run._replace(params=two)
 
 
-def _answer(port: Any, case: WindowCase, timeout: float, where: str) -> tuple[dict[str, Any], Any]:
+def _answer(port: Any, case: WindowCase, timeout: float, where: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The report on a case, with the same names in every update, and the states of its window.
 
     The dy, loss, dh_0 or step that a port does not have is computed here, the step from the port's gradients.

@@ -33,7 +33,7 @@ class Stack(NamedTuple):
     def single(self, at: tuple[int, ...]) -> tuple[WindowCase, dict[str, np.ndarray]]:
         """One update of one network, as a case and a report."""
 
-        def one(array: Any, first: int = 0) -> Any:
+        def one(array: np.ndarray, first: int = 0) -> np.ndarray:
             """The entry of an array whose ensemble axes may have size 1, shared by all networks."""
             places = (min(i, size - 1) for i, size in zip(at, array.shape[first:]))
             return array[(slice(None),) * first + tuple(places)]
@@ -184,12 +184,12 @@ def _first_divergence(updates: dict[str, np.ndarray], stack: Stack, check: Check
     if name in ROWS:  # (*E, T, B, N): the step first, and from the last one back where the stage runs backwards
         elements.sort(key=lambda element: element[-3] * (-1 if name in BACKWARDS else 1))
     element, update, step = elements[0], chosen[index], None
-    numbers: Any = [float(array[index, *element]) for array in arrays]
+    reported, right, limit, most = (float(array[index, *element]) for array in arrays)
     if name in ROWS:
         step, element = element[-3] + 1, element[:-3] + element[-2:]
     place = int(updates["epoch"][update]), int(updates["number"][update])
-    is_estimated = bool(np.any(check.estimated))
-    return Divergence(*place, name, step, tuple(element), *numbers)._replace(is_estimated=is_estimated)
+    first = Divergence(*place, name, step, tuple(element), reported, right, limit, most)
+    return first._replace(is_estimated=bool(np.any(check.estimated)))
 
 
 # -- continuity from update to update ---------------------------------------------------------------------------------

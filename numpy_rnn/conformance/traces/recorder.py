@@ -4,15 +4,17 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from numpy_rnn.common.checks import check_schedule
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import save_arrays
-from numpy_rnn.common.records import Parameters, Run, Schedule, Window
+from numpy_rnn.common.records import NumpyArray, Parameters, Run, Schedule, Window
 from numpy_rnn.conformance.case import FIELDS, INTERMEDIATES, SHAPES, parameters_from, present
 from numpy_rnn.conformance.traces.trace_file import read_arrays, run_options, trace_arrays
 
+Report = dict[str, NumpyArray]
 ROWS = (*INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
 
 
@@ -20,14 +22,14 @@ class RecordedRun(NamedTuple):
     """A run and the arrays of all its updates; `trace_file` documents their keys and shapes."""
 
     run: Run
-    updates: dict[str, np.ndarray]
+    updates: Report
 
     def first(self, count: int) -> "RecordedRun":
         """The first updates."""
         rows = int((self.updates["stop"] - self.updates["start"])[:count].sum())
         return self.replace({name: array[: rows if name in ROWS else count] for name, array in self.updates.items()})
 
-    def replace(self, updates: dict[str, Any]) -> "RecordedRun":
+    def replace(self, updates: Report) -> "RecordedRun":
         """The same run with other arrays in place of these."""
         return self._replace(updates=self.updates | updates)
 
@@ -49,7 +51,7 @@ class Recorder:
     """Collects the updates of a run, as NumPy arrays."""
 
     def __init__(self, run: Run):
-        self.run, self.columns = run, dict[str, list[Any]]()
+        self.run, self.columns = run, dict[str, list[NumpyArray | int]]()
 
     @property
     def updates(self) -> int:
@@ -69,7 +71,7 @@ class Recorder:
                 report["v" + name] = 0 * theta if v is None else v
         self.append_report(update.epoch, update.number, update.window, activations.h[0], report)
 
-    def append_report(self, epoch: int, number: int, window: Window, initial: Any, report: dict[str, Any]) -> None:
+    def append_report(self, epoch: int, number: int, window: Window, initial: NumpyArray, report: Report) -> None:
         """Add one update as a port reports it."""
         place = {"epoch": epoch, "number": number, **window._asdict(), "initial": initial}
         for name, value in (place | report).items():
@@ -87,7 +89,7 @@ class Recorder:
         save_arrays(path, trace_arrays(*self.recorded()))
 
 
-def record(run: Run, updates: Iterable[tuple[int, int, Window, Any, dict[str, Any]]]) -> RecordedRun:
+def record(run: Run, updates: Iterable[tuple[int, int, Window, NumpyArray, Report]]) -> RecordedRun:
     """The recorded run of these updates: epoch, number, window, initial state and report."""
     recorder = Recorder(run)
     for update in updates:
@@ -109,7 +111,16 @@ class Trace(Recorder):
     Raises InputError on names that no run has, on missing ones, and on numbers that the dtype does not have.
     """
 
-    def __init__(self, params: dict[str, Any], x: Any, target: Any, h_0: Any, *, resets: bool = True, **options: Any):
+    def __init__(
+        self,
+        params: dict[str, npt.ArrayLike],
+        x: npt.ArrayLike,
+        target: npt.ArrayLike,
+        h_0: npt.ArrayLike,
+        *,
+        resets: bool = True,
+        **options: Any,
+    ):
         for name in (*Parameters._fields[:3], *params):
             if name not in params or name not in FIELDS:
                 expected = f"expected {', '.join(FIELDS)}, or some of them"
@@ -132,7 +143,7 @@ class Trace(Recorder):
                 )
         super().__init__(Run(initial, x, target, h_0, None, known))
 
-    def update(self, epoch: int, window: tuple[int, int, int], state: Any, **values: Any) -> None:
+    def update(self, epoch: int, window: tuple[int, int, int], state: npt.ArrayLike, **values: npt.ArrayLike) -> None:
         """Record one update.
 
         epoch: from 1. window: start, loss_start and stop, for a window of the steps start to stop − 1, from 0, of which
@@ -158,7 +169,7 @@ class Trace(Recorder):
             read_arrays(trace_arrays(*self.recorded()))
         super().save(path)
 
-    def _array(self, name: str, value: Any) -> np.ndarray:
+    def _array(self, name: str, value: npt.ArrayLike) -> NumpyArray:
         """A copy in the dtype of the trace; classes keep theirs. Raises InputError where that changes an array."""
         try:
             array = np.array(value)

@@ -56,7 +56,7 @@ PLACE = ("epoch", "number", "start", "loss_start", "stop")
 NEEDED = ("configuration", "x", "target", *(f"initial_{name}" for name in ("h_0", "W_xh", "W_hh", "W_hy")), *PLACE)
 
 
-def trace_arrays(run: Run, updates: dict[str, np.ndarray]) -> dict[str, Any]:
+def trace_arrays(run: Run, updates: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays of a trace file."""
     keywords = run.options.keywords().items()
     options = {name: v if isinstance(v, str | None) else np.asarray(v).tolist() for name, v in keywords}

@@ -135,7 +135,7 @@ def bounds(case: WindowCase, hand: Values) -> Values:
     """E of every tensor of (F1) to (B10) by name, in its shape, around the values by hand; of `losses` too."""
     allowed, T, K = stage_bounds(case, hand), len(case.x), len(case.target)
     has_loss = np.arange(T)[:, None, None] >= T - K
-    slope = np.abs(Floats(np.float64).by_slope(1.0, hand["a"], hand["h"], case.objective.nonlinearity))
+    slope = np.abs(Floats(np.float64).by_slope(np.array(1.0), hand["a"], hand["h"], case.objective.nonlinearity))
     rounded = {
         "h": allowed["h"] + slope * allowed["a"],
         "dy": allowed["dy"] + allowed["y"] / divisor(case) * has_loss,
