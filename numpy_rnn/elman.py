@@ -71,7 +71,7 @@ def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Phi) ->
     x = np.broadcast_to(x, (len(x), *E, *x.shape[-2:]))
     W_xh, W_hh, W_hy, b_h, b_y, _ = params
     dtype = np.result_type(x, h_0, *(v for v in (W_xh, W_hh, b_h) if v is not None))  # complex if one of them is
-    a = np.matmul(x, W_xh, dtype=dtype)  # (F1), the term of the inputs, for all steps at once
+    a = x.astype(dtype, copy=False) @ W_xh  # (F1), the term of the inputs, for all steps at once
     if b_h is not None:
         a += b_h[..., None, :]  # (F1)
     h = np.empty((len(x) + 1, *a.shape[1:]), a.dtype)
