@@ -38,7 +38,7 @@ class DataEvidence:
         self.tokens: torch.Tensor | None = None  # of an nn.Embedding or one_hot
         self.drawn, self.shape, self.is_by_sample = 0, tuple[int, ...](), False  # shuffled batches; the latest batch
         self.latest: dict[Network, Latest] = {}
-        self.trained: dict[int, set[tuple[int, int]]] = {}  # places of passes with a gradient, by id of a tensor
+        self.trained: dict[int, tuple[Any, set[tuple[int, int]]]] = {}  # tensors, and places of passes with a gradient
         self.before: dict[Network, DataPlace] = {}  # of the latest pass, if no backward pass followed
 
     def look_up(self, result: Any, input: Any, *_: Any, **__: Any) -> None:
@@ -76,8 +76,9 @@ class DataEvidence:
             return
         base, is_same = here.base(), (before.start, before.end) == (here.start, here.end)
         if is_same and base is before.base() is not None and before.identity != here.identity:
-            starts, ends = zip(*self.trained.get(id(base), {(here.end, 0)}))
-            if len(starts) >= MIN_PLACES and min(starts) <= here.start < max(ends):
+            reference, places = self.trained.get(id(base), (ref(base), set()))
+            is_trained = any(start <= here.start < end for start, end in places)
+            if reference() is base and is_trained and len(places) >= MIN_PLACES:
                 net.evidence["data overwritten"].append((where,))
 
     def forward(self, x: torch.Tensor, state: torch.Tensor, each: Pass, source: int) -> None:
@@ -94,10 +95,10 @@ class DataEvidence:
         memory, start, stride = by_time.untyped_storage().data_ptr(), int(by_time.storage_offset()), by_time.stride(0)
         end = (memory, start + T * stride, stride)
         self.latest[net] = Latest(each.at.number, T, B, codes.clone(), end, state.detach().clone(), initial)
-        if former is None or (former.steps, former.batch) != (T, B):
+        if former is None or (former.codes.shape, former.codes.dtype) != (codes.shape, codes.dtype):
             return
         if former.is_kept and initial == former.initial == "zeros":
-            is_next = former.target is not None and torch.equal(former.target.to(codes.dtype), codes[0])
+            is_next = former.target is not None and torch.equal(former.target, codes[0])
             if is_next or former.end == (memory, start, stride):
                 net.evidence["state not carried"].append((each.at.place,))
         if source == former.number and each.origin == "before":
@@ -123,11 +124,11 @@ class DataEvidence:
                 continue
             is_copied = bool((codes != codes[:1, :1]).any()) and torch.equal(wanted, codes)
             net.evidence["target equals the input" if is_copied else "target differs"].append((where,))
-            if T * (B - 1) >= MIN_SHIFTED and torch.equal(wanted[:, :-1], codes[:, 1:]) and not is_copied:
-                is_shifted_in_time = torch.equal(wanted[:-1], codes[1:])  # overlapping windows are shifted both ways
-                if bool((codes[:, 1:] != codes[:, :-1]).any()) and (
-                    self.is_by_batch(net, T, B) or (T > 1 and not is_shifted_in_time)
-                ):
+            is_next_row = T * (B - 1) >= MIN_SHIFTED and torch.equal(wanted[:, :-1], codes[:, 1:]) and not is_copied
+            if is_next_row and bool((codes[:, 1:] != codes[:, :-1]).any()):
+                is_text = not codes.is_floating_point() and net.is_in_loss  # numbers may be those of the next window
+                is_sure = is_text and T > 1 and not torch.equal(wanted[:-1], codes[1:])  # as in overlapping windows
+                if is_sure or self.is_by_batch(net, T, B):
                     net.swapped("the target is the input of the next sequence", T, B)
 
     def backward(self) -> None:
@@ -141,7 +142,9 @@ class DataEvidence:
         """Remember a place in the data that a gradient comes from."""
         place = each.at.data
         if place.base is not None and (base := place.base()) is not None:
-            self.trained.setdefault(id(base), set()).add((place.start, max(place.end, place.start + 1)))
+            if id(base) not in self.trained or self.trained[id(base)][0]() is not base:
+                self.trained[id(base)] = place.base, set()
+            self.trained[id(base)][1].add((place.start, max(place.end, place.start + 1)))
 
     def draw(self, batch: Any, iterator: Any) -> None:
         """Look at a batch of a DataLoader: whether its first axis is that of samples, for sure."""

@@ -17,7 +17,7 @@ from torch_rnn.loop_audit.records import Initial, Network, Origin, Pass, Stream
 from torch_rnn.loop_audit.updates import Updates
 
 MODES = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # differ in training and eval mode
-MAX_NODES, MAX_INPUT_NODES = 1000, 100  # of the graph before the state or the input of a pass
+MAX_NODES, MAX_INPUT_NODES = 1000, 25  # of the graph before the state or the input of a pass
 
 
 class Passes:

@@ -79,23 +79,24 @@ def named(kind: type) -> Iterator[tuple[Any, str, Any]]:
 
     The variables of the outermost frame come first, and those of `self` last.
     """
-    found, later = list[tuple[str, Any]](), list[tuple[str, Any]]()
+    variables, later = list[tuple[str, Any]](), list[tuple[str, Any]]()
     for frame in reversed(list(script_frames())):
         for name, value in {**frame.f_globals, **frame.f_locals}.items():
             if name == "self":
                 later.append((type(value).__name__, value))
             elif not name.startswith("__"):
-                found.append((name, value))
-    found += later
-    for _ in range(3):  # variables, their attributes and items, and those of these
-        for name, root in found:
-            if isinstance(root, kind):
-                yield root, name, root
-            if isinstance(root, nn.Module):
-                inner: Any = root.named_modules() if kind is nn.Module else root.named_parameters()
-                yield from ((each, f"{name}.{path}", root) for path, each in inner if path)
-        held = [(name, root) for name, root in found if not name.endswith("]")]
-        found = [(name + path, each) for name, root in held for path, each in parts(root).items()]
+                variables.append((name, value))
+    for variable in variables + later:
+        held = [variable]
+        for _ in range(3):  # the variable, its attributes or items, and those of its attributes
+            for name, root in held:
+                if isinstance(root, kind):
+                    yield root, name, root
+                if isinstance(root, nn.Module):
+                    inner: Any = root.named_modules() if kind is nn.Module else root.named_parameters()
+                    yield from ((each, f"{name}.{path}", root) for path, each in inner if path)
+            attributes = [(name, root) for name, root in held if not name.endswith("]")]
+            held = [(name + path, each) for name, root in attributes for path, each in parts(root).items()]
 
 
 def is_named(state: torch.Tensor) -> bool:
