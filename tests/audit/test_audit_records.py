@@ -122,18 +122,16 @@ def test_assertions_on_the_truncation():
     report.assert_correct()
     assert [update.number for update in report.updates] == list(range(1, 16))
     for k1, k2 in ((5, 10), (10, 20), (20, 20), (5, 5)):
-        with pytest.raises(AssertionError, match=rf"expected (TBPTT)?\({k1}, {k2}\)"):
+        with pytest.raises(AssertionError, match=rf"TBPTT\(10, 10\): .*; expected TBPTT\({k1}, {k2}\)"):
             report.assert_tbptt(k1, k2)
     audited(SOURCES["sliding"])[0].assert_tbptt(k1=1, k2=5)
     audited(SOURCES["smaller_batch"])[0].assert_tbptt(k1=4, k2=4)  # the state of the first sequences
     audited(SOURCES["replayed_windows"])[0].assert_tbptt(k1=5, k2=15)
     audited(SOURCES["overlapping_windows"])[0].assert_tbptt(k1=5, k2=15)
-    audited(SOURCES["loss_in_the_last_call"])[0].assert_tbptt(k1=40, k2=40)
-    audited(SOURCES["truncated_by_hand"])[0].assert_tbptt(k1=2, k2=4)
     audited(SOURCES["chunks_of_shuffled_batches"])[0].assert_tbptt(k1=5, k2=5)  # from zeros for every batch
-    with pytest.raises(AssertionError, match="expected the carried state"):
+    with pytest.raises(AssertionError, match=r"zeros: no state is carried.*; expected TBPTT\(8, 8\)"):
         audited(SOURCES["state_lost"])[0].assert_tbptt(8, 8)
-    with pytest.raises(AssertionError, match="windows: expected 1"):
+    with pytest.raises(AssertionError, match="gradients of 4 windows are added"):
         audited(SOURCES["accumulated"])[0].assert_tbptt(6, 6)
     with pytest.raises(AssertionError, match=r"loop.py:18: the result of detach\(\) is dropped"):
         audited(SOURCES["dropped_detach"])[0].assert_correct()
@@ -204,4 +202,5 @@ def test_memory_is_bounded():
     assert int(printed) <= 8
     modules = "with torch.no_grad():\n    for _ in range(30):\n        nn.GRU(1, 4)(torch.randn(3, 1, 1))\n"
     count = count.replace("type(each).__name__ == 'Pass'", "type(each) is nn.GRU")
-    assert int(audited(PRELUDE + modules + count)[2]) <= 1  # of 30; a frame may still name the last
+    before, after = audited(PRELUDE + count + "\n" + modules + count)[2].split()  # other tests may have left some
+    assert before == after

@@ -1,14 +1,14 @@
 """The report of an audited loop: its facts in sentences, its warnings, JSON, and assertions for tests."""
 
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from numpy_rnn.app.format import number_of
 from numpy_rnn.common.errors import some_of
 from torch_rnn.loop_audit.loop_warnings import LoopWarning, attached_reach, loop_warnings
-from torch_rnn.loop_audit.records import ORIGINS, Check, Clip, Network, Update, Window
+from torch_rnn.loop_audit.records import ORIGINS, Check, Clip, Network, Update
 from torch_rnn.loop_audit.watch import Watch
 
 NOTHING = ("no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen; a recurrence of other modules, such as "
@@ -51,17 +51,11 @@ class Report:
             raise AssertionError("\n".join(found))
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
-        """Raise AssertionError unless each update has one window of k1 new steps and a gradient that reaches k2 steps,
-        but near the start and the end of the data, and a state that is carried and detached, or zeros at the start.
-        """
+        """Raise AssertionError unless the report calls the loop TBPTT(k1, k2), for each module that is updated."""
         if not self.updates:
             raise AssertionError(f"no update is recorded: {self._watch.error or self.nothing}")
         for net in self.networks:
-            for update in net.updates:
-                if problem := mismatch(net, update, k1, k2):
-                    raise AssertionError(f"{update.place}: update {update.number} {problem}")
-            found = {(k, u.reach) for u in net.updates for k in (u.loss_steps, u.new_steps)}
-            if net.updates and (k1, k2) not in found:
+            if net.updates and schedule(net) != (k1, k2):
                 raise AssertionError(f"{net.place}: {truncation(net)}; expected TBPTT({k1}, {k2})")
 
     @property
@@ -103,24 +97,6 @@ class Report:
         return everything | {"message": "" if networks else self.nothing, "error": self._watch.error}
 
 
-def mismatch(net: Network, update: Update, k1: int, k2: int) -> str:
-    """Why an update is not one of TBPTT(k1, k2); empty if it is."""
-    if len(update.windows) != 1:
-        return f"has {len(update.windows)} windows: expected 1"
-    (window,) = update.windows
-    starts = window.initial in STARTS and (update.number == 1 or net.origins)
-    most = k2 if starts else k1
-    if (
-        (update.new_steps > most and update.loss_steps > most)
-        or update.reach > k2
-        or (window.attached and update.reach < k2)
-    ):
-        return f"is one of TBPTT({update.loss_steps}, {update.reach}): expected ({k1}, {k2})"
-    if not starts and window.initial != "carried":
-        return f"starts from {INITIAL[window.initial]}: expected the carried state"
-    return ""
-
-
 def ranged(values: Iterable[int]) -> str:
     """A number, or the least and the largest of some, with the commonest: "4 to 28, mostly 20 (8 of 9)"."""
     found = Counter(values)
@@ -134,16 +110,19 @@ def ranged(values: Iterable[int]) -> str:
 
 
 def schedule(net: Network) -> tuple[int, int] | None:
-    """(k1, k2), if the loop is one of TBPTT: one window per update, and a loss at every new step."""
+    """(k1, k2), if the loop is one of TBPTT: each update has one window, and most a loss at every new step.
+
+    No update has more of them, but those that start from zeros.
+    """
     updates = [u for u in net.updates if u.windows]
-    if not updates or any(len(u.windows) != 1 for u in updates) or not is_carried(net):
+    if not updates or any(len(u.windows) != 1 for u in updates) or not is_carried(net) or attached_reach(net):
         return None
     pairs = Counter((u.loss_steps, u.reach) for u in updates)
-    k1, k2 = max(pairs, key=lambda pair: (pairs[pair], pair))
-    if 3 * pairs[k1, k2] < len(updates) or k2 < max(u.reach for u in updates):
-        return None
+    (k1, k2), count = max(pairs.items(), key=lambda item: item[::-1])
+    most = max((u.loss_steps for u in updates[1:] if u.windows[0].initial not in STARTS), default=k1)
     equal = sum(u.new_steps == k1 for u in updates if (u.loss_steps, u.reach) == (k1, k2))
-    return (k1, k2) if 2 * equal > pairs[k1, k2] else None
+    is_regular = 3 * count >= len(updates) and k2 == max(u.reach for u in updates) and k1 >= most
+    return (k1, k2) if is_regular and 2 * equal > count else None
 
 
 def is_carried(net: Network) -> bool:
@@ -158,49 +137,39 @@ def truncation(net: Network) -> str:
     if not windows:
         without = "gradients are computed, but no update is made" if net.was_reached else "no gradient reaches it"
         return f"no truncation: {without}"
-    if reach := attached_reach(net):
-        return f"{reach}: the state is attached"
-    kinds = {window.initial for window in windows}
-    joined = ranged(len(u.windows) for u in updates)
+    if far := attached_reach(net):
+        return f"{far}: the state is attached"
+    joined, reach = ranged(len(u.windows) for u in updates), ranged(w.reach for w in windows)
     several = "" if joined == "1" else f"; the gradients of {joined} windows are added in an update"
-    reach, lengths = ranged(w.reach for w in windows), ranged_lengths(windows)
-    if "carried" not in kinds:
-        start = " or ".join(INITIAL[kind] for kind in sorted(kinds))
+    lengths = ranged(w.reach if w.passes > 1 else w.steps for w in windows)
+    if any(w.lengths[0] != w.lengths[1] for w in windows):  # packed
+        lengths = f"{min(w.lengths[0] for w in windows)} to {max(w.lengths[1] for w in windows)}"
+    if all(window.initial != "carried" for window in windows):
+        start = " or ".join(INITIAL[kind] for kind in sorted({window.initial for window in windows}))
         full = all(w.reach == w.steps or w.passes > 1 for w in windows)
         how = f"full BPTT over windows of {lengths} steps" if full else f"the gradient reaches {reach} steps"
         return f"each window starts from {start}: no state is carried; {how}{several}"
     changed = ", through weights that have changed since" if any(w.back for w in windows) else ""
-    carried = "state carried and detached"
+    carried = f"state carried and detached{changed}"
     if pair := schedule(net):
-        k1, k2 = pair
-        kind = f"chunks of {k2} steps" if k1 == k2 else f"windows of {k2} steps"
-        return f"TBPTT({k1}, {k2}): {kind}, {carried}{changed}"
+        kind = "chunks" if pair[0] == pair[1] else "windows"
+        return f"TBPTT({pair[0]}, {pair[1]}): {kind} of {pair[1]} steps, {carried}"
     if several:
         return f"chunks of {lengths} steps, {carried}{several}"
-    new = f"{ranged(u.new_steps for u in updates)} new steps per update"
-    is_whole = all(u.new_steps == u.loss_steps for u in updates)
-    losses = "" if is_whole else f" and {ranged(u.loss_steps for u in updates)} with a loss"
-    return f"truncated BPTT, {carried}: {new}{losses}; the gradient reaches {reach} steps{changed}"
-
-
-def ranged_lengths(windows: list[Window]) -> str:
-    """The lengths of the sequences of all windows."""
-    if all(w.lengths[0] == w.lengths[1] for w in windows):
-        return ranged(w.reach if w.passes > 1 else w.steps for w in windows)
-    return f"{min(w.lengths[0] for w in windows)} to {max(w.lengths[1] for w in windows)}"
+    new, losses = (ranged(values) for values in zip(*((u.new_steps, u.loss_steps) for u in updates)))
+    with_loss = "" if all(u.new_steps == u.loss_steps for u in updates) else f" and {losses} with a loss"
+    return f"truncated BPTT, {carried}: {new} new steps per update{with_loss}; the gradient reaches {reach} steps"
 
 
 def facts(net: Network) -> Iterator[str]:
     """The facts of a network."""
-    updates, shapes, passes = net.updates, sorted(net.counts), Counter[bool]()
-    for shape, n in net.counts.items():
-        passes[shape[2]] += n
-    shown = some_of([f"{T} x {B}" for T, B, graph in shapes if graph])
+    updates, shapes = net.updates, sorted(net.counts)
+    passes = {graph: sum(n for shape, n in net.counts.items() if shape[2] == graph) for graph in (True, False)}
     layout = "" if net.is_cell else f" of input {net.layout}"
-    what = f"{passes[True]} with a graph{f', steps x batch {shown}{layout}' if passes[True] else ''}"
-    yield f"forward passes: {what}{f', {passes[False]} without a graph' if passes[False] else ''}"
+    shown = f", steps x batch {some_of([f'{T} x {B}' for T, B, graph in shapes if graph])}{layout}"
+    without = f", {passes[False]} without a graph" if passes[False] else ""
+    yield f"forward passes: {passes[True]} with a graph{shown if passes[True] else ''}{without}"
     yield truncation(net)
-    yield from loss_facts(net)
     yield from state_facts(net)
     if not updates:
         return
@@ -217,21 +186,16 @@ def facts(net: Network) -> Iterator[str]:
         yield f"in eval mode in {evaluated} of {len(updates)} updates"
 
 
-def loss_facts(net: Network) -> Iterator[str]:
-    """The steps without a loss, where there are some."""
-    updates = [u for u in net.updates if u.windows]
+def state_facts(net: Network) -> Iterator[str]:
+    """The steps without a loss, where carried states come from, and at which updates there is none."""
+    updates, all_updates = [u for u in net.updates if u.windows], net.updates
+    new, losses = sum(u.new_steps for u in updates), sum(u.loss_steps for u in updates)
     if updates and not net.is_in_loss:
         yield "its outputs enter the loss through other modules"
     elif any(u.loss_steps < u.new_steps for u in updates):
-        new, losses = sum(u.new_steps for u in updates), sum(u.loss_steps for u in updates)
-        each = ranged(u.loss_steps for u in updates)
-        is_once = not is_carried(net) and each == "1"
-        counted = f"{losses} of {new} ({each} per update); {new - losses} without"
-        yield f"steps with a loss: {f'{each} per update' if is_once else counted}"
-
-
-def state_facts(net: Network) -> Iterator[str]:
-    """Where carried states come from, and at which updates there is none."""
+        each = f"{ranged(u.loss_steps for u in updates)} per update"
+        is_once = not is_carried(net) and each == "1 per update"
+        yield f"steps with a loss: {each if is_once else f'{losses} of {new} ({each}); {new - losses} without'}"
     if not is_carried(net):
         return
     if net.origins.keys() - {"before"}:
@@ -240,7 +204,7 @@ def state_facts(net: Network) -> Iterator[str]:
     numbers, data = list(dict.fromkeys(update for update, _ in net.resets)), {each for _, each in net.resets}
     if numbers in ([], [1]) and "no gradient" not in net.origins:
         yield "the state is never reset as a whole"
-    elif 1 < len(numbers) == len(net.updates):
+    elif 1 < len(numbers) == len(all_updates):
         yield "the state is reset in every update"
     elif numbers[1:]:
         when = ", where the data start again" if len(data) == 1 and data != {None} else ""
@@ -249,18 +213,16 @@ def state_facts(net: Network) -> Iterator[str]:
 
 def clipping(updates: list[Update]) -> str:
     """How gradients are clipped, of what, and how often that has an effect."""
-    found, acts, lines = Counter[Clip](), Counter[Clip](), []
+    found, lines = defaultdict[tuple[Any, ...], list[Clip]](list), list[str]()
     for clip in (clip for u in updates for clip in u.clips):
-        key = clip._replace(acts=True, limit=clip.limit if clip.kind != "script" else 0.0)
-        found[key] += 1
-        acts[key] += clip.acts
-    for clip, n in list(found.items())[:3]:
-        if clip.kind == "script":
-            checked = sum(u.gradient is not None for u in updates)
-            lines.append(f"by the script itself, before the step ({n} of {checked} updates looked at)")
-        else:
-            of = f", of {clip.own} parameters of this module and {clip.parameters - clip.own} others"
-            lines.append(f"by {clip.kind} {clip.limit:g} ({clip.place}){of}; it acts in {acts[clip]} of {n}")
+        found[(clip.kind,) if clip.kind == "script" else clip[:-1]].append(clip)
+    for clips in list(found.values())[:3]:
+        (kind, limit, place, parameters, own, _), n = clips[0], len(clips)
+        of = f"({place}), of {own} parameters of this module and {parameters - own} others"
+        looked_at = f"{n} of {sum(u.gradient is not None for u in updates)} updates looked at"
+        by_script = f"by the script itself, before the step ({looked_at})"
+        acts = sum(clip.acts for clip in clips)
+        lines.append(by_script if kind == "script" else f"by {kind} {limit:g} {of}; it acts in {acts} of {n}")
     return f"clipping: {'; '.join(lines) or 'none'}"
 
 

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
 from numpy_rnn.app.format import number_of
-from torch_rnn.loop_audit.records import Evidence, Network
+from torch_rnn.loop_audit.records import MAX_COMPARED, Evidence, Network
 from torch_rnn.loop_audit.watch import Watch
 
 MIN_COPIED = 8  # calls of a cell whose target is their input
@@ -29,6 +29,10 @@ MISTAKES = {
         "every epoch"),
     "state: batch": (1, "a state of {} sequences is used for {}: they are others of the data; drop the smaller batch "
         "(drop_last=True), or start it from zeros"),
+    "state: overlap": (2, "the state is carried, but the windows overlap: each starts {} steps after the one before, "
+        "and has {}: move on by whole windows, or start from zeros"),
+    "data overwritten": (3, "the script writes into its training data between two passes, as by an assignment to a "
+        "slice: sample with a copy, such as data[i:j].clone()"),
     "state: older": (2, "the state is an older one, which another window has used before: keep the last state of every "
         "window for the next"),
     "time and batch swapped": (2, "time and batch are probably swapped: {} ({} is {} steps of {} sequences): "
@@ -57,15 +61,14 @@ MISTAKES = {
         "and whether it counts epochs"),
     "eval mode": (2, "the model is in eval mode in update {}, so that dropout is off: call model.train() after an "
         "evaluation"),
-    "graphs kept": (1, "the graphs of {} earlier updates are still in memory: {}keeps them; add loss.item(), not the "
-        "loss itself"),
+    "graphs kept": (1, "the graphs of {} earlier updates are still in memory, as in a sum or list of losses: keep "
+        "loss.item(), not the loss itself"),
     # about no single module
     "softmax": (1, "the input of {1} went through a {0}, which {1} applies itself: leave out the {0}"),
     "shapes of the loss": (1, "the loss compares shapes {0} and {1}, so that every output meets every target: make "
         "them the same, such as by squeeze(-1)"),
     "losses overwritten": (2, "only the last of {} losses per update reaches backward(): add them up, or call "
         "backward() on each"),
-    "loss overwritten": (2, "this loss never reaches backward(), as `{}` is assigned again before: add the losses"),
     "clipping without effect": (1, "the gradient is clipped before backward() or after step(), which has no effect: "
         "clip between them"),
     "update not finite": (1, "update {} is made with a gradient that is NaN or infinite: look for it there; clip the "
@@ -117,8 +120,8 @@ def loop_evidence(watch: Watch) -> tuple[Evidence, dict[str, Any]]:
         if never := [key for key in unchanged if key in held - reached - unused]:
             evidence["parameters never changed"] = [(first, parameters.named(never))]
     contradicted = {"clipping without effect": any(u.clips for net in networks for u in net.updates)}
-    for kind in ("losses overwritten", "loss overwritten"):  # an evaluation may use the same line
-        contradicted[kind] = 2 * len(evidence[kind]) < updates.steps
+    # an evaluation may use the same line
+    contradicted["losses overwritten"] = 2 * len(evidence["losses overwritten"]) < updates.steps
     return evidence, contradicted
 
 
@@ -131,8 +134,8 @@ def network_evidence(net: Network, watch: Watch) -> tuple[Evidence, dict[str, An
         evidence["time and batch swapped"] = [swapped] * 2
     if len(updates) > 1 and net.parameters and not net.was_reached:
         evidence["no gradient"] = [(net.place,)]
-    if len(watch.updates.backwards_before) == 1:
-        evidence["gradient dropped"] = [(updates[0].place if updates else net.place, net.dropped)] * net.dropped
+    if dropped := len(evidence["gradient dropped"]):
+        evidence["gradient dropped"][0] = (evidence["gradient dropped"][0][0], dropped)
     for u in updates:
         if net.has_modes and not u.is_training and u.windows:
             evidence["eval mode"].append((u.windows[0].place, u.number))
@@ -144,12 +147,14 @@ def network_evidence(net: Network, watch: Watch) -> tuple[Evidence, dict[str, An
         evidence["state: no gradient"] = evidence["state: no gradient, eval"]
     number, carried = Counter({kind: len(found) for kind, found in evidence.items()}), net.origins.total()
     contradicted = {
+        "gradient dropped": len(watch.updates.optimizers) != 1,
         "state attached": number["detach without effect"] or not (reach or watch.updates.backward_failed),
         "attached in an update": reach or not any(u.backward > 1 for u in updates),
         "last output": number["last output"] < sum(len(u.windows) for u in updates),
         "step without effect": not updates or max(updates[0].learning_rates, default=0.0) == 0,
         "state not carried": {"carried", "computed"} & set(net.initials),
         "state: no gradient": not number["state: no gradient, eval"] and 3 * number["state: no gradient"] > carried,
+        "state: overlap": 3 * number["state: overlap"] < min(carried, MAX_COMPARED),
         "state: elsewhere": number["state attached"] or 3 * number["state: elsewhere"] < carried,
         "state: epoch": number["state: elsewhere"] and 3 * number["state: elsewhere"] >= carried,
         "target equals the input": not net.is_in_loss or number["target differs"]

@@ -43,16 +43,19 @@ class Graph:
         pending: list[Any] = [(v.grad_fn, v.output_nr) for v in values if v.grad_fn is not None]
         while pending and len(seen) < most:
             node, number = pending.pop()
-            if number in (marks := node.metadata.get(MARK, {})):
-                self.outputs[marks[number]] = None
-            elif node not in seen:
-                seen.add(node)
-                if LOSS in node.metadata:
-                    self.losses.add(node.metadata[LOSS])
-                if hasattr(node, "variable"):
-                    self.leaves[node.variable] = None
-                else:
-                    pending += [edge for edge in node.next_functions if edge[0] is not None]
+            if node is None or node in seen:
+                continue
+            if metadata := node.metadata:
+                if number in (marks := metadata.get(MARK, ())):
+                    self.outputs[marks[number]] = None
+                    continue
+                if LOSS in metadata:
+                    self.losses.add(metadata[LOSS])
+            seen.add(node)
+            if following := node.next_functions:
+                pending += following
+            elif hasattr(node, "variable"):
+                self.leaves[node.variable] = None
 
     @property
     def passes(self) -> list[Pass]:
@@ -73,7 +76,8 @@ class KnownStates:
     def add(self, origin: Origin, outputs: Tensors, out: torch.Tensor | None) -> None:
         """Add the last states of a pass, and its outputs (T, B, H) if they are its states."""
         for name, known in self.known.items():
-            known |= dict.fromkeys(keys(outputs[name]) if name in outputs else (), (origin, origin.steps))
+            if name in outputs:
+                known |= dict.fromkeys(keys(outputs[name]), (origin, origin.steps))
             if name == "h" and out is not None:
                 steps = enumerate(out[:-1, 0, :NUMBERS].tolist(), start=1)
                 known |= {tuple(row): (origin, step) for step, row in steps}
@@ -97,8 +101,8 @@ class KnownStates:
             "epoch": is_known and here.identity in (data for _, data in self.net.resets[:1]),
             "batch": source.batch != origin.batch and is_later,
             "older": is_known and first not in (None, here.identity),
+            "elsewhere": there.drawn < here.drawn,
         }
-        kinds["elsewhere"] = there.drawn < here.drawn
         if kind := next((kind for kind, holds in kinds.items() if holds), ""):
             return kind
         if here.base is not None and there.base is not None and here.base() is there.base() is not None:
@@ -115,7 +119,8 @@ class KnownStates:
 def keys(state: torch.Tensor) -> list[tuple[float, ...]]:
     """The first numbers of the rows of a state of the last layer, (L, B, H) or (B, H)."""
     rows = state.detach()[-1] if state.dim() == 3 else state.detach()
-    return [tuple(row) for row in rows.reshape(-1, rows.shape[-1])[:ROWS, :NUMBERS].tolist()]
+    rows = rows[:ROWS, :NUMBERS] if rows.dim() == 2 else rows[None, :NUMBERS]
+    return [tuple(row) for row in rows.tolist()]
 
 
 def initial_kind(found: State | None, states: list[torch.Tensor], graph: Graph) -> Initial:

@@ -12,12 +12,12 @@ from torch.nn.utils.rnn import PackedSequence
 from torch_rnn.loop_audit import replay
 from torch_rnn.loop_audit.data_evidence import mixing_view
 from torch_rnn.loop_audit.origins import MARK, Graph, KnownStates, initial_kind, mark_of, named_outputs, tensors
-from torch_rnn.loop_audit.places import named, place, use_of_result
+from torch_rnn.loop_audit.places import named, place, result_is_dropped
 from torch_rnn.loop_audit.records import Initial, Network, Origin, Pass, Stream
 from torch_rnn.loop_audit.updates import Updates
 
 MODES = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # differ in training and eval mode
-MAX_NODES, MAX_INPUT_NODES = 1000, 100  # of the graph before the state or the input of a pass
+MAX_NODES, MAX_INPUT_NODES = 1000, 25  # of the graph before the state or the input of a pass
 
 
 class Passes:
@@ -33,23 +33,25 @@ class Passes:
 
     def detach(self, result: Any, tensor: torch.Tensor) -> None:
         """Remember a tensor of which the detached result is dropped."""
-        if tensor.grad_fn is not None and use_of_result(is_direct=True)[0] == "POP_TOP":
+        if tensor.grad_fn is not None and result_is_dropped():
             self.detached = [*self.detached[-7:], (ref(tensor), place())]
 
     def network(self, module: nn.Module) -> Network:
         """The record of a module."""
-        if module not in self.by_module:
+        if (net := self.by_module.get(module)) is None:
             if module not in self.names:
+                modes = dict[int, bool]()  # by the variable that holds the module
                 for each, name, root in named(nn.Module):
-                    if each not in self.names:
-                        self.names[each] = name, any(isinstance(m, MODES) for m in root.modules())
+                    if id(root) not in modes:
+                        modes[id(root)] = any(isinstance(m, MODES) for m in root.modules())
+                    self.names.setdefault(each, (name, modes[id(root)]))
             networks, (name, has_modes) = self.updates.networks, self.names.get(module, ("", False))
             taken = [net.name for net in networks].count(name)
             net = Network(len(networks) + 1, module, f"{name} ({taken + 1})" if taken and name else name, place())
             net.has_modes = has_modes or bool(getattr(module, "dropout", 0))
             self.by_module[module], self.known[net] = net, KnownStates(net)
             networks.append(net)
-        return self.by_module[module]
+        return net
 
     def before_forward(self, module: Any, *_: Any, **__: Any) -> None:
         """Keep the state of the random numbers for a pass with dropout."""
@@ -69,17 +71,24 @@ class Passes:
         net.counts[steps, batch, bool(nodes)] += 1
         if isinstance(input, torch.Tensor) and (mixed := mixing_view(input)):
             net.evidence["view"].append((where, *mixed))
+        mark, former = mark_of(states[0]) if states else None, None
+        if mark is not None and mark[1] == "h" and mark[0].net is net and mark[0].at.update == len(net.updates):
+            former = mark[0]  # whose last state this is, as it is with its graph, in this update
         origin = Origin(
             self.number, where, len(net.updates), steps, batch, bool(nodes), module.training,
-            data.place(net, input, steps, batch), Stream(),
+            data.place(net, input, steps, batch, former is not None), Stream(),
         )  # fmt: skip
+        data.look_for_writes(net, origin.data, where)
         if nodes:
-            each = self.record(net, origin, input, states)
+            each = self.record(net, origin, input, states, former)
             origin = each.at._replace(source=ref(each))
             if net.compares_data and isinstance(input, torch.Tensor):
-                data.forward(net, input, outputs["h"], each)
+                found = self.known[net].find(states[0]) if states and each.initial == "carried" else None
+                is_last = found is not None and found[1] == found[0].steps
+                data.forward(input, outputs["h"], each, found[0].number if found and is_last else 0)
             else:
                 data.latest.pop(net, None)
+            net.compared += 1
             for name, node, number in nodes:
                 node.metadata.setdefault(MARK, {})[number] = each, name
                 node.register_prehook(self.guard(self.updates.reach, each, name, number))
@@ -90,14 +99,12 @@ class Passes:
         is_plain = is_plain and not net.is_bidirectional and isinstance(input, torch.Tensor) and input.dim() == 3
         self.known[net].add(origin, outputs, outputs["out"].transpose(0, int(net.batch_first)) if is_plain else None)
 
-    def record(self, net: Network, origin: Origin, x: Any, states: list[torch.Tensor]) -> Pass:
-        """The record of a pass with a gradient."""
-        known, source = self.known[net], x.data if isinstance(x, PackedSequence) else x
-        fed = Graph([source] if source.requires_grad else [], MAX_INPUT_NODES)
-        mark, found = mark_of(states[0]) if states else None, None
+    def record(self, net: Network, origin: Origin, x: Any, states: list[torch.Tensor], former: Pass | None) -> Pass:
+        """The record of a pass with a gradient. former: the pass of this update whose last state it gets."""
+        known, source, found = self.known[net], x.data if isinstance(x, PackedSequence) else x, None
+        fed = Graph([source], MAX_INPUT_NODES) if source.requires_grad else None
         initial: Initial = "carried"
-        if mark is not None and mark[1] == "h" and mark[0].net is net and mark[0].at.update == origin.update:
-            former, graph = mark[0], Graph([])  # the last state of a pass of this update, as it is with its graph
+        if former is not None:
             passes, kind = [former], "before"
             origin = origin._replace(stream=former.at.stream, start=former.at.start + former.at.steps)
         else:
@@ -119,7 +126,7 @@ class Passes:
                 origin = origin._replace(stream=known.streams.setdefault(origin.data.identity, origin.stream))
             origin.stream.begin = len(net.updates), origin.data.identity
         net.initials[initial] += 1
-        joined = dict.fromkeys((*passes, *fed.passes))
+        joined = list(dict.fromkeys((*passes, *fed.passes))) if fed else passes
         parents = [p for p in joined if p.net is net]
         has_leaf = any(h.is_leaf and h.requires_grad and not isinstance(h, nn.Parameter) for h in states)
         if has_leaf and found is not None and found[0].has_graph and (given := found[0].source()) is not None:
@@ -128,10 +135,9 @@ class Passes:
         each = Pass(
             net, origin, (origin.steps if sizes is None else int((sizes == sizes[0]).sum()), origin.steps), sizes,
             initial, kind, tuple(map(ref, parents)), tuple(p for p in joined if p.net is not net), has_leaf,
-            source in fed.leaves or (source.is_leaf and source.requires_grad),
+            fed is not None and source in fed.leaves,
             replay.recorded(net, x, states, self.random) if net.is_due else None,
         )  # fmt: skip
-        self.updates.later |= {p for p in (*graph.leaves, *fed.leaves) if isinstance(p, nn.Parameter)}
         if attached := [p for p in passes if p.net is net]:  # the initial state has a graph
             if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in states)]:
                 net.evidence["detach without effect"].append((dropped[-1],))

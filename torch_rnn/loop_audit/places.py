@@ -33,18 +33,13 @@ def shown(file: str) -> str:
     return file if relative.startswith("..") else relative
 
 
-def callers() -> Iterator[FrameType]:
-    """The frames outside of the audit, the innermost first."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if not frame.f_code.co_filename.startswith(OWN):
-            yield frame
-        frame = frame.f_back
-
-
 def script_frames() -> Iterator[FrameType]:
     """The frames of the script, the innermost first."""
-    return (frame for frame in callers() if is_script(frame.f_code.co_filename))
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if is_script(frame.f_code.co_filename):
+            yield frame
+        frame = frame.f_back
 
 
 def place() -> str:
@@ -54,28 +49,35 @@ def place() -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def following(code: CodeType, offset: int) -> tuple[str, str]:
-    """The instruction after a call, and the name that it uses."""
+def following(code: CodeType, offset: int) -> str:
+    """The instruction after a call."""
     after = (i for i in dis.get_instructions(code) if i.offset > offset and i.opname not in ("CACHE", "PRECALL"))
-    return next(((each.opname, str(each.argval)) for each in after), ("", ""))
+    return next((each.opname for each in after), "")
 
 
-def use_of_result(is_direct: bool) -> tuple[str, str]:
-    """The instruction that uses the result of a call by the script, and the name there; nothing if a library calls."""
-    frame = next(callers() if is_direct else script_frames(), None)
+def result_is_dropped() -> bool:
+    """Whether the caller is the script itself, and drops the result of the call."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(OWN):
+        frame = frame.f_back
     is_own = frame is not None and is_script(frame.f_code.co_filename)
-    return following(frame.f_code, frame.f_lasti) if frame is not None and is_own else ("", "")
+    return frame is not None and is_own and following(frame.f_code, frame.f_lasti) == "POP_TOP"
 
 
-def attributes(value: Any) -> dict[str, Any]:
-    """The attributes of an object; nothing for a tensor, a module of Python or a class."""
+def parts(value: Any) -> dict[str, Any]:
+    """The attributes or items of an object, by what follows its name; nothing for a tensor or a class."""
+    if isinstance(value, list | tuple | dict):
+        items = list(value.items() if isinstance(value, dict) else enumerate(value))
+        return {f"[{key!r}]": each for key, each in items} if len(items) <= MAX_ITEMS else {}
     found = {} if isinstance(value, torch.Tensor | ModuleType | type) else getattr(value, "__dict__", {})
-    return {n: v for n, v in list(found.items()) if not n.startswith("_")} if isinstance(found, dict) else {}
+    own = list(found.items()) if isinstance(found, dict) else []
+    return {f".{name}": each for name, each in own if not str(name).startswith("_")}
 
 
-def values() -> Iterator[tuple[str, Any]]:
-    """Names and values of the variables of the script, of the outermost frame first and `self` last, and of their
-    attributes and items.
+def named(kind: type) -> Iterator[tuple[Any, str, Any]]:
+    """The modules or parameters of the script, their names, and the values of the variables that hold them.
+
+    The variables of the outermost frame come first, and those of `self` last.
     """
     variables, later = list[tuple[str, Any]](), list[tuple[str, Any]]()
     for frame in reversed(list(script_frames())):
@@ -84,23 +86,17 @@ def values() -> Iterator[tuple[str, Any]]:
                 later.append((type(value).__name__, value))
             elif not name.startswith("__"):
                 variables.append((name, value))
-    for name, value in variables + later:
-        held = [(name, value), *((f"{name}.{part}", each) for part, each in attributes(value).items())]
-        yield from held
-        for path, each in held:
-            if isinstance(each, list | tuple | dict) and len(each) <= MAX_ITEMS:
-                items = each.items() if isinstance(each, dict) else enumerate(each)
-                yield from ((f"{path}[{key!r}]", item) for key, item in list(items))
-
-
-def named(kind: type) -> Iterator[tuple[Any, str, Any]]:
-    """The modules or parameters of the script, their names, and the values of the variables that hold them."""
-    for name, root in values():
-        if isinstance(root, kind):
-            yield root, name, root
-        if isinstance(root, nn.Module):
-            parts: Any = root.named_modules() if kind is nn.Module else root.named_parameters()
-            yield from ((each, f"{name}.{path}", root) for path, each in parts if path)
+    for variable in variables + later:
+        held = [variable]
+        for _ in range(3):  # the variable, its attributes or items, and those of its attributes
+            for name, root in held:
+                if isinstance(root, kind):
+                    yield root, name, root
+                if isinstance(root, nn.Module):
+                    inner: Any = root.named_modules() if kind is nn.Module else root.named_parameters()
+                    yield from ((each, f"{name}.{path}", root) for path, each in inner if path)
+            attributes = [(name, root) for name, root in held if not name.endswith("]")]
+            held = [(name + path, each) for name, root in attributes for path, each in parts(root).items()]
 
 
 def is_named(state: torch.Tensor) -> bool:
@@ -109,9 +105,10 @@ def is_named(state: torch.Tensor) -> bool:
     A name that starts with an underscore does not count.
     """
     for frame in script_frames():
-        for name, value in {**frame.f_locals, **attributes(frame.f_locals.get("self"))}.items():
+        own = {name: value for name, value in frame.f_locals.items() if not name.startswith("_")}
+        for value in (*own.values(), *parts(own.get("self")).values()):
             first = value[0] if isinstance(value, tuple | list) and value else value
-            is_candidate = isinstance(first, torch.Tensor) and not name.startswith("_") and first.shape == state.shape
+            is_candidate = isinstance(first, torch.Tensor) and first.shape == state.shape
             if is_candidate and first.device == state.device and torch.equal(first, state):
                 return True
     return False

@@ -1,7 +1,6 @@
 """The records of an audited loop: forward passes of recurrent modules, and the updates that they lead to."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from weakref import ref
@@ -15,7 +14,7 @@ Tensors = dict[str, torch.Tensor]
 Evidence = defaultdict[str, list[tuple[Any, ...]]]  # by kind of warning: place, values of the message
 Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
 MAX_COMPARED = 40  # passes of a network whose data are compared
-CHECKED_NETWORKS, FIRST_CHECKED, CHECKED_EVERY = 8, 3, 50
+CHECKED_NETWORKS, CHECKED = 8, {0, 1, 2, *(4**n for n in range(2, 16))}  # updates before one that is replayed
 ORIGINS = {
     "before": "the window before", "older": "an older window", "no gradient": "a pass without gradient",
     "epoch": "the end of the data, at their start", "elsewhere": "another place in the data",
@@ -162,22 +161,21 @@ class Network:
         self.kind = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
         self.has_modes = False  # training and eval mode differ
         self.counts = Counter[tuple[int, int, bool]]()  # passes by steps, batch and whether there is a gradient
-        self.initials = Counter[Initial]()  # passes with a gradient
+        self.compared = 0  # passes with a gradient
+        self.initials = Counter[Initial]()  # of them
         self.origins = Counter[str]()  # of the carried states, keys of ORIGINS
         self.updates: list[Update] = []
         self.resets: list[tuple[int, Any]] = []  # updates whose steps start from zeros, and the data there
         self.weights: Any = None  # when they were copied, as numbers of updates and backward passes, and the copies
-        self.before_step: list[Any] = []  # its parameters, and copies before the step
-        self.optimizer: Any = None  # weak reference to that of the latest update
         self.is_in_loss = False  # by itself, not through other modules
         self.was_reached = False  # by a backward pass
         self.firsts: list[tuple[int, Any]] = []  # first passes of updates: update, weak reference
         self.evidence: Evidence = defaultdict(list)
-        self.dropped = 0  # backward passes whose gradient no update got
         self.begin_update()
 
     def begin_update(self) -> None:
         """Forget what led to the latest update."""
+        self.is_due = self.number <= CHECKED_NETWORKS and len(self.updates) in CHECKED  # the next update is checked
         self.backwards: list[str] = []  # places of the backward passes that reach it
         self.cut = set[int]()  # numbers of single steps that are detached from the step before
         self.after_backward: list[torch.Tensor] | None = None  # weights, where the script itself may change them
@@ -196,32 +194,16 @@ class Network:
         self.by_grad = False  # by torch.autograd.grad
 
     @property
-    def module(self) -> Any:
-        """The module; None if it does not exist any more."""
-        return self.module_ref()
-
-    @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that are trained."""
-        own = () if self.module is None else self.module._parameters.items()
+        """The parameters that are trained; none if the module does not exist any more."""
+        module = self.module_ref()
+        own = () if module is None else module._parameters.items()
         return {name: p for name, p in own if p is not None and p.requires_grad}
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the next update is checked: the first ones, and every 50th, of the first modules."""
-        n = len(self.updates)
-        return self.number <= CHECKED_NETWORKS and (n < FIRST_CHECKED or n % CHECKED_EVERY == 0)
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether the script itself has changed the weights since a backward pass."""
-        now, before = list(self.parameters.values()), self.after_backward
-        return before is not None and not (len(now) == len(before) and all(map(torch.equal, before, now)))
 
     @property
     def compares_data(self) -> bool:
         """Whether the data of its next pass are compared."""
-        return self.number <= CHECKED_NETWORKS and self.initials.total() < MAX_COMPARED
+        return self.number <= CHECKED_NETWORKS and self.compared < MAX_COMPARED
 
     def rows(self, each: Pass, gradient: torch.Tensor) -> set[int]:
         """The steps whose output gets a gradient that is not zero."""
@@ -250,26 +232,23 @@ class Network:
     def windows(self) -> tuple[Window, ...]:
         """The windows of the next update: reached passes that are joined, in groups."""
         is_by_loss = any(each.has_leaf_state for each in self.extent)  # the script passes gradients on, loss by loss
-        return tuple(
-            w for passes in (self.chains.values() if is_by_loss else [self.extent]) for w in self.joined(passes)
-        )
-
-    def joined(self, reached: Iterable[Pass]) -> list[Window]:
-        """The windows of some passes."""
-        roots, depth, groups = dict[Pass, Pass](), dict[Pass, int](), defaultdict[Pass, list[Pass]](list)
-        for each in sorted(reached, key=lambda each: each.at.number):
-            parents = [p for parent in each.parents if (p := parent()) in depth]
-            roots[each] = min((roots[p] for p in parents), key=lambda p: p.at.number, default=each)
-            depth[each] = self.extent[each] + max((depth[p] for p in parents), default=0)
-            groups[roots[each]].append(each)
-        return [
-            Window(
-                root.initial, root.origin, root.at.batch, sum(p.at.steps for p in group), max(depth[p] for p in group),
-                root.lengths if len(group) == 1 else (depth[group[-1]],) * 2, len(self.updates) - root.at.update,
-                len(group), any(p.is_attached for p in group), root.at.place,
-            )
-            for root, group in groups.items()
-        ]  # fmt: skip
+        reached, found = list(self.chains.values()) if is_by_loss else [list(self.extent)], list[Window]()
+        for passes in reached:
+            roots, depth, groups = dict[Pass, Pass](), dict[Pass, int](), defaultdict[Pass, list[Pass]](list)
+            for each in sorted(passes, key=lambda each: each.at.number):
+                parents = [p for parent in each.parents if (p := parent()) in depth]
+                roots[each] = min((roots[p] for p in parents), key=lambda p: p.at.number, default=each)
+                depth[each] = self.extent[each] + max((depth[p] for p in parents), default=0)
+                groups[roots[each]].append(each)
+            found += [
+                Window(
+                    root.initial, root.origin, root.at.batch, sum(p.at.steps for p in group),
+                    max(depth[p] for p in group), root.lengths if len(group) == 1 else (depth[group[-1]],) * 2,
+                    len(self.updates) - root.at.update, len(group), any(p.is_attached for p in group), root.at.place,
+                )
+                for root, group in groups.items()
+            ]  # fmt: skip
+        return tuple(found)
 
     def count_steps(self) -> tuple[int, int]:
         """The new steps of the next update, and those with a loss, which its streams then have used."""

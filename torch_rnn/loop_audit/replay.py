@@ -11,6 +11,7 @@ import inspect
 import math
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from torch_rnn.loop_audit.origins import named_outputs
-from torch_rnn.loop_audit.records import Check, Inputs, Network, Pass, Tensors
+from torch_rnn.loop_audit.records import Check, Inputs, Network, Tensors
 
 ALLOWED, COPIES = 16, 4
 OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad)
@@ -30,15 +31,13 @@ KINDS = {  # the options of a copy of a module
     nn.RNNCell: (*CELL, "nonlinearity"), nn.LSTMCell: CELL, nn.GRUCell: CELL,
 }  # fmt: skip
 Generator = torch.Generator | None  # of the random changes of a copy by an ulp
+Make = Callable[[torch.dtype, Generator], Tensors]
 
 
 def weights_of(module: Any) -> Tensors:
     """The weights of a module, or their computed values, by name."""
-    names = (
-        module._flat_weights_names
-        if isinstance(module, nn.RNNBase)
-        else ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
+    cell = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    names = module._flat_weights_names if isinstance(module, nn.RNNBase) else cell
     return {name: w for name in names if (w := getattr(module, name)) is not None}
 
 
@@ -46,10 +45,9 @@ def recorded(net: Network, x: Any, states: list[torch.Tensor], random: torch.Ten
     """Copies of what a pass is computed from."""
     live, moment = (x.data if isinstance(x, PackedSequence) else x).detach(), (len(net.updates), len(net.backwards))
     if net.weights is None or net.weights[0] != moment:
-        net.weights = moment, {name: w.detach().clone() for name, w in weights_of(net.module).items()}
+        net.weights = moment, {name: w.detach().clone() for name, w in weights_of(net.module_ref()).items()}
     packed = x if isinstance(x, PackedSequence) else None
-    states = [s.detach().clone() for s in states]
-    return Inputs(live.clone(), live, packed, states, net.weights[1], random)
+    return Inputs(live.clone(), live, packed, [s.detach().clone() for s in states], net.weights[1], random)
 
 
 def obstacle(net: Network) -> str:
@@ -76,33 +74,32 @@ def obstacle(net: Network) -> str:
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def check_gradient(net: Network) -> Check:
+def check_gradient(net: Network, module: Any) -> Check:
     """Compare the gradients after the latest backward pass with those of a replay of the passes that they reach."""
     if reason := obstacle(net):
         return Check(None, reason=reason)
-    dtype, random = next(iter(net.gradients.values())).dtype, torch.get_rng_state()
+    random = torch.get_rng_state()
     try:
-        expected, sizes = total(net, torch.float64)
-        limits = {n: ALLOWED * torch.finfo(dtype).eps * max(norm(expected[n]), sizes[n]) for n in net.parameters}
-        if not compared(net.gradients, expected, limits).is_right:
-            spread = spread_of(lambda generator: total(net, dtype, generator)[0], expected)
-            limits = {n: max(limit, ALLOWED * spread[n]) for n, limit in limits.items()}
+        found = {name: net.gradients[name] for name in net.parameters}
+        return compared(found, lambda dtype, generator: gradients_of(net, module, dtype, generator))
     finally:
         torch.set_rng_state(random)
-    return compared(net.gradients, expected, limits)
 
 
-def norm(value: torch.Tensor) -> float:
-    """The 2-norm."""
-    return float(value.norm())
-
-
-def spread_of(make: Callable[[Generator], Tensors], expected: Tensors) -> dict[str, float]:
-    """The root mean square of the differences of some copies, changed at random, from the expected values."""
-    generator = torch.Generator().manual_seed(0)
-    copies = [make(generator) for _ in range(COPIES)]
-    return {n: math.sqrt(sum(norm(copy[n].double() - value) ** 2 for copy in copies) / COPIES)
-            for n, value in expected.items()}  # fmt: skip
+def compared(values: Tensors, make: Make, units: int = ALLOWED) -> Check:
+    """The comparison of values with a replay in float64; its copies an ulp away are made only if they decide."""
+    dtype, expected = next(iter(values.values())).dtype, make(torch.float64, None)
+    sizes = {n: float(expected[n].norm()) for n in values}
+    differences = {n: float((value.detach().double() - expected[n]).norm()) for n, value in values.items()}
+    wrong = [n for n in values if not differences[n] <= units * torch.finfo(dtype).eps * sizes[n]]
+    if wrong:
+        generator = torch.Generator().manual_seed(0)
+        copies = [make(dtype, generator) for _ in range(COPIES)]
+        squares = {n: sum(float((copy[n].double() - expected[n]).norm()) ** 2 for copy in copies) for n in wrong}
+        wrong = [n for n in wrong if not differences[n] <= ALLOWED * math.sqrt(squares[n] / COPIES)]
+    errors = {n: d and (d / sizes[n] if sizes[n] else math.inf) for n, d in differences.items()}
+    shown = max(wrong or errors, key=lambda n: errors[n])
+    return Check(errors[shown], not wrong, "", shown)
 
 
 def changed(value: torch.Tensor, dtype: torch.dtype, generator: Generator = None) -> torch.Tensor:
@@ -113,52 +110,39 @@ def changed(value: torch.Tensor, dtype: torch.dtype, generator: Generator = None
     return copy
 
 
-def compared(values: dict[str, Any], expected: Tensors, limits: dict[str, float]) -> Check:
-    """The comparison of values with the expected ones. The limits are of the 2-norms of the differences."""
-    differences = {n: norm(values[n].detach().double() - expected[n]) for n in limits}
-    errors = {n: d and (d / size if (size := norm(expected[n])) else math.inf) for n, d in differences.items()}
-    wrong = [n for n, difference in differences.items() if not difference <= limits[n]]
-    shown = max(wrong or errors, key=lambda n: errors[n])
-    return Check(errors[shown], not wrong, "", shown)
-
-
-def total(net: Network, dtype: torch.dtype, generator: Generator = None) -> tuple[Tensors, dict[str, float]]:
-    """The gradients of all weights, and the sum of the sizes of their terms."""
-    terms = {name: [g.to(dtype)] for name, g in net.earlier.items()}
-    for each, dys in net.reached.items():
-        if each.inputs is not None:
-            for name, g in pass_gradients(each, each.inputs, dys, dtype, generator).items():
-                terms.setdefault(name, []).append(g)
-    return {n: sum(g[1:], g[0]) for n, g in terms.items()}, {n: sum(map(norm, g)) for n, g in terms.items()}
-
-
 @torch.enable_grad()
-def pass_gradients(each: Pass, inputs: Inputs, dys: Tensors, dtype: torch.dtype, generator: Generator) -> Tensors:
-    """The gradients that one pass adds to those of its weights, by a copy of the module."""
-    net = each.net
-    kind, options = next((kind, options) for kind, options in KINDS.items() if isinstance(net.module, kind))
-    copy = kind(**{name: getattr(net.module, name) for name in options}, dtype=dtype, device=inputs.x.device)
-    copy.train(each.at.is_training)
-    if not net.is_cell:
-        copy.dropout = net.module.dropout
-    weights = weights_of(copy)
-    for name, w in weights.items():
-        w.data = changed(inputs.weights[name], dtype, generator)
-    x, states = inputs.x.to(dtype), [s.to(dtype) for s in inputs.states]
-    if inputs.random is not None:
-        torch.set_rng_state(inputs.random)
-    if kind is nn.LSTMCell:
-        outputs = lstm_cell(x, states or [x.new_zeros(copy.hidden_size)] * 2, list(weights.values()))
-    else:
-        given = x if inputs.packed is None else inputs.packed._replace(data=x)
-        state = (tuple(states) if net.is_lstm else states[0]) if states else None
-        outputs = named_outputs(copy(given, state), net.is_cell)
-    pairs = [(outputs[name], dy.to(dtype)) for name, dy in dys.items()]
-    if not pairs:
-        return {name: torch.zeros_like(w) for name, w in weights.items()}
-    results, gradients = zip(*pairs)
-    found = torch.autograd.grad(results, list(weights.values()), gradients, allow_unused=True)
-    return {name: torch.zeros_like(w) if g is None else g for (name, w), g in zip(weights.items(), found)}
+def gradients_of(net: Network, module: Any, dtype: torch.dtype, generator: Generator) -> Tensors:
+    """The gradients of the weights by copies of the module: one for all passes with the same weights."""
+    kind, options = next((kind, options) for kind, options in KINDS.items() if isinstance(module, kind))
+    copies = dict[int, tuple[Any, list[torch.Tensor], list[torch.Tensor]]]()  # and their outputs, and gradients of them
+    for each, dys in net.reached.items():
+        if (inputs := each.inputs) is None:
+            continue
+        if id(inputs.weights) not in copies:
+            copy = kind(**{n: getattr(module, n) for n in options}, dtype=dtype, device=inputs.x.device)
+            for name, w in weights_of(copy).items():
+                w.data = changed(inputs.weights[name], dtype, generator)
+            copies[id(inputs.weights)] = copy, [], []
+        copy, outputs, gradients = copies[id(inputs.weights)]
+        copy.train(each.at.is_training).dropout = getattr(module, "dropout", 0.0)
+        x, states = inputs.x.to(dtype), [s.to(dtype) for s in inputs.states]
+        if inputs.random is not None:
+            torch.set_rng_state(inputs.random)
+        if kind is nn.LSTMCell:
+            found = lstm_cell(x, states or [x.new_zeros(copy.hidden_size)] * 2, list(weights_of(copy).values()))
+        else:
+            given = x if inputs.packed is None else inputs.packed._replace(data=x)
+            state = (tuple(states) if net.is_lstm else states[0]) if states else None
+            found = named_outputs(copy(given, state), net.is_cell)
+        outputs += [found[name] for name in dys]
+        gradients += [dy.to(dtype) for dy in dys.values()]
+    total = {name: g.to(dtype) for name, g in net.earlier.items()}
+    for copy, outputs, gradients in copies.values():
+        weights = weights_of(copy)
+        parts = torch.autograd.grad(outputs, list(weights.values()), gradients, allow_unused=True) if outputs else ()
+        for name, w, part in zip_longest(weights, weights.values(), parts):
+            total[name] = total.get(name, torch.zeros_like(w)) + (0 if part is None else part)
+    return total
 
 
 def lstm_cell(x: torch.Tensor, states: list[torch.Tensor], weights: list[torch.Tensor]) -> Tensors:
@@ -180,17 +164,22 @@ def step_check(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parame
     }
     if reason := next((reason for reason, holds in reasons.items() if holds), ""):
         return lambda: Check(None, reason=reason)
-    values, dtype = stepped(optimizer, trained, torch.float64), next(iter(trained.values())).dtype
-    spread = spread_of(lambda generator: stepped(optimizer, trained, dtype, generator), values)
-    limits = {n: ALLOWED * spread[n] + 2 * torch.finfo(dtype).eps * norm(value) for n, value in values.items()}
-    return lambda: compared(trained, values, limits)
+    before, own = copied(optimizer, trained, next(iter(dtypes)), None)
+
+    def make(dtype: torch.dtype, generator: Generator) -> Tensors:
+        copy, values = copied(before, own, dtype, generator)
+        with torch.no_grad():
+            inspect.unwrap(type(copy).step)(copy)  # without the hooks of all optimizers
+        return {name: p.detach() for name, p in values.items()}
+
+    return lambda: compared(dict(trained), make, units=2)
 
 
-def stepped(
-    optimizer: Any, trained: dict[str, nn.Parameter], dtype: torch.dtype, generator: Generator = None
-) -> Tensors:
-    """The parameters after a step of a copy of an optimizer."""
-    copies, groups = {p: nn.Parameter(p.detach().to(dtype, copy=True)) for p in trained.values()}, []
+def copied(
+    optimizer: Any, trained: dict[str, nn.Parameter], dtype: torch.dtype, generator: Generator
+) -> tuple[Any, dict[str, nn.Parameter]]:
+    """A copy of an optimizer and of some of its parameters."""
+    copies, groups = {p: nn.Parameter(changed(p, dtype)) for p in trained.values()}, []
     for p, copy in copies.items():
         copy.grad = changed(p.grad, dtype, generator)  # type: ignore[arg-type]
     for group in optimizer.param_groups:
@@ -198,10 +187,10 @@ def stepped(
         options |= {n: v for n, v in IMPLEMENTATION.items() if n in options}
         if chosen := [copies[p] for p in group["params"] if p in copies]:
             groups.append(options | {"params": chosen})
-    copy = type(optimizer)(groups, lr=groups[0]["lr"])
+    result = type(optimizer)(groups, lr=groups[0]["lr"])
     for p in copies.keys() & optimizer.state.keys():
-        copy.state[copies[p]] = {n: deepcopy(v) if n == "step" or not isinstance(v, torch.Tensor) else changed(v, dtype)
-                                 for n, v in optimizer.state[p].items()}  # fmt: skip
-    with torch.no_grad():
-        inspect.unwrap(type(copy).step)(copy)  # without the hooks of all optimizers
-    return {name: copies[p].detach() for name, p in trained.items()}
+        result.state[copies[p]] = {
+            n: changed(v, dtype) if isinstance(v, torch.Tensor) and n != "step" else deepcopy(v)
+            for n, v in optimizer.state[p].items()
+        }
+    return result, {name: copies[p] for name, p in trained.items()}

@@ -5,10 +5,8 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary, ref
 
 import torch
-from torch import nn
 
 from torch_rnn.loop_audit import replay
 from torch_rnn.loop_audit.data_evidence import DataEvidence
@@ -20,6 +18,7 @@ from torch_rnn.loop_audit.records import Check, Clip, Evidence, Network, Pass, U
 MAX_REACHED = 20_000  # passes with a gradient whose arrays are kept until an update
 MAX_CLIPPINGS = 100
 LEAK = 8  # earlier updates whose graphs are alive
+TINY_RATE = 1e-3  # of the first learning rate: whether steps still change the weights is looked at
 
 
 class Updates:
@@ -30,14 +29,14 @@ class Updates:
         self.evidence: Evidence = defaultdict(list)  # about no single module
         self.data, self.losses, self.parameters = DataEvidence(), LossEvidence(self.evidence), Parameters(self.evidence)
         self.steps, self.backwards, self.is_in_step, self.backward_failed = 0, 0, False, False
-        self.backwards_before: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # the latest step of an optimizer
+        self.optimizers = set[int]()  # ids of those that have made a step
         self.backwards_used = 0  # before the latest step of any
         self.clippings: list[tuple[Clip, set[int]]] = []  # and the ids of the parameters
         self.graph, self.by_grad = Graph([]), False  # of the backward pass: what is differentiated, by autograd.grad
         self.reached = dict[Pass, None]()  # passes that it reaches
-        self.later = set[nn.Parameter]()  # those that the next backward pass reaches through a recurrent module
         self.chain = 0  # the loss whose gradient the script passes on
         self.expected: dict[Network, Callable[[], Check]] = {}
+        self.before_step: dict[Network, list[tuple[torch.Tensor, torch.Tensor]]] = {}  # weights, and copies of them
 
     def before_backward(
         self, roots: Any = (), given: Any = None, *_: Any, by_grad: bool = False, **kwargs: Any
@@ -52,15 +51,18 @@ class Updates:
                 del self.graph.outputs[mark]
                 self.chain -= 1
         self.losses.reached |= self.graph.losses
-        self.parameters.reached(p for p in self.graph.leaves if isinstance(p, nn.Parameter))
         self.data.backward()
-        self.losses.broadcast(roots)
+        if len(roots) == 1:
+            self.losses.broadcast(roots[0].grad_fn, place())
         self.expected = {}  # a closure computes another gradient for the step
-        for net in self.networks:
-            if not by_grad and (net.is_due or net.reached):
+        for net in () if by_grad else self.networks:
+            if net.is_due or net.reached:
                 grads = {name: p.grad for name, p in net.parameters.items() if p.grad is not None and p.grad.any()}
                 if net.reached and not grads:
-                    net.dropped += not self.is_in_step and not any(each.takes_gradient for each in net.reached)
+                    if not self.is_in_step and not any(each.takes_gradient for each in net.reached):
+                        net.evidence["gradient dropped"].append(
+                            (net.backwards[-1], len(net.evidence["gradient dropped"]))
+                        )
                     net.clear_gradient()
                 if net.is_due and not net.reached:
                     net.earlier = {name: g.detach().clone() for name, g in grads.items()}
@@ -81,7 +83,11 @@ class Updates:
             dy[name] = dy[name] + gradient if name in dy else gradient.detach().clone()
         extent, is_direct = net.extent.get(each, 0), (each, name) in self.graph.outputs
         net.is_in_loss = net.is_in_loss or is_direct
-        if name == "out":
+        if name != "out":
+            extent = steps if extent == steps or gradient.any() else extent
+            if is_direct and extent == steps:
+                net.loss_rows[each].add(steps - 1)
+        else:
             rows = net.out_rows[each] = net.rows(each, gradient)
             if rows == {steps - 1} and steps > 1 and (net.is_bidirectional or each.lengths[0] < steps):
                 net.evidence["last output"].append((each.at.place, net.is_bidirectional))
@@ -92,10 +98,6 @@ class Updates:
                     used = net.by_time(gradient, steps, each.at.batch).any(dim=-1)
                     if each.at.batch > 1 and int(used.any(dim=0).sum()) == 1 and int(used.any(dim=1).sum()) > 1:
                         net.swapped("the loss uses several steps of one sequence", steps, each.at.batch)
-        else:
-            extent = steps if gradient.any() else extent
-            if is_direct and extent == steps:
-                net.loss_rows[each].add(steps - 1)
         net.extent[each] = extent
 
     def after_backward(self, *_: Any, **__: Any) -> None:
@@ -103,26 +105,25 @@ class Updates:
         self.backward_failed = self.backward_failed or isinstance(sys.exc_info()[1], RuntimeError)
         self.backwards += 1
         for each in sorted(self.reached, key=lambda each: -each.at.number):
-            if each.net.loss_rows.get(each):  # what it is computed from enters the loss through it
+            self.data.reached(each)
+            if each.feeds and each.net.loss_rows.get(each):  # what it is computed from enters the loss through it
                 for fed in each.feeds:
                     if fed.net.extent.get(fed):
                         fed.net.loss_rows[fed] |= fed.net.out_rows.get(fed) or {fed.at.steps - 1}
-        where = place()
+        where, with_gradient = place(), self.parameters.with_gradient
+        with_gradient |= set(map(id, self.graph.leaves))
         for net in dict.fromkeys(each.net for each in self.reached):
             net.backwards.append(where)
             net.by_grad = net.by_grad or self.by_grad
-            named = net.parameters
-            self.parameters.add(named.values())
             if net.is_due:
-                self.parameters.reached(p for p in named.values() if p.grad is not None and bool(p.grad.any()))
-            if net.is_due:
+                named = net.parameters
                 net.gradients = {name: p.grad.detach().clone() for name, p in named.items() if p.grad is not None}
+                with_gradient |= {id(p) for p in named.values() if p.grad is not None and bool(p.grad.any())}
                 net.in_loss |= self.graph.leaves.keys() & set(named.values())
                 self.look_for_changes(net, where)
             if not net.updates or not net.updates[-1].optimizer:  # so may the next
-                net.after_backward = [p.detach().clone() for p in named.values()]
-        self.parameters.reached(self.later)
-        self.graph, self.reached, self.later = Graph([]), {}, set()
+                net.after_backward = [p.detach().clone() for p in net.parameters.values()]
+        self.graph, self.reached = Graph([]), {}
 
     def look_for_changes(self, net: Network, where: str) -> None:
         """See whether the weights or inputs of the reached passes have changed since."""
@@ -130,8 +131,8 @@ class Updates:
         for each in self.reached:
             if each.net is net and (i := each.inputs) is not None:
                 pairs["the input", id(i)] = i.live, i.x, each
-                if each.at.update == len(net.updates):
-                    for name, now in replay.weights_of(net.module).items():
+                if each.at.update == len(net.updates) and ("", id(i.weights)) not in pairs:
+                    for name, now in replay.weights_of(net.module_ref()).items():
                         pairs.setdefault((name, id(i.weights)), (now.detach(), i.weights[name], each))
         for (name, _), (now, before, each) in pairs.items():
             if not torch.equal(now.reshape(-1), before.reshape(-1)) and bool(before.isfinite().all()):
@@ -151,34 +152,41 @@ class Updates:
 
     def step_begins(self, optimizer: Any, *_: Any) -> None:
         """Replay the gradient and the step, where that is due. A closure forgets them: see before_backward."""
-        self.is_in_step, self.expected, own = True, {}, {id(p) for p in self.parameters.held(optimizer)}
+        self.is_in_step, self.expected, self.before_step, own = True, {}, {}, self.parameters.held(optimizer)
+        self.parameters.step_begins(own, self.networks)
+        ids, rates = {id(p) for p in own}, [float(group.get("lr", 1.0)) for group in optimizer.param_groups]
         for net in self.networks:
-            trained = [p for p in net.parameters.values() if id(p) in own and p.grad is not None]
-            net.before_step = [(p, p.detach().clone()) for p in trained]
-            if net.is_due and net.reached and any(id(p) in own for p in net.parameters.values()):
+            if net.updates and 0 < max(rates) < TINY_RATE * max(net.updates[0].learning_rates, default=0.0):
+                trained = [p for p in net.parameters.values() if id(p) in ids and p.grad is not None]
+                self.before_step[net] = [(p, p.detach().clone()) for p in trained]
+            if net.is_due and net.reached and any(id(p) in ids for p in net.parameters.values()):
                 self.expected[net] = replay.step_check(optimizer, net.parameters)
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
         """Record an update of each network that the optimizer has."""
         self.is_in_step, self.steps = False, self.steps + 1
+        self.optimizers.add(id(optimizer))
         where, own = place(), self.parameters.held(optimizer)
-        rates, ids = self.parameters.step(optimizer, own, self.steps, where), {id(p) for p in own}
+        ids, rates = {id(p) for p in own}, tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
+        self.parameters.step_ends(own, self.steps, where)
         self.losses.update()
         clippings = [(clip, own) for clip, own in self.clippings if not own or own & ids]
         for net in self.networks:
-            others = not net.backwards and net.optimizer is not None and net.optimizer() is not optimizer
-            if any(id(p) in ids for p in net.parameters.values()) and not others:
-                if net.before_step and all(torch.equal(p, old) and bool(p.grad.any()) for p, old in net.before_step):
-                    mine = {p for p, _ in net.before_step}
-                    if rate := max(float(g["lr"]) for g in optimizer.param_groups if mine & {*g["params"]}):
-                        net.evidence["step without effect"].append((where, len(net.updates) + 1, rate))
+            if not ids.isdisjoint(map(id, net.parameters.values())):
+                before = self.before_step.get(net, [])
+                if before and all(torch.equal(p, old) and p.grad is not None and p.grad.any() for p, old in before):
+                    net.evidence["step without effect"].append((where, len(net.updates) + 1, max(rates)))
                 self.update(net, optimizer, where, rates, clippings)
         self.clippings = [each for each in self.clippings if each not in clippings]
-        self.backwards_before[optimizer] = self.backwards_used = self.backwards
+        self.backwards_used, self.before_step = self.backwards, {}
 
     def look_for_changed_weights(self) -> None:
         """Record an update of the networks whose weights the script itself has changed since a backward pass."""
-        found = [] if self.is_in_step else [net for net in self.networks if net.is_changed]
+        found = list[Network]()
+        for net in () if self.is_in_step else self.networks:
+            now, before = list(net.parameters.values()), net.after_backward
+            if before is not None and not (len(now) == len(before) and all(map(torch.equal, before, now))):
+                found.append(net)
         for net in found:
             self.update(net, None, net.backwards[-1], (), self.clippings)
         if found:
@@ -187,11 +195,12 @@ class Updates:
 
     def update(self, net: Network, optimizer: Any, where: str, rates: tuple[float, ...], clippings: Any) -> None:
         """Record an update of a network, and what it says about the loop."""
-        number, named, own = len(net.updates) + 1, net.parameters, {id(p) for p in net.parameters.values()}
+        number, named, module = len(net.updates) + 1, net.parameters, net.module_ref()
+        own = {id(p) for p in named.values()}
         clips = [clip._replace(own=len(own & ids)) for clip, ids in clippings]
-        gradient, check, module = None, None, net.module  # which may be collected during the update otherwise
+        gradient, check = None, None
         if net.is_due and net.reached and module is not None and named:
-            gradient = replay.check_gradient(net)
+            gradient = replay.check_gradient(net, module)
             self.look_at_gradients(net, optimizer, where, clips)
             if optimizer is not None:
                 closure = Check(None, reason="a closure computes the gradient within the step")
@@ -203,15 +212,11 @@ class Updates:
         net.resets += [(number, stream.begin[1]) for stream in streams if stream.begin[0] == number - 1]
         if clips and not any(clip.own for clip in clips) and net.backwards and named:
             net.evidence["clipping of others"] += [(c.place, c.parameters) for c in clips if c.limit < float("inf")][:1]
-        if not (backward := len(net.backwards)) and optimizer is not None:
-            backward = self.backwards - self.backwards_before.get(optimizer, 0)
-        windows = net.windows()
         net.updates.append(Update(
-            net.name, number, where, "" if optimizer is None else type(optimizer).__name__, rates,
-            windows, *net.count_steps(), backward, all(each.at.is_training for each in passes),
-            tuple(clips), gradient, check,
+            net.name, number, where, "" if optimizer is None else type(optimizer).__name__, rates, net.windows(),
+            *net.count_steps(), len(net.backwards) or self.backwards - self.backwards_used,
+            all(each.at.is_training for each in passes), tuple(clips), gradient, check,
         ))  # fmt: skip
-        net.optimizer = None if optimizer is None else ref(optimizer)
         net.begin_update()
         if number % (LEAK + 2) == 0:
             self.look_for_graphs(net, where)
@@ -238,7 +243,6 @@ class Updates:
         if sum(each() is not None for each in earlier) >= LEAK:
             gc.collect()
             alive = [each for reference in earlier if (each := reference()) is not None]
-            name = self.losses.sum_name()
             if len(alive) >= LEAK and not any(each.is_attached for each in alive):
-                net.evidence["graphs kept"].append((where, len(alive), f"`{name}` " if name else "a sum "))
+                net.evidence["graphs kept"].append((where, len(alive)))
         del net.firsts[: -2 * LEAK]

@@ -123,8 +123,9 @@ class Watch:
     def loss(self, name: str, result: Any, input: Any = None, target: Any = None, *_: Any, **__: Any) -> None:
         """Look at the arguments of a loss, and at the target of the latest pass."""
         if isinstance(result, torch.Tensor) and isinstance(target, torch.Tensor) and result.requires_grad:
-            self.updates.losses.loss(name, result, input, target)
-            self.updates.data.loss(target, place())
+            where = place()
+            self.updates.losses.loss(name, result, input, target, where)
+            self.updates.data.loss(target, where)
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
         """Record an update, and end the audit after the last one."""
@@ -160,4 +161,4 @@ class Watch:
         self.updates.data, self.updates.expected, self.updates.clippings, self.passes.known = DataEvidence(), {}, [], {}
         for net in self.updates.networks:
             net.begin_update()
-            net.weights, net.before_step = None, []
+            net.weights = None
