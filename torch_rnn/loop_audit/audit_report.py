@@ -64,6 +64,8 @@ class Report:
         if scripted := self._watch.updates.evidence.get("scripted"):
             place, name = scripted[0]
             return f"the modules of {name} are compiled by torch.jit.script ({place}), so their calls cannot be seen"
+        if transformed := self._watch.updates.evidence.get("transformed"):
+            return f"calls inside of torch.func are not followed ({transformed[0][0]})"
         return NOTHING
 
     def __str__(self) -> str:
@@ -72,7 +74,7 @@ class Report:
         for net in networks:
             lines.append(f"{f'{net.name}: ' if net.name else ''}{net.kind}, first called at {net.place}")
             lines += [f"  {fact}" for fact in facts(net)]
-        if networks and watch.updates.evidence.get("scripted"):
+        if networks and {"scripted", "transformed"} & watch.updates.evidence.keys():
             lines.append(self.nothing)
         if watch.error:
             lines.append(f"the audit ended early: {watch.error}")
@@ -130,6 +132,12 @@ def is_carried(net: Network) -> bool:
     return any(window.initial == "carried" or window.back for u in net.updates for window in u.windows)
 
 
+def is_counted(net: Network) -> bool:
+    """Whether new steps can be told from those that are computed again: each window follows the one before."""
+    is_alone = all(len(u.windows) < 2 for u in net.updates)
+    return not is_carried(net) or (is_alone and 2 * net.origins["no gradient"] <= net.origins.total())
+
+
 def truncation(net: Network) -> str:
     """The windows of the loop, and how far its gradients reach."""
     updates = [u for u in net.updates if u.windows]
@@ -158,7 +166,8 @@ def truncation(net: Network) -> str:
         return f"chunks of {lengths} steps, {carried}{several}"
     new, losses = (ranged(values) for values in zip(*((u.new_steps, u.loss_steps) for u in updates)))
     with_loss = "" if all(u.new_steps == u.loss_steps for u in updates) else f" and {losses} with a loss"
-    return f"truncated BPTT, {carried}: {new} new steps per update{with_loss}; the gradient reaches {reach} steps"
+    counted = f"{new} new steps per update{with_loss}" if is_counted(net) else f"{losses} steps with a loss per update"
+    return f"truncated BPTT, {carried}: {counted}; the gradient reaches {reach} steps"
 
 
 def facts(net: Network) -> Iterator[str]:
@@ -182,6 +191,9 @@ def facts(net: Network) -> Iterator[str]:
     if any(u.optimizer for u in updates):
         yield checked("step", [u.step for u in updates if u.step])
     yield clipping(updates)
+    if others := net.evidence["other loss"]:
+        where = f"the backward pass at {others[0][0]}, after which another optimizer makes its step"
+        yield f"its gradients are also those of {where} ({len(others)} of {len(updates)} updates)"
     if evaluated := sum(not u.is_training for u in updates if u.windows):
         yield f"in eval mode in {evaluated} of {len(updates)} updates"
 
@@ -192,13 +204,15 @@ def state_facts(net: Network) -> Iterator[str]:
     new, losses = sum(u.new_steps for u in updates), sum(u.loss_steps for u in updates)
     if updates and not net.is_in_loss:
         yield "its outputs enter the loss through other modules"
-    elif any(u.loss_steps < u.new_steps for u in updates):
+    elif any(u.loss_steps < u.new_steps for u in updates) and is_counted(net):
         each = f"{ranged(u.loss_steps for u in updates)} per update"
         is_once = not is_carried(net) and each == "1 per update"
         yield f"steps with a loss: {each if is_once else f'{losses} of {new} ({each}); {new - losses} without'}"
     if not is_carried(net):
         return
-    if net.origins.keys() - {"before"}:
+    if 3 * (elsewhere := net.origins["elsewhere"]) >= net.origins.total() > 0:
+        yield f"the state comes from another place in the data in {elsewhere} of {net.origins.total()} windows or more"
+    elif net.origins.keys() - {"before"}:
         kinds = [f"{ORIGINS[kind]} ({n} of {net.origins.total()})" for kind, n in net.origins.items()]
         yield f"the state comes from: {', '.join(kinds)}"
     numbers, data = list(dict.fromkeys(update for update, _ in net.resets)), {each for _, each in net.resets}
@@ -223,7 +237,7 @@ def clipping(updates: list[Update]) -> str:
         by_script = f"by the script itself, before the step ({looked_at})"
         acts = sum(clip.acts for clip in clips)
         lines.append(by_script if kind == "script" else f"by {kind} {limit:g} {of}; it acts in {acts} of {n}")
-    return f"clipping: {'; '.join(lines) or 'none'}"
+    return f"clipping: {'; '.join(lines) or 'none seen'}"
 
 
 def checked(what: str, checks: list[Check]) -> str:

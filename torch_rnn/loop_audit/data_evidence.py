@@ -55,6 +55,8 @@ class DataEvidence:
             return DataPlace(self.drawn)
         tokens = self.tokens_of(steps, batch)
         base, source = (x._base, x) if tokens is None else (tokens._base, tokens)
+        if source.grad_fn is not None:  # computed from data and from weights, which change
+            return DataPlace(self.drawn)
         if net.is_cell and (base is None or follows):
             start = int(source.storage_offset())
             return DataPlace(self.drawn, None, base if base is None else ref(base), start, start)

@@ -68,7 +68,7 @@ class KnownStates:
 
     def __init__(self, net: Network) -> None:
         self.net, self.known = net, {name: dict[Any, State]() for name in "hc"}
-        self.users = dict[tuple[int, int], Any]()  # data of the first pass that started from a state
+        self.users = dict[tuple[int, int], Any]()  # data and steps of the first pass from a state
         self.streams: dict[Any, Stream] = {}  # those from zeros, by the data of their first pass
         self.distances: list[int] = []  # of the data of a pass from those of the pass whose state it gets
         self.followers: dict[Any, Any] = {}  # data of a pass: those of the pass that got its state
@@ -76,11 +76,13 @@ class KnownStates:
     def add(self, origin: Origin, outputs: Tensors, out: torch.Tensor | None) -> None:
         """Add the last states of a pass, and its outputs (T, B, H) if they are its states."""
         for name, known in self.known.items():
-            if name in outputs:
-                known |= dict.fromkeys(keys(outputs[name]), (origin, origin.steps))
+            states = dict.fromkeys(keys(outputs[name]) if name in outputs else (), (origin, origin.steps))
             if name == "h" and out is not None:
                 steps = enumerate(out[:-1, 0, :NUMBERS].tolist(), start=1)
-                known |= {tuple(row): (origin, step) for step, row in steps}
+                states |= {tuple(row): (origin, step) for step, row in steps}
+            for row, state in states.items():  # the same numbers without a gradient say nothing new
+                if origin.has_graph or (old := known.get(row)) is None or old[0].update != origin.update:
+                    known[row] = state
             if len(known) > MAX_KNOWN:
                 for key in list(known)[: MAX_KNOWN // 2]:
                     del known[key]
@@ -94,13 +96,13 @@ class KnownStates:
         """Where the carried state of a pass comes from, a key of ORIGINS: its data tell whether they follow."""
         source, step = found
         here, there, is_later = origin.data, source.data, source.update < origin.update
-        first = self.users.setdefault((source.number, step), here.identity)
+        first, steps = self.users.setdefault((source.number, step), (here.identity, origin.steps))
         is_known = here.identity is not None and is_later
         kinds = {
             "no gradient": not source.has_graph,
             "epoch": is_known and here.identity in (data for _, data in self.net.resets[:1]),
             "batch": source.batch != origin.batch and is_later,
-            "older": is_known and first not in (None, here.identity),
+            "older": is_known and steps == origin.steps and first not in (None, here.identity),
             "elsewhere": there.drawn < here.drawn,
         }
         if kind := next((kind for kind, holds in kinds.items() if holds), ""):

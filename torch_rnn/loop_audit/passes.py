@@ -54,18 +54,22 @@ class Passes:
         return net
 
     def before_forward(self, module: Any, *_: Any, **__: Any) -> None:
-        """Keep the state of the random numbers for a pass with dropout."""
+        """Record an update by the script itself. Keep the state of the random numbers for a pass with dropout."""
+        net = self.by_module.get(module)
+        if net is not None and net.after_backward is not None:
+            self.updates.look_for_changed_weights()
         uses_random = module.training and getattr(module, "dropout", 0) and module.num_layers > 1
-        net = self.by_module.get(module) if uses_random else None
         self.random = torch.get_rng_state() if uses_random and (net is None or net.is_due) else None
 
     def forward(self, output: Any, module: Any, input: Any = None, hx: Any = None) -> None:
         """Record the pass of a recurrent module, and follow its gradients."""
         if output is None:  # an error
             return
-        net, states, outputs = self.network(module), tensors(hx), named_outputs(output, isinstance(module, RNNCellBase))
-        if net.after_backward is not None:
-            self.updates.look_for_changed_weights()
+        states, outputs = tensors(hx), named_outputs(output, isinstance(module, RNNCellBase))
+        if any(map(torch._C._functorch.is_functorch_wrapped_tensor, outputs.values())):  # it has no graph of its own
+            self.updates.evidence["transformed"].append((place(),))
+            return
+        net = self.network(module)
         nodes: list[Any] = [(name, t.grad_fn, t.output_nr) for name, t in outputs.items() if t.grad_fn is not None]
         self.number, where, (steps, batch), data = self.number + 1, place(), net.sizes(input), self.updates.data
         net.counts[steps, batch, bool(nodes)] += 1

@@ -192,6 +192,7 @@ class Network:
         self.earlier: Tensors = {}  # gradients that the parameters had before the first backward pass
         self.gradients: Tensors = {}  # copies after the latest backward pass
         self.by_grad = False  # by torch.autograd.grad
+        self.other_step = ""  # the place of a backward pass that reached it before a step of another optimizer
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:

@@ -114,6 +114,8 @@ class Updates:
         with_gradient |= set(map(id, self.graph.leaves))
         for net in dict.fromkeys(each.net for each in self.reached):
             net.backwards.append(where)
+            if net.other_step:
+                net.evidence["other loss"].append((net.other_step,))
             net.by_grad = net.by_grad or self.by_grad
             if net.is_due:
                 named = net.parameters
@@ -177,6 +179,8 @@ class Updates:
                 if before and all(torch.equal(p, old) and p.grad is not None and p.grad.any() for p, old in before):
                     net.evidence["step without effect"].append((where, len(net.updates) + 1, max(rates)))
                 self.update(net, optimizer, where, rates, clippings)
+            elif net.reached and net.backwards and any(p.grad is not None for p in net.parameters.values()):
+                net.other_step = net.backwards[-1]
         self.clippings = [each for each in self.clippings if each not in clippings]
         self.backwards_used, self.before_step = self.backwards, {}
 
