@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import os
+import platform
 import re
 import sys
 import tomllib
@@ -229,7 +230,7 @@ def test_help_and_version(rnn, capsys, words):
     out, err = capsys.readouterr()
     assert (ended.value.code, err) == (0, "")
     if words == ["--version"]:
-        expected = rf"{rnn.__name__} {re.escape(numpy_rnn.__version__)} \(Python .*NumPy {np.__version__}.*\n"
+        expected = rf"{rnn.__name__} {re.escape(numpy_rnn.__version__)} \(Python {platform.python_version()}, NumPy {np.__version__}.*\n"
         assert re.fullmatch(expected, out)
     else:
         assert {"--epochs", "--k2", "--max-norm", "--quiet"} <= set(re.findall(r"--[\w-]+", out))

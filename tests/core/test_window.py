@@ -140,6 +140,10 @@ def test_step_leaves_its_arguments_and_absent_gradients(rnn, options):
         assert not any(getattr(g, "requires_grad", False) for g in arrays_in(clipped))
         velocity, gradients = after, gradients._replace(W_hy=None)
     assert velocity is None or velocity.W_hy is not None
+    if velocity is not None:  # of a state that was learned before
+        unused = velocity._replace(h_0=rnn.from_numpy(np.ones((2, 3))))
+        _, after = rnn.direction(params, gradients, unused, **of_momentum(Step(0.1, **options)))
+        assert bits(after.h_0) == bits(unused.h_0)
 
 
 @DTYPE
