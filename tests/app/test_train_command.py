@@ -230,8 +230,8 @@ def test_help_and_version(rnn, capsys, words):
     out, err = capsys.readouterr()
     assert (ended.value.code, err) == (0, "")
     if words == ["--version"]:
-        expected = rf"{rnn.__name__} {re.escape(numpy_rnn.__version__)} \(Python {platform.python_version()}, NumPy {np.__version__}.*\n"
-        assert re.fullmatch(expected, out)
+        versions = f"(Python {platform.python_version()}, NumPy {np.__version__}"
+        assert out.startswith(f"{rnn.__name__} {numpy_rnn.__version__} {versions}")
     else:
         assert {"--epochs", "--k2", "--max-norm", "--quiet"} <= set(re.findall(r"--[\w-]+", out))
         other = "torch_rnn" if rnn is numpy_rnn else "numpy_rnn"
