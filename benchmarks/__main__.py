@@ -134,17 +134,13 @@ def measure_undisturbed(runner: pyperf.Runner, name: str, loops: int) -> pyperf.
         if not (paused and attempts and time_of(benchmark).is_disturbed):
             return benchmark
         print("disturbed: measured again", flush=True)
+        runner._bench_names.discard(name)  # pyperf measures a name once
 
 
 def measure(runner: pyperf.Runner, name: str, loops: int) -> pyperf.Benchmark:
     """Measures a benchmark in workers, which are told its name."""
-    warmups = runner.args.warmups
     runner.args.benchmark, runner.args.loops = name, loops
-    runner.args.warmups = warmups if loops > 1 else 0  # a long call needs no warm-up
-    try:
-        return runner.bench_func(name, lambda: None)  # workers call `work`
-    finally:
-        runner.args.warmups = warmups
+    return runner.bench_func(name, lambda: None)  # workers call `work`
 
 
 def _pass_benchmark(command, options):
