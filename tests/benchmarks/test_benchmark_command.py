@@ -87,7 +87,7 @@ def test_disturbed_times_are_measured_again(main, monkeypatch, tmp_path, is_quie
     name, waits, left = Key(RUN, DEFAULT, OURS).to_text(), iter(is_quiet), [*map(runs, measured)]
     monkeypatch.setattr(__main__, "check", lambda keys: {name: {"loops": 1}})
     monkeypatch.setattr(__main__, "wait_for", lambda most: next(waits))
-    monkeypatch.setattr(__main__, "measure", lambda *_: left.pop(0))
+    monkeypatch.setattr("pyperf._manager.Manager.create_bench", lambda _: left.pop(0))
     monkeypatch.setattr(machine.Load, "of_others", lambda self: 0.123)
     status, output, error = main("--output", str(tmp_path / "times.json"), *["--undisturbed"] * bool(is_quiet))
     assert (status, error, left, [*waits]) == (0, "", [], [])
