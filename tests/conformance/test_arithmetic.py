@@ -15,7 +15,7 @@ from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
 from numpy_rnn.conformance.arithmetics.balls import MAX_RELATIVE_RADIUS, SUBNORMAL, Balls, Uncertain, oracle
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
 from numpy_rnn.conformance.arithmetics.loss_bounds import softmax
-from numpy_rnn.conformance.arithmetics.nonlinearities import sech_squared
+from numpy_rnn.conformance.arithmetics.nonlinearities import NONLINEARITIES, sech_squared
 from numpy_rnn.conformance.arithmetics.rounding import Near, Rounding
 from numpy_rnn.conformance.case import required_outputs
 from numpy_rnn.conformance.definition import window_update
@@ -291,3 +291,14 @@ def test_balls_are_within_every_bound(seed, dtype):
         allowed = near[name].E + enclosure.radius
         for value in (near[name].value, floats[name]):
             assert not (np.abs(enclosure.difference(value)) > allowed).any(), name
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid"])
+def test_no_slope_within_an_error_is_steeper(name):
+    """Nor is it much steeper than the steepest of many points there, of which one is 0 where that is within."""
+    errors = NONLINEARITIES[name].errors
+    a, E = np.meshgrid(np.linspace(-3, 3, 25), np.linspace(0, 2, 9))
+    near = a + E * np.linspace(-1, 1, 49)[:, None, None]
+    steepest = errors.slope_of_a(near).max(axis=0)
+    assert (steepest <= errors.steepest(a, E) * (1 + 1e-15)).all()
+    assert (errors.steepest(a, E) <= 1.01 * steepest).all()
