@@ -1,6 +1,7 @@
 """Adapters: functions in many shapes, of which wrong ones are refused; models with parts that they refuse by name."""
 
 import importlib
+import itertools
 from importlib.util import find_spec
 
 import numpy as np
@@ -128,9 +129,12 @@ def forgetful(p, x, target, h_0):
     return loss, {name: d[name] for name in NAMES[1:]}
 
 
+FACTORS = itertools.count(2)  # no chance makes one of them right
+
+
 def noisy(p, x, target, h_0):
     loss, d = rows(p, x, target, h_0)
-    return loss + np.random.default_rng().normal(), d
+    return loss * next(FACTORS), d
 
 
 @pytest.mark.parametrize(("function", "said"), [
