@@ -235,9 +235,9 @@ def report(suite: pyperf.BenchmarkSuite) -> str:
         ("The rows", [f"- {row}: {ROWS[row].about}" for row in ROWS if any(key.row == row for key in times)]),
     ]
     intro = (
-        "`python -m benchmarks --full --undisturbed --output FILE` measures these times, and more. `python -m benchmarks.report"
-        " FILE --output benchmarks --readme README.md` writes this page and the table of README.md. It needs the extras"
-        " `torch`, `benchmark` and `rows`; rows whose packages are missing are left out."
+        "`python -m benchmarks --full --undisturbed --output FILE` measures these times, and more. `python -m"
+        " benchmarks.report FILE --output benchmarks --readme README.md` writes this page and the table of README.md."
+        " It needs the extras `torch`, `benchmark` and `rows`; rows whose packages are missing are left out."
     )
     disturbed = f"- Disturbed times: {sum(time.is_disturbed for time in times.values())} of {len(times)}"
     head = ["# Speed", "", intro, "", *machine_lines(suite), disturbed, "", READING, DISTURBED]
