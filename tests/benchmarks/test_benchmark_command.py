@@ -120,28 +120,21 @@ def test_waiting_ends_and_says_what_for(monkeypatch, capsys):
 def test_times_are_reported_saved_and_continued(tmp_path):
     """With --append, what the file contains is not timed again. Whole processes are timed too."""
     file, folder = str(tmp_path / "times.json"), with_benchmarks(tmp_path)
-
-    def benchmarks(*more):
-        words = "-m", "benchmarks", "--full", "-p", "1", "-n", "1", "-w", "0", "--append", file, "--rows", "numpy_rnn"
-        done = run([sys.executable, *words, "--tasks", RUN, COLD, IMPORT, *more], cwd=folder)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
+    runs([1.0]).dump(file)
+    words = "-m", "benchmarks", "--full", "-p", "1", "-n", "1", "-w", "0", "--append", file, "--rows", "numpy_rnn"
+    words = *words, "--tasks", RUN, COLD, IMPORT, "--cases", "k2=5", "default"
+    done = run([sys.executable, *words], cwd=folder)
+    assert done.returncode == 0, done.stderr
     name = Key(RUN, SLIDING[0].name, "numpy_rnn").to_text()
-    output = benchmarks("--cases", "k2=5")
-    assert output.startswith(f"[1/1] {name}: ")
-    assert "| numpy_rnn     |" in output.partition("## Sliding windows")[2]
-    (benchmark,) = pyperf.BenchmarkSuite.load(file)
-    (timed,) = benchmark.get_runs()
-    metadata = timed.get_metadata()
-    assert (benchmark.get_name(), metadata["threads"]) == (name, 1)
-    assert "openblas" in metadata["kernels"] or metadata["kernels"] == "unknown"
-    output = benchmarks("--cases", "k2=5", "default")
-    assert output.startswith(f"[1/3] {Key(RUN, DEFAULT, 'numpy_rnn').to_text()}: ")
-    assert "| numpy_rnn |" in output.partition("## Cold start")[2].partition("## Imports")[2]
+    assert done.stdout.startswith(f"[1/3] {name}: ")
+    assert "| numpy_rnn     |" in done.stdout.partition("## Sliding windows")[2]
+    assert "| numpy_rnn |" in done.stdout.partition("## Cold start")[2].partition("## Imports")[2]
     suite = pyperf.BenchmarkSuite.load(file)
     assert len(suite) == 4
-    assert suite.get_benchmark(name).get_runs()[0].values == timed.values
+    assert suite.get_benchmark(Key(RUN, DEFAULT, OURS).to_text()).get_runs()[0].values == (1.0,)
+    metadata = suite.get_benchmark(name).get_metadata()
+    assert metadata["threads"] == 1
+    assert "openblas" in metadata["kernels"] or metadata["kernels"] == "unknown"
 
 
 def test_other_number_of_threads_is_an_error(monkeypatch):

@@ -298,14 +298,14 @@ BAD = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("hash", BAD)
-def test_a_bad_address_opens_the_page_as_without_it(hash, page):
+def test_a_bad_address_opens_the_page_as_without_it(page):
     """The end of `new_page` says that nothing was written to the console either."""
     page.evaluate("Object.values(FIGURES).forEach(({go}) => go(''))")
     words = "Object.values(FIGURES).map((one) => one.words()).join()"
     first = page.evaluate(words)
-    page.evaluate(f"location.hash = {json.dumps(hash)}; followAddress()")
-    assert page.evaluate(words).replace("B1=", "") == first
+    for hash in BAD:
+        page.evaluate(f"location.hash = {json.dumps(hash)}; followAddress()")
+        assert page.evaluate(words).replace("B1=", "") == first, hash
 
 
 # -- the worked example -----------------------------------------------------------------------------------------------

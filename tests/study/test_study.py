@@ -187,10 +187,11 @@ def test_the_page_fits_its_screen_and_axe_finds_nothing(file, new_page, made):
         assert page.evaluate(WIDER) == []
         assert page.evaluate(SMALL) == []
     page.evaluate(DISTINCT)
-    for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+    for scheme in ("light", "dark") if file == "lesson.html" else ("dark",):  # the pages share their colours
         page.emulate_media(color_scheme=scheme)
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(255, 254, 252)") == (scheme == "light")
+        rules = {} if scheme == "dark" else {"runOnly": ["color-contrast"]}
         found = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
         assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
 

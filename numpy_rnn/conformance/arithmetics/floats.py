@@ -24,7 +24,9 @@ class Floats(Arithmetic[NumpyArray]):
         return array
 
     def stack(self, values: Sequence[NumpyArray]) -> NumpyArray:
-        return np.stack(np.broadcast_arrays(*values, subok=True))
+        if len({value.shape for value in values}) > 1:
+            values = np.broadcast_arrays(*values, subok=True)
+        return np.stack(values)
 
     def zeros(self, value: NumpyArray) -> NumpyArray:
         return np.zeros_like(value)
@@ -32,7 +34,7 @@ class Floats(Arithmetic[NumpyArray]):
     # -- the network --------------------------------------------------------------------------------------------------
 
     def affine(self, products: Sequence[tuple[NumpyArray, NumpyArray]], *biases: NumpyArray | None) -> NumpyArray:
-        total = reduce(add, (A @ B for A, B in products))
+        total = reduce(add, [A @ B for A, B in products])
         for b in biases:
             total = total if b is None else total + b[..., None, :]
         return total

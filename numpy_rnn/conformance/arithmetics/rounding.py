@@ -41,7 +41,7 @@ class Rounding:
 
     def gamma(self, n: Real) -> Real:
         """γ_n, of a number or of an array of numbers; infinity where n·u is so large that it says nothing."""
-        largest = np.max(n, initial=0) if isinstance(n, np.ndarray) else n
+        largest = n.max(initial=0) if isinstance(n, np.ndarray) else n
         if largest * max(self.u, self.own) < 0.25:
             return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
         with np.errstate(divide="ignore", invalid="ignore"):
