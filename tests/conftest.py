@@ -3,7 +3,7 @@
 `pytest` tests both backends, and a missing torch is an error. `pytest --packages numpy_rnn` tests NumPy alone: what
 needs torch or matplotlib is deselected. `pytest -m "not slow"` leaves out what starts processes, compiles or takes
 seconds; every numeric test is in the rest. `pytest --perturb SEED` computes as on another BLAS kernel. The environment
-variable HYPOTHESIS_PROFILE is default (30 examples of each property, the same in every run), random (50, others in
+variable HYPOTHESIS_PROFILE is default (20 examples of each property, the same in every run), random (30, others in
 every run: for .ci, and for those who develop), few (20, not shrunk), or long (5,000 random ones, with --timeout 0).
 """
 
@@ -26,8 +26,8 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # The first example of a run may pay for the import of torch, which is not slowness of the data.
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SAME: Any = {"derandomize": True, "database": None}
-settings.register_profile("default", COMMON, max_examples=30, **SAME)
-settings.register_profile("random", COMMON, max_examples=50, print_blob=True)
+settings.register_profile("default", COMMON, max_examples=20, **SAME)
+settings.register_profile("random", COMMON, max_examples=30, print_blob=True)
 settings.register_profile("few", COMMON, max_examples=20, phases=(Phase.explicit, Phase.generate), **SAME)
 settings.register_profile("long", COMMON, max_examples=5000, print_blob=True)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
