@@ -22,34 +22,34 @@ class Descent(NamedTuple):
     rate: Array  # η: a number, or (N, 1), one for every network
     is_plain: bool  # whether it is plain gradient descent
 
-    def take_step(self, window: Window) -> None:
-        """Clip the gradient and move the parameters; the gradient itself stays."""
-        memory, step, moves_h_0 = self.memory, self.step, window.start == 0
+    def take_step(self, window: Window, is_seen: bool = True) -> None:
+        """Clip the gradient and move the parameters. The gradient itself stays, unless nobody sees it."""
+        memory, step, moves_h_0, g = self.memory, self.step, window.start == 0, self.memory.gradient
         if self.is_plain:
-            subtract(memory.theta, multiply(memory.gradient, self.rate, memory.spare), memory.theta)  # (U1)
+            subtract(memory.theta, multiply(g, self.rate, memory.spare if is_seen else g), memory.theta)  # (U1)
             return
         layout, moving = memory.layout, memory.is_moving
-        end = layout.size if moves_h_0 or not layout.learned else layout.weights
-        g = memory.gradient[..., :end]
+        end = layout.weights if layout.learned and not moves_h_0 else None
+        g, changed = g[..., :end], (memory.clipped if is_seen else g)[..., :end]
         if step.max_norm is not None:
-            g = multiply(g, clipping_factor(g, step.max_norm), memory.clipped[..., :end])  # (U3)
+            g = multiply(g, clipping_factor(g, step.max_norm), changed)  # (U3)
         elif step.max_value is not None:
-            g = np.clip(g, -step.max_value, step.max_value, out=memory.clipped[..., :end])  # (U7)
-        if moving[0] == moving[1] or end == layout.weights:
-            self._descend(g, slice(0, end))
+            g = np.clip(g, -step.max_value, step.max_value, out=changed)  # (U7)
+        if moving[0] == moving[1] or end or not layout.learned:
+            self._descend(g, changed, slice(0, end))
         else:  # h_0 has no velocity yet
-            self._descend(g, slice(0, layout.weights))
-            self._descend(g, slice(layout.weights, end))
+            self._descend(g, changed, slice(0, layout.weights))
+            self._descend(g, changed, slice(layout.weights, None))
         moving[0], moving[1] = True, moving[1] or moves_h_0
 
-    def _descend(self, gradient: Array, part: slice) -> None:
-        """Move one part of the vector."""
+    def _descend(self, gradient: Array, changed: Array, part: slice) -> None:
+        """Move one part of the vector. changed: where another gradient is put."""
         memory, (_, mu, tau, nesterov, decay, adagrad, *_) = self.memory, self.step
         theta, g, spare = memory.theta[..., part], gradient[..., part], memory.spare[..., part]
         moving = memory.is_moving[part.start > 0]
         v = None if memory.velocity is None else memory.velocity[..., part]
         if decay:
-            g = add(g, multiply(theta, decay, spare), memory.clipped[..., part])  # (U4)
+            g = add(g, multiply(theta, decay, spare), changed[..., part])  # (U4)
         delta = g
         if v is not None and adagrad:
             add(v, multiply(g, g, spare), v)  # (U8); v is 0 the first time

@@ -94,7 +94,7 @@ def one_step_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: I
         elif is_plain:
             subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1); nobody sees this gradient
         else:
-            descent.take_step(placed.window)
+            descent.take_step(placed.window, False)
 
 
 def window_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]) -> Iterator[Placed]:
@@ -182,7 +182,7 @@ def window_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: Ite
         if placed.is_due:
             yield placed
         else:
-            descent.take_step(placed.window)
+            descent.take_step(placed.window, False)
 
 
 def recorded(memory: Memory, tape: Tape, window: Window) -> tuple[Activations[Array], Adjoints[Array]]:
