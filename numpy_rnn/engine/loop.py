@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import chain, islice, tee
+from itertools import chain, islice, pairwise, tee
 from math import prod
 from sys import maxsize
 from typing import Any, NamedTuple, Unpack
@@ -215,15 +215,16 @@ class Networks:
 
     def update(self, epoch: int) -> tuple[FlatUpdate, Array]:
         """The latest update of all networks, and the initial state of the next window."""
-        lead, kept = self.lead, (None, None)
+        lead = self.lead
         _, number, window, next_state, _ = lead.latest
-        every_loss = self.together([block.collect() for block in self.blocks], 1)
-        loss, losses = every_loss[-1], every_loss if self.all_losses else None
-        if lead.recorded is not None:
-            kept = self._recorded()
         if self.E:
+            every_loss = self.together([block.collect() for block in self.blocks], 1)
             next_state = self.together([block.latest.next_state for block in self.blocks], 0)
-        vectors = joined([block.memory for block in self.blocks], self.E) if self.E else lead.memory.vectors.copy()
+            vectors = joined([block.memory for block in self.blocks], self.E)
+        else:
+            every_loss, vectors = lead.collect(), lead.memory.vectors.copy()
+        loss, losses = every_loss[-1], every_loss if self.all_losses else None
+        kept = (None, None) if lead.recorded is None else self._recorded()
         update: FlatUpdate = new_update(FlatUpdate)
         set_parts(update, (epoch, number, window, loss, losses, *kept, vectors, self.places, lead.memory.is_moving[1]))
         return update, next_state.copy()
@@ -322,7 +323,7 @@ class Block:
         if is_series:
             self.few = longest <= most_steps and source.per_epoch * k2 <= min(epochs * PART_STEPS, most_viewed)
             steps = longest if self.few else min(longest, max(k2, min(most_steps, k2 + PART_STEPS)))
-        self.tape = self._tape(layout, steps, kind)
+        self.tape = Tape(layout, steps, self.schedule, kind)
         self.given = None if run.h_0 is None else pick.series(run.h_0[None])[0]  # None where h_0 is learned
         initial = params.h_0 if run.h_0 is None else run.h_0
         self.tape.base = source.next_start(state.window) if is_series else 0
@@ -334,11 +335,6 @@ class Block:
         self.collects, self.uncollected, self.losses = True, 0, list[Array]()  # those of the steps before
         self.placed: Placed | None = None
         self.recorded: tuple[records.Activations[Array], records.Adjoints[Array]] | None = None
-
-    def _tape(self, layout: Layout, steps: int, kind: LossKind) -> Tape:
-        """A tape of so many steps, or longer ones of a stream, of which there may be less than k2."""
-        k1, k2, epochs = self.schedule
-        return Tape(layout, steps, Schedule(min(k1, steps), min(k2, steps), epochs), kind)
 
     def advance(self, record: bool) -> None:
         """Make the updates up to the next one that is due. It is `placed`, and `latest` unless the stream has ended."""
@@ -361,19 +357,19 @@ class Block:
             done = 0
 
     def _epoch(self, source: SeriesWindows, done: int) -> Iterator[Placed]:
-        k1, k2, _ = self.schedule
-        tape = self.tape
+        (k1, k2, _), tape = self.schedule, self.tape
         most = source.per_epoch if self.few else self.most
-        for number, window in enumerate(islice(windows(source.T, k1, k2), done, None), start=done + 1):
-            start, loss_start, _ = window
-            if window.stop > tape.stop or start < tape.base:
+        all_windows = chain(windows(source.T, k1, k2), [records.Window(source.T, source.T, source.T)])
+        for number, (window, after) in enumerate(islice(pairwise(all_windows), done, None), start=done + 1):
+            start, loss_start, end = window
+            if end > tape.stop or start < tape.base:
                 self._flush(loss_start)
                 stop = min(source.T, loss_start + most * k1)
                 if stop - start > tape.steps:
                     stop = loss_start + max(1, (tape.steps - (loss_start - start)) // k1) * k1
                 self._load(source.part(records.Window(start, start, stop)))
             is_due = number % self.every == 0 or number == source.per_epoch
-            yield Placed(tape.window(window), number, window, tape.state(source.next_start(window)), is_due)
+            yield Placed(tape.window(window), number, window, tape.state(after.start), is_due)
 
     def stream(self, stream: Iterator[WindowData]) -> Iterator[Placed]:
         """The windows of a stream, on the tape."""
@@ -386,7 +382,7 @@ class Block:
 
     def _lengthen(self, steps: int) -> None:
         """Move the states to a longer tape."""
-        old, self.tape = self.tape, self._tape(self.tape.layout, steps, self.tape.kind)
+        old, self.tape = self.tape, Tape(self.tape.layout, steps, self.schedule, self.tape.kind)
         self.tape.base = old.base
         self.tape.h[..., : old.h.shape[-2], :] = old.h
 

@@ -11,6 +11,7 @@ Rows are steps times sequences, (T·B, n): time is folded into the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ class Views:
         rows, after = slice(begin * B, end * B), slice((begin + 1) * B, (end + 1) * B)
         on_tape, of_window, first = slice(first_new * B, end * B), slice((T - K) * B, T * B), slice(K * B)
         a, dh, self.slope, self.da = (v[..., : T * B, :] for v in (tape.a, tape.dh, tape.slope, tape.da))
+        before_t, h_t, a_t, dh_t, slope_t, da_t, *flow_t = tape.by_step
         before, h_after = tape.h[..., rows, :], tape.h[..., after, :]
         packed, self.gaps, self.inputs = h_after, None, (tape.x[..., rows, :], tape.x[..., rows, :].mT, a)
         if tape.stacked:
@@ -47,7 +49,7 @@ class Views:
             packed = self.gaps[0]
         self.initial = tape.h[..., begin * B : (begin + 1) * B, :] if is_first else None  # the place of h_0
         # (the row that W, or W_hh, multiplies, a_t, h_t) of every step; these rows transposed; h_t
-        self.forward = list(zip(by_step(before, B), by_step(a, B), by_step(h_after, B)))
+        self.forward = list(zip(before_t[begin:end], a_t, h_t[begin + 1 :]))
         self.before_T, self.h = before.mT, packed[..., :H]
         self.new = packed[..., of_window, :]  # h_t; on a stacked tape [h_t 1]
         self.new_T, self.dh_new = self.new.mT, dh[..., of_window, :]
@@ -58,17 +60,16 @@ class Views:
         self.divisor = tape.kind.divisor(K * B, O, layout.dtype)
         # `error` in one row, of a plain loss and one network
         self.errors = self.error.reshape(-1) if tape.kind.plain and layout.networks is None else None
-        dh_t, slope_t, da_t = (by_step(v, B) for v in (dh, self.slope, self.da))
-        self.last = dh_t[-1], slope_t[-1], da_t[-1]
+        self.last = dh_t[T - 1], slope_t[T - 1], da_t[T - 1]
         # (da_{t+1}, dh_t, φ'(a_t), da_t) of the other steps, latest first: new ones, and those without a loss
-        earlier = list(zip(da_t[1:], dh_t, slope_t, da_t))[::-1]
+        earlier = list(zip(da_t[1:T], dh_t, slope_t, da_t))[::-1]
         self.newer, self.older = earlier[: K - 1], earlier[K - 1 :]
         # If all steps have a loss: ([dy_t da_{t+1}], dh_t, φ'(a_t), da_t) of each, latest first, and the places of dy_t
         # and da_t there. They end where the memory ends, so that no step follows the last one.
         self.joint: tuple[Steps, Array, Array] | None = None
         if tape.flow is not None and K == T > 1:
             flow = tape.flow[..., tape.flow.shape[-2] - (T + 1) * B :, :]
-            steps = list(zip(by_step(flow, B)[1:], dh_t, slope_t, by_step(flow[..., O:], B)))[::-1]
+            steps = list(zip(flow_t[0][-T:], dh_t, slope_t, flow_t[1][-T - 1 :]))[::-1]
             self.joint = steps, flow[..., B:, :O], flow[..., : T * B, O:]
 
 
@@ -96,7 +97,7 @@ class Tape:
         self.layout, self.steps, self.schedule, self.kind = layout, steps, schedule, kind
         self.base = self.stop = 0  # the steps that are on it
         D, H, O, B, bias = layout[:5]
-        k1, k2 = schedule.k1 * B, schedule.k2 * B
+        k1, k2 = min(schedule.k1, steps) * B, min(schedule.k2, steps) * B  # on a stream there may be less than k2
         self.stacked = layout.networks is not None or (B == 1 and H <= MAX_STACKED)
         if self.stacked:
             self.z = layout.empty((steps + 1) * B, D + H + bias)
@@ -104,7 +105,7 @@ class Tape:
             self.x, self.h, self.h_1 = self.z[..., :D], self.z[..., D : D + H], self.z[..., D:]
         else:
             self.x, self.h = layout.empty(steps * B, D), layout.empty((steps + 1) * B, H)
-        self.one_step = self.stacked and k2 == 1 and kind.plain and not (kind.mean or layout.learned)
+        self.one_step = self.stacked and schedule.k2 * B == 1 and kind.plain and not (kind.mean or layout.learned)
         self.target, self.error = layout.empty(steps * B, O), layout.empty(steps * B, O)
         self.weights = layout.empty(steps * B, 1) if kind.weighted else None
         self.row_losses = layout.empty(steps * B, 1) if kind.cross_entropy else None
@@ -117,6 +118,13 @@ class Tape:
             self.flow[..., k2:, O:] = 0  # no step after the last
         self.views: dict[tuple[int, int, int, bool], Any] = {}
         self.viewed = 0  # steps of these windows
+
+    @cached_property
+    def by_step(self) -> list[list[Array]]:
+        """Views of every step that windows share: of what W, or W_hh, multiplies, h, a, dh, φ'(a), da, and of flow."""
+        rows = [self.z if self.stacked else self.h, self.h, self.a, self.dh, self.slope, self.da]
+        rows += [] if self.flow is None else [self.flow, self.flow[..., self.layout.O :]]
+        return [list(time_first(v, self.layout.B)) for v in rows]
 
     def state(self, step: int) -> Array:
         """The place of h after this step of the series, (..., B, H), a view."""
@@ -158,9 +166,9 @@ class Tape:
         found = []
         for first, end, count in ((begin, stop - rest, whole), (stop - rest, stop, 1)):
             if end > first:
-                rows = slice((first - self.base) * self.layout.B, (end - self.base) * self.layout.B)
-                row_losses, weights = (None if v is None else v[..., rows, :] for v in (self.row_losses, self.weights))
-                found.append(self.kind.losses(self.error[..., rows, :], row_losses, weights, count))
+                rows = ..., slice((first - self.base) * self.layout.B, (end - self.base) * self.layout.B), slice(None)
+                row_losses, weights = [None if v is None else v[rows] for v in (self.row_losses, self.weights)]
+                found.append(self.kind.losses(self.error[rows], row_losses, weights, count))
         return found
 
     def _one_step(self, t: int) -> OneStep:
@@ -174,8 +182,3 @@ def time_first(rows: Array, B: int) -> Array:
     """Rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
     sequence = rows.reshape(*rows.shape[:-2], -1, B, rows.shape[-1])
     return sequence if sequence.ndim == 3 else sequence.swapaxes(0, 1)
-
-
-def by_step(rows: Array, B: int) -> list[Array]:
-    """The rows of every step, (..., B, n) each, as views."""
-    return list(time_first(rows, B))

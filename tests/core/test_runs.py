@@ -137,6 +137,9 @@ def test_window_longer_than_a_stream(rnn, monkeypatch):
         assert [bits(update) for update in train_stream(rnn, run, k1=k1, k2=2**62)] == whole
     run = run._replace(options=run.options._replace(schedule=Schedule(6, 9, 1)))  # it does not begin at step 0
     assert_right_run(rnn, run, list(train_stream(rnn, run, record=True)))
+    monkeypatch.setattr(loop, "TAPE_BYTES", 1)  # less than one step
+    run = random_run(7, Sizes(6, 1, 3, 4), options=run.options._replace(schedule=Schedule(1, 3, 1)))
+    assert_right_run(rnn, run, list(train_stream(rnn, run, record=True)))
 
 
 def refilled(rnn, run):
