@@ -145,14 +145,13 @@ def backward(
     _, a, h, y = activations
     target, weights, N = terms
     K = len(target)
-    dy, da = np.zeros_like(y), np.zeros_like(a)
+    dy, da = np.zeros_like(y), np.empty_like(a)
     dy[-K:] = weights * error(y[-K:], target) / N  # (B1)
     dh = dy @ W_hy.mT  # (B2), the term of the outputs, for all steps at once
-    slopes = slope(h[1:])
-    da[-1] = dh[-1] * slopes[-1]  # (B3); no later step adds to the last
+    da[-1] = dh[-1] * slope(h[-1])  # (B3); no later step adds to the last
     for t in reversed(range(len(a) - 1)):
         dh[t] += da[t + 1] @ W_hh.mT  # (B2)
-        da[t] = dh[t] * slopes[t]  # (B3)
+        da[t] = dh[t] * slope(h[t + 1])  # (B3)
     dh_0 = da[0] @ W_hh.mT  # (B9)
     dx = da @ W_xh.mT  # (B10)
     return Adjoints(dy, dh, da, dx, dh_0)
