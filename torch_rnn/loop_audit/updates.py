@@ -243,10 +243,10 @@ class Updates:
 
     def look_for_graphs(self, net: Network, where: str) -> None:
         """See whether the graphs of earlier updates are still alive."""
+        net.firsts = [(update, each) for update, each in net.firsts if each() is not None]
         earlier = [each for update, each in net.firsts if update < len(net.updates) - 1]
-        if sum(each() is not None for each in earlier) >= LEAK:
+        if len(earlier) >= LEAK:
             gc.collect()
             alive = [each for reference in earlier if (each := reference()) is not None]
             if len(alive) >= LEAK and not any(each.is_attached for each in alive):
                 net.evidence["graphs kept"].append((where, len(alive)))
-        del net.firsts[: -2 * LEAK]
