@@ -9,7 +9,13 @@ import re
 import pytest
 from sections import LOOPS, audited
 
+from torch_rnn.loop_audit.loop_warnings import MISTAKES
+
 pytestmark = pytest.mark.needs_torch
+
+
+def test_every_warning_has_a_loop():
+    assert {loop.kind for loop in LOOPS} == {"right", *MISTAKES}
 
 
 @pytest.mark.parametrize("loop", LOOPS, ids=[loop.name for loop in LOOPS])
