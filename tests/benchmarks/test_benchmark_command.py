@@ -93,7 +93,8 @@ def test_disturbed_times_are_measured_again(main, monkeypatch, tmp_path, is_quie
         lambda manager: counts.append((manager.args.processes, manager.args.values)) or left.pop(0),
     )
     monkeypatch.setattr(machine.Load, "of_others", lambda self: 0.123)
-    status, output, error = main("--output", str(tmp_path / "times.json"), *["--undisturbed"] * bool(is_quiet), *["--full"] * is_full)
+    words = [*["--undisturbed"] * bool(is_quiet), *["--full"] * is_full]
+    status, output, error = main("--output", str(tmp_path / "times.json"), *words)
     assert (status, error, left, [*waits]) == (0, "", [], [])
     assert {*counts} == {(6, 3) if is_full else (3, 1)}
     assert output.count("disturbed: measured again") == len(measured) - 1
