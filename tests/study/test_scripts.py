@@ -156,6 +156,27 @@ def test_the_explorer_shows_the_numbers_of_numpy_rnn(name, compute):
         near([v for row in norms[1:] for v in row[1:]], np.linalg.norm(G, axis=-1)[np.tril_indices(T)])
 
 
+EXPLAINED = """() => exploredNow(FIGURES.explore.state).moments.map(({what, t}) => [what,
+  explained(exploredNow({...FIGURES.explore.state, at: `${what}_${t}`})).rows.map(([, numbers]) => numbers)])"""
+
+
+def test_the_numbers_of_a_moment_make_its_result(page):
+    """Parts are added, a slope multiplies, and a step leads from the old weights to the new ones."""
+    for words in ("size=full&k1=2&k2=4&update=2", "size=small&k1=1&k2=3&update=3"):
+        page.evaluate(f"FIGURES.explore.go('{words}')")
+        for what, rows in page.evaluate(EXPLAINED):
+            *parts, result = (np.array(0.0 if row is None else row) for row in rows)
+            if what in ("a", "y", "dh"):
+                near(sum(parts), result, what)
+            elif what == "da":
+                near(parts[0] * parts[1], result, what)
+            elif what == "dy" and result.any():
+                near((parts[0] - parts[1]) / np.prod(parts[2:]), result, what)
+            elif what == "step":
+                for old, change, new in zip(*(rows[n::3] for n in range(3)), strict=True):
+                    near(np.add(old, change), new, what)
+
+
 def outputs(page, *names):
     """The words next to controls of the explorer."""
     return [page.locator(f"#explore-{name}-output").text_content() for name in names]
@@ -191,12 +212,16 @@ def test_keys_clicks_and_links_lead_to_the_same_view(page):
 def test_windows_show_the_mask(page):
     kept = "[...document.querySelectorAll('#windows-drawing .kept')].map((e) => [e.dataset.t - 1, e.dataset.s - 1])"
     for k1, k2 in pairs(T):
-        page.evaluate(f"FIGURES.windows.set({{k1: {k1}, k2: {k2}}})")
+        schedule = list(windows(T, k1, k2))
+        page.evaluate(f"FIGURES.windows.set({{k1: {k1}, k2: {k2}, update: {(k1 + k2) % len(schedule) + 1}}})")
         assert sorted(page.evaluate(kept)) == np.argwhere(mask(T, k1, k2)).tolist()
-        text = page.locator("#windows-text").text_content()
+        text = " ".join(page.locator("#windows-text").text_content().split())
         assert f"{int(mask(T, k1, k2).sum())} of {T * (T + 1) // 2} terms" in text
-        steps = sum(stop - start for start, _, stop in windows(T, k1, k2))
-        assert f"{steps} forward steps" in text
+        assert f"{sum(window.steps for window in schedule)} forward steps" in text
+        start, loss_start, stop = schedule[(k1 + k2) % len(schedule)]
+        steps = f"steps {loss_start + 1} to {stop}" if stop > loss_start + 1 else f"step {stop}"
+        cut = f"cut before step {start + 1}" if start else "nothing to cut"
+        assert text.endswith(f": window ({start}, {stop}], loss of {steps}, {cut}.")
         assert page.locator("#windows-drawing .update").count() == -(-T // k1)
 
 
@@ -605,6 +630,8 @@ def test_recall_starts_stops_and_goes_on(page):
     page.locator("#recall-train").click()
     expect(page.locator("#recall-train")).to_have_text("Train 32 networks")
     assert "of 32 networks have learned" in page.locator("#recall-text").text_content()
+    height = "document.querySelector('#recall-plots .{}').getAttribute('d').split(' ').at(-1)".format
+    assert page.evaluate(height("tick")) == page.evaluate(height("ink"))  # the last error, in both curves
     page.locator("#recall-all").click()
     assert page.locator("#recall-train").text_content() == "Stop"
     page.locator("#recall-train").click()
@@ -660,6 +687,15 @@ def test_descent_on_the_cliff_is_that_of_numpy_rnn(max_norm, compute):
 
 def test_the_cliff_shows_both_paths_from_a_start_that_moves(page):
     page.evaluate("FIGURES.cliff.go('')")
+    across, down, *bounds = page.evaluate("[CLIFF.across, CLIFF.down, ...CLIFF.w, ...CLIFF.b]")
+    colors = page.evaluate(f"[...element('cliff-canvas').getContext('2d').getImageData(0, 0, {across}, {down}).data]")
+    greens = np.reshape(colors, (down, across, 4))[..., 1]  # it grows along the scale
+    w, b = (low + (np.arange(n) + 0.5) / n * (high - low)
+            for n, low, high in ((across, *bounds[:2]), (down, *bounds[2:])))  # fmt: skip
+    h = 0
+    for _ in range(10):
+        h = np.tanh(w * h + b[::-1, None])
+    assert (np.diff(greens.ravel()[abs(h - 0.3).argsort(axis=None)]) >= 0).all()
     paths = "[...document.querySelectorAll('#cliff-paths .under')].map((path) => path.getAttribute('d'))"
     plain_path, clipped_path = page.evaluate(paths)
     assert plain_path.split("L")[0] == clipped_path.split("L")[0]
