@@ -177,6 +177,11 @@ def test_the_numbers_of_a_moment_make_its_result(page):
                     near(np.add(old, change), new, what)
 
 
+EDGES = """() => [["[data-what='dh'][data-t='1']", "right"], [".cut-line path", "left"],
+  ["[data-what='h'][data-t='2']", "left"]].map(([one, edge]) =>
+  document.querySelector(`#explore-drawing ${one}`).getBoundingClientRect()[edge])"""
+
+
 def outputs(page, *names):
     """The words next to controls of the explorer."""
     return [page.locator(f"#explore-{name}-output").text_content() for name in names]
@@ -186,6 +191,8 @@ def test_keys_clicks_and_links_lead_to_the_same_view(page):
     page.evaluate("FIGURES.explore.go('')")
     assert outputs(page, "k1", "k2", "update", "moment") == ["1", "2", "3 of 3", "12 of 16: dh2"]  # a window that cuts
     assert page.locator("#explore-drawing .scissors").count() > 0
+    edges = page.evaluate(EDGES)  # of step 1, of the cut, of step 2
+    assert edges == sorted(edges)
     page.evaluate("FIGURES.explore.set({size: 'full'})")
     page.evaluate("FIGURES.explore.set({k2: 5}); FIGURES.explore.set({k1: 3}); FIGURES.explore.set({update: 2})")
     page.evaluate("FIGURES.explore.set({k2: 2})")
@@ -288,6 +295,20 @@ MOVED = """() => Object.entries(FIGURES).flatMap(([figure, {id, go, words}]) => 
     return {id: control.id, words: now, changes: now !== first && after !== before, returns: seen() === after};
   });
 })"""
+
+
+OUTSIDE = """() => Object.values(FIGURES).flatMap(({id, go}) => {
+  go("");
+  return [...element(id).querySelectorAll("svg")];
+}).flatMap((svg) => [...svg.querySelectorAll("rect, text, circle")].filter((e) => {
+  const [at, all] = [e, svg].map((one) => one.getBoundingClientRect());
+  const beyond = [all.left - at.left, all.top - at.top, at.right - all.right, at.bottom - all.bottom];
+  return !e.closest("clipPath, [clip-path]") && Math.max(...beyond) > 1;
+}).map((e) => e.outerHTML))"""
+
+
+def test_nothing_is_drawn_outside_of_a_figure(page):
+    assert page.evaluate(OUTSIDE) == []
 
 
 def test_every_control_changes_its_figure_and_the_address(compute):
@@ -576,6 +597,8 @@ def test_the_reader_repairs_a_line_and_trains_with_it(page):
     from playwright.sync_api import expect
 
     page.evaluate("FIGURES.own.go(''); Object.assign(LESSON, {updates: 30})")
+    still, without = page.evaluate("[0, 0.5].map((rate) => [...lesson({}, Object.assign(LESSON, {rate}))])")
+    assert still == without  # where a line is missing, its weights stay
     verdict, result = (page.locator(f"#own-{name}") for name in ("B2-verdict", "result"))
     assert "W_hh needs a transpose here" in verdict.text_content()
     assert "The first wrong tensor of the whole pass is dh[2]" in result.text_content()
@@ -688,14 +711,14 @@ def test_descent_on_the_cliff_is_that_of_numpy_rnn(max_norm, compute):
 def test_the_cliff_shows_both_paths_from_a_start_that_moves(page):
     page.evaluate("FIGURES.cliff.go('')")
     across, down, *bounds = page.evaluate("[CLIFF.across, CLIFF.down, ...CLIFF.w, ...CLIFF.b]")
-    colors = page.evaluate(f"[...element('cliff-canvas').getContext('2d').getImageData(0, 0, {across}, {down}).data]")
-    greens = np.reshape(colors, (down, across, 4))[..., 1]  # it grows along the scale
+    image = f"element('cliff-canvas').getContext('2d').getImageData(0, 0, {across}, {down})"
+    greens = np.array(page.evaluate(f"{image}.data.filter((_, i) => i % 4 === 1).join()").split(","), int)
     w, b = (low + (np.arange(n) + 0.5) / n * (high - low)
             for n, low, high in ((across, *bounds[:2]), (down, *bounds[2:])))  # fmt: skip
     h = 0
     for _ in range(10):
         h = np.tanh(w * h + b[::-1, None])
-    assert (np.diff(greens.ravel()[abs(h - 0.3).argsort(axis=None)]) >= 0).all()
+    assert (np.diff(greens[abs(h - 0.3).argsort(axis=None)]) >= 0).all()  # green grows along the scale of colours
     paths = "[...document.querySelectorAll('#cliff-paths .under')].map((path) => path.getAttribute('d'))"
     plain_path, clipped_path = page.evaluate(paths)
     assert plain_path.split("L")[0] == clipped_path.split("L")[0]
