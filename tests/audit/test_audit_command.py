@@ -135,7 +135,7 @@ def test_scripted_modules_are_said_to_be_invisible(audit):
     [
         ([], "the following arguments are required: SCRIPT, or -m MODULE"),
         (["missing.py"], "the script missing.py cannot be read: No such file"),
-        (["--updates", "0", "train.py"], "--updates is 0: expected a whole number, 1 or more"),
+        (["--updates=0", "train.py"], "--updates is 0: expected a whole number, 1 or more"),
         (["--output", "a.txt", "train.py"], "unknown ending '.txt'; expected .json"),
     ],
 )
