@@ -153,8 +153,8 @@ LARGE = (
     point(1024, 32),
     point(256, 32, 100),
     point(256, 32, dtype="float64"),
-    window("DeepBench 256", T=100, B=32, D=256, H=256, O=1),  # two vanilla RNNs of it, with D = H
-    window("DeepBench 1760", T=50, B=16, D=1760, H=1760, O=1),
+    # two vanilla RNNs of DeepBench, with D = H
+    *(window(f"DeepBench {H}", T=T, B=B, D=H, H=H, O=1) for H, B, T in ((256, 32, 100), (1760, 16, 50))),
 )
 DEFAULT_EXPERIMENT = sine("default experiment", 1)
 SLIDING = (sine("sliding k2=5", 5, epochs=60), sine("sliding k2=20", 20, epochs=15))

@@ -1,8 +1,8 @@
 """min-char-rnn, reimplemented: the loop of Karpathy's program of 2015, with its column vectors and one-hot inputs.
 
 `loss_and_gradients` and `train` use nothing of this project. Their numbers are those of the program, from given weights
-and on given characters, in float64 or float32; what is left out is the reading of a file, the printing and the
-sampling.
+and on given characters, in float64 or float32; what is left out is the reading of a file, the smoothed loss, the
+printing and the sampling.
 """
 
 import numpy as np
@@ -43,28 +43,24 @@ def loss_and_gradients(inputs, targets, hprev, Wxh, Whh, Why, bh, by):
 
 
 def train(data, weights, updates):
-    """Yields, after each update: loss, smoothed loss, where the chunk begins, the state before it, gradients, what is
-    on the way, memories, weights.
+    """Yields the loss of every chunk, after the update.
 
     data: integers; weights: Wxh, Whh, Why, bh, by, which are changed in place.
     """
     n, p = 0, 0
     mem = [np.zeros_like(w) for w in weights]
-    smooth_loss = -np.log(1.0 / weights[0].shape[1]) * SEQUENCE
     while n < updates:
         if p + SEQUENCE + 1 >= len(data) or n == 0:
             hprev, p = np.zeros((len(weights[1]), 1), weights[1].dtype), 0
-        before = hprev
         loss, gradients, on_the_way = loss_and_gradients(
             data[p : p + SEQUENCE], data[p + 1 : p + SEQUENCE + 1], hprev, *weights
         )
         hprev = on_the_way["h"][SEQUENCE - 1]
-        smooth_loss = smooth_loss * 0.999 + loss * 0.001
         for param, gradient, m in zip(weights, gradients, mem):
             dparam = np.clip(gradient, -LIMIT, LIMIT)
             m += dparam * dparam
             param += -RATE * dparam / np.sqrt(m + 1e-8)
-        yield loss, smooth_loss, p, before, gradients, on_the_way, mem, weights
+        yield loss
         p += SEQUENCE
         n += 1
 
@@ -78,7 +74,7 @@ def characters(case: Case) -> Prepared:
 
     def call():
         weights = [np.array(W.T if W.ndim == 2 else W[:, None]) for W in params if W is not None]
-        return [loss for loss, *_ in train(data, weights, case.updates)]
+        return [*train(data, weights, case.updates)]
 
     return Prepared(call, lambda: {"losses": np.array(call())})
 

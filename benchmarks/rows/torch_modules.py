@@ -53,11 +53,10 @@ class Network(torch.nn.Module):
         """One epoch of sliding windows: the losses of its updates. The initial state of a window is a constant."""
         if k2 == 1:
             return self.pass_by_steps()
-        losses, first, states = [], 0, self.h_0
+        losses, states = [], self.h_0
         for start, loss_start, stop in windows(len(self.x), 1, k2):
-            initial = self.h_0 if start == 0 else states[start - first - 1 : start - first].detach()
+            initial = self.h_0 if start == 0 else states[:1].detach()  # a window begins one step after the one before
             y, states = self(self.x[start:stop], initial)
-            first = start
             losses.append(self.update(y[loss_start - stop :], self.target[loss_start:stop]))
         return losses
 

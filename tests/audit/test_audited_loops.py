@@ -7,9 +7,31 @@ gradient are in test_audit_records.py, those of the command in test_audit_comman
 import re
 
 import pytest
-from sections import LOOPS, audited
+from sections import LOOPS, SOURCES, audited
+
+from torch_rnn.loop_audit.loop_warnings import MISTAKES
+from torch_rnn.loop_audit.loss_evidence import LOSSES
 
 pytestmark = pytest.mark.needs_torch
+
+
+def test_every_warning_has_a_loop():
+    assert {loop.kind for loop in LOOPS} == {"right", *MISTAKES}
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_every_loss_is_looked_at():
+    """Whether it reaches a backward pass, its shapes, and a sigmoid before it."""
+    for name in LOSSES:
+        kinds, arguments = {"losses overwritten"}, "fc(h).sigmoid(), torch.ones(6, 1)"
+        if name in ("cross_entropy", "nll_loss"):
+            arguments = "torch.cat((fc(h), h), 1), torch.zeros(6, dtype=int)"
+        elif not name.startswith("binary"):
+            kinds, arguments = kinds | {"shapes of the loss"}, "fc(h), torch.ones(6)"
+        elif name.endswith("logits"):
+            kinds |= {"softmax"}
+        source = SOURCES["only_the_last_loss"].replace("mse_loss(fc(h), torch.randn(6, 1))", f"{name}({arguments})")
+        assert {warning.kind for warning in audited(source)[0].warnings} == kinds, name
 
 
 @pytest.mark.parametrize("loop", LOOPS, ids=[loop.name for loop in LOOPS])

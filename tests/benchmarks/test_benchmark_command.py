@@ -83,14 +83,20 @@ def runs(seconds):
     ],
 )
 def test_disturbed_times_are_measured_again(main, monkeypatch, tmp_path, is_quiet, measured):
-    """The file and the report have only the last one."""
+    """The file and the report have only the last one; --full has more processes and more of their times."""
     name, waits, left = Key(RUN, DEFAULT, OURS).to_text(), iter(is_quiet), [*map(runs, measured)]
     monkeypatch.setattr(__main__, "check", lambda keys: {name: {"loops": 1}})
     monkeypatch.setattr(__main__, "wait_for", lambda most: next(waits))
-    monkeypatch.setattr("pyperf._manager.Manager.create_bench", lambda _: left.pop(0))
+    counts, is_full = list[tuple[int, int]](), len(is_quiet) == 2
+    monkeypatch.setattr(
+        "pyperf._manager.Manager.create_bench",
+        lambda manager: counts.append((manager.args.processes, manager.args.values)) or left.pop(0),
+    )
     monkeypatch.setattr(machine.Load, "of_others", lambda self: 0.123)
-    status, output, error = main("--output", str(tmp_path / "times.json"), *["--undisturbed"] * bool(is_quiet))
+    words = [*["--undisturbed"] * bool(is_quiet), *["--full"] * is_full]
+    status, output, error = main("--output", str(tmp_path / "times.json"), *words)
     assert (status, error, left, [*waits]) == (0, "", [], [])
+    assert {*counts} == {(6, 3) if is_full else (3, 1)}
     assert output.count("disturbed: measured again") == len(measured) - 1
     assert f"Disturbed times: {int(measured[-1] == (1.0, 2.0))} of 1" in output
     (kept,) = pyperf.BenchmarkSuite.load(str(tmp_path / "times.json"))

@@ -115,10 +115,12 @@ def test_missing_package_or_task_is_the_reason(monkeypatch):
     assert [check(name) for name in names] == [{"reason": "jax is not installed"}, {"reason": "has no step"}]
 
 
-def test_crash_of_a_row_is_its_reason(monkeypatch):
+def test_mistake_or_crash_of_a_row_is_its_reason(monkeypatch):
+    key = Key(CHARACTERS, CHARACTER_MODELS[0].name, "min-char-rnn")
+    monkeypatch.setattr(min_char_rnn, "RATE", 0.2)
+    assert check(key)["reason"].startswith("disagrees: losses differs by 0.")
     monkeypatch.setattr(min_char_rnn, "train", lambda *options: 1 / 0)
-    found = check(Key(CHARACTERS, CHARACTER_MODELS[0].name, "min-char-rnn"))
-    assert found == {"reason": "crashes: ZeroDivisionError: division by zero"}
+    assert check(key) == {"reason": "crashes: ZeroDivisionError: division by zero"}
 
 
 @pytest.mark.parametrize(("case", "dtype"), [*zip(CHARACTER_MODELS, ("float64", "float32"))])

@@ -176,7 +176,9 @@ def test_complex_step_is_near_and_central_difference_is_not():
 
 
 def test_the_example_is_the_largest_number_of_the_tensor():
-    checks, hand = checks_of("sine"), by_hand(problems(subject("sine"))[AFTER])
+    windows = problems(subject("sine"))
+    assert [len(window.target) for window in windows.values()] == [10, 10, 5]
+    checks, hand = checks_of("sine"), by_hand(windows[AFTER])
     for id, equation in WINDOW.items():
         shown, tensor = checks.equations[id], hand[equation.name]
         assert list(shown.values) == ["by hand", *(one.witness for one in shown.differences)]
@@ -204,6 +206,7 @@ def test_elements_are_named_from_one():
 def test_numpy_is_enough(monkeypatch):
     """A package that is not installed is named, with its reason, and every equation has another witness."""
     same = checks_of("everything")
+    assert {id for id, _ in by(same, "torch.optim")} == {f"U{n}" for n in range(1, 6)}
     others = {"complex step", "RTRL", "central difference", "50 decimal digits"}
     assert (same.absent, set(same.largest())) == ({}, {*TRUE, *ROUNDED, *EXACT, *others})
     monkeypatch.setattr(witnesses, "find_spec", lambda name: None)

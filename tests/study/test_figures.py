@@ -40,7 +40,7 @@ def described(figure):
 
     for axes in figure.axes:
         yield f"panel {axes.get_title(loc='left')!r}: {axes.get_xlabel()!r}, {axes.get_ylabel()!r}, {axes.get_yscale()}"
-        yield f"  x from {few(axes.get_xlim())}"
+        yield f"  x from {few(axes.get_xlim())}, y from {few(axes.get_ylim())}"
         ticks = [label.get_text() for label in axes.get_yticklabels()]
         if axes.get_yscale() == "linear" and not any(tick.strip("−0123456789.") == "" for tick in ticks):
             yield f"  ticks {ticks}"
@@ -102,5 +102,6 @@ def test_a_dark_page_has_light_colors_of_the_same_hue():
 def test_ticks_and_numbers():
     for steps, expected in ((1, [1]), (3, [1, 2, 3]), (6, [*range(1, 7)]), (7, [1, 3, 5, 7]), (20, [1, 5, 10, 15, 20])):
         assert style.step_ticks(steps) == expected
+    np.testing.assert_array_equal(style.positive([-1, 0, 0.5]), [np.nan, np.nan, 0.5])
     values = {5e-12: "5·10⁻¹²", 0.0: "0", 0.25: "0.25", 123.4: "120", 1e5: "1·10⁵", np.inf: "not finite"}
     assert {value: style.scientific(value) for value in values} == values

@@ -156,6 +156,32 @@ def test_the_explorer_shows_the_numbers_of_numpy_rnn(name, compute):
         near([v for row in norms[1:] for v in row[1:]], np.linalg.norm(G, axis=-1)[np.tril_indices(T)])
 
 
+EXPLAINED = """() => exploredNow(FIGURES.explore.state).moments.map(({what, t}) => [what,
+  explained(exploredNow({...FIGURES.explore.state, at: `${what}_${t}`})).rows.map(([, numbers]) => numbers)])"""
+
+
+def test_the_numbers_of_a_moment_make_its_result(page):
+    """Parts are added, a slope multiplies, and a step leads from the old weights to the new ones."""
+    for words in ("size=full&k1=2&k2=4&update=2", "size=small&k1=1&k2=3&update=3"):
+        page.evaluate(f"FIGURES.explore.go('{words}')")
+        for what, rows in page.evaluate(EXPLAINED):
+            *parts, result = (np.array(0.0 if row is None else row) for row in rows)
+            if what in ("a", "y", "dh"):
+                near(sum(parts), result, what)
+            elif what == "da":
+                near(parts[0] * parts[1], result, what)
+            elif what == "dy" and result.any():
+                near((parts[0] - parts[1]) / np.prod(parts[2:]), result, what)
+            elif what == "step":
+                for old, change, new in zip(*(rows[n::3] for n in range(3)), strict=True):
+                    near(np.add(old, change), new, what)
+
+
+EDGES = """() => [["[data-what='dh'][data-t='1']", "right"], [".cut-line path", "left"],
+  ["[data-what='h'][data-t='2']", "left"]].map(([one, edge]) =>
+  document.querySelector(`#explore-drawing ${one}`).getBoundingClientRect()[edge])"""
+
+
 def outputs(page, *names):
     """The words next to controls of the explorer."""
     return [page.locator(f"#explore-{name}-output").text_content() for name in names]
@@ -165,6 +191,8 @@ def test_keys_clicks_and_links_lead_to_the_same_view(page):
     page.evaluate("FIGURES.explore.go('')")
     assert outputs(page, "k1", "k2", "update", "moment") == ["1", "2", "3 of 3", "12 of 16: dh2"]  # a window that cuts
     assert page.locator("#explore-drawing .scissors").count() > 0
+    edges = page.evaluate(EDGES)  # of step 1, of the cut, of step 2
+    assert edges == sorted(edges)
     page.evaluate("FIGURES.explore.set({size: 'full'})")
     page.evaluate("FIGURES.explore.set({k2: 5}); FIGURES.explore.set({k1: 3}); FIGURES.explore.set({update: 2})")
     page.evaluate("FIGURES.explore.set({k2: 2})")
@@ -191,12 +219,16 @@ def test_keys_clicks_and_links_lead_to_the_same_view(page):
 def test_windows_show_the_mask(page):
     kept = "[...document.querySelectorAll('#windows-drawing .kept')].map((e) => [e.dataset.t - 1, e.dataset.s - 1])"
     for k1, k2 in pairs(T):
-        page.evaluate(f"FIGURES.windows.set({{k1: {k1}, k2: {k2}}})")
+        schedule = list(windows(T, k1, k2))
+        page.evaluate(f"FIGURES.windows.set({{k1: {k1}, k2: {k2}, update: {(k1 + k2) % len(schedule) + 1}}})")
         assert sorted(page.evaluate(kept)) == np.argwhere(mask(T, k1, k2)).tolist()
-        text = page.locator("#windows-text").text_content()
+        text = " ".join(page.locator("#windows-text").text_content().split())
         assert f"{int(mask(T, k1, k2).sum())} of {T * (T + 1) // 2} terms" in text
-        steps = sum(stop - start for start, _, stop in windows(T, k1, k2))
-        assert f"{steps} forward steps" in text
+        assert f"{sum(window.steps for window in schedule)} forward steps" in text
+        start, loss_start, stop = schedule[(k1 + k2) % len(schedule)]
+        steps = f"steps {loss_start + 1} to {stop}" if stop > loss_start + 1 else f"step {stop}"
+        cut = f"cut before step {start + 1}" if start else "nothing to cut"
+        assert text.endswith(f": window ({start}, {stop}], loss of {steps}, {cut}.")
         assert page.locator("#windows-drawing .update").count() == -(-T // k1)
 
 
@@ -263,6 +295,20 @@ MOVED = """() => Object.entries(FIGURES).flatMap(([figure, {id, go, words}]) => 
     return {id: control.id, words: now, changes: now !== first && after !== before, returns: seen() === after};
   });
 })"""
+
+
+OUTSIDE = """() => Object.values(FIGURES).flatMap(({id, go}) => {
+  go("");
+  return [...element(id).querySelectorAll("svg")];
+}).flatMap((svg) => [...svg.querySelectorAll("rect, text, circle")].filter((e) => {
+  const [at, all] = [e, svg].map((one) => one.getBoundingClientRect());
+  const beyond = [all.left - at.left, all.top - at.top, at.right - all.right, at.bottom - all.bottom];
+  return !e.closest("clipPath, [clip-path]") && Math.max(...beyond) > 1;
+}).map((e) => e.outerHTML))"""
+
+
+def test_nothing_is_drawn_outside_of_a_figure(page):
+    assert page.evaluate(OUTSIDE) == []
 
 
 def test_every_control_changes_its_figure_and_the_address(compute):
@@ -551,6 +597,8 @@ def test_the_reader_repairs_a_line_and_trains_with_it(page):
     from playwright.sync_api import expect
 
     page.evaluate("FIGURES.own.go(''); Object.assign(LESSON, {updates: 30})")
+    still, without = page.evaluate("[0, 0.5].map((rate) => [...lesson({}, Object.assign(LESSON, {rate}))])")
+    assert still == without  # where a line is missing, its weights stay
     verdict, result = (page.locator(f"#own-{name}") for name in ("B2-verdict", "result"))
     assert "W_hh needs a transpose here" in verdict.text_content()
     assert "The first wrong tensor of the whole pass is dh[2]" in result.text_content()
@@ -605,6 +653,8 @@ def test_recall_starts_stops_and_goes_on(page):
     page.locator("#recall-train").click()
     expect(page.locator("#recall-train")).to_have_text("Train 32 networks")
     assert "of 32 networks have learned" in page.locator("#recall-text").text_content()
+    height = "document.querySelector('#recall-plots .{}').getAttribute('d').split(' ').at(-1)".format
+    assert page.evaluate(height("tick")) == page.evaluate(height("ink"))  # the last error, in both curves
     page.locator("#recall-all").click()
     assert page.locator("#recall-train").text_content() == "Stop"
     page.locator("#recall-train").click()
@@ -660,6 +710,15 @@ def test_descent_on_the_cliff_is_that_of_numpy_rnn(max_norm, compute):
 
 def test_the_cliff_shows_both_paths_from_a_start_that_moves(page):
     page.evaluate("FIGURES.cliff.go('')")
+    across, down, *bounds = page.evaluate("[CLIFF.across, CLIFF.down, ...CLIFF.w, ...CLIFF.b]")
+    image = f"element('cliff-canvas').getContext('2d').getImageData(0, 0, {across}, {down})"
+    greens = np.array(page.evaluate(f"{image}.data.filter((_, i) => i % 4 === 1).join()").split(","), int)
+    w, b = (low + (np.arange(n) + 0.5) / n * (high - low)
+            for n, low, high in ((across, *bounds[:2]), (down, *bounds[2:])))  # fmt: skip
+    h = 0
+    for _ in range(10):
+        h = np.tanh(w * h + b[::-1, None])
+    assert (np.diff(greens[abs(h - 0.3).argsort(axis=None)]) >= 0).all()  # green grows along the scale of colours
     paths = "[...document.querySelectorAll('#cliff-paths .under')].map((path) => path.getAttribute('d'))"
     plain_path, clipped_path = page.evaluate(paths)
     assert plain_path.split("L")[0] == clipped_path.split("L")[0]

@@ -343,6 +343,8 @@ def test_verdicts():
         for last in (1.0, 2.5)
     )
     assert training.outcome(right, wrong, 0.1).verdict == "does not learn"  # by its own losses, from 4 to 2.5
+    lost = right._replace(parameters=Parameters(*3 * (np.array([np.nan]),)))
+    assert training.outcome(lost, lost, 0.1).verdict == NO_EFFECT
 
 
 def test_published_findings_are_of_the_default_experiment():

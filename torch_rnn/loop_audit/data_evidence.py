@@ -111,7 +111,7 @@ class DataEvidence:
 
     def is_by_batch(self, net: Network, steps: int, batch: int) -> bool:
         """Whether the time of a pass is the axis along which a DataLoader has collected samples."""
-        is_time = self.shape[:1] == (steps,) and batch in self.shape[1:] and batch not in (1, steps)
+        is_time = self.shape[:1] == (steps,) and batch in self.shape and batch not in (1, steps)
         return is_time and not net.batch_first
 
     def loss(self, target: torch.Tensor, where: str) -> None:

@@ -113,7 +113,8 @@ def loop_evidence(watch: Watch) -> tuple[Evidence, dict[str, Any]]:
     evidence, first = defaultdict(list, updates.evidence), parameters.first_step
     if updates.steps > 1 and first:
         unchanged, held, reached = watch.unchanged, parameters.in_optimizer, parameters.with_gradient
-        excused = [n for n in networks if not n.was_reached or is_one_step(n) or "input changed" in n.evidence]
+        mistakes = {"input changed", "last output"}  # which explain it
+        excused = [n for n in networks if not n.was_reached or is_one_step(n) or mistakes & n.evidence.keys()]
         unused = {id(p) for net in excused for p in net.parameters.values()}
         if outside := [key for key in unchanged if key in reached - held]:
             evidence["parameters outside the optimizer"] = [(first, parameters.named(outside))]
@@ -151,7 +152,6 @@ def network_evidence(net: Network, watch: Watch) -> tuple[Evidence, dict[str, An
         "state attached": number["detach without effect"] or not (reach or watch.updates.backward_failed),
         "attached in an update": reach or not any(u.backward > 1 for u in updates),
         "last output": number["last output"] < sum(len(u.windows) for u in updates),
-        "step without effect": not updates or max(updates[0].learning_rates, default=0.0) == 0,
         "state not carried": {"carried", "computed"} & set(net.initials),
         "state: no gradient": not number["state: no gradient, eval"] and 3 * number["state: no gradient"] > carried,
         "state: overlap": 3 * number["state: overlap"] < min(carried, MAX_COMPARED),

@@ -20,8 +20,8 @@ MAX_CALLS = 10_000  # of losses between two updates that are remembered
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 APPLIED = {"cross_entropy": ("SoftmaxBackward0", "softmax"),
            "binary_cross_entropy_with_logits": ("SigmoidBackward0", "sigmoid")}  # fmt: skip
-RESHAPING = ("View", "UnsafeView", "Reshape", "Transpose", "Permute", "T", "Squeeze", "Unsqueeze", "Select", "Slice",
-             "Index", "Clone", "Stack", "Cat", "Expand", "Alias")  # fmt: skip
+RESHAPING = ("View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Unsqueeze", "Select",
+             "Slice", "Index", "Clone", "Stack", "Unbind", "Cat", "Expand", "Alias")  # fmt: skip
 
 
 class LossEvidence:
@@ -49,14 +49,14 @@ class LossEvidence:
 
     def broadcast(self, node: Any, where: str) -> None:
         """See whether the squared error of a script's own is that of a column and a row: (N, 1) and (N)."""
-        difference = node
+        difference, number = node, 0
         for name in ("Mean", "Pow", "Sub"):
             if node is None or not type(node).__name__.startswith(name):
                 return
-            node, difference = node.next_functions[0][0], node
+            (node, number), difference = node.next_functions[0], node
         if node is None:
             return
-        given, result = tuple(node._input_metadata[0].shape), tuple(difference._input_metadata[0].shape)
+        given, result = tuple(node._input_metadata[number].shape), tuple(difference._input_metadata[0].shape)
         if len(given) == 2 and given[1] == 1 < given[0] and result == (given[0], given[0]):
             self.evidence["shapes of the loss"].append((where, given, given[:1]))
 

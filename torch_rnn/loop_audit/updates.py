@@ -158,7 +158,7 @@ class Updates:
         self.parameters.step_begins(own, self.networks)
         ids, rates = {id(p) for p in own}, [float(group.get("lr", 1.0)) for group in optimizer.param_groups]
         for net in self.networks:
-            if net.updates and 0 < max(rates) < TINY_RATE * max(net.updates[0].learning_rates, default=0.0):
+            if net.updates and max(rates) < TINY_RATE * max(net.updates[0].learning_rates, default=0.0):
                 trained = [p for p in net.parameters.values() if id(p) in ids and p.grad is not None]
                 self.before_step[net] = [(p, p.detach().clone()) for p in trained]
             if net.is_due and net.reached and any(id(p) in ids for p in net.parameters.values()):
@@ -243,10 +243,10 @@ class Updates:
 
     def look_for_graphs(self, net: Network, where: str) -> None:
         """See whether the graphs of earlier updates are still alive."""
+        net.firsts = [(update, each) for update, each in net.firsts if each() is not None]
         earlier = [each for update, each in net.firsts if update < len(net.updates) - 1]
-        if sum(each() is not None for each in earlier) >= LEAK:
+        if len(earlier) >= LEAK:
             gc.collect()
             alive = [each for reference in earlier if (each := reference()) is not None]
             if len(alive) >= LEAK and not any(each.is_attached for each in alive):
                 net.evidence["graphs kept"].append((where, len(alive)))
-        del net.firsts[: -2 * LEAK]
