@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from inspect import unwrap
 from typing import Any, Unpack
 
 import torch
@@ -15,31 +16,46 @@ from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, own, per_
 BUFFER = "momentum_buffer"  # the name of torch.optim.SGD for the velocity
 
 
+class SGD(torch.optim.SGD):
+    """torch.optim.SGD without its profiling, and without torch._dynamo, whose import takes as long as that of torch."""
+
+    add_param_group = unwrap(torch.optim.SGD.add_param_group)
+    take_step = torch.no_grad()(unwrap(torch.optim.SGD.step))
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Remove the gradients, which are of no use after the step."""
+        for theta in self.param_groups[0]["params"]:
+            theta.grad = None
+
+
 def in_range(number: float, params: Parameters[Array]) -> float:
     """The number, or infinity where it is too large for the dtype of the parameters: torch does not round it so."""
     return number if abs(number) <= torch.finfo(params.W_hh.dtype).max else math.copysign(math.inf, number)
 
 
-def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Array] | None) -> torch.optim.SGD:
+def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Array] | None) -> SGD:
     """The optimizer of these very parameters, which continues from the velocity."""
     rate, mu, tau, nesterov, decay, *_ = step
     leaves = [theta for theta in params if theta is not None]
     rate, mu, tau, decay = (in_range(number, params) for number in (rate, mu, tau, decay))
-    optimizer = torch.optim.SGD(leaves, rate, mu, tau, decay, nesterov)  # (U4), (U5), (U6), (U1)
+    optimizer = SGD(leaves, rate, mu, tau, decay, nesterov)  # (U4), (U5), (U6), (U1)
     for theta, v in zip(params, velocity or ()):
         if theta is not None and v is not None and mu:
             optimizer.state[theta][BUFFER] = copy_of(v)
     return optimizer
 
 
-def descend(optimizer: torch.optim.SGD, params: Parameters[Array], gradients: Gradients[Array]) -> Gradients[Array]:
-    """Take the step of the optimizer with these gradients. Returns the velocities, which the next step overwrites."""
+def descend(optimizer: SGD, params: Parameters[Array], gradients: Gradients[Array]) -> None:
+    """Take the step of the optimizer with these gradients."""
     for theta, dtheta in zip(params, gradients):
         if theta is not None:
             theta.grad = dtheta
-    optimizer.step()
-    velocity: Gradients[Array] = each(lambda theta: optimizer.state[theta].get(BUFFER), params)
-    return velocity
+    optimizer.take_step()
+
+
+def velocities(optimizer: SGD, params: Parameters[Array]) -> Gradients[Array]:
+    """The velocities of the optimizer, which its next step overwrites."""
+    return Gradients(*(None if theta is None else optimizer.state[theta].get(BUFFER) for theta in params))
 
 
 def direction(
@@ -68,11 +84,14 @@ def directed(
         return delta, Gradients(*squares)
     zeros: Parameters[Array] = each(torch.zeros_like, params)
     optimizer = make_optimizer(zeros, step._replace(learning_rate=1.0, weight_decay=0.0), velocity)
-    moving = descend(optimizer, zeros, decayed)
+    descend(optimizer, zeros, decayed)
     delta = each(lambda _, leaf: -leaf, gradients, zeros)
+    if not step.has_velocity:
+        return delta, None
+    moving = velocities(optimizer, zeros)
     if params.h_0 is None and velocity is not None:  # an unused velocity does not change
         moving = moving._replace(h_0=velocity.h_0)
-    return delta, moving if step.has_velocity else None
+    return delta, moving
 
 
 def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:
