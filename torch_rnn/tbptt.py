@@ -20,7 +20,7 @@ from torch_rnn.clipping import clipped
 from torch_rnn.elman import NONLINEARITIES, series_inputs, unroll
 from torch_rnn.loss import window_loss
 from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, copy_of_step, own
-from torch_rnn.update import descend, directed, make_optimizer, move, velocities
+from torch_rnn.update import descend, directed, move
 
 Steps = Iterator[tuple[Array, ...]]  # (x_t, target_t), or (x_t, target_t, weights_t)
 
@@ -100,9 +100,9 @@ def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, s
     memory: the steps of the window, at most k2, each an input and the state before it as it was computed last.
     """
     (k1, k2, epochs), objective, step = run.options
-    params, velocity = own(state.parameters), state.velocity
+    params, velocity = own(state.parameters), copy_of(state.velocity)
+    leaves = [theta for theta in params if theta is not None]
     by_torch = not step.adagrad and isinstance(step.learning_rate, float)  # it has no rate per network
-    optimizer = make_optimizer(params, step if by_torch else Step(0.0), velocity)
     latest, done = state.h, state.number
     for epoch in range(state.epoch, epochs + 1):
         rest, number, stop = steps(), done, done * k1
@@ -116,7 +116,8 @@ def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, s
             a, h, y = unroll(params, x, initial, NONLINEARITIES[objective.nonlinearity])
             target, *weights = map(torch.stack, list(zip(*new))[1:])
             L = window_loss(y[-len(new) :], target, weights[0] if weights else None, objective)
-            optimizer.zero_grad()
+            for theta in leaves:
+                theta.grad = None
             for tensor in (*a, *h, y) if record else ():
                 tensor.retain_grad()
             (L.sum() if L.ndim else L).backward()  # type: ignore[no-untyped-call]
@@ -124,8 +125,7 @@ def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, s
             states = [h_t.detach() for h_t in h]
             kept = _recorded(x, a, h, y) if record else (None, None)
             if by_torch:
-                descend(optimizer, params, clipped(gradients, step))
-                velocity = velocities(optimizer, params) if step.has_velocity else None
+                velocity = descend(params, clipped(gradients, step), velocity, step)
             else:
                 delta, velocity = directed(params, clipped(gradients, step), velocity, step)
                 move(params, delta, step.learning_rate)

@@ -54,10 +54,10 @@ def draw(path: str | None, figure: Callable[[Any], Any]) -> None:
         return
     import matplotlib.figure
 
-    plot = matplotlib.figure.Figure(layout="constrained")
+    plot, kind = matplotlib.figure.Figure(layout="constrained", dpi=120), path.rpartition(".")[2].lower()
     figure(plot)
-    with written_whole(path) as temporary:
-        plot.savefig(temporary, dpi=120, format=path.rpartition(".")[2].lower())
+    with written_whole(path) as temporary:  # not by savefig, which draws twice
+        getattr(matplotlib.backend_bases.get_registered_canvas_class(kind)(plot), f"print_{kind}")(temporary)
     print(f"plot saved to {printable(path)}")
 
 

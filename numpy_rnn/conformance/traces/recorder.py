@@ -67,10 +67,9 @@ class Recorder:
         report = {"loss": update.loss, "a": activations.a, "h": activations.h[1:], "y": activations.y}
         report |= update.adjoints._asdict() | parameters
         report |= {"d" + name: array for name, array in present(update.gradients).items()}
-        if update.velocity is not None:
-            for name, theta in parameters.items():
-                v = getattr(update.velocity, name)
-                report["v" + name] = 0 * theta if v is None else v
+        for name, theta in () if update.velocity is None else parameters.items():
+            v = getattr(update.velocity, name)
+            report["v" + name] = 0 * theta if v is None else v
         self.append_report(update.epoch, update.number, update.window, activations.h[0], report)
 
     def append_report(self, epoch: int, number: int, window: Window, initial: NumpyArray, report: Report) -> None:
