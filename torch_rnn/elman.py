@@ -56,6 +56,4 @@ def series_inputs(params: Parameters[Array], x: Array, h_0: Array, record: bool)
     E = params.W_hh.shape[:-2]
     x = rows(x, params.W_xh.shape[-2], params.W_xh).expand(len(x), *E, -1, -1)
     h_0 = h_0.expand(*E, *h_0.shape[-2:]).clone()  # the step moves a learned one in place
-    if record:
-        x, h_0 = (v if v.requires_grad else v.detach().requires_grad_() for v in (x, h_0))
-    return x, h_0
+    return (x.requires_grad_(), h_0.requires_grad_()) if record else (x, h_0)

@@ -35,14 +35,15 @@ def window_loss(y: Array, target: Array, weights: Array | None, objective: Objec
     K, *E, B, O = y.shape
     target, terms = rows(target, O, y[0]).expand_as(y), 1
     if objective.loss == "squared_error":
-        losses, terms = functional.mse_loss(y, target, reduction="none").sum(-1) / 2, O  # (L1)
+        losses, terms = functional.mse_loss(y, target, reduction="none") / 2, O  # (L1)
     elif objective.loss == "cross_entropy":
         losses = functional.cross_entropy(y.movedim(-1, 1), target.movedim(-1, 1), reduction="none")  # (L3), (L4)
+        losses = losses.unsqueeze(-1)
     else:
         raise KeyError(objective.loss)
     N: float = K * B * terms
     if weights is not None:
         weights = weights.detach()
-        losses, N = losses * weights.reshape(K, *(1 for _ in E), B), float(weights.sum()) * terms
-    L: torch.Tensor = losses.sum((0, -1))
+        losses, N = losses * weights.reshape(K, *(1 for _ in E), B, 1), float(weights.sum()) * terms
+    L: torch.Tensor = losses.sum((0, -2, -1))
     return L / (N or 1) if objective.reduction == "mean" else L  # (L2)

@@ -20,7 +20,7 @@ from torch_rnn.clipping import clipped
 from torch_rnn.elman import NONLINEARITIES, series_inputs, unroll
 from torch_rnn.loss import window_loss
 from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, copy_of_step, own
-from torch_rnn.update import descend, directed, make_optimizer, move
+from torch_rnn.update import descend, directed, move
 
 Steps = Iterator[tuple[Array, ...]]  # (x_t, target_t), or (x_t, target_t, weights_t)
 
@@ -100,9 +100,9 @@ def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, s
     memory: the steps of the window, at most k2, each an input and the state before it as it was computed last.
     """
     (k1, k2, epochs), objective, step = run.options
-    params, velocity = own(state.parameters), state.velocity
+    params, velocity = own(state.parameters), copy_of(state.velocity)
+    leaves = [theta for theta in params if theta is not None]
     by_torch = not step.adagrad and isinstance(step.learning_rate, float)  # it has no rate per network
-    optimizer = make_optimizer(params, step if by_torch else Step(0.0), velocity)
     latest, done = state.h, state.number
     for epoch in range(state.epoch, epochs + 1):
         rest, number, stop = steps(), done, done * k1
@@ -111,35 +111,37 @@ def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, s
             number, stop = number + 1, stop + len(new)  # (T1)
             memory.extend([x_t, latest] for x_t, *_ in new)
             start = stop - len(memory)  # (T2)
-            initial = memory[0][1].detach() if start else params.h_0 if run.h_0 is None else run.h_0  # (T3)
+            initial = memory[0][1] if start else params.h_0 if run.h_0 is None else run.h_0  # (T3)
             x, initial = series_inputs(params, torch.stack([x_t for x_t, _ in memory]), initial, record)
             a, h, y = unroll(params, x, initial, NONLINEARITIES[objective.nonlinearity])
             target, *weights = map(torch.stack, list(zip(*new))[1:])
             L = window_loss(y[-len(new) :], target, weights[0] if weights else None, objective)
-            optimizer.zero_grad()
-            for tensor in (x, *a, *h, y) if record else ():
+            for theta in leaves:
+                theta.grad = None
+            for tensor in (*a, *h, y) if record else ():
                 tensor.retain_grad()
-            L.sum().backward()  # type: ignore[no-untyped-call]
-            gradients = each(lambda theta: copy_of(theta.grad), params)
+            (L.sum() if L.ndim else L).backward()  # type: ignore[no-untyped-call]
+            gradients = each(lambda theta: theta.grad, params)
+            states = [h_t.detach() for h_t in h]
             kept = _recorded(x, a, h, y) if record else (None, None)
             if by_torch:
-                velocity = descend(optimizer, params, clipped(gradients, step))
+                velocity = descend(params, clipped(gradients, step), velocity, step)
             else:
                 delta, velocity = directed(params, clipped(gradients, step), velocity, step)
                 move(params, delta, step.learning_rate)
-            for memorized, h_t in zip(memory, h):
-                memorized[1] = h_t.detach()
-            latest = h[-1].detach()
+            for memorized, h_t in zip(memory, states):
+                memorized[1] = h_t
+            latest = states[-1]
             window, moved = records.Window(start, stop - len(new), stop), velocity if step.has_velocity else None
             update = Update(epoch, number, window, L.detach(), gradients, own(params), copy_of(moved), *kept)
             dropped = len(memory) if T is None or stop == T else max(0, len(memory) + min(k1, T - stop) - k2)
-            yield update, h[dropped].detach()
+            yield update, states[dropped]
         done = 0
 
 
 def _recorded(x: Array, a: list[Array], h: list[Array], y: Array) -> tuple[Any, Any]:
     """The activations of a window, and the gradients that the backward pass left in them."""
-    activations = records.Activations(*(copy_of(v) for v in (x, torch.stack(a), torch.stack(h), y)))
+    activations = records.Activations(*(v.detach().contiguous() for v in (x, torch.stack(a), torch.stack(h), y)))
     flow: Any = [[v.grad for v in tensors] for tensors in (a, h)]
     da, (dh_0, *dh) = flow
     return activations, records.Adjoints(y.grad, torch.stack(dh), torch.stack(da), x.grad, dh_0)

@@ -6,13 +6,12 @@ import math
 from typing import Any, Unpack
 
 import torch
+from torch.optim.sgd import sgd as torch_sgd
 
 from numpy_rnn.common.checks import check_direction, check_learning_rate, check_step
 from numpy_rnn.common.conversion import each
 from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step
 from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, own, per_network
-
-BUFFER = "momentum_buffer"  # the name of torch.optim.SGD for the velocity
 
 
 def in_range(number: float, params: Parameters[Array]) -> float:
@@ -20,26 +19,25 @@ def in_range(number: float, params: Parameters[Array]) -> float:
     return number if abs(number) <= torch.finfo(params.W_hh.dtype).max else math.copysign(math.inf, number)
 
 
-def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Array] | None) -> torch.optim.SGD:
-    """The optimizer of these very parameters, which continues from the velocity."""
-    rate, mu, tau, nesterov, decay, *_ = step
-    leaves = [theta for theta in params if theta is not None]
-    rate, mu, tau, decay = (in_range(number, params) for number in (rate, mu, tau, decay))
-    optimizer = torch.optim.SGD(leaves, rate, mu, tau, decay, nesterov)  # (U4), (U5), (U6), (U1)
-    for theta, v in zip(params, velocity or ()):
-        if theta is not None and v is not None and mu:
-            optimizer.state[theta][BUFFER] = copy_of(v)
-    return optimizer
+@torch.no_grad()
+def descend(
+    params: Parameters[Array], gradients: Gradients[Array], velocity: Gradients[Array] | None, step: Step
+) -> Gradients[Array] | None:
+    """Take the step of torch.optim.SGD in place, with the velocity, which is returned.
 
-
-def descend(optimizer: torch.optim.SGD, params: Parameters[Array], gradients: Gradients[Array]) -> Gradients[Array]:
-    """Take the step of the optimizer with these gradients. Returns the velocities, which the next step overwrites."""
-    for theta, dtheta in zip(params, gradients):
-        if theta is not None:
-            theta.grad = dtheta
-    optimizer.step()
-    velocity: Gradients[Array] = each(lambda theta: optimizer.state[theta].get(BUFFER), params)
-    return velocity
+    By the function behind the class: the class imports torch._dynamo, which takes as long as the import of torch.
+    """
+    numbers = step.learning_rate, step.momentum, step.dampening, step.weight_decay
+    lr, momentum, dampening, decay = (in_range(number, params) for number in numbers)
+    moved: list[Any] = [*velocity] if velocity else [None] * len(params)
+    used = [place for place, dtheta in enumerate(gradients) if dtheta is not None]
+    arrays: tuple[Any, ...] = params, gradients, moved
+    leaves, found, buffers = ([part[place] for place in used] for part in arrays)
+    rest: Any = {"dampening": dampening, "nesterov": step.nesterov, "maximize": False, "foreach": False}
+    torch_sgd(leaves, found, buffers, weight_decay=decay, momentum=momentum, lr=lr, **rest)  # (U4), (U5), (U6), (U1)
+    for place, v in zip(used, buffers):
+        moved[place] = v
+    return Gradients(*moved) if step.has_velocity else None
 
 
 def direction(
@@ -67,12 +65,9 @@ def directed(
         delta: Gradients[Array] = each(lambda g, v: g / torch.sqrt(v + 1e-8), decayed, squares)  # (U9)
         return delta, Gradients(*squares)
     zeros: Parameters[Array] = each(torch.zeros_like, params)
-    optimizer = make_optimizer(zeros, step._replace(learning_rate=1.0, weight_decay=0.0), velocity)
-    moving = descend(optimizer, zeros, decayed)
-    delta = each(lambda _, leaf: -leaf, gradients, zeros)
-    if params.h_0 is None and velocity is not None:  # an unused velocity does not change
-        moving = moving._replace(h_0=velocity.h_0)
-    return delta, moving if step.has_velocity else None
+    plain = step._replace(learning_rate=1.0, weight_decay=0.0)
+    velocity = descend(zeros, decayed, copy_of(velocity), plain)
+    return each(lambda _, leaf: -leaf, gradients, zeros), velocity
 
 
 def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -53,12 +54,15 @@ class LossEvidence:
         for name in ("Mean", "Pow", "Sub"):
             if node is None or not type(node).__name__.startswith(name):
                 return
-            (node, number), difference = node.next_functions[0], node
-        if node is None:
-            return
-        given, result = tuple(node._input_metadata[number].shape), tuple(difference._input_metadata[0].shape)
-        if len(given) == 2 and given[1] == 1 < given[0] and result == (given[0], given[0]):
-            self.evidence["shapes of the loss"].append((where, given, given[:1]))
+            node, difference = node.next_functions[0][0], node
+        if node is not None:
+            difference.register_hook(partial(self.difference, where))
+
+    def difference(self, where: str, given: Any, result: Any) -> None:
+        """See the shapes of a difference in those of its gradients: of the outputs that it is given, and its own."""
+        column, square = (tuple(gradient.shape) if gradient is not None else () for gradient in (given[0], result[0]))
+        if len(column) == 2 and column[1] == 1 < column[0] and square == (column[0], column[0]):
+            self.evidence["shapes of the loss"].append((where, column, column[:1]))
 
     def update(self) -> None:
         """See which of the losses since the latest update reached a backward pass."""

@@ -1,5 +1,6 @@
 """Recorded runs: every update of a training run, of a package, a port, or a loop of your own."""
 
+import sys
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -7,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.checks import check_schedule
-from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import save_arrays
 from numpy_rnn.common.records import NumpyArray, Parameters, Run, Schedule, Window
@@ -42,16 +42,19 @@ class RecordedRun(NamedTuple):
         return int(np.argmax((self.updates["epoch"] == place.epoch) & (self.updates["number"] == place.number)))
 
 
-def _in_numpy(array: Any) -> Any:
-    """The array in NumPy, of the same memory."""
-    return array.detach().numpy() if hasattr(array, "detach") else array
+def _joined(name: str, values: list[Any]) -> NumpyArray:
+    """The values of all updates as one NumPy array. Tensors are joined by torch, as each conversion takes long."""
+    is_torch = hasattr(values[0], "detach")
+    library: Any = sys.modules["torch"] if is_torch else np
+    joined = (library.concatenate if name in ROWS else library.stack)(values)
+    return joined.detach().numpy() if is_torch else joined
 
 
 class Recorder:
-    """Collects the updates of a run, as NumPy arrays."""
+    """Collects the updates of a run."""
 
     def __init__(self, run: Run):
-        self.run, self.columns = run, dict[str, list[NumpyArray | int]]()
+        self.run, self.columns = run, dict[str, list[Any]]()
 
     @property
     def updates(self) -> int:
@@ -60,15 +63,13 @@ class Recorder:
 
     def append(self, update: Any) -> None:
         """Add one Update of either package, with its activations and adjoints. Its arrays are kept, not copied."""
-        parts = update.gradients, update.parameters, update.velocity, update.activations, update.adjoints
-        gradients, parameters, velocity, activations, flow = (part and each(_in_numpy, part) for part in parts)
-        report = {"loss": _in_numpy(update.loss), "a": activations.a, "h": activations.h[1:], "y": activations.y}
-        report |= flow._asdict() | present(parameters)
-        report |= {"d" + name: array for name, array in present(gradients).items()}
-        if velocity is not None:
-            for name, theta in present(parameters).items():
-                v = getattr(velocity, name)
-                report["v" + name] = 0 * theta if v is None else v
+        activations, parameters = update.activations, present(update.parameters)
+        report = {"loss": update.loss, "a": activations.a, "h": activations.h[1:], "y": activations.y}
+        report |= update.adjoints._asdict() | parameters
+        report |= {"d" + name: array for name, array in present(update.gradients).items()}
+        for name, theta in () if update.velocity is None else parameters.items():
+            v = getattr(update.velocity, name)
+            report["v" + name] = 0 * theta if v is None else v
         self.append_report(update.epoch, update.number, update.window, activations.h[0], report)
 
     def append_report(self, epoch: int, number: int, window: Window, initial: NumpyArray, report: Report) -> None:
@@ -79,8 +80,7 @@ class Recorder:
 
     def recorded(self) -> RecordedRun:
         """The run with its updates so far."""
-        join = {name: np.concatenate if name in ROWS else np.stack for name in self.columns}
-        return RecordedRun(self.run, {name: join[name](values) for name, values in self.columns.items()})
+        return RecordedRun(self.run, {name: _joined(name, values) for name, values in self.columns.items()})
 
     def save(self, path: str) -> None:
         """Write the trace. Raises InputError if no update is recorded, or if the file cannot be written."""
