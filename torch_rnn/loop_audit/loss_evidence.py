@@ -50,7 +50,7 @@ class LossEvidence:
 
     def broadcast(self, node: Any, where: str) -> None:
         """See whether the squared error of a script's own is that of a column and a row: (N, 1) and (N)."""
-        difference, number = node, 0
+        difference = node
         for name in ("Mean", "Pow", "Sub"):
             if node is None or not type(node).__name__.startswith(name):
                 return
