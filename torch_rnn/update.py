@@ -1,4 +1,4 @@
-"""The update by the function of torch.optim.SGD; `momentum.py` and `update.py` of numpy_rnn have its equations (6)."""
+"""The update by torch.optim's function of SGD; `momentum.py` and `update.py` of numpy_rnn have its equations."""
 
 from __future__ import annotations
 
