@@ -90,6 +90,10 @@ for name in sys.argv[1:]:
     for module in pkgutil.walk_packages(package.__path__, name + "."):
         importlib.import_module(module.name)
         print(module.name)
+import torch, torch_rnn
+x, h_0 = torch.zeros(3, 1, 1), torch.zeros(1, 6)
+list(torch_rnn.train(torch_rnn.initial_parameters(), x, x, h_0, k1=1, k2=1, learning_rate=0.1, epochs=1))
+assert "torch._dynamo" not in sys.modules  # its import takes as long as that of torch
 """
 
 
