@@ -31,7 +31,9 @@ at least, are those of the reference in float64. `bare calls` are the fewest Num
 `bare GEMMs` the matrix products alone, each in the fastest of all layouts: a lower bound on the time of training that
 consists of them. `bare calls` compute all losses. They leave out checks, the setup of memory, and the copies that an
 Update holds, which a program for one case could leave out too; and the copies of transposed weights and of inputs into
-place, which it could not."""
+place, which it could not. `forward` of numpy_rnn returns new arrays, whose memory the system clears in every call if
+they are large; with glibc, MALLOC_TRIM_THRESHOLD_=100000000 and MALLOC_MMAP_THRESHOLD_=33554432 in the environment of
+a process keep it."""
 DISTURBED = f"""\
 A question mark is at times that were disturbed: other programs used more than {MAX_LOAD} CPUs, or the interval is wider
 than ±{100 * MAX_INTERVAL:g} %."""
