@@ -280,6 +280,7 @@ CALLS = [  # (function, its arguments or fields of records that are changed), an
     ("train", {"x": at_end(CLASSES, D)}), ("train", {"x": np.zeros((T, B, D), int)}), ("train", {"target": CLASSES}),
     ("train", {"target": at_end(ROWS, 1.05 / O), **ENTROPY}), ("train", {"weights": at_end(ones(T, B), -1e-6)}),
     ("train, resumed", {"k1": 2}), ("train, resumed", {"resume.window": (0, 0, 1)}),
+    ("train, resumed", {"resume.velocity": numpy_rnn.Gradients(*[ones(H, H)] * 5)}),
     ("to_state_dict", {"params.h_0": ones(1, H)}),
 ]  # fmt: skip
 
@@ -335,6 +336,7 @@ the sum of a row of target holds 1.05: expected numbers from 0.999 to 1.001
 weights holds -1e-06: expected numbers of 0 or more
 the state to resume from is that after update 1, Window(start=0, loss_start=0, stop=1): expected Window(start=0, loss_start=0, stop=2) for k1 = 2, k2 = 2 and 4 steps; resume with the arguments of that run
 the state to resume from is that after update 1, (0, 0, 1): expected Window(start=0, loss_start=0, stop=1) for k1 = 1, k2 = 2 and 4 steps; resume with the arguments of that run
+the velocity of W_xh has shape (5, 5): expected (3, 5)
 the parameters have a learned h_0, and torch.nn.RNN has not: expected one network with h_0 None; take network n by indexing every array with n, and pass a learned h_0[None] to torch.nn.RNN as hx\
 """)  # noqa: E501
 
