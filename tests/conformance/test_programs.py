@@ -160,6 +160,13 @@ def test_question_and_answer_that_no_pipe_holds(fake, at_start, expected):
         assert verdict_on(port, case).startswith(expected)
 
 
+def test_first_answer_may_take_longer(fake, monkeypatch):
+    monkeypatch.setattr(program_module, "FIRST_TIMES", 100)  # of 0.1 s
+    with ProgramPort(fake.write("time.sleep(0.5)", cases=(1, 2)), timeout=0.1) as port:
+        assert verdict_on(port) is None
+        assert "does not answer within 0.1 s" in verdict_on(port)
+
+
 @pytest.mark.parametrize("at_case", ["answer = {'id': 2, 'error': 'too hard'}", "answer['y'].pop()"])
 def test_fault_of_content_does_not_cost_a_restart(fake, at_case):
     with ProgramPort(fake.write(at_case)) as port:

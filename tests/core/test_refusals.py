@@ -270,6 +270,7 @@ CALLS = [  # (function, its arguments or fields of records that are changed), an
     ("train", {"h_0": ones(B, H)}, (), True), ("train", {"x": ones(T, B, D, dtype="float32")}),
     ("train", {"x": at_end(ones(T, B, D), np.nan)}), ("train", {"x": ones(T, 6, B, D)}, (7,)),
     ("train", {"x": MASKED}), ("bptt", {"activations.h": ones(T, B, H)}), ("train", {"params.b_h": None}),
+    ("train", {"params.b_y": None}),
     ("train", {"params.W_hy": ones(H)}), ("sgd", {"delta.h_0": ones(B, H)}), ("train_stream", {"velocity.W_hy": None}),
     ("train_stream", {"steps": 3}), ("train", {"yield_every": "all"}), ("train", {"learning_rate": "fast"}),
     ("train", {"learning_rate": np.full(4, 0.1)}, (7,)), ("windows", {"k1": 0}), ("windows", {"k1": 3, "k2": 2}),
@@ -310,6 +311,7 @@ x has shape (4, 6, 2, 3): expected (T, 7, B, 3), or without the axes (7,) of the
 x is of type MaskedArray: expected a NumPy array without a mask; torch_rnn takes tensors
 h of the activations has shape (4, 2, 5): expected (5, 2, 5)
 b_y is given without b_h: expected both biases or neither
+b_h is given without b_y: expected both biases or neither
 W_hy has shape (5,): expected (5, O)
 there is a gradient of h_0: expected none, as the parameters have no h_0
 there is no velocity of W_hy: expected one, as other parameters have one
