@@ -201,7 +201,7 @@ TORCH = {
     "gives two losses": lambda nn: torch_dropout(0.5),
     "a Softmax before the loss": lambda nn: torch_model(loss=nn.CrossEntropyLoss, after=lambda y, _: y.softmax(-1)),
     "does not return log_softmax": lambda nn: torch_model(loss=nn.NLLLoss),
-    "label_smoothing": lambda nn: torch_model(loss=nn.CrossEntropyLoss(label_smoothing=0.1)),
+    "CrossEntropyLoss has label_smoothing": lambda nn: torch_model(loss=nn.CrossEntropyLoss(label_smoothing=0.1)),
     "the loss HuberLoss": lambda nn: torch_model(loss=nn.HuberLoss()),
     "optim.Adam": lambda nn: torch_model(optimizer=importlib.import_module("torch.optim").Adam),
 }

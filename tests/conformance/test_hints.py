@@ -86,6 +86,8 @@ WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the d
         "output_weights_gradient": lambda n, w: sum(w.h[t - 1].mT @ w.dy[t] for t in w.steps)},
     "dW_hh with the last step counted twice": {"recurrent_weights_gradient": lambda n, w: sum(
         w.h[t - 1].mT @ w.da[t] * (1 + (t == len(w.x))) for t in w.steps)},
+    "dW_hy of the last sequence alone": {"output_weights_gradient": lambda n, w: sum(
+        w.h[t][..., -1:, :].mT @ w.dy[t][..., -1:, :] for t in w.steps)},
     "dh_t with da_{t+1} W_hhᵀ within ±1": {"state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT + np.clip(
         w.da[t + 1] @ p.W_hh.mT, -1, 1)},
     "loss × 2": {"loss_and_error": lambda n, *given: [

@@ -191,8 +191,8 @@ class Failing(Bare):
     def window_update(self, *_, **given):
         given["x"].dot()
 
-def make():
-    return Bare()
+def make(port=Bare):
+    return port()
 
 def fail():
     return {}["device"]
