@@ -78,7 +78,7 @@ class LossEvidence:
 def producer(value: torch.Tensor) -> str:
     """The name of the operation that made a tensor, apart from changes of its shape."""
     node: Any = value.grad_fn
-    for _ in range(20):
+    for _ in range(30):
         if type(node).__name__.rstrip("0123456789").removesuffix("Backward") not in RESHAPING:
             break
         node = next((parent for parent, _ in node.next_functions if parent is not None), None)
