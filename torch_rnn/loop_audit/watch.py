@@ -54,7 +54,7 @@ class Patches:
         return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
 
     def patch(self, owner: Any, name: str, after: Hook, before: Hook | None = None) -> None:
-        """Replace a function wherever a module has it.
+        """Replace a function, from `start` on, by one that calls hooks.
 
         before: gets the arguments; after: gets the result, None if there is an error, and the arguments.
         """
@@ -75,21 +75,25 @@ class Patches:
                 self.calls(after, result, *args, **kwargs)
             return result
 
-        owners = [owner]
-        if not isinstance(owner, type):  # also where it was imported from there
-            owners = [m for m in list(sys.modules.values()) if getattr(m, "__dict__", {}).get(name) is original]
-        self.made += (made := [(each, name, original, patched) for each in owners])
-        self.put(made, is_patched=True)
+        self.made.append((owner, name, original, patched))
 
-    def put(self, made: list[tuple[Any, str, Any, Any]], is_patched: bool) -> None:
+    def start(self) -> None:
+        """Put all patched functions into their places: one of a module also where it was imported from there."""
+        functions = [made for made in self.made if not isinstance(made[0], type)]
+        for module in list(sys.modules.values()):
+            names = getattr(module, "__dict__", {})
+            self.made += [(module, *made) for _, *made in functions if names.get(made[0]) is made[1]]
+        self.put(is_patched=True)
+
+    def put(self, is_patched: bool) -> None:
         """Put patched functions into their places, or the original ones."""
-        for owner, name, original, patched in made:
+        for owner, name, original, patched in self.made:
             setattr(owner, name, patched if is_patched else original)
 
     def undo(self) -> None:
         """Restore all functions."""
         self.is_active = False
-        self.put(self.made, is_patched=False)
+        self.put(is_patched=False)
 
 
 class Watch:
@@ -119,6 +123,7 @@ class Watch:
             patch(nn.functional, name, updates.data.look_up)
         patch(dataloader._BaseDataLoaderIter, "__next__", updates.data.draw)
         patch(torch.jit, "script", self.scripted, self.before_script)
+        self.patches.start()
 
     def loss(self, name: str, result: Any, input: Any = None, target: Any = None, *_: Any, **__: Any) -> None:
         """Look at the arguments of a loss, and at the target of the latest pass."""
@@ -135,11 +140,11 @@ class Watch:
 
     def before_script(self, *_: Any, **__: Any) -> None:
         """Restore the functions that torch.jit.script compiles, as it reads their source."""
-        self.patches.put(self.patches.made, is_patched=False)
+        self.patches.put(is_patched=False)
 
     def scripted(self, result: Any, module: Any = None, *_: Any, **__: Any) -> None:
         """Remember a scripted module, whose passes cannot be seen."""
-        self.patches.put(self.patches.made, is_patched=True)
+        self.patches.put(is_patched=True)
         if isinstance(module, nn.Module) and any(isinstance(m, RNNBase | RNNCellBase) for m in module.modules()):
             self.updates.evidence["scripted"].append((place(), type(module).__name__))
 
