@@ -1,7 +1,4 @@
-"""Everything in the documents is true: programs and commands print what is shown, links lead somewhere.
-
-When an output has changed, `python tests/documents.py` updates it.
-"""
+"""Options in the documents exist, links lead somewhere, and every program is run: by document_outputs.py."""
 
 import re
 
@@ -19,24 +16,6 @@ README, DERIVATION = TEXTS["README.md"], TEXTS["numpy_rnn/DERIVATION.md"]
 PLUGIN = "-p no:elman -p numpy_rnn.conformance.plugin"  # also where PYTHONPATH has it, without entry points
 HELP = "benchmarks", "benchmarks.report", f"pytest {PLUGIN} {TOP}/tests"
 NO_OUTPUT = Block("", "", {}, (0, 0))
-
-
-def parameters():
-    for document in DOCUMENTS:
-        for number, example in enumerate(examples(document), 1):
-            needs_torch = example.language == "sh" or re.search(r"^(import|from) torch", example.source, re.M)
-            marks = [pytest.mark.needs_torch] if needs_torch else []
-            yield pytest.param(example, marks=marks, id=f"{name_of(document)}-{number}")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("example", [*parameters()])
-def test_output_is_that_of_a_run(example, tmp_path):
-    printed = documents.run(example, tmp_path)
-    vary = "numbers vary" in example.output.notes
-    found = excerpt(example.output.text, printed, vary)
-    assert found is not None, f"it prints now:\n\n{printed}\n"
-    assert vary or same_numbers(example.output.text, found), found
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)

@@ -5,6 +5,7 @@ under test. tests/conformance proves it: the backward equations by complex steps
 ball arithmetic, and the bounds by roundings of correct code. Only the windows of a run are written here once more.
 """
 
+from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from comparing import bits, each
 from hypothesis import currently_in_test_context, reject
 
 from numpy_rnn import Activations, Adjoints, Gradients, Parameters
+from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.arithmetics.rounding import Near
 from numpy_rnn.conformance.case import initial_state, present, with_rows
@@ -52,7 +54,7 @@ def assert_right(found, expected, dtype, name="value"):
 
 
 def expected_update(case) -> Expected:
-    """One window and its step, of one network. A case whose rounding has no finite bound is left out."""
+    """One window and its step, or stacked ones. A case whose rounding has no finite bound is left out."""
     case = with_rows(case)
     of = Bounds(case.params.W_hh.dtype)
     with np.errstate(all="ignore"):
@@ -94,7 +96,7 @@ def assert_right_run(rnn, run, updates, velocity=None):
              for u in updates]  # fmt: skip
     windows = list(enumerate(definition(len(run.x), k1, k2), start=1))
     assert found == [(epoch, n, *pair) for epoch in range(1, epochs + 1) for n, pair in windows]
-    everything = [(update.window, reported(rnn, update)) for update in updates]
+    everything, alike = [(update.window, reported(rnn, update)) for update in updates], defaultdict(list)
     networks = list(np.ndindex(run.params.W_hh.shape[:-2]))
     for n in networks if len(networks) < 5 else (networks[0], networks[len(networks) // 2], networks[-1]):
         alone = network(run, n)
@@ -108,12 +110,28 @@ def assert_right_run(rnn, run, updates, velocity=None):
             latest |= dict(zip(range(window.start, window.stop + 1), result.activations.h, strict=True))
             learned = run.h_0 is None and window.start == 0
             case = window_case(alone, window, before, None if learned else initial, moving)
-            right = expected_update(case)
-            assert_right(without_h_0(result, learned), without_h_0(right, learned), case.params.W_hh.dtype)
+            form = len(case.x), len(case.target), learned, moving and tuple(v is None for v in moving)
+            alike[form].append((with_rows(case), without_h_0(result, learned)))
             if not learned:
                 state = result.parameters.h_0, result.velocity and result.velocity.h_0
                 assert bits(state) == bits((before.h_0, moving and moving.h_0))
             before, moving = result.parameters, result.velocity
+    for (_, _, learned, _), pairs in alike.items():
+        cases, results = zip(*pairs)
+        assert_right(stacked(results), without_h_0(expected_update(one_case(cases)), learned), run.params.W_hh.dtype)
+
+
+def stacked(values):
+    """Tuples of arrays as one, with the axis of windows after that of time."""
+    return each(lambda *arrays: np.stack(arrays, max(arrays[0].ndim - 2, 0)), *values)
+
+
+def one_case(cases):
+    """Windows of the same form as one case, whose arrays are stacked."""
+    arrays = {name: stacked([getattr(case, name) for case in cases]) for name in WindowCase._fields[:4]}
+    weights = None if cases[0].weights is None else np.stack([case.weights for case in cases], 1)
+    step = cases[0].step._replace(learning_rate=np.array([case.step.learning_rate for case in cases]))
+    return cases[0]._replace(**arrays, weights=weights, step=step, velocity=stacked([case.velocity for case in cases]))
 
 
 def reported(rnn, update) -> Expected:
