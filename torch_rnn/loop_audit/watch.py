@@ -79,10 +79,13 @@ class Patches:
 
     def start(self) -> None:
         """Put all patched functions into their places: one of a module also where it was imported from there."""
-        functions = [made for made in self.made if not isinstance(made[0], type)]
+        functions = {name: made for owner, name, *made in self.made if not isinstance(owner, type)}
         for module in list(sys.modules.values()):
             names = getattr(module, "__dict__", {})
-            self.made += [(module, *made) for _, *made in functions if names.get(made[0]) is made[1]]
+            for name in names.keys() & functions.keys():
+                original, patched = functions[name]
+                if names[name] is original:
+                    self.made.append((module, name, original, patched))
         self.put(is_patched=True)
 
     def put(self, is_patched: bool) -> None:
