@@ -129,7 +129,8 @@ def other_terms() -> Mistakes:
 
     def altered(equation, k, change, n, w, p, t=0):
         def affine(products, *biases):
-            terms = [A @ B for A, B in products] + [None if b is None else b[..., None, :] for b in biases]
+            terms = [A @ B for A, B in products]
+            terms += [None if b is None else b[..., None, :] + 0 * terms[0] for b in biases]
             terms[k] = change(terms[k], t, len(w.x))
             return sum(term for term in terms if term is not None)
 
@@ -193,7 +194,7 @@ def other_operands() -> Mistakes:
             usual, moves = at(name, offset), dict[str, tuple[str, Callable[[int, int], int | None]]]()
             for other, d in product(next(group for group in ALIKE if name in group), (0, -1, 1)):
                 moves[f"{at(other, offset + d)} for {usual}"] = other, partial(lambda d, s, T: s + d, d)
-            moves[f"{name}_{{T+1-t}} for {usual}"] = name, lambda s, T: T + 1 - s
+            moves[f"{name}_{{T+1-t}} for {usual}"] = name, partial(lambda offset, s, T: T + 1 - (s - offset), offset)
             if name == "h":
                 moves[f"h_0 for {usual}"] = name, lambda s, T: 0
             if (name, offset) == ("h", -1):
