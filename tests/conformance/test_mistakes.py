@@ -65,6 +65,11 @@ SLOPES = {  # of a, h and φ'
     "leaky φ′ of 0.01": lambda a, h, s: np.select([a > 0], [1.0], 0.01),
 }  # fmt: skip
 
+ADJOINTS = {  # of the parts of dh that come from the outputs and from the step after, and φ'
+    "φ′ left out of the part of the outputs": lambda direct, flow, s: direct + flow * s,
+    "φ′ left out of the flow back": lambda direct, flow, s: direct * s + flow,
+}
+
 
 @cache
 def place(word, t, T):
@@ -77,11 +82,11 @@ class Written:
     """A window, computed as its equations are written, one of which has other words.
 
     other: {(result, operand): operand}, or True for a matrix that is transposed. change: {(result, term), or (result,
-    ""): function}. phi, slope: other functions. beyond: what stands for an operand at a step that there is not: zeros,
-    the right operand, or the last one.
+    ""): function}. phi, slope, adjoint: other functions. beyond: what stands for an operand at a step that there is
+    not: zeros, the right operand, or the last one.
     """
 
-    def __init__(self, case, other=(), change=(), phi=None, slope=None, beyond=0):
+    def __init__(self, case, other=(), change=(), phi=None, slope=None, adjoint=None, beyond=0):
         self.other, self.change, self.beyond = dict(other), dict(change), beyond
         self.p, self.T = present(case.params), len(case.x)
         if any(term[:2] == "b_" and term not in self.p for _, term in self.change):
@@ -103,8 +108,9 @@ class Written:
         for t in reversed(steps):
             w["dh"][t] = self.result("dh_t", t)
             dh, a, h = (self.operand("da_t", word, t) for word in ("dh_t", "a_t", "h_t"))
-            s = right_slope(h)
-            w["da"][t] = self.changed("da_t", "", dh * (slope(a, h, s) if slope else s), t)
+            s, direct = right_slope(h), w["dy"][t] @ self.p["W_hy"].T
+            da = adjoint(direct, dh - direct, s) if adjoint else dh * (slope(a, h, s) if slope else s)
+            w["da"][t] = self.changed("da_t", "", da, t)
         sums = {name: sum(self.result(name, t) for t in steps) for name in ("dW_xh", "dW_hh", "dW_hy")}
         stacked = {name: np.stack([w[name][t] for t in steps]) for name in ("a", "h", "y", "dy", "dh", "da")}
         dx = np.stack([self.result("dx_t", t) for t in steps])
@@ -157,6 +163,8 @@ def read(text, number):
     if found := re.fullmatch(r"(\w+) with (\S+) for (\S+)", text):
         result, word, usual = found.groups()
         return {"other": {(result, {"h_0": "h_{t-1}"}.get(usual, usual)): word}, "beyond": number}
+    if text in ADJOINTS:
+        return {"adjoint": ADJOINTS[text]}
     if text in SLOPES:
         return {"slope": SLOPES[text]}
     if "φ" in text or text == "no nonlinearity":
@@ -207,12 +215,84 @@ def test_words_of_a_window_are_its_equations(nonlinearity):
         ]
     for mistake in chain.from_iterable(make() for make in makes):
         text, key = mistake.text.removesuffix(FORWARD), (mistake.text, mistake.is_exact)
-        if "flow back" in text or "part of the outputs" in text:
+        if "adds up" in text:
             continue
         found = numbers(exact_flow if mistake.is_exact else flow, case, mistake.of)
         expected = numbers(lambda **words: Written(case, **words).report, **read(text, seen[key]))
         assert_same(found, expected, key, ("loss", "a", "h", "y") if mistake.is_exact else None)
         seen[key] += 1
+
+
+def test_words_of_a_truncation_are_its_sums():
+    """Over the losses of the same window that reach a step, one by one."""
+    case, seen = as_fitted(T=4, K=3), Counter()
+    right = Written(case).report
+    slope, back = 1 - right["h"] ** 2, case.params.W_hh.T
+    for mistake in window_mistakes.truncations(4):
+        found, (k,) = flow(case, mistake.of), re.findall(r"\d", mistake.text)[:1] or [0]
+        dh = np.zeros_like(right["dh"])
+        if "each loss" in mistake.text:
+            assert mistake.text.endswith(f" over {k} step{'' if k == '1' else 's'} (bptt_truncate = {int(k) - 1})")
+            for last in range(4):
+                part = right["dy"][last] @ case.params.W_hy.T
+                for t in range(last, max(last - int(k), -1), -1):
+                    dh[t] += part
+                    part = part * slope[t] @ back
+            da = dh * slope
+        else:
+            first = 1 if "with a loss" in mistake.text else 4 - int(k)
+            place = ("da_t", "") if seen[mistake.text] or "with a loss" in mistake.text else ("dh_t", "")
+            written = Written(case, change={place: parts(lambda t, T, first=first: t > first)}).report
+            dh, da = written["dh"], written["da"]
+        assert_same({name: found[name] for name in ("dh", "da")}, {"dh": dh, "da": da}, mistake.text)
+        seen[mistake.text] += 1
+    assert len(seen) == 1 + 3 + 3
+
+
+ORDERS = {"in reversed order": [3, 2, 1, 0], "one step late": [3, 0, 1, 2], "one step early": [1, 2, 3, 0]}
+
+
+def test_words_of_another_case_are_its_numbers():
+    case = as_fitted(T=4, K=4)
+    for mistake in step_mistakes.other_cases():
+        changed = mistake.change(case)
+        names, order = re.fullmatch("(inputs and targets|inputs|targets|the losses) (.+)", mistake.text).groups()
+        for name, word in {"x": "inputs", "target": "targets"}.items():
+            value = getattr(case, name)
+            if word in names and order in ORDERS:
+                value = value[ORDERS[order]]
+            elif word in names:  # (B, T, N) read as (T, B, N)
+                value = np.stack([value[:, b] for b in range(2)]).reshape(value.shape)
+            assert (getattr(changed, name) == value).all(), mistake.text
+    case = as_fitted(T=4, K=2)
+    changed = next(step_mistakes.other_cases()).change(case)
+    assert (changed.target[:2] == case.target).all()
+    assert (changed.weights == [*case.weights, *np.zeros((2, 2))]).all()
+
+
+def test_words_of_other_gradients_are_their_sums():
+    case = as_fitted(T=4, K=3, two_biases=True)
+    right = window_update(case)
+    steps, sequences = np.indices((4, 2))
+    is_part = {"first step": steps == 0, "last step": steps == 3, "first sequence": sequences == 0,
+               "last sequence": sequences == 1}  # fmt: skip
+    found = step_mistakes.other_gradients(case, right)
+    own = {name: right[name] for name in right if name[:3] in ("dW_", "db_")}
+    assert (found.pop("transposed")["dW_hh"] == right["dW_hh"].T).all()
+    for text, gradients in found.items():
+        change = re.fullmatch("(of|without|with) the (.+?)( alone| counted twice|)", text)
+        if change:
+            part = is_part.get(change[2], right["dy"].any((1, 2))[:, None] < 1)
+            count = (1 * part if change[1] == "of" else 1 - part if change[1] == "without" else 1 + part)[..., None]
+            dy, da, h = count * right["dy"], count * right["da"], [initial_state(case), *right["h"]]
+            sums = {"dW_xh": sum(x.T @ d for x, d in zip(case.x, da)), "dW_hh": sum(x.T @ d for x, d in zip(h, da)),
+                    "dW_hy": sum(x.T @ d for x, d in zip(h[1:], dy)), "db_y": dy.sum((0, 1))}  # fmt: skip
+            expected = sums | dict.fromkeys(("db_h", "db_hh"), da.sum((0, 1)))
+        else:
+            expected = {name: one_of(CHANGES, f"g {text}")[0](g, 1, 1) for name, g in own.items()}
+        assert gradients.keys() >= expected.keys() == own.keys()
+        assert_same(expected, gradients, text)
+    assert len(found) == 1 + 3 * 4 + 3 + 7
 
 
 # -- losses -----------------------------------------------------------------------------------------------------------
@@ -267,6 +347,8 @@ def test_words_of_a_loss_are_its_equations(loss):
             assert_same({name: found[name] for name in ("loss", "dy")}, {"loss": expected[0], "dy": dy}, mistake.text)
             seen += 1
     assert seen == {"squared_error": 63, "cross_entropy": 87}[loss]
+    constants = [words for mistake in step_mistakes.other_losses() if (words := mistake.text).startswith("log(p")]
+    assert constants == [f"log(p + 1e-{digits})" for digits in ("12", "10", "09", "08", "07", "06")]
 
 
 # -- steps ------------------------------------------------------------------------------------------------------------
