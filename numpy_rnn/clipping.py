@@ -14,6 +14,7 @@ from numpy_rnn.parameters import ARRAYS, Array, Gradients, Norms, expand_to
 SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
 
 
+@np.errstate(over="ignore", under="ignore")
 def global_norm(gradients: Gradients[Array]) -> Norms:
     """The norm of all gradients of a network as one vector.
 
@@ -22,16 +23,7 @@ def global_norm(gradients: Gradients[Array]) -> Norms:
     The squares are summed in float64, where those of float32 neither overflow nor underflow. Gradients that are None
     are left out. Returns ‖dθ‖ in float64: shape E, a scalar without an ensemble. It is not finite where a gradient is
     not, or where the sum overflows.
-
-    Raises InputError on gradients that do not fit each other.
     """
-    check_gradients(ARRAYS, gradients)
-    return norm(gradients)
-
-
-@np.errstate(over="ignore", under="ignore")
-def norm(gradients: Gradients[Array]) -> Norms:
-    """`global_norm` without its checks."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
     squares = (np.square(dtheta, dtype=np.float64).sum(axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
@@ -57,7 +49,7 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
 
 def clip(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
     """`clip_by_global_norm` without its checks. `expand_to` gives an array of one number per network the axes of dθ."""
-    total_norm = norm(gradients)
+    total_norm = global_norm(gradients)
     factor = np.minimum(1, max_norm / (total_norm + SMALL))  # (U3)
     factor = np.where(np.isfinite(total_norm), factor, np.nan)
     clipped: Gradients[Array] = each(lambda g: (expand_to(factor, g) * g).astype(g.dtype), gradients)  # (U3)

@@ -413,8 +413,10 @@ def read_step(text):
     if "norm" in text and "divided" not in text:
         return None
     if "root" in text:
-        outside = text.removesuffix(" outside the root")
-        return {"root": (lambda v: v + 1e-8) if "without" in text else lambda v: v**0.5 + float(outside)}
+        if "without" in text:
+            return {"root": lambda v: v + 1e-8}
+        outside = float(text.removesuffix(" outside the root"))
+        return {"root": lambda v: v**0.5 + outside}
     text, clipped = text.removesuffix(", in place of the gradients"), not text.endswith("of the gradients")
     for result, operands in OPERANDS.items():
         rest = re.sub("^ (with )?", "", text.removeprefix(result))
