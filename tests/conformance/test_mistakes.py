@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from functools import cache
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
@@ -357,7 +358,7 @@ OPERANDS = {  # of the results of a step
     "g with weight decay": ("g", "θ"), "v": ("g", "v of before"), "the direction": ("g", "v", "v of before"),
     "the new θ": ("θ", "the direction"),
 }  # fmt: skip
-STEP_CHANGES = {  # of a value and the step
+STEP_CHANGES: dict[str, Any] = {  # of a value and the step
     r"without (.+)": lambda v, s: v - v, r"twice (.+)": lambda v, s: v + v,
     r"(.+) of the other sign": lambda v, s: 0 - v,
     r"(.+) within ±max_value": lambda v, s: np.maximum(-s.max_value, np.minimum(v, s.max_value)),
