@@ -1,7 +1,7 @@
-"""Programs and commands of the documents print what is shown there: pytest -n auto --dist load tests/document_outputs.py
+"""Programs and commands of the documents print what is shown there.
 
-Only a change of the project can make one fail, so that `.ci/run` runs them. When an output has changed, `python
-tests/documents.py` updates it.
+Only a change of the project can make one fail, so that `.ci/run` runs them, by `pytest -n auto --dist load` and this
+file. When an output has changed, `python tests/documents.py` updates it.
 """
 
 import documents

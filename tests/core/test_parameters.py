@@ -193,6 +193,9 @@ rnn.bias_hh_l0 is float32 and the parameters are float64: expected one dtype
 linear.weight has shape (4, 5): expected (4, 3)
 rnn.weight_hh_l0 contains NaN or infinity: expected finite numbers\
 """)
+    for key, array in list(STATE.items())[1:]:  # weight_ih_l0 tells D and H
+        with pytest.raises(InputError, match=rf"{key} has shape .*: expected \({', '.join(map(str, array.shape))},?\)"):
+            rnn.from_state_dict(STATE | {key: array.repeat(2, axis=-1)})
 
 
 @pytest.mark.needs_torch
