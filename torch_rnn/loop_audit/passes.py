@@ -29,12 +29,12 @@ class Passes:
         self.by_module: WeakKeyDictionary[nn.Module, Network] = WeakKeyDictionary()
         self.known: dict[Network, KnownStates] = {}
         self.random: torch.Tensor | None = None  # the state before a pass with dropout
-        self.detached: list[tuple[Any, str]] = []  # (weak reference to the tensor, place), where the result is dropped
+        self.detached: dict[str, Any] = {}  # by place, where the result is dropped: weak reference to the latest tensor
 
     def detach(self, result: Any, tensor: torch.Tensor) -> None:
         """Remember a tensor of which the detached result is dropped."""
         if tensor.grad_fn is not None and result_is_dropped():
-            self.detached = [*self.detached[-7:], (ref(tensor), place())]
+            self.detached[place()] = ref(tensor)
 
     def network(self, module: nn.Module) -> Network:
         """The record of a module."""
@@ -143,8 +143,8 @@ class Passes:
             replay.recorded(net, x, states, self.random) if net.is_due else None,
         )  # fmt: skip
         if attached := [p for p in passes if p.net is net]:  # the initial state has a graph
-            if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in states)]:
-                net.evidence["detach without effect"].append((dropped[-1],))
+            dropped = [where for where, tensor in self.detached.items() if any(tensor() is h for h in states)]
+            net.evidence["detach without effect"] += [(where,) for where in dropped]
             if attached[-1].at.update < origin.update:
                 net.evidence["state attached"].append((origin.place,))
             elif attached[-1] in net.extent:
