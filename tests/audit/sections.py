@@ -98,7 +98,8 @@ class Counted:
         if isinstance(x, PackedSequence):
             sizes = len(x.batch_sizes), int(x.batch_sizes[0])
         else:
-            sizes = (1, *x.shape)[-3:-1][:: -1 if getattr(module, "batch_first", False) else 1]
+            sizes = (*x.shape[:-1], 1) if x.dim() == 2 and isinstance(module, RNNBase) else (1, *x.shape)[-3:-1]
+            sizes = sizes[:: -1 if getattr(module, "batch_first", False) and x.dim() == 3 else 1]
         if not torch._C._functorch.is_functorch_wrapped_tensor(last):
             self.places.setdefault(module, f"loop.py:{frame.f_lineno}")
             self.passes.setdefault(module, Counter())[*sizes, last.requires_grad] += 1

@@ -96,8 +96,6 @@ class Passes:
             for name, node, number in nodes:
                 node.metadata.setdefault(MARK, {})[number] = each, name
                 node.register_prehook(self.guard(self.updates.reach, each, name, number))
-        elif states and (found := self.known[net].find(states[0])):
-            origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
         data.tokens = None
         is_plain = nodes and not net.is_cell and not net.is_lstm and module.num_layers == 1
         is_plain = is_plain and not net.is_bidirectional and isinstance(input, torch.Tensor) and input.dim() == 3
