@@ -143,6 +143,19 @@ def test_scripted_modules_are_said_to_be_invisible(audit):
     assert (status, "the modules of Model are compiled by torch.jit.script (train.py:10)" in err) == (0, True), err
 
 
+def test_help_names_the_options(audit):
+    status, out, _ = audit("--help")
+    words, usage = " ".join(out.split()), "[options] (SCRIPT | -m MODULE) [arguments of the script]"
+    assert (status, words.startswith(f"usage: python -m torch_rnn audit {usage}")) == (0, True)
+    for option in (
+        "SCRIPT a Python file",
+        "-m MODULE a module",
+        "--updates N audit the first N",
+        "--output FILE write",
+    ):
+        assert option in words
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
