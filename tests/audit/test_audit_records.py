@@ -9,9 +9,6 @@ from sections import PRELUDE, SOURCES, audited, run
 from torch.optim.optimizer import Optimizer, _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 import torch_rnn
-from torch_rnn.loop_audit.loop_warnings import MISTAKES, loop_warnings
-from torch_rnn.loop_audit.records import Network, Update, Window
-from torch_rnn.loop_audit.watch import Watch
 
 pytestmark = pytest.mark.needs_torch
 LIBRARY = sysconfig.get_path("purelib") + "/logger.py"
@@ -139,35 +136,6 @@ def test_assertions_on_the_truncation():
         report.assert_correct()
     with pytest.raises(AssertionError, match="no update is recorded"):
         report.assert_tbptt(1, 1)
-
-
-ONCE = (
-    "detach without effect", "state attached", "view", "state: no gradient", "state: epoch", "state: batch",
-    "no gradient", "input changed", "gradient differs", "step differs", "graphs kept", "softmax", "shapes of the loss",
-    "clipping without effect", "update not finite", "parameters outside the optimizer", "parameters never changed",
-)  # fmt: skip
-THRICE = ("data overwritten", "step without effect")
-
-
-def test_evidence_is_a_warning_where_it_is_seen_often_enough():
-    """What may be meant, or happen by chance, twice, or three times; what is certainly wrong, once."""
-    watch, module = Watch(1), torch.nn.RNN(2, 3)
-    net = Network(1, module, "rnn", "a.py:1")
-    window = Window("zeros", "", 1, 5, 5, (5, 5), 0, 1, False, "a.py:1")
-    net.updates.append(Update("rnn", 1, "a.py:2", "SGD", (0.1,), (window,), 5, 5, 2, True, ()))
-    net.is_in_loss, watch.updates.backward_failed, watch.updates.networks = True, True, [net]
-    watch.updates.optimizers = {1}
-    least = dict[str, int]()
-    for kind in MISTAKES:
-        of_loop = list(MISTAKES).index(kind) >= list(MISTAKES).index("softmax")
-        evidence, key = (watch.updates if of_loop else net).evidence, kind + ", eval" * (kind == "state: no gradient")
-        for n in (1, 2, 3):
-            values = {"state attached": (), "last output": (True,)}.get(kind, (1, 2, 3, 4))
-            evidence[key] = [("a.py:1", *values)] * n
-            if kind in [warning.kind for warning in loop_warnings(watch)]:
-                least.setdefault(kind, n)
-            evidence.clear()
-    assert least == {kind: 1 if kind in ONCE else 3 if kind in THRICE else 2 for kind in MISTAKES}
 
 
 def test_detach_by_a_library_is_not_a_dropped_one():

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from torch_rnn.loop_audit.audit_report import checked, clipping, facts, is_counted, ranged, schedule, truncation
+from torch_rnn.loop_audit.loop_warnings import MISTAKES, loop_warnings
 from torch_rnn.loop_audit.records import Check, Clip, Network, Update, Window
+from torch_rnn.loop_audit.watch import Watch
 
 pytestmark = pytest.mark.needs_torch
 CARRIED, ZEROS = "carried", "zeros"
@@ -133,3 +135,89 @@ def test_clips_and_checks_in_words():
     assert (
         checked("step", [right, wrong, more]) == "step: 2 of 3 differ from a float64 replay, by 0.25 of the size of U"
     )
+
+
+MODULES = torch.nn.RNN(2, 3), torch.nn.RNNCell(2, 3)  # the records have weak references
+
+
+def made_watch(n=1, kind=None, times=3, also=(), cell=False, **changes):
+    """A watch of `n` updates of one network with evidence of a kind, and with other attributes of its parts."""
+    watch, net = Watch(1), Network(1, MODULES[cell], "rnn", "a.py:1")
+    net.updates, net.was_reached, net.is_in_loss = [update(5, 5, initial=ZEROS, backward=2)] * n, True, True
+    watch.updates.networks, watch.updates.optimizers, watch.updates.backward_failed = [net], {1}, True
+    for name, value in changes.items():
+        if name in ("origins", "initials", "counts"):
+            getattr(net, name).update(value)
+        else:
+            setattr(net if hasattr(net, name) else watch.updates, name, value)
+    for each in (kind, *also):
+        values = {"state attached": (), "last output": (True,)}.get(each, (1, 2, 3, 4))
+        evidence = watch.updates if each in [*MISTAKES][OF_LOOPS:] else net
+        if each:
+            evidence.evidence[each] += [("a.py:1", *values)] * times
+    return watch
+
+
+OF_LOOPS = [*MISTAKES].index("softmax")  # and all after it
+SEEN_ONCE = (
+    "detach without effect", "state attached", "view", "state: epoch", "state: batch", "no gradient", "input changed",
+    "gradient differs", "step differs", "graphs kept", "softmax", "shapes of the loss", "clipping without effect",
+    "update not finite", "parameters outside the optimizer", "parameters never changed", "state: no gradient, eval",
+)  # fmt: skip
+SEEN_THRICE = ("data overwritten", "step without effect")
+
+
+def kinds(watch):
+    return [warning.kind for warning in loop_warnings(watch)]
+
+
+@pytest.mark.parametrize("kind", ["state: no gradient, eval", *MISTAKES.keys() - {"state: no gradient"}])
+def test_evidence_is_a_warning_where_it_is_seen_often_enough(kind):
+    """What may be meant, or happen by chance, twice, or three times; what is certainly wrong, once."""
+    least = 1 if kind in SEEN_ONCE else 3 if kind in SEEN_THRICE else 2
+    shown = kind.removesuffix(", eval")
+    assert [kinds(made_watch(1, kind, times)) for times in (1, 2, 3)] == [[shown] * (n >= least) for n in (1, 2, 3)]
+
+
+CARRIED_BY = {"origins": {"before": 9}}
+ATTACHED = [update(5, 5, attached=True, backward=2)]
+ONE_STEP: dict = {"n": 2, "counts": {(1, 4, True): 3}, "initials": {ZEROS: 3}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "warns", "contradicting"),
+    [
+        ({"kind": "gradient dropped"}, {}, {"optimizers": {1, 2}}),
+        ({"kind": "state attached"}, {"updates": ATTACHED, "backward_failed": False}, {"backward_failed": False}),
+        ({"kind": "state attached"}, {}, {"also": ["detach without effect"]}),
+        ({"kind": "attached in an update"}, {}, {"updates": ATTACHED}),
+        ({"kind": "attached in an update"}, {}, {"updates": [update(5, 5)]}),
+        ({"kind": "last output"}, {"n": 3}, {"n": 4}),
+        ({"kind": "state not carried"}, {"initials": {ZEROS: 1}}, {"initials": {"computed": 1}}),
+        ({"kind": "state: no gradient"}, {"origins": {"before": 9}}, {"origins": {"before": 8}}),
+        ({"kind": "state: overlap"}, {"origins": {"before": 9}}, {"origins": {"before": 10}}),
+        ({"kind": "state: overlap", "origins": {"before": 99}}, {"times": 14}, {"times": 13}),
+        ({"kind": "state: elsewhere"}, {"origins": {"before": 9}}, {"origins": {"before": 10}}),
+        ({"kind": "state: elsewhere"}, {"backward_failed": False}, {"also": ["state attached"]}),
+        ({"kind": "state: epoch", "also": ["state: elsewhere"]}, {"origins": {"before": 10}}, CARRIED_BY),
+        ({"kind": "target equals the input"}, {}, {"is_in_loss": False}),
+        ({"kind": "target equals the input"}, {}, {"also": ["target differs"]}),
+        ({"kind": "target equals the input", "cell": True}, {"times": 8}, {"times": 7}),
+        ({"kind": "clipping of others"}, {"n": 3}, {"n": 4}),
+        ({"kind": "losses overwritten"}, {"steps": 6}, {"steps": 7}),
+        ({"kind": "clipping without effect"}, {}, {"updates": [update(5, 5, clips=("one",))]}),
+        ({"was_reached": False}, {"n": 2}, {"n": 1}),
+        ({"has_modes": True}, {"updates": [update(5, 5, is_training=False)] * 2}, {"n": 2}),
+        ({"has_modes": True, "n": 2}, {"updates": [update(5, 5, is_training=False)] * 2}, {"has_modes": False}),
+        ({}, ONE_STEP, ONE_STEP | {"n": 1}),
+        ({}, ONE_STEP, ONE_STEP | {"counts": {(1, 1, True): 3}}),
+        ({}, ONE_STEP, ONE_STEP | {"counts": {(1, 4, True): 3, (2, 4, True): 1}}),
+        ({}, ONE_STEP, ONE_STEP | {"initials": {ZEROS: 3, "constant": 1}}),
+        ({}, ONE_STEP, ONE_STEP | {"cell": True}),
+    ],
+    ids=str,
+)
+def test_evidence_that_is_contradicted_is_no_warning(changes, warns, contradicting):
+    (found,) = set(kinds(made_watch(**changes | warns))) - {*changes.get("also", ())}
+    assert found == changes.get("kind", found)
+    assert found not in kinds(made_watch(**changes | contradicting))
