@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from inline_snapshot import snapshot
 
-from torch_rnn.loop_audit.audit_report import checked, clipping, facts, is_counted, ranged, schedule, truncation
+from torch_rnn.loop_audit.audit_report import Report, checked, clipping, facts, is_counted, ranged, schedule, truncation
 from torch_rnn.loop_audit.loop_warnings import MISTAKES, loop_warnings
 from torch_rnn.loop_audit.records import Check, Clip, Network, Update, Window
 from torch_rnn.loop_audit.watch import Watch
@@ -212,6 +213,7 @@ ONE_STEP: dict = {"n": 2, "counts": {(1, 4, True): 3}, "initials": {ZEROS: 3}}
         ({}, ONE_STEP, ONE_STEP | {"n": 1}),
         ({}, ONE_STEP, ONE_STEP | {"counts": {(1, 1, True): 3}}),
         ({}, ONE_STEP, ONE_STEP | {"counts": {(1, 4, True): 3, (2, 4, True): 1}}),
+        ({}, ONE_STEP, ONE_STEP | {"counts": {(1, 4, True): 3, (1, 1, True): 1}}),
         ({}, ONE_STEP, ONE_STEP | {"initials": {ZEROS: 3, "constant": 1}}),
         ({}, ONE_STEP, ONE_STEP | {"cell": True}),
     ],
@@ -221,3 +223,36 @@ def test_evidence_that_is_contradicted_is_no_warning(changes, warns, contradicti
     (found,) = set(kinds(made_watch(**changes | warns))) - {*changes.get("also", ())}
     assert found == changes.get("kind", found)
     assert found not in kinds(made_watch(**changes | contradicting))
+
+
+def test_report_of_two_modules():
+    wrong = Check(0.12345, False, name="W"), Check(0.5, False, name="V")
+    first, second = made_watch(2, "view", updates=[update(5, 5, gradient=wrong[0], step=wrong[1])] * 2), made_watch()
+    first.updates.networks += second.updates.networks
+    for net, name in zip(first.updates.networks, ("encoder", "")):
+        net.name, net.counts[5, 2, True] = name, 2
+    first.updates.steps = 1
+    assert str(Report(first)) == snapshot("""\
+encoder: nn.RNN(2, 3), tanh, first called at a.py:1
+  forward passes: 2 with a graph, steps x batch 5 x 2 of input (time, batch, feature)
+  TBPTT(5, 5): chunks of 5 steps, state carried and detached
+  the state is never reset as a whole
+  2 updates by SGD, learning rate 0.1, backward passes per update: 1
+  gradient: 2 of 2 differ from a float64 replay, by 0.12 of the size of W
+  step: 2 of 2 differ from a float64 replay, by 0.5 of the size of V
+  clipping: none seen
+nn.RNN(2, 3), tanh, first called at a.py:1
+  forward passes: 2 with a graph, steps x batch 5 x 2 of input (time, batch, feature)
+  each window starts from zeros: no state is carried; full BPTT over windows of 5 steps
+  1 update by SGD, learning rate 0.1, backward passes per update: 2
+  gradient: not checked
+  step: not checked
+  clipping: none seen
+audited: the first 1 updates
+warning: a.py:1: encoder: the input, of shape 1, is viewed as 2, which mixes its rows: exchange axes
+  by transpose(0, 1), not by view() or reshape()
+warning: a.py:2: encoder: the gradient of update 1 differs from a float64 replay by 0.12 of its size
+  in W: look for changes of weights, inputs or gradients in between
+warning: a.py:2: encoder: update 1 differs from a float64 replay of SGD in V: look for code that
+  changes the weights around step()\
+""")

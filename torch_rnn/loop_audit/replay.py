@@ -193,7 +193,7 @@ def copied(
         options |= {n: v for n, v in IMPLEMENTATION.items() if n in options}
         if chosen := [copies[p] for p in group["params"] if p in copies]:
             groups.append(options | {"params": chosen})
-    result = type(optimizer)(groups, lr=groups[0]["lr"])
+    result = type(optimizer)(groups)
     for p in copies.keys() & optimizer.state.keys():
         result.state[copies[p]] = {
             n: changed(v, dtype) if isinstance(v, torch.Tensor) and n != "step" else deepcopy(v)
