@@ -140,7 +140,7 @@ def test_assertions_on_the_truncation():
 
 def test_detach_by_a_library_is_not_a_dropped_one():
     """A statement that calls a function of a library, such as a logger, which detaches a state."""
-    library = f"exec(compile('def log(state): print(state.detach().sum())', {LIBRARY!r}, 'exec'))\n"
+    library = f"exec(compile('def log(state): state.detach(); print(state.detach().sum())', {LIBRARY!r}, 'exec'))\n"
     source = SOURCES["cell_sequences"].replace("        h =", "        log(h)\n        h =").replace("41", "3")
     report, error, _ = audited(source.replace("\ncell,", f"\n{library}cell,"))
     assert (error, report.warnings) == (None, [])

@@ -58,7 +58,7 @@ class Passes:
         net = self.by_module.get(module)
         if net is not None and net.after_backward is not None:
             self.updates.look_for_changed_weights()
-        uses_random = module.training and getattr(module, "dropout", 0) and module.num_layers > 1
+        uses_random = module.training and getattr(module, "dropout", 0)
         self.random = torch.get_rng_state() if uses_random and (net is None or net.is_due) else None
 
     def forward(self, output: Any, module: Any, input: Any = None, hx: Any = None) -> None:
