@@ -5,7 +5,6 @@ import torch
 from inline_snapshot import snapshot
 
 from torch_rnn.loop_audit.audit_report import Report, checked, clipping, facts, is_counted, ranged, schedule, truncation
-from torch_rnn.loop_audit.data_evidence import mixing_view, shift
 from torch_rnn.loop_audit.loop_warnings import MISTAKES, loop_warnings
 from torch_rnn.loop_audit.records import Check, Clip, Network, Update, Window
 from torch_rnn.loop_audit.watch import Watch
@@ -257,27 +256,3 @@ warning: a.py:2: encoder: the gradient of update 1 differs from a float64 replay
 warning: a.py:2: encoder: update 1 differs from a float64 replay of SGD in V: look for code that
   changes the weights around step()\
 """)
-
-
-def test_overlap_is_found_where_it_is_sure():
-    data, some = torch.randn(40, 2, 1), torch.arange(40.0).reshape(-1, 1, 1)
-    constant, periodic = torch.zeros(40, 1, 1), some % 4
-    parted = torch.cat((some[1:5], constant[:8], some[5:9]))
-    for values, steps, expected in (
-        (data, 4, 4), (some, 4, 4), (some, 5, 0), (some, 30, 0), (some, 0, 0), (constant, 4, 0), (periodic, 4, 0),
-        (parted, 4, 0),
-    ):  # fmt: skip
-        assert shift(values[:12], values[steps : steps + 12]) == expected
-    assert shift(some[:12], some[:0]) == 0
-
-
-def test_view_mixes_rows_where_it_exchanges_sizes():
-    base = torch.zeros(4, 6, 1)
-    assert mixing_view(base.view(6, 4, 1)) == ((4, 6, 1), (6, 4, 1))
-    assert mixing_view(torch.zeros(4, 6).view(6, 4, 1)) == ((4, 6), (6, 4, 1))
-    for view in (
-        base, base.transpose(0, 1), base.view(4, 6, 1), base.view(3, 8, 1), torch.zeros(4, 4, 1).view(4, 4, 1),
-        torch.zeros(1, 6, 1).view(6, 1, 1), torch.zeros(4, 6, 2).view(6, 4, 2)[..., :1], base.view(6, 4),
-        torch.zeros(6, 4, 1).transpose(0, 1).contiguous().view(4, 6, 1), torch.zeros(4, 3, 2).view(3, 8, 1),
-    ):  # fmt: skip
-        assert mixing_view(view) is None
