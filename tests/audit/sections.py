@@ -140,4 +140,20 @@ def lines_of(report):
         assert 0 <= float(error) < 1e-5
     text = re.sub(" to [^ ]* of its size, as rounding explains", "", text)
     text = re.sub(r"by [\d.e-]+ (?=of (its|the) size)", "", text)
-    return [re.sub(r"^[\w.]+: (?=nn\.)", "", line.strip()) for line in text.splitlines()]
+    lines = [re.sub(r"^[\w.]+: (?=nn\.)", "", line.strip()) for line in text.splitlines()]
+    return lines + [f"updates: {', '.join(_in_short(net.updates))}" for net in report.networks if net.updates]
+
+
+def _in_short(updates):
+    """How many updates have these new steps, steps with a loss, and windows.
+
+    Of a window: its initial state, steps x batch and passes, the reach of its gradient, updates back and attached.
+    """
+    counts = Counter()
+    for u in updates:
+        words = [f"{u.new_steps} {u.loss_steps}"]
+        for w in u.windows:
+            back = f"-{w.back}" * bool(w.back) + "!" * w.attached
+            words.append(f"{w.initial[:2]}{w.steps}x{w.batch}/{w.passes}>{w.reach}{back}")
+        counts[" ".join(words)] += 1
+    return [f"{n}: {words}" for words, n in counts.items()]
