@@ -71,7 +71,7 @@ class DataEvidence:
         axis, start = 1 if net.batch_first and source.dim() > 1 else 0, int(source.storage_offset())
         end = start + (source.stride(axis) * steps if source.dim() > axis and not net.is_cell else 0)
         self.number += 1
-        number = 0 if is_enough else self.numbers.setdefault(base, self.number)
+        number = 0 if is_enough else self.numbers.setdefault(base, self.number)  # type: ignore[no-untyped-call]
         return DataPlace(self.drawn, (start, fingerprint, number), ref(base), start, end)
 
     def look_for_writes(self, net: Network, here: DataPlace, where: str) -> None:
