@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -105,6 +106,16 @@ def test_warnings_have_kind_place_and_message(audit):
     assert (status, warning["kind"]) == (0, "parameters outside the optimizer")
     assert f"warning: train.py:17: {warning['message']}" in " ".join(err.split())
     assert max(len(line) for line in err[err.index("warning") :].splitlines()) <= 100
+
+
+@pytest.mark.parametrize(("script", "errors"), [("1 / 0", 1), ("try:\n    1 / 0\nfinally:\n    [][1]", 2)])
+def test_traceback_is_that_of_the_script(audit, capsys, script, errors):
+    with pytest.raises((ZeroDivisionError, IndexError)):
+        audit("train.py", script=script)
+    traceback, _, report = capsys.readouterr().err.partition("-- audit ---")
+    assert traceback.count("Traceback") == errors
+    assert {*re.findall(r'File ".*/(.*)", line', traceback)} == {"train.py"}
+    assert "no call of nn.RNN" in report
 
 
 def test_script_that_closes_its_output(audit, monkeypatch):
