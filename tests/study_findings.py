@@ -1,6 +1,7 @@
 """The findings of one study with made-up numbers, all different and the same on every machine."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import count
 from typing import Any
@@ -116,3 +117,23 @@ def made_up() -> records.Findings:
         made, other, SIZES, NETWORKS, 0.1, "sum", lengths, disagreements, mistakes, 4, 2.0
     )
     return records.Findings(about, checks, components, training, explorer)
+
+
+@cache
+def extreme() -> records.Findings:
+    """The same of a network that is not trained: numbers that are missing, infinite, negative or very small."""
+    made = made_up()
+    components, training, (first, *_) = made.components, made.training, made.checks.equations
+    check, bounds = made.checks.equations[first], (0.0, 1e-9, 0.5, 1e20, np.inf)
+    differences = [replace(check.differences[0], bounds=each) for each in bounds]
+    equations = made.checks.equations | {first: replace(check, differences=differences)}
+    cosines = records.Cost(records.Band(*np.linspace(-0.9, 0.8, 3 * T).reshape(3, T)), band(T))
+    bands = [replace(components.bands[0], cost={"chunks": cosines, "sliding": cosines})]
+    masks = [replace(components.masks[0], share=np.nan)]
+    norms = np.tril(10.0 ** -np.arange(T * T).reshape(T, T))
+    components = replace(components, epochs=[0], own=components.own[:1], bands=bands, masks=masks, norms=norms)
+    outcome = replace(training.mistakes[0].outcomes[0], ratio=records.Band(*np.full(3, np.inf)), verdict="diverged")
+    mistakes = [*training.mistakes[:2], replace(training.mistakes[2], outcomes=[outcome])]
+    by_k = replace(training.by_k, chunks=training.by_k.chunks | {2: final(NETWORKS)})
+    training = replace(training, by_k=by_k, mistakes=mistakes)
+    return replace(made, checks=replace(made.checks, equations=equations), components=components, training=training)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -70,19 +71,33 @@ def test_exit_status_and_files(audit):
     said = [line for line in err.splitlines() if "the script" in line]
     assert said == ["--output went to the script: options of audit come before the script"]
     found = json.loads(Path("a.json").read_text(encoding="utf-8"))
-    (network,), updates = found["networks"], found["updates"]
-    assert found["warnings"] == []
-    assert network["truncation"] == "TBPTT(10, 10): chunks of 10 steps, state carried and detached"
-    assert (network["name"], network["module"], network["place"]) == ("rnn", "nn.RNN(1, 5), tanh", "train.py:19")
-    assert (network["tbptt"], network["origins"]) == ([10, 10], {"before": 5})
-    assert network["passes"] == [{"steps": 10, "batch": 1, "gradient": True, "count": 7}]
-    assert [update["number"] for update in updates] == [1, 2, 3, 4, 5, 6, 7]
-    assert [update["windows"][0]["initial"] for update in updates] == ["zeros", *["carried"] * 4, "zeros", "carried"]
-    assert [(u["new_steps"], u["loss_steps"], u["windows"][0]["reach"]) for u in updates] == [(10, 10, 10)] * 7
-    assert updates[0]["clips"][0]["kind"] == "norm"
-    assert updates[0]["learning_rates"] == [0.1]
-    assert 0 < updates[0]["gradient"]["error"] < 1e-5
-    assert 0 < updates[0]["step"]["error"] < 1e-5
+    (network,), updates = found.pop("networks"), found.pop("updates")
+    assert found == {"warnings": [], "message": "", "error": ""}
+    truncation = "TBPTT(10, 10): chunks of 10 steps, state carried and detached"
+    passes = [{"steps": 10, "batch": 1, "gradient": True, "count": 7}]
+    assert [fact for fact in network.pop("facts") if fact not in err] == []
+    assert network == {
+        "name": "rnn", "module": "nn.RNN(1, 5), tanh", "place": "train.py:19", "truncation": truncation,
+        "tbptt": [10, 10], "origins": {"before": 5}, "passes": passes,
+    }  # fmt: skip
+    for number, update in enumerate(updates, start=1):
+        initial, origin = ("zeros", "") if number in (1, 6) else ("carried", "before")
+        window = {
+            "initial": initial, "origin": origin, "batch": 1, "steps": 10, "reach": 10, "lengths": [10, 10], "back": 0,
+            "passes": 1, "attached": False, "place": "train.py:19",
+        }  # fmt: skip
+        for check in (update.pop(name) for name in ("gradient", "step") if number <= 3):
+            assert 0 < check.pop("error") < 1e-5
+            assert check.pop("name") in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+            assert check == {"is_right": True, "reason": ""}
+        (clip,) = update.pop("clips")
+        assert isinstance(clip.pop("acts"), bool)
+        assert clip == {"kind": "norm", "limit": 1.0, "place": "train.py:22", "parameters": 4, "own": 4}
+        assert {name: value for name, value in update.items() if value is not None} == {
+            "network": "rnn", "number": number, "place": "train.py:23", "optimizer": "SGD", "learning_rates": [0.1],
+            "windows": [window], "new_steps": 10, "loss_steps": 10, "backward": 1, "is_training": True,
+        }  # fmt: skip
+    assert number == 7
 
 
 def test_warnings_have_kind_place_and_message(audit):
@@ -91,6 +106,16 @@ def test_warnings_have_kind_place_and_message(audit):
     assert (status, warning["kind"]) == (0, "parameters outside the optimizer")
     assert f"warning: train.py:17: {warning['message']}" in " ".join(err.split())
     assert max(len(line) for line in err[err.index("warning") :].splitlines()) <= 100
+
+
+@pytest.mark.parametrize(("script", "errors"), [("1 / 0", 1), ("try:\n    1 / 0\nfinally:\n    [][1]", 2)])
+def test_traceback_is_that_of_the_script(audit, capsys, script, errors):
+    with pytest.raises((ZeroDivisionError, IndexError)):
+        audit("train.py", script=script)
+    traceback, _, report = capsys.readouterr().err.partition("-- audit ---")
+    assert traceback.count("Traceback") == errors
+    assert {*re.findall(r'File ".*/(.*)", line', traceback)} == {"train.py"}
+    assert "no call of nn.RNN" in report
 
 
 def test_script_that_closes_its_output(audit, monkeypatch):
@@ -127,6 +152,19 @@ model(torch.randn(3, 2, 2)).sum().backward()
 def test_scripted_modules_are_said_to_be_invisible(audit):
     status, _, err = audit("train.py", script=SCRIPTED)
     assert (status, "the modules of Model are compiled by torch.jit.script (train.py:10)" in err) == (0, True), err
+
+
+def test_help_names_the_options(audit):
+    status, out, _ = audit("--help")
+    words, usage = " ".join(out.split()), "[options] (SCRIPT | -m MODULE) [arguments of the script]"
+    assert (status, words.startswith(f"usage: python -m torch_rnn audit {usage}")) == (0, True)
+    for option in (
+        "SCRIPT a Python file",
+        "-m MODULE a module",
+        "--updates N audit the first N",
+        "--output FILE write",
+    ):
+        assert option in words
 
 
 @pytest.mark.parametrize(

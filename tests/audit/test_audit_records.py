@@ -51,14 +51,15 @@ def test_gradient_agrees_with_replay(name, dtype):
     assert one_update(module, x[0], gradients=("out",)).gradient.is_right  # without an axis of the batch
 
 
+@pytest.mark.parametrize("shape", [(9, 2, 3), (9, 3)])  # without an axis of the batch
 @pytest.mark.parametrize("kind", [torch.nn.RNNCell, torch.nn.LSTMCell, torch.nn.GRUCell])
-def test_gradient_of_cells_agrees_with_replay(kind):
+def test_gradient_of_cells_agrees_with_replay(kind, shape):
     """Both tensors of a state get gradients, in a chain and at the end."""
     torch.manual_seed(4)
     cell, state, states = kind(3, 5), None, []
     optimizer = torch.optim.RMSprop(cell.parameters(), momentum=0.5, centered=True)
     with torch_rnn.audit() as report:
-        for x in torch.randn(9, 2, 3):
+        for x in torch.randn(shape):
             state = cell(x, state)
             states += [state] if kind is not torch.nn.LSTMCell else list(state)
         sum((torch.randn_like(s) * s).sum() for s in states[-5:]).backward()
@@ -124,11 +125,6 @@ def test_assertions_on_the_truncation():
     for k1, k2 in ((5, 10), (10, 20), (20, 20), (5, 5)):
         with pytest.raises(AssertionError, match=rf"TBPTT\(10, 10\): .*; expected TBPTT\({k1}, {k2}\)"):
             report.assert_tbptt(k1, k2)
-    audited(SOURCES["sliding"])[0].assert_tbptt(k1=1, k2=5)
-    audited(SOURCES["smaller_batch"])[0].assert_tbptt(k1=4, k2=4)  # the state of the first sequences
-    audited(SOURCES["replayed_windows"])[0].assert_tbptt(k1=5, k2=15)
-    audited(SOURCES["overlapping_windows"])[0].assert_tbptt(k1=5, k2=15)
-    audited(SOURCES["chunks_of_shuffled_batches"])[0].assert_tbptt(k1=5, k2=5)  # from zeros for every batch
     with pytest.raises(AssertionError, match=r"zeros: no state is carried.*; expected TBPTT\(8, 8\)"):
         audited(SOURCES["state_lost"])[0].assert_tbptt(8, 8)
     with pytest.raises(AssertionError, match="gradients of 4 windows are added"):
@@ -144,7 +140,7 @@ def test_assertions_on_the_truncation():
 
 def test_detach_by_a_library_is_not_a_dropped_one():
     """A statement that calls a function of a library, such as a logger, which detaches a state."""
-    library = f"exec(compile('def log(state): print(state.detach().sum())', {LIBRARY!r}, 'exec'))\n"
+    library = f"exec(compile('def log(state): state.detach(); print(state.detach().sum())', {LIBRARY!r}, 'exec'))\n"
     source = SOURCES["cell_sequences"].replace("        h =", "        log(h)\n        h =").replace("41", "3")
     report, error, _ = audited(source.replace("\ncell,", f"\n{library}cell,"))
     assert (error, report.warnings) == (None, [])

@@ -2,12 +2,14 @@
 
 import os
 import sys
+from types import SimpleNamespace
 
 import pyperf
 import pytest
 from children import run, with_benchmarks
 
 from benchmarks import __main__, machine
+from benchmarks.rows import prepare
 from benchmarks.tasks import COLD, IMPORT, JAX, OURS, RUN, Key, plan
 from benchmarks.workloads import DEFAULT_EXPERIMENT, SLIDING
 from numpy_rnn.common.exit_status import exit_status
@@ -38,6 +40,11 @@ def test_list_has_the_selected_benchmarks(main):
     assert main(*words, OURS, JAX)[1].splitlines() == [
         Key(RUN, case, row).to_text() for case in (DEFAULT, SLIDING[0].name) for row in (OURS, JAX)
     ]
+
+    words = " ".join(main("--help")[1].split())
+    for option in ("--rows ROW [ROW ...] only", "--tasks TASK [TASK ...] only", "--cases PART [PART ...] only"):
+        assert option in words
+    assert "--threads N threads of BLAS, torch and XLA (default 1)" in words
 
 
 @pytest.mark.parametrize(
@@ -141,6 +148,55 @@ def test_times_are_reported_saved_and_continued(tmp_path):
     metadata = suite.get_benchmark(name).get_metadata()
     assert metadata["threads"] == 1
     assert "openblas" in metadata["kernels"] or metadata["kernels"] == "unknown"
+
+
+def test_a_process_has_its_threads_and_records_what_it_ran_on(monkeypatch):
+    assert machine.thread_environment(2) == {
+        "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "VECLIB_MAXIMUM_THREADS": "2",
+        "NPROC": "2", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads=2",
+    }  # fmt: skip
+    assert "eigen=false intra_op_parallelism_threads=1" in machine.thread_environment(1)["XLA_FLAGS"]
+    cores: list = []
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: {3, 0, 1, 2}, raising=False)
+    monkeypatch.setattr(machine.os, "sched_setaffinity", lambda *given: cores.append(given), raising=False)
+    machine.use_cores(2)
+    assert cores == [(0, [2, 3])]
+    monkeypatch.setattr(machine, "kernels", lambda threads: f"kernels of {threads}")
+    monkeypatch.setattr(machine, "find_spec", lambda package: package != "jax")
+    monkeypatch.setattr(machine, "version", lambda package: f"{len(package)}.0")
+    recorded = {"threads": 2, "kernels": "kernels of 2", "packages": "numpy 5.0, torch 5.0"}
+    for status, commit in (("", "abc"), (" M file", "abc with changes"), (None, "unknown")):
+        said = {("rev-parse", "--short", "HEAD"): "abc", ("status", "--porcelain", "--untracked-files=no"): status}
+        monkeypatch.setattr(machine, "_git", lambda *words, said=said: said[words])
+        if status is None:
+            monkeypatch.setattr(machine, "_git", lambda *words: os.stat("missing"))
+        assert machine.metadata(2) == recorded | {"commit": commit}
+
+
+def test_a_worker_measures_its_benchmark(monkeypatch):
+    """One call, or a whole process; of a row that compiles, how long that took."""
+    made, threads = list[tuple](), list[int]()
+    monkeypatch.setattr(__main__, "use_cores", threads.append)
+    monkeypatch.setattr(__main__, "metadata", lambda threads: {"threads": threads})
+    prepared = prepare(OURS, RUN, SLIDING[0])
+    monkeypatch.setattr(__main__, "prepare", lambda row, *_: prepared._replace(compile_seconds={JAX: 1.5}.get(row)))
+    keys = [Key(RUN, SLIDING[0].name, OURS), Key(RUN, SLIDING[0].name, JAX), Key(COLD, DEFAULT, OURS)]
+    keys.append(Key(IMPORT, DEFAULT, OURS))
+    for key, compiled in zip(keys, ({}, {"compile_seconds": 1.5}, {}, {})):
+        runner = SimpleNamespace(metadata={}, bench_func=lambda *call: made.append(call))
+        runner.bench_command = runner.bench_func
+        __main__.work(runner, SimpleNamespace(benchmark=key.to_text(), threads=3))
+        assert runner.metadata == {"threads": 3} | compiled
+    assert [name for name, _ in made] == [key.to_text() for key in keys]
+    assert [work for _, work in made[:2]] == [prepared.call] * 2
+    for _, (python, option, code) in made[2:]:
+        assert (python, option) == (sys.executable, "-c")
+        exec(code, {})
+    assert [code for _, (*_, code) in made[3:]] == ["import numpy_rnn; dir(numpy_rnn)"]
+    assert threads == [3] * 4
+    command = ["python", "--worker", "--worker-task=2", "-p", "1"]
+    __main__._pass_benchmark(command, SimpleNamespace(benchmark="a / b / c", threads=3))
+    assert command == ["python", "--worker", "-p", "1", "--benchmark", "a / b / c", "--threads", "3"]
 
 
 def test_other_number_of_threads_is_an_error(monkeypatch):

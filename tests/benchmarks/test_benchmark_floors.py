@@ -7,10 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
+import numpy_rnn
 from benchmarks.rows import floors, prepare
 from benchmarks.tasks import CHARACTERS, FLOORS, FORWARD, GRADIENT, RUN, STEP
 from benchmarks.workloads import DEFAULT_EXPERIMENT, ENSEMBLES, character_model, point, sine, window
-from numpy_rnn.engine.memory import CACHE_LINE
+from numpy_rnn.engine.memory import CACHE_LINE, Layout
 
 SMALL = window("small", T=4, B=3, D=2, H=5, O=4)
 
@@ -52,6 +53,92 @@ def test_bare_calls_of_a_character_model_train_it():
     (dW,) = {id(call.arguments[2]): call.arguments[2] for call in calls if call.equation == "B4, B5"}.values()
     assert np.shares_memory(first.arguments[1], step.arguments[0])
     assert np.shares_memory(dW, gradient)
+
+
+class Recorded(floors.Memory):
+    """Memory that keeps its arrays in the order in which they were made."""
+
+    def __init__(self, layout):
+        self.made = []
+        super().__init__(layout)
+
+    def __call__(self, *shape, **options):
+        self.made.append(super().__call__(*shape, **options))
+        return self.made[-1]
+
+
+def make(calls):
+    for call in calls:
+        call.function(*call.arguments)
+
+
+@pytest.mark.parametrize("networks", [None, 3])
+@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize(("T", "K"), [(1, 1), (4, 4), (4, 2)])
+def test_bare_calls_compute_the_step(T, K, stacked, networks):
+    """With the numbers of a window in their memory, the calls are forward, gradient and update of numpy_rnn."""
+    D, H, O, B = 2, 5, 3, 2
+    layout = Layout(D, H, O, B, False, False, np.dtype("float64"), networks)
+    memory = Recorded(layout)
+    calls = floors.window_calls(memory, T, K, STEP, stacked)
+    written = {"F1", "F2", "F3", "B1", "B2", "B3", "B6", "U1", *(["B4, B5"] if stacked else ["B4", "B5"])}
+    assert {call.equation for call in calls} == written
+    (params, x, target, h_0), arrays = window("", "float64", T=T, B=B, D=D, H=H, O=O).arrays(), iter(memory.made[2:])
+    if stacked:
+        z = next(arrays)
+        z_x, z_h = z[..., :D], z[..., D:]
+    else:
+        z_x, z_h = next(arrays), next(arrays)
+    _, _, y, given, *_, last, transposed = arrays
+    z_x[..., : T * B, :], z_h[..., :B, :], given[...] = x.reshape(-1, D), h_0, target[-K:].reshape(-1, O)
+    for value, part in zip((np.concatenate(params[:2]), params.W_hy), layout.stacked(memory.theta)):
+        part[...] = value
+    if stacked and K == T > 1:
+        transposed[...] = np.concatenate((params.W_hy.T, params.W_hh.T))
+        last[..., T * B :, O:] = 0  # no gradient comes from later steps
+    else:
+        transposed[...] = params.W_hh.T
+    calls[-2].arguments[1][...] = 0.25
+    theta = memory.theta.copy()
+    make(calls)
+    activations = numpy_rnn.forward(params, x, h_0)
+    wanted = np.concatenate((activations.y[: T - K], target[T - K :]))  # earlier steps have no loss
+    expected = numpy_rnn.bptt(params, activations, wanted)
+    for value, part in zip((np.concatenate(expected[:2]), expected.W_hy), layout.stacked(memory.gradient)):
+        np.testing.assert_allclose(part, np.broadcast_to(0.25 * value, part.shape), rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(memory.theta, theta - memory.gradient)
+    np.testing.assert_allclose(y, np.broadcast_to(activations.y[T - K :].reshape(-1, O), y.shape), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("updates", "terms", "networks"), [(1, 4, None), (3, 1, None), (3, 4, 2), (1, 4, 2)])
+def test_bare_calls_sum_the_losses(updates, terms, networks):
+    memory = Recorded(Layout(1, 2, 1, 1, False, False, np.dtype("float64"), networks))
+    calls, error = floors.loss_calls(memory, updates, terms), memory.made[2].copy()
+    results = [call.function(*call.arguments) for call in calls if call.equation == "L1"]
+    expected = (error**2).sum(axis=-1)
+    if networks or updates > 1:
+        np.testing.assert_allclose(results[-1], expected / 2)
+    else:
+        np.testing.assert_allclose((results[0], *calls[1].arguments), (expected[0], 0.5, 0.5))
+
+
+def test_bare_calls_of_a_character_model_are_cross_entropy_and_adagrad(monkeypatch):
+    made = []
+    monkeypatch.setattr(floors, "Memory", lambda layout: made.append(Recorded(layout)) or made[-1])
+    calls = floors.character_calls(TEXT[1]._replace(dtype="float64", T=25), stacked=True)
+    (memory,) = made
+    y, target, _, losses, v, _ = memory.made[-6:]
+    target[...] = np.eye(4)[np.arange(25) % 4]
+    scores, theta, gradient = y.copy(), memory.theta.copy(), memory.gradient.copy() * 9
+    memory.gradient *= 9
+    make(call for call in calls if call.equation in ("L3", "L4") or call.equation > "U")
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(y, probabilities)
+    np.testing.assert_allclose(losses, -np.log(probabilities[target == 1]))
+    clipped = np.clip(gradient, -5, 5)
+    assert (clipped != gradient).any()
+    np.testing.assert_allclose(v, 1 + clipped**2)
+    np.testing.assert_allclose(theta - memory.theta, 1e-8 * clipped / np.sqrt(v), rtol=1e-5, atol=1e-15)
 
 
 @pytest.mark.parametrize("case", [DEFAULT_EXPERIMENT, ENSEMBLES[1], point(64, 8), point(256, 1, 100)])

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 from inline_snapshot import external_file
-from study_findings import made_up
+from study_findings import extreme, made_up
 
 from numpy_rnn.study.figures import style
 from numpy_rnn.study.figures.drawings import DRAWINGS
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.needs_matplotlib
 
 
 @cache
-def drawn(drawing, size):
+def drawn(drawing, size, findings):
     from matplotlib.figure import Figure
 
     with style.style():
         figure = Figure(figsize=size)
-        drawing.draw(figure, made_up())
+        drawing.draw(figure, findings())
         figure.draw_without_rendering()
     return figure
 
@@ -35,43 +35,67 @@ def few(values):
 
 def described(figure):
     """The artists of a figure, one per line."""
-    from matplotlib.collections import FillBetweenPolyCollection
+    from matplotlib.collections import FillBetweenPolyCollection, LineCollection
     from matplotlib.colors import to_hex
 
+    for legend in figure.legends:
+        yield f"legend {texts(legend.get_texts())}, {legend._ncols} columns"
     for axes in figure.axes:
+        place = few(axes.get_subplotspec().get_geometry()) if axes.get_subplotspec() else "its side"
         yield f"panel {axes.get_title(loc='left')!r}: {axes.get_xlabel()!r}, {axes.get_ylabel()!r}, {axes.get_yscale()}"
-        yield f"  x from {few(axes.get_xlim())}, y from {few(axes.get_ylim())}"
+        yield f"  x from {few(axes.get_xlim())}, y from {few(axes.get_ylim())}, at {place}"
+        ticks = [f"{few(tick.get_position())} {tick.get_text()}" for tick in axes.get_xticklabels()]
+        sides = [side for side, spine in axes.spines.items() if spine.get_visible() and axes.axison]
+        sizes = [axes.xaxis.label, axes._left_title, *axes.get_yticklabels()[:1]]
+        yield f"  x ticks {ticks}, sides {sides}, sizes {few([text.get_fontsize() for text in sizes])}"
         ticks = [label.get_text() for label in axes.get_yticklabels()]
         if axes.get_yscale() == "linear" and not any(tick.strip("−0123456789.") == "" for tick in ticks):
             yield f"  ticks {ticks}"
         for line in axes.lines:
             look = f"{to_hex(line.get_color())} {line.get_linestyle()} {line.get_marker()}"
-            yield f"  line {look}: {few(line.get_xdata())} | {few(line.get_ydata())}"
+            sizes = few([line.get_linewidth(), line.get_markersize(), line.get_markeredgewidth()])
+            sizes += f" {line.get_alpha()} {to_hex(line.get_markeredgecolor())}"
+            yield f"  line {look} {sizes}: {few(line.get_xdata())} | {few(line.get_ydata())}"
         for one in axes.collections:
             if isinstance(one, FillBetweenPolyCollection):
-                yield f"  band {to_hex(one.get_facecolor()[0])}: {few(one.get_paths()[0].vertices[:, 1])}"
+                yield f"  band {to_hex(one.get_facecolor()[0], True)}: {few(one.get_paths()[0].vertices[:, 1])}"
+            elif isinstance(one, LineCollection):
+                look = f"{to_hex(one.get_colors()[0])} {few(one.get_linewidths())}"
+                yield f"  lines {look}: {few(one.get_segments()[:2])}"
         for image in axes.images:
-            yield f"  image {few(image.get_array())}, colors {few(image.get_clim())}"
-            yield f"  steps {few(axes.get_xticks())}, {few(axes.get_yticks())}"
+            look = f"{image.get_cmap().name}, of the zeros {to_hex(image.get_cmap().get_bad(), True)}"
+            yield f"  image {few(image.get_array())}, colors {look} {few(image.get_clim())}"
+            yield f"  steps {few(axes.get_xticks())}, {few(axes.get_yticks())}, alpha {few(image.get_alpha())}"
         for text in axes.texts:
-            yield f"  text {to_hex(text.get_color())} {text.get_text()!r} at {few(text.get_position())}"
-        if axes.get_legend():
-            yield f"  legend {[text.get_text() for text in axes.get_legend().get_texts()]}"
+            look = f"{to_hex(text.get_color())} {text.get_ha()} {text.get_va()} {text.get_fontsize():g}"
+            yield f"  text {look} {text.get_text()!r} at {few(text.get_position())}"
+        if legend := axes.get_legend():
+            size = few(legend.get_texts()[0].get_size())
+            yield f"  legend {texts(legend.get_texts())}, place {legend._loc}, size {size}"
+
+
+def texts(artists):
+    return [artist.get_text() for artist in artists]
 
 
 def test_every_figure_plots_its_findings():
-    text = "".join(
-        "\n".join([f"# {drawing.name}", *described(drawn(drawing, drawing.size)), ""]) for drawing in DRAWINGS
-    )
-    assert text == external_file("figures.txt")
+    """For wide pages, and what differs on narrow ones and of other findings."""
+    lines = []
+    for drawing in DRAWINGS:
+        wide = list(described(drawn(drawing, drawing.size, made_up)))
+        lines += [f"# {drawing.name}", *wide]
+        for name, size, findings in (("narrow", drawing.narrow, made_up), ("extreme", drawing.size, extreme)):
+            other = described(drawn(drawing, size, findings))
+            lines += [f"{name}:", *(line for line in other if line not in wide)]
+    assert "\n".join([*lines, ""]) == external_file("figures.txt")
 
 
-@pytest.mark.parametrize("size", ["size", "narrow"])
-def test_all_is_within_the_borders_and_legible(size):
+@pytest.mark.parametrize(("size", "findings"), [("size", made_up), ("narrow", made_up), ("size", extreme)])
+def test_all_is_within_the_borders_and_legible(size, findings):
     from matplotlib.text import Text
 
     for drawing in DRAWINGS:
-        figure = drawn(drawing, getattr(drawing, size))
+        figure = drawn(drawing, getattr(drawing, size), findings)
         smallest = min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text())
         assert smallest * 96 / 72 >= 12 - 0.01, drawing.name  # pixels of the page
         box, margin = figure.get_tightbbox(), 1 / figure.dpi  # inches; the margin is a pixel

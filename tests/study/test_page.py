@@ -6,6 +6,7 @@ around them. To change it on purpose: pytest --inline-snapshot=fix.
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from html import unescape
 from urllib.parse import unquote
@@ -115,12 +116,15 @@ def parts():
     """Parts of the page, as HTML, that do not depend on the text of the derivation and of the code."""
     yield pages.table("t", caller=lambda: " All\nof them\n| what | a | b | c\n\n| <code>x</code> | 1.5e-07 | | −3 %\n")
     proofs = {"B2": check(np.inf, 0.5), "B2, relu": check(0.0, 0.0, where="elsewhere"), "U9": check(0.25, 0.0)}
-    for name, left_out in (("U9", "math|pre"), ("B2", "math|pre|table")):
+    proofs["F1"] = replace(check(0.5, 0.5), differences=check(0.5, 0.5).differences[:1])
+    for name, left_out in (("U9", "math|pre"), ("B2", "math|pre|table"), ("F1", "math|table")):
         yield re.sub(rf"<({left_out})\b.*?</\1>", "", checked_equation(name, proofs), flags=re.DOTALL)
     yield from map(
         formula, ("h_t", r"\mathrm{relu}'(target_{t,o})", r"\log O", r"\log(O)", r"\mathrm{Im} f", r"\tanh'(a)")
     )
     yield formula("h_t", large=True)
+    yield re.sub(r"<math.*?</math>", "", "".join(map(law, ("T3", "B2"))), flags=re.DOTALL)
+    yield as_html(MARKDOWN, "<p>equation {}</p>".format, "<p>figure {}</p>".format)
     yield from map(reference, ("Razvan Pascanu", "Boris T. Polyak"))
     text = "{{ error | number('.2g') }}, {{ share | number('.1%') }}, {{ nothing }}, {{ undefined }}, {{ words }}"
     text += ", {{ names }}, {{ loud('words') }}, {{ done }}, {{ share | fixed('.2f') }}, {{ error | scientific }}"
@@ -132,6 +136,28 @@ def parts():
     yield from (pages.verdict(Outcome(0.1, band, *of)) for of in outcomes)
 
 
+MARKDOWN = """Words of
+(B2), sections 5 and 9, [a file](README.md) and [a page](https://e.org) of $x$.
+
+- one
+- **(B2)** $a$ words
+
+![masks](figures/masks.svg)
+
+*A caption.*
+
+```python
+f(a < b)
+```
+
+```
+a -> b
+```
+
+| | a |
+|-|---|
+| b | c |
+"""
 VALUES = {"error": 1.27e-16, "share": 0.125, "nothing": None, "undefined": np.nan, "words": "a < b & {{ error }}",
           "names": ["F1", "F2"]}  # fmt: skip
 

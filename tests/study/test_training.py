@@ -280,6 +280,36 @@ SHOWN_BY = {
 }
 
 
+def test_what_a_run_changes():
+    """The other options are those of the run that is studied, but for the epochs of a long one."""
+    of = small(20, epochs=300, learning_rate=0.5, momentum=0.3, nesterov=True, max_norm=0.7, k1=2, k2=4)
+    own, slow = of.options.keywords(), {"k1": 1, "k2": 5, "learning_rate": 0.1}
+    drawn = {"bias": None, "dtype": None, "is_learned": False}
+    changes, window = {}, {"k1": 1, "k2": 5}
+    for name, run in training.demo_runs(of).items():
+        options = run.options.keywords()
+        assert options["epochs"] == 100
+        changes[name] = {key: value for key, value in options.items() if value != own[key] and key != "epochs"}
+        changes[name] |= {key: getattr(run, key) for key in drawn if getattr(run, key) != drawn[key]}
+    plain = {"momentum": 0.0, "nesterov": False}
+    assert changes == {
+        "sliding": window, "chunks": {"k1": 5, "k2": 5}, "biases": window | {"bias": True},
+        "float64": window | {"max_norm": 0.5, "bias": True, "dtype": "float64"},
+        "mean": {"k1": 3, "k2": 5, "reduction": "mean", "bias": True}, "sum": {"k1": 3, "k2": 5, "bias": True},
+        "relu": slow | {"nonlinearity": "relu", "bias": True},
+        "momentum": slow | plain | {"momentum": 0.5, "dampening": 0.25, "weight_decay": 0.001, "max_norm": 0.5,
+                                    "bias": True, "is_learned": True},
+        "nesterov": slow | {"momentum": 0.5, "bias": True},
+        "adagrad": slow | plain | {"adagrad": True, "bias": True},
+    }  # fmt: skip
+    short = small(3, epochs=1)
+    assert [run.options.schedule for run in training.demo_runs(short).values()][:5] == [
+        (1, 3, 1), (3, 3, 1), (1, 3, 1), (1, 3, 1), (3, 3, 1)
+    ]  # fmt: skip
+    many = replace(short, x=np.zeros((3000, 1, 1)))
+    assert training.demo_epochs(many) == 1
+
+
 def test_the_networks_of_an_outcome_train_as_each_would_alone():
     """Mutants too: none lets a network see the others. float32, so to some digits."""
     of = small(6, 3, epochs=1)

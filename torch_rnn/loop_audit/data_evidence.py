@@ -7,6 +7,7 @@ from weakref import ref
 
 import torch
 from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
+from torch.utils.weak import WeakIdKeyDictionary
 
 from torch_rnn.loop_audit.places import is_named
 from torch_rnn.loop_audit.records import DataPlace, Initial, Network, Pass
@@ -38,6 +39,7 @@ class DataEvidence:
         self.tokens: torch.Tensor | None = None  # of an nn.Embedding or one_hot
         self.drawn, self.shape, self.is_by_sample = 0, tuple[int, ...](), False  # shuffled batches; the latest batch
         self.latest: dict[Network, Latest] = {}
+        self.numbers, self.number = WeakIdKeyDictionary(), 0  # of tensors, as an id may be that of an earlier one
         self.trained: dict[int, tuple[Any, set[tuple[int, int]]]] = {}  # tensors, and places of passes with a gradient
         self.before: dict[Network, DataPlace] = {}  # of the latest pass, if no backward pass followed
 
@@ -68,7 +70,9 @@ class DataEvidence:
             return DataPlace(self.drawn, fingerprint if is_enough else None)
         axis, start = 1 if net.batch_first and source.dim() > 1 else 0, int(source.storage_offset())
         end = start + (source.stride(axis) * steps if source.dim() > axis and not net.is_cell else 0)
-        return DataPlace(self.drawn, (start, fingerprint, 0 if is_enough else id(base)), ref(base), start, end)
+        self.number += 1
+        number = 0 if is_enough else self.numbers.setdefault(base, self.number)  # type: ignore[no-untyped-call]
+        return DataPlace(self.drawn, (start, fingerprint, number), ref(base), start, end)
 
     def look_for_writes(self, net: Network, here: DataPlace, where: str) -> None:
         """See whether the script writes into its training data between two passes, as sampling in a slice does."""

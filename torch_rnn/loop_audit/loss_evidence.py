@@ -109,6 +109,7 @@ class Parameters:
                 self.names.setdefault(id(p), name)
                 known.append(p)
         for p in known:
+            self.names.setdefault(id(p), f"a parameter of shape {tuple(p.shape)}")
             if id(p) not in self.first and p.is_leaf and p.requires_grad:
                 self.first[id(p)] = ref(p), bits(p)
 
@@ -129,9 +130,7 @@ class Parameters:
 
     def named(self, keys: list[int]) -> str:
         """Names of parameters."""
-        shape = {key: "" if (p := self.first[key][0]()) is None else f" of shape {tuple(p.shape)}" for key in keys[:2]}
-        shown = [self.names.get(key, f"a parameter{shape[key]}") for key in keys[:2]]
-        return ", ".join(shown) + (f" and {len(keys) - 2} more" if len(keys) > 2 else "")
+        return ", ".join(self.names[key] for key in keys[:2]) + (f" and {len(keys) - 2} more" if len(keys) > 2 else "")
 
 
 def bits(p: torch.Tensor) -> int:

@@ -29,12 +29,12 @@ class Passes:
         self.by_module: WeakKeyDictionary[nn.Module, Network] = WeakKeyDictionary()
         self.known: dict[Network, KnownStates] = {}
         self.random: torch.Tensor | None = None  # the state before a pass with dropout
-        self.detached: list[tuple[Any, str]] = []  # (weak reference to the tensor, place), where the result is dropped
+        self.detached: dict[str, Any] = {}  # by place, where the result is dropped: weak reference to the latest tensor
 
     def detach(self, result: Any, tensor: torch.Tensor) -> None:
         """Remember a tensor of which the detached result is dropped."""
         if tensor.grad_fn is not None and result_is_dropped():
-            self.detached = [*self.detached[-7:], (ref(tensor), place())]
+            self.detached[place()] = ref(tensor)
 
     def network(self, module: nn.Module) -> Network:
         """The record of a module."""
@@ -58,7 +58,7 @@ class Passes:
         net = self.by_module.get(module)
         if net is not None and net.after_backward is not None:
             self.updates.look_for_changed_weights()
-        uses_random = module.training and getattr(module, "dropout", 0) and module.num_layers > 1
+        uses_random = module.training and getattr(module, "dropout", 0)
         self.random = torch.get_rng_state() if uses_random and (net is None or net.is_due) else None
 
     def forward(self, output: Any, module: Any, input: Any = None, hx: Any = None) -> None:
@@ -96,8 +96,6 @@ class Passes:
             for name, node, number in nodes:
                 node.metadata.setdefault(MARK, {})[number] = each, name
                 node.register_prehook(self.guard(self.updates.reach, each, name, number))
-        elif states and (found := self.known[net].find(states[0])):
-            origin = origin._replace(stream=found[0].stream, start=found[0].start + found[1])
         data.tokens = None
         is_plain = nodes and not net.is_cell and not net.is_lstm and module.num_layers == 1
         is_plain = is_plain and not net.is_bidirectional and isinstance(input, torch.Tensor) and input.dim() == 3
@@ -143,8 +141,8 @@ class Passes:
             replay.recorded(net, x, states, self.random) if net.is_due else None,
         )  # fmt: skip
         if attached := [p for p in passes if p.net is net]:  # the initial state has a graph
-            if dropped := [where for tensor, where in self.detached if any(tensor() is h for h in states)]:
-                net.evidence["detach without effect"].append((dropped[-1],))
+            dropped = [where for where, tensor in self.detached.items() if any(tensor() is h for h in states)]
+            net.evidence["detach without effect"] += [(where,) for where in dropped]
             if attached[-1].at.update < origin.update:
                 net.evidence["state attached"].append((origin.place,))
             elif attached[-1] in net.extent:

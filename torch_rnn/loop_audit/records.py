@@ -264,5 +264,5 @@ class Network:
             new += max(0, end - stream.counted)
             losses += sum(row >= stream.with_loss for row in rows)
             stream.counted = max(stream.counted, end)
-            stream.with_loss = max(stream.with_loss, *(row + 1 for row in rows), 0)
+            stream.with_loss = max([stream.with_loss, *(row + 1 for row in rows)])
         return new, losses

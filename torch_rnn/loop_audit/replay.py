@@ -149,11 +149,14 @@ def gradients_of(net: Network, module: Any, dtype: torch.dtype, generator: Gener
 
 
 def lstm_cell(x: torch.Tensor, states: list[torch.Tensor], weights: list[torch.Tensor]) -> Tensors:
-    """nn.LSTMCell, but for the path from c to h: the gradient of c that autograd delivers has gone through it."""
+    """nn.LSTMCell, but for the path from c to h: the gradient of c that autograd delivers has gone through it.
+
+    Without an axis of the batch, nn.LSTMCell adds one and removes it from h and c, so it has not.
+    """
     W, U, *biases = weights
     i, f, g, o = (x @ W.T + states[0] @ U.T + sum(biases)).chunk(4, -1)
     c = f.sigmoid() * states[1] + i.sigmoid() * g.tanh()
-    return {"h": o.sigmoid() * c.detach().tanh(), "c": c}
+    return {"h": o.sigmoid() * (c if x.dim() == 1 else c.detach()).tanh(), "c": c}
 
 
 def step_check(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> Callable[[], Check]:
@@ -190,7 +193,7 @@ def copied(
         options |= {n: v for n, v in IMPLEMENTATION.items() if n in options}
         if chosen := [copies[p] for p in group["params"] if p in copies]:
             groups.append(options | {"params": chosen})
-    result = type(optimizer)(groups, lr=groups[0]["lr"])
+    result = type(optimizer)(groups)
     for p in copies.keys() & optimizer.state.keys():
         result.state[copies[p]] = {
             n: changed(v, dtype) if isinstance(v, torch.Tensor) and n != "step" else deepcopy(v)

@@ -189,7 +189,7 @@ def draw_truncation_cost(figure, findings: Findings) -> None:
         axes.set_title(title)
         if axes.get_ylim()[0] < 0:
             axes.axhline(0, color="black", linewidth=0.6, linestyle=":")
-            axes.text(len(k), 0, "below: the opposite direction", ha="right", va="top", fontsize="small", color=GREY)
+            axes.text(len(k), 0, "below: the opposite direction", ha="right", va="top", fontsize=9, color=GREY)
     for axes in grid[-1]:
         axes.set_xlabel("k, steps per window")
     grid[-1, 0].legend(loc="upper right", fontsize=9)
