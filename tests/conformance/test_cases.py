@@ -1,7 +1,10 @@
 """Random cases and runs are such that faults show, and the packages pass all levels on them."""
 
 import re
+from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,20 +13,33 @@ from hypothesis import Phase, settings
 from ports_for_tests import RIGHT, Port
 
 import numpy_rnn
-from numpy_rnn.common.records import DTYPES, Objective, Step
-from numpy_rnn.conformance.case import SHAPES
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
+from numpy_rnn.conformance.case import SHAPES, RateInVelocity, initial_state, is_classes
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import tanh_error
-from numpy_rnn.conformance.ports.protocol import Abilities, PortFault
+from numpy_rnn.conformance.ports.protocol import (
+    CAPABILITIES,
+    CONTRADICTIONS,
+    LACKS,
+    OTHER_FORMS,
+    SGD_LACKS,
+    Abilities,
+    PortFault,
+)
 from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, profile
 from numpy_rnn.conformance.random_cases import (
     LARGE_SIZES,
     RandomDraw,
     Recipe,
+    exact_recipe,
+    has_exact_cases,
     large_recipe,
     random_recipe,
     random_run,
 )
+from numpy_rnn.conformance.traces.divergence import expected_windows
+from numpy_rnn.conformance.traces.drive import check_port_run
 
 # Enough for every tensor to be checked: it takes a learned initial state and a velocity at the same time.
 PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=30)
@@ -42,21 +58,30 @@ def test_package_is_within_its_bounds(rnn, number):
     assert set(worst.worst[level][dtype]) >= TENSORS
 
 
-# How many values each field of a recipe takes.
-KINDS = dict.fromkeys(("dtype", "bias", "zeros", "learned", "velocity", "classes", "logits", "class_inputs", "weights",
-                       "saturated", "silent", "subnormal"), 2)  # fmt: skip
-STEP_KINDS = dict(momentum=3, dampening=3, nesterov=2, weight_decay=3, adagrad=2, max_norm=6, max_value=4)  # noqa: C408
+SHARES: dict[str, tuple[float, Callable[[Recipe], Any]]] = {  # of all recipes, and which ones
+    **{name: (1 / n, lambda r, name=name: getattr(r, name)) for name, n in {
+        "bias": 2, "learned": 2, "weights": 2, "class_inputs": 3, "classes": 4, "zeros": 7, "saturated": 7, "silent": 7,
+        "subnormal": 10}.items()},
+    "float32": (1 / 2, lambda r: r.dtype == "float32"), "large outputs": (1 / 14, lambda r: r.logits > 1),
+    "sigmoid": (1 / 4, lambda r: r.objective.nonlinearity == "sigmoid"), "gain": (2 / 3, lambda r: r.gain != 1),
+    "tanh": (3 / 8, lambda r: r.objective.nonlinearity == "tanh"), "mean": (1 / 2, lambda r: r.objective[2] == "mean"),
+    "cross_entropy": (1 / 2, lambda r: r.objective.loss == "cross_entropy"),
+    "older steps": (1 / 2 * (1 - sum(1 / T for T in range(1, 9)) / 8), lambda r: r.K < r.T),
+    "all different": (6 / 7 * (1 / 2 + 1 / 2 * (8 * 7 * 6 * 5 * 4) / 8**5), lambda r: len(set(r[:5])) == 5),
+    "momentum": (2 / 3 * 4 / 5, lambda r: r.step.momentum), "dampening": (4 / 9 * 4 / 5, lambda r: r.step.dampening),
+    "nesterov": (1 / 9 * 4 / 5, lambda r: r.step.nesterov), "adagrad": (1 / 5, lambda r: r.step.adagrad),
+    "velocity": (22 / 15 / 3, lambda r: r.velocity), "weight_decay": (2 / 3, lambda r: r.step.weight_decay),
+    "max_norm": (5 / 7 * 3 / 4, lambda r: r.step.max_norm), "max_value": (1 / 4, lambda r: r.step.max_value),
+    "no rate": (1 / 4, lambda r: r.step.learning_rate == 0),
+}  # fmt: skip
 
 
 def test_recipes_are_of_every_kind():
-    made = [random_recipe(RandomDraw(2, seed)) for seed in range(400)]
-    assert {name: len({getattr(recipe, name) for recipe in made}) for name in KINDS} == KINDS
-    assert {name: len({getattr(recipe.step, name) for recipe in made}) for name in STEP_KINDS} == STEP_KINDS
-    assert len({recipe.objective for recipe in made}) == 12
-    for name in "TBDHO":
-        assert {getattr(recipe, name) for recipe in made} == set(range(1, 9))
-    assert np.mean([len(set(recipe[:5])) == 5 for recipe in made]) > 0.4  # T, B, D, H and O all different
-    assert {recipe.H == recipe.O for recipe in made} == {recipe.K < recipe.T for recipe in made} == {True, False}
+    """As often as stated, but for the chance of so many: two standard deviations."""
+    made = [random_recipe(RandomDraw(5, seed)) for seed in range(2500)]
+    found = {name: np.mean([bool(has(recipe)) for recipe in made]) for name, (_, has) in SHARES.items()}
+    wrong = [n for n, (share, _) in SHARES.items() if abs(found[n] - share) > 2 * (share * (1 - share) / 2500) ** 0.5]
+    assert wrong == []
 
 
 def test_cases_are_of_every_kind():
@@ -91,6 +116,88 @@ def test_recipe_makes_the_same_case_again():
 def test_declared_errors_of_tanh_count_twice():
     assert tanh_error(RIGHT) == (16, 0)
     assert tanh_error(SimpleNamespace(tanh_ulps=3, tanh_absolute_ulps=4)) == (6, 8)
+
+
+# -- what a port lacks ------------------------------------------------------------------------------------------------
+
+USES: dict[str, Callable[[WindowCase], Any]] = {  # what a case has, by the names of LACKS and CAPABILITIES
+    **{name: lambda c, name=name: c.objective.nonlinearity == name for name in ("tanh", "relu", "sigmoid")},
+    **{name: lambda c, name=name: c.objective.loss == name for name in ("squared_error", "cross_entropy", "given_dy")},
+    **{name: lambda c, name=name: c.objective.reduction == name for name in ("sum", "mean")},
+    **{name: lambda c, name=name: c.step and getattr(c.step, name) for name in (*SGD_LACKS, "adagrad")},
+    "bias": lambda c: c.params.b_h is not None, "no biases": lambda c: c.params.b_h is None,
+    "h_0": lambda c: initial_state(c).any(), "learned_h_0": lambda c: c.params.h_0 is not None,
+    "older steps": lambda c: len(c.x) > len(c.target), "many losses": lambda c: len(c.target) > 1,
+    "step": lambda c: c.step, "plain SGD": lambda c: c.step and not c.step.adagrad,
+    "sgd_options": lambda c: c.step and any(getattr(c.step, name) for name in SGD_LACKS),
+    "clip_by_value": lambda c: c.step and c.step.max_value, "loss_weights": lambda c: c.weights is not None,
+    "rate_in_velocity": lambda c: isinstance(c.step, RateInVelocity), "batch": lambda c: c.x.shape[1] > 1,
+    "two_biases": lambda c: getattr(c.params, "b_hh", None) is not None,
+    "distributions": lambda c: c.objective.loss == "cross_entropy" and not is_classes(c.target),
+    "vector_inputs": lambda c: not is_classes(c.x), "class_inputs": lambda c: is_classes(c.x),
+    "large outputs": lambda c: np.abs(c.params.W_hy).max() > 500,
+}  # fmt: skip
+NAMES = {*LACKS, *CAPABILITIES, *OTHER_FORMS} & {*USES}
+ALSO: dict[str, set[str]] = {  # what then is not there either
+    "step": {*SGD_LACKS, "plain SGD", "clip_by_value"}, "sgd_options": {*SGD_LACKS},
+    **{key: {"momentum", "dampening", "nesterov"} for key in ("momentum", "plain SGD")},
+    "cross_entropy": {"distributions", "large outputs"},
+    "given_dy": {"mean", "squared_error", "cross_entropy", "distributions", "large outputs", "loss_weights"},
+}  # fmt: skip
+IN_RUNS = {  # where the suite computes the step and the loss, and all windows start at the first step
+    "step": {"step", "plain SGD", "clip_by_value"}, "given_dy": {"given_dy", "squared_error"}, "h_0": {"older steps"},
+}  # fmt: skip
+
+
+def used_by(case):
+    return {name for name in NAMES if USES[name](case)}
+
+
+@cache
+def some_runs():
+    return [(run, used_by_run(run)) for run in (random_run(RandomDraw(6, seed), "float64") for seed in range(30))]
+
+
+def used_by_run(run):
+    """In the windows of its first epoch; the states of later ones are ones."""
+    found, (_, objective, step) = set(), run.options
+    for start, loss_start, stop in expected_windows(len(run.x), run.options.schedule):
+        params, h_0 = run.params, run.h_0
+        if start:
+            params, h_0 = params._replace(h_0=None), np.ones((run.x.shape[1], len(params.W_hh)))
+        weights = None if run.weights is None else run.weights[loss_start:stop]
+        x, target = run.x[start:stop], run.target[loss_start:stop]
+        found |= used_by(WindowCase(params, x, target, h_0, weights, objective, step))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_cases_have_what_a_port_has(name):
+    """All of that, and nothing else, in windows and in runs; other runs are refused, with the name."""
+    undeclared = {name, *(n for names, _ in CONTRADICTIONS if name in names and len(names) > 1 for n in names)}
+    if name in OTHER_FORMS:
+        own, absent = Abilities((*CAPABILITIES, name)), {*OTHER_FORMS, *ALSO.get(name, ())} - {name}
+    else:
+        capabilities = tuple(each for each in CAPABILITIES if each not in undeclared)
+        own = Abilities(capabilities, (name,) if name in LACKS else ())
+        absent = {name, *OTHER_FORMS, *(undeclared & {*CAPABILITIES}), *ALSO.get(name, ())}
+    recipes = [random_recipe(RandomDraw(1, seed), "float64", own) for seed in range(90)]
+    special = [large_recipe(RandomDraw(2, seed), "float64", own) for seed in range(4)]
+    special += [exact_recipe(RandomDraw(3, seed), "float64", own) for seed in range(3) if has_exact_cases(own)]
+    assert set().union(*(used_by(recipe.case()) for recipe in recipes)) == NAMES - absent
+    assert not [names for recipe in special if recipe and (names := used_by(recipe.case()) & absent)]
+    runs = [random_run(RandomDraw(4, seed), "float64", own) for seed in range(60)]
+    assert set().union(*map(used_by_run, runs)) == (NAMES - absent ^ IN_RUNS.get(name, set())) - {"large outputs"}
+    port = SimpleNamespace(name="it", dtypes=("float64",), capabilities=own.capabilities, lacks=own.lacks)
+    for run in runs:
+        check_port_run(port, run)
+    for run, used in some_runs():
+        if needed := used & ({*port.lacks, *CAPABILITIES} - {*own.capabilities, "step"}):
+            says = {f"it {'lacks' if each in LACKS else 'does not declare'} {each!r}: choose" for each in needed}
+            with pytest.raises(InputError, match=f"^({'|'.join(says)})"):
+                check_port_run(port, run)
+        elif name != "given_dy":
+            check_port_run(port, run)
 
 
 # -- wrong ports -----------------------------------------------------------------------------------------------------
