@@ -143,10 +143,11 @@ def report_and_states(case):
 
 
 @pytest.mark.parametrize("left_out", [SEEN, STATES, BOX])
-def test_right_loop_is_judged_right(left_out):
+def test_right_loop_is_judged_right(left_out, tmp_path):
     """Also one that never resets its state, which is one epoch over the series repeated."""
     for functions, resets in (({}, True), (NEVER_RESET, False)):
-        judgement = judge(loop_trace(resets=resets, left_out=left_out, **functions).recorded())
+        loop_trace(resets=resets, left_out=left_out, **functions).save(tmp_path / "t.npz")
+        judgement = judge(RecordedRun(*load_trace(tmp_path / "t.npz")))
         assert judgement.passed, judgement.first
         assert judgement.updates == 8
 
