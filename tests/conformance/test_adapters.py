@@ -8,11 +8,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from hypothesis import Phase, settings
-from in_process import listed
 from inline_snapshot import snapshot
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.adapters import function_port, keras_port, torch_port
+from numpy_rnn.conformance.adapters import function_port, keras_adapter, keras_port, torch_adapter, torch_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.properties import Violation, check_port, profile
 
@@ -215,7 +214,8 @@ TORCH = {
 def refusal(make):
     with pytest.raises(InputError) as error:
         make()
-    return str(error.value)
+    message = re.sub(r"(sequential|functional)_?\d*", "model", str(error.value))
+    return message.replace(torch_adapter.EXPECTED, "...").replace(keras_adapter.EXPECTED, "...")
 
 
 @pytest.mark.needs_torch
@@ -223,55 +223,25 @@ def test_part_of_a_module_is_refused_by_name():
     """With what to do about it."""
     nn = importlib.import_module("torch.nn")
     messages = {part: refusal(lambda part=part: TORCH[part](nn)) for part in TORCH}
-    assert all(part in message and len(message) < 320 for part, message in messages.items())
-    assert listed(messages) == snapshot("""\
-num_layers=2:
-    Model has num_layers=2: expected one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with
-    biases or none; check each layer alone, as the README of the suite says under 'A stack of layers'
-bidirectional=True:
-    Model has bidirectional=True: expected one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both
-    with biases or none; check each direction alone
-nn.Dropout:
-    Model has nn.Dropout: expected one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases
-    or none; leave dropout out
-nn.LayerNorm:
-    Model has nn.LayerNorm: expected one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with
-    biases or none; leave the normalisation out
-nn.Embedding:
-    Model has nn.Embedding: expected one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with
-    biases or none; leave the Embedding out, and let x be its output
-nn.LSTM:
-    Model has nn.LSTM: expected one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or
-    none; no adapter checks gates
-2 nn.Linear:
-    Model has 2 nn.Linear: expected one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with
-    biases or none
-the parameter U:
-    Module has no nn.RNN or nn.RNNCell, the parameter U: expected one nn.RNN or nn.RNNCell, of one layer, and
-    one nn.Linear, both with biases or none; a cell written by hand is checked by function_port, as a function
-    that returns a loss and its gradients
-gives two losses:
-    Model gives two losses for one window: leave dropout and other noise out
-a Softmax before the loss:
-    Model has a Softmax before the loss: expected the outputs of nn.Linear; leave the softmax out: the suite's
-    cross-entropy has one of its own
-does not return log_softmax:
-    Model does not return log_softmax of its outputs, which nn.NLLLoss takes
-CrossEntropyLoss has label_smoothing:
-    Model: CrossEntropyLoss has label_smoothing: expected a mean or a sum, without options
-nn.LSTM, nn.Dropout:
-    Model has nn.LSTM, nn.Dropout: expected one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both
-    with biases or none; no adapter checks gates; leave dropout out
-bias=False in its RNN alone:
-    Model has bias=False in its RNN alone: expected one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear,
-    both with biases or none
-the loss HuberLoss:
-    Model: the loss HuberLoss is not known: expected an nn.MSELoss, nn.CrossEntropyLoss, nn.NLLLoss, or a
-    function with its loss_name
-optim.Adam:
-    Model has optim.Adam: expected torch.optim.SGD without options, which the suite chooses; use SGD for the
-    check\
-""")
+    assert all(part in message for part, message in messages.items())
+    assert "\n".join(messages.values()) == snapshot("""\
+Model has num_layers=2: expected ...; check each layer alone, as the README of the suite says under 'A stack of layers'
+Model has bidirectional=True: expected ...; check each direction alone
+Model has nn.Dropout: expected ...; leave dropout out
+Model has nn.LayerNorm: expected ...; leave the normalisation out
+Model has nn.Embedding: expected ...; leave the Embedding out, and let x be its output
+Model has nn.LSTM: expected ...; no adapter checks gates
+Model has 2 nn.Linear: expected ...
+Module has no nn.RNN or nn.RNNCell, the parameter U: expected ...; a cell written by hand is checked by function_port, as a function that returns a loss and its gradients
+Model gives two losses for one window: leave dropout and other noise out
+Model has a Softmax before the loss: expected the outputs of nn.Linear; leave the softmax out: the suite's cross-entropy has one of its own
+Model does not return log_softmax of its outputs, which nn.NLLLoss takes
+Model: CrossEntropyLoss has label_smoothing: expected a mean or a sum, without options
+Model has nn.LSTM, nn.Dropout: expected ...; no adapter checks gates; leave dropout out
+Model has bias=False in its RNN alone: expected ...
+Model: the loss HuberLoss is not known: expected an nn.MSELoss, nn.CrossEntropyLoss, nn.NLLLoss, or a function with its loss_name
+Model has optim.Adam: expected torch.optim.SGD without options, which the suite chooses; use SGD for the check\
+""")  # noqa: E501
 
 
 @pytest.mark.needs_torch
@@ -320,50 +290,22 @@ def test_part_of_a_keras_model_is_refused_by_name():
     makers = {part: lambda options=options: keras_model(**options) for part, options in KERAS.items()}
     makers |= {kind: lambda kind=kind: keras_model((kind, LAYERS[kind])) for kind in LAYERS}
     makers |= {"call": keras_call, "sizes": importlib.import_module("keras").Sequential}
-    messages = {part: refusal(lambda make=make: keras_port(make())) for part, make in makers.items()}
-    messages = {part: re.sub(r"(sequential|functional)_?\d*", "model", text) for part, text in messages.items()}
-    assert listed(messages) == snapshot("""\
-dropout:
-    model has SimpleRNN(dropout=0.3), SimpleRNN(recurrent_dropout=0.2): expected a SimpleRNN and a Dense
-    without an activation, both with biases or none; leave dropout out
-regularizer of the RNN:
-    model has SimpleRNN(kernel_regularizer): expected a SimpleRNN and a Dense without an activation, both with
-    biases or none; leave regularizers out: their loss is no part of the definition
-regularizer:
-    model has SimpleRNN(kernel_constraint), Dense(kernel_regularizer): expected a SimpleRNN and a Dense
-    without an activation, both with biases or none; leave constraints out: they change the step; leave
-    regularizers out: their loss is no part of the definition
-biases:
-    model has use_bias in one layer alone: expected a SimpleRNN and a Dense without an activation, both with
-    biases or none
-activation:
-    model has Selu in its Dense: expected a SimpleRNN and a Dense without an activation, both with biases or
-    none
-backwards:
-    model has SimpleRNN(go_backwards=True): expected a SimpleRNN and a Dense without an activation, both with
-    biases or none
-softmax:
-    model has Softmax in its Dense: expected a SimpleRNN and a Dense without an activation, both with biases
-    or none; leave the softmax out: the suite's cross-entropy has one of its own
-optimizer:
-    model has optimizers.Adam: expected a SimpleRNN and a Dense without an activation, both with biases or
-    none; use SGD for the check
-loss:
-    model has the loss mean_absolute_error: expected a SimpleRNN and a Dense without an activation, both with
-    biases or none
-Dropout:
-    model has Dropout: expected a SimpleRNN and a Dense without an activation, both with biases or none; leave
-    dropout out
-LayerNormalization:
-    model has LayerNormalization: expected a SimpleRNN and a Dense without an activation, both with biases or
-    none; leave the normalisation out
-Dense:
-    model has 2 Dense: expected a SimpleRNN and a Dense without an activation, both with biases or none
-call:
-    model does more in its call than its SimpleRNN and its Dense: take the rest out
-sizes:
-    model has no sizes yet: begin it with keras.Input((None, D)), or call it once\
-""")
+    assert "\n".join(refusal(lambda make=make: keras_port(make())) for make in makers.values()) == snapshot("""\
+model has SimpleRNN(dropout=0.3), SimpleRNN(recurrent_dropout=0.2): expected ...; leave dropout out
+model has SimpleRNN(kernel_regularizer): expected ...; leave regularizers out: their loss is no part of the definition
+model has SimpleRNN(kernel_constraint), Dense(kernel_regularizer): expected ...; leave constraints out: they change the step; leave regularizers out: their loss is no part of the definition
+model has use_bias in one layer alone: expected ...
+model has Selu in its Dense: expected ...
+model has SimpleRNN(go_backwards=True): expected ...
+model has Softmax in its Dense: expected ...; leave the softmax out: the suite's cross-entropy has one of its own
+model has optimizers.Adam: expected ...; use SGD for the check
+model has the loss mean_absolute_error: expected ...
+model has Dropout: expected ...; leave dropout out
+model has LayerNormalization: expected ...; leave the normalisation out
+model has 2 Dense: expected ...
+model does more in its call than its SimpleRNN and its Dense: take the rest out
+model has no sizes yet: begin it with keras.Input((None, D)), or call it once\
+""")  # noqa: E501
     many_to_one = keras_port(keras_model(return_sequences=False, compiled=("sgd", "mse")))
     for level in ("L2", "L3"):
         check_port(level, many_to_one, "float32", FEW)
