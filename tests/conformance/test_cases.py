@@ -1,7 +1,6 @@
 """Random cases and runs are such that faults show, and the packages pass all levels on them."""
 
 import re
-from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -58,7 +57,7 @@ def test_package_is_within_its_bounds(rnn, number):
     assert set(worst.worst[level][dtype]) >= TENSORS
 
 
-SHARES: dict[str, tuple[float, Callable[[Recipe], Any]]] = {  # of all recipes, and which ones
+SHARES: dict[str, tuple[float, Any]] = {  # of all recipes, and which ones
     **{name: (1 / n, lambda r, name=name: getattr(r, name)) for name, n in {
         "bias": 2, "learned": 2, "weights": 2, "class_inputs": 3, "classes": 4, "zeros": 7, "saturated": 7, "silent": 7,
         "subnormal": 10}.items()},
@@ -120,7 +119,7 @@ def test_declared_errors_of_tanh_count_twice():
 
 # -- what a port lacks ------------------------------------------------------------------------------------------------
 
-USES: dict[str, Callable[[WindowCase], Any]] = {  # what a case has, by the names of LACKS and CAPABILITIES
+USES: dict[str, Any] = {  # what a case has, by the names of LACKS and CAPABILITIES
     **{name: lambda c, name=name: c.objective.nonlinearity == name for name in ("tanh", "relu", "sigmoid")},
     **{name: lambda c, name=name: c.objective.loss == name for name in ("squared_error", "cross_entropy", "given_dy")},
     **{name: lambda c, name=name: c.objective.reduction == name for name in ("sum", "mean")},
