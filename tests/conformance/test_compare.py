@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from in_process import command
 from inline_snapshot import snapshot
-from ports_for_tests import WAYS, Layer, Untransposed, Way, functions
+from ports_for_tests import Layer, Untransposed, Way
 from test_judge import PACKAGE, sine_run
 
 import numpy_rnn
-from numpy_rnn.app import compare_report
-from numpy_rnn.app.compare import NORM, compare
+from numpy_rnn.app.compare import compare
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance import __main__
-from numpy_rnn.conformance.__main__ import check_updates, main
+from numpy_rnn.conformance.__main__ import LongResult, check_updates, main, markdown
 from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.definition import train
 from numpy_rnn.conformance.mutants import score
 from numpy_rnn.conformance.mutants.catalogue import named
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.protocol import EVERYTHING
+from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER
 from numpy_rnn.conformance.traces.recorder import record
 from numpy_rnn.conformance.traces.sources import PortSource
 from numpy_rnn.conformance.traces.trace_file import trace_arrays
@@ -145,26 +145,6 @@ def test_unusable_input_is_refused(run):
     )
 
 
-def test_norm_that_overflows_is_no_wrong_update():
-    """A norm of numbers that are scaled is right; one that overflows is out of range, and the rest is judged no more.
-
-    Another mistake in the same update is not taken for that.
-    """
-    run = sine_run(Step(0.1, max_norm=1.0), k1=5, k2=8, learned=False, dtype="float32", nonlinearity="relu")
-    run = run._replace(x=run.x * np.float32(1e6), target=run.target * np.float32(1e16))
-    scaled, plain = (WaySource(WAYS[way], way) for way in ("by scaled numbers", "as it is"))
-    wrong = WaySource(functions(updated=lambda n, name, theta, delta, step: theta - n.rate(step, theta)))
-    found = compare([scaled, plain], run)
-    assert [side.cut for side in found.sides] == [None, NORM]
-    assert [side.judgement.updates for side in found.sides] == [8, 0]
-    assert found.passed
-    said = compare_report.text(found, 1)
-    assert "as it is overflows after 0 updates: the norm of its gradient overflows (U2)" in said
-    assert "agree: every update of both before the overflow is within its rounding bounds" in said
-    side = compare([scaled, wrong], run).sides[1]
-    assert (side.cut, side.judgement.first.equation) == (None, "U2, U3, U1")
-
-
 @pytest.mark.parametrize("port", [Layer, Untransposed])
 def test_two_biases_are_compared_like_one(port):
     """Their sum moves twice as far as one bias: numpy_rnn trains both too. A wrong port has its hint."""
@@ -243,6 +223,32 @@ def test_score_tells_survivors(capsys, monkeypatch):
     sys.stdout.flush()
     assert b"relu\\u2032 missing" in memory.getvalue()
     assert b"2 survived" in memory.getvalue()
+
+
+def test_tables_of_long_and_score():
+    """The first and last rows; L2 is empty where the oracle was not asked, and a survivor is named."""
+    left = LongResult("one", "float32", 1234, 50, {"a": 0.25, "loss": 0.12345}, {"loss": 0.5}, 3, None, None)
+    rows = markdown([left, left._replace(name="two", updates=7, oracle_updates=0, oracle={})]).splitlines()
+    assert len(rows) == 2 + len(CAUSAL_ORDER) - 2 + 1
+    assert "\n".join(rows[:3] + rows[5:7] + rows[-1:]) == snapshot("""\
+| tensor | equation | one float32, L1 | L2 | two float32, L1 | L2 |
+|---|---|---:|---:|---:|---:|
+| a | F1 | 0.250 |  | 0.250 |  |
+| loss | L1, L2 | 0.123 | 0.500 | 0.123 |  |
+| dy | B1 | 0.000 |  | 0.000 |  |
+| updates | | 1,234 | 50 | 7 | 0 |\
+""")
+    first, second = named("dh_next dropped"), named("bptt over k+1 steps")
+    made = [score.Score(first, "L1", "dh", 3, 12345.6), score.Score(first, "L2", "dW_xh", 12, 2.5),
+            score.Score(first, "L2", "x", 1, np.inf), score.Score(second, "L3", None, 500, 0.0)]  # fmt: skip
+    assert score.text(made) == snapshot("""\
+mutant                                         level  caught at       cases  error / bound
+dh_next dropped                                L1     dh (B2)              3    1.2e+04
+dh_next dropped                                L2     dW_xh (B4)          12    2.5e+00  (the mistake is in dh)
+dh_next dropped                                L2     x (form)             1        inf  (the mistake is in dh)
+bptt over k+1 steps                            L3     SURVIVED           500    0.0e+00
+2 mutants, 4 trials, 1 survived\
+""")
 
 
 def test_unusable_commands_are_one_line(capsys, tmp_path, monkeypatch):
