@@ -13,6 +13,7 @@ from inline_snapshot import snapshot
 from ports_for_tests import PLAIN, window
 
 from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.conformance.case import GIVEN_DY
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.mutants import step_mistakes, window_mistakes
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, trace
@@ -64,8 +65,13 @@ def test_mistakes_of_windows():
         step_mistakes.other_cases, step_mistakes.other_losses, window_mistakes.transposes, window_mistakes.other_terms,
         window_mistakes.other_operands, window_mistakes.other_functions, window_mistakes.other_results)}  # fmt: skip
     kinds |= {"catalogue": CATALOGUE, "truncations": list(window_mistakes.truncations(4))}
-    compute = {True: exact_flow, False: flow}
-    rows = [row(*kind, lambda m, case: compute[m.is_exact](case, m.of), WINDOWS) for kind in kinds.items()]
+
+    def values_of(mistake, case):
+        return (exact_flow if mistake.is_exact else flow)(case, mistake.of)
+
+    rows = [row(*kind, values_of, WINDOWS) for kind in kinds.items()]
+    given_dy = as_fitted(T=3, objective=Objective(loss=GIVEN_DY), weights=False)
+    rows.append(row("of a given dy", kinds["other_functions"], values_of, [given_dy]))
     assert "\n".join(rows) == snapshot("""\
 other_cases: 13, 26, -0.062
 other_losses: 105, 186, -6.495
@@ -75,7 +81,8 @@ other_operands: 678, 1104, 3.833
 other_functions: 35, 70, -2.921
 other_results: 168, 336, 15.818
 catalogue: 34, 68, -3.073
-truncations: 10, 20, -1.651\
+truncations: 10, 20, -1.651
+of a given dy: 35, 35, 3.957\
 """)
 
 
