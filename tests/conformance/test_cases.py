@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -81,6 +82,14 @@ def test_recipes_are_of_every_kind():
     found = {name: np.mean([bool(has(recipe)) for recipe in made]) for name, (_, has) in SHARES.items()}
     wrong = [n for n, (share, _) in SHARES.items() if abs(found[n] - share) > 2 * (share * (1 - share) / 2500) ** 0.5]
     assert wrong == []
+    values = {name: {getattr(recipe.step, name) for recipe in made} for name in Step._fields}
+    assert values == {
+        "learning_rate": {0.1, 0.01, 0.5, 0.0}, "momentum": {0.0, 0.5, 0.9}, "dampening": {0.0, 0.25, 0.7},
+        "nesterov": {False, True}, "weight_decay": {0.0, 0.01, 0.1}, "adagrad": {False, True},
+        "max_norm": {None, 0.1, 0.5, 1.0, 5.0, 30.0}, "max_value": {None, 0.03, 0.2, 1.0},
+    }  # fmt: skip
+    assert {(recipe.gain, recipe.logits) for recipe in made} == set(product((0.5, 1.0, 1.5), (1.0, 1e4)))
+    assert [{recipe[i] for recipe in made} for i in range(6)] == [set(range(1, 9))] * 6
 
 
 def test_cases_are_of_every_kind():
