@@ -106,6 +106,9 @@ def test_the_rest_of_a_step_by_hand():
     rate, theta = step.rate(Step(0.1), near(np.ones((2, 3)), 0.0, "float32")), float(np.float32(0.1))
     assert (rate.value.ravel() == theta).all()
     assert (rate.E.ravel() == off).all()
+    a = near(np.linspace(-2, 2, 9))
+    exact, checked = (Bounds("float64", own=own).phi(a, "tanh").E for own in (0.0, 2.0**-53))
+    np.testing.assert_allclose(checked - exact, 4 * 2.0**-53 * np.abs(np.tanh(a.value)), 1e-6)  # of NumPy's tanh
     total = step.add(near(2.0, 0.5), near(-3.0, 0.25), near(0.5, 0.125))
     assert total.value == -0.5
     assert_rounded_up(total.E, 0.875 + gamma(2) * 6.375 + 3 * flush)

@@ -1,7 +1,7 @@
 """Random cases and runs are such that faults show, and the packages pass all levels on them."""
 
 import re
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from comparing import bits
 from hypothesis import Phase, settings
+from inline_snapshot import snapshot
 from ports_for_tests import RIGHT, Port
 
 import numpy_rnn
@@ -30,6 +31,7 @@ from numpy_rnn.conformance.ports.protocol import (
 from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, profile
 from numpy_rnn.conformance.random_cases import (
     LARGE_SIZES,
+    Draw,
     RandomDraw,
     Recipe,
     exact_recipe,
@@ -58,30 +60,43 @@ def test_package_is_within_its_bounds(rnn, number):
     assert set(worst.worst[level][dtype]) >= TENSORS
 
 
-SHARES: dict[str, tuple[float, Any]] = {  # of all recipes, and which ones
-    **{name: (1 / n, lambda r, name=name: getattr(r, name)) for name, n in {
-        "bias": 2, "learned": 2, "weights": 2, "class_inputs": 3, "classes": 4, "zeros": 7, "saturated": 7, "silent": 7,
-        "subnormal": 10}.items()},
-    "float32": (1 / 2, lambda r: r.dtype == "float32"), "large outputs": (1 / 14, lambda r: r.logits > 1),
-    "sigmoid": (1 / 4, lambda r: r.objective.nonlinearity == "sigmoid"), "gain": (2 / 3, lambda r: r.gain != 1),
-    "tanh": (3 / 8, lambda r: r.objective.nonlinearity == "tanh"), "mean": (1 / 2, lambda r: r.objective[2] == "mean"),
-    "cross_entropy": (1 / 2, lambda r: r.objective.loss == "cross_entropy"),
-    "older steps": (1 / 2 * (1 - sum(1 / T for T in range(1, 9)) / 8), lambda r: r.K < r.T),
-    "all different": (6 / 7 * (1 / 2 + 1 / 2 * (8 * 7 * 6 * 5 * 4) / 8**5), lambda r: len(set(r[:5])) == 5),
-    "momentum": (2 / 3 * 4 / 5, lambda r: r.step.momentum), "dampening": (4 / 9 * 4 / 5, lambda r: r.step.dampening),
-    "nesterov": (1 / 9 * 4 / 5, lambda r: r.step.nesterov), "adagrad": (1 / 5, lambda r: r.step.adagrad),
-    "velocity": (22 / 15 / 3, lambda r: r.velocity), "weight_decay": (2 / 3, lambda r: r.step.weight_decay),
-    "max_norm": (5 / 7 * 3 / 4, lambda r: r.step.max_norm), "max_value": (1 / 4, lambda r: r.step.max_value),
-    "no rate": (1 / 4, lambda r: r.step.learning_rate == 0),
-}  # fmt: skip
+def drawn(make, choose):
+    """What is made by these choices, and among how many options each is made."""
+    asked: list[int] = []
+    result = make(Draw(lambda low, high: asked.append(high - low + 1) or choose(low, high)))  # type: ignore[func-returns-value]
+    return f"{' '.join(map(str, asked))}\n{result!r}"
+
+
+def test_choices_of_a_recipe():
+    """The first of all options, the last, and those between."""
+    made = [drawn(random_recipe, choose) for choose in (min, max, lambda low, high: (low + high) // 2)]
+    made.append(drawn(partial(large_recipe, dtype="float64"), max))
+    made += [drawn(partial(exact_recipe, dtype="float32"), choose) for choose in (min, max)]
+    assert "\n".join(made) == snapshot("""\
+2 8 8 8 8 8 2 4 2 2 4 3 3 7 4 5 7 2 2 2 7 3 4294967296 2 3 2 7 7 10
+Recipe(T=1, B=1, D=1, H=1, O=1, K=1, dtype='float32')
+2 8 7 6 5 4 2 4 2 2 4 3 3 3 7 4 3 5 7 2 8 2 2 7 3 4294967296 2 3 2 7 3 2 7 7 10
+Recipe(T=8, B=7, D=6, H=5, O=5, K=8, dtype='float64', objective=Objective(nonlinearity='sigmoid', loss='cross_entropy', reduction='mean'), step=Step(learning_rate=0.0, weight_decay=0.1, adagrad=True, max_value=1.0), bias=True, zeros=True, gain=1.5, seed=4294967295, learned=True, classes=True, logits=10000.0, class_inputs=True, weights=True, saturated=True, silent=True, subnormal=True)
+2 8 8 8 8 8 2 4 2 2 4 3 3 3 7 4 5 7 2 2 2 7 3 4294967296 2 3 3 2 7 7 10
+Recipe(T=4, B=4, D=4, H=4, O=4, K=4, dtype='float32', step=Step(learning_rate=0.01, momentum=0.5, dampening=0.25, weight_decay=0.01, max_norm=0.5), gain=0.5, seed=2147483647, velocity=True)
+2 8 7 6 5 4 2 4 2 2 4 3 3 3 7 4 3 5 7 2 8 2 7 3 4294967296 2 3 2 7 3 2 7 7 10 5 24 4
+Recipe(T=8, B=7, D=6, H=5, O=40, K=8, dtype='float64', objective=Objective(nonlinearity='sigmoid', loss='cross_entropy', reduction='mean'), step=Step(learning_rate=0.0, weight_decay=0.1, adagrad=True, max_value=1.0), bias=True, zeros=True, gain=1.5, seed=4294967295, learned=True, classes=True, logits=10000.0, class_inputs=True, weights=True, saturated=True, silent=True, subnormal=True)
+3 2 8 8 8 8 8 2 4 2 2 4 3 3 7 4 5 7 2 2 7 3 4294967296 2 3 2 7 7 10
+Recipe(T=1, B=1, D=1, H=1, O=1, K=1, dtype='float32', objective=Objective(nonlinearity='relu'), step=Step(learning_rate=0.0625), exact=True)
+3 2 8 7 6 5 4 2 4 2 2 4 3 3 3 7 4 3 5 7 2 8 2 7 3 4294967296 2 3 2 7 3 2 7 7 10 5 24 4 2 2
+Recipe(T=8, B=4, D=6, H=5, O=32, K=8, dtype='float32', objective=Objective(nonlinearity='relu', reduction='mean'), step=Step(learning_rate=0.0625, weight_decay=0.25, max_value=4.0), bias=True, zeros=True, gain=1.5, seed=4294967295, learned=True, logits=10000.0, class_inputs=True, saturated=True, silent=True, exact=True)\
+""")  # noqa: E501
+    runs = [drawn(lambda draw: random_run(draw).options, choose) for choose in (min, max)]
+    assert "\n".join(runs) == snapshot("""\
+2 8 8 8 8 8 2 4 2 2 4 3 3 7 4 5 7 2 2 2 7 3 4294967296 2 3 2 7 7 10 9 4 4 10 3
+RunOptions(schedule=Schedule(k1=1, k2=1, epochs=2), objective=Objective(nonlinearity='tanh', loss='squared_error', reduction='sum'), step=Step(learning_rate=0.1, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, adagrad=False, max_norm=None, max_value=None))
+2 8 7 6 5 4 2 4 2 2 4 3 3 3 7 4 3 5 7 2 8 2 2 7 3 4294967296 2 3 2 7 3 2 7 7 10 9 4 4 10 24 3
+RunOptions(schedule=Schedule(k1=4, k2=7, epochs=2), objective=Objective(nonlinearity='sigmoid', loss='cross_entropy', reduction='mean'), step=Step(learning_rate=8.333333333333334e-05, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.1, adagrad=True, max_norm=None, max_value=1.0))\
+""")  # noqa: E501
 
 
 def test_recipes_are_of_every_kind():
-    """As often as stated, but for the chance of so many: two standard deviations."""
-    made = [random_recipe(RandomDraw(5, seed)) for seed in range(2500)]
-    found = {name: np.mean([bool(has(recipe)) for recipe in made]) for name, (_, has) in SHARES.items()}
-    wrong = [n for n, (share, _) in SHARES.items() if abs(found[n] - share) > 2 * (share * (1 - share) / 2500) ** 0.5]
-    assert wrong == []
+    made = [random_recipe(RandomDraw(5, seed)) for seed in range(400)]
     values = {name: {getattr(recipe.step, name) for recipe in made} for name in Step._fields}
     assert values == {
         "learning_rate": {0.1, 0.01, 0.5, 0.0}, "momentum": {0.0, 0.5, 0.9}, "dampening": {0.0, 0.25, 0.7},
@@ -199,6 +214,12 @@ def test_cases_have_what_a_port_has(name):
     port = SimpleNamespace(name="it", dtypes=("float64",), capabilities=own.capabilities, lacks=own.lacks)
     for run in runs:
         check_port_run(port, run)
+    for run in runs[:1] if "batch" not in own.lacks else ():
+        sizes = {"B": run.x.shape[1], **dict(zip("DHO", (*run.params.W_xh.shape, run.params.W_hy.shape[-1])))}
+        for letter, size in sizes.items():
+            check_port_run(SimpleNamespace(**vars(port), sizes=({letter: size + 1}, {letter: size})), run)
+            with pytest.raises(InputError, match=f"expected them in the run, not {sizes}"):
+                check_port_run(SimpleNamespace(**vars(port), sizes=({letter: size + 1},)), run)
     for run, used in some_runs():
         if needed := used & ({*port.lacks, *CAPABILITIES} - {*own.capabilities, "step"}):
             says = {f"it {'lacks' if each in LACKS else 'does not declare'} {each!r}: choose" for each in needed}

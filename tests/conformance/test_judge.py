@@ -56,6 +56,7 @@ def recorded(name="full", rnn=numpy_rnn):
 def assert_passes(run, **options):
     judgement = judge(run, **options)
     assert judgement.passed, judgement.first
+    assert judgement.worst["window"] == judgement.worst["initial"] * ("h" in run.updates) == 0
     assert set(judgement.worst) == {"window", "initial"} | set(run.updates) & set(CAUSAL_ORDER)
 
 
