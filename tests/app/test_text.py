@@ -130,7 +130,9 @@ def test_sample_draws_from_the_distributions(rnn, temperature):
     likely one each time, or all have the same probability.
     """
     trainer = trainer_of(rnn, f"{SMALL} --seed 3")
-    experiment, generator = trainer.experiment, np.random.default_rng(1)
+    experiment = trainer.experiment = trainer.experiment._replace(x=np.roll(trainer.experiment.x, 11, 0))
+    assert experiment.x[0, 0] not in experiment.x[[1, -1], 0]
+    generator = np.random.default_rng(1)
     params = Parameters(*(None if W is None else generator.normal(size=W.shape) for W in experiment.params))
     trainer.parameters = Mock(return_value=params)
     trainer.progress = trainer.progress._replace(epoch=2, number=4)
