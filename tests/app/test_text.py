@@ -23,6 +23,7 @@ from numpy_rnn.app.results import HEAD
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.series import used_characters
 from numpy_rnn.app.text import TextReport, sample, visible
+from numpy_rnn.common.errors import Diverged
 from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces import drive
@@ -147,6 +148,15 @@ def test_sample_draws_from_the_distributions(rnn, temperature):
         expected.append(experiment.alphabet[character])
     assert text == "".join(expected)
     assert len(set(text)) > 2
+
+
+def test_sample_of_an_output_that_overflows_is_a_divergence(rnn):
+    trainer = trainer_of(rnn, f"--seed 1 {SMALL}")
+    params = trainer.parameters()
+    params.b_y[3] = np.inf
+    trainer.parameters = Mock(return_value=params)
+    with pytest.raises(Diverged, match="an output is not finite"):
+        sample(trainer, 1, 1.0)
 
 
 def test_sample_cannot_command_the_terminal():
