@@ -145,7 +145,14 @@ def expected(x, h_0):
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize(
     ("T", "E", "held_out", "steps"),
-    [(1, (), 0, 7), (4, (2, 2), 0, 0), (101, (1,), 90, 2), (2500, (), 90, 1), (2500, (3,), 1111, 0), (2480, (), 150, 3)],
+    [
+        (1, (), 0, 7),
+        (4, (2, 2), 0, 0),
+        (101, (1,), 90, 2),
+        (2500, (), 90, 1),
+        (2500, (3,), 1111, 0),
+        (2480, (), 150, 3),
+    ],
 )
 def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held_out, steps, learned):
     """The last ones of a long series are kept, and its activations are never all in memory."""
