@@ -17,7 +17,7 @@ import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app.checkpoint import load_checkpoint, load_parameters, save_parameters
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.run import RECORDS, REMEDIES, Trainer, begin
+from numpy_rnn.app.run import RECORDS, REMEDIES, Trainer, begin, updates_per_yield
 from numpy_rnn.common.errors import Diverged
 
 
@@ -177,3 +177,13 @@ def test_predictions_that_are_not_finite(capsys):
     assert ended.status == 3
     assert ended.err.startswith(f"numpy_rnn: the predictions after epoch 1 are not finite; {REMEDIES}; r.npz has")
     assert load_checkpoint("r.npz").state[:2] == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("H", "k2", "updates"), [(1, 1, 256), (6, 19, 256), (100, 25, 98), (1000, 25, 1), (3000, 900, 1)]
+)
+def test_yield_waits_for_a_fifth_of_a_second(H, k2, updates):
+    """A step takes as long as 10⁴ weights and its own; 5 · 10⁷ of them, and 256 updates at most, are made at once."""
+    params = numpy_rnn.initial_parameters(2, H, 2)
+    assert updates_per_yield(params, k2) == max(1, min(256, int(5e7 / (k2 * (1e4 + 2 * H + H * H + 2 * H)))))
+    assert updates_per_yield(params, k2) == updates

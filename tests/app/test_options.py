@@ -233,3 +233,12 @@ def test_random_command_lines(capsys, files):
         assert ended.status != 2 or not changed
 
     run()
+
+
+def test_help_of_an_option_has_its_default_and_its_words():
+    for each in fields(Configuration):
+        help, words = each.metadata["details"]["help"], each.metadata["details"].get("choices") or ()
+        assert each.name == "loss" or all(re.search(rf"\b{word}\b", help) for word in words), each.name
+        default = {"k2": "k1", "networks": None, "bias": "no", "learn_initial_state": "no"}.get(each.name, each.default)
+        if default is not None and default is not False:
+            assert f"({default})".replace(".0)", ")") in help or f"({default}, or as in" in help, help

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from comparing import assert_within
 from in_process import succeed
+from inline_snapshot import snapshot
 from made_up import lines, made_up
 
 import numpy_rnn
@@ -119,6 +120,91 @@ def test_nothing_covers_anything(drawn):
     for axes in figure.axes[: len(drawn[2])]:
         looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines(axes).values()]
         assert len(set(looks)) == len(looks)
+
+
+def looks(figure):
+    """The size of a figure, and what its panels have: place, labels, limits, scale, legend, lines and areas."""
+    texts = [f"{figure.get_size_inches()}, {figure.axes[0].get_gridspec().get_width_ratios()}"]
+    for axes in figure.axes:
+        spec, legend = axes.get_subplotspec(), axes.get_legend()
+        place = [tuple(each.start for each in (spec.rowspan, spec.colspan)), spec.get_gridspec().get_geometry()]
+        texts.append(f"{place} {axes.get_xlabel()!r}, {axes.get_ylabel()!r}, {axes.get_yscale()}")
+        texts += [
+            f"  {line.get_label()}: {line.get_color()} {line.get_marker()} {line.get_linestyle()}"
+            f" {line.get_linewidth():g} {line.get_markersize():g} {line.get_fillstyle()}"
+            for line in axes.lines
+        ]
+        texts += [f"  area: {area.get_alpha()} {area.get_linewidth()}" for area in axes.collections[:1]]
+        if legend is not None:
+            box = legend.get_bbox_to_anchor().transformed(axes.transAxes.inverted()).p0
+            texts.append(f"  legend {legend.get_title().get_text()!r} {np.round(box, 3)} {legend._loc} {legend._ncols}")
+    return "\n".join(texts)
+
+
+def test_looks_of_a_sweep_of_two():
+    """With the limits of its axes."""
+    experiment, results = made_up(E=(3,), D=2, rates=(0.001, 0.1, 0.5), backends=("numpy_rnn", "other"), held_out=2)
+    figure = figure_of(experiment, results)
+    assert (figure.axes[-1].get_xlim(), looks(figure)) == (
+        (0, 4),
+        snapshot("""\
+[15.   7.4], (8, 7)
+[(0, 0), (2, 2)] '', 'feature 1', linear
+  actual: #000000 o None 1 5 full
+  predicted, numpy_rnn: #E69F00 s None 1.2 6 none
+  free-running, numpy_rnn: #E69F00 None - 1.5 6 full
+  predicted, other: #0072B2 x None 1.2 6 none
+  free-running, other: #0072B2 None : 1.5 6 full
+  held out from here on: #999999 None - 1 6 full
+  legend '' [0. 1.] 3 2
+[(1, 0), (2, 2)] 'time (steps)', 'feature 2', linear
+  actual: #000000 o None 1 5 full
+  predicted, numpy_rnn: #E69F00 s None 1.2 6 none
+  free-running, numpy_rnn: #E69F00 None - 1.5 6 full
+  predicted, other: #0072B2 x None 1.2 6 none
+  free-running, other: #0072B2 None : 1.5 6 full
+  held out from here on: #999999 None - 1 6 full
+[(0, 0), (1, 1)] 'epoch', 'loss of an epoch\\n(half squared error, log scale)', log
+  0.001, numpy_rnn: #000000  - 1.5 6 full
+  0.1, numpy_rnn: #0072B2  - 1.5 6 full
+  0.5, numpy_rnn: #D55E00  - 1.5 6 full
+  0.001, other: #000000  : 1.5 6 full
+  0.1, other: #0072B2  : 1.5 6 full
+  0.5, other: #D55E00  : 1.5 6 full
+  legend 'learning rate' [1. 1.] 2 1\
+"""),
+    )
+
+
+def test_looks_of_a_long_comparison():
+    drift = np.array([2e-7, 2e-7, 9e-7])
+    figure = figure_of(*made_up(E=(3,), T=620, backends=("numpy_rnn", "other", "third")), (drift, drift))
+    assert (figure.axes[-1].get_xlim(), looks(figure)) == (
+        (0, 4),
+        snapshot("""\
+[12.    6.36], (8, 4)
+[(0, 0), (1, 2)] 'time (steps)', 'value (units of the series)', linear
+  actual: #000000 None - 1 5 full
+  predicted, numpy_rnn: #E69F00 None -- 1.2 6 none
+  free-running, numpy_rnn: #E69F00 None - 1.5 6 full
+  predicted, other: #0072B2 None : 1.2 6 none
+  free-running, other: #0072B2 None : 1.5 6 full
+  predicted, third: #009E73 None -- 1.2 6 none
+  free-running, third: #009E73 None -- 1.5 6 full
+  area: 0.2 [0]
+  legend '' [0. 1.] 3 2
+[(0, 0), (2, 1)] 'epoch', 'loss of an epoch\\n(half squared error, log scale)', log
+  numpy_rnn: #E69F00  - 1.5 6 full
+  other: #0072B2  : 1.5 6 full
+  third: #009E73  -- 1.5 6 full
+  area: 0.2 [0]
+  legend '' [0. 1.] 3 1
+[(1, 0), (2, 1)] 'epoch', 'largest difference\\nof the losses so far (log scale)', log
+  runs that start an ulp apart: #999999 None -- 1.5 6 full
+  these runs: #000000 None - 1.5 6 full
+  legend '' [0. 1.] 3 1\
+"""),
+    )
 
 
 def figure_of(experiment, results, drift=None):

@@ -23,6 +23,7 @@ from numpy_rnn.app.results import HEAD
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.series import used_characters
 from numpy_rnn.app.text import TextReport, sample, visible
+from numpy_rnn.common.errors import Diverged
 from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces import drive
@@ -130,7 +131,9 @@ def test_sample_draws_from_the_distributions(rnn, temperature):
     likely one each time, or all have the same probability.
     """
     trainer = trainer_of(rnn, f"{SMALL} --seed 3")
-    experiment, generator = trainer.experiment, np.random.default_rng(1)
+    experiment = trainer.experiment = trainer.experiment._replace(x=np.roll(trainer.experiment.x, 11, 0))
+    assert experiment.x[0, 0] not in experiment.x[[1, -1], 0]
+    generator = np.random.default_rng(1)
     params = Parameters(*(None if W is None else generator.normal(size=W.shape) for W in experiment.params))
     trainer.parameters = Mock(return_value=params)
     trainer.progress = trainer.progress._replace(epoch=2, number=4)
@@ -145,6 +148,15 @@ def test_sample_draws_from_the_distributions(rnn, temperature):
         expected.append(experiment.alphabet[character])
     assert text == "".join(expected)
     assert len(set(text)) > 2
+
+
+def test_sample_of_an_output_that_overflows_is_a_divergence(rnn):
+    trainer = trainer_of(rnn, f"--seed 1 {SMALL}")
+    params = trainer.parameters()
+    params.b_y[3] = np.inf
+    trainer.parameters = Mock(return_value=params)
+    with pytest.raises(Diverged, match="an output is not finite"):
+        sample(trainer, 1, 1.0)
 
 
 def test_sample_cannot_command_the_terminal():

@@ -14,6 +14,7 @@ from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
 from numpy_rnn.conformance.arithmetics.balls import MAX_RELATIVE_RADIUS, SUBNORMAL, Balls, Uncertain, oracle
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
+from numpy_rnn.conformance.arithmetics.floats import SMALL
 from numpy_rnn.conformance.arithmetics.loss_bounds import softmax
 from numpy_rnn.conformance.arithmetics.nonlinearities import NONLINEARITIES, sech_squared
 from numpy_rnn.conformance.arithmetics.rounding import Near, Rounding
@@ -98,6 +99,30 @@ def test_norm_whose_square_overflows(dtype, way):
             assert worst > 100 if way == "by the norms of the tensors" else worst <= 1
 
 
+def test_the_rest_of_a_step_by_hand():
+    """η and options that are rounded to float32, sums, and (U3) and (U9) of numbers with errors."""
+    step, gamma, flush = bounds("float32"), Rounding("float32").gamma, Rounding("float32").flushes(1)
+    off = abs(float(np.float32(0.1)) - 0.1)
+    rate, theta = step.rate(Step(0.1), near(np.ones((2, 3)), 0.0, "float32")), float(np.float32(0.1))
+    assert (rate.value.ravel() == theta).all()
+    assert (rate.E.ravel() == off).all()
+    a = near(np.linspace(-2, 2, 9))
+    exact, checked = (Bounds("float64", own=own).phi(a, "tanh").E for own in (0.0, 2.0**-53))
+    np.testing.assert_allclose(checked - exact, 4 * 2.0**-53 * np.abs(np.tanh(a.value)), 1e-6)  # of NumPy's tanh
+    total = step.add(near(2.0, 0.5), near(-3.0, 0.25), near(0.5, 0.125))
+    assert total.value == -0.5
+    assert_rounded_up(total.E, 0.875 + gamma(2) * 6.375 + 3 * flush)
+    f, m, E_m = theta / (2 + SMALL), 2 + SMALL, 0.25
+    E_m += gamma(1) * (m + E_m) + abs(float(np.float32(SMALL)) - SMALL) + flush
+    own = gamma(2) + (1 + gamma(2)) * off / 0.1
+    factor = step.factor(near(2.0, 0.25, "float32"), 0.1)
+    np.testing.assert_allclose(factor.E, f * (own + (1 + own) * E_m / (m - E_m)) + flush, 1e-6)
+    g, v, E_v = near(-3.0, 0.5, "float32"), near(4.0, 1.0, "float32"), 1 + gamma(1) * 5
+    low, root, high = np.sqrt(4 - E_v), 2.0, np.sqrt(4 + E_v)
+    own = 1.5 * (1 + gamma(1)) * max(root - low, high - root) + gamma(3) * 3.5
+    np.testing.assert_allclose(step.by_root(g, v).E, (0.5 + own) / low, 1e-7)
+
+
 def deviation(f, bound, *numbers):
     """The largest |f(ṽ) − value| of a bound, over ṽ within E of these numbers."""
     moved = itertools.product(*(v.value + v.E * np.linspace(-1, 1, 21)[:, None] for v in numbers))
@@ -161,6 +186,56 @@ def test_no_bound_of_softmax_is_wide(dtype):
     other = softmax(np.array([0.0, -800.0]), np.array([0.0, 1000.0]), rounding, TAU.relative)
     assert other.E_p[0] >= 1  # where the second output may be 200, though its p is 0 in float64
     assert other.E_log_p[0] >= 200
+
+
+@pytest.mark.parametrize(("reduction", "weighted"), [("sum", False), ("mean", False), ("sum", True), ("mean", True)])
+def test_losses_by_hand(reduction, weighted):
+    """The formulas of loss_bounds.py, row by row, in float32, of outputs, targets and weights with errors."""
+    K, B, O, generator = 2, 3, 2, np.random.default_rng(7)
+    y, z = generator.normal(size=(K, B, O)), generator.dirichlet((1, 1), size=(K, B))
+    E_y, E_z, w, E_w = (0.01 * generator.random(size=size) for size in ((K, B, O), (K, B, O), (K, B, 1), (K, B, 1)))
+    w, E_w = (50 * w, E_w) if weighted else (np.ones(()), np.zeros(()))
+    of, gamma = bounds("float32"), Rounding("float32").gamma
+    kinds = [Objective("tanh", kind, reduction) for kind in ("squared_error", "cross_entropy")]
+    operands = near(y, E_y, "float32"), near(z, E_z, "float32"), near(w, E_w, "float32")
+    N = 1 if reduction == "sum" else w.sum() if weighted else K * B
+    divided, tau = (0 if reduction == "sum" else 2 + K * B * weighted), TAU.relative
+    W, E_W = w + np.zeros((K, B, 1)), E_w + np.zeros((K, B, 1))
+    found = [of.loss_and_error(*operands, kind) for kind in kinds]
+
+    error, E = np.abs(y - z), E_y + E_z
+    M = N if reduction == "sum" else N * O
+    E_loss = ((W + E_W) * (2 * error + E) * E + E_W * error**2).sum() / 2 / M
+    loss = (W * error**2).sum() / 2 / M
+    products, terms = (4 if weighted else 0), K * B * O
+    expected = [(loss, gamma(terms + 2 + divided + products) * (loss + E_loss) + E_loss)]
+    E_dy = ((W + E_W) * E + E_W * error) / M
+    expected.append((W * (y - z) / M, gamma(1 + divided + products) * (W * error / M + E_dy) + E_dy))
+
+    p, log_p, d, D = np.zeros((4, K, B, O))
+    for row in np.ndindex(K, B):
+        m, E_max = y[row].max(), E_y[row].max()
+        shifted, S = y[row] - m, np.exp(y[row] - m).sum()
+        p[row], log_p[row] = np.exp(shifted) / S, shifted - np.log(S)
+        e = E_y[row] + gamma(1) * (np.abs(shifted) + E_y[row] + E_max) + gamma(tau)
+        s = np.log((p[row] * np.exp(e)).sum()) + gamma(O)
+        l = s + gamma(tau) * (np.log(S) + s)
+        d[row] = e + l + gamma(1) * (abs(m) + E_max + np.log(S) + l)
+        d[row] += gamma(1) * (np.abs(log_p[row]) + e + l) + gamma(tau) + gamma(2)
+        D[row] = d[row] + gamma(tau) * (np.abs(log_p[row]) + d[row])
+    rows = (z * -log_p).sum(-1, keepdims=True)
+    E_rows = (z * D + E_z * (np.abs(log_p) + D)).sum(-1, keepdims=True)
+    E_rows = (W + E_W) * (E_rows + gamma(O + 2) * (rows + E_rows)) + E_W * rows
+    loss, E_loss = (W * rows).sum() / N, E_rows.sum() / N
+    expected.append((loss, E_loss + gamma(K * B + 2 + divided) * (loss + E_loss)))
+    E_p, sums, E_sums = p * np.expm1(d), z.sum(-1, keepdims=True), E_z.sum(-1, keepdims=True)
+    size = (sums + E_sums) * (p + E_p) + z + E_z
+    E_dy = (W + E_W) * (sums * E_p + E_sums * (p + E_p) + E_z + gamma(O + 4 + divided) * size) + E_W * size
+    expected.append((W * (p * sums - z) / N, E_dy / N))
+    for result, (value, E) in zip(itertools.chain(*found), expected, strict=True):
+        np.testing.assert_allclose(result.value, value, 1e-12, 1e-15)
+        np.testing.assert_allclose(result.E, E, 2e-10)
+        assert (result.E >= E * (1 - 1e-12)).all()
 
 
 # -- the oracle, and its radii ----------------------------------------------------------------------------------------

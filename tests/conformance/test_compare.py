@@ -10,24 +10,21 @@ import numpy as np
 import pytest
 from in_process import command
 from inline_snapshot import snapshot
-from ports_for_tests import WAYS, Layer, Untransposed, Way, functions
+from ports_for_tests import Layer, Untransposed, Way
 from test_judge import PACKAGE, sine_run
 
 import numpy_rnn
-from numpy_rnn.app import compare_report
-from numpy_rnn.app.compare import NORM, NUMBERS, Comparison, Side, compare, finite_part, judge_finite
+from numpy_rnn.app.compare import compare
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance import __main__
-from numpy_rnn.conformance.__main__ import check_updates, main
-from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
+from numpy_rnn.conformance.__main__ import LongResult, check_updates, main, markdown
+from numpy_rnn.conformance.arithmetics.bounds import TAU
 from numpy_rnn.conformance.definition import train
 from numpy_rnn.conformance.mutants import score
 from numpy_rnn.conformance.mutants.catalogue import named
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.protocol import EVERYTHING
-from numpy_rnn.conformance.traces.divergence import Divergence
-from numpy_rnn.conformance.traces.drive import Drift
-from numpy_rnn.conformance.traces.judge import Judgement
+from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER
 from numpy_rnn.conformance.traces.recorder import record
 from numpy_rnn.conformance.traces.sources import PortSource
 from numpy_rnn.conformance.traces.trace_file import trace_arrays
@@ -148,95 +145,6 @@ def test_unusable_input_is_refused(run):
     )
 
 
-def made_up():
-    """A comparison whose numbers are exact."""
-    worst = {"window": 0.0, "initial": np.inf, "a": 0.25, "W_xh": 2.5e8}
-    first = Divergence(2, 3, "W_xh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
-    right, wrong = Judgement(12, worst | {"initial": 0.0, "W_xh": 0.5}, None), Judgement(7, worst, first)
-    losses = np.array([4.0, 2.0])
-    sides = (
-        Side("one", TAU, losses, None, right, None, []),
-        Side("other", TanhError(18, 4), losses + 1, None, wrong, NUMBERS, ["2e for e"]),
-    )
-    return Comparison(SHORT, sides, Drift(np.array([0.5, 1.0]), np.array([0.25, 0.25])))
-
-
-def test_report():
-    assert compare_report.text(made_up(), 1) == snapshot("""\
-epoch             one           other   difference
-    1        4.000000        5.000000      1.0e+00
-    2        2.000000        3.000000      1.0e+00
-largest difference 1.0e+00, in epoch 1, where the loss is 4
-
-worst ratio of 12 and 7 updates, each from its own parameters and state: difference / rounding bound
-tensor    equation           one         other
-window    T1, T2           exact         exact
-initial   T3               exact         WRONG
-a         F1               0.250         0.250
-W_xh      U1               0.500     2.5e+08 !
-
-free-running, the losses drift apart by at most 1.0e+00; 16 runs whose initial weights differ by an ulp spread by 2.5e-01;
-the largest drift / spread is 4.0, the limit 8: rounding explains the drift
-
-other overflows after 7 updates: its numbers are not finite;
-only those are checked
-
-other diverges first in epoch 2, update 3: W_xh (U1)
-  W_xh[0, 1] is 0.5; recomputed from the reported inputs of this stage it is 0.25.
-  The difference is 2.5e+08 times the rounding bound of 1.0e-09
-  every stage before it is within its bound, so the fault is in this stage
-  looks like: 2e for e
-
-other declares a tanh error of 9 ulps, above 8: not a strict pass
-
-other declares an absolute tanh error of 2 ulps of 1: a small h may have a large relative error, not a strict pass\
-""")  # noqa: E501
-    values = compare_report.values(made_up())
-    assert (values["passed"], values["drift_over_spread"]) == (False, 4.0)
-    assert values["sides"][1]["first_divergence"]["tensor"] == "W_xh"
-    agreed = made_up()._replace(sides=made_up().sides[:1], drift=None)
-    assert agreed.passed
-    assert "one agree: every update of all is within its rounding bounds" in compare_report.text(agreed, 1)
-    drifting = agreed._replace(drift=Drift(np.array([8.1]), np.array([1.0])))
-    assert not drifting.passed
-    assert "but rounding does not explain the drift of the losses" in compare_report.text(drifting, 1)
-
-
-def test_run_that_overflows_is_judged_until_there():
-    recorded = PACKAGE.trace(sine_run())
-    assert finite_part(recorded) is recorded
-    y = recorded.updates["y"].copy()
-    y[20] = np.inf
-    broken = recorded.replace({"y": y})
-    part, judgement, cut = judge_finite(broken, TAU)
-    steps = recorded.updates["stop"] - recorded.updates["start"]
-    update = int(np.searchsorted(np.cumsum(steps), 20, side="right"))
-    assert {len(part.updates[name]) for name in ("epoch", "W_hh", "dh_0", "vW_xh", "h_0")} == {update}
-    assert len(part.updates["y"]) == len(part.updates["dx"]) == steps[:update].sum()
-    assert (judgement.passed, cut) == (True, NUMBERS)
-    assert judge_finite(recorded, TAU)[2] is None
-
-
-def test_norm_that_overflows_is_no_wrong_update():
-    """A norm of numbers that are scaled is right; one that overflows is out of range, and the rest is judged no more.
-
-    Another mistake in the same update is not taken for that.
-    """
-    run = sine_run(Step(0.1, max_norm=1.0), k1=5, k2=8, learned=False, dtype="float32", nonlinearity="relu")
-    run = run._replace(x=run.x * np.float32(1e6), target=run.target * np.float32(1e16))
-    scaled, plain = (WaySource(WAYS[way], way) for way in ("by scaled numbers", "as it is"))
-    wrong = WaySource(functions(updated=lambda n, name, theta, delta, step: theta - n.rate(step, theta)))
-    found = compare([scaled, plain], run)
-    assert [side.cut for side in found.sides] == [None, NORM]
-    assert [side.judgement.updates for side in found.sides] == [8, 0]
-    assert found.passed
-    said = compare_report.text(found, 1)
-    assert "as it is overflows after 0 updates: the norm of its gradient overflows (U2)" in said
-    assert "agree: every update of both before the overflow is within its rounding bounds" in said
-    side = compare([scaled, wrong], run).sides[1]
-    assert (side.cut, side.judgement.first.equation) == (None, "U2, U3, U1")
-
-
 @pytest.mark.parametrize("port", [Layer, Untransposed])
 def test_two_biases_are_compared_like_one(port):
     """Their sum moves twice as far as one bias: numpy_rnn trains both too. A wrong port has its hint."""
@@ -247,17 +155,6 @@ def test_two_biases_are_compared_like_one(port):
         assert ("b_hh" in found.sides[0].judgement.worst) == ("two_biases" in has)
         assert (found.drift.ratio < 8) == found.passed == right
         assert found.sides[1].looks_like == ([] if right else ["W_hh used without its transpose"])
-
-
-def test_run_that_diverges_is_no_bare_agreement():
-    wild = SHORT._replace(options=SHORT.options._replace(step=Step(0.6)))
-    found = compare([PackagePort(numpy_rnn), PortSource(Layer(), 10)], wild)
-    assert found.passed
-    assert compare_report.text(found, 1).split("\n\n")[-1] == snapshot("""\
-numpy_rnn and a layer agree: every update of both is within its rounding bounds
-the run diverges: the loss of numpy_rnn grows from 1.5e+03 to 7.97e+16; choose a lower --learning-rate
-not checked of a layer: window, initial (the loop is that of compare), dh_0, dx (not reported)\
-""")
 
 
 # -- long and score --------------------------------------------------------------------------------------------------
@@ -326,6 +223,32 @@ def test_score_tells_survivors(capsys, monkeypatch):
     sys.stdout.flush()
     assert b"relu\\u2032 missing" in memory.getvalue()
     assert b"2 survived" in memory.getvalue()
+
+
+def test_tables_of_long_and_score():
+    """The first and last rows; L2 is empty where the oracle was not asked, and a survivor is named."""
+    left = LongResult("one", "float32", 1234, 50, {"a": 0.25, "loss": 0.12345}, {"loss": 0.5}, 3, None, None)
+    rows = markdown([left, left._replace(name="two", updates=7, oracle_updates=0, oracle={})]).splitlines()
+    assert len(rows) == 2 + len(CAUSAL_ORDER) - 2 + 1
+    assert "\n".join(rows[:3] + rows[5:7] + rows[-1:]) == snapshot("""\
+| tensor | equation | one float32, L1 | L2 | two float32, L1 | L2 |
+|---|---|---:|---:|---:|---:|
+| a | F1 | 0.250 |  | 0.250 |  |
+| loss | L1, L2 | 0.123 | 0.500 | 0.123 |  |
+| dy | B1 | 0.000 |  | 0.000 |  |
+| updates | | 1,234 | 50 | 7 | 0 |\
+""")
+    first, second = named("dh_next dropped"), named("bptt over k+1 steps")
+    made = [score.Score(first, "L1", "dh", 3, 12345.6), score.Score(first, "L2", "dW_xh", 12, 2.5),
+            score.Score(first, "L2", "x", 1, np.inf), score.Score(second, "L3", None, 500, 0.0)]  # fmt: skip
+    assert score.text(made) == snapshot("""\
+mutant                                         level  caught at       cases  error / bound
+dh_next dropped                                L1     dh (B2)              3    1.2e+04
+dh_next dropped                                L2     dW_xh (B4)          12    2.5e+00  (the mistake is in dh)
+dh_next dropped                                L2     x (form)             1        inf  (the mistake is in dh)
+bptt over k+1 steps                            L3     SURVIVED           500    0.0e+00
+2 mutants, 4 trials, 1 survived\
+""")
 
 
 def test_unusable_commands_are_one_line(capsys, tmp_path, monkeypatch):

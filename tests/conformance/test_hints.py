@@ -11,20 +11,20 @@ import pytest
 from hypothesis import settings
 from ports_for_tests import RIGHT, Port, Way, WayPort, functions, window
 
-from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, WindowCase
+from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window, WindowCase
 from numpy_rnn.conformance import definition as right
 from numpy_rnn.conformance.case import INTERMEDIATES, present
-from numpy_rnn.conformance.definition import DEFINITION, train, window_update
+from numpy_rnn.conformance.definition import DEFINITION, Arrays, train, window_update
 from numpy_rnn.conformance.mutants import hints, score
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, named, trace
 from numpy_rnn.conformance.mutants.hints import Fit, explanations, hints_for_port
-from numpy_rnn.conformance.mutants.run_hints import hints_for_run
+from numpy_rnn.conformance.mutants.run_hints import Updates, _loops, hints_for_run
 from numpy_rnn.conformance.ports.port import abilities
 from numpy_rnn.conformance.properties import Violation, check_port, profile
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe, random_run
-from numpy_rnn.conformance.traces.divergence import EQUATIONS
+from numpy_rnn.conformance.traces.divergence import EQUATIONS, Divergence
 from numpy_rnn.conformance.traces.judge import judge
-from numpy_rnn.conformance.traces.recorder import record
+from numpy_rnn.conformance.traces.recorder import RecordedRun, record
 
 TRIALS = [(mutant, level) for mutant in MUTANTS for level in score.levels(mutant)]
 SEED = 1  # of cases of which the first that catches a mutant shows it clearly
@@ -237,53 +237,136 @@ def test_hint_names_the_mutant_of_a_run(mutant):
 def series(epochs, k1=3, k2=3, **step):
     generator = np.random.default_rng(3)
     params = Parameters(*(generator.normal(size=(n, m)) / n**0.5 for n, m in ((3, 4), (4, 4), (4, 5))))
-    x, target, h_0 = (generator.normal(size=size) for size in ((13, 2, 3), (13, 2, 5), (2, 4)))
+    x, target, h_0 = (generator.normal(size=size) for size in ((13, 3, 3), (13, 3, 5), (3, 4)))
     options = RunOptions(Schedule(k1, k2, epochs), Objective(), Step(0.05, **step))
     return Run(params, x, target, h_0, None, options)
 
 
 class Loop:
-    """A loop that keeps something. change(case, report before, number): the case, and gradients that are added."""
+    """A loop that does something else. change(loop, case): the case, and gradients that are added or None."""
 
-    def __init__(self, change):
-        self.change, self.number, self.before = change, 0, {}
+    def __init__(self, run, change):
+        self.run, self.change, self.cases, self.reports = run, change, list[WindowCase](), list[Arrays]()
 
     def compute(self, case: WindowCase):
-        self.number += 1
-        changed, added = self.change(case, self.before, self.number)
+        self.cases.append(case)
+        changed, added = self.change(self, case)
         report = window_update(changed)
-        if added:
-            d = {name[1:]: report[name] + added.get(name, 0) for name in report if name in ("dW_xh", "dW_hh", "dW_hy")}
+        if added is not None:
+            d = {name[1:]: report[name] + added.get(name, 0) for name in ("dW_xh", "dW_hh", "dW_hy")}
             n = right.Floats(np.float64)
             right.update(n, present(case.params), d, {}, case.step)
             report |= {"d" + name: g for name, g in d.items()} | n.report()
-        self.before = report
+        self.reports.append(report)
         return report, report["h"]
 
+    def recorded(self):
+        return record(self.run, train(self.run, self.compute))
 
-LOOPS: dict[str, tuple[dict[str, Any], Any]] = {  # the hint, options, and a change of an update
-    "gradients set to zero at every second update alone": ({}, lambda case, before, number: (
-        case, before if number % 2 == 0 else {})),
-    "the velocity of before left out": ({"momentum": 0.9}, lambda case, before, number: (
-        case._replace(velocity=None), {})),
-    "": ({}, lambda case, before, number: (case._replace(x=case.x + 0.1 * number), {})),
+    @property
+    def before(self):
+        """The report of the update before, or nothing."""
+        return self.reports[-1] if self.reports else {}
+
+    def at_rate(self, factor):
+        """The case at the rate times a factor."""
+        case = self.cases[-1]
+        return case._replace(step=case.step._replace(learning_rate=0.05 * factor)), None
+
+
+PER_EPOCH = 5  # updates of `series`
+LOOPS: dict[str, Any] = {  # the hint, and a change of an update; i, from 0, is that of the run
+    "gradients add up from update to update": lambda loop, case, i: (case, loop.before),
+    "gradients add up within an epoch": lambda loop, case, i: (case, loop.before if i % PER_EPOCH else {}),
+    "gradients set to zero at every second update alone": lambda loop, case, i: (case, loop.before if i % 2 else {}),
+    "gradients set to zero at every third update alone": lambda loop, case, i: (
+        case, loop.before if i % 3 != 1 else {}),
+    "gradients set to zero at every fourth update alone": lambda loop, case, i: (
+        case, loop.before if i % 4 != 2 else {}),
+    "the weights of the update before": lambda loop, case, i: (
+        case._replace(params=loop.cases[max(0, i - 1)].params), {}),
+    "the velocity of before left out": lambda loop, case, i: (case._replace(velocity=None), None),
+    "the velocity, or sum of squares, reset at every epoch": lambda loop, case, i: (
+        case if i % PER_EPOCH else case._replace(velocity=None), None),
+    "the rate divided by the number of the epoch": lambda loop, case, i: loop.at_rate(1 / (1 + i // PER_EPOCH)),
+    "no step at the first update": lambda loop, case, i: loop.at_rate(i > 0),
+    "a step at every second update alone": lambda loop, case, i: loop.at_rate(i in range(1, 99, 2)),
+    "a step at every second update alone, from the first on": lambda loop, case, i: loop.at_rate(i in range(0, 99, 2)),
+    "a step at the last update of an epoch alone": lambda loop, case, i: loop.at_rate((i + 1) % PER_EPOCH == 0),
+    **{f"the rate × {c} at every epoch": lambda loop, case, i, c=float(c): loop.at_rate(c ** (i // PER_EPOCH))
+       for c in ("0.5", "0.1", "0.9", "0.95", "0.99", "0.999")},
+    **{f"the rate × {c} at every update": lambda loop, case, i, c=float(c): loop.at_rate(c**i)
+       for c in ("0.5", "0.1", "0.9", "0.95", "0.99", "0.999")},
+    "": lambda loop, case, i: (case._replace(x=case.x + 0.1 * i), None),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("hint", LOOPS)
 def test_hint_of_a_loop(hint):
-    options, change = LOOPS[hint]
-    run = series(2, **options)
-    recorded = record(run, train(run, Loop(change).compute))
-    assert hints_for_run(recorded, judge(recorded).first) == ([hint] if hint else [])
+    options = {"momentum": 0.9} if "velocity" in hint else {}
+    run = series(3, **options)
+    found = Loop(run, lambda loop, case: LOOPS[hint](loop, case, len(loop.reports))).recorded()
+    updates = Updates(found, ())
+    hints = [text for text, explains in _loops(updates) if all(map(explains, range(3 * PER_EPOCH)))]
+    assert hints[:1] == ([hint] if hint else []) or hint == "the velocity of before left out"
+    if hint in ("no step at the first update", "the velocity of before left out", ""):
+        assert hints_for_run(found, judge(found).first) == ([hint] if hint else [])
 
 
-def test_hint_of_series_that_are_shifted_and_windows_that_are_others():
+@pytest.mark.parametrize(("name", "words"), [("target", "targets"), ("x", "inputs")])
+def test_hint_of_series_that_are_shifted(name, words):
     run = series(2)
-    late = trace(DEFINITION, run._replace(target=np.roll(run.target, 1, 0)))._replace(run=run)
-    assert hints_for_run(late, judge(late).first) == ["targets one step late"]
-    short = trace(DEFINITION, run._replace(x=run.x[:12], target=run.target[:12]))._replace(run=run)
-    assert hints_for_run(short, judge(short).first) == ["the last, shorter window left out"]
+    for by, when in ((1, "late"), (-1, "early")):
+        moved = run._replace(**{name: np.roll(getattr(run, name), by, 0)})
+        wrong = trace(DEFINITION, moved)._replace(run=run)
+        assert hints_for_run(wrong, judge(wrong).first) == [f"{words} one step {when}"]
+
+
+WINDOWS_OF_RUNS = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
+    "": "0 0 3, 1 3 6, 4 6 9, 7 9 12, 8 12 13",
+    "bptt over k+1 steps": "0 0 3, 0 3 6, 3 6 9, 6 9 12, 7 12 13",
+    "chunks instead of a sliding window": "0 0 5, 5 5 10, 8 10 13",
+    "the last, shorter window left out": "0 0 3, 1 3 6, 4 6 9, 7 9 12",
+    "windows of all steps so far": "0 0 3, 0 3 6, 0 6 9, 0 9 12, 0 12 13",
+    "losses of older steps counted again": "0 0 3, 1 1 6, 4 4 9, 7 7 12, 8 8 13",
+    "windows overlap by one step": "0 0 3, 1 2 6, 4 5 9, 7 8 12, 8 11 13",
+    "windows start a step late": "0 0 3, 2 3 6, 5 6 9, 8 9 12, 9 12 13",
+    "windows in another order": "1 3 6, 0 0 3, 4 6 9, 7 9 12, 8 12 13",
+}
+
+
+@pytest.mark.parametrize("hint", WINDOWS_OF_RUNS)
+def test_hint_of_windows(hint):
+    rows = [[*map(int, window.split())] for window in WINDOWS_OF_RUNS[hint].split(", ")] * 2
+    wrong = RecordedRun(series(2, 3, 5), dict(zip(Window._fields, np.transpose(rows))))
+    first = Divergence(1, 1, "window", None, (0,), 0.0, 0.0, 0.0, np.inf)
+    assert hints_for_run(wrong, first) == ([hint] if hint else [])
+    whole = wrong._replace(run=wrong.run._replace(x=wrong.run.x[:12], options=series(2, 3, 3).options))
+    rows = [[0, 0, 3], [3, 3, 6], [6, 6, 9]] * 2
+    assert hints_for_run(whole._replace(updates=dict(zip(Window._fields, np.transpose(rows)))), first) == [
+        "the last window left out"]  # fmt: skip
+
+
+STATES: dict[str, Any] = {  # of the latest states by their steps, the window and the epoch
+    "zeros for h_0": lambda h, w, epoch: h[w.start] * (w.start > 0),
+    "state reset at every window, to h_0": lambda h, w, epoch: h[0],
+    "state set to zero after the first epoch": lambda h, w, epoch: h[w.start] * (w.start > 0 or epoch == 1),
+    "state not reset between epochs": lambda h, w, epoch: h[13 if w.stop == 3 and epoch > 1 else w.start],
+    "sliding window starts from the newest state": lambda h, w, epoch: h[w.loss_start],
+    "sliding window starts from the newest state, but not at step 0": lambda h, w, epoch: h[
+        w.loss_start if w.start else 0],
+    "the sequences of the state in reversed order": lambda h, w, epoch: h[w.start][::-1] if w.start else h[0],
+    "the state of the sequence before": lambda h, w, epoch: h[w.start][[2, 0, 1]] if w.start else h[0],
+    "the state after step 2 of the window before": lambda h, w, epoch: h[
+        max(0, w.loss_start - 7) + 2 if w.loss_start else 0],
+    "": lambda h, w, epoch: 0.5 * h[w.start],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("hint", STATES)
+def test_hint_of_initial_states(hint):
+    wrong = trace(DEFINITION._replace(carried_state=STATES[hint]), series(2, 3, 7))
+    assert hints_for_run(wrong, judge(wrong).first) == ([hint] if hint else [])
 
 
 # -- in the messages of the suite -------------------------------------------------------------------------------------

@@ -5,16 +5,17 @@ from functools import cache
 
 import numpy as np
 import pytest
+from inline_snapshot import snapshot
 from ports_for_tests import Port
 
 import numpy_rnn.reference
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance.case import INTERMEDIATES
 from numpy_rnn.conformance.ports.package_port import PackagePort
-from numpy_rnn.conformance.ports.protocol import Abilities
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, Abilities
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.traces import drive
-from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER, equations
+from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER, Divergence, equations
 from numpy_rnn.conformance.traces.drive import epoch_losses, trace_port
 from numpy_rnn.conformance.traces.judge import judge, stacks
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
@@ -55,6 +56,7 @@ def recorded(name="full", rnn=numpy_rnn):
 def assert_passes(run, **options):
     judgement = judge(run, **options)
     assert judgement.passed, judgement.first
+    assert judgement.worst["window"] == judgement.worst["initial"] * ("h" in run.updates) == 0
     assert set(judgement.worst) == {"window", "initial"} | set(run.updates) & set(CAUSAL_ORDER)
 
 
@@ -66,7 +68,9 @@ def test_right_runs_pass(rnn):
     for name in RUNS:
         assert_passes(recorded(name, rnn))
     for seed in range(5):
-        assert_passes(PackagePort(rnn).trace(random_run(RandomDraw(seed))))
+        own = Abilities((*CAPABILITIES, *("two_biases",) * (seed % 2)))
+        recorded_run = PackagePort(rnn).trace(random_run(RandomDraw(seed), abilities=own))
+        assert judge(recorded_run).passed, judge(recorded_run).first
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -192,7 +196,6 @@ def test_gradient_of_the_learned_state_counts_where_it_is_used():
 def test_wrong_schedule_is_named():
     first = judge(recorded().first(17).without(*INTERMEDIATES)).first
     assert (*first[:3], first.reported, first.expected) == (2, 8, "window", 17, 20)
-    assert first.message("it").endswith("the run has 17 updates where TBPTT(k1, k2) has 20")
     run, updates = recorded()
     other = run._replace(options=run.options._replace(schedule=Schedule(2, 4, 2)))
     first = judge(recorded()._replace(run=other)).first
@@ -208,6 +211,28 @@ def test_equations_are_those_of_the_options():
     assert [equations(name, of, adagrad) for name in ("vW_hh", "W_hh")] == ["U2, U3, U4, U8", "U2, U3, U4, U9, U1"]
     assert equations("W_hh", of, Step(0.1, max_value=1.0)) == "U7, U1"
     assert equations("loss", Objective(loss="cross_entropy"), None) == "L3, L4, L2"
+
+
+def test_messages():
+    """Of an element at a step, of one number, of an estimate, of a window, and of their number."""
+    first = Divergence(2, 3, "dh", 4, (1, 0), 0.123456789012, 0.25, 1.26e-9, 1.26e8, "B2")
+    divergences = (
+        first, first._replace(tensor="loss", step=None, element=(), is_estimated=True),
+        first._replace(tensor="window", step=None, element=(1,), reported=4.0, expected=3.0),
+        first._replace(tensor="window", step=None, element=(), reported=17.0, expected=20.0),
+    )  # fmt: skip
+    assert "\n".join(each.message("it") for each in divergences) == snapshot("""\
+it diverges first in epoch 2, update 3, step 4: dh (B2)
+  dh[1, 0] is 0.123456789; recomputed from the reported inputs of this stage it is 0.25.
+  The difference is 1.3e+08 times the rounding bound of 1.3e-09
+it diverges first in epoch 2, update 3: loss (B2)
+  the loss is 0.123456789; recomputed from the reported inputs of this stage it is 0.25.
+  The difference is 1.3e+08 times what rounding does by estimate, 1.3e-09
+it diverges first in epoch 2, update 3: window (B2)
+  its window has loss_start 4 where TBPTT(k1, k2) has 3
+it diverges first in epoch 2, update 3: window (B2)
+  the run has 17 updates where TBPTT(k1, k2) has 20\
+""")
 
 
 # -- drift -----------------------------------------------------------------------------------------------------------

@@ -157,6 +157,9 @@ def test_format_errors():
     assert errors(**without) == [f"{name} is missing" for name in INTERMEDIATES]
     assert errors(dx=None) == ["dx is missing"]
     assert errors(input_gradients=False, dx=None) == []
+    zero = window(5, "float32", **PLAIN | {"no_h_0": True})  # no initial state, and no gradient of it
+    report = {name: array for name, array in right_report(zero).items() if name != "dh_0"}
+    assert format_errors(zero, report, True, True) == []
     assert errors(input_gradients=False, dx=right["dx"][1:]) == ["dx has shape (3, 2, 2): expected (4, 2, 2)"]
 
 

@@ -89,14 +89,7 @@ def test_cross_entropy_of_a_port_that_is_given_dy():
 
 @pytest.mark.parametrize(("name", "changes"), [  # what a port lacks or does not declare, and a run that needs it
     ("older steps", {"k2": 7}),
-    ("many losses", {}),
-    ("batch", {"B": 2}),
-    ("sum", {}),
-    ("nesterov", {"step": Step(0.1, 0.5, nesterov=True)}),
-    ("sgd_options", {"step": Step(0.1, weight_decay=0.1)}),
     ("learned_h_0", {"learned": True}),
-    ("clip_by_value", {"step": Step(0.1, max_value=1.0)}),
-    ("adagrad", {"step": Step(0.1, adagrad=True)}),
 ])  # fmt: skip
 def test_run_with_a_lacking_part_is_refused(name, changes):
     port, verb = Layer(name, has=("sgd_options",)), "lacks"

@@ -12,7 +12,9 @@ from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.case import INTERMEDIATES, present
 from numpy_rnn.conformance.definition import DEFINITION, train, window_update
 from numpy_rnn.conformance.mutants.catalogue import named
+from numpy_rnn.conformance.ports.protocol import Abilities
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
+from numpy_rnn.conformance.traces.drive import with_second_bias
 from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.conformance.traces.recorder import RecordedRun, Trace
 from numpy_rnn.conformance.traces.trace_file import load_trace, read_arrays, trace_arrays
@@ -105,6 +107,7 @@ def test_file_is_read_as_it_was_written(tmp_path):
     """Random runs with every option, ensembles included."""
     runs = [random_run(RandomDraw(seed)) for seed in range(6)]
     runs.append(sine_run(Step(np.array([0.1, 0.02])), networks=(2,), learned=False))
+    runs.append(with_second_bias(sine_run(Step(0.1), learned=False), Abilities(("two_biases",))))
     for run in runs:
         recorded = PACKAGE.trace(run)
         np.savez(tmp_path / "t.npz", **trace_arrays(*recorded))
@@ -143,10 +146,11 @@ def report_and_states(case):
 
 
 @pytest.mark.parametrize("left_out", [SEEN, STATES, BOX])
-def test_right_loop_is_judged_right(left_out):
+def test_right_loop_is_judged_right(left_out, tmp_path):
     """Also one that never resets its state, which is one epoch over the series repeated."""
     for functions, resets in (({}, True), (NEVER_RESET, False)):
-        judgement = judge(loop_trace(resets=resets, left_out=left_out, **functions).recorded())
+        loop_trace(resets=resets, left_out=left_out, **functions).save(tmp_path / "t.npz")
+        judgement = judge(RecordedRun(*load_trace(tmp_path / "t.npz")))
         assert judgement.passed, judgement.first
         assert judgement.updates == 8
 

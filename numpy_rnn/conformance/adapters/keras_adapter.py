@@ -61,7 +61,7 @@ class KerasPort(Adapter):
         for kind in ("SimpleRNN", "Dense"):
             if kinds.count(kind) > 1 or not (foreign or kind in kinds):
                 yield f"{kinds.count(kind) or 'no'} {kind}"
-        for kind in layers.keys() - set(foreign):
+        for kind in [kind for kind in layers if kind not in foreign]:
             config, usual = (layer.get_config() for layer in (layers[kind], type(layers[kind])(1)))
             for name in sorted((config | usual).keys() - FREE):
                 if (value := config.get(name)) != usual.get(name):

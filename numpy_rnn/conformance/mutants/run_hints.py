@@ -99,7 +99,7 @@ class Updates:
             "zeros for h_0": right if inside else zeros,
             "state reset at every window": zeros,
             "state reset at every window, to h_0": self.h_0,
-            "state set to zero after the first epoch": right if inside or not i else zeros,
+            "state set to zero after the first epoch": right if inside or self.columns["epoch"][i] == 1 else zeros,
             "state not reset between epochs": before[-1] if i and is_first else right,
             "sliding window starts from the newest state": before[-1] if not is_first else right,
             "sliding window starts from the newest state, but not at step 0": before[-1] if i and inside else right,
