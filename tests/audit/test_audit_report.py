@@ -172,7 +172,7 @@ def kinds(watch):
     return [warning.kind for warning in loop_warnings(watch)]
 
 
-@pytest.mark.parametrize("kind", ["state: no gradient, eval", *MISTAKES.keys() - {"state: no gradient"}])
+@pytest.mark.parametrize("kind", ["state: no gradient, eval", *sorted(MISTAKES.keys() - {"state: no gradient"})])
 def test_evidence_is_a_warning_where_it_is_seen_often_enough(kind):
     """What may be meant, or happen by chance, twice, or three times; what is certainly wrong, once."""
     least = 1 if kind in SEEN_ONCE else 3 if kind in SEEN_THRICE else 2
