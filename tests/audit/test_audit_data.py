@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from torch_rnn.loop_audit.data_evidence import DataEvidence
-from torch_rnn.loop_audit.origins import KnownStates
+from torch_rnn.loop_audit.origins import Graph, KnownStates, initial_kind, keys
 from torch_rnn.loop_audit.records import DataPlace, Network, Origin, Stream
 
 pytestmark = pytest.mark.needs_torch
@@ -48,6 +48,7 @@ EQUAL, DIFFERS, SWAPPED = "target equals the input", "target differs", "time and
         (F.one_hot(WORDS[:T], 9).float() * 2, WORDS[:T], set()),  # no one-hot rows
         (F.one_hot(WORDS[:T], 9).float(), WORDS[1 : T + 1], {DIFFERS}),
         (F.one_hot(WORDS[:T], 9).float(), WORDS[:T].roll(-1, 1), {DIFFERS, SWAPPED}),
+        (F.one_hot(WORDS[:T, :2], 9).float(), WORDS[:T, :2].roll(-1, 1), {DIFFERS, SWAPPED}),
         (F.one_hot(WORDS[:3], 9).float(), WORDS[:3].roll(-1, 1), {DIFFERS}),  # 6 equal numbers are too few
         (F.one_hot(WORDS[:4], 9).float(), WORDS[:4].roll(-1, 1), {DIFFERS, SWAPPED}),
         (NUMBERS[:T], NUMBERS[:T].roll(-1, 1), {DIFFERS}),  # numbers may be those of the next window
@@ -126,6 +127,7 @@ def at(number, update, start=None, identity=None, *, base=BASE, graph=True, batc
         ([(at(1, 0, 0, 7, graph=False), at(2, 1, 5, 8))], "no gradient"),
         ([(at(1, 0, 0, 7), at(2, 1, 5, 3))], "epoch"),
         ([(at(1, 0, 0, 7), at(2, 0, 5, 3))], "before"),  # of the same update
+        ([(at(1, 0, 0, 7), at(2, 1, 5, 6))], "before"),
         ([(at(1, 0, 0, 7), at(2, 1, 5, 8, batch=2))], "batch"),
         ([(at(1, 0, 0, 7), at(2, 0, 5, 8, batch=2))], "before"),
         ([(at(1, 0, 0, 7), at(2, 1, 5, 8)), (at(1, 0, 0, 7), at(3, 2, 10, 9))], "older"),
@@ -142,7 +144,7 @@ def at(number, update, start=None, identity=None, *, base=BASE, graph=True, batc
 )
 def test_origin_of_a_state_is_told_by_the_data(pairs, kind):
     net = network()
-    net.resets = [(1, 3)]
+    net.resets = [(1, 3), (9, 6)]  # the data start with 3
     known = KnownStates(net)
     assert [known.origin_of((source, 5), here) for source, here in pairs][-1] == kind
 
@@ -229,3 +231,35 @@ def test_batches_of_a_loader(batch, shuffles, collates, expected):
     net.batch_first = False
     passed(data, net, 1, torch.randn(8, 5, 2))
     assert bool(net.evidence[SWAPPED]) == (bool(data.shape) and expected[2])
+
+
+def test_state_is_known_by_the_first_numbers_of_its_rows():
+    state = torch.arange(2 * 6 * 10.0).reshape(2, 6, 10)
+    rows = [tuple(row[:8].tolist()) for row in state[1, :4]]
+    assert keys(state) == keys(state[1]) == rows
+    assert keys(state[1, 2]) == rows[2:3]
+    net = network()
+    known, origin = KnownStates(net), at(1, 0, 0, 7)
+    out = state[:, :3]
+    known.add(origin, {"h": state[1:], "out": out}, out)
+    assert known.find(state[:, 2:]) == (origin, 5)
+    assert known.find(out[:1, :1, :]) == (origin, 1)  # after the first step
+    assert known.find(state[1:], "c") is None
+    assert known.find(torch.zeros(1, 6, 10)) is None
+    without = at(2, 0, 0, 7, graph=False)
+    known.add(without, {"h": state[1:]}, None)
+    assert known.find(state) == (origin, 5)  # the same numbers without a gradient say nothing new
+    known.add(without._replace(update=1), {"h": state[1:]}, None)
+    assert known.find(state)[0].update == 1
+    assert not known.find(state)[0].has_graph
+
+
+def test_kinds_of_initial_states():
+    zeros, ones, parameter = torch.zeros(1, 2), torch.ones(1, 2), torch.nn.Parameter(torch.zeros(1, 2))
+    leaf, found = torch.ones(1, 2, requires_grad=True), (at(1, 0), 5)
+    for states, origin, kind in (
+        ([zeros], None, "zeros"), ([], None, "zeros"), ([zeros, ones], None, "constant"), ([ones], found, "carried"),
+        ([parameter * 1], None, "learned"), ([parameter], found, "learned"), ([leaf * 2], None, "computed"),
+        ([leaf], found, "carried"),
+    ):  # fmt: skip
+        assert initial_kind(origin, states, Graph(states)) == kind
