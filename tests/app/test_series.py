@@ -82,6 +82,7 @@ REFUSED: list[tuple] = [  # file, content, columns, message
     ("a.csv", b"7" * 140_000, None, f": line 1: field larger than field limit (131072); {NUMBERS}"),
     ("a.txt", b"\xff\xfe1\x00", None, ": it is not UTF-8 (invalid start byte at byte 0); expected a text file"),
     ("a.csv", b"x,y\n1,2\n3,4\n5,6\n", ("z",), ": there is not one column 'z'; expected x, y, or a number, 1 to 2"),
+    ("a.csv", b"x,y\n1,2\n3,4\n5,6\n", ("0",), ": there is not one column '0'; expected x, y, or a number, 1 to 2"),
     ("a.csv", b"x,y\n1,2\n3,4\n5,6\n", ("x", "1"), ": column '1' is chosen twice; expected every column once"),
     (
         "a.npy",
@@ -124,6 +125,8 @@ def test_npy_of_floats_stays_mapped(dtype):
         np.testing.assert_array_equal(found, rows[:, places])
         assert is_mapped(found) == (dtype in ("f4", "f8") and columns is None)
     assert is_mapped(prepare(configured("--data a.npy")).x) == (dtype == "f4")
+    np.save("a.npy", rows[:, 1])
+    np.testing.assert_array_equal(read_series("a.npy").rows, rows[:, 1:2])
 
 
 def test_mean_and_deviation_are_of_float64():

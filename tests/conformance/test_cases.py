@@ -229,6 +229,11 @@ def test_cases_have_what_a_port_has(name):
             check_port_run(port, run)
 
 
+def test_port_of_the_logistic_function_alone_has_its_cases():
+    own = Abilities(("sigmoid",), ("tanh", "relu"))
+    assert {random_recipe(RandomDraw(1, seed), None, own).objective.nonlinearity for seed in range(20)} == {"sigmoid"}
+
+
 # -- wrong ports -----------------------------------------------------------------------------------------------------
 
 
