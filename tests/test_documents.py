@@ -5,7 +5,7 @@ import re
 import documents
 import pytest
 from children import with_benchmarks
-from documents import DOCUMENTS, TOP, Block, Example, blocks, examples, excerpt, name_of, same_numbers
+from documents import DOCUMENTS, TOP, blocks, examples, excerpt, name_of, same_numbers
 
 from numpy_rnn.__main__ import main as numpy_main
 from numpy_rnn.app.options import ABOUT
@@ -14,8 +14,7 @@ from numpy_rnn.conformance.__main__ import main as suite_main
 TEXTS = {name_of(document): document.read_text(encoding="utf-8") for document in DOCUMENTS}
 README, DERIVATION = TEXTS["README.md"], TEXTS["numpy_rnn/DERIVATION.md"]
 PLUGIN = "-p no:elman -p numpy_rnn.conformance.plugin"  # also where PYTHONPATH has it, without entry points
-HELP = "benchmarks", "benchmarks.report", f"pytest {PLUGIN} {TOP}/tests"
-NO_OUTPUT = Block("", "", {}, (0, 0))
+HELP = "python -m benchmarks", "python -m benchmarks.report", f"pytest {PLUGIN} {TOP}/tests"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -37,7 +36,7 @@ def test_options_exist(capsys, tmp_path):
     known, option = {"--quiet", "--editable"}, r"--[a-z][a-z0-9-]+"  # of pip
     with_benchmarks(tmp_path)
     for command in HELP:
-        known |= set(re.findall(option, documents.run(Example("sh", f"{command} --help", NO_OUTPUT), tmp_path)))
+        known |= set(re.findall(option, documents.run_script(f"{command} --help", tmp_path)))
     for main, command in [(numpy_main, name) for name in ABOUT] + [(suite_main, "score"), (suite_main, "long")]:
         with pytest.raises(SystemExit):
             main([command, "--help"])
