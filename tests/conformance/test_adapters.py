@@ -307,5 +307,8 @@ model does more in its call than its SimpleRNN and its Dense: take the rest out
 model has no sizes yet: begin it with keras.Input((None, D)), or call it once\
 """)  # noqa: E501
     many_to_one = keras_port(keras_model(return_sequences=False, compiled=("sgd", "mse")))
+    bare = keras_model(use_bias=False)
+    bare.layers[-1].use_bias = False
+    assert [*keras_port(bare).variables] == ["W_xh", "W_hh", "W_hy"]
     for level in ("L2", "L3"):
         check_port(level, many_to_one, "float32", FEW)
