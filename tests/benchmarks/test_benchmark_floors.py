@@ -138,7 +138,8 @@ def test_bare_calls_of_a_character_model_are_cross_entropy_and_adagrad(monkeypat
     clipped = np.clip(gradient, -5, 5)
     assert (clipped != gradient).any()
     np.testing.assert_allclose(v, 1 + clipped**2)
-    np.testing.assert_allclose(theta - memory.theta, 1e-8 * clipped / np.sqrt(v), rtol=1e-5, atol=1e-15)
+    rounding = 2 * np.finfo(float).eps * np.abs(theta).max()  # of the new θ, and of the difference
+    np.testing.assert_allclose(theta - memory.theta, 1e-8 * clipped / np.sqrt(v + 1e-8), 1e-12, rounding)
 
 
 @pytest.mark.parametrize("case", [DEFAULT_EXPERIMENT, ENSEMBLES[1], point(64, 8), point(256, 1, 100)])

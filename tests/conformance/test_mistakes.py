@@ -83,8 +83,8 @@ class Written:
     """A window, computed as its equations are written, one of which has other words.
 
     other: {(result, operand): operand}, or True for a matrix that is transposed. change: {(result, term), or (result,
-    ""): function}. phi, slope, adjoint: other functions. beyond: what stands for an operand at a step that there is
-    not: zeros, the right operand, or the last one.
+    ""): function}. phi, slope, adjoint: other functions. beyond: the values of an operand before the first and after
+    the last step: zeros, the right operand, or the last one.
     """
 
     def __init__(self, case, other=(), change=(), phi=None, slope=None, adjoint=None, beyond=0):
@@ -150,13 +150,13 @@ class Written:
 
 
 def one_of(table, text):
-    """What the words stand for in a table, and their parts."""
+    """The entry of a table for these words, and the parts of the words."""
     [(found, value)] = [(found, value) for words, value in table.items() if (found := re.fullmatch(words, text))]
     return value, *found.groups()
 
 
 def read(text, number):
-    """What the words of a mistake change, as arguments of Written; number: how many before have the same words."""
+    """The changes that the words of a mistake name, as arguments of Written; number: of the same words before."""
     if text.startswith("W_hh transposed"):
         return {"other": {(result, "W_hh"): True for result in ("a_t", "dh_t", "dh_0")}}
     if found := re.fullmatch(r"(\w+) with W_hh transposed", text):
@@ -202,6 +202,7 @@ def numbers(compute, *given, **options):
 def assert_same(found, expected, words, names=None):
     assert (found is None) == (expected is None), words
     for name in (names or found) if found else ():
+        # Sums of a few float64 in other orders, off by some 1e-15; other words change the first digits.
         is_same = np.isclose(found[name], expected[name], 1e-9, 1e-12, equal_nan=True)
         assert is_same.all(), f"{name}: {words}"
 
@@ -408,7 +409,7 @@ def written_step(case, d, changes=(), is_clipped=True, forgets=False, decays_twi
 
 
 def read_step(text):
-    """What the words of a mistake change, as arguments of written_step; None for another norm."""
+    """The changes that the words of a mistake name, as arguments of written_step; None for another norm."""
     if text in ("the velocity of before left out", "weight decay both in the gradient and of the weights"):
         return {"forgets": True} if "velocity" in text else {"decays_twice": True}
     if "norm" in text and "divided" not in text:
