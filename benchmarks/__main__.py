@@ -68,7 +68,9 @@ def main() -> int:
     if measured:
         print("\n" + report(pyperf.BenchmarkSuite(measured.values())), end="")
     print(*(f"{name}: not timed, {reason}" for name, reason in reasons.items()), sep="\n")
-    return 1 if any(reason.startswith(("disagrees", "crashes")) for reason in reasons.values()) else 0
+    return (
+        1 if any(reason.startswith(("disagrees", "crashes")) for reason in reasons.values()) else 0
+    )
 
 
 def parse_options(runner: pyperf.Runner) -> argparse.Namespace:
@@ -77,14 +79,36 @@ def parse_options(runner: pyperf.Runner) -> argparse.Namespace:
     parser.prog, parser.usage = "python -m benchmarks", "python -m benchmarks [options]"
     add = parser.add_argument
     add("--full", action="store_true", help="all rows, and the whole grid of sizes")
-    add("--undisturbed", action="store_true", help="wait for other programs, and repeat what they disturbed")
+    add(
+        "--undisturbed",
+        action="store_true",
+        help="wait for other programs, and repeat what they disturbed",
+    )
     add("--list", action="store_true", help="print the names of the benchmarks, and time nothing")
-    add("--rows", nargs="+", choices=list(ROWS), metavar="ROW", help=f"only these rows: {', '.join(ROWS)}")
+    add(
+        "--rows",
+        nargs="+",
+        choices=list(ROWS),
+        metavar="ROW",
+        help=f"only these rows: {', '.join(ROWS)}",
+    )
     all_tasks = (*TASKS, *PROCESS_TASKS)
-    add("--tasks", nargs="+", choices=all_tasks, metavar="TASK", help=f"only these tasks: {', '.join(all_tasks)}")
+    add(
+        "--tasks",
+        nargs="+",
+        choices=all_tasks,
+        metavar="TASK",
+        help=f"only these tasks: {', '.join(all_tasks)}",
+    )
     add("--cases", nargs="+", metavar="PART", help="only cases whose names contain one of these")
     add("--traceback", action="store_true", help="print the traceback of an unexpected error")
-    add("--threads", type=_threads, default=1, metavar="N", help="threads of BLAS, torch and XLA (default 1)")
+    add(
+        "--threads",
+        type=_threads,
+        default=1,
+        metavar="N",
+        help="threads of BLAS, torch and XLA (default 1)",
+    )
     add("--benchmark", help=argparse.SUPPRESS)  # the one that a worker measures
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     options = runner.parse_args()
@@ -99,7 +123,11 @@ def _threads(text):
 
 
 def _is_selected(key, options):
-    rows, tasks, cases = options.rows or [key.row], options.tasks or [key.task], options.cases or [""]
+    rows, tasks, cases = (
+        options.rows or [key.row],
+        options.tasks or [key.task],
+        options.cases or [""],
+    )
     return key.row in rows and key.task in tasks and any(part in key.case for part in cases)
 
 
@@ -119,7 +147,9 @@ def check(keys: Sequence[Key]) -> dict[str, dict]:
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         crash = {"reason": f"crashes: exit status {done.returncode}"}
         checks |= json.loads(done.stdout) if done.returncode == 0 else dict.fromkeys(names, crash)
-    return {key.to_text(): checks[key.to_text()] for key in keys}  # all rows of a case one after the other
+    return {
+        key.to_text(): checks[key.to_text()] for key in keys
+    }  # all rows of a case one after the other
 
 
 def measure_undisturbed(runner: pyperf.Runner, name: str, loops: int) -> pyperf.Benchmark:
@@ -155,7 +185,9 @@ def work(runner: pyperf.Runner, options: argparse.Namespace) -> None:
     use_cores(options.threads)
     if task in PROCESS_TASKS:
         # numpy_rnn imports its functions when somebody asks for them, as dir does
-        code = f"import {row}; dir({row})" if task == IMPORT else RUN_ONCE.format(row=row, case=case)
+        code = (
+            f"import {row}; dir({row})" if task == IMPORT else RUN_ONCE.format(row=row, case=case)
+        )
         runner.metadata.update(metadata(options.threads))
         runner.bench_command(key.to_text(), [sys.executable, "-c", code])
         return

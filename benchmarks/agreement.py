@@ -26,7 +26,9 @@ def reference_results(task: str, case: Case) -> dict[str, np.ndarray]:
     """The results of a task by the reference, in float64."""
     params, *series = case.arrays()
     params = type(params)(*(p if p is None else p.astype(np.float64) for p in params))
-    x, target, h_0 = (array if array.dtype.kind == "i" else array.astype(np.float64) for array in series)
+    x, target, h_0 = (
+        array if array.dtype.kind == "i" else array.astype(np.float64) for array in series
+    )
     if task in (tasks.FORWARD, tasks.GRADIENT):
         activations = reference.forward(params, x, h_0)
         if task == tasks.FORWARD:
@@ -34,7 +36,9 @@ def reference_results(task: str, case: Case) -> dict[str, np.ndarray]:
         loss = reference.half_squared_error(activations.y, target)
         return results(loss, reference.bptt(params, activations, target))
     losses = []
-    for update in reference.train(params, x, target, h_0, **case.options.keywords(), yield_every="epoch"):
+    for update in reference.train(
+        params, x, target, h_0, **case.options.keywords(), yield_every="epoch"
+    ):
         assert update.losses is not None
         losses.append(update.losses)
     if task == tasks.STEP:
@@ -80,7 +84,9 @@ def check(key: Key) -> dict[str, Any]:
         prepared.call()
     except Unsupported as reason:
         return {"reason": str(reason)}
-    except Exception as error:  # whatever a row raises, from any package, fails this benchmark and no other
+    except (
+        Exception
+    ) as error:  # whatever a row raises, from any package, fails this benchmark and no other
         return {"reason": f"crashes: {type(error).__name__}: {error}"}
     if key.task == tasks.COLD:
         return {"loops": 1}

@@ -21,7 +21,9 @@ class Estimate(NamedTuple):
     is_disturbed: bool = False
 
     def times(self, factor: float) -> "Estimate":
-        return Estimate(factor * self.median, factor * self.low, factor * self.high, self.is_disturbed)
+        return Estimate(
+            factor * self.median, factor * self.low, factor * self.high, self.is_disturbed
+        )
 
     def over(self, other: "Estimate") -> "Estimate":
         """The ratio of two independent estimates above 0: the difference of their logarithms.
@@ -31,7 +33,9 @@ class Estimate(NamedTuple):
         below = hypot(log(self.median / self.low), log(other.high / other.median))
         above = hypot(log(self.high / self.median), log(other.median / other.low))
         ratio = self.median / other.median
-        return Estimate(ratio, ratio * exp(-below), ratio * exp(above), self.is_disturbed or other.is_disturbed)
+        return Estimate(
+            ratio, ratio * exp(-below), ratio * exp(above), self.is_disturbed or other.is_disturbed
+        )
 
 
 Times = dict[Key, Estimate]  # seconds
@@ -47,4 +51,9 @@ def time_of(benchmark: pyperf.Benchmark) -> Estimate:
     values = [median(run.values) for run in runs]
     middle, low, high = median(values), min(values), max(values)
     load = max(run.get_metadata().get("load_of_others", 0.0) for run in runs)
-    return Estimate(middle, low, high, load > MAX_LOAD or max(high - middle, middle - low) > MAX_INTERVAL * middle)
+    return Estimate(
+        middle,
+        low,
+        high,
+        load > MAX_LOAD or max(high - middle, middle - low) > MAX_INTERVAL * middle,
+    )

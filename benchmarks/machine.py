@@ -12,7 +12,13 @@ import psutil
 from threadpoolctl import threadpool_info, threadpool_limits
 
 ROOT = Path(__file__).parents[1]
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NPROC")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NPROC",
+)
 PACKAGES = ("numpy", "torch", "jax")
 
 
@@ -65,7 +71,9 @@ class Load:
     def of_others(self) -> float:
         """Call this once: it ends the period."""
         now, busy = os.times(), psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
-        return max(0.0, busy - (sum(now[:4]) - sum(self.since[:4])) / (now.elapsed - self.since.elapsed))
+        return max(
+            0.0, busy - (sum(now[:4]) - sum(self.since[:4])) / (now.elapsed - self.since.elapsed)
+        )
 
 
 def wait_for(most: float, seconds: float = 1, trials: int = 60) -> bool:
@@ -82,16 +90,25 @@ def wait_for(most: float, seconds: float = 1, trials: int = 60) -> bool:
 def metadata(threads: int) -> dict[str, str | int]:
     """What a time depends on, besides what pyperf records; called after the libraries are loaded."""
     packages = [f"{package} {version(package)}" for package in PACKAGES if find_spec(package)]
-    return {"threads": threads, "kernels": kernels(threads), "packages": ", ".join(packages), "commit": _commit()}
+    return {
+        "threads": threads,
+        "kernels": kernels(threads),
+        "packages": ", ".join(packages),
+        "commit": _commit(),
+    }
 
 
 def _commit():
     try:
         commit = _git("rev-parse", "--short", "HEAD")
-        return commit + (" with changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        return commit + (
+            " with changes" if _git("status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
 def _git(*arguments):
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()

@@ -34,7 +34,9 @@ class Prepared(NamedTuple):
 Tasks = Mapping[str, Callable[[Case], Prepared]]
 
 
-def results(loss: Any = None, gradients: Iterable[Any] = (), parameters: Iterable[Any] = ()) -> dict[str, np.ndarray]:
+def results(
+    loss: Any = None, gradients: Iterable[Any] = (), parameters: Iterable[Any] = ()
+) -> dict[str, np.ndarray]:
     """A result from the loss, (W_xh, W_hh, W_hy) of the gradients, and the parameters."""
     named = {} if loss is None else {"loss": loss}
     named |= dict(zip(("dW_xh", "dW_hh", "dW_hy"), gradients)) | dict(zip(PARAMETERS, parameters))

@@ -16,12 +16,50 @@ import pyperf
 
 from benchmarks.estimates import MAX_INTERVAL, MAX_LOAD, Estimate, Times, times_of
 from benchmarks.rows import ROWS
-from benchmarks.tasks import CALLS, CHARACTERS, COLD, FORWARD, GRADIENT, IMPORT, JAX, MODULES, OURS, RUN, STEP, Key
-from benchmarks.workloads import CASES, CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, HUGE, SLIDING, Case, point
+from benchmarks.tasks import (
+    CALLS,
+    CHARACTERS,
+    COLD,
+    FORWARD,
+    GRADIENT,
+    IMPORT,
+    JAX,
+    MODULES,
+    OURS,
+    RUN,
+    STEP,
+    Key,
+)
+from benchmarks.workloads import (
+    CASES,
+    CHARACTER_MODELS,
+    DEFAULT_EXPERIMENT,
+    ENSEMBLES,
+    HUGE,
+    SLIDING,
+    Case,
+    point,
+)
 
 NUMBER = re.compile(r"-?\d[\d.,]*\??( \[[^]]*\])?")
-KEPT = ("cpu_model_name", "cpu_count", "platform", "python_version", "packages", "kernels", "threads", "commit")
-KEPT_OF_RUN = ("name", "unit", "loops", "load_avg_1min", "load_of_others", "compile_seconds")  # of every process
+KEPT = (
+    "cpu_model_name",
+    "cpu_count",
+    "platform",
+    "python_version",
+    "packages",
+    "kernels",
+    "threads",
+    "commit",
+)
+KEPT_OF_RUN = (
+    "name",
+    "unit",
+    "loops",
+    "load_avg_1min",
+    "load_of_others",
+    "compile_seconds",
+)  # of every process
 
 READING = """\
 A time is the median of several processes, with the fastest and the slowest process in brackets: an interval that
@@ -53,15 +91,23 @@ Table = list[str]  # lines of Markdown; empty if there is nothing to show
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser("python -m benchmarks.report", description="Print the report of a benchmark run.")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.report", description="Print the report of a benchmark run."
+    )
     parser.add_argument("file", help="times in pyperf's format")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write README.md and results.json here")
-    parser.add_argument("--readme", type=Path, metavar="FILE", help="replace the summary in this file")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="write README.md and results.json here"
+    )
+    parser.add_argument(
+        "--readme", type=Path, metavar="FILE", help="replace the summary in this file"
+    )
     options = parser.parse_args(arguments)
     try:
         suite = pyperf.BenchmarkSuite.load(options.file)
     except (OSError, ValueError, KeyError) as error:
-        parser.error(f"cannot read {options.file!r}: {error}; expected a file of python -m benchmarks --output")
+        parser.error(
+            f"cannot read {options.file!r}: {error}; expected a file of python -m benchmarks --output"
+        )
     if options.output is None:
         print(report(suite), end="")
         return
@@ -70,8 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = options.output / "results.json"
     suite.dump(str(results), replace=True)
     if options.readme is not None:
-        options.readme.write_text(with_summary(options.readme.read_text("utf-8"), suite), encoding="utf-8")
-    results.write_text(results.read_text().replace('{"metadata":', '\n{"metadata":'))  # a line for each benchmark
+        options.readme.write_text(
+            with_summary(options.readme.read_text("utf-8"), suite), encoding="utf-8"
+        )
+    results.write_text(
+        results.read_text().replace('{"metadata":', '\n{"metadata":')
+    )  # a line for each benchmark
 
 
 def shortened(suite: pyperf.BenchmarkSuite) -> pyperf.BenchmarkSuite:
@@ -80,7 +130,11 @@ def shortened(suite: pyperf.BenchmarkSuite) -> pyperf.BenchmarkSuite:
     for benchmark in suite:
         runs = []
         for run in benchmark.get_runs():
-            metadata = {name: value for name, value in run.get_metadata().items() if name in KEPT + KEPT_OF_RUN}
+            metadata = {
+                name: value
+                for name, value in run.get_metadata().items()
+                if name in KEPT + KEPT_OF_RUN
+            }
             values = [float(f"{value:.3e}") for value in run.values]
             runs.append(pyperf.Run(values, metadata=metadata, collect_metadata=False))
         benchmarks.append(pyperf.Benchmark(runs))
@@ -115,14 +169,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     left = [not any(map(NUMBER.fullmatch, column[1:])) for column in columns]
     formats = [f"{{:{'<' if is_left else '>'}{width}}}" for width, is_left in zip(widths, left)]
     rule = ["-" * (width + 1) + ("-" if is_left else ":") for width, is_left in zip(widths, left)]
-    lines = [f"| {' | '.join(form.format(cell) for form, cell in zip(formats, line))} |" for line in (head, *rows)]
+    lines = [
+        f"| {' | '.join(form.format(cell) for form, cell in zip(formats, line))} |"
+        for line in (head, *rows)
+    ]
     return [lines[0], f"|{'|'.join(rule)}|", *lines[1:]]
 
 
 def machine_lines(suite: pyperf.BenchmarkSuite) -> list[str]:
     """What the run was measured on; where processes differ, all values are listed."""
     processes = [run.get_metadata() for benchmark in suite for run in benchmark.get_runs()]
-    found = {name: {str(metadata[name]) for metadata in processes if name in metadata} for name in KEPT}
+    found = {
+        name: {str(metadata[name]) for metadata in processes if name in metadata} for name in KEPT
+    }
     value = {name: "; ".join(sorted(values)) or "unknown" for name, values in found.items()}
     loads = [metadata["load_avg_1min"] for metadata in processes if "load_avg_1min" in metadata]
     counts = sorted({len(benchmark.get_runs()) for benchmark in suite})
@@ -159,13 +218,18 @@ def summary(times: Times) -> str:
 
 def with_summary(text: str, suite: pyperf.BenchmarkSuite) -> str:
     """The text with this summary in place of its own."""
-    old = re.compile(rf"^\| {SUMMARY_HEAD[0]}.*?{re.escape(DISTURBED.splitlines()[-1])}", re.MULTILINE | re.DOTALL)
+    old = re.compile(
+        rf"^\| {SUMMARY_HEAD[0]}.*?{re.escape(DISTURBED.splitlines()[-1])}",
+        re.MULTILINE | re.DOTALL,
+    )
     return old.sub(lambda _: summary(times_of(suite)), text)
 
 
 def ranked_table(times: Times, task: str, case: Case, compiling: dict[Key, float]) -> Table:
     """The rows of a case, the fastest first."""
-    rows = sorted((time, key) for key, time in times.items() if (key.task, key.case) == (task, case.name))
+    rows = sorted(
+        (time, key) for key, time in times.items() if (key.task, key.case) == (task, case.name)
+    )
     ours = times.get(Key(task, case.name, OURS))
     lines = [
         [
@@ -187,7 +251,9 @@ def runs_table(times: Times, head: str, cases: Iterable[Case]) -> Table:
         found = [times.get(Key(RUN, case.name, row)) for case in columns]
         if any(found):
             units = [case.updates * case.networks for case in columns]
-            lines.append([row, *(number(t.times(1e9 / n)) if t else "" for t, n in zip(found, units))])
+            lines.append(
+                [row, *(number(t.times(1e9 / n)) if t else "" for t, n in zip(found, units))]
+            )
     return table([head, *(case.name for case in columns)], lines)
 
 
@@ -234,14 +300,19 @@ def report(suite: pyperf.BenchmarkSuite) -> str:
         ("Gradient and update", windows_table(times, STEP)),
         ("Cold start: the default experiment in a fresh process", process_table(times, COLD)),
         ("Imports", process_table(times, IMPORT)),
-        ("The rows", [f"- {row}: {ROWS[row].about}" for row in ROWS if any(key.row == row for key in times)]),
+        (
+            "The rows",
+            [f"- {row}: {ROWS[row].about}" for row in ROWS if any(key.row == row for key in times)],
+        ),
     ]
     intro = (
         "`python -m benchmarks --full --undisturbed --output FILE` measures these times, and more. `python -m"
         " benchmarks.report FILE --output benchmarks --readme README.md` writes this page and the table of README.md."
         " It needs the extras `torch`, `benchmark` and `rows`; rows whose packages are missing are left out."
     )
-    disturbed = f"- Disturbed times: {sum(time.is_disturbed for time in times.values())} of {len(times)}"
+    disturbed = (
+        f"- Disturbed times: {sum(time.is_disturbed for time in times.values())} of {len(times)}"
+    )
     head = ["# Speed", "", intro, "", *machine_lines(suite), disturbed, "", READING, DISTURBED]
     for title, lines in sections:
         if lines:

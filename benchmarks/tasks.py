@@ -16,7 +16,13 @@ from benchmarks.workloads import (
     point,
 )
 
-FORWARD, GRADIENT, STEP, RUN, CHARACTERS = TASKS = ("forward", "gradient", "step", "run", "characters")
+FORWARD, GRADIENT, STEP, RUN, CHARACTERS = TASKS = (
+    "forward",
+    "gradient",
+    "step",
+    "run",
+    "characters",
+)
 COLD, IMPORT = PROCESS_TASKS = ("cold start", "import")  # these time a whole process
 
 OURS, EVERY, REFERENCE = "numpy_rnn", "numpy_rnn, every update", "numpy_rnn.reference"

@@ -15,7 +15,13 @@ WEIGHT_SCALE = 0.01  # standard deviation of the initial weights of a character 
 SUCCESSORS = 4  # characters that may follow a character of its text
 CHECKED_UPDATES = {"float64": 8, "float32": 3}  # of a character model
 CHECKED_EPOCHS = 5  # of an ensemble
-SINE = {"T": 20, "B": 1, "D": 1, "H": 6, "O": 1}  # the sizes of the default experiment; these cases have its data
+SINE = {
+    "T": 20,
+    "B": 1,
+    "D": 1,
+    "H": 6,
+    "O": 1,
+}  # the sizes of the default experiment; these cases have its data
 
 Arrays = tuple[numpy_rnn.Parameters, np.ndarray, np.ndarray, np.ndarray]
 
@@ -31,7 +37,9 @@ class Case(NamedTuple):
     O: int
     options: RunOptions
     dtype: str = "float32"
-    networks: int = 1  # above 1: an ensemble (parameters with one leading axis; x, target and h_0 are shared)
+    networks: int = (
+        1  # above 1: an ensemble (parameters with one leading axis; x, target and h_0 are shared)
+    )
 
     @property
     def is_text(self) -> bool:
@@ -82,12 +90,16 @@ class Case(NamedTuple):
             return self._replace(T=CHECKED_UPDATES[self.dtype] * schedule.k1)
         if self.networks > 1:
             epochs = min(schedule.epochs, CHECKED_EPOCHS)
-            return self._replace(options=self.options._replace(schedule=schedule._replace(epochs=epochs)))
+            return self._replace(
+                options=self.options._replace(schedule=schedule._replace(epochs=epochs))
+            )
         return self
 
 
 def _sine_arrays(case):
-    params = numpy_rnn.initial_parameters(dtype=case.dtype, networks=case.networks if case.networks > 1 else None)
+    params = numpy_rnn.initial_parameters(
+        dtype=case.dtype, networks=case.networks if case.networks > 1 else None
+    )
     series = np.sin(np.linspace(2, 10, case.T + 1)).astype(case.dtype).reshape(-1, 1, 1)
     return params, series[:-1].copy(), series[1:].copy(), np.zeros((1, case.H), case.dtype)
 
@@ -100,7 +112,9 @@ def _random_arrays(case):
     def normal(*shape: int, scale: float = 1.0) -> Any:
         return (scale * generator.normal(size=shape)).astype(case.dtype)
 
-    params = numpy_rnn.Parameters(*(normal(*E, n, m, scale=n**-0.5) for n, m in ((D, H), (H, H), (H, O))))
+    params = numpy_rnn.Parameters(
+        *(normal(*E, n, m, scale=n**-0.5) for n, m in ((D, H), (H, H), (H, O)))
+    )
     return params, normal(T, B, D), normal(T, B, O), np.tanh(normal(B, H))
 
 
@@ -108,7 +122,10 @@ def _text_arrays(case):
     """The text of a shorter case is the beginning of that of a longer one."""
     D, H, O = case.D, case.H, case.O
     generator = np.random.default_rng((H, D, O))
-    weights = [(WEIGHT_SCALE * generator.normal(size=shape)).astype(case.dtype) for shape in ((D, H), (H, H), (H, O))]
+    weights = [
+        (WEIGHT_SCALE * generator.normal(size=shape)).astype(case.dtype)
+        for shape in ((D, H), (H, H), (H, O))
+    ]
     biases = [np.zeros(size, case.dtype) for size in (H, O)]
     followers = generator.integers(D, size=(D, SUCCESSORS))
     text = [0]
@@ -154,7 +171,10 @@ LARGE = (
     point(256, 32, 100),
     point(256, 32, dtype="float64"),
     # two vanilla RNNs of DeepBench, with D = H
-    *(window(f"DeepBench {H}", T=T, B=B, D=H, H=H, O=1) for H, B, T in ((256, 32, 100), (1760, 16, 50))),
+    *(
+        window(f"DeepBench {H}", T=T, B=B, D=H, H=H, O=1)
+        for H, B, T in ((256, 32, 100), (1760, 16, 50))
+    ),
 )
 DEFAULT_EXPERIMENT = sine("default experiment", 1)
 SLIDING = (sine("sliding k2=5", 5, epochs=60), sine("sliding k2=20", 20, epochs=15))
@@ -164,4 +184,7 @@ ENSEMBLES = tuple(
 )
 HUGE = sine("50000 networks", 1, 50_000, epochs=4)
 CHARACTER_MODELS = (character_model("float64"), character_model("float32"))
-CASES = {case.name: case for case in (DEFAULT_EXPERIMENT, *SLIDING, *ENSEMBLES, HUGE, *CHARACTER_MODELS, *GRID, *LARGE)}
+CASES = {
+    case.name: case
+    for case in (DEFAULT_EXPERIMENT, *SLIDING, *ENSEMBLES, HUGE, *CHARACTER_MODELS, *GRID, *LARGE)
+}

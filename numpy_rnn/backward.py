@@ -93,7 +93,13 @@ def bptt(
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.22 to 10.28.
     """
     flow = adjoints(
-        params, activations, target, nonlinearity=nonlinearity, reduction=reduction, loss=loss, weights=weights
+        params,
+        activations,
+        target,
+        nonlinearity=nonlinearity,
+        reduction=reduction,
+        loss=loss,
+        weights=weights,
     )
     return weight_gradients(params, activations, flow)
 
@@ -129,12 +135,18 @@ def adjoints(
     objective = Objective(nonlinearity, loss, reduction)
     check_window(ARRAYS, params, activations, target, weights, objective)
     y = activations.y[-len(target) :]
-    terms = loss_terms(y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), objective)
+    terms = loss_terms(
+        y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), objective
+    )
     return backward(params, activations, terms, SLOPES[nonlinearity], ERRORS[loss])
 
 
 def backward(
-    params: Parameters[Array], activations: Activations[Array], terms: Terms, slope: Elementwise, error: Error
+    params: Parameters[Array],
+    activations: Activations[Array],
+    terms: Terms,
+    slope: Elementwise,
+    error: Error,
 ) -> Adjoints[Array]:
     """`adjoints` without its checks. terms: those of `loss_terms`.
 

@@ -7,7 +7,7 @@ from functools import reduce
 import numpy as np
 
 from numpy_rnn.common.checks import check_gradients, check_limit
-from numpy_rnn.common.conversion import each
+from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.records import Step
 from numpy_rnn.parameters import ARRAYS, Array, Gradients, Norms, expand_to
 
@@ -26,7 +26,10 @@ def global_norm(gradients: Gradients[Array]) -> Norms:
     """
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
-    squares = (np.square(dtheta, dtype=np.float64).sum(axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
+    squares = (
+        np.square(dtheta, dtype=np.float64).sum(axis=tuple(range(E, dtheta.ndim)))
+        for dtheta in present
+    )
     total_norm: Norms = np.sqrt(reduce(np.add, squares))  # (U2)
     return total_norm
 
@@ -52,7 +55,9 @@ def clip(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
     total_norm = global_norm(gradients)
     factor = np.minimum(1, max_norm / (total_norm + SMALL))  # (U3)
     factor = np.where(np.isfinite(total_norm), factor, np.nan)
-    clipped: Gradients[Array] = each(lambda g: (expand_to(factor, g) * g).astype(g.dtype), gradients)  # (U3)
+    clipped: Gradients[Array] = tree_map(
+        lambda g: (expand_to(factor, g) * g).astype(g.dtype), gradients
+    )  # (U3)
     return clipped
 
 
@@ -74,7 +79,9 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
 
 def clamp(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
     """`clip_by_value` without its checks."""
-    limited: Gradients[Array] = each(lambda g: np.clip(g, -max_value, max_value), gradients)  # (U7)
+    limited: Gradients[Array] = tree_map(
+        lambda g: np.clip(g, -max_value, max_value), gradients
+    )  # (U7)
     return limited
 
 

@@ -9,7 +9,15 @@ import numpy as np
 
 from numpy_rnn.common.checks import check_forward, check_objective, is_integer
 from numpy_rnn.common.records import Nonlinearity, Objective
-from numpy_rnn.parameters import ARRAYS, Activations, Array, InitialState, Inputs, Parameters, series_axes
+from numpy_rnn.parameters import (
+    ARRAYS,
+    Activations,
+    Array,
+    InitialState,
+    Inputs,
+    Parameters,
+    series_axes,
+)
 
 Phi: TypeAlias = Callable[..., Array]  # of a, into `out`
 
@@ -70,7 +78,9 @@ def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Phi) ->
         x = one_hot(x, params.W_xh.shape[-2], params.W_xh.dtype)  # (F4)
     x = np.broadcast_to(x, (len(x), *E, *x.shape[-2:]))
     W_xh, W_hh, W_hy, b_h, b_y, _ = params
-    dtype = np.result_type(x, h_0, *(v for v in (W_xh, W_hh, b_h) if v is not None))  # complex if one of them is
+    dtype = np.result_type(
+        x, h_0, *(v for v in (W_xh, W_hh, b_h) if v is not None)
+    )  # complex if one of them is
     a = x.astype(dtype, copy=False) @ W_xh  # (F1), the term of the inputs, for all steps at once
     if b_h is not None:
         a += b_h[..., None, :]  # (F1)

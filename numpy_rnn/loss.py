@@ -10,7 +10,16 @@ import numpy as np
 from numpy_rnn.common.checks import check_loss, is_integer
 from numpy_rnn.common.records import LossName, Objective, Reduction
 from numpy_rnn.elman import one_hot
-from numpy_rnn.parameters import ARRAYS, Array, Losses, Outputs, Targets, Weights, series_axes, weights_with_axes
+from numpy_rnn.parameters import (
+    ARRAYS,
+    Array,
+    Losses,
+    Outputs,
+    Targets,
+    Weights,
+    series_axes,
+    weights_with_axes,
+)
 
 
 def half_squared_error(
@@ -52,11 +61,15 @@ def cross_entropy(
     return window_loss(y, target, weights, "cross_entropy", reduction)
 
 
-def window_loss(y: Outputs, target: Targets, weights: Weights | None, loss: LossName, reduction: Reduction) -> Losses:
+def window_loss(
+    y: Outputs, target: Targets, weights: Weights | None, loss: LossName, reduction: Reduction
+) -> Losses:
     """The loss of this name, with its checks."""
     objective = Objective(loss=loss, reduction=reduction)
     check_loss(ARRAYS, y, target, weights, objective)
-    terms = loss_terms(y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), objective)
+    terms = loss_terms(
+        y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), objective
+    )
     return LOSSES[loss](y, *terms)
 
 
@@ -97,7 +110,10 @@ def sum_of_cross_entropies(y: Outputs, target: Targets, weights: Any, N: Any) ->
 
 
 Loss: TypeAlias = Callable[[Outputs, Targets, Any, Any], Losses]
-LOSSES: dict[str, Loss] = {"squared_error": half_sum_of_squares, "cross_entropy": sum_of_cross_entropies}
+LOSSES: dict[str, Loss] = {
+    "squared_error": half_sum_of_squares,
+    "cross_entropy": sum_of_cross_entropies,
+}
 
 
 def log_softmax(y: Outputs) -> Outputs:

@@ -48,7 +48,10 @@ def direction(
 
 
 def directed(
-    params: Parameters[Array], gradients: Gradients[Array], velocity: Gradients[Array] | None, step: Step
+    params: Parameters[Array],
+    gradients: Gradients[Array],
+    velocity: Gradients[Array] | None,
+    step: Step,
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """`direction` without its checks."""
     triples = zip(params, gradients, velocity or NONE)
@@ -57,7 +60,9 @@ def directed(
     return delta, v if step.has_velocity else None
 
 
-def _direction(theta: Any, dtheta: Array | None, v: Array | None, step: Step) -> tuple[Array | None, Array | None]:
+def _direction(
+    theta: Any, dtheta: Array | None, v: Array | None, step: Step
+) -> tuple[Array | None, Array | None]:
     """The direction and the velocity of one parameter."""
     if dtheta is None:
         return None, v

@@ -18,7 +18,9 @@ from numpy_rnn.common.state_dict import parameters_of, state_of
 
 Array: TypeAlias = NDArray[Any]
 Inputs: TypeAlias = Annotated[Array, "T *E B D"]  # without *E, an array that all networks share
-Targets: TypeAlias = Annotated[Array, "K *E B O"]  # inputs and targets may be classes, without their last axis
+Targets: TypeAlias = Annotated[
+    Array, "K *E B O"
+]  # inputs and targets may be classes, without their last axis
 Outputs: TypeAlias = Annotated[Array, "K *E B O"]
 InitialState: TypeAlias = Annotated[Array, "*E B H"]
 Weights: TypeAlias = Annotated[Array, "K B"]
@@ -78,7 +80,11 @@ def expand_to(value: Array, theta: Array) -> Array:
 def series_axes(series: Array, ndim: int) -> Array:
     """The series with the axes of an ensemble: (T, B, N) → (T, 1, ..., B, N) of `ndim` axes, classes one less."""
     missing = ndim - is_integer(series) - series.ndim
-    return series.reshape(series.shape[0], *(1,) * missing, *series.shape[1:]) if missing > 0 else series
+    return (
+        series.reshape(series.shape[0], *(1,) * missing, *series.shape[1:])
+        if missing > 0
+        else series
+    )
 
 
 def weights_with_axes(weights: Weights | None, ndim: int) -> Weights | None:
@@ -86,7 +92,9 @@ def weights_with_axes(weights: Weights | None, ndim: int) -> Weights | None:
     return None if weights is None else weights.reshape(len(weights), *(1,) * (ndim - 3), -1, 1)
 
 
-def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear.") -> dict[str, Array]:
+def to_state_dict(
+    params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear."
+) -> dict[str, Array]:
     """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear, in arrays of this backend.
 
         key                 value         shape
@@ -107,10 +115,14 @@ def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str =
     an argument, hx, and not as a parameter.
     """
     check_parameters(ARRAYS, params, finite=True)
-    return {key: from_numpy(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
+    return {
+        key: from_numpy(array) for key, array in state_of(to_numpy(params), rnn, linear).items()
+    }
 
 
-def from_state_dict(state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear.") -> Parameters[Array]:
+def from_state_dict(
+    state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear."
+) -> Parameters[Array]:
     """The parameters of a torch.nn.RNN and a torch.nn.Linear: the inverse of `to_state_dict`, with its keys.
 
     b_h = bias_ih_l0 + bias_hh_l0. state: names to arrays, NumPy's or torch's, for example module.state_dict() or the

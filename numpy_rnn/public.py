@@ -4,12 +4,26 @@ from numpy_rnn.backward import adjoints, bptt
 from numpy_rnn.clipping import clip_by_global_norm, clip_by_value
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__ as __version__
-from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, State, Update, Window
+from numpy_rnn.common.records import (
+    Activations,
+    Adjoints,
+    Gradients,
+    Parameters,
+    State,
+    Update,
+    Window,
+)
 from numpy_rnn.elman import forward
 from numpy_rnn.engine.loop import train, train_stream
 from numpy_rnn.loss import cross_entropy, half_squared_error
 from numpy_rnn.momentum import direction
-from numpy_rnn.parameters import from_numpy, from_state_dict, initial_parameters, to_numpy, to_state_dict
+from numpy_rnn.parameters import (
+    from_numpy,
+    from_state_dict,
+    initial_parameters,
+    to_numpy,
+    to_state_dict,
+)
 from numpy_rnn.truncation import windows
 from numpy_rnn.update import sgd
 

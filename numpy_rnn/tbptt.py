@@ -13,12 +13,32 @@ from numpy_rnn.clipping import apply_clipping
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_run, check_stream
 from numpy_rnn.common.errors import check_flag
-from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step, Update
+from numpy_rnn.common.records import (
+    Gradients,
+    Objective,
+    Parameters,
+    Run,
+    RunOptions,
+    Schedule,
+    State,
+    Step,
+    Update,
+)
 from numpy_rnn.common.update_iterator import Training, Updates, first_state, training
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import LOSSES, loss_terms
 from numpy_rnn.momentum import directed
-from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, LearningRate, Targets, Weights, copy_of, read_only
+from numpy_rnn.parameters import (
+    ARRAYS,
+    Array,
+    InitialState,
+    Inputs,
+    LearningRate,
+    Targets,
+    Weights,
+    copy_of,
+    read_only,
+)
 from numpy_rnn.truncation import SeriesWindows, StreamWindows, Windows
 from numpy_rnn.update import as_learning_rate, sgd_step
 
@@ -59,7 +79,9 @@ def train(
     options = RunOptions(Schedule(k1, k2, epochs), objective, step)
     run, resume = check_run(ARRAYS, Run(params, x, target, h_0, weights, options), resume)
     start = first_state(copy_of(run.params)) if resume is None else copy_of(resume)
-    begin = partial(updates, run._replace(h_0=copy_of(h_0)), SeriesWindows(run), check_flag("record", record))
+    begin = partial(
+        updates, run._replace(h_0=copy_of(h_0)), SeriesWindows(run), check_flag("record", record)
+    )
     return training(begin, start, len(x), yield_every, copy_of, np.stack)
 
 
@@ -84,7 +106,9 @@ def train_stream(
     run = Run(params, steps, None, h_0, None, RunOptions(Schedule(k1, k2), objective, step))
     run = check_stream(ARRAYS, run, velocity)
     start = first_state(copy_of(params), copy_of(velocity))
-    begin = partial(updates, run._replace(h_0=copy_of(h_0)), StreamWindows(run), check_flag("record", record))
+    begin = partial(
+        updates, run._replace(h_0=copy_of(h_0)), StreamWindows(run), check_flag("record", record)
+    )
     return training(begin, start, None, yield_every, copy_of, np.stack)
 
 
@@ -119,6 +143,8 @@ def updates(run: Run, windows: Windows, record: bool, state: State[Array]) -> Up
             params = sgd_step(params, delta, rate)
             h, first = activations.h, window.start
             kept = (copy_of(activations), adjoints) if record else (None, None)
-            update = Update(epoch, number, window, L, gradients, read_only(params), read_only(velocity), *kept)
+            update = Update(
+                epoch, number, window, L, gradients, read_only(params), read_only(velocity), *kept
+            )
             yield update, h[windows.next_start(window) - first]
         done = 0

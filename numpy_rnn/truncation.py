@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from numpy_rnn.common.checks import check_schedule, is_integer
-from numpy_rnn.common.errors import check_whole
+from numpy_rnn.common.errors import check_integer
 from numpy_rnn.common.records import Run, Schedule, Window
 from numpy_rnn.parameters import Array, Inputs, Targets, Weights, series_axes, weights_with_axes
 
@@ -24,7 +24,7 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     Raises InputError, at once, unless 1 ≤ k1 ≤ k2, and steps is an integer, 0 or more.
     Source: Williams and Peng 1990, BPTT(h; h'); Sutskever 2013, section 2.8.6.
     """
-    steps = check_whole("steps", steps, 0)
+    steps = check_integer("steps", steps, 0)
     schedule = check_schedule(Schedule(k1, k2))
     return (window_before(before, steps, schedule) for before in range(0, steps, schedule.k1))
 
@@ -92,7 +92,9 @@ class StreamWindows:
         while True:
             rest: list[Any] = []  # targets and weights of the new steps
             for x_t, *rest_t in islice(self.steps, k1):
-                inputs.append(kept(x_t))  # now, so that the oldest is freed before the next one is read
+                inputs.append(
+                    kept(x_t)
+                )  # now, so that the oldest is freed before the next one is read
                 rest.append(tuple(map(kept, rest_t)))
                 del x_t, rest_t
             if not rest:
@@ -101,7 +103,9 @@ class StreamWindows:
             before = window.stop
             x, (target, *weights) = np.stack(list(inputs)), map(np.stack, zip(*rest))
             weighted = weights_with_axes(weights[0] if weights else None, self.ndim)
-            yield WindowData(window, series_axes(x, self.ndim), series_axes(target, self.ndim), weighted)
+            yield WindowData(
+                window, series_axes(x, self.ndim), series_axes(target, self.ndim), weighted
+            )
 
     def next_start(self, window: Window) -> int:
         """The latest step."""

@@ -10,7 +10,9 @@ from numpy_rnn.common.checks import check_direction, check_learning_rate
 from numpy_rnn.parameters import ARRAYS, Array, Gradients, LearningRate, Parameters, expand_to
 
 
-def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:
+def sgd(
+    params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate
+) -> Parameters[Array]:
     """One step of gradient descent.
 
         θ ← θ − η Δ    (U1)
@@ -31,7 +33,9 @@ def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: Learn
 def sgd_step(params: Parameters[Array], delta: Gradients[Array], rate: Array) -> Parameters[Array]:
     """`sgd` without its checks. `expand_to` gives an array of one η per network the axes of θ."""
     updated: list[Any] = [
-        theta if theta is None or dtheta is None else theta - expand_to(rate, theta) * dtheta  # (U1)
+        theta
+        if theta is None or dtheta is None
+        else theta - expand_to(rate, theta) * dtheta  # (U1)
         for theta, dtheta in zip(params, delta)
     ]
     return Parameters(*updated)

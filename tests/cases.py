@@ -30,7 +30,9 @@ class Kind(NamedTuple):
     classes: bool = False  # whether x, and the target of a cross-entropy, hold classes
     weighted: bool = False  # whether the losses have weights
     own: tuple[str, ...] = ()  # of x, target and h_0, those that every network has for itself
-    axes: tuple[int, ...] | None = None  # their ensemble axes, if not E: 1 where networks share them
+    axes: tuple[int, ...] | None = (
+        None  # their ensemble axes, if not E: 1 where networks share them
+    )
 
 
 OPTIONS = RunOptions(Schedule(2, 3, 2), Objective(), Step(0.05))
@@ -65,8 +67,12 @@ def random_run(seed, sizes=Sizes(), kind=Kind(), options=OPTIONS) -> Run:  # noq
         target = generator.integers(0, O, target.shape[:-1]).astype(integers)
     elif loss == "cross_entropy":
         rows = np.exp(target) / np.exp(target).sum(axis=-1, keepdims=True)
-        target = (rows * generator.uniform(0.9995, 1.0005, (*target.shape[:-1], 1))).astype(kind.dtype)
-    weights = generator.choice([0.0, 1.0, 0.4, 2.0], (T, B)).astype(kind.dtype) if kind.weighted else None
+        target = (rows * generator.uniform(0.9995, 1.0005, (*target.shape[:-1], 1))).astype(
+            kind.dtype
+        )
+    weights = (
+        generator.choice([0.0, 1.0, 0.4, 2.0], (T, B)).astype(kind.dtype) if kind.weighted else None
+    )
     params = Parameters(W_xh, W_hh, W_hy, *biases)._replace(h_0=h_0 if kind.learned else None)
     return Run(params, x, target, None if kind.learned else h_0, weights, options)
 
@@ -103,11 +109,15 @@ def runs(draw, largest=6, dtypes=DTYPES, ensembles=ENSEMBLES, own=("x", "target"
     distinct = st.lists(st.integers(1, largest), min_size=5, max_size=5, unique=True)
     T, B, D, H, O = draw(distinct | st.lists(st.integers(1, 3), min_size=5, max_size=5))
     E, seed = draw(st.sampled_from(ensembles)), draw(st.integers(0, 2**32 - 1))
-    shared = draw(st.integers(-1, len(E) - 1))  # an axis along which networks share their own series, if any
+    shared = draw(
+        st.integers(-1, len(E) - 1)
+    )  # an axis along which networks share their own series, if any
     flags = dict.fromkeys(("bias", "learned", "classes", "weighted"), st.booleans())
     of_networks = st.sampled_from([(), *((name,) for name in own), own])
     axes = tuple(1 if axis == shared else size for axis, size in enumerate(E))
-    kind = draw(st.builds(Kind, st.sampled_from(dtypes), **flags, own=of_networks, axes=st.just(axes)))
+    kind = draw(
+        st.builds(Kind, st.sampled_from(dtypes), **flags, own=of_networks, axes=st.just(axes))
+    )
     objective = Objective(
         draw(st.sampled_from(["tanh", "relu", "sigmoid"])), draw(st.sampled_from(["squared_error", "cross_entropy"])),
         draw(st.sampled_from(["sum", "mean"])),
@@ -128,7 +138,9 @@ def cases(draw, dtypes=DTYPES):
     run = draw(runs(7, dtypes, ensembles=[()]))
     T = len(run.x)
     velocity = random_velocity(run, draw(st.sampled_from(["no", "all", "weights"])))
-    return window_case(run, Window(0, T - draw(st.integers(1, T)), T), run.params, run.h_0, velocity)
+    return window_case(
+        run, Window(0, T - draw(st.integers(1, T)), T), run.params, run.h_0, velocity
+    )
 
 
 def random_velocity(run, moving):
@@ -173,7 +185,10 @@ def network(run, n) -> Run:
 
 def arguments(rnn, run) -> dict[str, Any]:
     """The arguments of `train`, in arrays of the package."""
-    arrays = {name: rnn.from_numpy(getattr(run, name)) for name in ("params", "x", "target", "h_0", "weights")}
+    arrays = {
+        name: rnn.from_numpy(getattr(run, name))
+        for name in ("params", "x", "target", "h_0", "weights")
+    }
     return arrays | run.options.keywords()
 
 

@@ -14,7 +14,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 120.0  # seconds, for what takes a few: a busy machine is slow, and only a hang takes longer
-PATH = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+PATH = [
+    os.path.abspath(folder)
+    for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if folder
+]
 
 
 def environment(*folders, **more):
@@ -40,9 +44,13 @@ def default_interrupts():
         yield
         return
     with contextlib.ExitStack() as stack:
-        stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+        stack.callback(
+            signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler)
+        )
         if hasattr(signal, "SIGHUP"):
-            stack.callback(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
+            stack.callback(
+                signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            )
         yield
 
 
@@ -67,6 +75,12 @@ def run(command, *, timeout=LIMIT, **options):
     `options` are those of `subprocess.run`; `env` is `environment()` by default. Raises subprocess.TimeoutExpired
     after `timeout` seconds.
     """
-    options = {"env": environment(), "capture_output": True, "text": True, "check": False, **options}
+    options = {
+        "env": environment(),
+        "capture_output": True,
+        "text": True,
+        "check": False,
+        **options,
+    }
     with default_interrupts():
         return subprocess.run(list(map(str, command)), timeout=timeout, **options)

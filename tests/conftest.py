@@ -19,7 +19,9 @@ import pytest
 from children import default_interrupts
 from hypothesis import HealthCheck, Phase, settings
 
-sys.path.append(str(installed.ROOT))  # the benchmarks are not installed; last, so that the packages are
+sys.path.append(
+    str(installed.ROOT)
+)  # the benchmarks are not installed; last, so that the packages are
 PACKAGES = " ".join(installed.PACKAGES)
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -28,15 +30,21 @@ COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SAME: Any = {"derandomize": True, "database": None}
 settings.register_profile("default", COMMON, max_examples=20, **SAME)
 settings.register_profile("random", COMMON, max_examples=30, print_blob=True)
-settings.register_profile("few", COMMON, max_examples=20, phases=(Phase.explicit, Phase.generate), **SAME)
+settings.register_profile(
+    "few", COMMON, max_examples=20, phases=(Phase.explicit, Phase.generate), **SAME
+)
 settings.register_profile("long", COMMON, max_examples=5000, print_blob=True)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 settings.load_profile(PROFILE)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--packages", default=PACKAGES, help=f"the backends to test, by name; default: {PACKAGES!r}")
-    parser.addoption("--perturb", type=int, metavar="SEED", help="compute as on another BLAS kernel, by seed")
+    parser.addoption(
+        "--packages", default=PACKAGES, help=f"the backends to test, by name; default: {PACKAGES!r}"
+    )
+    parser.addoption(
+        "--perturb", type=int, metavar="SEED", help="compute as on another BLAS kernel, by seed"
+    )
 
 
 def packages(config):
@@ -44,19 +52,33 @@ def packages(config):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "needs_torch: uses torch or both backends; deselected without torch_rnn")
+    config.addinivalue_line(
+        "markers", "needs_torch: uses torch or both backends; deselected without torch_rnn"
+    )
     config.addinivalue_line("markers", "needs_matplotlib: draws; deselected without torch_rnn")
-    config.addinivalue_line("markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast")
-    config.addinivalue_line("markers", "with_reference: tests numpy_rnn.reference too, whose train is the plain loop")
-    config.addinivalue_line("markers", "no_perturb: sees what --perturb changes, or its hooks; deselected by it")
+    config.addinivalue_line(
+        "markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast"
+    )
+    config.addinivalue_line(
+        "markers", "with_reference: tests numpy_rnn.reference too, whose train is the plain loop"
+    )
+    config.addinivalue_line(
+        "markers", "no_perturb: sees what --perturb changes, or its hooks; deselected by it"
+    )
     for variable in ONE_THREAD:
         os.environ.setdefault(variable, "1")
-    if importlib.util.find_spec("threadpoolctl"):  # a plugin has loaded NumPy before: its BLAS did not see the variable
-        importlib.import_module("threadpoolctl").threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]), "blas")
+    if importlib.util.find_spec(
+        "threadpoolctl"
+    ):  # a plugin has loaded NumPy before: its BLAS did not see the variable
+        importlib.import_module("threadpoolctl").threadpool_limits(
+            int(os.environ["OPENBLAS_NUM_THREADS"]), "blas"
+        )
     if not hasattr(config, "workerinput"):  # a worker of pytest-xdist has the path of this process
         installed.place()
     if "torch_rnn" in packages(config) and importlib.util.find_spec("torch") is None:
-        raise pytest.UsageError("torch is not installed: install it, or test NumPy alone by `--packages numpy_rnn`")
+        raise pytest.UsageError(
+            "torch is not installed: install it, or test NumPy alone by `--packages numpy_rnn`"
+        )
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -136,8 +158,11 @@ def pytest_report_header(config):
     return [
         f"packages: {' '.join(packages(config))}, of {installed.place()}; Hypothesis profile: {PROFILE}",
         f"numpy {numpy.__version__}, SIMD {' '.join(simd) or 'of the baseline'}; BLAS {blas.get('name')}"
-        f" {blas.get('version')}, {_kernel()}" + ("" if seed is None else f"; products perturbed by seed {seed}"),
-        ", ".join([_torch(config), *(f"{variable}={os.environ[variable]}" for variable in ONE_THREAD)]),
+        f" {blas.get('version')}, {_kernel()}"
+        + ("" if seed is None else f"; products perturbed by seed {seed}"),
+        ", ".join(
+            [_torch(config), *(f"{variable}={os.environ[variable]}" for variable in ONE_THREAD)]
+        ),
     ]
 
 
@@ -145,7 +170,11 @@ def _kernel():
     if importlib.util.find_spec("threadpoolctl") is None:
         return "kernel unknown without threadpoolctl"
     found = importlib.import_module("threadpoolctl").threadpool_info()
-    kernels = [f"kernel {b.get('architecture')}, threads: {b['num_threads']}" for b in found if b["user_api"] == "blas"]
+    kernels = [
+        f"kernel {b.get('architecture')}, threads: {b['num_threads']}"
+        for b in found
+        if b["user_api"] == "blas"
+    ]
     return "; ".join(kernels) or "kernel not seen by threadpoolctl"
 
 

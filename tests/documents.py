@@ -32,7 +32,9 @@ TOP = children.ROOT
 PACKAGES = ("numpy_rnn", "torch_rnn", "benchmarks")
 OWN = (TOP / "README.md", TOP / ".github/CONTRIBUTING.md")
 DOCUMENTS = (*OWN, *sorted(path for name in PACKAGES for path in (TOP / name).rglob("*.md")))
-BLOCK = re.compile(r"^(?P<notes>(?:<!-- [^\n]* -->\n)*)```(?P<language>\w+)\n(?P<text>.*?)\n```$", re.M | re.S)
+BLOCK = re.compile(
+    r"^(?P<notes>(?:<!-- [^\n]* -->\n)*)```(?P<language>\w+)\n(?P<text>.*?)\n```$", re.M | re.S
+)
 NOTES = ("run:", "numbers vary", "figure", "both packages", "from")
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?"
 DECIMAL = r"-?\d.*[.e].*"
@@ -78,7 +80,12 @@ def blocks(document: Path) -> list[Block]:
     found = []
     for block in BLOCK.finditer(document.read_text(encoding="utf-8")):
         notes = re.findall("<!-- (.*) -->", block["notes"])
-        named = {name: note.removeprefix(name).strip() for note in notes for name in NOTES if note.startswith(name)}
+        named = {
+            name: note.removeprefix(name).strip()
+            for note in notes
+            for name in NOTES
+            if note.startswith(name)
+        }
         found.append(Block(block["language"], block["text"], named, block.span("text")))
     return found
 
@@ -108,7 +115,12 @@ def commands(document: Path) -> list[str]:
 
 def files() -> dict[str, str]:
     """The files that the documents contain, by name."""
-    return {block.file: block.text + "\n" for document in DOCUMENTS for block in blocks(document) if block.file}
+    return {
+        block.file: block.text + "\n"
+        for document in DOCUMENTS
+        for block in blocks(document)
+        if block.file
+    }
 
 
 def run(example: Example, folder: Path) -> str:
@@ -164,7 +176,11 @@ def execute(source: str, folder: Path) -> None:
 
 def environment() -> dict[str, str]:
     """The variables of the programs: those of the tests, without what pytest sets."""
-    kept = {name: value for name, value in children.environment().items() if not name.startswith("PYTEST")}
+    kept = {
+        name: value
+        for name, value in children.environment().items()
+        if not name.startswith("PYTEST")
+    }
     return kept | {"COLUMNS": "80"}
 
 
@@ -197,13 +213,18 @@ def excerpt(shown: str, printed: str, vary: bool) -> str | None:
 
         patterns = ["".join(map(pattern, TOKEN.finditer(part))) for part in parts]
         if found := re.fullmatch(LINES.join(f"({each})" for each in patterns), printed + "\n"):
-            return "".join(text for pair in zip(found.groups(), [*gaps, ""]) for text in pair).removesuffix("\n")
+            return "".join(
+                text for pair in zip(found.groups(), [*gaps, ""]) for text in pair
+            ).removesuffix("\n")
     return None
 
 
 def same_numbers(shown: str, printed: str) -> bool:
     """Whether numbers differ by one unit of their last digit at most, and whole numbers not at all."""
-    both = ([Decimal(number.replace(",", "")) for number in re.findall(NUMBER, text)] for text in (shown, printed))
+    both = (
+        [Decimal(number.replace(",", "")) for number in re.findall(NUMBER, text)]
+        for text in (shown, printed)
+    )
     return all(
         one == other or abs(one - other) <= Decimal(1).scaleb(int(other.as_tuple().exponent)) < 1
         for one, other in zip(*both, strict=True)
@@ -223,7 +244,11 @@ def functions_of(where: str) -> str:
 
 def update(document: Path) -> None:
     """Write the outputs, figures and repeated code of a document anew. Where words differ, an output is whole."""
-    new = {block.span: functions_of(block.notes["from"]) for block in blocks(document) if "from" in block.notes}
+    new = {
+        block.span: functions_of(block.notes["from"])
+        for block in blocks(document)
+        if "from" in block.notes
+    }
     for example in examples(document):
         if example.output.span in new:  # a program for both packages has one output
             continue

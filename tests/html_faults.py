@@ -4,7 +4,14 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 
-VOID = {"meta", "link", "img", "input", "br", "hr"}  # elements without an end tag; those of SVG end themselves
+VOID = {
+    "meta",
+    "link",
+    "img",
+    "input",
+    "br",
+    "hr",
+}  # elements without an end tag; those of SVG end themselves
 LOADS = (
     r"@import\b.*|\burl\((?!#|%23|data:font/)[^)]*\)|<script(?:(?!</script>).)*?"
     r"(?:\bfetch\(|XMLHttpRequest|\bimport\b)"
@@ -41,14 +48,20 @@ def faults(text):
     """The faults of a page, as short texts. Names of images and inputs are axe's to check, in a browser."""
     reader = Reader(text)
     ids = Counter(attributes["id"] for _, attributes in reader.elements if "id" in attributes)
-    result = reader.faults + [f"{name} is the id of {count} elements" for name, count in ids.items() if count > 1]
+    result = reader.faults + [
+        f"{name} is the id of {count} elements" for name, count in ids.items() if count > 1
+    ]
     for tag, attributes in reader.elements:
         for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
-            followed = ("https:",) if (tag, name) == ("a", "href") else ()  # by the reader, not by the page
+            followed = (
+                ("https:",) if (tag, name) == ("a", "href") else ()
+            )  # by the reader, not by the page
             if not (attributes.get(name) or "#").startswith(("#", "data:", *followed)):
                 result.append(f"<{tag}> leads to {attributes[name]}")
         leads = [
-            one for name in ("for", "aria-labelledby", "aria-describedby") for one in attributes.get(name, "").split()
+            one
+            for name in ("for", "aria-labelledby", "aria-describedby")
+            for one in attributes.get(name, "").split()
         ]
         leads += re.findall("^#(.*)", attributes.get("href") or "")
         result += [f"{one}, of <{tag}>, leads nowhere" for one in leads if one not in ids]

@@ -35,7 +35,9 @@ class Ended(NamedTuple):
 
 def main(rnn, arguments) -> int:
     """The command line of a package, as `python -m` runs it; the exit status."""
-    return importlib.import_module(f"{rnn.__name__}.__main__").main([str(argument) for argument in arguments])
+    return importlib.import_module(f"{rnn.__name__}.__main__").main(
+        [str(argument) for argument in arguments]
+    )
 
 
 def command(rnn, capsys, *arguments) -> Ended:

@@ -30,8 +30,14 @@ def files(root: Path = ROOT) -> Iterator[str]:
 def is_asked_for(root: Path) -> bool:
     """Whether PYTHONPATH names the checkout, or the installation is the checkout itself."""
     named = map(os.path.realpath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
-    direct = importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json") if is_installed() else None
-    return str(root) in named or bool(json.loads(direct or "{}").get("dir_info", {}).get("editable"))
+    direct = (
+        importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
+        if is_installed()
+        else None
+    )
+    return str(root) in named or bool(
+        json.loads(direct or "{}").get("dir_info", {}).get("editable")
+    )
 
 
 def is_installed() -> bool:
@@ -55,7 +61,11 @@ def place(root: Path = ROOT) -> Path:
         return folder
     for name in files(root):
         if not (folder / name).is_file():
-            raise pytest.UsageError(f"{name} is not in {folder}: the wheel lacks it, or is older: run {INSTALL}")
+            raise pytest.UsageError(
+                f"{name} is not in {folder}: the wheel lacks it, or is older: run {INSTALL}"
+            )
         if (folder / name).read_bytes() != (root / name).read_bytes():
-            raise pytest.UsageError(f"{name} in {folder} is not that of this checkout: run {INSTALL} again")
+            raise pytest.UsageError(
+                f"{name} in {folder} is not that of this checkout: run {INSTALL} again"
+            )
     return folder

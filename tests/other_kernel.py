@@ -36,7 +36,9 @@ def simulate(seed, with_torch):
 
         def in_another_order(left, right):
             order = torch.from_numpy(order_for(seed, left.shape[-2:], right.shape[-2:]))
-            return multiply(left[..., order], right[..., order, :] if right.ndim > 1 else right[order])
+            return multiply(
+                left[..., order], right[..., order, :] if right.ndim > 1 else right[order]
+            )
 
         patch.setattr(torch.Tensor, "__matmul__", in_another_order)
     return patch.undo
@@ -77,7 +79,10 @@ def exchange_products(patch, module, product):
         if inspect.isclass(value):
             pairs = [(method, vars(copy[name]).get(key)) for key, method in vars(value).items()]
         for function, changed in pairs:
-            if isinstance(function, FunctionType) and function.__code__.co_filename == module.__file__:
+            if (
+                isinstance(function, FunctionType)
+                and function.__code__.co_filename == module.__file__
+            ):
                 patch.setattr(function, "__code__", changed.__code__)
     patch.setattr(module, PRODUCT, product, raising=False)
 
@@ -94,7 +99,9 @@ def product_for(seed):
     def product(left, right, out=None):
         order = order_for(seed, left.shape[-2:], right.shape[-2:])
         with np.errstate(all="ignore"):  # as BLAS
-            return np.einsum("...ij,...jk->...ik", left[..., order], right[..., order, :], out=out, order="C")
+            return np.einsum(
+                "...ij,...jk->...ik", left[..., order], right[..., order, :], out=out, order="C"
+            )
 
     return product
 

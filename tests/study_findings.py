@@ -39,13 +39,20 @@ def network(values: Callable[..., Any]) -> records.Network:
 
 def equation_check(equation, place: int) -> records.EquationCheck:
     differences = [
-        records.Difference(witness, 1e-16 * number(), 1e6 * number() if "central" in witness else number(), 8, 9)
+        records.Difference(
+            witness, 1e-16 * number(), 1e6 * number() if "central" in witness else number(), 8, 9
+        )
         for witness in WITNESSES[: 2 + place % 3]
     ]
     differences.append(records.Difference("plain loops", 0.0, 0.0, 9, 9))
     values = {"by hand": number(), "ball arithmetic": number()}
     return records.EquationCheck(
-        equation.what, equation.quantity, "in a run", differences, f"{equation.quantity}[{place}]", values
+        equation.what,
+        equation.quantity,
+        "in a run",
+        differences,
+        f"{equation.quantity}[{place}]",
+        values,
     )
 
 
@@ -58,16 +65,23 @@ def final(diverged: int = 0) -> np.ndarray:
 def mistake(
     name: str, tensor: str, equation: str, shown_by: str | None, *outcomes: tuple[str, float, int]
 ) -> records.Mistake:
-    made = [records.Outcome(rate, band(), diverged, verdict) for verdict, rate, diverged in outcomes]
+    made = [
+        records.Outcome(rate, band(), diverged, verdict) for verdict, rate, diverged in outcomes
+    ]
     changes, functions = [("x < 1", "x > 1")], ["def f(x):\n    return x > 1"]
-    return records.Mistake(name, changes, functions, records.Caught(tensor, equation), shown_by, made)
+    return records.Mistake(
+        name, changes, functions, records.Caught(tensor, equation), shown_by, made
+    )
 
 
 @cache
 def made_up() -> records.Findings:
     """All records of a study of four steps."""
     options = RunOptions(Schedule(1, 1, 4), Objective(), Step(0.1, momentum=0.5, max_norm=0.25))
-    equations = {id: equation_check(equation, place) for place, (id, equation) in enumerate(EQUATIONS.items())}
+    equations = {
+        id: equation_check(equation, place)
+        for place, (id, equation) in enumerate(EQUATIONS.items())
+    }
     checks = records.Checks(
         equations, {"autograd": "PyTorch is not installed"}, ["here", "there"], [(1, 1), (1, 4)], True, 512,
         records.Difference("a mistake", 0.0, 12345.0, 1, 1),
@@ -97,7 +111,10 @@ def made_up() -> records.Findings:
                      [records.Outcome(0.1, band(), diverged, "diverged" if key == "squared" else "learns")])
         for key, diverged in verdicts.items()
     ]  # fmt: skip
-    window, slower = "k1 = 1, k2 = 4", (("diverged", 0.1, 2), ("learns", 0.025, 1), ("lower loss", 0.00625, 0))
+    window, slower = (
+        "k1 = 1, k2 = 4",
+        (("diverged", 0.1, 2), ("learns", 0.025, 1), ("lower loss", 0.00625, 0)),
+    )
     mistakes = [
         mistake("dh_next dropped", "dh", "B2", window, ("learns less", 0.1, 0)),
         mistake("tanh′ missing", "da", "B3", window, *slower),
@@ -105,7 +122,9 @@ def made_up() -> records.Findings:
         mistake("loss · 2", "loss", "L1", "mean", ("moves no parameter", 0.1, 0)),
         mistake("a < b", "dx", "B10", None),
     ]
-    lengths = records.FinalLosses({k: final(k % 2) for k in (1, 2, 4)}, {k: final(k // 4) for k in (1, 2, 4)})
+    lengths = records.FinalLosses(
+        {k: final(k % 2) for k in (1, 2, 4)}, {k: final(k // 4) for k in (1, 2, 4)}
+    )
     about = records.About("sine wave", SIZES, 9, options, {"epochs": "4"}, False, "float32", 7, NETWORKS, EPOCHS,
                   {"python": "3", "numpy": "2", "matplotlib": "3"})  # fmt: skip
     explorer = {
@@ -131,9 +150,20 @@ def extreme() -> records.Findings:
     bands = [replace(components.bands[0], cost={"chunks": cosines, "sliding": cosines})]
     masks = [replace(components.masks[0], share=np.nan)]
     norms = np.tril(10.0 ** -np.arange(T * T).reshape(T, T))
-    components = replace(components, epochs=[0], own=components.own[:1], bands=bands, masks=masks, norms=norms)
-    outcome = replace(training.mistakes[0].outcomes[0], ratio=records.Band(*np.full(3, np.inf)), verdict="diverged")
+    components = replace(
+        components, epochs=[0], own=components.own[:1], bands=bands, masks=masks, norms=norms
+    )
+    outcome = replace(
+        training.mistakes[0].outcomes[0],
+        ratio=records.Band(*np.full(3, np.inf)),
+        verdict="diverged",
+    )
     mistakes = [*training.mistakes[:2], replace(training.mistakes[2], outcomes=[outcome])]
     by_k = replace(training.by_k, chunks=training.by_k.chunks | {2: final(NETWORKS)})
     training = replace(training, by_k=by_k, mistakes=mistakes)
-    return replace(made, checks=replace(made.checks, equations=equations), components=components, training=training)
+    return replace(
+        made,
+        checks=replace(made.checks, equations=equations),
+        components=components,
+        training=training,
+    )

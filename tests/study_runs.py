@@ -28,7 +28,13 @@ def small(steps: int | None = 5, networks: int = 2, **options: Any) -> Subject:
     """A run of a few steps on the sine wave."""
     configuration = Configuration(**options)
     experiment = prepare(configuration)
-    return subject_of(experiment.name, experiment.run(configuration.run_options()), configuration.seed, networks, steps)
+    return subject_of(
+        experiment.name,
+        experiment.run(configuration.run_options()),
+        configuration.seed,
+        networks,
+        steps,
+    )
 
 
 def with_options(of: Subject, **changes: Any) -> Subject:
@@ -72,4 +78,6 @@ def whole_series(seed, steps=6):
 
 def near(found, expected, where="", rtol=1e-11):
     """Two ways of computing the same sums, of at most some thousand terms."""
-    np.testing.assert_allclose(np.asarray(found, float), np.asarray(expected, float), rtol, 1e-12, err_msg=str(where))
+    np.testing.assert_allclose(
+        np.asarray(found, float), np.asarray(expected, float), rtol, 1e-12, err_msg=str(where)
+    )

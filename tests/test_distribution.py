@@ -122,7 +122,9 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTHONPATH", raising=False)
 
     def find(folder, direct=None):
-        specs = {name: spec_from_file_location(name, folder / name / "__init__.py") for name in PACKAGES}
+        specs = {
+            name: spec_from_file_location(name, folder / name / "__init__.py") for name in PACKAGES
+        }
         distribution = type("", (), {"read_text": lambda *_: direct})()
         monkeypatch.setattr("importlib.util.find_spec", specs.get)
         monkeypatch.setattr("importlib.metadata.distribution", lambda _: distribution)
@@ -137,17 +139,24 @@ def test_installed_packages_are_those_of_the_checkout(folders):
     place = find(site)
     assert place() == site
     (checkout / "torch_rnn/py.typed").write_text("")
-    with pytest.raises(pytest.UsageError, match=re.escape(f"torch_rnn/py.typed is not in {site}: the wheel lacks it")):
+    with pytest.raises(
+        pytest.UsageError,
+        match=re.escape(f"torch_rnn/py.typed is not in {site}: the wheel lacks it"),
+    ):
         place()
     (site / "torch_rnn/py.typed").write_text("another")
-    with pytest.raises(pytest.UsageError, match=r"torch_rnn/py\.typed in .* is not that of this checkout: run pip"):
+    with pytest.raises(
+        pytest.UsageError, match=r"torch_rnn/py\.typed in .* is not that of this checkout: run pip"
+    ):
         place()
 
 
 def test_checkout_is_tested_where_it_is_asked_for(folders, monkeypatch):
     checkout, site, find = folders
     place = find(checkout)
-    with pytest.raises(pytest.UsageError, match="not the installed ones: run pytest, not python -m pytest"):
+    with pytest.raises(
+        pytest.UsageError, match="not the installed ones: run pytest, not python -m pytest"
+    ):
         place()
     monkeypatch.setenv("PYTHONPATH", f"{site}:{checkout}")
     assert place() == checkout

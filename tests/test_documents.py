@@ -23,7 +23,9 @@ def test_every_program_is_run_or_saved_or_repeated(document):
     for block in blocks(document):
         if "from" in block.notes:
             assert block.text == documents.functions_of(block.notes["from"])
-        elif block.language == "python" and name_of(document) != "numpy_rnn/DERIVATION.md":  # tests/core runs that
+        elif (
+            block.language == "python" and name_of(document) != "numpy_rnn/DERIVATION.md"
+        ):  # tests/core runs that
             assert block.text in sources or block.file, block.text
     outputs = {example.output.span for example in examples(document)}
     assert outputs == {block.span for block in blocks(document) if block.language == "text"}
@@ -37,12 +39,17 @@ def test_options_exist(capsys, tmp_path):
     with_benchmarks(tmp_path)
     for command in HELP:
         known |= set(re.findall(option, documents.run_script(f"{command} --help", tmp_path)))
-    for main, command in [(numpy_main, name) for name in ABOUT] + [(suite_main, "score"), (suite_main, "long")]:
+    for main, command in [(numpy_main, name) for name in ABOUT] + [
+        (suite_main, "score"),
+        (suite_main, "long"),
+    ]:
         with pytest.raises(SystemExit):
             main([command, "--help"])
         known |= set(re.findall(option, capsys.readouterr().out))
     for name, text in TEXTS.items():
-        for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", re.sub("<!--.*?-->", "", text, flags=re.S)):
+        for option in re.findall(
+            r"(?<![\w-])--[a-z][a-z0-9-]+", re.sub("<!--.*?-->", "", text, flags=re.S)
+        ):
             assert option in known, f"{name}: {option}"
 
 
@@ -66,7 +73,9 @@ def test_readme_leads_to_every_document():
 
 
 def test_readme_has_the_equations_of_the_derivation():
-    shown, derived = [dict(re.findall(r"\| (\(B\d+\)) \| (.*?) (?=\|)", text)) for text in (README, DERIVATION)]
+    shown, derived = [
+        dict(re.findall(r"\| (\(B\d+\)) \| (.*?) (?=\|)", text)) for text in (README, DERIVATION)
+    ]
     assert shown == derived
     assert [*derived] == re.findall(r"\*\*(\(B\d+\))\*\*", DERIVATION)
 
@@ -89,5 +98,7 @@ def test_excerpt_has_the_words_shown(shown, found, same):
     assert excerpt(shown, PRINTED, vary=False) == found
     assert found is None or same_numbers(shown, found) is same
     assert not same_numbers("7 steps", "8 steps")
-    assert excerpt("epoch 1: 0.5\n...", "epoch 2: 0.4\nend", vary=True) == "epoch 2: 0.4\n..."  # whole numbers too
+    assert (
+        excerpt("epoch 1: 0.5\n...", "epoch 2: 0.4\nend", vary=True) == "epoch 2: 0.4\n..."
+    )  # whole numbers too
     assert excerpt("epoch 1: 0.5\n...", "epoch 2: 0.4\nepoch 1: 0.3", vary=False) is None

@@ -27,17 +27,25 @@ return f'{theta:.2f} of '
 
 def test_changes_are_of_every_kind_and_compile():
     found = [changed for edit in Edits(SOURCE).found if (changed := apply(SOURCE, edit))]
-    programs = {line.strip() for changed in found for line in ast.unparse(ast.parse(changed)).splitlines()}
-    assert {change.strip() for change in CHANGES.replace("\n", "|").split("|") if change.strip()} <= programs
+    programs = {
+        line.strip() for changed in found for line in ast.unparse(ast.parse(changed)).splitlines()
+    }
+    assert {
+        change.strip() for change in CHANGES.replace("\n", "|").split("|") if change.strip()
+    } <= programs
     assert all('"""Not changed: 1 + 1."""' in changed for changed in found)
-    assert not any("f'not" in line and "{changed}" not in line for line in programs)  # messages of errors
+    assert not any(
+        "f'not" in line and "{changed}" not in line for line in programs
+    )  # messages of errors
 
 
 def test_verdicts(tmp_path, monkeypatch):
     """The copy's packages are tested; one that hangs is ended, also where a child of it hangs."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # most of the time that pytest takes
     (tmp_path / "own.py").write_text("RIGHT = False")
-    (tmp_path / "test_own.py").write_text("import own\ndef test_one(): pass\ndef test_right(): assert own.RIGHT\n")
+    (tmp_path / "test_own.py").write_text(
+        "import own\ndef test_one(): pass\ndef test_right(): assert own.RIGHT\n"
+    )
     assert first_failure(tmp_path, "test_own.py") == "test_own.py::test_right"
     started = f"import subprocess, own\nsubprocess.run([{sys.executable!r}, '-c', 'import time; time.sleep(99)'])\n"
     (tmp_path / "test_own.py").write_text(started)

@@ -12,8 +12,12 @@ def parts(rnn):
     for E, H in (((), 20), ((7,), 20), ((7,), 70), ((), 150)):
         run = random_run(1, Sizes(6, 3, 20, H, 20, E), Kind("float32"))
         update = next(train(rnn, run, learning_rate=1e-3, record=True))
-        arrays = update.activations._asdict() | update.adjoints._asdict() | update.gradients._asdict()
-        products = {name: v for name, v in arrays.items() if v is not None and name not in ("x", "dy")}
+        arrays = (
+            update.activations._asdict() | update.adjoints._asdict() | update.gradients._asdict()
+        )
+        products = {
+            name: v for name, v in arrays.items() if v is not None and name not in ("x", "dy")
+        }
         found |= {(E, H, name): bits(v) for name, v in products.items()}
     return found
 

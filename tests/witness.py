@@ -42,7 +42,9 @@ class Expected(NamedTuple):
 def assert_right(found, expected, dtype, name="value"):
     """Fail unless NumPy's arrays are those expected, in this dtype, up to the allowed rounding."""
     if isinstance(expected, tuple):
-        assert type(found) is type(expected), f"{name} is a {type(found)}, expected a {type(expected)}"
+        assert type(found) is type(expected), (
+            f"{name} is a {type(found)}, expected a {type(expected)}"
+        )
         for field, *values in zip(expected._fields, found, expected, strict=True):
             assert_right(*values, dtype, f"{name}.{field}")
     elif expected is None:
@@ -63,14 +65,21 @@ def expected_update(case) -> Expected:
         no_case("the rounding of a value has no bound")
 
     def record(kind, prefix=""):
-        return kind(*(report[prefix + name] if name in present(case.params) else None for name in kind._fields))
+        return kind(
+            *(
+                report[prefix + name] if name in present(case.params) else None
+                for name in kind._fields
+            )
+        )
 
     x, initial = of.given(case.x), of.given(initial_state(case))
     h = of.stack([initial, *(report["h"][t] for t in range(len(case.x)))])
     adjoints = Adjoints(*(report[name] for name in Adjoints._fields))
     velocity = record(Gradients, "v") if case.step.has_velocity else None
     activations = Activations(x, report["a"], h, report["y"])
-    return Expected(activations, report["loss"], adjoints, record(Gradients, "d"), record(Parameters), velocity)
+    return Expected(
+        activations, report["loss"], adjoints, record(Gradients, "d"), record(Parameters), velocity
+    )
 
 
 def definition(T, k1, k2):
@@ -80,7 +89,10 @@ def definition(T, k1, k2):
         n += 1
         e[n] = min(n * k1, T)
         s_n = max(0, e[n] - k2)
-        yield [t for t in range(1, T + 1) if s_n < t <= e[n]], [t for t in range(1, T + 1) if e[n - 1] < t <= e[n]]
+        yield (
+            [t for t in range(1, T + 1) if s_n < t <= e[n]],
+            [t for t in range(1, T + 1) if e[n - 1] < t <= e[n]],
+        )
 
 
 def assert_right_run(rnn, run, updates, velocity=None):
@@ -96,9 +108,14 @@ def assert_right_run(rnn, run, updates, velocity=None):
              for u in updates]  # fmt: skip
     windows = list(enumerate(definition(len(run.x), k1, k2), start=1))
     assert found == [(epoch, n, *pair) for epoch in range(1, epochs + 1) for n, pair in windows]
-    everything, alike = [(update.window, reported(rnn, update)) for update in updates], defaultdict(list)
+    everything, alike = (
+        [(update.window, reported(rnn, update)) for update in updates],
+        defaultdict(list),
+    )
     networks = list(np.ndindex(run.params.W_hh.shape[:-2]))
-    for n in networks if len(networks) < 5 else (networks[0], networks[len(networks) // 2], networks[-1]):
+    for n in (
+        networks if len(networks) < 5 else (networks[0], networks[len(networks) // 2], networks[-1])
+    ):
         alone = network(run, n)
         before, moving, latest = alone.params, velocity and each(lambda v, n=n: v[n], velocity), {}
         for window, update in everything:
@@ -107,10 +124,17 @@ def assert_right_run(rnn, run, updates, velocity=None):
                 latest[0] = before.h_0 if run.h_0 is None else alone.h_0
             initial = latest[window.start]
             assert bits(result.activations.h[0]) == bits(initial)
-            latest |= dict(zip(range(window.start, window.stop + 1), result.activations.h, strict=True))
+            latest |= dict(
+                zip(range(window.start, window.stop + 1), result.activations.h, strict=True)
+            )
             learned = run.h_0 is None and window.start == 0
             case = window_case(alone, window, before, None if learned else initial, moving)
-            form = len(case.x), len(case.target), learned, moving and tuple(v is None for v in moving)
+            form = (
+                len(case.x),
+                len(case.target),
+                learned,
+                moving and tuple(v is None for v in moving),
+            )
             alike[form].append((with_rows(case), without_h_0(result, learned)))
             if not learned:
                 state = result.parameters.h_0, result.velocity and result.velocity.h_0
@@ -118,7 +142,11 @@ def assert_right_run(rnn, run, updates, velocity=None):
             before, moving = result.parameters, result.velocity
     for (_, _, learned, _), pairs in alike.items():
         cases, results = zip(*pairs)
-        assert_right(stacked(results), without_h_0(expected_update(one_case(cases)), learned), run.params.W_hh.dtype)
+        assert_right(
+            stacked(results),
+            without_h_0(expected_update(one_case(cases)), learned),
+            run.params.W_hh.dtype,
+        )
 
 
 def stacked(values):
@@ -128,15 +156,28 @@ def stacked(values):
 
 def one_case(cases):
     """Windows of the same form as one case, whose arrays are stacked."""
-    arrays = {name: stacked([getattr(case, name) for case in cases]) for name in WindowCase._fields[:4]}
+    arrays = {
+        name: stacked([getattr(case, name) for case in cases]) for name in WindowCase._fields[:4]
+    }
     weights = None if cases[0].weights is None else np.stack([case.weights for case in cases], 1)
-    step = cases[0].step._replace(learning_rate=np.array([case.step.learning_rate for case in cases]))
-    return cases[0]._replace(**arrays, weights=weights, step=step, velocity=stacked([case.velocity for case in cases]))
+    step = cases[0].step._replace(
+        learning_rate=np.array([case.step.learning_rate for case in cases])
+    )
+    return cases[0]._replace(
+        **arrays, weights=weights, step=step, velocity=stacked([case.velocity for case in cases])
+    )
 
 
 def reported(rnn, update) -> Expected:
     """The same from an Update that `train` recorded."""
-    parts = update.activations, update.loss, update.adjoints, update.gradients, update.parameters, update.velocity
+    parts = (
+        update.activations,
+        update.loss,
+        update.adjoints,
+        update.gradients,
+        update.parameters,
+        update.velocity,
+    )
     return rnn.to_numpy(Expected(*parts))
 
 
@@ -148,7 +189,9 @@ def part_of_network(result: Expected, n) -> Expected:
 
     adjoints = by_step(result.adjoints._replace(dh_0=None))._replace(dh_0=result.adjoints.dh_0[n])
     gradients, parameters, velocity = each(lambda theta: theta[n], result[3:])
-    return Expected(by_step(result.activations), result.loss[n], adjoints, gradients, parameters, velocity)
+    return Expected(
+        by_step(result.activations), result.loss[n], adjoints, gradients, parameters, velocity
+    )
 
 
 def without_h_0(result: Expected, learned) -> Expected:

@@ -6,7 +6,15 @@
 from numpy_rnn.common import packages
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__ as __version__
-from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, State, Update, Window
+from numpy_rnn.common.records import (
+    Activations,
+    Adjoints,
+    Gradients,
+    Parameters,
+    State,
+    Update,
+    Window,
+)
 from numpy_rnn.truncation import windows
 
 try:
@@ -17,7 +25,13 @@ from torch_rnn.clipping import clip_by_global_norm, clip_by_value
 from torch_rnn.elman import forward
 from torch_rnn.loop_audit import audit as audit  # has no counterpart in numpy_rnn
 from torch_rnn.loss import cross_entropy, half_squared_error
-from torch_rnn.parameters import from_numpy, from_state_dict, initial_parameters, to_numpy, to_state_dict
+from torch_rnn.parameters import (
+    from_numpy,
+    from_state_dict,
+    initial_parameters,
+    to_numpy,
+    to_state_dict,
+)
 from torch_rnn.tbptt import train, train_stream
 from torch_rnn.update import direction, sgd
 

@@ -7,7 +7,10 @@ from numpy_rnn.app import command_line
 from torch_rnn.loop_audit import audit_command
 
 # The commands besides `train`, as module:function; imported only if they are used.
-COMMANDS = {"compare": "numpy_rnn.app.compare:run", "audit": "torch_rnn.loop_audit.audit_command:run"}
+COMMANDS = {
+    "compare": "numpy_rnn.app.compare:run",
+    "audit": "torch_rnn.loop_audit.audit_command:run",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

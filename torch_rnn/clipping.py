@@ -6,7 +6,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from numpy_rnn.common.checks import check_gradients, check_limit
-from numpy_rnn.common.conversion import each
+from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.records import Gradients, Step
 from torch_rnn.parameters import ARRAYS, Array, per_network
 
@@ -34,8 +34,12 @@ def clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
     """
     if step.max_norm is None and step.max_value is None:
         return gradients
-    leaves = each(lambda dtheta: torch.zeros_like(dtheta, dtype=torch.float64), gradients)
-    each(lambda leaf, dtheta: setattr(leaf, "grad", dtheta.detach().to(torch.float64, copy=True)), leaves, gradients)
+    leaves = tree_map(lambda dtheta: torch.zeros_like(dtheta, dtype=torch.float64), gradients)
+    tree_map(
+        lambda leaf, dtheta: setattr(leaf, "grad", dtheta.detach().to(torch.float64, copy=True)),
+        leaves,
+        gradients,
+    )
     present = [leaf for leaf in leaves if leaf is not None]
     if step.max_value is not None:
         clip_grad_value_(present, step.max_value)  # (U7)
@@ -45,10 +49,12 @@ def clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
         if E == 0:
             norm = clip_grad_norm_(present, step.max_norm)  # (U2), (U3)
         else:  # torch has no clipping per network
-            norm = torch.linalg.vector_norm(torch.cat([leaf.grad.flatten(E) for leaf in present], dim=-1), dim=-1)
+            norm = torch.linalg.vector_norm(
+                torch.cat([leaf.grad.flatten(E) for leaf in present], dim=-1), dim=-1
+            )
             for leaf in present:
                 leaf.grad *= per_network((step.max_norm / (norm + 1e-6)).clamp(max=1), leaf)  # (U3)
         for leaf in present:
             leaf.grad[~torch.isfinite(per_network(norm, leaf)).expand_as(leaf)] = torch.nan
-    found: Gradients[Array] = each(lambda leaf: leaf.grad.to(gradients.W_hh.dtype), leaves)
+    found: Gradients[Array] = tree_map(lambda leaf: leaf.grad.to(gradients.W_hh.dtype), leaves)
     return found

@@ -26,8 +26,12 @@ def forward(
     """
     check_objective(Objective(nonlinearity))
     check_forward(ARRAYS, params, x, h_0)
-    if not torch.is_inference_mode_enabled() and any(v is not None and v.is_inference() for v in (*params, x, h_0)):
-        raise InputError("a tensor was made under torch.inference_mode and has no graph: expected others; clone it")
+    if not torch.is_inference_mode_enabled() and any(
+        v is not None and v.is_inference() for v in (*params, x, h_0)
+    ):
+        raise InputError(
+            "a tensor was made under torch.inference_mode and has no graph: expected others; clone it"
+        )
     x, h_0 = series_inputs(params, x, h_0, True)
     a, h, y = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
     return Activations(x, torch.stack(a), torch.stack(h), y)
@@ -51,7 +55,9 @@ def unroll(
     return a, h, y
 
 
-def series_inputs(params: Parameters[Array], x: Array, h_0: Array, record: bool) -> tuple[Array, Array]:
+def series_inputs(
+    params: Parameters[Array], x: Array, h_0: Array, record: bool
+) -> tuple[Array, Array]:
     """Inputs in rows, and the initial state, of every network; with `record` they require gradients."""
     E = params.W_hh.shape[:-2]
     x = rows(x, params.W_xh.shape[-2], params.W_xh).expand(len(x), *E, -1, -1)

@@ -10,7 +10,9 @@ from numpy_rnn.common.records import Objective, Reduction
 from torch_rnn.parameters import ARRAYS, Array, rows
 
 
-def half_squared_error(y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None) -> Array:
+def half_squared_error(
+    y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None
+) -> Array:
     """Half the squared error, as `numpy_rnn.half_squared_error`, which describes the arguments and errors raised.
 
     It can be differentiated with respect to y and target; the weights are constants.
@@ -20,7 +22,9 @@ def half_squared_error(y: Array, target: Array, *, reduction: Reduction = "sum",
     return window_loss(y, target, weights, objective)
 
 
-def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None) -> Array:
+def cross_entropy(
+    y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None
+) -> Array:
     """Softmax cross-entropy, as `numpy_rnn.cross_entropy`, which describes the arguments and the errors raised.
 
     It can be differentiated with respect to y and target; the weights are constants.
@@ -37,7 +41,9 @@ def window_loss(y: Array, target: Array, weights: Array | None, objective: Objec
     if objective.loss == "squared_error":
         losses, terms = functional.mse_loss(y, target, reduction="none") / 2, O  # (L1)
     elif objective.loss == "cross_entropy":
-        losses = functional.cross_entropy(y.movedim(-1, 1), target.movedim(-1, 1), reduction="none")  # (L3), (L4)
+        losses = functional.cross_entropy(
+            y.movedim(-1, 1), target.movedim(-1, 1), reduction="none"
+        )  # (L3), (L4)
         losses = losses.unsqueeze(-1)
     else:
         raise KeyError(objective.loss)

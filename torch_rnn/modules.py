@@ -19,10 +19,16 @@ def to_modules(
     the one bias of this package does. Raises InputError as `to_state_dict` does, and on another nonlinearity.
     """
     if nonlinearity not in ("tanh", "relu"):
-        raise InputError(f"unknown nonlinearity of torch.nn.RNN {nonlinearity!r}: expected tanh or relu")
+        raise InputError(
+            f"unknown nonlinearity of torch.nn.RNN {nonlinearity!r}: expected tanh or relu"
+        )
     state = to_state_dict(params)
     (D, H), O = params.W_xh.shape, params.W_hy.shape[-1]
-    like: dict[str, Any] = {"bias": params.b_h is not None, "dtype": params.W_hh.dtype, "device": params.W_hh.device}
+    like: dict[str, Any] = {
+        "bias": params.b_h is not None,
+        "dtype": params.W_hh.dtype,
+        "device": params.W_hh.device,
+    }
     with torch.random.fork_rng(devices=[]):  # the layers draw weights, which are replaced
         rnn = nn.RNN(D, H, nonlinearity=nonlinearity, batch_first=batch_first, **like)
         linear = nn.Linear(H, O, **like)
@@ -40,5 +46,7 @@ def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     """
     for module, kind in ((rnn, nn.RNN), (linear, nn.Linear)):
         if not isinstance(module, kind):
-            raise InputError(f"the module is a {type(module).__name__}: expected a torch.nn.{kind.__name__}")
+            raise InputError(
+                f"the module is a {type(module).__name__}: expected a torch.nn.{kind.__name__}"
+            )
     return from_state_dict(nn.ModuleDict({"rnn": rnn, "linear": linear}).state_dict())

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from numpy_rnn.common import initial
 from numpy_rnn.common.checks import Arrays, check_convertible, check_parameters
-from numpy_rnn.common.conversion import convert, each
+from numpy_rnn.common.conversion import convert, tree_map
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
@@ -34,7 +34,9 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
         array = np.asarray(array, np.int64 if array.dtype.kind == "u" else None)
         if copy or min(array.strides, default=0) < 0:  # torch has no negative strides
             return torch.tensor(array.copy())
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that read-only memory can be written to
+        with warnings.catch_warnings(
+            action="ignore", category=UserWarning
+        ):  # that read-only memory can be written to
             return torch.from_numpy(array)
 
     tensors = convert(converted, value)
@@ -57,7 +59,9 @@ def to_numpy(value: Any) -> Any:
 
 def copy_of(value: Any) -> Any:
     """A copy of a tensor, or of every tensor of a named tuple, in C order and without a graph."""
-    return convert(lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), value)
+    return convert(
+        lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), value
+    )
 
 
 def copy_of_step(step: Any) -> Any:
@@ -67,7 +71,7 @@ def copy_of_step(step: Any) -> Any:
 
 def own(params: Any) -> Any:
     """A copy of the parameters as leaves of a graph."""
-    return each(lambda theta: copy_of(theta).requires_grad_(), params)
+    return tree_map(lambda theta: copy_of(theta).requires_grad_(), params)
 
 
 def rows(series: Array, size: int, like_W: Array) -> Array:
@@ -89,13 +93,19 @@ def initial_parameters(*sizes: int, **options: Any) -> Parameters[Array]:
     return params
 
 
-def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear.") -> dict[str, Array]:
+def to_state_dict(
+    params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear."
+) -> dict[str, Array]:
     """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.to_state_dict`."""
     check_parameters(ARRAYS, params, finite=True)
-    return {key: torch.tensor(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
+    return {
+        key: torch.tensor(array) for key, array in state_of(to_numpy(params), rnn, linear).items()
+    }
 
 
-def from_state_dict(state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear.") -> Parameters[Array]:
+def from_state_dict(
+    state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear."
+) -> Parameters[Array]:
     """The parameters of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.from_state_dict` reads them."""
     params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
     return params

@@ -12,9 +12,19 @@ import torch
 
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_run, check_stream
-from numpy_rnn.common.conversion import each
+from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.errors import check_flag
-from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step, Update
+from numpy_rnn.common.records import (
+    Gradients,
+    Objective,
+    Parameters,
+    Run,
+    RunOptions,
+    Schedule,
+    State,
+    Step,
+    Update,
+)
 from numpy_rnn.common.update_iterator import Training, Updates, first_state, training
 from torch_rnn.clipping import clipped
 from torch_rnn.elman import NONLINEARITIES, series_inputs, unroll
@@ -89,12 +99,16 @@ def train_stream(
 
 
 def _steps(series: list[Array]) -> Steps:
-    return (tuple(v[t] for v in series) for t in range(len(series[0])))  # zip would make views of all steps at once
+    return (
+        tuple(v[t] for v in series) for t in range(len(series[0]))
+    )  # zip would make views of all steps at once
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, state: State[Array]) -> Updates[Array]:
+def updates(
+    run: Run, T: int | None, steps: Callable[[], Steps], record: bool, state: State[Array]
+) -> Updates[Array]:
     """The loop of TBPTT: generates every update after `state`, and with it the initial state of the next window.
 
     memory: the steps of the window, at most k2, each an input and the state before it as it was computed last.
@@ -102,17 +116,23 @@ def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, s
     (k1, k2, epochs), objective, step = run.options
     params, velocity = own(state.parameters), copy_of(state.velocity)
     leaves = [theta for theta in params if theta is not None]
-    by_torch = not step.adagrad and isinstance(step.learning_rate, float)  # it has no rate per network
+    by_torch = not step.adagrad and isinstance(
+        step.learning_rate, float
+    )  # it has no rate per network
     latest, done = state.h, state.number
     for epoch in range(state.epoch, epochs + 1):
         rest, number, stop = steps(), done, done * k1
-        memory: deque[list[Any]] = deque(([x_t, latest] for x_t, *_ in islice(rest, stop)), maxlen=k2)
+        memory: deque[list[Any]] = deque(
+            ([x_t, latest] for x_t, *_ in islice(rest, stop)), maxlen=k2
+        )
         while new := list(islice(rest, k1)):
             number, stop = number + 1, stop + len(new)  # (T1)
             memory.extend([x_t, latest] for x_t, *_ in new)
             start = stop - len(memory)  # (T2)
             initial = memory[0][1] if start else params.h_0 if run.h_0 is None else run.h_0  # (T3)
-            x, initial = series_inputs(params, torch.stack([x_t for x_t, _ in memory]), initial, record)
+            x, initial = series_inputs(
+                params, torch.stack([x_t for x_t, _ in memory]), initial, record
+            )
             a, h, y = unroll(params, x, initial, NONLINEARITIES[objective.nonlinearity])
             target, *weights = map(torch.stack, list(zip(*new))[1:])
             L = window_loss(y[-len(new) :], target, weights[0] if weights else None, objective)
@@ -121,7 +141,7 @@ def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, s
             for tensor in (*a, *h, y) if record else ():
                 tensor.retain_grad()
             (L.sum() if L.ndim else L).backward()  # type: ignore[no-untyped-call]
-            gradients = each(lambda theta: theta.grad, params)
+            gradients = tree_map(lambda theta: theta.grad, params)
             states = [h_t.detach() for h_t in h]
             kept = _recorded(x, a, h, y) if record else (None, None)
             if by_torch:
@@ -132,16 +152,27 @@ def updates(run: Run, T: int | None, steps: Callable[[], Steps], record: bool, s
             for memorized, h_t in zip(memory, states):
                 memorized[1] = h_t
             latest = states[-1]
-            window, moved = records.Window(start, stop - len(new), stop), velocity if step.has_velocity else None
-            update = Update(epoch, number, window, L.detach(), gradients, own(params), copy_of(moved), *kept)
-            dropped = len(memory) if T is None or stop == T else max(0, len(memory) + min(k1, T - stop) - k2)
+            window, moved = (
+                records.Window(start, stop - len(new), stop),
+                velocity if step.has_velocity else None,
+            )
+            update = Update(
+                epoch, number, window, L.detach(), gradients, own(params), copy_of(moved), *kept
+            )
+            dropped = (
+                len(memory)
+                if T is None or stop == T
+                else max(0, len(memory) + min(k1, T - stop) - k2)
+            )
             yield update, states[dropped]
         done = 0
 
 
 def _recorded(x: Array, a: list[Array], h: list[Array], y: Array) -> tuple[Any, Any]:
     """The activations of a window, and the gradients that the backward pass left in them."""
-    activations = records.Activations(*(v.detach().contiguous() for v in (x, torch.stack(a), torch.stack(h), y)))
+    activations = records.Activations(
+        *(v.detach().contiguous() for v in (x, torch.stack(a), torch.stack(h), y))
+    )
     flow: Any = [[v.grad for v in tensors] for tensors in (a, h)]
     da, (dh_0, *dh) = flow
     return activations, records.Adjoints(y.grad, torch.stack(dh), torch.stack(da), x.grad, dh_0)

@@ -5,7 +5,18 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from benchmarks.prepared import Prepared, Unsupported
-from benchmarks.tasks import CALLS, EVERY, GEMMS, JAX, MIN_CHAR_RNN, MODULES, OTHER, OURS, REFERENCE, TUTORIAL
+from benchmarks.tasks import (
+    CALLS,
+    EVERY,
+    GEMMS,
+    JAX,
+    MIN_CHAR_RNN,
+    MODULES,
+    OTHER,
+    OURS,
+    REFERENCE,
+    TUTORIAL,
+)
 from benchmarks.workloads import Case
 
 
@@ -19,11 +30,17 @@ class Source(NamedTuple):
 
 ROWS = {
     OURS: Source(
-        "elman_packages", "numpy", "the reference's forward and bptt; the engine's steps and runs, read by epoch"
+        "elman_packages",
+        "numpy",
+        "the reference's forward and bptt; the engine's steps and runs, read by epoch",
     ),
     EVERY: Source("elman_packages", "numpy", "the same, its loss read after every update"),
-    REFERENCE: Source("elman_packages", "numpy", "the reference's training loop, written to be read"),
-    OTHER: Source("elman_packages", "torch", "the same network in PyTorch, with gradients by autograd"),
+    REFERENCE: Source(
+        "elman_packages", "numpy", "the reference's training loop, written to be read"
+    ),
+    OTHER: Source(
+        "elman_packages", "torch", "the same network in PyTorch, with gradients by autograd"
+    ),
     MODULES: Source(
         "torch_modules",
         "torch",
@@ -32,12 +49,26 @@ ROWS = {
         " foreach or fused",
     ),
     TUTORIAL: Source(
-        "tutorial_loop", "torch", "a loop over the points, autograd and `.data -=`, as tutorials write it"
+        "tutorial_loop",
+        "torch",
+        "a loop over the points, autograd and `.data -=`, as tutorials write it",
     ),
-    JAX: Source("jax_scan", "jax", "jit over lax.scan with value_and_grad, parameters donated; vmap for ensembles"),
-    MIN_CHAR_RNN: Source("min_char_rnn", "numpy", "Karpathy's program of 2015, reimplemented: a loop over columns"),
-    CALLS: Source("floors", "numpy", "the fewest NumPy calls that the equations need, and nothing else"),
-    GEMMS: Source("floors", "numpy", "the matrix products of these calls, each in the layout that is fastest here"),
+    JAX: Source(
+        "jax_scan",
+        "jax",
+        "jit over lax.scan with value_and_grad, parameters donated; vmap for ensembles",
+    ),
+    MIN_CHAR_RNN: Source(
+        "min_char_rnn", "numpy", "Karpathy's program of 2015, reimplemented: a loop over columns"
+    ),
+    CALLS: Source(
+        "floors", "numpy", "the fewest NumPy calls that the equations need, and nothing else"
+    ),
+    GEMMS: Source(
+        "floors",
+        "numpy",
+        "the matrix products of these calls, each in the layout that is fastest here",
+    ),
 }
 
 

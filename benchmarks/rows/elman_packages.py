@@ -9,7 +9,12 @@ from benchmarks.prepared import Prepared, Tasks, results, run_results
 from benchmarks.tasks import CHARACTERS, EVERY, FORWARD, GRADIENT, OTHER, OURS, REFERENCE, RUN, STEP
 from benchmarks.workloads import Case
 
-MODULES = {OURS: "numpy_rnn", EVERY: "numpy_rnn", REFERENCE: "numpy_rnn.reference", OTHER: "torch_rnn"}
+MODULES = {
+    OURS: "numpy_rnn",
+    EVERY: "numpy_rnn",
+    REFERENCE: "numpy_rnn.reference",
+    OTHER: "torch_rnn",
+}
 
 
 def tasks(row: str) -> Tasks:
@@ -17,7 +22,11 @@ def tasks(row: str) -> Tasks:
     if row == EVERY:
         return {RUN: package.run_by_update}
     training = {STEP: package.step, RUN: package.run, CHARACTERS: package.characters}
-    return training if row == REFERENCE else {FORWARD: package.forward, GRADIENT: package.gradient, **training}
+    return (
+        training
+        if row == REFERENCE
+        else {FORWARD: package.forward, GRADIENT: package.gradient, **training}
+    )
 
 
 class Package:
@@ -40,7 +49,9 @@ class Package:
 
         def call():
             activations = rnn.forward(params, x, h_0)
-            return rnn.half_squared_error(activations.y, target), rnn.bptt(params, activations, target)
+            return rnn.half_squared_error(activations.y, target), rnn.bptt(
+                params, activations, target
+            )
 
         def result():
             loss, gradients = call()
@@ -52,7 +63,9 @@ class Package:
         """The next update of a training whose window is the series: so its user makes steps."""
 
         def updates(epochs):
-            return self.rnn.train(*self.arrays(case), **case.options.keywords() | {"epochs": epochs})
+            return self.rnn.train(
+                *self.arrays(case), **case.options.keywords() | {"epochs": epochs}
+            )
 
         def result():
             (update,) = updates(1)
@@ -71,7 +84,9 @@ class Package:
                 losses.append(update.losses)
             return losses, update.parameters
 
-        return self._run(call, lambda of_epoch: self.rnn.to_numpy(of_epoch).sum(axis=0, dtype="float64"))
+        return self._run(
+            call, lambda of_epoch: self.rnn.to_numpy(of_epoch).sum(axis=0, dtype="float64")
+        )
 
     def run_by_update(self, case: Case) -> Prepared:
         """A run whose loss is read after every update."""

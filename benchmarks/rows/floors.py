@@ -97,7 +97,11 @@ def window_calls(memory: Memory, T: int, K: int, task: str, stacked: bool) -> Ca
         x, h = memory(T * B, D), memory((T + 1) * B, H)
         z = h
     a, spare, y = memory(T * B, H), memory(B, H), memory(K * B, O)
-    before, after, with_loss = np.s_[..., : T * B, :], np.s_[..., B:, :], np.s_[..., (T + 1 - K) * B :, :]
+    before, after, with_loss = (
+        np.s_[..., : T * B, :],
+        np.s_[..., B:, :],
+        np.s_[..., (T + 1 - K) * B :, :],
+    )
     z_t, h_t = by_step(z), by_step(h)
     if not stacked:
         add("F1", dot, x, W_xh, a)
@@ -120,7 +124,10 @@ def window_calls(memory: Memory, T: int, K: int, task: str, stacked: bool) -> Ca
         dy, da = flow[..., B:, :O], flow[..., : T * B, O:]
         flow_t = by_step(flow)
     else:
-        dy, W_hh_T = memory(K * B, O), memory.weights(H, H)  # a product with a transposed view of W_hh is slower
+        dy, W_hh_T = (
+            memory(K * B, O),
+            memory.weights(H, H),
+        )  # a product with a transposed view of W_hh is slower
     slope_t, dh_t, da_t = by_step(slope), by_step(dh), by_step(da)
     add("B1", np.subtract, y, target, dy)
     add("B3", np.multiply, h[after], h[after], slope)
@@ -154,8 +161,18 @@ def character_calls(case: Case, stacked: bool) -> Calls:
     layout = Layout(case.D + 1, case.H, case.O, case.B, False, False, np.dtype(case.dtype))
     memory, chunk = Memory(layout), case.options.schedule.k1
     calls = window_calls(memory, chunk, chunk, GRADIENT, stacked)
-    y, target, one_column, losses = memory(chunk, case.O), memory(chunk, case.O), memory(chunk, 1), memory(chunk)
-    theta, g, v, spare = memory.theta, memory.gradient, memory.weights(layout.size), memory.weights(layout.size)
+    y, target, one_column, losses = (
+        memory(chunk, case.O),
+        memory(chunk, case.O),
+        memory(chunk, 1),
+        memory(chunk),
+    )
+    theta, g, v, spare = (
+        memory.theta,
+        memory.gradient,
+        memory.weights(layout.size),
+        memory.weights(layout.size),
+    )
     v[...], limit, tiny = 1, np.full((), MAX_GRADIENT, theta.dtype), np.full((), 1e-8, theta.dtype)
     added: list[tuple] = [
         ("L3", np.maximum.reduce, y, -1, None, one_column, True),
@@ -175,7 +192,9 @@ def character_calls(case: Case, stacked: bool) -> Calls:
         ("U1", np.multiply, g, tiny, g),
         ("U1", np.subtract, theta, g, theta),
     ]
-    calls += [Call(equation, function, tuple(arguments)) for equation, function, *arguments in added]
+    calls += [
+        Call(equation, function, tuple(arguments)) for equation, function, *arguments in added
+    ]
     return calls * (case.T // chunk)
 
 
@@ -199,7 +218,10 @@ def task_calls(task: str, case: Case, stacked: bool) -> Calls:
     epoch, of_window, calls = list(windows(case.T, k1, k2)), STEP if task == RUN else task, []
     for _, layout in group(case.arrays()[0], case.B):
         memory = Memory(layout)
-        of_length = {T: window_calls(memory, T, k1, of_window, stacked) for T in {window.steps for window in epoch}}
+        of_length = {
+            T: window_calls(memory, T, k1, of_window, stacked)
+            for T in {window.steps for window in epoch}
+        }
         for window in epoch:
             calls += of_length[window.steps]
         if task != FORWARD:
@@ -258,8 +280,14 @@ def in_layout(products: Iterable[Call], layout: tuple[bool, ...]) -> Calls:
     calls: Calls = []
     for call in products:
         left, right, out = call.arguments
-        left, right, out = placed(left, left_columns), placed(right, right_columns), placed(out, transposed)
-        calls.append(call._replace(arguments=(right.T, left.T, out.T) if transposed else (left, right, out)))
+        left, right, out = (
+            placed(left, left_columns),
+            placed(right, right_columns),
+            placed(out, transposed),
+        )
+        calls.append(
+            call._replace(arguments=(right.T, left.T, out.T) if transposed else (left, right, out))
+        )
     return calls
 
 
@@ -272,7 +300,10 @@ def fastest(candidates: Sequence[Callable[[], object]]) -> int:
     counts = [max(1, int(MIN_SECONDS / max(seconds, 1e-9))) for seconds in first]
     trials = [first]
     if min(first) < LONG_SECONDS:
-        trials = [[_seconds(call, count) for call, count in zip(candidates, counts)] for _ in range(TRIALS)]
+        trials = [
+            [_seconds(call, count) for call, count in zip(candidates, counts)]
+            for _ in range(TRIALS)
+        ]
     least = [min(times) for times in zip(*trials)]
     return least.index(min(least))
 
@@ -316,4 +347,6 @@ def prepared(row: str, task: str, case: Case) -> Prepared:
 
 
 def tasks(row: str) -> Tasks:
-    return {task: partial(prepared, row, task) for task in (FORWARD, GRADIENT, STEP, RUN, CHARACTERS)}
+    return {
+        task: partial(prepared, row, task) for task in (FORWARD, GRADIENT, STEP, RUN, CHARACTERS)
+    }

@@ -49,7 +49,9 @@ def update(
     return params, loss, gradients, h
 
 
-def epoch(params: Weights, x: Array, target: Array, h_0: Array, learning_rate: Array, k2: int) -> tuple[Weights, Array]:
+def epoch(
+    params: Weights, x: Array, target: Array, h_0: Array, learning_rate: Array, k2: int
+) -> tuple[Weights, Array]:
     """One pass of windows of k2 steps, an update per step: the new parameters and the losses.
 
     The first windows are shorter and all start at h_0. The others are stacked and scanned; each starts from the state
@@ -71,7 +73,14 @@ def epoch(params: Weights, x: Array, target: Array, h_0: Array, learning_rate: A
 
 
 def train(
-    params: Weights, x: Array, target: Array, h_0: Array, learning_rate: Array, epochs: int, k1: int, k2: int
+    params: Weights,
+    x: Array,
+    target: Array,
+    h_0: Array,
+    learning_rate: Array,
+    epochs: int,
+    k1: int,
+    k2: int,
 ) -> tuple[Weights, Array]:
     """A whole run: the parameters after it, and the losses of its updates, (epochs, updates)."""
 
@@ -132,7 +141,11 @@ def compiled(function: Callable, *arguments: Any, **options: Any) -> tuple[Calla
 
 def given(case: Case) -> tuple[Any, ...]:
     params, *series = case.arrays()
-    return [jnp.array(W) for W in params[:3]], *map(jnp.array, series), jnp.array(case.learning_rate, case.dtype)
+    return (
+        [jnp.array(W) for W in params[:3]],
+        *map(jnp.array, series),
+        jnp.array(case.learning_rate, case.dtype),
+    )
 
 
 def forward(case: Case) -> Prepared:

@@ -70,7 +70,11 @@ def train(data, weights, updates):
 
 def characters(case: Case) -> Prepared:
     params, x, target, _ = case.arrays()
-    data = [*x[:, 0].tolist(), int(target[-1, 0]), 0]  # it leaves out a chunk unless two characters follow it
+    data = [
+        *x[:, 0].tolist(),
+        int(target[-1, 0]),
+        0,
+    ]  # it leaves out a chunk unless two characters follow it
 
     def call():
         weights = [np.array(W.T if W.ndim == 2 else W[:, None]) for W in params if W is not None]

@@ -55,7 +55,9 @@ class Network(torch.nn.Module):
             return self.pass_by_steps()
         losses, states = [], self.h_0
         for start, loss_start, stop in windows(len(self.x), 1, k2):
-            initial = self.h_0 if start == 0 else states[:1].detach()  # a window begins one step after the one before
+            initial = (
+                self.h_0 if start == 0 else states[:1].detach()
+            )  # a window begins one step after the one before
             y, states = self(self.x[start:stop], initial)
             losses.append(self.update(y[loss_start - stop :], self.target[loss_start:stop]))
         return losses
@@ -94,7 +96,9 @@ def forward(case: Case) -> Prepared:
 
 def gradient(case: Case) -> Prepared:
     network = Network(case)
-    return Prepared(network.backward, lambda: results(network.backward().item(), network.gradients()))
+    return Prepared(
+        network.backward, lambda: results(network.backward().item(), network.gradients())
+    )
 
 
 def step(case: Case) -> Prepared:
@@ -141,7 +145,11 @@ class CharacterModel(torch.nn.Module):
             parameter.data = torch.tensor(value.copy())
         bias_hh.requires_grad_(False).zero_()
         self.optimizer = torch.optim.Adagrad(
-            self.trained, lr=case.learning_rate, initial_accumulator_value=1e-8, eps=0, foreach=False
+            self.trained,
+            lr=case.learning_rate,
+            initial_accumulator_value=1e-8,
+            eps=0,
+            foreach=False,
         )
 
     def update(self, x: Tensor, target: Tensor, h: Tensor) -> tuple[float, Tensor]:
@@ -158,7 +166,9 @@ class CharacterModel(torch.nn.Module):
 def characters(case: Case) -> Prepared:
     initial, steps = CharacterModel(case), case.options.schedule.k1
     _, x, target, h_0 = case.arrays()
-    inputs = one_hot(torch.tensor(x[:, 0]), case.D).to(getattr(torch, case.dtype))  # one sequence, no batch axis
+    inputs = one_hot(torch.tensor(x[:, 0]), case.D).to(
+        getattr(torch, case.dtype)
+    )  # one sequence, no batch axis
     chunks = list(zip(inputs.split(steps), torch.tensor(target[:, 0]).split(steps)))
 
     def call():

@@ -28,7 +28,9 @@ from numpy_rnn.common.records import Gradients, Parameters, State, Window
 from numpy_rnn.parameters import ARRAYS
 
 RUN_FORMAT = "elman-run 3"  # the number is the version
-EXPECTED = "expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save writes them"
+EXPECTED = (
+    "expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save writes them"
+)
 
 
 def save_parameters(path: str, params: Parameters) -> None:
@@ -59,7 +61,9 @@ def parameters_of(arrays: Arrays) -> Parameters:
     if missing:
         raise InputError(f"it has no {', '.join(missing)}: {EXPECTED}")
     # In C order, as the rounding of products depends on the order, and a file of a resumed run has this one.
-    params = Parameters(**{name: np.array(arrays[name], order="C") for name in Parameters._fields if name in arrays})
+    params = Parameters(
+        **{name: np.array(arrays[name], order="C") for name in Parameters._fields if name in arrays}
+    )
     check_parameters(ARRAYS, params, finite=True)
     return params
 
@@ -96,7 +100,9 @@ def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
     import json  # only for a run that is saved or resumed
 
     state = checkpoint.state
-    arrays = _named(state.parameters) | ({} if state.velocity is None else _named(state.velocity, "v"))
+    arrays = _named(state.parameters) | (
+        {} if state.velocity is None else _named(state.velocity, "v")
+    )
     arrays |= {
         "format": np.bytes_(RUN_FORMAT),
         "configuration": np.bytes_(json.dumps(checkpoint.configuration.to_dict())),
@@ -134,10 +140,19 @@ def load_checkpoint(path: str) -> Checkpoint:
             hint = f"to start a new run from its weights, use --weights {path}"
             raise InputError(f"it has the format {format!r}: expected {RUN_FORMAT!r}; {hint}")
         try:
-            return _checkpoint(arrays, Configuration.from_dict(json.loads(arrays["configuration"].tobytes())))
+            return _checkpoint(
+                arrays, Configuration.from_dict(json.loads(arrays["configuration"].tobytes()))
+            )
         except InputError:
             raise
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            RecursionError,
+        ) as error:
             reason = f"it has no {error}" if isinstance(error, KeyError) else error
             raise InputError(f"{reason}; expected a run that --save wrote") from None
 
@@ -147,16 +162,25 @@ def _checkpoint(arrays: Arrays, configuration: Configuration) -> Checkpoint:
     configuration.check()
     params = parameters_of(arrays)
     epoch, number = (operator.index(arrays[name].item()) for name in ("epoch", "number"))
-    velocity = Gradients(*(arrays.get(f"v{name}") for name in Parameters._fields)) if "vW_hh" in arrays else None
+    velocity = (
+        Gradients(*(arrays.get(f"v{name}") for name in Parameters._fields))
+        if "vW_hh" in arrays
+        else None
+    )
     window, h, losses, partial = (arrays[name] for name in ("window", "h", "losses", "partial"))
     state = State(epoch, number, Window(*map(operator.index, window.tolist())), h, params, velocity)
     alphabet = smoothed = None
     E = params.W_hh.shape[:-2]
-    if (losses.shape, partial.shape) != ((len(losses), *E), E) or len(losses) not in (epoch - 1, epoch):
+    if (losses.shape, partial.shape) != ((len(losses), *E), E) or len(losses) not in (
+        epoch - 1,
+        epoch,
+    ):
         raise InputError("its losses and weights do not agree: expected a run that --save wrote")
     if configuration.text is not None:
         alphabet, smoothed = saved_alphabet(arrays), float(arrays["smoothed"])
         if len(alphabet or "") != params.W_hy.shape[-1]:
-            raise InputError("its alphabet and weights do not agree: expected a run that --save wrote")
+            raise InputError(
+                "its alphabet and weights do not agree: expected a run that --save wrote"
+            )
     series = arrays["series"].tobytes().decode("ascii")
     return Checkpoint(configuration, series, state, losses, partial, alphabet, smoothed)

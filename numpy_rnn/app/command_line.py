@@ -15,7 +15,7 @@ from numpy_rnn.app import plots, results
 from numpy_rnn.app.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.format import errors_about, number_of
+from numpy_rnn.app.format import errors_about, pluralize
 from numpy_rnn.app.options import configuration_of, parse, resumed_configuration
 from numpy_rnn.app.report import SeriesReport, finite_median, heading
 from numpy_rnn.app.run import Trainer
@@ -41,7 +41,9 @@ class Signals(contextlib.ExitStack):
     recorded as `received`, and a second one acts at once. A signal that is ignored, as under nohup, stays ignored.
     """
 
-    NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+    NUMBERS = tuple(
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +81,9 @@ def progress_bar(name: str, total: int, done: int, is_quiet: bool) -> Iterator[A
         yield bar
 
 
-def main(rnn: Any, arguments: list[str] | None = None, commands: Mapping[str, str] | None = None) -> int:
+def main(
+    rnn: Any, arguments: list[str] | None = None, commands: Mapping[str, str] | None = None
+) -> int:
     """Run the command line with the package `rnn`. Returns the exit status. commands: name → "module:function"."""
     words = list(sys.argv[1:] if arguments is None else arguments)
 
@@ -98,7 +102,12 @@ def main(rnn: Any, arguments: list[str] | None = None, commands: Mapping[str, st
 def check_files(files: Mapping[str, str | None], output_endings: tuple[str, ...]) -> None:
     """Raise InputError if an output file could not be written, or if two options name the same file."""
     options: dict[str, str] = {}
-    endings = {"--output": output_endings, "--plot": plots.ENDINGS, "--save": (".npz",), "--trace": (".npz",)}
+    endings = {
+        "--output": output_endings,
+        "--plot": plots.ENDINGS,
+        "--save": (".npz",),
+        "--trace": (".npz",),
+    }
     for option, path in files.items():
         if path is None:
             continue
@@ -116,7 +125,9 @@ class TrainCommand:
         self.rnn, self.arguments, self.signals = rnn, arguments, signals
         self.trainer: Trainer | None = None
         self.due = time.monotonic() + SAVE_EVERY  # when the run is saved next
-        self.is_saved = False  # whether a write of this run has begun; its file says what was written
+        self.is_saved = (
+            False  # whether a write of this run has begun; its file says what was written
+        )
         self.error: InputError | None = None  # why the latest write of this file failed
 
     def run(self) -> int:
@@ -130,7 +141,9 @@ class TrainCommand:
         except KeyboardInterrupt as error:
             if getattr(error, "is_deferred", False):  # between two updates
                 self._save()
-            return failed(self.rnn.__name__, 128 + interrupting_signal(error), f"interrupted{self._where()}")
+            return failed(
+                self.rnn.__name__, 128 + interrupting_signal(error), f"interrupted{self._where()}"
+            )
         except OSError as error:  # of standard output, which `| head` closes
             if self.arguments.save is None:
                 raise
@@ -141,8 +154,15 @@ class TrainCommand:
         arguments, name = self.arguments, self.rnn.__name__
         resumed, configuration = self._configuration()
         path = plots.plot_target(arguments, name)
-        outputs = {"--save": arguments.save, "--trace": arguments.trace, "--output": arguments.output, "--plot": path}
-        check_files({"--data": configuration.data, "--text": configuration.text, **outputs}, results.ENDINGS)
+        outputs = {
+            "--save": arguments.save,
+            "--trace": arguments.trace,
+            "--output": arguments.output,
+            "--plot": path,
+        }
+        check_files(
+            {"--data": configuration.data, "--text": configuration.text, **outputs}, results.ENDINGS
+        )
         saved = (None, None) if resumed is None else (resumed.state.parameters, resumed.alphabet)
         experiment = prepare(configuration, *saved)
         recorder = None
@@ -150,10 +170,18 @@ class TrainCommand:
             from numpy_rnn.conformance.traces.recorder import Recorder  # imported for a trace only
 
             if configuration.epochs == 0:
-                raise InputError("--trace and --epochs 0 are both given: expected 1 or more epochs, or no trace")
+                raise InputError(
+                    "--trace and --epochs 0 are both given: expected 1 or more epochs, or no trace"
+                )
             recorder = Recorder(experiment.run(configuration.run_options()))
-        with contextlib.nullcontext() if resumed is None else errors_about(f"run file {arguments.resume}"):
-            trainer = Trainer(self.rnn, experiment, configuration, resumed, record=recorder is not None)
+        with (
+            contextlib.nullcontext()
+            if resumed is None
+            else errors_about(f"run file {arguments.resume}")
+        ):
+            trainer = Trainer(
+                self.rnn, experiment, configuration, resumed, record=recorder is not None
+            )
         report = (SeriesReport if experiment.alphabet is None else TextReport)(trainer, arguments)
         self.trainer = trainer
         print(heading(name, experiment, configuration))
@@ -168,7 +196,9 @@ class TrainCommand:
             print(f"weights saved to {printable(arguments.save)}")
         if recorder is not None:
             recorder.save(arguments.trace)
-            print(f"trace of {number_of(recorder.updates, 'update')} saved to {printable(arguments.trace)}")
+            print(
+                f"trace of {pluralize(recorder.updates, 'update')} saved to {printable(arguments.trace)}"
+            )
         if arguments.output is not None:
             print(f"{report.save(arguments.output)} saved to {printable(arguments.output)}")
         plots.draw(path, report.draw)
@@ -181,15 +211,21 @@ class TrainCommand:
         if path is None:
             return None, configuration_of(self.arguments)
         if self.arguments.trace is not None:
-            raise InputError("--trace and --resume are both given: a trace records a whole run; leave one of them out")
+            raise InputError(
+                "--trace and --resume are both given: a trace records a whole run; leave one of them out"
+            )
         resumed = load_checkpoint(path)
         configuration = resumed_configuration(self.arguments, resumed.configuration)
         for name in ("data", "text"):
             file = getattr(configuration, name)
             if file not in (None, STANDARD_INPUT) and not os.path.exists(file):
-                raise InputError(f"run file {path}: {file} does not exist; name the file of that run by --{name}")
+                raise InputError(
+                    f"run file {path}: {file} does not exist; name the file of that run by --{name}"
+                )
         if configuration.epochs < resumed.state.epoch:
-            raise InputError(f"run file {path}: expected --epochs {resumed.state.epoch}, which it has reached, or more")
+            raise InputError(
+                f"run file {path}: expected --epochs {resumed.state.epoch}, which it has reached, or more"
+            )
         return resumed, configuration
 
     def _train(self, trainer: Trainer, report: SeriesReport | TextReport, recorder: Any) -> None:
@@ -200,7 +236,11 @@ class TrainCommand:
             for progress in trainer:
                 if recorder is not None:
                     recorder.append(progress.update)
-                with contextlib.nullcontext() if bar is None else bar.external_write_mode(file=sys.stdout):
+                with (
+                    contextlib.nullcontext()
+                    if bar is None
+                    else bar.external_write_mode(file=sys.stdout)
+                ):
                     for row in report.lines(progress):
                         print(row, flush=True)
                     for divergence in progress.diverged:
@@ -237,7 +277,9 @@ class TrainCommand:
             return "; nothing was saved: --save FILE keeps the run"
         if self.error is not None:
             return f"; the run could not be saved: {self.error}"
-        with contextlib.suppress(InputError):  # a second signal may come before the first write ends
+        with contextlib.suppress(
+            InputError
+        ):  # a second signal may come before the first write ends
             if self.is_saved:
                 return f"; {path} has the run after {load_checkpoint(path).position}: continue with --resume {path}"
         return "; nothing was saved"

@@ -30,9 +30,7 @@ from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
 from numpy_rnn.conformance.traces.sources import FileSource, PortSource, Source, source
 
 NUMBERS = "its numbers are not finite"
-NORM = (
-    "the norm of its gradient overflows (U2), which makes the factor 0 (U3): scale the numbers before they are squared"
-)
+NORM = "the norm of its gradient overflows (U2), which makes the factor 0 (U3): scale the numbers before they are squared"
 STEPPED = {*FIELDS, *("v" + name for name in FIELDS)}
 MAX_STEPS = 10_000_000  # of all windows of a run, whose numbers are all kept in memory
 
@@ -70,7 +68,9 @@ def compare(sources: Sequence[Source], run: Run) -> Comparison:
     run = drive.with_second_bias(run, *(each.abilities for each in sources))
     sides = tuple(_side(each, run) for each in sources)
     finite = all(
-        side.cut is None and len(side.losses) == run.options.schedule.epochs and np.isfinite(side.losses).all()
+        side.cut is None
+        and len(side.losses) == run.options.schedule.epochs
+        and np.isfinite(side.losses).all()
         for side in sides
     )
     measured = None
@@ -82,7 +82,9 @@ def compare(sources: Sequence[Source], run: Run) -> Comparison:
 def _side(source: Source, run: Run) -> Side:
     recorded = source.trace(run)
     judged, judgement, cut = judge_finite(recorded, source.tau)
-    last = parameters_from({name: recorded.updates[name][-1] for name in FIELDS if name in recorded.updates})
+    last = parameters_from(
+        {name: recorded.updates[name][-1] for name in FIELDS if name in recorded.updates}
+    )
     with np.errstate(all="ignore"):  # of wrong numbers of any size
         hints = [] if judgement.first is None else hints_for_run(judged, judgement.first)
     losses, is_port = drive.epoch_losses(recorded), isinstance(source, PortSource)
@@ -102,7 +104,9 @@ def finite_part(recorded: RecordedRun) -> RecordedRun:
     return recorded if first == len(steps) else recorded.first(first)
 
 
-def judge_finite(recorded: RecordedRun, tau: TanhError) -> tuple[RecordedRun, Judgement, str | None]:
+def judge_finite(
+    recorded: RecordedRun, tau: TanhError
+) -> tuple[RecordedRun, Judgement, str | None]:
     """The part of a run that can be judged, its judgement, and why the rest is left out, or None.
 
     It ends before the first update that is not finite, and before an update whose step is wrong because the sum of the
@@ -127,7 +131,9 @@ def _is_stopped_by_its_norm(recorded: RecordedRun, tau: TanhError) -> bool:
     if updates["start"][-1] > 0:  # the window does not start from a learned initial state
         names = [name for name in names if name != "dh_0"]
     with np.errstate(over="ignore"):
-        squares = sum(np.square(updates[n][-1]).sum(axis=tuple(range(E, updates[n].ndim - 1))) for n in names)
+        squares = sum(
+            np.square(updates[n][-1]).sum(axis=tuple(range(E, updates[n].ndim - 1))) for n in names
+        )
     overflows = ~np.isfinite(squares)
     if not overflows.any():
         return False
@@ -156,7 +162,9 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, path: str | None) -
     names = [rnn.__name__, *(other.name for other in others)]
     files = [other for other in others if isinstance(other, FileSource)]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{twice[0]} is given twice, or is this package itself: expected different implementations")
+        raise InputError(
+            f"{twice[0]} is given twice, or is this package itself: expected different implementations"
+        )
     if len(files) > 1:
         raise InputError(
             f"{files[0].name} and {files[1].name} are both traces: expected at most one, which is repeated"
@@ -167,7 +175,9 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, path: str | None) -
             raise InputError(f"{both}, a trace, which has the options of its run: leave it out")
         compared = files[0].recorded.run
         h_0: Any = compared.params.h_0 if compared.h_0 is None else compared.h_0
-        experiment = Experiment("series of the trace", compared.x, compared.target, h_0, compared.params)
+        experiment = Experiment(
+            "series of the trace", compared.x, compared.target, h_0, compared.params
+        )
     else:
         configuration = configuration_of(arguments)
         experiment = prepare(configuration)
@@ -186,7 +196,9 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, path: str | None) -
         save_json(arguments.output, compare_report.values(comparison))
         print(f"results saved to {printable(arguments.output)}")
     if not arguments.no_plot:
-        _plot(comparison, experiment, 20 if arguments.generate is None else arguments.generate, path)
+        _plot(
+            comparison, experiment, 20 if arguments.generate is None else arguments.generate, path
+        )
     return 0 if comparison.passed else 1
 
 
@@ -204,7 +216,9 @@ def _plot(comparison: Comparison, experiment: Experiment, generate: int, path: s
     """Draw losses and predictions, where all networks have one series, and outputs are rows like the inputs."""
     x, target = experiment.x, experiment.target
     if x.ndim != 3 or x.shape[1:] != target.shape[1:]:
-        print("no plot: it shows outputs and inputs together, and those of this run are not rows of one series")
+        print(
+            "no plot: it shows outputs and inputs together, and those of this run are not rows of one series"
+        )
         return
     if experiment.series is None:  # of a trace
         experiment = experiment._replace(series=np.concatenate([x[:, 0], target[-1:, 0]]))

@@ -50,8 +50,14 @@ def verdict(comparison: Any) -> str:
     if comparison.passed:
         lines.append(f"{names} agree: {judged}")
     elif all(side.judgement.passed for side in sides):
-        lines.append(f"{names} do not agree: {judged}, but rounding does not explain the drift of the losses")
-    ends = ((side.name, np.max(side.losses[:1]), np.max(side.losses[-1:])) for side in sides if len(side.losses))
+        lines.append(
+            f"{names} do not agree: {judged}, but rounding does not explain the drift of the losses"
+        )
+    ends = (
+        (side.name, np.max(side.losses[:1]), np.max(side.losses[-1:]))
+        for side in sides
+        if len(side.losses)
+    )
     if diverging := next((each for each in ends if not each[2] / GROWTH <= each[1]), None):
         name, first, last = diverging
         lines.append(
@@ -74,8 +80,12 @@ def verdict(comparison: Any) -> str:
 def losses_table(losses: dict[str, np.ndarray], log_every: int) -> str:
     """Losses (epochs, *E) by epoch, of an ensemble the medians, with the largest difference of a single network."""
     epochs = max(map(len, losses.values()))  # a trace may have other ones
-    rows = [values.reshape(len(values), int(np.prod(values.shape[1:]))) for values in losses.values()]
-    stacked = np.stack([np.pad(row, ((0, epochs - len(row)), (0, 0)), constant_values=np.nan) for row in rows])
+    rows = [
+        values.reshape(len(values), int(np.prod(values.shape[1:]))) for values in losses.values()
+    ]
+    stacked = np.stack(
+        [np.pad(row, ((0, epochs - len(row)), (0, 0)), constant_values=np.nan) for row in rows]
+    )
     finite, networks, common = np.isfinite(stacked), stacked.shape[-1], min(map(len, rows))
     difference = np.where(finite.all(axis=0), np.ptp(np.where(finite, stacked, 0), axis=0), 0)
     difference[:common][(finite.any(axis=0) != finite.all(axis=0))[:common]] = np.inf
@@ -83,7 +93,10 @@ def losses_table(losses: dict[str, np.ndarray], log_every: int) -> str:
     logged = [epoch for epoch in range(epochs) if is_logged(epoch + 1, log_every, epochs)]
     columns = [(5, ["epoch", *(str(epoch + 1) for epoch in logged)])]
     for name, row in zip(losses, rows):
-        cells = (format_number(finite_median(row[epoch])) if epoch < len(row) else "-" for epoch in logged)
+        cells = (
+            format_number(finite_median(row[epoch])) if epoch < len(row) else "-"
+            for epoch in logged
+        )
         columns.append((14, [name, *cells]))
     columns.append((11, ["difference", *(f"{difference[epoch].max():.1e}" for epoch in logged)]))
     head, *lines = align_columns(columns)
@@ -100,7 +113,9 @@ def losses_table(losses: dict[str, np.ndarray], log_every: int) -> str:
 def bounds_table(comparison: Any) -> str:
     """The worst ratio of every tensor and side."""
     sides, (_, objective, step) = comparison.sides, comparison.run.options
-    tensors = [tensor for tensor in TENSORS if any(tensor in side.judgement.worst for side in sides)]
+    tensors = [
+        tensor for tensor in TENSORS if any(tensor in side.judgement.worst for side in sides)
+    ]
     shown = {tensor: equations(tensor, objective, step) for tensor in tensors}
     wide = max(map(len, ("equation", *shown.values())))
     updates = " and ".join(dict.fromkeys(str(side.judgement.updates) for side in sides))
@@ -129,7 +144,11 @@ def _ratio(tensor: str, side: Any) -> str:
 
 def drift_text(measured: drive.Drift) -> str:
     """The drift of the losses, and whether rounding explains it."""
-    verdict = "rounding explains the drift" if measured.ratio <= drive.ALARM else "rounding does not explain the drift"
+    verdict = (
+        "rounding explains the drift"
+        if measured.ratio <= drive.ALARM
+        else "rounding does not explain the drift"
+    )
     return (
         f"free-running, the losses drift apart by at most {measured.drift[-1]:.1e};"
         f" {drive.REFERENCES} runs whose initial weights differ by an ulp spread by {measured.spread[-1]:.1e};\n"
@@ -143,7 +162,9 @@ def divergence_text(side: Any) -> str:
     if "a" in side.judgement.worst or side.judgement.first.tensor in ("window", "initial"):
         lines.append("  every stage before it is within its bound, so the fault is in this stage")
     else:
-        lines.append("  no intermediate values are reported, so the fault is in this stage or an earlier one")
+        lines.append(
+            "  no intermediate values are reported, so the fault is in this stage or an earlier one"
+        )
     lines += [f"  looks like: {', or '.join(side.looks_like)}"] if side.looks_like else []
     return "\n".join(lines)
 
@@ -164,7 +185,9 @@ def values(comparison: Any) -> dict[str, Any]:
                 "worst_ratio": side.judgement.worst,
                 "estimated_updates": side.judgement.estimated,
                 "lost_updates": side.judgement.lost,
-                "first_divergence": None if side.judgement.first is None else side.judgement.first._asdict(),
+                "first_divergence": None
+                if side.judgement.first is None
+                else side.judgement.first._asdict(),
                 "looks_like": side.looks_like,
             }
             for side in comparison.sides

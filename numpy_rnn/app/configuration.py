@@ -13,12 +13,27 @@ from typing import Any, get_args
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError, shown
-from numpy_rnn.common.records import DTYPES, LossName, Nonlinearity, Objective, Reduction, RunOptions, Schedule, Step
+from numpy_rnn.common.errors import InputError, short_repr
+from numpy_rnn.common.records import (
+    DTYPES,
+    LossName,
+    Nonlinearity,
+    Objective,
+    Reduction,
+    RunOptions,
+    Schedule,
+    Step,
+)
 
 LOSSES = get_args(LossName)
 HIDDEN_SIZE = 6  # if neither the option nor a weights file gives it
-RUN, UPDATE, SERIES, FILES, OUTPUT = "run", "update (as in torch.optim.SGD)", "series", "files", "output"
+RUN, UPDATE, SERIES, FILES, OUTPUT = (
+    "run",
+    "update (as in torch.optim.SGD)",
+    "series",
+    "files",
+    "output",
+)
 GROUPS = (RUN, UPDATE, SERIES, FILES, OUTPUT)  # in the order of --help
 
 # Defaults with --text, those of min-char-rnn. Hidden size and biases may come from --weights instead.
@@ -46,7 +61,9 @@ def whole(least: int, most: int = 10**9) -> Callable[[str], int]:
         with suppress(ValueError):
             if least <= int(text) <= most:
                 return int(text)
-        raise ArgumentTypeError(f"{shown(text, repr)}: expected a whole number, {least} to {most}")
+        raise ArgumentTypeError(
+            f"{short_repr(text, repr)}: expected a whole number, {least} to {most}"
+        )
 
     return parse
 
@@ -56,7 +73,7 @@ def positive(text: str) -> float:
     with suppress(ValueError):
         if 0 < float(text) < math.inf:
             return float(text)
-    raise ArgumentTypeError(f"{shown(text, repr)}: expected a finite number, above 0")
+    raise ArgumentTypeError(f"{short_repr(text, repr)}: expected a finite number, above 0")
 
 
 def rates(text: str) -> float | tuple[float, ...]:
@@ -70,9 +87,14 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
-def option(default: Any, group: str, help: str, metavar: str | None = None, parse: Any = str) -> Any:
+def option(
+    default: Any, group: str, help: str, metavar: str | None = None, parse: Any = str
+) -> Any:
     """A field of `Configuration`. metavar: None for a flag. parse: a parser, or the words that can be chosen."""
-    details: dict[str, Any] = {"metavar": metavar, "choices" if isinstance(parse, tuple) else "type": parse}
+    details: dict[str, Any] = {
+        "metavar": metavar,
+        "choices" if isinstance(parse, tuple) else "type": parse,
+    }
     if metavar is None:
         details = {"action": BooleanOptionalAction}
     return field(default=default, metadata={"group": group, "details": {"help": help, **details}})
@@ -91,40 +113,78 @@ class Configuration:
     """
 
     epochs: int = option(300, RUN, "passes over the series (300)", "N", whole(0))
-    hidden_size: int | None = option(None, RUN, f"hidden units ({HIDDEN_SIZE}, or as in --weights)", "H", whole(1))
+    hidden_size: int | None = option(
+        None, RUN, f"hidden units ({HIDDEN_SIZE}, or as in --weights)", "H", whole(1)
+    )
     k1: int = option(1, RUN, "new steps per update (1)", "STEPS", whole(1))
-    k2: int = option(1, RUN, "steps that the gradient covers, including the new ones (k1)", "STEPS", whole(1))
-    loss: str = option("squared_error", RUN, "or cross_entropy, of distributions (squared_error)", "NAME", LOSSES)
-    nonlinearity: str = option("tanh", RUN, "tanh, relu or sigmoid (tanh)", "NAME", get_args(Nonlinearity))
-    reduction: str = option("sum", RUN, "sum or mean over the steps of a window (sum)", "NAME", get_args(Reduction))
+    k2: int = option(
+        1, RUN, "steps that the gradient covers, including the new ones (k1)", "STEPS", whole(1)
+    )
+    loss: str = option(
+        "squared_error", RUN, "or cross_entropy, of distributions (squared_error)", "NAME", LOSSES
+    )
+    nonlinearity: str = option(
+        "tanh", RUN, "tanh, relu or sigmoid (tanh)", "NAME", get_args(Nonlinearity)
+    )
+    reduction: str = option(
+        "sum", RUN, "sum or mean over the steps of a window (sum)", "NAME", get_args(Reduction)
+    )
     bias: bool | None = option(None, RUN, "train biases (no, or as in --weights)")
-    learn_initial_state: bool | None = option(None, RUN, "train the state at the start of every epoch (no)")
-    dtype: str | None = option(None, RUN, f"{' or '.join(DTYPES)} (float32, or as in --weights)", "TYPE", DTYPES)
+    learn_initial_state: bool | None = option(
+        None, RUN, "train the state at the start of every epoch (no)"
+    )
+    dtype: str | None = option(
+        None, RUN, f"{' or '.join(DTYPES)} (float32, or as in --weights)", "TYPE", DTYPES
+    )
     seed: int = option(0, RUN, "seed of the initial weights (0)", "N", whole(0, 2**63 - 1))
-    networks: int | None = option(None, RUN, "train N networks at once, with seeds from --seed on", "N", whole(1))
+    networks: int | None = option(
+        None, RUN, "train N networks at once, with seeds from --seed on", "N", whole(1)
+    )
     learning_rate: float | tuple[float, ...] = option(
-        0.1, UPDATE, "learning rate; several, separated by commas, train one network each (0.1)", "RATE[,...]", rates
+        0.1,
+        UPDATE,
+        "learning rate; several, separated by commas, train one network each (0.1)",
+        "RATE[,...]",
+        rates,
     )
     momentum: float = option(0.0, UPDATE, "momentum factor (0)", "M", float)
     dampening: float = option(0.0, UPDATE, "dampening of the momentum (0)", "D", float)
     nesterov: bool = option(False, UPDATE, "use Nesterov momentum")
     weight_decay: float = option(0.0, UPDATE, "L2 penalty (0)", "W", float)
-    max_norm: float | None = option(None, UPDATE, "clip the gradient of each network to this norm", "N", float)
-    max_value: float | None = option(None, UPDATE, "clip each number of the gradient to ±C", "C", float)
-    adagrad: bool = option(False, UPDATE, "divide by the root of the sum of the squared gradients so far")
-    text: str | None = option(None, SERIES, f"train a character-level language model on a text, with {AS_TEXT}", "FILE")
+    max_norm: float | None = option(
+        None, UPDATE, "clip the gradient of each network to this norm", "N", float
+    )
+    max_value: float | None = option(
+        None, UPDATE, "clip each number of the gradient to ±C", "C", float
+    )
+    adagrad: bool = option(
+        False, UPDATE, "divide by the root of the sum of the squared gradients so far"
+    )
+    text: str | None = option(
+        None, SERIES, f"train a character-level language model on a text, with {AS_TEXT}", "FILE"
+    )
     data: str | None = option(None, SERIES, DATA, "FILE")
-    columns: tuple[str, ...] | None = option(None, SERIES, "columns by name or number from 1 (all)", "C[,...]", names)
-    standardize: bool = option(False, SERIES, "train on (value - mean) / standard deviation of each column")
-    held_out: int = option(0, SERIES, "predict the last N rows, without training on them (0)", "N", whole(0))
-    weights: str | None = option(None, FILES, "initial weights, a file that --save of either package wrote", "FILE")
+    columns: tuple[str, ...] | None = option(
+        None, SERIES, "columns by name or number from 1 (all)", "C[,...]", names
+    )
+    standardize: bool = option(
+        False, SERIES, "train on (value - mean) / standard deviation of each column"
+    )
+    held_out: int = option(
+        0, SERIES, "predict the last N rows, without training on them (0)", "N", whole(0)
+    )
+    weights: str | None = option(
+        None, FILES, "initial weights, a file that --save of either package wrote", "FILE"
+    )
 
     def check(self) -> None:
         """Raise InputError on options that exclude each other. `train` checks those of the run."""
         if self.columns is not None and self.data is None:
             raise InputError("--columns is given without --data: expected --data FILE too")
         if self.text is not None and self.loss != "cross_entropy":
-            raise InputError(f"--text is given with --loss {self.loss}: expected cross_entropy; leave --loss out")
+            raise InputError(
+                f"--text is given with --loss {self.loss}: expected cross_entropy; leave --loss out"
+            )
         of_series = "data", "columns", "standardize", "held_out", "networks"
         pairs = [("weights", "networks"), *(("text", name) for name in of_series)]
         if self.rates():
@@ -160,11 +220,15 @@ class Configuration:
 
         Raises TypeError on unknown names, and InputError on values that no option gives.
         """
-        loaded: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        loaded: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in values.items()
+        }
         configuration = cls(**loaded)
         for each in fields(cls):
             if not _can_give(each, value := getattr(configuration, each.name)):
-                raise InputError(f"{each.name} is {shown(value, repr)}: expected a value of {option_name(each.name)}")
+                raise InputError(
+                    f"{each.name} is {short_repr(value, repr)}: expected a value of {option_name(each.name)}"
+                )
         return configuration
 
 
@@ -176,5 +240,9 @@ def _can_give(option: Field[Any], value: Any) -> bool:
     words = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     with suppress(ValueError, ArgumentTypeError):
         parsed = words if "choices" in details else details["type"](words)
-        return type(parsed) is type(value) and parsed == value and words in details.get("choices", [words])
+        return (
+            type(parsed) is type(value)
+            and parsed == value
+            and words in details.get("choices", [words])
+        )
     return False

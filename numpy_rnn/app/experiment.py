@@ -31,11 +31,16 @@ def mean_and_deviation(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises InputError on a column that has none: it is constant, or its numbers are too large or too close together.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # overflow is refused below
-        mean, deviation = series.mean(axis=0, dtype=np.float64), series.std(axis=0, dtype=np.float64)
+        mean, deviation = (
+            series.mean(axis=0, dtype=np.float64),
+            series.std(axis=0, dtype=np.float64),
+        )
     for column, (low, high) in enumerate(zip(series.min(axis=0), series.max(axis=0))):
         if low == high or not (np.isfinite(mean[column]) and 0 < deviation[column] < np.inf):
             what = f"column {column + 1} of the series, {low:g} to {high:g}"
-            raise InputError(f"{what}, has no standard deviation: leave out the column or --standardize")
+            raise InputError(
+                f"{what}, has no standard deviation: leave out the column or --standardize"
+            )
     return mean, deviation
 
 
@@ -88,7 +93,9 @@ class Experiment(NamedTuple):
         return np.asarray(np.asarray(self.series)[first : len(self.x) + 1], np.float64)
 
 
-def prepare(configuration: Configuration, params: Parameters | None = None, alphabet: str | None = None) -> Experiment:
+def prepare(
+    configuration: Configuration, params: Parameters | None = None, alphabet: str | None = None
+) -> Experiment:
     """Read or create the series or the text, and the initial weights.
 
     params, alphabet: those of a resumed run, instead of initial weights and of the characters of the text.
@@ -101,7 +108,9 @@ def prepare(configuration: Configuration, params: Parameters | None = None, alph
     trained = len(series.rows) - held_out
     if trained < MIN_ROWS:
         most = len(series.rows) - MIN_ROWS
-        raise InputError(f"--held-out is {held_out}: expected {most} at most, so that {MIN_ROWS} rows are trained on")
+        raise InputError(
+            f"--held-out is {held_out}: expected {most} at most, so that {MIN_ROWS} rows are trained on"
+        )
     params = _initial(configuration, series.rows.shape[1]) if params is None else params
     dtype = params.W_hh.dtype
     with np.errstate(over="ignore"):  # overflow is refused below
@@ -112,13 +121,17 @@ def prepare(configuration: Configuration, params: Parameters | None = None, alph
         sequence = np.asarray(rows, dtype)[:, None]  # a mapped file of this dtype stays on the disk
     x, target = sequence[:-1], sequence[1:]
     if dtype == np.float32 and not np.isfinite(sequence).all():
-        raise InputError(f"data file {data}: it has values too large for float32: use --dtype float64")
+        raise InputError(
+            f"data file {data}: it has values too large for float32: use --dtype float64"
+        )
     name = "sine wave" if data is None else name_of(data)
     rest = series.rows, mean, deviation, held_out, configuration.rates(), series.names
     return Experiment(name, x, target, _initial_state(params), params, *rest)
 
 
-def _prepare_text(configuration: Configuration, params: Parameters | None, alphabet: str | None) -> Experiment:
+def _prepare_text(
+    configuration: Configuration, params: Parameters | None, alphabet: str | None
+) -> Experiment:
     """`prepare` for a text: each character is a class, and the target is the next one.
 
     As in min-char-rnn, the last characters, if they are fewer than a chunk of k1, are not trained on.
@@ -132,7 +145,9 @@ def _prepare_text(configuration: Configuration, params: Parameters | None, alpha
         classes = character_classes(characters, alphabet)
         steps = (len(classes) - 1) // k1 * k1
         if steps == 0:
-            raise InputError(f"it has {len(classes)} characters; expected more than --k1, {k1}: choose less")
+            raise InputError(
+                f"it has {len(classes)} characters; expected more than --k1, {k1}: choose less"
+            )
     if params is None:
         params = _initial(configuration, len(alphabet), "characters of the text", TEXT_DEVIATIONS)
     x, target = classes[:steps, None], classes[1 : steps + 1, None]
@@ -140,11 +155,18 @@ def _prepare_text(configuration: Configuration, params: Parameters | None, alpha
 
 
 def _initial_state(params: Parameters) -> np.ndarray:
-    return np.zeros((1, params.W_hh.shape[-1]), params.W_hh.dtype) if params.h_0 is None else params.h_0
+    return (
+        np.zeros((1, params.W_hh.shape[-1]), params.W_hh.dtype)
+        if params.h_0 is None
+        else params.h_0
+    )
 
 
 def _initial(
-    configuration: Configuration, features: int, what: str = "columns of the series", deviations: Any = (0.4, 0.3)
+    configuration: Configuration,
+    features: int,
+    what: str = "columns of the series",
+    deviations: Any = (0.4, 0.3),
 ) -> Parameters:
     """The initial parameters, drawn or loaded, with one network per rate of a sweep."""
     if configuration.weights is not None:
@@ -154,31 +176,48 @@ def _initial(
     else:
         H, dtype = configuration.hidden_size or HIDDEN_SIZE, configuration.dtype or "float32"
         sizes, bias, seed = (features, H, features), bool(configuration.bias), configuration.seed
-        options: Any = {"bias": bias, "dtype": dtype, "networks": configuration.networks, "deviations": deviations}
+        options: Any = {
+            "bias": bias,
+            "dtype": dtype,
+            "networks": configuration.networks,
+            "deviations": deviations,
+        }
         params = initial_parameters(*sizes, seed=seed, **options)
     if rates := configuration.rates():
-        params = Parameters(*(None if p is None else np.repeat(p[None], len(rates), axis=0) for p in params))
+        params = Parameters(
+            *(None if p is None else np.repeat(p[None], len(rates), axis=0) for p in params)
+        )
     if configuration.learn_initial_state and params.h_0 is None:
         *E, H = params.W_hh.shape[:-1]
         params = params._replace(h_0=np.zeros((*E, 1, H), params.W_hh.dtype))
     return params
 
 
-def _fitting(params: Parameters, configuration: Configuration, features: int, what: str) -> Parameters:
+def _fitting(
+    params: Parameters, configuration: Configuration, features: int, what: str
+) -> Parameters:
     """The parameters of a weights file in the dtype of the run. Raises InputError if they do not fit the run."""
     D, (H, O) = params.W_xh.shape[-2], params.W_hy.shape[-2:]
     if (features, features) != (D, O):
-        raise InputError(f"it is for {D} inputs and {O} outputs: expected {features} of each, the {what}")
+        raise InputError(
+            f"it is for {D} inputs and {O} outputs: expected {features} of each, the {what}"
+        )
     if configuration.rates() and params.W_hh.ndim > 2:
-        raise InputError("it has an ensemble, and several learning rates are given: expected one of the two")
+        raise InputError(
+            "it has an ensemble, and several learning rates are given: expected one of the two"
+        )
     if params.h_0 is not None and params.h_0.shape[-2] != 1:
-        raise InputError(f"it has an initial state for {params.h_0.shape[-2]} sequences: expected 1")
+        raise InputError(
+            f"it has an initial state for {params.h_0.shape[-2]} sequences: expected 1"
+        )
     found: dict[str, Any] = {"hidden_size": H, "bias": params.b_h is not None}
     if params.h_0 is not None:  # otherwise it can be added
         found["learn_initial_state"] = True
     for name, value in found.items():
         if getattr(configuration, name) not in (None, value):
-            raise InputError(f"it has {name.replace('_', ' ')} {value}: leave {option_name(name)} out")
+            raise InputError(
+                f"it has {name.replace('_', ' ')} {value}: leave {option_name(name)} out"
+            )
     with np.errstate(over="ignore"):
         dtype = configuration.dtype or params.W_hh.dtype
         params = Parameters(*(None if theta is None else theta.astype(dtype) for theta in params))

@@ -20,7 +20,7 @@ def join_names(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
-def number_of(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """The count and the noun, in the plural unless the count is 1: "1 row", "2 rows"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
@@ -29,7 +29,10 @@ def align_columns(columns: Sequence[tuple[int, Sequence[str]]]) -> list[str]:
     """The lines of a table. Each column has a width, or that of its head, and cells of which the first is its head."""
     widths = [max(width, len(cells[0])) for width, cells in columns]
     lines = zip(*(cells for _, cells in columns), strict=True)
-    return ["  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths)).rstrip() for line in lines]
+    return [
+        "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths)).rstrip()
+        for line in lines
+    ]
 
 
 @contextmanager
@@ -40,4 +43,6 @@ def errors_about(subject: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{subject}: {error}") from None
     except OSError as error:
-        raise InputError(f"{subject} cannot be read: {error.strerror or error}; check the path") from None
+        raise InputError(
+            f"{subject} cannot be read: {error.strerror or error}; check the path"
+        ) from None

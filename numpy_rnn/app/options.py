@@ -70,10 +70,16 @@ examples:
   python -m {name} study --data series.csv --columns 2 --standardize --steps 30 --epochs 50""",
 }
 
-FLAG, FILE, EVERY = {"action": "store_true"}, {"metavar": "FILE"}, {"metavar": "N", "type": whole(1)}
+FLAG, FILE, EVERY = (
+    {"action": "store_true"},
+    {"metavar": "FILE"},
+    {"metavar": "N", "type": whole(1)},
+)
 LENGTH = {"metavar": "N", "type": whole(0, MAX_GENERATED)}
 EVERY_HELP = f"print the loss of every N-th epoch ({LOG_EVERY}); with --text, of every N-th update, and a sample (1000)"
-SAVED = "save the weights and the state of the run as .npz: at the end, every 30 s, and after Ctrl-C"
+SAVED = (
+    "save the weights and the state of the run as .npz: at the end, every 30 s, and after Ctrl-C"
+)
 TEMPERATURE = "with --text: divide the outputs by T; below 1 the samples are less random (1)"
 OTHER_OPTIONS: list[tuple[str, str, str, dict[str, Any], str]] = [  # commands, group, option, kind, help
     ("train compare", "output", "--plot", FILE, "save the plot to this file (named after the package, or compare.png)"),
@@ -106,9 +112,13 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)) -> argparse.Namespace:
+def parse(
+    package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
+) -> argparse.Namespace:
     """Parse the command line of a package: a command, "train" unless it is named, and its options."""
-    command, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else ("train", words)
+    command, rest = (
+        (words[0], words[1:]) if words and not words[0].startswith("-") else ("train", words)
+    )
     commands = ("train", *(name for name in commands if name != "train"))
     if command not in commands:
         raise InputError(f"unknown command {command!r}: expected {' or '.join(commands)}")
@@ -124,7 +134,9 @@ def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
         from difflib import get_close_matches  # it takes time to import
 
         known = get_close_matches(unknown[0].partition("=")[0], own._option_string_actions, 1)
-        own.error(f"unknown argument {unknown[0]!r}{f' (did you mean {known[0]}?)' if known else ''}")
+        own.error(
+            f"unknown argument {unknown[0]!r}{f' (did you mean {known[0]}?)' if known else ''}"
+        )
     return parsed
 
 
@@ -143,7 +155,9 @@ def parser(package: str, command: str) -> Parser:
     )
     made.set_defaults(command=command)
     if command == "compare":
-        made.add_argument("others", metavar="OTHER", nargs="+", help="an implementation to compare with")
+        made.add_argument(
+            "others", metavar="OTHER", nargs="+", help="an implementation to compare with"
+        )
     made.add_argument("--version", action="store_true", help="print the versions")
     groups = {group: made.add_argument_group(group) for group in GROUPS}
     for each in fields(Configuration):
@@ -168,7 +182,11 @@ def configuration_of(arguments: argparse.Namespace) -> Configuration:
     if "k1" in given:
         given = {"k2": given["k1"]} | given
     if "text" in given:
-        excluded = {"weights": ("hidden_size", "bias"), "max_norm": ("max_value",), "momentum": ("adagrad",)}
+        excluded = {
+            "weights": ("hidden_size", "bias"),
+            "max_norm": ("max_value",),
+            "momentum": ("adagrad",),
+        }
         left_out = {name for option, names in excluded.items() if option in given for name in names}
         defaults = {name: value for name, value in TEXT.items() if name not in left_out}
         if arguments.command == "compare":  # it keeps all numbers of every update
@@ -183,14 +201,22 @@ def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def resumed_configuration(arguments: argparse.Namespace, configuration: Configuration) -> Configuration:
+def resumed_configuration(
+    arguments: argparse.Namespace, configuration: Configuration
+) -> Configuration:
     """The configuration of a resumed run with the changes of the arguments. Raises InputError if it is another run."""
     given = given_options(arguments)
     for name in given:
-        if name not in CHANGEABLE or (name in ("data", "text") and getattr(configuration, name) is None):
+        if name not in CHANGEABLE or (
+            name in ("data", "text") and getattr(configuration, name) is None
+        ):
             changeable = ", ".join(map(option_name, CHANGEABLE))
-            raise InputError(f"{option_name(name)} is given with --resume: expected none but {changeable} of that run")
+            raise InputError(
+                f"{option_name(name)} is given with --resume: expected none but {changeable} of that run"
+            )
     changed = replace(configuration, **given)
     if len(changed.rates()) != len(configuration.rates()):
-        raise InputError(f"--learning-rate: expected {len(configuration.rates()) or 1} values, as the run has")
+        raise InputError(
+            f"--learning-rate: expected {len(configuration.rates()) or 1} values, as the run has"
+        )
     return changed

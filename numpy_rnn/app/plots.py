@@ -23,7 +23,12 @@ MAX_STEPS = 600  # of a longer series, only a part is drawn
 
 # Okabe and Ito's colours, which are distinct for the colour-blind. Markers and lines differ too.
 ACTUAL, GRAY = "#000000", "#999999"
-STYLES = (("#E69F00", "s", "-"), ("#0072B2", "x", ":"), ("#009E73", "+", "--"), ("#CC79A7", "^", "-."))  # by backend
+STYLES = (
+    ("#E69F00", "s", "-"),
+    ("#0072B2", "x", ":"),
+    ("#009E73", "+", "--"),
+    ("#CC79A7", "^", "-."),
+)  # by backend
 RATES = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 
@@ -39,7 +44,9 @@ def plot_target(arguments: Namespace, name: str) -> str | None:
     """The file of the plot; None without a plot. Without matplotlib that is a note, unless a file is named."""
     if arguments.no_plot:
         if arguments.plot is not None:
-            raise InputError("--no-plot and --plot are both given: expected one of the two; leave one out")
+            raise InputError(
+                "--no-plot and --plot are both given: expected one of the two; leave one out"
+            )
         return None
     if arguments.plot is None and find_spec("matplotlib") is None:
         print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
@@ -66,12 +73,17 @@ def drawable(text: str, longest: int) -> str:
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     font, text = get_font(findfont(FontProperties())), printable(text)
-    text = "".join(c if font.get_char_index(ord(c)) else c.encode("unicode_escape").decode() for c in text)
+    text = "".join(
+        c if font.get_char_index(ord(c)) else c.encode("unicode_escape").decode() for c in text
+    )
     return shortened(text, longest)
 
 
 def draw_results(
-    plot: Any, experiment: Experiment, results: dict[str, Result], drift: tuple[np.ndarray, np.ndarray] | None = None
+    plot: Any,
+    experiment: Experiment,
+    results: dict[str, Result],
+    drift: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
     """Draw actual against predicted points, the free-running continuation, and the loss curve on a Matplotlib figure.
 
@@ -81,18 +93,30 @@ def draw_results(
     """
     results = {drawable(name, MAX_WIDTH): result for name, result in results.items()}
     T, features = len(experiment.x), min(experiment.x.shape[-1], MAX_FEATURES)
-    first = 1 if T <= MAX_STEPS else max(1, min(T - MAX_STEPS, T - experiment.held_out - MAX_STEPS // 2) + 1)
+    first = (
+        1
+        if T <= MAX_STEPS
+        else max(1, min(T - MAX_STEPS, T - experiment.held_out - MAX_STEPS // 2) + 1)
+    )
     title = [f"{join_names(list(results))}: {drawable(experiment.name, MAX_TITLE)}, one step ahead"]
     title[0] += f", the last {T - first + 1} of {T} steps" if first > 1 else ""
-    title[0] += f", the first {features} of {experiment.x.shape[-1]} features" * (features < experiment.x.shape[-1])
+    title[0] += f", the first {features} of {experiment.x.shape[-1]} features" * (
+        features < experiment.x.shape[-1]
+    )
     shown = results
     if experiment.rates:
         best = next(iter(results.values())).best_network()
         shown = {name: result.network(best) for name, result in results.items()}
-        title.append(f"learning rate {experiment.rates[best]:g}, the one with the lowest final loss")
+        title.append(
+            f"learning rate {experiment.rates[best]:g}, the one with the lowest final loss"
+        )
     if (networks := next(iter(shown.values())).converged()).size > 1:
-        title.append(f"medians of {networks.sum()} networks, bands from their 10th to their 90th percentile")
-    legend_width = 3 if experiment.rates and len(results) > 1 else 0  # inches more, for rates with long names
+        title.append(
+            f"medians of {networks.sum()} networks, bands from their 10th to their 90th percentile"
+        )
+    legend_width = (
+        3 if experiment.rates and len(results) > 1 else 0
+    )  # inches more, for rates with long names
     plot.set_size_inches(12 + legend_width, 2.2 + 2.6 * max(features, 1 if drift is None else 1.6))
     plot.suptitle("\n".join(title), parse_math=False)
     grid = plot.add_gridspec(features, 2, width_ratios=(8, 4 + legend_width))
@@ -100,7 +124,11 @@ def draw_results(
     for feature, axes in enumerate(panels):
         _draw_series(axes, experiment, shown, feature, first)
         has_name = features > 1 or experiment.columns is not None
-        label = drawable(experiment.column_names[feature], MAX_WIDTH) if has_name else "value (units of the series)"
+        label = (
+            drawable(experiment.column_names[feature], MAX_WIDTH)
+            if has_name
+            else "value (units of the series)"
+        )
         axes.set_ylabel(label, parse_math=False)
     panels[-1].set_xlabel("time (steps)")
     _add_legend(panels[0], ncols=4 if len(results) == 1 else 2)
@@ -111,7 +139,9 @@ def draw_results(
             _draw_drift(plot.add_subplot(right[1]), *drift)
 
 
-def _draw_series(axes: Any, experiment: Experiment, results: dict[str, Result], feature: int, first: int) -> None:
+def _draw_series(
+    axes: Any, experiment: Experiment, results: dict[str, Result], feature: int, first: int
+) -> None:
     """Draw one feature of the series and of all results, from time `first` on.
 
     Times: the rows of the series are 1 to T + 1. The last prediction is that of T + 1, also if there are fewer than T
@@ -120,16 +150,30 @@ def _draw_series(axes: Any, experiment: Experiment, results: dict[str, Result], 
     T, held_out = len(experiment.x), experiment.held_out
     actual = experiment.rows(first - 1)[..., feature]
     points = len(actual) <= MAX_POINTS
-    axes.plot(np.arange(first, T + 2), actual, "o" if points else "-", color=ACTUAL, label="actual", ms=5, lw=1)
+    axes.plot(
+        np.arange(first, T + 2),
+        actual,
+        "o" if points else "-",
+        color=ACTUAL,
+        label="actual",
+        ms=5,
+        lw=1,
+    )
     for (color, marker, line), (name, result) in zip(cycle(STYLES), results.items()):
         networks, by = result.converged(), "" if len(results) == 1 else f", {name}"
         P = len(result.predictions)
         trained = result.predictions[: max(0, P - held_out)]
         before = trained[-1:] if len(result.generated) else trained[:0]
         after = np.concatenate([before, result.generated])
-        look: dict[str, Any] = {"ls": "", "marker": marker} if points else {"ls": "--" if line == "-" else line}
+        look: dict[str, Any] = (
+            {"ls": "", "marker": marker} if points else {"ls": "--" if line == "-" else line}
+        )
         for values, begin, style in (
-            (result.predictions, T + 2 - P, {"label": "predicted" + by, "fillstyle": "none", "lw": 1.2} | look),
+            (
+                result.predictions,
+                T + 2 - P,
+                {"label": "predicted" + by, "fillstyle": "none", "lw": 1.2} | look,
+            ),
             (after, T + 2 - held_out - len(before), {"label": "free-running" + by, "ls": line}),
         ):
             values = values[max(0, first - begin) :, ..., feature]
@@ -161,7 +205,10 @@ def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) 
         curves = [(name, color, result)]
         if experiment.rates:
             by, colors = "" if len(results) == 1 else f", {name}", cycle(RATES)
-            curves = [(f"{r:g}{by}", next(colors), result.network(n)) for n, r in enumerate(experiment.rates)]
+            curves = [
+                (f"{r:g}{by}", next(colors), result.network(n))
+                for n, r in enumerate(experiment.rates)
+            ]
         for label, color, part in curves:
             if not (networks := part.converged()).any():
                 axes.plot([], [], color=color, label=f"{label}: diverged")
@@ -171,8 +218,14 @@ def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) 
             lowest = min(lowest, losses.min())
     if is_log := 0 < lowest < np.inf:
         axes.set_yscale("log")
-    units = (",\nin standardized units" if np.ndim(experiment.deviation) else "") + (", log scale" if is_log else "")
-    axes.set(xlabel="epoch", ylabel=f"loss of an epoch\n(half squared error{units})", xlim=(0, len(epochs) + 1))
+    units = (",\nin standardized units" if np.ndim(experiment.deviation) else "") + (
+        ", log scale" if is_log else ""
+    )
+    axes.set(
+        xlabel="epoch",
+        ylabel=f"loss of an epoch\n(half squared error{units})",
+        xlim=(0, len(epochs) + 1),
+    )
     axes.xaxis.get_major_locator().set_params(integer=True)
     if experiment.rates:
         _add_legend(axes, title="learning rate", loc="upper left", bbox_to_anchor=(1, 1))
@@ -185,7 +238,11 @@ def _draw_drift(axes: Any, drift: np.ndarray, spread: np.ndarray) -> None:
     epochs = np.arange(1, len(drift) + 1)
     axes.semilogy(epochs, spread, color=GRAY, ls="--", label="runs that start an ulp apart")
     axes.semilogy(epochs, np.where(drift > 0, drift, np.nan), color=ACTUAL, label="these runs")
-    axes.set(xlabel="epoch", ylabel="largest difference\nof the losses so far (log scale)", xlim=(0, len(epochs) + 1))
+    axes.set(
+        xlabel="epoch",
+        ylabel="largest difference\nof the losses so far (log scale)",
+        xlim=(0, len(epochs) + 1),
+    )
     _add_legend(axes)
 
 

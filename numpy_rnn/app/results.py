@@ -56,12 +56,18 @@ class Result(NamedTuple):
     """The result of a run with one backend, as NumPy arrays. E: the shape of the ensemble, () for a single network."""
 
     losses: np.ndarray  # (epochs, *E)
-    predictions: np.ndarray  # (P, *E, D)  one step ahead, with the final weights, in units of the series
-    generated: np.ndarray  # (G, *E, D)  free-running, after the last training step, in units of the series
+    predictions: (
+        np.ndarray
+    )  # (P, *E, D)  one step ahead, with the final weights, in units of the series
+    generated: (
+        np.ndarray
+    )  # (G, *E, D)  free-running, after the last training step, in units of the series
 
     def converged(self) -> np.ndarray:
         """Shape E: True for the networks whose losses and predictions are all finite."""
-        return np.asarray(np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -1)))
+        return np.asarray(
+            np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -1))
+        )
 
     def best_network(self) -> int:
         """The index of the network with the lowest loss in the last epoch, of those that converged; 0 if none did."""
@@ -70,7 +76,9 @@ class Result(NamedTuple):
 
     def network(self, number: int) -> "Result":
         """The result of one network of an ensemble with one axis."""
-        return Result(self.losses[:, number], self.predictions[:, number], self.generated[:, number])
+        return Result(
+            self.losses[:, number], self.predictions[:, number], self.generated[:, number]
+        )
 
 
 def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
@@ -103,8 +111,13 @@ def save_results(path: str, kind: str, trainer: Any, more: dict[str, Any]) -> No
         return
     import csv  # only for such a file
 
-    with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEAD, *_table(values, trainer.configuration.rates())])
+    with (
+        written_whole(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows(
+            [HEAD, *_table(values, trainer.configuration.rates())]
+        )
 
 
 def predicted_values(experiment: Experiment, result: Result) -> dict[str, Any]:
@@ -126,11 +139,15 @@ def _table(values: dict[str, Any], rates: tuple[float, ...]) -> Iterator[tuple[A
     """The rows of the table of a run: of a sweep with the learning rate, of another ensemble with the network."""
     tables = [("loss", "epochs", values["losses"][..., None], [""])]
     kinds = {"actual": "times", "predicted": "times", "free_running": "free_running_times"}
-    tables += [(kind, kinds[kind], values[kind], values["columns"]) for kind in kinds if kind in values]
+    tables += [
+        (kind, kinds[kind], values[kind], values["columns"]) for kind in kinds if kind in values
+    ]
     for kind, times, array, columns in tables:
         for time, row in zip(values[times].tolist(), array):
             place = (time, "") if kind == "loss" else ("", time)
             for column, networks in zip(columns, np.moveaxis(row, -1, 0)):
                 for n, value in enumerate(networks.ravel().tolist()):
-                    which = ("", "") if networks.ndim == 0 else ("", rates[n]) if rates else (n + 1, "")
+                    which = (
+                        ("", "") if networks.ndim == 0 else ("", rates[n]) if rates else (n + 1, "")
+                    )
                     yield kind.replace("_", "-"), *place, column, *which, value

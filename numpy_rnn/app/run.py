@@ -15,14 +15,26 @@ from numpy_rnn.app.results import Result, predict
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Gradients, Parameters, Run, State
 
-MAX_UPDATES = 256  # per yield, also of the smallest network: to locate a divergence they are made again
+MAX_UPDATES = (
+    256  # per yield, also of the smallest network: to locate a divergence they are made again
+)
 MAX_WORK = 5 * 10**7  # weights times steps, per yield: Ctrl-C waits for them, about 0.2 s
 STEP_WORK = 10**4  # of the overhead of one step, in weights
-ORDER = ("a", "h", "y", "loss", "dy", "dh", "da")  # of computation; after them gradients, velocity, parameters
+ORDER = (
+    "a",
+    "h",
+    "y",
+    "loss",
+    "dy",
+    "dh",
+    "da",
+)  # of computation; after them gradients, velocity, parameters
 RECORDS = ("loss", "gradients", "parameters", "velocity", "activations", "adjoints")
 KEPT = 0.999  # of the smoothed loss, at each update
 REMEDIES = "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
-OVERFLOWS = np.errstate(over="ignore", invalid="ignore")  # non-finite values are reported as a divergence
+OVERFLOWS = np.errstate(
+    over="ignore", invalid="ignore"
+)  # non-finite values are reported as a divergence
 
 
 def updates_per_yield(params: Parameters, k2: int) -> int:
@@ -33,7 +45,10 @@ def updates_per_yield(params: Parameters, k2: int) -> int:
 
 def random_loss(experiment: Experiment, configuration: Configuration) -> float:
     """The loss of an update on a text whose every output gives all characters the same probability."""
-    return float(np.log(len(experiment.alphabet or "")) * (configuration.k1 if configuration.reduction == "sum" else 1))
+    return float(
+        np.log(len(experiment.alphabet or ""))
+        * (configuration.k1 if configuration.reduction == "sum" else 1)
+    )
 
 
 class Divergence(NamedTuple):
@@ -61,12 +76,17 @@ def begin(rnn: Any, run: Run, state: State | None = None, **options: Any) -> Any
     """The updates of a run by a package, from its start or from a state on; the series is not copied."""
     x, target = (rnn.from_numpy(series, copy=False) for series in (run.x, run.target))
     params, h_0, weights, resume = (
-        None if value is None else rnn.from_numpy(value) for value in (run.params, run.h_0, run.weights, state)
+        None if value is None else rnn.from_numpy(value)
+        for value in (run.params, run.h_0, run.weights, state)
     )
-    return rnn.train(params, x, target, h_0, weights=weights, resume=resume, **run.options.keywords(), **options)
+    return rnn.train(
+        params, x, target, h_0, weights=weights, resume=resume, **run.options.keywords(), **options
+    )
 
 
-def locate(rnn: Any, run: Run, state: State | None, diverged: np.ndarray, until: tuple[int, int]) -> list[Divergence]:
+def locate(
+    rnn: Any, run: Run, state: State | None, diverged: np.ndarray, until: tuple[int, int]
+) -> list[Divergence]:
     """The first tensor that is not finite of each of these networks (shape E), in the order of the updates.
 
     The few updates from the state, in which these networks were finite, until (epoch, number) are made again with a
@@ -75,7 +95,9 @@ def locate(rnn: Any, run: Run, state: State | None, diverged: np.ndarray, until:
     located: list[Divergence] = []
     pending = np.array(diverged)
     for recorded in begin(rnn, run, state, record=True):
-        update = recorded.replace(**{name: rnn.to_numpy(getattr(recorded, name)) for name in RECORDS})
+        update = recorded.replace(
+            **{name: rnn.to_numpy(getattr(recorded, name)) for name in RECORDS}
+        )
         place = update.epoch, update.number
         bad = nonfinite_networks(update.loss[None], update.parameters) | (place == until)
         for index in map(tuple, np.argwhere(pending & bad)):
@@ -90,9 +112,16 @@ def locate(rnn: Any, run: Run, state: State | None, diverged: np.ndarray, until:
 def _first_nonfinite(update: Any, network: tuple[int, ...]) -> str:
     """The first tensor in a recorded update of one network that is not finite."""
     of_steps = {**update.activations._asdict(), **update.adjoints._asdict()}
-    tensors = {name: update.loss if name == "loss" else np.moveaxis(of_steps[name], 0, -1) for name in ORDER}
+    tensors = {
+        name: update.loss if name == "loss" else np.moveaxis(of_steps[name], 0, -1)
+        for name in ORDER
+    }
     for prefix, group in (("d", update.gradients), ("v", update.velocity), ("", update.parameters)):
-        tensors |= {prefix + name: theta for name, theta in zip(Parameters._fields, group or ()) if theta is not None}
+        tensors |= {
+            prefix + name: theta
+            for name, theta in zip(Parameters._fields, group or ())
+            if theta is not None
+        }
     bad = (name for name, values in tensors.items() if not np.isfinite(values[network]).all())
     return next(bad, "loss")  # where the sums of a machine are not reproducible
 
@@ -127,16 +156,24 @@ class Trainer:
         """record: yield every update, with its record. Raises InputError if options and data do not agree."""
         self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
         self.run, self.E = experiment.run(configuration.run_options()), experiment.networks
-        self.state: State | None = None  # after the latest update, of NumPy, with zeros for networks that diverged
+        self.state: State | None = (
+            None  # after the latest update, of NumPy, with zeros for networks that diverged
+        )
         self._losses = array("d")  # of the finished epochs
         self.partial = np.zeros(self.E)  # the sum of the losses so far of the unfinished epoch
         is_text = experiment.alphabet is not None and not self.E
         self.smoothed = random_loss(experiment, configuration) if is_text else None
         if resumed is not None:
             if resumed.series != self.series:
-                raise InputError(f"it was trained on another series: expected {experiment.name} unchanged")
+                raise InputError(
+                    f"it was trained on another series: expected {experiment.name} unchanged"
+                )
             self._losses.extend(resumed.losses.ravel())
-            self.state, self.partial, self.smoothed = resumed.state, resumed.partial, resumed.smoothed
+            self.state, self.partial, self.smoothed = (
+                resumed.state,
+                resumed.partial,
+                resumed.smoothed,
+            )
         every = 1 if record else updates_per_yield(experiment.params, configuration.k2)
         self.training = begin(rnn, self.run, self.state, record=record, yield_every=every)
         done = (0, 0) if self.state is None else (self.state.epoch, self.state.number)
@@ -170,14 +207,18 @@ class Trainer:
     def parameters(self) -> Parameters:
         """The current parameters, as NumPy arrays in C order: the rounding of predictions depends on the order."""
         params = self.run.params if self.state is None else self.state.parameters
-        return Parameters(*(None if theta is None else np.ascontiguousarray(theta) for theta in params))
+        return Parameters(
+            *(None if theta is None else np.ascontiguousarray(theta) for theta in params)
+        )
 
     def checkpoint(self) -> Checkpoint | None:
         """The state of the run, to be saved; None before the first update."""
         if self.state is None:
             return None
         rest = self.experiment.alphabet, self.smoothed
-        return Checkpoint(self.configuration, self.series, self.state, self.losses, self.partial, *rest)
+        return Checkpoint(
+            self.configuration, self.series, self.state, self.losses, self.partial, *rest
+        )
 
     def __iter__(self) -> Iterator[Progress]:
         """Make all updates. Raises Diverged if all networks diverge; the state is then one before that."""
@@ -194,13 +235,21 @@ class Trainer:
         latest, located = self.training.state(), list[Divergence]()
         diverged = nonfinite_networks(losses, latest.parameters) & ~self.diverged
         if diverged.any():
-            located = locate(self.rnn, self.run, self.state, diverged, (update.epoch, update.number))
+            located = locate(
+                self.rnn, self.run, self.state, diverged, (update.epoch, update.number)
+            )
             if (self.diverged | diverged).all():
-                subject = "every network diverged, the last one: " if self.E else "the run diverged: "
+                subject = (
+                    "every network diverged, the last one: " if self.E else "the run diverged: "
+                )
                 raise Diverged(f"{subject}{self.described(located[-1])}; {REMEDIES}")
             losses = np.where(diverged, np.nan, losses)
         # Added one by one, so that the sum does not depend on how many updates there are per yield.
-        terms = losses if self.configuration.reduction == "sum" else losses * self._shares(update, len(losses))
+        terms = (
+            losses
+            if self.configuration.reduction == "sum"
+            else losses * self._shares(update, len(losses))
+        )
         self.partial = np.cumsum(np.concatenate([self.partial[None], terms]), axis=0)[-1]
         self.state = self._without_diverged(self.rnn.to_numpy(latest))
         epoch_loss = None
@@ -213,7 +262,9 @@ class Trainer:
             for loss in losses.tolist():
                 self.smoothed = self.smoothed * KEPT + loss * (1 - KEPT)
                 smoothed.append(self.smoothed)
-        self.progress = Progress(update.epoch, update.number, losses, epoch_loss, smoothed, located, update)
+        self.progress = Progress(
+            update.epoch, update.number, losses, epoch_loss, smoothed, located, update
+        )
         return self.progress
 
     def _shares(self, update: Any, updates: int) -> np.ndarray:
@@ -232,7 +283,9 @@ class Trainer:
             return None if array is None else np.where(mask, array.dtype.type(0), array)
 
         velocity = None if state.velocity is None else Gradients(*map(kept, state.velocity))
-        return state._replace(h=kept(state.h), parameters=Parameters(*map(kept, state.parameters)), velocity=velocity)
+        return state._replace(
+            h=kept(state.h), parameters=Parameters(*map(kept, state.parameters)), velocity=velocity
+        )
 
     def described(self, divergence: Divergence) -> str:
         """Where a network diverged; of an ensemble also which one it is."""
@@ -248,7 +301,9 @@ class Trainer:
     @OVERFLOWS
     def result(self, generate: int) -> Result:
         """The predictions, with `generate` free-running values. Raises Diverged if no network has finite ones."""
-        predicted = predict(self.rnn, self.parameters(), self.experiment, self.run.options.objective, generate)
+        predicted = predict(
+            self.rnn, self.parameters(), self.experiment, self.run.options.objective, generate
+        )
         result = Result(self.losses, *predicted)
         if not result.converged().any():
             epoch = self.configuration.epochs

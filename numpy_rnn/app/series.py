@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.format import errors_about, number_of
+from numpy_rnn.app.format import errors_about, pluralize
 from numpy_rnn.common.errors import InputError, printable, some_of
 
 STANDARD_INPUT = "-"
@@ -43,10 +43,18 @@ def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
     it is used. Any other file, and "-", standard input, is text: columns separated by semicolons, tabs, commas or
     spaces, the first of these in the second line, and optionally a header. columns: names, or numbers from 1.
     """
-    with errors_about("data from standard input" if path == STANDARD_INPUT else f"data file {path}"):
-        series = _mapped(path, columns) if path.lower().endswith(".npy") else _parsed(read_text(path), columns)
+    with errors_about(
+        "data from standard input" if path == STANDARD_INPUT else f"data file {path}"
+    ):
+        series = (
+            _mapped(path, columns)
+            if path.lower().endswith(".npy")
+            else _parsed(read_text(path), columns)
+        )
         if len(series.rows) < MIN_ROWS:
-            raise InputError(f"it has {number_of(len(series.rows), 'row')}; expected {MIN_ROWS} or more")
+            raise InputError(
+                f"it has {pluralize(len(series.rows), 'row')}; expected {MIN_ROWS} or more"
+            )
     return series
 
 
@@ -62,14 +70,18 @@ def read_text(path: str) -> str:
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"it is not UTF-8 ({error.reason} at byte {error.start}); expected a text file") from None
+        raise InputError(
+            f"it is not UTF-8 ({error.reason} at byte {error.start}); expected a text file"
+        ) from None
 
 
 def used_characters(text: str) -> str:
     """The characters of a text, each once, in the order of Unicode. Raises InputError if there are fewer than two."""
     alphabet = "".join(sorted(set(text)))
     if len(alphabet) < 2 or "\0" in alphabet:
-        raise InputError("it is binary, or has fewer than 2 different characters; expected a text file")
+        raise InputError(
+            "it is binary, or has fewer than 2 different characters; expected a text file"
+        )
     return alphabet
 
 
@@ -78,7 +90,9 @@ def character_classes(text: str, alphabet: str) -> np.ndarray:
     unknown = sorted(set(text) - set(alphabet))
     if unknown:
         described = (f"{c!r} (U+{ord(c):04X})" for c in unknown)
-        raise InputError(f"it has {some_of(described)}; expected only characters that the run was trained on")
+        raise InputError(
+            f"it has {some_of(described)}; expected only characters that the run was trained on"
+        )
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     return np.searchsorted(np.frombuffer(alphabet.encode("utf-32-le"), np.uint32), points)
 
@@ -88,12 +102,18 @@ def _parsed(text: str, columns: Sequence[str] | None) -> Series:
     import csv  # only for a file
 
     is_comment = text.lstrip().startswith("#")
-    lines = [line.strip(" ") for line in (text.replace("#", "", 1) if is_comment else text).splitlines()]
+    lines = [
+        line.strip(" ") for line in (text.replace("#", "", 1) if is_comment else text).splitlines()
+    ]
     sample = "".join([line for line in lines if line][1:2]) or text
     separator = next((separator for separator in ";\t," if separator in sample), " ")
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     try:
-        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if row not in ([], [""])]
+        rows = [
+            (reader.line_num, [field.strip() for field in row])
+            for row in reader
+            if row not in ([], [""])
+        ]
     except csv.Error as error:
         raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
     names = None
@@ -106,9 +126,16 @@ def _parsed(text: str, columns: Sequence[str] | None) -> Series:
     places = _places(columns, names, count)
     for number, fields in rows:
         if len(fields) != count:
-            raise InputError(f"line {number} has {number_of(len(fields), 'column')}, the first row {count}; {NUMBERS}")
-    values = np.array([[_number(fields[place], number, place) for place in places] for number, fields in rows])
-    return Series(values, None if names is None else tuple(names[place] or f"column {place + 1}" for place in places))
+            raise InputError(
+                f"line {number} has {pluralize(len(fields), 'column')}, the first row {count}; {NUMBERS}"
+            )
+    values = np.array(
+        [[_number(fields[place], number, place) for place in places] for number, fields in rows]
+    )
+    return Series(
+        values,
+        None if names is None else tuple(names[place] or f"column {place + 1}" for place in places),
+    )
 
 
 def _number(text: str, line: int, place: int) -> float:
@@ -131,7 +158,9 @@ def _places(columns: Sequence[str] | None, names: list[str] | None, count: int) 
             place = names.index(column)
         else:
             choices = f"{some_of(names)}, or " if names else ""
-            raise InputError(f"there is not one column {column!r}; expected {choices}a number, 1 to {count}")
+            raise InputError(
+                f"there is not one column {column!r}; expected {choices}a number, 1 to {count}"
+            )
         if place in places:
             raise InputError(f"column {column!r} is chosen twice; expected every column once")
         places.append(place)
@@ -145,16 +174,26 @@ def _mapped(path: str, columns: Sequence[str] | None) -> Series:
     except OSError:
         raise
     except Exception:  # the reader of the header raises anything on damaged bytes
-        raise InputError("it is not a complete array that numpy.save wrote; pickle is never read") from None
+        raise InputError(
+            "it is not a complete array that numpy.save wrote; pickle is never read"
+        ) from None
     if array.dtype.kind not in "fiub" or array.ndim not in (1, 2) or array.size == 0:
-        raise InputError(f"it holds {array.dtype} of shape {array.shape}; expected real numbers with one or two axes")
+        raise InputError(
+            f"it holds {array.dtype} of shape {array.shape}; expected real numbers with one or two axes"
+        )
     rows = array.reshape(len(array), -1)
     places = _places(columns, None, rows.shape[1])
     rows = rows if columns is None else rows[:, places]  # all columns stay mapped
-    if rows.dtype not in (np.float32, np.float64) or not rows.flags.aligned or not rows.dtype.isnative:
+    if (
+        rows.dtype not in (np.float32, np.float64)
+        or not rows.flags.aligned
+        or not rows.dtype.isnative
+    ):
         with np.errstate(over="ignore"):  # values too large for float64 are refused below
             rows = rows.astype(np.float64)
     if len(faults := np.argwhere(~np.isfinite(rows))):
         row, column = faults[0]
-        raise InputError(f"row {row + 1}, column {places[column] + 1} is {rows[row, column]}; {NUMBERS}")
+        raise InputError(
+            f"row {row + 1}, column {places[column] + 1} is {rows[row, column]}; {NUMBERS}"
+        )
     return Series(rows)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.format import MAX_TITLE, number_of
+from numpy_rnn.app.format import MAX_TITLE, pluralize
 from numpy_rnn.app.plots import drawable
 from numpy_rnn.app.results import save_results
 from numpy_rnn.app.run import Progress, Trainer, random_loss
@@ -18,7 +18,9 @@ RULE = "----"
 
 def visible(text: str) -> str:
     """A text that is safe on a terminal: line ends and tabs as they are, other control characters as escapes."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")  # of outputs, and at low temperatures
@@ -41,7 +43,9 @@ def sample(trainer: Trainer, length: int, temperature: float) -> str:
         h = activations.h[-1]
         y = rnn.to_numpy(activations.y)[0, 0].astype(np.float64)
         if not np.isfinite(y).all():
-            raise Diverged("a sample cannot be drawn: an output is not finite; try a smaller --learning-rate")
+            raise Diverged(
+                "a sample cannot be drawn: an output is not finite; try a smaller --learning-rate"
+            )
         p = np.exp((y - y.max()) / temperature)
         character = int(generator.choice(len(alphabet), p=p / p.sum()))
         drawn.append(alphabet[character])
@@ -53,20 +57,27 @@ class TextReport:
 
     def __init__(self, trainer: Trainer, arguments: Namespace):
         if arguments.generate is not None:
-            raise InputError("--generate is given with --text: use --sample N for a text of the network")
+            raise InputError(
+                "--generate is given with --text: use --sample N for a text of the network"
+            )
         self.trainer = trainer
         self.length = SAMPLE if arguments.sample is None else arguments.sample
-        self.temperature, self.log_every = arguments.temperature or 1.0, arguments.log_every or LOG_EVERY
+        self.temperature, self.log_every = (
+            arguments.temperature or 1.0,
+            arguments.log_every or LOG_EVERY,
+        )
         self.sample = ""  # the latest one
-        self.points: list[tuple[int, float]] = []  # (update, smoothed loss), of this part of the run
+        self.points: list[
+            tuple[int, float]
+        ] = []  # (update, smoothed loss), of this part of the run
 
     def heading(self) -> str:
         """The text, and the heading of the rows."""
         experiment, configuration = self.trainer.experiment, self.trainer.configuration
         is_sum = configuration.reduction == "sum"
         return (
-            f"{number_of(len(experiment.alphabet or ''), 'different character')},"
-            f" {number_of(self.trainer.updates_per_epoch, 'update')} per epoch; the loss is"
+            f"{pluralize(len(experiment.alphabet or ''), 'different character')},"
+            f" {pluralize(self.trainer.updates_per_epoch, 'update')} per epoch; the loss is"
             f" {f'the sum over {configuration.k1} characters' if is_sum else 'the mean'}, and"
             f" {random_loss(experiment, configuration):.3f} for characters at random\n"
             "  update   epoch   smoothed loss"
@@ -74,16 +85,26 @@ class TextReport:
 
     def lines(self, progress: Progress) -> list[str]:
         """The rows of the latest updates that are printed, and a sample after them. `final` has those of the last."""
-        latest, last = self.trainer.updates, self.trainer.updates_per_epoch * self.trainer.configuration.epochs
+        latest, last = (
+            self.trainer.updates,
+            self.trainer.updates_per_epoch * self.trainer.configuration.epochs,
+        )
         points = list(enumerate(progress.smoothed, start=latest - len(progress.smoothed) + 1))
         self.points += points
-        rows = [_row(n, progress.epoch, loss) for n, loss in points if n % self.log_every == 0 and n < last]
+        rows = [
+            _row(n, progress.epoch, loss)
+            for n, loss in points
+            if n % self.log_every == 0 and n < last
+        ]
         return [*rows, *self._sampled()] if rows and latest < last else rows
 
     def final(self) -> list[str]:
         """The lines of the last row, and of a sample by the final weights."""
         trainer = self.trainer
-        return [_row(trainer.updates, trainer.progress.epoch, trainer.smoothed or 0), *self._sampled()]
+        return [
+            _row(trainer.updates, trainer.progress.epoch, trainer.smoothed or 0),
+            *self._sampled(),
+        ]
 
     def _sampled(self) -> list[str]:
         """The lines of a sample, between two rules; none for a length of 0."""
@@ -95,7 +116,11 @@ class TextReport:
     def save(self, path: str) -> str:
         """Write the losses of the epochs. A .json also has the smoothed loss and a sample. Returns what is written."""
         experiment = self.trainer.experiment
-        more = {"smoothed_loss": self.trainer.smoothed, "sample": self.sample, "alphabet": experiment.alphabet}
+        more = {
+            "smoothed_loss": self.trainer.smoothed,
+            "sample": self.sample,
+            "alphabet": experiment.alphabet,
+        }
         save_results(path, "elman-text-results 1", self.trainer, {"text": experiment.name, **more})
         return "losses"
 
@@ -108,11 +133,20 @@ class TextReport:
         axes.plot(updates, losses, "o", ms=3, label="mean of the epoch")
         if self.points:
             updates, smoothed = np.transpose(self.points)
-            axes.plot(updates, smoothed / (trainer.configuration.k1 if is_sum else 1), lw=1.2, label="smoothed")
+            axes.plot(
+                updates,
+                smoothed / (trainer.configuration.k1 if is_sum else 1),
+                lw=1.2,
+                label="smoothed",
+            )
         at_random = np.log(len(experiment.alphabet or ""))
         axes.axhline(at_random, color="gray", ls="--", lw=1, label="characters at random")
-        axes.set(xlabel="update", ylabel="cross-entropy per character (nats)", ylim=(0, 1.1 * at_random))
-        axes.set_title(f"{trainer.rnn.__name__}: {drawable(experiment.name, MAX_TITLE)}", parse_math=False)
+        axes.set(
+            xlabel="update", ylabel="cross-entropy per character (nats)", ylim=(0, 1.1 * at_random)
+        )
+        axes.set_title(
+            f"{trainer.rnn.__name__}: {drawable(experiment.name, MAX_TITLE)}", parse_math=False
+        )
         axes.legend()
 
 

@@ -15,11 +15,25 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.errors import InputError, check_flag, check_number, check_whole, shown
-from numpy_rnn.common.records import DTYPES, Array, Gradients, NumpyArray, Objective, Parameters, Run, State, Step
+from numpy_rnn.common.errors import InputError, check_flag, check_integer, check_number, short_repr
+from numpy_rnn.common.records import (
+    DTYPES,
+    Array,
+    Gradients,
+    NumpyArray,
+    Objective,
+    Parameters,
+    Run,
+    State,
+    Step,
+)
 
 EPOCH = "epoch"
-NAMES = {"nonlinearity": records.Nonlinearity, "loss": records.LossName, "reduction": records.Reduction}
+NAMES = {
+    "nonlinearity": records.Nonlinearity,
+    "loss": records.LossName,
+    "reduction": records.Reduction,
+}
 CHUNK = 4096  # steps of a series that are checked at a time, so that a mapped file may be larger than the memory
 MAX_OFF = 1e-3  # how far the sum of a distribution may be from 1, so that rounded ones of any origin are accepted
 
@@ -32,25 +46,30 @@ def check_objective(objective: Objective) -> Objective:
     for option, name in objective._asdict().items():
         known = get_args(NAMES[option])
         if not (isinstance(name, str) and name in known):
-            raise InputError(f"unknown {option} {shown(name, repr)}: expected {' or '.join(known)}")
+            raise InputError(
+                f"unknown {option} {short_repr(name, repr)}: expected {' or '.join(known)}"
+            )
     return objective
 
 
 def check_schedule(schedule: records.Schedule) -> records.Schedule:
     """The schedule in plain integers. Raises InputError unless 1 ≤ k1 ≤ k2 and epochs is 0 or more."""
-    k1, k2 = check_whole("k1", schedule.k1, 1), check_whole("k2", schedule.k2, 1)
+    k1, k2 = check_integer("k1", schedule.k1, 1), check_integer("k2", schedule.k2, 1)
     if k2 < k1:
         raise InputError(
             f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, because the window must contain the k1 new steps of its"
             f" update; choose k2 ≥ {k1}"
         )
-    return records.Schedule(k1, k2, check_whole("epochs", schedule.epochs, 0))
+    return records.Schedule(k1, k2, check_integer("epochs", schedule.epochs, 0))
 
 
 def check_step(step: Step) -> Step:
     """The step in plain numbers, but for its learning rate. Raises InputError on options that no step can have."""
     rate, momentum, dampening, nesterov, weight_decay, adagrad, max_norm, max_value = step
-    momentum, weight_decay = check_number("momentum", momentum), check_number("weight decay", weight_decay)
+    momentum, weight_decay = (
+        check_number("momentum", momentum),
+        check_number("weight decay", weight_decay),
+    )
     dampening = check_number("dampening", dampening, -inf, "a finite number, usually from 0 to 1")
     nesterov, adagrad = check_flag("nesterov", nesterov), check_flag("adagrad", adagrad)
     given = f"they are {momentum}, {dampening} and {nesterov}"
@@ -61,7 +80,9 @@ def check_step(step: Step) -> Step:
     max_norm = None if max_norm is None else check_limit("max norm", max_norm)
     max_value = None if max_value is None else check_limit("max value", max_value)
     if max_norm is not None and max_value is not None:
-        raise InputError(f"max norm is {max_norm} and max value is {max_value}: expected one of the two limits")
+        raise InputError(
+            f"max norm is {max_norm} and max value is {max_value}: expected one of the two limits"
+        )
     return Step(rate, momentum, dampening, nesterov, weight_decay, adagrad, max_norm, max_value)
 
 
@@ -75,7 +96,7 @@ def check_yield_every(yield_every: Any, is_stream: bool) -> Any:
     if not is_stream and isinstance(yield_every, str) and yield_every == EPOCH:
         return EPOCH
     kind = "a whole number of updates" if is_stream else "'epoch', or a whole number of updates"
-    return check_whole("yield_every", yield_every, 1, kind)
+    return check_integer("yield_every", yield_every, 1, kind)
 
 
 # -- arrays -----------------------------------------------------------------------------------------------------------
@@ -95,14 +116,19 @@ class Arrays(NamedTuple):
         return numpy_view(name, value)
 
 
-NUMPY_ARRAYS = Arrays(np.ndarray, "a NumPy array without a mask; torch_rnn takes tensors", (*DTYPES, "complex128"))
+NUMPY_ARRAYS = Arrays(
+    np.ndarray, "a NumPy array without a mask; torch_rnn takes tensors", (*DTYPES, "complex128")
+)
 
 
 def numpy_view(name: str, value: Any) -> Any:
     """A tensor as a NumPy array, in the same memory if that is the CPU's; other values as they are."""
     try:
         return value.detach().cpu().numpy() if hasattr(value, "detach") else value
-    except (TypeError, RuntimeError):  # bfloat16, sparse and quantized ones; those on the device meta have no numbers
+    except (
+        TypeError,
+        RuntimeError,
+    ):  # bfloat16, sparse and quantized ones; those on the device meta have no numbers
         found = f"its layout is {value.layout}, its device {value.device}"
         raise InputError(
             f"{name} is {value.dtype}: expected {' or '.join(DTYPES)} in a dense tensor; {found}"
@@ -123,7 +149,9 @@ def is_integer(array: NumpyArray) -> bool:
 def check_dtype(name: str, values: NumpyArray, dtypes: tuple[str, ...] = DTYPES) -> None:
     """Raise InputError unless the dtype is one of these, in the byte order of this machine."""
     if dtype_name(values.dtype) not in dtypes:
-        raise InputError(f"{name} is {values.dtype}: expected {' or '.join(DTYPES)}, in this machine's byte order")
+        raise InputError(
+            f"{name} is {values.dtype}: expected {' or '.join(DTYPES)}, in this machine's byte order"
+        )
 
 
 def check_convertible(value: Any) -> None:
@@ -142,7 +170,9 @@ def check_values(name: str, values: NumpyArray, least: float = -inf, most: float
         if least > -inf and ((low := chunk.min()) < least or chunk.max() > most):
             kind, one = ("classes", "the class ") if is_integer(values) else ("numbers", "")
             limits = f"of {least:g} or more" if most == inf else f"from {least} to {most}"
-            raise InputError(f"{name} holds {one}{low if low < least else chunk.max()}: expected {kind} {limits}")
+            raise InputError(
+                f"{name} holds {one}{low if low < least else chunk.max()}: expected {kind} {limits}"
+            )
 
 
 def _chunks(values: NumpyArray) -> Iterator[NumpyArray]:
@@ -172,7 +202,9 @@ class Arguments:
         self.sizes: dict[str, Any] = {}
         self.dtype: Any = None
 
-    def array(self, name: str, value: Any, axes: str, *, shared: bool = False, classes: bool = False) -> None:
+    def array(
+        self, name: str, value: Any, axes: str, *, shared: bool = False, classes: bool = False
+    ) -> None:
         """Raise InputError unless the value is an array with these axes, none of them empty.
 
         shared: whether the axes of an ensemble may be absent or 1, as networks share the array. classes: whether it may
@@ -183,9 +215,15 @@ class Arguments:
         row = letters.pop() if holds_classes else ""
         if 0 in values.shape or not self._fits(values.shape, letters, shared):
             given, kind = (f"is {values.dtype} of", "classes ") if holds_classes else ("has", "")
-            hint = ", time first, with no empty axis" if letters[0] in {"T", "K"} - self.sizes.keys() else ""
+            hint = (
+                ", time first, with no empty axis"
+                if letters[0] in {"T", "K"} - self.sizes.keys()
+                else ""
+            )
             E = self.sizes.get("*E", ())
-            sizes = chain(*(E if letter == "*E" else [self.sizes.get(letter, letter)] for letter in letters))
+            sizes = chain(
+                *(E if letter == "*E" else [self.sizes.get(letter, letter)] for letter in letters)
+            )
             either = f", or without the axes {E} of the ensemble" if shared and E else ""
             raise InputError(
                 f"{name} {given} shape {values.shape}: expected {kind}({', '.join(map(str, sizes))}){either}{hint}"
@@ -196,7 +234,9 @@ class Arguments:
         check_dtype(name, values, self.dtypes)
         self.dtype = values.dtype if self.dtype is None else self.dtype
         if values.dtype != self.dtype and "complex128" not in (values.dtype, self.dtype):
-            raise InputError(f"{name} is {values.dtype} and the parameters are {self.dtype}: expected one dtype")
+            raise InputError(
+                f"{name} is {values.dtype} and the parameters are {self.dtype}: expected one dtype"
+            )
         if self.finite:
             check_values(name, values)
 
@@ -207,17 +247,29 @@ class Arguments:
             end = len(shape) - len(letters) + begin + 1
             E = shape[begin:end]
             known = self.sizes.setdefault("*E", E) if end >= begin else ()
-            is_part = len(E) in (0, len(known)) and all(axis in (1, size) for axis, size in zip(E, known))
+            is_part = len(E) in (0, len(known)) and all(
+                axis in (1, size) for axis, size in zip(E, known)
+            )
             if known != E and not (shared and is_part):
                 return False
-            letters, shape = letters[:begin] + letters[begin + 1 :], shape[:begin] + shape[max(begin, end) :]
+            letters, shape = (
+                letters[:begin] + letters[begin + 1 :],
+                shape[:begin] + shape[max(begin, end) :],
+            )
         if "T+1" in letters:
             self.sizes["T+1"] = self.sizes["T"] + 1
-        fitting = (self.sizes.setdefault(letter, size) == size for letter, size in zip(letters, shape))
+        fitting = (
+            self.sizes.setdefault(letter, size) == size for letter, size in zip(letters, shape)
+        )
         return len(shape) == len(letters) and all(fitting)
 
     def record(
-        self, name: str, value: Any, kind: Any, field_name: str = "{}", like: Parameters[Array] | None = None
+        self,
+        name: str,
+        value: Any,
+        kind: Any,
+        field_name: str = "{}",
+        like: Parameters[Array] | None = None,
     ) -> None:
         """Raise InputError unless this is such a record, whose arrays fit, and are there unless they may be None.
 
@@ -227,7 +279,9 @@ class Arguments:
             raise InputError(f"{name} is of type {type(value).__name__}: expected {kind.__name__}")
         for array, theta, (field, axes, optional) in zip(value, like or value, _fields(kind)):
             if array is not None and theta is None:
-                raise InputError(f"there is a {name} of {field}: expected none, as the parameters have no {field}")
+                raise InputError(
+                    f"there is a {name} of {field}: expected none, as the parameters have no {field}"
+                )
             if array is not None or not (optional or like):
                 self.array(field_name.format(field), array, axes)
 
@@ -295,7 +349,9 @@ def check_window(
 def check_forward(arrays: Arrays, params: Any, x: Any, h_0: Any) -> None:
     """Raise InputError on arguments that `forward` refuses."""
     arguments = check_parameters(arrays, params, arrays.forward_dtypes)
-    arguments.sizes.pop("B", None)  # h_0 is an argument, which may have other sequences than a learned one
+    arguments.sizes.pop(
+        "B", None
+    )  # h_0 is an argument, which may have other sequences than a learned one
     arguments.array("x", x, "T *E B D", shared=True, classes=True)
     arguments.array("h_0", h_0, "*E B H", shared=True)
 
@@ -319,9 +375,13 @@ def check_learning_rate(params: Parameters[Array], learning_rate: Any) -> Any:
     E, rates = tuple(params.W_hh.shape[:-2]), numpy_view("the learning rate", learning_rate)
     shape = getattr(rates, "shape", ())
     if not shape:
-        return check_number("the learning rate", rates[()] if isinstance(rates, np.ndarray) else rates)
+        return check_number(
+            "the learning rate", rates[()] if isinstance(rates, np.ndarray) else rates
+        )
     if len(shape) != len(E) or any(axis not in (1, size) for axis, size in zip(shape, E)):
-        raise InputError(f"the learning rate has shape {shape}: expected a number, or one per network, of shape {E}")
+        raise InputError(
+            f"the learning rate has shape {shape}: expected a number, or one per network, of shape {E}"
+        )
     check_dtype("the learning rate", rates)
     check_values("the learning rate", rates, 0)
     return rates.copy()
@@ -350,10 +410,17 @@ def check_run(arrays: Arrays, run: Run, resume: Any = None) -> tuple[Run, State[
 
 def _check_options(arrays: Arrays, run: Run) -> tuple[Arguments, Run]:
     """The run with plain numbers. Raises InputError on options or parameters that do not fit, and without a state."""
-    arguments, (schedule, objective, step) = check_parameters(arrays, run.params, finite=True), run.options
-    step = check_step(step._replace(learning_rate=check_learning_rate(run.params, step.learning_rate)))
+    arguments, (schedule, objective, step) = (
+        check_parameters(arrays, run.params, finite=True),
+        run.options,
+    )
+    step = check_step(
+        step._replace(learning_rate=check_learning_rate(run.params, step.learning_rate))
+    )
     if (run.params.h_0 is None) == (run.h_0 is None):
-        what = "no h_0" if run.h_0 is None else "h_0 is given, and the parameters have a learned one"
+        what = (
+            "no h_0" if run.h_0 is None else "h_0 is given, and the parameters have a learned one"
+        )
         raise InputError(f"{what}: expected either h_0 or parameters with a learned one")
     return arguments, run._replace(
         options=records.RunOptions(check_schedule(schedule), check_objective(objective), step)
@@ -366,22 +433,28 @@ def _check_velocity(arguments: Arguments, run: Run, velocity: Any) -> None:
         return
     arguments.like_parameters("velocity", velocity, run.params)
     for name, v, theta in zip(Parameters._fields, velocity, run.params):
-        if v is None and theta is not None and name != "h_0":  # which has a velocity from its first gradient on
-            raise InputError(f"there is no velocity of {name}: expected one, as other parameters have one")
+        if (
+            v is None and theta is not None and name != "h_0"
+        ):  # which has a velocity from its first gradient on
+            raise InputError(
+                f"there is no velocity of {name}: expected one, as other parameters have one"
+            )
         if v is not None and run.options.step.adagrad:
-            check_values(f"the velocity of {name}, the sums of squares of Adagrad,", numpy_view(name, v), 0)
+            check_values(
+                f"the velocity of {name}, the sums of squares of Adagrad,", numpy_view(name, v), 0
+            )
 
 
 def _check_place(state: State[Array], T: int, schedule: records.Schedule) -> State[Array]:
     """The state in plain numbers. Raises InputError unless it is one of TBPTT(k1, k2) over T steps."""
     k1, k2, _ = schedule
-    number = check_whole("the number of the state to resume from", state.number, 1)
-    epoch = check_whole("the epoch of the state to resume from", state.epoch, 1)
+    number = check_integer("the number of the state to resume from", state.number, 1)
+    epoch = check_integer("the epoch of the state to resume from", state.epoch, 1)
     stop = min(number * k1, T)
     window = records.Window(max(0, stop - k2), (number - 1) * k1, stop)
     if not isinstance(state.window, records.Window) or state.window != window:
         raise InputError(
-            f"the state to resume from is that after update {number}, {shown(state.window)}: expected {window} for"
+            f"the state to resume from is that after update {number}, {short_repr(state.window)}: expected {window} for"
             f" k1 = {k1}, k2 = {k2} and {T} steps; resume with the arguments of that run"
         )
     return state._replace(epoch=epoch, number=number, window=window)
@@ -400,24 +473,36 @@ def check_stream(arrays: Arrays, run: Run, velocity: Any) -> Run:
         steps = iter(run.x)
     except TypeError:
         kind = type(run.x).__name__
-        raise InputError(f"the stream is a {kind}: expected an iterable of pairs (x_t, target_t)") from None
+        raise InputError(
+            f"the stream is a {kind}: expected an iterable of pairs (x_t, target_t)"
+        ) from None
     return run._replace(x=_checked_steps(arguments, run.options.objective.loss, steps))
 
 
-def _checked_steps(arguments: Arguments, loss: str, steps: Iterator[Any]) -> Iterator[tuple[Array, ...]]:
+def _checked_steps(
+    arguments: Arguments, loss: str, steps: Iterator[Any]
+) -> Iterator[tuple[Array, ...]]:
     """The steps of a stream, (x_t, target_t) or (x_t, target_t, weights_t). Raises InputError on one that is none."""
     form, number = None, 0
     for step in steps:
         number += 1  # noqa: SIM113  (enumerate would keep the step before while the next one is made)
         try:
-            if not isinstance(step, tuple | list) or len(step) not in (2, 3) or any(v is None for v in step):
-                raise InputError(f"of type {type(step).__name__}: expected a pair of arrays, or three with weights")
+            if (
+                not isinstance(step, tuple | list)
+                or len(step) not in (2, 3)
+                or any(v is None for v in step)
+            ):
+                raise InputError(
+                    f"of type {type(step).__name__}: expected a pair of arrays, or three with weights"
+                )
             x_t, target_t, *weights_t = step
             arguments.array("x", x_t, "B D", classes=True)
             arguments.target(target_t, weights_t[0] if weights_t else None, "B O", loss)
             form, before = (x_t.ndim, target_t.ndim, len(step)), form
             if before not in (None, form):
-                raise InputError("expected classes, rows and weights in the same places as in the steps before")
+                raise InputError(
+                    "expected classes, rows and weights in the same places as in the steps before"
+                )
         except InputError as error:
             raise InputError(f"step {number} of the stream: {error}") from None
         yield tuple(step)

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 NOT_NUMBERS = bool | np.bool | np.timedelta64  # which are integers to Python
-MAX_NAMES, MAX_NAME, MAX_VALUE, MAX_TEXT = 8, 40, 80, 300  # in a message: names, and characters of each kind
+MAX_NAMES, MAX_NAME, MAX_VALUE, MAX_TEXT = (
+    8,
+    40,
+    80,
+    300,
+)  # in a message: names, and characters of each kind
 
 
 def some_of(names: Iterable[object]) -> str:
@@ -26,7 +31,9 @@ def shortened(text: str, longest: int = MAX_TEXT) -> str:
 
 def printable(text: str) -> str:
     """The text with escapes for characters that are not printable, such as a newline or a byte that is not UTF-8."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
 
 
 def one_line(text: str, longest: int = MAX_TEXT) -> str:
@@ -34,7 +41,7 @@ def one_line(text: str, longest: int = MAX_TEXT) -> str:
     return shortened(printable(" ".join(text[: 4 * longest].split())), longest)
 
 
-def shown(value: object, write: Callable[[Any], str] = str) -> str:
+def short_repr(value: object, write: Callable[[Any], str] = str) -> str:
     """The value as str or repr writes it, on one line of at most MAX_VALUE characters."""
     try:
         return one_line(write(value), MAX_VALUE)
@@ -54,24 +61,37 @@ class Diverged(ArithmeticError):
     """A run diverged: a value overflowed or is NaN. The message is one line; the command line exits with status 3."""
 
 
-def check_whole(name: str, value: Any, least: int, what: str = "a whole number") -> int:
+def check_integer(name: str, value: Any, least: int, what: str = "a whole number") -> int:
     """The value as a plain integer. Raises InputError unless it is one from `least` to sys.maxsize. A bool is not."""
-    if isinstance(value, NOT_NUMBERS) or not isinstance(value, Integral) or not least <= int(value) <= maxsize:
+    if (
+        isinstance(value, NOT_NUMBERS)
+        or not isinstance(value, Integral)
+        or not least <= int(value) <= maxsize
+    ):
         most = f" and at most {maxsize}" if isinstance(value, int) and value > maxsize else ""
-        raise InputError(f"{name} is {shown(value, repr)}: expected {what}, {least} or more{most}")
+        raise InputError(
+            f"{name} is {short_repr(value, repr)}: expected {what}, {least} or more{most}"
+        )
     return int(value)
 
 
-def check_number(name: str, value: Any, least: float = 0.0, expected: str = "a finite number, 0 or more") -> float:
+def check_number(
+    name: str, value: Any, least: float = 0.0, expected: str = "a finite number, 0 or more"
+) -> float:
     """The value as a plain float. Raises InputError, with the words `expected`, unless it is finite and ≥ `least`."""
     with suppress(OverflowError):  # of an integer larger than any float
-        if isinstance(value, Real) and not isinstance(value, NOT_NUMBERS) and isfinite(value) and float(value) >= least:
+        if (
+            isinstance(value, Real)
+            and not isinstance(value, NOT_NUMBERS)
+            and isfinite(value)
+            and float(value) >= least
+        ):
             return float(value)
-    raise InputError(f"{name} is {shown(value)}: expected {expected}")
+    raise InputError(f"{name} is {short_repr(value)}: expected {expected}")
 
 
 def check_flag(name: str, value: Any) -> bool:
     """The value as a plain bool. Raises InputError unless it is True or False, Python's or NumPy's."""
     if not isinstance(value, bool | np.bool):
-        raise InputError(f"{name} is {shown(value, repr)}: expected True or False")
+        raise InputError(f"{name} is {short_repr(value, repr)}: expected True or False")
     return bool(value)

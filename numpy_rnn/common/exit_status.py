@@ -21,7 +21,9 @@ def exit_status(program: str, work: Callable[[], int], traceback: bool = False) 
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # of a character that the terminal does not have
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # of a character that the terminal does not have
     try:
         try:
             return work()
@@ -34,7 +36,11 @@ def exit_status(program: str, work: Callable[[], int], traceback: bool = False) 
         return failed(program, 3, str(error))
     except MemoryError as error:
         reason = f" ({error})" if str(error) else ""
-        return failed(program, 2, f"not enough memory{reason}: choose fewer hidden units, networks, steps or rows")
+        return failed(
+            program,
+            2,
+            f"not enough memory{reason}: choose fewer hidden units, networks, steps or rows",
+        )
     except KeyboardInterrupt as error:
         return failed(program, 128 + interrupting_signal(error), "interrupted")
     except BrokenPipeError:
@@ -46,7 +52,9 @@ def exit_status(program: str, work: Callable[[], int], traceback: bool = False) 
     except Exception as error:
         if traceback:
             raise
-        message = f"unexpected {type(error).__name__}: {error}; run again with --traceback, and report it"
+        message = (
+            f"unexpected {type(error).__name__}: {error}; run again with --traceback, and report it"
+        )
         return failed(program, INTERNAL_ERROR, message)
 
 

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 # Modules that a run without files does not need are imported where they are used: pathlib, json, tempfile.
 Arrays = dict[str, np.ndarray]
-MAX_BYTES, MAX_RATIO = 2**27, 100  # of the arrays in a file, and what they may be of its size: more is a zip bomb
+MAX_BYTES, MAX_RATIO = (
+    2**27,
+    100,
+)  # of the arrays in a file, and what they may be of its size: more is a zip bomb
 
 
 def check_can_write(path: str, option: str, endings: tuple[str, ...] | None = None) -> None:
@@ -31,19 +34,27 @@ def check_can_write(path: str, option: str, endings: tuple[str, ...] | None = No
     try:
         if os.path.exists(real):
             if not os.path.isfile(real) or _is_a_stream(real):
-                raise InputError(f"{option} {path} is not a file, or standard input or output: choose another name")
+                raise InputError(
+                    f"{option} {path} is not a file, or standard input or output: choose another name"
+                )
             with open(real, "rb+"):
                 pass
         with tempfile.TemporaryFile(dir=os.path.dirname(real)):
             pass
     except OSError as error:
-        raise InputError(f"{option} {path} cannot be written: {error.strerror}; choose another place") from None
+        raise InputError(
+            f"{option} {path} cannot be written: {error.strerror}; choose another place"
+        ) from None
     if endings is not None and (ending := os.path.splitext(path)[1].lower()) not in endings:
-        raise InputError(f"{option} {path}: unknown ending {ending!r}; expected {' or '.join(endings)}")
+        raise InputError(
+            f"{option} {path}: unknown ending {ending!r}; expected {' or '.join(endings)}"
+        )
 
 
 def _is_a_stream(path: str) -> bool:
-    return any(os.path.exists(f"/dev/fd/{n}") and os.path.samefile(path, f"/dev/fd/{n}") for n in range(3))
+    return any(
+        os.path.exists(f"/dev/fd/{n}") and os.path.samefile(path, f"/dev/fd/{n}") for n in range(3)
+    )
 
 
 @contextmanager
@@ -65,7 +76,9 @@ def written_whole(path: str) -> Iterator["Path"]:
             os.chmod(temporary, stat.S_IMODE(os.stat(real).st_mode))
         os.replace(temporary, real)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}; choose another place"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -81,7 +94,9 @@ def save_json(path: str, values: Any) -> None:
     import json
 
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(to_jsonable(values), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(to_jsonable(values), indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def to_jsonable(value: Any) -> Any:
@@ -107,14 +122,20 @@ def load_arrays(path: str, what: str) -> Arrays:
             if sum(member.file_size for member in archive.zip.infolist()) > max(
                 MAX_BYTES, MAX_RATIO * os.stat(path).st_size
             ):
-                raise InputError(f"{what} {path} is compressed to less than a {MAX_RATIO}th: write it with numpy.savez")
+                raise InputError(
+                    f"{what} {path} is compressed to less than a {MAX_RATIO}th: write it with numpy.savez"
+                )
             arrays = {name: archive[name] for name in archive.files}
         if all(isinstance(array, np.ndarray) for array in arrays.values()):
             return arrays
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"{what} {path} cannot be read: {error.strerror or error}; check the path") from None
+        raise InputError(
+            f"{what} {path} cannot be read: {error.strerror or error}; check the path"
+        ) from None
     except Exception:  # the readers of zip, deflate and .npy raise anything on damaged bytes
         pass
-    raise InputError(f"{what} {path} is damaged, or no .npz file of plain arrays: pickle is never read; write it again")
+    raise InputError(
+        f"{what} {path} is damaged, or no .npz file of plain arrays: pickle is never read; write it again"
+    )

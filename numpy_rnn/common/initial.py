@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.conversion import each
-from numpy_rnn.common.errors import InputError, check_flag, check_number, check_whole, shown
+from numpy_rnn.common.conversion import tree_map
+from numpy_rnn.common.errors import InputError, check_flag, check_integer, check_number, short_repr
 from numpy_rnn.common.records import DTYPES, NumpyArray, Parameters
 
 
@@ -34,17 +34,20 @@ def initial_parameters(
     for which there is no memory, before anything is drawn.
     """
     names = "the input size", "the hidden size", "the output size"
-    D, H, O = (check_whole(name, size, 1) for name, size in zip(names, (input_size, hidden_size, output_size)))
-    seed = check_whole("seed", seed, 0)
+    D, H, O = (
+        check_integer(name, size, 1)
+        for name, size in zip(names, (input_size, hidden_size, output_size))
+    )
+    seed = check_integer("seed", seed, 0)
     check_flag("bias", bias)
-    if shown(dtype) not in DTYPES:
-        raise InputError(f"dtype is {shown(dtype)}: expected {' or '.join(DTYPES)}")
+    if short_repr(dtype) not in DTYPES:
+        raise InputError(f"dtype is {short_repr(dtype)}: expected {' or '.join(DTYPES)}")
     if not isinstance(deviations, tuple | list) or len(deviations) != 2:
-        raise InputError(f"deviations is {shown(deviations, repr)}: expected two numbers")
+        raise InputError(f"deviations is {short_repr(deviations, repr)}: expected two numbers")
     for deviation in deviations:
         check_number("a deviation", deviation)
     shapes: list[Any] = [((D, H), deviations[0]), ((H, H), deviations[0]), ((H, O), deviations[1])]
-    N = 1 if networks is None else check_whole("networks", networks, 1)
+    N = 1 if networks is None else check_integer("networks", networks, 1)
     for shape, _ in shapes:  # before the first is drawn, and numbers are written to it
         if 8 * N * prod(shape) > maxsize:
             raise MemoryError(f"an array of shape {(N, *shape)}")
@@ -52,7 +55,9 @@ def initial_parameters(
     first = _draw(shapes, bias, dtype, seed)
     if networks is None:
         return first
-    ensemble: Parameters[NumpyArray] = each(lambda theta: np.empty((N, *theta.shape), dtype), first)
+    ensemble: Parameters[NumpyArray] = tree_map(
+        lambda theta: np.empty((N, *theta.shape), dtype), first
+    )
     for n in range(N):
         for stacked, theta in zip(ensemble, _draw(shapes, bias, dtype, seed + n)):
             if stacked is not None:
@@ -65,4 +70,6 @@ def _draw(shapes: list[Any], bias: bool, dtype: str, seed: int) -> Parameters[Nu
     generator = np.random.default_rng(seed)
     weights = [generator.normal(0, deviation, shape).astype(dtype) for shape, deviation in shapes]
     (_, H), O = weights[0].shape, weights[2].shape[1]
-    return Parameters(*weights, *((np.zeros(H, dtype), np.zeros(O, dtype)) if bias else (None, None)))
+    return Parameters(
+        *weights, *((np.zeros(H, dtype), np.zeros(O, dtype)) if bias else (None, None))
+    )

@@ -28,8 +28,12 @@ def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
     """
     if error.name != "torch":
         return error
-    message = "torch is not installed: run pip install torch, or use numpy_rnn, which needs NumPy alone"
-    if sys.argv[:1] == ["-m"] and package in sys.orig_argv:  # as it is while Python looks for the module of -m
+    message = (
+        "torch is not installed: run pip install torch, or use numpy_rnn, which needs NumPy alone"
+    )
+    if (
+        sys.argv[:1] == ["-m"] and package in sys.orig_argv
+    ):  # as it is while Python looks for the module of -m
         print(f"{package}: {message}", file=sys.stderr)
         raise SystemExit(2)
     return ModuleNotFoundError(message, name="torch")
@@ -42,10 +46,14 @@ def backend(name: str) -> ModuleType:
     except Exception as error:  # the package of another author may raise anything
         no_torch = isinstance(error, ModuleNotFoundError) and error.name == "torch"
         reason = str(error) if no_torch else f"{type(error).__name__}: {error}"
-        raise InputError(f"{name!r} cannot be imported ({reason}): expected a package such as torch_rnn") from None
+        raise InputError(
+            f"{name!r} cannot be imported ({reason}): expected a package such as torch_rnn"
+        ) from None
     missing = [function for function in REQUIRED if not hasattr(module, function)]
     if missing:
-        raise InputError(f"{name!r} has no {', '.join(missing)}: expected a package such as numpy_rnn or torch_rnn")
+        raise InputError(
+            f"{name!r} has no {', '.join(missing)}: expected a package such as numpy_rnn or torch_rnn"
+        )
     return module
 
 

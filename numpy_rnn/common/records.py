@@ -93,7 +93,9 @@ class Parameters(NamedTuple, Generic[A]):
     W_hy: Annotated[A, "*E H O"]  # hidden to output
     b_h: Annotated[A, "*E H"] | None = None
     b_y: Annotated[A, "*E O"] | None = None
-    h_0: Annotated[A, "*E B H"] | None = None  # a learned initial state; None: it is an argument, and a constant
+    h_0: Annotated[A, "*E B H"] | None = (
+        None  # a learned initial state; None: it is an argument, and a constant
+    )
 
 
 # dX has the shape of X. None: no gradient, and the parameter does not change.
@@ -111,7 +113,9 @@ class Activations(NamedTuple, Generic[A]):
 
     x: Annotated[A, "T *E B D"]  # inputs
     a: Annotated[A, "T *E B H"]  # pre-activations
-    h: Annotated[A, "T+1 *E B H"]  # hidden states: h[0] is the initial state, h[t] the state after step t
+    h: Annotated[
+        A, "T+1 *E B H"
+    ]  # hidden states: h[0] is the initial state, h[t] the state after step t
     y: Annotated[A, "T *E B O"]  # outputs
 
 
@@ -160,10 +164,14 @@ class Update(Generic[A]):
     loss: Annotated[A, "*E"]  # L of the window, before the step
     gradients: Gradients[A]  # ∂L/∂θ, before clipping
     parameters: Parameters[A]  # after the step
-    velocity: Gradients[A] | None = None  # after the step, (U5) or (U8); None without momentum or Adagrad
+    velocity: Gradients[A] | None = (
+        None  # after the step, (U5) or (U8); None without momentum or Adagrad
+    )
     activations: Activations[A] | None = None  # of the window, before the step; only with `record`
     adjoints: Adjoints[A] | None = None  # only with `record`
-    losses: Annotated[A, "N *E"] | None = None  # of all updates since the one yielded before; None with yield_every=1
+    losses: Annotated[A, "N *E"] | None = (
+        None  # of all updates since the one yielded before; None with yield_every=1
+    )
 
     def replace(self, **changes: Any) -> "Update[A]":
         """The update with other values of some attributes."""
@@ -176,7 +184,9 @@ class State(NamedTuple, Generic[A]):
     epoch: int  # of the latest update
     number: int  # of the latest update
     window: Window  # of the latest update
-    h: Annotated[A, "*E B H"]  # the initial state of the next window; after an epoch, and on a stream, the latest state
+    h: Annotated[
+        A, "*E B H"
+    ]  # the initial state of the next window; after an epoch, and on a stream, the latest state
     parameters: Parameters[A]  # after the latest update
     velocity: Gradients[A] | None = None  # after the latest update
 

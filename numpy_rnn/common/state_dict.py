@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.checks import NUMPY_ARRAYS, Arguments, check_values, numpy_view
-from numpy_rnn.common.errors import InputError, shown, some_of
+from numpy_rnn.common.errors import InputError, short_repr, some_of
 from numpy_rnn.common.records import Array, NumpyArray, Parameters
 
 # The names of the RNN and of the Linear, with the axes of their arrays: three weights, then the biases.
@@ -21,7 +21,9 @@ def _keys(rnn: str, linear: str) -> list[str]:
     """The names with the prefixes of the two layers. Raises InputError on a prefix that is no text."""
     for name, prefix in (("rnn", rnn), ("linear", linear)):
         if not isinstance(prefix, str):
-            raise InputError(f"{name} is {shown(prefix, repr)}: expected the prefix of keys, such as {name + '.'!r}")
+            raise InputError(
+                f"{name} is {short_repr(prefix, repr)}: expected the prefix of keys, such as {name + '.'!r}"
+            )
     return [(rnn if name.endswith("_l0") else linear) + name for name in AXES]
 
 
@@ -47,14 +49,24 @@ def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters
         )
     keys = _keys(rnn, linear)
     keys = keys if any(key in state for key in keys[3:]) else keys[:3]
-    missing, unknown = [key for key in keys if key not in state], [key for key in state if key not in keys]
+    missing, unknown = (
+        [key for key in keys if key not in state],
+        [key for key in state if key not in keys],
+    )
     if missing or unknown:
-        faults = [f"{what} {some_of(names)}" for what, names in (("no", missing), ("an unknown", unknown)) if names]
+        faults = [
+            f"{what} {some_of(names)}"
+            for what, names in (("no", missing), ("an unknown", unknown))
+            if names
+        ]
         raise InputError(
             f"the state has {' and '.join(faults)}: expected the names of a torch.nn.RNN of one layer and one direction"
             " and of a torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear="
         )
-    arguments, arrays = Arguments(NUMPY_ARRAYS, finite=True), [numpy_view(key, state[key]) for key in keys]
+    arguments, arrays = (
+        Arguments(NUMPY_ARRAYS, finite=True),
+        [numpy_view(key, state[key]) for key in keys],
+    )
     for key, array, axes in zip(keys, arrays, AXES.values()):
         arguments.array(key, array, axes)
     params = Parameters(*(array.T.copy() for array in arrays[:3]))

@@ -34,7 +34,9 @@ class Training(Iterator[Update[A]], Generic[A]):
         """
         self._begin, self._start, self._copy, self._repeatable = begin, start, copy, repeatable
         self._updates = begin(start)
-        self._latest: tuple[Update[A], A] | None = None  # assigned in one step, which no exception divides
+        self._latest: tuple[Update[A], A] | None = (
+            None  # assigned in one step, which no exception divides
+        )
         self._between = True  # False during an update
 
     def __next__(self) -> Update[A]:
@@ -58,12 +60,16 @@ class Training(Iterator[Update[A]], Generic[A]):
             arrays = h, update.parameters, update.velocity
             return State(update.epoch, update.number, update.window, *map(self._copy, arrays))
         if self._start.number == 0:
-            raise InputError("the run has no state yet: expected at least one update before state() is called")
+            raise InputError(
+                "the run has no state yet: expected at least one update before state() is called"
+            )
         return self._start
 
     def _begin_again(self) -> None:
         if getattr(self._updates, "gi_running", False):
-            raise InputError("the run is already computing an update, in another thread or in its own stream")
+            raise InputError(
+                "the run is already computing an update, in another thread or in its own stream"
+            )
         if not self._repeatable:
             raise InputError(
                 "an exception ended this run inside an update, and its stream cannot be read again: start a new"

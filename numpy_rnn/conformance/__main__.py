@@ -69,12 +69,17 @@ def check_updates(source: Source, dtype: str, updates: int, seed: int) -> LongRe
         if counts[0] >= updates or first is not None:
             break
     at = None if first is None else (seed, number)
-    return LongResult(source.name, dtype, counts[0], counts[1], worst[0], worst[1], diverging, first, at)
+    return LongResult(
+        source.name, dtype, counts[0], counts[1], worst[0], worst[1], diverging, first, at
+    )
 
 
 def markdown(results: list[LongResult]) -> str:
     """The table of worst ratios: a row per tensor, a column per backend, dtype and level."""
-    lines = ["| tensor | equation |" + "".join(f" {result.name} {result.dtype}, L1 | L2 |" for result in results)]
+    lines = [
+        "| tensor | equation |"
+        + "".join(f" {result.name} {result.dtype}, L1 | L2 |" for result in results)
+    ]
     lines.append("|---|---|" + "---:|---:|" * len(results))
     for tensor in CAUSAL_ORDER[2:]:
         row = f"| {tensor} | {EQUATIONS[tensor]} |"
@@ -88,20 +93,45 @@ def markdown(results: list[LongResult]) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    top = argparse.ArgumentParser(prog=f"python -m {NAME}", description="The equivalence suite, beyond pytest.")
+    top = argparse.ArgumentParser(
+        prog=f"python -m {NAME}", description="The equivalence suite, beyond pytest."
+    )
     commands = top.add_subparsers(dest="command", required=True)
-    board = commands.add_parser("score", help="every mutant, the tensor and case that caught it, and the ratio")
-    board.add_argument("--seed", type=whole(0), default=0, metavar="N", help="seed of the cases (0)")
+    board = commands.add_parser(
+        "score", help="every mutant, the tensor and case that caught it, and the ratio"
+    )
+    board.add_argument(
+        "--seed", type=whole(0), default=0, metavar="N", help="seed of the cases (0)"
+    )
     long = commands.add_parser("long", help="check very many random updates of an implementation")
     add = long.add_argument
-    add("--backend", action="append", required=True, help="a package, module:object or a program; repeatable")
-    add("--updates", type=whole(1), default=1_000_000, metavar="N", help="updates per backend and dtype (1000000)")
+    add(
+        "--backend",
+        action="append",
+        required=True,
+        help="a package, module:object or a program; repeatable",
+    )
+    add(
+        "--updates",
+        type=whole(1),
+        default=1_000_000,
+        metavar="N",
+        help="updates per backend and dtype (1000000)",
+    )
     add("--dtype", choices=DTYPES, action="append", help="only this dtype; repeatable (both)")
     add("--seed", type=whole(0), metavar="N", help="seed of the runs (random, and printed)")
-    add("--port-timeout", type=seconds, default=10.0, metavar="SECONDS", help="time limit of one answer (10)")
+    add(
+        "--port-timeout",
+        type=seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="time limit of one answer (10)",
+    )
     add("--output", metavar="FILE", help="write the worst ratios as .json")
     for command in (board, long):
-        command.add_argument("--traceback", action="store_true", help="print the traceback of an unexpected error")
+        command.add_argument(
+            "--traceback", action="store_true", help="print the traceback of an unexpected error"
+        )
     return top
 
 
@@ -113,7 +143,9 @@ def run_long(options: argparse.Namespace) -> int:
     sources = [source(name, options.port_timeout) for name in options.backend]
     for each in sources:
         if isinstance(each, FileSource):
-            raise InputError(f"--backend {each.name} is a trace file: expected a package, a Python port or a program")
+            raise InputError(
+                f"--backend {each.name} is a trace file: expected a package, a Python port or a program"
+            )
     print(f"seed {seed}", flush=True)
     results = []
     for each, dtype in itertools.product(sources, options.dtype or DTYPES):

@@ -29,9 +29,21 @@ SHAPES = {
     "dx": "TBD",
 }
 Shape = tuple[int, ...]
-PARAMETER_SHAPES = {"W_xh": "DH", "W_hh": "HH", "W_hy": "HO", "b_h": "H", "b_y": "O", "h_0": "BH", "b_hh": "H"}
+PARAMETER_SHAPES = {
+    "W_xh": "DH",
+    "W_hh": "HH",
+    "W_hy": "HO",
+    "b_h": "H",
+    "b_y": "O",
+    "h_0": "BH",
+    "b_hh": "H",
+}
 FIELDS = tuple(PARAMETER_SHAPES)
-for _prefix in ("d", "v", ""):  # gradients before clipping; velocities and parameters after the update
+for _prefix in (
+    "d",
+    "v",
+    "",
+):  # gradients before clipping; velocities and parameters after the update
     SHAPES |= {_prefix + name: shape for name, shape in PARAMETER_SHAPES.items()}
 
 
@@ -71,7 +83,11 @@ def parameters_from(arrays: Mapping[str, NumpyArray], prefix: str = "") -> Any:
 
 def present(params: Any) -> dict[str, NumpyArray]:
     """The arrays by name, without those that are None."""
-    return {name: array for name, array in (params or Parameters(*[None] * 3))._asdict().items() if array is not None}
+    return {
+        name: array
+        for name, array in (params or Parameters(*[None] * 3))._asdict().items()
+        if array is not None
+    }
 
 
 def one_bias(params: Any) -> Parameters[NumpyArray]:
@@ -86,7 +102,10 @@ def second_bias_as_input(run: Run) -> Run:
     if b_hh is None:
         return run._replace(params=params)
     x, W_xh = as_rows(run.x, params.W_xh.shape[-2], b_hh.dtype), run.params.W_xh
-    W_xh, x = np.concatenate((W_xh, b_hh[..., None, :]), -2), np.concatenate((x, np.ones_like(x[..., :1])), -1)
+    W_xh, x = (
+        np.concatenate((W_xh, b_hh[..., None, :]), -2),
+        np.concatenate((x, np.ones_like(x[..., :1])), -1),
+    )
     return run._replace(params=Parameters(W_xh, *run.params[1:6]), x=x)
 
 
@@ -100,7 +119,11 @@ def case_sizes(case: WindowCase) -> dict[str, int]:
 def initial_state(case: WindowCase) -> NumpyArray:
     """The initial state of the window: the learned one, the given one, or zeros."""
     h_0: NumpyArray | None = case.h_0 if case.params.h_0 is None else case.params.h_0
-    return np.zeros((case.x.shape[1], case.params.W_hh.shape[-1]), case.params.W_hh.dtype) if h_0 is None else h_0
+    return (
+        np.zeros((case.x.shape[1], case.params.W_hh.shape[-1]), case.params.W_hh.dtype)
+        if h_0 is None
+        else h_0
+    )
 
 
 def is_classes(array: NumpyArray) -> bool:
@@ -121,11 +144,15 @@ def with_rows(case: WindowCase) -> WindowCase:
 
 def given_dy(case: WindowCase) -> NumpyArray:
     """Under GIVEN_DY, dy of all steps, (T, B, O): zero at the older ones."""
-    older = np.zeros((len(case.x) - len(case.target), *case.target.shape[1:]), case.params.W_hh.dtype)
+    older = np.zeros(
+        (len(case.x) - len(case.target), *case.target.shape[1:]), case.params.W_hh.dtype
+    )
     return np.concatenate((older, case.target))
 
 
-def required_names(case: WindowCase, intermediates: bool, input_gradients: bool = False) -> list[str]:
+def required_names(
+    case: WindowCase, intermediates: bool, input_gradients: bool = False
+) -> list[str]:
     """The names that a report on this case must have; dh_0 is one if the initial state is learned."""
     trained = present(case.params)
     names = ["loss"] * (case.objective.loss != GIVEN_DY) + [*INTERMEDIATES] * intermediates
@@ -146,7 +173,9 @@ def required_outputs(
     return {name: tuple(sizes[letter] for letter in SHAPES[name]) for name in names}
 
 
-def format_errors(case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False) -> list[str]:
+def format_errors(
+    case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False
+) -> list[str]:
     """The errors in the format of a report, one line each: missing or unknown names, shape, dtype, NaN or infinity.
 
     Only a report without such errors has numbers that can be compared, since `NaN > bound` is false. Intermediates and
@@ -157,12 +186,16 @@ def format_errors(case: WindowCase, report: Any, intermediates: bool, input_grad
     optional = ("dy",) * (case.objective.loss == GIVEN_DY)
     optional += ("dh_0",) * (case.h_0 is None and case.params.h_0 is None)
     expected = required_outputs(case, intermediates, input_gradients)
-    errors = [f"{name} is missing" for name in expected if name not in report and name not in optional]
+    errors = [
+        f"{name} is missing" for name in expected if name not in report and name not in optional
+    ]
     known, dtype = required_outputs(case, True, True), case.params.W_hh.dtype
     errors += [f"{name} is not an expected name" for name in report if name not in known]
     for name, shape in known.items():
         array = report.get(name)
-        if name in report and type(array) is not np.ndarray and not isinstance(array, np.generic):  # nor masked
+        if (
+            name in report and type(array) is not np.ndarray and not isinstance(array, np.generic)
+        ):  # nor masked
             errors.append(f"{name} is a {type(array).__name__}: expected a NumPy array")
         elif name in report and (error := array_error(name, array, shape, dtype)):
             errors.append(error)

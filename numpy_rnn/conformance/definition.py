@@ -68,7 +68,9 @@ def output(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], t: int) -> N:
     return n.affine([(w.h[t], p.W_hy)], p.b_y)  # (F3)
 
 
-def loss_and_error(n: Arithmetic[N], y: N, target: N, weights: N, objective: Objective) -> tuple[N | None, N]:
+def loss_and_error(
+    n: Arithmetic[N], y: N, target: N, weights: N, objective: Objective
+) -> tuple[N | None, N]:
     """L and dy of the steps with a loss, (K, ..., B, O); no loss where dy is given."""
     if objective.loss == GIVEN_DY:
         return None, target
@@ -88,7 +90,9 @@ def state_adjoint(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], t: int) -> N
     return n.affine([(w.dy[t], p.W_hy.mT), (w.da[t + 1], p.W_hh.mT)])  # (B2)
 
 
-def pre_activation_adjoint(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], t: int, nonlinearity: str) -> N:
+def pre_activation_adjoint(
+    n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], t: int, nonlinearity: str
+) -> N:
     """da_t."""
     return n.by_slope(w.dh[t], w.a[t], w.h[t], nonlinearity)  # (B3)
 
@@ -152,7 +156,9 @@ def velocity(n: Arithmetic[N], g: N, before: N | None, step: Step) -> N:
         return g * g if before is None else before + g * g  # (U8)
     if before is None:
         return g  # (U5)
-    return n.constant(step.momentum) * before + (n.constant(1.0) - n.constant(step.dampening)) * g  # (U5)
+    return (
+        n.constant(step.momentum) * before + (n.constant(1.0) - n.constant(step.dampening)) * g
+    )  # (U5)
 
 
 def direction(n: Arithmetic[N], g: N, v: N | None, before: N | None, step: Step) -> N:
@@ -196,8 +202,12 @@ def carried_state(states: Steps[NumpyArray], window: Window, epoch: int) -> Nump
 @overload
 def window_update(case: WindowCase, n: None = None, of: "Definition | None" = None) -> Arrays: ...
 @overload
-def window_update(case: WindowCase, n: Arithmetic[N], of: "Definition | None" = None) -> dict[str, N]: ...
-def window_update(case: WindowCase, n: Arithmetic[Any] | None = None, of: "Definition | None" = None) -> dict[str, Any]:
+def window_update(
+    case: WindowCase, n: Arithmetic[N], of: "Definition | None" = None
+) -> dict[str, N]: ...
+def window_update(
+    case: WindowCase, n: Arithmetic[Any] | None = None, of: "Definition | None" = None
+) -> dict[str, Any]:
     """The report of a case with all intermediate values, as numbers of this arithmetic.
 
     Arrays have the axis of time first, and the leading axes of networks or updates after it.
@@ -218,14 +228,18 @@ def window_update(case: WindowCase, n: Arithmetic[Any] | None = None, of: "Defin
     if loss is not None:
         n.see("loss", None, loss)
     for t in w.steps:
-        w.dy[t] = n.see("dy", t, of.adjoint_without_loss(n, w, t) if t <= older else errors[t - 1 - older])
+        w.dy[t] = n.see(
+            "dy", t, of.adjoint_without_loss(n, w, t) if t <= older else errors[t - 1 - older]
+        )
     d = of.backward(n, w, p, case.objective.nonlinearity, of)
     if case.step is not None:
         update(n, present(p), d, present(case.velocity), case.step, of)
     return n.report()
 
 
-def forward(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], nonlinearity: str, of: "Definition") -> None:
+def forward(
+    n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], nonlinearity: str, of: "Definition"
+) -> None:
     """a, h and y of all steps."""
     for t in w.steps:
         w.a[t] = n.see("a", t, of.pre_activation(n, w, p, t))
@@ -233,7 +247,9 @@ def forward(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], nonlinearity: str,
         w.y[t] = n.see("y", t, of.output(n, w, p, t))
 
 
-def backward(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], nonlinearity: str, of: "Definition") -> dict[str, N]:
+def backward(
+    n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], nonlinearity: str, of: "Definition"
+) -> dict[str, N]:
     """dh and da of all steps, and the gradients of the parameters by their names."""
     after = len(w.x) + 1
     w.dh[after] = w.da[after] = n.zeros(w.a[after - 1])
@@ -255,7 +271,12 @@ def backward(n: Arithmetic[N], w: Tensors[N], p: TwoBiases[N], nonlinearity: str
 
 
 def update(
-    n: Arithmetic[N], p: dict[str, N], d: dict[str, N], before: Arrays, step: Step, of: "Definition | None" = None
+    n: Arithmetic[N],
+    p: dict[str, N],
+    d: dict[str, N],
+    before: Arrays,
+    step: Step,
+    of: "Definition | None" = None,
 ) -> dict[str, N]:
     """The parameters after the step, by name; `before`: the velocities, or sums of squares, before it."""
     of = of or DEFINITION
@@ -322,7 +343,9 @@ class Recorded(NamedTuple):
 
 
 def train(
-    run: Run, compute: Callable[[WindowCase], tuple[Arrays, NumpyArray]], of: Definition = DEFINITION
+    run: Run,
+    compute: Callable[[WindowCase], tuple[Arrays, NumpyArray]],
+    of: Definition = DEFINITION,
 ) -> Iterator[Recorded]:
     """The updates of a run of TBPTT(k1, k2). compute(case): the report, and the states h_1 to h_T of the window."""
     (k1, k2, epochs), objective, step = run.options
@@ -338,11 +361,15 @@ def train(
                 states[0] = np.broadcast_to(first, (*params.W_hh.shape[:-2], *first.shape[-2:]))
             h_0 = of.carried_state(states, window, epoch)
             weights = None if run.weights is None else run.weights[window.loss_start : window.stop]
-            x, target = run.x[window.start : window.stop], run.target[window.loss_start : window.stop]
+            x, target = (
+                run.x[window.start : window.stop],
+                run.target[window.loss_start : window.stop],
+            )
             case = WindowCase(params, x, target, h_0, weights, objective, step, velocity)
             if learns and window.start > 0:  # the learned state is not a parameter of this window
                 case = case._replace(
-                    params=params._replace(h_0=None), velocity=velocity and velocity._replace(h_0=None)
+                    params=params._replace(h_0=None),
+                    velocity=velocity and velocity._replace(h_0=None),
                 )
             report, later = compute(case)
             if learns and window.start > 0:

@@ -25,7 +25,9 @@ def whole(smallest):
 
     def read(text):
         if not (text.isdecimal() and int(text) >= smallest):
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {smallest} or more")
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: expected a whole number, {smallest} or more"
+            )
         return int(text)
 
     return read
@@ -36,7 +38,9 @@ def sizes(text):
     if text == "few":
         return text
     try:
-        return {letter: whole(1)(size) for letter, size in (part.split("=") for part in text.split(","))}
+        return {
+            letter: whole(1)(size) for letter, size in (part.split("=") for part in text.split(","))
+        }
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: expected few, or sizes as H=6,D=3") from None
 
@@ -44,9 +48,22 @@ def sizes(text):
 def pytest_addoption(parser):
     """Add the options."""
     add = parser.getgroup("elman", "equivalence suite (numpy_rnn.conformance)").addoption
-    add("--elman-backend", metavar="PORT", help="implementation under test: module:object, or a package as torch_rnn")
-    add("--elman-command", metavar="COMMAND", help="implementation under test: a program that speaks the port protocol")
-    add("--elman-level", choices=("L0", "L1", "L2", "L3", "all"), default="all", help="level to check (all)")
+    add(
+        "--elman-backend",
+        metavar="PORT",
+        help="implementation under test: module:object, or a package as torch_rnn",
+    )
+    add(
+        "--elman-command",
+        metavar="COMMAND",
+        help="implementation under test: a program that speaks the port protocol",
+    )
+    add(
+        "--elman-level",
+        choices=("L0", "L1", "L2", "L3", "all"),
+        default="all",
+        help="level to check (all)",
+    )
     add(
         "--elman-profile",
         choices=("default", "repeatable", "long"),
@@ -54,17 +71,41 @@ def pytest_addoption(parser):
         help="repeatable: the same cases here; long: 5000",
     )
     add("--elman-examples", type=whole(1), metavar="N", help="number of windows per test (100)")
-    add("--elman-sizes", type=sizes, metavar="SIZES", help="few: four shapes, for compiled code; H=6,D=3: only these")
-    add("--elman-timeout", type=seconds, default=10.0, metavar="SECONDS", help="time limit of one answer (10)")
+    add(
+        "--elman-sizes",
+        type=sizes,
+        metavar="SIZES",
+        help="few: four shapes, for compiled code; H=6,D=3: only these",
+    )
+    add(
+        "--elman-timeout",
+        type=seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="time limit of one answer (10)",
+    )
     add("--elman-dump", metavar="FILE", help="write the first failing case as .json")
-    add("--elman-replay", metavar="FILE", help="run the case that --elman-dump wrote, and nothing else")
-    add("--elman-output", metavar="FILE", help="write the worst ratio of every tensor and its case as .json")
+    add(
+        "--elman-replay",
+        metavar="FILE",
+        help="run the case that --elman-dump wrote, and nothing else",
+    )
+    add(
+        "--elman-output",
+        metavar="FILE",
+        help="write the worst ratio of every tensor and its case as .json",
+    )
 
 
 def pytest_configure(config):
     """Create the named port before the collection, and register the suite."""
-    where, command = config.getoption("elman_backend", None), config.getoption("elman_command", None)
-    asked = config.getoption("pyargs", False) and any(arg.startswith("numpy_rnn.conformance") for arg in config.args)
+    where, command = (
+        config.getoption("elman_backend", None),
+        config.getoption("elman_command", None),
+    )
+    asked = config.getoption("pyargs", False) and any(
+        arg.startswith("numpy_rnn.conformance") for arg in config.args
+    )
     if not asked and where is None and command is None:
         return
     import pytest

@@ -56,7 +56,10 @@ def profile(name: str, examples: int | None = None) -> settings:
         database=None,
         print_blob=True,
         report_multiple_bugs=False,
-        phases=(Phase.generate, Phase.shrink),  # not Phase.explain: it takes longest, and what it finds is not printed
+        phases=(
+            Phase.generate,
+            Phase.shrink,
+        ),  # not Phase.explain: it takes longest, and what it finds is not printed
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 
@@ -77,7 +80,14 @@ class Violation(AssertionError):
     where: the words for its place, a recipe or the seed of a run. hints: returns the mutants that it resembles.
     """
 
-    def __init__(self, where: str, first: Divergence, place: Place, window: tuple[WindowCase, Arrays], hints: Hints):
+    def __init__(
+        self,
+        where: str,
+        first: Divergence,
+        place: Place,
+        window: tuple[WindowCase, Arrays],
+        hints: Hints,
+    ):
         allowed = f"rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large"
         if not first.allowed:
             allowed = "nothing rounds here, so it must be this number"
@@ -112,17 +122,33 @@ class WorstRatios:
             low, high = self.sizes.get(letter, (size, size))
             self.sizes[letter] = min(low, size), max(high, size)
 
-    def note(self, level: str, dtype: str, tensor: str, ratio: float, case: object, counts: tuple[int, int]) -> None:
+    def note(
+        self,
+        level: str,
+        dtype: str,
+        tensor: str,
+        ratio: float,
+        case: object,
+        counts: tuple[int, int],
+    ) -> None:
         """Keep the ratio if it is the largest so far, and add up how many checks were estimated, and lost."""
         tensors = self.worst.setdefault(level, {}).setdefault(dtype, {})
         noted = tensors.setdefault(tensor, {"ratio": -1.0, "case": None, "estimated": 0, "lost": 0})
-        noted["estimated"], noted["lost"] = noted["estimated"] + counts[0], noted["lost"] + counts[1]
+        noted["estimated"], noted["lost"] = (
+            noted["estimated"] + counts[0],
+            noted["lost"] + counts[1],
+        )
         if ratio > noted["ratio"]:
             noted |= {"ratio": ratio, "case": case}
 
     def total(self, what: str) -> int:
         """The number of checks that were "estimated" or "lost"."""
-        return sum(noted[what] for dtypes in self.worst.values() for of in dtypes.values() for noted in of.values())
+        return sum(
+            noted[what]
+            for dtypes in self.worst.values()
+            for of in dtypes.values()
+            for noted in of.values()
+        )
 
     def merge(self, worst: dict, sizes: dict) -> None:
         """Add the worst ratios and the sizes of another process, which ran other tests."""
@@ -255,7 +281,9 @@ def _falsify(check: PortCheck, strategy: st.SearchStrategy, chosen: settings) ->
 
     try:
         property_holds()
-    except Violation as smallest:  # the case that Hypothesis shrank to; its error is rarely the largest
+    except (
+        Violation
+    ) as smallest:  # the case that Hypothesis shrank to; its error is rarely the largest
         place = smallest.place
         is_window = isinstance(place, Recipe) and check.level != "L0"
         for larger in hint_recipes(check.port, place) if is_window else ():  # type: ignore[arg-type]  # an earlier stage
@@ -269,7 +297,9 @@ def _falsify(check: PortCheck, strategy: st.SearchStrategy, chosen: settings) ->
         if (first := earliest.first).tensor != smallest.first.tensor:
             message += f"; the earliest wrong stage is {first.tensor} ({first.equation}), in {_words(earliest.place)}"
         if (ratio := largest.first.ratio) > 2 * smallest.first.ratio:
-            message += f"; the largest error, in {_words(largest.place)}, is {ratio:.3g} times its bound"
+            message += (
+                f"; the largest error, in {_words(largest.place)}, is {ratio:.3g} times its bound"
+            )
         smallest.args = (message,)
         raise smallest from None
     except Flaky:

@@ -12,13 +12,28 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from numpy_rnn.common.records import DTYPES, Objective, Parameters, Run, RunOptions, Schedule, Step, WindowCase
+from numpy_rnn.common.records import (
+    DTYPES,
+    Objective,
+    Parameters,
+    Run,
+    RunOptions,
+    Schedule,
+    Step,
+    WindowCase,
+)
 from numpy_rnn.conformance.arithmetics.exact import exact_report
 from numpy_rnn.conformance.case import GIVEN_DY, RateInVelocity, TwoBiases, present
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
-LARGE_SIZES = {"T": (17, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}  # of one of the letters
+LARGE_SIZES = {
+    "T": (17, 40),
+    "H": (17, 40),
+    "B": (9, 20),
+    "D": (17, 40),
+    "O": (17, 40),
+}  # of one of the letters
 SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
 MAX_ATTEMPTS = 16  # to find a case in which nothing rounds
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
@@ -83,7 +98,9 @@ class Recipe(NamedTuple):
         def call(record: Any) -> str:
             if not hasattr(record, "_field_defaults"):
                 return repr(record)
-            values = {n: v for n, v in record._asdict().items() if record._field_defaults.get(n, ...) != v}
+            values = {
+                n: v for n, v in record._asdict().items() if record._field_defaults.get(n, ...) != v
+            }
             return f"{type(record).__name__}({', '.join(f'{name}={call(value)}' for name, value in values.items())})"
 
         return call(self)
@@ -95,21 +112,35 @@ class Recipe(NamedTuple):
         drawn: Any = partial(generator.integers, -2, 3) if self.exact else generator.normal
         params = self._parameters(generator, drawn)
         x, target, h_0 = (drawn(size=size).astype(float) for size in ((T, B, D), (K, B, O), (B, H)))
-        phi: dict[str, Any] = {"tanh": np.tanh, "relu": np.abs, "sigmoid": lambda v: 0.5 + 0.5 * np.tanh(v)}
+        phi: dict[str, Any] = {
+            "tanh": np.tanh,
+            "relu": np.abs,
+            "sigmoid": lambda v: 0.5 + 0.5 * np.tanh(v),
+        }
         h_0 = phi[nonlinearity](h_0)
         if self.zeros:
             x[0], h_0[...] = 0, 0
         if self.subnormal:
-            x[..., 0], h_0[..., 0] = (np.finfo(self.dtype).smallest_normal / 4 * v[..., 0] for v in (x, h_0))
+            x[..., 0], h_0[..., 0] = (
+                np.finfo(self.dtype).smallest_normal / 4 * v[..., 0] for v in (x, h_0)
+            )
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
         if self.learned:
             params = params._replace(h_0=h_0)
         velocity, weights, step = None, None, self.step
-        if self.velocity and step is not None and step.has_velocity:  # of order one, as the gradients
-            given = {name: drawn(size=p.shape).astype(p.dtype) for name, p in present(params).items()}
-            velocity = params._replace(**{name: v * v if step.adagrad else v for name, v in given.items()})
+        if (
+            self.velocity and step is not None and step.has_velocity
+        ):  # of order one, as the gradients
+            given = {
+                name: drawn(size=p.shape).astype(p.dtype) for name, p in present(params).items()
+            }
+            velocity = params._replace(
+                **{name: v * v if step.adagrad else v for name, v in given.items()}
+            )
 
-        def classes(shape: tuple[int, ...], size: int) -> np.ndarray:  # some of which occur several times
+        def classes(
+            shape: tuple[int, ...], size: int
+        ) -> np.ndarray:  # some of which occur several times
             return generator.integers(0, generator.integers(1, size + 1), shape)
 
         if self.class_inputs:
@@ -134,7 +165,9 @@ class Recipe(NamedTuple):
 
         def numbers(*shape: int) -> np.ndarray:
             array = drawn(size=shape)
-            return (array if self.exact else self.gain * array / np.sqrt(shape[0])).astype(self.dtype)
+            return (array if self.exact else self.gain * array / np.sqrt(shape[0])).astype(
+                self.dtype
+            )
 
         D, H, O = self.D, self.H, self.O
         W_xh, W_hh, W_hy = numbers(D, H), numbers(H, H), numbers(H, O)
@@ -156,18 +189,24 @@ class Recipe(NamedTuple):
         return Parameters(W_xh * factors, W_hh * factors, W_hy, b_h, b_y)
 
 
-def random_recipe(draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING) -> Recipe:
+def random_recipe(
+    draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING
+) -> Recipe:
     """A recipe with the options of ports that have these abilities."""
     sizes, distinct, drawn = list(range(1, MAX_SIZE + 1)), draw.one_in(2), list[int]()
     for _ in range(5):  # mostly all different
         drawn.append(draw.choice(sizes))
         sizes = [size for size in sizes if not distinct or size != drawn[-1]]
     (T, B, D, H, O), (has, lacks, _) = drawn, abilities
-    nonlinearity: Any = draw.choice([name for name in ("tanh", "relu") if name not in lacks] or ["sigmoid"])
+    nonlinearity: Any = draw.choice(
+        [name for name in ("tanh", "relu") if name not in lacks] or ["sigmoid"]
+    )
     if "sigmoid" in has and draw.one_in(4):
         nonlinearity = "sigmoid"
     loss: Any = "cross_entropy" if "cross_entropy" in has and draw.one_in(2) else "squared_error"
-    objective = Objective(nonlinearity, loss, draw.choice([name for name in ("sum", "mean") if name not in lacks]))
+    objective = Objective(
+        nonlinearity, loss, draw.choice([name for name in ("sum", "mean") if name not in lacks])
+    )
     step = random_step(draw, abilities)
     recipe = Recipe(
         T, B, D, H,
@@ -212,7 +251,9 @@ def random_step(draw: Draw, abilities: Abilities) -> Step:
         dampening = draw.choice((0.0, 0.25, 0.7)) if momentum and "dampening" not in lacks else 0.0
         nesterov = momentum > 0 and dampening == 0 and "nesterov" not in lacks and draw.one_in(2)
         decay = 0.0 if "weight_decay" in lacks else draw.choice((0.0, 0.01, 0.1))
-        max_norm = None if "max_norm" in lacks else draw.choice((None, None, 0.1, 0.5, 1.0, 5.0, 30.0))
+        max_norm = (
+            None if "max_norm" in lacks else draw.choice((None, None, 0.1, 0.5, 1.0, 5.0, 30.0))
+        )
         step = Step(step.learning_rate, momentum, dampening, nesterov, decay, max_norm=max_norm)
     if "clip_by_value" in has and draw.one_in(4):
         step = step._replace(max_norm=None, max_value=draw.choice((0.03, 0.2, 1.0)))
@@ -221,7 +262,9 @@ def random_step(draw: Draw, abilities: Abilities) -> Step:
     return step
 
 
-RESTRICTIONS: dict[str, dict[str, Any]] = {  # what a port lacks, and fields of a recipe that it then has
+RESTRICTIONS: dict[
+    str, dict[str, Any]
+] = {  # what a port lacks, and fields of a recipe that it then has
     "step": {"step": None},
     "many losses": {"K": 1},
     "batch": {"B": 1},
@@ -241,7 +284,9 @@ def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
     if "distributions" in lacks:
         recipe = recipe._replace(classes=recipe.objective.loss == "cross_entropy")
     if "given_dy" in has:
-        recipe = recipe._replace(objective=Objective(recipe.objective[0], GIVEN_DY), weights=False, classes=False)
+        recipe = recipe._replace(
+            objective=Objective(recipe.objective[0], GIVEN_DY), weights=False, classes=False
+        )
     if "older steps" in lacks:
         recipe = recipe._replace(K=recipe.T)
     for what in RESTRICTIONS.keys() & set(lacks):
@@ -252,7 +297,10 @@ def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
 def large_recipe(draw: Draw, dtype: str, abilities: Abilities = EVERYTHING) -> Recipe:
     """A recipe with a large T, H, B, D or O; half of them with a saturated or a silent unit."""
     recipe, letter = random_recipe(draw, dtype, abilities), draw.choice("THBDO")
-    size, special = draw.integer(*LARGE_SIZES[letter]), draw.choice(("saturated", "silent", "subnormal", "zeros"))
+    size, special = (
+        draw.integer(*LARGE_SIZES[letter]),
+        draw.choice(("saturated", "silent", "subnormal", "zeros")),
+    )
     K = recipe.K if letter != "T" else size if recipe.K == recipe.T else draw.integer(1, size)
     changes: dict[str, Any] = {"K": K, letter: size, special: True}
     return restricted(sized(recipe._replace(**changes), draw, abilities), abilities)
@@ -266,13 +314,20 @@ def exact_recipe(draw: Draw, dtype: str, abilities: Abilities = EVERYTHING) -> R
         loss: Any = GIVEN_DY if recipe.objective.loss == GIVEN_DY else "squared_error"
         objective = recipe.objective._replace(nonlinearity="relu", loss=loss)
         weights = recipe.weights and objective.reduction == "sum"
-        changes: dict[str, Any] = {"step": step, "weights": weights, "classes": False, "subnormal": False}
+        changes: dict[str, Any] = {
+            "step": step,
+            "weights": weights,
+            "classes": False,
+            "subnormal": False,
+        }
         recipe = recipe._replace(exact=True, objective=objective, **changes)
         if not abilities.sizes:
             shorter = max(1, recipe.T >> (attempt // 4))
             recipe = recipe._replace(T=shorter, K=min(recipe.K, shorter))
             if objective.reduction == "mean":  # only a division by a power of two is exact
-                powers = {letter: 1 << (getattr(recipe, letter).bit_length() - 1) for letter in "BOK"}
+                powers = {
+                    letter: 1 << (getattr(recipe, letter).bit_length() - 1) for letter in "BOK"
+                }
                 recipe = recipe._replace(**powers)
         recipe = restricted(recipe, abilities)
         if exact_report(recipe.case()) is not None:
@@ -288,16 +343,21 @@ def has_exact_cases(abilities: Abilities) -> bool:
 def _exact_step(step: Step, draw: Draw) -> Step:
     """A step with the same options, whose values are powers of two; without clipping by norm."""
     momentum, dampening, decay = (
-        draw.choice((0.5, 0.25)) if value else 0.0 for value in (step.momentum, step.dampening, step.weight_decay)
+        draw.choice((0.5, 0.25)) if value else 0.0
+        for value in (step.momentum, step.dampening, step.weight_decay)
     )
     limit = None if step.max_value is None else draw.choice((1.0, 4.0))
     return Step(2.0**-4, momentum, dampening, step.nesterov, decay, max_value=limit)
 
 
-def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING, max_steps: int = 12) -> Run:
+def random_run(
+    draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING, max_steps: int = 12
+) -> Run:
     """A run of several updates of TBPTT(k1, k2) on a random series; windows overlap, and the last may be shorter."""
     lacks = abilities.lacks
-    recipe = random_recipe(draw, dtype, abilities)._replace(saturated=False, silent=False, subnormal=False)
+    recipe = random_recipe(draw, dtype, abilities)._replace(
+        saturated=False, silent=False, subnormal=False
+    )
     sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDO"}
     T = draw.integer(4, max_steps)
     k1 = T if "h_0" in lacks else draw.integer(1, 4)
@@ -305,10 +365,14 @@ def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVER
         k1 = 1
     if "older steps" in lacks:
         T -= T % k1  # the last window has as many steps as the others
-    k2 = k1 if "older steps" in lacks else T if "h_0" in lacks else k1 + draw.integer(0, 3)  # T: all start at step 0
+    k2 = (
+        k1 if "older steps" in lacks else T if "h_0" in lacks else k1 + draw.integer(0, 3)
+    )  # T: all start at step 0
     sizes["H"] = draw.integer(*LARGE_SIZES["H"]) if draw.one_in(10) else min(recipe.H, 6)
     if abilities.sizes:  # with a T, all windows have the same size, and every step has a loss
-        shapes = [each for each in abilities.sizes if each.get("K", 0) in (0, each.get("T"))] or abilities.sizes
+        shapes = [
+            each for each in abilities.sizes if each.get("K", 0) in (0, each.get("T"))
+        ] or abilities.sizes
         short = [each for each in shapes if each.get("T", 1) == 1]
         shape = draw.choice(short or shapes if "many losses" in lacks else shapes)
         if "T" in shape:
@@ -318,11 +382,23 @@ def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVER
     sizes |= {"B": 1} if "batch" in lacks else {}
     recipe = recipe._replace(**sizes, T=T, K=T, logits=1.0, velocity=False)
     given = "given_dy" in abilities.capabilities  # then numpy_rnn computes the loss of the run
-    recipe = recipe._replace(objective=recipe.objective._replace(loss="squared_error")) if given else recipe
+    recipe = (
+        recipe._replace(objective=recipe.objective._replace(loss="squared_error"))
+        if given
+        else recipe
+    )
     case = recipe.case()
     # Small steps: momentum multiplies a constant gradient by 1/(1 − μ).
     step = random_step(draw, abilities) if recipe.step is None else recipe.step
-    scale = draw.choice((1.0, 0.3, 0.1)) / (10 * case.x.shape[1] * recipe.O * k1) * (1 - step.momentum)
-    h_0 = None if recipe.learned else np.zeros((recipe.B, recipe.H), recipe.dtype) if case.h_0 is None else case.h_0
+    scale = (
+        draw.choice((1.0, 0.3, 0.1)) / (10 * case.x.shape[1] * recipe.O * k1) * (1 - step.momentum)
+    )
+    h_0 = (
+        None
+        if recipe.learned
+        else np.zeros((recipe.B, recipe.H), recipe.dtype)
+        if case.h_0 is None
+        else case.h_0
+    )
     options = RunOptions(Schedule(k1, k2, 2), recipe.objective, step._replace(learning_rate=scale))
     return Run(case.params, case.x, case.target, h_0, case.weights, options)

@@ -72,7 +72,10 @@ class Tolerance(NamedTuple):
         estimated = self.wide & ~(self.size(self.E) <= limit)
         lost = estimated & ~(limit <= LOST * size)
         # The whole difference against the whole limit, as the ratio of the largest element.
-        largest, whole = np.abs(difference).max(axis=self.axes, keepdims=True), self.size(difference)
+        largest, whole = (
+            np.abs(difference).max(axis=self.axes, keepdims=True),
+            self.size(difference),
+        )
         limit = np.where(whole > 0, limit * largest / np.where(whole > 0, whole, 1), limit)
         allowed = np.where(estimated & ~lost, limit, self.E)
         flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
@@ -107,23 +110,35 @@ def global_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Ite
     required = required_names(case, intermediates=False)
     for name, tolerance in tolerances(case, [*required, *report], tau).items():
         right_form = name in report and np.shape(report[name]) == tolerance.expected.shape
-        yield tolerance.check(report[name] if right_form else np.full(tolerance.expected.shape, np.nan))
+        yield tolerance.check(
+            report[name] if right_form else np.full(tolerance.expected.shape, np.nan)
+        )
 
 
 def exact_checks(case: WindowCase, report: Arrays) -> Iterator[Check]:
     """The checks at level L0, of a case in which nothing rounds: every reported number is the right one."""
     expected = exact_report(case)
     assert expected is not None, "a case of level L0 rounds"
-    for name in [name for name in expected if name in {*required_names(case, intermediates=False), *report}]:
+    for name in [
+        name for name in expected if name in {*required_names(case, intermediates=False), *report}
+    ]:
         value, reported = expected[name], report.get(name)
-        wrong = np.full(value.shape, np.nan) if reported is None or reported.shape != value.shape else reported - value
+        wrong = (
+            np.full(value.shape, np.nan)
+            if reported is None or reported.shape != value.shape
+            else reported - value
+        )
         flags = np.zeros(value.shape[:0], bool)
-        yield Check(name, ratios(wrong, np.zeros_like(value)), value, np.zeros_like(value), flags, flags)
+        yield Check(
+            name, ratios(wrong, np.zeros_like(value)), value, np.zeros_like(value), flags, flags
+        )
 
 
 def ratios(difference: NumpyArray, allowed: NumpyArray) -> NumpyArray:
     """|difference| / allowed; 0 where both are 0, infinity where only `allowed` is, or where the difference is NaN."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # where next to nothing is allowed
+    with np.errstate(
+        divide="ignore", invalid="ignore", over="ignore"
+    ):  # where next to nothing is allowed
         ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
     return np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
@@ -137,11 +152,15 @@ def tolerances(
     with np.errstate(all="ignore"):  # a bound that overflows is not used
         bounds = window_update(case, Bounds(dtype, tau, reported))
         found = {
-            name: Tolerance(name, np.asarray(near.value), np.asarray(near.E), None, u, axes_of(name))
+            name: Tolerance(
+                name, np.asarray(near.value), np.asarray(near.E), None, u, axes_of(name)
+            )
             for name, near in bounds.items()
             if name in names
         }
-        if not is_small(case, reported is not None) and any(tolerance.wide.any() for tolerance in found.values()):
+        if not is_small(case, reported is not None) and any(
+            tolerance.wide.any() for tolerance in found.values()
+        ):
             samples = window_update(sampled(case), Noisy(dtype, tau, reported))
             for name, tolerance in found.items():
                 spread = np.std(samples[name], axis=1 if SHAPES[name].startswith("T") else 0)

@@ -26,7 +26,9 @@ class Descent(NamedTuple):
         """Clip the gradient and move the parameters. The gradient itself stays, unless nobody sees it."""
         memory, step, moves_h_0, g = self.memory, self.step, window.start == 0, self.memory.gradient
         if self.is_plain:
-            subtract(memory.theta, multiply(g, self.rate, memory.spare if is_seen else g), memory.theta)  # (U1)
+            subtract(
+                memory.theta, multiply(g, self.rate, memory.spare if is_seen else g), memory.theta
+            )  # (U1)
             return
         layout, moving = memory.layout, memory.is_moving
         end = layout.weights if layout.learned and not moves_h_0 else None

@@ -69,7 +69,9 @@ def product_of_group(left: Array, right: Array, out: Array) -> Array:
     return np.einsum("nij,njk->nik", left, right, out=out)
 
 
-def one_step_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]) -> Iterator[Placed]:
+def one_step_updates(
+    descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]
+) -> Iterator[Placed]:
     """`window_updates` of windows of one step of one sequence: only what these need."""
     memory, rate, is_plain = descent.memory, descent.rate, descent.is_plain
     theta, gradient, layout = memory.theta, memory.gradient, memory.layout
@@ -92,12 +94,16 @@ def one_step_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: I
         if placed[4]:
             yield placed
         elif is_plain:
-            subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1); nobody sees this gradient
+            subtract(
+                theta, multiply(gradient, rate, gradient), theta
+            )  # (U1); nobody sees this gradient
         else:
             descent.take_step(placed.window, False)
 
 
-def window_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]) -> Iterator[Placed]:
+def window_updates(
+    descent: Descent, tape: Tape, nonlinearity: str, windows: Iterable[Placed]
+) -> Iterator[Placed]:
     """Make the updates of these windows. Those that are due are generated, after the gradient and before the step."""
     memory, stacked, kind = descent.memory, tape.stacked, tape.kind
     layout = memory.layout
@@ -134,7 +140,9 @@ def window_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: Ite
             if b_y is not None:
                 add(y, b_y, y)  # (F3)
         if views.row_losses is not None:
-            softmax_difference(y, views.target, kind.classes, error, views.row_losses)  # (L3), (L4), (B1)
+            softmax_difference(
+                y, views.target, kind.classes, error, views.row_losses
+            )  # (L3), (L4), (B1)
         else:
             subtract(y, views.target, error)  # (B1)
         if views.weights is not None:
@@ -185,18 +193,24 @@ def window_updates(descent: Descent, tape: Tape, nonlinearity: str, windows: Ite
             descent.take_step(placed.window, False)
 
 
-def recorded(memory: Memory, tape: Tape, window: Window) -> tuple[Activations[Array], Adjoints[Array]]:
+def recorded(
+    memory: Memory, tape: Tape, window: Window
+) -> tuple[Activations[Array], Adjoints[Array]]:
     """Copies of all that the latest window computed, time first; and what training does not need: (B9), (B10), y.
 
     To be called before the parameters are moved.
     """
-    layout, dot = memory.layout, np.ndarray.dot if memory.layout.networks is None else product_of_group
+    layout, dot = (
+        memory.layout,
+        np.ndarray.dot if memory.layout.networks is None else product_of_group,
+    )
     begin, first_new, end = (step - tape.base for step in window)
     views, B = Views(tape, begin, first_new, end, False), layout.B
     W_xh, W_hh, W_hy, _, b_y, _ = layout.named(memory.theta)
     rows, new = (end - begin) * B, (end - first_new) * B
     y, dy, dx, dh_0 = (
-        layout.empty(*shape) for shape in ((rows, layout.O), (rows, layout.O), (rows, layout.D), (B, layout.H))
+        layout.empty(*shape)
+        for shape in ((rows, layout.O), (rows, layout.O), (rows, layout.D), (B, layout.H))
     )
     dot(views.h, W_hy, y)  # (F3)
     if b_y is not None:

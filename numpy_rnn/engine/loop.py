@@ -14,23 +14,52 @@ from numpy import multiply, subtract
 
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import EPOCH, check_run, check_stream, check_yield_every, is_integer
-from numpy_rnn.common.conversion import each
+from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.errors import check_flag
-from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step
+from numpy_rnn.common.records import (
+    Gradients,
+    Objective,
+    Parameters,
+    Run,
+    RunOptions,
+    Schedule,
+    State,
+    Step,
+)
 from numpy_rnn.common.update_iterator import Training, Updates, first_state
 from numpy_rnn.engine.descent import Descent
 from numpy_rnn.engine.gradient import Placed, one_step_updates, recorded, window_updates
 from numpy_rnn.engine.losses import IS_MEAN, IS_SOFTMAX, LossKind
-from numpy_rnn.engine.memory import WIDE, FlatUpdate, Layout, Memory, group, joined, new_update, set_parts
+from numpy_rnn.engine.memory import (
+    WIDE,
+    FlatUpdate,
+    Layout,
+    Memory,
+    group,
+    joined,
+    new_update,
+    set_parts,
+)
 from numpy_rnn.engine.tape import MAX_VIEWED, Tape
-from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, LearningRate, Targets, Weights, copy_of
+from numpy_rnn.parameters import (
+    ARRAYS,
+    Array,
+    InitialState,
+    Inputs,
+    LearningRate,
+    Targets,
+    Weights,
+    copy_of,
+)
 from numpy_rnn.truncation import SeriesWindows, StreamWindows, WindowData, Windows, windows
 from numpy_rnn.update import as_learning_rate
 
 TAPE_BYTES = 2**21  # of the rows of a tape, unless one window needs more
 MAX_TAPES = 32  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
 BUFFER = 16  # numbers, the least: with more, NumPy copies arrays that are broadcast over rows of a group to a buffer
-PART_STEPS = 256  # of the windows of a part of the series, whose views are used again on the next part
+PART_STEPS = (
+    256  # of the windows of a part of the series, whose views are used again on the next part
+)
 
 
 def train(
@@ -135,13 +164,22 @@ def train_stream(
     return _training(run, StreamWindows(run), start, record, yield_every)
 
 
-def _training(run: Run, source: Windows, start: State[Array], record: bool, yield_every: Any) -> Training[Array]:
-    every, run = check_yield_every(yield_every, is_stream=run.target is None), run._replace(h_0=copy_of(run.h_0))
-    begin = partial(updates, run, source, check_flag("record", record), maxsize if every == EPOCH else every)
+def _training(
+    run: Run, source: Windows, start: State[Array], record: bool, yield_every: Any
+) -> Training[Array]:
+    every, run = (
+        check_yield_every(yield_every, is_stream=run.target is None),
+        run._replace(h_0=copy_of(run.h_0)),
+    )
+    begin = partial(
+        updates, run, source, check_flag("record", record), maxsize if every == EPOCH else every
+    )
     return Training(begin, start, copy_of, repeatable=run.target is not None)
 
 
-def updates(run: Run, source: Windows, record: bool, every: Any, state: State[Array]) -> Updates[Array]:
+def updates(
+    run: Run, source: Windows, record: bool, every: Any, state: State[Array]
+) -> Updates[Array]:
     """Generate the updates after `state` that are due, and with each the initial state of the next window.
 
     Every block makes the updates up to the next one that is due before the next block begins, so that its numbers stay
@@ -152,7 +190,9 @@ def updates(run: Run, source: Windows, record: bool, every: Any, state: State[Ar
     for epoch in range(state.epoch, run.options.schedule.epochs + 1):
         is_due = True
         if networks.is_quick:
-            yield from networks.every_update(epoch, None if per_epoch is None else per_epoch - number)
+            yield from networks.every_update(
+                epoch, None if per_epoch is None else per_epoch - number
+            )
             number = 0
             continue
         while networks.blocks and (per_epoch is None or number < per_epoch):
@@ -186,7 +226,9 @@ class Networks:
             if first is None:
                 return
             whole = chain([first], stream)
-            sources = [whole] if len(parts) == 1 else list(tee(whole, len(parts)))  # which keeps 57 windows
+            sources = (
+                [whole] if len(parts) == 1 else list(tee(whole, len(parts)))
+            )  # which keeps 57 windows
             target, weights = first.target, first.weights
         _, loss, reduction = run.options.objective
         is_mean, is_softmax = IS_MEAN[reduction], IS_SOFTMAX[loss]  # KeyError on another name
@@ -200,7 +242,9 @@ class Networks:
         self.lead = self.blocks[0]
         self.places = self.lead.memory.layout.places(self.E)
         yields_all = not self.all_losses or source.per_epoch == 1
-        self.is_quick = yields_all and not (self.E or record) and kind.plain and self.lead.descent.is_plain
+        self.is_quick = (
+            yields_all and not (self.E or record) and kind.plain and self.lead.descent.is_plain
+        )
         self.lead.collects = not self.is_quick
 
     def advance(self, record: bool) -> None:
@@ -226,13 +270,36 @@ class Networks:
         loss, losses = every_loss[-1], every_loss if self.all_losses else None
         kept = (None, None) if lead.recorded is None else self._recorded()
         update: FlatUpdate = new_update(FlatUpdate)
-        set_parts(update, (epoch, number, window, loss, losses, *kept, vectors, self.places, lead.memory.is_moving[1]))
+        set_parts(
+            update,
+            (
+                epoch,
+                number,
+                window,
+                loss,
+                losses,
+                *kept,
+                vectors,
+                self.places,
+                lead.memory.is_moving[1],
+            ),
+        )
         return update, next_state.copy()
 
     def every_update(self, epoch: int, count: int | None) -> Updates[Array]:
         """Every update of one network by plain gradient descent, in the fewest calls."""
-        memory, rate, half, places = self.lead.memory, self.lead.descent.rate, self.half, self.places
-        theta, gradient, spare, vectors = memory.theta, memory.gradient, memory.spare, memory.vectors
+        memory, rate, half, places = (
+            self.lead.memory,
+            self.lead.descent.rate,
+            self.half,
+            self.places,
+        )
+        theta, gradient, spare, vectors = (
+            memory.theta,
+            memory.gradient,
+            memory.spare,
+            memory.vectors,
+        )
         for views, number, window, next_state, _ in islice(self.lead.made, count):
             subtract(theta, multiply(gradient, rate, spare), theta)  # (U1)
             errors, divisor = views.errors, views.divisor
@@ -241,7 +308,10 @@ class Networks:
                 loss = loss / divisor  # (L2)
             losses = np.array([loss]) if self.all_losses else None
             update: FlatUpdate = new_update(FlatUpdate)
-            set_parts(update, (epoch, number, window, loss, losses, None, None, vectors.copy(), places, False))
+            set_parts(
+                update,
+                (epoch, number, window, loss, losses, None, None, vectors.copy(), places, False),
+            )
             yield update, next_state.copy()
 
     def together(self, arrays: list[Array], axis: int) -> Array:
@@ -273,7 +343,9 @@ class Pick(NamedTuple):
         """Their parameters or velocity, with one leading axis or, for one network, none."""
         if not self.E:
             return params
-        return each(lambda theta: theta.reshape(-1, *theta.shape[len(self.E) :])[self.index], params)
+        return tree_map(
+            lambda theta: theta.reshape(-1, *theta.shape[len(self.E) :])[self.index], params
+        )
 
     def rate(self, rate: Array) -> Array:
         """η: a number, or (N, 1), one for every network."""
@@ -304,16 +376,25 @@ class Common(NamedTuple):
 class Block:
     """A group of networks, or one: its memory, its tape, and its windows, whose updates are made one by one."""
 
-    def __init__(self, layout: Layout, pick: Pick, common: Common, source: Any, state: State[Array]):
+    def __init__(
+        self, layout: Layout, pick: Pick, common: Common, source: Any, state: State[Array]
+    ):
         run, kind, self.every, blocks = common
         (schedule, objective, step), params = run.options, state.parameters
         is_series = isinstance(source, SeriesWindows)
         longest = source.T if is_series else maxsize
-        self.schedule = _, k2, epochs = Schedule(min(schedule.k1, longest), min(schedule.k2, longest), schedule.epochs)
-        velocity = None if state.velocity is None or not step.has_velocity else pick.record(state.velocity)
+        self.schedule = _, k2, epochs = Schedule(
+            min(schedule.k1, longest), min(schedule.k2, longest), schedule.epochs
+        )
+        velocity = (
+            None if state.velocity is None or not step.has_velocity else pick.record(state.velocity)
+        )
         self.memory = Memory(layout, pick.record(params), velocity, step.has_velocity)
         rate = pick.rate(as_learning_rate(params, step.learning_rate))
-        self.pick, self.descent = pick, Descent(self.memory, step, rate, step == Step(step.learning_rate))
+        self.pick, self.descent = (
+            pick,
+            Descent(self.memory, step, rate, step == Step(step.learning_rate)),
+        )
         numbers_per_step = layout.B * (layout.D + layout.H + 2 * layout.O) * (layout.networks or 1)
         most_bytes = min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // blocks)
         most_steps = most_bytes // (numbers_per_step * layout.dtype.itemsize)
@@ -321,18 +402,30 @@ class Block:
         self.most = max(1, min(PART_STEPS, most_viewed // 3) // k2)
         steps = min(k2, most_steps + 1)
         if is_series:
-            self.few = longest <= most_steps and source.per_epoch * k2 <= min(epochs * PART_STEPS, most_viewed)
+            self.few = longest <= most_steps and source.per_epoch * k2 <= min(
+                epochs * PART_STEPS, most_viewed
+            )
             steps = longest if self.few else min(longest, max(k2, min(most_steps, k2 + PART_STEPS)))
         self.tape = Tape(layout, steps, self.schedule, kind)
-        self.given = None if run.h_0 is None else pick.series(run.h_0[None])[0]  # None where h_0 is learned
+        self.given = (
+            None if run.h_0 is None else pick.series(run.h_0[None])[0]
+        )  # None where h_0 is learned
         initial = params.h_0 if run.h_0 is None else run.h_0
         self.tape.base = source.next_start(state.window) if is_series else 0
         carried = state.h if self.tape.base else initial
         self.tape.state(self.tape.base)[...] = pick.series(carried[None])[0]  # type: ignore[index]
-        windows = self.series(source, state.epoch, state.number) if is_series else [self.stream(source)]
+        windows = (
+            self.series(source, state.epoch, state.number) if is_series else [self.stream(source)]
+        )
         make = one_step_updates if self.tape.one_step else window_updates
-        self.made = make(self.descent, self.tape, objective.nonlinearity, chain.from_iterable(windows))
-        self.collects, self.uncollected, self.losses = True, 0, list[Array]()  # those of the steps before
+        self.made = make(
+            self.descent, self.tape, objective.nonlinearity, chain.from_iterable(windows)
+        )
+        self.collects, self.uncollected, self.losses = (
+            True,
+            0,
+            list[Array](),
+        )  # those of the steps before
         self.placed: Placed | None = None
         self.recorded: tuple[records.Activations[Array], records.Adjoints[Array]] | None = None
 
@@ -345,7 +438,9 @@ class Block:
                 self.recorded = recorded(self.memory, self.tape, self.latest.window)
             self.descent.take_step(self.latest.window)
 
-    def series(self, source: SeriesWindows, first_epoch: int, done: int) -> Iterator[Iterable[Placed]]:
+    def series(
+        self, source: SeriesWindows, first_epoch: int, done: int
+    ) -> Iterator[Iterable[Placed]]:
         """The windows of each epoch of a series, on the tape; they are made once if they are few."""
         k1, _, epochs = self.schedule
         kept: list[Placed] | None = None
@@ -359,8 +454,12 @@ class Block:
     def _epoch(self, source: SeriesWindows, done: int) -> Iterator[Placed]:
         (k1, k2, _), tape = self.schedule, self.tape
         most = source.per_epoch if self.few else self.most
-        all_windows = chain(windows(source.T, k1, k2), [records.Window(source.T, source.T, source.T)])
-        for number, (window, after) in enumerate(islice(pairwise(all_windows), done, None), start=done + 1):
+        all_windows = chain(
+            windows(source.T, k1, k2), [records.Window(source.T, source.T, source.T)]
+        )
+        for number, (window, after) in enumerate(
+            islice(pairwise(all_windows), done, None), start=done + 1
+        ):
             start, loss_start, end = window
             if end > tape.stop or start < tape.base:
                 self._flush(loss_start)
@@ -378,7 +477,13 @@ class Block:
             if len(data.x) > self.tape.steps:
                 self._lengthen(min(self.schedule.k2, 2 * len(data.x)))
             self._load(data)
-            yield Placed(self.tape.window(data.window), number, data.window, self.tape.state(data.window.stop), True)
+            yield Placed(
+                self.tape.window(data.window),
+                number,
+                data.window,
+                self.tape.state(data.window.stop),
+                True,
+            )
 
     def _lengthen(self, steps: int) -> None:
         """Move the states to a longer tape."""

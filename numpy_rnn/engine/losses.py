@@ -41,7 +41,9 @@ class LossKind(NamedTuple):
         total[total == 0] = 1
         return total
 
-    def losses(self, error: Array, row_losses: Array | None, weights: Array | None, count: int) -> Array:
+    def losses(
+        self, error: Array, row_losses: Array | None, weights: Array | None, count: int
+    ) -> Array:
         """L of so many windows of one size, (count,) or (count, N).
 
         error: y − target, (..., count·K·B, O); row_losses: of a cross-entropy, (..., count·K·B, 1); weights: the same.
@@ -51,15 +53,21 @@ class LossKind(NamedTuple):
             losses = 0.5 * square(error[..., 0])  # (L1)
         elif self.plain:
             terms = error.reshape(*error.shape[:-2], count, rows * O)
-            losses = 0.5 * (np.vecdot(terms, terms) if error.ndim == 2 else square(terms).sum(axis=-1))  # (L1)
+            losses = 0.5 * (
+                np.vecdot(terms, terms) if error.ndim == 2 else square(terms).sum(axis=-1)
+            )  # (L1)
         else:
-            each = 0.5 * np.vecdot(error, error)[..., None] if row_losses is None else row_losses  # (L1)
+            each = (
+                0.5 * np.vecdot(error, error)[..., None] if row_losses is None else row_losses
+            )  # (L1)
             each = each if weights is None else each * weights
             losses = each.reshape(*each.shape[:-2], count, rows).sum(axis=-1)  # (L1), (L4)
         if self.mean and weights is None:
             losses /= self.divisor(rows, O, losses.dtype)  # (L2)
         elif self.mean and weights is not None:
-            losses /= self.total(weights.reshape(*weights.shape[:-2], count, rows, 1), O)[..., 0, 0]  # (L2)
+            losses /= self.total(weights.reshape(*weights.shape[:-2], count, rows, 1), O)[
+                ..., 0, 0
+            ]  # (L2)
         by_window: Array = losses if losses.ndim == 1 else losses.T
         return by_window
 

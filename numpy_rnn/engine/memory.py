@@ -20,7 +20,9 @@ CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read fa
 MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
 MIN_GROUP = 3  # fewer small networks are faster one by one
 WIDE = 512  # networks from which on the rows of a group are whole cache lines
-GROUP_BYTES = 2**19  # of a vector of a group: parameters, gradient and activations are to fit into a cache of 1 to 2 MB
+GROUP_BYTES = (
+    2**19
+)  # of a vector of a group: parameters, gradient and activations are to fit into a cache of 1 to 2 MB
 
 Places = tuple[Any, ...]  # of every parameter in vectors (*E, P): (index, shape), or None
 
@@ -69,14 +71,19 @@ class Layout(NamedTuple):
         """Where each parameter is in vectors (*E, P), and its shape; None where there is none."""
         D, H, O, bias = self.D, self.H, self.O, self.bias
         shapes = (D, H), (H, H), (H,) if bias else None, (H, O), (O,) if bias else None
-        W_xh, W_hh, b_h, W_hy, b_y, h_0 = in_order(E, *shapes, (self.B, H) if self.learned else None)
+        W_xh, W_hh, b_h, W_hy, b_y, h_0 = in_order(
+            E, *shapes, (self.B, H) if self.learned else None
+        )
         return W_xh, W_hh, W_hy, b_h, b_y, h_0
 
     def stacked(self, vector: Array) -> list[Any]:
         """The parts W, U and h_0, or None, of a vector (..., P), as views."""
         D, H, O, bias = self.D, self.H, self.O, self.bias
         shapes = (D + H + bias, H), (H + bias, O), (self.B, H) if self.learned else None
-        return [part and vector[part[0]].reshape(part[1]) for part in in_order(vector.shape[:-1], *shapes)]
+        return [
+            part and vector[part[0]].reshape(part[1])
+            for part in in_order(vector.shape[:-1], *shapes)
+        ]
 
 
 def in_order(E: tuple[int, ...], *shapes: tuple[int, ...] | None) -> Places:
@@ -97,18 +104,35 @@ def named(vector: Array, places: Places) -> Parameters[Array]:
 class Memory:
     """The vectors of a group of networks, or of one: parameters, gradient, velocity, and what a step is computed in."""
 
-    def __init__(self, layout: Layout, params: Parameters[Array], velocity: Gradients[Array] | None, moving: bool):
+    def __init__(
+        self,
+        layout: Layout,
+        params: Parameters[Array],
+        velocity: Gradients[Array] | None,
+        moving: bool,
+    ):
         """params, velocity: to begin with, those of a group with one leading axis; moving: whether there is one."""
         self.layout = layout
-        padded = -(-layout.size * layout.dtype.itemsize // CACHE_LINE) * CACHE_LINE // layout.dtype.itemsize
-        shape = (2 + moving, padded) if layout.networks is None else (2 + moving, padded, layout.networks)
+        padded = (
+            -(-layout.size * layout.dtype.itemsize // CACHE_LINE)
+            * CACHE_LINE
+            // layout.dtype.itemsize
+        )
+        shape = (
+            (2 + moving, padded)
+            if layout.networks is None
+            else (2 + moving, padded, layout.networks)
+        )
         self.vectors = empty(shape, layout.dtype)
         self.vectors[...] = 0
         seen = self.vectors if layout.networks is None else np.moveaxis(self.vectors, -1, 1)
         self.theta, self.gradient, *rest = (vector[..., : layout.size] for vector in seen)
         self.velocity = rest[0] if moving else None
         self.spare, self.clipped = layout.empty(layout.size), layout.empty(layout.size)
-        self.is_moving = [velocity is not None, velocity is not None and velocity.h_0 is not None]  # weights, and h_0
+        self.is_moving = [
+            velocity is not None,
+            velocity is not None and velocity.h_0 is not None,
+        ]  # weights, and h_0
         for vector, given in ((self.theta, params), (self.velocity, velocity)):
             if vector is not None and given is not None:
                 for part, array in zip(layout.named(vector), given):
@@ -142,7 +166,10 @@ def group(params: Parameters[Array], B: int) -> list[tuple[Any, Layout]]:
     if B * H > MAX_GROUPED or N < MIN_GROUP:
         return [(n, one) for n in range(N)]
     line = CACHE_LINE // one.dtype.itemsize if N >= WIDE else 1
-    lines, most = -(-N // line), max(MIN_GROUP, GROUP_BYTES // (one.size * one.dtype.itemsize * line))
+    lines, most = (
+        -(-N // line),
+        max(MIN_GROUP, GROUP_BYTES // (one.size * one.dtype.itemsize * line)),
+    )
     count = -(-lines // most)
     ends = [lines * n // count * line for n in range(count + 1)]
     return [

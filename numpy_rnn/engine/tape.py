@@ -37,29 +37,49 @@ class Views:
     def __init__(self, tape: Tape, begin: int, first_new: int, end: int, is_first: bool):
         layout, (H, O, B), T, K = tape.layout, tape.layout[1:4], end - begin, end - first_new
         rows, after = slice(begin * B, end * B), slice((begin + 1) * B, (end + 1) * B)
-        on_tape, of_window, first = slice(first_new * B, end * B), slice((T - K) * B, T * B), slice(K * B)
-        a, dh, self.slope, self.da = (v[..., : T * B, :] for v in (tape.a, tape.dh, tape.slope, tape.da))
+        on_tape, of_window, first = (
+            slice(first_new * B, end * B),
+            slice((T - K) * B, T * B),
+            slice(K * B),
+        )
+        a, dh, self.slope, self.da = (
+            v[..., : T * B, :] for v in (tape.a, tape.dh, tape.slope, tape.da)
+        )
         before_t, h_t, a_t, dh_t, slope_t, da_t, *flow_t = tape.by_step
         before, h_after = tape.h[..., rows, :], tape.h[..., after, :]
-        packed, self.gaps, self.inputs = h_after, None, (tape.x[..., rows, :], tape.x[..., rows, :].mT, a)
+        packed, self.gaps, self.inputs = (
+            h_after,
+            None,
+            (tape.x[..., rows, :], tape.x[..., rows, :].mT, a),
+        )
         if tape.stacked:
             before, packed = tape.z[..., rows, :], tape.h_1[..., after, :]
         if tape.h_packed is not None and T * B > 1:
             self.gaps = tape.h_packed[: T * B], packed  # (h without gaps, the same on the tape)
             packed = self.gaps[0]
-        self.initial = tape.h[..., begin * B : (begin + 1) * B, :] if is_first else None  # the place of h_0
+        self.initial = (
+            tape.h[..., begin * B : (begin + 1) * B, :] if is_first else None
+        )  # the place of h_0
         # (the row that W, or W_hh, multiplies, a_t, h_t) of every step; these rows transposed; h_t
         self.forward = list(zip(before_t[begin:end], a_t, h_t[begin + 1 :]))
         self.before_T, self.h = before.mT, packed[..., :H]
         self.new = packed[..., of_window, :]  # h_t; on a stacked tape [h_t 1]
         self.new_T, self.dh_new = self.new.mT, dh[..., of_window, :]
-        self.target, self.error = tape.target[..., on_tape, :], tape.error[..., on_tape, :]  # y − target, undivided
-        self.y, self.dy = tape.y[..., first, :], self.error if tape.dy is None else tape.dy[..., first, :]
+        self.target, self.error = (
+            tape.target[..., on_tape, :],
+            tape.error[..., on_tape, :],
+        )  # y − target, undivided
+        self.y, self.dy = (
+            tape.y[..., first, :],
+            self.error if tape.dy is None else tape.dy[..., first, :],
+        )
         self.weights = None if tape.weights is None else tape.weights[..., on_tape, :]
         self.row_losses = None if tape.row_losses is None else tape.row_losses[..., on_tape, :]
         self.divisor = tape.kind.divisor(K * B, O, layout.dtype)
         # `error` in one row, of a plain loss and one network
-        self.errors = self.error.reshape(-1) if tape.kind.plain and layout.networks is None else None
+        self.errors = (
+            self.error.reshape(-1) if tape.kind.plain and layout.networks is None else None
+        )
         self.last = dh_t[T - 1], slope_t[T - 1], da_t[T - 1]
         # (da_{t+1}, dh_t, φ'(a_t), da_t) of the other steps, latest first: new ones, and those without a loss
         earlier = list(zip(da_t[1:T], dh_t, slope_t, da_t))[::-1]
@@ -97,7 +117,10 @@ class Tape:
         self.layout, self.steps, self.schedule, self.kind = layout, steps, schedule, kind
         self.base = self.stop = 0  # the steps that are on it
         D, H, O, B, bias = layout[:5]
-        k1, k2 = min(schedule.k1, steps) * B, min(schedule.k2, steps) * B  # on a stream there may be less than k2
+        k1, k2 = (
+            min(schedule.k1, steps) * B,
+            min(schedule.k2, steps) * B,
+        )  # on a stream there may be less than k2
         self.stacked = layout.networks is not None or (B == 1 and H <= MAX_STACKED)
         if self.stacked:
             self.z = layout.empty((steps + 1) * B, D + H + bias)
@@ -105,15 +128,29 @@ class Tape:
             self.x, self.h, self.h_1 = self.z[..., :D], self.z[..., D : D + H], self.z[..., D:]
         else:
             self.x, self.h = layout.empty(steps * B, D), layout.empty((steps + 1) * B, H)
-        self.one_step = self.stacked and schedule.k2 * B == 1 and kind.plain and not (kind.mean or layout.learned)
+        self.one_step = (
+            self.stacked
+            and schedule.k2 * B == 1
+            and kind.plain
+            and not (kind.mean or layout.learned)
+        )
         self.target, self.error = layout.empty(steps * B, O), layout.empty(steps * B, O)
         self.weights = layout.empty(steps * B, 1) if kind.weighted else None
         self.row_losses = layout.empty(steps * B, 1) if kind.cross_entropy else None
         # What windows are computed in: rows of the longest one, of which shorter ones use the first.
         self.a, self.dh, self.slope, self.da = (layout.empty(k2, H) for _ in range(4))
-        self.y, self.dy = layout.empty(k1, O), layout.empty(k1, O) if kind.mean or kind.weighted else None
-        self.h_packed = layout.empty(k2, H + bias) if self.stacked and layout.networks is None and k2 > 1 else None
-        self.flow = layout.empty(k2 + B, O + H) if self.stacked and schedule.k1 > 1 else None  # [dy_t da_{t+1}]
+        self.y, self.dy = (
+            layout.empty(k1, O),
+            layout.empty(k1, O) if kind.mean or kind.weighted else None,
+        )
+        self.h_packed = (
+            layout.empty(k2, H + bias)
+            if self.stacked and layout.networks is None and k2 > 1
+            else None
+        )
+        self.flow = (
+            layout.empty(k2 + B, O + H) if self.stacked and schedule.k1 > 1 else None
+        )  # [dy_t da_{t+1}]
         if self.flow is not None:
             self.flow[..., k2:, O:] = 0  # no step after the last
         self.views: dict[tuple[int, int, int, bool], Any] = {}
@@ -166,8 +203,14 @@ class Tape:
         found = []
         for first, end, count in ((begin, stop - rest, whole), (stop - rest, stop, 1)):
             if end > first:
-                rows = ..., slice((first - self.base) * self.layout.B, (end - self.base) * self.layout.B), slice(None)
-                row_losses, weights = [None if v is None else v[rows] for v in (self.row_losses, self.weights)]
+                rows = (
+                    ...,
+                    slice((first - self.base) * self.layout.B, (end - self.base) * self.layout.B),
+                    slice(None),
+                )
+                row_losses, weights = [
+                    None if v is None else v[rows] for v in (self.row_losses, self.weights)
+                ]
                 found.append(self.kind.losses(self.error[rows], row_losses, weights, count))
         return found
 

@@ -43,11 +43,18 @@ def band(values: np.ndarray) -> Band:
 def bands(networks: Sequence[Any], like: Any) -> Any:
     """The record `like` with a Band over the networks for every number; None is a network without numbers."""
     if isinstance(like, dict):
-        return {name: bands([None if of is None else of[name] for of in networks], like[name]) for name in like}
+        return {
+            name: bands([None if of is None else of[name] for of in networks], like[name])
+            for name in like
+        }
     if is_dataclass(like):
         parts = bands([None if of is None else vars(of) for of in networks], vars(like))
         return replace(like, **parts)  # type: ignore[type-var]
-    return band(np.stack([np.full(np.shape(like), np.nan) if of is None else of for of in networks], axis=-1))
+    return band(
+        np.stack(
+            [np.full(np.shape(like), np.nan) if of is None else of for of in networks], axis=-1
+        )
+    )
 
 
 # -- the run ----------------------------------------------------------------------------------------------------------
@@ -190,7 +197,9 @@ class ComponentFindings:
     networks: int
     bands: list[Network[Band]]
     diverged: int  # networks that diverged in training
-    lower: dict[str, np.ndarray]  # (T,) networks with a lower cosine than the run's after training; empty without any
+    lower: dict[
+        str, np.ndarray
+    ]  # (T,) networks with a lower cosine than the run's after training; empty without any
     opposite: list[Opposite]  # after training
 
     @property
@@ -201,7 +210,9 @@ class ComponentFindings:
     @property
     def sliding_is_closer(self) -> int:
         """The number of k, 1 < k < T, for which the sliding window has the higher median cosine at the end."""
-        chunks, sliding = (self.bands[-1].cost[kind].cosine.median[1:-1] for kind in ("chunks", "sliding"))
+        chunks, sliding = (
+            self.bands[-1].cost[kind].cosine.median[1:-1] for kind in ("chunks", "sliding")
+        )
         return int((sliding > chunks).sum())
 
 
@@ -229,7 +240,11 @@ class FinalLosses:
         """The truncations with which some networks diverged."""
         runs = [("chunks", k, final) for k, final in self.chunks.items()]
         runs += [("a sliding window", k, final) for k, final in self.sliding.items() if k > 1]
-        return [Opposite(kind, k, int(np.isinf(final).sum())) for kind, k, final in runs if np.isinf(final).any()]
+        return [
+            Opposite(kind, k, int(np.isinf(final).sum()))
+            for kind, k, final in runs
+            if np.isinf(final).any()
+        ]
 
 
 @dataclass(frozen=True)
@@ -265,7 +280,9 @@ class Mistake:
     """A mutant, the run that shows it, and its effect."""
 
     name: str
-    changes: list[tuple[str, str]] = field(metadata=NOT_STORED)  # functions of the definition, and the wrong ones
+    changes: list[tuple[str, str]] = field(
+        metadata=NOT_STORED
+    )  # functions of the definition, and the wrong ones
     functions: list[str] = field(metadata=NOT_STORED)  # the code of the wrong ones
     caught: Caught
     shown_by: str | None  # None: a random case shows it, and no run
@@ -335,7 +352,11 @@ DIGITS = 7  # significant ones, of the numbers in study.json
 def plain(value: Any, digits: int | None = DIGITS) -> Any:
     """The value as JSON can hold it; numbers are rounded to so many significant digits unless that is None."""
     if is_dataclass(value):
-        value = {one.name: getattr(value, one.name) for one in fields(value) if one.metadata != NOT_STORED}
+        value = {
+            one.name: getattr(value, one.name)
+            for one in fields(value)
+            if one.metadata != NOT_STORED
+        }
     elif hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, dict):
@@ -362,7 +383,9 @@ def restored(kind: Any, value: Any) -> Any:
     if origin is tuple:
         return tuple(restored(*pair) for pair in zip(inner, value, strict=True))
     if is_dataclass(kind):
-        return kind(**{name: restored(of, value[name]) for name, of in get_type_hints(kind).items()})  # type: ignore
+        return kind(
+            **{name: restored(of, value[name]) for name, of in get_type_hints(kind).items()}
+        )  # type: ignore
     if kind is np.ndarray:
         return np.array(value, float)
     if kind is float:

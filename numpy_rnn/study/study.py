@@ -54,7 +54,9 @@ def run(rnn: Any, arguments: Any) -> None:
         print(f"{time.monotonic() - began:5.1f} s  {what}", flush=True)
 
     choices = {
-        name.replace("_", " "): printable(str(v)) for name, v in configuration.to_dict().items() if v is not None
+        name.replace("_", " "): printable(str(v))
+        for name, v in configuration.to_dict().items()
+        if v is not None
     }
     training = published_training()
     if arguments.full:
@@ -99,13 +101,17 @@ def measure(
 
     def part(what, measure_part):
         begin(what)
-        with np.errstate(over="ignore", invalid="ignore"):  # of networks that are scaled to explode, or diverge
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # of networks that are scaled to explode, or diverge
             return measure_part(subject)
 
     return Findings(
         about=about(subject, choices, is_full),
         checks=part("every equation and its witnesses", measure_checks),
-        components=part("the component matrix, truncation, vanishing and exploding", measure_components),
+        components=part(
+            "the component matrix, truncation, vanishing and exploding", measure_components
+        ),
         training=training,
         explorer=explorer(subject),
     )
@@ -113,7 +119,9 @@ def measure(
 
 def files_of(findings: Findings, begin: Begin = lambda what: None) -> dict[str, bytes]:
     """All files of the folder by their names in it: the pages, their numbers, their figures."""
-    from numpy_rnn.study.page.pages import pages  # which needs packages that the command checks first
+    from numpy_rnn.study.page.pages import (
+        pages,
+    )  # which needs packages that the command checks first
 
     files: dict[str, bytes] = {}
     drawn = {}
@@ -137,7 +145,9 @@ def files_of(findings: Findings, begin: Begin = lambda what: None) -> dict[str, 
 # -- the folder -------------------------------------------------------------------------------------------------------
 
 PAGE = "lesson.html"
-GENERATOR = b'<meta name="generator" content="numpy_rnn study">'  # in every page that the study writes
+GENERATOR = (
+    b'<meta name="generator" content="numpy_rnn study">'  # in every page that the study writes
+)
 
 
 def check_folder(path: str) -> None:
@@ -147,14 +157,23 @@ def check_folder(path: str) -> None:
     folder = Path(path)
     page = folder / PAGE
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"--folder {path} is a file: expected the name of a folder; choose another name")
+        raise InputError(
+            f"--folder {path} is a file: expected the name of a folder; choose another name"
+        )
     try:
         _temporary_folder(folder).cleanup()
     except OSError as error:
-        raise InputError(f"--folder {path} cannot be written: {error.strerror}; choose another place") from None
-    taken = next((place for place in (page, folder / "study.json", folder / "figures") if place.exists()), None)
+        raise InputError(
+            f"--folder {path} cannot be written: {error.strerror}; choose another place"
+        ) from None
+    taken = next(
+        (place for place in (page, folder / "study.json", folder / "figures") if place.exists()),
+        None,
+    )
     if taken is not None and not (page.is_file() and GENERATOR in page.read_bytes()):
-        raise InputError(f"--folder {path}: {taken} was not written by a study; move it, or choose another folder")
+        raise InputError(
+            f"--folder {path}: {taken} was not written by a study; move it, or choose another folder"
+        )
 
 
 def write_folder(path: str, files: dict[str, bytes]) -> None:
@@ -172,9 +191,13 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(Path(temporary, name), folder / name)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}; choose another place"
+        ) from None
 
 
 def _temporary_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
     """A new folder next to this one, on the same disk."""
-    return tempfile.TemporaryDirectory(dir=folder.resolve().parent, prefix=".unfinished-", ignore_cleanup_errors=True)
+    return tempfile.TemporaryDirectory(
+        dir=folder.resolve().parent, prefix=".unfinished-", ignore_cleanup_errors=True
+    )

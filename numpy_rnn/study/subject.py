@@ -63,7 +63,9 @@ class Subject:
 
     def run_of(self, params: Parameters, options: RunOptions) -> Run:
         """A run of these parameters on the series, in their dtype."""
-        x, target, h_0 = (array.astype(params.W_hh.dtype) for array in (self.x, self.target, self.h_0))
+        x, target, h_0 = (
+            array.astype(params.W_hh.dtype) for array in (self.x, self.target, self.h_0)
+        )
         return Run(params, x, target, h_0 if params.h_0 is None else None, None, options)
 
     def train(self, params: Parameters, options: RunOptions, **more: Any) -> Iterator[Update]:
@@ -74,7 +76,10 @@ class Subject:
 
 def changed(options: RunOptions, **changes: Any) -> RunOptions:
     """The options with other values, by the names of the keyword arguments of `train`; ValueError on another name."""
-    parts = [part._replace(**{k: changes.pop(k) for k in part._fields if k in changes}) for part in options]  # type: ignore
+    parts = [
+        part._replace(**{k: changes.pop(k) for k in part._fields if k in changes})
+        for part in options
+    ]  # type: ignore
     if changes:
         raise ValueError(f"no options: {', '.join(changes)}")
     return RunOptions(*parts)  # type: ignore
@@ -87,9 +92,14 @@ def subject_of(name: str, run: Run, seed: int, networks: int, steps: int | None 
     where all derivatives of the untrained network are zero or one is too large; Diverged when parameters are not finite
     at one of the epochs of `snapshot_epochs`, or the loss of a pass is far above that of the untrained network.
     """
-    rates, nonlinearity = np.size(run.options.step.learning_rate), run.options.objective.nonlinearity
+    rates, nonlinearity = (
+        np.size(run.options.step.learning_rate),
+        run.options.objective.nonlinearity,
+    )
     if rates > 1:
-        raise InputError(f"{rates} learning rates are given: expected one; the study is about one run")
+        raise InputError(
+            f"{rates} learning rates are given: expected one; the study is about one run"
+        )
     if run.params.W_hh.ndim > 2:
         raise InputError(
             f"the weights are of {run.params.W_hh.shape[0]} networks: expected those of one; the study is about one run"
@@ -112,7 +122,9 @@ def subject_of(name: str, run: Run, seed: int, networks: int, steps: int | None 
     subject = Subject(name, run, seed, networks, (start,), x, target, h_0)
     with np.errstate(over="ignore", invalid="ignore"):
         _check_gradient(subject)
-        subject = Subject(name, run, seed, networks, (start, *_later_snapshots(subject)), x, target, h_0)
+        subject = Subject(
+            name, run, seed, networks, (start, *_later_snapshots(subject)), x, target, h_0
+        )
         check_losses(subject)
     return subject
 
@@ -120,7 +132,9 @@ def subject_of(name: str, run: Run, seed: int, networks: int, steps: int | None 
 def snapshot_epochs(epochs: int) -> list[int]:
     """0, 1, 2, 5, 10, 20, 50 and so on, and the last."""
     powers = (10**power for power in range(len(str(epochs))))
-    return sorted({0, epochs, *(n * power for power in powers for n in ROUND_EPOCHS if n * power <= epochs)})
+    return sorted(
+        {0, epochs, *(n * power for power in powers for n in ROUND_EPOCHS if n * power <= epochs)}
+    )
 
 
 def in_float64(params: Parameters) -> Parameters:
@@ -132,7 +146,9 @@ def _later_snapshots(subject):
     wanted = snapshot_epochs(subject.options.schedule.epochs)
     for update in subject.train(subject.run.params, subject.options, yield_every="epoch"):
         if update.epoch in wanted:
-            if not all(np.isfinite(theta).all() for theta in update.parameters if theta is not None):
+            if not all(
+                np.isfinite(theta).all() for theta in update.parameters if theta is not None
+            ):
                 raise _diverged(f"before the end of epoch {update.epoch}", subject.options)
             yield Snapshot(update.epoch, in_float64(update.parameters))
 
@@ -163,4 +179,6 @@ def check_losses(subject: Subject) -> None:
 
 def _diverged(where, options):
     clipping = ", or clipping by --max-norm 1" if options.step.max_norm is None else ""
-    return Diverged(f"the run diverged {where}: there is nothing to study; try a smaller --learning-rate{clipping}")
+    return Diverged(
+        f"the run diverged {where}: there is nothing to study; try a smaller --learning-rate{clipping}"
+    )

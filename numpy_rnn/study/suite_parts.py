@@ -18,11 +18,24 @@ from numpy_rnn.common.records import Activations, Adjoints, Objective, Run, Upda
 from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic
 from numpy_rnn.conformance.arithmetics.balls import Enclosure, oracle
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
-from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY, Floats, cross_entropy, squared_error
+from numpy_rnn.conformance.arithmetics.floats import (
+    SMALL,
+    TINY,
+    Floats,
+    cross_entropy,
+    squared_error,
+)
 from numpy_rnn.conformance.arithmetics.nonlinearities import sech_squared
 from numpy_rnn.conformance.arithmetics.rounding import Near
 from numpy_rnn.conformance.case import initial_state, parameters_from, present
-from numpy_rnn.conformance.definition import DEFINITION, Definition, Recorded, train, update, window_update
+from numpy_rnn.conformance.definition import (
+    DEFINITION,
+    Definition,
+    Recorded,
+    train,
+    update,
+    window_update,
+)
 from numpy_rnn.conformance.mutants import catalogue
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, Stale, named
 from numpy_rnn.conformance.mutants.score import levels, score
@@ -50,13 +63,19 @@ class Moved(Floats):
         self.added = added
 
     def see(self, name: str, t: int | None, value: Any) -> Any:
-        return super().see(name, t, value + self.added[name, t] if t and (name, t) in self.added else value)
+        return super().see(
+            name, t, value + self.added[name, t] if t and (name, t) in self.added else value
+        )
 
     def stack(self, values: Any) -> Any:
         return np.stack(np.broadcast_arrays(*values))
 
-    def phi(self, a: Any, nonlinearity: str) -> Any:  # the slope of relu at 0 is 0, whatever the imaginary part is
-        return np.where(a.real > 0, a, 0) if nonlinearity == "relu" else super().phi(a, nonlinearity)
+    def phi(
+        self, a: Any, nonlinearity: str
+    ) -> Any:  # the slope of relu at 0 is 0, whatever the imaginary part is
+        return (
+            np.where(a.real > 0, a, 0) if nonlinearity == "relu" else super().phi(a, nonlinearity)
+        )
 
 
 class Fractions(Floats):
@@ -94,7 +113,9 @@ def root(number: Fraction) -> Fraction:
     """√number from below, to a relative 2⁻³⁰⁰."""
     if not number:
         return number
-    shift = max(0, BITS + (number.denominator.bit_length() - number.numerator.bit_length()) // 2 + 1)
+    shift = max(
+        0, BITS + (number.denominator.bit_length() - number.numerator.bit_length()) // 2 + 1
+    )
     return Fraction(isqrt((number.numerator << 2 * shift) // number.denominator), 1 << shift)
 
 
@@ -121,17 +142,26 @@ def _without_step(case: WindowCase) -> WindowCase:
     return case._replace(step=None)  # type: ignore[arg-type]
 
 
-def bounds_of_losses(y: np.ndarray, E: np.ndarray, target: np.ndarray, objective: Objective) -> list[tuple[Near, Near]]:
+def bounds_of_losses(
+    y: np.ndarray, E: np.ndarray, target: np.ndarray, objective: Objective
+) -> list[tuple[Near, Near]]:
     """ℓ_t and dy_t of each step alone, with their bounds; y, off by E at most, and target: (K, B, O)."""
     n = rounding()
     steps = (slice(k, k + 1) for k in range(len(y)))
-    return [n.loss_and_error(Near(y[k], E[k], n.rounding), n.given(target[k]), n.given(1.0), objective) for k in steps]
+    return [
+        n.loss_and_error(Near(y[k], E[k], n.rounding), n.given(target[k]), n.given(1.0), objective)
+        for k in steps
+    ]
 
 
 def stages_of_step(n: Arithmetic[Any], case: WindowCase, gradients: Any) -> dict[str, list[Any]]:
     """Every stage of a step, given these gradients, in numbers of an arithmetic: arrays, one for each parameter."""
-    p, d = ({name: n.given(v) for name, v in present(part).items()} for part in (case.params, gradients))
-    noted: dict[str, list[Any]] = {name: [] for name in ("clipped", "decayed", "velocity", "direction")}
+    p, d = (
+        {name: n.given(v) for name, v in present(part).items()} for part in (case.params, gradients)
+    )
+    noted: dict[str, list[Any]] = {
+        name: [] for name in ("clipped", "decayed", "velocity", "direction")
+    }
 
     def noting(stage: str, *arguments: Any) -> Any:
         noted[stage].append(getattr(DEFINITION, stage)(*arguments))
@@ -141,8 +171,16 @@ def stages_of_step(n: Arithmetic[Any], case: WindowCase, gradients: Any) -> dict
     theta = update(n, p, d, present(case.velocity), case.step, of)
     (clipped,), g, v, delta = noted.values()
     name = "clipped" if case.step.max_value is None else "by value"
-    stages = {"norm": [n.norm([*d.values()])], name: [*clipped.values()], "g": g, "v": v, "delta": delta}
-    return {stage: parts for stage, parts in (stages | {"theta": [*theta.values()]}).items() if parts}
+    stages = {
+        "norm": [n.norm([*d.values()])],
+        name: [*clipped.values()],
+        "g": g,
+        "v": v,
+        "delta": delta,
+    }
+    return {
+        stage: parts for stage, parts in (stages | {"theta": [*theta.values()]}).items() if parts
+    }
 
 
 # -- programs ---------------------------------------------------------------------------------------------------------
@@ -150,7 +188,11 @@ def stages_of_step(n: Arithmetic[Any], case: WindowCase, gradients: Any) -> dict
 Program = Callable[[Run], Iterator[Recorded]]  # a training loop
 
 
-def trained(run: Run, of: Definition = DEFINITION, changed: Callable[[WindowCase], WindowCase] = lambda case: case):
+def trained(
+    run: Run,
+    of: Definition = DEFINITION,
+    changed: Callable[[WindowCase], WindowCase] = lambda case: case,
+):
     """The updates of a run by a definition. changed: what it makes of each window."""
 
     def compute(case: WindowCase) -> tuple[dict[str, Any], Any]:
@@ -168,7 +210,9 @@ def updates(program: Program, run: Run) -> Iterator[Update]:
         adjoints = Adjoints(*(report[name] for name in Adjoints._fields))
         params = parameters_from(report)
         gradients = parameters_from({name: report["d" + name] for name in present(params)})
-        yield Update(epoch, number, window, report["loss"], gradients, params, None, activations, adjoints)
+        yield Update(
+            epoch, number, window, report["loss"], gradients, params, None, activations, adjoints
+        )
 
 
 def judge_run(program: Program, run: Run) -> Caught | None:
@@ -195,7 +239,9 @@ MAX_LINES = 12  # of a correct function that is shown
 def changes(mutant: Mutant) -> list[tuple[str, str]]:
     """Each function of the definition that a mutant replaces, and the wrong one, or the call that makes it."""
     result, entry = [], _entries()[mutant.name]
-    for field, value in ((one.arg, one.value) for one in entry.keywords if one.arg in mutant.functions):
+    for field, value in (
+        (one.arg, one.value) for one in entry.keywords if one.arg in mutant.functions
+    ):
         correct = _text(_parsed(getattr(DEFINITION, field)))
         if len(lines := correct.splitlines()) > MAX_LINES:
             correct = f"{lines[0]}\n    ..."
@@ -212,7 +258,11 @@ def changes(mutant: Mutant) -> list[tuple[str, str]]:
 @cache
 def _entries() -> dict[str, Any]:
     """The calls of the catalogue that make its mutants, by their names."""
-    calls = [node for node in ast.walk(ast.parse(inspect.getsource(catalogue))) if isinstance(node, ast.Call)]
+    calls = [
+        node
+        for node in ast.walk(ast.parse(inspect.getsource(catalogue)))
+        if isinstance(node, ast.Call)
+    ]
     return {getattr(call.args[0], "value", ""): call for call in calls if call.args}
 
 

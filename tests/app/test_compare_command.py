@@ -25,16 +25,34 @@ from numpy_rnn.conformance.traces.divergence import Divergence
 from numpy_rnn.conformance.traces.judge import Judgement
 from numpy_rnn.conformance.traces.trace_file import trace_arrays
 
-SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # squares of most of them underflow
+SIZES = [
+    0.0,
+    5e-324,
+    1e-300,
+    1e-45,
+    1e-40,
+    1e-30,
+    1e-22,
+    1e-19,
+    1e-8,
+    1.0,
+]  # squares of most of them underflow
 
 
 @pytest.mark.parametrize(
     "options",
-    ["--dtype float64", "--k1 3 --k2 5 --bias --reduction mean --adagrad --max-value 1e300", "--max-norm 1e300"],
+    [
+        "--dtype float64",
+        "--k1 3 --k2 5 --bias --reduction mean --adagrad --max-value 1e300",
+        "--max-norm 1e300",
+    ],
 )
 @example(rows=[1.0, 0.3, -1.0, 0.3, 0.3], size=1.0)
 @settings(fewer(12, 4), suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.3]), min_size=3, max_size=12), size=st.sampled_from(SIZES))
+@given(
+    rows=st.lists(st.sampled_from([0.0, 1.0, -1.0, 0.3]), min_size=3, max_size=12),
+    size=st.sampled_from(SIZES),
+)
 def test_right_implementation_agrees_on_series_of_any_size(capsys, rows, size, options):
     """Also where all losses are exactly 0, and where their last digits are those of subnormal numbers."""
     np.savetxt("s.csv", np.array(rows) * size)
@@ -50,22 +68,42 @@ def test_rounding_explains_the_drift_on_a_text(capsys):
     words = "compare torch_rnn --text s.txt --hidden-size 5 --epochs 2"
     out = succeed(numpy_rnn, capsys, *words.split())
     assert "rounding explains" in out
-    assert "numpy_rnn and torch_rnn agree: every update of both is within its rounding bounds" in out
+    assert (
+        "numpy_rnn and torch_rnn agree: every update of both is within its rounding bounds" in out
+    )
     assert out.splitlines()[-1].startswith("no plot: it shows outputs and inputs together, ")
 
 
 def test_drift_is_shown_with_that_of_runs_an_ulp_apart():
     found = drift_text(drive.Drift(np.array([1e-8, 4e-7]), np.array([2e-7, 2e-6])))
-    assert "drift apart by at most 4.0e-07; 16 runs whose initial weights differ by an ulp spread by 2.0e-06;" in found
-    assert f"the largest drift / spread is 0.2, the limit {drive.ALARM:g}: rounding explains the drift" in found
+    assert (
+        "drift apart by at most 4.0e-07; 16 runs whose initial weights differ by an ulp spread by 2.0e-06;"
+        in found
+    )
+    assert (
+        f"the largest drift / spread is 0.2, the limit {drive.ALARM:g}: rounding explains the drift"
+        in found
+    )
 
 
 def test_options_of_a_run_are_refused_with_a_trace(capsys):
     succeed(numpy_rnn, capsys, "--epochs", 1, "--k1", 5, "--trace", "t.npz", "--no-plot")
     for option in ("--k1 5", "--data none.csv", "--bias"):
         message = refused(numpy_rnn, capsys, "compare", "t.npz", *option.split(), "--no-plot")
-        assert message.startswith(f"{option.split()[0]} is given with t.npz, a trace, which has the options of its run")
-    out = succeed(numpy_rnn, capsys, "compare", "t.npz", "--log-every", 1, "--no-plot", "--output", "found.json")
+        assert message.startswith(
+            f"{option.split()[0]} is given with t.npz, a trace, which has the options of its run"
+        )
+    out = succeed(
+        numpy_rnn,
+        capsys,
+        "compare",
+        "t.npz",
+        "--log-every",
+        1,
+        "--no-plot",
+        "--output",
+        "found.json",
+    )
     assert out.endswith("\nresults saved to found.json\n")
     assert json.loads(Path("found.json").read_text())["passed"]
 
@@ -89,10 +127,15 @@ def test_trace_that_ends_early_is_compared_as_far_as_it_goes(capsys, monkeypatch
     run = prepare(configuration).run(configuration.run_options())
     np.savez("early.npz", **trace_arrays(*PackagePort(numpy_rnn).trace(run).first(updates)))
     plotted = []
-    monkeypatch.setattr(compare, "draw_results", lambda plot, experiment, results, drift: plotted.append([*results]))
+    monkeypatch.setattr(
+        compare, "draw_results", lambda plot, experiment, results, drift: plotted.append([*results])
+    )
     ended = command(numpy_rnn, capsys, "compare", "early.npz", "--log-every", 1)
     assert (ended.status, ended.err) == (1, "")
-    assert f"\nearly.npz diverges first in epoch {updates // 20 + 1}, update {updates % 20 + 1}: " in ended.out
+    assert (
+        f"\nearly.npz diverges first in epoch {updates // 20 + 1}, update {updates % 20 + 1}: "
+        in ended.out
+    )
     rows = [line.split() for line in ended.out.splitlines() if re.match(r" +\d+ ", line)]
     assert [row[2] == "-" for row in rows] == [epoch > updates // 20 for epoch in (1, 2, 3)]
     assert plotted == [["numpy_rnn"]]
@@ -104,11 +147,19 @@ def test_run_is_judged_until_its_numbers_are_not_finite(name):
     configuration = configured("--epochs 2 --k1 2 --k2 5")
     recorded = PackagePort(numpy_rnn).trace(prepare(configuration).run(configuration.run_options()))
     update = 13
-    row = int((recorded.updates["stop"] - recorded.updates["start"])[: update + 1].sum()) - 1 if name == "y" else update
+    row = (
+        int((recorded.updates["stop"] - recorded.updates["start"])[: update + 1].sum()) - 1
+        if name == "y"
+        else update
+    )
     changed = recorded.updates[name].copy()
     changed[row:] = np.inf
     judged, judgement, cut = compare.judge_finite(recorded.replace({name: changed}), TAU)
-    assert (len(judged.updates["epoch"]), judgement.updates, cut) == (update, update, compare.NUMBERS)
+    assert (len(judged.updates["epoch"]), judgement.updates, cut) == (
+        update,
+        update,
+        compare.NUMBERS,
+    )
     assert judgement.passed
 
 
@@ -148,12 +199,17 @@ def made_up():
     """A comparison whose numbers are exact."""
     worst = {"window": 0.0, "initial": np.inf, "a": 0.25, "W_xh": 2.5e8}
     first = Divergence(2, 3, "W_xh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
-    right, wrong = Judgement(12, worst | {"initial": 0.0, "W_xh": 0.5}, None), Judgement(7, worst, first)
+    right, wrong = (
+        Judgement(12, worst | {"initial": 0.0, "W_xh": 0.5}, None),
+        Judgement(7, worst, first),
+    )
     losses, configuration = np.array([4.0, 2.0]), configured("--k1 3 --k2 5 --epochs 3")
     run = prepare(configuration).run(configuration.run_options())
     sides = (
         compare.Side("one", TAU, losses, None, right, None, []),
-        compare.Side("other", TanhError(18, 4), losses + 1, None, wrong, compare.NUMBERS, ["2e for e"]),
+        compare.Side(
+            "other", TanhError(18, 4), losses + 1, None, wrong, compare.NUMBERS, ["2e for e"]
+        ),
     )
     return compare.Comparison(run, sides, drive.Drift(np.array([0.5, 1.0]), np.array([0.25, 0.25])))
 
@@ -167,9 +223,18 @@ def several():
     sides = (
         compare.Side("one", TAU, losses, None, Judgement(9, worst, None), None, []),
         compare.Side(
-            "a port", TAU, losses[:2] + np.array([0.5, 0, 0]), None, counted._replace(worst=few), None, [], True
+            "a port",
+            TAU,
+            losses[:2] + np.array([0.5, 0, 0]),
+            None,
+            counted._replace(worst=few),
+            None,
+            [],
+            True,
         ),
-        compare.Side("a trace", TAU, losses + np.array([[0], [0.25], [0]]), None, counted, None, []),
+        compare.Side(
+            "a trace", TAU, losses + np.array([[0], [0.25], [0]]), None, counted, None, []
+        ),
     )
     options = made_up().run.options
     options = options._replace(step=Step(0.1, 0.9, nesterov=True, max_norm=1.0))
@@ -205,7 +270,7 @@ other diverges first in epoch 2, update 3: W_xh (U1)
 other declares a tanh error of 9 ulps, above 8: not a strict pass
 
 other declares an absolute tanh error of 2 ulps of 1: a small h may have a large relative error, not a strict pass\
-""")  # noqa: E501
+""")
     values, judged = compare_report.values(made_up()), made_up().sides[1].judgement
     assert (values["passed"], values["drift_over_spread"]) == (False, 4.0)
     assert values["sides"][1] | {"losses": values["sides"][1]["losses"].tolist()} == {
@@ -238,9 +303,12 @@ the run diverges: the loss of one grows from 7 to nan; choose a lower --learning
 not checked of a port: window, initial (the loop is that of compare), a, vW_hy (not reported)
 not checked of a port: db_h, a, in up to 5 updates: rounding alone changes them by a hundredth or more, so they are no numbers in this dtype
 not checked of a trace: db_h, a, in up to 5 updates: rounding alone changes them by a hundredth or more, so they are no numbers in this dtype\
-""")  # noqa: E501
+""")
     side = compare_report.values(several())["sides"][2]
-    assert (side["estimated_updates"], side["lost_updates"]) == ({"a": 3, "W_hy": 1}, {"db_h": 2, "a": 5})
+    assert (side["estimated_updates"], side["lost_updates"]) == (
+        {"a": 3, "W_hy": 1},
+        {"db_h": 2, "a": 5},
+    )
 
 
 def test_verdicts():
@@ -254,9 +322,16 @@ def test_verdicts():
             side._replace(losses=np.array([1.0, 10.0]), tau=TanhError(16, 0)),) * 2),
         "cut": agreed._replace(sides=(side, side._replace(name="two", cut="why", losses=np.array([1.0, 10.5])))),
     }  # fmt: skip
-    texts = {name: compare_report.text(case, 1).split("difference / rounding bound")[1] for name, case in cases.items()}
-    assert {name: case.passed for name, case in cases.items()} == {name: name != "drifting" for name in cases}
-    assert "\n".join(text.partition("0.500")[2].partition("\n")[2] for text in texts.values()) == snapshot("""\
+    texts = {
+        name: compare_report.text(case, 1).split("difference / rounding bound")[1]
+        for name, case in cases.items()
+    }
+    assert {name: case.passed for name, case in cases.items()} == {
+        name: name != "drifting" for name in cases
+    }
+    assert "\n".join(
+        text.partition("0.500")[2].partition("\n")[2] for text in texts.values()
+    ) == snapshot("""\
 
 one agree: every update of all is within its rounding bounds
 
@@ -275,7 +350,7 @@ only those are checked
 
 one and two agree: every update of both before the overflow is within its rounding bounds
 the run diverges: the loss of two grows from 1 to 10.5; choose a lower --learning-rate\
-""")  # noqa: E501
+""")
 
 
 # -- the table of losses --------------------------------------------------------------------------------------------
@@ -295,7 +370,9 @@ def test_largest_difference_of_a_comparison():
 def test_defaults_of_compare(monkeypatch, capsys):
     """One epoch of a text, and 20 free-running steps in the plot."""
     plotted = []
-    monkeypatch.setattr(compare, "_plot", lambda comparison, experiment, generate, path: plotted.append(generate))
+    monkeypatch.setattr(
+        compare, "_plot", lambda comparison, experiment, generate, path: plotted.append(generate)
+    )
     Path("s.txt").write_text("ab\ncd\n" * 20)
     words = "compare numpy_rnn.reference --hidden-size 3"
     out = succeed(numpy_rnn, capsys, *f"{words} --text s.txt --no-plot".split())

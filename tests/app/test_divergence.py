@@ -31,8 +31,16 @@ def in_order(update, index):
     yield from (("y", y), ("loss", update.loss[index]), ("dy", dy))
     for t in reversed(range(len(a))):
         yield from (("dh", dh[t]), ("da", da[t]))
-    for prefix, tensors in (("d", update.gradients), ("v", update.velocity or ()), ("", update.parameters)):
-        yield from ((prefix + n, theta[index]) for n, theta in zip(Parameters._fields, tensors) if theta is not None)
+    for prefix, tensors in (
+        ("d", update.gradients),
+        ("v", update.velocity or ()),
+        ("", update.parameters),
+    ):
+        yield from (
+            (prefix + n, theta[index])
+            for n, theta in zip(Parameters._fields, tensors)
+            if theta is not None
+        )
 
 
 def witness(rnn, configuration):
@@ -42,9 +50,13 @@ def witness(rnn, configuration):
     experiment, found = prepare(configuration), {}
     with np.errstate(all="ignore"):
         for recorded in begin(rnn, experiment.run(configuration.run_options()), record=True):
-            update = recorded.replace(**{name: rnn.to_numpy(getattr(recorded, name)) for name in RECORDS})
+            update = recorded.replace(
+                **{name: rnn.to_numpy(getattr(recorded, name)) for name in RECORDS}
+            )
             for network, index in enumerate(np.ndindex(experiment.networks)):
-                wrong = [name for name, array in in_order(update, index) if not np.isfinite(array).all()]
+                wrong = [
+                    name for name, array in in_order(update, index) if not np.isfinite(array).all()
+                ]
                 if network not in found and {*wrong} & {"loss", *Parameters._fields}:
                     found[network] = (update.epoch, update.number, wrong[0])
             if len(found) == np.prod(experiment.networks):
@@ -54,11 +66,28 @@ def witness(rnn, configuration):
 
 # Weights of one hidden unit for float32, in which 3e38 is the largest number.
 WEIGHTS = {
-    "gradient": {"W_xh": 1e21, "W_hh": 0, "W_hy": 1e-3},  # y and dy are 1e18 and the loss 1e36; times h they are 1e39
+    "gradient": {
+        "W_xh": 1e21,
+        "W_hh": 0,
+        "W_hy": 1e-3,
+    },  # y and dy are 1e18 and the loss 1e36; times h they are 1e39
     "flow": {"W_xh": 1e-3, "W_hh": 0, "W_hy": 1e21},  # the same y, which is 1e39 times W_hy
-    "velocity": {"W_xh": 1e21, "W_hh": 0, "W_hy": 4e-5},  # the gradient of W_hy is 2e38, and twice that is too large
-    "state": {"W_xh": 1e-3, "W_hh": 1e10, "W_hy": 0.3, "h_0": 0},  # of all gradients, that of h_0 has W_hh as a factor
-    "three": {"W_xh": 3 * [[[1e-3]]], "W_hh": 3 * [[[0]]], "W_hy": [[[1]], [[1e21]], [[1]]]},  # one is the flow's
+    "velocity": {
+        "W_xh": 1e21,
+        "W_hh": 0,
+        "W_hy": 4e-5,
+    },  # the gradient of W_hy is 2e38, and twice that is too large
+    "state": {
+        "W_xh": 1e-3,
+        "W_hh": 1e10,
+        "W_hy": 0.3,
+        "h_0": 0,
+    },  # of all gradients, that of h_0 has W_hh as a factor
+    "three": {
+        "W_xh": 3 * [[[1e-3]]],
+        "W_hh": 3 * [[[0]]],
+        "W_hy": [[[1]], [[1e21]], [[1]]],
+    },  # one is the flow's
 }
 SINGLE = {  # the first tensor that is not finite
     "--learning-rate 0.4 --seed 2 --nonlinearity relu --k1 4": "a",
@@ -82,7 +111,10 @@ def ready(options):
     """The configuration of these options, whose weights file is there if they name one."""
     configuration = configured("--epochs 12 " + options)
     if configuration.weights is not None:
-        arrays = {name: np.atleast_2d(np.array(value, "f4")) for name, value in WEIGHTS[configuration.weights].items()}
+        arrays = {
+            name: np.atleast_2d(np.array(value, "f4"))
+            for name, value in WEIGHTS[configuration.weights].items()
+        }
         save_parameters(configuration.weights, Parameters(**arrays))
     return configuration
 
@@ -101,13 +133,18 @@ def test_place_of_a_divergence(options):
     assert (checkpoint is None) == (found[0] == 1)  # every epoch ends with a yield
     if checkpoint is not None:
         assert checkpoint.state[:2] < found[:2]
-        assert all(np.isfinite(theta).all() for theta in checkpoint.state.parameters if theta is not None)
+        assert all(
+            np.isfinite(theta).all() for theta in checkpoint.state.parameters if theta is not None
+        )
         assert len(checkpoint.losses) == found[0] - 1
 
 
 @pytest.mark.parametrize(
     ("package", "name"),
-    [*(("numpy_rnn", name) for name in ENSEMBLES), pytest.param("torch_rnn", "seeds", marks=pytest.mark.needs_torch)],
+    [
+        *(("numpy_rnn", name) for name in ENSEMBLES),
+        pytest.param("torch_rnn", "seeds", marks=pytest.mark.needs_torch),
+    ],
 )
 def test_diverged_networks_are_named_and_the_others_continue(package, name):
     rnn, configuration = importlib.import_module(package), ready(ENSEMBLES[name])
@@ -128,7 +165,9 @@ def test_diverged_networks_are_named_and_the_others_continue(package, name):
         assert is_finite.tolist() == [True] * finished + [False] * (configuration.epochs - finished)
         for theta, expected in zip(trainer.parameters(), last):
             if theta is not None:
-                assert bits(theta[index]) == bits(expected[index]) if good else not theta[index].any()
+                assert (
+                    bits(theta[index]) == bits(expected[index]) if good else not theta[index].any()
+                )
     state = trainer.checkpoint().state
     for arrays in (state.parameters, state.velocity or (), [state.h]):
         assert all(bool(array[index].any()) == (n not in found) for array in arrays if array is not None
@@ -137,11 +176,18 @@ def test_diverged_networks_are_named_and_the_others_continue(package, name):
 
 def test_line_names_network_and_rate_or_seed(capsys):
     options = "--seed 3 --nonlinearity relu --epochs 12 --k1 4 --no-plot"
-    ended = command(numpy_rnn, capsys, *options.split(), "--learning-rate", "0.01,5", "--output", "r.json")
+    ended = command(
+        numpy_rnn, capsys, *options.split(), "--learning-rate", "0.01,5", "--output", "r.json"
+    )
     first, last = ended.err.splitlines()
-    assert re.fullmatch(r"numpy_rnn: network 2 of 2 \(learning rate 5\), epoch .* finite; the other networks .*", first)
+    assert re.fullmatch(
+        r"numpy_rnn: network 2 of 2 \(learning rate 5\), epoch .* finite; the other networks .*",
+        first,
+    )
     assert last == "numpy_rnn: 1 of 2 networks diverged and are left out of the medians and bands"
-    found = json.loads(Path("r.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    found = json.loads(
+        Path("r.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
+    )
     assert [loss is None for loss in found["losses"][-1]] == [False, True]
     ended = command(numpy_rnn, capsys, *options.split(), "--learning-rate", 0.5, "--seeds", 4)
     named = re.findall(r"network (\d) of 4 \(seed (\d)\)", ended.err)
@@ -159,13 +205,24 @@ def test_line_names_network_and_rate_or_seed(capsys):
 )
 def test_message_says_what_to_try_and_what_was_saved(capsys, options, message):
     ready(options.partition(" --save")[0])
-    ended = command(numpy_rnn, capsys, "--learning-rate", 5, "--nonlinearity", "relu", *options.split(), "--no-plot")
+    ended = command(
+        numpy_rnn,
+        capsys,
+        "--learning-rate",
+        5,
+        "--nonlinearity",
+        "relu",
+        *options.split(),
+        "--no-plot",
+    )
     assert ended.status == 3
     assert re.fullmatch(r"numpy_rnn: the run diverged: epoch \d+, update \d+: [^\n]+\n", ended.err)
     assert f" is not finite; {REMEDIES}; {message}" in ended.err
     if Path("r.npz").exists():
         epoch, number = load_checkpoint("r.npz").state[:2]
-        assert ended.err.endswith(f"after epoch {epoch}, update {number}: continue with --resume r.npz\n")
+        assert ended.err.endswith(
+            f"after epoch {epoch}, update {number}: continue with --resume r.npz\n"
+        )
         assert np.isfinite(load_parameters("r.npz").W_hh).all()
     assert Path("r.npz").exists() == ("has the run" in message)
 
@@ -175,15 +232,20 @@ def test_predictions_that_are_not_finite(capsys):
     options = "--epochs 1 --learning-rate 1e36 --k1 20 --nonlinearity relu --no-plot --save r.npz"
     ended = command(numpy_rnn, capsys, *options.split())
     assert ended.status == 3
-    assert ended.err.startswith(f"numpy_rnn: the predictions after epoch 1 are not finite; {REMEDIES}; r.npz has")
+    assert ended.err.startswith(
+        f"numpy_rnn: the predictions after epoch 1 are not finite; {REMEDIES}; r.npz has"
+    )
     assert load_checkpoint("r.npz").state[:2] == (1, 1)
 
 
 @pytest.mark.parametrize(
-    ("H", "k2", "updates"), [(1, 1, 256), (6, 19, 256), (100, 25, 98), (1000, 25, 1), (3000, 900, 1)]
+    ("H", "k2", "updates"),
+    [(1, 1, 256), (6, 19, 256), (100, 25, 98), (1000, 25, 1), (3000, 900, 1)],
 )
 def test_yield_waits_for_a_fifth_of_a_second(H, k2, updates):
     """A step takes as long as 10⁴ weights and its own; 5 · 10⁷ of them, and 256 updates at most, are made at once."""
     params = numpy_rnn.initial_parameters(2, H, 2)
-    assert updates_per_yield(params, k2) == max(1, min(256, int(5e7 / (k2 * (1e4 + 2 * H + H * H + 2 * H)))))
+    assert updates_per_yield(params, k2) == max(
+        1, min(256, int(5e7 / (k2 * (1e4 + 2 * H + H * H + 2 * H))))
+    )
     assert updates_per_yield(params, k2) == updates

@@ -47,11 +47,15 @@ def test_help_has_the_defaults_and_examples_that_work(name):
     assert configuration_of(parse("numpy_rnn", words)) == Configuration()
     checked = []
     for field in fields(Configuration):
-        shown = re.search(r"\(([\w.]+)\)$", field.metadata["details"]["help"])  # a value, and no more words
+        shown = re.search(
+            r"\(([\w.]+)\)$", field.metadata["details"]["help"]
+        )  # a value, and no more words
         if shown is not None and shown[1] not in ("k1", "all", "no"):
             assert field.metadata["details"].get("type", str)(shown[1]) == field.default, field.name
             checked.append(field.name)
-        assert re.fullmatch(r"[A-Z]+(\[,\.\.\.\])?", field.metadata["details"].get("metavar") or "FLAG")
+        assert re.fullmatch(
+            r"[A-Z]+(\[,\.\.\.\])?", field.metadata["details"].get("metavar") or "FLAG"
+        )
     assert {"epochs", "learning_rate", "seed", "loss", "momentum"} <= set(checked)
     lines = re.findall(r"python -m {name} ?(.*?)(?: *#.*)?$", EPILOG[name], re.MULTILINE)
     assert len(lines) >= 2
@@ -64,14 +68,24 @@ def test_help_has_the_defaults_and_examples_that_work(name):
 
 def test_defaults_of_a_text():
     """Those of min-char-rnn; an option that replaces one of them leaves it out."""
-    assert {name: value for name, value in vars(configured("--text a")).items() if name in TEXT} == TEXT
+    assert {
+        name: value for name, value in vars(configured("--text a")).items() if name in TEXT
+    } == TEXT
     assert configured("--text a --max-norm 1").max_value is None
     assert configured("--text a --momentum 0.5").adagrad is False
-    assert configured("--text a --weights w").hidden_size is configured("--text a --weights w").bias is None
+    assert (
+        configured("--text a --weights w").hidden_size
+        is configured("--text a --weights w").bias
+        is None
+    )
 
 
-LEAST: dict[str, float] = dict.fromkeys(("--epochs", "--seed", "--held-out", "--generate", "--sample"), 0)
-LEAST |= dict.fromkeys(("--hidden-size", "--k1", "--k2", "--seeds", "--log-every"), 1) | {"--temperature": 5e-324}
+LEAST: dict[str, float] = dict.fromkeys(
+    ("--epochs", "--seed", "--held-out", "--generate", "--sample"), 0
+)
+LEAST |= dict.fromkeys(("--hidden-size", "--k1", "--k2", "--seeds", "--log-every"), 1) | {
+    "--temperature": 5e-324
+}
 LEAST |= {"study --seeds": 2, "study --steps": 3}
 
 
@@ -80,7 +94,9 @@ def test_numbers_have_a_least_value(option):
     least, (*command, option) = LEAST[option], option.split()
     parse("numpy_rnn", [*command, option, str(least)])
     for wrong in (least - 1, float("nan"), "x") + (0, float("inf")) * (option == "--temperature"):
-        with pytest.raises(InputError, match=rf"^argument {option}: '.*': expected a (whole|finite) number, "):
+        with pytest.raises(
+            InputError, match=rf"^argument {option}: '.*': expected a (whole|finite) number, "
+        ):
             parse("numpy_rnn", [*command, f"{option}={wrong}"])
 
 
@@ -174,7 +190,9 @@ VALUES = {
     **dict.fromkeys(WHOLE.split(), f"0 1 1 2 3 3 -1 {HUGE}"),
     **dict.fromkeys(REAL.split(), "0 0.1 0.5 1 1e-320 1e300 nan x"),
     **dict.fromkeys(("--data", "--text", "--weights", "--resume"), FILES),
-    **dict.fromkeys(("--save", "--output"), "run.npz out.npz out.csv out.json a.csv none/x . é.json"),
+    **dict.fromkeys(
+        ("--save", "--output"), "run.npz out.npz out.csv out.json a.csv none/x . é.json"
+    ),
     "--trace": "out.npz t.npz",
     "--loss": "squared_error cross_entropy x",
     "--nonlinearity": "tanh relu sigmoid x",
@@ -182,7 +200,9 @@ VALUES = {
     "--learning-rate": "0 0.1 0.1,0.2 5 1e30 1e300 nan ,",
     "--columns": "1 x y 2,1 3 0 é",
 }
-FLAGS = "--bias --no-bias --learn-initial-state --nesterov --adagrad --standardize --quiet --unknown x"
+FLAGS = (
+    "--bias --no-bias --learn-initial-state --nesterov --adagrad --standardize --quiet --unknown x"
+)
 PAIRS = [(option, value) for option, values in VALUES.items() for value in values.split()]
 OPTION = st.sampled_from(PAIRS) | st.sampled_from([(flag,) for flag in FLAGS.split()])
 
@@ -200,7 +220,11 @@ def files(tmp_path_factory):
         np.save("m.npy", series.astype("f4"))
         Path("abc.txt").write_text("abcb" * 30)
         small = "--no-plot --quiet --epochs 1"
-        for options in ("--save run.npz --momentum 0.5", "--save w.npz --seeds 2", "--text abc.txt --save text.npz"):
+        for options in (
+            "--save run.npz --momentum 0.5",
+            "--save w.npz --seeds 2",
+            "--text abc.txt --save text.npz",
+        ):
             assert main(numpy_rnn, f"{small} {options}".split()) == 0
         Path("broken.npz").write_bytes(Path("run.npz").read_bytes()[:-100])
     finally:
@@ -217,7 +241,14 @@ def test_random_command_lines(capsys, files):
             path.unlink()
         shutil.copytree(files, ".", dirs_exist_ok=True)
         before = contents()
-        ended = command(numpy_rnn, capsys, "--epochs", 1, *(word for pair in words for word in pair), "--no-plot")
+        ended = command(
+            numpy_rnn,
+            capsys,
+            "--epochs",
+            1,
+            *(word for pair in words for word in pair),
+            "--no-plot",
+        )
         assert ended.status in (0, 2, 3), ended
         if ended.status == 0:
             assert ended.err == "" or "diverged" in ended.err
@@ -237,8 +268,17 @@ def test_random_command_lines(capsys, files):
 
 def test_help_of_an_option_has_its_default_and_its_words():
     for each in fields(Configuration):
-        help, words = each.metadata["details"]["help"], each.metadata["details"].get("choices") or ()
-        assert each.name == "loss" or all(re.search(rf"\b{word}\b", help) for word in words), each.name
-        default = {"k2": "k1", "networks": None, "bias": "no", "learn_initial_state": "no"}.get(each.name, each.default)
+        help, words = (
+            each.metadata["details"]["help"],
+            each.metadata["details"].get("choices") or (),
+        )
+        assert each.name == "loss" or all(re.search(rf"\b{word}\b", help) for word in words), (
+            each.name
+        )
+        default = {"k2": "k1", "networks": None, "bias": "no", "learn_initial_state": "no"}.get(
+            each.name, each.default
+        )
         if default is not None and default is not False:
-            assert f"({default})".replace(".0)", ")") in help or f"({default}, or as in" in help, help
+            assert f"({default})".replace(".0)", ")") in help or f"({default}, or as in" in help, (
+                help
+            )

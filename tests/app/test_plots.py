@@ -23,7 +23,11 @@ KINDS: dict[str, dict] = {
     "held out": {"T": 40, "held_out": 12, "G": 12, "scaled": True, "D": 2},
     "some held-out rows without predictions": {"T": 40, "P": 10, "held_out": 12, "G": 5},
     "rates": {"E": (9,), "rates": tuple(2.0**-n for n in range(9)), "scaled": True, "held_out": 2},
-    "rates compared": {"E": (3,), "rates": (0.001, 0.1, 0.5), "backends": ("numpy_rnn.reference", "x" * 24)},
+    "rates compared": {
+        "E": (3,),
+        "rates": (0.001, 0.1, 0.5),
+        "backends": ("numpy_rnn.reference", "x" * 24),
+    },
     "last steps and held out": {"T": 3309, "held_out": 1200, "G": 1220, "P": 500},
 }
 FIRST = {"last steps and held out": 1810}  # the first time that is drawn
@@ -36,7 +40,11 @@ def drawn(request):
 
     experiment, results = made_up(**KINDS[request.param])
     figure = Figure(layout="constrained")
-    drift = (np.array([0.0, 1e-8, 3e-7]), np.array([2e-7, 2e-7, 9e-7])) if request.param == "compared" else None
+    drift = (
+        (np.array([0.0, 1e-8, 3e-7]), np.array([2e-7, 2e-7, 9e-7]))
+        if request.param == "compared"
+        else None
+    )
     plots.draw_results(figure, experiment, results, drift)
     figure.draw_without_rendering()
     panels = min(experiment.x.shape[-1], 4)
@@ -62,12 +70,19 @@ def test_series_has_its_values_at_their_times(drawn):
             y, after = result.predictions[..., feature], result.generated[..., feature]
             columns["predicted" + by] = T + 2 - P, y
             if len(after):
-                before = y[P - held_out - 1 :][:1] if held_out < P else after[:0]  # on from the last one trained on
-                columns["free-running" + by] = T + 2 - held_out - len(before), np.concatenate([before, after])
+                before = (
+                    y[P - held_out - 1 :][:1] if held_out < P else after[:0]
+                )  # on from the last one trained on
+                columns["free-running" + by] = (
+                    T + 2 - held_out - len(before),
+                    np.concatenate([before, after]),
+                )
         shown = lines(axes)
         border = shown.pop("held out from here on", None)
         assert list(shown) == list(columns)
-        assert (border is None and held_out == 0) or list(border.get_xdata()) == [T + 1.5 - held_out] * 2
+        assert (border is None and held_out == 0) or list(border.get_xdata()) == [
+            T + 1.5 - held_out
+        ] * 2
         for label, (begin, values) in columns.items():
             times = np.arange(begin, begin + len(values))
             assert list(shown[label].get_xdata()) == times[times >= first].tolist()
@@ -86,8 +101,15 @@ def test_losses_are_medians_by_epoch(drawn):
     for axes in panels:
         curves = {name: result.losses for name, result in results.items()}
         if experiment.rates:
-            label, rates = "{:g}" if len(results) == 1 else "{:g}, {}", list(enumerate(experiment.rates))
-            curves = {label.format(rate, name): curves[name][:, n] for name in results for n, rate in rates}
+            label, rates = (
+                "{:g}" if len(results) == 1 else "{:g}, {}",
+                list(enumerate(experiment.rates)),
+            )
+            curves = {
+                label.format(rate, name): curves[name][:, n]
+                for name in results
+                for n, rate in rates
+            }
         shown = lines(axes)
         assert list(shown) == list(curves)
         assert (axes.get_yscale() == "log") == ("log scale" in axes.get_ylabel())
@@ -100,7 +122,9 @@ def test_axes_have_labels(drawn):
     """By the name of the column, or that of its number; all panels of the series have one axis of time."""
     experiment, _, series, losses, figure, _ = drawn
     named = experiment.column_names if len(series) > 1 or experiment.columns is not None else [None]
-    assert [axes.get_ylabel() for axes in series] == [name or "value (units of the series)" for name in named[:4]]
+    assert [axes.get_ylabel() for axes in series] == [
+        name or "value (units of the series)" for name in named[:4]
+    ]
     assert series[-1].get_xlabel() == "time (steps)"
     for axes in figure.axes[len(series) :]:
         assert axes.get_xlabel() == "epoch"
@@ -111,14 +135,21 @@ def test_axes_have_labels(drawn):
 
 def test_nothing_covers_anything(drawn):
     *_, figure, _ = drawn
-    legends = [axes.get_legend().get_window_extent() for axes in figure.axes if axes.get_legend() is not None]
+    legends = [
+        axes.get_legend().get_window_extent()
+        for axes in figure.axes
+        if axes.get_legend() is not None
+    ]
     frames = [axes.get_window_extent() for axes in figure.axes]
     boxes = [*frames, *legends]
     assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
     for box in (*frames, *legends, figure._suptitle.get_window_extent()):
         assert min(box.x0, box.y0, figure.bbox.x1 - box.x1, figure.bbox.y1 - box.y1) >= 0
     for axes in figure.axes[: len(drawn[2])]:
-        looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines(axes).values()]
+        looks = [
+            (line.get_color(), line.get_marker(), line.get_linestyle())
+            for line in lines(axes).values()
+        ]
         assert len(set(looks)) == len(looks)
 
 
@@ -127,23 +158,32 @@ def looks(figure):
     texts = [f"{figure.get_size_inches()}, {figure.axes[0].get_gridspec().get_width_ratios()}"]
     for axes in figure.axes:
         spec, legend = axes.get_subplotspec(), axes.get_legend()
-        place = [tuple(each.start for each in (spec.rowspan, spec.colspan)), spec.get_gridspec().get_geometry()]
+        place = [
+            tuple(each.start for each in (spec.rowspan, spec.colspan)),
+            spec.get_gridspec().get_geometry(),
+        ]
         texts.append(f"{place} {axes.get_xlabel()!r}, {axes.get_ylabel()!r}, {axes.get_yscale()}")
         texts += [
             f"  {line.get_label()}: {line.get_color()} {line.get_marker()} {line.get_linestyle()}"
             f" {line.get_linewidth():g} {line.get_markersize():g} {line.get_fillstyle()}"
             for line in axes.lines
         ]
-        texts += [f"  area: {area.get_alpha()} {area.get_linewidth()}" for area in axes.collections[:1]]
+        texts += [
+            f"  area: {area.get_alpha()} {area.get_linewidth()}" for area in axes.collections[:1]
+        ]
         if legend is not None:
             box = legend.get_bbox_to_anchor().transformed(axes.transAxes.inverted()).p0
-            texts.append(f"  legend {legend.get_title().get_text()!r} {np.round(box, 3)} {legend._loc} {legend._ncols}")
+            texts.append(
+                f"  legend {legend.get_title().get_text()!r} {np.round(box, 3)} {legend._loc} {legend._ncols}"
+            )
     return "\n".join(texts)
 
 
 def test_looks_of_a_sweep_of_two():
     """With the limits of its axes."""
-    experiment, results = made_up(E=(3,), D=2, rates=(0.001, 0.1, 0.5), backends=("numpy_rnn", "other"), held_out=2)
+    experiment, results = made_up(
+        E=(3,), D=2, rates=(0.001, 0.1, 0.5), backends=("numpy_rnn", "other"), held_out=2
+    )
     figure = figure_of(experiment, results)
     assert (figure.axes[-1].get_xlim(), looks(figure)) == (
         (0, 4),
@@ -178,7 +218,9 @@ def test_looks_of_a_sweep_of_two():
 
 def test_looks_of_a_long_comparison():
     drift = np.array([2e-7, 2e-7, 9e-7])
-    figure = figure_of(*made_up(E=(3,), T=620, backends=("numpy_rnn", "other", "third")), (drift, drift))
+    figure = figure_of(
+        *made_up(E=(3,), T=620, backends=("numpy_rnn", "other", "third")), (drift, drift)
+    )
     assert (figure.axes[-1].get_xlim(), looks(figure)) == (
         (0, 4),
         snapshot("""\
@@ -220,9 +262,13 @@ def test_bands_are_percentiles_of_the_networks_that_converged(left_out):
     experiment, results = made_up(E=(5,))
     result = results["numpy_rnn"]
     for network in left_out:
-        result.losses[-1, network] = result.predictions[-1, network] = result.generated[-1, network] = np.nan
+        result.losses[-1, network] = result.predictions[-1, network] = result.generated[
+            -1, network
+        ] = np.nan
     _, losses = figure_of(experiment, results).axes
-    low, middle, high = np.percentile(np.delete(result.losses, left_out, axis=1), (10, 50, 90), axis=1)
+    low, middle, high = np.percentile(
+        np.delete(result.losses, left_out, axis=1), (10, 50, 90), axis=1
+    )
     assert_within(np.asarray(losses.lines[0].get_ydata()), middle, 1e-12)
     corners = losses.collections[0].get_paths()[0].vertices[:, 1]
     assert all(np.abs(corners - value).min() <= 1e-12 for value in (*low, *high))
@@ -230,7 +276,9 @@ def test_bands_are_percentiles_of_the_networks_that_converged(left_out):
 
 
 def test_curves_that_diverged_are_named():
-    experiment, results = made_up(E=(3,), rates=(0.01, 0.1, 50.0), backends=("numpy_rnn", "another"))
+    experiment, results = made_up(
+        E=(3,), rates=(0.01, 0.1, 50.0), backends=("numpy_rnn", "another")
+    )
     for result in results.values():
         result.losses[-1, 2] = np.inf
     results["another"].predictions[-1] = np.nan
@@ -238,7 +286,10 @@ def test_curves_that_diverged_are_named():
     assert [*lines(series)] == ["actual", "predicted, numpy_rnn", "free-running, numpy_rnn"]
     assert list(lines(losses)) == ["0.01, numpy_rnn", "0.1, numpy_rnn"]
     names = [text.get_text() for text in losses.get_legend().get_texts()]
-    assert names[2:] == ["50, numpy_rnn: diverged", *(f"{rate}, another: diverged" for rate in ("0.01", "0.1", "50"))]
+    assert names[2:] == [
+        "50, numpy_rnn: diverged",
+        *(f"{rate}, another: diverged" for rate in ("0.01", "0.1", "50")),
+    ]
 
 
 @pytest.mark.parametrize(("loss", "scale"), [(1e-9, "log"), (0.0, "linear"), (-0.1, "linear")])
@@ -259,7 +310,12 @@ def test_drift_has_a_panel():
 
 
 def test_plot_is_written_in_the_format_of_its_ending(capsys):
-    for ending, start in {"png": b"\x89PNG", "pdf": b"%PDF", "SVG": b"<?xml", "jpg": b"\xff\xd8\xff"}.items():
+    for ending, start in {
+        "png": b"\x89PNG",
+        "pdf": b"%PDF",
+        "SVG": b"<?xml",
+        "jpg": b"\xff\xd8\xff",
+    }.items():
         plots.draw(f"a.{ending}", lambda plot: plot.text(0, 0, "x"))
         assert Path(f"a.{ending}").read_bytes().startswith(start)
     assert capsys.readouterr().out.startswith("plot saved to a.png\n")
@@ -268,10 +324,12 @@ def test_plot_is_written_in_the_format_of_its_ending(capsys):
 def test_default_plot_has_the_name_of_the_package(capsys, monkeypatch):
     draw, drawn_results = plots.draw_results, []
     monkeypatch.setattr(
-        plots, "draw_results", lambda plot, *given: (drawn_results.append(given[1]), draw(plot, *given))
+        plots,
+        "draw_results",
+        lambda plot, *given: (drawn_results.append(given[1]), draw(plot, *given)),
     )
     assert succeed(numpy_rnn, capsys, "--epochs", 1).endswith("plot saved to numpy_rnn.png\n")
     assert Path("numpy_rnn.png").exists()
-    assert [[(name, len(result.losses)) for name, result in each.items()] for each in drawn_results] == [
-        [("numpy_rnn", 1)]
-    ]
+    assert [
+        [(name, len(result.losses)) for name, result in each.items()] for each in drawn_results
+    ] == [[("numpy_rnn", 1)]]

@@ -30,7 +30,9 @@ def test_only_what_a_run_needs_is_imported():
         "import sys; from numpy_rnn.__main__ import main; main(['--no-plot', '--epochs', '1']);"
         f"print(sorted(set({SLOW_IMPORTS!r}.split()) & set(sys.modules)))"
     )
-    assert run([sys.executable, "-c", program], check=True, env=environment()).stdout.endswith("\n[]\n")
+    assert run([sys.executable, "-c", program], check=True, env=environment()).stdout.endswith(
+        "\n[]\n"
+    )
 
 
 def press(monkeypatch, at, *orders, updates=1):
@@ -68,7 +70,10 @@ def test_updates_in_progress_are_finished_and_saved(capsys, monkeypatch, order, 
     ended = command(numpy_rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot")
     state = load_checkpoint("run.npz").state
     assert (ended.status, (state.epoch - 1) * 20 + state.number) == (128 + order, at * updates)
-    assert f"after epoch {state.epoch}, update {state.number}: continue with --resume run.npz" in ended.err
+    assert (
+        f"after epoch {state.epoch}, update {state.number}: continue with --resume run.npz"
+        in ended.err
+    )
     assert os.listdir() == ["run.npz"]
 
 
@@ -85,10 +90,16 @@ def test_second_signal_while_the_state_is_written(capsys, monkeypatch):
 def test_signal_while_the_last_state_is_written(capsys, monkeypatch):
     """The write ends, and the program too: it makes no plot."""
     replace, orders = os.replace, [signal.SIGINT]
-    monkeypatch.setattr(os, "replace", lambda *names: (orders and os.kill(os.getpid(), orders.pop()), replace(*names)))
+    monkeypatch.setattr(
+        os,
+        "replace",
+        lambda *names: (orders and os.kill(os.getpid(), orders.pop()), replace(*names)),
+    )
     ended = command(numpy_rnn, capsys, "--epochs", 3, "--save", "run.npz")
     assert ended.status == 130
-    assert ended.err.endswith("run.npz has the run after epoch 3, update 20: continue with --resume run.npz\n")
+    assert ended.err.endswith(
+        "run.npz has the run after epoch 3, update 20: continue with --resume run.npz\n"
+    )
     assert os.listdir() == ["run.npz"]
 
 
@@ -113,7 +124,9 @@ def test_signal_during_the_predictions_acts_at_once(capsys, monkeypatch):
         return forward(*arguments)
 
     monkeypatch.setattr(results, "_forward", interrupted)
-    ended = command(numpy_rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot", "--generate", 1000)
+    ended = command(
+        numpy_rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot", "--generate", 1000
+    )
     assert (ended.status, len(made)) == (130, 2)
     where = "run.npz has the run after epoch 3, update 20: continue with --resume run.npz"
     assert ended.err == f"numpy_rnn: interrupted; {where}\n"
@@ -129,11 +142,19 @@ ODD = rb"a$\foo$ $x_ " + b"\xff\xfe " + "漢字 é → ﬁ\n".encode() + b"\x1b[
 def test_files_of_any_name(monkeypatch):
     """Warnings are errors here, so there is none either. Streams of ASCII get escapes."""
     name = os.fsdecode(ODD)
-    files = {"--data": f"{name}.csv", "--save": f"{name}.npz", "--output": f"{name}.json", "--plot": f"{name}.png"}
+    files = {
+        "--data": f"{name}.csv",
+        "--save": f"{name}.npz",
+        "--output": f"{name}.json",
+        "--plot": f"{name}.png",
+    }
     Path(files["--data"]).write_text(
-        '"' + ODD.decode("utf-8", "replace").replace("\n", "") + '","b"\n1,2\n2,1\n3,5\n4,3\n', "utf-8"
+        '"' + ODD.decode("utf-8", "replace").replace("\n", "") + '","b"\n1,2\n2,1\n3,5\n4,3\n',
+        "utf-8",
     )
-    streams = {stream: io.TextIOWrapper(io.BytesIO(), encoding="ascii") for stream in ("stdout", "stderr")}
+    streams = {
+        stream: io.TextIOWrapper(io.BytesIO(), encoding="ascii") for stream in ("stdout", "stderr")
+    }
     with monkeypatch.context() as patch:
         for stream in streams.items():
             patch.setattr(sys, *stream)
@@ -164,14 +185,21 @@ def test_process_without_a_stream(closed, status, words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words", ["numpy_rnn --epochs 1 --no-plot", "numpy_rnn --quiet --epochs 1 --no-plot", "benchmarks --list"]
+    "words",
+    [
+        "numpy_rnn --epochs 1 --no-plot",
+        "numpy_rnn --quiet --epochs 1 --no-plot",
+        "benchmarks --list",
+    ],
 )
 def test_full_disk_is_one_line(words, tmp_path):
     module = words.split()[0]
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", *words.split()]
         where = with_benchmarks(tmp_path)
-        ended = subprocess.run(command, cwd=where, stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+        ended = subprocess.run(
+            command, cwd=where, stdout=full, stderr=subprocess.PIPE, text=True, env=environment()
+        )
     message = f"{module}: the output cannot be written: No space left on device\n"
     expected = (0, "") if "--quiet" in words else (2, message)  # where nothing is printed
     assert (ended.returncode, ended.stderr.removeprefix("python -m ")) == expected

@@ -83,7 +83,7 @@ trained on, 3 steps, feature 1            30.000000              34.156503
 trained on, 3 steps, feature 2            30.000000              34.156503
 held out, 3 steps, feature 1              30.000000              91.469485
 held out, 3 steps, feature 2              30.000000              91.469485\
-""")  # noqa: E501
+""")
 
 
 def test_tables_of_a_sweep_are_of_the_best_rate():
@@ -102,14 +102,19 @@ trained on, 3 steps                        1.000000               3.415650\
 def test_best_network_has_the_lowest_last_loss():
     """The first of equals, and of those that converged."""
     for losses, best in (([[1, 9, 9], [3, 2, 4]], 1), ([[3, np.nan, 3]], 0), (np.zeros((0, 3)), 0)):
-        assert made_up(E=(3,))[1]["numpy_rnn"]._replace(losses=np.array(losses, float)).best_network() == best
+        assert (
+            made_up(E=(3,))[1]["numpy_rnn"]._replace(losses=np.array(losses, float)).best_network()
+            == best
+        )
 
 
 def test_long_tables_are_cut():
     """Forty rows of the series, and the first hundred free-running values."""
     table = tables(T=100, G=1234, P=50, D=25).splitlines()
     short = [line for line in table if "..." in line]
-    assert short == [f"   ...  ({what})" for what in ("60 earlier times", "1134 later times", "5 more columns")]
+    assert short == [
+        f"   ...  ({what})" for what in ("60 earlier times", "1134 later times", "5 more columns")
+    ]
     assert len(table) == 1 + 1 + 40 + 100 + 1 + 1 + 20 + 1
     assert [table[place].split()[0] for place in (2, 41, 141)] == ["62", "101", "201"]
     assert table[42].split()[1] == "1000.000000"
@@ -120,7 +125,10 @@ def test_long_tables_are_cut():
 # The networks here compute without rounding, so that "the same" is the same to the bit: relu, whole numbers, and a W_hh
 # that hands on what it holds from unit to unit, so that the state remembers the last inputs.
 
-MAX_PREDICTED, STEPS_PER_PASS = 1000, 100  # a tenth of what they are, so that a short series is a long one
+MAX_PREDICTED, STEPS_PER_PASS = (
+    1000,
+    100,
+)  # a tenth of what they are, so that a short series is a long one
 DELAYS = (1, 2, 0, 3)  # what the output is: 1 × the input, 2 × the one before, and so on
 H = len(DELAYS)
 
@@ -128,7 +136,12 @@ H = len(DELAYS)
 def network(E, learned):
     """Networks whose outputs are multiples: 1, 2, and so on."""
     weights = np.eye(1, H), np.eye(H, k=1), np.array(DELAYS, float)[:, None], None, None, learned
-    params = Parameters(*(None if theta is None else np.broadcast_to(theta, (*E, *theta.shape)) for theta in weights))
+    params = Parameters(
+        *(
+            None if theta is None else np.broadcast_to(theta, (*E, *theta.shape))
+            for theta in weights
+        )
+    )
     return params._replace(W_hy=params.W_hy * factors(E)[..., None])
 
 
@@ -154,27 +167,44 @@ def expected(x, h_0):
         (2480, (), 150, 3),
     ],
 )
-def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held_out, steps, learned):
+def test_predictions_in_parts_are_those_of_one_pass(
+    rnn, monkeypatch, T, E, held_out, steps, learned
+):
     """The last ones of a long series are kept, and its activations are never all in memory."""
     passes, forward = [], results._forward
     monkeypatch.setattr(results, "MAX_PREDICTED", MAX_PREDICTED)
     monkeypatch.setattr(results, "STEPS_PER_PASS", STEPS_PER_PASS)
-    monkeypatch.setattr(results, "_forward", lambda *args: passes.append(len(args[2])) or forward(*args))
-    x, state = np.random.default_rng(T).integers(0, 9, T).astype(float), np.array([[1.0, 2.0, 3.0, 4.0]])
+    monkeypatch.setattr(
+        results, "_forward", lambda *args: passes.append(len(args[2])) or forward(*args)
+    )
+    x, state = (
+        np.random.default_rng(T).integers(0, 9, T).astype(float),
+        np.array([[1.0, 2.0, 3.0, 4.0]]),
+    )
     series = x[:, None, None]
-    experiment = Experiment("", series, series, state, network(E, state if learned else None), held_out=held_out)
+    experiment = Experiment(
+        "", series, series, state, network(E, state if learned else None), held_out=held_out
+    )
     one, free = predict(rnn, experiment.params, experiment, Objective("relu"), steps)
     wanted = expected(x, state)[-MAX_PREDICTED:]
     assert bits(one) == bits(wanted.reshape(-1, *(1 for _ in E), 1) * factors(E))
     fed = x[: T - held_out]
-    for _ in range(steps + 1):  # every value is the prediction after the series and all values before it
+    for _ in range(
+        steps + 1
+    ):  # every value is the prediction after the series and all values before it
         fed = np.append(fed, expected(fed, state)[-1])
     assert bits(free) == bits(fed[T - held_out + 1 :].reshape(steps, *E, 1))
     assert max(passes) <= STEPS_PER_PASS
 
 
 def test_numbers_are_small_or_large_at_the_same_places():
-    texts = {0.0: "0.000000", 9.99e-4: "9.99000e-04", 1e-3: "0.001000", 999999.0: "999999.000000", -1e6: "-1.00000e+06"}
+    texts = {
+        0.0: "0.000000",
+        9.99e-4: "9.99000e-04",
+        1e-3: "0.001000",
+        999999.0: "999999.000000",
+        -1e6: "-1.00000e+06",
+    }
     assert {value: format_number(value) for value in texts} == texts
     assert format_number(1e-9, 0, scale=1.0) == "0.000000"  # of a column
     assert format_number(1.0, 12, scale=1e6) == " 1.00000e+00"

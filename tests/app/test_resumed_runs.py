@@ -59,19 +59,29 @@ def content(saved):
     if saved is None:
         return None
     configuration, series, state, losses, partial, alphabet, smoothed = saved
-    return replace(configuration, epochs=0), series, bits((state, losses, partial)), alphabet, smoothed
+    return (
+        replace(configuration, epochs=0),
+        series,
+        bits((state, losses, partial)),
+        alphabet,
+        smoothed,
+    )
 
 
 def part(rnn, options, epochs, resumed=None, updates=10**9):
     """Run until so many yields, or to the end: (checkpoint or None, what came out at the end, losses by epoch)."""
     configuration, rows = configured(options, epochs=epochs), {}
     params = None if resumed is None else resumed.state.parameters
-    trainer = Trainer(rnn, prepare(configuration, params, resumed and resumed.alphabet), configuration, resumed)
+    trainer = Trainer(
+        rnn, prepare(configuration, params, resumed and resumed.alphabet), configuration, resumed
+    )
     try:
         for progress in trainer:
             if progress.epoch_loss is not None:
                 rows[progress.epoch] = bits(progress.epoch_loss)
-            assert all(np.isfinite(theta).all() for theta in trainer.parameters() if theta is not None)
+            assert all(
+                np.isfinite(theta).all() for theta in trainer.parameters() if theta is not None
+            )
             if (updates := updates - 1) == 0:
                 return trainer.checkpoint(), None, rows
         end: Any = content(trainer.checkpoint())
@@ -83,7 +93,10 @@ def part(rnn, options, epochs, resumed=None, updates=10**9):
 
 
 CASES: list[Any] = [("numpy_rnn", name) for name in RUNS]
-CASES += [pytest.param("torch_rnn", name, marks=pytest.mark.needs_torch) for name in ("ensemble", "Fortran order")]
+CASES += [
+    pytest.param("torch_rnn", name, marks=pytest.mark.needs_torch)
+    for name in ("ensemble", "Fortran order")
+]
 
 
 @pytest.mark.parametrize(("package", "name"), CASES)
@@ -95,7 +108,9 @@ def test_interrupted_run_has_the_bits_of_the_whole_run(monkeypatch, package, nam
     monkeypatch.setattr(run, "MAX_UPDATES", 1 if "diverge" not in name else 3)
 
     @settings(max_examples=max(3, settings().max_examples // (30 if rnn is numpy_rnn else 50)))
-    @given(stops=st.lists(st.integers(1, 30), min_size=1, max_size=6), epochs=st.integers(1, EPOCHS))
+    @given(
+        stops=st.lists(st.integers(1, 30), min_size=1, max_size=6), epochs=st.integers(1, EPOCHS)
+    )
     def interrupted(stops, epochs):
         now, rows = None, {}
         for stop in stops:
@@ -133,7 +148,10 @@ def test_resumed_run_prints_the_rest(capsys, name):
 CHANGES = [
     ("--momentum 0.9 --k2 3", "--momentum 0.5 --weight-decay 0.01 --max-norm 0.1"),
     ("", "--momentum 0.9 --nesterov"),  # the velocity begins at zero
-    ("--learning-rate 0.1,0.2 --learn-initial-state --momentum 0.9", "--learning-rate 0.05,0.02 --momentum 0"),
+    (
+        "--learning-rate 0.1,0.2 --learn-initial-state --momentum 0.9",
+        "--learning-rate 0.05,0.02 --momentum 0",
+    ),
 ]
 
 
@@ -142,7 +160,18 @@ def test_changed_options_apply_from_there_on(capsys, first, second):
     """The second epoch is that of `train`, resumed with the other options."""
     succeed(numpy_rnn, capsys, "--epochs", 1, *first.split(), "--save", "r.npz", "--no-plot")
     state = load_checkpoint("r.npz").state
-    succeed(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 2, *second.split(), "--save", "r.npz", "--no-plot")
+    succeed(
+        numpy_rnn,
+        capsys,
+        "--resume",
+        "r.npz",
+        "--epochs",
+        2,
+        *second.split(),
+        "--save",
+        "r.npz",
+        "--no-plot",
+    )
     both = configured(f"{first} {second}", epochs=2)
     *_, last = run.begin(numpy_rnn, prepare(both).run(both.run_options()), state)
     loaded = load_checkpoint("r.npz")
@@ -178,17 +207,27 @@ def test_either_package_resumes_a_run_of_the_other(capsys):
         succeed(other, capsys, "--resume", "r.npz", "--epochs", 2, "--save", "s.npz", "--no-plot")
         succeed(one, capsys, "--resume", "r.npz", "--epochs", 2, "--save", "r.npz", "--no-plot")
         for theta, own in zip(load_parameters("s.npz"), load_parameters("r.npz"), strict=True):
-            assert theta is own is None or np.abs(theta - own).max() < 1e-5  # 20 updates round to 2^-24 each
+            assert (
+                theta is own is None or np.abs(theta - own).max() < 1e-5
+            )  # 20 updates round to 2^-24 each
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 
-DAMAGED: list[tuple[dict[str, Any], str]] = [  # arrays that are changed, or without a value left out; the message
-    ({"format": np.bytes_("elman-run 2")}, "it has the format 'elman-run 2': expected 'elman-run 3'; to start a new"),
+DAMAGED: list[
+    tuple[dict[str, Any], str]
+] = [  # arrays that are changed, or without a value left out; the message
+    (
+        {"format": np.bytes_("elman-run 2")},
+        "it has the format 'elman-run 2': expected 'elman-run 3'; to start a new",
+    ),
     ({"W_hh": None}, "it has no W_hh: expected W_xh"),
     ({"window": None}, "it has no 'window'; expected a run that --save wrote"),
-    ({"h": np.zeros((2, 3, 6), "f4")}, "h of the state to resume from has shape (2, 3, 6): expected (2, 1, 6)"),
+    (
+        {"h": np.zeros((2, 3, 6), "f4")},
+        "h of the state to resume from has shape (2, 3, 6): expected (2, 1, 6)",
+    ),
     (
         {"window": np.array([2, 4, 5])},
         "the state to resume from is that after update 10, Window(start=2, loss_start=4, stop=5): expected",
@@ -211,7 +250,10 @@ def test_refused_run_files(capsys):
     succeed(numpy_rnn, capsys, *options.split())
     whole = load_arrays("r.npz", "run file")
     for changed, message in DAMAGED:
-        np.savez("r.npz", **{name: array for name, array in (whole | changed).items() if array is not None})
+        np.savez(
+            "r.npz",
+            **{name: array for name, array in (whole | changed).items() if array is not None},
+        )
         found = refused(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 3, "--no-plot")
         assert found.startswith(f"run file r.npz: {message}")
 
@@ -240,7 +282,9 @@ def test_options_of_another_run_are_refused(capsys):
         ("--epochs 1", "run file r.npz: expected --epochs 2, which it has reached, or more"),
         ("--learning-rate 1,2", "--learning-rate: expected 1 values, as the run has"),
     ):
-        assert refused(numpy_rnn, capsys, "--resume", "r.npz", *options.split(), "--no-plot").startswith(message)
+        assert refused(
+            numpy_rnn, capsys, "--resume", "r.npz", *options.split(), "--no-plot"
+        ).startswith(message)
 
 
 # -- when the file is written ---------------------------------------------------------------------------------------
@@ -262,7 +306,9 @@ def test_run_is_saved_after_a_pause(capsys, monkeypatch):
     monkeypatch.setattr(run, "MAX_UPDATES", 5)
     monkeypatch.setattr("numpy_rnn.app.command_line.save_checkpoint", save)
     monkeypatch.setattr("time.monotonic", itertools.count(0, 2).__next__)
-    assert "saved to r.npz" in succeed(numpy_rnn, capsys, "--epochs", 12, "--save", "r.npz", "--no-plot")
+    assert "saved to r.npz" in succeed(
+        numpy_rnn, capsys, "--epochs", 12, "--save", "r.npz", "--no-plot"
+    )
     assert [(state.epoch, state.number) for state in saved] == [(4, 15), (8, 10), (12, 5), (12, 20)]
     configuration = configured("--epochs 12")
     trained = run.begin(numpy_rnn, prepare(configuration).run(configuration.run_options()))
@@ -334,11 +380,26 @@ def changed_at(path):
 def test_killed_run_is_resumed_with_the_same_bits(capsys):
     """Its file is saved after every yield, so that most signals come while it is written."""
     random, written, place = np.random.default_rng(0), None, (0, 0)
-    given = options = ["--seeds", "4", "--k1", "2", "--k2", "5", "--momentum", "0.5", "--learning-rate", "0.02"]
+    given = options = [
+        "--seeds",
+        "4",
+        "--k1",
+        "2",
+        "--k2",
+        "5",
+        "--momentum",
+        "0.5",
+        "--learning-rate",
+        "0.02",
+    ]
     save = ["--save", "run.npz", "--epochs", "1000000", "--log-every", "1000000", "--no-plot"]
     for order in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
         program = [sys.executable, "-c", SAVING, *options, *save]
-        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        pipes: dict[str, Any] = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.PIPE,
+            "text": True,
+        }
         with start(program, **pipes, env=environment(PYTHONUNBUFFERED="")) as process:
             until = time.monotonic() + LIMIT
             while changed_at("run.npz") == written and time.monotonic() < until:
@@ -351,7 +412,9 @@ def test_killed_run_is_resumed_with_the_same_bits(capsys):
         where = f"after epoch {place[0]}, update {place[1]}: continue with --resume run.npz"
         is_killed = order == signal.SIGKILL
         assert process.returncode == (-order if is_killed else 128 + order)
-        assert message == ("" if is_killed else f"numpy_rnn: interrupted; run.npz has the run {where}\n")
+        assert message == (
+            "" if is_killed else f"numpy_rnn: interrupted; run.npz has the run {where}\n"
+        )
         options = ["--resume", "run.npz"]
     epochs = "--epochs", place[0], "--no-plot"
     succeed(numpy_rnn, capsys, "--resume", "run.npz", *epochs, "--save", "run.npz")

@@ -44,7 +44,9 @@ def test_failed_write_changes_nothing(monkeypatch, reason, early, exists):
             if early:
                 raise reason
 
-    with pytest.raises((InputError, KeyboardInterrupt), match=r"^a\.npz cannot be written: No space left|^$"):
+    with pytest.raises(
+        (InputError, KeyboardInterrupt), match=r"^a\.npz cannot be written: No space left|^$"
+    ):
         write()
     assert contents() == before
 
@@ -65,7 +67,9 @@ def test_full_disk_after_the_run_is_one_line(capsys, monkeypatch):
             patch.setattr(os, "replace", Mock(side_effect=FULL))
             name = "a.json" if option == "--output" else "a.npz"
             ended = command(numpy_rnn, capsys, "--epochs", 1, option, name, "--no-plot")
-        why = f"numpy_rnn: {name} cannot be written: No space left on device; choose another place\n"
+        why = (
+            f"numpy_rnn: {name} cannot be written: No space left on device; choose another place\n"
+        )
         assert (ended.status, ended.err) == (2, why)
         assert "free-running" in ended.out
         assert os.listdir() == []
@@ -88,16 +92,48 @@ def test_standard_input_is_not_replaced():
 
 ONE = numpy_rnn.initial_parameters()
 WEIGHTS: list[tuple[dict, str, str]] = [  # arrays that are changed, other options, the message
-    ({"W_hy": None}, "", ": it has no W_hy: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0"),
-    ({"W": np.ones(3)}, "", ": it has W: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0"),
+    (
+        {"W_hy": None},
+        "",
+        ": it has no W_hy: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0",
+    ),
+    (
+        {"W": np.ones(3)},
+        "",
+        ": it has W: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0",
+    ),
     ({"W_hh": np.ones((5, 6), "f4")}, "", ": W_hh has shape (5, 6): expected (6, 6)"),
-    ({"W_hy": np.full((6, 1), np.nan, "f4")}, "", ": W_hy contains NaN or infinity: expected finite numbers"),
-    ({"W_hh": np.array([Bomb()])}, "", " is damaged, or no .npz file of plain arrays: pickle is never read"),
-    ({"W_xh": np.ones((2, 6), "f4")}, "", ": it is for 2 inputs and 1 outputs: expected 1 of each, the columns of the"),
+    (
+        {"W_hy": np.full((6, 1), np.nan, "f4")},
+        "",
+        ": W_hy contains NaN or infinity: expected finite numbers",
+    ),
+    (
+        {"W_hh": np.array([Bomb()])},
+        "",
+        " is damaged, or no .npz file of plain arrays: pickle is never read",
+    ),
+    (
+        {"W_xh": np.ones((2, 6), "f4")},
+        "",
+        ": it is for 2 inputs and 1 outputs: expected 1 of each, the columns of the",
+    ),
     ({"h_0": np.ones((2, 6), "f4")}, "", ": it has an initial state for 2 sequences: expected 1"),
-    ({"h_0": np.ones((1, 6), "f4")}, "--no-learn-initial-state", ": it has learn initial state True: leave"),
-    ({W: getattr(ONE, W).astype("f8") * 1e39 for W in ONE._fields[:3]}, "", ": it has values too large for float32"),
-    ({W: getattr(ONE, W)[None] for W in ONE._fields[:3]}, "--learning-rate 1,2", ": it has an ensemble, and several"),
+    (
+        {"h_0": np.ones((1, 6), "f4")},
+        "--no-learn-initial-state",
+        ": it has learn initial state True: leave",
+    ),
+    (
+        {W: getattr(ONE, W).astype("f8") * 1e39 for W in ONE._fields[:3]},
+        "",
+        ": it has values too large for float32",
+    ),
+    (
+        {W: getattr(ONE, W)[None] for W in ONE._fields[:3]},
+        "--learning-rate 1,2",
+        ": it has an ensemble, and several",
+    ),
     ({}, "--hidden-size 5", ": it has hidden size 6: leave --hidden-size out"),
     ({}, "--bias", ": it has bias False: leave --bias out"),
 ]
@@ -118,9 +154,13 @@ def test_small_file_of_huge_arrays_is_refused_unread(monkeypatch):
     params = ONE._asdict() | {"W_hh": np.zeros((6, 6), "f4")}
     np.savez_compressed("w.npz", **{name: W for name, W in params.items() if W is not None})
     assert load_parameters("w.npz").W_hh.any() == np.False_
-    np.savez_compressed("w.npz", **{name: np.zeros((10**6,), "f4") for name in ("W_xh", "W_hh", "W_hy")})
+    np.savez_compressed(
+        "w.npz", **{name: np.zeros((10**6,), "f4") for name in ("W_xh", "W_hh", "W_hy")}
+    )
     monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: pytest.fail("read"))
-    with pytest.raises(InputError, match=r"^weights file w.npz is compressed to less than a 100th: write it with"):
+    with pytest.raises(
+        InputError, match=r"^weights file w.npz is compressed to less than a 100th: write it with"
+    ):
         load_parameters("w.npz")
 
 

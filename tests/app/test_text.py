@@ -29,7 +29,9 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces import drive
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")
-SHORT = Path(ALICE).read_text(encoding="utf-8")[:651]  # 26 chunks of 25 characters, and the one after them
+SHORT = Path(ALICE).read_text(encoding="utf-8")[
+    :651
+]  # 26 chunks of 25 characters, and the one after them
 QUICK = ("--text", "short.txt", "--hidden-size", 12, "--epochs", 2, "--no-plot")
 SMALL = "--text short.txt --hidden-size 12 --epochs 2 --dtype float64"
 LARGE = f"--text {ALICE} --hidden-size 20 --epochs 2 --dtype float64"
@@ -42,7 +44,10 @@ def _short():
 
 def rows(out):
     """The printed rows: (update, epoch, smoothed loss)."""
-    return [tuple(map(float, row)) for row in re.findall(r"^ *(\d+) +(\d+) +(\d+\.\d{6})$", out, re.MULTILINE)]
+    return [
+        tuple(map(float, row))
+        for row in re.findall(r"^ *(\d+) +(\d+) +(\d+\.\d{6})$", out, re.MULTILINE)
+    ]
 
 
 def samples(out):
@@ -67,7 +72,9 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
     found = samples(out)
     assert {len(text) for text in found} == {31}
     assert set("".join(found)) <= set(SHORT)
-    assert len(found) == len(set(found)) == 3  # the updates of the last two rows are yielded together
+    assert (
+        len(found) == len(set(found)) == 3
+    )  # the updates of the last two rows are yielded together
     quiet = succeed(numpy_rnn, capsys, *nine, "--sample", 0)
     counts = f"{len(set(SHORT))} different characters, 26 updates per epoch; the loss is the sum over 25 characters,"
     assert f"\n{counts} and {25 * np.log(len(set(SHORT))):.3f} for characters at random\n" in quiet
@@ -76,7 +83,9 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
     assert [row[:2] for row in rows(untrained)] == [(0, 0)]
     often = succeed(numpy_rnn, capsys, *QUICK, "--log-every", 13, "--reduction", "mean")
     assert [row[0] for row in rows(often)] == [13, 26, 39, 52]  # the last is not printed twice
-    assert abs(rows(often)[0][2] - np.log(len(set(SHORT)))) < 2e-2  # it begins at random, also a mean
+    assert (
+        abs(rows(often)[0][2] - np.log(len(set(SHORT)))) < 2e-2
+    )  # it begins at random, also a mean
     assert {len(text) for text in samples(often)} == {200}
 
 
@@ -87,7 +96,11 @@ def test_losses_are_those_of_min_char_rnn(monkeypatch):
     experiment, losses, smoothed = trainer.experiment, [], []
     given = [w for w in experiment.params if w is not None]
     weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in given]  # as it has them
-    data = [*experiment.x[:, 0].tolist(), int(experiment.target[-1, 0]), 0]  # it leaves out a chunk at the very end
+    data = [
+        *experiment.x[:, 0].tolist(),
+        int(experiment.target[-1, 0]),
+        0,
+    ]  # it leaves out a chunk at the very end
     updates = min_char_rnn.train(data, weights, 2 * trainer.updates_per_epoch)
     theirs = np.array([*updates]).reshape(2, -1)
     for progress in trainer:
@@ -112,10 +125,14 @@ def test_plot_shows_the_loss_per_character(capsys, reduction):
     trainer = trainer_of(numpy_rnn, f"{SMALL} --reduction {reduction}")
     trainer.experiment = trainer.experiment._replace(name="a long name " * 9)
     report = TextReport(trainer, parse("numpy_rnn", ["--sample", "0"]))
-    smoothed = [loss for progress in trainer if report.lines(progress) == [] for loss in progress.smoothed]
+    smoothed = [
+        loss for progress in trainer if report.lines(progress) == [] for loss in progress.smoothed
+    ]
     report.draw(figure := Figure())
     [axes] = figure.axes
-    found = {name: [list(line.get_xdata()), list(line.get_ydata())] for name, line in lines(axes).items()}
+    found = {
+        name: [list(line.get_xdata()), list(line.get_ydata())] for name, line in lines(axes).items()
+    }
     of_epoch, of_update = (650, 25) if reduction == "sum" else (1, 1)
     assert found.pop("characters at random")[1] == [np.log(len(set(SHORT)))] * 2
     assert found == {
@@ -131,14 +148,23 @@ def test_sample_draws_from_the_distributions(rnn, temperature):
     likely one each time, or all have the same probability.
     """
     trainer = trainer_of(rnn, f"{SMALL} --seed 3")
-    experiment = trainer.experiment = trainer.experiment._replace(x=np.roll(trainer.experiment.x, 11, 0))
+    experiment = trainer.experiment = trainer.experiment._replace(
+        x=np.roll(trainer.experiment.x, 11, 0)
+    )
     assert experiment.x[0, 0] not in experiment.x[[1, -1], 0]
     generator = np.random.default_rng(1)
-    params = Parameters(*(None if W is None else generator.normal(size=W.shape) for W in experiment.params))
+    params = Parameters(
+        *(None if W is None else generator.normal(size=W.shape) for W in experiment.params)
+    )
     trainer.parameters = Mock(return_value=params)
     trainer.progress = trainer.progress._replace(epoch=2, number=4)
     text = sample(trainer, 60, temperature)
-    generator, h, character, expected = np.random.default_rng((3, 30)), experiment.h_0, experiment.x[0, 0], []
+    generator, h, character, expected = (
+        np.random.default_rng((3, 30)),
+        experiment.h_0,
+        experiment.x[0, 0],
+        [],
+    )
     for _ in range(60):
         h = np.tanh(params.W_xh[character] + h @ params.W_hh + params.b_h)
         logits = (h @ params.W_hy + params.b_y)[0]
@@ -166,10 +192,14 @@ def test_sample_cannot_command_the_terminal():
 def test_sample_of_a_finished_run_and_new_run_from_its_weights(capsys):
     """The new run is on another text of these characters."""
     whole = succeed(numpy_rnn, capsys, *QUICK, "--save", "r.npz")
-    again = succeed(numpy_rnn, capsys, "--resume", "r.npz", "--sample", 30, "--temperature", 0.5, "--no-plot")
+    again = succeed(
+        numpy_rnn, capsys, "--resume", "r.npz", "--sample", 30, "--temperature", 0.5, "--no-plot"
+    )
     assert rows(again) == rows(whole)[-1:]
     assert len(samples(again)[0]) == 30
-    Path("other.txt").write_text("once or twice she had peeped into the book, " * 3, encoding="utf-8")
+    Path("other.txt").write_text(
+        "once or twice she had peeped into the book, " * 3, encoding="utf-8"
+    )
     new = "--text", "other.txt", "--weights", "r.npz", "--epochs", 1, "--save", "s.npz", "--no-plot"
     assert f"D={len(set(SHORT))} H=12 O={len(set(SHORT))}" in succeed(numpy_rnn, capsys, *new)
     assert load_checkpoint("s.npz").alphabet == load_checkpoint("r.npz").alphabet
@@ -178,7 +208,10 @@ def test_sample_of_a_finished_run_and_new_run_from_its_weights(capsys):
 def test_unicode_and_line_ends(capsys, monkeypatch):
     """The same from a file and from standard input."""
     text = "Grüße, Ωμέγα,\n日本語 🎉 e\u0301\t"
-    content = b"\xef\xbb\xbf" + ((text * 2).replace("\n", "\r\n") + (text * 2).replace("\n", "\r")).encode()
+    content = (
+        b"\xef\xbb\xbf"
+        + ((text * 2).replace("\n", "\r\n") + (text * 2).replace("\n", "\r")).encode()
+    )
     Path("a.txt").write_bytes(content)
     options = "--epochs", 2, "--k1", 1, "--sample", 50, "--save", "r.npz", "--no-plot"
     out = succeed(numpy_rnn, capsys, "--text", "a.txt", *options)
@@ -189,7 +222,9 @@ def test_unicode_and_line_ends(capsys, monkeypatch):
     series = prepare(configured("--text a.txt --k1 1")).x[:, 0]
     assert "".join(map(chr, codes[series])) == (text * 4)[:-1]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
-    assert succeed(numpy_rnn, capsys, "--text", "-", *options) == out.replace("a.txt", "standard input")
+    assert succeed(numpy_rnn, capsys, "--text", "-", *options) == out.replace(
+        "a.txt", "standard input"
+    )
 
 
 def test_results_as_files(capsys):
@@ -198,7 +233,9 @@ def test_results_as_files(capsys):
     succeed(numpy_rnn, capsys, *QUICK, "--output", "r.json")
     values = json.loads(Path("r.json").read_text())
     assert tuple(head) == HEAD
-    assert rows_of_file == [["loss", f"{n + 1}", "", "", "", "", str(values["losses"][n])] for n in range(2)]
+    assert rows_of_file == [
+        ["loss", f"{n + 1}", "", "", "", "", str(values["losses"][n])] for n in range(2)
+    ]
     assert (values["sample"], values["alphabet"]) == (samples(out)[-1], used_characters(SHORT))
     assert abs(values["smoothed_loss"] - rows(out)[-1][2]) < 1e-6
     assert succeed(numpy_rnn, capsys, *QUICK, "--trace", "t.npz", "--quiet") == ""
@@ -227,7 +264,8 @@ def test_sample_of_outputs_that_overflow_is_a_divergence(capsys):
     ended = command(numpy_rnn, capsys, *options.split())
     assert (ended.status, ended.err.count("\n")) == (3, 1)
     assert (
-        "an output is not finite; try a smaller --learning-rate; s.npz has the run after epoch 1, update 1" in ended.err
+        "an output is not finite; try a smaller --learning-rate; s.npz has the run after epoch 1, update 1"
+        in ended.err
     )
     assert not Path("o.json").exists()
     assert command(numpy_rnn, capsys, "--resume", "s.npz", "--sample", 5, "--no-plot").status == 3

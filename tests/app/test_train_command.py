@@ -44,7 +44,11 @@ def default_experiment_in_plain_numpy(last):
             error = h @ W_hy - target
             loss += error**2 / 2
             da = error * W_hy * (1 - h**2)
-            W_xh, W_hh, W_hy = W_xh - 0.1 * x * da, W_hh - 0.1 * np.outer(before, da), W_hy - 0.1 * error * h
+            W_xh, W_hh, W_hy = (
+                W_xh - 0.1 * x * da,
+                W_hh - 0.1 * np.outer(before, da),
+                W_hy - 0.1 * error * h,
+            )
         losses.append(loss)
     y: list[float] = []
     h = np.zeros(6)
@@ -67,20 +71,29 @@ def test_default_experiment(rnn, capsys):
     for name, values in default_experiment_in_plain_numpy(last).items():
         # a prediction is fed back 20 times, and at every return its error adds to the next
         allowed = {"actual": 0, "free_running": 20 * ROUNDING[dtype]}.get(name, ROUNDING[dtype])
-        assert np.abs(np.subtract(np.squeeze(found[name]), values, dtype=float)).max() <= allowed, name
+        assert np.abs(np.subtract(np.squeeze(found[name]), values, dtype=float)).max() <= allowed, (
+            name
+        )
     printed = dict(re.findall(r"^ *(\d+) +(\S+)$", out.split("  time")[0], re.MULTILINE))
     assert [*map(int, printed)] == [1, *range(10, last + 1, 10)]
-    assert all(abs(float(loss) - found["losses"][int(epoch) - 1]) <= 5.01e-7 for epoch, loss in printed.items())
+    assert all(
+        abs(float(loss) - found["losses"][int(epoch) - 1]) <= 5.01e-7
+        for epoch, loss in printed.items()
+    )
 
 
 def test_every_step_has_the_same_share_of_a_mean():
     """Also in a last window of fewer steps."""
-    configuration = configured("--epochs 2 --k1 3 --k2 5 --seeds 2 --dtype float64 --reduction mean")
+    configuration = configured(
+        "--epochs 2 --k1 3 --k2 5 --seeds 2 --dtype float64 --reduction mean"
+    )
     run = prepare(configuration).run(configuration.run_options())
     totals = np.zeros((2, 2))
     for update in numpy_rnn.train(run.params, run.x, run.target, run.h_0, **run.options.keywords()):
         totals[update.epoch - 1] += update.window.loss_steps / 20 * update.loss
-    np.testing.assert_allclose(trained(numpy_rnn, configuration).losses, totals, rtol=7 * np.finfo(np.float64).eps)
+    np.testing.assert_allclose(
+        trained(numpy_rnn, configuration).losses, totals, rtol=7 * np.finfo(np.float64).eps
+    )
 
 
 # -- files ----------------------------------------------------------------------------------------------------------
@@ -102,7 +115,9 @@ def test_output_files_have_the_results(capsys, kind):
         assert out.endswith(f"\nlosses and predictions saved to {name}\n")
     configuration = configured(RUNS[kind])
     experiment = prepare(configuration)
-    result = trained(numpy_rnn, configuration, 5 if kind == "rates" else configuration.held_out or 20)
+    result = trained(
+        numpy_rnn, configuration, 5 if kind == "rates" else configuration.held_out or 20
+    )
     assert report.series_table(experiment, result) in out
     assert (report.error_table(experiment, result) in out) == ("--data" in RUNS[kind])
 
@@ -122,12 +137,25 @@ def test_output_files_have_the_results(capsys, kind):
     with open("r.csv", encoding="utf-8", newline="") as file:
         head, *table = csv.reader(file)
     assert head == ["kind", "epoch", "time", "column", "network", "learning_rate", "value"]
-    values = [float(row[-1]) for row in table]  # in the order of the arrays, but that columns come before networks
-    by_column = (np.moveaxis(np.array(found[key]), -1, 1) for key in ("actual", "predicted", "free_running"))
-    assert values == [*np.ravel(found["losses"]), *(value for array in by_column for value in array.ravel())]
+    values = [
+        float(row[-1]) for row in table
+    ]  # in the order of the arrays, but that columns come before networks
+    by_column = (
+        np.moveaxis(np.array(found[key]), -1, 1) for key in ("actual", "predicted", "free_running")
+    )
+    assert values == [
+        *np.ravel(found["losses"]),
+        *(value for array in by_column for value in array.ravel()),
+    ]
     if kind != "one network":
-        ends = [["", "0.1"], ["", "0.01"]] if kind == "rates" else [[str(network), ""] for network in (1, 2, 3)]
-        assert [row[:-1] for row in table if row[1] == "2"] == [["loss", "2", "", "", *end] for end in ends]
+        ends = (
+            [["", "0.1"], ["", "0.01"]]
+            if kind == "rates"
+            else [[str(network), ""] for network in (1, 2, 3)]
+        )
+        assert [row[:-1] for row in table if row[1] == "2"] == [
+            ["loss", "2", "", "", *end] for end in ends
+        ]
         last = ["free-running", "", str(found["free_running_times"][-1]), "per, cent"]
         assert [row[:-1] for row in table[-len(ends) :]] == [[*last, *end] for end in ends]
 
@@ -137,26 +165,41 @@ def test_values_are_in_units_of_the_data(capsys):
     rows = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
     mean, deviation = rows[:12].mean(axis=0), rows[:12].std(axis=0)
     found, printed = {}, {}
-    for name, series, option in (("data", rows, "--standardize"), ("z", (rows - mean) / deviation, "--no-standardize")):
+    for name, series, option in (
+        ("data", rows, "--standardize"),
+        ("z", (rows - mean) / deviation, "--no-standardize"),
+    ):
         np.savetxt(f"{name}.csv", series, delimiter=",", fmt="%.17g")
         options = f"--held-out 3 --generate 6 --epochs 4 --dtype float64 {option} --no-plot --output {name}.json"
         printed[name] = succeed(numpy_rnn, capsys, "--data", f"{name}.csv", *options.split())
         found[name] = json.loads(Path(f"{name}.json").read_text())
     np.testing.assert_allclose(found["data"]["losses"], found["z"]["losses"], rtol=1e-9)
     for key in ("actual", "predicted", "free_running"):
-        np.testing.assert_allclose(found["data"][key], np.array(found["z"][key]) * deviation + mean, rtol=1e-9)
+        np.testing.assert_allclose(
+            found["data"][key], np.array(found["z"][key]) * deviation + mean, rtol=1e-9
+        )
     table = printed["data"].split("  time")[1].split("one step ahead")[0]
-    cells = {int(line.split()[0]): [*map(float, line.split()[1:])] for line in table.splitlines()[1:] if line.strip()}
+    cells = {
+        int(line.split()[0]): [*map(float, line.split()[1:])]
+        for line in table.splitlines()[1:]
+        if line.strip()
+    }
     values = found["data"]
     assert cells.keys() == {*values["times"], *values["free_running_times"]}
     for time, numbers in cells.items():  # columns of the first feature, and then of the second
-        parts = [("times", "actual"), ("times", "predicted"), ("free_running_times", "free_running")]
+        parts = [
+            ("times", "actual"),
+            ("times", "predicted"),
+            ("free_running_times", "free_running"),
+        ]
         at = [(key, values[times].index(time)) for times, key in parts if time in values[times]]
         expected = [values[key][place][feature] for feature in (0, 1) for key, place in at]
         np.testing.assert_allclose(numbers, expected, rtol=1e-3)
     errors = np.array(values["predicted"]) - values["actual"]
     last = re.findall(r"held out, 3 steps, feature (\d) +(\S+)", printed["data"])
-    np.testing.assert_allclose([float(e) for _, e in last], np.sqrt((errors[-3:] ** 2).mean(axis=0)), rtol=1e-3)
+    np.testing.assert_allclose(
+        [float(e) for _, e in last], np.sqrt((errors[-3:] ** 2).mean(axis=0)), rtol=1e-3
+    )
 
 
 KEYS = {  # of the objects in JSON that --output writes, whose names other programs rely on
@@ -166,9 +209,7 @@ KEYS = {  # of the objects in JSON that --output writes, whose names other progr
     " sample alphabet",
     "compare numpy_rnn.reference --epochs 1": "passed options drift_over_spread sides",
 }
-KEYS_OF_A_SIDE = (
-    "name tanh_ulps updates out_of_range losses worst_ratio estimated_updates lost_updates first_divergence looks_like"
-)
+KEYS_OF_A_SIDE = "name tanh_ulps updates out_of_range losses worst_ratio estimated_updates lost_updates first_divergence looks_like"
 
 
 @pytest.mark.parametrize("options", KEYS)
@@ -177,7 +218,9 @@ def test_keys_of_json_are_stable(capsys, options):
     succeed(numpy_rnn, capsys, *options.split(), "--no-plot", "--output", "r.json")
     found = json.loads(Path("r.json").read_text())
     assert [*found] == KEYS[options].split()
-    assert [[*side] for side in found.get("sides", [])] == [KEYS_OF_A_SIDE.split()] * len(found.get("sides", []))
+    assert [[*side] for side in found.get("sides", [])] == [KEYS_OF_A_SIDE.split()] * len(
+        found.get("sides", [])
+    )
 
 
 def test_trace_is_of_the_rows_trained_on(rnn, capsys):
@@ -204,7 +247,10 @@ def test_bar_on_a_terminal(capsys, monkeypatch):
     for quiet in ([], ["--quiet"]):
         with redirect_stderr(Terminal()) as stream:
             assert main(numpy_rnn, [*words, *quiet]) == 0
-        bars = re.findall(r"numpy_rnn: +\d+%\|[^|]*\| (\d+)/240 \[[^\]]*, epoch=\d+, loss=[^\]]+\]", stream.getvalue())
+        bars = re.findall(
+            r"numpy_rnn: +\d+%\|[^|]*\| (\d+)/240 \[[^\]]*, epoch=\d+, loss=[^\]]+\]",
+            stream.getvalue(),
+        )
         assert bool(bars) == (quiet == [])
         assert not bars or (min(map(int, bars)) >= 100 and re.search(r"\r +\r$", stream.getvalue()))
     assert capsys.readouterr().out == expected
@@ -234,13 +280,27 @@ def test_help_and_version(rnn, capsys, words):
     else:
         assert {"--epochs", "--k2", "--max-norm", "--quiet"} <= set(re.findall(r"--[\w-]+", out))
         other = "torch_rnn" if rnn is numpy_rnn else "numpy_rnn"
-        assert (f"python -m {rnn.__name__} compare {other} --output" in out) == (words[0] == "compare")
+        assert (f"python -m {rnn.__name__} compare {other} --output" in out) == (
+            words[0] == "compare"
+        )
 
 
 ERRORS: list[tuple] = [
-    (MemoryError("7 GiB"), 2, "not enough memory (7 GiB): choose fewer hidden units, networks, steps or rows"),
-    (KeyError("x\ny"), 70, "unexpected KeyError: 'x\\ny'; run again with --traceback, and report it"),
-    (OSError(28, "No space left on device"), 2, "the output cannot be written: No space left on device"),
+    (
+        MemoryError("7 GiB"),
+        2,
+        "not enough memory (7 GiB): choose fewer hidden units, networks, steps or rows",
+    ),
+    (
+        KeyError("x\ny"),
+        70,
+        "unexpected KeyError: 'x\\ny'; run again with --traceback, and report it",
+    ),
+    (
+        OSError(28, "No space left on device"),
+        2,
+        "the output cannot be written: No space left on device",
+    ),
 ]
 
 
@@ -266,7 +326,9 @@ def test_torch_is_missing(tmp_path):
     ):
         ended = run([sys.executable, *arguments], env=env)
         assert (ended.returncode, ended.stdout) == (2, ""), arguments
-        assert re.match(rf"{start}[^\n]*torch is not installed: run pip install torch[^\n]*\n$", ended.stderr)
+        assert re.match(
+            rf"{start}[^\n]*torch is not installed: run pip install torch[^\n]*\n$", ended.stderr
+        )
 
 
 def test_console_scripts(rnn, capsys, monkeypatch):

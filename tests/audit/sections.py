@@ -78,7 +78,10 @@ class Counted:
         self.places, self.passes, self.steps = {}, {}, {}
 
     def __enter__(self):
-        self.hooks = [register_module_forward_hook(self.forward), register_optimizer_step_post_hook(self.step)]
+        self.hooks = [
+            register_module_forward_hook(self.forward),
+            register_optimizer_step_post_hook(self.step),
+        ]
         return self
 
     def __exit__(self, *_):
@@ -98,7 +101,11 @@ class Counted:
         if isinstance(x, PackedSequence):
             sizes = len(x.batch_sizes), int(x.batch_sizes[0])
         else:
-            sizes = (*x.shape[:-1], 1) if x.dim() == 2 and isinstance(module, RNNBase) else (1, *x.shape)[-3:-1]
+            sizes = (
+                (*x.shape[:-1], 1)
+                if x.dim() == 2 and isinstance(module, RNNBase)
+                else (1, *x.shape)[-3:-1]
+            )
             sizes = sizes[:: -1 if getattr(module, "batch_first", False) and x.dim() == 3 else 1]
         if not torch._C._functorch.is_functorch_wrapped_tensor(last):
             self.places.setdefault(module, f"loop.py:{frame.f_lineno}")
@@ -115,7 +122,10 @@ class Counted:
         shown = [f"{steps} x {batch}" for steps, batch in shapes[:8]] + ["..."] * (len(shapes) > 8)
         order = "batch, time" if getattr(module, "batch_first", False) else "time, batch"
         layout = "" if isinstance(module, RNNCellBase) else f" of input ({order}, feature)"
-        numbers = [sum(n for shape, n in self.passes[module].items() if shape[2] == graph) for graph in (1, 0)]
+        numbers = [
+            sum(n for shape, n in self.passes[module].items() if shape[2] == graph)
+            for graph in (1, 0)
+        ]
         without = f", {numbers[1]} without a graph" if numbers[1] else ""
         return [
             f"nn.{module!r}{nonlinearity}, first called at {self.places[module]}",
@@ -128,7 +138,9 @@ class Counted:
         n, shown = len(rates), " to ".join(dict.fromkeys((rates[0], rates[-1])))
         made = f"{n} update{'s' * (n > 1)} by {type(optimizer).__name__}, learning rate {shown}"
         due = sum(update <= n for update in (1, 2, 3, 17, 65, 257))
-        replayed = [f"{name}: {due} replayed in float64, each agrees" for name in ("gradient", "step")]
+        replayed = [
+            f"{name}: {due} replayed in float64, each agrees" for name in ("gradient", "step")
+        ]
         return [f"{made}, backward passes per update: 1", *replayed, "clipping: none seen"]
 
 
@@ -141,7 +153,9 @@ def lines_of(report):
     text = re.sub(" to [^ ]* of its size, as rounding explains", "", text)
     text = re.sub(r"by [\d.e-]+ (?=of (its|the) size)", "", text)
     lines = [re.sub(r"^[\w.]+: (?=nn\.)", "", line.strip()) for line in text.splitlines()]
-    return lines + [f"updates: {', '.join(_in_short(net.updates))}" for net in report.networks if net.updates]
+    return lines + [
+        f"updates: {', '.join(_in_short(net.updates))}" for net in report.networks if net.updates
+    ]
 
 
 def _in_short(updates):

@@ -92,7 +92,13 @@ def test_exit_status_and_files(audit):
             assert check == {"is_right": True, "reason": ""}
         (clip,) = update.pop("clips")
         assert isinstance(clip.pop("acts"), bool)
-        assert clip == {"kind": "norm", "limit": 1.0, "place": "train.py:22", "parameters": 4, "own": 4}
+        assert clip == {
+            "kind": "norm",
+            "limit": 1.0,
+            "place": "train.py:22",
+            "parameters": 4,
+            "own": 4,
+        }
         assert {name: value for name, value in update.items() if value is not None} == {
             "network": "rnn", "number": number, "place": "train.py:23", "optimizer": "SGD", "learning_rates": [0.1],
             "windows": [window], "new_steps": 10, "loss_steps": 10, "backward": 1, "is_training": True,
@@ -108,7 +114,9 @@ def test_warnings_have_kind_place_and_message(audit):
     assert max(len(line) for line in err[err.index("warning") :].splitlines()) <= 100
 
 
-@pytest.mark.parametrize(("script", "errors"), [("1 / 0", 1), ("try:\n    1 / 0\nfinally:\n    [][1]", 2)])
+@pytest.mark.parametrize(
+    ("script", "errors"), [("1 / 0", 1), ("try:\n    1 / 0\nfinally:\n    [][1]", 2)]
+)
 def test_traceback_is_that_of_the_script(audit, capsys, script, errors):
     with pytest.raises((ZeroDivisionError, IndexError)):
         audit("train.py", script=script)
@@ -120,7 +128,9 @@ def test_traceback_is_that_of_the_script(audit, capsys, script, errors):
 
 def test_script_that_closes_its_output(audit, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
-    status, _, err = audit("train.py", "--", "-h", script="import sys\nassert sys.argv[1:] == ['--', '-h']\n" + CLOSING)
+    status, _, err = audit(
+        "train.py", "--", "-h", script="import sys\nassert sys.argv[1:] == ['--', '-h']\n" + CLOSING
+    )
     assert (status, "-- audit ---" in err) == (3, True)
 
 
@@ -128,11 +138,16 @@ def test_module_and_its_arguments(audit, tmp_path):
     """A module of a package is run as by `python -m`; arguments are passed on as they are, `--` too."""
     (tmp_path / "package").mkdir()
     (tmp_path / "package/__init__.py").write_text("")
-    (tmp_path / "package/train.py").write_text("from . import __name__ as name\nimport sys\nprint(sys.argv[1:], name)")
+    (tmp_path / "package/train.py").write_text(
+        "from . import __name__ as name\nimport sys\nprint(sys.argv[1:], name)"
+    )
     status, out, _ = audit("-m", "package.train", "--", "--x")
     assert (status, out) == (0, "['--', '--x'] package\n")
     status, _, err = audit("-m", "package.missing")
-    assert (status, "Traceback" in err) == (f"{sys.executable}: No module named package.missing", False)
+    assert (status, "Traceback" in err) == (
+        f"{sys.executable}: No module named package.missing",
+        False,
+    )
 
 
 SCRIPTED = """import warnings
@@ -151,7 +166,10 @@ model(torch.randn(3, 2, 2)).sum().backward()
 
 def test_scripted_modules_are_said_to_be_invisible(audit):
     status, _, err = audit("train.py", script=SCRIPTED)
-    assert (status, "the modules of Model are compiled by torch.jit.script (train.py:10)" in err) == (0, True), err
+    assert (
+        status,
+        "the modules of Model are compiled by torch.jit.script (train.py:10)" in err,
+    ) == (0, True), err
 
 
 def test_help_names_the_options(audit):

@@ -25,7 +25,12 @@ def network():
 
 def passed(data, net, number, x, initial="carried", origin="before", source=0):
     at = Origin(number, "a.py:1", 0, len(x), x.shape[1], True, True, DataPlace(0), Stream())
-    data.forward(x, torch.zeros(1, B, 3), SimpleNamespace(net=net, at=at, initial=initial, origin=origin), source)
+    data.forward(
+        x,
+        torch.zeros(1, B, 3),
+        SimpleNamespace(net=net, at=at, initial=initial, origin=origin),
+        source,
+    )
 
 
 def rows(values, apart):
@@ -67,7 +72,9 @@ def test_numbers_of_the_next_row_are_swapped_if_a_loader_says_so():
     passed(data, net, 1, NUMBERS[:T])
     data.shape = (T, B, 2)
     data.loss(NUMBERS[:T].roll(-1, 1), "a.py:2")
-    assert net.evidence[SWAPPED] == [("a.py:1", "the target is the input of the next sequence", net.layout, T, B)]
+    assert net.evidence[SWAPPED] == [
+        ("a.py:1", "the target is the input of the next sequence", net.layout, T, B)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +123,9 @@ def test_changed_training_data_are_seen(changes, seen):
 
 
 def at(number, update, start=None, identity=None, *, base=BASE, graph=True, batch=B, drawn=0):
-    place = DataPlace(drawn, identity, None if start is None else ref(base), start or 0, (start or 0) + 5)
+    place = DataPlace(
+        drawn, identity, None if start is None else ref(base), start or 0, (start or 0) + 5
+    )
     return Origin(number, "a.py:1", update, 5, batch, graph, True, place, Stream())
 
 
@@ -131,15 +140,33 @@ def at(number, update, start=None, identity=None, *, base=BASE, graph=True, batc
         ([(at(1, 0, 0, 7), at(2, 1, 5, 8, batch=2))], "batch"),
         ([(at(1, 0, 0, 7), at(2, 0, 5, 8, batch=2))], "before"),
         ([(at(1, 0, 0, 7), at(2, 1, 5, 8)), (at(1, 0, 0, 7), at(3, 2, 10, 9))], "older"),
-        ([(at(1, 0, 0, 7), at(2, 1, 5, 8)), (at(1, 0, 0, 7), at(3, 2, 5, 8))], "before"),  # the same data again
+        (
+            [(at(1, 0, 0, 7), at(2, 1, 5, 8)), (at(1, 0, 0, 7), at(3, 2, 5, 8))],
+            "before",
+        ),  # the same data again
         ([(at(1, 0, 0, 7), at(2, 1, 5, 8, drawn=1))], "elsewhere"),
-        ([(at(1, 0, 0, 7), at(2, 1, 10, 8)), (at(2, 1, 10, 8), at(3, 2, 20, 9))], "before"),  # the distance is the same
+        (
+            [(at(1, 0, 0, 7), at(2, 1, 10, 8)), (at(2, 1, 10, 8), at(3, 2, 20, 9))],
+            "before",
+        ),  # the distance is the same
         ([(at(1, 0, 0, 7), at(2, 1, 5, 8)), (at(2, 1, 5, 8), at(3, 2, 20, 9))], "elsewhere"),
         ([(at(1, 0, 0, 7), at(2, 1, 20, 8)), (at(2, 1, 20, 8), at(3, 2, 25, 9))], "before"),
-        ([(at(1, 0, None, 7), at(2, 1, None, 8)), (at(3, 2, None, 7), at(4, 3, None, 9))], "elsewhere"),
-        ([(at(1, 0, None, 7), at(2, 1, None, 8)), (at(3, 2, None, 7), at(4, 3, None, 8))], "before"),
-        ([(at(1, 0, None, None), at(2, 1, None, 8)), (at(3, 2, None, None), at(4, 3, None, 9))], "before"),
-        ([(at(1, 0, None, 7), at(2, 1, None, None)), (at(3, 2, None, 7), at(4, 3, None, 9))], "before"),
+        (
+            [(at(1, 0, None, 7), at(2, 1, None, 8)), (at(3, 2, None, 7), at(4, 3, None, 9))],
+            "elsewhere",
+        ),
+        (
+            [(at(1, 0, None, 7), at(2, 1, None, 8)), (at(3, 2, None, 7), at(4, 3, None, 8))],
+            "before",
+        ),
+        (
+            [(at(1, 0, None, None), at(2, 1, None, 8)), (at(3, 2, None, None), at(4, 3, None, 9))],
+            "before",
+        ),
+        (
+            [(at(1, 0, None, 7), at(2, 1, None, None)), (at(3, 2, None, 7), at(4, 3, None, 9))],
+            "before",
+        ),
     ],
 )
 def test_origin_of_a_state_is_told_by_the_data(pairs, kind):
@@ -163,7 +190,11 @@ def test_place_of_the_data_of_a_pass():
     assert (view.drawn, view.base(), view.start, view.end) == (5, series, 16, 26)
     assert view.identity[0] == 16
     assert view.identity[2] == 0
-    assert view.identity == place(series[8:13].view(5, 1, 2)).identity != place(series[10:15].view(5, 1, 2)).identity
+    assert (
+        view.identity
+        == place(series[8:13].view(5, 1, 2)).identity
+        != place(series[10:15].view(5, 1, 2)).identity
+    )
     copies = [place(series[start : start + 5].clone()[:, None].clone()) for start in (8, 8, 10)]
     assert [copy.base for copy in copies] == [None] * 3
     assert copies[0].identity == copies[1].identity != copies[2].identity
@@ -194,7 +225,9 @@ def test_place_of_classes_and_of_cells():
     assert (one.base(), one.start, one.end, one.identity[0]) == (steps, 12, 12, 12)
     next_one = DataEvidence().place(Network(1, cell, "", ""), steps[3], 1, 2, True)
     assert next_one == DataPlace(0, None, ref(steps), 12, 12)
-    assert DataEvidence().place(Network(1, cell, "", ""), steps[3].clone(), 1, 2, False) == DataPlace(0)
+    assert DataEvidence().place(
+        Network(1, cell, "", ""), steps[3].clone(), 1, 2, False
+    ) == DataPlace(0)
     data = DataEvidence()
     for at_place in (one, next_one._replace(end=20), DataPlace(0)):
         data.reached(SimpleNamespace(at=SimpleNamespace(data=at_place)))
@@ -221,11 +254,16 @@ X, Y = torch.zeros(8, 5, 2), torch.zeros(8)
 )
 def test_batches_of_a_loader(batch, shuffles, collates, expected):
     data, sampler = DataEvidence(), torch.utils.data.RandomSampler([1, 2]) if shuffles else object()
-    data.draw(batch, SimpleNamespace(_index_sampler=SimpleNamespace(sampler=sampler), _auto_collation=collates))
+    data.draw(
+        batch,
+        SimpleNamespace(_index_sampler=SimpleNamespace(sampler=sampler), _auto_collation=collates),
+    )
     assert (data.drawn, data.shape, data.is_by_sample) == expected
     net = network()
     assert data.is_by_batch(net, 8, 5) == bool(data.shape)
-    assert [data.is_by_batch(net, *sizes) for sizes in ((8, 8), (8, 1), (5, 8), (8, 3))] == [False] * 4
+    assert [data.is_by_batch(net, *sizes) for sizes in ((8, 8), (8, 1), (5, 8), (8, 3))] == [
+        False
+    ] * 4
     net.batch_first = True
     assert not data.is_by_batch(net, 8, 5)
     net.batch_first = False
@@ -255,7 +293,11 @@ def test_state_is_known_by_the_first_numbers_of_its_rows():
 
 
 def test_kinds_of_initial_states():
-    zeros, ones, parameter = torch.zeros(1, 2), torch.ones(1, 2), torch.nn.Parameter(torch.zeros(1, 2))
+    zeros, ones, parameter = (
+        torch.zeros(1, 2),
+        torch.ones(1, 2),
+        torch.nn.Parameter(torch.zeros(1, 2)),
+    )
     leaf, found = torch.ones(1, 2, requires_grad=True), (at(1, 0), 5)
     for states, origin, kind in (
         ([zeros], None, "zeros"), ([], None, "zeros"), ([zeros, ones], None, "constant"), ([ones], found, "carried"),

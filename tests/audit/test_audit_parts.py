@@ -48,7 +48,9 @@ def test_difference_of_some_spreads_is_right():
     assert check(0.5, size=0.0) == (float("inf"), False, "", "W")
     errors = {"a": 0.5, "b": 0.25, "c": 0.0}
     values = {name: torch.tensor([1 + error]) for name, error in errors.items()}
-    found = compared(values, lambda dtype, generator: dict.fromkeys(values, torch.ones(1, dtype=dtype)))
+    found = compared(
+        values, lambda dtype, generator: dict.fromkeys(values, torch.ones(1, dtype=dtype))
+    )
     assert found == (0.5, False, "", "a")
 
 
@@ -104,19 +106,35 @@ class Holder:
         vars(self).update(attributes)
 
     def names(self):
-        return [(name, root is self.inner) for _, name, root in named(nn.Module) if name.startswith("Holder")]
+        return [
+            (name, root is self.inner)
+            for _, name, root in named(nn.Module)
+            if name.startswith("Holder")
+        ]
 
 
 def test_modules_have_the_names_of_their_variables():
     inner = nn.Linear(1, 1)
     assert parts({"a": 1, 2: 3}) == {"['a']": 1, "[2]": 3}
     assert parts([4]) == parts((4,)) == {"[0]": 4}
-    assert (len(parts([0] * 1000)), parts([0] * 1001), parts(inner.weight), parts(Holder)) == (1000, {}, {}, {})
+    assert (len(parts([0] * 1000)), parts([0] * 1001), parts(inner.weight), parts(Holder)) == (
+        1000,
+        {},
+        {},
+        {},
+    )
     assert parts(Holder(a=1, _b=2)) == {".a": 1}
     model = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
     held, several = Holder(net=model, more=[inner], deep=Holder(last=inner)), {"one": model}  # noqa: F841
     found = [name for module, name, _ in named(nn.Module) if module in (inner, model[0])]
-    expected = {"inner", "model.0", "held.net.0", "held.more[0]", "held.deep.last", "several['one'].0"}
+    expected = {
+        "inner",
+        "model.0",
+        "held.net.0",
+        "held.more[0]",
+        "held.deep.last",
+        "several['one'].0",
+    }
     assert {name for name in found if not name.startswith("found")} == expected
     assert {name for _, name, _ in named(nn.Parameter) if name.startswith("model")} == {
         "model.0.weight",

@@ -6,7 +6,11 @@ import sysconfig
 import pytest
 import torch
 from sections import PRELUDE, SOURCES, audited, run
-from torch.optim.optimizer import Optimizer, _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from torch.optim.optimizer import (
+    Optimizer,
+    _global_optimizer_post_hooks,
+    _global_optimizer_pre_hooks,
+)
 
 import torch_rnn
 
@@ -21,7 +25,9 @@ def one_update(module, x, state=None, gradients=("out", "h")):
     optimizer.zero_grad()
     with torch_rnn.audit() as report:
         outputs = dict(zip(("out", "h"), module(x, state)))
-        sum((torch.randn_like(outputs[name]) * outputs[name]).sum() for name in gradients).backward()
+        sum(
+            (torch.randn_like(outputs[name]) * outputs[name]).sum() for name in gradients
+        ).backward()
         optimizer.step()
     (update,) = report.updates
     assert update.step.is_right
@@ -47,8 +53,12 @@ def test_gradient_agrees_with_replay(name, dtype):
         update = one_update(module, x, gradients=gradients)
         assert update.gradient.is_right
         assert 0 <= update.gradient.error < 100 * torch.finfo(dtype).eps
-        assert [(w.steps, w.reach, w.passes, w.initial) for w in update.windows] == [(37, 37, 1, "zeros")]
-    assert one_update(module, x[0], gradients=("out",)).gradient.is_right  # without an axis of the batch
+        assert [(w.steps, w.reach, w.passes, w.initial) for w in update.windows] == [
+            (37, 37, 1, "zeros")
+        ]
+    assert one_update(
+        module, x[0], gradients=("out",)
+    ).gradient.is_right  # without an axis of the batch
 
 
 @pytest.mark.parametrize("shape", [(9, 2, 3), (9, 3)])  # without an axis of the batch
@@ -123,9 +133,13 @@ def test_assertions_on_the_truncation():
     report.assert_correct()
     assert [update.number for update in report.updates] == list(range(1, 16))
     for k1, k2 in ((5, 10), (10, 20), (20, 20), (5, 5)):
-        with pytest.raises(AssertionError, match=rf"TBPTT\(10, 10\): .*; expected TBPTT\({k1}, {k2}\)"):
+        with pytest.raises(
+            AssertionError, match=rf"TBPTT\(10, 10\): .*; expected TBPTT\({k1}, {k2}\)"
+        ):
             report.assert_tbptt(k1, k2)
-    with pytest.raises(AssertionError, match=r"zeros: no state is carried.*; expected TBPTT\(8, 8\)"):
+    with pytest.raises(
+        AssertionError, match=r"zeros: no state is carried.*; expected TBPTT\(8, 8\)"
+    ):
         audited(SOURCES["state_lost"])[0].assert_tbptt(8, 8)
     with pytest.raises(AssertionError, match="gradients of 4 windows are added"):
         audited(SOURCES["accumulated"])[0].assert_tbptt(6, 6)
@@ -141,7 +155,11 @@ def test_assertions_on_the_truncation():
 def test_detach_by_a_library_is_not_a_dropped_one():
     """A statement that calls a function of a library, such as a logger, which detaches a state."""
     library = f"exec(compile('def log(state): state.detach(); print(state.detach().sum())', {LIBRARY!r}, 'exec'))\n"
-    source = SOURCES["cell_sequences"].replace("        h =", "        log(h)\n        h =").replace("41", "3")
+    source = (
+        SOURCES["cell_sequences"]
+        .replace("        h =", "        log(h)\n        h =")
+        .replace("41", "3")
+    )
     report, error, _ = audited(source.replace("\ncell,", f"\n{library}cell,"))
     assert (error, report.warnings) == (None, [])
 
@@ -193,10 +211,14 @@ def test_memory_is_bounded():
     """Passes live as long as a graph needs them, and modules as long as the script does."""
     count = "import gc\ngc.collect()\nprint(sum(type(each).__name__ == 'Pass' for each in gc.get_objects()))"
     audited.cache_clear()
-    report, _, printed = audited(SOURCES["truncated_by_hand"].replace("range(20)]", "range(100)]") + count)
+    report, _, printed = audited(
+        SOURCES["truncated_by_hand"].replace("range(20)]", "range(100)]") + count
+    )
     assert len(report.updates) >= 49
     assert int(printed) <= 8
     modules = "with torch.no_grad():\n    for _ in range(30):\n        nn.GRU(1, 4)(torch.randn(3, 1, 1))\n"
     count = count.replace("type(each).__name__ == 'Pass'", "type(each) is nn.GRU")
-    before, after = audited(PRELUDE + count + "\n" + modules + count)[2].split()  # other tests may have left some
+    before, after = audited(PRELUDE + count + "\n" + modules + count)[
+        2
+    ].split()  # other tests may have left some
     assert before == after

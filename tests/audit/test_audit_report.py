@@ -4,7 +4,16 @@ import pytest
 import torch
 from inline_snapshot import snapshot
 
-from torch_rnn.loop_audit.audit_report import Report, checked, clipping, facts, is_counted, ranged, schedule, truncation
+from torch_rnn.loop_audit.audit_report import (
+    Report,
+    checked,
+    clipping,
+    facts,
+    is_counted,
+    ranged,
+    schedule,
+    truncation,
+)
 from torch_rnn.loop_audit.loop_warnings import MISTAKES, loop_warnings
 from torch_rnn.loop_audit.records import Check, Clip, Network, Update, Window
 from torch_rnn.loop_audit.watch import Watch
@@ -19,7 +28,9 @@ def update(k1, k2, *, new=None, initial=CARRIED, windows=1, backward=1, **more):
         **{name: more.pop(name) for name in Window._fields if name in more}
     )
     new = k1 if new is None else new
-    return Update("rnn", 1, "a.py:2", "SGD", (0.1,), (window,) * windows, new, k1, backward, True, ())._replace(**more)
+    return Update(
+        "rnn", 1, "a.py:2", "SGD", (0.1,), (window,) * windows, new, k1, backward, True, ()
+    )._replace(**more)
 
 
 def network(*updates, **origins):
@@ -30,7 +41,10 @@ def network(*updates, **origins):
 
 
 def test_a_range_has_its_commonest_number_if_it_is_most():
-    found = {values: ranged(values) for values in ((), (4, 4), (1, 2), (1, 1, 2, 2), (28, 20, 20, 4, 20), (3, 1, 3))}
+    found = {
+        values: ranged(values)
+        for values in ((), (4, 4), (1, 2), (1, 1, 2, 2), (28, 20, 20, 4, 20), (3, 1, 3))
+    }
     assert [*found.values()] == [
         "0",
         "4",
@@ -48,13 +62,22 @@ FIRST = update(5, 5, initial=ZEROS)
     ("updates", "expected"),
     [
         ([FIRST, update(5, 10), update(5, 15), update(5, 15)], (5, 15)),
-        ([update(1, 2), update(1, 4), update(1, 6)], (1, 6)),  # a third of the updates, and no other pair has more
+        (
+            [update(1, 2), update(1, 4), update(1, 6)],
+            (1, 6),
+        ),  # a third of the updates, and no other pair has more
         ([update(1, 2), update(1, 4), update(1, 5), update(1, 6)], None),
         ([FIRST, update(5, 5), update(5, 5), update(5, 10)], None),  # a longer reach
-        ([FIRST, update(5, 5), update(5, 5), update(6, 5)], None),  # more losses, from a carried state
+        (
+            [FIRST, update(5, 5), update(5, 5), update(6, 5)],
+            None,
+        ),  # more losses, from a carried state
         ([FIRST, update(5, 5), update(5, 5), update(6, 5, initial=ZEROS)], (5, 5)),
         ([update(20, 5), update(5, 5), update(5, 5)], (5, 5)),  # the first may have any number
-        ([update(5, 5), update(5, 5, new=9)], None),  # half of them, and not most, at every new step
+        (
+            [update(5, 5), update(5, 5, new=9)],
+            None,
+        ),  # half of them, and not most, at every new step
         ([update(5, 5), update(5, 5), update(5, 5, new=9)], (5, 5)),
         ([update(5, 5), update(5, 5, windows=2)], None),
         ([update(5, 5, initial=ZEROS)] * 3, None),  # no state is carried
@@ -68,7 +91,10 @@ def test_schedule_is_that_of_most_updates(updates, expected):
 
 
 def test_windows_in_words():
-    several, packed = update(5, 5, initial=ZEROS, windows=2), update(5, 8, initial=ZEROS, lengths=(3, 8))
+    several, packed = (
+        update(5, 5, initial=ZEROS, windows=2),
+        update(5, 8, initial=ZEROS, lengths=(3, 8)),
+    )
     start = "each window starts from zeros: no state is carried; "
     joined = update(6, 6, initial="learned", steps=4, passes=2)
     for updates, words in (
@@ -111,7 +137,10 @@ def test_states_in_words():
     ]  # fmt: skip
     net.origins["before"] = 3  # less than a third
     net.resets = [(1, 7), (2, 7), (3, 7)]
-    assert "the state comes from: the window before (3 of 4), another place in the data (1 of 4)" in [*facts(net)]
+    assert (
+        "the state comes from: the window before (3 of 4), another place in the data (1 of 4)"
+        in [*facts(net)]
+    )
     assert "the state is reset in every update" in [*facts(net)]
     net.resets = [(1, 7), (3, 7)]
     assert "the state is reset at update 1, 3, where the data start again" in [*facts(net)]
@@ -119,7 +148,13 @@ def test_states_in_words():
 
 def test_clips_and_checks_in_words():
     norm, script = Clip("norm", 0.5, "a.py:3", 6, 4, True), Clip("script", 9.0, "", 4, 4, True)
-    clips = [norm, norm._replace(acts=False), script, script._replace(limit=8.0), norm._replace(kind="value", own=0)]
+    clips = [
+        norm,
+        norm._replace(acts=False),
+        script,
+        script._replace(limit=8.0),
+        norm._replace(kind="value", own=0),
+    ]
     updates = [update(5, 5, clips=(clip,), gradient=Check(1e-8)) for clip in clips]
     updates.append(update(5, 5, clips=(norm._replace(limit=7.0),)))
     assert clipping(updates) == (
@@ -129,12 +164,16 @@ def test_clips_and_checks_in_words():
     )
     right, wrong = Check(2e-8, name="W"), Check(0.125, False, name="V")
     more, without = Check(0.25, False, name="U"), Check(None, reason="a reason")
-    assert checked("step", [without, without._replace(reason="another")]) == "step: not checked: a reason"
+    assert (
+        checked("step", [without, without._replace(reason="another")])
+        == "step: not checked: a reason"
+    )
     assert checked("step", [right, without, right._replace(error=1e-8)]) == (
         "step: 2 replayed in float64, each agrees to 2e-08 of its size, as rounding explains"
     )
     assert (
-        checked("step", [right, wrong, more]) == "step: 2 of 3 differ from a float64 replay, by 0.25 of the size of U"
+        checked("step", [right, wrong, more])
+        == "step: 2 of 3 differ from a float64 replay, by 0.25 of the size of U"
     )
 
 
@@ -144,8 +183,16 @@ MODULES = torch.nn.RNN(2, 3), torch.nn.RNNCell(2, 3)  # the records have weak re
 def made_watch(n=1, kind=None, times=3, also=(), cell=False, **changes):
     """A watch of `n` updates of one network with evidence of a kind, and with other attributes of its parts."""
     watch, net = Watch(1), Network(1, MODULES[cell], "rnn", "a.py:1")
-    net.updates, net.was_reached, net.is_in_loss = [update(5, 5, initial=ZEROS, backward=2)] * n, True, True
-    watch.updates.networks, watch.updates.optimizers, watch.updates.backward_failed = [net], {1}, True
+    net.updates, net.was_reached, net.is_in_loss = (
+        [update(5, 5, initial=ZEROS, backward=2)] * n,
+        True,
+        True,
+    )
+    watch.updates.networks, watch.updates.optimizers, watch.updates.backward_failed = (
+        [net],
+        {1},
+        True,
+    )
     for name, value in changes.items():
         if name in ("origins", "initials", "counts"):
             getattr(net, name).update(value)
@@ -172,12 +219,16 @@ def kinds(watch):
     return [warning.kind for warning in loop_warnings(watch)]
 
 
-@pytest.mark.parametrize("kind", ["state: no gradient, eval", *sorted(MISTAKES.keys() - {"state: no gradient"})])
+@pytest.mark.parametrize(
+    "kind", ["state: no gradient, eval", *sorted(MISTAKES.keys() - {"state: no gradient"})]
+)
 def test_evidence_is_a_warning_where_it_is_seen_often_enough(kind):
     """What may be meant, or happen by chance, twice, or three times; what is certainly wrong, once."""
     least = 1 if kind in SEEN_ONCE else 3 if kind in SEEN_THRICE else 2
     shown = kind.removesuffix(", eval")
-    assert [kinds(made_watch(1, kind, times)) for times in (1, 2, 3)] == [[shown] * (n >= least) for n in (1, 2, 3)]
+    assert [kinds(made_watch(1, kind, times)) for times in (1, 2, 3)] == [
+        [shown] * (n >= least) for n in (1, 2, 3)
+    ]
 
 
 CARRIED_BY = {"origins": {"before": 9}}
@@ -189,7 +240,11 @@ ONE_STEP: dict = {"n": 2, "counts": {(1, 4, True): 3}, "initials": {ZEROS: 3}}
     ("changes", "warns", "contradicting"),
     [
         ({"kind": "gradient dropped"}, {}, {"optimizers": {1, 2}}),
-        ({"kind": "state attached"}, {"updates": ATTACHED, "backward_failed": False}, {"backward_failed": False}),
+        (
+            {"kind": "state attached"},
+            {"updates": ATTACHED, "backward_failed": False},
+            {"backward_failed": False},
+        ),
         ({"kind": "state attached"}, {}, {"also": ["detach without effect"]}),
         ({"kind": "attached in an update"}, {}, {"updates": ATTACHED}),
         ({"kind": "attached in an update"}, {}, {"updates": [update(5, 5)]}),
@@ -200,7 +255,11 @@ ONE_STEP: dict = {"n": 2, "counts": {(1, 4, True): 3}, "initials": {ZEROS: 3}}
         ({"kind": "state: overlap", "origins": {"before": 99}}, {"times": 14}, {"times": 13}),
         ({"kind": "state: elsewhere"}, {"origins": {"before": 9}}, {"origins": {"before": 10}}),
         ({"kind": "state: elsewhere"}, {"backward_failed": False}, {"also": ["state attached"]}),
-        ({"kind": "state: epoch", "also": ["state: elsewhere"]}, {"origins": {"before": 10}}, CARRIED_BY),
+        (
+            {"kind": "state: epoch", "also": ["state: elsewhere"]},
+            {"origins": {"before": 10}},
+            CARRIED_BY,
+        ),
         ({"kind": "target equals the input"}, {}, {"is_in_loss": False}),
         ({"kind": "target equals the input"}, {}, {"also": ["target differs"]}),
         ({"kind": "target equals the input", "cell": True}, {"times": 8}, {"times": 7}),
@@ -209,7 +268,11 @@ ONE_STEP: dict = {"n": 2, "counts": {(1, 4, True): 3}, "initials": {ZEROS: 3}}
         ({"kind": "clipping without effect"}, {}, {"updates": [update(5, 5, clips=("one",))]}),
         ({"was_reached": False}, {"n": 2}, {"n": 1}),
         ({"has_modes": True}, {"updates": [update(5, 5, is_training=False)] * 2}, {"n": 2}),
-        ({"has_modes": True, "n": 2}, {"updates": [update(5, 5, is_training=False)] * 2}, {"has_modes": False}),
+        (
+            {"has_modes": True, "n": 2},
+            {"updates": [update(5, 5, is_training=False)] * 2},
+            {"has_modes": False},
+        ),
         ({}, ONE_STEP, ONE_STEP | {"n": 1}),
         ({}, ONE_STEP, ONE_STEP | {"counts": {(1, 1, True): 3}}),
         ({}, ONE_STEP, ONE_STEP | {"counts": {(1, 4, True): 3, (2, 4, True): 1}}),
@@ -227,7 +290,10 @@ def test_evidence_that_is_contradicted_is_no_warning(changes, warns, contradicti
 
 def test_report_of_two_modules():
     wrong = Check(0.12345, False, name="W"), Check(0.5, False, name="V")
-    first, second = made_watch(2, "view", updates=[update(5, 5, gradient=wrong[0], step=wrong[1])] * 2), made_watch()
+    first, second = (
+        made_watch(2, "view", updates=[update(5, 5, gradient=wrong[0], step=wrong[1])] * 2),
+        made_watch(),
+    )
     first.updates.networks += second.updates.networks
     for net, name in zip(first.updates.networks, ("encoder", "")):
         net.name, net.counts[5, 2, True] = name, 2

@@ -30,7 +30,9 @@ def test_every_loss_is_looked_at():
             kinds, arguments = kinds | {"shapes of the loss"}, "fc(h), torch.ones(6)"
         elif name.endswith("logits"):
             kinds |= {"softmax"}
-        source = SOURCES["only_the_last_loss"].replace("mse_loss(fc(h), torch.randn(6, 1))", f"{name}({arguments})")
+        source = SOURCES["only_the_last_loss"].replace(
+            "mse_loss(fc(h), torch.randn(6, 1))", f"{name}({arguments})"
+        )
         assert {warning.kind for warning in audited(source)[0].warnings} == kinds, name
 
 
@@ -42,16 +44,32 @@ def test_report_is_true_and_warns_of_mistakes_only(loop):
     kinds = [warning.kind for warning in report.warnings]
     assert kinds == ([] if loop.kind == "right" else [loop.kind])
     assert type(error) is (RuntimeError if "RuntimeError" in loop.lines else type(None))
-    lines, passes = lines_of(report), [line for each in counted.passes for line in counted.passes_of(each)]
+    lines, passes = (
+        lines_of(report),
+        [line for each in counted.passes for line in counted.passes_of(each)],
+    )
     assert [line for line in passes if line not in lines] == []
-    plain = {line for each in counted.steps for line in counted.steps_of(each)} | {"no warnings", *passes}
-    assert [line for line in lines if line not in plain] == [line for line in loop.lines if line != "RuntimeError"]
-    networks, updated = report.contents()["networks"], sum(bool(net.updates) for net in report.networks)
+    plain = {line for each in counted.steps for line in counted.steps_of(each)} | {
+        "no warnings",
+        *passes,
+    }
+    assert [line for line in lines if line not in plain] == [
+        line for line in loop.lines if line != "RuntimeError"
+    ]
+    networks, updated = (
+        report.contents()["networks"],
+        sum(bool(net.updates) for net in report.networks),
+    )
     for fact in (r"\d+ updates? by ", "gradient: ", "clipping: "):
         assert sum(bool(re.match(fact, line)) for line in lines) == updated
     for net, found in zip(networks, counted.passes.values()):
-        assert {(each["steps"], each["batch"], each["gradient"]): each["count"] for each in net["passes"]} == found
-        assert net["truncation"].startswith("TBPTT({}, {})".format(*net["tbptt"]) if net["tbptt"] else tuple("ctneg"))
+        assert {
+            (each["steps"], each["batch"], each["gradient"]): each["count"]
+            for each in net["passes"]
+        } == found
+        assert net["truncation"].startswith(
+            "TBPTT({}, {})".format(*net["tbptt"]) if net["tbptt"] else tuple("ctneg")
+        )
     source = loop.source.splitlines()
     for file, line in re.findall(r"([\w/.]+\.py):(\d+)", str(report)):
         assert file == "loop.py"

@@ -42,7 +42,11 @@ def test_list_has_the_selected_benchmarks(main):
     ]
 
     words = " ".join(main("--help")[1].split())
-    for option in ("--rows ROW [ROW ...] only", "--tasks TASK [TASK ...] only", "--cases PART [PART ...] only"):
+    for option in (
+        "--rows ROW [ROW ...] only",
+        "--tasks TASK [TASK ...] only",
+        "--cases PART [PART ...] only",
+    ):
         assert option in words
     assert "--threads N threads of BLAS, torch and XLA (default 1)" in words
 
@@ -65,19 +69,29 @@ def test_invalid_option_is_status_2(main, option, message):
 def test_rows_that_are_not_timed_have_their_reasons(main, monkeypatch):
     """A wrong or crashed row is status 1, and one that is not supported is not; nothing is timed without a row."""
     monkeypatch.setattr(__main__, "measure", lambda *_: pytest.fail("timed"))
-    for reason, expected in (("crashes: exit status 1", 1), ("disagrees: y", 1), ("jax is not installed", 0)):
-        monkeypatch.setattr(__main__, "check", lambda keys, reason=reason: {keys[0].to_text(): {"reason": reason}})
+    for reason, expected in (
+        ("crashes: exit status 1", 1),
+        ("disagrees: y", 1),
+        ("jax is not installed", 0),
+    ):
+        monkeypatch.setattr(
+            __main__, "check", lambda keys, reason=reason: {keys[0].to_text(): {"reason": reason}}
+        )
         name = Key(RUN, SLIDING[0].name, "numpy_rnn").to_text()
         assert main("--cases", "k2=5") == (expected, f"{name}: not timed, {reason}\n", "")
     monkeypatch.undo()
     monkeypatch.setattr(sys, "executable", "false")
-    assert __main__.check([Key(RUN, DEFAULT, JAX)]) == {f"run / {DEFAULT} / JAX": {"reason": "crashes: exit status 1"}}
+    assert __main__.check([Key(RUN, DEFAULT, JAX)]) == {
+        f"run / {DEFAULT} / JAX": {"reason": "crashes: exit status 1"}
+    }
 
 
 def runs(seconds):
     """A benchmark with a process of each of these times."""
     metadata = {"name": Key(RUN, DEFAULT, OURS).to_text(), "unit": "second"}
-    return pyperf.Benchmark([pyperf.Run([value], metadata=metadata, collect_metadata=False) for value in seconds])
+    return pyperf.Benchmark(
+        [pyperf.Run([value], metadata=metadata, collect_metadata=False) for value in seconds]
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +139,10 @@ def test_waiting_ends_and_says_what_for(monkeypatch, capsys):
     assert machine.wait_for(0.3, seconds=0)
     used = iter([0.5, 0.5, 0.1])
     assert not machine.wait_for(0.3, seconds=0, trials=2)
-    lines = [f"other programs use {load} CPUs: waits for 0.3 or less" for load in ("0.90", "0.31", "0.50", "0.50")]
+    lines = [
+        f"other programs use {load} CPUs: waits for 0.3 or less"
+        for load in ("0.90", "0.31", "0.50", "0.50")
+    ]
     assert capsys.readouterr().out.splitlines() == lines
 
 
@@ -134,7 +151,21 @@ def test_times_are_reported_saved_and_continued(tmp_path):
     """With --append, what the file contains is not timed again. Whole processes are timed too."""
     file, folder = str(tmp_path / "times.json"), with_benchmarks(tmp_path)
     runs([1.0]).dump(file)
-    words = "-m", "benchmarks", "--full", "-p", "1", "-n", "1", "-w", "0", "--append", file, "--rows", "numpy_rnn"
+    words = (
+        "-m",
+        "benchmarks",
+        "--full",
+        "-p",
+        "1",
+        "-n",
+        "1",
+        "-w",
+        "0",
+        "--append",
+        file,
+        "--rows",
+        "numpy_rnn",
+    )
     words = *words, "--tasks", RUN, COLD, IMPORT, "--cases", "k2=5", "default"
     done = run([sys.executable, *words], cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -155,10 +186,16 @@ def test_a_process_has_its_threads_and_records_what_it_ran_on(monkeypatch):
         "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "VECLIB_MAXIMUM_THREADS": "2",
         "NPROC": "2", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads=2",
     }  # fmt: skip
-    assert "eigen=false intra_op_parallelism_threads=1" in machine.thread_environment(1)["XLA_FLAGS"]
+    assert (
+        "eigen=false intra_op_parallelism_threads=1" in machine.thread_environment(1)["XLA_FLAGS"]
+    )
     cores: list = []
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: {3, 0, 1, 2}, raising=False)
-    monkeypatch.setattr(machine.os, "sched_setaffinity", lambda *given: cores.append(given), raising=False)
+    monkeypatch.setattr(
+        machine.os, "sched_getaffinity", lambda process: {3, 0, 1, 2}, raising=False
+    )
+    monkeypatch.setattr(
+        machine.os, "sched_setaffinity", lambda *given: cores.append(given), raising=False
+    )
     machine.use_cores(2)
     assert cores == [(0, [2, 3])]
     monkeypatch.setattr(machine, "kernels", lambda threads: f"kernels of {threads}")
@@ -166,7 +203,10 @@ def test_a_process_has_its_threads_and_records_what_it_ran_on(monkeypatch):
     monkeypatch.setattr(machine, "version", lambda package: f"{len(package)}.0")
     recorded = {"threads": 2, "kernels": "kernels of 2", "packages": "numpy 5.0, torch 5.0"}
     for status, commit in (("", "abc"), (" M file", "abc with changes"), (None, "unknown")):
-        said = {("rev-parse", "--short", "HEAD"): "abc", ("status", "--porcelain", "--untracked-files=no"): status}
+        said = {
+            ("rev-parse", "--short", "HEAD"): "abc",
+            ("status", "--porcelain", "--untracked-files=no"): status,
+        }
         monkeypatch.setattr(machine, "_git", lambda *words, said=said: said[words])
         if status is None:
             monkeypatch.setattr(machine, "_git", lambda *words: os.stat("missing"))
@@ -179,8 +219,14 @@ def test_a_worker_measures_its_benchmark(monkeypatch):
     monkeypatch.setattr(__main__, "use_cores", threads.append)
     monkeypatch.setattr(__main__, "metadata", lambda threads: {"threads": threads})
     prepared = prepare(OURS, RUN, SLIDING[0])
-    monkeypatch.setattr(__main__, "prepare", lambda row, *_: prepared._replace(compile_seconds={JAX: 1.5}.get(row)))
-    keys = [Key(RUN, SLIDING[0].name, OURS), Key(RUN, SLIDING[0].name, JAX), Key(COLD, DEFAULT, OURS)]
+    monkeypatch.setattr(
+        __main__, "prepare", lambda row, *_: prepared._replace(compile_seconds={JAX: 1.5}.get(row))
+    )
+    keys = [
+        Key(RUN, SLIDING[0].name, OURS),
+        Key(RUN, SLIDING[0].name, JAX),
+        Key(COLD, DEFAULT, OURS),
+    ]
     keys.append(Key(IMPORT, DEFAULT, OURS))
     for key, compiled in zip(keys, ({}, {"compile_seconds": 1.5}, {}, {})):
         runner = SimpleNamespace(metadata={}, bench_func=lambda *call: made.append(call))
@@ -196,7 +242,16 @@ def test_a_worker_measures_its_benchmark(monkeypatch):
     assert threads == [3] * 4
     command = ["python", "--worker", "--worker-task=2", "-p", "1"]
     __main__._pass_benchmark(command, SimpleNamespace(benchmark="a / b / c", threads=3))
-    assert command == ["python", "--worker", "-p", "1", "--benchmark", "a / b / c", "--threads", "3"]
+    assert command == [
+        "python",
+        "--worker",
+        "-p",
+        "1",
+        "--benchmark",
+        "a / b / c",
+        "--threads",
+        "3",
+    ]
 
 
 def test_other_number_of_threads_is_an_error(monkeypatch):

@@ -17,10 +17,17 @@ SMALL = window("small", T=4, B=3, D=2, H=5, O=4)
 
 
 TEXT = CHARACTERS, character_model("float32", updates=2, H=5, characters=4)
-RUNS = SMALL, sine("k2=4", 4, epochs=2), sine("networks", 1, networks=3, epochs=2), sine("wide", 1, 515, epochs=2)
+RUNS = (
+    SMALL,
+    sine("k2=4", 4, epochs=2),
+    sine("networks", 1, networks=3, epochs=2),
+    sine("wide", 1, 515, epochs=2),
+)
 
 
-@pytest.mark.parametrize(("task", "case"), [*itertools.product([FORWARD, GRADIENT, STEP, RUN], RUNS), TEXT])
+@pytest.mark.parametrize(
+    ("task", "case"), [*itertools.product([FORWARD, GRADIENT, STEP, RUN], RUNS), TEXT]
+)
 def test_floors_run(task, case, monkeypatch):
     monkeypatch.setattr(floors, "TRIALS", 1)
     monkeypatch.setattr(floors, "MIN_SECONDS", 0)
@@ -29,7 +36,9 @@ def test_floors_run(task, case, monkeypatch):
     assert np.getbufsize() == 8192
 
 
-@pytest.mark.parametrize("case", [DEFAULT_EXPERIMENT, ENSEMBLES[1], sine("k2=5", 5)], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [DEFAULT_EXPERIMENT, ENSEMBLES[1], sine("k2=5", 5)], ids=lambda case: case.name
+)
 def test_bare_calls_are_the_fewest_of_the_equations(case):
     """Twelve calls per update of one step, and two for the losses of an epoch; the first windows are shorter."""
     calls = Counter(call.equation for call in floors.task_calls(RUN, case, stacked=True))
@@ -50,7 +59,9 @@ def test_bare_calls_of_a_character_model_train_it():
     assert Counter(call.equation for call in calls)["L4"] == 2 * 3
     first, step = calls[0], calls[-1]
     gradient = next(call.arguments[0] for call in calls if call.equation == "U7")
-    (dW,) = {id(call.arguments[2]): call.arguments[2] for call in calls if call.equation == "B4, B5"}.values()
+    (dW,) = {
+        id(call.arguments[2]): call.arguments[2] for call in calls if call.equation == "B4, B5"
+    }.values()
     assert np.shares_memory(first.arguments[1], step.arguments[0])
     assert np.shares_memory(dW, gradient)
 
@@ -81,16 +92,33 @@ def test_bare_calls_compute_the_step(T, K, stacked, networks):
     layout = Layout(D, H, O, B, False, False, np.dtype("float64"), networks)
     memory = Recorded(layout)
     calls = floors.window_calls(memory, T, K, STEP, stacked)
-    written = {"F1", "F2", "F3", "B1", "B2", "B3", "B6", "U1", *(["B4, B5"] if stacked else ["B4", "B5"])}
+    written = {
+        "F1",
+        "F2",
+        "F3",
+        "B1",
+        "B2",
+        "B3",
+        "B6",
+        "U1",
+        *(["B4, B5"] if stacked else ["B4", "B5"]),
+    }
     assert {call.equation for call in calls} == written
-    (params, x, target, h_0), arrays = window("", "float64", T=T, B=B, D=D, H=H, O=O).arrays(), iter(memory.made[2:])
+    (params, x, target, h_0), arrays = (
+        window("", "float64", T=T, B=B, D=D, H=H, O=O).arrays(),
+        iter(memory.made[2:]),
+    )
     if stacked:
         z = next(arrays)
         z_x, z_h = z[..., :D], z[..., D:]
     else:
         z_x, z_h = next(arrays), next(arrays)
     _, _, y, given, *_, last, transposed = arrays
-    z_x[..., : T * B, :], z_h[..., :B, :], given[...] = x.reshape(-1, D), h_0, target[-K:].reshape(-1, O)
+    z_x[..., : T * B, :], z_h[..., :B, :], given[...] = (
+        x.reshape(-1, D),
+        h_0,
+        target[-K:].reshape(-1, O),
+    )
     for value, part in zip((np.concatenate(params[:2]), params.W_hy), layout.stacked(memory.theta)):
         part[...] = value
     if stacked and K == T > 1:
@@ -104,13 +132,21 @@ def test_bare_calls_compute_the_step(T, K, stacked, networks):
     activations = numpy_rnn.forward(params, x, h_0)
     wanted = np.concatenate((activations.y[: T - K], target[T - K :]))  # earlier steps have no loss
     expected = numpy_rnn.bptt(params, activations, wanted)
-    for value, part in zip((np.concatenate(expected[:2]), expected.W_hy), layout.stacked(memory.gradient)):
-        np.testing.assert_allclose(part, np.broadcast_to(0.25 * value, part.shape), rtol=1e-12, atol=1e-14)
+    for value, part in zip(
+        (np.concatenate(expected[:2]), expected.W_hy), layout.stacked(memory.gradient)
+    ):
+        np.testing.assert_allclose(
+            part, np.broadcast_to(0.25 * value, part.shape), rtol=1e-12, atol=1e-14
+        )
     np.testing.assert_array_equal(memory.theta, theta - memory.gradient)
-    np.testing.assert_allclose(y, np.broadcast_to(activations.y[T - K :].reshape(-1, O), y.shape), rtol=1e-12)
+    np.testing.assert_allclose(
+        y, np.broadcast_to(activations.y[T - K :].reshape(-1, O), y.shape), rtol=1e-12
+    )
 
 
-@pytest.mark.parametrize(("updates", "terms", "networks"), [(1, 4, None), (3, 1, None), (3, 4, 2), (1, 4, 2)])
+@pytest.mark.parametrize(
+    ("updates", "terms", "networks"), [(1, 4, None), (3, 1, None), (3, 4, 2), (1, 4, 2)]
+)
 def test_bare_calls_sum_the_losses(updates, terms, networks):
     memory = Recorded(Layout(1, 2, 1, 1, False, False, np.dtype("float64"), networks))
     calls, error = floors.loss_calls(memory, updates, terms), memory.made[2].copy()
@@ -139,10 +175,14 @@ def test_bare_calls_of_a_character_model_are_cross_entropy_and_adagrad(monkeypat
     assert (clipped != gradient).any()
     np.testing.assert_allclose(v, 1 + clipped**2)
     rounding = 2 * np.finfo(float).eps * np.abs(theta).max()  # of the new θ, and of the difference
-    np.testing.assert_allclose(theta - memory.theta, 1e-8 * clipped / np.sqrt(v + 1e-8), 1e-12, rounding)
+    np.testing.assert_allclose(
+        theta - memory.theta, 1e-8 * clipped / np.sqrt(v + 1e-8), 1e-12, rounding
+    )
 
 
-@pytest.mark.parametrize("case", [DEFAULT_EXPERIMENT, ENSEMBLES[1], point(64, 8), point(256, 1, 100)])
+@pytest.mark.parametrize(
+    "case", [DEFAULT_EXPERIMENT, ENSEMBLES[1], point(64, 8), point(256, 1, 100)]
+)
 def test_units_are_not_saturated(case):
     """As those of a training: the time of tanh depends on its argument, and that of tiny numbers is long."""
     for stacked in (True, False):
@@ -160,20 +200,30 @@ def test_arrays_start_at_cache_lines(H, B):
     """Otherwise their products would be slower than those of a program that does."""
     calls = floors.task_calls(STEP, point(H, B), stacked=False)
     arrays = [array for call in calls if call.is_product for array in call.arguments]
-    starts = [array.__array_interface__["data"][0] % CACHE_LINE for array in arrays if array.nbytes >= 2**8]
+    starts = [
+        array.__array_interface__["data"][0] % CACHE_LINE
+        for array in arrays
+        if array.nbytes >= 2**8
+    ]
     assert len(starts) > 100
     assert not any(starts)
 
 
 def flops(calls):
     """Floating-point operations of the products: two per term."""
-    return sum(2 * call.arguments[2].size * call.arguments[0].shape[-1] for call in calls if call.is_product)
+    return sum(
+        2 * call.arguments[2].size * call.arguments[0].shape[-1]
+        for call in calls
+        if call.is_product
+    )
 
 
 @pytest.mark.parametrize("stacked", [True, False])
 def test_products_have_the_flops_of_the_equations(stacked):
     T, B, D, H, O = 5, 3, 2, 7, 4
-    products = T * B * (2 * D * H + 2 * H * H + 3 * H * O) + (T - 1) * B * H * H  # B2 without the last step
+    products = (
+        T * B * (2 * D * H + 2 * H * H + 3 * H * O) + (T - 1) * B * H * H
+    )  # B2 without the last step
     calls = floors.task_calls(STEP, window("flops", T=T, B=B, D=D, H=H, O=O), stacked)
     zeros = B * H * H if stacked else 0  # after the last step
     assert flops(calls) == 2 * (products + zeros)

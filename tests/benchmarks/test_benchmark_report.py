@@ -10,7 +10,19 @@ from inline_snapshot import snapshot
 
 from benchmarks.estimates import Estimate, times_of
 from benchmarks.report import main, report, shortened, summary, table, three_digits, with_summary
-from benchmarks.tasks import CALLS, CHARACTERS, EVERY, IMPORT, JAX, MODULES, OURS, RUN, STEP, TUTORIAL, Key
+from benchmarks.tasks import (
+    CALLS,
+    CHARACTERS,
+    EVERY,
+    IMPORT,
+    JAX,
+    MODULES,
+    OURS,
+    RUN,
+    STEP,
+    TUTORIAL,
+    Key,
+)
 from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, SLIDING, point
 
 MACHINE = {
@@ -46,13 +58,20 @@ def suite(factors=(0.95, 1.0, 1.06)):
     """A process for each factor; the values of a process have a median of that."""
     benchmarks = []
     for key, seconds in SECONDS.items():
-        metadata = {**MACHINE, "name": key.to_text(), "kernels": "openblas Haswell", "unit": "second", "loops": 1}
+        metadata = {
+            **MACHINE,
+            "name": key.to_text(),
+            "kernels": "openblas Haswell",
+            "unit": "second",
+            "loops": 1,
+        }
         if key.row == JAX:
             metadata |= {"compile_seconds": 0.5, "kernels": "openblas Haswell, XLA"}
         runs = [
             pyperf.Run(
                 [seconds * factor * of_value for of_value in (0.5, 1.0, 3.0)],
-                metadata=metadata | {"load_avg_1min": factor, "load_of_others": 0.31 if key.row == JAX else 0.3},
+                metadata=metadata
+                | {"load_avg_1min": factor, "load_of_others": 0.31 if key.row == JAX else 0.3},
                 collect_metadata=False,
             )
             for factor in factors
@@ -135,7 +154,7 @@ The model of min-char-rnn: H = 100, 65 characters, chunks of 25 steps with carri
 | numpy     | 70.0 [66.5, 74.2] |
 | numpy_rnn |   100 [95.0, 106] |
 
-""")  # noqa: E501
+""")
 
 
 def test_documented_command_prints_the_report(tmp_path, capsys, monkeypatch):
@@ -165,7 +184,11 @@ def test_invalid_file_is_one_line_and_status_2(tmp_path, capsys):
     for name in ("missing.json", "foreign.json"):
         with pytest.raises(SystemExit, match="2"):
             main([str(tmp_path / name)])
-        assert capsys.readouterr().err.splitlines()[-1].startswith("python -m benchmarks.report: error: cannot read")
+        assert (
+            capsys.readouterr()
+            .err.splitlines()[-1]
+            .startswith("python -m benchmarks.report: error: cannot read")
+        )
 
 
 def test_published_report_is_that_of_the_published_times():
@@ -181,10 +204,14 @@ def test_published_report_is_that_of_the_published_times():
 
 
 def test_times_are_medians_of_processes():
-    assert times_of(suite((2.0, 1.0, 4.0)))[Key(STEP, HEAVY, OURS)] == Estimate(0.016, 0.008, 0.032, True)
+    assert times_of(suite((2.0, 1.0, 4.0)))[Key(STEP, HEAVY, OURS)] == Estimate(
+        0.016, 0.008, 0.032, True
+    )
 
 
-@pytest.mark.parametrize(("factors", "wide"), [((0.91, 1, 1.09), False), ((0.89, 1, 1), True), ((1, 1, 1.11), True)])
+@pytest.mark.parametrize(
+    ("factors", "wide"), [((0.91, 1, 1.09), False), ((0.89, 1, 1), True), ((1, 1, 1.11), True)]
+)
 def test_wide_interval_or_load_is_a_disturbance(factors, wide):
     for key, time in times_of(suite(factors)).items():
         assert time.is_disturbed == (wide or key.row == JAX), key
@@ -195,11 +222,22 @@ def test_interval_of_a_ratio_follows_from_both():
     a, b = Estimate(8, 1, 64), Estimate(2, 2, 2)
     assert a.over(b) == (4, *map(pytest.approx, (0.5, 32)), False)
     assert b.over(a) == (1 / 4, *map(pytest.approx, (1 / 32, 2)), False)
-    assert Estimate(2**4, 2.0, 2**7).over(Estimate(2**4, 1, 2**8)) == (1, *map(pytest.approx, (2**-5, 2**5)), False)
+    assert Estimate(2**4, 2.0, 2**7).over(Estimate(2**4, 1, 2**8)) == (
+        1,
+        *map(pytest.approx, (2**-5, 2**5)),
+        False,
+    )
     assert Estimate(1, 2, 3).times(2) == (2, 4, 6, False)
 
 
 def test_numbers_have_three_digits():
-    numbers = {0.0: "0.00", 0.01234: "0.0123", 0.99999: "1.00", 12.345: "12.3", 12345.6: "12346", -0.5: "-0.500"}
+    numbers = {
+        0.0: "0.00",
+        0.01234: "0.0123",
+        0.99999: "1.00",
+        12.345: "12.3",
+        12345.6: "12346",
+        -0.5: "-0.500",
+    }
     assert {value: three_digits(value) for value in numbers} == numbers
     assert table(["name"], []) == []

@@ -11,8 +11,29 @@ import numpy_rnn
 from benchmarks.agreement import check, disagreement, reference_results
 from benchmarks.prepared import Unsupported
 from benchmarks.rows import ROWS, min_char_rnn, prepare
-from benchmarks.tasks import CHARACTERS, FLOORS, FORWARD, GRADIENT, JAX, OURS, REFERENCE, RUN, STEP, TASKS, Key, plan
-from benchmarks.workloads import CASES, CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, point, sine, window
+from benchmarks.tasks import (
+    CHARACTERS,
+    FLOORS,
+    FORWARD,
+    GRADIENT,
+    JAX,
+    OURS,
+    REFERENCE,
+    RUN,
+    STEP,
+    TASKS,
+    Key,
+    plan,
+)
+from benchmarks.workloads import (
+    CASES,
+    CHARACTER_MODELS,
+    DEFAULT_EXPERIMENT,
+    ENSEMBLES,
+    point,
+    sine,
+    window,
+)
 
 SMALL = window("small", T=4, B=3, D=2, H=5, O=4)
 RUNS = (
@@ -112,7 +133,10 @@ DeepBench 1760: (50, 16, 1760, 1760, 1) x 1 float32, 50/50/1, 7.1e-08, 1; step 0
 @pytest.mark.parametrize(("task", "case"), JOBS, ids=[ids(job) for job in JOBS])
 def test_wrong_number_is_refused_and_named(task, case):
     right = reference_results(task, case)
-    right = {name: value if name.startswith("loss") else value.astype(case.dtype) for name, value in right.items()}
+    right = {
+        name: value if name.startswith("loss") else value.astype(case.dtype)
+        for name, value in right.items()
+    }
     assert disagreement(task, case, right) is None
     for name, value in right.items():
         wrong = np.array(value, order="C")
@@ -121,7 +145,10 @@ def test_wrong_number_is_refused_and_named(task, case):
 
 
 MISTAKES: list[tuple] = [
-    *((CHARACTERS, change) for change in ({"max_value": None}, {"adagrad": False}, {"reduction": "mean"}, {"k2": 50})),
+    *(
+        (CHARACTERS, change)
+        for change in ({"max_value": None}, {"adagrad": False}, {"reduction": "mean"}, {"k2": 50})
+    ),
     *((RUN, change) for change in ({"k2": 2}, {"momentum": 0.01})),
     *((task, {"learning_rate": 0.1001}) for task in (CHARACTERS, RUN)),
 ]
@@ -130,7 +157,9 @@ MISTAKES: list[tuple] = [
 @pytest.mark.parametrize(("task", "change"), MISTAKES, ids=str)
 def test_wrong_training_is_refused(task, change):
     case = CHARACTER_MODELS[0].beginning() if task == CHARACTERS else sine("run", 1, epochs=30)
-    updates = [*numpy_rnn.train(*case.arrays(), **case.options.keywords() | change, yield_every="epoch")]
+    updates = [
+        *numpy_rnn.train(*case.arrays(), **case.options.keywords() | change, yield_every="epoch")
+    ]
     weights = dict(zip(("W_xh", "W_hh", "W_hy"), updates[-1].parameters))
     run = {"losses": np.array([update.losses.sum() for update in updates]), **weights}
     found = {"losses": updates[0].losses} if task == CHARACTERS else run
@@ -142,8 +171,14 @@ def test_wrong_training_is_refused(task, change):
     [
         ({"dW_hh": np.zeros((5, 4), np.float32)}, "dW_hh has shape (5, 4): expected (5, 5)"),
         ({"dW_hh": np.zeros((5, 5))}, "dW_hh is float64: expected float32"),
-        ({"dW_hh": np.full((5, 5), np.nan, np.float32)}, "dW_hh differs by nan of its largest number"),
-        ({"y": np.zeros(3)}, "returns dW_hh, dW_hy, dW_xh, loss, y: expected dW_hh, dW_hy, dW_xh, loss"),
+        (
+            {"dW_hh": np.full((5, 5), np.nan, np.float32)},
+            "dW_hh differs by nan of its largest number",
+        ),
+        (
+            {"y": np.zeros(3)},
+            "returns dW_hh, dW_hy, dW_xh, loss, y: expected dW_hh, dW_hy, dW_xh, loss",
+        ),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value,
 )
@@ -156,7 +191,10 @@ def test_wrong_format_is_refused(wrong, text):
 def test_missing_package_or_task_is_the_reason(monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", None)
     names = [Key(STEP, point(6, 1).name, row) for row in (JAX, "min-char-rnn")]
-    assert [check(name) for name in names] == [{"reason": "jax is not installed"}, {"reason": "has no step"}]
+    assert [check(name) for name in names] == [
+        {"reason": "jax is not installed"},
+        {"reason": "has no step"},
+    ]
 
 
 def test_mistake_or_crash_of_a_row_is_its_reason(monkeypatch):
@@ -173,7 +211,9 @@ def test_character_model_is_that_of_min_char_rnn(case, dtype):
     params, x, target, h_0 = case.arrays()
     assert {array.dtype for array in (*params[:5], h_0)} == {np.dtype(dtype)}
     spreads = [W.std() for W in params[:3]]
-    assert spreads == pytest.approx([0.01] * 3, rel=0.05)  # five standard errors, 1/√(2·6500), of the smallest W
+    assert spreads == pytest.approx(
+        [0.01] * 3, rel=0.05
+    )  # five standard errors, 1/√(2·6500), of the smallest W
     assert not any(array.any() for array in (params.b_h, params.b_y, h_0))
     np.testing.assert_array_equal(x[1:], target[:-1])
     assert max(len({*target[x == c].tolist()}) for c in range(65)) == 4

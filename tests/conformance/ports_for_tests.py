@@ -25,7 +25,9 @@ def window(seed, dtype="float64", **changes) -> WindowCase:
     return random_recipe(RandomDraw(seed), dtype)._replace(**changes).case()
 
 
-def one_unit(x, W_xh, h_0=0.0, target=0.0, nonlinearity="tanh", reduction="sum", dtype="float64", **step):
+def one_unit(
+    x, W_xh, h_0=0.0, target=0.0, nonlinearity="tanh", reduction="sum", dtype="float64", **step
+):
     """One step of one unit; x and W_xh may be vectors."""
     x, W_xh = (np.atleast_1d(v).astype(dtype) for v in (x, W_xh))
     params = Parameters(W_xh[:, None], np.full((1, 1), 0.5, dtype), np.full((1, 1), 3.0, dtype))
@@ -37,9 +39,13 @@ def one_unit(x, W_xh, h_0=0.0, target=0.0, nonlinearity="tanh", reduction="sum",
 def huge_window(seed, dtype):
     """All numbers of this window are finite, but not the sum of the squares of its gradient."""
     changes = {"objective": Objective("relu"), "step": Step(0.1, 0.5, max_norm=1.0), "logits": 1.0}
-    case = window(seed, dtype, **changes, learned=False, class_inputs=False, classes=False, weights=False)
+    case = window(
+        seed, dtype, **changes, learned=False, class_inputs=False, classes=False, weights=False
+    )
     largest = np.finfo(dtype).maxexp
-    by_input, by_target = (case.params.W_hh.dtype.type(2.0 ** int(part * largest)) for part in (0.16, 0.42))
+    by_input, by_target = (
+        case.params.W_hh.dtype.type(2.0 ** int(part * largest)) for part in (0.16, 0.42)
+    )
     h_0 = np.abs(initial_state(case)) * by_input
     return case._replace(x=case.x * by_input, h_0=h_0, target=case.target * by_target)
 
@@ -52,12 +58,20 @@ def tiny_window(seed, dtype):
     tiny = (1e-3 * smallest, smallest, 1e3 * smallest, smallest**0.5)
 
     def scaled(array, *scales):
-        return array if array is None or array.dtype.kind != "f" else (array * random.choice(scales)).astype(dtype)
+        return (
+            array
+            if array is None or array.dtype.kind != "f"
+            else (array * random.choice(scales)).astype(dtype)
+        )
 
     params = Parameters(*(scaled(theta, 1e-2, 1.0, 1e4, *tiny[:2]) for theta in case.params))
-    target = case.target if case.objective.loss == "cross_entropy" else scaled(case.target, 1.0, *tiny)
+    target = (
+        case.target if case.objective.loss == "cross_entropy" else scaled(case.target, 1.0, *tiny)
+    )
     velocity = case.velocity and Parameters(*(scaled(v, 1.0, *tiny) for v in case.velocity))
-    return case._replace(params=params, x=scaled(case.x, 1.0, *tiny), target=target, velocity=velocity)
+    return case._replace(
+        params=params, x=scaled(case.x, 1.0, *tiny), target=target, velocity=velocity
+    )
 
 
 class Way(NamedTuple):
@@ -89,10 +103,16 @@ class WayPort:
     def __init__(self, way, capabilities=RIGHT.capabilities):
         self.way, self.capabilities = way, capabilities
 
-    def window_update(self, params, x, target, h_0, *, learning_rate, weights=None, velocity=None, **options):
-        step = Step(learning_rate, **{name: options.pop(name) for name in Step._fields if name in options})
+    def window_update(
+        self, params, x, target, h_0, *, learning_rate, weights=None, velocity=None, **options
+    ):
+        step = Step(
+            learning_rate, **{name: options.pop(name) for name in Step._fields if name in options}
+        )
         before = parameters_from(velocity) if velocity else None
-        case = WindowCase(parameters_from(params), x, target, h_0, weights, Objective(**options), step, before)
+        case = WindowCase(
+            parameters_from(params), x, target, h_0, weights, Objective(**options), step, before
+        )
         with np.errstate(all="ignore"):
             return self.way.window_update(case)
 
@@ -111,7 +131,11 @@ def tanh_slope(product):
     """dh ∘ φ'(a) by another product for tanh."""
 
     def by_slope(self, dh, a, h, nonlinearity):
-        return product(dh, a, h) if nonlinearity == "tanh" else Floats.by_slope(self, dh, a, h, nonlinearity)
+        return (
+            product(dh, a, h)
+            if nonlinearity == "tanh"
+            else Floats.by_slope(self, dh, a, h, nonlinearity)
+        )
 
     return operations(by_slope=by_slope)
 
@@ -210,7 +234,9 @@ PLAIN = {"T": 4, "B": 2, "D": 2, "H": 3, "O": 1, "K": 3, "bias": True, "objectiv
          "class_inputs": False, "classes": False, "weights": False, "learned": False, "velocity": False}  # fmt: skip
 CASE = window(5, "float32", **PLAIN)
 STEP = Step(0.1, 0.9, 0.3, weight_decay=0.01, max_norm=0.5)
-FULL = window(5, "float32", **PLAIN | {"step": STEP, "learned": True, "velocity": True, "weights": True})
+FULL = window(
+    5, "float32", **PLAIN | {"step": STEP, "learned": True, "velocity": True, "weights": True}
+)
 
 
 def arguments_of(case):
@@ -226,7 +252,9 @@ def right_report(case=CASE):
 
 def as_text(report):
     """The arrays as flat lists of hexadecimal strings, and the loss as one such string."""
-    texts = {name: [float(value).hex() for value in np.ravel(array)] for name, array in report.items()}
+    texts = {
+        name: [float(value).hex() for value in np.ravel(array)] for name, array in report.items()
+    }
     return {name: text if np.ndim(report[name]) else text[0] for name, text in texts.items()}
 
 
@@ -243,7 +271,9 @@ class Port:
     name = "a port"
     dtypes: tuple[str, ...] = ("float32", "float64")
 
-    def __init__(self, before=lambda given: None, after=lambda report: report, capabilities=CAPABILITIES):
+    def __init__(
+        self, before=lambda given: None, after=lambda report: report, capabilities=CAPABILITIES
+    ):
         self.before, self.after, self.capabilities = before, after, capabilities
 
     def window_update(self, params, **given):
@@ -294,7 +324,9 @@ class Layer:
         assert "h_0" not in p
         assert "bias" not in self.lacks or "b_h" not in p
         assert ("b_hh" in p) == ("b_h" in p and "two_biases" in self.capabilities)
-        assert all(options.get(option) in (None, 0, False) for option in set(SGD_LACKS) & set(self.lacks))
+        assert all(
+            options.get(option) in (None, 0, False) for option in set(SGD_LACKS) & set(self.lacks)
+        )
         a, h = [], [h_0]
         for x_t in x:
             a.append(x_t @ p["W_xh"] + p.get("b_h", 0) + h[-1] @ p["W_hh"] + p.get("b_hh", 0))
@@ -312,7 +344,9 @@ class Layer:
         gradients = {name: np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
         sums = {"b_h": da.sum((0, 1)), "b_hh": da.sum((0, 1)), "b_y": dy.sum((0, 1))}
         gradients |= {name: sums[name] for name in sums if name in p}
-        report |= {"dh": dh, "da": da} | {"d" + name: gradient for name, gradient in gradients.items()}
+        report |= {"dh": dh, "da": da} | {
+            "d" + name: gradient for name, gradient in gradients.items()
+        }
         if learning_rate is None:
             return report
         decay, factor = options.get("weight_decay", 0), 1
@@ -320,7 +354,9 @@ class Layer:
             norm = np.sqrt(sum((g * g).sum() for g in gradients.values()))
             factor = min(1, options["max_norm"] / (norm + x.dtype.type(1e-6)))
         rate, decay, factor = (x.dtype.type(number) for number in (learning_rate, decay, factor))
-        return report | {name: p[name] - rate * (factor * g + decay * p[name]) for name, g in gradients.items()}
+        return report | {
+            name: p[name] - rate * (factor * g + decay * p[name]) for name, g in gradients.items()
+        }
 
     def backward(self, p, h, dh):
         """dh and da, from the part of dh that comes from the outputs."""

@@ -13,7 +13,13 @@ CAPABILITIES = (
     "intermediates", "input_gradients", "sgd_options", "learned_h_0", "sigmoid", "clip_by_value", "cross_entropy",
     "class_inputs", "loss_weights", "adagrad",
 )  # fmt: skip
-HELLO = {"type": "hello", "protocol": 1, "name": "a program", "dtypes": ["float32", "float64"], "tanh_ulps": 1.5}
+HELLO = {
+    "type": "hello",
+    "protocol": 1,
+    "name": "a program",
+    "dtypes": ["float32", "float64"],
+    "tanh_ulps": 1.5,
+}
 SERIES = {"x": "TBD", "target": "KBO", "h_0": "BH", "weights": "KB"}
 
 
@@ -39,10 +45,14 @@ def report_on(request):
     if request.get("learned_h_0"):
         params["h_0"] = h_0
     velocity = {name: array(name, given) for name, given in (request.get("velocity") or {}).items()}
-    objective = Objective(*(request.get(name, Objective._field_defaults[name]) for name in Objective._fields))
+    objective = Objective(
+        *(request.get(name, Objective._field_defaults[name]) for name in Objective._fields)
+    )
     step = Step(**{name: number(request[name]) for name in Step._fields if name in request})
     before = parameters_from(velocity, "v") if velocity else None
-    report = window_update(WindowCase(parameters_from(params), x, target, h_0, weights, objective, step, before))
+    report = window_update(
+        WindowCase(parameters_from(params), x, target, h_0, weights, objective, step, before)
+    )
     return {name: np.ravel(array).tolist() for name, array in report.items()}
 
 

@@ -11,7 +11,13 @@ from hypothesis import Phase, settings
 from inline_snapshot import snapshot
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.adapters import function_port, keras_adapter, keras_port, torch_adapter, torch_port
+from numpy_rnn.conformance.adapters import (
+    function_port,
+    keras_adapter,
+    keras_port,
+    torch_adapter,
+    torch_port,
+)
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.properties import Violation, check_port, profile
 
@@ -57,7 +63,12 @@ def many_to_one(p, x, target, h_0):
 def as_torch(p, x, target):
     """Weights (H, D) as in nn.Linear, rows, no biases, a zero state, and gradients whose names have a d."""
     assert set(p) == {"W_xh", "W_hh", "W_hy"}
-    loss, d = rows({name: W.T for name, W in p.items()}, x, target, np.zeros((x.shape[1], len(p["W_hh"])), x.dtype))
+    loss, d = rows(
+        {name: W.T for name, W in p.items()},
+        x,
+        target,
+        np.zeros((x.shape[1], len(p["W_hh"])), x.dtype),
+    )
     return loss, {f"d{name}": d[name].T for name in p}
 
 
@@ -68,7 +79,10 @@ def with_biases(p, x, target, h_0):
 def descent(p, d, rate):
     """A step that makes new parameters, of a dict or a tuple of gradients."""
     d = d if isinstance(d, dict) else dict(zip(NAMES, d))
-    return {name: theta - theta.dtype.type(rate) * d.get(name, d.get("d" + name)) for name, theta in p.items()}
+    return {
+        name: theta - theta.dtype.type(rate) * d.get(name, d.get("d" + name))
+        for name, theta in p.items()
+    }
 
 
 def in_place(p, d, rate):
@@ -90,12 +104,16 @@ def test_function_of_any_shape_is_checked(function, step, layout, lacks):
     """In the layout that is found, with its step; twice the rate is refused, and so is a wrong gradient."""
     port = function_port(function, step=step, dtypes=["float64"])
     assert port.way == layout
-    found = {"older steps", "many losses", "bias", "no biases", "h_0", "step", "batch"} & set(port.lacks)
+    found = {"older steps", "many losses", "bias", "no biases", "h_0", "step", "batch"} & set(
+        port.lacks
+    )
     assert found == lacks | ({"older steps"} if "many losses" not in lacks else set())
     for level in ("L2", "L3"):
         check_port(level, port, "float64", FEW)
     if step is not None:
-        twice = function_port(function, step=lambda p, d, rate: step(p, d, 2 * rate), dtypes=["float64"])
+        twice = function_port(
+            function, step=lambda p, d, rate: step(p, d, 2 * rate), dtypes=["float64"]
+        )
         with pytest.raises(Violation, match=r"W_hy \(U1\)|W_xh \(U1\)|W_hh \(U1\)"):
             check_port("L2", twice, "float64", FEW)
     port.function = lambda *arguments: (lambda loss, *d: (loss + 1e-9, *d))(*function(*arguments))
@@ -154,7 +172,9 @@ def test_error_in_a_step_is_the_step_s():
     def step(p, d, rate):
         return p["W_xh"].nothing
 
-    with pytest.raises(PortFault, match=r"has no attribute 'nothing' \(test_adapters.py line \d+: return p\["):
+    with pytest.raises(
+        PortFault, match=r"has no attribute 'nothing' \(test_adapters.py line \d+: return p\["
+    ):
         check_port("L2", function_port(rows, step=step), "float64", FEW)
 
 
@@ -201,9 +221,13 @@ TORCH = {
     "2 nn.Linear": lambda nn: torch_model(nn.Linear(5, 5)),
     "the parameter U": lambda nn: torch_of_parameters(),
     "gives two losses": lambda nn: torch_dropout(0.5),
-    "a Softmax before the loss": lambda nn: torch_model(loss=nn.CrossEntropyLoss, after=lambda y, _: y.softmax(-1)),
+    "a Softmax before the loss": lambda nn: torch_model(
+        loss=nn.CrossEntropyLoss, after=lambda y, _: y.softmax(-1)
+    ),
     "does not return log_softmax": lambda nn: torch_model(loss=nn.NLLLoss),
-    "CrossEntropyLoss has label_smoothing": lambda nn: torch_model(loss=nn.CrossEntropyLoss(label_smoothing=0.1)),
+    "CrossEntropyLoss has label_smoothing": lambda nn: torch_model(
+        loss=nn.CrossEntropyLoss(label_smoothing=0.1)
+    ),
     "nn.LSTM, nn.Dropout": lambda nn: torch_model(nn.Dropout(0.3), RNN=nn.LSTM),
     "bias=False in its RNN alone": lambda nn: torch_model(bias=False),
     "the loss HuberLoss": lambda nn: torch_model(loss=nn.HuberLoss()),
@@ -241,7 +265,7 @@ Model has nn.LSTM, nn.Dropout: expected ...; no adapter checks gates; leave drop
 Model has bias=False in its RNN alone: expected ...
 Model: the loss HuberLoss is not known: expected an nn.MSELoss, nn.CrossEntropyLoss, nn.NLLLoss, or a function with its loss_name
 Model has optim.Adam: expected torch.optim.SGD without options, which the suite chooses; use SGD for the check\
-""")  # noqa: E501
+""")
 
 
 @pytest.mark.needs_torch
@@ -252,7 +276,9 @@ def test_harmless_parts_of_a_module_pass():
         check_port("L2", port, "float64", FEW)
 
 
-def keras_model(*between, activation=None, compiled=None, regularizer=None, layer="Dense", **options):
+def keras_model(
+    *between, activation=None, compiled=None, regularizer=None, layer="Dense", **options
+):
     keras = importlib.import_module("keras")
     between = [getattr(keras.layers, kind)(*arguments) for kind, *arguments in between]
     rnn = keras.layers.SimpleRNN(4, **{"return_sequences": True} | options)
@@ -267,7 +293,10 @@ def keras_call():
     """A model whose call does more."""
     keras = importlib.import_module("keras")
     x = keras.Input((None, 3))
-    return keras.Model(x, keras.ops.tanh(keras.layers.Dense(2)(keras.layers.SimpleRNN(4, return_sequences=True)(x))))
+    return keras.Model(
+        x,
+        keras.ops.tanh(keras.layers.Dense(2)(keras.layers.SimpleRNN(4, return_sequences=True)(x))),
+    )
 
 
 KERAS = {
@@ -287,10 +316,14 @@ LAYERS = {"Dropout": 0.2, "LayerNormalization": -1, "Dense": 4}
 @pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
 @pytest.mark.needs_torch
 def test_part_of_a_keras_model_is_refused_by_name():
-    makers = {part: lambda options=options: keras_model(**options) for part, options in KERAS.items()}
+    makers = {
+        part: lambda options=options: keras_model(**options) for part, options in KERAS.items()
+    }
     makers |= {kind: lambda kind=kind: keras_model((kind, LAYERS[kind])) for kind in LAYERS}
     makers |= {"call": keras_call, "sizes": importlib.import_module("keras").Sequential}
-    assert "\n".join(refusal(lambda make=make: keras_port(make())) for make in makers.values()) == snapshot("""\
+    assert "\n".join(
+        refusal(lambda make=make: keras_port(make())) for make in makers.values()
+    ) == snapshot("""\
 model has SimpleRNN(dropout=0.3), SimpleRNN(recurrent_dropout=0.2): expected ...; leave dropout out
 model has SimpleRNN(kernel_regularizer): expected ...; leave regularizers out: their loss is no part of the definition
 model has SimpleRNN(kernel_constraint), Dense(kernel_regularizer): expected ...; leave constraints out: they change the step; leave regularizers out: their loss is no part of the definition
@@ -305,7 +338,7 @@ model has LayerNormalization: expected ...; leave the normalisation out
 model has 2 Dense: expected ...
 model does more in its call than its SimpleRNN and its Dense: take the rest out
 model has no sizes yet: begin it with keras.Input((None, D)), or call it once\
-""")  # noqa: E501
+""")
     many_to_one = keras_port(keras_model(return_sequences=False, compiled=("sgd", "mse")))
     bare = keras_model(use_bias=False)
     bare.layers[-1].use_bias = False

@@ -12,7 +12,13 @@ from ports_for_tests import WAYS, assert_rounded_up, huge_window, one_unit, wind
 
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
-from numpy_rnn.conformance.arithmetics.balls import MAX_RELATIVE_RADIUS, SUBNORMAL, Balls, Uncertain, oracle
+from numpy_rnn.conformance.arithmetics.balls import (
+    MAX_RELATIVE_RADIUS,
+    SUBNORMAL,
+    Balls,
+    Uncertain,
+    oracle,
+)
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
 from numpy_rnn.conformance.arithmetics.floats import SMALL
 from numpy_rnn.conformance.arithmetics.loss_bounds import softmax
@@ -39,20 +45,32 @@ def bounds(dtype="float64"):
 @each_dtype
 def test_u_gamma_and_what_is_given(dtype):
     """u allows for two roundings in a row, to 11 bits more and then to the dtype, and for no more."""
-    rounding, half_ulp, smallest = Rounding(dtype), np.finfo(dtype).eps / 2.0, np.finfo(dtype).smallest_normal
+    rounding, half_ulp, smallest = (
+        Rounding(dtype),
+        np.finfo(dtype).eps / 2.0,
+        np.finfo(dtype).smallest_normal,
+    )
     assert half_ulp * (1 + 2.0**-11 + 2.0**-64) < rounding.u < half_ulp * (1 + 2.0**-9)
     assert rounding.gamma(3) == 3 * rounding.u / (1 - 3 * rounding.u)
-    assert Rounding(dtype, 2.0**-53).gamma(1) - rounding.gamma(1) == pytest.approx(2.0**-53, rel=1e-6)
+    assert Rounding(dtype, 2.0**-53).gamma(1) - rounding.gamma(1) == pytest.approx(
+        2.0**-53, rel=1e-6
+    )
     assert np.array_equal(Rounding(dtype).gamma(np.array([1e30, 1])), [np.inf, rounding.gamma(1)])
     numbers = rounding.given(np.array([-1.0, smallest, smallest / 2, 0.0], dtype))
-    assert (numbers.value.tolist(), numbers.E.tolist()) == ([-1, smallest, smallest / 2, 0], [0, 0, smallest / 2, 0])
+    assert (numbers.value.tolist(), numbers.E.tolist()) == (
+        [-1, smallest, smallest / 2, 0],
+        [0, 0, smallest / 2, 0],
+    )
     assert abs(float(np.dtype(dtype).type(0.1)) - 0.1) == rounding.scalar(0.1).E
 
 
 def test_operations_by_hand():
     """In float32, whose γ is not lost in the other terms. Terms of 0 and factors of ±1 round nothing."""
     rounding, gamma = Rounding("float32"), Rounding("float32").gamma
-    A, B = near([[-3.0, 2.0, 0.0]], [[0.5, 0.25, 0.0]]), near([[5.0], [7.0], [9.0]], [[0.125], [0.0], [0.0]])
+    A, B = (
+        near([[-3.0, 2.0, 0.0]], [[0.5, 0.25, 0.0]]),
+        near([[5.0], [7.0], [9.0]], [[0.125], [0.0], [0.0]]),
+    )
     product, inherited = rounding.product(A, B), 0.5 * 5 + 0.25 * 7 + 3 * 0.125 + 0.5 * 0.125
     assert product.value == -1
     assert_rounded_up(product.E, [[inherited + gamma(2) * (3.5 * 5.125 + 2.25 * 7)]])
@@ -63,7 +81,11 @@ def test_operations_by_hand():
     a, b, zeros = near(3.0, 0.5), near(-2.0, 0.25), near([3.0, 0.0], [0.25, 0.0])
     assert_rounded_up(rounding.times(a, b).E, 0.5 * 2.25 + 3 * 0.25 + gamma(1) * 3.5 * 2.25)
     assert_rounded_up(rounding.plus(a, b).E, 0.75 + gamma(1) * 1.75)
-    for found in (rounding.times(near(-1.0), zeros), rounding.times(zeros, near(1.0)), rounding.plus(near(0.0), zeros)):
+    for found in (
+        rounding.times(near(-1.0), zeros),
+        rounding.times(zeros, near(1.0)),
+        rounding.plus(near(0.0), zeros),
+    ):
         assert_rounded_up(found.E, zeros.E)
     assert (rounding.times(near(1.0, 1e-20), zeros).E[0] > 0.25 + 1e-7).all()
     assert rounding.plus(near(0.0, 1e-20), zeros).E[0] > 0.25 + 1e-7
@@ -78,21 +100,28 @@ def test_the_norm_by_hand():
     rho = gamma(7) / (1 + np.sqrt(1 - gamma(7)))  # two numbers are not 0, and 5 roundings more
     flushed = 2 * 8 * np.finfo("float32").smallest_normal
     for E in (0.0, 0.1):
-        norm = step.norm([near([3.0, 0.0], [3 * E, 0.0], "float32"), near([[4.0]], [[4 * E]], "float32")])
+        norm = step.norm(
+            [near([3.0, 0.0], [3 * E, 0.0], "float32"), near([[4.0]], [[4 * E]], "float32")]
+        )
         assert norm.value == 5
         own = (rho + gamma(2) * (1 + rho)) * (5 + 5 * E)
         assert_rounded_up(norm.E, 5 * E + own + np.sqrt(flushed) + 5 * flushed)
 
 
 @each_dtype
-@pytest.mark.parametrize("way", ["by scaled numbers", "by numbers over the largest", "by the norms of the tensors"])
+@pytest.mark.parametrize(
+    "way", ["by scaled numbers", "by numbers over the largest", "by the norms of the tensors"]
+)
 def test_norm_whose_square_overflows(dtype, way):
     """A scaled norm is right; the root of a sum that overflows, and so the factor 0, is seen."""
     for seed in range(4):
         case = huge_window(seed, dtype)
         with np.errstate(over="ignore"):
             report = WAYS[way].window_update(case)
-            assert sum(np.square(report["d" + name]).sum() for name in ("W_xh", "W_hh", "W_hy")) == np.inf
+            assert (
+                sum(np.square(report["d" + name]).sum() for name in ("W_xh", "W_hh", "W_hy"))
+                == np.inf
+            )
         assert all(np.isfinite(v).all() for v in report.values())
         for check in (check_local, check_global):
             worst = max(ratio.max() for ratio in check(case, report).values())
@@ -101,14 +130,23 @@ def test_norm_whose_square_overflows(dtype, way):
 
 def test_the_rest_of_a_step_by_hand():
     """η and options that are rounded to float32, sums, and (U3) and (U9) of numbers with errors."""
-    step, gamma, flush = bounds("float32"), Rounding("float32").gamma, Rounding("float32").flushes(1)
+    step, gamma, flush = (
+        bounds("float32"),
+        Rounding("float32").gamma,
+        Rounding("float32").flushes(1),
+    )
     off = abs(float(np.float32(0.1)) - 0.1)
-    rate, theta = step.rate(Step(0.1), near(np.ones((2, 3)), 0.0, "float32")), float(np.float32(0.1))
+    rate, theta = (
+        step.rate(Step(0.1), near(np.ones((2, 3)), 0.0, "float32")),
+        float(np.float32(0.1)),
+    )
     assert (rate.value.ravel() == theta).all()
     assert (rate.E.ravel() == off).all()
     a = near(np.linspace(-2, 2, 9))
     exact, checked = (Bounds("float64", own=own).phi(a, "tanh").E for own in (0.0, 2.0**-53))
-    np.testing.assert_allclose(checked - exact, 4 * 2.0**-53 * np.abs(np.tanh(a.value)), 1e-6)  # of NumPy's tanh
+    np.testing.assert_allclose(
+        checked - exact, 4 * 2.0**-53 * np.abs(np.tanh(a.value)), 1e-6
+    )  # of NumPy's tanh
     total = step.add(near(2.0, 0.5), near(-3.0, 0.25), near(0.5, 0.125))
     assert total.value == -0.5
     assert_rounded_up(total.E, 0.875 + gamma(2) * 6.375 + 3 * flush)
@@ -138,10 +176,16 @@ def test_factor_clamp_and_root_of_every_number_that_may_be():
     for bound, found in (
         (factor, deviation(lambda n: np.minimum(1, 1 / (np.maximum(n, 0) + 1e-6)), factor, norm)),
         (clamped, deviation(lambda d: np.clip(d, -1, 1), clamped, d)),
-        (divided, deviation(lambda d, v: d / np.sqrt(np.maximum(v, 0) + 1e-8), divided, d, squares)),
+        (
+            divided,
+            deviation(lambda d, v: d / np.sqrt(np.maximum(v, 0) + 1e-8), divided, d, squares),
+        ),
     ):
         assert ((found <= bound.E) & (5 * found >= bound.E)).all()
-    assert step.factor(near([0.0, 1 - 1e-5]), 1.0).E.tolist() == [0, 0]  # nothing can make it smaller than 1
+    assert step.factor(near([0.0, 1 - 1e-5]), 1.0).E.tolist() == [
+        0,
+        0,
+    ]  # nothing can make it smaller than 1
     assert step.factor(near([1e-9, 3.0], [1.0, 5.0]), 0.1).E.tolist() == [1, 1]  # any is right
 
 
@@ -153,7 +197,9 @@ def test_at_the_edge(dtype):
         case = window(seed, dtype, step=Step(0.1, 0.5, max_norm=1.0), velocity=False, learned=False)
         report = window_update(case)
         gradients = [report["d" + name] for name in Parameters._fields[:5] if "d" + name in report]
-        norm = float(np.linalg.norm(np.concatenate([g.ravel() for g in gradients]).astype(np.float64)))
+        norm = float(
+            np.linalg.norm(np.concatenate([g.ravel() for g in gradients]).astype(np.float64))
+        )
         for units in (-3, -1, 0, 1, 3):
             max_norm = (norm + 1e-6) * (1 + units * float(np.finfo(dtype).eps))
             edge = case._replace(step=case.step._replace(max_norm=max_norm))
@@ -162,7 +208,9 @@ def test_at_the_edge(dtype):
             for found in (check_local(edge, report), check_global(edge, report)):
                 assert max(ratio.max() for ratio in found.values()) <= 1
             unclipped = check_global(edge, other)
-            assert max(ratio.max() for name, ratio in unclipped.items() if name.startswith("v")) <= 1
+            assert (
+                max(ratio.max() for name, ratio in unclipped.items() if name.startswith("v")) <= 1
+            )
             clips += not np.array_equal(report["vW_hh"], report["dW_hh"])
     assert 0 < clips < 15  # there are some on both sides
 
@@ -175,10 +223,16 @@ def test_no_bound_of_softmax_is_wide(dtype):
     """Each is a few roundings of each number that is added: the largest output, the terms of the sum, log p."""
     rounding = Rounding(dtype)
     for seed, exponent in itertools.product(range(6), range(-3, 5)):
-        y = (10.0**exponent * np.random.default_rng(seed).normal(size=(4, 1 + 2 * seed))).clip(-1e4, 1e4)
+        y = (10.0**exponent * np.random.default_rng(seed).normal(size=(4, 1 + 2 * seed))).clip(
+            -1e4, 1e4
+        )
         y -= seed % 2 * y.max(axis=-1, keepdims=True)
         p, E_p, log_p, E_log_p = softmax(y, np.zeros(y.shape), rounding, TAU.relative)
-        few = 30 * rounding.u * (1 + y.shape[-1] + np.abs(y.max(axis=-1, keepdims=True)) + np.abs(log_p))
+        few = (
+            30
+            * rounding.u
+            * (1 + y.shape[-1] + np.abs(y.max(axis=-1, keepdims=True)) + np.abs(log_p))
+        )
         assert (E_log_p <= few).all(), exponent
         assert (E_p <= few * p + rounding.flushes(2)).all(), exponent
     any_p = softmax(np.zeros(2), np.full(2, 1e4), rounding, TAU.relative)
@@ -188,12 +242,16 @@ def test_no_bound_of_softmax_is_wide(dtype):
     assert other.E_log_p[0] >= 200
 
 
-@pytest.mark.parametrize(("reduction", "weighted"), [("sum", False), ("mean", False), ("sum", True), ("mean", True)])
+@pytest.mark.parametrize(
+    ("reduction", "weighted"), [("sum", False), ("mean", False), ("sum", True), ("mean", True)]
+)
 def test_losses_by_hand(reduction, weighted):
     """The formulas of loss_bounds.py, row by row, in float32, of outputs, targets and weights with errors."""
     K, B, O, generator = 2, 3, 2, np.random.default_rng(7)
     y, z = generator.normal(size=(K, B, O)), generator.dirichlet((1, 1), size=(K, B))
-    E_y, E_z, w, E_w = (0.01 * generator.random(size=size) for size in ((K, B, O), (K, B, O), (K, B, 1), (K, B, 1)))
+    E_y, E_z, w, E_w = (
+        0.01 * generator.random(size=size) for size in ((K, B, O), (K, B, O), (K, B, 1), (K, B, 1))
+    )
     w, E_w = (50 * w, E_w) if weighted else (np.ones(()), np.zeros(()))
     of, gamma = bounds("float32"), Rounding("float32").gamma
     kinds = [Objective("tanh", kind, reduction) for kind in ("squared_error", "cross_entropy")]
@@ -210,7 +268,9 @@ def test_losses_by_hand(reduction, weighted):
     products, terms = (4 if weighted else 0), K * B * O
     expected = [(loss, gamma(terms + 2 + divided + products) * (loss + E_loss) + E_loss)]
     E_dy = ((W + E_W) * E + E_W * error) / M
-    expected.append((W * (y - z) / M, gamma(1 + divided + products) * (W * error / M + E_dy) + E_dy))
+    expected.append(
+        (W * (y - z) / M, gamma(1 + divided + products) * (W * error / M + E_dy) + E_dy)
+    )
 
     p, log_p, d, D = np.zeros((4, K, B, O))
     for row in np.ndindex(K, B):
@@ -230,7 +290,9 @@ def test_losses_by_hand(reduction, weighted):
     expected.append((loss, E_loss + gamma(K * B + 2 + divided) * (loss + E_loss)))
     E_p, sums, E_sums = p * np.expm1(d), z.sum(-1, keepdims=True), E_z.sum(-1, keepdims=True)
     size = (sums + E_sums) * (p + E_p) + z + E_z
-    E_dy = (W + E_W) * (sums * E_p + E_sums * (p + E_p) + E_z + gamma(O + 4 + divided) * size) + E_W * size
+    E_dy = (W + E_W) * (
+        sums * E_p + E_sums * (p + E_p) + E_z + gamma(O + 4 + divided) * size
+    ) + E_W * size
     expected.append((W * (p * sums - z) / N, E_dy / N))
     for result, (value, E) in zip(itertools.chain(*found), expected, strict=True):
         np.testing.assert_allclose(result.value, value, 1e-12, 1e-15)
@@ -257,18 +319,28 @@ def test_more_precision_stays_inside_small_radii(seed):
     with flint.ctx.workprec(400):
         for name, balls in fine.items():
             high, low, radius = enclosures[name]
-            assert all(part.dtype == np.float64 and part.shape == shapes[name] for part in (high, low, radius))
+            assert all(
+                part.dtype == np.float64 and part.shape == shapes[name]
+                for part in (high, low, radius)
+            )
             assert (radius <= 2.0**-96 * np.abs(high)).all()
             assert (np.abs(low) <= 2.0**-53 * np.abs(high)).all()
-            assert all(wide.contains(narrow) for wide, narrow in zip(coarse[name].flat, balls.flat, strict=True)), name
+            assert all(
+                wide.contains(narrow)
+                for wide, narrow in zip(coarse[name].flat, balls.flat, strict=True)
+            ), name
             parts = (part.ravel().tolist() for part in (high, low, radius))
-            assert all(abs(ball - h - l) <= r for ball, h, l, r in zip(balls.flat, *parts, strict=True)), name
+            assert all(
+                abs(ball - h - l) <= r for ball, h, l, r in zip(balls.flat, *parts, strict=True)
+            ), name
 
 
 @pytest.mark.parametrize("bits", [20, 53])
 def test_radius_stays_small_after_a_cancellation(bits):
     """y − target, where so many leading bits cancel: by 53, more precision is needed than at first."""
-    case = one_unit(1.0, 1.0, target=3 * float(np.tanh(1.0)) * (1 + (2.0**-bits if bits < 53 else 0)))
+    case = one_unit(
+        1.0, 1.0, target=3 * float(np.tanh(1.0)) * (1 + (2.0**-bits if bits < 53 else 0))
+    )
     high, low, radius = (part.item() for part in oracle(case)["dy"])
     assert 0 < radius <= 2.0**-96 * abs(high)
     ball = balls_at(case, 256)["dy"].item()

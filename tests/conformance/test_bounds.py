@@ -56,7 +56,9 @@ class Flushes(np.ndarray):
     """An array whose subnormal numbers are read as zero, and become zero as any result, product and partial sum."""
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
-        arrays = [flushed(np.asarray(v)) if isinstance(v, np.ndarray | np.generic) else v for v in inputs]
+        arrays = [
+            flushed(np.asarray(v)) if isinstance(v, np.ndarray | np.generic) else v for v in inputs
+        ]
         if ufunc is np.matmul:
             A, B = arrays
             result = np.zeros((len(A), B.shape[1]), A.dtype)
@@ -75,14 +77,18 @@ def flushed(v):
 
 def converted(case, change):
     """The case with other arrays of floats."""
-    return convert(lambda v: change(v) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v, case)
+    return convert(
+        lambda v: change(v) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v, case
+    )
 
 
 def report_of(case, way=WAYS["as it is"], change=lambda array: array):
     """The report of a way to compute the case, in arrays that are changed first."""
     with np.errstate(all="ignore"):
         report = way.window_update(converted(with_rows(case), change))
-    return {name: np.asarray(array).astype(case.params.W_hh.dtype) for name, array in report.items()}
+    return {
+        name: np.asarray(array).astype(case.params.W_hh.dtype) for name, array in report.items()
+    }
 
 
 def assert_within_bounds(case, report, levels=(check_local, check_global)):
@@ -125,7 +131,9 @@ def test_both_sides_of_the_kink_are_right_within_rounding():
     assert bounds["dh"].value == -3
     assert 3 <= bounds["da"].E < 3.0001
     for side in (0.0, 1.0):
-        report = report_of(case, operations(by_slope=lambda self, dh, *others, side=side: side * dh))
+        report = report_of(
+            case, operations(by_slope=lambda self, dh, *others, side=side: side * dh)
+        )
         assert report["da"] == -3 * side
         assert worst(check_global(case, report)) <= 1
 
@@ -138,7 +146,11 @@ def test_stack_of_layers_is_checked_layer_by_layer(dtype):
 
     torch.manual_seed(0)
     kind = {"bias": False, "dtype": getattr(torch, dtype)}
-    lower, upper, output = torch.nn.RNN(2, 4, **kind), torch.nn.RNN(4, 4, **kind), torch.nn.Linear(4, 5, **kind)
+    lower, upper, output = (
+        torch.nn.RNN(2, 4, **kind),
+        torch.nn.RNN(4, 4, **kind),
+        torch.nn.Linear(4, 5, **kind),
+    )
     x, target = torch.randn(6, 3, 2, dtype=kind["dtype"]), torch.randn(6, 3, 5, dtype=kind["dtype"])
     h_0 = torch.tanh(torch.randn(2, 3, 4, dtype=kind["dtype"])).requires_grad_()
     states, _ = lower(x, h_0[:1])
@@ -151,7 +163,14 @@ def test_stack_of_layers_is_checked_layer_by_layer(dtype):
     arrays = (v.detach().numpy() for v in (x, target, h_0, h_0.grad, states, states.grad, loss))
     x, target, h_0, dh_0, states, dx, loss = arrays
     top = WindowCase(Parameters(*W[2:]), states, target, h_0[1], None, Objective(), None)
-    top_report = {"loss": loss, "dW_xh": dW[2], "dW_hh": dW[3], "dW_hy": dW[4], "dx": dx, "dh_0": dh_0[1]}
+    top_report = {
+        "loss": loss,
+        "dW_xh": dW[2],
+        "dW_hh": dW[3],
+        "dW_hy": dW[4],
+        "dx": dx,
+        "dh_0": dh_0[1],
+    }
     # The lower layer has no output: its dy is the gradient of its states, by W_hy = 1.
     params = Parameters(*W[:2], np.eye(4, dtype=dtype))
     bottom = WindowCase(params, x, dx, h_0[0], None, Objective(loss=GIVEN_DY), None)
@@ -261,16 +280,28 @@ def test_exact_zero_has_no_error():
 
 
 def test_ratios_of_nothing():
-    difference, allowed = np.array([0.0, 1.0, np.nan, 2.0, 1.0]), np.array([0.0, 0.0, 1.0, 4.0, 5e-324])
+    difference, allowed = (
+        np.array([0.0, 1.0, np.nan, 2.0, 1.0]),
+        np.array([0.0, 0.0, 1.0, 4.0, 5e-324]),
+    )
     assert ratios(difference, allowed).tolist() == [0.0, np.inf, np.inf, 0.5, np.inf]
 
 
-@pytest.mark.parametrize("name", ["zeros for h_0", "2e for e", "dh_next dropped", "h_t for h_{t-1} in dW_hh"])
+@pytest.mark.parametrize(
+    "name", ["zeros for h_0", "2e for e", "dh_next dropped", "h_t for h_{t-1} in dW_hh"]
+)
 def test_inherited_error_does_not_count_again(name):
     mutant = named(name)
-    wrong = [t for t, ratio in check_local(CASE, window_update(CASE, of=mutant.definition)).items() if ratio.max() > 1]
+    wrong = [
+        t
+        for t, ratio in check_local(CASE, window_update(CASE, of=mutant.definition)).items()
+        if ratio.max() > 1
+    ]
     assert EQUATIONS[wrong[0]] == EQUATIONS[mutant.stage]
-    assert {EQUATIONS[tensor] for tensor in wrong} <= {EQUATIONS[mutant.stage], "B5"}  # dW_hh takes the same h_0
+    assert {EQUATIONS[tensor] for tensor in wrong} <= {
+        EQUATIONS[mutant.stage],
+        "B5",
+    }  # dW_hh takes the same h_0
 
 
 def test_parameter_without_a_velocity_takes_its_first_step():
@@ -288,6 +319,10 @@ def test_bound_that_overflows_accuses_nobody():
     case = recipe.case()
     W_hh = np.random.default_rng(0).normal(size=(32, 32)) / np.sqrt(32)
     case = case._replace(params=case.params._replace(W_hh=W_hh))
-    report = {n: v for n, v in window_update(case).items() if n == "loss" or (n[0] == "d" and n[1] in "Wb")}
+    report = {
+        n: v
+        for n, v in window_update(case).items()
+        if n == "loss" or (n[0] == "d" and n[1] in "Wb")
+    }
     with np.errstate(all="ignore"):
         assert all((ratio <= 1).all() for ratio in check_global(case, report).values())

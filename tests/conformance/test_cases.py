@@ -48,14 +48,19 @@ PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_e
 MANY_RUNS = settings(PROFILE, max_examples=200)  # the runs are a tenth of the windows
 ONLY_SEEN = settings(MANY_RUNS, phases=[Phase.generate])
 LEVELS = ("L1", "L2", "L3")
-TENSORS = {name for name in SHAPES if not name.endswith("b_hh")}  # of a network with one hidden bias
+TENSORS = {
+    name for name in SHAPES if not name.endswith("b_hh")
+}  # of a network with one hidden bias
 
 
 @pytest.mark.parametrize("number", range(3))
 def test_package_is_within_its_bounds(rnn, number):
     """And every tensor is checked. Each package has each level in one dtype, the other package in the other one."""
     worst, level, dtype = WorstRatios(), LEVELS[number], DTYPES[(number + (rnn is numpy_rnn)) % 2]
-    chosen, patient = MANY_RUNS if level == "L3" else PROFILE, 100.0  # the first step of torch.optim imports much
+    chosen, patient = (
+        MANY_RUNS if level == "L3" else PROFILE,
+        100.0,
+    )  # the first step of torch.optim imports much
     check_port(level, PackagePort(rnn), dtype, chosen, patient, worst)
     assert set(worst.worst[level][dtype]) >= TENSORS
 
@@ -69,7 +74,9 @@ def drawn(make, choose):
 
 def test_choices_of_a_recipe():
     """The first of all options, the last, and those between."""
-    made = [drawn(random_recipe, choose) for choose in (min, max, lambda low, high: (low + high) // 2)]
+    made = [
+        drawn(random_recipe, choose) for choose in (min, max, lambda low, high: (low + high) // 2)
+    ]
     made.append(drawn(partial(large_recipe, dtype="float64"), max))
     made += [drawn(partial(exact_recipe, dtype="float32"), choose) for choose in (min, max)]
     assert "\n".join(made) == snapshot("""\
@@ -85,14 +92,14 @@ Recipe(T=8, B=7, D=6, H=5, O=40, K=8, dtype='float64', objective=Objective(nonli
 Recipe(T=1, B=1, D=1, H=1, O=1, K=1, dtype='float32', objective=Objective(nonlinearity='relu'), step=Step(learning_rate=0.0625), exact=True)
 3 2 8 7 6 5 4 2 4 2 2 4 3 3 3 7 4 3 5 7 2 8 2 7 3 4294967296 2 3 2 7 3 2 7 7 10 5 24 4 2 2
 Recipe(T=8, B=4, D=6, H=5, O=32, K=8, dtype='float32', objective=Objective(nonlinearity='relu', reduction='mean'), step=Step(learning_rate=0.0625, weight_decay=0.25, max_value=4.0), bias=True, zeros=True, gain=1.5, seed=4294967295, learned=True, logits=10000.0, class_inputs=True, saturated=True, silent=True, exact=True)\
-""")  # noqa: E501
+""")
     runs = [drawn(lambda draw: random_run(draw).options, choose) for choose in (min, max)]
     assert "\n".join(runs) == snapshot("""\
 2 8 8 8 8 8 2 4 2 2 4 3 3 7 4 5 7 2 2 2 7 3 4294967296 2 3 2 7 7 10 9 4 4 10 3
 RunOptions(schedule=Schedule(k1=1, k2=1, epochs=2), objective=Objective(nonlinearity='tanh', loss='squared_error', reduction='sum'), step=Step(learning_rate=0.1, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, adagrad=False, max_norm=None, max_value=None))
 2 8 7 6 5 4 2 4 2 2 4 3 3 3 7 4 3 5 7 2 8 2 2 7 3 4294967296 2 3 2 7 3 2 7 7 10 9 4 4 10 24 3
 RunOptions(schedule=Schedule(k1=4, k2=7, epochs=2), objective=Objective(nonlinearity='sigmoid', loss='cross_entropy', reduction='mean'), step=Step(learning_rate=8.333333333333334e-05, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.1, adagrad=True, max_norm=None, max_value=1.0))\
-""")  # noqa: E501
+""")
 
 
 def test_recipes_are_of_every_kind():
@@ -103,27 +110,45 @@ def test_recipes_are_of_every_kind():
         "nesterov": {False, True}, "weight_decay": {0.0, 0.01, 0.1}, "adagrad": {False, True},
         "max_norm": {None, 0.1, 0.5, 1.0, 5.0, 30.0}, "max_value": {None, 0.03, 0.2, 1.0},
     }  # fmt: skip
-    assert {(recipe.gain, recipe.logits) for recipe in made} == set(product((0.5, 1.0, 1.5), (1.0, 1e4)))
+    assert {(recipe.gain, recipe.logits) for recipe in made} == set(
+        product((0.5, 1.0, 1.5), (1.0, 1e4))
+    )
     assert [{recipe[i] for recipe in made} for i in range(6)] == [set(range(1, 9))] * 6
 
 
 def test_cases_are_of_every_kind():
     made = [random_recipe(RandomDraw(2, seed)) for seed in range(400)]
-    subnormal = next(recipe for recipe in made if recipe.subnormal and not recipe.class_inputs).case()
+    subnormal = next(
+        recipe for recipe in made if recipe.subnormal and not recipe.class_inputs
+    ).case()
     assert (np.abs(subnormal.x[..., 0]) < np.finfo(subnormal.x.dtype).smallest_normal).any()
-    assert next(recipe for recipe in made if recipe.velocity and recipe.step.momentum).case().velocity.W_hh.all()
-    assert np.abs(next(recipe for recipe in made if recipe.logits > 1).case().params.W_hy).max() > 1e3
+    assert (
+        next(recipe for recipe in made if recipe.velocity and recipe.step.momentum)
+        .case()
+        .velocity.W_hh.all()
+    )
+    assert (
+        np.abs(next(recipe for recipe in made if recipe.logits > 1).case().params.W_hy).max() > 1e3
+    )
     weights = np.concatenate([recipe.case().weights.ravel() for recipe in made if recipe.weights])
-    assert (np.mean(weights == 0) > 0.2) & (np.mean(weights == 0) < 0.5) & (np.mean(weights == 1) > 0.2)
+    assert (
+        (np.mean(weights == 0) > 0.2)
+        & (np.mean(weights == 0) < 0.5)
+        & (np.mean(weights == 1) > 0.2)
+    )
     plain = [random_recipe(RandomDraw(seed), None, Abilities(())) for seed in range(50)]
-    assert all(recipe.step == Step(recipe.step.learning_rate) and not recipe.learned for recipe in plain)
+    assert all(
+        recipe.step == Step(recipe.step.learning_rate) and not recipe.learned for recipe in plain
+    )
     large = [large_recipe(RandomDraw(seed), "float64") for seed in range(200)]
     for name, (low, high) in LARGE_SIZES.items():
         sizes = {getattr(recipe, name) for recipe in large} - set(range(1, 9))
         assert low <= min(sizes) < (low + high) / 2 < max(sizes) <= high
     assert all(max(recipe[:5]) > 8 for recipe in large)
     schedules = [random_run(RandomDraw(seed)).options.schedule for seed in range(100)]
-    assert {(s.k1 == 1, s.k1 == s.k2) for s in schedules} == {(a, b) for a in (True, False) for b in (True, False)}
+    assert {(s.k1 == 1, s.k1 == s.k2) for s in schedules} == {
+        (a, b) for a in (True, False) for b in (True, False)
+    }
 
 
 def test_recipe_makes_the_same_case_again():
@@ -178,7 +203,10 @@ def used_by(case):
 
 @cache
 def some_runs():
-    return [(run, used_by_run(run)) for run in (random_run(RandomDraw(6, seed), "float64") for seed in range(30))]
+    return [
+        (run, used_by_run(run))
+        for run in (random_run(RandomDraw(6, seed), "float64") for seed in range(30))
+    ]
 
 
 def used_by_run(run):
@@ -197,7 +225,10 @@ def used_by_run(run):
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_cases_have_what_a_port_has(name):
     """All of that, and nothing else, in windows and in runs; other runs are refused, with the name."""
-    undeclared = {name, *(n for names, _ in CONTRADICTIONS if name in names and len(names) > 1 for n in names)}
+    undeclared = {
+        name,
+        *(n for names, _ in CONTRADICTIONS if name in names and len(names) > 1 for n in names),
+    }
     if name in OTHER_FORMS:
         own, absent = Abilities((*CAPABILITIES, name)), {*OTHER_FORMS, *ALSO.get(name, ())} - {name}
     else:
@@ -206,23 +237,41 @@ def test_cases_have_what_a_port_has(name):
         absent = {name, *OTHER_FORMS, *(undeclared & {*CAPABILITIES}), *ALSO.get(name, ())}
     recipes = [random_recipe(RandomDraw(1, seed), "float64", own) for seed in range(80)]
     special = [large_recipe(RandomDraw(2, seed), "float64", own) for seed in range(4)]
-    special += [exact_recipe(RandomDraw(3, seed), "float64", own) for seed in range(1) if has_exact_cases(own)]
+    special += [
+        exact_recipe(RandomDraw(3, seed), "float64", own)
+        for seed in range(1)
+        if has_exact_cases(own)
+    ]
     assert set().union(*(used_by(recipe.case()) for recipe in recipes)) == NAMES - absent
-    assert not [names for recipe in special if recipe and (names := used_by(recipe.case()) & absent)]
+    assert not [
+        names for recipe in special if recipe and (names := used_by(recipe.case()) & absent)
+    ]
     runs = [random_run(RandomDraw(4, seed), "float64", own) for seed in range(50)]
-    assert set().union(*map(used_by_run, runs)) == (NAMES - absent ^ IN_RUNS.get(name, set())) - {"large outputs"}
-    port = SimpleNamespace(name="it", dtypes=("float64",), capabilities=own.capabilities, lacks=own.lacks)
+    assert set().union(*map(used_by_run, runs)) == (NAMES - absent ^ IN_RUNS.get(name, set())) - {
+        "large outputs"
+    }
+    port = SimpleNamespace(
+        name="it", dtypes=("float64",), capabilities=own.capabilities, lacks=own.lacks
+    )
     for run in runs:
         check_port_run(port, run)
     for run in runs[:1] if "batch" not in own.lacks else ():
-        sizes = {"B": run.x.shape[1], **dict(zip("DHO", (*run.params.W_xh.shape, run.params.W_hy.shape[-1])))}
+        sizes = {
+            "B": run.x.shape[1],
+            **dict(zip("DHO", (*run.params.W_xh.shape, run.params.W_hy.shape[-1]))),
+        }
         for letter, size in sizes.items():
-            check_port_run(SimpleNamespace(**vars(port), sizes=({letter: size + 1}, {letter: size})), run)
+            check_port_run(
+                SimpleNamespace(**vars(port), sizes=({letter: size + 1}, {letter: size})), run
+            )
             with pytest.raises(InputError, match=f"expected them in the run, not {sizes}"):
                 check_port_run(SimpleNamespace(**vars(port), sizes=({letter: size + 1},)), run)
     for run, used in some_runs():
         if needed := used & ({*port.lacks, *CAPABILITIES} - {*own.capabilities, "step"}):
-            says = {f"it {'lacks' if each in LACKS else 'does not declare'} {each!r}: choose" for each in needed}
+            says = {
+                f"it {'lacks' if each in LACKS else 'does not declare'} {each!r}: choose"
+                for each in needed
+            }
             with pytest.raises(InputError, match=f"^({'|'.join(says)})"):
                 check_port_run(port, run)
         elif name != "given_dy":
@@ -231,7 +280,9 @@ def test_cases_have_what_a_port_has(name):
 
 def test_port_of_the_logistic_function_alone_has_its_cases():
     own = Abilities(("sigmoid",), ("tanh", "relu"))
-    assert {random_recipe(RandomDraw(1, seed), None, own).objective.nonlinearity for seed in range(20)} == {"sigmoid"}
+    assert {
+        random_recipe(RandomDraw(1, seed), None, own).objective.nonlinearity for seed in range(20)
+    } == {"sigmoid"}
 
 
 # -- wrong ports -----------------------------------------------------------------------------------------------------
@@ -239,7 +290,9 @@ def test_port_of_the_logistic_function_alone_has_its_cases():
 
 def one_percent_off(name):
     def change(report):
-        return report | ({name: report[name] * report[name].dtype.type(1.01)} if name in report else {})
+        return report | (
+            {name: report[name] * report[name].dtype.type(1.01)} if name in report else {}
+        )
 
     return change
 
@@ -258,13 +311,21 @@ def test_wrong_report_is_seen_at_every_level(level, change, error, message):
 def test_largest_error_is_reported_with_the_smallest_case():
     """Shrinking keeps any case that fails, and finds one whose error is as small as an error can be there."""
 
-    def grow(report):  # with the numbers of inputs and units; it takes more than Hypothesis begins with
+    def grow(
+        report,
+    ):  # with the numbers of inputs and units; it takes more than Hypothesis begins with
         D, H = report["dW_xh"].shape
-        return report | {"dW_xh": report["dW_xh"] * (1 + np.float64(1e-12) * (D * H) ** 4 * (H > 4))}
+        return report | {
+            "dW_xh": report["dW_xh"] * (1 + np.float64(1e-12) * (D * H) ** 4 * (H > 4))
+        }
 
     with pytest.raises(Violation) as error:
-        check_port("L1", Port(after=grow), "float64", settings(PROFILE, max_examples=30, derandomize=True))
-    pattern = r"this is (\S+) times as large.*the largest error, in Recipe.* is (\S+) times its bound"
+        check_port(
+            "L1", Port(after=grow), "float64", settings(PROFILE, max_examples=30, derandomize=True)
+        )
+    pattern = (
+        r"this is (\S+) times as large.*the largest error, in Recipe.* is (\S+) times its bound"
+    )
     smallest, largest = map(float, re.search(pattern, str(error.value)).groups())
     assert largest > 2 * smallest
 
@@ -290,6 +351,10 @@ def test_default_profile_reaches_every_kind_of_window():
 
     check_port("L1", Watching(capabilities=("intermediates",)), "float64", DEFAULT, worst=worst)
     assert all(any(window[where] for window in windows) for where in windows[0])
-    for letter, least in {"T": 17, "H": 17, "B": 9}.items():  # a ring of states, vector loops, a buffer of sequences
+    for letter, least in {
+        "T": 17,
+        "H": 17,
+        "B": 9,
+    }.items():  # a ring of states, vector loops, a buffer of sequences
         assert worst.sizes[letter][0] <= 2
         assert worst.sizes[letter][1] >= least

@@ -69,10 +69,17 @@ def run(capsys, tmp_path, monkeypatch):
 @pytest.mark.needs_torch
 def test_packages_agree(run):
     """The engine, the reference and torch, in an ensemble: a column and a verdict for each, and no drift."""
-    options = "--epochs 2 --k1 3 --k2 7 --seeds 2 --momentum 0.5 --max-norm 0.05 --learn-initial-state"
-    status, output, _ = run("numpy_rnn.reference", "torch_rnn", *options.split(), "--output", "found.json")
+    options = (
+        "--epochs 2 --k1 3 --k2 7 --seeds 2 --momentum 0.5 --max-norm 0.05 --learn-initial-state"
+    )
+    status, output, _ = run(
+        "numpy_rnn.reference", "torch_rnn", *options.split(), "--output", "found.json"
+    )
     assert status == 0, output
-    assert "numpy_rnn, numpy_rnn.reference and torch_rnn agree: every update of all is within its" in output
+    assert (
+        "numpy_rnn, numpy_rnn.reference and torch_rnn agree: every update of all is within its"
+        in output
+    )
     assert "drift" not in output
     names = ["numpy_rnn", "numpy_rnn.reference", "torch_rnn"]
     assert ["tensor", "equation", *names] in [line.split() for line in output.splitlines()]
@@ -87,7 +94,9 @@ def test_port_and_traces_have_their_verdicts(run):
     status, output, error = run("ports_for_tests:BlackBox", "--epochs", "2", "--k2", "3")
     assert (status, error) == (0, "")
     assert "numpy_rnn and a black box agree: every update of both is within" in output
-    assert ["initial", "T3", "exact", "not", "checked"] in [line.split() for line in output.splitlines()]
+    assert ["initial", "T3", "exact", "not", "checked"] in [
+        line.split() for line in output.splitlines()
+    ]
     assert output.splitlines()[-1] == snapshot(
         "not checked of a black box: window, initial (the loop is that of compare), a, h, y, dy, dh, da, dh_0, dx (not"
         " reported)"
@@ -102,16 +111,27 @@ def test_port_and_traces_have_their_verdicts(run):
     assert "every stage before it is within its bound, so the fault is in this stage" in output
     status, output, error = run("early.npz", "--log-every", "1")
     assert (status, error) == (1, "")
-    assert "in epoch 2, update 3: window (T1, T2)\n  the run has 9 updates where TBPTT(k1, k2) has 21" in output
-    assert [line.split()[2] for line in output.splitlines() if line.strip()[:1] in ("2", "3")] == ["-", "-"]
+    assert (
+        "in epoch 2, update 3: window (T1, T2)\n  the run has 9 updates where TBPTT(k1, k2) has 21"
+        in output
+    )
+    assert [line.split()[2] for line in output.splitlines() if line.strip()[:1] in ("2", "3")] == [
+        "-",
+        "-",
+    ]
     status, output, _ = run("ports_for_tests:TwiceTheGradient", "--epochs", "2")
     assert status == 1
     assert "twice diverges first in epoch 1, update 1: dW_xh (B4)" in output
-    assert "no intermediate values are reported, so the fault is in this stage or an earlier one" in output
+    assert (
+        "no intermediate values are reported, so the fault is in this stage or an earlier one"
+        in output
+    )
     assert "rounding does not explain the drift" in output
     status, output, error = run("ports_for_tests:Failing", "--epochs", "1")
     assert (status, error) == (1, "")
-    assert "failing, epoch 1, update 1: raises ValueError: no window today" in output.splitlines()[-1]
+    assert (
+        "failing, epoch 1, update 1: raises ValueError: no window today" in output.splitlines()[-1]
+    )
 
 
 REFUSED = (
@@ -166,11 +186,19 @@ def test_long_checks_right_packages_to_the_end(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(__main__, "ORACLE_EVERY", 2)  # so that every option comes up in 80 updates
     path = tmp_path / "long.json"
     backends = "--backend numpy_rnn --backend torch_rnn"
-    assert main(f"long {backends} --updates 80 --dtype float64 --seed 9 --output {path}".split()) == 0
+    assert (
+        main(f"long {backends} --updates 80 --dtype float64 --seed 9 --output {path}".split()) == 0
+    )
     output = capsys.readouterr().out.splitlines()
     assert output[0] == "seed 9"
-    assert all(line.endswith(" updates, 0 diverging runs left out, no bound exceeded") for line in output[1:3])
-    assert output[3] == "| tensor | equation | numpy_rnn float64, L1 | L2 | torch_rnn float64, L1 | L2 |"
+    assert all(
+        line.endswith(" updates, 0 diverging runs left out, no bound exceeded")
+        for line in output[1:3]
+    )
+    assert (
+        output[3]
+        == "| tensor | equation | numpy_rnn float64, L1 | L2 | torch_rnn float64, L1 | L2 |"
+    )
     for result in json.loads(path.read_text())["results"]:
         assert result["updates"] >= max(80, result["oracle_updates"] + 1)
         assert result["oracle_updates"] > 0
@@ -187,10 +215,17 @@ class Shifted(PackagePort):
         return recorded.replace({"h": recorded.updates["h"] * (1 + 7 * np.finfo(float).eps)})
 
 
-@pytest.mark.parametrize("wrong", [WaySource(Way(of=named("dh_next dropped").definition)), Shifted(numpy_rnn)])
+@pytest.mark.parametrize(
+    "wrong", [WaySource(Way(of=named("dh_next dropped").definition)), Shifted(numpy_rnn)]
+)
 def test_long_stops_at_the_first_fault(wrong, capsys, monkeypatch):
     monkeypatch.setattr(__main__, "source", lambda name, timeout: wrong)
-    assert main(["long", "--backend", "wrong", "--updates", "5000", "--dtype", "float64", "--seed", "4"]) == 1
+    assert (
+        main(
+            ["long", "--backend", "wrong", "--updates", "5000", "--dtype", "float64", "--seed", "4"]
+        )
+        == 1
+    )
     output = capsys.readouterr().out
     assert "BOUND EXCEEDED" in output
     assert f"): {wrong.name} diverges first in epoch " in output
@@ -227,8 +262,12 @@ def test_score_tells_survivors(capsys, monkeypatch):
 
 def test_tables_of_long_and_score():
     """The first and last rows; L2 is empty where the oracle was not asked, and a survivor is named."""
-    left = LongResult("one", "float32", 1234, 50, {"a": 0.25, "loss": 0.12345}, {"loss": 0.5}, 3, None, None)
-    rows = markdown([left, left._replace(name="two", updates=7, oracle_updates=0, oracle={})]).splitlines()
+    left = LongResult(
+        "one", "float32", 1234, 50, {"a": 0.25, "loss": 0.12345}, {"loss": 0.5}, 3, None, None
+    )
+    rows = markdown(
+        [left, left._replace(name="two", updates=7, oracle_updates=0, oracle={})]
+    ).splitlines()
     assert len(rows) == 2 + len(CAUSAL_ORDER) - 2 + 1
     assert "\n".join(rows[:3] + rows[5:7] + rows[-1:]) == snapshot("""\
 | tensor | equation | one float32, L1 | L2 | two float32, L1 | L2 |

@@ -20,7 +20,14 @@ from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
 from numpy_rnn.conformance.arithmetics.exact import Exact, Rounds, exact_report
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import GIVEN_DY, INTERMEDIATES, RateInVelocity, parameters_from, present, with_rows
+from numpy_rnn.conformance.case import (
+    GIVEN_DY,
+    INTERMEDIATES,
+    RateInVelocity,
+    parameters_from,
+    present,
+    with_rows,
+)
 from numpy_rnn.conformance.definition import update, window_update
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.random_cases import RandomDraw, exact_recipe
@@ -41,7 +48,9 @@ class Perturbed(Floats):
 
     def phi(self, a, nonlinearity):
         """relu is 0 at exactly 0, and so is its slope."""
-        return np.where(a.real > 0, a, 0) if nonlinearity == "relu" else super().phi(a, nonlinearity)
+        return (
+            np.where(a.real > 0, a, 0) if nonlinearity == "relu" else super().phi(a, nonlinearity)
+        )
 
     def see(self, name, t, value):
         if (name, t) == self.place:
@@ -51,7 +60,11 @@ class Perturbed(Floats):
 
 
 def complex_numbers(value):
-    return value.astype(np.complex128) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+    return (
+        value.astype(np.complex128)
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        else value
+    )
 
 
 def derivative(case, tensor, element):
@@ -61,7 +74,9 @@ def derivative(case, tensor, element):
     if tensor in ("a", "h", "y"):
         numbers = Perturbed(tensor, element[0] + 1, element[1:])
     else:
-        holder = case if tensor == "x" or (tensor == "h_0" and case.params.h_0 is None) else case.params
+        holder = (
+            case if tensor == "x" or (tensor == "h_0" and case.params.h_0 is None) else case.params
+        )
         getattr(holder, tensor)[element] += 1j * SMALL
     return window_update(case, numbers)["loss"].imag / SMALL
 
@@ -71,13 +86,17 @@ def test_backward_lines_are_the_derivative_of_the_forward_lines(seed):
     """Every adjoint and gradient of a random case, at one element of each."""
     case = window(seed, step=None, two_biases=bool(seed % 2), no_h_0=False)
     report, generator = window_update(case), np.random.default_rng(seed)
-    names = {"d" + name: name for name in present(case.params)} | ADJOINTS | {"dx": "x", "dh_0": "h_0"}
+    names = (
+        {"d" + name: name for name in present(case.params)} | ADJOINTS | {"dx": "x", "dh_0": "h_0"}
+    )
     for name, of in names.items():
         if name == "dy" and case.objective.loss == GIVEN_DY:
             continue
         element = tuple(map(int, generator.integers(0, report[name].shape)))
         size = np.abs(report[name]).max()
-        assert abs(report[name][element] - derivative(case, of, element)) <= 1e-9 * max(size, 1e-3), name
+        assert abs(report[name][element] - derivative(case, of, element)) <= 1e-9 * max(
+            size, 1e-3
+        ), name
 
 
 @pytest.mark.needs_torch
@@ -88,8 +107,15 @@ def test_step_is_that_of_torch(seed, in_velocity):
 
     step = window(seed).step._replace(adagrad=False)
     case = window(seed, step=step, velocity=False, learned=False)
-    d = {name: v for name, v in window_update(case._replace(step=None)).items() if name[1:] in present(case.params)}
-    params = {name: torch.tensor(theta, requires_grad=True) for name, theta in present(case.params).items()}
+    d = {
+        name: v
+        for name, v in window_update(case._replace(step=None)).items()
+        if name[1:] in present(case.params)
+    }
+    params = {
+        name: torch.tensor(theta, requires_grad=True)
+        for name, theta in present(case.params).items()
+    }
     optimizer = torch.optim.SGD(params.values(), step.learning_rate, step.momentum, step.dampening, step.weight_decay,
                                 nesterov=step.nesterov)  # fmt: skip
     kind = RateInVelocity if in_velocity and step.momentum == 0 else Step
@@ -183,13 +209,16 @@ def test_unknown_name_is_judged_by_nothing(numbers, change):
 def test_loss_that_only_the_core_knows_does_not_agree(monkeypatch):
     """A Huber loss that numpy_rnn names and computes, here as the squared error, and the definition does not know."""
     monkeypatch.setitem(checks.NAMES, "loss", Literal["squared_error", "cross_entropy", "huber"])
-    monkeypatch.setitem(losses.IS_SOFTMAX, "huber", False)  # of the engine, on which numpy_rnn.train runs
+    monkeypatch.setitem(
+        losses.IS_SOFTMAX, "huber", False
+    )  # of the engine, on which numpy_rnn.train runs
     run = sine_run(Step(0.1), learned=False)
     options = run.options._replace(objective=Objective(loss="huber"))
     recorded = PackagePort(numpy_rnn).trace(run._replace(options=options))
     for traced in (recorded, recorded.without(*INTERMEDIATES)):
         with pytest.raises(
-            InputError, match="'huber' is no loss with a bound that is known here: expected squared_error"
+            InputError,
+            match="'huber' is no loss with a bound that is known here: expected squared_error",
         ):
             judge(traced)
     with pytest.raises(KeyError):

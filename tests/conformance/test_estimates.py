@@ -17,15 +17,25 @@ from numpy_rnn.conformance.window_checks import global_checks, tolerances
 FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}
 VARIANTS = {
     "tanh": {},
-    "relu": {"objective": Objective("relu"), "step": Step(0.1, 0.9, nesterov=True), "velocity": True},
-    "logistic": {"objective": Objective("sigmoid", "cross_entropy", "mean"), "step": Step(0.1, max_norm=0.1)},
+    "relu": {
+        "objective": Objective("relu"),
+        "step": Step(0.1, 0.9, nesterov=True),
+        "velocity": True,
+    },
+    "logistic": {
+        "objective": Objective("sigmoid", "cross_entropy", "mean"),
+        "step": Step(0.1, max_norm=0.1),
+    },
     "Adagrad": {"step": Step(0.1, adagrad=True), "velocity": True, "weights": True},
 }
 
 
 def large(dtype, **changes):
     """A window of 60 steps with 64 units."""
-    return Recipe(**{"T": 60, "B": 2, "D": 8, "H": 64, "O": 8, "K": 60, "bias": True, "dtype": dtype} | changes).case()
+    return Recipe(
+        **{"T": 60, "B": 2, "D": 8, "H": 64, "O": 8, "K": 60, "bias": True, "dtype": dtype}
+        | changes
+    ).case()
 
 
 def reported(case):
@@ -45,7 +55,10 @@ def test_right_code_is_within_the_estimate_and_a_small_factor_is_not(variant, dt
     for name, check in checks.items():
         assert (check.ratio <= 1).all(), name
         assert not check.lost.any()
-    assert all(checks[name].ratio.max() > 1e-3 and checks[name].estimated for name in ("dW_xh", "dW_hh", "dW_hy"))
+    assert all(
+        checks[name].ratio.max() > 1e-3 and checks[name].estimated
+        for name in ("dW_xh", "dW_hh", "dW_hy")
+    )
     for name in ("dW_xh", "dW_hh", "dW_hy") if variant == "tanh" else ():
         wrong = allowed[name].check(report[name] * report[name].dtype.type(FACTOR[dtype]))
         assert not (wrong.ratio <= 1).all()
@@ -66,7 +79,9 @@ def test_values_do_not_depend_on_their_bounds():
         near = window_update(case, Bounds("float32"))
     assert not all(np.isfinite(each.E).all() for each in near.values())
     for name, value in window_update(case).items():
-        np.testing.assert_allclose(near[name].value, value, 1e-9, 1e-9 * np.abs(value).max(), err_msg=name)
+        np.testing.assert_allclose(
+            near[name].value, value, 1e-9, 1e-9 * np.abs(value).max(), err_msg=name
+        )
 
 
 def test_gradient_that_is_lost_to_rounding_is_not_judged():
@@ -77,7 +92,11 @@ def test_gradient_that_is_lost_to_rounding_is_not_judged():
     allowed = tolerances(case, [*report])
     for factor in (1, 2):
         wrong = report | {"dW_hh": report["dW_hh"] * np.float32(factor)}
-        lost = [check for name, value in wrong.items() if (check := allowed[name].check(value)).lost.any()]
+        lost = [
+            check
+            for name, value in wrong.items()
+            if (check := allowed[name].check(value)).lost.any()
+        ]
         assert "dW_hh" in {check.tensor for check in lost}
         assert all((check.ratio <= 1).all() for check in lost)
 
@@ -137,8 +156,16 @@ def test_slope_of_relu_is_open_near_its_kink():
     n, random = Noisy("float32"), np.random.default_rng(2)
     noise = random.normal(size=(8, 4000))
     noise = (noise - noise.mean(0)) / noise.std(0)
-    for a, share in ((7 + noise * 0, None), (noise + 5, 0.5), (noise - 5, 0.5), (noise + 14, 1.0), (noise - 14, 0.0)):
-        slopes = np.asarray(n.by_slope(np.ones(a.shape), n.given(a), n.given(np.maximum(a, 0)), "relu"))
+    for a, share in (
+        (7 + noise * 0, None),
+        (noise + 5, 0.5),
+        (noise - 5, 0.5),
+        (noise + 14, 1.0),
+        (noise - 14, 0.0),
+    ):
+        slopes = np.asarray(
+            n.by_slope(np.ones(a.shape), n.given(a), n.given(np.maximum(a, 0)), "relu")
+        )
         assert set(np.unique(slopes)) <= {0, 1}
         assert abs(slopes.mean() - (1.0 if share is None else share)) < 0.02
     seen = Noisy("float32", reported={"a": noise})

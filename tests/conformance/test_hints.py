@@ -11,7 +11,16 @@ import pytest
 from hypothesis import settings
 from ports_for_tests import RIGHT, Port, Way, WayPort, functions, window
 
-from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window, WindowCase
+from numpy_rnn.common.records import (
+    Objective,
+    Parameters,
+    Run,
+    RunOptions,
+    Schedule,
+    Step,
+    Window,
+    WindowCase,
+)
 from numpy_rnn.conformance import definition as right
 from numpy_rnn.conformance.case import INTERMEDIATES, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, train, window_update
@@ -30,7 +39,9 @@ TRIALS = [(mutant, level) for mutant in MUTANTS for level in score.levels(mutant
 SEED = 1  # of cases of which the first that catches a mutant shows it clearly
 
 
-@pytest.mark.parametrize(("mutant", "level"), TRIALS, ids=lambda v: v.name if isinstance(v, Mutant) else v)
+@pytest.mark.parametrize(
+    ("mutant", "level"), TRIALS, ids=lambda v: v.name if isinstance(v, Mutant) else v
+)
 def test_mutant_is_killed(mutant, level):
     found = score.score(mutant, level, seed=SEED)
     assert found.tensor is not None, f"{mutant.name} survived {found.cases} cases at level {level}"
@@ -39,7 +50,10 @@ def test_mutant_is_killed(mutant, level):
         assert found.tensor not in INTERMEDIATES
     else:
         # Without momentum there is no velocity, and a mistake in the direction is visible in the parameters.
-        stages = {EQUATIONS[mutant.stage], EQUATIONS["W_xh"] if mutant.stage.startswith("v") else ""}
+        stages = {
+            EQUATIONS[mutant.stage],
+            EQUATIONS["W_xh"] if mutant.stage.startswith("v") else "",
+        }
         assert EQUATIONS.get(found.tensor) in stages, f"{found.tensor} for {mutant.stage}"
 
 
@@ -110,29 +124,47 @@ WINDOWS: dict[str, dict[str, Any]] = {  # the hint, and other functions of the d
 
 @pytest.mark.parametrize("hint", WINDOWS)
 def test_hint_of_a_window(hint):
-    port = WayPort(functions(**WINDOWS[hint]), tuple(name for name in RIGHT.capabilities if name != "intermediates"))
+    port = WayPort(
+        functions(**WINDOWS[hint]),
+        tuple(name for name in RIGHT.capabilities if name != "intermediates"),
+    )
     assert hints_of(port) == [[hint] if hint else []]
 
 
 def test_every_tensor_is_clipped_in_one_of_the_cases():
     """Otherwise clipping per tensor is the same as none."""
     for seed in range(20):
-        recipe = random_recipe(RandomDraw(seed), "float64")._replace(step=Step(0.1, max_norm=5.0), learned=False)
+        recipe = random_recipe(RandomDraw(seed), "float64")._replace(
+            step=Step(0.1, max_norm=5.0), learned=False
+        )
         _, second, _ = hints.hint_recipes(RIGHT, recipe)
         report = window_update(second.case())
-        assert all(np.linalg.norm(report["d" + name]) > second.step.max_norm for name in ("W_xh", "W_hh", "W_hy"))
+        assert all(
+            np.linalg.norm(report["d" + name]) > second.step.max_norm
+            for name in ("W_xh", "W_hh", "W_hy")
+        )
 
 
 def test_port_without_a_bug_has_no_hint():
     for seed in range(5):
-        assert hints_for_port(RIGHT, random_recipe(RandomDraw(5, seed), "float32", abilities(RIGHT))) == []
+        assert (
+            hints_for_port(RIGHT, random_recipe(RandomDraw(5, seed), "float32", abilities(RIGHT)))
+            == []
+        )
 
 
 def test_hint_explains_all_of_the_deviation_and_all_tensors():
-    case = window(3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False, step=Step(0.1))
+    case = window(
+        3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False, step=Step(0.1)
+    )
     good, wrong = window_update(case), window_update(case, of=named("dh_next dropped").definition)
     assert explanations([Fit(case, wrong)]) == ["dh_next dropped"]
-    assert explanations([Fit(case, {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good})]) == []
+    assert (
+        explanations(
+            [Fit(case, {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good})]
+        )
+        == []
+    )
     assert explanations([Fit(case, wrong | {"dW_xh": good["dW_xh"]})]) == []
 
 
@@ -168,7 +200,9 @@ def test_no_factor_of_a_size_that_is_always_one():
                   right.direction(n, g, v, before, step)}  # fmt: skip
     found = hints_of(limited(WayPort(functions(**functions_)), "batch"))
     assert found == [["the direction with v of the other sign"]]
-    halved = limited(WayPort(functions(**other_step(lambda name, theta, moved: theta - moved / 2))), "batch")
+    halved = limited(
+        WayPort(functions(**other_step(lambda name, theta, moved: theta - moved / 2))), "batch"
+    )
     assert hints_of(halved) == [["step × 1/2"]]
 
 
@@ -201,14 +235,20 @@ class Autograd:
         report = {"loss": np.float64(self.losses(p, x, target, h_0))}
         for name, W in p.items():
             moved = (p | {name: W + 1e-50j * step.reshape(W.shape)} for step in np.eye(W.size))
-            gradient = np.array([self.losses(each, x, target, h_0).imag / 1e-50 for each in moved]).reshape(W.shape)
+            gradient = np.array(
+                [self.losses(each, x, target, h_0).imag / 1e-50 for each in moved]
+            ).reshape(W.shape)
             report |= {"d" + name: gradient, name: W - learning_rate * gradient}
         return report
 
 
 FORWARD: dict[str, Any] = {
-    "output read from h_{t-1}, and its gradient": {"out": lambda W, h, h_before: h_before @ W["W_hy"]},
-    "φ applied twice": {"cell": lambda W, x, h, h_0: np.tanh(np.tanh(x @ W["W_xh"] + h @ W["W_hh"]))},
+    "output read from h_{t-1}, and its gradient": {
+        "out": lambda W, h, h_before: h_before @ W["W_hy"]
+    },
+    "φ applied twice": {
+        "cell": lambda W, x, h, h_0: np.tanh(np.tanh(x @ W["W_xh"] + h @ W["W_hh"]))
+    },
     "": {"total": lambda losses: sum(losses) * 1.01 + 0.1},
 }
 
@@ -236,7 +276,9 @@ def test_hint_names_the_mutant_of_a_run(mutant):
 
 def series(epochs, k1=3, k2=3, **step):
     generator = np.random.default_rng(3)
-    params = Parameters(*(generator.normal(size=(n, m)) / n**0.5 for n, m in ((3, 4), (4, 4), (4, 5))))
+    params = Parameters(
+        *(generator.normal(size=(n, m)) / n**0.5 for n, m in ((3, 4), (4, 4), (4, 5)))
+    )
     x, target, h_0 = (generator.normal(size=size) for size in ((13, 3, 3), (13, 3, 5), (3, 4)))
     options = RunOptions(Schedule(k1, k2, epochs), Objective(), Step(0.05, **step))
     return Run(params, x, target, h_0, None, options)
@@ -246,14 +288,21 @@ class Loop:
     """A loop that does something else. change(loop, case): the case, and gradients that are added or None."""
 
     def __init__(self, run, change):
-        self.run, self.change, self.cases, self.reports = run, change, list[WindowCase](), list[Arrays]()
+        self.run, self.change, self.cases, self.reports = (
+            run,
+            change,
+            list[WindowCase](),
+            list[Arrays](),
+        )
 
     def compute(self, case: WindowCase):
         self.cases.append(case)
         changed, added = self.change(self, case)
         report = window_update(changed)
         if added is not None:
-            d = {name[1:]: report[name] + added.get(name, 0) for name in ("dW_xh", "dW_hh", "dW_hy")}
+            d = {
+                name[1:]: report[name] + added.get(name, 0) for name in ("dW_xh", "dW_hh", "dW_hy")
+            }
             n = right.Floats(np.float64)
             right.update(n, present(case.params), d, {}, case.step)
             report |= {"d" + name: g for name, g in d.items()} | n.report()
@@ -341,7 +390,9 @@ def test_hint_of_windows(hint):
     wrong = RecordedRun(series(2, 3, 5), dict(zip(Window._fields, np.transpose(rows))))
     first = Divergence(1, 1, "window", None, (0,), 0.0, 0.0, 0.0, np.inf)
     assert hints_for_run(wrong, first) == ([hint] if hint else [])
-    whole = wrong._replace(run=wrong.run._replace(x=wrong.run.x[:12], options=series(2, 3, 3).options))
+    whole = wrong._replace(
+        run=wrong.run._replace(x=wrong.run.x[:12], options=series(2, 3, 3).options)
+    )
     rows = [[0, 0, 3], [3, 3, 6], [6, 6, 9]] * 2
     assert hints_for_run(whole._replace(updates=dict(zip(Window._fields, np.transpose(rows)))), first) == [
         "the last window left out"]  # fmt: skip
@@ -392,5 +443,7 @@ def test_earliest_wrong_stage_of_all_cases_is_named():
     few = settings(profile("default"), max_examples=20, derandomize=True)
     with pytest.raises(Violation) as error:
         check_port("L1", Late(), "float64", few)
-    assert "Recipe(T=1, B=1, D=1, H=1, O=1, K=1, dtype='float64'): dW_xh (B4) at [0, 0] is " in str(error.value)
+    assert "Recipe(T=1, B=1, D=1, H=1, O=1, K=1, dtype='float64'): dW_xh (B4) at [0, 0] is " in str(
+        error.value
+    )
     assert "; the earliest wrong stage is loss (L1, L2), in Recipe(T=11, B=3, " in str(error.value)

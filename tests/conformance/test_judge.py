@@ -25,16 +25,22 @@ STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
 PACKAGE = PackagePort(numpy_rnn)
 
 
-def sine_run(step=STEP, k1=2, k2=5, epochs=2, networks=(), learned=True, dtype="float64", **objective):
+def sine_run(
+    step=STEP, k1=2, k2=5, epochs=2, networks=(), learned=True, dtype="float64", **objective
+):
     """A run on one sequence of 20 steps, with biases."""
     generator = np.random.default_rng(0)
     sizes = (1, 4), (4, 4), (4, 1), (4,), (1,)
-    params = Parameters(*(generator.normal(0, 0.4, (*networks, *size)).astype(dtype) for size in sizes))
+    params = Parameters(
+        *(generator.normal(0, 0.4, (*networks, *size)).astype(dtype) for size in sizes)
+    )
     series = np.sin(np.linspace(2, 10, 21)).reshape(21, 1, 1).astype(dtype)
     h_0 = np.zeros((*networks, 1, 4), dtype)
     params = params._replace(h_0=h_0) if learned else params
     options = RunOptions(Schedule(k1, k2, epochs), Objective(**objective), step)
-    return Run(params, series[:-1], series[1:], None if learned else np.zeros((1, 4), dtype), None, options)
+    return Run(
+        params, series[:-1], series[1:], None if learned else np.zeros((1, 4), dtype), None, options
+    )
 
 
 RATES = np.array([[0.1] * 3, [0.02] * 3])
@@ -104,7 +110,9 @@ def test_run_of_a_port_has_the_same_keys_in_all_updates():
     """Whatever the port reports beyond them in some of them."""
     calls, beyond = itertools.count(1), {*INTERMEDIATES, "dx"}
     port = Port(capabilities=("learned_h_0",))
-    port.after = lambda report: {n: v for n, v in report.items() if n not in beyond or next(calls) % 2}
+    port.after = lambda report: {
+        n: v for n, v in report.items() if n not in beyond or next(calls) % 2
+    }
     driven = trace_port(port, sine_run(Step(0.1), k1=7, k2=9))
     assert_passes(driven)
     assert {"h_0", "dh_0"} <= driven.updates.keys()
@@ -135,16 +143,31 @@ def test_planted_fault_is_named(tensor):
     for update, step in ((0, -1), (10, -1), (19, -2)):
         wrong, element = moved(recorded(), tensor, update, step)
         first = judge(wrong).first
-        epoch, number, start, stop = (updates[name][update] for name in ("epoch", "number", "start", "stop"))
+        epoch, number, start, stop = (
+            updates[name][update] for name in ("epoch", "number", "start", "stop")
+        )
         step = stop - start + step + 1 if tensor in ROWS else None
-        assert first[:6] == (epoch, number, tensor, step, element[1:], wrong.updates[tensor][element]), update
+        assert first[:6] == (
+            epoch,
+            number,
+            tensor,
+            step,
+            element[1:],
+            wrong.updates[tensor][element],
+        ), update
         assert abs(first.reported - first.expected - 1e-6) < 1e-12
         assert first.ratio > 1e3
 
 
 @pytest.mark.parametrize(
     ("one", "step", "other", "other_step"),
-    [("h", 0, "a", 1), ("a", 1, "h", 1), ("da", 4, "dh", 3), ("dh", 3, "da", 3), ("dh", 4, "dW_xh", 0)],
+    [
+        ("h", 0, "a", 1),
+        ("a", 1, "h", 1),
+        ("da", 4, "dh", 3),
+        ("dh", 3, "da", 3),
+        ("dh", 4, "dW_xh", 0),
+    ],
 )
 def test_fault_that_is_computed_first_is_named(one, step, other, other_step):
     """The backward pass runs from the last step to the first."""
@@ -166,13 +189,21 @@ def test_learning_rates_are_those_of_their_networks():
     run, updates = recorded("rates")
     for rates, network in (([0.2, 0.02], 0), ([0.1, 0.1], 1)):
         step = run.options.step._replace(learning_rate=np.array(rates))
-        first = judge(RecordedRun(run._replace(options=run.options._replace(step=step)), updates)).first
+        first = judge(
+            RecordedRun(run._replace(options=run.options._replace(step=step)), updates)
+        ).first
         assert (first.tensor, first.element[0]) == ("W_xh", network)
 
 
 @pytest.mark.parametrize(
     ("run", "name", "update"),
-    [("full", "initial", 5), ("full", "initial", 10), ("full", "h_0", 5), ("full", "vh_0", 5), ("chunks", "h_0", 1)],
+    [
+        ("full", "initial", 5),
+        ("full", "initial", 10),
+        ("full", "h_0", 5),
+        ("full", "vh_0", 5),
+        ("chunks", "h_0", 1),
+    ],
 )
 def test_wrong_state_is_exactly_wrong(run, name, update):
     """Initial states, and what windows after the first leave alone, are not rounded: one ulp is a fault."""
@@ -200,15 +231,25 @@ def test_wrong_schedule_is_named():
     other = run._replace(options=run.options._replace(schedule=Schedule(2, 4, 2)))
     first = judge(recorded()._replace(run=other)).first
     assert (*first[:3], first.element, first.expected) == (1, 3, "window", (0,), 2)
-    assert judge(recorded().replace({"number": updates["number"][::-1]})).first[:3] == (1, 1, "window")
+    assert judge(recorded().replace({"number": updates["number"][::-1]})).first[:3] == (
+        1,
+        1,
+        "window",
+    )
 
 
 def test_equations_are_those_of_the_options():
     momentum, of = Step(0.1, 0.5, weight_decay=0.1), Objective()
-    assert [equations(name, of, momentum._replace(momentum=0)) for name in ("dW_hh", "W_hh")] == ["B5", "U4, U1"]
+    assert [equations(name, of, momentum._replace(momentum=0)) for name in ("dW_hh", "W_hh")] == [
+        "B5",
+        "U4, U1",
+    ]
     assert [equations(name, of, momentum) for name in ("vW_hh", "W_hh")] == ["U4, U5", "U1"]
     adagrad = Step(0.1, weight_decay=0.1, max_norm=1.0, adagrad=True)
-    assert [equations(name, of, adagrad) for name in ("vW_hh", "W_hh")] == ["U2, U3, U4, U8", "U2, U3, U4, U9, U1"]
+    assert [equations(name, of, adagrad) for name in ("vW_hh", "W_hh")] == [
+        "U2, U3, U4, U8",
+        "U2, U3, U4, U9, U1",
+    ]
     assert equations("W_hh", of, Step(0.1, max_value=1.0)) == "U7, U1"
     assert equations("loss", Objective(loss="cross_entropy"), None) == "L3, L4, L2"
 
@@ -260,12 +301,18 @@ def test_epoch_losses(reduction):
     share = new_steps / 20 if reduction == "mean" else np.ones(len(new_steps))
     for epoch, loss in enumerate(epoch_losses(found), 1):
         chosen = updates["epoch"] == epoch
-        np.testing.assert_allclose(loss, share[chosen] @ updates["loss"][chosen], rtol=20 * np.finfo(float).eps)
+        np.testing.assert_allclose(
+            loss, share[chosen] @ updates["loss"][chosen], rtol=20 * np.finfo(float).eps
+        )
 
 
 def test_reference_runs_train_both_biases():
-    run = drive.with_second_bias(sine_run(Step(0.1, 0.5, max_norm=0.5), learned=False), Abilities(("two_biases",)))
-    np.testing.assert_allclose(drive.reference_losses(run, 0)[:, 0], epoch_losses(PACKAGE.trace(run)), rtol=1e-12)
+    run = drive.with_second_bias(
+        sine_run(Step(0.1, 0.5, max_norm=0.5), learned=False), Abilities(("two_biases",))
+    )
+    np.testing.assert_allclose(
+        drive.reference_losses(run, 0)[:, 0], epoch_losses(PACKAGE.trace(run)), rtol=1e-12
+    )
     assert judge(PACKAGE.trace(run)).passed
 
 

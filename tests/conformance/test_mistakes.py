@@ -102,7 +102,10 @@ class Written:
             w["h"][t] = self.changed("h_t", "", phi(a, right_phi) if phi else right_phi(a), t)
             w["y"][t] = self.result("y_t", t)
         K = len(case.target)
-        y, weights = np.stack([w["y"][t] for t in steps[-K:]]), np.ones(()) if case.weights is None else case.weights
+        y, weights = (
+            np.stack([w["y"][t] for t in steps[-K:]]),
+            np.ones(()) if case.weights is None else case.weights,
+        )
         loss, dy = loss_and_error(Floats(float), y, case.target, weights[..., None], case.objective)
         w["dy"] |= dict.fromkeys(steps, 0 * y[0]) | dict(zip(steps[-K:], dy))
         w["dh"][self.T + 1] = w["da"][self.T + 1] = 0 * w["h"][0]
@@ -110,13 +113,24 @@ class Written:
             w["dh"][t] = self.result("dh_t", t)
             dh, a, h = (self.operand("da_t", word, t) for word in ("dh_t", "a_t", "h_t"))
             s, direct = right_slope(h), w["dy"][t] @ self.p["W_hy"].T
-            da = adjoint(direct, dh - direct, s) if adjoint else dh * (slope(a, h, s) if slope else s)
+            da = (
+                adjoint(direct, dh - direct, s)
+                if adjoint
+                else dh * (slope(a, h, s) if slope else s)
+            )
             w["da"][t] = self.changed("da_t", "", da, t)
-        sums = {name: sum(self.result(name, t) for t in steps) for name in ("dW_xh", "dW_hh", "dW_hy")}
-        stacked = {name: np.stack([w[name][t] for t in steps]) for name in ("a", "h", "y", "dy", "dh", "da")}
+        sums = {
+            name: sum(self.result(name, t) for t in steps) for name in ("dW_xh", "dW_hh", "dW_hy")
+        }
+        stacked = {
+            name: np.stack([w[name][t] for t in steps])
+            for name in ("a", "h", "y", "dy", "dh", "da")
+        }
         dx = np.stack([self.result("dx_t", t) for t in steps])
         self.report = {"loss": loss, "dh_0": self.result("dh_0", 0), "dx": dx} | stacked | sums
-        self.report |= {"db_y": stacked["dy"].sum((0, 1))} | dict.fromkeys(("db_h", "db_hh"), stacked["da"].sum((0, 1)))
+        self.report |= {"db_y": stacked["dy"].sum((0, 1))} | dict.fromkeys(
+            ("db_h", "db_hh"), stacked["da"].sum((0, 1))
+        )
 
     def operand(self, result, usual, t):
         name, at = place(usual, t, self.T)
@@ -126,7 +140,9 @@ class Written:
         else:
             name, step = place(word, t, self.T)
             steps = self.w[name]
-        return steps[step] if step in steps else (0 * own[at], own[at], steps[max(steps)])[self.beyond]
+        return (
+            steps[step] if step in steps else (0 * own[at], own[at], steps[max(steps)])[self.beyond]
+        )
 
     def factor(self, result, word, t):
         name = word.removesuffix("ᵀ")
@@ -135,7 +151,9 @@ class Written:
         return value.T if (name != word) != is_other else value
 
     def changed(self, result, term, value, t):
-        return self.change[result, term](value, t, self.T) if (result, term) in self.change else value
+        return (
+            self.change[result, term](value, t, self.T) if (result, term) in self.change else value
+        )
 
     def result(self, result, t):
         """The sum of its terms, each of which is a product or a bias."""
@@ -151,7 +169,9 @@ class Written:
 
 def one_of(table, text):
     """The entry of a table for these words, and the parts of the words."""
-    [(found, value)] = [(found, value) for words, value in table.items() if (found := re.fullmatch(words, text))]
+    [(found, value)] = [
+        (found, value) for words, value in table.items() if (found := re.fullmatch(words, text))
+    ]
     return value, *found.groups()
 
 
@@ -180,7 +200,9 @@ def read(text, number):
 
 def as_fitted(**changes):
     """A case as hints have it."""
-    case = window(5, **PLAIN | {"T": 3, "K": 2, "B": 2, "D": 1, "H": 2, "O": 2, "weights": True} | changes)
+    case = window(
+        5, **PLAIN | {"T": 3, "K": 2, "B": 2, "D": 1, "H": 2, "O": 2, "weights": True} | changes
+    )
     return Fit(case, window_update(case)).case
 
 
@@ -213,7 +235,8 @@ def test_words_of_a_window_are_its_equations(nonlinearity):
     makes = [window_mistakes.other_functions]
     if nonlinearity == "tanh":
         makes += [
-            getattr(window_mistakes, name) for name in ("other_operands", "other_terms", "other_results", "transposes")
+            getattr(window_mistakes, name)
+            for name in ("other_operands", "other_terms", "other_results", "transposes")
         ]
     for mistake in chain.from_iterable(make() for make in makes):
         text, key = mistake.text.removesuffix(FORWARD), (mistake.text, mistake.is_exact)
@@ -234,7 +257,9 @@ def test_words_of_a_truncation_are_its_sums():
         found, (k,) = flow(case, mistake.of), re.findall(r"\d", mistake.text)[:1] or [0]
         dh = np.zeros_like(right["dh"])
         if "each loss" in mistake.text:
-            assert mistake.text.endswith(f" over {k} step{'' if k == '1' else 's'} (bptt_truncate = {int(k) - 1})")
+            assert mistake.text.endswith(
+                f" over {k} step{'' if k == '1' else 's'} (bptt_truncate = {int(k) - 1})"
+            )
             for last in range(4):
                 part = right["dy"][last] @ case.params.W_hy.T
                 for t in range(last, max(last - int(k), -1), -1):
@@ -243,22 +268,36 @@ def test_words_of_a_truncation_are_its_sums():
             da = dh * slope
         else:
             first = 1 if "with a loss" in mistake.text else 4 - int(k)
-            place = ("da_t", "") if seen[mistake.text] or "with a loss" in mistake.text else ("dh_t", "")
-            written = Written(case, change={place: parts(lambda t, T, first=first: t > first)}).report
+            place = (
+                ("da_t", "")
+                if seen[mistake.text] or "with a loss" in mistake.text
+                else ("dh_t", "")
+            )
+            written = Written(
+                case, change={place: parts(lambda t, T, first=first: t > first)}
+            ).report
             dh, da = written["dh"], written["da"]
-        assert_same({name: found[name] for name in ("dh", "da")}, {"dh": dh, "da": da}, mistake.text)
+        assert_same(
+            {name: found[name] for name in ("dh", "da")}, {"dh": dh, "da": da}, mistake.text
+        )
         seen[mistake.text] += 1
     assert len(seen) == 1 + 3 + 3
 
 
-ORDERS = {"in reversed order": [3, 2, 1, 0], "one step late": [3, 0, 1, 2], "one step early": [1, 2, 3, 0]}
+ORDERS = {
+    "in reversed order": [3, 2, 1, 0],
+    "one step late": [3, 0, 1, 2],
+    "one step early": [1, 2, 3, 0],
+}
 
 
 def test_words_of_another_case_are_its_numbers():
     case = as_fitted(T=4, K=4)
     for mistake in step_mistakes.other_cases():
         changed = mistake.change(case)
-        names, order = re.fullmatch("(inputs and targets|inputs|targets|the losses) (.+)", mistake.text).groups()
+        names, order = re.fullmatch(
+            "(inputs and targets|inputs|targets|the losses) (.+)", mistake.text
+        ).groups()
         for name, word in {"x": "inputs", "target": "targets"}.items():
             value = getattr(case, name)
             if word in names and order in ORDERS:
@@ -285,7 +324,9 @@ def test_words_of_other_gradients_are_their_sums():
         change = re.fullmatch("(of|without|with) the (.+?)( alone| counted twice|)", text)
         if change:
             part = is_part.get(change[2], right["dy"].any((1, 2))[:, None] < 1)
-            count = (1 * part if change[1] == "of" else 1 - part if change[1] == "without" else 1 + part)[..., None]
+            count = (
+                1 * part if change[1] == "of" else 1 - part if change[1] == "without" else 1 + part
+            )[..., None]
             dy, da, h = count * right["dy"], count * right["da"], [initial_state(case), *right["h"]]
             sums = {"dW_xh": sum(x.T @ d for x, d in zip(case.x, da)), "dW_hh": sum(x.T @ d for x, d in zip(h, da)),
                     "dW_hy": sum(x.T @ d for x, d in zip(h[1:], dy)), "db_y": dy.sum((0, 1))}  # fmt: skip
@@ -315,7 +356,11 @@ ERRORS = {
 
 def written_loss(case, y, text):
     """L and dy of outputs, with another weight, logarithm or error; None for the mistakes of the catalogue."""
-    (only, text), z, w = re.fullmatch("(?:in (.+) alone: )?(.*)", text).groups(), case.target, case.weights[..., None]
+    (only, text), z, w = (
+        re.fullmatch("(?:in (.+) alone: )?(.*)", text).groups(),
+        case.target,
+        case.weights[..., None],
+    )
     words, _, divisor = text.partition(", in the divisor of the mean ")
     number = np.arange(len(w)).reshape(-1, 1, 1)
     other = WEIGHTS[words](w, number, number[::-1]) if words in WEIGHTS else w
@@ -326,13 +371,22 @@ def written_loss(case, y, text):
         return None
 
     def of(in_sum, in_divisor, error, constant):
-        terms, dy = ((y - z) ** 2 / 2, y - z) if is_squared else (-z * np.log(p + constant), error(p, z))
-        N = in_divisor.sum() * (y.shape[-1] if is_squared else 1) if case.objective.reduction == "mean" else 1.0
+        terms, dy = (
+            ((y - z) ** 2 / 2, y - z) if is_squared else (-z * np.log(p + constant), error(p, z))
+        )
+        N = (
+            in_divisor.sum() * (y.shape[-1] if is_squared else 1)
+            if case.objective.reduction == "mean"
+            else 1.0
+        )
         return (in_sum * terms).sum() / N, in_sum * dy / N
 
     right = of(w, w, np.subtract, 0.0)
     wrong = of(
-        w if divisor == "alone" else other, w if divisor == "not" else other, ERRORS.get(text, np.subtract), constant
+        w if divisor == "alone" else other,
+        w if divisor == "not" else other,
+        ERRORS.get(text, np.subtract),
+        constant,
     )
     return right[0] if only == "dy" else wrong[0], right[1] if only == "the loss" else wrong[1]
 
@@ -340,16 +394,29 @@ def written_loss(case, y, text):
 @pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
 def test_words_of_a_loss_are_its_equations(loss):
     case, seen = as_fitted(T=4, K=3, objective=Objective("tanh", loss, "mean")), 0
-    assert (case.weights[0] == 0).any() or (case.weights[-1] == 0).any()  # a product with 0 is no quotient
+    assert (case.weights[0] == 0).any() or (
+        case.weights[-1] == 0
+    ).any()  # a product with 0 is no quotient
     right = flow(case)
     for mistake in step_mistakes.other_losses():
-        found, expected = numbers(flow, case, mistake.of), written_loss(case, right["y"][-3:], mistake.text)
+        found, expected = (
+            numbers(flow, case, mistake.of),
+            written_loss(case, right["y"][-3:], mistake.text),
+        )
         if expected:
             dy = np.concatenate((0 * right["dy"][:1], expected[1]))
-            assert_same({name: found[name] for name in ("loss", "dy")}, {"loss": expected[0], "dy": dy}, mistake.text)
+            assert_same(
+                {name: found[name] for name in ("loss", "dy")},
+                {"loss": expected[0], "dy": dy},
+                mistake.text,
+            )
             seen += 1
     assert seen == {"squared_error": 63, "cross_entropy": 87}[loss]
-    constants = [words for mistake in step_mistakes.other_losses() if (words := mistake.text).startswith("log(p")]
+    constants = [
+        words
+        for mistake in step_mistakes.other_losses()
+        if (words := mistake.text).startswith("log(p")
+    ]
     assert constants == [f"log(p + 1e-{digits})" for digits in ("12", "10", "09", "08", "07", "06")]
 
 
@@ -375,7 +442,9 @@ STEPS = {
 }
 
 
-def written_step(case, d, changes=(), is_clipped=True, forgets=False, decays_twice=False, root=None):
+def written_step(
+    case, d, changes=(), is_clipped=True, forgets=False, decays_twice=False, root=None
+):
     """The velocities and parameters after a step; changes: {(result, operand), or (result, ""): function}."""
     step, report, changes = case.step, {}, dict(changes)
     norm = sum((d["d" + name] ** 2).sum() for name in present(case.params)) ** 0.5
@@ -384,15 +453,22 @@ def written_step(case, d, changes=(), is_clipped=True, forgets=False, decays_twi
         return changes[result, operand](value, step) if (result, operand) in changes else value
 
     for name, theta in present(case.params).items():
-        g, before = d["d" + name], None if case.velocity is None or forgets else getattr(case.velocity, name)
+        g, before = (
+            d["d" + name],
+            None if case.velocity is None or forgets else getattr(case.velocity, name),
+        )
         if step.max_norm is not None:
             g = g * min(1, step.max_norm / (norm + 1e-6))
         elif step.max_value is not None and is_clipped:
             g = np.maximum(-step.max_value, np.minimum(g, step.max_value))
         if step.weight_decay or ("g with weight decay", "g") in changes:
-            g = part("g with weight decay", "g", g) + step.weight_decay * part("g with weight decay", "θ", theta)
+            g = part("g with weight decay", "g", g) + step.weight_decay * part(
+                "g with weight decay", "θ", theta
+            )
         g = part("g with weight decay", "", g)
-        own, old = (g, 0.0) if before is None else (part("v", "g", g), part("v", "v of before", before))
+        own, old = (
+            (g, 0.0) if before is None else (part("v", "g", g), part("v", "v of before", before))
+        )
         if step.adagrad:
             v = old + own**2
         else:
@@ -404,13 +480,18 @@ def written_step(case, d, changes=(), is_clipped=True, forgets=False, decays_twi
         delta = g / delta if step.adagrad else g + step.momentum * last if step.nesterov else last
         delta = part("the new θ", "the direction", part("the direction", "", delta))
         delta = delta + step.weight_decay * theta if decays_twice else delta
-        report[name] = part("the new θ", "", part("the new θ", "θ", theta) - step.learning_rate * delta)
+        report[name] = part(
+            "the new θ", "", part("the new θ", "θ", theta) - step.learning_rate * delta
+        )
     return report
 
 
 def read_step(text):
     """The changes that the words of a mistake name, as arguments of written_step; None for another norm."""
-    if text in ("the velocity of before left out", "weight decay both in the gradient and of the weights"):
+    if text in (
+        "the velocity of before left out",
+        "weight decay both in the gradient and of the weights",
+    ):
         return {"forgets": True} if "velocity" in text else {"decays_twice": True}
     if "norm" in text and "divided" not in text:
         return None
@@ -419,7 +500,10 @@ def read_step(text):
             return {"root": lambda v: v + 1e-8}
         outside = float(text.removesuffix(" outside the root"))
         return {"root": lambda v: v**0.5 + outside}
-    text, clipped = text.removesuffix(", in place of the gradients"), not text.endswith("of the gradients")
+    text, clipped = (
+        text.removesuffix(", in place of the gradients"),
+        not text.endswith("of the gradients"),
+    )
     for result, operands in OPERANDS.items():
         rest = re.sub("^ (with )?", "", text.removeprefix(result))
         for words, change in STEP_CHANGES.items():

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 from comparing import arrays_in
 from inline_snapshot import snapshot
-from ports_for_tests import CASE, FULL, PLAIN, Port, arguments_of, as_text, right_report, verdict_on, window
+from ports_for_tests import (
+    CASE,
+    FULL,
+    PLAIN,
+    Port,
+    arguments_of,
+    as_text,
+    right_report,
+    verdict_on,
+    window,
+)
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Objective, Step
@@ -54,7 +64,11 @@ def test_port_is_given_copies():
     given = []
     assert verdict_on(Port(given.append), FULL) is None
     params, others = arguments_of(FULL)
-    ours = [a for a in (*FULL.params, *FULL.velocity, FULL.x, FULL.target, FULL.weights) if a is not None]
+    ours = [
+        a
+        for a in (*FULL.params, *FULL.velocity, FULL.x, FULL.target, FULL.weights)
+        if a is not None
+    ]
     assert len(arrays_in(given[0])) == 16
     assert not any(np.shares_memory(one, other) for one in ours for other in arrays_in(given[0]))
     for one, other in zip(arrays_in({"params": params} | others), arrays_in(given[0]), strict=True):
@@ -122,7 +136,9 @@ def test_time_limit_leaves_the_alarm_as_it_was():
 
 def test_no_time_limit_outside_the_main_thread():
     with ThreadPoolExecutor() as pool:
-        _, verdict = pool.submit(call_port, Port(lambda given: time.sleep(0.2)), CASE, timeout=0.02).result()
+        _, verdict = pool.submit(
+            call_port, Port(lambda given: time.sleep(0.2)), CASE, timeout=0.02
+        ).result()
     assert verdict is None
 
 
@@ -136,7 +152,13 @@ def test_format_errors():
         report = {name: array for name, array in (right | changes).items() if array is not None}
         return format_errors(FULL, report, intermediates, input_gradients)
 
-    wrong = {"dW_hh": None, "extra": np.zeros(3), "dW_hy": right["dW_hy"].T, "loss": np.float64(1), "a": 1.0}
+    wrong = {
+        "dW_hh": None,
+        "extra": np.zeros(3),
+        "dW_hy": right["dW_hy"].T,
+        "loss": np.float64(1),
+        "a": 1.0,
+    }
     wrong |= {"b_h": np.array([0, 0, np.inf], np.float32), "b_y": np.array([np.nan], np.float32)}
     assert errors(**wrong) == snapshot(
         [
@@ -151,16 +173,22 @@ def test_format_errors():
     )
     assert errors(h=np.ma.array(right["h"])) == ["h is a MaskedArray: expected a NumPy array"]
     assert errors(loss=np.float32("inf")) == ["loss is inf: expected a finite number"]
-    assert format_errors(FULL, None, True) == ["the report is a NoneType: expected a dict of arrays by name"]
+    assert format_errors(FULL, None, True) == [
+        "the report is a NoneType: expected a dict of arrays by name"
+    ]
     without = dict.fromkeys(INTERMEDIATES)
     assert errors(intermediates=False, **without) == []
     assert errors(**without) == [f"{name} is missing" for name in INTERMEDIATES]
     assert errors(dx=None) == ["dx is missing"]
     assert errors(input_gradients=False, dx=None) == []
-    zero = window(5, "float32", **PLAIN | {"no_h_0": True})  # no initial state, and no gradient of it
+    zero = window(
+        5, "float32", **PLAIN | {"no_h_0": True}
+    )  # no initial state, and no gradient of it
     report = {name: array for name, array in right_report(zero).items() if name != "dh_0"}
     assert format_errors(zero, report, True, True) == []
-    assert errors(input_gradients=False, dx=right["dx"][1:]) == ["dx has shape (3, 2, 2): expected (4, 2, 2)"]
+    assert errors(input_gradients=False, dx=right["dx"][1:]) == [
+        "dx has shape (3, 2, 2): expected (4, 2, 2)"
+    ]
 
 
 @pytest.mark.parametrize(("loss", "verdict"), [
@@ -174,7 +202,11 @@ def test_loss_may_be_a_number_of_python(loss, verdict):
 def test_overflow_of_exponentials_is_advised_about():
     port = Port(after=lambda report: report | {"loss": report["loss"].dtype.type(np.inf)})
     for logits, advised in ((1e4, True), (1.0, False)):
-        case = window(5, "float32", **PLAIN | {"objective": Objective("tanh", "cross_entropy"), "logits": logits})
+        case = window(
+            5,
+            "float32",
+            **PLAIN | {"objective": Objective("tanh", "cross_entropy"), "logits": logits},
+        )
         with pytest.raises(PortFault, match="loss is inf: expected a finite number") as fault:
             validated_report(port, case, 10.0, "here")
         assert ('declare lacks = ("large outputs",)' in str(fault.value)) == advised
@@ -280,7 +312,13 @@ def test_no_port_is_refused_in_one_line(in_folder):
 # -- the protocol ------------------------------------------------------------------------------------------------------
 
 
-HELLO = {"type": "hello", "protocol": 1, "name": "a fake", "dtypes": ["float32"], "capabilities": ["intermediates"]}
+HELLO = {
+    "type": "hello",
+    "protocol": 1,
+    "name": "a fake",
+    "dtypes": ["float32"],
+    "capabilities": ["intermediates"],
+}
 
 
 def first_message(read):
@@ -295,12 +333,18 @@ def first_message(read):
 
 def test_malformed_answer_gives_one_line():
     right = {"id": 2, **as_text(right_report())}
-    lines = ["", "[]", json.dumps({name: array for name, array in right.items() if name != "dW_hh"})]
+    lines = [
+        "",
+        "[]",
+        json.dumps({name: array for name, array in right.items() if name != "dW_hh"}),
+    ]
     lines.append('{"id": 3}')
     for change in ({"error": "no\nmean"}, {"dW_hh": 8 * [1] + ["nan"]}, {"vW_xh": 6 * [1]}, {"y": 7 * [1]},
                    {"loss": "one"}, {"loss": None}, {"loss": 10**400}, {"loss": (0.1).hex()}):  # fmt: skip
         lines.append(json.dumps(right | change))
-    assert [first_message(lambda line=line: decode_answer(line, CASE, 2)) for line in lines] == snapshot(
+    assert [
+        first_message(lambda line=line: decode_answer(line, CASE, 2)) for line in lines
+    ] == snapshot(
         [
             "answers what is not a JSON object: ",
             "answers what is not a JSON object: []",
@@ -358,7 +402,11 @@ def test_invalid_hello_gives_one_line():
 @pytest.mark.parametrize("names", [names for names, _ in CONTRADICTIONS])
 def test_statements_that_contradict_each_other_are_refused(names):
     lists = {"lacks": set(names) & set(LACKS), "capabilities": set(names) - set(LACKS)}
-    stated = {"name": "a port", "dtypes": ["float64"], **{key: [*value] for key, value in lists.items()}}
+    stated = {
+        "name": "a port",
+        "dtypes": ["float64"],
+        **{key: [*value] for key, value in lists.items()},
+    }
     with pytest.raises(PortFault, match=f"^it states {' and '.join(map(repr, names))}: expected "):
         identity_from(stated)
 
@@ -372,16 +420,33 @@ def test_every_number_survives_the_way_and_back(dtype, digits):
     numbers = np.array([0.0, -0.0, 1.0, 0.1, *extreme, *drawn], dtype)
     case = window(5, dtype, **PLAIN | {"H": 40})
     case = case._replace(params=case.params._replace(b_h=numbers))
-    hexadecimal, plain = (json.loads(encode_request(case, 7, each))["params"]["b_h"] for each in (False, True))
+    hexadecimal, plain = (
+        json.loads(encode_request(case, 7, each))["params"]["b_h"] for each in (False, True)
+    )
     for texts in (hexadecimal, plain, [f"{number:.{digits - 1}e}" for number in numbers.tolist()]):
-        assert decode_answer(json.dumps({"id": 7, "b_h": texts}), case, 7)["b_h"].tobytes() == numbers.tobytes()
+        assert (
+            decode_answer(json.dumps({"id": 7, "b_h": texts}), case, 7)["b_h"].tobytes()
+            == numbers.tobytes()
+        )
 
 
 def test_numbers_may_be_written_in_many_ways():
     def read(text):
         return float(decode_answer(json.dumps({"id": 2, "loss": text}), CASE, 2)["loss"])
 
-    for one in (1, 1.0, "0x1p0", "0X1P+0", "0x1.p-0", "0x1", "0x8.0p-3", "+0x0.8p1", "1", "+.1e1", "10.E-1"):
+    for one in (
+        1,
+        1.0,
+        "0x1p0",
+        "0X1P+0",
+        "0x1.p-0",
+        "0x1",
+        "0x8.0p-3",
+        "+0x0.8p1",
+        "1",
+        "+.1e1",
+        "10.E-1",
+    ):
         assert read(one) == 1
     for none in (float("nan"), float("inf"), "nan", "-nan", "NaN", "inf", "-inf", "Infinity"):
         assert not np.isfinite(read(none))
@@ -402,7 +467,9 @@ def test_request_has_the_keys_of_its_options_only():
     assert set(request(CASE._replace(step=Step(0.1, adagrad=True)))) == plain | step | {"adagrad"}
     layer = CASE._replace(objective=CASE.objective._replace(loss=GIVEN_DY), step=None)
     assert set(request(layer)) == (plain - {"target", "reduction", "learning_rate"}) | {"dy"}
-    assert [float.fromhex(number) != 0 for number in request(layer)["dy"]] == [False] * 2 + [True] * 6
+    assert [float.fromhex(number) != 0 for number in request(layer)["dy"]] == [False] * 2 + [
+        True
+    ] * 6
     trained = ["W_xh", "W_hh", "W_hy", "b_h", "b_y"]
     assert list(request(FULL)["params"]) == trained  # without h_0: no name is used for two arrays
     assert list(request(FULL)["velocity"]) == ["v" + name for name in (*trained, "h_0")]

@@ -33,12 +33,22 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("numbers", ["hexadecimal", "decimal"])
 def test_right_program_answers_to_the_last_bit(numbers):
-    with ProgramPort(shlex.join([sys.executable, program_port.__file__, "0", "", numbers]), timeout=60) as port:
-        assert (port.name, port.dtypes, port.tanh_ulps) == ("a program", ("float32", "float64"), 1.5)
+    with ProgramPort(
+        shlex.join([sys.executable, program_port.__file__, "0", "", numbers]), timeout=60
+    ) as port:
+        assert (port.name, port.dtypes, port.tanh_ulps) == (
+            "a program",
+            ("float32", "float64"),
+            1.5,
+        )
         assert port.capabilities == CAPABILITIES
         smallest = Recipe(1, 1, 1, 1, 1, 1, "float32").case()
         large = window(5, "float64", **PLAIN | {"H": 100})  # no pipe holds this
-        for case in (*(window(seed, dtype) for seed in range(20) for dtype in port.dtypes), smallest, large):
+        for case in (
+            *(window(seed, dtype) for seed in range(20) for dtype in port.dtypes),
+            smallest,
+            large,
+        ):
             (report, verdict), expected = call_port(port, case), window_update(case)
             assert verdict is None
             assert format_errors(case, report, intermediates=True, input_gradients=True) == []
@@ -122,13 +132,22 @@ def fake(tmp_path, monkeypatch):
 
 MANY_LINES = "'Error: no\\n  ^\\n' + '\\n'.join(f' at line {n // 2}' for n in range(996))"
 AT_CASE_2 = [
-    ("print('stuck', file=sys.stderr, flush=True); time.sleep(100)", "output?); its standard error: stuck"),
-    (f"sys.exit({MANY_LINES})", "error: Error: no | at line 0 | at line 0 | at line 1 | ... | at line 496 | at line"),
+    (
+        "print('stuck', file=sys.stderr, flush=True); time.sleep(100)",
+        "output?); its standard error: stuck",
+    ),
+    (
+        f"sys.exit({MANY_LINES})",
+        "error: Error: no | at line 0 | at line 0 | at line 1 | ... | at line 496 | at line",
+    ),
     ("sys.exit('a\\nb\\nc\\nd\\ne')", "its standard error: a | b | c | d | ... | e"),
     ("write('{'); os._exit(4)", "ends with exit status 4 and without an answer"),
     ("os.close(1); time.sleep(100)", "closes its standard output without an answer"),
     ("sys.exit('x' * 1_000_000)", "its standard error: xxx"),
-    ("leave_a_child(); os.kill(os.getpid(), signal.SIGKILL)", "ends by SIGKILL and without an answer"),
+    (
+        "leave_a_child(); os.kill(os.getpid(), signal.SIGKILL)",
+        "ends by SIGKILL and without an answer",
+    ),
     (r"os.write(1, b'\x00\x1b\xff\n'); continue", r"answers what is not a JSON object: \x00\x1b�"),
     ("write(2 * (json.dumps(answer) + '\\n')); continue", "expected one line of at most"),
     ("write('9' * 99999 + '\\n'); continue", "writes 9999"),
@@ -167,10 +186,15 @@ def test_first_answer_may_take_longer(fake, monkeypatch):
         assert "does not answer within 0.1 s" in verdict_on(port)
 
 
-@pytest.mark.parametrize("at_case", ["answer = {'id': 2, 'error': 'too hard'}", "answer['y'].pop()"])
+@pytest.mark.parametrize(
+    "at_case", ["answer = {'id': 2, 'error': 'too hard'}", "answer['y'].pop()"]
+)
 def test_fault_of_content_does_not_cost_a_restart(fake, at_case):
     with ProgramPort(fake.write(at_case)) as port:
-        assert verdict_on(port, window(5, "float64", **PLAIN)) == "does not support float64: its hello names float32"
+        assert (
+            verdict_on(port, window(5, "float64", **PLAIN))
+            == "does not support float64: its hello names float32"
+        )
         assert [verdict_on(port) is None for _ in range(3)] == [True, False, True]
         assert len(fake.started()) == 1
 
@@ -184,7 +208,9 @@ def test_an_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
 
 
 def test_closed_port_that_ignores_the_end_of_its_input_is_killed(fake):
-    with ProgramPort(fake.write("say(answer); leave_a_child(); sys.stdin.read(); time.sleep(100)")) as port:
+    with ProgramPort(
+        fake.write("say(answer); leave_a_child(); sys.stdin.read(); time.sleep(100)")
+    ) as port:
         assert [verdict_on(port) for _ in range(2)] == [None, None]
         assert any(map(lives, fake.started()))
     port.close()  # closing twice is closing once
@@ -211,7 +237,9 @@ def test_program_without_a_hello_is_refused(fake, program, expected):
 
 
 def test_command_that_cannot_be_started_says_why():
-    with pytest.raises(PortFault, match="cannot be started: port 'x: No closing quotation; check the command"):
+    with pytest.raises(
+        PortFault, match="cannot be started: port 'x: No closing quotation; check the command"
+    ):
         ProgramPort("port 'x")
 
 
@@ -236,14 +264,24 @@ def built(tmp_path_factory):
 
     def compiled(options):
         program = tmp_path_factory.mktemp("built") / "elman_port"
-        command = ["cc", *STRICT.split(), *options.split(), "-o", str(program), str(PORTS / "elman_port.c"), "-lm"]
+        command = [
+            "cc",
+            *STRICT.split(),
+            *options.split(),
+            "-o",
+            str(program),
+            str(PORTS / "elman_port.c"),
+            "-lm",
+        ]
         made = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert (made.returncode, made.stderr) == (0, "")  # there is nothing to warn of
         return program
 
     try:
         plain = compiled(SANITIZED)
-        subprocess.run([plain], input=protocol.HELLO + "\n", capture_output=True, text=True, check=True)
+        subprocess.run(
+            [plain], input=protocol.HELLO + "\n", capture_output=True, text=True, check=True
+        )
     except (AssertionError, subprocess.CalledProcessError):
         plain = compiled("-O0")
     return {"plain": plain, "fast": compiled(FAST)}
@@ -253,13 +291,20 @@ def built(tmp_path_factory):
 def test_c_port_passes(built, kind, levels):
     """With -ffast-math the processor reads subnormal numbers as zero."""
     with ProgramPort(shlex.quote(str(built[kind]))) as port:
-        assert port.capabilities == ("intermediates", "input_gradients", "sgd_options", "learned_h_0")
+        assert port.capabilities == (
+            "intermediates",
+            "input_gradients",
+            "sgd_options",
+            "learned_h_0",
+        )
         assert 1 <= port.tanh_ulps <= 8  # over 8 it is no strict pass
         for dtype, level in itertools.product(port.dtypes, levels):
             check_port(level, port, dtype, SOME)
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="there is no `node`: the JavaScript port is not run")
+@pytest.mark.skipif(
+    shutil.which("node") is None, reason="there is no `node`: the JavaScript port is not run"
+)
 def test_javascript_port_passes():
     with ProgramPort(f"node {shlex.quote(str(PORTS / 'elman_port.js'))}") as port:
         for level in ("L1", "L3"):

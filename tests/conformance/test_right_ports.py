@@ -59,7 +59,11 @@ def test_partial_port_passes_unless_it_is_wrong(number):
     for level in levels:
         check_port(level, port, dtype, FEW, worst=worst)
     names = worst.worst["L2"][dtype].keys()
-    assert ("loss" in names, "W_hh" in names, "dW_hh" in names) == ("given_dy" not in has, "step" not in lacks, True)
+    assert ("loss" in names, "W_hh" in names, "dW_hh" in names) == (
+        "given_dy" not in has,
+        "step" not in lacks,
+        True,
+    )
     with pytest.raises(Violation):
         check_port(levels[number % len(levels)], Untransposed(*lacks, has=has), dtype, FEW)
 
@@ -73,14 +77,20 @@ def test_few_sizes_without_a_batch():
 
 def run_of(k2=5, step=Step(0.01), **changes):  # noqa: B008
     """A run of one sequence of 20 steps, for a port with plain options."""
-    case = window(3, **PLAIN | {"T": 20, "K": 20, "B": 1, "bias": False, "gain": 0.5, "step": step} | changes)
+    case = window(
+        3, **PLAIN | {"T": 20, "K": 20, "B": 1, "bias": False, "gain": 0.5, "step": step} | changes
+    )
     options = RunOptions(Schedule(5, k2, 1), case.objective, step)
-    return Run(case.params, case.x, case.target, np.zeros((case.x.shape[1], 3)), case.weights, options)
+    return Run(
+        case.params, case.x, case.target, np.zeros((case.x.shape[1], 3)), case.weights, options
+    )
 
 
 def test_cross_entropy_of_a_port_that_is_given_dy():
     """numpy_rnn computes the loss of the run that the port does not have."""
-    run = run_of(objective=Objective("tanh", "cross_entropy", "mean"), O=4, classes=True, weights=True)
+    run = run_of(
+        objective=Objective("tanh", "cross_entropy", "mean"), O=4, classes=True, weights=True
+    )
     for port, right in ((Layer(has=("given_dy",)), True), (Untransposed(has=("given_dy",)), False)):
         judgement = judge(trace_port(port, run))
         assert judgement.passed == right
@@ -111,7 +121,9 @@ class MinCharRnn(Port):
     def __init__(self):
         super().__init__(capabilities=("cross_entropy", "class_inputs", "clip_by_value", "adagrad"))
 
-    def window_update(self, p, x, target, h_0, *, nonlinearity, reduction, adagrad, max_norm, **options):
+    def window_update(
+        self, p, x, target, h_0, *, nonlinearity, reduction, adagrad, max_norm, **options
+    ):
         assert (nonlinearity, reduction, adagrad, max_norm) == ("tanh", "sum", True, None)
         assert x.dtype.kind == target.dtype.kind == "i"
         assert x.shape == target.shape == (len(x), 1)
@@ -140,7 +152,10 @@ def torch_modules():
     class Model(nn.Module):
         def __init__(self, D=3, H=5, O=2, nonlinearity="tanh"):
             super().__init__()
-            self.rnn, self.out = nn.RNN(D, H, nonlinearity=nonlinearity, batch_first=True), nn.Linear(H, O)
+            self.rnn, self.out = (
+                nn.RNN(D, H, nonlinearity=nonlinearity, batch_first=True),
+                nn.Linear(H, O),
+            )
 
         def forward(self, x, h):
             states, h = self.rnn(x, h)
@@ -165,7 +180,9 @@ def torch_modules():
 
     return {
         "nn.RNN": lambda: torch_port(Model()),
-        "nn.RNNCell": lambda: torch_port(Cells, nn.CrossEntropyLoss(reduction="sum"), optimizer=None),
+        "nn.RNNCell": lambda: torch_port(
+            Cells, nn.CrossEntropyLoss(reduction="sum"), optimizer=None
+        ),
         "last output": lambda: torch_port(Last(nonlinearity="relu")),
         "wrong": lambda: torch_port(Tanh),
         "no RNN": lambda: torch_port(nn.Sequential(nn.Linear(2, 3))),
@@ -190,7 +207,13 @@ def jax_style():
         return {name: theta - theta.dtype.type(rate) * g[name] for name, theta in p.items()}
 
     names = {"W_xh": "Wx", "W_hh": "Wh", "W_hy": "Wy", "b_h": "bh", "b_y": "by"}
-    shape = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}  # that of the adapter's own trial: each is compiled
+    shape = {
+        "T": 5,
+        "B": 2,
+        "D": 3,
+        "H": 4,
+        "O": 6,
+    }  # that of the adapter's own trial: each is compiled
     return jax_port(loss, "mse", names=names, step=update, layout="rows TBN BH", sizes=shape)
 
 
@@ -201,14 +224,22 @@ def keras_style():
 
 
 def char_style():
-    return function_port(loss_fun, "cross_entropy", classes=True, dtypes=["float64"], lacks=["large outputs"])
+    return function_port(
+        loss_fun, "cross_entropy", classes=True, dtypes=["float64"], lacks=["large outputs"]
+    )
 
 
-RIGHT_CODE: list[Any] = [MinCharRnn, char_style, lambda: function_port(batch_first, "sum_of_squares")]
+RIGHT_CODE: list[Any] = [
+    MinCharRnn,
+    char_style,
+    lambda: function_port(batch_first, "sum_of_squares"),
+]
 RIGHT_CODE += map(torch_style, ("nn.RNN", "nn.RNNCell", "last output"))
 RIGHT_CODE += [pytest.param(jax_style, marks=pytest.mark.slow)] if find_spec("jax") else []
 RIGHT_CODE += (
-    [pytest.param(keras_style, marks=[pytest.mark.slow, pytest.mark.needs_torch])] if find_spec("keras") else []
+    [pytest.param(keras_style, marks=[pytest.mark.slow, pytest.mark.needs_torch])]
+    if find_spec("keras")
+    else []
 )
 
 
@@ -232,7 +263,9 @@ def test_wrong_code_is_refused_through_an_adapter(make):
 
 @pytest.mark.needs_torch
 def test_module_is_described():
-    found = {name: make() for name, make in torch_modules().items() if name not in ("wrong", "no RNN")}
+    found = {
+        name: make() for name, make in torch_modules().items() if name not in ("wrong", "no RNN")
+    }
     names = ["Model (x BTD, state 1BH)", "Cells (x TBD, state BH)", "Last (x BTD, state none)"]
     assert [port.name for port in found.values()] == names
     assert set(found["nn.RNN"].lacks) == {"relu", "sum", "no biases"}
@@ -277,7 +310,9 @@ def test_truncation_is_named(port, hint, monkeypatch):
     monkeypatch.setattr(properties, "hints_for_port", hints_for_port)
     with pytest.raises(Violation) as error:
         check_port("L2", port, "float64", FEW)
-    assert str(error.value).partition("; looks like: ")[2].partition("; the largest error")[0] == hint
+    assert (
+        str(error.value).partition("; looks like: ")[2].partition("; the largest error")[0] == hint
+    )
 
 
 # -- an inexact tanh, two hidden biases, and steps that round otherwise ----------------------------------------------
@@ -312,13 +347,20 @@ class FrozenBias(Layer):
 
 def test_mistake_in_the_second_bias_is_found():
     with pytest.raises(Violation, match="b_hh"):
-        check_port("L3", FrozenBias(has=("intermediates", "two_biases")), "float64", settings(FEW, max_examples=300))
+        check_port(
+            "L3",
+            FrozenBias(has=("intermediates", "two_biases")),
+            "float64",
+            settings(FEW, max_examples=300),
+        )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_velocity_with_the_rate_in_it(dtype):
     """It is −η times that of torch, which the bounds tell apart."""
-    for seed, step in enumerate((Step(0.01, 0.5, nesterov=True), Step(0.3, 0.9, weight_decay=0.1, max_norm=0.5))):
+    for seed, step in enumerate(
+        (Step(0.01, 0.5, nesterov=True), Step(0.3, 0.9, weight_decay=0.1, max_norm=0.5))
+    ):
         case = window(seed, dtype, step=RateInVelocity(*step), velocity=True, learned=False)
         for check in (check_local, check_global):
             right, wrong = (window_update(case._replace(step=each)) for each in (case.step, step))
@@ -328,7 +370,9 @@ def test_velocity_with_the_rate_in_it(dtype):
 
 def ratio_of_step(step, ratio, update):
     """The largest ratio at L1 of θ after an update from θ, the gradient ratio · θ, and the velocity ratio · θ."""
-    case = window(3, "float32", step=step, H=8, O=8, learned=False, velocity=True, objective=Objective())
+    case = window(
+        3, "float32", step=step, H=8, O=8, learned=False, velocity=True, objective=Objective()
+    )
     report, theta = window_update(case), case.params.W_hy
     g = v = (theta * np.float32(ratio)).astype(np.float32)
     new = {"dW_hy": g, "W_hy": update(theta, g, v)} | ({"vW_hy": v} if step.momentum else {})
@@ -338,15 +382,29 @@ def ratio_of_step(step, ratio, update):
 def test_step_of_right_code_may_round_otherwise():
     """Keras on torch adds −ηg to θ before μv, which rounds twice; a rate in double is an ulp of float32 off."""
     step, rate, mu = Step(0.5, 0.9, nesterov=True), np.float32(0.5), np.float32(0.9)
-    found = ratio_of_step(RateInVelocity(*step), 0.01, lambda theta, g, v: (theta - rate * g) + mu * v)
+    found = ratio_of_step(
+        RateInVelocity(*step), 0.01, lambda theta, g, v: (theta - rate * g) + mu * v
+    )
     assert 0.5 < found <= 1
     assert ratio_of_step(step, 0.01, lambda theta, g, v: (theta - rate * g) - rate * mu * v) > 1
     rate, wrong = 0.5 * (1 + 0.99 * 2.0**-24), np.float32(0.5 * (1 + 8 * 2.0**-24))
-    assert ratio_of_step(Step(rate), 2.0, lambda theta, g, v: theta - (rate * g.astype(float)).astype(g.dtype)) <= 1
+    assert (
+        ratio_of_step(
+            Step(rate), 2.0, lambda theta, g, v: theta - (rate * g.astype(float)).astype(g.dtype)
+        )
+        <= 1
+    )
     assert ratio_of_step(Step(rate), 2.0, lambda theta, g, v: theta - wrong * g) > 1
 
 
 def test_rate_in_double_is_not_rounded_to_float32():
-    case = window(3, "float64", step=Step(0.5 * (1 + 2.0**-25)), learned=False, objective=Objective(), bias=False)
+    case = window(
+        3,
+        "float64",
+        step=Step(0.5 * (1 + 2.0**-25)),
+        learned=False,
+        objective=Objective(),
+        bias=False,
+    )
     report = window_update(case._replace(step=Step(0.5)))
     assert max(check_local(case, report)[name].max() for name in ("W_xh", "W_hh", "W_hy")) > 1e5

@@ -52,7 +52,12 @@ formed = BlackBox()
 formed.capabilities, formed.lacks = ("intermediates", "given_dy", "sigmoid"), ("step", "mean")
 described.lacks, described.tanh_ulps, described.tanh_absolute_ulps = ("relu", "bias"), 9, 4
 """
-PLUGIN = ["-p", "no:elman", "-p", "numpy_rnn.conformance.plugin"]  # by its name: no entry points are read
+PLUGIN = [
+    "-p",
+    "no:elman",
+    "-p",
+    "numpy_rnn.conformance.plugin",
+]  # by its name: no entry points are read
 QUICKLY = ["-p", "no:cacheprovider", "-p", "no:unraisableexception"]  # which collects all garbage
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # without other plugins, which take time
 OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
@@ -97,7 +102,9 @@ def test_right_port_passes_and_its_report_is_written(suite):
             worst = report["levels"][level][dtype]
             names = {"loss", "dW_xh", "dW_hh", "dW_hy", "dx", "dh_0", "W_hh"}
             assert names <= set(worst) <= {*SHAPES, "window", "initial"}
-            assert all(0 <= entry["ratio"] <= 1 and case <= set(entry["case"]) for entry in worst.values())
+            assert all(
+                0 <= entry["ratio"] <= 1 and case <= set(entry["case"]) for entry in worst.values()
+            )
 
 
 @pytest.mark.parametrize(("level", "test"), [("L1", "local"), ("L2", "global"), ("L3", "lockstep")])
@@ -160,7 +167,9 @@ def test_number_of_examples_and_sizes_are_given(suite):
     ("wrong:port", "float64 and not global", "L1", "2 failed, 6 deselected", "test_local[float64]"),
     ("wrong:box", "lockstep and float64", "L3", "1 failed, 7 deselected", "test_lockstep[float64]"),
 ])  # fmt: skip
-def test_failure_is_told_at_a_small_case_which_is_run_again(suite, port, chosen, level, failed, test):
+def test_failure_is_told_at_a_small_case_which_is_run_again(
+    suite, port, chosen, level, failed, test
+):
     """The first one is written with what is right; and it passes when the code is right."""
     options = "--elman-profile repeatable --elman-dump case.json --elman-backend"
     status, output = suite("-k", chosen, *options.split(), port)
@@ -168,11 +177,15 @@ def test_failure_is_told_at_a_small_case_which_is_run_again(suite, port, chosen,
     assert failed in output
     pattern = rf"^{level}, (.*?): (\w+) \((.*)"
     where, tensor, message = re.search(pattern, output, re.MULTILINE).groups()
-    assert level == "L3" or (where.startswith("Recipe(T=2, B=1, ") and tensor == "dh" and "seed" not in where)
+    assert level == "L3" or (
+        where.startswith("Recipe(T=2, B=1, ") and tensor == "dh" and "seed" not in where
+    )
     assert "looks like: W_hh used without its transpose" in message
     saved = json.loads(Path("case.json").read_text())
     assert saved["test"] == test
-    reported, expected, allowed = (np.array(saved[f"{part}.{tensor}"]) for part in ("reported", "expected", "allowed"))
+    reported, expected, allowed = (
+        np.array(saved[f"{part}.{tensor}"]) for part in ("reported", "expected", "allowed")
+    )
     assert (np.abs(reported - expected) > allowed).any()
     assert np.shape(saved["params.W_hh"]) == np.shape(saved["h_0"])[-1:] * 2
     hello, request = Path("case.jsonl").read_text().splitlines()
@@ -187,14 +200,20 @@ def test_failure_is_told_at_a_small_case_which_is_run_again(suite, port, chosen,
 
 def test_a_port_that_hangs_is_asked_once(suite):
     """Each smaller case would take as long again; the first case of all has a longer time."""
-    status, output = suite("--elman-backend", "ports:slow", "--elman-level", "L2", "--elman-timeout", "0.02")
+    status, output = suite(
+        "--elman-backend", "ports:slow", "--elman-level", "L2", "--elman-timeout", "0.02"
+    )
     assert (status, len(sys.modules["ports"].calls)) == (1, 1), output
-    assert all(piece in output for piece in ("0.02 s at most per answer", "does not answer within 0.12 s")), output
+    assert all(
+        piece in output for piece in ("0.02 s at most per answer", "does not answer within 0.12 s")
+    ), output
 
 
 def test_missing_package_is_one_line(suite, monkeypatch):
     monkeypatch.delitem(sys.modules, "numpy_rnn.conformance.suite", raising=False)
-    monkeypatch.setitem(sys.modules, "numpy_rnn.conformance.properties", None)  # which imports hypothesis
+    monkeypatch.setitem(
+        sys.modules, "numpy_rnn.conformance.properties", None
+    )  # which imports hypothesis
     status, output = suite("--elman-backend", "numpy_rnn")
     assert status == 4
     assert "properties is not installed: the equivalence suite needs it; run pip install" in output
@@ -215,8 +234,14 @@ def test_plugin_imports_nothing_until_it_is_asked(tmp_path):
 def test_header_says_what_is_tested(suite):
     """Of a port that lacks much, of one with a form of its own, and of a whole package."""
     texts = []
-    for options in ("ports:described --elman-sizes H=6", "ports:formed --elman-examples 40", "ports:right"):
-        _, output = suite("--elman-backend", *options.split(), "--collect-only", "--elman-timeout", "2.5")
+    for options in (
+        "ports:described --elman-sizes H=6",
+        "ports:formed --elman-examples 40",
+        "ports:right",
+    ):
+        _, output = suite(
+            "--elman-backend", *options.split(), "--collect-only", "--elman-timeout", "2.5"
+        )
         texts.append(output.partition("\nport: ")[2].partition("\nrootdir: ")[0])
     assert "\n\n".join(texts) == snapshot("""\
 numpy_rnn, float64, tanh within 9 ulps, above 8: not a strict pass
@@ -238,7 +263,7 @@ each test: 40 windows, or for L3 4 runs of up to 24 windows; 2.5 s at most per a
 numpy_rnn, float32 and float64, tanh within 8 ulps
 tested too, because the port declares it: input_gradients, sgd_options, learned_h_0, sigmoid, clip_by_value, cross_entropy, class_inputs, loss_weights, adagrad
 each test: 5 windows, or for L3 4 runs of up to 24 windows; 2.5 s at most per answer\
-""")  # noqa: E501
+""")
 
 
 # -- in a process of its own -----------------------------------------------------------------------------------------
@@ -246,7 +271,9 @@ each test: 5 windows, or for L3 4 runs of up to 24 windows; 2.5 s at most per an
 
 @pytest.mark.slow
 def test_results_survive_xdist(suite):
-    options = "--elman-backend ports:right --elman-examples 5 --elman-level L1 --elman-output report.json"
+    options = (
+        "--elman-backend ports:right --elman-examples 5 --elman-level L1 --elman-output report.json"
+    )
     status, output = suite(*options.split(), "-p", "xdist.plugin", "-n", "2")
     assert status == 0, output
     assert "sizes of the checked windows: B 1 to " in output
@@ -256,7 +283,10 @@ def test_results_survive_xdist(suite):
 
 def program(at, mistake):
     """The command of a right port that is a program, but for this line at this case."""
-    return ["--elman-command", shlex.join([sys.executable, program_port.__file__, str(at), mistake])]
+    return [
+        "--elman-command",
+        shlex.join([sys.executable, program_port.__file__, str(at), mistake]),
+    ]
 
 
 @pytest.mark.slow
@@ -273,8 +303,14 @@ def test_a_program_is_a_port(suite):
 
 ENDINGS = {  # what a port does, the status and the output of the suite
     "os._exit(0)": (1, r"raises SystemExit: os._exit\(0\) \(ports.py line 18: self.before\(\)\)"),
-    "os.kill(os.getpid(), 9)": (-9, r"ERROR: the port ends the process of the suite, .*, in Recipe\(T=1, B=1"),
-    "catch_everything()": (1, r"ERROR: the port ends .*, or does not end by its time limit, in Recipe\(T=1, B=1"),
+    "os.kill(os.getpid(), 9)": (
+        -9,
+        r"ERROR: the port ends the process of the suite, .*, in Recipe\(T=1, B=1",
+    ),
+    "catch_everything()": (
+        1,
+        r"ERROR: the port ends .*, or does not end by its time limit, in Recipe\(T=1, B=1",
+    ),
 }
 
 
@@ -296,9 +332,12 @@ def test_port_that_ends_the_process_or_does_not_end_is_named(suite, tmp_path, at
 @pytest.mark.slow
 def test_import_that_ends_the_process_is_named(suite, tmp_path):
     (tmp_path / "ending.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
-    done = children.run([*PYTEST, "--elman-backend", "ending:port"], cwd=tmp_path, env=children.environment(**ALONE))
+    done = children.run(
+        [*PYTEST, "--elman-backend", "ending:port"], cwd=tmp_path, env=children.environment(**ALONE)
+    )
     assert (
-        "ERROR: the port ends the process of the suite, or does not end by its time limit, in its import" in done.stderr
+        "ERROR: the port ends the process of the suite, or does not end by its time limit, in its import"
+        in done.stderr
     )
 
 

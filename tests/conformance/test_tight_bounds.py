@@ -109,7 +109,9 @@ def skewed_report(case, direction):
     case, dtype = with_rows(case), case.params.W_hh.dtype.type
     skewed = np.frompyfunc(lambda v: Skewed(exact_number(v, dtype), dtype, direction), 1, 1)
     params, velocity = each(skewed, case.params), case.velocity and each(skewed, case.velocity)
-    arrays = (None if v is None else skewed(v) for v in (case.x, case.target, case.h_0, case.weights))
+    arrays = (
+        None if v is None else skewed(v) for v in (case.x, case.target, case.h_0, case.weights)
+    )
     limit = case.step.max_value and float(dtype(case.step.max_value))
     step = case.step._replace(learning_rate=float(dtype(case.step.learning_rate)), max_value=limit)
     x, target, h_0, weights = arrays
@@ -132,13 +134,21 @@ MEAN = {"reduction": "mean"}
 VARIANTS = {  # fields of the objective, of the step, and of the recipe
     "tanh": ({}, {"momentum": 0.9, "dampening": 0.3}, {"velocity": True}),
     "saturated": ({}, {}, {"gain": 3.0}),
-    "relu": ({"nonlinearity": "relu"} | MEAN, {"momentum": 0.9, "nesterov": True}, {"velocity": True}),
+    "relu": (
+        {"nonlinearity": "relu"} | MEAN,
+        {"momentum": 0.9, "nesterov": True},
+        {"velocity": True},
+    ),
     "logistic": ({"nonlinearity": "sigmoid"} | MEAN, {"weight_decay": 0.1}, {"weights": True}),
     "clipped": ({}, {"max_norm": 0.3}, {}),
     "clipped-by-value": ({}, {"max_value": 1e3}, {"weights": True}),
     "Adagrad": ({}, {"adagrad": True, "weight_decay": 0.1}, {"velocity": True}),
     "cross-entropy": ({"loss": "cross_entropy"}, {}, {}),
-    "classes": ({"loss": "cross_entropy"} | MEAN, {}, {"classes": True, "class_inputs": True, "weights": True}),
+    "classes": (
+        {"loss": "cross_entropy"} | MEAN,
+        {},
+        {"classes": True, "class_inputs": True, "weights": True},
+    ),
 }
 # The share of its bound that the largest error fills. A float64 is checked in float64, whose rounding counts too.
 FILLED = {"float32": 0.1, "float64": 0.05}
@@ -151,11 +161,15 @@ def test_skewed_rounding_nearly_fills_every_bound(variant, dtype):
     worst: dict[tuple[str, str], float] = {}
     for seed in range(3):
         objective, step, others = Objective(**variant[0]), Step(0.3, **variant[1]), variant[2]
-        case = positive(Recipe(**SIZES | others, dtype=dtype, seed=seed, objective=objective, step=step))
+        case = positive(
+            Recipe(**SIZES | others, dtype=dtype, seed=seed, objective=objective, step=step)
+        )
         allowed = tolerances(case, [*SHAPES])
         for direction in (lambda: 1, lambda: -1, partial(random.Random(seed).choice, (-1, 1))):
             report = skewed_report(case, direction)
-            of_inputs = {name: tolerance.check(report[name]).ratio for name, tolerance in allowed.items()}
+            of_inputs = {
+                name: tolerance.check(report[name]).ratio for name, tolerance in allowed.items()
+            }
             for level, ratios in (("L1", check_local(case, report)), ("L2", of_inputs)):
                 for name, ratio in ratios.items():
                     assert (ratio <= 1).all(), f"{level}: {name} is {ratio.max()} times its bound"

@@ -33,20 +33,35 @@ def changed(array, index, value):
 
 def configured(**changes):
     known = json.loads(FULL["configuration"]) | changes
-    return {"configuration": np.bytes_(json.dumps({n: v for n, v in known.items() if v != "left out"}))}
+    return {
+        "configuration": np.bytes_(json.dumps({n: v for n, v in known.items() if v != "left out"}))
+    }
 
 
 def message(arrays, **changes):
     """The error in a trace with these arrays; None: without them. "" if there is none."""
     try:
-        read_arrays({name: array for name, array in (arrays | changes).items() if array is not None})
+        read_arrays(
+            {name: array for name, array in (arrays | changes).items() if array is not None}
+        )
     except InputError as error:
         return str(error)[:100]
     return ""
 
 
 def test_missing_arrays_are_named():
-    for name in ("x", "a", "dW_hh", "dh_0", "initial", "loss", "epoch", "initial_W_hy", "initial_h_0", "configuration"):
+    for name in (
+        "x",
+        "a",
+        "dW_hh",
+        "dh_0",
+        "initial",
+        "loss",
+        "epoch",
+        "initial_W_hy",
+        "initial_h_0",
+        "configuration",
+    ):
         assert message(PLAIN, **{name: None}) == f"{name} is missing"
     for name in ("vW_xh", "vb_h", "vh_0", "dh_0"):
         assert message(FULL, **{name: None}) == f"{name} is missing"
@@ -134,9 +149,13 @@ NEVER_RESET = named("state not reset between epochs").functions
 def loop_trace(resets=True, left_out=(), **functions):
     """The Trace of a loop like that of the definition, with other functions, over two epochs of four updates."""
     run, of = sine_run(Step(0.1), k1=5, k2=5, learned=False), DEFINITION._replace(**functions)
-    trace = Trace(present(run.params), run.x, run.target, run.h_0, resets=resets, **run.options.keywords())
+    trace = Trace(
+        present(run.params), run.x, run.target, run.h_0, resets=resets, **run.options.keywords()
+    )
     for epoch, _, window, state, report in train(run, report_and_states, of):
-        trace.update(epoch, window, state, **{name: v for name, v in report.items() if name not in left_out})
+        trace.update(
+            epoch, window, state, **{name: v for name, v in report.items() if name not in left_out}
+        )
     return trace
 
 
@@ -169,7 +188,9 @@ def test_carried_state_is_checked(mistake, left_out):
 
 def test_carried_states_of_an_ensemble_are_checked():
     """In overlapping windows, of every network; elsewhere, and one ulp away, nothing is said."""
-    recorded = PACKAGE.trace(sine_run(Step(0.1), k1=3, k2=5, networks=(2,), learned=False)).without(*INTERMEDIATES)
+    recorded = PACKAGE.trace(sine_run(Step(0.1), k1=3, k2=5, networks=(2,), learned=False)).without(
+        *INTERMEDIATES
+    )
     initial, start = recorded.updates["initial"], recorded.updates["start"]
     assert judge(recorded).worst["initial"] <= 1
     for update in np.flatnonzero(start > 0)[[0, -1]]:
@@ -184,9 +205,13 @@ def test_wrong_use_of_trace_is_one_line(tmp_path):
     p = {"W_xh": np.zeros((2, 3)), "W_hh": np.zeros((3, 3)), "W_hy": np.zeros((3, 1))}
     options = {"k1": 2, "k2": 2, "learning_rate": 0.1, "epochs": 1}
     trace = Trace(p, *arrays, **options)
-    single = Trace({name: theta.astype("f") for name, theta in p.items()}, *arrays, **options)  # zeros are cast
+    single = Trace(
+        {name: theta.astype("f") for name, theta in p.items()}, *arrays, **options
+    )  # zeros are cast
     single.update(1, (0, 0, 2), arrays[2], loss=0.1)  # and so are numbers
-    assert {array.dtype for array in (single.run.x, single.run.h_0, *single.columns["loss"])} == {np.dtype("f")}
+    assert {array.dtype for array in (single.run.x, single.run.h_0, *single.columns["loss"])} == {
+        np.dtype("f")
+    }
     uneven = Trace(p, *arrays, **options)
     uneven.update(1, (0, 0, 2), arrays[2], **dict.fromkeys(("dW_xh", "W_xh"), p["W_xh"]),
                   **dict.fromkeys(("dW_hh", "W_hh"), p["W_hh"]), dW_hy=p["W_hy"], loss=0)  # fmt: skip

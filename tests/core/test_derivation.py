@@ -40,7 +40,9 @@ DEFINED = Counter(re.findall(rf"\*\*{ID.pattern}\*\*", DOCUMENT))
 
 def section(number):
     """The text between the heading with this number and the next heading."""
-    return re.search(rf"^#+ {re.escape(number)} .*?\n(.*?)(?=^##|\Z)", DOCUMENT, re.DOTALL | re.MULTILINE)[1]
+    return re.search(
+        rf"^#+ {re.escape(number)} .*?\n(.*?)(?=^##|\Z)", DOCUMENT, re.DOTALL | re.MULTILINE
+    )[1]
 
 
 def table(text):
@@ -64,15 +66,26 @@ def test_every_equation_is_computed_where_the_document_says():
     for name, _, by_hand, in_place in table(section("9.")):
         for cell, is_engine in ((by_hand, False), (in_place, True)):
             for path, functions in re.findall(r"`([\w/]+\.py)`((?: `\w+`,?)+)", cell):
-                listed |= {(ID.fullmatch(name)[1], path, function) for function in re.findall(r"\w+", functions)}
+                listed |= {
+                    (ID.fullmatch(name)[1], path, function)
+                    for function in re.findall(r"\w+", functions)
+                }
                 assert path.startswith("engine/") == is_engine, f"{name} is in the wrong column"
     for path, source in SOURCES.items():
         if path.startswith(("torch_rnn", "numpy_rnn/common")):
             continue
-        functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+        functions = [
+            node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)
+        ]
         for number, _, ids in COMMENTS[path]:
-            around = [function for function in functions if function.lineno <= number <= function.end_lineno]
-            place = max(around, key=lambda function: function.lineno).name if around else "no function"
+            around = [
+                function
+                for function in functions
+                if function.lineno <= number <= function.end_lineno
+            ]
+            place = (
+                max(around, key=lambda function: function.lineno).name if around else "no function"
+            )
             found |= {(name, path.removeprefix("numpy_rnn/"), place) for name in ids}
     assert listed == found
     of_engine = {name for name, path, _ in found if path.startswith("engine/")}
@@ -97,7 +110,10 @@ def test_numbers_of_the_worked_example():
     states, target = (np.array(steps, float).reshape(-1, 1, 1) for steps in ([1, 3, 7], [2, 6]))
     params = Parameters(one, 2 * one, one)
     window = Activations(x, states[1:], states, states[1:]), target
-    found = {name: v.ravel().tolist() for name, v in adjoints(params, *window, nonlinearity="relu")._asdict().items()}
+    found = {
+        name: v.ravel().tolist()
+        for name, v in adjoints(params, *window, nonlinearity="relu")._asdict().items()
+    }
     assert found == {"dy": [1, 1], "dh": [3, 1], "da": [3, 1], "dx": [3, 1], "dh_0": [6]}
     gradients = bptt(params._replace(h_0=one), *window, nonlinearity="relu")
     assert (gradients.W_hh, gradients.h_0) == (6, 6)

@@ -42,19 +42,29 @@ def test_imports_point_down_and_need_nothing_but_numpy():
     """`__init__`, `__main__`, `public` and `reference` name what is above them."""
     for path in [*SOURCE.glob("numpy_rnn/**/*.py"), *SOURCE.glob("torch_rnn/*.py")]:
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
-        if layer(name) not in LAYERS or path.stem in ("__init__", "__main__", "public", "reference"):
+        if layer(name) not in LAYERS or path.stem in (
+            "__init__",
+            "__main__",
+            "public",
+            "reference",
+        ):
             continue
         for module in imports(path):
             package = module.split(".")[0]
             if package in ("numpy_rnn", "torch_rnn"):
                 assert layer(module) in LAYERS[layer(name)], (name, module)
             elif package not in sys.stdlib_module_names:
-                assert package == "numpy" or (package, layer(name)) == ("torch", "torch_rnn"), (name, module)
+                assert package == "numpy" or (package, layer(name)) == ("torch", "torch_rnn"), (
+                    name,
+                    module,
+                )
 
 
 def test_no_circle_of_imports():
     """Also of imports within functions. Raises CycleError, which names the circle."""
-    paths = [path for package in ("numpy_rnn", "torch_rnn") for path in SOURCE.glob(f"{package}/**/*.py")]
+    paths = [
+        path for package in ("numpy_rnn", "torch_rnn") for path in SOURCE.glob(f"{package}/**/*.py")
+    ]
     modules = {".".join(path.relative_to(SOURCE).with_suffix("").parts): path for path in paths}
     graph = {}
     for name, path in modules.items():
@@ -88,7 +98,9 @@ def test_import_and_run_load_numpy_alone(tmp_path):
     (tmp_path / "mine/tool.py").write_text("")
     for command in (["-c", LOADED], ["-m", "mine.tool"]):
         ended = run([sys.executable, *command], cwd=tmp_path)
-        assert (ended.returncode, ended.stdout) == (0, "[]\n['numpy']\n['numpy.random'] True\n"), ended.stderr
+        assert (ended.returncode, ended.stdout) == (0, "[]\n['numpy']\n['numpy.random'] True\n"), (
+            ended.stderr
+        )
 
 
 @pytest.mark.needs_torch
@@ -101,9 +113,13 @@ def test_packages_export_the_same_names_and_signatures():
         others = {name for name in dir(package) if not name.startswith("_")} - set(package.__all__)
         assert all(inspect.ismodule(getattr(package, name)) for name in others - {"audit"}), others
         modules = {module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []))}
-        assert not modules & set(package.__all__)  # whichever were imported last would hide the other
+        assert not modules & set(
+            package.__all__
+        )  # whichever were imported last would hide the other
     for name in numpy_rnn.__all__:
-        of_engine, ours, theirs = (getattr(package, name) for package in (numpy_rnn, reference, torch_rnn))
+        of_engine, ours, theirs = (
+            getattr(package, name) for package in (numpy_rnn, reference, torch_rnn)
+        )
         if not inspect.isfunction(ours):
             assert of_engine is ours is theirs, name
             continue

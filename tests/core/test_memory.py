@@ -22,14 +22,17 @@ RUN = random_run(2)
 
 @pytest.mark.with_reference
 @pytest.mark.parametrize(
-    ("name", "stream"), [*product(("params", "h_0", "learning_rate"), (False, True)), ("resume", False)]
+    ("name", "stream"),
+    [*product(("params", "h_0", "learning_rate"), (False, True)), ("resume", False)],
 )
 def test_arguments_are_read_when_train_is_called(rnn, name, stream):
     """All but series and streams: what a caller does to them before the first update, or after it, has no effect."""
     run = random_run(2, Sizes(E=(2,)), Kind(own=("h_0",)))
 
     def begin():
-        given = {key: value for key, value in arguments(rnn, run).items() if key in ("params", "h_0")}
+        given = {
+            key: value for key, value in arguments(rnn, run).items() if key in ("params", "h_0")
+        }
         given |= {"learning_rate": rnn.from_numpy(np.array([0.05, 0.02])), "momentum": 0.9}
         if stream:
             return given, train_stream(rnn, run, **given)
@@ -49,18 +52,27 @@ def test_arguments_are_read_when_train_is_called(rnn, name, stream):
 
 
 @pytest.mark.with_reference
-@pytest.mark.parametrize("step", [{}, {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}], ids=["sgd", "all"])
+@pytest.mark.parametrize(
+    "step", [{}, {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}], ids=["sgd", "all"]
+)
 @pytest.mark.parametrize("kind", ["learned", "ensemble"])
-@pytest.mark.parametrize(("k1", "k2", "record"), [(1, 1, False), (1, 3, True), (3, 5, False), (7, 7, True)])
+@pytest.mark.parametrize(
+    ("k1", "k2", "record"), [(1, 1, False), (1, 3, True), (3, 5, False), (7, 7, True)]
+)
 def test_nothing_yielded_changes_the_run(rnn, record, k1, k2, kind, step):
     """Every array of every update and state is overwritten, where it can be; what cannot be is the run's own. Neither
     does another run that is made at the same time change it.
     """
-    run = random_run(2, Sizes(E=(3,) if kind == "ensemble" else ()), Kind(learned=kind == "learned"))
+    run = random_run(
+        2, Sizes(E=(3,) if kind == "ensemble" else ()), Kind(learned=kind == "learned")
+    )
     options = {"k1": k1, "k2": k2, "learning_rate": 0.01, "record": record, **step}
     untouched = [bits(update) for update in train(rnn, run, **options)]
     relu = run.options._replace(objective=Objective("relu"))
-    training, other = train(rnn, run, **options), train(rnn, random_run(2, kind=Kind(bias=False), options=relu))
+    training, other = (
+        train(rnn, run, **options),
+        train(rnn, random_run(2, kind=Kind(bias=False), options=relu)),
+    )
     for update, expected, _ in zip(training, untouched, chain(other, count())):
         state = training.state()
         for part in (state, members(update)):
@@ -69,7 +81,9 @@ def test_nothing_yielded_changes_the_run(rnn, record, k1, k2, kind, step):
                 if array.flags.writeable:
                     array[...] = 7.0
         if rnn.__name__ != "torch_rnn":
-            assert not any(array.flags.writeable for array in arrays_in((update.parameters, update.velocity)))
+            assert not any(
+                array.flags.writeable for array in arrays_in((update.parameters, update.velocity))
+            )
             assert all(array.flags.writeable for array in arrays_in(state) if array.ndim)
 
 
@@ -93,7 +107,9 @@ def test_torch_updates_hold_no_graph(grad, record):
     plain = type(params)(*(theta.detach().clone() for theta in params))
     with torch.set_grad_enabled(grad):
         again = tuple(f(params, activations, target) for f in (torch_rnn.bptt, torch_rnn.adjoints))
-        updates, of_plain = (list(train(torch_rnn, run, params=given, **options)) for given in (params, plain))
+        updates, of_plain = (
+            list(train(torch_rnn, run, params=given, **options)) for given in (params, plain)
+        )
     assert bits(again) == bits(window)
     for update in updates:
         rest = [getattr(update, name) for name in UPDATE if name != "parameters"]
@@ -148,7 +164,12 @@ def peak(path, T, stream):
     """The most bytes that Python and NumPy hold while an epoch on a mapped file, or on a stream of it, is trained."""
     np.save(path, np.sin(np.arange((T + 1) * 16) / 10).astype(np.float32).reshape(T + 1, 1, 16))
     series = np.load(path, mmap_mode="r")
-    given = {"params": numpy_rnn.initial_parameters(16, 6, 16), "h_0": np.zeros((1, 6), np.float32), "k1": 20, "k2": 25}
+    given = {
+        "params": numpy_rnn.initial_parameters(16, 6, 16),
+        "h_0": np.zeros((1, 6), np.float32),
+        "k1": 20,
+        "k2": 25,
+    }
     gc.collect()
     gc.freeze()  # so that the collections below look at what the run made alone
     tracemalloc.start()
@@ -156,7 +177,9 @@ def peak(path, T, stream):
         steps = (numpy_rnn.from_numpy((series[t], series[t + 1])) for t in range(T))
         training = numpy_rnn.train_stream(steps=steps, learning_rate=0.01, **given)
     else:
-        training = numpy_rnn.train(x=series[:-1], target=series[1:], learning_rate=0.01, epochs=1, **given)
+        training = numpy_rnn.train(
+            x=series[:-1], target=series[1:], learning_rate=0.01, epochs=1, **given
+        )
     for update in training:
         stop = update.window.stop
         if update.number % 10 == 0:

@@ -30,7 +30,9 @@ def overwrite(value, number):
 @pytest.mark.parametrize("way", ["from_numpy", "to_numpy"])
 def test_conversions_share_no_memory(rnn, way):
     params = drawn(learned=True)
-    source, convert = (params, rnn.from_numpy) if way == "from_numpy" else (rnn.from_numpy(params), rnn.to_numpy)
+    source, convert = (
+        (params, rnn.from_numpy) if way == "from_numpy" else (rnn.from_numpy(params), rnn.to_numpy)
+    )
     for value in (source, source.W_hh):
         before = bits(value)
         overwrite(convert(value), 7.0)
@@ -45,7 +47,15 @@ def test_conversions_change_no_bit(rnn, dtype):
     """Every kind of value is converted: an array, also a transposed one, a number, None, and tuples."""
     run = train(numpy_rnn, random_run(0, kind=Kind(dtype, learned=True)), momentum=0.9, record=True)
     update = members(next(run))
-    kinds = [*update[4:], update, run.state(), update[5]._replace(h_0=None), None, 3, (np.array(2.0, dtype), (None, 2))]
+    kinds = [
+        *update[4:],
+        update,
+        run.state(),
+        update[5]._replace(h_0=None),
+        None,
+        3,
+        (np.array(2.0, dtype), (None, 2)),
+    ]
     for value in (*kinds, np.arange(12, dtype=dtype).reshape(3, 4).T[::2]):
         there_and_back = rnn.to_numpy(rnn.from_numpy(value))
         assert type(there_and_back) is type(value)
@@ -68,7 +78,11 @@ def test_torch_parameters_require_a_gradient_and_data_do_not():
 def test_sizes_without_memory_are_refused_before_anything_is_drawn(rnn, monkeypatch):
     """Beyond what can be addressed, and beyond what can be counted."""
     monkeypatch.setattr(np.random, "default_rng", lambda *_: pytest.fail("drawn"))
-    for sizes in ({"hidden_size": 10**9}, {"networks": 10**15}, {"hidden_size": 10**6, "networks": 10**12}):
+    for sizes in (
+        {"hidden_size": 10**9},
+        {"networks": 10**15},
+        {"hidden_size": 10**6, "networks": 10**12},
+    ):
         with pytest.raises(MemoryError):
             rnn.initial_parameters(**sizes)
 
@@ -76,7 +90,9 @@ def test_sizes_without_memory_are_refused_before_anything_is_drawn(rnn, monkeypa
 def as_stated(D, H, O, seed, dtype, bias=False):
     """W_xh, then W_hh, then W_hy, by one generator, in float64 and then rounded."""
     generator = np.random.Generator(np.random.PCG64(seed))
-    weights = [s * generator.standard_normal(n) for s, n in ((0.4, (D, H)), (0.4, (H, H)), (0.3, (H, O)))]
+    weights = [
+        s * generator.standard_normal(n) for s, n in ((0.4, (D, H)), (0.4, (H, H)), (0.3, (H, O)))
+    ]
     biases = (np.zeros(H, dtype), np.zeros(O, dtype)) if bias else (None, None)
     return Parameters(*(w.astype(dtype) for w in weights), *biases)
 
@@ -100,7 +116,14 @@ def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
 
 # -- the layers of torch ----------------------------------------------------------------------------------------------
 
-KEYS = ["rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0", "linear.weight", "linear.bias"]
+KEYS = [
+    "rnn.weight_ih_l0",
+    "rnn.weight_hh_l0",
+    "rnn.bias_ih_l0",
+    "rnn.bias_hh_l0",
+    "linear.weight",
+    "linear.bias",
+]
 STATE = numpy_rnn.to_state_dict(drawn())
 
 
@@ -117,15 +140,27 @@ def test_state_dict_there_and_back_is_exact(rnn, sizes, bias, dtype):
     ours = rnn.from_numpy(params)
     second = np.zeros(sizes[1], dtype) if bias else None
     values = params.W_xh.T, params.W_hh.T, params.b_h, second, params.W_hy.T, params.b_y
-    expected = [(*key.split("."), bits(value)) for key, value in zip(KEYS, values) if value is not None]
-    for prefixes in ({}, {"rnn": "", "linear": "head."}, {"rnn": "", "linear": ""}, {"rnn": "a.b.", "linear": "a."}):
+    expected = [
+        (*key.split("."), bits(value)) for key, value in zip(KEYS, values) if value is not None
+    ]
+    for prefixes in (
+        {},
+        {"rnn": "", "linear": "head."},
+        {"rnn": "", "linear": ""},
+        {"rnn": "a.b.", "linear": "a."},
+    ):
         written = rnn.to_state_dict(ours, **prefixes)
         found = {key: bits(array) for key, array in written.items()}
-        assert found == {prefixes.get(layer, f"{layer}.") + name: value for layer, name, value in expected}
+        assert found == {
+            prefixes.get(layer, f"{layer}.") + name: value for layer, name, value in expected
+        }
         back = rnn.from_state_dict(written, **prefixes)
         assert type(back) is Parameters
         assert bits(back) == bits(params)
-        of_state, of_params = tuple(written.values()), tuple(theta for theta in back if theta is not None)
+        of_state, of_params = (
+            tuple(written.values()),
+            tuple(theta for theta in back if theta is not None),
+        )
         assert not any(getattr(array, "requires_grad", False) for array in of_state)
         assert all(getattr(theta, "requires_grad", True) for theta in of_params)
         for made, source in ((of_params, of_state), (of_state, ours)):
@@ -150,15 +185,21 @@ def test_module_loads_the_state_and_packages_read_it(rnn, bias, dtype):
     import torch
 
     kind = {"bias": bias, "dtype": getattr(torch, dtype)}
-    module = torch.nn.ModuleDict({"rnn": torch.nn.RNN(2, 3, **kind), "linear": torch.nn.Linear(3, 4, **kind)})
+    module = torch.nn.ModuleDict(
+        {"rnn": torch.nn.RNN(2, 3, **kind), "linear": torch.nn.Linear(3, 4, **kind)}
+    )
     params = drawn(bias=bias, dtype=dtype)
     own = rnn.to_state_dict(rnn.from_numpy(params))
     module.load_state_dict({key: torch.tensor(np.asarray(array)) for key, array in own.items()})
     plain = {key: tensor.numpy() for key, tensor in module.state_dict().items()}
     for found in (module.state_dict(), dict(module.named_parameters()), plain):
         assert bits(rnn.from_state_dict(found)) == bits(params)
-    with pytest.raises(InputError, match=r"linear.weight is (torch\.)?bfloat16: expected float32 or float64"):
-        rnn.from_state_dict(module.state_dict() | {"linear.weight": module.linear.weight.bfloat16()})
+    with pytest.raises(
+        InputError, match=r"linear.weight is (torch\.)?bfloat16: expected float32 or float64"
+    ):
+        rnn.from_state_dict(
+            module.state_dict() | {"linear.weight": module.linear.weight.bfloat16()}
+        )
 
 
 def changed(**arrays):
@@ -194,7 +235,10 @@ linear.weight has shape (4, 5): expected (4, 3)
 rnn.weight_hh_l0 contains NaN or infinity: expected finite numbers\
 """)
     for key, array in list(STATE.items())[1:]:  # weight_ih_l0 tells D and H
-        with pytest.raises(InputError, match=rf"{key} has shape .*: expected \({', '.join(map(str, array.shape))},?\)"):
+        with pytest.raises(
+            InputError,
+            match=rf"{key} has shape .*: expected \({', '.join(map(str, array.shape))},?\)",
+        ):
             rnn.from_state_dict(STATE | {key: array.repeat(2, axis=-1)})
 
 
@@ -208,9 +252,18 @@ def test_modules_that_are_not_this_network_are_refused():
     params = from_numpy(drawn())
     learned = params._replace(h_0=from_numpy(np.zeros((1, 3))))
     for call, says in (
-        (lambda: from_modules(nn.LSTM(2, 3), nn.Linear(3, 4)), "the module is a LSTM: expected a torch.nn.RNN"),
-        (lambda: from_modules(nn.RNN(2, 3), nn.ReLU()), "the module is a ReLU: expected a torch.nn.Linear"),
-        (lambda: from_modules(nn.RNN(2, 3, num_layers=2), nn.Linear(3, 4)), "an unknown rnn.weight_ih_l1"),
+        (
+            lambda: from_modules(nn.LSTM(2, 3), nn.Linear(3, 4)),
+            "the module is a LSTM: expected a torch.nn.RNN",
+        ),
+        (
+            lambda: from_modules(nn.RNN(2, 3), nn.ReLU()),
+            "the module is a ReLU: expected a torch.nn.Linear",
+        ),
+        (
+            lambda: from_modules(nn.RNN(2, 3, num_layers=2), nn.Linear(3, 4)),
+            "an unknown rnn.weight_ih_l1",
+        ),
         (lambda: from_modules(nn.RNN(2, 3, bias=False), nn.Linear(3, 4)), "all biases or none"),
         (lambda: to_modules(learned), "a learned h_0, and torch.nn.RNN has not"),
         (lambda: to_modules(params, nonlinearity="sigmoid"), "'sigmoid': expected tanh or relu"),
@@ -230,7 +283,9 @@ def test_modules_compute_what_the_network_does(bias, dtype):
 
     for nonlinearity, batch_first in product(("tanh", "relu"), (False, True)):
         run = random_run(1, Sizes(5, 2, 3, 4, 6), Kind(dtype, bias))
-        case = window_case(run, Window(0, 0, 5), run.params, run.h_0, None)._replace(objective=Objective(nonlinearity))
+        case = window_case(run, Window(0, 0, 5), run.params, run.h_0, None)._replace(
+            objective=Objective(nonlinearity)
+        )
         ours, random_state = from_numpy(case.params), torch.get_rng_state()
         layer, readout = to_modules(ours, nonlinearity=nonlinearity, batch_first=batch_first)
         assert torch.equal(torch.get_rng_state(), random_state)
@@ -239,7 +294,9 @@ def test_modules_compute_what_the_network_does(bias, dtype):
         activations = expected_update(case).activations
         for found, expected in ((h, activations.h[1:]), (readout(h), activations.y)):
             assert_right(in_numpy(found.transpose(0, 1) if batch_first else found), expected, dtype)
-        assert [name for name, w in layer.named_parameters() if not w.requires_grad] == ["bias_hh_l0"] * bias
+        assert [name for name, w in layer.named_parameters() if not w.requires_grad] == [
+            "bias_hh_l0"
+        ] * bias
         back = from_modules(layer, readout)
         with torch.no_grad():
             for weight in (*layer.parameters(), *readout.parameters()):

@@ -21,18 +21,39 @@ T, B, D, H, O = 4, 2, 3, 5, 6
 def valid(rnn, E=(), learned=False):
     """By function, or variant of one, all of its arguments by name, and valid. None of them is changed."""
     run = random_run(0, Sizes(T, B, D, H, O, E), Kind(learned=learned, weighted=True))
-    data = {name: rnn.from_numpy(getattr(run, name)) for name in ("params", "x", "target", "h_0", "weights")}
+    data = {
+        name: rnn.from_numpy(getattr(run, name))
+        for name in ("params", "x", "target", "h_0", "weights")
+    }
     params, x, target, h_0, weights = data.values()
     objective = run.options.objective._asdict()
     of_loss = {"target": target, "reduction": "sum", "weights": weights}
-    momentum = {"momentum": 0.9, "dampening": 0.0, "nesterov": False, "weight_decay": 0.1, "adagrad": False}
-    rest = {"k1": 1, "k2": 2, "learning_rate": 0.1, "record": False, "yield_every": 1, "max_norm": 1.0}
+    momentum = {
+        "momentum": 0.9,
+        "dampening": 0.0,
+        "nesterov": False,
+        "weight_decay": 0.1,
+        "adagrad": False,
+    }
+    rest = {
+        "k1": 1,
+        "k2": 2,
+        "learning_rate": 0.1,
+        "record": False,
+        "yield_every": 1,
+        "max_norm": 1.0,
+    }
     rest |= {"max_value": None} | momentum | objective
     series = data | rest | {"epochs": 1}
     resumed = rnn.train(**series)
     velocity = next(resumed).velocity
     activations = rnn.forward(params, x, params.h_0 if h_0 is None else h_0)
-    window = {"params": params, "activations": activations, "target": target, "weights": weights} | objective
+    window = {
+        "params": params,
+        "activations": activations,
+        "target": target,
+        "weights": weights,
+    } | objective
     gradients = rnn.bptt(params, activations, target)
     distributions = rnn.from_numpy(np.full(activations.y.shape, 1 / O))
     single = rnn.from_numpy(random_run(0, Sizes(1, 1, D, H, O)).params)
@@ -49,7 +70,13 @@ def valid(rnn, E=(), learned=False):
         "sgd": {"params": params, "delta": gradients, "learning_rate": 0.1},
         "train": series,
         "train, resumed": series | {"resume": resumed.state()},
-        "train_stream": {"params": params, "steps": untouchable(), "h_0": h_0, "velocity": velocity, **rest},
+        "train_stream": {
+            "params": params,
+            "steps": untouchable(),
+            "h_0": h_0,
+            "velocity": velocity,
+            **rest,
+        },
         "windows": {"steps": 5, "k1": 1, "k2": 2},
         "initial_parameters": {**sizes, "bias": True, "dtype": "float32", "seed": 0, "networks": 2},
         "from_numpy": {"value": rnn.to_numpy(x)},
@@ -83,16 +110,24 @@ def refusal(rnn, name, given, *names):
 def test_valid_arguments_are_accepted(rnn, E, learned):
     """Else a test of this file might see a refusal for another reason."""
     for (name, given), options in product(valid(rnn, E, learned).items(), STEPS[:-1]):
-        of_step = {key: value for key, value in Step(0.1, **options)._asdict().items() if key in given}
+        of_step = {
+            key: value for key, value in Step(0.1, **options)._asdict().items() if key in given
+        }
         result = call(rnn, name, given if name.startswith("clip") else given | of_step)
         assert name != "train" or len(list(result)) == T
-    given = valid(rnn, E, learned)["forward"]  # of one sequence, whatever the batch of a learned state
-    assert rnn.forward(given["params"], given["x"][..., :1, :], given["h_0"][..., :1, :]).y.shape == (T, *E, 1, O)
+    given = valid(rnn, E, learned)[
+        "forward"
+    ]  # of one sequence, whatever the batch of a learned state
+    assert rnn.forward(
+        given["params"], given["x"][..., :1, :], given["h_0"][..., :1, :]
+    ).y.shape == (T, *E, 1, O)
 
 
 # -- one argument spoiled ---------------------------------------------------------------------------------------------
 
-MASKED = np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool))  # over finite numbers, too
+MASKED = np.ma.masked_array(
+    np.ones((T, B, D)), np.zeros((T, B, D), bool)
+)  # over finite numbers, too
 FOREIGN = (
     np.str_("0.1"),
     [0.5],
@@ -111,7 +146,9 @@ NUMBERS: dict[str, tuple] = dict.fromkeys(
     ("k1", "k2", "yield_every", "input_size", "hidden_size", "output_size", "networks"), (0, 1.0)
 )
 NUMBERS |= dict.fromkeys(("steps", "epochs", "seed"), (-1, 1.0)) | {"dampening": ANY_NUMBER}
-NUMBERS |= dict.fromkeys(("learning_rate", "momentum", "weight_decay", "max_norm", "max_value"), (-1.0, *ANY_NUMBER))
+NUMBERS |= dict.fromkeys(
+    ("learning_rate", "momentum", "weight_decay", "max_norm", "max_value"), (-1.0, *ANY_NUMBER)
+)
 NUMBERS |= dict.fromkeys(("bias", "record", "nesterov", "adagrad"), (1, 0.0))
 OTHER_NAMES = {"steps": "stream", "delta": "gradient", "resume": "velocity"}
 NONE_IS_VALID = {"velocity", "weights", "resume", "max_norm", "max_value", "networks", "value"}
@@ -130,26 +167,43 @@ def spoiled_arrays(rnn, name, array):
     else:
         others += [plain.astype(kind) for kind in ("longdouble", "object", ">f8")]
     cuts = [array[:1], array[None], array[..., :1][..., 0]]
-    nan = rnn.from_numpy(np.where(np.arange(plain.size).reshape(plain.shape) == plain.size - 1, np.nan, plain))
-    return [*others, np.ma.masked_array(plain, plain > 0), plain.tolist(), *cuts, *([nan] if name in FINITE else [])]
+    nan = rnn.from_numpy(
+        np.where(np.arange(plain.size).reshape(plain.shape) == plain.size - 1, np.nan, plain)
+    )
+    return [
+        *others,
+        np.ma.masked_array(plain, plain > 0),
+        plain.tolist(),
+        *cuts,
+        *([nan] if name in FINITE else []),
+    ]
 
 
 def spoiled(rnn, name, argument, value):
     """Values that no call takes for this argument."""
     takes_none = argument in NONE_IS_VALID and not name.startswith("clip")
     takes_tuple = name in NUMBERS_ARE_VALID
-    yield from (v for v in FOREIGN if not ((v is None and takes_none) or (type(v) is tuple and takes_tuple)))
+    yield from (
+        v for v in FOREIGN if not ((v is None and takes_none) or (type(v) is tuple and takes_tuple))
+    )
     yield from NUMBERS.get(argument, ())
     if isinstance(value, tuple):
         field = next(field for field in value._fields[1:] if hasattr(getattr(value, field), "ndim"))
-        yield from (value._replace(**{field: v}) for v in spoiled_arrays(rnn, name, getattr(value, field)))
+        yield from (
+            value._replace(**{field: v}) for v in spoiled_arrays(rnn, name, getattr(value, field))
+        )
     elif hasattr(value, "ndim") and name not in NUMBERS_ARE_VALID:
         yield from spoiled_arrays(rnn, name, value)
 
 
 def other_names(argument, value):
     """The names that a message may call an argument by: its name, as an option is called, or by a field."""
-    names = {argument, argument.rstrip("s"), argument.replace("_", " "), OTHER_NAMES.get(argument, argument)}
+    names = {
+        argument,
+        argument.rstrip("s"),
+        argument.replace("_", " "),
+        OTHER_NAMES.get(argument, argument),
+    }
     return names | {f"{field} " for field in getattr(value, "_fields", ())} | {"the array is"}
 
 
@@ -157,7 +211,9 @@ def fits_too(name, argument, value):
     """Whether the shape is that of a shorter series, of the newest step's target, or of a smaller batch."""
     shape = tuple(getattr(value, "shape", ()))
     of_window = name in ("bptt", "adjoints", "half_squared_error", "cross_entropy", "forward")
-    shorter = of_window and argument in ("x", "target", "activations") and shape in ((1, B, D), (1, B, O))
+    shorter = (
+        of_window and argument in ("x", "target", "activations") and shape in ((1, B, D), (1, B, O))
+    )
     return shorter or (name == "train_stream" and argument == "h_0" and shape == (1, H))
 
 
@@ -170,7 +226,11 @@ def test_one_spoiled_argument_is_refused_by_its_name(rnn, name):
         names = other_names(argument, value)
         for other in spoiled(rnn, name, argument, value):
             if not fits_too(name, argument, other):
-                cut = hasattr(other, "shape") and hasattr(value, "shape") and other.shape != value.shape
+                cut = (
+                    hasattr(other, "shape")
+                    and hasattr(value, "shape")
+                    and other.shape != value.shape
+                )
                 refusal(rnn, name, given | {argument: other}, *(() if cut else names))
 
 
@@ -231,12 +291,20 @@ def test_classes_of_several_integer_types_in_one_stream(rnn):
         run = random_run(0, Sizes(O=3), Kind(classes=True), OPTIONS._replace(objective=objective))
         wide = [bits(rnn.to_numpy(update.loss)) for update in train_stream(rnn, run, **options)]
         steps = list(zip(run.x, run.target, kinds, reversed(kinds)))
-        stream = [(rnn.from_numpy(x.astype(one)), rnn.from_numpy(y.astype(other))) for x, y, one, other in steps]
+        stream = [
+            (rnn.from_numpy(x.astype(one)), rnn.from_numpy(y.astype(other)))
+            for x, y, one, other in steps
+        ]
         if rnn.__name__ == "torch_rnn":  # whose from_numpy has int64 for unsigned types
             import torch
 
-            stream = [(torch.tensor(x.astype(one)), torch.tensor(y.astype(other))) for x, y, one, other in steps]
-        assert [bits(rnn.to_numpy(update.loss)) for update in train_stream(rnn, run, stream, **options)] == wide
+            stream = [
+                (torch.tensor(x.astype(one)), torch.tensor(y.astype(other)))
+                for x, y, one, other in steps
+            ]
+        assert [
+            bits(rnn.to_numpy(update.loss)) for update in train_stream(rnn, run, stream, **options)
+        ] == wide
 
 
 def test_prefixes_of_a_state_dict_and_rates_of_odd_types(rnn):
@@ -244,10 +312,18 @@ def test_prefixes_of_a_state_dict_and_rates_of_odd_types(rnn):
     params = valid(rnn)["to_state_dict"]["params"]
     for name, given in (("to_state_dict", {"params": params}), ("from_state_dict", {"state": {}})):
         for argument, value in (("rnn", b"x"), ("linear", 5)):
-            refusal(rnn, name, given | {argument: value}, f"{argument} is {value!r}: expected the prefix")
+            refusal(
+                rnn,
+                name,
+                given | {argument: value},
+                f"{argument} is {value!r}: expected the prefix",
+            )
     of_step = valid(rnn)["sgd"]
     rates = 0.1, np.array(0.1, object)
-    assert len({bits(rnn.to_numpy(rnn.sgd(**of_step | {"learning_rate": rate}))) for rate in rates}) == 1
+    assert (
+        len({bits(rnn.to_numpy(rnn.sgd(**of_step | {"learning_rate": rate}))) for rate in rates})
+        == 1
+    )
 
 
 # -- messages ---------------------------------------------------------------------------------------------------------
@@ -292,14 +368,19 @@ def changed(rnn, given, changes):
         if type(value) is np.ndarray:
             value = rnn.from_numpy(value)
         record, _, field = name.rpartition(".")
-        given = given | ({record: given[record]._replace(**{field: value})} if record else {name: value})
+        given = given | (
+            {record: given[record]._replace(**{field: value})} if record else {name: value}
+        )
     return given
 
 
 def test_messages():
     """The words of numpy_rnn."""
     rnn = numpy_rnn
-    messages = [refusal(rnn, name, changed(rnn, valid(rnn, *kind)[name], changes)) for name, changes, *kind in CALLS]
+    messages = [
+        refusal(rnn, name, changed(rnn, valid(rnn, *kind)[name], changes))
+        for name, changes, *kind in CALLS
+    ]
     assert "\n".join(messages) == snapshot("""\
 x has shape (0, 2, 3): expected (T, B, 3), time first, with no empty axis
 h_0 has shape (1, 5): expected (2, 5)
@@ -340,7 +421,7 @@ the state to resume from is that after update 1, Window(start=0, loss_start=0, s
 the state to resume from is that after update 1, (0, 0, 1): expected Window(start=0, loss_start=0, stop=1) for k1 = 1, k2 = 2 and 4 steps; resume with the arguments of that run
 the velocity of W_xh has shape (5, 5): expected (3, 5)
 the parameters have a learned h_0, and torch.nn.RNN has not: expected one network with h_0 None; take network n by indexing every array with n, and pass a learned h_0[None] to torch.nn.RNN as hx\
-""")  # noqa: E501
+""")
 
 
 BAD_STEPS = [

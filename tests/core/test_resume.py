@@ -25,7 +25,11 @@ RUN = random_run(5, Sizes(5, 2, 3, 4, 1))
 def resumed(rnn, run, state, **changes):
     """The bits of all updates after a state; the parameters passed in are not read."""
     training = train(
-        rnn, run, params=each(lambda theta: 0 * theta, rnn.from_numpy(run.params)), resume=state, **changes
+        rnn,
+        run,
+        params=each(lambda theta: 0 * theta, rnn.from_numpy(run.params)),
+        resume=state,
+        **changes,
     )
     assert bits(training.state()) == bits(state)
     updates = [bits(update) for update in training]
@@ -63,7 +67,11 @@ def test_resumed_run_is_the_uninterrupted_one(rnn, run, seed, record, every, ord
         assert bits(state) == bits(states[number])
         numbers = {"epoch": np.uint8(state.epoch), "number": np.int8(state.number)}
         rest = train(rnn, run, **options, resume=state._replace(**numbers))
-        assert resumed(rnn, run, state, **options) == [bits(update) for update in rest] == whole[number + 1 :]
+        assert (
+            resumed(rnn, run, state, **options)
+            == [bits(update) for update in rest]
+            == whole[number + 1 :]
+        )
         assert bits(state) == kept[number]
     options["epochs"] = run.options.schedule.epochs + 1
     more = [bits(update) for update in train(rnn, run, **options)][len(whole) :]
@@ -93,10 +101,21 @@ RUNS = {
     "learned": {"k1": 1, "k2": 2, "learned": True, "momentum": 0.9, "record": True},
     "one step": {"k1": 1, "k2": 1},
     "ensemble": {"k1": 2, "k2": 3, "E": (3,)},
-    "every third": {"k1": 1, "k2": 3, "yield_every": 3, "momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5},
+    "every third": {
+        "k1": 1,
+        "k2": 3,
+        "yield_every": 3,
+        "momentum": 0.9,
+        "weight_decay": 0.01,
+        "max_norm": 0.5,
+    },
     "once an epoch": {"k1": 2, "k2": 2, "yield_every": "epoch", "record": True},
 }
-FIRST, TRIED, MORE = 3, 2, 2  # updates before, under and after the interruption; the second one tried begins an epoch
+FIRST, TRIED, MORE = (
+    3,
+    2,
+    2,
+)  # updates before, under and after the interruption; the second one tried begins an epoch
 
 # Lines from one interruption to the next: primes, so that a loop is not interrupted at the same line every time.
 STRIDE = {"numpy_rnn": 11, "numpy_rnn.reference": 23, "torch_rnn": 71}
@@ -196,7 +215,9 @@ def test_stream_that_breaks_off_has_not_ended(rnn):
     run = stream_run(rnn, series)
     states = [bits(run.state()) for _ in run]
     assert next(run, None) is None
-    breaks = [(interruption(n), None) for n in range(5, 100, 10)] + [(suppress(Broken), at) for at in (5, 6)]
+    breaks = [(interruption(n), None) for n in range(5, 100, 10)] + [
+        (suppress(Broken), at) for at in (5, 6)
+    ]
     for interrupted, at in breaks:
         run = stream_run(rnn, series, broken, at)
         made = list(islice(run, 2))
@@ -204,11 +225,15 @@ def test_stream_that_breaks_off_has_not_ended(rnn):
             next(run)
         assert states.index(bits(run.state())) + 1 - len(made) in (0, 1)
         for _ in range(2):
-            with pytest.raises(InputError, match="its stream cannot be read again: start a new train_stream"):
+            with pytest.raises(
+                InputError, match="its stream cannot be read again: start a new train_stream"
+            ):
                 next(run)
 
 
-@pytest.mark.filterwarnings("ignore:You are using `torch.load`:FutureWarning")  # by the pickle of torch 2.4 itself
+@pytest.mark.filterwarnings(
+    "ignore:You are using `torch.load`:FutureWarning"
+)  # by the pickle of torch 2.4 itself
 def test_states_and_updates_are_pickled(rnn):
     run = begin(rnn, momentum=0.9, record=True)
     for value in (next(run), run.state()):

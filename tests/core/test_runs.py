@@ -8,7 +8,17 @@ from itertools import combinations_with_replacement, product
 
 import numpy as np
 import pytest
-from cases import OPTIONS, STEPS, Kind, Sizes, random_run, random_velocity, runs, train, train_stream
+from cases import (
+    OPTIONS,
+    STEPS,
+    Kind,
+    Sizes,
+    random_run,
+    random_velocity,
+    runs,
+    train,
+    train_stream,
+)
 from comparing import UPDATE, bits, each, fewer, in_numpy, members
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -25,7 +35,10 @@ def test_windows_are_the_definition(rnn):
     for T in range(1, 13):
         steps = list(range(1, T + 1))
         for k1, k2 in combinations_with_replacement(range(1, T + 3), 2):
-            found = [(steps[w.start : w.stop], steps[w.loss_start : w.stop]) for w in rnn.windows(T, k1, k2)]
+            found = [
+                (steps[w.start : w.stop], steps[w.loss_start : w.stop])
+                for w in rnn.windows(T, k1, k2)
+            ]
             assert found == list(definition(T, k1, k2)), (T, k1, k2)
 
 
@@ -37,7 +50,9 @@ def assert_selected(run, few, updates, every):
     """
     T = len(run.x)
     due = [
-        n for n, u in enumerate(updates, start=1) if u.window.stop == T or (every != "epoch" and not u.number % every)
+        n
+        for n, u in enumerate(updates, start=1)
+        if u.window.stop == T or (every != "epoch" and not u.number % every)
     ]
     whole = [name for name in UPDATE if name not in ("loss", "losses")]
     for update, n in zip(few, due, strict=True):
@@ -51,8 +66,14 @@ def assert_selected(run, few, updates, every):
     for found, update in zip(losses, updates, strict=True):
         expected = np.asarray(in_numpy(update.loss))
         assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
-        size = expected if run.options.objective.loss == "squared_error" else 1e3 * (1 + np.abs(expected))
-        assert (np.abs(found - expected) <= run.target.size * 9 * np.finfo(expected.dtype).eps * size).all()
+        size = (
+            expected
+            if run.options.objective.loss == "squared_error"
+            else 1e3 * (1 + np.abs(expected))
+        )
+        assert (
+            np.abs(found - expected) <= run.target.size * 9 * np.finfo(expected.dtype).eps * size
+        ).all()
 
 
 def recorded(rnn, run):
@@ -97,7 +118,10 @@ def test_every_update_is_right(rnn, run, every):
 @given(run=runs(), layout=st.sampled_from([strided, np.asfortranarray]))
 def test_layout_of_arguments_does_not_matter(rnn, run, layout):
     """And the arguments are not changed."""
-    arrays = {name: rnn.from_numpy(each(layout, getattr(run, name)), copy=False) for name in run._fields[:5]}
+    arrays = {
+        name: rnn.from_numpy(each(layout, getattr(run, name)), copy=False)
+        for name in run._fields[:5]
+    }
     before = bits(tuple(arrays.values()))
     assert_right_run(rnn, run, list(rnn.train(**arrays, **run.options.keywords(), record=True)))
     assert bits(tuple(arrays.values())) == before
@@ -108,7 +132,11 @@ LATE = random_run(0, kind=Kind(learned=True), options=OPTIONS._replace(step=Step
 
 @fewer(2)
 @example(run=LATE, moving="weights", every=2)
-@given(run=runs(own=("h_0",)), moving=st.sampled_from(["no", "all", "weights"]), every=st.sampled_from([2, 3, 4]))
+@given(
+    run=runs(own=("h_0",)),
+    moving=st.sampled_from(["no", "all", "weights"]),
+    every=st.sampled_from([2, 3, 4]),
+)
 def test_stream_is_an_epoch_of_the_series(rnn, run, moving, every):
     """All options, schedules and short tails; networks of an ensemble share the stream, which may fill one array again
     and again. It begins with the velocity that it is given, which may be that of the weights alone.
@@ -121,7 +149,9 @@ def test_stream_is_an_epoch_of_the_series(rnn, run, moving, every):
         after = update.activations.h[-1], update.parameters, update.velocity
         assert bits(stream.state()) == bits((update.epoch, update.number, update.window, *after))
     schedule = run.options.schedule._replace(epochs=1)
-    assert_right_run(rnn, run._replace(options=run.options._replace(schedule=schedule)), updates, velocity)
+    assert_right_run(
+        rnn, run._replace(options=run.options._replace(schedule=schedule)), updates, velocity
+    )
     few = list(train_stream(rnn, run, **of_stream, yield_every=every))
     assert_selected(run, few, updates, every)
     assert list(train_stream(rnn, run, [], **of_stream)) == []
@@ -129,13 +159,17 @@ def test_stream_is_an_epoch_of_the_series(rnn, run, moving, every):
 
 def test_window_longer_than_a_stream(rnn, monkeypatch):
     """Memory is needed for the steps that come, not for k2 of them."""
-    monkeypatch.setattr(loop, "TAPE_BYTES", 1000)  # so that T is more steps than the engine's first tape has
+    monkeypatch.setattr(
+        loop, "TAPE_BYTES", 1000
+    )  # so that T is more steps than the engine's first tape has
     T = 20
     for E, k1 in product(((), (3,)), (3, 2**62)):
         run = random_run(7, Sizes(T, 2, 3, 4, E=E), options=OPTIONS._replace(step=Step(1e-3)))
         whole = [bits(update) for update in train_stream(rnn, run, k1=min(k1, T), k2=T)]
         assert [bits(update) for update in train_stream(rnn, run, k1=k1, k2=2**62)] == whole
-    run = run._replace(options=run.options._replace(schedule=Schedule(6, 9, 1)))  # it does not begin at step 0
+    run = run._replace(
+        options=run.options._replace(schedule=Schedule(6, 9, 1))
+    )  # it does not begin at step 0
     assert_right_run(rnn, run, list(train_stream(rnn, run, record=True)))
     monkeypatch.setattr(loop, "TAPE_BYTES", 1)  # less than one step
     run = random_run(7, Sizes(6, 1, 3, 4), options=run.options._replace(schedule=Schedule(1, 3, 1)))
@@ -156,13 +190,20 @@ def refilled(rnn, run):
 def test_network_of_an_ensemble_does_not_depend_on_the_others(rnn, options):
     """Not even where all numbers of another one overflow, and those that clipping and Adagrad square."""
     run = random_run(3, Sizes(E=(3,)), options=OPTIONS._replace(step=Step(0.05, **options)))
-    wild = each(lambda theta: theta * np.array([1, 1e200, 1]).reshape(3, *[1] * (theta.ndim - 1)), run.params)
+    wild = each(
+        lambda theta: theta * np.array([1, 1e200, 1]).reshape(3, *[1] * (theta.ndim - 1)),
+        run.params,
+    )
     with np.errstate(all="ignore"):
         both = [train(rnn, run._replace(params=params)) for params in (run.params, wild)]
         for tame, huge in zip(*both, strict=True):
-            first, second = (each(lambda v: v[::2], rnn.to_numpy(update.parameters)) for update in (tame, huge))
+            first, second = (
+                each(lambda v: v[::2], rnn.to_numpy(update.parameters)) for update in (tame, huge)
+            )
             assert bits(first) == bits(second)
-    assert not all(np.isfinite(theta).all() for theta in rnn.to_numpy(huge.parameters) if theta is not None)
+    assert not all(
+        np.isfinite(theta).all() for theta in rnn.to_numpy(huge.parameters) if theta is not None
+    )
 
 
 # -- sizes and combinations -------------------------------------------------------------------------------------------
@@ -192,13 +233,20 @@ def test_engine_computes_runs_of_all_sizes(name, monkeypatch):
     if "tape" in name:
         monkeypatch.setattr(loop, "TAPE_BYTES", 1 if "more" in name else 4000)
     number = list(SIZES).index(name)
-    objective = Objective(reduction=("sum", "mean")[number % 2], nonlinearity=("tanh", "sigmoid")[number // 2 % 2])
+    objective = Objective(
+        reduction=("sum", "mean")[number % 2], nonlinearity=("tanh", "sigmoid")[number // 2 % 2]
+    )
     kind = Kind(
-        ("float32", "float64")[number % 2], bias=number % 2 == 0, learned=number % 3 == 0, classes=number % 4 == 3
+        ("float32", "float64")[number % 2],
+        bias=number % 2 == 0,
+        learned=number % 3 == 0,
+        classes=number % 4 == 3,
     )
     step = Step(0.01 / (1 if objective.reduction == "mean" else 2 * sizes.B * k1))
     assert_right_training(
-        numpy_rnn, random_run(3, sizes, kind, RunOptions(Schedule(k1, k2, 2), objective, step)), "epoch"
+        numpy_rnn,
+        random_run(3, sizes, kind, RunOptions(Schedule(k1, k2, 2), objective, step)),
+        "epoch",
     )
 
 
@@ -246,7 +294,9 @@ def test_narrow_integers_are_their_values(rnn):
     wide = [bits(update) for update in train(rnn, run, yield_every=2)]
     narrow = dict(zip(("k1", "k2", "epochs", "yield_every"), map(np.int8, (100, 120, 2, 2))))
     assert [bits(update) for update in train(rnn, run, **narrow)] == wide
-    assert list(rnn.windows(np.int16(300), np.uint8(100), np.int8(120))) == list(rnn.windows(300, 100, 120))
+    assert list(rnn.windows(np.int16(300), np.uint8(100), np.int8(120))) == list(
+        rnn.windows(300, 100, 120)
+    )
 
 
 @fewer(4)
@@ -255,7 +305,11 @@ def test_wide_groups_are_right(run, every):
     """Groups of whole cache lines, which the last network fills; NumPy's buffers have their size again afterwards."""
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:
-        for module, name, value in ((loop, "WIDE", 1), (memory, "WIDE", 1), (memory, "MIN_GROUP", 1)):
+        for module, name, value in (
+            (loop, "WIDE", 1),
+            (memory, "WIDE", 1),
+            (memory, "MIN_GROUP", 1),
+        ):
             patch.setattr(module, name, value)
         patch.setattr(memory, "GROUP_BYTES", 1)
         assert_right_training(numpy_rnn, run, every)

@@ -16,7 +16,11 @@ pytestmark = pytest.mark.needs_torch
 def trained(rnn, given):
     """The bits of all updates of a series, and of one epoch as a stream; without a warning."""
     series = [given[name] for name in ("x", "target", "weights")]
-    options = {name: value for name, value in given.items() if name not in ("x", "target", "weights", "epochs")}
+    options = {
+        name: value
+        for name, value in given.items()
+        if name not in ("x", "target", "weights", "epochs")
+    }
     with warnings.catch_warnings(action="error"):
         updates = [*rnn.train(**given), *rnn.train_stream(**options, steps=zip(*series))]
     return [bits(rnn.to_numpy((update.loss, update.parameters))) for update in updates]
@@ -46,7 +50,9 @@ def test_weights_are_constants_of_a_loss():
 
     import torch_rnn as rnn
 
-    y, target, weights = (torch.rand(*shape, requires_grad=True) for shape in ((4, 2, 3), (4, 2, 3), (4, 2)))
+    y, target, weights = (
+        torch.rand(*shape, requires_grad=True) for shape in ((4, 2, 3), (4, 2, 3), (4, 2))
+    )
     with warnings.catch_warnings(action="error"):
         rnn.half_squared_error(y, target, weights=weights, reduction="mean").backward()
     assert weights.grad is None
@@ -82,10 +88,19 @@ def test_tensors_without_numbers_for_numpy_are_refused(kind):
     import torch_rnn as rnn
 
     def changed(tensor):
-        make = {"meta": lambda v: v.to("meta"), "sparse": torch.Tensor.to_sparse, "bfloat16": torch.Tensor.bfloat16}
+        make = {
+            "meta": lambda v: v.to("meta"),
+            "sparse": torch.Tensor.to_sparse,
+            "bfloat16": torch.Tensor.bfloat16,
+        }
         return make[kind](tensor.detach())
 
-    for name, argument in (("forward", "x"), ("train", "target"), ("train", "weights"), ("to_numpy", "value")):
+    for name, argument in (
+        ("forward", "x"),
+        ("train", "target"),
+        ("train", "weights"),
+        ("to_numpy", "value"),
+    ):
         given = valid(rnn)[name]
         refusal(rnn, name, given | {argument: changed(given[argument])}, kind)
     given = valid(rnn)["bptt"]
@@ -99,7 +114,9 @@ def test_reversed_memory_is_copied():
     for array in (run.x[::-1], run.x[:, :, ::-1]):
         assert bits(rnn.to_numpy(rnn.from_numpy(array, copy=False))) == bits(array)
     forwards = np.ascontiguousarray(run.x)
-    assert rnn.from_numpy(forwards, copy=False).data_ptr() == forwards.__array_interface__["data"][0]
+    assert (
+        rnn.from_numpy(forwards, copy=False).data_ptr() == forwards.__array_interface__["data"][0]
+    )
 
 
 def test_gradient_of_a_learned_state_is_that_of_the_windows_own():
@@ -109,7 +126,8 @@ def test_gradient_of_a_learned_state_is_that_of_the_windows_own():
     run = random_run(0, kind=Kind(learned=True))
     params, x, target = (rnn.from_numpy(value) for value in (run.params, run.x, run.target))
     found = [
-        rnn.bptt(params, rnn.forward(params, x, h_0), target).h_0 for h_0 in (params.h_0, params.h_0.detach().clone())
+        rnn.bptt(params, rnn.forward(params, x, h_0), target).h_0
+        for h_0 in (params.h_0, params.h_0.detach().clone())
     ]
     assert bits(rnn.to_numpy(found[0])) == bits(rnn.to_numpy(found[1]))
     assert found[0].abs().min() > 0

@@ -21,12 +21,18 @@ def of_momentum(step):
 
 def one_update(rnn, case) -> Expected:
     """The update by the single functions of a package, from NumPy to NumPy. They change none of their arguments."""
-    *given, weights = map(rnn.from_numpy, (case.params, case.x, case.target, case.h_0, case.weights))
+    *given, weights = map(
+        rnn.from_numpy, (case.params, case.x, case.target, case.h_0, case.weights)
+    )
     params, x, target, h_0 = given
     before = bits(tuple(given))
-    activations = rnn.forward(params, x, params.h_0 if h_0 is None else h_0, nonlinearity=case.objective.nonlinearity)
+    activations = rnn.forward(
+        params, x, params.h_0 if h_0 is None else h_0, nonlinearity=case.objective.nonlinearity
+    )
     kept = bits(activations)
-    function = {"squared_error": rnn.half_squared_error, "cross_entropy": rnn.cross_entropy}[case.objective.loss]
+    function = {"squared_error": rnn.half_squared_error, "cross_entropy": rnn.cross_entropy}[
+        case.objective.loss
+    ]
     outputs = activations.y[-len(target) :]
     loss = function(outputs, target, reduction=case.objective.reduction, weights=weights)
     of_window = case.objective._asdict() | {"weights": weights}
@@ -36,7 +42,9 @@ def one_update(rnn, case) -> Expected:
         clipped = rnn.clip_by_global_norm(gradients, case.step.max_norm)
     if case.step.max_value is not None:
         clipped = rnn.clip_by_value(gradients, case.step.max_value)
-    delta, velocity = rnn.direction(params, clipped, rnn.from_numpy(case.velocity), **of_momentum(case.step))
+    delta, velocity = rnn.direction(
+        params, clipped, rnn.from_numpy(case.velocity), **of_momentum(case.step)
+    )
     updated = rnn.sgd(params, delta, case.step.learning_rate)
     assert bits(activations) == kept
     assert bits(tuple(given)) == before
@@ -45,10 +53,18 @@ def one_update(rnn, case) -> Expected:
 
 def whole(run, **changes):
     """A run of one network as one window."""
-    return window_case(run._replace(**changes), Window(0, 0, len(run.x)), run.params, changes.get("h_0", run.h_0), None)
+    return window_case(
+        run._replace(**changes),
+        Window(0, 0, len(run.x)),
+        run.params,
+        changes.get("h_0", run.h_0),
+        None,
+    )
 
 
-MEAN = random_run(0, kind=Kind(weighted=True), options=OPTIONS._replace(objective=Objective(reduction="mean")))
+MEAN = random_run(
+    0, kind=Kind(weighted=True), options=OPTIONS._replace(objective=Objective(reduction="mean"))
+)
 
 
 @given(case=cases())
@@ -79,13 +95,20 @@ def test_gradient_is_the_complex_step_of_the_public_forward_pass(nonlinearity):
             *theta, h, inputs = (arrays | {name: moved}).values()
             y = reference.forward(Parameters(*theta), inputs, h, nonlinearity=nonlinearity).y
             derivative = ((y - target) ** 2).sum().imag / 2e-30
-            assert abs(derivative - expected[name][place]) <= 1e-12 * (1 + abs(derivative)), (name, place)
+            assert abs(derivative - expected[name][place]) <= 1e-12 * (1 + abs(derivative)), (
+                name,
+                place,
+            )
 
 
 def test_relu_slope_at_zero_is_zero(rnn):
     """Without biases, zero inputs and a zero state make every a_t exactly 0."""
-    run = random_run(0, kind=Kind(bias=False), options=OPTIONS._replace(objective=Objective("relu")))
-    adjoints = one_update(rnn, whole(run, x=np.zeros_like(run.x), h_0=np.zeros_like(run.h_0))).adjoints
+    run = random_run(
+        0, kind=Kind(bias=False), options=OPTIONS._replace(objective=Objective("relu"))
+    )
+    adjoints = one_update(
+        rnn, whole(run, x=np.zeros_like(run.x), h_0=np.zeros_like(run.h_0))
+    ).adjoints
     assert (adjoints.dh[-1] != 0).all()
     assert (adjoints.da == 0).all()
 
@@ -104,7 +127,9 @@ def test_large_logits(rnn, dtype):
 
 def random_step(seed, dtype="float64", E=()):
     """Parameters, and gradients of their shapes."""
-    params, gradients = (random_run(s, Sizes(1, 1, 2, 4, 3, E), Kind(dtype, learned=True)).params for s in (seed, 99))
+    params, gradients = (
+        random_run(s, Sizes(1, 1, 2, 4, 3, E), Kind(dtype, learned=True)).params for s in (seed, 99)
+    )
     return params, Gradients(*gradients)
 
 
@@ -115,7 +140,9 @@ def test_learning_rate_is_rounded_first(rnn, kind, dtype):
     params, gradients = random_step(0, dtype)
     zeros, rate = each(np.zeros_like, params), kind(0.1)
     updated = rnn.sgd(rnn.from_numpy(zeros), rnn.from_numpy(gradients), rate)
-    assert bits(updated) == bits(Parameters(*(0 - np.dtype(dtype).type(rate) * g for g in gradients)))
+    assert bits(updated) == bits(
+        Parameters(*(0 - np.dtype(dtype).type(rate) * g for g in gradients))
+    )
 
 
 @pytest.mark.parametrize("options", STEPS, ids=str)
@@ -127,15 +154,21 @@ def test_step_leaves_its_arguments_and_absent_gradients(rnn, options):
     params, gradients, velocity = params._replace(b_h=None), gradients._replace(b_h=None), None
     for _ in range(3):
         before = bits((params, gradients, velocity))
-        delta, after = rnn.direction(params, gradients, velocity, **of_momentum(Step(0.1, **options)))
+        delta, after = rnn.direction(
+            params, gradients, velocity, **of_momentum(Step(0.1, **options))
+        )
         updated = rnn.sgd(params, delta, 0.1)
         clipped = rnn.clip_by_global_norm(gradients, 1.0), rnn.clip_by_value(gradients, 100.0)
         assert bits((params, gradients, velocity)) == before
         assert [v is None for v in delta] == [g is None for g in gradients]
-        assert [bits(v) != bits(theta) for v, theta in zip(updated, params)] == [g is not None for g in gradients]
+        assert [bits(v) != bits(theta) for v, theta in zip(updated, params)] == [
+            g is not None for g in gradients
+        ]
         assert (after is None) == (not Step(0.1, **options).has_velocity)
         old = arrays_in((params, gradients))
-        for new in arrays_in((updated._replace(W_hy=None), clipped, after and after._replace(W_hy=None))):
+        for new in arrays_in(
+            (updated._replace(W_hy=None), clipped, after and after._replace(W_hy=None))
+        ):
             assert not any(np.shares_memory(in_numpy(new), in_numpy(v)) for v in old)
         assert not any(getattr(g, "requires_grad", False) for g in arrays_in(clipped))
         velocity, gradients = after, gradients._replace(W_hy=None)
@@ -150,8 +183,12 @@ def test_step_leaves_its_arguments_and_absent_gradients(rnn, options):
 def test_clipping_special_numbers_by_value(rnn, dtype):
     """torch.nn.utils.clip_grad_value_ does the same."""
     for limit in map(np.dtype(dtype).type, (0.01, 0.3, 100.0)):
-        special = np.array([np.nan, np.inf, -np.inf, -0.0, 5e-324, limit, -limit, -2 * limit, 2 * limit], dtype)
-        clipped = np.array([np.nan, limit, -limit, -0.0, 5e-324, limit, -limit, -limit, limit], dtype)
+        special = np.array(
+            [np.nan, np.inf, -np.inf, -0.0, 5e-324, limit, -limit, -2 * limit, 2 * limit], dtype
+        )
+        clipped = np.array(
+            [np.nan, limit, -limit, -0.0, 5e-324, limit, -limit, -limit, limit], dtype
+        )
         gradients = Gradients(None, np.ones((9, 9), dtype), None, special)
         found = rnn.to_numpy(rnn.clip_by_value(rnn.from_numpy(gradients), float(limit))).b_h
         assert bits(found) == bits(clipped)
@@ -164,8 +201,18 @@ def test_norm_of_any_size_is_right(rnn, dtype):
     """
     info = np.finfo(dtype)
     tiny, eps, least = map(float, (info.tiny, info.eps, info.smallest_subnormal))
-    for size in (64 * least, tiny, 1e-3 * tiny**0.5, tiny**0.5, 1.0, min(float(info.max) / 16, 1e152)):
-        gradients = each(lambda g, size=size: (g / np.abs(g).max() * size).astype(dtype), random_step(7, E=(2, 2))[1])
+    for size in (
+        64 * least,
+        tiny,
+        1e-3 * tiny**0.5,
+        tiny**0.5,
+        1.0,
+        min(float(info.max) / 16, 1e152),
+    ):
+        gradients = each(
+            lambda g, size=size: (g / np.abs(g).max() * size).astype(dtype),
+            random_step(7, E=(2, 2))[1],
+        )
         for g in gradients:
             g[1], g[:, 1] = g[1] / 64, g[:, 1] / 8  # each network has a norm of its own
         result = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), 1.0))
@@ -174,7 +221,9 @@ def test_norm_of_any_size_is_right(rnn, dtype):
             largest = np.abs(alone).max()
             factor = min(1, 1 / (largest * np.sqrt(np.square(alone / largest).sum()) + 1e-6))
             found = np.concatenate([np.float64(g[n]).ravel() for g in result])
-            allowed = np.abs(factor * alone) * (len(alone) + 4) * eps + np.abs(alone) * least + least
+            allowed = (
+                np.abs(factor * alone) * (len(alone) + 4) * eps + np.abs(alone) * least + least
+            )
             assert (np.abs(found - factor * alone) <= allowed).all()
             assert factor < 1 or (found == alone).all()
 
@@ -182,9 +231,16 @@ def test_norm_of_any_size_is_right(rnn, dtype):
 @DTYPE
 def test_nonfinite_norm_leaves_nothing_finite(rnn, dtype):
     """Zero would be a run that silently stops learning. The other network of the ensemble does not notice."""
-    for bad in (np.nan, np.inf, -np.inf, *([1e200] if dtype == "float64" else [])):  # whose square overflows
+    for bad in (
+        np.nan,
+        np.inf,
+        -np.inf,
+        *([1e200] if dtype == "float64" else []),
+    ):  # whose square overflows
         _, gradients = random_step(8, dtype, E=(2,))
         gradients.W_hy[1, 0, 0] = bad
         with np.errstate(over="ignore"):
             result = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), 1.0))
-        assert [(np.isfinite(g[0]).all(), np.isfinite(g[1]).any()) for g in result] == [(True, False)] * len(result)
+        assert [(np.isfinite(g[0]).all(), np.isfinite(g[1]).any()) for g in result] == [
+            (True, False)
+        ] * len(result)

@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 
@@ -23,8 +25,13 @@ def new_page():
 
         def open_page(path, width=1280, **options):
             # Not a tab of another page's window: only the tab in front scrolls and plays.
-            page = browser.new_context(viewport={"width": width, "height": 800}, offline=True, **options).new_page()
-            page.on("request", lambda request: wrong.extend(re.findall("^(?!data:|file:).*", request.url)))
+            page = browser.new_context(
+                viewport={"width": width, "height": 800}, offline=True, **options
+            ).new_page()
+            page.on(
+                "request",
+                lambda request: wrong.extend(re.findall("^(?!data:|file:).*", request.url)),
+            )
             page.on("console", lambda message: wrong.append(message.text))
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.goto(path.as_uri())

@@ -12,7 +12,13 @@ from study_runs import SUBJECTS, near, small, subject
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.study.checks.equations import row
 from numpy_rnn.study.components import matrix, measures
-from numpy_rnn.study.components.matrix import check_components, components_by_complex_step, components_of, flat, mask
+from numpy_rnn.study.components.matrix import (
+    check_components,
+    components_by_complex_step,
+    components_of,
+    flat,
+    mask,
+)
 from numpy_rnn.study.components.measures import explorer, measure_components, measure_network
 from numpy_rnn.study.findings import AFTER, BEFORE, plain
 from numpy_rnn.study.subject import Snapshot
@@ -31,15 +37,22 @@ def shared():
 def by_complex_step(of, params):
     """All components, flat, (T, T, P)."""
     every = np.arange(flat(components_of(of, params)).shape[-1])
-    return np.stack([components_by_complex_step(of, params, s, every) for s in range(1, len(of.x) + 1)], axis=1)
+    return np.stack(
+        [components_by_complex_step(of, params, s, every) for s in range(1, len(of.x) + 1)], axis=1
+    )
 
 
 def test_the_check_finds_one_wrong_element():
     """Of many parameters it compares a sample, the same each time."""
     small_one, wide = subject("everything"), replace(subject("sine"), h_0=np.zeros((1, 30)))
-    many = wide.start._replace(W_xh=np.full((1, 30), 0.1), W_hh=np.eye(30) / 2, W_hy=np.full((30, 1), 0.1))
+    many = wide.start._replace(
+        W_xh=np.full((1, 30), 0.1), W_hh=np.eye(30) / 2, W_hy=np.full((30, 1), 0.1)
+    )
     every = 15 * row(small_one.end).size
-    for of, params, count in ((small_one, small_one.end, every), (wide, many, 55 * matrix.MAX_PARAMETERS)):
+    for of, params, count in (
+        (small_one, small_one.end, every),
+        (wide, many, 55 * matrix.MAX_PARAMETERS),
+    ):
         components = components_of(of, params)
         elements, right = result = check_components(components, of, params)
         assert elements == count
@@ -84,13 +97,22 @@ def is_network(network, G, where):
         for k in range(1, T + 1):
             kept = np.tensordot(mask(T, k if kind == "chunks" else 1, k), G, 2)
             norm, whole, off = (math.sqrt(v @ v) for v in (kept, full, kept - full))
-            near([cost.cosine[k - 1], cost.bias[k - 1]], [kept @ full / norm / whole, off / whole], (where, k), 1e-9)
+            near(
+                [cost.cosine[k - 1], cost.bias[k - 1]],
+                [kept @ full / norm / whole, off / whole],
+                (where, k),
+                1e-9,
+            )
     needed = []
     for t in range(T):
         sums = [sum(sizes[t, t - n] for n in range(count)) for count in range(1, t + 2)]
         needed.append(1 + sum(total < 0.9 * sums[-1] for total in sums))
     near(network.reach, sum(needed) / T, where)
-    near(network.lag, [np.mean([sizes[t, t - lag] for t in range(lag, T)]) for lag in range(T)], where)
+    near(
+        network.lag,
+        [np.mean([sizes[t, t - lag] for t in range(lag, T)]) for lag in range(T)],
+        where,
+    )
     near(network.cancellation, sizes.sum() / math.sqrt(full @ full), where, 1e-9)
 
 
@@ -106,7 +128,11 @@ def test_findings_are_those_of_the_complex_step(name):
     near(found.norms, np.linalg.norm(ways[-1], axis=-1))
     for end in (BEFORE, AFTER):
         check = found.checks[end]
-        assert (check.components, check.truncations, check.of) == (count, count, count * ways[0].shape[-1])
+        assert (check.components, check.truncations, check.of) == (
+            count,
+            count,
+            count * ways[0].shape[-1],
+        )
         assert max(check.difference, check.sum_difference) < 1e-12
         assert check.sum_difference > 0 or T == 3  # where nothing may round
     for shown in found.masks:
@@ -135,7 +161,10 @@ def test_bands_are_those_of_networks_trained_alone():
     for at in (0, -1):
         runs = [(one, one.snapshots[at].params) for one in alone]
         each = [measure_network(components_of(*run)) for run in runs]
-        ranked = {key: np.sort([getattr(one, key) for one in each], axis=0) for key in ("lag", "reach", "cancellation")}
+        ranked = {
+            key: np.sort([getattr(one, key) for one in each], axis=0)
+            for key in ("lag", "reach", "cancellation")
+        }
         for key, values in ranked.items():
             band = getattr(found.bands[at], key)
             near([band.low, band.median, band.high], values[[0, 2, 4]], (at, key), rtol=1e-9)
@@ -143,18 +172,27 @@ def test_bands_are_those_of_networks_trained_alone():
         cosines = np.array([one.cost[kind].cosine for one in each])
         near(found.bands[-1].cost[kind].cosine.median, np.sort(cosines, axis=0)[2], kind, rtol=1e-9)
         # The run is one of the networks; which of its two cosines is lower, their last bits decide.
-        assert np.isin(found.lower[kind][:-1] - (cosines[1:, :-1] < cosines[0, :-1]).sum(axis=0), (0, 1)).all(), kind
+        assert np.isin(
+            found.lower[kind][:-1] - (cosines[1:, :-1] < cosines[0, :-1]).sum(axis=0), (0, 1)
+        ).all(), kind
         listed = {one.k: one.networks for one in found.opposite if one.kind == kind}
-        assert listed == {k: count for k, count in enumerate((cosines < 0).sum(axis=0), start=1) if count}
+        assert listed == {
+            k: count for k, count in enumerate((cosines < 0).sum(axis=0), start=1) if count
+        }
 
 
 def test_a_network_that_has_diverged_stays_out(monkeypatch):
     options = {"epochs": 2, "dtype": "float64"}
     of, trained = small(3, 3, **options), measures.last_of
     monkeypatch.setattr(
-        measures, "last_of", lambda *run: Trained(*trained(*run)[:2], np.array([0.5, np.inf, 0.4], float))
+        measures,
+        "last_of",
+        lambda *run: Trained(*trained(*run)[:2], np.array([0.5, np.inf, 0.4], float)),
     )
     found = measure_components(of)
     assert found.diverged == 1
     lone = small(3, 3, **options, seed=2)
-    near(found.bands[-1].lag.high, np.max([measure_network(components_of(one, one.end)).lag for one in (of, lone)], 0))
+    near(
+        found.bands[-1].lag.high,
+        np.max([measure_network(components_of(one, one.end)).lag for one in (of, lone)], 0),
+    )

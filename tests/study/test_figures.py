@@ -30,7 +30,9 @@ def drawn(drawing, size, findings):
 
 
 def few(values):
-    return " ".join(f"{v:.3g}" for v in np.ravel(np.ma.filled(np.ma.asarray(values, float), np.nan)))
+    return " ".join(
+        f"{v:.3g}" for v in np.ravel(np.ma.filled(np.ma.asarray(values, float), np.nan))
+    )
 
 
 def described(figure):
@@ -44,14 +46,18 @@ def described(figure):
         place = few(axes.get_subplotspec().get_geometry()) if axes.get_subplotspec() else "its side"
         yield f"panel {axes.get_title(loc='left')!r}: {axes.get_xlabel()!r}, {axes.get_ylabel()!r}, {axes.get_yscale()}"
         yield f"  x from {few(axes.get_xlim())}, y from {few(axes.get_ylim())}, at {place}"
-        low, high = sorted(axes.get_xlim())  # which ticks a logarithmic axis has beyond depends on the version
+        low, high = sorted(
+            axes.get_xlim()
+        )  # which ticks a logarithmic axis has beyond depends on the version
         within = [tick for tick in axes.get_xticklabels() if low <= tick.get_position()[0] <= high]
         ticks = [f"{few(tick.get_position())} {tick.get_text()}" for tick in within]
         sides = [side for side, spine in axes.spines.items() if spine.get_visible() and axes.axison]
         sizes = [axes.xaxis.label, axes._left_title, *axes.get_yticklabels()[:1]]
         yield f"  x ticks {ticks}, sides {sides}, sizes {few([text.get_fontsize() for text in sizes])}"
         ticks = [label.get_text() for label in axes.get_yticklabels()]
-        if axes.get_yscale() == "linear" and not any(tick.strip("−0123456789.") == "" for tick in ticks):
+        if axes.get_yscale() == "linear" and not any(
+            tick.strip("−0123456789.") == "" for tick in ticks
+        ):
             yield f"  ticks {ticks}"
         for line in axes.lines:
             look = f"{to_hex(line.get_color())} {line.get_linestyle()} {line.get_marker()}"
@@ -65,7 +71,9 @@ def described(figure):
                 look = f"{to_hex(one.get_colors()[0])} {few(one.get_linewidths())}"
                 yield f"  lines {look}: {few(one.get_segments()[:2])}"
         for image in axes.images:
-            look = f"{image.get_cmap().name}, of the zeros {to_hex(image.get_cmap().get_bad(), True)}"
+            look = (
+                f"{image.get_cmap().name}, of the zeros {to_hex(image.get_cmap().get_bad(), True)}"
+            )
             yield f"  image {few(image.get_array())}, colors {look} {few(image.get_clim())}"
             yield f"  steps {few(axes.get_xticks())}, {few(axes.get_yticks())}, alpha {few(image.get_alpha())}"
         for text in axes.texts:
@@ -85,14 +93,25 @@ def test_every_figure_plots_its_findings():
     lines = []
     for drawing in DRAWINGS:
         wide = list(described(drawn(drawing, drawing.size, made_up)))
-        lines += [f"# {drawing.name}, inches {few(drawing.size)}, narrow {few(drawing.narrow)}", *wide]
-        for name, size, findings in (("narrow", drawing.narrow, made_up), ("extreme", drawing.size, extreme)):
+        lines += [
+            f"# {drawing.name}, inches {few(drawing.size)}, narrow {few(drawing.narrow)}",
+            *wide,
+        ]
+        for name, size, findings in (
+            ("narrow", drawing.narrow, made_up),
+            ("extreme", drawing.size, extreme),
+        ):
             other = described(drawn(drawing, size, findings))
-            lines += [f"{name}:", *(line for line in other if line not in wide or line.startswith("  x ticks"))]
+            lines += [
+                f"{name}:",
+                *(line for line in other if line not in wide or line.startswith("  x ticks")),
+            ]
     assert "\n".join([*lines, ""]) == external_file("figures.txt")
 
 
-@pytest.mark.parametrize(("size", "findings"), [("size", made_up), ("narrow", made_up), ("size", extreme)])
+@pytest.mark.parametrize(
+    ("size", "findings"), [("size", made_up), ("narrow", made_up), ("size", extreme)]
+)
 def test_all_is_within_the_borders_and_legible(size, findings):
     from matplotlib.text import Text
 
@@ -107,7 +126,12 @@ def test_all_is_within_the_borders_and_legible(size, findings):
 
 def test_the_files_of_a_figure_are_the_same_each_time():
     """So that a study can be kept under version control, and compared."""
-    drawing = Drawing("one", lambda figure, findings: figure.subplots().plot([0, 1.23456], label="x"), (6, 2), (3, 2))
+    drawing = Drawing(
+        "one",
+        lambda figure, findings: figure.subplots().plot([0, 1.23456], label="x"),
+        (6, 2),
+        (3, 2),
+    )
     wide, narrow = pictures(drawing, made_up())
     assert (wide, narrow) == pictures(drawing, made_up())
     assert (wide.size, narrow.size) == ((6, 2), (3, 2))
@@ -118,7 +142,11 @@ def test_the_files_of_a_figure_are_the_same_each_time():
 
 
 def test_a_dark_page_has_light_colors_of_the_same_hue():
-    assert [dark(color) for color in ("#000000", "#ffffff", "#0072b2")] == ["#ffffff", "#141414", "#5bc4ff"]
+    assert [dark(color) for color in ("#000000", "#ffffff", "#0072b2")] == [
+        "#ffffff",
+        "#141414",
+        "#5bc4ff",
+    ]
     svg = b'<svg x="1"><path style="fill: #0072b2; stroke: #000000"/></svg>'
     rules = b'[style*="fill: #0072b2"]{fill:#5bc4ff!important}[style*="stroke: #000000"]{stroke:#ffffff!important}'
     sheet = b"<style>@media(prefers-color-scheme:dark){svg{fill:#ffffff}" + rules + b"}</style>"
@@ -126,8 +154,21 @@ def test_a_dark_page_has_light_colors_of_the_same_hue():
 
 
 def test_ticks_and_numbers():
-    for steps, expected in ((1, [1]), (3, [1, 2, 3]), (6, [*range(1, 7)]), (7, [1, 3, 5, 7]), (20, [1, 5, 10, 15, 20])):
+    for steps, expected in (
+        (1, [1]),
+        (3, [1, 2, 3]),
+        (6, [*range(1, 7)]),
+        (7, [1, 3, 5, 7]),
+        (20, [1, 5, 10, 15, 20]),
+    ):
         assert style.step_ticks(steps) == expected
     np.testing.assert_array_equal(style.positive([-1, 0, 0.5]), [np.nan, np.nan, 0.5])
-    values = {5e-12: "5·10⁻¹²", 0.0: "0", 0.25: "0.25", 123.4: "120", 1e5: "1·10⁵", np.inf: "not finite"}
+    values = {
+        5e-12: "5·10⁻¹²",
+        0.0: "0",
+        0.25: "0.25",
+        123.4: "120",
+        1e5: "1·10⁵",
+        np.inf: "not finite",
+    }
     assert {value: style.scientific(value) for value in values} == values

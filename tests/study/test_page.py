@@ -37,22 +37,31 @@ from numpy_rnn.study.page.proofs import checked_equation, lines_of_equations
 from numpy_rnn.study.page.templates import fill, typeset
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg">\n<path fill="#fff" width="5%" id="a&amp;b"/></svg>'
-PICTURES = dict.fromkeys((drawing.name for drawing in DRAWINGS), (Picture(SVG, (7.0, 3.0)), Picture(SVG, (4.0, 3.0))))
+PICTURES = dict.fromkeys(
+    (drawing.name for drawing in DRAWINGS), (Picture(SVG, (7.0, 3.0)), Picture(SVG, (4.0, 3.0)))
+)
 
 
 def words_of(html):
     """The lines with numbers of figures and tables, and of the sections on truncation, mistakes and the run."""
     html = re.sub(r"<(math|pre|script|style)\b.*?</\1>", "", html, flags=re.DOTALL)
-    html = re.sub(r'<h3 id="\d.*?(?=<h3 id="[a-z]|</section>)', "", html, flags=re.DOTALL)  # of DERIVATION.md
+    html = re.sub(
+        r'<h3 id="\d.*?(?=<h3 id="[a-z]|</section>)', "", html, flags=re.DOTALL
+    )  # of DERIVATION.md
     whole = r'<section id="(?:truncation|mistakes|run)".*?</section>'
     parts = rf'{whole}|<figure.*?</figure>|<caption id="table-(?!names).*?</table>'
     html = "\n".join(re.findall(parts, html, re.DOTALL))
     html = re.sub(r'<img class="for-narrow"[^>]*>', "", html)
     html = re.sub(r'<img [^>]* alt="([^"]*)">', r"<p>\1</p>", html)
     html = re.sub(
-        r"</?(p|h2|h3|h4|tr|caption|figcaption|li|summary|div)\b[^>]*>", "\n", re.sub(r"<t[dh]\b", " | <td", html)
+        r"</?(p|h2|h3|h4|tr|caption|figcaption|li|summary|div)\b[^>]*>",
+        "\n",
+        re.sub(r"<t[dh]\b", " | <td", html),
     )
-    lines = (" ".join(unescape(re.sub("<[^>]*>", "", line)).split()) for line in html.replace("</td>", " ").split("\n"))
+    lines = (
+        " ".join(unescape(re.sub("<[^>]*>", "", line)).split())
+        for line in html.replace("</td>", " ").split("\n")
+    )
     return "\n".join(line for line in lines if re.search(r"\d|\|", line)) + "\n"
 
 
@@ -69,12 +78,20 @@ def identifiers(file):
 def test_the_pages_of_made_up_findings():
     lesson, evidence = made_up_pages().values()
     for text in (lesson, evidence):
-        assert [fault for fault in faults(text) if not re.search(r"leads to (lesson|evidence)\.html", fault)] == []
+        assert [
+            fault
+            for fault in faults(text)
+            if not re.search(r"leads to (lesson|evidence)\.html", fault)
+        ] == []
         assert not re.search(r"\{\{|\{%|\bnan\b", words_of(text))
     assert words_of(evidence) == external_file("page.txt")
     figures = {f"figure-{drawing.name}" for drawing in DRAWINGS}
-    assert figures | {f"equation-{id}" for id in definitions()} | {"wrong-line-1"} <= identifiers("evidence.html")
-    wanted = {f"question-{number}" for number in range(1, 11)} | {f"exercise-{number}" for number in range(1, 5)}
+    assert figures | {f"equation-{id}" for id in definitions()} | {"wrong-line-1"} <= identifiers(
+        "evidence.html"
+    )
+    wanted = {f"question-{number}" for number in range(1, 11)} | {
+        f"exercise-{number}" for number in range(1, 5)
+    }
     assert wanted <= identifiers("lesson.html")
     images = [of for tag, of in Reader(evidence).elements if tag == "img"]
     assert [image["class"] for image in images] == ["for-wide", "for-narrow"] * len(DRAWINGS)
@@ -83,7 +100,9 @@ def test_the_pages_of_made_up_findings():
     assert not set(source) & set('"#\n&')
     assert unquote(source).encode() == SVG.replace(b"\n", b" ").replace(b'"', b"'")
     assert (images[1]["width"], images[1]["height"]) == ("384", "288")
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', lesson, re.DOTALL)
+    (data,) = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>', lesson, re.DOTALL
+    )
     assert json.loads(data) == made_up().explorer  # nothing in the data ends its element
     assert pages.pages(made_up(), PICTURES) == made_up_pages()
 
@@ -109,18 +128,37 @@ def check(*bounds, where="in this run"):
     """A made-up check of two witnesses."""
     rows = ("complex step", 2e-16, bounds[0], 12, 12), ("RTRL", 3e-16, bounds[1], 1, 1)
     differences = [Difference(*row) for row in rows]
-    return EquationCheck("a < b", "dh", where, differences, "dh_3[1]", {"by hand": 0.1, "RTRL": 0.3})
+    return EquationCheck(
+        "a < b", "dh", where, differences, "dh_3[1]", {"by hand": 0.1, "RTRL": 0.3}
+    )
 
 
 def parts():
     """Parts of the page, as HTML, that do not depend on the text of the derivation and of the code."""
-    yield pages.table("t", caller=lambda: " All\nof them\n| what | a | b | c\n\n| <code>x</code> | 1.5e-07 | | −3 %\n")
-    proofs = {"B2": check(np.inf, 0.5), "B2, relu": check(0.0, 0.0, where="elsewhere"), "U9": check(0.25, 0.0)}
+    yield pages.table(
+        "t",
+        caller=lambda: " All\nof them\n| what | a | b | c\n\n| <code>x</code> | 1.5e-07 | | −3 %\n",
+    )
+    proofs = {
+        "B2": check(np.inf, 0.5),
+        "B2, relu": check(0.0, 0.0, where="elsewhere"),
+        "U9": check(0.25, 0.0),
+    }
     proofs["F1"] = replace(check(0.5, 0.5), differences=check(0.5, 0.5).differences[:1])
     for name, left_out in (("U9", "math|pre"), ("B2", "math|pre|table"), ("F1", "math|table")):
-        yield re.sub(rf"<({left_out})\b.*?</\1>", "", checked_equation(name, proofs), flags=re.DOTALL)
+        yield re.sub(
+            rf"<({left_out})\b.*?</\1>", "", checked_equation(name, proofs), flags=re.DOTALL
+        )
     yield from map(
-        formula, ("h_t", r"\mathrm{relu}'(target_{t,o})", r"\log O", r"\log(O)", r"\mathrm{Im} f", r"\tanh'(a)")
+        formula,
+        (
+            "h_t",
+            r"\mathrm{relu}'(target_{t,o})",
+            r"\log O",
+            r"\log(O)",
+            r"\mathrm{Im} f",
+            r"\tanh'(a)",
+        ),
     )
     yield formula("h_t", large=True)
     yield re.sub(r"<math.*?</math>", "", "".join(map(law, ("T3", "B2"))), flags=re.DOTALL)
@@ -129,8 +167,14 @@ def parts():
     text = "{{ error | number('.2g') }}, {{ share | number('.1%') }}, {{ nothing }}, {{ undefined }}, {{ words }}"
     text += ", {{ names }}, {{ loud('words') }}, {{ done }}, {{ share | fixed('.2f') }}, {{ error | scientific }}"
     yield fill(text, VALUES, {"loud": lambda word: f"<b>{word.upper()}</b>", "done": "<i></i>"})
-    yield from map(typeset, ("1.3e-04, 2e+10, 5·10⁻¹² and -0.39", "h_{t-1}, dW_xh, ∂ℓ_t/∂θ_s, ℓ_17, ∂h_20, target_t"))
-    yield from map(typeset, ("(k1, k₂), h₀, ρ^lag", '<a href="#k1" title="W_hh">k1</a><code>W_hh 1e-5</code>-1'))
+    yield from map(
+        typeset,
+        ("1.3e-04, 2e+10, 5·10⁻¹² and -0.39", "h_{t-1}, dW_xh, ∂ℓ_t/∂θ_s, ℓ_17, ∂h_20, target_t"),
+    )
+    yield from map(
+        typeset,
+        ("(k1, k₂), h₀, ρ^lag", '<a href="#k1" title="W_hh">k1</a><code>W_hh 1e-5</code>-1'),
+    )
     band = Band(0.5, 0.6, 0.7)
     outcomes = (2, "diverged"), (1, "learns"), (0, "learns"), (0, "diverged")
     yield from (pages.verdict(Outcome(0.1, band, *of)) for of in outcomes)
@@ -176,7 +220,10 @@ REFUSED = {
     "no formula": (lambda: formula(r"\nonsense x"), "unknown"),
     "two references": (lambda: reference("Ilya Sutskever"), "2 references"),
     "no name": (lambda: fill("{{ cuont }}", VALUES, {}), "'cuont' is undefined"),
-    "no format": (lambda: fill("{{ words | number('.2g') }}", VALUES, {}), "Unknown format code 'g'"),
+    "no format": (
+        lambda: fill("{{ words | number('.2g') }}", VALUES, {}),
+        "Unknown format code 'g'",
+    ),
     "no end": (lambda: fill("a\n{% if error %}a", VALUES, {}), "line 2: Unexpected end"),
     "no list": (lambda: fill("{% for one in error %}{% endfor %}", VALUES, {}), "not iterable"),
 }
@@ -191,9 +238,15 @@ def test_a_section_that_asks_in_vain_is_an_error(name):
 
 def test_the_chapters_are_in_order():
     for page in pages.PAGES:
-        assert {path.stem for path in (pages.HERE / page.folder).glob("*.html")} == set(page.sections)
+        assert {path.stem for path in (pages.HERE / page.folder).glob("*.html")} == set(
+            page.sections
+        )
     shown = re.findall(r'<h3 id="[^"]*">(\d[\d.]*) ', made_up_pages()["evidence.html"])
-    assert shown == [number for number, of in sections().items() if of.text.strip() and number not in NOT_ON_THE_PAGE]
+    assert shown == [
+        number
+        for number, of in sections().items()
+        if of.text.strip() and number not in NOT_ON_THE_PAGE
+    ]
     for section in sections().values():
         text = as_html(section.text, lambda name: "", lambda name: "")
         words = re.sub(r"<(code|math).*?</\1>|<[^>]*>", "", text, flags=re.DOTALL)
@@ -201,7 +254,9 @@ def test_the_chapters_are_in_order():
 
 
 def test_equations_are_their_id_words_and_formulas():
-    assert list(definitions()) == re.findall(r"\*\*\(([A-Z]\d+)\)\*\*", DOCUMENT.read_text(encoding="utf-8"))
+    assert list(definitions()) == re.findall(
+        r"\*\*\(([A-Z]\d+)\)\*\*", DOCUMENT.read_text(encoding="utf-8")
+    )
     for name in definitions():
         reader = Reader(equation(name))
         assert reader.faults == []
@@ -213,7 +268,9 @@ def test_equations_are_their_id_words_and_formulas():
 def test_every_equation_has_lines_of_code():
     assert set(lines_of_equations()) == set(definitions())
     for name, lines in lines_of_equations().items():
-        [row] = [row for row in sections()["9"].text.splitlines() if row.startswith(f"| ({name}) |")]
+        [row] = [
+            row for row in sections()["9"].text.splitlines() if row.startswith(f"| ({name}) |")
+        ]
         for file, function, code in lines:
             assert f"`{file}`" in row
             assert f"`{function}`" in row
@@ -257,7 +314,13 @@ def test_pytorch_says_what_the_lesson_says():
         try:
             exec(
                 unescape(loop),
-                {"rnn": rnn, "out": out, "optimizer": optimizer, "chunks": chunks, "h": torch.zeros(1, 1, 3)},
+                {
+                    "rnn": rnn,
+                    "out": out,
+                    "optimizer": optimizer,
+                    "chunks": chunks,
+                    "h": torch.zeros(1, 1, 3),
+                },
             )
         except RuntimeError as error:
             return norms, str(error)

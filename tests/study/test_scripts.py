@@ -32,7 +32,9 @@ def page(new_page, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "lesson.html"
     path.write_text(pages.pages(findings, pictures)["lesson.html"], encoding="utf-8")
     opened = new_page(path)
-    assert opened.evaluate("[FIGURES.explore.state.size, RUNS.small.sizes.T, RUNS.full.sizes.T]") == ["small", 3, T]
+    assert opened.evaluate(
+        "[FIGURES.explore.state.size, RUNS.small.sizes.T, RUNS.full.sizes.T]"
+    ) == ["small", 3, T]
     return opened
 
 
@@ -50,7 +52,13 @@ def compute(page):
 def drawn(seed, steps, bias=True):
     """Parameters, inputs, targets and an initial state of a random network, as the page has them too."""
     params, x, target, h_0, *_ = random_run(seed, Sizes(steps, 2, 3, 4, 2), Kind(bias=bias))
-    return params, x, target, h_0, {"p": params._asdict(), "x": [None, *x], "target": [None, *target], "h_0": h_0}
+    return (
+        params,
+        x,
+        target,
+        h_0,
+        {"p": params._asdict(), "x": [None, *x], "target": [None, *target], "h_0": h_0},
+    )
 
 
 def near_parameters(found, expected, rtol=1e-11):
@@ -74,9 +82,20 @@ TRAINED = """({p, x, target, h_0, options}) => {
 )
 def test_an_epoch_of_updates_is_that_of_numpy_rnn(k1, k2, nonlinearity, reduction, compute):
     params, x, target, h_0, case = drawn(k2, 11, bias=k1 != 3)
-    options = {"k1": k1, "k2": k2, "rate": 0.1, "nonlinearity": nonlinearity, "mean": reduction == "mean"}
-    found, rule = compute(TRAINED, case | {"options": options}), {"nonlinearity": nonlinearity, "reduction": reduction}
-    updates = list(numpy_rnn.train(params, x, target, h_0, k1=k1, k2=k2, learning_rate=0.1, epochs=1, **rule))
+    options = {
+        "k1": k1,
+        "k2": k2,
+        "rate": 0.1,
+        "nonlinearity": nonlinearity,
+        "mean": reduction == "mean",
+    }
+    found, rule = (
+        compute(TRAINED, case | {"options": options}),
+        {"nonlinearity": nonlinearity, "reduction": reduction},
+    )
+    updates = list(
+        numpy_rnn.train(params, x, target, h_0, k1=k1, k2=k2, learning_rate=0.1, epochs=1, **rule)
+    )
     near(found["losses"], [update.loss for update in updates])
     near_parameters(found["p"], updates[-1].parameters)
 
@@ -106,7 +125,9 @@ COMPUTED = """({data, states}) => {
 def updates_of_all_truncations(epochs):
     """(epoch, k1, k2, update, uncut, η) of every update of every truncation, the others in turn."""
     states = [(k1, k2, n) for k1, k2 in pairs(T) for n in range(1, -(-T // k1) + 1)]
-    return [(i % epochs, *state, i // epochs % 2, (0.01, 3.0)[i % 2]) for i, state in enumerate(states)]
+    return [
+        (i % epochs, *state, i // epochs % 2, (0.01, 3.0)[i % 2]) for i, state in enumerate(states)
+    ]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -134,17 +155,29 @@ def test_the_explorer_shows_the_numbers_of_numpy_rnn(name, compute):
             gradient = numpy_rnn.clip_by_global_norm(total, step.max_norm)
         delta, _ = numpy_rnn.direction(params, gradient, **momentum)
         after = numpy_rnn.sgd(params, delta, rate)
-        again = numpy_rnn.forward(after, x[new], h[start] if after.h_0 is None else after.h_0, **options)
+        again = numpy_rnn.forward(
+            after, x[new], h[start] if after.h_0 is None else after.h_0, **options
+        )
         losses = [
-            numpy_rnn.half_squared_error(of.y[-len(target) :], target, reduction=objective.reduction)
+            numpy_rnn.half_squared_error(
+                of.y[-len(target) :], target, reduction=objective.reduction
+            )
             for of in (activations, again)
         ]
-        assert (result["first"], result["window"]) == (start + 1, dict(zip(("start", "lossStart", "stop"), window)))
+        assert (result["first"], result["window"]) == (
+            start + 1,
+            dict(zip(("start", "lossStart", "stop"), window)),
+        )
         for quantity, values in {"a": a, "y": y, "h": h[1:]}.items():
             near(result[quantity][1:], values, quantity)
         for quantity in ("dy", "dh", "da"):
             near(result[quantity][start + 1 : window.stop + 1], getattr(flow, quantity), quantity)
-        for key, values in {"sum": total, "gradient": gradient, "delta": delta, "after": after}.items():
+        for key, values in {
+            "sum": total,
+            "gradient": gradient,
+            "delta": delta,
+            "after": after,
+        }.items():
             near_parameters(result["gradients"][key], values, rtol=1e-10)
         near(result["losses"], losses)
         first_order = rate * sum(np.vdot(d, e) for d, e in zip(total, delta) if d is not None)
@@ -153,7 +186,10 @@ def test_the_explorer_shows_the_numbers_of_numpy_rnn(name, compute):
     assert raised or name == "everything"  # whose steps are clipped
     for snapshot, norms in zip(subject.snapshots, found["norms"], strict=True):
         G = flat(components_of(subject, snapshot.params))
-        near([v for row in norms[1:] for v in row[1:]], np.linalg.norm(G, axis=-1)[np.tril_indices(T)])
+        near(
+            [v for row in norms[1:] for v in row[1:]],
+            np.linalg.norm(G, axis=-1)[np.tril_indices(T)],
+        )
 
 
 EXPLAINED = """() => exploredNow(FIGURES.explore.state).moments.map(({what, t}) => [what,
@@ -189,14 +225,26 @@ def outputs(page, *names):
 
 def test_keys_clicks_and_links_lead_to_the_same_view(page):
     page.evaluate("FIGURES.explore.go('')")
-    assert outputs(page, "k1", "k2", "update", "moment") == ["1", "2", "3 of 3", "12 of 16: dh2"]  # a window that cuts
+    assert outputs(page, "k1", "k2", "update", "moment") == [
+        "1",
+        "2",
+        "3 of 3",
+        "12 of 16: dh2",
+    ]  # a window that cuts
     assert page.locator("#explore-drawing .scissors").count() > 0
     edges = page.evaluate(EDGES)  # of step 1, of the cut, of step 2
     assert edges == sorted(edges)
     page.evaluate("FIGURES.explore.set({size: 'full'})")
-    page.evaluate("FIGURES.explore.set({k2: 5}); FIGURES.explore.set({k1: 3}); FIGURES.explore.set({update: 2})")
+    page.evaluate(
+        "FIGURES.explore.set({k2: 5}); FIGURES.explore.set({k1: 3}); FIGURES.explore.set({update: 2})"
+    )
     page.evaluate("FIGURES.explore.set({k2: 2})")
-    assert outputs(page, "snapshot", "k1", "k2", "update") == ["3", "2", "2", "3 of 3"]  # k1 never exceeds k2
+    assert outputs(page, "snapshot", "k1", "k2", "update") == [
+        "3",
+        "2",
+        "2",
+        "3 of 3",
+    ]  # k1 never exceeds k2
     page.locator("#explore-drawing").focus()
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
@@ -208,7 +256,9 @@ def test_keys_clicks_and_links_lead_to_the_same_view(page):
     page.locator("a[data-set^='size=small k1=1 k2=2 update=3 uncut=1']").click()
     assert page.locator("#explore-uncut").is_checked()
     assert outputs(page, "moment")[0].endswith("da1")
-    page.locator("#explore-row").evaluate("(one) => { one.value = 2; one.dispatchEvent(new Event('input')); }")
+    page.locator("#explore-row").evaluate(
+        "(one) => { one.value = 2; one.dispatchEvent(new Event('input')); }"
+    )
     page.keyboard.press("End")
     page.locator("#explore-play").click()  # at the end it begins again
     assert page.locator("#explore-play").text_content() == "Stop"
@@ -220,7 +270,9 @@ def test_windows_show_the_mask(page):
     kept = "[...document.querySelectorAll('#windows-drawing .kept')].map((e) => [e.dataset.t - 1, e.dataset.s - 1])"
     for k1, k2 in pairs(T):
         schedule = list(windows(T, k1, k2))
-        page.evaluate(f"FIGURES.windows.set({{k1: {k1}, k2: {k2}, update: {(k1 + k2) % len(schedule) + 1}}})")
+        page.evaluate(
+            f"FIGURES.windows.set({{k1: {k1}, k2: {k2}, update: {(k1 + k2) % len(schedule) + 1}}})"
+        )
         assert sorted(page.evaluate(kept)) == np.argwhere(mask(T, k1, k2)).tolist()
         text = " ".join(page.locator("#windows-text").text_content().split())
         assert f"{int(mask(T, k1, k2).sum())} of {T * (T + 1) // 2} terms" in text
@@ -246,7 +298,9 @@ def test_the_small_network_has_the_readers_numbers(page, compute):
     run = compute("() => RUNS.small")
     assert run["snapshots"][0]["parameters"]["W_hh"] == [[1.5, -0.3], [0.2, 0.5]]
     assert run["x"] == [[0.9], [0.7], [0.3]]  # "much" changes nothing
-    params = Parameters(*(np.array(run["snapshots"][0]["parameters"][name]) for name in Parameters._fields[:3]))
+    params = Parameters(
+        *(np.array(run["snapshots"][0]["parameters"][name]) for name in Parameters._fields[:3])
+    )
     x, target = (np.array(run[name])[:, None] for name in ("x", "target"))
     activations = numpy_rnn.forward(params, x, np.zeros((1, 2)))
     flow = numpy_rnn.adjoints(params, activations, target)
@@ -261,14 +315,19 @@ def test_the_small_network_has_the_readers_numbers(page, compute):
             assert slope == pytest.approx(getattr(flow, name)[t - 1, 0, 0], abs=1e-8)
     page.evaluate("FIGURES.adds.set({steps: 3})")
     shown = page.locator("#adds-sums .total").first.locator("td").all_text_contents()
-    assert [float(text.replace("−", "-")) for text in shown] == pytest.approx(gradients.W_hh.ravel(), rel=0.05)
+    assert [float(text.replace("−", "-")) for text in shown] == pytest.approx(
+        gradients.W_hh.ravel(), rel=0.05
+    )
     for unit in ("1", "2"):
         page.evaluate(f"FIGURES.transpose.set({{unit: '{unit}'}})")
         sums = [
-            page.locator(f"#transpose-{way} .sum b").text_content().replace("−", "-") for way in ("forward", "backward")
+            page.locator(f"#transpose-{way} .sum b").text_content().replace("−", "-")
+            for way in ("forward", "backward")
         ]
         expected = [activations.h[1] @ params.W_hh, flow.da[1] @ params.W_hh.T]
-        assert [float(v) for v in sums] == pytest.approx([row[0, int(unit) - 1] for row in expected], rel=0.01)
+        assert [float(v) for v in sums] == pytest.approx(
+            [row[0, int(unit) - 1] for row in expected], rel=0.01
+        )
     page.locator("#net-reset").click()
     assert page.locator("#adds-sums").inner_html() != before  # of three steps, not one
     page.evaluate("FIGURES.adds.set({steps: 1})")
@@ -323,11 +382,15 @@ def test_the_address_keeps_the_state_of_all_figures(page):
 
     page.evaluate("Object.values(FIGURES).forEach(({go}) => go(''))")
     page.locator("#own-empty").click()
-    page.evaluate("FIGURES.windows.set({k1: 2, k2: 4}); FIGURES.recall.set({d: 5}); FIGURES.own.set({named: 0})")
+    page.evaluate(
+        "FIGURES.windows.set({k1: 2, k2: 4}); FIGURES.recall.set({d: 5}); FIGURES.own.set({named: 0})"
+    )
     page.wait_for_timeout(400)  # the address is not written at once
     hash = page.evaluate("location.hash")
     assert hash.startswith("#own/")
-    page.evaluate("Object.values(FIGURES).forEach(({go}) => go('')); history.replaceState(null, '', '#')")
+    page.evaluate(
+        "Object.values(FIGURES).forEach(({go}) => go('')); history.replaceState(null, '', '#')"
+    )
     assert page.locator("#own-B1").input_value() != ""
     page.evaluate(f"location.hash = {json.dumps(hash)}")
     expect(page.locator("#recall-d-output")).to_have_text("5")
@@ -365,7 +428,10 @@ def test_the_two_copies_have_the_derivatives_of_complex_step(compute):
     for w1, w2 in ((2, 2), (1.3, 2.7), (2.9, 1.1)):
         found = compute("([w1, w2]) => exampleAt(w1, w2)", [w1, w2])
         near(found["loss"], loss(w1, w2))
-        near(found["partial"][1:], [loss(w1 + 1e-30j, w2).imag * 1e30, loss(w1, w2 + 1e-30j).imag * 1e30])
+        near(
+            found["partial"][1:],
+            [loss(w1 + 1e-30j, w2).imag * 1e30, loss(w1, w2 + 1e-30j).imag * 1e30],
+        )
         near(found["sum"], loss(w1 + 1e-30j, w2 + 1e-30j).imag * 1e30)
     found = compute("() => exampleAt(2, 2)")  # as in DERIVATION.md, with the usual wrong answer
     assert [found[key] for key in ("loss", "sum", "double")] == [1, 6, 8]
@@ -373,8 +439,23 @@ def test_the_two_copies_have_the_derivatives_of_complex_step(compute):
 
 # -- the own backward pass --------------------------------------------------------------------------------------------
 
-NUMBER = re.compile(r"(?<![\w.\[=])(?<!axis=-)(\d+\.?\d*(?:e-\d+)?)(?![\w\]])")  # no step, and no axis
-LEAVES = ["h[t]", "a[t-1]", "da[t+1]", "W_hh", "W_xh", "b_h", "2", "0.5", "N", "x[1]", "h[T]", "1e-1"]
+NUMBER = re.compile(
+    r"(?<![\w.\[=])(?<!axis=-)(\d+\.?\d*(?:e-\d+)?)(?![\w\]])"
+)  # no step, and no axis
+LEAVES = [
+    "h[t]",
+    "a[t-1]",
+    "da[t+1]",
+    "W_hh",
+    "W_xh",
+    "b_h",
+    "2",
+    "0.5",
+    "N",
+    "x[1]",
+    "h[T]",
+    "1e-1",
+]
 
 
 def expression(draw, depth):
@@ -405,7 +486,15 @@ def test_the_language_computes_what_numpy_does(compute):
     draw, t, count = random.Random(5), 3, 300
     texts = [expression(draw, draw.choice([1, 2, 3])) for _ in range(count)]
     found = compute(COMPUTED_TEXTS, case | {"N": 7.0, "da": da, "t": t, "texts": texts})
-    names = {**params._asdict(), "h": activations.h, "np": np, "t": t, "T": len(x), "N": np.float64(7), "da": da}
+    names = {
+        **params._asdict(),
+        "h": activations.h,
+        "np": np,
+        "t": t,
+        "T": len(x),
+        "N": np.float64(7),
+        "da": da,
+    }
     names |= {"a": [None, *activations.a], "x": [None, *x]}
     computed = 0
     for text, value in zip(texts, found, strict=True):
@@ -417,7 +506,9 @@ def test_the_language_computes_what_numpy_does(compute):
             assert np.shape(value) == np.shape(expected), text
             near(value, expected, text)
         else:
-            assert expected is None or "@" in text, text  # vectors, which the language refuses there
+            assert expected is None or "@" in text, (
+                text
+            )  # vectors, which the language refuses there
         computed += value is not None and expected is not None
     assert computed > count / 3
 
@@ -449,8 +540,13 @@ SAID = {  # of a line, in place of that of (B2), or of (B3), (B5) and (B7)
 def test_lines_that_are_wrong_say_why(compute):
     for text, message in SAID.items():
         line, _, code = text.partition(": ") if text[0] == "B" else ("B2", "", text)
-        found = compute("([line, text]) => checkLines({...rightLines(), [line]: text}).verdicts[line]", [line, code])
-        is_error = message is not None and not message.startswith(("This is the", "The right value"))
+        found = compute(
+            "([line, text]) => checkLines({...rightLines(), [line]: text}).verdicts[line]",
+            [line, code],
+        )
+        is_error = message is not None and not message.startswith(
+            ("This is the", "The right value")
+        )
         assert found == {"kind": "error" if is_error else "wrong", "message": message}, text
 
 
@@ -484,7 +580,11 @@ def own_gradients(page):
     params = Parameters(*(names[name].astype(np.float32) for name in Parameters._fields))
     x, target = names["x"].astype(np.float32), names["target"].astype(np.float32)
     activations = numpy_rnn.forward(params, x, params.h_0)
-    return numpy_rnn.bptt(params, activations, target, reduction="mean")._asdict(), (params, x, target)
+    return numpy_rnn.bptt(params, activations, target, reduction="mean")._asdict(), (
+        params,
+        x,
+        target,
+    )
 
 
 def printed(gradients, decimals=4, names=None):
@@ -500,33 +600,50 @@ def test_right_gradients_are_right_however_they_are_printed(own_gradients, compu
                    "b_h": "rnn.bias_hh_l0.grad", "b_y": "out.bias.grad", "h_0": "h0.grad"}  # fmt: skip
     turned = {name: v.T if name in ("W_xh", "W_hh", "W_hy") else v for name, v in gradients.items()}
     karpathy = {"W_xh": "dWxh", "W_hh": "dWhh", "W_hy": "dWhy", "b_h": "dbh", "b_y": "dby"}
-    columns = {own: turned[name].reshape(-1, 1) if name[0] == "b" else turned[name] for name, own in karpathy.items()}
+    columns = {
+        own: turned[name].reshape(-1, 1) if name[0] == "b" else turned[name]
+        for name, own in karpathy.items()
+    }
     rows = "\n".join(f"d{name}:\n" + "\n".join(" ".join(f"{x:.5e}" for x in row) for row in np.atleast_2d(v))
                      for name, v in gradients.items())  # fmt: skip
     sizes = "\n".join(f"epoch 1 [1/9] loss 0.9 # d{name} {size} {v}" for name, v in gradients.items() for size in
                       (f"torch.Size({[*v.shape]})\n", f"{v.shape} tensor", f"{[*v.shape]} tensor", f"shape={v.shape}",
                        f"({'x'.join(map(str, v.shape))}) norm 0.5"))  # fmt: skip
-    scaled = f"dW_hh tensor(1.00000e-02 *\n {(100 * gradients['W_hh'].astype(float)).round(4).tolist()})"
+    scaled = (
+        f"dW_hh tensor(1.00000e-02 *\n {(100 * gradients['W_hh'].astype(float)).round(4).tolist()})"
+    )
     texts = {
         "numpy": "\n".join(f"d{name} = {v!r}" for name, v in gradients.items()),
-        "jax": "\n".join(f"{{'{name}': {repr(v).replace('array', 'Array')}}}" for name, v in gradients.items()),
+        "jax": "\n".join(
+            f"{{'{name}': {repr(v).replace('array', 'Array')}}}" for name, v in gradients.items()
+        ),
         "json": json.dumps({f"d{name}": v.tolist() for name, v in gradients.items()}),
         "four decimals": printed(gradients),
         "torch": printed(turned, names=torch_names),
         "torch, batch of states": printed({"h_0": gradients["h_0"][None]}, names=torch_names),
-        "torch, turned back": printed({"W_hh": gradients["W_hh"]}, names={"W_hh": "weight_hh_l0.grad.T"}),
+        "torch, turned back": printed(
+            {"W_hh": gradients["W_hh"]}, names={"W_hh": "weight_hh_l0.grad.T"}
+        ),
         "min-char-rnn": "\n".join(f"{name} = {v}" for name, v in columns.items()),
         "rows": rows,
         "scaled": scaled,
         "sizes": sizes,
         "without names": "\n".join(f"{v}" for v in gradients.values()),
-        "without names, torch": "\n".join(f"tensor({v.tolist()}, requires_grad=True)" for v in turned.values()),
+        "without names, torch": "\n".join(
+            f"tensor({v.tolist()}, requires_grad=True)" for v in turned.values()
+        ),
     }
     for kind, text in texts.items():
         messages = compute("(text) => pasted(text)", text)
-        wrong = [said for said in messages if not re.search(r": right(, to the digits that are printed)?\.$", said)]
+        wrong = [
+            said
+            for said in messages
+            if not re.search(r": right(, to the digits that are printed)?\.$", said)
+        ]
         assert (messages == [], wrong) == (False, []), kind
-    assert compute("(text) => pasted(text)", texts["torch"])[0].startswith("rnn.weight_ih_l0.grad: this is dW_xhᵀ: ")
+    assert compute("(text) => pasted(text)", texts["torch"])[0].startswith(
+        "rnn.weight_ih_l0.grad: this is dW_xhᵀ: "
+    )
 
 
 def test_a_wrong_gradient_is_wrong_by_its_digits(own_gradients, compute):
@@ -543,8 +660,12 @@ def test_a_wrong_gradient_is_wrong_by_its_digits(own_gradients, compute):
         "dW_hh = [[1, 2], [3]]": "dW_hh: the shape is of rows that differ in length, expected (4, 4).",
         "[[1, 2, 3, 4, 5, 6]]": "an array (1, 6): shape (1, 6) is that of no gradient of this network.",
         "db_h = [nan, 1, 2, 3]": "db_h: wrong, not all of its numbers are finite.",
-        printed({"b_h": gradients["b_h"]}, 1): "db_h: cannot be told, too few digits are printed; print at least four.",
-        printed({"W_xh": params.W_xh}): "dW_xh: these are the weights themselves; print their .grad.",
+        printed(
+            {"b_h": gradients["b_h"]}, 1
+        ): "db_h: cannot be told, too few digits are printed; print at least four.",
+        printed(
+            {"W_xh": params.W_xh}
+        ): "dW_xh: these are the weights themselves; print their .grad.",
         "no array here": "No numbers are found: paste arrays, each after its name, such as dW_hh = [[…]].",
     }.items():
         assert compute("(text) => pasted(text)", text)[0] == message
@@ -555,9 +676,15 @@ def test_slips_of_a_program_are_named(own_gradients, compute):
     gradients, (params, x, target) = own_gradients
 
     def of(params=params, nonlinearity="tanh", factor=1.0, last=3, h_0=None):
-        made = numpy_rnn.forward(params, x, params.h_0 if h_0 is None else h_0, nonlinearity=nonlinearity)
-        made = numpy_rnn.bptt(params, made, target[-last:], nonlinearity=nonlinearity, reduction="sum")
-        return {name: np.float32(factor / 30) * v for name, v in made._asdict().items() if v is not None}
+        made = numpy_rnn.forward(
+            params, x, params.h_0 if h_0 is None else h_0, nonlinearity=nonlinearity
+        )
+        made = numpy_rnn.bptt(
+            params, made, target[-last:], nonlinearity=nonlinearity, reduction="sum"
+        )
+        return {
+            name: np.float32(factor / 30) * v for name, v in made._asdict().items() if v is not None
+        }
 
     for found, words in (
         (of(factor=30), "division by N is missing"),
@@ -568,12 +695,21 @@ def test_slips_of_a_program_are_named(own_gradients, compute):
         (of(params._replace(h_0=0 * params.h_0)), "h_0 is zero"),
         (of(params._replace(W_hh=params.W_hh.T)), "is loaded with W_hh.T"),
         (of(last=1), "Only the last step has a loss in your program; here"),
-        (of(last=1, factor=6), "mean is over it alone; here every step has one. And there is a factor of 2: nn.MSE"),
+        (
+            of(last=1, factor=6),
+            "mean is over it alone; here every step has one. And there is a factor of 2: nn.MSE",
+        ),
         (of(nonlinearity="relu"), "relu in your program"),
-        (of(params._replace(b_h=2 * params.b_h), factor=2), "set one of them to zero. And there is a factor of 2"),
+        (
+            of(params._replace(b_h=2 * params.b_h), factor=2),
+            "set one of them to zero. And there is a factor of 2",
+        ),
         ({name: 0.7 * v for name, v in gradients.items()}, "No mistake of the list"),
         ({"W_hh": gradients["W_hh"].T}, "dW_hh: transposed"),
-        ({"rnn.weight_hh_l0": gradients["W_hh"]}, "the right one: PyTorch’s own gradient has the other orientation."),
+        (
+            {"rnn.weight_hh_l0": gradients["W_hh"]},
+            "the right one: PyTorch’s own gradient has the other orientation.",
+        ),
     ):
         said = compute("(text) => pasted(text)", printed(found, 6))[-1]
         assert (words in said, "All are" in said) == (True, words.startswith("All are"))
@@ -597,7 +733,9 @@ def test_the_reader_repairs_a_line_and_trains_with_it(page):
     from playwright.sync_api import expect
 
     page.evaluate("FIGURES.own.go(''); Object.assign(LESSON, {updates: 30})")
-    still, without = page.evaluate("[0, 0.5].map((rate) => [...lesson({}, Object.assign(LESSON, {rate}))])")
+    still, without = page.evaluate(
+        "[0, 0.5].map((rate) => [...lesson({}, Object.assign(LESSON, {rate}))])"
+    )
     assert still == without  # where a line is missing, its weights stay
     verdict, result = (page.locator(f"#own-{name}") for name in ("B2-verdict", "result"))
     assert "W_hh needs a transpose here" in verdict.text_content()
@@ -636,8 +774,13 @@ def test_recall_trains_as_numpy_rnn_does(compute):
         series: recallSeries(d, updates), networks: range(1, RECALL.networks).map(recallNetwork), rate: RECALL.rate};
     }""", [d, k2, updates])  # fmt: skip
     x, target = (np.array(found["series"][name][1:], float) for name in ("x", "target"))
-    params = Parameters(*(np.array([one[name] for one in found["networks"]]) for name in Parameters._fields[:3]))
-    h_0, options = np.zeros((x.shape[1], params.W_hh.shape[-1])), {"learning_rate": found["rate"], "reduction": "mean"}
+    params = Parameters(
+        *(np.array([one[name] for one in found["networks"]]) for name in Parameters._fields[:3])
+    )
+    h_0, options = (
+        np.zeros((x.shape[1], params.W_hh.shape[-1])),
+        {"learning_rate": found["rate"], "reduction": "mean"},
+    )
     run = numpy_rnn.train(params, x, target, h_0, k1=1, k2=k2, epochs=1, **options)
     expected = 2 * np.array([update.loss for update in run])
     near(np.transpose(found["losses"]), expected, rtol=1e-9)
@@ -653,8 +796,12 @@ def test_recall_starts_stops_and_goes_on(page):
     page.locator("#recall-train").click()
     expect(page.locator("#recall-train")).to_have_text("Train 32 networks")
     assert "of 32 networks have learned" in page.locator("#recall-text").text_content()
-    height = "document.querySelector('#recall-plots .{}').getAttribute('d').split(' ').at(-1)".format
-    assert page.evaluate(height("tick")) == page.evaluate(height("ink"))  # the last error, in both curves
+    height = (
+        "document.querySelector('#recall-plots .{}').getAttribute('d').split(' ').at(-1)".format
+    )
+    assert page.evaluate(height("tick")) == page.evaluate(
+        height("ink")
+    )  # the last error, in both curves
     page.locator("#recall-all").click()
     assert page.locator("#recall-train").text_content() == "Stop"
     page.locator("#recall-train").click()
@@ -670,7 +817,9 @@ def test_recall_starts_stops_and_goes_on(page):
 @pytest.mark.parametrize("phi", ["tanh", "sigmoid"])
 def test_growth_by_lag_and_its_bound(phi, compute):
     for kind in ("random", "rotation", "run"):
-        found = compute("(options) => growth(options)", {"rho": 1.3, "drive": 0.5, "kind": kind, "phi": phi})
+        found = compute(
+            "(options) => growth(options)", {"rho": 1.3, "drive": 0.5, "kind": kind, "phi": phi}
+        )
         W, h = np.array(found["W_hh"]), np.array(found["h"])[:, 0]
         near(max(abs(np.linalg.eigvals(W))), 1.3, rtol=1e-9)
         near(found["largestStretch"], 1.3 if kind == "rotation" else np.linalg.norm(W, 2))
@@ -701,7 +850,11 @@ def test_descent_on_the_cliff_is_that_of_numpy_rnn(max_norm, compute):
         activations = numpy_rnn.forward(params, x, 0 * one)
         loss = numpy_rnn.half_squared_error(activations.y[-1:], target)
         # Roundings grow by the slope of the cliff at every step that meets it.
-        near([point[name] for name in ("w", "b", "loss")], [params.W_hh.item(), params.b_h.item(), loss], rtol=1e-6)
+        near(
+            [point[name] for name in ("w", "b", "loss")],
+            [params.W_hh.item(), params.b_h.item(), loss],
+            rtol=1e-6,
+        )
         gradients = numpy_rnn.bptt(params, activations, target)
         step = numpy_rnn.Gradients(0 * one, gradients.W_hh, 0 * one, gradients.b_h, np.zeros(1))
         step = step if max_norm is None else numpy_rnn.clip_by_global_norm(step, max_norm)
@@ -712,13 +865,17 @@ def test_the_cliff_shows_both_paths_from_a_start_that_moves(page):
     page.evaluate("FIGURES.cliff.go('')")
     across, down, *bounds = page.evaluate("[CLIFF.across, CLIFF.down, ...CLIFF.w, ...CLIFF.b]")
     image = f"element('cliff-canvas').getContext('2d').getImageData(0, 0, {across}, {down})"
-    greens = np.array(page.evaluate(f"{image}.data.filter((_, i) => i % 4 === 1).join()").split(","), int)
+    greens = np.array(
+        page.evaluate(f"{image}.data.filter((_, i) => i % 4 === 1).join()").split(","), int
+    )
     w, b = (low + (np.arange(n) + 0.5) / n * (high - low)
             for n, low, high in ((across, *bounds[:2]), (down, *bounds[2:])))  # fmt: skip
     h = 0
     for _ in range(10):
         h = np.tanh(w * h + b[::-1, None])
-    assert (np.diff(greens[abs(h - 0.3).argsort(axis=None)]) >= 0).all()  # green grows along the scale of colours
+    assert (
+        np.diff(greens[abs(h - 0.3).argsort(axis=None)]) >= 0
+    ).all()  # green grows along the scale of colours
     paths = "[...document.querySelectorAll('#cliff-paths .under')].map((path) => path.getAttribute('d'))"
     plain_path, clipped_path = page.evaluate(paths)
     assert plain_path.split("L")[0] == clipped_path.split("L")[0]

@@ -60,7 +60,9 @@ DISTINCT = """() => {
 
 def well_made(text):
     """Whether a page has no faults; links to the other page are not followed."""
-    return [fault for fault in faults(text) if not re.search(r"leads to (lesson|evidence)\.html", fault)] == []
+    return [
+        fault for fault in faults(text) if not re.search(r"leads to (lesson|evidence)\.html", fault)
+    ] == []
 
 
 @pytest.fixture(autouse=True)
@@ -74,11 +76,23 @@ def made(tmp_path_factory):
     printed.
     """
     folder, out = tmp_path_factory.mktemp("made") / "study", io.StringIO()
-    words = [f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}" for name, value in OPTIONS.items()]
+    words = [
+        f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}"
+        for name, value in OPTIONS.items()
+    ]
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
-        patch.setattr(study, "pictures", lambda drawing, findings: (Picture(b"<svg/>", drawing.size),) * 2)
-        patch.setattr(study, "measure_training", lambda subject: measure_training(subject, MISTAKES))
-        assert main(numpy_rnn, ("study", *words, "--full", "--steps=6", "--seeds=2", "--folder", folder)) == 0
+        patch.setattr(
+            study, "pictures", lambda drawing, findings: (Picture(b"<svg/>", drawing.size),) * 2
+        )
+        patch.setattr(
+            study, "measure_training", lambda subject: measure_training(subject, MISTAKES)
+        )
+        assert (
+            main(
+                numpy_rnn, ("study", *words, "--full", "--steps=6", "--seeds=2", "--folder", folder)
+            )
+            == 0
+        )
     return folder, out.getvalue()
 
 
@@ -95,7 +109,9 @@ def test_the_folder_is_the_page_its_numbers_and_figures(made):
     figures = {f"figures/{drawing.name}.svg" for drawing in DRAWINGS}
     assert names == {"lesson.html", "evidence.html", "study.json", "training.json"} | figures
     texts = [(folder / page.file).read_text(encoding="utf-8") for page in PAGES]
-    numbers, training = (json.loads((folder / f"{name}.json").read_bytes()) for name in ("study", "training"))
+    numbers, training = (
+        json.loads((folder / f"{name}.json").read_bytes()) for name in ("study", "training")
+    )
     for text in texts:
         assert well_made(text)
         assert len(text) < 1_500_000
@@ -105,15 +121,22 @@ def test_the_folder_is_the_page_its_numbers_and_figures(made):
     assert about["sizes"] == {"T": 6, "B": 1, "D": 1, "H": 3, "O": 1}
     assert (about["epochs"], about["networks"], about["parameters"]) == ([0, 1, 2], 2, 22)
     assert about["choices"]["max norm"] == "0.2"
-    assert numbers["checks"] == plain(measure_checks(small(6, 2, **OPTIONS)))  # the same numbers each time
+    assert numbers["checks"] == plain(
+        measure_checks(small(6, 2, **OPTIONS))
+    )  # the same numbers each time
     assert numbers["training"] == training
-    assert (training["networks"], [one["name"] for one in training["mistakes"]]) == (2, [one.name for one in MISTAKES])
+    assert (training["networks"], [one["name"] for one in training["mistakes"]]) == (
+        2,
+        [one.name for one in MISTAKES],
+    )
 
 
 def test_without_full_training_is_the_published_one(capsys, monkeypatch):
     monkeypatch.setattr(study, "measure", lambda of, choices, training, begin, is_full: training)
     monkeypatch.setattr(
-        study, "files_of", lambda training, begin: {"lesson.html": json.dumps(plain(training)).encode()}
+        study,
+        "files_of",
+        lambda training, begin: {"lesson.html": json.dumps(plain(training)).encode()},
     )
     assert command(numpy_rnn, capsys, "study", "--epochs", "2", "--steps", "6").status == 0
     assert json.loads(Path("study/lesson.html").read_bytes()) == plain(published_training())
@@ -138,13 +161,17 @@ def test_nothing_unfinished_is_left_when_the_disk_refuses(monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     for folder in ("two", "one"):
-        with pytest.raises(InputError, match=r"cannot be written: No space left on device; choose another place"):
+        with pytest.raises(
+            InputError, match=r"cannot be written: No space left on device; choose another place"
+        ):
             write_folder(folder, {"a": b"3", "b/d": b"4"})
     assert contents() == {Path("one/a"): b"1", Path("one/b/c"): b"2"}
     assert os.listdir() == ["one"]
 
 
-@pytest.mark.parametrize("options", [{"epochs": 0}, {"epochs": 4, "learning_rate": 4.0, "dtype": "float64"}])
+@pytest.mark.parametrize(
+    "options", [{"epochs": 0}, {"epochs": 4, "learning_rate": 4.0, "dtype": "float64"}]
+)
 def test_untrained_and_diverging_networks_have_a_page(options):
     """Without training there is less of everything; of the others most diverge, but the run's own does not."""
     from matplotlib.figure import Figure
@@ -158,8 +185,12 @@ def test_untrained_and_diverging_networks_have_a_page(options):
     assert bool(findings.components.diverged) == bool(options["epochs"])
     for drawing in DRAWINGS:
         with style():
-            drawing.draw(Figure(figsize=drawing.narrow if options["epochs"] else drawing.size), findings)
-    for text in pages(findings, {drawing.name: (Picture(b"<svg/>", (1.0, 1.0)),) * 2 for drawing in DRAWINGS}).values():
+            drawing.draw(
+                Figure(figsize=drawing.narrow if options["epochs"] else drawing.size), findings
+            )
+    for text in pages(
+        findings, {drawing.name: (Picture(b"<svg/>", (1.0, 1.0)),) * 2 for drawing in DRAWINGS}
+    ).values():
         assert well_made(text)
         assert ">nan<" not in text
 
@@ -179,7 +210,9 @@ def test_the_page_fits_its_screen_and_axe_finds_nothing(file, new_page, made):
             "[...document.querySelectorAll('#explorer [data-equation]')].map((e) => e.dataset.equation)"
         )
         assert set(named) == set(there)  # of biases, clipping and a learned initial state too
-        assert page.evaluate("document.documentElement.scrollHeight") <= 14 * 800 + 1500  # with all details open
+        assert (
+            page.evaluate("document.documentElement.scrollHeight") <= 14 * 800 + 1500
+        )  # with all details open
     for width in (1280, 800, 400, 320):
         page.set_viewport_size({"width": width, "height": 800})
         page.wait_for_timeout(100)
@@ -187,12 +220,16 @@ def test_the_page_fits_its_screen_and_axe_finds_nothing(file, new_page, made):
         assert page.evaluate(WIDER) == []
         assert page.evaluate(SMALL) == []
     page.evaluate(DISTINCT)
-    for scheme in ("light", "dark") if file == "lesson.html" else ("dark",):  # the pages share their colours
+    for scheme in (
+        ("light", "dark") if file == "lesson.html" else ("dark",)
+    ):  # the pages share their colours
         page.emulate_media(color_scheme=scheme)
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(255, 254, 252)") == (scheme == "light")
         rules = {} if scheme == "dark" else {"runOnly": ["color-contrast"]}
-        found = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
+        found = (
+            Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
+        )
         assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
 
 
@@ -200,14 +237,18 @@ def test_the_table_of_mistakes_is_filtered(new_page, made):
     page = new_page(made[0] / "evidence.html")
     rows = "[...document.querySelectorAll('#mistake-table tbody tr')].filter((e) => e.checkVisibility())"
     page.locator("#mistake-words").fill("w.dh[t] MISSING tanh")
-    assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == ["tanh′ missing"]
+    assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == [
+        "tanh′ missing"
+    ]
 
 
 def test_what_cannot_be_studied_is_one_line(capsys):
     params = prepare(Configuration(networks=3)).params
     save_parameters("three.npz", params)
     Path("file").write_text("")
-    save_parameters("zero.npz", Parameters(*(None if theta is None else 0 * theta[0] for theta in params)))
+    save_parameters(
+        "zero.npz", Parameters(*(None if theta is None else 0 * theta[0] for theta in params))
+    )
     for name in ("mine/lesson.html", "drawn/figures/masks.svg"):
         Path(name).parent.mkdir(parents=True)
         Path(name).write_text("mine")
@@ -244,7 +285,9 @@ def test_a_run_that_diverges_ends_with_status_3(capsys):
     assert contents() == {}
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "jinja2", "latex2mathml", "markdown_it", "mdit_py_plugins"])
+@pytest.mark.parametrize(
+    "package", ["matplotlib", "jinja2", "latex2mathml", "markdown_it", "mdit_py_plugins"]
+)
 def test_a_package_that_is_missing_is_named(package, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     message = refused(numpy_rnn, capsys, "study")
@@ -256,8 +299,16 @@ def test_run_on_a_file_of_any_name(monkeypatch):
     """A byte that is no UTF-8 has an escape in the options that the page shows."""
     Path("\udcff.csv").write_text("1\n2\n3\n1\n2\n")
     found = []
-    monkeypatch.setattr(study, "measure", lambda subject, choices, *others, **options: found.append(choices))
+    monkeypatch.setattr(
+        study, "measure", lambda subject, choices, *others, **options: found.append(choices)
+    )
     monkeypatch.setattr(study, "files_of", lambda *findings: {})
-    assert main(numpy_rnn, ("study", "--data", "\udcff.csv", "--epochs", "1", "--seeds", "2", "--folder", "made")) == 0
+    assert (
+        main(
+            numpy_rnn,
+            ("study", "--data", "\udcff.csv", "--epochs", "1", "--seeds", "2", "--folder", "made"),
+        )
+        == 0
+    )
     assert found[0]["data"] == r"\udcff.csv"
     assert json.dumps(found, ensure_ascii=False).encode()

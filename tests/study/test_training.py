@@ -20,10 +20,23 @@ from numpy_rnn.common.errors import Diverged
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.study.checks.complex_step import forward, passes, step_losses
 from numpy_rnn.study.checks.equations import case_of, row
-from numpy_rnn.study.components.matrix import added_up, component_matrix, divisors, flat, mask, pairs
+from numpy_rnn.study.components.matrix import (
+    added_up,
+    component_matrix,
+    divisors,
+    flat,
+    mask,
+    pairs,
+)
 from numpy_rnn.study.findings import NO_EFFECT, FinalLosses, band, plain
 from numpy_rnn.study.page.pages import PUZZLES
-from numpy_rnn.study.subject import DIVERGED_FACTOR, Snapshot, changed, check_losses, snapshot_epochs
+from numpy_rnn.study.subject import (
+    DIVERGED_FACTOR,
+    Snapshot,
+    changed,
+    check_losses,
+    snapshot_epochs,
+)
 from numpy_rnn.study.suite_parts import MUTANTS, changes, named, trained, updates
 from numpy_rnn.study.training import mistakes
 from numpy_rnn.study.training import outcomes as training
@@ -37,7 +50,9 @@ def test_the_snapshots_are_the_parameters_of_the_run():
     assert [snapshot.epoch for snapshot in of.snapshots] == [0, 1, 2, 5, 7]
     params, x, target, h_0, *_ = of.run
     assert params.W_hh.dtype == np.float32
-    run = numpy_rnn.train(params, x, target, h_0, k1=2, k2=3, momentum=0.5, learning_rate=0.1, epochs=7)
+    run = numpy_rnn.train(
+        params, x, target, h_0, k1=2, k2=3, momentum=0.5, learning_rate=0.1, epochs=7
+    )
     last = {0: params} | {update.epoch: update.parameters for update in run}
     for epoch, params in of.snapshots:
         assert all(np.array_equal(*pair) for pair in zip(params[:3], last[epoch][:3]))
@@ -55,7 +70,8 @@ def test_a_loss_of_a_thousand_times_the_untrained_diverged():
 
 
 @pytest.mark.parametrize(
-    ("options", "rate", "finite"), [({"nonlinearity": "relu"}, 50.0, False), ({"k1": 50, "k2": 50}, 1e4, True)]
+    ("options", "rate", "finite"),
+    [({"nonlinearity": "relu"}, 50.0, False), ({"k1": 50, "k2": 50}, 1e4, True)],
 )
 def test_the_loss_of_what_has_diverged_is_infinite(options, rate, finite):
     """Also where the loss is finite, and only far above that of the untrained network."""
@@ -84,7 +100,9 @@ def test_networks_are_those_that_the_seeds_draw():
     plain_ones, learned = training.draw_networks(small(seed=7), 2), small(learn_initial_state=True)
     for n in (0, 1):
         alone = numpy_rnn.initial_parameters(1, 6, 1, dtype="float32", seed=7 + n)
-        assert all(np.array_equal(theta[n], right) for theta, right in zip(plain_ones[:3], alone[:3]))
+        assert all(
+            np.array_equal(theta[n], right) for theta, right in zip(plain_ones[:3], alone[:3])
+        )
     assert plain_ones[3:] == (None, None, None)
     other = training.draw_networks(small(), 2, bias=True, dtype="float64", is_learned=True)
     for zeros in (other.b_h, other.h_0, training.draw_networks(learned, 2).h_0):
@@ -102,8 +120,13 @@ def test_final_losses_are_those_of_tbptt_of_these_lengths():
     for kind, runs in (("chunks", result.chunks), ("sliding", result.sliding)):
         for k, final in runs.items():
             options = changed(of.options, k1=k if kind == "chunks" else 1, k2=k)
-            assert np.array_equal(final, training.last_of(of.train(params, options), params, of, options).final)
-        assert result.best(kind) == min((float(np.median(final)), k) for k, final in runs.items())[::-1]
+            assert np.array_equal(
+                final, training.last_of(of.train(params, options), params, of, options).final
+            )
+        assert (
+            result.best(kind)
+            == min((float(np.median(final)), k) for k, final in runs.items())[::-1]
+        )
     every, one = np.full(2, np.inf), np.array([1.0, np.inf])
     wild = FinalLosses({1: every, 2: every}, {1: every, 2: one})
     assert [(of.kind, of.k, of.networks) for of in (*result.diverged, *wild.diverged)] == [
@@ -152,14 +175,22 @@ def test_gradients_of_an_epoch_are_weighted_components(key):
     G = flat(component_matrix(params, x, target, h_0, "relu"))
     assert np.array_equal(np.any(G, axis=-1), np.tri(STEPS))  # which can tell the masks apart
     assert np.abs(G).sum() < 2**40  # so no sum of them, times any count that there is, rounds
-    rnn = program(VARIANTS[key].name) if key in VARIANTS else {"numpy_rnn": numpy_rnn, "definition": trained}[key]
+    rnn = (
+        program(VARIANTS[key].name)
+        if key in VARIANTS
+        else {"numpy_rnn": numpy_rnn, "definition": trained}[key]
+    )
     for k1, k2 in pairs(STEPS):
         # Under "mean" every update divides whole numbers by N once in y − target, and sums and products of
         # fractions with that denominator round. Where N is a power of two, as 1, 2 and 4 are, nothing does.
         if key == "mean" and not np.isin(divisors(STEPS, k1, 1), (1, 2, 4)).all():
             continue
-        result = sum(row(update.gradients) for update in one_epoch(rnn, params, x, target, h_0, k1, k2))
-        assert np.array_equal(result, np.einsum("ts,tsn->n", WEIGHTS.get(key, mask)(STEPS, k1, k2), G)), (k1, k2)
+        result = sum(
+            row(update.gradients) for update in one_epoch(rnn, params, x, target, h_0, k1, k2)
+        )
+        assert np.array_equal(
+            result, np.einsum("ts,tsn->n", WEIGHTS.get(key, mask)(STEPS, k1, k2), G)
+        ), (k1, k2)
 
 
 def test_the_wrong_reduction_is_the_other_one():
@@ -170,7 +201,9 @@ def test_the_wrong_reduction_is_the_other_one():
 def test_replay_starts_from_the_state_of_the_newest_weights():
     params, x, target, h_0 = whole_series(3, steps=3)
     replay = program("states replayed from the start with the current weights")
-    right, replayed = (one_epoch(rnn, params, x, target, h_0, 1, 1, RATE) for rnn in (numpy_rnn, replay))
+    right, replayed = (
+        one_epoch(rnn, params, x, target, h_0, 1, 1, RATE) for rnn in (numpy_rnn, replay)
+    )
     assert np.array_equal(replayed[0].activations.h[0], h_0)
     for t in (1, 2):
         again = numpy_rnn.forward(replayed[t - 1].parameters, x, h_0, nonlinearity="relu").h[t]
@@ -202,12 +235,16 @@ def test_pytorch_computes_stale_gradients(key, in_place):
         distinct = [v for leaf in (leaves[-1:] if in_place else leaves) for v in leaf]
         by_step = torch.autograd.grad(loss, distinct, retain_graph=True, allow_unused=True)
         sums = [sum(g for g in by_step[i::3] if g is not None) for i in range(3)]
-        assert np.array_equal(row(update.gradients), np.concatenate([g.numpy().ravel() for g in sums]))
+        assert np.array_equal(
+            row(update.gradients), np.concatenate([g.numpy().ravel() for g in sums])
+        )
         if in_place:
             for theta, g in zip(leaves[-1], sums):
                 theta.data -= RATE * g
         else:
-            leaves.append(tuple((v - RATE * g).detach().requires_grad_() for v, g in zip(leaves[-1], sums)))
+            leaves.append(
+                tuple((v - RATE * g).detach().requires_grad_() for v, g in zip(leaves[-1], sums))
+            )
 
 
 # -- what they do to training -----------------------------------------------------------------------------------------
@@ -224,14 +261,23 @@ def test_the_runs_of_the_variants_and_their_length():
     """The same number of epochs for all; windows that overlap; nothing else than their names say."""
     long = small(12, 3, k1=3, k2=9, epochs=4)
     for epochs in (2, 10**6):
-        runs = {key: run.options for key, run in training.demo_runs(with_options(long, epochs=epochs)).items()}
-        assert {run.schedule.epochs for run in runs.values()} == {min(epochs, training.MAX_UPDATES // 12)}
+        runs = {
+            key: run.options
+            for key, run in training.demo_runs(with_options(long, epochs=epochs)).items()
+        }
+        assert {run.schedule.epochs for run in runs.values()} == {
+            min(epochs, training.MAX_UPDATES // 12)
+        }
         k1 = {"chunks": 5, "mean": 3, "sum": 3}
-        assert {key: run.schedule[:2] for key, run in runs.items()} == {key: (k1.get(key, 1), 5) for key in runs}
+        assert {key: run.schedule[:2] for key, run in runs.items()} == {
+            key: (k1.get(key, 1), 5) for key in runs
+        }
         momentum = {key: run.step.momentum for key, run in runs.items() if run.step.momentum}
         assert momentum == {"momentum": 0.5, "nesterov": 0.5}
         assert [runs[key].objective.reduction for key in ("mean", "sum")] == ["mean", "sum"]
-        assert {key for key, run in runs.items() if run.objective.nonlinearity == "relu"} == {"relu"}
+        assert {key for key, run in runs.items() if run.objective.nonlinearity == "relu"} == {
+            "relu"
+        }
     assert training.demo_runs(small(3, 3))["sliding"].options.schedule.k2 == 3
 
 
@@ -248,7 +294,10 @@ def test_a_disagreement_is_that_of_networks_trained_alone(key):
     outcomes, found, variant, k = shared()[0], shared()[1][key], VARIANTS[key], 5
     of = outcomes.subject
     options = changed(of.options, k1=k if variant.run == "chunks" else 1, k2=k)
-    networks = [numpy_rnn.initial_parameters(1, 3, 1, bias=True, dtype="float64", seed=seed) for seed in range(5)]
+    networks = [
+        numpy_rnn.initial_parameters(1, 3, 1, bias=True, dtype="float64", seed=seed)
+        for seed in range(5)
+    ]
     right = np.array([final_alone(of.train(params, options), params, of) for params in networks]).T
     runs = (updates(program(variant.name), of.run_of(params, options)) for params in networks)
     wrong = np.array([final_alone(*of_network, of) for of_network in zip(runs, networks)]).T
@@ -271,7 +320,10 @@ SHOWN_BY = {
     "clipping per tensor": ("float64, k1 = 1, k2 = 5, biases, max_norm", "W_xh"),
     "sum for mean": ("k1 = 3, k2 = 5, mean", "loss"),
     "relu′ missing": ("relu, k1 = 1, k2 = 5", "da"),
-    "dampening at the first step too": ("momentum, dampening, decay, max_norm, learned h₀", "vW_xh"),
+    "dampening at the first step too": (
+        "momentum, dampening, decay, max_norm, learned h₀",
+        "vW_xh",
+    ),
     "nesterov forgotten, or from the velocity before the step": ("nesterov", "W_xh"),
     "10⁻⁸ outside the root": ("adagrad", "W_xh"),
     "softmax applied twice": (None, "loss"),
@@ -282,15 +334,21 @@ SHOWN_BY = {
 
 def test_what_a_run_changes():
     """The other options are those of the run that is studied, but for the epochs of a long one."""
-    of = small(20, epochs=300, learning_rate=0.5, momentum=0.3, nesterov=True, max_norm=0.7, k1=2, k2=4)
+    of = small(
+        20, epochs=300, learning_rate=0.5, momentum=0.3, nesterov=True, max_norm=0.7, k1=2, k2=4
+    )
     own, slow = of.options.keywords(), {"k1": 1, "k2": 5, "learning_rate": 0.1}
     drawn = {"bias": None, "dtype": None, "is_learned": False}
     changes, window = {}, {"k1": 1, "k2": 5}
     for name, run in training.demo_runs(of).items():
         options = run.options.keywords()
         assert options["epochs"] == 100
-        changes[name] = {key: value for key, value in options.items() if value != own[key] and key != "epochs"}
-        changes[name] |= {key: getattr(run, key) for key in drawn if getattr(run, key) != drawn[key]}
+        changes[name] = {
+            key: value for key, value in options.items() if value != own[key] and key != "epochs"
+        }
+        changes[name] |= {
+            key: getattr(run, key) for key in drawn if getattr(run, key) != drawn[key]
+        }
     plain = {"momentum": 0.0, "nesterov": False}
     assert changes == {
         "sliding": window, "chunks": {"k1": 5, "k2": 5}, "biases": window | {"bias": True},
@@ -317,7 +375,10 @@ def test_the_networks_of_an_outcome_train_as_each_would_alone():
     together = run.networks(of, 2)
     for one in [one.name for one in MUTANTS] + [*PROGRAMS]:
         sides = (program(one), together), (program(one), training.one_network(together, 1))
-        both, single = (list(updates(side, of.run_of(params, run.options)))[-1].parameters for side, params in sides)
+        both, single = (
+            list(updates(side, of.run_of(params, run.options)))[-1].parameters
+            for side, params in sides
+        )
         for theta, other in zip(single, both):
             if theta is not None:
                 np.testing.assert_allclose(theta, other[1], rtol=1e-3, atol=1e-4, err_msg=one)
@@ -326,7 +387,9 @@ def test_the_networks_of_an_outcome_train_as_each_would_alone():
 def test_the_lines_of_a_mutant_are_shown_as_functions():
     """Those of the catalogue itself, next to those of the definition; of every mutant."""
     head = "def state_adjoint(n, w, p, t):\n    return n.affine([(w.dy[t], p.W_hy.mT)"
-    assert changes(named("dh_next dropped")) == [(f"{head}, (w.da[t + 1], p.W_hh.mT)])", f"{head}])")]
+    assert changes(named("dh_next dropped")) == [
+        (f"{head}, (w.da[t + 1], p.W_hh.mT)])", f"{head}])")
+    ]
     starts = {
         "clipping per tensor": "def clipped(n, d, p, step):\n    if step.max_norm is None:\n        return right.",
         "mean of the losses, gradient of their sum": 'loss_and_error = with_reductions("mean", None)\n\ndef with_',
@@ -346,7 +409,11 @@ def test_a_mistake_is_shown_by_the_first_run_it_changes():
     outcomes = training.Outcomes(small(6, 2, epochs=1))
     result = [mistakes.mistake(outcomes, named(name)) for name in SHOWN_BY]
     assert {one.name: (one.shown_by, one.caught.tensor) for one in result} == SHOWN_BY
-    assert [one.verdict for one in result[-3:]] == ["not in a run", NO_EFFECT, "the same"]  # to a percent
+    assert [one.verdict for one in result[-3:]] == [
+        "not in a run",
+        NO_EFFECT,
+        "the same",
+    ]  # to a percent
 
 
 def test_where_networks_diverge_smaller_rates_are_tried():
@@ -369,10 +436,14 @@ def test_verdicts():
     assert training.verdict(2.1, 1.9, 4) == "learns less"
     assert training.verdict(2.1, 2.0, 4) == "does not learn"
     right, wrong = (
-        training.Trained(Parameters(np.array([last]), *2 * (np.zeros(1),)), np.array([4.0]), np.array([last]))
+        training.Trained(
+            Parameters(np.array([last]), *2 * (np.zeros(1),)), np.array([4.0]), np.array([last])
+        )
         for last in (1.0, 2.5)
     )
-    assert training.outcome(right, wrong, 0.1).verdict == "does not learn"  # by its own losses, from 4 to 2.5
+    assert (
+        training.outcome(right, wrong, 0.1).verdict == "does not learn"
+    )  # by its own losses, from 4 to 2.5
     lost = right._replace(parameters=Parameters(*3 * (np.array([np.nan]),)))
     assert training.outcome(lost, lost, 0.1).verdict == NO_EFFECT
 
@@ -382,10 +453,17 @@ def test_published_findings_are_of_the_default_experiment():
     found, text = mistakes.published_training(), mistakes.PUBLISHED.read_text(encoding="utf-8")
     assert plain(found) == json.loads(text)  # also what is infinite
     assert np.isinf(found.by_k.chunks[20]).any()
-    assert (found.series, found.networks, found.learning_rate, found.epochs) == ("sine wave", 32, 0.1, 100)
+    assert (found.series, found.networks, found.learning_rate, found.epochs) == (
+        "sine wave",
+        32,
+        0.1,
+        100,
+    )
     assert found.sizes == {"T": 20, "B": 1, "D": 1, "H": 6, "O": 1}
     assert set(found.by_k.chunks) == set(training.lengths(20))
-    assert [one.key for one in found.disagreements] == [variant.key for variant in mistakes.VARIANTS]
+    assert [one.key for one in found.disagreements] == [
+        variant.key for variant in mistakes.VARIANTS
+    ]
     verdicts = {one.name: one.verdict for one in found.mistakes}
     assert list(verdicts) == [one.name for one in MUTANTS]  # else run the command again
     assert set(PUZZLES) <= set(verdicts)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from numpy_rnn.common.errors import check_whole
+from numpy_rnn.common.errors import check_integer
 
 if TYPE_CHECKING:
     from torch_rnn.loop_audit.audit_report import Report
@@ -28,7 +28,7 @@ def audit(updates: int = 200) -> Iterator["Report"]:
     from torch_rnn.loop_audit.audit_report import Report
     from torch_rnn.loop_audit.watch import Watch
 
-    watch = Watch(check_whole("updates", updates, 1))
+    watch = Watch(check_integer("updates", updates, 1))
     watch.start()
     try:
         yield Report(watch)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from numpy_rnn.app.options import Parser
-from numpy_rnn.common.errors import InputError, check_whole
+from numpy_rnn.common.errors import InputError, check_integer
 from numpy_rnn.common.exit_status import failed
 from numpy_rnn.common.files import check_can_write, save_json
 from torch_rnn.loop_audit.audit_report import Report
@@ -39,12 +39,17 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, bytes]:
     parser = Parser("python -m torch_rnn audit", usage=usage, description=ABOUT, allow_abbrev=False)
     option = parser.add_argument
     option("script", metavar="SCRIPT", nargs="?", help="a Python file; its arguments follow")
-    option("-m", dest="module", metavar="MODULE", help="a module, such as package.train, instead of a file")
+    option(
+        "-m",
+        dest="module",
+        metavar="MODULE",
+        help="a module, such as package.train, instead of a file",
+    )
     option("--updates", type=int, default=200, metavar="N", help="audit the first N updates (200)")
     option("--output", metavar="FILE", help="write everything that was seen as .json")
     own, arguments = split(words)
     given = parser.parse_args(own, argparse.Namespace(arguments=arguments))
-    check_whole("--updates", given.updates, 1)
+    check_integer("--updates", given.updates, 1)
     if given.output:
         check_can_write(given.output, "--output", (".json",))
         given.output = os.path.abspath(given.output)
@@ -76,7 +81,10 @@ def run(words: list[str]) -> int:
         else:
             main.__dict__["__file__"] = os.path.abspath(given.script)
             exec(compile(source, main.__dict__["__file__"], "exec"), main.__dict__)
-    except (Exception, KeyboardInterrupt) as error:  # is shown here, and decides on the exit status of the interpreter
+    except (
+        Exception,
+        KeyboardInterrupt,
+    ) as error:  # is shown here, and decides on the exit status of the interpreter
         error.__traceback__ = without_own(error)
         sys.excepthook(type(error), error, error.__traceback__)
         sys.excepthook = lambda *_: None
@@ -95,7 +103,9 @@ def report(watch: Watch, given: argparse.Namespace) -> None:
         sys.stdout.flush()
     print("-- audit " + "-" * 71, found, sep="\n", file=sys.stderr)
     for option in sorted({*WITH_VALUE} & {word.partition("=")[0] for word in given.arguments}):
-        print(f"{option} went to the script: options of audit come before the script", file=sys.stderr)
+        print(
+            f"{option} went to the script: options of audit come before the script", file=sys.stderr
+        )
     if given.output:
         try:
             save_json(given.output, found.contents())

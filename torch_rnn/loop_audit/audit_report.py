@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from numpy_rnn.app.format import number_of
+from numpy_rnn.app.format import pluralize
 from numpy_rnn.common.errors import some_of
 from torch_rnn.loop_audit.loop_warnings import LoopWarning, attached_reach, loop_warnings
 from torch_rnn.loop_audit.records import ORIGINS, Check, Clip, Network, Update
@@ -72,7 +72,9 @@ class Report:
         """The report in sentences."""
         watch, networks, lines = self._watch, self.networks, list[str]()
         for net in networks:
-            lines.append(f"{f'{net.name}: ' if net.name else ''}{net.kind}, first called at {net.place}")
+            lines.append(
+                f"{f'{net.name}: ' if net.name else ''}{net.kind}, first called at {net.place}"
+            )
             lines += [f"  {fact}" for fact in facts(net)]
         if networks and {"scripted", "transformed"} & watch.updates.evidence.keys():
             lines.append(self.nothing)
@@ -96,7 +98,10 @@ class Report:
             for net in self.networks
         ]  # fmt: skip
         everything = {"networks": networks, "updates": self.updates, "warnings": self.warnings}
-        return everything | {"message": "" if networks else self.nothing, "error": self._watch.error}
+        return everything | {
+            "message": "" if networks else self.nothing,
+            "error": self._watch.error,
+        }
 
 
 def ranged(values: Iterable[int]) -> str:
@@ -117,11 +122,18 @@ def schedule(net: Network) -> tuple[int, int] | None:
     No update has more of them, but those that start from zeros.
     """
     updates = [u for u in net.updates if u.windows]
-    if not updates or any(len(u.windows) != 1 for u in updates) or not is_carried(net) or attached_reach(net):
+    if (
+        not updates
+        or any(len(u.windows) != 1 for u in updates)
+        or not is_carried(net)
+        or attached_reach(net)
+    ):
         return None
     pairs = Counter((u.loss_steps, u.reach) for u in updates)
     (k1, k2), count = max(pairs.items(), key=lambda item: item[::-1])
-    most = max((u.loss_steps for u in updates[1:] if u.windows[0].initial not in STARTS), default=k1)
+    most = max(
+        (u.loss_steps for u in updates[1:] if u.windows[0].initial not in STARTS), default=k1
+    )
     equal = sum(u.new_steps == k1 for u in updates if (u.loss_steps, u.reach) == (k1, k2))
     is_regular = 3 * count >= len(updates) and k2 == max(u.reach for u in updates) and k1 >= most
     return (k1, k2) if is_regular and 2 * equal > count else None
@@ -129,13 +141,17 @@ def schedule(net: Network) -> tuple[int, int] | None:
 
 def is_carried(net: Network) -> bool:
     """Whether a window starts from the state of an earlier one."""
-    return any(window.initial == "carried" or window.back for u in net.updates for window in u.windows)
+    return any(
+        window.initial == "carried" or window.back for u in net.updates for window in u.windows
+    )
 
 
 def is_counted(net: Network) -> bool:
     """Whether new steps can be told from those that are computed again: each window follows the one before."""
     is_alone = all(len(u.windows) < 2 for u in net.updates)
-    return not is_carried(net) or (is_alone and 2 * net.origins["no gradient"] <= net.origins.total())
+    return not is_carried(net) or (
+        is_alone and 2 * net.origins["no gradient"] <= net.origins.total()
+    )
 
 
 def truncation(net: Network) -> str:
@@ -143,7 +159,11 @@ def truncation(net: Network) -> str:
     updates = [u for u in net.updates if u.windows]
     windows = [window for u in updates for window in u.windows]
     if not windows:
-        without = "gradients are computed, but no update is made" if net.was_reached else "no gradient reaches it"
+        without = (
+            "gradients are computed, but no update is made"
+            if net.was_reached
+            else "no gradient reaches it"
+        )
         return f"no truncation: {without}"
     if far := attached_reach(net):
         return f"{far}: the state is attached"
@@ -153,9 +173,15 @@ def truncation(net: Network) -> str:
     if any(w.lengths[0] != w.lengths[1] for w in windows):  # packed
         lengths = f"{min(w.lengths[0] for w in windows)} to {max(w.lengths[1] for w in windows)}"
     if all(window.initial != "carried" for window in windows):
-        start = " or ".join(INITIAL[kind] for kind in sorted({window.initial for window in windows}))
+        start = " or ".join(
+            INITIAL[kind] for kind in sorted({window.initial for window in windows})
+        )
         full = all(w.reach == w.steps or w.passes > 1 for w in windows)
-        how = f"full BPTT over windows of {lengths} steps" if full else f"the gradient reaches {reach} steps"
+        how = (
+            f"full BPTT over windows of {lengths} steps"
+            if full
+            else f"the gradient reaches {reach} steps"
+        )
         return f"each window starts from {start}: no state is carried; {how}{several}"
     changed = ", through weights that have changed since" if any(w.back for w in windows) else ""
     carried = f"state carried and detached{changed}"
@@ -164,16 +190,27 @@ def truncation(net: Network) -> str:
         return f"TBPTT({pair[0]}, {pair[1]}): {kind} of {pair[1]} steps, {carried}"
     if several:
         return f"chunks of {lengths} steps, {carried}{several}"
-    new, losses = (ranged(values) for values in zip(*((u.new_steps, u.loss_steps) for u in updates)))
-    with_loss = "" if all(u.new_steps == u.loss_steps for u in updates) else f" and {losses} with a loss"
-    counted = f"{new} new steps per update{with_loss}" if is_counted(net) else f"{losses} steps with a loss per update"
+    new, losses = (
+        ranged(values) for values in zip(*((u.new_steps, u.loss_steps) for u in updates))
+    )
+    with_loss = (
+        "" if all(u.new_steps == u.loss_steps for u in updates) else f" and {losses} with a loss"
+    )
+    counted = (
+        f"{new} new steps per update{with_loss}"
+        if is_counted(net)
+        else f"{losses} steps with a loss per update"
+    )
     return f"truncated BPTT, {carried}: {counted}; the gradient reaches {reach} steps"
 
 
 def facts(net: Network) -> Iterator[str]:
     """The facts of a network."""
     updates, shapes = net.updates, sorted(net.counts)
-    passes = {graph: sum(n for shape, n in net.counts.items() if shape[2] == graph) for graph in (True, False)}
+    passes = {
+        graph: sum(n for shape, n in net.counts.items() if shape[2] == graph)
+        for graph in (True, False)
+    }
     layout = "" if net.is_cell else f" of input {net.layout}"
     shown = f", steps x batch {some_of([f'{T} x {B}' for T, B, graph in shapes if graph])}{layout}"
     without = f", {passes[False]} without a graph" if passes[False] else ""
@@ -182,11 +219,17 @@ def facts(net: Network) -> Iterator[str]:
     yield from state_facts(net)
     if not updates:
         return
-    names = ", ".join(dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates))
-    found = [" and ".join(f"{rate:.4g}" for rate in u.learning_rates) for u in updates if u.learning_rates]
+    names = ", ".join(
+        dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates)
+    )
+    found = [
+        " and ".join(f"{rate:.4g}" for rate in u.learning_rates)
+        for u in updates
+        if u.learning_rates
+    ]
     rates = f", learning rate {' to '.join(dict.fromkeys((found[0], found[-1])))}" if found else ""
     backward = f"backward passes per update: {ranged(u.backward for u in updates)}"
-    yield f"{number_of(len(updates), 'update')} by {names}{rates}, {backward}"
+    yield f"{pluralize(len(updates), 'update')} by {names}{rates}, {backward}"
     yield checked("gradient", [u.gradient for u in updates if u.gradient])
     if any(u.optimizer for u in updates):
         yield checked("step", [u.step for u in updates if u.step])
@@ -213,9 +256,14 @@ def state_facts(net: Network) -> Iterator[str]:
     if 3 * (elsewhere := net.origins["elsewhere"]) >= net.origins.total() > 0:
         yield f"the state comes from another place in the data in {elsewhere} of {net.origins.total()} windows or more"
     elif net.origins.keys() - {"before"}:
-        kinds = [f"{ORIGINS[kind]} ({n} of {net.origins.total()})" for kind, n in net.origins.items()]
+        kinds = [
+            f"{ORIGINS[kind]} ({n} of {net.origins.total()})" for kind, n in net.origins.items()
+        ]
         yield f"the state comes from: {', '.join(kinds)}"
-    numbers, data = list(dict.fromkeys(update for update, _ in net.resets)), {each for _, each in net.resets}
+    numbers, data = (
+        list(dict.fromkeys(update for update, _ in net.resets)),
+        {each for _, each in net.resets},
+    )
     if numbers in ([], [1]) and "no gradient" not in net.origins:
         yield "the state is never reset as a whole"
     elif 1 < len(numbers) == len(all_updates):
@@ -236,7 +284,9 @@ def clipping(updates: list[Update]) -> str:
         looked_at = f"{n} of {sum(u.gradient is not None for u in updates)} updates looked at"
         by_script = f"by the script itself, before the step ({looked_at})"
         acts = sum(clip.acts for clip in clips)
-        lines.append(by_script if kind == "script" else f"by {kind} {limit:g} {of}; it acts in {acts} of {n}")
+        lines.append(
+            by_script if kind == "script" else f"by {kind} {limit:g} {of}; it acts in {acts} of {n}"
+        )
     return f"clipping: {'; '.join(lines) or 'none seen'}"
 
 
@@ -250,6 +300,4 @@ def checked(what: str, checks: list[Check]) -> str:
     if wrong:
         how = f"by {worst.error:.2g} of the size of {worst.name}"
         return f"{what}: {len(wrong)} of {len(done)} differ from a float64 replay, {how}"
-    return (
-        f"{what}: {len(done)} replayed in float64, each agrees to {worst.error:.0e} of its size, as rounding explains"
-    )
+    return f"{what}: {len(done)} replayed in float64, each agrees to {worst.error:.0e} of its size, as rounding explains"

@@ -14,7 +14,10 @@ from torch_rnn.loop_audit.records import DataPlace, Initial, Network, Pass
 
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 NUMBERS, MAX_LOOKED_AT, MIN_NUMBERS = 16_384, 128, 16  # of the inputs of a pass that identify them
-MIN_SHIFTED, MIN_PLACES = 8, 4  # numbers that tell a shift; places in a tensor that tell a set of data from a buffer
+MIN_SHIFTED, MIN_PLACES = (
+    8,
+    4,
+)  # numbers that tell a shift; places in a tensor that tell a set of data from a buffer
 
 
 @dataclass(slots=True)
@@ -37,11 +40,22 @@ class DataEvidence:
 
     def __init__(self) -> None:
         self.tokens: torch.Tensor | None = None  # of an nn.Embedding or one_hot
-        self.drawn, self.shape, self.is_by_sample = 0, tuple[int, ...](), False  # shuffled batches; the latest batch
+        self.drawn, self.shape, self.is_by_sample = (
+            0,
+            tuple[int, ...](),
+            False,
+        )  # shuffled batches; the latest batch
         self.latest: dict[Network, Latest] = {}
-        self.numbers, self.number = WeakIdKeyDictionary(), 0  # of tensors, as an id may be that of an earlier one
-        self.trained: dict[int, tuple[Any, set[tuple[int, int]]]] = {}  # tensors, and places of passes with a gradient
-        self.before: dict[Network, DataPlace] = {}  # of the latest pass, if no backward pass followed
+        self.numbers, self.number = (
+            WeakIdKeyDictionary(),
+            0,
+        )  # of tensors, as an id may be that of an earlier one
+        self.trained: dict[
+            int, tuple[Any, set[tuple[int, int]]]
+        ] = {}  # tensors, and places of passes with a gradient
+        self.before: dict[
+            Network, DataPlace
+        ] = {}  # of the latest pass, if no backward pass followed
 
     def look_up(self, result: Any, input: Any, *_: Any, **__: Any) -> None:
         """Remember the classes of the next input."""
@@ -49,7 +63,11 @@ class DataEvidence:
 
     def tokens_of(self, steps: int, batch: int) -> torch.Tensor | None:
         """The classes of an input, if it is looked up."""
-        return self.tokens if self.tokens is not None and self.tokens.numel() == steps * batch else None
+        return (
+            self.tokens
+            if self.tokens is not None and self.tokens.numel() == steps * batch
+            else None
+        )
 
     def place(self, net: Network, x: Any, steps: int, batch: int, follows: bool) -> DataPlace:
         """Where the inputs of a pass are. Few numbers say nothing if they are copies, nor if a cell goes on."""
@@ -69,7 +87,9 @@ class DataEvidence:
         if base is None:
             return DataPlace(self.drawn, fingerprint if is_enough else None)
         axis, start = 1 if net.batch_first and source.dim() > 1 else 0, int(source.storage_offset())
-        end = start + (source.stride(axis) * steps if source.dim() > axis and not net.is_cell else 0)
+        end = start + (
+            source.stride(axis) * steps if source.dim() > axis and not net.is_cell else 0
+        )
         self.number += 1
         number = 0 if is_enough else self.numbers.setdefault(base, self.number)  # type: ignore[no-untyped-call]
         return DataPlace(self.drawn, (start, fingerprint, number), ref(base), start, end)
@@ -78,7 +98,12 @@ class DataEvidence:
         """See whether the script writes into its training data between two passes, as sampling in a slice does."""
         before = self.before.get(net)
         self.before[net] = here
-        if before is None or here.base is None or before.base is None or None in (before.identity, here.identity):
+        if (
+            before is None
+            or here.base is None
+            or before.base is None
+            or None in (before.identity, here.identity)
+        ):
             return
         base, is_same = here.base(), (before.start, before.end) == (here.start, here.end)
         if is_same and base is before.base() is not None and before.identity != here.identity:
@@ -98,9 +123,15 @@ class DataEvidence:
             codes = net.by_time(tokens, T, B)
         elif bool(((codes == 0) | (codes == 1)).all()) and bool((codes.sum(-1) == 1).all()):
             codes = codes.argmax(-1, keepdim=True)
-        memory, start, stride = by_time.untyped_storage().data_ptr(), int(by_time.storage_offset()), by_time.stride(0)
+        memory, start, stride = (
+            by_time.untyped_storage().data_ptr(),
+            int(by_time.storage_offset()),
+            by_time.stride(0),
+        )
         end = (memory, start + T * stride, stride)
-        self.latest[net] = Latest(each.at.number, T, B, codes.clone(), end, state.detach().clone(), initial)
+        self.latest[net] = Latest(
+            each.at.number, T, B, codes.clone(), end, state.detach().clone(), initial
+        )
         if former is None or (former.codes.shape, former.codes.dtype) != (codes.shape, codes.dtype):
             return
         if former.is_kept and initial == former.initial == "zeros":
@@ -108,8 +139,14 @@ class DataEvidence:
             if is_next or former.end == (memory, start, stride):
                 net.evidence["state not carried"].append((each.at.place,))
         if source == former.number and each.origin == "before":
-            if not (later := shift(former.codes, codes)) and (row := shift(codes[:, :-1], codes[:, 1:])):
-                later = B * row if shift(former.codes[:, -1:], codes[:, :1]) == row and B * row != T else 0
+            if not (later := shift(former.codes, codes)) and (
+                row := shift(codes[:, :-1], codes[:, 1:])
+            ):
+                later = (
+                    B * row
+                    if shift(former.codes[:, -1:], codes[:, :1]) == row and B * row != T
+                    else 0
+                )
             if later:
                 net.evidence["state: overlap"].append((each.at.place, later, T))
 
@@ -129,11 +166,21 @@ class DataEvidence:
             if wanted.shape != codes.shape:
                 continue
             is_copied = bool((codes != codes[:1, :1]).any()) and torch.equal(wanted, codes)
-            net.evidence["target equals the input" if is_copied else "target differs"].append((where,))
-            is_next_row = T * (B - 1) >= MIN_SHIFTED and torch.equal(wanted[:, :-1], codes[:, 1:]) and not is_copied
+            net.evidence["target equals the input" if is_copied else "target differs"].append(
+                (where,)
+            )
+            is_next_row = (
+                T * (B - 1) >= MIN_SHIFTED
+                and torch.equal(wanted[:, :-1], codes[:, 1:])
+                and not is_copied
+            )
             if is_next_row and bool((codes[:, 1:] != codes[:, :-1]).any()):
-                is_text = not codes.is_floating_point() and net.is_in_loss  # numbers may be those of the next window
-                is_sure = is_text and T > 1 and not torch.equal(wanted[:-1], codes[1:])  # as in overlapping windows
+                is_text = (
+                    not codes.is_floating_point() and net.is_in_loss
+                )  # numbers may be those of the next window
+                is_sure = (
+                    is_text and T > 1 and not torch.equal(wanted[:-1], codes[1:])
+                )  # as in overlapping windows
                 if is_sure or self.is_by_batch(net, T, B):
                     net.swapped("the target is the input of the next sequence", T, B)
 
@@ -155,19 +202,37 @@ class DataEvidence:
     def draw(self, batch: Any, iterator: Any) -> None:
         """Look at a batch of a DataLoader: whether its first axis is that of samples, for sure."""
         parts = list(
-            batch.values() if isinstance(batch, dict) else batch if isinstance(batch, list | tuple) else [batch]
+            batch.values()
+            if isinstance(batch, dict)
+            else batch
+            if isinstance(batch, list | tuple)
+            else [batch]
         )
-        shapes = [tuple(part.shape) for part in parts if isinstance(part, torch.Tensor) and part.dim() > 0]
+        shapes = [
+            tuple(part.shape) for part in parts if isinstance(part, torch.Tensor) and part.dim() > 0
+        ]
         shuffles = isinstance(getattr(iterator._index_sampler, "sampler", None), SHUFFLING)
-        self.drawn, self.shape = self.drawn + shuffles, shapes[0] if shapes and iterator._auto_collation else ()
-        self.is_by_sample = shuffles or any(math.prod(shape) == shape[0] for shape in shapes[1:])  # a target per sample
+        self.drawn, self.shape = (
+            self.drawn + shuffles,
+            shapes[0] if shapes and iterator._auto_collation else (),
+        )
+        self.is_by_sample = shuffles or any(
+            math.prod(shape) == shape[0] for shape in shapes[1:]
+        )  # a target per sample
 
 
 def shift(former: torch.Tensor, later: torch.Tensor) -> int:
     """The steps by which data (T, B, n) overlap earlier ones, if it is sure that they do; 0 if not."""
     T = len(former)
-    for s in ((former == later[:1]).flatten(1).all(1).nonzero().flatten().tolist() if later.numel() else ())[:T]:
-        rest, is_periodic = former[s:], torch.equal(former[:s], former[T - s :])  # which needs no overlap; so for s = 0
+    for s in (
+        (former == later[:1]).flatten(1).all(1).nonzero().flatten().tolist()
+        if later.numel()
+        else ()
+    )[:T]:
+        rest, is_periodic = (
+            former[s:],
+            torch.equal(former[:s], former[T - s :]),
+        )  # which needs no overlap; so for s = 0
         if rest.numel() >= MIN_SHIFTED and torch.equal(rest, later[: T - s]) and not is_periodic:
             return int(s) if bool((rest != rest[:1]).any()) else 0
     return 0
@@ -176,8 +241,16 @@ def shift(former: torch.Tensor, later: torch.Tensor) -> int:
 def mixing_view(x: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """The shapes of a tensor and its view, if the view exchanges sizes of axes but not the axes: rows are mixed."""
     base = x._base
-    if base is None or x.dim() != 3 or base.dim() not in (2, 3) or base.numel() != x.numel() or not x.is_contiguous():
+    if (
+        base is None
+        or x.dim() != 3
+        or base.dim() not in (2, 3)
+        or base.numel() != x.numel()
+        or not x.is_contiguous()
+    ):
         return None
     given, now = tuple(base.shape), tuple(x.shape)
     is_exchanged = given[:2] == now[1::-1] and given[0] != given[1] and min(given[:2]) > 1
-    return (given, now) if is_exchanged and base.is_contiguous() and (*given, 1)[2] == now[2] else None
+    return (
+        (given, now) if is_exchanged and base.is_contiguous() and (*given, 1)[2] == now[2] else None
+    )

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from numpy_rnn.app.format import number_of
+from numpy_rnn.app.format import pluralize
 from torch_rnn.loop_audit.records import MAX_COMPARED, Evidence, Network
 from torch_rnn.loop_audit.watch import Watch
 
@@ -97,12 +97,20 @@ def loop_warnings(watch: Watch) -> list[LoopWarning]:
     """All warnings, those of each network in the order of MISTAKES, then those of the loop."""
     found = dict[tuple[str, str, str], LoopWarning]()
     for net in (*watch.updates.networks, None):
-        evidence, contradicted = loop_evidence(watch) if net is None else network_evidence(net, watch)
-        detach = "state = tuple(s.detach() for s in state)" if net and net.is_lstm else "hidden = hidden.detach()"
+        evidence, contradicted = (
+            loop_evidence(watch) if net is None else network_evidence(net, watch)
+        )
+        detach = (
+            "state = tuple(s.detach() for s in state)"
+            if net and net.is_lstm
+            else "hidden = hidden.detach()"
+        )
         for kind, (enough, text) in MISTAKES.items():
             if len(evidence[kind]) >= enough and not contradicted.get(kind):
                 place, *values = evidence[kind][0]
-                each = LoopWarning(kind, net.name if net else "", place, text.format(*values, d=detach))
+                each = LoopWarning(
+                    kind, net.name if net else "", place, text.format(*values, d=detach)
+                )
                 found.setdefault((kind, place, each.message), each)
     return list(found.values())
 
@@ -112,15 +120,25 @@ def loop_evidence(watch: Watch) -> tuple[Evidence, dict[str, Any]]:
     updates, parameters, networks = watch.updates, watch.updates.parameters, watch.updates.networks
     evidence, first = defaultdict(list, updates.evidence), parameters.first_step
     if updates.steps > 1 and first:
-        unchanged, held, reached = watch.unchanged, parameters.in_optimizer, parameters.with_gradient
+        unchanged, held, reached = (
+            watch.unchanged,
+            parameters.in_optimizer,
+            parameters.with_gradient,
+        )
         mistakes = {"input changed", "last output"}  # which explain it
-        excused = [n for n in networks if not n.was_reached or is_one_step(n) or mistakes & n.evidence.keys()]
+        excused = [
+            n
+            for n in networks
+            if not n.was_reached or is_one_step(n) or mistakes & n.evidence.keys()
+        ]
         unused = {id(p) for net in excused for p in net.parameters.values()}
         if outside := [key for key in unchanged if key in reached - held]:
             evidence["parameters outside the optimizer"] = [(first, parameters.named(outside))]
         if never := [key for key in unchanged if key in held - reached - unused]:
             evidence["parameters never changed"] = [(first, parameters.named(never))]
-    contradicted = {"clipping without effect": any(u.clips for net in networks for u in net.updates)}
+    contradicted = {
+        "clipping without effect": any(u.clips for net in networks for u in net.updates)
+    }
     # an evaluation may use the same line
     contradicted["losses overwritten"] = 2 * len(evidence["losses overwritten"]) < updates.steps
     return evidence, contradicted
@@ -130,7 +148,12 @@ def network_evidence(net: Network, watch: Watch) -> tuple[Evidence, dict[str, An
     """The evidence about a network, and which kinds are contradicted."""
     updates, evidence, reach = net.updates, defaultdict(list, net.evidence), attached_reach(net)
     sizes = [(steps, batch) for steps, batch, has_graph in net.counts if has_graph]
-    if len(updates) > 1 and is_one_step(net) and all(batch > 1 for _, batch in sizes) and not net.is_cell:
+    if (
+        len(updates) > 1
+        and is_one_step(net)
+        and all(batch > 1 for _, batch in sizes)
+        and not net.is_cell
+    ):
         swapped = net.place, "each sequence has one step from zeros", net.layout, *sizes[0]
         evidence["time and batch swapped"] = [swapped] * 2
     if len(updates) > 1 and net.parameters and not net.was_reached:
@@ -141,12 +164,17 @@ def network_evidence(net: Network, watch: Watch) -> tuple[Evidence, dict[str, An
         if net.has_modes and not u.is_training and u.windows:
             evidence["eval mode"].append((u.windows[0].place, u.number))
         if (check := u.gradient) and not check.is_right and not net.evidence.get("input changed"):
-            evidence["gradient differs"].append((u.place, u.number, f"{check.error:.2g}", check.name))
+            evidence["gradient differs"].append(
+                (u.place, u.number, f"{check.error:.2g}", check.name)
+            )
         if (check := u.step) and not check.is_right:
             evidence["step differs"].append((u.place, u.number, u.optimizer, check.name))
     if evidence["state: no gradient, eval"]:
         evidence["state: no gradient"] = evidence["state: no gradient, eval"]
-    number, carried = Counter({kind: len(found) for kind, found in evidence.items()}), net.origins.total()
+    number, carried = (
+        Counter({kind: len(found) for kind, found in evidence.items()}),
+        net.origins.total(),
+    )
     contradicted = {
         "gradient dropped": len(watch.updates.optimizers) != 1,
         "state attached": number["detach without effect"] or not (reach or watch.updates.backward_failed),
@@ -163,7 +191,9 @@ def network_evidence(net: Network, watch: Watch) -> tuple[Evidence, dict[str, An
     }  # fmt: skip
     attached = f"; {reach}" if reach else ", which makes backward() fail"
     evidence["state attached"] = [(place, attached) for (place,) in evidence["state attached"]]
-    evidence["last output"] = [(place, LAST_OUTPUT[two_ways]) for place, two_ways in evidence["last output"]]
+    evidence["last output"] = [
+        (place, LAST_OUTPUT[two_ways]) for place, two_ways in evidence["last output"]
+    ]
     return evidence, contradicted
 
 
@@ -175,8 +205,10 @@ def is_one_step(net: Network) -> bool:
 
 def attached_reach(net: Network) -> str:
     """How far the gradient of the latest attached update reaches; empty if there is none."""
-    attached = [update for update in net.updates if any(window.attached for window in update.windows)]
+    attached = [
+        update for update in net.updates if any(window.attached for window in update.windows)
+    ]
     if not attached:
         return ""
     back = max(window.back for window in attached[-1].windows)
-    return f"the gradient of update {attached[-1].number} reaches {number_of(back, 'update')} back"
+    return f"the gradient of update {attached[-1].number} reaches {pluralize(back, 'update')} back"

@@ -30,9 +30,15 @@ class LossEvidence:
 
     def __init__(self, evidence: Evidence):
         self.evidence = evidence
-        self.calls, self.reached, self.number = list[tuple[int, str]](), set[int](), 0  # calls: number and place
+        self.calls, self.reached, self.number = (
+            list[tuple[int, str]](),
+            set[int](),
+            0,
+        )  # calls: number and place
 
-    def loss(self, name: str, result: torch.Tensor, input: Any, target: torch.Tensor, where: str) -> None:
+    def loss(
+        self, name: str, result: torch.Tensor, input: Any, target: torch.Tensor, where: str
+    ) -> None:
         """Look at the arguments of a loss."""
         node: Any = result.grad_fn
         if node is None or not isinstance(input, torch.Tensor):
@@ -42,7 +48,11 @@ class LossEvidence:
         if len(self.calls) < MAX_CALLS:
             self.calls.append((self.number, where))
         shapes = tuple(input.shape), tuple(target.shape)
-        if name in SAME_SHAPE and shapes[0] != shapes[1] and (input.detach() - target.detach()).shape != shapes[0]:
+        if (
+            name in SAME_SHAPE
+            and shapes[0] != shapes[1]
+            and (input.detach() - target.detach()).shape != shapes[0]
+        ):
             self.evidence["shapes of the loss"].append((where, *shapes))
         maker, made_by = APPLIED.get(name, ("", ""))
         if maker and producer(input) == maker:
@@ -60,7 +70,10 @@ class LossEvidence:
 
     def difference(self, where: str, given: Any, result: Any) -> None:
         """See the shapes of a difference in those of its gradients: of the outputs that it is given, and its own."""
-        column, square = (tuple(gradient.shape) if gradient is not None else () for gradient in (given[0], result[0]))
+        column, square = (
+            tuple(gradient.shape) if gradient is not None else ()
+            for gradient in (given[0], result[0])
+        )
         if len(column) == 2 and column[1] == 1 < column[0] and square == (column[0], column[0]):
             self.evidence["shapes of the loss"].append((where, column, column[:1]))
 
@@ -91,7 +104,9 @@ class Parameters:
     def __init__(self, evidence: Evidence):
         self.evidence = evidence
         self.names: dict[int, str] = {}
-        self.first: dict[int, tuple[Any, int]] = {}  # a weak reference, and its bits at the first step
+        self.first: dict[
+            int, tuple[Any, int]
+        ] = {}  # a weak reference, and its bits at the first step
         self.first_step = ""  # its place
         self.in_optimizer, self.with_gradient = set[int](), set[int]()
 
@@ -119,18 +134,24 @@ class Parameters:
         others = [p for reference, _ in self.first.values() if (p := reference()) is not None]
         known = others if number - 1 in CHECKED else own
         found = {id(p): p.grad for p in known if p.grad is not None and not p.grad.is_sparse}
-        sizes = dict(zip(found, map(float, torch._foreach_norm(list(found.values())) if found else ())))
+        sizes = dict(
+            zip(found, map(float, torch._foreach_norm(list(found.values())) if found else ()))
+        )
         self.with_gradient |= {key for key, size in sizes.items() if size}
         if not all(math.isfinite(size) for key, size in sizes.items() if key in self.in_optimizer):
             self.evidence["update not finite"].append((where, number))
 
     def unchanged(self) -> list[int]:
         """The parameters that have their first value."""
-        return [key for key, (p, first) in self.first.items() if p() is not None and bits(p()) == first]
+        return [
+            key for key, (p, first) in self.first.items() if p() is not None and bits(p()) == first
+        ]
 
     def named(self, keys: list[int]) -> str:
         """Names of parameters."""
-        return ", ".join(self.names[key] for key in keys[:2]) + (f" and {len(keys) - 2} more" if len(keys) > 2 else "")
+        return ", ".join(self.names[key] for key in keys[:2]) + (
+            f" and {len(keys) - 2} more" if len(keys) > 2 else ""
+        )
 
 
 def bits(p: torch.Tensor) -> int:

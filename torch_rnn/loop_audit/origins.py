@@ -11,7 +11,11 @@ from torch_rnn.loop_audit.records import Initial, Network, Origin, Pass, Stream,
 
 MARK = "torch_rnn.loop_audit"  # key of {output number: (pass, name)} in the metadata of the nodes that end a pass
 LOSS = "torch_rnn.loop_audit.loss"  # key of the number of a loss in the metadata of its node
-ROWS, NUMBERS, MAX_KNOWN = 4, 8, 40_000  # of a state: rows and numbers that identify it; states that are known
+ROWS, NUMBERS, MAX_KNOWN = (
+    4,
+    8,
+    40_000,
+)  # of a state: rows and numbers that identify it; states that are known
 State = tuple[Origin, int]  # a pass, and the step of it after which the state is
 
 
@@ -24,13 +28,19 @@ def named_outputs(output: Any, is_cell: bool) -> Tensors:
     """The last states `h` and `c` of a pass, and its outputs `out`."""
     out, last = (None, output) if is_cell else output
     named = dict(zip("hc", tensors(last)))
-    return named if out is None else named | {"out": out.data if isinstance(out, PackedSequence) else out}
+    return (
+        named
+        if out is None
+        else named | {"out": out.data if isinstance(out, PackedSequence) else out}
+    )
 
 
 def mark_of(tensor: torch.Tensor) -> tuple[Pass, str] | None:
     """The pass whose output a tensor is, with its graph, and the name of the output."""
     node: Any = tensor.grad_fn
-    found: tuple[Pass, str] | None = None if node is None else node.metadata.get(MARK, {}).get(tensor.output_nr)
+    found: tuple[Pass, str] | None = (
+        None if node is None else node.metadata.get(MARK, {}).get(tensor.output_nr)
+    )
     return found
 
 
@@ -70,18 +80,26 @@ class KnownStates:
         self.net, self.known = net, {name: dict[Any, State]() for name in "hc"}
         self.users = dict[tuple[int, int], Any]()  # data and steps of the first pass from a state
         self.streams: dict[Any, Stream] = {}  # those from zeros, by the data of their first pass
-        self.distances: list[int] = []  # of the data of a pass from those of the pass whose state it gets
+        self.distances: list[
+            int
+        ] = []  # of the data of a pass from those of the pass whose state it gets
         self.followers: dict[Any, Any] = {}  # data of a pass: those of the pass that got its state
 
     def add(self, origin: Origin, outputs: Tensors, out: torch.Tensor | None) -> None:
         """Add the last states of a pass, and its outputs (T, B, H) if they are its states."""
         for name, known in self.known.items():
-            states = dict.fromkeys(keys(outputs[name]) if name in outputs else (), (origin, origin.steps))
+            states = dict.fromkeys(
+                keys(outputs[name]) if name in outputs else (), (origin, origin.steps)
+            )
             if name == "h" and out is not None:
                 steps = enumerate(out[:-1, 0, :NUMBERS].tolist(), start=1)
                 states |= {tuple(row): (origin, step) for step, row in steps}
             for row, state in states.items():  # the same numbers without a gradient say nothing new
-                if origin.has_graph or (old := known.get(row)) is None or old[0].update != origin.update:
+                if (
+                    origin.has_graph
+                    or (old := known.get(row)) is None
+                    or old[0].update != origin.update
+                ):
                     known[row] = state
             if len(known) > MAX_KNOWN:
                 for key in list(known)[: MAX_KNOWN // 2]:
@@ -90,7 +108,10 @@ class KnownStates:
 
     def find(self, state: torch.Tensor, name: str = "h") -> State | None:
         """The pass that returned the rows of a state."""
-        return next((found for key in keys(state) if any(key) and (found := self.known[name].get(key))), None)
+        return next(
+            (found for key in keys(state) if any(key) and (found := self.known[name].get(key))),
+            None,
+        )
 
     def origin_of(self, found: State, origin: Origin) -> str:
         """Where the carried state of a pass comes from, a key of ORIGINS: its data tell whether they follow."""
@@ -107,12 +128,22 @@ class KnownStates:
         }
         if kind := next((kind for kind, holds in kinds.items() if holds), ""):
             return kind
-        if here.base is not None and there.base is not None and here.base() is there.base() is not None:
+        if (
+            here.base is not None
+            and there.base is not None
+            and here.base() is there.base() is not None
+        ):
             position = there.start + (there.end - there.start) // source.steps * step
             self.distances = [*self.distances[-1:], here.start - position]
-            is_elsewhere = self.distances[-1] != 0 and self.distances[0] != self.distances[-1]  # their distance varies
-        elif step == source.steps and there.identity is not None and here.identity is not None:  # as in another epoch
-            is_elsewhere = bool(self.followers.setdefault(there.identity, here.identity) != here.identity)
+            is_elsewhere = (
+                self.distances[-1] != 0 and self.distances[0] != self.distances[-1]
+            )  # their distance varies
+        elif (
+            step == source.steps and there.identity is not None and here.identity is not None
+        ):  # as in another epoch
+            is_elsewhere = bool(
+                self.followers.setdefault(there.identity, here.identity) != here.identity
+            )
         else:
             is_elsewhere = False
         return "elsewhere" if is_elsewhere else "before"

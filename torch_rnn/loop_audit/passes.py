@@ -11,12 +11,23 @@ from torch.nn.utils.rnn import PackedSequence
 
 from torch_rnn.loop_audit import replay
 from torch_rnn.loop_audit.data_evidence import mixing_view
-from torch_rnn.loop_audit.origins import MARK, Graph, KnownStates, initial_kind, mark_of, named_outputs, tensors
+from torch_rnn.loop_audit.origins import (
+    MARK,
+    Graph,
+    KnownStates,
+    initial_kind,
+    mark_of,
+    named_outputs,
+    tensors,
+)
 from torch_rnn.loop_audit.places import named, place, result_is_dropped
 from torch_rnn.loop_audit.records import Initial, Network, Origin, Pass, Stream
 from torch_rnn.loop_audit.updates import Updates
 
-MODES = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # differ in training and eval mode
+MODES = (
+    nn.modules.dropout._DropoutNd,
+    nn.modules.batchnorm._BatchNorm,
+)  # differ in training and eval mode
 MAX_NODES, MAX_INPUT_NODES = 1000, 25  # of the graph before the state or the input of a pass
 
 
@@ -25,11 +36,15 @@ class Passes:
 
     def __init__(self, updates: Updates, guard: Callable[..., Any]):
         self.updates, self.guard, self.number = updates, guard, 0
-        self.names: WeakKeyDictionary[nn.Module, tuple[str, bool]] = WeakKeyDictionary()  # and whether it has modes
+        self.names: WeakKeyDictionary[nn.Module, tuple[str, bool]] = (
+            WeakKeyDictionary()
+        )  # and whether it has modes
         self.by_module: WeakKeyDictionary[nn.Module, Network] = WeakKeyDictionary()
         self.known: dict[Network, KnownStates] = {}
         self.random: torch.Tensor | None = None  # the state before a pass with dropout
-        self.detached: dict[str, Any] = {}  # by place, where the result is dropped: weak reference to the latest tensor
+        self.detached: dict[
+            str, Any
+        ] = {}  # by place, where the result is dropped: weak reference to the latest tensor
 
     def detach(self, result: Any, tensor: torch.Tensor) -> None:
         """Remember a tensor of which the detached result is dropped."""
@@ -47,7 +62,12 @@ class Passes:
                     self.names.setdefault(each, (name, modes[id(root)]))
             networks, (name, has_modes) = self.updates.networks, self.names.get(module, ("", False))
             taken = [net.name for net in networks].count(name)
-            net = Network(len(networks) + 1, module, f"{name} ({taken + 1})" if taken and name else name, place())
+            net = Network(
+                len(networks) + 1,
+                module,
+                f"{name} ({taken + 1})" if taken and name else name,
+                place(),
+            )
             net.has_modes = has_modes or bool(getattr(module, "dropout", 0))
             self.by_module[module], self.known[net] = net, KnownStates(net)
             networks.append(net)
@@ -66,17 +86,31 @@ class Passes:
         if output is None:  # an error
             return
         states, outputs = tensors(hx), named_outputs(output, isinstance(module, RNNCellBase))
-        if any(map(torch._C._functorch.is_functorch_wrapped_tensor, outputs.values())):  # it has no graph of its own
+        if any(
+            map(torch._C._functorch.is_functorch_wrapped_tensor, outputs.values())
+        ):  # it has no graph of its own
             self.updates.evidence["transformed"].append((place(),))
             return
         net = self.network(module)
-        nodes: list[Any] = [(name, t.grad_fn, t.output_nr) for name, t in outputs.items() if t.grad_fn is not None]
-        self.number, where, (steps, batch), data = self.number + 1, place(), net.sizes(input), self.updates.data
+        nodes: list[Any] = [
+            (name, t.grad_fn, t.output_nr) for name, t in outputs.items() if t.grad_fn is not None
+        ]
+        self.number, where, (steps, batch), data = (
+            self.number + 1,
+            place(),
+            net.sizes(input),
+            self.updates.data,
+        )
         net.counts[steps, batch, bool(nodes)] += 1
         if isinstance(input, torch.Tensor) and (mixed := mixing_view(input)):
             net.evidence["view"].append((where, *mixed))
         mark, former = mark_of(states[0]) if states else None, None
-        if mark is not None and mark[1] == "h" and mark[0].net is net and mark[0].at.update == len(net.updates):
+        if (
+            mark is not None
+            and mark[1] == "h"
+            and mark[0].net is net
+            and mark[0].at.update == len(net.updates)
+        ):
             former = mark[0]  # whose last state this is, as it is with its graph, in this update
         origin = Origin(
             self.number, where, len(net.updates), steps, batch, bool(nodes), module.training,
@@ -87,7 +121,11 @@ class Passes:
             each = self.record(net, origin, input, states, former)
             origin = each.at._replace(source=ref(each))
             if net.compares_data and isinstance(input, torch.Tensor):
-                found = self.known[net].find(states[0]) if states and each.initial == "carried" else None
+                found = (
+                    self.known[net].find(states[0])
+                    if states and each.initial == "carried"
+                    else None
+                )
                 is_last = found is not None and found[1] == found[0].steps
                 data.forward(input, outputs["h"], each, found[0].number if found and is_last else 0)
             else:
@@ -98,17 +136,28 @@ class Passes:
                 node.register_prehook(self.guard(self.updates.reach, each, name, number))
         data.tokens = None
         is_plain = nodes and not net.is_cell and not net.is_lstm and module.num_layers == 1
-        is_plain = is_plain and not net.is_bidirectional and isinstance(input, torch.Tensor) and input.dim() == 3
-        self.known[net].add(origin, outputs, outputs["out"].transpose(0, int(net.batch_first)) if is_plain else None)
+        is_plain = (
+            is_plain
+            and not net.is_bidirectional
+            and isinstance(input, torch.Tensor)
+            and input.dim() == 3
+        )
+        self.known[net].add(
+            origin, outputs, outputs["out"].transpose(0, int(net.batch_first)) if is_plain else None
+        )
 
-    def record(self, net: Network, origin: Origin, x: Any, states: list[torch.Tensor], former: Pass | None) -> Pass:
+    def record(
+        self, net: Network, origin: Origin, x: Any, states: list[torch.Tensor], former: Pass | None
+    ) -> Pass:
         """The record of a pass with a gradient. former: the pass of this update whose last state it gets."""
         known, source, found = self.known[net], x.data if isinstance(x, PackedSequence) else x, None
         fed = Graph([source], MAX_INPUT_NODES) if source.requires_grad else None
         initial: Initial = "carried"
         if former is not None:
             passes, kind = [former], "before"
-            origin = origin._replace(stream=former.at.stream, start=former.at.start + former.at.steps)
+            origin = origin._replace(
+                stream=former.at.stream, start=former.at.start + former.at.steps
+            )
         else:
             graph, kind = Graph(states, MAX_NODES), ""
             passes, found = graph.passes, known.find(states[0]) if states else None
@@ -122,16 +171,27 @@ class Passes:
             if found[0].update < origin.update or not found[0].has_graph:
                 net.origins[kind] += 1
                 mode = ", eval" if kind == "no gradient" and not found[0].is_training else ""
-                net.evidence[f"state: {kind}{mode}"].append((origin.place, found[0].batch, origin.batch))
+                net.evidence[f"state: {kind}{mode}"].append(
+                    (origin.place, found[0].batch, origin.batch)
+                )
         elif initial in ("zeros", "learned"):
             if origin.data.identity is not None:
-                origin = origin._replace(stream=known.streams.setdefault(origin.data.identity, origin.stream))
+                origin = origin._replace(
+                    stream=known.streams.setdefault(origin.data.identity, origin.stream)
+                )
             origin.stream.begin = len(net.updates), origin.data.identity
         net.initials[initial] += 1
         joined = list(dict.fromkeys((*passes, *fed.passes))) if fed else passes
         parents = [p for p in joined if p.net is net]
-        has_leaf = any(h.is_leaf and h.requires_grad and not isinstance(h, nn.Parameter) for h in states)
-        if has_leaf and found is not None and found[0].has_graph and (given := found[0].source()) is not None:
+        has_leaf = any(
+            h.is_leaf and h.requires_grad and not isinstance(h, nn.Parameter) for h in states
+        )
+        if (
+            has_leaf
+            and found is not None
+            and found[0].has_graph
+            and (given := found[0].source()) is not None
+        ):
             parents.append(given)
         sizes = x.batch_sizes if isinstance(x, PackedSequence) else None
         each = Pass(
@@ -141,7 +201,11 @@ class Passes:
             replay.recorded(net, x, states, self.random) if net.is_due else None,
         )  # fmt: skip
         if attached := [p for p in passes if p.net is net]:  # the initial state has a graph
-            dropped = [where for where, tensor in self.detached.items() if any(tensor() is h for h in states)]
+            dropped = [
+                where
+                for where, tensor in self.detached.items()
+                if any(tensor() is h for h in states)
+            ]
             net.evidence["detach without effect"] += [(where,) for where in dropped]
             if attached[-1].at.update < origin.update:
                 net.evidence["state attached"].append((origin.place,))
@@ -150,6 +214,10 @@ class Passes:
         if not net.firsts or net.firsts[-1][0] != origin.update:
             net.firsts.append((origin.update, ref(each)))
         former_step = None if parents or found is None or not found[0].has_graph else found[0]
-        if former_step is not None and former_step.steps == origin.steps == 1 and former_step.update == origin.update:
+        if (
+            former_step is not None
+            and former_step.steps == origin.steps == 1
+            and former_step.update == origin.update
+        ):
             net.cut.add(origin.number)
         return each

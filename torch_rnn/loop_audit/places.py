@@ -51,7 +51,11 @@ def place() -> str:
 @functools.lru_cache(maxsize=4096)
 def following(code: CodeType, offset: int) -> str:
     """The instruction after a call."""
-    after = (i for i in dis.get_instructions(code) if i.offset > offset and i.opname not in ("CACHE", "PRECALL"))
+    after = (
+        i
+        for i in dis.get_instructions(code)
+        if i.offset > offset and i.opname not in ("CACHE", "PRECALL")
+    )
     return next((each.opname for each in after), "")
 
 
@@ -69,7 +73,11 @@ def parts(value: Any) -> dict[str, Any]:
     if isinstance(value, list | tuple | dict):
         items = list(value.items() if isinstance(value, dict) else enumerate(value))
         return {f"[{key!r}]": each for key, each in items} if len(items) <= MAX_ITEMS else {}
-    found = {} if isinstance(value, torch.Tensor | ModuleType | type) else getattr(value, "__dict__", {})
+    found = (
+        {}
+        if isinstance(value, torch.Tensor | ModuleType | type)
+        else getattr(value, "__dict__", {})
+    )
     own = list(found.items()) if isinstance(found, dict) else []
     return {f".{name}": each for name, each in own if not str(name).startswith("_")}
 
@@ -93,10 +101,16 @@ def named(kind: type) -> Iterator[tuple[Any, str, Any]]:
                 if isinstance(root, kind):
                     yield root, name, root
                 if isinstance(root, nn.Module):
-                    inner: Any = root.named_modules() if kind is nn.Module else root.named_parameters()
+                    inner: Any = (
+                        root.named_modules() if kind is nn.Module else root.named_parameters()
+                    )
                     yield from ((each, f"{name}.{path}", root) for path, each in inner if path)
             attributes = [(name, root) for name, root in held if not name.endswith("]")]
-            held = [(name + path, each) for name, root in attributes for path, each in parts(root).items()]
+            held = [
+                (name + path, each)
+                for name, root in attributes
+                for path, each in parts(root).items()
+            ]
 
 
 def is_named(state: torch.Tensor) -> bool:

@@ -11,10 +11,15 @@ from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
 Tensors = dict[str, torch.Tensor]
-Evidence = defaultdict[str, list[tuple[Any, ...]]]  # by kind of warning: place, values of the message
+Evidence = defaultdict[
+    str, list[tuple[Any, ...]]
+]  # by kind of warning: place, values of the message
 Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
 MAX_COMPARED = 40  # passes of a network whose data are compared
-CHECKED_NETWORKS, CHECKED = 8, {0, 1, 2, *(4**n for n in range(2, 16))}  # updates before one that is replayed
+CHECKED_NETWORKS, CHECKED = (
+    8,
+    {0, 1, 2, *(4**n for n in range(2, 16))},
+)  # updates before one that is replayed
 ORIGINS = {
     "before": "the window before", "older": "an older window", "no gradient": "a pass without gradient",
     "epoch": "the end of the data, at their start", "elsewhere": "another place in the data",
@@ -27,7 +32,10 @@ class Stream:
 
     def __init__(self) -> None:
         self.counted, self.with_loss = 0, 0
-        self.begin: tuple[int, Any] = -1, None  # updates before its latest start from zeros, and the data there
+        self.begin: tuple[int, Any] = (
+            -1,
+            None,
+        )  # updates before its latest start from zeros, and the data there
 
 
 class DataPlace(NamedTuple):
@@ -153,20 +161,29 @@ class Network:
 
     def __init__(self, number: int, module: Any, name: str, place: str):
         self.number, self.name, self.place, self.module_ref = number, name, place, ref(module)
-        self.is_cell, self.is_lstm = isinstance(module, RNNCellBase), isinstance(module, nn.LSTM | nn.LSTMCell)
+        self.is_cell, self.is_lstm = (
+            isinstance(module, RNNCellBase),
+            isinstance(module, nn.LSTM | nn.LSTMCell),
+        )
         self.batch_first = bool(getattr(module, "batch_first", False))
         self.is_bidirectional = bool(getattr(module, "bidirectional", False))
         self.layout = "(batch, time, feature)" if self.batch_first else "(time, batch, feature)"
         nonlinearity = f", {module.nonlinearity}" if hasattr(module, "nonlinearity") else ""
         self.kind = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
         self.has_modes = False  # training and eval mode differ
-        self.counts = Counter[tuple[int, int, bool]]()  # passes by steps, batch and whether there is a gradient
+        self.counts = Counter[
+            tuple[int, int, bool]
+        ]()  # passes by steps, batch and whether there is a gradient
         self.compared = 0  # passes with a gradient
         self.initials = Counter[Initial]()  # of them
         self.origins = Counter[str]()  # of the carried states, keys of ORIGINS
         self.updates: list[Update] = []
-        self.resets: list[tuple[int, Any]] = []  # updates whose steps start from zeros, and the data there
-        self.weights: Any = None  # when they were copied, as numbers of updates and backward passes, and the copies
+        self.resets: list[
+            tuple[int, Any]
+        ] = []  # updates whose steps start from zeros, and the data there
+        self.weights: Any = (
+            None  # when they were copied, as numbers of updates and backward passes, and the copies
+        )
         self.is_in_loss = False  # by itself, not through other modules
         self.was_reached = False  # by a backward pass
         self.firsts: list[tuple[int, Any]] = []  # first passes of updates: update, weak reference
@@ -175,15 +192,21 @@ class Network:
 
     def begin_update(self) -> None:
         """Forget what led to the latest update."""
-        self.is_due = self.number <= CHECKED_NETWORKS and len(self.updates) in CHECKED  # the next update is checked
+        self.is_due = (
+            self.number <= CHECKED_NETWORKS and len(self.updates) in CHECKED
+        )  # the next update is checked
         self.backwards: list[str] = []  # places of the backward passes that reach it
         self.cut = set[int]()  # numbers of single steps that are detached from the step before
-        self.after_backward: list[torch.Tensor] | None = None  # weights, where the script itself may change them
+        self.after_backward: list[torch.Tensor] | None = (
+            None  # weights, where the script itself may change them
+        )
         self.clear_gradient()
 
     def clear_gradient(self) -> None:
         """Forget the passes of gradients that were zeroed."""
-        self.reached: dict[Pass, Tensors] = {}  # gradients of the outputs; those of an update to check
+        self.reached: dict[
+            Pass, Tensors
+        ] = {}  # gradients of the outputs; those of an update to check
         self.extent: dict[Pass, int] = {}  # steps that the gradient reaches
         self.chains: dict[int, list[Pass]] = {}  # reached passes, by the backward pass of a loss
         self.loss_rows = defaultdict[Pass, set[int]](set)  # steps with a loss
@@ -192,7 +215,9 @@ class Network:
         self.earlier: Tensors = {}  # gradients that the parameters had before the first backward pass
         self.gradients: Tensors = {}  # copies after the latest backward pass
         self.by_grad = False  # by torch.autograd.grad
-        self.other_step = ""  # the place of a backward pass that reached it before a step of another optimizer
+        self.other_step = (
+            ""  # the place of a backward pass that reached it before a step of another optimizer
+        )
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -210,19 +235,34 @@ class Network:
         """The steps whose output gets a gradient that is not zero."""
         used = gradient.any(-1)
         if (packed := each.batch_sizes) is not None:
-            return {t for t, part in enumerate(torch.split(used, packed.tolist())) if bool(part.any())}
-        return set((used.any(0 if self.batch_first else 1) if used.dim() == 2 else used).nonzero().flatten().tolist())
+            return {
+                t for t, part in enumerate(torch.split(used, packed.tolist())) if bool(part.any())
+            }
+        return set(
+            (used.any(0 if self.batch_first else 1) if used.dim() == 2 else used)
+            .nonzero()
+            .flatten()
+            .tolist()
+        )
 
     def swapped(self, reason: str, steps: int, batch: int) -> None:
         """Keep evidence that time and batch are swapped."""
-        self.evidence["time and batch swapped"].append((self.place, reason, self.layout, steps, batch))
+        self.evidence["time and batch swapped"].append(
+            (self.place, reason, self.layout, steps, batch)
+        )
 
     def sizes(self, x: Any) -> tuple[int, int]:
         """Steps and batch of an input."""
         if isinstance(x, PackedSequence):
             return len(x.batch_sizes), int(x.batch_sizes[0])
         first, second = (*x.shape[:-1], 1, 1)[:2]
-        return (1, first) if self.is_cell else (second, first) if self.batch_first and x.dim() == 3 else (first, second)
+        return (
+            (1, first)
+            if self.is_cell
+            else (second, first)
+            if self.batch_first and x.dim() == 3
+            else (first, second)
+        )
 
     def by_time(self, values: torch.Tensor, steps: int, batch: int) -> torch.Tensor:
         """Values in the layout of the input as (T, B, n)."""
@@ -232,13 +272,24 @@ class Network:
 
     def windows(self) -> tuple[Window, ...]:
         """The windows of the next update: reached passes that are joined, in groups."""
-        is_by_loss = any(each.has_leaf_state for each in self.extent)  # the script passes gradients on, loss by loss
-        reached, found = list(self.chains.values()) if is_by_loss else [list(self.extent)], list[Window]()
+        is_by_loss = any(
+            each.has_leaf_state for each in self.extent
+        )  # the script passes gradients on, loss by loss
+        reached, found = (
+            list(self.chains.values()) if is_by_loss else [list(self.extent)],
+            list[Window](),
+        )
         for passes in reached:
-            roots, depth, groups = dict[Pass, Pass](), dict[Pass, int](), defaultdict[Pass, list[Pass]](list)
+            roots, depth, groups = (
+                dict[Pass, Pass](),
+                dict[Pass, int](),
+                defaultdict[Pass, list[Pass]](list),
+            )
             for each in sorted(passes, key=lambda each: each.at.number):
                 parents = [p for parent in each.parents if (p := parent()) in depth]
-                roots[each] = min((roots[p] for p in parents), key=lambda p: p.at.number, default=each)
+                roots[each] = min(
+                    (roots[p] for p in parents), key=lambda p: p.at.number, default=each
+                )
                 depth[each] = self.extent[each] + max((depth[p] for p in parents), default=0)
                 groups[roots[each]].append(each)
             found += [
@@ -259,7 +310,9 @@ class Network:
         for stream, passes in streams.items():
             end = max(each.at.start + self.extent[each] for each in passes)
             rows = {each.at.start + row for each in passes for row in self.loss_rows.get(each, ())}
-            if end <= stream.counted and all(each.at.update == len(self.updates) for each in passes):  # again
+            if end <= stream.counted and all(
+                each.at.update == len(self.updates) for each in passes
+            ):  # again
                 stream.counted = stream.with_loss = min(each.at.start for each in passes)
             new += max(0, end - stream.counted)
             losses += sum(row >= stream.with_loss for row in rows)

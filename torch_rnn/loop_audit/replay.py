@@ -23,7 +23,13 @@ from torch_rnn.loop_audit.records import Check, Inputs, Network, Tensors
 
 ALLOWED, COPIES = 16, 4
 LOST = 0.01  # of the size of a tensor
-OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad)
+OPTIMIZERS = (
+    torch.optim.SGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.RMSprop,
+    torch.optim.Adagrad,
+)
 IMPLEMENTATION = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
 CELL = ("input_size", "hidden_size", "bias")
 LAYERS = (*CELL, "num_layers", "batch_first", "bidirectional")
@@ -42,13 +48,23 @@ def weights_of(module: Any) -> Tensors:
     return {name: w for name in names if (w := getattr(module, name)) is not None}
 
 
-def recorded(net: Network, x: Any, states: list[torch.Tensor], random: torch.Tensor | None) -> Inputs:
+def recorded(
+    net: Network, x: Any, states: list[torch.Tensor], random: torch.Tensor | None
+) -> Inputs:
     """Copies of what a pass is computed from."""
-    live, moment = (x.data if isinstance(x, PackedSequence) else x).detach(), (len(net.updates), len(net.backwards))
+    live, moment = (
+        (x.data if isinstance(x, PackedSequence) else x).detach(),
+        (len(net.updates), len(net.backwards)),
+    )
     if net.weights is None or net.weights[0] != moment:
-        net.weights = moment, {name: w.detach().clone() for name, w in weights_of(net.module_ref()).items()}
+        net.weights = (
+            moment,
+            {name: w.detach().clone() for name, w in weights_of(net.module_ref()).items()},
+        )
     packed = x if isinstance(x, PackedSequence) else None
-    return Inputs(live.clone(), live, packed, [s.detach().clone() for s in states], net.weights[1], random)
+    return Inputs(
+        live.clone(), live, packed, [s.detach().clone() for s in states], net.weights[1], random
+    )
 
 
 def obstacle(net: Network) -> str:
@@ -61,14 +77,17 @@ def obstacle(net: Network) -> str:
     hooked = [n for n, p in named.items() if p._backward_hooks or p._post_accumulate_grad_hooks]
     penalized = [name for name, p in named.items() if p in net.in_loss]
     reasons = {
-        "its weights are computed from other parameters": not {"weight_hh_l0", "weight_hh"} & set(named),
+        "its weights are computed from other parameters": not {"weight_hh_l0", "weight_hh"}
+        & set(named),
         "torch.autograd.grad computes it": net.by_grad,
         f"{', '.join(penalized)} also enters the loss by itself, as in a penalty": penalized,
         f"hooks of the script change that of {', '.join(hooked)}": hooked,
         "some of it goes through passes of earlier updates": any(
-            i is None or (each.at.update < len(net.updates) and not net.is_cell) for i, each in zip(inputs, net.reached)
+            i is None or (each.at.update < len(net.updates) and not net.is_cell)
+            for i, each in zip(inputs, net.reached)
         ),
-        f"it is computed in {' and '.join(sorted(dtypes))}": dtypes not in ({"float32"}, {"float64"}),
+        f"it is computed in {' and '.join(sorted(dtypes))}": dtypes
+        not in ({"float32"}, {"float64"}),
         "it is not finite": not all(bool(g.isfinite().all()) for g in gradients.values()),
         "a parameter has none": not gradients.keys() >= named.keys(),
     }
@@ -91,12 +110,17 @@ def compared(values: Tensors, make: Make, units: int = ALLOWED) -> Check:
     """The comparison of values with a replay in float64; its copies an ulp away are made only if they decide."""
     dtype, expected = next(iter(values.values())).dtype, make(torch.float64, None)
     sizes = {n: float(expected[n].norm()) for n in values}
-    differences = {n: float((value.detach().double() - expected[n]).norm()) for n, value in values.items()}
+    differences = {
+        n: float((value.detach().double() - expected[n]).norm()) for n, value in values.items()
+    }
     wrong = [n for n in values if not differences[n] <= units * torch.finfo(dtype).eps * sizes[n]]
     if wrong:
         generator = torch.Generator().manual_seed(0)
         copies = [make(dtype, generator) for _ in range(COPIES)]
-        squares = {n: sum(float((copy[n].double() - expected[n]).norm()) ** 2 for copy in copies) for n in wrong}
+        squares = {
+            n: sum(float((copy[n].double() - expected[n]).norm()) ** 2 for copy in copies)
+            for n in wrong
+        }
         wrong = [n for n in wrong if not differences[n] <= ALLOWED * math.sqrt(squares[n] / COPIES)]
     errors = {n: d and (d / sizes[n] if sizes[n] else math.inf) for n, d in differences.items()}
     shown = max(wrong or errors, key=lambda n: errors[n])
@@ -109,20 +133,28 @@ def changed(value: torch.Tensor, dtype: torch.dtype, generator: Generator = None
     """A copy of a tensor, changed by an ulp at random if there is a generator."""
     copy = value.detach().to(dtype, copy=True)
     if generator is not None:
-        copy *= 1 + torch.finfo(dtype).eps * (torch.randint(0, 2, copy.shape, generator=generator).to(dtype) * 2 - 1)
+        copy *= 1 + torch.finfo(dtype).eps * (
+            torch.randint(0, 2, copy.shape, generator=generator).to(dtype) * 2 - 1
+        )
     return copy
 
 
 @torch.enable_grad()
 def gradients_of(net: Network, module: Any, dtype: torch.dtype, generator: Generator) -> Tensors:
     """The gradients of the weights by copies of the module: one for all passes with the same weights."""
-    kind, options = next((kind, options) for kind, options in KINDS.items() if isinstance(module, kind))
-    copies = dict[int, tuple[Any, list[torch.Tensor], list[torch.Tensor]]]()  # and their outputs, and gradients of them
+    kind, options = next(
+        (kind, options) for kind, options in KINDS.items() if isinstance(module, kind)
+    )
+    copies = dict[
+        int, tuple[Any, list[torch.Tensor], list[torch.Tensor]]
+    ]()  # and their outputs, and gradients of them
     for each, dys in net.reached.items():
         if (inputs := each.inputs) is None:
             continue
         if id(inputs.weights) not in copies:
-            copy = kind(**{n: getattr(module, n) for n in options}, dtype=dtype, device=inputs.x.device)
+            copy = kind(
+                **{n: getattr(module, n) for n in options}, dtype=dtype, device=inputs.x.device
+            )
             for name, w in weights_of(copy).items():
                 w.data = changed(inputs.weights[name], dtype, generator)
             copies[id(inputs.weights)] = copy, [], []
@@ -132,7 +164,9 @@ def gradients_of(net: Network, module: Any, dtype: torch.dtype, generator: Gener
         if inputs.random is not None:
             torch.set_rng_state(inputs.random)
         if kind is nn.LSTMCell:
-            found = lstm_cell(x, states or [x.new_zeros(copy.hidden_size)] * 2, list(weights_of(copy).values()))
+            found = lstm_cell(
+                x, states or [x.new_zeros(copy.hidden_size)] * 2, list(weights_of(copy).values())
+            )
         else:
             given = x if inputs.packed is None else inputs.packed._replace(data=x)
             state = (tuple(states) if net.is_lstm else states[0]) if states else None
@@ -142,7 +176,11 @@ def gradients_of(net: Network, module: Any, dtype: torch.dtype, generator: Gener
     total = {name: g.to(dtype) for name, g in net.earlier.items()}
     for copy, outputs, gradients in copies.values():
         weights = weights_of(copy)
-        parts = torch.autograd.grad(outputs, list(weights.values()), gradients, allow_unused=True) if outputs else ()
+        parts = (
+            torch.autograd.grad(outputs, list(weights.values()), gradients, allow_unused=True)
+            if outputs
+            else ()
+        )
         for name, w, part in zip_longest(weights, weights.values(), parts):
             total[name] = total.get(name, torch.zeros_like(w)) + (0 if part is None else part)
     return total
@@ -159,14 +197,22 @@ def lstm_cell(x: torch.Tensor, states: list[torch.Tensor], weights: list[torch.T
     return {"h": o.sigmoid() * (c if x.dim() == 1 else c.detach()).tanh(), "c": c}
 
 
-def step_check(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> Callable[[], Check]:
+def step_check(
+    optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]
+) -> Callable[[], Check]:
     """A function that compares the parameters after the next step with that of a float64 copy of the optimizer."""
     trained = {name: p for name, p in parameters.items() if p.grad is not None}
-    dtypes, numbers = {p.dtype for p in trained.values()}, [v for p in trained.values() for v in (p, p.grad)]
+    dtypes, numbers = (
+        {p.dtype for p in trained.values()},
+        [v for p in trained.values() for v in (p, p.grad)],
+    )
     reasons = {
-        f"{type(optimizer).__name__} is not one of those that are replayed": type(optimizer) not in OPTIMIZERS,
+        f"{type(optimizer).__name__} is not one of those that are replayed": type(optimizer)
+        not in OPTIMIZERS,
         "no gradient in float32 or float64": not trained or dtypes - {torch.float32, torch.float64},
-        "weights or gradients are not finite": not all(bool(v.isfinite().all()) for v in numbers if v is not None),
+        "weights or gradients are not finite": not all(
+            bool(v.isfinite().all()) for v in numbers if v is not None
+        ),
     }
     if reason := next((reason for reason, holds in reasons.items() if holds), ""):
         return lambda: Check(None, reason=reason)

@@ -11,7 +11,10 @@ import torch
 from torch import nn
 from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 from torch.utils.data import dataloader
 
 from numpy_rnn.common.errors import one_line
@@ -66,7 +69,10 @@ class Patches:
                 return original(*args, **kwargs)
             if name.startswith("clip"):  # parameters can be an iterator, which can be read once
                 args = tuple(list(each) if isinstance(each, Iterator) else each for each in args)
-                kwargs = {key: list(each) if isinstance(each, Iterator) else each for key, each in kwargs.items()}
+                kwargs = {
+                    key: list(each) if isinstance(each, Iterator) else each
+                    for key, each in kwargs.items()
+                }
             self.calls(before, *args, **kwargs)
             result = None
             try:
@@ -109,15 +115,29 @@ class Watch:
 
     def start(self) -> None:
         """Install the hooks and the patches."""
-        patch, guard, updates, passes = self.patches.patch, self.patches.guard, self.updates, self.passes
+        patch, guard, updates, passes = (
+            self.patches.patch,
+            self.patches.guard,
+            self.updates,
+            self.passes,
+        )
         for kind in KINDS:
             patch(kind, "forward", passes.forward, passes.before_forward)
         self.hooks.append(register_optimizer_step_pre_hook(guard(updates.step_begins)))
         self.hooks.append(register_optimizer_step_post_hook(guard(self.step_ends)))
         patch(torch.autograd, "backward", updates.after_backward, updates.before_backward)
-        patch(torch.autograd, "grad", updates.after_backward, partial(updates.before_backward, by_grad=True))
+        patch(
+            torch.autograd,
+            "grad",
+            updates.after_backward,
+            partial(updates.before_backward, by_grad=True),
+        )
         patch(torch.Tensor, "detach", passes.detach)
-        patch(Optimizer, "add_param_group", lambda _, optimizer, *__, **___: updates.parameters.held(optimizer))
+        patch(
+            Optimizer,
+            "add_param_group",
+            lambda _, optimizer, *__, **___: updates.parameters.held(optimizer),
+        )
         for clip in ("norm", "value"):
             patch(nn.utils, f"clip_grad_{clip}_", partial(updates.clip, clip))
         for name in LOSSES:
@@ -128,9 +148,15 @@ class Watch:
         patch(torch.jit, "script", self.scripted, self.before_script)
         self.patches.start()
 
-    def loss(self, name: str, result: Any, input: Any = None, target: Any = None, *_: Any, **__: Any) -> None:
+    def loss(
+        self, name: str, result: Any, input: Any = None, target: Any = None, *_: Any, **__: Any
+    ) -> None:
         """Look at the arguments of a loss, and at the target of the latest pass."""
-        if isinstance(result, torch.Tensor) and isinstance(target, torch.Tensor) and result.requires_grad:
+        if (
+            isinstance(result, torch.Tensor)
+            and isinstance(target, torch.Tensor)
+            and result.requires_grad
+        ):
             where = place()
             self.updates.losses.loss(name, result, input, target, where)
             self.updates.data.loss(target, where)
@@ -148,7 +174,9 @@ class Watch:
     def scripted(self, result: Any, module: Any = None, *_: Any, **__: Any) -> None:
         """Remember a scripted module, whose passes cannot be seen."""
         self.patches.put(is_patched=True)
-        if isinstance(module, nn.Module) and any(isinstance(m, RNNBase | RNNCellBase) for m in module.modules()):
+        if isinstance(module, nn.Module) and any(
+            isinstance(m, RNNBase | RNNCellBase) for m in module.modules()
+        ):
             self.updates.evidence["scripted"].append((place(), type(module).__name__))
 
     def failed(self, error: Exception) -> None:
@@ -166,7 +194,12 @@ class Watch:
             hook.remove()
         if not self.error:
             self.unchanged = self.updates.parameters.unchanged()
-        self.updates.data, self.updates.expected, self.updates.clippings, self.passes.known = DataEvidence(), {}, [], {}
+        self.updates.data, self.updates.expected, self.updates.clippings, self.passes.known = (
+            DataEvidence(),
+            {},
+            [],
+            {},
+        )
         for net in self.updates.networks:
             net.begin_update()
             net.weights = None

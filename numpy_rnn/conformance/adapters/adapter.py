@@ -15,7 +15,9 @@ from numpy_rnn.conformance.random_cases import Recipe
 
 Report = dict[str, NumpyArray]
 Sizes = str | Mapping[str, int] | Sequence[Mapping[str, int]]
-LOSSES: dict[str | None, tuple[LossName, Reduction, float]] = {  # those of the definition, and a multiple
+LOSSES: dict[
+    str | None, tuple[LossName, Reduction, float]
+] = {  # those of the definition, and a multiple
     "half_sum_of_squares": ("squared_error", "sum", 1.0),
     "half_mse": ("squared_error", "mean", 1.0),
     "sum_of_squares": ("squared_error", "sum", 0.5),
@@ -48,7 +50,9 @@ ADVICE = {  # what to do about parts of models, by a part of their names
 def refuse(name: str, found: Iterable[str], expected: str) -> None:
     """Raise InputError if a model has parts that its adapter does not take, with what to do about each."""
     if parts := list(dict.fromkeys(found)):
-        advice = dict.fromkeys(next((ADVICE[key] for key in ADVICE if key in part), None) for part in parts)
+        advice = dict.fromkeys(
+            next((ADVICE[key] for key in ADVICE if key in part), None) for part in parts
+        )
         what_to_do = "".join(f"; {each}" for each in advice if each)
         raise InputError(f"{name} has {', '.join(parts)}: expected {expected}{what_to_do}")
 
@@ -56,20 +60,33 @@ def refuse(name: str, found: Iterable[str], expected: str) -> None:
 class Adapter:
     """A port with one nonlinearity and one loss, whose names are known; a product with its factor rounds nothing."""
 
-    def __init__(self, name: str, loss: str | None, nonlinearity: Any, dtypes: Sequence[str], sizes: Sizes = ()):
+    def __init__(
+        self,
+        name: str,
+        loss: str | None,
+        nonlinearity: Any,
+        dtypes: Sequence[str],
+        sizes: Sizes = (),
+    ):
         for given, known in ((loss, tuple(LOSSES)), (nonlinearity, ("tanh", "relu", "sigmoid"))):
             if given not in known:
-                raise InputError(f"{name}: {given!r} is not known: expected {', '.join(map(str, known))}")
+                raise InputError(
+                    f"{name}: {given!r} is not known: expected {', '.join(map(str, known))}"
+                )
         kind, reduction, self.factor = LOSSES[loss]
         self.name, self.dtypes, self.sizes = name, tuple(dtypes), sizes
         self.objective = Objective(nonlinearity, kind, reduction)
-        self.capabilities = tuple(each for each in (nonlinearity, kind) if each in ("sigmoid", "cross_entropy"))
+        self.capabilities = tuple(
+            each for each in (nonlinearity, kind) if each in ("sigmoid", "cross_entropy")
+        )
         others = ("tanh", "relu", "sum", "mean", "squared_error")
         self.lacks = tuple(each for each in others if each not in (nonlinearity, reduction, kind))
 
     def state(self, **absent: bool) -> None:
         """Add to what the port lacks; in the keywords, _ is a space."""
-        self.lacks += tuple(what if what == "h_0" else what.replace("_", " ") for what in absent if absent[what])
+        self.lacks += tuple(
+            what if what == "h_0" else what.replace("_", " ") for what in absent if absent[what]
+        )
 
     def find_way(self, ways: Iterable[tuple[Any, dict[str, Any]]]) -> None:
         """Set `way` to the first one that computes the right loss of its case, or else to the first that computes one.
@@ -78,7 +95,17 @@ class Adapter:
         """
         possible, failures = [], dict[str, float]()
         for self.way, fields in ways:
-            recipe = Recipe(T=5, B=2, D=3, H=4, O=6, K=5, dtype=self.dtypes[-1], objective=self.objective, step=None)
+            recipe = Recipe(
+                T=5,
+                B=2,
+                D=3,
+                H=4,
+                O=6,
+                K=5,
+                dtype=self.dtypes[-1],
+                objective=self.objective,
+                step=None,
+            )
             recipe = recipe._replace(seed=1, **fields)
             try:
                 loss = self._loss_of(recipe)
@@ -87,16 +114,24 @@ class Adapter:
             except InputError:
                 raise
             except Exception as error:
-                failures[described(error)] = getattr(user_frame(error), "lineno", np.inf)  # infinity: after its return
+                failures[described(error)] = getattr(
+                    user_frame(error), "lineno", np.inf
+                )  # infinity: after its return
                 continue
             if not np.allclose(again, loss, rtol=1e-5, equal_nan=True):
-                raise InputError(f"{self.name} gives two losses for one window: leave dropout and other noise out")
+                raise InputError(
+                    f"{self.name} gives two losses for one window: leave dropout and other noise out"
+                )
             if right:
                 return
             possible.append(self.way)
         if not possible:
-            last = sorted(failures, key=failures.__getitem__, reverse=True)  # the one that came farthest comes first
-            raise InputError(f"{self.name} cannot be called in any known way: {one_line('; '.join(last), 600)}")
+            last = sorted(
+                failures, key=failures.__getitem__, reverse=True
+            )  # the one that came farthest comes first
+            raise InputError(
+                f"{self.name} cannot be called in any known way: {one_line('; '.join(last), 600)}"
+            )
         self.way = possible[0]
 
     def _loss_of(self, recipe: Recipe) -> float:

@@ -36,17 +36,33 @@ class FunctionPort(Adapter):
         names: Mapping[str, str] | None = None, lacks: Sequence[str] = (), sizes: Sizes = (),
         dtypes: Sequence[str] = ("float32", "float64"), name: str | None = None,
     ):  # fmt: skip
-        super().__init__(name or str(getattr(function, "__name__", "function")), loss, nonlinearity, dtypes, sizes)
-        self.function, self.step, self.names = function, step, dict(zip(NAMES, NAMES)) | dict(names or {})
+        super().__init__(
+            name or str(getattr(function, "__name__", "function")),
+            loss,
+            nonlinearity,
+            dtypes,
+            sizes,
+        )
+        self.function, self.step, self.names = (
+            function,
+            step,
+            dict(zip(NAMES, NAMES)) | dict(names or {}),
+        )
         self.arguments = len(inspect.signature(function).parameters)
-        is_cross_entropy, starts_from_zero = self.objective.loss == "cross_entropy", self.arguments < 4
+        is_cross_entropy, starts_from_zero = (
+            self.objective.loss == "cross_entropy",
+            self.arguments < 4,
+        )
         fields = {"no_h_0": starts_from_zero, "classes": is_cross_entropy, "class_inputs": classes}
         layouts = (*LAYOUTS, *(f"{each} last" for each in LAYOUTS)) if layout is None else (layout,)
         biases, errors = list[bool](), list[InputError]()
         for bias in (True, False):
             try:
                 fields |= {"bias": bias}
-                shapes = ({"B": 1 + ("B" in way.split()[1]), "K": 1 if "last" in way else 5} for way in layouts)
+                shapes = (
+                    {"B": 1 + ("B" in way.split()[1]), "K": 1 if "last" in way else 5}
+                    for way in layouts
+                )
                 self.find_way((way, fields | each) for way, each in zip(layouts, shapes))
                 layouts, biases = (self.way,), [*biases, bias]
             except InputError as error:
@@ -54,9 +70,15 @@ class FunctionPort(Adapter):
         if not biases:
             raise errors[0]  # the other one may be that of a function that has biases and gets none
         self.way, self.capabilities = layouts[0], self.capabilities + ("class_inputs",) * classes
-        self.state(older_steps="last" not in self.way, many_losses="last" in self.way, step=step is None)
+        self.state(
+            older_steps="last" not in self.way, many_losses="last" in self.way, step=step is None
+        )
         self.state(h_0=starts_from_zero, distributions=is_cross_entropy)
-        self.state(batch="B" not in self.way.split()[1], bias=True not in biases, no_biases=False not in biases)
+        self.state(
+            batch="B" not in self.way.split()[1],
+            bias=True not in biases,
+            no_biases=False not in biases,
+        )
         self.lacks += (*("vector_inputs",) * classes, *lacks)
         self.name += f" ({self.way})"
 
@@ -69,18 +91,30 @@ class FunctionPort(Adapter):
         columns, flat = weights == "columns", state != "HB"
 
         def given(theta):
-            return theta.T if columns and theta.ndim == 2 else theta if flat or theta.ndim == 2 else theta[:, None]
+            return (
+                theta.T
+                if columns and theta.ndim == 2
+                else theta
+                if flat or theta.ndim == 2
+                else theta[:, None]
+            )
 
         def back(arrays, factor=1.0):
             """The arrays by our names, in the shapes of the parameters."""
             found = {}
             for name, theta in params.items():
-                key = next((k for k in (self.names[name], "d" + self.names[name]) if k in arrays), None)
+                key = next(
+                    (k for k in (self.names[name], "d" + self.names[name]) if k in arrays), None
+                )
                 if key is None:
-                    raise KeyError(f"{self.names[name]} is not among the results {', '.join(map(str, arrays))}")
+                    raise KeyError(
+                        f"{self.names[name]} is not among the results {', '.join(map(str, arrays))}"
+                    )
                 array = factor * np.asarray(arrays[key])
                 if array.shape != given(theta).shape:
-                    raise ValueError(f"{key} has shape {array.shape}: expected {given(theta).shape}")
+                    raise ValueError(
+                        f"{key} has shape {array.shape}: expected {given(theta).shape}"
+                    )
                 found[name] = array.T if columns and theta.ndim == 2 else array.reshape(theta.shape)
             return found
 
@@ -92,12 +126,18 @@ class FunctionPort(Adapter):
 
         theirs = {self.names[name]: given(theta) for name, theta in params.items()}
         x, h_0 = laid_out(x, "TBN"[: x.ndim]), {"H": h_0[0], "HB": h_0.T, "BH": h_0}[state]
-        target = laid_out(target[-1], "BN"[: target.ndim - 1]) if last else laid_out(target, "TBN"[: target.ndim])
+        target = (
+            laid_out(target[-1], "BN"[: target.ndim - 1])
+            if last
+            else laid_out(target, "TBN"[: target.ndim])
+        )
         loss, *gradients = self.function(*(theirs, x, target, h_0)[: self.arguments])
         gradients = gradients[0] if isinstance(gradients[0], Sequence | Mapping) else gradients
         if not isinstance(gradients, Mapping):
             gradients = {self.names[name]: gradient for name, gradient in zip(NAMES, gradients)}
-        report: dict[str, Any] = {"loss": self.factor * (loss if type(loss) is float else np.asarray(loss))}
+        report: dict[str, Any] = {
+            "loss": self.factor * (loss if type(loss) is float else np.asarray(loss))
+        }
         report |= {"d" + name: gradient for name, gradient in back(gradients, self.factor).items()}
         if self.step is None or learning_rate is None:
             return report
@@ -105,7 +145,9 @@ class FunctionPort(Adapter):
         return report | back(theirs if after is None else after)
 
 
-def jax_port(loss_function: Callable[..., Any], loss: str = "half_sum_of_squares", **options: Any) -> FunctionPort:
+def jax_port(
+    loss_function: Callable[..., Any], loss: str = "half_sum_of_squares", **options: Any
+) -> FunctionPort:
     """A port of a loss in JAX, `loss_function(params, x, target, h_0)`; options: those of `function_port`.
 
     As JAX compiles for every shape, `sizes` is "few", four shapes, unless given.
@@ -113,5 +155,9 @@ def jax_port(loss_function: Callable[..., Any], loss: str = "half_sum_of_squares
     import jax
 
     dtypes = ("float32", "float64") if jax.config.read("jax_enable_x64") else ("float32",)
-    options = {"sizes": "few", "dtypes": dtypes, "name": getattr(loss_function, "__name__", "loss")} | options
+    options = {
+        "sizes": "few",
+        "dtypes": dtypes,
+        "name": getattr(loss_function, "__name__", "loss"),
+    } | options
     return FunctionPort(jax.jit(jax.value_and_grad(loss_function)), loss, **options)

@@ -31,12 +31,28 @@ class KerasPort(Adapter):
 
         self.keras = keras
         if not model.built:
-            raise InputError(f"{model.name} has no sizes yet: begin it with keras.Input((None, D)), or call it once")
+            raise InputError(
+                f"{model.name} has no sizes yet: begin it with keras.Input((None, D)), or call it once"
+            )
         refuse(model.name, self._foreign_parts(model), EXPECTED)
-        self.rnn, self.dense = (layer for layer in model.layers if type(layer).__name__ != "InputLayer")
-        name, cell, biases = f"{model.name} on {keras.backend.backend()}", self.rnn.cell, self.rnn.use_bias
-        variables = [cell.kernel, cell.recurrent_kernel, self.dense.kernel, cell.bias, self.dense.bias]
-        self.variables = dict(zip(("W_xh", "W_hh", "W_hy", "b_h", "b_y"), variables[: 5 if biases else 3]))
+        self.rnn, self.dense = (
+            layer for layer in model.layers if type(layer).__name__ != "InputLayer"
+        )
+        name, cell, biases = (
+            f"{model.name} on {keras.backend.backend()}",
+            self.rnn.cell,
+            self.rnn.use_bias,
+        )
+        variables = [
+            cell.kernel,
+            cell.recurrent_kernel,
+            self.dense.kernel,
+            cell.bias,
+            self.dense.bias,
+        ]
+        self.variables = dict(
+            zip(("W_xh", "W_hh", "W_hy", "b_h", "b_y"), variables[: 5 if biases else 3])
+        )
         sizes = dict(zip("DHO", (*cell.kernel.shape, self.dense.units)))
         shapes = [few | sizes for few in FEW_SIZES]  # as JAX and TensorFlow compile
         shapes = [sizes] if keras.backend.backend() == "torch" else shapes
@@ -45,11 +61,19 @@ class KerasPort(Adapter):
         self.capabilities += ("sgd_options", "rate_in_velocity", "clip_by_value")
         self.lacks += ("dampening", "weight_decay", "max_norm")
         self.state(no_biases=biases, bias=not biases, many_losses=not self.rnn.return_sequences)
-        x, h_0 = np.random.default_rng(0).normal(size=(2, 5, sizes["D"])).astype("f"), np.zeros((2, cell.units), "f")
+        x, h_0 = (
+            np.random.default_rng(0).normal(size=(2, 5, sizes["D"])).astype("f"),
+            np.zeros((2, cell.units), "f"),
+        )
         takes_state = len(getattr(model, "inputs", None) or [x]) > 1
-        theirs, ours = model([x, h_0] if takes_state else x, training=True), self.dense(self.rnn(x, training=True))
+        theirs, ours = (
+            model([x, h_0] if takes_state else x, training=True),
+            self.dense(self.rnn(x, training=True)),
+        )
         if not np.allclose(self._array(theirs), self._array(ours), rtol=1e-3, atol=1e-5):
-            raise InputError(f"{model.name} does more in its call than its SimpleRNN and its Dense: take the rest out")
+            raise InputError(
+                f"{model.name} does more in its call than its SimpleRNN and its Dense: take the rest out"
+            )
 
     def _foreign_parts(self, model: Model) -> Iterator[str]:
         """Names of the parts of a model that the definition does not have."""
@@ -70,15 +94,26 @@ class KerasPort(Adapter):
                 yield f"the dtype {layers[kind].compute_dtype} in its {kind}"
         if not foreign and len({layer.use_bias for layer in own}) > 1:
             yield "use_bias in one layer alone"
-        if (function := getattr(layers.get("Dense"), "activation", None)) and function.__name__ != "linear":
+        if (
+            function := getattr(layers.get("Dense"), "activation", None)
+        ) and function.__name__ != "linear":
             yield f"{function.__name__.title()} in its Dense"
         if getattr(model, "compiled", False):
-            names = "weight_decay", "clipnorm", "global_clipnorm", "use_ema", "gradient_accumulation_steps"
+            names = (
+                "weight_decay",
+                "clipnorm",
+                "global_clipnorm",
+                "use_ema",
+                "gradient_accumulation_steps",
+            )
             yield from (name for name in names if getattr(model.optimizer, name, None))
             if type(model.optimizer).__name__ != "SGD":
                 yield f"optimizers.{type(model.optimizer).__name__}"
             loss = self.keras.losses.get(model.loss)
-            if getattr(loss, "__name__", loss.__class__.__name__) not in ("mean_squared_error", "MeanSquaredError"):
+            if getattr(loss, "__name__", loss.__class__.__name__) not in (
+                "mean_squared_error",
+                "MeanSquaredError",
+            ):
                 yield f"the loss {getattr(loss, '__name__', loss.__class__.__name__)}"
 
     def _array(self, tensor: Tensor) -> np.ndarray:
@@ -124,14 +159,22 @@ class KerasPort(Adapter):
         ops, variables = self.keras.ops, [self.variables[name] for name in params]
         for name, variable in self.variables.items():
             variable.assign(params[name])
-        arrays = (ops.convert_to_tensor(array) for array in (x.swapaxes(0, 1), target.swapaxes(0, 1), h_0))
+        arrays = (
+            ops.convert_to_tensor(array) for array in (x.swapaxes(0, 1), target.swapaxes(0, 1), h_0)
+        )
         loss, gradients = self._loss_and_gradients(*arrays)
-        results = {"loss": loss} | {"d" + name: gradient for name, gradient in zip(params, gradients)}
+        results = {"loss": loss} | {
+            "d" + name: gradient for name, gradient in zip(params, gradients)
+        }
         results = {name: self._array(array) for name, array in results.items()}
-        optimizer = self.keras.optimizers.SGD(learning_rate, momentum, nesterov, clipvalue=max_value)
+        optimizer = self.keras.optimizers.SGD(
+            learning_rate, momentum, nesterov, clipvalue=max_value
+        )
         optimizer.build(variables)
         for v, own in zip((velocity or {}).values(), optimizer.momentums):
             own.assign(v)
         optimizer.apply(gradients, variables)
-        after = dict(zip(params, variables)) | {"v" + n: v for n, v in zip(params, optimizer.momentums) if momentum}
+        after = dict(zip(params, variables)) | {
+            "v" + n: v for n, v in zip(params, optimizer.momentums) if momentum
+        }
         return results | {name: self._array(variable.value) for name, variable in after.items()}

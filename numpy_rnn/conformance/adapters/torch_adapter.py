@@ -28,7 +28,9 @@ class TorchPort(Adapter):
     Raises InputError, by name, on anything else that the module, the loss or the optimizer has.
     """
 
-    def __init__(self, module: Any, loss: Any = None, loss_name: str | None = None, optimizer: Any = "SGD"):
+    def __init__(
+        self, module: Any, loss: Any = None, loss_name: str | None = None, optimizer: Any = "SGD"
+    ):
         import torch
 
         self.torch, is_module = torch, isinstance(module, torch.nn.Module)
@@ -41,19 +43,38 @@ class TorchPort(Adapter):
         module, rnn, out = self._parts((3, 4, 6))
         fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
         if not is_module and fixed != {"D": 3, "H": 4, "O": 6}:
-            raise InputError(f"{self.label}(3, 4, 6) has the sizes {fixed}: expected D=3, H=4, O=6; or give a module")
+            raise InputError(
+                f"{self.label}(3, 4, 6) has the sizes {fixed}: expected D=3, H=4, O=6; or give a module"
+            )
         kinds, sizes = ("float32", "float64"), [fixed] if is_module else []
         super().__init__(self.label, self._loss_name(loss_name), rnn.nonlinearity, kinds, sizes)
         if self.optimizer is not None:
-            refuse(self.label, self._foreign_options(rnn), "torch.optim.SGD without options, which the suite chooses")
-        self.capabilities += ("two_biases",) * rnn.bias + ("sgd_options", "clip_by_value") * bool(self.optimizer)
+            refuse(
+                self.label,
+                self._foreign_options(rnn),
+                "torch.optim.SGD without options, which the suite chooses",
+            )
+        self.capabilities += ("two_biases",) * rnn.bias + ("sgd_options", "clip_by_value") * bool(
+            self.optimizer
+        )
         takes_classes = type(self.loss_function).__name__ == "NLLLoss"
-        fields = {"bias": rnn.bias, "two_biases": rnn.bias, "K": 1, "classes": takes_classes, **fixed}
+        fields = {
+            "bias": rnn.bias,
+            "two_biases": rnn.bias,
+            "K": 1,
+            "classes": takes_classes,
+            **fixed,
+        }
         ways = itertools.product(("TBD", "BTD"), ("BH", "1BH", "none"))
         self.find_way((way, fields | {"no_h_0": way[1] == "none"}) for way in ways)
         if self.objective.loss == "cross_entropy" and fixed["O"] > 1:
             self._check_outputs(takes_classes)
-        self.state(bias=not rnn.bias, no_biases=rnn.bias, step=not self.optimizer, h_0=self.way[1] == "none")
+        self.state(
+            bias=not rnn.bias,
+            no_biases=rnn.bias,
+            step=not self.optimizer,
+            h_0=self.way[1] == "none",
+        )
         self.state(many_losses=self.last_alone, distributions=takes_classes)
         self.name += f" (x {self.way[0]}, state {self.way[1]})"
 
@@ -62,7 +83,9 @@ class TorchPort(Adapter):
         loss, kind = self.loss_function, type(self.loss_function).__name__
         if kind not in LOSSES:
             if loss_name is None:
-                expected = f"expected an nn.{', nn.'.join(LOSSES)}, or a function with its loss_name"
+                expected = (
+                    f"expected an nn.{', nn.'.join(LOSSES)}, or a function with its loss_name"
+                )
                 raise InputError(f"{self.label}: the loss {kind} is not known: {expected}")
             return loss_name
         usual = {"weight": None, "ignore_index": -100, "label_smoothing": 0.0}
@@ -79,13 +102,19 @@ class TorchPort(Adapter):
         made = self.optimizer(rnn.parameters(), lr=0.5)
         if type(made).__module__.startswith("torch.") and type(made) is not optim.SGD:
             return [f"optim.{type(made).__name__}"]
-        return [f"{name}={value}" for name, value in made.defaults.items() if name in (*OPTIONS, "maximize") and value]
+        return [
+            f"{name}={value}"
+            for name, value in made.defaults.items()
+            if name in (*OPTIONS, "maximize") and value
+        ]
 
     def _check_outputs(self, takes_logarithms: bool) -> None:
         """Raise InputError unless the outputs of the trial are what the loss takes."""
         y = self.outputs
         if takes_logarithms and ((y.exp().sum(-1) - 1).abs() > 1e-3).any():
-            raise InputError(f"{self.label} does not return log_softmax of its outputs, which nn.NLLLoss takes")
+            raise InputError(
+                f"{self.label} does not return log_softmax of its outputs, which nn.NLLLoss takes"
+            )
         if (y >= 0).all() and ((y.sum(-1) - 1).abs() < 1e-3).all():
             refuse(self.label, ["a Softmax before the loss"], "the outputs of nn.Linear")
 
@@ -111,7 +140,11 @@ class TorchPort(Adapter):
                 yield f"{len(found) or 'no'} {kind}"
         for rnn in cells:
             options = {"num_layers": 1, "bidirectional": False}
-            yield from (f"{name}={getattr(rnn, name)}" for name, v in options.items() if getattr(rnn, name, v) != v)
+            yield from (
+                f"{name}={getattr(rnn, name)}"
+                for name, v in options.items()
+                if getattr(rnn, name, v) != v
+            )
         if cells and outputs and cells[0].bias != (outputs[0].bias is not None):
             yield f"bias={cells[0].bias} in its RNN alone"
         for part in parts:
@@ -124,9 +157,15 @@ class TorchPort(Adapter):
     def _is_foreign(self, part: Module) -> bool:
         """Whether the definition has no such module. What its user wrote is tried."""
         kind, nn = type(part).__name__, self.torch.nn
-        if kind in HARMLESS or getattr(part, "p", None) == 0 or isinstance(part, nn.modules.loss._Loss):
+        if (
+            kind in HARMLESS
+            or getattr(part, "p", None) == 0
+            or isinstance(part, nn.modules.loss._Loss)
+        ):
             return False
-        is_container = any(part.children()) or isinstance(part, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+        is_container = any(part.children()) or isinstance(
+            part, nn.Sequential | nn.ModuleList | nn.ModuleDict
+        )
         return type(part).__module__.startswith("torch.") and not is_container
 
     def window_update(
@@ -138,7 +177,10 @@ class TorchPort(Adapter):
         torch = self.torch
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
         module.to(getattr(torch, str(params["W_hh"].dtype))).train()
-        own = {name: getattr(rnn, part + "_l0" * isinstance(rnn, torch.nn.RNN)) for name, part in NAMES.items()}
+        own = {
+            name: getattr(rnn, part + "_l0" * isinstance(rnn, torch.nn.RNN))
+            for name, part in NAMES.items()
+        }
         own = {name: (own | {"W_hy": out.weight, "b_y": out.bias})[name] for name in params}
         for name, theta in own.items():
             theta.data, theta.grad = torch.tensor(params[name].T).contiguous(), None
@@ -166,5 +208,8 @@ class TorchPort(Adapter):
             optimizer.step()
             report |= own
             if options.get("momentum"):
-                report |= {"v" + name: optimizer.state[theta]["momentum_buffer"] for name, theta in own.items()}
+                report |= {
+                    "v" + name: optimizer.state[theta]["momentum_buffer"]
+                    for name, theta in own.items()
+                }
         return {name: array.detach().numpy().T.copy() for name, array in report.items()}

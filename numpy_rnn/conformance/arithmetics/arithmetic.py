@@ -61,7 +61,10 @@ class Arithmetic(Protocol[N]):
     def report(self) -> dict[str, N]:
         """The tensors by name. Those with steps have the axis of time first."""
         ordered = {name: self.seen[name] for name in SHAPES if name in self.seen}
-        return {n: v[None] if None in v else self.stack([v[t] for t in sorted(v)]) for n, v in ordered.items()}  # type: ignore[type-var]
+        return {
+            n: v[None] if None in v else self.stack([v[t] for t in sorted(v)])
+            for n, v in ordered.items()
+        }  # type: ignore[type-var]
 
     def with_axes(self, array: NumpyArray) -> NumpyArray:
         """An array (B, N) that all networks share as (1, .., 1, B, N), with as many axes as the parameters."""
@@ -92,7 +95,9 @@ class Arithmetic(Protocol[N]):
         if objective.reduction == "sum":
             return 1.0
         if objective.reduction != "mean":
-            raise InputError(f"{objective.reduction!r} is no reduction that is known here: expected sum or mean")
+            raise InputError(
+                f"{objective.reduction!r} is no reduction that is known here: expected sum or mean"
+            )
         K, B, O = y.shape[0], y.shape[-2], y.shape[-1]
         terms = O if objective.loss == "squared_error" else 1
         if np.ndim(weights) == 0:

@@ -21,7 +21,9 @@ from numpy_rnn.conformance.definition import DEFINITION, Definition, window_upda
 
 PRECISION = 128  # bits at first
 MAX_PRECISION = 2**15
-MAX_RELATIVE_RADIUS = 2.0**-96  # a radius relative to its value; the rounding of `low` alone gives 2**-106
+MAX_RELATIVE_RADIUS = (
+    2.0**-96
+)  # a radius relative to its value; the rounding of `low` alone gives 2**-106
 SUBNORMAL = 5e-324  # the smallest number above 0
 
 
@@ -52,7 +54,13 @@ def oracle(case: WindowCase, of: Definition = DEFINITION) -> dict[str, Enclosure
     Raises InputError without python-flint, on NaN or infinity, and on a case that overflows float64.
     """
     flint = load_flint()
-    arrays = {**present(case.params), "x": case.x, "target": case.target, "h_0": case.h_0, "weights": case.weights}
+    arrays = {
+        **present(case.params),
+        "x": case.x,
+        "target": case.target,
+        "h_0": case.h_0,
+        "weights": case.weights,
+    }
     arrays |= {"v" + name: v for name, v in present(case.velocity).items()}
     arrays["η"] = None if case.step is None else case.step.learning_rate
     for name, array in arrays.items():
@@ -65,7 +73,10 @@ def oracle(case: WindowCase, of: Definition = DEFINITION) -> dict[str, Enclosure
             try:
                 report = window_update(case, Balls(case.params.W_hh.dtype), of)
                 enclosures = _enclosures(
-                    {name: np.array(report[name], object) for name in required_outputs(case, True, True)}
+                    {
+                        name: np.array(report[name], object)
+                        for name in required_outputs(case, True, True)
+                    }
                 )
             except Uncertain:
                 pass
@@ -109,7 +120,9 @@ class Balls(Floats):
     def phi(self, a: NumpyArray, nonlinearity: str) -> NumpyArray:
         return each(_relu)(a) if nonlinearity == "relu" else super().phi(a, nonlinearity)
 
-    def by_slope(self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str) -> NumpyArray:
+    def by_slope(
+        self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str
+    ) -> NumpyArray:
         if nonlinearity == "relu":
             return dh * each(lambda ball: int(_relu(ball) > 0))(h)
         return super().by_slope(dh, a, h, nonlinearity)
@@ -119,7 +132,9 @@ class Balls(Floats):
         largest = np.asarray(y, np.float64).argmax(axis=-1)[..., None]
         z = y - np.take_along_axis(y, largest, axis=-1)
         z = np.where(np.arange(y.shape[-1]) == largest, self.ball(0), z)
-        return z - each(self.ball.log)(np.asarray(each(self.ball.exp)(z).sum(axis=-1, keepdims=True)))
+        return z - each(self.ball.log)(
+            np.asarray(each(self.ball.exp)(z).sum(axis=-1, keepdims=True))
+        )
 
     def constant(self, number: float) -> Ball:
         return self.ball(number)
@@ -130,7 +145,9 @@ class Balls(Floats):
     def expand(self, per_network: Any, array: Any) -> Any:
         return per_network
 
-    def norm(self, gradients: Sequence[NumpyArray]) -> Ball:  # of squares: not negative, though their ball may be
+    def norm(
+        self, gradients: Sequence[NumpyArray]
+    ) -> Ball:  # of squares: not negative, though their ball may be
         return sum(((g * g).sum() for g in gradients), self.ball(0)).nonnegative_part().sqrt()
 
     def factor(self, norm: Ball, max_norm: float) -> Ball:
@@ -140,7 +157,9 @@ class Balls(Floats):
         return each(lambda number: number.min(self.ball(max_value)).max(-self.ball(max_value)))(g)
 
     def by_root(self, g: NumpyArray, squares: NumpyArray) -> NumpyArray:
-        return g / each(lambda square: (square.nonnegative_part() + self.ball(TINY)).sqrt())(squares)
+        return g / each(lambda square: (square.nonnegative_part() + self.ball(TINY)).sqrt())(
+            squares
+        )
 
 
 def _relu(a: Ball) -> Ball:
@@ -168,4 +187,7 @@ def _enclosures(tensors: dict[str, NumpyArray]) -> dict[str, Enclosure] | None:
         return None
     stops = np.cumsum([tensor.size for tensor in tensors.values()])[:-1]
     parts = zip(*(np.split(part, stops) for part in (high, low, radius)))
-    return {n: Enclosure(*(v.reshape(tensors[n].shape) for v in part)) for n, part in zip(tensors, parts)}
+    return {
+        n: Enclosure(*(v.reshape(tensors[n].shape) for v in part))
+        for n, part in zip(tensors, parts)
+    }

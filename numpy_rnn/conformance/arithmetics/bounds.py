@@ -31,7 +31,9 @@ from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
 from numpy_rnn.conformance.arithmetics.nonlinearities import choose, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.rounding import UPWARDS, Near, Rounding, join
 
-STRICT_TANH_ULPS = 8  # the largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
+STRICT_TANH_ULPS = (
+    8  # the largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
+)
 CHECKER_TAU = 4.0  # NumPy's own, in float64
 OWN = 2.0**-53
 
@@ -49,14 +51,20 @@ TAU = TanhError()
 def _root_of_squares(v: NumpyArray) -> NumpyArray:
     """√Σv² along the last axis, of numbers that are scaled by a power of two."""
     _, exponent = np.frexp(np.abs(v).max(axis=-1, keepdims=True))
-    return np.ldexp(np.sqrt(np.square(np.ldexp(v, -exponent)).sum(axis=-1, keepdims=True)), exponent)[..., 0]
+    return np.ldexp(
+        np.sqrt(np.square(np.ldexp(v, -exponent)).sum(axis=-1, keepdims=True)), exponent
+    )[..., 0]
 
 
 class Bounds(Arithmetic[Near]):
     """Values of one window with their bounds. tau: the error of the implementation's tanh; reported: its tensors."""
 
     def __init__(
-        self, dtype: Dtype, tau: TanhError = TAU, reported: dict[str, NumpyArray] | None = None, own: float = OWN
+        self,
+        dtype: Dtype,
+        tau: TanhError = TAU,
+        reported: dict[str, NumpyArray] | None = None,
+        own: float = OWN,
     ):
         self.dtype, self.axes, self.seen = np.dtype(dtype), 0, {}
         self.tau, self.reported, self.rounding = tau, reported or {}, Rounding(dtype, own)
@@ -72,7 +80,10 @@ class Bounds(Arithmetic[Near]):
         return self.given(self.reported[name] if t is None else self.reported[name][t - 1])
 
     def stack(self, values: Sequence[Near]) -> Near:
-        value, E = (np.stack(np.broadcast_arrays(*(getattr(v, part) for v in values))) for part in ("value", "E"))
+        value, E = (
+            np.stack(np.broadcast_arrays(*(getattr(v, part) for v in values)))
+            for part in ("value", "E")
+        )
         return Near(value, E, self.rounding)
 
     def zeros(self, value: Near) -> Near:
@@ -104,7 +115,9 @@ class Bounds(Arithmetic[Near]):
             return Near(h, np.where(a.value < -a.E, 0.0, a.E), self.rounding)
         inherited, u = of.errors.steepest(a.value, a.E) * a.E, self.rounding.u
         max_abs = np.abs(h) + inherited + of.errors.unit
-        own = (self.tau.relative * u + CHECKER_TAU * self.rounding.own) * max_abs + self.tau.absolute * u
+        own = (
+            self.tau.relative * u + CHECKER_TAU * self.rounding.own
+        ) * max_abs + self.tau.absolute * u
         return self.rounding.near(h, inherited + own + self.flushes(max_abs > 0))
 
     def by_slope(self, dh: Near, a: Near, h: Near, nonlinearity: str) -> Near:
@@ -124,10 +137,14 @@ class Bounds(Arithmetic[Near]):
         e = h.E * (of.change(h.value) + h.E) + self.gamma(2) * np.maximum(h.max_abs, h.max_abs**2)
         e = e + np.abs(of.slope_of_h(h.value) - D)
         by_h = e + self.gamma(3) * (D + e) + self.flushes(1)
-        by_a = of.steepest(a.value, a.E) * (2 * a.E + self.gamma(2 * self.tau.relative + 3)) + self.flushes(1)
+        by_a = of.steepest(a.value, a.E) * (
+            2 * a.E + self.gamma(2 * self.tau.relative + 3)
+        ) + self.flushes(1)
         return dh * self.rounding.near(D, np.maximum(by_h, by_a))
 
-    def loss_and_error(self, y: Near, target: Near, weights: Near, objective: Objective) -> tuple[Near, Near]:
+    def loss_and_error(
+        self, y: Near, target: Near, weights: Near, objective: Objective
+    ) -> tuple[Near, Near]:
         """The bounds of `loss_bounds.py`."""
         N = self.divisor(y, weights.value, objective)
         bound = choose(loss_bounds.LOSSES, objective.loss, "loss with a bound")
@@ -148,8 +165,12 @@ class Bounds(Arithmetic[Near]):
 
     def add(self, *terms: Near) -> Near:
         """ΣE + γ_{n−1} Σ(|v| + E)."""
-        value, E, max_abs = (np.sum([getattr(v, part) for v in terms], axis=0) for part in ("value", "E", "max_abs"))
-        return self.rounding.near(value, E + self.gamma(len(terms) - 1) * max_abs + self.flushes(len(terms)))
+        value, E, max_abs = (
+            np.sum([getattr(v, part) for v in terms], axis=0) for part in ("value", "E", "max_abs")
+        )
+        return self.rounding.near(
+            value, E + self.gamma(len(terms) - 1) * max_abs + self.flushes(len(terms))
+        )
 
     def norm(self, gradients: Sequence[Near]) -> Near:
         """(U2): e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).
@@ -160,7 +181,9 @@ class Bounds(Arithmetic[Near]):
         largest. Here the numbers, and the errors, are scaled, so that no square leaves the range of float64.
         """
         flat = [g.reshape(*g.shape[: self.axes], -1) for g in gradients]
-        value, E = (np.concatenate([getattr(g, part) for g in flat], axis=-1) for part in ("value", "E"))
+        value, E = (
+            np.concatenate([getattr(g, part) for g in flat], axis=-1) for part in ("value", "E")
+        )
         max_abs, gamma = np.abs(value) + E, self.gamma
         n, e = _root_of_squares(value), _root_of_squares(E)
         terms = (max_abs > 0).sum(axis=-1)
@@ -184,7 +207,11 @@ class Bounds(Arithmetic[Near]):
         own = own + (1 + own) * M.E / M.value
         least = m.value - m.E
         r = own + (1 + own) * m.E / np.where(least > 0, least, 1)
-        E = np.where(least > 0, np.minimum((f * r + flushed) * UPWARDS, 1), np.where(np.isfinite(m.value), 1.0, np.nan))
+        E = np.where(
+            least > 0,
+            np.minimum((f * r + flushed) * UPWARDS, 1),
+            np.where(np.isfinite(m.value), 1.0, np.nan),
+        )
         return Near(f, np.where(lowest > UPWARDS, 0.0, E), self.rounding)
 
     def clip(self, g: Near, max_value: float) -> Near:

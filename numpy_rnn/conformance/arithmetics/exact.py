@@ -29,7 +29,10 @@ class Rounds(Exception):
 def exact_report(case: WindowCase) -> dict[str, NumpyArray] | None:
     """The values of all tensors of a case in which nothing rounds; None if something may."""
     try:
-        return {name: np.asarray(v) for name, v in window_update(case, Exact(case.params.W_hh.dtype)).items()}
+        return {
+            name: np.asarray(v)
+            for name, v in window_update(case, Exact(case.params.W_hh.dtype)).items()
+        }
     except Rounds:
         return None
 
@@ -38,7 +41,9 @@ def units(v: NumpyArray) -> NumpyArray:
     """The largest powers of two of which these numbers are multiples; infinity for 0."""
     parts, exponents = np.frexp(v)
     whole = (parts * 2.0**53).astype(np.int64)
-    return np.where(whole == 0, np.inf, np.ldexp((whole & -whole).astype(np.float64), exponents - 53))
+    return np.where(
+        whole == 0, np.inf, np.ldexp((whole & -whole).astype(np.float64), exponents - 53)
+    )
 
 
 def unit(v: NumpyArray) -> float:
@@ -56,14 +61,18 @@ def exact(value: NumpyArray, of: float, size: NumpyArray) -> "ExactArray":
 class ExactArray(np.ndarray):
     """An array of float64 whose sums and products are numbers of 24 bits."""
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> NumpyArray:
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any
+    ) -> NumpyArray:
         plain = [np.asarray(each) for each in inputs]
         value = getattr(ufunc, method)(*plain, **keywords)
         if ufunc in SUMS and method == "__call__":
             a, b = plain
             return exact(value, min(unit(a), unit(b)), np.abs(a) + np.abs(b))
         if ufunc in SUMS:
-            return exact(value, unit(plain[0]), getattr(ufunc, method)(np.abs(plain[0]), **keywords))
+            return exact(
+                value, unit(plain[0]), getattr(ufunc, method)(np.abs(plain[0]), **keywords)
+            )
         return exact(value, unit(value), np.abs(value)) if ufunc is np.multiply else value
 
 
@@ -74,23 +83,35 @@ class Exact(Floats):
         value = np.asarray(array, np.float64)
         return exact(value, unit(value), np.abs(value))
 
-    def affine(self, products: Sequence[tuple[NumpyArray, NumpyArray]], *biases: NumpyArray | None) -> NumpyArray:
+    def affine(
+        self, products: Sequence[tuple[NumpyArray, NumpyArray]], *biases: NumpyArray | None
+    ) -> NumpyArray:
         A, B = (np.asarray(joined([pair[side] for pair in products], -1 - side)) for side in (0, 1))
         columns, rows = units(A).reshape(-1, A.shape[-1]).min(axis=0), units(B).min(axis=-1)
         value, size, of = A @ B, np.abs(A) @ np.abs(B), float((columns * rows).min())
         for b in biases:
             if b is not None:
-                value, size, of = value + np.asarray(b), size + np.abs(np.asarray(b)), min(of, unit(np.asarray(b)))
+                value, size, of = (
+                    value + np.asarray(b),
+                    size + np.abs(np.asarray(b)),
+                    min(of, unit(np.asarray(b))),
+                )
         return exact(value, of, size)
 
     def total(self, steps: Sequence[NumpyArray]) -> NumpyArray:
         return joined(steps, -2).view(ExactArray).sum(axis=-2)
 
     def phi(self, a: NumpyArray, nonlinearity: str) -> NumpyArray:
-        return choose({"relu": np.maximum}, nonlinearity, "exact nonlinearity")(a, 0).view(ExactArray)
+        return choose({"relu": np.maximum}, nonlinearity, "exact nonlinearity")(a, 0).view(
+            ExactArray
+        )
 
-    def by_slope(self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str) -> NumpyArray:
-        return choose({"relu": np.multiply}, nonlinearity, "exact nonlinearity")(dh, np.asarray(a) > 0)
+    def by_slope(
+        self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str
+    ) -> NumpyArray:
+        return choose({"relu": np.multiply}, nonlinearity, "exact nonlinearity")(
+            dh, np.asarray(a) > 0
+        )
 
     def loss_and_error(
         self, y: NumpyArray, target: NumpyArray, weights: NumpyArray, objective: Objective

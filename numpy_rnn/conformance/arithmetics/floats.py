@@ -33,7 +33,9 @@ class Floats(Arithmetic[NumpyArray]):
 
     # -- the network --------------------------------------------------------------------------------------------------
 
-    def affine(self, products: Sequence[tuple[NumpyArray, NumpyArray]], *biases: NumpyArray | None) -> NumpyArray:
+    def affine(
+        self, products: Sequence[tuple[NumpyArray, NumpyArray]], *biases: NumpyArray | None
+    ) -> NumpyArray:
         total = reduce(add, [A @ B for A, B in products])
         for b in biases:
             total = total if b is None else total + b[..., None, :]
@@ -45,7 +47,9 @@ class Floats(Arithmetic[NumpyArray]):
     def phi(self, a: NumpyArray, nonlinearity: str) -> NumpyArray:
         return nonlinearity_of(nonlinearity).phi(a)
 
-    def by_slope(self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str) -> NumpyArray:
+    def by_slope(
+        self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str
+    ) -> NumpyArray:
         return dh * nonlinearity_of(nonlinearity).slope(a, h)
 
     def loss_and_error(
@@ -54,7 +58,9 @@ class Floats(Arithmetic[NumpyArray]):
         N = self.divisor(y, weights, objective)
         losses, errors = choose(LOSSES, objective.loss, "loss")(self, y, target)
         total = (weights * losses).sum(axis=(0, -2, -1))
-        return total / (N if np.ndim(N) == 0 else N[0, ..., 0, 0]), weights * errors / N  # (L2), (B1)
+        return total / (
+            N if np.ndim(N) == 0 else N[0, ..., 0, 0]
+        ), weights * errors / N  # (L2), (B1)
 
     def log_softmax(self, y: NumpyArray) -> NumpyArray:
         """log p."""
@@ -73,7 +79,9 @@ class Floats(Arithmetic[NumpyArray]):
         return reduce(add, terms)
 
     def norm(self, gradients: Sequence[NumpyArray]) -> NumpyArray:
-        return np.sqrt(sum((g * g).sum(axis=tuple(range(self.axes, g.ndim))) for g in gradients))  # (U2)
+        return np.sqrt(
+            sum((g * g).sum(axis=tuple(range(self.axes, g.ndim))) for g in gradients)
+        )  # (U2)
 
     def factor(self, norm: NumpyArray, max_norm: float) -> NumpyArray:
         return np.minimum(1, max_norm / (norm + SMALL))  # (U3)
@@ -91,7 +99,9 @@ def joined(parts: Sequence[NumpyArray], axis: int) -> NumpyArray:
     if len(arrays) == 1:
         return arrays[0]
     leading = np.broadcast_shapes(*(array.shape[:-2] for array in arrays))
-    return np.concatenate([np.broadcast_to(array, leading + array.shape[-2:]) for array in arrays], axis=axis)
+    return np.concatenate(
+        [np.broadcast_to(array, leading + array.shape[-2:]) for array in arrays], axis=axis
+    )
 
 
 Loss = Callable[[Floats, NumpyArray, NumpyArray], tuple[NumpyArray, NumpyArray]]
@@ -105,7 +115,9 @@ def squared_error(n: Floats, y: NumpyArray, target: NumpyArray) -> tuple[NumpyAr
 def cross_entropy(n: Floats, y: NumpyArray, target: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
     """The same of softmax cross-entropy."""
     log_p = n.log_softmax(y)  # (L3)
-    return -(target * log_p), np.exp(log_p) * target.sum(axis=-1, keepdims=True) - target  # (L4), (B1)
+    return -(target * log_p), np.exp(log_p) * target.sum(
+        axis=-1, keepdims=True
+    ) - target  # (L4), (B1)
 
 
 LOSSES: dict[str, Loss] = {"squared_error": squared_error, "cross_entropy": cross_entropy}

@@ -102,7 +102,9 @@ def squared_error(of: Terms, arithmetic: Rounding, tau: float) -> tuple[Near, Ne
     E_square = most * (2 * np.abs(error) + E) * E + weights.E * square
     total, E_total = 0.5 * of.total(w * square), 0.5 * of.total(E_square)
     E_dy = (most * E + weights.E * np.abs(error)) / N + arithmetic.flushes(rounds)
-    loss = with_rounding(terms + 2 + roundings, total, E_total + arithmetic.flushes(terms), arithmetic)
+    loss = with_rounding(
+        terms + 2 + roundings, total, E_total + arithmetic.flushes(terms), arithmetic
+    )
     return loss, with_rounding(1 + roundings, w * error / N, E_dy, arithmetic)
 
 
@@ -134,7 +136,9 @@ def cross_entropy(of: Terms, arithmetic: Rounding, tau: float) -> tuple[Near, Ne
     inner = total * E_p + E_total * p_most + target.E
     size = (total + E_total) * p_most + target.max_abs
     E_dy = most * (inner + gamma(O + 4 + of.roundings) * size) + weights.E * size
-    return arithmetic.near(loss, E_loss), arithmetic.near(w * (p * total - target.value) / N, E_dy / N + flushes(4))
+    return arithmetic.near(loss, E_loss), arithmetic.near(
+        w * (p * total - target.value) / N, E_dy / N + flushes(4)
+    )
 
 
 Bound = Callable[[Terms, Rounding, float], tuple[Near, Near]]

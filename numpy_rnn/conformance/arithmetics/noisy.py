@@ -27,7 +27,17 @@ from numpy_rnn.conformance.arithmetics.floats import Floats, joined
 
 SAMPLES = 8
 KINK = 8.0  # spreads of a pre-activation within which relu' may be 0 or 1
-EXACT = {np.maximum, np.minimum, np.negative, np.absolute, np.positive, np.greater, np.less, np.equal, np.sign}
+EXACT = {
+    np.maximum,
+    np.minimum,
+    np.negative,
+    np.absolute,
+    np.positive,
+    np.greater,
+    np.less,
+    np.equal,
+    np.sign,
+}
 
 
 def sampled(case: WindowCase) -> WindowCase:
@@ -57,7 +67,9 @@ class NoisyArray(np.ndarray):
         if ufunc in EXACT or result.dtype.kind != "f":
             return result if ufunc not in EXACT else self.noise.given(result)
         if method == "reduce" and ufunc is np.add:
-            squares = np.square(plain[0]).sum(axis=keywords.get("axis"), keepdims=keywords.get("keepdims", False))
+            squares = np.square(plain[0]).sum(
+                axis=keywords.get("axis"), keepdims=keywords.get("keepdims", False)
+            )
             return self.noise.rounded(result, squares, plain[0].size / max(result.size, 1))
         return self.noise.rounded(result, np.square(result), 1)
 
@@ -66,12 +78,20 @@ class Noisy(Floats):
     """Random roundings to a dtype, of a case that is `sampled`. reported: as for `Bounds`."""
 
     def __init__(
-        self, dtype: Dtype, tau: TanhError = TAU, reported: dict[str, NumpyArray] | None = None, seed: int = 0
+        self,
+        dtype: Dtype,
+        tau: TanhError = TAU,
+        reported: dict[str, NumpyArray] | None = None,
+        seed: int = 0,
     ):
         super().__init__(dtype)
         self.tau = tau
         limits = np.finfo(dtype)
-        self.reported, self.u, self.smallest = reported or {}, float(limits.eps) / 2, float(limits.smallest_normal)
+        self.reported, self.u, self.smallest = (
+            reported or {},
+            float(limits.eps) / 2,
+            float(limits.smallest_normal),
+        )
         self.generator = np.random.default_rng(seed)
         self.tilt = self.generator.uniform(-1, 1, SAMPLES)  # of tanh, by sample
 
@@ -80,7 +100,11 @@ class Noisy(Floats):
         value = np.asarray(array, np.float64)
         is_tiny = (np.abs(value) < self.smallest) & (value != 0)
         if is_tiny.any():
-            shape = (SAMPLES, *value.shape[1:]) if value.ndim > 2 and value.shape[0] == 1 else value.shape
+            shape = (
+                (SAMPLES, *value.shape[1:])
+                if value.ndim > 2 and value.shape[0] == 1
+                else value.shape
+            )
             value = np.where(is_tiny & (self.generator.random(shape) < 0.5), 0.0, value)
         noisy = value.view(NoisyArray)
         noisy.noise = self
@@ -91,7 +115,9 @@ class Noisy(Floats):
         if name not in self.reported:
             return value
         return self.given(
-            np.broadcast_to(self.reported[name] if t is None else self.reported[name][t - 1], value.shape)
+            np.broadcast_to(
+                self.reported[name] if t is None else self.reported[name][t - 1], value.shape
+            )
         )
 
     def rounded(self, value: NumpyArray, squares: NumpyArray, n: float) -> NumpyArray:
@@ -99,7 +125,9 @@ class Noisy(Floats):
         size = np.abs(value) if n <= 1 else np.sqrt(n * (squares + np.square(value) / 3))
         return self.given(value + self.u * size * self.generator.uniform(-1, 1, np.shape(value)))
 
-    def affine(self, products: Sequence[tuple[NumpyArray, NumpyArray]], *biases: NumpyArray | None) -> NumpyArray:
+    def affine(
+        self, products: Sequence[tuple[NumpyArray, NumpyArray]], *biases: NumpyArray | None
+    ) -> NumpyArray:
         """One sum."""
         left, right = (joined([pair[side] for pair in products], -1 - side) for side in (0, 1))
         value, squares, n = left @ right, np.square(left) @ np.square(right), left.shape[-1]
@@ -109,7 +137,9 @@ class Noisy(Floats):
 
     def total(self, steps: Sequence[NumpyArray]) -> NumpyArray:
         rows = joined(steps, -2)
-        rows = np.broadcast_to(rows, (SAMPLES, *rows.shape[1:]))  # a given dy is the same for all samples
+        rows = np.broadcast_to(
+            rows, (SAMPLES, *rows.shape[1:])
+        )  # a given dy is the same for all samples
         return self.rounded(rows.sum(axis=-2), np.square(rows).sum(axis=-2), rows.shape[-2])
 
     def phi(self, a: NumpyArray, nonlinearity: str) -> NumpyArray:
@@ -117,9 +147,13 @@ class Noisy(Floats):
         if nonlinearity == "relu":
             return h
         values, tilt = np.asarray(h), self.u * self.tilt.reshape(-1, *(1,) * (h.ndim - 1))
-        return self.given(values + tilt * (self.tau.relative / 2 * np.abs(values) + self.tau.absolute))
+        return self.given(
+            values + tilt * (self.tau.relative / 2 * np.abs(values) + self.tau.absolute)
+        )
 
-    def by_slope(self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str) -> NumpyArray:
+    def by_slope(
+        self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str
+    ) -> NumpyArray:
         """dh ∘ φ'(a); for relu any slope where a may be on both sides of the kink."""
         if nonlinearity != "relu":
             return super().by_slope(dh, a, h, nonlinearity)

@@ -35,7 +35,9 @@ class Smooth(NamedTuple):
     steepest: Callable[[NumpyArray, NumpyArray], NumpyArray]  # the largest φ' within E of a
     slope_of_h: Callable[[NumpyArray], NumpyArray]  # the same from h
     change: Callable[[NumpyArray], NumpyArray]  # |∂ of that/∂h|
-    unit: float = 0.0  # roundings of φ are in units of |h| and this, the size of a term that cancels
+    unit: float = (
+        0.0  # roundings of φ are in units of |h| and this, the size of a term that cancels
+    )
 
 
 class Nonlinearity(NamedTuple):
@@ -50,9 +52,16 @@ NONLINEARITIES: dict[str, Nonlinearity] = {
     "tanh": Nonlinearity(
         np.tanh,
         lambda a, h: 1 - h * h,
-        Smooth(sech_squared, lambda a, E: sech_squared(nearest(a, E)), lambda h: 1 - h * h, lambda h: 2 * np.abs(h)),
+        Smooth(
+            sech_squared,
+            lambda a, E: sech_squared(nearest(a, E)),
+            lambda h: 1 - h * h,
+            lambda h: 2 * np.abs(h),
+        ),
     ),
-    "relu": Nonlinearity(lambda a: np.maximum(a, 0), lambda a, h: (h.real > 0).astype(h.dtype), None),
+    "relu": Nonlinearity(
+        lambda a: np.maximum(a, 0), lambda a, h: (h.real > 0).astype(h.dtype), None
+    ),
     "sigmoid": Nonlinearity(
         lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),
         lambda a, h: h * (1 - h),

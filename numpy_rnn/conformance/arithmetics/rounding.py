@@ -20,7 +20,9 @@ from numpy_rnn.conformance.arithmetics.arithmetic import Dtype
 Real = NumpyArray | float
 
 UPWARDS = 1 + 1e-10  # covers the rounding of the bounds themselves, in float64
-WIDER = 1 + 2.0**-10  # covers a rounding to a wider format before the one to the dtype: x87 has 11 bits more
+WIDER = (
+    1 + 2.0**-10
+)  # covers a rounding to a wider format before the one to the dtype: x87 has 11 bits more
 
 
 class Rounding:
@@ -46,7 +48,9 @@ class Rounding:
             return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
         with np.errstate(divide="ignore", invalid="ignore"):
             parts = (np.multiply(n, u) for u in (self.u, self.own))
-            return sum(np.where(part < 0.5, part / (1 - np.minimum(part, 0.5)), np.inf) for part in parts)
+            return sum(
+                np.where(part < 0.5, part / (1 - np.minimum(part, 0.5)), np.inf) for part in parts
+            )
 
     def flushes(self, n: Real) -> Real:
         """The loss of n terms where subnormal numbers are flushed to zero."""
@@ -67,7 +71,10 @@ class Rounding:
         value = np.asarray(number, np.float64)
         with np.errstate(over="ignore"):
             return Near(
-                value, np.abs(np.asarray(number, self.dtype).astype(np.float64) - value) + self.given(value).E, self
+                value,
+                np.abs(np.asarray(number, self.dtype).astype(np.float64) - value)
+                + self.given(value).E,
+                self,
             )
 
     def times(self, a: "Near", b: "Near") -> "Near":
@@ -164,6 +171,12 @@ def join(parts: Sequence[Near], axis: int) -> Near:
     shapes = {part.shape[:-2] for part in parts}
     if len(shapes) > 1:
         leading = np.broadcast_shapes(*shapes)
-        parts = [part.map(lambda array: np.broadcast_to(array, leading + array.shape[-2:])) for part in parts]
-    value, E = (np.concatenate([getattr(part, name) for part in parts], axis=axis) for name in ("value", "E"))
+        parts = [
+            part.map(lambda array: np.broadcast_to(array, leading + array.shape[-2:]))
+            for part in parts
+        ]
+    value, E = (
+        np.concatenate([getattr(part, name) for part in parts], axis=axis)
+        for name in ("value", "E")
+    )
     return Near(value, E, parts[0].of)

@@ -10,7 +10,15 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray, Run, Window, WindowCase
 from numpy_rnn.conformance import definition as right
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
-from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, Equation, Steps, train, window_update
+from numpy_rnn.conformance.definition import (
+    DEFINITION,
+    Arrays,
+    Definition,
+    Equation,
+    Steps,
+    train,
+    window_update,
+)
 from numpy_rnn.conformance.traces.recorder import RecordedRun, record
 
 
@@ -91,7 +99,13 @@ def with_reductions(loss, error):
 
     def loss_and_error(n, y, target, weights, objective):
         L, dy = (
-            right.loss_and_error(n, y, target, weights, objective._replace(reduction=reduction or objective.reduction))
+            right.loss_and_error(
+                n,
+                y,
+                target,
+                weights,
+                objective._replace(reduction=reduction or objective.reduction),
+            )
             for reduction in (loss, error)
         )
         return L[0], dy[1]
@@ -128,7 +142,9 @@ def clipped_by_tensor(n, d, p, step):
 
 
 def decayed_before_clipping(n, d, p, step):
-    return right.clipped(n, {name: g + step.weight_decay * p[name] for name, g in d.items()}, p, step)
+    return right.clipped(
+        n, {name: g + step.weight_decay * p[name] for name, g in d.items()}, p, step
+    )
 
 
 class Stale:

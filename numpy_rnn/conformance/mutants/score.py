@@ -16,7 +16,9 @@ from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.conformance.window_checks import check_global, check_local
 
 MAX_CASES = 500
-Violation = tuple[str, float] | None  # the first tensor in causal order above its bound, and error / bound
+Violation = (
+    tuple[str, float] | None
+)  # the first tensor in causal order above its bound, and error / bound
 
 
 class Score(NamedTuple):
@@ -76,5 +78,7 @@ def text(scores: list[Score]) -> str:
         remark = "" if is_there else f"  (the mistake is in {mutant.stage})"
         lines.append(f"{mutant.name:46} {level:5}  {caught:17} {cases:4}  {factor:9.1e}{remark}")
     survived = sum(score.tensor is None for score in scores)
-    lines.append(f"{len({s.mutant.name for s in scores})} mutants, {len(scores)} trials, {survived} survived")
+    lines.append(
+        f"{len({s.mutant.name for s in scores})} mutants, {len(scores)} trials, {survived} survived"
+    )
     return "\n".join(lines)

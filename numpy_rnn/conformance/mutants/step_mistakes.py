@@ -61,19 +61,32 @@ def other_losses() -> Mistakes:
     def unequal(loss, error, *given):
         return loss(*given)[0], error(*given)[1]
 
-    found = {m.name: m.functions["loss_and_error"] for m in MUTANTS if [*m.functions] == ["loss_and_error"]}
+    found = {
+        m.name: m.functions["loss_and_error"]
+        for m in MUTANTS
+        if [*m.functions] == ["loss_and_error"]
+    }
     for text, change in WEIGHTS.items():
         found[text] = partial(counting, change, True, True)
         found[f"{text}, in the divisor of the mean not"] = partial(counting, change, True, False)
         found[f"{text}, in the divisor of the mean alone"] = partial(counting, change, False, True)
     found["the target not subtracted from p"] = partial(of_softmax, np.log, lambda p, z: p)
-    found["(p − target) p (1 − p)"] = partial(of_softmax, np.log, lambda p, z: (p - z) * p * (1 - p))
+    found["(p − target) p (1 − p)"] = partial(
+        of_softmax, np.log, lambda p, z: (p - z) * p * (1 - p)
+    )
     for c in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6):
-        found[f"log(p + {c:g})"] = partial(of_softmax, lambda p, c=c: np.log(p + c), lambda p, z: p - z)
+        found[f"log(p + {c:g})"] = partial(
+            of_softmax, lambda p, c=c: np.log(p + c), lambda p, z: p - z
+        )
     for text, function in found.items():
         yield from changed(text, "loss_and_error", function)
-        for where, pair in (("dy", (right.loss_and_error, function)), ("the loss", (function, right.loss_and_error))):
-            yield from changed(f"in {where} alone: {text}", "loss_and_error", partial(unequal, *pair))
+        for where, pair in (
+            ("dy", (right.loss_and_error, function)),
+            ("the loss", (function, right.loss_and_error)),
+        ):
+            yield from changed(
+                f"in {where} alone: {text}", "loss_and_error", partial(unequal, *pair)
+            )
 
 
 ORDERS: Changes = {  # of inputs or targets
@@ -89,15 +102,23 @@ def other_cases() -> Mistakes:
     def first_losses(case):
         older = len(case.x) - len(case.target)
         w = np.ones(case.target.shape[:2]) if case.weights is None else case.weights
-        target, weights = (np.pad(array, ((0, older), *[(0, 0)] * (array.ndim - 1))) for array in (case.target, w))
+        target, weights = (
+            np.pad(array, ((0, older), *[(0, 0)] * (array.ndim - 1))) for array in (case.target, w)
+        )
         return case._replace(target=target, weights=weights)
 
     def reordered(order, names, case):
         return case._replace(**{name: order(getattr(case, name)) for name in names})
 
     changes: Changes = {"the losses of the first K steps of the window": first_losses}
-    for words, names in {"inputs": ("x",), "targets": ("target",), "inputs and targets": ("x", "target")}.items():
-        changes |= {f"{words} {text}": partial(reordered, order, names) for text, order in ORDERS.items()}
+    for words, names in {
+        "inputs": ("x",),
+        "targets": ("target",),
+        "inputs and targets": ("x", "target"),
+    }.items():
+        changes |= {
+            f"{words} {text}": partial(reordered, order, names) for text, order in ORDERS.items()
+        }
     for text, change in changes.items():
         yield Mistake(text, field="loss_and_error", change=change)
 
@@ -135,7 +156,10 @@ NORMS: Changes = {  # of the gradients by name
 }
 ROOTS: Changes = {  # of g, and the sum of squares
     "g divided by the sum of squares, without the root": lambda g, v: g / (v + TINY),
-    **{f"{c:g} outside the root": partial(lambda c, g, v: g / (np.sqrt(v) + c), c) for c in (1e-10, 1e-7, 1e-6)},
+    **{
+        f"{c:g} outside the root": partial(lambda c, g, v: g / (np.sqrt(v) + c), c)
+        for c in (1e-10, 1e-7, 1e-6)
+    },
 }
 
 
@@ -154,7 +178,9 @@ def other_steps(step: Step) -> Mistakes:
     def of_operand(equation, i, change, *given):
         """The i-th operand changed, but not in the first velocity."""
         is_first = equation is right.velocity and given[2] is None
-        return equation(*given[:i], given[i] if is_first else change(given[i], given[-1]), *given[i + 1 :])
+        return equation(
+            *given[:i], given[i] if is_first else change(given[i], given[-1]), *given[i + 1 :]
+        )
 
     def decayed_twice(n, name, theta, delta, step):
         return theta - n.rate(step, theta) * (delta + step.weight_decay * theta)
@@ -164,13 +190,22 @@ def other_steps(step: Step) -> Mistakes:
 
     if step.max_norm is not None:
         yield from (of(text, clipped=partial(by_norm, norm)) for text, norm in NORMS.items())
-        yield of("a norm without its root", clipped=by_factor(lambda norm, c: np.minimum(1, c / (norm**2 + SMALL))))
+        yield of(
+            "a norm without its root",
+            clipped=by_factor(lambda norm, c: np.minimum(1, c / (norm**2 + SMALL))),
+        )
     if step.adagrad:
         yield from (of(text, direction=partial(by_root, root)) for text, root in ROOTS.items())
-    yield of("the velocity of before left out", velocity=lambda n, g, _, step: right.velocity(n, g, None, step))
+    yield of(
+        "the velocity of before left out",
+        velocity=lambda n, g, _, step: right.velocity(n, g, None, step),
+    )
     yield of("weight decay both in the gradient and of the weights", updated=decayed_twice)
     for field, (result, operands) in OPERANDS.items():
-        equation, places = getattr(right, field), [(i, name) for i, name in enumerate(operands, 1) if name]
+        equation, places = (
+            getattr(right, field),
+            [(i, name) for i, name in enumerate(operands, 1) if name],
+        )
         for text, change in CHANGES.items():
             functions: Changes = {field: partial(of_result, equation, change)}
             yield of(text.format(result), **functions)
@@ -178,7 +213,9 @@ def other_steps(step: Step) -> Mistakes:
                 functions["clipped"] = lambda n, d, *_: d
                 yield of(f"{text.format(result)}, in place of the gradients", **functions)
             for i, name in places:
-                words = f"{result} {'' if text.startswith('without') else 'with '}{text.format(name)}"
+                words = (
+                    f"{result} {'' if text.startswith('without') else 'with '}{text.format(name)}"
+                )
                 yield of(words, **{field: partial(of_operand, equation, i, change)})
 
 
@@ -196,7 +233,10 @@ def other_options(step: Step) -> Mistakes:
                     yield text.format(name), replaced(name, partial(change, name=name))
         for name, words in (("nesterov", "Nesterov's momentum"), ("adagrad", "Adagrad")):
             is_asked = getattr(step, name)
-            yield words + (" left out" if is_asked else ", though it is not asked for"), replaced(name, lambda v: not v)
+            yield (
+                words + (" left out" if is_asked else ", though it is not asked for"),
+                replaced(name, lambda v: not v),
+            )
         for c in () if step.weight_decay else (1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 0.01, 0.1):
             yield f"a weight decay of {c:g}", replaced("weight_decay", partial(lambda c, v: c, c))
 
@@ -222,7 +262,14 @@ def other_gradients(case: WindowCase, values: Arrays) -> dict[str, Arrays]:
         dy, da = count * values["dy"], count * values["da"]
         pairs = {"dW_xh": (case.x, da), "dW_hh": (h[:-1], da), "dW_hy": (h[1:], dy)}
         d = {name: np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
-        others[text] = own | d | {"db_y": dy.sum((0, 1))} | dict.fromkeys(("db_h", "db_hh"), da.sum((0, 1)))
-    others |= {f"rounded to {form}": {name: rounded(g, form) for name, g in own.items()} for form in FORMATS}
-    others |= {f"within ±{c:g}": {name: np.clip(g, -c, c) for name, g in own.items()} for c in CONSTANTS}
+        others[text] = (
+            own | d | {"db_y": dy.sum((0, 1))} | dict.fromkeys(("db_h", "db_hh"), da.sum((0, 1)))
+        )
+    others |= {
+        f"rounded to {form}": {name: rounded(g, form) for name, g in own.items()}
+        for form in FORMATS
+    }
+    others |= {
+        f"within ±{c:g}": {name: np.clip(g, -c, c) for name, g in own.items()} for c in CONSTANTS
+    }
     return others

@@ -31,7 +31,9 @@ FORWARD = ("pre_activation", "state", "output")
 CONSTANTS = (1.0, 5.0, 0.5, 2.0, 10.0, 3.0, 0.1)  # at which people clip
 FORMATS = ("float32", "float16", "bfloat16")
 EPSILON = 1e-50  # of the complex step
-EQUATIONS: dict[str, tuple[str, dict[str, int], tuple[str, ...]]] = {  # the result, operands by their steps, and terms
+EQUATIONS: dict[
+    str, tuple[str, dict[str, int], tuple[str, ...]]
+] = {  # the result, operands by their steps, and terms
     "pre_activation": ("a_t", {"x": 0, "h": -1}, ("x_t W_xh", "h_{t-1} W_hh", "b_h", "b_hh")),
     "state": ("h_t", {"a": 0}, ()),
     "output": ("y_t", {"h": 0}, ("h_t W_hy", "b_y")),
@@ -78,7 +80,9 @@ def exact_flow(case: WindowCase, of: Definition) -> Arrays:
     """The loss, a, h and y, and the gradients by complex steps: one network for each number with an imaginary part."""
     inputs = present(case.params) | {"h_0": initial_state(case)}
     networks, rows, first = sum(theta.size for theta in inputs.values()), dict[str, slice](), 0
-    stacked = {name: np.repeat(theta[None].astype(complex), networks, 0) for name, theta in inputs.items()}
+    stacked = {
+        name: np.repeat(theta[None].astype(complex), networks, 0) for name, theta in inputs.items()
+    }
     for name, theta in inputs.items():
         numbers, rows[name] = np.arange(theta.size), slice(first, first + theta.size)
         stacked[name].reshape(networks, -1)[first + numbers, numbers] += EPSILON * 1j
@@ -89,8 +93,12 @@ def exact_flow(case: WindowCase, of: Definition) -> Arrays:
     copies = case._replace(params=case.params._replace(**stacked), h_0=h_0)
     report = flow(copies, of._replace(backward=lambda *_: {}))
     slopes = report["loss"].imag / EPSILON
-    values = {name: report[name][:, 0].real for name in ("a", "h", "y")} | {"loss": report["loss"][0].real}
-    return values | {"d" + name: slopes[rows[name]].reshape(theta.shape) for name, theta in inputs.items()}
+    values = {name: report[name][:, 0].real for name in ("a", "h", "y")} | {
+        "loss": report["loss"][0].real
+    }
+    return values | {
+        "d" + name: slopes[rows[name]].reshape(theta.shape) for name, theta in inputs.items()
+    }
 
 
 # -- terms and results ------------------------------------------------------------------------------------------------
@@ -105,7 +113,9 @@ def rounded(v: NumpyArray, name: str) -> NumpyArray:
     """The numbers in a shorter format, with their imaginary parts."""
     if name == "bfloat16":
         bits = np.asarray(v.real, np.float32).view(np.uint32)
-        real = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+        real = (
+            ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+        )
     else:
         real = v.real.astype(name)
     return v - v.real + real.astype(v.real.dtype)
@@ -142,7 +152,10 @@ def other_terms() -> Mistakes:
         for (k, term), (text, change) in product(enumerate(terms), CHANGES.items()):
             function = partial(altered, getattr(right, field), k, change)
             words = f"{result} {'' if text.startswith('without') else 'with '}{text.format(term)}"
-            if (field, k) == ("state_adjoint", 1):  # the flow back to the initial state is altered too
+            if (field, k) == (
+                "state_adjoint",
+                1,
+            ):  # the flow back to the initial state is altered too
                 first = partial(altered, right.initial_state_adjoint, 0, change)
                 yield from changed(words, field, function, initial_state_adjoint=first)
             yield from changed(words, field, function)
@@ -191,10 +204,19 @@ def other_operands() -> Mistakes:
 
     for field, (result, operands, _) in EQUATIONS.items():
         for name, offset in operands.items():
-            usual, moves = at(name, offset), dict[str, tuple[str, Callable[[int, int], int | None]]]()
+            usual, moves = (
+                at(name, offset),
+                dict[str, tuple[str, Callable[[int, int], int | None]]](),
+            )
             for other, d in product(next(group for group in ALIKE if name in group), (0, -1, 1)):
-                moves[f"{at(other, offset + d)} for {usual}"] = other, partial(lambda d, s, T: s + d, d)
-            moves[f"{name}_{{T+1-t}} for {usual}"] = name, partial(lambda offset, s, T: T + 1 - (s - offset), offset)
+                moves[f"{at(other, offset + d)} for {usual}"] = (
+                    other,
+                    partial(lambda d, s, T: s + d, d),
+                )
+            moves[f"{name}_{{T+1-t}} for {usual}"] = (
+                name,
+                partial(lambda offset, s, T: T + 1 - (s - offset), offset),
+            )
             if name == "h":
                 moves[f"h_0 for {usual}"] = name, lambda s, T: 0
             if (name, offset) == ("h", -1):
@@ -233,20 +255,32 @@ def other_functions() -> Mistakes:
 
     def lacking(is_flow, n, w, p, t, nonlinearity):
         """φ' in one part of dh alone: that from the outputs, or that from the step after."""
-        direct, slope = n.affine([(w.dy[t], p.W_hy.mT)]), n.by_slope(1.0, w.a[t], w.h[t], nonlinearity)
-        return direct + (w.dh[t] - direct) * slope if is_flow else direct * slope + (w.dh[t] - direct)
+        direct, slope = (
+            n.affine([(w.dy[t], p.W_hy.mT)]),
+            n.by_slope(1.0, w.a[t], w.h[t], nonlinearity),
+        )
+        return (
+            direct + (w.dh[t] - direct) * slope if is_flow else direct * slope + (w.dh[t] - direct)
+        )
 
     def added(n, w, p, t=0):
         flow = n.affine([(sum(w.da[s] for s in range(t + 1, len(w.x) + 2)), p.W_hh.mT)])
         return flow + n.affine([(w.dy[t], p.W_hy.mT)]) if t else flow
 
-    yield from changed("the flow back adds up from step to step", "state_adjoint", added, initial_state_adjoint=added)
+    yield from changed(
+        "the flow back adds up from step to step",
+        "state_adjoint",
+        added,
+        initial_state_adjoint=added,
+    )
     for text, f in PHIS.items():
         yield from changed(text, "state", partial(state, f))
     for text, f in SLOPES.items():
         yield from changed(text, "pre_activation_adjoint", partial(adjoint, f))
     for text, is_flow in {"the part of the outputs": True, "the flow back": False}.items():
-        yield from changed(f"φ′ left out of {text}", "pre_activation_adjoint", partial(lacking, is_flow))
+        yield from changed(
+            f"φ′ left out of {text}", "pre_activation_adjoint", partial(lacking, is_flow)
+        )
 
 
 def truncations(steps: int) -> Mistakes:
@@ -259,15 +293,21 @@ def truncations(steps: int) -> Mistakes:
             g = {t: n.affine([(n.by_slope(g[t + 1], w.a[t + 1], w.h[t + 1], nonlinearity), p.W_hh.mT)])
                  for t in w.steps if t + 1 in g}  # fmt: skip
             dh |= {t: dh[t] + g[t] for t in g}
-        return right.backward(n, w, p, nonlinearity, of._replace(state_adjoint=lambda n, w, p, t: dh[t]))
+        return right.backward(
+            n, w, p, nonlinearity, of._replace(state_adjoint=lambda n, w, p, t: dh[t])
+        )
 
     def newest(equation, k, n, w, p, t, *rest):
         return equation(n, w, p, t, *rest) * (t > len(w.x) - k)
 
     def with_loss(n, w, p, t, nonlinearity):
-        return right.pre_activation_adjoint(n, w, p, t, nonlinearity) * any(w.dy[s].any() for s in range(1, t + 1))
+        return right.pre_activation_adjoint(n, w, p, t, nonlinearity) * any(
+            w.dy[s].any() for s in range(1, t + 1)
+        )
 
-    yield from changed("the backward pass ends at the first step with a loss", "pre_activation_adjoint", with_loss)
+    yield from changed(
+        "the backward pass ends at the first step with a loss", "pre_activation_adjoint", with_loss
+    )
     for k in range(1, steps):
         words = f"{k} step{'s' * (k > 1)}"
         text = f"each loss goes back over {words} (bptt_truncate = {k - 1})"

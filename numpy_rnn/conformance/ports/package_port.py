@@ -26,13 +26,17 @@ class PackagePort:
     ):  # fmt: skip
         """One window and its SGD step. options: those of `direction`."""
         rnn = self.rnn
-        theta, x, target, h_0, weights = map(rnn.from_numpy, (Parameters(**params), x, target, h_0, weights))
+        theta, x, target, h_0, weights = map(
+            rnn.from_numpy, (Parameters(**params), x, target, h_0, weights)
+        )
         objective: dict[str, Any] = {"loss": loss, "weights": weights, "reduction": reduction}
         activations = rnn.forward(theta, x, h_0, nonlinearity=nonlinearity)
         losses = {"squared_error": rnn.half_squared_error, "cross_entropy": rnn.cross_entropy}[loss]
         L = losses(activations.y[-len(target) :], target, reduction=reduction, weights=weights)
         flow = rnn.adjoints(theta, activations, target, nonlinearity=nonlinearity, **objective)
-        gradients = clipped = rnn.bptt(theta, activations, target, nonlinearity=nonlinearity, **objective)
+        gradients = clipped = rnn.bptt(
+            theta, activations, target, nonlinearity=nonlinearity, **objective
+        )
         if max_norm is not None:
             clipped = rnn.clip_by_global_norm(gradients, max_norm)
         elif max_value is not None:
@@ -54,7 +58,9 @@ class PackagePort:
         rnn, recorder = self.rnn, Recorder(run)
         params, x, target, h_0, weights = map(rnn.from_numpy, second_bias_as_input(run)[:5])
         with np.errstate(all="ignore"):
-            for update in rnn.train(params, x, target, h_0, weights=weights, record=True, **run.options.keywords()):
+            for update in rnn.train(
+                params, x, target, h_0, weights=weights, record=True, **run.options.keywords()
+            ):
                 recorder.append(update)
         updates = recorder.recorded().updates
         if getattr(run.params, "b_hh", None) is not None:

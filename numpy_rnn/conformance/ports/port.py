@@ -74,7 +74,10 @@ def time_limit(seconds: float) -> Iterator[None]:
     Only the main thread, on a system with the alarm signal, has a limit. What catches every exception, and a call into
     compiled code, are not interrupted: after PATIENCE limits the process ends, with exit status 1.
     """
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    if (
+        not hasattr(signal, "setitimer")
+        or threading.current_thread() is not threading.main_thread()
+    ):
         yield
         return
     seconds = min(seconds, MAX_SECONDS)
@@ -83,7 +86,9 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise TimeLimitExceeded
 
     handler = signal.signal(signal.SIGALRM, ring)
-    before = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again, where `except:` swallows the first
+    before = signal.setitimer(
+        signal.ITIMER_REAL, seconds, seconds
+    )  # again, where `except:` swallows the first
     try:
         try:
             faulthandler.dump_traceback_later(PATIENCE * seconds, exit=True, file=2)
@@ -115,7 +120,10 @@ def exit_raises() -> Iterator[None]:
 
 def abilities(port: Any) -> Abilities:
     """The capabilities of a port, what it lacks, and its sizes."""
-    sizes, lacks = tuple(protocol.shapes_of(getattr(port, "sizes", ()))), tuple(getattr(port, "lacks", ()))
+    sizes, lacks = (
+        tuple(protocol.shapes_of(getattr(port, "sizes", ()))),
+        tuple(getattr(port, "lacks", ())),
+    )
     if "batch" in lacks:
         sizes = tuple({**shape, "B": 1} for shape in sizes)
     return Abilities(tuple(getattr(port, "capabilities", ())), lacks, sizes)
@@ -138,14 +146,25 @@ def load_python_port(where: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        with np.errstate(), exit_raises():  # an import changes neither how NumPy treats overflows nor the exit status
+        with (
+            np.errstate(),
+            exit_raises(),
+        ):  # an import changes neither how NumPy treats overflows nor the exit status
             port: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
-            parameters = inspect.signature(port).parameters.values() if inspect.isfunction(port) else ()
-            needs_arguments = any(each.default is each.empty and each.kind not in VARIADIC for each in parameters)
+            parameters = (
+                inspect.signature(port).parameters.values() if inspect.isfunction(port) else ()
+            )
+            needs_arguments = any(
+                each.default is each.empty and each.kind not in VARIADIC for each in parameters
+            )
             if isinstance(port, type) or (inspect.isfunction(port) and not needs_arguments):
                 port = port()
             is_port = callable(getattr(port, "window_update", None))
-            stated = {name: getattr(port, name) for name in protocol.Identity._fields if hasattr(port, name)}
+            stated = {
+                name: getattr(port, name)
+                for name in protocol.Identity._fields
+                if hasattr(port, name)
+            }
     except KeyboardInterrupt:
         raise
     except InputError as error:  # of an adapter
@@ -158,7 +177,9 @@ def load_python_port(where: str) -> Any:
             " parameters, x, target and h_0: from numpy_rnn.conformance.adapters import function_port"
         )
     if not is_port:
-        raise InputError(f"port {where!r} has no function window_update: expected name, dtypes and window_update")
+        raise InputError(
+            f"port {where!r} has no function window_update: expected name, dtypes and window_update"
+        )
     try:
         identity = protocol.identity_from(stated)
     except PortFault as fault:
@@ -186,7 +207,9 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
         arguments = _copied(port_arguments(case))
         params = arguments.pop("params")
         with time_limit(timeout), np.errstate(), exit_raises():
-            report = _copied(port.window_update(params, **arguments))  # it may reuse the arrays in its next call
+            report = _copied(
+                port.window_update(params, **arguments)
+            )  # it may reuse the arrays in its next call
     except KeyboardInterrupt:
         raise
     except TimeLimitExceeded:
@@ -201,14 +224,24 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
     return report, None
 
 
-def validated_report(port: Any, case: WindowCase, timeout: float, where: str) -> dict[str, np.ndarray]:
+def validated_report(
+    port: Any, case: WindowCase, timeout: float, where: str
+) -> dict[str, np.ndarray]:
     """A port's report on a case, in a valid format. Raises PortFault otherwise; `where` is part of its message."""
     report, verdict = call_port(port, case, timeout)
     has = abilities(port).capabilities
-    faults = [verdict] if verdict else format_errors(case, report, "intermediates" in has, "input_gradients" in has)
+    faults = (
+        [verdict]
+        if verdict
+        else format_errors(case, report, "intermediates" in has, "input_gradients" in has)
+    )
     if faults:
         overflows = "finite" in faults[0] and np.abs(case.params.W_hy).max() > LARGE
-        advice = '; if its exponentials overflow, declare lacks = ("large outputs",)' if overflows else ""
+        advice = (
+            '; if its exponentials overflow, declare lacks = ("large outputs",)'
+            if overflows
+            else ""
+        )
         fault = PortFault(f"{port.name}, {where}: {faults[0]}{advice}")
         fault.case = case
         raise fault
@@ -229,7 +262,11 @@ def described(error: BaseException, function: object = None) -> str:
 def user_frame(error: BaseException, function: object = None) -> traceback.FrameSummary | None:
     """The last line in the file of a function, or else the last one that is neither installed nor of the suite."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
-    stack = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(OURS)]
+    stack = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(OURS)
+    ]
     frames = [frame for frame in stack if code is not None and frame.filename == code.co_filename]
     frames = frames or [frame for frame in stack if not frame.filename.startswith(INSTALLED)]
     return frames[-1] if frames else None

@@ -21,7 +21,9 @@ from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.protocol import Identity, PortFault
 
 SIGNALS = ("SIGTERM", "SIGHUP")  # that end this process unless they are handled
-POLL_INTERVAL = 0.05  # seconds between checks that the program is alive; its child may keep the pipes open
+POLL_INTERVAL = (
+    0.05  # seconds between checks that the program is alive; its child may keep the pipes open
+)
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
 KEPT_STDERR = 1_000  # bytes of standard error that are kept, from its beginning and from its end
 FIRST_TIMES = 6  # time limits for a hello and a first answer: of an interpreter that starts, of imports and compilers
@@ -83,23 +85,33 @@ class ProgramPort(contextlib.AbstractContextManager):
     def report(self, case: WindowCase) -> dict[str, np.ndarray]:
         """The report of a case. Raises PortFault, at the latest after the time limit."""
         if str(case.params.W_hh.dtype) not in self.dtypes:
-            raise PortFault(f"does not support {case.params.W_hh.dtype}: its hello names {', '.join(self.dtypes)}")
+            raise PortFault(
+                f"does not support {case.params.W_hh.dtype}: its hello names {', '.join(self.dtypes)}"
+            )
         if self.ending is None:
             self._start()
         self.case_id += 1
         request = protocol.encode_request(case, self.case_id, decimal=self.numbers == "decimal")
-        return protocol.decode_answer(self._ask(request, protocol.max_report_length(case)), case, self.case_id)
+        return protocol.decode_answer(
+            self._ask(request, protocol.max_report_length(case)), case, self.case_id
+        )
 
     def _start(self) -> Identity:
         """Start the program; no read or write of its pipes waits without a time limit."""
         if os.name != "posix":
-            raise PortFault("cannot be started: programs as ports need a POSIX system; write a trace file instead")
+            raise PortFault(
+                "cannot be started: programs as ports need a POSIX system; write a trace file instead"
+            )
         try:
             words = shlex.split(self.command) or [""]
-            self.process = subprocess.Popen(words, 0, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True)
+            self.process = subprocess.Popen(
+                words, 0, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+            )
         except (OSError, ValueError) as error:  # quotation marks without an end, a null character
             why = getattr(error, "strerror", None) or error
-            raise PortFault(f"cannot be started: {one_line(self.command)}: {why}; check the command") from None
+            raise PortFault(
+                f"cannot be started: {one_line(self.command)}: {why}; check the command"
+            ) from None
         pipes: list[Any] = [self.process.stdin, self.process.stdout, self.process.stderr]
         self.stdin, self.stdout, self.stderr = pipes
         for pipe in pipes:
@@ -116,7 +128,9 @@ class ProgramPort(contextlib.AbstractContextManager):
     def _ask(self, question: str, max_length: int) -> str:
         """Send one line and return the answer, one line within the time limit. Otherwise end the program and raise."""
         try:
-            line = self._exchange(question, max_length, self.timeout * (1 if self.answers > 1 else FIRST_TIMES))
+            line = self._exchange(
+                question, max_length, self.timeout * (1 if self.answers > 1 else FIRST_TIMES)
+            )
         except BaseException:  # also an interrupt
             self.close(patience=0.0)
             raise
@@ -130,19 +144,27 @@ class ProgramPort(contextlib.AbstractContextManager):
             self._read()
             return b"\n" in self.received or len(self.received) > max_length
 
-        while not is_complete():  # it is so before the question is sent, if a line was not requested
+        while (
+            not is_complete()
+        ):  # it is so before the question is sent, if a line was not requested
             left = deadline - time.monotonic()
-            select.select(self.open, [self.stdin] if unsent else [], [], max(0.0, min(left, POLL_INTERVAL)))
+            select.select(
+                self.open, [self.stdin] if unsent else [], [], max(0.0, min(left, POLL_INTERVAL))
+            )
             with contextlib.suppress(BlockingIOError, BrokenPipeError):
                 unsent = unsent[os.write(self.stdin.fileno(), unsent[:CHUNK]) if unsent else 0 :]
             has_ended = self.process.poll() is not None  # before the last look at what it wrote
             if not is_complete() and (has_ended or self.stdout not in self.open or left <= 0):
                 fault = f"does not answer within {timeout:g} s (does it flush its output?)"
-                raise self._fault(f"does not read its input within {timeout:g} s" if unsent else fault)
+                raise self._fault(
+                    f"does not read its input within {timeout:g} s" if unsent else fault
+                )
         line, _, rest = bytes(self.received).partition(b"\n")
         if unsent or rest or len(line) > max_length:
             written = one_line(_text(self.received[:400]), 80)
-            raise PortFault(f"writes {written}: expected one line of at most {max_length} characters per request")
+            raise PortFault(
+                f"writes {written}: expected one line of at most {max_length} characters per request"
+            )
         self.received.clear()
         return _text(line)
 
@@ -165,12 +187,23 @@ class ProgramPort(contextlib.AbstractContextManager):
             what = "closes its standard output without an answer"
         if (status := self.process.poll()) is not None:
             names = {-number.value: number.name for number in signal.Signals}
-            how = f"with exit status {status}" if status >= 0 else f"by {names.get(status, f'signal {-status}')}"
+            how = (
+                f"with exit status {status}"
+                if status >= 0
+                else f"by {names.get(status, f'signal {-status}')}"
+            )
             what = f"ends {how} and without an answer"
         self._read()
         lines = [line for line in _text(self.errors).splitlines() if line.strip(" ^~-")]
-        first, last = one_line(" | ".join(lines[:4]), 200), one_line(" | ".join(lines[4:][-3:]), 160)
-        complaint = "; its standard error: " + " | ... | ".join(filter(None, (first, last))) if lines else ""
+        first, last = (
+            one_line(" | ".join(lines[:4]), 200),
+            one_line(" | ".join(lines[4:][-3:]), 160),
+        )
+        complaint = (
+            "; its standard error: " + " | ... | ".join(filter(None, (first, last)))
+            if lines
+            else ""
+        )
         return PortFault(what + complaint)
 
 

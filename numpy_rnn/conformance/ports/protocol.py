@@ -8,14 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.errors import one_line, shown
+from numpy_rnn.common.errors import one_line, short_repr
 from numpy_rnn.common.records import DTYPES, Step, WindowCase
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.case import GIVEN_DY, case_sizes, is_classes, present, required_outputs
 
 CAPABILITIES = ("intermediates", "input_gradients", "sgd_options", "learned_h_0", "sigmoid", "clip_by_value",
                 "cross_entropy", "class_inputs", "loss_weights", "adagrad")  # fmt: skip
-OTHER_FORMS = ("given_dy", "two_biases", "rate_in_velocity")  # capabilities that replace a part of the network
+OTHER_FORMS = (
+    "given_dy",
+    "two_biases",
+    "rate_in_velocity",
+)  # capabilities that replace a part of the network
 SGD_LACKS = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
 LACKS = ("tanh", "relu", "sum", "mean", "bias", "no biases", "h_0", "older steps", "step", "plain SGD", *SGD_LACKS,
          "batch", "squared_error", "distributions", "vector_inputs", "many losses", "large outputs")  # fmt: skip
@@ -71,23 +75,38 @@ def identity_from(stated: Mapping[str, Any]) -> Identity:
     printable = isinstance(port.name, str) and port.name.strip() and port.name.isprintable()
     rules = {  # whether a statement is valid, and what is expected
         "name": (printable, "a text of printable characters"),
-        "dtypes": (_are_names(port.dtypes, DTYPES) and port.dtypes, f"a list of {' or '.join(DTYPES)}, or both"),
-        "capabilities": (_are_names(port.capabilities, capabilities), f"a list of any of {', '.join(capabilities)}"),
+        "dtypes": (
+            _are_names(port.dtypes, DTYPES) and port.dtypes,
+            f"a list of {' or '.join(DTYPES)}, or both",
+        ),
+        "capabilities": (
+            _are_names(port.capabilities, capabilities),
+            f"a list of any of {', '.join(capabilities)}",
+        ),
         "lacks": (_are_names(port.lacks, LACKS), f"a list of any of {', '.join(LACKS)}"),
         "tanh_ulps": (_is_error(port.tanh_ulps), "a positive number of ulps"),
         "tanh_absolute_ulps": (_is_error(port.tanh_absolute_ulps), "a positive number of ulps"),
-        "sizes": (all(map(_is_shape, shapes)), "numbers of T, B, D, H, O and K, as {'H': 6}, with K ≤ T, or few"),
+        "sizes": (
+            all(map(_is_shape, shapes)),
+            "numbers of T, B, D, H, O and K, as {'H': 6}, with K ≤ T, or few",
+        ),
         "numbers": (port.numbers in ("hexadecimal", "decimal"), "hexadecimal or decimal"),
     }
     for what, (is_valid, expected) in rules.items():
         if not is_valid:
-            raise PortFault(f"{what} is {shown(getattr(port, what), repr)}: expected {expected}")
+            raise PortFault(
+                f"{what} is {short_repr(getattr(port, what), repr)}: expected {expected}"
+            )
     stated_names = {*port.lacks, *port.capabilities}
     for names, capability in CONTRADICTIONS:
         if stated_names.issuperset(names) and capability not in stated_names:
-            expected = f"{capability!r} among its capabilities" if capability else "one of them at most"
+            expected = (
+                f"{capability!r} among its capabilities" if capability else "one of them at most"
+            )
             raise PortFault(f"it states {' and '.join(map(repr, names))}: expected {expected}")
-    lists: dict[str, Any] = {name: tuple(getattr(port, name)) for name in ("dtypes", "capabilities", "lacks")}
+    lists: dict[str, Any] = {
+        name: tuple(getattr(port, name)) for name in ("dtypes", "capabilities", "lacks")
+    }
     return port._replace(**lists, sizes=tuple(shapes))
 
 
@@ -100,7 +119,9 @@ def _is_error(ulps: object) -> bool:
 
 
 def _is_shape(shape: object) -> bool:
-    if not isinstance(shape, dict) or not all(k in "TBDHOK" and type(n) is int and n > 0 for k, n in shape.items()):
+    if not isinstance(shape, dict) or not all(
+        k in "TBDHOK" and type(n) is int and n > 0 for k, n in shape.items()
+    ):
         return False
     return "T" not in shape or shape.get("K", 1) <= shape["T"]
 
@@ -122,17 +143,34 @@ MAX_KEY_LENGTH = 64  # characters of the key of an array
 def port_arguments(case: WindowCase) -> dict[str, Any]:
     """The arrays and options of a case, as the keyword arguments of `Port.window_update`."""
     params, (nonlinearity, loss, reduction), step = present(case.params), case.objective, case.step
-    arguments = {"params": params, "x": case.x, "h_0": cases.initial_state(case), "nonlinearity": nonlinearity}
-    arguments |= {"dy": cases.given_dy(case)} if loss == GIVEN_DY else {"target": case.target, "reduction": reduction}
+    arguments = {
+        "params": params,
+        "x": case.x,
+        "h_0": cases.initial_state(case),
+        "nonlinearity": nonlinearity,
+    }
+    arguments |= (
+        {"dy": cases.given_dy(case)}
+        if loss == GIVEN_DY
+        else {"target": case.target, "reduction": reduction}
+    )
     if loss == "cross_entropy":
         arguments["loss"] = loss
     if case.weights is not None:
         arguments["weights"] = case.weights
     if step is not None:
         arguments["learning_rate"] = step.learning_rate
-    if step is not None and step != Step(step.learning_rate):  # max_value and adagrad: for ports that know them
-        arguments |= {name: v for name, v in step._asdict().items() if v or name not in ("max_value", "adagrad")}
-        arguments["velocity"] = {name: v for name, v in present(case.velocity).items() if name in params} or None
+    if step is not None and step != Step(
+        step.learning_rate
+    ):  # max_value and adagrad: for ports that know them
+        arguments |= {
+            name: v
+            for name, v in step._asdict().items()
+            if v or name not in ("max_value", "adagrad")
+        }
+        arguments["velocity"] = {
+            name: v for name, v in present(case.velocity).items() if name in params
+        } or None
     return arguments
 
 
@@ -146,14 +184,23 @@ def encode_request(case: WindowCase, case_id: int, decimal: bool = False) -> str
         if isinstance(value, np.ndarray):
             numbers = value.ravel().tolist()
             return numbers if is_classes(value) else list(map(write, numbers))
-        return write(float(value)) if isinstance(value, Real) and not isinstance(value, bool) else value
+        return (
+            write(float(value))
+            if isinstance(value, Real) and not isinstance(value, bool)
+            else value
+        )
 
     arguments = port_arguments(case)
     if arguments["params"].pop("h_0", None) is not None:
         arguments["learned_h_0"] = True
     if arguments.get("velocity"):
         arguments["velocity"] = {"v" + name: v for name, v in arguments["velocity"].items()}
-    head = {"type": "window_update", "id": case_id, "dtype": str(case.params.W_hh.dtype), "sizes": case_sizes(case)}
+    head = {
+        "type": "window_update",
+        "id": case_id,
+        "dtype": str(case.params.W_hh.dtype),
+        "sizes": case_sizes(case),
+    }
     return json.dumps(head | encoded(arguments))
 
 
@@ -167,7 +214,9 @@ def decode_hello(line: str) -> Identity:
     """The identity of a port from its answer to HELLO. Raises PortFault."""
     hello = _object(line)
     if hello.get("protocol") != VERSION:
-        raise PortFault(f"speaks protocol version {shown(hello.get('protocol'), repr)}: expected {VERSION}")
+        raise PortFault(
+            f"speaks protocol version {short_repr(hello.get('protocol'), repr)}: expected {VERSION}"
+        )
     try:
         return identity_from(hello)
     except PortFault as fault:
@@ -180,7 +229,10 @@ def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.nda
     if answer.pop("id", None) != case_id:
         raise PortFault(f"does not repeat the id {case_id} in its answer: {one_line(line, 80)}")
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
-    return {name: _array(name, given, shapes.get(name, ()), case.params.W_hh.dtype) for name, given in answer.items()}
+    return {
+        name: _array(name, given, shapes.get(name, ()), case.params.W_hh.dtype)
+        for name, given in answer.items()
+    }
 
 
 def _object(line: str) -> dict:
@@ -214,7 +266,9 @@ def _number(name: str, given: object) -> float:
             raise TypeError
         return float.fromhex(str(given)) if _is_hexadecimal(given) else float(given)  # type: ignore[arg-type]
     except (ValueError, TypeError, OverflowError):
-        raise PortFault(f"{name} holds {shown(given, repr)}: expected a number, 0.75, '0.75' or '0x1.8p-1'") from None
+        raise PortFault(
+            f"{name} holds {short_repr(given, repr)}: expected a number, 0.75, '0.75' or '0x1.8p-1'"
+        ) from None
 
 
 def _is_hexadecimal(given: object) -> bool:

@@ -24,7 +24,9 @@ def equations(tensor: str, objective: Objective, step: Step | None) -> str:
         return "L3, L4, L2"
     if step is None or tensor.removeprefix("v") not in FIELDS:
         return EQUATIONS[tensor]
-    shortened = "U2, U3, " if step.max_norm is not None else "U7, " if step.max_value is not None else ""
+    shortened = (
+        "U2, U3, " if step.max_norm is not None else "U7, " if step.max_value is not None else ""
+    )
     direction = shortened + "U4, " * bool(step.weight_decay)
     if tensor.startswith("v"):
         return direction + ("U8" if step.adagrad else "U5")
@@ -50,7 +52,9 @@ class Divergence(NamedTuple):
 
     def message(self, name: str) -> str:
         """The place of the divergence, its element, and the reported and expected values."""
-        where = f"epoch {self.epoch}, update {self.number}" + (f", step {self.step}" if self.step else "")
+        where = f"epoch {self.epoch}, update {self.number}" + (
+            f", step {self.step}" if self.step else ""
+        )
         head = f"{name} diverges first in {where}: {self.tensor} ({self.equation})"
         if not self.element and self.tensor == "window":
             return f"{head}\n  the run has {self.reported:g} updates where TBPTT(k1, k2) has {self.expected:g}"
@@ -69,7 +73,11 @@ class Divergence(NamedTuple):
     def causal_place(self) -> tuple[int, ...]:
         """Its place in the order of computation: a_1 h_1 a_2 h_2 .., y, loss, dy, .. dh_2 da_2 dh_1 da_1, the rest."""
         together = {"h": "a", "da": "dh"}.get(self.tensor, self.tensor)
-        step = (self.step or 0) * (-1 if self.tensor in BACKWARDS else 1) if together in ("a", "dh") else 0
+        step = (
+            (self.step or 0) * (-1 if self.tensor in BACKWARDS else 1)
+            if together in ("a", "dh")
+            else 0
+        )
         return self.epoch, self.number, TENSORS.index(together), step, TENSORS.index(self.tensor)
 
 

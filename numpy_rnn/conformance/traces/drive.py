@@ -50,7 +50,9 @@ def measure(losses: np.ndarray, others: list[np.ndarray], run: Run, seed: int = 
     curves = reference_losses(run, seed)
     spread = np.abs(curves[:, 1:] - curves[:, :1]).max(axis=1)
     limits, terms = np.finfo(run.params.W_hh.dtype), run.target.size
-    floor = FLOOR * (limits.eps / 2 * np.abs(curves[:, 0]) + terms * limits.tiny)  # every square may underflow
+    floor = FLOOR * (
+        limits.eps / 2 * np.abs(curves[:, 0]) + terms * limits.tiny
+    )  # every square may underflow
     drift = np.abs(np.asarray(losses) - np.asarray(others)).max(axis=0)
     return Drift(np.maximum.accumulate(drift), np.maximum.accumulate(np.maximum(spread, floor)))
 
@@ -69,11 +71,16 @@ def reference_losses(run: Run, seed: int) -> np.ndarray:
         moved: dict[str, Any] = dict.fromkeys(Parameters._fields)
         for name, theta in present(run.params).items():
             # Moved by an ulp of the number before or after the run, whichever is larger: an update rounds to that size.
-            copies, end = np.repeat(theta[None], REFERENCES + 1, axis=0), getattr(last.parameters, name)
+            copies, end = (
+                np.repeat(theta[None], REFERENCES + 1, axis=0),
+                getattr(last.parameters, name),
+            )
             signs = generator.choice([-1, 1], copies[1:].shape).astype(theta.dtype)
             copies[1:] += signs * np.spacing(np.maximum(np.abs(theta), np.abs(end)))
             moved[name] = copies
-        return np.stack([summed_losses(update.losses, run) for update in epochs(Parameters(**moved))])
+        return np.stack(
+            [summed_losses(update.losses, run) for update in epochs(Parameters(**moved))]
+        )
 
 
 def summed_losses(losses: npt.ArrayLike, run: Run) -> np.ndarray:
@@ -91,13 +98,19 @@ def epoch_losses(recorded: RecordedRun) -> np.ndarray:
     losses = recorded.updates["loss"]
     epochs = len(losses) // per_epoch
     rows = losses[: epochs * per_epoch].reshape(epochs, per_epoch, *losses.shape[1:])
-    return np.array([summed_losses(row, recorded.run) for row in rows]).reshape(epochs, *losses.shape[1:])
+    return np.array([summed_losses(row, recorded.run) for row in rows]).reshape(
+        epochs, *losses.shape[1:]
+    )
 
 
 def is_bounded(run: Run) -> bool:
     """Whether numpy_rnn's run stays far within the range of float32, so that no run of a correct port diverges."""
     updates = PackagePort(numpy_rnn).trace(run).updates
-    return all((np.abs(array) < MAX_MAGNITUDE).all() for array in updates.values() if array.dtype.kind == "f")
+    return all(
+        (np.abs(array) < MAX_MAGNITUDE).all()
+        for array in updates.values()
+        if array.dtype.kind == "f"
+    )
 
 
 def trace_port(port: Any, run: Run, timeout: float = 10.0) -> RecordedRun:
@@ -129,28 +142,38 @@ def with_second_bias(run: Run, *those: Abilities) -> Run:
     return run._replace(params=two)
 
 
-def _answer(port: Any, case: WindowCase, timeout: float, where: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _answer(
+    port: Any, case: WindowCase, timeout: float, where: str
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The report on a case, with the same names in every update, and the states of its window.
 
     The dy, loss, dh_0 or step that a port does not have is computed here, the step from the port's gradients.
     """
     has, lacks, _ = abilities(port)
     no_step: Any = None
-    computed = window_update(case._replace(step=no_step)) if "given_dy" in has or "h_0" in lacks else {}
+    computed = (
+        window_update(case._replace(step=no_step)) if "given_dy" in has or "h_0" in lacks else {}
+    )
     asked = case
     if "given_dy" in has:
         dy, objective = computed["dy"][-len(case.target) :], case.objective._replace(loss=GIVEN_DY)
         asked = case._replace(target=dy, objective=objective, weights=None)
     asked = asked._replace(h_0=None) if "h_0" in lacks else asked
-    report = validated_report(port, asked._replace(step=no_step) if "step" in lacks else asked, timeout, where)
+    report = validated_report(
+        port, asked._replace(step=no_step) if "step" in lacks else asked, timeout, where
+    )
     report = {name: computed[name] for name in ("loss", "dh_0") if name in computed} | report
     if "step" in lacks:
         gradients = {name: report["d" + name] for name in present(case.params)}
-        report |= update(Floats(case.params.W_hh.dtype), present(case.params), gradients, {}, case.step)
+        report |= update(
+            Floats(case.params.W_hh.dtype), present(case.params), gradients, {}, case.step
+        )
     is_seen = "intermediates" in has
     states = report["h"] if is_seen else window_update(case._replace(step=no_step))["h"]
     # Under given_dy, dy is not from the port's y.
-    names = cases.required_outputs(case, is_seen and "given_dy" not in has, "input_gradients" in has)
+    names = cases.required_outputs(
+        case, is_seen and "given_dy" not in has, "input_gradients" in has
+    )
     return {name: report[name] for name in names}, states
 
 
@@ -161,7 +184,9 @@ def check_port_run(port: Any, run: Run) -> None:
     if run.params.W_hh.ndim > 2:
         raise InputError("a port takes one network at a time: expected a run without --seeds")
     if str(dtype) not in port.dtypes:
-        raise InputError(f"{port.name} does not support {dtype}: choose --dtype {' or '.join(port.dtypes)}")
+        raise InputError(
+            f"{port.name} does not support {dtype}: choose --dtype {' or '.join(port.dtypes)}"
+        )
     for name, is_needed in _needs(run).items():
         is_missing = name in lacks if name in LACKS else name not in has
         if is_needed and is_missing and not ("given_dy" in has and name in OF_LOSS):
@@ -170,7 +195,9 @@ def check_port_run(port: Any, run: Run) -> None:
     (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
     sizes = {"B": run.x.shape[1], "D": D, "H": H, "O": O}
     if shapes and not any(all(sizes.get(k, n) == n for k, n in shape.items()) for shape in shapes):
-        raise InputError(f"{port.name} has the sizes {list(map(dict, shapes))}: expected them in the run, not {sizes}")
+        raise InputError(
+            f"{port.name} has the sizes {list(map(dict, shapes))}: expected them in the run, not {sizes}"
+        )
 
 
 OF_LOSS = ("mean", "squared_error", "distributions", "cross_entropy", "loss_weights")

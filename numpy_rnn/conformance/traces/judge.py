@@ -15,7 +15,13 @@ from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.records import Window, WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import as_rows, parameters_from, present
-from numpy_rnn.conformance.traces.divergence import BACKWARDS, TENSORS, Divergence, equations, expected_windows
+from numpy_rnn.conformance.traces.divergence import (
+    BACKWARDS,
+    TENSORS,
+    Divergence,
+    equations,
+    expected_windows,
+)
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
 from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks, tolerances
 
@@ -42,10 +48,18 @@ class Stack(NamedTuple):
         step = self.case.step._replace(learning_rate=float(one(rate) if rate.ndim else rate))
         case = self.case._replace(
             step=step,
-            **{name: convert(one, getattr(self.case, name)) for name in ("params", "h_0", "velocity")},
-            **{name: convert(lambda array: one(array, 1), getattr(self.case, name)) for name in SERIES},
+            **{
+                name: convert(one, getattr(self.case, name))
+                for name in ("params", "h_0", "velocity")
+            },
+            **{
+                name: convert(lambda array: one(array, 1), getattr(self.case, name))
+                for name in SERIES
+            },
         )
-        return case, {name: np.asarray(one(array, int(name in ROWS))) for name, array in self.report.items()}
+        return case, {
+            name: np.asarray(one(array, int(name in ROWS))) for name, array in self.report.items()
+        }
 
 
 NO_UPDATES: Mapping[str, int] = MappingProxyType({})
@@ -57,8 +71,12 @@ class Judgement(NamedTuple):
     updates: int
     worst: dict[str, float]  # the largest ratio of every tensor; 1 is what rounding allows
     first: Divergence | None
-    estimated: Mapping[str, int] = NO_UPDATES  # those whose tensor is checked against an estimate, not a proven bound
-    lost: Mapping[str, int] = NO_UPDATES  # those whose tensor rounding alone changes by a hundredth: not checked
+    estimated: Mapping[str, int] = (
+        NO_UPDATES  # those whose tensor is checked against an estimate, not a proven bound
+    )
+    lost: Mapping[str, int] = (
+        NO_UPDATES  # those whose tensor rounding alone changes by a hundredth: not checked
+    )
 
     @property
     def passed(self) -> bool:
@@ -66,7 +84,9 @@ class Judgement(NamedTuple):
         return self.first is None
 
 
-def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, as_black_box: bool = False) -> Judgement:
+def judge(
+    recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, as_black_box: bool = False
+) -> Judgement:
     """Check every update: its window, its initial state, and all tensors, at L1. Unless `whole`, the end may lack.
 
     At L2 instead if there are no intermediates, or `as_black_box`.
@@ -79,7 +99,11 @@ def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, as_bl
         worst[divergence.tensor] = np.inf
     for stack in stacks(recorded):
         is_box = as_black_box or "a" not in updates
-        checks = _as_black_box(updates, stack, tau) if is_box else local_checks(stack.case, stack.report, tau)
+        checks = (
+            _as_black_box(updates, stack, tau)
+            if is_box
+            else local_checks(stack.case, stack.report, tau)
+        )
         for check in checks:
             name = check.tensor
             worst[name] = max(worst[name], float(check.ratio.max()))
@@ -88,7 +112,9 @@ def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, as_bl
             if not (check.ratio <= 1).all():
                 divergences.append(_first_divergence(updates, stack, check))
     first = min(divergences, key=Divergence.causal_place, default=None)
-    first = first and first._replace(equation=equations(first.tensor, options.objective, options.step))
+    first = first and first._replace(
+        equation=equations(first.tensor, options.objective, options.step)
+    )
     return Judgement(len(updates["epoch"]), worst, first, +estimated, +lost)
 
 
@@ -97,7 +123,9 @@ def stacks(recorded: RecordedRun) -> Iterator[Stack]:
     kinds, run = _kinds(recorded), recorded.run
     W_xh, W_hh, W_hy = run.params[:3]
     weights = W_xh.size + W_hh.size + W_hy.size
-    per_step = W_hh.size // W_hh.shape[-1] + W_hy.size // W_hh.shape[-1] + W_xh.size // W_hh.shape[-1]
+    per_step = (
+        W_hh.size // W_hh.shape[-1] + W_hy.size // W_hh.shape[-1] + W_xh.size // W_hh.shape[-1]
+    )
     for kind in np.unique(kinds, axis=0):
         chosen = np.flatnonzero((kinds == kind).all(axis=1))
         numbers = 3 * weights + 4 * int(kind[0]) * per_step * run.x.shape[1]
@@ -106,9 +134,13 @@ def stacks(recorded: RecordedRun) -> Iterator[Stack]:
             yield _stack(recorded, chosen[first : first + count], *kind.tolist())
 
 
-def single_update(recorded: RecordedRun, index: int, network: tuple[int, ...] = ()) -> tuple[WindowCase, dict]:
+def single_update(
+    recorded: RecordedRun, index: int, network: tuple[int, ...] = ()
+) -> tuple[WindowCase, dict]:
     """One update of one network of a run, as a case and a report."""
-    return _stack(recorded, np.array([index]), *_kinds(recorded)[index].tolist()).single((0, *network))
+    return _stack(recorded, np.array([index]), *_kinds(recorded)[index].tolist()).single(
+        (0, *network)
+    )
 
 
 def _kinds(recorded: RecordedRun) -> np.ndarray:
@@ -120,7 +152,9 @@ def _kinds(recorded: RecordedRun) -> np.ndarray:
     return np.stack((stop - start, stop - updates["loss_start"], from_learned, first), axis=1)
 
 
-def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learned: int, first: int) -> Stack:
+def _stack(
+    recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learned: int, first: int
+) -> Stack:
     run, updates = recorded
     E, step = run.params.W_hh.ndim - 2, run.options.step
     start, loss_start = updates["start"][chosen], updates["loss_start"][chosen]
@@ -149,11 +183,21 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, T: int, K: int, from_learn
         weights = run.weights[rows(loss_start, K)].reshape(K, len(chosen), *(1,) * E, -1)
     rate = step.learning_rate
     step = step._replace(learning_rate=np.asarray(rate)[None] if np.ndim(rate) else rate)
-    x, target, h_0 = series("x", start, T), series("target", loss_start, K), updates["initial"][chosen]
-    case = WindowCase(parameters_from(params), x, target, h_0, weights, run.options.objective, step, velocity)
+    x, target, h_0 = (
+        series("x", start, T),
+        series("target", loss_start, K),
+        updates["initial"][chosen],
+    )
+    case = WindowCase(
+        parameters_from(params), x, target, h_0, weights, run.options.objective, step, velocity
+    )
     report = {name: updates[name][rows(first_row, T)] for name in ROWS if name in updates}
     names = ["loss"] + ["dh_0"] * ("dx" in updates)
-    names += [prefix + name for prefix in (("d", "v", "") if step.has_velocity else ("d", "")) for name in fields]
+    names += [
+        prefix + name
+        for prefix in (("d", "v", "") if step.has_velocity else ("d", ""))
+        for name in fields
+    ]
     return Stack(chosen, case, report | {name: updates[name][chosen] for name in names})
 
 
@@ -181,7 +225,9 @@ def _first_divergence(updates: dict[str, np.ndarray], stack: Stack, check: Check
     bad = ~(arrays[-1] <= 1)
     index = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
     elements = np.argwhere(bad[index]).tolist()
-    if name in ROWS:  # (*E, T, B, N): the step first, and from the last one back where the stage runs backwards
+    if (
+        name in ROWS
+    ):  # (*E, T, B, N): the step first, and from the last one back where the stage runs backwards
         elements.sort(key=lambda element: element[-3] * (-1 if name in BACKWARDS else 1))
     element, update, step = elements[0], chosen[index], None
     reported, right, limit, most = (float(array[index, *element]) for array in arrays)
@@ -198,13 +244,20 @@ def _first_divergence(updates: dict[str, np.ndarray], stack: Stack, check: Check
 def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Divergence]:
     """The first window that is not one of TBPTT(k1, k2). Unless `whole`, updates may be missing at the end."""
     run, updates = recorded
-    windows, epochs = expected_windows(len(run.x), run.options.schedule), range(1, run.options.schedule.epochs + 1)
-    expected = [(epoch, number, *window) for epoch in epochs for number, window in enumerate(windows, 1)]
+    windows, epochs = (
+        expected_windows(len(run.x), run.options.schedule),
+        range(1, run.options.schedule.epochs + 1),
+    )
+    expected = [
+        (epoch, number, *window) for epoch in epochs for number, window in enumerate(windows, 1)
+    ]
     rows = list(zip(*(updates[name].tolist() for name in ("epoch", "number", *Window._fields))))
     for right, row in zip(expected, rows):
         if row != right:
             wrong = next((i for i in range(3) if row[2 + i] != right[2 + i]), 0)
-            yield Divergence(*right[:2], "window", None, (wrong,), row[2 + wrong], right[2 + wrong], 0.0, np.inf)
+            yield Divergence(
+                *right[:2], "window", None, (wrong,), row[2 + wrong], right[2 + wrong], 0.0, np.inf
+            )
             return
     if len(rows) > len(expected) or (whole and len(rows) < len(expected)):
         index, total = min(len(rows), len(expected)), len(expected)
@@ -223,14 +276,18 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
     h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
     steps, rows = carried_steps(updates), updates["stop"] - updates["start"]
     starts = np.cumsum(rows) - rows  # of the windows, in h
-    expected: dict[str, dict[int, Any]] = {name: {} for name in ("initial", "h_0", "vh_0") if name in updates}
+    expected: dict[str, dict[int, Any]] = {
+        name: {} for name in ("initial", "h_0", "vh_0") if name in updates
+    }
     for index, start in enumerate(updates["start"]):
         if start == 0 or index == 0 or updates["epoch"][index] != updates["epoch"][index - 1]:
             state = h_0 if learned is None or index == 0 else learned[index - 1]
             expected["initial"][index] = np.broadcast_to(state, initial[index].shape)
         elif start == updates["start"][index - 1]:
             expected["initial"][index] = initial[index - 1]
-        elif h is not None and steps[index - 1]:  # otherwise the schedule is wrong, which is already reported
+        elif (
+            h is not None and steps[index - 1]
+        ):  # otherwise the schedule is wrong, which is already reported
             expected["initial"][index] = h[starts[index - 1] + steps[index - 1] - 1]
         if index > 0 and start > 0:
             for name in expected.keys() - {"initial"}:
@@ -249,5 +306,7 @@ def carried_steps(updates: dict[str, np.ndarray]) -> np.ndarray:
     """After which step of a window the next one of its epoch starts, by update, (N,); 0 where there is no such step."""
     start, stop, epoch = (np.append(updates[name], -1) for name in ("start", "stop", "epoch"))
     steps = start[1:] - start[:-1]
-    follows = (epoch[1:] == epoch[:-1]) & (start[1:] > 0) & (steps > 0) & (steps <= (stop - start)[:-1])
+    follows = (
+        (epoch[1:] == epoch[:-1]) & (start[1:] > 0) & (steps > 0) & (steps <= (stop - start)[:-1])
+    )
     return np.where(follows, steps, 0)

@@ -27,7 +27,9 @@ class RecordedRun(NamedTuple):
     def first(self, count: int) -> "RecordedRun":
         """The first updates."""
         rows = int((self.updates["stop"] - self.updates["start"])[:count].sum())
-        return self.replace({name: array[: rows if name in ROWS else count] for name, array in self.updates.items()})
+        return self.replace(
+            {name: array[: rows if name in ROWS else count] for name, array in self.updates.items()}
+        )
 
     def replace(self, updates: Report) -> "RecordedRun":
         """The same run with other arrays in place of these."""
@@ -35,11 +37,17 @@ class RecordedRun(NamedTuple):
 
     def without(self, *names: str) -> "RecordedRun":
         """The same run without these arrays."""
-        return self._replace(updates={name: array for name, array in self.updates.items() if name not in names})
+        return self._replace(
+            updates={name: array for name, array in self.updates.items() if name not in names}
+        )
 
     def update_index(self, place: Any) -> int:
         """The index of an update, by its `epoch` and its `number` in the epoch."""
-        return int(np.argmax((self.updates["epoch"] == place.epoch) & (self.updates["number"] == place.number)))
+        return int(
+            np.argmax(
+                (self.updates["epoch"] == place.epoch) & (self.updates["number"] == place.number)
+            )
+        )
 
 
 def _joined(name: str, values: list[Any]) -> NumpyArray:
@@ -64,7 +72,12 @@ class Recorder:
     def append(self, update: Any) -> None:
         """Add one Update of either package, with its activations and adjoints. Its arrays are kept, not copied."""
         activations, parameters = update.activations, present(update.parameters)
-        report = {"loss": update.loss, "a": activations.a, "h": activations.h[1:], "y": activations.y}
+        report = {
+            "loss": update.loss,
+            "a": activations.a,
+            "h": activations.h[1:],
+            "y": activations.y,
+        }
         report |= update.adjoints._asdict() | parameters
         report |= {"d" + name: array for name, array in present(update.gradients).items()}
         for name, theta in () if update.velocity is None else parameters.items():
@@ -72,7 +85,9 @@ class Recorder:
             report["v" + name] = 0 * theta if v is None else v
         self.append_report(update.epoch, update.number, update.window, activations.h[0], report)
 
-    def append_report(self, epoch: int, number: int, window: Window, initial: NumpyArray, report: Report) -> None:
+    def append_report(
+        self, epoch: int, number: int, window: Window, initial: NumpyArray, report: Report
+    ) -> None:
         """Add one update as a port reports it."""
         place = {"epoch": epoch, "number": number, **window._asdict(), "initial": initial}
         for name, value in (place | report).items():
@@ -80,7 +95,9 @@ class Recorder:
 
     def recorded(self) -> RecordedRun:
         """The run with its updates so far."""
-        return RecordedRun(self.run, {name: _joined(name, values) for name, values in self.columns.items()})
+        return RecordedRun(
+            self.run, {name: _joined(name, values) for name, values in self.columns.items()}
+        )
 
     def save(self, path: str) -> None:
         """Write the trace. Raises InputError if no update is recorded, or if the file cannot be written."""
@@ -125,25 +142,43 @@ class Trace(Recorder):
             if name not in params or name not in FIELDS:
                 expected = f"expected {', '.join(FIELDS)}, or some of them"
                 raise InputError(f"the parameters are {', '.join(params)}: {expected}")
-        self.dtype, self.resets, self.number, self.epoch = np.array(params["W_hh"]).dtype, resets, 0, 0
+        self.dtype, self.resets, self.number, self.epoch = (
+            np.array(params["W_hh"]).dtype,
+            resets,
+            0,
+            0,
+        )
         known = run_options(options)
         x, target, h_0 = self._array("x", x), self._array("target", target), self._array("h_0", h_0)
         (k1, k2, epochs), self.T = check_schedule(known.schedule), len(x)
         if not resets:
             if self.T % k1 or k1 != k2:
-                raise InputError("a loop that never resets its state: expected k2 = k1, and T a multiple of k1")
+                raise InputError(
+                    "a loop that never resets its state: expected k2 = k1, and T a multiple of k1"
+                )
             x, target = (np.concatenate([array] * epochs) for array in (x, target))
             known = known._replace(schedule=Schedule(k1, k2, 1))
-        initial = parameters_from({name: self._array(name, theta) for name, theta in params.items()})
+        initial = parameters_from(
+            {name: self._array(name, theta) for name, theta in params.items()}
+        )
         H, W_xh, W_hy = h_0.shape[-1:], initial.W_xh, initial.W_hy
-        for name, theta, size in (("W_xh", W_xh, x.shape[2:] + H), ("W_hy", W_hy, H + target.shape[2:])):
+        for name, theta, size in (
+            ("W_xh", W_xh, x.shape[2:] + H),
+            ("W_hy", W_hy, H + target.shape[2:]),
+        ):
             if len(size) == 2 and theta.shape == size[::-1] != size:
                 raise InputError(
                     f"{name} has shape {theta.shape}: expected {size}, rows for inputs; transpose the weights"
                 )
         super().__init__(Run(initial, x, target, h_0, None, known))
 
-    def update(self, epoch: int, window: tuple[int, int, int], state: npt.ArrayLike, **values: npt.ArrayLike) -> None:
+    def update(
+        self,
+        epoch: int,
+        window: tuple[int, int, int],
+        state: npt.ArrayLike,
+        **values: npt.ArrayLike,
+    ) -> None:
         """Record one update.
 
         epoch: from 1. window: start, loss_start and stop, for a window of the steps start to stop − 1, from 0, of which
@@ -155,7 +190,9 @@ class Trace(Recorder):
         Raises InputError on an unknown name, and on numbers that the dtype does not have.
         """
         if unknown := [name for name in values if name not in SHAPES]:
-            raise InputError(f"{unknown[0]!r} is not a name of a trace: expected {', '.join(SHAPES)}")
+            raise InputError(
+                f"{unknown[0]!r} is not a name of a trace: expected {', '.join(SHAPES)}"
+            )
         offset, epoch = (0, epoch) if self.resets else ((epoch - 1) * self.T, 1)
         self.number = self.number + 1 if epoch == self.epoch else 1
         self.epoch = epoch
@@ -173,12 +210,20 @@ class Trace(Recorder):
         """A copy in the dtype of the trace; classes keep theirs. Raises InputError where that changes an array."""
         try:
             array = np.array(value)
-        except (TypeError, ValueError, RuntimeError) as error:  # of a tensor that requires a gradient, say
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # of a tensor that requires a gradient, say
             raise InputError(f"{name} is no array: {one_line(str(error))}") from None
         if array.dtype.kind in "iu" and array.ndim:
             return array
         with np.errstate(all="ignore"):
             copy = array.astype(self.dtype) if array.dtype.kind in "fiu" else array
-        if array.dtype.kind not in "fiu" or (array.ndim and not np.array_equal(copy, array, equal_nan=True)):
-            raise InputError(f"{name} is {array.dtype}, and W_hh is {self.dtype}: expected one dtype, {self.dtype}")
+        if array.dtype.kind not in "fiu" or (
+            array.ndim and not np.array_equal(copy, array, equal_nan=True)
+        ):
+            raise InputError(
+                f"{name} is {array.dtype}, and W_hh is {self.dtype}: expected one dtype, {self.dtype}"
+            )
         return copy

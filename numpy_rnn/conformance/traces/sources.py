@@ -42,7 +42,9 @@ class FileSource:
         for name in ("x", "target"):
             array, E = getattr(self.recorded.run, name), self.recorded.run.params.W_hh.ndim - 2
             if E and array.ndim >= 2 + E + (array.dtype.kind == "f"):
-                raise InputError(f"{name} has shape {array.shape}: a run with a series per network cannot be repeated")
+                raise InputError(
+                    f"{name} has shape {array.shape}: a run with a series per network cannot be repeated"
+                )
 
     def check(self, run: Run) -> None:
         """The run is that of the file."""

@@ -53,15 +53,25 @@ from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, array_error, param
 
 FORMAT = "elman-trace 3"
 PLACE = ("epoch", "number", "start", "loss_start", "stop")
-NEEDED = ("configuration", "x", "target", *(f"initial_{name}" for name in ("h_0", "W_xh", "W_hh", "W_hy")), *PLACE)
+NEEDED = (
+    "configuration",
+    "x",
+    "target",
+    *(f"initial_{name}" for name in ("h_0", "W_xh", "W_hh", "W_hy")),
+    *PLACE,
+)
 
 
 def trace_arrays(run: Run, updates: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays of a trace file."""
     keywords = run.options.keywords().items()
-    options = {name: v if isinstance(v, str | None) else np.asarray(v).tolist() for name, v in keywords}
+    options = {
+        name: v if isinstance(v, str | None) else np.asarray(v).tolist() for name, v in keywords
+    }
     head = {"format": np.bytes_(FORMAT), "configuration": np.bytes_(json.dumps(options))}
-    head |= {"x": run.x, "target": run.target} | ({} if run.weights is None else {"weights": run.weights})
+    head |= {"x": run.x, "target": run.target} | (
+        {} if run.weights is None else {"weights": run.weights}
+    )
     initial = present(run.params) | ({} if run.h_0 is None else {"h_0": run.h_0})
     return head | {"initial_" + name: array for name, array in initial.items()} | updates
 
@@ -70,18 +80,26 @@ def load_trace(path: str) -> tuple[Run, dict[str, np.ndarray]]:
     """The run of a trace file, and the arrays of its updates. Raises InputError unless it is complete and readable."""
     arrays = load_arrays(path, "trace file")
     if arrays.get("format", np.bytes_(b"")).tobytes() != FORMAT.encode():
-        raise InputError(f"trace file {path} has no format {FORMAT!r}: expected a trace that --trace wrote")
+        raise InputError(
+            f"trace file {path} has no format {FORMAT!r}: expected a trace that --trace wrote"
+        )
     try:
         return read_arrays(arrays)
     except InputError as error:
-        raise InputError(f"trace file {path}: {error}; conformance/traces/trace_file.py documents the keys") from None
+        raise InputError(
+            f"trace file {path}: {error}; conformance/traces/trace_file.py documents the keys"
+        ) from None
 
 
 def read_arrays(arrays: dict[str, np.ndarray]) -> tuple[Run, dict[str, np.ndarray]]:
     """The run and the updates of the arrays of a trace. Raises InputError with the first error."""
     if missing := [name for name in NEEDED if name not in arrays]:
         raise InputError(f"{missing[0]} is missing")
-    arrays = arrays | {n: arrays[n].astype(np.int64) for n in (*PLACE, "x", "target") if arrays[n].dtype.kind in "iu"}
+    arrays = arrays | {
+        n: arrays[n].astype(np.int64)
+        for n in (*PLACE, "x", "target")
+        if arrays[n].dtype.kind in "iu"
+    }
     params, h_0 = parameters_from(arrays, "initial_"), arrays["initial_h_0"]
     learned = "h_0" in arrays
     params = params._replace(h_0=h_0 if learned else None)
@@ -90,39 +108,63 @@ def read_arrays(arrays: dict[str, np.ndarray]) -> tuple[Run, dict[str, np.ndarra
         if isinstance(rates := values.get("learning_rate"), list):
             values["learning_rate"] = np.array(rates, np.float64)
     except (ValueError, TypeError, OverflowError, RecursionError):
-        raise InputError("configuration is not a JSON object of options, with numbers for learning rates") from None
+        raise InputError(
+            "configuration is not a JSON object of options, with numbers for learning rates"
+        ) from None
     options = run_options(values)
-    run = Run(params, arrays["x"], arrays["target"], None if learned else h_0, arrays.get("weights"), options)
+    run = Run(
+        params,
+        arrays["x"],
+        arrays["target"],
+        None if learned else h_0,
+        arrays.get("weights"),
+        options,
+    )
     try:
         options = check_run(NUMPY_ARRAYS, run._replace(params=Parameters(*params[:6])))[0].options
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
-    updates = {name: array for name, array in arrays.items() if name in (*PLACE, "initial", *SHAPES)}
+    updates = {
+        name: array for name, array in arrays.items() if name in (*PLACE, "initial", *SHAPES)
+    }
     N, T = len(updates["epoch"]) if updates["epoch"].ndim else 0, len(run.x)
     for name in PLACE:
         array = updates[name]
         if array.dtype.kind != "i" or array.shape != (N,) or N == 0:
-            raise InputError(f"{name} is {array.dtype} of shape {array.shape}: expected integers, one per update")
+            raise InputError(
+                f"{name} is {array.dtype} of shape {array.shape}: expected integers, one per update"
+            )
     start, loss_start, stop = (updates[name] for name in PLACE[2:])
     if not ((start >= 0) & (start <= loss_start) & (loss_start < stop) & (stop <= T)).all():
-        raise InputError(f"the windows are not those of a series of {T} steps: expected 0 ≤ start ≤ loss_start < stop")
-    _check_arrays(run, h_0.shape[-2], updates, {n: b for n, b in arrays.items() if n == "initial_b_hh"})
+        raise InputError(
+            f"the windows are not those of a series of {T} steps: expected 0 ≤ start ≤ loss_start < stop"
+        )
+    _check_arrays(
+        run, h_0.shape[-2], updates, {n: b for n, b in arrays.items() if n == "initial_b_hh"}
+    )
     return run._replace(options=options), updates
 
 
 def run_options(values: dict[str, Any]) -> RunOptions:
     """The options of a run by their names. Raises InputError on a name that is missing or unknown."""
     kinds: tuple[Any, ...] = (Schedule, Objective, Step)
-    known, needed = [name for kind in kinds for name in kind._fields], ("k1", "k2", "learning_rate", "epochs")
+    known, needed = (
+        [name for kind in kinds for name in kind._fields],
+        ("k1", "k2", "learning_rate", "epochs"),
+    )
     for name in (*needed, *values):
         if name not in values:
             raise InputError(f"{name} is missing: expected k1, k2, learning_rate and epochs")
         if name not in known:
             raise InputError(f"{name!r} is no option of a run: expected {', '.join(known)}")
-    return RunOptions(*(kind(**{name: values[name] for name in kind._fields if name in values}) for kind in kinds))
+    return RunOptions(
+        *(kind(**{name: values[name] for name in kind._fields if name in values}) for kind in kinds)
+    )
 
 
-def _check_arrays(run: Run, B: int, updates: dict[str, np.ndarray], second_bias: dict[str, np.ndarray]) -> None:
+def _check_arrays(
+    run: Run, B: int, updates: dict[str, np.ndarray], second_bias: dict[str, np.ndarray]
+) -> None:
     """Raise InputError unless every required array is present, in its shape and dtype, and finite."""
     (*E, D, H), O, dtype = run.params.W_xh.shape, run.params.W_hy.shape[-1], run.params.W_hh.dtype
     sizes = {"B": B, "D": D, "H": H, "O": O}
@@ -135,7 +177,11 @@ def _check_arrays(run: Run, B: int, updates: dict[str, np.ndarray], second_bias:
     expected: dict[str, tuple[int, ...]] = {"initial": (N, *E, B, H)}
     for name in dict.fromkeys(names):
         letters = SHAPES[name]
-        expected[name] = (S if "T" in letters else N, *E, *(sizes[letter] for letter in letters if letter != "T"))
+        expected[name] = (
+            S if "T" in letters else N,
+            *E,
+            *(sizes[letter] for letter in letters if letter != "T"),
+        )
     expected |= dict.fromkeys(second_bias, (*E, H))
     if missing := [name for name in expected if name not in updates | second_bias]:
         raise InputError(f"{missing[0]} is missing")

@@ -7,15 +7,30 @@ from numpy_rnn.common.records import WindowCase
 from numpy_rnn.study.checks.check_others import compare_others
 from numpy_rnn.study.checks.check_step import compare_steps
 from numpy_rnn.study.checks.check_truncation import check_truncations, truncations
-from numpy_rnn.study.checks.comparison import Comparison, Witnessed, check_equations, compare, evaluate, whole
-from numpy_rnn.study.checks.complex_step import MAX_ELEMENTS, bounds, central_difference, differentiated
+from numpy_rnn.study.checks.comparison import (
+    Comparison,
+    Witnessed,
+    check_equations,
+    compare,
+    evaluate,
+    whole,
+)
+from numpy_rnn.study.checks.complex_step import (
+    MAX_ELEMENTS,
+    bounds,
+    central_difference,
+    differentiated,
+)
 from numpy_rnn.study.checks.equations import EQUATIONS, WINDOW, by_hand, problems
 from numpy_rnn.study.checks.witnesses import autograd, balls, loops, rtrl
 from numpy_rnn.study.findings import AFTER, BEFORE, Checks
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.suite_parts import named, window_update
 
-MISTAKE, WRONG = "W_hh used without its transpose", "dW_hh"  # to show how far a wrong formula is off
+MISTAKE, WRONG = (
+    "W_hh used without its transpose",
+    "dW_hh",
+)  # to show how far a wrong formula is off
 RUN, NO_BIAS = "after training, in this run", "with biases of zero, which this run does not have"
 BIASES = ("B7", "B8")
 

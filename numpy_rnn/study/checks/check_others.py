@@ -16,7 +16,13 @@ from numpy_rnn.loss import softmax
 from numpy_rnn.study.checks.comparison import Comparison, Results, Witnessed, from_exact, whole
 from numpy_rnn.study.checks.complex_step import IMAGINARY
 from numpy_rnn.study.checks.equations import OF_CLASSES
-from numpy_rnn.study.suite_parts import Floats, Values, bounds_of_losses, cross_entropy, initial_state
+from numpy_rnn.study.suite_parts import (
+    Floats,
+    Values,
+    bounds_of_losses,
+    cross_entropy,
+    initial_state,
+)
 
 DIGITS = 50
 UNITS = "with the hidden states of this run as outputs, and each unit as a class"
@@ -24,7 +30,9 @@ UNITS = "with the hidden states of this run as outputs, and each unit as a class
 
 def compare_others(case: WindowCase, rnn: Any = numpy_rnn) -> Iterator[Comparison]:
     """The equations as the functions of `rnn` compute them, and by witnesses; the numbers are those of the window."""
-    y = numpy_rnn.forward(case.params, case.x, initial_state(case), nonlinearity=case.objective.nonlinearity).h[1:]
+    y = numpy_rnn.forward(
+        case.params, case.x, initial_state(case), nonlinearity=case.objective.nonlinearity
+    ).h[1:]
     T, B, H = y.shape
     classes = (np.arange(T)[:, None] + np.arange(B)) % H  # by turns
     p, losses = decimals(y, classes)
@@ -32,14 +40,22 @@ def compare_others(case: WindowCase, rnn: Any = numpy_rnn) -> Iterator[Compariso
     results: Results = {
         "counting": {"x": whole([float(c == d) for c in classes.ravel() for d in range(H)])},
         "complex step": {"dy": softmax_by_complex_step(y, target)},
-        f"{DIGITS} decimal digits": {"p": p, "losses": losses, "dy": whole(p.high, p.low - target.ravel())},
+        f"{DIGITS} decimal digits": {
+            "p": p,
+            "losses": losses,
+            "dy": whole(p.high, p.low - target.ravel()),
+        },
     }
     network = Parameters(np.zeros((1, H)), np.zeros((H, H)), np.eye(H))  # y_t is h_t
-    window = Activations(np.zeros((T, B, 1)), np.zeros_like(y), np.concatenate((np.zeros((1, B, H)), y)), y)
+    window = Activations(
+        np.zeros((T, B, 1)), np.zeros_like(y), np.concatenate((np.zeros((1, B, H)), y)), y
+    )
     hand = {
         "x": one_hot(classes, H, y.dtype),
         "p": softmax(y),
-        "losses": np.array([float(rnn.cross_entropy(y[t : t + 1], classes[t : t + 1])) for t in range(T)]),
+        "losses": np.array(
+            [float(rnn.cross_entropy(y[t : t + 1], classes[t : t + 1])) for t in range(T)]
+        ),
         "dy": rnn.adjoints(network, window, classes, loss="cross_entropy").dy,
     }
     yield Comparison(OF_CLASSES, hand, softmax_bounds(y, target), results, UNITS)

@@ -12,11 +12,20 @@ from numpy_rnn.common.records import Gradients, Parameters, Step, WindowCase
 from numpy_rnn.study.checks.comparison import Comparison, Witnessed, evaluate, from_exact, whole
 from numpy_rnn.study.checks.equations import OF_GRADIENTS, STEP, row
 from numpy_rnn.study.checks.witnesses import check_torch
-from numpy_rnn.study.suite_parts import Fractions, Values, initial_state, present, rounding, stages_of_step
+from numpy_rnn.study.suite_parts import (
+    Fractions,
+    Values,
+    initial_state,
+    present,
+    rounding,
+    stages_of_step,
+)
 
 MOMENTUM, DAMPENING, DECAY = 0.9, 0.5, 0.01  # of the demonstration
 SHORTER = 0.5  # times the norm, or the largest number: so that clipping clips
-DEMONSTRATION = f"in a second update with momentum {MOMENTUM}, Nesterov, weight decay {DECAY} and clipping"
+DEMONSTRATION = (
+    f"in a second update with momentum {MOMENTUM}, Nesterov, weight decay {DECAY} and clipping"
+)
 GRADIENT = "in a second update with Adagrad and clipping by value"
 UPDATES = 2  # the first, which has no velocity, and one that has
 
@@ -38,7 +47,12 @@ def descents(case: WindowCase) -> Iterator[Descent]:
     max_value = SHORTER * float(np.abs(row(first)).max()) or 1.0
     adagrad = Step(case.step.learning_rate, max_value=max_value, adagrad=True)
     shared = Step(case.step.learning_rate, momentum=MOMENTUM, weight_decay=DECAY, max_norm=max_norm)
-    for step in (case.step, shared._replace(dampening=DAMPENING), shared._replace(nesterov=True), adagrad):
+    for step in (
+        case.step,
+        shared._replace(dampening=DAMPENING),
+        shared._replace(nesterov=True),
+        adagrad,
+    ):
         current = case._replace(step=step)
         for _ in range(UPDATES):
             gradients = gradients_of(current)
@@ -57,7 +71,10 @@ def by_hand(case: WindowCase, gradients: Gradients) -> tuple[Values, Parameters,
         gradients = numpy_rnn.clip_by_value(gradients, step.max_value)
     hand["clipped" if step.max_value is None else "by value"] = row(gradients)
     hand["g"] = row(numpy_rnn.direction(case.params, gradients, weight_decay=step.weight_decay)[0])
-    options = {name: getattr(step, name) for name in ("momentum", "dampening", "nesterov", "weight_decay", "adagrad")}
+    options = {
+        name: getattr(step, name)
+        for name in ("momentum", "dampening", "nesterov", "weight_decay", "adagrad")
+    }
     delta, velocity = numpy_rnn.direction(case.params, gradients, case.velocity, **options)
     if velocity is not None:
         hand["v"] = row(velocity)
@@ -69,7 +86,9 @@ def gradients_of(case: WindowCase) -> Gradients:
     """The gradient of a window."""
     options: dict[str, Any] = {"nonlinearity": case.objective.nonlinearity}
     activations = numpy_rnn.forward(case.params, case.x, initial_state(case), **options)
-    return numpy_rnn.bptt(case.params, activations, case.target, reduction=case.objective.reduction, **options)
+    return numpy_rnn.bptt(
+        case.params, activations, case.target, reduction=case.objective.reduction, **options
+    )
 
 
 def exact(descent: Descent) -> dict[str, Witnessed]:
@@ -78,13 +97,18 @@ def exact(descent: Descent) -> dict[str, Witnessed]:
     The learning rate and the options are the float64 that they are.
     """
     stages = stages_of_step(Fractions(), descent.case, descent.gradients)
-    return {name: from_exact([v for part in parts for v in np.ravel(part)]) for name, parts in stages.items()}
+    return {
+        name: from_exact([v for part in parts for v in np.ravel(part)])
+        for name, parts in stages.items()
+    }
 
 
 def bounds(descent: Descent) -> Values:
     """The rounding error of every stage, given the gradients."""
     stages = stages_of_step(rounding(), descent.case, descent.gradients)
-    return {name: np.concatenate([np.ravel(part.E) for part in parts]) for name, parts in stages.items()}
+    return {
+        name: np.concatenate([np.ravel(part.E) for part in parts]) for name, parts in stages.items()
+    }
 
 
 def optimizer(descent: Descent) -> dict[str, Witnessed]:

@@ -46,7 +46,9 @@ def compare_schedules(steps: int) -> Comparison:
         for schedule in (windows, windows_by_counting)
     )
     said = {"e": whole(counted[:, 1:]), "s": whole(counted[:, 0])}
-    return Comparison(TRUNCATION, {"e": ours[:, 1:], "s": ours[:, 0]}, {}, {"counting steps": said}, SERIES)
+    return Comparison(
+        TRUNCATION, {"e": ours[:, 1:], "s": ours[:, 0]}, {}, {"counting steps": said}, SERIES
+    )
 
 
 def compare_windows(subject: Subject, run: Iterable[Update]) -> Iterator[Comparison]:
@@ -66,13 +68,17 @@ def compare_windows(subject: Subject, run: Iterable[Update]) -> Iterator[Compari
         latest |= dict(enumerate(states.h[1:], start=start + 1))
 
         params = before if start == 0 else before._replace(h_0=None)
-        case = case_of(subject, params, subject.x[start:stop], subject.target[loss_start:stop], states.h[0])
+        case = case_of(
+            subject, params, subject.x[start:stop], subject.target[loss_start:stop], states.h[0]
+        )
         gradients = present(update.gradients)
         witness = {"complex step": differentiated(case, names=gradients, most=MAX_ELEMENTS)}
         hand = {f"d{name}": g for name, g in gradients.items()}
         E = bounds(case, by_hand(case))
         for name in hand:
-            yield Comparison({"T3": T3._replace(name=name)}, hand, E, witness, SERIES, is_shown=False)
+            yield Comparison(
+                {"T3": T3._replace(name=name)}, hand, E, witness, SERIES, is_shown=False
+            )
         before = update.parameters
 
 
@@ -82,7 +88,10 @@ def check_truncations(subject: Subject) -> dict[str, EquationCheck]:
     for k1, k2 in truncations(subject):
         options = changed(subject.options, k1=k1, k2=k2, epochs=EPOCHS)
         comparisons += compare_windows(subject, subject.train(subject.start, options, record=True))
-    found, (name, witness) = check_equations(comparisons), (TRUNCATION["T3"].name, "previous window")
+    found, (name, witness) = (
+        check_equations(comparisons),
+        (TRUNCATION["T3"].name, "previous window"),
+    )
     ours, counted = list(windows(T, k1, k2))[-1], list(windows_by_counting(T, k1, k2))[-1]
     last = next(one for one in reversed(comparisons) if witness in one.results)
     for id, quantity, pair in (

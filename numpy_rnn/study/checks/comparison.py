@@ -28,13 +28,17 @@ class Witnessed(NamedTuple):
 def whole(values, low=None) -> Witnessed:
     """The values that a witness computes for all elements."""
     values = np.asarray(values, np.float64).ravel()
-    return Witnessed(np.arange(values.size), values, np.zeros_like(values) if low is None else np.ravel(low))
+    return Witnessed(
+        np.arange(values.size), values, np.zeros_like(values) if low is None else np.ravel(low)
+    )
 
 
 def from_exact(numbers: list[Any]) -> Witnessed:
     """Fractions or decimals, as a sum of two float64: some 106 bits."""
     high = [float(number) for number in numbers]
-    return whole(high, [float(number - type(number)(nearest)) for number, nearest in zip(numbers, high)])
+    return whole(
+        high, [float(number - type(number)(nearest)) for number, nearest in zip(numbers, high)]
+    )
 
 
 def fractions(array: np.ndarray) -> list[Fraction]:
@@ -45,7 +49,9 @@ def fractions(array: np.ndarray) -> list[Fraction]:
 Results = dict[str, dict[str, Witnessed]]  # by witness and tensor
 
 
-def evaluate(witnesses: Mapping[str, Callable[..., Any]], problem: Any, absent: dict[str, str]) -> Results:
+def evaluate(
+    witnesses: Mapping[str, Callable[..., Any]], problem: Any, absent: dict[str, str]
+) -> Results:
     """The tensors that each witness computes.
 
     A witness that is not installed, or that cannot compute this problem, has its reason in `absent` instead.
@@ -62,7 +68,9 @@ def evaluate(witnesses: Mapping[str, Callable[..., Any]], problem: Any, absent: 
 class Comparison(NamedTuple):
     """Some tensors by hand, their bounds, and the same tensors by witnesses."""
 
-    equations: Mapping[str, Equation]  # by id; one whose tensor is not among those by hand is not compared
+    equations: Mapping[
+        str, Equation
+    ]  # by id; one whose tensor is not among those by hand is not compared
     hand: Values
     E: Values  # the derived bounds; a tensor that is not in it must be equal
     results: Results
@@ -80,15 +88,23 @@ def check_equations(comparisons: Iterable[Comparison]) -> dict[str, EquationChec
                 continue
             hand = np.asarray(one.hand[equation.name])
             E = one.E.get(equation.name, np.zeros(hand.shape))
-            witnesses = {by: said[equation.name] for by, said in one.results.items() if equation.name in said}
-            check = found.get(id, EquationCheck(equation.what, equation.quantity, one.where, [], "", {}))
+            witnesses = {
+                by: said[equation.name] for by, said in one.results.items() if equation.name in said
+            }
+            check = found.get(
+                id, EquationCheck(equation.what, equation.quantity, one.where, [], "", {})
+            )
             differences = [compare(by, hand, witnessed, E) for by, witnessed in witnesses.items()]
             check = replace(check, differences=aggregate([*check.differences, *differences]))
             if one.is_shown:
                 at = _largest(hand, witnesses)
                 values = {"by hand": float(hand.flat[at])}
-                values |= {by: float((v.high + v.low)[v.at == at][0]) for by, v in witnesses.items()}
-                check = replace(check, element=element(equation, at, hand.shape, one.params), values=values)
+                values |= {
+                    by: float((v.high + v.low)[v.at == at][0]) for by, v in witnesses.items()
+                }
+                check = replace(
+                    check, element=element(equation, at, hand.shape, one.params), values=values
+                )
             found[id] = check
     return found
 
@@ -114,5 +130,7 @@ def aggregate(differences: list[Difference]) -> list[Difference]:
     for one in differences:
         of = result.get(one.witness, Difference(one.witness, 0.0, 0.0, 0, 0))
         largest = max(of.difference, one.difference), max(of.bounds, one.bounds)
-        result[one.witness] = Difference(one.witness, *largest, of.compared + one.compared, of.of + one.of)
+        result[one.witness] = Difference(
+            one.witness, *largest, of.compared + one.compared, of.of + one.of
+        )
     return list(result.values())

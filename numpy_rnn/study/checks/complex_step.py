@@ -23,7 +23,7 @@ from math import prod
 
 import numpy as np
 
-from numpy_rnn.common.conversion import each
+from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.study.checks.comparison import Witnessed
 from numpy_rnn.study.checks.equations import BY_STEP, divisor
@@ -52,11 +52,13 @@ Loss = Callable[[complex], np.ndarray]  # what is added → the losses, one for 
 
 def passes(case: WindowCase) -> WindowCase:
     """The case without its step, with an axis N for passes: its arrays have one for all, or another for each."""
-    params = each(lambda theta: theta[None], case.params)
+    params = tree_map(lambda theta: theta[None], case.params)
     return case._replace(params=params, h_0=initial_state(case)[None], step=None)  # type: ignore[arg-type]
 
 
-def forward(case: WindowCase, added: dict[tuple[str, int], np.ndarray], of: Definition = FORWARD) -> Values:
+def forward(
+    case: WindowCase, added: dict[tuple[str, int], np.ndarray], of: Definition = FORWARD
+) -> Values:
     """a, h, y and the loss of all passes, (T, N, ...). added: what is added to a tensor, by its name and step."""
     return window_update(case, Moved(added), of)
 
@@ -78,14 +80,23 @@ def central_difference(loss: Loss) -> np.ndarray:
 
 
 def differentiated(
-    case: WindowCase, derivative: Callable[[Loss], np.ndarray] = complex_step, names=None, most: int = MAX_ELEMENTS
+    case: WindowCase,
+    derivative: Callable[[Loss], np.ndarray] = complex_step,
+    names=None,
+    most: int = MAX_ELEMENTS,
 ) -> dict[str, Witnessed]:
     """∂L/∂v of every v that the loss depends on, by name: dy, dh, da, dx, dh_0 and those of the parameters.
 
     `names`: only these, without the d. Of a tensor with more than `most` elements so many are drawn, always the same.
     """
     (T, B, D), (H, O) = case.x.shape, case.params.W_hy.shape
-    shapes: dict[str, tuple[int, ...]] = {"y": (T, B, O), "h": (T, B, H), "a": (T, B, H), "x": (T, B, D), "h_0": (B, H)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "y": (T, B, O),
+        "h": (T, B, H),
+        "a": (T, B, H),
+        "x": (T, B, D),
+        "h_0": (B, H),
+    }
     shapes |= {name: theta.shape for name, theta in present(case.params).items()}
     result = {}
     for name in shapes if names is None else names:
@@ -128,14 +139,22 @@ def sample(size: int, most: int) -> np.ndarray:
 
 
 PASSES_AT_ONCE = 256  # passes
-STAGES = ("h", "dy", "da")  # into which the pass is reached: what else is rounded acts through one of them
+STAGES = (
+    "h",
+    "dy",
+    "da",
+)  # into which the pass is reached: what else is rounded acts through one of them
 
 
 def bounds(case: WindowCase, hand: Values) -> Values:
     """E of every tensor of (F1) to (B10) by name, in its shape, around the values by hand; of `losses` too."""
     allowed, T, K = stage_bounds(case, hand), len(case.x), len(case.target)
     has_loss = np.arange(T)[:, None, None] >= T - K
-    slope = np.abs(Floats(np.float64).by_slope(np.array(1.0), hand["a"], hand["h"], case.objective.nonlinearity))
+    slope = np.abs(
+        Floats(np.float64).by_slope(
+            np.array(1.0), hand["a"], hand["h"], case.objective.nonlinearity
+        )
+    )
     rounded = {
         "h": allowed["h"] + slope * allowed["a"],
         "dy": allowed["dy"] + allowed["y"] / divisor(case) * has_loss,
@@ -147,10 +166,14 @@ def bounds(case: WindowCase, hand: Values) -> Values:
             at = np.arange(first, min(first + PASSES_AT_ONCE, rounded[stage].size))
             moved = perturb_each(rounded[stage], at, 1j * IMAGINARY)
             for name, value in moved_window(case, stage, moved).items():
-                E[name] += np.tensordot(rounded[stage].ravel()[at], np.abs(value.imag) / IMAGINARY, 1)
+                E[name] += np.tensordot(
+                    rounded[stage].ravel()[at], np.abs(value.imag) / IMAGINARY, 1
+                )
     for name in set(E) - set(STAGES):
         E[name] += allowed[name]
-    losses = bounds_of_losses(hand["y"][-K:], E["y"][-K:], case.target, case.objective._replace(reduction="sum"))
+    losses = bounds_of_losses(
+        hand["y"][-K:], E["y"][-K:], case.target, case.objective._replace(reduction="sum")
+    )
     return E | {"losses": np.array([loss.E for loss, _ in losses])}
 
 
@@ -160,4 +183,6 @@ def moved_window(case: WindowCase, stage: str, moved: np.ndarray) -> Values:
     h_0 = np.broadcast_to(of.h_0, (N, *of.h_0.shape[1:]))
     of = of._replace(params=of.params._replace(h_0=None), h_0=h_0)
     tensors = window_update(of, Moved({(stage, t): moved[:, t - 1] for t in range(1, T + 1)}))
-    return {name: value.swapaxes(0, 1) if name in BY_STEP else value for name, value in tensors.items()}
+    return {
+        name: value.swapaxes(0, 1) if name in BY_STEP else value for name, value in tensors.items()
+    }

@@ -76,7 +76,9 @@ def element(equation: Equation, at: int, shape: tuple[int, ...], params: Any = N
     if params is not None and shape:
         for name, theta in present(params).items():
             if at < theta.size:
-                return f"{equation.quantity} of {element(Equation('', name, name), at, theta.shape)}"
+                return (
+                    f"{equation.quantity} of {element(Equation('', name, name), at, theta.shape)}"
+                )
             at -= theta.size
     index, name = [int(i) + 1 for i in np.unravel_index(at, shape)], equation.quantity
     if index and equation.name in BY_STEP:
@@ -97,14 +99,18 @@ def problems(subject: Subject) -> dict[str, WindowCase]:
     return {
         BEFORE: case_of(subject, start, subject.x, subject.target),
         AFTER: case_of(subject, end, subject.x, subject.target),
-        f"{AFTER}, with a loss on the newer half of the steps": case_of(subject, end, subject.x, newer),
+        f"{AFTER}, with a loss on the newer half of the steps": case_of(
+            subject, end, subject.x, newer
+        ),
     }
 
 
 def case_of(subject: Subject, params: Parameters, x, target, h_0=None) -> WindowCase:
     """A window of the run; without an initial state, it has the one of the series, learned or not."""
     initial_state = None if params.h_0 is not None else subject.h_0 if h_0 is None else h_0
-    return WindowCase(params, x, target, initial_state, None, subject.options.objective, subject.options.step)
+    return WindowCase(
+        params, x, target, initial_state, None, subject.options.objective, subject.options.step
+    )
 
 
 def divisor(case: WindowCase) -> int:
@@ -121,17 +127,25 @@ def _with_biases(params: Parameters) -> Parameters:
 
 def by_hand(case: WindowCase, rnn: Any = numpy_rnn) -> Values:
     """Every tensor of (F1) to (B10) by name, as `rnn` computes it: h_1 to h_T, and `losses` (K,), undivided."""
-    params, x, target, h_0 = map(rnn.from_numpy, (case.params, case.x, case.target, initial_state(case)))
+    params, x, target, h_0 = map(
+        rnn.from_numpy, (case.params, case.x, case.target, initial_state(case))
+    )
     options: dict[str, Any] = {"nonlinearity": case.objective.nonlinearity}
     activations = rnn.forward(params, x, h_0, **options)
     y, options["reduction"] = activations.y[-len(target) :], case.objective.reduction
     tensors = {name: getattr(activations, name) for name in ("a", "h", "y")}
     tensors["loss"] = rnn.half_squared_error(y, target, reduction=options["reduction"])
     tensors |= rnn.adjoints(params, activations, target, **options)._asdict()
-    tensors |= {f"d{name}": g for name, g in present(rnn.bptt(params, activations, target, **options)).items()}
+    tensors |= {
+        f"d{name}": g
+        for name, g in present(rnn.bptt(params, activations, target, **options)).items()
+    }
     values = {name: np.asarray(rnn.to_numpy(tensor)) for name, tensor in tensors.items()}
     steps = [rnn.half_squared_error(y[k : k + 1], target[k : k + 1]) for k in range(len(target))]
-    return values | {"h": values["h"][1:], "losses": np.array([float(rnn.to_numpy(loss)) for loss in steps])}
+    return values | {
+        "h": values["h"][1:],
+        "losses": np.array([float(rnn.to_numpy(loss)) for loss in steps]),
+    }
 
 
 def row(tensors: Any) -> np.ndarray:

@@ -18,7 +18,14 @@ from numpy_rnn.common.records import WindowCase
 from numpy_rnn.study.checks.comparison import Witnessed, fractions, from_exact, whole
 from numpy_rnn.study.checks.complex_step import step_losses
 from numpy_rnn.study.checks.equations import by_hand
-from numpy_rnn.study.suite_parts import FORWARD, Floats, enclosures, initial_state, sech_squared, window_update
+from numpy_rnn.study.suite_parts import (
+    FORWARD,
+    Floats,
+    enclosures,
+    initial_state,
+    sech_squared,
+    window_update,
+)
 
 
 class PlainLoops(Floats):
@@ -30,7 +37,10 @@ class PlainLoops(Floats):
         more = list(zip(*(b.tolist() for b in biases if b is not None))) or [()] * len(columns)
         return np.array(
             [
-                [fsum(chain(b, *(map(mul, A, B) for A, B in zip(row, column)))) for column, b in zip(columns, more)]
+                [
+                    fsum(chain(b, *(map(mul, A, B) for A, B in zip(row, column))))
+                    for column, b in zip(columns, more)
+                ]
                 for row in rows
             ]
         )
@@ -55,9 +65,15 @@ def rtrl(case: WindowCase) -> dict[str, Witnessed]:
     (T, B, D), (H, O), (_, W_hh, W_hy) = case.x.shape, case.params.W_hy.shape, case.params[:3]
     M = D + H + 1
     forward = window_update(case._replace(step=None), of=FORWARD)  # type: ignore[arg-type]
-    a, h, dy = forward["a"], np.concatenate((initial_state(case)[None], forward["h"])), forward["dy"]
+    a, h, dy = (
+        forward["a"],
+        np.concatenate((initial_state(case)[None], forward["h"])),
+        forward["dy"],
+    )
     slope = sech_squared(a) if case.objective.nonlinearity == "tanh" else 1.0 * (a > 0)
-    J = np.zeros((B, H, M + 1, H))  # J[b, j, m, i] = ∂h_{t,bj}/∂V_mi, and in row M ∂h_{t,bj}/∂h_{0,bi}
+    J = np.zeros(
+        (B, H, M + 1, H)
+    )  # J[b, j, m, i] = ∂h_{t,bj}/∂V_mi, and in row M ∂h_{t,bj}/∂h_{0,bi}
     J[:, :, M] = np.eye(H)
     dV, dh_0, dW_hy, db_y = np.zeros((M, H)), np.zeros((B, H)), np.zeros((H, O)), np.zeros(O)
     diagonal = np.arange(H)
@@ -65,14 +81,23 @@ def rtrl(case: WindowCase) -> dict[str, Witnessed]:
         z = np.concatenate((case.x[t], h[t], np.ones((B, 1))), axis=-1)
         D_t = slope[t][:, :, None] * W_hh.T  # ∂h_{t,bj}/∂h_{t-1,bi}
         J = (D_t @ J.reshape(B, H, -1)).reshape(B, H, M + 1, H)
-        J[:, diagonal, :M, diagonal] += slope[t].T[:, :, None] * z  # I_t: ∂a_{t,bj}/∂V_mj = z_{t,bm}
+        J[:, diagonal, :M, diagonal] += (
+            slope[t].T[:, :, None] * z
+        )  # I_t: ∂a_{t,bj}/∂V_mj = z_{t,bm}
         by_parameter = np.einsum("bj,bjmi->bmi", dy[t] @ W_hy.T, J)
         dV += by_parameter[:, :M].sum(axis=0)
         dh_0 += by_parameter[:, M]
         dW_hy += h[t + 1].T @ dy[t]
         db_y += dy[t].sum(axis=0)
 
-    gradients = {"dW_xh": dV[:D], "dW_hh": dV[D : D + H], "dW_hy": dW_hy, "dh_0": dh_0, "db_h": dV[-1], "db_y": db_y}
+    gradients = {
+        "dW_xh": dV[:D],
+        "dW_hh": dV[D : D + H],
+        "dW_hy": dW_hy,
+        "dh_0": dh_0,
+        "db_h": dV[-1],
+        "db_y": db_y,
+    }
     return {name: whole(v) for name, v in gradients.items()}
 
 
@@ -89,7 +114,9 @@ def balls(case: WindowCase) -> dict[str, Witnessed]:
     squares = [(v - wanted) ** 2 / 2 for v, wanted in zip(midpoints, fractions(case.target))]
     per_step = len(squares) // K
     losses = [sum(squares[k * per_step : (k + 1) * per_step], Fraction()) for k in range(K)]  # (L1)
-    return {name: whole(value.high, value.low) for name, value in values.items()} | {"losses": from_exact(losses)}
+    return {name: whole(value.high, value.low) for name, value in values.items()} | {
+        "losses": from_exact(losses)
+    }
 
 
 def check_torch() -> None:
@@ -101,4 +128,6 @@ def check_torch() -> None:
 def autograd(case: WindowCase) -> dict[str, Witnessed]:
     """Every tensor of the window by name, as torch_rnn computes it. Raises InputError without PyTorch."""
     check_torch()
-    return {name: whole(v) for name, v in by_hand(case, importlib.import_module("torch_rnn")).items()}
+    return {
+        name: whole(v) for name, v in by_hand(case, importlib.import_module("torch_rnn")).items()
+    }

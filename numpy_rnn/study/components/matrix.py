@@ -11,14 +11,23 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.records import Activations, Gradients, Nonlinearity, Parameters
-from numpy_rnn.study.checks.complex_step import IMAGINARY, forward, passes, perturb_each, sample, step_losses
+from numpy_rnn.study.checks.complex_step import (
+    IMAGINARY,
+    forward,
+    passes,
+    perturb_each,
+    sample,
+    step_losses,
+)
 from numpy_rnn.study.checks.equations import case_of, row
 from numpy_rnn.study.findings import Cost
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.suite_parts import FORWARD, present
 
 
-def component_matrix(params: Parameters, x, target, h_0, nonlinearity: Nonlinearity = "tanh") -> Gradients:
+def component_matrix(
+    params: Parameters, x, target, h_0, nonlinearity: Nonlinearity = "tanh"
+) -> Gradients:
     """All components ∂ℓ_t/∂θ_s of a series, (T, T, *shape of θ), that of (t, s) at [t-1, s-1]; None where θ is None.
 
     They are computed from the adjoints of the windows (0, t] in which only step t has a loss:
@@ -132,7 +141,10 @@ def cost(G: np.ndarray, truncations: list[tuple[int, int]]) -> Cost[np.ndarray]:
     The cosine is NaN where one of the two gradients is zero, the bias where the full one is. G: (T, T, P), the flat
     components.
     """
-    kept, full = np.stack([np.tensordot(mask(len(G), k1, k2), G, 2) for k1, k2 in truncations]), G.sum(axis=(0, 1))
+    kept, full = (
+        np.stack([np.tensordot(mask(len(G), k1, k2), G, 2) for k1, k2 in truncations]),
+        G.sum(axis=(0, 1)),
+    )
     norm = np.linalg.norm(full)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Rounding may carry the cosine of two equal vectors beyond 1.
@@ -161,10 +173,14 @@ def reach(sizes: np.ndarray, share: float) -> list[int]:
 
 # -- checked by complex step ------------------------------------------------------------------------------------------
 
-MAX_PARAMETERS = 128  # elements of θ_s that are perturbed at each step; of more, that many are drawn
+MAX_PARAMETERS = (
+    128  # elements of θ_s that are perturbed at each step; of more, that many are drawn
+)
 
 
-def components_by_complex_step(subject: Subject, params: Parameters, s: int, elements: np.ndarray) -> np.ndarray:
+def components_by_complex_step(
+    subject: Subject, params: Parameters, s: int, elements: np.ndarray
+) -> np.ndarray:
     """∂ℓ_t/∂θ_s of the chosen elements, (T, n), where θ_s is step s's copy of the parameters.
 
     elements: (n,) indices into the parameters that are not None, flattened and concatenated. A learned initial state
@@ -189,7 +205,9 @@ def components_by_complex_step(subject: Subject, params: Parameters, s: int, ele
     return step_losses(forward(case, {}, of)["y"], subject.target).imag / IMAGINARY
 
 
-def check_components(components: Gradients, subject: Subject, params: Parameters) -> tuple[int, float]:
+def check_components(
+    components: Gradients, subject: Subject, params: Parameters
+) -> tuple[int, float]:
     """Compare every component with its complex step; with many parameters, a sample of its elements.
 
     Returns the number of elements that are compared, and their largest difference, relative to the component's largest
@@ -203,6 +221,8 @@ def check_components(components: Gradients, subject: Subject, params: Parameters
         result = components_by_complex_step(subject, params, s, elements)[s - 1 :]
         difference = np.abs(result - column[:, elements]).max(axis=-1)
         largest = np.abs(column).max(axis=-1)
-        ratios = np.divide(difference, largest, out=np.where(difference > 0, np.inf, 0.0), where=largest > 0)
+        ratios = np.divide(
+            difference, largest, out=np.where(difference > 0, np.inf, 0.0), where=largest > 0
+        )
         worst = max(worst, float(ratios.max()))
     return len(elements) * T * (T + 1) // 2, worst

@@ -48,7 +48,11 @@ def measure_components(subject: Subject) -> ComponentFindings:
     own = [measure_network(components) for components in matrices.values()][-len(epochs) :]
     networks = networks_at_ends(subject)[: len(epochs)]
     many = [[of and measure_network(components_of(subject, of)) for of in at] for at in networks]
-    cosines = {kind: np.array([of.cost[kind].cosine for of in many[-1] if of]) for kind in KINDS if any(many[-1])}
+    cosines = {
+        kind: np.array([of.cost[kind].cosine for of in many[-1] if of])
+        for kind in KINDS
+        if any(many[-1])
+    }
     norms = np.linalg.norm(flat(matrices[AFTER]), axis=-1)
     return ComponentFindings(
         steps=T,
@@ -60,7 +64,10 @@ def measure_components(subject: Subject) -> ComponentFindings:
         networks=subject.networks,
         bands=[bands(at, like=own[0]) for at in many],
         diverged=many[-1].count(None),
-        lower={kind: (values < own[-1].cost[kind].cosine).sum(axis=0) for kind, values in cosines.items()},
+        lower={
+            kind: (values < own[-1].cost[kind].cosine).sum(axis=0)
+            for kind, values in cosines.items()
+        },
         opposite=[
             Opposite(kind, k, int(count))
             for kind, values in cosines.items()
@@ -85,8 +92,13 @@ def measure_network(components: Gradients) -> Network[np.ndarray]:
 def networks_at_ends(subject: Subject) -> list[list[Parameters | None]]:
     """The networks in float64 before and after they are trained as the run is; None where one has diverged."""
     drawn = draw_networks(subject, subject.networks)
-    trained = last_of(subject.train(drawn, subject.options, yield_every="epoch"), drawn, subject, subject.options)
-    ends = ((drawn, np.isfinite(trained.untrained)), (trained.parameters, np.isfinite(trained.final)))
+    trained = last_of(
+        subject.train(drawn, subject.options, yield_every="epoch"), drawn, subject, subject.options
+    )
+    ends = (
+        (drawn, np.isfinite(trained.untrained)),
+        (trained.parameters, np.isfinite(trained.final)),
+    )
     return [
         [in_float64(one_network(params, n)) if is_good else None for n, is_good in enumerate(good)]
         for params, good in ends
@@ -97,7 +109,12 @@ def masks_shown(sizes: np.ndarray) -> list[MaskShown]:
     """The truncations that are shown as masks, and what they keep. sizes: (T, T), the norms of the components."""
     T, result = len(sizes), []
     k = max(2, T // 4)
-    named = {(1, 1): "one step", (k, k): "chunks", (1, k): "sliding window", (k, 2 * k): "overlapping blocks"}
+    named = {
+        (1, 1): "one step",
+        (k, k): "chunks",
+        (1, k): "sliding window",
+        (k, 2 * k): "overlapping blocks",
+    }
     for (k1, k2), name in (named | {(T, T): "full"}).items():
         if k2 <= T:
             kept = mask(T, k1, k2)
@@ -110,7 +127,9 @@ def sum_over_epoch(subject: Subject, params: Parameters, k1: int, k2: int) -> Gr
     """The sum of the gradients of one epoch of TBPTT(k1, k2), each by `bptt`, with fixed parameters: η = 0."""
     still = changed(subject.options, k1=k1, k2=k2, epochs=1, learning_rate=0.0)
     gradients = [update.gradients for update in subject.train(params, still)]
-    there = ([part for part in parts if part is not None] for parts in zip(*gradients))  # dh_0 in some windows only
+    there = (
+        [part for part in parts if part is not None] for parts in zip(*gradients)
+    )  # dh_0 in some windows only
     return Gradients(*(sum(parts[1:], parts[0]) if parts else None for parts in there))
 
 
@@ -149,7 +168,10 @@ def explorer(subject: Subject) -> dict[str, Any]:
         "k2": min(schedule.k2, T),
         "learning_rate": step.learning_rate,
         "update": {name: getattr(step, name) for name in UPDATE_OPTIONS},
-        **plain({"x": subject.x[:, 0], "target": subject.target[:, 0], "h_0": subject.h_0[0]}, digits=None),
+        **plain(
+            {"x": subject.x[:, 0], "target": subject.target[:, 0], "h_0": subject.h_0[0]},
+            digits=None,
+        ),
         "snapshots": [
             {"epoch": epoch, "parameters": plain(parameters(params), digits=None)}
             for epoch, params in subject.snapshots

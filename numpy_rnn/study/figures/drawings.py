@@ -55,13 +55,24 @@ def draw_differences(figure, findings: Findings) -> None:
     """|by hand − witness| / E by equation, the largest of every tensor; equal ones in a column at the left."""
     axes = figure.subplots()
     equations = findings.checks.equations
-    axes.hlines(range(len(equations)), 0, 1, color="#e4e4e4", linewidth=0.6, transform=axes.get_yaxis_transform())
+    axes.hlines(
+        range(len(equations)),
+        0,
+        1,
+        color="#e4e4e4",
+        linewidth=0.6,
+        transform=axes.get_yaxis_transform(),
+    )
     points: dict[str, list[tuple[float, float]]] = {}
     for row, equation in enumerate(equations.values()):
         checks = [check for check in equation.differences if np.isfinite(check.bounds)]
-        for shift, check in zip(SPREAD * np.linspace(-0.5, 0.5, len(checks)) if len(checks) > 1 else [0], checks):
+        for shift, check in zip(
+            SPREAD * np.linspace(-0.5, 0.5, len(checks)) if len(checks) > 1 else [0], checks
+        ):
             ratio = min(max(check.bounds, MIN_RATIO), MAX_RATIO) if check.bounds else EQUAL
-            points.setdefault(check.witness if check.witness in MARKS else COUNTED, []).append((ratio, row + shift))
+            points.setdefault(check.witness if check.witness in MARKS else COUNTED, []).append(
+                (ratio, row + shift)
+            )
     for witness, (color, mark) in MARKS.items():
         look = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
         if witness in points:
@@ -74,11 +85,15 @@ def draw_differences(figure, findings: Findings) -> None:
     axes.axvline(EQUAL * 3, color=GREY, linewidth=0.6)
     axes.text(1, -0.85, " E" if is_narrow(figure) else " the derived bound", va="center")
     axes.text(EQUAL, -0.85, "equal", ha="center", va="center")
-    labels = {id: f"({id.split(',')[0]})  {with_subscripts(of.quantity)}" for id, of in equations.items()}
+    labels = {
+        id: f"({id.split(',')[0]})  {with_subscripts(of.quantity)}" for id, of in equations.items()
+    }
     labels[SOFTMAX] += "" if is_narrow(figure) else " = p − target"
     axes.set_yticks(range(len(equations)), list(labels.values()))
     axes.tick_params(axis="y", length=0)
-    axes.set_xticks([10.0**power for power in range(-5, 20, 2) if 10.0**power <= axes.get_xlim()[1]])
+    axes.set_xticks(
+        [10.0**power for power in range(-5, 20, 2) if 10.0**power <= axes.get_xlim()[1]]
+    )
     axes.minorticks_off()
     axes.set_xlabel("largest |by hand − witness|,\nin units of the derived bound E")
     ncols = 2 if is_narrow(figure) else 4
@@ -133,9 +148,13 @@ def _cross(axes, cut):
     """A small mark on every cut component, or where they are many on every other one."""
     t, s = np.nonzero(cut)
     marked = (s + t) % 2 == 0 if len(cut) > MAX_CROSSED_STEPS else slice(None)
-    cross = CROSS * np.array([[-1, -1], [1, 1], [np.nan, np.nan], [-1, 1], [1, -1], [np.nan, np.nan]])
+    cross = CROSS * np.array(
+        [[-1, -1], [1, 1], [np.nan, np.nan], [-1, 1], [1, -1], [np.nan, np.nan]]
+    )
     centers = np.stack((s[marked] + 1, t[marked] + 1), axis=-1)
-    axes.plot(*(centers[:, None] + cross).reshape(-1, 2).T, linewidth=0.6, color=CUT)  # as one line: a small file
+    axes.plot(
+        *(centers[:, None] + cross).reshape(-1, 2).T, linewidth=0.6, color=CUT
+    )  # as one line: a small file
 
 
 def draw_disagreement_masks(figure, findings: Findings) -> None:
@@ -150,7 +169,9 @@ def draw_disagreement_masks(figure, findings: Findings) -> None:
     }
     most = max(counts.max() for counts in panels.values())
     shape = (2, 2) if is_narrow(figure) else (1, len(panels))
-    for axes, (title, counts) in zip(figure.subplots(*shape, sharex=True, sharey=True).ravel(), panels.items()):
+    for axes, (title, counts) in zip(
+        figure.subplots(*shape, sharex=True, sharey=True).ravel(), panels.items()
+    ):
         image = draw_matrix(axes, counts, HEAT + "_r", vmin=1, vmax=most)
         axes.set_title(textwrap.fill(title, 17 if is_narrow(figure) else 20), fontsize=9)
         axes.set_xlabel("step s")
@@ -170,7 +191,9 @@ ENDS = {names.BEFORE: (BEFORE, 0), names.AFTER: (AFTER, -1)}  # color, and index
 def draw_truncation_cost(figure, findings: Findings) -> None:
     """Cosine above, bias below, a column for each end of training: median and band; dotted, the run's network."""
     result = findings.components
-    columns = {names.BEFORE: 0} | ({f"after {result.epochs[-1]} epochs": -1} if result.is_trained else {})
+    columns = {names.BEFORE: 0} | (
+        {f"after {result.epochs[-1]} epochs": -1} if result.is_trained else {}
+    )
     k = range(1, result.steps + 1)
     if is_narrow(figure):
         grid = figure.subplots(2 * len(columns), 1, sharex=True).reshape(2, len(columns))
@@ -179,9 +202,22 @@ def draw_truncation_cost(figure, findings: Findings) -> None:
     for row, (part, label) in zip(grid, ROWS.items()):
         for axes, at in zip(row, columns.values()):
             for kind, (name, color, marker) in KINDS.items():
-                over_networks, own = (getattr(of[at].cost[kind], part) for of in (result.bands, result.own))
-                plot_band(axes, k, over_networks, color, is_log=False, marker=marker, markersize=3.5, label=name)
-                axes.plot(k, own, color=color, linewidth=0.9, linestyle=":", label=f"{name}, this network")
+                over_networks, own = (
+                    getattr(of[at].cost[kind], part) for of in (result.bands, result.own)
+                )
+                plot_band(
+                    axes,
+                    k,
+                    over_networks,
+                    color,
+                    is_log=False,
+                    marker=marker,
+                    markersize=3.5,
+                    label=name,
+                )
+                axes.plot(
+                    k, own, color=color, linewidth=0.9, linestyle=":", label=f"{name}, this network"
+                )
             axes.axhline(1 if part == "cosine" else 0, color="black", linewidth=0.6)
             axes.set_xticks(step_ticks(len(k)))
         row[0].set_ylabel(label)
@@ -189,7 +225,15 @@ def draw_truncation_cost(figure, findings: Findings) -> None:
         axes.set_title(title)
         if axes.get_ylim()[0] < 0:
             axes.axhline(0, color="black", linewidth=0.6, linestyle=":")
-            axes.text(len(k), 0, "below: the opposite direction", ha="right", va="top", fontsize=9, color=GREY)
+            axes.text(
+                len(k),
+                0,
+                "below: the opposite direction",
+                ha="right",
+                va="top",
+                fontsize=9,
+                color=GREY,
+            )
     for axes in grid[-1]:
         axes.set_xlabel("k, steps per window")
     grid[-1, 0].legend(loc="upper right", fontsize=9)
@@ -230,11 +274,22 @@ def draw_final_by_k(figure, findings: Findings) -> None:
             look = {"markersize": 3.2, "alpha": 0.45, "markeredgewidth": 0, "linestyle": "none"}
             axes.plot(across, final, marker, color=color, **look)
             if diverged := len(losses) - len(final):
-                at = {"xy": (place, 1), "xycoords": ("data", "axes fraction"), "ha": "center", "va": "top"}
+                at = {
+                    "xy": (place, 1),
+                    "xycoords": ("data", "axes fraction"),
+                    "ha": "center",
+                    "va": "top",
+                }
                 axes.annotate(f"{diverged} ↑\ndiverged", **at, fontsize=9)
         medians = np.array([band(losses).median for losses in runs.values()])
         look = {"marker": marker, "markersize": 7, "markeredgecolor": "white"}
-        axes.plot(places, np.where(np.isfinite(medians), medians, np.nan), color=color, label=title, **look)
+        axes.plot(
+            places,
+            np.where(np.isfinite(medians), medians, np.nan),
+            color=color,
+            label=title,
+            **look,
+        )
     axes.legend(loc="lower left")
     axes.margins(y=0.12)  # room for how many diverged
     axes.set_xticks(range(len(by_k.chunks)), [str(k) for k in by_k.chunks])
@@ -269,14 +324,23 @@ def draw_mistakes(figure, findings: Findings) -> None:
         key=lambda one: (ratio(one), order.index(one.verdict)),
     )
     axes, ratios = figure.subplots(), np.array([ratio(one) for one in mistakes])
-    places = np.minimum(ratios, 4 * max(ratios[np.isfinite(ratios)], default=1.0))  # of what diverged, the edge
+    places = np.minimum(
+        ratios, 4 * max(ratios[np.isfinite(ratios)], default=1.0)
+    )  # of what diverged, the edge
     for verdict, (color, marker, label) in VERDICTS.items():
         rows = np.flatnonzero([one.verdict == verdict for one in mistakes])
         if rows.size:
-            look = {"color": color, "markersize": 6, "linestyle": "none", "label": f"{label} ({len(rows)})"}
+            look = {
+                "color": color,
+                "markersize": 6,
+                "linestyle": "none",
+                "label": f"{label} ({len(rows)})",
+            }
             axes.plot(places[rows], rows, marker, **look)
     for row, one in enumerate(mistakes):
-        axes.plot([1, places[row]], [row, row], color=VERDICTS[one.verdict][0], linewidth=0.9, alpha=0.6)
+        axes.plot(
+            [1, places[row]], [row, row], color=VERDICTS[one.verdict][0], linewidth=0.9, alpha=0.6
+        )
     axes.axvline(1, color="black", linewidth=0.9)
     axes.set_xscale("log")
     logarithmic(axes.xaxis)

@@ -87,7 +87,9 @@ def scientific(value: float) -> str:
 
 def step_ticks(steps: int) -> list[int]:
     """The steps to mark on an axis from 1 to `steps`: the first, and round numbers."""
-    apart = next(apart for apart in (1, 2, 5, 10, 20, 50, 100) if steps <= 6 * apart or apart == 100)
+    apart = next(
+        apart for apart in (1, 2, 5, 10, 20, 50, 100) if steps <= 6 * apart or apart == 100
+    )
     return [1, *range(apart if apart > 2 else 1 + apart, steps + 1, apart)]
 
 
@@ -96,7 +98,9 @@ def plot_band(axes, x, band: Band, color: str, is_log: bool = True, **options) -
 
     is_log: whether to leave out what is not above 0.
     """
-    low, median, high = (positive(part) if is_log else part for part in (band.low, band.median, band.high))
+    low, median, high = (
+        positive(part) if is_log else part for part in (band.low, band.median, band.high)
+    )
     axes.plot(x, median, color=color, **options)
     axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
 
@@ -148,7 +152,9 @@ def pictures(drawing: Drawing, findings: Findings) -> tuple[Picture, Picture]:
         with style():
             figure, file = Figure(figsize=size), io.BytesIO()
             drawing.draw(figure, findings)
-            FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})  # savefig would draw twice
+            FigureCanvasSVG(figure).print_svg(
+                file, metadata={"Date": None}
+            )  # savefig would draw twice
         result.append(Picture(with_dark_colors(file.getvalue()), size))
     return result[0], result[1]
 

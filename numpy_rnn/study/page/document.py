@@ -23,14 +23,20 @@ DEFINITION = re.compile(r"\*\*\(([A-Z]\d+)\)\*\* ")
 REFERENCE = re.compile(r"^- (.*?), \[\"(.*?)\"\]\((https:.*?)\),", re.MULTILINE)
 FIGURE = re.compile(r"figures/(\w+)\.svg")
 ID = re.compile(r"\(([A-Z]\d+)\)")
-SECTIONS_NAMED = re.compile(r"(?<!\d\d\d\d, )\b([Ss]ections?) (\d(?:\.\d)?)(?: (to|and) (\d(?:\.\d)?))?(?![\d.]*\d)")
-UNSPACED = re.compile(r"(<math>(?:(?!<math>).)*?</math>)([,.;:)?]+)")  # no line begins with the sign
+SECTIONS_NAMED = re.compile(
+    r"(?<!\d\d\d\d, )\b([Ss]ections?) (\d(?:\.\d)?)(?: (to|and) (\d(?:\.\d)?))?(?![\d.]*\d)"
+)
+UNSPACED = re.compile(
+    r"(<math>(?:(?!<math>).)*?</math>)([,.;:)?]+)"
+)  # no line begins with the sign
 EMPTY_LIST = re.compile(r"<ul>\s*</ul>\s*")
 WORDS = re.compile(r"\w+")
 TAG = re.compile(r"<[^>]*>|&[^;]*;")
 
 SPACE_AROUND = re.compile(r"^(\\quad|\s)+|(\\quad|\s)+$")
-WORD = re.compile(r"\\mathrm\{(\w+)\}|\b(target)(?=_)")  # names of more than one letter, which are no products
+WORD = re.compile(
+    r"\\mathrm\{(\w+)\}|\b(target)(?=_)"
+)  # names of more than one letter, which are no products
 FUNCTION = re.compile(  # a name that no parenthesis follows
     r"(<mi>(?:log|exp|tanh|sinh|cosh)</mi>|<mtext>Im</mtext>|<msup><mi>\w+</mi><mn>2</mn></msup>(?=<mi>a))(?=<m(?:i|n|sub|frac|over)>)"
 )
@@ -69,7 +75,9 @@ def chapter(number: str, equation: Insert, figure: Insert) -> str:
     Raises ValueError on a section that is not there, and on a formula that cannot be written.
     """
     if number not in sections():
-        raise ValueError(f"DERIVATION.md has no section {number}: expected one of {', '.join(sections())}")
+        raise ValueError(
+            f"DERIVATION.md has no section {number}: expected one of {', '.join(sections())}"
+        )
     section = sections()[number]
     return f"<h3>{number} {inline(section.title)}</h3>\n{as_html(section.text, equation, figure)}"
 
@@ -93,7 +101,9 @@ def equation(name: str) -> str:
     Raises ValueError on an id that DERIVATION.md does not define.
     """
     if name not in definitions():
-        raise ValueError(f"({name}) is no equation of DERIVATION.md: expected one of {', '.join(definitions())}")
+        raise ValueError(
+            f"({name}) is no equation of DERIVATION.md: expected one of {', '.join(definitions())}"
+        )
     text = _inline(definitions()[name]).strip()
     return f'<span class="equation"><b><a href="#equation-{name}">({name})</a></b> {text}</span>'
 
@@ -110,7 +120,9 @@ def law(name: str) -> str:
 @cache
 def definitions() -> dict[str, list[Token]]:
     """The words and formulas of every definition `- **(B2)** $...$ words` of the document, in its order."""
-    inlines = (token for token in _parsed(DOCUMENT.read_text(encoding="utf-8")) if token.type == "inline")
+    inlines = (
+        token for token in _parsed(DOCUMENT.read_text(encoding="utf-8")) if token.type == "inline"
+    )
     matches = ((DEFINITION.match(token.content), token) for token in inlines)
     return {match[1]: (token.children or [])[4:] for match, token in matches if match}
 
@@ -120,7 +132,9 @@ def reference(author: str) -> str:
     listed = REFERENCE.findall(DOCUMENT.read_text(encoding="utf-8"))
     found = [address for authors, _, address in listed if authors.startswith(author)]
     if len(found) != 1:
-        raise ValueError(f"{len(found)} references of DERIVATION.md begin with {author!r}: expected one")
+        raise ValueError(
+            f"{len(found)} references of DERIVATION.md begin with {author!r}: expected one"
+        )
     return found[0]
 
 
@@ -141,9 +155,13 @@ def formula(tex: str, large: bool = False) -> str:
     if unknown:
         raise ValueError(f"{tex!r} cannot be written in MathML: {unknown[0]} is unknown")
     element = element.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
-    element = PRIME.sub(r'<mrow>\1<mo lspace="0" rspace="0">′</mo></mrow>', element)  # whose sign is raised already
+    element = PRIME.sub(
+        r'<mrow>\1<mo lspace="0" rspace="0">′</mo></mrow>', element
+    )  # whose sign is raised already
     element = FUNCTION.sub(r'\1<mspace width="0.17em"/>', element)
-    return element.replace(' display="inline"', "").replace(' display="block"', ' displaystyle="true"')
+    return element.replace(' display="inline"', "").replace(
+        ' display="block"', ' displaystyle="true"'
+    )
 
 
 def breakable(tex: str) -> str:
@@ -167,7 +185,8 @@ def parts_of(tex: str, separator: re.Pattern[str]) -> list[str]:
     for match in separator.finditer(tex):
         before = tex[: match.start()]
         if all(
-            before.count(opening) == before.count(closing) for opening, closing in (("{", "}"), ("\\left", "\\right"))
+            before.count(opening) == before.count(closing)
+            for opening, closing in (("{", "}"), ("\\left", "\\right"))
         ):
             result.append(tex[begin : match.start()])
             begin = match.end()
@@ -264,7 +283,9 @@ def _arranged(tokens: Sequence[Token], equation: Insert, figure: Insert) -> Iter
         if i < skipped:
             continue
         if item:
-            skipped = next(j for j in range(i, len(tokens)) if tokens[j].type == "list_item_close") + 1
+            skipped = (
+                next(j for j in range(i, len(tokens)) if tokens[j].type == "list_item_close") + 1
+            )
             yield _html(f"</ul>\n{equation(item[1])}\n<ul>\n")
         elif image:
             skipped = end = i + 3
@@ -281,7 +302,11 @@ def _html(text: str) -> Token:
 
 def _inline(children: Sequence[Token]) -> str:
     markdown = _markdown()
-    return _together(markdown.renderer.render([Token("inline", "", 0, children=list(children))], markdown.options, {}))
+    return _together(
+        markdown.renderer.render(
+            [Token("inline", "", 0, children=list(children))], markdown.options, {}
+        )
+    )
 
 
 def _together(html: str) -> str:
@@ -298,7 +323,9 @@ def _references(text: str) -> str:
 
 def _section(words: str, number: str) -> str:
     listed = sections()
-    target = f"{number}.1" if f"{number}.1" in listed else number  # a section of sections begins with the first
+    target = (
+        f"{number}.1" if f"{number}.1" in listed else number
+    )  # a section of sections begins with the first
     if target not in listed or target in NOT_ON_THE_PAGE:
         return words
     return f'<a href="#{anchor(f"{target} {listed[target].title}")}">{words}</a>'

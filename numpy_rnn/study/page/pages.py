@@ -19,7 +19,15 @@ import numpy as np
 
 from numpy_rnn.study.components.matrix import added_up
 from numpy_rnn.study.figures.style import Picture
-from numpy_rnn.study.findings import GOOD, NO_EFFECT, Caught, Findings, Mistake, Outcome, TrainingFindings
+from numpy_rnn.study.findings import (
+    GOOD,
+    NO_EFFECT,
+    Caught,
+    Findings,
+    Mistake,
+    Outcome,
+    TrainingFindings,
+)
 from numpy_rnn.study.page.document import anchor, chapter, equation, formula, inline, law, reference
 from numpy_rnn.study.page.proofs import checked_equation
 from numpy_rnn.study.page.templates import fill, typeset
@@ -30,7 +38,16 @@ LESSON = (
     "example", "unrolled", "nudge", "transpose", "adds", "one_update", "windows", "recall", "vanishing", "cliff",
     "pytorch", "own", "paste", "questions",
 )  # fmt: skip
-EVIDENCE = ("derivation", "truncation", "growth", "disagreements", "mistakes", "asked", "proof", "run")
+EVIDENCE = (
+    "derivation",
+    "truncation",
+    "growth",
+    "disagreements",
+    "mistakes",
+    "asked",
+    "proof",
+    "run",
+)
 SCRIPTS = (  # of the lesson, in the order in which they need each other
     "rnn", "figures", "example", "update", "unrolled", "network", "explorer", "windows", "recall", "growth",
     "complex_step", "language", "own", "paste",
@@ -65,7 +82,9 @@ class Page(NamedTuple):
 
 
 PAGES = (
-    Page("lesson.html", "Back-propagation through time, in thirty minutes", "lesson", LESSON, SCRIPTS),
+    Page(
+        "lesson.html", "Back-propagation through time, in thirty minutes", "lesson", LESSON, SCRIPTS
+    ),
     Page("evidence.html", "The evidence", "evidence", EVIDENCE, ()),
 )
 
@@ -94,7 +113,9 @@ def pages(findings: Findings, pictures: Mapping[str, Sequence[Picture]]) -> dict
     }
 
     def figure_of(name: str) -> str:
-        caption, alternative = (" ".join(fill(text, values, {}).split()) for text in texts_of_figures[name])
+        caption, alternative = (
+            " ".join(fill(text, values, {}).split()) for text in texts_of_figures[name]
+        )
         return figure(name, pictures[name], caption, alternative)
 
     def equation_of(name: str) -> str:
@@ -220,8 +241,12 @@ def table(name: str, *, caller: Callable[[], str]) -> str:
     are separated by `|`. Numbers are right-aligned.
     """
     caption, _, body = str(caller()).partition("\n| ")
-    head, *rows = ([" ".join(cell.split()) for cell in line.split(" |")] for line in body.split("\n| "))
-    is_wide = len(head) > MAX_NARROW  # as cards on a narrow screen, on which every number has its label
+    head, *rows = (
+        [" ".join(cell.split()) for cell in line.split(" |")] for line in body.split("\n| ")
+    )
+    is_wide = (
+        len(head) > MAX_NARROW
+    )  # as cards on a narrow screen, on which every number has its label
     labels = [TAG.sub("", cell) if is_wide else "" for cell in head]
     heads = "".join(f'<th scope="col">{cell}</th>' if cell else "<td></td>" for cell in head)
     cells = ((_cell(*of) for of in zip(labels, row, strict=True)) for row in rows)
@@ -241,7 +266,9 @@ def with_code(text: str) -> str:
 
 def embedded(value) -> str:
     """JSON without `<`, so that it may be put into a <script> element."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False).replace(
+        "<", "\\u003c"
+    )
 
 
 def _cell(label: str, html: str) -> str:
@@ -256,10 +283,17 @@ def _read(name):
 
 # -- what readers try -------------------------------------------------------------------------------------------------
 
-EXERCISE = re.compile(r"^## (\w+)\n\n(.*?)\n\n\*\*Solution\.\*\* (.*?)$(?=\n\n##|\n*\Z)", re.DOTALL | re.MULTILINE)
+EXERCISE = re.compile(
+    r"^## (\w+)\n\n(.*?)\n\n\*\*Solution\.\*\* (.*?)$(?=\n\n##|\n*\Z)", re.DOTALL | re.MULTILINE
+)
 
 
-LESSON_EXERCISES = ("two_steps", "kept_components", "fading", "clipped")  # the others are in the evidence
+LESSON_EXERCISES = (
+    "two_steps",
+    "kept_components",
+    "fading",
+    "clipped",
+)  # the others are in the evidence
 
 
 def exercises() -> list[tuple[str, str, str]]:
@@ -287,7 +321,8 @@ def behind_the_forward_pass(training: TrainingFindings) -> list[Mistake]:
     return [
         mistake
         for mistake in training.mistakes
-        if mistake.verdict not in ("not in a run", NO_EFFECT) and not mistake.caught.equation.startswith(FORWARD)
+        if mistake.verdict not in ("not in a run", NO_EFFECT)
+        and not mistake.caught.equation.startswith(FORWARD)
     ]
 
 
@@ -325,4 +360,6 @@ def _outcome(number: int, of: Outcome) -> str:
 
 def check(caught: Caught) -> str:
     """The equation and the tensor in which a check finds a mistake, in words."""
-    return "no check finds it" if caught.tensor is None else f"({caught.equation}), in {caught.tensor}"
+    return (
+        "no check finds it" if caught.tensor is None else f"({caught.equation}), in {caught.tensor}"
+    )

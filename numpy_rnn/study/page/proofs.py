@@ -15,7 +15,16 @@ from numpy_rnn.study.page.document import equation
 from numpy_rnn.study.page.templates import number
 
 FOLDER = Path(__file__).parents[2]
-FILES = ("elman.py", "loss.py", "backward.py", "truncation.py", "tbptt.py", "clipping.py", "momentum.py", "update.py")
+FILES = (
+    "elman.py",
+    "loss.py",
+    "backward.py",
+    "truncation.py",
+    "tbptt.py",
+    "clipping.py",
+    "momentum.py",
+    "update.py",
+)
 ID = re.compile(r"\(([A-Z]\d+)\)")
 COMMENT = re.compile(r"  # \([A-Z]\d+\).*$", re.MULTILINE)
 DIGITS = ".17g"  # enough to tell any two numbers of double precision apart
@@ -65,7 +74,9 @@ def _summary(differences: Mapping[str, Difference]) -> str:
     methods = f"{len(ratios)} method{'s' if len(ratios) != 1 else ''}"
     if any(map(isinf, ratios)):
         return f"{methods}, one of which differs"
-    return f"{methods}, within {number(max(ratios), '.2g')} E" if any(ratios) else f"{methods}, equal"
+    return (
+        f"{methods}, within {number(max(ratios), '.2g')} E" if any(ratios) else f"{methods}, equal"
+    )
 
 
 def _row(names: list[str], by: str, value: float | None, difference: Difference | None) -> str:
@@ -104,13 +115,17 @@ def lines_of_equations() -> dict[str, list[Lines]]:
                 for name in ID.findall(" ".join(COMMENT.findall(text))):
                     found.setdefault(name, []).append(COMMENT.sub("", text))
             for name, texts in found.items():
-                result.setdefault(name, []).append(Lines(file, function.name, "\n".join(dict.fromkeys(texts))))
+                result.setdefault(name, []).append(
+                    Lines(file, function.name, "\n".join(dict.fromkeys(texts)))
+                )
     return result
 
 
 def _statements(function: ast.FunctionDef, lines: list[str]) -> Iterator[str]:
     """The statements in a function, in order; of one that contains others, its head."""
-    statements = [node for node in ast.walk(function) if isinstance(node, ast.stmt) and node is not function]
+    statements = [
+        node for node in ast.walk(function) if isinstance(node, ast.stmt) and node is not function
+    ]
     for node in sorted(statements, key=lambda node: node.lineno):
         body = getattr(node, "body", None)
         stop = body[0].lineno - 1 if body else node.end_lineno

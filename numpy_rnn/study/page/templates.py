@@ -36,7 +36,9 @@ SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 POWER = re.compile(r"(?<=\d)e([-+])0*(\d+)\b")
 POWER_OF_TEN = re.compile(r"(?<=·10)([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 NEGATIVE = re.compile(r"(?<![\w.)\]–-])-(?=\d)")
-INDEX = re.compile(r"(?<![\w.])(target|dW|db|d?[WbhayxℓθesgJMp])_(\{[^{}]*\}|[a-z]{1,2}|\d+)(?![A-Za-z0-9_(])")
+INDEX = re.compile(
+    r"(?<![\w.])(target|dW|db|d?[WbhayxℓθesgJMp])_(\{[^{}]*\}|[a-z]{1,2}|\d+)(?![A-Za-z0-9_(])"
+)
 SUBSCRIPT = re.compile(r"(?<=\w)([₀₁₂₃₄₅₆₇₈₉]+)")
 K = re.compile(r"(?<![\w.])k([12])(?!\w)")
 RAISED = re.compile(r"\bρ\^(\w+)")
@@ -97,7 +99,11 @@ def number(value: Any, form: str = "") -> str:
     if isinstance(value, list):
         return ", ".join(number(v, form) for v in value)
     text = escape(format(value, form), quote=False)
-    return EXPONENT.sub(lambda m: f"·10<sup>{MINUS[m[1]]}{m[2]}</sup>", text) if isinstance(value, float) else text
+    return (
+        EXPONENT.sub(lambda m: f"·10<sup>{MINUS[m[1]]}{m[2]}</sup>", text)
+        if isinstance(value, float)
+        else text
+    )
 
 
 def fixed(value: float, form: str) -> str:
@@ -108,7 +114,8 @@ def fixed(value: float, form: str) -> str:
 def band_text(band: Band, form: str, at: int | None = None) -> str:
     """Median (10th, 90th percentile) of a number, or of one of several."""
     median, low, high = (
-        fixed(float(part if at is None else part[at]), form) for part in (band.median, band.low, band.high)
+        fixed(float(part if at is None else part[at]), form)
+        for part in (band.median, band.low, band.high)
     )
     return f"{median} ({low}, {high})"
 
@@ -135,6 +142,8 @@ def words(text: str) -> str:
     text = POWER.sub(lambda match: f"·10<sup>{MINUS[match[1]]}{match[2]}</sup>", text)
     text = POWER_OF_TEN.sub(lambda match: f"<sup>{match[1].translate(SUPERSCRIPTS)}</sup>", text)
     text = NEGATIVE.sub("−", text)
-    text = INDEX.sub(lambda match: f"{match[1]}<sub>{match[2].strip('{}').replace('-', '−')}</sub>", text)
+    text = INDEX.sub(
+        lambda match: f"{match[1]}<sub>{match[2].strip('{}').replace('-', '−')}</sub>", text
+    )
     text = SUBSCRIPT.sub(lambda match: f"<sub>{match[1].translate(SUBSCRIPTS)}</sub>", text)
     return RAISED.sub(r"ρ<sup>\1</sup>", K.sub(r"k<sub>\1</sub>", text))

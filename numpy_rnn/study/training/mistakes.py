@@ -15,7 +15,13 @@ from numpy_rnn.common.records import Reduction
 from numpy_rnn.study.findings import NO_EFFECT, Disagreement, Mistake, TrainingFindings, restored
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.suite_parts import MUTANTS, Mutant, changes, judge_case, named
-from numpy_rnn.study.training.outcomes import LEARNS, Outcomes, by_length, demo_epochs, judge_demo_run
+from numpy_rnn.study.training.outcomes import (
+    LEARNS,
+    Outcomes,
+    by_length,
+    demo_epochs,
+    judge_demo_run,
+)
 from numpy_rnn.study.training.programs import program
 
 COMMAND = "python -m numpy_rnn study --full"
@@ -52,7 +58,10 @@ def variants(reduction: Reduction) -> tuple[Variant, ...]:
     if reduction == "sum":
         return VARIANTS
     kept = (variant for variant in VARIANTS if variant.key != "again")
-    return tuple(variant._replace(name="sum for mean") if variant.key == "mean" else variant for variant in kept)
+    return tuple(
+        variant._replace(name="sum for mean") if variant.key == "mean" else variant
+        for variant in kept
+    )
 
 
 def disagreements(outcomes: Outcomes) -> list[Disagreement]:
@@ -105,7 +114,11 @@ def mistake(outcomes: Outcomes, of: Mutant) -> Mistake:
     It is caught by the first run in which the suite finds more than a wrong input gradient, or by a random case of the
     score board.
     """
-    own = [variant.run for variant in variants(outcomes.subject.options.objective.reduction) if variant.name == of.name]
+    own = [
+        variant.run
+        for variant in variants(outcomes.subject.options.objective.reduction)
+        if variant.name == of.name
+    ]
     caught, shown = None, None
     for run in dict.fromkeys([*own, *outcomes.runs]):
         try:

@@ -31,7 +31,11 @@ class Trained(NamedTuple):
 
 
 def draw_networks(
-    subject: Subject, networks: int, bias: bool | None = None, dtype: str | None = None, is_learned: bool = False
+    subject: Subject,
+    networks: int,
+    bias: bool | None = None,
+    dtype: str | None = None,
+    is_learned: bool = False,
 ) -> Parameters:
     """Draw networks with successive seeds from that of the run, with zero biases where `bias` asks for them, and with
     a learned initial state, zero at first, where `is_learned` asks for it. By default they are like the run's own,
@@ -57,7 +61,9 @@ def one_network(members: Parameters, n: int) -> Parameters:
     return Parameters(*(None if theta is None else theta[n] for theta in members))
 
 
-def last_of(training: Iterable[Update], params: Parameters, subject: Subject, options: RunOptions) -> Trained:
+def last_of(
+    training: Iterable[Update], params: Parameters, subject: Subject, options: RunOptions
+) -> Trained:
     """The networks after a training that starts from `params`."""
     latest = params
     with np.errstate(all="ignore"):
@@ -67,11 +73,17 @@ def last_of(training: Iterable[Update], params: Parameters, subject: Subject, op
     return Trained(latest, before, np.where(after > DIVERGED_FACTOR * before, np.inf, after))
 
 
-def losses_of_a_pass(parameters: list[Parameters], subject: Subject, nonlinearity: Nonlinearity) -> np.ndarray:
+def losses_of_a_pass(
+    parameters: list[Parameters], subject: Subject, nonlinearity: Nonlinearity
+) -> np.ndarray:
     """Σ_t ℓ_t (L1) of one pass, in float64: a list of M with E networks each → (M, *E); infinite for NaN."""
-    params = in_float64(Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*parameters))))
+    params = in_float64(
+        Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*parameters)))
+    )
     with np.errstate(all="ignore"):
-        y = numpy_rnn.forward(params, subject.x, subject.initial_state(params), nonlinearity=nonlinearity).y
+        y = numpy_rnn.forward(
+            params, subject.x, subject.initial_state(params), nonlinearity=nonlinearity
+        ).y
         losses = numpy_rnn.half_squared_error(y, subject.target)
     return np.where(np.isfinite(losses), losses, np.inf)
 
@@ -90,7 +102,9 @@ def by_length(subject: Subject) -> FinalLosses:
 
     def final(k1, k2):
         options = changed(subject.options, k1=k1, k2=k2)
-        return last_of(subject.train(params, options, yield_every="epoch"), params, subject, options).final
+        return last_of(
+            subject.train(params, options, yield_every="epoch"), params, subject, options
+        ).final
 
     ks = lengths(len(subject.x))
     chunks = {k: final(k, k) for k in ks}
@@ -102,7 +116,11 @@ MAX_UPDATES = 2000  # of a run with k1 = 1: there are many mutants
 JUDGED_EPOCHS = 2  # the second shows what is carried over from the first
 LEARNS = 2.0  # largest ratio of the final losses, wrong to right
 CLOSE = 1.01  # ratio up to which, either way, two losses are called the same
-RATES = (1.0, 0.25, 0.0625)  # times the learning rate: the next one is tried where a network diverges
+RATES = (
+    1.0,
+    0.25,
+    0.0625,
+)  # times the learning rate: the next one is tried where a network diverges
 
 
 class DemoRun(NamedTuple):
@@ -131,20 +149,35 @@ def demo_runs(subject: Subject) -> dict[str, DemoRun]:
     own = changed(subject.options, epochs=demo_epochs(subject))
     sliding, blocks = changed(own, k1=1, k2=k), changed(own, k1=k1, k2=k)
     slow = changed(sliding, learning_rate=0.2 * float(own.step.learning_rate))
-    momentum = {"momentum": 0.5, "dampening": 0.25, "nesterov": False, "weight_decay": 0.001, "max_norm": 0.5}
+    momentum = {
+        "momentum": 0.5,
+        "dampening": 0.25,
+        "nesterov": False,
+        "weight_decay": 0.001,
+        "max_norm": 0.5,
+    }
     nesterov = {"momentum": 0.5, "dampening": 0.0, "nesterov": True}
     adagrad = {"momentum": 0.0, "dampening": 0.0, "nesterov": False, "adagrad": True}
-    window, block, clipped = f"k1 = 1, k2 = {k}", f"k1 = {k1}, k2 = {k}", changed(sliding, max_norm=0.5)
+    window, block, clipped = (
+        f"k1 = 1, k2 = {k}",
+        f"k1 = {k1}, k2 = {k}",
+        changed(sliding, max_norm=0.5),
+    )
     return {
         "sliding": DemoRun(window, sliding),
         "chunks": DemoRun(f"k1 = {k}, k2 = {k}", changed(own, k1=k, k2=k)),
         "biases": DemoRun(f"{window}, biases", sliding, bias=True),
-        "float64": DemoRun(f"float64, {window}, biases, max_norm", clipped, bias=True, dtype="float64"),
+        "float64": DemoRun(
+            f"float64, {window}, biases, max_norm", clipped, bias=True, dtype="float64"
+        ),
         "mean": DemoRun(f"{block}, mean", changed(blocks, reduction="mean"), bias=True),
         "sum": DemoRun(f"{block}, sum", changed(blocks, reduction="sum"), bias=True),
         "relu": DemoRun(f"relu, {window}", changed(slow, nonlinearity="relu"), bias=True),
         "momentum": DemoRun(
-            "momentum, dampening, decay, max_norm, learned h₀", changed(slow, **momentum), bias=True, is_learned=True
+            "momentum, dampening, decay, max_norm, learned h₀",
+            changed(slow, **momentum),
+            bias=True,
+            is_learned=True,
         ),
         "nesterov": DemoRun("nesterov", changed(slow, **nesterov), bias=True),
         "adagrad": DemoRun("adagrad", changed(slow, **adagrad), bias=True),
@@ -170,9 +203,14 @@ class Outcomes:
         return result
 
     def _train(self, program: Program, run: str, factor: float) -> Trained:
-        params, options = self.runs[run].networks(self.subject, self.subject.networks), self.runs[run].options
+        params, options = (
+            self.runs[run].networks(self.subject, self.subject.networks),
+            self.runs[run].options,
+        )
         options = changed(options, learning_rate=factor * float(options.step.learning_rate))
-        return last_of(updates(program, self.subject.run_of(params, options)), params, self.subject, options)
+        return last_of(
+            updates(program, self.subject.run_of(params, options)), params, self.subject, options
+        )
 
 
 def outcome(right: Trained, wrong: Trained, learning_rate: float) -> Outcome:
@@ -181,7 +219,9 @@ def outcome(right: Trained, wrong: Trained, learning_rate: float) -> Outcome:
     The ratio is taken per network, where the definition's loss is finite and not zero.
     """
     kept = np.isfinite(right.final) & (right.final > 0)
-    ratio = band(wrong.final[kept] / right.final[kept]) if kept.any() else Band(*np.full((3,), np.nan))
+    ratio = (
+        band(wrong.final[kept] / right.final[kept]) if kept.any() else Band(*np.full((3,), np.nan))
+    )
     same = all(np.array_equal(*pair, equal_nan=True) for pair in zip(wrong.parameters, right.parameters)
                if pair[0] is not None)  # fmt: skip
     medians = float(band(wrong.final).median), float(band(wrong.untrained).median)

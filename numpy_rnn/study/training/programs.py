@@ -80,15 +80,22 @@ def replayed(run: Run) -> Iterator[Recorded]:
 
 def with_methods(of: Stale, *names: str) -> Program:
     """The definition with these methods of an object, which follows the windows."""
-    return partial(trained, of=DEFINITION._replace(**{name: getattr(of, name) for name in ("carried_state", *names)}))
+    return partial(
+        trained,
+        of=DEFINITION._replace(**{name: getattr(of, name) for name in ("carried_state", *names)}),
+    )
 
 
 PROGRAMS: dict[str, Callable[[], Program]] = {
     "stale activations and stale W_hh kept": lambda: with_methods(
         StaleWeights(), "pre_activation", "state_adjoint", "initial_state_adjoint"
     ),
-    "state gradients add up over overlapping windows": lambda: with_methods(AddedUp(), "state_adjoint"),
-    "losses of older steps counted again": lambda: partial(trained, of=DEFINITION._replace(window=counted_again)),
+    "state gradients add up over overlapping windows": lambda: with_methods(
+        AddedUp(), "state_adjoint"
+    ),
+    "losses of older steps counted again": lambda: partial(
+        trained, of=DEFINITION._replace(window=counted_again)
+    ),
     "states replayed from the start with the current weights": lambda: replayed,
 }
 
