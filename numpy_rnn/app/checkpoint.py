@@ -20,9 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.format import errors_about
 from numpy_rnn.common.checks import check_parameters
-from numpy_rnn.common.errors import InputError, some_of
+from numpy_rnn.common.errors import InputError, errors_about, some_of
 from numpy_rnn.common.files import Arrays, load_arrays, save_arrays
 from numpy_rnn.common.records import Gradients, Parameters, State, Window
 from numpy_rnn.parameters import ARRAYS

@@ -15,15 +15,15 @@ from numpy_rnn.app import plots, results
 from numpy_rnn.app.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.format import errors_about, pluralize
 from numpy_rnn.app.options import configuration_of, parse, resumed_configuration
 from numpy_rnn.app.report import SeriesReport, finite_median, heading
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.series import STANDARD_INPUT
 from numpy_rnn.app.text import TextReport
-from numpy_rnn.common.errors import Diverged, InputError, printable
+from numpy_rnn.common.errors import Diverged, InputError, errors_about, printable
 from numpy_rnn.common.exit_status import exit_status, failed, interrupting_signal
 from numpy_rnn.common.files import check_can_write
+from numpy_rnn.common.format import pluralize
 
 SAVE_EVERY = 30.0  # seconds
 DELAY = 2.0  # seconds before a progress bar appears

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.format import align_columns, format_number, join_names
 from numpy_rnn.app.report import finite_median, is_logged
+from numpy_rnn.common.format import align_columns, format_number, join_names
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.divergence import TENSORS, equations

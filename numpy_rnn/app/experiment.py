@@ -6,7 +6,6 @@ import numpy as np
 
 from numpy_rnn.app.checkpoint import load_parameters, saved_alphabet
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, option_name
-from numpy_rnn.app.format import errors_about
 from numpy_rnn.app.series import (
     MIN_ROWS,
     Series,
@@ -17,7 +16,7 @@ from numpy_rnn.app.series import (
     sine,
     used_characters,
 )
-from numpy_rnn.common.errors import InputError, printable, some_of
+from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
 from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import Parameters, Run, RunOptions

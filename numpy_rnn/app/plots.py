@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.format import MAX_TITLE, MAX_WIDTH, join_names
 from numpy_rnn.app.results import Result, band
 from numpy_rnn.common.errors import InputError, printable, shortened
 from numpy_rnn.common.files import written_whole
+from numpy_rnn.common.format import MAX_TITLE, MAX_WIDTH, join_names
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 MAX_FEATURES = 4

@@ -10,11 +10,11 @@ import numpy as np
 from numpy_rnn.app import plots
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.format import MAX_WIDTH, align_columns, format_number, join_names, pluralize
 from numpy_rnn.app.options import LOG_EVERY, MAX_GENERATED
 from numpy_rnn.app.results import BAND, Result, band, predicted_values, save_results
 from numpy_rnn.app.run import Progress, Trainer
 from numpy_rnn.common.errors import InputError, shortened
+from numpy_rnn.common.format import MAX_WIDTH, align_columns, format_number, join_names, pluralize
 from numpy_rnn.common.records import Run
 
 GENERATED = 20  # free-running steps

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.format import errors_about, pluralize
-from numpy_rnn.common.errors import InputError, printable, some_of
+from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
+from numpy_rnn.common.format import pluralize
 
 STANDARD_INPUT = "-"
 MIN_ROWS = 3  # each row is predicted from the one before

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.format import MAX_TITLE, pluralize
 from numpy_rnn.app.plots import drawable
 from numpy_rnn.app.results import save_results
 from numpy_rnn.app.run import Progress, Trainer, random_loss
 from numpy_rnn.common.errors import Diverged, InputError
+from numpy_rnn.common.format import MAX_TITLE, pluralize
 
 LOG_EVERY = 1000  # updates
 SAMPLE = 200  # characters

@@ -1,7 +1,7 @@
 """The exceptions of this project, and the checks of numbers and flags that raise them."""
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from math import isfinite
 from numbers import Integral, Real
 from sys import maxsize
@@ -95,3 +95,16 @@ def check_flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool):
         raise InputError(f"{name} is {short_repr(value, repr)}: expected True or False")
     return bool(value)
+
+
+@contextmanager
+def errors_about(subject: str) -> Iterator[None]:
+    """Begin the message of every InputError, and of an OSError from reading, with this subject."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{subject}: {error}") from None
+    except OSError as error:
+        raise InputError(
+            f"{subject} cannot be read: {error.strerror or error}; check the path"
+        ) from None

@@ -7,7 +7,17 @@ below is nothing. The records are generic: `Parameters[numpy.ndarray]` are those
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypedDict,
+    TypeVar,
+    get_args,
+)
 
 from numpy.typing import NDArray
 
@@ -20,6 +30,11 @@ Nonlinearity = Literal["tanh", "relu", "sigmoid"]
 Reduction = Literal["sum", "mean"]
 LossName = Literal["squared_error", "cross_entropy"]
 YieldEvery = int | Literal["epoch"]
+
+# The names of every choice: random cases, capabilities, help and tests read them from here.
+NONLINEARITY_NAMES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
+REDUCTION_NAMES: tuple[Reduction, ...] = get_args(Reduction)
+LOSS_NAMES: tuple[LossName, ...] = get_args(LossName)
 
 
 class MomentumKeywords(TypedDict, total=False):
@@ -202,6 +217,16 @@ class WindowCase(NamedTuple):
     objective: Objective
     step: Step
     velocity: Gradients[Any] | None = None  # before the step
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the parameters."""
+        return self.params.W_hh.dtype
+
+    @property
+    def networks(self) -> int | None:
+        """N, the number of networks of an ensemble; None without one."""
+        return self.params.W_hh.shape[0] if self.params.W_hh.ndim > 2 else None
 
 
 class Run(NamedTuple):

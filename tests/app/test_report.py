@@ -12,8 +12,8 @@ from numpy_rnn import Parameters
 from numpy_rnn.app import report, results
 from numpy_rnn.app.checkpoint import save_parameters
 from numpy_rnn.app.experiment import Experiment, prepare
-from numpy_rnn.app.format import format_number
 from numpy_rnn.app.results import predict
+from numpy_rnn.common.format import format_number
 from numpy_rnn.common.records import Objective
 
 HEADINGS = """

@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from numpy_rnn.app.format import pluralize
 from numpy_rnn.common.errors import some_of
+from numpy_rnn.common.format import pluralize
 from torch_rnn.loop_audit.loop_warnings import LoopWarning, attached_reach, loop_warnings
 from torch_rnn.loop_audit.records import ORIGINS, Check, Clip, Network, Update
 from torch_rnn.loop_audit.watch import Watch

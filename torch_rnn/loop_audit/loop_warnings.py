@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from numpy_rnn.app.format import pluralize
+from numpy_rnn.common.format import pluralize
 from torch_rnn.loop_audit.records import MAX_COMPARED, Evidence, Network
 from torch_rnn.loop_audit.watch import Watch
 

@@ -1,9 +1,6 @@
 """Numbers and names as text: for the terminal, messages, tables and figures."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
-from numpy_rnn.common.errors import InputError
+from collections.abc import Sequence
 
 MAX_WIDTH = 24  # of a name in a table, characters
 MAX_TITLE = 60  # of the name of a series or text in the title of a figure, characters
@@ -25,6 +22,24 @@ def pluralize(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Lines of a table: the header, then the rows.
+
+    Columns are as wide as their widest cell and two spaces apart. The first `left` columns are
+    aligned on the left, the others on the right.
+    """
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = [
+        [
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths))
+        ]
+        for line in lines
+    ]
+    return ["  ".join(cells).rstrip() for cells in aligned]
+
+
 def align_columns(columns: Sequence[tuple[int, Sequence[str]]]) -> list[str]:
     """The lines of a table. Each column has a width, or that of its head, and cells of which the first is its head."""
     widths = [max(width, len(cells[0])) for width, cells in columns]
@@ -33,16 +48,3 @@ def align_columns(columns: Sequence[tuple[int, Sequence[str]]]) -> list[str]:
         "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths)).rstrip()
         for line in lines
     ]
-
-
-@contextmanager
-def errors_about(subject: str) -> Iterator[None]:
-    """Begin the message of every InputError, and of an OSError from reading, with this subject."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{subject}: {error}") from None
-    except OSError as error:
-        raise InputError(
-            f"{subject} cannot be read: {error.strerror or error}; check the path"
-        ) from None
