@@ -62,15 +62,10 @@ def study_run(name: str, run: Run, seed: int, networks: int, steps: int | None =
     """Train the run, and as many networks drawn with the seeds from `seed` on, on the first steps
     of the series.
 
-    steps: the number of steps; None: all, but at most 40. Raises InputError on several learning
-    rates or networks, on a component matrix that is larger than a gibibyte, and where the run
+    steps: the number of steps; None: all, but at most 40. Raises InputError on the weights of
+    several networks, on a component matrix that is larger than a gibibyte, and where the run
     diverges.
     """
-    rates = np.size(run.options.step.learning_rate)
-    if rates > 1:
-        raise InputError(
-            f"{rates} learning rates are given: expected one; the study is about one run"
-        )
     if run.params.W_hh.ndim > 2:
         raise InputError(
             f"the weights are of {run.params.W_hh.shape[0]} networks: expected those of one;"

@@ -5,8 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from numpy_rnn.study import page
-from numpy_rnn.study.document import as_html, formula, split_formula
+from numpy_rnn.study.document import as_html, formula
 from numpy_rnn.study.figures import DRAWINGS, svg, svg_file
 from numpy_rnn.study.page import cost_table, evidence_files, measure, opposite, own_cost, scale
 from numpy_rnn.study.study import write_folder
@@ -78,18 +77,6 @@ def test_formulas_are_mathml_and_unknown_commands_are_errors():
         formula(r"\nosuch x", {"display_mode": False})
 
 
-def test_formula_is_not_split_in_braces():
-    equals = re.compile(r"(?<= =) (?=\S)")
-    assert split_formula("a = b_{c = d} = e", equals) == ["a =", "b_{c = d} =", "e"]
-    assert split_formula(r"\left( a = b \right) = c", equals) == [r"\left( a = b \right) =", "c"]
-
-
-def test_text_with_an_unknown_place_is_an_error(monkeypatch):
-    monkeypatch.setattr(page, "read", lambda name: "{{ known }} {{ unknown }}")
-    with pytest.raises(KeyError, match="unknown"):
-        page.fill("any", {"known": "1"})
-
-
 # -- numbers ---------------------------------------------------------------------------------------
 
 
@@ -137,15 +124,6 @@ def test_page_without_torch_says_so(small, monkeypatch):
     assert "PyTorch is not installed" in text
     assert "autograd 0" not in text
     assert re.search(r"Differences: definition [^,]*, complex step [^,]*\.</p>", text)
-
-
-@pytest.mark.parametrize(
-    "options", [{"epochs": 0, "steps": 3}, {"learning_rate": 1.0, "k1": 2, "k2": 3}]
-)
-def test_untrained_and_rough_runs_have_a_page(options, small):
-    files = evidence_files(small(**options), {})
-    assert {name.rpartition(".")[2] for name in files} == {"html", "css", "svg"}
-    assert not re.search(r"\bnan\b|\{\{", files["evidence.html"].decode())
 
 
 def test_drawings_take_the_colour_of_the_text(small):

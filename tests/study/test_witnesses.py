@@ -17,8 +17,6 @@ from numpy_rnn.study.witnesses import (
     definition_reports,
     derivatives,
     package_reports,
-    relative,
-    some_elements,
     without_transpose,
 )
 
@@ -124,17 +122,3 @@ def test_runs_use_what_their_equations_compute(small):
 def test_transpose_matters_unless_there_is_one_unit(small):
     assert without_transpose(small()) > 1e-2
     assert without_transpose(small(hidden_size=1)) == 0
-
-
-def test_difference_relative_to_the_largest_element():
-    hand = np.array([[4.0, -8.0], [0.0, 1.0]])
-    assert relative(hand, np.array([4.0, -8.0, 0.5, 1.0])) == 0.0625
-    assert relative(hand, np.array([1.0]), np.array([2])) == 0.125
-    assert relative(np.zeros(2), np.zeros(2)) == 0
-    assert relative(np.zeros(2), np.array([0.0, 1e-300])) == np.inf
-
-
-def test_some_elements():
-    assert some_elements(4, 5).tolist() == [0, 1, 2, 3]
-    chosen = some_elements(1000, 10)
-    assert (len(chosen), chosen[0], chosen[-1]) == (10, 0, 999)
