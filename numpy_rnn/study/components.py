@@ -15,13 +15,13 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.records import Activations, Gradients, Parameters, Run, Schedule
-from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.arithmetics.floats import Floats
+from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.witnesses import (
-    FORWARD,
-    Floats,
     complex_step,
     definition_reports,
+    no_gradients,
     passes,
     present,
     relative,
@@ -200,9 +200,10 @@ def components_by_complex_step(
         def of_step(t: int, p: Any) -> Any:
             return p._replace(**copy) if t == s else p
 
-        of = FORWARD._replace(
-            pre_activation=lambda n, w, p, t: FORWARD.pre_activation(n, w, of_step(t, p), t),
-            output=lambda n, w, p, t: FORWARD.output(n, w, of_step(t, p), t),
+        of = Definition(
+            backward=no_gradients,
+            pre_activation=lambda n, w, p, t: DEFINITION.pre_activation(n, w, of_step(t, p), t),
+            output=lambda n, w, p, t: DEFINITION.output(n, w, of_step(t, p), t),
         )
         y = window_update(passes(case), Floats(np.float64), of)["y"]
         return (0.5 * (y - subject.target[:, None]) ** 2).sum(axis=(-2, -1))  # (L1)

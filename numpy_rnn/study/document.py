@@ -160,7 +160,7 @@ def _with_links(html: str) -> str:
 
     parts = re.split(r"(<[^>]*>)", html)  # text, tag, text, ...
     for n in range(0, len(parts), 2):
-        if n and parts[n - 1] in ("<strong>", "<annotation>"):
+        if n and parts[n - 1] in ("<strong>", "<mtext>"):  # a definition; a word in a formula
             continue
         parts[n] = REFERENCE.sub(r'<a href="#equation-\1">(\1)</a>', parts[n])
         parts[n] = SECTIONS.sub(sections, parts[n])

@@ -67,7 +67,9 @@ def svg(draw: Draw, findings: Findings) -> str:
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
     text = file.getvalue().decode("utf-8")
     text = MADE_ID.sub("", PAINT.sub(r"\1: currentColor", text[text.index("<svg") :]))
-    return text.replace("<svg", '<svg fill="currentColor"', 1)
+    width = 96 * SIZES[draw][0]  # CSS pixels; on narrow screens it shrinks while text is readable
+    look = f"max-width: {width:.0f}px; min-width: {0.74 * width:.0f}px"
+    return text.replace("<svg", f'<svg fill="currentColor" style="{look}"', 1)
 
 
 def svg_file(element: str) -> bytes:
@@ -206,13 +208,13 @@ def draw_norm_by_lag(figure: Any, findings: Findings) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("lag t − s")
     axes.set_ylabel("norm of ∂ℓₜ/∂θₛ")
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower left")
 
 
 SIZES: dict[Draw, tuple[float, float]] = {  # inches
     draw_masks: (7.2, 2.4),
     draw_cosine_bias: (7.2, 4.6),
-    draw_norm_by_lag: (7.2, 2.8),
+    draw_norm_by_lag: (4.0, 2.8),
 }
 DRAWINGS = {draw.__name__.removeprefix("draw_"): draw for draw in SIZES}
 

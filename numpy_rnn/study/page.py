@@ -54,7 +54,7 @@ def evidence_files(subject: Subject, choices: Mapping[str, str]) -> dict[str, by
     """The files of the evidence by their names: the page, its style and its figures as files of
     their own.
 
-    choices: the options of the command, in words.
+    choices: the options of the command that are not the default ones, in words.
     """
     findings = measure(subject)
     checked = check_equations(subject)
@@ -245,6 +245,8 @@ def words_about(subject: Subject, findings: Findings, choices: Mapping[str, str]
     checks = [check_components(subject, params) for params in (subject.start, subject.end)]
     check: ComponentCheck = checks[0]
     absent = "" if has_torch() else "It is not included, as PyTorch is not installed."
+    is_complete = check.elements == check.of
+    given = "; ".join(f"{name} {escape(value)}" for name, value in choices.items())
     no_biases = "The run has no biases: zeros are added, on which (B7) and (B8) are evaluated. "
     return {
         "series": escape(subject.name),
@@ -252,7 +254,7 @@ def words_about(subject: Subject, findings: Findings, choices: Mapping[str, str]
         "hidden": str(subject.start.W_hh.shape[-1]),
         "nonlinearity": subject.options.objective.nonlinearity,
         "witnesses": join_names(WITNESSES if has_torch() else WITNESSES[:-1]),
-        "compared": f"{check.elements:,} of {check.of:,}",
+        "compared": f"{'All' if is_complete else f'{check.elements:,} of'} {check.of:,}",
         "component_difference": scale(max(each.by_complex_step for each in checks)),
         "masks": str(check.masks),
         "sum_difference": scale(max(each.by_bptt for each in checks)),
@@ -263,13 +265,13 @@ def words_about(subject: Subject, findings: Findings, choices: Mapping[str, str]
         "biases": no_biases if subject.start.b_h is None else "",
         "elements": str(MAX_ELEMENTS),
         "absent": absent,
-        "wrong": f"{without_transpose(subject):.1g}",
+        "wrong": f"{without_transpose(subject):.2g}",
         "parameters": str(sum(theta.size for theta in subject.start if theta is not None)),
         "dtype": str(subject.run.params.W_hh.dtype),
         "epochs": str(subject.options.schedule.epochs),
         "networks": str(len(subject.networks)),
         "diverged": f"; {subject.diverged} more diverged" if subject.diverged else "",
-        "choices": "; ".join(f"{name} {escape(value)}" for name, value in choices.items()),
+        "choices": f"the default ones but for {given}" if choices else "the default ones",
         "versions": f"Python {platform.python_version()}, NumPy {version('numpy')} and Matplotlib"
         f" {version('matplotlib')}",
     }

@@ -45,10 +45,11 @@ def run(rnn: Any, arguments: Any) -> None:
     print(heading(f"{rnn.__name__} study", shown, configuration), flush=True)
     if steps < given:
         print(f"the first {steps} of {given} steps are studied; --steps changes their number")
+    default = type(configuration)()
     choices = {
         name.replace("_", " "): printable(str(value))
-        for name, value in configuration.to_dict().items()
-        if value is not None
+        for name, value in vars(configuration).items()
+        if value != getattr(default, name)
     }
     from numpy_rnn.study.page import evidence_files  # its packages are checked first
 

@@ -31,8 +31,15 @@ Report = dict[str, np.ndarray]
 DEFINITION_NAME, COMPLEX_STEP, AUTOGRAD = "definition", "complex step", "autograd"
 DELTA = 2.0**-100  # its square is negligible, and a product with it is exact
 MAX_ELEMENTS = 512  # elements of a tensor that the complex step perturbs; of more, that many
-FORWARD = DEFINITION._replace(backward=lambda *_: {})
 BY_STEP = ("a", "h", "y")  # tensors of every step, to which a number may be added
+
+
+def no_gradients(*_: Any) -> dict[str, Any]:
+    """The backward pass of a definition of which only the forward pass is wanted."""
+    return {}
+
+
+FORWARD = Definition(backward=no_gradients)
 
 
 # -- the complex step ------------------------------------------------------------------------------
@@ -254,6 +261,8 @@ def without_transpose(subject: Subject) -> float:
     def state_adjoint(n: Any, w: Any, p: Any, t: int) -> Any:
         return DEFINITION.state_adjoint(n, w, p._replace(W_hh=p.W_hh.mT), t)
 
-    wrong: Definition = DEFINITION._replace(state_adjoint=state_adjoint)
     right, case = next(definition_reports(runs_of(subject)[WINDOW]))
-    return relative(right["dW_hh"], window_update(case, of=wrong)["dW_hh"].ravel())
+    return relative(
+        right["dW_hh"],
+        window_update(case, of=Definition(state_adjoint=state_adjoint))["dW_hh"].ravel(),
+    )
