@@ -8,10 +8,10 @@ from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
 from numpy_rnn.study.subject import Subject
 
-WINDOW = "one window over the series, after training"
-SLIDING = "a sliding window, before training"
-BLOCKS = "overlapping windows, before training"
-CLASSES = "a sliding window over the series as classes"
+WINDOW = "one window over the series"
+SLIDING = "a sliding window"
+BLOCKS = "overlapping windows"
+CLASSES = "a sliding window over classes"
 SQUARED = (WINDOW, SLIDING, BLOCKS)  # errors
 ALL = (*SQUARED, CLASSES)
 WEIGHTS = ("W_hh", "W_xh", "W_hy", "b_h", "b_y")
@@ -24,47 +24,48 @@ CLASS_COUNT = 4
 
 
 class Equation(NamedTuple):
-    """One equation: what it computes, its tensors in a report, and the runs that are compared.
+    """The tensors of a report that an equation computes, and the runs that are compared.
 
-    The page shows an element of the first tensor, of the last update of the first run.
+    The page shows an element of the first tensor, of the last update of the first run. what: the
+    tensor in words, where it is not the left side of the equation.
     """
 
-    what: str
     tensors: tuple[str, ...]
     runs: tuple[str, ...] = SQUARED
+    what: str = ""
 
 
 EQUATIONS = {
-    "F1": Equation("pre-activations", ("a",)),
-    "F2": Equation("hidden states", ("h",)),
-    "F3": Equation("outputs", ("y",)),
-    "F4": Equation("pre-activations with classes as inputs", ("a",), (CLASSES,)),
-    "L1": Equation("loss of one step", ("loss",), (SLIDING,)),
-    "L2": Equation("loss of a window", ("loss",), (WINDOW, BLOCKS)),
-    "L3": Equation("softmax, less the target", ("dy",), (CLASSES,)),
-    "L4": Equation("cross-entropy of one step", ("loss",), (CLASSES,)),
-    "B1": Equation("derivatives by the outputs", ("dy",), ALL),
-    "B2": Equation("derivatives by the states", ("dh",), ALL),
-    "B3": Equation("derivatives by the pre-activations", ("da",), ALL),
-    "B4": Equation("gradient of the input weights", ("dW_xh",), ALL),
-    "B5": Equation("gradient of the recurrent weights", ("dW_hh",), ALL),
-    "B6": Equation("gradient of the output weights", ("dW_hy",), ALL),
-    "B7": Equation("gradient of the hidden bias", ("db_h",), ALL),
-    "B8": Equation("gradient of the output bias", ("db_y",), ALL),
-    "B9": Equation("derivative by the initial state", ("dh_0",), ALL),
-    "B10": Equation("derivatives by the inputs", ("dx",)),
-    "T1": Equation("end of each window", ("end",), (BLOCKS, SLIDING)),
-    "T2": Equation("start of each window", ("start",), (BLOCKS, SLIDING)),
-    "T3": Equation("initial state of each window", ("initial",), (BLOCKS, SLIDING)),
-    "U1": Equation("parameters after a step of this run", WEIGHTS, (BLOCKS,)),
-    "U2": Equation("parameters after clipping by norm", WEIGHTS, (SLIDING,)),
-    "U3": Equation("parameters after clipping by norm", WEIGHTS, (SLIDING,)),
-    "U4": Equation("parameters after weight decay", WEIGHTS, (SLIDING,)),
-    "U5": Equation("velocities", VELOCITIES, (WINDOW, SLIDING)),
-    "U6": Equation("parameters after momentum and Nesterov", WEIGHTS, (WINDOW, SLIDING)),
-    "U7": Equation("parameters after clipping by value", WEIGHTS, (CLASSES,)),
-    "U8": Equation("sums of squares of Adagrad", VELOCITIES, (CLASSES,)),
-    "U9": Equation("parameters after Adagrad", WEIGHTS, (CLASSES,)),
+    "F1": Equation(("a",)),
+    "F2": Equation(("h",)),
+    "F3": Equation(("y",)),
+    "F4": Equation(("a",), (CLASSES,), "Pre-activations with classes as inputs"),
+    "L1": Equation(("loss",), (SLIDING,)),
+    "L2": Equation(("loss",), (WINDOW, BLOCKS)),
+    "L3": Equation(("dy",), (CLASSES,), "Softmax less the target"),
+    "L4": Equation(("loss",), (CLASSES,)),
+    "B1": Equation(("dy",), ALL),
+    "B2": Equation(("dh",), ALL),
+    "B3": Equation(("da",), ALL),
+    "B4": Equation(("dW_xh",), ALL),
+    "B5": Equation(("dW_hh",), ALL),
+    "B6": Equation(("dW_hy",), ALL),
+    "B7": Equation(("db_h",), ALL),
+    "B8": Equation(("db_y",), ALL),
+    "B9": Equation(("dh_0",), ALL),
+    "B10": Equation(("dx",)),
+    "T1": Equation(("end",), (BLOCKS, SLIDING)),
+    "T2": Equation(("start",), (BLOCKS, SLIDING)),
+    "T3": Equation(("initial",), (BLOCKS, SLIDING)),
+    "U1": Equation(WEIGHTS, (BLOCKS,), "Parameters after the step of this run"),
+    "U2": Equation(WEIGHTS, (SLIDING,), "Parameters after clipping by norm"),
+    "U3": Equation(WEIGHTS, (SLIDING,), "Parameters after clipping by norm"),
+    "U4": Equation(WEIGHTS, (SLIDING,), "Parameters after weight decay"),
+    "U5": Equation(VELOCITIES, (WINDOW, SLIDING)),
+    "U6": Equation(WEIGHTS, (SLIDING, WINDOW), "Parameters after momentum and Nesterov"),
+    "U7": Equation(WEIGHTS, (CLASSES,), "Parameters after clipping by value"),
+    "U8": Equation(VELOCITIES, (CLASSES,)),
+    "U9": Equation(WEIGHTS, (CLASSES,), "Parameters after Adagrad"),
 }
 
 

@@ -113,7 +113,7 @@ def equation_block(id: str, checked: Checked) -> str:
     differences = ", ".join(f"{name} {scale(d)}" for name, d in checked.differences.items())
     return (
         f"<pre>{code}</pre>\n"
-        f'<p class="numbers">{checked.what[0].upper() + checked.what[1:]}. In {checked.where}:'
+        f'<p class="numbers">{checked.what + ". " if checked.what else ""}In {checked.where}:'
         f" <b>{checked.element} = {f'{checked.value:.6g}'.replace('-', '−')}</b>."
         f" Differences: {differences}.</p>\n"
     )

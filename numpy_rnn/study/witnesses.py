@@ -192,7 +192,7 @@ def check_equations(subject: Subject) -> dict[str, Checked]:
             place = where, witness, name
             differences[place] = max(differences.get(place, 0.0), difference)
     result = {}
-    for id, (what, tensors, runs) in EQUATIONS.items():
+    for id, (tensors, runs, what) in EQUATIONS.items():
         found: dict[str, float] = {}
         for (where, witness, name), difference in differences.items():
             if where in runs and name in tensors:
