@@ -81,6 +81,7 @@ def mathml(tex: str, is_large: bool) -> str:
         raise ValueError(f"{tex!r} cannot be written in MathML: {unknown[0]} is unknown")
     element = element.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
     element = PRIME.sub(r'<mrow>\1<mo lspace="0" rspace="0">′</mo></mrow>', element)
+    element = element.replace("<mo>&#x02016;</mo>", '<mo stretchy="false">&#x02016;</mo>')
     style = ' displaystyle="true"' if is_large else ""
     return re.sub(r' display="\w+"', style, element, count=1)
 

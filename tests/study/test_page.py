@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn.study.document import as_html, formula
-from numpy_rnn.study.figures import DRAWINGS, svg, svg_file
+from numpy_rnn.study.figures import DRAWINGS, draw_cosine_bias, svg, svg_file
 from numpy_rnn.study.page import cost_table, evidence_files, measure, opposite, own_cost, scale
 from numpy_rnn.study.study import write_folder
 
@@ -124,6 +124,22 @@ def test_page_without_torch_says_so(small, monkeypatch):
     assert "PyTorch is not installed" in text
     assert "autograd 0" not in text
     assert re.search(r"Differences: definition [^,]*, complex step [^,]*\.</p>", text)
+
+
+def test_curves_are_those_of_the_findings(small):
+    from matplotlib.figure import Figure
+
+    findings, figure = measure(small(networks=3)), Figure()
+    draw_cosine_bias(figure, findings)
+    for place, axes in enumerate(figure.axes):  # cosine, then bias; before and after training
+        part, end = ("cosine", "bias")[place // 2], place % 2
+        curves = [line.get_ydata() for line in axes.lines]
+        for kind in ("chunks", "sliding"):
+            own, many = (
+                getattr(getattr(of[end], kind), part) for of in (findings.own, findings.many)
+            )
+            for curve in (own, np.median(many, axis=0)):
+                assert any(np.array_equal(curve, drawn) for drawn in curves)
 
 
 def test_drawings_take_the_colour_of_the_text(small):
