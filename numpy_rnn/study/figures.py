@@ -68,7 +68,7 @@ def svg(draw: Draw, findings: Findings) -> str:
     text = file.getvalue().decode("utf-8")
     text = MADE_ID.sub("", PAINT.sub(r"\1: currentColor", text[text.index("<svg") :]))
     width = 96 * SIZES[draw][0]  # CSS pixels; on narrow screens it shrinks while text is readable
-    look = f"max-width: {width:.0f}px; min-width: {0.74 * width:.0f}px"
+    look = f"max-width: {width:.0f}px; min-width: {0.8 * width:.0f}px"
     return text.replace("<svg", f'<svg fill="currentColor" style="{look}"', 1)
 
 
@@ -214,7 +214,7 @@ def draw_norm_by_lag(figure: Any, findings: Findings) -> None:
 SIZES: dict[Draw, tuple[float, float]] = {  # inches
     draw_masks: (7.2, 2.4),
     draw_cosine_bias: (7.2, 4.6),
-    draw_norm_by_lag: (4.0, 2.8),
+    draw_norm_by_lag: (3.75, 2.7),
 }
 DRAWINGS = {draw.__name__.removeprefix("draw_"): draw for draw in SIZES}
 

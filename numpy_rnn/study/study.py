@@ -20,6 +20,7 @@ from numpy_rnn.study.subject import study_run
 PACKAGES = ["matplotlib", "latex2mathml", "markdown_it", "mdit_py_plugins"]
 LESSON = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
+EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
 GENERATOR = (
     b'<meta name="generator" content="numpy_rnn study">'  # in the page that the study writes
 )
@@ -108,6 +109,8 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
         with _temporary_folder(folder) as name:
             temporary = Path(name)
             shutil.copytree(LESSON, temporary / "lesson")
+            lesson = temporary / "lesson" / "lesson.html"
+            lesson.write_bytes(lesson.read_bytes().replace(*EVIDENCE))
             for file, content in files.items():
                 (temporary / file).parent.mkdir(exist_ok=True)
                 (temporary / file).write_bytes(content)

@@ -26,7 +26,7 @@ REPEATED_IDS = """() => [...document.querySelectorAll("[id]")].map((e) => e.id)
 SMALL = """() => [...document.querySelectorAll("svg text")].filter((e) => {
   const svg = e.closest("svg");
   const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
-  return parseFloat(getComputedStyle(e).fontSize) * scale < 9.9;
+  return parseFloat(getComputedStyle(e).fontSize) * scale < 9.5;
 }).map((e) => e.textContent)"""
 
 

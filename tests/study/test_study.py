@@ -48,7 +48,9 @@ def test_default_study_is_a_folder_made_in_eight_seconds():
     lesson = {f"lesson/{name}": content for name, content in files_in(LESSON).items()}
     made = files_in("study")
     assert made.keys() == {"evidence.html", "evidence.css"} | figures | lesson.keys()
+    hidden, shown = lesson.pop("lesson/lesson.html"), made["lesson/lesson.html"]
     assert made.items() >= lesson.items()
+    assert (hidden.count(b"hidden>What"), shown.count(b"hidden>What")) == (1, 0)  # the evidence
 
 
 def test_file_of_any_name_is_cut_and_said_so(capsys):
