@@ -43,7 +43,7 @@ HERE = Path(__file__).parent / "evidence"
 WITNESSES = [
     "the definition of the conformance suite",
     "the complex step",
-    "torch_rnn, whose gradients are autograd's",
+    "<code>torch_rnn</code>, whose gradients are autograd's",
 ]
 PLACE = re.compile(r"\{\{ (\w+) \}\}")
 HEADING = re.compile(r'<h2 id="([^"]+)">(.*?) <a class="header-anchor"', re.DOTALL)
