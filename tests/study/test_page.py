@@ -7,7 +7,7 @@ import pytest
 
 from numpy_rnn.study.document import as_html, formula
 from numpy_rnn.study.figures import DRAWINGS, draw_cosine_bias, svg, svg_file
-from numpy_rnn.study.page import cost_table, evidence_files, measure, opposite, own_cost, scale
+from numpy_rnn.study.page import cost_table, evidence_files, measure, opposite, own_cost
 from numpy_rnn.study.study import write_folder
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_matplotlib]
@@ -80,12 +80,6 @@ def test_formulas_are_mathml_and_unknown_commands_are_errors():
 # -- numbers ---------------------------------------------------------------------------------------
 
 
-def test_scale_has_one_digit():
-    numbers = {3.4e-15: "3·10<sup>−15</sup>", 0.0: "0", 2e-7: "2·10<sup>−7</sup>"}
-    assert {value: scale(value) for value in numbers} == numbers
-    assert scale(np.inf) == "not finite"
-
-
 def test_numbers_of_the_page_are_those_of_the_run(small):
     subject = small(steps=12, networks=4, epochs=60, k1=3, k2=3)
     findings = measure(subject)
@@ -105,16 +99,11 @@ def test_numbers_of_the_page_are_those_of_the_run(small):
 def test_negative_cosines_are_counted(small):
     findings = measure(small(networks=3))
     many = findings.many[-1]
-    sign = np.ones_like(many.chunks.cosine)
-    sign[:2, 3] = -1
-    chunks, sliding = (
-        of._replace(cosine=np.abs(of.cosine) * sign_of)
-        for of, sign_of in ((many.chunks, sign), (many.sliding, np.ones_like(sign)))
-    )
-    changed = [findings.many[0], many._replace(chunks=chunks, sliding=sliding)]
-    assert "negative for 2 with chunks of k = 4." in opposite(findings._replace(many=changed))
-    changed[-1] = many._replace(chunks=sliding, sliding=sliding)
-    assert "none of the 3 networks" in opposite(findings._replace(many=changed))
+    for costs in (many.chunks, many.sliding):
+        np.abs(costs.cosine, out=costs.cosine)
+    assert "none of the 3 networks" in opposite(findings)
+    many.chunks.cosine[:2, 3] = -0.5
+    assert "negative for 2 with chunks of k = 4." in opposite(findings)
 
 
 def test_page_without_torch_says_so(small, monkeypatch):

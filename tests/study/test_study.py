@@ -53,13 +53,17 @@ def test_default_study_is_a_folder_made_in_eight_seconds():
     assert (hidden.count(b"hidden>What"), shown.count(b"hidden>What")) == (1, 0)  # the evidence
 
 
-def test_file_of_any_name_is_cut_and_said_so(capsys):
+def test_zeros_and_files_of_any_name_have_a_page(capsys):
     """A byte of the name that is no UTF-8 has an escape on the page."""
+    zeros = Parameters(*(None if v is None else 0 * v for v in initial_parameters()))
+    save_parameters("zero.npz", zeros)
     Path("\udcff.csv").write_text("\n".join(map(str, (1, 2, 3, 1, 2, 3, 1))))
-    words = "study --steps 3 --epochs 1 --seeds 2 --hidden-size 2 --folder made --data"
+    words = "study --steps 3 --epochs 0 --seeds 2 --weights zero.npz --folder made --data"
     assert main([*words.split(), "\udcff.csv"]) == 0
     assert "the first 3 of 6 steps are studied" in capsys.readouterr().out
-    assert r"data \udcff.csv" in Path("made/evidence.html").read_text()
+    page = Path("made/evidence.html").read_text()
+    assert r"data \udcff.csv" in page
+    assert not re.search(r"\bnan\b", page)
 
 
 def test_networks_are_trained_as_the_run_is(small):
@@ -144,11 +148,3 @@ def test_a_package_that_is_missing_is_named(package, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     message = refused(capsys, "--folder study")
     assert re.fullmatch(rf"{package} cannot be imported .*: install .*; the study .*", message)
-
-
-def test_weights_of_zero_have_a_page():
-    zeros = Parameters(*(None if v is None else 0 * v for v in initial_parameters()))
-    save_parameters("zero.npz", zeros)
-    words = "study --epochs 0 --seeds 2 --steps 3 --folder made --weights zero.npz"
-    assert main(words.split()) == 0
-    assert not re.search(r"\bnan\b", Path("made/evidence.html").read_text())

@@ -13,7 +13,6 @@ from numpy_rnn.study.equations import BLOCKS, CLASSES, EQUATIONS, SLIDING, WINDO
 from numpy_rnn.study.page import code_lines
 from numpy_rnn.study.witnesses import (
     check_equations,
-    complex_step,
     definition_reports,
     derivatives,
     package_reports,
@@ -77,19 +76,6 @@ def test_every_witness_sees_a_wrong_number(id, small, monkeypatch):
     monkeypatch.setattr(witnesses, "package_reports", wrong_reports)
     (checked,) = check_equations(subject).values()
     assert min(checked.differences.values()) > 1e-7
-
-
-def test_complex_step_of_known_functions():
-    x = np.array([[0.3, -1.2], [2.0, 0.5]])
-    elements = np.array([1, 3])
-
-    def function(values):
-        return np.stack([(np.sin(values) * np.exp(values)).sum(axis=(1, 2)), values[:, 0, 1] ** 3])
-
-    found = complex_step(function, x, elements)
-    slope = (np.exp(x) * (np.sin(x) + np.cos(x))).ravel()[elements]
-    np.testing.assert_allclose(found[0], slope, rtol=4e-16)
-    np.testing.assert_allclose(found[1], [3 * 1.2**2, 0.0], rtol=4e-16)
 
 
 def test_complex_step_of_two_steps_by_hand(small):
