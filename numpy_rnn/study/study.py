@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.options import configuration_of
 from numpy_rnn.app.report import heading
 from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.common.format import join_names
 from numpy_rnn.study.subject import study_run
 
 PACKAGES = ["matplotlib", "latex2mathml", "markdown_it", "mdit_py_plugins"]
+NOT_OF_THE_RUN = ("folder", "quiet")  # options
 LESSON = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
 EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
@@ -35,22 +35,21 @@ def run(rnn: Any, arguments: Any) -> None:
     check_packages()
     check_folder(arguments.folder)
     began = time.monotonic()
-    configuration = configuration_of(arguments)
+    configuration, given = configured(arguments)
     experiment = prepare(configuration)
     whole = experiment.run(configuration.run_options())
     subject = study_run(
         experiment.name, whole, configuration.seed, arguments.seeds, arguments.steps
     )
-    steps, given = len(subject.x), len(whole.x)
+    steps, all_steps = len(subject.x), len(whole.x)
     shown = experiment._replace(x=experiment.x[:steps], target=experiment.target[:steps])
     print(heading(f"{rnn.__name__} study", shown, configuration), flush=True)
-    if steps < given:
-        print(f"the first {steps} of {given} steps are studied; --steps changes their number")
-    default = type(configuration)()
+    if steps < all_steps:
+        print(f"the first {steps} of {all_steps} steps are studied; --steps changes their number")
     choices = {
         name.replace("_", " "): printable(str(value))
-        for name, value in vars(configuration).items()
-        if value != getattr(default, name)
+        for name, value in given.items()
+        if name not in NOT_OF_THE_RUN
     }
     from numpy_rnn.study.page import evidence_files  # its packages are checked first
 
@@ -60,6 +59,15 @@ def run(rnn: Any, arguments: Any) -> None:
     folder = Path(arguments.folder)
     lesson, evidence = (printable(str(folder / name)) for name in ("lesson/lesson.html", PAGE))
     print(f"{time.monotonic() - began:.1f} s: open {lesson}; its evidence is {evidence}")
+
+
+def configured(arguments: Any) -> tuple[Any, dict[str, Any]]:
+    """The configuration of the run, and its options that were given."""
+    if hasattr(arguments, "given"):
+        return arguments, arguments.given
+    from numpy_rnn.app.options import configuration_of, given_options  # SHIM: options as they were
+
+    return configuration_of(arguments), given_options(arguments)
 
 
 def check_packages() -> None:

@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
-from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import parse
+from numpy_rnn.study.study import configured
 from numpy_rnn.study.subject import study_run
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
@@ -19,10 +20,12 @@ def small():
     """Makes the subject of a run of a few steps on the sine wave."""
 
     def make(steps=6, networks=2, **options):
-        configuration = Configuration(**{"hidden_size": 3, "epochs": 3, **options})
-        experiment = prepare(configuration)
-        run = experiment.run(configuration.run_options())
-        return study_run(experiment.name, run, configuration.seed, networks, steps)
+        words = {"hidden_size": 3, "epochs": 3, **options}
+        given = (f"--{name.replace('_', '-')}={value}" for name, value in words.items())
+        arguments = parse("numpy_rnn", ["study", *(word.removesuffix("=True") for word in given)])
+        configuration, _ = configured(arguments)
+        run = prepare(configuration).run(configuration.run_options())
+        return study_run("sine wave", run, 0, networks, steps)
 
     return make
 

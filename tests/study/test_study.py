@@ -7,15 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from numpy_rnn import Parameters
 from numpy_rnn.__main__ import main
-from numpy_rnn.app.checkpoint import save_parameters
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.study import subject as subjects
 from numpy_rnn.study.study import LESSON, check_folder, write_folder
+from numpy_rnn.study.witnesses import present
 
 pytestmark = pytest.mark.needs_matplotlib
 
@@ -55,8 +55,9 @@ def test_default_study_is_a_folder_made_in_eight_seconds():
 
 def test_zeros_and_files_of_any_name_have_a_page(capsys):
     """A byte of the name that is no UTF-8 has an escape on the page."""
-    zeros = Parameters(*(None if v is None else 0 * v for v in initial_parameters()))
-    save_parameters("zero.npz", zeros)
+    np.savez(
+        "zero.npz", **{name: 0 * theta for name, theta in present(initial_parameters()).items()}
+    )
     Path("\udcff.csv").write_text("\n".join(map(str, (1, 2, 3, 1, 2, 3, 1))))
     words = "study --steps 3 --epochs 0 --seeds 2 --weights zero.npz --folder made --data"
     assert main([*words.split(), "\udcff.csv"]) == 0
@@ -123,7 +124,7 @@ def refused(capsys, words):
 
 
 def test_what_cannot_be_studied_is_one_line(capsys):
-    save_parameters("three.npz", initial_parameters(networks=3))
+    np.savez("three.npz", **present(initial_parameters(networks=3)))
     Path("file").write_text("")
     for name in ("mine/evidence.html", "drawn/figures/masks.svg"):
         Path(name).parent.mkdir(parents=True)
