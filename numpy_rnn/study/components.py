@@ -16,6 +16,7 @@ import numpy_rnn
 from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.records import Activations, Gradients, Parameters, Run, Schedule
 from numpy_rnn.conformance.arithmetics.floats import Floats
+from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.witnesses import (
@@ -23,7 +24,6 @@ from numpy_rnn.study.witnesses import (
     definition_reports,
     no_gradients,
     passes,
-    present,
     relative,
     some_elements,
 )

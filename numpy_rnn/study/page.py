@@ -124,7 +124,7 @@ def scale(value: float) -> str:
     if value == 0 or not np.isfinite(value):
         return "0" if value == 0 else "not finite"
     mantissa, exponent = f"{value:.0e}".split("e")
-    return f"{mantissa}·10<sup>{exponent.replace('-', '−').replace('−0', '−')}</sup>"
+    return f"{mantissa}·10<sup>{int(exponent)}</sup>".replace("-", "−")
 
 
 class Lines(NamedTuple):

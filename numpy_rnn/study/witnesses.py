@@ -23,6 +23,7 @@ from numpy_rnn import reference
 from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.records import Run, WindowCase
 from numpy_rnn.conformance.arithmetics.floats import Floats
+from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train, window_update
 from numpy_rnn.study.equations import EQUATIONS, WINDOW, runs_of
 from numpy_rnn.study.subject import Subject
@@ -72,10 +73,10 @@ class Moved(Floats):
         self.name, self.added = name, added
 
     def see(self, name: str, t: int | None, value: Any) -> Any:
-        """Note the moved value, with which the equations go on."""
-        return super().see(
-            name, t, value + self.added[:, t - 1] if t and name == self.name else value
-        )
+        """Note the moved value, with which the equations continue."""
+        if t is not None and name == self.name:
+            value = value + self.added[:, t - 1]
+        return super().see(name, t, value)
 
 
 def passes(case: WindowCase) -> WindowCase:
@@ -114,10 +115,8 @@ def derivatives(case: WindowCase, report: Report) -> dict[str, tuple[np.ndarray,
     result = {}
     for name, value in values.items():
         elements = some_elements(value.size)
-        result[f"d{name}"] = (
-            elements,
-            complex_step(partial(moved_loss, case, name), value, elements),
-        )
+        loss = partial(moved_loss, case, name)
+        result[f"d{name}"] = elements, complex_step(loss, value, elements)
     return result
 
 
@@ -133,11 +132,9 @@ def package_reports(rnn: Any, run: Run) -> Iterator[Report]:
         h = update.activations.h
         tensors = {"a": update.activations.a, "h": h[1:], "y": update.activations.y}
         tensors |= {"loss": update.loss, "initial": h[0], **update.adjoints._asdict()}
-        for prefix, record in (
-            ("", update.parameters), ("d", update.gradients), ("v", update.velocity)
-        ):  # fmt: skip
-            if record is not None:
-                tensors |= {f"{prefix}{name}": v for name, v in present(record).items()}
+        records = {"": update.parameters, "d": update.gradients, "v": update.velocity}
+        for prefix, record in records.items():
+            tensors |= {prefix + name: tensor for name, tensor in present(record).items()}
         report = {name: np.asarray(rnn.to_numpy(tensor)) for name, tensor in tensors.items()}
         yield report | window_report(update.window)
 
@@ -162,11 +159,6 @@ def window_report(window: Any) -> Report:
     return {"start": np.array(window.start), "end": np.array([window.loss_start, window.stop])}
 
 
-def present(record: Any) -> dict[str, Any]:
-    """The arrays of a record by name, without those that are None."""
-    return {name: array for name, array in record._asdict().items() if array is not None}
-
-
 # -- the comparison --------------------------------------------------------------------------------
 
 
@@ -188,7 +180,9 @@ def check_equations(subject: Subject) -> dict[str, Checked]:
     differences: dict[tuple[str, str, str], float] = {}  # by run, witness and tensor: the largest
     last: dict[str, Report] = {}
     for where, run in runs_of(subject).items():
-        for witness, name, difference in run_differences(run, last, where):
+        hand = list(package_reports(reference, run))
+        last[where] = hand[-1]
+        for witness, name, difference in run_differences(run, hand):
             place = where, witness, name
             differences[place] = max(differences.get(place, 0.0), difference)
     result = {}
@@ -197,22 +191,18 @@ def check_equations(subject: Subject) -> dict[str, Checked]:
         for (where, witness, name), difference in differences.items():
             if where in runs and name in tensors:
                 found[witness] = max(found.get(witness, 0.0), difference)
-        hand = last[runs[0]][tensors[0]]
-        at = int(np.abs(hand).argmax())
-        result[id] = Checked(what, runs[0], element(tensors[0], hand, at), hand.flat[at], found)
+        tensor = last[runs[0]][tensors[0]]
+        at = int(np.abs(tensor).argmax())
+        name = element(tensors[0], tensor, at)
+        result[id] = Checked(what, runs[0], name, tensor.flat[at], found)
     return result
 
 
-def run_differences(
-    run: Run, last: dict[str, Report], where: str
-) -> Iterator[tuple[str, str, float]]:
-    """Witness, tensor and difference of every tensor of every update; the last report by hand is
-    put into `last`.
+def run_differences(run: Run, hand: list[Report]) -> Iterator[tuple[str, str, float]]:
+    """Witness, tensor and difference of every tensor of every update of a run.
 
-    The complex step is taken in the first and in the last update.
+    hand: the reports of the reference. The complex step is taken in the first and the last update.
     """
-    hand = list(package_reports(reference, run))
-    last[where] = hand[-1]
     defined = list(definition_reports(run))
     for ours, (theirs, _) in zip(hand, defined, strict=True):
         yield from compare(DEFINITION_NAME, ours, theirs)
@@ -235,13 +225,14 @@ def compare(witness: str, hand: Report, other: Report) -> Iterator[tuple[str, st
 def relative(
     hand: np.ndarray, values: np.ndarray, elements: np.ndarray | slice = slice(None)
 ) -> float:
-    """The largest difference of some elements, relative to the largest of all; infinite where all
-    are zero.
+    """The largest difference of some elements, relative to the largest of all.
+
+    Infinite where a number is not finite, and where all are zero by hand only.
     """
     difference, largest = np.abs(hand.ravel()[elements] - values).max(), np.abs(hand).max()
-    if largest == 0:
-        return np.inf if difference > 0 else 0.0
-    return float(difference / largest)
+    if difference == 0:
+        return 0.0
+    return float(difference / largest) if np.isfinite(difference) and largest > 0 else np.inf
 
 
 def element(name: str, tensor: np.ndarray, at: int) -> str:
@@ -262,7 +253,5 @@ def without_transpose(subject: Subject) -> float:
         return DEFINITION.state_adjoint(n, w, p._replace(W_hh=p.W_hh.mT), t)
 
     right, case = next(definition_reports(runs_of(subject)[WINDOW]))
-    return relative(
-        right["dW_hh"],
-        window_update(case, of=Definition(state_adjoint=state_adjoint))["dW_hh"].ravel(),
-    )
+    wrong = window_update(case, of=Definition(state_adjoint=state_adjoint))
+    return relative(right["dW_hh"], wrong["dW_hh"].ravel())

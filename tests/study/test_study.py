@@ -13,9 +13,9 @@ import pytest
 from numpy_rnn.__main__ import main
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
+from numpy_rnn.conformance.case import present
 from numpy_rnn.study import subject as subjects
 from numpy_rnn.study.study import LESSON, check_folder, write_folder
-from numpy_rnn.study.witnesses import present
 
 pytestmark = pytest.mark.needs_matplotlib
 
