@@ -1,7 +1,6 @@
 // Shared by all figures: how numbers and symbols are written, sliders, and curves with their axes.
 // Without a document, as in tests, no element exists and no figure is drawn.
 "use strict";
-
 const element = (id) => globalThis.document?.getElementById(id) ?? null;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
@@ -71,7 +70,8 @@ function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithm
     .join("")}"/>`;
   const names = lines.filter((line) => line.label).map(({kind, label: words, at: [u, v]}) =>
     label(X(u), Y(v), words, kind));
-  const dots = marks.map(([u, v, kind]) => `<circle class="${kind}" cx="${X(u)}" cy="${Y(v)}" r="5"/>`);
+  const dots = marks.map(([u, v, kind]) =>
+    `<circle class="${kind}" cx="${X(u)}" cy="${Y(v)}" r="5"/>`);
   return svg(width, height, title, `<clipPath id="${id}"><rect x="${left}" y="${top - 2}"
     width="${right - left}" height="${bottom - top + 4}"/></clipPath>${label(left, 14, title)}
     <path class="axis" d="M${left} ${top}V${bottom}H${right}"/>
@@ -84,7 +84,7 @@ function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithm
 
 // When all figures exist: draw them, and again when the width changes.
 function start() {
-  redraw();
+  learnBoth();
   let width = innerWidth;
   addEventListener("resize", () => requestAnimationFrame(() => {
     if (innerWidth !== width) redraw();  // not when a telephone's bars come and go

@@ -1,12 +1,13 @@
-// A small language for one line of the backward pass, which looks like NumPy: names, numbers,
-// + - * / @ **, parentheses, a step in brackets (da[t+1], da[1], h[T]), and the functions and
-// methods below. A line is parsed into a function of an environment; nothing of it is run as
-// JavaScript.
+// A small language for one line of the backward pass, which looks like NumPy. A line is parsed into
+// a function of an environment; nothing of it is run as JavaScript.
 "use strict";
-
 class LineError extends Error {}
 
-const TOKEN = /\s*(?:(\d+\.?\d*(?:e[-+]?\d+)?|\.\d+)|([A-Za-z_]\w*)|(\*\*|[-+*/@().,[\]=]))/y;
+const TOKEN = new RegExp([
+  /\s*((?:x|target|a|h|y|dy|dh|da)\s*\[[^\]]*\])/,  // a quantity with its step
+  /\s*(\d+\.?\d*(?:e[-+]?\d+)?|\.\d+)/, /\s*([A-Za-z_]\w*)/, /\s*(\*\*|[-+*/@().,=])/,
+].map(({source}) => source).join("|"), "y");
+const STEP = /^(\w+)\s*\[\s*(t|T|\d+)\s*(?:([-+])\s*(\d+)\s*)?\]$/;
 const STEPPED = ["x", "target", "a", "h", "y", "dy", "dh", "da"];
 const KNOWN = ["W_xh", "W_hh", "W_hy", "b_h", "b_y", "h_0", "N", "T", "B", "D", "H", "O"];
 
@@ -15,8 +16,9 @@ function tokens(text) {
   TOKEN.lastIndex = 0;
   while (text.slice(TOKEN.lastIndex).trim()) {
     const at = TOKEN.lastIndex, match = TOKEN.exec(text);
-    if (!match) throw new LineError(`“${text.slice(at).trim()[0]}” is not part of the language`);
-    result.push(match[1] ?? match[2] ?? match[3]);
+    const [sign] = text.slice(at).trim();
+    if (!match) throw new LineError(`“${sign}” is not part of the language`);
+    result.push(match.slice(1).find((found) => found));
   }
   return result;
 }
@@ -43,44 +45,42 @@ function matrixProduct(A, B) {
   const [m, n] = [shapeOf(A), shapeOf(B)];
   if (m.length !== 2 || n.length !== 2) throw new LineError("@ and dot need two matrices");
   if (m[1] !== n[0]) {
-    throw new LineError(`@: shapes ${shapeText(A)} and ${shapeText(B)} do not fit, ${m[1]} ≠ ${n[0]}`);
+    const shapes = `${shapeText(A)} and ${shapeText(B)}`;
+    throw new LineError(`@: shapes ${shapes} do not fit, ${m[1]} ≠ ${n[0]}`);
   }
   return times(A, B);
 }
 
-const elementwise = (f) => (u, v) => broadcast(f, u, v);
-const BINARY = {
-  "+": elementwise((u, v) => u + v), "-": elementwise((u, v) => u - v), "*": elementwise((u, v) => u * v),
-  "/": elementwise((u, v) => u / v), "**": elementwise((u, v) => u ** v), "@": matrixProduct,
+const NUMBERS = {
+  "+": (u, v) => u + v, "-": (u, v) => u - v, "*": (u, v) => u * v, "/": (u, v) => u / v,
+  "**": (u, v) => u ** v,
 };
+const BINARY = {"@": matrixProduct};
+for (const [sign, f] of Object.entries(NUMBERS)) BINARY[sign] = (u, v) => broadcast(f, u, v);
 // dot multiplies a number with an array too, as in NumPy.
-const dotProduct = (u, v) => (Array.isArray(u) && Array.isArray(v) ? matrixProduct : BINARY["*"])(u, v);
+const dotProduct = (u, v) => BINARY[Array.isArray(u) && Array.isArray(v) ? "@" : "*"](u, v);
 const transposed = (A) => (shapeOf(A).length < 2 ? A : transpose(A));
 
-function summed(A, {axis, keepdims}) {
+function summed(A, axis) {
   const rank = shapeOf(A).length, place = axis < 0 ? axis + rank : axis;
-  if (axis === null) {
-    const total = rank ? sum(A.flat(rank)) : A;
-    return keepdims ? range(1, rank).reduce((v) => [v], total) : total;
+  if (place < 0 || place >= rank) {
+    throw new LineError(`axis ${axis} does not exist in shape ${shapeText(A)}`);
   }
-  if (place < 0 || place >= rank) throw new LineError(`axis ${axis} does not exist in shape ${shapeText(A)}`);
-  if (rank === 1) return keepdims ? [sum(A)] : sum(A);
-  const sums = place === 0 ? columnSums(A) : A.map(sum);
-  return !keepdims ? sums : place === 0 ? [sums] : sums.map((v) => [v]);
+  if (axis === null || rank < 2) return rank ? sum(A.flat(rank)) : A;
+  return place === 0 ? columnSums(A) : A.map(sum);
 }
 
-function averaged(A, options) {
-  const total = summed(A, options), count = (v) => shapeOf(v).reduce((m, n) => m * n, 1);
+function averaged(A, axis) {
+  const total = summed(A, axis), count = (v) => shapeOf(v).reduce((m, n) => m * n, 1);
   return each((v) => v / (count(A) / count(total)), total);
 }
 
-// Functions np.f(A, …), and how many arrays they take; the reductions and dot are methods too.
+// Functions np.f(A, …) and how many arrays they take; some are methods too.
 const ARRAYS = {
-  dot: [2, dotProduct], matmul: [2, matrixProduct], add: [2, BINARY["+"]], subtract: [2, BINARY["-"]],
-  multiply: [2, BINARY["*"]], divide: [2, BINARY["/"]], power: [2, BINARY["**"]],
+  dot: [2, dotProduct], matmul: [2, matrixProduct], add: [2, BINARY["+"]],
+  subtract: [2, BINARY["-"]], multiply: [2, BINARY["*"]], divide: [2, BINARY["/"]],
   tanh: [1, (A) => each(Math.tanh, A)], square: [1, (A) => each((v) => v * v, A)],
-  negative: [1, (A) => each((v) => -v, A)], transpose: [1, transposed],
-  sum: [1, summed], mean: [1, averaged],
+  transpose: [1, transposed], sum: [1, summed], mean: [1, averaged],
 };
 const METHODS = ["dot", "sum", "mean", "transpose"];
 
@@ -113,59 +113,47 @@ function parse(text) {
     if (/^\.?\d/.test(token)) return () => Number(token);
     if (token === "np") {
       expect(".", "after np");
-      const called = list[at++];
-      if (!Object.hasOwn(ARRAYS, called ?? "")) throw unknown(`np.${called ?? ""}`, Object.keys(ARRAYS), "np.");
+      const called = list[at++] ?? "", names = Object.keys(ARRAYS);
+      if (!names.includes(called)) throw unknown(`np.${called}`, names, "np.");
       return call(called, []);
     }
-    if (STEPPED.includes(token)) {
-      if (!take("[")) throw new LineError(`${token} needs a step: ${token}[t]`);
-      const step = index();
-      expect("]", "after the step");
-      return (env) => env.at(token, step(env));
+    if (token.endsWith("]")) {
+      const [, name, start, sign, shift = 0] = STEP.exec(token) ?? [];
+      if (!name) throw new LineError(`${token} has no step: expected t, t-1, t+1, T or a number`);
+      const first = (env) => (start === "t" ? env.t : start === "T" ? env.of.T : Number(start));
+      return (env) => env.at(name, first(env) + Number(`${sign ?? ""}${shift}`));
     }
+    if (STEPPED.includes(token)) throw new LineError(`${token} needs a step: ${token}[t]`);
     if (KNOWN.includes(token)) return (env) => env.of[token];
     if (!/^\w/.test(token)) throw new LineError(`“${token}” is not expected here`);
     throw unknown(token, [...STEPPED.map((key) => `${key}[t]`), ...KNOWN]);
   }
 
-  const unknown = (name, names, prefix = "") =>
-    new LineError(`${name} is unknown: expected one of ${names.map((one) => prefix + one).join(", ")}`);
+  function unknown(name, names, prefix = "") {
+    const list = names.map((one) => prefix + one).join(", ");
+    return new LineError(`${name} is unknown: expected one of ${list}`);
+  }
 
-  // The parentheses of a function or method: arrays, then for a reduction axis and keepdims.
+  // The parentheses of a function or method: arrays, and the axis of a sum or mean.
   function call(name, arrays) {
-    const [count, f] = ARRAYS[name], options = {axis: null, keepdims: false};
+    const [count, f] = ARRAYS[name], hasAxis = ["sum", "mean"].includes(name);
+    let axis = null;
     expect("(", `after ${name}`);
     for (let isFirst = true; !take(")"); isFirst = false) {
       if (!isFirst) expect(",", `or “)” in the arguments of ${name}`);
       if (arrays.length < count) arrays.push(expression());
-      else if (["sum", "mean"].includes(name)) option(options);
-      else throw new LineError(`${name} has too many arguments`);
+      else if (!hasAxis || axis !== null) throw new LineError(`${name} has too many arguments`);
+      else axis = axisOf();
     }
     if (arrays.length < count) throw new LineError(`${name} has too few arguments`);
-    return (env) => f(...arrays.map((one) => one(env)), options);
+    return (env) => f(...arrays.map((one) => one(env)), ...(hasAxis ? [axis] : []));
   }
 
-  function option(options) {
-    const key = ["axis", "keepdims"].includes(next()) ? list[at++] : "axis";
-    if (list[at - 1] === key) expect("=", `after ${key}`);
+  function axisOf() {
+    if (take("axis")) expect("=", "after axis");
     const sign = take("-") ? -1 : 1, value = list[at++];
-    if (key === "keepdims") options.keepdims = value === "True";
-    else if (/^\d$/.test(value)) options.axis = sign * Number(value);
-    else if (value !== "None") throw new LineError("the axis is 0 or 1");
-  }
-
-  // A step: t, T or a number, and perhaps + or − a number.
-  function index() {
-    const token = list[at++];
-    if (token !== "t" && token !== "T" && !/^\d+$/.test(token ?? "")) {
-      throw new LineError(`[${token ?? ""}] is no step: expected t, T or a number`);
-    }
-    const start = (env) => (token === "t" ? env.t : token === "T" ? env.of.T : Number(token));
-    const sign = take("+") ? 1 : take("-") ? -1 : 0;
-    if (!sign) return start;
-    const shift = list[at++];
-    if (!/^\d+$/.test(shift ?? "")) throw new LineError("a whole number is expected in the step");
-    return (env) => start(env) + sign * Number(shift);
+    if (!/^\d$/.test(value)) throw new LineError("the axis is 0 or 1");
+    return sign * Number(value);
   }
 
   function postfix() {
@@ -179,18 +167,16 @@ function parse(text) {
     return inner;
   }
 
-  function power() {
+  function unary() {
+    if (take("+")) return unary();
+    if (take("-")) {
+      const inner = unary();
+      return (env) => each((v) => -v, inner(env));
+    }
     const base = postfix();
     if (!take("**")) return base;
     const exponent = unary();
     return (env) => BINARY["**"](base(env), exponent(env));
-  }
-
-  function unary() {
-    if (take("+")) return unary();
-    if (!take("-")) return power();
-    const inner = unary();
-    return (env) => each((v) => -v, inner(env));
   }
 
   const product = chain(["*", "/", "@"], unary);

@@ -1,17 +1,17 @@
-// Records how many networks learn the task of the lesson, by d and k2: run `node record.js` in this
-// folder. It writes data.js, in some minutes.
-"use strict";
-
+// Writes data.js, in some minutes: `node record.js` in this folder.
 const {readFileSync, writeFileSync} = require("node:fs");
-const vm = require("node:vm");
-
-const context = vm.createContext({});
+const context = require("node:vm"), shared = context.createContext({});
 for (const name of ["rnn", "figures", "delay"]) {
-  vm.runInContext(readFileSync(`${__dirname}/${name}.js`, "utf8"), context);
+  context.runInContext(readFileSync(`${__dirname}/${name}.js`, "utf8"), shared);
 }
-const grid = (k1) => vm.runInContext(`range(1, 5).map((d) => range(1, 8).map((k) => range(1, 32)
-  .filter((seed) => hasLearned(learnDelay({d, k1: ${k1}, k2: k, seed}).losses)).length))`, context);
-writeFileSync(`${__dirname}/data.js`, `// Written by record.js: of ${32} networks that learn the task of the lesson by
-// TBPTT(1, k) and by TBPTT(k, k), how many have learned; rows: d = 1 to 5, columns: k = 1 to 8.
-const RECORDED = ${JSON.stringify({networks: 32, sliding: grid("1"), chunks: grid("k")})};
+const table = (k1) => JSON.stringify(context.runInContext(`range(1, 5).map((d) => range(1, 8).map(
+  (k) => range(1, 32).filter((seed) => hasLearned(learnDelay({d, k1: ${k1}, k2: k, seed}).losses))
+    .length))`, shared)).replaceAll("],[", "],\n    [");
+writeFileSync(`${__dirname}/data.js`, `// Written by record.js: how many networks learn the task of
+// the lesson by TBPTT(1, k) and by TBPTT(k, k). Rows: d = 1 to 5, columns: k = 1 to 8.
+const RECORDED = {
+  networks: 32,
+  sliding: ${table(1)},
+  chunks: ${table("k")},
+};
 `);

@@ -3,7 +3,6 @@
 // step: x[t], h[t] and da[t] belong to step t and have one row per sequence of the batch. x[0] is
 // unused, h[0] is the initial state.
 "use strict";
-
 const PHI = {
   tanh: Math.tanh, relu: (a) => Math.max(a, 0), sigmoid: (a) => 0.5 * (1 + Math.tanh(0.5 * a)),
 };
@@ -47,9 +46,11 @@ function each(f, first, ...others) {
 }
 
 // The same for all parameters of a network, by their names.
-const eachParameter = (f, first, ...others) => Object.fromEntries(
-  Object.keys(first).map((key) => [key, each(f, first[key], ...others.map((p) => p[key]))]));
+const eachParameter = (f, first, ...others) =>
+  mapObject((theta, key) => each(f, theta, ...others.map((p) => p[key])), first);
 
+const mapObject = (f, object) =>
+  Object.fromEntries(Object.entries(object).map(([key, v]) => [key, f(v, key)]));
 const columnSums = (A) => A[0].map((_, j) => sum(A.map((row) => row[j])));
 const add = (A, B) => A.map((row, b) => row.map((v, i) => v + B[b][i]));
 const addToRows = (A, bias) => (bias === null ? A : A.map((row) => row.map((v, i) => v + bias[i])));
