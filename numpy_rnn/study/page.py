@@ -191,7 +191,7 @@ def masks_caption(findings: Findings) -> tuple[str, str]:
         share = f", {(norms * of).sum() / norms.sum():.0%} of the norms" if norms.any() else ""
         kept.append(f"({k1}, {k2}), {mask_name(k1, k2, T)}: {of.sum():.0f}{share}")
     caption = (
-        "The components that truncations (k<sub>1</sub>, k<sub>2</sub>) keep; the brighter, the"
+        "The components that truncations (<i>k</i><sub>1</sub>, <i>k</i><sub>2</sub>) keep; the brighter, the"
         " larger their norm after training, on a logarithmic scale. Crosses mark those that are"
         f" cut. Kept of {T * (T + 1) // 2}: {'; '.join(kept)}."
     )
@@ -219,7 +219,7 @@ def norm_by_lag_caption(findings: Findings) -> tuple[str, str]:
     networks, T = findings.many[-1].lag.shape
     ends = [np.median(end.lag, axis=0) for end in findings.many]
     caption = (
-        f"The norms of the components by lag, as a mean over t: median of {networks} networks and"
+        f"The norms of the components by lag, as a mean over <i>t</i>: median of {networks} networks and"
         " band from the 10th to the 90th percentile; dotted, the network of this run. On a"
         " logarithmic axis, a straight line is a constant factor per step."
     )
@@ -285,7 +285,7 @@ def own_cost(subject: Subject, own: Network) -> str:
     kind = "sliding" if k1 == 1 else "chunks"
     costs = getattr(own, kind)
     words = "one step" if k2 == 1 else "a sliding window" if k1 == 1 else "chunks"
-    words += "" if k2 == 1 else f" of k = {k2}"
+    words += "" if k2 == 1 else f" of $k = {k2}$"
     cosine, bias = fixed(costs.cosine[k2 - 1]), fixed(costs.bias[k2 - 1])
     return (
         f"The truncation that this run trained with, {words}, has a cosine of {cosine}"
@@ -300,7 +300,7 @@ def cost_table(findings: Findings) -> str:
     own, many, T = findings.own[-1], findings.many[-1], len(findings.norms)
     columns = [(kind, part) for part in ("cosine", "bias") for kind in KINDS]
     head = [
-        "k",
+        "$k$",
         *(f"{kind}: {part}" for kind, part in columns),
         *(f"{kind}, this run" for kind in KINDS),
     ]
@@ -322,7 +322,7 @@ def opposite(findings: Findings) -> str:
     """A paragraph on truncated gradients that point away from the full one after training."""
     many = findings.many[-1]
     negative = [
-        f"{count} with {'chunks' if kind == 'chunks' else 'a sliding window'} of k = {k}"
+        f"{count} with {'chunks' if kind == 'chunks' else 'a sliding window'} of $k = {k}$"
         for kind in KINDS
         for k, count in enumerate((getattr(many, kind).cosine < 0).sum(axis=0), start=1)
         if count and (k > 1 or kind == "chunks")

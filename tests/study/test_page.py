@@ -103,7 +103,7 @@ def test_negative_cosines_are_counted(small):
         np.abs(costs.cosine, out=costs.cosine)
     assert "none of the 3 networks" in opposite(findings)
     many.chunks.cosine[:2, 3] = -0.5
-    assert "negative for 2 with chunks of k = 4." in opposite(findings)
+    assert "negative for 2 with chunks of $k = 4$." in opposite(findings)
 
 
 def test_page_without_torch_says_so(small, monkeypatch):
