@@ -191,9 +191,9 @@ def masks_caption(findings: Findings) -> tuple[str, str]:
         share = f", {(norms * of).sum() / norms.sum():.0%} of the norms" if norms.any() else ""
         kept.append(f"({k1}, {k2}), {mask_name(k1, k2, T)}: {of.sum():.0f}{share}")
     caption = (
-        "The components that truncations (<i>k</i><sub>1</sub>, <i>k</i><sub>2</sub>) keep; the brighter, the"
-        " larger their norm after training, on a logarithmic scale. Crosses mark those that are"
-        f" cut. Kept of {T * (T + 1) // 2}: {'; '.join(kept)}."
+        "The components that truncations (<i>k</i><sub>1</sub>, <i>k</i><sub>2</sub>) keep; the"
+        " brighter, the larger their norm after training, on a logarithmic scale. Crosses mark"
+        f" those that are cut. Kept of {T * (T + 1) // 2}: {'; '.join(kept)}."
     )
     return caption, f"Masks on the component matrix. {'; '.join(kept)}."
 
@@ -219,9 +219,9 @@ def norm_by_lag_caption(findings: Findings) -> tuple[str, str]:
     networks, T = findings.many[-1].lag.shape
     ends = [np.median(end.lag, axis=0) for end in findings.many]
     caption = (
-        f"The norms of the components by lag, as a mean over <i>t</i>: median of {networks} networks and"
-        " band from the 10th to the 90th percentile; dotted, the network of this run. On a"
-        " logarithmic axis, a straight line is a constant factor per step."
+        "The norms of the components by lag, as a mean over <i>t</i>: median of"
+        f" {networks} networks and band from the 10th to the 90th percentile; dotted, the network"
+        " of this run. On a logarithmic axis, a straight line is a constant factor per step."
     )
     words = (
         f"{name} training from {lag[0]:.2g} at lag 0 to {lag[-1]:.2g} at lag {T - 1}"
@@ -300,7 +300,7 @@ def cost_table(findings: Findings) -> str:
     own, many, T = findings.own[-1], findings.many[-1], len(findings.norms)
     columns = [(kind, part) for part in ("cosine", "bias") for kind in KINDS]
     head = [
-        "$k$",
+        "*k*",
         *(f"{kind}: {part}" for kind, part in columns),
         *(f"{kind}, this run" for kind in KINDS),
     ]
