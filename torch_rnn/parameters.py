@@ -58,32 +58,32 @@ def to_numpy(value: Any) -> Any:
 
 
 def copy_of(value: Any) -> Any:
-    """A copy of a tensor, or of every tensor of a named tuple, in C order and without a graph."""
-    return convert(
-        lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), value
-    )
+    """A copy of a tensor, or of every tensor of nested tuples, in C order and without a graph."""
+    as_contiguous = {"memory_format": torch.contiguous_format}
+    return convert(lambda tensor: tensor.detach().clone(**as_contiguous), value)
 
 
-def copy_of_step(step: Any) -> Any:
-    """A copy of a step of a stream; classes as int64, since torch does not stack all integer types."""
-    return convert(lambda v: copy_of(v if v.is_floating_point() else v.to(torch.int64)), step)
-
-
-def own(params: Any) -> Any:
+def as_leaves(params: Parameters[Array]) -> Parameters[Array]:
     """A copy of the parameters as leaves of a graph."""
-    return tree_map(lambda theta: copy_of(theta).requires_grad_(), params)
+    leaves: Parameters[Array] = tree_map(lambda theta: copy_of(theta).requires_grad_(), params)
+    return leaves
 
 
-def rows(series: Array, size: int, like_W: Array) -> Array:
-    """The series with the axes of an ensemble; of classes, the rows with a 1 at their place."""
+def no_autocast(value: Parameters[Array] | Array) -> torch.autocast:
+    """A context without torch.autocast on the device of the parameters, or of a tensor."""
+    tensor = value.W_hh if isinstance(value, Parameters) else value
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def as_rows(series: Array, size: int, like: Array) -> Array:
+    """The series, of classes as one-hot rows, with an axis for the networks if `like` has one."""
     if not series.is_floating_point():
-        series = functional.one_hot(series.long(), size).to(like_W.dtype)  # (F4)
-    missing = like_W.ndim + 1 - series.ndim
-    return series.reshape(len(series), *(1,) * missing, *series.shape[1:])
+        series = functional.one_hot(series.long(), size).to(like.dtype)  # (F4)
+    return series[:, None] if series.ndim < like.ndim + 1 else series
 
 
-def per_network(value: Array, theta: Array) -> Array:
-    """A value of shape E, or (), with trailing axes added so that it broadcasts with a tensor (*E, ...)."""
+def broadcast_per_network(value: Array, theta: Array) -> Array:
+    """A value (N,), or a scalar, with trailing axes so that it broadcasts with a tensor (N, ...)."""
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
 
 

@@ -61,17 +61,15 @@ class Diverged(ArithmeticError):
     """A run diverged: a value overflowed or is NaN. The message is one line; the command line exits with status 3."""
 
 
-def check_integer(name: str, value: Any, least: int, what: str = "a whole number") -> int:
-    """The value as a plain integer. Raises InputError unless it is one from `least` to sys.maxsize. A bool is not."""
-    if (
-        isinstance(value, NOT_NUMBERS)
-        or not isinstance(value, Integral)
-        or not least <= int(value) <= maxsize
-    ):
-        most = f" and at most {maxsize}" if isinstance(value, int) and value > maxsize else ""
-        raise InputError(
-            f"{name} is {short_repr(value, repr)}: expected {what}, {least} or more{most}"
-        )
+def check_integer(
+    name: str, value: Any, least: int, expected: str = "", most: int = maxsize
+) -> int:
+    """The value as a plain integer. Raises InputError unless it is one from `least` to `most`."""
+    is_integer = isinstance(value, Integral) and not isinstance(value, NOT_NUMBERS)
+    if not is_integer or not least <= int(value) <= most:
+        too_large = f" and at most {most}" if isinstance(value, int) and value > most else ""
+        expected = expected or f"a whole number, {least} or more{too_large}"
+        raise InputError(f"{name} is {short_repr(value, repr)}: expected {expected}")
     return int(value)
 
 
