@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpy_rnn.common.records import Gradients, Parameters, Update
+from numpy_rnn.common.records import Parameters, Update
 from numpy_rnn.parameters import Array
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
@@ -92,11 +92,7 @@ class ParameterVectors:
     """Parameters, gradient and velocity of a group of networks, or of one, as vectors."""
 
     def __init__(
-        self,
-        layout: Layout,
-        params: Parameters[Array],
-        velocity: Gradients[Array] | None,
-        has_velocity: bool,
+        self, layout: Layout, params: Parameters[Array], velocity: Any, has_velocity: bool
     ):
         """params, velocity: the initial ones; velocity may be None also if the step has one."""
         self.layout, itemsize = layout, layout.dtype.itemsize
@@ -147,6 +143,10 @@ class FlatUpdate(Update[Array]):
     __slots__ = ("_parts",)
     _parts: tuple[Any, ...]
 
+    def __init__(self, *parts: Any):
+        """parts: epoch to adjoints, as below, the vectors, and the places of parameters in them."""
+        set_parts(self, parts)
+
     epoch = property(lambda self: self._parts[0])
     number = property(lambda self: self._parts[1])
     window = property(lambda self: self._parts[2])
@@ -169,12 +169,4 @@ class FlatUpdate(Update[Array]):
         return Update, tuple(getattr(self, name) for name in Update.__slots__)
 
 
-def flat_update(parts: tuple[Any, ...]) -> FlatUpdate:
-    """A FlatUpdate of its fields, the vectors and the places of the parameters in them."""
-    update = new_update(FlatUpdate)
-    set_parts(update, parts)
-    return update
-
-
-new_update: Any = FlatUpdate.__new__
 set_parts: Any = FlatUpdate.__dict__["_parts"].__set__
