@@ -148,10 +148,7 @@ def window_updates(
 def recorded(
     vectors: ParameterVectors, work: Workspace, window: Window
 ) -> tuple[Activations[Array], Adjoints[Array]]:
-    """Copies of all that the latest window computed, time first, and what training does not need.
-
-    Call it before the step, since (F3), (B9) and (B10) need the parameters of the window.
-    """
+    """Copies of all that the latest window computed, time first, to be made before its step."""
     layout, dot = vectors.layout, select_dot(vectors.layout.networks)
     begin, first_new, end = (step - work.base for step in window)
     views, B = WindowViews(work, begin, first_new, end), layout.B

@@ -143,10 +143,7 @@ class Ensemble:
             yield FlatUpdate(epoch, number, window, loss, *arrays, places)
 
     def advance(self) -> None:
-        """Make the updates of all networks up to the next one that is yielded.
-
-        Each block makes all of them before the next block begins, so that it stays in the cache.
-        """
+        """Make the updates up to the next one that is yielded, block by block for the cache."""
         size = np.setbufsize(BUFFER) if (self.layout.networks or 0) >= WIDE else None
         try:
             for block in self.blocks:
@@ -162,8 +159,7 @@ class Ensemble:
         losses = self.together([block.take_losses() for block in self.blocks], -1)
         recorded = zip(*(block.work.recorded for block in self.blocks))
         kept = [tree_map(lambda *v: self.together(v, -3), *records) for records in recorded]
-        all_losses = losses if self.by_epoch else None
-        arrays = losses[-1], all_losses, *(kept or (None, None)), vectors
+        arrays = losses[-1], losses if self.by_epoch else None, *(kept or (None, None)), vectors
         return FlatUpdate(epoch, number, window, *arrays, self.places)
 
     def together(self, arrays: Sequence[Array], axis: int) -> Array:
@@ -183,7 +179,7 @@ class Block:
     def __init__(
         self, run: Run, part: tuple[Any, Layout], blocks: int, record: bool, by_epoch: bool
     ):
-        """part: the index of the networks, None for a single one, and their layout."""
+        """part: the index of the networks and their layout."""
         (self.schedule, objective, step), (self.index, layout) = run.options, part
         self.x, self.target, self.by_epoch = run.x, run.target, by_epoch
         params, velocity = self.networks(run.params), self.networks(run.velocity)
@@ -218,9 +214,7 @@ class Block:
 
     def networks(self, params: Any) -> Any:
         """The parameters or the velocity of this block."""
-        if self.index is None or params is None:
-            return params
-        return tree_map(lambda array: array[self.index], params)
+        return params and tree_map(lambda array: array[self.index], params)
 
     def series(self, rows: Array) -> Array:
         """The series of this block: (n, B, ·) or (n, N, B, ·), also of classes."""

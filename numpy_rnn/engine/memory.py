@@ -122,7 +122,7 @@ def group(params: Parameters[Array], B: int) -> list[tuple[Any, Layout]]:
     *N, D, H = params.W_xh.shape
     one = Layout(D, H, params.W_hy.shape[-1], B, params.b_h is not None, params.W_hh.dtype)
     if not N:
-        return [(None, one)]
+        return [(..., one)]
     networks, itemsize = N[0], one.dtype.itemsize
     if B * H > MAX_GROUPED or networks < MIN_GROUP:
         return [(n, one) for n in range(networks)]

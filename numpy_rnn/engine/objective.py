@@ -7,7 +7,6 @@ later, for many windows at once, by `window_losses`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,11 @@ class Nonlinearity(NamedTuple):
 
     phi: Callable[..., Any]
     slope: Callable[..., Any]
+
+
+def relu(a: Array, out: Array) -> None:
+    """max(a, 0)"""
+    maximum(a, 0, out=out)
 
 
 def sigmoid(a: Array, out: Array) -> None:
@@ -50,7 +54,7 @@ def sigmoid_slope(h: Array, one: Array, out: Array) -> None:
 
 NONLINEARITIES = {
     "tanh": Nonlinearity(tanh, tanh_slope),
-    "relu": Nonlinearity(partial(maximum, 0), relu_slope),
+    "relu": Nonlinearity(relu, relu_slope),
     "sigmoid": Nonlinearity(sigmoid, sigmoid_slope),
 }
 
