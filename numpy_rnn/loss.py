@@ -10,7 +10,7 @@ import numpy as np
 from numpy_rnn.common.checks import check_loss, is_integer
 from numpy_rnn.common.records import Objective, Reduction
 from numpy_rnn.elman import one_hot
-from numpy_rnn.parameters import ARRAYS, Array, Losses, Outputs, Targets, with_network_axis
+from numpy_rnn.parameters import ARRAYS, Losses, Outputs, Targets, with_network_axis
 
 
 def half_squared_error(y: Outputs, target: Targets, *, reduction: Reduction = "sum") -> Losses:

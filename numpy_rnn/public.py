@@ -7,8 +7,13 @@ from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameter
 from numpy_rnn.elman import forward
 from numpy_rnn.engine.loop import train
 from numpy_rnn.loss import cross_entropy, half_squared_error
-from numpy_rnn.parameters import from_numpy, from_state_dict, initial_parameters
-from numpy_rnn.parameters import to_numpy, to_state_dict
+from numpy_rnn.parameters import (
+    from_numpy,
+    from_state_dict,
+    initial_parameters,
+    to_numpy,
+    to_state_dict,
+)
 from numpy_rnn.step import clip_by_global_norm, clip_by_value, direction, sgd
 from numpy_rnn.tbptt import windows
 

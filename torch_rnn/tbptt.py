@@ -51,6 +51,8 @@ def train(
     return _last_of_epochs(every, len(x)) if by_epoch else every
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def updates(
     run: Run, params: Parameters[Array], velocity: Any, record: bool
 ) -> Iterator[Update[Array]]:
@@ -68,8 +70,6 @@ def updates(
             yield Update(epoch, number, window, **found, **given)
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
 def window_pass(
     run: Run, params: Parameters[Array], initial: Array, window: Window, record: bool
 ) -> dict[str, Any]:

@@ -15,8 +15,18 @@ import numpy as np
 
 from numpy_rnn.common import records
 from numpy_rnn.common.errors import InputError, check_flag, check_integer, check_number, short_repr
-from numpy_rnn.common.records import DTYPES, Array, Gradients, NumpyArray, Objective, Parameters
-from numpy_rnn.common.records import Run, RunOptions, Schedule, Step
+from numpy_rnn.common.records import (
+    DTYPES,
+    Array,
+    Gradients,
+    NumpyArray,
+    Objective,
+    Parameters,
+    Run,
+    RunOptions,
+    Schedule,
+    Step,
+)
 
 CHUNK = 4096  # steps that are checked at a time: a mapped file may be larger than the memory
 CHOICES = {

@@ -73,7 +73,7 @@ def test_nothing_yielded_changes_the_run(rnn, record, k1, k2, N, step):
 @pytest.mark.parametrize("record", [True, False])
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
 def test_torch_updates_hold_no_graph(grad, record):
-    """A surrounding no_grad does not matter. Plain tensors are parameters too. No gradient stays."""
+    """Also within no_grad. Plain tensors are parameters too. No gradient is left."""
     import torch
 
     import torch_rnn

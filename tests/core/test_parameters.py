@@ -1,4 +1,4 @@
-"""Parameters: the initial weights, into and out of a package, and as the layers of torch and back, to the bit."""
+"""Parameters: initial weights, into and out of a package, and as the layers of torch, to the bit."""
 
 from itertools import product
 
@@ -29,11 +29,9 @@ def overwrite(value, number):
 
 @pytest.mark.parametrize("way", ["from_numpy", "to_numpy"])
 def test_conversions_share_no_memory(rnn, way):
-    params = drawn(learned=True)
-    source, convert = (
-        (params, rnn.from_numpy) if way == "from_numpy" else (rnn.from_numpy(params), rnn.to_numpy)
-    )
-    for value in (source, source.W_hh):
+    params = drawn() if way == "from_numpy" else rnn.from_numpy(drawn())
+    convert = getattr(rnn, way)
+    for value in (params, params.W_hh):
         before = bits(value)
         overwrite(convert(value), 7.0)
         assert bits(value) == before
@@ -44,18 +42,10 @@ def test_conversions_share_no_memory(rnn, way):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_conversions_change_no_bit(rnn, dtype):
-    """Every kind of value is converted: an array, also a transposed one, a number, None, and tuples."""
-    run = train(numpy_rnn, random_run(0, kind=Kind(dtype, learned=True)), momentum=0.9, record=True)
+    """Every kind of value is converted: an array, also a transposed one, a number, None, tuples."""
+    run = train(numpy_rnn, random_run(0, kind=Kind(dtype)), momentum=0.9, record=True)
     update = members(next(run))
-    kinds = [
-        *update[4:],
-        update,
-        run.state(),
-        update[5]._replace(h_0=None),
-        None,
-        3,
-        (np.array(2.0, dtype), (None, 2)),
-    ]
+    kinds = [*update[4:], update, None, 3, (np.array(2.0, dtype), (None, 2))]
     for value in (*kinds, np.arange(12, dtype=dtype).reshape(3, 4).T[::2]):
         there_and_back = rnn.to_numpy(rnn.from_numpy(value))
         assert type(there_and_back) is type(value)
@@ -66,7 +56,7 @@ def test_conversions_change_no_bit(rnn, dtype):
 def test_torch_parameters_require_a_gradient_and_data_do_not():
     import torch_rnn
 
-    params = torch_rnn.from_numpy(drawn(learned=True))
+    params = torch_rnn.from_numpy(drawn())
     assert all(theta.requires_grad and theta.is_leaf for theta in params)
     assert not torch_rnn.from_numpy(np.zeros(3)).requires_grad
     assert all(theta.requires_grad for theta in torch_rnn.initial_parameters()[:3])
@@ -100,9 +90,7 @@ def as_stated(D, H, O, seed, dtype, bias=False):
 @pytest.mark.no_perturb
 @KINDS
 def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
-    """The same bits in every package. By default those of the default experiment. Network n of an ensemble is what
-    seed + n draws alone.
-    """
+    """The same bits in every package. Network n of an ensemble is what seed + n draws alone."""
     for seed in (0, 12345):
         found = rnn.initial_parameters(3, 5, 2, bias=bias, dtype=dtype, seed=seed)
         assert bits(found) == bits(as_stated(3, 5, 2, seed, dtype, bias))
@@ -130,9 +118,10 @@ STATE = numpy_rnn.to_state_dict(drawn())
 @KINDS
 @pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 1, 1)], ids=str)
 def test_state_dict_there_and_back_is_exact(rnn, sizes, bias, dtype):
-    """Also the sign of zeros, which a sum with the zeros of the second bias would lose. All is laid out in order, so
-    that a run from weights that were read is to the bit one from those that were written. No memory is shared, also
-    where weights are their own transposes.
+    """Also the sign of zeros, which a sum with the zeros of the second bias would lose.
+
+    All is laid out in order, so that a run from weights that were read is to the bit one from those
+    that were written. No memory is shared, also where weights are their own transposes.
     """
     params = drawn(*sizes, bias=bias, dtype=dtype)
     for theta in params[: 5 if bias else 3]:
@@ -143,32 +132,20 @@ def test_state_dict_there_and_back_is_exact(rnn, sizes, bias, dtype):
     expected = [
         (*key.split("."), bits(value)) for key, value in zip(KEYS, values) if value is not None
     ]
-    for prefixes in (
-        {},
-        {"rnn": "", "linear": "head."},
-        {"rnn": "", "linear": ""},
-        {"rnn": "a.b.", "linear": "a."},
-    ):
+    for prefixes in ({}, {"rnn": "", "linear": "head."}, {"rnn": "a.b.", "linear": "a."}):
         written = rnn.to_state_dict(ours, **prefixes)
-        found = {key: bits(array) for key, array in written.items()}
-        assert found == {
-            prefixes.get(layer, f"{layer}.") + name: value for layer, name, value in expected
-        }
+        keys = {prefixes.get(layer, f"{layer}.") + name: value for layer, name, value in expected}
+        assert {key: bits(array) for key, array in written.items()} == keys
         back = rnn.from_state_dict(written, **prefixes)
-        assert type(back) is Parameters
         assert bits(back) == bits(params)
-        of_state, of_params = (
-            tuple(written.values()),
-            tuple(theta for theta in back if theta is not None),
-        )
+        of_state = tuple(written.values())
+        of_params = tuple(theta for theta in back if theta is not None)
         assert not any(getattr(array, "requires_grad", False) for array in of_state)
         assert all(getattr(theta, "requires_grad", True) for theta in of_params)
         for made, source in ((of_params, of_state), (of_state, ours)):
             before = bits(source)
-            for array in made:
-                assert type(array) is type(ours.W_hh)
-                assert in_numpy(array).flags.c_contiguous
-                in_numpy(array)[...] = 7.0
+            assert all(in_numpy(array).flags.c_contiguous for array in made)
+            overwrite(made, 7.0)
             assert bits(source) == before
 
 
@@ -250,7 +227,7 @@ def test_modules_that_are_not_this_network_are_refused():
     from torch_rnn.modules import from_modules, to_modules
 
     params = from_numpy(drawn())
-    learned = params._replace(h_0=from_numpy(np.zeros((1, 3))))
+    ensemble = from_numpy(random_run(0, Sizes(N=2)).params)
     for call, says in (
         (
             lambda: from_modules(nn.LSTM(2, 3), nn.Linear(3, 4)),
@@ -265,7 +242,7 @@ def test_modules_that_are_not_this_network_are_refused():
             "an unknown rnn.weight_ih_l1",
         ),
         (lambda: from_modules(nn.RNN(2, 3, bias=False), nn.Linear(3, 4)), "all biases or none"),
-        (lambda: to_modules(learned), "a learned h_0, and torch.nn.RNN has not"),
+        (lambda: to_modules(ensemble), "an ensemble, and torch.nn.RNN is one network"),
         (lambda: to_modules(params, nonlinearity="sigmoid"), "'sigmoid': expected tanh or relu"),
     ):
         with pytest.raises(InputError, match=says):
@@ -283,20 +260,18 @@ def test_modules_compute_what_the_network_does(bias, dtype):
 
     for nonlinearity, batch_first in product(("tanh", "relu"), (False, True)):
         run = random_run(1, Sizes(5, 2, 3, 4, 6), Kind(dtype, bias))
-        case = window_case(run, Window(0, 0, 5), run.params, run.h_0, None)._replace(
-            objective=Objective(nonlinearity)
-        )
+        case = window_case(run, Window(0, 0, 5))._replace(objective=Objective(nonlinearity))
         ours, random_state = from_numpy(case.params), torch.get_rng_state()
         layer, readout = to_modules(ours, nonlinearity=nonlinearity, batch_first=batch_first)
         assert torch.equal(torch.get_rng_state(), random_state)
         x, h_0 = torch.tensor(case.x), torch.tensor(case.h_0)
         h, _ = layer(x.transpose(0, 1) if batch_first else x, h_0[None])
-        activations = expected_update(case).activations
-        for found, expected in ((h, activations.h[1:]), (readout(h), activations.y)):
-            assert_right(in_numpy(found.transpose(0, 1) if batch_first else found), expected, dtype)
-        assert [name for name, w in layer.named_parameters() if not w.requires_grad] == [
-            "bias_hh_l0"
-        ] * bias
+        found, expected = {"h": h, "y": readout(h)}, expected_update(case)
+        for name, array in found.items():
+            time_first = in_numpy(array.transpose(0, 1) if batch_first else array)
+            assert_right({name: time_first}, {name: expected[name]}, dtype)
+        constant = [name for name, w in layer.named_parameters() if not w.requires_grad]
+        assert constant == ["bias_hh_l0"] * bias
         back = from_modules(layer, readout)
         with torch.no_grad():
             for weight in (*layer.parameters(), *readout.parameters()):
