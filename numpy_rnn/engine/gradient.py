@@ -5,11 +5,11 @@ The equations are those of `elman.py`, `loss.py` and `backward.py`, with the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tanh
+from numpy import add, copyto, divide, multiply, subtract
 
 from numpy_rnn.common.records import Activations, Adjoints, Window
 from numpy_rnn.engine.memory import ParameterVectors
@@ -18,50 +18,6 @@ from numpy_rnn.engine.workspace import WindowViews, Workspace, time_first
 from numpy_rnn.parameters import Array
 
 MIN_TRANSPOSED = 16  # steps from which on a copy of the transpose of W_hh pays
-
-
-def relu(a: Array, out: Array) -> None:
-    """max(a, 0)"""
-    maximum(a, 0, out=out)
-
-
-def sigmoid(a: Array, out: Array) -> None:
-    """The logistic function, ½ (1 + tanh(a/2))"""
-    multiply(a, 0.5, out)
-    tanh(out, out)
-    multiply(out, 0.5, out)
-    add(out, 0.5, out)
-
-
-def tanh_slope(h: Array, one: Array, out: Array) -> None:
-    """1 − h²"""
-    multiply(h, h, out)
-    subtract(one, out, out)
-
-
-def relu_slope(h: Array, one: Array, out: Array) -> None:
-    """1 where h > 0, else 0"""
-    greater(h, 0, out)
-
-
-def sigmoid_slope(h: Array, one: Array, out: Array) -> None:
-    """h (1 − h)"""
-    subtract(one, h, out)
-    multiply(h, out, out)
-
-
-class Nonlinearity(NamedTuple):
-    """φ of a, and φ'(a) of h = φ(a), which is also given the number 1 in the dtype of the run."""
-
-    phi: Callable[..., Any]
-    slope: Callable[..., None]
-
-
-NONLINEARITIES = {
-    "tanh": Nonlinearity(tanh, tanh_slope),
-    "relu": Nonlinearity(relu, relu_slope),
-    "sigmoid": Nonlinearity(sigmoid, sigmoid_slope),
-}
 
 
 class PlannedUpdate(NamedTuple):
@@ -86,16 +42,12 @@ def group_dot(left: Array, right: Array, out: Array) -> Array:
 
 
 def one_step_updates(
-    step: SgdStep,
-    work: Workspace,
-    nonlinearity: str,
-    planned: Iterable[PlannedUpdate],
-    record: Callable[[Window], None] | None,
+    step: SgdStep, work: Workspace, planned: Iterable[PlannedUpdate]
 ) -> Iterator[PlannedUpdate]:
     """Make updates as `window_updates` does, with the calls that windows of one step need."""
     vectors, layout, take_step = step.vectors, work.layout, step.take
-    (phi, slope_of), one = NONLINEARITIES[nonlinearity], np.ones((), layout.dtype)
-    dot = select_dot(layout.networks)
+    (phi, slope_of), one = work.nonlinearity, np.ones((), layout.dtype)
+    dot, record = select_dot(layout.networks), work.record
     (W, U), (dW, dU) = layout.stacked(vectors.theta), layout.stacked(vectors.gradient)
     W_hy_T = layout.named(vectors.theta).W_hy.mT
     a, y, dh, slope, da = work.a, work.y, work.dh, work.slope, work.da
@@ -111,30 +63,23 @@ def one_step_updates(
         dot(z_T, da, dW)  # (B4), (B5), (B7)
         dot(new_T, dy, dU)  # (B6), (B8)
         is_yielded = update[3]
-        if record is not None and is_yielded:
-            record(update.window)
+        if record and is_yielded:
+            work.recorded = recorded(vectors, work, update.window)
         take_step(is_yielded)
         if is_yielded:
             yield update
 
 
 def window_updates(
-    step: SgdStep,
-    work: Workspace,
-    nonlinearity: str,
-    planned: Iterable[PlannedUpdate],
-    record: Callable[[Window], None] | None,
+    step: SgdStep, work: Workspace, planned: Iterable[PlannedUpdate]
 ) -> Iterator[PlannedUpdate]:
-    """Make these updates, and generate those that are yielded, after their step.
-
-    record: called with the window of such an update, before its step.
-    """
+    """Make these updates, and generate those that are yielded, after their step."""
     vectors, layout, stacked, take_step = step.vectors, work.layout, work.stacked, step.take
-    (phi, slope_of), one = NONLINEARITIES[nonlinearity], np.ones((), layout.dtype)
-    dot, differentiate = select_dot(layout.networks), work.loss.differentiate
+    (phi, slope_of), one = work.nonlinearity, np.ones((), layout.dtype)
+    dot, differentiate, record = select_dot(layout.networks), work.loss.differentiate, work.record
     (W, U), (dW, dU) = layout.stacked(vectors.theta), layout.stacked(vectors.gradient)
-    W_xh, W_hh, W_hy, b_h, b_y = layout.named(vectors.theta)[:5]
-    dW_xh, dW_hh, dW_hy, db_h, db_y = layout.named(vectors.gradient)[:5]
+    W_xh, W_hh, W_hy, b_h, b_y = layout.named(vectors.theta)
+    dW_xh, dW_hh, dW_hy, db_h, db_y = layout.named(vectors.gradient)
     W_hy_T, W_hh_T, product = W_hy.mT, W_hh.mT, layout.empty(layout.B, layout.H)
     V, W_hh_T_packed = layout.empty(layout.O + layout.H, layout.H), layout.empty(layout.H, layout.H)
     V_y, V_h = V[..., : layout.O, :], V[..., layout.O :, :]
@@ -193,8 +138,8 @@ def window_updates(
             if b_h is not None:
                 da.sum(axis=-2, out=db_h)  # (B7)
                 dy.sum(axis=-2, out=db_y)  # (B8)
-        if record is not None and update.is_yielded:
-            record(update.window)
+        if record and update.is_yielded:
+            work.recorded = recorded(vectors, work, update.window)
         take_step(update.is_yielded)
         if update.is_yielded:
             yield update
@@ -203,14 +148,11 @@ def window_updates(
 def recorded(
     vectors: ParameterVectors, work: Workspace, window: Window
 ) -> tuple[Activations[Array], Adjoints[Array]]:
-    """Copies of all that the latest window computed, time first, and what training does not need.
-
-    Call it before the step, since (F3), (B9) and (B10) need the parameters of the window.
-    """
+    """Copies of all that the latest window computed, time first, to be made before its step."""
     layout, dot = vectors.layout, select_dot(vectors.layout.networks)
     begin, first_new, end = (step - work.base for step in window)
     views, B = WindowViews(work, begin, first_new, end), layout.B
-    W_xh, W_hh, W_hy, _, b_y = layout.named(vectors.theta)[:5]
+    W_xh, W_hh, W_hy, _, b_y = layout.named(vectors.theta)
     rows, new = (end - begin) * B, (end - first_new) * B
     y, dy, dx = (layout.empty(rows, n) for n in (layout.O, layout.O, layout.D))
     dh_0 = layout.empty(B, layout.H)

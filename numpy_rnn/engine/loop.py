@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any, Unpack
 
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import is_integer
-from numpy_rnn.engine._compat import check_training
+from numpy_rnn.common.checks import NUMPY_ARRAYS as ARRAYS
+from numpy_rnn.common.checks import check_training, is_integer
 from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import Gradients, Parameters, Run, Update, Window
-from numpy_rnn.engine.gradient import PlannedUpdate, one_step_updates, recorded, window_updates
-from numpy_rnn.engine.losses import window_losses
-from numpy_rnn.engine.memory import WIDE, Layout, ParameterVectors, flat_update, group
+from numpy_rnn.common.records import Gradients, Parameters, Run, Update
+from numpy_rnn.engine.gradient import PlannedUpdate, one_step_updates, window_updates
+from numpy_rnn.engine.memory import WIDE, FlatUpdate, Layout, ParameterVectors, group
+from numpy_rnn.engine.objective import window_losses
 from numpy_rnn.engine.sgd_step import SgdStep
 from numpy_rnn.engine.workspace import MAX_VIEWED, Workspace
-from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, LearningRate, Targets
-from numpy_rnn.truncation import windows
-from numpy_rnn.update import as_learning_rate
+from numpy_rnn.parameters import Array, InitialState, Inputs, LearningRate, Targets
+from numpy_rnn.step import as_learning_rate
+from numpy_rnn.tbptt import series_windows
 
 WORKSPACE_BYTES = 2**21  # of the rows of a workspace, unless one window needs more
 MAX_WORKSPACES = 32  # of that size, or with as many views as `MAX_VIEWED` allows, in one run
@@ -57,8 +57,7 @@ def train(
         initial state of the window: h at s_n as update n−1 computed it, a constant;
         h_0 if s_n = 0                                                                     (T3)
 
-    The step is `clip_by_global_norm` or `clip_by_value`, if a limit is given, then `direction`,
-    then `sgd`.
+    The step is `clip_by_global_norm` or `clip_by_value`, if one has a limit, `direction` and `sgd`.
 
     Arguments, with T steps, B sequences, D inputs, H hidden units and O outputs:
 
@@ -100,12 +99,14 @@ def train(
     fit, and on an unknown nonlinearity, loss or reduction.
     Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
     """
-    options = {"k1": k1, "k2": k2, "learning_rate": learning_rate, "epochs": epochs, **sgd}
+    options: Any = {"k1": k1, "k2": k2, "learning_rate": learning_rate, "epochs": epochs, **sgd}
     options |= {"nonlinearity": nonlinearity, "loss": loss, "reduction": reduction}
     options |= {"velocity": velocity, "record": record, "yield_every": yield_every}
     run, record, by_epoch = check_training(ARRAYS, (params, x, target, h_0), **options)
-    per_epoch = 1 if by_epoch else -(-len(x) // run.options.schedule.k1)
-    return Ensemble(run, record, by_epoch).updates(run.options.schedule.epochs, per_epoch)
+    ensemble, (k1, _, epochs) = Ensemble(run, record, by_epoch), run.options.schedule
+    if ensemble.is_simple:
+        return ensemble.simple_updates()
+    return ensemble.updates(epochs, 1 if by_epoch else -(-len(x) // k1))
 
 
 class Ensemble:
@@ -123,9 +124,6 @@ class Ensemble:
 
     def updates(self, epochs: int, per_epoch: int) -> Iterator[Update[Array]]:
         """Generate the updates that are yielded, so many per epoch."""
-        if self.is_simple:
-            yield from self.simple_updates()
-            return
         for epoch in range(1, epochs + 1):
             for _ in range(per_epoch):
                 self.advance()
@@ -141,14 +139,11 @@ class Ensemble:
             loss = half * errors.dot(errors)  # (L1)
             if divisor is not None:
                 loss = loss / divisor  # (L2)
-            parts = epoch, number, window, loss, None, None, None, vectors.copy(), places
-            yield flat_update(parts)
+            arrays = None, None, None, vectors.copy()
+            yield FlatUpdate(epoch, number, window, loss, *arrays, places)
 
     def advance(self) -> None:
-        """Make the updates of all networks up to the next one that is yielded.
-
-        Each block makes all of them before the next block begins, so that it stays in the cache.
-        """
+        """Make the updates up to the next one that is yielded, block by block for the cache."""
         size = np.setbufsize(BUFFER) if (self.layout.networks or 0) >= WIDE else None
         try:
             for block in self.blocks:
@@ -160,19 +155,14 @@ class Ensemble:
     def update(self, epoch: int) -> Update[Array]:
         """The latest update of all networks."""
         _, number, window, _ = self.lead.latest
-        vectors = self.together([block.vectors.array for block in self.blocks], 1)
-        losses = self.together([block.take_losses() for block in self.blocks], 1)
-        kept: list[Any] = [None, None]
-        for n, kind in enumerate((records.Activations, records.Adjoints)):
-            if self.lead.recorded is not None:
-                fields = zip(kind._fields, *(block.recorded[n] for block in self.blocks))
-                kept[n] = kind(*(self.together(v, int(name != "dh_0")) for name, *v in fields))
-        all_losses = losses if self.by_epoch else None
-        return flat_update(
-            (epoch, number, window, losses[-1], all_losses, *kept, vectors, self.places)
-        )
+        vectors = self.together([block.vectors.array for block in self.blocks], -2)
+        losses = self.together([block.take_losses() for block in self.blocks], -1)
+        recorded = zip(*(block.work.recorded for block in self.blocks))
+        kept = [tree_map(lambda *v: self.together(v, -3), *records) for records in recorded]
+        arrays = losses[-1], losses if self.by_epoch else None, *(kept or (None, None)), vectors
+        return FlatUpdate(epoch, number, window, *arrays, self.places)
 
-    def together(self, arrays: list[Array], axis: int) -> Array:
+    def together(self, arrays: Sequence[Array], axis: int) -> Array:
         """A copy of the arrays of every block as one, with all N networks at this axis."""
         if self.N is None:
             return arrays[0].copy()
@@ -185,27 +175,24 @@ class Block:
     """A group of networks, or one: its parameters, its workspace and its updates in order."""
 
     latest: PlannedUpdate
-    recorded: Any = None  # Activations and Adjoints of the latest update
 
     def __init__(
         self, run: Run, part: tuple[Any, Layout], blocks: int, record: bool, by_epoch: bool
     ):
-        """part: the index of the networks, None for a single one, and their layout."""
+        """part: the index of the networks and their layout."""
         (self.schedule, objective, step), (self.index, layout) = run.options, part
         self.x, self.target, self.by_epoch = run.x, run.target, by_epoch
         params, velocity = self.networks(run.params), self.networks(run.velocity)
-        rate = as_learning_rate(run.params, step.learning_rate)
-        if rate.ndim:
-            rate = rate[self.index][..., None]
+        rate = as_learning_rate(params, step.learning_rate)
+        rate = rate[self.index][..., None] if rate.ndim else rate
         self.vectors = ParameterVectors(layout, params, velocity, step.has_velocity)
         sgd_step = SgdStep(self.vectors, step, rate, velocity is not None)
         self.work = self.workspace(layout, objective, min(1, MAX_WORKSPACES / blocks))
+        self.work.record = record
         self.h_0 = self.series(run.h_0[None])[0].copy()
-        self.losses: list[Array] = []  # of the epoch, in the steps up to `first`
-        self.first = 0
+        self.losses, self.first = list[Array](), 0  # those of the epoch up to step `first`
         make_updates = one_step_updates if self.work.is_one_step else window_updates
-        keep = self.record if record else None
-        self.made = make_updates(sgd_step, self.work, objective.nonlinearity, self.planned(), keep)
+        self.made = make_updates(sgd_step, self.work, self.planned())
 
     def workspace(self, layout: Layout, objective: records.Objective, share: float) -> Workspace:
         """A workspace of the whole series if that is short and its views pay, or else of a part.
@@ -219,20 +206,15 @@ class Block:
             int(WORKSPACE_BYTES * share) // step_bytes,
             int(MAX_VIEWED * share),
         )
-        viewed = -(-T // k1) * k2
-        pays = viewed <= min(self.schedule.epochs * PART_STEPS, most_viewed)
-        self.is_whole = pays and T <= most_steps
-        steps = T
-        if not self.is_whole:
-            most_windows = max(1, min(PART_STEPS, most_viewed // 3) // k2)
-            steps = min(T, max(k2, min(most_steps, k2 + k1 * (most_windows - 1))))
-        return Workspace(layout, steps, k1, k2, objective)
+        pays = -(-T // k1) * k2 <= min(self.schedule.epochs * PART_STEPS, most_viewed)
+        most_windows = max(1, min(PART_STEPS, most_viewed // 3) // k2)
+        part_steps = max(k2, min(most_steps, k2 + k1 * (most_windows - 1)))
+        self.is_whole = pays and most_steps >= T
+        return Workspace(layout, T if self.is_whole else min(T, part_steps), k1, k2, objective)
 
     def networks(self, params: Any) -> Any:
         """The parameters or the velocity of this block."""
-        if self.index is None or params is None:
-            return params
-        return tree_map(lambda array: array[self.index], params)
+        return params and tree_map(lambda array: array[self.index], params)
 
     def series(self, rows: Array) -> Array:
         """The series of this block: (n, B, ·) or (n, N, B, ·), also of classes."""
@@ -249,18 +231,16 @@ class Block:
 
     def epoch(self) -> Iterator[PlannedUpdate]:
         """Generate the updates of one epoch, and load parts of the series as they are needed."""
-        work, T, (k1, k2, _) = self.work, len(self.x), self.schedule
-        for number, window in enumerate(windows(T, k1, k2), start=1):
+        work, T, k1 = self.work, len(self.x), self.schedule.k1
+        for number, window in enumerate(series_windows(T, self.schedule), start=1):
             start, loss_start, stop = window
             if number == 1 or stop > work.stop:
-                if self.by_epoch and loss_start:
-                    self.losses += self.new_losses(self.first, loss_start)
-                    self.first = loss_start
+                if self.by_epoch:
+                    self.collect_losses(loss_start)
                 room = work.steps - (loss_start - start)
                 end = T if T - loss_start <= room else loss_start + room // k1 * k1
-                work.load(
-                    start, self.series(self.x[start:end]), self.series(self.target[loss_start:end])
-                )
+                x, target = self.series(self.x[start:end]), self.series(self.target[loss_start:end])
+                work.load(start, x, target)
                 if start == 0:
                     work.state(0)[...] = self.h_0  # (T3)
             is_yielded = stop == T or not self.by_epoch
@@ -268,28 +248,21 @@ class Block:
 
     def take_losses(self) -> Array:
         """The losses of all updates since the one yielded before, (n,) or (n, networks)."""
-        window = self.latest.window
-        if not self.by_epoch:
-            return self.new_losses(window.loss_start, window.stop)[0]
-        losses = self.losses + self.new_losses(self.first, window.stop)
-        self.losses, self.first = [], 0
-        return losses[0] if len(losses) == 1 else np.concatenate(losses)
+        self.collect_losses(self.latest.window.stop)
+        losses, self.losses = self.losses, []
+        return np.concatenate(losses)
 
-    def new_losses(self, begin: int, stop: int) -> list[Array]:
-        """L of the consecutive windows whose new steps are (begin, stop]."""
-        work, B, found = self.work, self.work.layout.B, []
-        last = begin + (stop - begin) // work.k1 * work.k1  # here a window with fewer steps begins
-        for first, end in ((begin, last), (last, stop)):
-            if end > first:
-                rows, count = (
-                    slice((first - work.base) * B, (end - work.base) * B),
-                    -(-(end - first) // work.k1),
-                )
+    def collect_losses(self, stop: int) -> None:
+        """Compute the losses of the updates up to step `stop`, while the workspace has them."""
+        work, k1, B = self.work, self.work.k1, self.work.layout.B
+        last = self.first + (stop - self.first) // k1 * k1  # a shorter window may follow
+        for end in (last, stop):
+            if end > self.first:
+                rows = slice((self.first - work.base) * B, (end - work.base) * B)
                 row_losses = None if work.row_losses is None else work.row_losses[..., rows, :]
-                divisor = work.divisor((end - first) // count)
-                found.append(window_losses(work.error[..., rows, :], row_losses, count, divisor))
-        return found
-
-    def record(self, window: Window) -> None:
-        """Keep copies of what the latest window computed."""
-        self.recorded = recorded(self.vectors, self.work, window)
+                windows = -(-(end - self.first) // k1)
+                divisor = work.divisor((end - self.first) // windows)
+                error = work.error[..., rows, :]
+                self.losses.append(window_losses(error, row_losses, windows, divisor))
+                self.first = end
+        self.first %= len(self.x)

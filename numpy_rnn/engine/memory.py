@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpy_rnn.common.records import Gradients, Parameters, Update
+from numpy_rnn.common.records import Parameters, Update
 from numpy_rnn.parameters import Array
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
@@ -92,11 +92,7 @@ class ParameterVectors:
     """Parameters, gradient and velocity of a group of networks, or of one, as vectors."""
 
     def __init__(
-        self,
-        layout: Layout,
-        params: Parameters[Array],
-        velocity: Gradients[Array] | None,
-        has_velocity: bool,
+        self, layout: Layout, params: Parameters[Array], velocity: Any, has_velocity: bool
     ):
         """params, velocity: the initial ones; velocity may be None also if the step has one."""
         self.layout, itemsize = layout, layout.dtype.itemsize
@@ -126,7 +122,7 @@ def group(params: Parameters[Array], B: int) -> list[tuple[Any, Layout]]:
     *N, D, H = params.W_xh.shape
     one = Layout(D, H, params.W_hy.shape[-1], B, params.b_h is not None, params.W_hh.dtype)
     if not N:
-        return [(None, one)]
+        return [(..., one)]
     networks, itemsize = N[0], one.dtype.itemsize
     if B * H > MAX_GROUPED or networks < MIN_GROUP:
         return [(n, one) for n in range(networks)]
@@ -146,6 +142,10 @@ class FlatUpdate(Update[Array]):
 
     __slots__ = ("_parts",)
     _parts: tuple[Any, ...]
+
+    def __init__(self, *parts: Any):
+        """parts: epoch to adjoints, as below, the vectors, and the places of parameters in them."""
+        set_parts(self, parts)
 
     epoch = property(lambda self: self._parts[0])
     number = property(lambda self: self._parts[1])
@@ -169,12 +169,4 @@ class FlatUpdate(Update[Array]):
         return Update, tuple(getattr(self, name) for name in Update.__slots__)
 
 
-def flat_update(parts: tuple[Any, ...]) -> FlatUpdate:
-    """A FlatUpdate of its fields, the vectors and the places of the parameters in them."""
-    update = new_update(FlatUpdate)
-    set_parts(update, parts)
-    return update
-
-
-new_update: Any = FlatUpdate.__new__
 set_parts: Any = FlatUpdate.__dict__["_parts"].__set__

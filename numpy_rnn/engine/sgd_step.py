@@ -1,15 +1,14 @@
-"""One SGD step in place: the equations of `clipping.py`, `momentum.py` and `update.py`."""
+"""One SGD step in place: the equations of `step.py`."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy import add, divide, multiply, sqrt, subtract
 
-from numpy_rnn.clipping import SMALL
 from numpy_rnn.common.records import Step
 from numpy_rnn.engine.memory import ParameterVectors
-from numpy_rnn.momentum import TINY
 from numpy_rnn.parameters import Array
+from numpy_rnn.step import SMALL, TINY
 
 
 class SgdStep:
@@ -56,7 +55,7 @@ class SgdStep:
 
 @np.errstate(over="ignore", under="ignore")
 def clipping_factor(gradient: Array, max_norm: float) -> Array:
-    """min(1, max_norm / (‖dθ‖ + 10⁻⁶)) of vectors dθ (..., P): (..., 1); NaN if ‖dθ‖ is not finite."""
+    """min(1, max_norm / (‖dθ‖ + 10⁻⁶)) of vectors (..., P): (..., 1); NaN if ‖dθ‖ is not finite."""
     squares = np.square(gradient.astype(np.float64))
     total_norm = np.sqrt(squares.sum(axis=-1, keepdims=True))  # (U2)
     factor = np.minimum(1, max_norm / (total_norm + SMALL))  # (U3)

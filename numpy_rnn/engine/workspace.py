@@ -1,42 +1,37 @@
 """The memory of windows: the arrays that a window reads and writes.
 
-A `Workspace` has the inputs, the targets and the states of consecutive steps. A window runs over a
-part of them and writes its states over those that an earlier window computed, so that the state at
-every step is always the latest one, (T3). All else that a window computes is written over what the
-window before computed. The views of a window are made once and used in every epoch: with small
-networks, NumPy spends its time on making arrays and views, not on arithmetic.
-
-Rows are steps times sequences, (T·B, n): time is folded into the batch.
+A window writes its states over those that an earlier window computed, so that the state at every
+step is the latest one, (T3). The views of a window are made once and used in every epoch: with
+small networks, NumPy spends its time on making arrays and views, not on arithmetic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import namedtuple
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.checks import is_integer
 from numpy_rnn.common.records import Objective, Window
-from numpy_rnn.engine.losses import LOSSES, REDUCTIONS
 from numpy_rnn.engine.memory import Layout
+from numpy_rnn.engine.objective import LOSSES, NONLINEARITIES, REDUCTIONS
 from numpy_rnn.parameters import Array
 
 MAX_STACKED = 128  # hidden units of the largest network whose inputs and states are in one row
 MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
 
-Steps = Sequence[tuple[Array, ...]]
-
 
 class Workspace:
     """The inputs, states and targets of up to `steps` consecutive steps, from step `base` on.
 
-    k1, k2: the most new steps, and the most steps, of a window.
+    Rows are steps times sequences, (T·B, n). k1, k2: the most new steps, and steps, of a window.
     """
 
     def __init__(self, layout: Layout, steps: int, k1: int, k2: int, objective: Objective):
         self.layout, self.steps, self.k1, self.k2 = layout, steps, k1, k2
+        self.nonlinearity = NONLINEARITIES[objective.nonlinearity]
         self.loss = LOSSES[objective.loss]
         D, H, O, B, bias, *_ = layout
         self.terms = REDUCTIONS[objective.reduction](self.loss.terms(O))  # of a row; None for 1
@@ -59,6 +54,10 @@ class Workspace:
             self.flow[..., k2 * B :, O:] = 0  # no step after the last
         is_simple = self.terms is None and not self.loss.by_row
         self.is_one_step = self.stacked and k2 * B == 1 and is_simple  # for `one_step_updates`
+        self.record, self.recorded = (
+            False,
+            tuple[Any, ...](),
+        )  # Activations and Adjoints of the latest update
         self.views: dict[tuple[int, ...], Any] = {}
         self.viewed = 0  # steps of these windows
 
@@ -75,25 +74,21 @@ class Workspace:
         return self.h[..., row : row + self.layout.B, :]
 
     def load(self, base: int, x: Array, target: Array) -> None:
-        """Move to the steps from `base` on, and keep the state there.
+        """Move to the steps from `base` on, and keep the state there; at 0 it is to be assigned.
 
         x, target: (n, B, ·) or (n, N, B, ·), classes (n, B, 1); the target may be of the last n.
         """
-        if base > self.base:
-            state = self.state(base).copy()
-            self.base = base
-            self.state(base)[...] = state
-        B, steps = self.layout.B, len(x)
+        B, steps, state = self.layout.B, len(x), self.state(max(base, self.base)).copy()
         self.base, self.stop = base, base + steps
+        self.state(base)[...] = state
         for rows, series in ((self.x, x), (self.target, target)):
-            series = np.moveaxis(series, 1, 0) if series.ndim == 4 else series
-            series = series.reshape(*series.shape[:-3], -1, series.shape[-1])
-            new = rows[..., steps * B - series.shape[-2] : steps * B, :]
+            new = time_first(rows, B)[steps - len(series) : steps]
+            series = series if series.ndim == new.ndim else series[:, None]
             new[...] = series == np.arange(new.shape[-1]) if is_integer(series) else series  # (F4)
 
     def window(self, window: Window) -> Any:
         """The views of this window of the series, WindowViews or OneStepViews."""
-        begin, first_new, end = key = tuple(step - self.base for step in window)
+        begin, _, end = key = tuple(step - self.base for step in window)
         if (views := self.views.get(key)) is None:
             if self.viewed + end - begin > MAX_VIEWED:
                 self.views, self.viewed = {}, 0
@@ -115,12 +110,11 @@ class WindowViews:
     """
 
     def __init__(self, work: Workspace, begin: int, first_new: int, end: int):
-        (H, O, B), T, K = work.layout[1:4], end - begin, end - first_new
+        (O, B), T, K = work.layout[2:4], end - begin, end - first_new
         rows, rows_after = slice(begin * B, end * B), slice((begin + 1) * B, (end + 1) * B)
         new_rows = slice(first_new * B, end * B)
-        a, dh, self.slope, self.da = (
-            v[..., : T * B, :] for v in (work.a, work.dh, work.slope, work.da)
-        )
+        buffers = work.a, work.dh, work.slope, work.da
+        a, dh, self.slope, self.da = (v[..., : T * B, :] for v in buffers)
         before_t, h_t, a_t, dh_t, slope_t, da_t, *flow_t = work.by_step
         x, after = work.x[..., rows, :], work.h[..., rows_after, :]
         before, with_one = (work.z, work.h_1) if work.stacked else (work.h, work.h)
@@ -140,25 +134,15 @@ class WindowViews:
         self.newer, self.older = earlier[: K - 1], earlier[K - 1 :]
         # If all steps are new: ([dy_t da_{t+1}], dh_t, φ'(a_t), da_t), latest first, and dy and da
         # in `flow`. They end where `flow` ends, so that no step follows the last one.
-        self.joint: tuple[Steps, Array, Array] | None = None
+        self.joint: Any = None
         if work.flow is not None and K == T > 1:
             flow = work.flow[..., work.flow.shape[-2] - (T + 1) * B :, :]
             steps = list(zip(flow_t[0][-T:], dh_t, slope_t, flow_t[1][-T - 1 :]))[::-1]
             self.joint = steps, flow[..., B:, :O], flow[..., : T * B, O:]
 
 
-class OneStepViews(NamedTuple):
-    """A window of one step of one sequence."""
-
-    z: Array
-    z_T: Array
-    h: Array
-    new: Array  # [h_t 1]
-    new_T: Array
-    target: Array
-    error: Array
-    errors: Array
-    divisor: None = None
+# Of a window of one step of one sequence. new: [h_t 1]
+OneStepViews = namedtuple("OneStepViews", "z z_T h new new_T target error errors divisor")
 
 
 def one_step_views(work: Workspace, t: int) -> OneStepViews:
@@ -166,7 +150,7 @@ def one_step_views(work: Workspace, t: int) -> OneStepViews:
     step, after = slice(t, t + 1), slice(t + 1, t + 2)
     z, h, new = work.z[..., step, :], work.h[..., after, :], work.h_1[..., after, :]
     target, error = work.target[..., step, :], work.error[..., step, :]
-    return OneStepViews(z, z.mT, h, new, new.mT, target, error, error[..., 0, :])
+    return OneStepViews(z, z.mT, h, new, new.mT, target, error, error[..., 0, :], None)
 
 
 def time_first(rows: Array, B: int) -> Array:

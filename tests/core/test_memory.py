@@ -2,16 +2,19 @@
 
 import gc
 import tracemalloc
-from itertools import islice, product
+from itertools import chain, islice, product, repeat
 
 import numpy as np
 import pytest
-from cases import Kind, Sizes, arguments, random_run, train
+from cases import Kind, Sizes, arguments, random_run, random_velocity, train
 from comparing import UPDATE, arrays_in, bits, in_numpy, members
 
 import numpy_rnn
 from numpy_rnn.common.records import Objective
 from numpy_rnn.engine import loop, workspace
+
+ALL_OPTIONS = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}
+
 
 # -- what a caller sees ----------------------------------------------------------------------------
 
@@ -19,52 +22,48 @@ from numpy_rnn.engine import loop, workspace
 @pytest.mark.with_reference
 @pytest.mark.parametrize("name", ["params", "h_0", "learning_rate", "velocity"])
 def test_arguments_are_read_when_train_is_called(rnn, name):
-    """All but series: what a caller does to them before the first update, or after it, has no effect."""
+    """All but series: what a caller does to them before or after the first update has no effect."""
     run = random_run(2, Sizes(N=2), Kind(own=("h_0",)))
+    run = run._replace(options=run.options._replace(step=run.options.step._replace(momentum=0.9)))
 
     def begin():
-        given = {"learning_rate": np.array([0.05, 0.02]), "velocity": run.params, "momentum": 0.9}
-        given = arguments(rnn, run) | {
-            key: value if key == "momentum" else rnn.from_numpy(value)
-            for key, value in given.items()
-        }
+        given = arguments(rnn, run._replace(velocity=random_velocity(run)))
+        given["learning_rate"] = rnn.from_numpy(np.array([0.05, 0.02]))
         return given, rnn.train(**given)
 
     expected = [bits(update) for update in begin()[1]]
     for made in (0, 1):
-        given, training = begin()
-        found = [bits(update) for update in islice(training, made)]
-        value = given[name]
-        for array in [value.W_hh, value.b_h] if isinstance(value, tuple) else [value]:
+        given, updates = begin()
+        found = [bits(update) for update in islice(updates, made)]
+        for array in arrays_in((given[name],)):
             in_numpy(array)[...] = 0
-        assert found + [bits(update) for update in training] == expected
-
-
-STEPS = [{}, {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}]
-SCHEDULES = [(1, 1, False), (1, 3, True), (3, 5, False), (7, 7, True)]
+        assert found + [bits(update) for update in updates] == expected
 
 
 @pytest.mark.with_reference
-@pytest.mark.parametrize("step", STEPS, ids=["sgd", "all"])
+@pytest.mark.parametrize("step", [{}, ALL_OPTIONS], ids=["sgd", "all"])
 @pytest.mark.parametrize("N", [None, 3])
-@pytest.mark.parametrize(("k1", "k2", "record"), SCHEDULES)
+@pytest.mark.parametrize(
+    ("k1", "k2", "record"), [(1, 1, False), (1, 3, True), (3, 5, False), (7, 7, True)]
+)
 def test_nothing_yielded_changes_the_run(rnn, record, k1, k2, N, step):
-    """Every array of every update is overwritten. Another run at the same time changes nothing."""
-    run = random_run(2, Sizes(N=N))
+    """Every array of every update is overwritten, where it can be; others are read-only.
+
+    Neither does another run that is made at the same time change it.
+    """
+    run, other = random_run(2, Sizes(N=N)), random_run(2, kind=Kind(bias=False))
     options = {"k1": k1, "k2": k2, "learning_rate": 0.01, "record": record, **step}
     untouched = [bits(update) for update in train(rnn, run, **options)]
-    relu = run.options._replace(objective=Objective("relu"))
-    other = train(rnn, random_run(2, kind=Kind(bias=False), options=relu), epochs=100)
-    for update, expected, _ in zip(train(rnn, run, **options), untouched, other):
+    other = other._replace(options=other.options._replace(objective=Objective("relu")))
+    others = chain(train(rnn, other), repeat(None))
+    for update, expected, _ in zip(train(rnn, run, **options), untouched, others):
         assert bits(update) == expected
-        if rnn.__name__ != "torch_rnn":
-            state = arrays_in((update.parameters, update.velocity))
-            assert not any(array.flags.writeable for array in state)
         for array in map(in_numpy, arrays_in(members(update))):
-            if array.ndim and array.base is None:
-                array.flags.writeable = True
             if array.flags.writeable:
                 array[...] = 7.0
+        if rnn.__name__ != "torch_rnn":
+            yielded = arrays_in((update.parameters, update.velocity))
+            assert not any(array.flags.writeable for array in yielded)
 
 
 # -- torch's graph ---------------------------------------------------------------------------------
@@ -74,22 +73,23 @@ def test_nothing_yielded_changes_the_run(rnn, record, k1, k2, N, step):
 @pytest.mark.parametrize("record", [True, False])
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
 def test_torch_updates_hold_no_graph(grad, record):
-    """A surrounding no_grad does not matter, nor that parameters are plain. No gradient is left."""
+    """Also within no_grad. Plain tensors are parameters too. No gradient is left."""
     import torch
 
     import torch_rnn
 
-    options = {"k1": 1, "momentum": 0.9, "weight_decay": 0.1, "max_norm": 1.0, "record": record}
     run = random_run(2)
-    params, x, target, h_0, *_ = arguments(torch_rnn, run).values()
+    names = "params", "x", "target", "h_0"
+    params, x, target, h_0 = (arguments(torch_rnn, run)[name] for name in names)
     activations = torch_rnn.forward(params, x, h_0)
-    functions = torch_rnn.bptt, torch_rnn.adjoints
-    window = tuple(f(params, activations, target) for f in functions)
+    window = tuple(f(params, activations, target) for f in (torch_rnn.bptt, torch_rnn.adjoints))
     plain = type(params)(*(theta.detach().clone() for theta in params))
     with torch.set_grad_enabled(grad):
-        again = tuple(f(params, activations, target) for f in functions)
-        updates = list(train(torch_rnn, run, params=params, **options))
-        of_plain = list(train(torch_rnn, run, params=plain, **options))
+        again = tuple(f(params, activations, target) for f in (torch_rnn.bptt, torch_rnn.adjoints))
+        updates, of_plain = (
+            list(train(torch_rnn, run, params=given, record=record, **ALL_OPTIONS))
+            for given in (params, plain)
+        )
     assert bits(again) == bits(window)
     for update in updates:
         rest = [getattr(update, name) for name in UPDATE if name != "parameters"]
@@ -105,12 +105,12 @@ def test_torch_updates_hold_no_graph(grad, record):
 
 @pytest.mark.parametrize("N", [None, 30])
 def test_kept_updates_take_their_own_memory(N):
-    """Every 20th of 800 updates is kept; 10 KB each leave room for Python objects."""
+    """Every 20th of 800 updates is kept; 10 KB each leave room for Python objects and for views."""
     run = random_run(3, Sizes(20, 1, 1, 6, 1, N), Kind("float32", bias=False))
-    training = train(numpy_rnn, run, k1=1, k2=1, learning_rate=0.01, epochs=40)
-    own = sum(array.nbytes for array in arrays_in(next(training)))
+    updates = train(numpy_rnn, run, k1=1, k2=1, learning_rate=0.01, epochs=40)
+    own = sum(array.nbytes for array in arrays_in(next(updates)))
     tracemalloc.start()
-    kept = [update for update in training if update.number == 20]
+    kept = [update for update in updates if update.number == 20]
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(kept) == 40
@@ -118,15 +118,15 @@ def test_kept_updates_take_their_own_memory(N):
 
 
 def peak(path, T):
-    """The most bytes that Python and NumPy hold while an epoch on a mapped file is trained."""
+    """The most bytes that Python and NumPy have while an epoch on a mapped file is trained."""
     np.save(path, np.sin(np.arange((T + 1) * 16) / 10).astype(np.float32).reshape(T + 1, 1, 16))
     series = np.load(path, mmap_mode="r")
-    given = {"params": numpy_rnn.initial_parameters(16, 6, 16), "h_0": np.zeros((1, 6), "float32")}
-    given |= {"k1": 20, "k2": 25, "learning_rate": 0.01, "epochs": 1}
+    params, h_0 = numpy_rnn.initial_parameters(16, 6, 16), np.zeros((1, 6), np.float32)
+    options = {"k1": 20, "k2": 25, "learning_rate": 0.01, "epochs": 1}
     gc.collect()
     gc.freeze()  # so that the collections below look at what the run made alone
     tracemalloc.start()
-    for update in numpy_rnn.train(x=series[:-1], target=series[1:], **given):
+    for update in numpy_rnn.train(params, series[:-1], series[1:], h_0, **options):
         stop = update.window.stop
         if update.number % 10 == 0:
             gc.collect()  # it also frees what Python keeps to use again
@@ -139,16 +139,15 @@ def peak(path, T):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_steps(tmp_path, monkeypatch):
-    """The short run is longer than a workspace.
+    """16 bytes per step are a mark on every number of a series, 8 a list's pointer to every step.
 
-    16 bytes a step are a mark on every number of a series, 8 are the pointers of a list of all
-    steps; half of these are allowed.
+    Half of the latter are allowed. The short run is longer than a workspace.
     """
-    monkeypatch.setattr(loop, "WORKSPACE_BYTES", 2**16)  # 303 steps
-    monkeypatch.setattr(loop, "MAX_VIEWED", 300)
-    monkeypatch.setattr(workspace, "MAX_VIEWED", 300)
-    _, of_short, of_long = (peak(tmp_path / "series.npy", T) for T in (100, 800, 1600))
-    assert of_long - of_short < (1600 - 800) * 8 / 2
+    monkeypatch.setattr(loop, "WORKSPACE_BYTES", 2**16)
+    for module in (loop, workspace):
+        monkeypatch.setattr(module, "MAX_VIEWED", 300)
+    _, short, long = (peak(tmp_path / "series.npy", T) for T in (100, 800, 1600))
+    assert long - short < (1600 - 800) * 8 / 2
 
 
 def filled(make, fill):

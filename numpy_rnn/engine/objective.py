@@ -1,7 +1,7 @@
-"""The losses of the engine, with the equations of `loss.py`.
+"""The nonlinearities and the losses of the engine: a row of a table each.
 
-A loss is computed in two places: its derivative ∂L/∂y for one window at a time, in `gradient.py`, and the losses
-themselves later, for many windows at once, by `window_losses`.
+The derivative of a loss is computed window by window, in `gradient.py`; the losses themselves
+later, for many windows at once, by `window_losses`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,53 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy import divide, exp, log, square, subtract
+from numpy import add, divide, exp, greater, log, maximum, multiply, square, subtract, tanh
 
 from numpy_rnn.parameters import Array
+
+
+class Nonlinearity(NamedTuple):
+    """φ(a), and φ'(a) of h = φ(a) and the number 1 in the dtype of h, into an array."""
+
+    phi: Callable[..., Any]
+    slope: Callable[..., Any]
+
+
+def relu(a: Array, out: Array) -> None:
+    """max(a, 0)"""
+    maximum(a, 0, out=out)
+
+
+def sigmoid(a: Array, out: Array) -> None:
+    """The logistic function, ½ (1 + tanh(a/2))"""
+    multiply(a, 0.5, out)
+    tanh(out, out)
+    multiply(out, 0.5, out)
+    add(out, 0.5, out)
+
+
+def tanh_slope(h: Array, one: Array, out: Array) -> None:
+    """1 − h²"""
+    multiply(h, h, out)
+    subtract(one, out, out)
+
+
+def relu_slope(h: Array, one: Array, out: Array) -> None:
+    """1 where h > 0, else 0"""
+    greater(h, 0, out)
+
+
+def sigmoid_slope(h: Array, one: Array, out: Array) -> None:
+    """h (1 − h)"""
+    subtract(one, h, out)
+    multiply(h, out, out)
+
+
+NONLINEARITIES = {
+    "tanh": Nonlinearity(tanh, tanh_slope),
+    "relu": Nonlinearity(relu, relu_slope),
+    "sigmoid": Nonlinearity(sigmoid, sigmoid_slope),
+}
 
 
 def difference(y: Array, target: Array, error: Array, row_losses: Array | None) -> None:
@@ -21,7 +65,7 @@ def difference(y: Array, target: Array, error: Array, row_losses: Array | None) 
 
 
 def softmax_difference(y: Array, target: Array, error: Array, row_losses: Array) -> None:
-    """The derivative of the cross-entropy, p − target, into `error`, and its rows into `row_losses`.
+    """The derivative of the cross-entropy: p − target into `error`; ℓ of rows into `row_losses`.
 
     With m the largest number of a row, its loss is log Σ exp(y − m) − Σ target (y − m), in which
     no exponential overflows.
