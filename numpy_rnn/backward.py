@@ -13,18 +13,18 @@ from collections.abc import Callable
 import numpy as np
 
 from numpy_rnn.common.checks import check_window
-from numpy_rnn.common.records import LossName, Nonlinearity, Objective, Reduction
-from numpy_rnn.loss import Elementwise, divisor, softmax, target_rows
-from numpy_rnn.parameters import (
-    ARRAYS,
+from numpy_rnn.common.records import (
     Activations,
     Adjoints,
-    Array,
     Gradients,
-    Outputs,
+    LossName,
+    Nonlinearity,
+    Objective,
     Parameters,
-    Targets,
+    Reduction,
 )
+from numpy_rnn.loss import Elementwise, divisor, softmax, target_rows
+from numpy_rnn.parameters import ARRAYS, Array, Outputs, Targets
 
 
 def tanh_slope(h: Array) -> Array:
@@ -60,10 +60,7 @@ def softmax_difference(y: Outputs, target: Outputs) -> Outputs:
     return softmax(y) - target
 
 
-ERRORS: dict[str, Elementwise] = {
-    "squared_error": difference,
-    "cross_entropy": softmax_difference,
-}
+ERRORS: dict[str, Elementwise] = {"squared_error": difference, "cross_entropy": softmax_difference}
 
 
 def bptt(
@@ -105,14 +102,14 @@ def adjoints(
 ) -> Adjoints[Array]:
     """The total derivatives of the loss L of a window: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t, ∂L/∂h_0.
 
-        dy_t = e_t, under "mean" divided by the number of terms; 0 at steps without a loss      (B1)
-        dh_t = dy_t W_hyᵀ + da_{t+1} W_hhᵀ, without the second term at the last step            (B2)
-        da_t = dh_t ∘ φ'(a_t), tanh' = 1 − h_t², relu' = [h_t > 0], sigmoid' = h_t (1 − h_t)    (B3)
-        dh_0 = da_1 W_hhᵀ                                                                       (B9)
-        dx_t = da_t W_xhᵀ                                                                       (B10)
+        dy_t = e_t, under "mean" divided by the number of terms; 0 at steps without a loss    (B1)
+        dh_t = dy_t W_hyᵀ + da_{t+1} W_hhᵀ, without the second term at the last step          (B2)
+        da_t = dh_t ∘ φ'(a_t)                                                                 (B3)
+        dh_0 = da_1 W_hhᵀ                                                                     (B9)
+        dx_t = da_t W_xhᵀ                                                                     (B10)
 
     where e_t is y_t − target_t for the squared error, and softmax(y_t) − target_t, with a one-hot
-    target, for the cross-entropy.
+    target, for the cross-entropy; tanh' = 1 − h_t², relu' = [h_t > 0], sigmoid' = h_t (1 − h_t).
 
     activations: of the window, as `forward` returned them. target: (K, B, O) or (K, N, B, O) of its
     last K ≤ T steps, the steps with a loss, or classes as in `cross_entropy`. Returns new Adjoints,
@@ -167,7 +164,7 @@ def weight_gradients(
 
 
 def sum_over_steps(left: Array, right: Array) -> Array:
-    """Σ_t left_tᵀ right_t of (T, N, B, m) and (T, N, B, n), as one product (N, m, n): section 4.6."""
+    """Σ_t left_tᵀ right_t of (T, N, B, m) and (T, N, B, n), as one product (N, m, n); section 4.6"""
     return fold_time(left).mT @ fold_time(right)
 
 

@@ -10,16 +10,8 @@ from numpy.typing import DTypeLike
 
 from numpy_rnn.common.arrays import is_integer
 from numpy_rnn.common.checks import check_forward, check_objective
-from numpy_rnn.common.records import Nonlinearity, Objective
-from numpy_rnn.parameters import (
-    ARRAYS,
-    Activations,
-    Array,
-    InitialState,
-    Inputs,
-    Parameters,
-    with_network_axis,
-)
+from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
+from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, with_network_axis
 
 Phi: TypeAlias = Callable[..., Array]  # of a, into `out`
 
@@ -49,10 +41,10 @@ def forward(
         x_t = one-hot rows of classes          (F4)
 
     x: (T, B, D) inputs, or (T, N, B, D) with one series per network; or classes, integers (T, B) or
-    (T, N, B) from 0 to D − 1. h_0: (B, H) or (N, B, H), the initial state. Both have the parameters'
-    dtype, except for classes. φ is tanh, relu or sigmoid, the logistic function. Returns new
-    Activations: a_t and y_t are at index t - 1 of a and y, and h_t is at index t of h, so that
-    h[0] = h_0. Class inputs are returned one-hot.
+    (T, N, B) from 0 to D − 1. h_0: (B, H) or (N, B, H), the initial state. Floats have the dtype of
+    the parameters. φ is tanh, relu or sigmoid, the logistic function. Returns new Activations: a_t
+    and y_t are at index t - 1 of a and y, and h_t is at index t of h, so that h[0] = h_0. Class
+    inputs are returned one-hot.
 
     Raises InputError on a shape or dtype that does not fit and on an unknown nonlinearity.
     Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.

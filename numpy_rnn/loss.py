@@ -67,8 +67,9 @@ def window_loss(y: Outputs, target: Outputs, objective: Objective) -> Losses:
 def divisor(y: Outputs, objective: Objective) -> int:
     """C, the number of terms of the loss under "mean"; 1 under "sum"."""
     K, B, O = len(y), *y.shape[-2:]
-    per_step = {"squared_error": B * O, "cross_entropy": B}[objective.loss]
-    return {"sum": 1, "mean": K * per_step}[objective.reduction]
+    terms = {"squared_error": K * B * O, "cross_entropy": K * B}[objective.loss]
+    count: int = {"sum": 1, "mean": terms}[objective.reduction]
+    return count
 
 
 def half_squares(y: Outputs, target: Outputs) -> Outputs:

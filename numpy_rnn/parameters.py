@@ -1,4 +1,4 @@
-"""The arrays and records of this package, and their conversion from and to NumPy and state dicts."""
+"""The arrays of this package, and their conversion from and to NumPy and state dicts."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from numpy_rnn.common.arrays import NUMPY_ARRAYS as ARRAYS
-from numpy_rnn.common.arrays import check_convertible, is_integer
+from numpy_rnn.common.arrays import NUMPY_ARRAYS, check_convertible, is_integer
 from numpy_rnn.common.checks import check_parameters
 from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.initial import initial_parameters as initial_parameters
-from numpy_rnn.common.records import Activations as Activations
-from numpy_rnn.common.records import Adjoints as Adjoints
-from numpy_rnn.common.records import Gradients as Gradients
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
+ARRAYS = NUMPY_ARRAYS
 Array: TypeAlias = NDArray[Any]
 # Inputs, targets and h_0 without N are shared by all networks. Classes have no last axis.
 Inputs: TypeAlias = Annotated[Array, "T N B D"]
@@ -32,7 +29,7 @@ LearningRate: TypeAlias = float | Annotated[Array, "N"]
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
-    """A NumPy array, or every array of a named tuple such as Parameters, as an array of this backend.
+    """A NumPy array, or every array of a named tuple, as an array of this backend.
 
     None and plain numbers are returned as they are. copy: whether to copy the memory; False returns
     arrays that share it and are for reading only, for example of a series mapped from a file.
@@ -70,12 +67,12 @@ def read_only(value: Any) -> Any:
 
 
 def broadcast_per_network(value: Array, theta: Array) -> Array:
-    """A value (N,), or a scalar, with trailing axes so that it broadcasts with an array (N, ...)."""
+    """A value (N,), or a scalar, with trailing axes, to broadcast with an array (N, ...)."""
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
 
 
 def with_network_axis(series: Array, like: Array) -> Array:
-    """A shared series with an axis of 1 for the networks, if `like`, one step or matrix, has one."""
+    """A shared series with an axis of 1 for networks, if `like`, a step or a matrix, has one."""
     is_shared = series.ndim + is_integer(series) < like.ndim + 1
     return series[:, None] if is_shared else series
 

@@ -6,34 +6,17 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from numpy_rnn.common.checks import (
-    check_direction,
-    check_gradients,
-    check_learning_rate,
-    check_limit,
-    check_step,
-)
+from numpy_rnn.common import checks
 from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import MomentumKeywords, Step
-from numpy_rnn.parameters import (
-    ARRAYS,
-    Array,
-    Gradients,
-    LearningRate,
-    Norms,
-    Parameters,
-    broadcast_per_network,
-)
+from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step
+from numpy_rnn.parameters import ARRAYS, Array, LearningRate, Norms, broadcast_per_network
 
 SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
 TINY = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
 
 
-# -- clipping --------------------------------------------------------------------------------------
-
-
 def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
-    """Gradients, scaled down where their global norm ‖dθ‖, that of each network, exceeds `max_norm`.
+    """Gradients, scaled down where the global norm of their network exceeds `max_norm`.
 
         ‖dθ‖ = √(Σ_θ Σ dθ²)                             (U2)
         dθ ← min(1, max_norm / (‖dθ‖ + 10⁻⁶)) dθ        (U3)
@@ -45,8 +28,8 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
     number above 0.
     Source: torch.nn.utils.clip_grad_norm_; Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
-    max_norm = check_limit("max norm", max_norm)
-    check_gradients(ARRAYS, gradients)
+    max_norm = checks.check_limit("max norm", max_norm)
+    checks.check_gradients(ARRAYS, gradients)
     return clip(gradients, Step(0, max_norm=max_norm))
 
 
@@ -62,8 +45,8 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     number above 0.
     Source: torch.nn.utils.clip_grad_value_.
     """
-    max_value = check_limit("max value", max_value)
-    check_gradients(ARRAYS, gradients)
+    max_value = checks.check_limit("max value", max_value)
+    checks.check_gradients(ARRAYS, gradients)
     return clip(gradients, Step(0, max_value=max_value))
 
 
@@ -99,9 +82,6 @@ def global_norm(gradients: Gradients[Array]) -> Norms:
     return norm
 
 
-# -- direction -------------------------------------------------------------------------------------
-
-
 def direction(
     params: Parameters[Array],
     gradients: Gradients[Array],
@@ -131,8 +111,8 @@ def direction(
     Source: torch.optim.SGD; Sutskever, Martens, Dahl and Hinton 2013; Duchi, Hazan and Singer 2011,
     with the 10⁻⁸ of Karpathy's min-char-rnn.
     """
-    step = check_step(Step(0, **options))
-    check_direction(ARRAYS, params, gradients, velocity)
+    step = checks.check_step(Step(0, **options))
+    checks.check_direction(ARRAYS, params, gradients, velocity)
     return make_direction(params, gradients, velocity, step)
 
 
@@ -143,33 +123,28 @@ def make_direction(
     step: Step,
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """`direction` without its checks."""
-    before = velocity or Gradients[Any](None, None, None)
-    delta, after = [], []
-    for theta, dtheta, v in zip(params, gradients, before):
-        if dtheta is None:
-            delta_theta = None
-        elif step.adagrad:
-            g = decayed(theta, dtheta, step)
-            v = g * g if v is None else v + g * g  # (U8)
-            delta_theta = g / np.sqrt(v + TINY)  # (U9)
-        else:
-            g = decayed(theta, dtheta, step)
-            delta_theta = g  # (U6)
-            if step.momentum:
-                mu, tau = step.momentum, step.dampening
-                v = g.copy() if v is None else mu * v + (1 - tau) * g  # (U5)
-                delta_theta = g + mu * v if step.nesterov else v  # (U6)
-        delta.append(delta_theta)
-        after.append(v)
-    return Gradients(*delta), Gradients(*after) if step.has_velocity else None
+    before: Any = velocity or Gradients[Any](None, None, None)
+    triples: Any = zip(params, gradients, before)
+    pairs = [_direction(theta, dtheta, v, step) for theta, dtheta, v in triples]
+    delta, after = (Gradients(*arrays) for arrays in zip(*pairs))
+    return delta, after if step.has_velocity else None
 
 
-def decayed(theta: Array, dtheta: Array, step: Step) -> Array:
-    """The gradient g with weight decay."""
-    return dtheta + step.weight_decay * theta if step.weight_decay else dtheta  # (U4)
-
-
-# -- step ------------------------------------------------------------------------------------------
+def _direction(
+    theta: Array, dtheta: Array | None, v: Array | None, step: Step
+) -> tuple[Array | None, Array | None]:
+    """The direction and the velocity of one parameter."""
+    if dtheta is None:
+        return None, v
+    g = dtheta + step.weight_decay * theta if step.weight_decay else dtheta  # (U4)
+    if step.adagrad:
+        v = g * g if v is None else v + g * g  # (U8)
+        return g / np.sqrt(v + TINY), v  # (U9)
+    if not step.momentum:
+        return g, None  # (U6)
+    mu, tau = step.momentum, step.dampening
+    v = g.copy() if v is None else mu * v + (1 - tau) * g  # (U5)
+    return (g + mu * v if step.nesterov else v), v  # (U6)
 
 
 def sgd(
@@ -187,16 +162,17 @@ def sgd(
     rates that are not finite numbers, 0 or more, or of another shape.
     Source: torch.optim.SGD.
     """
-    check_direction(ARRAYS, params, delta)
-    rate = check_learning_rate(params, learning_rate)
+    checks.check_direction(ARRAYS, params, delta)
+    rate = checks.check_learning_rate(params, learning_rate)
     return sgd_step(params, delta, as_learning_rate(params, rate))
 
 
 def sgd_step(params: Parameters[Array], delta: Gradients[Array], rate: Array) -> Parameters[Array]:
     """`sgd` without its checks."""
-    updated: list[Any] = [
+    pairs: Any = zip(params, delta)
+    updated = [
         theta if dtheta is None else theta - broadcast_per_network(rate, theta) * dtheta  # (U1)
-        for theta, dtheta in zip(params, delta)
+        for theta, dtheta in pairs
     ]
     return Parameters(*updated)
 

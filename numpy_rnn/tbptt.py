@@ -11,19 +11,17 @@ import numpy as np
 from numpy_rnn.backward import backward, weight_gradients
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.errors import check_integer
-from numpy_rnn.common.records import Run, Schedule, TrainKeywords, Update, Window
+from numpy_rnn.common.records import (
+    Parameters,
+    Run,
+    Schedule,
+    TrainKeywords,
+    Update,
+    Window,
+)
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import target_rows, window_loss
-from numpy_rnn.parameters import (
-    ARRAYS,
-    Array,
-    InitialState,
-    Inputs,
-    Parameters,
-    Targets,
-    copy_of,
-    read_only,
-)
+from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, Targets, copy_of, read_only
 from numpy_rnn.step import as_learning_rate, clip, make_direction, sgd_step
 
 

@@ -1,4 +1,4 @@
-"""An Elman network in PyTorch, its gradients by autograd; `numpy_rnn` is the same with gradients derived by hand.
+"""An Elman network in PyTorch, its gradients by autograd; `numpy_rnn` is the same by hand.
 
 `python -m torch_rnn` learns a sine wave. `with audit() as report` watches a training loop of your own.
 """

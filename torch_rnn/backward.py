@@ -50,7 +50,7 @@ def adjoints(
     loss: LossName = "squared_error",
     reduction: Reduction = "sum",
 ) -> Adjoints[Array]:
-    """The total derivatives of the window's loss L, as `numpy_rnn.adjoints`; arguments of `bptt`."""
+    """The total derivatives of the window's loss L, as `numpy_rnn.adjoints`."""
     objective = Objective(nonlinearity, loss, reduction)
     return adjoints_of(_checked_loss(params, activations, target, objective), activations)
 
@@ -90,7 +90,7 @@ def _derivatives(L: Array, of: list[Any]) -> tuple[Array, ...]:
     except RuntimeError:
         raise InputError(
             "the activations are not of these parameters, perhaps of equal ones: expected the"
-            " tensors that forward was called with, which require a gradient; run forward with these"
+            " tensors that forward was called with, which require a gradient; run it with these"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The forward pass of the Elman network, `numpy_rnn/elman.py` in PyTorch (DERIVATION.md, section 2)."""
+"""The forward pass of the Elman network, `numpy_rnn/elman.py` in PyTorch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def forward(
     tensors = [v for v in (*params, x, h_0) if v is not None]
     if not torch.is_inference_mode_enabled() and any(v.is_inference() for v in tensors):
         raise InputError(
-            "a tensor was made under torch.inference_mode and has no graph: expected others; clone it"
+            "a tensor was made under torch.inference_mode, without a graph: expected others; clone it"
         )
     return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
 
@@ -40,7 +40,7 @@ def forward(
 def unroll(
     params: Parameters[Array], x: Array, h_0: Array, phi: Callable[[Array], Array]
 ) -> Activations[Array]:
-    """`forward` without its checks. Inputs and initial state, of every network, require gradients."""
+    """`forward` without its checks. Inputs and initial state require gradients."""
     W_xh, W_hh, W_hy, b_h, b_y = params
     networks = W_hh.shape[:-2]
     x = as_rows(x, W_xh.shape[-2], W_xh).expand(len(x), *networks, -1, -1).requires_grad_()

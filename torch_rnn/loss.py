@@ -1,4 +1,4 @@
-"""The losses by torch.nn.functional; `numpy_rnn/loss.py` has the equations (DERIVATION.md, section 3)."""
+"""The losses by torch.nn.functional; `numpy_rnn/loss.py` has the equations."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
 
 
 def to_numpy(value: Any) -> Any:
-    """The NumPy copy of a tensor, or of every tensor of a named tuple; the inverse of `from_numpy`."""
+    """The NumPy copy of a tensor, or of every tensor of a named tuple; inverts `from_numpy`."""
 
     def converted(tensor: Any) -> Any:
         array = ARRAYS.values("the value", tensor)
@@ -81,7 +81,7 @@ def as_rows(series: Array, size: int, like: Array) -> Array:
 
 
 def broadcast_per_network(value: Array, theta: Array) -> Array:
-    """A value (N,), or a scalar, with trailing axes so that it broadcasts with a tensor (N, ...)."""
+    """A value (N,), or a scalar, with trailing axes, to broadcast with a tensor (N, ...)."""
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
 
 

@@ -27,7 +27,7 @@ from torch_rnn.parameters import (
 
 
 def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
-    """The gradients with a global norm of at most `max_norm`, as `numpy_rnn.clip_by_global_norm`."""
+    """The gradients with a norm of at most `max_norm`, as `numpy_rnn.clip_by_global_norm`."""
     step = Step(0, max_norm=checks.check_limit("max norm", max_norm))
     checks.check_gradients(ARRAYS, gradients)
     return clip(gradients, step)
@@ -113,7 +113,7 @@ def make_direction(
 
 
 def _in_range(number: float, params: Parameters[Array]) -> float:
-    """The number, or infinity where it is too large for the parameters' dtype, as torch raises then."""
+    """The number, or infinity where it is too large for the parameters' dtype: torch raises."""
     is_small = abs(number) <= torch.finfo(params.W_hh.dtype).max
     return number if is_small else math.copysign(math.inf, number)
 
@@ -132,8 +132,9 @@ def sgd_step(
 ) -> Parameters[Array]:
     """`sgd` without its checks: new parameters, leaves that require a gradient."""
     rate = torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
-    updated: list[Any] = [
+    pairs: Any = zip(params, delta)
+    updated = [
         theta if d is None else theta - broadcast_per_network(rate, theta) * d  # (U1)
-        for theta, d in zip(params, delta)
+        for theta, d in pairs
     ]
     return as_leaves(Parameters(*updated))

@@ -170,7 +170,8 @@ def _check_velocity(arguments: Arguments, run: Run, step: Step) -> None:
             " adagrad=True of the run that the velocity is from"
         )
     arguments.like_parameters("velocity", run.velocity, run.params)
-    for name, v in run.velocity._asdict().items():
+    velocity: Any = run.velocity
+    for name, v in velocity._asdict().items():
         if v is None and getattr(run.params, name) is not None:
             raise InputError(f"there is no velocity of {name}: expected one for each parameter")
         if v is not None and step.adagrad:

@@ -69,7 +69,7 @@ class Step(NamedTuple):
 
     @property
     def has_velocity(self) -> bool:
-        """Whether the step keeps an array per parameter: the velocity (U5), or the sum of squares (U8)."""
+        """Whether the step keeps an array per parameter: the velocity (U5) or squares (U8)."""
         return self.momentum > 0 or self.adagrad
 
 
@@ -105,7 +105,7 @@ class Parameters(NamedTuple, Generic[A]):
 if TYPE_CHECKING:
 
     class Gradients(Parameters[A]):
-        """∂L/∂θ of every parameter θ, or a direction, or a velocity (Adagrad: the sum of squares)."""
+        """∂L/∂θ of every parameter θ, or a direction, or a velocity (Adagrad: sums of squares)."""
 
 else:
     Gradients = Parameters

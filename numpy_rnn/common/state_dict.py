@@ -54,8 +54,8 @@ def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters
     faults += [f"an unknown {some_of(unknown)}"] if unknown else []
     if faults:
         raise InputError(
-            f"the state has {' and '.join(faults)}: expected the names of a torch.nn.RNN of one layer"
-            " and one direction and of a torch.nn.Linear, with all biases or none; pass other"
+            f"the state has {' and '.join(faults)}: expected the names of a torch.nn.RNN of one"
+            " layer and one direction and of a torch.nn.Linear, with all biases or none; pass other"
             " prefixes as rnn= and linear="
         )
     arguments = Arguments(NUMPY_ARRAYS, finite=True)
