@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpy_rnn.common.checks import check_forward, check_objective, is_integer
+from numpy_rnn.common.arrays import is_integer
+from numpy_rnn.common.checks import check_forward, check_objective
 from numpy_rnn.common.records import Nonlinearity, Objective
 from numpy_rnn.parameters import (
     ARRAYS,

@@ -9,8 +9,9 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from numpy_rnn.common.checks import NUMPY_ARRAYS as ARRAYS
-from numpy_rnn.common.checks import check_convertible, check_parameters, is_integer
+from numpy_rnn.common.arrays import NUMPY_ARRAYS as ARRAYS
+from numpy_rnn.common.arrays import check_convertible, is_integer
+from numpy_rnn.common.checks import check_parameters
 from numpy_rnn.common.conversion import convert
 from numpy_rnn.common.initial import initial_parameters as initial_parameters
 from numpy_rnn.common.records import Activations as Activations

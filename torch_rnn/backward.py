@@ -32,14 +32,13 @@ def bptt(
     loss: LossName = "squared_error",
     reduction: Reduction = "sum",
 ) -> Gradients[Array]:
-    """The gradient of the window's loss L with respect to every parameter, by autograd.
+    """The gradient of the window's loss L with respect to every parameter, as `numpy_rnn.bptt`.
 
-    activations: of the window, as `forward` returned them for these very params, which require a
-    gradient (those of `initial_parameters`, `from_numpy` and `sgd` do), else InputError is raised.
-    All else is as in `numpy_rnn.bptt`; autograd does not need the nonlinearity.
+    activations: as `forward` returned them for these very params, which require a gradient (those
+    of `initial_parameters`, `from_numpy` and `sgd` do), else InputError is raised.
     """
     objective = Objective(nonlinearity, loss, reduction)
-    return gradients_of(checked_loss(params, activations, target, objective), params)
+    return gradients_of(_checked_loss(params, activations, target, objective), params)
 
 
 def adjoints(
@@ -51,22 +50,20 @@ def adjoints(
     loss: LossName = "squared_error",
     reduction: Reduction = "sum",
 ) -> Adjoints[Array]:
-    """The total derivatives of the window's loss L by autograd, as `numpy_rnn.adjoints`."""
+    """The total derivatives of the window's loss L, as `numpy_rnn.adjoints`; arguments of `bptt`."""
     objective = Objective(nonlinearity, loss, reduction)
-    return adjoints_of(checked_loss(params, activations, target, objective), activations)
+    return adjoints_of(_checked_loss(params, activations, target, objective), activations)
 
 
 @torch.enable_grad()
-def checked_loss(
+def _checked_loss(
     params: Parameters[Array], activations: Activations[Array], target: Array, objective: Objective
 ) -> Array:
-    """L of checked arguments."""
     check_window(ARRAYS, params, activations, target, objective)
     if not (activations.x.requires_grad and all(v.grad_fn is not None for v in activations[1:])):
         raise InputError(
             "the activations carry no autograd graph: expected those that forward computed outside"
-            " torch.no_grad() from parameters that require a gradient; make the parameters with"
-            " from_numpy or initial_parameters"
+            " torch.no_grad() from parameters that require a gradient, as from_numpy makes them"
         )
     return window_loss(activations.y[-len(target) :], target, objective)
 
@@ -93,8 +90,7 @@ def _derivatives(L: Array, of: list[Any]) -> tuple[Array, ...]:
     except RuntimeError:
         raise InputError(
             "the activations are not of these parameters, perhaps of equal ones: expected the"
-            " tensors themselves that forward was called with, which require a gradient; run forward"
-            " with these parameters"
+            " tensors that forward was called with, which require a gradient; run forward with these"
         ) from None
 
 

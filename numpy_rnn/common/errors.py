@@ -10,12 +10,20 @@ from typing import Any
 import numpy as np
 
 NOT_NUMBERS = bool | np.bool | np.timedelta64  # which are integers to Python
-MAX_NAMES, MAX_NAME, MAX_VALUE, MAX_TEXT = (
-    8,
-    40,
-    80,
-    300,
-)  # in a message: names, and characters of each kind
+MAX_NAMES, MAX_NAME = 8, 40  # names in a message, and characters of each
+MAX_VALUE, MAX_TEXT = 80, 300  # characters of a value and of a text in a message
+
+
+class InputError(ValueError):
+    """Invalid input.
+
+    The message is one line: what was wrong (with the value), what was expected, what to do. The
+    command line prints it on standard error and exits with status 2.
+    """
+
+
+class Diverged(ArithmeticError):
+    """A run diverged: a value overflowed or is NaN. The message is one line."""
 
 
 def some_of(names: Iterable[object]) -> str:
@@ -30,10 +38,9 @@ def shortened(text: str, longest: int = MAX_TEXT) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with escapes for characters that are not printable, such as a newline or a byte that is not UTF-8."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
+    """The text with escapes for characters that are not printable, such as a newline."""
+    escaped = (c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return "".join(c if c.isprintable() else e for c, e in zip(text, escaped))
 
 
 def one_line(text: str, longest: int = MAX_TEXT) -> str:
@@ -49,47 +56,31 @@ def short_repr(value: object, write: Callable[[Any], str] = str) -> str:
         return "a very large number"
 
 
-class InputError(ValueError):
-    """Invalid input.
-
-    The message is one line: what was wrong (with the value), what was expected, what to do. The command line prints it
-    on standard error and exits with status 2; it leaves no half-written file.
-    """
-
-
-class Diverged(ArithmeticError):
-    """A run diverged: a value overflowed or is NaN. The message is one line; the command line exits with status 3."""
-
-
 def check_integer(
     name: str, value: Any, least: int, expected: str = "", most: int = maxsize
 ) -> int:
     """The value as a plain integer. Raises InputError unless it is one from `least` to `most`."""
     is_integer = isinstance(value, Integral) and not isinstance(value, NOT_NUMBERS)
-    if not is_integer or not least <= int(value) <= most:
-        too_large = f" and at most {most}" if isinstance(value, int) and value > most else ""
-        expected = expected or f"a whole number, {least} or more{too_large}"
-        raise InputError(f"{name} is {short_repr(value, repr)}: expected {expected}")
-    return int(value)
+    if is_integer and least <= int(value) <= most:
+        return int(value)
+    limit = f" and at most {most}" if is_integer and value > most else ""
+    expected = expected or f"a whole number, {least} or more{limit}"
+    raise InputError(f"{name} is {short_repr(value, repr)}: expected {expected}")
 
 
 def check_number(
     name: str, value: Any, least: float = 0.0, expected: str = "a finite number, 0 or more"
 ) -> float:
-    """The value as a plain float. Raises InputError, with the words `expected`, unless it is finite and ≥ `least`."""
+    """The value as a plain float. Raises InputError unless it is finite and at least `least`."""
+    is_number = isinstance(value, Real) and not isinstance(value, NOT_NUMBERS)
     with suppress(OverflowError):  # of an integer larger than any float
-        if (
-            isinstance(value, Real)
-            and not isinstance(value, NOT_NUMBERS)
-            and isfinite(value)
-            and float(value) >= least
-        ):
+        if is_number and isfinite(value) and float(value) >= least:
             return float(value)
     raise InputError(f"{name} is {short_repr(value)}: expected {expected}")
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """The value as a plain bool. Raises InputError unless it is True or False, Python's or NumPy's."""
+    """The value as a plain bool. Raises InputError unless it is True or False."""
     if not isinstance(value, bool | np.bool):
         raise InputError(f"{name} is {short_repr(value, repr)}: expected True or False")
     return bool(value)
@@ -103,6 +94,5 @@ def errors_about(subject: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{subject}: {error}") from None
     except OSError as error:
-        raise InputError(
-            f"{subject} cannot be read: {error.strerror or error}; check the path"
-        ) from None
+        reason = error.strerror or error
+        raise InputError(f"{subject} cannot be read: {reason}; check the path") from None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.checks import NUMPY_ARRAYS, Arguments, check_values, numpy_view
+from numpy_rnn.common.arrays import NUMPY_ARRAYS, Arguments, check_values, numpy_view
 from numpy_rnn.common.errors import InputError, short_repr, some_of
 from numpy_rnn.common.records import Array, NumpyArray, Parameters
 
@@ -20,10 +20,9 @@ def _keys(rnn: str, linear: str) -> dict[str, str]:
     """The axes of all arrays by their keys, with the prefixes of the two layers."""
     for name, prefix in (("rnn", rnn), ("linear", linear)):
         if not isinstance(prefix, str):
-            given = f"{name} is {short_repr(prefix, repr)}"
-            raise InputError(f"{given}: expected the prefix of keys, such as {name + '.'!r}")
+            raise InputError(f"{name} is {short_repr(prefix, repr)}: expected the prefix of keys")
     axes = WEIGHTS | BIASES
-    return {(rnn if name.endswith("_l0") else linear) + name: axes[name] for name in axes}
+    return {f"{rnn if name.endswith('_l0') else linear}{name}": axes[name] for name in axes}
 
 
 def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, NumpyArray]:

@@ -216,42 +216,27 @@ def at_end(array, value):
 
 
 CLASSES = np.zeros((T, B), int)
-PLAIN = {"momentum": 0.0}
 CALLS = [  # (function, its arguments or fields of records that are changed, and N of `valid`)
     ("forward", {"x": ones(0, B, D)}),
-    ("train", {"h_0": ones(1, H)}),
     ("train", {"x": ones(T, B, D, dtype="float32")}),
-    ("train", {"x": at_end(ones(T, B, D), np.nan)}),
     ("train", {"x": ones(T, 6, B, D)}, 7),
     ("train", {"x": MASKED}),
     ("bptt", {"activations.h": ones(T, B, H)}),
     ("train", {"params.b_h": None}),
-    ("train", {"params.b_y": None}),
-    ("train", {"params.W_hy": ones(H)}),
     ("train", {"velocity.W_hy": None}),
     ("train", {"velocity.W_hy": ones(H, H)}),
-    ("train", PLAIN),
+    ("train", {"momentum": 0.0}),
     ("train", {"yield_every": "all"}),
-    ("train", {"learning_rate": "fast"}),
     ("train", {"learning_rate": np.full(4, 0.1)}, 7),
-    ("train", {"learning_rate": np.full(4, 0.1)}),
-    ("windows", {"k1": 0}),
     ("windows", {"k1": 3, "k2": 2}),
-    ("train", {"record": 1}),
     ("bptt", {"target": ones(9, B, O)}),
     ("direction", {"adagrad": True}),
-    ("direction", {"dampening": np.nan}),
     ("direction", {"nesterov": True, "dampening": 0.1}),
-    ("clip_by_value", {"max_value": 0}),
     ("train", {"max_value": 2.0}),
     ("train", {"nonlinearity": "sin"}),
-    ("initial_parameters", {"dtype": "int64"}),
-    ("initial_parameters", {"deviations": (0.4,)}),
     ("train", {"x": at_end(CLASSES, D)}),
     ("train", {"x": np.zeros((T, B, D), int)}),
-    ("train", {"target": CLASSES}),
     ("train", {"loss": "cross_entropy"}),
-    ("train", {"loss": "cross_entropy", "target": at_end(CLASSES, -1)}),
     ("from_numpy", {"value": np.array([2**63], "uint64")}),
     ("from_numpy", {"value": np.array([1], ">i8")}),
 ]
@@ -275,40 +260,26 @@ def test_messages():
         given = changed(numpy_rnn, valid(numpy_rnn, *N)[name], changes)
         messages.append(refusal(numpy_rnn, name, given))
     assert "\n".join(messages) == snapshot("""\
-x has shape (0, 2, 3): expected (T, B, 3), time first, with no empty axis
-h_0 has shape (1, 5): expected (2, 5)
+x has shape (0, 2, 3): expected (T, B, 3), time first
 x is float32 and the parameters are float64: expected one dtype
-x contains NaN or infinity: expected finite numbers
 x has shape (4, 6, 2, 3): expected (4, 7, B, 3) or (4, B, 3)
 x is of type MaskedArray: expected a NumPy array without a mask; torch_rnn takes tensors
 h of the activations has shape (4, 2, 5): expected (5, 2, 5)
 b_y is given without b_h: expected both biases or neither
-b_h is given without b_y: expected both biases or neither
-W_hy has shape (5,): expected (5, O)
 there is no velocity of W_hy: expected one for each parameter
 the velocity of W_hy has shape (5, 5): expected (5, 6)
 a velocity is given without momentum or adagrad: expected None; pass the momentum or adagrad=True of the run that the velocity is from
 yield_every is 'all': expected 1, for every update, or 'epoch', for the last update of each epoch
-the learning rate is fast: expected a finite number, 0 or more
 the learning rate has shape (4,): expected a number, or one per network, of shape (7,)
-the learning rate has shape (4,): expected a number
-k1 is 0: expected a whole number, 1 or more
 k2 is 2 and k1 is 3: expected k2 ≥ k1, because the window must contain the k1 new steps of its update; choose k2 ≥ 3
-record is 1: expected True or False
 target has 9 steps and x has 4: expected between 1 and 4
 adagrad needs momentum 0, dampening 0 and nesterov False: they are 0.9, 0.0 and False
-dampening is nan: expected a finite number, usually 0 to 1
 nesterov needs momentum above 0 and dampening 0: they are 0.9, 0.1 and True
-max value is 0: expected a finite number above 0
-max norm is 1.0 and max value is 2.0: expected one of the two limits
+max norm is 1.0 and max value is 2.0: expected one of the two
 unknown nonlinearity 'sin': expected tanh or relu or sigmoid
-unknown dtype 'int64': expected float32 or float64
-deviations is (0.4,): expected two numbers
 x holds the class 3: expected classes from 0 to 2
 x is int64 of shape (4, 2, 3): expected classes (T, B), time first
-target has shape (4, 2): expected (4, 2, 6)
 target is float64: expected classes, which are integers, as the loss is cross_entropy; for other numbers choose squared_error
-target holds the class -1: expected classes from 0 to 5
-the array holds 9223372036854775808: expected integers of at most 64 bits signed
+the largest number of the array is np.uint64(9223372036854775808): expected a whole number, 0 or more and at most 9223372036854775807
 the array is >i8: expected float32 or float64, in this machine's byte order\
 """)
