@@ -52,7 +52,7 @@ def one_step_updates(
     W_hy_T = layout.named(vectors.theta).W_hy.mT
     a, y, dh, slope, da = work.a, work.y, work.dh, work.slope, work.da
     for update in planned:
-        z, z_T, h, new, new_T, target, dy, _, _ = update[0]
+        (z, z_T, h, new, new_T, target, dy, _, _), _, window, is_yielded = update
         dot(z, W, a)  # (F1)
         phi(a, h)  # (F2)
         dot(new, U, y)  # (F3)
@@ -62,9 +62,8 @@ def one_step_updates(
         multiply(dh, slope, da)  # (B3)
         dot(z_T, da, dW)  # (B4), (B5), (B7)
         dot(new_T, dy, dU)  # (B6), (B8)
-        is_yielded = update[3]
         if record and is_yielded:
-            work.recorded = recorded(vectors, work, update.window)
+            work.recorded = recorded(vectors, work, window)
         take_step(is_yielded)
         if is_yielded:
             yield update

@@ -250,7 +250,7 @@ class Block:
         """The losses of all updates since the one yielded before, (n,) or (n, networks)."""
         self.collect_losses(self.latest.window.stop)
         losses, self.losses = self.losses, []
-        return np.concatenate(losses)
+        return losses[0] if len(losses) == 1 else np.concatenate(losses)
 
     def collect_losses(self, stop: int) -> None:
         """Compute the losses of the updates up to step `stop`, while the workspace has them."""
