@@ -12,17 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_window
-from numpy_rnn.common.records import (
-    Activations,
-    Adjoints,
-    Gradients,
-    LossName,
-    Nonlinearity,
-    Objective,
-    Parameters,
-    Reduction,
-)
+from numpy_rnn.common.records import Activations, Adjoints, Gradients, Objective, Parameters
 from numpy_rnn.loss import Elementwise, divisor, softmax, target_rows
 from numpy_rnn.parameters import ARRAYS, Array, Outputs, Targets
 
@@ -68,9 +60,9 @@ def bptt(
     activations: Activations[Array],
     target: Targets,
     *,
-    nonlinearity: Nonlinearity = "tanh",
-    loss: LossName = "squared_error",
-    reduction: Reduction = "sum",
+    nonlinearity: records.Nonlinearity = "tanh",
+    loss: records.LossName = "squared_error",
+    reduction: records.Reduction = "sum",
 ) -> Gradients[Array]:
     """The gradient of the window's loss L with respect to every parameter.
 
@@ -96,9 +88,9 @@ def adjoints(
     activations: Activations[Array],
     target: Targets,
     *,
-    nonlinearity: Nonlinearity = "tanh",
-    loss: LossName = "squared_error",
-    reduction: Reduction = "sum",
+    nonlinearity: records.Nonlinearity = "tanh",
+    loss: records.LossName = "squared_error",
+    reduction: records.Reduction = "sum",
 ) -> Adjoints[Array]:
     """The total derivatives of the loss L of a window: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t, ∂L/∂h_0.
 

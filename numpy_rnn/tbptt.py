@@ -11,14 +11,7 @@ import numpy as np
 from numpy_rnn.backward import backward, weight_gradients
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.errors import check_integer
-from numpy_rnn.common.records import (
-    Parameters,
-    Run,
-    Schedule,
-    TrainKeywords,
-    Update,
-    Window,
-)
+from numpy_rnn.common.records import Parameters, Run, Schedule, TrainKeywords, Update, Window
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import target_rows, window_loss
 from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, Targets, copy_of, read_only

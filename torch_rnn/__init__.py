@@ -1,6 +1,6 @@
 """An Elman network in PyTorch, its gradients by autograd; `numpy_rnn` is the same by hand.
 
-`python -m torch_rnn` learns a sine wave. `with audit() as report` watches a training loop of your own.
+`python -m torch_rnn` learns a sine wave. `with audit() as report` watches a loop of your own.
 """
 
 from numpy_rnn.common import packages

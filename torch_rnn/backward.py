@@ -7,18 +7,10 @@ from typing import Any
 import torch
 from torch.autograd.graph import GradientEdge
 
+from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_window
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import (
-    Activations,
-    Adjoints,
-    Gradients,
-    LossName,
-    Nonlinearity,
-    Objective,
-    Parameters,
-    Reduction,
-)
+from numpy_rnn.common.records import Activations, Adjoints, Gradients, Objective, Parameters
 from torch_rnn.loss import window_loss
 from torch_rnn.parameters import ARRAYS, Array, no_autocast
 
@@ -28,9 +20,9 @@ def bptt(
     activations: Activations[Array],
     target: Array,
     *,
-    nonlinearity: Nonlinearity = "tanh",
-    loss: LossName = "squared_error",
-    reduction: Reduction = "sum",
+    nonlinearity: records.Nonlinearity = "tanh",
+    loss: records.LossName = "squared_error",
+    reduction: records.Reduction = "sum",
 ) -> Gradients[Array]:
     """The gradient of the window's loss L with respect to every parameter, as `numpy_rnn.bptt`.
 
@@ -46,9 +38,9 @@ def adjoints(
     activations: Activations[Array],
     target: Array,
     *,
-    nonlinearity: Nonlinearity = "tanh",
-    loss: LossName = "squared_error",
-    reduction: Reduction = "sum",
+    nonlinearity: records.Nonlinearity = "tanh",
+    loss: records.LossName = "squared_error",
+    reduction: records.Reduction = "sum",
 ) -> Adjoints[Array]:
     """The total derivatives of the window's loss L, as `numpy_rnn.adjoints`."""
     objective = Objective(nonlinearity, loss, reduction)

@@ -24,25 +24,16 @@ def forward(
     """Run the network over one window, as `numpy_rnn.forward`, which describes the arguments.
 
     The activations carry the graph that `bptt` and `adjoints` differentiate, on from that of x and
-    h_0 if these have one. torch.autocast has no effect. Raises InputError as `numpy_rnn.forward`
-    does, and on tensors that were made under torch.inference_mode, outside of it.
+    h_0 if these have one. Raises InputError on tensors of torch.inference_mode too, outside of it.
     """
     check_objective(Objective(nonlinearity))
     check_forward(ARRAYS, params, x, h_0)
     tensors = [v for v in (*params, x, h_0) if v is not None]
     if not torch.is_inference_mode_enabled() and any(v.is_inference() for v in tensors):
-        raise InputError(
-            "a tensor was made under torch.inference_mode, without a graph: expected others; clone it"
-        )
-    return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
-
-
-def unroll(
-    params: Parameters[Array], x: Array, h_0: Array, phi: Callable[[Array], Array]
-) -> Activations[Array]:
-    """`forward` without its checks. Inputs and initial state require gradients."""
+        what = "a tensor was made under torch.inference_mode, without a graph"
+        raise InputError(f"{what}: expected others; clone it")
     W_xh, W_hh, W_hy, b_h, b_y = params
-    networks = W_hh.shape[:-2]
+    phi, networks = NONLINEARITIES[nonlinearity], W_hh.shape[:-2]
     x = as_rows(x, W_xh.shape[-2], W_xh).expand(len(x), *networks, -1, -1).requires_grad_()
     a, h = [], [h_0.expand(*networks, *h_0.shape[-2:]).clone().requires_grad_()]
     with no_autocast(params):

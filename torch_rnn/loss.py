@@ -14,40 +14,30 @@ from torch_rnn.parameters import ARRAYS, Array, as_rows
 
 def half_squared_error(y: Array, target: Array, *, reduction: Reduction = "sum") -> Array:
     """Half the squared error, as `numpy_rnn.half_squared_error`, differentiable in y and target."""
-    objective = Objective(loss="squared_error", reduction=reduction)
-    check_loss(ARRAYS, y, target, objective)
-    return window_loss(y, target, objective)
+    return _checked_loss(y, target, Objective(loss="squared_error", reduction=reduction))
 
 
 def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum") -> Array:
     """Softmax cross-entropy of classes, as `numpy_rnn.cross_entropy`, differentiable in y."""
-    objective = Objective(loss="cross_entropy", reduction=reduction)
+    return _checked_loss(y, target, Objective(loss="cross_entropy", reduction=reduction))
+
+
+def _checked_loss(y: Array, target: Array, objective: Objective) -> Array:
     check_loss(ARRAYS, y, target, objective)
     return window_loss(y, target, objective)
 
 
-def _half_squared_errors(y: Array, target: Array) -> Array:
-    """(K, N, B, O), one term per number of y."""
-    rows = as_rows(target, y.shape[-1], y[0]).expand_as(y)
-    return functional.mse_loss(y, rows, reduction="none") / 2  # (L1)
-
-
-def _cross_entropies(y: Array, target: Array) -> Array:
-    """(K, N, B, 1), one term per row of y."""
-    classes = target.long() if target.ndim == y.ndim - 1 else target.long()[:, None]
-    logits, classes = y.flatten(0, -2), classes.expand(y.shape[:-1]).flatten()
-    losses = functional.cross_entropy(logits, classes, reduction="none")  # (L3), (L4)
-    return losses.reshape(*y.shape[:-1], 1)
-
-
-TERMS: dict[str, Callable[[Array, Array], Array]] = {
-    "squared_error": _half_squared_errors,
-    "cross_entropy": _cross_entropies,
-}
-REDUCTIONS: dict[str, Callable[..., Array]] = {"sum": torch.sum, "mean": torch.mean}
-
-
 def window_loss(y: Array, target: Array, objective: Objective) -> Array:
     """L of the outputs y (K, N, B, O), one per network."""
-    terms = TERMS[objective.loss](y, target)
-    return REDUCTIONS[objective.reduction](terms, dim=(0, -2, -1))  # (L2)
+    rows = as_rows(target, y.shape[-1], y[0]).expand_as(y).movedim(-1, 1)
+    factor, loss = TERMS[objective.loss]
+    terms = loss(y.movedim(-1, 1), rows, reduction="none").reshape(len(y), -1, *y.shape[1:-1])
+    return factor * REDUCTIONS[objective.reduction](terms, dim=(0, 1, -1))  # (L2)
+
+
+# The factor, and the function of outputs and target rows (K, O, N, B).
+TERMS: dict[str, tuple[float, Callable[..., Array]]] = {
+    "squared_error": (0.5, functional.mse_loss),  # (L1)
+    "cross_entropy": (1.0, functional.cross_entropy),  # (L3), (L4)
+}
+REDUCTIONS: dict[str, Callable[..., Array]] = {"sum": torch.sum, "mean": torch.mean}

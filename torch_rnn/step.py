@@ -27,70 +27,57 @@ from torch_rnn.parameters import (
 
 
 def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
-    """The gradients with a norm of at most `max_norm`, as `numpy_rnn.clip_by_global_norm`."""
-    step = Step(0, max_norm=checks.check_limit("max norm", max_norm))
-    checks.check_gradients(ARRAYS, gradients)
-    return clip(gradients, step)
+    """The gradients with a norm of at most `max_norm`, as `numpy_rnn.clip_by_global_norm`.
 
-
-def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
-    """The gradients, each number from −max_value to max_value, as `numpy_rnn.clip_by_value`."""
-    step = Step(0, max_value=checks.check_limit("max value", max_value))
-    checks.check_gradients(ARRAYS, gradients)
-    return clip(gradients, step)
-
-
-@torch.no_grad()
-def clip(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
-    """The gradients after the clipping that the step asks for.
-
-    In float64, where the squares of float32 neither overflow nor underflow. A norm that is not
-    finite makes every gradient NaN; clip_grad_norm_ alone would make them zero.
+    A norm that is not finite makes every gradient NaN; clip_grad_norm_ alone would make them zero.
     """
-    if step.max_norm is None and step.max_value is None:
-        return gradients
-    leaves: Gradients[Any] = tree_map(lambda g: torch.zeros_like(g).double(), gradients)
-    tree_map(lambda leaf, g: setattr(leaf, "grad", g.detach().double().clone()), leaves, gradients)
+    max_norm = checks.check_limit("max norm", max_norm)
+    leaves = _leaves_with_grad(gradients)
     present = [leaf for leaf in leaves if leaf is not None]
-    if step.max_value is not None:
-        clip_grad_value_(present, step.max_value)  # (U7)
-    if step.max_norm is not None:
-        if gradients.networks is None:
-            norm = clip_grad_norm_(present, step.max_norm)  # (U2), (U3)
-        else:
-            rows = torch.cat([leaf.grad.flatten(1) for leaf in present], dim=1)
-            norm = torch.linalg.vector_norm(rows, dim=1)  # (U2)
-            factor = (step.max_norm / (norm + 1e-6)).clamp(max=1)  # (U3)
-            tree_map(lambda leaf: leaf.grad.mul_(broadcast_per_network(factor, leaf)), leaves)
-        nan = torch.where(torch.isfinite(norm), 0.0, torch.nan)
-        tree_map(lambda leaf: leaf.grad.add_(broadcast_per_network(nan, leaf)), leaves)
+    if gradients.networks is None:
+        norm = clip_grad_norm_(present, max_norm)  # (U2), (U3)
+    else:
+        rows = torch.cat([leaf.grad.flatten(1) for leaf in present], dim=1)
+        norm = torch.linalg.vector_norm(rows, dim=1)  # (U2)
+        factor = (max_norm / (norm + 1e-6)).clamp(max=1)  # (U3)
+        tree_map(lambda leaf: leaf.grad.mul_(broadcast_per_network(factor, leaf)), leaves)
+    nan = torch.where(torch.isfinite(norm), 0.0, torch.nan)
+    tree_map(lambda leaf: leaf.grad.add_(broadcast_per_network(nan, leaf)), leaves)
     clipped: Gradients[Array] = tree_map(lambda leaf, g: leaf.grad.to(g), leaves, gradients)
     return clipped
 
 
+def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
+    """The gradients, each number from −max_value to max_value, as `numpy_rnn.clip_by_value`."""
+    max_value = checks.check_limit("max value", max_value)
+    leaves = _leaves_with_grad(gradients)
+    clip_grad_value_([leaf for leaf in leaves if leaf is not None], max_value)  # (U7)
+    clipped: Gradients[Array] = tree_map(lambda leaf, g: leaf.grad.to(g), leaves, gradients)
+    return clipped
+
+
+def _leaves_with_grad(gradients: Gradients[Array]) -> Gradients[Any]:
+    """Leaves whose .grad is the gradient in float64, where the squares of float32 are finite."""
+    checks.check_gradients(ARRAYS, gradients)
+    leaves: Gradients[Any] = tree_map(lambda g: torch.zeros_like(g).double(), gradients)
+    tree_map(lambda leaf, g: setattr(leaf, "grad", g.detach().double().clone()), leaves, gradients)
+    return leaves
+
+
+@torch.no_grad()
 def direction(
     params: Parameters[Array],
     gradients: Gradients[Array],
     velocity: Gradients[Array] | None = None,
     **options: Unpack[MomentumKeywords],
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
-    """The direction Δ that `sgd` steps against, and the velocity v, as `numpy_rnn.direction`."""
+    """The direction Δ that `sgd` steps against, and the velocity v, as `numpy_rnn.direction`.
+
+    Δ is what torch.optim.SGD adds to zero at a rate of −1. The class of this name imports
+    torch._dynamo, which takes as long as torch; its function does not.
+    """
     step = checks.check_step(Step(0, **options))
     checks.check_direction(ARRAYS, params, gradients, velocity)
-    return make_direction(params, gradients, velocity, step)
-
-
-@torch.no_grad()
-def make_direction(
-    params: Parameters[Array],
-    gradients: Gradients[Array],
-    velocity: Gradients[Array] | None,
-    step: Step,
-) -> tuple[Gradients[Array], Gradients[Array] | None]:
-    """`direction` without its checks: what torch.optim.SGD adds to zero at a rate of −1.
-
-    By the function behind the class: the class imports torch._dynamo, which takes as long as torch.
-    """
     before: Any = velocity or Gradients[Any](None, None, None)
     numbers = step.momentum, step.dampening, step.weight_decay
     momentum, dampening, decay = (_in_range(number, params) for number in numbers)
@@ -102,12 +89,12 @@ def make_direction(
         adapted = tree_map(lambda g, v: g / torch.sqrt(v + 1e-8), gradients, squares)  # (U9)
         return adapted, Gradients(*squares)
     delta, after = tree_map(torch.zeros_like, gradients), [*copy_of(before)]
-    options: Any = {"nesterov": step.nesterov, "maximize": False, "foreach": False}
-    options |= {"momentum": momentum, "dampening": dampening, "weight_decay": 0, "lr": -1.0}
+    rest: Any = {"nesterov": step.nesterov, "maximize": False, "foreach": False}
+    rest |= {"momentum": momentum, "dampening": dampening, "weight_decay": 0, "lr": -1.0}
     for n, g in enumerate(gradients):
         if g is not None:
             buffers = [after[n]]
-            torch_sgd([delta[n]], [g], buffers, **options)  # (U5), (U6)
+            torch_sgd([delta[n]], [g], buffers, **rest)  # (U5), (U6)
             after[n] = buffers[0]
     return delta, Gradients(*after) if step.has_velocity else None
 
@@ -118,20 +105,14 @@ def _in_range(number: float, params: Parameters[Array]) -> float:
     return number if is_small else math.copysign(math.inf, number)
 
 
+@torch.no_grad()
 def sgd(
     params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate
 ) -> Parameters[Array]:
-    """One step of gradient descent, as `numpy_rnn.sgd`."""
+    """One step of gradient descent, as `numpy_rnn.sgd`: new parameters that require a gradient."""
     checks.check_direction(ARRAYS, params, delta)
-    return sgd_step(params, delta, checks.check_learning_rate(params, learning_rate))
-
-
-@torch.no_grad()
-def sgd_step(
-    params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate
-) -> Parameters[Array]:
-    """`sgd` without its checks: new parameters, leaves that require a gradient."""
-    rate = torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
+    rate = checks.check_learning_rate(params, learning_rate)
+    rate = torch.as_tensor(rate, dtype=params.W_hh.dtype)
     pairs: Any = zip(params, delta)
     updated = [
         theta if d is None else theta - broadcast_per_network(rate, theta) * d  # (U1)

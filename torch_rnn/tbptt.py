@@ -10,26 +10,29 @@ import torch
 
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.errors import check_integer
-from numpy_rnn.common.records import Parameters, Run, Schedule, TrainKeywords, Update, Window
+from numpy_rnn.common.records import (
+    MomentumKeywords,
+    Parameters,
+    Run,
+    Schedule,
+    TrainKeywords,
+    Update,
+    Window,
+)
 from torch_rnn.backward import adjoints_of, gradients_of
-from torch_rnn.elman import NONLINEARITIES, unroll
+from torch_rnn.elman import forward
 from torch_rnn.loss import window_loss
 from torch_rnn.parameters import ARRAYS, Array, as_leaves, copy_of
-from torch_rnn.step import clip, make_direction, sgd_step
+from torch_rnn.step import clip_by_global_norm, clip_by_value, direction, sgd
 
 
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     """The windows of one epoch over a series of `steps` steps, as `numpy_rnn.windows`."""
     steps = check_integer("steps", steps, 0)
-    schedule = check_schedule(Schedule(k1, k2))
-    return _windows(steps, schedule.k1, schedule.k2)
-
-
-def _windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
-    stop = 0
-    while stop < steps:
-        previous, stop = stop, min(stop + k1, steps)  # (T1)
-        yield Window(max(stop - k2, 0), previous, stop)  # (T2)
+    k1, k2, _ = check_schedule(Schedule(k1, k2))
+    starts = range(0, steps, k1)  # of the new steps
+    stops = [min(start + k1, steps) for start in starts]  # (T1)
+    return (Window(max(b - k2, 0), a, b) for a, b in zip(starts, stops))  # (T2)
 
 
 @torch.inference_mode(False)
@@ -57,33 +60,27 @@ def updates(
     run: Run, params: Parameters[Array], velocity: Any, record: bool
 ) -> Iterator[Update[Array]]:
     """The loop of TBPTT: every update, in order."""
-    (k1, k2, epochs), _, step = run.options
+    (k1, k2, epochs), objective, step = run.options
+    momentum: Any = {name: getattr(step, name) for name in MomentumKeywords.__annotations__}
     for epoch in range(1, epochs + 1):
         states = {0: run.h_0}  # by step, as the latest window computed them
-        for number, window in enumerate(_windows(len(run.x), k1, k2), start=1):
-            found = window_pass(run, params, states[window.start], window, record)
-            gradients, h = found["gradients"], found.pop("h")
-            states = dict(zip(range(window.start, window.stop + 1), h))
-            delta, velocity = make_direction(params, clip(gradients, step), velocity, step)
-            params = sgd_step(params, delta, step.learning_rate)
-            given = {"parameters": as_leaves(params), "velocity": copy_of(velocity)}
-            yield Update(epoch, number, window, **found, **given)
-
-
-def window_pass(
-    run: Run, params: Parameters[Array], initial: Array, window: Window, record: bool
-) -> dict[str, Any]:
-    """Forward and backward pass over one window: its states h, loss, gradients, and records."""
-    objective, phi = run.options.objective, NONLINEARITIES[run.options.objective.nonlinearity]
-    x = run.x[window.start : window.stop].clone()  # clones of inference tensors have graphs
-    target = run.target[window.loss_start : window.stop].clone()
-    activations = unroll(params, x, initial.detach(), phi)  # (T3)
-    L = window_loss(activations.y[-len(target) :], target, objective)
-    found = {"loss": L.detach(), "gradients": gradients_of(L, params)}
-    if record:
-        found["adjoints"] = adjoints_of(L, activations)
-        found["activations"] = copy_of(activations)
-    return found | {"h": activations.h.detach()}
+        for number, window in enumerate(windows(len(run.x), k1, k2), start=1):
+            x = run.x[window.start : window.stop].clone()  # clones of inference tensors have graphs
+            target = run.target[window.loss_start : window.stop].clone()
+            initial = states[window.start]  # (T3)
+            activations = forward(params, x, initial, nonlinearity=objective.nonlinearity)
+            L = window_loss(activations.y[-len(target) :], target, objective)
+            gradients = clipped = gradients_of(L, params)
+            if step.max_norm is not None:
+                clipped = clip_by_global_norm(gradients, step.max_norm)
+            if step.max_value is not None:
+                clipped = clip_by_value(gradients, step.max_value)
+            delta, velocity = direction(params, clipped, velocity, **momentum)
+            params = sgd(params, delta, step.learning_rate)
+            states = dict(zip(range(window.start, window.stop + 1), activations.h.detach()))
+            recorded = (copy_of(activations), adjoints_of(L, activations)) if record else ()
+            yielded = as_leaves(params), copy_of(velocity), *recorded
+            yield Update(epoch, number, window, L.detach(), gradients, *yielded)
 
 
 def _last_of_epochs(every: Iterator[Update[Array]], T: int) -> Iterator[Update[Array]]:
