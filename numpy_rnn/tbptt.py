@@ -72,19 +72,16 @@ def updates(
     for epoch in range(1, schedule.epochs + 1):
         h, first = h_0[None], 0
         for number, window in enumerate(series_windows(len(run.x), schedule), start=1):
-            initial = h[window.start - first]  # (T3)
-            x, target = (
-                run.x[window.start : window.stop],
-                run.target[window.loss_start : window.stop],
-            )
-            activations = unroll(params, x, initial, phi)
+            start, loss_start, stop = window
+            x, target = run.x[start:stop], run.target[loss_start:stop]
+            activations = unroll(params, x, h[start - first], phi)  # (T3)
             y = activations.y[-len(target) :]
             L = window_loss(y, target_rows(y, target), objective)
             adjoints = backward(params, activations, target, objective)
             gradients = weight_gradients(params, activations, adjoints)
             delta, velocity = make_direction(params, clip(gradients, step), velocity, step)
             params = sgd_step(params, delta, rate)
-            h, first = activations.h, window.start
+            h, first = activations.h, start
             recorded = (copy_of(activations), adjoints) if record else (None, None)
             yielded = copy_of((params, velocity))
             yield Update(epoch, number, window, L, gradients, *map(read_only, yielded), *recorded)
