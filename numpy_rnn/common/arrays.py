@@ -64,7 +64,7 @@ def check_convertible(value: Any) -> None:
     if not (is_integer(value) and value.dtype.isnative):
         check_dtype("the array", value)
     elif value.dtype == np.uint64 and value.size:
-        check_integer("the largest number of the array", value.max(), 0)
+        check_integer("the largest number of the array", int(value.max()), 0)
 
 
 def check_values(name: str, values: NumpyArray, least: float = -inf, most: float = inf) -> None:

@@ -1,4 +1,4 @@
-"""Parameters: initial weights, into and out of a package, and as the layers of torch, to the bit."""
+"""Parameters: initial weights, conversions, and the layers of torch, to the bit."""
 
 from itertools import product
 
@@ -61,7 +61,7 @@ def test_torch_parameters_require_a_gradient_and_data_do_not():
     assert all(theta.requires_grad for theta in torch_rnn.initial_parameters()[:3])
 
 
-# -- initial weights --------------------------------------------------------------------------------------------------
+# -- initial weights -------------------------------------------------------------------------------
 
 
 def test_sizes_without_memory_are_refused_before_anything_is_drawn(rnn, monkeypatch):
@@ -101,7 +101,7 @@ def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     assert bits(each(lambda theta: 2 * theta, half)) == bits(as_stated(3, 5, 2, 0, dtype))
 
 
-# -- the layers of torch ----------------------------------------------------------------------------------------------
+# -- the layers of torch ---------------------------------------------------------------------------
 
 KEYS = [f"rnn.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 KEYS += ["linear.weight", "linear.bias"]
@@ -221,7 +221,7 @@ def test_modules_that_are_not_this_network_are_refused():
 @pytest.mark.needs_torch
 @KINDS
 def test_modules_compute_what_the_network_does(bias, dtype):
-    """There and back no bit changes. The random state of torch stays as it is, and no memory is shared."""
+    """No bit changes there and back, nor the random state of torch. No memory is shared."""
     import torch
 
     from torch_rnn import from_numpy
