@@ -1,8 +1,8 @@
-"""An Elman network in pure NumPy, its gradients derived by hand; `torch_rnn` is the same in PyTorch.
+"""An Elman network in pure NumPy, with gradients by hand; `torch_rnn` is the same in PyTorch.
 
-DERIVATION.md derives the equations of `elman.py`, `loss.py`, `backward.py`, `tbptt.py` and `step.py`,
-the reference; each has an id, which the line of code that computes it carries. `train` is that of
-`engine/`, which computes the same equations faster; `numpy_rnn.reference` has the plain one.
+DERIVATION.md derives the equations of the reference, `elman.py`, `loss.py`, `backward.py`,
+`tbptt.py` and `step.py`; each has an id, which the line of code that computes it carries. `train`
+is that of `engine/`, which is faster; `numpy_rnn.reference` has the plain one.
 """
 
 import importlib

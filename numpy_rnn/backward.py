@@ -156,7 +156,7 @@ def weight_gradients(
 
 
 def sum_over_steps(left: Array, right: Array) -> Array:
-    """Σ_t left_tᵀ right_t of (T, N, B, m) and (T, N, B, n), as one product (N, m, n); section 4.6"""
+    """Σ_t left_tᵀ right_t of (T, N, B, m) and (T, N, B, n), one product (N, m, n); section 4.6"""
     return fold_time(left).mT @ fold_time(right)
 
 

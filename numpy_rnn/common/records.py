@@ -1,10 +1,9 @@
 """The records that both packages take and return, and the types of their options.
 
 Notation of DERIVATION.md, section 1: T time steps, B batch, D inputs, H hidden units, O outputs.
-An ensemble of N networks has a leading axis N on its parameters, and between time and batch on its
-activations; without an ensemble the axis N is absent. The records are generic:
-`Parameters[numpy.ndarray]` are those of numpy_rnn, `Parameters[torch.Tensor]` those of torch_rnn.
-`Annotated[A, "T N B H"]` is an array A of shape (T, N, B, H), or (T, B, H) of one network.
+Parameters of N networks have a first axis N, and activations have it between time and batch; those
+of one network have not. `Annotated[A, "T N B H"]` is an array of shape (T, N, B, H), or (T, B, H),
+A numpy.ndarray in `Parameters[numpy.ndarray]`, torch.Tensor in `Parameters[torch.Tensor]`.
 """
 
 from dataclasses import dataclass
@@ -210,7 +209,7 @@ class Run(NamedTuple):
 
 
 class MomentumKeywords(TypedDict, total=False):
-    """The keyword arguments of `direction`: the fields of Step without its rate and clipping."""
+    """The keyword arguments of `direction`."""
 
     momentum: float
     dampening: float
@@ -220,7 +219,7 @@ class MomentumKeywords(TypedDict, total=False):
 
 
 class SgdKeywords(MomentumKeywords, total=False):
-    """The keyword arguments of `train` that describe the step: the fields of Step but its rate."""
+    """The keyword arguments of `train` for the step, without the learning rate."""
 
     max_norm: float | None
     max_value: float | None

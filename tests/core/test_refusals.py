@@ -276,4 +276,4 @@ x is int64 of shape (4, 2, 3): expected classes (T, B), time first
 target is float64: expected classes, which are integers, as the loss is cross_entropy; for other numbers choose squared_error
 the largest number of the array is 9223372036854775808: expected a whole number, 0 or more and at most 9223372036854775807
 the array is >i8: expected float32 or float64, in this machine's byte order\
-""")  # noqa: E501
+""")
