@@ -212,7 +212,7 @@ def test_modules_that_are_not_this_network_are_refused():
     for says, modules in of_modules.items():
         with pytest.raises(InputError, match=says):
             from_modules(*modules)
-    with pytest.raises(InputError, match="an ensemble, and torch.nn.RNN is one network"):
+    with pytest.raises(InputError, match=r"an ensemble, and torch\.nn\.RNN is one network"):
         to_modules(from_numpy(random_run(0, Sizes(N=2)).params))
     with pytest.raises(InputError, match="'sigmoid': expected tanh or relu"):
         to_modules(from_numpy(drawn()), nonlinearity="sigmoid")
