@@ -20,9 +20,11 @@ ALL_OPTIONS = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}
 
 
 @pytest.mark.with_reference
+@pytest.mark.parametrize("part_steps", [loop.PART_STEPS, 0], ids=["whole", "parts"])
 @pytest.mark.parametrize("name", ["params", "h_0", "learning_rate", "velocity"])
-def test_arguments_are_read_when_train_is_called(rnn, name):
+def test_arguments_are_read_when_train_is_called(rnn, name, part_steps, monkeypatch):
     """All but series: what a caller does to them before or after the first update has no effect."""
+    monkeypatch.setattr(loop, "PART_STEPS", part_steps)
     run = random_run(2, Sizes(N=2), Kind(own=("h_0",)))
     run = run._replace(options=run.options._replace(step=run.options.step._replace(momentum=0.9)))
 
@@ -150,6 +152,24 @@ def test_memory_does_not_grow_with_the_steps(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "MAX_VIEWED", 300)
     _, short, long = (peak(tmp_path / "series.npy", T) for T in (100, 800, 1600))
     assert long - short < (1600 - 800) * 8 / 2
+
+
+def most_bytes(run, updates, **options):
+    """The most bytes that Python and NumPy have while so many updates are made."""
+    tracemalloc.start()
+    made = sum(1 for _ in islice(train(numpy_rnn, run, **options), updates))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert made == updates
+    return most
+
+
+def test_memory_of_long_windows_and_many_networks_is_limited():
+    """Views of all windows take 8 MB, workspaces of the whole series for all networks 400 MB."""
+    long = random_run(2, Sizes(300, 1, 1, 2, 1))
+    assert most_bytes(long, 300, k1=1, k2=300, epochs=1) < 4e6
+    many = random_run(2, Sizes(2700, 8, 1, 9, 1, 200))
+    assert most_bytes(many, 1, k1=100, k2=100, epochs=100) < 200e6
 
 
 def filled(make, fill):
