@@ -51,16 +51,6 @@ def test_conversions_change_no_bit(rnn, dtype):
         assert bits(there_and_back) == bits(value)
 
 
-@pytest.mark.needs_torch
-def test_torch_parameters_require_a_gradient_and_data_do_not():
-    import torch_rnn
-
-    params = torch_rnn.from_numpy(drawn())
-    assert all(theta.requires_grad and theta.is_leaf for theta in params)
-    assert not torch_rnn.from_numpy(np.zeros(3)).requires_grad
-    assert all(theta.requires_grad for theta in torch_rnn.initial_parameters()[:3])
-
-
 # -- initial weights -------------------------------------------------------------------------------
 
 

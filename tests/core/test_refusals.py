@@ -211,10 +211,7 @@ def at_end(array, value):
 
 CLASSES = np.zeros((T, B), int)
 CALLS = [  # (function, its arguments or fields of records that are changed, and N of `valid`)
-    ("forward", {"x": ones(0, B, D)}),
-    ("train", {"x": ones(T, B, D, dtype="float32")}),
     ("train", {"x": ones(T, 6, B, D)}, 7),
-    ("train", {"x": MASKED}),
     ("bptt", {"activations.h": ones(T, B, H)}),
     ("train", {"params.b_h": None}),
     ("train", {"velocity.W_hy": None}),
@@ -229,10 +226,8 @@ CALLS = [  # (function, its arguments or fields of records that are changed, and
     ("train", {"max_value": 2.0}),
     ("train", {"nonlinearity": "sin"}),
     ("train", {"x": at_end(CLASSES, D)}),
-    ("train", {"x": np.zeros((T, B, D), int)}),
     ("train", {"loss": "cross_entropy"}),
     ("from_numpy", {"value": np.array([2**63], "uint64")}),
-    ("from_numpy", {"value": np.array([1], ">i8")}),
 ]
 
 
@@ -254,10 +249,7 @@ def test_messages():
         given = changed(numpy_rnn, valid(numpy_rnn, *N)[name], changes)
         messages.append(refusal(numpy_rnn, name, given))
     assert "\n".join(messages) == snapshot("""\
-x has shape (0, 2, 3): expected (T, B, 3), time first
-x is float32 and the parameters are float64: expected one dtype
 x has shape (4, 6, 2, 3): expected (4, 7, B, 3) or (4, B, 3)
-x is of type MaskedArray: expected a NumPy array without a mask; torch_rnn takes tensors
 h of the activations has shape (4, 2, 5): expected (5, 2, 5)
 b_y is given without b_h: expected both biases or neither
 there is no velocity of W_hy: expected one for each parameter
@@ -272,8 +264,6 @@ nesterov needs momentum above 0 and dampening 0: they are 0.9, 0.1 and True
 max norm is 1.0 and max value is 2.0: expected one of the two
 unknown nonlinearity 'sin': expected tanh or relu or sigmoid
 x holds the class 3: expected classes from 0 to 2
-x is int64 of shape (4, 2, 3): expected classes (T, B), time first
 target is float64: expected classes, which are integers, as the loss is cross_entropy; for other numbers choose squared_error
-the largest number of the array is 9223372036854775808: expected a whole number, 0 or more and at most 9223372036854775807
-the array is >i8: expected float32 or float64, in this machine's byte order\
+the largest number of the array is 9223372036854775808: expected a whole number, 0 or more and at most 9223372036854775807\
 """)
