@@ -11,19 +11,7 @@ import numpy as np
 
 NOT_NUMBERS = bool | np.bool | np.timedelta64  # which are integers to Python
 MAX_NAMES, MAX_NAME = 8, 40  # names in a message, and characters of each
-MAX_VALUE, MAX_TEXT = 80, 300  # characters of a value and of a text in a message
-
-
-class InputError(ValueError):
-    """Invalid input.
-
-    The message is one line: what was wrong (with the value), what was expected, what to do. The
-    command line prints it on standard error and exits with status 2.
-    """
-
-
-class Diverged(ArithmeticError):
-    """A run diverged: a value overflowed or is NaN. The message is one line."""
+MAX_VALUE, MAX_TEXT, MAX_MESSAGE = 80, 300, 1000  # characters of a value, a text, a message
 
 
 def some_of(names: Iterable[object]) -> str:
@@ -54,6 +42,18 @@ def short_repr(value: object, write: Callable[[Any], str] = str) -> str:
         return one_line(write(value), MAX_VALUE)
     except ValueError:  # Python does not write integers of thousands of digits
         return "a very large number"
+
+
+class InputError(ValueError):
+    """Invalid input.
+
+    The message is one line: what was wrong (with the value), what was expected, what to do. The
+    command line prints it on standard error and exits with status 2.
+    """
+
+
+class Diverged(ArithmeticError):
+    """A run diverged: a value overflowed or is NaN. The message is one line."""
 
 
 def check_integer(
