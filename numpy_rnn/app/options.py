@@ -31,9 +31,9 @@ bounds, report the first divergence and the common mistake it resembles, and mea
 drift apart. Exit status 1 if an implementation is wrong. OTHER: a package such as {other} or numpy_rnn.reference, a
 Python port as module:object, a program that speaks the protocol, or a trace file.""",
     "study": """\
-Write a folder with the lesson, lesson/lesson.html, how the gradient is computed and truncated, with figures that
-compute; and evidence.html, the derivation of the gradient evaluated on one run and compared with other methods, and
-what truncation costs.""",
+Execute the derivation of the gradient on one run, and write a folder with two pages: lesson.html, how the gradient is
+computed and truncated, with figures that compute, and evidence.html, proofs, what truncation costs and what common
+mistakes do; the figures as SVG, and the numbers as JSON.""",
 }
 COMMANDS = """
 
@@ -96,6 +96,7 @@ OTHER_OPTIONS: list[tuple[str, str, str, dict[str, Any], str]] = [  # commands, 
     ("compare", "files", "--port-timeout", {"metavar": "SECONDS", "type": positive, "default": 10.0},
      "time limit for one answer of another implementation (10)"),
     ("study", "run", "--seeds", {"metavar": "N", "type": whole(2), "default": 32}, "networks, for the bands (32)"),
+    ("study", "run", "--full", FLAG, "train the comparisons of the page on this run too, for a minute"),
     ("study", "series", "--steps", {"metavar": "N", "type": whole(3)}, "study the first N steps (all, at most 40)"),
     ("study", "files", "--folder", {"metavar": "DIR", "default": "study"}, "folder for the page and its files (study)"),
     ("train compare study", "output", "--quiet", FLAG, "print only warnings and errors"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.report import heading
+from numpy_rnn.app.options import Configuration
 from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.common.format import join_names
 from numpy_rnn.study.subject import study_run
@@ -26,48 +26,38 @@ GENERATOR = (
 )
 
 
-def run(rnn: Any, arguments: Any) -> None:
-    """Study the run that the arguments ask for, and write the folder.
+def run(rnn: Any, configuration: Configuration) -> None:
+    """Study the run of a configuration, and write the folder.
 
     Raises InputError when a package is missing, when the input cannot be used or the folder not be
     written, and when the run diverges.
     """
     check_packages()
-    check_folder(arguments.folder)
+    check_folder(configuration.folder)
     began = time.monotonic()
-    configuration, given = configured(arguments)
     experiment = prepare(configuration)
     whole = experiment.run(configuration.run_options())
     subject = study_run(
-        experiment.name, whole, configuration.seed, arguments.seeds, arguments.steps
+        experiment.name, whole, configuration.seed, configuration.seeds, configuration.steps
     )
-    steps, all_steps = len(subject.x), len(whole.x)
-    shown = experiment._replace(x=experiment.x[:steps], target=experiment.target[:steps])
-    print(heading(f"{rnn.__name__} study", shown, configuration), flush=True)
+    steps, all_steps, hidden = len(subject.x), len(whole.x), len(subject.start.W_hh)
+    sizes = f"{steps} steps, {hidden} hidden units, {subject.options.objective.nonlinearity}"
+    print(f"{rnn.__name__} study: {subject.name}, {sizes}", flush=True)
     if steps < all_steps:
         print(f"the first {steps} of {all_steps} steps are studied; --steps changes their number")
     choices = {
         name.replace("_", " "): printable(str(value))
-        for name, value in given.items()
+        for name, value in configuration.given.items()
         if name not in NOT_OF_THE_RUN
     }
     from numpy_rnn.study.page import evidence_files  # its packages are checked first
 
     with np.errstate(over="ignore", invalid="ignore"):  # of networks that explode
         files = evidence_files(subject, choices)
-    write_folder(arguments.folder, files)
-    folder = Path(arguments.folder)
+    write_folder(configuration.folder, files)
+    folder = Path(configuration.folder)
     lesson, evidence = (printable(str(folder / name)) for name in ("lesson/lesson.html", PAGE))
     print(f"{time.monotonic() - began:.1f} s: open {lesson}; its evidence is {evidence}")
-
-
-def configured(arguments: Any) -> tuple[Any, dict[str, Any]]:
-    """The configuration of the run, and its options that were given."""
-    if hasattr(arguments, "given"):
-        return arguments, arguments.given
-    from numpy_rnn.app.options import configuration_of, given_options  # SHIM: options as they were
-
-    return configuration_of(arguments), given_options(arguments)
 
 
 def check_packages() -> None:

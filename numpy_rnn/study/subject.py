@@ -10,7 +10,7 @@ import numpy_rnn
 from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import Parameters, Run, RunOptions
+from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions
 
 MAX_STEPS = 40  # that are studied, unless --steps asks for more
 MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte
@@ -54,7 +54,12 @@ class Subject:
     def run_of(self, params: Parameters, options: RunOptions) -> Run:
         """A run of these parameters on the series, in float64."""
         return self.run._replace(
-            params=params, x=self.x, target=self.target, h_0=self.h_0, options=options
+            params=params,
+            x=self.x,
+            target=self.target,
+            h_0=self.h_0,
+            options=options,
+            velocity=None,
         )
 
 
@@ -80,19 +85,27 @@ def study_run(name: str, run: Run, seed: int, networks: int, steps: int | None =
             " or a smaller --hidden-size"
         )
     run = run._replace(x=run.x[:steps], target=run.target[:steps])
-    ends = trained(run, run.params)
+    ends = trained(run, run.params, run.velocity)
     if not is_finite(ends[1]):
         raise InputError(f"the run diverges: {REMEDY}")
     pairs = trained_networks(run, seed, networks)
     return Subject(name, run, seed, *ends, pairs, networks - len(pairs))
 
 
-def trained(run: Run, params: Parameters) -> tuple[Parameters, Parameters]:
+def trained(
+    run: Run, params: Parameters, velocity: Gradients | None = None
+) -> tuple[Parameters, Parameters]:
     """Parameters before and after training with the data and the options of a run, in float64."""
     latest = params
     with np.errstate(over="ignore", invalid="ignore"):  # of networks that diverge
         for update in numpy_rnn.train(
-            params, run.x, run.target, run.h_0, **run.options.keywords(), yield_every="epoch"
+            params,
+            run.x,
+            run.target,
+            run.h_0,
+            velocity=velocity,
+            **run.options.keywords(),
+            yield_every="epoch",
         ):
             latest = update.parameters
     return in_float64(params), in_float64(latest)

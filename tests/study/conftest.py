@@ -7,7 +7,6 @@ import pytest
 
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import parse
-from numpy_rnn.study.study import configured
 from numpy_rnn.study.subject import study_run
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
@@ -20,10 +19,10 @@ def small():
     """Makes the subject of a run of a few steps on the sine wave."""
 
     def make(steps=6, networks=2, **options):
-        words = {"hidden_size": 3, "epochs": 3, **options}
-        given = (f"--{name.replace('_', '-')}={value}" for name, value in words.items())
-        arguments = parse("numpy_rnn", ["study", *(word.removesuffix("=True") for word in given)])
-        configuration, _ = configured(arguments)
+        values = {"hidden_size": 3, "epochs": 3, **options}
+        given = (f"--{name.replace('_', '-')}={value}" for name, value in values.items())
+        words = [word.removesuffix("=True") for word in given]
+        configuration = parse("numpy_rnn", ["study", *words])
         run = prepare(configuration).run(configuration.run_options())
         return study_run("sine wave", run, 0, networks, steps)
 

@@ -42,7 +42,7 @@ def test_default_study_is_a_folder_made_in_eight_seconds():
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert seconds < MAX_SECONDS
     heading, done = ended.stdout.splitlines()
-    assert heading.startswith("numpy_rnn study: sine wave, T=20 B=1 D=1 H=6 O=1, ")
+    assert heading == "numpy_rnn study: sine wave, 20 steps, 6 hidden units, tanh"
     assert re.fullmatch(r"\d+\.\d s: open study/lesson/lesson\.html; its evidence is .*", done)
     figures = {f"figures/{name}.svg" for name in ("masks", "cosine_bias", "norm_by_lag")}
     lesson = {f"lesson/{name}": content for name, content in files_in(LESSON).items()}
