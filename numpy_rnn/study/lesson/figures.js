@@ -59,7 +59,7 @@ const label = (x, y, words, kind = "") => `<text class="${kind}" x="${x}" y="${y
 // lowest and the highest value; what is outside is clipped. xTicks, yTicks: [value, words] each.
 function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithmic = false, width,
   height = 190}) {
-  const left = 44, top = 26, right = width - 10, bottom = height - 34;
+  const left = 44, top = 26, right = width - 16, bottom = height - 34;
   const level = logarithmic ? (v) => Math.log10(Math.max(v, 1e-300)) : (v) => v;
   const X = (v) => left + ((v - x[0]) / (x[1] - x[0])) * (right - left);
   const Y = (v) => bottom - clamp((level(v) - level(y[0])) / (level(y[1]) - level(y[0])), -1, 2)

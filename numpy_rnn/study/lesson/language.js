@@ -63,11 +63,11 @@ const transposed = (A) => (shapeOf(A).length < 2 ? A : transpose(A));
 
 function summed(A, axis) {
   const rank = shapeOf(A).length, place = axis < 0 ? axis + rank : axis;
+  if (axis === null) return rank ? sum(A.flat(rank)) : A;
   if (place < 0 || place >= rank) {
     throw new LineError(`axis ${axis} does not exist in shape ${shapeText(A)}`);
   }
-  if (axis === null || rank < 2) return rank ? sum(A.flat(rank)) : A;
-  return place === 0 ? columnSums(A) : A.map(sum);
+  return rank === 1 ? sum(A) : place === 0 ? columnSums(A) : A.map(sum);
 }
 
 function averaged(A, axis) {

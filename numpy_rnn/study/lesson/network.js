@@ -113,7 +113,7 @@ function networkSvg(now, moments, place, width) {
   const all = range(1, 3).flatMap((t) => ["loss", "target", "y", "h", "a", "x", "dy", "dh", "da"]
     .filter((which) => isThere(which, t)).map((which) => cells(which, t)));
   const rows = Object.entries(PLACES).map(([which, [top, count]]) =>
-    label(0, top + count * CELL / 2 + 5, which === "loss" ? "ℓ" : which, `symbol ${which}`));
+    label(3, top + count * CELL / 2 + 5, which === "loss" ? "ℓ" : which, `symbol ${which}`));
   const steps = range(1, 3).map((t) => label(boxOf("dh", t, L).x, 14, `step ${t}`, "middle"));
   const cut = boxOf("h", start + 1, L).x - gap / 2;
   return svg(width, 304, `The network over three steps, at ${what} of step ${step}`,
@@ -140,7 +140,7 @@ function explained(now, {what, t}) {
     da: () => ["B3", [part("dh"), ["slope", at("h").map(SLOPE.tanh)]], "the parts are multiplied"],
   }[what]();
   const result = math(what === "loss" ? `ℓ_${t}` : `${what}_${t}`);
-  const line = ([name, numbers], kind = "") => `<tr class="${kind}"><th scope="row">${name}</th>${
+  const line = ([name, numbers], kind = "") => `<tr class="${kind}"><td>${name}</td>${
     numbers ? numbers.map((v) => `<td>${fixed(v, 4)}</td>`).join("")
       : "<td>none: the last step</td>"}</tr>`;
   return `<p>(${id}) ${result}: ${how}.</p><table class="numbers"><tbody>${
@@ -205,7 +205,7 @@ function drawNetwork(state) {
 
 // The reader's own numbers: one input for each, in the order of SMALL.
 function readNumbers() {
-  const inputs = [...element("network-numbers").querySelectorAll("input")];
+  const inputs = [...element("network-own").querySelectorAll("input")];
   const numbers = inputs.map(({value}) => Number(value.trim().replace("−", "-") || NaN));
   if (!numbers.every((v) => Math.abs(v) <= 9)) return;
   FIGURES.network.set({numbers: mapObject((list) => numbers.splice(0, list.length), SMALL)});
@@ -213,7 +213,7 @@ function readNumbers() {
 
 figure("network", {at: 0, by: 0, k2: 3, numbers: SMALL}, drawNetwork);
 if (element("network")) {
-  const {state, set} = FIGURES.network, numbers = element("network-numbers");
+  const {state, set} = FIGURES.network, numbers = element("network-own");
   onClick("network-back", () => set({at: state.at - 1}));
   onClick("network-next", () => set({at: state.at + 1}));
   element("network-drawing").addEventListener("click", ({target}) => {

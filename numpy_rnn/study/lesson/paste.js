@@ -151,7 +151,7 @@ function oriented(all) {
   return all.map((one) => (one.isSquare && !one.isTorch && isFlipped ? swapped(one) : one));
 }
 
-function verdictOn(one) {
+function verdictOn(one, all) {
   const expected = expectedOf(one.key), name = `d${one.key}`, size = largest(expected);
   const which = [name, one.key].includes(one.words) ? name
     : `${one.words}: this is ${name}${one.isTransposed ? "ᵀ, as PyTorch has it" : ""}`;
@@ -164,14 +164,16 @@ function verdictOn(one) {
   if (agrees(one, tiny.p[one.key].flat())) {
     return verdict("named", "these are the weights themselves; print their .grad");
   }
-  if (digits > 0.02) return verdict("right", "cannot be told, print at least four digits");
   if (agrees(one, expected)) {
-    return verdict("right", one.dtype !== "float32" ? `right, to the precision of ${one.dtype}`
+    return verdict("right", digits > 0.02 ? "cannot be told, print at least four digits"
+      : one.dtype !== "float32" ? `right, to the precision of ${one.dtype}`
       : digits > PRECISIONS.float32 ? "right, to the digits that are printed" : "right");
   }
   if (one.isSquare && agrees(swapped(one), expected)) {
-    return verdict("named", one.isTorch ? "transposed: PyTorch’s own has the other orientation"
-      : "transposed. If your program stores W_hh as PyTorch does, it is right; else see (B5)");
+    const isTold = all.some(({key}) => key === "W_xh" || key === "W_hy");
+    return verdict(isTold && !one.isTorch ? "wrong" : "named", `transposed${
+      one.isTorch ? ": PyTorch’s own has the other orientation"
+        : isTold ? "" : ". If your program stores W_hh as PyTorch does, it is right"}`);
   }
   return verdict("wrong", `wrong, the largest difference is ${show(apart, 2)} of its maximum`);
 }
@@ -247,7 +249,7 @@ function pasted(text) {
   if (!arrays.length) return ["No numbers are found: paste arrays, such as dW_hh = [[…]]."];
   const read = arrays.map(recognised), all = oriented(read.filter(({problem}) => !problem));
   const problems = read.filter(({problem}, i) => problem && (arrays[i].name || !all.length));
-  const verdicts = all.map(verdictOn), isExplained = verdicts.every(({kind}) => kind !== "wrong");
+  const verdicts = all.map((one) => verdictOn(one, all)), isExplained = verdicts.every(({kind}) => kind !== "wrong");
   return [...problems.map(({problem}) => problem), ...verdicts.map((one) => one.text),
     ...(isExplained ? [] : [mistakeOf(all)])];
 }

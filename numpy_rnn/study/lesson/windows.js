@@ -52,13 +52,13 @@ function drawWindows(state) {
 
 // How many of the recorded networks learned, by d (rows) and k (columns).
 function recordedTable(counts, words) {
-  const cell = (n, k, d) => `<td class="${k > d ? "contains" : ""}${n > 16 ? " most" : ""}"
+  const cell = (n, k, d) => `<td class="${k > d ? "contains" : ""}${n > 24 ? " most" : ""}"
     style="--share:${n / RECORDED.networks}">${n}</td>`;
   const heads = counts[0].map((_, j) => `<th scope="col">${j + 1}</th>`);
   const rows = counts.map((list, i) => `<tr><th scope="row">${i + 1}</th>${
     list.map((n, j) => cell(n, j + 1, i + 1)).join("")}</tr>`);
   return `<table class="learned"><caption>${words}</caption><thead><tr><th scope="col">
-    ${math("d")}</th>${heads.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
+    lag</th>${heads.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }
 
 function drawLearned() {
