@@ -45,10 +45,8 @@ def new_page():
             # Not a tab of another page's window: only the tab in front scrolls and plays.
             viewport = {"width": width, "height": 800}
             page = browser.new_context(viewport=viewport, offline=True, **options).new_page()
-            page.on(
-                "request",
-                lambda request: wrong.extend(re.findall("^(?!data:|file:).*", request.url)),
-            )
+            asked = re.compile("^(?!data:|file:).*")
+            page.on("request", lambda request: wrong.extend(asked.findall(request.url)))
             page.on("console", lambda message: wrong.append(message.text))
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.goto(path.as_uri())

@@ -39,8 +39,6 @@ def folder(small, tmp_path_factory):
     return path
 
 
-# -- Markdown --------------------------------------------------------------------------------------
-
 TEXT = """
 ## 1. One
 
@@ -77,17 +75,13 @@ def test_formulas_are_mathml_and_unknown_commands_are_errors():
         formula(r"\nosuch x", {"display_mode": False})
 
 
-# -- numbers ---------------------------------------------------------------------------------------
-
-
 def test_numbers_of_the_page_are_those_of_the_run(small):
     subject = small(steps=12, networks=4, epochs=60, k1=3, k2=3)
     findings = measure(subject)
     own = findings.own[-1].chunks
     assert f"{own.cosine[2]:.2f}".replace("-", "−") in own_cost(subject, findings.own[-1])
-    rows = [
-        row.strip("| ").split(" | ") for row in cost_table(findings).split("\n\n")[0].splitlines()
-    ]
+    table, _ = cost_table(findings).split("\n\n")
+    rows = [row.strip("| ").split(" | ") for row in table.splitlines()]
     assert [row[0] for row in rows[2:]] == ["1", "2", "3", "5", "10", "12"]
     for row in rows[2:]:
         k = int(row[0])
@@ -139,9 +133,6 @@ def test_drawings_take_the_colour_of_the_text(small):
         assert "currentColor" in drawing
         assert "#000000" not in drawing
         assert b"prefers-color-scheme: dark" in svg_file(drawing)
-
-
-# -- in a browser ----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
