@@ -57,7 +57,6 @@ function readArrays(text) {
   return result;
 }
 
-// The index after the bracket that closes the one at `from`.
 function closing(text, from) {
   for (let i = from, depth = 0; i < text.length; i++) {
     depth += (text[i] === "[") - (text[i] === "]");
@@ -72,7 +71,6 @@ function blockEnd(text, from) {
   return next ? from + next.index + Number(next[0] === "*") : text.length;
 }
 
-// [] where rows differ in length.
 function shapeOfRows(rows) {
   const [first, ...others] = rows.map((row) => (row.match(NUMERAL) ?? []).length).filter(Boolean);
   if (others.some((length) => length !== first)) return [];

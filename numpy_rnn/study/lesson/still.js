@@ -38,9 +38,9 @@ function drawGrowth() {
     lines: [
       {kind: "level", points: [[0, 1], [30, 1]]},
       {kind: "level", points: range(0, 30).map((lag) => [lag, 0.8 ** lag])},
-      {kind: "cut", label: "1.5, no input", at: [9, 3e3], points: changeByLag(1.5, 0)},
-      {kind: "backward", label: "1.5, inputs", at: [15, 10], points: changeByLag(1.5, 1)},
-      {kind: "forward", label: "0.8, inputs", at: [2, 1e-4], points: changeByLag(0.8, 1)},
+      {kind: "cut", label: "1.5, no input", at: [4, 1e4], points: changeByLag(1.5, 0)},
+      {kind: "backward", label: "1.5", at: [14, 0.3], points: changeByLag(1.5, 1)},
+      {kind: "forward", label: "0.8", at: [5, 1e-4], points: changeByLag(0.8, 1)},
     ],
   });
 }
