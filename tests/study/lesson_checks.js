@@ -76,3 +76,13 @@ const CHECKS = {
     return [...document.querySelectorAll(".kept")].map(({dataset: {t, s}}) => [+t, +s]);
   },
 };
+
+// In node: the scripts, a function and its argument from standard input, the value to standard output.
+if (typeof require !== "undefined") {
+  const {readFileSync} = require("node:fs"), vm = require("node:vm"), context = vm.createContext({});
+  const [names, text, argument] = JSON.parse(readFileSync(0, "utf8"));
+  for (const name of names) vm.runInContext(readFileSync(name, "utf8"), context);
+  context.argument = JSON.stringify(argument);
+  const call = `JSON.stringify((${text})(JSON.parse(argument)))`;
+  process.stdout.write(vm.runInContext(call, context));
+}
