@@ -54,7 +54,7 @@ def evidence_files(subject: Subject, choices: Mapping[str, str]) -> dict[str, by
     """The files of the evidence by their names: the page, its style and its figures as files of
     their own.
 
-    choices: the options that were given, in words.
+    choices: the options other than the defaults, in words.
     """
     findings = measure(subject)
     checked = check_equations(subject)

@@ -17,7 +17,7 @@ from numpy_rnn.common.format import join_names
 from numpy_rnn.study.subject import study_run
 
 PACKAGES = ["matplotlib", "latex2mathml", "markdown_it", "mdit_py_plugins"]
-NOT_OF_THE_RUN = ("folder", "quiet")  # options
+NOT_OF_THE_RUN = ("folder", "quiet", "given")  # attributes of a configuration
 LESSON = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
 EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
@@ -45,10 +45,11 @@ def run(rnn: Any, configuration: Configuration) -> None:
     print(f"{rnn.__name__} study: {subject.name}, {sizes}", flush=True)
     if steps < all_steps:
         print(f"the first {steps} of {all_steps} steps are studied; --steps changes their number")
+    default = vars(Configuration("study"))
     choices = {
         name.replace("_", " "): printable(str(value))
-        for name, value in configuration.given.items()
-        if name not in NOT_OF_THE_RUN
+        for name, value in vars(configuration).items()
+        if name not in NOT_OF_THE_RUN and value != default[name]
     }
     from numpy_rnn.study.page import evidence_files  # its packages are checked first
 
