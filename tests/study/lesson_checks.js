@@ -67,10 +67,11 @@ const CHECKS = {
         one.bottom - all.bottom];
       return !e.closest("clipPath, [clip-path]") && Math.max(...beyond) > 1;
     }).map((e) => e.outerHTML)),
-  heights: () => [...new Set(range(0, 25).map((at) => {
-    FIGURES.network.set({at, by: 0.1});
-    return element("network").getBoundingClientRect().height;
-  }))],
+  heights: () => [...new Set([3, 2, 1].flatMap((k2) => range(0, 25).map((at) => {
+    FIGURES.network.set({at, k2});
+    FIGURES.network.set({by: 0.1});
+    return document.querySelector("#network > .live").getBoundingClientRect().height;
+  })))],
   kept: ([k1, k2]) => {
     FIGURES.windows.set({k1, k2});
     return [...document.querySelectorAll(".kept")].map(({dataset: {t, s}}) => [+t, +s]);

@@ -373,7 +373,7 @@ def test_page_fits_every_screen(width, opened):
     page = opened(width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("CHECKS.outside()") == []
-    if width >= 1280:  # nothing moves, whatever the figure shows
+    if width >= 768:  # nothing moves, whatever the figure shows
         assert len(page.evaluate("CHECKS.heights()")) == 1
 
 

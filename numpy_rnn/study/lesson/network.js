@@ -192,9 +192,10 @@ function nudgeInWords(now, {what, t}, by) {
 function drawNetwork(state) {
   const now = smallUpdate(state.numbers, state.k2), moments = momentsOf(now.window);
   state.at = clamp(state.at, 0, moments.length - 1);
+  if (state.at !== state.seen) Object.assign(state, {by: 0, seen: state.at});  // to predict again
   const moment = moments[state.at], {what, t} = moment, width = widthOf("network-drawing", 640);
   element("network-drawing").innerHTML = networkSvg(now, moments, state.at, width);
-  const names = {sum: `sum, step ${t}`, step: "update", loss: math(`ℓ_${t}`)};
+  const names = {sum: `sum ${t}`, step: "update", loss: math(`ℓ_${t}`)};
   const words = names[what] ?? math(`${what}_${t}`);
   showSlider("network-at", state.at, words, {max: moments.length - 1});
   showSlider("network-by", state.by, fixed(state.by));

@@ -208,7 +208,6 @@ function slipGradients({h_0 = 1, b_h = 1, W_hh = tiny.p.W_hh, exchanged, N, ...o
   return gradientsOf(p, pass, turned(tiny.target), N ?? tiny.N, options);
 }
 
-// Every candidate: its words, and its gradients.
 const candidates = () => [["", right], ...mistakes.map(({id, code, message, gradients}) =>
   [`These are the numbers of ${LINES[id][0]} = ${code} in (${id}). ${message}`, gradients]),
 ...SLIPS.map(([words, options]) => [words, slipGradients(options)])];
