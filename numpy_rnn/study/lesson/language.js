@@ -80,7 +80,7 @@ const ARRAYS = {
   dot: [2, dotProduct], matmul: [2, matrixProduct], add: [2, BINARY["+"]],
   subtract: [2, BINARY["-"]], multiply: [2, BINARY["*"]], divide: [2, BINARY["/"]],
   tanh: [1, (A) => each(Math.tanh, A)], square: [1, (A) => each((v) => v * v, A)],
-  transpose: [1, transposed], sum: [1, summed], mean: [1, averaged],
+  transpose: [1, transposed], sum: [1, summed], mean: [1, averaged], power: [2, BINARY["**"]],
 };
 const METHODS = ["dot", "sum", "mean", "transpose"];
 

@@ -133,7 +133,7 @@ function explained(now, {what, t}) {
     a: () => ["F1", [product("x", t, "W_xh"), product("h", t - 1, "W_hh")], "the parts are added"],
     h: () => ["F2", [part("a")], "tanh of each number"],
     y: () => ["F3", [product("h", t, "W_hy")], "the output"],
-    loss: () => ["ℓ", [part("y"), part("target")], "half the squared difference"],
+    loss: () => ["L1", [part("y"), part("target")], "half the squared difference"],
     dy: () => ["B1", [part("y"), part("target")], t > window.lossStart ? "the difference"
       : "0, as this step has no loss in this update"],
     dh: () => ["B2", [back("dy", t, "W_hy"), back("da", t + 1, "W_hh")], "the parts are added"],
