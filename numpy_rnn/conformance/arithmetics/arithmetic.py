@@ -1,7 +1,7 @@
-"""The operations that the definition is written in, for numbers of any kind: what an arithmetic provides."""
+"""The operations that the definition is written in, and the table of its nonlinearities."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ Dtype = npt.DTypeLike
 
 
 class Numbers(Protocol):
-    """An array of numbers: its operators round, enclose, or carry a bound, as its arithmetic does."""
+    """An array of numbers, whose operators round or carry a bound as its arithmetic does."""
 
     @property
     def mT(self) -> Any:
@@ -24,7 +24,6 @@ class Numbers(Protocol):
     def shape(self) -> tuple[int, ...]:
         """The shape."""
 
-    def __neg__(self) -> Any: ...
     def __add__(self, other: Any, /) -> Any: ...
     def __sub__(self, other: Any, /) -> Any: ...
     def __mul__(self, other: Any, /) -> Any: ...
@@ -36,47 +35,43 @@ N = TypeVar("N", bound=Numbers)
 class Arithmetic(Protocol[N]):
     """The numbers of one window. dtype: of the parameters, to which the rate is rounded.
 
-    axes: the number of leading axes of the parameters, those of networks or updates. seen: the tensors so far, by their
-    names and steps. Operations with a name are those whose correct forms differ, or which other numbers compute
-    otherwise; + − × are the operators of the numbers themselves.
+    axes: the number of leading axes of the parameters, those of networks or updates. seen: the
+    tensors so far, by their names and steps. Operations with a name are those whose correct forms
+    differ, or which other numbers compute otherwise; + − × are the operators of the numbers.
     """
 
     dtype: np.dtype[Any]
     axes: int
     seen: dict[str, dict[int | None, N]]
 
-    # -- the border ---------------------------------------------------------------------------------------------------
-
     def given(self, array: NumpyArray, /) -> N:
         """The numbers of an input."""
 
     def see(self, name: str, t: int | None, value: N) -> N:
-        """Note the value of a tensor at a step, and return the value with which the equations go on."""
+        """Note a tensor at a step, and return the value with which the equations continue."""
         self.seen.setdefault(name, {})[t] = value
         return value
 
     def stack(self, values: Sequence[N]) -> N:
-        """Values of several steps, the axis of time first; a given dy has no axes of networks."""
+        """Values of several steps, the axis of time first."""
 
     def report(self) -> dict[str, N]:
-        """The tensors by name. Those with steps have the axis of time first."""
+        """The tensors by name, in causal order. Those with steps have the axis of time first."""
         ordered = {name: self.seen[name] for name in SHAPES if name in self.seen}
         return {
-            n: v[None] if None in v else self.stack([v[t] for t in sorted(v)])
-            for n, v in ordered.items()
-        }  # type: ignore[type-var]
+            name: steps[None] if None in steps else self.stack([steps[t] for t in sorted(steps)])  # type: ignore[type-var]
+            for name, steps in ordered.items()
+        }
 
     def with_axes(self, array: NumpyArray) -> NumpyArray:
-        """An array (B, N) that all networks share as (1, .., 1, B, N), with as many axes as the parameters."""
+        """An array (B, N) that all networks share as (1, .., 1, B, N)."""
         return array.reshape(*(1,) * (self.axes + 2 - array.ndim), *array.shape)
 
     def zeros(self, value: N) -> N:
         """Zeros like a value."""
 
-    # -- the network --------------------------------------------------------------------------------------------------
-
-    def affine(self, products: Sequence[tuple[N, N]], *biases: N | None) -> N:
-        """The sum of products of matrices, and of biases that are not None: one sum, in any order."""
+    def affine(self, products: Sequence[tuple[N, N]], bias: N | None = None) -> N:
+        """The sum of products of matrices, and of a bias: one sum, in any order."""
 
     def total(self, steps: Sequence[N]) -> N:
         """The sum over steps and sequences, in any order."""
@@ -87,25 +82,8 @@ class Arithmetic(Protocol[N]):
     def by_slope(self, dh: N, a: N, h: N, nonlinearity: str) -> N:
         """dh ∘ φ'(a), by any factorisation."""
 
-    def loss_and_error(self, y: N, target: N, weights: N, objective: Objective) -> tuple[N, N]:
-        """L and dy of the steps with a loss, (K, ..., B, O); weights (K, ..., B, 1), or one number."""
-
-    def divisor(self, y: Numbers, weights: Any, objective: Objective) -> Any:
-        """N of (L2), a number or (1, ..., 1, 1): for "mean" the sum of the weights of all terms, or 1 if they are 0."""
-        if objective.reduction == "sum":
-            return 1.0
-        if objective.reduction != "mean":
-            raise InputError(
-                f"{objective.reduction!r} is no reduction that is known here: expected sum or mean"
-            )
-        K, B, O = y.shape[0], y.shape[-2], y.shape[-1]
-        terms = O if objective.loss == "squared_error" else 1
-        if np.ndim(weights) == 0:
-            return float(K * B * terms)
-        N = weights.sum(axis=(0, -2, -1), keepdims=True) * terms
-        return np.where(N == 0, np.ones_like(N), N)
-
-    # -- the step -----------------------------------------------------------------------------------------------------
+    def loss_and_error(self, y: N, target: N, objective: Objective) -> tuple[N, N]:
+        """L and dy of the steps with a loss, (K, ..., B, O)."""
 
     def constant(self, number: float) -> Any:
         """An option of the step, rounded to the dtype or not."""
@@ -115,12 +93,12 @@ class Arithmetic(Protocol[N]):
 
     def expand(self, per_network: Any, array: Any) -> Any:
         """A number per network, with the axes of an array of all networks."""
-        if np.ndim(per_network) == 0:
-            return per_network
-        return per_network.reshape(*per_network.shape, *(1,) * (array.ndim - per_network.ndim))
-
-    def add(self, *terms: N) -> N:
-        """The sum of terms, in any order."""
+        axes = array.ndim - per_network.ndim
+        return (
+            per_network.reshape(*per_network.shape, *(1,) * axes)
+            if per_network.ndim
+            else per_network
+        )
 
     def norm(self, gradients: Sequence[N]) -> N:
         """The norm of all gradients of a network."""
@@ -133,3 +111,77 @@ class Arithmetic(Protocol[N]):
 
     def by_root(self, g: N, squares: N) -> N:
         """g divided by the root of the sum of squares."""
+
+
+# -- tables of choices ----------------------------------------------------------------------------
+
+Entry = TypeVar("Entry")
+
+
+def choose(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+    """The entry of this name. Raises InputError on an unknown name."""
+    if name not in table:
+        raise InputError(f"{name!r} is no {what} of the suite: expected {', '.join(table)}")
+    return table[name]
+
+
+def divisor(shape: Sequence[int], objective: Objective) -> float:
+    """N of (L2), for outputs of this shape: 1 for a sum, the number of terms for a mean."""
+    K, B, O = shape[0], shape[-2], shape[-1]
+    terms = choose({"squared_error": K * B * O, "cross_entropy": K * B}, objective.loss, "loss")
+    return float(choose({"sum": 1, "mean": terms}, objective.reduction, "reduction"))
+
+
+def sech_squared(a: NumpyArray) -> NumpyArray:
+    """tanh'(a) = 1/cosh²(a) without overflow; where that is below 1e-300, something larger."""
+    return np.cosh(np.minimum(np.abs(a), 350.0)) ** -2.0
+
+
+class Smooth(NamedTuple):
+    """The slope of a φ without a kink, whose derivative is even, falls with |a|, and has |φ''| ≤ 2 φ'."""
+
+    of_a: Callable[[NumpyArray], NumpyArray]  # φ'(a), from which nothing cancels
+    of_h: Callable[[NumpyArray], NumpyArray]  # the same from h
+    change: Callable[[NumpyArray], NumpyArray]  # |∂ of that/∂h|
+    unit: float = 0.0  # roundings of φ are in units of |h| and this, a term that cancels
+
+    def steepest(self, a: NumpyArray, E: NumpyArray) -> NumpyArray:
+        """The largest φ' within E of a."""
+        return self.of_a(np.maximum(np.abs(a) - E, 0))
+
+
+class Nonlinearity(NamedTuple):
+    """φ of any numbers, its slope from a and h, and the bound of that; None for the kink of relu."""
+
+    phi: Callable[[NumpyArray], NumpyArray]
+    slope: Callable[[NumpyArray, NumpyArray], NumpyArray]
+    bound: Smooth | None
+
+
+NONLINEARITIES = {
+    "tanh": Nonlinearity(
+        phi=np.tanh,
+        slope=lambda a, h: 1 - h * h,
+        bound=Smooth(sech_squared, lambda h: 1 - h * h, lambda h: 2 * np.abs(h)),
+    ),
+    "relu": Nonlinearity(
+        phi=lambda a: np.maximum(a, 0),
+        slope=lambda a, h: (h.real > 0).astype(h.dtype),
+        bound=None,
+    ),
+    "sigmoid": Nonlinearity(
+        phi=lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),
+        slope=lambda a, h: h * (1 - h),
+        bound=Smooth(
+            lambda a: sech_squared(a / 2) / 4,
+            lambda h: h * (1 - h),
+            lambda h: np.abs(1 - 2 * h),
+            unit=0.5,
+        ),
+    ),
+}
+
+
+def nonlinearity_of(name: str) -> Nonlinearity:
+    """The nonlinearity of this name. Raises InputError if there is none."""
+    return choose(NONLINEARITIES, name, "nonlinearity")

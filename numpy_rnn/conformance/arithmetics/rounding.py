@@ -2,9 +2,9 @@
 
 Notation: v the value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
 
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic), 3.1
-to 3.5 (γ_n; inner products and products of matrices, in any order; how relative errors of products and quotients add
-up) and 4.2 (sums).
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model
+of arithmetic), 3.1 to 3.5 (γ_n; inner products and products of matrices, in any order; how relative
+errors of products and quotients add up) and 4.2 (sums).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,22 +16,22 @@ import numpy.typing as npt
 
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.arithmetics.arithmetic import Dtype
+from numpy_rnn.conformance.arithmetics.floats import joined
 
 Real = NumpyArray | float
 
 UPWARDS = 1 + 1e-10  # covers the rounding of the bounds themselves, in float64
-WIDER = (
-    1 + 2.0**-10
-)  # covers a rounding to a wider format before the one to the dtype: x87 has 11 bits more
+# Covers a rounding to a wider format before the one to the dtype: x87 has 11 bits more.
+WIDER = 1 + 2.0**-10
 
 
 class Rounding:
     """The bounds of single operations in one dtype, each rounded upwards.
 
-    An operation gives (exact result)(1 + δ) with |δ| ≤ u, or 0 if the result is below the smallest normal number and is
-    flushed; 8 n · smallest normal is allowed for what n terms lose by that in their products, their sums and when they
-    are read again. A term that is exactly 0 rounds nothing and is not counted, so that E = 0 for what every correct
-    computation gives exactly.
+    An operation gives (exact result)(1 + δ) with |δ| ≤ u, or 0 if the result is below the smallest
+    normal number and is flushed; 8 n · smallest normal is allowed for what n terms lose by that in
+    their products, their sums and when they are read again. A term that is exactly 0 rounds nothing
+    and is not counted, so that E = 0 for what every correct computation gives exactly.
 
     own: the unit roundoff of the value with which a result is compared, 0 if it is exact.
     """
@@ -42,7 +42,7 @@ class Rounding:
         self.smallest, self.largest = float(limits.smallest_normal), float(limits.max)
 
     def gamma(self, n: Real) -> Real:
-        """γ_n, of a number or of an array of numbers; infinity where n·u is so large that it says nothing."""
+        """γ_n, of a number or an array of numbers; infinity where n·u is too large to say anything."""
         largest = n.max(initial=0) if isinstance(n, np.ndarray) else n
         if largest * max(self.u, self.own) < 0.25:
             return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
@@ -70,15 +70,11 @@ class Rounding:
         """A number of float64 that may be rounded to the dtype: E is what that does to it."""
         value = np.asarray(number, np.float64)
         with np.errstate(over="ignore"):
-            return Near(
-                value,
-                np.abs(np.asarray(number, self.dtype).astype(np.float64) - value)
-                + self.given(value).E,
-                self,
-            )
+            rounded = np.asarray(number, self.dtype).astype(np.float64)
+        return Near(value, np.abs(rounded - value) + self.given(value).E, self)
 
     def times(self, a: "Near", b: "Near") -> "Near":
-        """a ∘ b: E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with exactly ±1 rounds nothing."""
+        """a ∘ b: E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with ±1 rounds nothing."""
         max_abs = a.max_abs * b.max_abs
         rounds = max_abs > 0
         for one in (a, b):
@@ -94,7 +90,7 @@ class Rounding:
         return self.near(value, inherited + own * rounds)
 
     def product(self, A: "Near", B: "Near") -> "Near":
-        """The product of matrices AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
+        """AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
         A_max, B_max = A.max_abs, B.max_abs
         n: Real = float(A_max.shape[-1])
         if not (A_max.all() and B_max.all()):
@@ -103,7 +99,7 @@ class Rounding:
         return self.near(A.value @ B.value, E)
 
     def sum(self, v: "Near") -> "Near":
-        """The sum over the rows, the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham, (4.4)."""
+        """The sum over the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham, (4.4)."""
         max_abs = v.max_abs
         n = (max_abs > 0).sum(-2)
         E = self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(-2) + v.E.sum(-2) + self.flushes(n)
@@ -151,32 +147,24 @@ class Near:
     def __getitem__(self, index: Any) -> "Near":
         return self.map(lambda array: array[index])
 
-    def __neg__(self) -> "Near":
-        return Near(-self.value, self.E, self.of)
-
     def __add__(self, other: "Near") -> "Near":
         return self.of.plus(self, other)
 
     def __sub__(self, other: "Near") -> "Near":
-        return self.of.plus(self, -other)
+        return self.of.plus(self, Near(-other.value, other.E, self.of))
 
     def __mul__(self, other: "Near") -> "Near":
         return self.of.times(self, other)
 
 
 def join(parts: Sequence[Near], axis: int) -> Near:
-    """The parts along the last axis, or along the last but one; the leading axes are broadcast."""
-    if len(parts) == 1:
-        return parts[0]
-    shapes = {part.shape[:-2] for part in parts}
-    if len(shapes) > 1:
-        leading = np.broadcast_shapes(*shapes)
-        parts = [
-            part.map(lambda array: np.broadcast_to(array, leading + array.shape[-2:]))
-            for part in parts
-        ]
-    value, E = (
-        np.concatenate([getattr(part, name) for part in parts], axis=axis)
-        for name in ("value", "E")
-    )
+    """The parts along one of the last two axes; the leading axes are broadcast."""
+    value, E = (joined([getattr(part, name) for part in parts], axis) for name in ("value", "E"))
     return Near(value, E, parts[0].of)
+
+
+def root_of_squares(v: NumpyArray, axis: int | tuple[int, ...]) -> NumpyArray:
+    """√Σv² along axes that are kept, of numbers scaled so that no square leaves float64's range."""
+    _, exponent = np.frexp(np.abs(v).max(axis=axis, keepdims=True))
+    squares = np.square(np.ldexp(v, -exponent)).sum(axis=axis, keepdims=True)
+    return np.ldexp(np.sqrt(squares), exponent)
