@@ -61,7 +61,7 @@ examples:
   python -m {name} --resume run.npz --epochs 600 --save run.npz""",
     "compare": """\
 examples:
-  python -m {name} compare {other} --output results.json    # the same run in both packages
+  python -m {name} compare {other}                          # the same run in both packages
   python -m {name} compare my_rnn:port                      # your own implementation
   python -m {name} compare trace.npz                        # a trace that --trace or another program wrote""",
     "study": """\
@@ -92,7 +92,6 @@ OTHER_OPTIONS: list[tuple[str, str, str, dict[str, Any], str]] = [  # commands, 
     ("train", "files", "--resume", FILE, "continue the run that --save wrote"),
     ("train", "files", "--trace", FILE, "record every update with all intermediate values as .npz"),
     ("train", "files", "--output", FILE, "write the losses and the predictions as .csv or .json"),
-    ("compare", "files", "--output", FILE, "write the results of the comparison as .json"),
     ("compare", "files", "--port-timeout", {"metavar": "SECONDS", "type": positive, "default": 10.0},
      "time limit for one answer of another implementation (10)"),
     ("study", "run", "--seeds", {"metavar": "N", "type": whole(2), "default": 32}, "networks, for the bands (32)"),

@@ -28,6 +28,7 @@ PARAMETERS = {  # and the equation of the gradient
     "b_y": ("O", "B8"),
 }
 FIELDS = tuple(PARAMETERS)
+RECURRENT = ("W_hh",)  # the weights through which rounding grows from step to step
 TABLE = STATES | LOSS | ADJOINTS | INPUT_GRADIENTS
 TABLE |= {"d" + name: entry for name, entry in PARAMETERS.items()}  # before clipping
 TABLE |= {"v" + name: (axes, "U2 to U5") for name, (axes, _) in PARAMETERS.items()}

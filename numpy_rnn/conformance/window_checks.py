@@ -88,7 +88,8 @@ class Tolerance(NamedTuple):
             share = np.divide(largest, whole, out=np.ones_like(whole), where=whole > 0)
             allowed = np.where(estimated, limit * share, allowed)
             allowed_size = np.where(estimated, limit, allowed_size)
-        lost = ~(allowed_size <= np.maximum(LOST * size, UNDERFLOW * self.underflow))
+        # A tensor that is exactly 0, or underflows, has no digits to be lost.
+        lost = ~(allowed_size <= np.maximum(LOST * size, UNDERFLOW * self.underflow)) & (size > 0)
         flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
         return Check(self.tensor, ratios(difference, allowed), self.expected, allowed, *flags)
 

@@ -57,11 +57,14 @@ class Arithmetic(Protocol[N]):
 
     def report(self) -> dict[str, N]:
         """The tensors by name, in causal order. Those with steps have the axis of time first."""
-        ordered = {name: self.seen[name] for name in SHAPES if name in self.seen}
-        return {
-            name: steps[None] if None in steps else self.stack([steps[t] for t in sorted(steps)])  # type: ignore[type-var]
-            for name, steps in ordered.items()
-        }
+        found = dict[str, N]()
+        for name in [name for name in SHAPES if name in self.seen]:
+            steps: Any = self.seen[name]
+            found[name] = steps.get(None)
+            if None not in steps:
+                found[name] = self.stack([steps[t] for t in sorted(steps)])
+        self.seen = {}  # arrays refer to their arithmetic: such a cycle is freed late
+        return found
 
     def with_axes(self, array: NumpyArray) -> NumpyArray:
         """An array (B, N) that all networks share as (1, .., 1, B, N)."""
