@@ -35,45 +35,43 @@ from numpy_rnn.common.checks import NUMPY_ARRAYS, check_run
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import NumpyArray, Objective, Run, RunOptions, Schedule, Step, Window
-from numpy_rnn.conformance.case import (
-    FIELDS,
-    INPUT_GRADIENTS,
-    INTERMEDIATES,
-    NO_WEIGHTS,
-    SHAPES,
-    array_error,
-    parameters_from,
-    present,
-)
+from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.case import FIELDS, INTERMEDIATES, SHAPES, parameters_from, present
 from numpy_rnn.conformance.definition import Arrays, Recorded
 from numpy_rnn.conformance.runs import ROWS, RecordedRun, Recorder
 
 FORMAT = "elman-trace 3"
 PLACE = ("epoch", "number", *Window._fields)
+INITIAL = tuple(f"initial_{name}" for name in ("h_0", *FIELDS[:3]))
+NEEDED = ("k1", "k2", "learning_rate", "epochs")
 
 
 class Trace(Recorder):
     """Records the updates of your own training loop; `numpy_rnn compare FILE.npz` judges them.
 
-    params: the initial parameters by name. x, target: the whole series. h_0 (B, H): the state at the
-    start of every epoch. All arrays are copied, in the dtype of W_hh. options: those of `train`.
+    params: the initial parameters by name. x, target: the whole series. h_0 (B, H): the state at
+    the start of every epoch. All arrays are copied, in the dtype of W_hh. options: those of
+    `train`.
 
     Raises InputError on an unknown or a missing name, and on numbers that the dtype does not have.
     """
 
     def __init__(
-        self, params: dict[str, npt.ArrayLike], x: npt.ArrayLike, target: npt.ArrayLike,
-        h_0: npt.ArrayLike, **options: Any,
-    ):  # fmt: skip
+        self,
+        params: dict[str, npt.ArrayLike],
+        x: npt.ArrayLike,
+        target: npt.ArrayLike,
+        h_0: npt.ArrayLike,
+        **options: Any,
+    ):
         for name in (*FIELDS[:3], *params):
             if name not in params or name not in FIELDS:
                 expected = f"expected {', '.join(FIELDS)}, or some of them"
                 raise InputError(f"the parameters are {', '.join(params)}: {expected}")
         self.dtype, self.place = np.array(params["W_hh"]).dtype, (0, 0)
-        initial = {name: self._array(name, theta) for name, theta in params.items()}
-        series = {"x": x, "target": target, "h_0": h_0}
-        x, target, h_0 = (self._array(name, array) for name, array in series.items())
-        super().__init__(_checked_run(initial, x, target, h_0, options))
+        arrays = {"initial_" + name: theta for name, theta in params.items()}
+        arrays |= {"x": x, "target": target, "initial_h_0": h_0}
+        super().__init__(_run({n: self._array(n, v) for n, v in arrays.items()}, options))
 
     def update(
         self, epoch: int, window: tuple[int, int, int], state: npt.ArrayLike, **values: Any
@@ -118,18 +116,14 @@ class Trace(Recorder):
         return copy
 
 
-# -- files ----------------------------------------------------------------------------------------
-
-
 def trace_arrays(recorded: RecordedRun) -> Arrays:
     """The arrays of a trace file."""
-    run, updates = recorded
-    keywords = run.options.keywords().items()
+    run, keywords = recorded.run, recorded.run.options.keywords().items()
     options = {n: v if isinstance(v, str | None) else np.asarray(v).tolist() for n, v in keywords}
     head = {"format": np.bytes_(FORMAT), "configuration": np.bytes_(json.dumps(options))}
     initial = present(run.params) | {"h_0": run.h_0}
     head |= {"x": run.x, "target": run.target}
-    return head | {"initial_" + name: array for name, array in initial.items()} | updates
+    return head | {"initial_" + name: v for name, v in initial.items()} | recorded.updates
 
 
 def load_trace(path: str) -> RecordedRun:
@@ -147,22 +141,19 @@ def load_trace(path: str) -> RecordedRun:
 
 def read_arrays(arrays: Arrays) -> RecordedRun:
     """The run of the arrays of a trace. Raises InputError with the first error."""
-    initial = [f"initial_{name}" for name in ("h_0", *FIELDS[:3])]
-    for name in ("configuration", "x", "target", *initial, *PLACE):
+    for name in ("configuration", "x", "target", *INITIAL, *PLACE):
         if name not in arrays:
             raise InputError(f"{name} is missing")
     try:
-        values = dict(json.loads(arrays["configuration"].tobytes().rstrip(b"\0")))
-        if isinstance(rates := values.get("learning_rate"), list):
-            values["learning_rate"] = np.array(rates, np.float64)
+        options = dict(json.loads(arrays["configuration"].tobytes().rstrip(b"\0")))
+        if isinstance(rates := options.get("learning_rate"), list):
+            options["learning_rate"] = np.array(rates, np.float64)
     except (ValueError, TypeError, OverflowError, RecursionError):
         expected = "a JSON object of options, with numbers for learning rates"
         raise InputError(f"configuration is not {expected}") from None
-    params = present(parameters_from(arrays, "initial_"))
-    series = arrays["x"], arrays["target"], arrays["initial_h_0"]
-    run = _checked_run(params, *series, run_options(values))
+    run = _run(arrays, options)
     updates = {n: array for n, array in arrays.items() if n in (*PLACE, "initial", *SHAPES)}
-    N, T = updates["epoch"].size, len(run.x)
+    N = updates["epoch"].size
     for name in PLACE:
         array = updates[name]
         if array.dtype.kind not in "iu" or array.shape != (N,) or N == 0:
@@ -170,57 +161,56 @@ def read_arrays(arrays: Arrays) -> RecordedRun:
             raise InputError(f"{found}: expected integers, one per update")
         updates[name] = array.astype(np.int64)
     start, loss_start, stop = (updates[name] for name in Window._fields)
-    if not ((start >= 0) & (start <= loss_start) & (loss_start < stop) & (stop <= T)).all():
-        expected = "expected 0 ≤ start ≤ loss_start < stop"
-        raise InputError(f"the windows are not those of a series of {T} steps: {expected}")
+    is_window = (start >= 0) & (start <= loss_start) & (loss_start < stop) & (stop <= len(run.x))
+    if not is_window.all():
+        expected = "expected 0 ≤ start ≤ loss_start < stop ≤ T"
+        raise InputError(f"the windows are not those of a series: {expected}")
     _check_updates(run, updates)
     return RecordedRun(run, updates)
 
 
-def _checked_run(
-    params: Arrays, x: NumpyArray, target: NumpyArray, h_0: NumpyArray, options: RunOptions
-) -> Run:
-    x, target = (v.astype(np.int64) if v.dtype.kind in "iu" else v for v in (x, target))
-    theta = parameters_from(params)
-    run = Run(params=theta, x=x, target=target, h_0=h_0, options=options, **NO_WEIGHTS)
+def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
+    """The run with these options, by their names. Raises InputError if it cannot be repeated."""
+    kinds = (Schedule, Objective, Step)
+    known = [name for kind in kinds for name in kind._fields]
+    for name in (*NEEDED, *options):
+        if name not in options:
+            raise InputError(f"{name} is missing: expected {', '.join(NEEDED)}")
+        if name not in known:
+            raise InputError(f"{name!r} is no option of a run: expected {', '.join(known)}")
+    parts = [{n: options[n] for n in kind._fields if n in options} for kind in kinds]
+    series = (arrays[name] for name in ("x", "target"))
+    x, target = (v.astype(np.int64) if v.dtype.kind in "iu" else v for v in series)
+    run = Run(
+        params=parameters_from(arrays, "initial_"),
+        x=x,
+        target=target,
+        h_0=arrays["initial_h_0"],
+        options=RunOptions(Schedule(**parts[0]), Objective(**parts[1]), Step(**parts[2])),
+        **cases.NO_WEIGHTS,
+    )
     try:
         return run._replace(options=check_run(NUMPY_ARRAYS, run)[0].options)
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
 
 
-def run_options(values: dict[str, Any]) -> RunOptions:
-    """The options of a run by their names. Raises InputError on a missing or unknown name."""
-    kinds = (Schedule, Objective, Step)
-    known = [name for kind in kinds for name in kind._fields]
-    needed = ("k1", "k2", "learning_rate", "epochs")
-    for name in (*needed, *values):
-        if name not in values:
-            raise InputError(f"{name} is missing: expected {', '.join(needed)}")
-        if name not in known:
-            raise InputError(f"{name!r} is no option of a run: expected {', '.join(known)}")
-    parts = [{n: values[n] for n in kind._fields if n in values} for kind in kinds]
-    return RunOptions(Schedule(**parts[0]), Objective(**parts[1]), Step(**parts[2]))
-
-
 def _check_updates(run: Run, updates: Arrays) -> None:
-    """Raise InputError unless every required array is present, in its shape and dtype, and finite."""
-    (*E, D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
+    """Raise InputError unless every required array is present, in its format, and no other."""
+    E, sizes = run.params.W_hh.shape[:-2], cases.case_sizes(run)  # type: ignore[arg-type]
     N, S = len(updates["start"]), int((updates["stop"] - updates["start"]).sum())
-    sizes = {"B": run.h_0.shape[-2], "D": D, "H": H, "O": O}
     prefixes = ("d", "v", "") if run.options.step.has_velocity else ("d", "")
-    needed = {"loss", *(prefix + name for prefix in prefixes for name in present(run.params))}
-    if updates.keys() & {*INTERMEDIATES} - {"h"}:
-        needed |= {*INTERMEDIATES}
-    names = needed | updates.keys() & {"h", *INPUT_GRADIENTS}
-    expected = {"initial": (N, *E, sizes["B"], H)}
+    names = {"loss", *(prefix + name for prefix in prefixes for name in present(run.params))}
+    names |= {*INTERMEDIATES} if updates.keys() & {*INTERMEDIATES} - {"h"} else set()
+    names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}
+    expected = {"initial": (N, *E, sizes["B"], sizes["H"])}
     for name in [name for name in SHAPES if name in names]:
-        axes, rows = SHAPES[name].removeprefix("T"), S if name in ROWS else N
-        expected[name] = (rows, *E, *(sizes[letter] for letter in axes))
+        own = (sizes[letter] for letter in SHAPES[name] if letter != "T")
+        expected[name] = (S if name in ROWS else N, *E, *own)
     for name, shape in expected.items():
         if name not in updates:
             raise InputError(f"{name} is missing")
-        if error := array_error(name, updates[name], shape, run.params.W_hh.dtype):
+        if error := cases.array_error(name, updates[name], shape, run.params.W_hh.dtype):
             raise InputError(error)
     if unknown := updates.keys() - {*expected, *PLACE}:
         raise InputError(f"{min(unknown)} is present, but the configuration excludes it")

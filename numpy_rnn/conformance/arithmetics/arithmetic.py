@@ -96,12 +96,9 @@ class Arithmetic(Protocol[N]):
 
     def expand(self, per_network: Any, array: Any) -> Any:
         """A number per network, with the axes of an array of all networks."""
-        axes = array.ndim - per_network.ndim
-        return (
-            per_network.reshape(*per_network.shape, *(1,) * axes)
-            if per_network.ndim
-            else per_network
-        )
+        if not np.ndim(per_network):
+            return per_network
+        return per_network.reshape(*per_network.shape, *(1,) * (array.ndim - per_network.ndim))
 
     def norm(self, gradients: Sequence[N]) -> N:
         """The norm of all gradients of a network."""
