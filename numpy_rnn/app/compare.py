@@ -30,7 +30,7 @@ from numpy_rnn.conformance.case import (
     parameters_from,
 )
 from numpy_rnn.conformance.judge import Judgement, finite_part, judge
-from numpy_rnn.conformance.mutants.hints import hints_for_run
+from numpy_rnn.conformance.mutants.run_hints import hint_for_run
 from numpy_rnn.conformance.ports.port import PackagePort, find_port
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -93,7 +93,7 @@ def examine(source: Source, run: Run) -> Side:
     judgement = judge(finite, source.tau, whole=finite is recorded, source=asked)
     last = {name: recorded.updates[name][-1] for name in FIELDS if name in recorded.updates}
     with np.errstate(all="ignore"):  # of wrong numbers of any size
-        hints = hints_for_run(finite, judgement.first) if judgement.first else []
+        hint = hint_for_run(finite, judgement.first) if judgement.first else ""
     return Side(
         source.name,
         judgement,
@@ -101,7 +101,7 @@ def examine(source: Source, run: Run) -> Side:
         parameters_from(last),
         has_own_loop=isinstance(source, TraceFile | PackageSource),
         overflows=finite is not recorded,
-        hint=", or ".join(hints),
+        hint=hint,
         tau=source.tau,
     )
 

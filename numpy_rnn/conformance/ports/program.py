@@ -108,7 +108,9 @@ class ProgramPort(contextlib.AbstractContextManager["ProgramPort"]):
             self.close(patience=EXIT_GRACE if len(line) <= max_length else 0.0)
             if len(line) > max_length:
                 start = one_line(line[:80].decode(errors="replace"), 80)
-                raise PortFault(f"writes {start}: expected a line of at most {max_length} characters")
+                raise PortFault(
+                    f"writes {start}: expected a line of at most {max_length} characters"
+                )
             raise PortFault(f"ends {self._status()} and without an answer{self._complaint()}")
         self.answers += 1
         return line.decode(errors="replace")
