@@ -150,9 +150,16 @@ def tolerances(
         if are_wide and not is_small(case, reported is not None):
             samples = window_update(sampled(case), Noisy(case.dtype, tau, reported))
             for name, tolerance in found.items():
-                spread = np.std(samples[name], axis=1 if SHAPES[name].startswith("T") else 0)
-                found[name] = tolerance._replace(spread=spread)
+                axis = 1 if SHAPES[name].startswith("T") else 0
+                found[name] = tolerance._replace(spread=spread_of(samples[name], axis))
     return found
+
+
+def spread_of(samples: NumpyArray, axis: int) -> NumpyArray:
+    """The standard deviation along an axis, of tiny numbers too."""
+    deviations = samples - samples.mean(axis=axis, keepdims=True)
+    size = root_of_squares(deviations, axis).squeeze(axis)
+    return size / np.sqrt(samples.shape[axis])
 
 
 def is_small(case: WindowCase, is_local: bool) -> bool:

@@ -33,8 +33,6 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.arithmetics.rounding import Near, Real, Rounding
 
-MAX_EXPONENT = 700.0  # exp of more is near the end of float64
-
 
 class Terms(NamedTuple):
     """The operands of a loss: outputs and targets (K, ..., B, O), and the divisor N of (L2)."""
@@ -70,7 +68,8 @@ def softmax(y: NumpyArray, E: NumpyArray, rounding: Rounding, tau: float) -> Sof
     l = s + gamma(tau) * (log_S + s)
     d = e + l + gamma(1) * (np.abs(m) + E_max + log_S + l)
     d = d + gamma(1) * (np.abs(log_p) + e + l) + gamma(tau) + gamma(2)
-    E_p = np.minimum(p * np.expm1(np.minimum(d, MAX_EXPONENT)), 1) + flushes(1)
+    most = np.exp(np.minimum(log_p + d, 0))  # where p itself underflows, too
+    E_p = np.where(d < 1, p * np.expm1(np.minimum(d, 1)), most) + flushes(1)
     return Softmax(p, E_p, log_p, d + gamma(tau) * (np.abs(log_p) + d))
 
 

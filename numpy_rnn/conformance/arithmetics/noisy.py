@@ -1,15 +1,19 @@
 """Monte Carlo arithmetic: random errors in every operation estimate the rounding of a computation.
 
 Every operation of a float64 computation has a random relative error of at most u, the unit roundoff
-of the dtype under test, and an error of the smallest normal number for each of its terms, as these
-may be flushed to zero. The spread of a few samples is the size of the rounding error of any correct
+of the dtype under test, and an operation on single numbers a second one that is the same for all
+numbers of a tensor, as equal numbers round alike. The spread of a few samples is the size of the rounding error of any correct
 computation in that dtype. It is an estimate, not a bound; but where many steps or units make the
 worst-case bound useless, it still has the size of the true error.
 
-A sum of n terms in any order, one after the other too, has the error u √n √(Σ v² + s²/3), where s
-is the sum: √n √Σ v² where the terms have both signs, and √(n/3) |s| where they have one. The error
-of a tanh may have one sign everywhere: each sample has half of what is allowed, times one random
-number for all its states.
+Half of the samples flush subnormal numbers to zero, and all lose a smallest normal number for each
+term of a sum, whose products may be flushed.
+
+A sum of n terms in any order, one after the other too, has the error u √n √(Σ v² + s²), where s is
+the sum: √n √Σ v² where the terms have both signs, and √n |s| where they have one. Independent
+roundings would give √(n/3) |s|, but those of equal terms are not independent. The error of a tanh
+may have one sign everywhere: each sample has half of what is allowed, times one random number for
+all its states.
 
 Source: Parker 1997, Monte Carlo arithmetic, UCLA CSD-970002; Denis, de Oliveira Castro and Petit
 2016, Verificarlo, IEEE ARITH 23; Higham and Mary 2019, A new approach to probabilistic rounding
@@ -28,7 +32,10 @@ from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.arithmetics.floats import Floats, joined
 
 SAMPLES = 8
+FLUSHES = np.arange(SAMPLES) % 2 == 0  # the samples that flush
+BY_A = np.arange(SAMPLES) % 4 < 2  # the samples whose slope is computed from a, not from h
 KINK = 8.0  # spreads of a pre-activation within which relu' may be 0 or 1
+OPEN = np.linspace(0, 1, SAMPLES)  # the share of such slopes that are 1
 EXACT = {np.maximum, np.minimum, np.negative, np.absolute, np.positive}  # operations
 
 
@@ -85,16 +92,20 @@ class Noisy(Floats):
         self.tilt = self.generator.uniform(-1, 1, SAMPLES)  # of tanh, by sample
 
     def given(self, array: NumpyArray, /) -> NumpyArray:
-        """The numbers, of which each sample reads the subnormal ones as they are or as zeros."""
+        """The numbers; half of the samples read subnormal ones as zeros."""
         value = np.asarray(array, np.float64)
         is_tiny = (np.abs(value) < self.smallest) & (value != 0)
         if is_tiny.any():
-            is_shared = value.ndim > 2 and value.shape[0] == 1  # by all samples
-            shape = (SAMPLES, *value.shape[1:]) if is_shared else value.shape
-            value = np.where(is_tiny & (self.generator.random(shape) < 0.5), 0.0, value)
+            value = np.where(is_tiny & self.per_sample(value, FLUSHES), 0.0, value)
         noisy = value.view(NoisyArray)
         noisy.noise = self
         return noisy
+
+    def per_sample(self, value: NumpyArray, numbers: NumpyArray) -> NumpyArray:
+        """A number for each sample, along their axis: the first, or that after time."""
+        axis, shape = int(value.ndim == self.axes + 3), [1] * value.ndim
+        shape[axis] = SAMPLES
+        return numbers.reshape(shape)
 
     def see(self, name: str, t: int | None, value: NumpyArray) -> NumpyArray:
         super().see(name, t, np.asarray(value))
@@ -105,14 +116,19 @@ class Noisy(Floats):
 
     def rounded(self, value: NumpyArray, size: NumpyArray, n: float) -> NumpyArray:
         """The result of an operation on n terms, with a random error of this size in units of u."""
-        # A sum whose terms are all 0 is exact.
-        size = self.u * size + 2 * n * self.smallest * (size > 0)
-        noise = self.generator.random(np.shape(value), np.float32)
-        return self.given(value + size * (2 * noise - 1))
+        tiny = n * self.smallest
+        if (np.abs(value) * self.u < tiny).any():
+            lost = np.minimum(np.abs(value), tiny) * np.sign(value)
+            value = value - lost * self.per_sample(value, FLUSHES)
+        noise = 2 * self.generator.random(value.shape, np.float32) - 1
+        if n <= 1:  # equal numbers round alike
+            noise = noise + self.per_sample(value, self.generator.uniform(-1, 1, SAMPLES))
+        error = self.u * size + tiny * (size > 0)  # a sum whose terms are all 0 is exact
+        return self.given(value + error * noise)
 
     def of_sum(self, value: NumpyArray, squares: NumpyArray, n: float) -> NumpyArray:
         """A sum of n terms, whose squares have this sum."""
-        size = np.hypot(np.sqrt(squares), value / 3**0.5) * n**0.5 if n > 1 else np.abs(value)
+        size = np.hypot(np.sqrt(squares), value) * n**0.5 if n > 1 else np.abs(value)
         return self.rounded(value, size, n)
 
     def affine(
@@ -134,17 +150,19 @@ class Noisy(Floats):
         h = super().phi(a, nonlinearity)
         if nonlinearity_of(nonlinearity).bound is None:
             return h
-        values, tilt = np.asarray(h), self.u * self.tilt.reshape(-1, *(1,) * (h.ndim - 1))
+        values, tilt = np.asarray(h), self.u * self.per_sample(h, self.tilt)
         error = self.tau.relative / 2 * np.abs(values) + self.tau.absolute
         return self.given(values + tilt * error)
 
     def by_slope(
         self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str
     ) -> NumpyArray:
-        """dh ∘ φ'(a); for relu any slope where a may be on both sides of the kink."""
-        if nonlinearity_of(nonlinearity).bound is not None:
-            return super().by_slope(dh, a, h, nonlinearity)
-        spread = np.std(np.asarray(a), axis=0) if "a" not in self.reported else 0.0
-        is_open = (np.abs(np.asarray(a)) <= KINK * spread) & (spread > 0)
-        slope = np.where(is_open, self.generator.integers(0, 2, a.shape), np.asarray(h) > 0)
-        return self.given(np.asarray(dh) * slope)
+        """dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
+        of, a = nonlinearity_of(nonlinearity), np.asarray(a)
+        if of.bound is not None:
+            by_h, by_a = dh * of.slope(a, h), dh * of.bound.of_a(a)
+            return self.given(np.where(self.per_sample(a, BY_A), by_a, by_h))
+        spread = np.std(a, axis=0) if "a" not in self.reported else 0.0
+        is_near = (np.abs(a) <= KINK * spread) & (spread > 0)
+        is_open = self.generator.random(a.shape) < self.per_sample(a, OPEN)
+        return self.given(np.asarray(dh) * np.where(is_near, is_open, np.asarray(h) > 0))
