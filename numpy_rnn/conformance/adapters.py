@@ -297,7 +297,9 @@ class TorchPort(Adapter):
             self.capabilities += ("sgd_options", "clip_by_value")
         ways = itertools.product(("TBD", "BTD"), ("BH", "1BH", "none"))
         fields = {"bias": rnn.bias, "K": 1, **fixed}
-        is_right = self.find_way((" ".join(way), fields) for way in ways)
+        is_right = self.find_way(
+            (" ".join(way), fields | {"no_h_0": way[1] == "none"}) for way in ways
+        )
         self.state(bias=not rnn.bias, no_biases=rnn.bias, step=not self.optimizer)
         self.state(h_0=self.way.endswith("none"), many_losses=self.last_alone)
         axes, state = self.way.split()
@@ -369,9 +371,11 @@ class TorchPort(Adapter):
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
         module.to(getattr(torch, str(params["W_hh"].dtype))).train()
         suffix = "_l0" * isinstance(rnn, torch.nn.RNN)
-        own = {name: getattr(rnn, part + suffix) for name, part in PARTS.items()}
-        own |= {"W_hy": out.weight, "b_y": out.bias}
-        own = {name: own[name] for name in params}
+        parts = {"W_hy": out.weight, "b_y": out.bias}
+        own = {
+            name: parts[name] if name in parts else getattr(rnn, PARTS[name] + suffix)
+            for name in params
+        }
         for name, theta in own.items():
             theta.data, theta.grad = torch.tensor(params[name].T).contiguous(), None
         if rnn.bias:

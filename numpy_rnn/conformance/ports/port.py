@@ -135,6 +135,9 @@ def load_python_port(where: str) -> Any:
             )
             if isinstance(port, type) or (is_function and not needs_arguments):
                 port = port()
+            is_port = callable(getattr(port, "window_update", None))
+            fields = (*protocol.Identity._fields, "cases")
+            stated = {name: getattr(port, name) for name in fields if hasattr(port, name)}
     except InputError as error:  # of an adapter
         raise InputError(f"port {where!r}: {error}") from None
     except (Exception, SystemExit) as error:
@@ -145,16 +148,14 @@ def load_python_port(where: str) -> Any:
             " function of the parameters, x, target and h_0:"
             " from numpy_rnn.conformance.adapters import function_port"
         )
-    if not callable(getattr(port, "window_update", None)):
+    if not is_port:
         expected = "expected name, dtypes and window_update"
         raise InputError(f"port {where!r} has no function window_update: {expected}")
-    fields = protocol.Identity._fields
     try:
-        stated = {name: getattr(port, name) for name in fields if hasattr(port, name)}
         identity = protocol.identity_from(stated)
     except PortFault as fault:
         raise InputError(f"port {where!r}: {fault}") from None
-    own = {"cases": getattr(port, "cases", ()), "window_update": port.window_update}
+    own = {"cases": stated.get("cases", ()), "window_update": port.window_update}
     return SimpleNamespace(**identity._asdict(), **own)
 
 

@@ -60,7 +60,8 @@ class ProgramPort(contextlib.AbstractContextManager["ProgramPort"]):
     def _start(self) -> Identity:
         if os.name != "posix":
             raise PortFault("cannot be started: programs as ports need a POSIX system")
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the program
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the port
+        weakref.finalize(self, self.errors.close)
         try:
             words = shlex.split(self.command) or [""]
             pipe, errors = subprocess.PIPE, self.errors
@@ -140,3 +141,6 @@ def _end(process: subprocess.Popen[bytes], patience: float = 0.0) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            pipe.close()  # type: ignore[union-attr]
