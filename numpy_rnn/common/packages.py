@@ -11,13 +11,19 @@ REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a back
 
 
 def is_package(name: str) -> bool:
-    """Whether there is a module of this name; imports its parent packages only."""
-    from importlib.util import find_spec  # takes longer to import than this package
+    """Whether there is a module of this name. Nothing is imported, not even its parent packages."""
+    from importlib.machinery import PathFinder  # takes longer to import than this package
+    from importlib.util import find_spec
 
     try:
-        return find_spec(name) is not None
+        top, *parts = name.split(".")
+        spec = find_spec(top)
+        for i, _ in enumerate(parts, 2):
+            folders = spec and spec.submodule_search_locations
+            spec = PathFinder.find_spec(".".join(name.split(".")[:i]), folders) if folders else None
     except (ImportError, ValueError):
         return False
+    return spec is not None
 
 
 def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:

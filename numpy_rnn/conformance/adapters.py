@@ -13,13 +13,7 @@ from numpy_rnn.common.records import NONLINEARITY_NAMES, LossName, Objective, Re
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import Report, described, user_frame
-from numpy_rnn.conformance.ports.protocol import (
-    CAPABILITIES,
-    LACKS,
-    SGD_LACKS,
-    Abilities,
-    port_arguments,
-)
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, LACKS, Abilities, port_arguments
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
 LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, and a multiple
@@ -35,15 +29,12 @@ REPEATS = 8  # of a wrong loss, which may be random
 ADVICE = {  # what to do about parts of models, by a part of their names
     "Norm": "leave the normalisation out",
     "Embedding": "leave the Embedding out, and let x be its output",
-    "LSTM": "no adapter checks gates",
-    "GRU": "no adapter checks gates",
     "Softmax": "leave the softmax out: the suite's cross-entropy has one of its own",
-    "idirectional": "check each direction alone",
+    "bidirectional": "check each direction alone",
     "num_layers": "check each layer alone",
-    "ropout": "leave dropout out",
+    "Dropout": "leave dropout out",
     "optim": "use SGD for the check",
     "no ": "a cell written by hand is checked by function_port",
-    "parameter": "a cell written by hand is checked by function_port",
 }
 
 
@@ -81,7 +72,9 @@ class Adapter:
 
     def state(self, **absent: bool) -> None:
         """Add to what the port lacks; in the keywords, _ is a space, but in h_0."""
-        names = [name if name in LACKS else name.replace("_", " ") for name in absent if absent[name]]
+        names = [
+            name if name in LACKS else name.replace("_", " ") for name in absent if absent[name]
+        ]
         self.lacks += tuple(name for name in names if name not in self.lacks)
 
     def find_way(self, ways: Iterable[tuple[str, dict[str, Any]]]) -> bool:
@@ -113,7 +106,9 @@ class Adapter:
             possible.append(self.way)
         if not possible:
             told = "; ".join(sorted(failures, key=failures.__getitem__, reverse=True))
-            raise InputError(f"{self.name} cannot be called in any known way: {one_line(told, 600)}")
+            raise InputError(
+                f"{self.name} cannot be called in any known way: {one_line(told, 600)}"
+            )
         self.way = possible[0]
         return False
 
@@ -234,12 +229,12 @@ class FunctionPort(Adapter):
         return found
 
 
-def function_port(function: Callable[..., Any], *options: Any, **stated: Any) -> FunctionPort:
-    """A port of a function that returns a loss and its gradients; see FunctionPort."""
-    return FunctionPort(function, *options, **stated)
+function_port = FunctionPort
 
 
-def jax_port(loss: Callable[..., Any], name: str = "half_sum_of_squares", **options: Any) -> FunctionPort:
+def jax_port(
+    loss: Callable[..., Any], name: str = "half_sum_of_squares", **options: Any
+) -> FunctionPort:
     """A port of a loss in JAX, `loss(params, x, target, h_0)`; options: those of `function_port`.
 
     As JAX compiles for every shape, `sizes` is "few", four shapes, unless given.
@@ -256,7 +251,8 @@ def jax_port(loss: Callable[..., Any], name: str = "half_sum_of_squares", **opti
 PARTS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
 TORCH_LOSSES = {"MSELoss": ("mse", "sum_of_squares"), **dict.fromkeys(
     ("CrossEntropyLoss", "NLLLoss"), ("mean_cross_entropy", "cross_entropy"))}  # fmt: skip
-HARMLESS = ("RNN", "RNNCell", "Linear", "Identity", "Flatten", "LogSoftmax")
+OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay", "maximize")
+HARMLESS = ("RNN", "RNNCell", "Linear", "Identity", "Flatten", "LogSoftmax", "Sequential")
 EXPECTED = "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or none"
 MAKER_SIZES = {"D": 3, "H": 4, "O": 6}
 
@@ -301,8 +297,9 @@ class TorchPort(Adapter):
             self.capabilities += ("sgd_options", "clip_by_value")
         ways = itertools.product(("TBD", "BTD"), ("BH", "1BH", "none"))
         fields = {"bias": rnn.bias, "K": 1, **fixed}
-        is_right = self.find_way((" ".join(way), fields) for way in ways)
-        self._check_outputs()
+        is_right = self.find_way(
+            (" ".join(way), fields | {"no_h_0": way[1] == "none"}) for way in ways
+        )
         self.state(bias=not rnn.bias, no_biases=rnn.bias, step=not self.optimizer)
         self.state(h_0=self.way.endswith("none"), many_losses=self.last_alone)
         axes, state = self.way.split()
@@ -324,27 +321,11 @@ class TorchPort(Adapter):
         return TORCH_LOSSES[kind][loss.reduction == "sum"]
 
     def _foreign_options(self, rnn: Any) -> list[str]:
-        """What the optimizer has and plain SGD does not; one of the user's may have any name."""
-        optim = self.torch.optim
-        if not callable(self.optimizer):
-            return [f"an optimizer that is made already, {type(self.optimizer).__name__}"]
+        """What an optimizer of torch has and plain SGD does not."""
         made = self.optimizer(rnn.parameters(), lr=0.5)
-        if type(made).__module__.startswith("torch.") and type(made) is not optim.SGD:
+        if type(made).__module__.startswith("torch.") and type(made) is not self.torch.optim.SGD:
             return [f"optim.{type(made).__name__}"]
-        names = (*SGD_LACKS, "maximize")
-        return [f"{name}={value}" for name, value in made.defaults.items() if name in names and value]
-
-    def _check_outputs(self) -> None:
-        """Raise InputError unless the outputs of the trial are what the loss takes."""
-        y = self.outputs
-        if self.objective.loss != "cross_entropy" or y.shape[-1] == 1:
-            return
-        if type(self.loss_function).__name__ == "NLLLoss":
-            if ((y.exp().sum(-1) - 1).abs() > 1e-3).any():
-                told = "does not return log_softmax of its outputs, which nn.NLLLoss takes"
-                raise InputError(f"{self.label} {told}")
-        elif (y >= 0).all() and ((y.sum(-1) - 1).abs() < 1e-3).all():
-            refuse(self.label, ["a Softmax before the loss"], "the outputs of nn.Linear")
+        return [f"{name}={made.defaults[name]}" for name in OPTIONS if made.defaults.get(name)]
 
     def _parts(self, sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
         """The module of these sizes, its RNN and its nn.Linear."""
@@ -361,8 +342,8 @@ class TorchPort(Adapter):
         nn, parts = self.torch.nn, list(module.modules())
         cells = [part for part in parts if isinstance(part, nn.RNN | nn.RNNCell)]
         outputs = [part for part in parts if isinstance(part, nn.Linear)]
-        foreign = [part for part in parts if self._is_foreign(part)]
-        yield from (f"nn.{type(part).__name__}" for part in foreign)
+        foreign = [f"nn.{type(part).__name__}" for part in parts if self._is_foreign(part)]
+        yield from foreign
         for kind, found in (("nn.RNN or nn.RNNCell", cells), ("nn.Linear", outputs)):
             if len(found) > 1 or not (found or foreign):
                 yield f"{len(found) or 'no'} {kind}"
@@ -370,23 +351,17 @@ class TorchPort(Adapter):
             for name, usual in {"num_layers": 1, "bidirectional": False}.items():
                 if (value := getattr(rnn, name, usual)) != usual:
                     yield f"{name}={value}"
-        if cells and outputs and cells[0].bias != (outputs[0].bias is not None):
-            yield f"bias={cells[0].bias} in its RNN alone"
-        for part in parts:
-            for name, parameter in part.named_parameters(recurse=False):
-                if part not in (*cells, *outputs, *foreign):
-                    yield f"the parameter {name}"
-                elif not parameter.requires_grad:
-                    yield f"{name} without a gradient"
+            if outputs and rnn.bias != (outputs[0].bias is not None):
+                yield f"bias={rnn.bias} in its RNN alone"
 
     def _is_foreign(self, part: Any) -> bool:
-        """Whether the definition has no such module. What its user wrote is tried."""
-        nn = self.torch.nn
-        if type(part).__name__ in HARMLESS or getattr(part, "p", None) == 0:
-            return False
-        containers = nn.Sequential | nn.ModuleList | nn.ModuleDict | nn.modules.loss._Loss
-        is_container = any(part.children()) or isinstance(part, containers)
-        return type(part).__module__.startswith("torch.") and not is_container
+        """Whether torch made the part, and the definition has none such."""
+        is_harmless = type(part).__name__ in HARMLESS or getattr(part, "p", None) == 0
+        is_loss = isinstance(part, self.torch.nn.modules.loss._Loss)
+        is_container = (
+            is_loss or any(part.children()) or not type(part).__module__.startswith("torch.")
+        )
+        return not (is_harmless or is_container)
 
     def window_update(
         self, params: Report, x: Any, target: Any, h_0: Any, *, learning_rate: Any = None, **options: Any
@@ -396,9 +371,11 @@ class TorchPort(Adapter):
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
         module.to(getattr(torch, str(params["W_hh"].dtype))).train()
         suffix = "_l0" * isinstance(rnn, torch.nn.RNN)
-        own = {name: getattr(rnn, part + suffix) for name, part in PARTS.items()}
-        own |= {"W_hy": out.weight, "b_y": out.bias}
-        own = {name: own[name] for name in params}
+        parts = {"W_hy": out.weight, "b_y": out.bias}
+        own = {
+            name: parts[name] if name in parts else getattr(rnn, PARTS[name] + suffix)
+            for name in params
+        }
         for name, theta in own.items():
             theta.data, theta.grad = torch.tensor(params[name].T).contiguous(), None
         if rnn.bias:
@@ -408,7 +385,7 @@ class TorchPort(Adapter):
         states = {"BH": (h_0,), "1BH": (h_0[None],), "none": ()}[state]
         y = module(x if axes == "TBD" else x.transpose(0, 1), *states)
         y = y[0] if isinstance(y, tuple) else y
-        self.last_alone, self.outputs = y.ndim == 2, y.detach()
+        self.last_alone = y.ndim == 2
         y = y[None] if self.last_alone else y if axes == "TBD" else y.transpose(0, 1)
         y, target = y[-len(target) :], torch.tensor(target)
         if self.objective.loss == "cross_entropy":  # whose classes are the second axis
@@ -427,7 +404,7 @@ class TorchPort(Adapter):
             torch.nn.utils.clip_grad_norm_(own.values(), options["max_norm"])
         elif options.get("max_value") is not None:
             torch.nn.utils.clip_grad_value_(own.values(), options["max_value"])
-        used = {name: options[name] for name in SGD_LACKS[:4] if options.get(name)}
+        used = {name: options[name] for name in OPTIONS if options.get(name)}
         optimizer = self.optimizer(own.values(), lr=learning_rate, **used)
         for name, v in (options.get("velocity") or {}).items():
             optimizer.state[own[name]]["momentum_buffer"] = torch.tensor(v.T).contiguous()

@@ -15,8 +15,8 @@ import pytest
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.format import join_names
 from numpy_rnn.common.records import Objective, Step, WindowCase
+from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import (
-    FIELDS,
     TENSORS,
     case_sizes,
     equations,
@@ -37,7 +37,7 @@ from numpy_rnn.conformance.random_cases import (
     random_run,
     restricted,
 )
-from numpy_rnn.conformance.runs import PortSource, is_bounded
+from numpy_rnn.conformance.runs import is_bounded, source_of
 from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks
 
 TESTS = {"test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
@@ -47,7 +47,6 @@ RUN_EVERY = 10  # windows per run of several updates
 MAX_WORK = 4e7  # of the windows of a test, in products: fewer windows where they are large
 MIN_WINDOWS = 5  # whatever their work is
 MAX_SMALLER = 100  # cases that are tried in search of a smaller one
-STRICT_TANH_ULPS = 8.0
 
 
 class Finding(AssertionError):
@@ -112,7 +111,9 @@ def own_places(port: Any, dtype: str, seed: int) -> Iterator[Place]:
         for draw in (RandomDraw(seed, number, each) for each in range(2)):
             recipe = random_recipe(draw, dtype, abilities(port))._replace(**sizes, logits=1.0)
             case = restricted(recipe, abilities(port)).case()
-            changes = {name: _as(given[name], dtype) for name in ("x", "target", "h_0") if name in given}
+            changes = {
+                name: _as(given[name], dtype) for name in ("x", "target", "h_0") if name in given
+            }
             if "params" in given:
                 arrays = {name: _as(theta, dtype) for name, theta in given["params"].items()}
                 changes["params"] = parameters_from(arrays)
@@ -197,9 +198,9 @@ def check_run(port: Any, dtype: str, seed: int, tally: Tally) -> Finding | None:
     run = random_run(RandomDraw(seed), dtype, abilities(port))
     if not is_bounded(run):
         return None
-    source = port if hasattr(port, "trace") else PortSource(port)
+    source = source_of(port)
     recorded = source.trace(run)
-    judgement = judge(recorded, tanh_error(port))
+    judgement = judge(recorded, source.tau, source=source)
     tally.estimated += Counter(judgement.estimated)
     tally.lost += Counter(judgement.lost)
     if (first := judgement.first) is None:
@@ -233,14 +234,18 @@ def check_port(
             raise explained(port, level, found)
     if unjudged := [name for name in TENSORS if tally.lost[name] and not tally.judged[name]]:
         advice = "test float64, shorter windows or smaller sizes"
-        raise PortFault(f"NOT JUDGED {', '.join(unjudged)}: lost to rounding in all windows; {advice}")
+        raise PortFault(
+            f"NOT JUDGED {', '.join(unjudged)}: lost to rounding in all windows; {advice}"
+        )
     return tally
 
 
 def explained(port: Any, level: str, found: Finding) -> Finding:
     """The smallest wrong case near this one, of the earliest wrong stage, with its hint."""
     hint = hint_for_port(port, found.place.recipe, found.place.case)
-    tries = [found.place.recipe, *hint_recipes(port, found.place.recipe)] if found.place.recipe else []
+    tries = (
+        [found.place.recipe, *hint_recipes(port, found.place.recipe)] if found.place.recipe else []
+    )
     for recipe in tries[1:]:
         found = _earlier(port, level, recipe, found)
     for _ in range(MAX_SMALLER):
@@ -319,7 +324,9 @@ class Suite:
         if message:
             pytest.fail(message, pytrace=False)
 
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
         """Deselect the levels that are not wanted."""
         names = [item.name.split("[")[0] for item in items]
         unwanted = [each for each, name in zip(items, names) if name in {*TESTS} - {*self.only}]

@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.conversion import convert
-from numpy_rnn.common.records import Step, WindowCase
+from numpy_rnn.common.conversion import tree_map
+from numpy_rnn.common.records import NumpyArray, WindowCase
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
-    ADJOINTS,
     FIELDS,
-    INPUT_GRADIENTS,
     case_sizes,
     format_errors,
     initial_state,
@@ -26,7 +24,7 @@ from numpy_rnn.conformance.case import (
     with_rows,
 )
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, update, window_update
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, other_steps, variants
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, STEPS, Mutant, variants
 from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import Recipe, restricted
@@ -42,36 +40,33 @@ SIZES = (
     {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7},
     {"T": 7, "B": 2, "D": 3, "H": 5, "O": 4, "K": 4},
 )
-OTHER_NUMBERS = {  # of the step in the second case, as parts of the first: each tensor is clipped
-    "learning_rate": 0.7,
-    "momentum": 0.6,
-    "dampening": 0.5,
-    "weight_decay": 0.8,
-    "max_norm": 0.001,
-    "max_value": 0.1,
-}
+PLAIN = {"logits": 1.0, "saturated": False, "silent": False, "subnormal": False}
 KEPT = "another answer to the same case, as if gradients or states were kept from call to call"
 
 
 def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
-    """Recipes like this one, of several steps: after another update; the first; large numbers."""
+    """Recipes like this one, of several steps: after another update; the first; large numbers.
+
+    The second has other options of the step, so that every tensor is clipped; the third no clipping.
+    """
     has, step = abilities(port), recipe.step
-    plain: dict[str, Any] = {"logits": 1.0, "saturated": False, "silent": False, "subnormal": False}
-    plain = {name: value for name, value in plain.items() if name in Recipe._fields}
-    plain |= {"dtype": "float64"} if "float64" in port.dtypes else {}
+    dtype = "float64" if "float64" in port.dtypes else recipe.dtype
     for i, usual in enumerate((*SIZES, SIZES[0])):
         own = has.sizes[i % len(has.sizes)] if has.sizes else {}
         sizes = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | dict(own)
         every = sizes["T"] if recipe.K == recipe.T else min(sizes["K"], sizes["T"])
         sizes["K"] = own.get("K", every)
-        if recipe.step is not None:  # a rate that is not 0; then other numbers, then no clipping
-            step = recipe.step._replace(learning_rate=recipe.step.learning_rate or 0.1)
-            given = {name: getattr(step, name) for name in OTHER_NUMBERS if getattr(step, name)}
-            others = {name: OTHER_NUMBERS[name] * min(v, 1.0) for name, v in given.items()}
-            large = {name: 1000.0 * v for name, v in given.items() if name.startswith("max")}
-            step = step._replace(**({}, others, large)[i])
+        if step is not None:
+            rate = recipe.step.learning_rate or 0.1
+            given = {n: v for n, v in step._asdict().items() if v and not isinstance(v, bool)}
+            given["learning_rate"] = rate
+            clips = {name for name in given if name.startswith("max")}
+            factors = ({}, {name: 1e-3 if name == "max_norm" else 0.6 for name in given})
+            factor = (*factors, dict.fromkeys(clips, 1e3))[i]
+            step = recipe.step._replace(**{n: v * factor.get(n, 1.0) for n, v in given.items()})
         changes = {"velocity": i != 1, "gain": 3.0 if i == 2 else 1.0, "seed": recipe.seed + i}
-        yield restricted(recipe._replace(step=step, **plain | sizes | changes), has)
+        changed = recipe._replace(step=step, dtype=dtype, **PLAIN | sizes | changes)
+        yield restricted(changed, has)
 
 
 def hint_for_port(port: Any, recipe: Recipe | None, case: WindowCase) -> str:
@@ -93,12 +88,11 @@ def hint_for_port(port: Any, recipe: Recipe | None, case: WindowCase) -> str:
     return explanation([*wrong, *(fit for fit in usual if not fit.wrong)])
 
 
-def _as_float64(value: Any) -> Any:
-    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
-    return value.astype(np.float64) if is_float else value
+def _as_float64(value: NumpyArray) -> NumpyArray:
+    return value.astype(np.float64) if value.dtype.kind == "f" else value
 
 
-def _largest(array: np.ndarray) -> float:
+def _largest(array: NumpyArray) -> float:
     return float(np.abs(array).max(initial=0))
 
 
@@ -118,34 +112,39 @@ class Fit:
     """A case and its report, and the right values of the same tensors, all in float64."""
 
     def __init__(self, case: WindowCase, report: Arrays):
-        self.dtype, self.case = case.dtype, convert(_as_float64, with_rows(case))
-        self.case = self.case._replace(h_0=initial_state(self.case))
+        self.dtype, rows = case.dtype, with_rows(case)._replace(h_0=initial_state(case))
+        arrays = {name: _as_float64(getattr(rows, name)) for name in ("x", "target", "h_0")}
+        velocity = None if rows.velocity is None else tree_map(_as_float64, rows.velocity)
+        params = tree_map(_as_float64, rows.params)
+        self.case = rows._replace(params=params, velocity=velocity, **arrays)
         self.report = {name: np.asarray(value, np.float64) for name, value in report.items()}
         with np.errstate(all="ignore"):
             self.right = flow(self.case)
             step = stepped(self.case, self.report) if self.case.step is not None else {}
         self.right |= step  # from the reported gradients
-        names = self.report.keys() & self.right.keys()
-        self.stepped, self.flow = step.keys() & names, names - step.keys()
+        known = self.report.keys() & self.right.keys()
+        self.stepped, self.flow = step.keys() & known, known - step.keys()
         T, B, H = (case_sizes(case)[letter] for letter in "TBH")
         self.unit = ROUNDING * np.finfo(self.dtype).eps * max(1.0, (T * B * H / 100) ** 0.5)
-        self.deviation = {name: _largest(self.report[name] - self.right[name]) for name in names}
-        self.rounding = {
-            name: self.unit * max(_largest(self.right[name]), _largest(self.report[name]))
-            for name in names
-        }
-        self.wrong = {n for n in names if not self.deviation[n] <= CLEAR * self.rounding[n]}
+        self.wrong = {name for name in known if self.deviation(name) > CLEAR}
 
-    def has(self, mutant: Mutant, exact: bool = False) -> bool:
-        """Whether the mutant gives what is reported, up to the gradients; exact: by autograd."""
-        of = mutant.definition
-        if mutant.is_forward or "loss_and_error" in mutant.equations:
-            forward = Definition(**mutant.equations | {"backward": lambda *_: {}})
+    def deviation(self, name: str) -> float:
+        """The deviation of a reported tensor, in units of what right ones may differ."""
+        size = max(_largest(self.right[name]), _largest(self.report[name]))
+        return _largest(self.report[name] - self.right[name]) / (self.unit * size or 1.0)
+
+    def has(self, mutant: Mutant, by_autograd: bool = False) -> bool:
+        """Whether the mutant gives what is reported, up to the gradients."""
+        equations = mutant.equations
+        if mutant.is_forward or "loss_and_error" in equations:
+            forward = Definition(**equations | {"backward": lambda *_: {}})
             if not self.explains(flow(self.case, forward), self.flow & BEFORE):
                 return False
-            return self.has_slopes(forward) if exact else self.explains(flow(self.case, of))
-        may_fit = "backward" in mutant.equations or not self.wrong & BEFORE
-        return may_fit and self.explains(flow(self.case, of))
+            if by_autograd:
+                return self.has_slopes(forward)
+        elif "backward" not in equations and self.wrong & BEFORE:
+            return False
+        return self.explains(flow(self.case, mutant.definition), self.flow)
 
     def has_step(self, mutant: Mutant) -> bool:
         """Whether the mutant gives the reported step, from the reported gradients."""
@@ -156,38 +155,36 @@ class Fit:
 
         By complex steps in a few random directions, each in a network of its own.
         """
-        inputs = present(self.case.params) | {"h_0": self.case.h_0}
-        names = [name for name in inputs if "d" + name in self.flow]
-        generator, copies, rows = np.random.default_rng(0), len(names) * DIRECTIONS, iter(range(10**6))
-        stacked = {name: np.repeat(v[None].astype(complex), copies, 0) for name, v in inputs.items()}
-        expected = list[tuple[str, float, float]]()
-        for name, row in zip((n for n in names for _ in range(DIRECTIONS)), rows):
-            direction = generator.normal(size=inputs[name].shape)
-            stacked[name][row] += EPSILON * 1j * direction
-            reported = float((self.report["d" + name] * direction).sum())
-            expected.append(("d" + name, reported, float(np.abs(direction).sum())))
-        h_0 = stacked.pop("h_0")
-        case = self.case._replace(params=self.case.params._replace(**stacked), h_0=h_0)
+        inputs, generator = (
+            present(self.case.params) | {"h_0": self.case.h_0},
+            np.random.default_rng(0),
+        )
+        names = [name for name in inputs if "d" + name in self.flow] * DIRECTIONS
+        moved = {n: np.repeat(v[None].astype(complex), len(names), 0) for n, v in inputs.items()}
+        directions = [generator.normal(size=inputs[name].shape) for name in names]
+        for row, (name, direction) in enumerate(zip(names, directions)):
+            moved[name][row] += EPSILON * 1j * direction
+        h_0 = moved.pop("h_0")
+        case = self.case._replace(params=self.case.params._replace(**moved), h_0=h_0)
         slopes = flow(case, of)["loss"].imag / EPSILON
         return all(
-            abs(found - reported) <= size * self.allowed(name, self.report[name])
-            for found, (name, reported, size) in zip(slopes, expected)
+            abs(slope - (self.report["d" + name] * direction).sum())
+            <= np.abs(direction).sum() * self.allowed("d" + name, self.report["d" + name])
+            for slope, name, direction in zip(slopes, names, directions)
         )
 
-    def explains(self, values: Arrays, names: Iterable[str] | None = None) -> bool:
-        """Whether these are the reported numbers of these tensors, or of all up to the gradients."""
-        for name in self.flow if names is None else names:
-            if name not in values or np.shape(values[name]) != np.shape(self.report[name]):
-                return False
-            if not _largest(values[name] - self.report[name]) <= self.allowed(name, values[name]):
-                return False
-        return True
+    def explains(self, values: Arrays, names: Iterable[str]) -> bool:
+        """Whether these are the reported numbers of these tensors."""
+        return all(
+            np.shape(values[name]) == np.shape(self.report[name])
+            and _largest(values[name] - self.report[name]) <= self.allowed(name, values[name])
+            for name in names
+        )
 
-    def allowed(self, name: str, value: np.ndarray) -> float:
+    def allowed(self, name: str, value: NumpyArray) -> float:
         """The difference between reported numbers and those of a mistake that explains them."""
-        size = _largest(self.report[name])
-        exact = EXACT * min(size, self.deviation[name])
-        return max(exact, self.unit * max(size, _largest(value)) + self.unit / 50 * _largest(self.right[name]))
+        size, right = _largest(self.report[name]), _largest(self.right[name])
+        return max(EXACT * size, self.unit * max(size, _largest(value)) + self.unit / 50 * right)
 
 
 Candidates = Iterator[tuple[str, Callable[[Fit], bool]]]
@@ -197,7 +194,7 @@ def explanation(fits: Sequence[Fit]) -> str:
     """The hint for these reports, of one port or one run; "" if nothing fits."""
     if not all(np.isfinite(v).all() for fit in fits for v in fit.report.values()):
         return ""
-    texts = list[str]()
+    texts, case = list[str](), fits[0].case
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         if any(fit.wrong & fit.flow for fit in fits):
             T, K = (max(len(getattr(fit.case, name)) for fit in fits) for name in ("x", "target"))
@@ -209,8 +206,7 @@ def explanation(fits: Sequence[Fit]) -> str:
                 return f"{texts[0]}, as reported; the step has the right ones"
         if any(fit.wrong & fit.stepped for fit in fits):
             has_velocity = any(fit.case.velocity is not None for fit in fits)
-            first_alone = fits[0].case.step.has_velocity and not has_velocity
-            texts.append(_first(fits, of_step(fits), only=first_alone))
+            texts.append(_first(fits, of_step(fits), case.step.has_velocity and not has_velocity))
     return " and ".join(texts) if texts and all(texts) else ""
 
 
@@ -218,18 +214,14 @@ def _first(fits: Sequence[Fit], candidates: Candidates, only: bool = False) -> s
     """The first mistake that explains all reports; only: if none of other words does."""
     texts = dict[str, None]()
     for text, explains in candidates:
-        if text not in texts and all(_tried(explains, fit) for fit in fits):
-            texts[text] = None
-            if not only:
-                break
+        try:
+            if text not in texts and all(map(explains, fits)):
+                texts[text] = None
+        except (LookupError, ValueError, AttributeError, TypeError):
+            continue  # it does not apply to this case
+        if texts and not only:
+            break
     return next(iter(texts)) if len(texts) == 1 else ""
-
-
-def _tried(explains: Callable[[Fit], bool], fit: Fit) -> bool:
-    try:
-        return explains(fit)
-    except (LookupError, ValueError, AttributeError, TypeError):  # it does not apply to this case
-        return False
 
 
 def of_flow(fits: Sequence[Fit]) -> Candidates:
@@ -240,79 +232,72 @@ def of_flow(fits: Sequence[Fit]) -> Candidates:
         if not mutant.is_forward:
             yield mutant.name, partial(Fit.has, mutant=mutant)
         elif not is_right:
-            yield mutant.name, partial(Fit.has, mutant=mutant, exact=True)
-            text = f"{mutant.name}, in the forward pass alone"
-            yield text, partial(Fit.has, mutant=mutant)
+            yield mutant.name, partial(Fit.has, mutant=mutant, by_autograd=True)
+            yield f"{mutant.name}, in the forward pass alone", partial(Fit.has, mutant=mutant)
     yield from factors(fits, False)
 
 
 def of_step(fits: Sequence[Fit]) -> Candidates:
     """Mistakes that may explain the step from the reported gradients."""
-    for mutant in chain((m for m in MUTANTS if not m.in_run), other_steps()):
+    for mutant in chain((m for m in MUTANTS if not m.in_run), STEPS):
         yield mutant.name, partial(Fit.has_step, mutant=mutant)
     yield from factors(fits, True)
 
 
-# -- factors ------------------------------------------------------------------------------------
-
-
 def factors(fits: Sequence[Fit], is_step: bool) -> Candidates:
-    """Tensors multiplied by a number that is the same, or the same product of sizes, everywhere."""
+    """Tensors times a number that is the same, or the same product of sizes, in all cases."""
     known = fits[0].stepped if is_step else fits[0].flow - {"a", "h", "y"}
+    wrong = set[str]().union(*(fit.wrong for fit in fits))
     names = [name for name in fits[0].report if name in known]
-    found, moved = dict[str, str](), {id(fit): dict(fit.right) for fit in fits}
-    for name in names:
-        if not any(name in fit.wrong for fit in fits):
-            continue
-        ratios = list[tuple[Fit, float]]()
+    ratios, moved = dict[str, list[float]](), {id(fit): dict(fit.right) for fit in fits}
+    for name in (name for name in names if name in wrong):
+        ratios[name] = []
         for fit in fits:
-            before = getattr(fit.case.params, name, 0.0)
+            before = getattr(fit.case.params, name, 0.0)  # a step is a change
             reported, right = fit.report[name] - before, fit.right[name] - before
-            if _largest(right) > fit.rounding[name]:
-                ratio = float(np.sum(reported * right) / np.sum(right**2))
-                ratio = 0.0 if _largest(reported) <= fit.rounding[name] else ratio
-                ratios.append((fit, ratio))
+            ratio = np.nan
+            if _largest(right) > fit.unit * _largest(fit.right[name]):
+                is_zero = _largest(reported) <= fit.unit * _largest(fit.report[name])
+                ratio = 0.0 if is_zero else float(np.sum(reported * right) / np.sum(right**2))
                 moved[id(fit)][name] = before + ratio * right
-        found[name] = _factor(ratios, sum(fit.report[name].size for fit, _ in ratios))
-        if not found[name]:
-            return
+            ratios[name].append(ratio)
+    found = {name: _factor(fits, ratios[name], fits[0].report[name].size) for name in ratios}
+    groups = {"loss": {"loss"}, "step": {*FIELDS}} | {
+        words: {prefix + name for name in FIELDS}
+        for words, prefix in (("gradients", "d"), ("velocities", "v"))
+    }
     texts = list[str]()
-    for part, members in {
-        "loss": [name for name in names if name == "loss"],
-        "gradients": [name for name in names if name[0] == "d"],
-        "velocities": [name for name in names if name[0] == "v"],
-        "step": [name for name in names if name in FIELDS],
-    }.items():
-        for text in dict.fromkeys(found[name] for name in members if name in found):
-            same = [name for name in members if found.get(name) == text]
-            words = ", ".join(same) if same != members else part
-            texts.append(f"{'step of ' * (part == 'step' and same != members)}{words} × {text}")
-    if found:
+    for words, members in groups.items():
+        for text in dict.fromkeys(found[name] for name in found if name in members):
+            same = [name for name in found if name in members and found[name] == text]
+            is_all = {*same} == {name for name in names if name in members}
+            one = "step of " * (words == "step") + ", ".join(same)
+            texts.append(f"{words if is_all else one} × {text}")
+    if found and all(found.values()):
         yield ", ".join(texts), lambda fit: fit.explains(moved[id(fit)], names)
 
 
-def _factor(ratios: Sequence[tuple[Fit, float]], numbers: int) -> str:
+def _factor(fits: Sequence[Fit], ratios: Sequence[float], size: int) -> str:
     """The number in words; "" if it differs between the cases, or may be chance."""
-    rtol = max((1e-6 if fit.dtype == np.float64 else 1e-3 for fit, _ in ratios), default=0.0)
-    tables = [(_products(fit), ratio) for fit, ratio in ratios]
-    for text in tables[0][0] if tables else ():
-        if all(np.isclose(table.get(text, np.nan), ratio, rtol, 1e-9) for table, ratio in tables):
+    rtol = max(1e-6 if fit.dtype == np.float64 else 1e-3 for fit in fits)
+    pairs = [(_products(fit), ratio) for fit, ratio in zip(fits, ratios) if not np.isnan(ratio)]
+    for text in pairs[0][0] if pairs else ():
+        if all(np.isclose(table[text], ratio, rtol, 1e-9) for table, ratio in pairs):
             return text
-    is_same = all(np.isclose(ratio, ratios[0][1], rtol, 0) for _, ratio in ratios)
-    return format(ratios[0][1], ".6g") if is_same and numbers >= 4 * len(ratios) > 0 else ""
+    is_same = all(np.isclose(ratio, pairs[0][1], rtol, 0) for _, ratio in pairs)
+    return format(pairs[0][1], ".6g") if pairs and is_same and size >= 4 else ""
 
 
 def _products(fit: Fit) -> dict[str, float]:
     """Usual factors, and products of up to three sizes, by their text; the simplest first."""
     sizes = {letter: case_sizes(fit.case)[letter] for letter in "KBOTH"}
-    step: Step | None = fit.case.step
-    known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2)}
-    known["η"] = np.nan if step is None else float(step.learning_rate)
-    powers = [each for each in product((1, -1, 0), repeat=len(sizes)) if 0 < np.abs(each).sum() <= 3]
+    rate = np.nan if fit.case.step is None else float(fit.case.step.learning_rate)
+    known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "η": rate}
+    powers = [each for each in product((1, -1, 0), repeat=5) if 0 < np.abs(each).sum() <= 3]
     for each in sorted(powers, key=lambda each: (np.abs(each).sum(), each)):
-        above, below = ("·".join(n for n, power in zip(sizes, each) if power == sign) for sign in (1, -1))
+        above, below = ("·".join(n for n, k in zip(sizes, each) if k == sign) for sign in (1, -1))
         divided = f"/({below})" if "·" in below else f"/{below}" if below else ""
-        value = float(np.prod([size**power for size, power in zip(sizes.values(), each)]))
-        known.setdefault((above or "1") + divided, value)
-        known.setdefault((f"2·{above}" if above else "2") + divided, 2 * value)
+        value = float(np.prod([size**k for size, k in zip(map(float, sizes.values()), each)]))
+        known[(above or "1") + divided] = value
+        known[(f"2·{above}" if above else "2") + divided] = 2 * value
     return known

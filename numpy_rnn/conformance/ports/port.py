@@ -15,13 +15,12 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.packages import backend, is_package
-from numpy_rnn.common.records import Objective, Parameters, Run, WindowCase
+from numpy_rnn.common.records import Objective, Parameters, WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import format_errors, present
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.protocol import (
     CAPABILITIES,
-    EVERYTHING,
     Abilities,
     PortFault,
     port_arguments,
@@ -70,9 +69,9 @@ class Port(Protocol):
 
 
 class PackagePort:
-    """A package with the functions of numpy_rnn: windows by its functions, runs by its `train`."""
+    """A package with the functions of numpy_rnn as a port."""
 
-    capabilities, abilities, tau = CAPABILITIES, EVERYTHING, TAU
+    capabilities = CAPABILITIES
     dtypes = ("float32", "float64")
 
     def __init__(self, rnn: Any):
@@ -101,20 +100,6 @@ class PackagePort:
         for prefix, arrays in (("", flow), ("d", gradients), ("v", v), ("", updated)):
             report |= {prefix + name: array for name, array in present(arrays).items()}
         return {name: np.asarray(rnn.to_numpy(array)) for name, array in report.items()}
-
-    def check(self, run: Run) -> None:
-        """Every run is supported."""
-
-    def trace(self, run: Run) -> Any:
-        """The recorded run of the package's `train`, whose numbers may overflow."""
-        from numpy_rnn.conformance.traces.recorder import Recorder
-
-        recorder = Recorder(run)
-        series = map(self.rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
-        with np.errstate(all="ignore"):
-            for update in self.rnn.train(*series, record=True, **run.options.keywords()):
-                recorder.append(update)
-        return recorder.recorded()
 
 
 def find_port(name: str) -> Any:
@@ -150,6 +135,9 @@ def load_python_port(where: str) -> Any:
             )
             if isinstance(port, type) or (is_function and not needs_arguments):
                 port = port()
+            is_port = callable(getattr(port, "window_update", None))
+            fields = (*protocol.Identity._fields, "cases")
+            stated = {name: getattr(port, name) for name in fields if hasattr(port, name)}
     except InputError as error:  # of an adapter
         raise InputError(f"port {where!r}: {error}") from None
     except (Exception, SystemExit) as error:
@@ -160,16 +148,14 @@ def load_python_port(where: str) -> Any:
             " function of the parameters, x, target and h_0:"
             " from numpy_rnn.conformance.adapters import function_port"
         )
-    if not callable(getattr(port, "window_update", None)):
+    if not is_port:
         expected = "expected name, dtypes and window_update"
         raise InputError(f"port {where!r} has no function window_update: {expected}")
-    fields = protocol.Identity._fields
     try:
-        stated = {name: getattr(port, name) for name in fields if hasattr(port, name)}
         identity = protocol.identity_from(stated)
     except PortFault as fault:
         raise InputError(f"port {where!r}: {fault}") from None
-    own = {"cases": getattr(port, "cases", ()), "window_update": port.window_update}
+    own = {"cases": stated.get("cases", ()), "window_update": port.window_update}
     return SimpleNamespace(**identity._asdict(), **own)
 
 

@@ -60,7 +60,8 @@ class ProgramPort(contextlib.AbstractContextManager["ProgramPort"]):
     def _start(self) -> Identity:
         if os.name != "posix":
             raise PortFault("cannot be started: programs as ports need a POSIX system")
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the program
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the port
+        weakref.finalize(self, self.errors.close)
         try:
             words = shlex.split(self.command) or [""]
             pipe, errors = subprocess.PIPE, self.errors
@@ -108,7 +109,9 @@ class ProgramPort(contextlib.AbstractContextManager["ProgramPort"]):
             self.close(patience=EXIT_GRACE if len(line) <= max_length else 0.0)
             if len(line) > max_length:
                 start = one_line(line[:80].decode(errors="replace"), 80)
-                raise PortFault(f"writes {start}: expected a line of at most {max_length} characters")
+                raise PortFault(
+                    f"writes {start}: expected a line of at most {max_length} characters"
+                )
             raise PortFault(f"ends {self._status()} and without an answer{self._complaint()}")
         self.answers += 1
         return line.decode(errors="replace")
@@ -138,3 +141,6 @@ def _end(process: subprocess.Popen[bytes], patience: float = 0.0) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            pipe.close()  # type: ignore[union-attr]

@@ -99,7 +99,10 @@ def identity_from(stated: Mapping[str, object]) -> Identity:
     shapes = shapes_of(port.sizes)
     rules = {  # whether a statement is valid, and what is expected
         "name": (printable, "a text of printable characters"),
-        "dtypes": (_are_names(port.dtypes, DTYPES) and port.dtypes, f"{' or '.join(DTYPES)}, or both"),
+        "dtypes": (
+            _are_names(port.dtypes, DTYPES) and port.dtypes,
+            f"{' or '.join(DTYPES)}, or both",
+        ),
         "capabilities": (_are_names(port.capabilities, CAPABILITIES), ", ".join(CAPABILITIES)),
         "lacks": (_are_names(port.lacks, LACKS), ", ".join(LACKS)),
         "tanh_ulps": (_is_error(port.tanh_ulps), "a positive number of ulps"),
