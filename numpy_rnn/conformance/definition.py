@@ -15,8 +15,7 @@ and the step against torch.optim.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from numpy_rnn.common.records import (
 from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, N
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
+    INTERMEDIATES,
     NO_WEIGHTS,
     initial_state,
     leading_axes,
@@ -42,24 +42,15 @@ from numpy_rnn.conformance.case import (
 
 Steps = dict[int, N]  # an array for each step t, from 1
 Arrays = dict[str, NumpyArray]  # by the names of a report
+Params = Parameters[N]
 
 
-@dataclass
-class Tensors(Generic[N]):
+class Tensors:
     """The tensors of a window by step. h has h[0] too; dh and da have zeros after the last step."""
 
-    x: Steps[N]
-    a: Steps[N] = field(default_factory=dict)
-    h: Steps[N] = field(default_factory=dict)
-    y: Steps[N] = field(default_factory=dict)
-    dy: Steps[N] = field(default_factory=dict)
-    dh: Steps[N] = field(default_factory=dict)
-    da: Steps[N] = field(default_factory=dict)
-
-    @property
-    def steps(self) -> range:
-        """1 to T."""
-        return range(1, len(self.x) + 1)
+    def __init__(self, x: Steps):
+        self.x, self.steps = x, range(1, len(x) + 1)
+        self.a, self.h, self.y, self.dy, self.dh, self.da = ({} for _ in INTERMEDIATES)
 
 
 class Definition:
@@ -73,80 +64,61 @@ class Definition:
 
     # -- forward ----------------------------------------------------------------------------------
 
-    def pre_activation(self, n: Arithmetic[N], w: Tensors[N], p: Parameters[N], t: int) -> N:
-        """a_t."""
-        return n.affine([(w.x[t], p.W_xh), (w.h[t - 1], p.W_hh)], p.b_h)  # (F1)
+    def pre_activation(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
+        return n.affine([(w.x[t], p.W_xh), (w.h[t - 1], p.W_hh)], p.b_h)  # (F1) a_t
 
-    def state(self, n: Arithmetic[N], w: Tensors[N], t: int, nonlinearity: str) -> N:
-        """h_t."""
-        return n.phi(w.a[t], nonlinearity)  # (F2)
+    def state(self, n: Arithmetic, w: Tensors, t: int, nonlinearity: str) -> N:
+        return n.phi(w.a[t], nonlinearity)  # (F2) h_t
 
-    def output(self, n: Arithmetic[N], w: Tensors[N], p: Parameters[N], t: int) -> N:
-        """y_t."""
-        return n.affine([(w.h[t], p.W_hy)], p.b_y)  # (F3)
+    def output(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
+        return n.affine([(w.h[t], p.W_hy)], p.b_y)  # (F3) y_t
 
-    def loss_and_error(
-        self, n: Arithmetic[N], y: N, target: N, objective: Objective
-    ) -> tuple[N, N]:
+    def loss_and_error(self, n: Arithmetic, y: N, target: N, objective: Objective) -> tuple[N, N]:
         """L, and dy of the steps with a loss, (K, ..., B, O)."""
         return n.loss_and_error(y, target, objective)  # (L1) to (L4), (B1)
 
-    def adjoint_without_loss(self, n: Arithmetic[N], w: Tensors[N], t: int) -> N:
-        """dy_t of an older step of the window."""
-        return n.zeros(w.y[t])  # (B1)
+    def adjoint_without_loss(self, n: Arithmetic, w: Tensors, t: int) -> N:
+        return n.zeros(w.y[t])  # (B1) dy_t of an older step of the window
 
     # -- backward ---------------------------------------------------------------------------------
 
-    def state_adjoint(self, n: Arithmetic[N], w: Tensors[N], p: Parameters[N], t: int) -> N:
-        """dh_t."""
-        return n.affine([(w.dy[t], p.W_hy.mT), (w.da[t + 1], p.W_hh.mT)])  # (B2)
+    def state_adjoint(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
+        return n.affine([(w.dy[t], p.W_hy.mT), (w.da[t + 1], p.W_hh.mT)])  # (B2) dh_t
 
-    def pre_activation_adjoint(
-        self, n: Arithmetic[N], w: Tensors[N], t: int, nonlinearity: str
-    ) -> N:
-        """da_t."""
-        return n.by_slope(w.dh[t], w.a[t], w.h[t], nonlinearity)  # (B3)
+    def pre_activation_adjoint(self, n: Arithmetic, w: Tensors, t: int, nonlinearity: str) -> N:
+        return n.by_slope(w.dh[t], w.a[t], w.h[t], nonlinearity)  # (B3) da_t
 
-    def input_weights_gradient(self, n: Arithmetic[N], w: Tensors[N]) -> N:
-        """dW_xh."""
-        return n.affine([(w.x[t].mT, w.da[t]) for t in w.steps])  # (B4)
+    def input_weights_gradient(self, n: Arithmetic, w: Tensors) -> N:
+        return n.affine([(w.x[t].mT, w.da[t]) for t in w.steps])  # (B4) dW_xh
 
-    def recurrent_weights_gradient(self, n: Arithmetic[N], w: Tensors[N]) -> N:
-        """dW_hh."""
-        return n.affine([(w.h[t - 1].mT, w.da[t]) for t in w.steps])  # (B5)
+    def recurrent_weights_gradient(self, n: Arithmetic, w: Tensors) -> N:
+        return n.affine([(w.h[t - 1].mT, w.da[t]) for t in w.steps])  # (B5) dW_hh
 
-    def output_weights_gradient(self, n: Arithmetic[N], w: Tensors[N]) -> N:
-        """dW_hy."""
-        return n.affine([(w.h[t].mT, w.dy[t]) for t in w.steps])  # (B6)
+    def output_weights_gradient(self, n: Arithmetic, w: Tensors) -> N:
+        return n.affine([(w.h[t].mT, w.dy[t]) for t in w.steps])  # (B6) dW_hy
 
-    def hidden_bias_gradient(self, n: Arithmetic[N], w: Tensors[N]) -> N:
-        """db_h."""
-        return n.total([w.da[t] for t in w.steps])  # (B7)
+    def hidden_bias_gradient(self, n: Arithmetic, w: Tensors) -> N:
+        return n.total([w.da[t] for t in w.steps])  # (B7) db_h
 
-    def output_bias_gradient(self, n: Arithmetic[N], w: Tensors[N]) -> N:
-        """db_y."""
-        return n.total([w.dy[t] for t in w.steps])  # (B8)
+    def output_bias_gradient(self, n: Arithmetic, w: Tensors) -> N:
+        return n.total([w.dy[t] for t in w.steps])  # (B8) db_y
 
-    def initial_state_adjoint(self, n: Arithmetic[N], w: Tensors[N], p: Parameters[N]) -> N:
-        """dh_0."""
-        return n.affine([(w.da[1], p.W_hh.mT)])  # (B9)
+    def initial_state_adjoint(self, n: Arithmetic, w: Tensors, p: Params) -> N:
+        return n.affine([(w.da[1], p.W_hh.mT)])  # (B9) dh_0
 
-    def input_adjoint(self, n: Arithmetic[N], w: Tensors[N], p: Parameters[N], t: int) -> N:
-        """dx_t."""
-        return n.affine([(w.da[t], p.W_xh.mT)])  # (B10)
+    def input_adjoint(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
+        return n.affine([(w.da[t], p.W_xh.mT)])  # (B10) dx_t
 
     # -- loops over the steps ---------------------------------------------------------------------
 
-    def forward(self, n: Arithmetic[N], w: Tensors[N], p: Parameters[N], nonlinearity: str) -> None:
+    def forward(self, n: Arithmetic, w: Tensors, p: Params, nonlinearity: str) -> None:
         """a, h and y of all steps."""
         for t in w.steps:
             w.a[t] = n.see("a", t, self.pre_activation(n, w, p, t))
             w.h[t] = n.see("h", t, self.state(n, w, t, nonlinearity))
             w.y[t] = n.see("y", t, self.output(n, w, p, t))
 
-    def backward(
-        self, n: Arithmetic[N], w: Tensors[N], p: Parameters[N], nonlinearity: str
-    ) -> dict[str, N]:
+    def backward(self, n: Arithmetic, w: Tensors, p: Params, nonlinearity: str) -> dict[str, N]:
         """dh and da of all steps, and the gradients of the parameters by their names."""
         after = len(w.x) + 1
         w.dh[after] = w.da[after] = n.zeros(w.a[after - 1])
@@ -167,9 +139,7 @@ class Definition:
 
     # -- step -------------------------------------------------------------------------------------
 
-    def clipped(
-        self, n: Arithmetic[N], d: dict[str, N], p: dict[str, N], step: Step
-    ) -> dict[str, N]:
+    def clipped(self, n: Arithmetic, d: dict[str, N], p: dict[str, N], step: Step) -> dict[str, N]:
         """The gradients after clipping."""
         if step.max_norm is not None:
             factor = n.factor(n.norm(list(d.values())), step.max_norm)  # (U2), (U3)
@@ -178,11 +148,11 @@ class Definition:
             return {name: n.clip(g, step.max_value) for name, g in d.items()}  # (U7)
         return d
 
-    def decayed(self, n: Arithmetic[N], name: str, g: N, theta: N, step: Step) -> N:
+    def decayed(self, n: Arithmetic, name: str, g: N, theta: N, step: Step) -> N:
         """The gradient with weight decay."""
         return g + n.constant(step.weight_decay) * theta if step.weight_decay else g  # (U4)
 
-    def velocity(self, n: Arithmetic[N], g: N, before: N | None, step: Step) -> N:
+    def velocity(self, n: Arithmetic, g: N, before: N | None, step: Step) -> N:
         """v, or Adagrad's sum of squares; `before` is None at the first step."""
         if step.adagrad:
             return g * g if before is None else before + g * g  # (U8)
@@ -191,7 +161,7 @@ class Definition:
         share = n.constant(1.0) - n.constant(step.dampening)
         return n.constant(step.momentum) * before + share * g  # (U5)
 
-    def direction(self, n: Arithmetic[N], g: N, v: N | None, before: N | None, step: Step) -> N:
+    def direction(self, n: Arithmetic, g: N, v: N | None, before: N | None, step: Step) -> N:
         """What the rate multiplies; v is None without momentum and Adagrad."""
         if v is None:
             return g
@@ -199,8 +169,7 @@ class Definition:
             return n.by_root(g, v)  # (U9)
         return g + n.constant(step.momentum) * v if step.nesterov else v  # (U6)
 
-    def updated(self, n: Arithmetic[N], name: str, theta: N, delta: N, step: Step) -> N:
-        """θ after the step."""
+    def updated(self, n: Arithmetic, name: str, theta: N, delta: N, step: Step) -> N:
         return theta - n.rate(step, theta) * delta  # (U1)
 
     # -- training loop ----------------------------------------------------------------------------
@@ -210,7 +179,7 @@ class Definition:
         stop = min(new + k1, T)  # (T1)
         return Window(max(0, stop - k2), new, stop)  # (T2)
 
-    def carried_state(self, states: Steps[NumpyArray], window: Window, epoch: int) -> NumpyArray:
+    def carried_state(self, states: Steps, window: Window, epoch: int) -> NumpyArray:
         """The initial state of a window, from the latest states by step of the series; h_0 at 0."""
         return states[window.start]  # (T3)
 
@@ -219,7 +188,7 @@ DEFINITION = Definition()
 
 
 def window_update(
-    case: WindowCase, n: Arithmetic[Any] | None = None, of: Definition = DEFINITION
+    case: WindowCase, n: Arithmetic | None = None, of: Definition = DEFINITION
 ) -> dict[str, Any]:
     """The report of a case with all intermediate values, as numbers of this arithmetic.
 
@@ -246,7 +215,7 @@ def window_update(
 
 
 def update(
-    n: Arithmetic[N],
+    n: Arithmetic,
     p: dict[str, N],
     d: dict[str, N],
     before: Arrays,
@@ -302,18 +271,12 @@ def train(
         while new < T:
             number, window = number + 1, of.window(T, new, k1, k2)
             h_0 = of.carried_state(states, window, epoch)
-            x = run.x[window.start : window.stop]
-            target = run.target[window.loss_start : window.stop]
-            case = WindowCase(
-                params=params,
-                x=x,
-                target=target,
-                h_0=h_0,
-                objective=objective,
-                step=step,
-                velocity=velocity,
-                **NO_WEIGHTS,
-            )
+            series = {
+                "x": run.x[window.start : window.stop],
+                "target": run.target[window.loss_start : window.stop],
+            }
+            options = {"objective": objective, "step": step, "velocity": velocity}
+            case = WindowCase(params=params, h_0=h_0, **series, **options, **NO_WEIGHTS)
             report, later = (compute or own)(case)
             states |= dict(enumerate(later, window.start + 1))
             params = parameters_from(report)

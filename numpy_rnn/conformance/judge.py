@@ -17,32 +17,13 @@ import numpy as np
 from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.records import NumpyArray, Window, WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.arithmetics.noisy import SAMPLES
-from numpy_rnn.conformance.case import (
-    BACKWARDS,
-    INTERMEDIATES,
-    NO_WEIGHTS,
-    RECURRENT,
-    SHAPES,
-    TENSORS,
-    as_rows,
-    case_sizes,
-    equations,
-    leading_axes,
-    parameters_from,
-    present,
-)
+from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.case import BACKWARDS, INTERMEDIATES, RECURRENT, TENSORS, present
 from numpy_rnn.conformance.definition import Arrays
 from numpy_rnn.conformance.runs import ROWS, PortSource, RecordedRun
-from numpy_rnn.conformance.window_checks import (
-    Check,
-    global_checks,
-    is_small,
-    local_checks,
-    tolerances,
-)
+from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks, tolerances
 
-MAX_NUMBERS = 2**22  # of the updates that are checked together
+MAX_NUMBERS = 2**20  # of the updates that are checked together
 MAX_ASKED = 4  # windows of a chaotic run, which a port is asked for with smaller weights
 CALMING = (1.0, 0.5, 0.25)  # factors of recurrent weights whose largest singular value is 1
 
@@ -171,14 +152,16 @@ def judge(
                 divergences.append(first._replace(is_calmed=is_calmed))
 
     for stack in stacks(recorded):
-        boxes = _black_box_checks if is_box else _local_checks
-        note(stack, boxes(updates, stack, tau))
+        if is_box:
+            note(stack, _black_box_checks(updates, stack, tau))
+        else:
+            note(stack, local_checks(stack.case, stack.report, tau))
     before = judged.copy()
     if source is not None and lost_updates:
         note(*_calmed(recorded, np.array(sorted(lost_updates)), source, tau), is_calmed=True)
     first = min(divergences, key=Divergence.causal_place, default=None)
     if first is not None:
-        ids = equations(first.tensor, options.objective, options.step)
+        ids = cases.equations(first.tensor, options.objective, options.step)
         first = first._replace(equation=ids)
     calmed = tuple(name for name in TENSORS if name in judged - before)
     unjudged = tuple(name for name in TENSORS if name in lost.keys() - judged)
@@ -206,17 +189,14 @@ def finite_part(recorded: RecordedRun) -> RecordedRun:
 
 def stacks(recorded: RecordedRun) -> Iterator[Stack]:
     """The updates of a run, stacked by their kinds, as many at a time as memory allows."""
-    kinds, run = _kinds(recorded), recorded.run
-    sizes = case_sizes(run)  # type: ignore[arg-type]
-    weights = sum(theta.size for theta in present(run.params).values())
-    networks = int(np.prod(run.params.W_hh.shape[: leading_axes(run.params)]))
-    per_step = networks * sizes["B"] * (sizes["D"] + sizes["H"] + sizes["O"])
+    kinds, params = _kinds(recorded), present(recorded.run.params)
+    weights = sum(theta.size for theta in params.values())
+    per_step = recorded.run.h_0.shape[-2] * sum(
+        theta[..., 0, :].size for theta in params.values() if theta.ndim > 1
+    )
     for kind in np.unique(kinds, axis=0):
         chosen = np.flatnonzero((kinds == kind).all(axis=1))
-        first = _stack(recorded, chosen[:1]).case
-        samples = 1 if is_small(first, "a" in recorded.updates) else SAMPLES
-        numbers = samples * (3 * weights + 4 * int(kind[0]) * per_step)
-        count = max(1, MAX_NUMBERS // numbers)
+        count = max(1, MAX_NUMBERS // (3 * weights + 4 * int(kind[0]) * per_step))
         for start in range(0, len(chosen), count):
             yield _stack(recorded, chosen[start : start + count])
 
@@ -241,16 +221,16 @@ def _stack(recorded: RecordedRun, chosen: NumpyArray) -> Stack:
     """These updates, which are of one kind."""
     run, updates = recorded.run, recorded.updates
     T, K, begins = _kinds(recorded)[chosen[0]].tolist()
-    E, step = leading_axes(run.params), run.options.step
+    E, step = cases.leading_axes(run.params), run.options.step
     first_row = np.concatenate(([0], np.cumsum(updates["stop"] - updates["start"])))[chosen]
-    sizes, fields = case_sizes(run), present(run.params)  # type: ignore[arg-type]
+    sizes, fields = cases.case_sizes(run), present(run.params)  # type: ignore[arg-type]
 
     def rows(first_step: NumpyArray, steps: int) -> NumpyArray:
         """Indices (steps, n)."""
         return first_step + np.arange(steps)[:, None]
 
     def series(array: NumpyArray, size: int, first_step: NumpyArray, steps: int) -> NumpyArray:
-        array = as_rows(array, size, run.params.W_hh.dtype)
+        array = cases.as_rows(array, size, run.params.W_hh.dtype)
         if array.ndim < 3 + E:
             array = array.reshape(len(array), *(1,) * E, *array.shape[1:])
         return array[rows(first_step, steps)]
@@ -265,28 +245,24 @@ def _stack(recorded: RecordedRun, chosen: NumpyArray) -> Stack:
     velocity = None
     if step.has_velocity and not begins:
         initial = present(getattr(run, "velocity", None))
-        velocity = parameters_from(before("v", initial))
+        velocity = cases.parameters_from(before("v", initial))
     rate = np.asarray(step.learning_rate)
     case = WindowCase(
-        params=parameters_from(before("", fields)),
+        params=cases.parameters_from(before("", fields)),
         x=series(run.x, sizes["D"], updates["start"][chosen], T),
         target=series(run.target, sizes["O"], updates["loss_start"][chosen], K),
         h_0=updates["initial"][chosen],
         objective=run.options.objective,
         step=step._replace(learning_rate=rate[None]) if rate.ndim else step,
         velocity=velocity,
-        **NO_WEIGHTS,
+        **cases.NO_WEIGHTS,
     )
     report = {
         name: updates[name][rows(first_row, T) if name in ROWS else chosen]
-        for name in SHAPES
+        for name in cases.SHAPES
         if name in updates
     }
     return Stack(chosen, case, report)
-
-
-def _local_checks(updates: Arrays, stack: Stack, tau: TanhError) -> Iterator[Check]:
-    return local_checks(stack.case, stack.report, tau)
 
 
 def _black_box_checks(updates: Arrays, stack: Stack, tau: TanhError) -> Iterator[Check]:

@@ -199,7 +199,7 @@ def loop_of(port: Any, run: Run) -> Definition:
     def window(T: int, new: int, k1: int, k2: int) -> Window:
         return Window(new, new + k1 - K, new + k1)
 
-    return DEFINITION if K >= k1 else Definition(window=window)
+    return DEFINITION if k1 <= K else Definition(window=window)
 
 
 def check_port_run(port: Any, run: Run) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from windows_for_tests import WAYS, huge_window, window, worst
 
-from numpy_rnn.common.records import DTYPES, Objective, Step
+from numpy_rnn.common.records import DTYPES, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import divisor
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
 from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
@@ -80,7 +80,7 @@ def test_step_by_hand():
         assert_rounded_up(norm.E, 5 * E + own + np.sqrt(2 * flush) + 10 * flush)
     rate, theta = step.rate(Step(0.1), near(np.ones((2, 3)))), float(np.float32(0.1))
     assert (rate.value == theta).all()
-    assert (rate.E == off).all()
+    assert (off == rate.E).all()
     f, m, E_m = theta / (2 + SMALL), 2 + SMALL, 0.25
     E_m += gamma(1) * (m + E_m) + abs(float(np.float32(SMALL)) - SMALL) + flush
     own = gamma(2) + (1 + gamma(2)) * off / 0.1

@@ -11,28 +11,10 @@ from numpy_rnn.common.records import NumpyArray, Objective, Step
 from numpy_rnn.conformance.case import SHAPES
 
 Dtype = npt.DTypeLike
+N = Any  # numbers: an array, whose operators round or carry a bound as its arithmetic does
 
 
-class Numbers(Protocol):
-    """An array of numbers, whose operators round or carry a bound as its arithmetic does."""
-
-    @property
-    def mT(self) -> Any:
-        """Transposed."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-
-    def __add__(self, other: Any, /) -> Any: ...
-    def __sub__(self, other: Any, /) -> Any: ...
-    def __mul__(self, other: Any, /) -> Any: ...
-
-
-N = TypeVar("N", bound=Numbers)
-
-
-class Arithmetic(Protocol[N]):
+class Arithmetic(Protocol):
     """The numbers of one window. dtype: of the parameters, to which the rate is rounded.
 
     axes: the number of leading axes of the parameters, those of networks or updates. seen: the
@@ -44,16 +26,33 @@ class Arithmetic(Protocol[N]):
     axes: int
     seen: dict[str, dict[int | None, N]]
 
-    def given(self, array: NumpyArray, /) -> N:
-        """The numbers of an input."""
+    def given(self, array: NumpyArray) -> N: ...  # an input
+    def zeros(self, value: N) -> N: ...  # like a value
+    def stack(self, values: Sequence[N]) -> N: ...  # of several steps, time first
+
+    # The sum of products of matrices and of a bias, and that over steps and sequences: in any order.
+    def affine(self, products: Any, bias: N | None = None) -> N: ...
+    def total(self, steps: Sequence[N]) -> N: ...
+
+    # φ(a); dh ∘ φ'(a) by any factorisation; L and dy of the steps with a loss, (K, ..., B, O).
+    def phi(self, a: N, nonlinearity: str) -> N: ...
+    def by_slope(self, dh: N, a: N, h: N, nonlinearity: str) -> N: ...
+    def loss_and_error(self, y: N, target: N, objective: Objective) -> N: ...
+
+    # An option, rounded to the dtype or not; η, rounded, with the axes of a parameter.
+    def constant(self, number: float) -> N: ...
+    def rate(self, step: Step, theta: N) -> N: ...
+
+    # The norm of all gradients of a network, the factor that clips; ±max_value; g over the root.
+    def norm(self, gradients: Sequence[N]) -> N: ...
+    def factor(self, norm: N, max_norm: float) -> N: ...
+    def clip(self, g: N, max_value: float) -> N: ...
+    def by_root(self, g: N, squares: N) -> N: ...
 
     def see(self, name: str, t: int | None, value: N) -> N:
         """Note a tensor at a step, and return the value with which the equations continue."""
         self.seen.setdefault(name, {})[t] = value
         return value
-
-    def stack(self, values: Sequence[N]) -> N:
-        """Values of several steps, the axis of time first."""
 
     def report(self) -> dict[str, N]:
         """The tensors by name, in causal order. Those with steps have the axis of time first."""
@@ -70,47 +69,11 @@ class Arithmetic(Protocol[N]):
         """An array (B, N) that all networks share as (1, .., 1, B, N)."""
         return array.reshape(*(1,) * (self.axes + 2 - array.ndim), *array.shape)
 
-    def zeros(self, value: N) -> N:
-        """Zeros like a value."""
-
-    def affine(self, products: Sequence[tuple[N, N]], bias: N | None = None) -> N:
-        """The sum of products of matrices, and of a bias: one sum, in any order."""
-
-    def total(self, steps: Sequence[N]) -> N:
-        """The sum over steps and sequences, in any order."""
-
-    def phi(self, a: N, nonlinearity: str) -> N:
-        """φ(a)."""
-
-    def by_slope(self, dh: N, a: N, h: N, nonlinearity: str) -> N:
-        """dh ∘ φ'(a), by any factorisation."""
-
-    def loss_and_error(self, y: N, target: N, objective: Objective) -> tuple[N, N]:
-        """L and dy of the steps with a loss, (K, ..., B, O)."""
-
-    def constant(self, number: float) -> Any:
-        """An option of the step, rounded to the dtype or not."""
-
-    def rate(self, step: Step, theta: N) -> Any:
-        """η, rounded to the dtype, with the axes of a parameter."""
-
-    def expand(self, per_network: Any, array: Any) -> Any:
+    def expand(self, per_network: N, array: N) -> N:
         """A number per network, with the axes of an array of all networks."""
         if not np.ndim(per_network):
             return per_network
         return per_network.reshape(*per_network.shape, *(1,) * (array.ndim - per_network.ndim))
-
-    def norm(self, gradients: Sequence[N]) -> N:
-        """The norm of all gradients of a network."""
-
-    def factor(self, norm: N, max_norm: float) -> N:
-        """The factor that clips."""
-
-    def clip(self, g: N, max_value: float) -> N:
-        """Each number within ±max_value."""
-
-    def by_root(self, g: N, squares: N) -> N:
-        """g divided by the root of the sum of squares."""
 
 
 # -- tables of choices ----------------------------------------------------------------------------
@@ -138,7 +101,7 @@ def sech_squared(a: NumpyArray) -> NumpyArray:
 
 
 class Smooth(NamedTuple):
-    """The slope of a φ without a kink, whose derivative is even, falls with |a|, and has |φ''| ≤ 2 φ'."""
+    """The slope of a φ without a kink: even, falling with |a|, and with |φ''| ≤ 2 φ'."""
 
     of_a: Callable[[NumpyArray], NumpyArray]  # φ'(a), from which nothing cancels
     of_h: Callable[[NumpyArray], NumpyArray]  # the same from h
@@ -151,7 +114,7 @@ class Smooth(NamedTuple):
 
 
 class Nonlinearity(NamedTuple):
-    """φ of any numbers, its slope from a and h, and the bound of that; None for the kink of relu."""
+    """φ of any numbers, its slope from a and h, and the bound of that; None for a kink."""
 
     phi: Callable[[NumpyArray], NumpyArray]
     slope: Callable[[NumpyArray, NumpyArray], NumpyArray]

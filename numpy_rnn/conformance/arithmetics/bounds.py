@@ -60,7 +60,7 @@ class TanhError(NamedTuple):
 TAU = TanhError()
 
 
-class Bounds(Arithmetic[Near]):
+class Bounds(Arithmetic):
     """Values of one window with their bounds. tau: the error of tanh; reported: given tensors."""
 
     def __init__(

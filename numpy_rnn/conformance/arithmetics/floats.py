@@ -19,7 +19,7 @@ SMALL = 1e-6  # added to the norm, (U3)
 TINY = 1e-8  # added to the sum of squares, (U9)
 
 
-class Floats(Arithmetic[NumpyArray]):
+class Floats(Arithmetic):
     """Arrays of floats, or of complex numbers."""
 
     def __init__(self, dtype: Dtype):

@@ -277,7 +277,7 @@ class Stale:
     """The activations of older steps are those of the windows before, of other weights."""
 
     def __init__(self) -> None:
-        self.past, self.window = Steps[NumpyArray](), Window(0, 0, 0)
+        self.past, self.window = Steps(), Window(0, 0, 0)
 
     def carried_state(self, states, window, epoch):
         self.past, self.window = {} if window.loss_start == 0 else self.past, window
