@@ -39,7 +39,6 @@ TENSORS = tuple(EQUATIONS)  # of a run: with its windows, and their initial stat
 INTERMEDIATES = (*STATES, *ADJOINTS)
 BACKWARDS = ("dh", "da")  # computed from the last step to the first
 UPDATED = {*FIELDS, *("v" + name for name in FIELDS)}  # what the step computes
-NO_WEIGHTS: dict[str, Any] = {"weights": None} if "weights" in Run._fields else {}
 
 
 def equations(tensor: str, objective: Objective, step: Step | None) -> str:

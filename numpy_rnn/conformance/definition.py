@@ -32,7 +32,6 @@ from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, N
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
     INTERMEDIATES,
-    NO_WEIGHTS,
     initial_state,
     leading_axes,
     parameters_from,
@@ -263,7 +262,7 @@ def train(
         return report, report["h"]
 
     (k1, k2, epochs), objective, step = run.options
-    T, params, velocity = len(run.x), run.params, getattr(run, "velocity", None)
+    T, params, velocity = len(run.x), run.params, run.velocity
     networks = params.W_hh.shape[: leading_axes(params)]
     states = {0: np.broadcast_to(run.h_0, (*networks, *run.h_0.shape[-2:]))}
     for epoch in range(1, epochs + 1):
@@ -276,7 +275,7 @@ def train(
                 "target": run.target[window.loss_start : window.stop],
             }
             options = {"objective": objective, "step": step, "velocity": velocity}
-            case = WindowCase(params=params, h_0=h_0, **series, **options, **NO_WEIGHTS)
+            case = WindowCase(params=params, h_0=h_0, **series, **options)
             report, later = (compute or own)(case)
             states |= dict(enumerate(later, window.start + 1))
             params = parameters_from(report)

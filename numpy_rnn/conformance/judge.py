@@ -212,7 +212,7 @@ def _kinds(recorded: RecordedRun) -> NumpyArray:
     """T and K of every update, and whether a velocity begins with it."""
     run, updates = recorded.run, recorded.updates
     start, stop = updates["start"], updates["stop"]
-    begins = run.options.step.has_velocity & (getattr(run, "velocity", None) is None)
+    begins = run.options.step.has_velocity & (run.velocity is None)
     first = (np.arange(len(start)) == 0) & begins
     return np.stack((stop - start, stop - updates["loss_start"], first), axis=1)
 
@@ -244,7 +244,7 @@ def _stack(recorded: RecordedRun, chosen: NumpyArray) -> Stack:
 
     velocity = None
     if step.has_velocity and not begins:
-        initial = present(getattr(run, "velocity", None))
+        initial = present(run.velocity)
         velocity = cases.parameters_from(before("v", initial))
     rate = np.asarray(step.learning_rate)
     case = WindowCase(
@@ -255,7 +255,6 @@ def _stack(recorded: RecordedRun, chosen: NumpyArray) -> Stack:
         objective=run.options.objective,
         step=step._replace(learning_rate=rate[None]) if rate.ndim else step,
         velocity=velocity,
-        **cases.NO_WEIGHTS,
     )
     report = {
         name: updates[name][rows(first_row, T) if name in ROWS else chosen]

@@ -28,7 +28,7 @@ from numpy_rnn.common.records import (
     WindowCase,
 )
 from numpy_rnn.conformance.arithmetics.arithmetic import nonlinearity_of
-from numpy_rnn.conformance.case import NO_WEIGHTS, initial_state, parameters_from, present
+from numpy_rnn.conformance.case import initial_state, parameters_from, present
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING, Abilities
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
@@ -122,7 +122,6 @@ class Recipe(NamedTuple):
             objective=self.objective,
             step=step,  # type: ignore[arg-type]
             velocity=velocity,
-            **NO_WEIGHTS,
         )
 
     def _parameters(self, generator: np.random.Generator) -> Parameters[NumpyArray]:
@@ -298,5 +297,4 @@ def random_run(
         target=case.target,
         h_0=initial_state(case),
         options=options,
-        **NO_WEIGHTS,
     )

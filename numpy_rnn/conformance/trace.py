@@ -31,7 +31,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numpy_rnn.common.checks import NUMPY_ARRAYS, check_run
+from numpy_rnn.common.arrays import NUMPY_ARRAYS
+from numpy_rnn.common.checks import check_run
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import NumpyArray, Objective, Run, RunOptions, Schedule, Step, Window
@@ -187,10 +188,9 @@ def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
         target=target,
         h_0=arrays["initial_h_0"],
         options=RunOptions(Schedule(**parts[0]), Objective(**parts[1]), Step(**parts[2])),
-        **cases.NO_WEIGHTS,
     )
     try:
-        return run._replace(options=check_run(NUMPY_ARRAYS, run)[0].options)
+        return check_run(NUMPY_ARRAYS, run)
     except InputError as error:
         raise InputError(f"its run cannot be repeated: {error}") from None
 

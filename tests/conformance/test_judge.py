@@ -14,7 +14,6 @@ from numpy_rnn.conformance.case import (
     BACKWARDS,
     INPUT_GRADIENTS,
     INTERMEDIATES,
-    NO_WEIGHTS,
     TENSORS,
     equations,
 )
@@ -47,7 +46,6 @@ def sine_run(step=STEP, k1=2, k2=5, epochs=2, networks=(), dtype="float64", **ob
         target=series[1:],
         h_0=np.zeros((1, 4), dtype),
         options=RunOptions(Schedule(k1, k2, epochs), Objective(**objective), step),
-        **NO_WEIGHTS,
     )
 
 
@@ -273,7 +271,6 @@ def chaotic_run(gain, T, H=24):
         target=normal(T, 2, 2),
         h_0=normal(2, H, scale=0.0),
         options=RunOptions(Schedule(T, T, 2), Objective(), Step(1e-4)),
-        **NO_WEIGHTS,
     )
 
 

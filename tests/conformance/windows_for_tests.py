@@ -8,7 +8,7 @@ from numpy_rnn import Parameters
 from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.conformance.arithmetics.arithmetic import divisor
 from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
-from numpy_rnn.conformance.case import NO_WEIGHTS, initial_state, parameters_from, present
+from numpy_rnn.conformance.case import initial_state, parameters_from, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
 
@@ -31,7 +31,6 @@ def one_unit(
         h_0=np.full((1, 1), h_0, dtype),
         objective=Objective(nonlinearity, reduction=reduction),
         step=Step(0.25),
-        **NO_WEIGHTS,
     )
 
 
