@@ -9,7 +9,6 @@ from documents import DOCUMENTS, TOP, blocks, examples, excerpt, name_of, same_n
 
 from numpy_rnn.__main__ import main as numpy_main
 from numpy_rnn.app.options import ABOUT
-from numpy_rnn.conformance.__main__ import main as suite_main
 
 TEXTS = {name_of(document): document.read_text(encoding="utf-8") for document in DOCUMENTS}
 README, DERIVATION = TEXTS["README.md"], TEXTS["numpy_rnn/DERIVATION.md"]
@@ -39,12 +38,9 @@ def test_options_exist(capsys, tmp_path):
     with_benchmarks(tmp_path)
     for command in HELP:
         known |= set(re.findall(option, documents.run_script(f"{command} --help", tmp_path)))
-    for main, command in [(numpy_main, name) for name in ABOUT] + [
-        (suite_main, "score"),
-        (suite_main, "long"),
-    ]:
+    for command in ABOUT:
         with pytest.raises(SystemExit):
-            main([command, "--help"])
+            numpy_main([command, "--help"])
         known |= set(re.findall(option, capsys.readouterr().out))
     for name, text in TEXTS.items():
         for option in re.findall(
