@@ -103,11 +103,9 @@ def own_places(port: Any, dtype: str, seed: int) -> Iterator[Place]:
     """The windows of the port's own data, each under two random choices of its options."""
     for number, given in enumerate(getattr(port, "cases", ())):
         x, target = np.asarray(given["x"]), np.asarray(given["target"])
-        O = target.shape[-1] if not is_classes(target) else 0
-        sizes = {"T": len(x), "B": x.shape[1], "D": x.shape[-1], "O": O, "K": len(target)}
-        sizes = {letter: size for letter, size in sizes.items() if size}
-        if is_classes(x):
-            del sizes["D"]
+        sizes = {"T": len(x), "B": x.shape[1], "K": len(target)}
+        for letter, array in (("D", x), ("O", target)):  # classes are numbers below it
+            sizes[letter] = int(array.max()) + 1 if is_classes(array) else array.shape[-1]
         for draw in (RandomDraw(seed, number, each) for each in range(2)):
             recipe = random_recipe(draw, dtype, abilities(port))._replace(**sizes, logits=1.0)
             case = restricted(recipe, abilities(port)).case()

@@ -5,7 +5,7 @@ from windows_for_tests import window
 
 import numpy_rnn
 from numpy_rnn.common.records import Objective, Step, WindowCase
-from numpy_rnn.conformance.case import NO_WEIGHTS, format_errors, parameters_from
+from numpy_rnn.conformance.case import format_errors, parameters_from
 from numpy_rnn.conformance.definition import DEFINITION, window_update
 from numpy_rnn.conformance.ports.port import PackagePort, call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, SGD_LACKS, PortFault, port_arguments
@@ -38,7 +38,6 @@ class DefinitionPort:
             objective=Objective(**objective),
             step=Step(**options) if options else None,
             velocity=parameters_from(velocity) if velocity else None,
-            **NO_WEIGHTS,
         )
         with np.errstate(all="ignore"):
             report = window_update(case, of=self.of)

@@ -21,7 +21,7 @@ def report_on(request):
     import numpy as np
 
     from numpy_rnn.common.records import Objective, Step, WindowCase
-    from numpy_rnn.conformance.case import NO_WEIGHTS, SHAPES, parameters_from
+    from numpy_rnn.conformance.case import SHAPES, parameters_from
     from numpy_rnn.conformance.definition import window_update
 
     def array(name, given):
@@ -40,7 +40,6 @@ def report_on(request):
         objective=Objective(**objective),
         step=step,
         velocity=parameters_from(velocity, "v") if velocity else None,
-        **NO_WEIGHTS,
     )
     return {name: np.ravel(array).tolist() for name, array in window_update(case).items()}
 

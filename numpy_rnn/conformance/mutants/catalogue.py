@@ -29,6 +29,7 @@ from numpy_rnn.conformance.runs import RecordedRun, record
 Equation = Callable[..., Any]
 Equations = dict[str, Equation]
 FORWARD = {"pre_activation", "state", "output"}
+STEP_FIELDS = ("clipped", "decayed", "velocity", "direction", "updated")
 SUMS = {  # the equations of the gradients, by the parameters
     "W_xh": "input_weights_gradient",
     "W_hh": "recurrent_weights_gradient",
@@ -198,8 +199,7 @@ def rounded(name: str, v: NumpyArray) -> NumpyArray:
 
 def with_step(change: Equation) -> Equations:
     """All equations of the step with another step."""
-    fields = ("clipped", "decayed", "velocity", "direction", "updated")
-    return changed(*fields, given=lambda *operands: (*operands[:-1], change(operands[-1])))
+    return changed(*STEP_FIELDS, given=lambda *operands: (*operands[:-1], change(operands[-1])))
 
 
 def by_norm(factor: Equation) -> Equations:

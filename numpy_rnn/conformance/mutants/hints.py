@@ -24,7 +24,13 @@ from numpy_rnn.conformance.case import (
     with_rows,
 )
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, update, window_update
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS, STEPS, Mutant, variants
+from numpy_rnn.conformance.mutants.catalogue import (
+    MUTANTS,
+    STEP_FIELDS,
+    STEPS,
+    Mutant,
+    variants,
+)
 from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import Recipe, restricted
@@ -184,7 +190,9 @@ class Fit:
     def allowed(self, name: str, value: NumpyArray) -> float:
         """The difference between reported numbers and those of a mistake that explains them."""
         size, right = _largest(self.report[name]), _largest(self.right[name])
-        return max(EXACT * size, self.unit * max(size, _largest(value)) + self.unit / 50 * right)
+        wrong = _largest(self.report[name] - self.right[name])
+        rounding = self.unit * max(size, _largest(value)) + self.unit / 50 * right
+        return max(EXACT * min(size, wrong), rounding)
 
 
 Candidates = Iterator[tuple[str, Callable[[Fit], bool]]]
@@ -239,7 +247,8 @@ def of_flow(fits: Sequence[Fit]) -> Candidates:
 
 def of_step(fits: Sequence[Fit]) -> Candidates:
     """Mistakes that may explain the step from the reported gradients."""
-    for mutant in chain((m for m in MUTANTS if not m.in_run), STEPS):
+    known = (m for m in MUTANTS if m.equations.keys() & {*STEP_FIELDS})
+    for mutant in chain(known, STEPS):
         yield mutant.name, partial(Fit.has_step, mutant=mutant)
     yield from factors(fits, True)
 

@@ -208,14 +208,14 @@ def validated_report(port: Any, case: WindowCase, where: str) -> Report:
     try:
         report = call_port(port, case)
     except PortFault as fault:
-        raise PortFault(f"{port.name}, {where}: {fault}") from None
+        raise PortFault(f"{port.name} {fault}, in {where}") from None
     errors = format_errors(case, report, "intermediates" in has, "input_gradients" in has)
     if not errors:
         return report
     advice = ""
     if "finite" in errors[0] and np.abs(case.params.W_hy).max() > LARGE:
         advice = '; if its exponentials overflow, declare lacks = ("large outputs",)'
-    raise PortFault(f"{port.name}, {where}: {errors[0]}{advice}")
+    raise PortFault(f"{port.name}: {errors[0]}{advice}, in {where}")
 
 
 def described(error: BaseException, function: object = None) -> str:
