@@ -292,9 +292,5 @@ def random_run(
     rate = draw.choice((1.0, 0.3, 0.1)) / (10 * terms) * (1 - step.momentum)
     options = RunOptions(Schedule(k1, k2, 2), recipe.objective, step._replace(learning_rate=rate))
     return Run(
-        params=case.params,
-        x=case.x,
-        target=case.target,
-        h_0=initial_state(case),
-        options=options,
+        params=case.params, x=case.x, target=case.target, h_0=initial_state(case), options=options
     )

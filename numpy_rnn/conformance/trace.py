@@ -197,7 +197,7 @@ def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
 
 def _check_updates(run: Run, updates: Arrays) -> None:
     """Raise InputError unless every required array is present, in its format, and no other."""
-    E, sizes = run.params.W_hh.shape[:-2], cases.case_sizes(run)  # type: ignore[arg-type]
+    E, sizes = run.params.W_hh.shape[:-2], cases.case_sizes(run)
     N, S = len(updates["start"]), int((updates["stop"] - updates["start"]).sum())
     prefixes = ("d", "v", "") if run.options.step.has_velocity else ("d", "")
     names = {"loss", *(prefix + name for prefix in prefixes for name in present(run.params))}

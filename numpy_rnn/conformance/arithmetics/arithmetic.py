@@ -128,9 +128,7 @@ NONLINEARITIES = {
         bound=Smooth(sech_squared, lambda h: 1 - h * h, lambda h: 2 * np.abs(h)),
     ),
     "relu": Nonlinearity(
-        phi=lambda a: np.maximum(a, 0),
-        slope=lambda a, h: (h.real > 0).astype(h.dtype),
-        bound=None,
+        phi=lambda a: np.maximum(a, 0), slope=lambda a, h: (h.real > 0).astype(h.dtype), bound=None
     ),
     "sigmoid": Nonlinearity(
         phi=lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),
