@@ -30,7 +30,7 @@ class Arithmetic(Protocol):
     def zeros(self, value: N) -> N: ...  # like a value
     def stack(self, values: Sequence[N]) -> N: ...  # of several steps, time first
 
-    # The sum of products of matrices and of a bias, and that over steps and sequences: in any order.
+    # The sum of products of matrices and of a bias, and over steps and sequences, in any order.
     def affine(self, products: Any, bias: N | None = None) -> N: ...
     def total(self, steps: Sequence[N]) -> N: ...
 
