@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray
+from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.conformance.arithmetics.rounding import Near, Real, Rounding
 
 
@@ -46,13 +46,13 @@ class Terms(NamedTuple):
 class Softmax(NamedTuple):
     """p and log p of rows of outputs, and their errors."""
 
-    p: NumpyArray
-    E_p: NumpyArray
-    log_p: NumpyArray
-    E_log_p: NumpyArray  # D
+    p: Array
+    E_p: Array
+    log_p: Array
+    E_log_p: Array  # D
 
 
-def softmax(y: NumpyArray, E: NumpyArray, rounding: Rounding, tau: float) -> Softmax:
+def softmax(y: Array, E: Array, rounding: Rounding, tau: float) -> Softmax:
     """p = softmax(y) along the last axis, in float64, and the error of a correct computation."""
     gamma, flushes = rounding.gamma, rounding.flushes
     m = y.max(axis=-1, keepdims=True)
@@ -92,7 +92,7 @@ def squared_error(of: Terms, rounding: Rounding, tau: float) -> tuple[Near, Near
     )
 
 
-def with_rounding(n: Real, value: NumpyArray, E: NumpyArray, rounding: Rounding) -> Near:
+def with_rounding(n: Real, value: Array, E: Array, rounding: Rounding) -> Near:
     """A value whose terms have one sign, so that its relative error is at most γ_n, plus E."""
     return rounding.near(value, rounding.gamma(n) * (np.abs(value) + E) + E)
 
