@@ -348,15 +348,18 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
     for index, (start, stop) in enumerate(zip(updates["start"], updates["stop"])):
         found = updates["initial"][index]
         right = states.get(start, found) if start else recorded.run.h_0
-        if not np.array_equal(found, right := np.broadcast_to(right, found.shape)):
+        right = np.broadcast_to(right, found.shape)
+        if not np.array_equal(found, right):
             element = tuple(map(int, np.argwhere(found != right)[0]))
             numbers = float(found[element]), float(right[element]), 0.0, np.inf
             yield Divergence(*_place(updates, index), "initial", None, element, *numbers)
             return
-        states[start], rows = found, stop - start
+        states[start] = found
         if "h" in updates:
-            states |= dict(enumerate(updates["h"][row : row + rows], start + 1))
-        row += rows
+            states |= dict(enumerate(updates["h"][row : row + stop - start], start + 1))
+        else:
+            states = {start: found}
+        row += stop - start
 
 
 def carried_steps(updates: Arrays) -> Array:
