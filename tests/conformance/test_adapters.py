@@ -348,7 +348,11 @@ def test_module_is_described_and_passes():
     ]
     for port in ports:
         check(port)
-    states = ["Model (x BTD, state 1BH)", "torch_cells (x TBD, state BH)", "Last (x BTD, state none)"]
+    states = [
+        "Model (x BTD, state 1BH)",
+        "torch_cells (x TBD, state BH)",
+        "Last (x BTD, state none)",
+    ]
     assert [port.name for port in ports[:3]] == states
     assert {*ports[0].lacks} == {"relu", "sum", "no biases"}
     assert {"h_0", "many losses", "tanh", "bias"} <= {*ports[2].lacks}

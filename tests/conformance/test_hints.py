@@ -265,7 +265,9 @@ def test_hint_of_a_forward_pass(hint, seed):
 def test_large_networks_take_little_memory():
     """No copy of the network is made for every number of it."""
     port = DefinitionPort(named("tanh of the outputs").definition, "relu", has=(), sizes={"H": 128})
-    recipe = next(hints.hint_recipes(port, random_recipe(RandomDraw(1), "float64", abilities(port))))
+    recipe = next(
+        hints.hint_recipes(port, random_recipe(RandomDraw(1), "float64", abilities(port)))
+    )
     fit = Fit(case := recipe.case(), call_port(port, case))
     copies = []
     of = Definition(backward=lambda n, w, p, phi: copies.append(p.W_hh.nbytes) or {})
