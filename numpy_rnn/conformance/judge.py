@@ -16,8 +16,8 @@ import numpy as np
 
 from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.records import NumpyArray, Window, WindowCase
-from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import BACKWARDS, INTERMEDIATES, RECURRENT, TENSORS, present
 from numpy_rnn.conformance.definition import Arrays
 from numpy_rnn.conformance.runs import ROWS, PortSource, RecordedRun

@@ -13,7 +13,7 @@ import pytest
 from inline_snapshot import snapshot
 from ports_for_tests import Layer, Port, Untransposed
 
-from benchmarks.rows.min_char_rnn import loss_and_gradients
+from benchmarks.implementations.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.adapters import EXPECTED, function_port, jax_port, torch_port
 from numpy_rnn.conformance.case import FIELDS

@@ -167,7 +167,7 @@ def test_header_has_two_lines(suite):
         assert texts[-1].count("\n") == 1
     assert "\n\n".join(texts) == snapshot("""\
 numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict pass); no L1, as it reports no intermediate values
-sizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias; not declared: input_gradients, sgd_options, sigmoid, clip_by_value, cross_entropy, class_inputs, adagrad
+sizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias; not declared: input_gradients, sgd_options, clip_by_value, class_inputs, adagrad, sigmoid, cross_entropy
 
 numpy_rnn, float32 and float64, tanh within 8 ulps
 seed 7\
