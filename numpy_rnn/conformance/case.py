@@ -76,7 +76,7 @@ def leading_axes(params: Parameters[Any]) -> int:
     return int(array.ndim) - len(SHAPES[name])
 
 
-def case_sizes(case: WindowCase) -> dict[str, int]:
+def case_sizes(case: WindowCase | Run) -> dict[str, int]:
     """T, B, D, H, O and K by their letters."""
     x, (D, H), O = case.x, case.params.W_xh.shape[-2:], case.params.W_hy.shape[-1]
     B = x.shape[-1 if is_classes(x) else -2]

@@ -10,7 +10,7 @@ where nothing is lost. What could not be judged in any window is named, and is n
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from numpy_rnn.conformance.window_checks import Check, global_checks, local_chec
 
 MAX_NUMBERS = 2**20  # of the updates that are checked together
 MAX_ASKED = 4  # windows of a chaotic run, which a port is asked for with smaller weights
-CALMING = (1.0, 0.5, 0.25)  # factors of recurrent weights whose largest singular value is 1
+CALMING = (1.0, 0.5, 0.5)  # factors, one after the other, once no singular value is above 1
 
 
 class Divergence(NamedTuple):
@@ -61,10 +61,9 @@ class Divergence(NamedTuple):
 
     def causal_place(self) -> tuple[int, ...]:
         """Its place in the order of computation: a_1 h_1 a_2 h_2 .., loss, .. dh_1 da_1, .."""
-        together = {"h": "a", "da": "dh"}.get(self.tensor, self.tensor)
-        sign = (-1 if self.tensor in BACKWARDS else 1) * (together in ("a", "dh"))
-        step = sign * (self.step or 0)
-        return self.epoch, self.number, TENSORS.index(together), step, TENSORS.index(self.tensor)
+        together, order = {"h": "a", "da": "dh"}.get(self.tensor, self.tensor), TENSORS.index
+        step = {"a": 1, "dh": -1}.get(together, 0) * (self.step or 0)
+        return self.epoch, self.number, order(together), step, order(self.tensor)
 
 
 class Judgement(NamedTuple):
@@ -104,16 +103,14 @@ class Stack(NamedTuple):
             places = (min(i, size - 1) for i, size in zip(at, array.shape[first:]))
             return np.asarray(array[(slice(None),) * first + tuple(places)])
 
-        case, rate = self.case, np.asarray(self.case.step.learning_rate)
-        single = case._replace(
-            params=tree_map(one, case.params),
-            velocity=None if case.velocity is None else tree_map(one, case.velocity),
-            step=case.step._replace(learning_rate=float(one(rate) if rate.ndim else rate)),
-            x=one(case.x, 1),
-            target=one(case.target, 1),
-            h_0=one(case.h_0),
-        )
-        return single, {name: one(v, int(name in ROWS)) for name, v in self.report.items()}
+        params, x, target, h_0, _, step, velocity = self.case
+        rate = np.asarray(step.learning_rate)
+        step = step._replace(learning_rate=float(one(rate) if rate.ndim else rate))
+        velocity = None if velocity is None else tree_map(one, velocity)
+        arrays = {"x": one(x, 1), "target": one(target, 1), "h_0": one(h_0)}
+        single = self.case._replace(**arrays, params=tree_map(one, params), step=step)
+        report = {name: one(v, int(name in ROWS)) for name, v in self.report.items()}
+        return single._replace(velocity=velocity), report
 
 
 def judge(
@@ -128,13 +125,12 @@ def judge(
     At L1, or at L2 if there are no intermediates, or `as_black_box`. Unless `whole`, updates may
     be missing at the end. source: is asked for windows that are lost.
     """
-    updates, options = recorded.updates, recorded.run.options
+    updates = recorded.updates
     divergences = [*schedule_divergences(recorded, whole), *state_divergences(recorded)]
     worst = {name: 0.0 for name in TENSORS if name in updates or name == "window"}
     worst |= {divergence.tensor: np.inf for divergence in divergences}
     estimated, lost, judged = Counter[str](), Counter[str](), set[str]()
     lost_updates = set[int]()
-    is_box = as_black_box or "a" not in updates
 
     def note(stack: Stack, checks: Iterable[Check], is_calmed: bool = False) -> None:
         for check in checks:
@@ -152,16 +148,16 @@ def judge(
                 divergences.append(first._replace(is_calmed=is_calmed))
 
     for stack in stacks(recorded):
-        if is_box:
-            note(stack, _black_box_checks(updates, stack, tau))
-        else:
+        if "a" in updates and not as_black_box:
             note(stack, local_checks(stack.case, stack.report, tau))
+        else:
+            note(stack, _black_box_checks(updates, stack, tau))
     before = judged.copy()
     if source is not None and lost_updates:
         note(*_calmed(recorded, np.array(sorted(lost_updates)), source, tau), is_calmed=True)
     first = min(divergences, key=Divergence.causal_place, default=None)
     if first is not None:
-        ids = cases.equations(first.tensor, options.objective, options.step)
+        ids = cases.equations(first.tensor, *recorded.run.options[1:])
         first = first._replace(equation=ids)
     calmed = tuple(name for name in TENSORS if name in judged - before)
     unjudged = tuple(name for name in TENSORS if name in lost.keys() - judged)
@@ -209,59 +205,50 @@ def single_update(
 
 
 def _kinds(recorded: RecordedRun) -> NumpyArray:
-    """T and K of every update, and whether a velocity begins with it."""
-    run, updates = recorded.run, recorded.updates
-    start, stop = updates["start"], updates["stop"]
-    begins = run.options.step.has_velocity & (run.velocity is None)
-    first = (np.arange(len(start)) == 0) & begins
-    return np.stack((stop - start, stop - updates["loss_start"], first), axis=1)
+    """T and K of every update, and whether there is a velocity before it."""
+    run, (start, loss_start, stop) = recorded.run, (recorded.updates[n] for n in Window._fields)
+    has_velocity = (np.arange(len(start)) > 0) | (run.velocity is not None)
+    has_velocity &= run.options.step.has_velocity
+    return np.stack((stop - start, stop - loss_start, has_velocity), axis=1)
 
 
 def _stack(recorded: RecordedRun, chosen: NumpyArray) -> Stack:
     """These updates, which are of one kind."""
     run, updates = recorded.run, recorded.updates
-    T, K, begins = _kinds(recorded)[chosen[0]].tolist()
-    E, step = cases.leading_axes(run.params), run.options.step
+    T, K, has_velocity = _kinds(recorded)[chosen[0]].tolist()
+    E, step, fields = cases.leading_axes(run.params), run.options.step, present(run.params)
     first_row = np.concatenate(([0], np.cumsum(updates["stop"] - updates["start"])))[chosen]
-    sizes, fields = cases.case_sizes(run), present(run.params)  # type: ignore[arg-type]
+    sizes, rate = cases.case_sizes(run), np.asarray(step.learning_rate)
 
     def rows(first_step: NumpyArray, steps: int) -> NumpyArray:
         """Indices (steps, n)."""
         return first_step + np.arange(steps)[:, None]
 
-    def series(array: NumpyArray, size: int, first_step: NumpyArray, steps: int) -> NumpyArray:
+    def series(array: NumpyArray, size: int) -> NumpyArray:
         array = cases.as_rows(array, size, run.params.W_hh.dtype)
-        if array.ndim < 3 + E:
-            array = array.reshape(len(array), *(1,) * E, *array.shape[1:])
-        return array[rows(first_step, steps)]
+        is_shared = array.ndim < 3 + E
+        return array.reshape(len(array), *(1,) * E, *array.shape[1:]) if is_shared else array
 
-    def before(prefix: str, initial: Mapping[str, NumpyArray]) -> Arrays:
+    def before(prefix: str, initial: Any) -> Any:
         """The parameters or velocities before these updates."""
         found = {name: updates[prefix + name][chosen - 1] for name in fields}
         for name in fields if chosen[0] == 0 else ():
-            found[name][0] = initial[name]
-        return found
+            found[name][0] = getattr(initial, name)
+        return cases.parameters_from(found)
 
-    velocity = None
-    if step.has_velocity and not begins:
-        initial = present(run.velocity)
-        velocity = cases.parameters_from(before("v", initial))
-    rate = np.asarray(step.learning_rate)
     case = WindowCase(
-        params=cases.parameters_from(before("", fields)),
-        x=series(run.x, sizes["D"], updates["start"][chosen], T),
-        target=series(run.target, sizes["O"], updates["loss_start"][chosen], K),
+        params=before("", run.params),
+        x=series(run.x, sizes["D"])[rows(updates["start"][chosen], T)],
+        target=series(run.target, sizes["O"])[rows(updates["loss_start"][chosen], K)],
         h_0=updates["initial"][chosen],
         objective=run.options.objective,
         step=step._replace(learning_rate=rate[None]) if rate.ndim else step,
-        velocity=velocity,
+        velocity=before("v", run.velocity) if has_velocity else None,
     )
-    report = {
-        name: updates[name][rows(first_row, T) if name in ROWS else chosen]
-        for name in cases.SHAPES
-        if name in updates
-    }
-    return Stack(chosen, case, report)
+    names = [name for name in cases.SHAPES if name in updates]
+    return Stack(
+        chosen, case, {n: updates[n][rows(first_row, T) if n in ROWS else chosen] for n in names}
+    )
 
 
 def _black_box_checks(updates: Arrays, stack: Stack, tau: TanhError) -> Iterator[Check]:
@@ -282,8 +269,8 @@ def _calmed(
 
     A network whose recurrent weights have no singular value above 1 does not amplify rounding.
     """
-    kinds = _kinds(recorded)
-    alike = lost[(kinds[lost] == kinds[lost[-1]]).all(axis=1)]
+    kinds = _kinds(recorded)[lost]
+    alike = lost[(kinds == kinds[-1]).all(axis=1)]
     spaced = np.linspace(0, len(alike) - 1, min(MAX_ASKED, len(alike))).astype(int)
     stack = _stack(recorded, alike[spaced])
     for factor in CALMING:
@@ -293,18 +280,14 @@ def _calmed(
             largest = np.linalg.norm(theta, 2, axis=(-2, -1), keepdims=True)
             calm = theta * (factor / np.maximum(largest, 1)).astype(theta.dtype)
             params = params._replace(**{name: calm})
-        calm_stack = stack._replace(case=stack.case._replace(params=params))
-        reports = list[Arrays]()
-        for i, index in enumerate(stack.chosen):
-            place = (recorded.updates[name][index] for name in ("epoch", "number"))
-            where = "epoch {}, update {}, with smaller recurrent weights".format(*place)
-            reports.append(source.report(calm_stack.single((i,))[0], where))
+        stack = stack._replace(case=stack.case._replace(params=params))
+        singles = [stack.single((i,))[0] for i in range(len(stack.chosen))]
+        reports = [source.report(case, "a window with smaller weights") for case in singles]
         report = {n: np.stack([r[n] for r in reports], int(n in ROWS)) for n in reports[0]}
-        calm_stack = calm_stack._replace(report=report)
-        checks = list(global_checks(calm_stack.case, report, tau))
+        checks = list(global_checks(stack.case, report, tau))
         if not any(check.lost.any() for check in checks):
             break
-    return calm_stack, checks
+    return stack._replace(report=report), checks
 
 
 def _first_divergence(updates: Arrays, stack: Stack, check: Check) -> Divergence:
@@ -322,13 +305,15 @@ def _first_divergence(updates: Arrays, stack: Stack, check: Check) -> Divergence
     if name in ROWS:  # (*E, T, B, N): the step first, from the last one where it runs backwards
         elements.sort(key=lambda element: element[-3] * (-1 if name in BACKWARDS else 1))
     element, update, step = elements[0], chosen[index], None
-    reported, expected, allowed, ratio = (float(array[index, *element]) for array in arrays)
+    numbers = [float(array[index, *element]) for array in arrays]
     if name in ROWS:
         step, element = element[-3] + 1, element[:-3] + element[-2:]
-    place = int(updates["epoch"][update]), int(updates["number"][update])
-    numbers = reported, expected, allowed, ratio
-    is_estimated = bool(np.any(check.estimated))
+    place, is_estimated = _place(updates, update), bool(np.any(check.estimated))
     return Divergence(*place, name, step, tuple(element), *numbers, is_estimated=is_estimated)
+
+
+def _place(updates: Arrays, index: int) -> tuple[int, int]:
+    return int(updates["epoch"][index]), int(updates["number"][index])
 
 
 # -- continuity from update to update -------------------------------------------------------------
@@ -373,9 +358,8 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
             continue
         if not np.array_equal(found := initial[index], right):
             element = tuple(map(int, np.argwhere(found != right)[0]))
-            place = int(updates["epoch"][index]), int(updates["number"][index])
-            numbers = float(found[element]), float(right[element])
-            yield Divergence(*place, "initial", None, element, *numbers, 0.0, np.inf)
+            numbers = float(found[element]), float(right[element]), 0.0, np.inf
+            yield Divergence(*_place(updates, index), "initial", None, element, *numbers)
             return
 
 

@@ -5,10 +5,10 @@ saturated, and the older steps of the window have no loss. Some cases have input
 outputs of 10 to 1000, as data that nobody scaled; a square output matrix, exact zeros before relu,
 a batch or a window of one, a saturated unit, a unit without incoming weights, or subnormal inputs.
 Large cases have one size of up to 40, beyond small buffers and the registers of vector
-instructions. A choice is made by a `Draw`, at random or by Hypothesis.
+instructions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -40,25 +40,23 @@ MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every
 T = TypeVar("T")
 
 
-class Draw(NamedTuple):
-    """A source of choices. integer: from low to high, both included; the smallest is simplest."""
+class RandomDraw:
+    """Choices made by a generator of random numbers."""
 
-    integer: Callable[[int, int], int]
-    rare: int = -1  # what integer(0, n − 1) is, modulo n, in one of n draws
+    def __init__(self, *seed: int):
+        self.generator = np.random.default_rng(seed)
+
+    def integer(self, low: int, high: int) -> int:
+        """From low to high, both included."""
+        return int(self.generator.integers(low, high, endpoint=True))
 
     def choice(self, options: Sequence[T]) -> T:
-        """One of the options. The first is the simplest."""
+        """One of the options."""
         return options[self.integer(0, len(options) - 1)]
 
     def one_in(self, n: int) -> bool:
-        """True in one of n draws. The simplest is False."""
-        return self.integer(0, n - 1) == self.rare % n
-
-
-def RandomDraw(*seed: int) -> Draw:
-    """Choices made by a generator of random numbers."""
-    generator = np.random.default_rng(seed)
-    return Draw(lambda low, high: int(generator.integers(low, high, endpoint=True)), rare=0)
+        """True in one of n draws."""
+        return self.integer(1, n) == 1
 
 
 class Recipe(NamedTuple):
@@ -87,7 +85,7 @@ class Recipe(NamedTuple):
     no_h_0: bool = False  # whether the initial state is zero
 
     def __repr__(self) -> str:
-        """The call that makes the recipe again, without the arguments that have their defaults."""
+        """The call that makes the recipe again, without its defaults."""
         return _call(self)
 
     def case(self) -> WindowCase:
@@ -112,17 +110,12 @@ class Recipe(NamedTuple):
         velocity, step = None, self.step
         if self.velocity and step is not None and step.has_velocity:  # of order one
             given = {n: generator.normal(size=p.shape) for n, p in present(params).items()}
-            given = {name: v * v if step.adagrad else v for name, v in given.items()}
-            velocity = parameters_from({n: v.astype(self.dtype) for n, v in given.items()})
-        return WindowCase(
-            params=params,
-            x=classes((T, B), D) if self.class_inputs else x,
-            target=classes((K, B), O) if loss == "cross_entropy" else target,
-            h_0=None if self.no_h_0 else h_0,
-            objective=self.objective,
-            step=step,  # type: ignore[arg-type]
-            velocity=velocity,
-        )
+            power = 2 if step.adagrad else 1
+            velocity = parameters_from({n: (v**power).astype(self.dtype) for n, v in given.items()})
+        x = classes((T, B), D) if self.class_inputs else x
+        target = classes((K, B), O) if loss == "cross_entropy" else target
+        state: Any = None if self.no_h_0 else h_0
+        return WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
 
     def _parameters(self, generator: np.random.Generator) -> Parameters[NumpyArray]:
         """Weights of order one, scaled so that tanh does not saturate, with the special units."""
@@ -162,14 +155,11 @@ def available(names: Sequence[T], abilities: Abilities) -> list[T]:
 
 
 def random_recipe(
-    draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING
+    draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
 ) -> Recipe:
     """A recipe with the options of ports that have these abilities."""
-    sizes, distinct, drawn = list(range(1, MAX_SIZE + 1)), draw.one_in(2), list[int]()
-    for _ in range(5):  # mostly all different
-        drawn.append(draw.choice(sizes))
-        sizes = [size for size in sizes if not distinct or size != drawn[-1]]
-    (T, B, D, H, O), (has, lacks, _) = drawn, abilities
+    (has, lacks, _), are_distinct = abilities, draw.one_in(2)
+    T, B, D, H, O = map(int, draw.generator.choice(MAX_SIZE, 5, replace=not are_distinct) + 1)
     objective = Objective(
         draw.choice(available(NONLINEARITY_NAMES, abilities)),
         draw.choice(available(LOSS_NAMES, abilities)),
@@ -178,7 +168,7 @@ def random_recipe(
     step = random_step(draw, abilities)
     recipe = Recipe(
         *(T, B, D, H),
-        O=max(H if draw.one_in(7) else O, objective.loss == "cross_entropy" and 2),  # classes
+        O=max(H if draw.one_in(7) else O, 2 if objective.loss == "cross_entropy" else 1),
         K=draw.integer(1, T) if draw.one_in(2) else T,
         dtype=dtype or draw.choice(DTYPES),
         objective=objective,
@@ -198,7 +188,7 @@ def random_recipe(
     return restricted(sized(recipe, draw, abilities), abilities)
 
 
-def sized(recipe: Recipe, draw: Draw, abilities: Abilities) -> Recipe:
+def sized(recipe: Recipe, draw: RandomDraw, abilities: Abilities) -> Recipe:
     """The recipe with sizes that the port has. In half of the cases every step has a loss."""
     if not abilities.sizes:
         return recipe
@@ -210,7 +200,7 @@ def sized(recipe: Recipe, draw: Draw, abilities: Abilities) -> Recipe:
     return recipe._replace(**{"T": T, "K": K} | shape)
 
 
-def random_step(draw: Draw, abilities: Abilities = EVERYTHING) -> Step:
+def random_step(draw: RandomDraw, abilities: Abilities = EVERYTHING) -> Step:
     """Every valid combination of options that the port has."""
     has, lacks, _ = abilities
     step = Step(draw.choice((0.1, 0.01, 0.5, 0.0)))
@@ -241,14 +231,13 @@ RESTRICTIONS: dict[str, dict[str, Any]] = {  # the fields of a recipe for what a
 
 def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
     """The recipe without what a port lacks."""
-    if "older steps" in abilities.lacks:
-        recipe = recipe._replace(K=recipe.T)
-    for what in RESTRICTIONS.keys() & set(abilities.lacks):
-        recipe = recipe._replace(**RESTRICTIONS[what])
+    own = RESTRICTIONS | {"older steps": {"K": recipe.T}}
+    for name in own.keys() & set(abilities.lacks):
+        recipe = recipe._replace(**own[name])
     return recipe
 
 
-def large_recipe(draw: Draw, dtype: str, abilities: Abilities = EVERYTHING) -> Recipe:
+def large_recipe(draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING) -> Recipe:
     """A recipe with a large T, H, B, D or O, and some special numbers."""
     recipe, letter = random_recipe(draw, dtype, abilities), draw.choice("THBDO")
     size = draw.integer(*LARGE_SIZES[letter])
@@ -260,41 +249,35 @@ def large_recipe(draw: Draw, dtype: str, abilities: Abilities = EVERYTHING) -> R
 
 
 def random_run(
-    draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING, max_steps: int = 12
+    draw: RandomDraw,
+    dtype: str | None = None,
+    abilities: Abilities = EVERYTHING,
+    max_steps: int = 12,
 ) -> Run:
-    """A run of several updates of TBPTT(k1, k2) on a random series.
-
-    Windows overlap, and the last may be shorter. A port of fixed T without many losses has windows
-    of all steps, with a loss at the last one, once an epoch.
-    """
+    """A run of several updates of TBPTT(k1, k2): windows overlap, and the last may be shorter."""
     lacks = abilities.lacks
     plain = {"saturated": False, "silent": False, "subnormal": False, "logits": 1.0}
     recipe = random_recipe(draw, dtype, abilities)._replace(**plain, velocity=False)
-    sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDO"}
+    sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDHO"}
+    if draw.one_in(10):
+        sizes["H"] = draw.integer(*LARGE_SIZES["H"])
     T = draw.integer(4, max_steps)
-    k1 = 1 if "many losses" in lacks else T if "h_0" in lacks else draw.integer(1, 4)
+    k1 = T if "h_0" in lacks else 1 if "many losses" in lacks else draw.integer(1, 4)
     k2 = T if "h_0" in lacks else k1 + draw.integer(0, 3)  # T: all start at step 0
     if "older steps" in lacks:
         T, k2 = T - T % k1, k1  # the last window has as many steps as the others
-    sizes["H"] = draw.integer(*LARGE_SIZES["H"]) if draw.one_in(10) else min(recipe.H, 6)
-    if abilities.sizes:  # with a T, all windows have the same size
-        shape = draw.choice(abilities.sizes)
-        if "T" in shape:
+    if abilities.sizes:
+        shape = dict(draw.choice(abilities.sizes))
+        if "T" in shape:  # of all windows
             k1 = k2 = shape["T"]
-            is_one = "h_0" in lacks or ("many losses" in lacks and k1 > 1)
-            T = k1 * (1 if is_one else draw.integer(2, 3))
+            T = k1 * (1 if "h_0" in lacks else draw.integer(2, 3))
         sizes |= {letter: size for letter, size in shape.items() if letter not in "TK"}
-    recipe = recipe._replace(**sizes | ({"B": 1} if "batch" in lacks else {}), T=T, K=T)
+    sizes |= {"B": 1} if "batch" in lacks else {}
+    recipe = recipe._replace(**sizes, T=T, K=T)
     case = recipe.case()
     # Small steps: momentum multiplies a constant gradient by 1/(1 − μ).
     step = random_step(draw, abilities) if recipe.step is None else recipe.step
     terms = recipe.B * recipe.O * k1 * recipe.scale**2
     rate = draw.choice((1.0, 0.3, 0.1)) / (10 * terms) * (1 - step.momentum)
     options = RunOptions(Schedule(k1, k2, 2), recipe.objective, step._replace(learning_rate=rate))
-    return Run(
-        params=case.params,
-        x=case.x,
-        target=case.target,
-        h_0=initial_state(case),
-        options=options,
-    )
+    return Run(case.params, case.x, case.target, initial_state(case), options)

@@ -1,7 +1,8 @@
 """Recorded runs: every update of a package's, a port's or your own training run as arrays."""
 
+import itertools
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,6 @@ from numpy_rnn.conformance.case import (
     INTERMEDIATES,
     case_sizes,
     is_classes,
-    leading_axes,
     present,
     required_outputs,
 )
@@ -26,12 +26,7 @@ from numpy_rnn.conformance.definition import (
     update,
     window_update,
 )
-from numpy_rnn.conformance.ports.port import (
-    PackagePort,
-    abilities,
-    tanh_error,
-    validated_report,
-)
+from numpy_rnn.conformance.ports.port import PackagePort, abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS
 
 ROWS = (*INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
@@ -94,7 +89,7 @@ class Recorder:
 
 
 def _joined(name: str, values: list[Any]) -> NumpyArray:
-    """The values of all updates as one array. torch joins its own: each conversion takes long."""
+    """The values of all updates. torch joins its own tensors: each conversion takes long."""
     is_torch = hasattr(values[0], "detach")
     library: Any = sys.modules["torch"] if is_torch else np
     joined = (library.concatenate if name in ROWS else library.stack)(values)
@@ -130,21 +125,16 @@ class PortSource:
         check_port_run(self.port, run)
 
     def trace(self, run: Run) -> RecordedRun:
-        """The run of the port. Raises PortFault, with the epoch and update, if it fails.
+        """The run of the port. Raises PortFault, with the update, if it fails.
 
         A window starts from the state that the port reported in the window before, or that its
         parameters give.
         """
-        of = loop_of(self.port, run)
-        per_epoch, calls = len(RecordedRun(run, {}, of).windows), 0
+        of, updates = loop_of(self.port, run), itertools.count(1)
 
         def compute(case: WindowCase) -> tuple[Arrays, NumpyArray]:
-            nonlocal calls
-            epoch, number = divmod(calls, per_epoch)
-            calls += 1
-            report = self.report(case, f"epoch {epoch + 1}, update {number + 1}")
-            states = report.get("h")
-            return report, window_update(case)["h"] if states is None else states
+            report = self.report(case, f"update {next(updates)} of the run")
+            return report, report["h"] if "h" in report else window_update(case)["h"]
 
         return record(run, train(run, compute, of), of)
 
@@ -154,12 +144,11 @@ class PortSource:
         What the port does not have is computed here: dh_0, or the step from its own gradients.
         """
         has, lacks, _ = abilities(self.port)
-        no_step: Any = None
-        asked = case._replace(step=no_step) if "step" in lacks else case
-        asked = asked._replace(h_0=None) if "h_0" in lacks else asked
+        asked = case._replace(h_0=None) if "h_0" in lacks else case
+        asked = asked._replace(step=None) if "step" in lacks else asked  # type: ignore[arg-type]
         report = validated_report(self.port, asked, where)
         if "h_0" in lacks and "input_gradients" in has:
-            report = {"dh_0": window_update(case._replace(step=no_step))["dh_0"]} | report
+            report = {"dh_0": window_update(case)["dh_0"]} | report
         if "step" in lacks:
             n, gradients = Floats(case.dtype), {k: report["d" + k] for k in present(case.params)}
             report |= update(n, present(case.params), gradients, {}, case.step)
@@ -184,7 +173,7 @@ class PackageSource(PortSource):
 
 
 def source_of(port: Any) -> PortSource:
-    """How the runs of a port, or of a package as a port, are recorded."""
+    """The source of the runs of a port, or of a package."""
     return PackageSource(port) if isinstance(port, PackagePort) else PortSource(port)
 
 
@@ -204,43 +193,37 @@ def loop_of(port: Any, run: Run) -> Definition:
 
 def check_port_run(port: Any, run: Run) -> None:
     """Raise InputError unless the port supports this run."""
-    has, lacks, shapes = abilities(port)
-    dtype = str(run.params.W_hh.dtype)
-    if leading_axes(run.params):
+    (has, lacks, shapes), dtype = abilities(port), str(run.params.W_hh.dtype)
+    if run.networks is not None:
         raise InputError("a port takes one network at a time: expected a run without --seeds")
     if dtype not in port.dtypes:
         expected = f"choose --dtype {' or '.join(port.dtypes)}"
         raise InputError(f"{port.name} does not support {dtype}: {expected}")
-    for name, is_needed in _needs(run, RecordedRun(run, {}, loop_of(port, run)).windows).items():
-        if is_needed and (name in lacks if name in LACKS else name not in has):
+    for name in _needs(run, RecordedRun(run, {}, loop_of(port, run)).windows):
+        if name in lacks if name in LACKS else name not in has:
             verb = "lacks" if name in LACKS else "does not declare"
             raise InputError(f"{port.name} {verb} {name!r}: choose a run without it")
-    sizes = case_sizes(run)  # type: ignore[arg-type]
-    own = {letter: sizes[letter] for letter in "BDHO"}
-    if shapes and not any(all(own.get(k, n) == n for k, n in each.items()) for each in shapes):
-        expected = f"expected them in the run, not {own}"
+    sizes = {letter: size for letter, size in case_sizes(run).items() if letter not in "TK"}
+    if shapes and not any(all(sizes.get(k, n) == n for k, n in each.items()) for each in shapes):
+        expected = f"expected them in the run, not {sizes}"
         raise InputError(f"{port.name} has the sizes {list(map(dict, shapes))}: {expected}")
 
 
-def _needs(run: Run, windows: list[Window]) -> Mapping[str, bool]:
-    """The names of LACKS and CAPABILITIES, and whether the run needs them of a port."""
-    _, objective, step = run.options
+def _needs(run: Run, windows: list[Window]) -> Iterator[str]:
+    """The names of LACKS and CAPABILITIES that the run needs of a port."""
+    (nonlinearity, loss, reduction), step = run.options.objective, run.options.step
     used = {name: getattr(step, name) != default for name, default in Step._field_defaults.items()}
     clips_values = used.pop("max_value")
-    return {
-        objective.nonlinearity: True,
-        objective.reduction: True,
-        objective.loss: True,
-        "bias": run.params.b_h is not None,
-        "no biases": run.params.b_h is None,
+    yield from (nonlinearity, loss, reduction)
+    needs = used | {
+        "no biases" if run.params.b_h is None else "bias": True,
+        "class_inputs" if is_classes(run.x) else "vector_inputs": True,
         "plain SGD": not step.adagrad,
-        **used,
-        "h_0": bool(run.h_0.any() or any(window.start > 0 for window in windows)),
-        "older steps": any(window.loss_start > window.start for window in windows),
-        "many losses": any(window.loss_steps > 1 for window in windows),
-        "vector_inputs": not is_classes(run.x),
-        "class_inputs": is_classes(run.x),
-        "batch": run.h_0.shape[-2] > 1,
         "sgd_options": any(used[name] for name in SGD_LACKS),
         "clip_by_value": clips_values,
+        "batch": run.h_0.shape[-2] > 1,
+        "h_0": run.h_0.any() or any(window.start > 0 for window in windows),
+        "older steps": any(window.loss_start > window.start for window in windows),
+        "many losses": any(window.loss_steps > 1 for window in windows),
     }
+    yield from (name for name, is_needed in needs.items() if is_needed)

@@ -29,7 +29,7 @@ import json
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from numpy_rnn.common.arrays import NUMPY_ARRAYS
 from numpy_rnn.common.checks import check_run
@@ -42,6 +42,7 @@ from numpy_rnn.conformance.definition import Arrays, Recorded
 from numpy_rnn.conformance.runs import ROWS, RecordedRun, Recorder
 
 FORMAT = "elman-trace 3"
+Named = dict[str, ArrayLike]
 PLACE = ("epoch", "number", *Window._fields)
 INITIAL = tuple(f"initial_{name}" for name in ("h_0", *FIELDS[:3]))
 NEEDED = ("k1", "k2", "learning_rate", "epochs")
@@ -51,19 +52,13 @@ class Trace(Recorder):
     """Records the updates of your own training loop; `numpy_rnn compare FILE.npz` judges them.
 
     params: the initial parameters by name. x, target: the whole series. h_0 (B, H): the state at
-    the start of every epoch. All arrays are copied, in the dtype of W_hh. options: those of
-    `train`.
+    the start of every epoch. All arrays are copied, in the dtype of W_hh. options: those of `train`.
 
     Raises InputError on an unknown or a missing name, and on numbers that the dtype does not have.
     """
 
     def __init__(
-        self,
-        params: dict[str, npt.ArrayLike],
-        x: npt.ArrayLike,
-        target: npt.ArrayLike,
-        h_0: npt.ArrayLike,
-        **options: Any,
+        self, params: Named, x: ArrayLike, target: ArrayLike, h_0: ArrayLike, **options: Any
     ):
         for name in (*FIELDS[:3], *params):
             if name not in params or name not in FIELDS:
@@ -74,20 +69,17 @@ class Trace(Recorder):
         arrays |= {"x": x, "target": target, "initial_h_0": h_0}
         super().__init__(_run({n: self._array(n, v) for n, v in arrays.items()}, options))
 
-    def update(
-        self, epoch: int, window: tuple[int, int, int], state: npt.ArrayLike, **values: Any
-    ) -> None:
+    def update(self, epoch: int, window: Any, state: ArrayLike, **values: ArrayLike) -> None:
         """Record one update.
 
         epoch: from 1. window: start, loss_start and stop, for a window of the steps start to
         stop − 1, from 0, of which those from loss_start have a loss. state (B, H): the initial
-        state of the window. values: the loss; the gradients dW_xh, .., before clipping; the
-        parameters after the update, W_xh, ..; with momentum the velocities, vW_xh, ..; and if you
-        have them, h, or all of a, h, y, dy, dh and da, of the steps of the window.
+        state of the window. values: the other arrays of an update by the keys of a file, without N.
         """
-        if unknown := [name for name in values if name not in SHAPES]:
-            expected = f"expected {', '.join(SHAPES)}"
-            raise InputError(f"{unknown[0]!r} is not a name of a trace: {expected}")
+        for name in values:
+            if name not in SHAPES:
+                expected = f"expected {', '.join(SHAPES)}"
+                raise InputError(f"{name!r} is not a name of a trace: {expected}")
         self.place = epoch, self.place[1] + 1 if epoch == self.place[0] else 1
         copies = {name: self._array(name, value) for name, value in values.items()}
         initial = self._array("the state", state)
@@ -101,7 +93,7 @@ class Trace(Recorder):
         read_arrays(arrays)
         save_arrays(path, arrays)
 
-    def _array(self, name: str, value: npt.ArrayLike) -> NumpyArray:
+    def _array(self, name: str, value: ArrayLike) -> NumpyArray:
         """A copy in the dtype of the trace. Raises InputError where that changes an array."""
         try:
             array = np.array(value)
@@ -152,20 +144,16 @@ def read_arrays(arrays: Arrays) -> RecordedRun:
     except (ValueError, TypeError, OverflowError, RecursionError):
         expected = "a JSON object of options, with numbers for learning rates"
         raise InputError(f"configuration is not {expected}") from None
-    run = _run(arrays, options)
+    run, N = _run(arrays, options), arrays["epoch"].size
     updates = {n: array for n, array in arrays.items() if n in (*PLACE, "initial", *SHAPES)}
-    N = updates["epoch"].size
     for name in PLACE:
-        array = updates[name]
-        if array.dtype.kind not in "iu" or array.shape != (N,) or N == 0:
-            found = f"{name} is {array.dtype} of shape {array.shape}"
-            raise InputError(f"{found}: expected integers, one per update")
-        updates[name] = array.astype(np.int64)
+        if updates[name].dtype.kind not in "iu" or updates[name].shape != (N,) or N == 0:
+            raise InputError(f"{name} is no array of integers, one per update")
+        updates[name] = updates[name].astype(np.int64)
     start, loss_start, stop = (updates[name] for name in Window._fields)
     is_window = (start >= 0) & (start <= loss_start) & (loss_start < stop) & (stop <= len(run.x))
     if not is_window.all():
-        expected = "expected 0 ≤ start ≤ loss_start < stop ≤ T"
-        raise InputError(f"the windows are not those of a series: {expected}")
+        raise InputError("a window is wrong: expected 0 ≤ start ≤ loss_start < stop ≤ T")
     _check_updates(run, updates)
     return RecordedRun(run, updates)
 
@@ -182,13 +170,8 @@ def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
     parts = [{n: options[n] for n in kind._fields if n in options} for kind in kinds]
     series = (arrays[name] for name in ("x", "target"))
     x, target = (v.astype(np.int64) if v.dtype.kind in "iu" else v for v in series)
-    run = Run(
-        params=parameters_from(arrays, "initial_"),
-        x=x,
-        target=target,
-        h_0=arrays["initial_h_0"],
-        options=RunOptions(Schedule(**parts[0]), Objective(**parts[1]), Step(**parts[2])),
-    )
+    given = RunOptions(Schedule(**parts[0]), Objective(**parts[1]), Step(**parts[2]))
+    run = Run(parameters_from(arrays, "initial_"), x, target, arrays["initial_h_0"], given)
     try:
         return check_run(NUMPY_ARRAYS, run)
     except InputError as error:
@@ -197,7 +180,7 @@ def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
 
 def _check_updates(run: Run, updates: Arrays) -> None:
     """Raise InputError unless every required array is present, in its format, and no other."""
-    E, sizes = run.params.W_hh.shape[:-2], cases.case_sizes(run)  # type: ignore[arg-type]
+    E, sizes = run.params.W_hh.shape[:-2], cases.case_sizes(run)
     N, S = len(updates["start"]), int((updates["stop"] - updates["start"]).sum())
     prefixes = ("d", "v", "") if run.options.step.has_velocity else ("d", "")
     names = {"loss", *(prefix + name for prefix in prefixes for name in present(run.params))}

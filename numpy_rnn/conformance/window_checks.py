@@ -1,8 +1,7 @@
 """The checks of one window, or of stacked ones: each tensor within what rounding explains.
 
-L1, local: every equation from the reported inputs of that equation. L2, global: every tensor from
-the inputs of the window; nothing but the loss, the gradients and the new parameters need be
-reported.
+L1, local: every equation from its reported inputs. L2, global: every tensor from the inputs of the
+window; only the loss, the gradients and the new parameters need be reported.
 
 A proven bound decides in small windows, where it has the size of the true error, and wherever it is
 narrow. In larger ones Monte Carlo arithmetic decides, if it estimates less than a hundredth of the

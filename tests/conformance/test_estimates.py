@@ -12,12 +12,7 @@ from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import PackagePort, validated_report
 from numpy_rnn.conformance.random_cases import Recipe
-from numpy_rnn.conformance.window_checks import (
-    global_checks,
-    is_small,
-    local_checks,
-    tolerances,
-)
+from numpy_rnn.conformance.window_checks import global_checks, is_small, local_checks, tolerances
 
 FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}
 VARIANTS = {
@@ -120,10 +115,7 @@ def test_every_operation_has_its_error():
 
     sums = {
         "sum": (v.sum(axis=-1), *of_sum(plain.sum(-1), (plain**2).sum(-1), 30)),
-        "total": (
-            n.total([v, n.given(3 * plain)]),
-            *of_sum(rows.sum(-2), (rows**2).sum(-2), 120),
-        ),
+        "total": (n.total([v, n.given(3 * plain)]), *of_sum(rows.sum(-2), (rows**2).sum(-2), 120)),
         "affine": (
             n.affine([(v, n.given(W)), (n.given(2 * plain), n.given(-W))], n.given(b)),
             *of_sum(long @ tall + b[:, None], long**2 @ tall**2 + b[:, None] ** 2, 61),

@@ -10,25 +10,13 @@ import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import (
-    BACKWARDS,
-    INPUT_GRADIENTS,
-    INTERMEDIATES,
-    TENSORS,
-    equations,
-)
+from numpy_rnn.conformance.case import BACKWARDS, INPUT_GRADIENTS, INTERMEDIATES, TENSORS, equations
 from numpy_rnn.conformance.definition import train, window_update
 from numpy_rnn.conformance.judge import Divergence, finite_part, judge, single_update, stacks
 from numpy_rnn.conformance.ports.port import PackagePort, abilities
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.random_cases import RandomDraw, Recipe, random_run
-from numpy_rnn.conformance.runs import (
-    ROWS,
-    PackageSource,
-    PortSource,
-    is_bounded,
-    record,
-)
+from numpy_rnn.conformance.runs import ROWS, PackageSource, PortSource, is_bounded, record
 from numpy_rnn.conformance.window_checks import tolerances
 
 STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)

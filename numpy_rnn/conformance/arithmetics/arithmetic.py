@@ -30,7 +30,7 @@ class Arithmetic(Protocol):
     def zeros(self, value: N) -> N: ...  # like a value
     def stack(self, values: Sequence[N]) -> N: ...  # of several steps, time first
 
-    # The sum of products of matrices and of a bias, and that over steps and sequences: in any order.
+    # The sum of products of matrices and of a bias, and over steps and sequences, in any order.
     def affine(self, products: Any, bias: N | None = None) -> N: ...
     def total(self, steps: Sequence[N]) -> N: ...
 
@@ -128,9 +128,7 @@ NONLINEARITIES = {
         bound=Smooth(sech_squared, lambda h: 1 - h * h, lambda h: 2 * np.abs(h)),
     ),
     "relu": Nonlinearity(
-        phi=lambda a: np.maximum(a, 0),
-        slope=lambda a, h: (h.real > 0).astype(h.dtype),
-        bound=None,
+        phi=lambda a: np.maximum(a, 0), slope=lambda a, h: (h.real > 0).astype(h.dtype), bound=None
     ),
     "sigmoid": Nonlinearity(
         phi=lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),

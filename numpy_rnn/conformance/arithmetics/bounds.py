@@ -44,8 +44,7 @@ from numpy_rnn.conformance.arithmetics.rounding import (
     root_of_squares,
 )
 
-# The largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7).
-STRICT_TANH_ULPS = 8
+STRICT_TANH_ULPS = 8  # the largest error of a usual tanh: NumPy 1.4, torch 0.75, glibc 2.1, JAX 7
 CHECKER_TAU = 4.0  # NumPy's own, in float64
 OWN = 2.0**-53
 
@@ -84,11 +83,8 @@ class Bounds(Arithmetic):
         return self.given(self.reported[name] if t is None else self.reported[name][t - 1])
 
     def stack(self, values: Sequence[Near]) -> Near:
-        value, E = (
-            np.stack(np.broadcast_arrays(*(getattr(v, part) for v in values)))
-            for part in ("value", "E")
-        )
-        return Near(value, E, self.rounding)
+        parts = ([getattr(v, part) for v in values] for part in ("value", "E"))
+        return Near(*(np.stack(np.broadcast_arrays(*part)) for part in parts), self.rounding)
 
     def zeros(self, value: Near) -> Near:
         return value.map(np.zeros_like)

@@ -9,7 +9,7 @@ Errors are followed on the logarithm, where those of factors add up: a rounding,
 |δ| ≤ u, moves it by γ_1 at most, τ of them by γ_τ, and ỹ_k for y_k by E_k. With Ē = max_k E_k,
 
     e_k = E_k + γ_1 (|z_k| + E_k + Ē) + γ_τ              of exp(z̃_k): the shift and the exponential
-    s   = log Σ_k p_k exp(e_k) + γ_O + flushes           of S̃: a mean of its terms' errors, and a sum
+    s   = log Σ_k p_k exp(e_k) + γ_O + flushes           of S̃: a mean of its terms' errors, a sum
     l   = s + γ_τ (log S + s)                            of log S̃
     d_k = e_k + l + γ_1 (|m| + Ē + log S + l)            of log p̃_k, and of p̃_k: the maximum added
           + γ_1 (|log p_k| + e_k + l) + γ_τ + γ_2        to log S̃, the difference, an exponential

@@ -2,9 +2,9 @@
 
 Every operation of a float64 computation has a random relative error of at most u, the unit roundoff
 of the dtype under test, and an operation on single numbers a second one that is the same for all
-numbers of a tensor, as equal numbers round alike. The spread of a few samples is the size of the rounding error of any correct
-computation in that dtype. It is an estimate, not a bound; but where many steps or units make the
-worst-case bound useless, it still has the size of the true error.
+numbers of a tensor, as equal numbers round alike. The spread of a few samples is the size of the
+rounding error of any correct computation in that dtype. It is an estimate, not a bound; but where
+many steps or units make the worst-case bound useless, it still has the size of the true error.
 
 Half of the samples flush subnormal numbers to zero, and all lose a smallest normal number for each
 term of a sum, whose products may be flushed.

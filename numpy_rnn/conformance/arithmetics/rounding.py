@@ -8,8 +8,6 @@ errors of products and quotients add up) and 4.2 (sums).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,15 +40,13 @@ class Rounding:
         self.smallest, self.largest = float(limits.smallest_normal), float(limits.max)
 
     def gamma(self, n: Real) -> Real:
-        """γ_n, of a number or an array of numbers; infinity where n·u is too large to say anything."""
+        """γ_n, of a number or an array; infinity where n·u is too large to say anything."""
         largest = n.max(initial=0) if isinstance(n, np.ndarray) else n
         if largest * max(self.u, self.own) < 0.25:
             return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
         with np.errstate(divide="ignore", invalid="ignore"):
             parts = (np.multiply(n, u) for u in (self.u, self.own))
-            return sum(
-                np.where(part < 0.5, part / (1 - np.minimum(part, 0.5)), np.inf) for part in parts
-            )
+            return sum(np.where(v < 0.5, v / (1 - np.minimum(v, 0.5)), np.inf) for v in parts)
 
     def flushes(self, n: Real) -> Real:
         """The loss of n terms where subnormal numbers are flushed to zero."""
@@ -73,22 +69,6 @@ class Rounding:
             rounded = np.asarray(number, self.dtype).astype(np.float64)
         return Near(value, np.abs(rounded - value) + self.given(value).E, self)
 
-    def times(self, a: "Near", b: "Near") -> "Near":
-        """a ∘ b: E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with ±1 rounds nothing."""
-        max_abs = a.max_abs * b.max_abs
-        rounds = max_abs > 0
-        for one in (a, b):
-            rounds = rounds & ((np.abs(one.value) != 1) | (one.E != 0))
-        own = self.gamma(1) * max_abs + self.flushes(1)
-        return self.near(a.value * b.value, a.E * b.max_abs + np.abs(a.value) * b.E + own * rounds)
-
-    def plus(self, a: "Near", b: "Near") -> "Near":
-        """a + b: E_a + E_b + u(|a+b| + E_a + E_b). A sum with exactly 0 rounds nothing."""
-        value, inherited = a.value + b.value, a.E + b.E
-        rounds = (a.max_abs > 0) & (b.max_abs > 0)
-        own = self.gamma(1) * (np.abs(value) + inherited) + self.flushes(1)
-        return self.near(value, inherited + own * rounds)
-
     def product(self, A: "Near", B: "Near") -> "Near":
         """AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
         A_max, B_max = A.max_abs, B.max_abs
@@ -106,35 +86,19 @@ class Rounding:
         return self.near(v.value.sum(-2), E)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class Near:
     """Computed numbers: values, and the largest distance E of what a correct computation gives."""
 
-    value: NumpyArray
-    E: NumpyArray
-    of: Rounding
-
+    __slots__ = ("E", "of", "value")
     __array_ufunc__ = None  # an array of NumPy leaves the operators to this class
 
-    @property
-    def max_abs(self) -> NumpyArray:
-        """The largest |ṽ|."""
-        return np.abs(self.value) + self.E
+    def __init__(self, value: NumpyArray, E: NumpyArray, of: Rounding):
+        self.value, self.E, self.of = value, E, of
 
-    @property
-    def mT(self) -> "Near":
-        """Transposed."""
-        return self.map(lambda array: array.mT)
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return int(self.value.ndim)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-        return tuple(self.value.shape)
+    max_abs = property(lambda self: np.abs(self.value) + self.E)  # the largest |ṽ|
+    mT = property(lambda self: self.map(lambda array: array.mT))
+    ndim = property(lambda self: self.value.ndim)
+    shape = property(lambda self: self.value.shape)
 
     def map(self, f: Callable[[NumpyArray], NumpyArray]) -> "Near":
         """f applied to both: a change of shape."""
@@ -144,17 +108,28 @@ class Near:
         """The same numbers in another shape."""
         return self.map(lambda array: array.reshape(shape))
 
-    def __getitem__(self, index: Any) -> "Near":
+    def __getitem__(self, index: object) -> "Near":
         return self.map(lambda array: array[index])
 
+    def __mul__(self, other: "Near") -> "Near":
+        """E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with ±1 rounds nothing."""
+        max_abs = self.max_abs * other.max_abs
+        rounds = max_abs > 0
+        for one in (self, other):
+            rounds = rounds & ((np.abs(one.value) != 1) | (one.E != 0))
+        own = (self.of.gamma(1) * max_abs + self.of.flushes(1)) * rounds
+        inherited = self.E * other.max_abs + np.abs(self.value) * other.E
+        return self.of.near(self.value * other.value, inherited + own)
+
     def __add__(self, other: "Near") -> "Near":
-        return self.of.plus(self, other)
+        """E_a + E_b + u(|a+b| + E_a + E_b). A sum with exactly 0 rounds nothing."""
+        value, inherited = self.value + other.value, self.E + other.E
+        own = self.of.gamma(1) * (np.abs(value) + inherited) + self.of.flushes(1)
+        rounds = (self.max_abs > 0) & (other.max_abs > 0)
+        return self.of.near(value, inherited + own * rounds)
 
     def __sub__(self, other: "Near") -> "Near":
-        return self.of.plus(self, Near(-other.value, other.E, self.of))
-
-    def __mul__(self, other: "Near") -> "Near":
-        return self.of.times(self, other)
+        return self + Near(-other.value, other.E, self.of)
 
 
 def join(parts: Sequence[Near], axis: int) -> Near:
