@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Step, WindowCase
+from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, WindowCase
 
 # Axes and equations of every tensor, in causal order; h is h_1 to h_T, without the initial state.
 STATES = {"a": ("TBH", "F1"), "h": ("TBH", "F2"), "y": ("TBO", "F3")}

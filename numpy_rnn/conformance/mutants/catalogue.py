@@ -11,7 +11,7 @@ tBPTTBackwardLength below the forward one.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from copy import copy
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -76,6 +76,13 @@ def trace(of: Definition, run: Run) -> RecordedRun:
 
 
 # -- equations that are changed -----------------------------------------------------------------
+
+
+def replace(w, **tensors: Any):
+    """The tensors of a window with others in place of some."""
+    other = copy(w)
+    vars(other).update(tensors)
+    return other
 
 
 def changed(
