@@ -47,10 +47,7 @@ def refuse(name: str, found: Iterable[str], expected: str) -> None:
 
 
 class Adapter:
-    """A port with one nonlinearity and one loss, whose names are known.
-
-    stated: name, dtypes, lacks, sizes, tanh_ulps and cases, as of any port.
-    """
+    """A port with one nonlinearity and one loss. stated: name, lacks, sizes, as of any port."""
 
     dtypes: Sequence[str] = ("float32", "float64")
     sizes: Any = ()
@@ -307,18 +304,14 @@ class TorchPort(Adapter):
         self.name += f" (x {axes}, state {state}{wrong})"
 
     def _loss_name(self, loss_name: str | None) -> str:
-        """The name of the loss; refuses options that change it."""
-        loss, kind = self.loss_function, type(self.loss_function).__name__
-        if kind not in TORCH_LOSSES:
-            if loss_name is None:
-                expected = f"nn.{', nn.'.join(TORCH_LOSSES)}, or a function with its loss_name"
-                raise InputError(f"{self.label}: the loss {kind} is not known: expected {expected}")
-            return loss_name
-        usual = {"weight": None, "ignore_index": -100, "label_smoothing": 0.0}
-        changed = [name for name, value in usual.items() if getattr(loss, name, value) != value]
-        changed += ["reduction='none'"] * (loss.reduction == "none")
-        refuse(f"{self.label}: {kind}", changed, "a mean or a sum, without options")
-        return TORCH_LOSSES[kind][loss.reduction == "sum"]
+        """The name of the loss."""
+        kind = type(self.loss_function).__name__
+        if kind in TORCH_LOSSES:
+            return TORCH_LOSSES[kind][self.loss_function.reduction == "sum"]
+        expected = f"nn.{', nn.'.join(TORCH_LOSSES)}, or a function with its loss_name"
+        if loss_name is None:
+            raise InputError(f"{self.label}: the loss {kind} is not known: expected {expected}")
+        return loss_name
 
     def _foreign_options(self, rnn: Any) -> list[str]:
         """What an optimizer of torch has and plain SGD does not."""

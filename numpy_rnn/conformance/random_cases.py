@@ -262,7 +262,7 @@ def random_run(
     if draw.one_in(10):
         sizes["H"] = draw.integer(*LARGE_SIZES["H"])
     T = draw.integer(4, max_steps)
-    k1 = T if "h_0" in lacks else 1 if "many losses" in lacks else draw.integer(1, 4)
+    k1 = 1 if "many losses" in lacks else T if "h_0" in lacks else draw.integer(1, 4)
     k2 = T if "h_0" in lacks else k1 + draw.integer(0, 3)  # T: all start at step 0
     if "older steps" in lacks:
         T, k2 = T - T % k1, k1  # the last window has as many steps as the others

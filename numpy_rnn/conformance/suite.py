@@ -26,7 +26,13 @@ from numpy_rnn.conformance.case import (
 from numpy_rnn.conformance.judge import judge, single_update
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_recipes
 from numpy_rnn.conformance.mutants.run_hints import hint_for_run
-from numpy_rnn.conformance.ports.port import abilities, find_port, tanh_error, validated_report
+from numpy_rnn.conformance.ports.port import (
+    Port,
+    abilities,
+    find_port,
+    tanh_error,
+    validated_report,
+)
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.random_cases import (
@@ -45,7 +51,7 @@ EXAMPLES = 100  # windows per test
 LARGE_EVERY = 6  # one of so many windows is large
 RUN_EVERY = 10  # windows per run of several updates
 MAX_WORK = 4e7  # of the windows of a test, in products: fewer windows where they are large
-MIN_WINDOWS = 5  # whatever their work is
+MIN_WINDOWS, MIN_RUNS = 5, 2  # whatever their work is
 MAX_SMALLER = 100  # cases that are tried in search of a smaller one
 
 
@@ -70,12 +76,11 @@ class Tally:
     """The sizes of the checked windows, and how many checks were judged, estimated or lost."""
 
     def __init__(self) -> None:
-        self.sizes, self.windows = dict[str, tuple[int, int]](), 0
+        self.sizes, self.work = dict[str, tuple[int, int]](), 0.0
         self.judged, self.estimated, self.lost = Counter[str](), Counter[str](), Counter[str]()
 
     def note(self, sizes: Mapping[str, int], checks: Mapping[str, Check]) -> None:
         """Note the checks of one window."""
-        self.windows += 1
         for letter, size in sizes.items():
             low, high = self.sizes.get(letter, (size, size))
             self.sizes[letter] = min(low, size), max(high, size)
@@ -99,7 +104,7 @@ def place_of(recipe: Recipe) -> Place:
     return Place(recipe.case(), recipe, repr(recipe))
 
 
-def own_places(port: Any, dtype: str, seed: int) -> Iterator[Place]:
+def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
     """The windows of the port's own data, each under two random choices of its options."""
     for number, given in enumerate(getattr(port, "cases", ())):
         x, target = np.asarray(given["x"]), np.asarray(given["target"])
@@ -123,20 +128,26 @@ def _as(array: Any, dtype: str) -> np.ndarray:
     return array if is_classes(array) else array.astype(dtype)
 
 
-def places(port: Any, dtype: str, seed: int, examples: int | None) -> Iterator[Place]:
+def work_of(sizes: Mapping[str, Any]) -> float:
+    """The products of a window of these sizes."""
+    T, B, D, H, O = (sizes[letter] for letter in "TBDHO")
+    return float(T * B * H * (D + H + O))
+
+
+def places(port: Port, dtype: str, seed: int, examples: int | None) -> Iterator[Place]:
     """The port's own windows and random ones; fewer where they are large."""
     yield from own_places(port, dtype, seed)
     work = 0.0
     for number in range(examples or EXAMPLES):
         make = large_recipe if number % LARGE_EVERY == LARGE_EVERY - 1 else random_recipe
         recipe = make(RandomDraw(seed, number), dtype, abilities(port))
-        work += recipe.T * recipe.B * recipe.H * (recipe.D + recipe.H + recipe.O)
+        work += work_of(recipe._asdict())
         if examples is None and number >= MIN_WINDOWS and work > MAX_WORK:
             return
         yield place_of(recipe)
 
 
-def smaller(recipe: Recipe, port: Any) -> Iterator[Recipe]:
+def smaller(recipe: Recipe, port: Port) -> Iterator[Recipe]:
     """Simpler recipes of cases that the port has, with one field that is smaller or usual."""
     has = abilities(port)
     for name, value in recipe._asdict().items():
@@ -163,7 +174,9 @@ def smaller(recipe: Recipe, port: Any) -> Iterator[Recipe]:
 # -- checks -------------------------------------------------------------------------------------
 
 
-def check_window(port: Any, level: str, place: Place, tally: Tally | None = None) -> Finding | None:
+def check_window(
+    port: Port, level: str, place: Place, tally: Tally | None = None
+) -> Finding | None:
     """The first tensor of a window, in causal order, that exceeds its bound at L1 or L2."""
     report = validated_report(port, place.case, place.name)
     check = local_checks if level == "L1" else global_checks
@@ -191,7 +204,7 @@ def numbers_of(
     return f"{element} is {reported:.9g}, expected {expected:.9g}; {difference}"
 
 
-def check_run(port: Any, dtype: str, seed: int, tally: Tally) -> Finding | None:
+def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None:
     """Level L3: a run of several updates in lockstep; None also if it overflows."""
     run = random_run(RandomDraw(seed), dtype, abilities(port))
     if not is_bounded(run):
@@ -199,6 +212,7 @@ def check_run(port: Any, dtype: str, seed: int, tally: Tally) -> Finding | None:
     source = source_of(port)
     recorded = source.trace(run)
     judgement = judge(recorded, source.tau, source=source)
+    tally.work += work_of(case_sizes(run) | {"T": len(run.x) * len(recorded.windows)})
     tally.estimated += Counter(judgement.estimated)
     tally.lost += Counter(judgement.lost)
     if (first := judgement.first) is None:
@@ -213,7 +227,7 @@ def check_run(port: Any, dtype: str, seed: int, tally: Tally) -> Finding | None:
 
 
 def check_port(
-    port: Any, level: str, dtype: str, seed: int = 0, examples: int | None = None
+    port: Port, level: str, dtype: str, seed: int = 0, examples: int | None = None
 ) -> Tally:
     """Check a port on random cases. Raises Finding at the smallest wrong case that is found.
 
@@ -226,6 +240,8 @@ def check_port(
         for number in range(max(examples or EXAMPLES, RUN_EVERY) // RUN_EVERY):
             if found := check_run(port, dtype, seed + number, tally):
                 raise found
+            if tally.work > MAX_WORK and number >= MIN_RUNS and examples is None:
+                break
         return tally
     for place in places(port, dtype, seed, examples):
         if found := check_window(port, level, place, tally):
@@ -238,38 +254,29 @@ def check_port(
     return tally
 
 
-def explained(port: Any, level: str, found: Finding) -> Finding:
+def explained(port: Port, level: str, found: Finding) -> Finding:
     """The smallest wrong case near this one, of the earliest wrong stage, with its hint."""
-    hint = hint_for_port(port, found.place.recipe, found.place.case)
-    tries = (
-        [found.place.recipe, *hint_recipes(port, found.place.recipe)] if found.place.recipe else []
-    )
-    for recipe in tries[1:]:
-        found = _earlier(port, level, recipe, found)
+    hint, recipe = hint_for_port(port, found.place.recipe, found.place.case), found.place.recipe
+    for each in hint_recipes(port, recipe) if recipe else ():
+        other = wrong_case(port, level, each, found)
+        found = other if other and other.tensor != found.tensor else found
     for _ in range(MAX_SMALLER):
-        recipe = found.place.recipe
-        candidates = smaller(recipe, port) if recipe else iter(())
-        better = next((f for each in candidates if (f := _wrong(port, level, each, found))), None)
-        if better is None:
+        recipes = smaller(found.place.recipe, port) if found.place.recipe else iter(())
+        better = (wrong_case(port, level, recipe, found) for recipe in recipes)
+        if (next_one := next(filter(None, better), None)) is None:
             break
-        found = better
-    _, numbers, where = str(found).split("\n  ")
-    head = str(found).partition("\n")[0].removeprefix("WRONG ")
-    return Finding(head, numbers, where, found.place, hint)
+        found = next_one
+    head, numbers, where = str(found).split("\n  ")
+    return Finding(head.removeprefix("WRONG "), numbers, where, found.place, hint)
 
 
-def _wrong(port: Any, level: str, recipe: Recipe, found: Finding) -> Finding | None:
+def wrong_case(port: Port, level: str, recipe: Recipe, found: Finding) -> Finding | None:
     """A finding on this recipe, of the same stage or an earlier one."""
     with contextlib.suppress(PortFault, ValueError):
         other = check_window(port, level, place_of(recipe))
         if other and TENSORS.index(other.tensor) <= TENSORS.index(found.tensor):
             return other
     return None
-
-
-def _earlier(port: Any, level: str, recipe: Recipe, found: Finding) -> Finding:
-    other = _wrong(port, level, recipe, found)
-    return other if other and other.tensor != found.tensor else found
 
 
 # -- pytest -------------------------------------------------------------------------------------

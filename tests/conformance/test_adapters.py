@@ -13,7 +13,7 @@ import pytest
 from inline_snapshot import snapshot
 from ports_for_tests import Layer, Port, Untransposed
 
-from benchmarks.rows.min_char_rnn import loss_and_gradients
+from benchmarks.implementations.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.adapters import EXPECTED, function_port, jax_port, torch_port
 from numpy_rnn.conformance.case import FIELDS
@@ -348,7 +348,11 @@ def test_module_is_described_and_passes():
     ]
     for port in ports:
         check(port)
-    states = ["Model (x BTD, state 1BH)", "torch_cells (x TBD, state BH)", "Last (x BTD, state none)"]
+    states = [
+        "Model (x BTD, state 1BH)",
+        "torch_cells (x TBD, state BH)",
+        "Last (x BTD, state none)",
+    ]
     assert [port.name for port in ports[:3]] == states
     assert {*ports[0].lacks} == {"relu", "sum", "no biases"}
     assert {"h_0", "many losses", "tanh", "bias"} <= {*ports[2].lacks}

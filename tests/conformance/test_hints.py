@@ -22,7 +22,6 @@ from numpy_rnn.common.records import (
 from numpy_rnn.conformance.case import (
     EQUATIONS,
     INTERMEDIATES,
-    NO_WEIGHTS,
     TENSORS,
     format_errors,
 )
@@ -265,7 +264,9 @@ def test_hint_of_a_forward_pass(hint, seed):
 def test_large_networks_take_little_memory():
     """No copy of the network is made for every number of it."""
     port = DefinitionPort(named("tanh of the outputs").definition, "relu", has=(), sizes={"H": 128})
-    recipe = next(hints.hint_recipes(port, random_recipe(RandomDraw(1), "float64", abilities(port))))
+    recipe = next(
+        hints.hint_recipes(port, random_recipe(RandomDraw(1), "float64", abilities(port)))
+    )
     fit = Fit(case := recipe.case(), call_port(port, case))
     copies = []
     of = Definition(backward=lambda n, w, p, phi: copies.append(p.W_hh.nbytes) or {})
@@ -310,7 +311,7 @@ def series(epochs, k1=3, k2=3, **step):
     params = Parameters(*(generator.normal(size=shape) / shape[0] ** 0.5 for shape in shapes))
     x, target, h_0 = (generator.normal(size=size) for size in ((13, 3, 3), (13, 3, 5), (3, 4)))
     options = RunOptions(Schedule(k1, k2, epochs), Objective(), Step(0.05, **step))
-    return Run(params=params, x=x, target=target, h_0=h_0, options=options, **NO_WEIGHTS)
+    return Run(params=params, x=x, target=target, h_0=h_0, options=options)
 
 
 class Loop:

@@ -143,7 +143,11 @@ def in_folder(tmp_path, monkeypatch):
     """The working directory has modules in it, and sys.path does not name it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
-    for name, text in {"a_port": MODULE, "needy": "import no_such_thing", "leaver": "exit(3)"}.items():
+    for name, text in {
+        "a_port": MODULE,
+        "needy": "import no_such_thing",
+        "leaver": "exit(3)",
+    }.items():
         (tmp_path / f"{name}.py").write_text(text)
         monkeypatch.delitem(sys.modules, name, raising=False)
 
@@ -171,7 +175,21 @@ def test_no_port_is_refused_in_one_line(in_folder):
         with pytest.raises(InputError) as error:
             find_port(where)
         messages.append(str(error.value)[:92])
-    assert messages == snapshot(["':port' is no port: expected a package (torch_rnn), or module:object (my_module:port)", "port 'no_such:x' cannot be loaded: ModuleNotFoundError: No module named 'no_such'", "port 'needy:x' cannot be loaded: ModuleNotFoundError: No module named 'no_such_thing' (needy", "port 'leaver:x' cannot be loaded: SystemExit: 3 (leaver.py line 1: exit(3))", 'port \'a_port:fail\' cannot be loaded: KeyError: \'device\' (a_port.py line 15: return {}["devic', "port 'a_port:number' has no function window_update: expected name, dtypes and window_update", "port 'a_port:boastful': capabilities is ('adam',): expected a list of some of intermediates,", "port 'a_port:loss_fun' is a function: expected a port; function_port(loss_fun) makes one of ", "port 'a_port:lazy' cannot be loaded: Unspeakable, whose message cannot be printed (a_port.py", "'a_port.py' is a file: expected module:object, as a_port:port, in the folder of the file", "'a_port.py:bare' is a file: expected module:object, as a_port:bare, in the folder of the fil"])
+    assert messages == snapshot(
+        [
+            "':port' is no port: expected a package (torch_rnn), or module:object (my_module:port)",
+            "port 'no_such:x' cannot be loaded: ModuleNotFoundError: No module named 'no_such'",
+            "port 'needy:x' cannot be loaded: ModuleNotFoundError: No module named 'no_such_thing' (needy",
+            "port 'leaver:x' cannot be loaded: SystemExit: 3 (leaver.py line 1: exit(3))",
+            "port 'a_port:fail' cannot be loaded: KeyError: 'device' (a_port.py line 15: return {}[\"devic",
+            "port 'a_port:number' has no function window_update: expected name, dtypes and window_update",
+            "port 'a_port:boastful': capabilities is ('adam',): expected a list of some of intermediates,",
+            "port 'a_port:loss_fun' is a function: expected a port; function_port(loss_fun) makes one of ",
+            "port 'a_port:lazy' cannot be loaded: Unspeakable, whose message cannot be printed (a_port.py",
+            "'a_port.py' is a file: expected module:object, as a_port:port, in the folder of the file",
+            "'a_port.py:bare' is a file: expected module:object, as a_port:bare, in the folder of the fil",
+        ]
+    )
 
 
 def test_looking_for_a_port_runs_nothing(in_folder, tmp_path):
@@ -204,7 +222,17 @@ def test_malformed_answer_gives_one_line():
             decode_answer(line, CASE, 2)
         assert "\n" not in str(fault.value)
         messages.append(str(fault.value)[:60])
-    assert messages == snapshot(['answers what is not a JSON object: ', 'answers what is not a JSON object: []', 'answers with an error: no mean', "loss holds 'one': expected a number, as 0.75 or '0x1.8p-1'", "loss holds None: expected a number, as 0.75 or '0x1.8p-1'", "loss holds True: expected a number, as 0.75 or '0x1.8p-1'", 'does not repeat the id 2 in its answer: {"id": 3, "loss": [1'])
+    assert messages == snapshot(
+        [
+            "answers what is not a JSON object: ",
+            "answers what is not a JSON object: []",
+            "answers with an error: no mean",
+            "loss holds 'one': expected a number, as 0.75 or '0x1.8p-1'",
+            "loss holds None: expected a number, as 0.75 or '0x1.8p-1'",
+            "loss holds True: expected a number, as 0.75 or '0x1.8p-1'",
+            'does not repeat the id 2 in its answer: {"id": 3, "loss": [1',
+        ]
+    )
 
 
 HELLOS = [
@@ -225,7 +253,18 @@ def test_invalid_hello_gives_one_line():
         with pytest.raises(PortFault) as fault:
             decode_hello(json.dumps(HELLO | change))
         messages.append(str(fault.value)[:92])
-    assert messages == snapshot(['speaks protocol version 1: expected 2', "has an invalid hello: name is '\\x1b[31mred': expected a text of printable characters", 'has an invalid hello: dtypes is []: expected a list of some of float32 or float64, or both', "has an invalid hello: capabilities is ['intermediate']: expected a list of some of intermedi", "has an invalid hello: lacks is 'relu': expected a list of some of tanh, relu, sum, mean, squ", 'has an invalid hello: tanh_ulps is -1: expected a positive number of ulps', "has an invalid hello: sizes is {'h': 6}: expected T, B, D, H, O, K ≤ T as {'H': 6}, or few", "has an invalid hello: sizes is [{'K': 3, 'T': 2}]: expected T, B, D, H, O, K ≤ T as {'H': 6}"])
+    assert messages == snapshot(
+        [
+            "speaks protocol version 1: expected 2",
+            "has an invalid hello: name is '\\x1b[31mred': expected a text of printable characters",
+            "has an invalid hello: dtypes is []: expected a list of some of float32 or float64, or both",
+            "has an invalid hello: capabilities is ['intermediate']: expected a list of some of intermedi",
+            "has an invalid hello: lacks is 'relu': expected a list of some of tanh, relu, sum, mean, squ",
+            "has an invalid hello: tanh_ulps is -1: expected a positive number of ulps",
+            "has an invalid hello: sizes is {'h': 6}: expected T, B, D, H, O, K ≤ T as {'H': 6}, or few",
+            "has an invalid hello: sizes is [{'K': 3, 'T': 2}]: expected T, B, D, H, O, K ≤ T as {'H': 6}",
+        ]
+    )
     identity = decode_hello(json.dumps(HELLO | {"lacks": ["relu"], "sizes": {"H": 6}}))
     assert identity[:4] == ("a fake", ("float32",), ("intermediates",), ("relu",))
     assert identity.sizes == ({"H": 6},)

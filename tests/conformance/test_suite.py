@@ -128,7 +128,17 @@ def test_unusable_options_are_refused(suite):
         status, output = suite(*options.split())
         assert status == 4, output
         messages.append(re.findall(r"(?:ERROR|error): (.*)", output)[-1])
-    assert messages == snapshot(["no implementation to test: expected --elman-backend module:object or --elman-command 'program'", "port 'ports:nothing' cannot be loaded: AttributeError: module 'ports' has no attribute 'nothing'", "'ports.py' is a file: expected module:object, as ports:port, in the folder of the file", '--elman-command ./absent: cannot be started: ./absent: No such file or directory; check the command', "argument --elman-timeout: 'nan': expected a finite number, above 0", "argument --elman-examples: '0': expected a whole number, 1 or more", "argument --elman-sizes: 'H': expected few, or sizes as H=6,D=3"])
+    assert messages == snapshot(
+        [
+            "no implementation to test: expected --elman-backend module:object or --elman-command 'program'",
+            "port 'ports:nothing' cannot be loaded: AttributeError: module 'ports' has no attribute 'nothing'",
+            "'ports.py' is a file: expected module:object, as ports:port, in the folder of the file",
+            "--elman-command ./absent: cannot be started: ./absent: No such file or directory; check the command",
+            "argument --elman-timeout: 'nan': expected a finite number, above 0",
+            "argument --elman-examples: '0': expected a whole number, 1 or more",
+            "argument --elman-sizes: 'H': expected few, or sizes as H=6,D=3",
+        ]
+    )
 
 
 def test_examples_sizes_and_seed_are_given(suite):
@@ -157,7 +167,7 @@ def test_header_has_two_lines(suite):
         assert texts[-1].count("\n") == 1
     assert "\n\n".join(texts) == snapshot("""\
 numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict pass); no L1, as it reports no intermediate values
-sizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias; not declared: input_gradients, sgd_options, sigmoid, clip_by_value, cross_entropy, class_inputs, adagrad
+sizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias; not declared: input_gradients, sgd_options, clip_by_value, class_inputs, adagrad, sigmoid, cross_entropy
 
 numpy_rnn, float32 and float64, tanh within 8 ulps
 seed 7\

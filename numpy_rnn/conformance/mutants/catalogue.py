@@ -11,7 +11,7 @@ tBPTTBackwardLength below the forward one.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from copy import copy
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -76,6 +76,13 @@ def trace(of: Definition, run: Run) -> RecordedRun:
 
 
 # -- equations that are changed -----------------------------------------------------------------
+
+
+def replace(w, **tensors: Any):
+    """The tensors of a window with others in place of some."""
+    other = copy(w)
+    vars(other).update(tensors)
+    return other
 
 
 def changed(
@@ -382,20 +389,14 @@ PARTS: Equations = {  # of the step, T, and the sequences
     "of the last sequence alone": lambda t, T, b: b == b.max(),
 }
 READS: tuple[tuple[str, str, str, Callable[[Any, int], Any]], ...] = (
-    ("a_t", "h", "h_{t-2} for h_{t-1}", lambda w, s: w.h[max(s - 1, 0)]),
     ("a_t", "h", "a_{t-1} for h_{t-1}", lambda w, s: w.a.get(s, w.h[0])),
     ("a_t", "x", "x_{t-1} for x_t", lambda w, s: w.x.get(s - 1)),
     ("a_t", "x", "x_{t+1} for x_t", lambda w, s: w.x.get(s + 1)),
-    ("a_t", "x", "inputs in reversed order", lambda w, s: w.x[len(w.x) + 1 - s]),
-    ("y_t", "h", "a_t for h_t", lambda w, s: w.a.get(s, w.h[0])),
     ("da_t", "h", "h_{t+1} for h_t", lambda w, s: w.h[min(s + 1, len(w.x))]),
     ("dW_hh", "h", "a_{t-1} for h_{t-1}", lambda w, s: w.a.get(s, w.h[0])),
-    ("dW_hh", "h", "h_0 for h_{t-1}", lambda w, s: w.h[0]),
     ("dW_hh", "da", "da_{t+1} for da_t", lambda w, s: w.da.get(s + 1)),
     ("dW_xh", "x", "x_{t-1} for x_t", lambda w, s: w.x.get(s - 1)),
-    ("dW_xh", "x", "x_{t+1} for x_t", lambda w, s: w.x.get(s + 1)),
     ("dW_hy", "h", "h_{t-1} for h_t", lambda w, s: w.h[max(s - 1, 0)]),
-    ("dW_hy", "h", "h_T for h_t", lambda w, s: w.h[len(w.x)]),
     *((f"d{name}", "da", "dh_t for da_t", lambda w, s: w.dh[s]) for name in HIDDEN),
 )
 OTHERS: dict[str, Equations] = {
@@ -405,38 +406,32 @@ OTHERS: dict[str, Equations] = {
     "the flow back adds up from step to step": flow_back(
         lambda n, w, p, t: sum(flow(n, w, p, s) for s in range(t, len(w.x) + 1))),
     "the flow back of the other sign": flow_back(lambda *given: -flow(*given)),
-    "the flow back twice": flow_back(lambda *given: 2 * flow(*given)),
     "the error of the last step alone flows back": changed(
         "state_adjoint", result=lambda value, n, w, p, t: value if t == len(w.x) else flow(n, w, p, t)),
     "φ′ squared": slope(lambda a, h, s: s * s),
     "φ for φ′": slope(lambda a, h, s: h),
     "φ′ missing": slope(lambda a, h, s: 1.0),
     "1 − h² for φ′": slope(lambda a, h, s: 1 - h * h),
-    "1 − h for φ′": slope(lambda a, h, s: 1 - h),
     "1 − tanh(h)² for φ′": slope(lambda a, h, s: 1 - np.tanh(h) ** 2),
     "h(1 − h) for φ′": slope(lambda a, h, s: h * (1 - h)),
     "a φ′ of 1 at a = 0": slope(lambda a, h, s: a >= 0),
     "no nonlinearity": phi(lambda a, f: a),
     "φ applied twice": phi(lambda a, f: f(f(a))),
-    "tanh for φ": phi(lambda a, f: np.tanh(a)),
     "a sigmoid for φ": phi(lambda a, f: 0.5 + 0.5 * np.tanh(0.5 * a)),
     "relu for φ": phi(lambda a, f: np.where(a.real > 0, a, 0)),
     "leaky relu for φ": phi(lambda a, f: np.where(a.real > 0, a, 0.01 * a)),
     "a_t without h_{t-1} W_hh": with_p("pre_activation", "W_hh", lambda v: 0 * v),
     "a_t without b_h": with_p("pre_activation", "b_h", lambda v: 0 * v),
-    "a_t with twice b_h": with_p("pre_activation", "b_h", lambda v: 2 * v),
     "y_t without b_y": with_p("output", "b_y", lambda v: 0 * v),
     "a sigmoid of the outputs": after(lambda y: 0.5 + 0.5 * np.tanh(0.5 * y), "output"),
     "targets one step late": of_targets(lambda z: np.roll(z, 1, 0)),
     "targets one step early": of_targets(lambda z: np.roll(z, -1, 0)),
-    "targets in reversed order": of_targets(lambda z: z[::-1]),
     "targets reshaped for transposed": of_targets(
         lambda z: np.ascontiguousarray(np.moveaxis(z, 0, -2)).reshape(z.shape)),
     "the loss of the last step alone": loss(partial(of_steps, slice(-1, None))),
     "the loss of the first step alone": loss(partial(of_steps, slice(1))),
     "the loss without the last step": loss(partial(of_steps, slice(-1))),
     "the loss without the first step": loss(partial(of_steps, slice(1, None))),
-    "softmax over the steps": loss(partial(softmax_over, 0), "cross_entropy"),
     "p for p − target": loss(
         lambda L, dy, n, y, z, _: (L, np.exp(n.log_softmax(y))), "cross_entropy"),
     "(p − target) p (1 − p)": loss(lambda L, dy, n, y, z, _: (

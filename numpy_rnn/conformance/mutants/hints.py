@@ -8,7 +8,6 @@ same numbers, there is a hint only if one fits.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, product
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ from numpy_rnn.conformance.mutants.catalogue import (
     Mutant,
     variants,
 )
-from numpy_rnn.conformance.ports.port import abilities, call_port
+from numpy_rnn.conformance.ports.port import Port, abilities, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
@@ -50,7 +49,7 @@ PLAIN = {"logits": 1.0, "saturated": False, "silent": False, "subnormal": False}
 KEPT = "another answer to the same case, as if gradients or states were kept from call to call"
 
 
-def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
+def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
     """Recipes like this one, of several steps: after another update; the first; large numbers.
 
     The second has other options of the step, so that every tensor is clipped; the third no clipping.
@@ -75,7 +74,7 @@ def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
         yield restricted(changed, has)
 
 
-def hint_for_port(port: Any, recipe: Recipe | None, case: WindowCase) -> str:
+def hint_for_port(port: Port, recipe: Recipe | None, case: WindowCase) -> str:
     """The hint for a port that is wrong on this case, of this recipe; "" if nothing fits."""
     others = () if recipe is None else tuple(each.case() for each in hint_recipes(port, recipe))
     fits = list[Fit]()

@@ -19,12 +19,7 @@ from numpy_rnn.common.records import Objective, Parameters, WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import format_errors, present
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import (
-    CAPABILITIES,
-    Abilities,
-    PortFault,
-    port_arguments,
-)
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, Abilities, PortFault, port_arguments
 
 VARIADIC = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 LARGE = 1e3  # weights of outputs whose exponentials overflow
@@ -102,7 +97,7 @@ class PackagePort:
         return {name: np.asarray(rnn.to_numpy(array)) for name, array in report.items()}
 
 
-def find_port(name: str) -> Any:
+def find_port(name: str) -> Port:
     """The port of this name: a package, or module:object. Raises InputError if there is none."""
     module, _, path = name.partition(":")
     if module.endswith(".py"):
@@ -113,7 +108,7 @@ def find_port(name: str) -> Any:
     return PackagePort(backend(name)) if is_package(name) else load_python_port(name)
 
 
-def load_python_port(where: str) -> Any:
+def load_python_port(where: str) -> Port:
     """The port that `module:object` names: a `Port`, or a class or function that returns one.
 
     The working directory is searched for modules too. Raises InputError if there is no such
@@ -159,7 +154,7 @@ def load_python_port(where: str) -> Any:
     return SimpleNamespace(**identity._asdict(), **own)
 
 
-def abilities(port: Any) -> Abilities:
+def abilities(port: object) -> Abilities:
     """The capabilities of a port, what it lacks, and its sizes."""
     sizes = tuple(protocol.shapes_of(getattr(port, "sizes", ())))
     lacks = tuple(getattr(port, "lacks", ()))
@@ -168,13 +163,13 @@ def abilities(port: Any) -> Abilities:
     return Abilities(tuple(getattr(port, "capabilities", ())), lacks, sizes)
 
 
-def tanh_error(port: Any) -> TanhError:
+def tanh_error(port: object) -> TanhError:
     """The error of its tanh that the bounds allow: twice the declared one, or the usual one."""
     ulps, absolute = (getattr(port, name, None) for name in ("tanh_ulps", "tanh_absolute_ulps"))
     return TanhError(TAU.relative if ulps is None else 2 * ulps, 2 * (absolute or 0))
 
 
-def call_port(port: Any, case: WindowCase) -> Report:
+def call_port(port: Port, case: WindowCase) -> Report:
     """The report of a port on a case. Raises PortFault, with the line of the port that raised.
 
     The port gets copies of the inputs, which it may change in place. A loss that is a Python float
@@ -202,7 +197,7 @@ def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def validated_report(port: Any, case: WindowCase, where: str) -> Report:
+def validated_report(port: Port, case: WindowCase, where: str) -> Report:
     """A port's report on a case, in a valid format. Raises PortFault otherwise, with `where`."""
     has = abilities(port).capabilities
     try:

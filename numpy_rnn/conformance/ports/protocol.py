@@ -22,25 +22,12 @@ from numpy_rnn.common.records import (
 from numpy_rnn.conformance.case import case_sizes, initial_state, present, required_outputs
 
 # Every port has the first loss and one of the first two nonlinearities, unless it lacks them.
-CAPABILITIES = (
-    "intermediates",
-    "input_gradients",
-    "sgd_options",
-    *NONLINEARITY_NAMES[2:],
-    "clip_by_value",
-    *LOSS_NAMES[1:],
-    "class_inputs",
-    "adagrad",
-)
+PARTS = "intermediates, input_gradients, sgd_options, clip_by_value, class_inputs, adagrad"
+CAPABILITIES = (*PARTS.split(", "), *NONLINEARITY_NAMES[2:], *LOSS_NAMES[1:])
 SGD_LACKS = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
-LACKS = (
-    *NONLINEARITY_NAMES[:2],
-    *REDUCTION_NAMES,
-    LOSS_NAMES[0],
-    *("bias", "no biases", "h_0", "older steps", "many losses", "batch", "vector_inputs"),
-    *("large outputs", "step", "plain SGD"),
-    *SGD_LACKS,
-)
+CASES = "bias, no biases, h_0, older steps, many losses, batch, vector_inputs, large outputs"
+CHOICES = (*NONLINEARITY_NAMES[:2], *REDUCTION_NAMES, LOSS_NAMES[0])
+LACKS = (*CHOICES, *CASES.split(", "), "step", "plain SGD", *SGD_LACKS)
 # Statements that exclude each other, unless the port has one of these capabilities.
 CONTRADICTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (NONLINEARITY_NAMES[:2], NONLINEARITY_NAMES[2:]),
@@ -66,7 +53,7 @@ Shape = Mapping[str, int]
 
 
 class Abilities(NamedTuple):
-    """The capabilities of a port beyond the minimum, what it lacks, and its sizes, if they are few."""
+    """The capabilities of a port beyond the minimum, what it lacks, and its sizes, if few."""
 
     capabilities: tuple[str, ...] = CAPABILITIES
     lacks: tuple[str, ...] = ()
@@ -132,11 +119,10 @@ def _is_error(ulps: object) -> bool:
 
 
 def _is_shape(shape: object) -> bool:
-    if not isinstance(shape, dict) or not all(
-        k in "TBDHOK" and type(n) is int and n > 0 for k, n in shape.items()
-    ):
+    if not isinstance(shape, dict) or not {*shape} <= {*"TBDHOK"}:
         return False
-    return "T" not in shape or shape.get("K", 1) <= shape["T"]
+    is_whole = all(type(size) is int and size > 0 for size in shape.values())
+    return is_whole and ("T" not in shape or shape.get("K", 1) <= shape["T"])
 
 
 def shapes_of(sizes: object) -> Sequence[Shape]:
