@@ -18,7 +18,6 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parse, resumed_configuration
 from numpy_rnn.app.report import SeriesReport, finite_median, heading
 from numpy_rnn.app.run import Trainer
-from numpy_rnn.app.series import STANDARD_INPUT
 from numpy_rnn.app.text import TextReport
 from numpy_rnn.common.errors import Diverged, InputError, errors_about, printable
 from numpy_rnn.common.exit_status import exit_status, failed, interrupting_signal
@@ -218,7 +217,7 @@ class TrainCommand:
         configuration = resumed_configuration(self.arguments, resumed.configuration)
         for name in ("data", "text"):
             file = getattr(configuration, name)
-            if file not in (None, STANDARD_INPUT) and not os.path.exists(file):
+            if file is not None and not os.path.exists(file):
                 raise InputError(
                     f"run file {path}: {file} does not exist; name the file of that run by --{name}"
                 )

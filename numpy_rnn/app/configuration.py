@@ -50,8 +50,7 @@ TEXT: dict[str, Any] = {
 
 AS_TEXT = """the defaults of min-char-rnn: --epochs 100 --hidden-size 100 --loss cross_entropy --k1 25 --k2 25 --bias
 --max-value 5 --adagrad"""
-DATA = """a text file of numbers, a .npy file, or - for standard input (the sine wave): a row per time step, a column
-per feature. A .npy file is memory-mapped: do not change it during the run"""
+DATA = "a text file of numbers: a row per time step, a column per feature (the sine wave)"
 
 
 def whole(least: int, most: int = 10**9) -> Callable[[str], int]:

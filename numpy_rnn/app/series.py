@@ -1,8 +1,7 @@
-"""Series: the sine wave, the numbers in text files and .npy files, and the characters of a text as classes."""
+"""Series: the sine wave, the numbers in text files, and the characters of a text as classes."""
 
 import os
 import re
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from math import isfinite
@@ -13,7 +12,6 @@ import numpy as np
 from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
 from numpy_rnn.common.format import pluralize
 
-STANDARD_INPUT = "-"
 MIN_ROWS = 3  # each row is predicted from the one before
 BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
 NUMBERS = "expected finite numbers with decimal points, one row per time step"
@@ -32,25 +30,18 @@ def sine() -> np.ndarray:
 
 
 def name_of(path: str) -> str:
-    """The printable name of a file without its folder, or "standard input"."""
-    return "standard input" if path == STANDARD_INPUT else printable(os.path.basename(path))
+    """The printable name of a file without its folder."""
+    return printable(os.path.basename(path))
 
 
 def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
     """Read a file: rows (N, D), one per time step, with one column per feature; and the names of the columns.
 
-    A .npy file has an array with one or two axes; one of float32 or float64 is memory-mapped, and must not change while
-    it is used. Any other file, and "-", standard input, is text: columns separated by semicolons, tabs, commas or
-    spaces, the first of these in the second line, and optionally a header. columns: names, or numbers from 1.
+    Columns are separated by semicolons, tabs, commas or spaces, the first of these in the second line. The first line
+    may be a header. columns: names, or numbers from 1.
     """
-    with errors_about(
-        "data from standard input" if path == STANDARD_INPUT else f"data file {path}"
-    ):
-        series = (
-            _mapped(path, columns)
-            if path.lower().endswith(".npy")
-            else _parsed(read_text(path), columns)
-        )
+    with errors_about(f"data file {path}"):
+        series = _parsed(read_text(path), columns)
         if len(series.rows) < MIN_ROWS:
             raise InputError(
                 f"it has {pluralize(len(series.rows), 'row')}; expected {MIN_ROWS} or more"
@@ -59,14 +50,9 @@ def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
 
 
 def read_text(path: str) -> str:
-    """The UTF-8 text of a file, or of standard input for "-", with any line ends. Raises OSError or InputError."""
-    if path != STANDARD_INPUT:
-        with open(path, "rb") as file:
-            content = file.read()
-    elif sys.stdin is None or sys.stdin.isatty():
-        raise InputError("it is a terminal or closed; expected a pipe, or < FILE")
-    else:
-        content = sys.stdin.buffer.read()
+    """The UTF-8 text of a file, with any line ends. Raises OSError or InputError."""
+    with open(path, "rb") as file:
+        content = file.read()
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
@@ -165,35 +151,3 @@ def _places(columns: Sequence[str] | None, names: list[str] | None, count: int) 
             raise InputError(f"column {column!r} is chosen twice; expected every column once")
         places.append(place)
     return places
-
-
-def _mapped(path: str, columns: Sequence[str] | None) -> Series:
-    try:
-        with np.errstate(over="ignore"):  # of a size that no file has
-            array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except OSError:
-        raise
-    except Exception:  # the reader of the header raises anything on damaged bytes
-        raise InputError(
-            "it is not a complete array that numpy.save wrote; pickle is never read"
-        ) from None
-    if array.dtype.kind not in "fiub" or array.ndim not in (1, 2) or array.size == 0:
-        raise InputError(
-            f"it holds {array.dtype} of shape {array.shape}; expected real numbers with one or two axes"
-        )
-    rows = array.reshape(len(array), -1)
-    places = _places(columns, None, rows.shape[1])
-    rows = rows if columns is None else rows[:, places]  # all columns stay mapped
-    if (
-        rows.dtype not in (np.float32, np.float64)
-        or not rows.flags.aligned
-        or not rows.dtype.isnative
-    ):
-        with np.errstate(over="ignore"):  # values too large for float64 are refused below
-            rows = rows.astype(np.float64)
-    if len(faults := np.argwhere(~np.isfinite(rows))):
-        row, column = faults[0]
-        raise InputError(
-            f"row {row + 1}, column {places[column] + 1} is {rows[row, column]}; {NUMBERS}"
-        )
-    return Series(rows)

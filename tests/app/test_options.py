@@ -182,7 +182,7 @@ def test_refused_command_lines(capsys):
 
 # -- random command lines -------------------------------------------------------------------------------------------
 
-FILES = "a.csv two.csv m.npy abc.txt w.npz run.npz text.npz broken.npz none.csv . é"
+FILES = "a.csv two.csv abc.txt w.npz run.npz text.npz broken.npz none.csv . é"
 HUGE = "9" * 30
 WHOLE = "--epochs --hidden-size --k1 --k2 --seed --seeds --held-out --generate --log-every --sample"
 REAL = "--learning-rate --momentum --dampening --weight-decay --max-norm --max-value --temperature"
@@ -217,7 +217,6 @@ def files(tmp_path_factory):
         series = np.abs(np.sin(np.arange(20.0))).reshape(10, 2)
         np.savetxt("a.csv", series[:, :1])
         np.savetxt("two.csv", series, delimiter=",", header="x,y", comments="")
-        np.save("m.npy", series.astype("f4"))
         Path("abc.txt").write_text("abcb" * 30)
         small = "--no-plot --quiet --epochs 1"
         for options in (

@@ -1,6 +1,5 @@
-"""Series: the bytes of a file, or of standard input, as an array or as one line that says what is wrong."""
+"""Series: the bytes of a file as an array or as one line that says what is wrong."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +7,9 @@ import pytest
 from comparing import bits, fewer
 from hypothesis import given
 from hypothesis import strategies as st
-from in_process import configured, refused, succeed
-from made_up import Bomb
 
-import numpy_rnn
 from numpy_rnn import InputError
-from numpy_rnn.app.experiment import mean_and_deviation, prepare
+from numpy_rnn.app.experiment import mean_and_deviation
 from numpy_rnn.app.series import NUMBERS, read_series
 
 THREE = np.array([[1, 2], [3, -4.5], [5e-3, 6]])
@@ -60,14 +56,11 @@ TEXTS = {  # file, content, columns, rows, names
 
 
 @pytest.mark.parametrize("case", TEXTS)
-def test_text_as_numbers_and_names(monkeypatch, case):
-    """From a file, and from standard input."""
+def test_text_as_numbers_and_names(case):
     name, content, columns, rows, names = TEXTS[case]
     Path(name).write_bytes(content)
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
-    for path in (name, "-"):
-        series = read_series(path, columns)
-        assert (bits(series.rows), series.names) == (bits(rows), names)
+    series = read_series(name, columns)
+    assert (bits(series.rows), series.names) == (bits(rows), names)
 
 
 @fewer(2)
@@ -89,15 +82,6 @@ def test_any_well_formed_text_is_read(rows, header, separator, end, columns):
     found = read_series("r.csv", columns)
     assert bits(found.rows) == bits(np.array(rows)[:, places])
     assert found.names == (tuple("ab"[place] for place in places) if "a" in header else None)
-
-
-def npy_of_shape(shape):
-    """The bytes of a .npy file of float64 whose header says this, and of a few numbers."""
-    file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "<f8", "fortran_order": False, "shape": shape}
-    )
-    return file.getvalue() + bytes(80)
 
 
 REFUSED: list[tuple] = [  # file, content, columns, message
@@ -136,69 +120,16 @@ REFUSED: list[tuple] = [  # file, content, columns, message
         ("x", "1"),
         ": column '1' is chosen twice; expected every column once",
     ),
-    (
-        "a.npy",
-        np.zeros((3, 3, 3)),
-        None,
-        ": it holds float64 of shape (3, 3, 3); expected real numbers with one or two",
-    ),
-    (
-        "a.npy",
-        np.array([[1, 2], [3, np.inf], [5, 6]]),
-        None,
-        f": row 2, column 2 is inf; {NUMBERS}",
-    ),
-    (
-        "a.npy",
-        np.array([Bomb()] * 3),
-        None,
-        ": it is not a complete array that numpy.save wrote; pickle is never",
-    ),
-    (
-        "a.npy",
-        npy_of_shape((2**62, 4)),
-        None,
-        ": it is not a complete array that numpy.save wrote; pickle is never",
-    ),
-    (
-        "a.npy",
-        b"\x93NUMPY\x01\x00v\x00{",
-        None,
-        ": it is not a complete array that numpy.save wrote; pickle is never",
-    ),
 ]
 
 
 @pytest.mark.parametrize(("name", "content", "columns", "message"), REFUSED)
 def test_refused_files(name, content, columns, message):
-    if isinstance(content, bytes):
+    if content is not None:
         Path(name).write_bytes(content)
-    elif content is not None:
-        np.save(name, content)
     with pytest.raises(InputError) as raised:
         read_series(name, columns)
     assert str(raised.value).startswith(f"data file {name}{message}")
-    assert not Path("exploded").exists()
-
-
-def is_mapped(array):
-    while isinstance(array, np.ndarray):
-        array = array.base
-    return array is not None
-
-
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", ">f8", "?"])
-def test_npy_of_floats_stays_mapped(dtype):
-    rows = np.arange(24).reshape(6, 4).astype(dtype)
-    np.save("a.npy", rows)
-    for columns, places in ((None, [0, 1, 2, 3]), (("4", "1"), [3, 0])):
-        found = read_series("a.npy", columns).rows
-        assert found.dtype == ("f4" if dtype == "f4" else "f8")
-        np.testing.assert_array_equal(found, rows[:, places])
-        assert is_mapped(found) == (dtype in ("f4", "f8") and columns is None)
-    assert is_mapped(prepare(configured("--data a.npy")).x) == (dtype == "f4")
-    np.save("a.npy", rows[:, 1])
-    np.testing.assert_array_equal(read_series("a.npy").rows, rows[:, 1:2])
 
 
 def test_mean_and_deviation_are_of_float64():
@@ -210,18 +141,3 @@ def test_mean_and_deviation_are_of_float64():
         mean_and_deviation(series), (exact.mean(axis=0), exact.std(axis=0)), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-15)
-
-
-def test_standard_input_is_given_again_to_resume(capsys, monkeypatch):
-    for words, found in (
-        ("--data - --epochs 1", "standard input, T=3 "),
-        ("--resume r.npz --epochs 2", "resuming"),
-    ):
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"1\n2\n4\n3\n")))
-        assert found in succeed(numpy_rnn, capsys, *words.split(), "--save", "r.npz", "--no-plot")
-    monkeypatch.setattr("sys.stdin", None)
-    message = refused(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 3, "--no-plot")
-    assert (
-        message
-        == "data from standard input: it is a terminal or closed; expected a pipe, or < FILE"
-    )

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from children import environment, run
+from children import environment
 from comparing import bits
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,21 +73,6 @@ def test_full_disk_after_the_run_is_one_line(capsys, monkeypatch):
         assert (ended.status, ended.err) == (2, why)
         assert "free-running" in ended.out
         assert os.listdir() == []
-
-
-@pytest.mark.slow
-def test_standard_input_is_not_replaced():
-    """By whichever of its names."""
-    Path("s.csv").write_text("1\n2\n3\n5\n")
-    for option in ("--save /proc/self/fd/0", "--data - --output s.csv"):
-        words = [sys.executable, "-m", "numpy_rnn", "--epochs", "1", "--no-plot", *option.split()]
-        with open("s.csv") as file:
-            ended = run(words, stdin=file, env=environment())
-        assert ended.returncode == 2
-        assert ended.stderr.count("\n") == 1
-        assert "standard input" in ended.stderr
-        assert Path("s.csv").read_text() == "1\n2\n3\n5\n"
-        assert os.listdir() == ["s.csv"]
 
 
 ONE = numpy_rnn.initial_parameters()

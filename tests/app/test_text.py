@@ -3,7 +3,6 @@
 The text begins "Alice's Adventures in Wonderland" by Lewis Carroll, 1865, which is in the public domain.
 """
 
-import io
 import json
 import re
 from pathlib import Path
@@ -205,8 +204,7 @@ def test_sample_of_a_finished_run_and_new_run_from_its_weights(capsys):
     assert load_checkpoint("s.npz").alphabet == load_checkpoint("r.npz").alphabet
 
 
-def test_unicode_and_line_ends(capsys, monkeypatch):
-    """The same from a file and from standard input."""
+def test_unicode_and_line_ends(capsys):
     text = "Grüße, Ωμέγα,\n日本語 🎉 e\u0301\t"
     content = (
         b"\xef\xbb\xbf"
@@ -221,10 +219,6 @@ def test_unicode_and_line_ends(capsys, monkeypatch):
     codes = np.array([*map(ord, load_checkpoint("r.npz").alphabet)])
     series = prepare(configured("--text a.txt --k1 1")).x[:, 0]
     assert "".join(map(chr, codes[series])) == (text * 4)[:-1]
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
-    assert succeed(numpy_rnn, capsys, "--text", "-", *options) == out.replace(
-        "a.txt", "standard input"
-    )
 
 
 def test_results_as_files(capsys):
