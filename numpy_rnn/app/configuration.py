@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, get_args
 
-import numpy as np
-
 from numpy_rnn.common.errors import InputError, short_repr
 from numpy_rnn.common.records import (
     DTYPES,
@@ -75,12 +73,6 @@ def positive(text: str) -> float:
     raise ArgumentTypeError(f"{short_repr(text, repr)}: expected a finite number, above 0")
 
 
-def rates(text: str) -> float | tuple[float, ...]:
-    """Parse one learning rate, or several separated by commas."""
-    values = tuple(map(float, text.split(",")))
-    return values[0] if len(values) == 1 else values
-
-
 def names(text: str) -> tuple[str, ...]:
     """Parse names separated by commas."""
     return tuple(part.strip() for part in text.split(","))
@@ -139,12 +131,12 @@ class Configuration:
     networks: int | None = option(
         None, RUN, "train N networks at once, with seeds from --seed on", "N", whole(1)
     )
-    learning_rate: float | tuple[float, ...] = option(
+    learning_rate: float = option(
         0.1,
         UPDATE,
-        "learning rate; several, separated by commas, train one network each (0.1)",
-        "RATE[,...]",
-        rates,
+        "learning rate (0.1)",
+        "RATE",
+        float,
     )
     momentum: float = option(0.0, UPDATE, "momentum factor (0)", "M", float)
     dampening: float = option(0.0, UPDATE, "dampening of the momentum (0)", "D", float)
@@ -186,23 +178,16 @@ class Configuration:
             )
         of_series = "data", "columns", "standardize", "held_out", "networks"
         pairs = [("weights", "networks"), *(("text", name) for name in of_series)]
-        if self.rates():
-            pairs += [("learning_rate", "networks"), ("learning_rate", "text")]
         if self.loss == "cross_entropy":
             pairs.append(("loss", "standardize"))
         for one, other in pairs:
             if getattr(self, one) and getattr(self, other):
-                several = "several rates of " * (one == "learning_rate")
-                given = f"{several}{option_name(one)} and {option_name(other)}"
+                given = f"{option_name(one)} and {option_name(other)}"
                 raise InputError(f"{given} are both given: expected one of the two; leave one out")
 
-    def rates(self) -> tuple[float, ...]:
-        """The learning rates of a sweep, which trains one network per rate; empty for a run with one rate."""
-        return self.learning_rate if isinstance(self.learning_rate, tuple) else ()
-
     def run_options(self) -> RunOptions:
-        """The options of `train`. Those of a sweep over R rates have rates of shape (R,)."""
-        values = vars(self) | ({"learning_rate": np.array(self.rates())} if self.rates() else {})
+        """The options of `train`."""
+        values = vars(self)
 
         def record(kind: Any) -> Any:
             return kind(**{name: values[name] for name in kind._fields})

@@ -55,7 +55,6 @@ class Experiment(NamedTuple):
     mean: Any = 0.0  # (D,) of the columns of a standardized series
     deviation: Any = 1.0  # (D,)
     held_out: int = 0  # steps at the end that are predicted and not trained on
-    rates: tuple[float, ...] = ()  # of a sweep: one per network of the ensemble
     columns: tuple[str, ...] | None = None  # (D) their names, if any
     alphabet: str | None = None  # of a text: its characters, in the order of their classes
 
@@ -124,7 +123,7 @@ def prepare(
             f"data file {data}: it has values too large for float32: use --dtype float64"
         )
     name = "sine wave" if data is None else name_of(data)
-    rest = series.rows, mean, deviation, held_out, configuration.rates(), series.names
+    rest = series.rows, mean, deviation, held_out, series.names
     return Experiment(name, x, target, _initial_state(params), params, *rest)
 
 
@@ -167,7 +166,7 @@ def _initial(
     what: str = "columns of the series",
     deviations: Any = (0.4, 0.3),
 ) -> Parameters:
-    """The initial parameters, drawn or loaded, with one network per rate of a sweep."""
+    """The initial parameters, drawn or loaded."""
     if configuration.weights is not None:
         params = load_parameters(configuration.weights)
         with errors_about(f"weights file {configuration.weights}"):
@@ -182,10 +181,6 @@ def _initial(
             "deviations": deviations,
         }
         params = initial_parameters(*sizes, seed=seed, **options)
-    if rates := configuration.rates():
-        params = Parameters(
-            *(None if p is None else np.repeat(p[None], len(rates), axis=0) for p in params)
-        )
     if configuration.learn_initial_state and params.h_0 is None:
         *E, H = params.W_hh.shape[:-1]
         params = params._replace(h_0=np.zeros((*E, 1, H), params.W_hh.dtype))
@@ -200,10 +195,6 @@ def _fitting(
     if (features, features) != (D, O):
         raise InputError(
             f"it is for {D} inputs and {O} outputs: expected {features} of each, the {what}"
-        )
-    if configuration.rates() and params.W_hh.ndim > 2:
-        raise InputError(
-            "it has an ensemble, and several learning rates are given: expected one of the two"
         )
     if params.h_0 is not None and params.h_0.shape[-2] != 1:
         raise InputError(

@@ -29,7 +29,6 @@ STYLES = (
     ("#009E73", "+", "--"),
     ("#CC79A7", "^", "-."),
 )  # by backend
-RATES = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 
 def check_matplotlib(what: str) -> None:
@@ -87,8 +86,7 @@ def draw_results(
 ) -> None:
     """Draw actual against predicted points, the free-running continuation, and the loss curve on a Matplotlib figure.
 
-    Of a long series, the end is drawn, with all rows that are held out. A sweep has a loss curve per learning rate, and
-    predictions by the best one. results: by backend; of an ensemble, the median and the 10th and 90th percentile are
+    Of a long series, the end is drawn, with all rows that are held out. results: by backend; of an ensemble, the median and the 10th and 90th percentile are
     drawn. drift: (drift, spread) per epoch; a panel shows how far unsynchronized runs drift apart.
     """
     results = {drawable(name, MAX_WIDTH): result for name, result in results.items()}
@@ -103,26 +101,16 @@ def draw_results(
     title[0] += f", the first {features} of {experiment.x.shape[-1]} features" * (
         features < experiment.x.shape[-1]
     )
-    shown = results
-    if experiment.rates:
-        best = next(iter(results.values())).best_network()
-        shown = {name: result.network(best) for name, result in results.items()}
-        title.append(
-            f"learning rate {experiment.rates[best]:g}, the one with the lowest final loss"
-        )
-    if (networks := next(iter(shown.values())).converged()).size > 1:
+    if (networks := next(iter(results.values())).converged()).size > 1:
         title.append(
             f"medians of {networks.sum()} networks, bands from their 10th to their 90th percentile"
         )
-    legend_width = (
-        3 if experiment.rates and len(results) > 1 else 0
-    )  # inches more, for rates with long names
-    plot.set_size_inches(12 + legend_width, 2.2 + 2.6 * max(features, 1 if drift is None else 1.6))
+    plot.set_size_inches(12, 2.2 + 2.6 * max(features, 1 if drift is None else 1.6))
     plot.suptitle("\n".join(title), parse_math=False)
-    grid = plot.add_gridspec(features, 2, width_ratios=(8, 4 + legend_width))
+    grid = plot.add_gridspec(features, 2, width_ratios=(8, 4))
     panels = [plot.add_subplot(grid[feature, 0]) for feature in range(features)]
     for feature, axes in enumerate(panels):
-        _draw_series(axes, experiment, shown, feature, first)
+        _draw_series(axes, experiment, results, feature, first)
         has_name = features > 1 or experiment.columns is not None
         label = (
             drawable(experiment.column_names[feature], MAX_WIDTH)
@@ -194,7 +182,7 @@ def _draw_band(axes: Any, times: np.ndarray, bands: np.ndarray, color: str, **st
 
 
 def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) -> None:
-    """Draw one loss curve per result; for an ensemble, its median and a band; in a sweep, one per rate.
+    """Draw one loss curve per result; for an ensemble, its median and a band.
 
     Networks that diverged are left out; a curve without other networks has only an entry in the legend.
     """
@@ -202,20 +190,12 @@ def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) 
     for (color, _, line), (name, result) in zip(cycle(STYLES), results.items()):
         epochs = np.arange(1, len(result.losses) + 1)
         style = {"ls": line, "marker": "." if len(epochs) == 1 else ""}  # a line needs two points
-        curves = [(name, color, result)]
-        if experiment.rates:
-            by, colors = "" if len(results) == 1 else f", {name}", cycle(RATES)
-            curves = [
-                (f"{r:g}{by}", next(colors), result.network(n))
-                for n, r in enumerate(experiment.rates)
-            ]
-        for label, color, part in curves:
-            if not (networks := part.converged()).any():
-                axes.plot([], [], color=color, label=f"{label}: diverged")
-                continue
-            losses = band(part.losses, networks)
-            _draw_band(axes, epochs, losses, color, label=label, **style)
-            lowest = min(lowest, losses.min())
+        if not (networks := result.converged()).any():
+            axes.plot([], [], color=color, label=f"{name}: diverged")
+            continue
+        losses = band(result.losses, networks)
+        _draw_band(axes, epochs, losses, color, label=name, **style)
+        lowest = min(lowest, losses.min())
     if is_log := 0 < lowest < np.inf:
         axes.set_yscale("log")
     units = (",\nin standardized units" if np.ndim(experiment.deviation) else "") + (
@@ -227,9 +207,7 @@ def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) 
         xlim=(0, len(epochs) + 1),
     )
     axes.xaxis.get_major_locator().set_params(integer=True)
-    if experiment.rates:
-        _add_legend(axes, title="learning rate", loc="upper left", bbox_to_anchor=(1, 1))
-    elif len(results) > 1:
+    if len(results) > 1:
         _add_legend(axes)
 
 

@@ -42,14 +42,14 @@ class SeriesReport:
 
     def heading(self) -> str:
         """The heading of the rows."""
-        return loss_heading(self.experiment.networks, self.experiment.rates)
+        return loss_heading(self.experiment.networks)
 
     def lines(self, progress: Progress) -> list[str]:
         """The row of the latest epoch, if it is printed."""
         epoch, epochs = progress.epoch, self.trainer.configuration.epochs
         if progress.epoch_loss is None or not is_logged(epoch, self.log_every, epochs):
             return []
-        return [loss_row(epoch, progress.epoch_loss, self.experiment.rates)]
+        return [loss_row(epoch, progress.epoch_loss)]
 
     def final(self) -> list[str]:
         """The tables of predictions and errors. Raises Diverged if no prediction is finite."""
@@ -127,10 +127,8 @@ def is_logged(epoch: int, log_every: int, epochs: int) -> bool:
     return epoch in (1, epochs) or epoch % log_every == 0
 
 
-def loss_heading(E: tuple[int, ...], rates: tuple[float, ...] = ()) -> str:
-    """The heading for `loss_row`. E: the shape of the ensemble; in a sweep there is one network per rate."""
-    if rates:
-        return "epoch  " + "  ".join(f"{f'rate {rate:g}':>12}" for rate in rates)
+def loss_heading(E: tuple[int, ...]) -> str:
+    """The heading for `loss_row`. E: the shape of the ensemble."""
     return (
         f"epoch   median loss           10 %           90 %   of {prod(E)} networks"
         if E
@@ -138,9 +136,9 @@ def loss_heading(E: tuple[int, ...], rates: tuple[float, ...] = ()) -> str:
     )
 
 
-def loss_row(epoch: int, loss: np.ndarray, rates: tuple[float, ...] = ()) -> str:
-    """The loss of an epoch: of an ensemble, median, 10th and 90th percentile of the finite ones; of a sweep, all."""
-    if np.ndim(loss) == 0 or rates:
+def loss_row(epoch: int, loss: np.ndarray) -> str:
+    """The loss of an epoch: of an ensemble, median, 10th and 90th percentile of the finite ones."""
+    if np.ndim(loss) == 0:
         return f"{epoch:5d}  " + "  ".join(
             format_number(value, 12) for value in np.ravel(loss).tolist()
         )
@@ -159,10 +157,9 @@ def finite_median(losses: np.ndarray) -> float:
 def series_table(experiment: Experiment, result: Result) -> str:
     """Actual, predicted and free-running values by time, in units of the series.
 
-    For an ensemble, predictions are medians; for a sweep, those of the best rate. A long series is cut to its last
+    For an ensemble, predictions are medians. A long series is cut to its last
     rows, many columns to the first ones, and a long continuation to its beginning.
     """
-    note, result = _best(experiment, result)
     T, _, D = experiment.x.shape
     one, free = (
         band(values, result.converged())[1] for values in (result.predictions, result.generated)
@@ -191,14 +188,13 @@ def series_table(experiment: Experiment, result: Result) -> str:
         lines.insert(0, f"   ...  ({pluralize(first, 'earlier time')})")
     if (left_out := border + len(free) - times.stop) > 0:
         lines.append(f"   ...  ({pluralize(left_out, 'later time')})")
-    return "\n".join([head + note, *lines])
+    return "\n".join([head, *lines])
 
 
 def error_table(experiment: Experiment, result: Result) -> str:
     """The root mean square error of the predictions one step ahead, and that of the persistence baseline, which
     predicts the last value. For an ensemble, the median over its networks; of many columns, the first ones.
     """
-    _, result = _best(experiment, result)
     P, D = len(result.predictions), experiment.x.shape[-1]
     border = max(0, P - experiment.held_out)
     rows = experiment.rows(len(experiment.x) - P)
@@ -226,11 +222,3 @@ def error_table(experiment: Experiment, result: Result) -> str:
     if D > MAX_ERRORS:
         lines.append(f"   ...  ({pluralize(D - MAX_ERRORS, 'more column')})")
     return "\n".join(lines)
-
-
-def _best(experiment: Experiment, result: Result) -> tuple[str, Result]:
-    """(a note, the result) of the best rate of a sweep; otherwise no note and the result itself."""
-    if not experiment.rates:
-        return "", result
-    best = result.best_network()
-    return f"   of learning rate {experiment.rates[best]:g}", result.network(best)

@@ -69,17 +69,6 @@ class Result(NamedTuple):
             np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -1))
         )
 
-    def best_network(self) -> int:
-        """The index of the network with the lowest loss in the last epoch, of those that converged; 0 if none did."""
-        last = self.losses[-1] if len(self.losses) else 0
-        return int(np.where(self.converged(), last, np.inf).argmin())
-
-    def network(self, number: int) -> "Result":
-        """The result of one network of an ensemble with one axis."""
-        return Result(
-            self.losses[:, number], self.predictions[:, number], self.generated[:, number]
-        )
-
 
 def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
     """10th percentile, median, 90th percentile over some networks, booleans (*E): (N, *E, ...) → (3, N, ...)."""
@@ -91,7 +80,7 @@ def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
 
 
 ENDINGS = (".csv", ".json")
-HEAD = ("kind", "epoch", "time", "column", "network", "learning_rate", "value")
+HEAD = ("kind", "epoch", "time", "column", "network", "value")
 
 
 def save_results(path: str, kind: str, trainer: Any, more: dict[str, Any]) -> None:
@@ -115,9 +104,7 @@ def save_results(path: str, kind: str, trainer: Any, more: dict[str, Any]) -> No
         written_whole(path) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as file,
     ):
-        csv.writer(file, lineterminator="\n").writerows(
-            [HEAD, *_table(values, trainer.configuration.rates())]
-        )
+        csv.writer(file, lineterminator="\n").writerows([HEAD, *_table(values)])
 
 
 def predicted_values(experiment: Experiment, result: Result) -> dict[str, Any]:
@@ -135,8 +122,8 @@ def predicted_values(experiment: Experiment, result: Result) -> dict[str, Any]:
     }
 
 
-def _table(values: dict[str, Any], rates: tuple[float, ...]) -> Iterator[tuple[Any, ...]]:
-    """The rows of the table of a run: of a sweep with the learning rate, of another ensemble with the network."""
+def _table(values: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """The rows of the table of a run: of an ensemble with the network."""
     tables = [("loss", "epochs", values["losses"][..., None], [""])]
     kinds = {"actual": "times", "predicted": "times", "free_running": "free_running_times"}
     tables += [
@@ -147,7 +134,10 @@ def _table(values: dict[str, Any], rates: tuple[float, ...]) -> Iterator[tuple[A
             place = (time, "") if kind == "loss" else ("", time)
             for column, networks in zip(columns, np.moveaxis(row, -1, 0)):
                 for n, value in enumerate(networks.ravel().tolist()):
-                    which = (
-                        ("", "") if networks.ndim == 0 else ("", rates[n]) if rates else (n + 1, "")
+                    yield (
+                        kind.replace("_", "-"),
+                        *place,
+                        column,
+                        n + 1 if networks.ndim else "",
+                        value,
                     )
-                    yield kind.replace("_", "-"), *place, column, *which, value

@@ -292,9 +292,7 @@ class Trainer:
         if not self.E:
             return str(divergence)
         which = ""
-        if rates := self.configuration.rates():
-            which = f" (learning rate {rates[divergence.network]:g})"
-        elif self.configuration.networks is not None:
+        if self.configuration.networks is not None:
             which = f" (seed {self.configuration.seed + divergence.network})"
         return f"network {divergence.network + 1} of {prod(self.E)}{which}, {divergence}"
 

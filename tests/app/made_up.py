@@ -18,7 +18,6 @@ def made_up(
     P=None,
     scaled=False,
     held_out=0,
-    rates=(),
 ) -> tuple[Experiment, dict[str, Result]]:
     """An Experiment and Results. P: of how many rows there are predictions.
 
@@ -37,7 +36,7 @@ def made_up(
     )
     series = rows[:, 0] * deviation + mean
     experiment = Experiment(
-        "made up", x, target, np.zeros((1, 6)), params, series, mean, deviation, held_out, rates
+        "made up", x, target, np.zeros((1, 6)), params, series, mean, deviation, held_out
     )
     networks = np.arange(np.prod(E, dtype=int)).reshape(E)
 

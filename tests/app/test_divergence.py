@@ -4,7 +4,6 @@ The place is compared with a witness that examines every number of every update.
 """
 
 import importlib
-import json
 import re
 from pathlib import Path
 
@@ -101,8 +100,6 @@ SINGLE = {  # the first tensor that is not finite
 }
 ENSEMBLES = {
     "seeds": "--seeds 4 --nonlinearity relu --learning-rate 0.5 --k1 4",
-    "rates": "--learning-rate 0.1,0.5,5,1e30 --nonlinearity relu --k1 2 --k2 3 --momentum 0.5 --learn-initial-state",
-    "while the loss is finite": "--learning-rate 0.001,1e37,1e38 --weight-decay 100",
     "weights of a file": "--weights three --k1 20",
 }
 
@@ -172,27 +169,6 @@ def test_diverged_networks_are_named_and_the_others_continue(package, name):
     for arrays in (state.parameters, state.velocity or (), [state.h]):
         assert all(bool(array[index].any()) == (n not in found) for array in arrays if array is not None
                    for n, index in enumerate(np.ndindex(experiment.networks)) if n in found)  # fmt: skip
-
-
-def test_line_names_network_and_rate_or_seed(capsys):
-    options = "--seed 3 --nonlinearity relu --epochs 12 --k1 4 --no-plot"
-    ended = command(
-        numpy_rnn, capsys, *options.split(), "--learning-rate", "0.01,5", "--output", "r.json"
-    )
-    first, last = ended.err.splitlines()
-    assert re.fullmatch(
-        r"numpy_rnn: network 2 of 2 \(learning rate 5\), epoch .* finite; the other networks .*",
-        first,
-    )
-    assert last == "numpy_rnn: 1 of 2 networks diverged and are left out of the medians and bands"
-    found = json.loads(
-        Path("r.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
-    )
-    assert [loss is None for loss in found["losses"][-1]] == [False, True]
-    ended = command(numpy_rnn, capsys, *options.split(), "--learning-rate", 0.5, "--seeds", 4)
-    named = re.findall(r"network (\d) of 4 \(seed (\d)\)", ended.err)
-    assert named
-    assert all(int(seed) == 2 + int(network) for network, seed in named)
 
 
 @pytest.mark.parametrize(

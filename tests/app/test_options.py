@@ -24,7 +24,7 @@ from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.options import ABOUT, EPILOG, configuration_of, parse, parser
 
 ALL = """--epochs 7 --hidden-size 3 --k1 2 --k2 4 --loss cross_entropy --nonlinearity relu --reduction mean --no-bias
---learn-initial-state --dtype float64 --seed 9 --seeds 5 --learning-rate 0.5,1e-3 --momentum 0.9 --dampening 0.25
+--learn-initial-state --dtype float64 --seed 9 --seeds 5 --learning-rate 0.5 --momentum 0.9 --dampening 0.25
 --nesterov --weight-decay 1e-4 --max-norm 2 --max-value 3 --adagrad --data=-1.csv --columns x,2 --standardize
 --held-out 6 --weights w.npz"""
 
@@ -32,7 +32,7 @@ ALL = """--epochs 7 --hidden-size 3 --k1 2 --k2 4 --loss cross_entropy --nonline
 def test_every_option_is_an_attribute():
     """A run file has the values of all."""
     expected = Configuration(
-        7, 3, 2, 4, "cross_entropy", "relu", "mean", False, True, "float64", 9, 5, (0.5, 0.001), 0.9, 0.25,
+        7, 3, 2, 4, "cross_entropy", "relu", "mean", False, True, "float64", 9, 5, 0.5, 0.9, 0.25,
         True, 0.0001, 2.0, 3.0, True, None, "-1.csv", ("x", "2"), True, 6, "w.npz",
     )  # fmt: skip
     assert configured(ALL) == expected
@@ -115,8 +115,6 @@ tarin:
     --held-out is 19: expected 18 at most, so that 3 rows are trained on
 --columns 1:
     --columns is given without --data: expected --data FILE too
---seeds 2 --learning-rate 0.1,0.2:
-    several rates of --learning-rate and --seeds are both given: expected one of the two; leave one out
 --data constant.csv --standardize:
     column 1 of the series, 7 to 7, has no standard deviation: leave out the column or --standardize
 --data large.csv:

@@ -22,12 +22,6 @@ KINDS: dict[str, dict] = {
     "compared": {"backends": ("my_own_rnn_in_rust", "another_rnn_in_fortran"), "E": (3,)},
     "held out": {"T": 40, "held_out": 12, "G": 12, "scaled": True, "D": 2},
     "some held-out rows without predictions": {"T": 40, "P": 10, "held_out": 12, "G": 5},
-    "rates": {"E": (9,), "rates": tuple(2.0**-n for n in range(9)), "scaled": True, "held_out": 2},
-    "rates compared": {
-        "E": (3,),
-        "rates": (0.001, 0.1, 0.5),
-        "backends": ("numpy_rnn.reference", "x" * 24),
-    },
     "last steps and held out": {"T": 3309, "held_out": 1200, "G": 1220, "P": 500},
 }
 FIRST = {"last steps and held out": 1810}  # the first time that is drawn
@@ -58,11 +52,9 @@ def median(values):
 
 
 def test_series_has_its_values_at_their_times(drawn):
-    """The medians over the networks, in units of the series; in a sweep, of the rate with the lowest final loss."""
+    """The medians over the networks, in units of the series."""
     experiment, results, series, _, figure, first = drawn
     T, D, held_out = len(experiment.x), experiment.x.shape[-1], experiment.held_out
-    if experiment.rates:
-        results = {name: result.network(0) for name, result in results.items()}
     for feature, axes in enumerate(series):
         columns = {"actual": (1, experiment.series[:, feature])}
         for name, result in results.items():
@@ -91,25 +83,14 @@ def test_series_has_its_values_at_their_times(drawn):
     title = figure.get_suptitle()
     assert title.startswith(f"{' and '.join(results)}: made up, one step ahead")
     assert ("the first 4 of 6 features" in title) == (D == 6)
-    assert ("with the lowest final loss" in title) == bool(experiment.rates)
     assert (f"the last {T - first + 1} of {T} steps" in title) == (first > 1)
 
 
 def test_losses_are_medians_by_epoch(drawn):
-    experiment, results, _, panels, *_ = drawn
+    _, results, _, panels, *_ = drawn
     assert len(panels) == any(len(result.losses) for result in results.values())
     for axes in panels:
         curves = {name: result.losses for name, result in results.items()}
-        if experiment.rates:
-            label, rates = (
-                "{:g}" if len(results) == 1 else "{:g}, {}",
-                list(enumerate(experiment.rates)),
-            )
-            curves = {
-                label.format(rate, name): curves[name][:, n]
-                for name in results
-                for n, rate in rates
-            }
         shown = lines(axes)
         assert list(shown) == list(curves)
         assert (axes.get_yscale() == "log") == ("log scale" in axes.get_ylabel())
@@ -179,43 +160,6 @@ def looks(figure):
     return "\n".join(texts)
 
 
-def test_looks_of_a_sweep_of_two():
-    """With the limits of its axes."""
-    experiment, results = made_up(
-        E=(3,), D=2, rates=(0.001, 0.1, 0.5), backends=("numpy_rnn", "other"), held_out=2
-    )
-    figure = figure_of(experiment, results)
-    assert (figure.axes[-1].get_xlim(), looks(figure)) == (
-        (0, 4),
-        snapshot("""\
-[15.   7.4], (8, 7)
-[(0, 0), (2, 2)] '', 'feature 1', linear
-  actual: #000000 o None 1 5 full
-  predicted, numpy_rnn: #E69F00 s None 1.2 6 none
-  free-running, numpy_rnn: #E69F00 None - 1.5 6 full
-  predicted, other: #0072B2 x None 1.2 6 none
-  free-running, other: #0072B2 None : 1.5 6 full
-  held out from here on: #999999 None - 1 6 full
-  legend '' [0. 1.] 3 2
-[(1, 0), (2, 2)] 'time (steps)', 'feature 2', linear
-  actual: #000000 o None 1 5 full
-  predicted, numpy_rnn: #E69F00 s None 1.2 6 none
-  free-running, numpy_rnn: #E69F00 None - 1.5 6 full
-  predicted, other: #0072B2 x None 1.2 6 none
-  free-running, other: #0072B2 None : 1.5 6 full
-  held out from here on: #999999 None - 1 6 full
-[(0, 0), (1, 1)] 'epoch', 'loss of an epoch\\n(half squared error, log scale)', log
-  0.001, numpy_rnn: #000000  - 1.5 6 full
-  0.1, numpy_rnn: #0072B2  - 1.5 6 full
-  0.5, numpy_rnn: #D55E00  - 1.5 6 full
-  0.001, other: #000000  : 1.5 6 full
-  0.1, other: #0072B2  : 1.5 6 full
-  0.5, other: #D55E00  : 1.5 6 full
-  legend 'learning rate' [1. 1.] 2 1\
-"""),
-    )
-
-
 def test_looks_of_a_long_comparison():
     drift = np.array([2e-7, 2e-7, 9e-7])
     figure = figure_of(
@@ -273,23 +217,6 @@ def test_bands_are_percentiles_of_the_networks_that_converged(left_out):
     corners = losses.collections[0].get_paths()[0].vertices[:, 1]
     assert all(np.abs(corners - value).min() <= 1e-12 for value in (*low, *high))
     assert f"medians of {5 - len(left_out)} networks" in losses.figure.get_suptitle()
-
-
-def test_curves_that_diverged_are_named():
-    experiment, results = made_up(
-        E=(3,), rates=(0.01, 0.1, 50.0), backends=("numpy_rnn", "another")
-    )
-    for result in results.values():
-        result.losses[-1, 2] = np.inf
-    results["another"].predictions[-1] = np.nan
-    series, losses = figure_of(experiment, results).axes
-    assert [*lines(series)] == ["actual", "predicted, numpy_rnn", "free-running, numpy_rnn"]
-    assert list(lines(losses)) == ["0.01, numpy_rnn", "0.1, numpy_rnn"]
-    names = [text.get_text() for text in losses.get_legend().get_texts()]
-    assert names[2:] == [
-        "50, numpy_rnn: diverged",
-        *(f"{rate}, another: diverged" for rate in ("0.01", "0.1", "50")),
-    ]
 
 
 @pytest.mark.parametrize(("loss", "scale"), [(1e-9, "log"), (0.0, "linear"), (-0.1, "linear")])

@@ -114,11 +114,6 @@ WEIGHTS: list[tuple[dict, str, str]] = [  # arrays that are changed, other optio
         "",
         ": it has values too large for float32",
     ),
-    (
-        {W: getattr(ONE, W)[None] for W in ONE._fields[:3]},
-        "--learning-rate 1,2",
-        ": it has an ensemble, and several",
-    ),
     ({}, "--hidden-size 5", ": it has hidden size 6: leave --hidden-size out"),
     ({}, "--bias", ": it has bias False: leave --bias out"),
 ]

@@ -228,7 +228,7 @@ def test_results_as_files(capsys):
     values = json.loads(Path("r.json").read_text())
     assert tuple(head) == HEAD
     assert rows_of_file == [
-        ["loss", f"{n + 1}", "", "", "", "", str(values["losses"][n])] for n in range(2)
+        ["loss", f"{n + 1}", "", "", "", str(values["losses"][n])] for n in range(2)
     ]
     assert (values["sample"], values["alphabet"]) == (samples(out)[-1], used_characters(SHORT))
     assert abs(values["smoothed_loss"] - rows(out)[-1][2]) < 1e-6

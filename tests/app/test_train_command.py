@@ -101,7 +101,6 @@ def test_every_step_has_the_same_share_of_a_mean():
 RUNS = {
     "one network": "--epochs 0",
     "seeds": "--epochs 2 --seeds 3 --data s.csv --standardize --held-out 3",
-    "rates": "--epochs 2 --learning-rate 0.1,0.01 --data s.csv --generate 5",
 }
 
 
@@ -115,9 +114,7 @@ def test_output_files_have_the_results(capsys, kind):
         assert out.endswith(f"\nlosses and predictions saved to {name}\n")
     configuration = configured(RUNS[kind])
     experiment = prepare(configuration)
-    result = trained(
-        numpy_rnn, configuration, 5 if kind == "rates" else configuration.held_out or 20
-    )
+    result = trained(numpy_rnn, configuration, configuration.held_out or 20)
     assert report.series_table(experiment, result) in out
     assert (report.error_table(experiment, result) in out) == ("--data" in RUNS[kind])
 
@@ -136,7 +133,7 @@ def test_output_files_have_the_results(capsys, kind):
 
     with open("r.csv", encoding="utf-8", newline="") as file:
         head, *table = csv.reader(file)
-    assert head == ["kind", "epoch", "time", "column", "network", "learning_rate", "value"]
+    assert head == ["kind", "epoch", "time", "column", "network", "value"]
     values = [
         float(row[-1]) for row in table
     ]  # in the order of the arrays, but that columns come before networks
@@ -148,11 +145,7 @@ def test_output_files_have_the_results(capsys, kind):
         *(value for array in by_column for value in array.ravel()),
     ]
     if kind != "one network":
-        ends = (
-            [["", "0.1"], ["", "0.01"]]
-            if kind == "rates"
-            else [[str(network), ""] for network in (1, 2, 3)]
-        )
+        ends = [[str(network)] for network in (1, 2, 3)]
         assert [row[:-1] for row in table if row[1] == "2"] == [
             ["loss", "2", "", "", *end] for end in ends
         ]
