@@ -22,9 +22,9 @@ from numpy_rnn.app.text import TextReport
 from numpy_rnn.common.errors import Diverged, InputError, errors_about, printable
 from numpy_rnn.common.exit_status import exit_status, failed, interrupting_signal
 from numpy_rnn.common.files import check_can_write
-from numpy_rnn.common.format import pluralize
 
 SAVE_EVERY = 30.0  # seconds
+INPUTS = ("data", "text", "weights")
 DELAY = 2.0  # seconds before a progress bar appears
 
 
@@ -105,12 +105,11 @@ def check_files(files: Mapping[str, str | None], output_endings: tuple[str, ...]
         "--output": output_endings,
         "--plot": plots.ENDINGS,
         "--save": (".npz",),
-        "--trace": (".npz",),
     }
     for option, path in files.items():
         if path is None:
             continue
-        if option not in ("--data", "--text"):
+        if option.removeprefix("--") not in INPUTS:
             check_can_write(path, option, endings.get(option))
         first = options.setdefault(os.path.realpath(path), option)
         if first != option:
@@ -155,49 +154,31 @@ class TrainCommand:
         path = plots.plot_target(arguments, name)
         outputs = {
             "--save": arguments.save,
-            "--trace": arguments.trace,
             "--output": arguments.output,
             "--plot": path,
         }
-        check_files(
-            {"--data": configuration.data, "--text": configuration.text, **outputs}, results.ENDINGS
-        )
+        inputs = {f"--{name}": getattr(configuration, name) for name in INPUTS}
+        check_files({**inputs, **outputs}, results.ENDINGS)
         saved = (None, None) if resumed is None else (resumed.state.parameters, resumed.alphabet)
         experiment = prepare(configuration, *saved)
-        recorder = None
-        if arguments.trace is not None:
-            from numpy_rnn.conformance.traces.recorder import Recorder  # imported for a trace only
-
-            if configuration.epochs == 0:
-                raise InputError(
-                    "--trace and --epochs 0 are both given: expected 1 or more epochs, or no trace"
-                )
-            recorder = Recorder(experiment.run(configuration.run_options()))
         with (
             contextlib.nullcontext()
             if resumed is None
             else errors_about(f"run file {arguments.resume}")
         ):
-            trainer = Trainer(
-                self.rnn, experiment, configuration, resumed, record=recorder is not None
-            )
+            trainer = Trainer(self.rnn, experiment, configuration, resumed)
         report = (SeriesReport if experiment.alphabet is None else TextReport)(trainer, arguments)
         self.trainer = trainer
         print(heading(name, experiment, configuration))
         if resumed is not None:
             print(f"resuming from {printable(arguments.resume)} after {resumed.position}")
         print(report.heading(), flush=True)
-        self._train(trainer, report, recorder)
+        self._train(trainer, report)
         print(*report.final(), sep="\n")
         if arguments.save is not None and self.error is None:
             if trainer.state is None:  # no update was made
                 save_parameters(arguments.save, trainer.parameters())
             print(f"weights saved to {printable(arguments.save)}")
-        if recorder is not None:
-            recorder.save(arguments.trace)
-            print(
-                f"trace of {pluralize(recorder.updates, 'update')} saved to {printable(arguments.trace)}"
-            )
         if arguments.output is not None:
             print(f"{report.save(arguments.output)} saved to {printable(arguments.output)}")
         plots.draw(path, report.draw)
@@ -209,10 +190,6 @@ class TrainCommand:
         path = self.arguments.resume
         if path is None:
             return None, configuration_of(self.arguments)
-        if self.arguments.trace is not None:
-            raise InputError(
-                "--trace and --resume are both given: a trace records a whole run; leave one of them out"
-            )
         resumed = load_checkpoint(path)
         configuration = resumed_configuration(self.arguments, resumed.configuration)
         for name in ("data", "text"):
@@ -227,14 +204,12 @@ class TrainCommand:
             )
         return resumed, configuration
 
-    def _train(self, trainer: Trainer, report: SeriesReport | TextReport, recorder: Any) -> None:
+    def _train(self, trainer: Trainer, report: SeriesReport | TextReport) -> None:
         """Make all updates; print rows, and save the run every SAVE_EVERY seconds."""
         name, total = self.rnn.__name__, trainer.configuration.epochs * trainer.updates_per_epoch
         self.signals.deferred = self.arguments.save is not None
         with progress_bar(name, total, trainer.updates, self.arguments.quiet) as bar:
             for progress in trainer:
-                if recorder is not None:
-                    recorder.append(progress.update)
                 with (
                     contextlib.nullcontext()
                     if bar is None

@@ -62,7 +62,7 @@ examples:
 examples:
   python -m {name} compare {other} --output results.json    # the same run in both packages
   python -m {name} compare my_rnn:port                      # your own implementation
-  python -m {name} compare trace.npz                        # a trace that --trace or another program wrote""",
+  python -m {name} compare trace.npz                        # a trace that another program wrote""",
     "study": """\
 examples:
   python -m {name} study --k1 1 --k2 5 --folder sliding
@@ -89,7 +89,6 @@ OTHER_OPTIONS: list[tuple[str, str, str, dict[str, Any], str]] = [  # commands, 
     ("train", "output", "--temperature", {"metavar": "T", "type": positive}, TEMPERATURE),
     ("train", "files", "--save", FILE, SAVED),
     ("train", "files", "--resume", FILE, "continue the run that --save wrote"),
-    ("train", "files", "--trace", FILE, "record every update with all intermediate values as .npz"),
     ("train", "files", "--output", FILE, "write the losses and the predictions as .csv or .json"),
     ("compare", "files", "--output", FILE, "write the results of the comparison as .json"),
     ("compare", "files", "--port-timeout", {"metavar": "SECONDS", "type": positive, "default": 10.0},

@@ -135,7 +135,6 @@ class Progress(NamedTuple):
     epoch_loss: np.ndarray | None  # (*E) if an epoch has ended
     smoothed: list[float]  # of a text, the smoothed loss after each update
     diverged: list[Divergence]  # of an ensemble of which other networks continue
-    update: Any  # the latest one, of the package
 
 
 class Trainer:
@@ -151,9 +150,8 @@ class Trainer:
         experiment: Experiment,
         configuration: Configuration,
         resumed: Checkpoint | None = None,
-        record: bool = False,
     ):
-        """record: yield every update, with its record. Raises InputError if options and data do not agree."""
+        """Raises InputError if options and data do not agree."""
         self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
         self.run, self.E = experiment.run(configuration.run_options()), experiment.networks
         self.state: State | None = (
@@ -174,10 +172,10 @@ class Trainer:
                 resumed.partial,
                 resumed.smoothed,
             )
-        every = 1 if record else updates_per_yield(experiment.params, configuration.k2)
-        self.training = begin(rnn, self.run, self.state, record=record, yield_every=every)
+        every = updates_per_yield(experiment.params, configuration.k2)
+        self.training = begin(rnn, self.run, self.state, yield_every=every)
         done = (0, 0) if self.state is None else (self.state.epoch, self.state.number)
-        self.progress = Progress(*done, np.zeros((0, *self.E)), None, [], [], None)
+        self.progress = Progress(*done, np.zeros((0, *self.E)), None, [], [])
 
     @property
     def diverged(self) -> np.ndarray:
@@ -262,9 +260,7 @@ class Trainer:
             for loss in losses.tolist():
                 self.smoothed = self.smoothed * KEPT + loss * (1 - KEPT)
                 smoothed.append(self.smoothed)
-        self.progress = Progress(
-            update.epoch, update.number, losses, epoch_loss, smoothed, located, update
-        )
+        self.progress = Progress(update.epoch, update.number, losses, epoch_loss, smoothed, located)
         return self.progress
 
     def _shares(self, update: Any, updates: int) -> np.ndarray:

@@ -129,10 +129,6 @@ tarin:
     --generate is given with --text: use --sample N for a text of the network
 --sample 3:
     --sample is given without --text: it is for a text; leave it out
---resume w.npz --trace t.npz:
-    --trace and --resume are both given: a trace records a whole run; leave one of them out
---epochs 0 --trace t.npz:
-    --trace and --epochs 0 are both given: expected 1 or more epochs, or no trace
 --no-plot --plot a.png:
     --no-plot and --plot are both given: expected one of the two; leave one out
 compare none --held-out 3:
@@ -156,8 +152,8 @@ compare numpy_rnn.reference --k1 5 --k2 2:
     --output a.txt: unknown ending '.txt'; expected .csv or .json
 --plot a.gif:
     --plot a.gif: unknown ending '.gif'; expected .png or .pdf or .svg or .jpg
---save a.npz --trace a.npz:
-    --save and --trace both name a.npz: expected different files
+--save a.npz --weights a.npz:
+    --weights and --save both name a.npz: expected different files
 --data a.csv --output ./a.csv:
     --data and --output both name ./a.csv: expected different files\
 """
@@ -191,7 +187,6 @@ VALUES = {
     **dict.fromkeys(
         ("--save", "--output"), "run.npz out.npz out.csv out.json a.csv none/x . é.json"
     ),
-    "--trace": "out.npz t.npz",
     "--loss": "squared_error cross_entropy x",
     "--nonlinearity": "tanh relu sigmoid x",
     "--dtype": "float32 float64 int",

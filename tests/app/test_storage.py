@@ -62,7 +62,7 @@ def test_replaced_file_keeps_permissions_and_links():
 
 
 def test_full_disk_after_the_run_is_one_line(capsys, monkeypatch):
-    for option in ("--save", "--output", "--trace"):
+    for option in ("--save", "--output"):
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", Mock(side_effect=FULL))
             name = "a.json" if option == "--output" else "a.npz"

@@ -216,16 +216,6 @@ def test_keys_of_json_are_stable(capsys, options):
     )
 
 
-def test_trace_is_of_the_rows_trained_on(rnn, capsys):
-    options = "--epochs 2 --k1 5 --held-out 7 --trace t.npz --save r.npz --no-plot"
-    assert "\ntrace of 6 updates saved to t.npz\n" in succeed(rnn, capsys, *options.split())
-    with np.load("t.npz") as trace, np.load("r.npz") as saved:
-        assert bits(trace["x"]) == bits(prepare(configured("--held-out 7")).x[:13])
-        assert trace["epoch"].tolist() == [1, 1, 1, 2, 2, 2]
-        assert trace["stop"].tolist() == [5, 10, 13] * 2
-        assert bits(trace["W_hh"][-1]) == bits(saved["W_hh"])
-
-
 class Terminal(io.StringIO):
     def isatty(self):
         return True
