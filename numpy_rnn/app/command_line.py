@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from numpy_rnn.app import plots, results
+from numpy_rnn.app import plots
 from numpy_rnn.app.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
@@ -158,7 +158,7 @@ class TrainCommand:
             "--plot": path,
         }
         inputs = {f"--{name}": getattr(configuration, name) for name in INPUTS}
-        check_files({**inputs, **outputs}, results.ENDINGS)
+        check_files({**inputs, **outputs}, (".csv",))
         saved = (None, None) if resumed is None else (resumed.state.parameters, resumed.alphabet)
         experiment = prepare(configuration, *saved)
         with (

@@ -47,9 +47,8 @@ Exit status: 0; 2 if the input cannot be used; 3 if the run diverged; 70 after a
 Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
 EPILOG = {
     "train": """\
---output writes the results in full precision, in units of the series. A .csv has one row per value; kind is loss,
-actual, predicted (one step ahead) or free-running. The arrays of a .json have the axes epoch or time, then network
-if there are several, then column. With --text, a .csv has the losses only.
+--output writes the results in full precision, in units of the series. It has one row per value; kind is loss,
+actual, predicted (one step ahead) or free-running. With --text, it has the losses only.
 
 examples:
   python -m {name} --k1 1 --k2 5                   # gradients over five steps (sliding window)
@@ -89,7 +88,7 @@ OTHER_OPTIONS: list[tuple[str, str, str, dict[str, Any], str]] = [  # commands, 
     ("train", "output", "--temperature", {"metavar": "T", "type": positive}, TEMPERATURE),
     ("train", "files", "--save", FILE, SAVED),
     ("train", "files", "--resume", FILE, "continue the run that --save wrote"),
-    ("train", "files", "--output", FILE, "write the losses and the predictions as .csv or .json"),
+    ("train", "files", "--output", FILE, "write the losses and the predictions as .csv"),
     ("compare", "files", "--output", FILE, "write the results of the comparison as .json"),
     ("compare", "files", "--port-timeout", {"metavar": "SECONDS", "type": positive, "default": 10.0},
      "time limit for one answer of another implementation (10)"),

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy_rnn.app import plots
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.options import LOG_EVERY, MAX_GENERATED
-from numpy_rnn.app.results import BAND, Result, band, predicted_values, save_results
+from numpy_rnn.app.results import BAND, Result, band, loss_rows, predicted_rows, save_results
 from numpy_rnn.app.run import Progress, Trainer
 from numpy_rnn.common.errors import InputError, shortened
 from numpy_rnn.common.format import MAX_WIDTH, align_columns, format_number, join_names, pluralize
@@ -69,9 +70,8 @@ class SeriesReport:
 
     def save(self, path: str) -> str:
         """Write the losses and the predictions. Returns what is written."""
-        save_results(
-            path, "elman-results 1", self.trainer, predicted_values(self.experiment, self.result)
-        )
+        losses = loss_rows(self.trainer.losses)
+        save_results(path, chain(losses, predicted_rows(self.experiment, self.result)))
         return "losses and predictions"
 
     def draw(self, plot: Any) -> None:

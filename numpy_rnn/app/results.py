@@ -1,14 +1,13 @@
 """The result of a run: its losses, its predictions (one step ahead and free-running), and both as a file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.common.files import save_json, written_whole
-from numpy_rnn.common.packages import __version__
+from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.records import Objective, Parameters
 from numpy_rnn.loss import softmax
 
@@ -79,65 +78,39 @@ def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
         return np.percentile(chosen, BAND, axis=1)
 
 
-ENDINGS = (".csv", ".json")
 HEAD = ("kind", "epoch", "time", "column", "network", "value")
 
 
-def save_results(path: str, kind: str, trainer: Any, more: dict[str, Any]) -> None:
-    """Write the losses of a run and more values as .csv or .json, by the ending of `path`; `--help` describes both."""
-    losses = trainer.losses
-    values = {
-        "format": kind,
-        "package": trainer.rnn.__name__,
-        "version": __version__,
-        "configuration": trainer.configuration.to_dict(),
-        "epochs": np.arange(1, len(losses) + 1),  # (N)
-        "losses": losses,  # (N, *E)
-        **more,
-    }
-    if path.lower().endswith(".json"):
-        save_json(path, values)
-        return
+def save_results(path: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows of the columns HEAD as .csv. Raises InputError if the file cannot be written."""
     import csv  # only for such a file
 
     with (
         written_whole(path) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as file,
     ):
-        csv.writer(file, lineterminator="\n").writerows([HEAD, *_table(values)])
+        csv.writer(file, lineterminator="\n").writerows([HEAD, *rows])
 
 
-def predicted_values(experiment: Experiment, result: Result) -> dict[str, Any]:
-    """The values of a file that are predicted, and the actual ones, as read."""
+def loss_rows(losses: np.ndarray) -> Iterator[Sequence[Any]]:
+    """Rows of the losses (epochs, *E)."""
+    for epoch, networks in enumerate(losses, start=1):
+        yield from _rows(("loss", epoch, "", ""), networks)
+
+
+def predicted_rows(experiment: Experiment, result: Result) -> Iterator[Sequence[Any]]:
+    """Rows of the actual values, as read, and of the predicted and free-running ones."""
     T, P = len(experiment.x), len(result.predictions)
-    first = T + 2 - experiment.held_out
-    return {
-        "series": experiment.name,
-        "columns": experiment.column_names,
-        "times": np.arange(T + 2 - P, T + 2),  # (P) of actual and predicted
-        "actual": experiment.rows(T + 1 - P),  # (P, D)
-        "predicted": result.predictions,  # (P, *E, D)
-        "free_running_times": np.arange(first, first + len(result.generated)),  # (G)
-        "free_running": result.generated,  # (G, *E, D)
-    }
+    for kind, first, values in (
+        ("actual", T + 2 - P, experiment.rows(T + 1 - P)),
+        ("predicted", T + 2 - P, result.predictions),
+        ("free-running", T + 2 - experiment.held_out, result.generated),
+    ):
+        for time, row in enumerate(values, start=first):
+            for column, networks in zip(experiment.column_names, np.moveaxis(row, -1, 0)):
+                yield from _rows((kind, "", time, column), networks)
 
 
-def _table(values: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """The rows of the table of a run: of an ensemble with the network."""
-    tables = [("loss", "epochs", values["losses"][..., None], [""])]
-    kinds = {"actual": "times", "predicted": "times", "free_running": "free_running_times"}
-    tables += [
-        (kind, kinds[kind], values[kind], values["columns"]) for kind in kinds if kind in values
-    ]
-    for kind, times, array, columns in tables:
-        for time, row in zip(values[times].tolist(), array):
-            place = (time, "") if kind == "loss" else ("", time)
-            for column, networks in zip(columns, np.moveaxis(row, -1, 0)):
-                for n, value in enumerate(networks.ravel().tolist()):
-                    yield (
-                        kind.replace("_", "-"),
-                        *place,
-                        column,
-                        n + 1 if networks.ndim else "",
-                        value,
-                    )
+def _rows(head: Sequence[Any], networks: np.ndarray) -> Iterator[Sequence[Any]]:
+    for n, value in enumerate(np.ravel(networks).tolist(), start=1):
+        yield *head, n if np.ndim(networks) else "", value

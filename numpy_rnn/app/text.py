@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.plots import drawable
-from numpy_rnn.app.results import save_results
+from numpy_rnn.app.results import loss_rows, save_results
 from numpy_rnn.app.run import Progress, Trainer, random_loss
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.format import MAX_TITLE, pluralize
@@ -114,14 +114,8 @@ class TextReport:
         return [RULE, visible(self.sample), RULE]
 
     def save(self, path: str) -> str:
-        """Write the losses of the epochs. A .json also has the smoothed loss and a sample. Returns what is written."""
-        experiment = self.trainer.experiment
-        more = {
-            "smoothed_loss": self.trainer.smoothed,
-            "sample": self.sample,
-            "alphabet": experiment.alphabet,
-        }
-        save_results(path, "elman-text-results 1", self.trainer, {"text": experiment.name, **more})
+        """Write the losses of the epochs. Returns what is written."""
+        save_results(path, loss_rows(self.trainer.losses))
         return "losses"
 
     def draw(self, plot: Any) -> None:

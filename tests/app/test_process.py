@@ -145,7 +145,7 @@ def test_files_of_any_name(monkeypatch):
     files = {
         "--data": f"{name}.csv",
         "--save": f"{name}.npz",
-        "--output": f"{name}.json",
+        "--output": f"{name}.out.csv",
         "--plot": f"{name}.png",
     }
     Path(files["--data"]).write_text(

@@ -65,7 +65,7 @@ def test_full_disk_after_the_run_is_one_line(capsys, monkeypatch):
     for option in ("--save", "--output"):
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", Mock(side_effect=FULL))
-            name = "a.json" if option == "--output" else "a.npz"
+            name = "a.csv" if option == "--output" else "a.npz"
             ended = command(numpy_rnn, capsys, "--epochs", 1, option, name, "--no-plot")
         why = (
             f"numpy_rnn: {name} cannot be written: No space left on device; choose another place\n"

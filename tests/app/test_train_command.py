@@ -3,7 +3,6 @@
 import csv
 import importlib
 import io
-import json
 import os
 import platform
 import re
@@ -17,7 +16,6 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from children import ROOT, environment, run
-from comparing import bits
 from in_process import command, configured, main, refused, succeed, trained
 
 import numpy_rnn
@@ -55,29 +53,36 @@ def default_experiment_in_plain_numpy(last):
     for step in range(40):
         h = np.tanh((series[step] if step < 20 else y[-1]) * W_xh + h @ W_hh)
         y.append(float(h @ W_hy))
-    return {"losses": losses, "actual": series[1:], "predicted": y[:20], "free_running": y[20:]}
+    return {"loss": losses, "actual": series[1:], "predicted": y[:20], "free-running": y[20:]}
+
+
+def values_in(path):
+    """The values of a file by kind: {kind: numbers, in the order of its rows}."""
+    with open(path, encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["kind", "epoch", "time", "column", "network", "value"]
+    kinds = dict.fromkeys(row[0] for row in rows)
+    return {kind: [float(row[-1]) for row in rows if row[0] == kind] for kind in kinds}
 
 
 def test_default_experiment(rnn, capsys):
     """All of its 300 epochs in float32 with numpy_rnn; the first 10 in float64 with torch_rnn, which is slow."""
     last, dtype = (300, "float32") if rnn is numpy_rnn else (10, "float64")
     changed = ["--dtype", dtype] * (dtype != "float32") + ["--epochs", last] * (last != 300)
-    out = succeed(rnn, capsys, "--no-plot", "--output", "r.json", *changed)
+    out = succeed(rnn, capsys, "--no-plot", "--output", "r.csv", *changed)
     assert out.splitlines()[0] == (
         f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, reduction sum, k1=1 k2=1, learning rate"
         f" 0.1, {dtype}, seed 0"
     )
-    found = json.loads(Path("r.json").read_text())
+    found = values_in("r.csv")
     for name, values in default_experiment_in_plain_numpy(last).items():
         # a prediction is fed back 20 times, and at every return its error adds to the next
-        allowed = {"actual": 0, "free_running": 20 * ROUNDING[dtype]}.get(name, ROUNDING[dtype])
-        assert np.abs(np.subtract(np.squeeze(found[name]), values, dtype=float)).max() <= allowed, (
-            name
-        )
+        allowed = {"actual": 0, "free-running": 20 * ROUNDING[dtype]}.get(name, ROUNDING[dtype])
+        assert np.abs(np.subtract(found[name], values)).max() <= allowed, name
     printed = dict(re.findall(r"^ *(\d+) +(\S+)$", out.split("  time")[0], re.MULTILINE))
     assert [*map(int, printed)] == [1, *range(10, last + 1, 10)]
     assert all(
-        abs(float(loss) - found["losses"][int(epoch) - 1]) <= 5.01e-7
+        abs(float(loss) - found["loss"][int(epoch) - 1]) <= 5.01e-7
         for epoch, loss in printed.items()
     )
 
@@ -105,115 +110,32 @@ RUNS = {
 
 
 @pytest.mark.parametrize("kind", RUNS)
-def test_output_files_have_the_results(capsys, kind):
-    """Every number of both formats, to the last bit."""
+def test_output_file_has_the_results(capsys, kind):
+    """Every number to the last bit, and where it belongs."""
     rows = np.random.default_rng(0).normal(0, 1, (12, 2))
     np.savetxt("s.csv", rows, delimiter=",", fmt="%.17g", header='spots,"per, cent"', comments="")
-    for name in ("r.json", "r.csv"):
-        out = succeed(numpy_rnn, capsys, *RUNS[kind].split(), "--output", name, "--no-plot")
-        assert out.endswith(f"\nlosses and predictions saved to {name}\n")
+    out = succeed(numpy_rnn, capsys, *RUNS[kind].split(), "--output", "r.csv", "--no-plot")
+    assert out.endswith("\nlosses and predictions saved to r.csv\n")
     configuration = configured(RUNS[kind])
     experiment = prepare(configuration)
     result = trained(numpy_rnn, configuration, configuration.held_out or 20)
     assert report.series_table(experiment, result) in out
     assert (report.error_table(experiment, result) in out) == ("--data" in RUNS[kind])
-
-    T, first = len(experiment.x), len(experiment.x) + 2 - configuration.held_out
     series = rows if "--data" in RUNS[kind] else np.sin(np.linspace(2, 10, 21))[:, None]
-    found = json.loads(Path("r.json").read_text(encoding="utf-8"))
-    assert [found[key] for key in ("format", "package")] == ["elman-results 1", "numpy_rnn"]
-    assert found["configuration"] == json.loads(json.dumps(configuration.to_dict()))
-    assert found["columns"] == {"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"])
-    arrays = {"losses": result.losses, "actual": series[1:], "predicted": result.predictions}
-    for key, values in (arrays | {"free_running": result.generated}).items():
-        assert bits(np.array(found[key], np.float64).reshape(values.shape)) == bits(values), key
-    assert found["epochs"] == list(range(1, configuration.epochs + 1))
-    assert found["times"] == list(range(2, T + 2))
-    assert found["free_running_times"] == list(range(first, first + len(result.generated)))
-
-    with open("r.csv", encoding="utf-8", newline="") as file:
-        head, *table = csv.reader(file)
-    assert head == ["kind", "epoch", "time", "column", "network", "value"]
-    values = [
-        float(row[-1]) for row in table
-    ]  # in the order of the arrays, but that columns come before networks
-    by_column = (
-        np.moveaxis(np.array(found[key]), -1, 1) for key in ("actual", "predicted", "free_running")
-    )
-    assert values == [
-        *np.ravel(found["losses"]),
-        *(value for array in by_column for value in array.ravel()),
-    ]
-    if kind != "one network":
-        ends = [[str(network)] for network in (1, 2, 3)]
-        assert [row[:-1] for row in table if row[1] == "2"] == [
-            ["loss", "2", "", "", *end] for end in ends
+    arrays = {"actual": series[1:], "predicted": result.predictions}
+    arrays |= {"free-running": result.generated}
+    arrays = {kind: np.moveaxis(array, -1, 1) for kind, array in arrays.items()}
+    found = values_in("r.csv")
+    for name, values in (arrays | ({"loss": result.losses} if len(result.losses) else {})).items():
+        assert found[name] == values.ravel().tolist(), name
+    if kind == "seeds":
+        table = Path("r.csv").read_text().splitlines()
+        assert [line.rpartition(",")[0] for line in table if line.startswith("loss,2")] == [
+            f"loss,2,,,{network}" for network in (1, 2, 3)
         ]
-        last = ["free-running", "", str(found["free_running_times"][-1]), "per, cent"]
-        assert [row[:-1] for row in table[-len(ends) :]] == [[*last, *end] for end in ends]
-
-
-def test_values_are_in_units_of_the_data(capsys):
-    """A standardized run is that of the standardized rows; what it prints and writes is in units of the data."""
-    rows = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
-    mean, deviation = rows[:12].mean(axis=0), rows[:12].std(axis=0)
-    found, printed = {}, {}
-    for name, series, option in (
-        ("data", rows, "--standardize"),
-        ("z", (rows - mean) / deviation, "--no-standardize"),
-    ):
-        np.savetxt(f"{name}.csv", series, delimiter=",", fmt="%.17g")
-        options = f"--held-out 3 --generate 6 --epochs 4 --dtype float64 {option} --no-plot --output {name}.json"
-        printed[name] = succeed(numpy_rnn, capsys, "--data", f"{name}.csv", *options.split())
-        found[name] = json.loads(Path(f"{name}.json").read_text())
-    np.testing.assert_allclose(found["data"]["losses"], found["z"]["losses"], rtol=1e-9)
-    for key in ("actual", "predicted", "free_running"):
-        np.testing.assert_allclose(
-            found["data"][key], np.array(found["z"][key]) * deviation + mean, rtol=1e-9
-        )
-    table = printed["data"].split("  time")[1].split("one step ahead")[0]
-    cells = {
-        int(line.split()[0]): [*map(float, line.split()[1:])]
-        for line in table.splitlines()[1:]
-        if line.strip()
-    }
-    values = found["data"]
-    assert cells.keys() == {*values["times"], *values["free_running_times"]}
-    for time, numbers in cells.items():  # columns of the first feature, and then of the second
-        parts = [
-            ("times", "actual"),
-            ("times", "predicted"),
-            ("free_running_times", "free_running"),
+        assert [line.rpartition(",")[0] for line in table[-3:]] == [
+            f'free-running,,12,"per, cent",{network}' for network in (1, 2, 3)
         ]
-        at = [(key, values[times].index(time)) for times, key in parts if time in values[times]]
-        expected = [values[key][place][feature] for feature in (0, 1) for key, place in at]
-        np.testing.assert_allclose(numbers, expected, rtol=1e-3)
-    errors = np.array(values["predicted"]) - values["actual"]
-    last = re.findall(r"held out, 3 steps, feature (\d) +(\S+)", printed["data"])
-    np.testing.assert_allclose(
-        [float(e) for _, e in last], np.sqrt((errors[-3:] ** 2).mean(axis=0)), rtol=1e-3
-    )
-
-
-KEYS = {  # of the objects in JSON that --output writes, whose names other programs rely on
-    "--epochs 1": "format package version configuration epochs losses series columns times actual predicted"
-    " free_running_times free_running",
-    "--epochs 1 --text abc.txt --hidden-size 3": "format package version configuration epochs losses text smoothed_loss"
-    " sample alphabet",
-    "compare numpy_rnn.reference --epochs 1": "passed options drift_over_spread sides",
-}
-KEYS_OF_A_SIDE = "name tanh_ulps updates out_of_range losses worst_ratio estimated_updates lost_updates first_divergence looks_like"
-
-
-@pytest.mark.parametrize("options", KEYS)
-def test_keys_of_json_are_stable(capsys, options):
-    Path("abc.txt").write_text("abc" * 20)
-    succeed(numpy_rnn, capsys, *options.split(), "--no-plot", "--output", "r.json")
-    found = json.loads(Path("r.json").read_text())
-    assert [*found] == KEYS[options].split()
-    assert [[*side] for side in found.get("sides", [])] == [KEYS_OF_A_SIDE.split()] * len(
-        found.get("sides", [])
-    )
 
 
 class Terminal(io.StringIO):
