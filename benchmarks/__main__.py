@@ -16,7 +16,7 @@ from benchmarks.rows import ROWS, prepare
 from benchmarks.tasks import IMPORT, PROCESS_TASKS, TASKS, Key, plan
 from benchmarks.workloads import CASES
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.exit_status import exit_status
+from numpy_rnn.common.errors import exit_status
 
 QUICK, FULL = {"processes": 3, "values": 1}, {"processes": 6, "values": 3}
 ATTEMPTS = 3  # at measuring a benchmark without disturbance
@@ -199,4 +199,4 @@ def work(runner: pyperf.Runner, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status("python -m benchmarks", main, "--traceback" in sys.argv))
+    sys.exit(exit_status("python -m benchmarks", main))

@@ -1,125 +1,56 @@
-"""The text that a run on a series prints: heading, losses, and tables of predictions and errors."""
+"""What runs print and write: on a series losses, predictions and errors; on a text samples."""
 
+import csv
 import sys
-from argparse import Namespace
-from itertools import chain
-from math import prod
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app import plots
-from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.options import LOG_EVERY, MAX_GENERATED
-from numpy_rnn.app.results import BAND, Result, band, loss_rows, predicted_rows, save_results
-from numpy_rnn.app.run import Progress, Trainer
-from numpy_rnn.common.errors import InputError, shortened
-from numpy_rnn.common.format import MAX_WIDTH, align_columns, format_number, join_names, pluralize
-from numpy_rnn.common.records import Run
+from numpy_rnn.app.options import Configuration
+from numpy_rnn.app.run import BAND, REMEDIES, Result, Trainer, predict
+from numpy_rnn.common.errors import Diverged, printable, shortened, some_of
+from numpy_rnn.common.files import written_whole
+from numpy_rnn.common.format import MAX_WIDTH, format_number, format_table, join_names, pluralize
+from numpy_rnn.common.records import Run, Update
 
+LOG_EVERY, LOG_UPDATES = 10, 1000  # epochs; of a text, updates
 GENERATED = 20  # free-running steps
-MAX_ROWS = 40  # of the series
-MAX_FREE_RUNNING = 100  # free-running steps after the series
-MAX_FEATURES = 3
-MAX_ERRORS = 20  # columns whose errors are printed
-
-
-class SeriesReport:
-    """What one run on a series prints, writes and draws."""
-
-    def __init__(self, trainer: Trainer, arguments: Namespace):
-        for option in ("sample", "temperature"):
-            if getattr(arguments, option) is not None:
-                raise InputError(
-                    f"--{option} is given without --text: it is for a text; leave it out"
-                )
-        self.trainer, self.experiment = trainer, trainer.experiment
-        self.log_every = arguments.log_every or LOG_EVERY
-        held_out = min(self.experiment.held_out, MAX_GENERATED)
-        self.generate = (
-            arguments.generate if arguments.generate is not None else held_out or GENERATED
-        )
-
-    def heading(self) -> str:
-        """The heading of the rows."""
-        return loss_heading(self.experiment.networks)
-
-    def lines(self, progress: Progress) -> list[str]:
-        """The row of the latest epoch, if it is printed."""
-        epoch, epochs = progress.epoch, self.trainer.configuration.epochs
-        if progress.epoch_loss is None or not is_logged(epoch, self.log_every, epochs):
-            return []
-        return [loss_row(epoch, progress.epoch_loss)]
-
-    def final(self) -> list[str]:
-        """The tables of predictions and errors. Raises Diverged if no prediction is finite."""
-        self.result = self.trainer.result(self.generate)
-        if not (converged := self.result.converged()).all():
-            diverged = f"{np.sum(~converged)} of {converged.size} networks diverged"
-            print(
-                f"{self.trainer.rnn.__name__}: {diverged} and are left out of the medians and bands",
-                file=sys.stderr,
-            )
-        errors = (
-            []
-            if self.trainer.configuration.data is None
-            else [error_table(self.experiment, self.result)]
-        )
-        return [series_table(self.experiment, self.result), *errors]
-
-    def save(self, path: str) -> str:
-        """Write the losses and the predictions. Returns what is written."""
-        losses = loss_rows(self.trainer.losses)
-        save_results(path, chain(losses, predicted_rows(self.experiment, self.result)))
-        return "losses and predictions"
-
-    def draw(self, plot: Any) -> None:
-        """Draw the series, the predictions and the losses on an empty Matplotlib figure."""
-        plots.draw_results(plot, self.experiment, {self.trainer.rnn.__name__: self.result})
+MAX_ROWS = 40  # of the series, and of free-running values after it
+MAX_FEATURES = 3  # whose values and errors are printed
+KEPT = 0.999  # of the smoothed loss, at each update
+RULE = "----"
 
 
 def heading(name: str, experiment: Experiment, configuration: Configuration) -> str:
     """One line that describes the run of a package."""
-    run = experiment._replace(held_out=0).run(configuration.run_options())
-    parts = [described([name], experiment.described, run)]
-    if configuration.standardize:
-        parts.append("standardized")
-    if configuration.held_out:
-        parts.append(f"{configuration.held_out} rows held out")
-    seeds = f"seed {configuration.seed}"
+    run, series = experiment.run(configuration.run_options()), experiment.name
+    if experiment.columns is not None:
+        series += f" (columns {some_of(experiment.column_names)})"
+    parts = [described([name], series, run._replace(x=experiment.x))]
+    parts += ["standardized"] * configuration.standardize
+    parts += [f"{experiment.held_out} rows held out"] * (experiment.held_out > 0)
+    start = f"seed {configuration.seed}"
     if configuration.weights is not None:
-        seeds = f"weights from {configuration.weights}"
+        start = "weights" if experiment.velocity is None else "weights and velocity"
+        start += f" from {configuration.weights}"
     elif configuration.networks is not None:
-        seeds = f"seeds {configuration.seed} to {configuration.seed + configuration.networks - 1}"
-    return ", ".join([*parts, str(run.params.W_hh.dtype), seeds])
+        start = f"seeds {configuration.seed} to {configuration.seed + configuration.networks - 1}"
+    return ", ".join([*parts, str(run.params.W_hh.dtype), start])
 
 
 def described(names: list[str], series: str, run: Run) -> str:
-    """The packages, the series, the sizes and the options of a run; of the update, those that are not the defaults."""
-    (k1, k2, _), (nonlinearity, loss, reduction), step = run.options
-    T, B, D, (H, O) = (
-        len(run.x),
-        run.x.shape[1],
-        run.params.W_xh.shape[-2],
-        run.params.W_hy.shape[-2:],
-    )
-    parts = [f"{join_names(names)}: {series}", f"T={T} B={B} D={D} H={H} O={O}", nonlinearity]
-    parts += ["cross-entropy"] * (loss == "cross_entropy")
-    parts += [
-        "no biases" if run.params.b_h is None else "biases",
-        f"reduction {reduction}",
-        f"k1={k1} k2={k2}",
-    ]
-    for name, value in step._asdict().items():
-        words = name.replace("_", " ")
-        if np.ndim(value):
-            parts.append(
-                f"{words}s {' '.join(f'{rate:g}' for rate in dict.fromkeys(np.ravel(value).tolist()))}"
-            )
-        elif value or name == "learning_rate":
-            parts.append(words if value is True else f"{words} {value:g}")
-    return ", ".join(parts + ["initial state learned"] * (run.params.h_0 is not None))
+    """The packages, the series, the sizes, and the options of a run that are not off."""
+    T, B, D, (H, O) = *run.x.shape[:2], run.params.W_xh.shape[-2], run.params.W_hy.shape[-2:]
+    parts = [f"{join_names(names)}: {series}", f"T={T} B={B} D={D} H={H} O={O}"]
+    parts += ["no biases" if run.params.b_h is None else "biases"]
+    for name, value in run.options.keywords().items():
+        if (value or name == "learning_rate") and name != "epochs":
+            words = name.replace("_", " ")
+            shown = value.replace("_", " ") if isinstance(value, str) else f"{value:g}"
+            parts.append(words if value is True else f"{words} {shown}")
+    return ", ".join(parts)
 
 
 def is_logged(epoch: int, log_every: int, epochs: int) -> bool:
@@ -127,98 +58,157 @@ def is_logged(epoch: int, log_every: int, epochs: int) -> bool:
     return epoch in (1, epochs) or epoch % log_every == 0
 
 
-def loss_heading(E: tuple[int, ...]) -> str:
-    """The heading for `loss_row`. E: the shape of the ensemble."""
-    return (
-        f"epoch   median loss           10 %           90 %   of {prod(E)} networks"
-        if E
-        else "epoch          loss"
-    )
+class SeriesRun(Trainer):
+    """A run on a series."""
+
+    def heading(self) -> str:
+        """The heading of the losses."""
+        if not self.experiment.networks:
+            return "epoch          loss"
+        networks = self.experiment.networks[0]
+        return f"epoch   median loss           10 %           90 %   of {networks} networks"
+
+    def lines(self) -> list[str]:
+        """The row of an epoch that has ended: the loss, or median and band of the finite ones."""
+        epochs, every = self.configuration.epochs, self.configuration.log_every or LOG_EVERY
+        epoch, is_part = divmod(self.updates, self.per_epoch)
+        if is_part or not is_logged(epoch, every, epochs):
+            return []
+        loss = self.losses[-1]
+        low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
+        values = [median, low, high][: 3 if loss.ndim else 1]
+        return [f"{epoch:5d}  " + "   ".join(format_number(v, 12, abs(median)) for v in values)]
+
+    def final(self) -> list[str]:
+        """The tables of predictions and errors. Raises Diverged if no prediction is finite."""
+        experiment, generate = self.experiment, self.configuration.generate
+        generate = experiment.held_out or GENERATED if generate is None else generate
+        objective, (params, _) = self.run.options.objective, self.weights()
+        made = predict(self.rnn, params, experiment, objective, generate)
+        losses = np.reshape(self.losses, (-1, *experiment.networks))
+        self.result = Result(losses, *made)
+        if not (converged := self.result.converged()).all():
+            count = f"{np.sum(~converged)} of {pluralize(converged.size, 'network')} diverged"
+            if not converged.any():
+                raise Diverged(f"{count}: the predictions are not finite; {REMEDIES}")
+            print(f"{self.rnn.__name__}: {count}; medians leave them out", file=sys.stderr)
+        errors = [] if self.configuration.data is None else error_table(experiment, self.result)
+        return [*series_table(experiment, self.result), *errors]
 
 
-def loss_row(epoch: int, loss: np.ndarray) -> str:
-    """The loss of an epoch: of an ensemble, median, 10th and 90th percentile of the finite ones."""
-    if np.ndim(loss) == 0:
-        return f"{epoch:5d}  " + "  ".join(
-            format_number(value, 12) for value in np.ravel(loss).tolist()
-        )
-    low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
-    return f"{epoch:5d}  " + "   ".join(
-        format_number(value, 12, median) for value in (median, low, high)
-    )
+def series_table(experiment: Experiment, result: Result) -> list[str]:
+    """Lines of actual, predicted and free-running values by time; medians of an ensemble.
 
-
-def finite_median(losses: np.ndarray) -> float:
-    """The median of the losses that are finite; NaN if none is."""
-    finite = np.asarray(losses)[np.isfinite(losses)]
-    return float(np.median(finite)) if finite.size else np.nan
-
-
-def series_table(experiment: Experiment, result: Result) -> str:
-    """Actual, predicted and free-running values by time, in units of the series.
-
-    For an ensemble, predictions are medians. A long series is cut to its last
-    rows, many columns to the first ones, and a long continuation to its beginning.
+    Of a long series these are the last rows, and of many columns the first ones.
     """
-    T, _, D = experiment.x.shape
-    one, free = (
-        band(values, result.converged())[1] for values in (result.predictions, result.generated)
-    )
-    first, border = max(0, T - MAX_ROWS), T - experiment.held_out
-    times = range(first, max(T, min(border + len(free), T + MAX_FREE_RUNNING)))
-    actual = experiment.rows(first + 1)
-    median = "predicted" if result.predictions.ndim == 2 else "median predicted"
-    columns = [(6, ["time", *(str(time + 2) for time in times)])]
+    T, D = experiment.x.shape[0], experiment.x.shape[-1]
+    end = T + len(result.generated) - experiment.held_out
+    first, stop = max(0, T - MAX_ROWS), max(T, min(end, T + MAX_ROWS))
+    table = {"time": [str(t + 2) for t in range(first, stop)]}
     for feature, name in enumerate(experiment.column_names[:MAX_FEATURES]):
-        by, scale = (
-            f" {shortened(name, MAX_WIDTH)}" if D > 1 else "",
-            np.abs(actual[:, feature]).max(),
-        )
-        for head, width, begin, values in (
-            ("actual", 12, first, actual),
-            (median, 16, T - len(one), one),
-            ("free-running", 14, border, free),
-        ):
-            cells = {
-                t: format_number(v, 0, scale) for t, v in enumerate(values[:, feature], start=begin)
-            }
-            columns.append((width, [head + by, *(cells.get(time, "") for time in times)]))
-    head, *lines = align_columns(columns)
-    if first:
-        lines.insert(0, f"   ...  ({pluralize(first, 'earlier time')})")
-    if (left_out := border + len(free) - times.stop) > 0:
-        lines.append(f"   ...  ({pluralize(left_out, 'later time')})")
-    return "\n".join([head, *lines])
+        scale = np.abs(experiment.series[first + 1 :, feature]).max()
+        for kind, (begin, values) in result.curves(experiment).items():
+            if values.ndim > 2 or (kind != "actual" and not experiment.networks):
+                values = result.band(values)[1]
+            cells = {t: format_number(v, 0, scale) for t, v in enumerate(values[:, feature], begin)}
+            median = "median " * (kind == "predicted" and result.converged().ndim)
+            head = median + kind + f" {shortened(name, MAX_WIDTH)}" * (D > 1)
+            table[head] = [cells.get(t + 2, "") for t in range(first, stop)]
+    lines = format_table(list(table), list(zip(*table.values())), left=0)
+    lines[1:1] = [f"...  ({pluralize(first, 'earlier time')})"] * (first > 0)
+    return lines + [f"...  ({pluralize(end - stop, 'later time')})"] * (end > stop)
 
 
-def error_table(experiment: Experiment, result: Result) -> str:
-    """The root mean square error of the predictions one step ahead, and that of the persistence baseline, which
-    predicts the last value. For an ensemble, the median over its networks; of many columns, the first ones.
+def error_table(experiment: Experiment, result: Result) -> list[str]:
+    """Lines of the root mean square error of predictions one step ahead, in the median of an
+    ensemble, and that of the persistence baseline, which predicts the last value.
     """
-    P, D = len(result.predictions), experiment.x.shape[-1]
-    border = max(0, P - experiment.held_out)
-    rows = experiment.rows(len(experiment.x) - P)
-    networks = result.predictions.reshape(P, -1, D)[:, result.converged().ravel()]
-    error, naive = networks - rows[1:, None], rows[:-1] - rows[1:]
-    names = [
-        f", {shortened(name, MAX_WIDTH)}" if D > 1 else ""
-        for name in experiment.column_names[:MAX_ERRORS]
-    ]
-    width = max(36, *(len(f"trained on, {P} steps{name}") for name in names))
-    lines = [
-        f"{'one step ahead, root mean square error':{width + 8}}network   persistence baseline"
-    ]
-    for what, steps in (("trained on", slice(border)), ("held out", slice(border, P))):
-        if count := len(naive[steps]):
-            medians = np.median(
-                np.hypot.reduce(error[steps], axis=0) / np.sqrt(count), axis=0
-            )  # squares may overflow
-            baselines = np.hypot.reduce(naive[steps], axis=0) / np.sqrt(count)
-            for name, median, baseline in zip(names, medians, baselines):
-                head = f"{what}, {pluralize(count, 'step')}{name}"
-                lines.append(
-                    f"{head:{width}}  {format_number(median, 13)}   {format_number(baseline, 20)}"
-                )
-    if D > MAX_ERRORS:
-        lines.append(f"   ...  ({pluralize(D - MAX_ERRORS, 'more column')})")
-    return "\n".join(lines)
+    T, D = experiment.x.shape[0], experiment.x.shape[-1]
+    rows, border = experiment.series, T - experiment.held_out
+    predictions = result.predictions.reshape(T, -1, D)[:, result.converged().ravel()]
+    errors = {"network": predictions - rows[1:, None]}
+    errors["persistence baseline"] = -np.diff(rows, axis=0)[:, None]
+    table = []
+    for what, steps in (("trained on", range(border)), ("held out", range(border, T))):
+        for feature, name in enumerate(experiment.column_names[: MAX_FEATURES * bool(steps)]):
+            norms = (np.hypot.reduce(error[steps, :, feature]) for error in errors.values())
+            cells = [format_number(np.median(norm) / len(steps) ** 0.5) for norm in norms]
+            head = f"{what}, {pluralize(len(steps), 'step')}"
+            table.append([head + f", {shortened(name, MAX_WIDTH)}" * (D > 1), *cells])
+    return format_table(["one step ahead, root mean square error", *errors], table)
+
+
+class TextRun(Trainer):
+    """A run on a text, as min-char-rnn."""
+
+    def __iter__(self) -> Iterator[Update[Any]]:
+        """Make all updates, and smooth their losses."""
+        for update in super().__iter__():
+            self.smoothed = KEPT * self.smoothed + (1 - KEPT) * float(self.loss)
+            yield update
+
+    def heading(self) -> str:
+        """The text, and the heading of the rows."""
+        is_sum, k1 = self.configuration.reduction == "sum", self.configuration.k1
+        uniform = float(np.log(len(self.experiment.alphabet))) * (k1 if is_sum else 1)
+        self.smoothed = self.experiment.smoothed or uniform
+        return (
+            f"{pluralize(len(self.experiment.alphabet), 'different character')},"
+            f" {pluralize(self.per_epoch, 'update')} per epoch; the loss is the"
+            f" {f'sum over {k1} characters' if is_sum else 'mean'}, and"
+            f" {uniform:.3f} for characters at random\n"
+            "  update   epoch   smoothed loss"
+        )
+
+    def lines(self) -> list[str]:
+        """The row of the latest update, if it is printed, and a sample; `final` has the last."""
+        is_last = self.updates == self.per_epoch * self.configuration.epochs
+        every = self.configuration.log_every or LOG_UPDATES
+        return [] if is_last or self.updates % every else self.final()
+
+    def final(self) -> list[str]:
+        """The row of the latest update, and a sample between two rules."""
+        row = f"{self.updates:8d}{self.latest.epoch if self.latest else 0:8d}{self.smoothed:16.6f}"
+        text = "\n".join(map(printable, self.sample(self.configuration.sample).split("\n")))
+        return [row, RULE, text, RULE] if text else [row]
+
+    def sample(self, length: int) -> str:
+        """A text of the network: each character is drawn from softmax(y / temperature), and is
+        the next input.
+
+        It begins with the initial state and the first character of the text, and depends on the
+        seed and the update. Raises Diverged if an output overflows.
+        """
+        rnn, seed = self.rnn, self.configuration.seed
+        generator = np.random.default_rng((seed, self.updates))
+        theta, h = rnn.from_numpy(self.weights()[0]), rnn.from_numpy(self.experiment.h_0)
+        character, drawn = int(self.experiment.x[0, 0]), ""
+        for _ in range(length):
+            x = rnn.from_numpy(np.array([[character]]))
+            made = rnn.forward(theta, x, h, nonlinearity=self.configuration.nonlinearity)
+            h, y = made.h[-1], rnn.to_numpy(made.y)[0, 0].astype(np.float64)
+            if not np.isfinite(y).all():
+                raise Diverged("a sample cannot be drawn: y is not finite; lower --learning-rate")
+            p = np.exp((y - y.max()) / self.configuration.temperature)
+            character = int(generator.choice(len(p), p=p / p.sum()))
+            drawn += self.experiment.alphabet[character]
+        return drawn
+
+
+def write_csv(path: str, run: Trainer) -> None:
+    """Write losses and predictions, one number per row, in units of the series."""
+    curves = {} if run.result is None else run.result.curves(run.experiment)
+    with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(["kind", "epoch", "time", "column", "network", "value"])
+
+        def write(networks: np.ndarray, *head: Any) -> None:
+            values = enumerate(np.ravel(networks).tolist(), 1)
+            writer.writerows((*head, n if np.ndim(networks) else "", value) for n, value in values)
+
+        for epoch, networks in enumerate(run.losses, 1):
+            write(networks, "loss", epoch, "", "")
+        for kind, (begin, rows) in curves.items():
+            for time, row in enumerate(rows, begin):
+                for column, networks in zip(run.experiment.column_names, np.moveaxis(row, -1, 0)):
+                    write(networks, kind, "", time, column)

@@ -12,7 +12,7 @@ from benchmarks import __main__, machine
 from benchmarks.rows import prepare
 from benchmarks.tasks import COLD, IMPORT, JAX, OURS, RUN, Key, plan
 from benchmarks.workloads import DEFAULT_EXPERIMENT, SLIDING
-from numpy_rnn.common.exit_status import exit_status
+from numpy_rnn.common.errors import exit_status
 
 DEFAULT = DEFAULT_EXPERIMENT.name
 

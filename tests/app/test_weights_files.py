@@ -1,0 +1,139 @@
+"""Weights files: what is read and refused, and files that are written whole or not at all."""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+from comparing import bits, fewer
+from hypothesis import given
+from hypothesis import strategies as st
+from in_process import command, contents, refused, succeed
+
+import numpy_rnn
+from numpy_rnn import InputError
+from numpy_rnn.app.experiment import load_run, save_run
+from numpy_rnn.common import files
+
+ONE = numpy_rnn.initial_parameters()
+NAMES = ("W_xh", "W_hh", "W_hy")
+WEIGHTS = {name: getattr(ONE, name) for name in NAMES}
+VELOCITY = {"v" + name: np.ones_like(array) for name, array in WEIGHTS.items()}
+
+
+class Bomb:
+    """An object that creates the file `exploded` when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("exploded", "w")
+
+
+REFUSED: list[tuple[dict, str, str]] = [  # arrays that are changed, options, part of the message
+    ({"W_hy": None}, "", "it has no W_hy: expected W_xh, W_hh, W_hy and what else --save writes"),
+    ({"W": np.ones(3)}, "", "it has W: expected"),
+    ({"W_hh": np.ones((5, 6), "f4")}, "", "W_hh has shape (5, 6): expected (6, 6)"),
+    ({"W_hy": np.full((6, 1), np.nan, "f4")}, "", "W_hy contains NaN or infinity"),
+    ({"W_hh": np.ones((6, 6), "c16")}, "", "W_hh is complex128: expected float32 or float64"),
+    ({"W_hh": np.ones((6, 6), "i4")}, "", "W_hh is int32: expected float32 or float64"),
+    ({"W_hh": np.ones((6, 6))}, "", "W_hh is float64 and the parameters are float32"),
+    ({"W_hh": np.array([Bomb()])}, "", "is damaged, or no .npz file of plain arrays"),
+    ({"W_xh": np.ones((2, 6), "f4")}, "", "its input size is 2: expected 1"),
+    (
+        {name: array.astype("f8") * 1e39 for name, array in WEIGHTS.items()},
+        "",
+        "too large for float32",
+    ),
+    ({"vW_hh": np.ones((6, 6), "f4")}, "", "velocity: "),
+    ({**VELOCITY, "vW_hh": np.full((6, 6), np.inf, "f4")}, "", "velocity: W_hh contains NaN"),
+    ({**VELOCITY, "vW_hy": np.ones((6, 2), "f4")}, "", "velocity: it has other shapes"),
+    ({"configuration": np.array("[1")}, "", "its configuration is damaged"),
+    ({"configuration": np.array(3.0)}, "", "its configuration is damaged"),
+    ({"alphabet": np.array("ba")}, "", "its configuration is damaged"),
+    ({"smoothed": np.array(np.nan)}, "", "its configuration is damaged"),
+    ({}, "--hidden-size 5", "its hidden size is 6: expected 5"),
+    ({}, "--bias", "its bias is False: expected True"),
+    ({}, "--seeds 2", "--weights and --seeds are both given"),
+]
+
+
+@pytest.mark.parametrize(("changed", "options", "message"), REFUSED)
+def test_refused_weights(capsys, changed, options, message):
+    arrays = {name: array for name, array in (WEIGHTS | changed).items() if array is not None}
+    np.savez("w.npz", **arrays)
+    words = ["--weights", "w.npz", "--dtype", "float32", "--no-plot", *options.split()]
+    assert message in refused(numpy_rnn, capsys, *words)
+    assert not Path("exploded").exists()
+
+
+@fewer(2)
+@given(place=st.integers(0, 2**20), bit=st.integers(0, 7), size=st.integers(0, 2**20))
+def test_damaged_file_is_refused_or_complete(place, bit, size):
+    """A flipped bit and a missing end."""
+    save_run("w.npz", ONE, ONE)
+    whole = Path("w.npz").read_bytes()
+    flipped = bytearray(whole)
+    flipped[place % len(whole)] ^= 1 << bit
+    for content in (bytes(flipped), whole[: size % len(whole)]):
+        Path("w.npz").write_bytes(content)
+        with suppress(InputError):  # any other exception is a failure
+            params, *_ = load_run("w.npz")
+            assert bits(params) == bits(ONE)
+            assert content == bytes(flipped)
+
+
+def test_small_file_of_huge_arrays_is_refused_unread(monkeypatch):
+    monkeypatch.setattr(files, "MAX_MEGABYTES", 0)
+    np.savez_compressed("w.npz", **{**WEIGHTS, "W_hh": np.zeros((6, 6), "f4")})
+    assert not load_run("w.npz")[0].W_hh.any()
+    np.savez_compressed("w.npz", **{name: np.zeros(10**6, "f4") for name in NAMES})
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: pytest.fail("read"))
+    with pytest.raises(InputError, match="compressed to less than a 100th"):
+        load_run("w.npz")
+
+
+@pytest.mark.parametrize("output", ["--save", "--output", "--plot"])
+def test_inputs_are_never_overwritten(capsys, output):
+    """By whichever of their names; and outputs differ from each other."""
+    ending = {"--save": ".npz", "--output": ".csv", "--plot": ".png"}[output]
+    succeed(numpy_rnn, capsys, "--epochs", 1, "--save", "w.npz", "--no-plot")
+    os.rename("w.npz", f"w{ending}")
+    Path(f"s{ending}").write_text("1\n2\n4\n3\n" * 20)
+    os.symlink(f"s{ending}", f"link{ending}")
+    for words in (
+        ["--weights", f"w{ending}", output, f"w{ending}"],
+        ["--data", f"s{ending}", output, f"./s{ending}"],
+        ["--data", f"link{ending}", output, f"s{ending}"],
+        ["--text", f"s{ending}", output, f"link{ending}"],
+    ):
+        message = refused(numpy_rnn, capsys, *words)
+        assert "expected different files" in message or message.startswith("--text and --plot")
+
+
+@pytest.mark.parametrize("reason", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+@pytest.mark.parametrize("is_early", [True, False])
+def test_failed_write_changes_nothing(monkeypatch, reason, is_early):
+    """While it is written, or when it is replaced."""
+    Path("a.npz").write_bytes(b"old")
+    before = contents()
+    monkeypatch.setattr(os, "replace", Mock(side_effect=reason))
+
+    def write():
+        with files.written_whole("a.npz") as temporary:
+            temporary.write_bytes(b"half")
+            if is_early:
+                raise reason
+
+    with pytest.raises((InputError, KeyboardInterrupt), match=r"^a\.npz cannot be written: No|^$"):
+        write()
+    assert contents() == before
+
+
+def test_full_disk_after_the_run_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(os, "replace", Mock(side_effect=OSError(errno.ENOSPC, "No space left")))
+    for option, name in (("--save", "a.npz"), ("--output", "a.csv")):
+        ended = command(numpy_rnn, capsys, "--epochs", 1, option, name, "--no-plot")
+        line = f"numpy_rnn: {name} cannot be written: No space left; choose another place\n"
+        assert (ended.status, ended.err, os.listdir()) == (2, line, [])
