@@ -3,7 +3,7 @@
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -53,49 +53,42 @@ def train(rnn: Any, options: Configuration) -> int:
     experiment = prepare(options)
     run = (TextRun if experiment.alphabet else SeriesRun)(rnn, experiment, options)
     print(heading(name, experiment, options), run.heading(), sep="\n", flush=True)
+
+    def save() -> str:
+        if options.save is None:
+            return "nothing was saved: --save FILE keeps the run"
+        text = {"alphabet": experiment.alphabet, "smoothed": run.smoothed}
+        save_run(options.save, *run.weights(), **options.to_dict(), **text)
+        return f"weights saved to {printable(options.save)}"
+
+    bar = progress_bar(run)
     try:
-        with progress_bar(run) as show:
+        with bar or contextlib.nullcontext():
             for _ in run:
-                show(run.lines())
+                for line in run.lines():
+                    print(line, flush=True) if bar is None else bar.write(line)
+                if bar is not None:
+                    bar.update()
         print(*run.final(), sep="\n")
     except (KeyboardInterrupt, BrokenPipeError) as error:  # the latest update is complete
         at = "" if run.latest is None else f" in epoch {run.latest.epoch}"
-        raise type(error)(f"interrupted{at}; {save(run)}") from None
+        raise type(error)(f"interrupted{at}; {save()}") from None
     if options.save is not None:
-        print(save(run))
+        print(save())
     if options.output is not None:
         write_csv(options.output, run)
         print(f"results saved to {printable(options.output)}")
     if plot is not None:
-        results = {name: run.result}
-        plots.draw(plot, lambda figure: plots.draw_results(figure, experiment, results))
+        plots.draw(plot, experiment, {name: run.result})
     return 0
 
 
-def save(run: Trainer) -> str:
-    """Save the run, if --save is given. Returns what is said about it."""
-    path = run.configuration.save
-    if path is None:
-        return "nothing was saved: --save FILE keeps the run"
-    save_run(path, *run.weights(), run.configuration, run.experiment.alphabet, run.smoothed)
-    return f"weights saved to {printable(path)}"
-
-
-@contextlib.contextmanager
-def progress_bar(run: Trainer) -> Iterator[Callable[[list[str]], Any]]:
-    """Yield a function that prints lines after an update, and moves a bar on a terminal."""
+def progress_bar(run: Trainer) -> Any:
+    """A bar on standard error; None if that is no terminal, or tqdm is not installed."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     if run.configuration.quiet or not is_terminal or find_spec("tqdm") is None:
-        yield lambda lines: lines and print(*lines, sep="\n", flush=True)
-        return
+        return None
     from tqdm import tqdm
 
     total, name = run.per_epoch * run.configuration.epochs, run.rnn.__name__
-    with tqdm(desc=name, total=total, unit=" updates", delay=DELAY, leave=False) as bar:
-
-        def show(lines: list[str]) -> None:
-            for line in lines:
-                bar.write(line)
-            bar.update()
-
-        yield show
+    return tqdm(desc=name, total=total, unit=" updates", delay=DELAY, leave=False)

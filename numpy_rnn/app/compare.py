@@ -10,7 +10,7 @@ from numpy_rnn.app import compare_report
 from numpy_rnn.app.command_line import check_all_files
 from numpy_rnn.app.experiment import Experiment, prepare
 from numpy_rnn.app.options import option_name
-from numpy_rnn.app.plots import draw, draw_results, plot_target
+from numpy_rnn.app.plots import draw, plot_target
 from numpy_rnn.app.report import LOG_EVERY, described
 from numpy_rnn.app.run import Result, begin, predict
 from numpy_rnn.common.errors import InputError
@@ -221,4 +221,4 @@ def _plot(comparison: Comparison, experiment: Experiment, generate: int, path: s
         with np.errstate(all="ignore"):
             predictions = predict(numpy_rnn, side.params, experiment, objective, generate)
         results[side.name] = Result(side.losses, *predictions)
-    draw(path, lambda plot: draw_results(plot, experiment, results))
+    draw(path, experiment, results)

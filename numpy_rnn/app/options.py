@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from numpy_rnn.common import records
 from numpy_rnn.common.errors import InputError
@@ -11,16 +11,6 @@ from numpy_rnn.common.packages import versions
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 
 ALL, TRAINED = "train compare study", "train compare"
-
-
-class Option(NamedTuple):
-    """One option, --hidden-size for the name hidden_size."""
-
-    name: str  # of the attribute of Configuration, and of the field of a record
-    type: Any  # a parser, or a tuple of choices; bool: --name or --no-name; None: a flag
-    default: Any
-    help: str
-    commands: str = ALL  # that have the option
 
 
 def number(kind: type, least: float, most: float = 10**9) -> Callable[[str], Any]:
@@ -44,7 +34,11 @@ def names(text: str) -> tuple[str, ...]:
 WHOLE, COUNT, POSITIVE = number(int, 0), number(int, 1), number(float, 1e-300)
 LENGTH = number(int, 0, 10**6)
 METAVARS = {float: "X", POSITIVE: "X", str: "FILE", names: "NAME,..."}  # others have N
-TABLE: dict[str, list[tuple[Any, ...]]] = {  # by group of --help
+
+# The options by group of --help: name, of the attribute of Configuration and of the field of a
+# record; type, which is a parser, a tuple of choices, bool (--name or --no-name), or None, a flag;
+# default; help; and the commands that have the option, if not all.
+TABLE: dict[str, list[tuple[Any, ...]]] = {
     "run": [
         ("epochs", WHOLE, 300, "passes over the series"),
         ("hidden_size", COUNT, None, "hidden units (6, or as in --weights)"),
@@ -75,7 +69,7 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {  # by group of --help
         ("standardize", bool, False, "train on (value - mean) / standard deviation"),
         ("held_out", WHOLE, 0, "predict the last N rows, but do not train on them", "train"),
         ("steps", number(int, 3), None, "study the first N steps (all, at most 40)", "study"),
-        ("text", str, None, "train a character-level language model of a text", TRAINED),
+        ("text", str, None, "train a character model, by default that of min-char-rnn", TRAINED),
         ("sample", LENGTH, 200, "characters of a sample of the model", "train"),
         ("temperature", POSITIVE, 1.0, "divide the outputs of a sample by X", "train"),
     ],
@@ -92,28 +86,25 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {  # by group of --help
         ("quiet", None, False, "print only warnings and errors"),
     ],
 }
-GROUPS = {group: [Option(*row) for row in rows] for group, rows in TABLE.items()}
-OPTIONS = {option.name: option for options in GROUPS.values() for option in options}
+DEFAULTS = {name: default for rows in TABLE.values() for name, _, default, *_ in rows}
 
 # Defaults of a text, those of min-char-rnn, unless an option is given that replaces them.
-TEXT = {"hidden_size": 100, "loss": "cross_entropy", "k1": 25, "k2": 25}
-TEXT |= {"bias": True, "max_value": 5.0, "adagrad": True}
+TEXT = {"hidden_size": 100, "loss": "cross_entropy", "k1": 25, "k2": 25, "bias": True}
+TEXT |= {"max_value": 5.0, "adagrad": True}
 REPLACED = {"hidden_size": "weights", "bias": "weights", "max_value": "max_norm"}
 REPLACED |= {"adagrad": "momentum"}
 NEEDS = {"columns": "data", "sample": "text", "temperature": "text"}
-EXCLUDE = {"weights": ["networks"], "plot": ["no_plot"]}
+EXCLUDE = {"weights": ["networks", "hidden_size", "bias", "dtype"], "plot": ["no_plot"]}
 EXCLUDE["text"] = ["data", "standardize", "held_out", "networks", "generate", "plot"]
 OWNERS = {"study": "numpy_rnn", "audit": "torch_rnn"}  # of commands that one package has
 
 ABOUT = {
-    "train": """Train an Elman network to predict the next row of a series, by default a sine wave.
-    --text has the defaults of min-char-rnn: --epochs 100 --hidden-size 100 --k1 25 --k2 25 --bias
-    --max-value 5 --adagrad. Other commands, each with its own --help: compare OTHER; study
-    (numpy_rnn); audit SCRIPT (torch_rnn). Exit status: 0; 1 if the run diverges; 2 if the input
-    cannot be used; 130 after Ctrl-C.""",
-    "compare": """Run this package and others with the same options, and check every update of each
-    against its rounding bounds. Exit status 1 if one is wrong. OTHER: a package such as torch_rnn,
-    a Python port as module:object, a program, or a trace file.""",
+    "train": "Train an Elman network to predict the next row of a series, or character of a text."
+    " Other commands: compare OTHER; study (numpy_rnn); audit SCRIPT (torch_rnn). Exit status: 0; 1"
+    " if the run diverges; 2 if the input cannot be used; 130 after Ctrl-C.",
+    "compare": "Run this package and others with the same options, and check every update of each"
+    " against its rounding bounds. Exit status 1 if one is wrong. OTHER: a package such as"
+    " torch_rnn, a Python port as module:object, a program, or a trace file.",
     "study": "Write two pages about the gradient of a run: lesson.html and evidence.html.",
 }
 
@@ -130,7 +121,7 @@ class Configuration(SimpleNamespace):
     """
 
     def __init__(self, command: str = "train", others: Iterable[str] = (), **given: Any):
-        values = {name: option.default for name, option in OPTIONS.items()}
+        values = dict(DEFAULTS)
         if given.get("text") is not None:
             values |= {name: v for name, v in TEXT.items() if REPLACED.get(name) not in given}
             values["epochs"] = 1 if command == "compare" else 100  # it keeps all numbers
@@ -140,7 +131,7 @@ class Configuration(SimpleNamespace):
             if (needed := NEEDS.get(name, name)) not in given:
                 raise InputError(f"{option_name(name)} needs {option_name(needed)}: give both")
             for other in EXCLUDE.get(name, []):
-                if given[name] and given.get(other):
+                if other in given:
                     both = f"{option_name(name)} and {option_name(other)}"
                     raise InputError(f"{both} are both given: leave one of them out")
         if (self.loss == "cross_entropy") != (self.text is not None):
@@ -148,16 +139,14 @@ class Configuration(SimpleNamespace):
 
     def run_options(self) -> RunOptions:
         """The options of `train`."""
-        schedule, objective, step = (
-            kind(**{name: getattr(self, name) for name in kind._fields})
-            for kind in (Schedule, Objective, Step)
-        )
-        return RunOptions(schedule, objective, step)
+        kinds: Any = (Schedule, Objective, Step)
+        values = vars(self)
+        return RunOptions(*(kind(**{n: values[n] for n in kind._fields}) for kind in kinds))
 
     def to_dict(self) -> dict[str, Any]:
         """The options of the run, the update and the series by name, for JSON."""
-        groups = list(GROUPS.values())[:3]
-        return {option.name: getattr(self, option.name) for group in groups for option in group}
+        names = (row[0] for rows in list(TABLE.values())[:3] for row in rows)
+        return {name: getattr(self, name) for name in names}
 
 
 class Parser(argparse.ArgumentParser):
@@ -178,10 +167,10 @@ def parser(package: str, command: str) -> Parser:
     if command == "compare":
         made.add_argument("others", metavar="OTHER", nargs="+", help="an implementation")
     made.add_argument("--version", action="store_true", help="print the versions")
-    for group, options in GROUPS.items():
+    for group, rows in TABLE.items():
         section = made.add_argument_group(group)
-        for name, kind, default, help, commands in options:
-            if command not in commands.split():
+        for name, kind, default, help, *commands in rows:
+            if command not in "".join(commands or [ALL]):
                 continue
             details: dict[str, Any] = {"type": kind, "metavar": METAVARS.get(kind, "N")}
             if isinstance(kind, tuple):
@@ -196,8 +185,7 @@ def parser(package: str, command: str) -> Parser:
 
 def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)) -> Configuration:
     """Parse a command line: a command, "train" unless it is named, and its options."""
-    is_named = bool(words) and not words[0].startswith("-")
-    command, rest = (words[0], words[1:]) if is_named else ("train", words)
+    command, *rest = words if words and not words[0].startswith("-") else ["train", *words]
     if command not in (known := dict.fromkeys(["train", *commands])):
         if (owner := OWNERS.get(command)) is not None:
             raise InputError(f"{command} is a command of {owner}: run python -m {owner} {command}")
@@ -206,7 +194,6 @@ def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
         print(versions(package))
         raise SystemExit(0)
     own = parser(package, command)
-    for word in rest:
-        if word.endswith("=--"):  # argparse of Python 3.11 drops this value and checks nothing
-            own.error(f"argument {word.removesuffix('=--')}: -- is no value")
+    if any(word.endswith("=--") for word in rest):  # argparse of Python 3.11 drops this value
+        own.error("-- is no value")
     return Configuration(command, **vars(own.parse_args(rest)))

@@ -3,7 +3,6 @@
 import importlib
 import sys
 import warnings
-from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import cycle
 from typing import Any
@@ -21,7 +20,6 @@ MAX_FEATURES = 4
 MAX_POINTS = 100  # a longer series is drawn as lines
 
 # Okabe and Ito's colours, which are distinct for the colour-blind. Markers and lines differ too.
-ACTUAL, GRAY = "#000000", "#999999"
 STYLES = [("#E69F00", "s", "-"), ("#0072B2", "x", ":"), ("#009E73", "+", "--")]  # by package
 
 
@@ -45,43 +43,39 @@ def plot_target(configuration: Configuration, name: str) -> str | None:
     return configuration.plot or f"{default}.png"
 
 
-def draw(path: str, draw_on: Callable[[Any], Any]) -> None:
-    """Write a plot. draw_on: draws on an empty Matplotlib figure."""
+def draw(path: str, experiment: Experiment, results: dict[str, Result]) -> None:
+    """Write the plot of results by package."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(), warnings.catch_warnings(action="ignore"):  # of missing glyphs
         matplotlib.rcdefaults()  # settings of the user, such as LaTeX, change nothing
-        figure = Figure(layout="constrained")
-        draw_on(figure)
+        draw_results(figure := Figure(layout="constrained"), experiment, results)
         with written_whole(path) as temporary:
             figure.savefig(temporary, dpi=120, format=path.rpartition(".")[2].lower())
     print(f"plot saved to {printable(path)}")
 
 
 def draw_results(figure: Any, experiment: Experiment, results: dict[str, Result]) -> None:
-    """Draw actual and predicted points, the free-running continuation, and the losses by epoch.
-
-    results: by package. Of an ensemble, median and 10th to 90th percentile are drawn.
+    """Draw actual and predicted points, the free-running continuation, and the losses by epoch,
+    on an empty figure. Of an ensemble, these are the median and the 10th to 90th percentile.
     """
-    features = experiment.x.shape[-1]
-    rows, first = min(features, MAX_FEATURES), next(iter(results.values()))
+    names, first = experiment.columns, next(iter(results.values()))
     title = f"{join_names(list(results))}: {shortened(experiment.name, MAX_TITLE)}, one step ahead"
-    title += f", the first {rows} of {features} features" * (features > rows)
+    title += f", the first {MAX_FEATURES} of {len(names)} columns" * (len(names) > MAX_FEATURES)
     if experiment.networks:
         title += f"\nmedians of {first.converged().sum()} networks, and 10th to 90th percentiles"
+    rows = min(len(names), MAX_FEATURES)
     figure.set_size_inches(12, 2.2 + 2.6 * rows)
     figure.suptitle(title, parse_math=False)
     grid = figure.add_gridspec(rows, 2, width_ratios=(8, 4))
-    for feature, name in enumerate(experiment.column_names[:rows]):
-        axes = figure.add_subplot(grid[feature, 0])
+    for feature in range(rows):
+        axes = figure.add_subplot(grid[feature, 0], xlabel="time (steps)" * (feature == rows - 1))
         _draw_series(axes, experiment, results, feature)
-        is_named = features > 1 or experiment.columns is not None
-        label = shortened(name, MAX_WIDTH) if is_named else "value (units of the series)"
-        axes.set_ylabel(label, parse_math=False)
-        if feature == 0:
-            _add_legend(axes, ncols=4 if len(results) == 1 else 2)
-    axes.set_xlabel("time (steps)")
+        axes.set_ylabel(shortened(names[feature], MAX_WIDTH), parse_math=False)
+    legend = figure.axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a $ in a name does not start a formula
     if len(first.losses):
         _draw_losses(figure.add_subplot(grid[:2, 1]), experiment, results)
 
@@ -89,11 +83,11 @@ def draw_results(figure: Any, experiment: Experiment, results: dict[str, Result]
 def _draw_series(
     axes: Any, experiment: Experiment, results: dict[str, Result], feature: int
 ) -> None:
-    """Draw one feature of the series and of all results."""
-    is_short = len(experiment.series) <= MAX_POINTS
-    look: Any = {"ls": "", "marker": "o", "ms": 5} if is_short else {"lw": 1}
+    """Draw one column of the series and of all results."""
     actual = experiment.series[:, feature]
-    axes.plot(range(1, len(actual) + 1), actual, color=ACTUAL, label="actual", **look)
+    is_short = len(actual) <= MAX_POINTS
+    look = {"ls": "", "marker": "o"} if is_short else {"ls": "-"}
+    axes.plot(range(1, len(actual) + 1), actual, color="#000000", label="actual", lw=1, **look)
     for (color, marker, line), (name, result) in zip(cycle(STYLES), results.items()):
         look = {"ls": "", "marker": marker} if is_short else {"ls": "--" if line == "-" else line}
         styles = {
@@ -103,44 +97,33 @@ def _draw_series(
         for kind, style in styles.items():
             begin, values = result.curves(experiment)[kind]
             label = kind + f", {name}" * (len(results) > 1)
-            if len(values) and result.converged().any():
-                bands = result.band(values[..., feature])
-                _draw_band(axes, begin, bands, color=color, label=label, **style)
+            _draw_band(axes, begin, result, values[..., feature], color, label=label, **style)
     if experiment.held_out:
         border = len(actual) + 0.5 - experiment.held_out
-        axes.axvline(border, color=GRAY, lw=1, zorder=0, label="held out from here on")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.axvline(border, color="#999999", lw=1, zorder=0, label="held out from here on")
 
 
 def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) -> None:
-    """Draw the loss by epoch; of an ensemble, of the networks that converged."""
-    lowest = np.inf
+    """Draw the loss by epoch."""
     for (color, _, line), (name, result) in zip(cycle(STYLES), results.items()):
-        if result.converged().any():
-            bands = result.band(result.losses)
-            marker = "." * (len(result.losses) == 1)  # a line needs two points
-            _draw_band(axes, 1, bands, color=color, label=name, ls=line, marker=marker)
-            lowest = min(lowest, bands.min())
-    is_log = bool(0 < lowest < np.inf)
+        marker = "." * (len(result.losses) == 1)  # a line needs two points
+        _draw_band(axes, 1, result, result.losses, color, label=name, ls=line, marker=marker)
+    is_log = all((r.losses[:, r.converged()] > 0).all() for r in results.values())
     units = ",\nin standardized units" * np.ndim(experiment.deviation) + ", log scale" * is_log
     axes.set(xlabel="epoch", ylabel=f"loss of an epoch\n(half squared error{units})")
     axes.set_yscale("log" if is_log else "linear")
+
+
+def _draw_band(
+    axes: Any, first: int, result: Result, values: np.ndarray, color: str, **style: Any
+) -> None:
+    """Draw values from a time on: the median of the networks that converged, and the percentiles
+    if they differ.
+    """
     axes.xaxis.get_major_locator().set_params(integer=True)
-    if len(results) > 1:
-        _add_legend(axes)
-
-
-def _draw_band(axes: Any, first: int, bands: np.ndarray, color: str, **style: Any) -> None:
-    """Draw the median, and the area between the percentiles if they differ, from a time on."""
-    low, middle, high = bands
-    times = np.arange(first, first + len(middle))
-    axes.plot(times, middle, color=color, **style)
-    if (high > low).any():
-        axes.fill_between(times, low, high, color=color, alpha=0.2, linewidth=0)
-
-
-def _add_legend(axes: Any, ncols: int = 1) -> None:
-    """Add a legend above the panel; a $ in a name does not start a formula."""
-    legend = axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, ncols=ncols)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    if len(values) and result.converged().any():
+        low, middle, high = result.band(values)
+        times = np.arange(first, first + len(values))
+        axes.plot(times, middle, color=color, **style)
+        if (high > low).any():
+            axes.fill_between(times, low, high, color=color, alpha=0.2, linewidth=0)

@@ -26,36 +26,30 @@ RULE = "----"
 def heading(name: str, experiment: Experiment, configuration: Configuration) -> str:
     """One line that describes the run of a package."""
     run, series = experiment.run(configuration.run_options()), experiment.name
-    if experiment.columns is not None:
-        series += f" (columns {some_of(experiment.column_names)})"
+    if configuration.data is not None:
+        series += f" ({some_of(experiment.columns)})"
     parts = [described([name], series, run._replace(x=experiment.x))]
     parts += ["standardized"] * configuration.standardize
     parts += [f"{experiment.held_out} rows held out"] * (experiment.held_out > 0)
-    start = f"seed {configuration.seed}"
-    if configuration.weights is not None:
-        start = "weights" if experiment.velocity is None else "weights and velocity"
-        start += f" from {configuration.weights}"
-    elif configuration.networks is not None:
-        start = f"seeds {configuration.seed} to {configuration.seed + configuration.networks - 1}"
-    return ", ".join([*parts, str(run.params.W_hh.dtype), start])
+    seed, networks, path = configuration.seed, configuration.networks, configuration.weights
+    parts += [f"seed {seed}" if networks is None else f"seeds {seed} to {seed + networks - 1}"]
+    if path is not None:
+        parts[-1] = (
+            "weights" + " and velocity" * (experiment.velocity is not None) + f" from {path}"
+        )
+    return ", ".join(parts)
 
 
 def described(names: list[str], series: str, run: Run) -> str:
     """The packages, the series, the sizes, and the options of a run that are not off."""
     T, B, D, (H, O) = *run.x.shape[:2], run.params.W_xh.shape[-2], run.params.W_hy.shape[-2:]
     parts = [f"{join_names(names)}: {series}", f"T={T} B={B} D={D} H={H} O={O}"]
-    parts += ["no biases" if run.params.b_h is None else "biases"]
+    parts += ["no biases" if run.params.b_h is None else "biases", str(run.params.W_hh.dtype)]
     for name, value in run.options.keywords().items():
         if (value or name == "learning_rate") and name != "epochs":
-            words = name.replace("_", " ")
-            shown = value.replace("_", " ") if isinstance(value, str) else f"{value:g}"
-            parts.append(words if value is True else f"{words} {shown}")
+            shown = f" {value}" if isinstance(value, str) else f" {value:g}" * (value is not True)
+            parts.append((name + shown).replace("_", " "))
     return ", ".join(parts)
-
-
-def is_logged(epoch: int, log_every: int, epochs: int) -> bool:
-    """Whether an epoch is printed: the first, every `log_every`-th, and the last are."""
-    return epoch in (1, epochs) or epoch % log_every == 0
 
 
 class SeriesRun(Trainer):
@@ -70,9 +64,9 @@ class SeriesRun(Trainer):
 
     def lines(self) -> list[str]:
         """The row of an epoch that has ended: the loss, or median and band of the finite ones."""
-        epochs, every = self.configuration.epochs, self.configuration.log_every or LOG_EVERY
         epoch, is_part = divmod(self.updates, self.per_epoch)
-        if is_part or not is_logged(epoch, every, epochs):
+        every, last = self.configuration.log_every or LOG_EVERY, self.configuration.epochs
+        if is_part or (epoch % every and epoch not in (1, last)):
             return []
         loss = self.losses[-1]
         low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
@@ -85,8 +79,7 @@ class SeriesRun(Trainer):
         generate = experiment.held_out or GENERATED if generate is None else generate
         objective, (params, _) = self.run.options.objective, self.weights()
         made = predict(self.rnn, params, experiment, objective, generate)
-        losses = np.reshape(self.losses, (-1, *experiment.networks))
-        self.result = Result(losses, *made)
+        self.result = Result(np.reshape(self.losses, (-1, *experiment.networks)), *made)
         if not (converged := self.result.converged()).all():
             count = f"{np.sum(~converged)} of {pluralize(converged.size, 'network')} diverged"
             if not converged.any():
@@ -97,22 +90,20 @@ class SeriesRun(Trainer):
 
 
 def series_table(experiment: Experiment, result: Result) -> list[str]:
-    """Lines of actual, predicted and free-running values by time; medians of an ensemble.
-
-    Of a long series these are the last rows, and of many columns the first ones.
+    """Lines of actual, predicted and free-running values by time, of an ensemble the medians: the
+    last rows of a long series, and the first of many columns.
     """
-    T, D = experiment.x.shape[0], experiment.x.shape[-1]
+    T, names = len(experiment.x), experiment.columns
     end = T + len(result.generated) - experiment.held_out
     first, stop = max(0, T - MAX_ROWS), max(T, min(end, T + MAX_ROWS))
     table = {"time": [str(t + 2) for t in range(first, stop)]}
-    for feature, name in enumerate(experiment.column_names[:MAX_FEATURES]):
+    for feature, name in enumerate(names[:MAX_FEATURES]):
         scale = np.abs(experiment.series[first + 1 :, feature]).max()
         for kind, (begin, values) in result.curves(experiment).items():
-            if values.ndim > 2 or (kind != "actual" and not experiment.networks):
+            if kind != "actual":
                 values = result.band(values)[1]
             cells = {t: format_number(v, 0, scale) for t, v in enumerate(values[:, feature], begin)}
-            median = "median " * (kind == "predicted" and result.converged().ndim)
-            head = median + kind + f" {shortened(name, MAX_WIDTH)}" * (D > 1)
+            head = kind + f" {shortened(name, MAX_WIDTH)}" * (len(names) > 1)
             table[head] = [cells.get(t + 2, "") for t in range(first, stop)]
     lines = format_table(list(table), list(zip(*table.values())), left=0)
     lines[1:1] = [f"...  ({pluralize(first, 'earlier time')})"] * (first > 0)
@@ -123,19 +114,19 @@ def error_table(experiment: Experiment, result: Result) -> list[str]:
     """Lines of the root mean square error of predictions one step ahead, in the median of an
     ensemble, and that of the persistence baseline, which predicts the last value.
     """
-    T, D = experiment.x.shape[0], experiment.x.shape[-1]
-    rows, border = experiment.series, T - experiment.held_out
-    predictions = result.predictions.reshape(T, -1, D)[:, result.converged().ravel()]
-    errors = {"network": predictions - rows[1:, None]}
-    errors["persistence baseline"] = -np.diff(rows, axis=0)[:, None]
+    T, rows, names = len(experiment.x), experiment.series, experiment.columns
+    border = T - experiment.held_out
+    predictions = result.predictions.reshape(T, -1, len(names))[:, result.converged().ravel()]
+    errors = predictions - rows[1:, None], -np.diff(rows, axis=0)[:, None]
     table = []
     for what, steps in (("trained on", range(border)), ("held out", range(border, T))):
-        for feature, name in enumerate(experiment.column_names[: MAX_FEATURES * bool(steps)]):
-            norms = (np.hypot.reduce(error[steps, :, feature]) for error in errors.values())
+        for feature, name in enumerate(names[: MAX_FEATURES * bool(steps)]):
+            norms = (np.hypot.reduce(error[steps, :, feature]) for error in errors)
             cells = [format_number(np.median(norm) / len(steps) ** 0.5) for norm in norms]
             head = f"{what}, {pluralize(len(steps), 'step')}"
-            table.append([head + f", {shortened(name, MAX_WIDTH)}" * (D > 1), *cells])
-    return format_table(["one step ahead, root mean square error", *errors], table)
+            table.append([head + f", {shortened(name, MAX_WIDTH)}" * (len(names) > 1), *cells])
+    header = ["one step ahead, root mean square error", "network", "persistence baseline"]
+    return format_table(header, table)
 
 
 class TextRun(Trainer):
@@ -149,15 +140,14 @@ class TextRun(Trainer):
 
     def heading(self) -> str:
         """The text, and the heading of the rows."""
-        is_sum, k1 = self.configuration.reduction == "sum", self.configuration.k1
-        uniform = float(np.log(len(self.experiment.alphabet))) * (k1 if is_sum else 1)
+        steps = self.configuration.k1 if self.configuration.reduction == "sum" else 1
+        uniform = float(np.log(len(self.experiment.alphabet))) * steps
         self.smoothed = self.experiment.smoothed or uniform
+        characters = pluralize(len(self.experiment.alphabet), "different character")
+        updates = pluralize(self.per_epoch, "update")
         return (
-            f"{pluralize(len(self.experiment.alphabet), 'different character')},"
-            f" {pluralize(self.per_epoch, 'update')} per epoch; the loss is the"
-            f" {f'sum over {k1} characters' if is_sum else 'mean'}, and"
-            f" {uniform:.3f} for characters at random\n"
-            "  update   epoch   smoothed loss"
+            f"{characters}, {updates} per epoch; the loss of {pluralize(steps, 'character')} at"
+            f" random is {uniform:.3f}\n  update   epoch   smoothed loss"
         )
 
     def lines(self) -> list[str]:
@@ -198,17 +188,12 @@ class TextRun(Trainer):
 def write_csv(path: str, run: Trainer) -> None:
     """Write losses and predictions, one number per row, in units of the series."""
     curves = {} if run.result is None else run.result.curves(run.experiment)
+    losses = np.reshape(run.losses, (-1, *run.experiment.networks, 1))
     with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
         writer = csv.writer(f, lineterminator="\n")
         writer.writerow(["kind", "epoch", "time", "column", "network", "value"])
-
-        def write(networks: np.ndarray, *head: Any) -> None:
-            values = enumerate(np.ravel(networks).tolist(), 1)
-            writer.writerows((*head, n if np.ndim(networks) else "", value) for n, value in values)
-
-        for epoch, networks in enumerate(run.losses, 1):
-            write(networks, "loss", epoch, "", "")
-        for kind, (begin, rows) in curves.items():
-            for time, row in enumerate(rows, begin):
-                for column, networks in zip(run.experiment.column_names, np.moveaxis(row, -1, 0)):
-                    write(networks, kind, "", time, column)
+        for kind, (begin, array) in {"loss": (1, losses), **curves}.items():
+            for (t, *n, column), value in np.ndenumerate(array):
+                where = ["", begin + t, run.experiment.columns[column]]
+                where = [begin + t, "", ""] if kind == "loss" else where
+                writer.writerow([kind, *where, n[0] + 1 if n else "", value])

@@ -9,20 +9,34 @@ import numpy as np
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.common.errors import Diverged
-from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, Update
+from numpy_rnn.common.records import Objective, Parameters, Run, Update
 
 STEPS_PER_PASS = 1_000  # of the forward passes of predictions
 BAND = (10, 50, 90)  # percentiles of an ensemble
 REMEDIES = "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
 
 
-def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
-    """The updates of a run by a package."""
-    x, target = (rnn.from_numpy(series, copy=False) for series in (run.x, run.target))
-    params, h_0 = map(rnn.from_numpy, (run.params, run.h_0))
-    keywords = run.options.keywords()  # SHIM
-    updates: Iterator[Update[Any]] = rnn.train(params, x, target, h_0, **keywords)
-    return updates
+class Result(NamedTuple):
+    """The result of a run. E: the shape of the ensemble, () for a single network."""
+
+    losses: np.ndarray  # (epochs, *E)
+    predictions: np.ndarray  # (T, *E, D)  one step ahead, in units of the series
+    generated: np.ndarray  # (G, *E, D)  free-running, in units of the series
+
+    def converged(self) -> np.ndarray:
+        """Shape E: True for the networks whose losses and predictions are all finite."""
+        finite = np.isfinite(self.predictions).all(axis=(0, -1))
+        return np.asarray(np.isfinite(self.losses).all(axis=0) & finite)
+
+    def band(self, values: np.ndarray) -> np.ndarray:
+        """Percentiles BAND of values (N, *E, ...) over the networks that converged, (3, N, ...)."""
+        return np.percentile(values[:, self.converged()], BAND, axis=1)
+
+    def curves(self, experiment: Experiment) -> dict[str, tuple[int, np.ndarray]]:
+        """First time and values by kind. The rows of the series have times from 1 on."""
+        after = len(experiment.x) + 2 - experiment.held_out
+        curves = {"actual": (2, experiment.series[1:]), "predicted": (2, self.predictions)}
+        return curves | {"free-running": (after, self.generated)}
 
 
 class Trainer:
@@ -31,7 +45,7 @@ class Trainer:
     Networks of an ensemble whose loss is not finite are left out; the others continue.
     """
 
-    result: "Result | None" = None  # of a series
+    result: Result | None = None  # of a series
     smoothed: float | None = None  # of a text
 
     def __init__(self, rnn: Any, experiment: Experiment, configuration: Configuration):
@@ -72,38 +86,18 @@ class Trainer:
                     return f"epoch {each.epoch}, update {each.number}: {name} is not finite"
         raise AssertionError("no loss was finite")
 
-    def weights(self) -> tuple[Parameters[Any], Gradients[Any] | None]:
+    def weights(self) -> tuple[Any, Any]:
         """The current parameters and velocity, as NumPy arrays."""
         if self.latest is None:
             return self.run.params, self.experiment.velocity
         return self.rnn.to_numpy(self.latest.parameters), self.rnn.to_numpy(self.latest.velocity)
 
 
-class Result(NamedTuple):
-    """The result of a run. E: the shape of the ensemble, () for a single network."""
-
-    losses: np.ndarray  # (epochs, *E)
-    predictions: np.ndarray  # (T, *E, D)  one step ahead, in units of the series
-    generated: np.ndarray  # (G, *E, D)  free-running, in units of the series
-
-    def converged(self) -> np.ndarray:
-        """Shape E: True for the networks whose losses and predictions are all finite."""
-        finite = np.isfinite(self.predictions).all(axis=(0, -1))
-        return np.asarray(np.isfinite(self.losses).all(axis=0) & finite)
-
-    def band(self, values: np.ndarray) -> np.ndarray:
-        """10th percentile, median and 90th percentile over the networks that converged, (3, N, ...)
-        of values (N, *E, ...).
-        """
-        return np.percentile(values[:, self.converged()], BAND, axis=1)
-
-    def curves(self, experiment: Experiment) -> dict[str, tuple[int, np.ndarray]]:
-        """The first time and the values by kind. The rows of the series have times from 1 on."""
-        return {
-            "actual": (2, experiment.series[1:]),
-            "predicted": (2, self.predictions),
-            "free-running": (len(experiment.x) + 2 - experiment.held_out, self.generated),
-        }
+def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
+    """The updates of a run by a package."""
+    arrays = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
+    updates: Iterator[Update[Any]] = rnn.train(*arrays, **run.options.keywords())  # SHIM
+    return updates
 
 
 def predict(
@@ -115,14 +109,13 @@ def predict(
     theta = rnn.from_numpy(params)
 
     def forward(x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        inputs, h_0 = map(rnn.from_numpy, (x, h))
-        made = rnn.forward(theta, inputs, h_0, nonlinearity=objective.nonlinearity)
+        arrays = map(rnn.from_numpy, (x, h))
+        made = rnn.forward(theta, *arrays, nonlinearity=objective.nonlinearity)
         return rnn.to_numpy(made.y), rnn.to_numpy(made.h[-1])
 
     T, border = len(experiment.x), len(experiment.x) - experiment.held_out
-    starts = [*range(0, border, STEPS_PER_PASS), *range(border, T, STEPS_PER_PASS), T]
     one, free, h = [], [], experiment.h_0
-    for start, stop in pairwise(starts):
+    for start, stop in pairwise(sorted({*range(0, T, STEPS_PER_PASS), border, T})):
         y, h = forward(experiment.x[start:stop], h)
         one.append(y)
         if stop == border:
@@ -130,6 +123,7 @@ def predict(
     for _ in range(generate):
         fed, last = forward(fed, last)
         free.append(fed)
+    mean, deviation = experiment.mean, experiment.deviation
     parts = np.concatenate(one), np.concatenate([one[0][:0], *free])
-    predictions, generated = (experiment.original(part[..., 0, :]) for part in parts)
+    predictions, generated = (part[..., 0, :].astype("f8") * deviation + mean for part in parts)
     return predictions, generated

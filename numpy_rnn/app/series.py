@@ -3,7 +3,9 @@
 import csv
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,9 +17,15 @@ BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
 NUMBERS = "expected finite numbers with decimal points, one row per time step"
 
 
-def sine() -> np.ndarray:
-    """The series of the default experiment, (21, 1): the sine of 21 equally spaced times, 2 to 10."""
-    return np.sin(np.linspace(2, 10, 21))[:, None]
+class Series(NamedTuple):
+    """The rows of a series, (N, D), and the names of their columns, if any."""
+
+    rows: np.ndarray
+    names: tuple[str, ...] | None = None
+
+
+# The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
+SINE_WAVE = Series(np.sin(np.linspace(2, 10, 21))[:, None])
 
 
 def read_text(path: str) -> str:
@@ -30,10 +38,8 @@ def read_text(path: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_series(
-    path: str, columns: Sequence[str] | None = None
-) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """The rows of numbers in a text file, (N, D), and the names of their columns, if any.
+def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
+    """The numbers in a text file.
 
     Columns are separated by semicolons, tabs, commas or spaces, the first of these in the second
     line. The first line may be a header, also after a "#". columns: names, or numbers from 1.
@@ -50,39 +56,35 @@ def read_series(
             rows = [(reader.line_num, [*map(str.strip, row)]) for row in reader if any(row)]
         except csv.Error as error:
             raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
-        names: list[str] = []
+        names = None
         if rows and (is_comment or not any(map(BEGINS_A_NUMBER.match, rows[0][1]))):
             names = rows.pop(0)[1]
         if len(rows) < MIN_ROWS:
             raise InputError(f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more")
         count = len(rows[0][1])
-        names = names if len(names) == count else []
-        places = _places(columns, names, count)
-        values = [_numbers(fields, line, places, count) for line, fields in rows]
-    chosen = tuple(names[place] or f"column {place + 1}" for place in places if names)
-    return np.array(values), chosen or None
+        names = names if names is not None and len(names) == count else None
+        places = _places(columns, names or [], count)
+        values = []
+        for line, fields in rows:
+            if len(fields) != count:
+                found = f"line {line} has {len(fields)} columns, the first row {count}"
+                raise InputError(f"{found}; {NUMBERS}")
+            values.append([_number(fields[place], line, place) for place in places])
+    return Series(np.array(values), names and tuple(names[place] for place in places))
 
 
-def _numbers(fields: list[str], line: int, places: list[int], count: int) -> list[float]:
-    """The finite numbers in the chosen columns of a line."""
-    if len(fields) != count:
-        raise InputError(f"line {line} has {len(fields)} columns, the first row {count}; {NUMBERS}")
-    values = []
-    for place in places:
-        try:
-            values.append(float(fields[place].replace("_", "x")))  # 1_000 is one in Python only
-        except ValueError:
-            values.append(np.nan)
-        if not isfinite(values[-1]):
-            what = f"line {line}, column {place + 1} is {fields[place]!r}"
-            raise InputError(f"{what}; {NUMBERS}")
-    return values
+def _number(text: str, line: int, place: int) -> float:
+    """The finite number in a column of a line. 1_000 is one in Python only."""
+    with suppress(ValueError):
+        if isfinite(value := float(text.replace("_", "x"))):
+            return value
+    raise InputError(f"line {line}, column {place + 1} is {text!r}; {NUMBERS}")
 
 
 def _places(columns: Sequence[str] | None, names: list[str], count: int) -> list[int]:
     """The indices of the chosen columns among `count`."""
     numbers = [str(number) for number in range(1, count + 1)]
-    places = []
+    places: list[int] = []
     for column in numbers if columns is None else columns:
         known = numbers if column in numbers else names
         if known.count(column) != 1 or known.index(column) in places:

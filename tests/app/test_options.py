@@ -13,7 +13,7 @@ from in_process import command, configured, contents, main, refused
 from inline_snapshot import snapshot
 
 import numpy_rnn
-from numpy_rnn.app.options import ABOUT, OPTIONS, TEXT, parse, parser
+from numpy_rnn.app.options import ABOUT, DEFAULTS, TABLE, TEXT, option_name, parse, parser
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 
 RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean --learning-rate 0.5
@@ -29,7 +29,7 @@ def test_every_option_is_a_field_of_a_record():
     assert configured().run_options() == RunOptions(Schedule(1, 1, 300), Objective(), Step(0.1))
     assert configured("--k1 5").k2 == 5
     for kind in (Schedule, Objective, Step):
-        assert set(kind._fields) <= OPTIONS.keys()
+        assert set(kind._fields) <= DEFAULTS.keys()
 
 
 def test_defaults_of_a_text_unless_an_option_replaces_them():
@@ -45,12 +45,11 @@ def test_defaults_of_a_text_unless_an_option_replaces_them():
 @pytest.mark.parametrize("name", ABOUT)
 def test_help_has_every_option_with_its_default(name):
     text = " ".join(parser("numpy_rnn", name).format_help().split())
-    for option in OPTIONS.values():
-        flag = "--seeds" if option.name == "networks" else "--" + option.name.replace("_", "-")
-        if name in option.commands.split():
-            assert f" {flag}" in text
-            if option.default not in (None, False):
-                assert f"({option.default})" in text.partition(f" {flag} ")[2]
+    for option, _, default, _, *commands in (row for rows in TABLE.values() for row in rows):
+        if name in (commands or ["train compare study"])[0]:
+            assert f" {option_name(option)}" in text
+            if default is not None and default is not False:
+                assert f"({default})" in text
 
 
 REFUSED = "tarin|audit x.py|--momentun 0.9|--save=--|--epochs x|--learning-rate nan|--k1 0|"
@@ -75,7 +74,7 @@ def test_refused_command_lines(capsys):
 unknown command 'tarin': expected train or compare or study
 audit is a command of torch_rnn: run python -m torch_rnn audit
 unrecognized arguments: --momentun 0.9; see python -m numpy_rnn train --help
-argument --save: -- is no value; see python -m numpy_rnn train --help
+-- is no value; see python -m numpy_rnn train --help
 argument --epochs: invalid int value: 'x'; see python -m numpy_rnn train --help
 the learning rate is nan: expected a finite number, 0 or more
 argument --k1: '0': expected 1 to 1e+09; see python -m numpy_rnn train --help
@@ -84,8 +83,8 @@ max norm is 0.0: expected a finite number above 0
 --columns needs --data: give both
 --sample needs --text: give both
 --loss is cross_entropy: expected cross_entropy with --text only
-text s.txt: it has 2 characters: expected more than --k1, 25
-column 1 of the series has no standard deviation: it is constant, or its numbers are too large; leave it out
+text s.txt: it has 2 characters: expected more than --k1
+data file flat.csv: column 1 is constant or too large: leave out it or --standardize
 data file large.csv: it has values too large for float32
 text binary.txt: it is binary, or has fewer than 2 different characters
 --text and --seeds are both given: leave one of them out

@@ -30,6 +30,7 @@ def made_up(T=5, D=1, E=(), G=2, held_out=0, scale=1.0):
     params = tree_map(lambda theta: np.broadcast_to(theta, (*E, *theta.shape)), one)
     x, target = rows[:-1, None], rows[1:, None]
     rest = {"series": rows, "held_out": held_out, "deviation": np.full(D, scale)}
+    rest["columns"] = tuple(f"feature {n + 1}" for n in range(D))
     experiment = Experiment("made up", x, target, np.zeros((1, 6)), params, **rest)
     networks = np.arange(np.prod(E, dtype=int)).reshape(E)[..., None]
     signs = (-1.0) ** np.arange(T).reshape(T, *(1 for _ in E), 1)
@@ -45,12 +46,12 @@ def test_tables_of_an_ensemble_on_two_columns():
     result.predictions[2, 1] = np.inf
     tables = [report.series_table(experiment, result), report.error_table(experiment, result)]
     assert "\n".join(line for table in tables for line in table) == snapshot("""\
-time  actual feature 1  median predicted feature 1  free-running feature 1  actual feature 2  median predicted feature 2  free-running feature 2
-   2          1.000000                    4.000000                                101.000000                  104.000000
-   3          4.000000                    1.000000                                104.000000                  101.000000
-   4          9.000000                   12.000000             1002.000000        109.000000                  112.000000             1002.000000
-   5         16.000000                   13.000000             1003.000000        116.000000                  113.000000             1003.000000
-   6                                                           1004.000000                                                           1004.000000
+time  actual feature 1  predicted feature 1  free-running feature 1  actual feature 2  predicted feature 2  free-running feature 2
+   2          1.000000             4.000000                                101.000000           104.000000
+   3          4.000000             1.000000                                104.000000           101.000000
+   4          9.000000            12.000000             1002.000000        109.000000           112.000000             1002.000000
+   5         16.000000            13.000000             1003.000000        116.000000           113.000000             1003.000000
+   6                                                    1004.000000                                                    1004.000000
 one step ahead, root mean square error   network  persistence baseline
 trained on, 2 steps, feature 1          3.000000              2.236068
 trained on, 2 steps, feature 2          3.000000              2.236068
@@ -150,9 +151,7 @@ def test_plot_has_the_values_at_their_times(kind, packages):
                 medians = np.median(values[..., feature].reshape(len(values), -1), axis=1)
                 np.testing.assert_allclose(found, medians, rtol=1e-12)
         assert ("held out from here on" in shown) == bool(held_out)
-        assert axes.get_ylabel() == (
-            f"feature {feature + 1}" if D > 1 else "value (units of the series)"
-        )
+        assert axes.get_ylabel() == experiment.columns[feature]
     for name in packages:
         medians = np.median(result.losses.reshape(3, -1), axis=1)
         assert lines(losses)[name] == [[1, 2, 3], medians.tolist()]

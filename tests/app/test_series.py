@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_rnn import InputError
-from numpy_rnn.app.experiment import mean_and_deviation
 from numpy_rnn.app.series import read_series, read_text
 from numpy_rnn.common import files
 
@@ -34,7 +33,7 @@ def test_text_as_numbers_and_names(case):
     content, columns, rows, names = TEXTS[case]
     Path("a.csv").write_bytes(content)
     found = read_series("a.csv", columns)
-    assert (bits(found[0]), found[1]) == (bits(np.array(rows, float)), names)
+    assert (bits(found.rows), found.names) == (bits(np.array(rows, float)), names)
 
 
 ROWS = st.lists(st.lists(st.floats(-1e300, 1e300), min_size=2, max_size=2), min_size=3, max_size=6)
@@ -97,14 +96,3 @@ def test_pipe_is_read_up_to_the_limit(monkeypatch):
             with pytest.raises(InputError, match="more than 0 MB, the limit"):
                 read_text("pipe")
         writer.join()
-
-
-def test_mean_and_deviation():
-    series = np.random.default_rng(0).normal((100, -3), (30, 0.2), (15, 2))
-    mean, deviation = mean_and_deviation(series)
-    expected = np.sqrt(((series - series.sum(0) / 15) ** 2).sum(0) / 15)
-    np.testing.assert_allclose(mean, series.sum(0) / 15, rtol=1e-14)
-    np.testing.assert_allclose(deviation, expected, rtol=1e-14)
-    for column in (np.full(15, 0.1), np.linspace(0, 1e300, 15)):
-        with np.errstate(over="ignore"), pytest.raises(InputError, match="column 2 of the series"):
-            mean_and_deviation(np.stack([series[:, 0], column], axis=1))

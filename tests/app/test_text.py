@@ -53,7 +53,7 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
     assert set("".join(samples(out))) <= set(SHORT)
     assert len(set(samples(out))) == 4
     quiet = succeed(numpy_rnn, capsys, *nine, "--sample", 0)
-    uniform = f"{25 * np.log(len(set(SHORT))):.3f} for characters at random"
+    uniform = f"the loss of 25 characters at random is {25 * np.log(len(set(SHORT))):.3f}"
     assert f"{len(set(SHORT))} different characters, 26 updates per epoch" in quiet
     assert uniform in quiet
     assert (rows(quiet), samples(quiet)) == (rows(out), [])
@@ -125,7 +125,11 @@ def test_continued_on_another_text_of_these_characters(capsys):
     new = "--text", "other.txt", "--weights", "r.npz", "--epochs", 1, "--no-plot"
     size = len(set(SHORT))
     assert f"D={size} H=12 O={size}" in succeed(numpy_rnn, capsys, *new, "--save", "s.npz")
-    assert load_run("s.npz")[3] == load_run("r.npz")[3] == "".join(sorted(set(SHORT)))
+    assert (
+        load_run("s.npz")[2]["alphabet"]
+        == load_run("r.npz")[2]["alphabet"]
+        == "".join(sorted(set(SHORT)))
+    )
     sampled = succeed(numpy_rnn, capsys, "--text", "short.txt", "--weights", "r.npz", "--epochs", 0)
     assert len(samples(sampled)[0]) == 200
     Path("other.txt").write_text("é" * 60)
@@ -140,7 +144,7 @@ def test_unicode_and_line_ends(capsys):
     options = "--epochs", 2, "--k1", 1, "--sample", 50, "--save", "r.npz", "--no-plot"
     out = succeed(numpy_rnn, capsys, "--text", "a.txt", *options)
     assert "\x1b" not in out
-    alphabet = load_run("r.npz")[3]
+    alphabet = load_run("r.npz")[2]["alphabet"]
     assert alphabet == "".join(sorted(set(text)))
     classes = prepare(configured("--text a.txt --k1 1")).x[:, 0]
     assert "".join(alphabet[n] for n in classes) == (text * 4)[:-1]

@@ -40,21 +40,18 @@ REFUSED: list[tuple[dict, str, str]] = [  # arrays that are changed, options, pa
     ({"W_hh": np.ones((6, 6), "i4")}, "", "W_hh is int32: expected float32 or float64"),
     ({"W_hh": np.ones((6, 6))}, "", "W_hh is float64 and the parameters are float32"),
     ({"W_hh": np.array([Bomb()])}, "", "is damaged, or no .npz file of plain arrays"),
-    ({"W_xh": np.ones((2, 6), "f4")}, "", "its input size is 2: expected 1"),
     (
-        {name: array.astype("f8") * 1e39 for name, array in WEIGHTS.items()},
+        {"W_xh": np.ones((2, 6), "f4")},
         "",
-        "too large for float32",
+        "w.npz has 2 inputs and 1 outputs: expected 1 of each, as in sine wave",
     ),
     ({"vW_hh": np.ones((6, 6), "f4")}, "", "velocity: "),
     ({**VELOCITY, "vW_hh": np.full((6, 6), np.inf, "f4")}, "", "velocity: W_hh contains NaN"),
-    ({**VELOCITY, "vW_hy": np.ones((6, 2), "f4")}, "", "velocity: it has other shapes"),
+    ({**VELOCITY, "vW_hy": np.ones((6, 2), "f4")}, "", "velocity: it has another shape"),
     ({"configuration": np.array("[1")}, "", "its configuration is damaged"),
+    ({"configuration": np.array('{"alphabet": "ab"}')}, "", "its configuration is damaged"),
+    ({"configuration": np.array('{"smoothed": NaN}')}, "", "its configuration is damaged"),
     ({"configuration": np.array(3.0)}, "", "its configuration is damaged"),
-    ({"alphabet": np.array("ba")}, "", "its configuration is damaged"),
-    ({"smoothed": np.array(np.nan)}, "", "its configuration is damaged"),
-    ({}, "--hidden-size 5", "its hidden size is 6: expected 5"),
-    ({}, "--bias", "its bias is False: expected True"),
     ({}, "--seeds 2", "--weights and --seeds are both given"),
 ]
 
@@ -63,7 +60,7 @@ REFUSED: list[tuple[dict, str, str]] = [  # arrays that are changed, options, pa
 def test_refused_weights(capsys, changed, options, message):
     arrays = {name: array for name, array in (WEIGHTS | changed).items() if array is not None}
     np.savez("w.npz", **arrays)
-    words = ["--weights", "w.npz", "--dtype", "float32", "--no-plot", *options.split()]
+    words = ["--weights", "w.npz", "--no-plot", *options.split()]
     assert message in refused(numpy_rnn, capsys, *words)
     assert not Path("exploded").exists()
 
