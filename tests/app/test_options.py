@@ -13,16 +13,16 @@ from in_process import command, configured, contents, main, refused
 from inline_snapshot import snapshot
 
 import numpy_rnn
-from numpy_rnn.app.options import ABOUT, DEFAULTS, TABLE, TEXT, option_name, parse, parser
+from numpy_rnn.app.options import DEFAULTS, TEXT, parse
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 
-RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean --learning-rate 0.5
---momentum 0.9 --dampening 0.25 --nesterov --weight-decay 1e-4 --max-norm 2 --max-value 3 --adagrad"""
+RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean --learning-rate 0.5 --adagrad
+--momentum 0.9 --dampening 0.25 --nesterov --weight-decay 1e-4 --max-norm 2 --max-value 3"""
 
 
 def test_every_option_is_a_field_of_a_record():
     assert configured(RUN).run_options() == RunOptions(
-        Schedule(7, 2, 4)._replace(k1=2, k2=4, epochs=7),
+        Schedule(2, 4, 7),
         Objective("relu", "squared_error", "mean"),
         Step(0.5, 0.9, 0.25, True, 0.0001, True, 2.0, 3.0),
     )
@@ -42,24 +42,11 @@ def test_defaults_of_a_text_unless_an_option_replaces_them():
     assert parse("numpy_rnn", ["compare", "torch_rnn", "--text", "a"]).epochs == 1
 
 
-@pytest.mark.parametrize("name", ABOUT)
-def test_help_has_every_option_with_its_default(name):
-    text = " ".join(parser("numpy_rnn", name).format_help().split())
-    for option, _, default, _, *commands in (row for rows in TABLE.values() for row in rows):
-        if name in (commands or ["train compare study"])[0]:
-            assert f" {option_name(option)}" in text
-            if default is not None and default is not False:
-                assert f"({default})" in text
-
-
 REFUSED = "tarin|audit x.py|--momentun 0.9|--save=--|--epochs x|--learning-rate nan|--k1 0|"
 REFUSED += "--max-norm 0|--held-out 19|--columns 1|--sample 3|--loss cross_entropy|--text s.txt|"
-REFUSED += (
-    "--data flat.csv --standardize|--data large.csv|--text binary.txt|--text abc.txt --seeds 2|"
-)
-REFUSED += (
-    "--no-plot --plot a.png|--k1 5 --k2 2|--weights none.npz|--save folder|--save none/a.npz|"
-)
+REFUSED += "--data flat.csv --standardize|--data large.csv|--text binary.txt|"
+REFUSED += "--text abc.txt --seeds 2|--no-plot --plot a.png|--k1 5 --k2 2|--weights none.npz|--save folder|"
+REFUSED += "--save none/a.npz|"
 REFUSED += "--output a.txt|--data a.csv --output ./a.csv|--data /dev/zero|--text folder"
 
 
@@ -100,20 +87,14 @@ text folder: it is a folder or a device: expected a regular file or a pipe\
 """)
 
 
-FILES = "a.csv two.csv abc.txt w.npz run.npz text.npz broken.npz none.csv . é /dev/null"
-HUGE = "9" * 30
+FILES = "a.csv abc.txt w.npz run.npz text.npz broken.npz none.csv . é"
 WHOLE = "--epochs --hidden-size --k1 --k2 --seed --seeds --held-out --generate --log-every --sample"
 REAL = "--learning-rate --momentum --dampening --weight-decay --max-norm --max-value --temperature"
-VALUES = {
-    **dict.fromkeys(WHOLE.split(), f"0 1 1 2 3 3 -1 {HUGE}"),
-    **dict.fromkeys(REAL.split(), "0 0.1 0.5 1 1e-320 1e300 nan x"),
-    **dict.fromkeys(("--data", "--text", "--weights"), FILES),
-    **dict.fromkeys(("--save", "--output"), "run.npz out.npz out.csv a.csv none/x . é.csv"),
-    "--loss": "squared_error cross_entropy x",
-    "--nonlinearity": "tanh relu sigmoid x",
-    "--dtype": "float32 float64 int",
-    "--columns": "1 x y 2,1 3 0 é",
-}
+VALUES = dict.fromkeys(WHOLE.split(), f"0 1 2 3 -1 {'9' * 30}")
+VALUES |= dict.fromkeys(REAL.split(), "0 0.1 0.5 1 1e-320 1e300 nan x")
+VALUES |= dict.fromkeys(("--data", "--text", "--weights"), FILES)
+VALUES |= dict.fromkeys(("--save", "--output"), "run.npz out.npz out.csv a.csv none/x . é.csv")
+VALUES |= {"--nonlinearity": "tanh relu x", "--dtype": "float32 int", "--columns": "1 x 2,1 é"}
 FLAGS = "--bias --no-bias --nesterov --adagrad --standardize --quiet --unknown x"
 PAIRS = [(option, value) for option, values in VALUES.items() for value in values.split()]
 OPTION = st.sampled_from(PAIRS) | st.sampled_from([(flag,) for flag in FLAGS.split()])
@@ -122,14 +103,11 @@ OPTION = st.sampled_from(PAIRS) | st.sampled_from([(flag,) for flag in FLAGS.spl
 @pytest.mark.slow
 def test_random_command_lines(capsys):
     """A result, or one line and no changed file; never a traceback."""
-    series = np.abs(np.sin(np.arange(20.0))).reshape(10, 2)
     os.mkdir("files")
-    np.savetxt("files/a.csv", series[:, :1])
-    np.savetxt("files/two.csv", series, delimiter=",", header="x,y", comments="")
+    np.savetxt("files/a.csv", np.sin(np.arange(20.0)).reshape(10, 2), header="x y")
     Path("files/abc.txt").write_text("abcb" * 30)
     for words in ("run.npz --momentum 0.5", "w.npz --seeds 2", "text.npz --text files/abc.txt"):
-        small = f"--no-plot --quiet --epochs 1 --save files/{words}"
-        assert main(numpy_rnn, small.split()) == 0
+        assert main(numpy_rnn, f"--no-plot --epochs 1 --save files/{words}".split()) == 0
     Path("files/broken.npz").write_bytes(Path("files/run.npz").read_bytes()[:-100])
     os.mkdir("here")
     os.chdir("here")
@@ -137,7 +115,6 @@ def test_random_command_lines(capsys):
     @settings(fewer(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(pairs=st.lists(OPTION, max_size=5))
     def run(pairs):
-        shutil.rmtree(".", ignore_errors=True)
         shutil.copytree("../files", ".", dirs_exist_ok=True)
         before, words = contents(), [word for pair in pairs for word in pair]
         ended = command(numpy_rnn, capsys, "--epochs", 1, *words, "--no-plot")
