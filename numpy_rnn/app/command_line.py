@@ -12,8 +12,7 @@ import numpy as np
 from numpy_rnn.app import plots
 from numpy_rnn.app.experiment import prepare, save_run
 from numpy_rnn.app.options import Configuration, parse
-from numpy_rnn.app.report import SeriesRun, TextRun, heading, write_csv
-from numpy_rnn.app.run import Trainer
+from numpy_rnn.app.run import SeriesRun, TextRun, Trainer, heading, write_csv
 from numpy_rnn.common.errors import exit_status, printable
 from numpy_rnn.common.files import check_files
 

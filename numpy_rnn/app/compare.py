@@ -11,8 +11,7 @@ from numpy_rnn.app.command_line import check_all_files
 from numpy_rnn.app.experiment import Experiment, prepare
 from numpy_rnn.app.options import option_name
 from numpy_rnn.app.plots import draw, plot_target
-from numpy_rnn.app.report import LOG_EVERY, described
-from numpy_rnn.app.run import Result, begin, predict
+from numpy_rnn.app.run import LOG_EVERY, Result, begin, described, predict
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.arithmetics.bounds import TanhError

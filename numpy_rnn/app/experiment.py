@@ -71,16 +71,11 @@ def prepare(options: Configuration) -> Experiment:
             steps = (len(classes) - 1) // options.k1 * options.k1
             if steps == 0:
                 raise InputError(f"it has {len(classes)} characters: expected more than --k1")
-        x, target, D, deviations = (
-            classes[:steps],
-            classes[1 : steps + 1],
-            len(alphabet),
-            (0.01, 0.01),
-        )
+        sequence, D, deviations = classes[: steps + 1], len(alphabet), (0.01, 0.01)
         rest: Any = {"alphabet": alphabet, "smoothed": saved.get("smoothed")}
     else:
         sequence, rest = _standardized(options, dtype)
-        x, target, D, deviations = sequence[:-1], sequence[1:], sequence.shape[-1], (0.4, 0.3)
+        D, deviations = sequence.shape[-1], (0.4, 0.3)
     if params is None:
         draw = {"seed": options.seed, "bias": bool(options.bias), "dtype": dtype}
         draw |= {"networks": options.networks, "deviations": deviations}
@@ -92,13 +87,15 @@ def prepare(options: Configuration) -> Experiment:
     if not step.has_velocity or saved.get("adagrad", step.adagrad) != step.adagrad:
         velocity = None  # sums of squares are no velocity
     h_0 = np.zeros((1, params.W_hh.shape[-1]), dtype)
-    return Experiment(name, x[:, None], target[:, None], h_0, params, velocity, **rest)
+    x, target = sequence[:-1, None], sequence[1:, None]
+    return Experiment(name, x, target, h_0, params, velocity, **rest)
 
 
 def _standardized(options: Configuration, dtype: Any) -> tuple[np.ndarray, dict[str, Any]]:
     """The sequence to train on, (T+1, D), and the fields of an Experiment about the series."""
     data, held_out = options.data, options.held_out
-    rows, columns = SINE_WAVE if data is None else read_series(data, options.columns)
+    chosen = options.columns and [column.strip() for column in options.columns.split(",")]
+    rows, columns = SINE_WAVE if data is None else read_series(data, chosen)
     trained, mean, deviation = rows[: len(rows) - held_out], 0.0, 1.0
     if len(trained) < MIN_ROWS:
         limit = f"{len(rows) - MIN_ROWS} at most, so that {MIN_ROWS} rows are trained on"

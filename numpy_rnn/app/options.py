@@ -26,14 +26,8 @@ def number(kind: type, least: float, most: float = 10**9) -> Callable[[str], Any
     return parse
 
 
-def names(text: str) -> tuple[str, ...]:
-    """Parse names separated by commas."""
-    return tuple(part.strip() for part in text.split(","))
-
-
 WHOLE, COUNT, POSITIVE = number(int, 0), number(int, 1), number(float, 1e-300)
 LENGTH = number(int, 0, 10**6)
-METAVARS = {float: "X", POSITIVE: "X", str: "FILE", names: "NAME,..."}  # others have N
 
 # The options by group of --help: name, of the attribute of Configuration and of the field of a
 # record; type, which is a parser, a tuple of choices, bool (--name or --no-name), or None, a flag;
@@ -50,7 +44,7 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("bias", bool, None, "train biases (no, or as in --weights)"),
         ("dtype", records.DTYPES, None, "of all numbers (float32, or as in --weights)"),
         ("seed", number(int, 0, 2**62), 0, "seed of the initial weights"),
-        ("networks", COUNT, None, "train N networks, with seeds from --seed on", TRAINED),
+        ("networks", COUNT, None, "train so many networks, with seeds from --seed on", TRAINED),
         ("seeds", number(int, 2), 32, "networks, for the bands", "study"),
     ],
     "update, as in torch.optim.SGD": [
@@ -60,18 +54,18 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("nesterov", bool, False, "use Nesterov momentum"),
         ("weight_decay", float, 0.0, "L2 penalty"),
         ("max_norm", float, None, "clip the gradient of each network to this norm"),
-        ("max_value", float, None, "clip each number of the gradient to ±X", TRAINED),
+        ("max_value", float, None, "clip each number of the gradient to ± this", TRAINED),
         ("adagrad", bool, False, "divide by the root of the sum of squares so far", TRAINED),
     ],
     "series": [
         ("data", str, None, "text file of numbers, a row per time step (the sine wave)"),
-        ("columns", names, None, "columns by name or number from 1 (all)"),
+        ("columns", str, None, "names or numbers from 1, separated by commas (all)"),
         ("standardize", bool, False, "train on (value - mean) / standard deviation"),
-        ("held_out", WHOLE, 0, "predict the last N rows, but do not train on them", "train"),
-        ("steps", number(int, 3), None, "study the first N steps (all, at most 40)", "study"),
+        ("held_out", WHOLE, 0, "rows at the end to predict, but not to train on", "train"),
+        ("steps", number(int, 3), None, "steps at the start to study (all, at most 40)", "study"),
         ("text", str, None, "train a character model, by default that of min-char-rnn", TRAINED),
         ("sample", LENGTH, 200, "characters of a sample of the model", "train"),
-        ("temperature", POSITIVE, 1.0, "divide the outputs of a sample by X", "train"),
+        ("temperature", POSITIVE, 1.0, "divide the outputs of a sample by this", "train"),
     ],
     "files and output": [
         ("weights", str, None, "start from the weights and the velocity of a file"),
@@ -79,7 +73,7 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("output", str, None, "write losses and predictions as .csv", "train"),
         ("plot", str, None, "plot: .png, .pdf, .svg or .jpg (named after the command)", TRAINED),
         ("no_plot", None, False, "do not plot", TRAINED),
-        ("log_every", COUNT, None, "print every N-th epoch, or update of a text", TRAINED),
+        ("log_every", COUNT, None, "print every so many epochs, or updates of a text", TRAINED),
         ("generate", LENGTH, None, "free-running steps (--held-out, or 20)", TRAINED),
         ("port_timeout", POSITIVE, 10.0, "seconds for one answer of a port", "compare"),
         ("folder", str, "study", "folder of the pages", "study"),
@@ -172,7 +166,7 @@ def parser(package: str, command: str) -> Parser:
         for name, kind, default, help, *commands in rows:
             if command not in "".join(commands or [ALL]):
                 continue
-            details: dict[str, Any] = {"type": kind, "metavar": METAVARS.get(kind, "N")}
+            details: dict[str, Any] = {"type": kind}
             if isinstance(kind, tuple):
                 details = {"choices": kind}
             elif kind is bool or kind is None:

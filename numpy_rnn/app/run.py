@@ -1,5 +1,7 @@
-"""One training run: its updates, its losses by epoch, and its predictions."""
+"""One training run: its updates and losses, its predictions, and what it prints and writes."""
 
+import csv
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -8,11 +10,19 @@ import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.common.errors import Diverged
+from numpy_rnn.common.errors import Diverged, printable, shortened, some_of
+from numpy_rnn.common.files import written_whole
+from numpy_rnn.common.format import MAX_WIDTH, format_number, format_table, join_names, pluralize
 from numpy_rnn.common.records import Objective, Parameters, Run, Update
 
+LOG_EVERY, LOG_UPDATES = 10, 1000  # epochs; of a text, updates
 STEPS_PER_PASS = 1_000  # of the forward passes of predictions
+GENERATED = 20  # free-running steps
+MAX_ROWS = 40  # of the series, and of free-running values after it
+MAX_FEATURES = 3  # whose values and errors are printed
 BAND = (10, 50, 90)  # percentiles of an ensemble
+KEPT = 0.999  # of the smoothed loss, at each update
+RULE = "----"
 REMEDIES = "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
 
 
@@ -127,3 +137,179 @@ def predict(
     parts = np.concatenate(one), np.concatenate([one[0][:0], *free])
     predictions, generated = (part[..., 0, :].astype("f8") * deviation + mean for part in parts)
     return predictions, generated
+
+
+def heading(name: str, experiment: Experiment, configuration: Configuration) -> str:
+    """One line that describes the run of a package."""
+    run, series = experiment.run(configuration.run_options()), experiment.name
+    if configuration.data is not None:
+        series += f" ({some_of(experiment.columns)})"
+    parts = [described([name], series, run._replace(x=experiment.x))]
+    parts += ["standardized"] * configuration.standardize
+    parts += [f"{experiment.held_out} rows held out"] * (experiment.held_out > 0)
+    seed, networks, path = configuration.seed, configuration.networks, configuration.weights
+    parts += [f"seed {seed}" if networks is None else f"seeds {seed} to {seed + networks - 1}"]
+    if path is not None:
+        parts[-1] = (
+            "weights" + " and velocity" * (experiment.velocity is not None) + f" from {path}"
+        )
+    return ", ".join(parts)
+
+
+def described(names: list[str], series: str, run: Run) -> str:
+    """The packages, the series, the sizes, and the options of a run that are not off."""
+    T, B, D, (H, O) = *run.x.shape[:2], run.params.W_xh.shape[-2], run.params.W_hy.shape[-2:]
+    parts = [f"{join_names(names)}: {series}", f"T={T} B={B} D={D} H={H} O={O}"]
+    parts += ["no biases" if run.params.b_h is None else "biases", str(run.params.W_hh.dtype)]
+    for name, value in run.options.keywords().items():
+        if (value or name == "learning_rate") and name != "epochs":
+            shown = f" {value}" if isinstance(value, str) else f" {value:g}" * (value is not True)
+            parts.append((name + shown).replace("_", " "))
+    return ", ".join(parts)
+
+
+class SeriesRun(Trainer):
+    """A run on a series."""
+
+    def heading(self) -> str:
+        """The heading of the losses."""
+        if not self.experiment.networks:
+            return "epoch          loss"
+        networks = self.experiment.networks[0]
+        return f"epoch   median loss           10 %           90 %   of {networks} networks"
+
+    def lines(self) -> list[str]:
+        """The row of an epoch that has ended: the loss, or median and band of the finite ones."""
+        epoch, is_part = divmod(self.updates, self.per_epoch)
+        every, last = self.configuration.log_every or LOG_EVERY, self.configuration.epochs
+        if is_part or (epoch % every and epoch not in (1, last)):
+            return []
+        loss = self.losses[-1]
+        low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
+        values = [median, low, high][: 3 if loss.ndim else 1]
+        return [f"{epoch:5d}  " + "   ".join(format_number(v, 12, abs(median)) for v in values)]
+
+    def final(self) -> list[str]:
+        """The tables of predictions and errors. Raises Diverged if no prediction is finite."""
+        experiment, generate = self.experiment, self.configuration.generate
+        generate = experiment.held_out or GENERATED if generate is None else generate
+        objective, (params, _) = self.run.options.objective, self.weights()
+        made = predict(self.rnn, params, experiment, objective, generate)
+        self.result = Result(np.reshape(self.losses, (-1, *experiment.networks)), *made)
+        if not (converged := self.result.converged()).all():
+            count = f"{np.sum(~converged)} of {pluralize(converged.size, 'network')} diverged"
+            if not converged.any():
+                raise Diverged(f"{count}: the predictions are not finite; {REMEDIES}")
+            print(f"{self.rnn.__name__}: {count}; medians leave them out", file=sys.stderr)
+        errors = [] if self.configuration.data is None else error_table(experiment, self.result)
+        return [*series_table(experiment, self.result), *errors]
+
+
+def series_table(experiment: Experiment, result: Result) -> list[str]:
+    """Lines of actual, predicted and free-running values by time, of an ensemble the medians: the
+    last rows of a long series, and the first of many columns.
+    """
+    T, names = len(experiment.x), experiment.columns
+    end = T + len(result.generated) - experiment.held_out
+    first, stop = max(0, T - MAX_ROWS), max(T, min(end, T + MAX_ROWS))
+    table = {"time": [str(t + 2) for t in range(first, stop)]}
+    for feature, name in enumerate(names[:MAX_FEATURES]):
+        scale = np.abs(experiment.series[first + 1 :, feature]).max()
+        for kind, (begin, values) in result.curves(experiment).items():
+            if kind != "actual":
+                values = result.band(values)[1]
+            cells = {t: format_number(v, 0, scale) for t, v in enumerate(values[:, feature], begin)}
+            head = kind + f" {shortened(name, MAX_WIDTH)}" * (len(names) > 1)
+            table[head] = [cells.get(t + 2, "") for t in range(first, stop)]
+    lines = format_table(list(table), list(zip(*table.values())), left=0)
+    lines[1:1] = [f"...  ({pluralize(first, 'earlier time')})"] * (first > 0)
+    return lines + [f"...  ({pluralize(end - stop, 'later time')})"] * (end > stop)
+
+
+def error_table(experiment: Experiment, result: Result) -> list[str]:
+    """Lines of the root mean square error of predictions one step ahead, in the median of an
+    ensemble, and that of the persistence baseline, which predicts the last value.
+    """
+    T, rows, names = len(experiment.x), experiment.series, experiment.columns
+    border = T - experiment.held_out
+    predictions = result.predictions.reshape(T, -1, len(names))[:, result.converged().ravel()]
+    errors = predictions - rows[1:, None], -np.diff(rows, axis=0)[:, None]
+    table = []
+    for what, steps in (("trained on", range(border)), ("held out", range(border, T))):
+        for feature, name in enumerate(names[: MAX_FEATURES * bool(steps)]):
+            norms = (np.hypot.reduce(error[steps, :, feature]) for error in errors)
+            cells = [format_number(np.median(norm) / len(steps) ** 0.5) for norm in norms]
+            head = f"{what}, {pluralize(len(steps), 'step')}"
+            table.append([head + f", {shortened(name, MAX_WIDTH)}" * (len(names) > 1), *cells])
+    header = ["one step ahead, root mean square error", "network", "persistence baseline"]
+    return format_table(header, table)
+
+
+class TextRun(Trainer):
+    """A run on a text, as min-char-rnn."""
+
+    def __iter__(self) -> Iterator[Update[Any]]:
+        """Make all updates, and smooth their losses."""
+        for update in super().__iter__():
+            self.smoothed = KEPT * self.smoothed + (1 - KEPT) * float(self.loss)
+            yield update
+
+    def heading(self) -> str:
+        """The text, and the heading of the rows."""
+        steps = self.configuration.k1 if self.configuration.reduction == "sum" else 1
+        uniform = float(np.log(len(self.experiment.alphabet))) * steps
+        self.smoothed = self.experiment.smoothed or uniform
+        characters = pluralize(len(self.experiment.alphabet), "different character")
+        updates = pluralize(self.per_epoch, "update")
+        return (
+            f"{characters}, {updates} per epoch; the loss of {pluralize(steps, 'character')} at"
+            f" random is {uniform:.3f}\n  update   epoch   smoothed loss"
+        )
+
+    def lines(self) -> list[str]:
+        """The row of the latest update, if it is printed, and a sample; `final` has the last."""
+        is_last = self.updates == self.per_epoch * self.configuration.epochs
+        every = self.configuration.log_every or LOG_UPDATES
+        return [] if is_last or self.updates % every else self.final()
+
+    def final(self) -> list[str]:
+        """The row of the latest update, and a sample between two rules."""
+        row = f"{self.updates:8d}{self.latest.epoch if self.latest else 0:8d}{self.smoothed:16.6f}"
+        text = "\n".join(map(printable, self.sample(self.configuration.sample).split("\n")))
+        return [row, RULE, text, RULE] if text else [row]
+
+    def sample(self, length: int) -> str:
+        """A text of the network: each character is drawn from softmax(y / temperature), and is
+        the next input.
+
+        It begins with the initial state and the first character of the text, and depends on the
+        seed and the update. Raises Diverged if an output overflows.
+        """
+        rnn, seed = self.rnn, self.configuration.seed
+        generator = np.random.default_rng((seed, self.updates))
+        theta, h = rnn.from_numpy(self.weights()[0]), rnn.from_numpy(self.experiment.h_0)
+        character, drawn = int(self.experiment.x[0, 0]), ""
+        for _ in range(length):
+            x = rnn.from_numpy(np.array([[character]]))
+            made = rnn.forward(theta, x, h, nonlinearity=self.configuration.nonlinearity)
+            h, y = made.h[-1], rnn.to_numpy(made.y)[0, 0].astype(np.float64)
+            if not np.isfinite(y).all():
+                raise Diverged("a sample cannot be drawn: y is not finite; lower --learning-rate")
+            p = np.exp((y - y.max()) / self.configuration.temperature)
+            character = int(generator.choice(len(p), p=p / p.sum()))
+            drawn += self.experiment.alphabet[character]
+        return drawn
+
+
+def write_csv(path: str, run: Trainer) -> None:
+    """Write losses and predictions, one number per row, in units of the series."""
+    curves = {} if run.result is None else run.result.curves(run.experiment)
+    losses = np.reshape(run.losses, (-1, *run.experiment.networks, 1))
+    with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(["kind", "epoch", "time", "column", "network", "value"])
+        for kind, (begin, array) in {"loss": (1, losses), **curves}.items():
+            for (t, *n, column), value in np.ndenumerate(array):
+                where = ["", begin + t, run.experiment.columns[column]]
+                where = [begin + t, "", ""] if kind == "loss" else where
+                writer.writerow([kind, *where, n[0] + 1 if n else "", value])

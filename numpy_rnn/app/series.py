@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from math import isfinite
-from typing import NamedTuple
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,15 +17,9 @@ BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
 NUMBERS = "expected finite numbers with decimal points, one row per time step"
 
 
-class Series(NamedTuple):
-    """The rows of a series, (N, D), and the names of their columns, if any."""
-
-    rows: np.ndarray
-    names: tuple[str, ...] | None = None
-
-
+Rows: TypeAlias = tuple[np.ndarray, list[str] | None]
 # The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
-SINE_WAVE = Series(np.sin(np.linspace(2, 10, 21))[:, None])
+SINE_WAVE: Rows = (np.sin(np.linspace(2, 10, 21))[:, None], None)
 
 
 def read_text(path: str) -> str:
@@ -38,8 +32,8 @@ def read_text(path: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
-    """The numbers in a text file.
+def read_series(path: str, columns: Sequence[str] | None = None) -> Rows:
+    """The numbers in a text file, (N, D), and the names of the columns, if there are any.
 
     Columns are separated by semicolons, tabs, commas or spaces, the first of these in the second
     line. The first line may be a header, also after a "#". columns: names, or numbers from 1.
@@ -70,7 +64,7 @@ def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
                 found = f"line {line} has {len(fields)} columns, the first row {count}"
                 raise InputError(f"{found}; {NUMBERS}")
             values.append([_number(fields[place], line, place) for place in places])
-    return Series(np.array(values), names and tuple(names[place] for place in places))
+    return np.array(values), names and [names[place] for place in places]
 
 
 def _number(text: str, line: int, place: int) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.plots import check_matplotlib
-from numpy_rnn.app.report import heading
+from numpy_rnn.app.run import heading
 from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.study.checks.all_checks import measure_checks
 from numpy_rnn.study.components.measures import explorer, measure_components

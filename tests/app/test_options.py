@@ -114,7 +114,7 @@ def test_random_command_lines(capsys):
 
     @settings(fewer(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(pairs=st.lists(OPTION, max_size=5))
-    def run(pairs):
+    def check(pairs):
         shutil.copytree("../files", ".", dirs_exist_ok=True)
         before, words = contents(), [word for pair in pairs for word in pair]
         ended = command(numpy_rnn, capsys, "--epochs", 1, *words, "--no-plot")
@@ -125,4 +125,4 @@ def test_random_command_lines(capsys):
         assert before.keys() <= after.keys()
         assert changed <= ({*words} if ended.status == 0 else set())
 
-    run()
+    check()

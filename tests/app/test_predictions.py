@@ -11,7 +11,7 @@ from inline_snapshot import snapshot
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.app import plots, report, run
+from numpy_rnn.app import plots, run
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.run import Result, predict
 from numpy_rnn.common.conversion import tree_map
@@ -44,7 +44,7 @@ def test_tables_of_an_ensemble_on_two_columns():
     """Medians of networks 1, 3 and 4: the second diverged. Its errors are 1, 3 and 4."""
     experiment, result = made_up(T=4, D=2, E=(4,), G=3, held_out=2)
     result.predictions[2, 1] = np.inf
-    tables = [report.series_table(experiment, result), report.error_table(experiment, result)]
+    tables = [run.series_table(experiment, result), run.error_table(experiment, result)]
     assert "\n".join(line for table in tables for line in table) == snapshot("""\
 time  actual feature 1  predicted feature 1  free-running feature 1  actual feature 2  predicted feature 2  free-running feature 2
    2          1.000000             4.000000                                101.000000           104.000000
@@ -61,7 +61,7 @@ held out, 2 steps, feature 2            3.000000              6.082763\
 
 
 def test_long_tables_are_cut():
-    table = report.series_table(*made_up(T=100, G=1234, D=5))
+    table = run.series_table(*made_up(T=100, G=1234, D=5))
     assert [line for line in table if "..." in line] == [
         "...  (60 earlier times)",
         "...  (1194 later times)",

@@ -10,7 +10,7 @@ from in_process import command, configured, refused, succeed
 import numpy_rnn
 from benchmarks.rows import min_char_rnn
 from numpy_rnn.app.experiment import load_run, prepare
-from numpy_rnn.app.report import TextRun
+from numpy_rnn.app.run import TextRun
 from numpy_rnn.common.errors import Diverged
 from numpy_rnn.common.records import Parameters
 

@@ -20,7 +20,7 @@ from in_process import command, configured, contents, main, succeed
 import numpy_rnn
 from numpy_rnn.app import command_line
 from numpy_rnn.app.experiment import load_run, prepare
-from numpy_rnn.app.report import SeriesRun
+from numpy_rnn.app.run import SeriesRun
 
 # 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors
 # have all signs, so they walk about √6000·2^-24 = 4.6e-6 away. In float64 the same is 9e-15.
