@@ -51,7 +51,7 @@ class Experiment(NamedTuple):
         """The training run with these options, on the steps that are not held out."""
         steps = len(self.x) - self.held_out
         data = {"x": self.x[:steps], "target": self.target[:steps], "h_0": self.h_0}
-        return Run(params=self.params, options=options, weights=None, **data)  # SHIM
+        return Run(params=self.params, options=options, velocity=self.velocity, **data)
 
 
 def prepare(options: Configuration) -> Experiment:

@@ -99,14 +99,15 @@ class Trainer:
     def weights(self) -> tuple[Any, Any]:
         """The current parameters and velocity, as NumPy arrays."""
         if self.latest is None:
-            return self.run.params, self.experiment.velocity
+            return self.run.params, self.run.velocity
         return self.rnn.to_numpy(self.latest.parameters), self.rnn.to_numpy(self.latest.velocity)
 
 
 def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
     """The updates of a run by a package."""
-    arrays = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
-    updates: Iterator[Update[Any]] = rnn.train(*arrays, **run.options.keywords())  # SHIM
+    *arrays, velocity = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0, run.velocity))
+    keywords = {"velocity": velocity, **run.options.keywords()}
+    updates: Iterator[Update[Any]] = rnn.train(*arrays, **keywords)
     return updates
 
 
