@@ -12,7 +12,7 @@ import numpy as np
 from numpy_rnn.app import plots
 from numpy_rnn.app.experiment import prepare, save_run
 from numpy_rnn.app.options import Configuration, parse
-from numpy_rnn.app.run import SeriesRun, TextRun, Trainer, heading, write_csv
+from numpy_rnn.app.run import TextRun, Trainer, heading, write_csv
 from numpy_rnn.common.errors import exit_status, printable
 from numpy_rnn.common.files import check_files
 
@@ -50,14 +50,14 @@ def train(rnn: Any, options: Configuration) -> int:
     plot, name = plots.plot_target(options, rnn.__name__), rnn.__name__
     check_all_files(options, plot)
     experiment = prepare(options)
-    run = (TextRun if experiment.alphabet else SeriesRun)(rnn, experiment, options)
+    run = (TextRun if experiment.alphabet else Trainer)(rnn, experiment, options)
     print(heading(name, experiment, options), run.heading(), sep="\n", flush=True)
 
     def save() -> str:
         if options.save is None:
             return "nothing was saved: --save FILE keeps the run"
         text = {"alphabet": experiment.alphabet, "smoothed": run.smoothed}
-        save_run(options.save, *run.weights(), **options.to_dict(), **text)
+        save_run(options.save, *run.weights(), options.to_dict() | text)
         return f"weights saved to {printable(options.save)}"
 
     bar = progress_bar(run)
@@ -77,7 +77,7 @@ def train(rnn: Any, options: Configuration) -> int:
     if options.output is not None:
         write_csv(options.output, run)
         print(f"results saved to {printable(options.output)}")
-    if plot is not None:
+    if plot is not None and run.result is not None:
         plots.draw(plot, experiment, {name: run.result})
     return 0
 

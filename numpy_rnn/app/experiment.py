@@ -59,8 +59,7 @@ def prepare(options: Configuration) -> Experiment:
 
     As in min-char-rnn, the last characters of a text, if fewer than k1, are not trained on.
     """
-    params, velocity, saved = None, None, {}
-    dtype: Any = options.dtype or "float32"
+    params, velocity, saved, dtype = None, None, dict[str, Any](), options.dtype or "float32"
     if options.weights is not None:
         params, velocity, saved = load_run(options.weights)
         dtype = params.W_hh.dtype
@@ -116,17 +115,17 @@ def _standardized(options: Configuration, dtype: Any) -> tuple[np.ndarray, dict[
     return sequence, {**about, "held_out": held_out}
 
 
-def save_run(path: str, params: Any, velocity: Any = None, **configuration: Any) -> None:
+def save_run(path: str, params: Any, velocity: Any = None, configuration: Any = None) -> None:
     """Write the networks that are finite. Raises InputError if the file cannot be written."""
     arrays = dict(zip(NAMES, params)) | dict(zip(VELOCITY, velocity or ()))
     arrays = {name: array for name, array in arrays.items() if array is not None}
     if networks := params.W_hh.shape[:-2]:
         parts = [np.isfinite(array).reshape(*networks, -1).all(axis=1) for array in arrays.values()]
         arrays = {name: array[np.all(parts, axis=0)] for name, array in arrays.items()}
-    save_arrays(path, {**arrays, "configuration": json.dumps(configuration)})
+    save_arrays(path, {**arrays, "configuration": json.dumps(configuration or {})})
 
 
-def load_run(path: str) -> tuple[Parameters[Any], Gradients[Any] | None, dict[str, Any]]:
+def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
     """Parameters, velocity and configuration that `save_run` wrote, or any .npz of weights.
 
     Raises InputError on other files, and on numbers that are not finite.
@@ -140,7 +139,8 @@ def load_run(path: str) -> tuple[Parameters[Any], Gradients[Any] | None, dict[st
             raise InputError(f"{what}: expected W_xh, W_hh, W_hy and what else --save writes")
         # In C order, on which the rounding of products depends.
         found = {name: np.array(array, order="C") for name, array in found.items()}
-        params, velocity = Parameters(*map(found.get, NAMES)), None
+        params: Any = Parameters(*map(found.get, NAMES))
+        velocity: Any = None
         check_parameters(ARRAYS, params, finite=True)
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))

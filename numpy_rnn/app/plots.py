@@ -31,16 +31,16 @@ def check_matplotlib(what: str) -> None:
         raise InputError(f"matplotlib cannot be imported ({error}): {what}") from None
 
 
-def plot_target(configuration: Configuration, name: str) -> str | None:
+def plot_target(options: Configuration, name: str) -> str | None:
     """The file of the plot; None without one. Without matplotlib and --plot that is a note."""
-    if configuration.no_plot or configuration.text is not None:
+    if options.no_plot or options.text is not None:
         return None
-    if configuration.plot is None and find_spec("matplotlib") is None:
+    if options.plot is None and find_spec("matplotlib") is None:
         print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
         return None
     check_matplotlib("install it, or use --no-plot")
-    default = name if configuration.command == "train" else configuration.command
-    return configuration.plot or f"{default}.png"
+    default = name if options.command == "train" else options.command
+    return options.plot or f"{default}.png"
 
 
 def draw(path: str, experiment: Experiment, results: dict[str, Result]) -> None:
@@ -86,15 +86,14 @@ def _draw_series(
     """Draw one column of the series and of all results."""
     actual = experiment.series[:, feature]
     is_short = len(actual) <= MAX_POINTS
-    look = {"ls": "", "marker": "o"} if is_short else {"ls": "-"}
-    axes.plot(range(1, len(actual) + 1), actual, color="#000000", label="actual", lw=1, **look)
+    own = {"ls": "", "marker": "o"} if is_short else {"ls": "-"}
+    axes.plot(range(1, len(actual) + 1), actual, color="#000000", label="actual", lw=1, **own)
     for (color, marker, line), (name, result) in zip(cycle(STYLES), results.items()):
-        look = {"ls": "", "marker": marker} if is_short else {"ls": "--" if line == "-" else line}
-        styles = {
-            "predicted": {"fillstyle": "none", "lw": 1.2, **look},
-            "free-running": {"ls": line},
-        }
-        for kind, style in styles.items():
+        look: Any = (
+            {"ls": "", "marker": marker} if is_short else {"ls": "--" if line == "-" else line}
+        )
+        look |= {"fillstyle": "none"}
+        for kind, style in {"predicted": look, "free-running": {"ls": line}}.items():
             begin, values = result.curves(experiment)[kind]
             label = kind + f", {name}" * (len(results) > 1)
             _draw_band(axes, begin, result, values[..., feature], color, label=label, **style)

@@ -50,13 +50,10 @@ class Result(NamedTuple):
 
 
 class Trainer:
-    """A run in progress: an iterable of its updates. Subclasses print what it does.
+    """A run on a series: an iterable of its updates, and what it prints.
 
     Networks of an ensemble whose loss is not finite are left out; the others continue.
     """
-
-    result: Result | None = None  # of a series
-    smoothed: float | None = None  # of a text
 
     def __init__(self, rnn: Any, experiment: Experiment, configuration: Configuration):
         """Raises InputError if options and data do not agree."""
@@ -67,6 +64,8 @@ class Trainer:
         self.latest: Update[Any] | None = None
         self.loss = np.zeros(experiment.networks)  # of the latest update
         self.losses: list[np.ndarray] = []  # of the finished epochs
+        self.result: Result | None = None  # of a series, after `final`
+        self.smoothed = experiment.smoothed or 0.0  # loss of a text
         self._iterator = begin(rnn, self.run)
 
     def __iter__(self) -> Iterator[Update[Any]]:
@@ -102,76 +101,6 @@ class Trainer:
             return self.run.params, self.run.velocity
         return self.rnn.to_numpy(self.latest.parameters), self.rnn.to_numpy(self.latest.velocity)
 
-
-def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
-    """The updates of a run by a package."""
-    *arrays, velocity = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0, run.velocity))
-    keywords = {"velocity": velocity, **run.options.keywords()}
-    updates: Iterator[Update[Any]] = rnn.train(*arrays, **keywords)
-    return updates
-
-
-def predict(
-    rnn: Any, params: Parameters[Any], experiment: Experiment, objective: Objective, generate: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """One-step-ahead predictions (T, *E, D), and `generate` free-running values (G, *E, D) after
-    the last step that is not held out, each fed back as the next input; in units of the series.
-    """
-    theta = rnn.from_numpy(params)
-
-    def forward(x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        arrays = map(rnn.from_numpy, (x, h))
-        made = rnn.forward(theta, *arrays, nonlinearity=objective.nonlinearity)
-        return rnn.to_numpy(made.y), rnn.to_numpy(made.h[-1])
-
-    T, border = len(experiment.x), len(experiment.x) - experiment.held_out
-    one, free, h = [], [], experiment.h_0
-    for start, stop in pairwise(sorted({*range(0, T, STEPS_PER_PASS), border, T})):
-        y, h = forward(experiment.x[start:stop], h)
-        one.append(y)
-        if stop == border:
-            fed, last = y[-1:], h
-    for _ in range(generate):
-        fed, last = forward(fed, last)
-        free.append(fed)
-    mean, deviation = experiment.mean, experiment.deviation
-    parts = np.concatenate(one), np.concatenate([one[0][:0], *free])
-    predictions, generated = (part[..., 0, :].astype("f8") * deviation + mean for part in parts)
-    return predictions, generated
-
-
-def heading(name: str, experiment: Experiment, configuration: Configuration) -> str:
-    """One line that describes the run of a package."""
-    run, series = experiment.run(configuration.run_options()), experiment.name
-    if configuration.data is not None:
-        series += f" ({some_of(experiment.columns)})"
-    parts = [described([name], series, run._replace(x=experiment.x))]
-    parts += ["standardized"] * configuration.standardize
-    parts += [f"{experiment.held_out} rows held out"] * (experiment.held_out > 0)
-    seed, networks, path = configuration.seed, configuration.networks, configuration.weights
-    parts += [f"seed {seed}" if networks is None else f"seeds {seed} to {seed + networks - 1}"]
-    if path is not None:
-        parts[-1] = (
-            "weights" + " and velocity" * (experiment.velocity is not None) + f" from {path}"
-        )
-    return ", ".join(parts)
-
-
-def described(names: list[str], series: str, run: Run) -> str:
-    """The packages, the series, the sizes, and the options of a run that are not off."""
-    T, B, D, (H, O) = *run.x.shape[:2], run.params.W_xh.shape[-2], run.params.W_hy.shape[-2:]
-    parts = [f"{join_names(names)}: {series}", f"T={T} B={B} D={D} H={H} O={O}"]
-    parts += ["no biases" if run.params.b_h is None else "biases", str(run.params.W_hh.dtype)]
-    for name, value in run.options.keywords().items():
-        if (value or name == "learning_rate") and name != "epochs":
-            shown = f" {value}" if isinstance(value, str) else f" {value:g}" * (value is not True)
-            parts.append((name + shown).replace("_", " "))
-    return ", ".join(parts)
-
-
-class SeriesRun(Trainer):
-    """A run on a series."""
-
     def heading(self) -> str:
         """The heading of the losses."""
         if not self.experiment.networks:
@@ -204,6 +133,70 @@ class SeriesRun(Trainer):
             print(f"{self.rnn.__name__}: {count}; medians leave them out", file=sys.stderr)
         errors = [] if self.configuration.data is None else error_table(experiment, self.result)
         return [*series_table(experiment, self.result), *errors]
+
+
+def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
+    """The updates of a run by a package."""
+    *arrays, velocity = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0, run.velocity))
+    keywords = {"velocity": velocity, **run.options.keywords()}
+    updates: Iterator[Update[Any]] = rnn.train(*arrays, **keywords)
+    return updates
+
+
+def predict(
+    rnn: Any, params: Parameters[Any], experiment: Experiment, objective: Objective, generate: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """One-step-ahead predictions (T, *E, D), and `generate` free-running values (G, *E, D) after
+    the last step that is not held out, each fed back as the next input; in units of the series.
+    """
+
+    def forward(*x_and_h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        arrays = map(rnn.from_numpy, (params, *x_and_h))
+        made = rnn.forward(*arrays, nonlinearity=objective.nonlinearity)
+        return rnn.to_numpy(made.y), rnn.to_numpy(made.h[-1])
+
+    T, border = len(experiment.x), len(experiment.x) - experiment.held_out
+    one: Any = []
+    free: Any = []
+    h = experiment.h_0
+    for start, stop in pairwise(sorted({*range(0, T, STEPS_PER_PASS), border, T})):
+        y, h = forward(experiment.x[start:stop], h)
+        one.append(y)
+        if stop == border:
+            fed, last = y[-1:], h
+    for _ in range(generate):
+        fed, last = forward(fed, last)
+        free.append(fed)
+    parts = [np.concatenate(part)[..., 0, :] for part in (one, [one[0][:0], *free])]
+    one, free = (part.astype("f8") * experiment.deviation + experiment.mean for part in parts)
+    return one, free
+
+
+def heading(name: str, experiment: Experiment, configuration: Configuration) -> str:
+    """One line that describes the run of a package."""
+    run, series = experiment.run(configuration.run_options()), experiment.name
+    if configuration.data is not None:
+        series += f" ({some_of(experiment.columns)})"
+    parts = [described([name], series, run._replace(x=experiment.x))]
+    parts += ["standardized"] * configuration.standardize
+    parts += [f"{experiment.held_out} rows held out"] * (experiment.held_out > 0)
+    seed, networks, path = configuration.seed, configuration.networks, configuration.weights
+    start = f"seed {seed}" if networks is None else f"seeds {seed} to {seed + networks - 1}"
+    if path is not None:
+        start = f"weights{' and velocity' * (experiment.velocity is not None)} from {path}"
+    return ", ".join([*parts, start])
+
+
+def described(names: list[str], series: str, run: Run) -> str:
+    """The packages, the series, the sizes, and the options of a run that are not off."""
+    (T, B), D, (H, O) = run.x.shape[:2], run.params.W_xh.shape[-2], run.params.W_hy.shape[-2:]
+    parts = [f"{join_names(names)}: {series}", f"T={T} B={B} D={D} H={H} O={O}"]
+    parts += ["no biases" if run.params.b_h is None else "biases", str(run.params.W_hh.dtype)]
+    for name, value in run.options.keywords().items():
+        if (value or name == "learning_rate") and name != "epochs":
+            shown = f" {value}" if isinstance(value, str) else f" {value:g}" * (value is not True)
+            parts.append((name + shown).replace("_", " "))
+    return ", ".join(parts)
 
 
 def series_table(experiment: Experiment, result: Result) -> list[str]:
@@ -259,13 +252,11 @@ class TextRun(Trainer):
         """The text, and the heading of the rows."""
         steps = self.configuration.k1 if self.configuration.reduction == "sum" else 1
         uniform = float(np.log(len(self.experiment.alphabet))) * steps
-        self.smoothed = self.experiment.smoothed or uniform
+        self.smoothed = self.smoothed or uniform
         characters = pluralize(len(self.experiment.alphabet), "different character")
-        updates = pluralize(self.per_epoch, "update")
-        return (
-            f"{characters}, {updates} per epoch; the loss of {pluralize(steps, 'character')} at"
-            f" random is {uniform:.3f}\n  update   epoch   smoothed loss"
-        )
+        text = f"{characters}, {pluralize(self.per_epoch, 'update')} per epoch; the loss of"
+        text += f" {pluralize(steps, 'character')} at random is {uniform:.3f}"
+        return text + "\n  update   epoch   smoothed loss"
 
     def lines(self) -> list[str]:
         """The row of the latest update, if it is printed, and a sample; `final` has the last."""

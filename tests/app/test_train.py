@@ -20,7 +20,7 @@ from in_process import command, configured, contents, main, succeed
 import numpy_rnn
 from numpy_rnn.app import command_line
 from numpy_rnn.app.experiment import load_run, prepare
-from numpy_rnn.app.run import SeriesRun
+from numpy_rnn.app.run import Trainer
 
 # 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors
 # have all signs, so they walk about √6000·2^-24 = 4.6e-6 away. In float64 the same is 9e-15.
@@ -86,7 +86,7 @@ def test_loss_of_an_epoch_is_that_of_its_steps():
     """Of a mean, also where the last window has fewer steps."""
     for reduction, total in (("sum", 1), ("mean", 20)):
         options = f"--epochs 2 --k1 3 --k2 5 --seeds 2 --dtype float64 --reduction {reduction}"
-        series = SeriesRun(numpy_rnn, prepare(configured(options)), configured(options))
+        series = Trainer(numpy_rnn, prepare(configured(options)), configured(options))
         expected = np.zeros((2, 2))
         for update in series:
             steps = update.window.loss_steps if reduction == "mean" else 1
@@ -216,12 +216,12 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         return []
 
-    monkeypatch.setattr(SeriesRun, "lines", interrupted)
+    monkeypatch.setattr(Trainer, "lines", interrupted)
     ended = command(numpy_rnn, capsys, "--momentum", 0.5, "--save", "run.npz")
     line = "numpy_rnn: interrupted in epoch 3; weights saved to run.npz\n"
     assert (ended.status, ended.err, os.listdir()) == (130, line, ["run.npz"])
     options = configured("--momentum 0.5")
-    *_, (expected, _) = zip(SeriesRun(numpy_rnn, prepare(options), options), range(47))
+    *_, (expected, _) = zip(Trainer(numpy_rnn, prepare(options), options), range(47))
     params, velocity, _ = load_run("run.npz")
     assert bits(params.W_hh) == bits(expected.parameters.W_hh)
     assert bits(velocity.W_hh) == bits(expected.velocity.W_hh)
