@@ -21,10 +21,7 @@ ENDINGS = {"save": (".npz",), "output": (".csv",), "plot": (".png", ".pdf", ".sv
 
 
 def main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> int:
-    """Run the command line with the package `rnn`. Returns the exit status.
-
-    commands: name → "module:function"; a module is imported only if its command is used.
-    """
+    """Run a command of the package `rnn`. commands: "module:function", imported if it is used."""
     words = sys.argv[1:] if arguments is None else arguments
 
     def work() -> int:

@@ -55,10 +55,7 @@ class Experiment(NamedTuple):
 
 
 def prepare(options: Configuration) -> Experiment:
-    """Read or create the series or the text, and the initial weights.
-
-    As in min-char-rnn, the last characters of a text, if fewer than k1, are not trained on.
-    """
+    """Read or create the series or the text, and the initial weights."""
     params, velocity, saved, dtype = None, None, dict[str, Any](), options.dtype or "float32"
     if options.weights is not None:
         params, velocity, saved = load_run(options.weights)
@@ -67,7 +64,7 @@ def prepare(options: Configuration) -> Experiment:
     if options.text is not None:
         with errors_about(f"text {options.text}"):
             classes, alphabet = character_classes(read_text(options.text), saved.get("alphabet"))
-            steps = (len(classes) - 1) // options.k1 * options.k1
+            steps = (len(classes) - 1) // options.k1 * options.k1  # as in min-char-rnn
             if steps == 0:
                 raise InputError(f"it has {len(classes)} characters: expected more than --k1")
         sequence, D, deviations = classes[: steps + 1], len(alphabet), (0.01, 0.01)
@@ -109,8 +106,7 @@ def _standardized(options: Configuration, dtype: Any) -> tuple[np.ndarray, dict[
         sequence = ((rows - mean) / deviation).astype(dtype)
     if not np.isfinite(sequence).all():
         raise InputError(f"data file {data}: it has values too large for {dtype}")
-    numbered = [f"column {n + 1}" for n in range(rows.shape[1])] if rows.shape[1] > 1 else ["value"]
-    names = tuple(printable(name) for name in columns or numbered)
+    names = tuple(map(printable, columns))
     about = {"series": rows, "columns": names, "mean": mean, "deviation": deviation}
     return sequence, {**about, "held_out": held_out}
 
@@ -126,10 +122,7 @@ def save_run(path: str, params: Any, velocity: Any = None, configuration: Any = 
 
 
 def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
-    """Parameters, velocity and configuration that `save_run` wrote, or any .npz of weights.
-
-    Raises InputError on other files, and on numbers that are not finite.
-    """
+    """Parameters, velocity and configuration in an .npz. Raises InputError on other files."""
     found = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
         unknown = set(found) - {*NAMES, *VELOCITY, "configuration"}

@@ -20,7 +20,7 @@ MAX_FEATURES = 4
 MAX_POINTS = 100  # a longer series is drawn as lines
 
 # Okabe and Ito's colours, which are distinct for the colour-blind. Markers and lines differ too.
-STYLES = [("#E69F00", "s", "-"), ("#0072B2", "x", ":"), ("#009E73", "+", "--")]  # by package
+STYLES = ("#E69F00", "s", "-", "--"), ("#0072B2", "x", ":", "-."), ("#009E73", "+", "--", ":")
 
 
 def check_matplotlib(what: str) -> None:
@@ -88,11 +88,8 @@ def _draw_series(
     is_short = len(actual) <= MAX_POINTS
     own = {"ls": "", "marker": "o"} if is_short else {"ls": "-"}
     axes.plot(range(1, len(actual) + 1), actual, color="#000000", label="actual", lw=1, **own)
-    for (color, marker, line), (name, result) in zip(cycle(STYLES), results.items()):
-        look: Any = (
-            {"ls": "", "marker": marker} if is_short else {"ls": "--" if line == "-" else line}
-        )
-        look |= {"fillstyle": "none"}
+    for (color, marker, line, dashes), (name, result) in zip(cycle(STYLES), results.items()):
+        look = {"fillstyle": "none", "ls": "", "marker": marker} if is_short else {"ls": dashes}
         for kind, style in {"predicted": look, "free-running": {"ls": line}}.items():
             begin, values = result.curves(experiment)[kind]
             label = kind + f", {name}" * (len(results) > 1)
@@ -104,7 +101,7 @@ def _draw_series(
 
 def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) -> None:
     """Draw the loss by epoch."""
-    for (color, _, line), (name, result) in zip(cycle(STYLES), results.items()):
+    for (color, _, line, _), (name, result) in zip(cycle(STYLES), results.items()):
         marker = "." * (len(result.losses) == 1)  # a line needs two points
         _draw_band(axes, 1, result, result.losses, color, label=name, ls=line, marker=marker)
     is_log = all((r.losses[:, r.converged()] > 0).all() for r in results.values())
@@ -116,9 +113,7 @@ def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) 
 def _draw_band(
     axes: Any, first: int, result: Result, values: np.ndarray, color: str, **style: Any
 ) -> None:
-    """Draw values from a time on: the median of the networks that converged, and the percentiles
-    if they differ.
-    """
+    """Draw values from a time on: median, and percentiles if they differ."""
     axes.xaxis.get_major_locator().set_params(integer=True)
     if len(values) and result.converged().any():
         low, middle, high = result.band(values)

@@ -271,11 +271,8 @@ class TextRun(Trainer):
         return [row, RULE, text, RULE] if text else [row]
 
     def sample(self, length: int) -> str:
-        """A text of the network: each character is drawn from softmax(y / temperature), and is
-        the next input.
-
-        It begins with the initial state and the first character of the text, and depends on the
-        seed and the update. Raises Diverged if an output overflows.
+        """A text of the network, which begins with the initial state and the first character of
+        the text: each character is drawn from softmax(y / temperature), and is the next input.
         """
         rnn, seed = self.rnn, self.configuration.seed
         generator = np.random.default_rng((seed, self.updates))

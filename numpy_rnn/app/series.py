@@ -16,10 +16,9 @@ MIN_ROWS = 3  # each row is predicted from the one before
 BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
 NUMBERS = "expected finite numbers with decimal points, one row per time step"
 
-
-Rows: TypeAlias = tuple[np.ndarray, list[str] | None]
+Rows: TypeAlias = tuple[np.ndarray, list[str]]  # (N, D), and the names of the columns
 # The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
-SINE_WAVE: Rows = (np.sin(np.linspace(2, 10, 21))[:, None], None)
+SINE_WAVE: Rows = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"])
 
 
 def read_text(path: str) -> str:
@@ -33,11 +32,10 @@ def read_text(path: str) -> str:
 
 
 def read_series(path: str, columns: Sequence[str] | None = None) -> Rows:
-    """The numbers in a text file, (N, D), and the names of the columns, if there are any.
+    """The numbers in a text file. columns: names, or numbers from 1.
 
     Columns are separated by semicolons, tabs, commas or spaces, the first of these in the second
-    line. The first line may be a header, also after a "#". columns: names, or numbers from 1.
-    Raises InputError with the line and the column of what cannot be read.
+    line. The first line may be a header, also after a "#". Raises InputError on anything else.
     """
     with errors_about(f"data file {path}"):
         text = read_text(path)
@@ -50,21 +48,21 @@ def read_series(path: str, columns: Sequence[str] | None = None) -> Rows:
             rows = [(reader.line_num, [*map(str.strip, row)]) for row in reader if any(row)]
         except csv.Error as error:
             raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
-        names = None
+        names: list[str] = []
         if rows and (is_comment or not any(map(BEGINS_A_NUMBER.match, rows[0][1]))):
             names = rows.pop(0)[1]
         if len(rows) < MIN_ROWS:
             raise InputError(f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more")
         count = len(rows[0][1])
-        names = names if names is not None and len(names) == count else None
-        places = _places(columns, names or [], count)
+        names = names if len(names) == count else [f"column {n + 1}" for n in range(count)]
+        places = _places(columns, names, count)
         values = []
         for line, fields in rows:
             if len(fields) != count:
                 found = f"line {line} has {len(fields)} columns, the first row {count}"
                 raise InputError(f"{found}; {NUMBERS}")
             values.append([_number(fields[place], line, place) for place in places])
-    return np.array(values), names and [names[place] for place in places]
+    return np.array(values), [names[place] for place in places]
 
 
 def _number(text: str, line: int, place: int) -> float:
@@ -82,7 +80,7 @@ def _places(columns: Sequence[str] | None, names: list[str], count: int) -> list
     for column in numbers if columns is None else columns:
         known = numbers if column in numbers else names
         if known.count(column) != 1 or known.index(column) in places:
-            expected = f"expected each once: {some_of([*names, f'numbers 1 to {count}'])}"
+            expected = f"expected names or numbers, each once: {some_of(names)}"
             raise InputError(f"the columns have {column!r}; {expected}")
         places.append(known.index(column))
     return places

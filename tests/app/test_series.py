@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparing import bits, fewer
-from hypothesis import given
-from hypothesis import strategies as st
+from comparing import bits
 
 from numpy_rnn import InputError
 from numpy_rnn.app.series import read_series, read_text
@@ -17,50 +15,28 @@ from numpy_rnn.common import files
 THREE = [[1, 2], [3, -4.5], [5e-3, 6]]
 SPOTS = [[96.7], [104.3], [154.5]]
 DATED = b'date,"sunspots, monthly",place\n49-01,96.7,\n49-02,104.3,Z\n24-12,154.5,B\n'
-TEXTS = {  # content, columns, rows, names
-    "quoted": (b'"one","two"\n"1","2"\n"3","-4.5"\n"5e-3","6"\n', None, THREE, ("one", "two")),
-    "BOM": (b"\xef\xbb\xbfa , b\n 1, 2 \n3 ,-4.5\n5e-3, 6\n", None, THREE, ("a", "b")),
-    "other names": (b"one\n1,2\n3,-4.5\n5e-3,6\n", None, THREE, None),
-    "spaces": (b"  1     2\n  3    -4.5\n\n  5e-3  6   \n", None, THREE, None),
-    "number": (b"17;01; 96.7;1\n17;02; 104.3;1\n20;12; 154.5;0", ("3",), SPOTS, None),
-    "name": (DATED, ("sunspots, monthly",), SPOTS, ("sunspots, monthly",)),
-    "comment": (b"# 1t,s\n49-01,96.7\n49-02,104.3\n24-12,154.5\n", ("2",), SPOTS, ("s",)),
-}
+NUMBERED = ["column 1", "column 2"]
+TEXTS = [  # content, columns, rows, names
+    (b'"one","two"\n"1","2"\n"3","-4.5"\n"5e-3","6"\n', None, THREE, ["one", "two"]),
+    (b"\xef\xbb\xbfa , b\r\n 1, 2 \r\n3 ,-4.5\r\n5e-3, 6\r\n", None, THREE, ["a", "b"]),
+    (b"one\n1\t2\n3\t-4.5\n5e-3\t6\n", None, THREE, NUMBERED),
+    (b"  1     2\n  3    -4.5\n\n  5e-3  6   \n", None, THREE, NUMBERED),
+    (b"17;01; 96.7;1\n17;02; 104.3;1\n20;12; 154.5;0", ["3"], SPOTS, ["column 3"]),
+    (DATED, ["sunspots, monthly"], SPOTS, ["sunspots, monthly"]),
+    (b"# 1t,s\n49-01,96.7\n49-02,104.3\n24-12,154.5\n", ["2"], SPOTS, ["s"]),
+]
 
 
-@pytest.mark.parametrize("case", TEXTS)
-def test_text_as_numbers_and_names(case):
-    content, columns, rows, names = TEXTS[case]
+@pytest.mark.parametrize(("content", "columns", "rows", "names"), TEXTS)
+def test_text_as_numbers_and_names(content, columns, rows, names):
     Path("a.csv").write_bytes(content)
     found = read_series("a.csv", columns)
-    assert (bits(found[0]), found[1]) == (bits(np.array(rows, float)), names and [*names])
-
-
-ROWS = st.lists(st.lists(st.floats(-1e300, 1e300), min_size=2, max_size=2), min_size=3, max_size=6)
-
-
-@fewer(2)
-@given(
-    rows=ROWS,
-    header=st.sampled_from(["", "a{}b", "# a{}b", "\n"]),
-    separator=st.sampled_from([",", ";", "\t", " ", ", "]),
-    end=st.sampled_from(["\n", "\r\n", "\n\n"]),
-    columns=st.sampled_from([None, ("1",), ("2", "1")]),
-)
-def test_reads_any_well_formed_text(rows, header, separator, end, columns):
-    head = header.format(separator) + end * bool(header)
-    body = end.join(separator.join(map(repr, row)) for row in rows)
-    Path("r.csv").write_text(head + body, newline="")
-    places = [int(column) - 1 for column in columns or "12"]
-    found, names = read_series("r.csv", columns)
-    assert bits(found) == bits(np.array(rows)[:, places])
-    assert names == (["ab"[place] for place in places] if "a" in header else None)
+    assert (bits(found[0]), found[1]) == (bits(np.array(rows, float)), names)
 
 
 REFUSED: list[tuple] = [  # content, columns, part of the message
     (None, None, "cannot be read: No such file or directory"),
     (b"a,b\n", None, "has 0 rows of numbers: expected 3 or more"),
-    (b"1\n2\n", None, "has 2 rows"),
     (b"time,1\n1,2\n3,4\n", None, "line 1, column 1 is 'time'"),
     (b"x,y\n1,2\n3,\n5,6\n", None, "line 3, column 2 is ''"),
     (b"x\n1\nnan\n3\n", None, "line 3, column 1 is 'nan'"),
@@ -68,9 +44,9 @@ REFUSED: list[tuple] = [  # content, columns, part of the message
     (b"1,2\n3,4\n\n5\n7,8\n", None, "line 4 has 1 columns, the first row 2"),
     (b"7" * 140_000, None, "line 1: field larger than field limit"),
     (b"\xff\xfe1\x00", None, "not UTF-8"),
-    (b"x,y\n1,2\n3,4\n5,6\n", ("z",), "'z'; expected each once: x, y, numbers 1 to 2"),
-    (b"x,y\n1,2\n3,4\n5,6\n", ("0",), "'0'; expected each once"),
-    (b"x,y\n1,2\n3,4\n5,6\n", ("x", "1"), "'1'; expected each once"),
+    (b"x,y\n1,2\n3,4\n5,6\n", ["z"], "'z'; expected names or numbers, each once: x, y"),
+    (b"x,y\n1,2\n3,4\n5,6\n", ["0"], "'0'; expected names or numbers"),
+    (b"x,y\n1,2\n3,4\n5,6\n", ["x", "1"], "'1'; expected names or numbers"),
 ]
 
 
@@ -78,10 +54,9 @@ REFUSED: list[tuple] = [  # content, columns, part of the message
 def test_refused_files(content, columns, message):
     if content is not None:
         Path("a.csv").write_bytes(content)
-    with pytest.raises(InputError, match=r"^data file a\.csv") as raised:
+    with pytest.raises(InputError, match=r"^data file a\.csv[^\n]+$") as raised:
         read_series("a.csv", columns)
     assert message in str(raised.value)
-    assert "\n" not in str(raised.value)
 
 
 def test_pipe_is_read_up_to_the_limit(monkeypatch):
