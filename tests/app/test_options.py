@@ -1,15 +1,9 @@
 """The options: their records and defaults, refusals, and random command lines."""
 
 import os
-import shutil
 from pathlib import Path
 
-import numpy as np
-import pytest
-from comparing import fewer
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from in_process import command, configured, contents, main, refused
+from in_process import configured, refused
 from inline_snapshot import snapshot
 
 import numpy_rnn
@@ -85,43 +79,3 @@ weights file none.npz cannot be read: No such file or directory; check the path
 data file /dev/zero: it is a folder or a device: expected a regular file or a pipe
 text folder: it is a folder or a device: expected a regular file or a pipe\
 """)
-
-
-FILES = "a.csv abc.txt run.npz text.npz broken.npz none.csv ."
-VALUES = {
-    "epochs hidden-size k1 k2 seeds held-out generate log-every": f"0 1 2 3 -1 {'9' * 30}",
-    "learning-rate momentum weight-decay max-norm": "0 0.1 0.5 1 1e-320 1e300 nan x",
-    "data text weights": FILES,
-    "save output": "run.npz out.npz out.csv a.csv none/x .",
-    "columns": "1 x 2,1 é",
-}
-PAIRS = [(f"--{o}", v) for os, vs in VALUES.items() for o in os.split() for v in vs.split()]
-FLAGS = [(f"--{flag}",) for flag in ("bias", "nesterov", "adagrad", "standardize", "unknown")]
-
-
-@pytest.mark.slow
-def test_random_command_lines(capsys):
-    """A result, or one line and no changed file; never a traceback."""
-    os.mkdir("files")
-    np.savetxt("files/a.csv", np.sin(np.arange(20.0)).reshape(10, 2), header="x y")
-    Path("files/abc.txt").write_text("abcb" * 30)
-    for words in ("run.npz --momentum 0.5", "text.npz --text files/abc.txt"):
-        assert main(numpy_rnn, f"--no-plot --epochs 1 --save files/{words}".split()) == 0
-    Path("files/broken.npz").write_bytes(Path("files/run.npz").read_bytes()[:-100])
-    os.mkdir("here")
-    os.chdir("here")
-
-    @settings(fewer(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(pairs=st.lists(st.sampled_from(PAIRS + FLAGS), max_size=5))
-    def check(pairs):
-        shutil.copytree("../files", ".", dirs_exist_ok=True)
-        before, words = contents(), [word for pair in pairs for word in pair]
-        ended = command(numpy_rnn, capsys, "--epochs", 1, *words, "--no-plot")
-        assert ended.status in (0, 1, 2), ended
-        assert ended.err.count("\n") == 1 or ended.status == 0
-        after = contents()
-        changed = {str(path) for path, content in after.items() if before.get(path) != content}
-        assert before.keys() <= after.keys()
-        assert changed <= ({*words} if ended.status == 0 else set())
-
-    check()

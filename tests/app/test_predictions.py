@@ -107,7 +107,7 @@ def figure_of(experiment, results):
     return figure
 
 
-KINDS: list[dict] = [{"T": 20, "G": 0}, {"D": 6, "E": (4,)}, {"T": 140, "held_out": 12, "D": 2}]
+KINDS: list[dict] = [{"T": 20}, {"D": 6, "E": (4,)}, {"T": 140, "held_out": 12, "D": 2}]
 
 
 @pytest.mark.needs_matplotlib
