@@ -81,6 +81,7 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
     ],
 }
 DEFAULTS = {name: default for rows in TABLE.values() for name, _, default, *_ in rows}
+RUN = ["weights", *(name for rows in list(TABLE.values())[:3] for name, *_ in rows)]
 
 # Defaults of a text, those of min-char-rnn, unless an option is given that replaces them.
 TEXT = {"hidden_size": 100, "loss": "cross_entropy", "k1": 25, "k2": 25, "bias": True}
@@ -109,7 +110,7 @@ def option_name(name: str) -> str:
 
 
 class Configuration(SimpleNamespace):
-    """The values of all options; `given` has those that were given.
+    """The values of all options; `given` names those of the run that were given.
 
     Raises InputError on options that do not go together. `train` checks those of the run.
     """
@@ -120,7 +121,8 @@ class Configuration(SimpleNamespace):
             values |= {name: v for name, v in TEXT.items() if REPLACED.get(name) not in given}
             values["epochs"] = 1 if command == "compare" else 100  # it keeps all numbers
         values["k2"] = given.get("k1", values["k2"] or values["k1"])
-        super().__init__(command=command, others=others, given=given, **values | given)
+        super().__init__(command=command, others=others, **values | given)
+        self.given = [name for name in RUN if name in given]
         for name in given:
             if (needed := NEEDS.get(name, name)) not in given:
                 raise InputError(f"{option_name(name)} needs {option_name(needed)}: give both")
@@ -138,9 +140,8 @@ class Configuration(SimpleNamespace):
         return RunOptions(*(kind(**{n: values[n] for n in kind._fields}) for kind in kinds))
 
     def to_dict(self) -> dict[str, Any]:
-        """The options of the run, the update and the series by name, for JSON."""
-        names = (row[0] for rows in list(TABLE.values())[:3] for row in rows)
-        return {name: getattr(self, name) for name in names}
+        """The options of the run by name, for JSON."""
+        return {name: getattr(self, name) for name in RUN}
 
 
 class Parser(argparse.ArgumentParser):

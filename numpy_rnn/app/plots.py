@@ -73,7 +73,8 @@ def draw_results(figure: Any, experiment: Experiment, results: dict[str, Result]
         axes = figure.add_subplot(grid[feature, 0], xlabel="time (steps)" * (feature == rows - 1))
         _draw_series(axes, experiment, results, feature)
         axes.set_ylabel(shortened(names[feature], MAX_WIDTH), parse_math=False)
-    legend = figure.axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False)
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 4 if len(results) == 1 else 2}
+    legend = figure.axes[0].legend(frameon=False, **place)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a $ in a name does not start a formula
     if len(first.losses):

@@ -1,7 +1,6 @@
 """Packages by their names: backends, which have the functions that the command line calls, and versions."""
 
 import importlib
-import os
 import sys
 from types import ModuleType
 
@@ -12,28 +11,16 @@ REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a back
 
 
 def is_package(name: str) -> bool:
-    """Whether a module of this name can be found. No module is imported, so no file is run.
+    """Whether there is a module of this name. Nothing is imported, not even its parent packages."""
+    from importlib.machinery import PathFinder  # takes longer to import than this package
+    from importlib.util import find_spec
 
-    Raises InputError on a Python file, unless it is a program: ./name.py, executable.
-    """
-    from importlib.machinery import PathFinder
-    from importlib.util import find_spec  # takes longer to import than this package
-
-    if name.endswith(".py") and len(name.split()) == 1:
-        if os.path.dirname(name) and os.access(name, os.X_OK):
-            return False
-        module = os.path.basename(name).removesuffix(".py")
-        raise InputError(
-            f"{name} is a Python file: expected a package such as torch_rnn, or a port as"
-            f" module:object, such as {module}:port (its folder in PYTHONPATH)"
-        )
-    top, *children = name.split(".")
     try:
-        spec = find_spec(top) if top else None
-        for child in children:  # find_spec of a dotted name would import its parents
-            if spec is None or spec.submodule_search_locations is None:
-                return False
-            spec = PathFinder.find_spec(f"{spec.name}.{child}", spec.submodule_search_locations)
+        top, *parts = name.split(".")
+        spec = find_spec(top)
+        for i, _ in enumerate(parts, 2):
+            folders = spec and spec.submodule_search_locations
+            spec = PathFinder.find_spec(".".join(name.split(".")[:i]), folders) if folders else None
     except (ImportError, ValueError):
         return False
     return spec is not None
