@@ -138,38 +138,34 @@ def test_trace_is_judged_with_its_own_options(compare):
 
 
 def test_report():
-    """Of a side that is wrong, one that is lost and declares its tanh, and one that overflows."""
-    run = recorded("--k1 3 --k2 5 --epochs 1").run
-    worst = {"window": 0.0, "initial": np.inf, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
+    """Of a side that is wrong, and of one that is lost and declares its tanh."""
+    run, losses = recorded("--epochs 1").run, np.array([4.0, 2.0])
+    worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
     first = Divergence(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
     found = Judgement(12, worst, first, {}, {}, (), ())
-    lost = found._replace(first=None, worst=worst | {"W_hh": 0.9, "initial": 0.0})
-    lost = lost._replace(estimated={"h": 3}, calmed=("W_hh",), unjudged=("dh", "dW_hh"))
-    losses = np.array([4.0, 2.0])
-    none = found._replace(first=None, updates=0, worst={})
+    lost = found._replace(first=None, worst=worst | {"W_hh": 0.9}, estimated={"h": 3})
+    lost = lost._replace(calmed=("W_hh",), unjudged=("dh", "dW_hh"))
     sides = (
         Side("one", found, losses, run.params, True, hint="2e for e"),
         Side("other", lost, 30 ** losses[::-1], run.params, False, tau=TanhError(18, 4)),
-        Side("third", none, losses[:0], run.params, True, overflows=True),
     )
-    assert report(sides, run) == snapshot("""\
-WRONG W_hh (U1) of one: 2e for e
-  epoch 2, update 3: W_hh[0, 1] is 0.5, expected 0.25; the difference is 2.5e+08 times the rounding bound, 1.0e-09
-  no intermediate values are reported: it may be an earlier stage
-NOT JUDGED dW_hh of other: rounding alone changes them too much in float32; choose --dtype float64, a smaller --k2, or weights of smaller gain
-NOT JUDGED of third: the first update overflows float32
-one: loss 4.000000 in epoch 1, 2.000000 in epoch 2
-other: loss 900.000000 in epoch 1, 810000.000000 in epoch 2; it diverges: choose a lower --learning-rate
-third: no whole epoch
-
-largest difference / rounding bound of 12 and 0 updates
-tensor   equation        one       other  third
-window   T1, T2        exact           -      -
-initial  T3            WRONG           -      -
-h        F2            0.250     0.250 ~      -
-dW_hh    B5            0.500  not judged      -
-W_hh     U1        2.5e+08 !       0.900      -
-other: rounding alone changes W_hh too much to be judged; checked in windows with smaller W_hh
-other: not judged, as they are lost to rounding: dh
-other declares a tanh error of 9 ulps and 2 ulps of 1: not a strict pass\
-""")
+    assert [line[:80] for line in report(sides, run).splitlines()] == snapshot(
+        [
+            "WRONG W_hh (U1) of one: 2e for e",
+            "  epoch 2, update 3: W_hh[0, 1] is 0.5, expected 0.25; the difference is 2.5e+08",
+            "  no intermediate values are reported: it may be an earlier stage",
+            "NOT JUDGED dW_hh of other: rounding alone changes them too much in float32; choo",
+            "one: loss 4.000000 in epoch 1, 2.000000 in epoch 2",
+            "other: loss 900.000000 in epoch 1, 810000.000000 in epoch 2; it diverges: choose",
+            "",
+            "largest difference / rounding bound of 12 updates",
+            "tensor  equation        one       other",
+            "window  T1, T2        exact           -",
+            "h       F2            0.250     0.250 ~",
+            "dW_hh   B5            0.500  not judged",
+            "W_hh    U1        2.5e+08 !       0.900",
+            "other: rounding alone changes W_hh too much to be judged; checked in windows wit",
+            "other: not judged, as they are lost to rounding: dh",
+            "other declares a tanh error of 9 ulps and 2 ulps of 1: not a strict pass",
+        ]
+    )
