@@ -370,7 +370,7 @@ MUTANTS = tuple(Mutant(name, stage, equations) for name, stage, equations in (
 # -- variants -----------------------------------------------------------------------------------
 
 CHANGES: Equations = {
-    f"within ±{c:g}": partial(clamped, c) for c in (1, 5, 10, 100, 0.1, 0.5, 2, 3)
+    f"within ±{c:g}": partial(clamped, c) for c in (1, 5, 10, 20, 100, 0.1, 0.5, 2, 3)
 }
 CHANGES |= {f"rounded to {name}": partial(rounded, name) for name in ("float32", "float16")}
 RESULTS = {"a_t": "pre_activation", "h_t": "state", "y_t": "output", "dh_t": "state_adjoint"}
@@ -396,6 +396,7 @@ READS: tuple[tuple[str, str, str, Callable[[Any, int], Any]], ...] = (
     ("dW_hh", "h", "a_{t-1} for h_{t-1}", lambda w, s: w.a.get(s, w.h[0])),
     ("dW_hh", "da", "da_{t+1} for da_t", lambda w, s: w.da.get(s + 1)),
     ("dW_xh", "x", "x_{t-1} for x_t", lambda w, s: w.x.get(s - 1)),
+    ("dW_xh", "x", "x_{t-1} for x_t, x_T at the first step,", lambda w, s: w.x[s - 1 or len(w.x)]),
     ("dW_hy", "h", "h_{t-1} for h_t", lambda w, s: w.h[max(s - 1, 0)]),
     *((f"d{name}", "da", "dh_t for da_t", lambda w, s: w.dh[s]) for name in HIDDEN),
 )
@@ -406,12 +407,14 @@ OTHERS: dict[str, Equations] = {
     "the flow back adds up from step to step": flow_back(
         lambda n, w, p, t: sum(flow(n, w, p, s) for s in range(t, len(w.x) + 1))),
     "the flow back of the other sign": flow_back(lambda *given: -flow(*given)),
+    "the flow back twice": flow_back(lambda *given: 2 * flow(*given)),
     "the error of the last step alone flows back": changed(
         "state_adjoint", result=lambda value, n, w, p, t: value if t == len(w.x) else flow(n, w, p, t)),
     "φ′ squared": slope(lambda a, h, s: s * s),
     "φ for φ′": slope(lambda a, h, s: h),
     "φ′ missing": slope(lambda a, h, s: 1.0),
     "1 − h² for φ′": slope(lambda a, h, s: 1 - h * h),
+    "1 − h for φ′": slope(lambda a, h, s: 1 - h),
     "1 − tanh(h)² for φ′": slope(lambda a, h, s: 1 - np.tanh(h) ** 2),
     "h(1 − h) for φ′": slope(lambda a, h, s: h * (1 - h)),
     "a φ′ of 1 at a = 0": slope(lambda a, h, s: a >= 0),
@@ -452,6 +455,8 @@ def variants(steps: int) -> Iterator[Mutant]:
         found[newest] = changed(
             "state_adjoint", result=lambda value, n, w, p, t, k=k: value * (t > len(w.x) - k)
         )
+        alone = partial(partly, lambda t, T, b, k=k: t > T - k)
+        found[f"the gradients of the newest {words} alone"] = changed(*SUMS.values(), given=alone)
         chunk = flow_back(lambda n, w, p, t, k=k: flow(n, w, p, t) * (t % k > 0))
         found[f"the flow back ends after every {words}"] = chunk
     for (text, is_part), (words, fields) in product(PARTS.items(), GROUPS.items()):
