@@ -68,6 +68,12 @@ class Adapter:
         others = tuple(each for each in LACKS if each in choices and each not in has)
         self.lacks = others + tuple(stated.get("lacks", ()))
 
+    def window_update(
+        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
+    ) -> Report:
+        """The report of the code, which every adapter has."""
+        raise NotImplementedError
+
     def state(self, **absent: bool) -> None:
         """Add to what the port lacks; in the keywords, _ is a space, but in h_0."""
         given = (name for name in absent if absent[name])
@@ -111,7 +117,7 @@ class Adapter:
 
     def _loss_of(self, recipe: Recipe) -> float:
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            return float(self.window_update(**port_arguments(recipe.case()))["loss"])  # type: ignore[attr-defined]
+            return float(self.window_update(**port_arguments(recipe.case()))["loss"])
 
 
 # -- functions ----------------------------------------------------------------------------------
@@ -138,8 +144,9 @@ class FunctionPort(Adapter):
 
     def __init__(
         self, function: Callable[..., Any], loss: str = "half_sum_of_squares",
-        nonlinearity: str = "tanh", *, step: Callable[..., Any] | None = None, classes: bool = False,
-        layout: str | None = None, names: Mapping[str, str] | None = None, **stated: Any,
+        nonlinearity: str = "tanh", *, step: Callable[..., Any] | None = None,
+        classes: bool = False, layout: str | None = None, names: Mapping[str, str] | None = None,
+        **stated: Any,
     ):  # fmt: skip
         name = str(getattr(function, "__name__", "function"))
         super().__init__(stated.pop("name", name), loss, nonlinearity, stated)
@@ -151,8 +158,8 @@ class FunctionPort(Adapter):
         layouts = (*LAYOUTS, *(f"{each} last" for each in LAYOUTS)) if layout is None else (layout,)
         is_right, errors = dict[bool, bool](), list[InputError]()
         for bias in (True, False):
-            fields = [{"bias": bias, "B": 1 + ("B" in way.split()[1]), "K": 1 if "last" in way else 5}
-                      for way in layouts]  # fmt: skip
+            sizes = ((1 + ("B" in way.split()[1]), 1 if "last" in way else 5) for way in layouts)
+            fields = [{"bias": bias, "B": B, "K": K} for B, K in sizes]
             try:
                 is_right[bias] = self.find_way(zip(layouts, fields))
                 layouts = (self.way,)
@@ -167,9 +174,10 @@ class FunctionPort(Adapter):
         self.name += f" ({self.way}{wrong})"
 
     def window_update(
-        self, params: Report, x: Any, target: Any, h_0: Any, *, learning_rate: Any = None, **_: object
-    ) -> Report:  # fmt: skip
+        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
+    ) -> Report:
         """The loss, the gradients, and with a step the parameters after it."""
+        learning_rate = options.get("learning_rate")
         _, axes, state, *last = self.way.split()
 
         def laid_out(array: Any, letters: str) -> Any:
@@ -333,8 +341,8 @@ class TorchPort(Adapter):
         return is_torch and not (is_loss or any(part.children()) or getattr(part, "p", None) == 0)
 
     def window_update(
-        self, params: Report, x: Any, target: Any, h_0: Any, *, learning_rate: Any = None, **options: Any
-    ) -> Report:  # fmt: skip
+        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
+    ) -> Report:
         """The loss, autograd's gradients, and the parameters after the optimizer's step."""
         torch = self.torch
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
@@ -360,11 +368,11 @@ class TorchPort(Adapter):
         loss = self.factor * self.loss_function(y, target)
         loss.backward()
         report = {"loss": loss} | {"d" + name: theta.grad.clone() for name, theta in own.items()}
-        if learning_rate is not None:
-            report |= self._step(own, learning_rate, options)
+        if "learning_rate" in options:
+            report |= self._step(own, options)
         return {name: array.detach().numpy().T.copy() for name, array in report.items()}
 
-    def _step(self, own: dict[str, Any], learning_rate: float, options: dict[str, Any]) -> Any:
+    def _step(self, own: dict[str, Any], options: dict[str, Any]) -> Any:
         """The parameters after the optimizer's step, and the velocities if there are any."""
         torch = self.torch
         if options.get("max_norm") is not None:
@@ -372,7 +380,7 @@ class TorchPort(Adapter):
         elif options.get("max_value") is not None:
             torch.nn.utils.clip_grad_value_(own.values(), options["max_value"])
         used = {name: options[name] for name in OPTIONS if options.get(name)}
-        optimizer = self.optimizer(own.values(), lr=learning_rate, **used)
+        optimizer = self.optimizer(own.values(), lr=options["learning_rate"], **used)
         for name, v in (options.get("velocity") or {}).items():
             optimizer.state[own[name]]["momentum_buffer"] = torch.tensor(v.T).contiguous()
         optimizer.step()
