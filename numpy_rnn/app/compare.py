@@ -1,21 +1,17 @@
 """The command `compare`: run implementations with the same options, and check every update."""
 
 import shutil
-from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.app.command_line import check_files
-from numpy_rnn.app.configuration import option_name
+from numpy_rnn.app.command_line import check_all_files
 from numpy_rnn.app.experiment import Experiment, prepare
-from numpy_rnn.app.options import configuration_of, given_options
-from numpy_rnn.app.plots import draw, draw_results, plot_target
-from numpy_rnn.app.report import described
-from numpy_rnn.app.results import Result, predict
-from numpy_rnn.app.run import begin
+from numpy_rnn.app.options import Configuration, option_name
+from numpy_rnn.app.plots import draw, plot_target
+from numpy_rnn.app.run import Result, begin, described, predict
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.format import format_number, format_table, join_names, pluralize
 from numpy_rnn.common.packages import is_package
@@ -209,10 +205,10 @@ def _ratio(tensor: str, side: Side) -> str:
 # -- the command ----------------------------------------------------------------------------------
 
 
-def run(rnn: Any, arguments: Namespace) -> int:
+def run(rnn: Any, arguments: Configuration) -> int:
     """Compare implementations. Returns 0 if all agree, 1 if one is wrong, not judged, or fails."""
     path = plot_target(arguments, rnn.__name__)
-    check_files({"--data": arguments.data, "--text": arguments.text, "--plot": path}, ())
+    check_all_files(arguments, path)
     try:
         others = [source(other, arguments.port_timeout) for other in arguments.others]
         return _compare(rnn, others, arguments, path)
@@ -221,7 +217,7 @@ def run(rnn: Any, arguments: Namespace) -> int:
         return 1
 
 
-def _compare(rnn: Any, others: list[Source], arguments: Namespace, path: str | None) -> int:
+def _compare(rnn: Any, others: list[Source], arguments: Configuration, path: str | None) -> int:
     sources = list(others)
     if any(isinstance(other, PackageSource) for other in others):
         sources.insert(0, PackageSource(PackagePort(rnn)))
@@ -232,16 +228,15 @@ def _compare(rnn: Any, others: list[Source], arguments: Namespace, path: str | N
     if len(files) > 1:
         raise InputError("two traces are given: expected at most one, whose run is repeated")
     if files:
-        for name in given_options(arguments):
+        for name in arguments.given:
             both = f"{option_name(name)} is given with {files[0].name}"
             raise InputError(f"{both}, which has the options of its run: leave it out")
         compared = files[0].recorded.run
         series = compared.x, compared.target, compared.h_0, compared.params
         experiment = Experiment("series of the trace", *series)
     else:
-        configuration = configuration_of(arguments)
-        experiment = prepare(configuration)
-        compared = experiment.run(configuration.run_options())
+        experiment = prepare(arguments)
+        compared = experiment.run(arguments.run_options())
         begin(rnn, compared)  # makes no update; options that no run can have are refused
     k1, k2, epochs = compared.options.schedule
     steps = epochs * -(-len(compared.x) // k1) * min(k2, len(compared.x))
@@ -252,7 +247,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Namespace, path: str | N
         )
     for each in others:
         each.check(compared)
-    print(f"{described(names, experiment.name, compared)}, {compared.params.W_hh.dtype}")
+    print(described(names, experiment.name, compared))
     sides = [examine(each, compared) for each in sources]
     print(report(sides, compared))
     if path is not None:
@@ -277,4 +272,4 @@ def _plot(
         with np.errstate(all="ignore"):
             found = predict(numpy_rnn, side.params, experiment, run.options.objective, generate)
         results[side.name] = Result(side.losses, *found)
-    draw(path, lambda plot: draw_results(plot, experiment, results))
+    draw(path, experiment, results)

@@ -1,199 +1,102 @@
-"""Series: the sine wave, the numbers in text files and .npy files, and the characters of a text as classes."""
+"""Series: the sine wave, the numbers in text files, and the characters of a text as classes."""
 
-import os
+import csv
 import re
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from math import isfinite
-from typing import NamedTuple
+from typing import TypeAlias
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
-from numpy_rnn.common.format import pluralize
+from numpy_rnn.common.errors import InputError, errors_about, some_of
+from numpy_rnn.common.files import read_bytes
 
-STANDARD_INPUT = "-"
 MIN_ROWS = 3  # each row is predicted from the one before
 BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
 NUMBERS = "expected finite numbers with decimal points, one row per time step"
 
-
-class Series(NamedTuple):
-    """The rows of a file and the names of their columns."""
-
-    rows: np.ndarray  # (N, D)
-    names: tuple[str, ...] | None = None  # (D); None: the file has no header
-
-
-def sine() -> np.ndarray:
-    """The series of the default experiment, (21, 1): the sine of 21 equally spaced times from 2 to 10 inclusive."""
-    return np.sin(np.linspace(2, 10, 21))[:, None]
-
-
-def name_of(path: str) -> str:
-    """The printable name of a file without its folder, or "standard input"."""
-    return "standard input" if path == STANDARD_INPUT else printable(os.path.basename(path))
-
-
-def read_series(path: str, columns: Sequence[str] | None = None) -> Series:
-    """Read a file: rows (N, D), one per time step, with one column per feature; and the names of the columns.
-
-    A .npy file has an array with one or two axes; one of float32 or float64 is memory-mapped, and must not change while
-    it is used. Any other file, and "-", standard input, is text: columns separated by semicolons, tabs, commas or
-    spaces, the first of these in the second line, and optionally a header. columns: names, or numbers from 1.
-    """
-    with errors_about(
-        "data from standard input" if path == STANDARD_INPUT else f"data file {path}"
-    ):
-        series = (
-            _mapped(path, columns)
-            if path.lower().endswith(".npy")
-            else _parsed(read_text(path), columns)
-        )
-        if len(series.rows) < MIN_ROWS:
-            raise InputError(
-                f"it has {pluralize(len(series.rows), 'row')}; expected {MIN_ROWS} or more"
-            )
-    return series
+Rows: TypeAlias = tuple[np.ndarray, list[str]]  # (N, D), and the names of the columns
+# The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
+SINE_WAVE: Rows = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"])
 
 
 def read_text(path: str) -> str:
-    """The UTF-8 text of a file, or of standard input for "-", with any line ends. Raises OSError or InputError."""
-    if path != STANDARD_INPUT:
-        with open(path, "rb") as file:
-            content = file.read()
-    elif sys.stdin is None or sys.stdin.isatty():
-        raise InputError("it is a terminal or closed; expected a pipe, or < FILE")
-    else:
-        content = sys.stdin.buffer.read()
+    """The UTF-8 text of a regular file or a pipe, with any line ends. Raises InputError."""
     try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"it is not UTF-8 ({error.reason} at byte {error.start}); expected a text file"
-        ) from None
+        where = f"{error.reason} at byte {error.start}"
+        raise InputError(f"it is not UTF-8 ({where}); expected a text file") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def used_characters(text: str) -> str:
-    """The characters of a text, each once, in the order of Unicode. Raises InputError if there are fewer than two."""
-    alphabet = "".join(sorted(set(text)))
-    if len(alphabet) < 2 or "\0" in alphabet:
-        raise InputError(
-            "it is binary, or has fewer than 2 different characters; expected a text file"
-        )
-    return alphabet
+def read_series(path: str, columns: Sequence[str] | None = None) -> Rows:
+    """The numbers in a text file. columns: names, or numbers from 1.
 
-
-def character_classes(text: str, alphabet: str) -> np.ndarray:
-    """The class of every character, (N,): its place in the alphabet. Raises InputError if it has none."""
-    unknown = sorted(set(text) - set(alphabet))
-    if unknown:
-        described = (f"{c!r} (U+{ord(c):04X})" for c in unknown)
-        raise InputError(
-            f"it has {some_of(described)}; expected only characters that the run was trained on"
-        )
-    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    return np.searchsorted(np.frombuffer(alphabet.encode("utf-32-le"), np.uint32), points)
-
-
-def _parsed(text: str, columns: Sequence[str] | None) -> Series:
-    """The series in a text."""
-    import csv  # only for a file
-
-    is_comment = text.lstrip().startswith("#")
-    lines = [
-        line.strip(" ") for line in (text.replace("#", "", 1) if is_comment else text).splitlines()
-    ]
-    sample = "".join([line for line in lines if line][1:2]) or text
-    separator = next((separator for separator in ";\t," if separator in sample), " ")
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-    try:
-        rows = [
-            (reader.line_num, [field.strip() for field in row])
-            for row in reader
-            if row not in ([], [""])
-        ]
-    except csv.Error as error:
-        raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
-    names = None
-    if rows and (is_comment or not any(map(BEGINS_A_NUMBER.match, rows[0][1]))):
-        names = rows.pop(0)[1]
-    if not rows:
-        raise InputError(f"it has no row of numbers; {NUMBERS}")
-    count = len(rows[0][1])
-    names = names if names is not None and len(names) == count else None
-    places = _places(columns, names, count)
-    for number, fields in rows:
-        if len(fields) != count:
-            raise InputError(
-                f"line {number} has {pluralize(len(fields), 'column')}, the first row {count}; {NUMBERS}"
-            )
-    values = np.array(
-        [[_number(fields[place], number, place) for place in places] for number, fields in rows]
-    )
-    return Series(
-        values,
-        None if names is None else tuple(names[place] or f"column {place + 1}" for place in places),
-    )
+    Columns are separated by semicolons, tabs, commas or spaces, the first of these in the second
+    line. The first line may be a header, also after a "#". Raises InputError on anything else.
+    """
+    with errors_about(f"data file {path}"):
+        text = read_text(path)
+        is_comment = text.lstrip().startswith("#")
+        lines = [line.strip(" ") for line in text.replace("#", "", is_comment).split("\n")]
+        second = ["", *filter(None, lines)][:3][-1]
+        mark = next((mark for mark in ";\t," if mark in second), " ")
+        reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
+        try:
+            rows = [(reader.line_num, [*map(str.strip, row)]) for row in reader if any(row)]
+        except csv.Error as error:
+            raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
+        names: list[str] = []
+        if rows and (is_comment or not any(map(BEGINS_A_NUMBER.match, rows[0][1]))):
+            names = rows.pop(0)[1]
+        if len(rows) < MIN_ROWS:
+            raise InputError(f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more")
+        count = len(rows[0][1])
+        names = names if len(names) == count else [f"column {n + 1}" for n in range(count)]
+        places = _places(columns, names, count)
+        values = []
+        for line, fields in rows:
+            if len(fields) != count:
+                found = f"line {line} has {len(fields)} columns, the first row {count}"
+                raise InputError(f"{found}; {NUMBERS}")
+            values.append([_number(fields[place], line, place) for place in places])
+    return np.array(values), [names[place] for place in places]
 
 
 def _number(text: str, line: int, place: int) -> float:
     """The finite number in a column of a line. 1_000 is one in Python only."""
     with suppress(ValueError):
-        if isfinite(value := float(text)) and "_" not in text:
+        if isfinite(value := float(text.replace("_", "x"))):
             return value
     raise InputError(f"line {line}, column {place + 1} is {text!r}; {NUMBERS}")
 
 
-def _places(columns: Sequence[str] | None, names: list[str] | None, count: int) -> list[int]:
+def _places(columns: Sequence[str] | None, names: list[str], count: int) -> list[int]:
     """The indices of the chosen columns among `count`."""
-    if columns is None:
-        return list(range(count))
-    places = []
-    for column in columns:
-        if column.isdecimal() and 1 <= int(column) <= count:
-            place = int(column) - 1
-        elif names is not None and names.count(column) == 1:
-            place = names.index(column)
-        else:
-            choices = f"{some_of(names)}, or " if names else ""
-            raise InputError(
-                f"there is not one column {column!r}; expected {choices}a number, 1 to {count}"
-            )
-        if place in places:
-            raise InputError(f"column {column!r} is chosen twice; expected every column once")
-        places.append(place)
+    numbers = [str(number) for number in range(1, count + 1)]
+    places: list[int] = []
+    for column in numbers if columns is None else columns:
+        known = numbers if column in numbers else names
+        if known.count(column) != 1 or known.index(column) in places:
+            expected = f"expected names or numbers, each once: {some_of(names)}"
+            raise InputError(f"the columns have {column!r}; {expected}")
+        places.append(known.index(column))
     return places
 
 
-def _mapped(path: str, columns: Sequence[str] | None) -> Series:
-    try:
-        with np.errstate(over="ignore"):  # of a size that no file has
-            array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except OSError:
-        raise
-    except Exception:  # the reader of the header raises anything on damaged bytes
-        raise InputError(
-            "it is not a complete array that numpy.save wrote; pickle is never read"
-        ) from None
-    if array.dtype.kind not in "fiub" or array.ndim not in (1, 2) or array.size == 0:
-        raise InputError(
-            f"it holds {array.dtype} of shape {array.shape}; expected real numbers with one or two axes"
-        )
-    rows = array.reshape(len(array), -1)
-    places = _places(columns, None, rows.shape[1])
-    rows = rows if columns is None else rows[:, places]  # all columns stay mapped
-    if (
-        rows.dtype not in (np.float32, np.float64)
-        or not rows.flags.aligned
-        or not rows.dtype.isnative
-    ):
-        with np.errstate(over="ignore"):  # values too large for float64 are refused below
-            rows = rows.astype(np.float64)
-    if len(faults := np.argwhere(~np.isfinite(rows))):
-        row, column = faults[0]
-        raise InputError(
-            f"row {row + 1}, column {places[column] + 1} is {rows[row, column]}; {NUMBERS}"
-        )
-    return Series(rows)
+def character_classes(text: str, alphabet: str | None) -> tuple[np.ndarray, str]:
+    """The class of every character, (N,), and the alphabet, whose n-th character has class n.
+
+    alphabet: that of saved weights, or None: the characters of the text, in the order of Unicode.
+    Raises InputError on characters that are not in it, and on fewer than two different ones.
+    """
+    alphabet = "".join(sorted(set(text))) if alphabet is None else alphabet
+    if len(alphabet) < 2 or "\0" in text:
+        raise InputError("it is binary, or has fewer than 2 different characters")
+    if unknown := sorted(set(text) - set(alphabet)):
+        described = some_of(f"{c!r} (U+{ord(c):04X})" for c in unknown)
+        raise InputError(f"it has {described}; expected only characters of --weights")
+    index = {character: n for n, character in enumerate(alphabet)}
+    return np.array([index[character] for character in text]), alphabet

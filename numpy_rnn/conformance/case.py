@@ -1,10 +1,8 @@
 """Cases: one window and its SGD step. The tables of tensors, and the format of a report on a case.
 
-A case may lack parts: without `step` it has gradients only; without `h_0` its initial state is
-zero. In stacked cases all arrays have the same leading axes: first in parameters and velocities,
-after the axis of time in the others. The learning rate broadcasts against them.
-
-Another cell has other tables: everything in the suite takes names, axes and order from here.
+Without `step` a case has gradients only; without `h_0` its initial state is zero. In stacked cases
+all arrays have the same leading axes: first in parameters, velocities and the learning rate, after
+the axis of time in the others. The suite takes names, axes and order of tensors from these tables.
 """
 
 from collections.abc import Mapping
@@ -50,13 +48,13 @@ def equations(tensor: str, objective: Objective, step: Step | None) -> str:
         return "L3, L4, L2"
     if step is None or tensor not in UPDATED:
         return EQUATIONS[tensor]
-    clipping = ["U2, U3"] * (step.max_norm is not None) or ["U7"] * (step.max_value is not None)
-    gradient = clipping + ["U4"] * bool(step.weight_decay)
+    gradient = "U2, U3, " if step.max_norm is not None else "U7, " * (step.max_value is not None)
+    gradient += "U4, " * bool(step.weight_decay)
     if tensor.startswith("v"):
-        return ", ".join([*gradient, "U8" if step.adagrad else "U5"])
+        return gradient + ("U8" if step.adagrad else "U5")
     if step.adagrad:
-        return ", ".join([*gradient, "U9", "U1"])
-    return ", ".join([*(["U6"] * step.nesterov if step.momentum else gradient), "U1"])
+        return gradient + "U9, U1"
+    return ("U6, " * step.nesterov if step.momentum else gradient) + "U1"
 
 
 def parameters_from(arrays: Mapping[str, Any], prefix: str = "") -> Parameters[Any]:
@@ -111,18 +109,14 @@ def required_outputs(
     case: WindowCase, intermediates: bool, input_gradients: bool = False
 ) -> dict[str, tuple[int, ...]]:
     """The names that a report on this case must have, and their shapes."""
-    prefixes = ["d"]
-    if case.step is not None:
-        prefixes += ["v", ""] if case.step.has_velocity else [""]
+    prefixes = (
+        ["d"] if case.step is None else ["d", "v", ""] if case.step.has_velocity else ["d", ""]
+    )
     names = {"loss", *(prefix + name for prefix in prefixes for name in present(case.params))}
     names |= {*INTERMEDIATES} if intermediates else set()
     names |= {*INPUT_GRADIENTS} if input_gradients else set()
-    sizes = case_sizes(case)
-    return {
-        name: tuple(sizes[letter] for letter in axes)
-        for name, axes in SHAPES.items()
-        if name in names
-    }
+    sizes, known = case_sizes(case), [name for name in SHAPES if name in names]
+    return {name: tuple(sizes[letter] for letter in SHAPES[name]) for name in known}
 
 
 def format_errors(

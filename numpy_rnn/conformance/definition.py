@@ -1,9 +1,8 @@
 """The network, its gradient, its SGD step and its training loop: every equation once.
 
 An equation is a method of `Definition`: of the numbers `n` that it runs on, the tensors `w` of the
-window, the parameters `p`, and the step t. w.h[t - 1] is h_{t-1} of DERIVATION.md. What it returns
-depends on the arithmetic alone (`arithmetics/`): values, derivatives by complex step, rounding
-bounds, or random roundings.
+window, the parameters `p`, and the step t. w.h[t - 1] is h_{t-1} of DERIVATION.md. The arithmetic
+(`arithmetics/`) gives values, derivatives by complex step, rounding bounds, or random roundings.
 
 A mutant is a Definition with other equations, given as functions without `self` or in a subclass:
 
@@ -41,6 +40,7 @@ from numpy_rnn.conformance.case import (
 
 Steps = dict[int, N]  # an array for each step t, from 1
 Arrays = dict[str, NumpyArray]  # by the names of a report
+Named = dict[str, N]
 Params = Parameters[N]
 
 
@@ -117,7 +117,7 @@ class Definition:
             w.h[t] = n.see("h", t, self.state(n, w, t, nonlinearity))
             w.y[t] = n.see("y", t, self.output(n, w, p, t))
 
-    def backward(self, n: Arithmetic, w: Tensors, p: Params, nonlinearity: str) -> dict[str, N]:
+    def backward(self, n: Arithmetic, w: Tensors, p: Params, nonlinearity: str) -> Named:
         """dh and da of all steps, and the gradients of the parameters by their names."""
         after = len(w.x) + 1
         w.dh[after] = w.da[after] = n.zeros(w.a[after - 1])
@@ -138,7 +138,7 @@ class Definition:
 
     # -- step -------------------------------------------------------------------------------------
 
-    def clipped(self, n: Arithmetic, d: dict[str, N], p: dict[str, N], step: Step) -> dict[str, N]:
+    def clipped(self, n: Arithmetic, d: Named, p: Named, step: Step) -> Named:
         """The gradients after clipping."""
         if step.max_norm is not None:
             factor = n.factor(n.norm(list(d.values())), step.max_norm)  # (U2), (U3)
@@ -214,15 +214,10 @@ def window_update(
 
 
 def update(
-    n: Arithmetic,
-    p: dict[str, N],
-    d: dict[str, N],
-    before: Arrays,
-    step: Step,
-    of: Definition = DEFINITION,
-) -> dict[str, N]:
+    n: Arithmetic, p: Named, d: Named, before: Arrays, step: Step, of: Definition = DEFINITION
+) -> Named:
     """The parameters after the step, by name; `before`: the velocities, or sums of squares."""
-    after, gradients = dict[str, N](), of.clipped(n, d, p, step)
+    after, gradients = Named(), of.clipped(n, d, p, step)
     for name, theta in p.items():
         g = of.decayed(n, name, gradients[name], theta, step)
         v, former = None, n.given(before[name]) if name in before else None
@@ -270,12 +265,9 @@ def train(
         while new < T:
             number, window = number + 1, of.window(T, new, k1, k2)
             h_0 = of.carried_state(states, window, epoch)
-            series = {
-                "x": run.x[window.start : window.stop],
-                "target": run.target[window.loss_start : window.stop],
-            }
-            options = {"objective": objective, "step": step, "velocity": velocity}
-            case = WindowCase(params=params, h_0=h_0, **series, **options)
+            x = run.x[window.start : window.stop]
+            target = run.target[window.loss_start : window.stop]
+            case = WindowCase(params, x, target, h_0, objective, step, velocity)
             report, later = (compute or own)(case)
             states |= dict(enumerate(later, window.start + 1))
             params = parameters_from(report)

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import NumpyArray, Window, WindowCase
+from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import Window, WindowCase
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import BACKWARDS, INTERMEDIATES, RECURRENT, TENSORS, present
@@ -91,14 +92,14 @@ class Judgement(NamedTuple):
 class Stack(NamedTuple):
     """Updates of one kind as one case and one report. Their axis comes first, or after time."""
 
-    chosen: NumpyArray  # which updates of the run, (n,)
+    chosen: Array  # which updates of the run, (n,)
     case: WindowCase
     report: Arrays
 
     def single(self, at: tuple[int, ...]) -> tuple[WindowCase, Arrays]:
         """One update of one network, as a case and a report."""
 
-        def one(array: NumpyArray, first: int = 0) -> NumpyArray:
+        def one(array: Array, first: int = 0) -> Array:
             """The entry of an array whose ensemble axis may have size 1, shared by all networks."""
             places = (min(i, size - 1) for i, size in zip(at, array.shape[first:]))
             return np.asarray(array[(slice(None),) * first + tuple(places)])
@@ -204,7 +205,7 @@ def single_update(
     return _stack(recorded, np.array([index])).single((0, *network))
 
 
-def _kinds(recorded: RecordedRun) -> NumpyArray:
+def _kinds(recorded: RecordedRun) -> Array:
     """T and K of every update, and whether there is a velocity before it."""
     run, (start, loss_start, stop) = recorded.run, (recorded.updates[n] for n in Window._fields)
     has_velocity = (np.arange(len(start)) > 0) | (run.velocity is not None)
@@ -212,7 +213,7 @@ def _kinds(recorded: RecordedRun) -> NumpyArray:
     return np.stack((stop - start, stop - loss_start, has_velocity), axis=1)
 
 
-def _stack(recorded: RecordedRun, chosen: NumpyArray) -> Stack:
+def _stack(recorded: RecordedRun, chosen: Array) -> Stack:
     """These updates, which are of one kind."""
     run, updates = recorded.run, recorded.updates
     T, K, has_velocity = _kinds(recorded)[chosen[0]].tolist()
@@ -220,11 +221,11 @@ def _stack(recorded: RecordedRun, chosen: NumpyArray) -> Stack:
     first_row = np.concatenate(([0], np.cumsum(updates["stop"] - updates["start"])))[chosen]
     sizes, rate = cases.case_sizes(run), np.asarray(step.learning_rate)
 
-    def rows(first_step: NumpyArray, steps: int) -> NumpyArray:
+    def rows(first_step: Array, steps: int) -> Array:
         """Indices (steps, n)."""
         return first_step + np.arange(steps)[:, None]
 
-    def series(array: NumpyArray, size: int) -> NumpyArray:
+    def series(array: Array, size: int) -> Array:
         array = cases.as_rows(array, size, run.params.W_hh.dtype)
         is_shared = array.ndim < 3 + E
         return array.reshape(len(array), *(1,) * E, *array.shape[1:]) if is_shared else array
@@ -263,7 +264,7 @@ def _black_box_checks(updates: Arrays, stack: Stack, tau: TanhError) -> Iterator
 
 
 def _calmed(
-    recorded: RecordedRun, lost: NumpyArray, source: PortSource, tau: TanhError
+    recorded: RecordedRun, lost: Array, source: PortSource, tau: TanhError
 ) -> tuple[Stack, list[Check]]:
     """Some of the lost windows and their checks, with recurrent weights that are not chaotic.
 
@@ -339,31 +340,29 @@ def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Diverge
 
 
 def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
-    """The first window whose initial state is wrong: that of the run, or one of the window before.
+    """The first window whose initial state is not exactly the latest one of its step.
 
-    States must be exact. If they are not reported, `judge` recomputes them.
+    If the states are not reported, `judge` recomputes them.
     """
-    run, updates = recorded.run, recorded.updates
-    initial, h, steps = updates["initial"], updates.get("h"), carried_steps(updates)
-    rows = updates["stop"] - updates["start"]
-    starts = np.cumsum(rows) - rows  # of the windows, in h
-    for index, start in enumerate(updates["start"]):
-        if start == 0 or index == 0 or updates["epoch"][index] != updates["epoch"][index - 1]:
-            right = np.broadcast_to(run.h_0, initial[index].shape)
-        elif start == updates["start"][index - 1]:
-            right = initial[index - 1]
-        elif h is not None and steps[index - 1]:
-            right = h[starts[index - 1] + steps[index - 1] - 1]
-        else:  # recomputed, or the schedule is wrong
-            continue
-        if not np.array_equal(found := initial[index], right):
+    updates, states, row = recorded.updates, dict[int, Array](), 0
+    for index, (start, stop) in enumerate(zip(updates["start"], updates["stop"])):
+        found = updates["initial"][index]
+        right = states.get(start, found) if start else recorded.run.h_0
+        right = np.broadcast_to(right, found.shape)
+        if not np.array_equal(found, right):
             element = tuple(map(int, np.argwhere(found != right)[0]))
             numbers = float(found[element]), float(right[element]), 0.0, np.inf
             yield Divergence(*_place(updates, index), "initial", None, element, *numbers)
             return
+        states[start] = found
+        if "h" in updates:
+            states |= dict(enumerate(updates["h"][row : row + stop - start], start + 1))
+        else:
+            states = {start: found}
+        row += stop - start
 
 
-def carried_steps(updates: Arrays) -> NumpyArray:
+def carried_steps(updates: Arrays) -> Array:
     """After which step of a window the next one of its epoch starts, (N,); 0 where none does."""
     start, stop, epoch = (np.append(updates[name], -1) for name in ("start", "stop", "epoch"))
     steps = start[1:] - start[:-1]

@@ -165,9 +165,11 @@ class PackageSource(PortSource):
     def trace(self, run: Run) -> RecordedRun:
         """The run of the package, whose numbers may overflow."""
         rnn, recorder = self.port.rnn, Recorder(run)
-        series = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
+        given = (run.params, run.x, run.target, run.h_0, run.velocity)
+        *series, velocity = map(rnn.from_numpy, given)
+        options = run.options.keywords() | {"velocity": velocity, "record": True}
         with np.errstate(all="ignore"):
-            for update in rnn.train(*series, record=True, **run.options.keywords()):
+            for update in rnn.train(*series, **options):
                 recorder.append(update)
         return recorder.recorded()
 

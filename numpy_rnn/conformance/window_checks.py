@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, WindowCase
+from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds, TanhError
 from numpy_rnn.conformance.arithmetics.noisy import Noisy, sampled
 from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
@@ -36,24 +37,24 @@ class Check(NamedTuple):
     """The check of one tensor of a window, or of stacked ones, whose axes come first."""
 
     tensor: str
-    ratio: NumpyArray  # |reported − expected| / allowed, by element; at most 1 for right code
-    expected: NumpyArray
-    allowed: NumpyArray
-    estimated: NumpyArray  # by window: whether an estimate decides, not a proven bound
-    lost: NumpyArray  # by window: whether rounding alone may change the tensor by half
+    ratio: Array  # |reported − expected| / allowed, by element; at most 1 for right code
+    expected: Array
+    allowed: Array
+    estimated: Array  # by window: whether an estimate decides, not a proven bound
+    lost: Array  # by window: whether rounding alone may change the tensor by half
 
 
 class Tolerance(NamedTuple):
     """What rounding allows of one tensor: E, or as the spread of samples estimates."""
 
     tensor: str
-    expected: NumpyArray
-    E: NumpyArray
-    spread: NumpyArray | None  # of the samples; None if proven bounds decide
+    expected: Array
+    E: Array
+    spread: Array | None  # of the samples; None if proven bounds decide
     limits: np.finfo
     axes: tuple[int, ...]  # those of one window; the others are of stacked ones
 
-    def size(self, array: NumpyArray) -> NumpyArray:
+    def size(self, array: Array) -> Array:
         """The 2-norm of every window."""
         with np.errstate(over="ignore", invalid="ignore"):
             return root_of_squares(array, self.axes)
@@ -65,12 +66,12 @@ class Tolerance(NamedTuple):
         return float(count) ** 0.5 * float(self.limits.smallest_normal)
 
     @property
-    def wide(self) -> NumpyArray:
+    def wide(self) -> Array:
         """By window, whether the proven bound is not narrow, or not finite."""
-        u = float(self.limits.eps) / 2
-        return ~(self.size(self.E) <= ROUNDINGS * u * self.size(self.expected))
+        narrow = ROUNDINGS * float(self.limits.eps) / 2 * self.size(self.expected)
+        return ~(self.size(self.E) <= narrow)
 
-    def check(self, reported: NumpyArray) -> Check:
+    def check(self, reported: Array) -> Check:
         """The check of these numbers."""
         difference = np.asarray(reported, np.float64) - self.expected
         size, u = self.size(self.expected), float(self.limits.eps) / 2
@@ -92,19 +93,19 @@ class Tolerance(NamedTuple):
         flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
         return Check(self.tensor, ratios(difference, allowed), self.expected, allowed, *flags)
 
-    def at(self, rows: NumpyArray, windows: NumpyArray) -> "Tolerance":
+    def at(self, rows: Array, windows: Array) -> "Tolerance":
         """The tolerance of one step of some of the stacked windows, by its index in time."""
         spread = None if self.spread is None else self.spread[rows, windows]
         expected, E = self.expected[rows, windows], self.E[rows, windows]
         return self._replace(expected=expected, E=E, spread=spread, axes=(-2, -1))
 
 
-def check_local(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, NumpyArray]:
+def check_local(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, Array]:
     """The ratios at level L1 of a report with all intermediates, by tensor in causal order."""
     return {check.tensor: check.ratio for check in local_checks(case, report, tau)}
 
 
-def check_global(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, NumpyArray]:
+def check_global(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, Array]:
     """The ratios at level L2, of required and of other reported tensors; missing: infinity."""
     return {check.tensor: check.ratio for check in global_checks(case, report, tau)}
 
@@ -124,7 +125,7 @@ def global_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Ite
         yield tolerance.check(report[name] if is_right else np.full(shape, np.nan))
 
 
-def ratios(difference: NumpyArray, allowed: NumpyArray) -> NumpyArray:
+def ratios(difference: Array, allowed: Array) -> Array:
     """|difference| / allowed; 0 where both are 0, infinity where only `allowed` is, or for NaN."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
@@ -140,9 +141,10 @@ def tolerances(
     """
     limits = np.finfo(case.dtype)
     with np.errstate(all="ignore"):  # a bound that overflows is not used
+        bounds = window_update(case, Bounds(case.dtype, tau, reported))
         found = {
             name: Tolerance(name, near.value, near.E, None, limits, axes_of(name))
-            for name, near in window_update(case, Bounds(case.dtype, tau, reported)).items()
+            for name, near in bounds.items()
             if name in names
         }
         are_wide = any(tolerance.wide.any() for tolerance in found.values())
@@ -154,7 +156,7 @@ def tolerances(
     return found
 
 
-def spread_of(samples: NumpyArray, axis: int) -> NumpyArray:
+def spread_of(samples: Array, axis: int) -> Array:
     """The standard deviation along an axis, of tiny numbers too."""
     deviations = samples - samples.mean(axis=axis, keepdims=True)
     size = root_of_squares(deviations, axis).squeeze(axis)

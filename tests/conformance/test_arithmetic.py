@@ -10,9 +10,8 @@ from windows_for_tests import WAYS, huge_window, window, worst
 
 from numpy_rnn.common.records import DTYPES, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import divisor
-from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds
+from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds, softmax
 from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
-from numpy_rnn.conformance.arithmetics.loss_bounds import softmax
 from numpy_rnn.conformance.arithmetics.rounding import UPWARDS, Near, Rounding
 from numpy_rnn.conformance.case import SHAPES, parameters_from, present, with_rows
 from numpy_rnn.conformance.definition import window_update

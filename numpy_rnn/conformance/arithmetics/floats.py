@@ -6,7 +6,8 @@ from operator import add
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, Objective, Step
+from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import (
     Arithmetic,
     Dtype,
@@ -25,42 +26,36 @@ class Floats(Arithmetic):
     def __init__(self, dtype: Dtype):
         self.dtype, self.axes, self.seen = np.dtype(dtype), 0, {}
 
-    def given(self, array: NumpyArray, /) -> NumpyArray:
+    def given(self, array: Array, /) -> Array:
         return array
 
-    def stack(self, values: Sequence[NumpyArray]) -> NumpyArray:
+    def stack(self, values: Sequence[Array]) -> Array:
         if len({value.shape for value in values}) > 1:
             values = np.broadcast_arrays(*values, subok=True)
         return np.stack(values)
 
-    def zeros(self, value: NumpyArray) -> NumpyArray:
+    def zeros(self, value: Array) -> Array:
         return np.zeros_like(value)
 
-    def affine(
-        self, products: Sequence[tuple[NumpyArray, NumpyArray]], bias: NumpyArray | None = None
-    ) -> NumpyArray:
+    def affine(self, products: Sequence[tuple[Array, Array]], bias: Array | None = None) -> Array:
         total = reduce(add, [A @ B for A, B in products])
         return total if bias is None else total + bias[..., None, :]
 
-    def total(self, steps: Sequence[NumpyArray]) -> NumpyArray:
+    def total(self, steps: Sequence[Array]) -> Array:
         return reduce(add, [value.sum(axis=-2) for value in steps])
 
-    def phi(self, a: NumpyArray, nonlinearity: str) -> NumpyArray:
+    def phi(self, a: Array, nonlinearity: str) -> Array:
         return nonlinearity_of(nonlinearity).phi(a)
 
-    def by_slope(
-        self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str
-    ) -> NumpyArray:
+    def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
         return dh * nonlinearity_of(nonlinearity).slope(a, h)
 
-    def loss_and_error(
-        self, y: NumpyArray, target: NumpyArray, objective: Objective
-    ) -> tuple[NumpyArray, NumpyArray]:
+    def loss_and_error(self, y: Array, target: Array, objective: Objective) -> tuple[Array, Array]:
         N = divisor(y.shape, objective)
         losses, errors = choose(LOSSES, objective.loss, "loss")(self, y, target)
         return losses.sum(axis=(0, -2, -1)) / N, errors / N  # (L2), (B1)
 
-    def log_softmax(self, y: NumpyArray) -> NumpyArray:
+    def log_softmax(self, y: Array) -> Array:
         """log p."""
         z = y - y.real.max(axis=-1, keepdims=True)
         return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
@@ -68,24 +63,24 @@ class Floats(Arithmetic):
     def constant(self, number: float) -> float:
         return number
 
-    def rate(self, step: Step, theta: NumpyArray) -> NumpyArray:
+    def rate(self, step: Step, theta: Array) -> Array:
         return self.expand(np.asarray(step.learning_rate, self.dtype), theta)
 
-    def norm(self, gradients: Sequence[NumpyArray]) -> NumpyArray:
+    def norm(self, gradients: Sequence[Array]) -> Array:
         squares = [(g * g).sum(axis=tuple(range(self.axes, g.ndim))) for g in gradients]
         return np.sqrt(reduce(add, squares))  # (U2)
 
-    def factor(self, norm: NumpyArray, max_norm: float) -> NumpyArray:
+    def factor(self, norm: Array, max_norm: float) -> Array:
         return np.minimum(1, max_norm / (norm + SMALL))  # (U3)
 
-    def clip(self, g: NumpyArray, max_value: float) -> NumpyArray:
+    def clip(self, g: Array, max_value: float) -> Array:
         return np.clip(g, -max_value, max_value)  # (U7)
 
-    def by_root(self, g: NumpyArray, squares: NumpyArray) -> NumpyArray:
+    def by_root(self, g: Array, squares: Array) -> Array:
         return g / np.sqrt(squares + TINY)  # (U9)
 
 
-def joined(parts: Sequence[NumpyArray], axis: int) -> NumpyArray:
+def joined(parts: Sequence[Array], axis: int) -> Array:
     """The parts along one of the last two axes; the leading axes are broadcast."""
     arrays = [np.asarray(part) for part in parts]
     if len(arrays) == 1:
@@ -95,15 +90,15 @@ def joined(parts: Sequence[NumpyArray], axis: int) -> NumpyArray:
     return np.concatenate(wide, axis=axis)
 
 
-Loss = Callable[[Floats, NumpyArray, NumpyArray], tuple[NumpyArray, NumpyArray]]
+Loss = Callable[[Floats, Array, Array], tuple[Array, Array]]
 
 
-def squared_error(n: Floats, y: NumpyArray, target: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+def squared_error(n: Floats, y: Array, target: Array) -> tuple[Array, Array]:
     """The terms of the loss, and of dy, before the division by N."""
     return 0.5 * (y - target) * (y - target), y - target  # (L1), (B1)
 
 
-def cross_entropy(n: Floats, y: NumpyArray, target: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+def cross_entropy(n: Floats, y: Array, target: Array) -> tuple[Array, Array]:
     """The same of softmax cross-entropy; target: classes as rows of 0 and 1."""
     log_p = n.log_softmax(y)  # (L3)
     return -(target * log_p), np.exp(log_p) - target  # (L4), (B1)

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import NumpyArray, WindowCase
+from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.arithmetics.arithmetic import Dtype, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.arithmetics.floats import Floats, joined
@@ -42,7 +43,7 @@ EXACT = {np.maximum, np.minimum, np.negative, np.absolute, np.positive}  # opera
 def sampled(case: WindowCase) -> WindowCase:
     """The case with one more leading axis of its parameters and velocities, that of the samples."""
 
-    def repeated(array: NumpyArray) -> NumpyArray:
+    def repeated(array: Array) -> Array:
         return np.broadcast_to(array, (SAMPLES, *array.shape))
 
     velocity = None if case.velocity is None else tree_map(repeated, case.velocity)
@@ -78,20 +79,16 @@ class Noisy(Floats):
     """Random roundings to a dtype, of a case that is `sampled`. reported: as for `Bounds`."""
 
     def __init__(
-        self,
-        dtype: Dtype,
-        tau: TanhError = TAU,
-        reported: dict[str, NumpyArray] | None = None,
-        seed: int = 0,
+        self, dtype: Dtype, tau: TanhError = TAU, reported: dict[str, Array] | None = None
     ):
         super().__init__(dtype)
         limits = np.finfo(dtype)
         self.u, self.smallest = float(limits.eps) / 2, float(limits.smallest_normal)
         self.tau, self.reported = tau, reported or {}
-        self.generator = np.random.default_rng(seed)
+        self.generator = np.random.default_rng(0)
         self.tilt = self.generator.uniform(-1, 1, SAMPLES)  # of tanh, by sample
 
-    def given(self, array: NumpyArray, /) -> NumpyArray:
+    def given(self, array: Array, /) -> Array:
         """The numbers; half of the samples read subnormal ones as zeros."""
         value = np.asarray(array, np.float64)
         is_tiny = (np.abs(value) < self.smallest) & (value != 0)
@@ -101,20 +98,20 @@ class Noisy(Floats):
         noisy.noise = self
         return noisy
 
-    def per_sample(self, value: NumpyArray, numbers: NumpyArray) -> NumpyArray:
+    def per_sample(self, value: Array, numbers: Array) -> Array:
         """A number for each sample, along their axis: the first, or that after time."""
         axis, shape = int(value.ndim == self.axes + 3), [1] * value.ndim
         shape[axis] = SAMPLES
         return numbers.reshape(shape)
 
-    def see(self, name: str, t: int | None, value: NumpyArray) -> NumpyArray:
+    def see(self, name: str, t: int | None, value: Array) -> Array:
         super().see(name, t, np.asarray(value))
         if name not in self.reported:
             return value
         reported = self.reported[name] if t is None else self.reported[name][t - 1]
         return self.given(np.broadcast_to(reported, value.shape))
 
-    def rounded(self, value: NumpyArray, size: NumpyArray, n: float) -> NumpyArray:
+    def rounded(self, value: Array, size: Array, n: float) -> Array:
         """The result of an operation on n terms, with a random error of this size in units of u."""
         tiny = n * self.smallest
         if (np.abs(value) * self.u < tiny).any():
@@ -126,27 +123,25 @@ class Noisy(Floats):
         error = self.u * size + tiny * (size > 0)  # a sum whose terms are all 0 is exact
         return self.given(value + error * noise)
 
-    def of_sum(self, value: NumpyArray, squares: NumpyArray, n: float) -> NumpyArray:
+    def of_sum(self, value: Array, squares: Array, n: float) -> Array:
         """A sum of n terms, whose squares have this sum."""
         size = np.hypot(np.sqrt(squares), value) * n**0.5 if n > 1 else np.abs(value)
         return self.rounded(value, size, n)
 
-    def affine(
-        self, products: Sequence[tuple[NumpyArray, NumpyArray]], bias: NumpyArray | None = None
-    ) -> NumpyArray:
+    def affine(self, products: Sequence[tuple[Array, Array]], bias: Array | None = None) -> Array:
         """One sum."""
         left, right = (joined([pair[side] for pair in products], -1 - side) for side in (0, 1))
-        value, squares, n = left @ right, np.square(left) @ np.square(right), left.shape[-1]
+        value, squares, n = left @ right, np.square(left) @ np.square(right), left.shape[-1] + 1
         if bias is not None:
             row = np.asarray(bias)[..., None, :]
-            value, squares, n = value + row, squares + np.square(row), n + 1
-        return self.of_sum(value, squares, max(n, 2))
+            value, squares = value + row, squares + np.square(row)
+        return self.of_sum(value, squares, n)
 
-    def total(self, steps: Sequence[NumpyArray]) -> NumpyArray:
+    def total(self, steps: Sequence[Array]) -> Array:
         rows = joined(steps, -2)
         return self.of_sum(rows.sum(axis=-2), np.square(rows).sum(axis=-2), rows.shape[-2])
 
-    def phi(self, a: NumpyArray, nonlinearity: str) -> NumpyArray:
+    def phi(self, a: Array, nonlinearity: str) -> Array:
         h = super().phi(a, nonlinearity)
         if nonlinearity_of(nonlinearity).bound is None:
             return h
@@ -154,9 +149,7 @@ class Noisy(Floats):
         error = self.tau.relative / 2 * np.abs(values) + self.tau.absolute
         return self.given(values + tilt * error)
 
-    def by_slope(
-        self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str
-    ) -> NumpyArray:
+    def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
         """dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
         of, a = nonlinearity_of(nonlinearity), np.asarray(a)
         if of.bound is not None:
