@@ -102,7 +102,7 @@ REPORT = window_update(CASE)
 
 @pytest.mark.parametrize("name", REPORT)
 def test_wrong_tensor_is_found_there(name):
-    """Its last element is off by 100 bounds, NaN or infinite; it has another shape, or is missing."""
+    """An element is off by 100 bounds, NaN or infinite; it has another shape, or is missing."""
     near = window_update(CASE, Bounds("float64"))[name]
     last = tuple(size - 1 for size in near.E.shape)
 
@@ -264,7 +264,7 @@ VARIANTS = {  # objective, step, and fields of the recipe
         {"class_inputs": True},
     ),
 }
-# The share of its bound that the largest error fills: in float64 the rounding of the checker counts.
+# The share of its bound that the largest error fills. The checker rounds as float64 does.
 FILLED = {"float32": 0.1, "float64": 0.05}
 EXACT = {("relu", "h"), ("relu", "da")}  # at L1 nothing is rounded
 

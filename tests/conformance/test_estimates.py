@@ -102,7 +102,7 @@ def test_flushed_subnormals_are_within_every_bound(sizes, dtype):
 
 
 def test_every_operation_has_its_error():
-    """Uniform on ± u times a size; of single numbers twice, and operations that do not round none."""
+    """Uniform on ± u times a size; of single numbers twice; exact operations have none."""
     n, generator = Noisy("float32"), np.random.default_rng(1)
     n.axes = 1
     sizes = (60, 30), (30, 50), (50,)

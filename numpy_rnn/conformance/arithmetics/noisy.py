@@ -132,10 +132,10 @@ class Noisy(Floats):
         """One sum."""
         left, right = (joined([pair[side] for pair in products], -1 - side) for side in (0, 1))
         value, n = left @ right, left.shape[-1] + 1
-        squares = np.square(left[:1]) @ np.square(right[:1])  # of one sample, as of any
+        squares = np.square(left[-1:]) @ np.square(right[-1:])  # of one that does not flush
         if bias is not None:
             row = np.asarray(bias)[..., None, :]
-            value, squares = value + row, squares + np.square(row[:1])
+            value, squares = value + row, squares + np.square(row[-1:])
         return self.of_sum(value, squares, n)
 
     def total(self, steps: Sequence[Array]) -> Array:
