@@ -60,7 +60,7 @@ argument --epochs: invalid int value: 'x'; see python -m numpy_rnn train --help
 the learning rate is nan: expected a finite number, 0 or more
 argument --k1: '0': expected 1 to 1e+09; see python -m numpy_rnn train --help
 max norm is 0.0: expected a finite number above 0
---held-out is 19: expected 18 at most, so that 3 rows are trained on
+--held-out is 19: expected 18 at most
 --columns needs --data: give both
 --sample needs --text: give both
 --loss is cross_entropy: expected cross_entropy with --text only

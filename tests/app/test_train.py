@@ -166,6 +166,15 @@ def test_one_epoch_at_a_time_is_all_at_once(rnn, capsys, case):
         assert whole[2][name] == parts[2][name]
 
 
+def test_sums_of_squares_are_no_velocity(capsys):
+    """Only weights are taken from a file of another kind of step."""
+    succeed(
+        numpy_rnn, capsys, *["--momentum", "0.5", "--save", "m.npz", "--epochs", "1", "--no-plot"]
+    )
+    out = succeed(numpy_rnn, capsys, "--weights", "m.npz", "--adagrad", "--epochs", 1, "--no-plot")
+    assert "weights from m.npz" in out
+
+
 DIVERGING = {  # the epoch, the update and the first tensor that is not finite
     "--learning-rate 1e30 --nonlinearity relu": r"epoch 1, update \d+: \w+",
     "--learning-rate 0.5 --nonlinearity relu --k1 4": r"epoch \d+, update \d: \w+",

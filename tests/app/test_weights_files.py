@@ -31,7 +31,11 @@ class Bomb:
 
 
 REFUSED: list[tuple[dict, str, str]] = [  # arrays that are changed, options, part of the message
-    ({"W_hy": None}, "", "it has no W_hy: expected W_xh, W_hh, W_hy and what else --save writes"),
+    (
+        {"W_hy": None},
+        "",
+        "it has W_xh, W_hh: expected W_xh, W_hh, W_hy and what --save writes",
+    ),
     ({"W": np.ones(3)}, "", "it has W: expected"),
     ({"W_hh": np.ones((5, 6), "f4")}, "", "W_hh has shape (5, 6): expected (6, 6)"),
     ({"W_hy": np.full((6, 1), np.nan, "f4")}, "", "W_hy contains NaN or infinity"),
@@ -42,7 +46,7 @@ REFUSED: list[tuple[dict, str, str]] = [  # arrays that are changed, options, pa
     (
         {"W_xh": np.ones((2, 6), "f4")},
         "",
-        "w.npz has 2 inputs and 1 outputs: expected 1 of each, as in sine wave",
+        "w.npz has (2, 1) inputs and outputs: expected (1, 1)",
     ),
     ({"vW_hh": np.ones((6, 6), "f4")}, "", "velocity: "),
     ({**VELOCITY, "vW_hh": np.full((6, 6), np.inf, "f4")}, "", "velocity: W_hh contains NaN"),
