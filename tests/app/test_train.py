@@ -97,26 +97,17 @@ def test_loss_of_an_epoch_is_that_of_its_steps():
 def test_output_has_every_number_in_its_place(capsys):
     data = np.random.default_rng(0).normal(0, 1, (12, 2))
     np.savetxt("s.csv", data, delimiter=",", fmt="%.17g", header='a,"per, cent"', comments="")
-    options = "--epochs 2 --seeds 3 --data s.csv --standardize --held-out 3 --dtype float64"
-    out = succeed(numpy_rnn, capsys, *options.split(), "--output", "r.csv", "--no-plot")
-    rows = rows_in("r.csv")
-    networks = ["1", "2", "3"]
-    assert [row[1:5] for row in rows["loss"]] == [[e, "", "", n] for e in "12" for n in networks]
-    places = [
-        ["", str(t), c, n] for t in range(2, 13) for n in networks for c in ("a", "per, cent")
-    ]
+    options = (
+        "--epochs 2 --seeds 3 --data s.csv --standardize --held-out 3 --output r.csv --no-plot"
+    )
+    succeed(numpy_rnn, capsys, *options.split())
+    rows, each = rows_in("r.csv"), ["1", "2", "3"]
+    assert [row[1:5] for row in rows["loss"]] == [[e, "", "", n] for e in "12" for n in each]
+    columns = "a", "per, cent"
+    places = [["", str(t), c, n] for t in range(2, 13) for n in each for c in columns]
     assert [row[1:5] for row in rows["predicted"]] == places
     assert [row[1:5] for row in rows["free-running"]] == places[-18:]
-    values = values_in("r.csv")
-    assert values["actual"] == data[1:].ravel().tolist()
-    predicted = np.reshape(values["predicted"], (11, 3, 2)).swapaxes(1, 2)
-    median = re.search(r"^ +12 +(\S+) +(\S+)", out, re.MULTILINE)
-    assert median is not None
-    assert abs(float(median[2]) - np.median(predicted[-1, 0])) < 1e-6
-    error = np.sqrt(((predicted - data[1:, :, None])[-3:] ** 2).mean(axis=0))
-    found = re.findall(r"held out, 3 steps, .+?  +(\S+) +(\S+)$", out, re.MULTILINE)
-    naive = np.sqrt((np.diff(data, axis=0)[-3:] ** 2).mean(axis=0))
-    np.testing.assert_allclose(np.array(found, float).T, [np.median(error, 1), naive], atol=1e-6)
+    assert values_in("r.csv")["actual"] == data[1:].ravel().tolist()
 
 
 def test_results_are_in_units_of_the_data(capsys):
