@@ -236,4 +236,4 @@ def character_classes(text: str, alphabet: str | None) -> tuple[np.ndarray, str]
     if unknown := sorted(set(text) - set(alphabet)):
         raise InputError(f"it has {some_of(unknown)}; expected only characters of --weights")
     index = {character: n for n, character in enumerate(alphabet)}
-    return np.array([index[character] for character in text]), alphabet
+    return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet
