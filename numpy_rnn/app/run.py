@@ -47,10 +47,7 @@ class Result(NamedTuple):
 
 
 class Trainer:
-    """A run on a series: an iterable of its updates, and what it prints.
-
-    Networks of an ensemble whose loss is not finite are left out; the others continue.
-    """
+    """A run on a series: an iterable of its updates, and what it prints."""
 
     def __init__(self, rnn: Any, experiment: Experiment, configuration: Configuration):
         """Raises InputError if options and data do not agree."""
@@ -66,7 +63,7 @@ class Trainer:
         self._iterator = begin(rnn, self.run)
 
     def __iter__(self) -> Iterator[Update[Any]]:
-        """Make all updates. Raises Diverged if no network has a finite loss."""
+        """Make all updates. Raises Diverged if no network of the ensemble has a finite loss."""
         is_sum, total = self.configuration.reduction == "sum", np.zeros_like(self.loss)
         for update in self._iterator:
             loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
@@ -119,7 +116,7 @@ class Trainer:
         """The tables of predictions and errors. Raises Diverged if no prediction is finite."""
         experiment, generate = self.experiment, self.configuration.generate
         generate = experiment.held_out or GENERATED if generate is None else generate
-        objective, (params, _) = self.run.options.objective, self.weights()
+        objective, params = self.run.options.objective, self.weights()[0]
         made = predict(self.rnn, params, experiment, objective, generate)
         self.result = Result(np.reshape(self.losses, (-1, *experiment.networks)), *made)
         if not (converged := self.result.converged()).all():
