@@ -16,8 +16,7 @@ from numpy_rnn.common.errors import InputError, printable, shortened
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.format import MAX_TITLE, MAX_WIDTH, join_names
 
-MAX_FEATURES = 4
-MAX_POINTS = 100  # a longer series is drawn as lines
+MAX_FEATURES, MAX_POINTS = 4, 100  # of a plot; a longer series is drawn as lines
 
 # Okabe and Ito's colours, which are distinct for the colour-blind. Markers and lines differ too.
 STYLES = ("#E69F00", "s", "-", "--"), ("#0072B2", "x", ":", "-."), ("#009E73", "+", "--", ":")

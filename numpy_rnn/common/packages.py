@@ -57,9 +57,8 @@ def backend(name: str) -> ModuleType:
         ) from None
     missing = [function for function in REQUIRED if not hasattr(module, function)]
     if missing:
-        raise InputError(
-            f"{name!r} has no {', '.join(missing)}: expected a package such as torch_rnn"
-        )
+        expected = "expected a package such as numpy_rnn or torch_rnn"
+        raise InputError(f"{name!r} has no {', '.join(missing)}: {expected}")
     return module
 
 

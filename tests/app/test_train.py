@@ -203,9 +203,6 @@ def test_networks_that_diverge_are_counted_and_left_out(capsys):
     )
     assert 0 < fine.sum() < 4
     assert len(load_run("r.npz")[0].W_hh) == fine.sum()
-    for seed in np.flatnonzero(fine):
-        succeed(numpy_rnn, capsys, *options, "one.csv", "--seed", seed)
-        np.testing.assert_allclose(values_in("one.csv")["loss"], losses[:, seed], rtol=1e-4)
 
 
 def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
