@@ -229,7 +229,7 @@ function mistakeOf(all) {
   if (limit === 0) return "All numbers are 0: print .grad after backward() and before zero_grad().";
   if (isScaled(factor)(["", right])) {
     const isWhole = all.length === Object.keys(tiny.p).length;
-    const clip = `clipped by norm${isWhole ? `, to ${show(norm(numbers))}` : ""}, or with `;
+    const clip = `clipped by norm${isWhole ? ` (now ${show(norm(numbers))})` : ""}, or with `;
     const cause = `${factor > 0 && factor < 1 ? clip : ""}another factor in the loss`;
     return `All are ${show(factor)} times the right ones: ${cause}.`;
   }
