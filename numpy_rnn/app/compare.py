@@ -1,231 +1,275 @@
-"""The command `compare`: run implementations with the same options, check every update of each, measure their drift."""
+"""The command `compare`: run implementations with the same options, and check every update."""
 
+import shutil
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.app import compare_report
-from numpy_rnn.app.command_line import check_files
-from numpy_rnn.app.configuration import option_name
+from numpy_rnn.app.command_line import check_all_files
 from numpy_rnn.app.experiment import Experiment, prepare
-from numpy_rnn.app.options import LOG_EVERY, configuration_of, given_options
-from numpy_rnn.app.plots import draw, draw_results, plot_target
-from numpy_rnn.app.report import described
-from numpy_rnn.app.results import Result, predict
-from numpy_rnn.app.run import begin
-from numpy_rnn.common.errors import InputError, printable
-from numpy_rnn.common.files import save_json
-from numpy_rnn.common.records import Run
-from numpy_rnn.conformance.arithmetics.bounds import TanhError
-from numpy_rnn.conformance.case import FIELDS, one_bias, parameters_from
-from numpy_rnn.conformance.mutants.run_hints import hints_for_run
-from numpy_rnn.conformance.ports.package_port import PackagePort
-from numpy_rnn.conformance.ports.program import kill_programs_on_signal
+from numpy_rnn.app.options import Configuration, option_name
+from numpy_rnn.app.plots import draw, plot_target
+from numpy_rnn.app.run import Result, begin, described, predict
+from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.common.format import format_number, format_table, join_names, pluralize
+from numpy_rnn.common.packages import is_package
+from numpy_rnn.common.records import NumpyArray, Parameters, Run
+from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS, TAU, TanhError
+from numpy_rnn.conformance.case import (
+    FIELDS,
+    RECURRENT,
+    TENSORS,
+    equations,
+    leading_axes,
+    parameters_from,
+)
+from numpy_rnn.conformance.judge import Judgement, finite_part, judge
+from numpy_rnn.conformance.mutants.hints import hint_for_run
+from numpy_rnn.conformance.ports.port import PackagePort, find_port
+from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.traces import drive
-from numpy_rnn.conformance.traces.judge import Judgement, judge
-from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
-from numpy_rnn.conformance.traces.sources import FileSource, PortSource, Source, source
+from numpy_rnn.conformance.runs import PackageSource, PortSource, RecordedRun, source_of
+from numpy_rnn.conformance.trace import load_trace
 
-NUMBERS = "its numbers are not finite"
-NORM = "the norm of its gradient overflows (U2), which makes the factor 0 (U3): scale the numbers before they are squared"
-STEPPED = {*FIELDS, *("v" + name for name in FIELDS)}
+GROWTH = 10  # of the loss of an epoch over that of the first: such a run diverges
 MAX_STEPS = 10_000_000  # of all windows of a run, whose numbers are all kept in memory
+ADVICE = "choose --dtype float64, a smaller --k2, or weights of smaller gain"
+
+
+class TraceFile(NamedTuple):
+    """A trace file as an implementation, whose run is the recorded one."""
+
+    name: str
+    recorded: RecordedRun
+    tau: TanhError = TAU
+
+    def check(self, run: Run) -> None:
+        """The run is that of the file."""
+
+    def trace(self, run: Run) -> RecordedRun:
+        """The recorded run."""
+        return self.recorded
+
+
+Source = PortSource | TraceFile
 
 
 class Side(NamedTuple):
-    """One of the implementations that are compared."""
+    """One of the implementations that are compared, and what was found."""
 
     name: str
-    tau: TanhError
-    losses: np.ndarray  # (epochs, *E)
-    params: Any  # after the run
     judgement: Judgement
-    cut: str | None  # why only the first updates are judged: overflow or non-finite values
-    looks_like: list[str]  # mutants that give the same wrong values
-    is_port: bool = False  # whether its loop is that of `compare`
+    losses: NumpyArray  # (epochs, *E)
+    params: Parameters[NumpyArray]  # after the run
+    has_own_loop: bool  # a port's loop is that of `compare`
+    overflows: bool = False  # after the updates that are judged
+    hint: str = ""  # a mutant that gives the same wrong values
+    tau: TanhError = TAU
 
 
-class Comparison(NamedTuple):
-    """The results of `compare`."""
-
-    run: Run
-    sides: tuple[Side, ...]
-    drift: drive.Drift | None  # None for an ensemble, and where a run is not finite
-
-    @property
-    def passed(self) -> bool:
-        """Whether all agree: no bound is exceeded, and rounding explains the drift."""
-        return all(side.judgement.passed for side in self.sides) and (
-            self.drift is None or self.drift.ratio <= drive.ALARM
-        )
+def source(name: str, timeout: float) -> Source:
+    """The implementation of this name. Raises InputError on a bad name, PortFault if it fails."""
+    if name.endswith(".npz"):
+        return TraceFile(one_line(name), load_trace(name))
+    if not is_package(name) and ":" not in name and any(map(shutil.which, name.split()[:1])):
+        try:
+            return PortSource(ProgramPort(name, timeout))
+        except PortFault as fault:
+            raise PortFault(f"{one_line(name, 80)}, at its start: {fault}") from None
+    return source_of(find_port(name))
 
 
-def compare(sources: Sequence[Source], run: Run) -> Comparison:
-    """Record the run of every source, judge every update, and measure the drift of the others from the first."""
-    run = drive.with_second_bias(run, *(each.abilities for each in sources))
-    sides = tuple(_side(each, run) for each in sources)
-    finite = all(
-        side.cut is None
-        and len(side.losses) == run.options.schedule.epochs
-        and np.isfinite(side.losses).all()
-        for side in sides
-    )
-    measured = None
-    if run.params.W_hh.ndim == 2 and finite:
-        measured = drive.measure(sides[0].losses, [side.losses for side in sides[1:]], run)
-    return Comparison(run, sides, measured)
-
-
-def _side(source: Source, run: Run) -> Side:
+def examine(source: Source, run: Run) -> Side:
+    """Record the run of a source, and judge every update until one is not finite."""
     recorded = source.trace(run)
-    judged, judgement, cut = judge_finite(recorded, source.tau)
-    last = parameters_from(
-        {name: recorded.updates[name][-1] for name in FIELDS if name in recorded.updates}
-    )
+    finite = finite_part(recorded)
+    asked = source if isinstance(source, PortSource) else None
+    judgement = judge(finite, source.tau, whole=finite is recorded, source=asked)
+    last = {name: recorded.updates[name][-1] for name in FIELDS if name in recorded.updates}
     with np.errstate(all="ignore"):  # of wrong numbers of any size
-        hints = [] if judgement.first is None else hints_for_run(judged, judgement.first)
-    losses, is_port = drive.epoch_losses(recorded), isinstance(source, PortSource)
-    return Side(source.name, source.tau, losses, one_bias(last), judgement, cut, hints, is_port)
+        hint = hint_for_run(finite, judgement.first) if judgement.first else ""
+    return Side(
+        source.name,
+        judgement,
+        epoch_losses(recorded),
+        parameters_from(last),
+        has_own_loop=isinstance(source, TraceFile | PackageSource),
+        overflows=finite is not recorded,
+        hint=hint,
+        tau=source.tau,
+    )
 
 
-def finite_part(recorded: RecordedRun) -> RecordedRun:
-    """The updates before the first one with NaN or infinity."""
-    updates = recorded.updates
-    steps = updates["stop"] - updates["start"]
-    update_of_row = np.repeat(np.arange(len(steps)), steps)
-    first = len(steps)
-    for name, array in updates.items():
-        bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
-        if len(bad):
-            first = min(first, int(update_of_row[bad[0]] if name in ROWS else bad[0]))
-    return recorded if first == len(steps) else recorded.first(first)
+def epoch_losses(recorded: RecordedRun) -> NumpyArray:
+    """The loss of every whole epoch, (epochs, *E): the sum, or for a mean that of its points."""
+    windows, losses = recorded.windows, recorded.updates["loss"].astype(np.float64)
+    is_mean = recorded.run.options.objective.reduction == "mean"
+    T = sum(window.loss_steps for window in windows)
+    shares = [window.loss_steps / T if is_mean else 1.0 for window in windows]
+    epochs = len(losses) // len(windows)
+    rows = losses[: epochs * len(windows)].reshape(epochs, len(windows), *losses.shape[1:])
+    with np.errstate(all="ignore"):
+        return np.moveaxis(np.moveaxis(rows, 1, -1) @ shares, -1, -1)
 
 
-def judge_finite(
-    recorded: RecordedRun, tau: TanhError
-) -> tuple[RecordedRun, Judgement, str | None]:
-    """The part of a run that can be judged, its judgement, and why the rest is left out, or None.
-
-    It ends before the first update that is not finite, and before an update whose step is wrong because the sum of the
-    squares overflows in clipping by the global norm: then the norm is infinite, the factor 0 and the gradient lost.
-    """
-    judged = finite_part(recorded)
-    is_cut = judged is not recorded
-    judgement = judge(judged, tau, whole=not is_cut)
-    first = judgement.first
-    if first is not None and first.tensor in STEPPED:
-        index = judged.update_index(first)
-        if _is_stopped_by_its_norm(judged.first(index + 1), tau):
-            judged = judged.first(index)
-            return judged, judge(judged, tau, whole=False), NORM
-    return judged, judgement, NUMBERS if is_cut else None
+# -- the report -----------------------------------------------------------------------------------
 
 
-def _is_stopped_by_its_norm(recorded: RecordedRun, tau: TanhError) -> bool:
-    """Whether the last update is correct if the gradients of the networks whose norm overflows are taken as 0."""
-    updates, E = recorded.updates, recorded.run.params.W_hh.ndim - 2
-    names = ["d" + name for name in FIELDS if name in updates]
-    if updates["start"][-1] > 0:  # the window does not start from a learned initial state
-        names = [name for name in names if name != "dh_0"]
-    with np.errstate(over="ignore"):
-        squares = sum(
-            np.square(updates[n][-1]).sum(axis=tuple(range(E, updates[n].ndim - 1))) for n in names
-        )
-    overflows = ~np.isfinite(squares)
-    if not overflows.any():
-        return False
-    changed = {name: updates[name].copy() for name in names}
-    for gradients in changed.values():
-        gradients[-1][overflows] = 0
-    worst = judge(recorded.replace(changed), tau, whole=False).worst
-    return all(ratio <= 1 for name, ratio in worst.items() if name in STEPPED)
+def report(sides: Sequence[Side], run: Run) -> str:
+    """The verdict first; then the losses, and the worst ratio of every tensor."""
+    parts = [verdict(sides, run), *(losses(side) for side in sides), "", ratios(sides, run)]
+    for side in sides:
+        name, found = side.name, side.judgement
+        if found.calmed:
+            weights = " and ".join(RECURRENT)
+            parts.append(
+                f"{name}: rounding alone changes {', '.join(found.calmed)} too much to be judged;"
+                f" checked in windows with smaller {weights}"
+            )
+        rest = [tensor for tensor in found.unjudged if tensor not in found.not_judged]
+        if rest:
+            parts.append(f"{name}: not judged, as they are lost to rounding: {', '.join(rest)}")
+        ulps = [side.tau.relative / 2, side.tau.absolute / 2]
+        if ulps[0] > STRICT_TANH_ULPS or ulps[1]:
+            errors = f"{ulps[0]:g} ulps" + f" and {ulps[1]:g} ulps of 1" * bool(ulps[1])
+            parts.append(f"{name} declares a tanh error of {errors}: not a strict pass")
+    return "\n".join(parts)
 
 
-def run(rnn: Any, arguments: Any) -> int:
-    """Compare the package `rnn` with `arguments.others`. Returns 0 if they agree, 1 if one is wrong or fails."""
+def verdict(sides: Sequence[Side], run: Run) -> str:
+    """One line for every wrong or unjudged side, with what shows it; one line if all agree."""
+    lines, dtype = list[str](), run.params.W_hh.dtype
+    for side in sides:
+        found, of = side.judgement, f" of {side.name}" if len(sides) > 1 else ""
+        if (first := found.first) is not None:
+            hint = f": {side.hint}" if side.hint else ""
+            lines += [f"WRONG {first.tensor} ({first.equation}){of}{hint}", f"  {first.message()}"]
+            if "a" not in found.worst and first.tensor not in ("window", "initial"):
+                lines.append("  no intermediate values are reported: it may be an earlier stage")
+        elif not found.updates:
+            lines.append(f"NOT JUDGED{of}: the first update overflows {dtype}")
+        elif found.not_judged:
+            why = f"rounding alone changes them too much in {dtype}; {ADVICE}"
+            lines.append(f"NOT JUDGED {', '.join(found.not_judged)}{of}: {why}")
+    if not lines:
+        names = join_names([side.name for side in sides])
+        agree = f"{names} agree" if len(sides) > 1 else f"{names} agrees with the definition"
+        estimated = " (~: estimated)" * any(side.judgement.estimated for side in sides)
+        lines.append(f"{agree}: every update is within its rounding bounds{estimated}")
+    return "\n".join(lines)
+
+
+def losses(side: Side) -> str:
+    """The losses of the first and last epoch in one line; of an ensemble, the medians."""
+    name, epochs = side.name, len(side.losses)
+    if not epochs:
+        return f"{name}: no whole epoch"
+    ends = [float(np.median(side.losses[epoch])) for epoch in (0, -1)]
+    text = f"{name}: loss {format_number(ends[0])} in epoch 1"
+    text += f", {format_number(ends[1])} in epoch {epochs}" * (epochs > 1)
+    if side.overflows:
+        text += f"; it overflows after {side.judgement.updates} updates, which alone are judged"
+    elif not ends[1] <= GROWTH * ends[0]:
+        text += "; it diverges: choose a lower --learning-rate"
+    return text
+
+
+def ratios(sides: Sequence[Side], run: Run) -> str:
+    """The table of the worst ratios."""
+    updates = " and ".join(dict.fromkeys(str(side.judgement.updates) for side in sides))
+    tensors = [name for name in TENSORS if any(name in side.judgement.worst for side in sides)]
+    _, objective, step = run.options
+    rows = [
+        [name, equations(name, objective, step), *(_ratio(name, side) for side in sides)]
+        for name in tensors
+    ]
+    head = f"largest difference / rounding bound of {updates} updates"
+    columns = ["tensor", "equation", *(side.name for side in sides)]
+    return "\n".join([head, *format_table(columns, rows, left=2)])
+
+
+def _ratio(tensor: str, side: Side) -> str:
+    found, is_loop = side.judgement, tensor in ("window", "initial")
+    if tensor not in found.worst or (is_loop and not side.has_own_loop):
+        return "-"
+    worst = found.worst[tensor]
+    if is_loop and worst in (0, np.inf):
+        return "WRONG" if worst else "exact"
+    if tensor in found.unjudged:
+        return "not judged"
+    return f"{worst:.1e} !" if worst > 1 else f"{worst:.3f}" + " ~" * (tensor in found.estimated)
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+def run(rnn: Any, arguments: Configuration) -> int:
+    """Compare implementations. Returns 0 if all agree, 1 if one is wrong, not judged, or fails."""
     path = plot_target(arguments, rnn.__name__)
-    inputs = {"--data": arguments.data, "--text": arguments.text}
-    check_files({**inputs, "--output": arguments.output, "--plot": path}, (".json",))
+    check_all_files(arguments, path)
     try:
-        with kill_programs_on_signal():
-            others = [source(other, arguments.port_timeout) for other in arguments.others]
-            return _compare(rnn, others, arguments, path)
+        others = [source(other, arguments.port_timeout) for other in arguments.others]
+        return _compare(rnn, others, arguments, path)
     except PortFault as fault:
-        print(fault)
+        print(f"FAILED {fault}")
         return 1
 
 
-def _compare(rnn: Any, others: list[Source], arguments: Any, path: str | None) -> int:
-    names = [rnn.__name__, *(other.name for other in others)]
-    files = [other for other in others if isinstance(other, FileSource)]
+def _compare(rnn: Any, others: list[Source], arguments: Configuration, path: str | None) -> int:
+    sources = list(others)
+    if any(isinstance(other, PackageSource) for other in others):
+        sources.insert(0, PackageSource(PackagePort(rnn)))
+    names = [each.name for each in sources]
+    files = [other for other in others if isinstance(other, TraceFile)]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(
-            f"{twice[0]} is given twice, or is this package itself: expected different implementations"
-        )
+        raise InputError(f"{twice[0]} is given twice: expected different implementations")
     if len(files) > 1:
-        raise InputError(
-            f"{files[0].name} and {files[1].name} are both traces: expected at most one, which is repeated"
-        )
+        raise InputError("two traces are given: expected at most one, whose run is repeated")
     if files:
-        for name in given_options(arguments):
+        for name in arguments.given:
             both = f"{option_name(name)} is given with {files[0].name}"
-            raise InputError(f"{both}, a trace, which has the options of its run: leave it out")
+            raise InputError(f"{both}, which has the options of its run: leave it out")
         compared = files[0].recorded.run
-        h_0: Any = compared.params.h_0 if compared.h_0 is None else compared.h_0
-        experiment = Experiment(
-            "series of the trace", compared.x, compared.target, h_0, compared.params
-        )
+        series = compared.x, compared.target, compared.h_0, compared.params
+        experiment = Experiment("series of the trace", *series)
     else:
-        configuration = configuration_of(arguments)
-        experiment = prepare(configuration)
-        compared = experiment.run(configuration.run_options())
+        experiment = prepare(arguments)
+        compared = experiment.run(arguments.run_options())
         begin(rnn, compared)  # makes no update; options that no run can have are refused
-    check_size(compared)
-    compared = drive.with_second_bias(compared, *(other.abilities for other in others))
-    for other in others:
-        other.check(compared)
-    print(f"{described(names, experiment.name, compared)}, {compared.params.W_hh.dtype}")
-    if files:
-        print(f"options, series and initial weights are read from {files[0].name}")
-    comparison = compare([PackagePort(rnn), *others], compared)
-    print(compare_report.text(comparison, arguments.log_every or LOG_EVERY))
-    if arguments.output is not None:
-        save_json(arguments.output, compare_report.values(comparison))
-        print(f"results saved to {printable(arguments.output)}")
-    if not arguments.no_plot:
-        _plot(
-            comparison, experiment, 20 if arguments.generate is None else arguments.generate, path
-        )
-    return 0 if comparison.passed else 1
-
-
-def check_size(run: Run) -> None:
-    """Raise InputError on a run without an update, or with so many that their numbers would fill the memory."""
-    k1, k2, epochs = run.options.schedule
-    steps = epochs * -(-len(run.x) // k1) * min(k2, len(run.x))
+    k1, k2, epochs = compared.options.schedule
+    steps = epochs * -(-len(compared.x) // k1) * min(k2, len(compared.x))
     if not 0 < steps <= MAX_STEPS:
         raise InputError(
-            f"the windows of this run have {steps} steps: expected 1 to {MAX_STEPS}; change --epochs or --k2"
+            f"the windows have {pluralize(steps, 'step')}: expected 1 to {MAX_STEPS};"
+            " change --epochs or --k2"
         )
+    for each in others:
+        each.check(compared)
+    print(described(names, experiment.name, compared))
+    sides = [examine(each, compared) for each in sources]
+    print(report(sides, compared))
+    if path is not None:
+        _plot(sides, experiment, compared, arguments.generate, path)
+    return 0 if all(side.judgement.passed for side in sides) else 1
 
 
-def _plot(comparison: Comparison, experiment: Experiment, generate: int, path: str | None) -> None:
-    """Draw losses and predictions, where all networks have one series, and outputs are rows like the inputs."""
+def _plot(
+    sides: Sequence[Side], experiment: Experiment, run: Run, generate: int | None, path: str
+) -> None:
+    """Draw losses and predictions of one series, whose outputs are rows like the inputs."""
     x, target = experiment.x, experiment.target
-    if x.ndim != 3 or x.shape[1:] != target.shape[1:]:
-        print(
-            "no plot: it shows outputs and inputs together, and those of this run are not rows of one series"
-        )
+    if x.ndim != 3 or x.shape[1:] != target.shape[1:] or leading_axes(run.params) > 1:
+        print("no plot: inputs and outputs are not rows of one series")
         return
     if experiment.series is None:  # of a trace
-        experiment = experiment._replace(series=np.concatenate([x[:, 0], target[-1:, 0]]))
-    results, objective = {}, comparison.run.options.objective
-    whole = max(len(side.losses) for side in comparison.sides)  # a trace may end before
-    for side in [side for side in comparison.sides if len(side.losses) == whole]:
+        series = np.concatenate([x[:, 0], target[-1:, 0]])
+        experiment = experiment._replace(series=series)
+    results, generate = {}, 20 if generate is None else generate
+    whole = max(len(side.losses) for side in sides)  # a trace may end before
+    for side in [side for side in sides if len(side.losses) == whole]:
         with np.errstate(all="ignore"):
-            predictions = predict(numpy_rnn, side.params, experiment, objective, generate)
-        results[side.name] = Result(side.losses, *predictions)
-    draw(path, lambda plot: draw_results(plot, experiment, results, comparison.drift))
+            found = predict(numpy_rnn, side.params, experiment, run.options.objective, generate)
+        results[side.name] = Result(side.losses, *found)
+    draw(path, experiment, results)

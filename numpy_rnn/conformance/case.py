@@ -1,129 +1,91 @@
-"""Cases, `WindowCase` records of one window and its SGD step, and the outputs that a case requires of a port.
+"""Cases: one window and its SGD step. The tables of tensors, and the format of a report on a case.
 
-A case may lack parts. Without `step` it has gradients only. With neither `h_0` nor a learned `params.h_0` the initial
-state is zero and no input. Under the loss GIVEN_DY `target` is dy of the newest K steps, and no loss is computed.
-
-In stacked cases all arrays have the same leading axes, before the axes of time, (..., T, B, D), and the learning rate
-broadcasts against them.
+Without `step` a case has gradients only; without `h_0` its initial state is zero. In stacked cases
+all arrays have the same leading axes: first in parameters, velocities and the learning rate, after
+the axis of time in the others. The suite takes names, axes and order of tensors from these tables.
 """
 
 from collections.abc import Mapping
-from typing import Any, Generic, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_rnn.common.records import A, NumpyArray, Parameters, Run, Step, WindowCase
+from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, WindowCase
 
-INTERMEDIATES = ("a", "h", "y", "dy", "dh", "da")
-GIVEN_DY: Any = "given_dy"
-SHAPES = {
-    "loss": "",
-    "a": "TBH",
-    "h": "TBH",  # h_1 to h_T, without the initial state
-    "y": "TBO",
-    "dy": "TBO",  # zero at the steps without a loss
-    "dh": "TBH",
-    "da": "TBH",
-    "dh_0": "BH",
-    "dx": "TBD",
+# Axes and equations of every tensor, in causal order; h is h_1 to h_T, without the initial state.
+STATES = {"a": ("TBH", "F1"), "h": ("TBH", "F2"), "y": ("TBO", "F3")}
+LOSS = {"loss": ("", "L1, L2")}
+ADJOINTS = {"dy": ("TBO", "B1"), "dh": ("TBH", "B2"), "da": ("TBH", "B3")}
+INPUT_GRADIENTS = {"dh_0": ("BH", "B9"), "dx": ("TBD", "B10")}
+PARAMETERS = {  # and the equation of the gradient
+    "W_xh": ("DH", "B4"),
+    "W_hh": ("HH", "B5"),
+    "W_hy": ("HO", "B6"),
+    "b_h": ("H", "B7"),
+    "b_y": ("O", "B8"),
 }
-Shape = tuple[int, ...]
-PARAMETER_SHAPES = {
-    "W_xh": "DH",
-    "W_hh": "HH",
-    "W_hy": "HO",
-    "b_h": "H",
-    "b_y": "O",
-    "h_0": "BH",
-    "b_hh": "H",
-}
-FIELDS = tuple(PARAMETER_SHAPES)
-for _prefix in (
-    "d",
-    "v",
-    "",
-):  # gradients before clipping; velocities and parameters after the update
-    SHAPES |= {_prefix + name: shape for name, shape in PARAMETER_SHAPES.items()}
+FIELDS = tuple(PARAMETERS)
+RECURRENT = ("W_hh",)  # the weights through which rounding grows from step to step
+TABLE = STATES | LOSS | ADJOINTS | INPUT_GRADIENTS
+TABLE |= {"d" + name: entry for name, entry in PARAMETERS.items()}  # before clipping
+TABLE |= {"v" + name: (axes, "U2 to U5") for name, (axes, _) in PARAMETERS.items()}
+TABLE |= {name: (axes, "U1") for name, (axes, _) in PARAMETERS.items()}  # after the update
+SHAPES = {name: axes for name, (axes, _) in TABLE.items()}
+EQUATIONS = {"window": "T1, T2", "initial": "T3"} | {name: ids for name, (_, ids) in TABLE.items()}
+TENSORS = tuple(EQUATIONS)  # of a run: with its windows, and their initial states
+INTERMEDIATES = (*STATES, *ADJOINTS)
+BACKWARDS = ("dh", "da")  # computed from the last step to the first
+UPDATED = {*FIELDS, *("v" + name for name in FIELDS)}  # what the step computes
 
 
-class TwoBiases(NamedTuple, Generic[A]):
-    """Parameters with two trained biases of the hidden layer, or what belongs to each, such as the velocities.
+def equations(tensor: str, objective: Objective, step: Step | None) -> str:
+    """The ids of the equations of a tensor under these options, from the tensors before it.
 
-        a_t = x_t W_xh + b_h + h_{t-1} W_hh + b_hh     (F1)
-        db_hh = db_h = Σ_{t,b} da_t                    (B7)
-
-    torch.nn.RNN has such biases, b_ih and b_hh. Each is a parameter with its own update, (U1) to (U7): the norm of (U2)
-    includes both gradients. Under plain gradient descent their sum moves twice as far as one bias would.
+    Clipping and weight decay belong to the velocity, and without one to the parameters.
     """
-
-    W_xh: A
-    W_hh: A
-    W_hy: A
-    b_h: A | None = None
-    b_y: A | None = None
-    h_0: A | None = None
-    b_hh: A | None = None
-
-
-class RateInVelocity(Step):
-    """A step whose velocity has the factor −η, as those of Keras and MXNet: v ← μv − η(1 − τ)g, then θ ← θ + v.
-
-    With Nesterov's momentum θ ← θ + μv − ηg.
-    """
-
-    __slots__ = ()
+    if tensor == "loss" and objective.loss == "cross_entropy":
+        return "L3, L4, L2"
+    if step is None or tensor not in UPDATED:
+        return EQUATIONS[tensor]
+    gradient = "U2, U3, " if step.max_norm is not None else "U7, " * (step.max_value is not None)
+    gradient += "U4, " * bool(step.weight_decay)
+    if tensor.startswith("v"):
+        return gradient + ("U8" if step.adagrad else "U5")
+    if step.adagrad:
+        return gradient + "U9, U1"
+    return ("U6, " * step.nesterov if step.momentum else gradient) + "U1"
 
 
-def parameters_from(arrays: Mapping[str, NumpyArray], prefix: str = "") -> Any:
-    """The Parameters of these names, or TwoBiases where there is a second bias; None for names that are missing."""
-    kind: Any = TwoBiases if arrays.get(f"{prefix}b_hh") is not None else Parameters
-    return kind(*(arrays.get(prefix + name) for name in kind._fields))
+def parameters_from(arrays: Mapping[str, Any], prefix: str = "") -> Parameters[Any]:
+    """Parameters, or what belongs to each, from arrays by name; None where there is none."""
+    return Parameters(**{name: arrays.get(prefix + name) for name in FIELDS})
 
 
-def present(params: Any) -> dict[str, NumpyArray]:
+def present(params: Parameters[Any] | None) -> dict[str, Any]:
     """The arrays by name, without those that are None."""
-    return {
-        name: array
-        for name, array in (params or Parameters(*[None] * 3))._asdict().items()
-        if array is not None
-    }
+    fields = {} if params is None else params._asdict()
+    return {name: array for name, array in fields.items() if array is not None}
 
 
-def one_bias(params: Any) -> Parameters[NumpyArray]:
-    """The parameters of the same function with one hidden bias, b_h + b_hh."""
-    has_two = getattr(params, "b_hh", None) is not None
-    return Parameters(*params[:6])._replace(b_h=params.b_h + params.b_hh if has_two else params.b_h)
+def leading_axes(params: Parameters[Any]) -> int:
+    """The number of axes of networks, updates and samples, before those of one parameter."""
+    name, array = next(iter(present(params).items()))
+    return int(array.ndim) - len(SHAPES[name])
 
 
-def second_bias_as_input(run: Run) -> Run:
-    """The same run with one hidden bias: the second is a row of W_xh, that of one more input, which is always 1."""
-    params, b_hh = one_bias(run.params), getattr(run.params, "b_hh", None)
-    if b_hh is None:
-        return run._replace(params=params)
-    x, W_xh = as_rows(run.x, params.W_xh.shape[-2], b_hh.dtype), run.params.W_xh
-    W_xh, x = (
-        np.concatenate((W_xh, b_hh[..., None, :]), -2),
-        np.concatenate((x, np.ones_like(x[..., :1])), -1),
-    )
-    return run._replace(params=Parameters(W_xh, *run.params[1:6]), x=x)
-
-
-def case_sizes(case: WindowCase) -> dict[str, int]:
+def case_sizes(case: WindowCase | Run) -> dict[str, int]:
     """T, B, D, H, O and K by their letters."""
-    T, B, *_ = case.x.shape
-    (D, H), (_, O) = case.params.W_xh.shape, case.params.W_hy.shape
-    return {"T": T, "B": B, "D": D, "H": H, "O": O, "K": len(case.target)}
+    x, (D, H), O = case.x, case.params.W_xh.shape[-2:], case.params.W_hy.shape[-1]
+    B = x.shape[-1 if is_classes(x) else -2]
+    return {"T": len(x), "B": B, "D": D, "H": H, "O": O, "K": len(case.target)}
 
 
 def initial_state(case: WindowCase) -> NumpyArray:
-    """The initial state of the window: the learned one, the given one, or zeros."""
-    h_0: NumpyArray | None = case.h_0 if case.params.h_0 is None else case.params.h_0
-    return (
-        np.zeros((case.x.shape[1], case.params.W_hh.shape[-1]), case.params.W_hh.dtype)
-        if h_0 is None
-        else h_0
-    )
+    """The initial state of the window: the given one, or zeros."""
+    sizes = case_sizes(case)
+    zeros = np.zeros((sizes["B"], sizes["H"]), case.dtype)
+    return zeros if case.h_0 is None else case.h_0
 
 
 def is_classes(array: NumpyArray) -> bool:
@@ -138,72 +100,51 @@ def as_rows(array: NumpyArray, size: int, dtype: npt.DTypeLike) -> NumpyArray:
 
 def with_rows(case: WindowCase) -> WindowCase:
     """The same case with rows of 0 and 1 for classes."""
-    D, O, dtype = case.params.W_xh.shape[-2], case.params.W_hy.shape[-1], case.params.W_hh.dtype
-    return case._replace(x=as_rows(case.x, D, dtype), target=as_rows(case.target, O, dtype))
-
-
-def given_dy(case: WindowCase) -> NumpyArray:
-    """Under GIVEN_DY, dy of all steps, (T, B, O): zero at the older ones."""
-    older = np.zeros(
-        (len(case.x) - len(case.target), *case.target.shape[1:]), case.params.W_hh.dtype
-    )
-    return np.concatenate((older, case.target))
-
-
-def required_names(
-    case: WindowCase, intermediates: bool, input_gradients: bool = False
-) -> list[str]:
-    """The names that a report on this case must have; dh_0 is one if the initial state is learned."""
-    trained = present(case.params)
-    names = ["loss"] * (case.objective.loss != GIVEN_DY) + [*INTERMEDIATES] * intermediates
-    names += ["dh_0", "dx"] if input_gradients else ["dh_0"] * ("h_0" in trained)
-    prefixes = ["d"]
-    if case.step is not None:
-        prefixes += ["v", ""] if case.step.has_velocity else [""]
-    names += [prefix + name for prefix in prefixes for name in trained]
-    return [name for name in SHAPES if name in names]
+    sizes = case_sizes(case)
+    x = as_rows(case.x, sizes["D"], case.dtype)
+    return case._replace(x=x, target=as_rows(case.target, sizes["O"], case.dtype))
 
 
 def required_outputs(
     case: WindowCase, intermediates: bool, input_gradients: bool = False
 ) -> dict[str, tuple[int, ...]]:
-    """The names of `required_names`, and their shapes."""
-    sizes = case_sizes(case)
-    names = required_names(case, intermediates, input_gradients)
-    return {name: tuple(sizes[letter] for letter in SHAPES[name]) for name in names}
+    """The names that a report on this case must have, and their shapes."""
+    prefixes = (
+        ["d"] if case.step is None else ["d", "v", ""] if case.step.has_velocity else ["d", ""]
+    )
+    names = {"loss", *(prefix + name for prefix in prefixes for name in present(case.params))}
+    names |= {*INTERMEDIATES} if intermediates else set()
+    names |= {*INPUT_GRADIENTS} if input_gradients else set()
+    sizes, known = case_sizes(case), [name for name in SHAPES if name in names]
+    return {name: tuple(sizes[letter] for letter in SHAPES[name]) for name in known}
 
 
 def format_errors(
     case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False
 ) -> list[str]:
-    """The errors in the format of a report, one line each: missing or unknown names, shape, dtype, NaN or infinity.
+    """The errors in the format of a report, one line each: names, shape, dtype, NaN or infinity.
 
-    Only a report without such errors has numbers that can be compared, since `NaN > bound` is false. Intermediates and
-    input gradients that are not required are optional.
+    Only a report without such errors has numbers that can be compared, since `NaN > bound` is
+    false. Intermediates and input gradients that are not required are optional.
     """
     if not isinstance(report, dict):
         return [f"the report is a {type(report).__name__}: expected a dict of arrays by name"]
-    optional = ("dy",) * (case.objective.loss == GIVEN_DY)
-    optional += ("dh_0",) * (case.h_0 is None and case.params.h_0 is None)
-    expected = required_outputs(case, intermediates, input_gradients)
-    errors = [
-        f"{name} is missing" for name in expected if name not in report and name not in optional
-    ]
-    known, dtype = required_outputs(case, True, True), case.params.W_hh.dtype
+    optional = {"dh_0"} if case.h_0 is None else set()
+    expected = required_outputs(case, intermediates, input_gradients).keys() - optional
+    known = required_outputs(case, True, True)
+    errors = [f"{name} is missing" for name in known if name in expected - report.keys()]
     errors += [f"{name} is not an expected name" for name in report if name not in known]
-    for name, shape in known.items():
-        array = report.get(name)
-        if (
-            name in report and type(array) is not np.ndarray and not isinstance(array, np.generic)
-        ):  # nor masked
+    for name in [name for name in known if name in report]:
+        array = report[name]
+        if type(array) is not np.ndarray and not isinstance(array, np.generic):  # nor masked
             errors.append(f"{name} is a {type(array).__name__}: expected a NumPy array")
-        elif name in report and (error := array_error(name, array, shape, dtype)):
+        elif error := array_error(name, array, known[name], case.dtype):
             errors.append(error)
     return errors
 
 
-def array_error(name: str, array: Any, shape: Shape, dtype: npt.DTypeLike) -> str:
-    """The error in an array that should have this shape and dtype, and be finite; "" if there is none."""
+def array_error(name: str, array: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:
+    """The error in an array that should have this shape and dtype and be finite, or ""."""
     if array.dtype != dtype:
         return f"{name} is {array.dtype}: expected {dtype}"
     if array.shape != shape:

@@ -1,8 +1,9 @@
 """The options of `pytest --pyargs numpy_rnn.conformance --elman-backend module:object`.
 
-This is an entry-point plugin, because pytest reads no options from the conftest of an installed package. pytest loads
-it in every run, also of other projects. So all options start with --elman-, and nothing but the standard library is
-imported until one of them names a port, also not by the packages that it is in. `suite.py` does the work.
+This is an entry-point plugin, because pytest reads no options from the conftest of an installed
+package. pytest loads it in every run, also of other projects. So all options start with --elman-,
+and nothing but the standard library is imported until one of them names a port. `suite.py` does
+the work.
 """
 
 import argparse
@@ -25,9 +26,8 @@ def whole(smallest):
 
     def read(text):
         if not (text.isdecimal() and int(text) >= smallest):
-            raise argparse.ArgumentTypeError(
-                f"{text!r}: expected a whole number, {smallest} or more"
-            )
+            expected = f"expected a whole number, {smallest} or more"
+            raise argparse.ArgumentTypeError(f"{text!r}: {expected}")
         return int(text)
 
     return read
@@ -38,86 +38,46 @@ def sizes(text):
     if text == "few":
         return text
     try:
-        return {
-            letter: whole(1)(size) for letter, size in (part.split("=") for part in text.split(","))
-        }
+        pairs = (part.split("=") for part in text.split(","))
+        return {letter: whole(1)(size) for letter, size in pairs}
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected few, or sizes as H=6,D=3") from None
+        expected = "expected few, or sizes as H=6,D=3"
+        raise argparse.ArgumentTypeError(f"{text!r}: {expected}") from None
+
+
+OPTIONS = {
+    "backend": ("PORT", "implementation under test: module:object, or a package as torch_rnn"),
+    "command": ("COMMAND", "implementation under test: a program that speaks the port protocol"),
+    "examples": ("N", "number of windows per test (100)"),
+    "seed": ("N", "seed of the cases (another one in every run)"),
+    "sizes": ("SIZES", "few: four shapes, for compiled code; H=6,D=3: only these"),
+    "timeout": ("SECONDS", "time limit of one answer of a program (10)"),
+}
+TYPES = {"examples": whole(1), "seed": whole(0), "sizes": sizes, "timeout": seconds}
 
 
 def pytest_addoption(parser):
     """Add the options."""
     add = parser.getgroup("elman", "equivalence suite (numpy_rnn.conformance)").addoption
-    add(
-        "--elman-backend",
-        metavar="PORT",
-        help="implementation under test: module:object, or a package as torch_rnn",
-    )
-    add(
-        "--elman-command",
-        metavar="COMMAND",
-        help="implementation under test: a program that speaks the port protocol",
-    )
-    add(
-        "--elman-level",
-        choices=("L0", "L1", "L2", "L3", "all"),
-        default="all",
-        help="level to check (all)",
-    )
-    add(
-        "--elman-profile",
-        choices=("default", "repeatable", "long"),
-        default="default",
-        help="repeatable: the same cases here; long: 5000",
-    )
-    add("--elman-examples", type=whole(1), metavar="N", help="number of windows per test (100)")
-    add(
-        "--elman-sizes",
-        type=sizes,
-        metavar="SIZES",
-        help="few: four shapes, for compiled code; H=6,D=3: only these",
-    )
-    add(
-        "--elman-timeout",
-        type=seconds,
-        default=10.0,
-        metavar="SECONDS",
-        help="time limit of one answer (10)",
-    )
-    add("--elman-dump", metavar="FILE", help="write the first failing case as .json")
-    add(
-        "--elman-replay",
-        metavar="FILE",
-        help="run the case that --elman-dump wrote, and nothing else",
-    )
-    add(
-        "--elman-output",
-        metavar="FILE",
-        help="write the worst ratio of every tensor and its case as .json",
-    )
+    for name, (metavar, text) in OPTIONS.items():
+        add(f"--elman-{name}", metavar=metavar, help=text, type=TYPES.get(name, str))
+    levels = ("L1", "L2", "L3", "all")
+    add("--elman-level", choices=levels, default="all", help="level to check (all)")
 
 
 def pytest_configure(config):
     """Create the named port before the collection, and register the suite."""
-    where, command = (
-        config.getoption("elman_backend", None),
-        config.getoption("elman_command", None),
-    )
-    asked = config.getoption("pyargs", False) and any(
-        arg.startswith("numpy_rnn.conformance") for arg in config.args
-    )
-    if not asked and where is None and command is None:
+    named = [config.getoption(f"elman_{name}", None) for name in ("backend", "command")]
+    arguments = config.args if config.getoption("pyargs", False) else []
+    asked = any(argument.startswith("numpy_rnn.conformance") for argument in arguments)
+    if not asked and named == [None, None]:
         return
     import pytest
 
-    if (where is None) == (command is None):
+    if None not in named or named == [None, None]:
         expected = "expected --elman-backend module:object or --elman-command 'program'"
         raise pytest.UsageError(f"no implementation to test: {expected}")
-    try:
-        from numpy_rnn.conformance.suite import Suite
-    except ModuleNotFoundError as error:
-        raise pytest.UsageError(
-            f"{error.name} is not installed: the equivalence suite needs it; run pip install 'elman-twice[conformance]'"
-        ) from None
+    from numpy_rnn.conformance.suite import Suite
+
     config.elman_suite = Suite(config)
     config.pluginmanager.register(config.elman_suite, "elman-suite")

@@ -1,278 +1,373 @@
-"""The suite in pytest: the port under test, the choice of tests, the report and the output file.
+"""The suite: random cases for a port, the smallest one that is wrong, and the report in pytest.
 
-Under pytest-xdist the controller and every worker create their own port; the controller merges the workers' results.
+check_port(port, level, dtype)  →  for every case: a report of the port, its checks  →  Finding
 """
 
 import contextlib
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from numpy_rnn.common.errors import InputError, one_line
-from numpy_rnn.common.files import check_can_write, save_json, to_jsonable, written_whole
-from numpy_rnn.common.packages import backend, is_package
-from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.common.format import join_names
+from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
-from numpy_rnn.conformance.ports.package_port import PackagePort
-from numpy_rnn.conformance.ports.port import abilities, load_python_port
-from numpy_rnn.conformance.ports.program import ProgramPort, kill_programs_on_signal
-from numpy_rnn.conformance.ports.protocol import (
-    CAPABILITIES,
-    HELLO,
-    PortFault,
-    encode_request,
-    port_arguments,
+from numpy_rnn.conformance.case import (
+    TENSORS,
+    case_sizes,
+    equations,
+    is_classes,
+    parameters_from,
 )
-from numpy_rnn.conformance.properties import (
-    Violation,
-    WorstRatios,
-    check_port,
-    checks,
-    profile,
-    run_count,
+from numpy_rnn.conformance.judge import judge, single_update
+from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_for_run, hint_recipes
+from numpy_rnn.conformance.ports.port import (
+    Port,
+    abilities,
+    find_port,
+    tanh_error,
+    validated_report,
 )
-from numpy_rnn.conformance.random_cases import Recipe, has_exact_cases, restricted
+from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
+from numpy_rnn.conformance.random_cases import (
+    RandomDraw,
+    Recipe,
+    large_recipe,
+    random_recipe,
+    random_run,
+    restricted,
+)
+from numpy_rnn.conformance.runs import is_bounded, source_of
+from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks
 
-TESTS = {"test_exact": "L0", "test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
-# A process that outlives this one, and says which case a port computed that ended it.
-WATCHER = """import sys
-last = ""
-for last in sys.stdin: pass
-what = "ERROR: the port ends the process of the suite, or does not end by its time limit, in"
-if last.strip(): print(what, last.strip(), file=sys.stderr)
-"""
+TESTS = {"test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
+EXAMPLES = 100  # windows per test
+LARGE_EVERY = 6  # one of so many windows is large
+RUN_EVERY = 10  # windows per run of several updates
+MAX_WORK = 4e7  # of the windows of a test, in products: fewer windows where they are large
+MIN_WINDOWS, MIN_RUNS = 5, 2  # whatever their work is
+MAX_SMALLER = 100  # cases that are tried in search of a smaller one
 
 
-def load_case(path: str) -> tuple[str, Any]:
-    """The test and the place, a recipe or the seed of a run, of a case that was dumped. Raises InputError."""
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-        test, place = values["test"], values["place"]
-        if isinstance(place, int):
-            return test, place
-        step = place["step"] and Step(**place["step"])
-        return test, Recipe(**place | {"objective": Objective(**place["objective"]), "step": step})
-    except OSError as error:
-        raise InputError(f"--elman-replay {path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(
-            f"--elman-replay {path} is no case: expected a file that --elman-dump wrote"
-        ) from None
+class Finding(AssertionError):
+    """A port exceeds a bound that a correct port never exceeds: the first tensor and element."""
+
+    def __init__(self, head: str, numbers: str, where: str, place: "Place", hint: str = ""):
+        self.tensor, self.where, self.place, self.hint = head.split()[0], where, place, hint
+        first = f"WRONG {head}" + (f": {hint}" if hint else "")
+        super().__init__("\n  ".join((first, numbers, where)))
+
+
+class Place(NamedTuple):
+    """A case, and the recipe that makes it; None for the port's own data."""
+
+    case: WindowCase
+    recipe: Recipe | None
+    name: str  # the call that makes the case
+
+
+class Tally:
+    """The sizes of the checked windows, and how many checks were judged, estimated or lost."""
+
+    def __init__(self) -> None:
+        self.sizes, self.work = dict[str, tuple[int, int]](), 0.0
+        self.judged, self.estimated, self.lost = Counter[str](), Counter[str](), Counter[str]()
+
+    def note(self, sizes: Mapping[str, int], checks: Mapping[str, Check]) -> None:
+        """Note the checks of one window."""
+        for letter, size in sizes.items():
+            low, high = self.sizes.get(letter, (size, size))
+            self.sizes[letter] = min(low, size), max(high, size)
+        for name, check in checks.items():
+            self.estimated[name] += int(check.estimated.sum())
+            self.lost[name] += int(check.lost.sum())
+            self.judged[name] += int((~np.asarray(check.lost)).sum())
+
+    def add(self, other: "Tally") -> None:
+        """Add those of another test."""
+        self.note(dict(zip(other.sizes, (low for low, _ in other.sizes.values()))), {})
+        self.note(dict(zip(other.sizes, (high for _, high in other.sizes.values()))), {})
+        self.estimated, self.lost = self.estimated + other.estimated, self.lost + other.lost
+
+
+# -- cases --------------------------------------------------------------------------------------
+
+
+def place_of(recipe: Recipe) -> Place:
+    """The place of a recipe."""
+    return Place(recipe.case(), recipe, repr(recipe))
+
+
+def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
+    """The windows of the port's own data, each under two random choices of its options."""
+    for number, given in enumerate(getattr(port, "cases", ())):
+        x, target = np.asarray(given["x"]), np.asarray(given["target"])
+        sizes = {"T": len(x), "B": x.shape[1], "K": len(target)}
+        for letter, array in (("D", x), ("O", target)):  # classes are numbers below it
+            sizes[letter] = int(array.max()) + 1 if is_classes(array) else array.shape[-1]
+        for draw in (RandomDraw(seed, number, each) for each in range(2)):
+            recipe = random_recipe(draw, dtype, abilities(port))._replace(**sizes, logits=1.0)
+            case = restricted(recipe, abilities(port)).case()
+            changes = {
+                name: _as(given[name], dtype) for name in ("x", "target", "h_0") if name in given
+            }
+            if "params" in given:
+                arrays = {name: _as(theta, dtype) for name, theta in given["params"].items()}
+                changes["params"] = parameters_from(arrays)
+            yield Place(case._replace(**changes), None, f"cases[{number}] with {recipe!r}")
+
+
+def _as(array: Any, dtype: str) -> np.ndarray:
+    array = np.asarray(array)
+    return array if is_classes(array) else array.astype(dtype)
+
+
+def work_of(sizes: Mapping[str, Any]) -> float:
+    """The products of a window of these sizes."""
+    T, B, D, H, O = (sizes[letter] for letter in "TBDHO")
+    return float(T * B * H * (D + H + O))
+
+
+def places(port: Port, dtype: str, seed: int, examples: int | None) -> Iterator[Place]:
+    """The port's own windows and random ones; fewer where they are large."""
+    yield from own_places(port, dtype, seed)
+    work = 0.0
+    for number in range(examples or EXAMPLES):
+        make = large_recipe if number % LARGE_EVERY == LARGE_EVERY - 1 else random_recipe
+        recipe = make(RandomDraw(seed, number), dtype, abilities(port))
+        work += work_of(recipe._asdict())
+        if examples is None and number >= MIN_WINDOWS and work > MAX_WORK:
+            return
+        yield place_of(recipe)
+
+
+def smaller(recipe: Recipe, port: Port) -> Iterator[Recipe]:
+    """Simpler recipes of cases that the port has, with one field that is smaller or usual."""
+    has = abilities(port)
+    for name, value in recipe._asdict().items():
+        usual = Recipe._field_defaults.get(name)
+        simpler: list[Any] = [usual]
+        if name in "TBDHOK":
+            simpler = [size for size in (1, 2, value // 2, value - 1) if 0 < size < value]
+        elif isinstance(value, Objective | Step):
+            fields = value._field_defaults.items()
+            simpler = [value._replace(**{field: default}) for field, default in fields]
+        elif name == "seed":
+            simpler = [0, 1, 2]
+        for each in simpler if name != "dtype" else ():
+            changed = restricted(recipe._replace(**{name: each}), has)
+            changed = changed._replace(K=min(changed.K, changed.T))
+            sizes = changed._asdict()
+            fits = not has.sizes or any(
+                all(sizes[letter] == size for letter, size in shape.items()) for shape in has.sizes
+            )
+            if changed != recipe and fits and (changed.step is None) == (recipe.step is None):
+                yield changed
+
+
+# -- checks -------------------------------------------------------------------------------------
+
+
+def check_window(
+    port: Port, level: str, place: Place, tally: Tally | None = None
+) -> Finding | None:
+    """The first tensor of a window, in causal order, that exceeds its bound at L1 or L2."""
+    report = validated_report(port, place.case, place.name)
+    check = local_checks if level == "L1" else global_checks
+    found = {each.tensor: each for each in check(place.case, report, tanh_error(port))}
+    if tally is not None:
+        tally.note(case_sizes(place.case), found)
+    for name in (name for name in TENSORS if name in found):
+        ratio = found[name].ratio
+        if not (ratio <= 1).all():
+            at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
+            arrays = report[name], found[name].expected, found[name].allowed, ratio
+            numbers = (float(each[at]) for each in np.broadcast_arrays(*arrays))
+            ids = equations(name, place.case.objective, place.case.step)
+            bound = "estimate of rounding" if found[name].estimated.any() else "rounding bound"
+            text = numbers_of(f"{name}{list(at) or ''}", bound, *numbers)
+            return Finding(f"{name} ({ids})", text, f"{level}, {place.name}", place)
+    return None
+
+
+def numbers_of(
+    element: str, bound: str, reported: float, expected: float, allowed: float, ratio: float
+) -> str:
+    """An element, both numbers and the bound."""
+    difference = f"the difference is {ratio:.3g} times the {bound} {allowed:.2g}"
+    return f"{element} is {reported:.9g}, expected {expected:.9g}; {difference}"
+
+
+def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None:
+    """Level L3: a run of several updates in lockstep; None also if it overflows."""
+    run = random_run(RandomDraw(seed), dtype, abilities(port))
+    if not is_bounded(run):
+        return None
+    source = source_of(port)
+    recorded = source.trace(run)
+    judgement = judge(recorded, source.tau, source=source)
+    tally.work += work_of(case_sizes(run) | {"T": len(run.x) * len(recorded.windows)})
+    tally.estimated += Counter(judgement.estimated)
+    tally.lost += Counter(judgement.lost)
+    if (first := judgement.first) is None:
+        return None
+    bound = "estimate of rounding" if first.is_estimated else "rounding bound"
+    element = f"{first.tensor}{list(first.element) or ''}"
+    numbers = first.reported, first.expected, first.allowed, first.ratio
+    update = f"epoch {first.epoch}, update {first.number}"
+    where = f"L3, {update} of random_run(RandomDraw({seed}), {dtype!r}, abilities(port))"
+    place = Place(single_update(recorded, recorded.update_index(first))[0], None, where)
+    head, hint = f"{first.tensor} ({first.equation})", hint_for_run(recorded, first)
+    return Finding(head, numbers_of(element, bound, *numbers), where, place, hint)
+
+
+def check_port(
+    port: Port, level: str, dtype: str, seed: int = 0, examples: int | None = None
+) -> Tally:
+    """Check a port on random cases. Raises Finding at the smallest wrong case that is found.
+
+    L1: every stage within its own rounding. L2: every result within what rounding allows of a
+    whole window. L3: several updates in a row, each from its actual start. Raises PortFault
+    without a valid report, and where no window judges one of the results.
+    """
+    tally = Tally()
+    if level == "L3":
+        for number in range(max(examples or EXAMPLES, RUN_EVERY) // RUN_EVERY):
+            if found := check_run(port, dtype, seed + number, tally):
+                raise found
+            if tally.work > MAX_WORK and number >= MIN_RUNS and examples is None:
+                break
+        return tally
+    for place in places(port, dtype, seed, examples):
+        if found := check_window(port, level, place, tally):
+            raise explained(port, level, found)
+    if unjudged := [name for name in TENSORS if tally.lost[name] and not tally.judged[name]]:
+        advice = "test float64, shorter windows or smaller sizes"
+        raise PortFault(
+            f"NOT JUDGED {', '.join(unjudged)}: lost to rounding in all windows; {advice}"
+        )
+    return tally
+
+
+def explained(port: Port, level: str, found: Finding) -> Finding:
+    """The smallest wrong case near this one, of the earliest wrong stage, with its hint."""
+    hint, recipe = hint_for_port(port, found.place.recipe, found.place.case), found.place.recipe
+    for each in hint_recipes(port, recipe) if recipe else ():
+        other = wrong_case(port, level, each, found)
+        found = other if other and other.tensor != found.tensor else found
+    for _ in range(MAX_SMALLER):
+        recipes = smaller(found.place.recipe, port) if found.place.recipe else iter(())
+        better = (wrong_case(port, level, recipe, found) for recipe in recipes)
+        if (next_one := next(filter(None, better), None)) is None:
+            break
+        found = next_one
+    head, numbers, where = str(found).split("\n  ")
+    return Finding(head.removeprefix("WRONG "), numbers, where, found.place, hint)
+
+
+def wrong_case(port: Port, level: str, recipe: Recipe, found: Finding) -> Finding | None:
+    """A finding on this recipe, of the same stage or an earlier one."""
+    with contextlib.suppress(PortFault, ValueError):
+        other = check_window(port, level, place_of(recipe))
+        if other and TENSORS.index(other.tensor) <= TENSORS.index(found.tensor):
+            return other
+    return None
+
+
+# -- pytest -------------------------------------------------------------------------------------
 
 
 class Suite:
-    """The port under test and its worst ratios; a plugin of pytest. Raises pytest.UsageError on unusable options."""
+    """The port under test, a plugin of pytest. Raises pytest.UsageError on unusable options."""
 
     def __init__(self, config: pytest.Config):
-        self.config, self.worst = config, WorstRatios(self.watch)
-        self.output, self.dump_to, replay = map(self.option, ("output", "dump", "replay"))
-        self.timeout, self.profile = (
-            self.option("timeout"),
-            profile(self.option("profile"), self.option("examples")),
-        )
-        self.watcher: Any = None
-        self.replayed: Any = None
+        self.config, self.tally = config, Tally()
+        config.option.reportchars = ""  # the failure is told once
+        self.fault = ""  # the first one; the tests after it are skipped
+        seed = self.option("seed")
+        self.seed = secrets.randbelow(2**32) if seed is None else seed
         try:
-            for path, option in ((self.output, "--elman-output"), (self.dump_to, "--elman-dump")):
-                if path is not None:
-                    check_can_write(path, option, (".json",))
-            test = None
-            if replay is not None:
-                test, self.replayed = load_case(replay)
-            self.port = self._port(self.option("backend"), self.option("command"))
-            self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
-            self.abilities = abilities(self.port)
-            if isinstance(self.replayed, Recipe):
-                self.replayed = restricted(self.replayed, self.abilities)
+            self.port = self._port()
         except (InputError, PortFault) as error:
             raise pytest.UsageError(str(error)) from None
-        chosen, seen = self.option("level"), "intermediates" in self.abilities.capabilities
-        absent = {"L0": not has_exact_cases(self.abilities), "L1": not seen}
-        levels = {
-            n: level
-            for n, level in TESTS.items()
-            if chosen in (level, "all") and not absent.get(level)
-        }
-        names = [f"{name}[{dtype}]" for name in levels for dtype in self.port.dtypes]
-        self.only = names if test is None else [test]
-        if test is not None and test not in names:
-            raise pytest.UsageError(
-                f"--elman-replay {replay} has {test}: expected one of {', '.join(names)}"
-            )
+        self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
+        self.abilities, chosen = abilities(self.port), self.option("level")
+        levels = {name: level for name, level in TESTS.items() if chosen in (level, "all")}
+        if "intermediates" not in self.abilities.capabilities and chosen != "L1":
+            levels.pop("test_local", None)
+        self.only = levels
 
     def option(self, name: str) -> Any:
         """The value of --elman-NAME."""
         return self.config.getoption(f"elman_{name}")
 
-    def _port(self, where: str | None, command: str | None) -> Any:
-        cleanup = contextlib.ExitStack()
-        self.config.add_cleanup(cleanup.close)
-        if command is not None:
-            cleanup.enter_context(kill_programs_on_signal())
-            try:
-                return cleanup.enter_context(ProgramPort(command, self.timeout))
-            except PortFault as fault:
-                raise PortFault(f"--elman-command {one_line(command, 80)}: {fault}") from None
-        assert where is not None
-        if is_package(where):
-            return PackagePort(backend(where))
-        manager = self.config.pluginmanager.getplugin("capturemanager")
-        with (
-            manager.global_and_fixture_disabled() if manager else contextlib.nullcontext()
-        ):  # it has the terminal
-            arguments = [sys.executable, "-S", "-c", WATCHER]
-            self.watcher = subprocess.Popen(
-                arguments, stdin=subprocess.PIPE, start_new_session=True, text=True
-            )
-        cleanup.callback(self.watcher.communicate, "\n")
-        self.watch("its import")
-        return load_python_port(where)
-
-    def check(self, level: str, dtype: str, test: str) -> None:
-        """Check the port at a level. A failure is one line without a traceback; the first one is dumped."""
+    def _port(self) -> Any:
+        command = self.option("command")
+        if command is None:
+            return find_port(self.option("backend"))
         try:
-            check_port(
-                level, self.port, dtype, self.profile, self.timeout, self.worst, self.replayed
-            )
-        except (Violation, PortFault) as error:
-            fault = error
-        else:
-            return
-        if self.dump_to is not None:
-            self.save_case(level, test, fault)
-            self.dump_to = None
-        message = str(fault)
-        if self.replayed is not None and isinstance(fault, Violation) and (hints := fault.hints()):
-            message += f"; looks like: {', or '.join(hints)}"
-        pytest.fail(message, pytrace=False)
+            port = ProgramPort(command, self.option("timeout") or 10.0)
+        except PortFault as fault:
+            raise PortFault(f"--elman-command {one_line(command, 80)}: {fault}") from None
+        self.config.add_cleanup(port.close)
+        return port
 
-    def save_case(self, level: str, test: str, fault: Violation | PortFault) -> None:
-        """Write the failing case as JSON, for --elman-replay and for a debugger in any language.
+    def check(self, level: str, dtype: str) -> None:
+        """Check the port at a level. The first failure is told, without a traceback."""
+        if self.fault:
+            pytest.skip(f"not run, as {self.fault} fails")
+        message = ""
+        try:
+            self.tally.add(check_port(self.port, level, dtype, self.seed, self.option("examples")))
+        except (Finding, PortFault) as error:
+            self.fault, message = f"{level} in {dtype}", str(error)
+        if message:
+            pytest.fail(message, pytrace=False)
 
-        Its arrays have the names of `Port.window_update`, as x, params.W_xh and velocity.W_xh; those of the report come
-        after "reported.", what is right after "expected.", and the difference allowed after "allowed.". A file of the
-        same name with the ending .jsonl has the lines that the port protocol writes for it, the hello and the request.
-        """
-        arrays, place = dict[str, Any](), self.worst.latest
-        case = place.case() if fault.case is None and isinstance(place, Recipe) else fault.case
-        if isinstance(fault, Violation):
-            place = fault.place
-            for name, check in checks(level, fault.case, fault.report, self.port).items():
-                parts = {
-                    "reported": fault.report[name],
-                    "expected": check.expected,
-                    "allowed": check.allowed,
-                }
-                for part, array in parts.items():
-                    arrays[f"{part}.{name}"] = np.broadcast_to(array, np.shape(fault.report[name]))
-        if case is not None:
-            for name, value in port_arguments(case).items():
-                arrays |= (
-                    {f"{name}.{k}": v for k, v in value.items()}
-                    if isinstance(value, dict)
-                    else {name: value}
-                )
-            lines = HELLO, encode_request(case, 1, getattr(self.port, "numbers", "") == "decimal")
-            with written_whole(os.path.splitext(self.dump_to)[0] + ".jsonl") as path:
-                path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
-        save_json(self.dump_to, {"test": test, "place": place, **arrays})
-
-    def watch(self, where: str) -> None:
-        """Tell the watcher the case."""
-        if self.watcher is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self.watcher.stdin.write(one_line(where) + "\n")
-                self.watcher.stdin.flush()
-
-    def pytest_collection_modifyitems(self, config, items):
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
         """Deselect the levels that are not wanted."""
-        unwanted = [
-            item
-            for item in items
-            if item.name.split("[")[0] in TESTS and item.name not in self.only
-        ]
+        names = [item.name.split("[")[0] for item in items]
+        unwanted = [each for each, name in zip(items, names) if name in {*TESTS} - {*self.only}]
         config.hook.pytest_deselected(items=unwanted)
         items[:] = [item for item in items if item not in unwanted]
 
-    def pytest_report_header(self) -> Iterator[str]:
-        """Say what is tested and what is not."""
+    def pytest_report_header(self) -> list[str]:
+        """Two lines: what is tested, and what is not."""
         port, (has, lacks, sizes) = self.port, self.abilities
-        ulps, absolute = (
-            getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS,
-            getattr(port, "tanh_absolute_ulps", None),
-        )
-        strict = (
-            "" if ulps <= STRICT_TANH_ULPS else f", above {STRICT_TANH_ULPS}: not a strict pass"
-        )
-        yield f"port: {port.name}, {' and '.join(port.dtypes)}, tanh within {ulps:g} ulps{strict}"
-        windows = self.profile.max_examples
-        shapes = "; ".join(
-            " ".join(f"{letter}={size}" for letter, size in shape.items()) for shape in sizes
-        )
-        more, absent = (
-            [name for name in CAPABILITIES[1:] if (name in has) == given] for given in (True, False)
-        )
-        lines = {
-            f"tanh may be off by {absolute} more ulps of 1: a small h may have a large relative error, and all bounds"
-            " after it are wider: not a strict pass": absolute,
-            "level L0 is not checked: its exact cases need relu, the squared error and plain SGD": not has_exact_cases(
-                self.abilities
-            ),
-            "level L1 is not checked: the port reports no intermediate values": "intermediates"
-            not in has,
-            f"not tested, because the port lacks it: {', '.join(lacks)}": lacks,
-            f"tested with the sizes {shapes} alone": sizes,
-            "the port is given dy in place of a target, and its loss is not tested": "given_dy"
-            in has,
-            f"tested too, because the port declares it: {', '.join(more)}": more,
-            f"not tested, because the port does not declare it: {', '.join(absent)}": absent,
-            f"only one case, of --elman-replay: {self.replayed}": self.replayed is not None,
-            f"each test: {windows} windows, or for L3 {run_count(windows)} runs of up to 24 windows;"
-            f" {self.timeout:g} s at most per answer": self.replayed is None,
-        }
-        yield from (line for line, is_so in lines.items() if is_so)
+        ulps, absolute = (getattr(port, name, None) for name in ("tanh_ulps", "tanh_absolute_ulps"))
+        accuracy = f"tanh within {ulps or STRICT_TANH_ULPS:g} ulps"
+        accuracy += f" and {absolute:g} of 1" if absolute else ""
+        if (ulps or 0) > STRICT_TANH_ULPS or absolute:
+            accuracy += " (not a strict pass)"
+        seen = "" if "intermediates" in has else "; no L1, as it reports no intermediate values"
+        shapes = " or ".join(_shape(shape) for shape in sizes)
+        lines = [f"port: {port.name}, {' and '.join(port.dtypes)}, {accuracy}{seen}"]
+        absent = [name for name in CAPABILITIES[1:] if name not in has]
+        parts = [f"sizes {shapes} alone"] * bool(shapes) + [f"seed {self.seed}"]
+        parts += [f"not tested, as it lacks them: {', '.join(lacks)}"] * bool(lacks)
+        parts += [f"not declared: {', '.join(absent)}"] * bool(absent)
+        return [*lines, "; ".join(parts)]
 
-    def pytest_sessionfinish(self, session):
-        """Under xdist: send the results of a worker to the controller."""
-        if hasattr(self.config, "workeroutput"):
-            self.config.workeroutput["elman_results"] = json.dumps(
-                to_jsonable([self.worst.worst, self.worst.sizes])
-            )
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Report the sizes of the checked windows, and what was estimated or lost."""
+        if not self.tally.sizes:
+            return
+        ranges = (f"{k} {low} to {high}" for k, (low, high) in sorted(self.tally.sizes.items()))
+        line = f"checked windows: {', '.join(ranges)}"
+        if estimated := self.tally.estimated.total():
+            line += f"; {estimated} checks by an estimate of rounding, not a proven bound"
+        terminalreporter.write_line(line)
+        if lost := +self.tally.lost:
+            names = join_names([f"{name} ({count})" for name, count in lost.items()])
+            terminalreporter.write_line(f"lost to rounding in some windows: {names}")
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node):
-        """Under xdist: merge the results of a worker."""
-        results = getattr(node, "workeroutput", {}).get("elman_results")
-        if results is not None:
-            self.worst.merge(*json.loads(results))
 
-    def pytest_terminal_summary(self, terminalreporter):
-        """Report the sizes of the checked windows, and write the output file."""
-        if self.worst.sizes:
-            ranges = (
-                f"{letter} {low} to {high}"
-                for letter, (low, high) in sorted(self.worst.sizes.items())
-            )
-            terminalreporter.write_line(f"sizes of the checked windows: {', '.join(ranges)}")
-        if estimated := self.worst.total("estimated"):
-            lost = self.worst.total("lost")
-            terminalreporter.write_line(
-                f"{estimated - lost} checks of large windows are estimated by Monte Carlo arithmetic, not proven;"
-                f" {lost} tensors are lost to rounding and not checked"
-            )
-        if self.output is not None:
-            tanh_ulps = getattr(self.port, "tanh_ulps", None)
-            try:
-                save_json(
-                    self.output,
-                    {"port": self.port.name, "tanh_ulps": tanh_ulps, "levels": self.worst.worst},
-                )
-            except InputError as error:
-                pytest.exit(f"ERROR: --elman-output {error}", pytest.ExitCode.USAGE_ERROR)
+def _shape(shape: Mapping[str, int]) -> str:
+    return " ".join(f"{letter}={size}" for letter, size in shape.items())

@@ -1,13 +1,13 @@
 """The checks of one window, or of stacked ones: each tensor within what rounding explains.
 
-L0, exact: every number of a case in which nothing rounds; the tolerance is 0. L1, local: every equation from the
-reported inputs of that equation. L2, global: every tensor from the inputs of the window; nothing but the loss, the
-gradients and the new parameters need be reported.
+L1, local: every equation from its reported inputs. L2, global: every tensor from the inputs of the
+window; only the loss, the gradients and the new parameters need be reported.
 
-A proven bound decides in small windows, where it has the size of the true error, and wherever it is narrow. In larger
-ones Monte Carlo arithmetic decides, if it estimates less: SPREADS times the spread of its samples. Where that is more
-than a hundredth of the tensor, in 2-norms, rounding alone changes the tensor so much that it is *lost*: no code in this
-dtype gives it, and what the proven bound allows is not called checked.
+A proven bound decides in small windows, where it has the size of the true error, and wherever it is
+narrow. In larger ones Monte Carlo arithmetic decides, if it estimates less than a hundredth of the
+tensor, in 2-norms: SPREADS times the spread of its samples. Where all that is allowed is more than
+half of the tensor, rounding alone changes it so much that it is *lost*: no code in this dtype
+computes it, and what the proven bound allows is not called checked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,87 +15,98 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, WindowCase
+from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds, TanhError
-from numpy_rnn.conformance.arithmetics.exact import exact_report
 from numpy_rnn.conformance.arithmetics.noisy import Noisy, sampled
-from numpy_rnn.conformance.case import SHAPES, required_names
+from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
+from numpy_rnn.conformance.case import SHAPES, case_sizes, required_outputs
 from numpy_rnn.conformance.definition import Arrays, window_update
 
 SMALL_WINDOW = 48  # units × steps, up to which the proven bound of a whole window decides
 SMALL_SUM = 256  # terms, up to which that of a single equation does
 ROUNDINGS = 512.0  # units of roundoff of the tensor: a bound up to that is narrow
-LOST = 0.01  # of the tensor
+LARGEST_ESTIMATE = 0.01  # of the tensor
+LOST = 0.5  # of the tensor
 SPREADS = 6.0  # what the estimate allows, in units of its spread
-ROUNDOFFS = 4.0  # and in units of roundoff of the tensor, as the spread of few numbers may be small by chance
+ROUNDOFFS = 4.0  # and in units of roundoff, as the spread of few numbers may be small by chance
+UNDERFLOW = 1024.0  # smallest normal numbers per element: a tensor that small is checked as a 0
 
 
 class Check(NamedTuple):
     """The check of one tensor of a window, or of stacked ones, whose axes come first."""
 
     tensor: str
-    ratio: NumpyArray  # |reported − expected| / allowed, by element; a correct implementation is never above 1
-    expected: NumpyArray
-    allowed: NumpyArray
-    estimated: NumpyArray  # by window: whether an estimate decides, not a proven bound
-    lost: NumpyArray  # by window: whether rounding alone changes the tensor by a hundredth or more
+    ratio: Array  # |reported − expected| / allowed, by element; at most 1 for right code
+    expected: Array
+    allowed: Array
+    estimated: Array  # by window: whether an estimate decides, not a proven bound
+    lost: Array  # by window: whether rounding alone may change the tensor by half
 
 
 class Tolerance(NamedTuple):
-    """What rounding allows of one tensor: within E of the expected values, or as the spread of samples estimates."""
+    """What rounding allows of one tensor: E, or as the spread of samples estimates."""
 
     tensor: str
-    expected: NumpyArray
-    E: NumpyArray
-    spread: NumpyArray | None  # of the samples; None if all bounds of the case are narrow
-    u: float  # the unit roundoff
+    expected: Array
+    E: Array
+    spread: Array | None  # of the samples; None if proven bounds decide
+    limits: np.finfo
     axes: tuple[int, ...]  # those of one window; the others are of stacked ones
 
-    def size(self, array: NumpyArray) -> NumpyArray:
+    def size(self, array: Array) -> Array:
         """The 2-norm of every window."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.sqrt(np.square(array).sum(axis=self.axes, keepdims=True))
+            return root_of_squares(array, self.axes)
 
     @property
-    def wide(self) -> NumpyArray:
-        """By window, whether the proven bound is not narrow, or not finite."""
-        return ~(self.size(self.E) <= ROUNDINGS * self.u * self.size(self.expected))
+    def underflow(self) -> float:
+        """The size of a tensor whose numbers are a smallest normal number each."""
+        count = np.prod([self.expected.shape[axis] for axis in self.axes])
+        return float(count) ** 0.5 * float(self.limits.smallest_normal)
 
-    def check(self, reported: NumpyArray) -> Check:
+    @property
+    def wide(self) -> Array:
+        """By window, whether the proven bound is not narrow, or not finite."""
+        narrow = ROUNDINGS * float(self.limits.eps) / 2 * self.size(self.expected)
+        return ~(self.size(self.E) <= narrow)
+
+    def check(self, reported: Array) -> Check:
         """The check of these numbers."""
         difference = np.asarray(reported, np.float64) - self.expected
-        if self.spread is None:
-            none = np.zeros_like(difference.any(axis=self.axes))
-            return Check(self.tensor, ratios(difference, self.E), self.expected, self.E, none, none)
-        size = self.size(self.expected)
-        limit = SPREADS * self.size(self.spread) + ROUNDOFFS * self.u * size
-        estimated = self.wide & ~(self.size(self.E) <= limit)
-        lost = estimated & ~(limit <= LOST * size)
-        # The whole difference against the whole limit, as the ratio of the largest element.
-        largest, whole = (
-            np.abs(difference).max(axis=self.axes, keepdims=True),
-            self.size(difference),
-        )
-        limit = np.where(whole > 0, limit * largest / np.where(whole > 0, whole, 1), limit)
-        allowed = np.where(estimated & ~lost, limit, self.E)
+        size, u = self.size(self.expected), float(self.limits.eps) / 2
+        allowed, allowed_size = self.E, self.size(self.E)
+        estimated = np.zeros_like(size, dtype=bool)
+        if self.spread is not None:
+            limit = SPREADS * self.size(self.spread)
+            limit = limit + ROUNDOFFS * (u * size + self.underflow)
+            is_less = ~(allowed_size <= limit) & (limit <= LARGEST_ESTIMATE * size)
+            estimated = self.wide & is_less
+            # The whole difference against the whole limit, as the ratio of the largest element.
+            largest = np.abs(difference).max(axis=self.axes, keepdims=True)
+            whole = self.size(difference)
+            share = np.divide(largest, whole, out=np.ones_like(whole), where=whole > 0)
+            allowed = np.where(estimated, limit * share, allowed)
+            allowed_size = np.where(estimated, limit, allowed_size)
+        # A tensor that is exactly 0, or underflows, has no digits to be lost.
+        lost = ~(allowed_size <= np.maximum(LOST * size, UNDERFLOW * self.underflow)) & (size > 0)
         flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
         return Check(self.tensor, ratios(difference, allowed), self.expected, allowed, *flags)
 
-    def at(self, rows: NumpyArray, windows: NumpyArray) -> "Tolerance":
-        """The tolerance of one step of some of the stacked windows, by its index in the axis of time."""
-
+    def at(self, rows: Array, windows: Array) -> "Tolerance":
+        """The tolerance of one step of some of the stacked windows, by its index in time."""
         spread = None if self.spread is None else self.spread[rows, windows]
         expected, E = self.expected[rows, windows], self.E[rows, windows]
         return self._replace(expected=expected, E=E, spread=spread, axes=(-2, -1))
 
 
-def check_local(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, NumpyArray]:
-    """The ratios at level L1 of a report with all intermediates, by tensor in causal order. NaN gives infinity."""
+def check_local(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, Array]:
+    """The ratios at level L1 of a report with all intermediates, by tensor in causal order."""
     return {check.tensor: check.ratio for check in local_checks(case, report, tau)}
 
 
-def check_global(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, NumpyArray]:
-    """The ratios at level L2, of required tensors, and of others that are reported. What is missing gives infinity."""
+def check_global(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, Array]:
+    """The ratios at level L2, of required and of other reported tensors; missing: infinity."""
     return {check.tensor: check.ratio for check in global_checks(case, report, tau)}
 
 
@@ -107,38 +118,16 @@ def local_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iter
 
 def global_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iterator[Check]:
     """The checks at level L2."""
-    required = required_names(case, intermediates=False)
+    required = required_outputs(case, intermediates=False)
     for name, tolerance in tolerances(case, [*required, *report], tau).items():
-        right_form = name in report and np.shape(report[name]) == tolerance.expected.shape
-        yield tolerance.check(
-            report[name] if right_form else np.full(tolerance.expected.shape, np.nan)
-        )
+        shape = tolerance.expected.shape
+        is_right = name in report and np.shape(report[name]) == shape
+        yield tolerance.check(report[name] if is_right else np.full(shape, np.nan))
 
 
-def exact_checks(case: WindowCase, report: Arrays) -> Iterator[Check]:
-    """The checks at level L0, of a case in which nothing rounds: every reported number is the right one."""
-    expected = exact_report(case)
-    assert expected is not None, "a case of level L0 rounds"
-    for name in [
-        name for name in expected if name in {*required_names(case, intermediates=False), *report}
-    ]:
-        value, reported = expected[name], report.get(name)
-        wrong = (
-            np.full(value.shape, np.nan)
-            if reported is None or reported.shape != value.shape
-            else reported - value
-        )
-        flags = np.zeros(value.shape[:0], bool)
-        yield Check(
-            name, ratios(wrong, np.zeros_like(value)), value, np.zeros_like(value), flags, flags
-        )
-
-
-def ratios(difference: NumpyArray, allowed: NumpyArray) -> NumpyArray:
-    """|difference| / allowed; 0 where both are 0, infinity where only `allowed` is, or where the difference is NaN."""
-    with np.errstate(
-        divide="ignore", invalid="ignore", over="ignore"
-    ):  # where next to nothing is allowed
+def ratios(difference: Array, allowed: Array) -> Array:
+    """|difference| / allowed; 0 where both are 0, infinity where only `allowed` is, or for NaN."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
     return np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
@@ -146,35 +135,41 @@ def ratios(difference: NumpyArray, allowed: NumpyArray) -> NumpyArray:
 def tolerances(
     case: WindowCase, names: Sequence[str], tau: TanhError = TAU, reported: Arrays | None = None
 ) -> dict[str, Tolerance]:
-    """The tolerances of these tensors in causal order. reported: the tensors from which every equation starts."""
-    dtype = case.params.W_hh.dtype
-    u = float(np.finfo(dtype).eps) / 2
+    """The tolerances of these tensors in causal order.
+
+    reported: the tensors from which every equation starts, for L1.
+    """
+    limits = np.finfo(case.dtype)
     with np.errstate(all="ignore"):  # a bound that overflows is not used
-        bounds = window_update(case, Bounds(dtype, tau, reported))
+        bounds = window_update(case, Bounds(case.dtype, tau, reported))
         found = {
-            name: Tolerance(
-                name, np.asarray(near.value), np.asarray(near.E), None, u, axes_of(name)
-            )
+            name: Tolerance(name, near.value, near.E, None, limits, axes_of(name))
             for name, near in bounds.items()
             if name in names
         }
-        if not is_small(case, reported is not None) and any(
-            tolerance.wide.any() for tolerance in found.values()
-        ):
-            samples = window_update(sampled(case), Noisy(dtype, tau, reported))
+        are_wide = any(tolerance.wide.any() for tolerance in found.values())
+        if are_wide and not is_small(case, reported is not None):
+            samples = window_update(sampled(case), Noisy(case.dtype, tau, reported))
             for name, tolerance in found.items():
-                spread = np.std(samples[name], axis=1 if SHAPES[name].startswith("T") else 0)
-                found[name] = tolerance._replace(spread=spread)
+                axis = 1 if SHAPES[name].startswith("T") else 0
+                found[name] = tolerance._replace(spread=spread_of(samples[name], axis))
     return found
+
+
+def spread_of(samples: Array, axis: int) -> Array:
+    """The standard deviation along an axis, of tiny numbers too."""
+    deviations = samples - samples.mean(axis=axis, keepdims=True)
+    size = root_of_squares(deviations, axis).squeeze(axis)
+    return size / np.sqrt(samples.shape[axis])
 
 
 def is_small(case: WindowCase, is_local: bool) -> bool:
     """Whether proven bounds decide in this window."""
-    T, B, (D, H) = len(case.x), case.x.shape[-2], case.params.W_xh.shape[-2:]
-    outputs = len(case.target) * B * case.params.W_hy.shape[-1]
-    return max(T * B, D + H, outputs) <= SMALL_SUM if is_local else T * H <= SMALL_WINDOW
+    T, B, D, H, O, K = case_sizes(case).values()
+    return max(T * B, D + H, K * B * O) <= SMALL_SUM if is_local else T * H <= SMALL_WINDOW
 
 
 def axes_of(name: str) -> tuple[int, ...]:
     """The axes of one window of a tensor, whose other axes are those of networks or updates."""
-    return (0, -2, -1) if SHAPES[name].startswith("T") else tuple(range(-len(SHAPES[name]), 0))
+    axes = SHAPES[name]
+    return (0, -2, -1) if axes.startswith("T") else tuple(range(-len(axes), 0))

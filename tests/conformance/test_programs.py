@@ -1,6 +1,7 @@
-"""Programs as ports: right ones answer as the package does, also in C and JavaScript; each fault has its verdict."""
+"""Programs as ports: right ones answer as the package does, also in C; each fault has its verdict."""
 
 import itertools
+import json
 import os
 import shlex
 import shutil
@@ -13,54 +14,42 @@ import children
 import numpy as np
 import program_port
 import pytest
-from hypothesis import Phase, settings
-from ports_for_tests import PLAIN, as_text, right_report, verdict_on, window
+from ports_for_tests import PLAIN, right_report, verdict_on
 from test_ports_and_protocol import HELLO
+from windows_for_tests import window
 
 import numpy_rnn
 from numpy_rnn.conformance.case import format_errors
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import program as program_module
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, encode_request
-from numpy_rnn.conformance.properties import check_port, profile
 from numpy_rnn.conformance.random_cases import Recipe
+from numpy_rnn.conformance.suite import check_port
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("numbers", ["hexadecimal", "decimal"])
-def test_right_program_answers_to_the_last_bit(numbers):
-    with ProgramPort(
-        shlex.join([sys.executable, program_port.__file__, "0", "", numbers]), timeout=60
-    ) as port:
-        assert (port.name, port.dtypes, port.tanh_ulps) == (
-            "a program",
-            ("float32", "float64"),
-            1.5,
-        )
-        assert port.capabilities == CAPABILITIES
-        smallest = Recipe(1, 1, 1, 1, 1, 1, "float32").case()
-        large = window(5, "float64", **PLAIN | {"H": 100})  # no pipe holds this
-        for case in (
-            *(window(seed, dtype) for seed in range(20) for dtype in port.dtypes),
-            smallest,
-            large,
-        ):
-            (report, verdict), expected = call_port(port, case), window_update(case)
-            assert verdict is None
+def test_right_program_answers_to_the_last_bit():
+    with ProgramPort(shlex.join([sys.executable, program_port.__file__]), timeout=60) as port:
+        assert (port.name, port.dtypes) == ("a program", ("float32", "float64"))
+        assert (port.tanh_ulps, port.capabilities) == (1.5, CAPABILITIES)
+        cases = [window(seed, dtype) for seed in range(20) for dtype in port.dtypes]
+        cases += [Recipe(1, 1, 1, 1, 1, 1, "float32").case()]
+        cases += [window(5, "float64", **PLAIN | {"H": 100})]  # no pipe holds this
+        for case in cases:
+            report, expected = port.report(case), window_update(case)
             assert format_errors(case, report, intermediates=True, input_gradients=True) == []
             assert set(report) == set(expected)
             assert all(np.array_equal(report[name], expected[name]) for name in expected)
 
 
-# -- fakes, of which little is right and which start at once ---------------------------------------------------------
+# -- fakes, of which little is right and which start at once ------------------------------------
 
 LIMIT = 0.3  # seconds for an answer that does not come
 START_LIMIT = 1.0  # seconds for a hello that does not come: the interpreter has to start
-SOON = 50.0  # seconds for a test: half of what a program sleeps that hangs; a machine may be busy
+SOON = 50.0  # seconds for a test: half of what a program sleeps that hangs
 
 FAKE = """
 import json, os, signal, subprocess, sys, time
@@ -73,9 +62,6 @@ def write(text):
     sys.stdout.write(text)
     sys.stdout.flush()
 
-def say(value):
-    write(json.dumps(value) + "\\n")
-
 def leave_a_child():
     note(subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(100)"]).pid)
 
@@ -87,7 +73,7 @@ for line in sys.stdin:
     answer = hello if request["type"] == "hello" else {{"id": request["id"], **{report!r}}}
     if request.get("id") in {cases!r}:
         {at_case}
-    say(answer)
+    write(json.dumps(answer) + "\\n")
 """
 
 
@@ -98,8 +84,8 @@ class Fake:
         self.program, self.pids = folder / "fake.py", folder / "pids"
 
     def write(self, at_case="pass", cases=(2,), at_start="pass", **hello):
-        report, pids = as_text(right_report()), str(self.pids)
-        values = {"report": report, "hello": HELLO | hello, "pids": pids, "cases": cases}
+        report = {name: np.ravel(v).tolist() for name, v in right_report().items()}
+        values = {"report": report, "hello": HELLO | hello, "pids": str(self.pids), "cases": cases}
         self.program.write_text(FAKE.format(at_case=at_case, at_start=at_start, **values))
         return shlex.join([sys.executable, "-S", str(self.program)])
 
@@ -108,7 +94,7 @@ class Fake:
 
 
 def lives(pid):
-    """Whether the process runs. One that has ended may wait for its parent, and only /proc tells that."""
+    """Whether the process runs. One that has ended may wait for its parent; only /proc tells that."""
     try:
         os.kill(pid, 0)
         status = Path(f"/proc/{pid}/stat").read_text() if Path("/proc/self").exists() else ") R"
@@ -119,7 +105,7 @@ def lives(pid):
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """A writer of fake ports; no test takes long, and afterwards no process of theirs may be left."""
+    """A writer of fake ports; no test takes long, and no process of theirs is left."""
     monkeypatch.setattr(program_module, "FIRST_TIMES", 1)
     fake, began = Fake(tmp_path), time.monotonic()
     yield fake
@@ -130,28 +116,15 @@ def fake(tmp_path, monkeypatch):
     assert not any(map(lives, fake.started()))
 
 
-MANY_LINES = "'Error: no\\n  ^\\n' + '\\n'.join(f' at line {n // 2}' for n in range(996))"
 AT_CASE_2 = [
-    (
-        "print('stuck', file=sys.stderr, flush=True); time.sleep(100)",
-        "output?); its standard error: stuck",
-    ),
-    (
-        f"sys.exit({MANY_LINES})",
-        "error: Error: no | at line 0 | at line 0 | at line 1 | ... | at line 496 | at line",
-    ),
-    ("sys.exit('a\\nb\\nc\\nd\\ne')", "its standard error: a | b | c | d | ... | e"),
+    ("print('stuck', file=sys.stderr, flush=True); time.sleep(100)",
+     "output?); its standard error: stuck"),
+    ("sys.exit('a\\nb\\nc\\nd\\ne')", "its standard error: b | c | d | e"),
     ("write('{'); os._exit(4)", "ends with exit status 4 and without an answer"),
-    ("os.close(1); time.sleep(100)", "closes its standard output without an answer"),
-    ("sys.exit('x' * 1_000_000)", "its standard error: xxx"),
-    (
-        "leave_a_child(); os.kill(os.getpid(), signal.SIGKILL)",
-        "ends by SIGKILL and without an answer",
-    ),
+    ("os.kill(os.getpid(), signal.SIGKILL)", "ends by SIGKILL and without an answer"),
     (r"os.write(1, b'\x00\x1b\xff\n'); continue", r"answers what is not a JSON object: \x00\x1b�"),
-    ("write(2 * (json.dumps(answer) + '\\n')); continue", "expected one line of at most"),
     ("write('9' * 99999 + '\\n'); continue", "writes 9999"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("at_case_2", "expected"), AT_CASE_2)
@@ -164,19 +137,19 @@ def test_fault_has_its_verdict_and_the_next_case_goes_on(fake, at_case_2, expect
         assert verdict_on(port) is None
 
 
-@pytest.mark.parametrize(("at_start", "expected"), [
-    ("time.sleep(100)", f"does not read its input within {LIMIT} s"),
-    ("sys.stdin.read(9); say({})", "writes {}: expected one line"),  # before it has read the question
-    ("sys.stdin.read(9); write(ones); sys.stdin.readline(); write('}\\n')", "loss is missing"),
-])  # fmt: skip
-def test_question_and_answer_that_no_pipe_holds(fake, at_start, expected):
+def test_a_second_line_is_a_fault_of_the_next_case(fake):
+    with ProgramPort(fake.write("write(json.dumps(answer) + '\\n')")) as port:
+        assert [verdict_on(port) for _ in range(2)] == [None, None]
+        assert "does not repeat the id 3" in verdict_on(port)
+
+
+def test_question_that_no_pipe_holds_is_not_read(fake):
     case = window(5, "float32", **PLAIN | {"H": 100})
     assert len(encode_request(case, 1)) > 2**17  # twice what a pipe holds
-    ones = "ones = json.dumps({'id': 1, 'W_hh': 10_000 * ['0x1p0']})[:-1]"
-    start = f"{ones}; sys.stdin.readline(); say(hello); {at_start}; time.sleep(100)"
+    start = "sys.stdin.readline(); write(json.dumps(hello) + '\\n'); time.sleep(100)"
     with ProgramPort(fake.write(at_start=start)) as port:
-        port.timeout = LIMIT if at_start == "time.sleep(100)" else 10
-        assert verdict_on(port, case).startswith(expected)
+        port.timeout = LIMIT
+        assert verdict_on(port, case).startswith(f"does not answer within {LIMIT} s")
 
 
 def test_first_answer_may_take_longer(fake, monkeypatch):
@@ -186,21 +159,17 @@ def test_first_answer_may_take_longer(fake, monkeypatch):
         assert "does not answer within 0.1 s" in verdict_on(port)
 
 
-@pytest.mark.parametrize(
-    "at_case", ["answer = {'id': 2, 'error': 'too hard'}", "answer['y'].pop()"]
-)
-def test_fault_of_content_does_not_cost_a_restart(fake, at_case):
-    with ProgramPort(fake.write(at_case)) as port:
-        assert (
-            verdict_on(port, window(5, "float64", **PLAIN))
-            == "does not support float64: its hello names float32"
-        )
+def test_fault_of_content_does_not_cost_a_restart(fake):
+    with ProgramPort(fake.write("answer = {'id': 2, 'error': 'too hard'}")) as port:
+        float64 = window(5, "float64", **PLAIN)
+        assert verdict_on(port, float64) == "does not support float64: its hello names float32"
         assert [verdict_on(port) is None for _ in range(3)] == [True, False, True]
         assert len(fake.started()) == 1
 
 
-def test_an_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
-    with ProgramPort(fake.write("os.kill(os.getppid(), signal.SIGINT); time.sleep(100)")) as port:
+def test_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
+    at_case = "os.kill(os.getppid(), signal.SIGINT); time.sleep(100)"
+    with ProgramPort(fake.write(at_case)) as port:
         assert verdict_on(port) is None
         with children.default_interrupts(), pytest.raises(KeyboardInterrupt):
             verdict_on(port)
@@ -208,9 +177,8 @@ def test_an_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
 
 
 def test_closed_port_that_ignores_the_end_of_its_input_is_killed(fake):
-    with ProgramPort(
-        fake.write("say(answer); leave_a_child(); sys.stdin.read(); time.sleep(100)")
-    ) as port:
+    at_case = "write(json.dumps(answer) + '\\n'); leave_a_child(); time.sleep(100)"
+    with ProgramPort(fake.write(at_case)) as port:
         assert [verdict_on(port) for _ in range(2)] == [None, None]
         assert any(map(lives, fake.started()))
     port.close()  # closing twice is closing once
@@ -224,10 +192,9 @@ def test_port_that_nobody_closed_ends_with_its_owner(fake):
 
 @pytest.mark.parametrize(("program", "expected"), [
     ({"at_start": "time.sleep(100)"}, "does not answer within 1 s (does it flush its output?)"),
-    ({"at_start": "import nothing"}, "ends with exit status 1 and without an answer; its standard error:"),
-    # Which fault it is depends on whether the program or the question is quicker; each of them shows what was written.
+    ({"at_start": "import nothing"}, "ends with exit status 1 and without an answer; its standard"),
     ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, "Loading..."),
-    ({"protocol": 2}, "speaks protocol version 2: expected 1"),
+    ({"protocol": 1}, "speaks protocol version 1: expected 2"),
 ])  # fmt: skip
 def test_program_without_a_hello_is_refused(fake, program, expected):
     with pytest.raises(PortFault) as error:
@@ -237,51 +204,36 @@ def test_program_without_a_hello_is_refused(fake, program, expected):
 
 
 def test_command_that_cannot_be_started_says_why():
-    with pytest.raises(
-        PortFault, match="cannot be started: port 'x: No closing quotation; check the command"
-    ):
+    expected = "cannot be started: port 'x: No closing quotation; check the command"
+    with pytest.raises(PortFault, match=expected):
         ProgramPort("port 'x")
 
 
-# -- the ports in C and in JavaScript ----------------------------------------------------------------------------------
+# -- the port in C ------------------------------------------------------------------------------
 
-
-PORTS = Path(numpy_rnn.__file__).parent / "conformance" / "ports"
+SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "ports" / "elman_port.c"
 STRICT = "-std=c99 -Wall -Wextra -pedantic"
 FAST = "-O2 -ftree-vectorize -march=native -ffast-math"
 SANITIZED = "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all"
-SOME = settings(profile("repeatable"), max_examples=8, phases=[Phase.generate])
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The port in C twice: as fast as the compiler dares, and plain.
-
-    Every access and every arithmetic operation of the plain one is watched, where the compiler can do that.
-    """
+    """The port in C twice: as fast as the compiler dares, and plain, with every access watched."""
     if shutil.which("cc") is None:
         pytest.skip("there is no C compiler `cc`: the C port is not built")
 
     def compiled(options):
         program = tmp_path_factory.mktemp("built") / "elman_port"
-        command = [
-            "cc",
-            *STRICT.split(),
-            *options.split(),
-            "-o",
-            str(program),
-            str(PORTS / "elman_port.c"),
-            "-lm",
-        ]
+        command = ["cc", *STRICT.split(), *options.split(), "-o", program, SOURCE, "-lm"]
         made = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert (made.returncode, made.stderr) == (0, "")  # there is nothing to warn of
         return program
 
     try:
         plain = compiled(SANITIZED)
-        subprocess.run(
-            [plain], input=protocol.HELLO + "\n", capture_output=True, text=True, check=True
-        )
+        hello = {"input": protocol.HELLO + "\n", "capture_output": True, "text": True}
+        subprocess.run([plain], **hello, check=True)
     except (AssertionError, subprocess.CalledProcessError):
         plain = compiled("-O0")
     return {"plain": plain, "fast": compiled(FAST)}
@@ -291,21 +243,17 @@ def built(tmp_path_factory):
 def test_c_port_passes(built, kind, levels):
     """With -ffast-math the processor reads subnormal numbers as zero."""
     with ProgramPort(shlex.quote(str(built[kind]))) as port:
-        assert port.capabilities == (
-            "intermediates",
-            "input_gradients",
-            "sgd_options",
-            "learned_h_0",
-        )
+        assert port.capabilities == ("intermediates", "input_gradients", "sgd_options")
         assert 1 <= port.tanh_ulps <= 8  # over 8 it is no strict pass
         for dtype, level in itertools.product(port.dtypes, levels):
-            check_port(level, port, dtype, SOME)
+            check_port(port, level, dtype, examples=20)
 
 
-@pytest.mark.skipif(
-    shutil.which("node") is None, reason="there is no `node`: the JavaScript port is not run"
-)
-def test_javascript_port_passes():
-    with ProgramPort(f"node {shlex.quote(str(PORTS / 'elman_port.js'))}") as port:
-        for level in ("L1", "L3"):
-            check_port(level, port, "float64", SOME)
+def test_c_port_refuses_what_does_not_fit(built):
+    question = json.loads(encode_request(window(5, "float64", **PLAIN), 3)) | {"x": [1.0]}
+    lines = {"input": json.dumps(question) + "\n{\n", "capture_output": True, "text": True}
+    answers = subprocess.run([built["plain"]], **lines, check=True).stdout.splitlines()
+    assert [json.loads(answer)["error"] for answer in answers] == [
+        "x does not fit",
+        "not a whole JSON object",
+    ]

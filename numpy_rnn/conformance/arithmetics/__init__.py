@@ -1,1 +1,1 @@
-"""The arithmetics that the definition runs on: what its lines compute depends on the numbers alone."""
+"""The arithmetics of the definition: values, rounding bounds, and random roundings."""

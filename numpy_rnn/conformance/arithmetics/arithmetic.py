@@ -1,7 +1,7 @@
-"""The operations that the definition is written in, for numbers of any kind: what an arithmetic provides."""
+"""The operations that the definition is written in, and the table of its nonlinearities."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,125 +11,138 @@ from numpy_rnn.common.records import NumpyArray, Objective, Step
 from numpy_rnn.conformance.case import SHAPES
 
 Dtype = npt.DTypeLike
+N = Any  # numbers: an array, whose operators round or carry a bound as its arithmetic does
 
 
-class Numbers(Protocol):
-    """An array of numbers: its operators round, enclose, or carry a bound, as its arithmetic does."""
-
-    @property
-    def mT(self) -> Any:
-        """Transposed."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-
-    def __neg__(self) -> Any: ...
-    def __add__(self, other: Any, /) -> Any: ...
-    def __sub__(self, other: Any, /) -> Any: ...
-    def __mul__(self, other: Any, /) -> Any: ...
-
-
-N = TypeVar("N", bound=Numbers)
-
-
-class Arithmetic(Protocol[N]):
+class Arithmetic(Protocol):
     """The numbers of one window. dtype: of the parameters, to which the rate is rounded.
 
-    axes: the number of leading axes of the parameters, those of networks or updates. seen: the tensors so far, by their
-    names and steps. Operations with a name are those whose correct forms differ, or which other numbers compute
-    otherwise; + − × are the operators of the numbers themselves.
+    axes: the number of leading axes of the parameters, those of networks or updates. seen: the
+    tensors so far, by their names and steps. Operations with a name are those whose correct forms
+    differ, or which other numbers compute otherwise; + − × are the operators of the numbers.
     """
 
     dtype: np.dtype[Any]
     axes: int
     seen: dict[str, dict[int | None, N]]
 
-    # -- the border ---------------------------------------------------------------------------------------------------
+    def given(self, array: NumpyArray) -> N: ...  # an input
+    def zeros(self, value: N) -> N: ...  # like a value
+    def stack(self, values: Sequence[N]) -> N: ...  # of several steps, time first
 
-    def given(self, array: NumpyArray, /) -> N:
-        """The numbers of an input."""
+    # The sum of products of matrices and of a bias, and over steps and sequences, in any order.
+    def affine(self, products: Any, bias: N | None = None) -> N: ...
+    def total(self, steps: Sequence[N]) -> N: ...
+
+    # φ(a); dh ∘ φ'(a) by any factorisation; L and dy of the steps with a loss, (K, ..., B, O).
+    def phi(self, a: N, nonlinearity: str) -> N: ...
+    def by_slope(self, dh: N, a: N, h: N, nonlinearity: str) -> N: ...
+    def loss_and_error(self, y: N, target: N, objective: Objective) -> N: ...
+
+    # An option, rounded to the dtype or not; η, rounded, with the axes of a parameter.
+    def constant(self, number: float) -> N: ...
+    def rate(self, step: Step, theta: N) -> N: ...
+
+    # The norm of all gradients of a network, the factor that clips; ±max_value; g over the root.
+    def norm(self, gradients: Sequence[N]) -> N: ...
+    def factor(self, norm: N, max_norm: float) -> N: ...
+    def clip(self, g: N, max_value: float) -> N: ...
+    def by_root(self, g: N, squares: N) -> N: ...
 
     def see(self, name: str, t: int | None, value: N) -> N:
-        """Note the value of a tensor at a step, and return the value with which the equations go on."""
+        """Note a tensor at a step, and return the value with which the equations continue."""
         self.seen.setdefault(name, {})[t] = value
         return value
 
-    def stack(self, values: Sequence[N]) -> N:
-        """Values of several steps, the axis of time first; a given dy has no axes of networks."""
-
     def report(self) -> dict[str, N]:
-        """The tensors by name. Those with steps have the axis of time first."""
-        ordered = {name: self.seen[name] for name in SHAPES if name in self.seen}
-        return {
-            n: v[None] if None in v else self.stack([v[t] for t in sorted(v)])
-            for n, v in ordered.items()
-        }  # type: ignore[type-var]
+        """The tensors by name, in causal order. Those with steps have the axis of time first."""
+        found = dict[str, N]()
+        for name in [name for name in SHAPES if name in self.seen]:
+            steps: Any = self.seen[name]
+            found[name] = steps.get(None)
+            if None not in steps:
+                found[name] = self.stack([steps[t] for t in sorted(steps)])
+        self.seen = {}  # arrays refer to their arithmetic: such a cycle is freed late
+        return found
 
     def with_axes(self, array: NumpyArray) -> NumpyArray:
-        """An array (B, N) that all networks share as (1, .., 1, B, N), with as many axes as the parameters."""
+        """An array (B, N) that all networks share as (1, .., 1, B, N)."""
         return array.reshape(*(1,) * (self.axes + 2 - array.ndim), *array.shape)
 
-    def zeros(self, value: N) -> N:
-        """Zeros like a value."""
-
-    # -- the network --------------------------------------------------------------------------------------------------
-
-    def affine(self, products: Sequence[tuple[N, N]], *biases: N | None) -> N:
-        """The sum of products of matrices, and of biases that are not None: one sum, in any order."""
-
-    def total(self, steps: Sequence[N]) -> N:
-        """The sum over steps and sequences, in any order."""
-
-    def phi(self, a: N, nonlinearity: str) -> N:
-        """φ(a)."""
-
-    def by_slope(self, dh: N, a: N, h: N, nonlinearity: str) -> N:
-        """dh ∘ φ'(a), by any factorisation."""
-
-    def loss_and_error(self, y: N, target: N, weights: N, objective: Objective) -> tuple[N, N]:
-        """L and dy of the steps with a loss, (K, ..., B, O); weights (K, ..., B, 1), or one number."""
-
-    def divisor(self, y: Numbers, weights: Any, objective: Objective) -> Any:
-        """N of (L2), a number or (1, ..., 1, 1): for "mean" the sum of the weights of all terms, or 1 if they are 0."""
-        if objective.reduction == "sum":
-            return 1.0
-        if objective.reduction != "mean":
-            raise InputError(
-                f"{objective.reduction!r} is no reduction that is known here: expected sum or mean"
-            )
-        K, B, O = y.shape[0], y.shape[-2], y.shape[-1]
-        terms = O if objective.loss == "squared_error" else 1
-        if np.ndim(weights) == 0:
-            return float(K * B * terms)
-        N = weights.sum(axis=(0, -2, -1), keepdims=True) * terms
-        return np.where(N == 0, np.ones_like(N), N)
-
-    # -- the step -----------------------------------------------------------------------------------------------------
-
-    def constant(self, number: float) -> Any:
-        """An option of the step, rounded to the dtype or not."""
-
-    def rate(self, step: Step, theta: N) -> Any:
-        """η, rounded to the dtype, with the axes of a parameter."""
-
-    def expand(self, per_network: Any, array: Any) -> Any:
+    def expand(self, per_network: N, array: N) -> N:
         """A number per network, with the axes of an array of all networks."""
-        if np.ndim(per_network) == 0:
+        if not np.ndim(per_network):
             return per_network
         return per_network.reshape(*per_network.shape, *(1,) * (array.ndim - per_network.ndim))
 
-    def add(self, *terms: N) -> N:
-        """The sum of terms, in any order."""
 
-    def norm(self, gradients: Sequence[N]) -> N:
-        """The norm of all gradients of a network."""
+# -- tables of choices ----------------------------------------------------------------------------
 
-    def factor(self, norm: N, max_norm: float) -> N:
-        """The factor that clips."""
+Entry = TypeVar("Entry")
 
-    def clip(self, g: N, max_value: float) -> N:
-        """Each number within ±max_value."""
 
-    def by_root(self, g: N, squares: N) -> N:
-        """g divided by the root of the sum of squares."""
+def choose(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+    """The entry of this name. Raises InputError on an unknown name."""
+    if name not in table:
+        raise InputError(f"{name!r} is no {what} of the suite: expected {', '.join(table)}")
+    return table[name]
+
+
+def divisor(shape: Sequence[int], objective: Objective) -> float:
+    """N of (L2), for outputs of this shape: 1 for a sum, the number of terms for a mean."""
+    K, B, O = shape[0], shape[-2], shape[-1]
+    terms = choose({"squared_error": K * B * O, "cross_entropy": K * B}, objective.loss, "loss")
+    return float(choose({"sum": 1, "mean": terms}, objective.reduction, "reduction"))
+
+
+def sech_squared(a: NumpyArray) -> NumpyArray:
+    """tanh'(a) = 1/cosh²(a) without overflow; where that is below 1e-300, something larger."""
+    return np.cosh(np.minimum(np.abs(a), 350.0)) ** -2.0
+
+
+class Smooth(NamedTuple):
+    """The slope of a φ without a kink: even, falling with |a|, and with |φ''| ≤ 2 φ'."""
+
+    of_a: Callable[[NumpyArray], NumpyArray]  # φ'(a), from which nothing cancels
+    of_h: Callable[[NumpyArray], NumpyArray]  # the same from h
+    change: Callable[[NumpyArray], NumpyArray]  # |∂ of that/∂h|
+    unit: float = 0.0  # roundings of φ are in units of |h| and this, a term that cancels
+
+    def steepest(self, a: NumpyArray, E: NumpyArray) -> NumpyArray:
+        """The largest φ' within E of a."""
+        return self.of_a(np.maximum(np.abs(a) - E, 0))
+
+
+class Nonlinearity(NamedTuple):
+    """φ of any numbers, its slope from a and h, and the bound of that; None for a kink."""
+
+    phi: Callable[[NumpyArray], NumpyArray]
+    slope: Callable[[NumpyArray, NumpyArray], NumpyArray]
+    bound: Smooth | None
+
+
+NONLINEARITIES = {
+    "tanh": Nonlinearity(
+        phi=np.tanh,
+        slope=lambda a, h: 1 - h * h,
+        bound=Smooth(sech_squared, lambda h: 1 - h * h, lambda h: 2 * np.abs(h)),
+    ),
+    "relu": Nonlinearity(
+        phi=lambda a: np.maximum(a, 0), slope=lambda a, h: (h.real > 0).astype(h.dtype), bound=None
+    ),
+    "sigmoid": Nonlinearity(
+        phi=lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),
+        slope=lambda a, h: h * (1 - h),
+        bound=Smooth(
+            lambda a: sech_squared(a / 2) / 4,
+            lambda h: h * (1 - h),
+            lambda h: np.abs(1 - 2 * h),
+            unit=0.5,
+        ),
+    ),
+}
+
+
+def nonlinearity_of(name: str) -> Nonlinearity:
+    """The nonlinearity of this name. Raises InputError if there is none."""
+    return choose(NONLINEARITIES, name, "nonlinearity")

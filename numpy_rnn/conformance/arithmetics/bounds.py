@@ -1,45 +1,56 @@
-"""Rounding bounds: the definition on values with a bound E of what any correct computation of them may differ by.
+"""Rounding bounds: values with a bound E of the difference of any correct computation of them.
 
-Correct is what rounds every operation to nearest, in the case's dtype or a wider one: sums in any order, with or
-without fused multiply-add, subnormal numbers kept or flushed to zero, 1 − h² by any of its factorisations, "mean" by
-division or by a product with the reciprocal. Excluded are products of matrices by fewer multiplications (Strassen) and
-numbers out of the dtype's range.
+Correct is what rounds every operation to nearest, in the case's dtype or a wider one: sums in any
+order, with or without fused multiply-add, subnormal numbers kept or flushed to zero, 1 − h² by any
+of its factorisations, "mean" by division or by a product with the reciprocal. Excluded are products
+of matrices by fewer multiplications (Strassen) and numbers out of the dtype's range.
 
-The SGD step is correct as (U1) to (U9) stand: the norm from the squares of all numbers in any order, or from the norms
-of the tensors, and in both cases of the numbers as they are, or scaled so that no square overflows; the quotient by a
-division or by a product with the reciprocal; η, μ, τ, λ, max_norm, max_value, 10⁻⁶ and 10⁻⁸ (the float64 of that name)
-rounded to the dtype or kept in float64. By its definition η is rounded, so the value is that with the rounded η, and E
-has |η − η̃||δ| more: code in float32 that keeps η in double, as C, Java and JavaScript do, is correct. A norm that
-overflows because its squares do is not: it makes the factor 0, and then there is no step at all.
+The SGD step is correct by (U1) to (U9): the norm from the squares of all numbers in any order, or
+from the norms of the tensors, of the numbers as they are, or scaled so that no square overflows;
+the quotient by a division or by a product with the reciprocal; η, μ, τ, λ, max_norm, max_value,
+10⁻⁶ and 10⁻⁸ (the float64 of that name) rounded to the dtype or kept in float64. By its definition
+η is rounded, so the value is that with the rounded η, and E has |η − η̃||δ| more: code in float32
+that keeps η in double, as C, Java and JavaScript do, is correct. A norm that overflows because its
+squares do is not: it makes the factor 0, and then there is no step at all.
 
-The values are computed in float64, and its own rounding, the same formulas with the unit roundoff of float64, is part
-of E. `reported`: the tensors of an implementation. With them every equation starts from the reported numbers, so that a
-faulty equation is found by itself, an error that it passes on does not count again, and the bounds do not loosen with
-width or depth (level L1). Without them E is carried through the whole window (level L2).
+The values are computed in float64, and its own rounding, the same formulas with the unit roundoff
+of float64, is part of E. `reported`: the tensors of an implementation. With them every equation
+starts from the reported numbers, so that a faulty equation is found by itself, an error that it
+passes on does not count again, and the bounds do not loosen with width or depth (level L1). Without
+them E is carried through the whole window (level L2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.records import NumpyArray, Objective, Step
-from numpy_rnn.conformance.arithmetics import loss_bounds
-from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, Dtype
-from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
-from numpy_rnn.conformance.arithmetics.nonlinearities import choose, nonlinearity_of
-from numpy_rnn.conformance.arithmetics.rounding import UPWARDS, Near, Rounding, join
-
-STRICT_TANH_ULPS = (
-    8  # the largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
+from numpy_rnn.conformance.arithmetics.arithmetic import (
+    Arithmetic,
+    Dtype,
+    choose,
+    divisor,
+    nonlinearity_of,
 )
+from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
+from numpy_rnn.conformance.arithmetics.rounding import (
+    UPWARDS,
+    Near,
+    Real,
+    Rounding,
+    join,
+    root_of_squares,
+)
+
+STRICT_TANH_ULPS = 8  # the largest error of a usual tanh: NumPy 1.4, torch 0.75, glibc 2.1, JAX 7
 CHECKER_TAU = 4.0  # NumPy's own, in float64
 OWN = 2.0**-53
 
 
 class TanhError(NamedTuple):
-    """The error of tanh that is allowed, in units of u: τ|h|, and an absolute part, which is 0 for a usual tanh."""
+    """The error of tanh that is allowed, in units of u: τ|h|, and an absolute part, usually 0."""
 
     relative: float = 2.0 * STRICT_TANH_ULPS  # τ
     absolute: float = 0.0
@@ -48,16 +59,8 @@ class TanhError(NamedTuple):
 TAU = TanhError()
 
 
-def _root_of_squares(v: NumpyArray) -> NumpyArray:
-    """√Σv² along the last axis, of numbers that are scaled by a power of two."""
-    _, exponent = np.frexp(np.abs(v).max(axis=-1, keepdims=True))
-    return np.ldexp(
-        np.sqrt(np.square(np.ldexp(v, -exponent)).sum(axis=-1, keepdims=True)), exponent
-    )[..., 0]
-
-
-class Bounds(Arithmetic[Near]):
-    """Values of one window with their bounds. tau: the error of the implementation's tanh; reported: its tensors."""
+class Bounds(Arithmetic):
+    """Values of one window with their bounds. tau: the error of tanh; reported: given tensors."""
 
     def __init__(
         self,
@@ -80,78 +83,68 @@ class Bounds(Arithmetic[Near]):
         return self.given(self.reported[name] if t is None else self.reported[name][t - 1])
 
     def stack(self, values: Sequence[Near]) -> Near:
-        value, E = (
-            np.stack(np.broadcast_arrays(*(getattr(v, part) for v in values)))
-            for part in ("value", "E")
-        )
-        return Near(value, E, self.rounding)
+        parts = ([getattr(v, part) for v in values] for part in ("value", "E"))
+        return Near(*(np.stack(np.broadcast_arrays(*part)) for part in parts), self.rounding)
 
     def zeros(self, value: Near) -> Near:
         return value.map(np.zeros_like)
 
-    # -- the network --------------------------------------------------------------------------------------------------
-
-    def affine(self, products: Sequence[tuple[Near, Near]], *biases: Near | None) -> Near:
-        """One sum: a bias is one more row of the right matrix, for a one in the left one."""
+    def affine(self, products: Sequence[tuple[Near, Near]], bias: Near | None = None) -> Near:
+        """One sum: the bias is one more row of the right matrix, for a one in the left one."""
         left, right = map(list, zip(*products))
-        for b in biases:
-            if b is not None:
-                left.append(self.given(np.ones((*left[0].shape[:-1], 1))))
-                right.append(b.map(lambda array: array[..., None, :]))
+        if bias is not None:
+            left.append(self.given(np.ones((*left[0].shape[:-1], 1))))
+            right.append(bias.map(lambda array: array[..., None, :]))
         return self.rounding.product(join(left, -1), join(right, -2))
 
     def total(self, steps: Sequence[Near]) -> Near:
         return self.rounding.sum(join(steps, -2))
 
     def phi(self, a: Near, nonlinearity: str) -> Near:
-        """For relu E_a, and 0 on its dead side; otherwise φ'(a') E_a + τu(|h| + that), a' the steepest within E_a.
+        """For relu E_a, and 0 on its dead side; otherwise φ'(a') E_a + τu(|h| + that).
 
-        The logistic function is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2), whose roundings are in units
-        of its ½: so much is allowed where h is smaller, τu(½ + |h|).
+        a' is the steepest number within E_a. The logistic function is 1/(1 + exp(−a)),
+        exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2), whose roundings are in units of its ½: so much is
+        allowed where h is smaller, τu(½ + |h|).
         """
         of = nonlinearity_of(nonlinearity)
-        h = of.phi(a.value)
-        if of.errors is None:
+        h, slope, u = of.phi(a.value), of.bound, self.rounding.u
+        if slope is None:
             return Near(h, np.where(a.value < -a.E, 0.0, a.E), self.rounding)
-        inherited, u = of.errors.steepest(a.value, a.E) * a.E, self.rounding.u
-        max_abs = np.abs(h) + inherited + of.errors.unit
-        own = (
-            self.tau.relative * u + CHECKER_TAU * self.rounding.own
-        ) * max_abs + self.tau.absolute * u
-        return self.rounding.near(h, inherited + own + self.flushes(max_abs > 0))
+        inherited = slope.steepest(a.value, a.E) * a.E
+        max_abs = np.abs(h) + inherited + slope.unit
+        own = (self.tau.relative * u + CHECKER_TAU * self.rounding.own) * max_abs
+        own = own + self.tau.absolute * u + self.flushes(max_abs > 0)
+        return self.rounding.near(h, inherited + own)
 
     def by_slope(self, dh: Near, a: Near, h: Near, nonlinearity: str) -> Near:
-        """(B3): a product with φ'(a), or with a function of h, which may be any number near φ(a), or a reported one.
+        """(B3): a product with φ'(a), or with a function of h, which is near φ(a) or reported.
 
-        Of tanh, 1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c, c²) + |1 − h² − D|, c = |h| + E_h, which
-        covers (1−h)(1+h), dh − dh·h² and (dh + dh·h)(1−h) too; D is 1/cosh²(a). 1/cosh²(a): s(2E_a + γ_{2τ+3}) with s
-        the steepest slope within E_a, as its derivative is at most twice itself and cosh may be as inaccurate as tanh;
-        and what a flush of the slope loses. E is the larger of the two. The logistic function's h(1 − h): the same with
-        |1 − 2h| for 2|h|, which covers dh·h − dh·h² too, and ¼/cosh²(a/2). relu': not known where |a| ≤ E_a, so E is 1.
+        Of tanh, 1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c, c²) + |1 − h² − D|,
+        c = |h| + E_h, which covers (1−h)(1+h), dh − dh·h² and (dh + dh·h)(1−h) too; D is
+        1/cosh²(a). 1/cosh²(a): s(2E_a + γ_{2τ+3}) with s the steepest slope within E_a, as its
+        derivative is at most twice itself and cosh may be as inaccurate as tanh; and what a flush
+        of the slope loses. E is the larger of the two. The logistic function's h(1 − h): the same
+        with |1 − 2h| for 2|h|, which covers dh·h − dh·h² too, and ¼/cosh²(a/2). relu': unknown
+        where |a| ≤ E_a, so E is 1.
         """
-        of = nonlinearity_of(nonlinearity).errors
-        if of is None:
+        slope = nonlinearity_of(nonlinearity).bound
+        if slope is None:
             is_open = (np.abs(a.value) <= a.E) & (a.E > 0)
             return dh * Near((a.value > 0) * 1.0, is_open * 1.0, self.rounding)
-        D = of.slope_of_a(a.value)
-        e = h.E * (of.change(h.value) + h.E) + self.gamma(2) * np.maximum(h.max_abs, h.max_abs**2)
-        e = e + np.abs(of.slope_of_h(h.value) - D)
-        by_h = e + self.gamma(3) * (D + e) + self.flushes(1)
-        by_a = of.steepest(a.value, a.E) * (
-            2 * a.E + self.gamma(2 * self.tau.relative + 3)
-        ) + self.flushes(1)
-        return dh * self.rounding.near(D, np.maximum(by_h, by_a))
+        D, c = slope.of_a(a.value), h.max_abs
+        e = h.E * (slope.change(h.value) + h.E) + self.gamma(2) * np.maximum(c, c**2)
+        e = e + np.abs(slope.of_h(h.value) - D)
+        by_h = e + self.gamma(3) * (D + e)
+        by_a = slope.steepest(a.value, a.E) * (2 * a.E + self.gamma(2 * self.tau.relative + 3))
+        return dh * self.rounding.near(D, np.maximum(by_h, by_a) + self.flushes(1))
 
-    def loss_and_error(
-        self, y: Near, target: Near, weights: Near, objective: Objective
-    ) -> tuple[Near, Near]:
-        """The bounds of `loss_bounds.py`."""
-        N = self.divisor(y, weights.value, objective)
-        bound = choose(loss_bounds.LOSSES, objective.loss, "loss with a bound")
-        terms = loss_bounds.Terms(y, target, weights, N, objective.reduction == "mean")
+    def loss_and_error(self, y: Near, target: Near, objective: Objective) -> tuple[Near, Near]:
+        """The bounds of the losses below."""
+        bound = choose(LOSSES, objective.loss, "loss with a bound")
+        divisions = choose({"sum": 0, "mean": 2}, objective.reduction, "reduction")
+        terms = Terms(y, target, divisor(y.shape, objective), divisions)
         return bound(terms, self.rounding, self.tau.relative)
-
-    # -- the step -----------------------------------------------------------------------------------------------------
 
     def constant(self, number: float) -> Near:
         return self.rounding.scalar(number)
@@ -163,40 +156,30 @@ class Bounds(Arithmetic[Near]):
         near = Near(rounded, np.abs(rate - rounded) + self.given(rounded).E, self.rounding)
         return self.expand(near, theta)
 
-    def add(self, *terms: Near) -> Near:
-        """ΣE + γ_{n−1} Σ(|v| + E)."""
-        value, E, max_abs = (
-            np.sum([getattr(v, part) for v in terms], axis=0) for part in ("value", "E", "max_abs")
-        )
-        return self.rounding.near(
-            value, E + self.gamma(len(terms) - 1) * max_abs + self.flushes(len(terms))
-        )
-
     def norm(self, gradients: Sequence[Near]) -> Near:
         """(U2): e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).
 
-        e = √ΣE², as the norm of a difference bounds the difference of the norms. N numbers are not 0. Their squares
-        have N roundings each in one sum, N + 3 at most by the norms of the tensors, and two more where every number is
-        divided by the largest; (1+γ)^½ leaves ρ = 1 − (1−γ)^½. The root rounds, and so does the product with the
-        largest. Here the numbers, and the errors, are scaled, so that no square leaves the range of float64.
+        e = √ΣE², as the norm of a difference bounds the difference of the norms. N numbers are not
+        0. Their squares have N roundings each in one sum, N + 3 at most by the norms of the
+        tensors, and two more where every number is divided by the largest; (1+γ)^½ leaves
+        ρ = 1 − (1−γ)^½. The root rounds, and so does the product with the largest. Here the
+        numbers, and the errors, are scaled, so that no square leaves the range of float64.
         """
         flat = [g.reshape(*g.shape[: self.axes], -1) for g in gradients]
-        value, E = (
-            np.concatenate([getattr(g, part) for g in flat], axis=-1) for part in ("value", "E")
-        )
+        value, E = (np.concatenate([getattr(g, v) for g in flat], axis=-1) for v in ("value", "E"))
         max_abs, gamma = np.abs(value) + E, self.gamma
-        n, e = _root_of_squares(value), _root_of_squares(E)
+        n, e = (root_of_squares(v, -1)[..., 0] for v in (value, E))
         terms = (max_abs > 0).sum(axis=-1)
         rho = gamma(terms + 5) / (1 + np.sqrt(1 - np.minimum(gamma(terms + 5), 1)))
         flushed = np.sqrt(self.flushes(terms)) + self.flushes(terms) * n
         return self.rounding.near(n, e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed)
 
     def factor(self, norm: Near, max_norm: float) -> Near:
-        """(U3). f = min(1, c) with c = M/m, m = n + 10⁻⁶: E = f·r, or 0 where no c̃ is below 1, as then f̃ = 1.
+        """(U3). f = min(1, c) with c = M/m, m = n + 10⁻⁶: E = f·r, or 0 where no c̃ is below 1.
 
-        r bounds |c̃ − c|/c: 1 + r = (1 + |M̃ − M|/M)(1 + γ_2)(1 + E_m/(m − E_m)). Where c̃ may lie on both sides of 1, f̃
-        still moves by f·r at most, since upwards it stops at 1; and as 0 ≤ f̃ ≤ 1, E is at most 1. A max_norm that is
-        infinite in the dtype clips nothing.
+        r bounds |c̃ − c|/c: 1 + r = (1 + |M̃ − M|/M)(1 + γ_2)(1 + E_m/(m − E_m)). Where c̃ may lie
+        on both sides of 1, f̃ still moves by f·r at most, since upwards it stops at 1; and as
+        0 ≤ f̃ ≤ 1, E is at most 1. A max_norm that is infinite in the dtype clips nothing.
         """
         M, m = self.constant(max_norm), norm + self.constant(SMALL)
         f = np.minimum(1, M.value / m.value)
@@ -207,18 +190,15 @@ class Bounds(Arithmetic[Near]):
         own = own + (1 + own) * M.E / M.value
         least = m.value - m.E
         r = own + (1 + own) * m.E / np.where(least > 0, least, 1)
-        E = np.where(
-            least > 0,
-            np.minimum((f * r + flushed) * UPWARDS, 1),
-            np.where(np.isfinite(m.value), 1.0, np.nan),
-        )
+        unknown = np.where(np.isfinite(m.value), 1.0, np.nan)
+        E = np.where(least > 0, np.minimum((f * r + flushed) * UPWARDS, 1), unknown)
         return Near(f, np.where(lowest > UPWARDS, 0.0, E), self.rounding)
 
     def clip(self, g: Near, max_value: float) -> Near:
-        """(U7). Nothing rounds: E_g where the gradient is surely within the limit, E_c where it is surely beyond it.
+        """(U7). Nothing rounds: E_g where g is surely within the limit, E_c where surely beyond it.
 
-        Between, the larger of the two, as the median of −c, g and c moves by no more than the largest of their moves. A
-        limit that is infinite in the dtype clips nothing.
+        Between, the larger of the two, as the median of −c, g and c moves by no more than the
+        largest of their moves. A limit that is infinite in the dtype clips nothing.
         """
         if max_value > self.rounding.largest:
             return g
@@ -229,10 +209,11 @@ class Bounds(Arithmetic[Near]):
         return self.rounding.near(np.clip(g.value, -limit.value, limit.value), E)
 
     def by_root(self, g: Near, squares: Near) -> Near:
-        """(U9). s = g/r with r = √m, m = v + 10⁻⁸: E = (E_g + |s|(1 + γ_1) e + γ_3 (|g| + E_g)) / r_low.
+        """(U9). s = g/r, r = √m, m = v + 10⁻⁸: E = (E_g + |s|(1+γ_1) e + γ_3 (|g| + E_g)) / r_low.
 
-        |g̃/r̃ − g/r| ≤ (E_g + |s||r̃ − r|)/r̃. √m̃ is off by e = |√(m ± E_m) − √m| at most, and no sum of squares is below
-        0, so that m̃ is 10⁻⁸(1 − γ_2) at least. γ_3: the root, and a division, or a reciprocal and a product.
+        |g̃/r̃ − g/r| ≤ (E_g + |s||r̃ − r|)/r̃. √m̃ is off by e = |√(m ± E_m) − √m| at most, and no
+        sum of squares is below 0, so that m̃ is 10⁻⁸(1 − γ_2) at least. γ_3: the root, and a
+        division, or a reciprocal and a product.
         """
         m = squares + self.constant(TINY)
         low = np.maximum(m.value - m.E, TINY * (1 - self.gamma(2)))
@@ -240,3 +221,115 @@ class Bounds(Arithmetic[Near]):
         s, e = g.value / r, np.maximum(r - r_low, r_high - r)
         own = np.abs(s) * (1 + self.gamma(1)) * e + self.gamma(3) * g.max_abs
         return self.rounding.near(s, (g.E + own) / r_low + self.flushes(1))
+
+
+# -- losses ---------------------------------------------------------------------------------------
+
+
+class Terms(NamedTuple):
+    """The operands of a loss: outputs and targets (K, ..., B, O), and the divisor N of (L2)."""
+
+    y: Near
+    target: Near
+    N: float
+    divisions: int  # roundings of the division by N: by a product with 1/N two; none for a sum
+
+
+class Softmax(NamedTuple):
+    """p and log p of rows of outputs, and their errors."""
+
+    p: NumpyArray
+    E_p: NumpyArray
+    log_p: NumpyArray
+    E_log_p: NumpyArray  # D
+
+
+def softmax(y: NumpyArray, E: NumpyArray, rounding: Rounding, tau: float) -> Softmax:
+    """p = softmax(y) along the last axis, in float64, and the error of a correct computation.
+
+    With τ, the error of exp and log in units of u of their value, that of tanh, and for each row
+    of outputs y, that are off by E at most,
+
+        m = max y,    z = y − m ≤ 0,    S = Σ_k exp(z_k),    log p = z − log S,    p = exp(z) / S
+
+    Errors are followed on the logarithm, where those of factors add up: a rounding, (1 + δ) with
+    |δ| ≤ u, moves it by γ_1 at most, τ of them by γ_τ, and ỹ_k for y_k by E_k. With Ē = max_k E_k,
+
+        e_k = E_k + γ_1 (|z_k| + E_k + Ē) + γ_τ      of exp(z̃_k): the shift and the exponential
+        s   = log Σ_k p_k exp(e_k) + γ_O + flushes   of S̃: a mean of its terms' errors, a sum
+        l   = s + γ_τ (log S + s)                    of log S̃
+        d_k = e_k + l + γ_1 (|m| + Ē + log S + l)    of log p̃_k, and of p̃_k: the maximum added to
+              + γ_1 (|log p_k| + e_k + l)            log S̃, the difference, an exponential or a
+              + γ_τ + γ_2                            division
+        D_k = d_k + γ_τ (|log p_k| + d_k)            of log p̃_k as the logarithm of p̃_k
+
+    Correct is therefore: exp(z)/S, exp(z − log S), exp(y − (m + log S)), and where no exponential
+    leaves the range, the same without the shift. p̃ is off by p (exp(d) − 1), and by 1 at most. A
+    loss from −log p̃ is correct only where p̃ is not flushed to zero.
+
+    Source: Blanchard, Higham and Higham 2021, Accurately computing the log-sum-exp and softmax
+    functions, IMA Journal of Numerical Analysis 41.
+    """
+    gamma, flushes = rounding.gamma, rounding.flushes
+    m = y.max(axis=-1, keepdims=True)
+    z, E_max = y - m, E.max(axis=-1, keepdims=True)
+    terms = np.exp(z)
+    S = terms.sum(axis=-1, keepdims=True)
+    log_S, p, O = np.log(S), terms / S, y.shape[-1]
+    log_p = z - log_S
+    e = E + gamma(1) * (np.abs(z) + E + E_max) + gamma(tau)
+    grown = log_p + e  # log Σ_k p_k exp(e_k), without overflow, and where a p_k underflows
+    most = grown.max(axis=-1, keepdims=True)
+    s = most + np.log(np.exp(grown - most).sum(axis=-1, keepdims=True)) + gamma(O) + flushes(O)
+    l = s + gamma(tau) * (log_S + s)
+    d = e + l + gamma(1) * (np.abs(m) + E_max + log_S + l)
+    d = d + gamma(1) * (np.abs(log_p) + e + l) + gamma(tau) + gamma(2)
+    most = np.exp(np.minimum(log_p + d, 0))  # where p itself underflows, too
+    E_p = np.where(d < 1, p * np.expm1(np.minimum(d, 1)), most) + flushes(1)
+    return Softmax(p, E_p, log_p, d + gamma(tau) * (np.abs(log_p) + d))
+
+
+def squared_error(of: Terms, rounding: Rounding, tau: float) -> tuple[Near, Near]:
+    """The loss, (L1) and (L2), and dy, (B1), of errors e = y − target.
+
+    Where e is off by E, its square is by (2|e| + E) E. Terms that are 0 round nothing.
+    """
+    error, E = of.y.value - of.target.value, of.y.E + of.target.E
+    rounds = np.abs(error) + E > 0
+    terms = rounds.sum(axis=(0, -2, -1))
+    E = E + rounding.flushes(rounds)
+    squares, E_squares = np.square(error), (2 * np.abs(error) + E) * E
+    loss, E_loss = (0.5 * (v / of.N).sum(axis=(0, -2, -1)) for v in (squares, E_squares))
+    E_loss = E_loss + rounding.flushes(terms)
+    dy, E_dy = error / of.N, E / of.N + rounding.flushes(rounds)
+    return (
+        with_rounding(terms + 2 + of.divisions, loss, E_loss, rounding),
+        with_rounding(1 + of.divisions, dy, E_dy, rounding),
+    )
+
+
+def with_rounding(n: Real, value: NumpyArray, E: NumpyArray, rounding: Rounding) -> Near:
+    """A value whose terms have one sign, so that its relative error is at most γ_n, plus E."""
+    return rounding.near(value, rounding.gamma(n) * (np.abs(value) + E) + E)
+
+
+def cross_entropy(of: Terms, rounding: Rounding, tau: float) -> tuple[Near, Near]:
+    """The loss, the sum (L2) of −log p of every row's class (L4), and dy, (B1), (p − target) / N.
+
+    target: classes as rows of 0 and 1. The division by N may come before the difference, as in
+    automatic differentiation, so its roundings are in units of p + target.
+    """
+    gamma, flushes, target = rounding.gamma, rounding.flushes, of.target.value
+    K, B, O = target.shape[0], target.shape[-2], target.shape[-1]
+    p, E_p, log_p, E_log_p = softmax(of.y.value, of.y.E, rounding, tau)
+    row, E_row = ((target * v).sum(axis=-1, keepdims=True) for v in (-log_p, E_log_p))
+    E_row = E_row + gamma(O + 2) * (row + E_row) + flushes(O)
+    loss, E_loss = ((v / of.N).sum(axis=(0, -2, -1)) for v in (row, E_row))
+    E_loss = E_loss + gamma(K * B + 2 + of.divisions) * (loss + E_loss) + flushes(K * B)
+    E_dy = E_p + gamma(O + 4 + of.divisions) * (p + E_p + target)
+    dy = rounding.near((p - target) / of.N, E_dy / of.N + flushes(4))
+    return rounding.near(loss, E_loss), dy
+
+
+Bound = Callable[[Terms, Rounding, float], tuple[Near, Near]]
+LOSSES: dict[str, Bound] = {"squared_error": squared_error, "cross_entropy": cross_entropy}

@@ -1,4 +1,4 @@
-"""The operations of the definition on arrays of NumPy, real or complex: the values that its equations give."""
+"""The operations of the definition on arrays of NumPy, real or complex: the values themselves."""
 
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -6,118 +6,102 @@ from operator import add
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, Objective, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, Dtype
-from numpy_rnn.conformance.arithmetics.nonlinearities import choose, nonlinearity_of
+from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.conformance.arithmetics.arithmetic import (
+    Arithmetic,
+    Dtype,
+    choose,
+    divisor,
+    nonlinearity_of,
+)
 
 SMALL = 1e-6  # added to the norm, (U3)
 TINY = 1e-8  # added to the sum of squares, (U9)
 
 
-class Floats(Arithmetic[NumpyArray]):
+class Floats(Arithmetic):
     """Arrays of floats, or of complex numbers."""
 
     def __init__(self, dtype: Dtype):
         self.dtype, self.axes, self.seen = np.dtype(dtype), 0, {}
 
-    def given(self, array: NumpyArray, /) -> NumpyArray:
+    def given(self, array: Array, /) -> Array:
         return array
 
-    def stack(self, values: Sequence[NumpyArray]) -> NumpyArray:
+    def stack(self, values: Sequence[Array]) -> Array:
         if len({value.shape for value in values}) > 1:
             values = np.broadcast_arrays(*values, subok=True)
         return np.stack(values)
 
-    def zeros(self, value: NumpyArray) -> NumpyArray:
+    def zeros(self, value: Array) -> Array:
         return np.zeros_like(value)
 
-    # -- the network --------------------------------------------------------------------------------------------------
-
-    def affine(
-        self, products: Sequence[tuple[NumpyArray, NumpyArray]], *biases: NumpyArray | None
-    ) -> NumpyArray:
+    def affine(self, products: Sequence[tuple[Array, Array]], bias: Array | None = None) -> Array:
         total = reduce(add, [A @ B for A, B in products])
-        for b in biases:
-            total = total if b is None else total + b[..., None, :]
-        return total
+        return total if bias is None else total + bias[..., None, :]
 
-    def total(self, steps: Sequence[NumpyArray]) -> NumpyArray:
-        return sum(value.sum(axis=-2) for value in steps)
+    def total(self, steps: Sequence[Array]) -> Array:
+        return reduce(add, [value.sum(axis=-2) for value in steps])
 
-    def phi(self, a: NumpyArray, nonlinearity: str) -> NumpyArray:
+    def phi(self, a: Array, nonlinearity: str) -> Array:
         return nonlinearity_of(nonlinearity).phi(a)
 
-    def by_slope(
-        self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str
-    ) -> NumpyArray:
+    def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
         return dh * nonlinearity_of(nonlinearity).slope(a, h)
 
-    def loss_and_error(
-        self, y: NumpyArray, target: NumpyArray, weights: NumpyArray, objective: Objective
-    ) -> tuple[NumpyArray, NumpyArray]:
-        N = self.divisor(y, weights, objective)
+    def loss_and_error(self, y: Array, target: Array, objective: Objective) -> tuple[Array, Array]:
+        N = divisor(y.shape, objective)
         losses, errors = choose(LOSSES, objective.loss, "loss")(self, y, target)
-        total = (weights * losses).sum(axis=(0, -2, -1))
-        return total / (
-            N if np.ndim(N) == 0 else N[0, ..., 0, 0]
-        ), weights * errors / N  # (L2), (B1)
+        return losses.sum(axis=(0, -2, -1)) / N, errors / N  # (L2), (B1)
 
-    def log_softmax(self, y: NumpyArray) -> NumpyArray:
+    def log_softmax(self, y: Array) -> Array:
         """log p."""
         z = y - y.real.max(axis=-1, keepdims=True)
         return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
-    # -- the step -----------------------------------------------------------------------------------------------------
-
     def constant(self, number: float) -> float:
         return number
 
-    def rate(self, step: Step, theta: NumpyArray) -> NumpyArray:
+    def rate(self, step: Step, theta: Array) -> Array:
         return self.expand(np.asarray(step.learning_rate, self.dtype), theta)
 
-    def add(self, *terms: NumpyArray) -> NumpyArray:
-        return reduce(add, terms)
+    def norm(self, gradients: Sequence[Array]) -> Array:
+        squares = [(g * g).sum(axis=tuple(range(self.axes, g.ndim))) for g in gradients]
+        return np.sqrt(reduce(add, squares))  # (U2)
 
-    def norm(self, gradients: Sequence[NumpyArray]) -> NumpyArray:
-        return np.sqrt(
-            sum((g * g).sum(axis=tuple(range(self.axes, g.ndim))) for g in gradients)
-        )  # (U2)
-
-    def factor(self, norm: NumpyArray, max_norm: float) -> NumpyArray:
+    def factor(self, norm: Array, max_norm: float) -> Array:
         return np.minimum(1, max_norm / (norm + SMALL))  # (U3)
 
-    def clip(self, g: NumpyArray, max_value: float) -> NumpyArray:
+    def clip(self, g: Array, max_value: float) -> Array:
         return np.clip(g, -max_value, max_value)  # (U7)
 
-    def by_root(self, g: NumpyArray, squares: NumpyArray) -> NumpyArray:
+    def by_root(self, g: Array, squares: Array) -> Array:
         return g / np.sqrt(squares + TINY)  # (U9)
 
 
-def joined(parts: Sequence[NumpyArray], axis: int) -> NumpyArray:
+def joined(parts: Sequence[Array], axis: int) -> Array:
     """The parts along one of the last two axes; the leading axes are broadcast."""
     arrays = [np.asarray(part) for part in parts]
     if len(arrays) == 1:
         return arrays[0]
     leading = np.broadcast_shapes(*(array.shape[:-2] for array in arrays))
-    return np.concatenate(
-        [np.broadcast_to(array, leading + array.shape[-2:]) for array in arrays], axis=axis
-    )
+    wide = [np.broadcast_to(array, leading + array.shape[-2:]) for array in arrays]
+    return np.concatenate(wide, axis=axis)
 
 
-Loss = Callable[[Floats, NumpyArray, NumpyArray], tuple[NumpyArray, NumpyArray]]
+Loss = Callable[[Floats, Array, Array], tuple[Array, Array]]
 
 
-def squared_error(n: Floats, y: NumpyArray, target: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
-    """The terms of the loss, and of dy, before weights and division."""
+def squared_error(n: Floats, y: Array, target: Array) -> tuple[Array, Array]:
+    """The terms of the loss, and of dy, before the division by N."""
     return 0.5 * (y - target) * (y - target), y - target  # (L1), (B1)
 
 
-def cross_entropy(n: Floats, y: NumpyArray, target: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
-    """The same of softmax cross-entropy."""
+def cross_entropy(n: Floats, y: Array, target: Array) -> tuple[Array, Array]:
+    """The same of softmax cross-entropy; target: classes as rows of 0 and 1."""
     log_p = n.log_softmax(y)  # (L3)
-    return -(target * log_p), np.exp(log_p) * target.sum(
-        axis=-1, keepdims=True
-    ) - target  # (L4), (B1)
+    return -(target * log_p), np.exp(log_p) - target  # (L4), (B1)
 
 
 LOSSES: dict[str, Loss] = {"squared_error": squared_error, "cross_entropy": cross_entropy}

@@ -1,17 +1,23 @@
-"""Monte Carlo arithmetic: the definition with a random error in every operation estimates what rounding does.
+"""Monte Carlo arithmetic: random errors in every operation estimate the rounding of a computation.
 
-Every operation of a float64 computation is given a random relative error of at most u, the unit roundoff of the dtype
-under test. The spread of a few samples is the size of the rounding error of any correct computation in that dtype. It
-is an estimate, not a bound; but where many steps or units make the worst-case bound useless, it still has the size of
-the true error.
+Every operation of a float64 computation has a random relative error of at most u, the unit roundoff
+of the dtype under test, and an operation on single numbers a second one that is the same for all
+numbers of a tensor, as equal numbers round alike. The spread of a few samples is the size of the
+rounding error of any correct computation in that dtype. It is an estimate, not a bound; but where
+many steps or units make the worst-case bound useless, it still has the size of the true error.
 
-A sum of n terms in any order, one after the other too, has the error u √n √(Σ v² + s²/3), where s is the sum: √n √Σ v²
-where the terms have both signs, and √(n/3) |s| where they have one. The error of a tanh may have one sign everywhere:
-each sample has half of what is allowed, times one random number for all its states.
+Half of the samples flush subnormal numbers to zero, and all lose a smallest normal number for each
+term of a sum, whose products may be flushed.
 
-Source: Parker 1997, Monte Carlo arithmetic, UCLA CSD-970002; Denis, de Oliveira Castro and Petit 2016, Verificarlo,
-IEEE ARITH 23; Higham and Mary 2019, A new approach to probabilistic rounding error analysis, SIAM Journal on Scientific
-Computing 41 (5).
+A sum of n terms in any order, one after the other too, has the error u √n √(Σ v² + s²), where s is
+the sum: √n √Σ v² where the terms have both signs, and √n |s| where they have one. Independent
+roundings would give √(n/3) |s|, but those of equal terms are not independent. The error of a tanh
+may have one sign everywhere: each sample has half of what is allowed, times one random number for
+all its states.
+
+Source: Parker 1997, Monte Carlo arithmetic, UCLA CSD-970002; Denis, de Oliveira Castro and Petit
+2016, Verificarlo, IEEE ARITH 23; Higham and Mary 2019, A new approach to probabilistic rounding
+error analysis, SIAM Journal on Scientific Computing 41 (5).
 """
 
 from collections.abc import Sequence
@@ -19,38 +25,32 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.conversion import convert
-from numpy_rnn.common.records import NumpyArray, WindowCase
-from numpy_rnn.conformance.arithmetics.arithmetic import Dtype
+from numpy_rnn.common.conversion import tree_map
+from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.common.records import WindowCase
+from numpy_rnn.conformance.arithmetics.arithmetic import Dtype, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.arithmetics.floats import Floats, joined
 
 SAMPLES = 8
+FLUSHES = np.arange(SAMPLES) % 2 == 0  # the samples that flush
+BY_A = np.arange(SAMPLES) % 4 < 2  # the samples whose slope is computed from a, not from h
 KINK = 8.0  # spreads of a pre-activation within which relu' may be 0 or 1
-EXACT = {
-    np.maximum,
-    np.minimum,
-    np.negative,
-    np.absolute,
-    np.positive,
-    np.greater,
-    np.less,
-    np.equal,
-    np.sign,
-}
+OPEN = np.linspace(0, 1, SAMPLES)  # the share of such slopes that are 1
+EXACT = {np.maximum, np.minimum, np.negative, np.absolute, np.positive}  # operations
 
 
 def sampled(case: WindowCase) -> WindowCase:
     """The case with one more leading axis of its parameters and velocities, that of the samples."""
 
-    def repeated(array: NumpyArray) -> NumpyArray:
+    def repeated(array: Array) -> Array:
         return np.broadcast_to(array, (SAMPLES, *array.shape))
 
-    params, velocity = convert(repeated, case.params), convert(repeated, case.velocity)
+    velocity = None if case.velocity is None else tree_map(repeated, case.velocity)
     step = case.step
     if step is not None and np.ndim(step.learning_rate):
         step = step._replace(learning_rate=repeated(np.asarray(step.learning_rate)))
-    return case._replace(params=params, velocity=velocity, step=step)
+    return case._replace(params=tree_map(repeated, case.params), velocity=velocity, step=step)
 
 
 class NoisyArray(np.ndarray):
@@ -64,100 +64,99 @@ class NoisyArray(np.ndarray):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
         plain = [np.asarray(each) if isinstance(each, NoisyArray) else each for each in inputs]
         result = getattr(ufunc, method)(*plain, **keywords)
-        if ufunc in EXACT or result.dtype.kind != "f":
-            return result if ufunc not in EXACT else self.noise.given(result)
+        if result.dtype.kind != "f":
+            return result
+        if ufunc in EXACT:
+            return self.noise.given(result)
         if method == "reduce" and ufunc is np.add:
-            squares = np.square(plain[0]).sum(
-                axis=keywords.get("axis"), keepdims=keywords.get("keepdims", False)
-            )
-            return self.noise.rounded(result, squares, plain[0].size / max(result.size, 1))
-        return self.noise.rounded(result, np.square(result), 1)
+            axes = {"axis": keywords.get("axis"), "keepdims": keywords.get("keepdims", False)}
+            n = plain[0].size / max(result.size, 1)
+            return self.noise.of_sum(result, np.square(plain[0]).sum(**axes), n)
+        return self.noise.rounded(result, np.abs(result), 1)
 
 
 class Noisy(Floats):
     """Random roundings to a dtype, of a case that is `sampled`. reported: as for `Bounds`."""
 
     def __init__(
-        self,
-        dtype: Dtype,
-        tau: TanhError = TAU,
-        reported: dict[str, NumpyArray] | None = None,
-        seed: int = 0,
+        self, dtype: Dtype, tau: TanhError = TAU, reported: dict[str, Array] | None = None
     ):
         super().__init__(dtype)
-        self.tau = tau
         limits = np.finfo(dtype)
-        self.reported, self.u, self.smallest = (
-            reported or {},
-            float(limits.eps) / 2,
-            float(limits.smallest_normal),
-        )
-        self.generator = np.random.default_rng(seed)
+        self.u, self.smallest = float(limits.eps) / 2, float(limits.smallest_normal)
+        self.tau, self.reported = tau, reported or {}
+        self.generator = np.random.default_rng(0)
         self.tilt = self.generator.uniform(-1, 1, SAMPLES)  # of tanh, by sample
 
-    def given(self, array: NumpyArray, /) -> NumpyArray:
-        """The numbers, of which each sample reads the subnormal ones as they are or as zeros."""
+    def given(self, array: Array, /) -> Array:
+        """The numbers; half of the samples read subnormal ones as zeros."""
         value = np.asarray(array, np.float64)
         is_tiny = (np.abs(value) < self.smallest) & (value != 0)
         if is_tiny.any():
-            shape = (
-                (SAMPLES, *value.shape[1:])
-                if value.ndim > 2 and value.shape[0] == 1
-                else value.shape
-            )
-            value = np.where(is_tiny & (self.generator.random(shape) < 0.5), 0.0, value)
+            value = np.where(is_tiny & self.per_sample(value, FLUSHES), 0.0, value)
         noisy = value.view(NoisyArray)
         noisy.noise = self
         return noisy
 
-    def see(self, name: str, t: int | None, value: NumpyArray) -> NumpyArray:
+    def per_sample(self, value: Array, numbers: Array) -> Array:
+        """A number for each sample, along their axis: the first, or that after time."""
+        axis, shape = int(value.ndim == self.axes + 3), [1] * value.ndim
+        shape[axis] = SAMPLES
+        return numbers.reshape(shape)
+
+    def see(self, name: str, t: int | None, value: Array) -> Array:
         super().see(name, t, np.asarray(value))
         if name not in self.reported:
             return value
-        return self.given(
-            np.broadcast_to(
-                self.reported[name] if t is None else self.reported[name][t - 1], value.shape
-            )
-        )
+        reported = self.reported[name] if t is None else self.reported[name][t - 1]
+        return self.given(np.broadcast_to(reported, value.shape))
 
-    def rounded(self, value: NumpyArray, squares: NumpyArray, n: float) -> NumpyArray:
-        """A sum of n terms, whose squares have this sum, with a random error; n = 1: any other operation."""
-        size = np.abs(value) if n <= 1 else np.sqrt(n * (squares + np.square(value) / 3))
-        return self.given(value + self.u * size * self.generator.uniform(-1, 1, np.shape(value)))
+    def rounded(self, value: Array, size: Array, n: float) -> Array:
+        """The result of an operation on n terms, with a random error of this size in units of u."""
+        tiny = n * self.smallest
+        if (np.abs(value) * self.u < tiny).any():
+            lost = np.minimum(np.abs(value), tiny) * np.sign(value)
+            value = value - lost * self.per_sample(value, FLUSHES)
+        noise = 2 * self.generator.random(value.shape, np.float32) - 1
+        if n <= 1:  # equal numbers round alike
+            noise = noise + self.per_sample(value, self.generator.uniform(-1, 1, SAMPLES))
+        error = self.u * size + tiny * (size > 0)  # a sum whose terms are all 0 is exact
+        return self.given(value + error * noise)
 
-    def affine(
-        self, products: Sequence[tuple[NumpyArray, NumpyArray]], *biases: NumpyArray | None
-    ) -> NumpyArray:
+    def of_sum(self, value: Array, squares: Array, n: float) -> Array:
+        """A sum of n terms, whose squares have this sum."""
+        size = np.hypot(np.sqrt(squares), value) * n**0.5 if n > 1 else np.abs(value)
+        return self.rounded(value, size, n)
+
+    def affine(self, products: Sequence[tuple[Array, Array]], bias: Array | None = None) -> Array:
         """One sum."""
         left, right = (joined([pair[side] for pair in products], -1 - side) for side in (0, 1))
-        value, squares, n = left @ right, np.square(left) @ np.square(right), left.shape[-1]
-        for row in [np.asarray(b)[..., None, :] for b in biases if b is not None]:
-            value, squares, n = value + row, squares + np.square(row), n + 1
-        return self.rounded(value, squares, max(n, 2))
+        value, n = left @ right, left.shape[-1] + 1
+        squares = np.square(left[-1:]) @ np.square(right[-1:])  # of one that does not flush
+        if bias is not None:
+            row = np.asarray(bias)[..., None, :]
+            value, squares = value + row, squares + np.square(row[-1:])
+        return self.of_sum(value, squares, n)
 
-    def total(self, steps: Sequence[NumpyArray]) -> NumpyArray:
+    def total(self, steps: Sequence[Array]) -> Array:
         rows = joined(steps, -2)
-        rows = np.broadcast_to(
-            rows, (SAMPLES, *rows.shape[1:])
-        )  # a given dy is the same for all samples
-        return self.rounded(rows.sum(axis=-2), np.square(rows).sum(axis=-2), rows.shape[-2])
+        return self.of_sum(rows.sum(axis=-2), np.square(rows).sum(axis=-2), rows.shape[-2])
 
-    def phi(self, a: NumpyArray, nonlinearity: str) -> NumpyArray:
+    def phi(self, a: Array, nonlinearity: str) -> Array:
         h = super().phi(a, nonlinearity)
-        if nonlinearity == "relu":
+        if nonlinearity_of(nonlinearity).bound is None:
             return h
-        values, tilt = np.asarray(h), self.u * self.tilt.reshape(-1, *(1,) * (h.ndim - 1))
-        return self.given(
-            values + tilt * (self.tau.relative / 2 * np.abs(values) + self.tau.absolute)
-        )
+        values, tilt = np.asarray(h), self.u * self.per_sample(h, self.tilt)
+        error = self.tau.relative / 2 * np.abs(values) + self.tau.absolute
+        return self.given(values + tilt * error)
 
-    def by_slope(
-        self, dh: NumpyArray, a: NumpyArray, h: NumpyArray, nonlinearity: str
-    ) -> NumpyArray:
-        """dh ∘ φ'(a); for relu any slope where a may be on both sides of the kink."""
-        if nonlinearity != "relu":
-            return super().by_slope(dh, a, h, nonlinearity)
-        spread = np.std(np.asarray(a), axis=0) if "a" not in self.reported else 0.0
-        is_open = (np.abs(np.asarray(a)) <= KINK * spread) & (spread > 0)
-        slope = np.where(is_open, self.generator.integers(0, 2, a.shape), np.asarray(h) > 0)
-        return self.given(np.asarray(dh) * slope)
+    def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
+        """dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
+        of, a = nonlinearity_of(nonlinearity), np.asarray(a)
+        if of.bound is not None:
+            by_h, by_a = dh * of.slope(a, h), dh * of.bound.of_a(a)
+            return self.given(np.where(self.per_sample(a, BY_A), by_a, by_h))
+        spread = np.std(a, axis=0) if "a" not in self.reported else 0.0
+        is_near = (np.abs(a) <= KINK * spread) & (spread > 0)
+        is_open = self.generator.random(a.shape) < self.per_sample(a, OPEN)
+        return self.given(np.asarray(dh) * np.where(is_near, is_open, np.asarray(h) > 0))

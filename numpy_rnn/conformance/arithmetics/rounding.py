@@ -2,36 +2,34 @@
 
 Notation: v the value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
 
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic), 3.1
-to 3.5 (γ_n; inner products and products of matrices, in any order; how relative errors of products and quotients add
-up) and 4.2 (sums).
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model
+of arithmetic), 3.1 to 3.5 (γ_n; inner products and products of matrices, in any order; how relative
+errors of products and quotients add up) and 4.2 (sums).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.arithmetics.arithmetic import Dtype
+from numpy_rnn.conformance.arithmetics.floats import joined
 
 Real = NumpyArray | float
 
 UPWARDS = 1 + 1e-10  # covers the rounding of the bounds themselves, in float64
-WIDER = (
-    1 + 2.0**-10
-)  # covers a rounding to a wider format before the one to the dtype: x87 has 11 bits more
+# Covers a rounding to a wider format before the one to the dtype: x87 has 11 bits more.
+WIDER = 1 + 2.0**-10
 
 
 class Rounding:
     """The bounds of single operations in one dtype, each rounded upwards.
 
-    An operation gives (exact result)(1 + δ) with |δ| ≤ u, or 0 if the result is below the smallest normal number and is
-    flushed; 8 n · smallest normal is allowed for what n terms lose by that in their products, their sums and when they
-    are read again. A term that is exactly 0 rounds nothing and is not counted, so that E = 0 for what every correct
-    computation gives exactly.
+    An operation gives (exact result)(1 + δ) with |δ| ≤ u, or 0 if the result is below the smallest
+    normal number and is flushed; 8 n · smallest normal is allowed for what n terms lose by that in
+    their products, their sums and when they are read again. A term that is exactly 0 rounds nothing
+    and is not counted, so that E = 0 for what every correct computation gives exactly.
 
     own: the unit roundoff of the value with which a result is compared, 0 if it is exact.
     """
@@ -42,15 +40,13 @@ class Rounding:
         self.smallest, self.largest = float(limits.smallest_normal), float(limits.max)
 
     def gamma(self, n: Real) -> Real:
-        """γ_n, of a number or of an array of numbers; infinity where n·u is so large that it says nothing."""
+        """γ_n, of a number or an array; infinity where n·u is too large to say anything."""
         largest = n.max(initial=0) if isinstance(n, np.ndarray) else n
         if largest * max(self.u, self.own) < 0.25:
             return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
         with np.errstate(divide="ignore", invalid="ignore"):
             parts = (np.multiply(n, u) for u in (self.u, self.own))
-            return sum(
-                np.where(part < 0.5, part / (1 - np.minimum(part, 0.5)), np.inf) for part in parts
-            )
+            return sum(np.where(v < 0.5, v / (1 - np.minimum(v, 0.5)), np.inf) for v in parts)
 
     def flushes(self, n: Real) -> Real:
         """The loss of n terms where subnormal numbers are flushed to zero."""
@@ -70,75 +66,42 @@ class Rounding:
         """A number of float64 that may be rounded to the dtype: E is what that does to it."""
         value = np.asarray(number, np.float64)
         with np.errstate(over="ignore"):
-            return Near(
-                value,
-                np.abs(np.asarray(number, self.dtype).astype(np.float64) - value)
-                + self.given(value).E,
-                self,
-            )
-
-    def times(self, a: "Near", b: "Near") -> "Near":
-        """a ∘ b: E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with exactly ±1 rounds nothing."""
-        max_abs = a.max_abs * b.max_abs
-        rounds = max_abs > 0
-        for one in (a, b):
-            rounds = rounds & ((np.abs(one.value) != 1) | (one.E != 0))
-        own = self.gamma(1) * max_abs + self.flushes(1)
-        return self.near(a.value * b.value, a.E * b.max_abs + np.abs(a.value) * b.E + own * rounds)
-
-    def plus(self, a: "Near", b: "Near") -> "Near":
-        """a + b: E_a + E_b + u(|a+b| + E_a + E_b). A sum with exactly 0 rounds nothing."""
-        value, inherited = a.value + b.value, a.E + b.E
-        rounds = (a.max_abs > 0) & (b.max_abs > 0)
-        own = self.gamma(1) * (np.abs(value) + inherited) + self.flushes(1)
-        return self.near(value, inherited + own * rounds)
+            rounded = np.asarray(number, self.dtype).astype(np.float64)
+        return Near(value, np.abs(rounded - value) + self.given(value).E, self)
 
     def product(self, A: "Near", B: "Near") -> "Near":
-        """The product of matrices AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
+        """AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
         A_max, B_max = A.max_abs, B.max_abs
         n: Real = float(A_max.shape[-1])
         if not (A_max.all() and B_max.all()):
             n = (A_max > 0).astype(np.float64) @ (B_max > 0)
-        E = self.gamma(n) * (A_max @ B_max) + A.E @ B_max + np.abs(A.value) @ B.E + self.flushes(n)
-        return self.near(A.value @ B.value, E)
+        if np.ndim(n):
+            E = self.gamma(n) * (A_max @ B_max) + A.E @ B_max
+        else:
+            E = (self.gamma(n) * A_max + A.E) @ B_max
+        return self.near(A.value @ B.value, E + np.abs(A.value) @ B.E + self.flushes(n))
 
     def sum(self, v: "Near") -> "Near":
-        """The sum over the rows, the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham, (4.4)."""
+        """The sum over the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham, (4.4)."""
         max_abs = v.max_abs
         n = (max_abs > 0).sum(-2)
         E = self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(-2) + v.E.sum(-2) + self.flushes(n)
         return self.near(v.value.sum(-2), E)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class Near:
     """Computed numbers: values, and the largest distance E of what a correct computation gives."""
 
-    value: NumpyArray
-    E: NumpyArray
-    of: Rounding
-
+    __slots__ = ("E", "of", "value")
     __array_ufunc__ = None  # an array of NumPy leaves the operators to this class
 
-    @property
-    def max_abs(self) -> NumpyArray:
-        """The largest |ṽ|."""
-        return np.abs(self.value) + self.E
+    def __init__(self, value: NumpyArray, E: NumpyArray, of: Rounding):
+        self.value, self.E, self.of = value, E, of
 
-    @property
-    def mT(self) -> "Near":
-        """Transposed."""
-        return self.map(lambda array: array.mT)
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return int(self.value.ndim)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-        return tuple(self.value.shape)
+    max_abs = property(lambda self: np.abs(self.value) + self.E)  # the largest |ṽ|
+    mT = property(lambda self: self.map(lambda array: array.mT))
+    ndim = property(lambda self: self.value.ndim)
+    shape = property(lambda self: self.value.shape)
 
     def map(self, f: Callable[[NumpyArray], NumpyArray]) -> "Near":
         """f applied to both: a change of shape."""
@@ -148,35 +111,38 @@ class Near:
         """The same numbers in another shape."""
         return self.map(lambda array: array.reshape(shape))
 
-    def __getitem__(self, index: Any) -> "Near":
+    def __getitem__(self, index: object) -> "Near":
         return self.map(lambda array: array[index])
 
-    def __neg__(self) -> "Near":
-        return Near(-self.value, self.E, self.of)
+    def __mul__(self, other: "Near") -> "Near":
+        """E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with ±1 rounds nothing."""
+        max_abs = self.max_abs * other.max_abs
+        rounds = max_abs > 0
+        for one in (self, other):
+            rounds = rounds & ((np.abs(one.value) != 1) | (one.E != 0))
+        own = (self.of.gamma(1) * max_abs + self.of.flushes(1)) * rounds
+        inherited = self.E * other.max_abs + np.abs(self.value) * other.E
+        return self.of.near(self.value * other.value, inherited + own)
 
     def __add__(self, other: "Near") -> "Near":
-        return self.of.plus(self, other)
+        """E_a + E_b + u(|a+b| + E_a + E_b). A sum with exactly 0 rounds nothing."""
+        value, inherited = self.value + other.value, self.E + other.E
+        own = self.of.gamma(1) * (np.abs(value) + inherited) + self.of.flushes(1)
+        rounds = (self.max_abs > 0) & (other.max_abs > 0)
+        return self.of.near(value, inherited + own * rounds)
 
     def __sub__(self, other: "Near") -> "Near":
-        return self.of.plus(self, -other)
-
-    def __mul__(self, other: "Near") -> "Near":
-        return self.of.times(self, other)
+        return self + Near(-other.value, other.E, self.of)
 
 
 def join(parts: Sequence[Near], axis: int) -> Near:
-    """The parts along the last axis, or along the last but one; the leading axes are broadcast."""
-    if len(parts) == 1:
-        return parts[0]
-    shapes = {part.shape[:-2] for part in parts}
-    if len(shapes) > 1:
-        leading = np.broadcast_shapes(*shapes)
-        parts = [
-            part.map(lambda array: np.broadcast_to(array, leading + array.shape[-2:]))
-            for part in parts
-        ]
-    value, E = (
-        np.concatenate([getattr(part, name) for part in parts], axis=axis)
-        for name in ("value", "E")
-    )
+    """The parts along one of the last two axes; the leading axes are broadcast."""
+    value, E = (joined([getattr(part, name) for part in parts], axis) for name in ("value", "E"))
     return Near(value, E, parts[0].of)
+
+
+def root_of_squares(v: NumpyArray, axis: int | tuple[int, ...]) -> NumpyArray:
+    """√Σv² along axes that are kept, of numbers scaled so that no square leaves float64's range."""
+    _, exponent = np.frexp(np.abs(v).max(axis=axis, keepdims=True))
+    squares = np.square(np.ldexp(v, -exponent)).sum(axis=axis, keepdims=True)
+    return np.ldexp(np.sqrt(squares), exponent)

@@ -1,1 +1,1 @@
-"""The mutants: the fault catalogue, the score board, and the hints which mutant a divergence looks like."""
+"""Mistakes that people make, as mutants of the definition, and the hints that are made of them."""

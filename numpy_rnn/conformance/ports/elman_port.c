@@ -119,14 +119,14 @@ static void TYPED(window_update)(void) {
     TYPED(put)("dy", *dy, rows * O), TYPED(put)("dh", *dh, rows * H), TYPED(put)("da", *da, rows * H);
     TYPED(put)("dx", *dx, rows * D);
 
-    const int biases = field("b_h")->count > 0, learned = is_true("learned_h_0");
+    const int biases = field("b_h")->count > 0;
     const TYPED(Parameter) all[] = {
         {NAMES("W_xh"), *W_xh, *dW_xh, D * H}, {NAMES("W_hh"), *W_hh, *dW_hh, H * H},
         {NAMES("W_hy"), *W_hy, *dW_hy, H * O}, {NAMES("b_h"), b_h, db_h, biases ? H : 0},
-        {NAMES("b_y"), b_y, db_y, biases ? O : 0}, {NAMES("h_0"), h_0, *dh_0, learned ? B * H : 0}};
+        {NAMES("b_y"), b_y, db_y, biases ? O : 0}};
     const size_t count = sizeof all / sizeof all[0];
     const REAL clipping = TYPED(clipping)(all, count);
-    if (!learned) TYPED(put)("dh_0", *dh_0, B * H);
+    TYPED(put)("dh_0", *dh_0, B * H);
     for (size_t p = 0; p < count; p++)
         if (all[p].n) TYPED(learn)(all + p, clipping);
     printf("}\n");
@@ -156,9 +156,9 @@ typedef struct {
 static Field fields[] = {
     F("type"), F("id"), F("dtype"), F("nonlinearity"), F("reduction"), F("T"), F("B"), F("D"), F("H"), F("O"), F("K"),
     F("learning_rate"), F("momentum"), F("dampening"), F("nesterov"), F("weight_decay"), F("max_norm"),
-    F("learned_h_0"), F("x"), F("target"), F("h_0"), F("W_xh"), F("W_hh"), F("W_hy"), F("b_h"), F("b_y"), F("a"),
+    F("x"), F("target"), F("h_0"), F("W_xh"), F("W_hh"), F("W_hy"), F("b_h"), F("b_y"), F("a"),
     F("h"), F("y"), F("dy"), F("dh"), F("da"), F("dx"), F("dh_0"), F("dW_xh"), F("dW_hh"), F("dW_hy"), F("db_h"),
-    F("db_y"), F("vW_xh"), F("vW_hh"), F("vW_hy"), F("vb_h"), F("vb_y"), F("vh_0"), F("")};
+    F("db_y"), F("vW_xh"), F("vW_hh"), F("vW_hy"), F("vb_h"), F("vb_y"), F("")};
 static Field *const unknown = fields + sizeof fields / sizeof fields[0] - 1;
 
 static Field *field(const char *name) {
@@ -215,7 +215,7 @@ static const char *misfit(void) { /* the name of a field that cannot be used, or
     const struct { const char *name; size_t count; } need[] = {
         {"W_xh", D * H}, {"W_hh", H * H}, {"W_hy", H * O}, {"h_0", size("B") * H}, {"x", TB * D}, {"target", KB * O},
         {"b_h", field("b_y")->count ? H : 0}, {"b_y", field("b_h")->count ? O : 0}, {"learning_rate", 1},
-        {"vW_xh", D * H}, {"vW_hh", H * H}, {"vW_hy", H * O}, {"vb_h", H}, {"vb_y", O}, {"vh_0", size("B") * H}};
+        {"vW_xh", D * H}, {"vW_hh", H * H}, {"vW_hy", H * O}, {"vb_h", H}, {"vb_y", O}};
     for (size_t n = 0; n < sizeof need / sizeof need[0]; n++) {
         const size_t count = field(need[n].name)->count;
         if (count != need[n].count && (count || need[n].name[0] != 'v')) return need[n].name; /* velocities may lack */
@@ -239,8 +239,8 @@ int main(void) {
         for (Field *of = fields; of <= unknown; of++) of->count = 0, of->text = "";
         if (!value(line, unknown)) printf("{\"id\":0,\"error\":\"not a whole JSON object\"}\n");
         else if (is("type", "hello"))
-            printf("{\"type\":\"hello\",\"protocol\":1,\"name\":\"elman_port.c\",\"dtypes\":[\"float32\",\"float64\"],"
-                   "\"capabilities\":[\"intermediates\",\"input_gradients\",\"sgd_options\",\"learned_h_0\"],"
+            printf("{\"type\":\"hello\",\"protocol\":2,\"name\":\"elman_port.c\",\"dtypes\":[\"float32\",\"float64\"],"
+                   "\"capabilities\":[\"intermediates\",\"input_gradients\",\"sgd_options\"],"
                    "\"tanh_ulps\":" TANH_ULPS "}\n");
         else if (misfit()) printf("{\"id\":%.0f,\"error\":\"%s does not fit\"}\n", number("id"), misfit());
         else if (is("dtype", "float32")) window_update_float();

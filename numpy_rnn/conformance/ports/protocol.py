@@ -1,62 +1,74 @@
-"""The port protocol: requests and answers as lines of JSON. protocol.txt documents it, for programs in any language."""
+"""The statements of a port about itself, and the lines of JSON of a program.
+
+protocol.txt documents both, for programs in any language.
+"""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf, prod
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.errors import one_line, short_repr
-from numpy_rnn.common.records import DTYPES, Step, WindowCase
-from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.case import GIVEN_DY, case_sizes, is_classes, present, required_outputs
+from numpy_rnn.common.records import (
+    DTYPES,
+    LOSS_NAMES,
+    NONLINEARITY_NAMES,
+    REDUCTION_NAMES,
+    Step,
+    WindowCase,
+)
+from numpy_rnn.conformance.case import case_sizes, initial_state, present, required_outputs
 
-CAPABILITIES = ("intermediates", "input_gradients", "sgd_options", "learned_h_0", "sigmoid", "clip_by_value",
-                "cross_entropy", "class_inputs", "loss_weights", "adagrad")  # fmt: skip
-OTHER_FORMS = (
-    "given_dy",
-    "two_biases",
-    "rate_in_velocity",
-)  # capabilities that replace a part of the network
+# Every port has the first loss and one of the first two nonlinearities, unless it lacks them.
+PARTS = "intermediates, input_gradients, sgd_options, clip_by_value, class_inputs, adagrad"
+CAPABILITIES = (*PARTS.split(", "), *NONLINEARITY_NAMES[2:], *LOSS_NAMES[1:])
 SGD_LACKS = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
-LACKS = ("tanh", "relu", "sum", "mean", "bias", "no biases", "h_0", "older steps", "step", "plain SGD", *SGD_LACKS,
-         "batch", "squared_error", "distributions", "vector_inputs", "many losses", "large outputs")  # fmt: skip
-CONTRADICTIONS: tuple[tuple[tuple[str, ...], str | None], ...] = (  # statements, and the capability that allows them
-    (("tanh", "relu"), "sigmoid"), (("squared_error",), "cross_entropy"), (("distributions",), "cross_entropy"),
-    (("vector_inputs",), "class_inputs"), (("plain SGD",), "adagrad"), (("sum", "mean"), None),
-    (("older steps", "many losses"), None), (("bias", "no biases"), None), (("step", "sgd_options"), None),
-    (("step", "adagrad"), None), (("h_0", "learned_h_0"), None), (("adagrad", "rate_in_velocity"), None),
-)  # fmt: skip
-FEW_SIZES = tuple(  # shapes of windows that show faults; code that is compiled for every shape is compiled four times
+CASES = "bias, no biases, h_0, older steps, many losses, batch, vector_inputs, large outputs"
+CHOICES = (*NONLINEARITY_NAMES[:2], *REDUCTION_NAMES, LOSS_NAMES[0])
+LACKS = (*CHOICES, *CASES.split(", "), "step", "plain SGD", *SGD_LACKS)
+# Statements that exclude each other, unless the port has one of these capabilities.
+CONTRADICTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (NONLINEARITY_NAMES[:2], NONLINEARITY_NAMES[2:]),
+    (LOSS_NAMES[:1], LOSS_NAMES[1:]),
+    (("vector_inputs",), ("class_inputs",)),
+    (("plain SGD",), ("adagrad",)),
+    (REDUCTION_NAMES, ()),
+    (("older steps", "many losses"), ()),
+    (("bias", "no biases"), ()),
+    (("step", "sgd_options"), ()),
+    (("step", "adagrad"), ()),
+)
+FEW_SIZES = tuple(  # four shapes that show faults, for code that is compiled for every shape
     dict(zip("TBDHOK", map(int, sizes.split())))
     for sizes in ("4 2 3 6 5 3", "5 3 2 4 1 5", "3 1 4 17 2 1", "1 4 1 3 2 1")
 )
+VERSION = 2
+HELLO = json.dumps({"type": "hello", "protocol": VERSION})
+MAX_HELLO_LENGTH = 10_000  # characters
+MAX_NUMBER_LENGTH = 64  # characters, with the separator; and those of the key of an array
+
+Shape = Mapping[str, int]
 
 
 class Abilities(NamedTuple):
-    """The capabilities of a port beyond the minimum, what it lacks, and the sizes that it has, if it has few."""
+    """The capabilities of a port beyond the minimum, what it lacks, and its sizes, if few."""
 
     capabilities: tuple[str, ...] = CAPABILITIES
     lacks: tuple[str, ...] = ()
-    sizes: tuple[Mapping[str, int], ...] = ()
+    sizes: tuple[Shape, ...] = ()
 
 
 EVERYTHING = Abilities()
 
 
 class PortFault(Exception):
-    """A port failed; the message is one line. case: the case that it was given, if it was one of the suite."""
-
-    case: WindowCase | None = None
-
-
-Sizes = Mapping[str, int]
+    """A port failed; the message is one line."""
 
 
 class Identity(NamedTuple):
-    """The statements of a port about itself, once they are found to be valid."""
+    """The statements of a port about itself."""
 
     name: str = ""
     dtypes: Sequence[str] = ()
@@ -64,50 +76,39 @@ class Identity(NamedTuple):
     lacks: Sequence[str] = ()
     tanh_ulps: float | None = None
     tanh_absolute_ulps: float | None = None
-    sizes: Sequence[Sizes] = ()
-    numbers: str = "hexadecimal"
+    sizes: Sequence[Shape] = ()
 
 
-def identity_from(stated: Mapping[str, Any]) -> Identity:
-    """The identity with these statements, with tuples for lists. Raises PortFault on the first invalid one."""
-    port = Identity(**{name: stated[name] for name in Identity._fields if name in stated})
-    capabilities, shapes = (*CAPABILITIES, *OTHER_FORMS), shapes_of(port.sizes)
+def identity_from(stated: Mapping[str, object]) -> Identity:
+    """The identity with these statements, as tuples. Raises PortFault on the first invalid one."""
+    given: dict[str, Any] = {name: stated[name] for name in Identity._fields if name in stated}
+    port = Identity(**given)
     printable = isinstance(port.name, str) and port.name.strip() and port.name.isprintable()
+    shapes = shapes_of(port.sizes)
     rules = {  # whether a statement is valid, and what is expected
         "name": (printable, "a text of printable characters"),
         "dtypes": (
             _are_names(port.dtypes, DTYPES) and port.dtypes,
-            f"a list of {' or '.join(DTYPES)}, or both",
+            f"{' or '.join(DTYPES)}, or both",
         ),
-        "capabilities": (
-            _are_names(port.capabilities, capabilities),
-            f"a list of any of {', '.join(capabilities)}",
-        ),
-        "lacks": (_are_names(port.lacks, LACKS), f"a list of any of {', '.join(LACKS)}"),
+        "capabilities": (_are_names(port.capabilities, CAPABILITIES), ", ".join(CAPABILITIES)),
+        "lacks": (_are_names(port.lacks, LACKS), ", ".join(LACKS)),
         "tanh_ulps": (_is_error(port.tanh_ulps), "a positive number of ulps"),
         "tanh_absolute_ulps": (_is_error(port.tanh_absolute_ulps), "a positive number of ulps"),
-        "sizes": (
-            all(map(_is_shape, shapes)),
-            "numbers of T, B, D, H, O and K, as {'H': 6}, with K ≤ T, or few",
-        ),
-        "numbers": (port.numbers in ("hexadecimal", "decimal"), "hexadecimal or decimal"),
+        "sizes": (all(map(_is_shape, shapes)), "T, B, D, H, O, K ≤ T as {'H': 6}, or few"),
     }
     for what, (is_valid, expected) in rules.items():
         if not is_valid:
-            raise PortFault(
-                f"{what} is {short_repr(getattr(port, what), repr)}: expected {expected}"
-            )
+            given, kind = short_repr(getattr(port, what), repr), "a list of some of "
+            kind = kind if what in ("dtypes", "capabilities", "lacks") else ""
+            raise PortFault(f"{what} is {given}: expected {kind}{expected}")
     stated_names = {*port.lacks, *port.capabilities}
-    for names, capability in CONTRADICTIONS:
-        if stated_names.issuperset(names) and capability not in stated_names:
-            expected = (
-                f"{capability!r} among its capabilities" if capability else "one of them at most"
-            )
-            raise PortFault(f"it states {' and '.join(map(repr, names))}: expected {expected}")
-    lists: dict[str, Any] = {
-        name: tuple(getattr(port, name)) for name in ("dtypes", "capabilities", "lacks")
-    }
-    return port._replace(**lists, sizes=tuple(shapes))
+    for names, others in CONTRADICTIONS:
+        if stated_names.issuperset(names) and not stated_names.intersection(others):
+            expected = f"the capability {' or '.join(others)}" if others else "one of them at most"
+            raise PortFault(f"it states {' and '.join(names)}: expected {expected}")
+    lists = {name: tuple(getattr(port, name)) for name in ("dtypes", "capabilities", "lacks")}
+    return port._replace(**lists, sizes=tuple(shapes))  # type: ignore[arg-type]
 
 
 def _are_names(given: object, known: Sequence[str]) -> bool:
@@ -119,104 +120,70 @@ def _is_error(ulps: object) -> bool:
 
 
 def _is_shape(shape: object) -> bool:
-    if not isinstance(shape, dict) or not all(
-        k in "TBDHOK" and type(n) is int and n > 0 for k, n in shape.items()
-    ):
+    if not isinstance(shape, dict) or not {*shape} <= {*"TBDHOK"}:
         return False
-    return "T" not in shape or shape.get("K", 1) <= shape["T"]
+    is_whole = all(type(size) is int and size > 0 for size in shape.values())
+    return is_whole and ("T" not in shape or shape.get("K", 1) <= shape["T"])
 
 
-def shapes_of(sizes: object) -> Sequence[Any]:
+def shapes_of(sizes: object) -> Sequence[Shape]:
     """Sizes as a list of shapes: of one shape, of several, or of the word "few"."""
     if sizes == "few":
         return FEW_SIZES
-    return sizes if isinstance(sizes, list | tuple) else [sizes]
+    return sizes if isinstance(sizes, list | tuple) else [sizes]  # type: ignore[list-item]
 
 
-VERSION = 1
-HELLO = json.dumps({"type": "hello", "protocol": VERSION})
-MAX_HELLO_LENGTH = 10_000  # characters
-MAX_NUMBER_LENGTH = 64  # characters, with its separator
-MAX_KEY_LENGTH = 64  # characters of the key of an array
+# -- requests -----------------------------------------------------------------------------------
 
 
 def port_arguments(case: WindowCase) -> dict[str, Any]:
     """The arrays and options of a case, as the keyword arguments of `Port.window_update`."""
-    params, (nonlinearity, loss, reduction), step = present(case.params), case.objective, case.step
+    (nonlinearity, loss, reduction), step = case.objective, case.step
     arguments = {
-        "params": params,
+        "params": present(case.params),
         "x": case.x,
-        "h_0": cases.initial_state(case),
+        "target": case.target,
+        "h_0": initial_state(case),
         "nonlinearity": nonlinearity,
+        "reduction": reduction,
     }
-    arguments |= (
-        {"dy": cases.given_dy(case)}
-        if loss == GIVEN_DY
-        else {"target": case.target, "reduction": reduction}
-    )
-    if loss == "cross_entropy":
+    if loss != LOSS_NAMES[0]:
         arguments["loss"] = loss
-    if case.weights is not None:
-        arguments["weights"] = case.weights
-    if step is not None:
-        arguments["learning_rate"] = step.learning_rate
-    if step is not None and step != Step(
-        step.learning_rate
-    ):  # max_value and adagrad: for ports that know them
-        arguments |= {
-            name: v
-            for name, v in step._asdict().items()
-            if v or name not in ("max_value", "adagrad")
-        }
-        arguments["velocity"] = {
-            name: v for name, v in present(case.velocity).items() if name in params
-        } or None
+    if step is None:
+        return arguments
+    arguments["learning_rate"] = step.learning_rate
+    if step != Step(step.learning_rate):  # max_value and adagrad: for ports that know them
+        names = [n for n, v in step._asdict().items() if v or n not in ("max_value", "adagrad")]
+        arguments |= {name: getattr(step, name) for name in names}
+        arguments["velocity"] = present(case.velocity) or None
     return arguments
 
 
-def encode_request(case: WindowCase, case_id: int, decimal: bool = False) -> str:
-    """The request for this case: one line, without a line end. decimal: with JSON numbers, not hexadecimal strings."""
-    write: Callable[[float], float | str] = float if decimal else float.hex
-
-    def encoded(value: object) -> Any:
-        if isinstance(value, dict):
-            return {name: encoded(each) for name, each in value.items()}
-        if isinstance(value, np.ndarray):
-            numbers = value.ravel().tolist()
-            return numbers if is_classes(value) else list(map(write, numbers))
-        return (
-            write(float(value))
-            if isinstance(value, Real) and not isinstance(value, bool)
-            else value
-        )
-
+def encode_request(case: WindowCase, case_id: int) -> str:
+    """The request for this case: one line, without a line end. Its numbers are exact."""
     arguments = port_arguments(case)
-    if arguments["params"].pop("h_0", None) is not None:
-        arguments["learned_h_0"] = True
     if arguments.get("velocity"):
         arguments["velocity"] = {"v" + name: v for name, v in arguments["velocity"].items()}
-    head = {
-        "type": "window_update",
-        "id": case_id,
-        "dtype": str(case.params.W_hh.dtype),
-        "sizes": case_sizes(case),
-    }
-    return json.dumps(head | encoded(arguments))
+    head = {"type": "window_update", "id": case_id, "dtype": str(case.dtype)}
+    head["sizes"] = case_sizes(case)
+    return json.dumps(head | arguments, default=lambda array: np.ravel(array).tolist())
 
 
 def max_report_length(case: WindowCase) -> int:
     """The maximal number of characters of the answer to this case."""
     shapes = required_outputs(case, intermediates=True, input_gradients=True).values()
-    return 2_000 + sum(MAX_KEY_LENGTH + MAX_NUMBER_LENGTH * prod(shape) for shape in shapes)
+    return 2_000 + sum(MAX_NUMBER_LENGTH * (1 + prod(shape)) for shape in shapes)
+
+
+# -- answers ------------------------------------------------------------------------------------
 
 
 def decode_hello(line: str) -> Identity:
     """The identity of a port from its answer to HELLO. Raises PortFault."""
     hello = _object(line)
     if hello.get("protocol") != VERSION:
-        raise PortFault(
-            f"speaks protocol version {short_repr(hello.get('protocol'), repr)}: expected {VERSION}"
-        )
+        spoken = short_repr(hello.get("protocol"), repr)
+        raise PortFault(f"speaks protocol version {spoken}: expected {VERSION}")
     try:
         return identity_from(hello)
     except PortFault as fault:
@@ -224,18 +191,25 @@ def decode_hello(line: str) -> Identity:
 
 
 def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.ndarray]:
-    """The arrays of the answer to a case by name, in its dtype, and in their shape if the size fits; or a PortFault."""
+    """The arrays of the answer to a case, in its dtype, and in their shapes if the sizes fit.
+
+    Raises PortFault if the line is not a JSON object of numbers with this id.
+    """
     answer = _object(line)
     if answer.pop("id", None) != case_id:
         raise PortFault(f"does not repeat the id {case_id} in its answer: {one_line(line, 80)}")
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
-    return {
-        name: _array(name, given, shapes.get(name, ()), case.params.W_hh.dtype)
-        for name, given in answer.items()
-    }
+    report = {}
+    for name, given in answer.items():
+        numbers = [_number(name, each) for each in (given if isinstance(given, list) else [given])]
+        with np.errstate(over="ignore"):
+            array = np.array(numbers, np.float64).astype(case.dtype)
+        shape = shapes.get(name, ())
+        report[name] = array.reshape(shape) if array.size == prod(shape) else array
+    return report
 
 
-def _object(line: str) -> dict:
+def _object(line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -247,29 +221,14 @@ def _object(line: str) -> dict:
     return value
 
 
-def _array(name: str, given: object, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Decimal numbers are rounded to the nearest ones of the dtype; hexadecimal ones have to be exact."""
-    numbers = given if isinstance(given, list) else [given]
-    exact = np.array([_number(name, each) for each in numbers], np.float64)
-    with np.errstate(over="ignore"):
-        array = exact.astype(dtype)
-    for index in np.flatnonzero((array != exact) & ~np.isnan(exact)):
-        if _is_hexadecimal(numbers[index]):
-            raise PortFault(f"{name} holds {numbers[index]}, which is not a {dtype} number")
-    return array.reshape(shape) if array.size == prod(shape) else array
-
-
 def _number(name: str, given: object) -> float:
-    """A number of JSON, or a decimal or hexadecimal one in a string."""
+    """A number of JSON, or one in a string, decimal or as C prints it with %a."""
     try:
-        if isinstance(given, bool):
-            raise TypeError
-        return float.fromhex(str(given)) if _is_hexadecimal(given) else float(given)  # type: ignore[arg-type]
-    except (ValueError, TypeError, OverflowError):
-        raise PortFault(
-            f"{name} holds {short_repr(given, repr)}: expected a number, 0.75, '0.75' or '0x1.8p-1'"
-        ) from None
-
-
-def _is_hexadecimal(given: object) -> bool:
-    return isinstance(given, str) and "x" in given.lower()
+        if isinstance(given, str) and "x" in given.lower():
+            return float.fromhex(given)
+        if isinstance(given, int | float | str) and not isinstance(given, bool):
+            return float(given)
+    except (ValueError, OverflowError):
+        pass
+    shown = short_repr(given, repr)
+    raise PortFault(f"{name} holds {shown}: expected a number, as 0.75 or '0x1.8p-1'")

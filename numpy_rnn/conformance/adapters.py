@@ -1,0 +1,393 @@
+"""Ports of code in its own shape: a PyTorch module, a loss in JAX, a function with gradients."""
+
+import inspect
+import itertools
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.common.records import NONLINEARITY_NAMES, LossName, Objective, Reduction
+from numpy_rnn.conformance.case import FIELDS
+from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.ports.port import Report, described, user_frame
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, LACKS, Abilities, port_arguments
+from numpy_rnn.conformance.random_cases import Recipe, restricted
+
+LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, and a multiple
+    "half_sum_of_squares": ("squared_error", "sum", 1.0),
+    "half_mse": ("squared_error", "mean", 1.0),
+    "sum_of_squares": ("squared_error", "sum", 0.5),
+    "mse": ("squared_error", "mean", 0.5),
+    "cross_entropy": ("cross_entropy", "sum", 1.0),
+    "mean_cross_entropy": ("cross_entropy", "mean", 1.0),
+}
+TRIAL = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6, "K": 5}  # the case on which layouts are tried
+REPEATS = 8  # of a wrong loss, which may be random
+ADVICE = {  # what to do about parts of models, by a part of their names
+    "Norm": "leave the normalisation out",
+    "Embedding": "leave the Embedding out, and let x be its output",
+    "Softmax": "leave the softmax out: the suite's cross-entropy has one of its own",
+    "bidirectional": "check each direction alone",
+    "num_layers": "check each layer alone",
+    "Dropout": "leave dropout out",
+    "optim": "use SGD for the check",
+    "no ": "a cell written by hand is checked by function_port",
+}
+
+
+def refuse(name: str, found: Iterable[str], expected: str) -> None:
+    """Raise InputError if a model has parts that its adapter does not take."""
+    if parts := list(dict.fromkeys(found)):
+        advice = (next((ADVICE[key] for key in ADVICE if key in part), "") for part in parts)
+        what_to_do = "".join(f"; {each}" for each in dict.fromkeys(advice) if each)
+        raise InputError(f"{name} has {', '.join(parts)}: expected {expected}{what_to_do}")
+
+
+class Adapter:
+    """A port with one nonlinearity and one loss. stated: name, lacks, sizes, as of any port."""
+
+    dtypes: Sequence[str] = ("float32", "float64")
+    sizes: Any = ()
+    cases: Sequence[Report] = ()
+
+    def __init__(self, name: str, loss: str, nonlinearity: str, stated: Mapping[str, Any]):
+        for given, known in ((loss, tuple(LOSSES)), (nonlinearity, NONLINEARITY_NAMES)):
+            if given not in known:
+                raise InputError(f"{name}: {given!r} is not known: expected {', '.join(known)}")
+        kind, reduction, self.factor = LOSSES[loss]  # a product with the factor rounds nothing
+        self.name, self.way = name, ""
+        vars(self).update(stated)
+        self.objective = Objective(nonlinearity, kind, reduction)
+        has = {*self.objective}
+        self.capabilities = tuple(each for each in CAPABILITIES if each in has)
+        choices = {*Objective._field_defaults.values(), "relu", "mean"}
+        others = tuple(each for each in LACKS if each in choices and each not in has)
+        self.lacks = others + tuple(stated.get("lacks", ()))
+
+    def window_update(
+        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
+    ) -> Report:
+        """The report of the code, which every adapter has."""
+        raise NotImplementedError
+
+    def state(self, **absent: bool) -> None:
+        """Add to what the port lacks; in the keywords, _ is a space, but in h_0."""
+        given = (name for name in absent if absent[name])
+        names = (name if name in LACKS else name.replace("_", " ") for name in given)
+        self.lacks += tuple(name for name in names if name not in self.lacks)
+
+    def find_way(self, ways: Iterable[tuple[str, dict[str, Any]]]) -> bool:
+        """Set `way` to the first one with the right loss, or else to the first that computes one.
+
+        Returns whether the loss is right. Raises InputError if there is none, and if a loss is
+        random.
+        """
+        possible, failures = [], dict[str, float]()
+        for self.way, fields in ways:
+            recipe = Recipe(**TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1)
+            recipe = recipe._replace(step=None, **fields)
+            recipe = restricted(recipe, Abilities(self.capabilities, self.lacks))
+            try:
+                loss = self._loss_of(recipe)
+                right = np.isclose(loss, window_update(recipe.case())["loss"], rtol=1e-3)
+                again = [] if right else [self._loss_of(recipe) for _ in range(REPEATS)]
+            except InputError:
+                raise
+            except Exception as error:  # the one that came farthest is told first
+                line = getattr(user_frame(error), "lineno", np.inf)
+                failures[described(error)] = line
+                continue
+            if not np.allclose(again, loss, rtol=1e-5, equal_nan=True):
+                noise = "leave dropout and other noise out"
+                raise InputError(f"{self.name} gives two losses for one window: {noise}")
+            if right:
+                return True
+            possible.append(self.way)
+        if not possible:
+            told = one_line(
+                "; ".join(sorted(failures, key=failures.__getitem__, reverse=True)), 600
+            )
+            raise InputError(f"{self.name} cannot be called in any known way: {told}")
+        self.way = possible[0]
+        return False
+
+    def _loss_of(self, recipe: Recipe) -> float:
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+            return float(self.window_update(**port_arguments(recipe.case()))["loss"])
+
+
+# -- functions ----------------------------------------------------------------------------------
+
+# Weights for rows, as in x W_xh, or for columns; the axes of inputs and targets, whose N is D or
+# O; those of the state.
+AXES = (("rows", "columns"), ("TBN", "BTN", "TNB", "NBT", "BNT", "TN"), ("BH", "HB", "H"))
+LAYOUTS = tuple(map(" ".join, itertools.product(*AXES)))
+
+
+class FunctionPort(Adapter):
+    """A port of `function(params, x, target, h_0)`, which returns the loss and its gradients.
+
+    h_0 may be left out. params: the parameters by name, W_xh, W_hh, W_hy, b_h and b_y, or by
+    `names`, as {"W_xh": "Wx"}. The gradients are a dict by the same names, also with a d before
+    them, or follow the loss in this order. layout: one of LAYOUTS, with " last" where the target
+    is that of the last step alone; without it, they are tried on one case. classes: whether
+    inputs are classes; the targets of a cross-entropy always are.
+
+    step(params, gradients, learning_rate): the parameters after the step, or None if it changes
+    them in place; it gets what the function gets and returns. Without it, no step is checked.
+    Raises InputError if the function cannot be called in any layout.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], loss: str = "half_sum_of_squares",
+        nonlinearity: str = "tanh", *, step: Callable[..., Any] | None = None,
+        classes: bool = False, layout: str | None = None, names: Mapping[str, str] | None = None,
+        **stated: Any,
+    ):  # fmt: skip
+        name = str(getattr(function, "__name__", "function"))
+        super().__init__(stated.pop("name", name), loss, nonlinearity, stated)
+        self.function, self.step = function, step
+        self.names = dict(zip(FIELDS, FIELDS)) | dict(names or {})
+        self.arguments = len(inspect.signature(function).parameters)
+        self.capabilities += ("class_inputs",) * classes
+        self.state(h_0=self.arguments < 4, vector_inputs=classes, step=step is None)
+        layouts = (*LAYOUTS, *(f"{each} last" for each in LAYOUTS)) if layout is None else (layout,)
+        is_right, errors = dict[bool, bool](), list[InputError]()
+        for bias in (True, False):
+            sizes = ((1 + ("B" in way.split()[1]), 1 if "last" in way else 5) for way in layouts)
+            fields = [{"bias": bias, "B": B, "K": K} for B, K in sizes]
+            try:
+                is_right[bias] = self.find_way(zip(layouts, fields))
+                layouts = (self.way,)
+            except InputError as error:
+                errors.append(error)
+        if not is_right:
+            raise errors[0]  # the other one may be that of a function that gets no biases
+        (self.way,), last = layouts, "last" in layouts[0]
+        self.state(older_steps=not last, many_losses=last, batch="B" not in self.way.split()[1])
+        self.state(bias=True not in is_right, no_biases=False not in is_right)
+        wrong = "" if any(is_right.values()) else " assumed, as no layout gives the right loss"
+        self.name += f" ({self.way}{wrong})"
+
+    def window_update(
+        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
+    ) -> Report:
+        """The loss, the gradients, and with a step the parameters after it."""
+        learning_rate = options.get("learning_rate")
+        _, axes, state, *last = self.way.split()
+
+        def laid_out(array: Any, letters: str) -> Any:
+            """An array with these axes as the function takes it."""
+            if "B" not in axes:
+                array, letters = array.take(0, letters.index("B")), letters.replace("B", "")
+            return np.einsum(f"{letters}->{''.join(sorted(letters, key=axes.index))}", array)
+
+        x, h_0 = laid_out(x, "TBN"[: x.ndim]), {"H": h_0[0], "HB": h_0.T, "BH": h_0}[state]
+        target, axis = (target[-1], "BN") if last else (target, "TBN")
+        target = laid_out(target, axis[: target.ndim])
+        theirs = {self.names[name]: self._given(theta) for name, theta in params.items()}
+        loss, *gradients = self.function(*(theirs, x, target, h_0)[: self.arguments])
+        own: Any = gradients[0] if isinstance(gradients[0], Sequence | Mapping) else gradients
+        if not isinstance(own, Mapping):
+            own = {self.names[name]: gradient for name, gradient in zip(FIELDS, own)}
+        loss = self.factor * (loss if type(loss) is float else np.asarray(loss))
+        found = self._back(params, own, self.factor)
+        report = {"loss": loss} | {"d" + name: gradient for name, gradient in found.items()}
+        if self.step is None or learning_rate is None:
+            return report
+        after = self.step(theirs, own, self.factor * learning_rate)
+        return report | self._back(params, theirs if after is None else after)
+
+    def _given(self, theta: np.ndarray) -> np.ndarray:
+        """A parameter as the function takes it."""
+        weights, _, state, *_ = self.way.split()
+        if theta.ndim == 2:
+            return theta.T if weights == "columns" else theta
+        return theta[:, None] if state == "HB" else theta
+
+    def _back(self, params: Report, arrays: Mapping[str, Any], factor: float = 1.0) -> Report:
+        """Arrays of the function by our names, in the shapes of the parameters."""
+        found = {}
+        for name, theta in params.items():
+            keys = (self.names[name], "d" + self.names[name])
+            key = next((key for key in keys if key in arrays), None)
+            if key is None:
+                raise KeyError(f"{keys[0]} is not among the results {', '.join(map(str, arrays))}")
+            array, shape = factor * np.asarray(arrays[key]), self._given(theta).shape
+            if array.shape != shape:
+                raise ValueError(f"{key} has shape {array.shape}: expected {shape}")
+            transposed = theta.ndim == 2 and self.way.startswith("columns")
+            found[name] = array.T if transposed else array.reshape(theta.shape)
+        return found
+
+
+function_port = FunctionPort
+
+
+def jax_port(
+    loss: Callable[..., Any], name: str = "half_sum_of_squares", **options: Any
+) -> FunctionPort:
+    """A port of a loss in JAX, `loss(params, x, target, h_0)`; options: those of `function_port`.
+
+    As JAX compiles for every shape, `sizes` is "few", four shapes, unless given.
+    """
+    import jax
+
+    dtypes = ("float32", "float64") if jax.config.read("jax_enable_x64") else ("float32",)
+    stated = {"sizes": "few", "dtypes": dtypes, "name": getattr(loss, "__name__", "loss")}
+    return FunctionPort(jax.jit(jax.value_and_grad(loss)), name, **stated | options)
+
+
+# -- PyTorch ------------------------------------------------------------------------------------
+
+PARTS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
+TORCH_LOSSES = {"MSELoss": ("mse", "sum_of_squares"), **dict.fromkeys(
+    ("CrossEntropyLoss", "NLLLoss"), ("mean_cross_entropy", "cross_entropy"))}  # fmt: skip
+OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay")
+HARMLESS = ("RNN", "RNNCell", "Linear", "Identity", "Flatten", "LogSoftmax", "Sequential")
+EXPECTED = "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or none"
+MAKER_SIZES = {"D": 3, "H": 4, "O": 6}
+
+
+class TorchPort(Adapter):
+    """A port of a module with one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear.
+
+    The module is called with x and the initial state, or with x alone, and returns the outputs,
+    of all steps or of the last one, or a tuple that begins with them. Whether x is (T, B, D) or
+    (B, T, D), and the state (B, H) or (1, B, H), is tried on one case. In place of a module, a
+    class or function that makes it from D, H and O lets the sizes vary. The second hidden bias,
+    bias_hh, is set to zero and not trained.
+
+    loss: an nn.MSELoss, an nn.CrossEntropyLoss, an nn.NLLLoss of a module that ends with
+    log_softmax, or any function of outputs and target that is named in `loss_name`. optimizer:
+    called as torch.optim.SGD; None: no step is checked. Raises InputError, by name, on anything
+    else that the module, the loss or the optimizer has.
+    """
+
+    def __init__(
+        self, module: Any, loss: Any = None, loss_name: str | None = None, optimizer: Any = "SGD",
+        **stated: Any,
+    ):  # fmt: skip
+        import torch
+
+        self.torch, is_module = torch, isinstance(module, torch.nn.Module)
+        self.modules = dict[tuple[int, ...], Any]()
+        self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
+        self.loss_function = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
+        self.make = (lambda D, H, O: module) if is_module else module
+        self.label = stated.pop("name", type(module).__name__ if is_module else module.__name__)
+        _, rnn, out = self._parts(tuple(MAKER_SIZES.values()))
+        fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
+        if is_module:
+            stated = {"sizes": [fixed | dict(stated.get("sizes", {}))]} | stated
+        super().__init__(self.label, self._loss_name(loss_name), rnn.nonlinearity, stated)
+        if self.optimizer is not None:
+            made = type(self.optimizer(rnn.parameters(), lr=0.5))
+            is_own = made is torch.optim.SGD or not made.__module__.startswith("torch.")
+            refuse(self.label, [] if is_own else [f"optim.{made.__name__}"], "torch.optim.SGD")
+            self.capabilities += ("sgd_options", "clip_by_value")
+        ways = itertools.product(("TBD", "BTD"), ("BH", "1BH", "none"))
+        fields = {"bias": rnn.bias, "K": 1, **fixed}
+        cases = ((" ".join(way), fields | {"no_h_0": way[1] == "none"}) for way in ways)
+        is_right = self.find_way(cases)
+        self.state(bias=not rnn.bias, no_biases=rnn.bias, step=not self.optimizer)
+        self.state(h_0=self.way.endswith("none"), many_losses=self.last_alone)
+        axes, state = self.way.split()
+        wrong = "" if is_right else " assumed, as no layout gives the right loss"
+        self.name += f" (x {axes}, state {state}{wrong})"
+
+    def _loss_name(self, loss_name: str | None) -> str:
+        """The name of the loss."""
+        kind = type(self.loss_function).__name__
+        if kind in TORCH_LOSSES:
+            return TORCH_LOSSES[kind][self.loss_function.reduction == "sum"]
+        expected = f"nn.{', nn.'.join(TORCH_LOSSES)}, or a function with its loss_name"
+        if loss_name is None:
+            raise InputError(f"{self.label}: the loss {kind} is not known: expected {expected}")
+        return loss_name
+
+    def _parts(self, sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+        """The module of these sizes, its RNN and its nn.Linear."""
+        nn = self.torch.nn
+        if sizes not in self.modules:
+            self.modules[sizes] = self.make(*sizes)
+            refuse(self.label, self._foreign_parts(self.modules[sizes]), EXPECTED)
+        parts = list(self.modules[sizes].modules())
+        rnn = next(part for part in parts if isinstance(part, nn.RNN | nn.RNNCell))
+        return self.modules[sizes], rnn, next(p for p in parts if isinstance(p, nn.Linear))
+
+    def _foreign_parts(self, module: Any) -> Iterator[str]:
+        """Names of the parts of a module that the definition does not have."""
+        kinds = Counter(type(part).__name__ for part in module.modules() if self._is_layer(part))
+        foreign = [kind for kind in kinds if kind not in HARMLESS]
+        yield from (f"nn.{kind}" for kind in foreign)
+        for words, count in {
+            "nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"], "nn.Linear": kinds["Linear"]
+        }.items():  # fmt: skip
+            if count > 1 or not (count or foreign):
+                yield f"{count or 'no'} {words}"
+        for part in module.modules():
+            for name, usual in {"num_layers": 1, "bidirectional": False}.items():
+                if getattr(part, name, usual) != usual:
+                    yield f"{name}={getattr(part, name)}"
+
+    def _is_layer(self, part: Any) -> bool:
+        """Whether torch made the part, and it is no container, no loss, and not without effect."""
+        is_torch, is_loss = type(part).__module__.startswith("torch.nn"), hasattr(part, "reduction")
+        return is_torch and not (is_loss or any(part.children()) or getattr(part, "p", None) == 0)
+
+    def window_update(
+        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
+    ) -> Report:
+        """The loss, autograd's gradients, and the parameters after the optimizer's step."""
+        torch = self.torch
+        module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
+        module.to(getattr(torch, str(params["W_hh"].dtype))).train()
+        suffix = "_l0" * isinstance(rnn, torch.nn.RNN)
+        own = {"W_hy": out.weight, "b_y": out.bias}
+        own |= {name: getattr(rnn, part + suffix, None) for name, part in PARTS.items()}
+        own = {name: own[name] for name in params}
+        for name, theta in own.items():
+            theta.data, theta.grad = torch.tensor(params[name].T).contiguous(), None
+        if rnn.bias:
+            getattr(rnn, "bias_hh" + suffix).data.zero_()
+        axes, state = self.way.split()
+        x, h_0 = torch.tensor(x), torch.tensor(h_0)
+        states = {"BH": (h_0,), "1BH": (h_0[None],), "none": ()}[state]
+        y = module(x if axes == "TBD" else x.transpose(0, 1), *states)
+        y = y[0] if isinstance(y, tuple) else y
+        self.last_alone = y.ndim == 2
+        y = y[None] if self.last_alone else y if axes == "TBD" else y.transpose(0, 1)
+        y, target = y[-len(target) :], torch.tensor(target)
+        if self.objective.loss == "cross_entropy":  # whose classes are the second axis
+            y, target = y.flatten(0, 1), target.flatten(0, 1)
+        loss = self.factor * self.loss_function(y, target)
+        loss.backward()
+        report = {"loss": loss} | {"d" + name: theta.grad.clone() for name, theta in own.items()}
+        if "learning_rate" in options:
+            report |= self._step(own, options)
+        return {name: array.detach().numpy().T.copy() for name, array in report.items()}
+
+    def _step(self, own: dict[str, Any], options: dict[str, Any]) -> Any:
+        """The parameters after the optimizer's step, and the velocities if there are any."""
+        torch = self.torch
+        if options.get("max_norm") is not None:
+            torch.nn.utils.clip_grad_norm_(own.values(), options["max_norm"])
+        elif options.get("max_value") is not None:
+            torch.nn.utils.clip_grad_value_(own.values(), options["max_value"])
+        used = {name: options[name] for name in OPTIONS if options.get(name)}
+        optimizer = self.optimizer(own.values(), lr=options["learning_rate"], **used)
+        for name, v in (options.get("velocity") or {}).items():
+            optimizer.state[own[name]]["momentum_buffer"] = torch.tensor(v.T).contiguous()
+        optimizer.step()
+        if not options.get("momentum"):
+            return own
+        buffers = {name: optimizer.state[theta]["momentum_buffer"] for name, theta in own.items()}
+        return own | {"v" + name: buffer for name, buffer in buffers.items()}
+
+
+torch_port = TorchPort

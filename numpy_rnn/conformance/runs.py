@@ -1,0 +1,231 @@
+"""Recorded runs: every update of a package's, a port's or your own training run as arrays."""
+
+import itertools
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import NumpyArray, Run, Step, Window, WindowCase
+from numpy_rnn.conformance.arithmetics.floats import Floats
+from numpy_rnn.conformance.case import (
+    INTERMEDIATES,
+    case_sizes,
+    is_classes,
+    present,
+    required_outputs,
+)
+from numpy_rnn.conformance.definition import (
+    DEFINITION,
+    Arrays,
+    Definition,
+    Recorded,
+    train,
+    update,
+    window_update,
+)
+from numpy_rnn.conformance.ports.port import PackagePort, abilities, tanh_error, validated_report
+from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS
+
+ROWS = (*INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
+MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
+
+
+class RecordedRun(NamedTuple):
+    """A run and the arrays of all its updates, by the keys of a trace file."""
+
+    run: Run
+    updates: Arrays
+    of: Definition = DEFINITION  # its schedule
+
+    def first(self, count: int) -> "RecordedRun":
+        """The first updates."""
+        rows = int((self.updates["stop"] - self.updates["start"])[:count].sum())
+        updates = {n: v[: rows if n in ROWS else count] for n, v in self.updates.items()}
+        return self._replace(updates=updates)
+
+    def update_index(self, place: Any) -> int:
+        """The index of an update, by its `epoch` and its `number` in the epoch."""
+        epoch, number = self.updates["epoch"], self.updates["number"]
+        return int(np.argmax((epoch == place.epoch) & (number == place.number)))
+
+    @property
+    def windows(self) -> list[Window]:
+        """The windows of an epoch by (T1) and (T2)."""
+        (k1, k2, _), T, windows = self.run.options.schedule, len(self.run.x), list[Window]()
+        while not windows or windows[-1].stop < T:
+            windows.append(self.of.window(T, windows[-1].stop if windows else 0, k1, k2))
+        return windows
+
+
+class Recorder:
+    """Collects the updates of a run."""
+
+    def __init__(self, run: Run):
+        self.run, self.columns = run, dict[str, list[Any]]()
+
+    def append(self, update: Any) -> None:
+        """Add one Update of either package, recorded with its activations and adjoints."""
+        activations = update.activations
+        report = {"loss": update.loss, "a": activations.a, "h": activations.h[1:]}
+        report |= {"y": activations.y} | update.adjoints._asdict() | present(update.parameters)
+        report |= {"d" + name: array for name, array in present(update.gradients).items()}
+        report |= {"v" + name: array for name, array in present(update.velocity).items()}
+        place = update.epoch, update.number, update.window, activations.h[0]
+        self.append_report(Recorded(*place, report))
+
+    def append_report(self, update: Recorded) -> None:
+        """Add one update by its report. Its arrays are kept, not copied."""
+        place = {"epoch": update.epoch, "number": update.number, **update.window._asdict()}
+        for name, value in (place | {"initial": update.initial} | update.report).items():
+            self.columns.setdefault(name, []).append(value)
+
+    def recorded(self, of: Definition = DEFINITION) -> RecordedRun:
+        """The run with its updates so far."""
+        joined = {name: _joined(name, values) for name, values in self.columns.items()}
+        return RecordedRun(self.run, joined, of)
+
+
+def _joined(name: str, values: list[Any]) -> NumpyArray:
+    """The values of all updates. torch joins its own tensors: each conversion takes long."""
+    is_torch = hasattr(values[0], "detach")
+    library: Any = sys.modules["torch"] if is_torch else np
+    joined = (library.concatenate if name in ROWS else library.stack)(values)
+    return joined.detach().numpy() if is_torch else joined
+
+
+def record(run: Run, updates: Iterable[Recorded], of: Definition = DEFINITION) -> RecordedRun:
+    """The recorded run of these updates."""
+    recorder = Recorder(run)
+    for each in updates:
+        recorder.append_report(each)
+    return recorder.recorded(of)
+
+
+def is_bounded(run: Run) -> bool:
+    """Whether the definition's run stays far within the range of float32."""
+    with np.errstate(all="ignore"):
+        reports = [recorded.report.values() for recorded in train(run)]
+    return all((np.abs(v) < MAX_MAGNITUDE).all() for report in reports for v in report)
+
+
+# -- ports ----------------------------------------------------------------------------------------
+
+
+class PortSource:
+    """A port whose runs are judged: it is called once per update, and may be asked more windows."""
+
+    def __init__(self, port: Any):
+        self.port, self.name, self.tau = port, port.name, tanh_error(port)
+
+    def check(self, run: Run) -> None:
+        """Raise InputError unless the port supports this run."""
+        check_port_run(self.port, run)
+
+    def trace(self, run: Run) -> RecordedRun:
+        """The run of the port. Raises PortFault, with the update, if it fails.
+
+        A window starts from the state that the port reported in the window before, or that its
+        parameters give.
+        """
+        of, updates = loop_of(self.port, run), itertools.count(1)
+
+        def compute(case: WindowCase) -> tuple[Arrays, NumpyArray]:
+            report = self.report(case, f"update {next(updates)} of the run")
+            return report, report["h"] if "h" in report else window_update(case)["h"]
+
+        return record(run, train(run, compute, of), of)
+
+    def report(self, case: WindowCase, where: str) -> Arrays:
+        """The report on a window, with the same names for all windows of a run.
+
+        What the port does not have is computed here: dh_0, or the step from its own gradients.
+        """
+        has, lacks, _ = abilities(self.port)
+        asked = case._replace(h_0=None) if "h_0" in lacks else case
+        asked = asked._replace(step=None) if "step" in lacks else asked  # type: ignore[arg-type]
+        report = validated_report(self.port, asked, where)
+        if "h_0" in lacks and "input_gradients" in has:
+            report = {"dh_0": window_update(case)["dh_0"]} | report
+        if "step" in lacks:
+            n, gradients = Floats(case.dtype), {k: report["d" + k] for k in present(case.params)}
+            report |= update(n, present(case.params), gradients, {}, case.step)
+        names = required_outputs(case, "intermediates" in has, "input_gradients" in has)
+        return {name: report[name] for name in names}
+
+
+class PackageSource(PortSource):
+    """A package with the functions of numpy_rnn, whose runs are those of its `train`."""
+
+    def check(self, run: Run) -> None:
+        """Every run is supported."""
+
+    def trace(self, run: Run) -> RecordedRun:
+        """The run of the package, whose numbers may overflow."""
+        rnn, recorder = self.port.rnn, Recorder(run)
+        given = (run.params, run.x, run.target, run.h_0, run.velocity)
+        *series, velocity = map(rnn.from_numpy, given)
+        options = run.options.keywords() | {"velocity": velocity, "record": True}
+        with np.errstate(all="ignore"):
+            for update in rnn.train(*series, **options):
+                recorder.append(update)
+        return recorder.recorded()
+
+
+def source_of(port: Any) -> PortSource:
+    """The source of the runs of a port, or of a package."""
+    return PackageSource(port) if isinstance(port, PackagePort) else PortSource(port)
+
+
+def loop_of(port: Any, run: Run) -> Definition:
+    """The schedule of a port's run: TBPTT, or if its windows cannot have a loss at every step,
+    chunks of all its steps with a loss at the last ones."""
+    _, lacks, shapes = abilities(port)
+    k1, k2, _ = run.options.schedule
+    fitting = [shape.get("K", k1) for shape in shapes if shape.get("T") == k1 == k2]
+    K = 1 if "many losses" in lacks and fitting else min(fitting, default=k1)
+
+    def window(T: int, new: int, k1: int, k2: int) -> Window:
+        return Window(new, new + k1 - K, new + k1)
+
+    return DEFINITION if k1 <= K else Definition(window=window)
+
+
+def check_port_run(port: Any, run: Run) -> None:
+    """Raise InputError unless the port supports this run."""
+    (has, lacks, shapes), dtype = abilities(port), str(run.params.W_hh.dtype)
+    if run.networks is not None:
+        raise InputError("a port takes one network at a time: expected a run without --seeds")
+    if dtype not in port.dtypes:
+        expected = f"choose --dtype {' or '.join(port.dtypes)}"
+        raise InputError(f"{port.name} does not support {dtype}: {expected}")
+    for name in _needs(run, RecordedRun(run, {}, loop_of(port, run)).windows):
+        if name in lacks if name in LACKS else name not in has:
+            verb = "lacks" if name in LACKS else "does not declare"
+            raise InputError(f"{port.name} {verb} {name!r}: choose a run without it")
+    sizes = {letter: size for letter, size in case_sizes(run).items() if letter not in "TK"}
+    if shapes and not any(all(sizes.get(k, n) == n for k, n in each.items()) for each in shapes):
+        expected = f"expected them in the run, not {sizes}"
+        raise InputError(f"{port.name} has the sizes {list(map(dict, shapes))}: {expected}")
+
+
+def _needs(run: Run, windows: list[Window]) -> Iterator[str]:
+    """The names of LACKS and CAPABILITIES that the run needs of a port."""
+    (nonlinearity, loss, reduction), step = run.options.objective, run.options.step
+    used = {name: getattr(step, name) != default for name, default in Step._field_defaults.items()}
+    clips_values = used.pop("max_value")
+    yield from (nonlinearity, loss, reduction)
+    needs = used | {
+        "no biases" if run.params.b_h is None else "bias": True,
+        "class_inputs" if is_classes(run.x) else "vector_inputs": True,
+        "plain SGD": not step.adagrad,
+        "sgd_options": any(used[name] for name in SGD_LACKS),
+        "clip_by_value": clips_values,
+        "batch": run.h_0.shape[-2] > 1,
+        "h_0": run.h_0.any() or any(window.start > 0 for window in windows),
+        "older steps": any(window.loss_start > window.start for window in windows),
+        "many losses": any(window.loss_steps > 1 for window in windows),
+    }
+    yield from (name for name, is_needed in needs.items() if is_needed)

@@ -1,0 +1,202 @@
+"""Traces: every update of a training run, as arrays in memory or in one .npz file.
+
+The keys of a file, for a program in any language. N updates; S = Σ_n T_n, the steps of all windows,
+concatenated; *E is the axis of an ensemble, if there is one. Floats are all float32 or all float64.
+
+    format                               bytes, "elman-trace 3"
+    configuration                        bytes, JSON: the arguments of `train` by name; at least k1,
+                                         k2, learning_rate and epochs
+    x, target                            (T, B, D), (T, B, O): the series; classes: integers (T, B)
+    initial_h_0                          (B, H): the state at the start of every epoch
+    initial_W_xh, _W_hh, _W_hy, _b_h, .. the initial parameters; no bias keys without biases
+    epoch, number                        (N,) integers from 1: the epoch, and the update within it
+    start, loss_start, stop              (N,) integers: the window (start, stop], with a loss on
+                                         (loss_start, stop]
+    initial                              (N, *E, B, H): the initial state of the window
+    a, h, dh, da                         (S, *E, B, H): all steps; h without the initial state
+    y, dy; dx                            (S, *E, B, O); (S, *E, B, D)
+    loss; dh_0                           (N, *E); (N, *E, B, H)
+    dW_xh, dW_hh, dW_hy, db_h, db_y      (N, *E, D, H), ..: the gradients, before clipping
+    vW_xh, vW_hh, vW_hy, vb_h, vb_y      the same of the velocities after the update, or Adagrad's
+                                         sums of squares, if the options have any
+    W_xh, W_hh, W_hy, b_h, b_y           the same of the parameters after the update
+
+What a program does not compute it leaves out: all of a, h, y, dy, dh and da, or all but h; dx and
+dh_0. Without h, the initial state of a window is compared with one that is recomputed.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from numpy_rnn.common.arrays import NUMPY_ARRAYS
+from numpy_rnn.common.checks import check_run
+from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.common.files import load_arrays, save_arrays
+from numpy_rnn.common.records import NumpyArray, Objective, Run, RunOptions, Schedule, Step, Window
+from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.case import FIELDS, INTERMEDIATES, SHAPES, parameters_from, present
+from numpy_rnn.conformance.definition import Arrays, Recorded
+from numpy_rnn.conformance.runs import ROWS, RecordedRun, Recorder
+
+FORMAT = "elman-trace 3"
+Named = dict[str, ArrayLike]
+PLACE = ("epoch", "number", *Window._fields)
+INITIAL = tuple(f"initial_{name}" for name in ("h_0", *FIELDS[:3]))
+NEEDED = ("k1", "k2", "learning_rate", "epochs")
+
+
+class Trace(Recorder):
+    """Records the updates of your own training loop; `numpy_rnn compare FILE.npz` judges them.
+
+    params: the initial parameters by name. x, target: the whole series. h_0 (B, H): the state at
+    the start of every epoch. Arrays are copied, in the dtype of W_hh. options: those of `train`.
+
+    Raises InputError on an unknown or a missing name, and on numbers that the dtype does not have.
+    """
+
+    def __init__(
+        self, params: Named, x: ArrayLike, target: ArrayLike, h_0: ArrayLike, **options: Any
+    ):
+        for name in (*FIELDS[:3], *params):
+            if name not in params or name not in FIELDS:
+                expected = f"expected {', '.join(FIELDS)}, or some of them"
+                raise InputError(f"the parameters are {', '.join(params)}: {expected}")
+        self.dtype, self.place = np.array(params["W_hh"]).dtype, (0, 0)
+        arrays = {"initial_" + name: theta for name, theta in params.items()}
+        arrays |= {"x": x, "target": target, "initial_h_0": h_0}
+        super().__init__(_run({n: self._array(n, v) for n, v in arrays.items()}, options))
+
+    def update(
+        self, epoch: int, window: Sequence[int], state: ArrayLike, **values: ArrayLike
+    ) -> None:
+        """Record one update.
+
+        epoch: from 1. window: start, loss_start and stop, for a window of the steps start to
+        stop − 1, from 0, of which those from loss_start have a loss. state (B, H): the initial
+        state of the window. values: the other arrays of an update by the keys of a file, without N.
+        """
+        for name in values:
+            if name not in SHAPES:
+                expected = f"expected {', '.join(SHAPES)}"
+                raise InputError(f"{name!r} is not a name of a trace: {expected}")
+        self.place = epoch, self.place[1] + 1 if epoch == self.place[0] else 1
+        copies = {name: self._array(name, value) for name, value in values.items()}
+        initial = self._array("the state", state)
+        self.append_report(Recorded(*self.place, Window(*map(int, window)), initial, copies))
+
+    def save(self, path: str) -> None:
+        """Write the file. Raises InputError on incomplete updates, or if it cannot be written."""
+        if not self.columns:
+            raise InputError("no update is recorded: expected one or more")
+        arrays = trace_arrays(self.recorded())
+        read_arrays(arrays)
+        save_arrays(path, arrays)
+
+    def _array(self, name: str, value: ArrayLike) -> NumpyArray:
+        """A copy in the dtype of the trace. Raises InputError where that changes an array."""
+        try:
+            array = np.array(value)
+        except (TypeError, ValueError, RuntimeError) as error:  # a tensor that requires a gradient
+            raise InputError(f"{name} is no array: {one_line(str(error))}") from None
+        if array.dtype.kind in "iu" and array.ndim:
+            return array  # classes
+        with np.errstate(all="ignore"):
+            copy = array.astype(self.dtype) if array.dtype.kind in "fiu" else None
+        if copy is None or (array.ndim and not np.array_equal(copy, array, equal_nan=True)):
+            expected = f"expected one dtype, {self.dtype}"
+            raise InputError(f"{name} is {array.dtype}, and W_hh is {self.dtype}: {expected}")
+        return copy
+
+
+def trace_arrays(recorded: RecordedRun) -> Arrays:
+    """The arrays of a trace file."""
+    run, keywords = recorded.run, recorded.run.options.keywords().items()
+    options = {n: v if isinstance(v, str | None) else np.asarray(v).tolist() for n, v in keywords}
+    head = {"format": np.bytes_(FORMAT), "configuration": np.bytes_(json.dumps(options))}
+    initial = present(run.params) | {"h_0": run.h_0}
+    head |= {"x": run.x, "target": run.target}
+    return head | {"initial_" + name: v for name, v in initial.items()} | recorded.updates
+
+
+def load_trace(path: str) -> RecordedRun:
+    """The run of a trace file. Raises InputError unless it is complete and readable."""
+    arrays = load_arrays(path, "trace file")
+    if arrays.get("format", np.bytes_(b"")).tobytes() != FORMAT.encode():
+        expected = "expected a file that Trace.save wrote"
+        raise InputError(f"trace file {path} has no format {FORMAT!r}: {expected}")
+    try:
+        return read_arrays(arrays)
+    except InputError as error:
+        documented = "conformance/trace.py documents the keys"
+        raise InputError(f"trace file {path}: {error}; {documented}") from None
+
+
+def read_arrays(arrays: Arrays) -> RecordedRun:
+    """The run of the arrays of a trace. Raises InputError with the first error."""
+    for name in ("configuration", "x", "target", *INITIAL, *PLACE):
+        if name not in arrays:
+            raise InputError(f"{name} is missing")
+    try:
+        options = dict(json.loads(arrays["configuration"].tobytes().rstrip(b"\0")))
+        if isinstance(rates := options.get("learning_rate"), list):
+            options["learning_rate"] = np.array(rates, np.float64)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        expected = "a JSON object of options, with numbers for learning rates"
+        raise InputError(f"configuration is not {expected}") from None
+    run, N = _run(arrays, options), arrays["epoch"].size
+    updates = {n: array for n, array in arrays.items() if n in (*PLACE, "initial", *SHAPES)}
+    for name in PLACE:
+        if updates[name].dtype.kind not in "iu" or updates[name].shape != (N,) or N == 0:
+            raise InputError(f"{name} is no array of integers, one per update")
+        updates[name] = updates[name].astype(np.int64)
+    start, loss_start, stop = (updates[name] for name in Window._fields)
+    is_window = (start >= 0) & (start <= loss_start) & (loss_start < stop) & (stop <= len(run.x))
+    if not is_window.all():
+        raise InputError("a window is wrong: expected 0 ≤ start ≤ loss_start < stop ≤ T")
+    _check_updates(run, updates)
+    return RecordedRun(run, updates)
+
+
+def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
+    """The run with these options, by their names. Raises InputError if it cannot be repeated."""
+    kinds = (Schedule, Objective, Step)
+    known = [name for kind in kinds for name in kind._fields]
+    for name in (*NEEDED, *options):
+        if name not in options:
+            raise InputError(f"{name} is missing: expected {', '.join(NEEDED)}")
+        if name not in known:
+            raise InputError(f"{name!r} is no option of a run: expected {', '.join(known)}")
+    parts = [{n: options[n] for n in kind._fields if n in options} for kind in kinds]
+    series = (arrays[name] for name in ("x", "target"))
+    x, target = (v.astype(np.int64) if v.dtype.kind in "iu" else v for v in series)
+    given = RunOptions(Schedule(**parts[0]), Objective(**parts[1]), Step(**parts[2]))
+    run = Run(parameters_from(arrays, "initial_"), x, target, arrays["initial_h_0"], given)
+    try:
+        return check_run(NUMPY_ARRAYS, run)
+    except InputError as error:
+        raise InputError(f"its run cannot be repeated: {error}") from None
+
+
+def _check_updates(run: Run, updates: Arrays) -> None:
+    """Raise InputError unless every required array is present, in its format, and no other."""
+    E, sizes = run.params.W_hh.shape[:-2], cases.case_sizes(run)
+    N, S = len(updates["start"]), int((updates["stop"] - updates["start"]).sum())
+    prefixes = ("d", "v", "") if run.options.step.has_velocity else ("d", "")
+    names = {"loss", *(prefix + name for prefix in prefixes for name in present(run.params))}
+    names |= {*INTERMEDIATES} if updates.keys() & {*INTERMEDIATES} - {"h"} else set()
+    names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}
+    expected = {"initial": (N, *E, sizes["B"], sizes["H"])}
+    for name in [name for name in SHAPES if name in names]:
+        own = (sizes[letter] for letter in SHAPES[name] if letter != "T")
+        expected[name] = (S if name in ROWS else N, *E, *own)
+    for name, shape in expected.items():
+        if name not in updates:
+            raise InputError(f"{name} is missing")
+        if error := cases.array_error(name, updates[name], shape, run.params.W_hh.dtype):
+            raise InputError(error)
+    if unknown := updates.keys() - {*expected, *PLACE}:
+        raise InputError(f"{min(unknown)} is present, but the configuration excludes it")

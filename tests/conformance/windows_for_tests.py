@@ -1,0 +1,211 @@
+"""Windows for the tests of the arithmetics, and right ways to compute a window."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn import Parameters
+from numpy_rnn.common.records import Objective, Step, WindowCase
+from numpy_rnn.conformance.arithmetics.arithmetic import divisor
+from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
+from numpy_rnn.conformance.case import parameters_from, present
+from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
+from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
+
+
+def window(seed, dtype="float64", **changes) -> WindowCase:
+    """A random case; changes: fields of its recipe."""
+    return random_recipe(RandomDraw(seed), dtype)._replace(**changes).case()
+
+
+def one_unit(
+    x, W_xh, h_0=0.0, target=0.0, nonlinearity="tanh", reduction="sum", dtype="float64"
+) -> WindowCase:
+    """One step of one unit; x and W_xh may be vectors."""
+    x, W_xh = (np.atleast_1d(v).astype(dtype) for v in (x, W_xh))
+    params = Parameters(W_xh[:, None], np.full((1, 1), 0.5, dtype), np.full((1, 1), 3.0, dtype))
+    return WindowCase(
+        params=params,
+        x=x[None, None],
+        target=np.full((1, 1, 1), target, dtype),
+        h_0=np.full((1, 1), h_0, dtype),
+        objective=Objective(nonlinearity, reduction=reduction),
+        step=Step(0.25),
+    )
+
+
+def tiny_window(seed, dtype, **changes):
+    """A random window whose tensors are each scaled: to tiny numbers, or weights of up to 1e4."""
+    random, case = np.random.default_rng(seed), window(seed, dtype, **changes)
+    smallest = float(np.finfo(dtype).smallest_normal)
+    tiny = (1e-3 * smallest, smallest, 1e3 * smallest, smallest**0.5)
+
+    def scaled(array, *scales):
+        is_float = array.dtype.kind == "f"
+        return (array * random.choice(scales)).astype(dtype) if is_float else array
+
+    def each(params, *scales):
+        return parameters_from({n: scaled(v, *scales) for n, v in present(params).items()})
+
+    return case._replace(
+        params=each(case.params, 1e-2, 1.0, 1e4, *tiny[:2]),
+        x=scaled(case.x, 1.0, *tiny),
+        target=scaled(case.target, 1.0, *tiny),
+        velocity=case.velocity and each(case.velocity, 1.0, *tiny),
+    )
+
+
+class Flushes(np.ndarray):
+    """An array that reads subnormal numbers as zero, and gives zero for them everywhere."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        arrays = [
+            flushed(np.asarray(v)) if isinstance(v, np.ndarray | np.generic) else v for v in inputs
+        ]
+        if ufunc is np.matmul:
+            A, B = arrays
+            result = np.zeros((len(A), B.shape[1]), A.dtype)
+            for k in range(A.shape[1]):
+                result = flushed(result + flushed(A[:, k, None] * B[None, k]))
+        else:
+            result = flushed(getattr(ufunc, method)(*arrays, **options))
+        return result.view(type(self)) if isinstance(result, np.ndarray) else result
+
+
+def flushed(v):
+    if getattr(v, "dtype", np.dtype(int)).kind != "f":
+        return v
+    return np.where(np.abs(v) < np.finfo(v.dtype).smallest_normal, v.dtype.type(0), v)
+
+
+class Way(NamedTuple):
+    """A way to compute a window: operations of floats, and equations of the definition."""
+
+    numbers: type[Floats] = Floats
+    of: Definition = DEFINITION
+
+    def report(self, case, change=lambda array: array):
+        """The report of the case, in arrays that are changed first."""
+
+        def changed(v):
+            return change(v) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v
+
+        def each(params):
+            return params and parameters_from({n: changed(v) for n, v in present(params).items()})
+
+        given = {name: changed(getattr(case, name)) for name in ("x", "target", "h_0")}
+        other = case._replace(**given, params=each(case.params), velocity=each(case.velocity))
+        numbers = type("Changed", (self.numbers,), {"given": lambda self, array: changed(array)})
+        with np.errstate(all="ignore"):
+            report = window_update(other, numbers(case.dtype), self.of)
+        return {name: np.asarray(array).astype(case.dtype) for name, array in report.items()}
+
+
+def operations(**methods: Any) -> Way:
+    """The definition with other operations of floats."""
+    return Way(type("OtherFloats", (Floats,), methods))
+
+
+def tanh_slope(product):
+    """dh ∘ φ'(a) by another product for tanh."""
+
+    def by_slope(self, dh, a, h, nonlinearity):
+        is_tanh = nonlinearity == "tanh"
+        return product(dh, a, h) if is_tanh else Floats.by_slope(self, dh, a, h, nonlinearity)
+
+    return operations(by_slope=by_slope)
+
+
+def other_phi(name, f):
+    """Another φ for one nonlinearity."""
+    return operations(phi=lambda self, a, kind: f(a) if kind == name else Floats.phi(self, a, kind))
+
+
+def mean_by_reciprocal(self, y, target, objective):
+    sums, N = objective._replace(reduction="sum"), divisor(y.shape, objective)
+    loss, error = Floats.loss_and_error(self, y, target, sums)
+    factor = y.dtype.type(1) / y.dtype.type(N)
+    return loss * factor, error * factor
+
+
+def quotient_of_exponentials(self, y, target, objective):
+    loss, error = Floats.loss_and_error(self, y, target, objective)
+    if objective.loss == "cross_entropy":
+        e = np.exp(y - y.max(axis=-1, keepdims=True))
+        p = e / e.sum(axis=-1, keepdims=True)
+        error = (p - target) / divisor(y.shape, objective)
+    return loss, error
+
+
+def scaled_norm(scale_of):
+    """A norm whose squares cannot overflow."""
+
+    def norm(self, gradients):
+        numbers = np.concatenate([g.ravel() for g in gradients])
+        scale = scale_of(np.abs(numbers).max() or numbers.dtype.type(1))
+        return scale * np.sqrt(np.square(numbers / scale).sum())
+
+    return operations(norm=norm)
+
+
+def quotient_last(n, d, p, step):
+    if step.max_norm is None:
+        return DEFINITION.clipped(n, d, p, step)
+    norm = n.norm(list(d.values()))
+    is_clipped = step.max_norm / (norm + SMALL) < 1
+    return {name: step.max_norm * g / (norm + SMALL) if is_clipped else g for name, g in d.items()}
+
+
+def log_sum_exp(self, y):
+    largest = y.max(axis=-1, keepdims=True)
+    return y - (largest + np.log(np.exp(y - largest).sum(axis=-1, keepdims=True)))
+
+
+def fused_velocity(n, g, before, step):
+    if before is None or step.adagrad:
+        return DEFINITION.velocity(n, g, before, step)
+    return (np.float64(step.momentum) * before + (1 - step.dampening) * g).astype(g.dtype)
+
+
+def fused_update(n, name, theta, delta, step):
+    return (theta - np.float64(n.rate(step, theta)) * delta).astype(theta.dtype)
+
+
+LIMIT = 7  # ulps, of the 8 that are allowed
+WAYS = {
+    "as it is": Way(),
+    "(1 - h)(1 + h)": tanh_slope(lambda dh, a, h: dh * ((1 - h) * (1 + h))),
+    "dh - dh h h": tanh_slope(lambda dh, a, h: dh - dh * h * h),
+    "JAX's": tanh_slope(lambda dh, a, h: (dh + dh * h) * (1 - h)),
+    "1/cosh²": tanh_slope(lambda dh, a, h: dh * (1 / np.square(np.cosh(a)))),
+    "a cosh at its limit": tanh_slope(
+        lambda dh, a, h: dh * (1 / np.square(np.cosh(a) * (1 + LIMIT * np.finfo(a.dtype).eps)))
+    ),
+    "a tanh at its limit": other_phi(
+        "tanh", lambda a: np.tanh(a) * a.dtype.type(1 - 2 * LIMIT * np.finfo(a.dtype).epsneg)
+    ),
+    "a logistic function by exp": other_phi("sigmoid", lambda a: 1 / (1 + np.exp(-a))),
+    "mean by the reciprocal": operations(loss_and_error=mean_by_reciprocal),
+    "by the norms of the tensors": operations(
+        norm=lambda self, gradients: np.sqrt(
+            sum(np.square(np.sqrt((g * g).sum())) for g in gradients)
+        )
+    ),
+    "by numbers over the largest": scaled_norm(lambda largest: largest),
+    "by scaled numbers": scaled_norm(
+        lambda largest: type(largest)(np.ldexp(1.0, np.frexp(largest)[1] - 1))
+    ),
+    "a product with the reciprocal": operations(
+        factor=lambda self, norm, max_norm: np.minimum(1, max_norm * (1 / (norm + SMALL)))
+    ),
+    "the product before the quotient": Way(of=Definition(clipped=quotient_last)),
+    "options in the dtype": operations(constant=lambda self, number: self.dtype.type(number)),
+    "log-sum-exp": operations(log_softmax=log_sum_exp),
+    "a quotient of exponentials": operations(loss_and_error=quotient_of_exponentials),
+    "fused": Way(of=Definition(velocity=fused_velocity, updated=fused_update)),
+}
+
+
+def worst(checked) -> float:
+    """The largest ratio of all tensors."""
+    return max(float(ratio.max()) for ratio in checked.values())
