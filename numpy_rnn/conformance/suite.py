@@ -113,7 +113,7 @@ def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
         for draw in (RandomDraw(seed, number, each) for each in range(2)):
             recipe = random_recipe(draw, dtype, abilities(port))._replace(**sizes, logits=1.0)
             case = restricted(recipe, abilities(port)).case()
-            changes = {
+            changes: dict[str, Any] = {
                 name: _as(given[name], dtype) for name in ("x", "target", "h_0") if name in given
             }
             if "params" in given:
