@@ -260,6 +260,7 @@ def test_hint_explains_all_of_the_deviation_and_all_tensors():
     case = random_recipe(RandomDraw(3), "float64")._replace(**sizes, class_inputs=False).case()
     good, wrong = window_update(case), window_update(case, of=named("dh_next dropped").definition)
     assert explanation([Fit(case, wrong)]) == "dh_next dropped"
+    assert not Fit(case, wrong).explains({"dW_hh": np.full((4, 4), np.inf)}, ["dW_hh"])
     near = {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good}
     assert explanation([Fit(case, near)]) == ""
     assert explanation([Fit(case, wrong | {"dW_xh": good["dW_xh"]})]) == ""

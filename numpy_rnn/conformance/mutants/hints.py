@@ -196,6 +196,7 @@ class Fit:
         """Whether these are the reported numbers of these tensors."""
         return all(
             np.shape(values[name]) == np.shape(self.report[name])
+            and np.isfinite(values[name]).all()  # else anything would be allowed
             and _largest(values[name] - self.report[name]) <= self.allowed(name, values[name])
             for name in names
         )
