@@ -25,7 +25,14 @@ LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, a
     "cross_entropy": ("cross_entropy", "sum", 1.0),
     "mean_cross_entropy": ("cross_entropy", "mean", 1.0),
 }
-TRIAL = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6, "K": 5}  # the case on which layouts are tried
+TRIAL: dict[str, Any] = {
+    "T": 5,
+    "B": 2,
+    "D": 3,
+    "H": 4,
+    "O": 6,
+    "K": 5,
+}  # the case on which layouts are tried
 REPEATS = 8  # of a wrong loss, which may be random
 ADVICE = {  # what to do about parts of models, by a part of their names
     "Norm": "leave the normalisation out",
@@ -54,7 +61,9 @@ class Adapter:
     sizes: Any = ()
     cases: Sequence[Report] = ()
 
-    def __init__(self, name: str, loss: str, nonlinearity: str, stated: Mapping[str, Any]):
+    capabilities: tuple[str, ...]
+
+    def __init__(self, name: str, loss: str, nonlinearity: Any, stated: Mapping[str, Any]):
         for given, known in ((loss, tuple(LOSSES)), (nonlinearity, NONLINEARITY_NAMES)):
             if given not in known:
                 raise InputError(f"{name}: {given!r} is not known: expected {', '.join(known)}")
@@ -196,7 +205,8 @@ class FunctionPort(Adapter):
             own = {self.names[name]: gradient for name, gradient in zip(FIELDS, own)}
         loss = self.factor * (loss if type(loss) is float else np.asarray(loss))
         found = self._back(params, own, self.factor)
-        report = {"loss": loss} | {"d" + name: gradient for name, gradient in found.items()}
+        report: dict[str, Any] = {"loss": loss}
+        report |= {"d" + name: gradient for name, gradient in found.items()}
         if self.step is None or learning_rate is None:
             return report
         after = self.step(theirs, own, self.factor * learning_rate)
@@ -238,7 +248,11 @@ def jax_port(
     import jax
 
     dtypes = ("float32", "float64") if jax.config.read("jax_enable_x64") else ("float32",)
-    stated = {"sizes": "few", "dtypes": dtypes, "name": getattr(loss, "__name__", "loss")}
+    stated: dict[str, Any] = {
+        "sizes": "few",
+        "dtypes": dtypes,
+        "name": getattr(loss, "__name__", "loss"),
+    }
     return FunctionPort(jax.jit(jax.value_and_grad(loss)), name, **stated | options)
 
 

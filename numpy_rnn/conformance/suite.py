@@ -49,7 +49,7 @@ TESTS = {"test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
 EXAMPLES = 100  # windows per test
 LARGE_EVERY = 6  # one of so many windows is large
 RUN_EVERY = 10  # windows per run of several updates
-MAX_WORK = 4e7  # of the windows of a test, in products: fewer windows where they are large
+MAX_WORK = 8e7  # of the windows of a test, in products: fewer windows where they are large
 MIN_WINDOWS, MIN_RUNS = 5, 2  # whatever their work is
 MAX_SMALLER = 100  # cases that are tried in search of a smaller one
 
@@ -113,7 +113,7 @@ def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
         for draw in (RandomDraw(seed, number, each) for each in range(2)):
             recipe = random_recipe(draw, dtype, abilities(port))._replace(**sizes, logits=1.0)
             case = restricted(recipe, abilities(port)).case()
-            changes = {
+            changes: dict[str, Any] = {
                 name: _as(given[name], dtype) for name in ("x", "target", "h_0") if name in given
             }
             if "params" in given:

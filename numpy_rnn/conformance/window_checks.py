@@ -18,7 +18,7 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds, TanhError
-from numpy_rnn.conformance.arithmetics.noisy import Noisy, sampled
+from numpy_rnn.conformance.arithmetics.noisy import Noisy, sampled, spread_of
 from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
 from numpy_rnn.conformance.case import SHAPES, case_sizes, required_outputs
 from numpy_rnn.conformance.definition import Arrays, window_update
@@ -154,13 +154,6 @@ def tolerances(
                 axis = 1 if SHAPES[name].startswith("T") else 0
                 found[name] = tolerance._replace(spread=spread_of(samples[name], axis))
     return found
-
-
-def spread_of(samples: Array, axis: int) -> Array:
-    """The standard deviation along an axis, of tiny numbers too."""
-    deviations = samples - samples.mean(axis=axis, keepdims=True)
-    size = root_of_squares(deviations, axis).squeeze(axis)
-    return size / np.sqrt(samples.shape[axis])
 
 
 def is_small(case: WindowCase, is_local: bool) -> bool:

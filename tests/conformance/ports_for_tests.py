@@ -12,8 +12,18 @@ from numpy_rnn.conformance.ports.protocol import CAPABILITIES, SGD_LACKS, PortFa
 
 RIGHT = PackagePort(numpy_rnn)
 PLAIN = {
-    **{"T": 4, "B": 2, "D": 2, "H": 3, "O": 1, "K": 3, "bias": True, "objective": Objective()},
-    **{"step": Step(0.1), "class_inputs": False, "velocity": False, "scale": 1.0},
+    "T": 4,
+    "B": 2,
+    "D": 2,
+    "H": 3,
+    "O": 1,
+    "K": 3,
+    "bias": True,
+    "objective": Objective(),
+    "step": Step(0.1),
+    "class_inputs": False,
+    "velocity": False,
+    "scale": 1.0,
 }
 CASE = window(5, "float32", **PLAIN)
 STEP = Step(0.1, 0.9, 0.3, weight_decay=0.01, max_norm=0.5)
@@ -57,9 +67,7 @@ def verdict_on(port, case=CASE):
     try:
         report = call_port(port, case)
     except PortFault as fault:
-        assert "\n" not in str(fault)
-        assert len(str(fault)) < 500
-        return str(fault)
+        return str(fault) if "\n" not in str(fault) else "more than one line"
     return next(iter(format_errors(case, report, True, True)), None)
 
 

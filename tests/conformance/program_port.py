@@ -10,7 +10,10 @@ import sys
 import time  # noqa: F401
 
 HELLO = {
-    **{"type": "hello", "protocol": 2, "name": "a program", "dtypes": ["float32", "float64"]},
+    "type": "hello",
+    "protocol": 2,
+    "name": "a program",
+    "dtypes": ["float32", "float64"],
     "tanh_ulps": 1.5,
 }
 SERIES = {"x": "TBD", "target": "KBO", "h_0": "BH"}

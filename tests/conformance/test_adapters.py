@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from inline_snapshot import snapshot
-from ports_for_tests import Layer, Port, Untransposed
+from ports_for_tests import Layer, Untransposed
 
 from benchmarks.implementations.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError
@@ -73,31 +73,8 @@ def test_absolute_error_of_tanh_can_be_declared():
     """Then it is allowed, and a larger one is not."""
     check(FromExponential(4.0), "float32")
     for port in (FromExponential(None), FromExponential(4.0, error=100 * np.finfo("float32").eps)):
-        with pytest.raises(Finding, match="WRONG h \\(F2\\)"):
+        with pytest.raises(Finding, match=r"WRONG h \(F2\)"):
             check_port(port, "L1", "float32")
-
-
-class MinCharRnn(Port):
-    """The abilities of min-char-rnn.py: a list of characters, clipping, biases and Adagrad."""
-
-    lacks = ("relu", "mean", "batch", "older steps", "plain SGD", "no biases", "squared_error",
-             "vector_inputs", "large outputs")  # fmt: skip
-
-    def __init__(self):
-        super().__init__(capabilities=("cross_entropy", "class_inputs", "clip_by_value", "adagrad"))
-
-    def window_update(self, p, x, target, h_0, **options):
-        assert (options["nonlinearity"], options["reduction"]) == ("tanh", "sum")
-        assert options["adagrad"]
-        assert options["max_norm"] is None
-        assert x.dtype.kind == target.dtype.kind == "i"
-        assert x.shape == target.shape == (len(x), 1)
-        assert "b_h" in p
-        return super().window_update(p, x=x, target=target, h_0=h_0, **options)
-
-
-def test_port_of_classes_is_asked_for_no_more():
-    check(MinCharRnn())
 
 
 # -- functions ----------------------------------------------------------------------------------
@@ -181,7 +158,7 @@ def test_function_of_any_shape_is_checked(function, step, layout, lacks):
         with pytest.raises(Finding, match=r"W_\w\w \(U1\): step × 2"):
             check_port(twice, "L2", "float64")
     port.function = lambda *given: (lambda loss, *d: (loss + 1e-9, *d))(*function(*given))
-    with pytest.raises(Finding, match="WRONG loss"):
+    with pytest.raises(Finding, match=r"WRONG loss"):
         check_port(port, "L2", "float64")
 
 
@@ -201,13 +178,13 @@ def wrong_layer(p, x, target, h_0, rnn=Untransposed):
 
 
 def test_wrong_function_is_refused_with_what_it_looks_like():
-    with pytest.raises(Finding, match="WRONG dW_xh .*: W_hh used without its transpose"):
+    with pytest.raises(Finding, match=r"WRONG dW_xh .*: W_hh used without its transpose"):
         check_port(function_port(wrong_layer), "L2", "float64")
     doubled = functools.partial(wrong_layer, rnn=Layer)
     doubled.__name__ = "doubled"
     port = function_port(doubled, "sum_of_squares")
     assert port.name == "doubled (rows TBN BH assumed, as no layout gives the right loss)"
-    with pytest.raises(Finding, match="WRONG loss .*: loss × 1/2, gradients × 1/2"):
+    with pytest.raises(Finding, match=r"WRONG loss .*: loss × 1/2, gradients × 1/2"):
         check_port(port, "L2", "float64")
 
 
@@ -363,7 +340,7 @@ def test_module_is_described_and_passes():
 def test_wrong_module_is_refused():
     port = torch_model(after=lambda y, _: y.tanh())
     assert "no layout gives the right loss" in port.name
-    with pytest.raises(Finding, match="WRONG loss .*: tanh of the outputs"):
+    with pytest.raises(Finding, match=r"WRONG loss .*: tanh of the outputs"):
         check_port(port, "L2", "float64")
 
 

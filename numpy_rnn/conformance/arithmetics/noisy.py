@@ -31,6 +31,7 @@ from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.arithmetics.arithmetic import Dtype, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.arithmetics.floats import Floats, joined
+from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
 
 SAMPLES = 8
 FLUSHES = np.arange(SAMPLES) % 2 == 0  # the samples that flush
@@ -51,6 +52,13 @@ def sampled(case: WindowCase) -> WindowCase:
     if step is not None and np.ndim(step.learning_rate):
         step = step._replace(learning_rate=repeated(np.asarray(step.learning_rate)))
     return case._replace(params=tree_map(repeated, case.params), velocity=velocity, step=step)
+
+
+def spread_of(samples: Array, axis: int) -> Array:
+    """The standard deviation along an axis, of tiny numbers too."""
+    deviations = samples - samples.mean(axis=axis, keepdims=True)
+    size = root_of_squares(deviations, axis).squeeze(axis)
+    return size / np.sqrt(samples.shape[axis])
 
 
 class NoisyArray(np.ndarray):
@@ -156,7 +164,7 @@ class Noisy(Floats):
         if of.bound is not None:
             by_h, by_a = dh * of.slope(a, h), dh * of.bound.of_a(a)
             return self.given(np.where(self.per_sample(a, BY_A), by_a, by_h))
-        spread = np.std(a, axis=0) if "a" not in self.reported else 0.0
+        spread = spread_of(a, 0) if "a" not in self.reported else 0.0
         is_near = (np.abs(a) <= KINK * spread) & (spread > 0)
         is_open = self.generator.random(a.shape) < self.per_sample(a, OPEN)
         return self.given(np.asarray(dh) * np.where(is_near, is_open, np.asarray(h) > 0))

@@ -302,7 +302,7 @@ UNDECAYED = changed("decayed", result=lambda value, n, name, g, theta, step: g)
 
 # -- the catalogue ------------------------------------------------------------------------------
 
-MUTANTS = tuple(Mutant(name, stage, equations) for name, stage, equations in (
+ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
     ("W_hh used without its transpose", "dh",
      flow_back(lambda n, w, p, t: n.affine([(w.da[t + 1], p.W_hh)]))),
     ("dh_next dropped", "dh",
@@ -366,7 +366,8 @@ MUTANTS = tuple(Mutant(name, stage, equations) for name, stage, equations in (
      lambda states, window, epoch: states[window.loss_start if window.start else 0]}),
     ("activations of stale weights kept", "a",
      {"carried_state": _STALE.carried_state, "pre_activation": _STALE.pre_activation}),
-))  # fmt: skip
+)  # fmt: skip
+MUTANTS = tuple(Mutant(*row) for row in ROWS)
 
 # -- variants -----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ mistakes are in its windows, its initial states, and in what goes from one updat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, product
+from typing import Any
 
 import numpy as np
 
@@ -69,14 +70,18 @@ def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
         sizes = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | dict(own)
         every = sizes["T"] if recipe.K == recipe.T else min(sizes["K"], sizes["T"])
         sizes["K"] = own.get("K", every)
-        if step is not None:
-            rate = recipe.step.learning_rate or 0.1
+        if recipe.step is not None:
+            step, rate = recipe.step, recipe.step.learning_rate or 0.1
             given = {n: v for n, v in step._asdict().items() if v and not isinstance(v, bool)}
             given["learning_rate"] = rate
             others = {name: 1e-3 if name == "max_norm" else 0.6 for name in given}
             factor = ({}, others, {"max_norm": 1e3, "max_value": 1e3})[i]
-            step = recipe.step._replace(**{n: v * factor.get(n, 1.0) for n, v in given.items()})
-        changes = {"velocity": i != 1, "gain": 3.0 if i == 2 else 1.0, "seed": recipe.seed + i}
+            step = step._replace(**{n: v * factor.get(n, 1.0) for n, v in given.items()})
+        changes: dict[str, Any] = {
+            "velocity": i != 1,
+            "gain": 3.0 if i == 2 else 1.0,
+            "seed": recipe.seed + i,
+        }
         changed = recipe._replace(step=step, dtype=dtype, **PLAIN | sizes | changes)
         yield restricted(changed, has)
 
@@ -125,7 +130,9 @@ class Fit:
 
     def __init__(self, case: WindowCase, report: Arrays):
         self.dtype, rows = case.dtype, with_rows(case)._replace(h_0=initial_state(case))
-        arrays = {name: _as_float64(getattr(rows, name)) for name in ("x", "target", "h_0")}
+        arrays: dict[str, Any] = {
+            name: _as_float64(getattr(rows, name)) for name in ("x", "target", "h_0")
+        }
         velocity = None if rows.velocity is None else tree_map(_as_float64, rows.velocity)
         params = tree_map(_as_float64, rows.params)
         self.case = rows._replace(params=params, velocity=velocity, **arrays)
@@ -189,6 +196,7 @@ class Fit:
         """Whether these are the reported numbers of these tensors."""
         return all(
             np.shape(values[name]) == np.shape(self.report[name])
+            and np.isfinite(values[name]).all()  # else anything would be allowed
             and _largest(values[name] - self.report[name]) <= self.allowed(name, values[name])
             for name in names
         )
@@ -403,7 +411,8 @@ class Updates:
     def initial_states(self) -> str:
         """The way to choose initial states of which those of all updates are."""
         run, columns = self.recorded.run, self.recorded.updates
-        initial = columns["initial"][(slice(None), *self.network)].astype(np.float64)
+        place: Any = (slice(None), *self.network)
+        initial = columns["initial"][place].astype(np.float64)
         states: dict[int, NumpyArray] = {0: np.broadcast_to(run.h_0, initial[0].shape)}
         fitting, eps = dict(STATES), ROUNDING * np.finfo(run.params.W_hh.dtype).eps
         for i, epoch in enumerate(self.epoch):
@@ -439,6 +448,9 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
             moved = run._replace(**{name: np.roll(getattr(run, name), by, 0)})
             yield f"{words} one step {when}", partial(of_run, updates.recorded._replace(run=moved))
 
+    def is_reset_every(period: int, phase: int, i: int) -> bool:
+        return (i + phase) % period == 0
+
     def added(is_reset: Callable[[int], bool], i: int) -> bool:
         """Whether the gradients are added to those of the update before."""
         before = {} if i == 0 or is_reset(i) else fit(i - 1).report
@@ -449,7 +461,7 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
     yield "gradients add up from update to update", partial(added, lambda i: False)
     yield "gradients add up within an epoch", partial(added, lambda i: number[i] == 1)
     for period, phase in ((2, 0), (2, 1), (3, 0), (3, 1), (3, 2)):
-        reset = partial(added, lambda i, period=period, phase=phase: (i + phase) % period == 0)
+        reset = partial(added, partial(is_reset_every, period, phase))
         yield f"gradients set to zero at every {period}th update alone", reset
 
     def former_weights(i: int) -> bool:
@@ -463,7 +475,7 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
         moved = columns["start"][i] - columns["start"][i - 1]
         return np.array_equal(a[:old], fit(i - 1).report["a"][moved : moved + old])
 
-    def is_step(i: int, gradients: Arrays, **changes: object) -> bool:
+    def is_step(i: int, gradients: Arrays, **changes: Any) -> bool:
         """Whether the step is another one, and the rest right."""
         values = stepped(fit(i).case._replace(**changes), gradients)
         return not fit(i).wrong & fit(i).flow and fit(i).explains(values, fit(i).stepped)
@@ -487,6 +499,6 @@ def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
         "a step at the last update of an epoch alone": lambda i: np.append(number[1:] == 1, 1)[i],
     }
     for c in (0.5, 0.1, 0.9, 0.95, 0.99, 0.999):
-        factors[f"the rate × {c:g} at every epoch"] = lambda i, c=c: c ** float(epoch[i] - 1)
-        factors[f"the rate × {c:g} at every update"] = lambda i, c=c: c ** float(i)
+        factors[f"the rate × {c:g} at every epoch"] = partial(lambda c, i: c ** (epoch[i] - 1.0), c)
+        factors[f"the rate × {c:g} at every update"] = partial(lambda c, i: c ** float(i), c)
     yield from ((text, partial(at_rate, factor)) for text, factor in factors.items())

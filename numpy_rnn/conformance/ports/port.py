@@ -97,7 +97,7 @@ class PackagePort:
         return {name: np.asarray(rnn.to_numpy(array)) for name, array in report.items()}
 
 
-def find_port(name: str) -> Port:
+def find_port(name: str) -> Any:
     """The port of this name: a package, or module:object. Raises InputError if there is none."""
     module, _, path = name.partition(":")
     if module.endswith(".py"):
@@ -228,8 +228,8 @@ def described(error: BaseException, function: object = None) -> str:
 def user_frame(error: BaseException, function: object = None) -> traceback.FrameSummary | None:
     """The last line in the file of a function, or else the last one that is not installed."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
-    stack = traceback.extract_tb(error.__traceback__)
-    stack = [frame for frame in stack if not frame.filename.startswith(SUITE)]
+    every = traceback.extract_tb(error.__traceback__)
+    stack = [frame for frame in every if not frame.filename.startswith(SUITE)]
     frames = [frame for frame in stack if code is not None and frame.filename == code.co_filename]
     frames = frames or [frame for frame in stack if not frame.filename.startswith(INSTALLED)]
     return frames[-1] if frames else None

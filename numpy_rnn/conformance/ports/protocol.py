@@ -44,6 +44,7 @@ FEW_SIZES = tuple(  # four shapes that show faults, for code that is compiled fo
     dict(zip("TBDHOK", map(int, sizes.split())))
     for sizes in ("4 2 3 6 5 3", "5 3 2 4 1 5", "3 1 4 17 2 1", "1 4 1 3 2 1")
 )
+LISTS = ("dtypes", "capabilities", "lacks")
 VERSION = 2
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 MAX_HELLO_LENGTH = 10_000  # characters
@@ -99,15 +100,15 @@ def identity_from(stated: Mapping[str, object]) -> Identity:
     }
     for what, (is_valid, expected) in rules.items():
         if not is_valid:
-            given, kind = short_repr(getattr(port, what), repr), "a list of some of "
-            kind = kind if what in ("dtypes", "capabilities", "lacks") else ""
-            raise PortFault(f"{what} is {given}: expected {kind}{expected}")
+            shown, is_list = short_repr(getattr(port, what), repr), what in LISTS
+            kind = "a list of some of " if is_list else ""
+            raise PortFault(f"{what} is {shown}: expected {kind}{expected}")
     stated_names = {*port.lacks, *port.capabilities}
     for names, others in CONTRADICTIONS:
         if stated_names.issuperset(names) and not stated_names.intersection(others):
             expected = f"the capability {' or '.join(others)}" if others else "one of them at most"
             raise PortFault(f"it states {' and '.join(names)}: expected {expected}")
-    lists = {name: tuple(getattr(port, name)) for name in ("dtypes", "capabilities", "lacks")}
+    lists = {name: tuple(getattr(port, name)) for name in LISTS}
     return port._replace(**lists, sizes=tuple(shapes))  # type: ignore[arg-type]
 
 
