@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from numpy_rnn.common.checks import check_forward, check_objective
+from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
 from torch_rnn.parameters import ARRAYS, Array, as_rows, no_autocast
@@ -26,8 +26,7 @@ def forward(
     The activations carry the graph that `bptt` and `adjoints` differentiate, on from that of x and
     h_0 if these have one. Raises InputError on tensors of torch.inference_mode too, outside of it.
     """
-    check_objective(Objective(nonlinearity))
-    check_forward(ARRAYS, params, x, h_0)
+    check_forward(ARRAYS, params, x, h_0, Objective(nonlinearity))
     tensors = [v for v in (*params, x, h_0) if v is not None]
     if not torch.is_inference_mode_enabled() and any(v.is_inference() for v in tensors):
         what = "a tensor was made under torch.inference_mode, without a graph"

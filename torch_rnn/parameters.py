@@ -12,10 +12,8 @@ import torch
 from torch.nn import functional
 
 from numpy_rnn.common import initial
-from numpy_rnn.common.arrays import Arrays, check_convertible
-from numpy_rnn.common.checks import check_parameters
-from numpy_rnn.common.conversion import convert, tree_map
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.checks import Arrays, check_convertible, check_parameters
+from numpy_rnn.common.records import Parameters, tree_map
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
 ARRAYS = Arrays(torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array")
@@ -38,7 +36,7 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of read-only memory
             return torch.from_numpy(array)
 
-    tensors = convert(converted, value)
+    tensors = tree_map(converted, value)
     for theta in tensors if isinstance(value, Parameters) else ():
         if isinstance(theta, torch.Tensor) and theta.is_floating_point():
             theta.requires_grad_()
@@ -53,12 +51,12 @@ def to_numpy(value: Any) -> Any:
         check_convertible(array)
         return np.array(array)
 
-    return convert(converted, value)
+    return tree_map(converted, value)
 
 
 def copy_of(value: Any) -> Any:
     """A copy of a tensor, or of every tensor of nested tuples, in C order and without a graph."""
-    return convert(lambda v: v.detach().clone(memory_format=torch.contiguous_format), value)
+    return tree_map(lambda v: v.detach().clone(memory_format=torch.contiguous_format), value)
 
 
 def as_leaves(params: Parameters[Array]) -> Parameters[Array]:

@@ -14,8 +14,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim.sgd import sgd as torch_sgd
 
 from numpy_rnn.common import checks
-from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step
+from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step, tree_map
 from torch_rnn.parameters import (
     ARRAYS,
     Array,

@@ -14,11 +14,10 @@ import numpy as np
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.series import MIN_ROWS, SINE_WAVE, character_classes, read_series, read_text
 from numpy_rnn.common.checks import check_parameters
-from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions
+from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions, tree_map
 from numpy_rnn.parameters import ARRAYS
 
 NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")

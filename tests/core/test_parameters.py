@@ -76,7 +76,6 @@ def as_stated(D, H, O, seed, dtype, bias=False):
     return Parameters(*(w.astype(dtype) for w in weights), *biases)
 
 
-@pytest.mark.no_perturb
 @KINDS
 def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     """The same bits in every package. Network n of an ensemble is what seed + n draws alone."""

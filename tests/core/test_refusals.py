@@ -1,5 +1,6 @@
 """Arguments that do not fit are refused before anything is computed, by an error that names one."""
 
+import textwrap
 from functools import cache
 from itertools import product
 
@@ -248,22 +249,27 @@ def test_messages():
     for name, changes, *N in CALLS:
         given = changed(numpy_rnn, valid(numpy_rnn, *N)[name], changes)
         messages.append(refusal(numpy_rnn, name, given))
-    assert "\n".join(messages) == snapshot("""\
+    assert "\n".join(textwrap.fill(message, 96) for message in messages) == snapshot("""\
 x has shape (4, 6, 2, 3): expected (4, 7, B, 3) or (4, B, 3)
 h of the activations has shape (4, 2, 5): expected (5, 2, 5)
 b_y is given without b_h: expected both biases or neither
-there is no velocity of W_hy: expected one for each parameter
-the velocity of W_hy has shape (5, 5): expected (5, 6)
-a velocity is given without momentum or adagrad: expected None; pass the momentum or adagrad=True of the run that the velocity is from
-yield_every is 'all': expected 1, for every update, or 'epoch', for the last update of each epoch
+W_hy of the velocity is of type NoneType: expected a NumPy array without a mask; torch_rnn takes
+tensors
+W_hy of the velocity has shape (5, 5): expected (5, 6)
+velocity is given without momentum or adagrad: expected one of them
+yield_every is 'all': expected 1, for every update, or 'epoch', for the last update of each
+epoch
 the learning rate has shape (4,): expected a number, or one per network, of shape (7,)
-k2 is 2 and k1 is 3: expected k2 ≥ k1, because the window must contain the k1 new steps of its update; choose k2 ≥ 3
+k2 is 2 and k1 is 3: expected k2 ≥ k1, because the window must contain the k1 new steps of its
+update; choose k2 ≥ 3
 target has 9 steps and x has 4: expected between 1 and 4
 adagrad needs momentum 0, dampening 0 and nesterov False: they are 0.9, 0.0 and False
 nesterov needs momentum above 0 and dampening 0: they are 0.9, 0.1 and True
 max norm is 1.0 and max value is 2.0: expected one of the two
 unknown nonlinearity 'sin': expected tanh or relu or sigmoid
-x holds the class 3: expected classes from 0 to 2
-target is float64: expected classes, which are integers, as the loss is cross_entropy; for other numbers choose squared_error
-the largest number of the array is 9223372036854775808: expected a whole number, 0 or more and at most 9223372036854775807\
+x contains 3: expected classes from 0 to 2
+target is float64, and the loss is one of classes: expected integers; for other numbers choose
+squared_error
+the largest number of the array is 9223372036854775808: expected a whole number, 0 or more and
+at most 9223372036854775807\
 """)

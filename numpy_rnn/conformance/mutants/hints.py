@@ -11,8 +11,7 @@ from itertools import chain, product
 
 import numpy as np
 
-from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import NumpyArray, WindowCase
+from numpy_rnn.common.records import NumpyArray, WindowCase, tree_map
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
     FIELDS,

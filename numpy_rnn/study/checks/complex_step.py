@@ -23,8 +23,7 @@ from math import prod
 
 import numpy as np
 
-from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import WindowCase
+from numpy_rnn.common.records import WindowCase, tree_map
 from numpy_rnn.study.checks.comparison import Witnessed
 from numpy_rnn.study.checks.equations import BY_STEP, divisor
 from numpy_rnn.study.suite_parts import (
