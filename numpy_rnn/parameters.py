@@ -16,7 +16,7 @@ from numpy_rnn.common.checks import (
     is_integer,
 )
 from numpy_rnn.common.initial import initial_parameters as initial_parameters
-from numpy_rnn.common.records import Parameters, tree_map
+from numpy_rnn.common.records import Parameters, T, tree_map
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
 ARRAYS = NUMPY_ARRAYS
@@ -56,7 +56,7 @@ def to_numpy(value: Any) -> Any:
     return from_numpy(value)
 
 
-def copy_of(value: Any) -> Any:
+def copy_of(value: T) -> T:
     """A copy of an array of this package, or of every array of nested tuples, in C order."""
     return tree_map(partial(np.array, order="C"), value)
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, Type
 from numpy.typing import NDArray
 
 A = TypeVar("A")  # numpy.ndarray or torch.Tensor
+T = TypeVar("T")
 Array = Any  # of either package, in functions that serve both
 NumpyArray = NDArray[Any]
 DTYPES = ("float32", "float64")
@@ -227,10 +228,13 @@ class TrainKeywords(SgdKeywords, Generic[A], total=False):
     yield_every: YieldEvery
 
 
-def tree_map(function: Callable[..., Any], value: Any, *more: Any) -> Any:
+def tree_map(function: Callable[..., Any], value: T, *more: Any) -> T:
     """f(array, ...) of an array, or of each array of nested tuples; None and numbers stay."""
+    result: T = value
     if isinstance(value, tuple):
+        kind: Any = type(value)
         results = [tree_map(function, *items) for items in zip(value, *more)]
-        return type(value)(*results) if hasattr(value, "_fields") else tuple(results)
-    is_plain = value is None or isinstance(value, int) or type(value) is float
-    return value if is_plain else function(value, *more)
+        result = kind(*results) if hasattr(value, "_fields") else kind(results)
+    elif not (value is None or isinstance(value, int) or type(value) is float):
+        result = function(value, *more)
+    return result
