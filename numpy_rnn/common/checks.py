@@ -109,12 +109,16 @@ def check_arrays(arrays: Arrays, arguments: Iterable[Argument], *, finite: bool 
         single = [letter for letter in letters if letter != "N"]
         is_ensemble = values.ndim == len(letters) if is_ensemble is None else is_ensemble
         allowed = [letters] * is_ensemble + [single] * (not is_ensemble or "(N)" in axes)
-        if not any(_fits(values.shape, each, sizes) for each in allowed):
+        form = next((each for each in allowed if len(each) == values.ndim), [])
+        known = sizes | {"T+1": sizes.get("T", 0) + 1}
+        fits = all(known.setdefault(axis, n) == n > 0 for axis, n in zip(form, values.shape))
+        if not (form and fits):
             shapes = (", ".join(str(sizes.get(axis, axis)) for axis in each) for each in allowed)
             expected = " or ".join(f"({shape})" for shape in shapes)
             hint = ", as integers are classes" * has_classes
             hint += ", time first" * (letters[0] in {"T", "K"} - sizes.keys())
             raise InputError(f"{name} has shape {values.shape}: expected {expected}{hint}")
+        sizes = known
         if has_classes:
             check_values(name, values, 0, sizes[last] - 1)
             continue
@@ -125,13 +129,6 @@ def check_arrays(arrays: Arrays, arguments: Iterable[Argument], *, finite: bool 
             raise InputError(f"{name} is {dtypes}: expected one dtype")
         if finite:
             check_values(name, values)
-
-
-def _fits(shape: tuple[int, ...], letters: list[str], sizes: dict[str, int]) -> bool:
-    """Whether a shape has the sizes of these axes; adds those that are not known yet."""
-    sizes |= {"T+1": sizes["T"] + 1} if "T" in sizes else {}
-    fits = len(shape) == len(letters) and 0 not in shape
-    return fits and all(sizes.setdefault(axis, n) == n for axis, n in zip(letters, shape))
 
 
 def fields(
@@ -146,8 +143,7 @@ def fields(
     for field, axes, array, theta in zip(kind._fields, AXES[kind], record, like or record):
         if array is not None and theta is None:
             raise InputError(f"there is a {name} of {field}: expected none, as params has none")
-        is_optional = partial or (theta is None and field in kind._field_defaults)
-        if array is not None or not is_optional:
+        if array is not None or not (partial or (theta is None and field in kind._field_defaults)):
             yield (field if name == "params" else f"{field} of the {name}"), array, axes
 
 
@@ -168,10 +164,8 @@ def check_schedule(schedule: Schedule) -> Schedule:
     """The schedule in plain integers, 1 ≤ k1 ≤ k2 and epochs ≥ 0."""
     k1, k2 = check_integer("k1", schedule.k1, 1), check_integer("k2", schedule.k2, 1)
     if k2 < k1:
-        raise InputError(
-            f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, because the window must contain the k1"
-            f" new steps of its update; choose k2 ≥ {k1}"
-        )
+        why = f"because the window must contain the k1 new steps of its update; choose k2 ≥ {k1}"
+        raise InputError(f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, {why}")
     return Schedule(k1, k2, check_integer("epochs", schedule.epochs, 0))
 
 
@@ -263,15 +257,14 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
 def check_run(arrays: Arrays, run: Run) -> Run:
     """The run in plain numbers."""
     schedule, objective, step = run.options
-    schedule, objective = check_schedule(schedule), check_objective(objective)
-    step = check_step(step)
+    schedule, step = check_schedule(schedule), check_step(step)
     velocity: Iterable[Argument] = ()
     if run.velocity is not None:
         if not step.has_velocity:
             raise InputError("velocity is given without momentum or adagrad: expected one of them")
         velocity = fields("velocity", run.velocity, records.Gradients, run.params)
     series = [("x", run.x, "T (N) B D?"), ("h_0", run.h_0, "(N) B H")]
-    target = "target", run.target, f"T {TARGETS[objective.loss]}"
+    target = "target", run.target, f"T {TARGETS[check_objective(objective).loss]}"
     check_parameters(arrays, run.params, chain(series, [target], velocity), finite=True)
     rate = check_learning_rate(run.params, step.learning_rate)
     for name, v in zip(Parameters._fields, run.velocity or ()):
