@@ -107,7 +107,7 @@ def spoiled_arrays(rnn, name, array):
         others = [*map(import_module("torch").tensor, others), plain]
     else:
         others += [plain.astype(kind) for kind in ("longdouble", "object", ">f8")]
-    cuts = [array[:1], array[None], array[..., :1][..., 0]]
+    cuts = [array[:1], array[:0], array[None], array[..., :1][..., 0]]
     nan = plain.astype(float) + np.where(np.arange(plain.size) == 0, np.nan, 0).reshape(plain.shape)
     nans = [rnn.from_numpy(nan)] if name in FINITE else []
     return [*others, np.ma.masked_array(plain, plain > 0), plain.tolist(), *cuts, *nans]
