@@ -22,9 +22,9 @@ ENDINGS = {"save": (".npz",), "output": (".csv",), "plot": (".png", ".pdf", ".sv
 
 def main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> int:
     """Run a command of the package `rnn`. commands: "module:function", imported if it is used."""
-    words = sys.argv[1:] if arguments is None else arguments
 
     def work() -> int:
+        words = sys.argv[1:] if arguments is None else arguments
         options = parse(rnn.__name__, words, commands)
         with contextlib.redirect_stdout(None) if options.quiet else contextlib.nullcontext():
             if options.command == "train":

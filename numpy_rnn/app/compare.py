@@ -26,7 +26,7 @@ from numpy_rnn.conformance.case import (
     parameters_from,
 )
 from numpy_rnn.conformance.judge import Judgement, finite_part, judge
-from numpy_rnn.conformance.mutants.run_hints import hint_for_run
+from numpy_rnn.conformance.mutants.hints import hint_for_run
 from numpy_rnn.conformance.ports.port import PackagePort, find_port
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault

@@ -5,21 +5,31 @@ with Adagrad the sums of squares; configuration, a string: JSON of the options, 
 alphabet, in the order of the classes, and its smoothed loss.
 """
 
+import csv
 import json
 import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.series import MIN_ROWS, SINE_WAVE, character_classes, read_series, read_text
 from numpy_rnn.common.checks import check_parameters
 from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
-from numpy_rnn.common.files import load_arrays, save_arrays
+from numpy_rnn.common.files import load_arrays, read_bytes, save_arrays
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions, tree_map
 from numpy_rnn.parameters import ARRAYS
 
+MIN_ROWS = 3  # each row is predicted from the one before
+BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
+NUMBERS = "expected finite numbers with decimal points, one row per time step"
+
+# The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
+SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"])
 NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
 VELOCITY = tuple("v" + name for name in NAMES)
 
@@ -77,8 +87,7 @@ def prepare(options: Configuration) -> Experiment:
         params = initial_parameters(D, options.hidden_size or 6, D, **draw)
     sizes, step = (params.W_xh.shape[-2], params.W_hy.shape[-1]), options.run_options().step
     if sizes != (D, D):
-        found = f"weights file {options.weights} has {sizes[0]} inputs and {sizes[1]} outputs"
-        raise InputError(f"{found}: expected {D} of each, as in {name}")
+        raise InputError(f"{options.weights} has {sizes} inputs and outputs: expected {(D, D)}")
     if not step.has_velocity or saved.get("adagrad", step.adagrad) != step.adagrad:
         velocity = None  # sums of squares are no velocity
     h_0 = np.zeros((1, params.W_hh.shape[-1]), dtype)
@@ -93,8 +102,7 @@ def _standardized(options: Configuration, dtype: Any) -> tuple[np.ndarray, dict[
     rows, columns = SINE_WAVE if data is None else read_series(data, chosen)
     trained, mean, deviation = rows[: len(rows) - held_out], 0.0, 1.0
     if len(trained) < MIN_ROWS:
-        limit = f"{len(rows) - MIN_ROWS} at most, so that {MIN_ROWS} rows are trained on"
-        raise InputError(f"--held-out is {held_out}: expected {limit}")
+        raise InputError(f"--held-out is {held_out}: expected {len(rows) - MIN_ROWS} at most")
     with np.errstate(all="ignore"):  # what is not finite is refused below
         if options.standardize:
             mean, deviation = trained.mean(axis=0), trained.std(axis=0)
@@ -125,10 +133,9 @@ def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
     found = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
         unknown = set(found) - {*NAMES, *VELOCITY, "configuration"}
-        missing = [name for name in NAMES[:3] if name not in found]
-        if unknown or missing:
-            what = f"it has {some_of(unknown)}" if unknown else f"it has no {some_of(missing)}"
-            raise InputError(f"{what}: expected W_xh, W_hh, W_hy and what else --save writes")
+        if unknown or not found.keys() >= {*NAMES[:3]}:
+            what = some_of(sorted(unknown) or found)
+            raise InputError(f"it has {what}: expected W_xh, W_hh, W_hy and what --save writes")
         # In C order, on which the rounding of products depends.
         found = {name: np.array(array, order="C") for name, array in found.items()}
         params: Any = Parameters(*map(found.get, NAMES))
@@ -144,10 +151,88 @@ def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
         try:
             configuration = json.loads(found.get("configuration", np.array("{}")).item())
             alphabet = configuration.get("alphabet") or "-" * params.W_hy.shape[-1]
-            is_fine = isinstance(alphabet, str) and len(alphabet) == params.W_hy.shape[-1]
-            is_fine &= 0 < (configuration.get("smoothed") or 1.0) < np.inf
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            is_fine = False
-        if not is_fine:
-            raise InputError("its configuration is damaged: expected a file that --save wrote")
+            smoothed = float(configuration.get("smoothed") or 1.0)
+            if len("".join(alphabet)) != params.W_hy.shape[-1] or not 0 < smoothed < np.inf:
+                raise ValueError
+        except (AttributeError, RecursionError, TypeError, ValueError):
+            raise InputError("its configuration is damaged: expected a file of --save") from None
     return params, velocity, configuration
+
+
+def read_text(path: str) -> str:
+    """The UTF-8 text of a regular file or a pipe, with any line ends. Raises InputError."""
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"byte {error.start} is not UTF-8: expected a text file") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_series(path: str, columns: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
+    """The numbers in a text file. columns: names, or numbers from 1.
+
+    Columns are separated by semicolons, tabs, commas or spaces, the first of these in the second
+    line. The first line may be a header, also after a "#". Raises InputError on anything else.
+    """
+    with errors_about(f"data file {path}"):
+        text = read_text(path)
+        is_comment = text.lstrip().startswith("#")
+        lines = [line.strip(" ") for line in text.replace("#", "", is_comment).split("\n")]
+        second = ["", *filter(None, lines)][:3][-1]
+        mark = next((mark for mark in ";\t," if mark in second), " ")
+        reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
+        try:
+            rows = [(reader.line_num, [*map(str.strip, row)]) for row in reader if any(row)]
+        except csv.Error as error:
+            raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
+        names: list[str] = []
+        if rows and (is_comment or not any(map(BEGINS_A_NUMBER.match, rows[0][1]))):
+            names = rows.pop(0)[1]
+        if len(rows) < MIN_ROWS:
+            raise InputError(f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more")
+        count = len(rows[0][1])
+        names = names if len(names) == count else [f"column {n + 1}" for n in range(count)]
+        places = _places(columns, names, count)
+        values = []
+        for line, fields in rows:
+            if len(fields) != count:
+                found = f"line {line} has {len(fields)} columns, the first row {count}"
+                raise InputError(f"{found}; {NUMBERS}")
+            values.append([_number(fields[place], line, place) for place in places])
+    return np.array(values), [names[place] for place in places]
+
+
+def _number(text: str, line: int, place: int) -> float:
+    """The finite number in a column of a line. 1_000 is one in Python only."""
+    with suppress(ValueError):
+        if isfinite(value := float(text.replace("_", "x"))):
+            return value
+    raise InputError(f"line {line}, column {place + 1} is {text!r}; {NUMBERS}")
+
+
+def _places(columns: Sequence[str] | None, names: list[str], count: int) -> list[int]:
+    """The indices of the chosen columns among `count`."""
+    numbers = [str(number) for number in range(1, count + 1)]
+    places: list[int] = []
+    for column in numbers if columns is None else columns:
+        known = numbers if column in numbers else names
+        if known.count(column) != 1 or known.index(column) in places:
+            expected = f"expected names or numbers, each once: {some_of(names)}"
+            raise InputError(f"the columns have {column!r}; {expected}")
+        places.append(known.index(column))
+    return places
+
+
+def character_classes(text: str, alphabet: str | None) -> tuple[np.ndarray, str]:
+    """The class of every character, (N,), and the alphabet, whose n-th character has class n.
+
+    alphabet: that of saved weights, or None: the characters of the text, in the order of Unicode.
+    Raises InputError on characters that are not in it, and on fewer than two different ones.
+    """
+    alphabet = "".join(sorted(set(text))) if alphabet is None else alphabet
+    if len(alphabet) < 2 or "\0" in text:
+        raise InputError("it is binary, or has fewer than 2 different characters")
+    if unknown := sorted(set(text) - set(alphabet)):
+        raise InputError(f"it has {some_of(unknown)}; expected only characters of --weights")
+    index = {character: n for n, character in enumerate(alphabet)}
+    return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet

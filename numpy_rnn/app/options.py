@@ -29,9 +29,8 @@ def number(kind: type, least: float, most: float = 10**9) -> Callable[[str], Any
 WHOLE, COUNT, POSITIVE = number(int, 0), number(int, 1), number(float, 1e-300)
 LENGTH = number(int, 0, 10**6)
 
-# The options by group of --help: name, of the attribute of Configuration and of the field of a
-# record; type, which is a parser, a tuple of choices, bool (--name or --no-name), or None, a flag;
-# default; help; and the commands that have the option, if not all.
+# By group of --help: name, also of the record's field; type, which is a parser, a tuple of choices,
+# bool (--name or --no-name), or None, a flag; default; help; commands with the option, if not all.
 TABLE: dict[str, list[tuple[Any, ...]]] = {
     "run": [
         ("epochs", WHOLE, 300, "passes over the series"),
@@ -97,9 +96,8 @@ ABOUT = {
     "train": "Train an Elman network to predict the next row of a series, or character of a text."
     " Other commands: compare OTHER; study (numpy_rnn); audit SCRIPT (torch_rnn). Exit status: 0; 1"
     " if the run diverges; 2 if the input cannot be used; 130 after Ctrl-C.",
-    "compare": "Run this package and others with the same options, and check every update of each"
-    " against its rounding bounds. Exit status 1 if one is wrong. OTHER: a package such as"
-    " torch_rnn, a Python port as module:object, a program, or a trace file.",
+    "compare": "Check every update of this package and of others against rounding bounds; status 1"
+    " if one is wrong. OTHER: a package, a port as module:object, a program, or a trace file.",
     "study": "Write two pages about the gradient of a run: lesson.html and evidence.html.",
 }
 

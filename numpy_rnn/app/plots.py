@@ -16,8 +16,7 @@ from numpy_rnn.common.errors import InputError, printable, shortened
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.format import MAX_TITLE, MAX_WIDTH, join_names
 
-MAX_FEATURES = 4
-MAX_POINTS = 100  # a longer series is drawn as lines
+MAX_FEATURES, MAX_POINTS = 4, 100  # of a plot; a longer series is drawn as lines
 
 # Okabe and Ito's colours, which are distinct for the colour-blind. Markers and lines differ too.
 STYLES = ("#E69F00", "s", "-", "--"), ("#0072B2", "x", ":", "-."), ("#009E73", "+", "--", ":")
@@ -62,7 +61,6 @@ def draw_results(figure: Any, experiment: Experiment, results: dict[str, Result]
     """
     names, first = experiment.columns, next(iter(results.values()))
     title = f"{join_names(list(results))}: {shortened(experiment.name, MAX_TITLE)}, one step ahead"
-    title += f", the first {MAX_FEATURES} of {len(names)} columns" * (len(names) > MAX_FEATURES)
     if experiment.networks:
         title += f"\nmedians of {first.converged().sum()} networks, and 10th to 90th percentiles"
     rows = min(len(names), MAX_FEATURES)
@@ -73,17 +71,15 @@ def draw_results(figure: Any, experiment: Experiment, results: dict[str, Result]
         axes = figure.add_subplot(grid[feature, 0], xlabel="time (steps)" * (feature == rows - 1))
         _draw_series(axes, experiment, results, feature)
         axes.set_ylabel(shortened(names[feature], MAX_WIDTH), parse_math=False)
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 4 if len(results) == 1 else 2}
-    legend = figure.axes[0].legend(frameon=False, **place)
+    place: Any = {"bbox_to_anchor": (0, 1), "ncols": 4 if len(results) == 1 else 2}
+    legend = figure.axes[0].legend(loc="lower left", frameon=False, **place)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a $ in a name does not start a formula
     if len(first.losses):
         _draw_losses(figure.add_subplot(grid[:2, 1]), experiment, results)
 
 
-def _draw_series(
-    axes: Any, experiment: Experiment, results: dict[str, Result], feature: int
-) -> None:
+def _draw_series(axes: Any, experiment: Experiment, results: Any, feature: int) -> None:
     """Draw one column of the series and of all results."""
     actual = experiment.series[:, feature]
     is_short = len(actual) <= MAX_POINTS
@@ -94,7 +90,7 @@ def _draw_series(
         for kind, style in {"predicted": look, "free-running": {"ls": line}}.items():
             begin, values = result.curves(experiment)[kind]
             label = kind + f", {name}" * (len(results) > 1)
-            _draw_band(axes, begin, result, values[..., feature], color, label=label, **style)
+            _draw_band(axes, begin, result, values[..., feature], color=color, label=label, **style)
     if experiment.held_out:
         border = len(actual) + 0.5 - experiment.held_out
         axes.axvline(border, color="#999999", lw=1, zorder=0, label="held out from here on")
@@ -104,21 +100,18 @@ def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) 
     """Draw the loss by epoch."""
     for (color, _, line, _), (name, result) in zip(cycle(STYLES), results.items()):
         marker = "." * (len(result.losses) == 1)  # a line needs two points
-        _draw_band(axes, 1, result, result.losses, color, label=name, ls=line, marker=marker)
-    is_log = all((r.losses[:, r.converged()] > 0).all() for r in results.values())
-    units = ",\nin standardized units" * np.ndim(experiment.deviation) + ", log scale" * is_log
-    axes.set(xlabel="epoch", ylabel=f"loss of an epoch\n(half squared error{units})")
-    axes.set_yscale("log" if is_log else "linear")
+        _draw_band(axes, 1, result, result.losses, color=color, label=name, ls=line, marker=marker)
+    units = ",\nin standardized units" * np.ndim(experiment.deviation)
+    label = f"loss of an epoch\n(half squared error{units}, log scale)"
+    axes.set(xlabel="epoch", ylabel=label, yscale="log")
 
 
-def _draw_band(
-    axes: Any, first: int, result: Result, values: np.ndarray, color: str, **style: Any
-) -> None:
+def _draw_band(axes: Any, first: int, result: Result, values: Any, **style: Any) -> None:
     """Draw values from a time on: median, and percentiles if they differ."""
     axes.xaxis.get_major_locator().set_params(integer=True)
     if len(values) and result.converged().any():
         low, middle, high = result.band(values)
         times = np.arange(first, first + len(values))
-        axes.plot(times, middle, color=color, **style)
+        axes.plot(times, middle, **style)
         if (high > low).any():
-            axes.fill_between(times, low, high, color=color, alpha=0.2, linewidth=0)
+            axes.fill_between(times, low, high, color=style["color"], alpha=0.2, linewidth=0)

@@ -10,19 +10,16 @@ import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.common.errors import Diverged, printable, shortened, some_of
+from numpy_rnn.common.errors import Diverged, printable, shortened
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.format import MAX_WIDTH, format_number, format_table, join_names, pluralize
 from numpy_rnn.common.records import Objective, Parameters, Run, Update
 
-LOG_EVERY, LOG_UPDATES = 10, 1000  # epochs; of a text, updates
+LOG_EVERY, LOG_UPDATES, GENERATED = 10, 1000, 20  # epochs; updates of a text; free-running steps
 STEPS_PER_PASS = 1_000  # of the forward passes of predictions
-GENERATED = 20  # free-running steps
-MAX_ROWS = 40  # of the series, and of free-running values after it
-MAX_FEATURES = 3  # whose values and errors are printed
+MAX_ROWS, MAX_FEATURES = 40, 3  # in tables; also of free-running values after the series
 BAND = (10, 50, 90)  # percentiles of an ensemble
 KEPT = 0.999  # of the smoothed loss, at each update
-RULE = "----"
 REMEDIES = "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
 
 
@@ -50,10 +47,7 @@ class Result(NamedTuple):
 
 
 class Trainer:
-    """A run on a series: an iterable of its updates, and what it prints.
-
-    Networks of an ensemble whose loss is not finite are left out; the others continue.
-    """
+    """A run on a series: an iterable of its updates, and what it prints."""
 
     def __init__(self, rnn: Any, experiment: Experiment, configuration: Configuration):
         """Raises InputError if options and data do not agree."""
@@ -69,7 +63,7 @@ class Trainer:
         self._iterator = begin(rnn, self.run)
 
     def __iter__(self) -> Iterator[Update[Any]]:
-        """Make all updates. Raises Diverged if no network has a finite loss."""
+        """Make all updates. Raises Diverged if no network of the ensemble has a finite loss."""
         is_sum, total = self.configuration.reduction == "sum", np.zeros_like(self.loss)
         for update in self._iterator:
             loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
@@ -103,10 +97,9 @@ class Trainer:
 
     def heading(self) -> str:
         """The heading of the losses."""
-        if not self.experiment.networks:
-            return "epoch          loss"
-        networks = self.experiment.networks[0]
-        return f"epoch   median loss           10 %           90 %   of {networks} networks"
+        several = "epoch   median loss           10 %           90 %   of {} networks"
+        networks = self.experiment.networks
+        return several.format(*networks) if networks else "epoch          loss"
 
     def lines(self) -> list[str]:
         """The row of an epoch that has ended: the loss, or median and band of the finite ones."""
@@ -123,7 +116,7 @@ class Trainer:
         """The tables of predictions and errors. Raises Diverged if no prediction is finite."""
         experiment, generate = self.experiment, self.configuration.generate
         generate = experiment.held_out or GENERATED if generate is None else generate
-        objective, (params, _) = self.run.options.objective, self.weights()
+        objective, params = self.run.options.objective, self.weights()[0]
         made = predict(self.rnn, params, experiment, objective, generate)
         self.result = Result(np.reshape(self.losses, (-1, *experiment.networks)), *made)
         if not (converged := self.result.converged()).all():
@@ -145,7 +138,7 @@ def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
 
 def predict(
     rnn: Any, params: Parameters[Any], experiment: Experiment, objective: Objective, generate: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     """One-step-ahead predictions (T, *E, D), and `generate` free-running values (G, *E, D) after
     the last step that is not held out, each fed back as the next input; in units of the series.
     """
@@ -156,9 +149,7 @@ def predict(
         return rnn.to_numpy(made.y), rnn.to_numpy(made.h[-1])
 
     T, border = len(experiment.x), len(experiment.x) - experiment.held_out
-    one: Any = []
-    free: Any = []
-    h = experiment.h_0
+    one, free, h = list[Any](), list[Any](), experiment.h_0
     for start, stop in pairwise(sorted({*range(0, T, STEPS_PER_PASS), border, T})):
         y, h = forward(experiment.x[start:stop], h)
         one.append(y)
@@ -168,23 +159,17 @@ def predict(
         fed, last = forward(fed, last)
         free.append(fed)
     parts = [np.concatenate(part)[..., 0, :] for part in (one, [one[0][:0], *free])]
-    one, free = (part.astype("f8") * experiment.deviation + experiment.mean for part in parts)
-    return one, free
+    return tuple(part.astype("f8") * experiment.deviation + experiment.mean for part in parts)
 
 
 def heading(name: str, experiment: Experiment, configuration: Configuration) -> str:
     """One line that describes the run of a package."""
-    run, series = experiment.run(configuration.run_options()), experiment.name
-    if configuration.data is not None:
-        series += f" ({some_of(experiment.columns)})"
-    parts = [described([name], series, run._replace(x=experiment.x))]
-    parts += ["standardized"] * configuration.standardize
-    parts += [f"{experiment.held_out} rows held out"] * (experiment.held_out > 0)
+    run = experiment.run(configuration.run_options())._replace(x=experiment.x)
     seed, networks, path = configuration.seed, configuration.networks, configuration.weights
     start = f"seed {seed}" if networks is None else f"seeds {seed} to {seed + networks - 1}"
     if path is not None:
         start = f"weights{' and velocity' * (experiment.velocity is not None)} from {path}"
-    return ", ".join([*parts, start])
+    return f"{described([name], experiment.name, run)}, {start}"
 
 
 def described(names: list[str], series: str, run: Run) -> str:
@@ -200,9 +185,7 @@ def described(names: list[str], series: str, run: Run) -> str:
 
 
 def series_table(experiment: Experiment, result: Result) -> list[str]:
-    """Lines of actual, predicted and free-running values by time, of an ensemble the medians: the
-    last rows of a long series, and the first of many columns.
-    """
+    """Lines of the last values by time, of an ensemble the medians, and of the first columns."""
     T, names = len(experiment.x), experiment.columns
     end = T + len(result.generated) - experiment.held_out
     first, stop = max(0, T - MAX_ROWS), max(T, min(end, T + MAX_ROWS))
@@ -210,8 +193,7 @@ def series_table(experiment: Experiment, result: Result) -> list[str]:
     for feature, name in enumerate(names[:MAX_FEATURES]):
         scale = np.abs(experiment.series[first + 1 :, feature]).max()
         for kind, (begin, values) in result.curves(experiment).items():
-            if kind != "actual":
-                values = result.band(values)[1]
+            values = values if kind == "actual" else result.band(values)[1]
             cells = {t: format_number(v, 0, scale) for t, v in enumerate(values[:, feature], begin)}
             head = kind + f" {shortened(name, MAX_WIDTH)}" * (len(names) > 1)
             table[head] = [cells.get(t + 2, "") for t in range(first, stop)]
@@ -221,9 +203,7 @@ def series_table(experiment: Experiment, result: Result) -> list[str]:
 
 
 def error_table(experiment: Experiment, result: Result) -> list[str]:
-    """Lines of the root mean square error of predictions one step ahead, in the median of an
-    ensemble, and that of the persistence baseline, which predicts the last value.
-    """
+    """Lines of the root mean square errors, and those of predicting the value before."""
     T, rows, names = len(experiment.x), experiment.series, experiment.columns
     border = T - experiment.held_out
     predictions = result.predictions.reshape(T, -1, len(names))[:, result.converged().ravel()]
@@ -268,12 +248,10 @@ class TextRun(Trainer):
         """The row of the latest update, and a sample between two rules."""
         row = f"{self.updates:8d}{self.latest.epoch if self.latest else 0:8d}{self.smoothed:16.6f}"
         text = "\n".join(map(printable, self.sample(self.configuration.sample).split("\n")))
-        return [row, RULE, text, RULE] if text else [row]
+        return [row, "----", text, "----"] if text else [row]
 
     def sample(self, length: int) -> str:
-        """A text of the network, which begins with the initial state and the first character of
-        the text: each character is drawn from softmax(y / temperature), and is the next input.
-        """
+        """A text, each character drawn from softmax(y / temperature), and then the next input."""
         rnn, seed = self.rnn, self.configuration.seed
         generator = np.random.default_rng((seed, self.updates))
         theta, h = rnn.from_numpy(self.weights()[0]), rnn.from_numpy(self.experiment.h_0)
@@ -299,6 +277,6 @@ def write_csv(path: str, run: Trainer) -> None:
         writer.writerow(["kind", "epoch", "time", "column", "network", "value"])
         for kind, (begin, array) in {"loss": (1, losses), **curves}.items():
             for (t, *n, column), value in np.ndenumerate(array):
-                where = ["", begin + t, run.experiment.columns[column]]
-                where = [begin + t, "", ""] if kind == "loss" else where
-                writer.writerow([kind, *where, n[0] + 1 if n else "", value])
+                place = ["", begin + t, run.experiment.columns[column]]
+                place = [begin + t, "", ""] if kind == "loss" else place
+                writer.writerow([kind, *place, n[0] + 1 if n else "", value])

@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -67,11 +68,16 @@ class Adapter:
         others = tuple(each for each in LACKS if each in choices and each not in has)
         self.lacks = others + tuple(stated.get("lacks", ()))
 
+    def window_update(
+        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
+    ) -> Report:
+        """The report of the code, which every adapter has."""
+        raise NotImplementedError
+
     def state(self, **absent: bool) -> None:
         """Add to what the port lacks; in the keywords, _ is a space, but in h_0."""
-        names = [
-            name if name in LACKS else name.replace("_", " ") for name in absent if absent[name]
-        ]
+        given = (name for name in absent if absent[name])
+        names = (name if name in LACKS else name.replace("_", " ") for name in given)
         self.lacks += tuple(name for name in names if name not in self.lacks)
 
     def find_way(self, ways: Iterable[tuple[str, dict[str, Any]]]) -> bool:
@@ -102,16 +108,16 @@ class Adapter:
                 return True
             possible.append(self.way)
         if not possible:
-            told = "; ".join(sorted(failures, key=failures.__getitem__, reverse=True))
-            raise InputError(
-                f"{self.name} cannot be called in any known way: {one_line(told, 600)}"
+            told = one_line(
+                "; ".join(sorted(failures, key=failures.__getitem__, reverse=True)), 600
             )
+            raise InputError(f"{self.name} cannot be called in any known way: {told}")
         self.way = possible[0]
         return False
 
     def _loss_of(self, recipe: Recipe) -> float:
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            return float(self.window_update(**port_arguments(recipe.case()))["loss"])  # type: ignore[attr-defined]
+            return float(self.window_update(**port_arguments(recipe.case()))["loss"])
 
 
 # -- functions ----------------------------------------------------------------------------------
@@ -137,17 +143,11 @@ class FunctionPort(Adapter):
     """
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        loss: str = "half_sum_of_squares",
-        nonlinearity: str = "tanh",
-        *,
-        step: Callable[..., Any] | None = None,
-        classes: bool = False,
-        layout: str | None = None,
-        names: Mapping[str, str] | None = None,
+        self, function: Callable[..., Any], loss: str = "half_sum_of_squares",
+        nonlinearity: str = "tanh", *, step: Callable[..., Any] | None = None,
+        classes: bool = False, layout: str | None = None, names: Mapping[str, str] | None = None,
         **stated: Any,
-    ):
+    ):  # fmt: skip
         name = str(getattr(function, "__name__", "function"))
         super().__init__(stated.pop("name", name), loss, nonlinearity, stated)
         self.function, self.step = function, step
@@ -158,8 +158,8 @@ class FunctionPort(Adapter):
         layouts = (*LAYOUTS, *(f"{each} last" for each in LAYOUTS)) if layout is None else (layout,)
         is_right, errors = dict[bool, bool](), list[InputError]()
         for bias in (True, False):
-            fields = [{"bias": bias, "B": 1 + ("B" in way.split()[1]), "K": 1 if "last" in way else 5}
-                      for way in layouts]  # fmt: skip
+            sizes = ((1 + ("B" in way.split()[1]), 1 if "last" in way else 5) for way in layouts)
+            fields = [{"bias": bias, "B": B, "K": K} for B, K in sizes]
             try:
                 is_right[bias] = self.find_way(zip(layouts, fields))
                 layouts = (self.way,)
@@ -174,9 +174,10 @@ class FunctionPort(Adapter):
         self.name += f" ({self.way}{wrong})"
 
     def window_update(
-        self, params: Report, x: Any, target: Any, h_0: Any, *, learning_rate: Any = None, **_: object
-    ) -> Report:  # fmt: skip
+        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
+    ) -> Report:
         """The loss, the gradients, and with a step the parameters after it."""
+        learning_rate = options.get("learning_rate")
         _, axes, state, *last = self.way.split()
 
         def laid_out(array: Any, letters: str) -> Any:
@@ -186,10 +187,8 @@ class FunctionPort(Adapter):
             return np.einsum(f"{letters}->{''.join(sorted(letters, key=axes.index))}", array)
 
         x, h_0 = laid_out(x, "TBN"[: x.ndim]), {"H": h_0[0], "HB": h_0.T, "BH": h_0}[state]
-        if last:
-            target = laid_out(target[-1], "BN"[: target.ndim - 1])
-        else:
-            target = laid_out(target, "TBN"[: target.ndim])
+        target, axis = (target[-1], "BN") if last else (target, "TBN")
+        target = laid_out(target, axis[: target.ndim])
         theirs = {self.names[name]: self._given(theta) for name, theta in params.items()}
         loss, *gradients = self.function(*(theirs, x, target, h_0)[: self.arguments])
         own: Any = gradients[0] if isinstance(gradients[0], Sequence | Mapping) else gradients
@@ -248,7 +247,7 @@ def jax_port(
 PARTS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
 TORCH_LOSSES = {"MSELoss": ("mse", "sum_of_squares"), **dict.fromkeys(
     ("CrossEntropyLoss", "NLLLoss"), ("mean_cross_entropy", "cross_entropy"))}  # fmt: skip
-OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay", "maximize")
+OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay")
 HARMLESS = ("RNN", "RNNCell", "Linear", "Identity", "Flatten", "LogSoftmax", "Sequential")
 EXPECTED = "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or none"
 MAKER_SIZES = {"D": 3, "H": 4, "O": 6}
@@ -285,18 +284,16 @@ class TorchPort(Adapter):
         fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
         if is_module:
             stated = {"sizes": [fixed | dict(stated.get("sizes", {}))]} | stated
-        elif fixed != MAKER_SIZES:
-            raise InputError(f"{self.label}(3, 4, 6) has the sizes {fixed}: expected {MAKER_SIZES}")
         super().__init__(self.label, self._loss_name(loss_name), rnn.nonlinearity, stated)
         if self.optimizer is not None:
-            plain = "torch.optim.SGD without options, which the suite chooses"
-            refuse(self.label, self._foreign_options(rnn), plain)
+            made = type(self.optimizer(rnn.parameters(), lr=0.5))
+            is_own = made is torch.optim.SGD or not made.__module__.startswith("torch.")
+            refuse(self.label, [] if is_own else [f"optim.{made.__name__}"], "torch.optim.SGD")
             self.capabilities += ("sgd_options", "clip_by_value")
         ways = itertools.product(("TBD", "BTD"), ("BH", "1BH", "none"))
         fields = {"bias": rnn.bias, "K": 1, **fixed}
-        is_right = self.find_way(
-            (" ".join(way), fields | {"no_h_0": way[1] == "none"}) for way in ways
-        )
+        cases = ((" ".join(way), fields | {"no_h_0": way[1] == "none"}) for way in ways)
+        is_right = self.find_way(cases)
         self.state(bias=not rnn.bias, no_biases=rnn.bias, step=not self.optimizer)
         self.state(h_0=self.way.endswith("none"), many_losses=self.last_alone)
         axes, state = self.way.split()
@@ -313,13 +310,6 @@ class TorchPort(Adapter):
             raise InputError(f"{self.label}: the loss {kind} is not known: expected {expected}")
         return loss_name
 
-    def _foreign_options(self, rnn: Any) -> list[str]:
-        """What an optimizer of torch has and plain SGD does not."""
-        made = self.optimizer(rnn.parameters(), lr=0.5)
-        if type(made).__module__.startswith("torch.") and type(made) is not self.torch.optim.SGD:
-            return [f"optim.{type(made).__name__}"]
-        return [f"{name}={made.defaults[name]}" for name in OPTIONS if made.defaults.get(name)]
-
     def _parts(self, sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
         """The module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
@@ -332,43 +322,35 @@ class TorchPort(Adapter):
 
     def _foreign_parts(self, module: Any) -> Iterator[str]:
         """Names of the parts of a module that the definition does not have."""
-        nn, parts = self.torch.nn, list(module.modules())
-        cells = [part for part in parts if isinstance(part, nn.RNN | nn.RNNCell)]
-        outputs = [part for part in parts if isinstance(part, nn.Linear)]
-        foreign = [f"nn.{type(part).__name__}" for part in parts if self._is_foreign(part)]
-        yield from foreign
-        for kind, found in (("nn.RNN or nn.RNNCell", cells), ("nn.Linear", outputs)):
-            if len(found) > 1 or not (found or foreign):
-                yield f"{len(found) or 'no'} {kind}"
-        for rnn in cells:
+        kinds = Counter(type(part).__name__ for part in module.modules() if self._is_layer(part))
+        foreign = [kind for kind in kinds if kind not in HARMLESS]
+        yield from (f"nn.{kind}" for kind in foreign)
+        for words, count in {
+            "nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"], "nn.Linear": kinds["Linear"]
+        }.items():  # fmt: skip
+            if count > 1 or not (count or foreign):
+                yield f"{count or 'no'} {words}"
+        for part in module.modules():
             for name, usual in {"num_layers": 1, "bidirectional": False}.items():
-                if (value := getattr(rnn, name, usual)) != usual:
-                    yield f"{name}={value}"
-            if outputs and rnn.bias != (outputs[0].bias is not None):
-                yield f"bias={rnn.bias} in its RNN alone"
+                if getattr(part, name, usual) != usual:
+                    yield f"{name}={getattr(part, name)}"
 
-    def _is_foreign(self, part: Any) -> bool:
-        """Whether torch made the part, and the definition has none such."""
-        is_harmless = type(part).__name__ in HARMLESS or getattr(part, "p", None) == 0
-        is_loss = isinstance(part, self.torch.nn.modules.loss._Loss)
-        is_container = (
-            is_loss or any(part.children()) or not type(part).__module__.startswith("torch.")
-        )
-        return not (is_harmless or is_container)
+    def _is_layer(self, part: Any) -> bool:
+        """Whether torch made the part, and it is no container, no loss, and not without effect."""
+        is_torch, is_loss = type(part).__module__.startswith("torch.nn"), hasattr(part, "reduction")
+        return is_torch and not (is_loss or any(part.children()) or getattr(part, "p", None) == 0)
 
     def window_update(
-        self, params: Report, x: Any, target: Any, h_0: Any, *, learning_rate: Any = None, **options: Any
-    ) -> Report:  # fmt: skip
+        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
+    ) -> Report:
         """The loss, autograd's gradients, and the parameters after the optimizer's step."""
         torch = self.torch
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
         module.to(getattr(torch, str(params["W_hh"].dtype))).train()
         suffix = "_l0" * isinstance(rnn, torch.nn.RNN)
-        parts = {"W_hy": out.weight, "b_y": out.bias}
-        own = {
-            name: parts[name] if name in parts else getattr(rnn, PARTS[name] + suffix)
-            for name in params
-        }
+        own = {"W_hy": out.weight, "b_y": out.bias}
+        own |= {name: getattr(rnn, part + suffix, None) for name, part in PARTS.items()}
+        own = {name: own[name] for name in params}
         for name, theta in own.items():
             theta.data, theta.grad = torch.tensor(params[name].T).contiguous(), None
         if rnn.bias:
@@ -386,11 +368,11 @@ class TorchPort(Adapter):
         loss = self.factor * self.loss_function(y, target)
         loss.backward()
         report = {"loss": loss} | {"d" + name: theta.grad.clone() for name, theta in own.items()}
-        if learning_rate is not None:
-            report |= self._step(own, learning_rate, options)
+        if "learning_rate" in options:
+            report |= self._step(own, options)
         return {name: array.detach().numpy().T.copy() for name, array in report.items()}
 
-    def _step(self, own: dict[str, Any], learning_rate: float, options: dict[str, Any]) -> Any:
+    def _step(self, own: dict[str, Any], options: dict[str, Any]) -> Any:
         """The parameters after the optimizer's step, and the velocities if there are any."""
         torch = self.torch
         if options.get("max_norm") is not None:
@@ -398,7 +380,7 @@ class TorchPort(Adapter):
         elif options.get("max_value") is not None:
             torch.nn.utils.clip_grad_value_(own.values(), options["max_value"])
         used = {name: options[name] for name in OPTIONS if options.get(name)}
-        optimizer = self.optimizer(own.values(), lr=learning_rate, **used)
+        optimizer = self.optimizer(own.values(), lr=options["learning_rate"], **used)
         for name, v in (options.get("velocity") or {}).items():
             optimizer.state[own[name]]["momentum_buffer"] = torch.tensor(v.T).contiguous()
         optimizer.step()

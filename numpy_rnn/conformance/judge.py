@@ -10,12 +10,12 @@ where nothing is lost. What could not be judged in any window is named, and is n
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import Window, WindowCase, tree_map
+from numpy_rnn.common.records import Parameters, Window, WindowCase, tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import BACKWARDS, INTERMEDIATES, RECURRENT, TENSORS, present
@@ -229,7 +229,7 @@ def _stack(recorded: RecordedRun, chosen: Array) -> Stack:
         is_shared = array.ndim < 3 + E
         return array.reshape(len(array), *(1,) * E, *array.shape[1:]) if is_shared else array
 
-    def before(prefix: str, initial: Any) -> Any:
+    def before(prefix: str, initial: object) -> Parameters:
         """The parameters or velocities before these updates."""
         found = {name: updates[prefix + name][chosen - 1] for name in fields}
         for name in fields if chosen[0] == 0 else ():

@@ -24,8 +24,7 @@ from numpy_rnn.conformance.case import (
     parameters_from,
 )
 from numpy_rnn.conformance.judge import judge, single_update
-from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_recipes
-from numpy_rnn.conformance.mutants.run_hints import hint_for_run
+from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_for_run, hint_recipes
 from numpy_rnn.conformance.ports.port import (
     Port,
     abilities,
@@ -220,7 +219,8 @@ def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None
     bound = "estimate of rounding" if first.is_estimated else "rounding bound"
     element = f"{first.tensor}{list(first.element) or ''}"
     numbers = first.reported, first.expected, first.allowed, first.ratio
-    where = f"L3, epoch {first.epoch}, update {first.number} of random_run(RandomDraw({seed}), {dtype!r})"
+    update = f"epoch {first.epoch}, update {first.number}"
+    where = f"L3, {update} of random_run(RandomDraw({seed}), {dtype!r}, abilities(port))"
     place = Place(single_update(recorded, recorded.update_index(first))[0], None, where)
     head, hint = f"{first.tensor} ({first.equation})", hint_for_run(recorded, first)
     return Finding(head, numbers_of(element, bound, *numbers), where, place, hint)

@@ -6,7 +6,7 @@ concatenated; *E is the axis of an ensemble, if there is one. Floats are all flo
     format                               bytes, "elman-trace 3"
     configuration                        bytes, JSON: the arguments of `train` by name; at least k1,
                                          k2, learning_rate and epochs
-    x, target                            (T, B, D), (T, B, O): the series; classes are integers (T, B)
+    x, target                            (T, B, D), (T, B, O): the series; classes: integers (T, B)
     initial_h_0                          (B, H): the state at the start of every epoch
     initial_W_xh, _W_hh, _W_hy, _b_h, .. the initial parameters; no bias keys without biases
     epoch, number                        (N,) integers from 1: the epoch, and the update within it
@@ -17,7 +17,7 @@ concatenated; *E is the axis of an ensemble, if there is one. Floats are all flo
     y, dy; dx                            (S, *E, B, O); (S, *E, B, D)
     loss; dh_0                           (N, *E); (N, *E, B, H)
     dW_xh, dW_hh, dW_hy, db_h, db_y      (N, *E, D, H), ..: the gradients, before clipping
-    vW_xh, vW_hh, vW_hy, vb_h, vb_y      the same of the velocities after the update, or of Adagrad's
+    vW_xh, vW_hh, vW_hy, vb_h, vb_y      the same of the velocities after the update, or Adagrad's
                                          sums of squares, if the options have any
     W_xh, W_hh, W_hy, b_h, b_y           the same of the parameters after the update
 
@@ -26,6 +26,7 @@ dh_0. Without h, the initial state of a window is compared with one that is reco
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class Trace(Recorder):
     """Records the updates of your own training loop; `numpy_rnn compare FILE.npz` judges them.
 
     params: the initial parameters by name. x, target: the whole series. h_0 (B, H): the state at
-    the start of every epoch. All arrays are copied, in the dtype of W_hh. options: those of `train`.
+    the start of every epoch. Arrays are copied, in the dtype of W_hh. options: those of `train`.
 
     Raises InputError on an unknown or a missing name, and on numbers that the dtype does not have.
     """
@@ -68,7 +69,9 @@ class Trace(Recorder):
         arrays |= {"x": x, "target": target, "initial_h_0": h_0}
         super().__init__(_run({n: self._array(n, v) for n, v in arrays.items()}, options))
 
-    def update(self, epoch: int, window: Any, state: ArrayLike, **values: ArrayLike) -> None:
+    def update(
+        self, epoch: int, window: Sequence[int], state: ArrayLike, **values: ArrayLike
+    ) -> None:
         """Record one update.
 
         epoch: from 1. window: start, loss_start and stop, for a window of the steps start to

@@ -1,160 +1,83 @@
-"""The command `study`: its numbers, its figures, its page, and the folder that it writes them to."""
+"""The command `study`: the lesson and its evidence in a folder."""
 
-import importlib.metadata
-import json
+import importlib
 import os
-import platform
+import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.plots import check_matplotlib
-from numpy_rnn.app.run import heading
+from numpy_rnn.app.options import Configuration
 from numpy_rnn.common.errors import InputError, printable
-from numpy_rnn.study.checks.all_checks import measure_checks
-from numpy_rnn.study.components.measures import explorer, measure_components
-from numpy_rnn.study.figures.drawings import DRAWINGS
-from numpy_rnn.study.figures.style import pictures
-from numpy_rnn.study.findings import About, Findings, TrainingFindings, plain
-from numpy_rnn.study.page.templates import check_page_packages
-from numpy_rnn.study.subject import Subject, subject_of
-from numpy_rnn.study.training.mistakes import measure_training, published_training
+from numpy_rnn.common.format import join_names
+from numpy_rnn.study.subject import study_run
 
-Begin: TypeAlias = Callable[[str], object]  # called with the name of the part that begins
-
-
-def run(rnn: Any, arguments: Any) -> None:
-    """Study the run that the arguments ask for, and write the folder.
-
-    Raises InputError when the input cannot be used or the folder not be written, Diverged when the run leaves the range
-    of its numbers.
-    """
-    check_matplotlib("install it; the study draws its figures with it")
-    check_page_packages()
-    check_folder(arguments.folder)
-    configuration = arguments
-    experiment = prepare(configuration)
-    run = experiment.run(configuration.run_options())
-    subject = subject_of(experiment.name, run, configuration.seed, arguments.seeds, arguments.steps)
-    studied, given = len(subject.x), len(experiment.x)
-    shown = experiment._replace(x=experiment.x[:studied], target=experiment.target[:studied])
-    print(heading(f"{rnn.__name__} study", shown, configuration), flush=True)
-    if studied < given:
-        print(f"the first {studied} of {given} steps are studied; --steps changes their number")
-    began = time.monotonic()
-
-    def begin(what):
-        print(f"{time.monotonic() - began:5.1f} s  {what}", flush=True)
-
-    choices = {
-        name.replace("_", " "): printable(str(v))
-        for name, v in configuration.to_dict().items()
-        if v is not None
-    }
-    training = published_training()
-    if getattr(arguments, "full", False):
-        begin("training: truncations, disagreements, mistakes")
-        with np.errstate(over="ignore", invalid="ignore"):  # some of the runs are meant to go wrong
-            training = measure_training(subject)
-    findings = measure(subject, choices, training, begin, is_full=getattr(arguments, "full", False))
-    write_folder(arguments.folder, files_of(findings, begin))
-    begin(f"done: open {printable(str(Path(arguments.folder) / PAGE))}")
-
-
-def about(subject: Subject, choices: dict[str, str], is_full: bool) -> About:
-    """The run that is studied, and the versions that study it."""
-    (T, B, D), (H, O) = subject.x.shape, subject.start.W_hy.shape
-    return About(
-        series=subject.name,
-        sizes={"T": T, "B": B, "D": D, "H": H, "O": O},
-        parameters=sum(theta.size for theta in subject.start if theta is not None),
-        options=subject.options,
-        choices=choices,
-        is_full=is_full,
-        dtype=str(subject.run.params.W_hh.dtype),
-        seed=subject.seed,
-        networks=subject.networks,
-        epochs=[snapshot.epoch for snapshot in subject.snapshots],
-        versions={"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in ("numpy", "matplotlib")},
-    )
-
-
-def measure(
-    subject: Subject,
-    choices: dict[str, str],
-    training: TrainingFindings,
-    begin: Begin = lambda what: None,
-    is_full: bool = False,
-) -> Findings:
-    """All numbers, part by part, with those of training, which are of this run if it is full.
-
-    `begin` is called with the name of the next part.
-    """
-
-    def part(what, measure_part):
-        begin(what)
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # of networks that are scaled to explode, or diverge
-            return measure_part(subject)
-
-    return Findings(
-        about=about(subject, choices, is_full),
-        checks=part("every equation and its witnesses", measure_checks),
-        components=part(
-            "the component matrix, truncation, vanishing and exploding", measure_components
-        ),
-        training=training,
-        explorer=explorer(subject),
-    )
-
-
-def files_of(findings: Findings, begin: Begin = lambda what: None) -> dict[str, bytes]:
-    """All files of the folder by their names in it: the pages, their numbers, their figures."""
-    from numpy_rnn.study.page.pages import (
-        pages,
-    )  # which needs packages that the command checks first
-
-    files: dict[str, bytes] = {}
-    drawn = {}
-    for number, drawing in enumerate(DRAWINGS):
-        if number % 3 == 0:
-            begin(f"figures from {number + 1} of {len(DRAWINGS)}")
-        drawn[drawing.name] = pictures(drawing, findings)
-        files[f"figures/{drawing.name}.svg"] = drawn[drawing.name][0].svg
-    begin("the two pages")
-    numbers = plain(replace(findings, explorer={})) | {"explorer": findings.explorer}
-    text = json.dumps(numbers, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    training = json.dumps(numbers["training"], ensure_ascii=False, allow_nan=False, indent=0)
-    return {
-        **{name: text.encode() for name, text in pages(findings, drawn).items()},
-        "study.json": text.encode(),
-        "training.json": training.encode(),
-        **files,
-    }
-
-
-# -- the folder -------------------------------------------------------------------------------------------------------
-
-PAGE = "lesson.html"
+PACKAGES = ["matplotlib", "latex2mathml", "markdown_it", "mdit_py_plugins"]
+NOT_OF_THE_RUN = ("folder", "quiet", "given")  # attributes of a configuration
+LESSON = Path(__file__).parent / "lesson"
+PAGE = "evidence.html"
+EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
 GENERATOR = (
-    b'<meta name="generator" content="numpy_rnn study">'  # in every page that the study writes
+    b'<meta name="generator" content="numpy_rnn study">'  # in the page that the study writes
 )
 
 
+def run(rnn: Any, configuration: Configuration) -> None:
+    """Study the run of a configuration, and write the folder.
+
+    Raises InputError when a package is missing, when the input cannot be used or the folder not be
+    written, and when the run diverges.
+    """
+    check_packages()
+    check_folder(configuration.folder)
+    began = time.monotonic()
+    experiment = prepare(configuration)
+    whole = experiment.run(configuration.run_options())
+    subject = study_run(
+        experiment.name, whole, configuration.seed, configuration.seeds, configuration.steps
+    )
+    steps, all_steps, hidden = len(subject.x), len(whole.x), len(subject.start.W_hh)
+    sizes = f"{steps} steps, {hidden} hidden units, {subject.options.objective.nonlinearity}"
+    print(f"{rnn.__name__} study: {subject.name}, {sizes}", flush=True)
+    if steps < all_steps:
+        print(f"the first {steps} of {all_steps} steps are studied; --steps changes their number")
+    default = vars(Configuration("study"))
+    choices = {
+        name.replace("_", " "): printable(str(value))
+        for name, value in vars(configuration).items()
+        if name not in NOT_OF_THE_RUN and value != default[name]
+    }
+    from numpy_rnn.study.page import evidence_files  # its packages are checked first
+
+    with np.errstate(over="ignore", invalid="ignore"):  # of networks that explode
+        files = evidence_files(subject, choices)
+    write_folder(configuration.folder, files)
+    folder = Path(configuration.folder)
+    lesson, evidence = (printable(str(folder / name)) for name in ("lesson/lesson.html", PAGE))
+    print(f"{time.monotonic() - began:.1f} s: open {lesson}; its evidence is {evidence}")
+
+
+def check_packages() -> None:
+    """Raise InputError where a package that makes the page cannot be imported."""
+    for package in PACKAGES:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise InputError(
+                f"{package} cannot be imported ({error}): install {join_names(PACKAGES)}; the study"
+                " makes its page with them"
+            ) from None
+
+
 def check_folder(path: str) -> None:
-    """Raise InputError, before the work and not after it, when the folder cannot be written, or has a page or figures
-    that the study did not write.
+    """Raise InputError, before the work and not after it, when the folder cannot be written, or
+    holds files that the study did not write.
     """
     folder = Path(path)
-    page = folder / PAGE
     if folder.exists() and not folder.is_dir():
         raise InputError(
             f"--folder {path} is a file: expected the name of a folder; choose another name"
@@ -165,30 +88,36 @@ def check_folder(path: str) -> None:
         raise InputError(
             f"--folder {path} cannot be written: {error.strerror}; choose another place"
         ) from None
-    taken = next(
-        (place for place in (page, folder / "study.json", folder / "figures") if place.exists()),
-        None,
-    )
-    if taken is not None and not (page.is_file() and GENERATOR in page.read_bytes()):
+    page = folder / PAGE
+    taken = [name for name in (PAGE, "figures", "lesson") if (folder / name).exists()]
+    if taken and not (page.is_file() and GENERATOR in page.read_bytes()):
         raise InputError(
-            f"--folder {path}: {taken} was not written by a study; move it, or choose another folder"
+            f"--folder {path}: {folder / taken[0]} was not written by a study; move it, or choose"
+            " another folder"
         )
 
 
 def write_folder(path: str, files: dict[str, bytes]) -> None:
-    """Write files, by their names in the folder: all are written next to it before the first is put in its place.
+    """Write the files, by their names in the folder, and a copy of the lesson.
 
-    Raises InputError when the disk refuses; nothing unfinished is left then.
+    All are written next to the folder before the first is put in its place. Raises InputError when
+    the disk refuses; nothing unfinished is left then.
     """
     folder = Path(path)
     try:
-        with _temporary_folder(folder) as temporary:
-            for name, content in files.items():
-                Path(temporary, name).parent.mkdir(parents=True, exist_ok=True)
-                Path(temporary, name).write_bytes(content)
-            for name in files:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(Path(temporary, name), folder / name)
+        with _temporary_folder(folder) as name:
+            temporary = Path(name)
+            shutil.copytree(LESSON, temporary / "lesson")
+            lesson = temporary / "lesson" / "lesson.html"
+            lesson.write_bytes(lesson.read_bytes().replace(*EVIDENCE))
+            for file, content in files.items():
+                (temporary / file).parent.mkdir(exist_ok=True)
+                (temporary / file).write_bytes(content)
+            for source in sorted(temporary.rglob("*")):
+                target = folder / source.relative_to(temporary)
+                if source.is_file():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(source, target)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written: {error.strerror or error}; choose another place"

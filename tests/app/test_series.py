@@ -9,7 +9,7 @@ import pytest
 from comparing import bits
 
 from numpy_rnn import InputError
-from numpy_rnn.app.series import read_series, read_text
+from numpy_rnn.app.experiment import read_series, read_text
 from numpy_rnn.common import files
 
 THREE = [[1, 2], [3, -4.5], [5e-3, 6]]
@@ -43,7 +43,7 @@ REFUSED: list[tuple] = [  # content, columns, part of the message
     (b"x\n1_000\n2\n3\n", None, "line 2, column 1 is '1_000'"),
     (b"1,2\n3,4\n\n5\n7,8\n", None, "line 4 has 1 columns, the first row 2"),
     (b"7" * 140_000, None, "line 1: field larger than field limit"),
-    (b"\xff\xfe1\x00", None, "not UTF-8"),
+    (b"\xff\xfe1\x00", None, "byte 0 is not UTF-8"),
     (b"x,y\n1,2\n3,4\n5,6\n", ["z"], "'z'; expected names or numbers, each once: x, y"),
     (b"x,y\n1,2\n3,4\n5,6\n", ["0"], "'0'; expected names or numbers"),
     (b"x,y\n1,2\n3,4\n5,6\n", ["x", "1"], "'1'; expected names or numbers"),

@@ -97,26 +97,17 @@ def test_loss_of_an_epoch_is_that_of_its_steps():
 def test_output_has_every_number_in_its_place(capsys):
     data = np.random.default_rng(0).normal(0, 1, (12, 2))
     np.savetxt("s.csv", data, delimiter=",", fmt="%.17g", header='a,"per, cent"', comments="")
-    options = "--epochs 2 --seeds 3 --data s.csv --standardize --held-out 3 --dtype float64"
-    out = succeed(numpy_rnn, capsys, *options.split(), "--output", "r.csv", "--no-plot")
-    rows = rows_in("r.csv")
-    networks = ["1", "2", "3"]
-    assert [row[1:5] for row in rows["loss"]] == [[e, "", "", n] for e in "12" for n in networks]
-    places = [
-        ["", str(t), c, n] for t in range(2, 13) for n in networks for c in ("a", "per, cent")
-    ]
+    options = (
+        "--epochs 2 --seeds 3 --data s.csv --standardize --held-out 3 --output r.csv --no-plot"
+    )
+    succeed(numpy_rnn, capsys, *options.split())
+    rows, each = rows_in("r.csv"), ["1", "2", "3"]
+    assert [row[1:5] for row in rows["loss"]] == [[e, "", "", n] for e in "12" for n in each]
+    columns = "a", "per, cent"
+    places = [["", str(t), c, n] for t in range(2, 13) for n in each for c in columns]
     assert [row[1:5] for row in rows["predicted"]] == places
     assert [row[1:5] for row in rows["free-running"]] == places[-18:]
-    values = values_in("r.csv")
-    assert values["actual"] == data[1:].ravel().tolist()
-    predicted = np.reshape(values["predicted"], (11, 3, 2)).swapaxes(1, 2)
-    median = re.search(r"^ +12 +(\S+) +(\S+)", out, re.MULTILINE)
-    assert median is not None
-    assert abs(float(median[2]) - np.median(predicted[-1, 0])) < 1e-6
-    error = np.sqrt(((predicted - data[1:, :, None])[-3:] ** 2).mean(axis=0))
-    found = re.findall(r"held out, 3 steps, .+?  +(\S+) +(\S+)$", out, re.MULTILINE)
-    naive = np.sqrt((np.diff(data, axis=0)[-3:] ** 2).mean(axis=0))
-    np.testing.assert_allclose(np.array(found, float).T, [np.median(error, 1), naive], atol=1e-6)
+    assert values_in("r.csv")["actual"] == data[1:].ravel().tolist()
 
 
 def test_results_are_in_units_of_the_data(capsys):
@@ -166,6 +157,15 @@ def test_one_epoch_at_a_time_is_all_at_once(rnn, capsys, case):
         assert whole[2][name] == parts[2][name]
 
 
+def test_sums_of_squares_are_no_velocity(capsys):
+    """Only weights are taken from a file of another kind of step."""
+    succeed(
+        numpy_rnn, capsys, *["--momentum", "0.5", "--save", "m.npz", "--epochs", "1", "--no-plot"]
+    )
+    out = succeed(numpy_rnn, capsys, "--weights", "m.npz", "--adagrad", "--epochs", 1, "--no-plot")
+    assert "weights from m.npz" in out
+
+
 DIVERGING = {  # the epoch, the update and the first tensor that is not finite
     "--learning-rate 1e30 --nonlinearity relu": r"epoch 1, update \d+: \w+",
     "--learning-rate 0.5 --nonlinearity relu --k1 4": r"epoch \d+, update \d: \w+",
@@ -203,9 +203,6 @@ def test_networks_that_diverge_are_counted_and_left_out(capsys):
     )
     assert 0 < fine.sum() < 4
     assert len(load_run("r.npz")[0].W_hh) == fine.sum()
-    for seed in np.flatnonzero(fine):
-        succeed(numpy_rnn, capsys, *options, "one.csv", "--seed", seed)
-        np.testing.assert_allclose(values_in("one.csv")["loss"], losses[:, seed], rtol=1e-4)
 
 
 def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):

@@ -376,7 +376,6 @@ TORCH = {
     "no nn.RNN": lambda nn: torch_port(nn.Sequential(nn.Linear(2, 3))),
     "gives two losses": lambda nn: torch_dropout(0.5),
     "nn.LSTM, nn.Softmax": lambda nn: torch_model(nn.Softmax(-1), RNN=nn.LSTM),
-    "bias=False in its RNN alone": lambda nn: torch_model(bias=False),
     "the loss HuberLoss": lambda nn: torch_model(loss=nn.HuberLoss()),
     "optim.Adam": lambda nn: torch_model(optimizer=importlib.import_module("torch.optim").Adam),
 }
@@ -400,9 +399,8 @@ Model has 2 nn.Linear: expected ...
 Sequential has no nn.RNN or nn.RNNCell: expected ...; a cell written by hand is checked by function_port
 Model gives two losses for one window: leave dropout and other noise out
 Model has nn.LSTM, nn.Softmax: expected ...; leave the softmax out: the suite's cross-entropy has one of its own
-Model has bias=False in its RNN alone: expected ...
 Model: the loss HuberLoss is not known: expected nn.MSELoss, nn.CrossEntropyLoss, nn.NLLLoss, or a function with its loss_name
-Model has optim.Adam: expected torch.optim.SGD without options, which the suite chooses; use SGD for the check\
+Model has optim.Adam: expected torch.optim.SGD; use SGD for the check\
 """)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import mpmath
 import numpy as np
 import pytest
-from windows_for_tests import WAYS, huge_window, window, worst
+from windows_for_tests import window, worst
 
 from numpy_rnn.common.records import DTYPES, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import divisor
@@ -67,30 +67,6 @@ def test_operations_by_hand():
     assert (near(0.0, 1e-20) + zeros).E[0] > 0.25 + 1e-7
 
 
-def test_step_by_hand():
-    """The norm, η that is rounded, (U3) and (U9) of numbers with errors, in float32."""
-    step, gamma = Bounds("float32", own=0.0), Rounding("float32").gamma
-    flush, off = Rounding("float32").flushes(1), abs(float(np.float32(0.1)) - 0.1)
-    rho = gamma(7) / (1 + np.sqrt(1 - gamma(7)))  # two numbers are not 0, and 5 roundings more
-    for E in (0.0, 0.1):
-        norm = step.norm([near([3.0, 0.0], [3 * E, 0.0]), near([[4.0]], [[4 * E]])])
-        own = (rho + gamma(2) * (1 + rho)) * (5 + 5 * E)
-        assert norm.value == 5
-        assert_rounded_up(norm.E, 5 * E + own + np.sqrt(2 * flush) + 10 * flush)
-    rate, theta = step.rate(Step(0.1), near(np.ones((2, 3)))), float(np.float32(0.1))
-    assert (rate.value == theta).all()
-    assert (off == rate.E).all()
-    f, m, E_m = theta / (2 + SMALL), 2 + SMALL, 0.25
-    E_m += gamma(1) * (m + E_m) + abs(float(np.float32(SMALL)) - SMALL) + flush
-    own = gamma(2) + (1 + gamma(2)) * off / 0.1
-    factor = step.factor(near(2.0, 0.25), 0.1)
-    np.testing.assert_allclose(factor.E, f * (own + (1 + own) * E_m / (m - E_m)) + flush, 1e-6)
-    g, v, E_v = near(-3.0, 0.5), near(4.0, 1.0), 1 + gamma(1) * 5
-    low, root, high = np.sqrt(4 - E_v), 2.0, np.sqrt(4 + E_v)
-    own = 1.5 * (1 + gamma(1)) * max(root - low, high - root) + gamma(3) * 3.5
-    np.testing.assert_allclose(step.by_root(g, v).E, (0.5 + own) / low, 1e-7)
-
-
 def test_factor_clip_and_root_of_every_number_that_may_be():
     """On either side of the limit, or of 0; and no bound is five times too wide."""
     step = Bounds("float64", own=0.0)
@@ -109,26 +85,6 @@ def test_factor_clip_and_root_of_every_number_that_may_be():
         assert ((found <= bound.E) & (5 * found >= bound.E)).all()
     assert step.factor(near([0.0, 1 - 1e-5]), 1.0).E.tolist() == [0, 0]  # surely 1
     assert step.factor(near([1e-9, 3.0], [1.0, 5.0]), 0.1).E.tolist() == [1, 1]  # any is right
-
-
-@each_dtype
-@pytest.mark.parametrize("way", ["by scaled numbers", "by the norms of the tensors"])
-def test_norm_whose_square_overflows(dtype, way):
-    """A scaled norm is right; the root of a sum that overflows, and so the factor 0, is seen."""
-    overflowing = 0
-    for seed in range(6):
-        case = huge_window(seed, dtype)
-        report = WAYS[way].report(case)
-        assert all(np.isfinite(v).all() for v in report.values())
-        with np.errstate(over="ignore"):
-            overflows = any(
-                np.square(report["d" + n]).sum() == np.inf for n in present(case.params)
-            )
-        overflowing += overflows
-        for check in (check_local, check_global):
-            is_wrong = overflows and way == "by the norms of the tensors"
-            assert (worst(check(case, report)) > 100) == is_wrong
-    assert overflowing > 2
 
 
 @each_dtype
@@ -151,22 +107,11 @@ def test_clipping_at_its_limit_is_right_either_way(dtype):
     assert 0 < clips < 15  # there are some on both sides
 
 
-@each_dtype
-def test_softmax_bound_is_a_few_roundings(dtype):
-    """Of each number that is added: the largest output, the terms of the sum, log p."""
-    rounding = Rounding(dtype)
-    for seed, exponent in itertools.product(range(6), range(-3, 5)):
-        y = 10.0**exponent * np.random.default_rng(seed).normal(size=(4, 1 + 2 * seed))
-        y = y.clip(-1e4, 1e4)
-        p, E_p, log_p, E_log_p = softmax(y, np.zeros(y.shape), rounding, TAU.relative)
-        most = np.abs(y.max(axis=-1, keepdims=True))
-        few = 30 * rounding.u * (1 + y.shape[-1] + most + np.abs(log_p))
-        assert (E_log_p <= few).all(), exponent
-        assert (E_p <= few * p + rounding.flushes(2)).all(), exponent
-    any_p = softmax(np.zeros(2), np.full(2, 1e4), rounding, TAU.relative)
-    assert (any_p.E_p <= 1 + rounding.flushes(1)).all()
+def test_probability_of_outputs_that_may_be_anything():
+    """The second output may be 200, though its p is 0 in float64; no p is off by more than 1."""
+    rounding = Rounding("float64")
     other = softmax(np.array([0.0, -800.0]), np.array([0.0, 1000.0]), rounding, TAU.relative)
-    assert (other.E_p >= 1).all()  # the second output may be 200, though its p is 0 in float64
+    assert ((other.E_p >= 1) & (other.E_p <= 1 + rounding.flushes(1))).all()
 
 
 # -- the second witness: mpmath at 60 digits ------------------------------------------------------

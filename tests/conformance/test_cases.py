@@ -1,4 +1,4 @@
-"""Random cases: they have what a port has and nothing else, and numbers that make faults visible."""
+"""Random cases have what a port has and nothing else, and numbers that make faults visible."""
 
 from types import SimpleNamespace
 
@@ -36,7 +36,7 @@ USES = {  # whether a case has what is called by the names of LACKS and CAPABILI
     "batch": lambda c: c.x.shape[1] > 1,
     "vector_inputs": lambda c: not is_classes(c.x),
     "class_inputs": lambda c: is_classes(c.x),
-    "large outputs": lambda c: c.objective.loss == "cross_entropy" and np.abs(c.params.W_hy).max() > 500,
+    "large outputs": lambda c: "cross_entropy" in c.objective and np.abs(c.params.W_hy).max() > 500,
 }  # fmt: skip
 NAMES = {*LACKS, *CAPABILITIES} - {"intermediates", "input_gradients"}
 ALSO = {  # what a case then lacks as well

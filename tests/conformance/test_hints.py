@@ -30,8 +30,14 @@ from numpy_rnn.conformance.definition import Definition, train, update, window_u
 from numpy_rnn.conformance.judge import Divergence, judge
 from numpy_rnn.conformance.mutants import hints
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, STEPS, named, trace, variants
-from numpy_rnn.conformance.mutants.hints import Fit, explanation, hint_for_port
-from numpy_rnn.conformance.mutants.run_hints import STATES, WINDOWS, hint_for_run
+from numpy_rnn.conformance.mutants.hints import (
+    STATES,
+    WINDOWS,
+    Fit,
+    explanation,
+    hint_for_port,
+    hint_for_run,
+)
 from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe, random_run
@@ -78,9 +84,10 @@ def is_at_stage(tensor, mutant):
 
 @names_of(IN_WINDOW)
 def test_mutant_is_killed_at_its_stage(mutant, seed):
-    """By a local check; a black box names a tensor that it reports."""
+    """By a local check; a black box names a tensor that it reports. One step shows less."""
     for is_box in (False, True):
         cases = (random_recipe(RandomDraw(seed, number)).case() for number in range(MOST))
+        cases = (case for case in cases if len(case.x) > 1)
         found = next(filter(None, (wrong_tensor(mutant, case, is_box) for case in cases)), None)
         assert found is not None, f"{mutant.name} survives {MOST} cases of seed {seed}"
         if is_box:
@@ -178,8 +185,8 @@ def test_hint_of_a_bug(bug, seed):
     equations, hint = BUGS[bug]
     port = DefinitionPort(Definition(**equations), has=BLACK_BOX)
     found = [hint_of(port, seed + each) for each in range(4)]
-    alike = {hint, "dh_t within ±1"} if bug == "clipped da" else {hint}
-    assert found.count(hint) >= 3, f"{found}: seed {seed}"
+    alike = {hint, "dh_t within ±1"} if bug == "clipped da" else {hint}  # with a slope of 1
+    assert sum(text in alike for text in found) >= 3, f"{found}: seed {seed}"
     assert {*found} <= alike | {""} or bug == "bptt_truncate", f"{found}: seed {seed}"
 
 

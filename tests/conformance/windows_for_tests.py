@@ -8,7 +8,7 @@ from numpy_rnn import Parameters
 from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.conformance.arithmetics.arithmetic import divisor
 from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
-from numpy_rnn.conformance.case import initial_state, parameters_from, present
+from numpy_rnn.conformance.case import parameters_from, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
 
@@ -32,18 +32,6 @@ def one_unit(
         objective=Objective(nonlinearity, reduction=reduction),
         step=Step(0.25),
     )
-
-
-def huge_window(seed, dtype):
-    """All numbers of this window are finite, but not the sum of the squares of its gradient."""
-    step, objective = Step(0.1, 0.5, max_norm=1.0), Objective("relu")
-    case = window(seed, dtype, objective=objective, step=step, class_inputs=False, scale=1.0)
-    parts = (0.16, 0.42)
-    by_input, by_target = (
-        case.dtype.type(2.0 ** int(part * np.finfo(dtype).maxexp)) for part in parts
-    )
-    h_0 = np.abs(initial_state(case)) * by_input
-    return case._replace(x=case.x * by_input, h_0=h_0, target=case.target * by_target)
 
 
 def tiny_window(seed, dtype, **changes):

@@ -1,20 +1,38 @@
-"""A browser for the tests of the study's page."""
+"""Subjects of the study, and a browser for its pages."""
 
 import re
 import shutil
 
 import pytest
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import parse
+from numpy_rnn.study.subject import study_run
+
+BROWSERS = "chromium", "chromium-browser", "google-chrome"
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="session")
+def small():
+    """Makes the subject of a run of a few steps on the sine wave."""
+
+    def make(steps=6, networks=2, **options):
+        values = {"hidden_size": 3, "epochs": 3, **options}
+        given = (f"--{name.replace('_', '-')}={value}" for name, value in values.items())
+        words = [word.removesuffix("=True") for word in given]
+        configuration = parse("numpy_rnn", ["study", *words])
+        run = prepare(configuration).run(configuration.run_options())
+        return study_run("sine wave", run, 0, networks, steps)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def new_page():
-    """Opens a page of its own in headless Chromium. At the end: nothing was asked of a network, and nothing was written
-    to the console.
+    """Opens a page of its own in headless Chromium. At the end: nothing was asked of a network, and
+    nothing was written to the console.
     """
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
@@ -25,13 +43,10 @@ def new_page():
 
         def open_page(path, width=1280, **options):
             # Not a tab of another page's window: only the tab in front scrolls and plays.
-            page = browser.new_context(
-                viewport={"width": width, "height": 800}, offline=True, **options
-            ).new_page()
-            page.on(
-                "request",
-                lambda request: wrong.extend(re.findall("^(?!data:|file:).*", request.url)),
-            )
+            viewport = {"width": width, "height": 800}
+            page = browser.new_context(viewport=viewport, offline=True, **options).new_page()
+            asked = re.compile("^(?!data:|file:).*")
+            page.on("request", lambda request: wrong.extend(asked.findall(request.url)))
             page.on("console", lambda message: wrong.append(message.text))
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.goto(path.as_uri())

@@ -130,10 +130,11 @@ class Noisy(Floats):
     def affine(self, products: Sequence[tuple[Array, Array]], bias: Array | None = None) -> Array:
         """One sum."""
         left, right = (joined([pair[side] for pair in products], -1 - side) for side in (0, 1))
-        value, squares, n = left @ right, np.square(left) @ np.square(right), left.shape[-1] + 1
+        value, n = left @ right, left.shape[-1] + 1
+        squares = np.square(left[-1:]) @ np.square(right[-1:])  # of one that does not flush
         if bias is not None:
             row = np.asarray(bias)[..., None, :]
-            value, squares = value + row, squares + np.square(row)
+            value, squares = value + row, squares + np.square(row[-1:])
         return self.of_sum(value, squares, n)
 
     def total(self, steps: Sequence[Array]) -> Array:

@@ -75,8 +75,11 @@ class Rounding:
         n: Real = float(A_max.shape[-1])
         if not (A_max.all() and B_max.all()):
             n = (A_max > 0).astype(np.float64) @ (B_max > 0)
-        E = self.gamma(n) * (A_max @ B_max) + A.E @ B_max + np.abs(A.value) @ B.E + self.flushes(n)
-        return self.near(A.value @ B.value, E)
+        if np.ndim(n):
+            E = self.gamma(n) * (A_max @ B_max) + A.E @ B_max
+        else:
+            E = (self.gamma(n) * A_max + A.E) @ B_max
+        return self.near(A.value @ B.value, E + np.abs(A.value) @ B.E + self.flushes(n))
 
     def sum(self, v: "Near") -> "Near":
         """The sum over the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham, (4.4)."""

@@ -3,7 +3,7 @@
 MUTANTS are those that the suite must kill; `variants` and STEPS are for hints alone. Public code
 often truncates differently from TBPTT(k1, k2):
 
-    dh_t = Σ_{j=0}^{k−1} g_{t,j}, g_{t,0} = dy_t W_hyᵀ, g_{t,j} = (g_{t+1,j−1} ∘ φ'(a_{t+1})) W_hhᵀ
+    dh_t = Σ_{j<k} g_{t,j}, g_{t,0} = dy_t W_hyᵀ, g_{t,j} = (g_{t+1,j−1} ∘ φ'(a_{t+1})) W_hhᵀ
     dh_t is that of (B2) for the newest k steps of a window, and 0 for the steps before
 
 Source: the first, rnnlm of Britz 2015, also in ML-From-Scratch; the second, Deeplearning4j with
@@ -88,7 +88,7 @@ def replace(w, **tensors: Any):
 def changed(
     *fields: str, given: Equation | None = None, result: Equation | None = None
 ) -> Equations:
-    """Equations of other operands, given(*operands), or result(value, *operands) for their value."""
+    """Equations of other operands, given(*operands), or with result(value, *operands) for value."""
 
     def equation(field, *operands):
         value = getattr(right, field)(*(given(*operands) if given else operands))
@@ -305,7 +305,8 @@ UNDECAYED = changed("decayed", result=lambda value, n, name, g, theta, step: g)
 MUTANTS = tuple(Mutant(name, stage, equations) for name, stage, equations in (
     ("W_hh used without its transpose", "dh",
      flow_back(lambda n, w, p, t: n.affine([(w.da[t + 1], p.W_hh)]))),
-    ("dh_next dropped", "dh", {"state_adjoint": lambda n, w, p, t: n.affine([(w.dy[t], p.W_hy.mT)])}),
+    ("dh_next dropped", "dh",
+     {"state_adjoint": lambda n, w, p, t: n.affine([(w.dy[t], p.W_hy.mT)])}),
     ("the flow back leaves out φ′", "dh",
      flow_back(lambda n, w, p, t: n.affine([(w.dh[t + 1], p.W_hh.mT)]))),
     ("h_t for h_{t-1} in dW_hh", "dW_hh", reading(SUMS["W_hh"], "h", lambda w, s: w.h.get(s + 1))),
@@ -342,17 +343,17 @@ MUTANTS = tuple(Mutant(name, stage, equations) for name, stage, equations in (
      "clipped", given=lambda n, d, p, step: (
          n, {name: g + step.weight_decay * p[name] for name, g in d.items()}, p, step))),
     ("no weight decay of the biases", "vb_h", changed(
-     "decayed", result=lambda value, n, name, g, theta, step: value if name.startswith("W") else g)),
+     "decayed", result=lambda value, n, name, g, *rest: value if name.startswith("W") else g)),
     ("decoupled weight decay", "vW_xh", UNDECAYED | changed(
      "updated", given=lambda n, name, theta, delta, step: (
          n, name, theta, delta + step.weight_decay * theta, step))),
     ("learning rate inside the velocity", "vW_xh", {
-     **changed("decayed", result=lambda value, n, name, g, theta, step: n.rate(step, theta) * value),
+     **changed("decayed", result=lambda g, n, name, _, theta, step: n.rate(step, theta) * g),
      "updated": lambda n, name, theta, delta, step: theta - delta}),
     ("nesterov forgotten, or from the velocity before the step", "W_xh", changed(
      "direction", result=lambda value, n, g, v, before, step: v if step.nesterov else value)),
     ("dampening at the first step too", "vW_xh", changed(
-     "velocity", given=lambda n, g, before, step: (n, g, 0 * g if before is None else before, step))),
+     "velocity", given=lambda n, g, v, step: (n, g, 0 * g if v is None else v, step))),
     ("10⁻⁸ outside the root", "W_xh", by_root(lambda g, v: g / (np.sqrt(v) + TINY))),
     ("a trained second hidden bias", "b_h", changed(
      "updated", given=lambda n, name, theta, delta, step: (
@@ -370,7 +371,7 @@ MUTANTS = tuple(Mutant(name, stage, equations) for name, stage, equations in (
 # -- variants -----------------------------------------------------------------------------------
 
 CHANGES: Equations = {
-    f"within ±{c:g}": partial(clamped, c) for c in (1, 5, 10, 100, 0.1, 0.5, 2, 3)
+    f"within ±{c:g}": partial(clamped, c) for c in (1, 5, 10, 20, 100, 0.1, 0.5, 2, 3)
 }
 CHANGES |= {f"rounded to {name}": partial(rounded, name) for name in ("float32", "float16")}
 RESULTS = {"a_t": "pre_activation", "h_t": "state", "y_t": "output", "dh_t": "state_adjoint"}
@@ -396,6 +397,7 @@ READS: tuple[tuple[str, str, str, Callable[[Any, int], Any]], ...] = (
     ("dW_hh", "h", "a_{t-1} for h_{t-1}", lambda w, s: w.a.get(s, w.h[0])),
     ("dW_hh", "da", "da_{t+1} for da_t", lambda w, s: w.da.get(s + 1)),
     ("dW_xh", "x", "x_{t-1} for x_t", lambda w, s: w.x.get(s - 1)),
+    ("dW_xh", "x", "x_{t-1} for x_t, x_T at the first step,", lambda w, s: w.x[s - 1 or len(w.x)]),
     ("dW_hy", "h", "h_{t-1} for h_t", lambda w, s: w.h[max(s - 1, 0)]),
     *((f"d{name}", "da", "dh_t for da_t", lambda w, s: w.dh[s]) for name in HIDDEN),
 )
@@ -406,12 +408,14 @@ OTHERS: dict[str, Equations] = {
     "the flow back adds up from step to step": flow_back(
         lambda n, w, p, t: sum(flow(n, w, p, s) for s in range(t, len(w.x) + 1))),
     "the flow back of the other sign": flow_back(lambda *given: -flow(*given)),
+    "the flow back twice": flow_back(lambda *given: 2 * flow(*given)),
     "the error of the last step alone flows back": changed(
-        "state_adjoint", result=lambda value, n, w, p, t: value if t == len(w.x) else flow(n, w, p, t)),
+        "state_adjoint", result=lambda dh, n, w, p, t: dh if t == len(w.x) else flow(n, w, p, t)),
     "φ′ squared": slope(lambda a, h, s: s * s),
     "φ for φ′": slope(lambda a, h, s: h),
     "φ′ missing": slope(lambda a, h, s: 1.0),
     "1 − h² for φ′": slope(lambda a, h, s: 1 - h * h),
+    "1 − h for φ′": slope(lambda a, h, s: 1 - h),
     "1 − tanh(h)² for φ′": slope(lambda a, h, s: 1 - np.tanh(h) ** 2),
     "h(1 − h) for φ′": slope(lambda a, h, s: h * (1 - h)),
     "a φ′ of 1 at a = 0": slope(lambda a, h, s: a >= 0),
@@ -452,6 +456,8 @@ def variants(steps: int) -> Iterator[Mutant]:
         found[newest] = changed(
             "state_adjoint", result=lambda value, n, w, p, t, k=k: value * (t > len(w.x) - k)
         )
+        alone = partial(partly, lambda t, T, b, k=k: t > T - k)
+        found[f"the gradients of the newest {words} alone"] = changed(*SUMS.values(), given=alone)
         chunk = flow_back(lambda n, w, p, t, k=k: flow(n, w, p, t) * (t % k > 0))
         found[f"the flow back ends after every {words}"] = chunk
     for (text, is_part), (words, fields) in product(PARTS.items(), GROUPS.items()):
@@ -477,7 +483,8 @@ STEPS = tuple(Mutant(name, "", equations) for name, equations in {
     "no root of the sum of squares": by_root(lambda g, v: g / (v + TINY)),
     "10⁻¹⁰ outside the root": by_root(lambda g, v: g / (np.sqrt(v) + 1e-10)),
     "the velocity of before left out": with_velocity(lambda g, v, s: g),
-    "(1 − μ) g in the velocity": with_velocity(lambda g, v, s: s.momentum * v + (1 - s.momentum) * g),
+    "(1 − μ) g in the velocity": with_velocity(
+        lambda g, v, s: s.momentum * v + (1 - s.momentum) * g),
     "the velocity of before without μ": with_velocity(lambda g, v, s: v + (1 - s.dampening) * g),
     "the sum of squares of before left out": changed(
         "velocity", given=lambda n, g, v, step: (n, g, None if step.adagrad else v, step)),

@@ -3,6 +3,9 @@
 It gives the wrong numbers of every tensor in several cases. The gradients are explained first, then
 the step from the reported ones. Where all windows are so short that different mistakes give the
 same numbers, there is a hint only if one fits.
+
+Every update of a run is a case of its own, and a hint explains all that are looked at. Other
+mistakes are in its windows, its initial states, and in what goes from one update to the next.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,27 +14,31 @@ from itertools import chain, product
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, WindowCase, tree_map
+from numpy_rnn.common.records import NumpyArray, Window, WindowCase, tree_map
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
     FIELDS,
     case_sizes,
     format_errors,
     initial_state,
+    leading_axes,
     present,
     with_rows,
 )
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, update, window_update
+from numpy_rnn.conformance.judge import Divergence, single_update
 from numpy_rnn.conformance.mutants.catalogue import (
     MUTANTS,
     STEP_FIELDS,
     STEPS,
+    Equation,
     Mutant,
     variants,
 )
 from numpy_rnn.conformance.ports.port import Port, abilities, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import Recipe, restricted
+from numpy_rnn.conformance.runs import RecordedRun
 
 EXACT = 1e-10  # the part of the numbers that a hint may leave, in float64
 ROUNDING = 200.0  # units in the last place of the largest number, by which right tensors may differ
@@ -39,6 +46,7 @@ CLEAR = 30.0  # the deviation of a wrong tensor, in units of what right ones may
 MAX_STEPS = 30  # of a window that is compared with other truncations
 DIRECTIONS = 3  # in which the derivative of a forward pass is computed, for each parameter
 EPSILON = 1e-50  # of the complex step
+MANY = 12  # updates that are looked at
 BEFORE = {"loss", "a", "h", "y"}  # the backward pass
 SIZES = (
     {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5, "K": 7},
@@ -51,7 +59,7 @@ KEPT = "another answer to the same case, as if gradients or states were kept fro
 def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
     """Recipes like this one, of several steps: after another update; the first; large numbers.
 
-    The second has other options of the step, so that every tensor is clipped; the third no clipping.
+    The second has other options of the step, and clips every tensor; the third clips nothing.
     """
     has, step = abilities(port), recipe.step
     dtype = "float64" if "float64" in port.dtypes else recipe.dtype
@@ -64,9 +72,8 @@ def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
             rate = recipe.step.learning_rate or 0.1
             given = {n: v for n, v in step._asdict().items() if v and not isinstance(v, bool)}
             given["learning_rate"] = rate
-            clips = {name for name in given if name.startswith("max")}
-            factors = ({}, {name: 1e-3 if name == "max_norm" else 0.6 for name in given})
-            factor = (*factors, dict.fromkeys(clips, 1e3))[i]
+            others = {name: 1e-3 if name == "max_norm" else 0.6 for name in given}
+            factor = ({}, others, {"max_norm": 1e3, "max_value": 1e3})[i]
             step = recipe.step._replace(**{n: v * factor.get(n, 1.0) for n, v in given.items()})
         changes = {"velocity": i != 1, "gain": 3.0 if i == 2 else 1.0, "seed": recipe.seed + i}
         changed = recipe._replace(step=step, dtype=dtype, **PLAIN | sizes | changes)
@@ -308,3 +315,177 @@ def _products(fit: Fit) -> dict[str, float]:
         known[(above or "1") + divided] = value
         known[(f"2·{above}" if above else "2") + divided] = 2 * value
     return known
+
+
+# -- runs -----------------------------------------------------------------------------------------
+
+LOOP_MUTANTS = {mutant.name: mutant.equations for mutant in MUTANTS if mutant.in_run}
+WINDOWS: dict[str, Equation] = {
+    **{name: each["window"] for name, each in LOOP_MUTANTS.items() if "window" in each},
+    "windows of all steps so far": lambda T, new, k1, k2: DEFINITION.window(T, new, k1, T),
+    "losses of older steps counted again": lambda *given: (
+        lambda w: Window(w.start, w.start, w.stop))(DEFINITION.window(*given)),
+    "windows overlap by one step": lambda *given: (
+        lambda w, new: Window(min(w.start, new), new, w.stop)
+    )(DEFINITION.window(*given), max(given[1] - 1, 0)),
+    "windows start a step late": lambda *given: (
+        lambda w, start: Window(start, max(w.loss_start, start), w.stop)
+    )(w := DEFINITION.window(*given), w.start + (w.start > 0)),
+}  # fmt: skip
+STATES: dict[str, Equation] = {  # of the latest states by step, the window and the epoch
+    "zeros for h_0": lambda h, w, epoch: h[w.start] * (w.start > 0),
+    "state reset at every window, to h_0": lambda h, w, epoch: h[0],
+    "state set to zero after the first epoch": lambda h, w, epoch: (
+        h[w.start] * (w.start > 0 or epoch == 1)
+    ),
+    **{name: each["carried_state"] for name, each in LOOP_MUTANTS.items()
+       if [*each] == ["carried_state"]},
+    "the newest state, also at step 0": lambda h, w, epoch: h[w.loss_start],
+    "the state of the sequence before": lambda h, w, epoch: (
+        np.roll(h[w.start], 1, -2) if w.start else h[0]
+    ),
+    "the state one step early": lambda h, w, epoch: h[max(w.start - 1, 0)],
+    "the state one step late": lambda h, w, epoch: h[w.start + 1 if w.start else 0],
+}  # fmt: skip
+
+
+def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
+    """The hint for a run whose first divergence is this one; "" if nothing fits."""
+    if first.tensor == "window":
+        return _windows(recorded)
+    updates = Updates(recorded, first.element[: leading_axes(recorded.run.params)])
+    index, number = recorded.update_index(first), len(updates.number)
+    with np.errstate(all="ignore"):
+        if first.tensor == "initial":
+            return updates.initial_states()
+        near = range(max(0, index - 2), min(number, index + MANY - 4))
+        chosen = sorted({index, *near, 0, number - 1})
+        fits = [updates.fit(i) for i in chosen]
+        wrong, others = (
+            [f for f in fits if bool(f.wrong) == is_wrong] for is_wrong in (True, False)
+        )
+        if found := explanation([*wrong[:4], *others[:2]]):
+            return found
+        loops = _loops(updates)
+        return next((text for text, explains in loops if all(map(explains, chosen))), "")
+
+
+def _windows(recorded: RecordedRun) -> str:
+    """The schedule of which all windows of the run are."""
+    run, T = recorded.run, len(recorded.run.x)
+    rows = list(zip(*(recorded.updates[name].tolist() for name in Window._fields)))
+    expected = [*map(tuple, recorded.windows)]
+    others = {"the last, shorter window left out": expected[: T // run.options.schedule.k1]}
+    others["the last window left out"] = expected[:-1]
+    for text, window in WINDOWS.items():
+        others[text] = [*map(tuple, RecordedRun(run, {}, Definition(window=window)).windows)]
+    for text, windows in others.items():
+        if windows != expected and rows == (windows * run.options.schedule.epochs)[: len(rows)]:
+            return text
+    is_other_order = sorted(rows[: len(expected)]) == sorted(expected) != rows[: len(expected)]
+    return "windows in another order" if is_other_order else ""
+
+
+class Updates:
+    """The updates of one network of a run."""
+
+    def __init__(self, recorded: RecordedRun, network: tuple[int, ...]):
+        self.recorded, self.network, self.known = recorded, network, dict[int, Fit]()
+        self.number, self.epoch = (recorded.updates[name] for name in ("number", "epoch"))
+
+    def fit(self, index: int) -> Fit:
+        """An update and its right values."""
+        if index not in self.known:
+            self.known[index] = Fit(*single_update(self.recorded, index, self.network))
+        return self.known[index]
+
+    def initial_states(self) -> str:
+        """The way to choose initial states of which those of all updates are."""
+        run, columns = self.recorded.run, self.recorded.updates
+        initial = columns["initial"][(slice(None), *self.network)].astype(np.float64)
+        states: dict[int, NumpyArray] = {0: np.broadcast_to(run.h_0, initial[0].shape)}
+        fitting, eps = dict(STATES), ROUNDING * np.finfo(run.params.W_hh.dtype).eps
+        for i, epoch in enumerate(self.epoch):
+            window = Window(*(int(columns[name][i]) for name in Window._fields))
+            for text, state in [*fitting.items()]:
+                try:
+                    found = state(states, window, epoch)
+                except LookupError:
+                    found = np.nan
+                if not np.allclose(initial[i], found, 0, eps):
+                    del fitting[text]
+            fit = self.fit(i)
+            states |= dict(enumerate(fit.report.get("h", fit.right["h"]), window.start + 1))
+        return next(iter(fitting), "")
+
+
+def _loops(updates: Updates) -> Iterator[tuple[str, Callable[[int], bool]]]:
+    """Mistakes in what goes from update to update: words, and whether they explain an update."""
+    run, columns = updates.recorded.run, updates.recorded.updates
+    number, epoch, fit = updates.number, updates.epoch, updates.fit
+
+    def is_same(i: int, values: Arrays) -> bool:
+        """Whether these are the reported values, and the step is that of the reported gradients."""
+        return fit(i).explains(values, fit(i).flow) and not fit(i).wrong & fit(i).stepped
+
+    def of_run(changed: RecordedRun, i: int) -> bool:
+        return is_same(i, Fit(*single_update(changed, i, updates.network)).right)
+
+    older = updates.recorded._replace(updates=columns | {"loss_start": columns["start"]})
+    yield "losses of older steps counted again", partial(of_run, older)
+    for name, words in (("target", "targets"), ("x", "inputs")):
+        for by, when in ((1, "late"), (-1, "early")):
+            moved = run._replace(**{name: np.roll(getattr(run, name), by, 0)})
+            yield f"{words} one step {when}", partial(of_run, updates.recorded._replace(run=moved))
+
+    def added(is_reset: Callable[[int], bool], i: int) -> bool:
+        """Whether the gradients are added to those of the update before."""
+        before = {} if i == 0 or is_reset(i) else fit(i - 1).report
+        names = ["d" + name for name in present(fit(i).case.params)]
+        sums = {name: fit(i).right[name] + before.get(name, 0) for name in names}
+        return is_same(i, fit(i).right | sums)
+
+    yield "gradients add up from update to update", partial(added, lambda i: False)
+    yield "gradients add up within an epoch", partial(added, lambda i: number[i] == 1)
+    for period, phase in ((2, 0), (2, 1), (3, 0), (3, 1), (3, 2)):
+        reset = partial(added, lambda i, period=period, phase=phase: (i + phase) % period == 0)
+        yield f"gradients set to zero at every {period}th update alone", reset
+
+    def former_weights(i: int) -> bool:
+        return is_same(i, flow(fit(i).case._replace(params=fit(max(0, i - 1)).case.params)))
+
+    def keeps_activations(i: int) -> bool:
+        """Whether the older steps have the activations of the window before."""
+        old, a = len(fit(i).case.x) - len(fit(i).case.target), fit(i).report.get("a")
+        if not fit(i).wrong or number[i] == 1 or not old or a is None:
+            return not fit(i).wrong
+        moved = columns["start"][i] - columns["start"][i - 1]
+        return np.array_equal(a[:old], fit(i - 1).report["a"][moved : moved + old])
+
+    def is_step(i: int, gradients: Arrays, **changes: object) -> bool:
+        """Whether the step is another one, and the rest right."""
+        values = stepped(fit(i).case._replace(**changes), gradients)
+        return not fit(i).wrong & fit(i).flow and fit(i).explains(values, fit(i).stepped)
+
+    def reset_velocity(i: int) -> bool:
+        velocity = fit(i).case.velocity if number[i] > 1 else None
+        return is_step(i, fit(i).report, velocity=velocity)
+
+    def at_rate(factor: Callable[[int], float], i: int) -> bool:
+        step = fit(i).case.step
+        rate = step.learning_rate * float(factor(i))
+        return is_step(i, fit(i).report, step=step._replace(learning_rate=rate))
+
+    yield "the weights of the update before", former_weights
+    yield "activations of stale weights kept", keeps_activations
+    yield "the velocity, or sum of squares, reset at every epoch", reset_velocity
+    factors: dict[str, Callable[[int], float]] = {
+        "the rate divided by the number of the epoch": lambda i: 1 / epoch[i],
+        "no step at the first update": lambda i: i > 0,
+        "a step at every second update alone": lambda i: i % 2,
+        "a step at the last update of an epoch alone": lambda i: np.append(number[1:] == 1, 1)[i],
+    }
+    for c in (0.5, 0.1, 0.9, 0.95, 0.99, 0.999):
+        factors[f"the rate × {c:g} at every epoch"] = lambda i, c=c: c ** float(epoch[i] - 1)
+        factors[f"the rate × {c:g} at every update"] = lambda i, c=c: c ** float(i)
+    yield from ((text, partial(at_rate, factor)) for text, factor in factors.items())

@@ -1,1 +1,1 @@
-"""Implementations of the network from anywhere: packages, Python objects, programs that speak a protocol."""
+"""Implementations of the network from anywhere: packages, Python objects, and programs."""

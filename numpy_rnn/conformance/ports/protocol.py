@@ -1,4 +1,4 @@
-"""The statements of a port about itself, and the lines of JSON that a program exchanges with the suite.
+"""The statements of a port about itself, and the lines of JSON of a program.
 
 protocol.txt documents both, for programs in any language.
 """
@@ -81,7 +81,8 @@ class Identity(NamedTuple):
 
 def identity_from(stated: Mapping[str, object]) -> Identity:
     """The identity with these statements, as tuples. Raises PortFault on the first invalid one."""
-    port = Identity(**{name: stated[name] for name in Identity._fields if name in stated})  # type: ignore[arg-type]
+    given: dict[str, Any] = {name: stated[name] for name in Identity._fields if name in stated}
+    port = Identity(**given)
     printable = isinstance(port.name, str) and port.name.strip() and port.name.isprintable()
     shapes = shapes_of(port.sizes)
     rules = {  # whether a statement is valid, and what is expected

@@ -1,1 +1,0 @@
-"""The component matrix, what a truncation keeps of it, and what makes its components vanish or explode."""

@@ -1,0 +1,89 @@
+// The task of the lesson, which opens it: repeat the input of d steps ago. Two networks with the
+// same first weights learn it by TBPTT(1, k2), one with k2 = d and one with k2 = d + 1.
+"use strict";
+const TASK = {B: 4, H: 8, updates: 800, rate: 0.2, sizes: {W_xh: 0.1, W_hh: 0.2, W_hy: 0.3}};
+const LEARNED = 0.5;  // mean squared error; 1 is that of an output of 0
+const AVERAGED = 25;  // updates
+const SHOWN = 16;  // steps of the test series
+
+// A stream of random signs as inputs, and the inputs of d steps ago as targets.
+function delaySeries(d, steps, seed = 1) {
+  const draw = uniform(seed);
+  const signs = range(1, steps + d).map(() => range(1, TASK.B).map(() => [draw() < 0.5 ? -1 : 1]));
+  return {x: [null, ...signs.slice(d)], target: [null, ...signs.slice(0, steps)]};
+}
+
+function delayNetwork(seed) {
+  const {H, sizes: {W_xh, W_hh, W_hy}} = TASK, draw = uniform(1000 + seed);
+  return {
+    W_xh: normalMatrix(draw, 1, H, W_xh), W_hh: normalMatrix(draw, H, H, W_hh),
+    W_hy: normalMatrix(draw, H, 1, W_hy), b_h: null, b_y: null,
+  };
+}
+
+// The mean squared error of every update, and the weights after it.
+function learnDelay({d, k1 = 1, k2, seed, updates = TASK.updates}) {
+  const {x, target} = delaySeries(d, updates * k1), options = {k1, k2, rate: TASK.rate, mean: true};
+  const all = [...train(delayNetwork(seed), x, target, zeros(TASK.B, TASK.H), options)];
+  return {losses: all.map(({loss}) => 2 * loss), weights: all.map(({p}) => p)};
+}
+
+const mean = (numbers) => sum(numbers) / numbers.length;
+const errorAt = (losses, n) => mean(losses.slice(Math.max(0, n - AVERAGED), n));
+const hasLearned = (losses) => errorAt(losses, losses.length) < LEARNED;
+
+const delay = {seed: 1, d: 5, done: 1, runs: [], timer: null};
+
+// Signs as squares, black for 1 and white for −1: inputs, targets, and the outputs of both.
+function signsSvg({d, done, runs}, width) {
+  const {x, target} = delaySeries(d, 60, 99), left = width < 460 ? 76 : 110;
+  const size = Math.min(30, (width - left - 4) / SHOWN), gap = size + 8;
+  const outputs = runs.map(({weights}) => forward(weights[done - 1], x, zeros(TASK.B, TASK.H)).y);
+  const sign = (v, i, y) => `<rect class="sign" x="${left + i * size + 1}" y="${y}"
+    width="${size - 2}" height="${size - 2}" fill-opacity="${clamp((v + 1) / 2, 0, 1)}"/>`;
+  const row = (list, y, words) => label(left - 8, y + size / 2 + 4, words, "end")
+    + list.slice(-SHOWN).map(([[v]], i) => sign(v, i, y)).join("");
+  const rows = [["input", x], [`input ${d} ago`, target],
+    ...outputs.map((y, i) => [`k₂ = ${d + i}`, y])];
+  const from = left + 2.5 * size, lag = `M${from} ${size + 4}L${from + d * size} ${gap + 5}`;
+  return svg(width, 4 * gap + 22, `Inputs, targets and outputs after ${done} updates`,
+    rows.map(([words, list], i) => row(list, 4 + i * gap + (i > 1 ? 14 : 0), words)).join("")
+    + `<path class="lag" d="${lag}"/>`);
+}
+
+function drawDelay(state) {
+  const {d, done, runs} = state, width = widthOf("delay-drawing", 640), {updates} = TASK;
+  const curve = ({losses}, i) => ({
+    kind: i ? "forward" : "cut", label: `k₂ = ${d + i}`, at: [updates * 0.87, i ? 0.12 : 0.8],
+    points: range(1, done).map((n) => [n, errorAt(losses, n)]),
+  });
+  element("delay-drawing").innerHTML = signsSvg(state, width) + plot({
+    title: "mean squared error while they learn", xLabel: "update", width, x: [0, updates],
+    y: [0, 1.25], yTicks: [[0, "0"], [1, "1"]], xTicks: [0, 200, 400, 600, 800].map((v) => [v, v]),
+    lines: [{kind: "level", points: [[0, 1], [updates, 1]]}, ...runs.map(curve)],
+  });
+  const errors = runs.map(({losses}, i) => `${show(errorAt(losses, done), 2)} with k₂ = ${d + i}`);
+  element("delay-text").textContent = `After ${done} updates the error is ${errors.join(" and ")}.`;
+  showSlider("delay-lag", d, `${d}`);
+}
+
+// Both are trained at once, which takes a moment, and then shown as they learned.
+function learnBoth(changes = {}) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  clearInterval(delay.timer);
+  Object.assign(delay, {done: still ? TASK.updates : 1}, changes);
+  delay.runs = [delay.d, delay.d + 1].map((k2) => learnDelay({d: delay.d, k2, seed: delay.seed}));
+  redraw();
+  if (still) return;
+  delay.timer = setInterval(() => {
+    FIGURES.delay.set({done: Math.min(delay.done + 5, TASK.updates)});
+    if (delay.done === TASK.updates) clearInterval(delay.timer);
+  }, 30);
+}
+
+figure("delay", delay, drawDelay);
+if (element("delay")) {
+  element("delay-lag").addEventListener("input", (event) =>
+    learnBoth({d: Number(event.target.value)}));
+  onClick("delay-again", () => learnBoth({seed: delay.seed + 1}));
+}

@@ -1,0 +1,93 @@
+// Shared by all figures: how numbers and symbols are written, sliders, and curves with their axes.
+// Without a document, as in tests, no element exists and no figure is drawn.
+"use strict";
+const element = (id) => globalThis.document?.getElementById(id) ?? null;
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+function show(v, digits = 3) {
+  if (!Number.isFinite(v)) return Number.isNaN(v) ? "undefined" : v > 0 ? "∞" : "−∞";
+  const size = Math.abs(v), plain = size >= 1e-3 && size < 1e4;
+  const text = v === 0 ? "0" : plain ? v.toPrecision(digits) : v.toExponential(digits - 1);
+  return text.replaceAll("-", "−");
+}
+
+const fixed = (v, digits = 2) => v.toFixed(digits).replace("-", "−");
+
+// A name such as dh_2, W_hhᵀ or target_1 as MathML, as the prose has it.
+function math(name) {
+  const [, d, letter, low = "", up] = /^(d?)([A-Zℓ]|[a-z]+)(?:_(\w+))?(ᵀ?)$/.exec(name);
+  const signs = [...low].map((v) => (/\d/.test(v) ? `<mn>${v}</mn>` : `<mi>${v}</mi>`)).join("");
+  const base = letter.length > 1 ? `<mtext>${letter}</mtext>` : `<mi>${letter}</mi>`;
+  const raised = up && "<mi>⊤</mi>", under = `<mrow>${signs}</mrow>`;
+  const all = up ? `<msubsup>${base}${under}${raised}</msubsup>`
+    : low ? `<msub>${base}${under}</msub>` : base;
+  return `<math>${d && "<mi>d</mi>"}${all}</math>`;
+}
+
+// A figure: draw() shows its state, set(changes) changes it. The control of the field k1 of the
+// figure windows has the id windows-k1. A figure that other figures depend on has them redrawn.
+const FIGURES = {};
+
+function figure(name, state, draw) {
+  if (!element(name)) return;
+  const set = (changes) => { Object.assign(state, changes); draw(state); };
+  FIGURES[name] = {state, set, draw: () => draw(state)};
+  for (const key of Object.keys(state)) {
+    element(`${name}-${key}`)?.addEventListener("input", ({target: {type, value, checked}}) =>
+      set({[key]: type === "checkbox" ? checked : Number(value)}));
+  }
+}
+
+const redraw = () => Object.values(FIGURES).forEach(({draw}) => draw());
+const onClick = (id, f) => element(id).addEventListener("click", f);
+
+// Shows a number in its slider, and as text next to it, which screen readers say too.
+function showSlider(id, value, text, limits = {}) {
+  Object.assign(element(id), {...limits, value});
+  element(`${id}-output`).innerHTML = text;
+  element(id).setAttribute("aria-valuetext", element(`${id}-output`).textContent);
+}
+
+// The width of a drawing that fills its place.
+const widthOf = (id, most) => clamp(Math.floor(element(id).clientWidth || most), 250, most);
+
+const svg = (width, height, label, content) => `<svg width="${width}" height="${height}"
+  viewBox="0 0 ${width} ${height}" role="img" aria-label="${label}">${content}</svg>`;
+const label = (x, y, words, kind = "") => `<text class="${kind}" x="${x}" y="${y}">${words}</text>`;
+
+// Curves over one axis. lines: {kind, points, label, at}; a label is written at [x, y]. x, y: the
+// lowest and the highest value; what is outside is clipped. xTicks, yTicks: [value, words] each.
+function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithmic = false, width,
+  height = 190}) {
+  const left = 44, top = 26, right = width - 16, bottom = height - 34;
+  const level = logarithmic ? (v) => Math.log10(Math.max(v, 1e-300)) : (v) => v;
+  const X = (v) => left + ((v - x[0]) / (x[1] - x[0])) * (right - left);
+  const Y = (v) => bottom - clamp((level(v) - level(y[0])) / (level(y[1]) - level(y[0])), -1, 2)
+    * (bottom - top);
+  const place = (v) => v.toFixed(1), id = `clip-${plot.count = (plot.count ?? 0) + 1}`;
+  const path = ({kind, points}) => `<path class="${kind}" d="${points.filter(([, v]) =>
+    Number.isFinite(v)).map(([u, v], i) => `${i ? "L" : "M"}${place(X(u))} ${place(Y(v))}`)
+    .join("")}"/>`;
+  const names = lines.filter((line) => line.label).map(({kind, label: words, at: [u, v]}) =>
+    label(X(u), Y(v), words, kind));
+  const dots = marks.map(([u, v, kind]) =>
+    `<circle class="${kind}" cx="${X(u)}" cy="${Y(v)}" r="5"/>`);
+  return svg(width, height, title, `<clipPath id="${id}"><rect x="${left}" y="${top - 2}"
+    width="${right - left}" height="${bottom - top + 4}"/></clipPath>${label(left, 14, title)}
+    <path class="axis" d="M${left} ${top}V${bottom}H${right}"/>
+    ${yTicks.map(([v, words]) => label(left - 5, Y(v) + 4, words, "end")).join("")}
+    ${xTicks.map(([v, words]) => label(X(v), bottom + 15, words, "middle")).join("")}
+    ${label((left + right) / 2, bottom + 29, xLabel, "middle")}
+    <g class="curves" clip-path="url(#${id})">${lines.map(path).join("")}${dots.join("")}</g>
+    <g class="names">${names.join("")}</g>`);
+}
+
+// When all figures exist: draw them, and again when the width changes.
+function start() {
+  learnBoth();
+  let width = innerWidth;
+  addEventListener("resize", () => requestAnimationFrame(() => {
+    if (innerWidth !== width) redraw();  // not when a telephone's bars come and go
+    width = innerWidth;
+  }));
+}

@@ -1,0 +1,230 @@
+// The reader's own backward pass: each line is evaluated on a tiny network and compared with the
+// equation. The usual mistakes are recognised by their values.
+"use strict";
+const LINES = {  // what a line computes, and right code
+  B1: ["dy", "(y[t] - target[t]) / N"],
+  B2: ["dh", "dy[t] @ W_hy.T + da[t+1] @ W_hh.T"],
+  B3: ["da", "dh[t] * (1 - h[t]**2)"],
+  B4: ["dW_xh", "x[t].T @ da[t]"],
+  B5: ["dW_hh", "h[t-1].T @ da[t]"],
+  B6: ["dW_hy", "h[t].T @ dy[t]"],
+  B7: ["db_h", "da[t].sum(axis=0)"],
+  B8: ["db_y", "dy[t].sum(axis=0)"],
+};
+const isSum = (id) => id > "B3";  // over the steps
+const rightLines = () => mapObject(([, code]) => code, LINES);
+
+const MISTAKES = {
+  B1: {
+    "(target[t] - y[t]) / N": "The sign is wrong: the derivative of ½(y − target)² is y − target.",
+    "2 * (y[t] - target[t]) / N": "Twice too much: nn.MSELoss has no ½, or backward() ran twice.",
+    "y[t] - target[t]": "The division by N is missing: the loss is a mean over T·B·O numbers.",
+    "(y[t] - target[t]) / B": "This divides by B alone: the mean is over all T·B·O numbers, N.",
+    "(y[t] - target[t])**2 / N": "This is the squared error itself. Its derivative has no square.",
+  },
+  B2: {
+    "dy[t] @ W_hy.T + da[t+1] @ W_hh": "W_hh needs a transpose: unit i sums over what it feeds.",
+    "dy[t] @ W_hy.T": "The second arrow of h[t] is missing, da[t+1] @ W_hh.T, as after detach().",
+    "da[t+1] @ W_hh.T": "The first arrow of h[t] is missing, to its own output: dy[t] @ W_hy.T.",
+    "dy[t] @ W_hy.T + dh[t+1] @ W_hh.T": "da[t+1] belongs here: the way leads through the slope.",
+    "dy[t] @ W_hy.T - da[t+1] @ W_hh.T": "The effects of both arrows add up: a plus sign.",
+    "dy[t] @ W_hy.T + da[t+1]": "The weight of the arrow from h[t] to a[t+1] is missing: W_hh.T.",
+  },
+  B3: {
+    "dh[t]": "The slope is missing: h[t] = tanh(a[t]), so a factor 1 − h[t]².",
+    "dh[t] * (1 - h[t])": "A square is missing: tanh′ = 1 − tanh².",
+    "dh[t] * (1 - a[t]**2)": "The slope is 1 − h[t]², of the value, not of the argument a[t].",
+    "dh[t] * (1 - h[t-1]**2)": "This is the slope of the step before: h[t] belongs here.",
+    "dh[t] * h[t] * (1 - h[t])": "This is the slope of the logistic function. tanh has 1 − h[t]².",
+    "dh[t] * (1 + h[t]**2)": "The sign is wrong: tanh′ = 1 − tanh².",
+    "dh[t] * (1 - np.tanh(h[t])**2)": "tanh is applied twice: h[t] is tanh(a[t]) already.",
+    "dh[t] / (1 - h[t]**2)": "Multiply by the slope, as a change of a[t] is multiplied by it.",
+    "h[t] * (1 - h[t]**2)": "dh[t] belongs here, not h[t]: the derivative of the loss.",
+  },
+  B4: {
+    "x[t].T @ dh[t]": "da[t] belongs here, not dh[t]: x[t] enters a[t], before the slope.",
+    "x[t].T @ da[t+1]": "x[t] enters a[t]: da[t] belongs here, not da[t+1].",
+  },
+  B5: {
+    "h[t].T @ da[t]": "The state before the step belongs here, h[t-1]: W_hh multiplies it in a[t].",
+    "h[t-1].T @ dh[t]": "da[t] belongs here, not dh[t]: W_hh enters a[t], before the slope.",
+    "da[t].T @ h[t-1]": "This is the transpose: rows belong to the unit that sends, h[t-1].",
+    "h[t-1].T @ da[t+1]": "h[t-1] enters a[t]: da[t] belongs here, not da[t+1].",
+  },
+  B6: {
+    "h[t-1].T @ dy[t]": "The state of the same step belongs here, h[t]: W_hy multiplies it.",
+    "h[t].T @ (y[t] - target[t])": "The division by N is missing: dy[t] has it.",
+  },
+  B7: {"dh[t].sum(axis=0)": "da[t] belongs here, not dh[t]: b_h enters a[t], before the slope."},
+  B8: {"(y[t] - target[t]).sum(axis=0)": "The division by N is missing: dy[t] has it."},
+};
+for (const id of ["B4", "B5", "B6", "B7", "B8"]) {
+  const code = LINES[id][1], end = "the terms add up, and the mean is in dy already.";
+  MISTAKES[id][`(${code}) / T`] = `No division by T: ${end}`;
+  MISTAKES[id][`(${code}) / B`] = `The right value times ½, which is 1/B: ${end}`;
+}
+
+// Sizes that are all different, so that a missing transpose or a wrong axis shows; W_hh alone is
+// square. Round numbers, to be copied.
+const SIZES = {T: 3, B: 2, D: 3, H: 4, O: 5};
+const ROUNDING = 1e-9;  // relative: rounding is below 1e-13 here, every mistake above 1e-3
+
+function tinyNetwork() {
+  const {T, B, D, H, O} = SIZES, draw = uniform(4);
+  const number = (size) => Math.round(size * (2 * draw() - 1)) / 10 || 0.5;
+  const some = (rows, columns, size = 16) =>
+    range(1, rows).map(() => range(1, columns).map(() => number(size)));
+  const steps = (size) => [null, ...range(1, T).map(() => some(B, size))];
+  const p = {
+    W_xh: some(D, H), W_hh: some(H, H, 9), W_hy: some(H, O), b_h: some(1, H)[0], b_y: some(1, O)[0],
+  };
+  return {p, h_0: some(B, H, 9), x: steps(D), target: steps(O), N: T * B * O};
+}
+
+const tiny = tinyNetwork();
+
+// Adjoints and gradients of a forward pass, by the equations.
+function gradientsOf(p, activations, target, N, {lossStart = 0, nonlinearity = "tanh"} = {}) {
+  const stop = activations.x.length - 1, window = {lossStart, stop};
+  const flow = adjoints(p, activations, target, window, N, nonlinearity);
+  const gradients = Object.entries(gradientSum(p, activations, flow, 1, stop));
+  const dh_0 = timesTransposed(flow.da[1], p.W_hh);  // (B9)
+  return {...flow, ...Object.fromEntries(gradients.map(([key, d]) => [`d${key}`, d])), dh_0};
+}
+
+const tinyPass = forward(tiny.p, tiny.x, tiny.h_0);
+const right = gradientsOf(tiny.p, tinyPass, tiny.target, tiny.N);
+
+// The names that a line can use. At step T + 1 every quantity is 0.
+function environment(result) {
+  const {p, target, h_0, N} = tiny, seen = {...tinyPass, target, ...result}, {T} = SIZES;
+  const order = ["dy", "dh", "da"], placeOf = (which) => (order.indexOf(which) + 4) % 4;  // 3: none
+  return {
+    of: {...p, ...SIZES, h_0, N}, t: null, line: null,
+    at(which, step) {
+      const isAdjoint = order.includes(which), isFuture = step < this.t
+        || (step === this.t && placeOf(which) >= placeOf(this.line));
+      const fail = (why) => { throw new LineError(`${which}[${step}] ${why}`); };
+      if (step < (which === "h" ? 0 : 1)) fail("does not exist: the first step is 1");
+      if (step > T + 1) fail(`does not exist: the last step is ${T}`);
+      if (step === T + 1) return each(() => 0, (isAdjoint ? right : seen)[which][T]);
+      if (isAdjoint && isFuture) fail("is not known yet at this line");
+      return seen[which][step] ?? fail("is missing: its own line cannot be computed");
+    },
+  };
+}
+
+// A whole backward pass by the lines. Where a line fails, or is missing, what needs it is missing
+// too. given: adjoints to use instead of those that the lines compute.
+function backwardBy(functions, given = null) {
+  const result = {dy: [null], dh: [null], da: [null]}, problems = {};
+  const env = environment(given ?? result);
+  for (const t of range(1, SIZES.T).reverse()) {
+    for (const [id, [key]] of Object.entries(LINES)) {
+      if (!functions[id] || id in problems) continue;
+      Object.assign(env, {t, line: key});
+      try {
+        const value = functions[id](env), like = isSum(id) ? right[key] : right[key][t];
+        if (shapeText(value) !== shapeText(like)) {
+          throw new LineError(`the shape is ${shapeText(value)}, expected ${shapeText(like)}`);
+        }
+        if (!isSum(id)) result[key][t] = value;
+        else result[key] = result[key] ? each((u, v) => u + v, result[key], value) : value;
+      } catch (error) {
+        if (!(error instanceof LineError)) throw error;
+        problems[id] = error.message;
+      }
+    }
+  }
+  return {result, problems};
+}
+
+const flat = (values) => values.flat(3).filter((v) => v !== null);
+const differs = (found, expected) => flat(found).some((v, i) =>
+  !(Math.abs(v - flat(expected)[i]) <= ROUNDING * Math.max(largest(flat(expected)), 1e-3)));
+
+// Every mistake with the value that it gives on right inputs, and with the gradients of a pass.
+const mistakes = Object.entries(MISTAKES).flatMap(([id, list]) =>
+  Object.entries(list).map(([code, message]) => ({
+    id, code, message, value: backwardBy({[id]: parse(code)}, right).result[LINES[id][0]],
+    gradients: backwardBy(mapObject(parse, {...rightLines(), [id]: code})).result,
+  })));
+
+function mistakeIn(id, value) {
+  const known = mistakes.find((one) => one.id === id && !differs(value, one.value));
+  if (known) return known.message;
+  const [u, v] = [flat(value), flat(right[LINES[id][0]])], factor = dot(u, v) / dot(v, v);
+  const isMultiple = u.every((w, i) => Math.abs(w - factor * v[i]) <= ROUNDING * largest(u));
+  return isMultiple && factor ? `This is the right value times ${show(factor, 4)}.`
+    : "The numbers differ from the equation.";
+}
+
+// The verdict on every line, on right inputs, so that a mistake does not hide the next; and the
+// first wrong tensor of the whole pass, in the order in which it is computed.
+function checkLines(texts) {
+  const functions = {}, syntax = {};
+  for (const [id, text] of Object.entries(texts)) {
+    try {
+      if (text.trim()) functions[id] = parse(text);
+    } catch (error) {
+      if (!(error instanceof LineError)) throw error;
+      syntax[id] = error.message;
+    }
+  }
+  const {result, problems} = backwardBy(functions, right);
+  const verdicts = mapObject(([key], id) => {
+    const problem = syntax[id] ?? problems[id];
+    if (problem) return {kind: "error", message: `cannot be computed: ${problem}`};
+    if (!functions[id]) return {kind: "empty", message: ""};
+    if (!differs(result[key], right[key])) return {kind: "right", message: "right"};
+    return {kind: "wrong", message: `wrong. ${mistakeIn(id, result[key])}`};
+  }, LINES);
+  return {verdicts, first: firstWrong(backwardBy(functions).result)};
+}
+
+function firstWrong(result) {
+  for (const t of range(1, SIZES.T).reverse()) {
+    for (const key of ["dy", "dh", "da"]) {
+      if (!result[key][t]) return null;
+      if (differs(result[key][t], right[key][t])) return `${key}[${t}]`;
+    }
+  }
+  const keys = Object.values(LINES).slice(3).map(([key]) => key);
+  return keys.find((key) => result[key] && differs(result[key], right[key])) ?? null;
+}
+
+function drawLines(state) {
+  const {verdicts, first} = checkLines(mapObject((_, id) => element(`lines-${id}`).value, LINES));
+  const kinds = Object.values(verdicts).map(({kind}) => kind);
+  for (const [id, {kind, message}] of Object.entries(verdicts)) {
+    const isHidden = !state.named && kind !== "error", verdict = element(`lines-${id}-verdict`);
+    verdict.className = `verdict ${isHidden ? "" : kind}`;
+    verdict.textContent = isHidden ? "" : message;
+    const isWrong = !isHidden && (kind === "wrong" || kind === "error");
+    element(`lines-${id}`).setAttribute("aria-invalid", String(isWrong));
+  }
+  element("lines-named").checked = state.named;
+  element("lines-result").innerHTML = kinds.every((kind) => kind === "right")
+    ? "<b>All eight lines are right.</b>"
+    : first ? `The first wrong tensor of the whole pass is <b>${first}</b>.`
+    : kinds.every((kind) => kind === "empty") ? "No line is written yet. Begin with (B1)."
+    : "The whole pass stops at the first line that is missing or cannot be computed.";
+}
+
+function writeLines(texts, named) {
+  for (const id of Object.keys(LINES)) element(`lines-${id}`).value = texts[id] ?? "";
+  FIGURES.lines.set({named});
+}
+
+figure("lines", {named: true}, drawLines);
+if (element("lines")) {
+  for (const id of Object.keys(LINES)) {
+    element(`lines-${id}`).addEventListener("input", FIGURES.lines.draw);
+  }
+  onClick("lines-right", () => writeLines(rightLines(), true));
+  onClick("lines-empty", () => writeLines({}, true));
+  onClick("lines-hide", () => {
+    const {id, code} = mistakes[Math.floor(Math.random() * mistakes.length)];
+    writeLines({...rightLines(), [id]: code}, false);
+  });
+}

@@ -1,0 +1,147 @@
+// The network, its gradient and its updates in float64: the equations of DERIVATION.md, by their
+// ids. Matrices are lists of rows, vectors are lists of numbers. Lists over time are indexed by the
+// step: x[t], h[t] and da[t] belong to step t and have one row per sequence of the batch. x[0] is
+// unused, h[0] is the initial state.
+"use strict";
+const PHI = {
+  tanh: Math.tanh, relu: (a) => Math.max(a, 0), sigmoid: (a) => 0.5 * (1 + Math.tanh(0.5 * a)),
+};
+const SLOPE = {tanh: (h) => 1 - h * h, relu: (h) => Number(h > 0), sigmoid: (h) => h * (1 - h)};
+
+const range = (from, to) => Array.from({length: Math.max(0, to - from + 1)}, (_, i) => from + i);
+const sum = (numbers) => numbers.reduce((total, v) => total + v, 0);
+const norm = (numbers) => Math.sqrt(dot(numbers, numbers));
+const zeros = (rows, columns) => range(1, rows).map(() => Array(columns).fill(0));
+const transpose = (A) => A[0].map((_, j) => A.map((row) => row[j]));
+const largest = (numbers) => numbers.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+
+// The products are loops: most of the time of training is spent in them.
+function dot(u, v) {
+  let total = 0;
+  for (let i = 0; i < u.length; i++) total += u[i] * v[i];
+  return total;
+}
+
+function times(A, B) {
+  const result = [];
+  for (const row of A) {
+    const out = Array(B[0].length).fill(0);
+    for (let i = 0; i < row.length; i++) {
+      const v = row[i], other = B[i];
+      for (let j = 0; j < out.length; j++) out[j] += v * other[j];
+    }
+    result.push(out);
+  }
+  return result;
+}
+
+const timesTransposed = (A, B) => A.map((row) => B.map((other) => dot(row, other)));  // A Bᵀ
+const transposedTimes = (A, B) => times(transpose(A), B);
+
+// f of the numbers at the same place in arrays of one shape. An absent array is null, and stays so.
+function each(f, first, ...others) {
+  if (first === null) return null;
+  if (!Array.isArray(first)) return f(first, ...others);
+  return first.map((v, i) => each(f, v, ...others.map((other) => other[i])));
+}
+
+// The same for all parameters of a network, by their names.
+const eachParameter = (f, first, ...others) =>
+  mapObject((theta, key) => each(f, theta, ...others.map((p) => p[key])), first);
+
+const mapObject = (f, object) =>
+  Object.fromEntries(Object.entries(object).map(([key, v]) => [key, f(v, key)]));
+const columnSums = (A) => A[0].map((_, j) => sum(A.map((row) => row[j])));
+const add = (A, B) => A.map((row, b) => row.map((v, i) => v + B[b][i]));
+const addToRows = (A, bias) => (bias === null ? A : A.map((row) => row.map((v, i) => v + bias[i])));
+
+function forward(p, x, h_0, nonlinearity = "tanh") {
+  const a = [null], h = [h_0], y = [null];
+  for (let t = 1; t < x.length; t++) {
+    a[t] = addToRows(add(times(x[t], p.W_xh), times(h[t - 1], p.W_hh)), p.b_h);  // (F1)
+    h[t] = a[t].map((row) => row.map(PHI[nonlinearity]));  // (F2)
+    y[t] = addToRows(times(h[t], p.W_hy), p.b_y);  // (F3)
+  }
+  return {x, a, h, y};
+}
+
+const stepLoss = (y, target) => 0.5 * sum(each((v, w) => (v - w) ** 2, y, target).flat());  // (L1)
+
+// The adjoints of L/N, where L is the sum of the losses of the steps lossStart + 1 to stop, from
+// step stop back to step first. A truncated gradient uses fewer of the same adjoints.
+function adjoints(p, {h, y}, target, {lossStart, stop}, N, nonlinearity = "tanh", first = 1) {
+  const dy = [null], dh = [null], da = [null];
+  for (let t = stop; t >= first; t--) {
+    dy[t] = each((v, w) => (t > lossStart ? (v - w) / N : 0), y[t], target[t]);  // (B1)
+    dh[t] = timesTransposed(dy[t], p.W_hy);
+    if (t < stop) dh[t] = add(dh[t], timesTransposed(da[t + 1], p.W_hh));  // (B2)
+    da[t] = each((v, state) => v * SLOPE[nonlinearity](state), dh[t], h[t]);  // (B3)
+  }
+  return {dy, dh, da};
+}
+
+// What the steps first to last contribute to the gradient: one product over all of them, with time
+// folded into the batch. With first = last it is the term of one step.
+function gradientSum(p, {x, h}, {dy, da}, first, last) {
+  const fold = (list, shift = 0) => list.slice(first + shift, last + shift + 1).flat();
+  const dA = fold(da), dY = fold(dy);
+  return {
+    W_xh: transposedTimes(fold(x), dA),  // (B4)
+    W_hh: transposedTimes(fold(h, -1), dA),  // (B5)
+    W_hy: transposedTimes(fold(h), dY),  // (B6)
+    b_h: p.b_h && columnSums(dA),  // (B7)
+    b_y: p.b_y && columnSums(dY),  // (B8)
+  };
+}
+
+const numbersOf = (p) => Object.values(p).flatMap((theta) => (theta === null ? [] : theta.flat()));
+const descent = (p, gradient, rate) => eachParameter((v, d) => v - rate * d, p, gradient);  // (U1)
+
+function windows(T, k1, k2) {
+  return range(1, Math.ceil(T / k1)).map((n) => {
+    const stop = Math.min(n * k1, T);  // (T1)
+    return {start: Math.max(0, stop - k2), lossStart: (n - 1) * k1, stop};  // (T2)
+  });
+}
+
+// One pass of TBPTT(k1, k2) with plain SGD, update by update: L/N of the new steps, and the new
+// parameters.
+function* train(p, x, target, h_0, {k1, k2, rate, nonlinearity = "tanh", mean = false}) {
+  const states = [h_0];
+  for (const {start, lossStart, stop} of windows(x.length - 1, k1, k2)) {
+    const seen = (list) => [null, ...list.slice(start + 1, stop + 1)];
+    const activations = forward(p, seen(x), states[start], nonlinearity);  // (T3)
+    for (let t = start + 1; t <= stop; t++) states[t] = activations.h[t - start];
+    const N = mean ? (stop - lossStart) * target[stop].flat().length : 1;  // (L2)
+    const {y} = activations, steps = {lossStart: lossStart - start, stop: stop - start};
+    const losses = range(lossStart + 1, stop).map((t) => stepLoss(y[t - start], target[t]));
+    const flow = adjoints(p, activations, seen(target), steps, N, nonlinearity);
+    p = descent(p, gradientSum(p, activations, flow, 1, steps.stop), rate);
+    yield {loss: sum(losses) / N, p};
+  }
+}
+
+// The length of every term ∂ℓ_t/∂θ_s of the full gradient, [t][s] for 1 ≤ s ≤ t ≤ T.
+function termNorms(p, activations, target) {
+  return activations.x.map((_, t) => {
+    if (t === 0) return null;
+    const flow = adjoints(p, activations, target, {lossStart: t - 1, stop: t}, 1);
+    return range(0, t).map((s) => s && norm(numbersOf(gradientSum(p, activations, flow, s, s))));
+  });
+}
+
+// A generator of numbers in [0, 1) from a seed (mulberry32), and normal ones from it (Box, Muller).
+function uniform(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let v = Math.imul(state ^ (state >>> 15), state | 1);
+    v ^= v + Math.imul(v ^ (v >>> 7), v | 61);
+    return ((v ^ (v >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+function normalMatrix(draw, rows, columns, deviation) {
+  const normal = () => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
+  return range(1, rows).map(() => range(1, columns).map(() => deviation * normal()));
+}

@@ -1,1 +1,0 @@
-"""The page of the study: one file that works without a network."""

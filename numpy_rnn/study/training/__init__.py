@@ -1,1 +1,0 @@
-"""Effects of truncations, disagreements between implementations and mistakes on training."""

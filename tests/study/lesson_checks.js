@@ -1,0 +1,93 @@
+// What test_scripts.py asks of the scripts of the lesson, in node, and of its page, in a browser.
+"use strict";
+const CHECKS = {
+  trained: ({p, x, target, h_0, options}) => [...train(p, x, target, h_0, options)],
+  terms: ({p, x, target, h_0}) => termNorms(p, forward(p, x, h_0), target),
+
+  // The derivatives of the small network by a nudge, and by its backward pass, in three windows.
+  nudges: () => [3, 2, 1].flatMap((k2) => {
+    const {p, activations, target, window, flow, losses} = smallUpdate(SMALL, k2);
+    const change = (what, t, by) => nudgedLoss(p, activations, target, window, {what, t, by});
+    const slope = (what, t) => (change(what, t, 1e-5) - change(what, t, -1e-5)) / 2e-5;
+    return range(window.start + 1, 3).flatMap((t) => ["y", "h", "a"].map((what) =>
+      [slope(what, t), flow[`d${what}`][t][0][0], losses[1] < losses[0]]));
+  }),
+
+  // The recorded number of networks that learn, and that of a fresh run, where the term is just
+  // missing and where it is just there.
+  counts: () => [[1, 1], [1, 2], [2, 2]].flatMap(([d, k2]) => [["sliding", 1], ["chunks", k2]]
+    .map(([kind, k1]) => [RECORDED[kind][d - 1][k2 - 1], range(1, RECORDED.networks)
+      .filter((seed) => hasLearned(learnDelay({d, k1, k2, seed}).losses)).length])),
+
+  stills: () => ({
+    examples: [[2, 2], [1.3, 2.7], [2.9, 1.1]].map(([u, v]) => exampleAt(u, v)),
+    cliffs: [-0.3, 0.004, 0.006, 0.1].map((b) => [b, ...Object.values(cliffAt(b))]),
+    changes: [[1.5, 0], [0.8, 1], [1.5, 1]].map((one) => changeByLag(...one).map(([, v]) => v)),
+  }),
+
+  // The value of each line at step 2, or null where the language refuses it.
+  values: (texts) => texts.map((text) => {
+    try {
+      return parse(text)(Object.assign(environment(right), {t: 2}));
+    } catch (error) {
+      if (!(error instanceof LineError)) throw error;
+      return null;
+    }
+  }),
+  verdicts: (lines) => lines.map(([id, text]) => checkLines({...rightLines(), [id]: text}))
+    .map(({verdicts, first}, i) => [...Object.values(verdicts[lines[i][0]]), first]),
+
+  // Each mistake in its line, and pasted as the gradients of the whole pass.
+  mistaken: () => mistakes.map(({id, code, message, gradients}) => {
+    const {verdicts, first} = checkLines({...rightLines(), [id]: `0 + (${code})`});
+    const digits = (key) => JSON.stringify(each((v) => v.toPrecision(6), gradients[`d${key}`]));
+    const text = Object.keys(SHAPES).map((key) => `d${key} = ${digits(key)}`).join(" ");
+    const wrong = Object.keys(verdicts).filter((one) => verdicts[one].kind !== "right");
+    return [id, wrong, message, verdicts[id].message, LINES[id][0], first, pasted(text).at(-1)];
+  }),
+  pastes: (texts) => texts.map(pasted),
+
+  // In a browser: controls that change nothing, shapes outside of their drawing, and the heights of
+  // the figure of the network at all moments.
+  openAll: () => {
+    document.querySelectorAll("details").forEach((one) => { one.open = true; });
+    redraw();
+  },
+  unmoved: () => [...document.querySelectorAll("input, select, textarea")].filter(({id}) => id)
+    .filter((control) => {
+      const before = document.body.innerHTML, {type, min, max, value} = control;
+      if (type === "checkbox") control.click();
+      else {
+        control.value = type === "range" ? (value === max ? min : max)
+          : type === "select-one" ? control.options[1].value : "dh[t]";
+        control.dispatchEvent(new Event("input", {bubbles: true}));
+      }
+      return before === document.body.innerHTML;
+    }).map(({id}) => id),
+  outside: () => [...document.querySelectorAll("svg")].flatMap((svg) =>
+    [...svg.querySelectorAll("rect, text, circle")].filter((e) => {
+      const [one, all] = [e, svg].map((either) => either.getBoundingClientRect());
+      const beyond = [all.left - one.left, all.top - one.top, one.right - all.right,
+        one.bottom - all.bottom];
+      return !e.closest("clipPath, [clip-path]") && Math.max(...beyond) > 1;
+    }).map((e) => e.outerHTML)),
+  heights: () => [...new Set([3, 2, 1].flatMap((k2) => range(0, 25).map((at) => {
+    FIGURES.network.set({at, k2});
+    FIGURES.network.set({by: 0.1});
+    return document.querySelector("#network > .live").getBoundingClientRect().height;
+  })))],
+  kept: ([k1, k2]) => {
+    FIGURES.windows.set({k1, k2});
+    return [...document.querySelectorAll(".kept")].map(({dataset: {t, s}}) => [+t, +s]);
+  },
+};
+
+// In node: the scripts, a function and its argument from standard input, the value to standard output.
+if (typeof require !== "undefined") {
+  const {readFileSync} = require("node:fs"), vm = require("node:vm"), context = vm.createContext({});
+  const [names, text, argument] = JSON.parse(readFileSync(0, "utf8"));
+  for (const name of names) vm.runInContext(readFileSync(name, "utf8"), context);
+  context.argument = JSON.stringify(argument);
+  const call = `JSON.stringify((${text})(JSON.parse(argument)))`;
+  process.stdout.write(vm.runInContext(call, context));
+}
