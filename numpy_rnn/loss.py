@@ -7,8 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from numpy_rnn.common.arrays import is_integer
-from numpy_rnn.common.checks import check_loss
+from numpy_rnn.common.checks import check_loss, is_integer
 from numpy_rnn.common.records import Objective, Reduction
 from numpy_rnn.elman import one_hot
 from numpy_rnn.parameters import ARRAYS, Losses, Outputs, Targets, with_network_axis

@@ -9,11 +9,14 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from numpy_rnn.common.arrays import NUMPY_ARRAYS, check_convertible, is_integer
-from numpy_rnn.common.checks import check_parameters
-from numpy_rnn.common.conversion import convert
+from numpy_rnn.common.checks import (
+    NUMPY_ARRAYS,
+    check_convertible,
+    check_parameters,
+    is_integer,
+)
 from numpy_rnn.common.initial import initial_parameters as initial_parameters
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.records import Parameters, T, tree_map
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
 ARRAYS = NUMPY_ARRAYS
@@ -42,7 +45,7 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
         check_convertible(array)
         return np.array(array) if copy else np.asarray(array)
 
-    return convert(converted, value)
+    return tree_map(converted, value)
 
 
 def to_numpy(value: Any) -> Any:
@@ -53,9 +56,9 @@ def to_numpy(value: Any) -> Any:
     return from_numpy(value)
 
 
-def copy_of(value: Any) -> Any:
+def copy_of(value: T) -> T:
     """A copy of an array of this package, or of every array of nested tuples, in C order."""
-    return convert(partial(np.array, order="C"), value)
+    return tree_map(partial(np.array, order="C"), value)
 
 
 def read_only(value: Any) -> Any:

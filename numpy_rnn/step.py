@@ -7,8 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from numpy_rnn.common import checks
-from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step
+from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step, tree_map
 from numpy_rnn.parameters import ARRAYS, Array, LearningRate, Norms, broadcast_per_network
 
 SMALL = 1e-6  # added to the norm, as in clip_grad_norm_

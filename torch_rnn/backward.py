@@ -12,7 +12,7 @@ from numpy_rnn.common.checks import check_window
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Adjoints, Gradients, Objective, Parameters
 from torch_rnn.loss import window_loss
-from torch_rnn.parameters import ARRAYS, Array, no_autocast
+from torch_rnn.parameters import ARRAYS, Array
 
 
 def bptt(
@@ -69,7 +69,8 @@ def gradients_of(L: Array, params: Parameters[Array]) -> Gradients[Array]:
 
 def adjoints_of(L: Array, activations: Activations[Array]) -> Adjoints[Array]:
     """The Adjoints of the window that L was computed from."""
-    a, (h_0, *h) = _steps(activations.a), _steps(activations.h)
+    stacks: Any = activations.a.grad_fn, activations.h.grad_fn  # of steps, by torch.stack
+    a, (h_0, *h) = ([GradientEdge(*edge) for edge in stack.next_functions] for stack in stacks)
     dy, dx, dh_0, *rest = _derivatives(L, [activations.y, activations.x, h_0, *h, *a])
     return Adjoints(dy, torch.stack(rest[: len(h)]), torch.stack(rest[len(h) :]), dx, dh_0)
 
@@ -77,16 +78,10 @@ def adjoints_of(L: Array, activations: Activations[Array]) -> Adjoints[Array]:
 def _derivatives(L: Array, of: list[Any]) -> tuple[Array, ...]:
     """∂L/∂v. No network has an effect on another's loss: all are differentiated together."""
     try:
-        with no_autocast(L):
+        with torch.autocast(L.device.type, enabled=False):
             return torch.autograd.grad(L, of, torch.ones_like(L), retain_graph=True)
     except RuntimeError:
         raise InputError(
             "the activations are not of these parameters, perhaps of equal ones: expected the"
             " tensors that forward was called with, which require a gradient; run it with these"
         ) from None
-
-
-def _steps(stacked: Array) -> list[GradientEdge]:
-    """The edges of the graph to the tensors that `torch.stack` stacked, one per step."""
-    stack: Any = stacked.grad_fn
-    return [GradientEdge(node, number) for node, number in stack.next_functions]

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-from numpy_rnn.common.checks import check_forward, check_objective
+from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
-from torch_rnn.parameters import ARRAYS, Array, as_rows, no_autocast
+from torch_rnn.parameters import ARRAYS, Array, as_rows
 
-NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-}
+NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
 
 
 def forward(
@@ -26,17 +20,15 @@ def forward(
     The activations carry the graph that `bptt` and `adjoints` differentiate, on from that of x and
     h_0 if these have one. Raises InputError on tensors of torch.inference_mode too, outside of it.
     """
-    check_objective(Objective(nonlinearity))
-    check_forward(ARRAYS, params, x, h_0)
+    check_forward(ARRAYS, params, x, h_0, Objective(nonlinearity))
     tensors = [v for v in (*params, x, h_0) if v is not None]
     if not torch.is_inference_mode_enabled() and any(v.is_inference() for v in tensors):
-        what = "a tensor was made under torch.inference_mode, without a graph"
-        raise InputError(f"{what}: expected others; clone it")
+        raise InputError("a tensor was made under torch.inference_mode: expected another; clone it")
     W_xh, W_hh, W_hy, b_h, b_y = params
     phi, networks = NONLINEARITIES[nonlinearity], W_hh.shape[:-2]
     x = as_rows(x, W_xh.shape[-2], W_xh).expand(len(x), *networks, -1, -1).requires_grad_()
     a, h = [], [h_0.expand(*networks, *h_0.shape[-2:]).clone().requires_grad_()]
-    with no_autocast(params):
+    with torch.autocast(W_hh.device.type, enabled=False):
         for x_t in x:
             a_t = x_t @ W_xh + h[-1] @ W_hh  # (F1)
             if b_h is not None:

@@ -21,13 +21,11 @@ def to_modules(
     and on a nonlinearity that torch.nn.RNN does not have.
     """
     check_choice("nonlinearity of torch.nn.RNN", nonlinearity, ("tanh", "relu"))
-    state = to_state_dict(params)
-    (D, H), O = params.W_xh.shape, params.W_hy.shape[-1]
-    W = params.W_hh
-    like: dict[str, Any] = {"dtype": W.dtype, "device": W.device, "bias": params.b_h is not None}
+    state, W = to_state_dict(params), params.W_hh
+    like: Any = {"dtype": W.dtype, "device": W.device, "bias": params.b_h is not None}
     with torch.random.fork_rng(devices=[]):  # the layers draw weights, which are replaced
-        rnn = nn.RNN(D, H, nonlinearity=nonlinearity, batch_first=batch_first, **like)
-        linear = nn.Linear(H, O, **like)
+        rnn = nn.RNN(*params.W_xh.shape, nonlinearity=nonlinearity, batch_first=batch_first, **like)
+        linear = nn.Linear(*params.W_hy.shape, **like)
     nn.ModuleDict({"rnn": rnn, "linear": linear}).load_state_dict(state)
     if rnn.bias:
         rnn.bias_hh_l0.requires_grad_(False)
@@ -42,6 +40,6 @@ def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     """
     for module, kind in ((rnn, nn.RNN), (linear, nn.Linear)):
         if not isinstance(module, kind):
-            found = f"the module is a {type(module).__name__}"
-            raise InputError(f"{found}: expected a torch.nn.{kind.__name__}")
+            expected = f"expected a torch.nn.{kind.__name__}"
+            raise InputError(f"the module is a {type(module).__name__}: {expected}")
     return from_state_dict(nn.ModuleDict({"rnn": rnn, "linear": linear}).state_dict())

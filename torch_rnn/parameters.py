@@ -12,15 +12,12 @@ import torch
 from torch.nn import functional
 
 from numpy_rnn.common import initial
-from numpy_rnn.common.arrays import Arrays, check_convertible
-from numpy_rnn.common.checks import check_parameters
-from numpy_rnn.common.conversion import convert, tree_map
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.checks import Arrays, check_convertible, check_parameters
+from numpy_rnn.common.records import Parameters, T, tree_map
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
 ARRAYS = Arrays(torch.Tensor, "a torch.Tensor; from_numpy converts a NumPy array")
 Array: TypeAlias = torch.Tensor
-LearningRate: TypeAlias = float | Array
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
@@ -38,10 +35,9 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of read-only memory
             return torch.from_numpy(array)
 
-    tensors = convert(converted, value)
-    for theta in tensors if isinstance(value, Parameters) else ():
-        if isinstance(theta, torch.Tensor) and theta.is_floating_point():
-            theta.requires_grad_()
+    tensors = tree_map(converted, value)
+    if isinstance(value, Parameters):
+        tree_map(lambda v: v.requires_grad_(v.is_floating_point()), tensors)
     return tensors
 
 
@@ -53,24 +49,16 @@ def to_numpy(value: Any) -> Any:
         check_convertible(array)
         return np.array(array)
 
-    return convert(converted, value)
+    return tree_map(converted, value)
 
 
-def copy_of(value: Any) -> Any:
-    """A copy of a tensor, or of every tensor of nested tuples, in C order and without a graph."""
-    return convert(lambda v: v.detach().clone(memory_format=torch.contiguous_format), value)
+def copy_of(value: T, *, as_leaves: bool = False) -> T:
+    """A copy of a tensor, or of every tensor of nested tuples, in C order and without a graph.
 
-
-def as_leaves(params: Parameters[Array]) -> Parameters[Array]:
-    """A copy of the parameters as leaves of a graph."""
-    leaves: Parameters[Array] = tree_map(lambda theta: copy_of(theta).requires_grad_(), params)
-    return leaves
-
-
-def no_autocast(value: Parameters[Array] | Array) -> torch.autocast:
-    """A context without torch.autocast on the device of the parameters, or of a tensor."""
-    tensor = value.W_hh if isinstance(value, Parameters) else value
-    return torch.autocast(tensor.device.type, enabled=False)
+    as_leaves: whether the copies require a gradient.
+    """
+    C = torch.contiguous_format
+    return tree_map(lambda v: v.detach().clone(memory_format=C).requires_grad_(as_leaves), value)
 
 
 def as_rows(series: Array, size: int, like: Array) -> Array:
@@ -80,7 +68,7 @@ def as_rows(series: Array, size: int, like: Array) -> Array:
     return series[:, None] if series.ndim < like.ndim + 1 else series
 
 
-def broadcast_per_network(value: Array, theta: Array) -> Array:
+def per_network(value: Array, theta: Array) -> Array:
     """A value (N,), or a scalar, with trailing axes, to broadcast with a tensor (N, ...)."""
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
 

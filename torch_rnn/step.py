@@ -10,20 +10,12 @@ import math
 from typing import Any, Unpack
 
 import torch
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.sgd import sgd as torch_sgd
 
 from numpy_rnn.common import checks
-from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step
-from torch_rnn.parameters import (
-    ARRAYS,
-    Array,
-    LearningRate,
-    as_leaves,
-    broadcast_per_network,
-    copy_of,
-)
+from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step, tree_map
+from torch_rnn.parameters import ARRAYS, Array, copy_of, per_network
 
 
 def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
@@ -32,7 +24,10 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
     A norm that is not finite makes every gradient NaN; clip_grad_norm_ alone would make them zero.
     """
     max_norm = checks.check_limit("max norm", max_norm)
-    leaves = _leaves_with_grad(gradients)
+    checks.check_gradients(ARRAYS, gradients)
+    # In float64, where the squares of float32 are finite; clip_grad_norm_ reads and writes .grad.
+    leaves: Any = tree_map(lambda g: torch.zeros_like(g).double(), gradients)
+    tree_map(lambda leaf, g: setattr(leaf, "grad", g.detach().double().clone()), leaves, gradients)
     present = [leaf for leaf in leaves if leaf is not None]
     if gradients.networks is None:
         norm = clip_grad_norm_(present, max_norm)  # (U2), (U3)
@@ -40,28 +35,17 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
         rows = torch.cat([leaf.grad.flatten(1) for leaf in present], dim=1)
         norm = torch.linalg.vector_norm(rows, dim=1)  # (U2)
         factor = (max_norm / (norm + 1e-6)).clamp(max=1)  # (U3)
-        tree_map(lambda leaf: leaf.grad.mul_(broadcast_per_network(factor, leaf)), leaves)
+        tree_map(lambda leaf: leaf.grad.mul_(per_network(factor, leaf)), leaves)
     nan = torch.where(torch.isfinite(norm), 0.0, torch.nan)
-    tree_map(lambda leaf: leaf.grad.add_(broadcast_per_network(nan, leaf)), leaves)
-    clipped: Gradients[Array] = tree_map(lambda leaf, g: leaf.grad.to(g), leaves, gradients)
-    return clipped
+    return tree_map(lambda g, leaf: (leaf.grad + per_network(nan, g)).to(g), gradients, leaves)
 
 
+@torch.no_grad()
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
     """The gradients, each number from −max_value to max_value, as `numpy_rnn.clip_by_value`."""
     max_value = checks.check_limit("max value", max_value)
-    leaves = _leaves_with_grad(gradients)
-    clip_grad_value_([leaf for leaf in leaves if leaf is not None], max_value)  # (U7)
-    clipped: Gradients[Array] = tree_map(lambda leaf, g: leaf.grad.to(g), leaves, gradients)
-    return clipped
-
-
-def _leaves_with_grad(gradients: Gradients[Array]) -> Gradients[Any]:
-    """Leaves whose .grad is the gradient in float64, where the squares of float32 are finite."""
     checks.check_gradients(ARRAYS, gradients)
-    leaves: Gradients[Any] = tree_map(lambda g: torch.zeros_like(g).double(), gradients)
-    tree_map(lambda leaf, g: setattr(leaf, "grad", g.detach().double().clone()), leaves, gradients)
-    return leaves
+    return tree_map(lambda g: g.double().clamp(-max_value, max_value).to(g), gradients)  # (U7)
 
 
 @torch.no_grad()
@@ -78,23 +62,21 @@ def direction(
     """
     step = checks.check_step(Step(0, **options))
     checks.check_direction(ARRAYS, params, gradients, velocity)
-    before: Any = velocity or Gradients[Any](None, None, None)
+    after: list[Any] = [None] * len(params) if velocity is None else [*copy_of(velocity)]
     numbers = step.momentum, step.dampening, step.weight_decay
     momentum, dampening, decay = (_in_range(number, params) for number in numbers)
     if decay:
         gradients = tree_map(lambda g, theta: g.add(theta, alpha=decay), gradients, params)  # (U4)
-    if step.adagrad:
-        pairs = zip(gradients, before)
-        squares = [v if g is None else g * g + (0 if v is None else v) for g, v in pairs]  # (U8)
-        adapted = tree_map(lambda g, v: g / torch.sqrt(v + 1e-8), gradients, squares)  # (U9)
-        return adapted, Gradients(*squares)
-    delta, after = tree_map(torch.zeros_like, gradients), [*copy_of(before)]
-    rest: Any = {"nesterov": step.nesterov, "maximize": False, "foreach": False}
-    rest |= {"momentum": momentum, "dampening": dampening, "weight_decay": 0, "lr": -1.0}
+    delta: Any = tree_map(torch.zeros_like, gradients)
+    sgd_options: Any = {"momentum": momentum, "dampening": dampening, "nesterov": step.nesterov}
+    sgd_options |= {"weight_decay": 0, "lr": -1.0, "maximize": False, "foreach": False}
     for n, g in enumerate(gradients):
-        if g is not None:
+        if g is not None and step.adagrad:
+            after[n] = g * g + (0 if after[n] is None else after[n])  # (U8)
+            delta[n].copy_(g / torch.sqrt(after[n] + 1e-8))  # (U9)
+        elif g is not None:
             buffers = [after[n]]
-            torch_sgd([delta[n]], [g], buffers, **rest)  # (U5), (U6)
+            torch_sgd([delta[n]], [g], buffers, **sgd_options)  # (U5), (U6)
             after[n] = buffers[0]
     return delta, Gradients(*after) if step.has_velocity else None
 
@@ -107,15 +89,12 @@ def _in_range(number: float, params: Parameters[Array]) -> float:
 
 @torch.no_grad()
 def sgd(
-    params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate
+    params: Parameters[Array], delta: Gradients[Array], learning_rate: float | Array
 ) -> Parameters[Array]:
     """One step of gradient descent, as `numpy_rnn.sgd`: new parameters that require a gradient."""
     checks.check_direction(ARRAYS, params, delta)
     rate = checks.check_learning_rate(params, learning_rate)
     rate = torch.as_tensor(rate, dtype=params.W_hh.dtype)
     pairs: Any = zip(params, delta)
-    updated = [
-        theta if d is None else theta - broadcast_per_network(rate, theta) * d  # (U1)
-        for theta, d in pairs
-    ]
-    return as_leaves(Parameters(*updated))
+    moved = [p if d is None else p - per_network(rate, p) * d for p, d in pairs]  # (U1)
+    return copy_of(Parameters(*moved), as_leaves=True)

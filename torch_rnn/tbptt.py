@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
 
+from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.errors import check_integer
-from numpy_rnn.common.records import (
-    MomentumKeywords,
-    Parameters,
-    Run,
-    Schedule,
-    TrainKeywords,
-    Update,
-    Window,
-)
+from numpy_rnn.common.records import Parameters, Run, Schedule, Update, Window
 from torch_rnn.backward import adjoints_of, gradients_of
 from torch_rnn.elman import forward
 from torch_rnn.loss import window_loss
-from torch_rnn.parameters import ARRAYS, Array, as_leaves, copy_of
+from torch_rnn.parameters import ARRAYS, Array, copy_of
 from torch_rnn.step import clip_by_global_norm, clip_by_value, direction, sgd
 
 
@@ -41,7 +33,7 @@ def train(
     x: Array,
     target: Array,
     h_0: Array,
-    **options: Unpack[TrainKeywords[Array]],
+    **options: Unpack[records.TrainKeywords[Array]],
 ) -> Iterator[Update[Array]]:
     """Train by TBPTT(k1, k2) and SGD, as `numpy_rnn.train`, which describes the arguments.
 
@@ -50,19 +42,20 @@ def train(
     """
     run, record, by_epoch = check_training(ARRAYS, (params, x, target, h_0), **options)
     run = run._replace(x=x.detach(), target=target.detach(), h_0=copy_of(h_0))
-    every = updates(run, as_leaves(run.params), copy_of(run.velocity), record)
-    return _last_of_epochs(every, len(x)) if by_epoch else every
+    params = copy_of(run.params, as_leaves=True)
+    return updates(run, params, copy_of(run.velocity), record, by_epoch)
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
 def updates(
-    run: Run, params: Parameters[Array], velocity: Any, record: bool
+    run: Run, params: Parameters[Array], velocity: Any, record: bool, by_epoch: bool
 ) -> Iterator[Update[Array]]:
-    """The loop of TBPTT: every update, in order."""
+    """The loop of TBPTT: every update, or the last one of each epoch."""
     (k1, k2, epochs), objective, step = run.options
-    momentum: Any = {name: getattr(step, name) for name in MomentumKeywords.__annotations__}
+    momentum: Any = {name: getattr(step, name) for name in records.MomentumKeywords.__annotations__}
     for epoch in range(1, epochs + 1):
+        losses: list[Array] = []
         states = {0: run.h_0}  # by step, as the latest window computed them
         for number, window in enumerate(windows(len(run.x), k1, k2), start=1):
             x = run.x[window.start : window.stop].clone()  # clones of inference tensors have graphs
@@ -78,16 +71,10 @@ def updates(
             delta, velocity = direction(params, clipped, velocity, **momentum)
             params = sgd(params, delta, step.learning_rate)
             states = dict(zip(range(window.start, window.stop + 1), activations.h.detach()))
-            recorded = (copy_of(activations), adjoints_of(L, activations)) if record else ()
-            yielded = as_leaves(params), copy_of(velocity), *recorded
-            yield Update(epoch, number, window, L.detach(), gradients, *yielded)
-
-
-def _last_of_epochs(every: Iterator[Update[Array]], T: int) -> Iterator[Update[Array]]:
-    """The last update of each epoch, with the losses of all."""
-    losses: list[Array] = []
-    for update in every:
-        losses.append(update.loss)
-        if update.window.stop == T:
-            yield replace(update, losses=torch.stack(losses))
-            losses = []
+            losses.append(L.detach())
+            if by_epoch and window.stop < len(run.x):
+                continue
+            kept = (copy_of(activations), adjoints_of(L, activations)) if record else (None, None)
+            moved = copy_of(params, as_leaves=True), copy_of(velocity)
+            rest: Any = *moved, *kept, torch.stack(losses) if by_epoch else None
+            yield Update(epoch, number, window, losses.pop(), gradients, *rest)

@@ -18,11 +18,10 @@ import numpy as np
 
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.common.checks import check_parameters
-from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
 from numpy_rnn.common.files import load_arrays, read_bytes, save_arrays
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions
+from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions, tree_map
 from numpy_rnn.parameters import ARRAYS
 
 MIN_ROWS = 3  # each row is predicted from the one before

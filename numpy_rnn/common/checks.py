@@ -1,54 +1,176 @@
 """Checks of the arguments of public functions, made before anything is computed.
 
-Each public function of a package calls one `check_` function with the package's `Arrays`. All raise
-InputError.
+Each public function of a package calls one `check_` function with the package's `Arrays`. Axes are
+written as in the annotations of `records.py`. All checks raise InputError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from math import inf, ulp
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack, get_args
 
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.arrays import NUMPY_ARRAYS as NUMPY_ARRAYS
-from numpy_rnn.common.arrays import Arguments, Arrays, check_dtype, check_values, numpy_view
-from numpy_rnn.common.arrays import is_integer as is_integer
 from numpy_rnn.common.errors import InputError, check_flag, check_integer, check_number, short_repr
-from numpy_rnn.common.records import Objective, Parameters, Run, Step
+from numpy_rnn.common.records import DTYPES, Objective, Parameters, Run, RunOptions, Schedule, Step
 
-CHOICES: dict[str, Sequence[str]] = {"reduction": records.REDUCTION_NAMES}
-CHOICES |= {"loss": records.LOSS_NAMES, "nonlinearity": records.NONLINEARITY_NAMES}
+CHUNK = 4096  # steps that are checked at a time: a mapped file may be larger than the memory
+TARGETS = {"squared_error": "(N) B O", "cross_entropy": "(N) B O!"}  # axes without time
+DTYPE_NAMES = " or ".join(DTYPES)
+Argument = tuple[str, Any, str]  # the name, the value, and the axes of an array
+AXES = {  # of the fields of a record, from their annotations
+    kind: [str(hint).split("'")[1] for hint in kind.__annotations__.values()]
+    for kind in (Parameters, records.Activations)
+}
+
+
+class Arrays(NamedTuple):
+    """The arrays of one package."""
+
+    kind: type  # numpy.ndarray or torch.Tensor
+    expected: str  # in messages
+
+    def values(self, name: str, value: Any) -> Any:
+        """The value as a NumPy array. Raises InputError unless it is an array without a mask."""
+        if not isinstance(value, self.kind) or hasattr(value, "mask"):
+            raise InputError(f"{name} is of type {type(value).__name__}: expected {self.expected}")
+        return numpy_view(name, value)
+
+
+NUMPY_ARRAYS = Arrays(np.ndarray, "a NumPy array without a mask; torch_rnn takes tensors")
+
+
+def numpy_view(name: str, value: Any) -> Any:
+    """A tensor as a NumPy array, in the same memory if that is the CPU's; others as they are."""
+    try:
+        return value.detach().cpu().numpy() if hasattr(value, "detach") else value
+    except (TypeError, RuntimeError):  # bfloat16, sparse or quantized, or without numbers (meta)
+        kind = f"{value.dtype}, {value.layout}, on the device {value.device}"
+        raise InputError(f"{name} is {kind}: expected a dense tensor of {DTYPE_NAMES}") from None
+
+
+def is_integer(array: records.NumpyArray) -> bool:
+    """Whether the array contains classes, with one axis fewer than rows: (T, B) for (T, B, D)."""
+    return array.dtype.kind in "iu"
+
+
+def check_dtype(name: str, values: records.NumpyArray) -> None:
+    """Check that the dtype is one of DTYPES, in the byte order of this machine."""
+    if values.dtype not in DTYPES:
+        found = f"{name} is {values.dtype}"
+        raise InputError(f"{found}: expected {DTYPE_NAMES}, in this machine's byte order")
+
+
+def check_convertible(value: Any) -> None:
+    """Check that `from_numpy` can convert the value: float32, float64 or integers of int64."""
+    if not isinstance(value, np.generic):
+        NUMPY_ARRAYS.values("the value", value)
+    if not (is_integer(value) and value.dtype.isnative):
+        check_dtype("the array", value)
+    elif value.dtype == np.uint64 and value.size:
+        check_integer("the largest number of the array", int(value.max()), 0)
+
+
+def check_values(
+    name: str, values: records.NumpyArray, least: float = -inf, most: float = inf
+) -> None:
+    """Check that all numbers, or classes, are finite and from `least` to `most`."""
+    for first in range(0, len(values), CHUNK):
+        chunk = values[first : first + CHUNK]
+        if not np.isfinite(chunk).all():
+            raise InputError(f"{name} contains NaN or infinity: expected finite numbers")
+        if least > -inf and ((low := chunk.min()) < least or chunk.max() > most):
+            what = "classes" if is_integer(values) else "numbers"
+            limits = f"of {least:g} or more" if most == inf else f"from {least} to {most}"
+            found = low if low < least else chunk.max()
+            raise InputError(f"{name} contains {found}: expected {what} {limits}")
+
+
+def check_arrays(arrays: Arrays, arguments: Iterable[Argument], *, finite: bool = False) -> None:
+    """Check the arrays of one call: all have one dtype, and axes of one letter have one size.
+
+    The first array with a letter determines its size, and the first array of all whether there is
+    an ensemble. No axis is empty. (N) may be absent, as in an array that all networks share. D?
+    allows classes instead of rows, O! requires them. finite: whether NaN is an error.
+    """
+    sizes: dict[str, int] = {}
+    is_ensemble = dtype = None
+    for name, value, axes in arguments:
+        values, letters = arrays.values(name, value), re.findall(r"[\w+]+", axes)
+        has_classes = axes[-1] in "?!" and is_integer(values)
+        if axes[-1] == "!" and not has_classes:
+            found = f"{name} is {values.dtype}, and the loss is one of classes"
+            raise InputError(f"{found}: expected integers; for other numbers choose squared_error")
+        last = letters.pop() if has_classes else ""
+        single = [letter for letter in letters if letter != "N"]
+        is_ensemble = values.ndim == len(letters) if is_ensemble is None else is_ensemble
+        allowed = [letters] * is_ensemble + [single] * (not is_ensemble or "(N)" in axes)
+        form = next((each for each in allowed if len(each) == values.ndim), [])
+        known = sizes | {"T+1": sizes.get("T", 0) + 1}
+        fits = all(known.setdefault(axis, n) == n > 0 for axis, n in zip(form, values.shape))
+        if not (form and fits):
+            shapes = (", ".join(str(sizes.get(axis, axis)) for axis in each) for each in allowed)
+            expected = " or ".join(f"({shape})" for shape in shapes)
+            hint = ", as integers are classes" * has_classes
+            hint += ", time first" * (letters[0] in {"T", "K"} - sizes.keys())
+            raise InputError(f"{name} has shape {values.shape}: expected {expected}{hint}")
+        sizes = known
+        if has_classes:
+            check_values(name, values, 0, sizes[last] - 1)
+            continue
+        check_dtype(name, values)
+        dtype = dtype or values.dtype
+        if values.dtype != dtype:
+            dtypes = f"{values.dtype} and the parameters are {dtype}"
+            raise InputError(f"{name} is {dtypes}: expected one dtype")
+        if finite:
+            check_values(name, values)
+
+
+def fields(
+    name: str, record: Any, kind: Any, like: Any = None, *, partial: bool = False
+) -> Iterator[Argument]:
+    """Generate the arrays of a record, and check that none is missing or too many.
+
+    like: the parameters that they belong to. partial: whether any of them may be None.
+    """
+    if not isinstance(record, kind):
+        raise InputError(f"{name} is of type {type(record).__name__}: expected {kind.__name__}")
+    for field, axes, array, theta in zip(kind._fields, AXES[kind], record, like or record):
+        if array is not None and theta is None:
+            raise InputError(f"there is a {name} of {field}: expected none, as params has none")
+        if array is not None or not (partial or (theta is None and field in kind._field_defaults)):
+            yield (field if name == "params" else f"{field} of the {name}"), array, axes
 
 
 def check_choice(what: str, name: Any, known: Sequence[str]) -> None:
-    """Raise InputError unless the name is one of the known ones."""
+    """Check that the name is one of the known ones."""
     if not (isinstance(name, str) and name in known):
         raise InputError(f"unknown {what} {short_repr(name, repr)}: expected {' or '.join(known)}")
 
 
 def check_objective(objective: Objective) -> Objective:
-    """The objective. Raises InputError on an unknown name."""
+    """The objective, whose names are known."""
     for option, name in objective._asdict().items():
-        check_choice(option, name, CHOICES[option])
+        check_choice(option, name, get_args(Objective.__annotations__[option]))
     return objective
 
 
-def check_schedule(schedule: records.Schedule) -> records.Schedule:
-    """The schedule in plain integers. Raises InputError unless 1 ≤ k1 ≤ k2 and epochs ≥ 0."""
+def check_schedule(schedule: Schedule) -> Schedule:
+    """The schedule in plain integers, 1 ≤ k1 ≤ k2 and epochs ≥ 0."""
     k1, k2 = check_integer("k1", schedule.k1, 1), check_integer("k2", schedule.k2, 1)
     if k2 < k1:
-        raise InputError(
-            f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, because the window must contain the k1"
-            f" new steps of its update; choose k2 ≥ {k1}"
-        )
-    return records.Schedule(k1, k2, check_integer("epochs", schedule.epochs, 0))
+        why = f"because the window must contain the k1 new steps of its update; choose k2 ≥ {k1}"
+        raise InputError(f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, {why}")
+    return Schedule(k1, k2, check_integer("epochs", schedule.epochs, 0))
 
 
 def check_step(step: Step) -> Step:
-    """The step in plain numbers, but for its learning rate. Raises InputError on other options."""
+    """The step in plain numbers, except for its learning rate."""
     momentum = check_number("momentum", step.momentum)
     dampening = check_number("dampening", step.dampening, -inf, "a finite number, usually 0 to 1")
     nesterov, adagrad = check_flag("nesterov", step.nesterov), check_flag("adagrad", step.adagrad)
@@ -57,76 +179,62 @@ def check_step(step: Step) -> Step:
         raise InputError(f"adagrad needs momentum 0, dampening 0 and nesterov False: {given}")
     if nesterov and (momentum == 0 or dampening != 0):
         raise InputError(f"nesterov needs momentum above 0 and dampening 0: {given}")
-    norm, value = step.max_norm, step.max_value
-    norm = None if norm is None else check_limit("max norm", norm)
-    value = None if value is None else check_limit("max value", value)
+    decay = check_number("weight decay", step.weight_decay)
+    limits = {"max norm": step.max_norm, "max value": step.max_value}
+    norm, value = (v if v is None else check_limit(name, v) for name, v in limits.items())
     if norm is not None and value is not None:
         raise InputError(f"max norm is {norm} and max value is {value}: expected one of the two")
-    decay = check_number("weight decay", step.weight_decay)
     return Step(step.learning_rate, momentum, dampening, nesterov, decay, adagrad, norm, value)
 
 
 def check_limit(name: str, limit: Any) -> float:
-    """The limit of clipping. Raises InputError unless it is a finite number above 0."""
+    """The limit of clipping, a finite number above 0."""
     return check_number(name, limit, ulp(0.0), "a finite number above 0")
 
 
-def check_yield_every(yield_every: Any) -> bool:
-    """Whether one update per epoch is yielded. Raises InputError unless it is 1 or "epoch"."""
-    if isinstance(yield_every, str) and yield_every == "epoch":
-        return True
-    what = "1, for every update, or 'epoch', for the last update of each epoch"
-    return check_integer("yield_every", yield_every, 1, what, most=1) != 1
-
-
-def check_parameters(arrays: Arrays, params: Any, *, finite: bool = False) -> Arguments:
-    """The sizes of the networks. Raises InputError unless all fits, with both biases or neither."""
-    arguments = Arguments(arrays, finite=finite)
-    arguments.record("params", params, Parameters)
+def check_parameters(
+    arrays: Arrays, params: Any, more: Iterable[Argument] = (), *, finite: bool = False
+) -> None:
+    """Check parameters, with both biases or neither, and more arrays of the call."""
+    own = [*fields("params", params, Parameters)]
     if (params.b_h is None) != (params.b_y is None):
         given, absent = ("b_y", "b_h") if params.b_h is None else ("b_h", "b_y")
         raise InputError(f"{given} is given without {absent}: expected both biases or neither")
-    return arguments
+    check_arrays(arrays, chain(own, more), finite=finite)
 
 
 def check_gradients(arrays: Arrays, gradients: Any) -> None:
-    """Raise InputError unless these are gradients; all but that of W_hh may be None."""
-    Arguments(arrays).like_parameters("gradient", gradients, gradients)
-    arrays.values("the gradient of W_hh", gradients.W_hh)
+    """Check gradients, all of which may be None except that of W_hh."""
+    check_arrays(arrays, fields("gradient", gradients, records.Gradients, partial=True))
+    arrays.values("W_hh of the gradient", gradients.W_hh)
 
 
 def check_direction(arrays: Arrays, params: Any, gradients: Any, velocity: Any = None) -> None:
-    """Raise InputError on gradients, a direction or a velocity that do not fit the parameters."""
-    arguments = Arguments(arrays)
-    arguments.record("params", params, Parameters)
-    arguments.like_parameters("gradient", gradients, params)
-    if velocity is not None:
-        arguments.like_parameters("velocity", velocity, params)
+    """Check gradients, or a direction, and a velocity that belong to the parameters."""
+    given = [("gradient", gradients)] + [("velocity", velocity)] * (velocity is not None)
+    more = (fields(*each, records.Gradients, params, partial=True) for each in given)
+    check_arrays(arrays, chain(fields("params", params, Parameters), *more))
 
 
-def check_forward(arrays: Arrays, params: Any, x: Any, h_0: Any) -> None:
-    """Raise InputError on arguments that `forward` refuses."""
-    arguments = check_parameters(arrays, params)
-    arguments.array("x", x, "T N B D", shared=True, classes=True)
-    arguments.array("h_0", h_0, "N B H", shared=True)
+def check_forward(arrays: Arrays, params: Any, x: Any, h_0: Any, objective: Objective) -> None:
+    """Check the arguments of `forward`."""
+    check_objective(objective)
+    check_parameters(arrays, params, [("x", x, "T (N) B D?"), ("h_0", h_0, "(N) B H")])
 
 
 def check_loss(arrays: Arrays, y: Any, target: Any, objective: Objective) -> None:
-    """Raise InputError on arguments that a loss refuses: y is (K, N, B, O)."""
-    check_objective(objective)
-    arguments = Arguments(arrays)
-    arguments.array("y", y, "K N B O")
-    arguments.target(target, "K N B O", objective.loss)
+    """Check the arguments of a loss: y is (K, N, B, O)."""
+    axes = f"K {TARGETS[check_objective(objective).loss]}"
+    check_arrays(arrays, [("y", y, "K N B O"), ("target", target, axes)])
 
 
 def check_window(
     arrays: Arrays, params: Any, activations: Any, target: Any, objective: Objective
 ) -> None:
-    """Raise InputError on arguments that `bptt` and `adjoints` refuse."""
-    check_objective(objective)
-    arguments = check_parameters(arrays, params)
-    arguments.record("activations", activations, records.Activations, "{} of the activations")
-    arguments.target(target, "K N B O", objective.loss)
+    """Check the arguments of `bptt` and `adjoints`."""
+    axes = f"K {TARGETS[check_objective(objective).loss]}"
+    given = fields("activations", activations, records.Activations)
+    check_parameters(arrays, params, chain(given, [("target", target, axes)]))
     K, T = len(target), len(activations.x)
     if K > T:
         raise InputError(f"target has {K} steps and x has {T}: expected between 1 and {T}")
@@ -136,46 +244,33 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
     """The learning rate, a number, or a copy of an array (N,) with one per network."""
     name, networks = "the learning rate", tuple(params.W_hh.shape[:-2])
     rates = numpy_view(name, learning_rate)
-    shape = getattr(rates, "shape", ())
-    if not shape:
+    if not getattr(rates, "shape", ()):
         return check_number(name, rates[()] if isinstance(rates, np.ndarray) else rates)
-    if shape != networks:
+    if rates.shape != networks:
         allowed = f", or one per network, of shape {networks}" if networks else ""
-        raise InputError(f"{name} has shape {shape}: expected a number{allowed}")
+        raise InputError(f"{name} has shape {rates.shape}: expected a number{allowed}")
     check_dtype(name, rates)
     check_values(name, rates, 0)
     return rates.copy()
 
 
 def check_run(arrays: Arrays, run: Run) -> Run:
-    """The run in plain numbers. Raises InputError on arguments that `train` refuses."""
+    """The run in plain numbers."""
     schedule, objective, step = run.options
-    arguments = check_parameters(arrays, run.params, finite=True)
-    rate = check_learning_rate(run.params, step.learning_rate)
-    step = check_step(step._replace(learning_rate=rate))
-    schedule, objective = check_schedule(schedule), check_objective(objective)
-    arguments.array("x", run.x, "T N B D", shared=True, classes=True)
-    arguments.array("h_0", run.h_0, "N B H", shared=True)
-    arguments.target(run.target, "T N B O", objective.loss)
+    schedule, step = check_schedule(schedule), check_step(step)
+    velocity: Iterable[Argument] = ()
     if run.velocity is not None:
-        _check_velocity(arguments, run, step)
-    return run._replace(options=records.RunOptions(schedule, objective, step))
-
-
-def _check_velocity(arguments: Arguments, run: Run, step: Step) -> None:
-    """Raise InputError unless the velocity is that of these parameters and of the step."""
-    if not step.has_velocity:
-        raise InputError(
-            "a velocity is given without momentum or adagrad: expected None; pass the momentum or"
-            " adagrad=True of the run that the velocity is from"
-        )
-    arguments.like_parameters("velocity", run.velocity, run.params)
-    velocity: Any = run.velocity
-    for name, v in velocity._asdict().items():
-        if v is None and getattr(run.params, name) is not None:
-            raise InputError(f"there is no velocity of {name}: expected one for each parameter")
-        if v is not None and step.adagrad:
-            check_values(f"the velocity of {name}, a sum of squares,", numpy_view(name, v), 0)
+        if not step.has_velocity:
+            raise InputError("velocity is given without momentum or adagrad: expected one of them")
+        velocity = fields("velocity", run.velocity, records.Gradients, run.params)
+    series = [("x", run.x, "T (N) B D?"), ("h_0", run.h_0, "(N) B H")]
+    target = "target", run.target, f"T {TARGETS[check_objective(objective).loss]}"
+    check_parameters(arrays, run.params, chain(series, [target], velocity), finite=True)
+    rate = check_learning_rate(run.params, step.learning_rate)
+    for name, v in zip(Parameters._fields, run.velocity or ()):
+        if step.adagrad and v is not None:
+            check_values(f"{name} of the velocity, a sum of squares,", numpy_view(name, v), 0)
+    return run._replace(options=RunOptions(schedule, objective, step._replace(learning_rate=rate)))
 
 
 def check_training(
@@ -194,12 +289,12 @@ def check_training(
     yield_every: records.YieldEvery = 1,
     **sgd: Unpack[records.SgdKeywords],
 ) -> tuple[Run, bool, bool]:
-    """(the checked run, `record`, whether by epoch) of the arguments of `train`.
-
-    series: params, x, target, h_0.
-    """
-    objective, step = Objective(nonlinearity, loss, reduction), Step(learning_rate, **sgd)
-    options = records.RunOptions(records.Schedule(k1, k2, epochs), objective, step)
-    params, x, target, h_0 = series
-    run = check_run(arrays, Run(params, x, target, h_0, options, velocity))
-    return run, check_flag("record", record), check_yield_every(yield_every)
+    """(the run, `record`, whether by epoch), from (params, x, target, h_0) and the options."""
+    step, objective = Step(learning_rate, **sgd), Objective(nonlinearity, loss, reduction)
+    options = RunOptions(Schedule(k1, k2, epochs), objective, step)
+    run = check_run(arrays, Run(*series, options, velocity))
+    by_epoch = isinstance(yield_every, str) and yield_every == "epoch"
+    if not by_epoch:
+        every = "1, for every update, or 'epoch', for the last update of each epoch"
+        check_integer("yield_every", yield_every, 1, every, most=1)
+    return run, check_flag("record", record), by_epoch

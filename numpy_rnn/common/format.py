@@ -30,21 +30,5 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int
     """
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = [
-        [
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths))
-        ]
-        for line in lines
-    ]
-    return ["  ".join(cells).rstrip() for cells in aligned]
-
-
-def align_columns(columns: Sequence[tuple[int, Sequence[str]]]) -> list[str]:
-    """The lines of a table of columns: a width, or that of the head, and cells, the head first."""
-    widths = [max(width, len(cells[0])) for width, cells in columns]
-    lines = zip(*(cells for _, cells in columns), strict=True)
-    return [
-        "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths)).rstrip()
-        for line in lines
-    ]
+    formats = [f"{'<' if n < left else '>'}{width}" for n, width in enumerate(widths)]
+    return ["  ".join(map(format, line, formats)).rstrip() for line in lines]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from math import prod
-from sys import maxsize
-
 import numpy as np
 
 from numpy_rnn.common.checks import check_choice
-from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.errors import InputError, check_flag, check_integer, check_number, short_repr
-from numpy_rnn.common.records import DTYPES, NumpyArray, Parameters
+from numpy_rnn.common.records import DTYPES, NumpyArray, Parameters, tree_map
 
 
 def initial_parameters(
@@ -42,13 +38,13 @@ def initial_parameters(
     check_choice("dtype", short_repr(dtype), DTYPES)
     if not isinstance(deviations, tuple | list) or len(deviations) != 2:
         raise InputError(f"deviations is {short_repr(deviations, repr)}: expected two numbers")
-    of_state, of_output = (check_number("a deviation", deviation) for deviation in deviations)
+    of_hidden, of_output = (check_number("a deviation", deviation) for deviation in deviations)
     N = 1 if networks is None else check_integer("networks", networks, 1)
-    shapes = [(of_state, (D, H)), (of_state, (H, H)), (of_output, (H, O))]
-    for _, shape in shapes:  # before the first is drawn, and numbers are written to it
-        if 8 * N * prod(shape) > maxsize:
-            raise MemoryError(f"an array of shape {(N, *shape)}")
-    weights = [np.empty((N, *shape), dtype) for _, shape in shapes]
+    shapes = [(of_hidden, (D, H)), (of_hidden, (H, H)), (of_output, (H, O))]
+    try:
+        weights = [np.empty((N, *shape), dtype) for _, shape in shapes]
+    except ValueError as error:  # more than can be addressed
+        raise MemoryError(*error.args) from None
     for n in range(N):
         generator = np.random.default_rng(seed + n)
         for theta, (deviation, shape) in zip(weights, shapes):

@@ -2,27 +2,18 @@
 
 Notation of DERIVATION.md, section 1: T time steps, B batch, D inputs, H hidden units, O outputs.
 Parameters of N networks have a first axis N, and activations have it between time and batch; those
-of one network have not. `Annotated[A, "T N B H"]` is an array of shape (T, N, B, H), or (T, B, H),
-A numpy.ndarray in `Parameters[numpy.ndarray]`, torch.Tensor in `Parameters[torch.Tensor]`.
+of one network do not. `Annotated[A, "T N B H"]` is an array of shape (T, N, B, H), or (T, B, H).
 """
 
+import typing
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Generic,
-    Literal,
-    NamedTuple,
-    Required,
-    TypedDict,
-    TypeVar,
-    get_args,
-)
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, get_args
 
 from numpy.typing import NDArray
 
 A = TypeVar("A")  # numpy.ndarray or torch.Tensor
+T = TypeVar("T")
 Array = Any  # of either package, in functions that serve both
 NumpyArray = NDArray[Any]
 DTYPES = ("float32", "float64")
@@ -95,13 +86,13 @@ class Parameters(NamedTuple, Generic[A]):
 
     @property
     def networks(self) -> int | None:
-        """N, the number of networks of an ensemble; None without one."""
+        """N, the size of an ensemble; None for a single network."""
         W_hh: Any = self.W_hh
         return W_hh.shape[0] if W_hh.ndim > 2 else None
 
 
 # dX has the shape of X. None: no gradient, and the parameter does not change.
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
 
     class Gradients(Parameters[A]):
         """∂L/∂θ of every parameter θ, or a direction, or a velocity (Adagrad: sums of squares)."""
@@ -120,13 +111,10 @@ class Activations(NamedTuple, Generic[A]):
 
 
 class Adjoints(NamedTuple, Generic[A]):
-    """The total derivatives of the loss L of a window.
-
-    Step t is at index t-1, as in `a` and `y`. `dy` is zero at steps without a loss.
-    """
+    """The total derivatives of the loss L of a window; `dy` is zero at steps without a loss."""
 
     dy: Annotated[A, "T N B O"]  # ∂L/∂y_t
-    dh: Annotated[A, "T N B H"]  # ∂L/∂h_t for t = 1..T
+    dh: Annotated[A, "T N B H"]  # ∂L/∂h_t, step t at index t-1
     da: Annotated[A, "T N B H"]  # ∂L/∂a_t
     dx: Annotated[A, "T N B D"]  # ∂L/∂x_t, one per network, also where all networks share x
     dh_0: Annotated[A, "N B H"]  # ∂L/∂h_0 of the initial state of the window
@@ -135,8 +123,8 @@ class Adjoints(NamedTuple, Generic[A]):
 class Window(NamedTuple):
     """The steps (start, stop] of a series, of which (loss_start, stop] have a loss.
 
-    Steps are numbered from 1. In Python's slices, the inputs of the window are x[start:stop], its
-    targets are target[loss_start:stop], and its initial state is h[start].
+    Steps are numbered from 1. The inputs of the window are x[start:stop], its targets are
+    target[loss_start:stop], and its initial state is h[start].
     """
 
     start: int  # s_n
@@ -145,12 +133,12 @@ class Window(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """T of the window: the number of its steps, at most k2."""
+        """T, the number of steps of the window, at most k2."""
         return self.stop - self.start
 
     @property
     def loss_steps(self) -> int:
-        """K of the window: the number of its steps with a loss, at most k1."""
+        """K, the number of steps with a loss, at most k1."""
         return self.stop - self.loss_start
 
 
@@ -188,7 +176,7 @@ class WindowCase(NamedTuple):
 
     @property
     def networks(self) -> int | None:
-        """N, the number of networks of an ensemble; None without one."""
+        """N, the size of an ensemble; None for a single network."""
         return self.params.networks
 
 
@@ -204,7 +192,7 @@ class Run(NamedTuple):
 
     @property
     def networks(self) -> int | None:
-        """N, the number of networks of an ensemble; None without one."""
+        """N, the size of an ensemble; None for a single network."""
         return self.params.networks
 
 
@@ -228,13 +216,25 @@ class SgdKeywords(MomentumKeywords, total=False):
 class TrainKeywords(SgdKeywords, Generic[A], total=False):
     """The keyword arguments of `train`, which numpy_rnn.train describes."""
 
-    k1: Required[int]
-    k2: Required[int]
-    learning_rate: Required[float | A]
-    epochs: Required[int]
+    k1: typing.Required[int]
+    k2: typing.Required[int]
+    learning_rate: typing.Required[float | A]
+    epochs: typing.Required[int]
     nonlinearity: Nonlinearity
     loss: LossName
     reduction: Reduction
     velocity: Gradients[A] | None
     record: bool
     yield_every: YieldEvery
+
+
+def tree_map(function: Callable[..., Any], value: T, *more: Any) -> T:
+    """f(array, ...) of an array, or of each array of nested tuples; None and numbers stay."""
+    result: T = value
+    if isinstance(value, tuple):
+        kind: Any = type(value)
+        results = [tree_map(function, *items) for items in zip(value, *more)]
+        result = kind(*results) if hasattr(value, "_fields") else kind(results)
+    elif not (value is None or isinstance(value, int) or type(value) is float):
+        result = function(value, *more)
+    return result

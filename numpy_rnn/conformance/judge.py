@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import Parameters, Window, WindowCase
+from numpy_rnn.common.records import Parameters, Window, WindowCase, tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import BACKWARDS, INTERMEDIATES, RECURRENT, TENSORS, present

@@ -32,8 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from numpy_rnn.common.arrays import NUMPY_ARRAYS
-from numpy_rnn.common.checks import check_run
+from numpy_rnn.common.checks import NUMPY_ARRAYS, check_run
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.records import NumpyArray, Objective, Run, RunOptions, Schedule, Step, Window

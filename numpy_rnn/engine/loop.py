@@ -11,8 +11,7 @@ import numpy as np
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import NUMPY_ARRAYS as ARRAYS
 from numpy_rnn.common.checks import check_training, is_integer
-from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import Gradients, Parameters, Run, Update
+from numpy_rnn.common.records import Gradients, Parameters, Run, Update, tree_map
 from numpy_rnn.engine.gradient import PlannedUpdate, one_step_updates, window_updates
 from numpy_rnn.engine.memory import WIDE, FlatUpdate, Layout, ParameterVectors, group
 from numpy_rnn.engine.objective import window_losses

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions
+from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions, tree_map
 
 MAX_STEPS = 40  # that are studied, unless --steps asks for more
 MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte

@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn import reference
-from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import Run, WindowCase
+from numpy_rnn.common.records import Run, WindowCase, tree_map
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train, window_update

@@ -16,9 +16,6 @@ from numpy_rnn.engine import loop, workspace
 ALL_OPTIONS = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}
 
 
-# -- what a caller sees ----------------------------------------------------------------------------
-
-
 @pytest.mark.with_reference
 @pytest.mark.parametrize("part_steps", [loop.PART_STEPS, 0], ids=["whole", "parts"])
 @pytest.mark.parametrize("name", ["params", "h_0", "learning_rate", "velocity"])
@@ -49,10 +46,7 @@ def test_arguments_are_read_when_train_is_called(rnn, name, part_steps, monkeypa
     ("k1", "k2", "record"), [(1, 1, False), (1, 3, True), (3, 5, False), (7, 7, True)]
 )
 def test_nothing_yielded_changes_the_run(rnn, record, k1, k2, N, step):
-    """Every array of every update is overwritten, where it can be; others are read-only.
-
-    Neither does another run that is made at the same time change it.
-    """
+    """Every array that can be is overwritten. Neither does a run at the same time change it."""
     run, other = random_run(2, Sizes(N=N)), random_run(2, kind=Kind(bias=False))
     options = {"k1": k1, "k2": k2, "learning_rate": 0.01, "record": record, **step}
     untouched = [bits(update) for update in train(rnn, run, **options)]
@@ -68,9 +62,6 @@ def test_nothing_yielded_changes_the_run(rnn, record, k1, k2, N, step):
                 array.flags.writeable = True
             if array.flags.writeable:
                 array[...] = 7.0
-
-
-# -- torch's graph ---------------------------------------------------------------------------------
 
 
 @pytest.mark.needs_torch
@@ -102,9 +93,6 @@ def test_torch_updates_hold_no_graph(grad, record):
     assert [bits(u) for u in of_plain] == [bits(u) for u in updates]
     assert not any(theta.requires_grad for theta in plain)
     assert all(theta.grad is None for theta in (*params, *plain))
-
-
-# -- memory ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("N", [None, 30])
@@ -143,10 +131,7 @@ def peak(path, T):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_steps(tmp_path, monkeypatch):
-    """16 bytes per step are a mark on every number of a series, 8 a list's pointer to every step.
-
-    Half of the latter are allowed. The short run is longer than a workspace.
-    """
+    """Half of 8 bytes per step, a list's pointer, are allowed. Both runs exceed a workspace."""
     monkeypatch.setattr(loop, "WORKSPACE_BYTES", 2**16)
     for module in (loop, workspace):
         monkeypatch.setattr(module, "MAX_VIEWED", 300)
@@ -154,34 +139,17 @@ def test_memory_does_not_grow_with_the_steps(tmp_path, monkeypatch):
     assert long - short < (1600 - 800) * 8 / 2
 
 
-def most_bytes(run, updates, **options):
-    """The most bytes that Python and NumPy have while so many updates are made."""
-    tracemalloc.start()
-    made = sum(1 for _ in islice(train(numpy_rnn, run, **options), updates))
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert made == updates
-    return most
-
-
 def test_memory_of_long_windows_and_many_networks_is_limited():
     """Views of all windows take 8 MB, workspaces of the whole series for all networks 400 MB."""
-    long = random_run(2, Sizes(300, 1, 1, 2, 1))
-    assert most_bytes(long, 300, k1=1, k2=300, epochs=1) < 4e6
-    many = random_run(2, Sizes(2700, 8, 1, 9, 1, 200))
-    assert most_bytes(many, 1, k1=100, k2=100, epochs=100) < 200e6
-
-
-def filled(make, fill):
-    """The function `make`, with floats all of this value in what it returns."""
-
-    def made(*args, **options):
-        array = make(*args, **options)
-        if array.dtype.kind == "f":
-            array[...] = fill
-        return array
-
-    return made
+    long, many = Sizes(300, 1, 1, 2, 1), Sizes(2700, 8, 1, 9, 1, 200)
+    for sizes, updates, k, epochs, limit in ((long, 300, 300, 1, 4e6), (many, 1, 100, 100, 200e6)):
+        run = random_run(2, sizes)
+        tracemalloc.start()
+        made = train(numpy_rnn, run, k1=min(k, sizes.T // updates), k2=k, epochs=epochs)
+        assert sum(1 for _ in islice(made, updates)) == updates
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < limit
 
 
 def test_engine_reads_what_it_wrote_alone():
@@ -189,9 +157,13 @@ def test_engine_reads_what_it_wrote_alone():
     for N, B, (k1, k2) in product((None, 2, 7), (1, 3), ((1, 1), (2, 5), (3, 3))):
         run, found = random_run(2, Sizes(7, B, 2, 4, 3, N)), []
         for fill in (np.nan, 1.0):
+
+            def filled(*args, make=np.full, fill=fill, **options):
+                return make(args[0], fill, *args[1:], **options)
+
             with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
-                for name in ("empty", "empty_like"):
-                    patch.setattr(np, name, filled(getattr(np, name), fill))
+                patch.setattr(np, "empty", filled)
+                patch.setattr(np, "empty_like", lambda v, fill=fill: np.full_like(v, fill))
                 updates = train(numpy_rnn, run, k1=k1, k2=k2, momentum=0.9, record=True)
                 found.append([bits(update) for update in updates])
         assert found[0] == found[1]

@@ -122,8 +122,6 @@ def test_network_of_an_ensemble_does_not_depend_on_the_others(rnn, options):
     assert not all(np.isfinite(theta).all() for theta in rnn.to_numpy(huge.parameters))
 
 
-# -- sizes -----------------------------------------------------------------------------------------
-
 SIZES = {  # with k1 and k2
     "H 127": (Sizes(6, 1, 2, 127, 2), 1, 3),
     "H 128": (Sizes(5, 2, 2, 128, 2), 2, 3),
@@ -168,11 +166,11 @@ def test_number_too_large_for_the_dtype_is_infinite(rnn, name):
 def test_narrow_integers_are_their_values(rnn):
     """NumPy's integers of 8 bits overflow where Python's do not."""
     run = random_run(1, Sizes(T=300), options=OPTIONS._replace(schedule=Schedule(100, 120, 2)))
-    wide = [bits(update) for update in train(rnn, run)]
     narrow = dict(zip(("k1", "k2", "epochs", "yield_every"), map(np.int8, (100, 120, 2, 1))))
-    assert [bits(update) for update in train(rnn, run, **narrow)] == wide
-    found = list(rnn.windows(np.int16(300), np.uint8(100), np.int8(120)))
-    assert found == list(rnn.windows(300, 100, 120))
+    assert [*map(bits, train(rnn, run, **narrow))] == [*map(bits, train(rnn, run))]
+    assert [*rnn.windows(np.int16(300), np.uint8(100), np.int8(120))] == [
+        *rnn.windows(300, 100, 120)
+    ]
 
 
 @fewer(4)

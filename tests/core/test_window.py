@@ -60,9 +60,6 @@ def test_large_logits(rnn, dtype):
         assert abs(loss - expected - np.log(3)) < 8 * np.finfo(dtype).eps * max(expected, 1)
 
 
-# -- the step --------------------------------------------------------------------------------------
-
-
 def random_step(seed, dtype="float64", N=None):
     """Parameters, and gradients of their shapes."""
     sizes, kind = Sizes(1, 1, 2, 4, 3, N), Kind(dtype)
@@ -83,10 +80,7 @@ def test_learning_rate_is_rounded_first(rnn, kind, dtype):
 
 @pytest.mark.parametrize("options", STEPS, ids=str)
 def test_step_leaves_its_arguments_and_absent_gradients(rnn, options):
-    """A parameter without a gradient has no direction, stays, and keeps its velocity.
-
-    No memory is shared.
-    """
+    """Such a parameter stays, and its velocity too. No memory is shared."""
     step = Step(0.1, **options)
     params, gradients = map(rnn.from_numpy, random_step(1))
     params, gradients, velocity = params._replace(b_h=None), gradients._replace(b_h=None), None
@@ -122,31 +116,29 @@ def test_clipping_special_numbers_by_value(rnn, dtype):
 
 @DTYPE
 def test_norm_of_any_size_is_right(rnn, dtype):
-    """The smallest numbers, whose squares are zero, and the largest whose squares are finite.
+    """From numbers whose squares are zero to the largest whose squares are finite.
 
-    The norm is that of all gradients of a network together; clipping leaves gradients that are
-    short enough as they are.
+    Gradients of a network that are short enough together stay as they are.
     """
     info = np.finfo(dtype)
-    tiny, eps, least = map(float, (info.tiny, info.eps, info.smallest_subnormal))
-    largest = min(float(info.max) / 16, 1e152)
-    for size in (64 * least, tiny, 1e-3 * tiny**0.5, tiny**0.5, 1.0, largest):
-        gradients = each(
-            lambda g, size=size: (g / np.abs(g).max() * size).astype(dtype),
-            random_step(7, N=3)[1],
-        )
-        for g in gradients:
-            g[1] /= 64  # each network has a norm of its own
+    numbers = info.tiny, info.eps, info.smallest_subnormal, info.max
+    tiny, eps, least, largest = map(float, numbers)
+    for size in (64 * least, tiny, 1e-3 * tiny**0.5, tiny**0.5, 1.0, min(largest / 16, 1e152)):
+        scales = size * np.array([1, 1 / 64, 1])  # each network has a norm of its own
+
+        def scaled(g, scales=scales):
+            return (g / np.abs(g).max() * scales.reshape(3, *[1] * (g.ndim - 1))).astype(dtype)
+
+        gradients = each(scaled, random_step(7, N=3)[1])
         result = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), 1.0))
         for n in range(3):
-            alone = np.concatenate([np.float64(g[n]).ravel() for g in gradients])
-            found = np.concatenate([np.float64(g[n]).ravel() for g in result])
+            alone, found = (
+                np.concatenate([np.float64(g[n]).ravel() for g in v]) for v in (gradients, result)
+            )
             most = np.abs(alone).max()
             factor = min(1, 1 / (most * np.sqrt(np.square(alone / most).sum()) + 1e-6))
-            allowed = (
-                np.abs(factor * alone) * (len(alone) + 4) * eps + np.abs(alone) * least + least
-            )
-            assert (np.abs(found - factor * alone) <= allowed).all()
+            allowed = np.abs(factor * alone) * (len(alone) + 4) * eps + np.abs(alone) * least
+            assert (np.abs(found - factor * alone) <= allowed + least).all()
             assert factor < 1 or (found == alone).all()
 
 

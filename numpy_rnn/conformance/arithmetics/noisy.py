@@ -25,9 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import WindowCase
+from numpy_rnn.common.records import WindowCase, tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import Dtype, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.arithmetics.floats import Floats, joined

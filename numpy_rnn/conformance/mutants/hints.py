@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.records import NumpyArray, Window, WindowCase
+from numpy_rnn.common.records import NumpyArray, Window, WindowCase, tree_map
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
     FIELDS,
