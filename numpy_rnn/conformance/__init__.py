@@ -1,4 +1,4 @@
-"""The equivalence suite: checks any implementation of the network against derived rounding bounds.
+"""The equivalence suite: checks any implementation of the network against rounding bounds.
 
-`ports.port.Port` describes what an implementation provides, `case.py` one case and its required outputs.
+`ports.port.Port` describes what an implementation provides, `case.py` one case and its outputs.
 """
