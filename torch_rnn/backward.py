@@ -30,7 +30,7 @@ def bptt(
     of `initial_parameters`, `from_numpy` and `sgd` do), else InputError is raised.
     """
     objective = Objective(nonlinearity, loss, reduction)
-    return gradients_of(_checked_loss(params, activations, target, objective), params)
+    return derivatives(_checked_loss(params, activations, target, objective), params)[0]
 
 
 def adjoints(
@@ -44,7 +44,7 @@ def adjoints(
 ) -> Adjoints[Array]:
     """The total derivatives of the window's loss L, as `numpy_rnn.adjoints`."""
     objective = Objective(nonlinearity, loss, reduction)
-    return adjoints_of(_checked_loss(params, activations, target, objective), activations)
+    return derivatives(_checked_loss(params, activations, target, objective), None, activations)[1]
 
 
 @torch.enable_grad()
@@ -60,28 +60,28 @@ def _checked_loss(
     return window_loss(activations.y[-len(target) :], target, objective)
 
 
-def gradients_of(L: Array, params: Parameters[Array]) -> Gradients[Array]:
-    """∂L/∂θ of the parameters that L was computed from."""
-    found = iter(_derivatives(L, [theta for theta in params if theta is not None]))
-    gradients: list[Any] = [None if theta is None else next(found) for theta in params]
-    return Gradients(*gradients)
-
-
-def adjoints_of(L: Array, activations: Activations[Array]) -> Adjoints[Array]:
-    """The Adjoints of the window that L was computed from."""
-    stacks: Any = activations.a.grad_fn, activations.h.grad_fn  # of steps, by torch.stack
-    a, (h_0, *h) = ([GradientEdge(*edge) for edge in stack.next_functions] for stack in stacks)
-    dy, dx, dh_0, *rest = _derivatives(L, [activations.y, activations.x, h_0, *h, *a])
-    return Adjoints(dy, torch.stack(rest[: len(h)]), torch.stack(rest[len(h) :]), dx, dh_0)
-
-
-def _derivatives(L: Array, of: list[Any]) -> tuple[Array, ...]:
-    """∂L/∂v. No network has an effect on another's loss: all are differentiated together."""
+def derivatives(
+    L: Array, params: Any, activations: Any = None
+) -> tuple[Gradients[Array], Adjoints[Array]]:
+    """The Gradients of L and its Adjoints, of all networks together; None leaves one out."""
+    of = [theta for theta in params or () if theta is not None]
+    if activations is not None:
+        stacks = activations.h.grad_fn, activations.a.grad_fn  # of steps, by torch.stack
+        edges = [GradientEdge(*edge) for stack in stacks for edge in stack.next_functions]
+        of += [activations.y, activations.x, *edges]
     try:
         with torch.autocast(L.device.type, enabled=False):
-            return torch.autograd.grad(L, of, torch.ones_like(L), retain_graph=True)
+            found = iter(torch.autograd.grad(L, of, torch.ones_like(L), retain_graph=True))
     except RuntimeError:
         raise InputError(
             "the activations are not of these parameters, perhaps of equal ones: expected the"
             " tensors that forward was called with, which require a gradient; run it with these"
         ) from None
+    gradients: Any = params and Gradients(
+        *(theta if theta is None else next(found) for theta in params)
+    )
+    flow: Any = list(found) or None
+    if flow:
+        dy, dx, dh_0, *rest = flow
+        flow = Adjoints(dy, torch.stack(rest[: len(dy)]), torch.stack(rest[len(dy) :]), dx, dh_0)
+    return gradients, flow

@@ -24,8 +24,13 @@ def forward(
     tensors = [v for v in (*params, x, h_0) if v is not None]
     if not torch.is_inference_mode_enabled() and any(v.is_inference() for v in tensors):
         raise InputError("a tensor was made under torch.inference_mode: expected another; clone it")
+    return unroll(params, x, h_0, nonlinearity)
+
+
+def unroll(params: Parameters[Array], x: Array, h_0: Array, phi: str) -> Activations[Array]:
+    """`forward` without its checks."""
     W_xh, W_hh, W_hy, b_h, b_y = params
-    phi, networks = NONLINEARITIES[nonlinearity], W_hh.shape[:-2]
+    function, networks = NONLINEARITIES[phi], W_hh.shape[:-2]
     x = as_rows(x, W_xh.shape[-2], W_xh).expand(len(x), *networks, -1, -1).requires_grad_()
     a, h = [], [h_0.expand(*networks, *h_0.shape[-2:]).clone().requires_grad_()]
     with torch.autocast(W_hh.device.type, enabled=False):
@@ -34,7 +39,7 @@ def forward(
             if b_h is not None:
                 a_t = a_t + b_h.unsqueeze(-2)  # (F1)
             a.append(a_t)
-            h.append(phi(a_t))  # (F2)
+            h.append(function(a_t))  # (F2)
         y = torch.stack(h[1:]) @ W_hy  # (F3)
         if b_y is not None:
             y = y + b_y.unsqueeze(-2)  # (F3)

@@ -38,8 +38,7 @@ def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     Pass nonlinearity=rnn.nonlinearity to `forward` and `train`, and arrays with time first. Raises
     InputError on other modules, and on layers that `from_state_dict` refuses.
     """
-    for module, kind in ((rnn, nn.RNN), (linear, nn.Linear)):
-        if not isinstance(module, kind):
-            expected = f"expected a torch.nn.{kind.__name__}"
-            raise InputError(f"the module is a {type(module).__name__}: {expected}")
+    if not (isinstance(rnn, nn.RNN) and isinstance(linear, nn.Linear)):
+        given = f"{type(rnn).__name__} and {type(linear).__name__}"
+        raise InputError(f"the modules are {given}: expected a torch.nn.RNN and a torch.nn.Linear")
     return from_state_dict(nn.ModuleDict({"rnn": rnn, "linear": linear}).state_dict())

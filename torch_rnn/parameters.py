@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from functools import wraps
 from typing import Any, TypeAlias
@@ -30,10 +29,9 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
     def converted(array: Any) -> Array:
         check_convertible(array)
         array = np.asarray(array, np.int64 if array.dtype.kind == "u" else None)
-        if copy or min(array.strides, default=0) < 0:  # torch has no negative strides
-            return torch.tensor(array.copy())
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of read-only memory
-            return torch.from_numpy(array)
+        if copy or not array.flags.writeable or min(array.strides, default=0) < 0:
+            return torch.tensor(array.copy())  # torch has no read-only memory, no negative strides
+        return torch.from_numpy(array)
 
     tensors = tree_map(converted, value)
     if isinstance(value, Parameters):
@@ -53,10 +51,7 @@ def to_numpy(value: Any) -> Any:
 
 
 def copy_of(value: T, *, as_leaves: bool = False) -> T:
-    """A copy of a tensor, or of every tensor of nested tuples, in C order and without a graph.
-
-    as_leaves: whether the copies require a gradient.
-    """
+    """A copy of the tensors of nested tuples, without a graph; as leaves it requires a gradient."""
     C = torch.contiguous_format
     return tree_map(lambda v: v.detach().clone(memory_format=C).requires_grad_(as_leaves), value)
 

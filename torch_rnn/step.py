@@ -1,7 +1,6 @@
 """The update by torch.nn.utils and torch.optim; `numpy_rnn/step.py` has the equations.
 
-Own lines are where torch has no function with the same formula: Adagrad with 10⁻⁸ inside the root,
-clipping and learning rates per network, and the subtraction of the step.
+Own lines: Adagrad with 10⁻⁸ inside the root, clipping and rates per network, the subtraction.
 """
 
 from __future__ import annotations
@@ -48,20 +47,26 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     return tree_map(lambda g: g.double().clamp(-max_value, max_value).to(g), gradients)  # (U7)
 
 
-@torch.no_grad()
 def direction(
     params: Parameters[Array],
     gradients: Gradients[Array],
     velocity: Gradients[Array] | None = None,
     **options: Unpack[MomentumKeywords],
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
-    """The direction Δ that `sgd` steps against, and the velocity v, as `numpy_rnn.direction`.
-
-    Δ is what torch.optim.SGD adds to zero at a rate of −1. The class of this name imports
-    torch._dynamo, which takes as long as torch; its function does not.
-    """
+    """The direction Δ that `sgd` steps against, and the velocity v, as `numpy_rnn.direction`."""
     step = checks.check_step(Step(0, **options))
     checks.check_direction(ARRAYS, params, gradients, velocity)
+    return make_direction(params, gradients, velocity, step)
+
+
+@torch.no_grad()
+def make_direction(
+    params: Parameters[Array], gradients: Any, velocity: Any, step: Step
+) -> tuple[Any, Any]:
+    """`direction` without its checks."""
+    if not (step.has_velocity or step.weight_decay):
+        return gradients, None
+    # Δ is what torch.optim.SGD adds to zero at a rate of −1; the class would import torch._dynamo.
     after: list[Any] = [None] * len(params) if velocity is None else [*copy_of(velocity)]
     numbers = step.momentum, step.dampening, step.weight_decay
     momentum, dampening, decay = (_in_range(number, params) for number in numbers)
@@ -87,14 +92,18 @@ def _in_range(number: float, params: Parameters[Array]) -> float:
     return number if is_small else math.copysign(math.inf, number)
 
 
-@torch.no_grad()
 def sgd(
     params: Parameters[Array], delta: Gradients[Array], learning_rate: float | Array
 ) -> Parameters[Array]:
     """One step of gradient descent, as `numpy_rnn.sgd`: new parameters that require a gradient."""
     checks.check_direction(ARRAYS, params, delta)
-    rate = checks.check_learning_rate(params, learning_rate)
+    return move(params, delta, checks.check_learning_rate(params, learning_rate))
+
+
+@torch.no_grad()
+def move(params: Parameters[Array], delta: Gradients[Array], rate: Any) -> Parameters[Array]:
+    """`sgd` without its checks."""
     rate = torch.as_tensor(rate, dtype=params.W_hh.dtype)
     pairs: Any = zip(params, delta)
-    moved = [p if d is None else p - per_network(rate, p) * d for p, d in pairs]  # (U1)
-    return copy_of(Parameters(*moved), as_leaves=True)
+    moved = [p if d is None else p.detach() - per_network(rate, p) * d for p, d in pairs]  # (U1)
+    return tree_map(torch.Tensor.requires_grad_, Parameters(*moved))

@@ -11,20 +11,19 @@ from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.errors import check_integer
 from numpy_rnn.common.records import Parameters, Run, Schedule, Update, Window
-from torch_rnn.backward import adjoints_of, gradients_of
-from torch_rnn.elman import forward
+from torch_rnn.backward import derivatives
+from torch_rnn.elman import unroll
 from torch_rnn.loss import window_loss
 from torch_rnn.parameters import ARRAYS, Array, copy_of
-from torch_rnn.step import clip_by_global_norm, clip_by_value, direction, sgd
+from torch_rnn.step import clip_by_global_norm, clip_by_value, make_direction, move
 
 
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     """The windows of one epoch over a series of `steps` steps, as `numpy_rnn.windows`."""
     steps = check_integer("steps", steps, 0)
     k1, k2, _ = check_schedule(Schedule(k1, k2))
-    starts = range(0, steps, k1)  # of the new steps
-    stops = [min(start + k1, steps) for start in starts]  # (T1)
-    return (Window(max(b - k2, 0), a, b) for a, b in zip(starts, stops))  # (T2)
+    ends = ((before, min(before + k1, steps)) for before in range(0, steps, k1))  # (T1)
+    return (Window(max(stop - k2, 0), before, stop) for before, stop in ends)  # (T2)
 
 
 @torch.inference_mode(False)
@@ -37,44 +36,43 @@ def train(
 ) -> Iterator[Update[Array]]:
     """Train by TBPTT(k1, k2) and SGD, as `numpy_rnn.train`, which describes the arguments.
 
-    The arrays of an Update are copies. Tensors that require a gradient, or have a graph, are taken
-    as numbers: nothing flows back into them. torch.autocast has no effect.
+    The arrays of an Update are copies. Arguments are taken as numbers: nothing flows back into
+    them. torch.autocast has no effect.
     """
     run, record, by_epoch = check_training(ARRAYS, (params, x, target, h_0), **options)
-    run = run._replace(x=x.detach(), target=target.detach(), h_0=copy_of(h_0))
-    params = copy_of(run.params, as_leaves=True)
-    return updates(run, params, copy_of(run.velocity), record, by_epoch)
+    run = run._replace(x=copy_of(x), target=copy_of(target), h_0=copy_of(h_0))
+    run = run._replace(params=copy_of(run.params, as_leaves=True), velocity=copy_of(run.velocity))
+    return updates(run, record, by_epoch)
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def updates(
-    run: Run, params: Parameters[Array], velocity: Any, record: bool, by_epoch: bool
-) -> Iterator[Update[Array]]:
+def updates(run: Run, record: bool, by_epoch: bool) -> Iterator[Update[Array]]:
     """The loop of TBPTT: every update, or the last one of each epoch."""
     (k1, k2, epochs), objective, step = run.options
-    momentum: Any = {name: getattr(step, name) for name in records.MomentumKeywords.__annotations__}
+    params, velocity = run.params, run.velocity
     for epoch in range(1, epochs + 1):
         losses: list[Array] = []
         states = {0: run.h_0}  # by step, as the latest window computed them
         for number, window in enumerate(windows(len(run.x), k1, k2), start=1):
-            x = run.x[window.start : window.stop].clone()  # clones of inference tensors have graphs
-            target = run.target[window.loss_start : window.stop].clone()
+            x = run.x[window.start : window.stop]
+            target = run.target[window.loss_start : window.stop]
             initial = states[window.start]  # (T3)
-            activations = forward(params, x, initial, nonlinearity=objective.nonlinearity)
+            activations = unroll(params, x, initial, objective.nonlinearity)
             L = window_loss(activations.y[-len(target) :], target, objective)
-            gradients = clipped = gradients_of(L, params)
+            gradients, flow = derivatives(L, params, activations if record else None)
+            clipped = gradients
             if step.max_norm is not None:
                 clipped = clip_by_global_norm(gradients, step.max_norm)
             if step.max_value is not None:
                 clipped = clip_by_value(gradients, step.max_value)
-            delta, velocity = direction(params, clipped, velocity, **momentum)
-            params = sgd(params, delta, step.learning_rate)
+            delta, velocity = make_direction(params, clipped, velocity, step)
+            params = move(params, delta, step.learning_rate)
             states = dict(zip(range(window.start, window.stop + 1), activations.h.detach()))
             losses.append(L.detach())
             if by_epoch and window.stop < len(run.x):
                 continue
-            kept = (copy_of(activations), adjoints_of(L, activations)) if record else (None, None)
-            moved = copy_of(params, as_leaves=True), copy_of(velocity)
-            rest: Any = *moved, *kept, torch.stack(losses) if by_epoch else None
+            copies = copy_of(params, as_leaves=True), copy_of(velocity)
+            kept = copy_of(activations) if record else None
+            rest: Any = *copies, kept, flow, torch.stack(losses) if by_epoch else None
             yield Update(epoch, number, window, losses.pop(), gradients, *rest)

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from numpy_rnn.app.options import Parser
-from numpy_rnn.common.errors import InputError, check_integer
-from numpy_rnn.common.errors import failed
+from numpy_rnn.common.errors import InputError, check_integer, failed
 from numpy_rnn.common.files import check_can_write, save_json
 from torch_rnn.loop_audit.audit_report import Report
 from torch_rnn.loop_audit.places import OWN
