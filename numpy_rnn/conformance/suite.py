@@ -156,7 +156,8 @@ def smaller(recipe: Recipe, port: Port) -> Iterator[Recipe]:
             simpler = [size for size in (1, 2, value // 2, value - 1) if 0 < size < value]
         elif isinstance(value, Objective | Step):
             fields = value._field_defaults.items()
-            simpler = [value._replace(**{field: default}) for field, default in fields]
+            usuals = [(field, default) for field, default in fields if default not in has.lacks]
+            simpler = [value._replace(**{field: default}) for field, default in usuals]
         elif name == "seed":
             simpler = [0, 1, 2]
         for each in simpler if name != "dtype" else ():

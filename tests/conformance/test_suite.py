@@ -246,6 +246,24 @@ def test_smaller_recipes_are_those_that_the_port_has():
             place_of(each).case.x.any()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_wrong_gradient_of_a_port_of_means_is_told(seed):
+    """No smaller case has a reduction or a nonlinearity that the port lacks."""
+
+    class Doubled(Definition):
+        def recurrent_weights_gradient(self, n, w):
+            return super().recurrent_weights_gradient(n, w) * 2.0
+
+    class OfMeans(DefinitionPort):
+        def window_update(self, *arrays, **options):
+            own = {"reduction": "mean", "nonlinearity": "relu"}
+            return super().window_update(*arrays, **options | own)
+
+    port = OfMeans(Doubled(), "sum", "tanh", has=())
+    with pytest.raises(Finding, match="^WRONG dW_hh"):
+        check_port(port, "L2", "float64", seed=seed)
+
+
 def test_earliest_wrong_stage_is_told():
     """A gradient is wrong in every case, and the loss in windows of more than two steps."""
 

@@ -180,7 +180,7 @@ def test_modules_that_are_not_this_network_are_refused():
             from_modules,
             (nn.LSTM(2, 3), nn.Linear(3, 4)),
         ),
-        ("is a ReLU: expected a torch.nn.Linear", from_modules, (nn.RNN(2, 3), nn.ReLU())),
+        ("are RNN and ReLU: expected a torch.nn.RNN", from_modules, (nn.RNN(2, 3), nn.ReLU())),
         ("unknown rnn.weight_ih_l1", from_modules, (nn.RNN(2, 3, 2), nn.Linear(3, 4))),
         ("biases or none", from_modules, (nn.RNN(2, 3, bias=False), nn.Linear(3, 4))),
         (r"an ensemble, and torch\.nn\.RNN is one network", to_modules, (ensemble,)),
