@@ -1,41 +1,39 @@
-"""The report of an audited loop: its facts in sentences, its warnings, JSON, and assertions for tests."""
+"""The report of an audited loop: its warnings, its facts, and assertions for tests."""
 
 import textwrap
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from itertools import pairwise
 
-from numpy_rnn.common.errors import some_of
-from numpy_rnn.common.format import pluralize
+from numpy_rnn.common.errors import check_integer, some_of
+from numpy_rnn.common.format import join_names, pluralize
 from torch_rnn.loop_audit.loop_warnings import LoopWarning, attached_reach, loop_warnings
-from torch_rnn.loop_audit.records import ORIGINS, Check, Clip, Network, Update
+from torch_rnn.loop_audit.records import BEFORE, RecurrentModule, Update, Window
 from torch_rnn.loop_audit.watch import Watch
 
-NOTHING = ("no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen; a recurrence of other modules, such as "
-           "nn.Linear, is not followed")  # fmt: skip
-WIDTH = 100
+NOTHING, WIDTH, MAX_LISTED = "no update was seen", 100, 3
 INITIAL = {
-    "zeros": "zeros", "learned": "a learned state", "carried": "a carried state",
-    "computed": "a state that the script computes, with gradients", "constant": "a state that the script sets",
+    "zeros": "zeros", "learned": "a learned state", "computed": "a computed state with a gradient",
+    "given": "a state that the script sets", "leaf": "a state whose gradient the script gets",
 }  # fmt: skip
-STARTS = ("zeros", "learned")
 
 
 class Report:
-    """The facts of a training loop: `networks`, the recurrent modules in the order of their first calls, and `updates`
-    of all of them. It is complete when the audit has ended.
-    """
+    """The facts and warnings of a training loop. It is complete when the audit has ended."""
 
     def __init__(self, watch: Watch):
         self._watch = watch
 
     @property
-    def networks(self) -> list[Network]:
-        return list(self._watch.updates.networks)
+    def modules(self) -> list[RecurrentModule]:
+        """The recurrent modules, in the order of their first calls."""
+        return list(self._watch.updates.modules)
 
     @property
     def updates(self) -> list[Update]:
-        return [update for net in self.networks for update in net.updates]
+        """The updates of all optimizers; without one, a backward pass is taken as an update."""
+        return list(self._watch.updates.updates)
 
     @property
     def warnings(self) -> list[LoopWarning]:
@@ -43,261 +41,202 @@ class Report:
         return loop_warnings(self._watch)
 
     def assert_correct(self) -> None:
-        """Raise AssertionError if there is a warning, or if nothing was seen."""
+        """Raise AssertionError if there is a warning, or if no update was seen."""
         found = [f"{w.place}: {w.message}" for w in self.warnings]
-        if self._watch.error or not self.networks:
-            found.append(self._watch.error or self.nothing)
+        if self._watch.error or not self.updates:
+            found.append(self._watch.error or NOTHING)
         if found:
             raise AssertionError("\n".join(found))
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
-        """Raise AssertionError unless the report calls the loop TBPTT(k1, k2), for each module that is updated."""
-        if not self.updates:
-            raise AssertionError(f"no update is recorded: {self._watch.error or self.nothing}")
-        for net in self.networks:
-            if net.updates and schedule(net) != (k1, k2):
-                raise AssertionError(f"{net.place}: {truncation(net)}; expected TBPTT({k1}, {k2})")
-
-    @property
-    def nothing(self) -> str:
-        """Why no module was seen."""
-        if scripted := self._watch.updates.evidence.get("scripted"):
-            place, name = scripted[0]
-            return f"the modules of {name} are compiled by torch.jit.script ({place}), so their calls cannot be seen"
-        if transformed := self._watch.updates.evidence.get("transformed"):
-            return f"calls inside of torch.func are not followed ({transformed[0][0]})"
-        return NOTHING
+        """Raise AssertionError unless each recurrent module is trained by TBPTT(k1, k2)."""
+        updated = [net for net in self.modules if any(net in u.modules for u in self.updates)]
+        if not updated:
+            raise AssertionError(self._watch.error or NOTHING)
+        for net in updated:
+            if schedule(net, self._watch) != (k1, k2):
+                found = truncation(net, self._watch)
+                raise AssertionError(f"{net.place}: {found}; expected TBPTT({k1}, {k2})")
 
     def __str__(self) -> str:
-        """The report in sentences."""
-        watch, networks, lines = self._watch, self.networks, list[str]()
-        for net in networks:
-            lines.append(
-                f"{f'{net.name}: ' if net.name else ''}{net.kind}, first called at {net.place}"
-            )
-            lines += [f"  {fact}" for fact in facts(net)]
-        if networks and {"scripted", "transformed"} & watch.updates.evidence.keys():
-            lines.append(self.nothing)
-        if watch.error:
-            lines.append(f"the audit ended early: {watch.error}")
-        elif watch.updates.steps >= watch.limit:
-            lines.append(f"audited: the first {watch.limit} updates")
-        for w in (found := self.warnings):
-            name = f"{w.network}: " if len(networks) > 1 and w.network else ""
-            text = f"warning: {w.place}: {name}{w.message}"
-            lines += textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-        return "\n".join(lines if found else [*lines, "no warnings" if networks else self.nothing])
-
-    def contents(self) -> dict[str, Any]:
-        """Everything, for a JSON file."""
-        keys = ("steps", "batch", "gradient", "count")
-        networks = [
-            {"name": net.name, "module": net.kind, "place": net.place, "truncation": truncation(net),
-             "tbptt": schedule(net), "origins": dict(net.origins), "facts": list(facts(net)),
-             "passes": [dict(zip(keys, (*key, n))) for key, n in net.counts.items()]}
-            for net in self.networks
-        ]  # fmt: skip
-        everything = {"networks": networks, "updates": self.updates, "warnings": self.warnings}
-        return everything | {
-            "message": "" if networks else self.nothing,
-            "error": self._watch.error,
-        }
+        watch, lines = self._watch, list[str]()
+        for w in self.warnings:
+            name = f"{w.module}: " if len(self.modules) > 1 and w.module else ""
+            lines.append(f"warning: {w.place}: {name}{w.message}")
+        lines = lines or ["no warnings" if self.updates else NOTHING]
+        for net in self.modules:
+            lines += facts_of_module(net, watch)
+        lines += facts_of_loop(watch)
+        if not self.modules:
+            lines.append("no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen")
+        lines += [f"the audit ended early: {watch.error}"] if watch.error else []
+        wrapped = list[str]()
+        for line in lines:
+            indent = " " * (len(line) - len(line.lstrip()) + 2)
+            wrapped += textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+        return "\n".join(wrapped)
 
 
 def ranged(values: Iterable[int]) -> str:
-    """A number, or the least and the largest of some, with the commonest: "4 to 28, mostly 20 (8 of 9)"."""
+    """A number, or the least and the largest of some: "4 to 28, mostly 20 (8 of 9)"."""
     found = Counter(values)
-    if not found:
-        return "0"
-    value, count = max(found.items(), key=lambda item: (item[1], item[0]))
-    if len(found) == 1:
-        return str(value)
+    if len(found) < 2:
+        return str(next(iter(found), 0))
+    value, count = found.most_common(1)[0]
     mostly = f", mostly {value} ({count} of {found.total()})" if 2 * count > found.total() else ""
     return f"{min(found)} to {max(found)}{mostly}"
 
 
-def schedule(net: Network) -> tuple[int, int] | None:
-    """(k1, k2), if the loop is one of TBPTT: each update has one window, and most a loss at every new step.
+def windows_of(net: RecurrentModule, watch: Watch) -> list[list[Window]]:
+    """The windows of each update of a module that has some."""
+    updates = [u for u in watch.updates.updates if net in u.modules]
+    return [windows for u in updates if (windows := u.windows(net))]
 
-    No update has more of them, but those that start from zeros.
-    """
-    updates = [u for u in net.updates if u.windows]
-    if (
-        not updates
-        or any(len(u.windows) != 1 for u in updates)
-        or not is_carried(net)
-        or attached_reach(net)
-    ):
+
+def schedule(net: RecurrentModule, watch: Watch) -> tuple[int, int] | None:
+    """(k1, k2) if the loop is TBPTT(k1, k2): one window per update, from a carried state."""
+    updates = windows_of(net, watch)
+    windows = [found[0] for found in updates]
+    carried = [w for w in windows if w.initial == "carried"]
+    if not carried or any(len(found) > 1 for found in updates) or attached_reach(net, watch):
         return None
-    pairs = Counter((u.loss_steps, u.reach) for u in updates)
-    (k1, k2), count = max(pairs.items(), key=lambda item: item[::-1])
-    most = max(
-        (u.loss_steps for u in updates[1:] if u.windows[0].initial not in STARTS), default=k1
-    )
-    equal = sum(u.new_steps == k1 for u in updates if (u.loss_steps, u.reach) == (k1, k2))
-    is_regular = 3 * count >= len(updates) and k2 == max(u.reach for u in updates) and k1 >= most
-    return (k1, k2) if is_regular and 2 * equal > count else None
+    (k1, k2), count = Counter((w.with_loss, w.reach) for w in windows).most_common(1)[0]
+    is_chunk = 2 * sum(w.passes[0].origin == BEFORE for w in windows) > len(windows)
+    is_whole = all(w.steps == k2 for w in windows if (w.with_loss, w.reach) == (k1, k2))
+    is_most = k2 == max(w.reach for w in windows) and k1 >= max(w.with_loss for w in carried)
+    is_regular = 3 * count >= len(windows) and is_whole and is_most and k1 > 0
+    # chunks of which some steps have no loss are no TBPTT(k1, k2)
+    return (k1, k2) if is_regular and (k1 == k2 or not is_chunk) else None
 
 
-def is_carried(net: Network) -> bool:
-    """Whether a window starts from the state of an earlier one."""
-    return any(
-        window.initial == "carried" or window.back for u in net.updates for window in u.windows
-    )
-
-
-def is_counted(net: Network) -> bool:
-    """Whether new steps can be told from those that are computed again: each window follows the one before."""
-    is_alone = all(len(u.windows) < 2 for u in net.updates)
-    return not is_carried(net) or (
-        is_alone and 2 * net.origins["no gradient"] <= net.origins.total()
-    )
-
-
-def truncation(net: Network) -> str:
+def truncation(net: RecurrentModule, watch: Watch) -> str:
     """The windows of the loop, and how far its gradients reach."""
-    updates = [u for u in net.updates if u.windows]
-    windows = [window for u in updates for window in u.windows]
+    updates = windows_of(net, watch)
+    windows = [window for found in updates for window in found]
     if not windows:
-        without = (
-            "gradients are computed, but no update is made"
-            if net.was_reached
-            else "no gradient reaches it"
-        )
-        return f"no truncation: {without}"
-    if far := attached_reach(net):
+        return "no update by its gradients is seen"
+    if far := attached_reach(net, watch):
         return f"{far}: the state is attached"
-    joined, reach = ranged(len(u.windows) for u in updates), ranged(w.reach for w in windows)
-    several = "" if joined == "1" else f"; the gradients of {joined} windows are added in an update"
-    lengths = ranged(w.reach if w.passes > 1 else w.steps for w in windows)
-    if any(w.lengths[0] != w.lengths[1] for w in windows):  # packed
-        lengths = f"{min(w.lengths[0] for w in windows)} to {max(w.lengths[1] for w in windows)}"
-    if all(window.initial != "carried" for window in windows):
-        start = " or ".join(
-            INITIAL[kind] for kind in sorted({window.initial for window in windows})
-        )
-        full = all(w.reach == w.steps or w.passes > 1 for w in windows)
-        how = (
-            f"full BPTT over windows of {lengths} steps"
-            if full
-            else f"the gradient reaches {reach} steps"
-        )
-        return f"each window starts from {start}: no state is carried; {how}{several}"
-    changed = ", through weights that have changed since" if any(w.back for w in windows) else ""
-    carried = f"state carried and detached{changed}"
-    if pair := schedule(net):
+    if pair := schedule(net, watch):
         kind = "chunks" if pair[0] == pair[1] else "windows"
-        return f"TBPTT({pair[0]}, {pair[1]}): {kind} of {pair[1]} steps, {carried}"
-    if several:
-        return f"chunks of {lengths} steps, {carried}{several}"
-    new, losses = (
-        ranged(values) for values in zip(*((u.new_steps, u.loss_steps) for u in updates))
+        return f"TBPTT{pair}: {kind} of {pair[1]} steps, state carried and detached"
+    lengths = f"{ranged(w.steps for w in windows)} steps"
+    lengths += ", some padded" if any(w.passes[0].is_padded for w in windows) else ""
+    kinds = sorted({w.initial for w in windows})
+    start, reach = " or ".join(INITIAL.get(k, k) for k in kinds), ranged(w.reach for w in windows)
+    if "leaf" in kinds:  # the script may pass its gradient on
+        return f"windows of {lengths}, from {INITIAL['leaf']}"
+    how = (
+        "full BPTT" if all(w.reach == w.steps for w in windows) else f"gradient over {reach} steps"
     )
-    with_loss = (
-        "" if all(u.new_steps == u.loss_steps for u in updates) else f" and {losses} with a loss"
-    )
-    counted = (
-        f"{new} new steps per update{with_loss}"
-        if is_counted(net)
-        else f"{losses} steps with a loss per update"
-    )
-    return f"truncated BPTT, {carried}: {counted}; the gradient reaches {reach} steps"
+    if "carried" in kinds:
+        lines = [f"truncated BPTT, windows of {lengths}, gradient over {reach}"]
+    else:
+        lines = [f"{how}, windows of {lengths}, each from {start}"]
+    if not net.is_in_loss:
+        lines.append("its outputs enter the loss through other modules")
+    elif any(w.with_loss != w.steps for w in windows):
+        per_update = ranged(sum(w.with_loss for w in found) for found in updates)
+        lines.append(f"steps with a loss per update: {per_update}")
+    if any(len(found) > 1 for found in updates):
+        lines.append(f"windows per update: {ranged(map(len, updates))}")
+    return "; ".join(lines)
 
 
-def facts(net: Network) -> Iterator[str]:
-    """The facts of a network."""
-    updates, shapes = net.updates, sorted(net.counts)
-    passes = {
-        graph: sum(n for shape, n in net.counts.items() if shape[2] == graph)
-        for graph in (True, False)
-    }
-    layout = "" if net.is_cell else f" of input {net.layout}"
-    shown = f", steps x batch {some_of([f'{T} x {B}' for T, B, graph in shapes if graph])}{layout}"
-    without = f", {passes[False]} without a graph" if passes[False] else ""
-    yield f"forward passes: {passes[True]} with a graph{shown if passes[True] else ''}{without}"
-    yield truncation(net)
-    yield from state_facts(net)
-    if not updates:
-        return
-    names = ", ".join(
-        dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates)
-    )
-    found = [
-        " and ".join(f"{rate:.4g}" for rate in u.learning_rates)
-        for u in updates
-        if u.learning_rates
-    ]
-    rates = f", learning rate {' to '.join(dict.fromkeys((found[0], found[-1])))}" if found else ""
-    backward = f"backward passes per update: {ranged(u.backward for u in updates)}"
-    yield f"{pluralize(len(updates), 'update')} by {names}{rates}, {backward}"
-    yield checked("gradient", [u.gradient for u in updates if u.gradient])
-    if any(u.optimizer for u in updates):
-        yield checked("step", [u.step for u in updates if u.step])
-    yield clipping(updates)
-    if others := net.evidence["other loss"]:
-        where = f"the backward pass at {others[0][0]}, after which another optimizer makes its step"
-        yield f"its gradients are also those of {where} ({len(others)} of {len(updates)} updates)"
-    if evaluated := sum(not u.is_training for u in updates if u.windows):
-        yield f"in eval mode in {evaluated} of {len(updates)} updates"
+def carried_states(net: RecurrentModule, watch: Watch) -> Iterator[str]:
+    """Where the states of the windows come from, if some are carried."""
+    updates = enumerate(windows_of(net, watch), start=1)
+    windows = [(number, w) for number, found in updates for w in found]
+    origins = Counter(w.passes[0].origin for _, w in windows if w.initial == "carried")
+    named = [f"{name} ({n})" if len(origins) > 1 else name for name, n in origins.most_common()]
+    line = f"state from {join_names(named)}, in {origins.total()} of {len(windows)} windows"
+    for kind in dict.fromkeys(w.initial for _, w in windows if w.initial != "carried"):
+        numbers = dict.fromkeys(str(number) for number, w in windows if w.initial == kind)
+        line += f"; {INITIAL[kind]} at update {some_of(numbers)}"
+    yield from [line] if origins else []
 
 
-def state_facts(net: Network) -> Iterator[str]:
-    """The steps without a loss, where carried states come from, and at which updates there is none."""
-    updates, all_updates = [u for u in net.updates if u.windows], net.updates
-    new, losses = sum(u.new_steps for u in updates), sum(u.loss_steps for u in updates)
-    if updates and not net.is_in_loss:
-        yield "its outputs enter the loss through other modules"
-    elif any(u.loss_steps < u.new_steps for u in updates) and is_counted(net):
-        each = f"{ranged(u.loss_steps for u in updates)} per update"
-        is_once = not is_carried(net) and each == "1 per update"
-        yield f"steps with a loss: {each if is_once else f'{losses} of {new} ({each}); {new - losses} without'}"
-    if not is_carried(net):
-        return
-    if 3 * (elsewhere := net.origins["elsewhere"]) >= net.origins.total() > 0:
-        yield f"the state comes from another place in the data in {elsewhere} of {net.origins.total()} windows or more"
-    elif net.origins.keys() - {"before"}:
-        kinds = [
-            f"{ORIGINS[kind]} ({n} of {net.origins.total()})" for kind, n in net.origins.items()
-        ]
-        yield f"the state comes from: {', '.join(kinds)}"
-    numbers, data = (
-        list(dict.fromkeys(update for update, _ in net.resets)),
-        {each for _, each in net.resets},
-    )
-    if numbers in ([], [1]) and "no gradient" not in net.origins:
-        yield "the state is never reset as a whole"
-    elif 1 < len(numbers) == len(all_updates):
-        yield "the state is reset in every update"
-    elif numbers[1:]:
-        when = ", where the data start again" if len(data) == 1 and data != {None} else ""
-        yield f"the state is reset at update {some_of(numbers)}{when}"
+def facts_of_module(net: RecurrentModule, watch: Watch) -> Iterator[str]:
+    """The facts of a recurrent module."""
+    shapes = sorted({key[:2] for key in net.passes if key[2]})
+    count = sum(n for key, n in net.passes.items() if key[2])
+    without = net.passes.total() - count
+    steps = f" of {some_of([f'{steps} x {batch}' for steps, batch in shapes])} (steps x batch)"
+    rest = f", {without} without gradient" if without else ""
+    shown = f"passes: {count}{steps if shapes else ' with gradient'}{rest}"
+    yield f"{net.name}: {net.kind}, called at {net.place}; {shown}"
+    if shapes:
+        yield f"  {truncation(net, watch)}"
+        yield from (f"  {line}" for line in carried_states(net, watch))
 
 
-def clipping(updates: list[Update]) -> str:
-    """How gradients are clipped, of what, and how often that has an effect."""
-    found, lines = defaultdict[tuple[Any, ...], list[Clip]](list), list[str]()
-    for clip in (clip for u in updates for clip in u.clips):
-        found[(clip.kind,) if clip.kind == "script" else clip[:-1]].append(clip)
-    for clips in list(found.values())[:3]:
-        (kind, limit, place, parameters, own, _), n = clips[0], len(clips)
-        of = f"({place}), of {own} parameters of this module and {parameters - own} others"
-        looked_at = f"{n} of {sum(u.gradient is not None for u in updates)} updates looked at"
-        by_script = f"by the script itself, before the step ({looked_at})"
-        acts = sum(clip.acts for clip in clips)
-        lines.append(
-            by_script if kind == "script" else f"by {kind} {limit:g} {of}; it acts in {acts} of {n}"
+def facts_of_optimizers(watch: Watch) -> Iterator[str]:
+    """The updates of each optimizer, what it holds, and its rates."""
+    recorder = watch.updates
+    records = [record for record in recorder.optimizers if record.steps]
+    if recorder.updates and not records:
+        yield f"no optimizer; backward passes, each taken as an update: {len(recorder.updates)}"
+    for record in records[:MAX_LISTED]:
+        updates = [u for u in recorder.updates if u.optimizer == record.number]
+        rates = [rate for u in updates for rate in u.rates]
+        rate = " to ".join(dict.fromkeys(f"{each:.4g}" for each in (min(rates), max(rates))))
+        if changes := sum(a.rates != b.rates for a, b in pairwise(updates)):
+            epochs = len({u.epoch for u in updates})
+            rate += f", changed {changes} times" + (f" in {epochs} epochs" if epochs > 1 else "")
+        options = [f", {name} {record.options[name]:g}" for name in ("momentum", "weight_decay")
+                   if record.options[name]]  # fmt: skip
+        yield (
+            f"{record.kind}: {pluralize(len(updates), 'update')}, holds {len(record.held)} of "
+            f"{record.trainable} trainable parameters, learning rate {rate}{''.join(options)}; "
+            f"backward passes per update: {ranged(len(u.backwards) for u in updates)}"
         )
-    return f"clipping: {'; '.join(lines) or 'none seen'}"
+    if len(records) > MAX_LISTED:
+        yield f"and {len(records) - MAX_LISTED} more optimizers"
 
 
-def checked(what: str, checks: list[Check]) -> str:
-    """How many gradients or steps were replayed, and how far they are from the replay."""
-    done = [check for check in checks if check.error is not None]
-    if not done:
-        return f"{what}: not checked{f': {checks[0].reason}' if checks else ''}"
-    wrong = [check for check in done if not check.is_right]
-    worst = max(wrong or done, key=lambda check: check.error or 0.0)
-    if wrong:
-        how = f"by {worst.error:.2g} of the size of {worst.name}"
-        return f"{what}: {len(wrong)} of {len(done)} differ from a float64 replay, {how}"
-    return f"{what}: {len(done)} replayed in float64, each agrees to {worst.error:.0e} of its size, as rounding explains"
+def facts_of_loop(watch: Watch) -> Iterator[str]:
+    """The facts of the loop, apart from its recurrent modules."""
+    recorder, updates = watch.updates, watch.updates.updates
+    calls = [call for u in updates for each in u.backwards for call in each.losses]
+    losses = Counter((call.name, call.reduction, call.shape) for call in calls)
+    if losses:
+        shown = [f"{name} ({how}) of {shape}" for (name, how, shape), _ in losses.most_common(3)]
+        count = ranged(sum(len(each.losses) for each in u.backwards) for u in updates)
+        more = " ..." if len(losses) > MAX_LISTED else ""
+        yield f"loss: {join_names(shown)}{more}; calls per update: {count}"
+    yield from facts_of_optimizers(watch)
+    clips = [clip for u in updates for clip in u.clips]
+    kinds = Counter((c.kind, c.limit, c.place, len(c.parameters)) for c in clips)
+    for key, n in kinds.most_common(MAX_LISTED):
+        acts = sum(c.acts for c in clips if (c.kind, c.limit, c.place, len(c.parameters)) == key)
+        kind, limit, place, count = key
+        of = f"{pluralize(count, 'parameter')}; it acts in {acts} of {n}"
+        yield f"clipping by {kind} {limit:g} ({place}) of {of}"
+    count = len(updates) + len(watch.later)
+    if in_eval := sum(u.in_eval for u in updates) + sum(watch.later):
+        yield f"in eval mode in {in_eval} of {count} updates"
+    epochs = len({u.epoch for u in updates if u.epoch})
+    if watch.later:
+        within = ", within the first epoch of the DataLoader" if epochs == 1 else ""
+        yield f"recorded: the first {len(updates)} of {count} updates{within}"
+    elif epochs:
+        yield f"epochs of a DataLoader: {epochs}"
+    if recorder.unseen:
+        yield f"not seen: {join_names([f'{what} ({at})' for what, at in recorder.unseen.items()])}"
+
+
+@contextmanager
+def audit(updates: int = 200) -> Iterator[Report]:
+    """Watch the training loops of a `with` block; its report is complete when the block ends.
+
+    updates: number of updates that are recorded. After them only the mode of the modules is
+    looked at. An exception of the block is not suppressed.
+
+    Raises InputError if updates is not an integer of 1 or more.
+    """
+    watch = Watch(check_integer("updates", updates, 1))
+    watch.start()
+    try:
+        yield Report(watch)
+    finally:
+        watch.stop()

@@ -1,205 +1,177 @@
-"""Hooks and patches of torch, by which the recorders see a training loop: an error of the audit ends it alone."""
+"""Hooks in torch, by which the recorders see a loop: an error of the audit ends it alone."""
 
 import functools
-import sys
 import threading
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.rnn import RNNBase, RNNCellBase
+from torch.nn.modules import module as module_hooks
 from torch.optim import Optimizer
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
+from torch.optim import optimizer as optimizer_hooks
 from torch.utils.data import dataloader
 
 from numpy_rnn.common.errors import one_line
-from torch_rnn.loop_audit.data_evidence import DataEvidence
-from torch_rnn.loop_audit.loss_evidence import LOSSES
-from torch_rnn.loop_audit.passes import Passes
-from torch_rnn.loop_audit.places import place
-from torch_rnn.loop_audit.replay import KINDS
-from torch_rnn.loop_audit.updates import Updates
+from torch_rnn.loop_audit.forward_recorder import ForwardRecorder
+from torch_rnn.loop_audit.loss_recorder import LOSSES, SAME_SHAPE
+from torch_rnn.loop_audit.records import place
+from torch_rnn.loop_audit.update_recorder import UpdateRecorder
 
 Hook = Callable[..., Any]
 
 
-class Patches:
-    """Functions that are replaced until `undo`. They call hooks in the thread that made this object, and not nested."""
+def has_modes(module: nn.Module) -> bool:
+    """Whether eval mode changes what a module itself computes."""
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+    return is_norm or (isinstance(module, nn.RNNBase) and module.dropout > 0)
 
-    def __init__(self, failed: Callable[[Exception], None]):
-        self.failed, self.is_active, self.is_busy = failed, True, False
-        self.thread, self.made = threading.get_ident(), list[tuple[Any, str, Any, Any]]()
 
-    def calls(self, hook: Hook | None, *args: Any, **kwargs: Any) -> None:
+class Watch:
+    """A record of a loop from `start` to `stop`; of updates after `limit`, the mode only."""
+
+    def __init__(self, limit: int):
+        self.limit, self.error, self.is_active, self.is_busy = limit, "", True, False
+        self.thread = threading.get_ident()
+        self.patched, self.hooks = list[tuple[Any, str, Any]](), list[Any]()
+        self.updates = UpdateRecorder(self.guard, self.in_eval)
+        self.passes = ForwardRecorder(self.updates)
+        self.later = list[bool]()  # updates after the limit: whether they are made in eval mode
+
+    def is_quiet(self, in_backward: bool = False) -> bool:
+        """Whether a call is none of the script, or one that torch compiles or traces."""
+        if torch.compiler.is_compiling() or not self.is_active or self.is_busy:
+            return True
+        if self.updates.current is not None and not in_backward:  # as in a checkpoint
+            return True
+        is_traced = torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        return bool(is_traced) or threading.get_ident() != self.thread
+
+    def call(self, hook: Hook | None, *args: Any, **kwargs: Any) -> None:
         """Call a hook. An error of the audit ends the audit and not the script."""
-        if hook is not None and self.is_active and not self.is_busy:
-            self.is_busy = True
-            try:
-                hook(*args, **kwargs)
-            except Exception as error:
-                self.failed(error)
-            finally:
-                self.is_busy = False
+        if hook is None or self.is_quiet(in_backward=True):
+            return
+        self.is_busy = True
+        try:
+            hook(*args, **kwargs)
+        except Exception as error:
+            self.error = one_line(f"{type(error).__name__}: {error}")
+            self.stop()
+        finally:
+            self.is_busy = False
 
     def guard(self, hook: Hook, *args: Any) -> Hook:
-        """The hook with its first arguments, called by `calls`."""
-        return partial(self.calls, hook, *args)
+        """The hook with its first arguments, called by `call`."""
+        return partial(self.call, hook, *args)
 
-    def is_quiet(self) -> bool:
-        """Whether a call is none of the script, or one that torch traces."""
-        if not self.is_active or self.is_busy or threading.get_ident() != self.thread:
-            return True
-        return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    def on_forward(self, hook: Hook, *args: Any) -> None:
+        if not self.is_quiet():
+            self.call(hook, *args)
 
-    def patch(self, owner: Any, name: str, after: Hook, before: Hook | None = None) -> None:
-        """Replace a function, from `start` on, by one that calls hooks.
+    def patch(self, owner: Any, name: str, before: Hook | None, after: Hook | None) -> None:
+        """Replace a function until `stop` by one that calls hooks, with the same arguments.
 
-        before: gets the arguments; after: gets the result, None if there is an error, and the arguments.
+        after gets the result before them, None after an error.
         """
-        original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
+        original = owner.__dict__[name]
 
         @functools.wraps(original)
         def patched(*args: Any, **kwargs: Any) -> Any:
             if self.is_quiet():
                 return original(*args, **kwargs)
-            if name.startswith("clip"):  # parameters can be an iterator, which can be read once
-                args = tuple(list(each) if isinstance(each, Iterator) else each for each in args)
-                kwargs = {
-                    key: list(each) if isinstance(each, Iterator) else each
-                    for key, each in kwargs.items()
-                }
-            self.calls(before, *args, **kwargs)
-            result = None
+            shown, result, function = args, None, original
+            if name.startswith("clip") and args:
+                if isinstance(args[0], torch.Tensor):
+                    shown = [args[0]], *args[1:]
+                elif hasattr(args[0], "__next__"):  # it can be read once
+                    shown = list(args[0]), *args[1:]
+                    args = (p for p in shown[0]), *args[1:]
+                    if not shown[0]:
+                        self.updates.evidence["clip of nothing"].append((place(),))
+                        function = partial(warn_from_caller, original)
+            elif name in SAME_SHAPE and len(args) > 1 and args[0].shape != args[1].shape:
+                function = partial(warn_from_caller, original)
+            self.call(before, *shown, **kwargs)
             try:
-                result = original(*args, **kwargs)
+                result = function(*args, **kwargs)
             finally:
-                self.calls(after, result, *args, **kwargs)
+                self.call(after, result, *shown, **kwargs)
             return result
 
-        self.made.append((owner, name, original, patched))
+        patched.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
+        self.patched.append((owner, name, original))
+        setattr(owner, name, patched)
 
     def start(self) -> None:
-        """Put all patched functions into their places: one of a module also where it was imported from there."""
-        functions = {name: made for owner, name, *made in self.made if not isinstance(owner, type)}
-        for module in list(sys.modules.values()):
-            names = getattr(module, "__dict__", {})
-            for name in names.keys() & functions.keys():
-                original, patched = functions[name]
-                if names[name] is original:
-                    self.made.append((module, name, original, patched))
-        self.put(is_patched=True)
-
-    def put(self, is_patched: bool) -> None:
-        """Put patched functions into their places, or the original ones."""
-        for owner, name, original, patched in self.made:
-            setattr(owner, name, patched if is_patched else original)
-
-    def undo(self) -> None:
-        """Restore all functions."""
-        self.is_active = False
-        self.put(is_patched=False)
-
-
-class Watch:
-    """A record of a training loop from `start` to `stop`, which comes by itself after `limit` updates."""
-
-    def __init__(self, limit: int):
-        self.limit, self.error, self.unchanged, self.hooks = limit, "", list[int](), list[Any]()
-        self.patches, self.updates = Patches(self.failed), Updates()
-        self.passes = Passes(self.updates, self.patches.guard)
-
-    def start(self) -> None:
-        """Install the hooks and the patches."""
-        patch, guard, updates, passes = (
-            self.patches.patch,
-            self.patches.guard,
-            self.updates,
-            self.passes,
-        )
-        for kind in KINDS:
-            patch(kind, "forward", passes.forward, passes.before_forward)
-        self.hooks.append(register_optimizer_step_pre_hook(guard(updates.step_begins)))
-        self.hooks.append(register_optimizer_step_post_hook(guard(self.step_ends)))
-        patch(torch.autograd, "backward", updates.after_backward, updates.before_backward)
-        patch(
-            torch.autograd,
-            "grad",
-            updates.after_backward,
-            partial(updates.before_backward, by_grad=True),
-        )
-        patch(torch.Tensor, "detach", passes.detach)
-        patch(
-            Optimizer,
-            "add_param_group",
-            lambda _, optimizer, *__, **___: updates.parameters.held(optimizer),
-        )
-        for clip in ("norm", "value"):
-            patch(nn.utils, f"clip_grad_{clip}_", partial(updates.clip, clip))
+        """Install the hooks."""
+        updates, passes, patch = self.updates, self.passes, self.patch
+        before, after = (partial(self.on_forward, hook)
+                         for hook in (passes.before_forward, passes.after_forward))  # fmt: skip
+        self.hooks = [
+            module_hooks.register_module_forward_pre_hook(before),
+            module_hooks.register_module_forward_hook(after, with_kwargs=True),
+            optimizer_hooks.register_optimizer_step_pre_hook(self.guard(updates.step_begins)),
+            optimizer_hooks.register_optimizer_step_post_hook(self.guard(self.step_ends)),
+        ]
+        patch(torch.autograd, "backward", updates.before_backward, updates.after_backward)
+        for owner in (Optimizer, nn.Module):
+            patch(owner, "zero_grad", updates.before_zero_grad, None)
+        for owner in (nn.utils, nn.utils.clip_grad):
+            for kind in ("norm", "value"):
+                hook = partial(updates.after_clip, kind)
+                patch(owner, f"clip_grad_{kind}_", updates.before_clip, hook)
         for name in LOSSES:
-            patch(nn.functional, name, partial(self.loss, name))
-        for name in ("embedding", "one_hot"):
-            patch(nn.functional, name, updates.data.look_up)
-        patch(dataloader._BaseDataLoaderIter, "__next__", updates.data.draw)
-        patch(torch.jit, "script", self.scripted, self.before_script)
-        self.patches.start()
-
-    def loss(
-        self, name: str, result: Any, input: Any = None, target: Any = None, *_: Any, **__: Any
-    ) -> None:
-        """Look at the arguments of a loss, and at the target of the latest pass."""
-        if (
-            isinstance(result, torch.Tensor)
-            and isinstance(target, torch.Tensor)
-            and result.requires_grad
-        ):
-            where = place()
-            self.updates.losses.loss(name, result, input, target, where)
-            self.updates.data.loss(target, where)
+            patch(nn.functional, name, None, partial(updates.losses.call, name))
+        patch(dataloader._BaseDataLoaderIter, "__next__", None, updates.draw)
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
-        """Record an update, and end the audit after the last one."""
+        """Record an update, and reduce the audit after the last one."""
         self.updates.step_ends(optimizer)
-        if self.updates.steps >= self.limit:
-            self.stop()
+        if len(self.updates.updates) >= self.limit:
+            self.remove()
+            hook = optimizer_hooks.register_optimizer_step_post_hook(self.guard(self.later_step))
+            self.hooks = [hook]
 
-    def before_script(self, *_: Any, **__: Any) -> None:
-        """Restore the functions that torch.jit.script compiles, as it reads their source."""
-        self.patches.put(is_patched=False)
+    def later_step(self, optimizer: Any, *_: Any) -> None:
+        """Look at the mode of the modules in an update after the limit."""
+        ids = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self.later.append(self.in_eval(ids))
+        if self.later[-1]:
+            self.updates.evidence["eval mode"].append((place(), self.limit + len(self.later)))
 
-    def scripted(self, result: Any, module: Any = None, *_: Any, **__: Any) -> None:
-        """Remember a scripted module, whose passes cannot be seen."""
-        self.patches.put(is_patched=True)
-        if isinstance(module, nn.Module) and any(
-            isinstance(m, RNNBase | RNNCellBase) for m in module.modules()
-        ):
-            self.updates.evidence["scripted"].append((place(), type(module).__name__))
+    def in_eval(self, ids: set[int]) -> bool:
+        """Whether modules with these parameters are in eval mode, and that changes them."""
+        for root in list(self.passes.roots):
+            modes = [m.training for m in root.modules() if has_modes(m)]
+            if modes and not any(modes) and not ids.isdisjoint(map(id, root.parameters())):
+                return True
+        return False
 
-    def failed(self, error: Exception) -> None:
-        """End the audit after an error of its own."""
-        self.error = one_line(f"{type(error).__name__}: {error}")
-        self.stop()
-
-    def stop(self) -> None:
-        """Remove the hooks and the patches, and what no report needs."""
-        if not self.patches.is_active:
-            return
-        self.patches.calls(self.updates.look_for_changed_weights)
-        self.patches.undo()
+    def remove(self) -> None:
+        """Remove all hooks."""
         for hook in self.hooks:
             hook.remove()
-        if not self.error:
-            self.unchanged = self.updates.parameters.unchanged()
-        self.updates.data, self.updates.expected, self.updates.clippings, self.passes.known = (
-            DataEvidence(),
-            {},
-            [],
-            {},
-        )
-        for net in self.updates.networks:
-            net.begin_update()
-            net.weights = None
+        for owner, name, original in reversed(self.patched):
+            setattr(owner, name, original)
+        self.hooks, self.patched = [], []
+
+    def stop(self) -> None:
+        """End the audit."""
+        if self.is_active:
+            self.is_active = False
+            self.remove()
+            self.updates.finish()
+
+
+def warn_from_caller(function: Hook, *args: Any, **kwargs: Any) -> Any:
+    """Call a function that warns about its caller, and warn from the caller of the patch."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = function(*args, **kwargs)
+    for each in caught:
+        warnings.warn(each.message, each.category, stacklevel=3)
+    return result
