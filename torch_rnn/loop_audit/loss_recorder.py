@@ -1,6 +1,6 @@
 """The recorder of losses: their calls, shapes and targets, and the operations before them."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch_rnn.loop_audit.records import Evidence, LossCall, place
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 LOSSES = (*SAME_SHAPE, "cross_entropy", "nll_loss", "binary_cross_entropy",
           "binary_cross_entropy_with_logits", "kl_div", "ctc_loss")  # fmt: skip
-MAX_CALLS, MAX_TARGETS = 10_000, 40  # between two updates; in all
+MAX_CALLS, MAX_TARGETS = 10_000, 200  # between two updates; calls whose target is looked at
 RESHAPING = {
     "View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Unsqueeze",
     "Select", "Slice", "Index", "Clone", "Stack", "Unbind", "Cat", "Expand", "Alias",
@@ -38,7 +38,6 @@ class LossRecorder:
     def __init__(self, evidence: Evidence):
         self.evidence, self.number = evidence, 0
         self.calls, self.reached = list[LossCall](), set[int]()  # those that reached backward()
-        self.compared = Counter[Any]()  # targets, by module
 
     def call(
         self, name: str, result: Any, input: Any = None, target: Any = None, *_: Any, **options: Any
@@ -52,17 +51,19 @@ class LossRecorder:
         call = LossCall(self.number, place(), name, how, shapes[0])
         node.metadata[LOSS] = call
         self.calls.append(call)
-        if name in SAME_SHAPE and torch.broadcast_shapes(*shapes) != input.shape:
+        is_other = name in SAME_SHAPE and shapes[0] != shapes[1]
+        if is_other and torch.broadcast_shapes(*shapes) != input.shape:
             self.evidence["shapes of the loss"].append((call.place, *shapes))
+        if self.number > MAX_TARGETS:
+            return
         passes = Graph([input], MAX_NODES, into_passes=False).passes
         if len(passes) != 1 or passes[0].module.is_bidirectional:
             return
         net, given = passes[0].module, passes[0].tokens
         if given is None and passes[0].copies and target.is_floating_point():
             given = passes[0].copies[0][2]
-        if given is None or given.numel() != target.numel() or self.compared[net] > MAX_TARGETS:
+        if given is None or given.numel() != target.numel():
             return
-        self.compared[net] += 1
         values = given.reshape(-1)
         if not bool((values == values[0]).all()):
             is_same = torch.equal(values, target.detach().reshape(-1).to(values.dtype))
