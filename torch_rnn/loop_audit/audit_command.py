@@ -9,7 +9,7 @@ from types import ModuleType, TracebackType
 
 from numpy_rnn.common.errors import InputError, check_integer
 from torch_rnn.loop_audit.audit_report import Report
-from torch_rnn.loop_audit.records import OWN
+from torch_rnn.loop_audit.records import HIDDEN, OWN
 from torch_rnn.loop_audit.watch import Watch
 
 HELP = """\
@@ -78,7 +78,8 @@ def without_own_frames(error: BaseException) -> TracebackType | None:
     traces = list[TracebackType]()
     trace = error.__traceback__
     while trace is not None:
-        traces += [] if trace.tb_frame.f_code.co_filename.startswith(OWN) else [trace]
+        is_own = trace.tb_frame.f_code.co_filename.startswith((OWN, HIDDEN))
+        traces += [] if is_own else [trace]
         trace = trace.tb_next
     for each, following in zip(traces, [*traces[1:], None]):
         each.tb_next = following

@@ -184,7 +184,7 @@ def facts_of_optimizers(watch: Watch) -> Iterator[str]:
             epochs = len({u.epoch for u in updates})
             rate += f", changed {changes} times" + (f" in {epochs} epochs" if epochs > 1 else "")
         options = [f", {name} {record.options[name]:g}" for name in ("momentum", "weight_decay")
-                   if record.options[name]]  # fmt: skip
+                   if record.options.get(name)]  # fmt: skip
         yield (
             f"{record.kind}: {pluralize(len(updates), 'update')}, holds {len(record.held)} of "
             f"{record.trainable} trainable parameters, learning rate {rate}{''.join(options)}; "

@@ -1,6 +1,7 @@
 """The recorder of forward passes: the graph before a tensor, initial states and their origin."""
 
-from typing import Any, NamedTuple
+from collections import namedtuple
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import torch
@@ -9,7 +10,7 @@ from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
 from torch_rnn.loop_audit import records
-from torch_rnn.loop_audit.records import LossCall, Pass, RecurrentModule, place
+from torch_rnn.loop_audit.records import Pass, RecurrentModule, place
 
 MARK = "torch_rnn.pass"  # key of the metadata of a node that ends a pass: {output number: Mark}
 LOSS = "torch_rnn.loss"  # key of the LossCall whose result a node is
@@ -17,12 +18,8 @@ COPIED = {0, 1, 2, *(2**n for n in range(2, 16))}  # updates before one whose in
 ROWS, NUMBERS, MAX_KNOWN, MAX_NODES = 4, 8, 40_000, 200
 
 
-class Mark(NamedTuple):
-    """The end of a pass in the graph."""
-
-    owner: Pass
-    output: str  # "out", "h" or "c"
-    before: list[Any]  # nodes of the input and the initial state
+# The end of a pass in the graph: its output "out", "h" or "c", and the nodes before the pass
+Mark = namedtuple("Mark", "owner output before")
 
 
 def nodes_of(tensors: list[torch.Tensor]) -> list[Any]:
@@ -41,7 +38,7 @@ class Graph:
     def __init__(self, roots: list[torch.Tensor], most: int = 200_000, into_passes: bool = True):
         self.outputs = dict[tuple[Pass, str], bool]()  # whether no other pass is in between
         self.leaves = {id(t): t for t in roots if t.is_leaf and t.requires_grad}
-        self.nodes, self.losses = list[Any](), list[LossCall]()  # nodes before the first passes
+        self.nodes, self.losses = list[Any](), list[Any]()  # nodes before the first passes
         pending, later, seen, is_direct = nodes_of(roots), list[Any](), set[Any](), True
         while pending or later:
             if not pending:

@@ -2,12 +2,13 @@
 
 import functools
 import os
+import re
 import sys
 import sysconfig
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, namedtuple
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import ref
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn.modules.rnn import RNNCellBase
 OWN = str(Path(__file__).parent) + os.sep
 FOLDERS = (*torch.__path__, *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 LIBRARIES = (OWN, *(folder + os.sep for folder in FOLDERS))
+HIDDEN = "<importlib._bootstrap>"  # file of frames that the warnings of torch do not count
 Evidence = defaultdict[str, list[tuple[Any, ...]]]  # by kind of warning: place, values of its text
 # Origins of a carried state
 BEFORE, INSIDE, OTHER = "the window before", "a step within an earlier window", "an earlier pass"
@@ -27,8 +29,7 @@ NO_GRADIENT = "a pass without gradient"
 @functools.cache
 def script_name(file: str) -> str:
     """The name of a file of the script, relative to the working folder; empty for a library."""
-    is_generated = file.startswith("<") and not file.startswith(("<ipython", "<stdin", "<string"))
-    if is_generated or file.startswith(LIBRARIES):
+    if file.startswith(LIBRARIES) or re.match("<(?!ipython|stdin|string)", file):
         return ""
     relative = os.path.relpath(file) if os.path.isabs(file) else file
     return file if relative.startswith("..") else relative
@@ -108,49 +109,20 @@ class Pass:
 
     @property
     def is_padded(self) -> bool:
+        """Whether its sequences differ in length."""
         return self.batch_sizes is not None and len(self.batch_sizes.unique()) > 1
 
 
-class LossCall(NamedTuple):
-    """A call of a loss function."""
-
-    number: int
-    place: str
-    name: str
-    reduction: str
-    shape: tuple[int, ...]  # of its input
-
-
-class Clip(NamedTuple):
-    """A call of clip_grad_norm_ or clip_grad_value_."""
-
-    kind: str  # "norm" or "value"
-    limit: float
-    place: str
-    acts: bool  # the limit was exceeded
-    parameters: frozenset[int]  # their ids
-
-
-class Window(NamedTuple):
-    """Passes that are joined by their states, and that one gradient goes through."""
-
-    passes: list[Pass]
-    steps: int
-    reach: int  # steps that the gradient goes through: k2
-    with_loss: int  # steps whose output enters the loss: k1
-    initial: str  # state of the first pass
-
-
-@dataclass(eq=False)
-class Backward:
-    """One backward pass."""
-
-    number: int
-    place: str
-    steps_before: int  # of all optimizers
-    losses: list[LossCall]
-    leaves: frozenset[int]  # ids of the parameters that it reaches
-    reached: dict[Pass, tuple[int, int]]  # steps that it reaches, and those with a loss
+# A call of a loss function, with the shape of its input
+LossCall = namedtuple("LossCall", "number place name reduction shape")
+# A call of clip_grad_norm_ or clip_grad_value_: whether it acts, and the ids of its parameters
+Clip = namedtuple("Clip", "kind limit place acts parameters")
+# A backward pass: updates before it, losses, ids of the parameters that it reaches, and by pass
+# the steps that it reaches and those with a loss
+Backward = namedtuple("Backward", "number place steps_before losses leaves reached")
+# Passes that are joined by their states: steps, those that the gradient goes through (k2), those
+# whose output enters the loss (k1), and the kind of the initial state
+Window = namedtuple("Window", "passes steps reach with_loss initial")
 
 
 @dataclass(eq=False)
@@ -161,27 +133,26 @@ class Update:
     place: str
     optimizer: int  # its number; 0 without one
     rates: tuple[float, ...]  # learning rates of its groups of parameters
-    backwards: list[Backward]  # whose gradients it uses
+    backwards: list[Any]  # whose gradients it uses
     modules: list[RecurrentModule]  # whose weights it changes
-    clips: list[Clip]
+    clips: list[Any]
     epoch: int  # number of the iterator of a DataLoader; 0 without one
     in_eval: bool  # modules are in eval mode, and that changes them
 
-    def windows(self, module: RecurrentModule) -> list[Window]:
+    def windows(self, module: RecurrentModule) -> list[Any]:
         """The windows of a module."""
-        reached = dict[Pass, tuple[int, int]]()
+        reached, roots = dict[Pass, tuple[int, int]](), dict[Pass, Pass]()
         for each, part in (item for b in self.backwards for item in b.reached.items()):
             if each.module is module:
                 reached[each] = max(reached.get(each, part), part)
-        roots, depth, groups = dict[Pass, Pass](), dict[Pass, int](), dict[Pass, list[Pass]]()
+        depth, groups = dict[Pass, int](), dict[Pass, list[Pass]]()
         for each in sorted(reached, key=lambda p: p.number):
             parents = [p for p in each.parents if p in depth]
             roots[each] = min((roots[p] for p in parents), key=lambda p: p.number, default=each)
             depth[each] = reached[each][0] + max((depth[p] for p in parents), default=0)
             groups.setdefault(roots[each], []).append(each)
-        found = list[Window]()
-        for root, passes in groups.items():
-            reach, with_loss = max(depth[p] for p in passes), sum(reached[p][1] for p in passes)
-            steps = sum(p.steps for p in passes)
-            found.append(Window(passes, steps, reach, with_loss, root.initial))
-        return found
+        return [
+            Window(passes, sum(p.steps for p in passes), max(depth[p] for p in passes),
+                   sum(reached[p][1] for p in passes), root.initial)
+            for root, passes in groups.items()
+        ]  # fmt: skip

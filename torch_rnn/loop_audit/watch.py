@@ -2,7 +2,6 @@
 
 import functools
 import threading
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,8 +15,8 @@ from torch.utils.data import dataloader
 
 from numpy_rnn.common.errors import one_line
 from torch_rnn.loop_audit.forward_recorder import ForwardRecorder
-from torch_rnn.loop_audit.loss_recorder import LOSSES, SAME_SHAPE
-from torch_rnn.loop_audit.records import place
+from torch_rnn.loop_audit.loss_recorder import LOSSES
+from torch_rnn.loop_audit.records import HIDDEN, place
 from torch_rnn.loop_audit.update_recorder import UpdateRecorder
 
 Hook = Callable[..., Any]
@@ -83,25 +82,21 @@ class Watch:
         def patched(*args: Any, **kwargs: Any) -> Any:
             if self.is_quiet():
                 return original(*args, **kwargs)
-            shown, result, function = args, None, original
+            shown, result = args, None
             if name.startswith("clip") and args:
-                if isinstance(args[0], torch.Tensor):
-                    shown = [args[0]], *args[1:]
-                elif hasattr(args[0], "__next__"):  # it can be read once
-                    shown = list(args[0]), *args[1:]
-                    args = (p for p in shown[0]), *args[1:]
-                    if not shown[0]:
-                        self.updates.evidence["clip of nothing"].append((place(),))
-                        function = partial(warn_from_caller, original)
-            elif name in SAME_SHAPE and len(args) > 1 and args[0].shape != args[1].shape:
-                function = partial(warn_from_caller, original)
+                is_iterator = hasattr(args[0], "__next__")  # it can be read once
+                shown = [args[0]] if isinstance(args[0], torch.Tensor) else list(args[0]), *args[1:]
+                args = ((p for p in shown[0]), *args[1:]) if is_iterator else args
+                if is_iterator and not shown[0]:
+                    self.updates.evidence["clip of nothing"].append((place(),))
             self.call(before, *shown, **kwargs)
             try:
-                result = function(*args, **kwargs)
+                result = original(*args, **kwargs)
             finally:
                 self.call(after, result, *shown, **kwargs)
             return result
 
+        patched.__code__ = patched.__code__.replace(co_filename=HIDDEN)
         patched.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
         self.patched.append((owner, name, original))
         setattr(owner, name, patched)
@@ -165,13 +160,3 @@ class Watch:
             self.is_active = False
             self.remove()
             self.updates.finish()
-
-
-def warn_from_caller(function: Hook, *args: Any, **kwargs: Any) -> Any:
-    """Call a function that warns about its caller, and warn from the caller of the patch."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = function(*args, **kwargs)
-    for each in caught:
-        warnings.warn(each.message, each.category, stacklevel=3)
-    return result
