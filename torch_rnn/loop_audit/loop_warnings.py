@@ -1,53 +1,50 @@
 """Warnings of mistakes in an audited loop: one of each kind and module, with place and advice."""
 
 from collections import defaultdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numpy_rnn.common.format import pluralize
 from torch_rnn.loop_audit.records import ELSEWHERE, NO_GRADIENT, OLDER, Evidence, RecurrentModule
-from torch_rnn.loop_audit.watch import Watch
 
-# The messages by kind. {d} is how the state of the module is detached.
-MISTAKES = {
+# The messages by kind, of those that are certain when they are seen once, and of others. {d} is
+# how the state of the module is detached.
+ONCE = {
     "state attached": "the state is attached to the window before{}: write {d}",
-    "state exchanged": "h_0 is the last cell state c: the state of an LSTM is (h, c)",
-    "reverse output": "the reverse direction has read one step at the last output: use its state h",
-    "padded output": "the last output is padding for the shorter sequences: use the last state h",
     "view": "the input {} is viewed as {}, which mixes its rows: use transpose(0, 1)",
-    "time and batch": "time and batch are probably exchanged: {}, of {} x {}: check batch_first",
-    ELSEWHERE: "the state is carried to data that do not follow those it comes from",
     NO_GRADIENT: "training continues from the state of a pass without gradient, as of a validation",
-    OLDER: "the state is one that an earlier window has used: keep the last state of each window",
-    "detached at every step": "the state is detached at every step: detach it once per window",
-    "target equals the input": "the target equals the input of the same step: shift it by one step",
     "no gradient": "no gradient reaches this module, though an optimizer holds its parameters",
     "changed": "{} is changed between its forward pass ({}) and backward(): the gradient is wrong",
-    "clip of others": "clipping gets {} parameters, none of this module: use model.parameters()",
     "outside": "{}: no optimizer holds it, though it gets a gradient: give it to one, or freeze it",
     "never changed": "{}: never changes, as no gradient reaches it: use it, or leave it out",
     "rate of a group": "the learning rate of group {} of {} is 0, so that it never changes",
-    "optimizer made anew": "{} is made anew between updates, which drops its moments: make it once",
     "softmax": "the input of {} went through {}, which it applies itself: leave that out",
     "softmax and nll_loss": "nll_loss gets {} and expects log-probabilities: use log_softmax",
     "shapes of the loss": "the loss compares shapes {} and {}: each output meets every target",
-    "losses overwritten": "only the last of {} losses per update reaches backward(): add them up",
-    "never zeroed": "the gradient of update {} is added to that of the update before: zero_grad()",
-    "zeroed before the step": "the gradient is zero in update {}: call zero_grad() after step()",
     "dropped": "the gradients of {} backward passes are zeroed before an optimizer uses them",
-    "gradient of another loss": "the step uses the gradient of {} too, left by another optimizer",
     "clip of nothing": "clipping gets an iterator that has been read before, so it clips nothing",
     "clip without effect": "the gradient is clipped before backward() or after step()",
     "rate near zero": "the learning rate falls from {:.2g} to {:.2g}, which changes no weight",
     "not finite": "update {} is made with a gradient that is NaN or infinite",
-    "eval mode": "the model is in eval mode in update {}: call model.train() after an evaluation",
     "graphs kept": "the graphs of {} earlier losses are still in memory: keep loss.item() only",
 }
-TWICE = {  # kinds that a single update may show by chance
-    "state exchanged", "reverse output", "padded output", "time and batch", ELSEWHERE, OLDER,
-    "detached at every step", "target equals the input", "clip of others", "optimizer made anew",
-    "losses overwritten", "never zeroed", "zeroed before the step", "gradient of another loss",
-    "eval mode",
-}  # fmt: skip
+TWICE = {
+    "state exchanged": "h_0 is the last cell state c: the state of an LSTM is (h, c)",
+    "reverse output": "the reverse direction has read one step at the last output: use its state h",
+    "padded output": "the last output is padding for the shorter sequences: use the last state h",
+    "time and batch": "time and batch are probably exchanged: {}, of {} x {}: check batch_first",
+    ELSEWHERE: "the state is carried to data that do not follow those it comes from",
+    OLDER: "the state is one that an earlier window has used: keep the last state of each window",
+    "detached at every step": "the state is detached at every step: detach it once per window",
+    "target equals the input": "the target equals the input of the same step: shift it by one step",
+    "clip of others": "clipping gets {} parameters, none of this module: use model.parameters()",
+    "optimizer made anew": "{} is made anew between updates, which drops its moments: make it once",
+    "losses overwritten": "only the last of {} losses per update reaches backward(): add them up",
+    "never zeroed": "the gradient of update {} is added to that of the update before: zero_grad()",
+    "zeroed before the step": "the gradient is zero in update {}: call zero_grad() after step()",
+    "gradient of another loss": "the step uses the gradient of {} too, left by another optimizer",
+    "eval mode": "the model is in eval mode in update {}: call model.train() after an evaluation",
+}
+MISTAKES = ONCE | TWICE
 MIN_COPIED = 8  # calls of a cell whose target is their input
 NEAR_ZERO = 1e-6  # of the largest learning rate
 
@@ -61,7 +58,7 @@ class LoopWarning(NamedTuple):
     message: str
 
 
-def loop_warnings(watch: Watch) -> list[LoopWarning]:
+def loop_warnings(watch: Any) -> list[LoopWarning]:
     """All warnings, those of each module in the order of MISTAKES, then those of the loop."""
     found = dict[tuple[str, str, str], LoopWarning]()
     for net in (*watch.updates.modules, None):
@@ -76,7 +73,7 @@ def loop_warnings(watch: Watch) -> list[LoopWarning]:
     return list(found.values())
 
 
-def loop_evidence(watch: Watch) -> Evidence:
+def loop_evidence(watch: Any) -> Evidence:
     """The evidence about no single module, without what the rest of the loop contradicts."""
     recorder, updates = watch.updates, watch.updates.updates
     found: Evidence = defaultdict(list, recorder.evidence)
@@ -90,20 +87,18 @@ def loop_evidence(watch: Watch) -> Evidence:
         low = [u for u in steps if max(u.rates) < NEAR_ZERO * highest]
         if len(low) >= 3 and 4 * len(low) >= len(steps):
             found["rate near zero"].append((low[0].place, highest, max(low[-1].rates)))
-    all_held = {key for record in recorder.optimizers for key in record.held}
-    explained = frozenset[int]().union(*(
-        net.ids for net in recorder.modules
-        if "changed" in net.evidence or not net.ids & recorder.with_gradient
-    ))  # fmt: skip
-    held = {key for record in records for key in record.held - explained}
-    if records:
-        kinds = {"outside": recorder.with_gradient - all_held, "never changed":
-                 held - recorder.with_gradient}  # fmt: skip
-        for kind, keys in kinds.items():
-            names = [known[1] for key, known in recorder.parameters.items()
-                     if key in keys & recorder.unchanged]  # fmt: skip
-            more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-            found[kind] = [(updates[0].place, ", ".join(names[:2]) + more)] if names else []
+    outside, held = set(recorder.with_gradient), set[int]()
+    for record in recorder.optimizers:
+        outside, held = outside - record.held, held | (record.held if record.steps > 1 else set())
+    for net in recorder.modules:  # a module with another warning explains it
+        is_explained = "changed" in net.evidence or not net.ids & recorder.with_gradient
+        held -= net.ids if is_explained else set()
+    kinds = {"outside": outside, "never changed": held - recorder.with_gradient}
+    for kind, keys in kinds.items() if records else ():
+        keys &= recorder.unchanged
+        names = [name for key, (_, name, _) in recorder.parameters.items() if key in keys]
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        found[kind] = [(updates[0].place, ", ".join(names[:2]) + more)] if names else []
     drops = records[0].drops if len(recorder.optimizers) == 1 and records else []
     if sum(map(bool, drops)) >= max(2.0, 0.8 * len(drops)):
         found["dropped"] = [(updates[0].place, sum(drops))]
@@ -115,44 +110,41 @@ def loop_evidence(watch: Watch) -> Evidence:
     return found
 
 
-def module_evidence(net: RecurrentModule, watch: Watch) -> Evidence:
+def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     """The evidence about a module, without what the rest of the loop contradicts."""
     found: Evidence = defaultdict(list, net.evidence)
-    updates = [u for u in watch.updates.updates if net in u.modules]
+    updates, failed = [u for u in watch.updates.updates if net in u.modules], watch.updates.failed
     windows = [window for u in updates for window in u.windows(net)]
     carried = sum(window.initial == "carried" for window in windows)
     shapes = [key[:2] for key in net.passes if key[2]]
-    for kind in ("reverse output", "padded output", "time and batch"):  # of all windows
-        found[kind] = found[kind] if len(found[kind]) >= len(windows) else []
-    is_one_step = all(w.steps == 1 and w.initial == "zeros" for w in windows) and not net.is_cell
-    if is_one_step and len(windows) > 1 and all(batch > 1 for _, batch in shapes):
-        found["time and batch"] = [(net.place, "each sequence is one step", *shapes[0])] * 2
     if len(updates) > 1 and shapes and not net.ids & watch.updates.with_gradient:
         found["no gradient"] = [(net.place,)]
-    failed = watch.updates.failed.reached if watch.updates.failed else ()
-    attached = [p for p in failed if p.is_attached and p.module is net]
-    if reach := attached_reach(net, watch):
-        place = next(p.place for w in windows for p in w.passes if p.is_attached)
-        found["state attached"] = [(place, f"; {reach}")]
-    elif attached:
-        found["state attached"] = [(attached[-1].place, ", which makes backward() fail")]
-    distances = {distance for _, distance in found[ELSEWHERE]}
-    if len(distances) < 2 or 3 * len(found[ELSEWHERE]) < carried:
-        found[ELSEWHERE] = []
+    attached = [p for w in windows for p in w.passes if p.is_attached]
+    how = f"; {attached_reach(net, watch.updates)}" if attached else ", which makes backward() fail"
+    attached = attached or [p for p in (failed.reached if failed else ()) if p.is_attached]
+    found["state attached"] = [(p.place, how) for p in attached if p.module is net]
+    distances, copied = {n for _, n in found[ELSEWHERE]}, len(found["target equals the input"])
     # burn-in and stored states are regular, or start from another state
     is_regular = 3 * len(found[NO_GRADIENT]) > carried
     found[NO_GRADIENT] = [each for each in found[NO_GRADIENT] if each[1] and not is_regular]
-    copied = len(found["target equals the input"])
-    if not net.is_in_loss or found["target differs"] or copied < MIN_COPIED * net.is_cell:
-        found["target equals the input"] = []
-    if len(found["clip of others"]) < len(updates):
-        found["clip of others"] = []
+    is_refuted = {
+        **{kind: len(found[kind]) < len(windows)
+           for kind in ("reverse output", "padded output", "time and batch")},
+        ELSEWHERE: len(distances) < 2 or 3 * len(found[ELSEWHERE]) < carried,
+        "target equals the input": not net.is_in_loss or bool(found["target differs"])
+        or copied < MIN_COPIED * net.is_cell,
+        "clip of others": len(found["clip of others"]) < len(updates),
+    }  # fmt: skip
+    found |= {kind: [] for kind, refuted in is_refuted.items() if refuted}
+    is_one_step = all(w.steps == 1 and w.initial == "zeros" for w in windows) and not net.is_cell
+    if is_one_step and len(windows) > 1 and all(batch > 1 for _, batch in shapes):
+        found["time and batch"] = [(net.place, "each sequence is one step", *shapes[0])] * 2
     return found
 
 
-def attached_reach(net: RecurrentModule, watch: Watch) -> str:
+def attached_reach(net: RecurrentModule, report: Any) -> str:
     """How far the gradient of the latest attached update reaches; empty if there is none."""
-    for number, u in reversed(list(enumerate(watch.updates.updates, start=1))):
+    for number, u in reversed(list(enumerate(report.updates, start=1))):
         ends = [(w.passes[0].age, w.passes[-1].age) for w in u.windows(net)]
         if back := max((last - first for first, last in ends), default=0):
             return f"the gradient of update {number} reaches {pluralize(back, 'update')} back"
