@@ -108,9 +108,11 @@ class Report:
         lengths, reach = (ranged(w.steps for w in windows), ranged(w.reach for w in windows))
         padded = ", some padded" if any(w.passes[0].is_padded for w in windows) else ""
         kinds = sorted({INITIAL.get(w.initial, w.initial) for w in windows})
-        how = "full BPTT" if all(w.reach == w.steps for w in windows) else "truncated BPTT"
+        is_full = all(w.reach == w.steps and w.initial != "carried" for w in windows)
+        is_unknown = any(w.initial == "leaf" for w in windows)  # the script passes a gradient on
+        how = "BPTT" if is_unknown else "full BPTT" if is_full else "truncated BPTT"
         lines = [f"{how}, windows of {lengths} steps{padded}, each from {' or '.join(kinds)}"]
-        lines += [f"gradient over {reach}"] if how != "full BPTT" else []
+        lines += [f"gradient over {reach}"] if how == "truncated BPTT" and reach != lengths else []
         per_update = ranged(sum(w.with_loss for w in found) for found in updates)
         if not net.is_in_loss:
             lines.append("its outputs enter the loss through other modules")
@@ -156,11 +158,10 @@ class Report:
             options = [f", {name} {record.options[name]:g}" for name in ("momentum", "weight_decay")
                        if record.options.get(name)]  # fmt: skip
             backward = ranged(len(u.backwards) for u in updates)
-            yield (
-                f"{record.kind}: {pluralize(len(updates), 'update')}, holds {len(record.held)} of "
-                f"{record.trainable} trainable parameters, learning rate {rate}{''.join(options)}; "
-                f"backward passes per update: {backward}"
-            )
+            several = f"; backward passes per update: {backward}" if backward != "1" else ""
+            held = f"holds {len(record.held)} of {record.trainable} trainable parameters"
+            made = f"{record.kind}: {pluralize(len(updates), 'update')}, {held}"
+            yield f"{made}, learning rate {rate}{''.join(options)}{several}"
         yield from (
             [f"and {len(records) - MAX_LISTED} more optimizers"] if records[MAX_LISTED:] else []
         )

@@ -300,4 +300,5 @@ class UpdateRecorder:
                 self.unchanged.add(key)
         for n, each in enumerate(self.backwards if not self.updates else (), start=1):
             nets = list(dict.fromkeys(p.module for p in each.reached))
-            self.updates.append(Update(n, each.place, 0, (), [each], nets, [], 0, False))
+            clips = self.clips if n == 1 else []
+            self.updates.append(Update(n, each.place, 0, (), [each], nets, clips, 0, False))
