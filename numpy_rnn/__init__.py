@@ -1,9 +1,8 @@
-"""An Elman network in pure NumPy, its gradients derived by hand; `torch_rnn` is the same with autograd.
+"""An Elman network in pure NumPy, with gradients by hand; `torch_rnn` is the same in PyTorch.
 
-The reference is `elman.py`, `loss.py`, `backward.py`, `tbptt.py`, `clipping.py`, `momentum.py` and `update.py`.
-DERIVATION.md derives its equations; each has an id, which the line of code that computes it carries. `train` and
-`train_stream` are those of `engine/`, which computes the same equations faster; `numpy_rnn.reference` has the
-plain ones. `python -m numpy_rnn` learns a sine wave.
+DERIVATION.md derives the equations of the reference, `elman.py`, `loss.py`, `backward.py`,
+`tbptt.py` and `step.py`; each has an id, which the line of code that computes it carries. `train`
+is that of `engine/`, which is faster; `numpy_rnn.reference` has the plain one.
 """
 
 import importlib
@@ -14,8 +13,8 @@ if typing.TYPE_CHECKING:
     from numpy_rnn.public import __all__ as __all__
     from numpy_rnn.public import __version__ as __version__
 else:
-    # NumPy and everything else are imported at the first use of a name (PEP 562), because each pytest run, also of
-    # another project, imports this package to read the options of conformance/plugin.py.
+    # NumPy and everything else are imported at the first use of a name (PEP 562): each pytest run,
+    # also of another project, imports this package to read the options of conformance/plugin.py.
     def __getattr__(name):
         public = importlib.import_module("numpy_rnn.public")
         if name not in ("__all__", "__version__", *public.__all__):

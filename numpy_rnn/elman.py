@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from numpy_rnn.common.checks import check_forward, check_objective, is_integer
-from numpy_rnn.common.records import Nonlinearity, Objective
-from numpy_rnn.parameters import (
-    ARRAYS,
-    Activations,
-    Array,
-    InitialState,
-    Inputs,
-    Parameters,
-    series_axes,
-)
+from numpy_rnn.common.arrays import is_integer
+from numpy_rnn.common.checks import check_forward, check_objective
+from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
+from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, with_network_axis
 
 Phi: TypeAlias = Callable[..., Array]  # of a, into `out`
 
@@ -44,14 +38,13 @@ def forward(
         a_t = x_t W_xh + h_{t-1} W_hh + b_h    (F1)
         h_t = φ(a_t)                           (F2)
         y_t = h_t W_hy + b_y                   (F3)
-        x_t = the rows of classes              (F4)
+        x_t = one-hot rows of classes          (F4)
 
-    x: (T, B, D) inputs, or (T, *E, B, D) with one series per network; or classes, integers (T, B) or (T, *E, B) from 0
-    to D − 1, each of which is the row x_{t,b} with 1 at its place and 0 elsewhere, so that x_t W_xh is a row of W_xh.
-    h_0: (B, H) or (*E, B, H), the initial state. Both, but for classes, in the parameters' dtype. φ is tanh, relu or
-    sigmoid, the logistic function. Returns new Activations: a_t and y_t are at index t - 1 of a and y, and h_t is at
-    index t of h, so that h[0] = h_0; x has rows, of classes too. numpy_rnn accepts complex numbers too, for the complex
-    step (DERIVATION.md, section 7).
+    x: (T, B, D) inputs, or (T, N, B, D) with one series per network; or classes, integers (T, B) or
+    (T, N, B) from 0 to D − 1. h_0: (B, H) or (N, B, H), the initial state. Floats have the dtype of
+    the parameters. φ is tanh, relu or sigmoid, the logistic function. Returns new Activations: a_t
+    and y_t are at index t - 1 of a and y, and h_t is at index t of h, so that h[0] = h_0. Class
+    inputs are returned one-hot.
 
     Raises InputError on a shape or dtype that does not fit and on an unknown nonlinearity.
     Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.
@@ -61,7 +54,7 @@ def forward(
     return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
 
 
-def one_hot(classes: Array, size: int, dtype: Any) -> Array:
+def one_hot(classes: Array, size: int, dtype: DTypeLike) -> Array:
     """Rows of `size` numbers with a 1 at their class and 0 elsewhere: (...) → (..., size)"""
     return np.equal(classes[..., None], np.arange(size)).astype(dtype)  # (F4)
 
@@ -69,19 +62,15 @@ def one_hot(classes: Array, size: int, dtype: Any) -> Array:
 def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Phi) -> Activations[Array]:
     """`forward` without its checks.
 
-    A product `@` acts on the last two axes, so an ensemble needs no other code once x and h_0 have its axes. A bias is
-    added as a row, to every sequence.
+    A product `@` acts on the last two axes, so an ensemble needs no other code once x and h_0 have
+    its axis. A bias is added as a row, to every sequence.
     """
-    E = params.W_hh.shape[:-2]
-    x = series_axes(x, len(E) + 3)
+    W_xh, W_hh, W_hy, b_h, b_y = params
+    x = with_network_axis(x, W_hh)
     if is_integer(x):
-        x = one_hot(x, params.W_xh.shape[-2], params.W_xh.dtype)  # (F4)
-    x = np.broadcast_to(x, (len(x), *E, *x.shape[-2:]))
-    W_xh, W_hh, W_hy, b_h, b_y, _ = params
-    dtype = np.result_type(
-        x, h_0, *(v for v in (W_xh, W_hh, b_h) if v is not None)
-    )  # complex if one of them is
-    a = x.astype(dtype, copy=False) @ W_xh  # (F1), the term of the inputs, for all steps at once
+        x = one_hot(x, W_xh.shape[-2], W_xh.dtype)  # (F4)
+    x = np.broadcast_to(x, (len(x), *W_hh.shape[:-2], *x.shape[-2:]))
+    a = x @ W_xh  # (F1), the term of the inputs, for all steps at once
     if b_h is not None:
         a += b_h[..., None, :]  # (F1)
     h = np.empty((len(x) + 1, *a.shape[1:]), a.dtype)

@@ -5,13 +5,11 @@ from hypothesis import settings
 
 from numpy_rnn import Update
 
-UPDATE = (
-    "epoch", "number", "window", "loss", "gradients", "parameters", "velocity", "activations", "adjoints", "losses"
-)  # fmt: skip
+UPDATE = tuple(Update.__slots__)
 
 
 def fewer(divisor, least=10):
-    """Hypothesis settings for a slow property: the profile's examples divided; all of them if these are thousands."""
+    """Hypothesis settings for a slow property: the profile's examples divided, unless thousands."""
     examples = settings().max_examples
     return settings(
         max_examples=examples if examples > 1000 else max(min(least, examples), examples // divisor)
@@ -19,7 +17,7 @@ def fewer(divisor, least=10):
 
 
 def assert_within(actual, expected, allowed, name="value"):
-    """Fail unless the NumPy array `actual` is `expected` up to `allowed`: same shape, same dtype, all finite.
+    """Fail unless an array is `expected` up to `allowed`: same shape, same dtype, all finite.
 
     Named tuples are compared field by field, and None is only like None.
     """
@@ -64,7 +62,7 @@ def members(value):
 
 
 def bits(value):
-    """The exact contents of arrays of either package, nested like the tuples and updates that hold them."""
+    """The exact contents of arrays of either package, nested as they are in tuples and updates."""
     value = members(value)
     if isinstance(value, tuple):
         return tuple(map(bits, value))

@@ -1,50 +1,48 @@
 """Options, markers, Hypothesis profiles and the backends under test.
 
-`pytest` tests both backends, and a missing torch is an error. `pytest --packages numpy_rnn` tests NumPy alone: what
-needs torch or matplotlib is deselected. `pytest -m "not slow"` leaves out what starts processes, compiles or takes
-seconds; every numeric test is in the rest. `pytest --perturb SEED` computes as on another BLAS kernel. The environment
-variable HYPOTHESIS_PROFILE is default (20 examples of each property, the same in every run), random (30, others in
-every run: for .ci, and for those who develop), few (20, not shrunk), or long (5,000 random ones, with --timeout 0).
+`pytest` tests both backends, and a missing torch is an error. `pytest --packages numpy_rnn` tests
+NumPy alone. `pytest -m "not slow"` leaves out what starts processes, compiles or takes seconds.
+HYPOTHESIS_PROFILE is default (20 examples of each property, the same in every run), random (30,
+others in every run), few (20, not shrunk), or long (5,000 random ones, with --timeout 0).
 """
 
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
-import installed
 import pytest
-from children import default_interrupts
 from hypothesis import HealthCheck, Phase, settings
 
-sys.path.append(
-    str(installed.ROOT)
-)  # the benchmarks are not installed; last, so that the packages are
-PACKAGES = " ".join(installed.PACKAGES)
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("numpy_rnn", "torch_rnn")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+sys.path.append(str(ROOT))  # the benchmarks are not installed; last, so that the packages are
 
 # The first example of a run may pay for the import of torch, which is not slowness of the data.
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SAME: Any = {"derandomize": True, "database": None}
+NOT_SHRUNK = (Phase.explicit, Phase.generate)
 settings.register_profile("default", COMMON, max_examples=20, **SAME)
 settings.register_profile("random", COMMON, max_examples=30, print_blob=True)
-settings.register_profile(
-    "few", COMMON, max_examples=20, phases=(Phase.explicit, Phase.generate), **SAME
-)
+settings.register_profile("few", COMMON, max_examples=20, phases=NOT_SHRUNK, **SAME)
 settings.register_profile("long", COMMON, max_examples=5000, print_blob=True)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 settings.load_profile(PROFILE)
 
+MARKERS = (
+    "needs_torch: uses torch or both backends; deselected without torch_rnn",
+    "needs_matplotlib: draws; deselected without torch_rnn",
+    "slow: starts processes, compiles or takes seconds",
+    "with_reference: tests numpy_rnn.reference too, whose train is the plain loop",
+)
+
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--packages", default=PACKAGES, help=f"the backends to test, by name; default: {PACKAGES!r}"
-    )
-    parser.addoption(
-        "--perturb", type=int, metavar="SEED", help="compute as on another BLAS kernel, by seed"
-    )
+    names = " ".join(PACKAGES)
+    parser.addoption("--packages", default=names, help=f"backends to test; default: {names!r}")
 
 
 def packages(config):
@@ -52,29 +50,13 @@ def packages(config):
 
 
 def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "needs_torch: uses torch or both backends; deselected without torch_rnn"
-    )
-    config.addinivalue_line("markers", "needs_matplotlib: draws; deselected without torch_rnn")
-    config.addinivalue_line(
-        "markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast"
-    )
-    config.addinivalue_line(
-        "markers", "with_reference: tests numpy_rnn.reference too, whose train is the plain loop"
-    )
-    config.addinivalue_line(
-        "markers", "no_perturb: sees what --perturb changes, or its hooks; deselected by it"
-    )
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
     for variable in ONE_THREAD:
         os.environ.setdefault(variable, "1")
-    if importlib.util.find_spec(
-        "threadpoolctl"
-    ):  # a plugin has loaded NumPy before: its BLAS did not see the variable
-        importlib.import_module("threadpoolctl").threadpool_limits(
-            int(os.environ["OPENBLAS_NUM_THREADS"]), "blas"
-        )
-    if not hasattr(config, "workerinput"):  # a worker of pytest-xdist has the path of this process
-        installed.place()
+    if importlib.util.find_spec("threadpoolctl"):  # a plugin may have loaded NumPy before
+        threads = int(os.environ["OPENBLAS_NUM_THREADS"])
+        importlib.import_module("threadpoolctl").threadpool_limits(threads, "blas")
     if "torch_rnn" in packages(config) and importlib.util.find_spec("torch") is None:
         raise pytest.UsageError(
             "torch is not installed: install it, or test NumPy alone by `--packages numpy_rnn`"
@@ -87,18 +69,11 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(config, items):
-    unwanted = [item for item in items if _is_unwanted(item)]
-    config.hook.pytest_deselected(items=unwanted)
-    items[:] = [item for item in items if item not in set(unwanted)]
-
-
-def _is_unwanted(item):
-    marks = set()
-    if "torch_rnn" not in packages(item.config):
-        marks |= {"needs_torch", "needs_matplotlib"}
-    if item.config.getoption("--perturb") is not None:
-        marks.add("no_perturb")
-    return any(item.get_closest_marker(mark) for mark in marks)
+    if "torch_rnn" not in packages(config):
+        marks = "needs_torch", "needs_matplotlib"
+        unwanted = {item for item in items if any(map(item.get_closest_marker, marks))}
+        config.hook.pytest_deselected(items=list(unwanted))
+        items[:] = [item for item in items if item not in unwanted]
 
 
 def pytest_generate_tests(metafunc):
@@ -111,7 +86,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def rnn(request):
-    """The backend under test: the module numpy_rnn, whose train is the engine's, then the module torch_rnn.
+    """The backend under test: the module numpy_rnn, whose train is the engine's, or torch_rnn.
 
     Tests that are marked `with_reference` test the reference's plain loop too.
     """
@@ -119,26 +94,14 @@ def rnn(request):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _threads_and_kernel(pytestconfig):
-    """torch has as many threads as BLAS, one by default."""
-    with_torch = "torch_rnn" in packages(pytestconfig)
-    if with_torch:
+def _threads_of_torch(pytestconfig):
+    if "torch_rnn" in packages(pytestconfig):
         importlib.import_module("torch").set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    seed = pytestconfig.getoption("--perturb")
-    if seed is not None:
-        importlib.import_module("other_kernel").simulate(seed, with_torch)
-
-
-@pytest.fixture(autouse=True)
-def _interrupts_are_heard():
-    """Also where the tests run in the background, which ignores them."""
-    with default_interrupts():
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _outside_of_the_checkout(tmp_path_factory):
-    """A process that a test starts by `python -m` does not find the packages of the checkout in its folder."""
+    """`python -m` of a test does not find the packages of the checkout in its folder."""
     os.chdir(tmp_path_factory.mktemp("outside"))
 
 
@@ -151,35 +114,12 @@ def _in_an_empty_folder(request):
 
 def pytest_report_header(config):
     numpy = importlib.import_module("numpy")
-    blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
     features = importlib.import_module("numpy._core._multiarray_umath")
     simd = [name for name in features.__cpu_dispatch__ if features.__cpu_features__[name]]
-    seed = config.getoption("--perturb")
-    return [
-        f"packages: {' '.join(packages(config))}, of {installed.place()}; Hypothesis profile: {PROFILE}",
-        f"numpy {numpy.__version__}, SIMD {' '.join(simd) or 'of the baseline'}; BLAS {blas.get('name')}"
-        f" {blas.get('version')}, {_kernel()}"
-        + ("" if seed is None else f"; products perturbed by seed {seed}"),
-        ", ".join(
-            [_torch(config), *(f"{variable}={os.environ[variable]}" for variable in ONE_THREAD)]
-        ),
-    ]
-
-
-def _kernel():
-    if importlib.util.find_spec("threadpoolctl") is None:
-        return "kernel unknown without threadpoolctl"
-    found = importlib.import_module("threadpoolctl").threadpool_info()
-    kernels = [
-        f"kernel {b.get('architecture')}, threads: {b['num_threads']}"
-        for b in found
-        if b["user_api"] == "blas"
-    ]
-    return "; ".join(kernels) or "kernel not seen by threadpoolctl"
-
-
-def _torch(config):
-    if "torch_rnn" not in packages(config):
-        return "no torch"
-    capability = importlib.import_module("torch").backends.cpu.get_cpu_capability()
-    return f"torch {importlib.metadata.version('torch')}, kernels {capability}"
+    lines = [f"packages: {' '.join(packages(config))}; Hypothesis profile: {PROFILE}"]
+    lines.append(f"numpy {numpy.__version__}, SIMD {' '.join(simd) or 'of the baseline'}")
+    if importlib.util.find_spec("threadpoolctl"):
+        pools = importlib.import_module("threadpoolctl").threadpool_info()
+        kernels = [f"{p['internal_api']} {p['version']} {p.get('architecture')}" for p in pools]
+        lines.append(f"{', '.join(kernels)}; {os.environ['OPENBLAS_NUM_THREADS']} thread(s)")
+    return lines

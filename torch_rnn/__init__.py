@@ -1,27 +1,17 @@
-"""An Elman network in PyTorch, its gradients by autograd; `numpy_rnn` is the same with gradients derived by hand.
+"""An Elman network in PyTorch, its gradients by autograd; `numpy_rnn` is the same by hand.
 
-`python -m torch_rnn` learns a sine wave. `with audit() as report` watches a training loop of your own.
+`python -m torch_rnn` learns a sine wave. `with audit() as report` watches a loop of your own.
 """
 
 from numpy_rnn.common import packages
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__ as __version__
-from numpy_rnn.common.records import (
-    Activations,
-    Adjoints,
-    Gradients,
-    Parameters,
-    State,
-    Update,
-    Window,
-)
-from numpy_rnn.truncation import windows
+from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, Update, Window
 
 try:
     from torch_rnn.backward import adjoints, bptt
 except ModuleNotFoundError as error:
     raise packages.no_torch(__name__, error) from None
-from torch_rnn.clipping import clip_by_global_norm, clip_by_value
 from torch_rnn.elman import forward
 from torch_rnn.loop_audit import audit as audit  # has no counterpart in numpy_rnn
 from torch_rnn.loss import cross_entropy, half_squared_error
@@ -32,11 +22,12 @@ from torch_rnn.parameters import (
     to_numpy,
     to_state_dict,
 )
-from torch_rnn.tbptt import train, train_stream
-from torch_rnn.update import direction, sgd
+from torch_rnn.step import clip_by_global_norm, clip_by_value, direction, sgd
+from torch_rnn.tbptt import train, windows
 
 __all__ = [
-    "Activations", "Adjoints", "Gradients", "InputError", "Parameters", "State", "Update", "Window", "adjoints", "bptt",
-    "clip_by_global_norm", "clip_by_value", "cross_entropy", "direction", "forward", "from_numpy", "from_state_dict",
-    "half_squared_error", "initial_parameters", "sgd", "to_numpy", "to_state_dict", "train", "train_stream", "windows",
+    "Activations", "Adjoints", "Gradients", "InputError", "Parameters", "Update", "Window",
+    "adjoints", "bptt", "clip_by_global_norm", "clip_by_value", "cross_entropy", "direction",
+    "forward", "from_numpy", "from_state_dict", "half_squared_error", "initial_parameters", "sgd",
+    "to_numpy", "to_state_dict", "train", "windows",
 ]  # fmt: skip

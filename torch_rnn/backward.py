@@ -1,4 +1,4 @@
-"""The gradient of a window by torch.autograd; `numpy_rnn/backward.py` derives it by hand (DERIVATION.md, section 4)."""
+"""The gradient of a window by torch.autograd; `numpy_rnn/backward.py` derives it by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy_rnn.common.checks import check_window
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Adjoints, Gradients, Objective, Parameters
 from torch_rnn.loss import window_loss
-from torch_rnn.parameters import ARRAYS, Array
+from torch_rnn.parameters import ARRAYS, Array, no_autocast
 
 
 def bptt(
@@ -21,21 +21,16 @@ def bptt(
     target: Array,
     *,
     nonlinearity: records.Nonlinearity = "tanh",
-    reduction: records.Reduction = "sum",
     loss: records.LossName = "squared_error",
-    weights: Array | None = None,
+    reduction: records.Reduction = "sum",
 ) -> Gradients[Array]:
-    """The gradient of the window's loss L with respect to every parameter, by autograd.
+    """The gradient of the window's loss L with respect to every parameter, as `numpy_rnn.bptt`.
 
-    activations: of the window, as `forward` returned them for these very params, which require a gradient (those of
-    `initial_parameters`, `from_numpy` and `sgd` do), else InputError is raised. All else is as in `bptt` of numpy_rnn;
-    autograd does not need the nonlinearity.
+    activations: as `forward` returned them for these very params, which require a gradient (those
+    of `initial_parameters`, `from_numpy` and `sgd` do), else InputError is raised.
     """
-    L = _loss(params, activations, target, weights, Objective(nonlinearity, loss, reduction))
-    initial = None if params.h_0 is None else _steps(activations.h)[0]
-    found = iter(_derivatives(L, [theta for theta in (*params[:5], initial) if theta is not None]))
-    gradients: list[Any] = [None if theta is None else next(found) for theta in params]
-    return Gradients(*gradients)
+    objective = Objective(nonlinearity, loss, reduction)
+    return gradients_of(_checked_loss(params, activations, target, objective), params)
 
 
 def adjoints(
@@ -44,42 +39,50 @@ def adjoints(
     target: Array,
     *,
     nonlinearity: records.Nonlinearity = "tanh",
-    reduction: records.Reduction = "sum",
     loss: records.LossName = "squared_error",
-    weights: Array | None = None,
+    reduction: records.Reduction = "sum",
 ) -> Adjoints[Array]:
-    """The total derivatives of the window's loss L by autograd, as `numpy_rnn.adjoints`; arguments as in `bptt`."""
-    L = _loss(params, activations, target, weights, Objective(nonlinearity, loss, reduction))
+    """The total derivatives of the window's loss L, as `numpy_rnn.adjoints`."""
+    objective = Objective(nonlinearity, loss, reduction)
+    return adjoints_of(_checked_loss(params, activations, target, objective), activations)
+
+
+@torch.enable_grad()
+def _checked_loss(
+    params: Parameters[Array], activations: Activations[Array], target: Array, objective: Objective
+) -> Array:
+    check_window(ARRAYS, params, activations, target, objective)
+    if not (activations.x.requires_grad and all(v.grad_fn is not None for v in activations[1:])):
+        raise InputError(
+            "the activations carry no autograd graph: expected those that forward computed outside"
+            " torch.no_grad() from parameters that require a gradient, as from_numpy makes them"
+        )
+    return window_loss(activations.y[-len(target) :], target, objective)
+
+
+def gradients_of(L: Array, params: Parameters[Array]) -> Gradients[Array]:
+    """∂L/∂θ of the parameters that L was computed from."""
+    found = iter(_derivatives(L, [theta for theta in params if theta is not None]))
+    gradients: list[Any] = [None if theta is None else next(found) for theta in params]
+    return Gradients(*gradients)
+
+
+def adjoints_of(L: Array, activations: Activations[Array]) -> Adjoints[Array]:
+    """The Adjoints of the window that L was computed from."""
     a, (h_0, *h) = _steps(activations.a), _steps(activations.h)
     dy, dx, dh_0, *rest = _derivatives(L, [activations.y, activations.x, h_0, *h, *a])
     return Adjoints(dy, torch.stack(rest[: len(h)]), torch.stack(rest[len(h) :]), dx, dh_0)
 
 
-@torch.enable_grad()
-def _loss(
-    params: Parameters[Array],
-    activations: Activations[Array],
-    target: Array,
-    weights: Array | None,
-    objective: Objective,
-) -> Array:
-    check_window(ARRAYS, params, activations, target, weights, objective)
-    if not (activations.x.requires_grad and all(v.grad_fn is not None for v in activations[1:])):
-        raise InputError(
-            "the activations carry no autograd graph: expected those that forward computed outside torch.no_grad() from"
-            " parameters that require a gradient; make the parameters with from_numpy or initial_parameters"
-        )
-    return window_loss(activations.y[-len(target) :], target, weights, objective)
-
-
 def _derivatives(L: Array, of: list[Any]) -> tuple[Array, ...]:
-    """∂L/∂v. The losses of an ensemble are differentiated together: no network has an effect on another's loss."""
+    """∂L/∂v. No network has an effect on another's loss: all are differentiated together."""
     try:
-        return torch.autograd.grad(L, of, torch.ones_like(L), retain_graph=True)
+        with no_autocast(L):
+            return torch.autograd.grad(L, of, torch.ones_like(L), retain_graph=True)
     except RuntimeError:
         raise InputError(
-            "the activations are not of these parameters, perhaps of equal ones: expected the tensors themselves that"
-            " forward was called with, which require a gradient; run forward with these parameters"
+            "the activations are not of these parameters, perhaps of equal ones: expected the"
+            " tensors that forward was called with, which require a gradient; run it with these"
         ) from None
 
 

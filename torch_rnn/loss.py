@@ -1,55 +1,43 @@
-"""The losses by torch.nn.functional; `numpy_rnn/loss.py` has the equations (DERIVATION.md, section 3)."""
+"""The losses by torch.nn.functional; `numpy_rnn/loss.py` has the equations."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch.nn import functional
 
 from numpy_rnn.common.checks import check_loss
 from numpy_rnn.common.records import Objective, Reduction
-from torch_rnn.parameters import ARRAYS, Array, rows
+from torch_rnn.parameters import ARRAYS, Array, as_rows
 
 
-def half_squared_error(
-    y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None
-) -> Array:
-    """Half the squared error, as `numpy_rnn.half_squared_error`, which describes the arguments and errors raised.
-
-    It can be differentiated with respect to y and target; the weights are constants.
-    """
-    objective = Objective(loss="squared_error", reduction=reduction)
-    check_loss(ARRAYS, y, target, weights, objective)
-    return window_loss(y, target, weights, objective)
+def half_squared_error(y: Array, target: Array, *, reduction: Reduction = "sum") -> Array:
+    """Half the squared error, as `numpy_rnn.half_squared_error`, differentiable in y and target."""
+    return _checked_loss(y, target, Objective(loss="squared_error", reduction=reduction))
 
 
-def cross_entropy(
-    y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None
-) -> Array:
-    """Softmax cross-entropy, as `numpy_rnn.cross_entropy`, which describes the arguments and the errors raised.
-
-    It can be differentiated with respect to y and target; the weights are constants.
-    """
-    objective = Objective(loss="cross_entropy", reduction=reduction)
-    check_loss(ARRAYS, y, target, weights, objective)
-    return window_loss(y, target, weights, objective)
+def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum") -> Array:
+    """Softmax cross-entropy of classes, as `numpy_rnn.cross_entropy`, differentiable in y."""
+    return _checked_loss(y, target, Objective(loss="cross_entropy", reduction=reduction))
 
 
-def window_loss(y: Array, target: Array, weights: Array | None, objective: Objective) -> Array:
-    """L of the outputs y (K, *E, B, O), shape E."""
-    K, *E, B, O = y.shape
-    target, terms = rows(target, O, y[0]).expand_as(y), 1
-    if objective.loss == "squared_error":
-        losses, terms = functional.mse_loss(y, target, reduction="none") / 2, O  # (L1)
-    elif objective.loss == "cross_entropy":
-        losses = functional.cross_entropy(
-            y.movedim(-1, 1), target.movedim(-1, 1), reduction="none"
-        )  # (L3), (L4)
-        losses = losses.unsqueeze(-1)
-    else:
-        raise KeyError(objective.loss)
-    N: float = K * B * terms
-    if weights is not None:
-        weights = weights.detach()
-        losses, N = losses * weights.reshape(K, *(1 for _ in E), B, 1), float(weights.sum()) * terms
-    L: torch.Tensor = losses.sum((0, -2, -1))
-    return L / (N or 1) if objective.reduction == "mean" else L  # (L2)
+def _checked_loss(y: Array, target: Array, objective: Objective) -> Array:
+    check_loss(ARRAYS, y, target, objective)
+    return window_loss(y, target, objective)
+
+
+def window_loss(y: Array, target: Array, objective: Objective) -> Array:
+    """L of the outputs y (K, N, B, O), one per network."""
+    rows = as_rows(target, y.shape[-1], y[0]).expand_as(y).movedim(-1, 1)
+    factor, loss = TERMS[objective.loss]
+    terms = loss(y.movedim(-1, 1), rows, reduction="none").reshape(len(y), -1, *y.shape[1:-1])
+    return factor * REDUCTIONS[objective.reduction](terms, dim=(0, 1, -1))  # (L2)
+
+
+# The factor, and the function of outputs and target rows (K, O, N, B).
+TERMS: dict[str, tuple[float, Callable[..., Array]]] = {
+    "squared_error": (0.5, functional.mse_loss),  # (L1)
+    "cross_entropy": (1.0, functional.cross_entropy),  # (L3), (L4)
+}
+REDUCTIONS: dict[str, Callable[..., Array]] = {"sum": torch.sum, "mean": torch.mean}

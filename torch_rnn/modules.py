@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from numpy_rnn.common.checks import check_choice
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Nonlinearity, Parameters
 from torch_rnn.parameters import Array, from_state_dict, to_state_dict
@@ -15,20 +16,15 @@ def to_modules(
 ) -> tuple[nn.RNN, nn.Linear]:
     """The network as two new layers: linear(rnn(x, h_0[None])[0]) is the y of `forward`.
 
-    bias_hh_l0 is zero and does not require a gradient, so that under torch.optim.SGD the sum of the two biases moves as
-    the one bias of this package does. Raises InputError as `to_state_dict` does, and on another nonlinearity.
+    bias_hh_l0 is zero and does not require a gradient: under torch.optim.SGD the sum of the two
+    biases moves as the one bias of this package does. Raises InputError as `to_state_dict` does,
+    and on a nonlinearity that torch.nn.RNN does not have.
     """
-    if nonlinearity not in ("tanh", "relu"):
-        raise InputError(
-            f"unknown nonlinearity of torch.nn.RNN {nonlinearity!r}: expected tanh or relu"
-        )
+    check_choice("nonlinearity of torch.nn.RNN", nonlinearity, ("tanh", "relu"))
     state = to_state_dict(params)
     (D, H), O = params.W_xh.shape, params.W_hy.shape[-1]
-    like: dict[str, Any] = {
-        "bias": params.b_h is not None,
-        "dtype": params.W_hh.dtype,
-        "device": params.W_hh.device,
-    }
+    W = params.W_hh
+    like: dict[str, Any] = {"dtype": W.dtype, "device": W.device, "bias": params.b_h is not None}
     with torch.random.fork_rng(devices=[]):  # the layers draw weights, which are replaced
         rnn = nn.RNN(D, H, nonlinearity=nonlinearity, batch_first=batch_first, **like)
         linear = nn.Linear(H, O, **like)
@@ -41,12 +37,11 @@ def to_modules(
 def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     """The parameters of two layers, y = linear(rnn(x, hx)[0]), as new tensors.
 
-    Pass nonlinearity=rnn.nonlinearity to `forward` and `train`, and arrays with time first, whatever rnn.batch_first.
-    Raises InputError on other modules, and on layers that `from_state_dict` refuses.
+    Pass nonlinearity=rnn.nonlinearity to `forward` and `train`, and arrays with time first. Raises
+    InputError on other modules, and on layers that `from_state_dict` refuses.
     """
     for module, kind in ((rnn, nn.RNN), (linear, nn.Linear)):
         if not isinstance(module, kind):
-            raise InputError(
-                f"the module is a {type(module).__name__}: expected a torch.nn.{kind.__name__}"
-            )
+            found = f"the module is a {type(module).__name__}"
+            raise InputError(f"{found}: expected a torch.nn.{kind.__name__}")
     return from_state_dict(nn.ModuleDict({"rnn": rnn, "linear": linear}).state_dict())

@@ -1,4 +1,4 @@
-"""The tensors and records of this package, and their conversion from and to NumPy and state dicts."""
+"""The tensors of this package, and their conversion from and to NumPy and state dicts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 from torch.nn import functional
 
 from numpy_rnn.common import initial
-from numpy_rnn.common.checks import Arrays, check_convertible, check_parameters
+from numpy_rnn.common.arrays import Arrays, check_convertible
+from numpy_rnn.common.checks import check_parameters
 from numpy_rnn.common.conversion import convert, tree_map
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.state_dict import parameters_of, state_of
@@ -23,10 +24,10 @@ LearningRate: TypeAlias = float | Array
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
-    """A NumPy array, or every array of a named tuple such as Parameters, as a tensor; see `numpy_rnn.from_numpy`.
+    """A NumPy array, or every array of a named tuple, as a tensor, as `numpy_rnn.from_numpy`.
 
-    The tensors of Parameters require a gradient, so that `forward` records what `bptt` needs. Unsigned integers become
-    int64.
+    The tensors of Parameters require a gradient, so that `forward` records what `bptt` needs.
+    Unsigned integers become int64.
     """
 
     def converted(array: Any) -> Array:
@@ -34,9 +35,7 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
         array = np.asarray(array, np.int64 if array.dtype.kind == "u" else None)
         if copy or min(array.strides, default=0) < 0:  # torch has no negative strides
             return torch.tensor(array.copy())
-        with warnings.catch_warnings(
-            action="ignore", category=UserWarning
-        ):  # that read-only memory can be written to
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of read-only memory
             return torch.from_numpy(array)
 
     tensors = convert(converted, value)
@@ -47,7 +46,7 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
 
 
 def to_numpy(value: Any) -> Any:
-    """The NumPy copy of a tensor, or of every tensor of a named tuple; the inverse of `from_numpy`."""
+    """The NumPy copy of a tensor, or of every tensor of a named tuple; inverts `from_numpy`."""
 
     def converted(tensor: Any) -> Any:
         array = ARRAYS.values("the value", tensor)
@@ -58,32 +57,31 @@ def to_numpy(value: Any) -> Any:
 
 
 def copy_of(value: Any) -> Any:
-    """A copy of a tensor, or of every tensor of a named tuple, in C order and without a graph."""
-    return convert(
-        lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), value
-    )
+    """A copy of a tensor, or of every tensor of nested tuples, in C order and without a graph."""
+    return convert(lambda v: v.detach().clone(memory_format=torch.contiguous_format), value)
 
 
-def copy_of_step(step: Any) -> Any:
-    """A copy of a step of a stream; classes as int64, since torch does not stack all integer types."""
-    return convert(lambda v: copy_of(v if v.is_floating_point() else v.to(torch.int64)), step)
-
-
-def own(params: Any) -> Any:
+def as_leaves(params: Parameters[Array]) -> Parameters[Array]:
     """A copy of the parameters as leaves of a graph."""
-    return tree_map(lambda theta: copy_of(theta).requires_grad_(), params)
+    leaves: Parameters[Array] = tree_map(lambda theta: copy_of(theta).requires_grad_(), params)
+    return leaves
 
 
-def rows(series: Array, size: int, like_W: Array) -> Array:
-    """The series with the axes of an ensemble; of classes, the rows with a 1 at their place."""
+def no_autocast(value: Parameters[Array] | Array) -> torch.autocast:
+    """A context without torch.autocast on the device of the parameters, or of a tensor."""
+    tensor = value.W_hh if isinstance(value, Parameters) else value
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def as_rows(series: Array, size: int, like: Array) -> Array:
+    """The series, of classes as one-hot rows, with an axis for the networks if `like` has one."""
     if not series.is_floating_point():
-        series = functional.one_hot(series.long(), size).to(like_W.dtype)  # (F4)
-    missing = like_W.ndim + 1 - series.ndim
-    return series.reshape(len(series), *(1,) * missing, *series.shape[1:])
+        series = functional.one_hot(series.long(), size).to(like.dtype)  # (F4)
+    return series[:, None] if series.ndim < like.ndim + 1 else series
 
 
-def per_network(value: Array, theta: Array) -> Array:
-    """A value of shape E, or (), with trailing axes added so that it broadcasts with a tensor (*E, ...)."""
+def broadcast_per_network(value: Array, theta: Array) -> Array:
+    """A value (N,), or a scalar, with trailing axes, to broadcast with a tensor (N, ...)."""
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
 
 
@@ -96,16 +94,15 @@ def initial_parameters(*sizes: int, **options: Any) -> Parameters[Array]:
 def to_state_dict(
     params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear."
 ) -> dict[str, Array]:
-    """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.to_state_dict`."""
+    """The state dict of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.to_state_dict`."""
     check_parameters(ARRAYS, params, finite=True)
-    return {
-        key: torch.tensor(array) for key, array in state_of(to_numpy(params), rnn, linear).items()
-    }
+    arrays = state_of(to_numpy(params), rnn, linear)
+    return {key: torch.tensor(array) for key, array in arrays.items()}
 
 
 def from_state_dict(
     state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear."
 ) -> Parameters[Array]:
-    """The parameters of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.from_state_dict` reads them."""
+    """The parameters of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.from_state_dict`."""
     params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
     return params

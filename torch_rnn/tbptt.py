@@ -1,178 +1,93 @@
-"""The loop of truncated BPTT as PyTorch users write it, with detach() and torch.optim (DERIVATION.md, section 5)."""
+"""The loop of truncated BPTT with detach() and torch.optim's step (DERIVATION.md, section 5)."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from itertools import islice
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
 
-from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_run, check_stream
-from numpy_rnn.common.conversion import tree_map
-from numpy_rnn.common.errors import check_flag
+from numpy_rnn.common.checks import check_schedule, check_training
+from numpy_rnn.common.errors import check_integer
 from numpy_rnn.common.records import (
-    Gradients,
-    Objective,
+    MomentumKeywords,
     Parameters,
     Run,
-    RunOptions,
     Schedule,
-    State,
-    Step,
+    TrainKeywords,
     Update,
+    Window,
 )
-from numpy_rnn.common.update_iterator import Training, Updates, first_state, training
-from torch_rnn.clipping import clipped
-from torch_rnn.elman import NONLINEARITIES, series_inputs, unroll
+from torch_rnn.backward import adjoints_of, gradients_of
+from torch_rnn.elman import forward
 from torch_rnn.loss import window_loss
-from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, copy_of_step, own
-from torch_rnn.update import descend, directed, move
-
-Steps = Iterator[tuple[Array, ...]]  # (x_t, target_t), or (x_t, target_t, weights_t)
+from torch_rnn.parameters import ARRAYS, Array, as_leaves, copy_of
+from torch_rnn.step import clip_by_global_norm, clip_by_value, direction, sgd
 
 
+def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
+    """The windows of one epoch over a series of `steps` steps, as `numpy_rnn.windows`."""
+    steps = check_integer("steps", steps, 0)
+    k1, k2, _ = check_schedule(Schedule(k1, k2))
+    starts = range(0, steps, k1)  # of the new steps
+    stops = [min(start + k1, steps) for start in starts]  # (T1)
+    return (Window(max(b - k2, 0), a, b) for a, b in zip(starts, stops))  # (T2)
+
+
+@torch.inference_mode(False)
 def train(
     params: Parameters[Array],
     x: Array,
     target: Array,
-    h_0: Array | None,
-    *,
-    k1: int,
-    k2: int,
-    learning_rate: LearningRate,
-    epochs: int,
-    nonlinearity: records.Nonlinearity = "tanh",
-    reduction: records.Reduction = "sum",
-    loss: records.LossName = "squared_error",
-    weights: Array | None = None,
-    record: bool = False,
-    yield_every: records.YieldEvery = 1,
-    resume: State[Array] | None = None,
-    **sgd: Unpack[records.SgdKeywords],
-) -> Training[Array]:
-    """Train by TBPTT(k1, k2) and SGD, one update at a time.
+    h_0: Array,
+    **options: Unpack[TrainKeywords[Array]],
+) -> Iterator[Update[Array]]:
+    """Train by TBPTT(k1, k2) and SGD, as `numpy_rnn.train`, which describes the arguments.
 
-    `numpy_rnn.train` describes the arguments, the result and the errors raised. The arrays of an Update are copies.
-    Tensors that require a gradient, or have a graph, are taken as numbers: nothing flows back into them.
+    The arrays of an Update are copies. Tensors that require a gradient, or have a graph, are taken
+    as numbers: nothing flows back into them. torch.autocast has no effect.
     """
-    objective, step = Objective(nonlinearity, loss, reduction), Step(learning_rate, **sgd)
-    options = RunOptions(Schedule(k1, k2, epochs), objective, step)
-    run, resume = check_run(ARRAYS, Run(params, x, target, h_0, weights, options), resume)
-    series = [v.detach() for v in (x, target, weights) if v is not None]
-    start = first_state(own(params)) if resume is None else copy_of(resume)
-    run = run._replace(h_0=copy_of(h_0))
-    begin = partial(updates, run, len(x), partial(_steps, series), check_flag("record", record))
-    return training(begin, start, len(x), yield_every, copy_of, torch.stack)
-
-
-def train_stream(
-    params: Parameters[Array],
-    steps: Iterable[tuple[Array, ...]],
-    h_0: Array | None,
-    *,
-    k1: int,
-    k2: int,
-    learning_rate: LearningRate,
-    nonlinearity: records.Nonlinearity = "tanh",
-    reduction: records.Reduction = "sum",
-    loss: records.LossName = "squared_error",
-    record: bool = False,
-    yield_every: records.YieldEvery = 1,
-    velocity: Gradients[Array] | None = None,
-    **sgd: Unpack[records.SgdKeywords],
-) -> Training[Array]:
-    """Train in one pass over a stream, as `numpy_rnn.train_stream`, which describes the arguments and errors raised.
-
-    Tensors are taken as numbers, as in `train`.
-    """
-    objective, step = Objective(nonlinearity, loss, reduction), Step(learning_rate, **sgd)
-    run = Run(params, steps, None, h_0, None, RunOptions(Schedule(k1, k2), objective, step))
-    run = check_stream(ARRAYS, run, velocity)
-    start = first_state(own(params), copy_of(velocity))
-    copies, run = map(copy_of_step, run.x), run._replace(h_0=copy_of(h_0))
-    begin = partial(updates, run, None, lambda: copies, check_flag("record", record))
-    return training(begin, start, None, yield_every, copy_of, torch.stack)
-
-
-def _steps(series: list[Array]) -> Steps:
-    return (
-        tuple(v[t] for v in series) for t in range(len(series[0]))
-    )  # zip would make views of all steps at once
+    run, record, by_epoch = check_training(ARRAYS, (params, x, target, h_0), **options)
+    run = run._replace(x=x.detach(), target=target.detach(), h_0=copy_of(h_0))
+    every = updates(run, as_leaves(run.params), copy_of(run.velocity), record)
+    return _last_of_epochs(every, len(x)) if by_epoch else every
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
 def updates(
-    run: Run, T: int | None, steps: Callable[[], Steps], record: bool, state: State[Array]
-) -> Updates[Array]:
-    """The loop of TBPTT: generates every update after `state`, and with it the initial state of the next window.
-
-    memory: the steps of the window, at most k2, each an input and the state before it as it was computed last.
-    """
+    run: Run, params: Parameters[Array], velocity: Any, record: bool
+) -> Iterator[Update[Array]]:
+    """The loop of TBPTT: every update, in order."""
     (k1, k2, epochs), objective, step = run.options
-    params, velocity = own(state.parameters), copy_of(state.velocity)
-    leaves = [theta for theta in params if theta is not None]
-    by_torch = not step.adagrad and isinstance(
-        step.learning_rate, float
-    )  # it has no rate per network
-    latest, done = state.h, state.number
-    for epoch in range(state.epoch, epochs + 1):
-        rest, number, stop = steps(), done, done * k1
-        memory: deque[list[Any]] = deque(
-            ([x_t, latest] for x_t, *_ in islice(rest, stop)), maxlen=k2
-        )
-        while new := list(islice(rest, k1)):
-            number, stop = number + 1, stop + len(new)  # (T1)
-            memory.extend([x_t, latest] for x_t, *_ in new)
-            start = stop - len(memory)  # (T2)
-            initial = memory[0][1] if start else params.h_0 if run.h_0 is None else run.h_0  # (T3)
-            x, initial = series_inputs(
-                params, torch.stack([x_t for x_t, _ in memory]), initial, record
-            )
-            a, h, y = unroll(params, x, initial, NONLINEARITIES[objective.nonlinearity])
-            target, *weights = map(torch.stack, list(zip(*new))[1:])
-            L = window_loss(y[-len(new) :], target, weights[0] if weights else None, objective)
-            for theta in leaves:
-                theta.grad = None
-            for tensor in (*a, *h, y) if record else ():
-                tensor.retain_grad()
-            (L.sum() if L.ndim else L).backward()  # type: ignore[no-untyped-call]
-            gradients = tree_map(lambda theta: theta.grad, params)
-            states = [h_t.detach() for h_t in h]
-            kept = _recorded(x, a, h, y) if record else (None, None)
-            if by_torch:
-                velocity = descend(params, clipped(gradients, step), velocity, step)
-            else:
-                delta, velocity = directed(params, clipped(gradients, step), velocity, step)
-                move(params, delta, step.learning_rate)
-            for memorized, h_t in zip(memory, states):
-                memorized[1] = h_t
-            latest = states[-1]
-            window, moved = (
-                records.Window(start, stop - len(new), stop),
-                velocity if step.has_velocity else None,
-            )
-            update = Update(
-                epoch, number, window, L.detach(), gradients, own(params), copy_of(moved), *kept
-            )
-            dropped = (
-                len(memory)
-                if T is None or stop == T
-                else max(0, len(memory) + min(k1, T - stop) - k2)
-            )
-            yield update, states[dropped]
-        done = 0
+    momentum: Any = {name: getattr(step, name) for name in MomentumKeywords.__annotations__}
+    for epoch in range(1, epochs + 1):
+        states = {0: run.h_0}  # by step, as the latest window computed them
+        for number, window in enumerate(windows(len(run.x), k1, k2), start=1):
+            x = run.x[window.start : window.stop].clone()  # clones of inference tensors have graphs
+            target = run.target[window.loss_start : window.stop].clone()
+            initial = states[window.start]  # (T3)
+            activations = forward(params, x, initial, nonlinearity=objective.nonlinearity)
+            L = window_loss(activations.y[-len(target) :], target, objective)
+            gradients = clipped = gradients_of(L, params)
+            if step.max_norm is not None:
+                clipped = clip_by_global_norm(gradients, step.max_norm)
+            if step.max_value is not None:
+                clipped = clip_by_value(gradients, step.max_value)
+            delta, velocity = direction(params, clipped, velocity, **momentum)
+            params = sgd(params, delta, step.learning_rate)
+            states = dict(zip(range(window.start, window.stop + 1), activations.h.detach()))
+            recorded = (copy_of(activations), adjoints_of(L, activations)) if record else ()
+            yielded = as_leaves(params), copy_of(velocity), *recorded
+            yield Update(epoch, number, window, L.detach(), gradients, *yielded)
 
 
-def _recorded(x: Array, a: list[Array], h: list[Array], y: Array) -> tuple[Any, Any]:
-    """The activations of a window, and the gradients that the backward pass left in them."""
-    activations = records.Activations(
-        *(v.detach().contiguous() for v in (x, torch.stack(a), torch.stack(h), y))
-    )
-    flow: Any = [[v.grad for v in tensors] for tensors in (a, h)]
-    da, (dh_0, *dh) = flow
-    return activations, records.Adjoints(y.grad, torch.stack(dh), torch.stack(da), x.grad, dh_0)
+def _last_of_epochs(every: Iterator[Update[Array]], T: int) -> Iterator[Update[Array]]:
+    """The last update of each epoch, with the losses of all."""
+    losses: list[Array] = []
+    for update in every:
+        losses.append(update.loss)
+        if update.window.stop == T:
+            yield replace(update, losses=torch.stack(losses))
+            losses = []

@@ -1,1 +1,1 @@
-"""Code that both packages import: records, errors, checks of arguments, the iterator of updates, initial weights."""
+"""Code that both packages import: records, errors, checks of arguments, initial weights."""

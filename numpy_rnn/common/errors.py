@@ -10,12 +10,8 @@ from typing import Any
 import numpy as np
 
 NOT_NUMBERS = bool | np.bool | np.timedelta64  # which are integers to Python
-MAX_NAMES, MAX_NAME, MAX_VALUE, MAX_TEXT = (
-    8,
-    40,
-    80,
-    300,
-)  # in a message: names, and characters of each kind
+MAX_NAMES, MAX_NAME = 8, 40  # names in a message, and characters of each
+MAX_VALUE, MAX_TEXT, MAX_MESSAGE = 80, 300, 1000  # characters of a value, a text, a message
 
 
 def some_of(names: Iterable[object]) -> str:
@@ -30,10 +26,9 @@ def shortened(text: str, longest: int = MAX_TEXT) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with escapes for characters that are not printable, such as a newline or a byte that is not UTF-8."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
+    """The text with escapes for characters that are not printable, such as a newline."""
+    escaped = (c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return "".join(c if c.isprintable() else e for c, e in zip(text, escaped))
 
 
 def one_line(text: str, longest: int = MAX_TEXT) -> str:
@@ -52,46 +47,40 @@ def short_repr(value: object, write: Callable[[Any], str] = str) -> str:
 class InputError(ValueError):
     """Invalid input.
 
-    The message is one line: what was wrong (with the value), what was expected, what to do. The command line prints it
-    on standard error and exits with status 2; it leaves no half-written file.
+    The message is one line: what was wrong (with the value), what was expected, what to do. The
+    command line prints it on standard error and exits with status 2.
     """
 
 
 class Diverged(ArithmeticError):
-    """A run diverged: a value overflowed or is NaN. The message is one line; the command line exits with status 3."""
+    """A run diverged: a value overflowed or is NaN. The message is one line."""
 
 
-def check_integer(name: str, value: Any, least: int, what: str = "a whole number") -> int:
-    """The value as a plain integer. Raises InputError unless it is one from `least` to sys.maxsize. A bool is not."""
-    if (
-        isinstance(value, NOT_NUMBERS)
-        or not isinstance(value, Integral)
-        or not least <= int(value) <= maxsize
-    ):
-        most = f" and at most {maxsize}" if isinstance(value, int) and value > maxsize else ""
-        raise InputError(
-            f"{name} is {short_repr(value, repr)}: expected {what}, {least} or more{most}"
-        )
-    return int(value)
+def check_integer(
+    name: str, value: Any, least: int, expected: str = "", most: int = maxsize
+) -> int:
+    """The value as a plain integer. Raises InputError unless it is one from `least` to `most`."""
+    is_integer = isinstance(value, Integral) and not isinstance(value, NOT_NUMBERS)
+    if is_integer and least <= int(value) <= most:
+        return int(value)
+    limit = f" and at most {most}" if is_integer and value > most else ""
+    expected = expected or f"a whole number, {least} or more{limit}"
+    raise InputError(f"{name} is {short_repr(value, repr)}: expected {expected}")
 
 
 def check_number(
     name: str, value: Any, least: float = 0.0, expected: str = "a finite number, 0 or more"
 ) -> float:
-    """The value as a plain float. Raises InputError, with the words `expected`, unless it is finite and ≥ `least`."""
+    """The value as a plain float. Raises InputError unless it is finite and at least `least`."""
+    is_number = isinstance(value, Real) and not isinstance(value, NOT_NUMBERS)
     with suppress(OverflowError):  # of an integer larger than any float
-        if (
-            isinstance(value, Real)
-            and not isinstance(value, NOT_NUMBERS)
-            and isfinite(value)
-            and float(value) >= least
-        ):
+        if is_number and isfinite(value) and float(value) >= least:
             return float(value)
     raise InputError(f"{name} is {short_repr(value)}: expected {expected}")
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """The value as a plain bool. Raises InputError unless it is True or False, Python's or NumPy's."""
+    """The value as a plain bool. Raises InputError unless it is True or False."""
     if not isinstance(value, bool | np.bool):
         raise InputError(f"{name} is {short_repr(value, repr)}: expected True or False")
     return bool(value)
@@ -105,6 +94,5 @@ def errors_about(subject: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{subject}: {error}") from None
     except OSError as error:
-        raise InputError(
-            f"{subject} cannot be read: {error.strerror or error}; check the path"
-        ) from None
+        reason = error.strerror or error
+        raise InputError(f"{subject} cannot be read: {reason}; check the path") from None

@@ -7,7 +7,7 @@ MAX_TITLE = 60  # of the name of a series or text in the title of a figure, char
 
 
 def format_number(value: float, width: int = 0, scale: float | None = None) -> str:
-    """Six decimals, or five and an exponent where the scale, by default the value itself, is very small or large."""
+    """Six decimals, or five and an exponent where the scale, or the value, is small or large."""
     scale = abs(value) if scale is None else scale
     return f"{value:{width}.6f}" if scale == 0 or 1e-3 <= scale < 1e6 else f"{value:{width}.5e}"
 
@@ -41,7 +41,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int
 
 
 def align_columns(columns: Sequence[tuple[int, Sequence[str]]]) -> list[str]:
-    """The lines of a table. Each column has a width, or that of its head, and cells of which the first is its head."""
+    """The lines of a table of columns: a width, or that of the head, and cells, the head first."""
     widths = [max(width, len(cells[0])) for width, cells in columns]
     lines = zip(*(cells for _, cells in columns), strict=True)
     return [

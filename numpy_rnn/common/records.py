@@ -1,9 +1,9 @@
-"""The named tuples that both backends take and return, and the types of their options.
+"""The records that both packages take and return, and the types of their options.
 
-Notation of DERIVATION.md, section 1: T time steps, B batch, D inputs, H hidden units, O outputs. An ensemble of
-networks carries leading axes E on its parameters, and between time and batch on its activations; without one, `*E`
-below is nothing. The records are generic: `Parameters[numpy.ndarray]` are those of numpy_rnn,
-`Parameters[torch.Tensor]` those of torch_rnn. `Annotated[A, "T *E B H"]` is an array A of shape (T, *E, B, H).
+Notation of DERIVATION.md, section 1: T time steps, B batch, D inputs, H hidden units, O outputs.
+Parameters of N networks have a first axis N, and activations have it between time and batch; those
+of one network have not. `Annotated[A, "T N B H"]` is an array of shape (T, N, B, H), or (T, B, H),
+A numpy.ndarray in `Parameters[numpy.ndarray]`, torch.Tensor in `Parameters[torch.Tensor]`.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing import (
     Generic,
     Literal,
     NamedTuple,
+    Required,
     TypedDict,
     TypeVar,
     get_args,
@@ -27,31 +28,14 @@ NumpyArray = NDArray[Any]
 DTYPES = ("float32", "float64")
 
 Nonlinearity = Literal["tanh", "relu", "sigmoid"]
-Reduction = Literal["sum", "mean"]
 LossName = Literal["squared_error", "cross_entropy"]
-YieldEvery = int | Literal["epoch"]
+Reduction = Literal["sum", "mean"]
+YieldEvery = Literal[1, "epoch"]
 
 # The names of every choice: random cases, capabilities, help and tests read them from here.
 NONLINEARITY_NAMES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
-REDUCTION_NAMES: tuple[Reduction, ...] = get_args(Reduction)
 LOSS_NAMES: tuple[LossName, ...] = get_args(LossName)
-
-
-class MomentumKeywords(TypedDict, total=False):
-    """The keyword arguments of `direction`: the fields of Step without its rate and clipping."""
-
-    momentum: float
-    dampening: float
-    nesterov: bool
-    weight_decay: float
-    adagrad: bool
-
-
-class SgdKeywords(MomentumKeywords, total=False):
-    """The keyword arguments of `train` and `train_stream` that describe the step: the fields of Step but its rate."""
-
-    max_norm: float | None
-    max_value: float | None
+REDUCTION_NAMES: tuple[Reduction, ...] = get_args(Reduction)
 
 
 class Schedule(NamedTuple):
@@ -84,12 +68,12 @@ class Step(NamedTuple):
 
     @property
     def has_velocity(self) -> bool:
-        """Whether the step keeps an array per parameter: the velocity (U5), or the sum of squares (U8)."""
+        """Whether the step keeps an array per parameter: the velocity (U5) or squares (U8)."""
         return self.momentum > 0 or self.adagrad
 
 
 class RunOptions(NamedTuple):
-    """A run, but for its data and its initial weights."""
+    """A run without its data and initial weights."""
 
     schedule: Schedule
     objective: Objective
@@ -101,23 +85,26 @@ class RunOptions(NamedTuple):
 
 
 class Parameters(NamedTuple, Generic[A]):
-    """What is learned: the weights, both biases or neither, and optionally the initial state."""
+    """What is learned: the weights, and both biases or neither."""
 
-    W_xh: Annotated[A, "*E D H"]  # input to hidden
-    W_hh: Annotated[A, "*E H H"]  # hidden to hidden, one step later
-    W_hy: Annotated[A, "*E H O"]  # hidden to output
-    b_h: Annotated[A, "*E H"] | None = None
-    b_y: Annotated[A, "*E O"] | None = None
-    h_0: Annotated[A, "*E B H"] | None = (
-        None  # a learned initial state; None: it is an argument, and a constant
-    )
+    W_xh: Annotated[A, "N D H"]  # input to hidden
+    W_hh: Annotated[A, "N H H"]  # hidden to hidden, one step later
+    W_hy: Annotated[A, "N H O"]  # hidden to output
+    b_h: Annotated[A, "N H"] | None = None
+    b_y: Annotated[A, "N O"] | None = None
+
+    @property
+    def networks(self) -> int | None:
+        """N, the number of networks of an ensemble; None without one."""
+        W_hh: Any = self.W_hh
+        return W_hh.shape[0] if W_hh.ndim > 2 else None
 
 
 # dX has the shape of X. None: no gradient, and the parameter does not change.
 if TYPE_CHECKING:
 
     class Gradients(Parameters[A]):
-        """∂L/∂θ of every parameter θ, or a direction, or a velocity; with Adagrad, that is the sum of squares."""
+        """∂L/∂θ of every parameter θ, or a direction, or a velocity (Adagrad: sums of squares)."""
 
 else:
     Gradients = Parameters
@@ -126,12 +113,10 @@ else:
 class Activations(NamedTuple, Generic[A]):
     """The results of the forward pass over one window, (F1) to (F3)."""
 
-    x: Annotated[A, "T *E B D"]  # inputs
-    a: Annotated[A, "T *E B H"]  # pre-activations
-    h: Annotated[
-        A, "T+1 *E B H"
-    ]  # hidden states: h[0] is the initial state, h[t] the state after step t
-    y: Annotated[A, "T *E B O"]  # outputs
+    x: Annotated[A, "T N B D"]  # inputs
+    a: Annotated[A, "T N B H"]  # pre-activations
+    h: Annotated[A, "T+1 N B H"]  # hidden states: h[0] is the initial state, h[t] that after step t
+    y: Annotated[A, "T N B O"]  # outputs
 
 
 class Adjoints(NamedTuple, Generic[A]):
@@ -140,18 +125,18 @@ class Adjoints(NamedTuple, Generic[A]):
     Step t is at index t-1, as in `a` and `y`. `dy` is zero at steps without a loss.
     """
 
-    dy: Annotated[A, "T *E B O"]  # ∂L/∂y_t
-    dh: Annotated[A, "T *E B H"]  # ∂L/∂h_t for t = 1..T
-    da: Annotated[A, "T *E B H"]  # ∂L/∂a_t
-    dx: Annotated[A, "T *E B D"]  # ∂L/∂x_t, one per network, also where all networks share x
-    dh_0: Annotated[A, "*E B H"]  # ∂L/∂h_0 of the initial state of the window
+    dy: Annotated[A, "T N B O"]  # ∂L/∂y_t
+    dh: Annotated[A, "T N B H"]  # ∂L/∂h_t for t = 1..T
+    da: Annotated[A, "T N B H"]  # ∂L/∂a_t
+    dx: Annotated[A, "T N B D"]  # ∂L/∂x_t, one per network, also where all networks share x
+    dh_0: Annotated[A, "N B H"]  # ∂L/∂h_0 of the initial state of the window
 
 
 class Window(NamedTuple):
     """The steps (start, stop] of a series, of which (loss_start, stop] have a loss.
 
-    Steps are numbered from 1. In Python's slices, the inputs of the window are x[start:stop], its targets are
-    target[loss_start:stop], and its initial state is h[start].
+    Steps are numbered from 1. In Python's slices, the inputs of the window are x[start:stop], its
+    targets are target[loss_start:stop], and its initial state is h[start].
     """
 
     start: int  # s_n
@@ -176,44 +161,22 @@ class Update(Generic[A]):
     epoch: int  # from 1
     number: int  # n, the number of the update in its epoch, from 1
     window: Window  # (s_n, e_n], and where its steps with a loss begin
-    loss: Annotated[A, "*E"]  # L of the window, before the step
+    loss: Annotated[A, "N"]  # L of the window, before the step
     gradients: Gradients[A]  # ∂L/∂θ, before clipping
     parameters: Parameters[A]  # after the step
-    velocity: Gradients[A] | None = (
-        None  # after the step, (U5) or (U8); None without momentum or Adagrad
-    )
-    activations: Activations[A] | None = None  # of the window, before the step; only with `record`
+    velocity: Gradients[A] | None = None  # after the step; None without momentum or Adagrad
+    activations: Activations[A] | None = None  # before the step; only with `record`
     adjoints: Adjoints[A] | None = None  # only with `record`
-    losses: Annotated[A, "N *E"] | None = (
-        None  # of all updates since the one yielded before; None with yield_every=1
-    )
-
-    def replace(self, **changes: Any) -> "Update[A]":
-        """The update with other values of some attributes."""
-        return Update(**{name: getattr(self, name) for name in Update.__slots__} | changes)
-
-
-class State(NamedTuple, Generic[A]):
-    """The state of a run between two updates: with its arguments, all that the rest of the run depends on."""
-
-    epoch: int  # of the latest update
-    number: int  # of the latest update
-    window: Window  # of the latest update
-    h: Annotated[
-        A, "*E B H"
-    ]  # the initial state of the next window; after an epoch, and on a stream, the latest state
-    parameters: Parameters[A]  # after the latest update
-    velocity: Gradients[A] | None = None  # after the latest update
+    losses: Annotated[A, "n N"] | None = None  # of the epoch's updates, with yield_every="epoch"
 
 
 class WindowCase(NamedTuple):
     """One window and its step, as arrays of NumPy: all that a gradient and an update depend on."""
 
     params: Parameters[Any]
-    x: Any  # (T, *E, B, D), or classes
-    target: Any  # (K, *E, B, O) of the newest K steps, or classes
-    h_0: Any  # (*E, B, H); None where params has a learned one
-    weights: Any  # (K, B), of the losses; None for 1
+    x: Any  # (T, N, B, D), or classes
+    target: Any  # (K, N, B, O) of the newest K steps, or classes
+    h_0: Any  # (N, B, H)
     objective: Objective
     step: Step
     velocity: Gradients[Any] | None = None  # before the step
@@ -226,15 +189,52 @@ class WindowCase(NamedTuple):
     @property
     def networks(self) -> int | None:
         """N, the number of networks of an ensemble; None without one."""
-        return self.params.W_hh.shape[0] if self.params.W_hh.ndim > 2 else None
+        return self.params.networks
 
 
 class Run(NamedTuple):
     """A training run on a series: its data, as arrays of one package, and its options."""
 
     params: Parameters[Any]
-    x: Any  # (T, *E, B, D), or classes
-    target: Any  # (T, *E, B, O), or classes
-    h_0: Any  # (*E, B, H); None where params has a learned one
-    weights: Any  # (T, B), of the losses; None for 1
+    x: Any  # (T, N, B, D), or classes
+    target: Any  # (T, N, B, O), or classes
+    h_0: Any  # (N, B, H)
     options: RunOptions
+    velocity: Gradients[Any] | None = None  # to begin with
+
+    @property
+    def networks(self) -> int | None:
+        """N, the number of networks of an ensemble; None without one."""
+        return self.params.networks
+
+
+class MomentumKeywords(TypedDict, total=False):
+    """The keyword arguments of `direction`."""
+
+    momentum: float
+    dampening: float
+    nesterov: bool
+    weight_decay: float
+    adagrad: bool
+
+
+class SgdKeywords(MomentumKeywords, total=False):
+    """The keyword arguments of `train` for the step, without the learning rate."""
+
+    max_norm: float | None
+    max_value: float | None
+
+
+class TrainKeywords(SgdKeywords, Generic[A], total=False):
+    """The keyword arguments of `train`, which numpy_rnn.train describes."""
+
+    k1: Required[int]
+    k2: Required[int]
+    learning_rate: Required[float | A]
+    epochs: Required[int]
+    nonlinearity: Nonlinearity
+    loss: LossName
+    reduction: Reduction
+    velocity: Gradients[A] | None
+    record: bool
+    yield_every: YieldEvery

@@ -1,1 +1,1 @@
-"""The engine: the training of `numpy_rnn`, the equations of the reference in place. README.md describes its memory."""
+"""The training of `numpy_rnn`: the equations of the reference, in place. README.md explains it."""

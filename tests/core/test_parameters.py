@@ -1,4 +1,4 @@
-"""Parameters: the initial weights, into and out of a package, and as the layers of torch and back, to the bit."""
+"""Parameters: initial weights, conversions, and the layers of torch, to the bit."""
 
 from itertools import product
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from cases import Kind, Sizes, random_run, train, window_case
 from comparing import arrays_in, bits, each, in_numpy, members
-from inline_snapshot import snapshot
 from witness import assert_right, expected_update
 
 import numpy_rnn
@@ -29,11 +28,9 @@ def overwrite(value, number):
 
 @pytest.mark.parametrize("way", ["from_numpy", "to_numpy"])
 def test_conversions_share_no_memory(rnn, way):
-    params = drawn(learned=True)
-    source, convert = (
-        (params, rnn.from_numpy) if way == "from_numpy" else (rnn.from_numpy(params), rnn.to_numpy)
-    )
-    for value in (source, source.W_hh):
+    params = drawn() if way == "from_numpy" else rnn.from_numpy(drawn())
+    convert = getattr(rnn, way)
+    for value in (params, params.W_hh):
         before = bits(value)
         overwrite(convert(value), 7.0)
         assert bits(value) == before
@@ -44,35 +41,17 @@ def test_conversions_share_no_memory(rnn, way):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_conversions_change_no_bit(rnn, dtype):
-    """Every kind of value is converted: an array, also a transposed one, a number, None, and tuples."""
-    run = train(numpy_rnn, random_run(0, kind=Kind(dtype, learned=True)), momentum=0.9, record=True)
+    """Every kind of value is converted: an array, also a transposed one, a number, None, tuples."""
+    run = train(numpy_rnn, random_run(0, kind=Kind(dtype)), momentum=0.9, record=True)
     update = members(next(run))
-    kinds = [
-        *update[4:],
-        update,
-        run.state(),
-        update[5]._replace(h_0=None),
-        None,
-        3,
-        (np.array(2.0, dtype), (None, 2)),
-    ]
+    kinds = [*update[4:], update, None, 3, (np.array(2.0, dtype), (None, 2))]
     for value in (*kinds, np.arange(12, dtype=dtype).reshape(3, 4).T[::2]):
         there_and_back = rnn.to_numpy(rnn.from_numpy(value))
         assert type(there_and_back) is type(value)
         assert bits(there_and_back) == bits(value)
 
 
-@pytest.mark.needs_torch
-def test_torch_parameters_require_a_gradient_and_data_do_not():
-    import torch_rnn
-
-    params = torch_rnn.from_numpy(drawn(learned=True))
-    assert all(theta.requires_grad and theta.is_leaf for theta in params)
-    assert not torch_rnn.from_numpy(np.zeros(3)).requires_grad
-    assert all(theta.requires_grad for theta in torch_rnn.initial_parameters()[:3])
-
-
-# -- initial weights --------------------------------------------------------------------------------------------------
+# -- initial weights -------------------------------------------------------------------------------
 
 
 def test_sizes_without_memory_are_refused_before_anything_is_drawn(rnn, monkeypatch):
@@ -100,9 +79,7 @@ def as_stated(D, H, O, seed, dtype, bias=False):
 @pytest.mark.no_perturb
 @KINDS
 def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
-    """The same bits in every package. By default those of the default experiment. Network n of an ensemble is what
-    seed + n draws alone.
-    """
+    """The same bits in every package. Network n of an ensemble is what seed + n draws alone."""
     for seed in (0, 12345):
         found = rnn.initial_parameters(3, 5, 2, bias=bias, dtype=dtype, seed=seed)
         assert bits(found) == bits(as_stated(3, 5, 2, seed, dtype, bias))
@@ -114,25 +91,20 @@ def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     assert bits(each(lambda theta: 2 * theta, half)) == bits(as_stated(3, 5, 2, 0, dtype))
 
 
-# -- the layers of torch ----------------------------------------------------------------------------------------------
+# -- the layers of torch ---------------------------------------------------------------------------
 
-KEYS = [
-    "rnn.weight_ih_l0",
-    "rnn.weight_hh_l0",
-    "rnn.bias_ih_l0",
-    "rnn.bias_hh_l0",
-    "linear.weight",
-    "linear.bias",
-]
+KEYS = [f"rnn.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+KEYS += ["linear.weight", "linear.bias"]
 STATE = numpy_rnn.to_state_dict(drawn())
 
 
 @KINDS
 @pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 1, 1)], ids=str)
 def test_state_dict_there_and_back_is_exact(rnn, sizes, bias, dtype):
-    """Also the sign of zeros, which a sum with the zeros of the second bias would lose. All is laid out in order, so
-    that a run from weights that were read is to the bit one from those that were written. No memory is shared, also
-    where weights are their own transposes.
+    """Also the sign of zeros, which a sum with the zeros of the second bias would lose.
+
+    All is laid out in order, so that a run from weights that were read is to the bit one from those
+    that were written. No memory is shared, also where weights are their own transposes.
     """
     params = drawn(*sizes, bias=bias, dtype=dtype)
     for theta in params[: 5 if bias else 3]:
@@ -143,32 +115,20 @@ def test_state_dict_there_and_back_is_exact(rnn, sizes, bias, dtype):
     expected = [
         (*key.split("."), bits(value)) for key, value in zip(KEYS, values) if value is not None
     ]
-    for prefixes in (
-        {},
-        {"rnn": "", "linear": "head."},
-        {"rnn": "", "linear": ""},
-        {"rnn": "a.b.", "linear": "a."},
-    ):
+    for prefixes in ({}, {"rnn": "", "linear": "head."}, {"rnn": "a.b.", "linear": "a."}):
         written = rnn.to_state_dict(ours, **prefixes)
-        found = {key: bits(array) for key, array in written.items()}
-        assert found == {
-            prefixes.get(layer, f"{layer}.") + name: value for layer, name, value in expected
-        }
+        keys = {prefixes.get(layer, f"{layer}.") + name: value for layer, name, value in expected}
+        assert {key: bits(array) for key, array in written.items()} == keys
         back = rnn.from_state_dict(written, **prefixes)
-        assert type(back) is Parameters
         assert bits(back) == bits(params)
-        of_state, of_params = (
-            tuple(written.values()),
-            tuple(theta for theta in back if theta is not None),
-        )
+        of_state = tuple(written.values())
+        of_params = tuple(theta for theta in back if theta is not None)
         assert not any(getattr(array, "requires_grad", False) for array in of_state)
         assert all(getattr(theta, "requires_grad", True) for theta in of_params)
         for made, source in ((of_params, of_state), (of_state, ours)):
             before = bits(source)
-            for array in made:
-                assert type(array) is type(ours.W_hh)
-                assert in_numpy(array).flags.c_contiguous
-                in_numpy(array)[...] = 7.0
+            assert all(in_numpy(array).flags.c_contiguous for array in made)
+            overwrite(made, 7.0)
             assert bits(source) == before
 
 
@@ -181,7 +141,7 @@ def test_two_hidden_biases_become_their_sum(rnn):
 @pytest.mark.needs_torch
 @KINDS
 def test_module_loads_the_state_and_packages_read_it(rnn, bias, dtype):
-    """Tensors that require a gradient, as of named_parameters, are read too. NumPy has no bfloat16."""
+    """Tensors that require a gradient are read too. NumPy has no bfloat16."""
     import torch
 
     kind = {"bias": bias, "dtype": getattr(torch, dtype)}
@@ -194,52 +154,36 @@ def test_module_loads_the_state_and_packages_read_it(rnn, bias, dtype):
     plain = {key: tensor.numpy() for key, tensor in module.state_dict().items()}
     for found in (module.state_dict(), dict(module.named_parameters()), plain):
         assert bits(rnn.from_state_dict(found)) == bits(params)
-    with pytest.raises(
-        InputError, match=r"linear.weight is (torch\.)?bfloat16: expected float32 or float64"
-    ):
-        rnn.from_state_dict(
-            module.state_dict() | {"linear.weight": module.linear.weight.bfloat16()}
-        )
+    bfloat16 = {"linear.weight": module.linear.weight.bfloat16()}
+    with pytest.raises(InputError, match=r"linear.weight is (torch\.)?bfloat16.* or float64"):
+        rnn.from_state_dict(module.state_dict() | bfloat16)
 
 
-def changed(**arrays):
-    """The state with other arrays under some keys, given with _ for their dot; None: without them."""
-    state = STATE | {key.replace("_", ".", 1): array for key, array in arrays.items()}
+def changed(key, array):
+    """The state with another array under a key; None: without the key."""
+    state = STATE | {key: array}
     return {key: array for key, array in state.items() if array is not None}
 
 
 REFUSED = [
-    [1, 2], dict.fromkeys(map(str, range(99))), changed(rnn_weight_ih_l1=0), changed(linear_bias=None),
-    changed(rnn_weight_ih_l0=np.zeros((3, 2), int)), changed(linear_weight=[[0.0]]),
-    changed(rnn_bias_hh_l0=np.zeros(3, "f4")), changed(linear_weight=np.zeros((4, 5))),
-    changed(rnn_weight_hh_l0=np.full((3, 3), np.nan)),
-]  # fmt: skip
+    ([1, 2], "the state is a list: expected a dictionary"),
+    (dict.fromkeys(map(str, range(99))), "has no rnn.weight_ih_l0, .* an unknown 0, 1, 2, .*, ..."),
+    (changed("rnn.weight_ih_l1", 0), "an unknown rnn.weight_ih_l1"),
+    (changed("linear.bias", None), "no linear.bias"),
+    (changed("rnn.weight_ih_l0", np.zeros((3, 2), int)), "rnn.weight_ih_l0 is int64"),
+    (changed("linear.weight", [[0.0]]), "linear.weight is of type list"),
+    (changed("rnn.bias_hh_l0", np.zeros(3, "f4")), "rnn.bias_hh_l0 is float32 and .* one dtype"),
+    (changed("linear.weight", np.zeros((4, 5))), r"linear.weight has .* expected \(4, 3\)"),
+    (changed("rnn.weight_hh_l0", np.full((3, 3), np.nan)), "rnn.weight_hh_l0 contains NaN"),
+]
 
 
 def test_states_of_other_networks_are_refused(rnn):
     """Layers of another kind, missing or unknown keys, and arrays that do not fit."""
-    messages = []
-    for state in REFUSED:
-        with pytest.raises(InputError, match=r"\A[^\n]*expected[^\n]*\Z") as refused:
+    wide = [(changed(key, STATE[key].repeat(2, axis=-1)), key) for key in KEYS[1:]]
+    for state, says in REFUSED + wide:
+        with pytest.raises(InputError, match=rf"\A[^\n]*{says}[^\n]*\Z"):
             rnn.from_state_dict(state)
-        messages.append(str(refused.value).partition(": expected the names of")[0])
-    assert "\n".join(messages) == snapshot("""\
-the state is a list: expected a dictionary of arrays, such as state_dict() returns
-the state has no rnn.weight_ih_l0, rnn.weight_hh_l0, linear.weight and an unknown 0, 1, 2, 3, 4, 5, 6, 7, ...
-the state has an unknown rnn.weight_ih_l1
-the state has no linear.bias
-rnn.weight_ih_l0 is int64: expected float32 or float64, in this machine's byte order
-linear.weight is of type list: expected a NumPy array without a mask; torch_rnn takes tensors
-rnn.bias_hh_l0 is float32 and the parameters are float64: expected one dtype
-linear.weight has shape (4, 5): expected (4, 3)
-rnn.weight_hh_l0 contains NaN or infinity: expected finite numbers\
-""")
-    for key, array in list(STATE.items())[1:]:  # weight_ih_l0 tells D and H
-        with pytest.raises(
-            InputError,
-            match=rf"{key} has shape .*: expected \({', '.join(map(str, array.shape))},?\)",
-        ):
-            rnn.from_state_dict(STATE | {key: array.repeat(2, axis=-1)})
 
 
 @pytest.mark.needs_torch
@@ -249,33 +193,25 @@ def test_modules_that_are_not_this_network_are_refused():
     from torch_rnn import from_numpy
     from torch_rnn.modules import from_modules, to_modules
 
-    params = from_numpy(drawn())
-    learned = params._replace(h_0=from_numpy(np.zeros((1, 3))))
-    for call, says in (
-        (
-            lambda: from_modules(nn.LSTM(2, 3), nn.Linear(3, 4)),
-            "the module is a LSTM: expected a torch.nn.RNN",
-        ),
-        (
-            lambda: from_modules(nn.RNN(2, 3), nn.ReLU()),
-            "the module is a ReLU: expected a torch.nn.Linear",
-        ),
-        (
-            lambda: from_modules(nn.RNN(2, 3, num_layers=2), nn.Linear(3, 4)),
-            "an unknown rnn.weight_ih_l1",
-        ),
-        (lambda: from_modules(nn.RNN(2, 3, bias=False), nn.Linear(3, 4)), "all biases or none"),
-        (lambda: to_modules(learned), "a learned h_0, and torch.nn.RNN has not"),
-        (lambda: to_modules(params, nonlinearity="sigmoid"), "'sigmoid': expected tanh or relu"),
-    ):
+    of_modules = {
+        "the module is a LSTM: expected a torch.nn.RNN": (nn.LSTM(2, 3), nn.Linear(3, 4)),
+        "the module is a ReLU: expected a torch.nn.Linear": (nn.RNN(2, 3), nn.ReLU()),
+        "an unknown rnn.weight_ih_l1": (nn.RNN(2, 3, num_layers=2), nn.Linear(3, 4)),
+        "all biases or none": (nn.RNN(2, 3, bias=False), nn.Linear(3, 4)),
+    }
+    for says, modules in of_modules.items():
         with pytest.raises(InputError, match=says):
-            call()
+            from_modules(*modules)
+    with pytest.raises(InputError, match=r"an ensemble, and torch\.nn\.RNN is one network"):
+        to_modules(from_numpy(random_run(0, Sizes(N=2)).params))
+    with pytest.raises(InputError, match="'sigmoid': expected tanh or relu"):
+        to_modules(from_numpy(drawn()), nonlinearity="sigmoid")
 
 
 @pytest.mark.needs_torch
 @KINDS
 def test_modules_compute_what_the_network_does(bias, dtype):
-    """There and back no bit changes. The random state of torch stays as it is, and no memory is shared."""
+    """No bit changes there and back, nor the random state of torch. No memory is shared."""
     import torch
 
     from torch_rnn import from_numpy
@@ -283,20 +219,18 @@ def test_modules_compute_what_the_network_does(bias, dtype):
 
     for nonlinearity, batch_first in product(("tanh", "relu"), (False, True)):
         run = random_run(1, Sizes(5, 2, 3, 4, 6), Kind(dtype, bias))
-        case = window_case(run, Window(0, 0, 5), run.params, run.h_0, None)._replace(
-            objective=Objective(nonlinearity)
-        )
+        case = window_case(run, Window(0, 0, 5))._replace(objective=Objective(nonlinearity))
         ours, random_state = from_numpy(case.params), torch.get_rng_state()
         layer, readout = to_modules(ours, nonlinearity=nonlinearity, batch_first=batch_first)
         assert torch.equal(torch.get_rng_state(), random_state)
         x, h_0 = torch.tensor(case.x), torch.tensor(case.h_0)
         h, _ = layer(x.transpose(0, 1) if batch_first else x, h_0[None])
-        activations = expected_update(case).activations
-        for found, expected in ((h, activations.h[1:]), (readout(h), activations.y)):
-            assert_right(in_numpy(found.transpose(0, 1) if batch_first else found), expected, dtype)
-        assert [name for name, w in layer.named_parameters() if not w.requires_grad] == [
-            "bias_hh_l0"
-        ] * bias
+        found, expected = {"h": h, "y": readout(h)}, expected_update(case)
+        for name, array in found.items():
+            time_first = in_numpy(array.transpose(0, 1) if batch_first else array)
+            assert_right({name: time_first}, {name: expected[name]}, dtype)
+        constant = [name for name, w in layer.named_parameters() if not w.requires_grad]
+        assert constant == ["bias_hh_l0"] * bias
         back = from_modules(layer, readout)
         with torch.no_grad():
             for weight in (*layer.parameters(), *readout.parameters()):

@@ -1,4 +1,4 @@
-"""Tensors that users of torch have: with gradients and graphs, made under inference_mode, sparse or without numbers."""
+"""Tensors that users of torch have: with graphs, under inference_mode or autocast, sparse."""
 
 import warnings
 
@@ -12,18 +12,13 @@ from numpy_rnn import InputError
 
 pytestmark = pytest.mark.needs_torch
 
+SERIES = "x", "target", "h_0"
+
 
 def trained(rnn, given):
-    """The bits of all updates of a series, and of one epoch as a stream; without a warning."""
-    series = [given[name] for name in ("x", "target", "weights")]
-    options = {
-        name: value
-        for name, value in given.items()
-        if name not in ("x", "target", "weights", "epochs")
-    }
+    """The bits of all updates, without a warning."""
     with warnings.catch_warnings(action="error"):
-        updates = [*rnn.train(**given), *rnn.train_stream(**options, steps=zip(*series))]
-    return [bits(rnn.to_numpy((update.loss, update.parameters))) for update in updates]
+        return [bits(update) for update in rnn.train(**given)]
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
@@ -33,43 +28,27 @@ def test_nothing_flows_back_into_arguments(reduction):
 
     import torch_rnn as rnn
 
-    given = arguments(rnn, random_run(0, kind=Kind(weighted=True))) | {"reduction": reduction}
+    given = arguments(rnn, random_run(0)) | {"reduction": reduction}
     expected = trained(rnn, given)
-    names = "x", "target", "weights", "h_0"
-    leaves = given | {name: given[name].clone().requires_grad_() for name in names}
-    with_graphs = given | {name: leaves[name] * 1 for name in names}
+    leaves = given | {name: given[name].clone().requires_grad_() for name in SERIES}
+    with_graphs = given | {name: leaves[name] * 1 for name in SERIES}
     assert trained(rnn, leaves) == expected
     assert trained(rnn, with_graphs) == expected
-    assert [leaves[name].grad for name in names] == [None] * 4
-    torch.autograd.backward([with_graphs[name].sum() for name in names])
-    assert all((leaves[name].grad == 1).all() for name in names)
-
-
-def test_weights_are_constants_of_a_loss():
-    import torch
-
-    import torch_rnn as rnn
-
-    y, target, weights = (
-        torch.rand(*shape, requires_grad=True) for shape in ((4, 2, 3), (4, 2, 3), (4, 2))
-    )
-    with warnings.catch_warnings(action="error"):
-        rnn.half_squared_error(y, target, weights=weights, reduction="mean").backward()
-    assert weights.grad is None
-    assert bits(rnn.to_numpy(y.grad)) == bits(rnn.to_numpy(-target.grad))
+    assert [leaves[name].grad for name in SERIES] == [None] * 3
+    torch.autograd.backward([with_graphs[name].sum() for name in SERIES])
+    assert all((leaves[name].grad == 1).all() for name in SERIES)
 
 
 def test_training_under_inference_mode():
-    """It has a graph of its own; forward has none there, and none can be made of its tensors outside."""
+    """It has a graph of its own; forward has none there, and none can be made outside."""
     import torch
 
     import torch_rnn as rnn
 
-    run = random_run(0, kind=Kind(weighted=True))
-    outside = arguments(rnn, run)
+    outside = arguments(rnn, random_run(0)) | {"momentum": 0.9, "record": True}
     expected = trained(rnn, outside)
     with torch.inference_mode():
-        inside = arguments(rnn, run)
+        inside = arguments(rnn, random_run(0)) | {"momentum": 0.9, "record": True}
         for given in (inside, outside):
             assert trained(rnn, given) == expected
             activations = rnn.forward(given["params"], given["x"], given["h_0"])
@@ -79,6 +58,28 @@ def test_training_under_inference_mode():
     for name in ("params", "x", "h_0"):
         mixed = {key: (inside if key == name else outside)[key] for key in ("params", "x", "h_0")}
         refusal(rnn, "forward", mixed, "made under torch.inference_mode")
+
+
+def test_autocast_has_no_effect():
+    import torch
+
+    import torch_rnn as rnn
+
+    given = arguments(rnn, random_run(0, Sizes(7, 4, 8, 16, 8), Kind("float32")))
+
+    def computed():
+        window = given["params"], rnn.forward(given["params"], given["x"], given["h_0"])
+        functions = rnn.bptt, rnn.adjoints
+        results = tuple(f(*window, given["target"]) for f in functions)
+        return bits((*window, *results)), trained(rnn, given | {"record": True})
+
+    expected = computed()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert computed() == expected
+        training = rnn.train(**given)
+        product = given["x"][0] @ given["params"].W_xh
+        assert next(training).loss.dtype == torch.float32
+        assert product.dtype == (given["x"][0] @ given["params"].W_xh).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("kind", ["meta", "sparse", "bfloat16"])
@@ -95,12 +96,7 @@ def test_tensors_without_numbers_for_numpy_are_refused(kind):
         }
         return make[kind](tensor.detach())
 
-    for name, argument in (
-        ("forward", "x"),
-        ("train", "target"),
-        ("train", "weights"),
-        ("to_numpy", "value"),
-    ):
+    for name, argument in (("forward", "x"), ("train", "target"), ("to_numpy", "value")):
         given = valid(rnn)[name]
         refusal(rnn, name, given | {argument: changed(given[argument])}, kind)
     given = valid(rnn)["bptt"]
@@ -114,20 +110,21 @@ def test_reversed_memory_is_copied():
     for array in (run.x[::-1], run.x[:, :, ::-1]):
         assert bits(rnn.to_numpy(rnn.from_numpy(array, copy=False))) == bits(array)
     forwards = np.ascontiguousarray(run.x)
-    assert (
-        rnn.from_numpy(forwards, copy=False).data_ptr() == forwards.__array_interface__["data"][0]
-    )
+    address = forwards.__array_interface__["data"][0]
+    assert rnn.from_numpy(forwards, copy=False).data_ptr() == address
 
 
-def test_gradient_of_a_learned_state_is_that_of_the_windows_own():
-    """forward may have been called with an equal tensor: the initial state of the window is taken to be params.h_0."""
+def test_activations_without_a_graph_or_of_equal_parameters():
+    import torch
+
     import torch_rnn as rnn
 
-    run = random_run(0, kind=Kind(learned=True))
-    params, x, target = (rnn.from_numpy(value) for value in (run.params, run.x, run.target))
-    found = [
-        rnn.bptt(params, rnn.forward(params, x, h_0), target).h_0
-        for h_0 in (params.h_0, params.h_0.detach().clone())
-    ]
-    assert bits(rnn.to_numpy(found[0])) == bits(rnn.to_numpy(found[1]))
-    assert found[0].abs().min() > 0
+    given = valid(rnn)["bptt"]
+    with torch.no_grad():
+        bare = rnn.forward(**valid(rnn)["forward"])
+    equal = rnn.from_numpy(rnn.to_numpy(given["params"]))
+    plain = each(lambda theta: theta.detach(), given["params"])
+    refusal(rnn, "bptt", given | {"activations": bare}, "no autograd graph")
+    refusal(rnn, "adjoints", given | {"activations": bare}, "no autograd graph")
+    refusal(rnn, "bptt", given | {"params": equal}, "not of these parameters")
+    refusal(rnn, "bptt", given | {"params": plain}, "which require a gradient")

@@ -1,7 +1,7 @@
-"""Programs as users write them, for their type checker: `mypy` reads this file, and nothing runs it.
+"""Programs as users write them: `mypy` reads this file, and nothing runs it.
 
-`assert_type` fails where an array has lost its type. The code of an error that a user is to see follows each mistake,
-and mypy reports one that does not occur.
+`assert_type` fails where an array has lost its type. The code of an error that a user is to see
+follows each mistake, and mypy reports one that does not occur.
 """
 
 from typing import Any, assert_type

@@ -1,0 +1,118 @@
+"""The nonlinearities and the losses of the engine: a row of a table each.
+
+The derivative of a loss is computed window by window, in `gradient.py`; the losses themselves
+later, for many windows at once, by `window_losses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy import add, divide, exp, greater, log, maximum, multiply, square, subtract, tanh
+
+from numpy_rnn.parameters import Array
+
+
+class Nonlinearity(NamedTuple):
+    """φ(a), and φ'(a) of h = φ(a) and the number 1 in the dtype of h, into an array."""
+
+    phi: Callable[..., Any]
+    slope: Callable[..., Any]
+
+
+def relu(a: Array, out: Array) -> None:
+    """max(a, 0)"""
+    maximum(a, 0, out=out)
+
+
+def sigmoid(a: Array, out: Array) -> None:
+    """The logistic function, ½ (1 + tanh(a/2))"""
+    multiply(a, 0.5, out)
+    tanh(out, out)
+    multiply(out, 0.5, out)
+    add(out, 0.5, out)
+
+
+def tanh_slope(h: Array, one: Array, out: Array) -> None:
+    """1 − h²"""
+    multiply(h, h, out)
+    subtract(one, out, out)
+
+
+def relu_slope(h: Array, one: Array, out: Array) -> None:
+    """1 where h > 0, else 0"""
+    greater(h, 0, out)
+
+
+def sigmoid_slope(h: Array, one: Array, out: Array) -> None:
+    """h (1 − h)"""
+    subtract(one, h, out)
+    multiply(h, out, out)
+
+
+NONLINEARITIES = {
+    "tanh": Nonlinearity(tanh, tanh_slope),
+    "relu": Nonlinearity(relu, relu_slope),
+    "sigmoid": Nonlinearity(sigmoid, sigmoid_slope),
+}
+
+
+def difference(y: Array, target: Array, error: Array, row_losses: Array | None) -> None:
+    """The derivative of half the squared error: y − target into `error`."""
+    subtract(y, target, error)  # (B1)
+
+
+def softmax_difference(y: Array, target: Array, error: Array, row_losses: Array) -> None:
+    """The derivative of the cross-entropy: p − target into `error`; ℓ of rows into `row_losses`.
+
+    With m the largest number of a row, its loss is log Σ exp(y − m) − Σ target (y − m), in which
+    no exponential overflows.
+    """
+    subtract(y, y.max(axis=-1, keepdims=True), error)
+    np.vecdot(target, error, out=row_losses[..., 0])
+    exp(error, error)
+    sums = error.sum(axis=-1, keepdims=True)
+    divide(error, sums, error)  # (L3)
+    subtract(log(sums, sums), row_losses, row_losses)  # (L4)
+    subtract(error, target, error)  # (B1)
+
+
+class Loss(NamedTuple):
+    """A loss ℓ of rows of outputs."""
+
+    differentiate: Callable[..., None]  # of (y, target): ∂ℓ/∂y, and if `by_row` ℓ of every row
+    by_row: bool  # otherwise ℓ is half the sum of squares of ∂ℓ/∂y
+    terms: Callable[[int], int]  # of a row of O outputs, for the reduction "mean"
+
+
+LOSSES = {
+    "squared_error": Loss(difference, by_row=False, terms=lambda O: O),
+    "cross_entropy": Loss(softmax_difference, by_row=True, terms=lambda O: 1),
+}
+REDUCTIONS: dict[str, Callable[[int], int | None]] = {  # terms -> N of (L2), None for 1
+    "sum": lambda terms: None,
+    "mean": lambda terms: terms,
+}
+
+
+def window_losses(error: Array, row_losses: Array | None, windows: int, divisor: Any) -> Array:
+    """L of so many windows with K new steps each, (windows,) or (windows, N).
+
+    error: ∂ℓ/∂y, (..., windows·K·B, O); row_losses: None, or ℓ of every row of it.
+    """
+    rows = error.shape[-2] // windows
+    if row_losses is not None:
+        losses = row_losses.reshape(*row_losses.shape[:-2], windows, rows).sum(axis=-1)  # (L4)
+    elif rows * error.shape[-1] == 1:
+        losses = 0.5 * square(error[..., 0])  # (L1)
+    else:
+        terms = error.reshape(*error.shape[:-2], windows, -1)
+        is_single = error.ndim == 2
+        squares = np.vecdot(terms, terms) if is_single else square(terms).sum(axis=-1)
+        losses = 0.5 * squares  # (L1)
+    if divisor is not None:
+        losses /= divisor  # (L2)
+    by_window: Array = losses if losses.ndim == 1 else losses.T
+    return by_window
