@@ -26,7 +26,7 @@ CLOSING = "sys.stdout.close()\nsys.exit(3)"
 @pytest.fixture
 def audit(tmp_path, monkeypatch, capsys):
     """A function that runs the command in this process and returns its exit status, output and messages."""
-    from torch_rnn.__main__ import main
+    from torch_rnn.loop_audit.audit_command import run as audit_script
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["torch_rnn"])
@@ -37,7 +37,7 @@ def audit(tmp_path, monkeypatch, capsys):
     def command(*words, script=""):
         (tmp_path / "train.py").write_text(script)
         try:
-            status = main(["audit", *words])
+            status = audit_script(list(words))
         except SystemExit as error:
             status = error.code
         return status, *capsys.readouterr()

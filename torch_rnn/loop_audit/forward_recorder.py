@@ -97,8 +97,9 @@ class ForwardRecorder:
         if not isinstance(module, RNNBase | RNNCellBase):
             return
         given = kwargs | dict(zip(("input", "hx"), args))
-        x, states, sizes = given["input"], given.get("hx"), None
+        x, states = given["input"], given.get("hx")
         states = [] if states is None else [states] if torch.is_tensor(states) else list(states)
+        out: Any = None
         out, last = (None, output) if isinstance(module, RNNCellBase) else output
         outputs = dict(zip("hc", [last] if torch.is_tensor(last) else last))
         if torch._C._functorch.is_functorch_wrapped_tensor(outputs["h"]):
@@ -107,8 +108,9 @@ class ForwardRecorder:
         if (net := self.recurrent.get(module)) is None:
             net = self.recurrent[module] = RecurrentModule(module, self.names.get(module, ""))
             self.updates.modules.append(net)
-        if isinstance(x, PackedSequence):
-            x, out, sizes = x.data, out.data, x.batch_sizes
+        sizes = x.batch_sizes if isinstance(x, PackedSequence) else None
+        if sizes is not None:
+            x, out = x.data, out.data
         is_sequence = not net.is_cell and sizes is None and x.dim() == 3
         shape = (1, 1, *x.shape)[-3:-1] if net.is_cell or is_sequence else (len(x), 1)
         steps, batch = shape[::-1] if is_sequence and net.batch_first else shape

@@ -110,7 +110,7 @@ class Pass:
     @property
     def is_padded(self) -> bool:
         """Whether its sequences differ in length."""
-        return self.batch_sizes is not None and len(self.batch_sizes.unique()) > 1
+        return self.batch_sizes is not None and int(self.batch_sizes[-1]) < self.batch
 
 
 # A call of a loss function, with the shape of its input

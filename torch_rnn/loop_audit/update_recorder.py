@@ -265,10 +265,10 @@ class UpdateRecorder:
         self.losses.update()
         for is_sure in (False, True) if number % (MIN_KEPT + 2) == 0 else ():
             self.sentinels = [(n, each) for n, each in self.sentinels if each() is not None]
-            alive = {n for n, _ in self.sentinels if n < number - 2}
-            if len(alive) >= MIN_KEPT and is_sure:
-                self.evidence["graphs kept"].append((where, len(alive)))
-            elif len(alive) >= MIN_KEPT:
+            kept = len({n for n, _ in self.sentinels if n < number - 2})
+            if kept >= MIN_KEPT and is_sure:
+                self.evidence["graphs kept"].append((where, kept))
+            elif kept >= MIN_KEPT:
                 gc.collect()
 
     def look_at_gradients(

@@ -79,7 +79,7 @@ class Watch:
         original = owner.__dict__[name]
 
         @functools.wraps(original)
-        def patched(*args: Any, **kwargs: Any) -> Any:
+        def hooked(*args: Any, **kwargs: Any) -> Any:
             if self.is_quiet():
                 return original(*args, **kwargs)
             shown, result = args, None
@@ -96,8 +96,9 @@ class Watch:
                 self.call(after, result, *shown, **kwargs)
             return result
 
+        patched: Any = hooked
         patched.__code__ = patched.__code__.replace(co_filename=HIDDEN)
-        patched.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
+        patched.__prepare_scriptable__ = lambda: original
         self.patched.append((owner, name, original))
         setattr(owner, name, patched)
 
@@ -113,8 +114,8 @@ class Watch:
             optimizer_hooks.register_optimizer_step_post_hook(self.guard(self.step_ends)),
         ]
         patch(torch.autograd, "backward", updates.before_backward, updates.after_backward)
-        for owner in (Optimizer, nn.Module):
-            patch(owner, "zero_grad", updates.before_zero_grad, None)
+        patch(Optimizer, "zero_grad", updates.before_zero_grad, None)
+        patch(nn.Module, "zero_grad", updates.before_zero_grad, None)
         for owner in (nn.utils, nn.utils.clip_grad):
             for kind in ("norm", "value"):
                 hook = partial(updates.after_clip, kind)
