@@ -25,7 +25,7 @@ CLOSING = "sys.stdout.close()\nsys.exit(3)"
 
 @pytest.fixture
 def audit(tmp_path, monkeypatch, capsys):
-    """A function that runs the command in this process and returns its exit status, output and messages."""
+    """The command in this process: its exit status, output and messages."""
     from torch_rnn.loop_audit.audit_command import run as audit_script
 
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Training loops of many styles: a right one gets no warning, one with a mistake gets that alone."""
+"""Training loops of many styles: a right one gets no warning, a mistake gets that alone."""
 
 import re
 from collections import Counter

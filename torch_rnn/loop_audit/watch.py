@@ -67,9 +67,13 @@ class Watch:
         """The hook with its first arguments, called by `call`."""
         return partial(self.call, hook, *args)
 
-    def on_forward(self, hook: Hook, *args: Any) -> None:
-        if not self.is_quiet():
-            self.call(hook, *args)
+    def on_forward(self, hook: Hook, module: nn.Module, *args: Any) -> None:
+        """Call a hook of modules, if it has something to do."""
+        if torch.compiler.is_compiling():
+            return
+        is_recurrent = isinstance(module, nn.RNNBase | nn.modules.rnn.RNNCellBase)
+        if (is_recurrent or module not in self.passes.names) and not self.is_quiet():
+            self.call(hook, module, *args)
 
     def patch(self, owner: Any, name: str, before: Hook | None, after: Hook | None) -> None:
         """Replace a function until `stop` by one that calls hooks, with the same arguments.
