@@ -5,14 +5,13 @@ import sys
 
 import numpy_rnn
 from numpy_rnn.app import command_line
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.exit_status import failed
+from numpy_rnn.common.errors import InputError, failed
 from numpy_rnn.common.packages import backend
 
 # The commands besides `train`, as module:function; imported only if they are used.
 COMMANDS = {
     "compare": "numpy_rnn.app.compare:run",
-    "study": "numpy_rnn.study.study:run",  # numpy_rnn only: it is about the gradient derived by hand
+    "study": "numpy_rnn.study.study:run",  # it is about the gradient derived by hand
 }
 
 
@@ -22,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def torch_main() -> int:
-    """Run the command line of torch_rnn. Here, as torch_rnn itself cannot be imported if torch is not installed."""
+    """Run the command line of torch_rnn, which cannot be imported if torch is not installed."""
     try:
         backend("torch_rnn")
     except InputError as error:

@@ -8,8 +8,8 @@ import numpy as np
 from cases import Kind, Sizes, random_run, window_case
 
 from numpy_rnn import Parameters, Window
-from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import Configuration
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step, WindowCase
 from numpy_rnn.study.subject import Subject, changed, subject_of
 

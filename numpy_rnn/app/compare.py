@@ -7,16 +7,12 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.app import compare_report
-from numpy_rnn.app.command_line import check_files
-from numpy_rnn.app.configuration import option_name
+from numpy_rnn.app.command_line import check_all_files
 from numpy_rnn.app.experiment import Experiment, prepare
-from numpy_rnn.app.options import LOG_EVERY, configuration_of, given_options
-from numpy_rnn.app.plots import draw, draw_results, plot_target
-from numpy_rnn.app.report import described
-from numpy_rnn.app.results import Result, predict
-from numpy_rnn.app.run import begin
-from numpy_rnn.common.errors import InputError, printable
-from numpy_rnn.common.files import save_json
+from numpy_rnn.app.options import option_name
+from numpy_rnn.app.plots import draw, plot_target
+from numpy_rnn.app.run import LOG_EVERY, Result, begin, described, predict
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.arithmetics.bounds import TanhError
 from numpy_rnn.conformance.case import FIELDS, one_bias, parameters_from
@@ -147,8 +143,7 @@ def _is_stopped_by_its_norm(recorded: RecordedRun, tau: TanhError) -> bool:
 def run(rnn: Any, arguments: Any) -> int:
     """Compare the package `rnn` with `arguments.others`. Returns 0 if they agree, 1 if one is wrong or fails."""
     path = plot_target(arguments, rnn.__name__)
-    inputs = {"--data": arguments.data, "--text": arguments.text}
-    check_files({**inputs, "--output": arguments.output, "--plot": path}, (".json",))
+    check_all_files(arguments, path)
     try:
         with kill_programs_on_signal():
             others = [source(other, arguments.port_timeout) for other in arguments.others]
@@ -170,7 +165,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, path: str | None) -
             f"{files[0].name} and {files[1].name} are both traces: expected at most one, which is repeated"
         )
     if files:
-        for name in given_options(arguments):
+        for name in arguments.given:
             both = f"{option_name(name)} is given with {files[0].name}"
             raise InputError(f"{both}, a trace, which has the options of its run: leave it out")
         compared = files[0].recorded.run
@@ -179,7 +174,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, path: str | None) -
             "series of the trace", compared.x, compared.target, h_0, compared.params
         )
     else:
-        configuration = configuration_of(arguments)
+        configuration = arguments
         experiment = prepare(configuration)
         compared = experiment.run(configuration.run_options())
         begin(rnn, compared)  # makes no update; options that no run can have are refused
@@ -192,10 +187,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, path: str | None) -
         print(f"options, series and initial weights are read from {files[0].name}")
     comparison = compare([PackagePort(rnn), *others], compared)
     print(compare_report.text(comparison, arguments.log_every or LOG_EVERY))
-    if arguments.output is not None:
-        save_json(arguments.output, compare_report.values(comparison))
-        print(f"results saved to {printable(arguments.output)}")
-    if not arguments.no_plot:
+    if path is not None:
         _plot(
             comparison, experiment, 20 if arguments.generate is None else arguments.generate, path
         )
@@ -228,4 +220,4 @@ def _plot(comparison: Comparison, experiment: Experiment, generate: int, path: s
         with np.errstate(all="ignore"):
             predictions = predict(numpy_rnn, side.params, experiment, objective, generate)
         results[side.name] = Result(side.losses, *predictions)
-    draw(path, lambda plot: draw_results(plot, experiment, results, comparison.drift))
+    draw(path, experiment, results)

@@ -4,11 +4,22 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.report import finite_median, is_logged
 from numpy_rnn.common.format import align_columns, format_number, join_names
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.divergence import TENSORS, equations
+
+
+def is_logged(epoch, log_every, epochs):
+    """Whether an epoch is printed: the first, every `log_every`-th, and the last are."""
+    return epoch in (1, epochs) or epoch % log_every == 0
+
+
+def finite_median(losses):
+    """The median of the losses that are finite; NaN if none is."""
+    finite = np.asarray(losses)[np.isfinite(losses)]
+    return float(np.median(finite)) if finite.size else np.nan
+
 
 GROWTH = 10  # of the loss of an epoch over that of the first: such a run diverges
 

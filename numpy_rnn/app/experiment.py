@@ -1,46 +1,38 @@
-"""The arrays that a run starts from: series, standardization and initial parameters, prepared from a configuration."""
+"""What a run starts from: a series or a text, and initial weights, which a file may hold.
 
+Keys of the .npz: W_xh and so on, the names of the Parameters; vW_xh and so on, the velocity, or
+with Adagrad the sums of squares; configuration, a string: JSON of the options, and of a text its
+alphabet, in the order of the classes, and its smoothed loss.
+"""
+
+import csv
+import json
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.checkpoint import load_parameters, saved_alphabet
-from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, option_name
-from numpy_rnn.app.series import (
-    MIN_ROWS,
-    Series,
-    character_classes,
-    name_of,
-    read_series,
-    read_text,
-    sine,
-    used_characters,
-)
+from numpy_rnn.app.options import Configuration
+from numpy_rnn.common.checks import check_parameters
+from numpy_rnn.common.conversion import tree_map
 from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
-from numpy_rnn.common.files import load_arrays
+from numpy_rnn.common.files import load_arrays, read_bytes, save_arrays
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import Parameters, Run, RunOptions
+from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions
+from numpy_rnn.parameters import ARRAYS
 
-TEXT_DEVIATIONS = 0.01, 0.01  # of the initial weights for a text, as in min-char-rnn
+MIN_ROWS = 3  # each row is predicted from the one before
+BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
+NUMBERS = "expected finite numbers with decimal points, one row per time step"
 
-
-def mean_and_deviation(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (divided by N) of every column of a series (N, D), (D,) in float64.
-
-    Raises InputError on a column that has none: it is constant, or its numbers are too large or too close together.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # overflow is refused below
-        mean, deviation = (
-            series.mean(axis=0, dtype=np.float64),
-            series.std(axis=0, dtype=np.float64),
-        )
-    for column, (low, high) in enumerate(zip(series.min(axis=0), series.max(axis=0))):
-        if low == high or not (np.isfinite(mean[column]) and 0 < deviation[column] < np.inf):
-            what = f"column {column + 1} of the series, {low:g} to {high:g}"
-            raise InputError(
-                f"{what}, has no standard deviation: leave out the column or --standardize"
-            )
-    return mean, deviation
+# The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
+SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"])
+NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
+VELOCITY = tuple("v" + name for name in NAMES)
 
 
 class Experiment(NamedTuple):
@@ -49,177 +41,199 @@ class Experiment(NamedTuple):
     name: str
     x: np.ndarray  # (T, 1, D); classes of a text (T, 1)
     target: np.ndarray  # the same
-    h_0: np.ndarray  # (1, H), zero; if it is learned, the one in params
-    params: Parameters
-    series: np.ndarray | None = None  # (T+1, D) or more rows, as read; None for a text
+    h_0: np.ndarray  # (1, H), zero
+    params: Parameters[Any]
+    velocity: Gradients[Any] | None = None
+    series: Any = None  # (T+1, D), as read; None for a text
+    columns: tuple[str, ...] = ("value",)  # (D,) their names
     mean: Any = 0.0  # (D,) of the columns of a standardized series
     deviation: Any = 1.0  # (D,)
     held_out: int = 0  # steps at the end that are predicted and not trained on
-    rates: tuple[float, ...] = ()  # of a sweep: one per network of the ensemble
-    columns: tuple[str, ...] | None = None  # (D) their names, if any
-    alphabet: str | None = None  # of a text: its characters, in the order of their classes
+    alphabet: str = ""  # of a text: its characters, in the order of their classes
+    smoothed: float | None = None  # of a text that is continued: the smoothed loss
 
     @property
     def networks(self) -> tuple[int, ...]:
-        """The shape E of the ensemble; () for a single network."""
+        """The shape of the ensemble, (N,); () for a single network."""
         return self.params.W_hh.shape[:-2]
-
-    @property
-    def column_names(self) -> list[str]:
-        """The names of the columns of the series, from its file or by number: "feature 1"."""
-        numbered = (f"feature {n + 1}" for n in range(self.x.shape[-1]))
-        return [printable(name) for name in self.columns or numbered]
-
-    @property
-    def described(self) -> str:
-        """The name of the series, and those of its columns if its file has a header."""
-        if self.columns is None:
-            return self.name
-        return f"{self.name} ({'column' if len(self.columns) == 1 else 'columns'} {some_of(self.column_names)})"
 
     def run(self, options: RunOptions) -> Run:
         """The training run with these options, on the steps that are not held out."""
         steps = len(self.x) - self.held_out
-        h_0 = None if self.params.h_0 is not None else self.h_0
-        return Run(self.params, self.x[:steps], self.target[:steps], h_0, None, options)
-
-    def original(self, values: np.ndarray) -> np.ndarray:
-        """Values (..., D) as trained on → in units of the series, float64."""
-        return np.asarray(values, np.float64) * self.deviation + self.mean
-
-    def rows(self, first: int = 0) -> np.ndarray:
-        """The T + 1 rows of the series from row `first` on, (N, D), as read, in float64."""
-        return np.asarray(np.asarray(self.series)[first : len(self.x) + 1], np.float64)
+        data = {"x": self.x[:steps], "target": self.target[:steps], "h_0": self.h_0}
+        return Run(params=self.params, options=options, velocity=self.velocity, **data)
 
 
-def prepare(
-    configuration: Configuration, params: Parameters | None = None, alphabet: str | None = None
-) -> Experiment:
-    """Read or create the series or the text, and the initial weights.
-
-    params, alphabet: those of a resumed run, instead of initial weights and of the characters of the text.
-    """
-    configuration.check()
-    if configuration.text is not None:
-        return _prepare_text(configuration, params, alphabet)
-    data, held_out = configuration.data, configuration.held_out
-    series = Series(sine()) if data is None else read_series(data, configuration.columns)
-    trained = len(series.rows) - held_out
-    if trained < MIN_ROWS:
-        most = len(series.rows) - MIN_ROWS
-        raise InputError(
-            f"--held-out is {held_out}: expected {most} at most, so that {MIN_ROWS} rows are trained on"
-        )
-    params = _initial(configuration, series.rows.shape[1]) if params is None else params
-    dtype = params.W_hh.dtype
-    with np.errstate(over="ignore"):  # overflow is refused below
-        rows, mean, deviation = series.rows, np.zeros(()), np.ones(())
-        if configuration.standardize:
-            mean, deviation = mean_and_deviation(rows[:trained])
-            rows = (np.asarray(rows, np.float64) - mean) / deviation
-        sequence = np.asarray(rows, dtype)[:, None]  # a mapped file of this dtype stays on the disk
-    x, target = sequence[:-1], sequence[1:]
-    if dtype == np.float32 and not np.isfinite(sequence).all():
-        raise InputError(
-            f"data file {data}: it has values too large for float32: use --dtype float64"
-        )
-    name = "sine wave" if data is None else name_of(data)
-    rest = series.rows, mean, deviation, held_out, configuration.rates(), series.names
-    return Experiment(name, x, target, _initial_state(params), params, *rest)
-
-
-def _prepare_text(
-    configuration: Configuration, params: Parameters | None, alphabet: str | None
-) -> Experiment:
-    """`prepare` for a text: each character is a class, and the target is the next one.
-
-    As in min-char-rnn, the last characters, if they are fewer than a chunk of k1, are not trained on.
-    """
-    path, k1 = configuration.text or "", configuration.k1
-    if alphabet is None and configuration.weights is not None:
-        alphabet = saved_alphabet(load_arrays(configuration.weights, "weights file"))
-    with errors_about(f"text {path}"):
-        characters = read_text(path)
-        alphabet = used_characters(characters) if alphabet is None else alphabet
-        classes = character_classes(characters, alphabet)
-        steps = (len(classes) - 1) // k1 * k1
-        if steps == 0:
-            raise InputError(
-                f"it has {len(classes)} characters; expected more than --k1, {k1}: choose less"
-            )
-    if params is None:
-        params = _initial(configuration, len(alphabet), "characters of the text", TEXT_DEVIATIONS)
-    x, target = classes[:steps, None], classes[1 : steps + 1, None]
-    return Experiment(name_of(path), x, target, _initial_state(params), params, alphabet=alphabet)
-
-
-def _initial_state(params: Parameters) -> np.ndarray:
-    return (
-        np.zeros((1, params.W_hh.shape[-1]), params.W_hh.dtype)
-        if params.h_0 is None
-        else params.h_0
-    )
-
-
-def _initial(
-    configuration: Configuration,
-    features: int,
-    what: str = "columns of the series",
-    deviations: Any = (0.4, 0.3),
-) -> Parameters:
-    """The initial parameters, drawn or loaded, with one network per rate of a sweep."""
-    if configuration.weights is not None:
-        params = load_parameters(configuration.weights)
-        with errors_about(f"weights file {configuration.weights}"):
-            params = _fitting(params, configuration, features, what)
+def prepare(options: Configuration) -> Experiment:
+    """Read or create the series or the text, and the initial weights."""
+    params, velocity, saved, dtype = None, None, dict[str, Any](), options.dtype or "float32"
+    if options.weights is not None:
+        params, velocity, saved = load_run(options.weights)
+        dtype = params.W_hh.dtype
+    name = printable(os.path.basename(options.text or options.data or "sine wave"))
+    if options.text is not None:
+        with errors_about(f"text {options.text}"):
+            classes, alphabet = character_classes(read_text(options.text), saved.get("alphabet"))
+            steps = (len(classes) - 1) // options.k1 * options.k1  # as in min-char-rnn
+            if steps == 0:
+                raise InputError(f"it has {len(classes)} characters: expected more than --k1")
+        sequence, D, deviations = classes[: steps + 1], len(alphabet), (0.01, 0.01)
+        rest: Any = {"alphabet": alphabet, "smoothed": saved.get("smoothed")}
     else:
-        H, dtype = configuration.hidden_size or HIDDEN_SIZE, configuration.dtype or "float32"
-        sizes, bias, seed = (features, H, features), bool(configuration.bias), configuration.seed
-        options: Any = {
-            "bias": bias,
-            "dtype": dtype,
-            "networks": configuration.networks,
-            "deviations": deviations,
-        }
-        params = initial_parameters(*sizes, seed=seed, **options)
-    if rates := configuration.rates():
-        params = Parameters(
-            *(None if p is None else np.repeat(p[None], len(rates), axis=0) for p in params)
-        )
-    if configuration.learn_initial_state and params.h_0 is None:
-        *E, H = params.W_hh.shape[:-1]
-        params = params._replace(h_0=np.zeros((*E, 1, H), params.W_hh.dtype))
-    return params
+        sequence, rest = _standardized(options, dtype)
+        D, deviations = sequence.shape[-1], (0.4, 0.3)
+    if params is None:
+        draw = {"seed": options.seed, "bias": bool(options.bias), "dtype": dtype}
+        draw |= {"networks": options.networks, "deviations": deviations}
+        params = initial_parameters(D, options.hidden_size or 6, D, **draw)
+    sizes, step = (params.W_xh.shape[-2], params.W_hy.shape[-1]), options.run_options().step
+    if sizes != (D, D):
+        raise InputError(f"{options.weights} has {sizes} inputs and outputs: expected {(D, D)}")
+    if not step.has_velocity or saved.get("adagrad", step.adagrad) != step.adagrad:
+        velocity = None  # sums of squares are no velocity
+    h_0 = np.zeros((1, params.W_hh.shape[-1]), dtype)
+    x, target = sequence[:-1, None], sequence[1:, None]
+    return Experiment(name, x, target, h_0, params, velocity, **rest)
 
 
-def _fitting(
-    params: Parameters, configuration: Configuration, features: int, what: str
-) -> Parameters:
-    """The parameters of a weights file in the dtype of the run. Raises InputError if they do not fit the run."""
-    D, (H, O) = params.W_xh.shape[-2], params.W_hy.shape[-2:]
-    if (features, features) != (D, O):
-        raise InputError(
-            f"it is for {D} inputs and {O} outputs: expected {features} of each, the {what}"
-        )
-    if configuration.rates() and params.W_hh.ndim > 2:
-        raise InputError(
-            "it has an ensemble, and several learning rates are given: expected one of the two"
-        )
-    if params.h_0 is not None and params.h_0.shape[-2] != 1:
-        raise InputError(
-            f"it has an initial state for {params.h_0.shape[-2]} sequences: expected 1"
-        )
-    found: dict[str, Any] = {"hidden_size": H, "bias": params.b_h is not None}
-    if params.h_0 is not None:  # otherwise it can be added
-        found["learn_initial_state"] = True
-    for name, value in found.items():
-        if getattr(configuration, name) not in (None, value):
-            raise InputError(
-                f"it has {name.replace('_', ' ')} {value}: leave {option_name(name)} out"
-            )
-    with np.errstate(over="ignore"):
-        dtype = configuration.dtype or params.W_hh.dtype
-        params = Parameters(*(None if theta is None else theta.astype(dtype) for theta in params))
-    if not all(np.isfinite(theta).all() for theta in params if theta is not None):
-        raise InputError("it has values too large for float32: use --dtype float64")
-    return params
+def _standardized(options: Configuration, dtype: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    """The sequence to train on, (T+1, D), and the fields of an Experiment about the series."""
+    data, held_out = options.data, options.held_out
+    chosen = options.columns and [column.strip() for column in options.columns.split(",")]
+    rows, columns = SINE_WAVE if data is None else read_series(data, chosen)
+    trained, mean, deviation = rows[: len(rows) - held_out], 0.0, 1.0
+    if len(trained) < MIN_ROWS:
+        raise InputError(f"--held-out is {held_out}: expected {len(rows) - MIN_ROWS} at most")
+    with np.errstate(all="ignore"):  # what is not finite is refused below
+        if options.standardize:
+            mean, deviation = trained.mean(axis=0), trained.std(axis=0)
+            is_fine = (np.ptp(trained, axis=0) > 0) & (deviation > 0) & np.isfinite(deviation)
+            if not is_fine.all():
+                what = f"column {int(is_fine.argmin()) + 1} is constant or too large"
+                raise InputError(f"data file {data}: {what}: leave out it or --standardize")
+        sequence = ((rows - mean) / deviation).astype(dtype)
+    if not np.isfinite(sequence).all():
+        raise InputError(f"data file {data}: it has values too large for {dtype}")
+    names = tuple(map(printable, columns))
+    about = {"series": rows, "columns": names, "mean": mean, "deviation": deviation}
+    return sequence, {**about, "held_out": held_out}
+
+
+def save_run(path: str, params: Any, velocity: Any = None, configuration: Any = None) -> None:
+    """Write the networks that are finite. Raises InputError if the file cannot be written."""
+    arrays = dict(zip(NAMES, params)) | dict(zip(VELOCITY, velocity or ()))
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    if networks := params.W_hh.shape[:-2]:
+        parts = [np.isfinite(array).reshape(*networks, -1).all(axis=1) for array in arrays.values()]
+        arrays = {name: array[np.all(parts, axis=0)] for name, array in arrays.items()}
+    save_arrays(path, {**arrays, "configuration": json.dumps(configuration or {})})
+
+
+def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
+    """Parameters, velocity and configuration in an .npz. Raises InputError on other files."""
+    found = load_arrays(path, "weights file")
+    with errors_about(f"weights file {path}"):
+        unknown = set(found) - {*NAMES, *VELOCITY, "configuration"}
+        if unknown or not found.keys() >= {*NAMES[:3]}:
+            what = some_of(sorted(unknown) or found)
+            raise InputError(f"it has {what}: expected W_xh, W_hh, W_hy and what --save writes")
+        # In C order, on which the rounding of products depends.
+        found = {name: np.array(array, order="C") for name, array in found.items()}
+        params: Any = Parameters(*map(found.get, NAMES))
+        velocity: Any = None
+        check_parameters(ARRAYS, params, finite=True)
+        if found.keys() & VELOCITY:
+            velocity = Gradients(*map(found.get, VELOCITY))
+            with errors_about("velocity"):
+                check_parameters(ARRAYS, velocity, finite=True)
+                kinds = [tree_map(lambda v: (v.shape, v.dtype), r) for r in (params, velocity)]
+                if kinds[0] != kinds[1]:
+                    raise InputError("it has another shape or dtype than the weights")
+        try:
+            configuration = json.loads(found.get("configuration", np.array("{}")).item())
+            alphabet = configuration.get("alphabet") or "-" * params.W_hy.shape[-1]
+            smoothed = float(configuration.get("smoothed") or 1.0)
+            if len("".join(alphabet)) != params.W_hy.shape[-1] or not 0 < smoothed < np.inf:
+                raise ValueError
+        except (AttributeError, RecursionError, TypeError, ValueError):
+            raise InputError("its configuration is damaged: expected a file of --save") from None
+    return params, velocity, configuration
+
+
+def read_text(path: str) -> str:
+    """The UTF-8 text of a regular file or a pipe, with any line ends. Raises InputError."""
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"byte {error.start} is not UTF-8: expected a text file") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_series(path: str, columns: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
+    """The numbers in a text file. columns: names, or numbers from 1.
+
+    Columns are separated by semicolons, tabs, commas or spaces, the first of these in the second
+    line. The first line may be a header, also after a "#". Raises InputError on anything else.
+    """
+    with errors_about(f"data file {path}"):
+        text = read_text(path)
+        is_comment = text.lstrip().startswith("#")
+        lines = [line.strip(" ") for line in text.replace("#", "", is_comment).split("\n")]
+        second = ["", *filter(None, lines)][:3][-1]
+        mark = next((mark for mark in ";\t," if mark in second), " ")
+        reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
+        try:
+            rows = [(reader.line_num, [*map(str.strip, row)]) for row in reader if any(row)]
+        except csv.Error as error:
+            raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
+        names: list[str] = []
+        if rows and (is_comment or not any(map(BEGINS_A_NUMBER.match, rows[0][1]))):
+            names = rows.pop(0)[1]
+        if len(rows) < MIN_ROWS:
+            raise InputError(f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more")
+        count = len(rows[0][1])
+        names = names if len(names) == count else [f"column {n + 1}" for n in range(count)]
+        places = _places(columns, names, count)
+        values = []
+        for line, fields in rows:
+            if len(fields) != count:
+                found = f"line {line} has {len(fields)} columns, the first row {count}"
+                raise InputError(f"{found}; {NUMBERS}")
+            values.append([_number(fields[place], line, place) for place in places])
+    return np.array(values), [names[place] for place in places]
+
+
+def _number(text: str, line: int, place: int) -> float:
+    """The finite number in a column of a line. 1_000 is one in Python only."""
+    with suppress(ValueError):
+        if isfinite(value := float(text.replace("_", "x"))):
+            return value
+    raise InputError(f"line {line}, column {place + 1} is {text!r}; {NUMBERS}")
+
+
+def _places(columns: Sequence[str] | None, names: list[str], count: int) -> list[int]:
+    """The indices of the chosen columns among `count`."""
+    numbers = [str(number) for number in range(1, count + 1)]
+    places: list[int] = []
+    for column in numbers if columns is None else columns:
+        known = numbers if column in numbers else names
+        if known.count(column) != 1 or known.index(column) in places:
+            expected = f"expected names or numbers, each once: {some_of(names)}"
+            raise InputError(f"the columns have {column!r}; {expected}")
+        places.append(known.index(column))
+    return places
+
+
+def character_classes(text: str, alphabet: str | None) -> tuple[np.ndarray, str]:
+    """The class of every character, (N,), and the alphabet, whose n-th character has class n.
+
+    alphabet: that of saved weights, or None: the characters of the text, in the order of Unicode.
+    Raises InputError on characters that are not in it, and on fewer than two different ones.
+    """
+    alphabet = "".join(sorted(set(text))) if alphabet is None else alphabet
+    if len(alphabet) < 2 or "\0" in text:
+        raise InputError("it is binary, or has fewer than 2 different characters")
+    if unknown := sorted(set(text) - set(alphabet)):
+        raise InputError(f"it has {some_of(unknown)}; expected only characters of --weights")
+    index = {character: n for n, character in enumerate(alphabet)}
+    return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet

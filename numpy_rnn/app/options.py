@@ -1,222 +1,192 @@
-"""The parser of the command line: its options are the fields of `Configuration`, and those of each command.
-
-Messages are one line.
-"""
+"""The options of all commands: one table, the parser that is made from it, and their values."""
 
 import argparse
-from collections.abc import Iterable
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from numpy_rnn.app.configuration import GROUPS, TEXT, Configuration, option_name, positive, whole
+from numpy_rnn.common import records
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import versions
-from numpy_rnn.common.records import Step
+from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 
-LOG_EVERY = 10  # epochs
-MAX_GENERATED = 1_000_000  # free-running steps, or characters of a sample
-NOT_OPTIONS: dict[str, set[str]] = {  # of the run, which a command does not have
-    "train": set(),
-    "compare": {"held_out"},
-    "study": {"held_out", "loss", "networks", "max_value", "adagrad", "text"},
+ALL, TRAINED = "train compare study", "train compare"
+
+
+def number(kind: type, least: float, most: float = 10**9) -> Callable[[str], Any]:
+    """A parser of numbers from `least` to `most`."""
+
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {least:g} to {most:g}")
+        return value
+
+    parse.__name__ = kind.__name__  # for the message about a ValueError
+    return parse
+
+
+WHOLE, COUNT, POSITIVE = number(int, 0), number(int, 1), number(float, 1e-300)
+LENGTH = number(int, 0, 10**6)
+
+# By group of --help: name, also of the record's field; type, which is a parser, a tuple of choices,
+# bool (--name or --no-name), or None, a flag; default; help; commands with the option, if not all.
+TABLE: dict[str, list[tuple[Any, ...]]] = {
+    "run": [
+        ("epochs", WHOLE, 300, "passes over the series"),
+        ("hidden_size", COUNT, None, "hidden units (6, or as in --weights)"),
+        ("k1", COUNT, 1, "new steps per update"),
+        ("k2", COUNT, None, "steps that the gradient covers, with the new ones (k1)"),
+        ("nonlinearity", records.NONLINEARITY_NAMES, "tanh", "of the hidden units"),
+        ("loss", records.LOSS_NAMES, "squared_error", "of a text: cross_entropy", TRAINED),
+        ("reduction", records.REDUCTION_NAMES, "sum", "of the losses of an update"),
+        ("bias", bool, None, "train biases (no, or as in --weights)"),
+        ("dtype", records.DTYPES, None, "of all numbers (float32, or as in --weights)"),
+        ("seed", number(int, 0, 2**62), 0, "seed of the initial weights"),
+        ("networks", COUNT, None, "train so many networks, with seeds from --seed on", TRAINED),
+        ("seeds", number(int, 2), 32, "networks, for the bands", "study"),
+    ],
+    "update, as in torch.optim.SGD": [
+        ("learning_rate", float, 0.1, "learning rate"),
+        ("momentum", float, 0.0, "momentum factor"),
+        ("dampening", float, 0.0, "dampening of the momentum"),
+        ("nesterov", bool, False, "use Nesterov momentum"),
+        ("weight_decay", float, 0.0, "L2 penalty"),
+        ("max_norm", float, None, "clip the gradient of each network to this norm"),
+        ("max_value", float, None, "clip each number of the gradient to ± this", TRAINED),
+        ("adagrad", bool, False, "divide by the root of the sum of squares so far", TRAINED),
+    ],
+    "series": [
+        ("data", str, None, "text file of numbers, a row per time step (the sine wave)"),
+        ("columns", str, None, "names or numbers from 1, separated by commas (all)"),
+        ("standardize", bool, False, "train on (value - mean) / standard deviation"),
+        ("held_out", WHOLE, 0, "rows at the end to predict, but not to train on", "train"),
+        ("steps", number(int, 3), None, "steps at the start to study (all, at most 40)", "study"),
+        ("text", str, None, "train a character model, by default that of min-char-rnn", TRAINED),
+        ("sample", LENGTH, 200, "characters of a sample of the model", "train"),
+        ("temperature", POSITIVE, 1.0, "divide the outputs of a sample by this", "train"),
+    ],
+    "files and output": [
+        ("weights", str, None, "start from the weights and the velocity of a file"),
+        ("save", str, None, "save them as .npz, at the end or after Ctrl-C", "train"),
+        ("output", str, None, "write losses and predictions as .csv", "train"),
+        ("plot", str, None, "plot: .png, .pdf, .svg or .jpg (named after the command)", TRAINED),
+        ("no_plot", None, False, "do not plot", TRAINED),
+        ("log_every", COUNT, None, "print every so many epochs, or updates of a text", TRAINED),
+        ("generate", LENGTH, None, "free-running steps (--held-out, or 20)", TRAINED),
+        ("port_timeout", POSITIVE, 10.0, "seconds for one answer of a port", "compare"),
+        ("folder", str, "study", "folder of the pages", "study"),
+        ("quiet", None, False, "print only warnings and errors"),
+    ],
 }
+DEFAULTS = {name: default for rows in TABLE.values() for name, _, default, *_ in rows}
+RUN = ["weights", *(name for rows in list(TABLE.values())[:3] for name, *_ in rows)]
+
+# Defaults of a text, those of min-char-rnn, unless an option is given that replaces them.
+TEXT = {"hidden_size": 100, "loss": "cross_entropy", "k1": 25, "k2": 25, "bias": True}
+TEXT |= {"max_value": 5.0, "adagrad": True}
+REPLACED = {"hidden_size": "weights", "bias": "weights", "max_value": "max_norm"}
+REPLACED |= {"adagrad": "momentum"}
+NEEDS = {"columns": "data", "sample": "text", "temperature": "text"}
+EXCLUDE = {"weights": ["networks", "hidden_size", "bias", "dtype"], "plot": ["no_plot"]}
+EXCLUDE["text"] = ["data", "standardize", "held_out", "networks", "generate", "plot"]
+OWNERS = {"study": "numpy_rnn", "audit": "torch_rnn"}  # of commands that one package has
+
 ABOUT = {
-    "train": """\
-Train an Elman network to predict the next row of a series. The default experiment is a sine wave of 20 points, one
-point at a time for 300 epochs, and a network of six hidden units. With --text, train a character-level language
-model, which predicts the next character of a text and writes texts of its own.""",
-    "compare": """\
-Run this package and other implementations on the same configuration. Check every update of each against its rounding
-bounds, report the first divergence and the common mistake it resembles, and measure how far the free-running losses
-drift apart. Exit status 1 if an implementation is wrong. OTHER: a package such as {other} or numpy_rnn.reference, a
-Python port as module:object, a program that speaks the protocol, or a trace file.""",
-    "study": """\
-Execute the derivation of the gradient on one run, and write a folder with two pages: lesson.html, how the gradient is
-computed and truncated, with figures that compute, and evidence.html, proofs, what truncation costs and what common
-mistakes do; the figures as SVG, and the numbers as JSON.""",
-}
-COMMANDS = """
-
-commands (each has its own --help):
-  train            train a network and predict the series; the default command
-  compare OTHER    check this package and other implementations against each other, update by update
-  study            write a page about how the gradient is computed (numpy_rnn)
-  audit SCRIPT     run a training script of PyTorch, and report what its loop computes (torch_rnn)
-
-Exit status: 0; 2 if the input cannot be used; 3 if the run diverged; 70 after an error of the program; 130 after
-Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
-EPILOG = {
-    "train": """\
---output writes the results in full precision, in units of the series. A .csv has one row per value; kind is loss,
-actual, predicted (one step ahead) or free-running. The arrays of a .json have the axes epoch or time, then network
-if there are several, then column. With --text, a .csv has the losses only.
-
-examples:
-  python -m {name} --k1 1 --k2 5                   # gradients over five steps (sliding window)
-  python -m {name} --seeds 100                     # 100 networks at once: median and band
-  python -m {name} --learning-rate 0.01,0.03,0.1   # one network per learning rate, in one run
-  python -m {name} --data series.csv --columns 2 --standardize --held-out 50
-  python -m {name} --text book.txt                 # a character-level language model
-  python -m {name} --save run.npz                  # also after Ctrl-C
-  python -m {name} --resume run.npz --epochs 600 --save run.npz""",
-    "compare": """\
-examples:
-  python -m {name} compare {other} --output results.json    # the same run in both packages
-  python -m {name} compare my_rnn:port                      # your own implementation
-  python -m {name} compare trace.npz                        # a trace that --trace or another program wrote""",
-    "study": """\
-examples:
-  python -m {name} study --k1 1 --k2 5 --folder sliding
-  python -m {name} study --data series.csv --columns 2 --standardize --steps 30 --epochs 50""",
+    "train": "Train an Elman network to predict the next row of a series, or character of a text."
+    " Other commands: compare OTHER; study (numpy_rnn); audit SCRIPT (torch_rnn). Exit status: 0; 1"
+    " if the run diverges; 2 if the input cannot be used; 130 after Ctrl-C.",
+    "compare": "Check every update of this package and of others against rounding bounds; status 1"
+    " if one is wrong. OTHER: a package, a port as module:object, a program, or a trace file.",
+    "study": "Write two pages about the gradient of a run: lesson.html and evidence.html.",
 }
 
-FLAG, FILE, EVERY = (
-    {"action": "store_true"},
-    {"metavar": "FILE"},
-    {"metavar": "N", "type": whole(1)},
-)
-LENGTH = {"metavar": "N", "type": whole(0, MAX_GENERATED)}
-EVERY_HELP = f"print the loss of every N-th epoch ({LOG_EVERY}); with --text, of every N-th update, and a sample (1000)"
-SAVED = (
-    "save the weights and the state of the run as .npz: at the end, every 30 s, and after Ctrl-C"
-)
-TEMPERATURE = "with --text: divide the outputs by T; below 1 the samples are less random (1)"
-OTHER_OPTIONS: list[tuple[str, str, str, dict[str, Any], str]] = [  # commands, group, option, kind, help
-    ("train compare", "output", "--plot", FILE, "save the plot to this file (named after the package, or compare.png)"),
-    ("train compare", "output", "--no-plot", FLAG, "do not plot"),
-    ("train compare", "output", "--log-every", EVERY, EVERY_HELP),
-    ("train compare", "output", "--generate", LENGTH, "free-running steps after the last row trained on (20)"),
-    ("train", "output", "--sample", LENGTH, "with --text: characters of each sample (200)"),
-    ("train", "output", "--temperature", {"metavar": "T", "type": positive}, TEMPERATURE),
-    ("train", "files", "--save", FILE, SAVED),
-    ("train", "files", "--resume", FILE, "continue the run that --save wrote"),
-    ("train", "files", "--trace", FILE, "record every update with all intermediate values as .npz"),
-    ("train", "files", "--output", FILE, "write the losses and the predictions as .csv or .json"),
-    ("compare", "files", "--output", FILE, "write the results of the comparison as .json"),
-    ("compare", "files", "--port-timeout", {"metavar": "SECONDS", "type": positive, "default": 10.0},
-     "time limit for one answer of another implementation (10)"),
-    ("study", "run", "--seeds", {"metavar": "N", "type": whole(2), "default": 32}, "networks, for the bands (32)"),
-    ("study", "run", "--full", FLAG, "train the comparisons of the page on this run too, for a minute"),
-    ("study", "series", "--steps", {"metavar": "N", "type": whole(3)}, "study the first N steps (all, at most 40)"),
-    ("study", "files", "--folder", {"metavar": "DIR", "default": "study"}, "folder for the page and its files (study)"),
-    ("train compare study", "output", "--quiet", FLAG, "print only warnings and errors"),
-    ("train compare study", "output", "--traceback", FLAG, "print the traceback of an unexpected error"),
-]  # fmt: skip
+
+def option_name(name: str) -> str:
+    """The option of an attribute, such as --hidden-size."""
+    return "--seeds" if name == "networks" else "--" + name.replace("_", "-")
+
+
+class Configuration(SimpleNamespace):
+    """The values of all options; `given` names those of the run that were given.
+
+    Raises InputError on options that do not go together. `train` checks those of the run.
+    """
+
+    def __init__(self, command: str = "train", others: Iterable[str] = (), **given: Any):
+        values = dict(DEFAULTS)
+        if given.get("text") is not None:
+            values |= {name: v for name, v in TEXT.items() if REPLACED.get(name) not in given}
+            values["epochs"] = 1 if command == "compare" else 100  # it keeps all numbers
+        values["k2"] = given.get("k1", values["k2"] or values["k1"])
+        super().__init__(command=command, others=others, **values | given)
+        self.given = [name for name in RUN if name in given]
+        for name in given:
+            if (needed := NEEDS.get(name, name)) not in given:
+                raise InputError(f"{option_name(name)} needs {option_name(needed)}: give both")
+            for other in EXCLUDE.get(name, []):
+                if other in given:
+                    both = f"{option_name(name)} and {option_name(other)}"
+                    raise InputError(f"{both} are both given: leave one of them out")
+        if (self.loss == "cross_entropy") != (self.text is not None):
+            raise InputError(f"--loss is {self.loss}: expected cross_entropy with --text only")
+
+    def run_options(self) -> RunOptions:
+        """The options of `train`."""
+        kinds: Any = (Schedule, Objective, Step)
+        values = vars(self)
+        return RunOptions(*(kind(**{n: values[n] for n in kind._fields}) for kind in kinds))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options of the run by name, for JSON."""
+        return {name: getattr(self, name) for name in RUN}
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises InputError with a message of one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise InputError with the message and the command that prints the help."""
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-def parse(
-    package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
-) -> argparse.Namespace:
-    """Parse the command line of a package: a command, "train" unless it is named, and its options."""
-    command, rest = (
-        (words[0], words[1:]) if words and not words[0].startswith("-") else ("train", words)
+def parser(package: str, command: str) -> Parser:
+    """The parser of one command. Options that are not given are not in its result."""
+    made = Parser(
+        f"python -m {package} {command}",
+        description=ABOUT[command],
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
     )
-    commands = ("train", *(name for name in commands if name != "train"))
-    if command not in commands:
-        raise InputError(f"unknown command {command!r}: expected {' or '.join(commands)}")
+    if command == "compare":
+        made.add_argument("others", metavar="OTHER", nargs="+", help="an implementation")
+    made.add_argument("--version", action="store_true", help="print the versions")
+    for group, rows in TABLE.items():
+        section = made.add_argument_group(group)
+        for name, kind, default, help, *commands in rows:
+            if command not in "".join(commands or [ALL]):
+                continue
+            details: dict[str, Any] = {"type": kind}
+            if isinstance(kind, tuple):
+                details = {"choices": kind}
+            elif kind is bool or kind is None:
+                details = {"action": argparse.BooleanOptionalAction if kind else "store_true"}
+            if default is not None and default is not False:
+                help += f" ({default})"
+            section.add_argument(option_name(name), dest=name, help=help, **details)
+    return made
+
+
+def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)) -> Configuration:
+    """Parse a command line: a command, "train" unless it is named, and its options."""
+    command, *rest = words if words and not words[0].startswith("-") else ["train", *words]
+    if command not in (known := dict.fromkeys(["train", *commands])):
+        if (owner := OWNERS.get(command)) is not None:
+            raise InputError(f"{command} is a command of {owner}: run python -m {owner} {command}")
+        raise InputError(f"unknown command {command!r}: expected {' or '.join(known)}")
     if "--version" in rest:
         print(versions(package))
         raise SystemExit(0)
     own = parser(package, command)
-    for word in rest:
-        if word.endswith("=--"):  # argparse of Python 3.11 drops this value and checks nothing
-            own.error(f"argument {word.removesuffix('=--')}: -- is no value")
-    parsed, unknown = own.parse_known_args(rest)
-    if unknown:
-        from difflib import get_close_matches  # it takes time to import
-
-        known = get_close_matches(unknown[0].partition("=")[0], own._option_string_actions, 1)
-        own.error(
-            f"unknown argument {unknown[0]!r}{f' (did you mean {known[0]}?)' if known else ''}"
-        )
-    return parsed
-
-
-def parser(package: str, command: str) -> Parser:
-    """The parser of one command of a package."""
-    about = ABOUT[command] + (COMMANDS if command == "train" else "")
-    names = {"name": package, "other": "torch_rnn" if package == "numpy_rnn" else "numpy_rnn"}
-    words = {"train": "[train] [options]", "compare": "compare [options] OTHER ..."}
-    made = Parser(
-        f"python -m {package} {command}",
-        usage=f"python -m {package} {words.get(command, f'{command} [options]')}",
-        description=about.format(**names),
-        epilog=EPILOG[command].format(**names),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    made.set_defaults(command=command)
-    if command == "compare":
-        made.add_argument(
-            "others", metavar="OTHER", nargs="+", help="an implementation to compare with"
-        )
-    made.add_argument("--version", action="store_true", help="print the versions")
-    groups = {group: made.add_argument_group(group) for group in GROUPS}
-    for each in fields(Configuration):
-        if each.name in NOT_OPTIONS[command]:
-            continue
-        # An option that is not given is None: Configuration has the defaults.
-        details = {"dest": each.name, "default": None, **each.metadata["details"]}
-        groups[each.metadata["group"]].add_argument(option_name(each.name), **details)
-    for commands, group, name, kind, help in OTHER_OPTIONS:
-        if command in commands:
-            groups[group].add_argument(name, help=help, **kind)
-    return made
-
-
-# When a run is resumed. A velocity is no sum of squares, so Adagrad does not continue momentum, nor momentum Adagrad.
-CHANGEABLE = ("epochs", *(name for name in Step._fields if name != "adagrad"), "data", "text")
-
-
-def configuration_of(arguments: argparse.Namespace) -> Configuration:
-    """The configuration that the arguments give."""
-    given = given_options(arguments)
-    if "k1" in given:
-        given = {"k2": given["k1"]} | given
-    if "text" in given:
-        excluded = {
-            "weights": ("hidden_size", "bias"),
-            "max_norm": ("max_value",),
-            "momentum": ("adagrad",),
-        }
-        left_out = {name for option, names in excluded.items() if option in given for name in names}
-        defaults = {name: value for name, value in TEXT.items() if name not in left_out}
-        if arguments.command == "compare":  # it keeps all numbers of every update
-            defaults["epochs"] = 1
-        given = defaults | given
-    return Configuration(**given)
-
-
-def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options of the run that are given."""
-    values = {each.name: getattr(arguments, each.name, None) for each in fields(Configuration)}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def resumed_configuration(
-    arguments: argparse.Namespace, configuration: Configuration
-) -> Configuration:
-    """The configuration of a resumed run with the changes of the arguments. Raises InputError if it is another run."""
-    given = given_options(arguments)
-    for name in given:
-        if name not in CHANGEABLE or (
-            name in ("data", "text") and getattr(configuration, name) is None
-        ):
-            changeable = ", ".join(map(option_name, CHANGEABLE))
-            raise InputError(
-                f"{option_name(name)} is given with --resume: expected none but {changeable} of that run"
-            )
-    changed = replace(configuration, **given)
-    if len(changed.rates()) != len(configuration.rates()):
-        raise InputError(
-            f"--learning-rate: expected {len(configuration.rates()) or 1} values, as the run has"
-        )
-    return changed
+    if any(word.endswith("=--") for word in rest):  # argparse of Python 3.11 drops this value
+        own.error("-- is no value")
+    return Configuration(command, **vars(own.parse_args(rest)))

@@ -1,311 +1,282 @@
-"""One run, from its initial state to its result: the losses of its epochs, and where it diverged, if it did."""
+"""One training run: its updates and losses, its predictions, and what it prints and writes."""
 
-from array import array
+import csv
+import sys
 from collections.abc import Iterator
-from functools import cached_property
-from math import prod
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.checkpoint import Checkpoint, fingerprint
-from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.results import Result, predict
-from numpy_rnn.common.errors import Diverged, InputError
-from numpy_rnn.common.records import Gradients, Parameters, Run, State
+from numpy_rnn.app.options import Configuration
+from numpy_rnn.common.errors import Diverged, printable, shortened
+from numpy_rnn.common.files import written_whole
+from numpy_rnn.common.format import MAX_WIDTH, format_number, format_table, join_names, pluralize
+from numpy_rnn.common.records import Objective, Parameters, Run, Update
 
-MAX_UPDATES = (
-    256  # per yield, also of the smallest network: to locate a divergence they are made again
-)
-MAX_WORK = 5 * 10**7  # weights times steps, per yield: Ctrl-C waits for them, about 0.2 s
-STEP_WORK = 10**4  # of the overhead of one step, in weights
-ORDER = (
-    "a",
-    "h",
-    "y",
-    "loss",
-    "dy",
-    "dh",
-    "da",
-)  # of computation; after them gradients, velocity, parameters
-RECORDS = ("loss", "gradients", "parameters", "velocity", "activations", "adjoints")
+LOG_EVERY, LOG_UPDATES, GENERATED = 10, 1000, 20  # epochs; updates of a text; free-running steps
+STEPS_PER_PASS = 1_000  # of the forward passes of predictions
+MAX_ROWS, MAX_FEATURES = 40, 3  # in tables; also of free-running values after the series
+BAND = (10, 50, 90)  # percentiles of an ensemble
 KEPT = 0.999  # of the smoothed loss, at each update
 REMEDIES = "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
-OVERFLOWS = np.errstate(
-    over="ignore", invalid="ignore"
-)  # non-finite values are reported as a divergence
 
 
-def updates_per_yield(params: Parameters, k2: int) -> int:
-    """The `yield_every` of a run, by its sizes and not the clock: a resumed run has the same."""
-    work = k2 * (STEP_WORK + sum(theta.size for theta in params[:3]))
-    return max(1, min(MAX_UPDATES, MAX_WORK // work))
+class Result(NamedTuple):
+    """The result of a run. E: the shape of the ensemble, () for a single network."""
 
+    losses: np.ndarray  # (epochs, *E)
+    predictions: np.ndarray  # (T, *E, D)  one step ahead, in units of the series
+    generated: np.ndarray  # (G, *E, D)  free-running, in units of the series
 
-def random_loss(experiment: Experiment, configuration: Configuration) -> float:
-    """The loss of an update on a text whose every output gives all characters the same probability."""
-    return float(
-        np.log(len(experiment.alphabet or ""))
-        * (configuration.k1 if configuration.reduction == "sum" else 1)
-    )
+    def converged(self) -> np.ndarray:
+        """Shape E: True for the networks whose losses and predictions are all finite."""
+        finite = np.isfinite(self.predictions).all(axis=(0, -1))
+        return np.asarray(np.isfinite(self.losses).all(axis=0) & finite)
 
+    def band(self, values: np.ndarray) -> np.ndarray:
+        """Percentiles BAND of values (N, *E, ...) over the networks that converged, (3, N, ...)."""
+        return np.percentile(values[:, self.converged()], BAND, axis=1)
 
-class Divergence(NamedTuple):
-    """The first tensor of a network that is not finite."""
-
-    network: int  # from 0, in C order over the axes of the ensemble; 0 for a single network
-    epoch: int
-    number: int  # the update within the epoch
-    tensor: str
-
-    def __str__(self) -> str:
-        return f"epoch {self.epoch}, update {self.number}: {self.tensor} is not finite"
-
-
-def nonfinite_networks(losses: np.ndarray, params: Parameters) -> np.ndarray:
-    """Shape E: True where one of the losses (n, *E) or a parameter, of either package, is not finite."""
-    bad = ~np.isfinite(losses).all(axis=0)
-    for theta in params:
-        if theta is not None:
-            bad = bad | ~np.isfinite(np.asarray(theta)).all(axis=tuple(range(bad.ndim, theta.ndim)))
-    return np.asarray(bad)
-
-
-def begin(rnn: Any, run: Run, state: State | None = None, **options: Any) -> Any:
-    """The updates of a run by a package, from its start or from a state on; the series is not copied."""
-    x, target = (rnn.from_numpy(series, copy=False) for series in (run.x, run.target))
-    params, h_0, weights, resume = (
-        None if value is None else rnn.from_numpy(value)
-        for value in (run.params, run.h_0, run.weights, state)
-    )
-    return rnn.train(
-        params, x, target, h_0, weights=weights, resume=resume, **run.options.keywords(), **options
-    )
-
-
-def locate(
-    rnn: Any, run: Run, state: State | None, diverged: np.ndarray, until: tuple[int, int]
-) -> list[Divergence]:
-    """The first tensor that is not finite of each of these networks (shape E), in the order of the updates.
-
-    The few updates from the state, in which these networks were finite, until (epoch, number) are made again with a
-    record. The first one after which a network is not finite is examined.
-    """
-    located: list[Divergence] = []
-    pending = np.array(diverged)
-    for recorded in begin(rnn, run, state, record=True):
-        update = recorded.replace(
-            **{name: rnn.to_numpy(getattr(recorded, name)) for name in RECORDS}
-        )
-        place = update.epoch, update.number
-        bad = nonfinite_networks(update.loss[None], update.parameters) | (place == until)
-        for index in map(tuple, np.argwhere(pending & bad)):
-            network = int(np.ravel_multi_index(index, pending.shape)) if index else 0
-            located.append(Divergence(network, *place, _first_nonfinite(update, index)))
-            pending[index] = False
-        if not pending.any():
-            break
-    return located
-
-
-def _first_nonfinite(update: Any, network: tuple[int, ...]) -> str:
-    """The first tensor in a recorded update of one network that is not finite."""
-    of_steps = {**update.activations._asdict(), **update.adjoints._asdict()}
-    tensors = {
-        name: update.loss if name == "loss" else np.moveaxis(of_steps[name], 0, -1)
-        for name in ORDER
-    }
-    for prefix, group in (("d", update.gradients), ("v", update.velocity), ("", update.parameters)):
-        tensors |= {
-            prefix + name: theta
-            for name, theta in zip(Parameters._fields, group or ())
-            if theta is not None
-        }
-    bad = (name for name, values in tensors.items() if not np.isfinite(values[network]).all())
-    return next(bad, "loss")  # where the sums of a machine are not reproducible
-
-
-class Progress(NamedTuple):
-    """What happened since the yield before."""
-
-    epoch: int  # of the latest update
-    number: int  # of the latest update, in its epoch
-    losses: np.ndarray  # (n, *E) float64 of the n updates; NaN for networks that have diverged
-    epoch_loss: np.ndarray | None  # (*E) if an epoch has ended
-    smoothed: list[float]  # of a text, the smoothed loss after each update
-    diverged: list[Divergence]  # of an ensemble of which other networks continue
-    update: Any  # the latest one, of the package
+    def curves(self, experiment: Experiment) -> dict[str, tuple[int, np.ndarray]]:
+        """First time and values by kind. The rows of the series have times from 1 on."""
+        after = len(experiment.x) + 2 - experiment.held_out
+        curves = {"actual": (2, experiment.series[1:]), "predicted": (2, self.predictions)}
+        return curves | {"free-running": (after, self.generated)}
 
 
 class Trainer:
-    """A run in progress: an iterable of its Progress. Between two of them, `checkpoint` is its state.
+    """A run on a series: an iterable of its updates, and what it prints."""
 
-    A network of an ensemble that diverges is left out from then on: its losses are NaN, and its parameters 0.
+    def __init__(self, rnn: Any, experiment: Experiment, configuration: Configuration):
+        """Raises InputError if options and data do not agree."""
+        self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
+        self.run = experiment.run(configuration.run_options())
+        self.per_epoch = -(-len(self.run.x) // configuration.k1)
+        self.updates = 0
+        self.latest: Update[Any] | None = None
+        self.loss = np.zeros(experiment.networks)  # of the latest update
+        self.losses: list[np.ndarray] = []  # of the finished epochs
+        self.result: Result | None = None  # of a series, after `final`
+        self.smoothed = experiment.smoothed or 0.0  # loss of a text
+        self._iterator = begin(rnn, self.run)
+
+    def __iter__(self) -> Iterator[Update[Any]]:
+        """Make all updates. Raises Diverged if no network of the ensemble has a finite loss."""
+        is_sum, total = self.configuration.reduction == "sum", np.zeros_like(self.loss)
+        for update in self._iterator:
+            loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
+            if not np.isfinite(loss).any():
+                raise Diverged(f"the run diverged: {self._place(update)}; {REMEDIES}")
+            total = total + loss * (1 if is_sum else update.window.loss_steps / len(self.run.x))
+            self.latest, self.loss, self.updates = update, loss, self.updates + 1
+            if update.number == self.per_epoch:
+                self.losses.append(total)
+                total = np.zeros_like(loss)
+            yield update
+
+    def _place(self, update: Update[Any]) -> str:
+        """The first tensor that is not finite, of the latest update or of this one."""
+        was_finite = np.isfinite(self.loss)
+        for each in filter(None, (self.latest, update)):
+            tensors = {"loss": each.loss}
+            groups = ("d", each.gradients), ("v", each.velocity), ("", each.parameters)
+            for prefix, group in groups:
+                tensors |= {prefix + name: v for name, v in zip(Parameters._fields, group or ())}
+            for name, v in tensors.items():
+                if v is not None and not np.isfinite(self.rnn.to_numpy(v)[was_finite]).all():
+                    return f"epoch {each.epoch}, update {each.number}: {name} is not finite"
+        raise AssertionError("no loss was finite")
+
+    def weights(self) -> tuple[Any, Any]:
+        """The current parameters and velocity, as NumPy arrays."""
+        if self.latest is None:
+            return self.run.params, self.run.velocity
+        return self.rnn.to_numpy(self.latest.parameters), self.rnn.to_numpy(self.latest.velocity)
+
+    def heading(self) -> str:
+        """The heading of the losses."""
+        several = "epoch   median loss           10 %           90 %   of {} networks"
+        networks = self.experiment.networks
+        return several.format(*networks) if networks else "epoch          loss"
+
+    def lines(self) -> list[str]:
+        """The row of an epoch that has ended: the loss, or median and band of the finite ones."""
+        epoch, is_part = divmod(self.updates, self.per_epoch)
+        every, last = self.configuration.log_every or LOG_EVERY, self.configuration.epochs
+        if is_part or (epoch % every and epoch not in (1, last)):
+            return []
+        loss = self.losses[-1]
+        low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
+        values = [median, low, high][: 3 if loss.ndim else 1]
+        return [f"{epoch:5d}  " + "   ".join(format_number(v, 12, abs(median)) for v in values)]
+
+    def final(self) -> list[str]:
+        """The tables of predictions and errors. Raises Diverged if no prediction is finite."""
+        experiment, generate = self.experiment, self.configuration.generate
+        generate = experiment.held_out or GENERATED if generate is None else generate
+        objective, params = self.run.options.objective, self.weights()[0]
+        made = predict(self.rnn, params, experiment, objective, generate)
+        self.result = Result(np.reshape(self.losses, (-1, *experiment.networks)), *made)
+        if not (converged := self.result.converged()).all():
+            count = f"{np.sum(~converged)} of {pluralize(converged.size, 'network')} diverged"
+            if not converged.any():
+                raise Diverged(f"{count}: the predictions are not finite; {REMEDIES}")
+            print(f"{self.rnn.__name__}: {count}; medians leave them out", file=sys.stderr)
+        errors = [] if self.configuration.data is None else error_table(experiment, self.result)
+        return [*series_table(experiment, self.result), *errors]
+
+
+def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
+    """The updates of a run by a package."""
+    *arrays, velocity = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0, run.velocity))
+    keywords = {"velocity": velocity, **run.options.keywords()}
+    updates: Iterator[Update[Any]] = rnn.train(*arrays, **keywords)
+    return updates
+
+
+def predict(
+    rnn: Any, params: Parameters[Any], experiment: Experiment, objective: Objective, generate: int
+) -> tuple[np.ndarray, ...]:
+    """One-step-ahead predictions (T, *E, D), and `generate` free-running values (G, *E, D) after
+    the last step that is not held out, each fed back as the next input; in units of the series.
     """
 
-    @OVERFLOWS
-    def __init__(
-        self,
-        rnn: Any,
-        experiment: Experiment,
-        configuration: Configuration,
-        resumed: Checkpoint | None = None,
-        record: bool = False,
-    ):
-        """record: yield every update, with its record. Raises InputError if options and data do not agree."""
-        self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
-        self.run, self.E = experiment.run(configuration.run_options()), experiment.networks
-        self.state: State | None = (
-            None  # after the latest update, of NumPy, with zeros for networks that diverged
-        )
-        self._losses = array("d")  # of the finished epochs
-        self.partial = np.zeros(self.E)  # the sum of the losses so far of the unfinished epoch
-        is_text = experiment.alphabet is not None and not self.E
-        self.smoothed = random_loss(experiment, configuration) if is_text else None
-        if resumed is not None:
-            if resumed.series != self.series:
-                raise InputError(
-                    f"it was trained on another series: expected {experiment.name} unchanged"
-                )
-            self._losses.extend(resumed.losses.ravel())
-            self.state, self.partial, self.smoothed = (
-                resumed.state,
-                resumed.partial,
-                resumed.smoothed,
-            )
-        every = 1 if record else updates_per_yield(experiment.params, configuration.k2)
-        self.training = begin(rnn, self.run, self.state, record=record, yield_every=every)
-        done = (0, 0) if self.state is None else (self.state.epoch, self.state.number)
-        self.progress = Progress(*done, np.zeros((0, *self.E)), None, [], [], None)
+    def forward(*x_and_h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        arrays = map(rnn.from_numpy, (params, *x_and_h))
+        made = rnn.forward(*arrays, nonlinearity=objective.nonlinearity)
+        return rnn.to_numpy(made.y), rnn.to_numpy(made.h[-1])
 
-    @property
-    def diverged(self) -> np.ndarray:
-        """Shape E: True for the networks that have diverged."""
-        return np.isnan(self.partial)
+    T, border = len(experiment.x), len(experiment.x) - experiment.held_out
+    one, free, h = list[Any](), list[Any](), experiment.h_0
+    for start, stop in pairwise(sorted({*range(0, T, STEPS_PER_PASS), border, T})):
+        y, h = forward(experiment.x[start:stop], h)
+        one.append(y)
+        if stop == border:
+            fed, last = y[-1:], h
+    for _ in range(generate):
+        fed, last = forward(fed, last)
+        free.append(fed)
+    parts = [np.concatenate(part)[..., 0, :] for part in (one, [one[0][:0], *free])]
+    return tuple(part.astype("f8") * experiment.deviation + experiment.mean for part in parts)
 
-    @property
-    def losses(self) -> np.ndarray:
-        """The losses of the finished epochs, (epochs, *E)."""
-        return np.array(self._losses).reshape(len(self._losses) // prod(self.E), *self.E)
 
-    @cached_property
-    def series(self) -> str:
-        """The fingerprint of the training data."""
-        return fingerprint(self.run.x, self.run.target)
+def heading(name: str, experiment: Experiment, configuration: Configuration) -> str:
+    """One line that describes the run of a package."""
+    run = experiment.run(configuration.run_options())._replace(x=experiment.x)
+    seed, networks, path = configuration.seed, configuration.networks, configuration.weights
+    start = f"seed {seed}" if networks is None else f"seeds {seed} to {seed + networks - 1}"
+    if path is not None:
+        start = f"weights{' and velocity' * (experiment.velocity is not None)} from {path}"
+    return f"{described([name], experiment.name, run)}, {start}"
 
-    @property
-    def updates_per_epoch(self) -> int:
-        """The number of updates of one epoch."""
-        return -(-len(self.run.x) // self.configuration.k1)
 
-    @property
-    def updates(self) -> int:
-        """The number of updates so far, from the beginning of the run."""
-        return max(0, self.progress.epoch - 1) * self.updates_per_epoch + self.progress.number
+def described(names: list[str], series: str, run: Run) -> str:
+    """The packages, the series, the sizes, and the options of a run that are not off."""
+    (T, B), D, (H, O) = run.x.shape[:2], run.params.W_xh.shape[-2], run.params.W_hy.shape[-2:]
+    parts = [f"{join_names(names)}: {series}", f"T={T} B={B} D={D} H={H} O={O}"]
+    parts += ["no biases" if run.params.b_h is None else "biases", str(run.params.W_hh.dtype)]
+    for name, value in run.options.keywords().items():
+        if (value or name == "learning_rate") and name != "epochs":
+            shown = f" {value}" if isinstance(value, str) else f" {value:g}" * (value is not True)
+            parts.append((name + shown).replace("_", " "))
+    return ", ".join(parts)
 
-    def parameters(self) -> Parameters:
-        """The current parameters, as NumPy arrays in C order: the rounding of predictions depends on the order."""
-        params = self.run.params if self.state is None else self.state.parameters
-        return Parameters(
-            *(None if theta is None else np.ascontiguousarray(theta) for theta in params)
-        )
 
-    def checkpoint(self) -> Checkpoint | None:
-        """The state of the run, to be saved; None before the first update."""
-        if self.state is None:
-            return None
-        rest = self.experiment.alphabet, self.smoothed
-        return Checkpoint(
-            self.configuration, self.series, self.state, self.losses, self.partial, *rest
-        )
+def series_table(experiment: Experiment, result: Result) -> list[str]:
+    """Lines of the last values by time, of an ensemble the medians, and of the first columns."""
+    T, names = len(experiment.x), experiment.columns
+    end = T + len(result.generated) - experiment.held_out
+    first, stop = max(0, T - MAX_ROWS), max(T, min(end, T + MAX_ROWS))
+    table = {"time": [str(t + 2) for t in range(first, stop)]}
+    for feature, name in enumerate(names[:MAX_FEATURES]):
+        scale = np.abs(experiment.series[first + 1 :, feature]).max()
+        for kind, (begin, values) in result.curves(experiment).items():
+            values = values if kind == "actual" else result.band(values)[1]
+            cells = {t: format_number(v, 0, scale) for t, v in enumerate(values[:, feature], begin)}
+            head = kind + f" {shortened(name, MAX_WIDTH)}" * (len(names) > 1)
+            table[head] = [cells.get(t + 2, "") for t in range(first, stop)]
+    lines = format_table(list(table), list(zip(*table.values())), left=0)
+    lines[1:1] = [f"...  ({pluralize(first, 'earlier time')})"] * (first > 0)
+    return lines + [f"...  ({pluralize(end - stop, 'later time')})"] * (end > stop)
 
-    def __iter__(self) -> Iterator[Progress]:
-        """Make all updates. Raises Diverged if all networks diverge; the state is then one before that."""
-        return iter(self._advance, None)
 
-    @OVERFLOWS
-    def _advance(self) -> Progress | None:
-        """Make the updates up to the next yield; None at the end."""
-        update = next(self.training, None)
-        if update is None:
-            return None
-        losses = self.rnn.to_numpy(update.loss[None] if update.losses is None else update.losses)
-        losses = np.where(self.diverged, np.nan, np.asarray(losses, np.float64))
-        latest, located = self.training.state(), list[Divergence]()
-        diverged = nonfinite_networks(losses, latest.parameters) & ~self.diverged
-        if diverged.any():
-            located = locate(
-                self.rnn, self.run, self.state, diverged, (update.epoch, update.number)
-            )
-            if (self.diverged | diverged).all():
-                subject = (
-                    "every network diverged, the last one: " if self.E else "the run diverged: "
-                )
-                raise Diverged(f"{subject}{self.described(located[-1])}; {REMEDIES}")
-            losses = np.where(diverged, np.nan, losses)
-        # Added one by one, so that the sum does not depend on how many updates there are per yield.
-        terms = (
-            losses
-            if self.configuration.reduction == "sum"
-            else losses * self._shares(update, len(losses))
-        )
-        self.partial = np.cumsum(np.concatenate([self.partial[None], terms]), axis=0)[-1]
-        self.state = self._without_diverged(self.rnn.to_numpy(latest))
-        epoch_loss = None
-        if update.window.stop == len(self.run.x):
-            epoch_loss = self.partial
-            self._losses.extend(np.ravel(epoch_loss))
-            self.partial = np.where(self.diverged, np.nan, 0.0)
-        smoothed: list[float] = []
-        if self.smoothed is not None:
-            for loss in losses.tolist():
-                self.smoothed = self.smoothed * KEPT + loss * (1 - KEPT)
-                smoothed.append(self.smoothed)
-        self.progress = Progress(
-            update.epoch, update.number, losses, epoch_loss, smoothed, located, update
-        )
-        return self.progress
+def error_table(experiment: Experiment, result: Result) -> list[str]:
+    """Lines of the root mean square errors, and those of predicting the value before."""
+    T, rows, names = len(experiment.x), experiment.series, experiment.columns
+    border = T - experiment.held_out
+    predictions = result.predictions.reshape(T, -1, len(names))[:, result.converged().ravel()]
+    errors = predictions - rows[1:, None], -np.diff(rows, axis=0)[:, None]
+    table = []
+    for what, steps in (("trained on", range(border)), ("held out", range(border, T))):
+        for feature, name in enumerate(names[: MAX_FEATURES * bool(steps)]):
+            norms = (np.hypot.reduce(error[steps, :, feature]) for error in errors)
+            cells = [format_number(np.median(norm) / len(steps) ** 0.5) for norm in norms]
+            head = f"{what}, {pluralize(len(steps), 'step')}"
+            table.append([head + f", {shortened(name, MAX_WIDTH)}" * (len(names) > 1), *cells])
+    header = ["one step ahead, root mean square error", "network", "persistence baseline"]
+    return format_table(header, table)
 
-    def _shares(self, update: Any, updates: int) -> np.ndarray:
-        """The factors of the means of updates in that of an epoch; the last update of one may have fewer steps."""
-        steps = np.full(updates, float(self.configuration.k1))
-        steps[-1] = update.window.loss_steps
-        return (steps / len(self.run.x)).reshape(-1, *(1 for _ in self.E))
 
-    def _without_diverged(self, state: State) -> State:
-        """The state, with zeros for the networks that diverged."""
-        if not self.diverged.any():
-            return state
+class TextRun(Trainer):
+    """A run on a text, as min-char-rnn."""
 
-        def kept(array: Any) -> Any:
-            mask = self.diverged.reshape(*self.E, *(1 for _ in range(np.ndim(array) - len(self.E))))
-            return None if array is None else np.where(mask, array.dtype.type(0), array)
+    def __iter__(self) -> Iterator[Update[Any]]:
+        """Make all updates, and smooth their losses."""
+        for update in super().__iter__():
+            self.smoothed = KEPT * self.smoothed + (1 - KEPT) * float(self.loss)
+            yield update
 
-        velocity = None if state.velocity is None else Gradients(*map(kept, state.velocity))
-        return state._replace(
-            h=kept(state.h), parameters=Parameters(*map(kept, state.parameters)), velocity=velocity
-        )
+    def heading(self) -> str:
+        """The text, and the heading of the rows."""
+        steps = self.configuration.k1 if self.configuration.reduction == "sum" else 1
+        uniform = float(np.log(len(self.experiment.alphabet))) * steps
+        self.smoothed = self.smoothed or uniform
+        characters = pluralize(len(self.experiment.alphabet), "different character")
+        text = f"{characters}, {pluralize(self.per_epoch, 'update')} per epoch; the loss of"
+        text += f" {pluralize(steps, 'character')} at random is {uniform:.3f}"
+        return text + "\n  update   epoch   smoothed loss"
 
-    def described(self, divergence: Divergence) -> str:
-        """Where a network diverged; of an ensemble also which one it is."""
-        if not self.E:
-            return str(divergence)
-        which = ""
-        if rates := self.configuration.rates():
-            which = f" (learning rate {rates[divergence.network]:g})"
-        elif self.configuration.networks is not None:
-            which = f" (seed {self.configuration.seed + divergence.network})"
-        return f"network {divergence.network + 1} of {prod(self.E)}{which}, {divergence}"
+    def lines(self) -> list[str]:
+        """The row of the latest update, if it is printed, and a sample; `final` has the last."""
+        is_last = self.updates == self.per_epoch * self.configuration.epochs
+        every = self.configuration.log_every or LOG_UPDATES
+        return [] if is_last or self.updates % every else self.final()
 
-    @OVERFLOWS
-    def result(self, generate: int) -> Result:
-        """The predictions, with `generate` free-running values. Raises Diverged if no network has finite ones."""
-        predicted = predict(
-            self.rnn, self.parameters(), self.experiment, self.run.options.objective, generate
-        )
-        result = Result(self.losses, *predicted)
-        if not result.converged().any():
-            epoch = self.configuration.epochs
-            raise Diverged(f"the predictions after epoch {epoch} are not finite; {REMEDIES}")
-        return result
+    def final(self) -> list[str]:
+        """The row of the latest update, and a sample between two rules."""
+        row = f"{self.updates:8d}{self.latest.epoch if self.latest else 0:8d}{self.smoothed:16.6f}"
+        text = "\n".join(map(printable, self.sample(self.configuration.sample).split("\n")))
+        return [row, "----", text, "----"] if text else [row]
+
+    def sample(self, length: int) -> str:
+        """A text, each character drawn from softmax(y / temperature), and then the next input."""
+        rnn, seed = self.rnn, self.configuration.seed
+        generator = np.random.default_rng((seed, self.updates))
+        theta, h = rnn.from_numpy(self.weights()[0]), rnn.from_numpy(self.experiment.h_0)
+        character, drawn = int(self.experiment.x[0, 0]), ""
+        for _ in range(length):
+            x = rnn.from_numpy(np.array([[character]]))
+            made = rnn.forward(theta, x, h, nonlinearity=self.configuration.nonlinearity)
+            h, y = made.h[-1], rnn.to_numpy(made.y)[0, 0].astype(np.float64)
+            if not np.isfinite(y).all():
+                raise Diverged("a sample cannot be drawn: y is not finite; lower --learning-rate")
+            p = np.exp((y - y.max()) / self.configuration.temperature)
+            character = int(generator.choice(len(p), p=p / p.sum()))
+            drawn += self.experiment.alphabet[character]
+        return drawn
+
+
+def write_csv(path: str, run: Trainer) -> None:
+    """Write losses and predictions, one number per row, in units of the series."""
+    curves = {} if run.result is None else run.result.curves(run.experiment)
+    losses = np.reshape(run.losses, (-1, *run.experiment.networks, 1))
+    with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(["kind", "epoch", "time", "column", "network", "value"])
+        for kind, (begin, array) in {"loss": (1, losses), **curves}.items():
+            for (t, *n, column), value in np.ndenumerate(array):
+                place = ["", begin + t, run.experiment.columns[column]]
+                place = [begin + t, "", ""] if kind == "loss" else place
+                writer.writerow([kind, *place, n[0] + 1 if n else "", value])

@@ -1,5 +1,7 @@
 """The exceptions of this project, and the checks of numbers and flags that raise them."""
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from math import isfinite
@@ -96,3 +98,43 @@ def errors_about(subject: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{subject} cannot be read: {reason}; check the path") from None
+
+
+def failed(program: str, status: int, message: str) -> int:
+    """Print the message on one line on standard error. Returns the status."""
+    with suppress(OSError):  # a full or closed standard error changes nothing
+        if sys.stderr is not None:
+            print(f"{program}: {one_line(message, MAX_MESSAGE)}", file=sys.stderr)
+    return status
+
+
+def exit_status(program: str, work: Callable[[], int]) -> int:
+    """Do the work of a whole program. Returns its status: that of the work if nothing fails.
+
+    2 if the input cannot be used or the output cannot be written; 1 if a run diverges or the
+    reader of the output is gone, as in `| head`; 130 after Ctrl-C. One line on standard error says
+    why. Other exceptions are errors of the program, and are raised.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # for characters that the terminal does not have
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = work()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
+    except InputError as error:
+        return failed(program, 2, str(error))
+    except Diverged as error:
+        return failed(program, 1, str(error))
+    except MemoryError:
+        advice = "choose fewer hidden units, networks, steps or rows"
+        return failed(program, 2, f"there is not enough memory: {advice}")
+    except KeyboardInterrupt as error:
+        return failed(program, 130, str(error) or "interrupted")
+    except OSError as error:
+        # Standard output is redirected, so that Python's own flush at exit succeeds.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 1
+        return failed(program, 2, f"the output cannot be written: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""Packages by their names: backends, which have the functions that the command line calls, and versions."""
+"""Packages by name: backends, which have what the command line calls, and versions."""
 
 import importlib
 import sys
@@ -11,20 +11,26 @@ REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a back
 
 
 def is_package(name: str) -> bool:
-    """Whether there is a module of this name; imports its parent packages only."""
-    from importlib.util import find_spec  # takes longer to import than this package
+    """Whether there is a module of this name. Nothing is imported, not even its parent packages."""
+    from importlib.machinery import PathFinder  # takes longer to import than this package
+    from importlib.util import find_spec
 
     try:
-        return find_spec(name) is not None
+        top, *parts = name.split(".")
+        spec = find_spec(top)
+        for i, _ in enumerate(parts, 2):
+            folders = spec and spec.submodule_search_locations
+            spec = PathFinder.find_spec(".".join(name.split(".")[:i]), folders) if folders else None
     except (ImportError, ValueError):
         return False
+    return spec is not None
 
 
 def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
     """The error to raise where `package` cannot import torch: it says what to install.
 
-    Under `python -m package` one line is printed instead, and the process ends with status 2: Python imports the
-    package before any code of its __main__.py could do so.
+    Under `python -m package` one line is printed instead, and the process ends with status 2:
+    Python imports the package before any code of its __main__.py could do so.
     """
     if error.name != "torch":
         return error
@@ -51,14 +57,13 @@ def backend(name: str) -> ModuleType:
         ) from None
     missing = [function for function in REQUIRED if not hasattr(module, function)]
     if missing:
-        raise InputError(
-            f"{name!r} has no {', '.join(missing)}: expected a package such as numpy_rnn or torch_rnn"
-        )
+        expected = "expected a package such as numpy_rnn or torch_rnn"
+        raise InputError(f"{name!r} has no {', '.join(missing)}: {expected}")
     return module
 
 
 def versions(name: str) -> str:
-    """One line for `--version`: the package of this name, Python, NumPy, and torch where it is installed."""
+    """One line for `--version`: this package, Python, NumPy, and torch where it is installed."""
     from importlib import metadata  # takes longer to import than this package
 
     parts = [f"Python {sys.version.split()[0]}"]

@@ -13,7 +13,7 @@ import sys
 from typing import Any, NamedTuple
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.exit_status import exit_status
+from numpy_rnn.common.errors import exit_status
 from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.mutants import score
@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(fault)
                 return 1
 
-    return exit_status(NAME, work, options.traceback)
+    return exit_status(NAME, work)
 
 
 if __name__ == "__main__":

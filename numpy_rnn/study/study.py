@@ -14,9 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.options import configuration_of
 from numpy_rnn.app.plots import check_matplotlib
-from numpy_rnn.app.report import heading
+from numpy_rnn.app.run import heading
 from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.study.checks.all_checks import measure_checks
 from numpy_rnn.study.components.measures import explorer, measure_components
@@ -39,7 +38,7 @@ def run(rnn: Any, arguments: Any) -> None:
     check_matplotlib("install it; the study draws its figures with it")
     check_page_packages()
     check_folder(arguments.folder)
-    configuration = configuration_of(arguments)
+    configuration = arguments
     experiment = prepare(configuration)
     run = experiment.run(configuration.run_options())
     subject = subject_of(experiment.name, run, configuration.seed, arguments.seeds, arguments.steps)
@@ -59,11 +58,11 @@ def run(rnn: Any, arguments: Any) -> None:
         if v is not None
     }
     training = published_training()
-    if arguments.full:
+    if getattr(arguments, "full", False):
         begin("training: truncations, disagreements, mistakes")
         with np.errstate(over="ignore", invalid="ignore"):  # some of the runs are meant to go wrong
             training = measure_training(subject)
-    findings = measure(subject, choices, training, begin, is_full=arguments.full)
+    findings = measure(subject, choices, training, begin, is_full=getattr(arguments, "full", False))
     write_folder(arguments.folder, files_of(findings, begin))
     begin(f"done: open {printable(str(Path(arguments.folder) / PAGE))}")
 

@@ -87,7 +87,9 @@ def test_drift_is_shown_with_that_of_runs_an_ulp_apart():
 
 
 def test_options_of_a_run_are_refused_with_a_trace(capsys):
-    succeed(numpy_rnn, capsys, "--epochs", 1, "--k1", 5, "--trace", "t.npz", "--no-plot")
+    configuration = configured("--epochs 1 --k1 5")
+    run = prepare(configuration).run(configuration.run_options())
+    np.savez("t.npz", **trace_arrays(*PackagePort(numpy_rnn).trace(run)))
     for option in ("--k1 5", "--data none.csv", "--bias"):
         message = refused(numpy_rnn, capsys, "compare", "t.npz", *option.split(), "--no-plot")
         assert message.startswith(

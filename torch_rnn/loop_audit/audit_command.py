@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from numpy_rnn.common.errors import InputError, check_integer
+from numpy_rnn.common.errors import InputError, check_integer, failed
 from torch_rnn.loop_audit.audit_report import Report
 from torch_rnn.loop_audit.records import HIDDEN, OWN
 from torch_rnn.loop_audit.watch import Watch
@@ -47,8 +47,7 @@ def run(words: list[str]) -> int:
     try:
         updates, script, source, arguments = parse(words)
     except InputError as error:
-        print(f"torch_rnn: {error}", file=sys.stderr)
-        return 2
+        return failed("torch_rnn", 2, str(error))
     sys.argv, sys.path[0] = [script, *arguments], os.path.dirname(os.path.realpath(script))
     main = sys.modules["__main__"] = ModuleType("__main__")
     main.__dict__.update(__builtins__=builtins, __file__=os.path.abspath(script))

@@ -1,0 +1,160 @@
+"""Predictions, and the tables and plots of made-up numbers, which can be checked by eye."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from comparing import bits
+from in_process import command, refused, succeed
+
+import numpy_rnn
+from numpy_rnn import Parameters
+from numpy_rnn.app import plots, run
+from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.run import Result, predict
+from numpy_rnn.common.records import Objective
+
+
+def made_up(T=5, D=1, E=(), G=3, held_out=0):
+    """An experiment and a result of random numbers."""
+    generator = np.random.default_rng(T)
+    rows = generator.normal(size=(T + 1, D))
+    rest = {"series": rows, "held_out": held_out, "deviation": np.ones(D)}
+    rest["columns"] = tuple(f"feature {n + 1}" for n in range(D))
+    params = Parameters(*(np.zeros((*E, *shape)) for shape in ((D, 6), (6, 6), (6, D))))
+    data = rows[:-1, None], rows[1:, None], np.zeros((1, 6))
+    losses, *curves = (generator.random(shape) for shape in ((3, *E), (T, *E, D), (G, *E, D)))
+    return Experiment("made up", *data, params, **rest), Result(losses, *curves)
+
+
+def test_tables_have_the_medians_of_networks_that_converged():
+    """The last 40 rows of a long series, and the first three of many columns."""
+    experiment, result = made_up(T=50, D=4, E=(4,), G=60, held_out=9)
+    result.predictions[2, 1] = np.inf
+    fine = [0, 2, 3]
+    head, first, *body, last = run.series_table(experiment, result)
+    assert [name.split() for name in head.split("  ") if name][-1] == [
+        "free-running",
+        "feature",
+        "3",
+    ]
+    assert (first, last) == ("...  (10 earlier times)", "...  (11 later times)")
+    one, free = (np.median(curve[:, fine], axis=1) for curve in result[1:])
+    for t, line in enumerate(body, start=10):
+        numbers = [int(line.split()[0]), *map(float, line.split()[1:])]
+        curves = [experiment.series[1:], one, np.concatenate([np.full((41, 4), np.nan), free])]
+        expected = [c[t, d] for d in range(3) for c in curves if t < len(c)]
+        np.testing.assert_allclose(
+            numbers, [t + 2, *np.array(expected)[~np.isnan(expected)]], atol=1e-6
+        )
+    _, *lines = run.error_table(experiment, result)
+    assert [line.split(",")[0] for line in lines] == ["trained on"] * 3 + ["held out"] * 3
+    for n, line in enumerate(lines):
+        steps, actual = slice(41) if n < 3 else slice(41, 50), experiment.series[:, n % 3]
+        errors = result.predictions[steps, :, n % 3] - actual[1:][steps, None]
+        error = np.median(np.sqrt((errors[:, fine] ** 2).mean(axis=0)))
+        naive = np.sqrt((np.diff(actual)[steps] ** 2).mean())
+        np.testing.assert_allclose([*map(float, line.split()[-2:])], [error, naive], atol=1e-6)
+
+
+# The network computes without rounding: relu, whole numbers, and a W_hh that hands on what the
+# state has from unit to unit, so that the state remembers the last inputs.
+DELAYS = (1, 2, 0, 3)  # the output is 1 × the input + 2 × the one before, and so on
+
+
+@pytest.mark.parametrize("E", [(), (3,)])
+@pytest.mark.parametrize(("T", "held_out", "steps"), [(3, 0, 7), (101, 90, 2), (250, 111, 0)])
+def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held_out, steps):
+    monkeypatch.setattr(run, "STEPS_PER_PASS", 100)
+    factors = np.arange(1.0, 1 + np.prod(E, dtype=int)).reshape(E)[..., None, None]
+    weights = np.eye(1, 4), np.eye(4, k=1), np.array(DELAYS, float)[:, None]
+    params = Parameters(*(np.broadcast_to(W, (*E, *W.shape)) for W in weights))
+    params = params._replace(W_hy=params.W_hy * factors)
+    x = np.random.default_rng(T).integers(0, 9, (T, 1, 1)).astype(float)
+    state = np.array([[1.0, 2.0, 3.0, 4.0]])
+    experiment = Experiment("", x, x, state, params, held_out=held_out)
+
+    def expected(inputs):
+        before = np.concatenate([state[0, ::-1], inputs])
+        return sum(w * before[4 - j : 4 - j + len(inputs)] for j, w in enumerate(DELAYS))
+
+    one, free = predict(rnn, params, experiment, Objective("relu"), steps)
+    assert bits(one) == bits(expected(x[:, 0, 0]).reshape(-1, *(1 for _ in E), 1) * factors[..., 0])
+    fed = x[: T - held_out, 0, 0]
+    for _ in range(steps + 1):
+        fed = np.append(fed, expected(fed)[-1])
+    first = free if E == () else free[:, 0]  # whose factor is 1
+    assert bits(first) == bits(fed[T - held_out + 1 :].reshape(steps, 1))
+
+
+# -- plots ----------------------------------------------------------------------------------------
+
+
+def lines(axes):
+    return {line.get_label(): [*map(list, line.get_data())] for line in axes.lines}
+
+
+def figure_of(experiment, results):
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    plots.draw_results(figure, experiment, results)
+    figure.draw_without_rendering()
+    return figure
+
+
+KINDS: list[dict] = [{"T": 20}, {"D": 6, "E": (4,)}, {"T": 140, "held_out": 12, "D": 2}]
+
+
+@pytest.mark.needs_matplotlib
+@pytest.mark.parametrize("packages", [("numpy_rnn",), ("numpy_rnn", "my_rnn")])
+@pytest.mark.parametrize("kind", KINDS)
+def test_plot_has_the_values_at_their_times(kind, packages):
+    """Medians over the networks that converged; nothing covers anything."""
+    experiment, result = made_up(**kind)
+    if "E" in kind:
+        result.losses[-1, 1] = np.nan
+    T, fine = len(experiment.x), result.converged()
+    figure = figure_of(experiment, dict.fromkeys(packages, result))
+    *series, losses = figure.axes
+    assert len(series) == min(len(experiment.columns), 4)
+    for feature, axes in enumerate(series):
+        shown = lines(axes)
+        assert shown["actual"] == [[*range(1, T + 2)], experiment.series[:, feature].tolist()]
+        for name in packages:
+            by = f", {name}" * (len(packages) > 1)
+            for label, (begin, values) in [*result.curves(experiment).items()][1:]:
+                times, found = shown[label + by]
+                assert times == [*range(begin, begin + len(values))]
+                medians = np.median(values[:, fine][..., feature], axis=1)
+                np.testing.assert_allclose(found, medians, rtol=1e-12)
+        assert ("held out from here on" in shown) == bool(experiment.held_out)
+        assert axes.get_ylabel() == experiment.columns[feature]
+    low, medians, high = np.percentile(result.losses[:, fine], (10, 50, 90), axis=1)
+    assert [lines(losses)[name] for name in packages] == [[[1, 2, 3], medians.tolist()]] * len(
+        packages
+    )
+    if "E" in kind:
+        corners = losses.collections[0].get_paths()[0].vertices[:, 1]
+        assert all(np.abs(corners - value).min() <= 1e-12 for value in (*low, *high))
+    assert losses.get_yscale() == "log"
+    boxes = [axes.get_window_extent() for axes in [*figure.axes, series[0].get_legend()]]
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
+@pytest.mark.needs_matplotlib
+def test_plot_files(capsys, monkeypatch):
+    """Their formats, LaTeX in the settings of the user, names of any characters, and no plot."""
+    matplotlib = pytest.importorskip("matplotlib")
+    Path("$x_ 漢.csv").write_text('"$\\foo 漢","b"\n1,2\n2,1\n3,5\n4,3\n', encoding="utf-8")
+    with matplotlib.rc_context({"text.usetex": True}):
+        for name, start in {"a.pdf": b"%PDF", "a.SVG": b"<?xml", "a.jpg": b"\xff\xd8"}.items():
+            words = ["--data", "$x_ 漢.csv", "--epochs", 1, "--plot", name]
+            assert succeed(numpy_rnn, capsys, *words).endswith(f"plot saved to {name}\n")
+            assert Path(name).read_bytes().startswith(start)
+    assert succeed(numpy_rnn, capsys, "--epochs", 1).endswith("plot saved to numpy_rnn.png\n")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ended = command(numpy_rnn, capsys, "--epochs", 1)
+    assert (ended.status, ended.err) == (0, "numpy_rnn: no plot: matplotlib is not installed\n")
+    assert "install it, or use --no-plot" in refused(numpy_rnn, capsys, "--plot", "b.png")

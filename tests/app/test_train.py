@@ -1,0 +1,265 @@
+"""The command `train` on a series: its numbers, its files, and how it ends."""
+
+import csv
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import redirect_stderr
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from children import environment, run, start
+from comparing import bits
+from in_process import command, configured, contents, main, succeed
+
+import numpy_rnn
+from numpy_rnn.app import command_line
+from numpy_rnn.app.experiment import load_run, prepare
+from numpy_rnn.app.run import Trainer
+
+# 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors
+# have all signs, so they walk about √6000·2^-24 = 4.6e-6 away. In float64 the same is 9e-15.
+ROUNDING = {"float32": 5e-6, "float64": 1e-12}
+
+
+def default_experiment_in_plain_numpy(last):
+    """Losses of so many epochs, the series, its predictions and 20 free-running values."""
+    generator = np.random.default_rng(0)
+    W_xh, W_hh = generator.normal(0, 0.4, 6), generator.normal(0, 0.4, (6, 6))
+    W_hy = generator.normal(0, 0.3, 6)
+    series = np.sin(np.linspace(2, 10, 21))
+    losses = []
+    for _ in range(last):
+        h, loss = np.zeros(6), 0.0
+        for x, target in pairwise(series):
+            before, h = h, np.tanh(x * W_xh + h @ W_hh)
+            error = h @ W_hy - target
+            loss += error**2 / 2
+            da = error * W_hy * (1 - h**2)
+            W_xh, W_hh = W_xh - 0.1 * x * da, W_hh - 0.1 * np.outer(before, da)
+            W_hy = W_hy - 0.1 * error * h
+        losses.append(loss)
+    y: list[float] = []
+    h = np.zeros(6)
+    for step in range(40):
+        h = np.tanh((series[step] if step < 20 else y[-1]) * W_xh + h @ W_hh)
+        y.append(float(h @ W_hy))
+    return {"loss": losses, "actual": series[1:], "predicted": y[:20], "free-running": y[20:]}
+
+
+def rows_in(path):
+    """The rows of a file of results by kind."""
+    with open(path, encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["kind", "epoch", "time", "column", "network", "value"]
+    kinds = dict.fromkeys(row[0] for row in rows)
+    return {kind: [row for row in rows if row[0] == kind] for kind in kinds}
+
+
+def values_in(path):
+    """The numbers in a file of results by kind."""
+    return {kind: [float(row[-1]) for row in rows] for kind, rows in rows_in(path).items()}
+
+
+def test_default_experiment(rnn, capsys):
+    """300 epochs in float32 with numpy_rnn; 10 in float64 with torch_rnn, which is slow."""
+    last, dtype = (300, "float32") if rnn is numpy_rnn else (10, "float64")
+    changed = ["--dtype", dtype] * (dtype != "float32") + ["--epochs", last] * (last != 300)
+    out = succeed(rnn, capsys, "--no-plot", "--output", "r.csv", *changed)
+    found = values_in("r.csv")
+    for name, values in default_experiment_in_plain_numpy(last).items():
+        # a prediction is fed back 20 times, and at every return its error adds to the next
+        allowed = {"actual": 0, "free-running": 20 * ROUNDING[dtype]}.get(name, ROUNDING[dtype])
+        assert np.abs(np.subtract(found[name], values)).max() <= allowed, name
+    printed = dict(re.findall(r"^ *(\d+) +(\S+)$", out.split("time")[0], re.MULTILINE))
+    assert [*map(int, printed)] == [1, *range(10, last + 1, 10)]
+    for epoch, loss in printed.items():
+        assert abs(float(loss) - found["loss"][int(epoch) - 1]) <= 5.01e-7
+
+
+def test_loss_of_an_epoch_is_that_of_its_steps():
+    """Of a mean, also where the last window has fewer steps."""
+    for reduction, total in (("sum", 1), ("mean", 20)):
+        options = f"--epochs 2 --k1 3 --k2 5 --seeds 2 --dtype float64 --reduction {reduction}"
+        series = Trainer(numpy_rnn, prepare(configured(options)), configured(options))
+        expected = np.zeros((2, 2))
+        for update in series:
+            steps = update.window.loss_steps if reduction == "mean" else 1
+            expected[update.epoch - 1] += update.loss * steps / total
+        np.testing.assert_allclose(series.losses, expected, rtol=1e-14)
+
+
+def test_output_has_every_number_in_its_place(capsys):
+    data = np.random.default_rng(0).normal(0, 1, (12, 2))
+    np.savetxt("s.csv", data, delimiter=",", fmt="%.17g", header='a,"per, cent"', comments="")
+    options = (
+        "--epochs 2 --seeds 3 --data s.csv --standardize --held-out 3 --output r.csv --no-plot"
+    )
+    succeed(numpy_rnn, capsys, *options.split())
+    rows, each = rows_in("r.csv"), ["1", "2", "3"]
+    assert [row[1:5] for row in rows["loss"]] == [[e, "", "", n] for e in "12" for n in each]
+    columns = "a", "per, cent"
+    places = [["", str(t), c, n] for t in range(2, 13) for n in each for c in columns]
+    assert [row[1:5] for row in rows["predicted"]] == places
+    assert [row[1:5] for row in rows["free-running"]] == places[-18:]
+    assert values_in("r.csv")["actual"] == data[1:].ravel().tolist()
+
+
+def test_results_are_in_units_of_the_data(capsys):
+    """A standardized run is that of the standardized rows."""
+    data = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
+    mean, deviation, found = data[:12].mean(axis=0), data[:12].std(axis=0), []
+    for rows, option in ((data, "--standardize"), ((data - mean) / deviation, "--no-standardize")):
+        np.savetxt("s.csv", rows, delimiter=",", fmt="%.17g")
+        options = f"--data s.csv --held-out 3 --epochs 4 --dtype float64 {option} --no-plot"
+        succeed(numpy_rnn, capsys, *options.split(), "--output", "r.csv")
+        found.append(values_in("r.csv"))
+    for kind, values in found[0].items():
+        other = np.reshape(found[1][kind], (-1, 2 - (kind == "loss")))
+        units = other if kind == "loss" else other * deviation + mean
+        np.testing.assert_allclose(values, units.ravel(), rtol=1e-9)
+
+
+CONTINUED = {
+    "plain": "--k1 3 --k2 7",
+    "momentum": "--momentum 0.9 --nesterov --k1 20 --k2 20 --seeds 2 --learning-rate 0.01",
+    "adagrad": "--adagrad --bias",
+    "text": "--text t.txt --k1 5 --k2 8 --hidden-size 4 --sample 0",
+}
+
+
+@pytest.mark.parametrize("case", CONTINUED)
+def test_one_epoch_at_a_time_is_all_at_once(rnn, capsys, case):
+    """Bit for bit, weights and velocity, by --save and --weights; and the losses."""
+    Path("t.txt").write_text("a man, a plan, a canal: panama! " * 2)
+    words = [*CONTINUED[case].split(), "--no-plot"]
+    succeed(rnn, capsys, *words, "--epochs", 3, "--save", "whole.npz", "--output", "whole.csv")
+    losses, start = [], []
+    for epoch in "123":
+        options = ["--epochs", 1, "--save", f"{epoch}.npz", "--output", f"{epoch}.csv", *start]
+        out = succeed(rnn, capsys, *words, *options)
+        assert ("weights and velocity from" in out) == (case != "plain" and epoch != "1")
+        losses += values_in(f"{epoch}.csv")["loss"]
+        given = {"--seeds", "2", "--hidden-size", "4", "--bias"}  # the file has them
+        words = [word for word in words if word not in given]
+        start = ["--weights", f"{epoch}.npz"]
+    assert losses == values_in("whole.csv")["loss"]
+    whole, parts = load_run("whole.npz"), load_run("3.npz")
+    assert (whole[1] is None) == (case == "plain")
+    for one, other in zip([*whole[0], *(whole[1] or ())], [*parts[0], *(parts[1] or ())]):
+        assert (one is other is None) or bits(one) == bits(other)
+    for name in ("alphabet", "smoothed"):
+        assert whole[2][name] == parts[2][name]
+
+
+def test_sums_of_squares_are_no_velocity(capsys):
+    """Only weights are taken from a file of another kind of step."""
+    succeed(
+        numpy_rnn, capsys, *["--momentum", "0.5", "--save", "m.npz", "--epochs", "1", "--no-plot"]
+    )
+    out = succeed(numpy_rnn, capsys, "--weights", "m.npz", "--adagrad", "--epochs", 1, "--no-plot")
+    assert "weights from m.npz" in out
+
+
+DIVERGING = {  # the epoch, the update and the first tensor that is not finite
+    "--learning-rate 1e30 --nonlinearity relu": r"epoch 1, update \d+: \w+",
+    "--learning-rate 0.5 --nonlinearity relu --k1 4": r"epoch \d+, update \d: \w+",
+    "--weights flow.npz --k1 20": "epoch 1, update 1: loss",
+    "--weights gradient.npz --k1 20 --nonlinearity relu": "epoch 1, update 1: dW_hy",
+}
+
+
+@pytest.mark.parametrize("options", DIVERGING)
+def test_divergence_is_one_line(rnn, capsys, options):
+    """Nothing is written: float32 has 3e38 as its largest number."""
+    one = np.ones((1, 1), "f4")
+    np.savez("flow.npz", W_xh=one, W_hh=0 * one, W_hy=1e30 * one)
+    np.savez("gradient.npz", W_xh=1e21 * one, W_hh=0 * one, W_hy=1e-3 * one)
+    before = sorted(os.listdir())
+    words = [*options.split(), "--save", "r.npz", "--output", "r.csv", "--plot", "r.png"]
+    ended = command(rnn, capsys, "--epochs", 60, *words)
+    place = DIVERGING[options]
+    what = f"{rnn.__name__}: the run diverged: {place} is not finite; try a lower --learning-rate"
+    assert ended.status == 1
+    assert re.fullmatch(rf"{what}[^\n]*\n", ended.err), ended.err
+    assert sorted(os.listdir()) == before
+
+
+def test_networks_that_diverge_are_counted_and_left_out(capsys):
+    """They are not saved either; the others have the numbers of runs of their own."""
+    words = "--nonlinearity relu --learning-rate 0.5 --k1 4 --epochs 12 --no-plot --output"
+    options = words.split()
+    ended = command(numpy_rnn, capsys, *options, "r.csv", "--seeds", 4, "--save", "r.npz")
+    assert (ended.status, ended.out.count("nan"), ended.out.count("inf")) == (0, 0, 0)
+    losses = np.reshape(values_in("r.csv")["loss"], (12, 4))
+    fine = np.isfinite(losses).all(axis=0)
+    assert (
+        ended.err == f"numpy_rnn: {4 - fine.sum()} of 4 networks diverged; medians leave them out\n"
+    )
+    assert 0 < fine.sum() < 4
+    assert len(load_run("r.npz")[0].W_hh) == fine.sum()
+
+
+def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
+    """Ctrl-C in epoch 3, with --save and without, and while the file is written."""
+
+    def interrupted(self):
+        if self.updates == 47:
+            os.kill(os.getpid(), signal.SIGINT)
+        return []
+
+    monkeypatch.setattr(Trainer, "lines", interrupted)
+    ended = command(numpy_rnn, capsys, "--momentum", 0.5, "--save", "run.npz")
+    line = "numpy_rnn: interrupted in epoch 3; weights saved to run.npz\n"
+    assert (ended.status, ended.err, os.listdir()) == (130, line, ["run.npz"])
+    options = configured("--momentum 0.5")
+    *_, (expected, _) = zip(Trainer(numpy_rnn, prepare(options), options), range(47))
+    params, velocity, _ = load_run("run.npz")
+    assert bits(params.W_hh) == bits(expected.parameters.W_hh)
+    assert bits(velocity.W_hh) == bits(expected.velocity.W_hh)
+    ended = command(numpy_rnn, capsys)
+    assert (ended.status, ended.err.count("nothing was saved")) == (130, 1)
+    monkeypatch.setattr(os, "replace", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    before = contents()
+    ended = command(numpy_rnn, capsys, "--save", "run.npz")
+    assert (ended.status, ended.err.count("\n"), contents()) == (130, 1, before)
+
+
+def test_bar_on_a_terminal(capsys, monkeypatch):
+    """It counts all updates, and is removed at the end."""
+    monkeypatch.setattr(command_line, "DELAY", 0)
+    expected = succeed(numpy_rnn, capsys, "--epochs", 12, "--log-every", 2, "--no-plot")
+    with redirect_stderr(type("Terminal", (io.StringIO,), {"isatty": lambda _: True})()) as stream:
+        assert main(numpy_rnn, ["--epochs", "12", "--log-every", "2", "--no-plot"]) == 0
+    assert re.search(r"numpy_rnn: .*\d+/240 .*\r +\r$", stream.getvalue(), re.DOTALL)
+    assert capsys.readouterr().out == expected
+
+
+@pytest.mark.slow
+def test_streams_that_fail():
+    """A reader that goes away, a full disk, and streams that are closed."""
+    words = [sys.executable, "-m", "numpy_rnn", "--no-plot"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with start([*words, "--epochs", 1000, "--log-every", 1], text=True, **pipes) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 1)
+    line = "numpy_rnn: the output cannot be written: No space left on device\n"
+    for more, status, err in ((">/dev/full", 2, line), (">&-", 0, ""), ("--epochs x 2>&-", 2, "")):
+        ended = run(["sh", "-c", f'exec "$0" -m numpy_rnn --no-plot {more}', sys.executable])
+        assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", err)
+
+
+@pytest.mark.slow
+def test_torch_is_missing(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
+    script = "import sys; from numpy_rnn.__main__ import torch_main; sys.exit(torch_main())"
+    for arguments in (["-m", "torch_rnn"], ["-c", script]):
+        ended = run([sys.executable, *arguments], env=environment(tmp_path))
+        assert (ended.returncode, ended.stdout) == (2, ""), arguments
+        assert re.match(r"torch_rnn: [^\n]*torch is not installed: [^\n]*\n$", ended.stderr)

@@ -1,0 +1,105 @@
+"""Weights files: what is read and refused, and files that are written whole or not at all."""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+from comparing import bits, fewer
+from hypothesis import given
+from hypothesis import strategies as st
+from in_process import command, contents, refused
+
+import numpy_rnn
+from numpy_rnn import InputError
+from numpy_rnn.app.experiment import load_run, save_run
+
+ONE = numpy_rnn.initial_parameters()
+NAMES = ("W_xh", "W_hh", "W_hy")
+WEIGHTS = {name: getattr(ONE, name) for name in NAMES}
+VELOCITY = {"v" + name: np.ones_like(array) for name, array in WEIGHTS.items()}
+
+
+class Bomb:
+    """An object that creates the file `exploded` when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("exploded", "w")
+
+
+REFUSED: list[tuple[dict, str]] = [  # arrays that are changed, part of the message
+    ({"W_hy": None}, "it has W_xh, W_hh: expected W_xh, W_hh, W_hy and what --save writes"),
+    ({"W": np.ones(3)}, "it has W: expected"),
+    ({"W_hh": np.ones((5, 6), "f4")}, "W_hh has shape (5, 6): expected (6, 6)"),
+    ({"W_hy": np.full((6, 1), np.nan, "f4")}, "W_hy contains NaN or infinity"),
+    ({"W_hh": np.ones((6, 6), "c16")}, "W_hh is complex128: expected float32 or float64"),
+    ({"W_hh": np.ones((6, 6), "i4")}, "W_hh is int32: expected float32 or float64"),
+    ({"W_hh": np.ones((6, 6))}, "W_hh is float64 and the parameters are float32"),
+    ({"W_hh": np.array([Bomb()])}, "is damaged, or no .npz file of plain arrays"),
+    ({"W_xh": np.ones((2, 6), "f4")}, "w.npz has (2, 1) inputs and outputs: expected (1, 1)"),
+    ({"vW_hh": np.ones((6, 6), "f4")}, "velocity: "),
+    ({**VELOCITY, "vW_hh": np.full((6, 6), np.inf, "f4")}, "velocity: W_hh contains NaN"),
+    ({**VELOCITY, "vW_hy": np.ones((6, 2), "f4")}, "velocity: it has another shape"),
+    ({"configuration": np.array("[1")}, "its configuration is damaged"),
+    ({"configuration": np.array('{"alphabet": "ab"}')}, "its configuration is damaged"),
+    ({"configuration": np.array('{"smoothed": NaN}')}, "its configuration is damaged"),
+    ({"configuration": np.array(3.0)}, "its configuration is damaged"),
+]
+
+
+@pytest.mark.parametrize(("changed", "message"), REFUSED)
+def test_refused_weights(capsys, changed, message):
+    arrays = {name: array for name, array in (WEIGHTS | changed).items() if array is not None}
+    np.savez("w.npz", **arrays)
+    assert message in refused(numpy_rnn, capsys, "--weights", "w.npz", "--no-plot")
+    assert not Path("exploded").exists()
+
+
+@fewer(2)
+@given(place=st.integers(0, 2**20), bit=st.integers(0, 7), size=st.integers(0, 2**20))
+def test_damaged_file_is_refused_or_complete(place, bit, size):
+    """A flipped bit and a missing end."""
+    save_run("w.npz", ONE, ONE)
+    whole = Path("w.npz").read_bytes()
+    flipped = bytearray(whole)
+    flipped[place % len(whole)] ^= 1 << bit
+    for content in (bytes(flipped), whole[: size % len(whole)]):
+        Path("w.npz").write_bytes(content)
+        with suppress(InputError):  # any other exception is a failure
+            params, *_ = load_run("w.npz")
+            assert bits(params) == bits(ONE)
+            assert content == bytes(flipped)
+
+
+def test_inputs_are_never_overwritten(capsys):
+    """By whichever of their names."""
+    np.savez("w.npz", **WEIGHTS)
+    for name in ("s.csv", "s.npz", "s.png"):
+        Path(name).write_text("1\n2\n4\n3\n" * 20)
+    os.symlink("s.csv", "link.csv")
+    for words in (
+        "--weights w.npz --save ./w.npz",
+        "--data s.csv --output link.csv",
+        "--data link.csv --output s.csv",
+        "--text s.npz --save s.npz",
+        "--data s.png --plot s.png",
+    ):
+        assert "expected different files" in refused(numpy_rnn, capsys, *words.split())
+
+
+@pytest.mark.parametrize("reason", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_failed_write_changes_nothing(capsys, monkeypatch, reason):
+    """Its message is one line."""
+    for name in ("a.npz", "a.csv"):
+        Path(name).write_bytes(b"old")
+    before = contents()
+    monkeypatch.setattr(os, "replace", Mock(side_effect=reason))
+    for option, name in (("--save", "a.npz"), ("--output", "a.csv")):
+        ended = command(numpy_rnn, capsys, "--epochs", 1, option, name, "--no-plot")
+        line = f"numpy_rnn: {name} cannot be written: No space left; choose another place\n"
+        line = line if isinstance(reason, OSError) else "numpy_rnn: interrupted\n"
+        status = 2 if isinstance(reason, OSError) else 130
+        assert (ended.status, ended.err, contents()) == (status, line, before)
