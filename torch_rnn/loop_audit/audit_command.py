@@ -7,13 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from numpy_rnn.common.errors import InputError, check_integer, failed
+from numpy_rnn.common.errors import InputError, check_integer, errors_about, failed
 from torch_rnn.loop_audit.audit_report import Report
 from torch_rnn.loop_audit.records import HIDDEN, OWN
 from torch_rnn.loop_audit.watch import Watch
 
-HELP = """\
-usage: python -m torch_rnn audit [--updates N] SCRIPT [arguments of the script]
+EXPECTED = "[--updates N] SCRIPT [arguments of the script]"
+HELP = f"""\
+usage: python -m torch_rnn audit {EXPECTED}
 
 Run a training script as it is, and report what its loop computes: truncation in terms of
 TBPTT(k1, k2), where states come from, losses, optimizers, clipping. Warnings name what is
@@ -22,36 +23,29 @@ probably not meant. The report is printed on standard error; the exit status is 
   --updates N  record the first N updates (200)"""
 
 
-def parse(words: list[str]) -> tuple[int, str, bytes, list[str]]:
-    """The number of updates, the script, its source and its arguments. Raises InputError."""
-    updates = 200
-    if words[:1] == ["--updates"] and words[1:]:
-        words = [f"--updates={words[1]}", *words[2:]]
-    if words and words[0].startswith("--updates="):
-        text, *words = words[0].partition("=")[2], *words[1:]
-        updates = check_integer("--updates", int(text) if text.isdecimal() else text, 1)
-    if not words or words[0].startswith("-"):
-        given = f"unknown option {words[0]}" if words else "no script"
-        raise InputError(f"{given}: expected [--updates N] SCRIPT [arguments of the script]")
-    try:
-        return updates, words[0], Path(words[0]).read_bytes(), words[1:]
-    except OSError as error:
-        raise InputError(f"the script {words[0]} cannot be read: {error.strerror}") from None
-
-
 def run(words: list[str]) -> int:
     """Run the command. Returns the exit status, or raises what the script raises."""
     if words[:1] in (["-h"], ["--help"]):
         print(HELP)
         return 0
+    updates: int | str = 200
     try:
-        updates, script, source, arguments = parse(words)
+        if words[:1] == ["--updates"] and words[1:]:
+            words = [f"--updates={words[1]}", *words[2:]]
+        if words and words[0].startswith("--updates="):
+            text, *words = words[0].partition("=")[2], *words[1:]
+            updates = int(text) if text.isdecimal() else text
+        watch = Watch(check_integer("--updates", updates, 1))
+        if not words or words[0].startswith("-"):
+            given = f"unknown option {words[0]}" if words else "no script"
+            raise InputError(f"{given}: expected {EXPECTED}")
+        with errors_about(f"the script {words[0]}"):
+            source = Path(words[0]).read_bytes()
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
-    sys.argv, sys.path[0] = [script, *arguments], os.path.dirname(os.path.realpath(script))
+    sys.argv, sys.path[0] = words, os.path.dirname(os.path.realpath(words[0]))
     main = sys.modules["__main__"] = ModuleType("__main__")
-    main.__dict__.update(__builtins__=builtins, __file__=os.path.abspath(script))
-    watch = Watch(updates)
+    main.__dict__.update(__builtins__=builtins, __file__=os.path.abspath(words[0]))
     watch.start()
     try:
         exec(compile(source, main.__dict__["__file__"], "exec"), main.__dict__)
@@ -74,12 +68,10 @@ def without_own_frames(error: BaseException) -> TracebackType | None:
     """The traceback of an error without the frames of the audit, also in those it comes from."""
     if (former := error.__cause__ or error.__context__) is not None:
         former.__traceback__ = without_own_frames(former)
-    traces = list[TracebackType]()
-    trace = error.__traceback__
-    while trace is not None:
-        is_own = trace.tb_frame.f_code.co_filename.startswith((OWN, HIDDEN))
-        traces += [] if is_own else [trace]
-        trace = trace.tb_next
-    for each, following in zip(traces, [*traces[1:], None]):
-        each.tb_next = following
-    return traces[0] if traces else None
+    traces, following = [error.__traceback__], None
+    while (trace := traces[-1]) is not None:
+        traces.append(trace.tb_next)
+    for trace in reversed(traces):
+        if trace and not trace.tb_frame.f_code.co_filename.startswith((OWN, HIDDEN)):
+            trace.tb_next, following = following, trace
+    return following

@@ -16,7 +16,7 @@ from torch_rnn.loop_audit.watch import Watch
 NOTHING, WIDTH, MAX_LISTED = "no update was seen", 100, 3
 INITIAL = {
     "carried": "a carried state", "learned": "a learned state", "given": "a state of the script",
-    "computed": "a computed state with a gradient", "leaf": "a state whose gradient is passed on",
+    "computed": "a computed state with a gradient",
 }  # fmt: skip
 
 
@@ -109,8 +109,7 @@ class Report:
         padded = ", some padded" if any(w.passes[0].is_padded for w in windows) else ""
         kinds = sorted({INITIAL.get(w.initial, w.initial) for w in windows})
         is_full = all(w.reach == w.steps and w.initial != "carried" for w in windows)
-        is_unknown = any(w.initial == "leaf" for w in windows)  # the script passes a gradient on
-        how = "BPTT" if is_unknown else "full BPTT" if is_full else "truncated BPTT"
+        how = "full BPTT" if is_full else "truncated BPTT"
         lines = [f"{how}, windows of {lengths} steps{padded}, each from {' or '.join(kinds)}"]
         lines += [f"gradient over {reach}"] if how == "truncated BPTT" and reach != lengths else []
         per_update = ranged(sum(w.with_loss for w in found) for found in updates)

@@ -6,8 +6,6 @@ from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
-from torch.nn.modules.rnn import RNNBase, RNNCellBase
-from torch.nn.utils.rnn import PackedSequence
 
 from torch_rnn.loop_audit import records
 from torch_rnn.loop_audit.records import Pass, RecurrentModule, place
@@ -15,9 +13,8 @@ from torch_rnn.loop_audit.records import Pass, RecurrentModule, place
 MARK = "torch_rnn.pass"  # key of the metadata of a node that ends a pass: {output number: Mark}
 LOSS = "torch_rnn.loss"  # key of the LossCall whose result a node is
 COPIED = {0, 1, 2, *(2**n for n in range(2, 16))}  # updates before one whose inputs are copied
-ROWS, NUMBERS, MAX_KNOWN, MAX_NODES = 4, 8, 40_000, 200
-
-
+NUMBERS, MAX_KNOWN, MAX_NODES = 8, 40_000, 200
+is_functional = torch._C._functorch.is_functorch_wrapped_tensor
 # The end of a pass in the graph: its output "out", "h" or "c", and the nodes before the pass
 Mark = namedtuple("Mark", "owner output before")
 
@@ -64,8 +61,7 @@ class Graph:
 def row_keys(state: torch.Tensor) -> list[tuple[float, ...]]:
     """The first numbers of the first rows of a state of the last layer, (L, B, H) or (B, H)."""
     rows = state.detach()[-1] if state.dim() == 3 else state.detach()
-    rows = rows[:ROWS, :NUMBERS] if rows.dim() == 2 else rows[None, :NUMBERS]
-    return [tuple(row) for row in rows.tolist()]
+    return [tuple(row) for row in rows.reshape(-1, rows.shape[-1])[:4, :NUMBERS].tolist()]
 
 
 class ForwardRecorder:
@@ -87,47 +83,48 @@ class ForwardRecorder:
         for path, each in module.named_modules():
             self.names.setdefault(each, f"{name}.{path}" if path else name)
         for path, p in module.named_parameters():
-            if p.requires_grad and not torch._C._functorch.is_functorch_wrapped_tensor(p):
+            if p.requires_grad and not is_functional(p):
                 self.updates.register(p, f"{name}.{path}")
         if isinstance(module, torch.jit.ScriptModule) or name.startswith("OptimizedModule"):
             self.updates.unseen["compiled modules"] = place()
 
     def after_forward(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
         """Record the pass of a recurrent module."""
-        if not isinstance(module, RNNBase | RNNCellBase):
+        if not isinstance(module, records.RECURRENT):
             return
         given = kwargs | dict(zip(("input", "hx"), args))
-        x, states = given["input"], given.get("hx")
+        x, states, out = given["input"], given.get("hx"), None
         states = [] if states is None else [states] if torch.is_tensor(states) else list(states)
-        out: Any = None
-        out, last = (None, output) if isinstance(module, RNNCellBase) else output
-        outputs = dict(zip("hc", [last] if torch.is_tensor(last) else last))
-        if torch._C._functorch.is_functorch_wrapped_tensor(outputs["h"]):
+        if isinstance(module, nn.RNNBase):
+            out, output = output
+        outputs = dict(zip("hc", [output] if torch.is_tensor(output) else output))
+        if is_functional(outputs["h"]):
             self.updates.unseen["calls inside of torch.func"] = place()
             return
         if (net := self.recurrent.get(module)) is None:
             net = self.recurrent[module] = RecurrentModule(module, self.names.get(module, ""))
             self.updates.modules.append(net)
-        sizes = x.batch_sizes if isinstance(x, PackedSequence) else None
+        sizes = None if torch.is_tensor(x) else x.batch_sizes  # of a packed sequence
         if sizes is not None:
             x, out = x.data, out.data
-        is_sequence = not net.is_cell and sizes is None and x.dim() == 3
-        shape = (1, 1, *x.shape)[-3:-1] if net.is_cell or is_sequence else (len(x), 1)
-        steps, batch = shape[::-1] if is_sequence and net.batch_first else shape
-        if sizes is not None:
             steps, batch = len(sizes), int(sizes[0])
+        elif net.is_cell:
+            steps, batch = 1, x.shape[:-1].numel()
+        else:
+            steps, batch = (*x.shape[:-1], 1)[:2]
+            steps, batch = (batch, steps) if net.batch_first and x.dim() == 3 else (steps, batch)
         outputs |= {} if out is None else {"out": out}
         has_gradient = any(t.grad_fn is not None for t in outputs.values())
         net.passes[steps, batch, has_gradient] += 1
         self.number += 1
-        draws, backwards = self.updates.shuffled_draws, self.updates.backward_count
-        counts = self.number, net.updates, backwards, draws, steps, batch
-        each = Pass(net, place(), *counts, has_gradient, sizes)
+        counts = net.updates, self.updates.backward_count, self.updates.shuffled_draws
+        each = Pass(net, place(), self.number, *counts, steps, batch, has_gradient, sizes)
+        is_sequence = not net.is_cell and sizes is None and x.dim() == 3
         if is_sequence:
             self.look_at_input(each, x)
         if states:
             self.look_at_state(each, states)
-        self.remember(each, outputs, is_sequence and net.returns_states)
+        self.remember(each, outputs, is_sequence and not net.is_bidirectional)
         if has_gradient:
             self.follow(each, x, states, outputs)
 
@@ -150,22 +147,23 @@ class ForwardRecorder:
     def remember(self, each: Pass, outputs: dict[str, torch.Tensor], has_states: bool) -> None:
         """Remember the last states of a pass, and its outputs if they are its states."""
         for name, known in each.module.states.items():
-            keys = row_keys(outputs[name]) if name in outputs else []
-            found = dict.fromkeys(keys, (each, each.steps))
+            found = dict[Any, Any]()
+            if name in outputs:
+                found = dict.fromkeys(row_keys(outputs[name]), (each, each.steps))
             if name == "h" and has_states:
                 out = outputs["out"].detach().transpose(0, int(each.module.batch_first))
-                rows = enumerate(out[:-1, 0, :NUMBERS].tolist(), start=1)
-                found |= {tuple(row): (each, step) for step, row in rows}
+                rows = out[:-1, 0, :NUMBERS].tolist()
+                found |= {tuple(row): (each, step) for step, row in enumerate(rows, start=1)}
             for key, value in found.items():
                 old = known.get(key)  # the same numbers without a gradient say nothing new
                 if each.has_gradient or old is None or old[0].update != each.update:
                     known[key] = value
-            for key in list(known)[: MAX_KNOWN // 2] if len(known) > MAX_KNOWN else ():
-                del known[key]
+            while len(known) > MAX_KNOWN:
+                del known[next(iter(known))]
 
     def look_at_input(self, each: Pass, x: torch.Tensor) -> None:
         """Find the place of an input (T, B, D) in a tensor, and a view that mixes its rows."""
-        net, node, source = each.module, x.grad_fn, x
+        node, source = x.grad_fn, x
         for _ in range(4):  # as in dropout(embedding(tokens))
             if node is not None and type(node).__name__ != "EmbeddingBackward0":
                 node = node_before(node)
@@ -174,35 +172,29 @@ class ForwardRecorder:
         elif x.grad_fn is not None:
             return
         if source._base is not None:
-            stride = source.stride(int(net.batch_first))
+            stride = source.stride(int(each.module.batch_first))
             each.data = ref(source._base), source.storage_offset(), stride
-        is_time = not net.batch_first and self.updates.batch.get(source.data_ptr()) == source.shape
-        if is_time and each.batch > 1:
-            reason = "a batch of a shuffling DataLoader is the time"
-            net.evidence["time and batch"].append((each.place, reason, *x.shape[:2]))
         if x._base is not None and x.is_contiguous() and x._base.is_contiguous():
             given, now = (*x._base.shape, 1)[:3], tuple(x.shape)
             if given == (now[1], now[0], now[2]) and given[0] != given[1] and 1 not in given[:2]:
-                net.evidence["view"].append((each.place, given, now))
+                each.module.evidence["view"].append((each.place, given, now))
 
     def look_at_state(self, each: Pass, states: list[torch.Tensor]) -> None:
         """Find the kind of the initial state, and the pass that it comes from."""
         net, graph = each.module, Graph(states, MAX_NODES, into_passes=False)
         each.parents = tuple(p for p in graph.passes if p.module is net)
-        leaves, found, found_c = list(graph.leaves.values()), None, None
-        for key in row_keys(states[0]) if not each.parents else ():
-            found = found or (net.states["h"].get(key) if any(key) else None)
-            found_c = found_c or (net.states["c"].get(key) if any(key) else None)
-        each.follows_training = bool(each.parents)
+        keys = [key for key in row_keys(states[0]) if any(key)]
+        found, found_c = (
+            next((known[key] for key in keys if key in known), None)
+            for known in net.states.values()
+        )
         if each.parents:
-            each.initial, each.origin = "carried", records.BEFORE
-        elif not graph.outputs and any(isinstance(leaf, nn.Parameter) for leaf in leaves):
+            each.initial, each.origin, each.follows_training = "carried", records.BEFORE, True
+        elif not graph.outputs and any(isinstance(p, nn.Parameter) for p in graph.leaves.values()):
             each.initial = "learned"
-        elif any(h is leaf for h in states for leaf in leaves):
-            each.initial = "leaf"  # the script may pass its gradient on
         elif found is not None:
             each.initial, each.origin = "carried", self.origin(each, *found)
-        elif graph.outputs or leaves:
+        elif graph.outputs or graph.leaves:
             each.initial = "computed"
         elif any(bool(h.any()) for h in states):
             each.initial = "given"

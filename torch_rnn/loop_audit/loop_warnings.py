@@ -17,14 +17,12 @@ ONCE = {
     "outside": "{}: no optimizer holds it, though it gets a gradient: give it to one, or freeze it",
     "never changed": "{}: never changes, as no gradient reaches it: use it, or leave it out",
     "rate of a group": "the learning rate of group {} of {} is 0, so that it never changes",
-    "softmax": "the input of {} went through {}, which it applies itself: leave that out",
-    "softmax and nll_loss": "nll_loss gets {} and expects log-probabilities: use log_softmax",
+    "input of the loss": "{}",
     "shapes of the loss": "the loss compares shapes {} and {}: each output meets every target",
     "dropped": "the gradients of {} backward passes are zeroed before an optimizer uses them",
-    "clip of nothing": "clipping gets an iterator that has been read before, so it clips nothing",
+    "clip of nothing": "clipping gets no parameters: an iterator can be read only once",
     "clip without effect": "the gradient is clipped before backward() or after step()",
     "rate near zero": "the learning rate falls from {:.2g} to {:.2g}, which changes no weight",
-    "not finite": "update {} is made with a gradient that is NaN or infinite",
     "graphs kept": "the graphs of {} earlier losses are still in memory: keep loss.item() only",
 }
 TWICE = {
@@ -119,10 +117,11 @@ def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     shapes = [key[:2] for key in net.passes if key[2]]
     if len(updates) > 1 and shapes and not net.ids & watch.updates.with_gradient:
         found["no gradient"] = [(net.place,)]
-    attached = [p for w in windows for p in w.passes if p.is_attached]
-    how = f"; {attached_reach(net, watch.updates)}" if attached else ", which makes backward() fail"
-    attached = attached or [p for p in (failed.reached if failed else ()) if p.is_attached]
-    found["state attached"] = [(p.place, how) for p in attached if p.module is net]
+    far = attached_reach(net, watch.updates)
+    how = f"; {far}" if far else ", which makes backward() fail"
+    reached = [p for w in windows for p in w.passes] if far else failed.reached if failed else ()
+    attached = [p for p in reached if p.module is net and any(q.age < p.age for q in p.parents)]
+    found["state attached"] = [(p.place, how) for p in attached]
     distances, copied = {n for _, n in found[ELSEWHERE]}, len(found["target equals the input"])
     # burn-in and stored states are regular, or start from another state
     is_regular = 3 * len(found[NO_GRADIENT]) > carried

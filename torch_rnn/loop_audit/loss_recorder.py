@@ -1,6 +1,7 @@
 """The recorder of losses: their calls, shapes and targets, and the operations before them."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,20 +17,17 @@ RESHAPING = {
     "View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Unsqueeze",
     "Select", "Slice", "Index", "Clone", "Stack", "Unbind", "Cat", "Expand", "Alias",
 }  # fmt: skip
-# By the operation of a loss and the one before it: the kind of a warning, and its values
-WRONG_INPUTS = {
-    ("LogSoftmax", "Softmax"): ("softmax", "cross_entropy", "a softmax"),
-    ("BinaryCrossEntropyWithLogits", "Sigmoid"): ("softmax", "the loss", "a sigmoid"),
-    ("NllLoss", "Softmax"): ("softmax and nll_loss", "probabilities"),
-    ("NllLoss2D", "Softmax"): ("softmax and nll_loss", "probabilities"),
-    ("NllLoss", "Addmm"): ("softmax and nll_loss", "scores"),
-    ("NllLoss2D", "Addmm"): ("softmax and nll_loss", "scores"),
+WRONG_INPUTS = {  # by the operation of a loss and the one before it
+    ("LogSoftmax", "Softmax"): "cross_entropy applies softmax itself: leave out the one before it",
+    ("BinaryCrossEntropyWithLogits", "Sigmoid"): "the loss applies sigmoid itself: leave it out",
+    ("NllLoss", "Softmax"): "nll_loss gets probabilities: use log_softmax instead of softmax",
+    ("NllLoss", "Addmm"): "nll_loss gets scores and expects log-probabilities: use log_softmax",
 }
 
 
 def kind_of(node: Any) -> str:
     """The operation of a node, such as "Softmax"."""
-    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
+    return type(node).__name__.rstrip("0123456789").removesuffix("Backward").removesuffix("2D")
 
 
 class LossRecorder:
@@ -40,9 +38,10 @@ class LossRecorder:
         self.calls, self.reached = list[LossCall](), set[int]()  # those that reached backward()
 
     def call(
-        self, name: str, result: Any, input: Any = None, target: Any = None, *_: Any, **options: Any
-    ) -> None:
+        self, name: str, input: Any = None, target: Any = None, *_: Any, **options: Any
+    ) -> Iterator[None]:
         """Record a call, and look at the shapes of its arguments and at its target."""
+        result: Any = yield
         node = getattr(result, "grad_fn", None)
         if node is None or not isinstance(target, torch.Tensor) or len(self.calls) > MAX_CALLS:
             return
@@ -52,23 +51,20 @@ class LossRecorder:
         node.metadata[LOSS] = call
         self.calls.append(call)
         is_other = name in SAME_SHAPE and shapes[0] != shapes[1]
-        if is_other and (input.detach() - target.detach()).shape != shapes[0]:
+        if is_other and torch.broadcast_shapes(*shapes) != shapes[0]:
             self.evidence["shapes of the loss"].append((call.place, *shapes))
         if self.number > MAX_TARGETS:
             return
         passes = Graph([input], MAX_NODES, into_passes=False).passes
         if len(passes) != 1 or passes[0].module.is_bidirectional:
             return
-        net, given = passes[0].module, passes[0].tokens
+        given = passes[0].tokens
         if given is None and passes[0].copies and target.is_floating_point():
             given = passes[0].copies[0][2]
-        if given is None or given.numel() != target.numel():
-            return
-        values = given.reshape(-1)
-        if not bool((values == values[0]).all()):
-            is_same = torch.equal(values, target.detach().reshape(-1).to(values.dtype))
+        if given is not None and given.numel() == target.numel() and given.unique().numel() > 1:
+            is_same = torch.equal(given.reshape(-1), target.detach().reshape(-1).to(given.dtype))
             kind = "target equals the input" if is_same else "target differs"
-            net.evidence[kind].append((call.place,))
+            passes[0].module.evidence[kind].append((call.place,))
 
     def look_at_graph(self, graph: Graph, where: str) -> None:
         """Look for a softmax before a loss that has one, and for a difference that broadcasts."""
@@ -78,22 +74,17 @@ class LossRecorder:
             for _ in range(30):
                 if source is not None and kind_of(source) in RESHAPING:
                     source = node_before(source)
-            if (kind, kind_of(source)) in WRONG_INPUTS:
-                wrong, *values = WRONG_INPUTS[kind, kind_of(source)]
-                self.evidence[wrong].append((where, *values))
+            if text := WRONG_INPUTS.get((kind, kind_of(source))):
+                self.evidence["input of the loss"].append((where, text))
             power = node_before(node) if kind in ("Mean", "Sum") else None
-            if kind_of(power) in ("Pow", "Abs", "Mul"):
-                self.look_at_difference(node_before(power), where)
-
-    def look_at_difference(self, node: Any, where: str) -> None:
-        """See whether a node is the difference of a column (N, 1) and a row (N), the target."""
-        if kind_of(node) != "Sub" or sum(each is not None for each, _ in node.next_functions) != 1:
-            return
-        output, number = node.next_functions[0]
-        column = () if output is None else tuple(output._input_metadata[number].shape)
-        square = tuple(node._input_metadata[0].shape)
-        if column[1:] == (1,) and column[0] > 1 and square == (column[0], column[0]):
-            self.evidence["shapes of the loss"].append((where, column, column[:1]))
+            difference = node_before(power) if kind_of(power) in ("Pow", "Abs", "Mul") else None
+            before = difference.next_functions if kind_of(difference) == "Sub" else ()
+            if before and before[0][0] and len([each for each, _ in before if each]) == 1:
+                column = tuple(before[0][0]._input_metadata[before[0][1]].shape)
+                square = tuple(difference._input_metadata[0].shape)
+                # a column (N, 1) minus a row (N), the target
+                if column[1:] == (1,) and 1 < column[0] and square == 2 * column[:1]:
+                    self.evidence["shapes of the loss"].append((where, column, column[:1]))
 
     def update(self) -> None:
         """See which of the losses since the latest update reached a backward pass."""

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.rnn import RNNCellBase
 
+RECURRENT = nn.RNNBase | RNNCellBase
 OWN = str(Path(__file__).parent) + os.sep
 FOLDERS = (*torch.__path__, *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 LIBRARIES = (OWN, *(folder + os.sep for folder in FOLDERS))
@@ -54,8 +55,6 @@ class RecurrentModule:
         self.is_bidirectional = bool(getattr(module, "bidirectional", False))
         nonlinearity = f", {module.nonlinearity}" if hasattr(module, "nonlinearity") else ""
         self.kind = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
-        is_plain = not self.is_cell and not self.is_bidirectional and module.num_layers == 1
-        self.returns_states = is_plain and not module.proj_size  # as its outputs
         self.passes = Counter[tuple[int, int, bool]]()  # by steps, batch, and whether with gradient
         self.ids = frozenset(map(id, module.parameters()))
         self.updates, self.is_in_loss = 0, False  # not only through other modules
@@ -86,7 +85,7 @@ class Pass:
     batch: int
     has_gradient: bool
     batch_sizes: torch.Tensor | None  # of a packed input
-    initial: str = "zeros"  # or learned, carried, computed, given, leaf
+    initial: str = "zeros"  # or learned, carried, computed, given
     origin: str = ""  # of a carried state
     parents: tuple["Pass", ...] = ()  # of the same module, joined to it by the graph of the state
     follows_training: bool = False  # its state comes, by passes without gradient, from training
@@ -103,11 +102,6 @@ class Pass:
         return self.update if self.module.updates else self.backward
 
     @property
-    def is_attached(self) -> bool:
-        """Whether the graph joins it to a pass before the latest update."""
-        return any(each.age < self.age for each in self.parents)
-
-    @property
     def is_padded(self) -> bool:
         """Whether its sequences differ in length."""
         return self.batch_sizes is not None and int(self.batch_sizes[-1]) < self.batch
@@ -120,9 +114,9 @@ Clip = namedtuple("Clip", "kind limit place acts parameters")
 # A backward pass: updates before it, losses, ids of the parameters that it reaches, and by pass
 # the steps that it reaches and those with a loss
 Backward = namedtuple("Backward", "number place steps_before losses leaves reached")
-# Passes that are joined by their states: steps, those that the gradient goes through (k2), those
-# whose output enters the loss (k1), and the kind of the initial state
-Window = namedtuple("Window", "passes steps reach with_loss initial")
+# Passes that are joined by their states: steps, those that the gradient goes through (k2), and
+# those whose output enters the loss (k1)
+Window = namedtuple("Window", "passes initial steps reach with_loss")
 
 
 @dataclass(eq=False)
@@ -141,18 +135,17 @@ class Update:
 
     def windows(self, module: RecurrentModule) -> list[Any]:
         """The windows of a module."""
-        reached, roots = dict[Pass, tuple[int, int]](), dict[Pass, Pass]()
-        for each, part in (item for b in self.backwards for item in b.reached.items()):
-            if each.module is module:
-                reached[each] = max(reached.get(each, part), part)
+        parts = [item for b in self.backwards for item in b.reached.items()]
+        reached = dict(sorted(parts, key=lambda item: (item[0].number, item[1])))
         depth, groups = dict[Pass, int](), dict[Pass, list[Pass]]()
-        for each in sorted(reached, key=lambda p: p.number):
+        for each in (p for p in reached if p.module is module):
             parents = [p for p in each.parents if p in depth]
-            roots[each] = min((roots[p] for p in parents), key=lambda p: p.number, default=each)
+            groups[each] = groups[parents[0]] if parents else []
+            groups[each].append(each)
             depth[each] = reached[each][0] + max((depth[p] for p in parents), default=0)
-            groups.setdefault(roots[each], []).append(each)
-        return [
-            Window(passes, sum(p.steps for p in passes), max(depth[p] for p in passes),
-                   sum(reached[p][1] for p in passes), root.initial)
-            for root, passes in groups.items()
-        ]  # fmt: skip
+        found = list[Any]()
+        for passes in (group for each, group in groups.items() if each is group[0]):
+            steps, reach = sum(p.steps for p in passes), max(depth[p] for p in passes)
+            with_loss = sum(reached[p][1] for p in passes)
+            found.append(Window(passes, passes[0].initial, steps, reach, with_loss))
+        return found

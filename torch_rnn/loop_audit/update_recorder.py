@@ -4,13 +4,13 @@ import gc
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
-from torch.utils.data import RandomSampler, default_collate
+from torch.utils.data import RandomSampler
 
 from torch_rnn.loop_audit.forward_recorder import Graph
 from torch_rnn.loop_audit.loss_recorder import LossRecorder
@@ -77,17 +77,13 @@ class UpdateRecorder:
         self.with_gradient, self.unchanged = set[int](), set[int]()  # ids of parameters
         self.optimizers = list[OptimizerRecord]()
         self.unseen = dict[str, str]()  # what cannot be followed, and where
-        self.backward_count, self.backwards = 0, list[Any]()
-        self.current: Any = None  # during a backward pass: its graph, and its record
+        self.backward_count, self.backwards, self.in_backward = 0, list[Any](), False
         self.failed: Any = None  # the latest backward pass, if it raised an error
         self.steps_begun = list[int]()  # updates before each step that has begun
-        self.clips, self.largest = list[Any](), 0.0
+        self.clips = list[Any]()
         self.sentinels = list[tuple[int, Any]]()  # updates before it, and a weak reference
-        # Of DataLoaders: numbers of the iterators, the latest, and shapes by memory, where a
-        # shuffling loader has stacked the batch
-        self.iterators: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self.iterators: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # of DataLoaders
         self.epoch = self.epochs = self.shuffled_draws = 0
-        self.batch = dict[int, torch.Size]()
 
     def register(self, p: torch.Tensor, name: str = "") -> None:
         """Remember a parameter."""
@@ -95,21 +91,18 @@ class UpdateRecorder:
             name = name or f"a parameter of shape {tuple(p.shape)}"
             self.parameters[id(p)] = ref(p), name, bits(p)
 
-    def draw(self, batch: Any, iterator: Any) -> None:
-        """Record a batch of a DataLoader; None at the end."""
+    def draw(self, iterator: Any) -> Iterator[None]:
+        """Record a batch of a DataLoader."""
         self.epochs += iterator not in self.iterators
         self.epoch = self.iterators.setdefault(iterator, self.epochs)
         sampler = getattr(iterator._index_sampler, "sampler", None)
-        is_shuffled = isinstance(sampler, RandomSampler)
-        self.shuffled_draws += is_shuffled
-        is_stacked = is_shuffled and iterator._collate_fn is default_collate
-        parts = batch if is_stacked and isinstance(batch, list) else []
-        self.batch = {each.data_ptr(): each.shape for each in parts if torch.is_tensor(each)}
+        self.shuffled_draws += isinstance(sampler, RandomSampler)
+        yield
 
-    def before_backward(
+    def backward(
         self, roots: Any = (), *_: Any, tensors: Any = None, inputs: Any = None, **__: Any
-    ) -> None:
-        """Walk the graph from the roots."""
+    ) -> Iterator[None]:
+        """Walk the graph from the roots, and record what the gradient reaches."""
         roots = roots if tensors is None else tensors
         roots = [roots] if torch.is_tensor(roots) else list(roots)
         for record in self.optimizers:  # the script may have zeroed gradients by itself
@@ -123,16 +116,39 @@ class UpdateRecorder:
         self.backward_count += 1
         reached = dict.fromkeys(graph.passes, (0, 0))
         backward = Backward(self.backward_count, where, steps, graph.losses, leaves, reached)
-        self.current, self.failed = (graph, backward), backward
         self.losses.reached |= {call.number for call in graph.losses}
         if steps in LOOKED_AT:
             self.losses.look_at_graph(graph, where)
-        for each in graph.passes:
-            each.was_reached = True
         for root in roots:
             if root.grad_fn is not None:
                 sentinel = root.grad_fn.metadata["torch_rnn.sentinel"] = Sentinel()
                 self.sentinels.append((steps, ref(sentinel)))
+        self.in_backward, self.failed = True, backward
+        yield
+        self.in_backward, self.failed = False, backward if sys.exc_info()[1] else None
+        for each in graph.passes:
+            out, *last = (graph.outputs.get((each, name)) for name in ("out", "h", "c"))
+            rows, each.rows, each.tokens = each.rows if out is not None else set(), set(), None
+            is_whole = last != [None, None] or (bool(rows) and each.module.is_bidirectional)
+            extent = each.steps if is_whole else max(rows, default=-1) + 1
+            with_loss = (rows if out else set()) | ({each.steps - 1} if any(last) else set())
+            each.module.is_in_loss |= bool(with_loss)
+            each.was_reached = True
+            reached[each] = extent, len(with_loss)
+        self.backwards = [*self.backwards[-MAX_BACKWARDS:], backward]
+        self.with_gradient |= leaves
+        for record in self.optimizers:
+            if common := record.held & leaves:
+                record.look(graph.leaves[key] for key in common)
+        given = [(each, *copy) for each in graph.passes for copy in each.copies]
+        for net, each in {each.module: each for each in graph.passes if each.copies}.items():
+            if net.weights[0] == (net.updates, backward.number - 1):
+                now, then = net.parameters, net.weights[1]
+                given += [(each, n, now[n].detach(), then[n]) for n in now.keys() & then.keys()]
+        for each, name, tensor, copy in given:
+            each.copies = []
+            if not torch.equal(tensor, copy) and bool(copy.isfinite().all()):
+                each.module.evidence["changed"].append((where, name, each.place))
 
     def gradient_of_output(self, each: Pass, index: int, gradients: Any) -> None:
         """Record the steps whose output gets a gradient."""
@@ -151,33 +167,6 @@ class UpdateRecorder:
             kind = "reverse output" if net.is_bidirectional else "padded output"
             net.evidence[kind] += [(each.place,)] if each.steps > 1 else []
 
-    def after_backward(self, *_: Any, **__: Any) -> None:
-        """Record what the gradient reached, and compare copies with what it was computed from."""
-        (graph, backward), self.current = self.current, None
-        self.failed = None if sys.exc_info()[1] is None else self.failed
-        for each in graph.passes:
-            out, *last = (graph.outputs.get((each, name)) for name in ("out", "h", "c"))
-            rows, each.rows, each.tokens = each.rows if out is not None else set(), set(), None
-            is_whole = last != [None, None] or (bool(rows) and each.module.is_bidirectional)
-            extent = each.steps if is_whole else max(rows, default=-1) + 1
-            with_loss = (rows if out else set()) | ({each.steps - 1} if any(last) else set())
-            each.module.is_in_loss |= bool(with_loss)
-            backward.reached[each] = extent, len(with_loss)
-        self.backwards = [*self.backwards[-MAX_BACKWARDS:], backward]
-        self.with_gradient |= backward.leaves
-        for record in self.optimizers:
-            if common := record.held & backward.leaves:
-                record.look(graph.leaves[key] for key in common)
-        given = [(each, *copy) for each in graph.passes for copy in each.copies]
-        for net, each in {each.module: each for each in graph.passes if each.copies}.items():
-            if net.weights[0] == (net.updates, backward.number - 1):
-                now, then = net.parameters, net.weights[1]
-                given += [(each, n, now[n].detach(), then[n]) for n in now.keys() & then.keys()]
-        for each, name, tensor, copy in given:
-            each.copies = []
-            if not torch.equal(tensor, copy) and bool(copy.isfinite().all()):
-                each.module.evidence["changed"].append((backward.place, name, each.place))
-
     def fresh(self, record: OptimizerRecord, used: bool = False) -> list[Any]:
         """The backward passes whose gradients an optimizer has and has not used, or has."""
         first = record.cleared if used else max(record.cleared, record.used)
@@ -190,30 +179,32 @@ class UpdateRecorder:
         record.dropped += len(self.fresh(record)) if is_dropped else 0
         record.cleared = self.backward_count
 
-    def before_zero_grad(self, owner: Any, *_: Any, **__: Any) -> None:
+    def zero_grad(self, owner: Any, *_: Any, **__: Any) -> Iterator[None]:
         """Note that the gradients of a module or an optimizer are zeroed."""
         is_module = isinstance(owner, nn.Module)
         ids = set(map(id, owner.parameters())) if is_module else self.record_of(owner).held
         for record in self.optimizers:
             if record.held & ids:
                 self.clear(record)
+        yield
 
-    def before_clip(self, parameters: Any, *_: Any, **__: Any) -> None:
-        """Find the largest gradient before it is clipped."""
-        self.largest = max(norms(parameters, math.inf), default=0.0)
-
-    def after_clip(
-        self, kind: str, norm: Any, parameters: Any, limit: Any = None, *_: Any, **options: Any
-    ) -> None:
+    def clip(
+        self, kind: str, parameters: Any, limit: Any = None, *_: Any, **options: Any
+    ) -> Iterator[None]:
         """Record a call of clip_grad_norm_ or clip_grad_value_."""
+        parameters = [parameters] if torch.is_tensor(parameters) else list(parameters)
+        largest = max(norms(parameters, math.inf), default=0.0)
         limit = float(options.get("max_norm", options.get("clip_value", limit)))
-        acts = bool(norm > limit) if kind == "norm" else self.largest > limit
+        norm: Any = yield
+        acts = bool((largest if kind == "value" else norm) > limit)
         clip = Clip(kind, limit, place(), acts, frozenset(map(id, parameters)))
         records = [record for record in self.optimizers if record.held & clip.parameters]
-        first = any(b.leaves & clip.parameters for b in self.backwards) and not records
-        if first or any(map(self.fresh, records)):
+        is_first = not records and any(b.leaves & clip.parameters for b in self.backwards)
+        if not parameters:
+            self.evidence["clip of nothing"].append((clip.place,))
+        if is_first or any(map(self.fresh, records)):
             self.clips += [clip] if math.isfinite(limit) else []
-        elif clip.parameters:
+        elif parameters:
             self.evidence["clip without effect"].append((clip.place,))
 
     def record_of(self, optimizer: Any) -> OptimizerRecord:
@@ -236,12 +227,17 @@ class UpdateRecorder:
         self.record_of(optimizer)
         self.steps_begun.append(len(self.updates))
 
-    def step_ends(self, optimizer: Any, *_: Any) -> None:
+    def step_ends(self, optimizer: Any) -> None:
         """Record an update."""
-        number, where, record = len(self.updates) + 1, place(), self.record_of(optimizer)
-        if not self.steps_begun or self.steps_begun.pop() != len(self.updates):
+        last, where, record = len(self.updates), place(), self.record_of(optimizer)
+        if not self.steps_begun or self.steps_begun.pop() != last:
             return  # an optimizer within this one has made the step
-        held, fresh, ids = held_by(optimizer), self.fresh(record), set(record.held)
+        number, held, fresh, ids = (
+            last + 1,
+            held_by(optimizer),
+            self.fresh(record),
+            set(record.held),
+        )
         self.look_at_gradients(record, fresh, held, where)
         record.used, record.steps = self.backward_count, record.steps + 1
         if record.steps == 1:
@@ -263,23 +259,23 @@ class UpdateRecorder:
             if clips and not any(clip.parameters & net.ids for clip in clips):
                 net.evidence["clip of others"].append((clips[0].place, len(clips[0].parameters)))
         self.losses.update()
-        for is_sure in (False, True) if number % (MIN_KEPT + 2) == 0 else ():
-            self.sentinels = [(n, each) for n, each in self.sentinels if each() is not None]
-            kept = len({n for n, _ in self.sentinels if n < number - 2})
-            if kept >= MIN_KEPT and is_sure:
+        if number % (MIN_KEPT + 2) == 0 and self.kept(number) >= MIN_KEPT:
+            gc.collect()
+            if (kept := self.kept(number)) >= MIN_KEPT:
                 self.evidence["graphs kept"].append((where, kept))
-            elif kept >= MIN_KEPT:
-                gc.collect()
+
+    def kept(self, number: int) -> int:
+        """The number of earlier updates of which a graph is alive."""
+        self.sentinels = [(n, each) for n, each in self.sentinels if each() is not None]
+        return len({n for n, _ in self.sentinels if n < number - 2})
 
     def look_at_gradients(
         self, record: OptimizerRecord, fresh: list[Any], held: list[Any], where: str
     ) -> None:
         """Look at the gradients that a step uses."""
-        number, sizes, last = len(self.updates) + 1, norms(held), len(self.updates)
+        number, last = len(self.updates) + 1, len(self.updates)
         self.with_gradient |= {id(p) for p in held if p.grad is not None}
-        if not all(map(math.isfinite, sizes)):
-            self.evidence["not finite"].append((where, number))
-        if record.dropped and not fresh and not any(sizes):
+        if record.dropped and not fresh and not any(norms(held)):
             self.evidence["zeroed before the step"].append((where, number))
         else:  # the script may have put other gradients there
             p = record.probe[0]() if record.probe else None

@@ -16,8 +16,8 @@ from torch.utils.data import dataloader
 from numpy_rnn.common.errors import one_line
 from torch_rnn.loop_audit.forward_recorder import ForwardRecorder
 from torch_rnn.loop_audit.loss_recorder import LOSSES
-from torch_rnn.loop_audit.records import HIDDEN, place
-from torch_rnn.loop_audit.update_recorder import UpdateRecorder
+from torch_rnn.loop_audit.records import HIDDEN, RECURRENT, place
+from torch_rnn.loop_audit.update_recorder import UpdateRecorder, held_by
 
 Hook = Callable[..., Any]
 
@@ -45,18 +45,20 @@ class Watch:
         """Whether a call is none of the script, or one that torch compiles or traces."""
         if torch.compiler.is_compiling() or not self.is_active or self.is_busy:
             return True
-        if self.updates.current is not None and not in_backward:  # as in a checkpoint
+        if self.updates.in_backward and not in_backward:  # as in a checkpoint
             return True
         is_traced = torch.jit.is_tracing()  # type: ignore[no-untyped-call]
         return bool(is_traced) or threading.get_ident() != self.thread
 
-    def call(self, hook: Hook | None, *args: Any, **kwargs: Any) -> None:
+    def call(self, hook: Hook, *args: Any, **kwargs: Any) -> None:
         """Call a hook. An error of the audit ends the audit and not the script."""
-        if hook is None or self.is_quiet(in_backward=True):
+        if self.is_quiet(in_backward=True):
             return
         self.is_busy = True
         try:
             hook(*args, **kwargs)
+        except StopIteration:  # the end of a hook that is a generator
+            pass
         except Exception as error:
             self.error = one_line(f"{type(error).__name__}: {error}")
             self.stop()
@@ -71,14 +73,14 @@ class Watch:
         """Call a hook of modules, if it has something to do."""
         if torch.compiler.is_compiling():
             return
-        is_recurrent = isinstance(module, nn.RNNBase | nn.modules.rnn.RNNCellBase)
-        if (is_recurrent or module not in self.passes.names) and not self.is_quiet():
+        is_known = module in self.passes.names
+        if (isinstance(module, RECURRENT) or not is_known) and not self.is_quiet():
             self.call(hook, module, *args)
 
-    def patch(self, owner: Any, name: str, before: Hook | None, after: Hook | None) -> None:
-        """Replace a function until `stop` by one that calls hooks, with the same arguments.
+    def patch(self, owner: Any, name: str, hook: Hook) -> None:
+        """Replace a function until `stop` by one that calls a hook, with the same arguments.
 
-        after gets the result before them, None after an error.
+        The hook is a generator, which gets the result by yield, None after an error.
         """
         original = owner.__dict__[name]
 
@@ -87,17 +89,15 @@ class Watch:
             if self.is_quiet():
                 return original(*args, **kwargs)
             shown, result = args, None
-            if name.startswith("clip") and args:
-                is_iterator = hasattr(args[0], "__next__")  # it can be read once
-                shown = [args[0]] if isinstance(args[0], torch.Tensor) else list(args[0]), *args[1:]
-                args = ((p for p in shown[0]), *args[1:]) if is_iterator else args
-                if is_iterator and not shown[0]:
-                    self.updates.evidence["clip of nothing"].append((place(),))
-            self.call(before, *shown, **kwargs)
+            if name.startswith("clip") and args and hasattr(args[0], "__next__"):
+                shown = list(args[0]), *args[1:]  # the iterator can be read once
+                args = (p for p in shown[0]), *args[1:]
+            watcher = hook(*shown, **kwargs)
+            self.call(next, watcher)
             try:
                 result = original(*args, **kwargs)
             finally:
-                self.call(after, result, *shown, **kwargs)
+                self.call(watcher.send, result)
             return result
 
         patched: Any = hooked
@@ -108,40 +108,38 @@ class Watch:
 
     def start(self) -> None:
         """Install the hooks."""
-        updates, passes, patch = self.updates, self.passes, self.patch
-        before, after = (partial(self.on_forward, hook)
-                         for hook in (passes.before_forward, passes.after_forward))  # fmt: skip
+        updates, passes = self.updates, self.passes
+        before = partial(self.on_forward, passes.before_forward)
+        after = partial(self.on_forward, passes.after_forward)
         self.hooks = [
             module_hooks.register_module_forward_pre_hook(before),
             module_hooks.register_module_forward_hook(after, with_kwargs=True),
             optimizer_hooks.register_optimizer_step_pre_hook(self.guard(updates.step_begins)),
             optimizer_hooks.register_optimizer_step_post_hook(self.guard(self.step_ends)),
         ]
-        patch(torch.autograd, "backward", updates.before_backward, updates.after_backward)
-        patch(Optimizer, "zero_grad", updates.before_zero_grad, None)
-        patch(nn.Module, "zero_grad", updates.before_zero_grad, None)
+        self.patch(torch.autograd, "backward", updates.backward)
+        self.patch(dataloader._BaseDataLoaderIter, "__next__", updates.draw)
+        for owner in (Optimizer, nn.Module):
+            self.patch(owner, "zero_grad", updates.zero_grad)
         for owner in (nn.utils, nn.utils.clip_grad):
             for kind in ("norm", "value"):
-                hook = partial(updates.after_clip, kind)
-                patch(owner, f"clip_grad_{kind}_", updates.before_clip, hook)
+                self.patch(owner, f"clip_grad_{kind}_", partial(updates.clip, kind))
         for name in LOSSES:
-            patch(nn.functional, name, None, partial(updates.losses.call, name))
-        patch(dataloader._BaseDataLoaderIter, "__next__", None, updates.draw)
+            self.patch(nn.functional, name, partial(updates.losses.call, name))
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
-        """Record an update, and reduce the audit after the last one."""
+        """Record an update, and after the last one only the mode of the modules."""
+        if self.later or len(self.updates.updates) >= self.limit:
+            self.later.append(self.in_eval(set(map(id, held_by(optimizer)))))
+            if self.later[-1]:
+                number = self.limit + len(self.later)
+                self.updates.evidence["eval mode"].append((place(), number))
+            return
         self.updates.step_ends(optimizer)
         if len(self.updates.updates) >= self.limit:
             self.remove()
-            hook = optimizer_hooks.register_optimizer_step_post_hook(self.guard(self.later_step))
-            self.hooks = [hook]
-
-    def later_step(self, optimizer: Any, *_: Any) -> None:
-        """Look at the mode of the modules in an update after the limit."""
-        ids = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        self.later.append(self.in_eval(ids))
-        if self.later[-1]:
-            self.updates.evidence["eval mode"].append((place(), self.limit + len(self.later)))
+            hook = self.guard(self.step_ends)
+            self.hooks = [optimizer_hooks.register_optimizer_step_post_hook(hook)]
 
     def in_eval(self, ids: set[int]) -> bool:
         """Whether modules with these parameters are in eval mode, and that changes them."""
