@@ -15,9 +15,11 @@ from torch_rnn.loop_audit.watch import Watch
 
 NOTHING, WIDTH, MAX_LISTED = "no update was seen", 100, 3
 INITIAL = {
-    "carried": "a carried state", "learned": "a learned state", "given": "a state of the script",
+    "carried": "a carried state",
+    "learned": "a learned state",
+    "given": "a state of the script",
     "computed": "a computed state with a gradient",
-}  # fmt: skip
+}
 
 
 def ranged(values: Iterable[int]) -> str:
@@ -26,6 +28,44 @@ def ranged(values: Iterable[int]) -> str:
     value, count = found.most_common(1)[0]
     mostly = f", mostly {value} ({count} of {found.total()})" if 2 * count > found.total() else ""
     return str(value) if len(found) == 1 else f"{min(found)} to {max(found)}{mostly}"
+
+
+def schedule(updates: list[list[Any]]) -> tuple[int, int] | None:
+    """(k1, k2) if the windows of the updates are those of TBPTT(k1, k2)."""
+    windows = [found[0] for found in updates]
+    if len(windows) < sum(map(len, updates)) or not any(w.initial == "carried" for w in windows):
+        return None
+    (k1, k2), count = Counter((w.with_loss, w.reach) for w in windows).most_common(1)[0]
+    # chunks of which some steps have no loss are no TBPTT(k1, k2)
+    is_chunk = 2 * sum(w.passes[0].origin == BEFORE for w in windows) > len(windows)
+    is_whole = all(w.steps == k2 for w in windows if (w.with_loss, w.reach) == (k1, k2))
+    is_regular = is_whole and k1 > 0 and (k1 == k2 or not is_chunk)
+    is_most = 2 * count > len(windows) and k2 == max(w.reach for w in windows)
+    return (k1, k2) if is_regular and is_most else None
+
+
+def truncation(net: RecurrentModule, updates: list[list[Any]], far: str) -> str:
+    """The windows of the updates of a module, and how far its gradients reach."""
+    windows = [window for found in updates for window in found]
+    if far or not windows:
+        return f"{far}: the state is attached" if far else "no update by its gradients is seen"
+    if pair := schedule(updates):
+        kind = "chunks" if pair[0] == pair[1] else "windows"
+        return f"TBPTT{pair}: {kind} of {pair[1]} steps, state carried and detached"
+    lengths, reach = ranged(w.steps for w in windows), ranged(w.reach for w in windows)
+    padded = ", some padded" if any(w.passes[0].is_padded for w in windows) else ""
+    kinds = " or ".join(sorted({INITIAL.get(w.initial, w.initial) for w in windows}))
+    is_full = all(w.reach == w.steps and w.initial != "carried" for w in windows)
+    how = "full BPTT" if is_full else "truncated BPTT"
+    line = f"{how}, windows of {lengths} steps{padded}, each from {kinds}"
+    line += f"; gradient over {reach}" if reach != lengths else ""
+    if not net.is_in_loss:
+        line += "; its outputs enter the loss through other modules"
+    elif any(w.with_loss != w.steps for w in windows):
+        per_update = ranged(sum(w.with_loss for w in found) for found in updates)
+        line += f"; steps with a loss per update: {per_update}"
+    several = f"; windows per update: {ranged(map(len, updates))}"
+    return line + several if len(windows) > len(updates) else line
 
 
 class Report:
@@ -47,18 +87,18 @@ class Report:
     def assert_correct(self) -> None:
         """Raise AssertionError if there is a warning, or if no update was seen."""
         found = [f"{w.place}: {w.message}" for w in self.warnings]
-        found += [] if self.updates and not self._watch.error else [self._watch.error or NOTHING]
-        if found:
-            raise AssertionError("\n".join(found))
+        if found or self._watch.error or not self.updates:
+            raise AssertionError("\n".join(found) or self._watch.error or NOTHING)
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
         """Raise AssertionError unless each recurrent module is trained by TBPTT(k1, k2)."""
-        updated = [net for net in self.modules if self._windows(net)]
+        updated = [(net, windows) for net in self.modules if (windows := self._windows(net))]
         if not updated:
             raise AssertionError(self._watch.error or NOTHING)
-        for net in updated:
-            if self._schedule(net) != (k1, k2):
-                found = f"{net.place}: {self._truncation(net)}"
+        for net, windows in updated:
+            far = attached_reach(net, self.updates)
+            if far or schedule(windows) != (k1, k2):
+                found = f"{net.place}: {truncation(net, windows, far)}"
                 raise AssertionError(f"{found}; expected TBPTT({k1}, {k2})")
 
     def __str__(self) -> str:
@@ -76,63 +116,19 @@ class Report:
         return "\n".join(wrapped)
 
     def _windows(self, net: RecurrentModule) -> list[list[Any]]:
-        """The windows of each update of a module that has some."""
         return [windows for u in self.updates if net in u.modules and (windows := u.windows(net))]
 
-    def _schedule(self, net: RecurrentModule) -> tuple[int, int] | None:
-        """(k1, k2) if the loop is TBPTT(k1, k2): one window per update, from a carried state."""
-        updates = self._windows(net)
-        windows = [found[0] for found in updates]
-        carried = [w for w in windows if w.initial == "carried"]
-        if not carried or any(len(found) > 1 for found in updates) or attached_reach(net, self):
-            return None
-        (k1, k2), count = Counter((w.with_loss, w.reach) for w in windows).most_common(1)[0]
-        is_chunk = 2 * sum(w.passes[0].origin == BEFORE for w in windows) > len(windows)
-        is_whole = all(w.steps == k2 for w in windows if (w.with_loss, w.reach) == (k1, k2))
-        is_most = k2 == max(w.reach for w in windows) and k1 >= max(w.with_loss for w in carried)
-        # chunks of which some steps have no loss are no TBPTT(k1, k2)
-        is_regular = is_whole and is_most and k1 > 0 and (k1 == k2 or not is_chunk)
-        return (k1, k2) if is_regular and 3 * count >= len(windows) else None
-
-    def _truncation(self, net: RecurrentModule) -> str:
-        """The windows of the loop, and how far its gradients reach."""
-        updates, far, pair = self._windows(net), attached_reach(net, self), self._schedule(net)
-        windows = [window for found in updates for window in found]
-        if not windows:
-            return "no update by its gradients is seen"
-        if far:
-            return f"{far}: the state is attached"
-        if pair:
-            kind = "chunks" if pair[0] == pair[1] else "windows"
-            return f"TBPTT{pair}: {kind} of {pair[1]} steps, state carried and detached"
-        lengths, reach = (ranged(w.steps for w in windows), ranged(w.reach for w in windows))
-        padded = ", some padded" if any(w.passes[0].is_padded for w in windows) else ""
-        kinds = sorted({INITIAL.get(w.initial, w.initial) for w in windows})
-        is_full = all(w.reach == w.steps and w.initial != "carried" for w in windows)
-        how = "full BPTT" if is_full else "truncated BPTT"
-        lines = [f"{how}, windows of {lengths} steps{padded}, each from {' or '.join(kinds)}"]
-        lines += [f"gradient over {reach}"] if how == "truncated BPTT" and reach != lengths else []
-        per_update = ranged(sum(w.with_loss for w in found) for found in updates)
-        if not net.is_in_loss:
-            lines.append("its outputs enter the loss through other modules")
-        elif any(w.with_loss != w.steps for w in windows):
-            lines.append(f"steps with a loss per update: {per_update}")
-        if any(len(found) > 1 for found in updates):
-            lines.append(f"windows per update: {ranged(map(len, updates))}")
-        return "; ".join(lines)
-
     def _facts_of_module(self, net: RecurrentModule) -> Iterator[str]:
-        """The calls of a recurrent module, its windows, and where carried states come from."""
-        shapes = [
-            f"{steps} x {batch}" for steps, batch in sorted({k[:2] for k in net.passes if k[2]})
-        ]
+        shapes = sorted({key[:2] for key in net.passes if key[2]})
         count = sum(n for key, n in net.passes.items() if key[2])
-        steps = f" of {some_of(shapes)} (steps x batch)" if shapes else " with gradient"
+        of = some_of(f"{steps} x {batch}" for steps, batch in shapes)
+        passes = f"{count} of {of} (steps x batch)" if shapes else "0 with gradient"
         without = net.passes.total() - count
         rest = f", {without} without gradient" if without else ""
-        yield f"{net.name}: {net.kind}, called at {net.place}; passes: {count}{steps}{rest}"
+        yield f"{net.name}: {net.kind}, called at {net.place}; passes: {passes}{rest}"
         if shapes:
-            yield f"  {self._truncation(net)}"
+            far = attached_reach(net, self.updates)
+            yield f"  {truncation(net, self._windows(net), far)}"
         windows = [(n, w) for n, found in enumerate(self._windows(net), start=1) for w in found]
         origins = Counter(w.passes[0].origin for _, w in windows if w.initial == "carried")
         named = [f"{name} ({n})" if len(origins) > 1 else name for name, n in origins.items()]
@@ -143,7 +139,6 @@ class Report:
         yield from [line] if origins else []
 
     def _facts_of_optimizers(self) -> Iterator[str]:
-        """The updates of each optimizer, what it holds, and its rates."""
         records = [record for record in self._recorder.optimizers if record.steps]
         if self.updates and not records:
             yield f"no optimizer; backward passes, each taken as an update: {len(self.updates)}"
@@ -151,44 +146,43 @@ class Report:
             updates = [u for u in self.updates if u.optimizer == record.number]
             rates = [rate for u in updates for rate in u.rates]
             rate = " to ".join(dict.fromkeys(f"{each:.4g}" for each in (min(rates), max(rates))))
-            changes, epochs = sum(a.rates != b.rates for a, b in pairwise(updates)), self._epochs
-            per_epoch = f" in {epochs} epochs" if epochs > 1 else ""
-            rate += f", changed {changes} times{per_epoch}" if changes else ""
-            options = [f", {name} {record.options[name]:g}" for name in ("momentum", "weight_decay")
-                       if record.options.get(name)]  # fmt: skip
+            epochs, changes = self._epochs, sum(a.rates != b.rates for a, b in pairwise(updates))
+            rate += f", changed {changes} times" if changes else ""
+            rate += f" in {epochs} epochs" if changes and epochs > 1 else ""
+            for name in ("momentum", "weight_decay"):
+                value = record.options.get(name)
+                rate += f", {name} {value:g}" if value else ""
             backward = ranged(len(u.backwards) for u in updates)
-            several = f"; backward passes per update: {backward}" if backward != "1" else ""
+            rate += f"; backward passes per update: {backward}" if backward != "1" else ""
             held = f"holds {len(record.held)} of {record.trainable} trainable parameters"
-            made = f"{record.kind}: {pluralize(len(updates), 'update')}, {held}"
-            yield f"{made}, learning rate {rate}{''.join(options)}{several}"
-        yield from (
-            [f"and {len(records) - MAX_LISTED} more optimizers"] if records[MAX_LISTED:] else []
-        )
+            made = pluralize(len(updates), "update")
+            yield f"{record.kind}: {made}, {held}, learning rate {rate}"
+        if len(records) > MAX_LISTED:
+            yield f"and {len(records) - MAX_LISTED} more optimizers"
 
     @property
     def _epochs(self) -> int:
         return len({u.epoch for u in self.updates if u.epoch})
 
     def _facts_of_loop(self) -> Iterator[str]:
-        """The losses, clipping, the mode, and what was not seen."""
-        updates, later, epochs = self.updates, self._watch.later, self._epochs
+        updates, later = self.updates, self._watch.later
         calls = [call[2:] for u in updates for each in u.backwards for call in each.losses]
         for (name, how, shape), n in Counter(calls).most_common(MAX_LISTED):
             yield f"loss: {name} ({how}) of {shape}, {n} times"
         clips = [clip for u in updates for clip in u.clips]
         for (kind, limit, at), n in Counter(clip[:3] for clip in clips).most_common(MAX_LISTED):
             same = [clip for clip in clips if clip[:3] == (kind, limit, at)]
-            of = f"{pluralize(len(same[0].parameters), 'parameter')}"
+            of = pluralize(len(same[0].parameters), "parameter")
             acts = f"it acts in {sum(clip.acts for clip in same)} of {n}"
             yield f"clipping by {kind} {limit:g} ({at}) of {of}; {acts}"
-        count, in_eval = len(updates) + len(later), sum(u.in_eval for u in updates) + sum(later)
-        if in_eval:
+        count = len(updates) + len(later)
+        if in_eval := sum(u.in_eval for u in updates) + sum(later):
             yield f"in eval mode in {in_eval} of {count} updates"
         if later:
-            within = ", within the first epoch of the DataLoader" if epochs == 1 else ""
+            within = ", within the first epoch of the DataLoader" if self._epochs == 1 else ""
             yield f"recorded: the first {len(updates)} of {count} updates{within}"
-        elif epochs:
-            yield f"epochs of a DataLoader: {epochs}"
+        elif self._epochs:
+            yield f"epochs of a DataLoader: {self._epochs}"
         if not self.modules:
             yield "no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen"
         for what, where in self._recorder.unseen.items():

@@ -117,7 +117,7 @@ def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     shapes = [key[:2] for key in net.passes if key[2]]
     if len(updates) > 1 and shapes and not net.ids & watch.updates.with_gradient:
         found["no gradient"] = [(net.place,)]
-    far = attached_reach(net, watch.updates)
+    far = attached_reach(net, watch.updates.updates)
     how = f"; {far}" if far else ", which makes backward() fail"
     reached = [p for w in windows for p in w.passes] if far else failed.reached if failed else ()
     attached = [p for p in reached if p.module is net and any(q.age < p.age for q in p.parents)]
@@ -141,10 +141,8 @@ def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     return found
 
 
-def attached_reach(net: RecurrentModule, report: Any) -> str:
-    """How far the gradient of the latest attached update reaches; empty if there is none."""
-    for number, u in reversed(list(enumerate(report.updates, start=1))):
-        ends = [(w.passes[0].age, w.passes[-1].age) for w in u.windows(net)]
-        if back := max((last - first for first, last in ends), default=0):
-            return f"the gradient of update {number} reaches {pluralize(back, 'update')} back"
-    return ""
+def attached_reach(net: RecurrentModule, updates: list[Any]) -> str:
+    """How far the gradient reaches into earlier updates; empty if it does not."""
+    windows = [window for u in updates for window in u.windows(net)]
+    back = max((w.passes[-1].age - w.passes[0].age for w in windows), default=0)
+    return f"the gradient reaches up to {pluralize(back, 'update')} back" if back else ""
