@@ -10,7 +10,8 @@ from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from torch_rnn.loop_audit.loop_warnings import MISTAKES
-from torch_rnn.loop_audit.loss_recorder import LOSSES, SAME_SHAPE
+from torch_rnn.loop_audit.recorder import SAME_SHAPE
+from torch_rnn.loop_audit.watch import LOSSES
 
 pytestmark = [
     pytest.mark.needs_torch,

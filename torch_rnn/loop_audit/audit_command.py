@@ -5,11 +5,10 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 
 from numpy_rnn.common.errors import InputError, check_integer, errors_about, failed
 from torch_rnn.loop_audit.audit_report import Report
-from torch_rnn.loop_audit.records import HIDDEN, OWN
 from torch_rnn.loop_audit.watch import Watch
 
 EXPECTED = "[--updates N] SCRIPT [arguments of the script]"
@@ -51,7 +50,7 @@ def run(words: list[str]) -> int:
         exec(compile(source, main.__dict__["__file__"], "exec"), main.__dict__)
     except (Exception, KeyboardInterrupt) as error:
         # is shown here, and decides on the exit status of the interpreter
-        error.__traceback__ = without_own_frames(error)
+        error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
         sys.excepthook(type(error), error, error.__traceback__)
         sys.excepthook = lambda *_: None
         raise
@@ -62,16 +61,3 @@ def run(words: list[str]) -> int:
                 sys.stdout.flush()
             print("-- audit " + "-" * 71, Report(watch), sep="\n", file=sys.stderr)
     return 0
-
-
-def without_own_frames(error: BaseException) -> TracebackType | None:
-    """The traceback of an error without the frames of the audit, also in those it comes from."""
-    if (former := error.__cause__ or error.__context__) is not None:
-        former.__traceback__ = without_own_frames(former)
-    traces, following = [error.__traceback__], None
-    while (trace := traces[-1]) is not None:
-        traces.append(trace.tb_next)
-    for trace in reversed(traces):
-        if trace and not trace.tb_frame.f_code.co_filename.startswith((OWN, HIDDEN)):
-            trace.tb_next, following = following, trace
-    return following

@@ -44,7 +44,7 @@ def schedule(updates: list[list[Any]]) -> tuple[int, int] | None:
     return (k1, k2) if is_regular and is_most else None
 
 
-def truncation(net: RecurrentModule, updates: list[list[Any]], far: str) -> str:
+def truncation(updates: list[list[Any]], far: str) -> str:
     """The windows of the updates of a module, and how far its gradients reach."""
     windows = [window for found in updates for window in found]
     if far or not windows:
@@ -53,13 +53,12 @@ def truncation(net: RecurrentModule, updates: list[list[Any]], far: str) -> str:
         kind = "chunks" if pair[0] == pair[1] else "windows"
         return f"TBPTT{pair}: {kind} of {pair[1]} steps, state carried and detached"
     lengths, reach = ranged(w.steps for w in windows), ranged(w.reach for w in windows)
-    padded = ", some padded" if any(w.passes[0].is_padded for w in windows) else ""
     kinds = " or ".join(sorted({INITIAL.get(w.initial, w.initial) for w in windows}))
     is_full = all(w.reach == w.steps and w.initial != "carried" for w in windows)
     how = "full BPTT" if is_full else "truncated BPTT"
-    line = f"{how}, windows of {lengths} steps{padded}, each from {kinds}"
+    line = f"{how}, windows of {lengths} steps, each from {kinds}"
     line += f"; gradient over {reach}" if reach != lengths else ""
-    if not net.is_in_loss:
+    if not any(w.with_loss for w in windows):
         line += "; its outputs enter the loss through other modules"
     elif any(w.with_loss != w.steps for w in windows):
         per_update = ranged(sum(w.with_loss for w in found) for found in updates)
@@ -75,9 +74,9 @@ class Report:
     """
 
     def __init__(self, watch: Watch):
-        self._watch, self._recorder = watch, watch.updates
-        self.modules: list[RecurrentModule] = watch.updates.modules
-        self.updates: list[Update] = watch.updates.updates
+        self._watch = watch
+        self.modules: list[RecurrentModule] = watch.modules
+        self.updates: list[Update] = watch.updates
 
     @property
     def warnings(self) -> list[LoopWarning]:
@@ -98,7 +97,7 @@ class Report:
         for net, windows in updated:
             far = attached_reach(net, self.updates)
             if far or schedule(windows) != (k1, k2):
-                found = f"{net.place}: {truncation(net, windows, far)}"
+                found = f"{net.place}: {truncation(windows, far)}"
                 raise AssertionError(f"{found}; expected TBPTT({k1}, {k2})")
 
     def __str__(self) -> str:
@@ -128,7 +127,7 @@ class Report:
         yield f"{net.name}: {net.kind}, called at {net.place}; passes: {passes}{rest}"
         if shapes:
             far = attached_reach(net, self.updates)
-            yield f"  {truncation(net, self._windows(net), far)}"
+            yield f"  {truncation(self._windows(net), far)}"
         windows = [(n, w) for n, found in enumerate(self._windows(net), start=1) for w in found]
         origins = Counter(w.passes[0].origin for _, w in windows if w.initial == "carried")
         named = [f"{name} ({n})" if len(origins) > 1 else name for name, n in origins.items()]
@@ -139,7 +138,7 @@ class Report:
         yield from [line] if origins else []
 
     def _facts_of_optimizers(self) -> Iterator[str]:
-        records = [record for record in self._recorder.optimizers if record.steps]
+        records = [record for record in self._watch.optimizers if record.steps]
         if self.updates and not records:
             yield f"no optimizer; backward passes, each taken as an update: {len(self.updates)}"
         for record in records[:MAX_LISTED]:
@@ -185,7 +184,7 @@ class Report:
             yield f"epochs of a DataLoader: {self._epochs}"
         if not self.modules:
             yield "no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen"
-        for what, where in self._recorder.unseen.items():
+        for what, where in self._watch.unseen.items():
             yield f"not seen: {what} ({where})"
         if self._watch.error:
             yield f"the audit ended early: {self._watch.error}"

@@ -28,7 +28,6 @@ ONCE = {
 TWICE = {
     "state exchanged": "h_0 is the last cell state c: the state of an LSTM is (h, c)",
     "reverse output": "the reverse direction has read one step at the last output: use its state h",
-    "padded output": "the last output is padding for the shorter sequences: use the last state h",
     "time and batch": "time and batch are probably exchanged: {}, of {} x {}: check batch_first",
     ELSEWHERE: "the state is carried to data that do not follow those it comes from",
     OLDER: "the state is one that an earlier window has used: keep the last state of each window",
@@ -59,7 +58,7 @@ class LoopWarning(NamedTuple):
 def loop_warnings(watch: Any) -> list[LoopWarning]:
     """All warnings, those of each module in the order of MISTAKES, then those of the loop."""
     found = dict[tuple[str, str, str], LoopWarning]()
-    for net in (*watch.updates.modules, None):
+    for net in (*watch.modules, None):
         evidence = loop_evidence(watch) if net is None else module_evidence(net, watch)
         is_pair = net is not None and net.is_lstm
         detach = "state = tuple(s.detach() for s in state)" if is_pair else "h = h.detach()"
@@ -73,7 +72,7 @@ def loop_warnings(watch: Any) -> list[LoopWarning]:
 
 def loop_evidence(watch: Any) -> Evidence:
     """The evidence about no single module, without what the rest of the loop contradicts."""
-    recorder, updates = watch.updates, watch.updates.updates
+    recorder, updates = watch, watch.updates
     found: Evidence = defaultdict(list, recorder.evidence)
     records = [record for record in recorder.optimizers if record.steps > 1]
     for record in records:
@@ -111,13 +110,13 @@ def loop_evidence(watch: Any) -> Evidence:
 def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     """The evidence about a module, without what the rest of the loop contradicts."""
     found: Evidence = defaultdict(list, net.evidence)
-    updates, failed = [u for u in watch.updates.updates if net in u.modules], watch.updates.failed
+    updates, failed = [u for u in watch.updates if net in u.modules], watch.failed
     windows = [window for u in updates for window in u.windows(net)]
     carried = sum(window.initial == "carried" for window in windows)
     shapes = [key[:2] for key in net.passes if key[2]]
-    if len(updates) > 1 and shapes and not net.ids & watch.updates.with_gradient:
+    if len(updates) > 1 and shapes and not net.ids & watch.with_gradient:
         found["no gradient"] = [(net.place,)]
-    far = attached_reach(net, watch.updates.updates)
+    far = attached_reach(net, watch.updates)
     how = f"; {far}" if far else ", which makes backward() fail"
     reached = [p for w in windows for p in w.passes] if far else failed.reached if failed else ()
     attached = [p for p in reached if p.module is net and any(q.age < p.age for q in p.parents)]
@@ -128,9 +127,9 @@ def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     found[NO_GRADIENT] = [each for each in found[NO_GRADIENT] if each[1] and not is_regular]
     is_refuted = {
         **{kind: len(found[kind]) < len(windows)
-           for kind in ("reverse output", "padded output", "time and batch")},
+           for kind in ("reverse output", "time and batch")},
         ELSEWHERE: len(distances) < 2 or 3 * len(found[ELSEWHERE]) < carried,
-        "target equals the input": not net.is_in_loss or bool(found["target differs"])
+        "target equals the input": not any(w.with_loss for w in windows) or bool(found["target differs"])
         or copied < MIN_COPIED * net.is_cell,
         "clip of others": len(found["clip of others"]) < len(updates),
     }  # fmt: skip

@@ -57,7 +57,7 @@ class RecurrentModule:
         self.kind = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
         self.passes = Counter[tuple[int, int, bool]]()  # by steps, batch, and whether with gradient
         self.ids = frozenset(map(id, module.parameters()))
-        self.updates, self.is_in_loss = 0, False  # not only through other modules
+        self.updates = 0
         self.weights: tuple[Any, dict[str, torch.Tensor]] = None, {}  # when copied, and the copies
         self.states: dict[str, dict[Any, tuple[Pass, int]]] = {"h": {}, "c": {}}  # pass and step
         self.users = dict[tuple[Pass, int], Pass]()  # the first pass from a state
@@ -100,11 +100,6 @@ class Pass:
     def age(self) -> int:
         """Updates before it; without an optimizer every backward pass is taken as an update."""
         return self.update if self.module.updates else self.backward
-
-    @property
-    def is_padded(self) -> bool:
-        """Whether its sequences differ in length."""
-        return self.batch_sizes is not None and int(self.batch_sizes[-1]) < self.batch
 
 
 # A call of a loss function, with the shape of its input

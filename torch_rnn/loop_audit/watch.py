@@ -14,11 +14,11 @@ from torch.optim import optimizer as optimizer_hooks
 from torch.utils.data import dataloader
 
 from numpy_rnn.common.errors import one_line
-from torch_rnn.loop_audit.forward_recorder import ForwardRecorder
-from torch_rnn.loop_audit.loss_recorder import LOSSES
 from torch_rnn.loop_audit.records import HIDDEN, RECURRENT, place
-from torch_rnn.loop_audit.update_recorder import UpdateRecorder, held_by
+from torch_rnn.loop_audit.recorder import SAME_SHAPE, Recorder, held_by
 
+LOSSES = (*SAME_SHAPE, "cross_entropy", "nll_loss", "binary_cross_entropy",
+          "binary_cross_entropy_with_logits", "kl_div", "ctc_loss")  # fmt: skip
 Hook = Callable[..., Any]
 
 
@@ -30,22 +30,21 @@ def has_modes(module: nn.Module) -> bool:
     return is_norm or (isinstance(module, nn.RNNBase) and module.dropout > 0)
 
 
-class Watch:
+class Watch(Recorder):
     """A record of a loop from `start` to `stop`; of updates after `limit`, the mode only."""
 
     def __init__(self, limit: int):
+        super().__init__()
         self.limit, self.error, self.is_active, self.is_busy = limit, "", True, False
         self.thread = threading.get_ident()
         self.patched, self.hooks = list[tuple[Any, str, Any]](), list[Any]()
-        self.updates = UpdateRecorder(self.guard, self.in_eval)
-        self.passes = ForwardRecorder(self.updates)
         self.later = list[bool]()  # updates after the limit: whether they are made in eval mode
 
     def is_quiet(self, in_backward: bool = False) -> bool:
         """Whether a call is none of the script, or one that torch compiles or traces."""
         if torch.compiler.is_compiling() or not self.is_active or self.is_busy:
             return True
-        if self.updates.in_backward and not in_backward:  # as in a checkpoint
+        if self.in_backward and not in_backward:  # as in a checkpoint
             return True
         is_traced = torch.jit.is_tracing()  # type: ignore[no-untyped-call]
         return bool(is_traced) or threading.get_ident() != self.thread
@@ -73,7 +72,7 @@ class Watch:
         """Call a hook of modules, if it has something to do."""
         if torch.compiler.is_compiling():
             return
-        is_known = module in self.passes.names
+        is_known = module in self.names
         if (isinstance(module, RECURRENT) or not is_known) and not self.is_quiet():
             self.call(hook, module, *args)
 
@@ -108,42 +107,41 @@ class Watch:
 
     def start(self) -> None:
         """Install the hooks."""
-        updates, passes = self.updates, self.passes
-        before = partial(self.on_forward, passes.before_forward)
-        after = partial(self.on_forward, passes.after_forward)
+        before = partial(self.on_forward, self.before_forward)
+        after = partial(self.on_forward, self.after_forward)
         self.hooks = [
             module_hooks.register_module_forward_pre_hook(before),
             module_hooks.register_module_forward_hook(after, with_kwargs=True),
-            optimizer_hooks.register_optimizer_step_pre_hook(self.guard(updates.step_begins)),
+            optimizer_hooks.register_optimizer_step_pre_hook(self.guard(self.step_begins)),
             optimizer_hooks.register_optimizer_step_post_hook(self.guard(self.step_ends)),
         ]
-        self.patch(torch.autograd, "backward", updates.backward)
-        self.patch(dataloader._BaseDataLoaderIter, "__next__", updates.draw)
+        self.patch(torch.autograd, "backward", self.backward)
+        self.patch(dataloader._BaseDataLoaderIter, "__next__", self.draw)
         for owner in (Optimizer, nn.Module):
-            self.patch(owner, "zero_grad", updates.zero_grad)
+            self.patch(owner, "zero_grad", self.zero_grad)
         for owner in (nn.utils, nn.utils.clip_grad):
             for kind in ("norm", "value"):
-                self.patch(owner, f"clip_grad_{kind}_", partial(updates.clip, kind))
+                self.patch(owner, f"clip_grad_{kind}_", partial(self.clip, kind))
         for name in LOSSES:
-            self.patch(nn.functional, name, partial(updates.losses.call, name))
+            self.patch(nn.functional, name, partial(self.loss, name))
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
         """Record an update, and after the last one only the mode of the modules."""
-        if self.later or len(self.updates.updates) >= self.limit:
+        if self.later or len(self.updates) >= self.limit:
             self.later.append(self.in_eval(set(map(id, held_by(optimizer)))))
             if self.later[-1]:
                 number = self.limit + len(self.later)
-                self.updates.evidence["eval mode"].append((place(), number))
+                self.evidence["eval mode"].append((place(), number))
             return
-        self.updates.step_ends(optimizer)
-        if len(self.updates.updates) >= self.limit:
+        super().step_ends(optimizer)
+        if len(self.updates) >= self.limit:
             self.remove()
             hook = self.guard(self.step_ends)
             self.hooks = [optimizer_hooks.register_optimizer_step_post_hook(hook)]
 
     def in_eval(self, ids: set[int]) -> bool:
         """Whether modules with these parameters are in eval mode, and that changes them."""
-        for root in list(self.passes.roots):
+        for root in list(self.roots):
             modes = [m.training for m in root.modules() if has_modes(m)]
             if modes and not any(modes) and not ids.isdisjoint(map(id, root.parameters())):
                 return True
@@ -162,4 +160,4 @@ class Watch:
         if self.is_active:
             self.is_active = False
             self.remove()
-            self.updates.finish()
+            self.finish()
