@@ -14,12 +14,10 @@ from torch_rnn.loop_audit.records import BEFORE, RecurrentModule, Update
 from torch_rnn.loop_audit.watch import Watch
 
 NOTHING, WIDTH, MAX_LISTED = "no update was seen", 100, 3
-INITIAL = {
-    "carried": "a carried state",
-    "learned": "a learned state",
-    "given": "a state of the script",
-    "computed": "a computed state with a gradient",
-}
+
+
+def state_of(kind: str) -> str:
+    return kind if kind == "zeros" else f"a {kind} state"
 
 
 def ranged(values: Iterable[int]) -> str:
@@ -30,41 +28,39 @@ def ranged(values: Iterable[int]) -> str:
     return str(value) if len(found) == 1 else f"{min(found)} to {max(found)}{mostly}"
 
 
-def schedule(updates: list[list[Any]]) -> tuple[int, int] | None:
-    """(k1, k2) if the windows of the updates are those of TBPTT(k1, k2)."""
-    windows = [found[0] for found in updates]
-    if len(windows) < sum(map(len, updates)) or not any(w.initial == "carried" for w in windows):
-        return None
+def truncation(net: RecurrentModule, updates: list[Update]) -> tuple[Any, str]:
+    """(k1, k2) if the windows of a module are those of TBPTT(k1, k2), and the fact about them."""
+    by_update = [found for u in updates if net in u.modules and (found := u.windows(net))]
+    windows = [window for found in by_update for window in found]
+    if not windows:
+        return None, "no update by its gradients is seen"
+    if far := attached_reach(net, updates):
+        return None, f"{far}: the state is attached"
     (k1, k2), count = Counter((w.with_loss, w.reach) for w in windows).most_common(1)[0]
-    # chunks of which some steps have no loss are no TBPTT(k1, k2)
     is_chunk = 2 * sum(w.passes[0].origin == BEFORE for w in windows) > len(windows)
+    # chunks of which some steps have no loss are no TBPTT(k1, k2)
+    is_regular = k1 > 0 and (k1 == k2 or not is_chunk) and k2 == max(w.reach for w in windows)
     is_whole = all(w.steps == k2 for w in windows if (w.with_loss, w.reach) == (k1, k2))
-    is_regular = is_whole and k1 > 0 and (k1 == k2 or not is_chunk)
-    is_most = 2 * count > len(windows) and k2 == max(w.reach for w in windows)
-    return (k1, k2) if is_regular and is_most else None
-
-
-def truncation(updates: list[list[Any]], far: str) -> str:
-    """The windows of the updates of a module, and how far its gradients reach."""
-    windows = [window for found in updates for window in found]
-    if far or not windows:
-        return f"{far}: the state is attached" if far else "no update by its gradients is seen"
-    if pair := schedule(updates):
-        kind = "chunks" if pair[0] == pair[1] else "windows"
-        return f"TBPTT{pair}: {kind} of {pair[1]} steps, state carried and detached"
+    is_carried = any(w.initial == "carried" for w in windows) and len(windows) == len(by_update)
+    if is_carried and is_regular and is_whole and 2 * count > len(windows):
+        kind = "chunks" if k1 == k2 else "windows"
+        text = f"TBPTT({k1}, {k2}): {kind} of {k2} steps, state carried and detached"
+        return (k1, k2), text
     lengths, reach = ranged(w.steps for w in windows), ranged(w.reach for w in windows)
-    kinds = " or ".join(sorted({INITIAL.get(w.initial, w.initial) for w in windows}))
     is_full = all(w.reach == w.steps and w.initial != "carried" for w in windows)
-    how = "full BPTT" if is_full else "truncated BPTT"
-    line = f"{how}, windows of {lengths} steps, each from {kinds}"
+    kinds = " or ".join(sorted({state_of(w.initial) for w in windows}))
+    line = (
+        f"{'full' if is_full else 'truncated'} BPTT, windows of {lengths} steps, each from {kinds}"
+    )
     line += f"; gradient over {reach}" if reach != lengths else ""
     if not any(w.with_loss for w in windows):
         line += "; its outputs enter the loss through other modules"
     elif any(w.with_loss != w.steps for w in windows):
-        per_update = ranged(sum(w.with_loss for w in found) for found in updates)
+        per_update = ranged(sum(w.with_loss for w in found) for found in by_update)
         line += f"; steps with a loss per update: {per_update}"
-    several = f"; windows per update: {ranged(map(len, updates))}"
-    return line + several if len(windows) > len(updates) else line
+    if len(windows) > len(by_update):
+        line += f"; windows per update: {ranged(map(len, by_update))}"
+    return None, line
 
 
 class Report:
@@ -91,14 +87,13 @@ class Report:
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
         """Raise AssertionError unless each recurrent module is trained by TBPTT(k1, k2)."""
-        updated = [(net, windows) for net in self.modules if (windows := self._windows(net))]
-        if not updated:
+        updated = [net for net in self.modules if any(net in u.modules for u in self.updates)]
+        found = [(net, *truncation(net, self.updates)) for net in updated]
+        wrong = [f"{net.place}: {text}" for net, pair, text in found if pair != (k1, k2)]
+        if wrong:
+            raise AssertionError(f"{wrong[0]}; expected TBPTT({k1}, {k2})")
+        if not found:
             raise AssertionError(self._watch.error or NOTHING)
-        for net, windows in updated:
-            far = attached_reach(net, self.updates)
-            if far or schedule(windows) != (k1, k2):
-                found = f"{net.place}: {truncation(windows, far)}"
-                raise AssertionError(f"{found}; expected TBPTT({k1}, {k2})")
 
     def __str__(self) -> str:
         several = len(self.modules) > 1
@@ -114,9 +109,6 @@ class Report:
             wrapped += textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
         return "\n".join(wrapped)
 
-    def _windows(self, net: RecurrentModule) -> list[list[Any]]:
-        return [windows for u in self.updates if net in u.modules and (windows := u.windows(net))]
-
     def _facts_of_module(self, net: RecurrentModule) -> Iterator[str]:
         shapes = sorted({key[:2] for key in net.passes if key[2]})
         count = sum(n for key, n in net.passes.items() if key[2])
@@ -126,15 +118,15 @@ class Report:
         rest = f", {without} without gradient" if without else ""
         yield f"{net.name}: {net.kind}, called at {net.place}; passes: {passes}{rest}"
         if shapes:
-            far = attached_reach(net, self.updates)
-            yield f"  {truncation(self._windows(net), far)}"
-        windows = [(n, w) for n, found in enumerate(self._windows(net), start=1) for w in found]
+            yield f"  {truncation(net, self.updates)[1]}"
+        mine = [u for u in self.updates if net in u.modules]
+        windows = [(n, w) for n, u in enumerate(mine, start=1) for w in u.windows(net)]
         origins = Counter(w.passes[0].origin for _, w in windows if w.initial == "carried")
         named = [f"{name} ({n})" if len(origins) > 1 else name for name, n in origins.items()]
         line = f"  state from {join_names(named)}, in {origins.total()} of {len(windows)} windows"
         for kind in dict.fromkeys(w.initial for _, w in windows if w.initial != "carried"):
             numbers = dict.fromkeys(str(number) for number, w in windows if w.initial == kind)
-            line += f"; {INITIAL.get(kind, kind)} at update {some_of(numbers)}"
+            line += f"; {state_of(kind)} at update {some_of(numbers)}"
         yield from [line] if origins else []
 
     def _facts_of_optimizers(self) -> Iterator[str]:
@@ -156,8 +148,6 @@ class Report:
             held = f"holds {len(record.held)} of {record.trainable} trainable parameters"
             made = pluralize(len(updates), "update")
             yield f"{record.kind}: {made}, {held}, learning rate {rate}"
-        if len(records) > MAX_LISTED:
-            yield f"and {len(records) - MAX_LISTED} more optimizers"
 
     @property
     def _epochs(self) -> int:
@@ -169,11 +159,11 @@ class Report:
         for (name, how, shape), n in Counter(calls).most_common(MAX_LISTED):
             yield f"loss: {name} ({how}) of {shape}, {n} times"
         clips = [clip for u in updates for clip in u.clips]
-        for (kind, limit, at), n in Counter(clip[:3] for clip in clips).most_common(MAX_LISTED):
-            same = [clip for clip in clips if clip[:3] == (kind, limit, at)]
-            of = pluralize(len(same[0].parameters), "parameter")
-            acts = f"it acts in {sum(clip.acts for clip in same)} of {n}"
-            yield f"clipping by {kind} {limit:g} ({at}) of {of}; {acts}"
+        kinds = Counter((c.kind, c.limit, c.place, len(c.parameters)) for c in clips)
+        for (kind, limit, at, held), n in kinds.most_common(MAX_LISTED):
+            acts = sum(clip.acts for clip in clips if clip[:3] == (kind, limit, at))
+            of = pluralize(held, "parameter")
+            yield f"clipping by {kind} {limit:g} ({at}) of {of}; it acts in {acts} of {n}"
         count = len(updates) + len(later)
         if in_eval := sum(u.in_eval for u in updates) + sum(later):
             yield f"in eval mode in {in_eval} of {count} updates"

@@ -25,17 +25,14 @@ WRONG_INPUTS = {  # by the operation of a loss and the one before it
 
 
 def kind_of(node: Any) -> str:
-    """The operation of a node, such as "Softmax"."""
     return type(node).__name__.rstrip("0123456789").removesuffix("Backward").removesuffix("2D")
 
 
 def nodes_of(tensors: list[torch.Tensor]) -> list[Any]:
-    """The nodes that made tensors, and the numbers of their outputs."""
     return [(t.grad_fn, t.output_nr) for t in tensors if t.grad_fn is not None]
 
 
 def node_before(node: Any) -> Any:
-    """The first node before a node."""
     return next((each for each, _ in node.next_functions if each is not None), None)
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import Any, NamedTuple
 
+from numpy_rnn.common.errors import some_of
 from numpy_rnn.common.format import pluralize
 from torch_rnn.loop_audit.records import ELSEWHERE, NO_GRADIENT, OLDER, Evidence, RecurrentModule
 
@@ -28,7 +29,7 @@ ONCE = {
 TWICE = {
     "state exchanged": "h_0 is the last cell state c: the state of an LSTM is (h, c)",
     "reverse output": "the reverse direction has read one step at the last output: use its state h",
-    "time and batch": "time and batch are probably exchanged: {}, of {} x {}: check batch_first",
+    "time and batch": "the loss uses the outputs of one sequence, of {} x {}: check batch_first",
     ELSEWHERE: "the state is carried to data that do not follow those it comes from",
     OLDER: "the state is one that an earlier window has used: keep the last state of each window",
     "detached at every step": "the state is detached at every step: detach it once per window",
@@ -71,11 +72,13 @@ def loop_warnings(watch: Any) -> list[LoopWarning]:
 
 
 def loop_evidence(watch: Any) -> Evidence:
-    """The evidence about no single module, without what the rest of the loop contradicts."""
-    recorder, updates = watch, watch.updates
-    found: Evidence = defaultdict(list, recorder.evidence)
-    records = [record for record in recorder.optimizers if record.steps > 1]
+    updates, found = watch.updates, defaultdict(list, watch.evidence)
+    records = [record for record in watch.optimizers if record.steps > 1]
+    outside, held = set(watch.with_gradient), set[int]()
+    for record in watch.optimizers:
+        outside -= record.held
     for record in records:
+        held |= record.held
         steps = [u for u in updates if u.optimizer == record.number]
         for n, is_scheduled in enumerate(record.scheduled):
             if not is_scheduled and any(steps[-1].rates) and not any(u.rates[n] for u in steps):
@@ -84,19 +87,15 @@ def loop_evidence(watch: Any) -> Evidence:
         low = [u for u in steps if max(u.rates) < NEAR_ZERO * highest]
         if len(low) >= 3 and 4 * len(low) >= len(steps):
             found["rate near zero"].append((low[0].place, highest, max(low[-1].rates)))
-    outside, held = set(recorder.with_gradient), set[int]()
-    for record in recorder.optimizers:
-        outside, held = outside - record.held, held | (record.held if record.steps > 1 else set())
-    for net in recorder.modules:  # a module with another warning explains it
-        is_explained = "changed" in net.evidence or not net.ids & recorder.with_gradient
+    for net in watch.modules:  # a module with another warning explains it
+        is_explained = "changed" in net.evidence or not net.ids & watch.with_gradient
         held -= net.ids if is_explained else set()
-    kinds = {"outside": outside, "never changed": held - recorder.with_gradient}
+    kinds = {"outside": outside, "never changed": held - watch.with_gradient}
     for kind, keys in kinds.items() if records else ():
-        keys &= recorder.unchanged
-        names = [name for key, (_, name, _) in recorder.parameters.items() if key in keys]
-        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        found[kind] = [(updates[0].place, ", ".join(names[:2]) + more)] if names else []
-    drops = records[0].drops if len(recorder.optimizers) == 1 and records else []
+        parameters = [(key, name) for key, (_, name, _) in watch.parameters.items() if key in keys]
+        names = [name for key, name in parameters if key in watch.unchanged]
+        found[kind] = [(updates[0].place, some_of(names))] if names else []
+    drops = records[0].drops if len(watch.optimizers) == 1 and records else []
     if sum(map(bool, drops)) >= max(2.0, 0.8 * len(drops)):
         found["dropped"] = [(updates[0].place, sum(drops))]
     if any(u.clips for u in updates):
@@ -108,36 +107,32 @@ def loop_evidence(watch: Any) -> Evidence:
 
 
 def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
-    """The evidence about a module, without what the rest of the loop contradicts."""
     found: Evidence = defaultdict(list, net.evidence)
     updates, failed = [u for u in watch.updates if net in u.modules], watch.failed
     windows = [window for u in updates for window in u.windows(net)]
     carried = sum(window.initial == "carried" for window in windows)
-    shapes = [key[:2] for key in net.passes if key[2]]
-    if len(updates) > 1 and shapes and not net.ids & watch.with_gradient:
+    if len(updates) > 1 and any(key[2] for key in net.passes) and not net.ids & watch.with_gradient:
         found["no gradient"] = [(net.place,)]
     far = attached_reach(net, watch.updates)
     how = f"; {far}" if far else ", which makes backward() fail"
     reached = [p for w in windows for p in w.passes] if far else failed.reached if failed else ()
     attached = [p for p in reached if p.module is net and any(q.age < p.age for q in p.parents)]
     found["state attached"] = [(p.place, how) for p in attached]
-    distances, copied = {n for _, n in found[ELSEWHERE]}, len(found["target equals the input"])
     # burn-in and stored states are regular, or start from another state
     is_regular = 3 * len(found[NO_GRADIENT]) > carried
     found[NO_GRADIENT] = [each for each in found[NO_GRADIENT] if each[1] and not is_regular]
-    is_refuted = {
-        **{kind: len(found[kind]) < len(windows)
-           for kind in ("reverse output", "time and batch")},
-        ELSEWHERE: len(distances) < 2 or 3 * len(found[ELSEWHERE]) < carried,
-        "target equals the input": not any(w.with_loss for w in windows) or bool(found["target differs"])
-        or copied < MIN_COPIED * net.is_cell,
-        "clip of others": len(found["clip of others"]) < len(updates),
-    }  # fmt: skip
-    found |= {kind: [] for kind, refuted in is_refuted.items() if refuted}
-    is_one_step = all(w.steps == 1 and w.initial == "zeros" for w in windows) and not net.is_cell
-    if is_one_step and len(windows) > 1 and all(batch > 1 for _, batch in shapes):
-        found["time and batch"] = [(net.place, "each sequence is one step", *shapes[0])] * 2
-    return found
+    if found["target differs"] or not any(w.with_loss for w in windows):
+        found["target equals the input"] = []
+    if len({distance for _, distance in found[ELSEWHERE]}) < 2:
+        found[ELSEWHERE] = []
+    least = {
+        ELSEWHERE: carried / 3,
+        "reverse output": len(windows),
+        "time and batch": len(windows),
+        "target equals the input": MIN_COPIED * net.is_cell,
+        "clip of others": len(updates),
+    }
+    return found | {kind: [] for kind, count in least.items() if len(found[kind]) < count}
 
 
 def attached_reach(net: RecurrentModule, updates: list[Any]) -> str:

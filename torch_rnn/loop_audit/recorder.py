@@ -24,10 +24,6 @@ NUMBERS, MAX_KNOWN, MAX_NODES = 8, 40_000, 200
 is_functional = torch._C._functorch.is_functorch_wrapped_tensor
 
 
-class Sentinel:
-    """An object that lives as long as the graph of a loss."""
-
-
 class OptimizerRecord:
     """An optimizer, and the backward passes whose gradients its parameters have."""
 
@@ -41,12 +37,10 @@ class OptimizerRecord:
         self.dropped, self.drops = 0, list[int]()  # cleared unused: now, and by update
         self.version = 0  # of its parameters at the latest step or backward pass
 
-    def is_moved(self) -> bool:
-        return self.version != version_of(held_by(self.optimizer()))
 
-
-def version_of(parameters: list[torch.Tensor]) -> int:
-    return sum(p._version for p in parameters)
+def version_of(optimizer: Any) -> int:
+    """A number that changes when a parameter is changed in place."""
+    return sum(p._version for p in held_by(optimizer))
 
 
 def bits(p: torch.Tensor) -> int:
@@ -55,7 +49,6 @@ def bits(p: torch.Tensor) -> int:
 
 
 def held_by(optimizer: Any) -> list[torch.Tensor]:
-    """The parameters that an optimizer trains; none without one."""
     groups = getattr(optimizer, "param_groups", ())
     return [p for group in groups for p in group["params"] if p.requires_grad]
 
@@ -106,7 +99,6 @@ class Recorder:
             self.parameters[id(p)] = ref(p), name, bits(p)
 
     def before_forward(self, module: nn.Module, *_: Any) -> None:
-        """Register a module that is called for the first time, and its parts."""
         if module in self.names:
             return
         name = type(module).__name__
@@ -121,7 +113,6 @@ class Recorder:
             self.unseen["compiled modules"] = place()
 
     def after_forward(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
-        """Record the pass of a recurrent module."""
         if not isinstance(module, records.RECURRENT):
             return
         given = kwargs | dict(zip(("input", "hx"), args))
@@ -161,7 +152,6 @@ class Recorder:
             self.follow(each, x, states, outputs)
 
     def follow(self, each: Pass, x: torch.Tensor, states: Any, outputs: Any) -> None:
-        """Mark the nodes that end a pass with a gradient, and copy what it is computed from."""
         net, before = each.module, nodes_of([x, *states])
         for name, t in outputs.items():
             if t.grad_fn is not None:
@@ -177,7 +167,6 @@ class Recorder:
             each.copies = [(name, t.detach(), t.detach().clone()) for name, t in named]
 
     def remember(self, each: Pass, outputs: dict[str, torch.Tensor], has_states: bool) -> None:
-        """Remember the last states of a pass, and its outputs if they are its states."""
         for name, known in each.module.states.items():
             keys = row_keys(outputs[name]) if name in outputs else []
             found = dict.fromkeys(keys, (each, each.steps))
@@ -193,7 +182,6 @@ class Recorder:
                 del known[next(iter(known))]
 
     def look_at_input(self, each: Pass, x: torch.Tensor) -> None:
-        """Find the place of an input (T, B, D) in a tensor, and a view that mixes its rows."""
         node, source = x.grad_fn, x
         for _ in range(4):  # as in dropout(embedding(tokens))
             if node is not None and type(node).__name__ != "EmbeddingBackward0":
@@ -211,7 +199,6 @@ class Recorder:
                 each.module.evidence["view"].append((each.place, given, now))
 
     def look_at_state(self, each: Pass, states: list[torch.Tensor]) -> None:
-        """Find the kind of the initial state, and the pass that it comes from."""
         net, graph = each.module, Graph(states, MAX_NODES, into_passes=False)
         each.parents = tuple(p for p in graph.passes if p.module is net)
         keys = [key for key in row_keys(states[0]) if any(key)]
@@ -260,7 +247,6 @@ class Recorder:
     def loss(
         self, name: str, input: Any = None, target: Any = None, *_: Any, **options: Any
     ) -> Iterator[None]:
-        """Record a call of a loss, and look at the shapes of its arguments and at its target."""
         result: Any = yield
         node = getattr(result, "grad_fn", None)
         if node is None or not isinstance(target, torch.Tensor) or len(self.loss_calls) > MAX_CALLS:
@@ -284,7 +270,6 @@ class Recorder:
             passes[0].module.evidence[kind].append((call.place,))
 
     def draw(self, iterator: Any) -> Iterator[None]:
-        """Record a batch of a DataLoader."""
         self.epochs += iterator not in self.iterators
         self.epoch = self.iterators.setdefault(iterator, self.epochs)
         sampler = getattr(iterator._index_sampler, "sampler", None)
@@ -294,7 +279,6 @@ class Recorder:
     def backward(
         self, roots: Any = (), *_: Any, tensors: Any = None, inputs: Any = None, **__: Any
     ) -> Iterator[None]:
-        """Walk the graph from the roots, and record what the gradient reaches."""
         roots = listed(roots if tensors is None else tensors)
         for record in self.optimizers:  # the script may have zeroed gradients by itself
             held = held_by(record.optimizer())
@@ -312,7 +296,7 @@ class Recorder:
             self.evidence[kind].append((at, *values))
         for root in roots:
             if root.grad_fn is not None:
-                sentinel = root.grad_fn.metadata["torch_rnn.sentinel"] = Sentinel()
+                sentinel = root.grad_fn.metadata["torch_rnn.alive"] = set[int]()
                 self.sentinels.append((steps, ref(sentinel)))
         self.in_backward = True
         yield
@@ -329,7 +313,7 @@ class Recorder:
         self.with_gradient |= leaves
         for record in self.optimizers:
             if record.held & leaves:
-                record.version = version_of(held_by(record.optimizer()))
+                record.version = version_of(record.optimizer())
         given = [(each, *copy) for each in graph.passes for copy in each.copies]
         for net, each in {each.module: each for each in graph.passes if each.copies}.items():
             if net.weights[0] == (net.updates, backward.number - 1):
@@ -341,7 +325,6 @@ class Recorder:
                 each.module.evidence["changed"].append((where, name, each.place))
 
     def gradient_of_output(self, each: Pass, index: int, gradients: Any) -> None:
-        """Record the steps whose output gets a gradient."""
         if (gradient := gradients[index]) is None:
             return
         net, used, axis = each.module, gradient.any(-1), 0 if each.module.batch_first else 1
@@ -350,8 +333,7 @@ class Recorder:
             parts = torch.split(used, each.batch_sizes.tolist())
             by_time = torch.stack([part.any() for part in parts])
         elif each.batch > 1 and int(by_time.sum()) > 1 and int(used.any(1 - axis).sum()) == 1:
-            reason = "the loss uses the outputs of one sequence"
-            net.evidence["time and batch"].append((each.place, reason, *used.shape))
+            net.evidence["time and batch"].append((each.place, *used.shape))
         each.rows = set(by_time.nonzero().flatten().tolist())
         if each.rows == {each.steps - 1} and each.steps > 1 and net.is_bidirectional:
             net.evidence["reverse output"].append((each.place,))
@@ -362,9 +344,8 @@ class Recorder:
         return [b for b in self.backwards if b.number > first and record.held & b.leaves]
 
     def clear(self, record: OptimizerRecord) -> None:
-        """Note that the gradients of an optimizer are zeroed."""
         # SAM moves the weights by a gradient before it is zeroed
-        is_dropped = not self.steps_begun and not record.is_moved()
+        is_dropped = not self.steps_begun and record.version == version_of(record.optimizer())
         record.dropped += len(self.fresh(record)) if is_dropped else 0
         record.cleared = self.backward_count
 
@@ -379,7 +360,6 @@ class Recorder:
     def clip(
         self, kind: str, parameters: Any, limit: Any = None, *_: Any, **options: Any
     ) -> Iterator[None]:
-        """Record a call of clip_grad_norm_ or clip_grad_value_."""
         parameters = listed(parameters)
         largest = max(norms(parameters, math.inf), default=0.0)
         limit = float(options.get("max_norm", options.get("clip_value", limit)))
@@ -395,7 +375,6 @@ class Recorder:
             self.evidence[f"clip {reason}"].append((clip.place,))
 
     def record_of(self, optimizer: Any) -> OptimizerRecord:
-        """The record of an optimizer."""
         for record in self.optimizers:
             if record.optimizer() is optimizer:
                 return record
@@ -404,7 +383,7 @@ class Recorder:
             self.register(p, f"a parameter of shape {tuple(p.shape)}")
         same = [old for old in self.optimizers if old.held == record.held and old.steps]
         if same and same[-1].kind == record.kind and {"momentum", "betas"} & record.options.keys():
-            is_moved = same[-1].version != version_of(held_by(optimizer))
+            is_moved = same[-1].version != version_of(optimizer)
             self.evidence["optimizer made anew"] += [] if is_moved else [(place(), record.kind)]
         self.optimizers.append(record)
         return record
@@ -414,17 +393,27 @@ class Recorder:
         self.steps_begun.append(len(self.updates))
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
-        """Record an update."""
         number, where, record = len(self.updates) + 1, place(), self.record_of(optimizer)
         if not self.steps_begun or self.steps_begun.pop() != len(self.updates):
             return  # an optimizer within this one has made the step
         held, fresh, ids = held_by(optimizer), self.fresh(record), set(record.held)
-        self.look_at_gradients(record, fresh, held, where)
+        self.with_gradient |= {id(p) for p in held if p.grad is not None}
+        if record.dropped and not fresh and not any(norms(held)):
+            self.evidence["zeroed before the step"].append((where, number))
+        else:  # the script may have put other gradients there
+            record.drops.append(record.dropped if fresh else 0)
+        record.dropped = 0
+        if fresh and len(self.fresh(record, used=True)) > len(fresh):
+            self.evidence["never zeroed"].append((where, number))
+        left = {each.place for each in fresh if each.steps_before < number - 1}
+        own = {each.place for each in fresh if each.steps_before == number - 1}
+        if left and own and not left & own:  # of a loss after which another optimizer has stepped
+            self.evidence["gradient of another loss"].append((where, min(left)))
         record.used, record.steps = self.backward_count, record.steps + 1
         if record.steps == 1:
             alive = [p for each, *_ in self.parameters.values() if (p := each()) is not None]
             record.trainable = sum(p.requires_grad for p in alive)
-        record.version = version_of(held)
+        record.version = version_of(optimizer)
         modules = [net for net in self.modules if net.ids & ids]
         clips = [c for c in self.clips if len(self.optimizers) == 1 or c.parameters & ids]
         self.clips = [clip for clip in self.clips if clip not in clips]
@@ -445,37 +434,15 @@ class Recorder:
             if len(numbers) > 1 and self.reached.intersection(numbers) == {numbers[-1]}:
                 self.evidence["losses overwritten"].append((at, len(numbers)))
         self.loss_calls, self.reached = [], set()
-        if number % (MIN_KEPT + 2) == 0 and self.kept() >= MIN_KEPT:
-            gc.collect()
-            if (kept := self.kept()) >= MIN_KEPT:
+        for is_sure in (False, True) if number % (MIN_KEPT + 2) == 0 else ():
+            self.sentinels = [(n, each) for n, each in self.sentinels if each() is not None]
+            kept = len({n for n, _ in self.sentinels if n < number - 2})
+            if kept >= MIN_KEPT and is_sure:
                 self.evidence["graphs kept"].append((where, kept))
-
-    def kept(self) -> int:
-        """The number of earlier updates of which a graph is alive."""
-        self.sentinels = [(n, each) for n, each in self.sentinels if each() is not None]
-        return len({n for n, _ in self.sentinels if n < len(self.updates) - 2})
-
-    def look_at_gradients(
-        self, record: OptimizerRecord, fresh: list[Any], held: list[Any], where: str
-    ) -> None:
-        """Look at the gradients that a step uses."""
-        last = len(self.updates)
-        self.with_gradient |= {id(p) for p in held if p.grad is not None}
-        is_zero = not any(norms(held))
-        if record.dropped and not fresh and is_zero:
-            self.evidence["zeroed before the step"].append((where, last + 1))
-        else:  # the script may have put other gradients there
-            record.drops.append(record.dropped if fresh else 0)
-        record.dropped = 0
-        if fresh and len(self.fresh(record, used=True)) > len(fresh):
-            self.evidence["never zeroed"].append((where, last + 1))
-        left = {each.place for each in fresh if each.steps_before < last}
-        own = {each.place for each in fresh if each.steps_before == last}
-        if left and own and not left & own:  # of a loss after which another optimizer has stepped
-            self.evidence["gradient of another loss"].append((where, min(left)))
+            elif kept >= MIN_KEPT:
+                gc.collect()
 
     def finish(self) -> None:
-        """Find the parameters that never changed, and take backward passes as updates if needed."""
         for key, (p, _, first) in self.parameters.items():
             if p() is not None and p().requires_grad and bits(p()) == first:
                 self.unchanged.add(key)

@@ -22,12 +22,7 @@ LOSSES = (*SAME_SHAPE, "cross_entropy", "nll_loss", "binary_cross_entropy",
 Hook = Callable[..., Any]
 
 
-def has_modes(module: nn.Module) -> bool:
-    """Whether eval mode changes what a module itself computes."""
-    if isinstance(module, nn.modules.dropout._DropoutNd):
-        return module.p > 0
-    is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-    return is_norm or (isinstance(module, nn.RNNBase) and module.dropout > 0)
+MODAL = nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm | nn.RNNBase
 
 
 class Watch(Recorder):
@@ -42,12 +37,11 @@ class Watch(Recorder):
 
     def is_quiet(self, in_backward: bool = False) -> bool:
         """Whether a call is none of the script, or one that torch compiles or traces."""
-        if torch.compiler.is_compiling() or not self.is_active or self.is_busy:
-            return True
-        if self.in_backward and not in_backward:  # as in a checkpoint
-            return True
         is_traced = torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-        return bool(is_traced) or threading.get_ident() != self.thread
+        if torch.compiler.is_compiling() or is_traced or threading.get_ident() != self.thread:
+            return True
+        is_inner = self.in_backward and not in_backward  # as in a checkpoint
+        return is_inner or self.is_busy or not self.is_active
 
     def call(self, hook: Hook, *args: Any, **kwargs: Any) -> None:
         """Call a hook. An error of the audit ends the audit and not the script."""
@@ -65,16 +59,13 @@ class Watch(Recorder):
             self.is_busy = False
 
     def guard(self, hook: Hook, *args: Any) -> Hook:
-        """The hook with its first arguments, called by `call`."""
         return partial(self.call, hook, *args)
 
     def on_forward(self, hook: Hook, module: nn.Module, *args: Any) -> None:
-        """Call a hook of modules, if it has something to do."""
-        if torch.compiler.is_compiling():
-            return
-        is_known = module in self.names
-        if (isinstance(module, RECURRENT) or not is_known) and not self.is_quiet():
-            self.call(hook, module, *args)
+        is_compiling = torch.compiler.is_compiling()
+        if not is_compiling and (isinstance(module, RECURRENT) or module not in self.names):
+            if not self.is_quiet():
+                self.call(hook, module, *args)
 
     def patch(self, owner: Any, name: str, hook: Hook) -> None:
         """Replace a function until `stop` by one that calls a hook, with the same arguments.
@@ -126,7 +117,6 @@ class Watch(Recorder):
             self.patch(nn.functional, name, partial(self.loss, name))
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
-        """Record an update, and after the last one only the mode of the modules."""
         if self.later or len(self.updates) >= self.limit:
             self.later.append(self.in_eval(set(map(id, held_by(optimizer)))))
             if self.later[-1]:
@@ -140,15 +130,14 @@ class Watch(Recorder):
             self.hooks = [optimizer_hooks.register_optimizer_step_post_hook(hook)]
 
     def in_eval(self, ids: set[int]) -> bool:
-        """Whether modules with these parameters are in eval mode, and that changes them."""
         for root in list(self.roots):
-            modes = [m.training for m in root.modules() if has_modes(m)]
+            parts = [each for each in root.modules() if isinstance(each, MODAL)]
+            modes = [m.training for m in parts if getattr(m, "p", getattr(m, "dropout", 1))]
             if modes and not any(modes) and not ids.isdisjoint(map(id, root.parameters())):
                 return True
         return False
 
     def remove(self) -> None:
-        """Remove all hooks."""
         for hook in self.hooks:
             hook.remove()
         for owner, name, original in reversed(self.patched):
