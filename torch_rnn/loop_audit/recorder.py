@@ -13,8 +13,7 @@ from torch import nn
 from torch.utils.data import RandomSampler
 
 from torch_rnn.loop_audit import records
-from torch_rnn.loop_audit.graph import LOSS, MARK, Graph, Mark, node_before, nodes_of, wrong_losses
-from torch_rnn.loop_audit.records import Backward, Clip, Evidence, LossCall, Pass, Update, place
+from torch_rnn.loop_audit.records import Clip, Evidence, Graph, LossCall, Pass, Update, place
 
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 MAX_CALLS, MAX_BACKWARDS, MIN_KEPT = 10_000, 1000, 8  # remembered; graphs of earlier losses
@@ -43,11 +42,6 @@ def version_of(optimizer: Any) -> int:
     return sum(p._version for p in held_by(optimizer))
 
 
-def bits(p: torch.Tensor) -> int:
-    """A number that changes with any bit of a tensor."""
-    return hash(p.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-
-
 def held_by(optimizer: Any) -> list[torch.Tensor]:
     groups = getattr(optimizer, "param_groups", ())
     return [p for group in groups for p in group["params"] if p.requires_grad]
@@ -58,7 +52,7 @@ def norms(parameters: Iterable[torch.Tensor], order: float = 2.0) -> list[float]
     return [float(norm) for norm in torch._foreach_norm(grads, order)] if grads else []
 
 
-def listed(tensors: Any) -> list[torch.Tensor]:
+def listed(tensors: Any) -> list[Any]:
     return [] if tensors is None else [tensors] if torch.is_tensor(tensors) else list(tensors)
 
 
@@ -82,8 +76,8 @@ class Recorder:
         self.modules, self.updates, self.pass_count = list[Any](), list[Update](), 0
         self.loss_calls, self.loss_count = list[LossCall](), 0  # calls since the latest update
         self.reached = set[int]()  # numbers of those that reached backward()
-        self.parameters = dict[int, tuple[Any, str, int]]()  # weak reference, name, first bits
-        self.with_gradient, self.unchanged = set[int](), set[int]()  # ids of parameters
+        self.parameters = dict[int, tuple[Any, str]]()  # weak reference, name
+        self.with_gradient = set[int]()  # ids of parameters
         self.optimizers = list[OptimizerRecord]()
         self.unseen = dict[str, str]()  # what cannot be followed, and where
         self.backward_count, self.backwards, self.in_backward = 0, list[Any](), False
@@ -96,7 +90,7 @@ class Recorder:
 
     def register(self, p: torch.Tensor, name: str) -> None:
         if id(p) not in self.parameters or self.parameters[id(p)][0]() is not p:
-            self.parameters[id(p)] = ref(p), name, bits(p)
+            self.parameters[id(p)] = ref(p), name
 
     def before_forward(self, module: nn.Module, *_: Any) -> None:
         if module in self.names:
@@ -107,7 +101,7 @@ class Recorder:
         for path, each in module.named_modules():
             self.names.setdefault(each, f"{name}.{path}" if path else name)
         for path, p in module.named_parameters():
-            if p.requires_grad and not is_functional(p):
+            if p.requires_grad:
                 self.register(p, f"{name}.{path}")
         if isinstance(module, torch.jit.ScriptModule) or name.startswith("OptimizedModule"):
             self.unseen["compiled modules"] = place()
@@ -152,10 +146,12 @@ class Recorder:
             self.follow(each, x, states, outputs)
 
     def follow(self, each: Pass, x: torch.Tensor, states: Any, outputs: Any) -> None:
-        net, before = each.module, nodes_of([x, *states])
+        net, before = each.module, records.nodes_of([x, *states])
         for name, t in outputs.items():
             if t.grad_fn is not None:
-                t.grad_fn.metadata.setdefault(MARK, {})[t.output_nr] = Mark(each, name, before)
+                t.grad_fn.metadata.setdefault(records.MARK, {})[t.output_nr] = records.Mark(
+                    each, name, before
+                )
                 if name == "out":
                     hook = self.guard(self.gradient_of_output, each, t.output_nr)
                     t.grad_fn.register_prehook(hook)
@@ -185,7 +181,7 @@ class Recorder:
         node, source = x.grad_fn, x
         for _ in range(4):  # as in dropout(embedding(tokens))
             if node is not None and type(node).__name__ != "EmbeddingBackward0":
-                node = node_before(node)
+                node = records.node_before(node)
         if type(node).__name__ == "EmbeddingBackward0":
             each.tokens = source = node._saved_indices  # type: ignore[union-attr]
         elif x.grad_fn is not None:
@@ -220,29 +216,30 @@ class Recorder:
 
     def origin(self, each: Pass, source: Pass, step: int) -> str:
         """Where a carried state comes from."""
-        net, data, expected = each.module, each.data, None
+        net, value = each.module, source.follows_training
         each.follows_training = source.has_gradient or source.follows_training
         if not each.has_gradient:
             return records.OTHER
+        first, is_latest = net.users.setdefault((source, step), each), source is net.latest
+        is_cut = is_latest and source.age == each.age and each.steps == source.steps == 1
+        each.cuts = source.cuts + 1 if is_cut else 0
+        x, before = each.data, source.data
+        is_known = x and before and x[0]() is before[0]() is not None
+        gap = x[1] - before[1] - before[2] * step if is_known else 0
         if not source.has_gradient:
-            net.evidence[records.NO_GRADIENT].append((each.place, source.follows_training))
-            return records.NO_GRADIENT
-        first = net.users.setdefault((source, step), each)
-        is_next = source is net.latest and source.age == each.age
-        each.cuts = source.cuts + 1 if is_next and each.steps == source.steps == 1 else 0
-        if data and source.data and data[0]() is source.data[0]() is not None:
-            expected = source.data[1] + source.data[2] * step
-        if expected is not None and data[1] != expected:
-            is_older = first.age < each.age and first.data and first.data[:2] != data[:2]
+            kind = records.NO_GRADIENT
+        elif gap:
+            is_older = first.age < each.age and first.data and first.data[:2] != x[:2]
             kind = records.OLDER if is_older and first.steps == each.steps else records.ELSEWHERE
-            net.evidence[kind].append((each.place, data[1] - expected))
-            return kind
-        if expected is None and source.was_reached and source.draw < each.draw:
-            net.evidence[records.ELSEWHERE].append((each.place, -each.draw))
-            return records.ELSEWHERE
-        if step < source.steps:
-            return records.INSIDE
-        return records.BEFORE if source is net.latest else records.OTHER
+            value = gap
+        elif not is_known and source.was_reached and source.draw < each.draw:
+            kind, value = records.ELSEWHERE, -each.draw
+        elif step < source.steps:
+            kind = records.INSIDE
+        else:
+            kind = records.BEFORE if is_latest else records.OTHER
+        net.evidence[kind].append((each.place, value))
+        return kind
 
     def loss(
         self, name: str, input: Any = None, target: Any = None, *_: Any, **options: Any
@@ -254,7 +251,7 @@ class Recorder:
         self.loss_count += 1
         shapes, how = (tuple(input.shape), tuple(target.shape)), options.get("reduction", "mean")
         call = LossCall(self.loss_count, place(), name, how, shapes[0])
-        node.metadata[LOSS] = call
+        node.metadata[records.LOSS] = call
         self.loss_calls.append(call)
         if name in SAME_SHAPE and torch.broadcast_shapes(*shapes) != shapes[0]:
             self.evidence["shapes of the loss"].append((call.place, *shapes))
@@ -289,10 +286,12 @@ class Recorder:
         leaves &= leaves if inputs is None else set(map(id, listed(inputs)))
         self.backward_count += 1
         reached = dict.fromkeys(graph.passes, (0, 0))
-        backward = Backward(self.backward_count, where, steps, graph.losses, leaves, reached)
+        backward = records.Backward(
+            self.backward_count, where, steps, graph.losses, leaves, reached
+        )
         self.reached |= {call.number for call in graph.losses}
         at = graph.losses[0].place if len(graph.losses) == 1 else where
-        for kind, *values in wrong_losses(graph) if steps in LOOKED_AT else ():
+        for kind, *values in records.wrong_losses(graph) if steps in LOOKED_AT else ():
             self.evidence[kind].append((at, *values))
         for root in roots:
             if root.grad_fn is not None:
@@ -411,7 +410,7 @@ class Recorder:
             self.evidence["gradient of another loss"].append((where, min(left)))
         record.used, record.steps = self.backward_count, record.steps + 1
         if record.steps == 1:
-            alive = [p for each, *_ in self.parameters.values() if (p := each()) is not None]
+            alive = [p for each, _ in self.parameters.values() if (p := each()) is not None]
             record.trainable = sum(p.requires_grad for p in alive)
         record.version = version_of(optimizer)
         modules = [net for net in self.modules if net.ids & ids]
@@ -441,12 +440,3 @@ class Recorder:
                 self.evidence["graphs kept"].append((where, kept))
             elif kept >= MIN_KEPT:
                 gc.collect()
-
-    def finish(self) -> None:
-        for key, (p, _, first) in self.parameters.items():
-            if p() is not None and p().requires_grad and bits(p()) == first:
-                self.unchanged.add(key)
-        for n, each in enumerate(self.backwards if not self.updates else (), start=1):
-            nets = list(dict.fromkeys(p.module for p in each.reached))
-            clips = self.clips if n == 1 else []
-            self.updates.append(Update(n, each.place, 0, (), [each], nets, clips, 0, False))

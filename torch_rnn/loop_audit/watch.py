@@ -1,21 +1,19 @@
 """Hooks in torch, by which the recorders see a loop: an error of the audit ends it alone."""
 
-import functools
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules import module as module_hooks
-from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
 from torch.utils.data import dataloader
 
 from numpy_rnn.common.errors import one_line
-from torch_rnn.loop_audit.records import HIDDEN, RECURRENT, place
 from torch_rnn.loop_audit.recorder import SAME_SHAPE, Recorder, held_by
+from torch_rnn.loop_audit.records import HIDDEN, RECURRENT, Update, place
 
 LOSSES = (*SAME_SHAPE, "cross_entropy", "nll_loss", "binary_cross_entropy",
           "binary_cross_entropy_with_logits", "kl_div", "ctc_loss")  # fmt: skip
@@ -74,7 +72,7 @@ class Watch(Recorder):
         """
         original = owner.__dict__[name]
 
-        @functools.wraps(original)
+        @wraps(original)
         def hooked(*args: Any, **kwargs: Any) -> Any:
             if self.is_quiet():
                 return original(*args, **kwargs)
@@ -108,7 +106,7 @@ class Watch(Recorder):
         ]
         self.patch(torch.autograd, "backward", self.backward)
         self.patch(dataloader._BaseDataLoaderIter, "__next__", self.draw)
-        for owner in (Optimizer, nn.Module):
+        for owner in (torch.optim.Optimizer, nn.Module):
             self.patch(owner, "zero_grad", self.zero_grad)
         for owner in (nn.utils, nn.utils.clip_grad):
             for kind in ("norm", "value"):
@@ -149,4 +147,7 @@ class Watch(Recorder):
         if self.is_active:
             self.is_active = False
             self.remove()
-            self.finish()
+            for n, each in enumerate(self.backwards if not self.updates else (), start=1):
+                nets = list(dict.fromkeys(p.module for p in each.reached))
+                clips = self.clips if n == 1 else []
+                self.updates.append(Update(n, each.place, 0, (), [each], nets, clips, 0, False))
