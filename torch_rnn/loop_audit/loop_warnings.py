@@ -92,8 +92,8 @@ def loop_evidence(watch: Any) -> Evidence:
         held -= net.ids if is_explained else set()
     kinds = {"outside": outside, "never changed": held - watch.with_gradient}
     for kind, keys in kinds.items() if records else ():
-        parameters = [(p(), name) for key, (p, name) in watch.parameters.items() if key in keys]
-        names = [name for p, name in parameters if p is not None and p.requires_grad]
+        parameters = [(p, name) for p, name in watch.parameters.items() if p.requires_grad]
+        names = [name for p, name in parameters if id(p) in keys]
         found[kind] = [(updates[0].place, some_of(names))] if names else []
     drops = records[0].drops if len(watch.optimizers) == 1 and records else []
     if sum(map(bool, drops)) >= max(2.0, 0.8 * len(drops)):

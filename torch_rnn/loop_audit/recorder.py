@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import nn
 from torch.utils.data import RandomSampler
+from torch.utils.weak import WeakIdKeyDictionary
 
 from torch_rnn.loop_audit import records
 from torch_rnn.loop_audit.records import Clip, Evidence, Graph, LossCall, Pass, Update, place
@@ -76,7 +77,7 @@ class Recorder:
         self.modules, self.updates, self.pass_count = list[Any](), list[Update](), 0
         self.loss_calls, self.loss_count = list[LossCall](), 0  # calls since the latest update
         self.reached = set[int]()  # numbers of those that reached backward()
-        self.parameters = dict[int, tuple[Any, str]]()  # weak reference, name
+        self.parameters = WeakIdKeyDictionary()  # their names
         self.with_gradient = set[int]()  # ids of parameters
         self.optimizers = list[OptimizerRecord]()
         self.unseen = dict[str, str]()  # what cannot be followed, and where
@@ -88,21 +89,16 @@ class Recorder:
         self.iterators: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # of DataLoaders
         self.epoch = self.epochs = self.shuffled_draws = 0
 
-    def register(self, p: torch.Tensor, name: str) -> None:
-        if id(p) not in self.parameters or self.parameters[id(p)][0]() is not p:
-            self.parameters[id(p)] = ref(p), name
-
     def before_forward(self, module: nn.Module, *_: Any) -> None:
         if module in self.names:
             return
         name = type(module).__name__
         taken = sum(type(root) is type(module) for root in self.roots)
         self.roots[module] = name = f"{name} ({taken + 1})" if taken else name
-        for path, each in module.named_modules():
-            self.names.setdefault(each, f"{name}.{path}" if path else name)
-        for path, p in module.named_parameters():
-            if p.requires_grad:
-                self.register(p, f"{name}.{path}")
+        for path, each in module.named_modules(prefix=name):
+            self.names.setdefault(each, path)
+        for path, p in module.named_parameters(prefix=name):
+            self.parameters.setdefault(p, path)
         if isinstance(module, torch.jit.ScriptModule) or name.startswith("OptimizedModule"):
             self.unseen["compiled modules"] = place()
 
@@ -379,7 +375,7 @@ class Recorder:
                 return record
         record = OptimizerRecord(len(self.optimizers) + 1, optimizer)
         for p in held_by(optimizer):
-            self.register(p, f"a parameter of shape {tuple(p.shape)}")
+            self.parameters.setdefault(p, f"a parameter of shape {tuple(p.shape)}")
         same = [old for old in self.optimizers if old.held == record.held and old.steps]
         if same and same[-1].kind == record.kind and {"momentum", "betas"} & record.options.keys():
             is_moved = same[-1].version != version_of(optimizer)
@@ -410,8 +406,7 @@ class Recorder:
             self.evidence["gradient of another loss"].append((where, min(left)))
         record.used, record.steps = self.backward_count, record.steps + 1
         if record.steps == 1:
-            alive = [p for each, _ in self.parameters.values() if (p := each()) is not None]
-            record.trainable = sum(p.requires_grad for p in alive)
+            record.trainable = sum(p.requires_grad for p in self.parameters)
         record.version = version_of(optimizer)
         modules = [net for net in self.modules if net.ids & ids]
         clips = [c for c in self.clips if len(self.optimizers) == 1 or c.parameters & ids]

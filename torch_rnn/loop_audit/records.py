@@ -31,10 +31,8 @@ MARK = "torch_rnn.pass"  # key of the metadata of a node that ends a pass: {outp
 LOSS = "torch_rnn.loss"  # key of the LossCall whose result a node is
 # The end of a pass in the graph: its output "out", "h" or "c", and the nodes before the pass
 Mark = namedtuple("Mark", "owner output before")
-RESHAPING = {
-    "View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Unsqueeze",
-    "Select", "Slice", "Index", "Clone", "Stack", "Unbind", "Cat", "Expand", "Alias",
-}  # fmt: skip
+RESHAPING = {"View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Clone",
+             "Unsqueeze", "Select", "Slice", "Index", "Stack", "Unbind", "Cat", "Expand", "Alias"}  # fmt: skip
 WRONG_INPUTS = {  # by the operation of a loss and the one before it
     ("LogSoftmax", "Softmax"): "cross_entropy applies softmax itself: leave out the one before it",
     ("BinaryCrossEntropyWithLogits", "Sigmoid"): "the loss applies sigmoid itself: leave it out",
