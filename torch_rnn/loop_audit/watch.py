@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial, wraps
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import nn
@@ -30,7 +32,7 @@ class Watch(Recorder):
         super().__init__()
         self.limit, self.error, self.is_active, self.is_busy = limit, "", True, False
         self.thread = threading.get_ident()
-        self.patched, self.hooks = list[tuple[Any, str, Any]](), list[Any]()
+        self.hooks = ExitStack()  # removes them
         self.later = list[bool]()  # updates after the limit: whether they are made in eval mode
 
     def is_quiet(self, in_backward: bool = False) -> bool:
@@ -60,10 +62,10 @@ class Watch(Recorder):
         return partial(self.call, hook, *args)
 
     def on_forward(self, hook: Hook, module: nn.Module, *args: Any) -> None:
-        is_compiling = torch.compiler.is_compiling()
-        if not is_compiling and (isinstance(module, RECURRENT) or module not in self.names):
-            if not self.is_quiet():
-                self.call(hook, module, *args)
+        if torch.compiler.is_compiling():
+            return
+        if (isinstance(module, RECURRENT) or module not in self.names) and not self.is_quiet():
+            self.call(hook, module, *args)
 
     def patch(self, owner: Any, name: str, hook: Hook) -> None:
         """Replace a function until `stop` by one that calls a hook, with the same arguments.
@@ -91,19 +93,19 @@ class Watch(Recorder):
         patched: Any = hooked
         patched.__code__ = patched.__code__.replace(co_filename=HIDDEN)
         patched.__prepare_scriptable__ = lambda: original
-        self.patched.append((owner, name, original))
-        setattr(owner, name, patched)
+        self.hooks.enter_context(mock.patch.object(owner, name, patched))
 
     def start(self) -> None:
         """Install the hooks."""
         before = partial(self.on_forward, self.before_forward)
         after = partial(self.on_forward, self.after_forward)
-        self.hooks = [
+        for handle in (
             module_hooks.register_module_forward_pre_hook(before),
             module_hooks.register_module_forward_hook(after, with_kwargs=True),
             optimizer_hooks.register_optimizer_step_pre_hook(self.guard(self.step_begins)),
             optimizer_hooks.register_optimizer_step_post_hook(self.guard(self.step_ends)),
-        ]
+        ):
+            self.hooks.callback(handle.remove)
         self.patch(torch.autograd, "backward", self.backward)
         self.patch(dataloader._BaseDataLoaderIter, "__next__", self.draw)
         for owner in (torch.optim.Optimizer, nn.Module):
@@ -117,15 +119,15 @@ class Watch(Recorder):
     def step_ends(self, optimizer: Any, *_: Any) -> None:
         if self.later or len(self.updates) >= self.limit:
             self.later.append(self.in_eval(set(map(id, held_by(optimizer)))))
-            if self.later[-1]:
-                number = self.limit + len(self.later)
-                self.evidence["eval mode"].append((place(), number))
+            found = (place(), self.limit + len(self.later))
+            self.evidence["eval mode"] += [found] if self.later[-1] else []
             return
         super().step_ends(optimizer)
         if len(self.updates) >= self.limit:
-            self.remove()
+            self.hooks.close()
             hook = self.guard(self.step_ends)
-            self.hooks = [optimizer_hooks.register_optimizer_step_post_hook(hook)]
+            handle = optimizer_hooks.register_optimizer_step_post_hook(hook)
+            self.hooks.callback(handle.remove)
 
     def in_eval(self, ids: set[int]) -> bool:
         for root in list(self.roots):
@@ -135,18 +137,11 @@ class Watch(Recorder):
                 return True
         return False
 
-    def remove(self) -> None:
-        for hook in self.hooks:
-            hook.remove()
-        for owner, name, original in reversed(self.patched):
-            setattr(owner, name, original)
-        self.hooks, self.patched = [], []
-
     def stop(self) -> None:
         """End the audit."""
         if self.is_active:
             self.is_active = False
-            self.remove()
+            self.hooks.close()
             for n, each in enumerate(self.backwards if not self.updates else (), start=1):
                 nets = list(dict.fromkeys(p.module for p in each.reached))
                 clips = self.clips if n == 1 else []
