@@ -9,7 +9,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from torch_rnn.loop_audit.loop_warnings import MISTAKES
+from torch_rnn.loop_audit.audit_report import MISTAKES
 from torch_rnn.loop_audit.recorder import SAME_SHAPE
 from torch_rnn.loop_audit.watch import LOSSES
 

@@ -15,9 +15,8 @@ EXPECTED = "[--updates N] SCRIPT [arguments of the script]"
 HELP = f"""\
 usage: python -m torch_rnn audit {EXPECTED}
 
-Run a training script as it is, and report what its loop computes: truncation in terms of
-TBPTT(k1, k2), where states come from, losses, optimizers, clipping. Warnings name what is
-probably not meant. The report is printed on standard error; the exit status is the script's.
+Run a training script as it is, and report on standard error what its loop computes, and what is
+probably not meant. The exit status is the script's.
 
   --updates N  record the first N updates (200)"""
 

@@ -18,8 +18,7 @@ from torch_rnn.loop_audit.records import Clip, Evidence, Graph, LossCall, Pass, 
 
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 MAX_CALLS, MAX_BACKWARDS, MIN_KEPT = 10_000, 1000, 8  # remembered; graphs of earlier losses
-COPIED = {0, 1, 2, *(2**n for n in range(2, 16))}  # updates before one whose inputs are copied
-LOOKED_AT = {0, 1, 2, 5, 10, *(20 * 2**n for n in range(12))}  # updates before a look at the graph
+LOOKED_AT = {0, 1, 2, *(2**n for n in range(2, 16))}  # updates before copies of the inputs
 NUMBERS, MAX_KNOWN, MAX_NODES = 8, 40_000, 200
 is_functional = torch._C._functorch.is_functorch_wrapped_tensor
 
@@ -152,7 +151,7 @@ class Recorder:
                     hook = self.guard(self.gradient_of_output, each, t.output_nr)
                     t.grad_fn.register_prehook(hook)
         net.latest = each
-        if net.updates in COPIED:
+        if net.updates in LOOKED_AT:
             if net.weights[0] != (when := (net.updates, self.backward_count)):
                 net.weights = when, {n: p.detach().clone() for n, p in net.parameters.items()}
             named = [("the input", x), *(("the initial state", h) for h in states)]
@@ -199,15 +198,15 @@ class Recorder:
             for known in net.states.values()
         )
         if each.parents:
-            each.initial, each.origin, each.follows_training = "carried", records.BEFORE, True
+            each.initial, each.origin, each.follows_training = records.CARRIED, records.BEFORE, True
         elif not graph.outputs and any(isinstance(p, nn.Parameter) for p in graph.leaves.values()):
-            each.initial = "learned"
+            each.initial = "a learned state"
         elif h is not None:
-            each.initial, each.origin = "carried", self.origin(each, *h)
+            each.initial, each.origin = records.CARRIED, self.origin(each, *h)
         elif graph.outputs or graph.leaves:
-            each.initial = "computed"
+            each.initial = "a computed state"
         elif any(bool(state.any()) for state in states):
-            each.initial = "given"
+            each.initial = "a given state"
             net.evidence["state exchanged"] += [(each.place,)] if c else []
 
     def origin(self, each: Pass, source: Pass, step: int) -> str:
@@ -362,8 +361,7 @@ class Recorder:
         acts = bool((largest if kind == "value" else norm) > limit)
         clip = Clip(kind, limit, place(), acts, frozenset(map(id, parameters)))
         held = [record for record in self.optimizers if record.held & clip.parameters]
-        is_first = not held and any(b.leaves & clip.parameters for b in self.backwards)
-        if is_first or any(map(self.fresh, held)):
+        if (parameters and not held) or any(map(self.fresh, held)):
             self.clips += [clip] if math.isfinite(limit) else []
         else:
             reason = "without effect" if parameters else "of nothing"
@@ -421,10 +419,8 @@ class Recorder:
                 net.evidence["detached at every step"].append((reached[0].place,))
             if clips and not any(clip.parameters & net.ids for clip in clips):
                 net.evidence["clip of others"].append((clips[0].place, len(clips[0].parameters)))
-        by_place = defaultdict[tuple[str, str], list[int]](list)
-        for call in self.loss_calls:
-            by_place[call.place, call.name].append(call.number)
-        for (at, _), numbers in by_place.items():
+        for at, name in dict.fromkeys((call.place, call.name) for call in self.loss_calls):
+            numbers = [c.number for c in self.loss_calls if (c.place, c.name) == (at, name)]
             if len(numbers) > 1 and self.reached.intersection(numbers) == {numbers[-1]}:
                 self.evidence["losses overwritten"].append((at, len(numbers)))
         self.loss_calls, self.reached = [], set()

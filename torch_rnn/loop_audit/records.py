@@ -22,7 +22,7 @@ FOLDERS = (*torch.__path__, *map(sysconfig.get_path, ("stdlib", "purelib", "plat
 LIBRARIES = (OWN, *(folder + os.sep for folder in FOLDERS))
 HIDDEN = "<importlib._bootstrap>"  # file of frames that the warnings of torch do not count
 Evidence = defaultdict[str, list[tuple[Any, ...]]]  # by kind of warning: place, values of its text
-# Origins of a carried state
+CARRIED = "a carried state"  # and its origins:
 BEFORE, INSIDE, OTHER = "the window before", "a step within an earlier window", "an earlier pass"
 OLDER, ELSEWHERE = "an older window", "elsewhere in the data"
 NO_GRADIENT = "a pass without gradient"
@@ -34,7 +34,7 @@ Mark = namedtuple("Mark", "owner output before")
 RESHAPING = {"View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Clone",
              "Unsqueeze", "Select", "Slice", "Index", "Stack", "Unbind", "Cat", "Expand", "Alias"}  # fmt: skip
 WRONG_INPUTS = {  # by the operation of a loss and the one before it
-    ("LogSoftmax", "Softmax"): "cross_entropy applies softmax itself: leave out the one before it",
+    ("LogSoftmax", "Softmax"): "cross_entropy applies softmax itself: leave the other out",
     ("BinaryCrossEntropyWithLogits", "Sigmoid"): "the loss applies sigmoid itself: leave it out",
     ("NllLoss", "Softmax"): "nll_loss gets probabilities: use log_softmax instead of softmax",
     ("NllLoss", "Addmm"): "nll_loss gets scores and expects log-probabilities: use log_softmax",
@@ -99,7 +99,7 @@ class Pass:
     batch: int
     has_gradient: bool
     batch_sizes: torch.Tensor | None  # of a packed input
-    initial: str = "zeros"  # or learned, carried, computed, given
+    initial: str = "zeros"  # or a learned, carried, computed, given state
     origin: str = ""  # of a carried state
     parents: tuple["Pass", ...] = ()  # of the same module, joined to it by the graph of the state
     follows_training: bool = False  # its state comes, by passes without gradient, from training
