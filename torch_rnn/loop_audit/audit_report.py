@@ -9,16 +9,8 @@ from typing import Any, NamedTuple
 
 from numpy_rnn.common.errors import check_integer, some_of
 from numpy_rnn.common.format import join_names, pluralize
-from torch_rnn.loop_audit.records import (
-    BEFORE,
-    CARRIED,
-    ELSEWHERE,
-    NO_GRADIENT,
-    OLDER,
-    Evidence,
-    RecurrentModule,
-    Update,
-)
+from torch_rnn.loop_audit import records
+from torch_rnn.loop_audit.records import ELSEWHERE, NO_GRADIENT, Evidence, RecurrentModule, Update
 from torch_rnn.loop_audit.watch import Watch
 
 NOTHING, WIDTH, MAX_LISTED = "no update was seen", 100, 3
@@ -46,7 +38,7 @@ TWICE = {
     "reverse output": "the reverse direction has read one step at the last output: use its state h",
     "time and batch": "the loss uses the outputs of one sequence, of {} x {}: check batch_first",
     ELSEWHERE: "the state is carried to data that do not follow those it comes from",
-    OLDER: "the state is one that an earlier window has used: keep the last state of each window",
+    records.OLDER: "the state is one that an earlier window has used: keep the last state",
     "detached at every step": "the state is detached at every step: detach it once per window",
     "target equals the input": "the target equals the input of the same step: shift it by one step",
     "clip of others": "clipping gets {} parameters, none of this module: use model.parameters()",
@@ -125,7 +117,7 @@ def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     found: Evidence = defaultdict(list, net.evidence)
     updates, failed = [u for u in watch.updates if net in u.modules], watch.failed
     windows = [window for u in updates for window in u.windows(net)]
-    carried = sum(window.initial == CARRIED for window in windows)
+    carried = sum(window.initial == records.CARRIED for window in windows)
     if len(updates) > 1 and any(key[2] for key in net.passes) and not net.ids & watch.with_gradient:
         found["no gradient"] = [(net.place,)]
     far = attached_reach(net, watch.updates)
@@ -136,7 +128,8 @@ def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     # burn-in and stored states are regular, or start from another state
     is_regular = 3 * len(found[NO_GRADIENT]) > carried
     found[NO_GRADIENT] = [each for each in found[NO_GRADIENT] if each[1] and not is_regular]
-    if found["target differs"] or not any(w.with_loss for w in windows):
+    is_causal = any(w.with_loss for w in windows) and not net.is_bidirectional
+    if found["target differs"] or not is_causal:
         found["target equals the input"] = []
     if len({distance for _, distance in found[ELSEWHERE]}) < 2:
         found[ELSEWHERE] = []
@@ -174,17 +167,19 @@ def truncation(net: RecurrentModule, updates: list[Update]) -> tuple[Any, str]:
     if far := attached_reach(net, updates):
         return None, f"{far}: the state is attached"
     (k1, k2), count = Counter((w.with_loss, w.reach) for w in windows).most_common(1)[0]
-    is_chunk = 2 * sum(w.passes[0].origin == BEFORE for w in windows) > len(windows)
+    is_chunk = 2 * sum(w.passes[0].origin == records.BEFORE for w in windows) > len(windows)
     # chunks of which some steps have no loss are no TBPTT(k1, k2)
     is_regular = k1 > 0 and (k1 == k2 or not is_chunk) and k2 == max(w.reach for w in windows)
     is_whole = all(w.steps == k2 for w in windows if (w.with_loss, w.reach) == (k1, k2))
-    is_carried = any(w.initial == CARRIED for w in windows) and len(windows) == len(by_update)
+    is_carried = any(w.initial == records.CARRIED for w in windows) and len(windows) == len(
+        by_update
+    )
     if is_carried and is_regular and is_whole and 2 * count > len(windows):
         kind = "chunks" if k1 == k2 else "windows"
         text = f"TBPTT({k1}, {k2}): {kind} of {k2} steps, state carried and detached"
         return (k1, k2), text
     lengths, reach = ranged(w.steps for w in windows), ranged(w.reach for w in windows)
-    is_full = all(w.reach == w.steps and w.initial != CARRIED for w in windows)
+    is_full = all(w.reach == w.steps and w.initial != records.CARRIED for w in windows)
     kinds = " or ".join(sorted({w.initial for w in windows}))
     line = (
         f"{'full' if is_full else 'truncated'} BPTT, windows of {lengths} steps, each from {kinds}"
@@ -258,10 +253,10 @@ class Report:
             yield f"  {truncation(net, self.updates)[1]}"
         mine = [u for u in self.updates if net in u.modules]
         windows = [(n, w) for n, u in enumerate(mine, start=1) for w in u.windows(net)]
-        origins = Counter(w.passes[0].origin for _, w in windows if w.initial == CARRIED)
+        origins = Counter(w.passes[0].origin for _, w in windows if w.initial == records.CARRIED)
         named = [f"{name} ({n})" if len(origins) > 1 else name for name, n in origins.items()]
         line = f"  state from {join_names(named)}, in {origins.total()} of {len(windows)} windows"
-        for kind in dict.fromkeys(w.initial for _, w in windows if w.initial != CARRIED):
+        for kind in dict.fromkeys(w.initial for _, w in windows if w.initial != records.CARRIED):
             numbers = dict.fromkeys(str(number) for number, w in windows if w.initial == kind)
             line += f"; {kind} at update {some_of(numbers)}"
         yield from [line] if origins else []

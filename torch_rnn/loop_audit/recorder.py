@@ -76,7 +76,7 @@ class Recorder:
         self.modules, self.updates, self.pass_count = list[Any](), list[Update](), 0
         self.loss_calls, self.loss_count = list[LossCall](), 0  # calls since the latest update
         self.reached = set[int]()  # numbers of those that reached backward()
-        self.parameters = WeakIdKeyDictionary()  # their names
+        self.parameters: Any = WeakIdKeyDictionary()  # their names
         self.with_gradient = set[int]()  # ids of parameters
         self.optimizers = list[OptimizerRecord]()
         self.unseen = dict[str, str]()  # what cannot be followed, and where
@@ -105,7 +105,8 @@ class Recorder:
         if not isinstance(module, records.RECURRENT):
             return
         given = kwargs | dict(zip(("input", "hx"), args))
-        x, states, out = given["input"], listed(given.get("hx")), None
+        x, states = given["input"], listed(given.get("hx"))
+        out: Any = None
         if isinstance(module, nn.RNNBase):
             out, output = output
         outputs = dict(zip("hc", listed(output)))
@@ -211,7 +212,7 @@ class Recorder:
 
     def origin(self, each: Pass, source: Pass, step: int) -> str:
         """Where a carried state comes from."""
-        net, value = each.module, source.follows_training
+        net, value = each.module, int(source.follows_training)
         each.follows_training = source.has_gradient or source.follows_training
         if not each.has_gradient:
             return records.OTHER
@@ -248,18 +249,19 @@ class Recorder:
         call = LossCall(self.loss_count, place(), name, how, shapes[0])
         node.metadata[records.LOSS] = call
         self.loss_calls.append(call)
-        if name in SAME_SHAPE and torch.broadcast_shapes(*shapes) != shapes[0]:
+        is_other = name in SAME_SHAPE and shapes[0] != shapes[1]
+        if is_other and (input.detach() - target.detach()).shape != shapes[0]:
             self.evidence["shapes of the loss"].append((call.place, *shapes))
-        passes = Graph([input], MAX_NODES, into_passes=False).passes
-        if self.loss_count > MAX_NODES or len(passes) != 1 or passes[0].module.is_bidirectional:
+        if self.loss_count > MAX_NODES:
             return
-        given = passes[0].tokens
-        if given is None and passes[0].copies and target.is_floating_point():
-            given = passes[0].copies[0][2]
-        if given is not None and given.numel() == target.numel() and given.unique().numel() > 1:
-            is_same = torch.equal(given.reshape(-1), target.detach().reshape(-1).to(given.dtype))
-            kind = "target equals the input" if is_same else "target differs"
-            passes[0].module.evidence[kind].append((call.place,))
+        for each in Graph([input], MAX_NODES, into_passes=False).passes:
+            given = each.tokens
+            if given is None and each.copies and target.is_floating_point():
+                given = each.copies[0][2]
+            if given is not None and given.numel() == target.numel() and given.min() < given.max():
+                is_same = torch.equal(given.flatten(), target.detach().flatten().to(given.dtype))
+                kind = "target equals the input" if is_same else "target differs"
+                each.module.evidence[kind].append((call.place,))
 
     def draw(self, iterator: Any) -> Iterator[None]:
         self.epochs += iterator not in self.iterators

@@ -31,8 +31,8 @@ MARK = "torch_rnn.pass"  # key of the metadata of a node that ends a pass: {outp
 LOSS = "torch_rnn.loss"  # key of the LossCall whose result a node is
 # The end of a pass in the graph: its output "out", "h" or "c", and the nodes before the pass
 Mark = namedtuple("Mark", "owner output before")
-RESHAPING = {"View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Clone",
-             "Unsqueeze", "Select", "Slice", "Index", "Stack", "Unbind", "Cat", "Expand", "Alias"}  # fmt: skip
+RESHAPING = {"View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Clone"}
+RESHAPING |= {"Unsqueeze", "Select", "Slice", "Index", "Stack", "Unbind", "Cat", "Expand", "Alias"}
 WRONG_INPUTS = {  # by the operation of a loss and the one before it
     ("LogSoftmax", "Softmax"): "cross_entropy applies softmax itself: leave the other out",
     ("BinaryCrossEntropyWithLogits", "Sigmoid"): "the loss applies sigmoid itself: leave it out",
@@ -211,7 +211,7 @@ def wrong_losses(graph: Graph) -> Iterator[tuple[Any, ...]]:
         if text := WRONG_INPUTS.get((kind, kind_of(source))):
             yield "input of the loss", text
         power = node_before(node) if kind in ("Mean", "Sum") else None
-        difference = node_before(power) if kind_of(power) in ("Pow", "Abs", "Mul") else None
+        difference: Any = node_before(power) if kind_of(power) in ("Pow", "Abs", "Mul") else None
         before = difference.next_functions if kind_of(difference) == "Sub" else ()
         if before and before[0][0] and not before[-1][0]:
             column = tuple(before[0][0]._input_metadata[before[0][1]].shape)

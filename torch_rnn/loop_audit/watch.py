@@ -108,8 +108,8 @@ class Watch(Recorder):
             self.hooks.callback(handle.remove)
         self.patch(torch.autograd, "backward", self.backward)
         self.patch(dataloader._BaseDataLoaderIter, "__next__", self.draw)
-        for owner in (torch.optim.Optimizer, nn.Module):
-            self.patch(owner, "zero_grad", self.zero_grad)
+        self.patch(torch.optim.Optimizer, "zero_grad", self.zero_grad)
+        self.patch(nn.Module, "zero_grad", self.zero_grad)
         for owner in (nn.utils, nn.utils.clip_grad):
             for kind in ("norm", "value"):
                 self.patch(owner, f"clip_grad_{kind}_", partial(self.clip, kind))
