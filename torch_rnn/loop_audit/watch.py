@@ -35,17 +35,16 @@ class Watch(Recorder):
         self.hooks = ExitStack()  # removes them
         self.later = list[bool]()  # updates after the limit: whether they are made in eval mode
 
-    def is_quiet(self, in_backward: bool = False) -> bool:
+    def is_quiet(self) -> bool:
         """Whether a call is none of the script, or one that torch compiles or traces."""
-        is_traced = torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-        if torch.compiler.is_compiling() or is_traced or threading.get_ident() != self.thread:
+        if torch.compiler.is_compiling() or not self.is_active or self.is_busy or self.in_backward:
             return True
-        is_inner = self.in_backward and not in_backward  # as in a checkpoint
-        return is_inner or self.is_busy or not self.is_active
+        is_traced = torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        return bool(is_traced) or threading.get_ident() != self.thread
 
     def call(self, hook: Hook, *args: Any, **kwargs: Any) -> None:
         """Call a hook. An error of the audit ends the audit and not the script."""
-        if self.is_quiet(in_backward=True):
+        if self.is_busy or not self.is_active or threading.get_ident() != self.thread:
             return
         self.is_busy = True
         try:
