@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from numpy_rnn.common.errors import check_integer, some_of
 from numpy_rnn.common.format import join_names, pluralize
 from torch_rnn.loop_audit import records
+from torch_rnn.loop_audit.recorder import bits
 from torch_rnn.loop_audit.records import ELSEWHERE, NO_GRADIENT, Evidence, RecurrentModule, Update
 from torch_rnn.loop_audit.watch import Watch
 
@@ -99,8 +100,8 @@ def loop_evidence(watch: Any) -> Evidence:
         held -= net.ids if is_explained else set()
     kinds = {"outside": outside, "never changed": held - watch.with_gradient}
     for kind, keys in kinds.items() if records else ():
-        parameters = [(p, name) for p, name in watch.parameters.items() if p.requires_grad]
-        names = [name for p, name in parameters if id(p) in keys]
+        known = [(p, *value) for p, value in watch.parameters.items() if id(p) in keys]
+        names = [name for p, name, first in known if p.requires_grad and bits(p) == first]
         found[kind] = [(updates[0].place, some_of(names))] if names else []
     drops = records[0].drops if len(watch.optimizers) == 1 and records else []
     if sum(map(bool, drops)) >= max(2.0, 0.8 * len(drops)):
@@ -171,19 +172,16 @@ def truncation(net: RecurrentModule, updates: list[Update]) -> tuple[Any, str]:
     # chunks of which some steps have no loss are no TBPTT(k1, k2)
     is_regular = k1 > 0 and (k1 == k2 or not is_chunk) and k2 == max(w.reach for w in windows)
     is_whole = all(w.steps == k2 for w in windows if (w.with_loss, w.reach) == (k1, k2))
-    is_carried = any(w.initial == records.CARRIED for w in windows) and len(windows) == len(
-        by_update
-    )
-    if is_carried and is_regular and is_whole and 2 * count > len(windows):
+    is_regular &= any(w.initial == records.CARRIED for w in windows)
+    if len(windows) == len(by_update) and is_regular and is_whole and 2 * count > len(windows):
         kind = "chunks" if k1 == k2 else "windows"
         text = f"TBPTT({k1}, {k2}): {kind} of {k2} steps, state carried and detached"
         return (k1, k2), text
     lengths, reach = ranged(w.steps for w in windows), ranged(w.reach for w in windows)
     is_full = all(w.reach == w.steps and w.initial != records.CARRIED for w in windows)
     kinds = " or ".join(sorted({w.initial for w in windows}))
-    line = (
-        f"{'full' if is_full else 'truncated'} BPTT, windows of {lengths} steps, each from {kinds}"
-    )
+    how = "full BPTT" if is_full else "truncated BPTT"
+    line = f"{how}, windows of {lengths} steps, each from {kinds}"
     line += f"; gradient over {reach}" if reach != lengths else ""
     if not any(w.with_loss for w in windows):
         line += "; its outputs enter the loss through other modules"

@@ -34,12 +34,22 @@ class OptimizerRecord:
         self.steps = self.trainable = 0
         self.cleared = self.used = 0  # backward passes before its gradients were cleared or used
         self.dropped, self.drops = 0, list[int]()  # cleared unused: now, and by update
-        self.version = 0  # of its parameters at the latest step or backward pass
+        self.probe: Any = None  # a parameter: weak reference, copy, and id of its gradient
+
+    def look(self) -> None:
+        """Copy the smallest parameter."""
+        if held := held_by(self.optimizer()):
+            p = min(held, key=torch.numel)
+            self.probe = ref(p), p.detach().clone(), id(p.grad)
+
+    def is_moved(self) -> bool:
+        p = self.probe[0]() if self.probe else None
+        return p is not None and not torch.equal(p.detach(), self.probe[1])
 
 
-def version_of(optimizer: Any) -> int:
-    """A number that changes when a parameter is changed in place."""
-    return sum(p._version for p in held_by(optimizer))
+def bits(p: torch.Tensor) -> int:
+    """A number that changes with any bit of a tensor."""
+    return hash(p.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def held_by(optimizer: Any) -> list[torch.Tensor]:
@@ -76,7 +86,7 @@ class Recorder:
         self.modules, self.updates, self.pass_count = list[Any](), list[Update](), 0
         self.loss_calls, self.loss_count = list[LossCall](), 0  # calls since the latest update
         self.reached = set[int]()  # numbers of those that reached backward()
-        self.parameters: Any = WeakIdKeyDictionary()  # their names
+        self.parameters: Any = WeakIdKeyDictionary()  # their names, and first bits
         self.with_gradient = set[int]()  # ids of parameters
         self.optimizers = list[OptimizerRecord]()
         self.unseen = dict[str, str]()  # what cannot be followed, and where
@@ -97,7 +107,8 @@ class Recorder:
         for path, each in module.named_modules(prefix=name):
             self.names.setdefault(each, path)
         for path, p in module.named_parameters(prefix=name):
-            self.parameters.setdefault(p, path)
+            if p not in self.parameters and not is_functional(p):
+                self.parameters[p] = path, bits(p)
         if isinstance(module, torch.jit.ScriptModule) or name.startswith("OptimizedModule"):
             self.unseen["compiled modules"] = place()
 
@@ -309,7 +320,7 @@ class Recorder:
         self.with_gradient |= leaves
         for record in self.optimizers:
             if record.held & leaves:
-                record.version = version_of(record.optimizer())
+                record.look()
         given = [(each, *copy) for each in graph.passes for copy in each.copies]
         for net, each in {each.module: each for each in graph.passes if each.copies}.items():
             if net.weights[0] == (net.updates, backward.number - 1):
@@ -341,7 +352,7 @@ class Recorder:
 
     def clear(self, record: OptimizerRecord) -> None:
         # SAM moves the weights by a gradient before it is zeroed
-        is_dropped = not self.steps_begun and record.version == version_of(record.optimizer())
+        is_dropped = not self.steps_begun and not record.is_moved()
         record.dropped += len(self.fresh(record)) if is_dropped else 0
         record.cleared = self.backward_count
 
@@ -375,11 +386,12 @@ class Recorder:
                 return record
         record = OptimizerRecord(len(self.optimizers) + 1, optimizer)
         for p in held_by(optimizer):
-            self.parameters.setdefault(p, f"a parameter of shape {tuple(p.shape)}")
+            if p not in self.parameters:
+                self.parameters[p] = f"a parameter of shape {tuple(p.shape)}", bits(p)
         same = [old for old in self.optimizers if old.held == record.held and old.steps]
         if same and same[-1].kind == record.kind and {"momentum", "betas"} & record.options.keys():
-            is_moved = same[-1].version != version_of(optimizer)
-            self.evidence["optimizer made anew"] += [] if is_moved else [(place(), record.kind)]
+            found = [] if same[-1].is_moved() else [(place(), record.kind)]
+            self.evidence["optimizer made anew"] += found
         self.optimizers.append(record)
         return record
 
@@ -396,7 +408,9 @@ class Recorder:
         if record.dropped and not fresh and not any(norms(held)):
             self.evidence["zeroed before the step"].append((where, number))
         else:  # the script may have put other gradients there
-            record.drops.append(record.dropped if fresh else 0)
+            p = record.probe[0]() if record.probe else None
+            is_original = p is not None and id(p.grad) == record.probe[2]
+            record.drops.append(record.dropped if is_original else 0)
         record.dropped = 0
         if fresh and len(self.fresh(record, used=True)) > len(fresh):
             self.evidence["never zeroed"].append((where, number))
@@ -407,7 +421,7 @@ class Recorder:
         record.used, record.steps = self.backward_count, record.steps + 1
         if record.steps == 1:
             record.trainable = sum(p.requires_grad for p in self.parameters)
-        record.version = version_of(optimizer)
+        record.look()
         modules = [net for net in self.modules if net.ids & ids]
         clips = [c for c in self.clips if len(self.optimizers) == 1 or c.parameters & ids]
         self.clips = [clip for clip in self.clips if clip not in clips]
