@@ -204,7 +204,7 @@ class Recorder:
     def look_at_state(self, each: Pass, states: list[torch.Tensor]) -> None:
         net, graph = each.module, Graph(states, MAX_NODES, into_passes=False)
         each.parents = tuple(p for p in graph.passes if p.module is net)
-        keys = [key for key in row_keys(states[0]) if any(key)]
+        keys = [] if each.parents else [key for key in row_keys(states[0]) if any(key)]
         h, c = (
             next((known[key] for key in keys if key in known), None)
             for known in net.states.values()
