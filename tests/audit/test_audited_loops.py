@@ -1,76 +1,94 @@
-"""Training loops of many styles, of this project and of public code: what audit says about each of them.
-
-A right loop gets no warning, and a loop with one mistake gets that warning alone. The tests of the records and of the
-gradient are in test_audit_records.py, those of the command in test_audit_command.py.
-"""
+"""Training loops of many styles: a right one gets no warning, a mistake gets that alone."""
 
 import re
+from collections import Counter
 
 import pytest
-from sections import LOOPS, SOURCES, Counted, audited, lines_of
+from sections import LOOPS, SOURCES, audited, audited_anew
+from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules.rnn import RNNBase, RNNCellBase
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from torch_rnn.loop_audit.loop_warnings import MISTAKES
-from torch_rnn.loop_audit.loss_evidence import LOSSES
+from torch_rnn.loop_audit.audit_report import MISTAKES
+from torch_rnn.loop_audit.recorder import SAME_SHAPE
+from torch_rnn.loop_audit.watch import LOSSES
 
-pytestmark = pytest.mark.needs_torch
+pytestmark = [
+    pytest.mark.needs_torch,
+    pytest.mark.filterwarnings("ignore:Using a target size"),
+    pytest.mark.filterwarnings("ignore:`parameters` is an empty generator"),
+]
 
 
 def test_every_warning_has_a_loop():
     assert {loop.kind for loop in LOOPS} == {"right", *MISTAKES}
 
 
-@pytest.mark.filterwarnings("ignore:Using a target size")
-def test_every_loss_is_looked_at():
-    """Whether it reaches a backward pass, its shapes, and a sigmoid before it."""
-    for name in LOSSES:
-        kinds, arguments = {"losses overwritten"}, "fc(h).sigmoid(), torch.ones(6, 1)"
-        if name in ("cross_entropy", "nll_loss"):
-            arguments = "torch.cat((fc(h), h), 1), torch.zeros(6, dtype=int)"
-        elif not name.startswith("binary"):
-            kinds, arguments = kinds | {"shapes of the loss"}, "fc(h), torch.ones(6)"
-        elif name.endswith("logits"):
-            kinds |= {"softmax"}
-        source = SOURCES["only_the_last_loss"].replace(
-            "mse_loss(fc(h), torch.randn(6, 1))", f"{name}({arguments})"
-        )
-        assert {warning.kind for warning in audited(source)[0].warnings} == kinds, name
+@pytest.mark.parametrize("loop", LOOPS, ids=[loop.name for loop in LOOPS])
+def test_report_warns_of_mistakes_only(loop):
+    report, error, _ = audited(loop.source)
+    is_error = any("makes backward() fail" in part for part in loop.parts)
+    assert type(error) is (RuntimeError if is_error else type(None)), error
+    kinds = [warning.kind for warning in report.warnings]
+    assert set(kinds) == ({loop.kind} - {"right"})
+    assert report._watch.error == ""
+    text = " ".join(str(report).split())
+    assert [part for part in loop.parts if part not in text] == []
+    source = loop.source.splitlines()
+    for line in re.findall(r"\(loop\.py:(\d+)|at loop\.py:(\d+)", text):
+        assert source[int("".join(line)) - 1].strip()
 
 
 @pytest.mark.parametrize("loop", LOOPS, ids=[loop.name for loop in LOOPS])
-def test_report_is_true_and_warns_of_mistakes_only(loop):
-    """Each line: those about passes and plain updates are what torch's hooks count, the others are in loops.txt."""
-    with Counted() as counted:
-        report, error, _ = audited.__wrapped__(loop.source)
-    kinds = [warning.kind for warning in report.warnings]
-    assert kinds == ([] if loop.kind == "right" else [loop.kind])
-    assert type(error) is (RuntimeError if "RuntimeError" in loop.lines else type(None))
-    lines, passes = (
-        lines_of(report),
-        [line for each in counted.passes for line in counted.passes_of(each)],
-    )
-    assert [line for line in passes if line not in lines] == []
-    plain = {line for each in counted.steps for line in counted.steps_of(each)} | {
-        "no warnings",
-        *passes,
-    }
-    assert [line for line in lines if line not in plain] == [
-        line for line in loop.lines if line != "RuntimeError"
+def test_report_is_short(loop):
+    """At most 12 lines for one module and one optimizer, of at most 100 characters."""
+    report = audited(loop.source)[0]
+    lines = str(report).splitlines()
+    assert max(map(len, lines)) <= 100
+    if len(report.modules) < 2 and len({u.optimizer for u in report.updates}) < 2:
+        assert len(lines) <= 12
+    is_first = ("warning: ", "no warnings", "no update was seen")
+    assert lines[0].startswith(is_first)
+    assert not re.search(r"\b(none$|none seen|0 of 0)\b", str(report))
+
+
+@pytest.mark.parametrize("name", [loop.name for loop in LOOPS if loop.kind == "right"])
+def test_counts_are_those_of_the_hooks_of_torch(name):
+    """Passes by module, and steps."""
+    passes, steps = Counter(), Counter()
+
+    def forward(module, inputs, output):
+        if isinstance(module, RNNBase | RNNCellBase) and name != "torch_func":
+            passes[module] += 1
+
+    hooks = [
+        register_module_forward_hook(forward),
+        register_optimizer_step_post_hook(lambda optimizer, *_: steps.update([optimizer])),
     ]
-    networks, updated = (
-        report.contents()["networks"],
-        sum(bool(net.updates) for net in report.networks),
-    )
-    for fact in (r"\d+ updates? by ", "gradient: ", "clipping: "):
-        assert sum(bool(re.match(fact, line)) for line in lines) == updated
-    for net, found in zip(networks, counted.passes.values()):
-        assert {
-            (each["steps"], each["batch"], each["gradient"]): each["count"]
-            for each in net["passes"]
-        } == found
-        assert net["truncation"].startswith(
-            "TBPTT({}, {})".format(*net["tbptt"]) if net["tbptt"] else tuple("ctneg")
-        )
-    source = loop.source.splitlines()
-    for file, line in re.findall(r"([\w/.]+\.py):(\d+)", str(report)):
-        assert file == "loop.py"
-        assert source[int(line) - 1].strip()
+    try:
+        report, *_ = audited_anew(SOURCES[name])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert [net.passes.total() for net in report.modules] == list(passes.values())
+    by_optimizer = Counter(u.optimizer for u in report.updates if u.optimizer)
+    assert sorted(by_optimizer.values()) == sorted(steps.values())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_looked_at(name):
+    """Whether it reaches a backward pass, and the shapes of its arguments."""
+    arguments = {
+        "cross_entropy": "h, torch.zeros(3, dtype=int)",
+        "nll_loss": "h.log_softmax(1), torch.zeros(3, dtype=int)",
+        "kl_div": "h.log_softmax(1), torch.ones(3, 4) / 4, reduction='batchmean'",
+        "binary_cross_entropy": "fc(h).sigmoid(), torch.ones(3, 1)",
+        "binary_cross_entropy_with_logits": "fc(h), torch.ones(3, 1)",
+        "ctc_loss": "h.log_softmax(1)[:, None], torch.ones(1, 2, dtype=int), (3,), (2,)",
+    }
+    call = f"F.{name}({arguments.get(name, 'fc(h), torch.ones(3)')})"
+    source = SOURCES["only_the_last_loss"].replace("F.mse_loss(fc(h), x[t, :, :1].cos())", call)
+    assert call in source
+    kinds = {warning.kind for warning in audited(source)[0].warnings} - {"outside", "never changed"}
+    assert kinds == {"losses overwritten"} | ({"shapes of the loss"} & {"shapes of the loss"}
+                                              if name in SAME_SHAPE else set())  # fmt: skip

@@ -1,41 +1,208 @@
-"""The report of an audited loop: its facts in sentences, its warnings, JSON, and assertions for tests."""
+"""The report of an audited loop: its warnings, its facts, and assertions for tests."""
 
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, NamedTuple
 
-from numpy_rnn.common.errors import some_of
-from numpy_rnn.common.format import pluralize
-from torch_rnn.loop_audit.loop_warnings import LoopWarning, attached_reach, loop_warnings
-from torch_rnn.loop_audit.records import ORIGINS, Check, Clip, Network, Update
+from numpy_rnn.common.errors import check_integer, some_of
+from numpy_rnn.common.format import join_names, pluralize
+from torch_rnn.loop_audit import records
+from torch_rnn.loop_audit.recorder import bits
+from torch_rnn.loop_audit.records import ELSEWHERE, NO_GRADIENT, Evidence, RecurrentModule, Update
 from torch_rnn.loop_audit.watch import Watch
 
-NOTHING = ("no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen; a recurrence of other modules, such as "
-           "nn.Linear, is not followed")  # fmt: skip
-WIDTH = 100
-INITIAL = {
-    "zeros": "zeros", "learned": "a learned state", "carried": "a carried state",
-    "computed": "a state that the script computes, with gradients", "constant": "a state that the script sets",
-}  # fmt: skip
-STARTS = ("zeros", "learned")
+NOTHING, WIDTH, MAX_LISTED = "no update was seen", 100, 3
+# The messages by kind, of those that are certain when they are seen once, and of others. {d} is
+# how the state of the module is detached.
+ONCE = {
+    "state attached": "the state is attached to the window before{}: write {d}",
+    "view": "the input {} is viewed as {}, which mixes its rows: use transpose(0, 1)",
+    NO_GRADIENT: "training continues from the state of a pass without gradient, as of a validation",
+    "no gradient": "no gradient reaches this module, though an optimizer holds its parameters",
+    "changed": "{} is changed between its forward pass ({}) and backward(): the gradient is wrong",
+    "outside": "{}: no optimizer holds it, though it gets a gradient: give it to one, or freeze it",
+    "never changed": "{}: never changes, as no gradient reaches it: use it, or leave it out",
+    "rate of a group": "the learning rate of group {} of {} is 0, so that it never changes",
+    "input of the loss": "{}",
+    "shapes of the loss": "the loss compares shapes {} and {}: each output meets every target",
+    "dropped": "the gradients of {} backward passes are zeroed before an optimizer uses them",
+    "clip of nothing": "clipping gets no parameters: an iterator can be read only once",
+    "clip without effect": "the gradient is clipped before backward() or after step()",
+    "rate near zero": "the learning rate falls from {:.2g} to {:.2g}, which changes no weight",
+    "graphs kept": "the graphs of {} earlier losses are still in memory: keep loss.item() only",
+}
+TWICE = {
+    "state exchanged": "h_0 is the last cell state c: the state of an LSTM is (h, c)",
+    "reverse output": "the reverse direction has read one step at the last output: use its state h",
+    "time and batch": "the loss uses the outputs of one sequence, of {} x {}: check batch_first",
+    ELSEWHERE: "the state is carried to data that do not follow those it comes from",
+    records.OLDER: "the state is one that an earlier window has used: keep the last state",
+    "detached at every step": "the state is detached at every step: detach it once per window",
+    "target equals the input": "the target equals the input of the same step: shift it by one step",
+    "clip of others": "clipping gets {} parameters, none of this module: use model.parameters()",
+    "optimizer made anew": "{} is made anew between updates, which drops its moments: make it once",
+    "losses overwritten": "only the last of {} losses per update reaches backward(): add them up",
+    "never zeroed": "the gradient of update {} is added to that of the update before: zero_grad()",
+    "zeroed before the step": "the gradient is zero in update {}: call zero_grad() after step()",
+    "gradient of another loss": "the step uses the gradient of {} too, left by another optimizer",
+    "eval mode": "the model is in eval mode in update {}: call model.train() after an evaluation",
+}
+MISTAKES = ONCE | TWICE
+MIN_COPIED = 8  # calls of a cell whose target is their input
+NEAR_ZERO = 1e-6  # of the largest learning rate
+
+
+class LoopWarning(NamedTuple):
+    """Something that is probably not meant."""
+
+    kind: str  # a key of MISTAKES
+    module: str  # its name; empty if the warning is about the loop
+    place: str  # FILE:LINE of the call
+    message: str
+
+
+def loop_warnings(watch: Any) -> list[LoopWarning]:
+    """All warnings, those of each module in the order of MISTAKES, then those of the loop."""
+    found = dict[tuple[str, str, str], LoopWarning]()
+    for net in (*watch.modules, None):
+        evidence = loop_evidence(watch) if net is None else module_evidence(net, watch)
+        is_pair = net is not None and net.is_lstm
+        detach = "state = tuple(s.detach() for s in state)" if is_pair else "h = h.detach()"
+        for kind, text in MISTAKES.items():
+            if len(evidence[kind]) > (kind in TWICE):
+                place, *values = evidence[kind][0]
+                message, name = text.format(*values, d=detach), net.name if net else ""
+                found.setdefault((kind, place, message), LoopWarning(kind, name, place, message))
+    return list(found.values())
+
+
+def loop_evidence(watch: Any) -> Evidence:
+    updates, found = watch.updates, defaultdict(list, watch.evidence)
+    records = [record for record in watch.optimizers if record.steps > 1]
+    outside, held = set(watch.with_gradient), set[int]()
+    for record in watch.optimizers:
+        outside -= record.held
+    for record in records:
+        held |= record.held
+        steps = [u for u in updates if u.optimizer == record.number]
+        for n, is_scheduled in enumerate(record.scheduled):
+            if not is_scheduled and any(steps[-1].rates) and not any(u.rates[n] for u in steps):
+                found["rate of a group"].append((steps[0].place, n + 1, record.kind))
+        highest = max(max(u.rates) for u in steps)
+        low = [u for u in steps if max(u.rates) < NEAR_ZERO * highest]
+        if len(low) >= 3 and 4 * len(low) >= len(steps):
+            found["rate near zero"].append((low[0].place, highest, max(low[-1].rates)))
+    for net in watch.modules:  # a module with another warning explains it
+        is_explained = "changed" in net.evidence or not net.ids & watch.with_gradient
+        held -= net.ids if is_explained else set()
+    kinds = {"outside": outside, "never changed": held - watch.with_gradient}
+    for kind, keys in kinds.items() if records else ():
+        known = [(p, *value) for p, value in watch.parameters.items() if id(p) in keys]
+        names = [name for p, name, first in known if p.requires_grad and bits(p) == first]
+        found[kind] = [(updates[0].place, some_of(names))] if names else []
+    drops = records[0].drops if len(watch.optimizers) == 1 and records else []
+    if sum(map(bool, drops)) >= max(2.0, 0.8 * len(drops)):
+        found["dropped"] = [(updates[0].place, sum(drops))]
+    if any(u.clips for u in updates):
+        found["clip without effect"] = []
+    if 2 * len(found["losses overwritten"]) < len(updates):  # an evaluation may use the same line
+        found["losses overwritten"] = []
+    found["eval mode"] = [(u.place, u.number) for u in updates if u.in_eval] + found["eval mode"]
+    return found
+
+
+def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
+    found: Evidence = defaultdict(list, net.evidence)
+    updates, failed = [u for u in watch.updates if net in u.modules], watch.failed
+    windows = [window for u in updates for window in u.windows(net)]
+    carried = sum(window.initial == records.CARRIED for window in windows)
+    if len(updates) > 1 and any(key[2] for key in net.passes) and not net.ids & watch.with_gradient:
+        found["no gradient"] = [(net.place,)]
+    far = attached_reach(net, watch.updates)
+    how = f"; {far}" if far else ", which makes backward() fail"
+    reached = [p for w in windows for p in w.passes] if far else failed.reached if failed else ()
+    attached = [p for p in reached if p.module is net and any(q.age < p.age for q in p.parents)]
+    found["state attached"] = [(p.place, how) for p in attached]
+    # burn-in and stored states are regular, or start from another state
+    is_regular = 3 * len(found[NO_GRADIENT]) > carried
+    found[NO_GRADIENT] = [each for each in found[NO_GRADIENT] if each[1] and not is_regular]
+    is_causal = any(w.with_loss for w in windows) and not net.is_bidirectional
+    if found["target differs"] or not is_causal:
+        found["target equals the input"] = []
+    if len({distance for _, distance in found[ELSEWHERE]}) < 2:
+        found[ELSEWHERE] = []
+    least = {
+        ELSEWHERE: carried / 3,
+        "reverse output": len(windows),
+        "time and batch": len(windows),
+        "target equals the input": MIN_COPIED * net.is_cell,
+        "clip of others": len(updates),
+    }
+    return found | {kind: [] for kind, count in least.items() if len(found[kind]) < count}
+
+
+def attached_reach(net: RecurrentModule, updates: list[Any]) -> str:
+    """How far the gradient reaches into earlier updates; empty if it does not."""
+    windows = [window for u in updates for window in u.windows(net)]
+    back = max((w.passes[-1].age - w.passes[0].age for w in windows), default=0)
+    return f"the gradient reaches up to {pluralize(back, 'update')} back" if back else ""
+
+
+def ranged(values: Iterable[int]) -> str:
+    """A number, or the least and the largest of some: "4 to 28, mostly 20 (8 of 9)"."""
+    found = Counter(values)
+    value, count = found.most_common(1)[0]
+    mostly = f", mostly {value} ({count} of {found.total()})" if 2 * count > found.total() else ""
+    return str(value) if len(found) == 1 else f"{min(found)} to {max(found)}{mostly}"
+
+
+def truncation(net: RecurrentModule, updates: list[Update]) -> tuple[Any, str]:
+    """(k1, k2) if the windows of a module are those of TBPTT(k1, k2), and the fact about them."""
+    by_update = [found for u in updates if net in u.modules and (found := u.windows(net))]
+    windows = [window for found in by_update for window in found]
+    if not windows:
+        return None, "no update by its gradients is seen"
+    if far := attached_reach(net, updates):
+        return None, f"{far}: the state is attached"
+    (k1, k2), count = Counter((w.with_loss, w.reach) for w in windows).most_common(1)[0]
+    is_chunk = 2 * sum(w.passes[0].origin == records.BEFORE for w in windows) > len(windows)
+    # chunks of which some steps have no loss are no TBPTT(k1, k2)
+    is_regular = k1 > 0 and (k1 == k2 or not is_chunk) and k2 == max(w.reach for w in windows)
+    is_whole = all(w.steps == k2 for w in windows if (w.with_loss, w.reach) == (k1, k2))
+    is_regular &= any(w.initial == records.CARRIED for w in windows)
+    if len(windows) == len(by_update) and is_regular and is_whole and 2 * count > len(windows):
+        kind = "chunks" if k1 == k2 else "windows"
+        text = f"TBPTT({k1}, {k2}): {kind} of {k2} steps, state carried and detached"
+        return (k1, k2), text
+    lengths, reach = ranged(w.steps for w in windows), ranged(w.reach for w in windows)
+    is_full = all(w.reach == w.steps and w.initial != records.CARRIED for w in windows)
+    kinds = " or ".join(sorted({w.initial for w in windows}))
+    how = "full BPTT" if is_full else "truncated BPTT"
+    line = f"{how}, windows of {lengths} steps, each from {kinds}"
+    line += f"; gradient over {reach}" if reach != lengths else ""
+    if not any(w.with_loss for w in windows):
+        line += "; its outputs enter the loss through other modules"
+    elif any(w.with_loss != w.steps for w in windows):
+        per_update = ranged(sum(w.with_loss for w in found) for found in by_update)
+        line += f"; steps with a loss per update: {per_update}"
+    if len(windows) > len(by_update):
+        line += f"; windows per update: {ranged(map(len, by_update))}"
+    return None, line
 
 
 class Report:
-    """The facts of a training loop: `networks`, the recurrent modules in the order of their first calls, and `updates`
-    of all of them. It is complete when the audit has ended.
+    """The facts and warnings of a training loop. It is complete when the audit has ended.
+
+    modules: recurrent modules in the order of their first calls; updates: of all optimizers.
     """
 
     def __init__(self, watch: Watch):
         self._watch = watch
-
-    @property
-    def networks(self) -> list[Network]:
-        return list(self._watch.updates.networks)
-
-    @property
-    def updates(self) -> list[Update]:
-        return [update for net in self.networks for update in net.updates]
+        self.modules: list[RecurrentModule] = watch.modules
+        self.updates: list[Update] = watch.updates
 
     @property
     def warnings(self) -> list[LoopWarning]:
@@ -43,261 +210,118 @@ class Report:
         return loop_warnings(self._watch)
 
     def assert_correct(self) -> None:
-        """Raise AssertionError if there is a warning, or if nothing was seen."""
+        """Raise AssertionError if there is a warning, or if no update was seen."""
         found = [f"{w.place}: {w.message}" for w in self.warnings]
-        if self._watch.error or not self.networks:
-            found.append(self._watch.error or self.nothing)
-        if found:
-            raise AssertionError("\n".join(found))
+        if found or self._watch.error or not self.updates:
+            raise AssertionError("\n".join(found) or self._watch.error or NOTHING)
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
-        """Raise AssertionError unless the report calls the loop TBPTT(k1, k2), for each module that is updated."""
-        if not self.updates:
-            raise AssertionError(f"no update is recorded: {self._watch.error or self.nothing}")
-        for net in self.networks:
-            if net.updates and schedule(net) != (k1, k2):
-                raise AssertionError(f"{net.place}: {truncation(net)}; expected TBPTT({k1}, {k2})")
-
-    @property
-    def nothing(self) -> str:
-        """Why no module was seen."""
-        if scripted := self._watch.updates.evidence.get("scripted"):
-            place, name = scripted[0]
-            return f"the modules of {name} are compiled by torch.jit.script ({place}), so their calls cannot be seen"
-        if transformed := self._watch.updates.evidence.get("transformed"):
-            return f"calls inside of torch.func are not followed ({transformed[0][0]})"
-        return NOTHING
+        """Raise AssertionError unless each recurrent module is trained by TBPTT(k1, k2)."""
+        updated = [net for net in self.modules if any(net in u.modules for u in self.updates)]
+        found = [(net, *truncation(net, self.updates)) for net in updated]
+        wrong = [f"{net.place}: {text}" for net, pair, text in found if pair != (k1, k2)]
+        if wrong:
+            raise AssertionError(f"{wrong[0]}; expected TBPTT({k1}, {k2})")
+        if not found:
+            raise AssertionError(self._watch.error or NOTHING)
 
     def __str__(self) -> str:
-        """The report in sentences."""
-        watch, networks, lines = self._watch, self.networks, list[str]()
-        for net in networks:
-            lines.append(
-                f"{f'{net.name}: ' if net.name else ''}{net.kind}, first called at {net.place}"
-            )
-            lines += [f"  {fact}" for fact in facts(net)]
-        if networks and {"scripted", "transformed"} & watch.updates.evidence.keys():
-            lines.append(self.nothing)
-        if watch.error:
-            lines.append(f"the audit ended early: {watch.error}")
-        elif watch.updates.steps >= watch.limit:
-            lines.append(f"audited: the first {watch.limit} updates")
-        for w in (found := self.warnings):
-            name = f"{w.network}: " if len(networks) > 1 and w.network else ""
-            text = f"warning: {w.place}: {name}{w.message}"
-            lines += textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-        return "\n".join(lines if found else [*lines, "no warnings" if networks else self.nothing])
+        several = len(self.modules) > 1
+        lines = [
+            f"warning: {w.place}: {f'{w.module}: ' if several and w.module else ''}{w.message}"
+            for w in self.warnings
+        ] or ["no warnings" if self.updates else NOTHING]
+        lines += [line for net in self.modules for line in self._facts_of_module(net)]
+        lines += [*self._facts_of_optimizers(), *self._facts_of_loop()]
+        wrapped = list[str]()
+        for line in lines:
+            indent = " " * (len(line) - len(line.lstrip()) + 2)
+            wrapped += textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+        return "\n".join(wrapped)
 
-    def contents(self) -> dict[str, Any]:
-        """Everything, for a JSON file."""
-        keys = ("steps", "batch", "gradient", "count")
-        networks = [
-            {"name": net.name, "module": net.kind, "place": net.place, "truncation": truncation(net),
-             "tbptt": schedule(net), "origins": dict(net.origins), "facts": list(facts(net)),
-             "passes": [dict(zip(keys, (*key, n))) for key, n in net.counts.items()]}
-            for net in self.networks
-        ]  # fmt: skip
-        everything = {"networks": networks, "updates": self.updates, "warnings": self.warnings}
-        return everything | {
-            "message": "" if networks else self.nothing,
-            "error": self._watch.error,
-        }
+    def _facts_of_module(self, net: RecurrentModule) -> Iterator[str]:
+        shapes = sorted({key[:2] for key in net.passes if key[2]})
+        count = sum(n for key, n in net.passes.items() if key[2])
+        of = some_of(f"{steps} x {batch}" for steps, batch in shapes)
+        passes = f"{count} of {of} (steps x batch)" if shapes else "0 with gradient"
+        without = net.passes.total() - count
+        rest = f", {without} without gradient" if without else ""
+        yield f"{net.name}: {net.kind}, called at {net.place}; passes: {passes}{rest}"
+        if shapes:
+            yield f"  {truncation(net, self.updates)[1]}"
+        mine = [u for u in self.updates if net in u.modules]
+        windows = [(n, w) for n, u in enumerate(mine, start=1) for w in u.windows(net)]
+        origins = Counter(w.passes[0].origin for _, w in windows if w.initial == records.CARRIED)
+        named = [f"{name} ({n})" if len(origins) > 1 else name for name, n in origins.items()]
+        line = f"  state from {join_names(named)}, in {origins.total()} of {len(windows)} windows"
+        for kind in dict.fromkeys(w.initial for _, w in windows if w.initial != records.CARRIED):
+            numbers = dict.fromkeys(str(number) for number, w in windows if w.initial == kind)
+            line += f"; {kind} at update {some_of(numbers)}"
+        yield from [line] if origins else []
+
+    def _facts_of_optimizers(self) -> Iterator[str]:
+        records = [record for record in self._watch.optimizers if record.steps]
+        if self.updates and not records:
+            yield f"no optimizer; backward passes, each taken as an update: {len(self.updates)}"
+        for record in records[:MAX_LISTED]:
+            updates = [u for u in self.updates if u.optimizer == record.number]
+            rates = [rate for u in updates for rate in u.rates]
+            rate = " to ".join(dict.fromkeys(f"{each:.4g}" for each in (min(rates), max(rates))))
+            epochs, changes = self._epochs, sum(a.rates != b.rates for a, b in pairwise(updates))
+            rate += f", changed {changes} times" if changes else ""
+            rate += f" in {epochs} epochs" if changes and epochs > 1 else ""
+            for name in ("momentum", "weight_decay"):
+                value = record.options.get(name)
+                rate += f", {name} {value:g}" if value else ""
+            backward = ranged(len(u.backwards) for u in updates)
+            rate += f"; backward passes per update: {backward}" if backward != "1" else ""
+            held = f"holds {len(record.held)} of {record.trainable} trainable parameters"
+            made = pluralize(len(updates), "update")
+            yield f"{record.kind}: {made}, {held}, learning rate {rate}"
+
+    @property
+    def _epochs(self) -> int:
+        return len({u.epoch for u in self.updates if u.epoch})
+
+    def _facts_of_loop(self) -> Iterator[str]:
+        updates, later = self.updates, self._watch.later
+        calls = [call[2:] for u in updates for each in u.backwards for call in each.losses]
+        for (name, how, shape), n in Counter(calls).most_common(MAX_LISTED):
+            yield f"loss: {name} ({how}) of {shape}, {n} times"
+        clips = [clip for u in updates for clip in u.clips]
+        kinds = Counter((c.kind, c.limit, c.place, len(c.parameters)) for c in clips)
+        for (kind, limit, at, held), n in kinds.most_common(MAX_LISTED):
+            acts = sum(clip.acts for clip in clips if clip[:3] == (kind, limit, at))
+            of = pluralize(held, "parameter")
+            yield f"clipping by {kind} {limit:g} ({at}) of {of}; it acts in {acts} of {n}"
+        count = len(updates) + len(later)
+        if in_eval := sum(u.in_eval for u in updates) + sum(later):
+            yield f"in eval mode in {in_eval} of {count} updates"
+        if later:
+            within = ", within the first epoch of the DataLoader" if self._epochs == 1 else ""
+            yield f"recorded: the first {len(updates)} of {count} updates{within}"
+        elif self._epochs:
+            yield f"epochs of a DataLoader: {self._epochs}"
+        if not self.modules:
+            yield "no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen"
+        for what, where in self._watch.unseen.items():
+            yield f"not seen: {what} ({where})"
+        if self._watch.error:
+            yield f"the audit ended early: {self._watch.error}"
 
 
-def ranged(values: Iterable[int]) -> str:
-    """A number, or the least and the largest of some, with the commonest: "4 to 28, mostly 20 (8 of 9)"."""
-    found = Counter(values)
-    if not found:
-        return "0"
-    value, count = max(found.items(), key=lambda item: (item[1], item[0]))
-    if len(found) == 1:
-        return str(value)
-    mostly = f", mostly {value} ({count} of {found.total()})" if 2 * count > found.total() else ""
-    return f"{min(found)} to {max(found)}{mostly}"
+@contextmanager
+def audit(updates: int = 200) -> Iterator[Report]:
+    """Watch the training loops of a `with` block; its report is complete when the block ends.
 
+    updates: number of updates that are recorded. After them only the mode of the modules is
+    looked at. An exception of the block is not suppressed.
 
-def schedule(net: Network) -> tuple[int, int] | None:
-    """(k1, k2), if the loop is one of TBPTT: each update has one window, and most a loss at every new step.
-
-    No update has more of them, but those that start from zeros.
+    Raises InputError if updates is not an integer of 1 or more.
     """
-    updates = [u for u in net.updates if u.windows]
-    if (
-        not updates
-        or any(len(u.windows) != 1 for u in updates)
-        or not is_carried(net)
-        or attached_reach(net)
-    ):
-        return None
-    pairs = Counter((u.loss_steps, u.reach) for u in updates)
-    (k1, k2), count = max(pairs.items(), key=lambda item: item[::-1])
-    most = max(
-        (u.loss_steps for u in updates[1:] if u.windows[0].initial not in STARTS), default=k1
-    )
-    equal = sum(u.new_steps == k1 for u in updates if (u.loss_steps, u.reach) == (k1, k2))
-    is_regular = 3 * count >= len(updates) and k2 == max(u.reach for u in updates) and k1 >= most
-    return (k1, k2) if is_regular and 2 * equal > count else None
-
-
-def is_carried(net: Network) -> bool:
-    """Whether a window starts from the state of an earlier one."""
-    return any(
-        window.initial == "carried" or window.back for u in net.updates for window in u.windows
-    )
-
-
-def is_counted(net: Network) -> bool:
-    """Whether new steps can be told from those that are computed again: each window follows the one before."""
-    is_alone = all(len(u.windows) < 2 for u in net.updates)
-    return not is_carried(net) or (
-        is_alone and 2 * net.origins["no gradient"] <= net.origins.total()
-    )
-
-
-def truncation(net: Network) -> str:
-    """The windows of the loop, and how far its gradients reach."""
-    updates = [u for u in net.updates if u.windows]
-    windows = [window for u in updates for window in u.windows]
-    if not windows:
-        without = (
-            "gradients are computed, but no update is made"
-            if net.was_reached
-            else "no gradient reaches it"
-        )
-        return f"no truncation: {without}"
-    if far := attached_reach(net):
-        return f"{far}: the state is attached"
-    joined, reach = ranged(len(u.windows) for u in updates), ranged(w.reach for w in windows)
-    several = "" if joined == "1" else f"; the gradients of {joined} windows are added in an update"
-    lengths = ranged(w.reach if w.passes > 1 else w.steps for w in windows)
-    if any(w.lengths[0] != w.lengths[1] for w in windows):  # packed
-        lengths = f"{min(w.lengths[0] for w in windows)} to {max(w.lengths[1] for w in windows)}"
-    if all(window.initial != "carried" for window in windows):
-        start = " or ".join(
-            INITIAL[kind] for kind in sorted({window.initial for window in windows})
-        )
-        full = all(w.reach == w.steps or w.passes > 1 for w in windows)
-        how = (
-            f"full BPTT over windows of {lengths} steps"
-            if full
-            else f"the gradient reaches {reach} steps"
-        )
-        return f"each window starts from {start}: no state is carried; {how}{several}"
-    changed = ", through weights that have changed since" if any(w.back for w in windows) else ""
-    carried = f"state carried and detached{changed}"
-    if pair := schedule(net):
-        kind = "chunks" if pair[0] == pair[1] else "windows"
-        return f"TBPTT({pair[0]}, {pair[1]}): {kind} of {pair[1]} steps, {carried}"
-    if several:
-        return f"chunks of {lengths} steps, {carried}{several}"
-    new, losses = (
-        ranged(values) for values in zip(*((u.new_steps, u.loss_steps) for u in updates))
-    )
-    with_loss = (
-        "" if all(u.new_steps == u.loss_steps for u in updates) else f" and {losses} with a loss"
-    )
-    counted = (
-        f"{new} new steps per update{with_loss}"
-        if is_counted(net)
-        else f"{losses} steps with a loss per update"
-    )
-    return f"truncated BPTT, {carried}: {counted}; the gradient reaches {reach} steps"
-
-
-def facts(net: Network) -> Iterator[str]:
-    """The facts of a network."""
-    updates, shapes = net.updates, sorted(net.counts)
-    passes = {
-        graph: sum(n for shape, n in net.counts.items() if shape[2] == graph)
-        for graph in (True, False)
-    }
-    layout = "" if net.is_cell else f" of input {net.layout}"
-    shown = f", steps x batch {some_of([f'{T} x {B}' for T, B, graph in shapes if graph])}{layout}"
-    without = f", {passes[False]} without a graph" if passes[False] else ""
-    yield f"forward passes: {passes[True]} with a graph{shown if passes[True] else ''}{without}"
-    yield truncation(net)
-    yield from state_facts(net)
-    if not updates:
-        return
-    names = ", ".join(
-        dict.fromkeys(u.optimizer or "the script itself, without torch.optim" for u in updates)
-    )
-    found = [
-        " and ".join(f"{rate:.4g}" for rate in u.learning_rates)
-        for u in updates
-        if u.learning_rates
-    ]
-    rates = f", learning rate {' to '.join(dict.fromkeys((found[0], found[-1])))}" if found else ""
-    backward = f"backward passes per update: {ranged(u.backward for u in updates)}"
-    yield f"{pluralize(len(updates), 'update')} by {names}{rates}, {backward}"
-    yield checked("gradient", [u.gradient for u in updates if u.gradient])
-    if any(u.optimizer for u in updates):
-        yield checked("step", [u.step for u in updates if u.step])
-    yield clipping(updates)
-    if others := net.evidence["other loss"]:
-        where = f"the backward pass at {others[0][0]}, after which another optimizer makes its step"
-        yield f"its gradients are also those of {where} ({len(others)} of {len(updates)} updates)"
-    if evaluated := sum(not u.is_training for u in updates if u.windows):
-        yield f"in eval mode in {evaluated} of {len(updates)} updates"
-
-
-def state_facts(net: Network) -> Iterator[str]:
-    """The steps without a loss, where carried states come from, and at which updates there is none."""
-    updates, all_updates = [u for u in net.updates if u.windows], net.updates
-    new, losses = sum(u.new_steps for u in updates), sum(u.loss_steps for u in updates)
-    if updates and not net.is_in_loss:
-        yield "its outputs enter the loss through other modules"
-    elif any(u.loss_steps < u.new_steps for u in updates) and is_counted(net):
-        each = f"{ranged(u.loss_steps for u in updates)} per update"
-        is_once = not is_carried(net) and each == "1 per update"
-        yield f"steps with a loss: {each if is_once else f'{losses} of {new} ({each}); {new - losses} without'}"
-    if not is_carried(net):
-        return
-    if 3 * (elsewhere := net.origins["elsewhere"]) >= net.origins.total() > 0:
-        yield f"the state comes from another place in the data in {elsewhere} of {net.origins.total()} windows or more"
-    elif net.origins.keys() - {"before"}:
-        kinds = [
-            f"{ORIGINS[kind]} ({n} of {net.origins.total()})" for kind, n in net.origins.items()
-        ]
-        yield f"the state comes from: {', '.join(kinds)}"
-    numbers, data = (
-        list(dict.fromkeys(update for update, _ in net.resets)),
-        {each for _, each in net.resets},
-    )
-    if numbers in ([], [1]) and "no gradient" not in net.origins:
-        yield "the state is never reset as a whole"
-    elif 1 < len(numbers) == len(all_updates):
-        yield "the state is reset in every update"
-    elif numbers[1:]:
-        when = ", where the data start again" if len(data) == 1 and data != {None} else ""
-        yield f"the state is reset at update {some_of(numbers)}{when}"
-
-
-def clipping(updates: list[Update]) -> str:
-    """How gradients are clipped, of what, and how often that has an effect."""
-    found, lines = defaultdict[tuple[Any, ...], list[Clip]](list), list[str]()
-    for clip in (clip for u in updates for clip in u.clips):
-        found[(clip.kind,) if clip.kind == "script" else clip[:-1]].append(clip)
-    for clips in list(found.values())[:3]:
-        (kind, limit, place, parameters, own, _), n = clips[0], len(clips)
-        of = f"({place}), of {own} parameters of this module and {parameters - own} others"
-        looked_at = f"{n} of {sum(u.gradient is not None for u in updates)} updates looked at"
-        by_script = f"by the script itself, before the step ({looked_at})"
-        acts = sum(clip.acts for clip in clips)
-        lines.append(
-            by_script if kind == "script" else f"by {kind} {limit:g} {of}; it acts in {acts} of {n}"
-        )
-    return f"clipping: {'; '.join(lines) or 'none seen'}"
-
-
-def checked(what: str, checks: list[Check]) -> str:
-    """How many gradients or steps were replayed, and how far they are from the replay."""
-    done = [check for check in checks if check.error is not None]
-    if not done:
-        return f"{what}: not checked{f': {checks[0].reason}' if checks else ''}"
-    wrong = [check for check in done if not check.is_right]
-    worst = max(wrong or done, key=lambda check: check.error or 0.0)
-    if wrong:
-        how = f"by {worst.error:.2g} of the size of {worst.name}"
-        return f"{what}: {len(wrong)} of {len(done)} differ from a float64 replay, {how}"
-    return f"{what}: {len(done)} replayed in float64, each agrees to {worst.error:.0e} of its size, as rounding explains"
+    watch = Watch(check_integer("updates", updates, 1))
+    watch.start()
+    try:
+        yield Report(watch)
+    finally:
+        watch.stop()

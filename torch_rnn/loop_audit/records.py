@@ -1,321 +1,221 @@
-"""The records of an audited loop: forward passes of recurrent modules, and the updates that they lead to."""
+"""The records of an audited loop: passes, updates, and the graph that joins them."""
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+import functools
+import os
+import re
+import sys
+import sysconfig
+from collections import Counter, defaultdict, namedtuple
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from weakref import ref
 
 import torch
 from torch import nn
 from torch.nn.modules.rnn import RNNCellBase
-from torch.nn.utils.rnn import PackedSequence
 
-Tensors = dict[str, torch.Tensor]
-Evidence = defaultdict[
-    str, list[tuple[Any, ...]]
-]  # by kind of warning: place, values of the message
-Initial = Literal["zeros", "learned", "carried", "computed", "constant"]
-MAX_COMPARED = 40  # passes of a network whose data are compared
-CHECKED_NETWORKS, CHECKED = (
-    8,
-    {0, 1, 2, *(4**n for n in range(2, 16))},
-)  # updates before one that is replayed
-ORIGINS = {
-    "before": "the window before", "older": "an older window", "no gradient": "a pass without gradient",
-    "epoch": "the end of the data, at their start", "elsewhere": "another place in the data",
-    "batch": "a window of another batch size",
-}  # fmt: skip
+RECURRENT = nn.RNNBase | RNNCellBase
+OWN = str(Path(__file__).parent) + os.sep
+FOLDERS = (*torch.__path__, *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
+LIBRARIES = (OWN, *(folder + os.sep for folder in FOLDERS))
+HIDDEN = "<importlib._bootstrap>"  # file of frames that the warnings of torch do not count
+Evidence = defaultdict[str, list[tuple[Any, ...]]]  # by kind of warning: place, values of its text
+CARRIED = "a carried state"  # and its origins:
+BEFORE, INSIDE, OTHER = "the window before", "a step within an earlier window", "an earlier pass"
+OLDER, ELSEWHERE = "an older window", "elsewhere in the data"
+NO_GRADIENT = "a pass without gradient"
 
-
-class Stream:
-    """A sequence of steps through which a state is carried, and how many of them earlier updates have used."""
-
-    def __init__(self) -> None:
-        self.counted, self.with_loss = 0, 0
-        self.begin: tuple[int, Any] = (
-            -1,
-            None,
-        )  # updates before its latest start from zeros, and the data there
+MARK = "torch_rnn.pass"  # key of the metadata of a node that ends a pass: {output number: Mark}
+LOSS = "torch_rnn.loss"  # key of the LossCall whose result a node is
+# The end of a pass in the graph: its output "out", "h" or "c", and the nodes before the pass
+Mark = namedtuple("Mark", "owner output before")
+RESHAPING = {"View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Clone"}
+RESHAPING |= {"Unsqueeze", "Select", "Slice", "Index", "Stack", "Unbind", "Cat", "Expand", "Alias"}
+WRONG_INPUTS = {  # by the operation of a loss and the one before it
+    ("LogSoftmax", "Softmax"): "cross_entropy applies softmax itself: leave the other out",
+    ("BinaryCrossEntropyWithLogits", "Sigmoid"): "the loss applies sigmoid itself: leave it out",
+    ("NllLoss", "Softmax"): "nll_loss gets probabilities: use log_softmax instead of softmax",
+    ("NllLoss", "Addmm"): "nll_loss gets scores and expects log-probabilities: use log_softmax",
+}
 
 
-class DataPlace(NamedTuple):
-    """Where the inputs of a pass are: in a tensor of the script, if they are a view of it, and their values."""
-
-    drawn: int  # batches that a shuffling DataLoader had drawn before
-    identity: Any = None  # the same for the same data; None if they are too few to tell
-    base: Any = None  # weak reference to the tensor, or None
-    start: int = 0  # of the first step, in elements
-    end: int = 0
-
-
-class Origin(NamedTuple):
-    """A pass without its graph and numbers, as the origin of a carried state."""
-
-    number: int  # in the order of the passes of all modules
-    place: str  # FILE:LINE of the call
-    update: int  # updates of the network before it
-    steps: int
-    batch: int
-    has_graph: bool
-    is_training: bool  # the mode of the module
-    data: DataPlace
-    stream: Stream
-    start: int = 0  # its first step in the stream
-    source: Any = None  # weak reference to the Pass
+@functools.cache
+def script_name(file: str) -> str:
+    """The name of a file of the script, relative to the working folder; empty for a library."""
+    if file.startswith(LIBRARIES) or re.match("<(?!ipython|stdin|string)", file):
+        return ""
+    relative = os.path.relpath(file) if os.path.isabs(file) else file
+    return file if relative.startswith("..") else relative
 
 
-class Inputs(NamedTuple):
-    """Copies of what a pass is computed from. `live` shares the memory of the input."""
-
-    x: torch.Tensor
-    live: torch.Tensor
-    packed: PackedSequence | None
-    states: list[torch.Tensor]
-    weights: Tensors
-    random: torch.Tensor | None
+def place() -> str:
+    """FILE:LINE of the innermost call in the script."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and not script_name(frame.f_code.co_filename):
+        frame = frame.f_back
+    return "?" if frame is None else f"{script_name(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
-class Pass:
-    """One forward pass of a recurrent module. It lives as long as its graph, or a gradient that goes through it."""
+class RecurrentModule:
+    """A recurrent module of torch.nn, and what was seen of it."""
 
-    net: "Network"
-    at: Origin
-    lengths: tuple[int, int]  # the shortest and the longest sequence
-    batch_sizes: torch.Tensor | None  # of a packed input
-    initial: Initial
-    origin: str  # of a carried state, a key of ORIGINS
-    parents: tuple[Any, ...]  # weak references to passes of the module that its gradient goes on to
-    feeds: tuple["Pass", ...]  # passes of other modules that it is computed from
-    has_leaf_state: bool  # an initial state is a leaf with a gradient, which the script passes on
-    takes_gradient: bool  # the input is a leaf that gets a gradient
-    inputs: Inputs | None  # None if its update is not checked
-
-    @property
-    def is_attached(self) -> bool:
-        """Whether the graph joins it to a pass before the latest update."""
-        found = [p for parent in self.parents if (p := parent()) is not None]
-        return not self.has_leaf_state and any(p.at.update < self.at.update for p in found)
-
-
-class Window(NamedTuple):
-    """The passes that one gradient goes through."""
-
-    initial: Initial  # of its first pass
-    origin: str  # of a carried state, a key of ORIGINS
-    batch: int
-    steps: int  # of its passes
-    reach: int  # steps that the gradient reaches: k2 of this window
-    lengths: tuple[int, int]  # the shortest and the longest sequence
-    back: int  # how many updates ago its first pass was made
-    passes: int
-    attached: bool  # by the graph to passes of earlier updates
-    place: str
-
-
-class Clip(NamedTuple):
-    """A call of clip_grad_norm_ or clip_grad_value_, or a change of the gradient by the script itself."""
-
-    kind: str  # "norm", "value" or "script"
-    limit: float
-    place: str
-    parameters: int  # how many are clipped together
-    own: int  # how many of them are of the module
-    acts: bool  # the limit was exceeded
-
-
-class Check(NamedTuple):
-    """A value that was compared with a float64 replay: the difference relative to its size, or why it was not."""
-
-    error: float | None
-    is_right: bool = True
-    reason: str = ""
-    name: str = ""  # of the tensor with the largest difference
-
-
-class Update(NamedTuple):
-    """One step of an optimizer, or change of the weights by the script, and the windows whose gradients it got."""
-
-    network: str
-    number: int  # from 1, for each network
-    place: str
-    optimizer: str  # "" for a change by the script
-    learning_rates: tuple[float, ...]  # of its groups of parameters
-    windows: tuple[Window, ...]
-    new_steps: int  # since the update before
-    loss_steps: int  # of them or later, whose outputs enter the loss for the first time: k1
-    backward: int  # backward passes
-    is_training: bool  # the mode of the module in its passes
-    clips: tuple[Clip, ...]
-    gradient: Check | None = None  # None if not checked
-    step: Check | None = None
-
-    @property
-    def reach(self) -> int:
-        """The steps that the gradient reaches: k2."""
-        return max((window.reach for window in self.windows), default=0)
-
-
-class Network:
-    """A recurrent module, and all that was seen of it."""
-
-    def __init__(self, number: int, module: Any, name: str, place: str):
-        self.number, self.name, self.place, self.module_ref = number, name, place, ref(module)
-        self.is_cell, self.is_lstm = (
-            isinstance(module, RNNCellBase),
-            isinstance(module, nn.LSTM | nn.LSTMCell),
-        )
+    def __init__(self, module: Any, name: str):
+        self.name, self.place, self.module = name, place(), ref(module)
+        self.is_cell = isinstance(module, RNNCellBase)
+        self.is_lstm = isinstance(module, nn.LSTM | nn.LSTMCell)
         self.batch_first = bool(getattr(module, "batch_first", False))
         self.is_bidirectional = bool(getattr(module, "bidirectional", False))
-        self.layout = "(batch, time, feature)" if self.batch_first else "(time, batch, feature)"
         nonlinearity = f", {module.nonlinearity}" if hasattr(module, "nonlinearity") else ""
         self.kind = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
-        self.has_modes = False  # training and eval mode differ
-        self.counts = Counter[
-            tuple[int, int, bool]
-        ]()  # passes by steps, batch and whether there is a gradient
-        self.compared = 0  # passes with a gradient
-        self.initials = Counter[Initial]()  # of them
-        self.origins = Counter[str]()  # of the carried states, keys of ORIGINS
-        self.updates: list[Update] = []
-        self.resets: list[
-            tuple[int, Any]
-        ] = []  # updates whose steps start from zeros, and the data there
-        self.weights: Any = (
-            None  # when they were copied, as numbers of updates and backward passes, and the copies
-        )
-        self.is_in_loss = False  # by itself, not through other modules
-        self.was_reached = False  # by a backward pass
-        self.firsts: list[tuple[int, Any]] = []  # first passes of updates: update, weak reference
+        self.passes = Counter[tuple[int, int, bool]]()  # by steps, batch, and whether with gradient
+        self.ids = frozenset(map(id, module.parameters()))
+        self.updates = 0
+        self.weights: tuple[Any, dict[str, torch.Tensor]] = None, {}  # when copied, and the copies
+        self.states: dict[str, dict[Any, tuple[Pass, int]]] = {"h": {}, "c": {}}  # pass and step
+        self.users = dict[tuple[Pass, int], Pass]()  # the first pass from a state
+        self.latest: Pass | None = None  # pass with a gradient
         self.evidence: Evidence = defaultdict(list)
-        self.begin_update()
-
-    def begin_update(self) -> None:
-        """Forget what led to the latest update."""
-        self.is_due = (
-            self.number <= CHECKED_NETWORKS and len(self.updates) in CHECKED
-        )  # the next update is checked
-        self.backwards: list[str] = []  # places of the backward passes that reach it
-        self.cut = set[int]()  # numbers of single steps that are detached from the step before
-        self.after_backward: list[torch.Tensor] | None = (
-            None  # weights, where the script itself may change them
-        )
-        self.clear_gradient()
-
-    def clear_gradient(self) -> None:
-        """Forget the passes of gradients that were zeroed."""
-        self.reached: dict[
-            Pass, Tensors
-        ] = {}  # gradients of the outputs; those of an update to check
-        self.extent: dict[Pass, int] = {}  # steps that the gradient reaches
-        self.chains: dict[int, list[Pass]] = {}  # reached passes, by the backward pass of a loss
-        self.loss_rows = defaultdict[Pass, set[int]](set)  # steps with a loss
-        self.out_rows: dict[Pass, set[int]] = {}  # steps whose output gets a gradient
-        self.in_loss = set[torch.Tensor]()  # parameters that the loss depends on by themselves
-        self.earlier: Tensors = {}  # gradients that the parameters had before the first backward pass
-        self.gradients: Tensors = {}  # copies after the latest backward pass
-        self.by_grad = False  # by torch.autograd.grad
-        self.other_step = (
-            ""  # the place of a backward pass that reached it before a step of another optimizer
-        )
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that are trained; none if the module does not exist any more."""
-        module = self.module_ref()
-        own = () if module is None else module._parameters.items()
-        return {name: p for name, p in own if p is not None and p.requires_grad}
+        """The parameters that are trained; none after the end of the module."""
+        own = getattr(self.module(), "_parameters", {})
+        return {name: p for name, p in own.items() if p is not None and p.requires_grad}
+
+
+@dataclass(eq=False)
+class Pass:
+    """One forward pass of a recurrent module."""
+
+    module: RecurrentModule
+    place: str
+    number: int  # in the order of all passes
+    update: int  # updates of the module before it
+    backward: int  # backward passes before it
+    draw: int  # batches that a shuffling DataLoader had drawn
+    steps: int
+    batch: int
+    has_gradient: bool
+    batch_sizes: torch.Tensor | None  # of a packed input
+    initial: str = "zeros"  # or a learned, carried, computed, given state
+    origin: str = ""  # of a carried state
+    parents: tuple["Pass", ...] = ()  # of the same module, joined to it by the graph of the state
+    follows_training: bool = False  # its state comes, by passes without gradient, from training
+    cuts: int = 0  # calls before it, in the same update, from which its state is detached
+    was_reached: bool = False  # by a backward pass
+    data: Any = None  # position of the input in a tensor: the tensor, offset, stride of a step
+    tokens: torch.Tensor | None = None  # indices of the embedding that made the input
+    copies: list[tuple[str, torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    rows: set[int] = field(default_factory=set)  # steps whose output got a gradient
 
     @property
-    def compares_data(self) -> bool:
-        """Whether the data of its next pass are compared."""
-        return self.number <= CHECKED_NETWORKS and self.compared < MAX_COMPARED
+    def age(self) -> int:
+        """Updates before it; without an optimizer every backward pass is taken as an update."""
+        return self.update if self.module.updates else self.backward
 
-    def rows(self, each: Pass, gradient: torch.Tensor) -> set[int]:
-        """The steps whose output gets a gradient that is not zero."""
-        used = gradient.any(-1)
-        if (packed := each.batch_sizes) is not None:
-            return {
-                t for t, part in enumerate(torch.split(used, packed.tolist())) if bool(part.any())
-            }
-        return set(
-            (used.any(0 if self.batch_first else 1) if used.dim() == 2 else used)
-            .nonzero()
-            .flatten()
-            .tolist()
-        )
 
-    def swapped(self, reason: str, steps: int, batch: int) -> None:
-        """Keep evidence that time and batch are swapped."""
-        self.evidence["time and batch swapped"].append(
-            (self.place, reason, self.layout, steps, batch)
-        )
+# A call of a loss function, with the shape of its input
+LossCall = namedtuple("LossCall", "number place name reduction shape")
+# A call of clip_grad_norm_ or clip_grad_value_: whether it acts, and the ids of its parameters
+Clip = namedtuple("Clip", "kind limit place acts parameters")
+# A backward pass: updates before it, losses, ids of the parameters that it reaches, and by pass
+# the steps that it reaches and those with a loss
+Backward = namedtuple("Backward", "number place steps_before losses leaves reached")
+# Passes that are joined by their states: steps, those that the gradient goes through (k2), and
+# those whose output enters the loss (k1)
+Window = namedtuple("Window", "passes initial steps reach with_loss")
 
-    def sizes(self, x: Any) -> tuple[int, int]:
-        """Steps and batch of an input."""
-        if isinstance(x, PackedSequence):
-            return len(x.batch_sizes), int(x.batch_sizes[0])
-        first, second = (*x.shape[:-1], 1, 1)[:2]
-        return (
-            (1, first)
-            if self.is_cell
-            else (second, first)
-            if self.batch_first and x.dim() == 3
-            else (first, second)
-        )
 
-    def by_time(self, values: torch.Tensor, steps: int, batch: int) -> torch.Tensor:
-        """Values in the layout of the input as (T, B, n)."""
-        if self.batch_first:
-            return values.reshape(batch, steps, -1).transpose(0, 1)
-        return values.reshape(steps, batch, -1)
+@dataclass(eq=False)
+class Update:
+    """One step of an optimizer."""
 
-    def windows(self) -> tuple[Window, ...]:
-        """The windows of the next update: reached passes that are joined, in groups."""
-        is_by_loss = any(
-            each.has_leaf_state for each in self.extent
-        )  # the script passes gradients on, loss by loss
-        reached, found = (
-            list(self.chains.values()) if is_by_loss else [list(self.extent)],
-            list[Window](),
-        )
-        for passes in reached:
-            roots, depth, groups = (
-                dict[Pass, Pass](),
-                dict[Pass, int](),
-                defaultdict[Pass, list[Pass]](list),
-            )
-            for each in sorted(passes, key=lambda each: each.at.number):
-                parents = [p for parent in each.parents if (p := parent()) in depth]
-                roots[each] = min(
-                    (roots[p] for p in parents), key=lambda p: p.at.number, default=each
-                )
-                depth[each] = self.extent[each] + max((depth[p] for p in parents), default=0)
-                groups[roots[each]].append(each)
-            found += [
-                Window(
-                    root.initial, root.origin, root.at.batch, sum(p.at.steps for p in group),
-                    max(depth[p] for p in group), root.lengths if len(group) == 1 else (depth[group[-1]],) * 2,
-                    len(self.updates) - root.at.update, len(group), any(p.is_attached for p in group), root.at.place,
-                )
-                for root, group in groups.items()
-            ]  # fmt: skip
-        return tuple(found)
+    number: int
+    place: str
+    optimizer: int  # its number; 0 without one
+    rates: tuple[float, ...]  # learning rates of its groups of parameters
+    backwards: list[Any]  # whose gradients it uses
+    modules: list[RecurrentModule]  # whose weights it changes
+    clips: list[Any]
+    epoch: int  # number of the iterator of a DataLoader; 0 without one
+    in_eval: bool  # modules are in eval mode, and that changes them
 
-    def count_steps(self) -> tuple[int, int]:
-        """The new steps of the next update, and those with a loss, which its streams then have used."""
-        new, losses, streams = 0, 0, defaultdict[Stream, list[Pass]](list)
-        for each in self.extent:
-            streams[each.at.stream].append(each)
-        for stream, passes in streams.items():
-            end = max(each.at.start + self.extent[each] for each in passes)
-            rows = {each.at.start + row for each in passes for row in self.loss_rows.get(each, ())}
-            if end <= stream.counted and all(
-                each.at.update == len(self.updates) for each in passes
-            ):  # again
-                stream.counted = stream.with_loss = min(each.at.start for each in passes)
-            new += max(0, end - stream.counted)
-            losses += sum(row >= stream.with_loss for row in rows)
-            stream.counted = max(stream.counted, end)
-            stream.with_loss = max([stream.with_loss, *(row + 1 for row in rows)])
-        return new, losses
+    def windows(self, module: RecurrentModule) -> list[Any]:
+        """The windows of a module."""
+        parts = [item for b in self.backwards for item in b.reached.items()]
+        reached = dict(sorted(parts, key=lambda item: (item[0].number, item[1])))
+        depth, groups = dict[Pass, int](), dict[Pass, list[Pass]]()
+        for each in (p for p in reached if p.module is module):
+            parents = [p for p in each.parents if p in depth]
+            groups[each] = groups[parents[0]] if parents else []
+            groups[each].append(each)
+            depth[each] = reached[each][0] + max((depth[p] for p in parents), default=0)
+        found = list[Any]()
+        for passes in (group for each, group in groups.items() if each is group[0]):
+            steps, reach = sum(p.steps for p in passes), max(depth[p] for p in passes)
+            with_loss = sum(reached[p][1] for p in passes)
+            found.append(Window(passes, passes[0].initial, steps, reach, with_loss))
+        return found
+
+
+def kind_of(node: Any) -> str:
+    return type(node).__name__.rstrip("0123456789").removesuffix("Backward").removesuffix("2D")
+
+
+def nodes_of(tensors: list[torch.Tensor]) -> list[Any]:
+    return [(t.grad_fn, t.output_nr) for t in tensors if t.grad_fn is not None]
+
+
+def node_before(node: Any) -> Any:
+    return next((each for each, _ in node.next_functions if each is not None), None)
+
+
+class Graph:
+    """What some tensors are computed from, through passes, or up to the first of them."""
+
+    def __init__(self, roots: list[torch.Tensor], most: int = 200_000, into_passes: bool = True):
+        self.outputs = dict[tuple[Pass, str], bool]()  # whether no other pass is in between
+        self.leaves = {id(t): t for t in roots if t.is_leaf and t.requires_grad}
+        self.nodes, self.losses = list[Any](), list[Any]()  # nodes before the first passes
+        pending, later, seen, is_direct = nodes_of(roots), list[Any](), set[Any](), True
+        while pending or later:
+            if not pending:
+                pending, later, is_direct = later, [], False
+            node, number = pending.pop()
+            metadata = {} if node is None else node.metadata
+            if metadata and (mark := metadata.get(MARK, {}).get(number)):
+                if (mark.owner, mark.output) not in self.outputs:
+                    self.outputs[mark.owner, mark.output] = is_direct
+                    later += mark.before if into_passes else ()
+            elif node is not None and node not in seen and len(seen) < most:
+                seen.add(node)
+                self.nodes += [node] if is_direct else ()
+                self.losses += [metadata[LOSS]] if LOSS in metadata else ()
+                pending += node.next_functions
+                if not node.next_functions and hasattr(node, "variable"):
+                    self.leaves[id(node.variable)] = node.variable
+        self.passes = list(dict.fromkeys(each for each, _ in self.outputs))
+        for net in dict.fromkeys(each.module for each in self.passes if into_passes):
+            self.leaves.update((id(p), p) for p in net.parameters.values())
+
+
+def wrong_losses(graph: Graph) -> Iterator[tuple[Any, ...]]:
+    """Evidence of a softmax before a loss that has one, and of a difference that broadcasts."""
+    for node in graph.nodes:
+        kind, source = kind_of(node), node_before(node)
+        for _ in range(30):
+            if source is not None and kind_of(source) in RESHAPING:
+                source = node_before(source)
+        if text := WRONG_INPUTS.get((kind, kind_of(source))):
+            yield "input of the loss", text
+        power = node_before(node) if kind in ("Mean", "Sum") else None
+        difference: Any = node_before(power) if kind_of(power) in ("Pow", "Abs", "Mul") else None
+        before = difference.next_functions if kind_of(difference) == "Sub" else ()
+        if before and before[0][0] and not before[-1][0]:
+            column = tuple(before[0][0]._input_metadata[before[0][1]].shape)
+            square = tuple(difference._input_metadata[0].shape)
+            # a column (N, 1) minus a row (N), the target
+            if column[1:] == (1,) and column[0] > 1 and square == 2 * column[:1]:
+                yield "shapes of the loss", column, column[:1]

@@ -1,205 +1,147 @@
-"""Hooks and patches of torch, by which the recorders see a training loop: an error of the audit ends it alone."""
+"""Hooks in torch, by which the recorders see a loop: an error of the audit ends it alone."""
 
-import functools
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial, wraps
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import nn
-from torch.nn.modules.rnn import RNNBase, RNNCellBase
-from torch.optim import Optimizer
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
+from torch.nn.modules import module as module_hooks
+from torch.optim import optimizer as optimizer_hooks
 from torch.utils.data import dataloader
 
 from numpy_rnn.common.errors import one_line
-from torch_rnn.loop_audit.data_evidence import DataEvidence
-from torch_rnn.loop_audit.loss_evidence import LOSSES
-from torch_rnn.loop_audit.passes import Passes
-from torch_rnn.loop_audit.places import place
-from torch_rnn.loop_audit.replay import KINDS
-from torch_rnn.loop_audit.updates import Updates
+from torch_rnn.loop_audit.recorder import SAME_SHAPE, Recorder, held_by
+from torch_rnn.loop_audit.records import HIDDEN, RECURRENT, Update, place
 
+LOSSES = (*SAME_SHAPE, "cross_entropy", "nll_loss", "binary_cross_entropy",
+          "binary_cross_entropy_with_logits", "kl_div", "ctc_loss")  # fmt: skip
 Hook = Callable[..., Any]
 
 
-class Patches:
-    """Functions that are replaced until `undo`. They call hooks in the thread that made this object, and not nested."""
+MODAL = nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm | nn.RNNBase
 
-    def __init__(self, failed: Callable[[Exception], None]):
-        self.failed, self.is_active, self.is_busy = failed, True, False
-        self.thread, self.made = threading.get_ident(), list[tuple[Any, str, Any, Any]]()
 
-    def calls(self, hook: Hook | None, *args: Any, **kwargs: Any) -> None:
-        """Call a hook. An error of the audit ends the audit and not the script."""
-        if hook is not None and self.is_active and not self.is_busy:
-            self.is_busy = True
-            try:
-                hook(*args, **kwargs)
-            except Exception as error:
-                self.failed(error)
-            finally:
-                self.is_busy = False
+class Watch(Recorder):
+    """A record of a loop from `start` to `stop`; of updates after `limit`, the mode only."""
 
-    def guard(self, hook: Hook, *args: Any) -> Hook:
-        """The hook with its first arguments, called by `calls`."""
-        return partial(self.calls, hook, *args)
+    def __init__(self, limit: int):
+        super().__init__()
+        self.limit, self.error, self.is_active, self.is_busy = limit, "", True, False
+        self.thread = threading.get_ident()
+        self.hooks = ExitStack()  # removes them
+        self.later = list[bool]()  # updates after the limit: whether they are made in eval mode
 
     def is_quiet(self) -> bool:
-        """Whether a call is none of the script, or one that torch traces."""
-        if not self.is_active or self.is_busy or threading.get_ident() != self.thread:
+        """Whether a call is none of the script, or one that torch compiles or traces."""
+        if torch.compiler.is_compiling() or not self.is_active or self.is_busy or self.in_backward:
             return True
-        return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        is_traced = torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        return bool(is_traced) or threading.get_ident() != self.thread
 
-    def patch(self, owner: Any, name: str, after: Hook, before: Hook | None = None) -> None:
-        """Replace a function, from `start` on, by one that calls hooks.
+    def call(self, hook: Hook, *args: Any, **kwargs: Any) -> None:
+        """Call a hook. An error of the audit ends the audit and not the script."""
+        if self.is_busy or not self.is_active or threading.get_ident() != self.thread:
+            return
+        self.is_busy = True
+        try:
+            hook(*args, **kwargs)
+        except StopIteration:  # the end of a hook that is a generator
+            pass
+        except Exception as error:
+            self.error = one_line(f"{type(error).__name__}: {error}")
+            self.stop()
+        finally:
+            self.is_busy = False
 
-        before: gets the arguments; after: gets the result, None if there is an error, and the arguments.
+    def guard(self, hook: Hook, *args: Any) -> Hook:
+        return partial(self.call, hook, *args)
+
+    def on_forward(self, hook: Hook, module: nn.Module, *args: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        if (isinstance(module, RECURRENT) or module not in self.names) and not self.is_quiet():
+            self.call(hook, module, *args)
+
+    def patch(self, owner: Any, name: str, hook: Hook) -> None:
+        """Replace a function until `stop` by one that calls a hook, with the same arguments.
+
+        The hook is a generator, which gets the result by yield, None after an error.
         """
-        original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
+        original = owner.__dict__[name]
 
-        @functools.wraps(original)
-        def patched(*args: Any, **kwargs: Any) -> Any:
+        @wraps(original)
+        def hooked(*args: Any, **kwargs: Any) -> Any:
             if self.is_quiet():
                 return original(*args, **kwargs)
-            if name.startswith("clip"):  # parameters can be an iterator, which can be read once
-                args = tuple(list(each) if isinstance(each, Iterator) else each for each in args)
-                kwargs = {
-                    key: list(each) if isinstance(each, Iterator) else each
-                    for key, each in kwargs.items()
-                }
-            self.calls(before, *args, **kwargs)
-            result = None
+            shown, result = args, None
+            if name.startswith("clip") and args and hasattr(args[0], "__next__"):
+                shown = list(args[0]), *args[1:]  # the iterator can be read once
+                args = (p for p in shown[0]), *args[1:]
+            watcher = hook(*shown, **kwargs)
+            self.call(next, watcher)
             try:
                 result = original(*args, **kwargs)
             finally:
-                self.calls(after, result, *args, **kwargs)
+                self.call(watcher.send, result)
             return result
 
-        self.made.append((owner, name, original, patched))
+        patched: Any = hooked
+        patched.__code__ = patched.__code__.replace(co_filename=HIDDEN)
+        patched.__prepare_scriptable__ = lambda: original
+        self.hooks.enter_context(mock.patch.object(owner, name, patched))
 
     def start(self) -> None:
-        """Put all patched functions into their places: one of a module also where it was imported from there."""
-        functions = {name: made for owner, name, *made in self.made if not isinstance(owner, type)}
-        for module in list(sys.modules.values()):
-            names = getattr(module, "__dict__", {})
-            for name in names.keys() & functions.keys():
-                original, patched = functions[name]
-                if names[name] is original:
-                    self.made.append((module, name, original, patched))
-        self.put(is_patched=True)
-
-    def put(self, is_patched: bool) -> None:
-        """Put patched functions into their places, or the original ones."""
-        for owner, name, original, patched in self.made:
-            setattr(owner, name, patched if is_patched else original)
-
-    def undo(self) -> None:
-        """Restore all functions."""
-        self.is_active = False
-        self.put(is_patched=False)
-
-
-class Watch:
-    """A record of a training loop from `start` to `stop`, which comes by itself after `limit` updates."""
-
-    def __init__(self, limit: int):
-        self.limit, self.error, self.unchanged, self.hooks = limit, "", list[int](), list[Any]()
-        self.patches, self.updates = Patches(self.failed), Updates()
-        self.passes = Passes(self.updates, self.patches.guard)
-
-    def start(self) -> None:
-        """Install the hooks and the patches."""
-        patch, guard, updates, passes = (
-            self.patches.patch,
-            self.patches.guard,
-            self.updates,
-            self.passes,
-        )
-        for kind in KINDS:
-            patch(kind, "forward", passes.forward, passes.before_forward)
-        self.hooks.append(register_optimizer_step_pre_hook(guard(updates.step_begins)))
-        self.hooks.append(register_optimizer_step_post_hook(guard(self.step_ends)))
-        patch(torch.autograd, "backward", updates.after_backward, updates.before_backward)
-        patch(
-            torch.autograd,
-            "grad",
-            updates.after_backward,
-            partial(updates.before_backward, by_grad=True),
-        )
-        patch(torch.Tensor, "detach", passes.detach)
-        patch(
-            Optimizer,
-            "add_param_group",
-            lambda _, optimizer, *__, **___: updates.parameters.held(optimizer),
-        )
-        for clip in ("norm", "value"):
-            patch(nn.utils, f"clip_grad_{clip}_", partial(updates.clip, clip))
-        for name in LOSSES:
-            patch(nn.functional, name, partial(self.loss, name))
-        for name in ("embedding", "one_hot"):
-            patch(nn.functional, name, updates.data.look_up)
-        patch(dataloader._BaseDataLoaderIter, "__next__", updates.data.draw)
-        patch(torch.jit, "script", self.scripted, self.before_script)
-        self.patches.start()
-
-    def loss(
-        self, name: str, result: Any, input: Any = None, target: Any = None, *_: Any, **__: Any
-    ) -> None:
-        """Look at the arguments of a loss, and at the target of the latest pass."""
-        if (
-            isinstance(result, torch.Tensor)
-            and isinstance(target, torch.Tensor)
-            and result.requires_grad
+        """Install the hooks."""
+        before = partial(self.on_forward, self.before_forward)
+        after = partial(self.on_forward, self.after_forward)
+        for handle in (
+            module_hooks.register_module_forward_pre_hook(before),
+            module_hooks.register_module_forward_hook(after, with_kwargs=True),
+            optimizer_hooks.register_optimizer_step_pre_hook(self.guard(self.step_begins)),
+            optimizer_hooks.register_optimizer_step_post_hook(self.guard(self.step_ends)),
         ):
-            where = place()
-            self.updates.losses.loss(name, result, input, target, where)
-            self.updates.data.loss(target, where)
+            self.hooks.callback(handle.remove)
+        self.patch(torch.autograd, "backward", self.backward)
+        self.patch(dataloader._BaseDataLoaderIter, "__next__", self.draw)
+        self.patch(torch.optim.Optimizer, "zero_grad", self.zero_grad)
+        self.patch(nn.Module, "zero_grad", self.zero_grad)
+        for owner in (nn.utils, nn.utils.clip_grad):
+            for kind in ("norm", "value"):
+                self.patch(owner, f"clip_grad_{kind}_", partial(self.clip, kind))
+        for name in LOSSES:
+            self.patch(nn.functional, name, partial(self.loss, name))
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
-        """Record an update, and end the audit after the last one."""
-        self.updates.step_ends(optimizer)
-        if self.updates.steps >= self.limit:
-            self.stop()
+        if self.later or len(self.updates) >= self.limit:
+            self.later.append(self.in_eval(set(map(id, held_by(optimizer)))))
+            found = (place(), self.limit + len(self.later))
+            self.evidence["eval mode"] += [found] if self.later[-1] else []
+            return
+        super().step_ends(optimizer)
+        if len(self.updates) >= self.limit:
+            self.hooks.close()
+            hook = self.guard(self.step_ends)
+            handle = optimizer_hooks.register_optimizer_step_post_hook(hook)
+            self.hooks.callback(handle.remove)
 
-    def before_script(self, *_: Any, **__: Any) -> None:
-        """Restore the functions that torch.jit.script compiles, as it reads their source."""
-        self.patches.put(is_patched=False)
-
-    def scripted(self, result: Any, module: Any = None, *_: Any, **__: Any) -> None:
-        """Remember a scripted module, whose passes cannot be seen."""
-        self.patches.put(is_patched=True)
-        if isinstance(module, nn.Module) and any(
-            isinstance(m, RNNBase | RNNCellBase) for m in module.modules()
-        ):
-            self.updates.evidence["scripted"].append((place(), type(module).__name__))
-
-    def failed(self, error: Exception) -> None:
-        """End the audit after an error of its own."""
-        self.error = one_line(f"{type(error).__name__}: {error}")
-        self.stop()
+    def in_eval(self, ids: set[int]) -> bool:
+        for root in list(self.roots):
+            parts = [each for each in root.modules() if isinstance(each, MODAL)]
+            modes = [m.training for m in parts if getattr(m, "p", getattr(m, "dropout", 1))]
+            if modes and not any(modes) and not ids.isdisjoint(map(id, root.parameters())):
+                return True
+        return False
 
     def stop(self) -> None:
-        """Remove the hooks and the patches, and what no report needs."""
-        if not self.patches.is_active:
-            return
-        self.patches.calls(self.updates.look_for_changed_weights)
-        self.patches.undo()
-        for hook in self.hooks:
-            hook.remove()
-        if not self.error:
-            self.unchanged = self.updates.parameters.unchanged()
-        self.updates.data, self.updates.expected, self.updates.clippings, self.passes.known = (
-            DataEvidence(),
-            {},
-            [],
-            {},
-        )
-        for net in self.updates.networks:
-            net.begin_update()
-            net.weights = None
+        """End the audit."""
+        if self.is_active:
+            self.is_active = False
+            self.hooks.close()
+            for n, each in enumerate(self.backwards if not self.updates else (), start=1):
+                nets = list(dict.fromkeys(p.module for p in each.reached))
+                clips = self.clips if n == 1 else []
+                self.updates.append(Update(n, each.place, 0, (), [each], nets, clips, 0, False))
