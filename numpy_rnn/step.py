@@ -27,8 +27,7 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
     number above 0.
     Source: torch.nn.utils.clip_grad_norm_; Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
-    max_norm = checks.check_limit("max norm", max_norm)
-    checks.check_gradients(ARRAYS, gradients)
+    max_norm = checks.check_clipping(ARRAYS, gradients, "max norm", max_norm)
     return clip(gradients, Step(0, max_norm=max_norm))
 
 
@@ -44,8 +43,7 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     number above 0.
     Source: torch.nn.utils.clip_grad_value_.
     """
-    max_value = checks.check_limit("max value", max_value)
-    checks.check_gradients(ARRAYS, gradients)
+    max_value = checks.check_clipping(ARRAYS, gradients, "max value", max_value)
     return clip(gradients, Step(0, max_value=max_value))
 
 

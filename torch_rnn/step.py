@@ -23,8 +23,7 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
 
     A norm that is not finite makes every gradient NaN; clip_grad_norm_ alone would make them zero.
     """
-    max_norm = checks.check_limit("max norm", max_norm)
-    checks.check_gradients(ARRAYS, gradients)
+    max_norm = checks.check_clipping(ARRAYS, gradients, "max norm", max_norm)
     # In float64, where the squares of float32 are finite; clip_grad_norm_ reads and writes .grad.
     leaves: Any = tree_map(lambda g: torch.zeros_like(g).double(), gradients)
     tree_map(lambda leaf, g: setattr(leaf, "grad", g.detach().double().clone()), leaves, gradients)
@@ -43,8 +42,7 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
 @torch.no_grad()
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
     """The gradients, each number from −max_value to max_value, as `numpy_rnn.clip_by_value`."""
-    max_value = checks.check_limit("max value", max_value)
-    checks.check_gradients(ARRAYS, gradients)
+    max_value = checks.check_clipping(ARRAYS, gradients, "max value", max_value)
     return tree_map(lambda g: g.double().clamp(-max_value, max_value).to(g), gradients)  # (U7)
 
 

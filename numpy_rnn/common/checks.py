@@ -61,8 +61,8 @@ def is_integer(array: records.NumpyArray) -> bool:
 def check_dtype(name: str, values: records.NumpyArray) -> None:
     """Check that the dtype is one of DTYPES, in the byte order of this machine."""
     if values.dtype not in DTYPES:
-        found = f"{name} is {values.dtype}"
-        raise InputError(f"{found}: expected {DTYPE_NAMES}, in this machine's byte order")
+        expected = f"expected {DTYPE_NAMES}, in this machine's byte order"
+        raise InputError(f"{name} is {values.dtype}: {expected}")
 
 
 def check_convertible(value: Any) -> None:
@@ -203,10 +203,12 @@ def check_parameters(
     check_arrays(arrays, chain(own, more), finite=finite)
 
 
-def check_gradients(arrays: Arrays, gradients: Any) -> None:
-    """Check gradients, all of which may be None except that of W_hh."""
+def check_clipping(arrays: Arrays, gradients: Any, name: str, limit: Any) -> float:
+    """The limit of clipping. All gradients may be None except that of W_hh."""
+    limit = check_limit(name, limit)
     check_arrays(arrays, fields("gradient", gradients, records.Gradients, partial=True))
     arrays.values("W_hh of the gradient", gradients.W_hh)
+    return limit
 
 
 def check_direction(arrays: Arrays, params: Any, gradients: Any, velocity: Any = None) -> None:
@@ -276,25 +278,14 @@ def check_run(arrays: Arrays, run: Run) -> Run:
 def check_training(
     arrays: Arrays,
     series: tuple[Any, Any, Any, Any],
-    *,
-    k1: int,
-    k2: int,
-    learning_rate: Any,
-    epochs: int,
-    nonlinearity: records.Nonlinearity = "tanh",
-    loss: records.LossName = "squared_error",
-    reduction: records.Reduction = "sum",
-    velocity: Any = None,
-    record: bool = False,
-    yield_every: records.YieldEvery = 1,
-    **sgd: Unpack[records.SgdKeywords],
+    **options: Unpack[records.TrainKeywords[Any]],
 ) -> tuple[Run, bool, bool]:
     """(the run, `record`, whether by epoch), from (params, x, target, h_0) and the options."""
-    step, objective = Step(learning_rate, **sgd), Objective(nonlinearity, loss, reduction)
-    options = RunOptions(Schedule(k1, k2, epochs), objective, step)
-    run = check_run(arrays, Run(*series, options, velocity))
-    by_epoch = isinstance(yield_every, str) and yield_every == "epoch"
+    given: dict[str, Any] = {"velocity": None, "record": False, "yield_every": 1, **options}
+    velocity, record, every = (given.pop(name) for name in ("velocity", "record", "yield_every"))
+    run = check_run(arrays, Run(*series, RunOptions.from_keywords(**given), velocity))
+    by_epoch = isinstance(every, str) and every == "epoch"
     if not by_epoch:
-        every = "1, for every update, or 'epoch', for the last update of each epoch"
-        check_integer("yield_every", yield_every, 1, every, most=1)
+        expected = "1, for every update, or 'epoch', for the last update of each epoch"
+        check_integer("yield_every", every, 1, expected, most=1)
     return run, check_flag("record", record), by_epoch

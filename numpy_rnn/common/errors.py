@@ -16,26 +16,22 @@ MAX_NAMES, MAX_NAME = 8, 40  # names in a message, and characters of each
 MAX_VALUE, MAX_TEXT, MAX_MESSAGE = 80, 300, 1000  # characters of a value, a text, a message
 
 
-def some_of(names: Iterable[object]) -> str:
-    """The first names, separated by commas, with "..." for the rest."""
-    first = [shortened(str(name), MAX_NAME) for _, name in zip(range(MAX_NAMES + 1), names)]
-    return ", ".join(first[:MAX_NAMES] + ["..."] * (len(first) > MAX_NAMES))
-
-
-def shortened(text: str, longest: int = MAX_TEXT) -> str:
-    """The text; if it has more than `longest` characters, its end is replaced by "..."."""
-    return text if len(text) <= longest else text[: longest - 3] + "..."
-
-
-def printable(text: str) -> str:
-    """The text with escapes for characters that are not printable, such as a newline."""
+def printable(text: str, longest: int = maxsize) -> str:
+    """The text with escapes for newlines and the like; "..." replaces what is too long."""
     escaped = (c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-    return "".join(c if c.isprintable() else e for c, e in zip(text, escaped))
+    shown = "".join(c if c.isprintable() else e for c, e in zip(text, escaped))
+    return shown if len(shown) <= longest else shown[: longest - 3] + "..."
 
 
 def one_line(text: str, longest: int = MAX_TEXT) -> str:
-    """The text on one line of printable characters, of at most `longest`."""
-    return shortened(printable(" ".join(text[: 4 * longest].split())), longest)
+    """The text on one line of printable characters, with single spaces."""
+    return printable(" ".join(text[: 4 * longest].split()), longest)
+
+
+def some_of(names: Iterable[object]) -> str:
+    """The first names, separated by commas, with "..." for the rest."""
+    first = [printable(str(name), MAX_NAME) for _, name in zip(range(MAX_NAMES + 1), names)]
+    return ", ".join(first[:MAX_NAMES] + ["..."] * (len(first) > MAX_NAMES))
 
 
 def short_repr(value: object, write: Callable[[Any], str] = str) -> str:

@@ -74,6 +74,13 @@ class RunOptions(NamedTuple):
         """The keyword arguments of `train` that describe this run."""
         return {**self.schedule._asdict(), **self.objective._asdict(), **self.step._asdict()}
 
+    @classmethod
+    def from_keywords(cls, k1: int, k2: int, epochs: int, **rest: Any) -> "RunOptions":
+        """The inverse of `keywords`; names of the objective and step may be missing."""
+        names = [name for name in Objective._fields if name in rest]
+        objective = Objective(**{name: rest.pop(name) for name in names})
+        return cls(Schedule(k1, k2, epochs), objective, Step(**rest))
+
 
 class Parameters(NamedTuple, Generic[A]):
     """What is learned: the weights, and both biases or neither."""
@@ -158,28 +165,6 @@ class Update(Generic[A]):
     losses: Annotated[A, "n N"] | None = None  # of the epoch's updates, with yield_every="epoch"
 
 
-class WindowCase(NamedTuple):
-    """One window and its step, as arrays of NumPy: all that a gradient and an update depend on."""
-
-    params: Parameters[Any]
-    x: Any  # (T, N, B, D), or classes
-    target: Any  # (K, N, B, O) of the newest K steps, or classes
-    h_0: Any  # (N, B, H)
-    objective: Objective
-    step: Step
-    velocity: Gradients[Any] | None = None  # before the step
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype of the parameters."""
-        return self.params.W_hh.dtype
-
-    @property
-    def networks(self) -> int | None:
-        """N, the size of an ensemble; None for a single network."""
-        return self.params.networks
-
-
 class Run(NamedTuple):
     """A training run on a series: its data, as arrays of one package, and its options."""
 
@@ -189,11 +174,6 @@ class Run(NamedTuple):
     h_0: Any  # (N, B, H)
     options: RunOptions
     velocity: Gradients[Any] | None = None  # to begin with
-
-    @property
-    def networks(self) -> int | None:
-        """N, the size of an ensemble; None for a single network."""
-        return self.params.networks
 
 
 class MomentumKeywords(TypedDict, total=False):

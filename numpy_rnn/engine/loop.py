@@ -113,7 +113,7 @@ class Ensemble:
 
     def __init__(self, run: Run, record: bool, by_epoch: bool):
         """by_epoch: whether only the last update of each epoch is yielded."""
-        self.N, self.by_epoch = run.networks, by_epoch
+        self.N, self.by_epoch = run.params.networks, by_epoch
         parts = group(run.params, run.h_0.shape[-2])
         self.blocks = [Block(run, part, len(parts), record, by_epoch) for part in parts]
         self.lead = self.blocks[0]

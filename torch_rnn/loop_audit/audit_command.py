@@ -2,17 +2,21 @@
 
 import argparse
 import builtins
+import json
 import os
 import runpy
 import sys
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from types import ModuleType, TracebackType
+from typing import Any
+
+import numpy as np
 
 from numpy_rnn.app.options import Parser
-from numpy_rnn.common.errors import InputError, check_integer
-from numpy_rnn.common.errors import failed
-from numpy_rnn.common.files import check_can_write, save_json
+from numpy_rnn.common.errors import InputError, check_integer, failed
+from numpy_rnn.common.files import check_files, written_whole
 from torch_rnn.loop_audit.audit_report import Report
 from torch_rnn.loop_audit.places import OWN
 from torch_rnn.loop_audit.watch import Watch
@@ -51,7 +55,7 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, bytes]:
     given = parser.parse_args(own, argparse.Namespace(arguments=arguments))
     check_integer("--updates", given.updates, 1)
     if given.output:
-        check_can_write(given.output, "--output", (".json",))
+        check_files({}, {"output": given.output}, {"output": (".json",)})
         given.output = os.path.abspath(given.output)
     if given.module is not None:
         return given, b""
@@ -125,3 +129,23 @@ def without_own(error: BaseException) -> TracebackType | None:
         if each is not None and not each.tb_frame.f_code.co_filename.startswith(OWN):
             each.tb_next, kept = kept, each
     return kept
+
+
+def save_json(path: str, values: Any) -> None:
+    """Write values as JSON, see `to_jsonable`. Raises InputError if the file cannot be written."""
+    with written_whole(path) as temporary:
+        text = json.dumps(to_jsonable(values), indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def to_jsonable(value: Any) -> Any:
+    """The value in types of JSON: records become objects, arrays lists, NaN and infinity null."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {str(name): to_jsonable(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [to_jsonable(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
