@@ -1,7 +1,7 @@
 """Checks of the arguments of public functions, made before anything is computed.
 
-Each public function of a package calls one `check_` function with the package's `Arrays`. Axes are
-written as in the annotations of `records.py`. All checks raise InputError.
+Each public function calls one with the `Arrays` of its package. Axes are written as in the
+annotations of `records.py`. All checks raise InputError.
 """
 
 from __future__ import annotations
@@ -174,14 +174,14 @@ def check_step(step: Step) -> Step:
     momentum = check_number("momentum", step.momentum)
     dampening = check_number("dampening", step.dampening, -inf, "a finite number, usually 0 to 1")
     nesterov, adagrad = check_flag("nesterov", step.nesterov), check_flag("adagrad", step.adagrad)
+    decay = check_number("weight decay", step.weight_decay)
+    limits = {"max norm": step.max_norm, "max value": step.max_value}
+    norm, value = (v if v is None else check_limit(name, v) for name, v in limits.items())
     given = f"they are {momentum}, {dampening} and {nesterov}"
     if adagrad and (momentum != 0 or dampening != 0 or nesterov):
         raise InputError(f"adagrad needs momentum 0, dampening 0 and nesterov False: {given}")
     if nesterov and (momentum == 0 or dampening != 0):
         raise InputError(f"nesterov needs momentum above 0 and dampening 0: {given}")
-    decay = check_number("weight decay", step.weight_decay)
-    limits = {"max norm": step.max_norm, "max value": step.max_value}
-    norm, value = (v if v is None else check_limit(name, v) for name, v in limits.items())
     if norm is not None and value is not None:
         raise InputError(f"max norm is {norm} and max value is {value}: expected one of the two")
     return Step(step.learning_rate, momentum, dampening, nesterov, decay, adagrad, norm, value)
@@ -205,10 +205,9 @@ def check_parameters(
 
 def check_clipping(arrays: Arrays, gradients: Any, name: str, limit: Any) -> float:
     """The limit of clipping. All gradients may be None except that of W_hh."""
-    limit = check_limit(name, limit)
     check_arrays(arrays, fields("gradient", gradients, records.Gradients, partial=True))
     arrays.values("W_hh of the gradient", gradients.W_hh)
-    return limit
+    return check_limit(name, limit)
 
 
 def check_direction(arrays: Arrays, params: Any, gradients: Any, velocity: Any = None) -> None:

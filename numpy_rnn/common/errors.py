@@ -43,11 +43,7 @@ def short_repr(value: object, write: Callable[[Any], str] = str) -> str:
 
 
 class InputError(ValueError):
-    """Invalid input.
-
-    The message is one line: what was wrong (with the value), what was expected, what to do. The
-    command line prints it on standard error and exits with status 2.
-    """
+    """Invalid input. The message is one line: what was wrong, what was expected, what to do."""
 
 
 class Diverged(ArithmeticError):
@@ -107,9 +103,8 @@ def failed(program: str, status: int, message: str) -> int:
 def exit_status(program: str, work: Callable[[], int]) -> int:
     """Do the work of a whole program. Returns its status: that of the work if nothing fails.
 
-    2 if the input cannot be used or the output cannot be written; 1 if a run diverges or the
-    reader of the output is gone, as in `| head`; 130 after Ctrl-C. One line on standard error says
-    why. Other exceptions are errors of the program, and are raised.
+    2 if the input cannot be used or the output not be written; 1 if a run diverges or the reader
+    of the output is gone, as in `| head`; 130 after Ctrl-C. One line says why. Others are raised.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # for characters that the terminal does not have
@@ -119,10 +114,8 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
-    except InputError as error:
-        return failed(program, 2, str(error))
-    except Diverged as error:
-        return failed(program, 1, str(error))
+    except (InputError, Diverged) as error:
+        return failed(program, 2 if isinstance(error, InputError) else 1, str(error))
     except MemoryError:
         advice = "choose fewer hidden units, networks, steps or rows"
         return failed(program, 2, f"there is not enough memory: {advice}")

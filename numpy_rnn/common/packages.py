@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from contextlib import suppress
 from types import ModuleType
 
 from numpy_rnn.common.errors import InputError
@@ -17,14 +18,13 @@ def is_package(name: str) -> bool:
     from importlib.util import find_spec
 
     top, *parts = name.split(".")
-    try:
+    with suppress(ImportError, ValueError):
         spec = find_spec(top)
         for part in parts:
             folders = spec and spec.submodule_search_locations
             spec = PathFinder.find_spec(part, folders) if folders else None
-    except (ImportError, ValueError):
-        return False
-    return spec is not None
+        return spec is not None
+    return False
 
 
 def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
@@ -48,8 +48,8 @@ def backend(name: str) -> ModuleType:
     try:
         module = importlib.import_module(name)
     except Exception as error:  # the package of another author may raise anything
-        no_torch = isinstance(error, ModuleNotFoundError) and error.name == "torch"
-        reason = str(error) if no_torch else f"{type(error).__name__}: {error}"
+        is_torch = isinstance(error, ModuleNotFoundError) and error.name == "torch"
+        reason = str(error) if is_torch else f"{type(error).__name__}: {error}"
         raise InputError(f"{name!r} cannot be imported ({reason}): {EXPECTED}") from None
     if missing := [function for function in REQUIRED if not hasattr(module, function)]:
         raise InputError(f"{name!r} has no {', '.join(missing)}: {EXPECTED}")
@@ -61,9 +61,7 @@ def versions(name: str) -> str:
     from importlib import metadata  # takes longer to import than this package
 
     parts = [f"Python {sys.version.split()[0]}"]
-    for package, distribution in (("NumPy", "numpy"), ("torch", "torch")):
-        try:
-            parts.append(f"{package} {metadata.version(distribution)}")
-        except metadata.PackageNotFoundError:
-            continue
+    for package in ("NumPy", "torch"):
+        with suppress(metadata.PackageNotFoundError):
+            parts.append(f"{package} {metadata.version(package)}")
     return f"{name} {__version__} ({', '.join(parts)})"

@@ -128,10 +128,9 @@ class Adjoints(NamedTuple, Generic[A]):
 
 
 class Window(NamedTuple):
-    """The steps (start, stop] of a series, of which (loss_start, stop] have a loss.
+    """The steps (start, stop] of a series, from 1, of which (loss_start, stop] have a loss.
 
-    Steps are numbered from 1. The inputs of the window are x[start:stop], its targets are
-    target[loss_start:stop], and its initial state is h[start].
+    Its inputs are x[start:stop], its targets target[loss_start:stop], its initial state h[start].
     """
 
     start: int  # s_n
@@ -186,14 +185,7 @@ class MomentumKeywords(TypedDict, total=False):
     adagrad: bool
 
 
-class SgdKeywords(MomentumKeywords, total=False):
-    """The keyword arguments of `train` for the step, without the learning rate."""
-
-    max_norm: float | None
-    max_value: float | None
-
-
-class TrainKeywords(SgdKeywords, Generic[A], total=False):
+class TrainKeywords(MomentumKeywords, Generic[A], total=False):
     """The keyword arguments of `train`, which numpy_rnn.train describes."""
 
     k1: typing.Required[int]
@@ -206,6 +198,8 @@ class TrainKeywords(SgdKeywords, Generic[A], total=False):
     velocity: Gradients[A] | None
     record: bool
     yield_every: YieldEvery
+    max_norm: float | None
+    max_value: float | None
 
 
 def tree_map(function: Callable[..., Any], value: T, *more: Any) -> T:
