@@ -109,7 +109,7 @@ def direction(
     with the 10⁻⁸ of Karpathy's min-char-rnn.
     """
     step = checks.check_step(Step(0, **options))
-    checks.check_direction(ARRAYS, params, gradients, velocity)
+    checks.check_call(ARRAYS, params=params, gradient=gradients, velocity=velocity)
     return make_direction(params, gradients, velocity, step)
 
 
@@ -159,7 +159,7 @@ def sgd(
     rates that are not finite numbers, 0 or more, or of another shape.
     Source: torch.optim.SGD.
     """
-    checks.check_direction(ARRAYS, params, delta)
+    checks.check_call(ARRAYS, params=params, gradient=delta)
     rate = checks.check_learning_rate(params, learning_rate)
     return sgd_step(params, delta, as_learning_rate(params, rate))
 

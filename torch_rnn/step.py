@@ -59,7 +59,7 @@ def direction(
     torch._dynamo, which takes as long as torch; its function does not.
     """
     step = checks.check_step(Step(0, **options))
-    checks.check_direction(ARRAYS, params, gradients, velocity)
+    checks.check_call(ARRAYS, params=params, gradient=gradients, velocity=velocity)
     after: list[Any] = [None] * len(params) if velocity is None else [*copy_of(velocity)]
     numbers = step.momentum, step.dampening, step.weight_decay
     momentum, dampening, decay = (_in_range(number, params) for number in numbers)
@@ -90,7 +90,7 @@ def sgd(
     params: Parameters[Array], delta: Gradients[Array], learning_rate: float | Array
 ) -> Parameters[Array]:
     """One step of gradient descent, as `numpy_rnn.sgd`: new parameters that require a gradient."""
-    checks.check_direction(ARRAYS, params, delta)
+    checks.check_call(ARRAYS, params=params, gradient=delta)
     rate = checks.check_learning_rate(params, learning_rate)
     rate = torch.as_tensor(rate, dtype=params.W_hh.dtype)
     pairs: Any = zip(params, delta)

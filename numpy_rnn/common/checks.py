@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from math import inf, ulp
 from typing import Any, NamedTuple, Unpack, get_args
 
@@ -19,7 +18,10 @@ from numpy_rnn.common.errors import InputError, check_flag, check_integer, check
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Run, RunOptions, Schedule, Step
 
 CHUNK = 4096  # steps that are checked at a time: a mapped file may be larger than the memory
-TARGETS = {"squared_error": "(N) B O", "cross_entropy": "(N) B O!"}  # axes without time
+SERIES = {"x": "T (N) B D?", "h_0": "(N) B H", "y": "K N B O", "target": "K (N) B O"}
+RECORDS: dict[str, Any] = dict.fromkeys(("params", "gradient", "velocity"), Parameters)
+RECORDS["activations"] = records.Activations
+PLAIN = Objective()
 DTYPE_NAMES = " or ".join(DTYPES)
 Argument = tuple[str, Any, str]  # the name, the value, and the axes of an array
 AXES = {  # of the fields of a record, from their annotations
@@ -192,53 +194,43 @@ def check_limit(name: str, limit: Any) -> float:
     return check_number(name, limit, ulp(0.0), "a finite number above 0")
 
 
-def check_parameters(
-    arrays: Arrays, params: Any, more: Iterable[Argument] = (), *, finite: bool = False
-) -> None:
-    """Check parameters, with both biases or neither, and more arrays of the call."""
-    own = [*fields("params", params, Parameters)]
+def check_biases(params: Parameters[Any]) -> None:
+    """Check that there are both biases or neither."""
     if (params.b_h is None) != (params.b_y is None):
         given, absent = ("b_y", "b_h") if params.b_h is None else ("b_h", "b_y")
         raise InputError(f"{given} is given without {absent}: expected both biases or neither")
-    check_arrays(arrays, chain(own, more), finite=finite)
+
+
+def check_call(
+    arrays: Arrays, objective: Objective = PLAIN, *, finite: bool = False, **given: Any
+) -> None:
+    """Check the arguments of one call by their names, those of RECORDS and SERIES.
+
+    The target has as many steps as x, or at most as many as the activations. A velocity may be
+    None. finite: whether NaN is an error.
+    """
+    classes = "!" * (check_objective(objective).loss == "cross_entropy")
+    axes = SERIES | {"target": f"{'T' if 'x' in given else 'K'} (N) B O{classes}"}
+    like, is_direction = given.get("params"), "gradient" in given
+    arguments: list[Argument] = []
+    for name, value in given.items():
+        if name in SERIES:
+            arguments.append((name, value, axes[name]))
+        elif name != "velocity" or value is not None:
+            theirs = value if name == "activations" else like
+            arguments += fields(name, value, RECORDS[name], theirs, partial=is_direction)
+            if name == "params" and not is_direction:
+                check_biases(value)
+    check_arrays(arrays, arguments, finite=finite)
+    if "activations" in given and (K := len(given["target"])) > (T := len(given["activations"].x)):
+        raise InputError(f"target has {K} steps and x has {T}: expected between 1 and {T}")
 
 
 def check_clipping(arrays: Arrays, gradients: Any, name: str, limit: Any) -> float:
     """The limit of clipping. All gradients may be None except that of W_hh."""
-    check_arrays(arrays, fields("gradient", gradients, records.Gradients, partial=True))
+    check_call(arrays, gradient=gradients)
     arrays.values("W_hh of the gradient", gradients.W_hh)
     return check_limit(name, limit)
-
-
-def check_direction(arrays: Arrays, params: Any, gradients: Any, velocity: Any = None) -> None:
-    """Check gradients, or a direction, and a velocity that belong to the parameters."""
-    given = [("gradient", gradients)] + [("velocity", velocity)] * (velocity is not None)
-    more = (fields(*each, records.Gradients, params, partial=True) for each in given)
-    check_arrays(arrays, chain(fields("params", params, Parameters), *more))
-
-
-def check_forward(arrays: Arrays, params: Any, x: Any, h_0: Any, objective: Objective) -> None:
-    """Check the arguments of `forward`."""
-    check_objective(objective)
-    check_parameters(arrays, params, [("x", x, "T (N) B D?"), ("h_0", h_0, "(N) B H")])
-
-
-def check_loss(arrays: Arrays, y: Any, target: Any, objective: Objective) -> None:
-    """Check the arguments of a loss: y is (K, N, B, O)."""
-    axes = f"K {TARGETS[check_objective(objective).loss]}"
-    check_arrays(arrays, [("y", y, "K N B O"), ("target", target, axes)])
-
-
-def check_window(
-    arrays: Arrays, params: Any, activations: Any, target: Any, objective: Objective
-) -> None:
-    """Check the arguments of `bptt` and `adjoints`."""
-    axes = f"K {TARGETS[check_objective(objective).loss]}"
-    given = fields("activations", activations, records.Activations)
-    check_parameters(arrays, params, chain(given, [("target", target, axes)]))
-    K, T = len(target), len(activations.x)
-    if K > T:
-        raise InputError(f"target has {K} steps and x has {T}: expected between 1 and {T}")
 
 
 def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
@@ -259,14 +251,10 @@ def check_run(arrays: Arrays, run: Run) -> Run:
     """The run in plain numbers."""
     schedule, objective, step = run.options
     schedule, step = check_schedule(schedule), check_step(step)
-    velocity: Iterable[Argument] = ()
-    if run.velocity is not None:
-        if not step.has_velocity:
-            raise InputError("velocity is given without momentum or adagrad: expected one of them")
-        velocity = fields("velocity", run.velocity, records.Gradients, run.params)
-    series = [("x", run.x, "T (N) B D?"), ("h_0", run.h_0, "(N) B H")]
-    target = "target", run.target, f"T {TARGETS[check_objective(objective).loss]}"
-    check_parameters(arrays, run.params, chain(series, [target], velocity), finite=True)
+    if run.velocity is not None and not step.has_velocity:
+        raise InputError("velocity is given without momentum or adagrad: expected one of them")
+    given = {name: getattr(run, name) for name in ("params", "x", "h_0", "target", "velocity")}
+    check_call(arrays, objective, finite=True, **given)
     rate = check_learning_rate(run.params, step.learning_rate)
     for name, v in zip(Parameters._fields, run.velocity or ()):
         if step.adagrad and v is not None:

@@ -40,19 +40,15 @@ def check_files(
     would replace a file of the same command. All are given by the names of their options.
     """
     options = {os.path.realpath(path): name for name, path in inputs.items() if path is not None}
-    for name, path in outputs.items():
-        if path is None:
-            continue
-        real = os.path.realpath(path)
+    for name, path in ((name, path) for name, path in outputs.items() if path is not None):
+        real, expected = os.path.realpath(path), " or ".join(endings[name])
         folder, given = os.path.dirname(real), f"--{name} {path}"
         if os.path.exists(path) and not os.path.isfile(path):
             raise InputError(f"{given} is no regular file: choose another name")
         if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
             raise InputError(f"{given}: its folder cannot be written to: choose another one")
         if os.path.splitext(path)[1].lower() not in endings[name]:
-            raise InputError(
-                f"{given}: expected a name that ends with {' or '.join(endings[name])}"
-            )
+            raise InputError(f"{given}: expected a name that ends with {expected}")
         if (first := options.setdefault(real, name)) != name:
             raise InputError(f"--{first} and --{name} both name {path}: expected different files")
 
