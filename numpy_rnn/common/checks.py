@@ -21,7 +21,6 @@ CHUNK = 4096  # steps that are checked at a time: a mapped file may be larger th
 SERIES = {"x": "T (N) B D?", "h_0": "(N) B H", "y": "K N B O", "target": "K (N) B O"}
 RECORDS: dict[str, Any] = dict.fromkeys(("params", "gradient", "velocity"), Parameters)
 RECORDS["activations"] = records.Activations
-PLAIN = Objective()
 DTYPE_NAMES = " or ".join(DTYPES)
 Argument = tuple[str, Any, str]  # the name, the value, and the axes of an array
 AXES = {  # of the fields of a record, from their annotations
@@ -202,14 +201,15 @@ def check_biases(params: Parameters[Any]) -> None:
 
 
 def check_call(
-    arrays: Arrays, objective: Objective = PLAIN, *, finite: bool = False, **given: Any
+    arrays: Arrays, objective: Objective | None = None, *, finite: bool = False, **given: Any
 ) -> None:
     """Check the arguments of one call by their names, those of RECORDS and SERIES.
 
     The target has as many steps as x, or at most as many as the activations. A velocity may be
     None. finite: whether NaN is an error.
     """
-    classes = "!" * (check_objective(objective).loss == "cross_entropy")
+    has_classes = objective is not None and check_objective(objective).loss == "cross_entropy"
+    classes = "!" if has_classes else ""
     axes = SERIES | {"target": f"{'T' if 'x' in given else 'K'} (N) B O{classes}"}
     like, is_direction = given.get("params"), "gradient" in given
     arguments: list[Argument] = []
