@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_window
+from numpy_rnn.common.checks import check_call
 from numpy_rnn.common.records import Activations, Adjoints, Gradients, Objective, Parameters
 from numpy_rnn.loss import Elementwise, divisor, softmax, target_rows
 from numpy_rnn.parameters import ARRAYS, Array, Outputs, Targets
@@ -79,7 +79,7 @@ def bptt(
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.22 to 10.28.
     """
     objective = Objective(nonlinearity, loss, reduction)
-    check_window(ARRAYS, params, activations, target, objective)
+    check_call(ARRAYS, objective, params=params, activations=activations, target=target)
     return weight_gradients(params, activations, backward(params, activations, target, objective))
 
 
@@ -112,7 +112,7 @@ def adjoints(
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.18 to 10.21.
     """
     objective = Objective(nonlinearity, loss, reduction)
-    check_window(ARRAYS, params, activations, target, objective)
+    check_call(ARRAYS, objective, params=params, activations=activations, target=target)
     return backward(params, activations, target, objective)
 
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpy_rnn.common.checks import check_forward, is_integer
+from numpy_rnn.common.checks import check_call, is_integer
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
 from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, with_network_axis
 
@@ -48,7 +48,7 @@ def forward(
     Raises InputError on a shape or dtype that does not fit and on an unknown nonlinearity.
     Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.
     """
-    check_forward(ARRAYS, params, x, h_0, Objective(nonlinearity))
+    check_call(ARRAYS, Objective(nonlinearity), params=params, x=x, h_0=h_0)
     return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
 
 

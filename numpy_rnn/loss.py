@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from numpy_rnn.common.checks import check_loss, is_integer
+from numpy_rnn.common.checks import check_call, is_integer
 from numpy_rnn.common.records import Objective, Reduction
 from numpy_rnn.elman import one_hot
 from numpy_rnn.parameters import ARRAYS, Losses, Outputs, Targets, with_network_axis
@@ -46,7 +46,7 @@ def cross_entropy(y: Outputs, target: Targets, *, reduction: Reduction = "sum") 
 
 
 def _checked_loss(y: Outputs, target: Targets, objective: Objective) -> Losses:
-    check_loss(ARRAYS, y, target, objective)
+    check_call(ARRAYS, objective, y=y, target=target)
     return window_loss(y, target_rows(y, target), objective)
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from numpy_rnn.common.checks import (
     NUMPY_ARRAYS,
+    check_call,
     check_convertible,
-    check_parameters,
     is_integer,
 )
 from numpy_rnn.common.initial import initial_parameters as initial_parameters
@@ -101,7 +101,7 @@ def to_state_dict(
 
     Raises InputError on an ensemble and on numbers that are not finite.
     """
-    check_parameters(ARRAYS, params, finite=True)
+    check_call(ARRAYS, params=params, finite=True)
     state = state_of(to_numpy(params), rnn, linear)
     return {key: from_numpy(array) for key, array in state.items()}
 

@@ -27,8 +27,7 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
     number above 0.
     Source: torch.nn.utils.clip_grad_norm_; Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
-    max_norm = checks.check_limit("max norm", max_norm)
-    checks.check_gradients(ARRAYS, gradients)
+    max_norm = checks.check_clipping(ARRAYS, gradients, "max norm", max_norm)
     return clip(gradients, Step(0, max_norm=max_norm))
 
 
@@ -44,8 +43,7 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     number above 0.
     Source: torch.nn.utils.clip_grad_value_.
     """
-    max_value = checks.check_limit("max value", max_value)
-    checks.check_gradients(ARRAYS, gradients)
+    max_value = checks.check_clipping(ARRAYS, gradients, "max value", max_value)
     return clip(gradients, Step(0, max_value=max_value))
 
 
@@ -111,7 +109,7 @@ def direction(
     with the 10⁻⁸ of Karpathy's min-char-rnn.
     """
     step = checks.check_step(Step(0, **options))
-    checks.check_direction(ARRAYS, params, gradients, velocity)
+    checks.check_call(ARRAYS, params=params, gradient=gradients, velocity=velocity)
     return make_direction(params, gradients, velocity, step)
 
 
@@ -161,7 +159,7 @@ def sgd(
     rates that are not finite numbers, 0 or more, or of another shape.
     Source: torch.optim.SGD.
     """
-    checks.check_direction(ARRAYS, params, delta)
+    checks.check_call(ARRAYS, params=params, gradient=delta)
     rate = checks.check_learning_rate(params, learning_rate)
     return sgd_step(params, delta, as_learning_rate(params, rate))
 

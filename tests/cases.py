@@ -21,8 +21,8 @@ from numpy_rnn.common.records import (
     RunOptions,
     Schedule,
     Step,
-    WindowCase,
 )
+from numpy_rnn.conformance.case import WindowCase
 
 
 class Sizes(NamedTuple):
@@ -157,7 +157,7 @@ def window_case(run, window, params=None, h_0=None, velocity=None) -> WindowCase
 
 def network(run, n) -> Run:
     """The run of one network of an ensemble, with its own data where it has some."""
-    N, step = run.networks, run.options.step
+    N, step = run.params.networks, run.options.step
     classes = run.x.dtype.kind == "i", run.target.dtype.kind == "i"
     x = run.x[:, n] if run.x.ndim + classes[0] == 4 else run.x
     target = run.target[:, n] if run.target.ndim + classes[1] == 4 else run.target

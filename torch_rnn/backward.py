@@ -8,7 +8,7 @@ import torch
 from torch.autograd.graph import GradientEdge
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_window
+from numpy_rnn.common.checks import check_call
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Adjoints, Gradients, Objective, Parameters
 from torch_rnn.loss import window_loss
@@ -51,7 +51,7 @@ def adjoints(
 def _checked_loss(
     params: Parameters[Array], activations: Activations[Array], target: Array, objective: Objective
 ) -> Array:
-    check_window(ARRAYS, params, activations, target, objective)
+    check_call(ARRAYS, objective, params=params, activations=activations, target=target)
     if not (activations.x.requires_grad and all(v.grad_fn is not None for v in activations[1:])):
         raise InputError(
             "the activations carry no autograd graph: expected those that forward computed outside"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from numpy_rnn.common.checks import check_forward
+from numpy_rnn.common.checks import check_call
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
 from torch_rnn.parameters import ARRAYS, Array, as_rows
@@ -20,7 +20,7 @@ def forward(
     The activations carry the graph that `bptt` and `adjoints` differentiate, on from that of x and
     h_0 if these have one. Raises InputError on tensors of torch.inference_mode too, outside of it.
     """
-    check_forward(ARRAYS, params, x, h_0, Objective(nonlinearity))
+    check_call(ARRAYS, Objective(nonlinearity), params=params, x=x, h_0=h_0)
     tensors = [v for v in (*params, x, h_0) if v is not None]
     if not torch.is_inference_mode_enabled() and any(v.is_inference() for v in tensors):
         raise InputError("a tensor was made under torch.inference_mode: expected another; clone it")

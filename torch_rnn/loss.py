@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from numpy_rnn.common.checks import check_loss
+from numpy_rnn.common.checks import check_call
 from numpy_rnn.common.records import Objective, Reduction
 from torch_rnn.parameters import ARRAYS, Array, as_rows
 
@@ -23,7 +23,7 @@ def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum") -> A
 
 
 def _checked_loss(y: Array, target: Array, objective: Objective) -> Array:
-    check_loss(ARRAYS, y, target, objective)
+    check_call(ARRAYS, objective, y=y, target=target)
     return window_loss(y, target, objective)
 
 

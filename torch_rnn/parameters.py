@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from numpy_rnn.common import initial
-from numpy_rnn.common.checks import Arrays, check_convertible, check_parameters
+from numpy_rnn.common.checks import Arrays, check_call, check_convertible
 from numpy_rnn.common.records import Parameters, T, tree_map
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
@@ -78,7 +78,7 @@ def to_state_dict(
     params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear."
 ) -> dict[str, Array]:
     """The state dict of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.to_state_dict`."""
-    check_parameters(ARRAYS, params, finite=True)
+    check_call(ARRAYS, params=params, finite=True)
     arrays = state_of(to_numpy(params), rnn, linear)
     return {key: torch.tensor(array) for key, array in arrays.items()}
 

@@ -22,8 +22,7 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
 
     A norm that is not finite makes every gradient NaN; clip_grad_norm_ alone would make them zero.
     """
-    max_norm = checks.check_limit("max norm", max_norm)
-    checks.check_gradients(ARRAYS, gradients)
+    max_norm = checks.check_clipping(ARRAYS, gradients, "max norm", max_norm)
     # In float64, where the squares of float32 are finite; clip_grad_norm_ reads and writes .grad.
     leaves: Any = tree_map(lambda g: torch.zeros_like(g).double(), gradients)
     tree_map(lambda leaf, g: setattr(leaf, "grad", g.detach().double().clone()), leaves, gradients)
@@ -42,8 +41,7 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
 @torch.no_grad()
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
     """The gradients, each number from −max_value to max_value, as `numpy_rnn.clip_by_value`."""
-    max_value = checks.check_limit("max value", max_value)
-    checks.check_gradients(ARRAYS, gradients)
+    max_value = checks.check_clipping(ARRAYS, gradients, "max value", max_value)
     return tree_map(lambda g: g.double().clamp(-max_value, max_value).to(g), gradients)  # (U7)
 
 
@@ -55,7 +53,7 @@ def direction(
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """The direction Δ that `sgd` steps against, and the velocity v, as `numpy_rnn.direction`."""
     step = checks.check_step(Step(0, **options))
-    checks.check_direction(ARRAYS, params, gradients, velocity)
+    checks.check_call(ARRAYS, params=params, gradient=gradients, velocity=velocity)
     return make_direction(params, gradients, velocity, step)
 
 
@@ -96,7 +94,7 @@ def sgd(
     params: Parameters[Array], delta: Gradients[Array], learning_rate: float | Array
 ) -> Parameters[Array]:
     """One step of gradient descent, as `numpy_rnn.sgd`: new parameters that require a gradient."""
-    checks.check_direction(ARRAYS, params, delta)
+    checks.check_call(ARRAYS, params=params, gradient=delta)
     return move(params, delta, checks.check_learning_rate(params, learning_rate))
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.common.checks import check_parameters
+from numpy_rnn.common.checks import check_call
 from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
 from numpy_rnn.common.files import load_arrays, read_bytes, save_arrays
 from numpy_rnn.common.initial import initial_parameters
@@ -140,11 +140,11 @@ def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
         found = {name: np.array(array, order="C") for name, array in found.items()}
         params: Any = Parameters(*map(found.get, NAMES))
         velocity: Any = None
-        check_parameters(ARRAYS, params, finite=True)
+        check_call(ARRAYS, params=params, finite=True)
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))
             with errors_about("velocity"):
-                check_parameters(ARRAYS, velocity, finite=True)
+                check_call(ARRAYS, params=velocity, finite=True)
                 kinds = [tree_map(lambda v: (v.shape, v.dtype), r) for r in (params, velocity)]
                 if kinds[0] != kinds[1]:
                     raise InputError("it has another shape or dtype than the weights")

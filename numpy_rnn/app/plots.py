@@ -12,7 +12,7 @@ import numpy as np
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.run import Result
-from numpy_rnn.common.errors import InputError, printable, shortened
+from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.format import MAX_TITLE, MAX_WIDTH, join_names
 
@@ -60,7 +60,7 @@ def draw_results(figure: Any, experiment: Experiment, results: dict[str, Result]
     on an empty figure. Of an ensemble, these are the median and the 10th to 90th percentile.
     """
     names, first = experiment.columns, next(iter(results.values()))
-    title = f"{join_names(list(results))}: {shortened(experiment.name, MAX_TITLE)}, one step ahead"
+    title = f"{join_names(list(results))}: {printable(experiment.name, MAX_TITLE)}, one step ahead"
     if experiment.networks:
         title += f"\nmedians of {first.converged().sum()} networks, and 10th to 90th percentiles"
     rows = min(len(names), MAX_FEATURES)
@@ -70,7 +70,7 @@ def draw_results(figure: Any, experiment: Experiment, results: dict[str, Result]
     for feature in range(rows):
         axes = figure.add_subplot(grid[feature, 0], xlabel="time (steps)" * (feature == rows - 1))
         _draw_series(axes, experiment, results, feature)
-        axes.set_ylabel(shortened(names[feature], MAX_WIDTH), parse_math=False)
+        axes.set_ylabel(printable(names[feature], MAX_WIDTH), parse_math=False)
     place: Any = {"bbox_to_anchor": (0, 1), "ncols": 4 if len(results) == 1 else 2}
     legend = figure.axes[0].legend(loc="lower left", frameon=False, **place)
     for text in legend.get_texts():

@@ -10,7 +10,7 @@ import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.common.errors import Diverged, printable, shortened
+from numpy_rnn.common.errors import Diverged, printable
 from numpy_rnn.common.files import written_whole
 from numpy_rnn.common.format import MAX_WIDTH, format_number, format_table, join_names, pluralize
 from numpy_rnn.common.records import Objective, Parameters, Run, Update
@@ -195,7 +195,7 @@ def series_table(experiment: Experiment, result: Result) -> list[str]:
         for kind, (begin, values) in result.curves(experiment).items():
             values = values if kind == "actual" else result.band(values)[1]
             cells = {t: format_number(v, 0, scale) for t, v in enumerate(values[:, feature], begin)}
-            head = kind + f" {shortened(name, MAX_WIDTH)}" * (len(names) > 1)
+            head = kind + f" {printable(name, MAX_WIDTH)}" * (len(names) > 1)
             table[head] = [cells.get(t + 2, "") for t in range(first, stop)]
     lines = format_table(list(table), list(zip(*table.values())), left=0)
     lines[1:1] = [f"...  ({pluralize(first, 'earlier time')})"] * (first > 0)
@@ -214,7 +214,7 @@ def error_table(experiment: Experiment, result: Result) -> list[str]:
             norms = (np.hypot.reduce(error[steps, :, feature]) for error in errors)
             cells = [format_number(np.median(norm) / len(steps) ** 0.5) for norm in norms]
             head = f"{what}, {pluralize(len(steps), 'step')}"
-            table.append([head + f", {shortened(name, MAX_WIDTH)}" * (len(names) > 1), *cells])
+            table.append([head + f", {printable(name, MAX_WIDTH)}" * (len(names) > 1), *cells])
     header = ["one step ahead, root mean square error", "network", "persistence baseline"]
     return format_table(header, table)
 

@@ -1,14 +1,13 @@
 """Checks of the arguments of public functions, made before anything is computed.
 
-Each public function of a package calls one `check_` function with the package's `Arrays`. Axes are
-written as in the annotations of `records.py`. All checks raise InputError.
+Each public function calls one with the `Arrays` of its package. Axes are written as in the
+annotations of `records.py`. All checks raise InputError.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from math import inf, ulp
 from typing import Any, NamedTuple, Unpack, get_args
 
@@ -19,7 +18,9 @@ from numpy_rnn.common.errors import InputError, check_flag, check_integer, check
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Run, RunOptions, Schedule, Step
 
 CHUNK = 4096  # steps that are checked at a time: a mapped file may be larger than the memory
-TARGETS = {"squared_error": "(N) B O", "cross_entropy": "(N) B O!"}  # axes without time
+SERIES = {"x": "T (N) B D?", "h_0": "(N) B H", "y": "K N B O", "target": "K (N) B O"}
+RECORDS: dict[str, Any] = dict.fromkeys(("params", "gradient", "velocity"), Parameters)
+RECORDS["activations"] = records.Activations
 DTYPE_NAMES = " or ".join(DTYPES)
 Argument = tuple[str, Any, str]  # the name, the value, and the axes of an array
 AXES = {  # of the fields of a record, from their annotations
@@ -61,8 +62,8 @@ def is_integer(array: records.NumpyArray) -> bool:
 def check_dtype(name: str, values: records.NumpyArray) -> None:
     """Check that the dtype is one of DTYPES, in the byte order of this machine."""
     if values.dtype not in DTYPES:
-        found = f"{name} is {values.dtype}"
-        raise InputError(f"{found}: expected {DTYPE_NAMES}, in this machine's byte order")
+        expected = f"expected {DTYPE_NAMES}, in this machine's byte order"
+        raise InputError(f"{name} is {values.dtype}: {expected}")
 
 
 def check_convertible(value: Any) -> None:
@@ -174,14 +175,14 @@ def check_step(step: Step) -> Step:
     momentum = check_number("momentum", step.momentum)
     dampening = check_number("dampening", step.dampening, -inf, "a finite number, usually 0 to 1")
     nesterov, adagrad = check_flag("nesterov", step.nesterov), check_flag("adagrad", step.adagrad)
+    decay = check_number("weight decay", step.weight_decay)
+    limits = {"max norm": step.max_norm, "max value": step.max_value}
+    norm, value = (v if v is None else check_limit(name, v) for name, v in limits.items())
     given = f"they are {momentum}, {dampening} and {nesterov}"
     if adagrad and (momentum != 0 or dampening != 0 or nesterov):
         raise InputError(f"adagrad needs momentum 0, dampening 0 and nesterov False: {given}")
     if nesterov and (momentum == 0 or dampening != 0):
         raise InputError(f"nesterov needs momentum above 0 and dampening 0: {given}")
-    decay = check_number("weight decay", step.weight_decay)
-    limits = {"max norm": step.max_norm, "max value": step.max_value}
-    norm, value = (v if v is None else check_limit(name, v) for name, v in limits.items())
     if norm is not None and value is not None:
         raise InputError(f"max norm is {norm} and max value is {value}: expected one of the two")
     return Step(step.learning_rate, momentum, dampening, nesterov, decay, adagrad, norm, value)
@@ -192,52 +193,44 @@ def check_limit(name: str, limit: Any) -> float:
     return check_number(name, limit, ulp(0.0), "a finite number above 0")
 
 
-def check_parameters(
-    arrays: Arrays, params: Any, more: Iterable[Argument] = (), *, finite: bool = False
-) -> None:
-    """Check parameters, with both biases or neither, and more arrays of the call."""
-    own = [*fields("params", params, Parameters)]
+def check_biases(params: Parameters[Any]) -> None:
+    """Check that there are both biases or neither."""
     if (params.b_h is None) != (params.b_y is None):
         given, absent = ("b_y", "b_h") if params.b_h is None else ("b_h", "b_y")
         raise InputError(f"{given} is given without {absent}: expected both biases or neither")
-    check_arrays(arrays, chain(own, more), finite=finite)
 
 
-def check_gradients(arrays: Arrays, gradients: Any) -> None:
-    """Check gradients, all of which may be None except that of W_hh."""
-    check_arrays(arrays, fields("gradient", gradients, records.Gradients, partial=True))
-    arrays.values("W_hh of the gradient", gradients.W_hh)
-
-
-def check_direction(arrays: Arrays, params: Any, gradients: Any, velocity: Any = None) -> None:
-    """Check gradients, or a direction, and a velocity that belong to the parameters."""
-    given = [("gradient", gradients)] + [("velocity", velocity)] * (velocity is not None)
-    more = (fields(*each, records.Gradients, params, partial=True) for each in given)
-    check_arrays(arrays, chain(fields("params", params, Parameters), *more))
-
-
-def check_forward(arrays: Arrays, params: Any, x: Any, h_0: Any, objective: Objective) -> None:
-    """Check the arguments of `forward`."""
-    check_objective(objective)
-    check_parameters(arrays, params, [("x", x, "T (N) B D?"), ("h_0", h_0, "(N) B H")])
-
-
-def check_loss(arrays: Arrays, y: Any, target: Any, objective: Objective) -> None:
-    """Check the arguments of a loss: y is (K, N, B, O)."""
-    axes = f"K {TARGETS[check_objective(objective).loss]}"
-    check_arrays(arrays, [("y", y, "K N B O"), ("target", target, axes)])
-
-
-def check_window(
-    arrays: Arrays, params: Any, activations: Any, target: Any, objective: Objective
+def check_call(
+    arrays: Arrays, objective: Objective | None = None, *, finite: bool = False, **given: Any
 ) -> None:
-    """Check the arguments of `bptt` and `adjoints`."""
-    axes = f"K {TARGETS[check_objective(objective).loss]}"
-    given = fields("activations", activations, records.Activations)
-    check_parameters(arrays, params, chain(given, [("target", target, axes)]))
-    K, T = len(target), len(activations.x)
-    if K > T:
+    """Check the arguments of one call by their names, those of RECORDS and SERIES.
+
+    The target has as many steps as x, or at most as many as the activations. A velocity may be
+    None. finite: whether NaN is an error.
+    """
+    has_classes = objective is not None and check_objective(objective).loss == "cross_entropy"
+    classes = "!" if has_classes else ""
+    axes = SERIES | {"target": f"{'T' if 'x' in given else 'K'} (N) B O{classes}"}
+    like, is_direction = given.get("params"), "gradient" in given
+    arguments: list[Argument] = []
+    for name, value in given.items():
+        if name in SERIES:
+            arguments.append((name, value, axes[name]))
+        elif name != "velocity" or value is not None:
+            theirs = value if name == "activations" else like
+            arguments += fields(name, value, RECORDS[name], theirs, partial=is_direction)
+            if name == "params" and not is_direction:
+                check_biases(value)
+    check_arrays(arrays, arguments, finite=finite)
+    if "activations" in given and (K := len(given["target"])) > (T := len(given["activations"].x)):
         raise InputError(f"target has {K} steps and x has {T}: expected between 1 and {T}")
+
+
+def check_clipping(arrays: Arrays, gradients: Any, name: str, limit: Any) -> float:
+    """The limit of clipping. All gradients may be None except that of W_hh."""
+    check_call(arrays, gradient=gradients)
+    arrays.values("W_hh of the gradient", gradients.W_hh)
+    return check_limit(name, limit)
 
 
 def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
@@ -258,14 +251,10 @@ def check_run(arrays: Arrays, run: Run) -> Run:
     """The run in plain numbers."""
     schedule, objective, step = run.options
     schedule, step = check_schedule(schedule), check_step(step)
-    velocity: Iterable[Argument] = ()
-    if run.velocity is not None:
-        if not step.has_velocity:
-            raise InputError("velocity is given without momentum or adagrad: expected one of them")
-        velocity = fields("velocity", run.velocity, records.Gradients, run.params)
-    series = [("x", run.x, "T (N) B D?"), ("h_0", run.h_0, "(N) B H")]
-    target = "target", run.target, f"T {TARGETS[check_objective(objective).loss]}"
-    check_parameters(arrays, run.params, chain(series, [target], velocity), finite=True)
+    if run.velocity is not None and not step.has_velocity:
+        raise InputError("velocity is given without momentum or adagrad: expected one of them")
+    given = {name: getattr(run, name) for name in ("params", "x", "h_0", "target", "velocity")}
+    check_call(arrays, objective, finite=True, **given)
     rate = check_learning_rate(run.params, step.learning_rate)
     for name, v in zip(Parameters._fields, run.velocity or ()):
         if step.adagrad and v is not None:
@@ -276,25 +265,14 @@ def check_run(arrays: Arrays, run: Run) -> Run:
 def check_training(
     arrays: Arrays,
     series: tuple[Any, Any, Any, Any],
-    *,
-    k1: int,
-    k2: int,
-    learning_rate: Any,
-    epochs: int,
-    nonlinearity: records.Nonlinearity = "tanh",
-    loss: records.LossName = "squared_error",
-    reduction: records.Reduction = "sum",
-    velocity: Any = None,
-    record: bool = False,
-    yield_every: records.YieldEvery = 1,
-    **sgd: Unpack[records.SgdKeywords],
+    **options: Unpack[records.TrainKeywords[Any]],
 ) -> tuple[Run, bool, bool]:
     """(the run, `record`, whether by epoch), from (params, x, target, h_0) and the options."""
-    step, objective = Step(learning_rate, **sgd), Objective(nonlinearity, loss, reduction)
-    options = RunOptions(Schedule(k1, k2, epochs), objective, step)
-    run = check_run(arrays, Run(*series, options, velocity))
-    by_epoch = isinstance(yield_every, str) and yield_every == "epoch"
+    given: dict[str, Any] = {"velocity": None, "record": False, "yield_every": 1, **options}
+    velocity, record, every = (given.pop(name) for name in ("velocity", "record", "yield_every"))
+    run = check_run(arrays, Run(*series, RunOptions.from_keywords(**given), velocity))
+    by_epoch = isinstance(every, str) and every == "epoch"
     if not by_epoch:
-        every = "1, for every update, or 'epoch', for the last update of each epoch"
-        check_integer("yield_every", yield_every, 1, every, most=1)
+        expected = "1, for every update, or 'epoch', for the last update of each epoch"
+        check_integer("yield_every", every, 1, expected, most=1)
     return run, check_flag("record", record), by_epoch

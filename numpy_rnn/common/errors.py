@@ -16,26 +16,22 @@ MAX_NAMES, MAX_NAME = 8, 40  # names in a message, and characters of each
 MAX_VALUE, MAX_TEXT, MAX_MESSAGE = 80, 300, 1000  # characters of a value, a text, a message
 
 
-def some_of(names: Iterable[object]) -> str:
-    """The first names, separated by commas, with "..." for the rest."""
-    first = [shortened(str(name), MAX_NAME) for _, name in zip(range(MAX_NAMES + 1), names)]
-    return ", ".join(first[:MAX_NAMES] + ["..."] * (len(first) > MAX_NAMES))
-
-
-def shortened(text: str, longest: int = MAX_TEXT) -> str:
-    """The text; if it has more than `longest` characters, its end is replaced by "..."."""
-    return text if len(text) <= longest else text[: longest - 3] + "..."
-
-
-def printable(text: str) -> str:
-    """The text with escapes for characters that are not printable, such as a newline."""
+def printable(text: str, longest: int = maxsize) -> str:
+    """The text with escapes for newlines and the like; "..." replaces what is too long."""
     escaped = (c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-    return "".join(c if c.isprintable() else e for c, e in zip(text, escaped))
+    shown = "".join(c if c.isprintable() else e for c, e in zip(text, escaped))
+    return shown if len(shown) <= longest else shown[: longest - 3] + "..."
 
 
 def one_line(text: str, longest: int = MAX_TEXT) -> str:
-    """The text on one line of printable characters, of at most `longest`."""
-    return shortened(printable(" ".join(text[: 4 * longest].split())), longest)
+    """The text on one line of printable characters, with single spaces."""
+    return printable(" ".join(text[: 4 * longest].split()), longest)
+
+
+def some_of(names: Iterable[object]) -> str:
+    """The first names, separated by commas, with "..." for the rest."""
+    first = [printable(str(name), MAX_NAME) for _, name in zip(range(MAX_NAMES + 1), names)]
+    return ", ".join(first[:MAX_NAMES] + ["..."] * (len(first) > MAX_NAMES))
 
 
 def short_repr(value: object, write: Callable[[Any], str] = str) -> str:
@@ -47,11 +43,7 @@ def short_repr(value: object, write: Callable[[Any], str] = str) -> str:
 
 
 class InputError(ValueError):
-    """Invalid input.
-
-    The message is one line: what was wrong (with the value), what was expected, what to do. The
-    command line prints it on standard error and exits with status 2.
-    """
+    """Invalid input. The message is one line: what was wrong, what was expected, what to do."""
 
 
 class Diverged(ArithmeticError):
@@ -111,9 +103,8 @@ def failed(program: str, status: int, message: str) -> int:
 def exit_status(program: str, work: Callable[[], int]) -> int:
     """Do the work of a whole program. Returns its status: that of the work if nothing fails.
 
-    2 if the input cannot be used or the output cannot be written; 1 if a run diverges or the
-    reader of the output is gone, as in `| head`; 130 after Ctrl-C. One line on standard error says
-    why. Other exceptions are errors of the program, and are raised.
+    2 if the input cannot be used or the output not be written; 1 if a run diverges or the reader
+    of the output is gone, as in `| head`; 130 after Ctrl-C. One line says why. Others are raised.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # for characters that the terminal does not have
@@ -123,10 +114,8 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
-    except InputError as error:
-        return failed(program, 2, str(error))
-    except Diverged as error:
-        return failed(program, 1, str(error))
+    except (InputError, Diverged) as error:
+        return failed(program, 2 if isinstance(error, InputError) else 1, str(error))
     except MemoryError:
         advice = "choose fewer hidden units, networks, steps or rows"
         return failed(program, 2, f"there is not enough memory: {advice}")

@@ -22,10 +22,9 @@ def initial_parameters(
 ) -> Parameters[NumpyArray]:
     """Initial weights, the same in every backend.
 
-    W_xh, W_hh ~ N(0, 0.4) and W_hy ~ N(0, 0.3), biases zero. deviations: the standard deviations,
-    that of W_xh and W_hh and that of W_hy. The weights are drawn by NumPy's Generator, in this
-    order, in float64, and then rounded. With `networks` = N, an ensemble, whose n-th network is the
-    one drawn with `seed + n`.
+    W_xh, W_hh ~ N(0, 0.4) and W_hy ~ N(0, 0.3), with the two `deviations`; biases are zero. NumPy's
+    Generator draws the weights in this order, in float64; then they are rounded. With `networks` =
+    N, an ensemble, whose n-th network is the one drawn with `seed + n`.
 
     Raises InputError on an invalid size, seed, number of networks, dtype, flag or deviation, and
     MemoryError on sizes for which there is no memory, before anything is drawn.

@@ -2,12 +2,14 @@
 
 import importlib
 import sys
+from contextlib import suppress
 from types import ModuleType
 
 from numpy_rnn.common.errors import InputError
 
 __version__ = "0.1.0"
 REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a backend
+EXPECTED = "expected a package such as numpy_rnn or torch_rnn"
 
 
 def is_package(name: str) -> bool:
@@ -15,15 +17,14 @@ def is_package(name: str) -> bool:
     from importlib.machinery import PathFinder  # takes longer to import than this package
     from importlib.util import find_spec
 
-    try:
-        top, *parts = name.split(".")
+    top, *parts = name.split(".")
+    with suppress(ImportError, ValueError):
         spec = find_spec(top)
-        for i, _ in enumerate(parts, 2):
+        for part in parts:
             folders = spec and spec.submodule_search_locations
-            spec = PathFinder.find_spec(".".join(name.split(".")[:i]), folders) if folders else None
-    except (ImportError, ValueError):
-        return False
-    return spec is not None
+            spec = PathFinder.find_spec(part, folders) if folders else None
+        return spec is not None
+    return False
 
 
 def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
@@ -34,12 +35,9 @@ def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
     """
     if error.name != "torch":
         return error
-    message = (
-        "torch is not installed: run pip install torch, or use numpy_rnn, which needs NumPy alone"
-    )
-    if (
-        sys.argv[:1] == ["-m"] and package in sys.orig_argv
-    ):  # as it is while Python looks for the module of -m
+    advice = "run pip install torch, or use numpy_rnn, which needs NumPy alone"
+    message = f"torch is not installed: {advice}"
+    if sys.argv[:1] == ["-m"] and package in sys.orig_argv:  # while Python looks for the module
         print(f"{package}: {message}", file=sys.stderr)
         raise SystemExit(2)
     return ModuleNotFoundError(message, name="torch")
@@ -50,15 +48,11 @@ def backend(name: str) -> ModuleType:
     try:
         module = importlib.import_module(name)
     except Exception as error:  # the package of another author may raise anything
-        no_torch = isinstance(error, ModuleNotFoundError) and error.name == "torch"
-        reason = str(error) if no_torch else f"{type(error).__name__}: {error}"
-        raise InputError(
-            f"{name!r} cannot be imported ({reason}): expected a package such as torch_rnn"
-        ) from None
-    missing = [function for function in REQUIRED if not hasattr(module, function)]
-    if missing:
-        expected = "expected a package such as numpy_rnn or torch_rnn"
-        raise InputError(f"{name!r} has no {', '.join(missing)}: {expected}")
+        is_torch = isinstance(error, ModuleNotFoundError) and error.name == "torch"
+        reason = str(error) if is_torch else f"{type(error).__name__}: {error}"
+        raise InputError(f"{name!r} cannot be imported ({reason}): {EXPECTED}") from None
+    if missing := [function for function in REQUIRED if not hasattr(module, function)]:
+        raise InputError(f"{name!r} has no {', '.join(missing)}: {EXPECTED}")
     return module
 
 
@@ -67,9 +61,7 @@ def versions(name: str) -> str:
     from importlib import metadata  # takes longer to import than this package
 
     parts = [f"Python {sys.version.split()[0]}"]
-    for package, distribution in (("NumPy", "numpy"), ("torch", "torch")):
-        try:
-            parts.append(f"{package} {metadata.version(distribution)}")
-        except metadata.PackageNotFoundError:
-            continue
+    for package in ("NumPy", "torch"):
+        with suppress(metadata.PackageNotFoundError):
+            parts.append(f"{package} {metadata.version(package)}")
     return f"{name} {__version__} ({', '.join(parts)})"

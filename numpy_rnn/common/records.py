@@ -74,6 +74,13 @@ class RunOptions(NamedTuple):
         """The keyword arguments of `train` that describe this run."""
         return {**self.schedule._asdict(), **self.objective._asdict(), **self.step._asdict()}
 
+    @classmethod
+    def from_keywords(cls, k1: int, k2: int, epochs: int, **rest: Any) -> "RunOptions":
+        """The inverse of `keywords`; names of the objective and step may be missing."""
+        names = [name for name in Objective._fields if name in rest]
+        objective = Objective(**{name: rest.pop(name) for name in names})
+        return cls(Schedule(k1, k2, epochs), objective, Step(**rest))
+
 
 class Parameters(NamedTuple, Generic[A]):
     """What is learned: the weights, and both biases or neither."""
@@ -121,10 +128,9 @@ class Adjoints(NamedTuple, Generic[A]):
 
 
 class Window(NamedTuple):
-    """The steps (start, stop] of a series, of which (loss_start, stop] have a loss.
+    """The steps (start, stop] of a series, from 1, of which (loss_start, stop] have a loss.
 
-    Steps are numbered from 1. The inputs of the window are x[start:stop], its targets are
-    target[loss_start:stop], and its initial state is h[start].
+    Its inputs are x[start:stop], its targets target[loss_start:stop], its initial state h[start].
     """
 
     start: int  # s_n
@@ -158,28 +164,6 @@ class Update(Generic[A]):
     losses: Annotated[A, "n N"] | None = None  # of the epoch's updates, with yield_every="epoch"
 
 
-class WindowCase(NamedTuple):
-    """One window and its step, as arrays of NumPy: all that a gradient and an update depend on."""
-
-    params: Parameters[Any]
-    x: Any  # (T, N, B, D), or classes
-    target: Any  # (K, N, B, O) of the newest K steps, or classes
-    h_0: Any  # (N, B, H)
-    objective: Objective
-    step: Step
-    velocity: Gradients[Any] | None = None  # before the step
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype of the parameters."""
-        return self.params.W_hh.dtype
-
-    @property
-    def networks(self) -> int | None:
-        """N, the size of an ensemble; None for a single network."""
-        return self.params.networks
-
-
 class Run(NamedTuple):
     """A training run on a series: its data, as arrays of one package, and its options."""
 
@@ -189,11 +173,6 @@ class Run(NamedTuple):
     h_0: Any  # (N, B, H)
     options: RunOptions
     velocity: Gradients[Any] | None = None  # to begin with
-
-    @property
-    def networks(self) -> int | None:
-        """N, the size of an ensemble; None for a single network."""
-        return self.params.networks
 
 
 class MomentumKeywords(TypedDict, total=False):
@@ -206,14 +185,7 @@ class MomentumKeywords(TypedDict, total=False):
     adagrad: bool
 
 
-class SgdKeywords(MomentumKeywords, total=False):
-    """The keyword arguments of `train` for the step, without the learning rate."""
-
-    max_norm: float | None
-    max_value: float | None
-
-
-class TrainKeywords(SgdKeywords, Generic[A], total=False):
+class TrainKeywords(MomentumKeywords, Generic[A], total=False):
     """The keyword arguments of `train`, which numpy_rnn.train describes."""
 
     k1: typing.Required[int]
@@ -226,6 +198,8 @@ class TrainKeywords(SgdKeywords, Generic[A], total=False):
     velocity: Gradients[A] | None
     record: bool
     yield_every: YieldEvery
+    max_norm: float | None
+    max_value: float | None
 
 
 def tree_map(function: Callable[..., Any], value: T, *more: Any) -> T:

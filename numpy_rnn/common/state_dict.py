@@ -14,6 +14,8 @@ from numpy_rnn.common.records import Array, NumpyArray, Parameters
 
 AXES = {"weight_ih_l0": "H D", "weight_hh_l0": "H H", "weight": "O H"}
 AXES |= {"bias_ih_l0": "H", "bias_hh_l0": "H", "bias": "O"}
+EXPECTED = """expected the keys of a torch.nn.RNN of one layer and one direction and of a \
+torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear="""
 
 
 def axes_by_key(rnn: str, linear: str) -> dict[str, str]:
@@ -46,11 +48,7 @@ def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters
     faults["an unknown"] = [key for key in state if key not in names]
     if any(faults.values()):
         found = [f"{kind} {some_of(keys)}" for kind, keys in faults.items() if keys]
-        raise InputError(
-            f"the state has {' and '.join(found)}: expected the keys of a torch.nn.RNN of one layer"
-            " and one direction and of a torch.nn.Linear, with all biases or none; pass other"
-            " prefixes as rnn= and linear="
-        )
+        raise InputError(f"the state has {' and '.join(found)}: {EXPECTED}")
     arrays = {key: numpy_view(key, state[key]) for key in names}
     check_arrays(NUMPY_ARRAYS, ((key, arrays[key], axes[key]) for key in names), finite=True)
     W_xh, W_hh, W_hy, *biases = arrays.values()

@@ -6,12 +6,12 @@ the axis of time in the others. The suite takes names, axes and order of tensors
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, WindowCase
+from numpy_rnn.common.records import Gradients, NumpyArray, Objective, Parameters, Run, Step
 
 # Axes and equations of every tensor, in causal order; h is h_1 to h_T, without the initial state.
 STATES = {"a": ("TBH", "F1"), "h": ("TBH", "F2"), "y": ("TBO", "F3")}
@@ -37,6 +37,23 @@ TENSORS = tuple(EQUATIONS)  # of a run: with its windows, and their initial stat
 INTERMEDIATES = (*STATES, *ADJOINTS)
 BACKWARDS = ("dh", "da")  # computed from the last step to the first
 UPDATED = {*FIELDS, *("v" + name for name in FIELDS)}  # what the step computes
+
+
+class WindowCase(NamedTuple):
+    """One window and its step, as arrays of NumPy: all that a gradient and an update depend on."""
+
+    params: Parameters[Any]
+    x: Any  # (T, N, B, D), or classes
+    target: Any  # (K, N, B, O) of the newest K steps, or classes
+    h_0: Any  # (N, B, H)
+    objective: Objective
+    step: Step
+    velocity: Gradients[Any] | None = None  # before the step
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the parameters."""
+        return self.params.W_hh.dtype
 
 
 def equations(tensor: str, objective: Objective, step: Step | None) -> str:

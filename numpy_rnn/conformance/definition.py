@@ -25,12 +25,12 @@ from numpy_rnn.common.records import (
     Run,
     Step,
     Window,
-    WindowCase,
 )
 from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, N
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
     INTERMEDIATES,
+    WindowCase,
     initial_state,
     leading_axes,
     parameters_from,

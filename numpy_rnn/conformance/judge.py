@@ -15,10 +15,17 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import Parameters, Window, WindowCase, tree_map
+from numpy_rnn.common.records import Parameters, Window, tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.case import BACKWARDS, INTERMEDIATES, RECURRENT, TENSORS, present
+from numpy_rnn.conformance.case import (
+    BACKWARDS,
+    INTERMEDIATES,
+    RECURRENT,
+    TENSORS,
+    WindowCase,
+    present,
+)
 from numpy_rnn.conformance.definition import Arrays
 from numpy_rnn.conformance.runs import ROWS, PortSource, RecordedRun
 from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks, tolerances

@@ -25,10 +25,9 @@ from numpy_rnn.common.records import (
     RunOptions,
     Schedule,
     Step,
-    WindowCase,
 )
 from numpy_rnn.conformance.arithmetics.arithmetic import nonlinearity_of
-from numpy_rnn.conformance.case import initial_state, parameters_from, present
+from numpy_rnn.conformance.case import WindowCase, initial_state, parameters_from, present
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING, Abilities
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases

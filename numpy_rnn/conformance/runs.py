@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import NumpyArray, Run, Step, Window, WindowCase
+from numpy_rnn.common.records import NumpyArray, Run, Step, Window
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
     INTERMEDIATES,
+    WindowCase,
     case_sizes,
     is_classes,
     present,
@@ -196,7 +197,7 @@ def loop_of(port: Any, run: Run) -> Definition:
 def check_port_run(port: Any, run: Run) -> None:
     """Raise InputError unless the port supports this run."""
     (has, lacks, shapes), dtype = abilities(port), str(run.params.W_hh.dtype)
-    if run.networks is not None:
+    if run.params.networks is not None:
         raise InputError("a port takes one network at a time: expected a run without --seeds")
     if dtype not in port.dtypes:
         expected = f"choose --dtype {' or '.join(port.dtypes)}"

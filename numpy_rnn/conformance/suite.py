@@ -14,10 +14,11 @@ import pytest
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.format import join_names
-from numpy_rnn.common.records import Objective, Step, WindowCase
+from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import (
     TENSORS,
+    WindowCase,
     case_sizes,
     equations,
     is_classes,

@@ -169,10 +169,9 @@ def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
             raise InputError(f"{name} is missing: expected {', '.join(NEEDED)}")
         if name not in known:
             raise InputError(f"{name!r} is no option of a run: expected {', '.join(known)}")
-    parts = [{n: options[n] for n in kind._fields if n in options} for kind in kinds]
     series = (arrays[name] for name in ("x", "target"))
     x, target = (v.astype(np.int64) if v.dtype.kind in "iu" else v for v in series)
-    given = RunOptions(Schedule(**parts[0]), Objective(**parts[1]), Step(**parts[2]))
+    given = RunOptions.from_keywords(**options)
     run = Run(parameters_from(arrays, "initial_"), x, target, arrays["initial_h_0"], given)
     try:
         return check_run(NUMPY_ARRAYS, run)

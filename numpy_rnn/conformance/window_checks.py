@@ -16,11 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds, TanhError
 from numpy_rnn.conformance.arithmetics.noisy import Noisy, sampled, spread_of
 from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
-from numpy_rnn.conformance.case import SHAPES, case_sizes, required_outputs
+from numpy_rnn.conformance.case import SHAPES, WindowCase, case_sizes, required_outputs
 from numpy_rnn.conformance.definition import Arrays, window_update
 
 SMALL_WINDOW = 48  # units × steps, up to which the proven bound of a whole window decides

@@ -43,7 +43,9 @@ def train(
     velocity: Gradients[Array] | None = None,
     record: bool = False,
     yield_every: records.YieldEvery = 1,
-    **sgd: Unpack[records.SgdKeywords],
+    max_norm: float | None = None,
+    max_value: float | None = None,
+    **momentum: Unpack[records.MomentumKeywords],
 ) -> Iterator[Update[Array]]:
     """Train by TBPTT(k1, k2) and SGD, one update at a time.
 
@@ -98,9 +100,10 @@ def train(
     fit, and on an unknown nonlinearity, loss or reduction.
     Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
     """
-    options: Any = {"k1": k1, "k2": k2, "learning_rate": learning_rate, "epochs": epochs, **sgd}
+    options: Any = {"k1": k1, "k2": k2, "learning_rate": learning_rate, "epochs": epochs}
     options |= {"nonlinearity": nonlinearity, "loss": loss, "reduction": reduction}
     options |= {"velocity": velocity, "record": record, "yield_every": yield_every}
+    options |= {"max_norm": max_norm, "max_value": max_value, **momentum}
     run, record, by_epoch = check_training(ARRAYS, (params, x, target, h_0), **options)
     ensemble, (k1, _, epochs) = Ensemble(run, record, by_epoch), run.options.schedule
     if ensemble.is_simple:
@@ -113,7 +116,7 @@ class Ensemble:
 
     def __init__(self, run: Run, record: bool, by_epoch: bool):
         """by_epoch: whether only the last update of each epoch is yielded."""
-        self.N, self.by_epoch = run.networks, by_epoch
+        self.N, self.by_epoch = run.params.networks, by_epoch
         parts = group(run.params, run.h_0.shape[-2])
         self.blocks = [Block(run, part, len(parts), record, by_epoch) for part in parts]
         self.lead = self.blocks[0]

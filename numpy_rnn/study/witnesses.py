@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn import reference
-from numpy_rnn.common.records import Run, WindowCase, tree_map
+from numpy_rnn.common.records import Run, tree_map
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import present
+from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, train, window_update
 from numpy_rnn.study.equations import EQUATIONS, WINDOW, runs_of
 from numpy_rnn.study.subject import Subject

@@ -4,8 +4,8 @@ import numpy as np
 from windows_for_tests import window
 
 import numpy_rnn
-from numpy_rnn.common.records import Objective, Step, WindowCase
-from numpy_rnn.conformance.case import format_errors, parameters_from
+from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.conformance.case import WindowCase, format_errors, parameters_from
 from numpy_rnn.conformance.definition import DEFINITION, window_update
 from numpy_rnn.conformance.ports.port import PackagePort, call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, SGD_LACKS, PortFault, port_arguments

@@ -23,8 +23,8 @@ def report_on(request):
     """The report of the definition: its arrays as flat lists of numbers."""
     import numpy as np
 
-    from numpy_rnn.common.records import Objective, Step, WindowCase
-    from numpy_rnn.conformance.case import SHAPES, parameters_from
+    from numpy_rnn.common.records import Objective, Step
+    from numpy_rnn.conformance.case import SHAPES, WindowCase, parameters_from
     from numpy_rnn.conformance.definition import window_update
 
     def array(name, given):

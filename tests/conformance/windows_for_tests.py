@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn import Parameters
-from numpy_rnn.common.records import Objective, Step, WindowCase
+from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import divisor
 from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
-from numpy_rnn.conformance.case import parameters_from, present
+from numpy_rnn.conformance.case import WindowCase, parameters_from, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
 

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import WindowCase, tree_map
+from numpy_rnn.common.records import tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import Dtype, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.arithmetics.floats import Floats, joined
 from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
+from numpy_rnn.conformance.case import WindowCase
 
 SAMPLES = 8
 FLUSHES = np.arange(SAMPLES) % 2 == 0  # the samples that flush

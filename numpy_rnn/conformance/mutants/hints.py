@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, Window, WindowCase, tree_map
+from numpy_rnn.common.records import NumpyArray, Window, tree_map
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
     FIELDS,
+    WindowCase,
     case_sizes,
     format_errors,
     initial_state,

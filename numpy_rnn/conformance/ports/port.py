@@ -15,9 +15,9 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.packages import backend, is_package
-from numpy_rnn.common.records import Objective, Parameters, WindowCase
+from numpy_rnn.common.records import Objective, Parameters
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.case import format_errors, present
+from numpy_rnn.conformance.case import WindowCase, format_errors, present
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, Abilities, PortFault, port_arguments
 

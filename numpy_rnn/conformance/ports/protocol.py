@@ -17,9 +17,14 @@ from numpy_rnn.common.records import (
     NONLINEARITY_NAMES,
     REDUCTION_NAMES,
     Step,
-    WindowCase,
 )
-from numpy_rnn.conformance.case import case_sizes, initial_state, present, required_outputs
+from numpy_rnn.conformance.case import (
+    WindowCase,
+    case_sizes,
+    initial_state,
+    present,
+    required_outputs,
+)
 
 # Every port has the first loss and one of the first two nonlinearities, unless it lacks them.
 PARTS = "intermediates, input_gradients, sgd_options, clip_by_value, class_inputs, adagrad"
