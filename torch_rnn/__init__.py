@@ -1,12 +1,14 @@
-"""An Elman network in PyTorch, its gradients by autograd; `numpy_rnn` is the same by hand.
+"""An Elman network in PyTorch, its gradients by autograd; `numpy_rnn` is the same by hand."""
 
-`python -m torch_rnn` learns a sine wave. `with audit() as report` watches a loop of your own.
-"""
-
+from numpy_rnn.common import packages
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__ as __version__
 from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, Update, Window
-from torch_rnn.backward import adjoints, bptt
+
+try:
+    from torch_rnn.backward import adjoints, bptt
+except ModuleNotFoundError as error:
+    raise packages.no_torch(__name__, error) from None
 from torch_rnn.elman import forward
 from torch_rnn.loop_audit import audit as audit  # has no counterpart in numpy_rnn
 from torch_rnn.loss import cross_entropy, half_squared_error

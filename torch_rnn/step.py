@@ -58,9 +58,7 @@ def direction(
 
 
 @torch.no_grad()
-def make_direction(
-    params: Parameters[Array], gradients: Any, velocity: Any, step: Step
-) -> tuple[Any, Any]:
+def make_direction(params: Any, gradients: Any, velocity: Any, step: Step) -> tuple[Any, Any]:
     """`direction` without its checks."""
     if not (step.has_velocity or step.weight_decay):
         return gradients, None
