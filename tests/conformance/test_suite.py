@@ -260,7 +260,7 @@ def test_wrong_gradient_of_a_port_of_means_is_told(seed):
             return super().window_update(*arrays, **options | own)
 
     port = OfMeans(Doubled(), "sum", "tanh", has=())
-    with pytest.raises(Finding, match="^WRONG dW_hh"):
+    with pytest.raises(Finding, match=r"^WRONG dW_hh"):
         check_port(port, "L2", "float64", seed=seed)
 
 
