@@ -54,7 +54,8 @@ function readArrays(text) {
     });
     [name, factor] = [null, 1];
   }
-  return looksHalf(result) ? result.map((one) => ({...one, dtype: "float16", isHalf: true})) : result;
+  const isHalf = looksHalf(result);
+  return isHalf ? result.map((one) => ({...one, dtype: "float16", isHalf})) : result;
 }
 
 function closing(text, from) {
@@ -99,16 +100,15 @@ function looksHalf(arrays) {
 }
 
 // Half a unit of the last digit of every number. An array is printed with the same decimals or the
-// same significant digits, without zeros at the end. Few numbers of float16 look like both.
-function resolutions({texts, numbers, factor, isHalf}) {
+// same significant digits, without zeros at the end.
+function resolutions({texts, factor, isHalf}) {
   if (isHalf) return texts.map(() => 0);
-  const cast = numbers.every(isOfHalf) ? ROUNDINGS.float16 : 0;
   const parts = texts.map(digitsOf), most = Math.max(...texts.map(significant));
   const decimals = Math.max(...texts.map(decimalsOf));
-  return parts.map(([digits, power = 0], i) => {
+  return parts.map(([digits, power = 0]) => {
     const size = Math.floor(Math.log10(Math.abs(Number(digits)) || 1e-99));
     const unit = Math.max(10 ** -decimals, 10 ** (size - most + 1));
-    return 0.5 * factor * 10 ** Number(power) * unit + cast * Math.abs(numbers[i]);
+    return 0.5 * factor * 10 ** Number(power) * unit;
   });
 }
 
@@ -313,8 +313,8 @@ if (element("paste-text")) {
   ].join("\n");
   onClick("paste-example", () => {
     const {gradients} = mistakes.find(({code}) => code === LINES.B2[1].replace("W_hh.T", "W_hh"));
-    const rows = (key) => JSON.stringify(each((v) => Number(v.toFixed(5)), gradients[key]));
-    element("paste-text").value = ["dW_xh", "dW_hh"].map((key) => `${key} = ${rows(key)}\n`).join("");
+    const row = (key) => JSON.stringify(each((v) => Number(v.toFixed(5)), gradients[key]));
+    element("paste-text").value = ["dW_xh", "dW_hh"].map((key) => `${key} = ${row(key)}`).join(" ");
     judge();
   });
 }
