@@ -309,12 +309,12 @@ if (element("paste-text")) {
     "import numpy as np", ...Object.entries(tiny.p).map(([key, theta]) => asNumPy(key, theta)),
     ...["h_0", "x", "target"].map((key) => asNumPy(key, tiny[key].filter(Boolean))),
     "# a_t = x_t W_xh + h_{t-1} W_hh + b_h, h_t = tanh(a_t), y_t = h_t W_hy + b_y",
-    "# L = ((y - target)**2).mean() / 2; x and target are (T, B, …)",
+    "# L = ((y - target)**2).mean() / 2; x and target are (T, B, …), and x[0] is x_1",
   ].join("\n");
   onClick("paste-example", () => {
     const {gradients} = mistakes.find(({code}) => code === LINES.B2[1].replace("W_hh.T", "W_hh"));
-    const row = (key) => JSON.stringify(each((v) => Number(v.toFixed(5)), gradients[key]));
-    element("paste-text").value = ["dW_xh", "dW_hh"].map((key) => `${key} = ${row(key)}`).join(" ");
+    const row = (k) => JSON.stringify(each((v) => Number(v.toFixed(5)), gradients[k]));
+    element("paste-text").value = ["dW_xh", "dW_hh"].map((k) => `${k} = ${row(k)}`).join("\n");
     judge();
   });
 }
