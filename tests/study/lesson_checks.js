@@ -6,7 +6,7 @@ const CHECKS = {
 
   // The derivatives of the small network by a nudge, and by its backward pass, in three windows.
   nudges: () => [3, 2, 1].flatMap((k2) => {
-    const {p, activations, target, window, flow, losses} = smallUpdate(SMALL, k2);
+    const {p, activations, target, window, flow, losses} = smallUpdate(k2);
     const change = (what, t, by) => nudgedLoss(p, activations, target, window, {what, t, by});
     const slope = (what, t) => (change(what, t, 1e-5) - change(what, t, -1e-5)) / 2e-5;
     return range(window.start + 1, 3).flatMap((t) => ["y", "h", "a"].map((what) =>

@@ -139,7 +139,6 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         " expected 1 at most; choose fewer --steps, or a smaller --hidden-size",
         "--learning-rate 50 --nonlinearity relu": "the run diverges: there is nothing to study;"
         " try a smaller --learning-rate, or clipping by --max-norm 1",
-        "--data no.csv": ".*no.csv.*",
     }.items():
         assert re.fullmatch(message, refused(capsys, words)), words
 

@@ -1,5 +1,4 @@
-// Written by record.js: how many networks learn the task of
-// the lesson by TBPTT(1, k) and by TBPTT(k, k). Rows: d = 1 to 5, columns: k = 1 to 8.
+// By record.js: how many learn, d = 1 to 5, k = 1 to 8.
 const RECORDED = {
   networks: 32,
   sliding: [[22,32,32,32,32,32,32,32],

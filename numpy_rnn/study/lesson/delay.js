@@ -54,7 +54,7 @@ function signsSvg({d, done, runs}, width) {
 function drawDelay(state) {
   const {d, done, runs} = state, width = widthOf("delay-drawing", 640), {updates} = TASK;
   const curve = ({losses}, i) => ({
-    kind: i ? "forward" : "cut", label: `k₂ = ${d + i}`, at: [updates * 0.87, i ? 0.12 : 0.8],
+    kind: i ? "forward" : "cut", label: `k₂ = ${d + i}`, at: [updates * 0.87, i ? 0.12 : 0.68],
     points: range(1, done).map((n) => [n, errorAt(losses, n)]),
   });
   element("delay-drawing").innerHTML = signsSvg(state, width) + plot({

@@ -1,14 +1,14 @@
 // The smallest recurrent network: one unit without a nonlinearity, two steps, one weight that is
 // used twice. Each use has a copy of its own here, so that both derivatives and their sum are seen.
 "use strict";
-const EXAMPLE = {targets: [null, 2, 6], reach: 0.3};
+const TARGETS = [null, 2, 6];
 
 // Forward and backward pass with the copies w1 and w2 of one weight.
 function exampleAt(w1, w2) {
   const h = [1], error = [null], d = [null];
   h[1] = 1 + h[0] * w1;
   h[2] = 1 + h[1] * w2;
-  for (const t of [1, 2]) error[t] = h[t] - EXAMPLE.targets[t];
+  for (const t of [1, 2]) error[t] = h[t] - TARGETS[t];
   d[2] = error[2];  // dh
   d[1] = error[1] + d[2] * w2;
   const slopes = [null, d[1] * h[0], d[2] * h[1]];
@@ -26,7 +26,7 @@ function exampleDiagram({h, error, d}, {first, second, wrong}, width) {
   const symbol = (letter, t) => `<tspan class="symbol">${letter}</tspan>${"₀₁₂"[t]}`;
   const node = (t) => `<circle cx="${x(t)}" cy="${y}" r="23"/>
     ${label(x(t), y + 5, fixed(h[t]), "value")}${label(x(t), y + 40, symbol("h", t))}`;
-  const loss = (t) => `${label(x(t), 14, `target ${EXAMPLE.targets[t]}`)}
+  const loss = (t) => `${label(x(t), 14, `target ${TARGETS[t]}`)}
     ${label(x(t), 31, `error ${fixed(error[t])}`)}<path class="arrow" d="M${x(t)} ${y - 24}V39"/>`;
   const copy = (t, w) => `<path class="s${t} arrow" d="M${x(t - 1) + 24} ${y}H${x(t) - 30}"/>
     ${label(x(t - 0.5), y - 9, `w = ${fixed(w)}`, `s${t}`)}`;
@@ -40,34 +40,12 @@ function exampleDiagram({h, error, d}, {first, second, wrong}, width) {
     ${label(x(1), y + 80, backward, "backward")}`);
 }
 
-// The loss when the first copy, the second, or both are nudged, and the line of its derivative.
-function exampleCurves(seen, {first, second, wrong}) {
-  const {reach} = EXAMPLE, nudges = range(-30, 30).map((i) => (i / 30) * reach);
-  const room = widthOf("example-curves", 640), width = room > 560 ? Math.floor(room / 3) - 6 : room;
-  const tangent = (slope) => [-reach, reach].map((v) => [v, seen.loss + slope * v]);
-  const highest = Math.max(exampleAt(first + reach, second + reach).loss, 1);
-  const one = (nudged, [u, v], kind, slope) => plot({
-    title: `nudge ${nudged}: slope ${fixed(slope)}`, x: [-reach, reach], y: [0, highest], width,
-    height: 170, xLabel: "nudge", marks: [[0, seen.loss, "here"]],
-    xTicks: [-reach, 0, reach].map((tick) => [tick, fixed(tick, 1)]),
-    yTicks: [[0, "0"], [highest, show(highest, 2)]],
-    lines: [
-      {kind, points: nudges.map((n) => [n, exampleAt(first + u * n, second + v * n).loss])},
-      {kind: "level", points: tangent(slope)},
-      ...(wrong && u && v ? [{kind: "cut", points: tangent(seen.twice)}] : []),
-    ],
-  });
-  return one("copy 1", [1, 0], "s1", seen.slopes[1]) + one("copy 2", [0, 1], "s2", seen.slopes[2])
-    + one("both", [1, 1], "ink", seen.sum);
-}
-
 function drawExample(state) {
   const {first, second, wrong} = state, seen = exampleAt(first, second), {h, d, slopes} = seen;
   showSlider("example-first", first, fixed(first));
   showSlider("example-second", second, fixed(second));
   const width = widthOf("example-diagram", 450);
   element("example-diagram").innerHTML = exampleDiagram(seen, state, width);
-  element("example-curves").innerHTML = exampleCurves(seen, state);
   const line = (t) => `<p class="s${t}">copy ${t}: ${math(`dh_${t}`)} ${math(`h_${t - 1}`)} =
     ${fixed(d[t])} · ${fixed(h[t - 1])} = <b>${fixed(slopes[t])}</b></p>`;
   const total = `(${fixed(h[1])} + ${fixed(second)} · ${fixed(h[0])})`;

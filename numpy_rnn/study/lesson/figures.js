@@ -11,6 +11,8 @@ function show(v, digits = 3) {
   return text.replaceAll("-", "−");
 }
 
+// With the digits that tell a factor from 1: 1.001, but 2.00.
+const showFactor = (v) => show(v, clamp(1 - Math.floor(Math.log10(1.001 * Math.abs(v - 1))), 3, 7));
 const fixed = (v, digits = 2) => v.toFixed(digits).replace("-", "−");
 
 // A name such as dh_2, W_hhᵀ or target_1 as MathML, as the prose has it.

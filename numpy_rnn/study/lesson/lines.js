@@ -20,14 +20,12 @@ const MISTAKES = {
     "2 * (y[t] - target[t]) / N": "Twice too much: nn.MSELoss has no ½, or backward() ran twice.",
     "y[t] - target[t]": "The division by N is missing: the loss is a mean over T·B·O numbers.",
     "(y[t] - target[t]) / B": "This divides by B alone: the mean is over all T·B·O numbers, N.",
-    "(y[t] - target[t])**2 / N": "This is the squared error itself. Its derivative has no square.",
   },
   B2: {
     "dy[t] @ W_hy.T + da[t+1] @ W_hh": "W_hh needs a transpose: unit i sums over what it feeds.",
     "dy[t] @ W_hy.T": "The second arrow of h[t] is missing, da[t+1] @ W_hh.T, as after detach().",
     "da[t+1] @ W_hh.T": "The first arrow of h[t] is missing, to its own output: dy[t] @ W_hy.T.",
     "dy[t] @ W_hy.T + dh[t+1] @ W_hh.T": "da[t+1] belongs here: the way leads through the slope.",
-    "dy[t] @ W_hy.T - da[t+1] @ W_hh.T": "The effects of both arrows add up: a plus sign.",
     "dy[t] @ W_hy.T + da[t+1]": "The weight of the arrow from h[t] to a[t+1] is missing: W_hh.T.",
   },
   B3: {
@@ -35,21 +33,15 @@ const MISTAKES = {
     "dh[t] * (1 - h[t])": "A square is missing: tanh′ = 1 − tanh².",
     "dh[t] * (1 - a[t]**2)": "The slope is 1 − h[t]², of the value, not of the argument a[t].",
     "dh[t] * (1 - h[t-1]**2)": "This is the slope of the step before: h[t] belongs here.",
-    "dh[t] * h[t] * (1 - h[t])": "This is the slope of the logistic function. tanh has 1 − h[t]².",
-    "dh[t] * (1 + h[t]**2)": "The sign is wrong: tanh′ = 1 − tanh².",
     "dh[t] * (1 - np.tanh(h[t])**2)": "tanh is applied twice: h[t] is tanh(a[t]) already.",
-    "dh[t] / (1 - h[t]**2)": "Multiply by the slope, as a change of a[t] is multiplied by it.",
-    "h[t] * (1 - h[t]**2)": "dh[t] belongs here, not h[t]: the derivative of the loss.",
   },
   B4: {
     "x[t].T @ dh[t]": "da[t] belongs here, not dh[t]: x[t] enters a[t], before the slope.",
-    "x[t].T @ da[t+1]": "x[t] enters a[t]: da[t] belongs here, not da[t+1].",
   },
   B5: {
     "h[t].T @ da[t]": "The state before the step belongs here, h[t-1]: W_hh multiplies it in a[t].",
     "h[t-1].T @ dh[t]": "da[t] belongs here, not dh[t]: W_hh enters a[t], before the slope.",
     "da[t].T @ h[t-1]": "This is the transpose: rows belong to the unit that sends, h[t-1].",
-    "h[t-1].T @ da[t+1]": "h[t-1] enters a[t]: da[t] belongs here, not da[t+1].",
   },
   B6: {
     "h[t-1].T @ dy[t]": "The state of the same step belongs here, h[t]: W_hy multiplies it.",
@@ -64,32 +56,29 @@ for (const id of ["B4", "B5", "B6", "B7", "B8"]) {
   MISTAKES[id][`(${code}) / B`] = `The right value times ½, which is 1/B: ${end}`;
 }
 
-// Sizes that are all different, so that a missing transpose or a wrong axis shows; W_hh alone is
-// square. Round numbers, to be copied.
-const SIZES = {T: 3, B: 2, D: 3, H: 4, O: 5};
+// All sizes are different, and none is the product of two others but B·B = H, so that a wrong one
+// shows. Round numbers, to be copied, and so small that no unit is saturated.
+const SIZES = {T: 3, B: 2, D: 7, H: 4, O: 5};
 const ROUNDING = 1e-9;  // relative: rounding is below 1e-13 here, every mistake above 1e-3
 
 function tinyNetwork() {
-  const {T, B, D, H, O} = SIZES, draw = uniform(4);
-  const number = (size) => Math.round(size * (2 * draw() - 1)) / 10 || 0.5;
-  const some = (rows, columns, size = 16) =>
-    range(1, rows).map(() => range(1, columns).map(() => number(size)));
+  const {T, B, D, H, O} = SIZES, draw = uniform(11);
+  const number = () => Math.round(9 * (2 * draw() - 1)) / 10 || 0.5;
+  const some = (rows, columns) => range(1, rows).map(() => range(1, columns).map(number));
   const steps = (size) => [null, ...range(1, T).map(() => some(B, size))];
   const p = {
-    W_xh: some(D, H), W_hh: some(H, H, 9), W_hy: some(H, O), b_h: some(1, H)[0], b_y: some(1, O)[0],
+    W_xh: some(D, H), W_hh: some(H, H), W_hy: some(H, O), b_h: some(1, H)[0], b_y: some(1, O)[0],
   };
-  return {p, h_0: some(B, H, 9), x: steps(D), target: steps(O), N: T * B * O};
+  return {p, h_0: some(B, H), x: steps(D), target: steps(O), N: T * B * O};
 }
 
 const tiny = tinyNetwork();
 
 // Adjoints and gradients of a forward pass, by the equations.
-function gradientsOf(p, activations, target, N, {lossStart = 0, nonlinearity = "tanh"} = {}) {
-  const stop = activations.x.length - 1, window = {lossStart, stop};
-  const flow = adjoints(p, activations, target, window, N, nonlinearity);
+function gradientsOf(p, activations, target, N) {
+  const {T: stop} = SIZES, flow = adjoints(p, activations, target, {lossStart: 0, stop}, N);
   const gradients = Object.entries(gradientSum(p, activations, flow, 1, stop));
-  const dh_0 = timesTransposed(flow.da[1], p.W_hh);  // (B9)
-  return {...flow, ...Object.fromEntries(gradients.map(([key, d]) => [`d${key}`, d])), dh_0};
+  return {...flow, ...Object.fromEntries(gradients.map(([key, d]) => [`d${key}`, d]))};
 }
 
 const tinyPass = forward(tiny.p, tiny.x, tiny.h_0);
@@ -155,17 +144,24 @@ function mistakeIn(id, value) {
   if (known) return known.message;
   const [u, v] = [flat(value), flat(right[LINES[id][0]])], factor = dot(u, v) / dot(v, v);
   const isMultiple = u.every((w, i) => Math.abs(w - factor * v[i]) <= ROUNDING * largest(u));
-  return isMultiple && factor ? `This is the right value times ${show(factor, 4)}.`
+  return isMultiple && factor ? `This is the right value times ${showFactor(factor)}.`
     : "The numbers differ from the equation.";
 }
+
+// The expression of a line that may repeat what it computes, dW_hh +=, and may end in a comment.
+const expressionOf = (text, key) => text.replace(/#.*/, "")
+  .replace(/\blen\((x|y|target)\)/g, "T").replace(/\b(y|target)\.size\b/g, "N")
+  .replace(/\b(d?y|target)\[t\]\.size\b/g, "(B * O)").replace(/\b0, *keepdims *= *True/g, "0")
+  .replace(RegExp(`^\\s*${key}(\\[t\\])?\\s*(\\+?=(?!\\s*${key})|=\\s*${key}\\s*\\+)`), "").trim();
 
 // The verdict on every line, on right inputs, so that a mistake does not hide the next; and the
 // first wrong tensor of the whole pass, in the order in which it is computed.
 function checkLines(texts) {
   const functions = {}, syntax = {};
   for (const [id, text] of Object.entries(texts)) {
+    const code = expressionOf(text, LINES[id][0]);
     try {
-      if (text.trim()) functions[id] = parse(text);
+      if (code) functions[id] = parse(code);
     } catch (error) {
       if (!(error instanceof LineError)) throw error;
       syntax[id] = error.message;

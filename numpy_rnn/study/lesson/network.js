@@ -1,21 +1,16 @@
 // Two units over three steps, small enough to show every number. The task is that with d = 1.
 "use strict";
 const SMALL = {
-  x: [1, -1, -1], target: [0, 1, -1], W_xh: [0.5, -0.4], W_hh: [0.6, -0.3, 0.2, 0.5],
-  W_hy: [0.7, -0.5],
+  x: [1, -1, -1], target: [0, 1, -1],
+  p: {W_xh: [[0.5, -0.4]], W_hh: [[0.6, -0.3], [0.2, 0.5]], W_hy: [[0.7], [-0.5]]},
 };
 const RATE = 0.2;
-const rowsOf = (numbers, width) => range(1, numbers.length / width)
-  .map((i) => numbers.slice((i - 1) * width, i * width));
 
 // All numbers of one update by a window of the newest k2 of the three steps; all have a loss if
 // the window has all of them, else the newest one.
-function smallUpdate(numbers, k2) {
-  const p = {
-    W_xh: rowsOf(numbers.W_xh, 2), W_hh: rowsOf(numbers.W_hh, 2), W_hy: rowsOf(numbers.W_hy, 1),
-    b_h: null, b_y: null,
-  };
-  const [x, target] = [numbers.x, numbers.target].map((list) => [null, ...list.map((v) => [[v]])]);
+function smallUpdate(k2) {
+  const p = {...SMALL.p, b_h: null, b_y: null};
+  const [x, target] = [SMALL.x, SMALL.target].map((list) => [null, ...list.map((v) => [[v]])]);
   const window = {start: 3 - k2, lossStart: k2 === 3 ? 0 : 2, stop: 3};
   const activations = forward(p, x, [[0, 0]]), flow = adjoints(p, activations, target, window, 1);
   const gradient = gradientSum(p, activations, flow, window.start + 1, 3);
@@ -190,7 +185,7 @@ function nudgeInWords(now, {what, t}, by) {
 }
 
 function drawNetwork(state) {
-  const now = smallUpdate(state.numbers, state.k2), moments = momentsOf(now.window);
+  const now = smallUpdate(state.k2), moments = momentsOf(now.window);
   state.at = clamp(state.at, 0, moments.length - 1);
   if (state.at !== state.seen) Object.assign(state, {by: 0, seen: state.at});  // to predict again
   const moment = moments[state.at], {what, t} = moment, width = widthOf("network-drawing", 640);
@@ -204,27 +199,15 @@ function drawNetwork(state) {
   element("network-nudge").innerHTML = nudgeInWords(now, moment, state.by);
 }
 
-// The reader's own numbers: one input for each, in the order of SMALL.
-function readNumbers() {
-  const inputs = [...element("network-own").querySelectorAll("input")];
-  const numbers = inputs.map(({value}) => Number(value.trim().replace("−", "-") || NaN));
-  if (!numbers.every((v) => Math.abs(v) <= 9)) return;
-  FIGURES.network.set({numbers: mapObject((list) => numbers.splice(0, list.length), SMALL)});
-}
-
-figure("network", {at: 0, by: 0, k2: 3, numbers: SMALL}, drawNetwork);
+figure("network", {at: 0, by: 0, k2: 3}, drawNetwork);
 if (element("network")) {
-  const {state, set} = FIGURES.network, numbers = element("network-own");
+  const {state, set} = FIGURES.network;
   onClick("network-back", () => set({at: state.at - 1}));
   onClick("network-next", () => set({at: state.at + 1}));
   element("network-drawing").addEventListener("click", ({target}) => {
     const chosen = target.closest("[data-at]")?.dataset.at;
-    const moments = momentsOf(smallUpdate(SMALL, state.k2).window);
+    const moments = momentsOf(smallUpdate(state.k2).window);
     const at = moments.findIndex(({what, t}) => `${what}_${t}` === chosen);
     if (at >= 0) set({at});
   });
-  numbers.innerHTML = Object.entries(SMALL).map(([key, list]) => `<fieldset><legend>${
-    math(key)}</legend>${list.map((v, i) => `<input type="text" size="4" inputmode="decimal"
-    value="${v}" aria-label="${key}, number ${i + 1}">`).join("")}</fieldset>`).join("");
-  numbers.addEventListener("input", readNumbers);
 }

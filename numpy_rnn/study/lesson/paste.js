@@ -1,8 +1,8 @@
 // Gradients that the reader's own program prints: names, shapes and orientation are recognised, and
 // the tolerance is that of the digits that are there and of the precision of the program.
 "use strict";
-// Rounding of a program, relative to the largest number of a tensor: some roundings of the format.
-const PRECISIONS = {bfloat16: 24 * 2 ** -8, float16: 24 * 2 ** -11, float32: 64 * 2 ** -24};
+// Half a unit of the last place of a number, relative to it.
+const ROUNDINGS = {bfloat16: 2 ** -8, float16: 2 ** -11, float32: 2 ** -24};
 const SHAPES = Object.fromEntries(Object.entries(tiny.p).map(([key, v]) => [key, shapeOf(v)]));
 const ALIASES = {
   W_xh: ["wxh", "wih", "wx", "win", "weightih", "kernel"],
@@ -49,12 +49,13 @@ function readArrays(text) {
     const numbers = texts.map((v) => factor * Number(v.replace(/inf\w*/i, "Infinity")));
     result.push({
       name, texts, factor, numbers, isShort: body.includes("..."),
-      dtype: dtype === "half" || looksHalf(texts, numbers) ? "float16" : dtype,
+      dtype: dtype === "half" ? "float16" : dtype,
       shape: shapeOfRows(body.split(found === "[" ? "]" : /[\n;]/)),
     });
     [name, factor] = [null, 1];
   }
-  return result;
+  const isHalf = looksHalf(result);
+  return isHalf ? result.map((one) => ({...one, dtype: "float16", isHalf})) : result;
 }
 
 function closing(text, from) {
@@ -65,9 +66,9 @@ function closing(text, from) {
   return text.length;
 }
 
-// Rows of numbers without brackets end at the next name or bracket.
+// Rows of numbers without brackets end at the next name, bracket or empty line.
 function blockEnd(text, from) {
-  const next = /[[*]|[A-Za-z_]{2}/.exec(text.slice(from));
+  const next = /[[*]|[A-Za-z_]{2}|\n\s*\n/.exec(text.slice(from));
   return next ? from + next.index + Number(next[0] === "*") : text.length;
 }
 
@@ -78,6 +79,7 @@ function shapeOfRows(rows) {
 }
 
 const digitsOf = (text) => (/([\d.]+)(?:e([-+]?\d+))?/i.exec(text) ?? ["", "", 0]).slice(1);
+const decimalsOf = (text) => (digitsOf(text)[0].split(".")[1] ?? "").length;
 const significant = (text) => digitsOf(text)[0].replace(".", "").replace(/^0+/, "").length;
 
 // The nearest number of float16, and the fewest digits that give it.
@@ -85,18 +87,24 @@ function half(v) {
   const unit = 2 ** (Math.max(Math.floor(Math.log2(Math.abs(v) || 1)), -14) - 10);
   return Math.round(v / unit) * unit;
 }
-const shortest = (v) => range(1, 5).map((n) => Number(v.toPrecision(n))).find((w) => half(w) === v);
+const needed = (v) => range(1, 5).find((n) => half(Number(v.toPrecision(n))) === v) ?? 5;
+const isOfHalf = (v) => v === half(v) || v === Number(v.toPrecision(needed(half(v))));
 
-// Whether all numbers are of float16, and most have at least four digits.
-const looksHalf = (texts, numbers) =>
-  texts.filter((text) => significant(text) >= 4).length >= texts.length / 2
-  && numbers.every((v) => v === half(v) || v === shortest(half(v)));
+// Whether all numbers are the shortest ones of float16: most have four digits, and they differ in
+// their decimals, unlike those of a fixed format.
+function looksHalf(arrays) {
+  const texts = arrays.flatMap((one) => one.texts);
+  const long = texts.filter((text) => significant(text) >= 4).length;
+  return (long >= texts.length / 2 || (long && new Set(texts.map(decimalsOf)).size > 1))
+    && arrays.every(({numbers}) => numbers.every(isOfHalf));
+}
 
-// Half a unit of the last digit of every number. An array is printed with the same number of
-// decimals throughout, or of significant digits; zeros at the end may be left out.
-function resolutions({texts, factor}) {
+// Half a unit of the last digit of every number. An array is printed with the same decimals or the
+// same significant digits, without zeros at the end.
+function resolutions({texts, factor, isHalf}) {
+  if (isHalf) return texts.map(() => 0);
   const parts = texts.map(digitsOf), most = Math.max(...texts.map(significant));
-  const decimals = Math.max(...parts.map(([digits]) => (digits.split(".")[1] ?? "").length));
+  const decimals = Math.max(...texts.map(decimalsOf));
   return parts.map(([digits, power = 0]) => {
     const size = Math.floor(Math.log10(Math.abs(Number(digits)) || 1e-99));
     const unit = Math.max(10 ** -decimals, 10 ** (size - most + 1));
@@ -138,9 +146,29 @@ function swapped(one) {
 
 const expectedOf = (key) => right[`d${key}`].flat();
 
-function agrees({numbers, halves, dtype}, expected) {
-  const rounding = PRECISIONS[dtype] * largest(expected);
-  return numbers.every((v, i) => Math.abs(v - expected[i]) <= 1.01 * halves[i] + rounding);
+// What the sums would be without any cancellation, which is what their rounding is relative to.
+const MAGNITUDES = (() => {
+  const size = (A) => each(Math.abs, A), [p, h] = [mapObject(size, tiny.p), size(tinyPass.h)];
+  const y = h.map((state, t) => t && addToRows(times(state, p.W_hy), p.b_y));
+  const target = each((v) => -Math.abs(v), tiny.target);
+  return gradientsOf(p, {x: size(tiny.x), h, y}, target, tiny.N);
+})();
+
+const fitOf = ({numbers}, expected) => dot(numbers, expected) / dot(expected, expected);
+
+// The places of the numbers that differ by more than their digits and four roundings.
+function misses({key, numbers, halves, dtype}, expected) {
+  const scale = Math.max(1, largest(expected) / largest(expectedOf(key)));
+  const unit = 4 * ROUNDINGS[dtype] * scale, sizes = MAGNITUDES[`d${key}`].flat();
+  return range(0, numbers.length - 1).filter((i) =>
+    !(Math.abs(numbers[i] - expected[i]) <= 1.01 * halves[i] + unit * sizes[i]));
+}
+
+// Whether all numbers agree, and no factor is common to them: roundings average out in it.
+function agrees(one, expected) {
+  const digits = dot(one.halves, expected.map(Math.abs)) / dot(expected, expected);
+  return !misses(one, expected).length
+    && !(Math.abs(fitOf(one, expected) - 1) > 6 * ROUNDINGS[one.dtype] + digits);
 }
 
 // A square matrix may be transposed without showing it: it is taken as the other matrices are.
@@ -165,7 +193,7 @@ function verdictOn(one, all) {
   if (agrees(one, expected)) {
     return verdict("right", digits > 0.02 ? "cannot be told, print at least four digits"
       : one.dtype !== "float32" ? `right, to the precision of ${one.dtype}`
-      : digits > PRECISIONS.float32 ? "right, to the digits that are printed" : "right");
+      : digits > 64 * ROUNDINGS.float32 ? "right, to the digits that are printed" : "right");
   }
   if (one.isSquare && agrees(swapped(one), expected)) {
     const isTold = all.some(({key}) => key === "W_xh" || key === "W_hy");
@@ -188,9 +216,13 @@ const SLIPS = [  // of the forward pass or the loss: words, and what is differen
   ["h_0 is zero in your program: pass the h_0 of this network.", {h_0: 0}],
   ["The bias is added twice: set one of PyTorch's bias_ih_l0 and bias_hh_l0 to zero.", {b_h: 2}],
   ["There is no hidden bias in your program.", {b_h: 0}],
-  ["Only the last step has a loss in your program; here every step has one.", {lossStart: T - 1}],
-  ["Only the last step has a loss in your program, and the mean is over it alone.",
-    {lossStart: T - 1, N: B * O}],
+  ["Only the last step has a loss in your program; here every step has one.",
+    {steps: [{start: 0, lossStart: T - 1, stop: T}]}],
+  ["The loop ends before step 1: range(T, 0, -1) has it, range(T, 1, -1) has not.",
+    {steps: [{start: 1, lossStart: 0, stop: T}]}],
+  ["The way back is cut after two steps, as in chunks of 2.",
+    {steps: [{start: 0, lossStart: 0, stop: 2}, {start: 2, lossStart: 2, stop: T}]}],
+  ["Each loss reaches two steps back only, its own included: k₂ is 2.", {steps: windows(T, 1, 2)}],
   ["W_hh is transposed in your forward pass: PyTorch's weight_hh_l0 is loaded with W_hh.T.",
     {W_hh: transpose(tiny.p.W_hh)}],
   ["The nonlinearity is relu in your program; here it is tanh.", {nonlinearity: "relu"}],
@@ -199,13 +231,18 @@ const SLIPS = [  // of the forward pass or the loss: words, and what is differen
     {exchanged: true}],
 ];
 
-function slipGradients({h_0 = 1, b_h = 1, W_hh = tiny.p.W_hh, exchanged, N, ...options}) {
+function slipGradients({h_0 = 1, b_h = 1, W_hh = tiny.p.W_hh, exchanged, steps, nonlinearity}) {
   const scaled = (A, factor) => each((v) => factor * v, A);
   const turned = (list) => (exchanged ? [null, ...transpose(list.slice(1))] : list);
   const p = {...tiny.p, W_hh, b_h: scaled(tiny.p.b_h, b_h)};
   const first = exchanged ? zeros(SIZES.T, SIZES.H) : scaled(tiny.h_0, h_0);
-  const pass = forward(p, turned(tiny.x), first, options.nonlinearity);
-  return gradientsOf(p, pass, turned(tiny.target), N ?? tiny.N, options);
+  const pass = forward(p, turned(tiny.x), first, nonlinearity), length = exchanged ? B : T;
+  const parts = (steps ?? windows(length, length, length)).map((one) => {
+    const flow = adjoints(p, pass, turned(tiny.target), one, tiny.N, nonlinearity, one.start + 1);
+    return gradientSum(p, pass, flow, one.start + 1, one.stop);
+  });
+  const total = Object.entries(eachParameter((...v) => sum(v), ...parts));
+  return Object.fromEntries(total.map(([key, d]) => [`d${key}`, d]));
 }
 
 const candidates = () => [["", right], ...mistakes.map(({id, code, message, gradients}) =>
@@ -224,19 +261,27 @@ function mistakeOf(all) {
     if (found === "" && times) return `All are ${times} times the right ones: ${why}.`;
   }
   const numbers = all.flatMap((one) => one.numbers), limit = largest(numbers);
-  const expected = all.flatMap(({key}) => expectedOf(key));
-  const factor = dot(numbers, expected) / dot(expected, expected);
+  const factor = fitOf({numbers}, all.flatMap(({key}) => expectedOf(key)));
   if (limit === 0) return "All numbers are 0: print .grad after backward() and before zero_grad().";
-  if (isScaled(factor)(["", right])) {
+  const expected = (one) => expectedOf(one.key).map((v) => factor * v);
+  const doubled = (one) => ({...one, halves: one.halves.map((v) => 2 * v)});  // factor is rounded
+  if (all.every((one) => agrees(doubled(one), expected(one)))) {
     const isWhole = all.length === Object.keys(tiny.p).length;
     const clip = `clipped by norm${isWhole ? ` (now ${show(norm(numbers))})` : ""}, or with `;
     const cause = `${factor > 0 && factor < 1 ? clip : ""}another factor in the loss`;
-    return `All are ${show(factor)} times the right ones: ${cause}.`;
+    return `All are ${showFactor(factor)} times the right ones: ${cause}.`;
   }
-  const isClipped = ({key, ...one}) =>
-    agrees(one, expectedOf(key).map((v) => clamp(v, -limit, limit)));
-  return all.every(isClipped) ? `Clipped by value to ±${show(limit)}: the other numbers are right.`
-    : "No mistake of the list explains all of these numbers.";
+  const every = (f) => all.every((one) => agrees(one, f(one, expectedOf(one.key))));
+  if (every((_, expected) => expected.map((v) => clamp(v, -limit, limit)))) {
+    return `Clipped by value to ±${show(limit)}: the other numbers are right.`;
+  }
+  if (every((one, expected) => expected.map((v) => fitOf(one, expected) * v))) {
+    return "The arrays have different factors. Clipping by norm has one norm, over all arrays.";
+  }
+  const missed = all.flatMap((one) => misses(one, expectedOf(one.key)).map((i) => [one.key, i]));
+  if (missed.length !== 1) return "No mistake of the list explains all of these numbers.";
+  const [[key, i]] = missed, [, n = 0] = SHAPES[key], place = n && `${Math.floor(i / n)}, ${i % n}`;
+  return `One number is wrong, d${key}[${place || i}], counted from 0; all others are right.`;
 }
 
 // A message for each array of the text, and one for the mistake that explains the wrong ones. When
@@ -246,7 +291,8 @@ function pasted(text) {
   if (!arrays.length) return ["No numbers are found: paste arrays, such as dW_hh = [[…]]."];
   const read = arrays.map(recognised), all = oriented(read.filter(({problem}) => !problem));
   const problems = read.filter(({problem}, i) => problem && (arrays[i].name || !all.length));
-  const verdicts = all.map((one) => verdictOn(one, all)), isExplained = verdicts.every(({kind}) => kind !== "wrong");
+  const verdicts = all.map((one) => verdictOn(one, all));
+  const isExplained = verdicts.every(({kind}) => kind !== "wrong");
   return [...problems.map(({problem}) => problem), ...verdicts.map((one) => one.text),
     ...(isExplained ? [] : [mistakeOf(all)])];
 }
@@ -261,16 +307,14 @@ if (element("paste-text")) {
   element("paste-text").addEventListener("input", judge);
   element("paste-network").textContent = [
     "import numpy as np", ...Object.entries(tiny.p).map(([key, theta]) => asNumPy(key, theta)),
-    asNumPy("h_0", tiny.h_0), asNumPy("x", tiny.x.slice(1)),
-    asNumPy("target", tiny.target.slice(1)),
+    ...["h_0", "x", "target"].map((key) => asNumPy(key, tiny[key].filter(Boolean))),
     "# a_t = x_t W_xh + h_{t-1} W_hh + b_h, h_t = tanh(a_t), y_t = h_t W_hy + b_y",
-    "# L = ((y - target)**2).mean() / 2; x and target are (T, B, …)",
+    "# L = ((y - target)**2).mean() / 2; x and target are (T, B, …), and x[0] is x_1",
   ].join("\n");
   onClick("paste-example", () => {
     const {gradients} = mistakes.find(({code}) => code === LINES.B2[1].replace("W_hh.T", "W_hh"));
-    const rounded = (key) => JSON.stringify(each((v) => Number(v.toFixed(5)), gradients[key]));
-    element("paste-text").value =
-      ["dW_xh", "dW_hh", "dW_hy"].map((key) => `${key} = ${rounded(key)}`).join("\n");
+    const row = (k) => JSON.stringify(each((v) => Number(v.toFixed(5)), gradients[k]));
+    element("paste-text").value = ["dW_xh", "dW_hh"].map((k) => `${k} = ${row(k)}`).join("\n");
     judge();
   });
 }

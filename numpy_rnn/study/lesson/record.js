@@ -7,8 +7,7 @@ for (const name of ["rnn", "figures", "delay"]) {
 const table = (k1) => JSON.stringify(context.runInContext(`range(1, 5).map((d) => range(1, 8).map(
   (k) => range(1, 32).filter((seed) => hasLearned(learnDelay({d, k1: ${k1}, k2: k, seed}).losses))
     .length))`, shared)).replaceAll("],[", "],\n    [");
-writeFileSync(`${__dirname}/data.js`, `// Written by record.js: how many networks learn the task of
-// the lesson by TBPTT(1, k) and by TBPTT(k, k). Rows: d = 1 to 5, columns: k = 1 to 8.
+writeFileSync(`${__dirname}/data.js`, `// By record.js: how many learn, d = 1 to 5, k = 1 to 8.
 const RECORDED = {
   networks: 32,
   sliding: ${table(1)},

@@ -1,5 +1,4 @@
-// Two still figures: how much of a change of the state is left after some steps, and a loss with a
-// cliff.
+// Two still figures: how much is left of a change of the state, and a loss with a cliff.
 "use strict";
 // The length of a small change of h_0 after each step, in a network of 8 units, each of which feeds
 // the next with the weight `size`, with inputs of the size `drive`.
@@ -31,7 +30,7 @@ function cliffAt(b) {
 
 function drawGrowth() {
   element("growth").innerHTML = plot({
-    title: "left of a change of the state", xLabel: "steps later", width: widthOf("growth", 460),
+    title: "length of a change of the state", xLabel: "steps later", width: widthOf("growth", 460),
     height: 260, logarithmic: true, x: [0, 30], y: [1e-6, 1e6],
     xTicks: [0, 10, 20, 30].map((v) => [v, v]),
     yTicks: [[1e-6, "10⁻⁶"], [1e-3, "10⁻³"], [1, "1"], [1e3, "10³"], [1e6, "10⁶"]],
