@@ -44,6 +44,15 @@ Named = dict[str, N]
 Params = Parameters[N]
 
 
+GRADIENTS = {  # the methods of the definition, by the parameters
+    "W_xh": "input_weights_gradient",
+    "W_hh": "recurrent_weights_gradient",
+    "W_hy": "output_weights_gradient",
+    "b_h": "hidden_bias_gradient",
+    "b_y": "output_bias_gradient",
+}
+
+
 class Tensors:
     """The tensors of a window by step. h has h[0] too; dh and da have zeros after the last step."""
 
@@ -127,14 +136,8 @@ class Definition:
         for t in w.steps:
             n.see("dx", t, self.input_adjoint(n, w, p, t))
         n.see("dh_0", None, self.initial_state_adjoint(n, w, p))
-        gradients = {
-            "W_xh": self.input_weights_gradient,
-            "W_hh": self.recurrent_weights_gradient,
-            "W_hy": self.output_weights_gradient,
-            "b_h": self.hidden_bias_gradient,
-            "b_y": self.output_bias_gradient,
-        }
-        return {name: n.see("d" + name, None, gradients[name](n, w)) for name in present(p)}
+        sums = ((name, getattr(self, GRADIENTS[name])) for name in present(p))
+        return {name: n.see("d" + name, None, total(n, w)) for name, total in sums}
 
     # -- step -------------------------------------------------------------------------------------
 

@@ -51,6 +51,10 @@ class RecordedRun(NamedTuple):
         epoch, number = self.updates["epoch"], self.updates["number"]
         return int(np.argmax((epoch == place.epoch) & (number == place.number)))
 
+    def window(self, index: int) -> Window:
+        """The reported window of an update."""
+        return Window(*(int(self.updates[name][index]) for name in Window._fields))
+
     @property
     def windows(self) -> list[Window]:
         """The windows of an epoch by (T1) and (T2)."""

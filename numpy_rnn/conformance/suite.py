@@ -16,13 +16,7 @@ from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.format import join_names
 from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
-from numpy_rnn.conformance.case import (
-    TENSORS,
-    case_sizes,
-    equations,
-    is_classes,
-    parameters_from,
-)
+from numpy_rnn.conformance.case import TENSORS, case_sizes, equations, is_classes, parameters_from
 from numpy_rnn.conformance.judge import judge, single_update
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_for_run, hint_recipes
 from numpy_rnn.conformance.ports.port import (
