@@ -37,6 +37,8 @@ SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostl
 SCALES = (10.0, 100.0, 1000.0)  # of unscaled data
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
+PLAIN: dict[str, Any] = {"logits": 1.0, "saturated": False, "silent": False, "subnormal": False}
+
 T = TypeVar("T")
 
 
@@ -256,8 +258,7 @@ def random_run(
 ) -> Run:
     """A run of several updates of TBPTT(k1, k2): windows overlap, and the last may be shorter."""
     lacks = abilities.lacks
-    plain = {"saturated": False, "silent": False, "subnormal": False, "logits": 1.0}
-    recipe = random_recipe(draw, dtype, abilities)._replace(**plain, velocity=False)
+    recipe = random_recipe(draw, dtype, abilities)._replace(**PLAIN, velocity=False)
     sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDHO"}
     if draw.one_in(10):
         sizes["H"] = draw.integer(*LARGE_SIZES["H"])

@@ -41,19 +41,11 @@ class Mutant(NamedTuple):
         """Whether it is visible only in a run of several updates."""
         return bool(self.equations.keys() & {"window", "carried_state"})
 
-    @property
-    def is_forward(self) -> bool:
-        """Whether forward equations alone are wrong; by autograd the gradient is then exact."""
-        return self.equations.keys() <= FORWARD
 
-
-# -- equations that are changed -----------------------------------------------------------------
-
-
-def replace(w, **tensors: Steps):
-    """The tensors of a window with others in place of some."""
-    other = copy(w)
-    vars(other).update(tensors)
+def replace(of, **attributes: Steps | Equation):
+    """The tensors of a window, or operations, with others in place of some."""
+    other = copy(of)
+    vars(other).update(attributes)
     return other
 
 
@@ -112,8 +104,8 @@ def loss(change: Equation, only: str = "") -> Equations:
 
 def reduced(reduction: str) -> Equations:
     """The loss by this reduction."""
-    return changed("loss_and_error", given=lambda *operands: (
-        *operands[:-1], operands[-1]._replace(reduction=reduction)))  # fmt: skip
+    return changed("loss_and_error", given=lambda n, y, z, objective: (
+        n, y, z, objective._replace(reduction=reduction)))  # fmt: skip
 
 
 def of_steps(part: slice, L, dy, n, y, z, objective):
@@ -141,19 +133,9 @@ def clamped(c: float, v: NumpyArray) -> NumpyArray:
     return np.where(np.abs(v.real) <= c, v, c * np.sign(v.real))
 
 
-def by_norm(factor: Equation) -> Equations:
-    """Clipping by a function of the norm and max_norm."""
-
-    def clipped(value, n, d, p, step):
-        if step.max_norm is None:
-            return value
-        f = np.asarray(factor(n.norm(list(d.values())), step.max_norm))
-        return {name: n.expand(f, g) * g for name, g in d.items()}
-
-    return changed("clipped", result=clipped)
-
-
-# -- mistakes that are more than an expression --------------------------------------------------
+def operating(field: str, **operations: Equation) -> Equations:
+    """The equation with other operations of the numbers."""
+    return changed(field, given=lambda n, *rest: (replace(n, **operations), *rest))
 
 
 def with_leak(n, w, p, nonlinearity):
@@ -200,11 +182,6 @@ def of_part(is_part: Callable[[int, int], bool], *fields: str) -> Equations:
     return changed(*fields, given=given)
 
 
-def float32_sum(n, w):
-    pairs = [(np.float32(w.h[t - 1]).mT, np.float32(w.da[t])) for t in w.steps]
-    return n.affine(pairs).astype(w.da[1].dtype)
-
-
 class Loop:
     """Mistakes of loops, which know the epoch and what was before."""
 
@@ -245,8 +222,6 @@ def in_loop(equation: str, **options: bool) -> Equations:
 
 UNDECAYED = changed("decayed", result=lambda value, n, name, g, theta, step: g)
 
-# -- the catalogue ------------------------------------------------------------------------------
-
 ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
     ("W_hh used without its transpose", "dh",
      flow_back(lambda n, w, p, t: n.affine([(w.da[t + 1], p.W_hh)]))),
@@ -281,11 +256,16 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
     ("output read from h_{t-1}", "y", reading("output", "h", lambda w, s: w.h[max(s - 1, 0)])),
     ("tanh of the outputs", "y", after(np.tanh, "output")),
     ("loss of older steps included", "dy", {"adjoint_without_loss": lambda n, w, t: w.y[t]}),
-    ("float32 accumulator inside float64", "dW_hh", {GRADIENTS["W_hh"]: float32_sum}),
-    ("clipping without 10⁻⁶", "vW_xh", by_norm(lambda norm, c: np.minimum(1, c / norm))),
+    ("float32 accumulator inside float64", "dW_hh", {
+     GRADIENTS["W_hh"]: lambda n, w: n.affine([
+         (np.float32(w.h[t - 1]).mT, np.float32(w.da[t])) for t in w.steps
+     ]).astype(w.da[1].dtype)}),
+    ("clipping without 10⁻⁶", "vW_xh", operating(
+     "clipped", factor=lambda norm, c: np.minimum(1, c / norm))),
     ("clipping per tensor", "vW_xh", changed("clipped", result=lambda value, n, d, p, step: {
      name: right.clipped(n, {name: g}, p, step)[name] for name, g in d.items()})),
-    ("clipping also scales up", "vW_xh", by_norm(lambda norm, c: c / (norm + SMALL))),
+    ("clipping also scales up", "vW_xh", operating(
+     "clipped", factor=lambda norm, c: c / (norm + SMALL))),
     ("weight decay before clipping", "vW_xh", UNDECAYED | changed(
      "clipped", given=lambda n, d, p, step: (
          n, {name: g + step.weight_decay * p[name] for name, g in d.items()}, p, step))),
@@ -301,9 +281,8 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
      "direction", result=lambda value, n, g, v, before, step: v if step.nesterov else value)),
     ("dampening at the first step too", "vW_xh", changed(
      "velocity", given=lambda n, g, v, step: (n, g, 0 * g if v is None else v, step))),
-    ("10⁻⁸ outside the root", "W_xh", changed(
-     "direction", result=lambda value, n, g, v, before, step:
-     g / (np.sqrt(v) + TINY) if step.adagrad else value)),
+    ("10⁻⁸ outside the root", "W_xh", operating(
+     "direction", by_root=lambda g, v: g / (np.sqrt(v) + TINY))),
     ("a trained second hidden bias", "b_h", changed(
      "updated", given=lambda n, name, theta, delta, step: (
          n, name, theta, (1 + (name == "b_h")) * delta, step))),
@@ -317,51 +296,46 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
 )  # fmt: skip
 MUTANTS = tuple(Mutant(*row) for row in ROWS)
 
-# -- other mistakes, for hints --------------------------------------------------------------------
-
-CLIPS: dict[str, tuple[str, ...]] = {
-    "da_t": ("pre_activation_adjoint",),
-    "the gradients": tuple(GRADIENTS.values()),
-    **{f"d{name}": (field,) for name, field in GRADIENTS.items()},
+SUMS = {"the gradients": tuple(GRADIENTS.values())}
+SUMS |= {f"d{name}": (field,) for name, field in GRADIENTS.items()}
+PARTS: Equations = {
+    "without the first step": lambda t, T: t > 1,
+    "without the last step": lambda t, T: t < T,
 }
 OTHERS: dict[str, Equations] = {
     "dW_hh transposed": after(lambda g: g.mT, GRADIENTS["W_hh"]),
     "h_{t-1} for h_t in dW_hy": reading(GRADIENTS["W_hy"], "h", lambda w, s: w.h[max(s - 1, 0)]),
-    **{f"{words} within ±{c}": after(partial(clamped, c), *fields)
-       for c in (1, 5) for words, fields in CLIPS.items()},
-    **{f"the flow back within ±{c}": flow_back(lambda *given, c=c: clamped(c, flow(*given)))
-       for c in (1, 5)},
-    **{f"{words} {text}": of_part(is_part, *fields)
-       for words, fields in CLIPS.items() if words != "da_t" for text, is_part in (
-           ("without the first step", lambda t, T: t > 1),
-           ("without the last step", lambda t, T: t < T),
-           ("of the first step alone", lambda t, T: t == 1),
-           ("of the last step alone", lambda t, T: t == T))},
     "the loss of the last step alone": loss(partial(of_steps, slice(-1, None))),
     "the loss without the last step": loss(partial(of_steps, slice(-1))),
     "the loss without the first step": loss(partial(of_steps, slice(1, None))),
-}  # fmt: skip
+}
+for words, fields in (SUMS | {"da_t": ("pre_activation_adjoint",)}).items():
+    OTHERS |= {f"{words} within ±{c}": after(partial(clamped, c), *fields) for c in (1, 5)}
+for words, fields in SUMS.items():
+    OTHERS |= {f"{words} {text}": of_part(is_part, *fields) for text, is_part in PARTS.items()}
+for c in (1, 5):
+    OTHERS[f"the flow back within ±{c}"] = flow_back(lambda *given, c=c: clamped(c, flow(*given)))
 
 
 def _mutants(mistakes: dict[str, Equations]) -> list[Mutant]:
     return [Mutant(name, "", equations) for name, equations in mistakes.items()]
 
 
-def of_windows(steps: int) -> Iterator[Mutant]:
+def of_windows(steps: int, is_forward_right: bool = False) -> Iterator[Mutant]:
     """The mistakes that one window may have; steps: of the longest one."""
-    yield from (mutant for mutant in MUTANTS if not mutant.in_run)
+    known = FORWARD if is_forward_right else set[str]()
+    yield from (m for m in MUTANTS if not (m.in_run or m.equations.keys() <= known))
     yield from _mutants(OTHERS)
     for k in range(1, steps):
-        words, each = pluralize(k, "step"), {"backward": partial(each_loss_over, k)}
-        newest = changed("state_adjoint", result=lambda v, n, w, p, t, k=k: v * (t > len(w.x) - k))
-        chunk = flow_back(lambda n, w, p, t, k=k: flow(n, w, p, t) * (t % k > 0))
-        alone = of_part(lambda t, T, k=k: t > T - k, *GRADIENTS.values())
-        yield from _mutants({
-            f"each loss goes back over {words} (bptt_truncate = {k - 1})": each,
-            f"the backward pass ends after the newest {words}": newest,
-            f"the gradients of the newest {words} alone": alone,
-            f"the flow back ends after every {words}": chunk,
-        })  # fmt: skip
+        words, found = pluralize(k, "step"), dict[str, Equations]()
+        back = f"each loss goes back over {words} (bptt_truncate = {k - 1})"
+        found[back] = {"backward": partial(each_loss_over, k)}
+        ends = partial(lambda k, dh, n, w, p, t: dh * (t > len(w.x) - k), k)
+        newest = f"the backward pass ends after the newest {words}"
+        found[newest] = changed("state_adjoint", result=ends)
+        alone = of_part(partial(lambda k, t, T: t > T - k, k), *GRADIENTS.values())
+        found[f"the gradients of the newest {words} alone"] = alone
+        yield from _mutants(found)
 
 
 STEPS = (*(m for m in MUTANTS if m.equations.keys() & {*STEP_FIELDS}), *_mutants({

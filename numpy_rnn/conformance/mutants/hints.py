@@ -19,10 +19,10 @@ from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import FIELDS, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, update, window_update
 from numpy_rnn.conformance.judge import Divergence, single_update
-from numpy_rnn.conformance.mutants.catalogue import LOOPS, STEPS, Mutant, of_windows
+from numpy_rnn.conformance.mutants.catalogue import FORWARD, LOOPS, STEPS, Mutant, of_windows
 from numpy_rnn.conformance.ports.port import Port, abilities, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.random_cases import Recipe, restricted
+from numpy_rnn.conformance.random_cases import PLAIN, Recipe, restricted
 from numpy_rnn.conformance.runs import RecordedRun
 
 EXACT = 1e-10  # the part of the numbers that a hint may leave, in float64
@@ -32,7 +32,6 @@ MAX_STEPS = 30  # of a window that is compared with other truncations
 MANY = 12  # updates that are looked at
 BEFORE = {"loss", "a", "h", "y"}  # the backward pass
 SIZES = [dict(zip("TBDHOK", sizes)) for sizes in ((11, 3, 2, 4, 5, 7), (7, 2, 3, 5, 4, 4))]
-PLAIN = {"logits": 1.0, "saturated": False, "silent": False, "subnormal": False}
 Candidate = tuple[str, Callable[[Any], bool]]  # words, and whether they explain a Fit
 KEPT = "another answer to the same case, as if gradients or states were kept from call to call"
 
@@ -46,7 +45,9 @@ def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
     dtype = "float64" if "float64" in port.dtypes else recipe.dtype
     for i, usual in enumerate((*SIZES, SIZES[0])):
         own = dict(has.sizes[i % len(has.sizes)]) if has.sizes else {}
-        sizes = usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | own
+        sizes: dict[str, Any] = (
+            usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | own
+        )
         sizes["K"] = own.get("K", sizes["T"] if recipe.K == recipe.T else min(7, sizes["T"]))
         if recipe.step is not None:
             usual_step = recipe.step._replace(learning_rate=recipe.step.learning_rate or 0.1)
@@ -77,57 +78,50 @@ def hint_for_port(port: Port, recipe: Recipe | None, case: WindowCase) -> str:
     return explanation([*wrong, *(fit for fit in usual if not fit.wrong)])
 
 
-def _as_float64(value: NumpyArray) -> NumpyArray:
-    return value.astype(np.float64) if value.dtype.kind == "f" else value
-
-
 def _largest(array: NumpyArray) -> float:
     return float(np.abs(array).max(initial=0))
-
-
-def flow(case: WindowCase, of: Definition = DEFINITION) -> Arrays:
-    """The loss, the intermediates and the gradients of a case."""
-    return window_update(case._replace(step=None), of=of)  # type: ignore[arg-type]
 
 
 class Fit:
     """A case and its report, and the right values of the same tensors, all in float64."""
 
     def __init__(self, case: WindowCase, report: Arrays):
-        self.dtype, rows = case.dtype, cases.with_rows(case)
-        x, target, h_0 = map(_as_float64, (rows.x, rows.target, cases.initial_state(case)))
-        velocity = None if rows.velocity is None else tree_map(_as_float64, rows.velocity)
-        params = tree_map(_as_float64, rows.params)
-        self.case = WindowCase(params, x, target, h_0, case.objective, case.step, velocity)
+        self.step, rows = case.step, cases.with_rows(case)
+        arrays = rows.params, rows.velocity, rows.x, rows.target, cases.initial_state(case)
+        params, velocity, *series = tree_map(lambda array: array.astype(np.float64), arrays)
+        self.case = WindowCase(params, *series, case.objective, None, velocity)  # type: ignore
         self.report = {name: np.asarray(value, np.float64) for name, value in report.items()}
         with np.errstate(all="ignore"):
-            self.right = flow(self.case)
-            step = self.step_of(DEFINITION) if self.case.step is not None else {}
+            self.right = window_update(self.case)
+            step = self.step_of(DEFINITION) if self.step is not None else {}
         self.right |= step  # from the reported gradients
         known = self.report.keys() & self.right.keys()
         self.stepped, self.flow = step.keys() & known, known - step.keys()
-        sizes = cases.case_sizes(case)
-        terms = sizes["T"] * sizes["B"] * sizes["H"]
-        self.unit = ROUNDING * np.finfo(self.dtype).eps * max(1.0, (terms / 100) ** 0.5)
-        self.wrong = set[str]()
-        for name in known:
-            size = max(_largest(self.right[name]), _largest(self.report[name]))
-            if _largest(self.report[name] - self.right[name]) > CLEAR * self.unit * size:
-                self.wrong.add(name)
+        terms, self.eps = (
+            rows.x.size / rows.x.shape[-1] * series[-1].shape[-1],
+            np.finfo(case.dtype).eps,
+        )
+        self.unit = ROUNDING * self.eps * max(1.0, (terms / 100) ** 0.5)
+        self.wrong = {name for name in known if self.differs(name)}
+
+    def differs(self, name: str) -> bool:
+        """Whether a reported tensor is surely wrong."""
+        size = max(_largest(self.right[name]), _largest(self.report[name]))
+        return _largest(self.report[name] - self.right[name]) > CLEAR * self.unit * size
 
     def step_of(self, of: Definition) -> Arrays:
         """The velocities and parameters after a step with the reported gradients."""
         n, p = Floats(np.float64), present(self.case.params)
         d = {name: self.report["d" + name] for name in p}
-        update(n, p, d, present(self.case.velocity), self.case.step, of)
+        update(n, p, d, present(self.case.velocity), self.step, of)
         return n.report()
 
     def has(self, mutant: Mutant, is_step: bool = False) -> bool:
         """Whether the mutant gives what is reported, up to the gradients, or of the step."""
         if is_step:
             return self.explains(self.step_of(mutant.definition), self.stepped)
-        names = self.flow & BEFORE if mutant.is_forward else self.flow
-        return self.explains(flow(self.case, mutant.definition), names)
+        names = self.flow & BEFORE if mutant.equations.keys() <= FORWARD else self.flow
+        return self.explains(window_update(self.case, of=mutant.definition), names)
 
     def explains(self, values: Arrays, names: Iterable[str]) -> bool:
         """Whether these are the reported numbers of these tensors."""
@@ -145,14 +139,6 @@ class Fit:
         rounding = self.unit * max(size, _largest(value)) + self.unit / 50 * right
         return max(EXACT * min(size, wrong), rounding)
 
-    def ratio(self, name: str) -> float:
-        """The factor of a reported tensor, or of its change by the step; NaN if it is 0."""
-        before = getattr(self.case.params, name, 0.0)
-        reported, right = self.report[name] - before, self.right[name] - before
-        if _largest(right) <= self.unit * _largest(self.right[name]):
-            return np.nan
-        return float(np.sum(reported * right) / np.sum(right**2))
-
 
 def explanation(fits: Sequence[Fit]) -> str:
     """The hint for these reports, of one port or one run; "" if nothing fits."""
@@ -162,21 +148,18 @@ def explanation(fits: Sequence[Fit]) -> str:
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         if not any(fit.wrong & fit.flow for fit in fits):
             steps = ((m.name, partial(Fit.has, mutant=m, is_step=True)) for m in STEPS)
-            is_first = not any(fit.case.velocity for fit in fits) and fits[0].case.step.has_velocity
+            is_first = not any(fit.case.velocity for fit in fits) and fits[0].step.has_velocity
             return _first(fits, chain(steps, factors(fits, True)), is_first)
         T, K = (max(len(getattr(fit.case, name)) for fit in fits) for name in ("x", "target"))
         is_right = not any(fit.wrong & BEFORE for fit in fits)  # the forward pass
-        mutants = (m for m in of_windows(min(MAX_STEPS, T)) if not (m.is_forward and is_right))
+        mutants = of_windows(min(MAX_STEPS, T), is_right)
         known = ((m.name, partial(Fit.has, mutant=m)) for m in mutants)
         short = _first(fits, factors(fits, False)) if T < 3 or K < 2 else ""
         return short or _first(fits, chain(known, factors(fits, False)), T < 3)
 
 
 def _first(fits: Sequence[Any], candidates: Iterable[Candidate], only: bool = False) -> str:
-    """The first mistake that explains all of these; only: if none of other words does.
-
-    Where all windows are short, different mistakes give the same numbers.
-    """
+    """The first mistake that explains all of these; only: if none of other words does."""
     texts = set[str]()
     for text, explains in candidates:
         try:
@@ -196,11 +179,16 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
     names = [name for name in fits[0].report if name in known]
     found, moved = dict[str, str](), {id(fit): dict(fit.right) for fit in fits}
     for name in (name for name in names if name in wrong):
-        ratios = [fit.ratio(name) for fit in fits]
+        ratios = list[float]()
+        for fit in fits:
+            before = getattr(fit.case.params, name, 0.0)  # a step is a change
+            reported, right = fit.report[name] - before, fit.right[name] - before
+            is_zero = _largest(right) <= fit.unit * _largest(fit.right[name])
+            ratios.append(
+                np.nan if is_zero else float(np.vdot(right, reported / np.vdot(right, right)))
+            )
+            moved[id(fit)][name] = before + (1.0 if is_zero else ratios[-1]) * right
         found[name] = _factor(fits, ratios, fits[0].report[name].size)
-        for fit, ratio in zip(fits, ratios):
-            before, right = getattr(fit.case.params, name, 0.0), fit.right[name]
-            moved[id(fit)][name] = right if np.isnan(ratio) else before + ratio * (right - before)
     groups = {"loss": {"loss"}, "gradients": {"d" + name for name in FIELDS}}
     groups |= {"velocities": {"v" + name for name in FIELDS}, "step": {*FIELDS}}
     texts = list[str]()
@@ -216,7 +204,7 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
 
 def _factor(fits: Sequence[Fit], ratios: Sequence[float], size: int) -> str:
     """The number in words; "" if it differs between the cases, or may be chance."""
-    rtol = max(1e-6 if fit.dtype == np.float64 else 1e-3 for fit in fits)
+    rtol = max(1e-6 if fit.eps < 1e-12 else 1e-3 for fit in fits)
     pairs = [(_products(fit), ratio) for fit, ratio in zip(fits, ratios) if not np.isnan(ratio)]
     for text in pairs[0][0] if pairs else ():
         if all(np.isclose(table[text], ratio, rtol, 1e-9) for table, ratio in pairs):
@@ -228,7 +216,7 @@ def _factor(fits: Sequence[Fit], ratios: Sequence[float], size: int) -> str:
 def _products(fit: Fit) -> dict[str, float]:
     """Usual factors, and products of up to three sizes, by their text; the simplest first."""
     sizes = {letter: cases.case_sizes(fit.case)[letter] for letter in "KBOTH"}
-    rate = np.nan if fit.case.step is None else float(fit.case.step.learning_rate)
+    rate = np.nan if fit.step is None else float(fit.step.learning_rate)
     known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "η": rate}
     powers = [each for each in product((1, -1, 0), repeat=5) if 0 < np.abs(each).sum() <= 3]
     for each in sorted(powers, key=lambda each: (np.abs(each).sum(), each)):
@@ -238,9 +226,6 @@ def _products(fit: Fit) -> dict[str, float]:
         known[(above or "1") + divided] = value
         known[(f"2·{above}" if above else "2") + divided] = 2 * value
     return known
-
-
-# -- runs -----------------------------------------------------------------------------------------
 
 
 def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
@@ -253,11 +238,10 @@ def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
     with np.errstate(all="ignore"):
         if first.tensor == "initial":
             return _states(recorded, network)
-        found = {
-            i: Fit(*single_update(recorded, i, network)) for i in sorted({*near, 0, number - 1})
-        }
+        chosen = sorted({*near, 0, number - 1})
+        found = {i: Fit(*single_update(recorded, i, network)) for i in chosen}
         wrong, others = ([f for f in found.values() if bool(f.wrong) is w] for w in (True, False))
-        loops = ((m.name, _in_loop(recorded, network, found, near, m)) for m in LOOPS)
+        loops = ((m.name, _in_loop(recorded, network, found, m)) for m in LOOPS)
         return explanation([*wrong[:4], *others[:2]]) or _first([*found], loops)
 
 
@@ -265,9 +249,8 @@ def _windows(recorded: RecordedRun) -> str:
     """The schedule of which all windows of the run are."""
     run, expected = recorded.run, recorded.windows
     rows = [*zip(*(recorded.updates[name].tolist() for name in Window._fields))]
-    others = {
-        "the last, shorter window left out": expected[: len(run.x) // run.options.schedule.k1]
-    }
+    whole = len(run.x) // run.options.schedule.k1
+    others = {"the last, shorter window left out": expected[:whole]}
     others |= {m.name: RecordedRun(run, {}, m.definition).windows for m in LOOPS}
     for text, windows in others.items():
         if windows != expected and rows == (windows * run.options.schedule.epochs)[: len(rows)]:
@@ -277,9 +260,8 @@ def _windows(recorded: RecordedRun) -> str:
 
 def _states(recorded: RecordedRun, network: tuple[int, ...]) -> str:
     """The way to choose initial states of which those of all updates are."""
-    run, epochs = recorded.run, recorded.updates["epoch"].tolist()
-    states, fitting = {0: _as_float64(run.h_0)}, [*LOOPS]
-    for i, epoch in enumerate(epochs):
+    states, fitting = {0: recorded.run.h_0.astype(np.float64)}, [*LOOPS]
+    for i, epoch in enumerate(recorded.updates["epoch"].tolist()):
         fit, window = Fit(*single_update(recorded, i, network)), recorded.window(i)
         found = [(m, m.definition.carried_state(states, window, epoch)) for m in fitting]
         fitting = [m for m, state in found if np.allclose(fit.case.h_0, state, 0, fit.unit)]
@@ -288,11 +270,7 @@ def _states(recorded: RecordedRun, network: tuple[int, ...]) -> str:
 
 
 def _in_loop(
-    recorded: RecordedRun,
-    network: tuple[int, ...],
-    fits: dict[int, Fit],
-    near: range,
-    mutant: Mutant,
+    recorded: RecordedRun, network: tuple[int, ...], fits: dict[int, Fit], mutant: Mutant
 ) -> Callable[[int], bool]:
     """Whether a mutant gives the reported numbers of an update, from those of the ones before."""
     of, updates, (k1, k2, _) = mutant.definition, recorded.updates, recorded.run.options.schedule
@@ -302,11 +280,13 @@ def _in_loop(
     other = recorded._replace(updates=updates | {"loss_start": loss_start})
 
     def explains(i: int) -> bool:
-        if i not in near and mutant.equations.keys() & {"backward", "pre_activation"}:
-            return True  # it depends on all updates before
+        if i and i - 1 not in fits and mutant.equations.keys() & {"backward", "pre_activation"}:
+            return True  # it depends on the updates before
         window, epoch = recorded.window(i), int(updates["epoch"][i])
         of.carried_state({window.start: None, 0: None}, window, epoch)
         case = Fit(*single_update(other, i, network)).case
-        return fits[i].explains(window_update(case, of=of), fits[i].report)
+        return fits[i].explains(
+            window_update(case._replace(step=fits[i].step), of=of), fits[i].report
+        )
 
     return explains
