@@ -11,9 +11,10 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import NONLINEARITY_NAMES, LossName, Objective, Reduction
+from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import window_update
-from numpy_rnn.conformance.ports.port import Report, described, user_frame
+from numpy_rnn.conformance.ports.port import Report, described
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, LACKS, Abilities, port_arguments
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
@@ -25,14 +26,7 @@ LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, a
     "cross_entropy": ("cross_entropy", "sum", 1.0),
     "mean_cross_entropy": ("cross_entropy", "mean", 1.0),
 }
-TRIAL: dict[str, Any] = {
-    "T": 5,
-    "B": 2,
-    "D": 3,
-    "H": 4,
-    "O": 6,
-    "K": 5,
-}  # the case on which layouts are tried
+TRIAL = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6, "K": 5}  # the case on which layouts are tried
 REPEATS = 8  # of a wrong loss, which may be random
 ADVICE = {  # what to do about parts of models, by a part of their names
     "Norm": "leave the normalisation out",
@@ -49,8 +43,8 @@ ADVICE = {  # what to do about parts of models, by a part of their names
 def refuse(name: str, found: Iterable[str], expected: str) -> None:
     """Raise InputError if a model has parts that its adapter does not take."""
     if parts := list(dict.fromkeys(found)):
-        advice = (next((ADVICE[key] for key in ADVICE if key in part), "") for part in parts)
-        what_to_do = "".join(f"; {each}" for each in dict.fromkeys(advice) if each)
+        advice = (next((f"; {ADVICE[key]}" for key in ADVICE if key in p), "") for p in parts)
+        what_to_do = "".join(dict.fromkeys(advice))
         raise InputError(f"{name} has {', '.join(parts)}: expected {expected}{what_to_do}")
 
 
@@ -58,10 +52,8 @@ class Adapter:
     """A port with one nonlinearity and one loss. stated: name, lacks, sizes, as of any port."""
 
     dtypes: Sequence[str] = ("float32", "float64")
-    sizes: Any = ()
+    sizes: object = ()
     cases: Sequence[Report] = ()
-
-    capabilities: tuple[str, ...]
 
     def __init__(self, name: str, loss: str, nonlinearity: Any, stated: Mapping[str, Any]):
         for given, known in ((loss, tuple(LOSSES)), (nonlinearity, NONLINEARITY_NAMES)):
@@ -77,9 +69,7 @@ class Adapter:
         others = tuple(each for each in LACKS if each in choices and each not in has)
         self.lacks = others + tuple(stated.get("lacks", ()))
 
-    def window_update(
-        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
-    ) -> Report:
+    def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
         """The report of the code, which every adapter has."""
         raise NotImplementedError
 
@@ -95,7 +85,7 @@ class Adapter:
         Returns whether the loss is right. Raises InputError if there is none, and if a loss is
         random.
         """
-        possible, failures = [], dict[str, float]()
+        possible, failures = list[str](), list[str]()
         for self.way, fields in ways:
             recipe = Recipe(**TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1)
             recipe = recipe._replace(step=None, **fields)
@@ -106,9 +96,8 @@ class Adapter:
                 again = [] if right else [self._loss_of(recipe) for _ in range(REPEATS)]
             except InputError:
                 raise
-            except Exception as error:  # the one that came farthest is told first
-                line = getattr(user_frame(error), "lineno", np.inf)
-                failures[described(error)] = line
+            except Exception as error:
+                failures.append(described(error))
                 continue
             if not np.allclose(again, loss, rtol=1e-5, equal_nan=True):
                 noise = "leave dropout and other noise out"
@@ -117,9 +106,7 @@ class Adapter:
                 return True
             possible.append(self.way)
         if not possible:
-            told = one_line(
-                "; ".join(sorted(failures, key=failures.__getitem__, reverse=True)), 600
-            )
+            told = one_line("; ".join(dict.fromkeys(failures)), 600)
             raise InputError(f"{self.name} cannot be called in any known way: {told}")
         self.way = possible[0]
         return False
@@ -128,8 +115,6 @@ class Adapter:
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             return float(self.window_update(**port_arguments(recipe.case()))["loss"])
 
-
-# -- functions ----------------------------------------------------------------------------------
 
 # Weights for rows, as in x W_xh, or for columns; the axes of inputs and targets, whose N is D or
 # O; those of the state.
@@ -182,9 +167,7 @@ class FunctionPort(Adapter):
         wrong = "" if any(is_right.values()) else " assumed, as no layout gives the right loss"
         self.name += f" ({self.way}{wrong})"
 
-    def window_update(
-        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
-    ) -> Report:
+    def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
         """The loss, the gradients, and with a step the parameters after it."""
         learning_rate = options.get("learning_rate")
         _, axes, state, *last = self.way.split()
@@ -248,15 +231,10 @@ def jax_port(
     import jax
 
     dtypes = ("float32", "float64") if jax.config.read("jax_enable_x64") else ("float32",)
-    stated: dict[str, Any] = {
-        "sizes": "few",
-        "dtypes": dtypes,
-        "name": getattr(loss, "__name__", "loss"),
-    }
-    return FunctionPort(jax.jit(jax.value_and_grad(loss)), name, **stated | options)
+    options = {"sizes": "few", "dtypes": dtypes} | options
+    options = {"name": getattr(loss, "__name__", "loss")} | options
+    return FunctionPort(jax.jit(jax.value_and_grad(loss)), name, **options)
 
-
-# -- PyTorch ------------------------------------------------------------------------------------
 
 PARTS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
 TORCH_LOSSES = {"MSELoss": ("mse", "sum_of_squares"), **dict.fromkeys(
@@ -354,9 +332,7 @@ class TorchPort(Adapter):
         is_torch, is_loss = type(part).__module__.startswith("torch.nn"), hasattr(part, "reduction")
         return is_torch and not (is_loss or any(part.children()) or getattr(part, "p", None) == 0)
 
-    def window_update(
-        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
-    ) -> Report:
+    def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
         """The loss, autograd's gradients, and the parameters after the optimizer's step."""
         torch = self.torch
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
