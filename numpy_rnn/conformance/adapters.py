@@ -28,24 +28,12 @@ LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, a
 }
 TRIAL = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6, "K": 5}  # the case on which layouts are tried
 REPEATS = 8  # of a wrong loss, which may be random
-ADVICE = {  # what to do about parts of models, by a part of their names
-    "Norm": "leave the normalisation out",
-    "Embedding": "leave the Embedding out, and let x be its output",
-    "Softmax": "leave the softmax out: the suite's cross-entropy has one of its own",
-    "bidirectional": "check each direction alone",
-    "num_layers": "check each layer alone",
-    "Dropout": "leave dropout out",
-    "optim": "use SGD for the check",
-    "no ": "a cell written by hand is checked by function_port",
-}
 
 
 def refuse(name: str, found: Iterable[str], expected: str) -> None:
     """Raise InputError if a model has parts that its adapter does not take."""
     if parts := list(dict.fromkeys(found)):
-        advice = (next((f"; {ADVICE[key]}" for key in ADVICE if key in p), "") for p in parts)
-        what_to_do = "".join(dict.fromkeys(advice))
-        raise InputError(f"{name} has {', '.join(parts)}: expected {expected}{what_to_do}")
+        raise InputError(f"{name} has {', '.join(parts)}: expected {expected}")
 
 
 class Adapter:
@@ -241,7 +229,10 @@ TORCH_LOSSES = {"MSELoss": ("mse", "sum_of_squares"), **dict.fromkeys(
     ("CrossEntropyLoss", "NLLLoss"), ("mean_cross_entropy", "cross_entropy"))}  # fmt: skip
 OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay")
 HARMLESS = ("RNN", "RNNCell", "Linear", "Identity", "Flatten", "LogSoftmax", "Sequential")
-EXPECTED = "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or none"
+EXPECTED = (
+    "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or none;"
+    " leave other parts out, or use function_port"
+)
 MAKER_SIZES = {"D": 3, "H": 4, "O": 6}
 
 

@@ -6,7 +6,7 @@ check_port(port, level, dtype)  →  for every case: a report of the port, its c
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.format import join_names
-from numpy_rnn.common.records import Objective, Step, WindowCase
+from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import TENSORS, case_sizes, equations, is_classes, parameters_from
 from numpy_rnn.conformance.judge import judge, single_update
@@ -29,6 +29,7 @@ from numpy_rnn.conformance.ports.port import (
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.random_cases import (
+    PLAIN,
     RandomDraw,
     Recipe,
     large_recipe,
@@ -45,7 +46,6 @@ LARGE_EVERY = 6  # one of so many windows is large
 RUN_EVERY = 10  # windows per run of several updates
 MAX_WORK = 8e7  # of the windows of a test, in products: fewer windows where they are large
 MIN_WINDOWS, MIN_RUNS = 5, 2  # whatever their work is
-MAX_SMALLER = 100  # cases that are tried in search of a smaller one
 
 
 class Finding(AssertionError):
@@ -69,23 +69,23 @@ class Tally:
     """The sizes of the checked windows, and how many checks were judged, estimated or lost."""
 
     def __init__(self) -> None:
-        self.sizes, self.work = dict[str, tuple[int, int]](), 0.0
+        self.low, self.high, self.work = dict[str, int](), dict[str, int](), 0.0
         self.judged, self.estimated, self.lost = Counter[str](), Counter[str](), Counter[str]()
 
-    def note(self, sizes: Mapping[str, int], checks: Mapping[str, Check]) -> None:
+    def note(self, sizes: Mapping[str, int], checks: Iterable[Check] = ()) -> None:
         """Note the checks of one window."""
         for letter, size in sizes.items():
-            low, high = self.sizes.get(letter, (size, size))
-            self.sizes[letter] = min(low, size), max(high, size)
-        for name, check in checks.items():
-            self.estimated[name] += int(check.estimated.sum())
-            self.lost[name] += int(check.lost.sum())
-            self.judged[name] += int((~np.asarray(check.lost)).sum())
+            self.low[letter] = min(size, self.low.get(letter, size))
+            self.high[letter] = max(size, self.high.get(letter, size))
+        for check in checks:
+            self.estimated[check.tensor] += int(check.estimated.sum())
+            self.lost[check.tensor] += int(check.lost.sum())
+            self.judged[check.tensor] += int((~np.asarray(check.lost)).sum())
 
     def add(self, other: "Tally") -> None:
         """Add those of another test."""
-        self.note(dict(zip(other.sizes, (low for low, _ in other.sizes.values()))), {})
-        self.note(dict(zip(other.sizes, (high for _, high in other.sizes.values()))), {})
+        self.note(other.low)
+        self.note(other.high)
         self.estimated, self.lost = self.estimated + other.estimated, self.lost + other.lost
 
 
@@ -141,27 +141,11 @@ def places(port: Port, dtype: str, seed: int, examples: int | None) -> Iterator[
 
 
 def smaller(recipe: Recipe, port: Port) -> Iterator[Recipe]:
-    """Simpler recipes of cases that the port has, with one field that is smaller or usual."""
-    has = abilities(port)
-    for name, value in recipe._asdict().items():
-        usual = Recipe._field_defaults.get(name)
-        simpler: list[Any] = [usual]
-        if name in "TBDHOK":
-            simpler = [size for size in (1, 2, value // 2, value - 1) if 0 < size < value]
-        elif isinstance(value, Objective | Step):
-            fields = value._field_defaults.items()
-            simpler = [value._replace(**{field: default}) for field, default in fields]
-        elif name == "seed":
-            simpler = [0, 1, 2]
-        for each in simpler if name != "dtype" else ():
-            changed = restricted(recipe._replace(**{name: each}), has)
-            changed = changed._replace(K=min(changed.K, changed.T))
-            sizes = changed._asdict()
-            fits = not has.sizes or any(
-                all(sizes[letter] == size for letter, size in shape.items()) for shape in has.sizes
-            )
-            if changed != recipe and fits and (changed.step is None) == (recipe.step is None):
-                yield changed
+    """The same with small sizes, if the port has all sizes."""
+    has, O = abilities(port), 2 if recipe.objective.loss == "cross_entropy" else 1
+    for T in () if has.sizes else (1, 2, 3, recipe.T):
+        plain = recipe._replace(**PLAIN, scale=1.0, zeros=False, gain=1.0)
+        yield restricted(plain._replace(T=T, B=1, D=1, H=2, O=O, K=T), has)
 
 
 # -- checks -------------------------------------------------------------------------------------
@@ -175,7 +159,7 @@ def check_window(
     check = local_checks if level == "L1" else global_checks
     found = {each.tensor: each for each in check(place.case, report, tanh_error(port))}
     if tally is not None:
-        tally.note(case_sizes(place.case), found)
+        tally.note(case_sizes(place.case), found.values())
     for name in (name for name in TENSORS if name in found):
         ratio = found[name].ratio
         if not (ratio <= 1).all():
@@ -249,17 +233,15 @@ def check_port(
 
 
 def explained(port: Port, level: str, found: Finding) -> Finding:
-    """The smallest wrong case near this one, of the earliest wrong stage, with its hint."""
-    hint, recipe = hint_for_port(port, found.place.recipe, found.place.case), found.place.recipe
+    """The first wrong case among small ones, or one of the earliest wrong stage, with a hint."""
+    recipe = found.place.recipe
+    hint = hint_for_port(port, recipe, found.place.case)
     for each in hint_recipes(port, recipe) if recipe else ():
         other = wrong_case(port, level, each, found)
         found = other if other and other.tensor != found.tensor else found
-    for _ in range(MAX_SMALLER):
-        recipes = smaller(found.place.recipe, port) if found.place.recipe else iter(())
-        better = (wrong_case(port, level, recipe, found) for recipe in recipes)
-        if (next_one := next(filter(None, better), None)) is None:
-            break
-        found = next_one
+    recipes = smaller(found.place.recipe, port) if found.place.recipe else iter(())
+    small = (wrong_case(port, level, each, found) for each in recipes)
+    found = next(filter(None, small), found)
     head, numbers, where = str(found).split("\n  ")
     return Finding(head.removeprefix("WRONG "), numbers, where, found.place, hint)
 
@@ -351,14 +333,15 @@ class Suite:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Report the sizes of the checked windows, and what was estimated or lost."""
-        if not self.tally.sizes:
+        tally = self.tally
+        if not tally.low:
             return
-        ranges = (f"{k} {low} to {high}" for k, (low, high) in sorted(self.tally.sizes.items()))
+        ranges = (f"{letter} {tally.low[letter]} to {tally.high[letter]}" for letter in "BDHKOT")
         line = f"checked windows: {', '.join(ranges)}"
-        if estimated := self.tally.estimated.total():
+        if estimated := tally.estimated.total():
             line += f"; {estimated} checks by an estimate of rounding, not a proven bound"
         terminalreporter.write_line(line)
-        if lost := +self.tally.lost:
+        if lost := +tally.lost:
             names = join_names([f"{name} ({count})" for name, count in lost.items()])
             terminalreporter.write_line(f"lost to rounding in some windows: {names}")
 

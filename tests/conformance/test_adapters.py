@@ -360,7 +360,6 @@ TORCH = {
 
 @pytest.mark.needs_torch
 def test_part_of_a_module_is_refused_by_name():
-    """With what to do about it."""
     nn, messages = importlib.import_module("torch.nn"), {}
     for part, make in TORCH.items():
         with pytest.raises(InputError) as error:
@@ -368,16 +367,16 @@ def test_part_of_a_module_is_refused_by_name():
         messages[part] = str(error.value).replace(EXPECTED, "...")
     assert all(part in message for part, message in messages.items())
     assert "\n".join(messages.values()) == snapshot("""\
-Model has num_layers=2: expected ...; check each layer alone
-Model has bidirectional=True: expected ...; check each direction alone
-Model has nn.Dropout: expected ...; leave dropout out
-Model has nn.Embedding: expected ...; leave the Embedding out, and let x be its output
+Model has num_layers=2: expected ...
+Model has bidirectional=True: expected ...
+Model has nn.Dropout: expected ...
+Model has nn.Embedding: expected ...
 Model has 2 nn.Linear: expected ...
-Sequential has no nn.RNN or nn.RNNCell: expected ...; a cell written by hand is checked by function_port
+Sequential has no nn.RNN or nn.RNNCell: expected ...
 Model gives two losses for one window: leave dropout and other noise out
-Model has nn.LSTM, nn.Softmax: expected ...; leave the softmax out: the suite's cross-entropy has one of its own
+Model has nn.LSTM, nn.Softmax: expected ...
 Model: the loss HuberLoss is not known: expected nn.MSELoss, nn.CrossEntropyLoss, nn.NLLLoss, or a function with its loss_name
-Model has optim.Adam: expected torch.optim.SGD; use SGD for the check\
+Model has optim.Adam: expected torch.optim.SGD\
 """)
 
 

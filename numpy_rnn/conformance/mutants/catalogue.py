@@ -1,7 +1,4 @@
-"""The mutants: mistakes that people make, each as the definition with other equations.
-
-MUTANTS are those that the suite must kill; the others are for hints alone.
-"""
+"""The mutants: mistakes that people make, each as the definition with other equations."""
 
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -294,7 +291,7 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
      lambda states, window, epoch: states[window.loss_start if window.start else 0]}),
     ("activations of stale weights kept", "a", in_loop("pre_activation")),
 )  # fmt: skip
-MUTANTS = tuple(Mutant(*row) for row in ROWS)
+MUTANTS = tuple(Mutant(*row) for row in ROWS)  # the suite must kill them; others are for hints
 
 SUMS = {"the gradients": tuple(GRADIENTS.values())}
 SUMS |= {f"d{name}": (field,) for name, field in GRADIENTS.items()}
