@@ -5,7 +5,6 @@ import itertools
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,14 @@ LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, a
     "cross_entropy": ("cross_entropy", "sum", 1.0),
     "mean_cross_entropy": ("cross_entropy", "mean", 1.0),
 }
-TRIAL = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6, "K": 5}  # the case on which layouts are tried
+TRIAL: dict[str, N] = {
+    "T": 5,
+    "B": 2,
+    "D": 3,
+    "H": 4,
+    "O": 6,
+    "K": 5,
+}  # the case on which layouts are tried
 REPEATS = 8  # of a wrong loss, which may be random
 
 
@@ -42,8 +48,9 @@ class Adapter:
     dtypes: Sequence[str] = ("float32", "float64")
     sizes: object = ()
     cases: Sequence[Report] = ()
+    capabilities: tuple[str, ...]
 
-    def __init__(self, name: str, loss: str, nonlinearity: Any, stated: Mapping[str, Any]):
+    def __init__(self, name: str, loss: str, nonlinearity: N, stated: Mapping[str, N]):
         for given, known in ((loss, tuple(LOSSES)), (nonlinearity, NONLINEARITY_NAMES)):
             if given not in known:
                 raise InputError(f"{name}: {given!r} is not known: expected {', '.join(known)}")
@@ -67,7 +74,7 @@ class Adapter:
         names = (name if name in LACKS else name.replace("_", " ") for name in given)
         self.lacks += tuple(name for name in names if name not in self.lacks)
 
-    def find_way(self, ways: Iterable[tuple[str, dict[str, Any]]]) -> bool:
+    def find_way(self, ways: Iterable[tuple[str, dict[str, N]]]) -> bool:
         """Set `way` to the first one with the right loss, or else to the first that computes one.
 
         Returns whether the loss is right. Raises InputError if there is none, and if a loss is
@@ -125,10 +132,10 @@ class FunctionPort(Adapter):
     """
 
     def __init__(
-        self, function: Callable[..., Any], loss: str = "half_sum_of_squares",
-        nonlinearity: str = "tanh", *, step: Callable[..., Any] | None = None,
+        self, function: Callable[..., N], loss: str = "half_sum_of_squares",
+        nonlinearity: str = "tanh", *, step: Callable[..., N] | None = None,
         classes: bool = False, layout: str | None = None, names: Mapping[str, str] | None = None,
-        **stated: Any,
+        **stated: N,
     ):  # fmt: skip
         name = str(getattr(function, "__name__", "function"))
         super().__init__(stated.pop("name", name), loss, nonlinearity, stated)
@@ -160,7 +167,7 @@ class FunctionPort(Adapter):
         learning_rate = options.get("learning_rate")
         _, axes, state, *last = self.way.split()
 
-        def laid_out(array: Any, letters: str) -> Any:
+        def laid_out(array: N, letters: str) -> N:
             """An array with these axes as the function takes it."""
             if "B" not in axes:
                 array, letters = array.take(0, letters.index("B")), letters.replace("B", "")
@@ -171,12 +178,12 @@ class FunctionPort(Adapter):
         target = laid_out(target, axis[: target.ndim])
         theirs = {self.names[name]: self._given(theta) for name, theta in params.items()}
         loss, *gradients = self.function(*(theirs, x, target, h_0)[: self.arguments])
-        own: Any = gradients[0] if isinstance(gradients[0], Sequence | Mapping) else gradients
+        own: N = gradients[0] if isinstance(gradients[0], Sequence | Mapping) else gradients
         if not isinstance(own, Mapping):
             own = {self.names[name]: gradient for name, gradient in zip(FIELDS, own)}
         loss = self.factor * (loss if type(loss) is float else np.asarray(loss))
         found = self._back(params, own, self.factor)
-        report: dict[str, Any] = {"loss": loss}
+        report: dict[str, N] = {"loss": loss}
         report |= {"d" + name: gradient for name, gradient in found.items()}
         if self.step is None or learning_rate is None:
             return report
@@ -190,7 +197,7 @@ class FunctionPort(Adapter):
             return theta.T if weights == "columns" else theta
         return theta[:, None] if state == "HB" else theta
 
-    def _back(self, params: Report, arrays: Mapping[str, Any], factor: float = 1.0) -> Report:
+    def _back(self, params: Report, arrays: Mapping[str, N], factor: float = 1.0) -> Report:
         """Arrays of the function by our names, in the shapes of the parameters."""
         found = {}
         for name, theta in params.items():
@@ -210,7 +217,7 @@ function_port = FunctionPort
 
 
 def jax_port(
-    loss: Callable[..., Any], name: str = "half_sum_of_squares", **options: Any
+    loss: Callable[..., N], name: str = "half_sum_of_squares", **options: N
 ) -> FunctionPort:
     """A port of a loss in JAX, `loss(params, x, target, h_0)`; options: those of `function_port`.
 
@@ -252,13 +259,13 @@ class TorchPort(Adapter):
     """
 
     def __init__(
-        self, module: Any, loss: Any = None, loss_name: str | None = None, optimizer: Any = "SGD",
-        **stated: Any,
+        self, module: N, loss: N = None, loss_name: str | None = None, optimizer: N = "SGD",
+        **stated: N,
     ):  # fmt: skip
         import torch
 
         self.torch, is_module = torch, isinstance(module, torch.nn.Module)
-        self.modules = dict[tuple[int, ...], Any]()
+        self.modules = dict[tuple[int, ...], N]()
         self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
         self.loss_function = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
         self.make = (lambda D, H, O: module) if is_module else module
@@ -293,7 +300,7 @@ class TorchPort(Adapter):
             raise InputError(f"{self.label}: the loss {kind} is not known: expected {expected}")
         return loss_name
 
-    def _parts(self, sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    def _parts(self, sizes: tuple[int, ...]) -> tuple[N, N, N]:
         """The module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
         if sizes not in self.modules:
@@ -303,7 +310,7 @@ class TorchPort(Adapter):
         rnn = next(part for part in parts if isinstance(part, nn.RNN | nn.RNNCell))
         return self.modules[sizes], rnn, next(p for p in parts if isinstance(p, nn.Linear))
 
-    def _foreign_parts(self, module: Any) -> Iterator[str]:
+    def _foreign_parts(self, module: N) -> Iterator[str]:
         """Names of the parts of a module that the definition does not have."""
         kinds = Counter(type(part).__name__ for part in module.modules() if self._is_layer(part))
         foreign = [kind for kind in kinds if kind not in HARMLESS]
@@ -318,7 +325,7 @@ class TorchPort(Adapter):
                 if getattr(part, name, usual) != usual:
                     yield f"{name}={getattr(part, name)}"
 
-    def _is_layer(self, part: Any) -> bool:
+    def _is_layer(self, part: N) -> bool:
         """Whether torch made the part, and it is no container, no loss, and not without effect."""
         is_torch, is_loss = type(part).__module__.startswith("torch.nn"), hasattr(part, "reduction")
         return is_torch and not (is_loss or any(part.children()) or getattr(part, "p", None) == 0)
@@ -353,7 +360,7 @@ class TorchPort(Adapter):
             report |= self._step(own, options)
         return {name: array.detach().numpy().T.copy() for name, array in report.items()}
 
-    def _step(self, own: dict[str, Any], options: dict[str, Any]) -> Any:
+    def _step(self, own: dict[str, N], options: dict[str, N]) -> N:
         """The parameters after the optimizer's step, and the velocities if there are any."""
         torch = self.torch
         if options.get("max_norm") is not None:

@@ -58,7 +58,7 @@ class Tensors:
 
     def __init__(self, x: Steps):
         self.x, self.steps = x, range(1, len(x) + 1)
-        self.a, self.h, self.y, self.dy, self.dh, self.da = ({} for _ in INTERMEDIATES)
+        self.a, self.h, self.y, self.dy, self.dh, self.da = (Steps() for _ in INTERMEDIATES)
 
 
 class Definition:
@@ -260,7 +260,8 @@ def train(
         return report, report["h"]
 
     (k1, k2, epochs), objective, step = run.options
-    T, params, velocity = len(run.x), run.params, run.velocity
+    T, params = len(run.x), run.params
+    velocity: N = run.velocity
     networks = params.W_hh.shape[: leading_axes(params)]
     states = {0: np.broadcast_to(run.h_0, (*networks, *run.h_0.shape[-2:]))}
     for epoch in range(1, epochs + 1):

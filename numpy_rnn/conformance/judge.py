@@ -17,6 +17,7 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Parameters, Window, WindowCase, tree_map
 from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import BACKWARDS, INTERMEDIATES, RECURRENT, TENSORS, present
 from numpy_rnn.conformance.definition import Arrays
@@ -106,11 +107,10 @@ class Stack(NamedTuple):
         params, x, target, h_0, _, step, velocity = self.case
         rate = np.asarray(step.learning_rate)
         step = step._replace(learning_rate=float(one(rate) if rate.ndim else rate))
-        velocity = None if velocity is None else tree_map(one, velocity)
-        arrays = {"x": one(x, 1), "target": one(target, 1), "h_0": one(h_0)}
+        arrays: dict[str, N] = {"x": one(x, 1), "target": one(target, 1), "h_0": one(h_0)}
         single = self.case._replace(**arrays, params=tree_map(one, params), step=step)
         report = {name: one(v, int(name in ROWS)) for name, v in self.report.items()}
-        return single._replace(velocity=velocity), report
+        return single._replace(velocity=tree_map(one, velocity)), report
 
 
 def judge(
@@ -243,7 +243,7 @@ def _stack(recorded: RecordedRun, chosen: Array) -> Stack:
         h_0=updates["initial"][chosen],
         objective=run.options.objective,
         step=step._replace(learning_rate=rate[None]) if rate.ndim else step,
-        velocity=before("v", run.velocity) if has_velocity else None,
+        velocity=before("v", run.velocity) if has_velocity else None,  # type: ignore[arg-type]
     )
     names = [name for name in cases.SHAPES if name in updates]
     return Stack(
@@ -305,11 +305,13 @@ def _first_divergence(updates: Arrays, stack: Stack, check: Check) -> Divergence
     if name in ROWS:  # (*E, T, B, N): the step first, from the last one where it runs backwards
         elements.sort(key=lambda element: element[-3] * (-1 if name in BACKWARDS else 1))
     element, update, step = elements[0], chosen[index], None
-    numbers = [float(array[index, *element]) for array in arrays]
+    numbers: N = [float(array[index, *element]) for array in arrays]
     if name in ROWS:
         step, element = element[-3] + 1, element[:-3] + element[-2:]
     place, is_estimated = _place(updates, update), bool(np.any(check.estimated))
-    return Divergence(*place, name, step, tuple(element), *numbers, is_estimated=is_estimated)
+    return Divergence(*place, name, step, tuple(element), *numbers)._replace(
+        is_estimated=is_estimated
+    )
 
 
 def _place(updates: Arrays, index: int) -> tuple[int, int]:

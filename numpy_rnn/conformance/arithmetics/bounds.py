@@ -84,7 +84,8 @@ class Bounds(Arithmetic):
 
     def stack(self, values: Sequence[Near]) -> Near:
         parts = ([getattr(v, part) for v in values] for part in ("value", "E"))
-        return Near(*(np.stack(np.broadcast_arrays(*part)) for part in parts), self.rounding)
+        value, E = (np.stack(np.broadcast_arrays(*part)) for part in parts)
+        return Near(value, E, self.rounding)
 
     def zeros(self, value: Near) -> Near:
         return value.map(np.zeros_like)
