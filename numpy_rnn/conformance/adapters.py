@@ -14,7 +14,14 @@ from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import Report, described
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, LACKS, Abilities, port_arguments
+from numpy_rnn.conformance.ports.protocol import (
+    CAPABILITIES,
+    CHOICES,
+    LACKS,
+    SGD_LACKS,
+    Abilities,
+    port_arguments,
+)
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
 LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, and a multiple
@@ -33,7 +40,7 @@ TRIAL: dict[str, N] = {
     "O": 6,
     "K": 5,
 }  # the case on which layouts are tried
-REPEATS = 8  # of a wrong loss, which may be random
+ASSUMED = " assumed, as no layout gives the right loss"
 
 
 def refuse(name: str, found: Iterable[str], expected: str) -> None:
@@ -60,8 +67,7 @@ class Adapter:
         self.objective = Objective(nonlinearity, kind, reduction)
         has = {*self.objective}
         self.capabilities = tuple(each for each in CAPABILITIES if each in has)
-        choices = {*Objective._field_defaults.values(), "relu", "mean"}
-        others = tuple(each for each in LACKS if each in choices and each not in has)
+        others = tuple(each for each in CHOICES if each not in has)
         self.lacks = others + tuple(stated.get("lacks", ()))
 
     def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
@@ -75,28 +81,21 @@ class Adapter:
         self.lacks += tuple(name for name in names if name not in self.lacks)
 
     def find_way(self, ways: Iterable[tuple[str, dict[str, N]]]) -> bool:
-        """Set `way` to the first one with the right loss, or else to the first that computes one.
-
-        Returns whether the loss is right. Raises InputError if there is none, and if a loss is
-        random.
-        """
+        """Set `way` to the first with the right loss, or that computes one; whether it is right."""
         possible, failures = list[str](), list[str]()
         for self.way, fields in ways:
             recipe = Recipe(**TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1)
             recipe = recipe._replace(step=None, **fields)
             recipe = restricted(recipe, Abilities(self.capabilities, self.lacks))
             try:
-                loss = self._loss_of(recipe)
-                right = np.isclose(loss, window_update(recipe.case())["loss"], rtol=1e-3)
-                again = [] if right else [self._loss_of(recipe) for _ in range(REPEATS)]
+                with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+                    loss = self.window_update(**port_arguments(recipe.case()))["loss"]
+                    right = np.isclose(loss, window_update(recipe.case())["loss"], rtol=1e-3)
             except InputError:
                 raise
             except Exception as error:
                 failures.append(described(error))
                 continue
-            if not np.allclose(again, loss, rtol=1e-5, equal_nan=True):
-                noise = "leave dropout and other noise out"
-                raise InputError(f"{self.name} gives two losses for one window: {noise}")
             if right:
                 return True
             possible.append(self.way)
@@ -105,10 +104,6 @@ class Adapter:
             raise InputError(f"{self.name} cannot be called in any known way: {told}")
         self.way = possible[0]
         return False
-
-    def _loss_of(self, recipe: Recipe) -> float:
-        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            return float(self.window_update(**port_arguments(recipe.case()))["loss"])
 
 
 # Weights for rows, as in x W_xh, or for columns; the axes of inputs and targets, whose N is D or
@@ -123,12 +118,9 @@ class FunctionPort(Adapter):
     h_0 may be left out. params: the parameters by name, W_xh, W_hh, W_hy, b_h and b_y, or by
     `names`, as {"W_xh": "Wx"}. The gradients are a dict by the same names, also with a d before
     them, or follow the loss in this order. layout: one of LAYOUTS, with " last" where the target
-    is that of the last step alone; without it, they are tried on one case. classes: whether
-    inputs are classes; the targets of a cross-entropy always are.
-
-    step(params, gradients, learning_rate): the parameters after the step, or None if it changes
-    them in place; it gets what the function gets and returns. Without it, no step is checked.
-    Raises InputError if the function cannot be called in any layout.
+    is that of the last step alone; without it, they are tried on one case. classes: whether inputs
+    are classes. step(params, gradients, learning_rate): the parameters after the step, or None if
+    it changes them in place. Raises InputError if the function cannot be called in any layout.
     """
 
     def __init__(
@@ -159,8 +151,7 @@ class FunctionPort(Adapter):
         (self.way,), last = layouts, "last" in layouts[0]
         self.state(older_steps=not last, many_losses=last, batch="B" not in self.way.split()[1])
         self.state(bias=True not in is_right, no_biases=False not in is_right)
-        wrong = "" if any(is_right.values()) else " assumed, as no layout gives the right loss"
-        self.name += f" ({self.way}{wrong})"
+        self.name += f" ({self.way}{'' if any(is_right.values()) else ASSUMED})"
 
     def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
         """The loss, the gradients, and with a step the parameters after it."""
@@ -181,10 +172,9 @@ class FunctionPort(Adapter):
         own: N = gradients[0] if isinstance(gradients[0], Sequence | Mapping) else gradients
         if not isinstance(own, Mapping):
             own = {self.names[name]: gradient for name, gradient in zip(FIELDS, own)}
-        loss = self.factor * (loss if type(loss) is float else np.asarray(loss))
-        found = self._back(params, own, self.factor)
-        report: dict[str, N] = {"loss": loss}
-        report |= {"d" + name: gradient for name, gradient in found.items()}
+        found = self._back(params, own, self.factor).items()
+        report: dict[str, N] = {"d" + name: gradient for name, gradient in found}
+        report["loss"] = self.factor * (loss if type(loss) is float else np.asarray(loss))
         if self.step is None or learning_rate is None:
             return report
         after = self.step(theirs, own, self.factor * learning_rate)
@@ -193,17 +183,15 @@ class FunctionPort(Adapter):
     def _given(self, theta: np.ndarray) -> np.ndarray:
         """A parameter as the function takes it."""
         weights, _, state, *_ = self.way.split()
-        if theta.ndim == 2:
-            return theta.T if weights == "columns" else theta
-        return theta[:, None] if state == "HB" else theta
+        changed = theta.T if theta.ndim == 2 else theta[:, None]
+        return changed if (weights == "columns" if theta.ndim == 2 else state == "HB") else theta
 
     def _back(self, params: Report, arrays: Mapping[str, N], factor: float = 1.0) -> Report:
         """Arrays of the function by our names, in the shapes of the parameters."""
         found = {}
         for name, theta in params.items():
             keys = (self.names[name], "d" + self.names[name])
-            key = next((key for key in keys if key in arrays), None)
-            if key is None:
+            if not (key := next((key for key in keys if key in arrays), "")):
                 raise KeyError(f"{keys[0]} is not among the results {', '.join(map(str, arrays))}")
             array, shape = factor * np.asarray(arrays[key]), self._given(theta).shape
             if array.shape != shape:
@@ -213,12 +201,7 @@ class FunctionPort(Adapter):
         return found
 
 
-function_port = FunctionPort
-
-
-def jax_port(
-    loss: Callable[..., N], name: str = "half_sum_of_squares", **options: N
-) -> FunctionPort:
+def jax_port(loss: Callable[..., N], name: str = "half_sum_of_squares", **options: N) -> Adapter:
     """A port of a loss in JAX, `loss(params, x, target, h_0)`; options: those of `function_port`.
 
     As JAX compiles for every shape, `sizes` is "few", four shapes, unless given.
@@ -226,31 +209,25 @@ def jax_port(
     import jax
 
     dtypes = ("float32", "float64") if jax.config.read("jax_enable_x64") else ("float32",)
-    options = {"sizes": "few", "dtypes": dtypes} | options
-    options = {"name": getattr(loss, "__name__", "loss")} | options
-    return FunctionPort(jax.jit(jax.value_and_grad(loss)), name, **options)
+    name_of = getattr(loss, "__name__", "loss")
+    own: dict[str, N] = {"sizes": "few", "dtypes": dtypes, "name": name_of} | options
+    return FunctionPort(jax.jit(jax.value_and_grad(loss)), name, **own)
 
 
 PARTS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
 TORCH_LOSSES = {"MSELoss": ("mse", "sum_of_squares"), **dict.fromkeys(
     ("CrossEntropyLoss", "NLLLoss"), ("mean_cross_entropy", "cross_entropy"))}  # fmt: skip
-OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay")
 HARMLESS = ("RNN", "RNNCell", "Linear", "Identity", "Flatten", "LogSoftmax", "Sequential")
-EXPECTED = (
-    "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or none;"
-    " leave other parts out, or use function_port"
-)
-MAKER_SIZES = {"D": 3, "H": 4, "O": 6}
+EXPECTED = "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or none"
 
 
 class TorchPort(Adapter):
     """A port of a module with one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear.
 
-    The module is called with x and the initial state, or with x alone, and returns the outputs,
-    of all steps or of the last one, or a tuple that begins with them. Whether x is (T, B, D) or
-    (B, T, D), and the state (B, H) or (1, B, H), is tried on one case. In place of a module, a
-    class or function that makes it from D, H and O lets the sizes vary. The second hidden bias,
-    bias_hh, is set to zero and not trained.
+    The module gets x and the initial state, or x alone, and returns the outputs, of all steps or
+    of the last one, or a tuple that begins with them. Whether x is (T, B, D) or (B, T, D), and the
+    state (B, H) or (1, B, H), is tried on one case. A class or function that makes the module from
+    D, H and O lets the sizes vary. The second hidden bias, bias_hh, is zero and not trained.
 
     loss: an nn.MSELoss, an nn.CrossEntropyLoss, an nn.NLLLoss of a module that ends with
     log_softmax, or any function of outputs and target that is named in `loss_name`. optimizer:
@@ -270,11 +247,17 @@ class TorchPort(Adapter):
         self.loss_function = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
         self.make = (lambda D, H, O: module) if is_module else module
         self.label = stated.pop("name", type(module).__name__ if is_module else module.__name__)
-        _, rnn, out = self._parts(tuple(MAKER_SIZES.values()))
+        _, rnn, out = self._parts(tuple(TRIAL[letter] for letter in "DHO"))
         fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
         if is_module:
             stated = {"sizes": [fixed | dict(stated.get("sizes", {}))]} | stated
-        super().__init__(self.label, self._loss_name(loss_name), rnn.nonlinearity, stated)
+        kind, expected = type(self.loss_function).__name__, f"nn.{', nn.'.join(TORCH_LOSSES)}"
+        if kind in TORCH_LOSSES:
+            loss_name = TORCH_LOSSES[kind][self.loss_function.reduction == "sum"]
+        elif loss_name is None:
+            expected += ", or a function with its loss_name"
+            raise InputError(f"{self.label}: the loss {kind} is not known: expected {expected}")
+        super().__init__(self.label, loss_name, rnn.nonlinearity, stated)
         if self.optimizer is not None:
             made = type(self.optimizer(rnn.parameters(), lr=0.5))
             is_own = made is torch.optim.SGD or not made.__module__.startswith("torch.")
@@ -286,19 +269,7 @@ class TorchPort(Adapter):
         is_right = self.find_way(cases)
         self.state(bias=not rnn.bias, no_biases=rnn.bias, step=not self.optimizer)
         self.state(h_0=self.way.endswith("none"), many_losses=self.last_alone)
-        axes, state = self.way.split()
-        wrong = "" if is_right else " assumed, as no layout gives the right loss"
-        self.name += f" (x {axes}, state {state}{wrong})"
-
-    def _loss_name(self, loss_name: str | None) -> str:
-        """The name of the loss."""
-        kind = type(self.loss_function).__name__
-        if kind in TORCH_LOSSES:
-            return TORCH_LOSSES[kind][self.loss_function.reduction == "sum"]
-        expected = f"nn.{', nn.'.join(TORCH_LOSSES)}, or a function with its loss_name"
-        if loss_name is None:
-            raise InputError(f"{self.label}: the loss {kind} is not known: expected {expected}")
-        return loss_name
+        self.name += " (x {}, state {}{})".format(*self.way.split(), "" if is_right else ASSUMED)
 
     def _parts(self, sizes: tuple[int, ...]) -> tuple[N, N, N]:
         """The module of these sizes, its RNN and its nn.Linear."""
@@ -311,24 +282,21 @@ class TorchPort(Adapter):
         return self.modules[sizes], rnn, next(p for p in parts if isinstance(p, nn.Linear))
 
     def _foreign_parts(self, module: N) -> Iterator[str]:
-        """Names of the parts of a module that the definition does not have."""
-        kinds = Counter(type(part).__name__ for part in module.modules() if self._is_layer(part))
-        foreign = [kind for kind in kinds if kind not in HARMLESS]
-        yield from (f"nn.{kind}" for kind in foreign)
-        for words, count in {
-            "nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"], "nn.Linear": kinds["Linear"]
-        }.items():  # fmt: skip
+        """Names of the parts, but containers, losses and dropout of 0, that are none of ours."""
+        parts = [part for part in module.modules() if type(part).__module__.startswith("torch.nn")]
+        layers = [
+            part for part in parts if not (hasattr(part, "reduction") or any(part.children()))
+        ]
+        kinds = Counter(type(part).__name__ for part in layers if getattr(part, "p", None) != 0)
+        foreign = [f"nn.{kind}" for kind in kinds if kind not in HARMLESS]
+        counts = {"nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"]}
+        for words, count in (counts | {"nn.Linear": kinds["Linear"]}).items():
             if count > 1 or not (count or foreign):
                 yield f"{count or 'no'} {words}"
-        for part in module.modules():
-            for name, usual in {"num_layers": 1, "bidirectional": False}.items():
-                if getattr(part, name, usual) != usual:
-                    yield f"{name}={getattr(part, name)}"
-
-    def _is_layer(self, part: N) -> bool:
-        """Whether torch made the part, and it is no container, no loss, and not without effect."""
-        is_torch, is_loss = type(part).__module__.startswith("torch.nn"), hasattr(part, "reduction")
-        return is_torch and not (is_loss or any(part.children()) or getattr(part, "p", None) == 0)
+        yield from foreign
+        for name, usual in {"num_layers": 1, "bidirectional": False}.items():
+            for value in {getattr(part, name, usual) for part in layers} - {usual}:
+                yield f"{name}={value}"
 
     def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
         """The loss, autograd's gradients, and the parameters after the optimizer's step."""
@@ -367,7 +335,7 @@ class TorchPort(Adapter):
             torch.nn.utils.clip_grad_norm_(own.values(), options["max_norm"])
         elif options.get("max_value") is not None:
             torch.nn.utils.clip_grad_value_(own.values(), options["max_value"])
-        used = {name: options[name] for name in OPTIONS if options.get(name)}
+        used = {name: options[name] for name in SGD_LACKS[:4] if options.get(name)}
         optimizer = self.optimizer(own.values(), lr=options["learning_rate"], **used)
         for name, v in (options.get("velocity") or {}).items():
             optimizer.state[own[name]]["momentum_buffer"] = torch.tensor(v.T).contiguous()
@@ -378,4 +346,4 @@ class TorchPort(Adapter):
         return own | {"v" + name: buffer for name, buffer in buffers.items()}
 
 
-torch_port = TorchPort
+function_port, torch_port = FunctionPort, TorchPort

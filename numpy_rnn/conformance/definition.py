@@ -231,9 +231,6 @@ def update(
     return after
 
 
-# -- a run ----------------------------------------------------------------------------------------
-
-
 class Recorded(NamedTuple):
     """One update of a run: its place, the initial state of its window, and its report."""
 

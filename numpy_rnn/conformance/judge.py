@@ -180,9 +180,6 @@ def finite_part(recorded: RecordedRun) -> RecordedRun:
     return recorded if first == len(steps) else recorded.first(first)
 
 
-# -- stacked updates ------------------------------------------------------------------------------
-
-
 def stacks(recorded: RecordedRun) -> Iterator[Stack]:
     """The updates of a run, stacked by their kinds, as many at a time as memory allows."""
     kinds, params = _kinds(recorded), present(recorded.run.params)
@@ -316,9 +313,6 @@ def _first_divergence(updates: Arrays, stack: Stack, check: Check) -> Divergence
 
 def _place(updates: Arrays, index: int) -> tuple[int, int]:
     return int(updates["epoch"][index]), int(updates["number"][index])
-
-
-# -- continuity from update to update -------------------------------------------------------------
 
 
 def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Divergence]:

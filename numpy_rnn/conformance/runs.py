@@ -115,9 +115,6 @@ def is_bounded(run: Run) -> bool:
     return all((np.abs(v) < MAX_MAGNITUDE).all() for report in reports for v in report)
 
 
-# -- ports ----------------------------------------------------------------------------------------
-
-
 class PortSource:
     """A port whose runs are judged: it is called once per update, and may be asked more windows."""
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from numpy_rnn.common.errors import InputError, one_line
-from numpy_rnn.common.format import join_names
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import TENSORS, case_sizes, equations, is_classes, parameters_from
@@ -52,9 +51,11 @@ class Finding(AssertionError):
     """A port exceeds a bound that a correct port never exceeds: the first tensor and element."""
 
     def __init__(self, head: str, numbers: str, where: str, place: "Place", hint: str = ""):
-        self.tensor, self.where, self.place, self.hint = head.split()[0], where, place, hint
-        first = f"WRONG {head}" + (f": {hint}" if hint else "")
-        super().__init__("\n  ".join((first, numbers, where)))
+        self.tensor, self.place, self.hint = head.split()[0], place, hint
+        self.head, self.lines = head, f"{numbers}\n  {where}"
+
+    def __str__(self) -> str:
+        return f"WRONG {self.head}{': ' * bool(self.hint)}{self.hint}\n  {self.lines}"
 
 
 class Place(NamedTuple):
@@ -87,9 +88,6 @@ class Tally:
         self.note(other.low)
         self.note(other.high)
         self.estimated, self.lost = self.estimated + other.estimated, self.lost + other.lost
-
-
-# -- cases --------------------------------------------------------------------------------------
 
 
 def place_of(recipe: Recipe) -> Place:
@@ -148,9 +146,6 @@ def smaller(recipe: Recipe, port: Port) -> Iterator[Recipe]:
         yield restricted(plain._replace(T=T, B=1, D=1, H=2, O=O, K=T), has)
 
 
-# -- checks -------------------------------------------------------------------------------------
-
-
 def check_window(
     port: Port, level: str, place: Place, tally: Tally | None = None
 ) -> Finding | None:
@@ -165,20 +160,15 @@ def check_window(
         if not (ratio <= 1).all():
             at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
             arrays = report[name], found[name].expected, found[name].allowed, ratio
-            numbers = (float(each[at]) for each in np.broadcast_arrays(*arrays))
+            reported, expected, allowed, times = (
+                float(each[at]) for each in np.broadcast_arrays(*arrays)
+            )
             ids = equations(name, place.case.objective, place.case.step)
             bound = "estimate of rounding" if found[name].estimated.any() else "rounding bound"
-            text = numbers_of(f"{name}{list(at) or ''}", bound, *numbers)
+            text = f"{name}{list(at) or ''} is {reported:.9g}, expected {expected:.9g}; the"
+            text += f" difference is {times:.3g} times the {bound} {allowed:.2g}"
             return Finding(f"{name} ({ids})", text, f"{level}, {place.name}", place)
     return None
-
-
-def numbers_of(
-    element: str, bound: str, reported: float, expected: float, allowed: float, ratio: float
-) -> str:
-    """An element, both numbers and the bound."""
-    difference = f"the difference is {ratio:.3g} times the {bound} {allowed:.2g}"
-    return f"{element} is {reported:.9g}, expected {expected:.9g}; {difference}"
 
 
 def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None:
@@ -194,20 +184,16 @@ def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None
     tally.lost += Counter(judgement.lost)
     if (first := judgement.first) is None:
         return None
-    bound = "estimate of rounding" if first.is_estimated else "rounding bound"
-    element = f"{first.tensor}{list(first.element) or ''}"
-    numbers = first.reported, first.expected, first.allowed, first.ratio
-    update = f"epoch {first.epoch}, update {first.number}"
-    where = f"L3, {update} of random_run(RandomDraw({seed}), {dtype!r}, abilities(port))"
+    where = f"L3, random_run(RandomDraw({seed}), {dtype!r}, abilities(port))"
     place = Place(single_update(recorded, recorded.update_index(first))[0], None, where)
     head, hint = f"{first.tensor} ({first.equation})", hint_for_run(recorded, first)
-    return Finding(head, numbers_of(element, bound, *numbers), where, place, hint)
+    return Finding(head, first.message(), where, place, hint)
 
 
 def check_port(
     port: Port, level: str, dtype: str, seed: int = 0, examples: int | None = None
 ) -> Tally:
-    """Check a port on random cases. Raises Finding at the smallest wrong case that is found.
+    """Check a port on random cases. Raises Finding at the first that is wrong.
 
     L1: every stage within its own rounding. L2: every result within what rounding allows of a
     whole window. L3: several updates in a row, each from its actual start. Raises PortFault
@@ -242,8 +228,8 @@ def explained(port: Port, level: str, found: Finding) -> Finding:
     recipes = smaller(found.place.recipe, port) if found.place.recipe else iter(())
     small = (wrong_case(port, level, each, found) for each in recipes)
     found = next(filter(None, small), found)
-    head, numbers, where = str(found).split("\n  ")
-    return Finding(head.removeprefix("WRONG "), numbers, where, found.place, hint)
+    found.hint = hint
+    return found
 
 
 def wrong_case(port: Port, level: str, recipe: Recipe, found: Finding) -> Finding | None:
@@ -253,9 +239,6 @@ def wrong_case(port: Port, level: str, recipe: Recipe, found: Finding) -> Findin
         if other and TENSORS.index(other.tensor) <= TENSORS.index(found.tensor):
             return other
     return None
-
-
-# -- pytest -------------------------------------------------------------------------------------
 
 
 class Suite:
@@ -342,8 +325,7 @@ class Suite:
             line += f"; {estimated} checks by an estimate of rounding, not a proven bound"
         terminalreporter.write_line(line)
         if lost := +tally.lost:
-            names = join_names([f"{name} ({count})" for name, count in lost.items()])
-            terminalreporter.write_line(f"lost to rounding in some windows: {names}")
+            terminalreporter.write_line(f"lost to rounding in some windows: {', '.join(lost)}")
 
 
 def _shape(shape: Mapping[str, int]) -> str:

@@ -224,9 +224,6 @@ class Bounds(Arithmetic):
         return self.rounding.near(s, (g.E + own) / r_low + self.flushes(1))
 
 
-# -- losses ---------------------------------------------------------------------------------------
-
-
 class Terms(NamedTuple):
     """The operands of a loss: outputs and targets (K, ..., B, O), and the divisor N of (L2)."""
 

@@ -33,7 +33,7 @@ MANY = 12  # updates that are looked at
 BEFORE = {"loss", "a", "h", "y"}  # the backward pass
 SIZES = [dict(zip("TBDHOK", sizes)) for sizes in ((11, 3, 2, 4, 5, 7), (7, 2, 3, 5, 4, 4))]
 Candidate = tuple[str, Callable[[Any], bool]]  # words, and whether they explain a Fit
-KEPT = "another answer to the same case, as if gradients or states were kept from call to call"
+KEPT = "another answer to the same case: noise, or gradients or states kept from call to call"
 
 
 def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
