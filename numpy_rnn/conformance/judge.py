@@ -218,7 +218,6 @@ def _stack(recorded: RecordedRun, chosen: Array) -> Stack:
     sizes, rate = cases.case_sizes(run), np.asarray(step.learning_rate)
 
     def rows(first_step: Array, steps: int) -> Array:
-        """Indices (steps, n)."""
         return first_step + np.arange(steps)[:, None]
 
     def series(array: Array, size: int) -> Array:

@@ -53,7 +53,6 @@ class RandomDraw:
         return int(self.generator.integers(low, high, endpoint=True))
 
     def choice(self, options: Sequence[T]) -> T:
-        """One of the options."""
         return options[self.integer(0, len(options) - 1)]
 
     def one_in(self, n: int) -> bool:
@@ -91,7 +90,6 @@ class Recipe(NamedTuple):
         return _call(self)
 
     def case(self) -> WindowCase:
-        """The case."""
         generator, (nonlinearity, loss, _) = np.random.default_rng(self.seed), self.objective
         T, B, D, H, O, K = self[:6]
         params = self._parameters(generator)

@@ -41,7 +41,6 @@ class RecordedRun(NamedTuple):
     of: Definition = DEFINITION  # its schedule
 
     def first(self, count: int) -> "RecordedRun":
-        """The first updates."""
         rows = int((self.updates["stop"] - self.updates["start"])[:count].sum())
         updates = {n: v[: rows if n in ROWS else count] for n, v in self.updates.items()}
         return self._replace(updates=updates)
@@ -52,7 +51,6 @@ class RecordedRun(NamedTuple):
         return int(np.argmax((epoch == place.epoch) & (number == place.number)))
 
     def window(self, index: int) -> Window:
-        """The reported window of an update."""
         return Window(*(int(self.updates[name][index]) for name in Window._fields))
 
     @property
@@ -87,7 +85,6 @@ class Recorder:
             self.columns.setdefault(name, []).append(value)
 
     def recorded(self, of: Definition = DEFINITION) -> RecordedRun:
-        """The run with its updates so far."""
         joined = {name: _joined(name, values) for name, values in self.columns.items()}
         return RecordedRun(self.run, joined, of)
 
@@ -101,7 +98,6 @@ def _joined(name: str, values: list[Any]) -> NumpyArray:
 
 
 def record(run: Run, updates: Iterable[Recorded], of: Definition = DEFINITION) -> RecordedRun:
-    """The recorded run of these updates."""
     recorder = Recorder(run)
     for each in updates:
         recorder.append_report(each)

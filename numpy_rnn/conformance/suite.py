@@ -74,7 +74,6 @@ class Tally:
         self.judged, self.estimated, self.lost = Counter[str](), Counter[str](), Counter[str]()
 
     def note(self, sizes: Mapping[str, int], checks: Iterable[Check] = ()) -> None:
-        """Note the checks of one window."""
         for letter, size in sizes.items():
             self.low[letter] = min(size, self.low.get(letter, size))
             self.high[letter] = max(size, self.high.get(letter, size))
@@ -84,14 +83,12 @@ class Tally:
             self.judged[check.tensor] += int((~np.asarray(check.lost)).sum())
 
     def add(self, other: "Tally") -> None:
-        """Add those of another test."""
         self.note(other.low)
         self.note(other.high)
         self.estimated, self.lost = self.estimated + other.estimated, self.lost + other.lost
 
 
 def place_of(recipe: Recipe) -> Place:
-    """The place of a recipe."""
     return Place(recipe.case(), recipe, repr(recipe))
 
 
@@ -262,7 +259,6 @@ class Suite:
         self.only = levels
 
     def option(self, name: str) -> Any:
-        """The value of --elman-NAME."""
         return self.config.getoption(f"elman_{name}")
 
     def _port(self) -> Any:

@@ -111,7 +111,6 @@ class Trace(Recorder):
 
 
 def trace_arrays(recorded: RecordedRun) -> Arrays:
-    """The arrays of a trace file."""
     run, keywords = recorded.run, recorded.run.options.keywords().items()
     options = {n: v if isinstance(v, str | None) else np.asarray(v).tolist() for n, v in keywords}
     head = {"format": np.bytes_(FORMAT), "configuration": np.bytes_(json.dumps(options))}

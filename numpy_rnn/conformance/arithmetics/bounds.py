@@ -141,7 +141,6 @@ class Bounds(Arithmetic):
         return dh * self.rounding.near(D, np.maximum(by_h, by_a) + self.flushes(1))
 
     def loss_and_error(self, y: Near, target: Near, objective: Objective) -> tuple[Near, Near]:
-        """The bounds of the losses below."""
         bound = choose(LOSSES, objective.loss, "loss with a bound")
         divisions = choose({"sum": 0, "mean": 2}, objective.reduction, "reduction")
         terms = Terms(y, target, divisor(y.shape, objective), divisions)

@@ -108,7 +108,6 @@ class Near:
         return Near(f(self.value), f(self.E), self.of)
 
     def reshape(self, *shape: int) -> "Near":
-        """The same numbers in another shape."""
         return self.map(lambda array: array.reshape(shape))
 
     def __getitem__(self, index: slice) -> "Near":

@@ -30,7 +30,6 @@ class Mutant(NamedTuple):
 
     @property
     def definition(self) -> Definition:
-        """The definition with the mistake."""
         return Definition(**self.equations)
 
     @property
@@ -100,13 +99,11 @@ def loss(change: Equation, only: str = "") -> Equations:
 
 
 def reduced(reduction: str) -> Equations:
-    """The loss by this reduction."""
     return changed("loss_and_error", given=lambda n, y, z, objective: (
         n, y, z, objective._replace(reduction=reduction)))  # fmt: skip
 
 
 def of_steps(part: slice, L, dy, n, y, z, objective):
-    """The loss of a part of the steps."""
     dy = np.zeros_like(y)
     L, dy[part] = right.loss_and_error(n, y[part], z[part], objective)
     return L, dy
@@ -212,7 +209,6 @@ class Loop:
 
 
 def in_loop(equation: str, **options: bool) -> Equations:
-    """One of these mistakes."""
     loop = Loop(**options)
     return {name: getattr(loop, name) for name in ("carried_state", equation)}
 
