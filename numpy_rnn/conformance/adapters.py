@@ -5,16 +5,23 @@ import itertools
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import NONLINEARITY_NAMES, LossName, Objective, Reduction
+from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import window_update
-from numpy_rnn.conformance.ports.port import Report, described, user_frame
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, LACKS, Abilities, port_arguments
+from numpy_rnn.conformance.ports.port import Report, described
+from numpy_rnn.conformance.ports.protocol import (
+    CAPABILITIES,
+    CHOICES,
+    LACKS,
+    SGD_LACKS,
+    Abilities,
+    port_arguments,
+)
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
 LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, and a multiple
@@ -25,7 +32,7 @@ LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, a
     "cross_entropy": ("cross_entropy", "sum", 1.0),
     "mean_cross_entropy": ("cross_entropy", "mean", 1.0),
 }
-TRIAL: dict[str, Any] = {
+TRIAL: dict[str, N] = {
     "T": 5,
     "B": 2,
     "D": 3,
@@ -33,37 +40,24 @@ TRIAL: dict[str, Any] = {
     "O": 6,
     "K": 5,
 }  # the case on which layouts are tried
-REPEATS = 8  # of a wrong loss, which may be random
-ADVICE = {  # what to do about parts of models, by a part of their names
-    "Norm": "leave the normalisation out",
-    "Embedding": "leave the Embedding out, and let x be its output",
-    "Softmax": "leave the softmax out: the suite's cross-entropy has one of its own",
-    "bidirectional": "check each direction alone",
-    "num_layers": "check each layer alone",
-    "Dropout": "leave dropout out",
-    "optim": "use SGD for the check",
-    "no ": "a cell written by hand is checked by function_port",
-}
+ASSUMED = " assumed, as no layout gives the right loss"
 
 
 def refuse(name: str, found: Iterable[str], expected: str) -> None:
     """Raise InputError if a model has parts that its adapter does not take."""
     if parts := list(dict.fromkeys(found)):
-        advice = (next((ADVICE[key] for key in ADVICE if key in part), "") for part in parts)
-        what_to_do = "".join(f"; {each}" for each in dict.fromkeys(advice) if each)
-        raise InputError(f"{name} has {', '.join(parts)}: expected {expected}{what_to_do}")
+        raise InputError(f"{name} has {', '.join(parts)}: expected {expected}")
 
 
 class Adapter:
     """A port with one nonlinearity and one loss. stated: name, lacks, sizes, as of any port."""
 
     dtypes: Sequence[str] = ("float32", "float64")
-    sizes: Any = ()
+    sizes: object = ()
     cases: Sequence[Report] = ()
-
     capabilities: tuple[str, ...]
 
-    def __init__(self, name: str, loss: str, nonlinearity: Any, stated: Mapping[str, Any]):
+    def __init__(self, name: str, loss: str, nonlinearity: N, stated: Mapping[str, N]):
         for given, known in ((loss, tuple(LOSSES)), (nonlinearity, NONLINEARITY_NAMES)):
             if given not in known:
                 raise InputError(f"{name}: {given!r} is not known: expected {', '.join(known)}")
@@ -73,13 +67,10 @@ class Adapter:
         self.objective = Objective(nonlinearity, kind, reduction)
         has = {*self.objective}
         self.capabilities = tuple(each for each in CAPABILITIES if each in has)
-        choices = {*Objective._field_defaults.values(), "relu", "mean"}
-        others = tuple(each for each in LACKS if each in choices and each not in has)
+        others = tuple(each for each in CHOICES if each not in has)
         self.lacks = others + tuple(stated.get("lacks", ()))
 
-    def window_update(
-        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
-    ) -> Report:
+    def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
         """The report of the code, which every adapter has."""
         raise NotImplementedError
 
@@ -89,47 +80,31 @@ class Adapter:
         names = (name if name in LACKS else name.replace("_", " ") for name in given)
         self.lacks += tuple(name for name in names if name not in self.lacks)
 
-    def find_way(self, ways: Iterable[tuple[str, dict[str, Any]]]) -> bool:
-        """Set `way` to the first one with the right loss, or else to the first that computes one.
-
-        Returns whether the loss is right. Raises InputError if there is none, and if a loss is
-        random.
-        """
-        possible, failures = [], dict[str, float]()
+    def find_way(self, ways: Iterable[tuple[str, dict[str, N]]]) -> bool:
+        """Set `way` to the first with the right loss, or that computes one; whether it is right."""
+        possible, failures = list[str](), list[str]()
         for self.way, fields in ways:
             recipe = Recipe(**TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1)
             recipe = recipe._replace(step=None, **fields)
             recipe = restricted(recipe, Abilities(self.capabilities, self.lacks))
             try:
-                loss = self._loss_of(recipe)
-                right = np.isclose(loss, window_update(recipe.case())["loss"], rtol=1e-3)
-                again = [] if right else [self._loss_of(recipe) for _ in range(REPEATS)]
+                with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+                    loss = self.window_update(**port_arguments(recipe.case()))["loss"]
+                    right = np.isclose(loss, window_update(recipe.case())["loss"], rtol=1e-3)
             except InputError:
                 raise
-            except Exception as error:  # the one that came farthest is told first
-                line = getattr(user_frame(error), "lineno", np.inf)
-                failures[described(error)] = line
+            except Exception as error:
+                failures.append(described(error))
                 continue
-            if not np.allclose(again, loss, rtol=1e-5, equal_nan=True):
-                noise = "leave dropout and other noise out"
-                raise InputError(f"{self.name} gives two losses for one window: {noise}")
             if right:
                 return True
             possible.append(self.way)
         if not possible:
-            told = one_line(
-                "; ".join(sorted(failures, key=failures.__getitem__, reverse=True)), 600
-            )
+            told = one_line("; ".join(dict.fromkeys(failures)), 600)
             raise InputError(f"{self.name} cannot be called in any known way: {told}")
         self.way = possible[0]
         return False
 
-    def _loss_of(self, recipe: Recipe) -> float:
-        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            return float(self.window_update(**port_arguments(recipe.case()))["loss"])
-
-
-# -- functions ----------------------------------------------------------------------------------
 
 # Weights for rows, as in x W_xh, or for columns; the axes of inputs and targets, whose N is D or
 # O; those of the state.
@@ -143,19 +118,16 @@ class FunctionPort(Adapter):
     h_0 may be left out. params: the parameters by name, W_xh, W_hh, W_hy, b_h and b_y, or by
     `names`, as {"W_xh": "Wx"}. The gradients are a dict by the same names, also with a d before
     them, or follow the loss in this order. layout: one of LAYOUTS, with " last" where the target
-    is that of the last step alone; without it, they are tried on one case. classes: whether
-    inputs are classes; the targets of a cross-entropy always are.
-
-    step(params, gradients, learning_rate): the parameters after the step, or None if it changes
-    them in place; it gets what the function gets and returns. Without it, no step is checked.
-    Raises InputError if the function cannot be called in any layout.
+    is that of the last step alone; without it, they are tried on one case. classes: whether inputs
+    are classes. step(params, gradients, learning_rate): the parameters after the step, or None if
+    it changes them in place. Raises InputError if the function cannot be called in any layout.
     """
 
     def __init__(
-        self, function: Callable[..., Any], loss: str = "half_sum_of_squares",
-        nonlinearity: str = "tanh", *, step: Callable[..., Any] | None = None,
+        self, function: Callable[..., N], loss: str = "half_sum_of_squares",
+        nonlinearity: str = "tanh", *, step: Callable[..., N] | None = None,
         classes: bool = False, layout: str | None = None, names: Mapping[str, str] | None = None,
-        **stated: Any,
+        **stated: N,
     ):  # fmt: skip
         name = str(getattr(function, "__name__", "function"))
         super().__init__(stated.pop("name", name), loss, nonlinearity, stated)
@@ -179,17 +151,14 @@ class FunctionPort(Adapter):
         (self.way,), last = layouts, "last" in layouts[0]
         self.state(older_steps=not last, many_losses=last, batch="B" not in self.way.split()[1])
         self.state(bias=True not in is_right, no_biases=False not in is_right)
-        wrong = "" if any(is_right.values()) else " assumed, as no layout gives the right loss"
-        self.name += f" ({self.way}{wrong})"
+        self.name += f" ({self.way}{'' if any(is_right.values()) else ASSUMED})"
 
-    def window_update(
-        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
-    ) -> Report:
+    def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
         """The loss, the gradients, and with a step the parameters after it."""
         learning_rate = options.get("learning_rate")
         _, axes, state, *last = self.way.split()
 
-        def laid_out(array: Any, letters: str) -> Any:
+        def laid_out(array: N, letters: str) -> N:
             """An array with these axes as the function takes it."""
             if "B" not in axes:
                 array, letters = array.take(0, letters.index("B")), letters.replace("B", "")
@@ -200,13 +169,12 @@ class FunctionPort(Adapter):
         target = laid_out(target, axis[: target.ndim])
         theirs = {self.names[name]: self._given(theta) for name, theta in params.items()}
         loss, *gradients = self.function(*(theirs, x, target, h_0)[: self.arguments])
-        own: Any = gradients[0] if isinstance(gradients[0], Sequence | Mapping) else gradients
+        own: N = gradients[0] if isinstance(gradients[0], Sequence | Mapping) else gradients
         if not isinstance(own, Mapping):
             own = {self.names[name]: gradient for name, gradient in zip(FIELDS, own)}
-        loss = self.factor * (loss if type(loss) is float else np.asarray(loss))
-        found = self._back(params, own, self.factor)
-        report: dict[str, Any] = {"loss": loss}
-        report |= {"d" + name: gradient for name, gradient in found.items()}
+        found = self._back(params, own, self.factor).items()
+        report: dict[str, N] = {"d" + name: gradient for name, gradient in found}
+        report["loss"] = self.factor * (loss if type(loss) is float else np.asarray(loss))
         if self.step is None or learning_rate is None:
             return report
         after = self.step(theirs, own, self.factor * learning_rate)
@@ -215,17 +183,15 @@ class FunctionPort(Adapter):
     def _given(self, theta: np.ndarray) -> np.ndarray:
         """A parameter as the function takes it."""
         weights, _, state, *_ = self.way.split()
-        if theta.ndim == 2:
-            return theta.T if weights == "columns" else theta
-        return theta[:, None] if state == "HB" else theta
+        changed = theta.T if theta.ndim == 2 else theta[:, None]
+        return changed if (weights == "columns" if theta.ndim == 2 else state == "HB") else theta
 
-    def _back(self, params: Report, arrays: Mapping[str, Any], factor: float = 1.0) -> Report:
+    def _back(self, params: Report, arrays: Mapping[str, N], factor: float = 1.0) -> Report:
         """Arrays of the function by our names, in the shapes of the parameters."""
         found = {}
         for name, theta in params.items():
             keys = (self.names[name], "d" + self.names[name])
-            key = next((key for key in keys if key in arrays), None)
-            if key is None:
+            if not (key := next((key for key in keys if key in arrays), "")):
                 raise KeyError(f"{keys[0]} is not among the results {', '.join(map(str, arrays))}")
             array, shape = factor * np.asarray(arrays[key]), self._given(theta).shape
             if array.shape != shape:
@@ -235,12 +201,7 @@ class FunctionPort(Adapter):
         return found
 
 
-function_port = FunctionPort
-
-
-def jax_port(
-    loss: Callable[..., Any], name: str = "half_sum_of_squares", **options: Any
-) -> FunctionPort:
+def jax_port(loss: Callable[..., N], name: str = "half_sum_of_squares", **options: N) -> Adapter:
     """A port of a loss in JAX, `loss(params, x, target, h_0)`; options: those of `function_port`.
 
     As JAX compiles for every shape, `sizes` is "few", four shapes, unless given.
@@ -248,33 +209,25 @@ def jax_port(
     import jax
 
     dtypes = ("float32", "float64") if jax.config.read("jax_enable_x64") else ("float32",)
-    stated: dict[str, Any] = {
-        "sizes": "few",
-        "dtypes": dtypes,
-        "name": getattr(loss, "__name__", "loss"),
-    }
-    return FunctionPort(jax.jit(jax.value_and_grad(loss)), name, **stated | options)
+    name_of = getattr(loss, "__name__", "loss")
+    own: dict[str, N] = {"sizes": "few", "dtypes": dtypes, "name": name_of} | options
+    return FunctionPort(jax.jit(jax.value_and_grad(loss)), name, **own)
 
-
-# -- PyTorch ------------------------------------------------------------------------------------
 
 PARTS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
 TORCH_LOSSES = {"MSELoss": ("mse", "sum_of_squares"), **dict.fromkeys(
     ("CrossEntropyLoss", "NLLLoss"), ("mean_cross_entropy", "cross_entropy"))}  # fmt: skip
-OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay")
 HARMLESS = ("RNN", "RNNCell", "Linear", "Identity", "Flatten", "LogSoftmax", "Sequential")
 EXPECTED = "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or none"
-MAKER_SIZES = {"D": 3, "H": 4, "O": 6}
 
 
 class TorchPort(Adapter):
     """A port of a module with one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear.
 
-    The module is called with x and the initial state, or with x alone, and returns the outputs,
-    of all steps or of the last one, or a tuple that begins with them. Whether x is (T, B, D) or
-    (B, T, D), and the state (B, H) or (1, B, H), is tried on one case. In place of a module, a
-    class or function that makes it from D, H and O lets the sizes vary. The second hidden bias,
-    bias_hh, is set to zero and not trained.
+    The module gets x and the initial state, or x alone, and returns the outputs, of all steps or
+    of the last one, or a tuple that begins with them. Whether x is (T, B, D) or (B, T, D), and the
+    state (B, H) or (1, B, H), is tried on one case. A class or function that makes the module from
+    D, H and O lets the sizes vary. The second hidden bias, bias_hh, is zero and not trained.
 
     loss: an nn.MSELoss, an nn.CrossEntropyLoss, an nn.NLLLoss of a module that ends with
     log_softmax, or any function of outputs and target that is named in `loss_name`. optimizer:
@@ -283,22 +236,28 @@ class TorchPort(Adapter):
     """
 
     def __init__(
-        self, module: Any, loss: Any = None, loss_name: str | None = None, optimizer: Any = "SGD",
-        **stated: Any,
+        self, module: N, loss: N = None, loss_name: str | None = None, optimizer: N = "SGD",
+        **stated: N,
     ):  # fmt: skip
         import torch
 
         self.torch, is_module = torch, isinstance(module, torch.nn.Module)
-        self.modules = dict[tuple[int, ...], Any]()
+        self.modules = dict[tuple[int, ...], N]()
         self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
         self.loss_function = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
         self.make = (lambda D, H, O: module) if is_module else module
         self.label = stated.pop("name", type(module).__name__ if is_module else module.__name__)
-        _, rnn, out = self._parts(tuple(MAKER_SIZES.values()))
+        _, rnn, out = self._parts(tuple(TRIAL[letter] for letter in "DHO"))
         fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
         if is_module:
             stated = {"sizes": [fixed | dict(stated.get("sizes", {}))]} | stated
-        super().__init__(self.label, self._loss_name(loss_name), rnn.nonlinearity, stated)
+        kind, expected = type(self.loss_function).__name__, f"nn.{', nn.'.join(TORCH_LOSSES)}"
+        if kind in TORCH_LOSSES:
+            loss_name = TORCH_LOSSES[kind][self.loss_function.reduction == "sum"]
+        elif loss_name is None:
+            expected += ", or a function with its loss_name"
+            raise InputError(f"{self.label}: the loss {kind} is not known: expected {expected}")
+        super().__init__(self.label, loss_name, rnn.nonlinearity, stated)
         if self.optimizer is not None:
             made = type(self.optimizer(rnn.parameters(), lr=0.5))
             is_own = made is torch.optim.SGD or not made.__module__.startswith("torch.")
@@ -310,21 +269,9 @@ class TorchPort(Adapter):
         is_right = self.find_way(cases)
         self.state(bias=not rnn.bias, no_biases=rnn.bias, step=not self.optimizer)
         self.state(h_0=self.way.endswith("none"), many_losses=self.last_alone)
-        axes, state = self.way.split()
-        wrong = "" if is_right else " assumed, as no layout gives the right loss"
-        self.name += f" (x {axes}, state {state}{wrong})"
+        self.name += " (x {}, state {}{})".format(*self.way.split(), "" if is_right else ASSUMED)
 
-    def _loss_name(self, loss_name: str | None) -> str:
-        """The name of the loss."""
-        kind = type(self.loss_function).__name__
-        if kind in TORCH_LOSSES:
-            return TORCH_LOSSES[kind][self.loss_function.reduction == "sum"]
-        expected = f"nn.{', nn.'.join(TORCH_LOSSES)}, or a function with its loss_name"
-        if loss_name is None:
-            raise InputError(f"{self.label}: the loss {kind} is not known: expected {expected}")
-        return loss_name
-
-    def _parts(self, sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    def _parts(self, sizes: tuple[int, ...]) -> tuple[N, N, N]:
         """The module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
         if sizes not in self.modules:
@@ -334,29 +281,24 @@ class TorchPort(Adapter):
         rnn = next(part for part in parts if isinstance(part, nn.RNN | nn.RNNCell))
         return self.modules[sizes], rnn, next(p for p in parts if isinstance(p, nn.Linear))
 
-    def _foreign_parts(self, module: Any) -> Iterator[str]:
-        """Names of the parts of a module that the definition does not have."""
-        kinds = Counter(type(part).__name__ for part in module.modules() if self._is_layer(part))
-        foreign = [kind for kind in kinds if kind not in HARMLESS]
-        yield from (f"nn.{kind}" for kind in foreign)
-        for words, count in {
-            "nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"], "nn.Linear": kinds["Linear"]
-        }.items():  # fmt: skip
+    def _foreign_parts(self, module: N) -> Iterator[str]:
+        """Names of the parts, but containers, losses and dropout of 0, that are none of ours."""
+        parts = [part for part in module.modules() if type(part).__module__.startswith("torch.nn")]
+        layers = [
+            part for part in parts if not (hasattr(part, "reduction") or any(part.children()))
+        ]
+        kinds = Counter(type(part).__name__ for part in layers if getattr(part, "p", None) != 0)
+        foreign = [f"nn.{kind}" for kind in kinds if kind not in HARMLESS]
+        counts = {"nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"]}
+        for words, count in (counts | {"nn.Linear": kinds["Linear"]}).items():
             if count > 1 or not (count or foreign):
                 yield f"{count or 'no'} {words}"
-        for part in module.modules():
-            for name, usual in {"num_layers": 1, "bidirectional": False}.items():
-                if getattr(part, name, usual) != usual:
-                    yield f"{name}={getattr(part, name)}"
+        yield from foreign
+        for name, usual in {"num_layers": 1, "bidirectional": False}.items():
+            for value in {getattr(part, name, usual) for part in layers} - {usual}:
+                yield f"{name}={value}"
 
-    def _is_layer(self, part: Any) -> bool:
-        """Whether torch made the part, and it is no container, no loss, and not without effect."""
-        is_torch, is_loss = type(part).__module__.startswith("torch.nn"), hasattr(part, "reduction")
-        return is_torch and not (is_loss or any(part.children()) or getattr(part, "p", None) == 0)
-
-    def window_update(
-        self, params: Report, x: Any, target: Any, h_0: Any, **options: Any
-    ) -> Report:
+    def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
         """The loss, autograd's gradients, and the parameters after the optimizer's step."""
         torch = self.torch
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
@@ -386,14 +328,14 @@ class TorchPort(Adapter):
             report |= self._step(own, options)
         return {name: array.detach().numpy().T.copy() for name, array in report.items()}
 
-    def _step(self, own: dict[str, Any], options: dict[str, Any]) -> Any:
+    def _step(self, own: dict[str, N], options: dict[str, N]) -> N:
         """The parameters after the optimizer's step, and the velocities if there are any."""
         torch = self.torch
         if options.get("max_norm") is not None:
             torch.nn.utils.clip_grad_norm_(own.values(), options["max_norm"])
         elif options.get("max_value") is not None:
             torch.nn.utils.clip_grad_value_(own.values(), options["max_value"])
-        used = {name: options[name] for name in OPTIONS if options.get(name)}
+        used = {name: options[name] for name in SGD_LACKS[:4] if options.get(name)}
         optimizer = self.optimizer(own.values(), lr=options["learning_rate"], **used)
         for name, v in (options.get("velocity") or {}).items():
             optimizer.state[own[name]]["momentum_buffer"] = torch.tensor(v.T).contiguous()
@@ -404,4 +346,4 @@ class TorchPort(Adapter):
         return own | {"v" + name: buffer for name, buffer in buffers.items()}
 
 
-torch_port = TorchPort
+function_port, torch_port = FunctionPort, TorchPort

@@ -44,12 +44,21 @@ Named = dict[str, N]
 Params = Parameters[N]
 
 
+GRADIENTS = {  # the methods of the definition, by the parameters
+    "W_xh": "input_weights_gradient",
+    "W_hh": "recurrent_weights_gradient",
+    "W_hy": "output_weights_gradient",
+    "b_h": "hidden_bias_gradient",
+    "b_y": "output_bias_gradient",
+}
+
+
 class Tensors:
     """The tensors of a window by step. h has h[0] too; dh and da have zeros after the last step."""
 
     def __init__(self, x: Steps):
         self.x, self.steps = x, range(1, len(x) + 1)
-        self.a, self.h, self.y, self.dy, self.dh, self.da = ({} for _ in INTERMEDIATES)
+        self.a, self.h, self.y, self.dy, self.dh, self.da = (Steps() for _ in INTERMEDIATES)
 
 
 class Definition:
@@ -127,14 +136,8 @@ class Definition:
         for t in w.steps:
             n.see("dx", t, self.input_adjoint(n, w, p, t))
         n.see("dh_0", None, self.initial_state_adjoint(n, w, p))
-        gradients = {
-            "W_xh": self.input_weights_gradient,
-            "W_hh": self.recurrent_weights_gradient,
-            "W_hy": self.output_weights_gradient,
-            "b_h": self.hidden_bias_gradient,
-            "b_y": self.output_bias_gradient,
-        }
-        return {name: n.see("d" + name, None, gradients[name](n, w)) for name in present(p)}
+        sums = ((name, getattr(self, GRADIENTS[name])) for name in present(p))
+        return {name: n.see("d" + name, None, total(n, w)) for name, total in sums}
 
     # -- step -------------------------------------------------------------------------------------
 
@@ -228,9 +231,6 @@ def update(
     return after
 
 
-# -- a run ----------------------------------------------------------------------------------------
-
-
 class Recorded(NamedTuple):
     """One update of a run: its place, the initial state of its window, and its report."""
 
@@ -257,7 +257,8 @@ def train(
         return report, report["h"]
 
     (k1, k2, epochs), objective, step = run.options
-    T, params, velocity = len(run.x), run.params, run.velocity
+    T, params = len(run.x), run.params
+    velocity: N = run.velocity
     networks = params.W_hh.shape[: leading_axes(params)]
     states = {0: np.broadcast_to(run.h_0, (*networks, *run.h_0.shape[-2:]))}
     for epoch in range(1, epochs + 1):

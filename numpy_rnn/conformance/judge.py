@@ -17,6 +17,7 @@ import numpy as np
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Parameters, Window, tree_map
 from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import (
     BACKWARDS,
@@ -113,11 +114,10 @@ class Stack(NamedTuple):
         params, x, target, h_0, _, step, velocity = self.case
         rate = np.asarray(step.learning_rate)
         step = step._replace(learning_rate=float(one(rate) if rate.ndim else rate))
-        velocity = None if velocity is None else tree_map(one, velocity)
-        arrays = {"x": one(x, 1), "target": one(target, 1), "h_0": one(h_0)}
+        arrays: dict[str, N] = {"x": one(x, 1), "target": one(target, 1), "h_0": one(h_0)}
         single = self.case._replace(**arrays, params=tree_map(one, params), step=step)
         report = {name: one(v, int(name in ROWS)) for name, v in self.report.items()}
-        return single._replace(velocity=velocity), report
+        return single._replace(velocity=tree_map(one, velocity)), report
 
 
 def judge(
@@ -187,9 +187,6 @@ def finite_part(recorded: RecordedRun) -> RecordedRun:
     return recorded if first == len(steps) else recorded.first(first)
 
 
-# -- stacked updates ------------------------------------------------------------------------------
-
-
 def stacks(recorded: RecordedRun) -> Iterator[Stack]:
     """The updates of a run, stacked by their kinds, as many at a time as memory allows."""
     kinds, params = _kinds(recorded), present(recorded.run.params)
@@ -228,7 +225,6 @@ def _stack(recorded: RecordedRun, chosen: Array) -> Stack:
     sizes, rate = cases.case_sizes(run), np.asarray(step.learning_rate)
 
     def rows(first_step: Array, steps: int) -> Array:
-        """Indices (steps, n)."""
         return first_step + np.arange(steps)[:, None]
 
     def series(array: Array, size: int) -> Array:
@@ -250,7 +246,7 @@ def _stack(recorded: RecordedRun, chosen: Array) -> Stack:
         h_0=updates["initial"][chosen],
         objective=run.options.objective,
         step=step._replace(learning_rate=rate[None]) if rate.ndim else step,
-        velocity=before("v", run.velocity) if has_velocity else None,
+        velocity=before("v", run.velocity) if has_velocity else None,  # type: ignore[arg-type]
     )
     names = [name for name in cases.SHAPES if name in updates]
     return Stack(
@@ -312,18 +308,17 @@ def _first_divergence(updates: Arrays, stack: Stack, check: Check) -> Divergence
     if name in ROWS:  # (*E, T, B, N): the step first, from the last one where it runs backwards
         elements.sort(key=lambda element: element[-3] * (-1 if name in BACKWARDS else 1))
     element, update, step = elements[0], chosen[index], None
-    numbers = [float(array[index, *element]) for array in arrays]
+    numbers: N = [float(array[index, *element]) for array in arrays]
     if name in ROWS:
         step, element = element[-3] + 1, element[:-3] + element[-2:]
     place, is_estimated = _place(updates, update), bool(np.any(check.estimated))
-    return Divergence(*place, name, step, tuple(element), *numbers, is_estimated=is_estimated)
+    return Divergence(*place, name, step, tuple(element), *numbers)._replace(
+        is_estimated=is_estimated
+    )
 
 
 def _place(updates: Arrays, index: int) -> tuple[int, int]:
     return int(updates["epoch"][index]), int(updates["number"][index])
-
-
-# -- continuity from update to update -------------------------------------------------------------
 
 
 def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Divergence]:

@@ -57,7 +57,6 @@ TYPES = {"examples": whole(1), "seed": whole(0), "sizes": sizes, "timeout": seco
 
 
 def pytest_addoption(parser):
-    """Add the options."""
     add = parser.getgroup("elman", "equivalence suite (numpy_rnn.conformance)").addoption
     for name, (metavar, text) in OPTIONS.items():
         add(f"--elman-{name}", metavar=metavar, help=text, type=TYPES.get(name, str))

@@ -9,7 +9,7 @@ instructions.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from numpy_rnn.common.records import (
     Schedule,
     Step,
 )
-from numpy_rnn.conformance.arithmetics.arithmetic import nonlinearity_of
+from numpy_rnn.conformance.arithmetics.arithmetic import N, nonlinearity_of
 from numpy_rnn.conformance.case import WindowCase, initial_state, parameters_from, present
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING, Abilities
 
@@ -35,6 +35,8 @@ LARGE_SIZES = {"T": (17, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (
 SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
 SCALES = (10.0, 100.0, 1000.0)  # of unscaled data
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
+
+PLAIN: dict[str, N] = {"logits": 1.0, "saturated": False, "silent": False, "subnormal": False}
 
 T = TypeVar("T")
 
@@ -50,7 +52,6 @@ class RandomDraw:
         return int(self.generator.integers(low, high, endpoint=True))
 
     def choice(self, options: Sequence[T]) -> T:
-        """One of the options."""
         return options[self.integer(0, len(options) - 1)]
 
     def one_in(self, n: int) -> bool:
@@ -88,7 +89,6 @@ class Recipe(NamedTuple):
         return _call(self)
 
     def case(self) -> WindowCase:
-        """The case."""
         generator, (nonlinearity, loss, _) = np.random.default_rng(self.seed), self.objective
         T, B, D, H, O, K = self[:6]
         params = self._parameters(generator)
@@ -113,7 +113,7 @@ class Recipe(NamedTuple):
             velocity = parameters_from({n: (v**power).astype(self.dtype) for n, v in given.items()})
         x = classes((T, B), D) if self.class_inputs else x
         target = classes((K, B), O) if loss == "cross_entropy" else target
-        state: Any = None if self.no_h_0 else h_0
+        state: N = None if self.no_h_0 else h_0
         return WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
 
     def _parameters(self, generator: np.random.Generator) -> Parameters[NumpyArray]:
@@ -123,22 +123,22 @@ class Recipe(NamedTuple):
             return self.gain * generator.normal(size=shape) / np.sqrt(shape[0])
 
         D, H, O = self.D, self.H, self.O
-        W_xh, W_hh, W_hy = numbers(D, H), numbers(H, H), numbers(H, O)
-        b_h, b_y = (numbers(H), numbers(O)) if self.bias else (None, None)
+        shapes: dict[str, tuple[int, ...]] = {"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O)}
+        shapes |= {"b_h": (H,), "b_y": (O,)} if self.bias else {}
+        arrays = {name: numbers(*shape) for name, shape in shapes.items()}
         factors = np.ones(H)
         if self.saturated and self.objective.nonlinearity == "tanh":
             factors[-1] = SATURATING
         if self.silent and H > 1:
             factors[0] = 0
-        W_xh = W_xh * factors / (1.0 if self.class_inputs else self.scale)
         outputs = self.scale if self.objective.loss == "squared_error" else self.logits
-        arrays = {"W_xh": W_xh, "W_hh": W_hh * factors, "W_hy": W_hy * outputs}
-        if self.bias:
-            arrays |= {"b_h": b_h * factors, "b_y": b_y * outputs}
+        for name in arrays:
+            arrays[name] *= outputs if name.endswith("y") else factors
+        arrays["W_xh"] /= 1.0 if self.class_inputs else self.scale
         return parameters_from({name: v.astype(self.dtype) for name, v in arrays.items()})
 
 
-def _call(record: Any) -> str:
+def _call(record: N) -> str:
     if not hasattr(record, "_field_defaults"):
         return repr(record)
     defaults = record._field_defaults
@@ -191,7 +191,7 @@ def sized(recipe: Recipe, draw: RandomDraw, abilities: Abilities) -> Recipe:
     """The recipe with sizes that the port has. In half of the cases every step has a loss."""
     if not abilities.sizes:
         return recipe
-    shape = dict(draw.choice(abilities.sizes))
+    shape: dict[str, N] = dict(draw.choice(abilities.sizes))
     T = shape.get("T", max(recipe.T, shape.get("K", 1)))
     K = min(recipe.K, T)
     if "T" in shape:
@@ -218,7 +218,7 @@ def random_step(draw: RandomDraw, abilities: Abilities = EVERYTHING) -> Step:
     return step
 
 
-RESTRICTIONS: dict[str, dict[str, Any]] = {  # the fields of a recipe for what a port lacks
+RESTRICTIONS: dict[str, dict[str, N]] = {  # the fields of a recipe for what a port lacks
     "step": {"step": None},
     "many losses": {"K": 1},
     "batch": {"B": 1},
@@ -241,7 +241,7 @@ def large_recipe(draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING
     recipe, letter = random_recipe(draw, dtype, abilities), draw.choice("THBDO")
     size = draw.integer(*LARGE_SIZES[letter])
     special = draw.choice(("saturated", "silent", "subnormal", "zeros"))
-    changes: dict[str, Any] = {letter: size, special: True}
+    changes: dict[str, N] = {letter: size, special: True}
     if letter == "T":
         changes["K"] = size if recipe.K == recipe.T else draw.integer(1, size)
     return restricted(sized(recipe._replace(**changes), draw, abilities), abilities)
@@ -255,8 +255,7 @@ def random_run(
 ) -> Run:
     """A run of several updates of TBPTT(k1, k2): windows overlap, and the last may be shorter."""
     lacks = abilities.lacks
-    plain = {"saturated": False, "silent": False, "subnormal": False, "logits": 1.0}
-    recipe = random_recipe(draw, dtype, abilities)._replace(**plain, velocity=False)
+    recipe = random_recipe(draw, dtype, abilities)._replace(**PLAIN, velocity=False)
     sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDHO"}
     if draw.one_in(10):
         sizes["H"] = draw.integer(*LARGE_SIZES["H"])

@@ -42,7 +42,6 @@ class RecordedRun(NamedTuple):
     of: Definition = DEFINITION  # its schedule
 
     def first(self, count: int) -> "RecordedRun":
-        """The first updates."""
         rows = int((self.updates["stop"] - self.updates["start"])[:count].sum())
         updates = {n: v[: rows if n in ROWS else count] for n, v in self.updates.items()}
         return self._replace(updates=updates)
@@ -51,6 +50,9 @@ class RecordedRun(NamedTuple):
         """The index of an update, by its `epoch` and its `number` in the epoch."""
         epoch, number = self.updates["epoch"], self.updates["number"]
         return int(np.argmax((epoch == place.epoch) & (number == place.number)))
+
+    def window(self, index: int) -> Window:
+        return Window(*(int(self.updates[name][index]) for name in Window._fields))
 
     @property
     def windows(self) -> list[Window]:
@@ -84,7 +86,6 @@ class Recorder:
             self.columns.setdefault(name, []).append(value)
 
     def recorded(self, of: Definition = DEFINITION) -> RecordedRun:
-        """The run with its updates so far."""
         joined = {name: _joined(name, values) for name, values in self.columns.items()}
         return RecordedRun(self.run, joined, of)
 
@@ -98,7 +99,6 @@ def _joined(name: str, values: list[Any]) -> NumpyArray:
 
 
 def record(run: Run, updates: Iterable[Recorded], of: Definition = DEFINITION) -> RecordedRun:
-    """The recorded run of these updates."""
     recorder = Recorder(run)
     for each in updates:
         recorder.append_report(each)
@@ -110,9 +110,6 @@ def is_bounded(run: Run) -> bool:
     with np.errstate(all="ignore"):
         reports = [recorded.report.values() for recorded in train(run)]
     return all((np.abs(v) < MAX_MAGNITUDE).all() for report in reports for v in report)
-
-
-# -- ports ----------------------------------------------------------------------------------------
 
 
 class PortSource:

@@ -6,15 +6,13 @@ check_port(port, level, dtype)  →  for every case: a report of the port, its c
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from numpy_rnn.common.errors import InputError, one_line
-from numpy_rnn.common.format import join_names
-from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import (
     TENSORS,
@@ -36,6 +34,7 @@ from numpy_rnn.conformance.ports.port import (
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.random_cases import (
+    PLAIN,
     RandomDraw,
     Recipe,
     large_recipe,
@@ -52,16 +51,17 @@ LARGE_EVERY = 6  # one of so many windows is large
 RUN_EVERY = 10  # windows per run of several updates
 MAX_WORK = 8e7  # of the windows of a test, in products: fewer windows where they are large
 MIN_WINDOWS, MIN_RUNS = 5, 2  # whatever their work is
-MAX_SMALLER = 100  # cases that are tried in search of a smaller one
 
 
 class Finding(AssertionError):
     """A port exceeds a bound that a correct port never exceeds: the first tensor and element."""
 
     def __init__(self, head: str, numbers: str, where: str, place: "Place", hint: str = ""):
-        self.tensor, self.where, self.place, self.hint = head.split()[0], where, place, hint
-        first = f"WRONG {head}" + (f": {hint}" if hint else "")
-        super().__init__("\n  ".join((first, numbers, where)))
+        self.tensor, self.place, self.hint = head.split()[0], place, hint
+        self.head, self.lines = head, f"{numbers}\n  {where}"
+
+    def __str__(self) -> str:
+        return f"WRONG {self.head}{': ' * bool(self.hint)}{self.hint}\n  {self.lines}"
 
 
 class Place(NamedTuple):
@@ -76,31 +76,25 @@ class Tally:
     """The sizes of the checked windows, and how many checks were judged, estimated or lost."""
 
     def __init__(self) -> None:
-        self.sizes, self.work = dict[str, tuple[int, int]](), 0.0
+        self.low, self.high, self.work = dict[str, int](), dict[str, int](), 0.0
         self.judged, self.estimated, self.lost = Counter[str](), Counter[str](), Counter[str]()
 
-    def note(self, sizes: Mapping[str, int], checks: Mapping[str, Check]) -> None:
-        """Note the checks of one window."""
+    def note(self, sizes: Mapping[str, int], checks: Iterable[Check] = ()) -> None:
         for letter, size in sizes.items():
-            low, high = self.sizes.get(letter, (size, size))
-            self.sizes[letter] = min(low, size), max(high, size)
-        for name, check in checks.items():
-            self.estimated[name] += int(check.estimated.sum())
-            self.lost[name] += int(check.lost.sum())
-            self.judged[name] += int((~np.asarray(check.lost)).sum())
+            self.low[letter] = min(size, self.low.get(letter, size))
+            self.high[letter] = max(size, self.high.get(letter, size))
+        for check in checks:
+            self.estimated[check.tensor] += int(check.estimated.sum())
+            self.lost[check.tensor] += int(check.lost.sum())
+            self.judged[check.tensor] += int((~np.asarray(check.lost)).sum())
 
     def add(self, other: "Tally") -> None:
-        """Add those of another test."""
-        self.note(dict(zip(other.sizes, (low for low, _ in other.sizes.values()))), {})
-        self.note(dict(zip(other.sizes, (high for _, high in other.sizes.values()))), {})
+        self.note(other.low)
+        self.note(other.high)
         self.estimated, self.lost = self.estimated + other.estimated, self.lost + other.lost
 
 
-# -- cases --------------------------------------------------------------------------------------
-
-
 def place_of(recipe: Recipe) -> Place:
-    """The place of a recipe."""
     return Place(recipe.case(), recipe, repr(recipe))
 
 
@@ -148,31 +142,11 @@ def places(port: Port, dtype: str, seed: int, examples: int | None) -> Iterator[
 
 
 def smaller(recipe: Recipe, port: Port) -> Iterator[Recipe]:
-    """Simpler recipes of cases that the port has, with one field that is smaller or usual."""
-    has = abilities(port)
-    for name, value in recipe._asdict().items():
-        usual = Recipe._field_defaults.get(name)
-        simpler: list[Any] = [usual]
-        if name in "TBDHOK":
-            simpler = [size for size in (1, 2, value // 2, value - 1) if 0 < size < value]
-        elif isinstance(value, Objective | Step):
-            fields = value._field_defaults.items()
-            usuals = [(field, default) for field, default in fields if default not in has.lacks]
-            simpler = [value._replace(**{field: default}) for field, default in usuals]
-        elif name == "seed":
-            simpler = [0, 1, 2]
-        for each in simpler if name != "dtype" else ():
-            changed = restricted(recipe._replace(**{name: each}), has)
-            changed = changed._replace(K=min(changed.K, changed.T))
-            sizes = changed._asdict()
-            fits = not has.sizes or any(
-                all(sizes[letter] == size for letter, size in shape.items()) for shape in has.sizes
-            )
-            if changed != recipe and fits and (changed.step is None) == (recipe.step is None):
-                yield changed
-
-
-# -- checks -------------------------------------------------------------------------------------
+    """The same with small sizes, if the port has all sizes."""
+    has, O = abilities(port), 2 if recipe.objective.loss == "cross_entropy" else 1
+    for T in () if has.sizes else (1, 2, 3, recipe.T):
+        plain = recipe._replace(**PLAIN, scale=1.0, zeros=False, gain=1.0)
+        yield restricted(plain._replace(T=T, B=1, D=1, H=2, O=O, K=T), has)
 
 
 def check_window(
@@ -183,26 +157,21 @@ def check_window(
     check = local_checks if level == "L1" else global_checks
     found = {each.tensor: each for each in check(place.case, report, tanh_error(port))}
     if tally is not None:
-        tally.note(case_sizes(place.case), found)
+        tally.note(case_sizes(place.case), found.values())
     for name in (name for name in TENSORS if name in found):
         ratio = found[name].ratio
         if not (ratio <= 1).all():
             at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
             arrays = report[name], found[name].expected, found[name].allowed, ratio
-            numbers = (float(each[at]) for each in np.broadcast_arrays(*arrays))
+            reported, expected, allowed, times = (
+                float(each[at]) for each in np.broadcast_arrays(*arrays)
+            )
             ids = equations(name, place.case.objective, place.case.step)
             bound = "estimate of rounding" if found[name].estimated.any() else "rounding bound"
-            text = numbers_of(f"{name}{list(at) or ''}", bound, *numbers)
+            text = f"{name}{list(at) or ''} is {reported:.9g}, expected {expected:.9g}; the"
+            text += f" difference is {times:.3g} times the {bound} {allowed:.2g}"
             return Finding(f"{name} ({ids})", text, f"{level}, {place.name}", place)
     return None
-
-
-def numbers_of(
-    element: str, bound: str, reported: float, expected: float, allowed: float, ratio: float
-) -> str:
-    """An element, both numbers and the bound."""
-    difference = f"the difference is {ratio:.3g} times the {bound} {allowed:.2g}"
-    return f"{element} is {reported:.9g}, expected {expected:.9g}; {difference}"
 
 
 def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None:
@@ -218,20 +187,16 @@ def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None
     tally.lost += Counter(judgement.lost)
     if (first := judgement.first) is None:
         return None
-    bound = "estimate of rounding" if first.is_estimated else "rounding bound"
-    element = f"{first.tensor}{list(first.element) or ''}"
-    numbers = first.reported, first.expected, first.allowed, first.ratio
-    update = f"epoch {first.epoch}, update {first.number}"
-    where = f"L3, {update} of random_run(RandomDraw({seed}), {dtype!r}, abilities(port))"
+    where = f"L3, random_run(RandomDraw({seed}), {dtype!r}, abilities(port))"
     place = Place(single_update(recorded, recorded.update_index(first))[0], None, where)
     head, hint = f"{first.tensor} ({first.equation})", hint_for_run(recorded, first)
-    return Finding(head, numbers_of(element, bound, *numbers), where, place, hint)
+    return Finding(head, first.message(), where, place, hint)
 
 
 def check_port(
     port: Port, level: str, dtype: str, seed: int = 0, examples: int | None = None
 ) -> Tally:
-    """Check a port on random cases. Raises Finding at the smallest wrong case that is found.
+    """Check a port on random cases. Raises Finding at the first that is wrong.
 
     L1: every stage within its own rounding. L2: every result within what rounding allows of a
     whole window. L3: several updates in a row, each from its actual start. Raises PortFault
@@ -257,19 +222,17 @@ def check_port(
 
 
 def explained(port: Port, level: str, found: Finding) -> Finding:
-    """The smallest wrong case near this one, of the earliest wrong stage, with its hint."""
-    hint, recipe = hint_for_port(port, found.place.recipe, found.place.case), found.place.recipe
+    """The first wrong case among small ones, or one of the earliest wrong stage, with a hint."""
+    recipe = found.place.recipe
+    hint = hint_for_port(port, recipe, found.place.case)
     for each in hint_recipes(port, recipe) if recipe else ():
         other = wrong_case(port, level, each, found)
         found = other if other and other.tensor != found.tensor else found
-    for _ in range(MAX_SMALLER):
-        recipes = smaller(found.place.recipe, port) if found.place.recipe else iter(())
-        better = (wrong_case(port, level, recipe, found) for recipe in recipes)
-        if (next_one := next(filter(None, better), None)) is None:
-            break
-        found = next_one
-    head, numbers, where = str(found).split("\n  ")
-    return Finding(head.removeprefix("WRONG "), numbers, where, found.place, hint)
+    recipes = smaller(found.place.recipe, port) if found.place.recipe else iter(())
+    small = (wrong_case(port, level, each, found) for each in recipes)
+    found = next(filter(None, small), found)
+    found.hint = hint
+    return found
 
 
 def wrong_case(port: Port, level: str, recipe: Recipe, found: Finding) -> Finding | None:
@@ -279,9 +242,6 @@ def wrong_case(port: Port, level: str, recipe: Recipe, found: Finding) -> Findin
         if other and TENSORS.index(other.tensor) <= TENSORS.index(found.tensor):
             return other
     return None
-
-
-# -- pytest -------------------------------------------------------------------------------------
 
 
 class Suite:
@@ -305,7 +265,6 @@ class Suite:
         self.only = levels
 
     def option(self, name: str) -> Any:
-        """The value of --elman-NAME."""
         return self.config.getoption(f"elman_{name}")
 
     def _port(self) -> Any:
@@ -359,16 +318,16 @@ class Suite:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Report the sizes of the checked windows, and what was estimated or lost."""
-        if not self.tally.sizes:
+        tally = self.tally
+        if not tally.low:
             return
-        ranges = (f"{k} {low} to {high}" for k, (low, high) in sorted(self.tally.sizes.items()))
+        ranges = (f"{letter} {tally.low[letter]} to {tally.high[letter]}" for letter in "BDHKOT")
         line = f"checked windows: {', '.join(ranges)}"
-        if estimated := self.tally.estimated.total():
+        if estimated := tally.estimated.total():
             line += f"; {estimated} checks by an estimate of rounding, not a proven bound"
         terminalreporter.write_line(line)
-        if lost := +self.tally.lost:
-            names = join_names([f"{name} ({count})" for name, count in lost.items()])
-            terminalreporter.write_line(f"lost to rounding in some windows: {names}")
+        if lost := +tally.lost:
+            terminalreporter.write_line(f"lost to rounding in some windows: {', '.join(lost)}")
 
 
 def _shape(shape: Mapping[str, int]) -> str:

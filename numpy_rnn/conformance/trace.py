@@ -9,9 +9,8 @@ concatenated; *E is the axis of an ensemble, if there is one. Floats are all flo
     x, target                            (T, B, D), (T, B, O): the series; classes: integers (T, B)
     initial_h_0                          (B, H): the state at the start of every epoch
     initial_W_xh, _W_hh, _W_hy, _b_h, .. the initial parameters; no bias keys without biases
-    epoch, number                        (N,) integers from 1: the epoch, and the update within it
-    start, loss_start, stop              (N,) integers: the window (start, stop], with a loss on
-                                         (loss_start, stop]
+    epoch, number                        (N,) integers from 1: the epoch, the update within it
+    start, loss_start, stop              (N,) integers: (start, stop], a loss on (loss_start, stop]
     initial                              (N, *E, B, H): the initial state of the window
     a, h, dh, da                         (S, *E, B, H): all steps; h without the initial state
     y, dy; dx                            (S, *E, B, O); (S, *E, B, D)
@@ -112,7 +111,6 @@ class Trace(Recorder):
 
 
 def trace_arrays(recorded: RecordedRun) -> Arrays:
-    """The arrays of a trace file."""
     run, keywords = recorded.run, recorded.run.options.keywords().items()
     options = {n: v if isinstance(v, str | None) else np.asarray(v).tolist() for n, v in keywords}
     head = {"format": np.bytes_(FORMAT), "configuration": np.bytes_(json.dumps(options))}

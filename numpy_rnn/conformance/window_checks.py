@@ -71,7 +71,6 @@ class Tolerance(NamedTuple):
         return ~(self.size(self.E) <= narrow)
 
     def check(self, reported: Array) -> Check:
-        """The check of these numbers."""
         difference = np.asarray(reported, np.float64) - self.expected
         size, u = self.size(self.expected), float(self.limits.eps) / 2
         allowed, allowed_size = self.E, self.size(self.E)
@@ -110,13 +109,11 @@ def check_global(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict
 
 
 def local_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iterator[Check]:
-    """The checks at level L1."""
     for name, tolerance in tolerances(case, [*report], tau, report).items():
         yield tolerance.check(report[name])
 
 
 def global_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iterator[Check]:
-    """The checks at level L2."""
     required = required_outputs(case, intermediates=False)
     for name, tolerance in tolerances(case, [*required, *report], tau).items():
         shape = tolerance.expected.shape

@@ -76,8 +76,6 @@ class Arithmetic(Protocol):
         return per_network.reshape(*per_network.shape, *(1,) * (array.ndim - per_network.ndim))
 
 
-# -- tables of choices ----------------------------------------------------------------------------
-
 Entry = TypeVar("Entry")
 
 

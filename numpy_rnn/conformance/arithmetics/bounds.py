@@ -84,7 +84,8 @@ class Bounds(Arithmetic):
 
     def stack(self, values: Sequence[Near]) -> Near:
         parts = ([getattr(v, part) for v in values] for part in ("value", "E"))
-        return Near(*(np.stack(np.broadcast_arrays(*part)) for part in parts), self.rounding)
+        value, E = (np.stack(np.broadcast_arrays(*part)) for part in parts)
+        return Near(value, E, self.rounding)
 
     def zeros(self, value: Near) -> Near:
         return value.map(np.zeros_like)
@@ -140,7 +141,6 @@ class Bounds(Arithmetic):
         return dh * self.rounding.near(D, np.maximum(by_h, by_a) + self.flushes(1))
 
     def loss_and_error(self, y: Near, target: Near, objective: Objective) -> tuple[Near, Near]:
-        """The bounds of the losses below."""
         bound = choose(LOSSES, objective.loss, "loss with a bound")
         divisions = choose({"sum": 0, "mean": 2}, objective.reduction, "reduction")
         terms = Terms(y, target, divisor(y.shape, objective), divisions)
@@ -221,9 +221,6 @@ class Bounds(Arithmetic):
         s, e = g.value / r, np.maximum(r - r_low, r_high - r)
         own = np.abs(s) * (1 + self.gamma(1)) * e + self.gamma(3) * g.max_abs
         return self.rounding.near(s, (g.E + own) / r_low + self.flushes(1))
-
-
-# -- losses ---------------------------------------------------------------------------------------
 
 
 class Terms(NamedTuple):

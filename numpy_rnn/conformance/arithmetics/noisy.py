@@ -137,7 +137,6 @@ class Noisy(Floats):
         return self.rounded(value, size, n)
 
     def affine(self, products: Sequence[tuple[Array, Array]], bias: Array | None = None) -> Array:
-        """One sum."""
         left, right = (joined([pair[side] for pair in products], -1 - side) for side in (0, 1))
         value, n = left @ right, left.shape[-1] + 1
         squares = np.square(left[-1:]) @ np.square(right[-1:])  # of one that does not flush

@@ -108,10 +108,9 @@ class Near:
         return Near(f(self.value), f(self.E), self.of)
 
     def reshape(self, *shape: int) -> "Near":
-        """The same numbers in another shape."""
         return self.map(lambda array: array.reshape(shape))
 
-    def __getitem__(self, index: object) -> "Near":
+    def __getitem__(self, index: slice) -> "Near":
         return self.map(lambda array: array[index])
 
     def __mul__(self, other: "Near") -> "Near":

@@ -16,6 +16,7 @@ import numpy as np
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Objective, Parameters
+from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import WindowCase, format_errors, present
 from numpy_rnn.conformance.ports import protocol
@@ -41,25 +42,14 @@ class Port(Protocol):
     dtypes: Sequence[str]
 
     def window_update(
-        self,
-        params: Report,
-        x: np.ndarray,
-        target: np.ndarray,
-        h_0: np.ndarray,
-        *,
-        learning_rate: float,
-        **options: object,
+        self, params: Report, x: N, target: N, h_0: N, *, learning_rate: float, **options: object
     ) -> Report:
         """The loss of the window, its gradients and the updated parameters, by name.
 
-        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither.
-        x (T, B, D), h_0 (B, H), target (K, B, O) of the newest K ≤ T steps. Classes are integers:
-        x (T, B), target (K, B).
-
-        options: nonlinearity and reduction; loss, if it is not the squared error. For other steps
-        than plain gradient descent: momentum, dampening, nesterov, weight_decay, max_norm and
-        velocity, a dict of arrays by the names of the parameters, or None before the first update;
-        max_value and adagrad where they are used. All gradients are those before clipping.
+        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither. x (T, B, D),
+        h_0 (B, H), target (K, B, O) of the newest K ≤ T steps; classes are integers, x (T, B) and
+        target (K, B). options: nonlinearity, reduction, loss, and those of the step, with velocity,
+        arrays by the names of the parameters. All gradients are those before clipping.
         """
 
 

@@ -139,9 +139,6 @@ def shapes_of(sizes: object) -> Sequence[Shape]:
     return sizes if isinstance(sizes, list | tuple) else [sizes]  # type: ignore[list-item]
 
 
-# -- requests -----------------------------------------------------------------------------------
-
-
 def port_arguments(case: WindowCase) -> dict[str, Any]:
     """The arrays and options of a case, as the keyword arguments of `Port.window_update`."""
     (nonlinearity, loss, reduction), step = case.objective, case.step
@@ -179,9 +176,6 @@ def max_report_length(case: WindowCase) -> int:
     """The maximal number of characters of the answer to this case."""
     shapes = required_outputs(case, intermediates=True, input_gradients=True).values()
     return 2_000 + sum(MAX_NUMBER_LENGTH * (1 + prod(shape)) for shape in shapes)
-
-
-# -- answers ------------------------------------------------------------------------------------
 
 
 def decode_hello(line: str) -> Identity:
