@@ -1,4 +1,4 @@
-"""The bounds of single operations by hand, and those of whole windows by mpmath."""
+"""The bounds at the edges of clipping, and those of whole windows by mpmath."""
 
 import itertools
 from functools import partial
@@ -12,7 +12,7 @@ from numpy_rnn.common.records import DTYPES, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import divisor
 from numpy_rnn.conformance.arithmetics.bounds import TAU, Bounds, softmax
 from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
-from numpy_rnn.conformance.arithmetics.rounding import UPWARDS, Near, Rounding
+from numpy_rnn.conformance.arithmetics.rounding import Near, Rounding
 from numpy_rnn.conformance.case import SHAPES, parameters_from, present, with_rows
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.window_checks import check_global, check_local
@@ -25,46 +25,16 @@ def near(value, E=0.0, dtype="float32"):
     return Near(value, np.broadcast_to(np.asarray(E, np.float64), value.shape), Rounding(dtype))
 
 
-def assert_rounded_up(bound, exact):
-    """The bound is `exact`, made larger by UPWARDS at most, but for float64's own rounding."""
-    exact, own = np.asarray(exact), 32 * np.finfo(float).eps
-    assert (exact * (1 - own) <= bound).all(), f"{bound} is below {exact}"
-    assert (bound <= exact * UPWARDS * (1 + own)).all(), f"{bound} is too far above {exact}"
-
-
 @each_dtype
 def test_u_gamma_and_given_numbers(dtype):
     """u allows for two roundings in a row, to 11 bits more and then to the dtype."""
     rounding, limits = Rounding(dtype), np.finfo(dtype)
     assert limits.eps / 2 * (1 + 2.0**-11) < rounding.u < limits.eps / 2 * (1 + 2.0**-9)
-    assert rounding.gamma(3) == 3 * rounding.u / (1 - 3 * rounding.u)
     assert np.array_equal(rounding.gamma(np.array([1e30, 1])), [np.inf, rounding.gamma(1)])
     tiny = limits.smallest_normal
     numbers = rounding.given(np.array([-1.0, tiny, tiny / 2, 0.0], dtype))
     assert numbers.E.tolist() == [0, 0, tiny / 2, 0]
     assert abs(float(np.dtype(dtype).type(0.1)) - 0.1) == rounding.scalar(0.1).E
-
-
-def test_operations_by_hand():
-    """In float32, whose γ is not lost in the other terms. Factors of ±1 and zeros round nothing."""
-    rounding, gamma = Rounding("float32"), Rounding("float32").gamma
-    A = near([[-3.0, 2.0, 0.0]], [[0.5, 0.25, 0.0]])
-    B = near([[5.0], [7.0], [9.0]], [[0.125], [0.0], [0.0]])
-    product, inherited = rounding.product(A, B), 0.5 * 5 + 0.25 * 7 + 3 * 0.125 + 0.5 * 0.125
-    assert product.value == -1
-    assert_rounded_up(product.E, [[inherited + gamma(2) * (3.5 * 5.125 + 2.25 * 7)]])
-    assert rounding.product(near([[0.0, 2.0]]), near([[3.0], [0.0]])).E == 0
-    total = rounding.sum(near([[1.0], [-2.0], [0.0]], [[0.5], [0.0], [0.0]]))
-    assert total.value == -1
-    assert_rounded_up(total.E, [0.5 + gamma(1) * 3.5])
-    a, b, zeros = near(3.0, 0.5), near(-2.0, 0.25), near([3.0, 0.0], [0.25, 0.0])
-    assert_rounded_up((a * b).E, 0.5 * 2.25 + 3 * 0.25 + gamma(1) * 3.5 * 2.25)
-    assert_rounded_up((a + b).E, 0.75 + gamma(1) * 1.75)
-    assert_rounded_up((a - b).E, 0.75 + gamma(1) * 5.75)
-    for found in (near(-1.0) * zeros, zeros * near(1.0), near(0.0) + zeros):
-        assert_rounded_up(found.E, zeros.E)
-    assert ((near(1.0, 1e-20) * zeros).E[0] > 0.25 + 1e-7).all()
-    assert (near(0.0, 1e-20) + zeros).E[0] > 0.25 + 1e-7
 
 
 def test_factor_clip_and_root_of_every_number_that_may_be():

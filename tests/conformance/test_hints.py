@@ -10,34 +10,14 @@ import numpy as np
 import pytest
 from ports_for_tests import RIGHT, DefinitionPort, Port
 
-from numpy_rnn.common.records import (
-    Objective,
-    Parameters,
-    Run,
-    RunOptions,
-    Schedule,
-    Step,
-    Window,
-)
-from numpy_rnn.conformance.case import (
-    EQUATIONS,
-    INTERMEDIATES,
-    TENSORS,
-    format_errors,
-)
+from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window
+from numpy_rnn.conformance.case import EQUATIONS, INTERMEDIATES, TENSORS, format_errors
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, train, update, window_update
 from numpy_rnn.conformance.judge import Divergence, judge
 from numpy_rnn.conformance.mutants import hints
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS, STEPS, named, trace, variants
-from numpy_rnn.conformance.mutants.hints import (
-    STATES,
-    WINDOWS,
-    Fit,
-    explanation,
-    hint_for_port,
-    hint_for_run,
-)
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, named, trace
+from numpy_rnn.conformance.mutants.hints import STATES, WINDOWS, Fit, hint_for_port, hint_for_run
 from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe, random_run
@@ -117,14 +97,6 @@ def test_mutant_of_a_run_is_killed_and_named(mutant, seed):
     assert sum(text == mutant.name for text in texts) >= 3, f"{texts}: seed {seed}"
 
 
-def test_mutants_have_names():
-    known = [mutant.name for mutant in (*MUTANTS, *variants(9), *STEPS)]
-    assert len(MUTANTS) == 40
-    assert all(name and name.isprintable() for name in known)
-    with pytest.raises(LookupError, match="no mutant is called 'x'"):
-        named("x")
-
-
 # -- hints of windows ---------------------------------------------------------------------------
 
 
@@ -153,18 +125,11 @@ BUGS = {  # equations that are no mutants, as somebody writes them, and the hint
     "last sequence": ({"output_weights_gradient": lambda n, w: sum(
         w.h[t][..., -1:, :].mT @ w.dy[t][..., -1:, :] for t in w.steps)},
         "dW_hy of the last sequence alone"),
-    "from step 2": ({"recurrent_weights_gradient": lambda n, w: sum(
-        w.h[t - 1].mT @ w.da[t] for t in w.steps[1:]) if len(w.x) > 1 else 0 * w.h[0].mT @ w.da[1]},
-        "dW_hh without the first step"),
     "transposed": ({"recurrent_weights_gradient": lambda n, w: sum(
         w.da[t].mT @ w.h[t - 1] for t in w.steps)}, "dW_hh transposed"),
     "clipped flow": ({"state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT + np.clip(
         w.da[t + 1] @ p.W_hh.mT, -1, 1), "initial_state_adjoint": lambda n, w, p: np.clip(
         w.da[1] @ p.W_hh.mT, -1, 1)}, "the flow back within ±1"),
-    "clipped da": ({"pre_activation_adjoint": lambda n, w, t, phi: np.clip(
-        right.pre_activation_adjoint(n, w, t, phi), -1, 1)}, "da_t within ±1"),
-    "twice the loss": ({"loss_and_error": lambda n, *given: [
-        k * v for k, v in zip((2, 1), right.loss_and_error(n, *given))]}, "loss × 2"),
     "1/B": ({"recurrent_weights_gradient": lambda n, w: sum(
         w.h[t - 1].mT @ w.da[t] for t in w.steps) / w.x[1].shape[-2]}, "dW_hh × 1/B"),
     "early targets": ({"loss_and_error": lambda n, y, z, *rest: right.loss_and_error(
@@ -176,8 +141,6 @@ BUGS = {  # equations that are no mutants, as somebody writes them, and the hint
         "each loss goes back over 2 steps (bptt_truncate = 1)"),
     "frozen bias": ({"updated": lambda n, name, theta, delta, step: theta if name == "b_h" else
         right.updated(n, name, theta, delta, step)}, "step of b_h × 0"),
-    "rate × 0.999": ({"updated": lambda n, name, theta, delta, step: theta - 0.999 * (
-        n.rate(step, theta) * delta)}, "step × 0.999"),
     "nobody's": ({"pre_activation_adjoint": lambda n, w, t, phi: np.cos(3 * w.dh[t])}, ""),
 }  # fmt: skip
 
@@ -187,9 +150,8 @@ def test_hint_of_a_bug(bug, seed):
     equations, hint = BUGS[bug]
     port = DefinitionPort(Definition(**equations), "relu", has=("sgd_options",))
     found = [hint_of(port, seed + each) for each in range(4)]
-    alike = {hint, "dh_t within ±1"} if bug == "clipped da" else {hint}  # with a slope of 1
-    assert sum(text in alike for text in found) >= 3, f"{found}: seed {seed}"
-    assert {*found} <= alike | {""}, f"{found}: seed {seed}"
+    assert found.count(hint) >= 3, f"{found}: seed {seed}"
+    assert {*found} <= {hint, ""}, f"{found}: seed {seed}"
 
 
 class Autograd:
@@ -221,9 +183,6 @@ class Autograd:
 
 AUTOGRAD = {
     "output read from h_{t-1}": Autograd(out=lambda W, h, h_before: h_before @ W["W_hy"]),
-    "φ applied twice": Autograd(
-        cell=lambda W, x, h: np.tanh(np.tanh(x @ W["W_xh"] + h @ W["W_hh"]))
-    ),
     "W_hh transposed throughout": Autograd(
         cell=lambda W, x, h: np.tanh(x @ W["W_xh"] + h @ W["W_hh"].T)
     ),
@@ -253,17 +212,6 @@ def test_right_port_has_no_hint(seed):
     for number in range(5):
         recipe = random_recipe(RandomDraw(seed, number), "float32", abilities(RIGHT))
         assert hint_for_port(RIGHT, recipe, recipe.case()) == "", f"seed {seed}"
-
-
-def test_hint_explains_all_of_the_deviation_and_all_tensors():
-    sizes = {"T": 8, "K": 8, "H": 4, "B": 3, "D": 2, "O": 5, "step": Step(0.1), "scale": 1.0}
-    case = random_recipe(RandomDraw(3), "float64")._replace(**sizes, class_inputs=False).case()
-    good, wrong = window_update(case), window_update(case, of=named("dh_next dropped").definition)
-    assert explanation([Fit(case, wrong)]) == "dh_next dropped"
-    assert not Fit(case, wrong).explains({"dW_hh": np.full((4, 4), np.inf)}, ["dW_hh"])
-    near = {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good}
-    assert explanation([Fit(case, near)]) == ""
-    assert explanation([Fit(case, wrong | {"dW_xh": good["dW_xh"]})]) == ""
 
 
 def test_second_answer_that_differs_is_a_kept_state(seed):
@@ -323,16 +271,12 @@ PER_EPOCH = 5  # updates of `series`
 LOOPS = {  # the hint, and a change of an update; i, from 0, is that of the run
     "gradients add up from update to update": lambda loop, case, i: (case, loop.before),
     "gradients add up within an epoch": lambda loop, case, i: (case, loop.before if i % PER_EPOCH else {}),
-    "gradients set to zero at every 3th update alone": lambda loop, case, i: (
-        case, loop.before if i % 3 != 1 else {}),
     "the weights of the update before": lambda loop, case, i: (
         case._replace(params=loop.cases[max(0, i - 1)].params), {}),
     "the velocity of before left out": lambda loop, case, i: (case._replace(velocity=None), None),
     "the velocity, or sum of squares, reset at every epoch": lambda loop, case, i: (
         case if i % PER_EPOCH else case._replace(velocity=None), None),
-    "the rate divided by the number of the epoch": lambda loop, case, i: loop.at_rate(1 / (1 + i // PER_EPOCH)),
     "no step at the first update": lambda loop, case, i: loop.at_rate(i > 0),
-    "a step at every second update alone": lambda loop, case, i: loop.at_rate(i % 2),
     "a step at the last update of an epoch alone": lambda loop, case, i: loop.at_rate((i + 1) % PER_EPOCH == 0),
     "the rate × 0.9 at every epoch": lambda loop, case, i: loop.at_rate(0.9 ** (i // PER_EPOCH)),
     "the rate × 0.99 at every update": lambda loop, case, i: loop.at_rate(0.99**i),

@@ -4,15 +4,14 @@ from functools import cache, partial
 
 import numpy as np
 import pytest
-from inline_snapshot import snapshot
 
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import BACKWARDS, INPUT_GRADIENTS, INTERMEDIATES, TENSORS, equations
+from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS
 from numpy_rnn.conformance.definition import train, window_update
-from numpy_rnn.conformance.judge import Divergence, finite_part, judge, single_update, stacks
+from numpy_rnn.conformance.judge import finite_part, judge, single_update, stacks
 from numpy_rnn.conformance.ports.port import PackagePort, abilities
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.random_cases import RandomDraw, Recipe, random_run
@@ -96,7 +95,7 @@ def test_right_runs_pass(rnn, name):
 def test_random_runs_of_the_definition_and_of_ports_pass():
     """At both levels; a port that reports nothing more is asked window by window."""
     judged = 0
-    for seed in range(25):
+    for seed in range(15):
         run = random_run(RandomDraw(seed))
         if is_bounded(run):
             judged += 1
@@ -110,7 +109,7 @@ def test_random_runs_of_the_definition_and_of_ports_pass():
                 source.check(run)
                 found = (*found, judge(source.trace(run), source=source))
             assert all(each.passed for each in found), seed
-    assert judged > 15
+    assert judged > 9
 
 
 def test_port_of_fixed_steps_and_one_loss_has_runs():
@@ -176,18 +175,10 @@ def test_planted_fault_is_named(tensor):
         assert first.ratio > 1e3
 
 
-@pytest.mark.parametrize(
-    ("one", "step", "other", "other_step"),
-    [
-        ("h", 0, "a", 1),
-        ("a", 1, "h", 1),
-        ("da", 4, "dh", 3),
-        ("dh", 3, "da", 3),
-        ("dh", 4, "dW_xh", 0),
-    ],
-)
-def test_fault_that_is_computed_first_is_named(one, step, other, other_step):
+@pytest.mark.parametrize("faults", ["h0 a1", "a1 h1", "da4 dh3", "dh3 da3", "dh4 dW_xh0"])
+def test_fault_that_is_computed_first_is_named(faults):
     """The backward pass runs from the last step to the first."""
+    (one, step), (other, other_step) = ((name[:-1], int(name[-1])) for name in faults.split())
     wrong, _ = moved(recorded(), other, 7, other_step)
     assert judge(moved(wrong, one, 7, step)[0]).first[:4] == (1, 8, one, step + 1)
 
@@ -254,13 +245,9 @@ def chaotic_run(gain, T, H=24):
     def normal(*shape, scale=1.0):
         return (scale * generator.normal(size=shape)).astype("float32")
 
-    weights = (
-        normal(3, H, scale=3**-0.5),
-        normal(H, H, scale=gain * H**-0.5),
-        normal(H, 2, scale=H**-0.5),
-    )
+    scales = {(3, H): 3**-0.5, (H, H): gain * H**-0.5, (H, 2): H**-0.5}
     return Run(
-        params=Parameters(*weights),
+        params=Parameters(*(normal(*size, scale=scale) for size, scale in scales.items())),
         x=normal(T, 2, 3),
         target=normal(T, 2, 2),
         h_0=normal(2, H, scale=0.0),
@@ -290,43 +277,3 @@ def test_wrong_gradient_never_agrees(gain, T):
         assert {*alone.not_judged} <= {*judgement.calmed}
         if (gain, T) == (3, 120) and factor:
             assert {"dW_xh", "dW_hh"} <= {*alone.not_judged}
-
-
-# -- texts ----------------------------------------------------------------------------------------
-
-
-def test_equations_are_those_of_the_options():
-    of, names = Objective(), ("dW_hh", "vW_hh", "W_hh")
-    steps = {
-        Step(0.1, weight_decay=0.1): ["B5", "U4, U5", "U4, U1"],
-        Step(0.1, 0.5, weight_decay=0.1): ["B5", "U4, U5", "U1"],
-        Step(0.1, 0.5, nesterov=True): ["B5", "U5", "U6, U1"],
-        Step(0.1, adagrad=True, max_norm=1.0): ["B5", "U2, U3, U8", "U2, U3, U9, U1"],
-        Step(0.1, max_value=1.0): ["B5", "U7, U5", "U7, U1"],
-    }
-    for step, ids in steps.items():
-        assert [equations(name, of, step) for name in names] == ids
-    assert equations("loss", Objective(loss="cross_entropy"), None) == "L3, L4, L2"
-    assert {*BACKWARDS} == {"dh", "da"}
-
-
-def test_messages():
-    """Of an element at a step, an estimate, calmed weights, an exact state, and windows."""
-    first = Divergence(2, 3, "dh", 4, (1, 0), 0.123456789012, 0.25, 1.26e-9, 1.26e8, "B2")
-    window = first._replace(tensor="window", step=None, reported=4.0, expected=3.0)
-    divergences = (
-        first,
-        first._replace(tensor="loss", step=None, element=(), is_estimated=True, is_calmed=True),
-        first._replace(tensor="initial", step=None, allowed=0.0),
-        window._replace(element=(1,)),
-        window._replace(element=()),
-    )
-    assert [each.message()[20:90] for each in divergences] == snapshot(
-        [
-            "tep 4: dh[1, 0] is 0.123456789, expected 0.25; the difference is 1.3e+",
-            "ith smaller W_hh: loss is 0.123456789, expected 0.25; the difference i",
-            "nitial[1, 0] is 0.123456789, expected 0.25; nothing rounds here",
-            "oss_start is 4, expected 3 by TBPTT(k1, k2)",
-            "he number of updates is 4, expected 3 by TBPTT(k1, k2)",
-        ]
-    )

@@ -118,7 +118,6 @@ def fake(tmp_path, monkeypatch):
 AT_CASE_2 = [
     ("print('stuck', file=sys.stderr, flush=True); time.sleep(100)",
      "output?); its standard error: stuck"),
-    ("sys.exit('a\\nb\\nc\\nd\\ne')", "its standard error: b | c | d | e"),
     ("write('{'); os._exit(4)", "ends with exit status 4 and without an answer"),
     ("os.kill(os.getpid(), signal.SIGKILL)", "ends by SIGKILL and without an answer"),
     (r"os.write(1, b'\x00\x1b\xff\n'); continue", r"answers what is not a JSON object: \x00\x1b�"),
@@ -167,7 +166,7 @@ def test_fault_of_content_does_not_cost_a_restart(fake):
 
 
 def test_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
-    at_case = "os.kill(os.getppid(), signal.SIGINT); time.sleep(100)"
+    at_case = "time.sleep(0.1); os.kill(os.getppid(), signal.SIGINT); time.sleep(100)"
     with ProgramPort(fake.write(at_case)) as port:
         assert verdict_on(port) is None
         with children.default_interrupts(), pytest.raises(KeyboardInterrupt):
@@ -193,19 +192,12 @@ def test_port_that_nobody_closed_ends_with_its_owner(fake):
     ({"at_start": "time.sleep(100)"}, "does not answer within 1 s (does it flush its output?)"),
     ({"at_start": "import nothing"}, "ends with exit status 1 and without an answer; its standard"),
     ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, "Loading..."),
-    ({"protocol": 1}, "speaks protocol version 1: expected 2"),
 ])  # fmt: skip
 def test_program_without_a_hello_is_refused(fake, program, expected):
     with pytest.raises(PortFault) as error:
         ProgramPort(fake.write(**program), timeout=START_LIMIT if "sleep" in str(program) else 10)
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_command_that_cannot_be_started_says_why():
-    expected = "cannot be started: port 'x: No closing quotation; check the command"
-    with pytest.raises(PortFault, match=expected):
-        ProgramPort("port 'x")
 
 
 # -- the port in C ------------------------------------------------------------------------------
@@ -229,12 +221,9 @@ def built(tmp_path_factory):
         assert (made.returncode, made.stderr) == (0, "")  # there is nothing to warn of
         return program
 
-    try:
-        plain = compiled(SANITIZED)
-        hello = {"input": protocol.HELLO + "\n", "capture_output": True, "text": True}
-        subprocess.run([plain], **hello, check=True)
-    except (AssertionError, subprocess.CalledProcessError):
-        plain = compiled("-O0")
+    plain, hello = compiled(SANITIZED), protocol.HELLO.encode() + b"\n"
+    if subprocess.run([plain], input=hello, capture_output=True, check=False).returncode:
+        plain = compiled("-O0")  # a sanitizer that cannot run here
     return {"plain": plain, "fast": compiled(FAST)}
 
 

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from inline_snapshot import snapshot
 from test_judge import PACKAGE, sine_run, without
 
 from numpy_rnn.common.errors import InputError
@@ -25,7 +24,7 @@ def message(arrays, **changes):
     try:
         read_arrays({name: v for name, v in (arrays | changes).items() if v is not None})
     except InputError as error:
-        return str(error)[:60]
+        return str(error)
     return ""
 
 
@@ -42,34 +41,21 @@ def test_errors_in_a_file_are_named():
     for arrays in (PLAIN, MOMENTUM):
         assert message(arrays, dx=None) == message(arrays, **dict.fromkeys(BOX)) == ""
     nan = np.where(np.arange(20)[:, None] == 3, np.nan, PLAIN["db_h"])
-    wrong = [
-        {"x": np.array("text")},
-        {"y": PLAIN["y"].astype("f")},
-        {"db_h": nan},
-        {"epoch": PLAIN["epoch"].astype(float)},
-        {"stop": PLAIN["stop"][:-1]},
-        {"loss_start": PLAIN["stop"]},
-        {"vW_xh": PLAIN["dW_xh"]},
-        {"configuration": np.bytes_(b"[" * 100_000)},
-        {"configuration": configured(k1="left out")},
-        {"configuration": configured(momentun=0.5)},
-        {"configuration": configured(learning_rate=float("nan"))},
+    wrong = [  # part of the message, and what is changed
+        ("x has shape ()", {"x": np.array("text")}),
+        ("y is float32: expected float64", {"y": PLAIN["y"].astype("f")}),
+        ("db_h[3, 0] is nan", {"db_h": nan}),
+        ("epoch is no array of integers", {"epoch": PLAIN["epoch"].astype(float)}),
+        ("stop is no array of integers, one per update", {"stop": PLAIN["stop"][:-1]}),
+        ("a window is wrong", {"loss_start": PLAIN["stop"]}),
+        ("vW_xh is present", {"vW_xh": PLAIN["dW_xh"]}),
+        ("configuration is not a JSON object", {"configuration": np.bytes_(b"[" * 100_000)}),
+        ("k1 is missing", {"configuration": configured(k1="left out")}),
+        ("'momentun' is no option", {"configuration": configured(momentun=0.5)}),
+        ("the learning rate is nan", {"configuration": configured(learning_rate=float("nan"))}),
     ]
-    assert [message(PLAIN, **changes) for changes in wrong] == snapshot(
-        [
-            "its run cannot be repeated: x has shape (): expected (T, B, ",
-            "y is float32: expected float64",
-            "db_h[3, 0] is nan: expected a finite number",
-            "epoch is no array of integers, one per update",
-            "stop is no array of integers, one per update",
-            "a window is wrong: expected 0 ≤ start ≤ loss_start < stop ≤ ",
-            "vW_xh is present, but the configuration excludes it",
-            "configuration is not a JSON object of options, with numbers ",
-            "k1 is missing: expected k1, k2, learning_rate, epochs",
-            "'momentun' is no option of a run: expected k1, k2, epochs, n",
-            "its run cannot be repeated: the learning rate is nan: expect",
-        ]
-    )
+    for part, changes in wrong:
+        assert part in message(PLAIN, **changes)
 
 
 def test_file_is_read_as_it_was_written(tmp_path):
@@ -132,19 +118,6 @@ def test_wrong_use_of_trace_is_one_line(tmp_path):
         lambda: single.save("t.npz"),
         lambda: trace.update(1, (0, 0, 2), arrays[2], dU=1),
     )
-    messages = []
     for call in calls:
-        with pytest.raises(InputError) as error:
+        with pytest.raises(InputError, match=r"^[^\n]+$"):
             call()
-        messages.append(str(error.value)[:70])
-    assert messages == snapshot(
-        [
-            "the parameters are W_xh, W_hh, W_hy, U: expected W_xh, W_hh, W_hy, b_h",
-            "'lr' is no option of a run: expected k1, k2, epochs, nonlinearity, los",
-            "x is <U9, and W_hh is float64: expected one dtype, float64",
-            "dW_hh is float64, and W_hh is float32: expected one dtype, float32",
-            "no update is recorded: expected one or more",
-            "dW_xh is missing",
-            "'dU' is not a name of a trace: expected a, h, y, loss, dy, dh, da, dh_",
-        ]
-    )
