@@ -4,20 +4,21 @@ Seeds are drawn in every run and told by a failure. What is not always visible h
 are no mutants are written here in their own words; none of them has a wrong hint.
 """
 
+import itertools
 import secrets
 
 import numpy as np
 import pytest
-from ports_for_tests import RIGHT, DefinitionPort, Port
+from ports_for_tests import DefinitionPort, Port
 
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window
 from numpy_rnn.conformance.case import EQUATIONS, INTERMEDIATES, TENSORS, format_errors
 from numpy_rnn.conformance.definition import DEFINITION as right
-from numpy_rnn.conformance.definition import Definition, train, update, window_update
+from numpy_rnn.conformance.definition import Definition, train, window_update
 from numpy_rnn.conformance.judge import Divergence, judge
 from numpy_rnn.conformance.mutants import hints
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, named, trace
-from numpy_rnn.conformance.mutants.hints import STATES, WINDOWS, Fit, hint_for_port, hint_for_run
+from numpy_rnn.conformance.mutants.hints import STATES, Fit, hint_for_port, hint_for_run
 from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe, random_run
@@ -122,18 +123,8 @@ def test_hint_names_the_mutant(mutant, is_box, seed):
 BUGS = {  # equations that are no mutants, as somebody writes them, and the hint
     "dW_hy with h_{t-1}": ({"output_weights_gradient": lambda n, w: sum(
         w.h[t - 1].mT @ w.dy[t] for t in w.steps)}, "h_{t-1} for h_t in dW_hy"),
-    "last sequence": ({"output_weights_gradient": lambda n, w: sum(
-        w.h[t][..., -1:, :].mT @ w.dy[t][..., -1:, :] for t in w.steps)},
-        "dW_hy of the last sequence alone"),
     "transposed": ({"recurrent_weights_gradient": lambda n, w: sum(
         w.da[t].mT @ w.h[t - 1] for t in w.steps)}, "dW_hh transposed"),
-    "clipped flow": ({"state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT + np.clip(
-        w.da[t + 1] @ p.W_hh.mT, -1, 1), "initial_state_adjoint": lambda n, w, p: np.clip(
-        w.da[1] @ p.W_hh.mT, -1, 1)}, "the flow back within ±1"),
-    "1/B": ({"recurrent_weights_gradient": lambda n, w: sum(
-        w.h[t - 1].mT @ w.da[t] for t in w.steps) / w.x[1].shape[-2]}, "dW_hh × 1/B"),
-    "early targets": ({"loss_and_error": lambda n, y, z, *rest: right.loss_and_error(
-        n, y, z[[*range(1, len(z)), 0]], *rest)}, "targets one step early"),
     "newest": ({"state_adjoint": lambda n, w, p, t: right.state_adjoint(n, w, p, t) * (
         t > len(w.x) - 3)}, "the backward pass ends after the newest 3 steps"),
     "bptt_truncate": ({"state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT + (
@@ -183,9 +174,6 @@ class Autograd:
 
 AUTOGRAD = {
     "output read from h_{t-1}": Autograd(out=lambda W, h, h_before: h_before @ W["W_hy"]),
-    "W_hh transposed throughout": Autograd(
-        cell=lambda W, x, h: np.tanh(x @ W["W_xh"] + h @ W["W_hh"].T)
-    ),
     "": Autograd(total=lambda losses: sum(losses) * 1.01 + 0.1),
 }
 
@@ -208,22 +196,11 @@ def test_large_networks_take_little_memory():
     assert copies[0] < 2**23
 
 
-def test_right_port_has_no_hint(seed):
-    for number in range(5):
-        recipe = random_recipe(RandomDraw(seed, number), "float32", abilities(RIGHT))
-        assert hint_for_port(RIGHT, recipe, recipe.case()) == "", f"seed {seed}"
-
-
 def test_second_answer_that_differs_is_a_kept_state(seed):
-    class Keeping(Port):
-        calls = 0
-
-        def window_update(self, params, x, **given):
-            self.calls += 1
-            return RIGHT.window_update(params, x + self.calls, **given)
-
+    calls = itertools.count()
+    port = Port(before=lambda given: given["x"].__iadd__(next(calls)))
     recipe = random_recipe(RandomDraw(seed), "float64")._replace(class_inputs=False)
-    assert hint_for_port(Keeping(), recipe, recipe.case()) == hints.KEPT
+    assert hint_for_port(port, recipe, recipe.case()) == hints.KEPT
 
 
 # -- hints of runs ------------------------------------------------------------------------------
@@ -238,67 +215,33 @@ def series(epochs, k1=3, k2=3, **step):
     return Run(params=params, x=x, target=target, h_0=h_0, options=options)
 
 
-class Loop:
-    """A loop that does something else. change(loop, case, i): the case, and added gradients."""
-
-    def __init__(self, run, change):
-        self.run, self.change, self.cases, self.reports = run, change, [], []
-
-    def compute(self, case):
-        self.cases.append(case)
-        changed, added = self.change(self, case, len(self.reports))
-        report = window_update(changed)
-        if added is not None:
-            names = ("W_xh", "W_hh", "W_hy")
-            d = {name: report["d" + name] + added.get("d" + name, 0) for name in names}
-            n = hints.Floats(np.float64)
-            update(n, dict(zip(names, case.params)), d, {}, case.step)
-            report |= {"d" + name: g for name, g in d.items()} | n.report()
-        self.reports.append(report)
-        return report, report["h"]
-
-    @property
-    def before(self):
-        """The report of the update before, or nothing."""
-        return self.reports[-1] if self.reports else {}
-
-    def at_rate(self, factor):
-        case = self.cases[-1]
-        return case._replace(step=case.step._replace(learning_rate=0.05 * factor)), None
-
-
 PER_EPOCH = 5  # updates of `series`
-LOOPS = {  # the hint, and a change of an update; i, from 0, is that of the run
-    "gradients add up from update to update": lambda loop, case, i: (case, loop.before),
-    "gradients add up within an epoch": lambda loop, case, i: (case, loop.before if i % PER_EPOCH else {}),
-    "the weights of the update before": lambda loop, case, i: (
-        case._replace(params=loop.cases[max(0, i - 1)].params), {}),
-    "the velocity of before left out": lambda loop, case, i: (case._replace(velocity=None), None),
-    "the velocity, or sum of squares, reset at every epoch": lambda loop, case, i: (
-        case if i % PER_EPOCH else case._replace(velocity=None), None),
-    "no step at the first update": lambda loop, case, i: loop.at_rate(i > 0),
-    "a step at the last update of an epoch alone": lambda loop, case, i: loop.at_rate((i + 1) % PER_EPOCH == 0),
-    "the rate × 0.9 at every epoch": lambda loop, case, i: loop.at_rate(0.9 ** (i // PER_EPOCH)),
-    "the rate × 0.99 at every update": lambda loop, case, i: loop.at_rate(0.99**i),
-    "": lambda loop, case, i: (case._replace(x=case.x + 0.1 * i), None),
+
+
+def at_rate(case, factor):
+    return case._replace(step=case.step._replace(learning_rate=0.05 * factor))
+
+
+LOOPS = {  # the hint, and a change of update i of the run, from 0
+    "the velocity, or sum of squares, reset at every epoch": lambda case, i: (
+        case if i % PER_EPOCH else case._replace(velocity=None)),
+    "a step at the last update of an epoch alone": lambda case, i: (
+        at_rate(case, (i + 1) % PER_EPOCH == 0)),
+    "the rate × 0.9 at every epoch": lambda case, i: at_rate(case, 0.9 ** (i // PER_EPOCH)),
+    "": lambda case, i: case._replace(x=case.x + 0.1 * i),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("hint", LOOPS)
 def test_hint_of_a_loop(hint):
-    options = {"momentum": 0.9} if "velocity" in hint else {}
-    run = series(3, **options)
-    found = record(run, train(run, Loop(run, LOOPS[hint]).compute))
+    run, numbers = series(3, **({"momentum": 0.9} if "velocity" in hint else {})), itertools.count()
+
+    def compute(case):
+        report = window_update(LOOPS[hint](case, next(numbers)))
+        return report, report["h"]
+
+    found = record(run, train(run, compute))
     assert hint_for_run(found, judge(found).first) == hint
-
-
-@pytest.mark.parametrize(("name", "words"), [("target", "targets"), ("x", "inputs")])
-def test_hint_of_series_that_are_shifted(name, words):
-    run = series(2)
-    for by, when in ((1, "late"), (-1, "early")):
-        moved = run._replace(**{name: np.roll(getattr(run, name), by, 0)})
-        wrong = trace(right, moved)._replace(run=run)
-        assert hint_for_run(wrong, judge(wrong).first) == f"{words} one step {when}"
 
 
 SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
@@ -308,7 +251,6 @@ SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
     "the last, shorter window left out": "0 0 3, 1 3 6, 4 6 9, 7 9 12",
     "windows of all steps so far": "0 0 3, 0 3 6, 0 6 9, 0 9 12, 0 12 13",
     "losses of older steps counted again": "0 0 3, 1 1 6, 4 4 9, 7 7 12, 8 8 13",
-    "windows overlap by one step": "0 0 3, 1 2 6, 4 5 9, 7 8 12, 8 11 13",
     "windows start a step late": "0 0 3, 2 3 6, 5 6 9, 8 9 12, 9 12 13",
     "windows in another order": "1 3 6, 0 0 3, 4 6 9, 7 9 12, 8 12 13",
 }
@@ -320,7 +262,6 @@ def test_hint_of_windows(hint):
     wrong = RecordedRun(series(2, 3, 5), dict(zip(Window._fields, np.transpose(rows))))
     first = Divergence(1, 1, "window", None, (0,), 0.0, 0.0, 0.0, np.inf)
     assert hint_for_run(wrong, first) == hint
-    assert {*WINDOWS} <= {*SCHEDULES}
 
 
 @pytest.mark.parametrize("hint", [*STATES, ""])
