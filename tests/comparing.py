@@ -1,4 +1,4 @@
-"""Comparisons of arrays and of tuples of arrays: within an allowed difference, or bit for bit."""
+"""Arrays and tuples of arrays of either package, bit for bit; fewer examples of a slow property."""
 
 import numpy as np
 from hypothesis import settings
@@ -14,46 +14,6 @@ def fewer(divisor, least=10):
     return settings(
         max_examples=examples if examples > 1000 else max(min(least, examples), examples // divisor)
     )
-
-
-def assert_within(actual, expected, allowed, name="value"):
-    """Fail unless an array is `expected` up to `allowed`: same shape, same dtype, all finite.
-
-    Named tuples are compared field by field, and None is only like None.
-    """
-    if isinstance(expected, tuple):
-        assert type(actual) is type(expected), (
-            f"{name} is a {type(actual)}, expected a {type(expected)}"
-        )
-        for field, *values in zip(expected._fields, actual, expected, allowed, strict=True):
-            assert_within(*values, f"{name}.{field}")
-        return
-    if expected is None:
-        assert actual is None, f"{name} is there, expected None"
-        return
-    assert isinstance(actual, np.ndarray | np.generic), (
-        f"{name} is a {type(actual)}, not a NumPy array"
-    )
-    assert actual.shape == expected.shape, (
-        f"{name} has shape {actual.shape}, expected {expected.shape}"
-    )
-    assert actual.dtype == expected.dtype, f"{name} is {actual.dtype}, expected {expected.dtype}"
-    assert np.shape(allowed) in ((), expected.shape), (
-        f"{name}: the allowed difference has shape {np.shape(allowed)}"
-    )
-    for what, array in (("", actual), ("expected ", expected), ("allowed ", allowed)):
-        assert np.isfinite(array).all(), f"{what}{name} is not finite: {array}"
-    difference = np.abs(np.subtract(actual, expected, dtype=np.float64))
-    if not (difference <= allowed).all():
-        ratio = np.atleast_1d(difference / np.maximum(allowed, np.finfo(float).tiny))
-        worst = np.unravel_index(ratio.argmax(), ratio.shape)
-        given, wanted, limit = (
-            np.broadcast_to(v, ratio.shape)[worst] for v in (actual, expected, allowed)
-        )
-        raise AssertionError(
-            f"{name}{[int(i) for i in worst]} is {given!r}, expected {wanted!r} ± {limit:.2g}: "
-            f"{ratio.max():.3g} times the allowed difference"
-        )
 
 
 def members(value):

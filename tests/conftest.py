@@ -110,16 +110,3 @@ def _in_an_empty_folder(request):
     """Every test of the application runs in an empty folder of its own."""
     if request.path.parent.name == "app":
         request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))
-
-
-def pytest_report_header(config):
-    numpy = importlib.import_module("numpy")
-    features = importlib.import_module("numpy._core._multiarray_umath")
-    simd = [name for name in features.__cpu_dispatch__ if features.__cpu_features__[name]]
-    lines = [f"packages: {' '.join(packages(config))}; Hypothesis profile: {PROFILE}"]
-    lines.append(f"numpy {numpy.__version__}, SIMD {' '.join(simd) or 'of the baseline'}")
-    if importlib.util.find_spec("threadpoolctl"):
-        pools = importlib.import_module("threadpoolctl").threadpool_info()
-        kernels = [f"{p['internal_api']} {p['version']} {p.get('architecture')}" for p in pools]
-        lines.append(f"{', '.join(kernels)}; {os.environ['OPENBLAS_NUM_THREADS']} thread(s)")
-    return lines

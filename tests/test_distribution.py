@@ -7,10 +7,11 @@ import sys
 import tarfile
 import zipfile
 from configparser import ConfigParser
+from pathlib import Path
 
 import pytest
-from conftest import PACKAGES, ROOT
 
+ROOT, PACKAGES = Path(__file__).parents[1], ("numpy_rnn", "torch_rnn")
 SOURCES = {"README.md", "pyproject.toml", ".ci/run", "benchmarks/results.json", "tests/conftest.py"}
 
 
@@ -65,17 +66,3 @@ def test_metadata_names_what_exists(built):
     assert extras <= {*re.findall("^Provides-Extra: (.*)$", fields, re.M)}
     for module in re.findall(r"(?:python -m|--pyargs) ([\w.]+)", text):
         assert importlib.util.find_spec(module)
-
-
-@pytest.mark.slow
-@pytest.mark.needs_torch
-def test_training_does_not_import_the_compiler(tmp_path):
-    """torch._dynamo takes as long to import as torch."""
-    program = """
-import sys, torch, torch_rnn
-x, h_0 = torch.zeros(3, 1, 1), torch.zeros(1, 6)
-params = torch_rnn.initial_parameters()
-list(torch_rnn.train(params, x, x, h_0, k1=1, k2=1, learning_rate=0.1, epochs=1))
-sys.exit("torch._dynamo" in sys.modules)
-"""
-    assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path).returncode == 0

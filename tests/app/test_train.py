@@ -5,7 +5,6 @@ import io
 import os
 import re
 import signal
-import subprocess
 import sys
 from contextlib import redirect_stderr
 from itertools import pairwise
@@ -13,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from children import environment, run, start
+from children import environment, run
 from comparing import bits
-from in_process import command, configured, contents, main, succeed
+from in_process import command, configured, main, succeed
 
 import numpy_rnn
 from numpy_rnn.app import command_line
@@ -94,35 +93,25 @@ def test_loss_of_an_epoch_is_that_of_its_steps():
         np.testing.assert_allclose(series.losses, expected, rtol=1e-14)
 
 
-def test_output_has_every_number_in_its_place(capsys):
-    data = np.random.default_rng(0).normal(0, 1, (12, 2))
-    np.savetxt("s.csv", data, delimiter=",", fmt="%.17g", header='a,"per, cent"', comments="")
-    options = (
-        "--epochs 2 --seeds 3 --data s.csv --standardize --held-out 3 --output r.csv --no-plot"
-    )
-    succeed(numpy_rnn, capsys, *options.split())
-    rows, each = rows_in("r.csv"), ["1", "2", "3"]
-    assert [row[1:5] for row in rows["loss"]] == [[e, "", "", n] for e in "12" for n in each]
-    columns = "a", "per, cent"
-    places = [["", str(t), c, n] for t in range(2, 13) for n in each for c in columns]
-    assert [row[1:5] for row in rows["predicted"]] == places
-    assert [row[1:5] for row in rows["free-running"]] == places[-18:]
-    assert values_in("r.csv")["actual"] == data[1:].ravel().tolist()
-
-
-def test_results_are_in_units_of_the_data(capsys):
+def test_output_has_every_number_in_its_place_and_unit(capsys):
     """A standardized run is that of the standardized rows."""
-    data = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2))
-    mean, deviation, found = data[:12].mean(axis=0), data[:12].std(axis=0), []
+    data, found = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2)), []
+    mean, deviation = data[:12].mean(axis=0), data[:12].std(axis=0)
+    options = "--data s.csv --held-out 3 --epochs 2 --seeds 3 --dtype float64 --no-plot --output"
     for rows, option in ((data, "--standardize"), ((data - mean) / deviation, "--no-standardize")):
-        np.savetxt("s.csv", rows, delimiter=",", fmt="%.17g")
-        options = f"--data s.csv --held-out 3 --epochs 4 --dtype float64 {option} --no-plot"
-        succeed(numpy_rnn, capsys, *options.split(), "--output", "r.csv")
+        np.savetxt("s.csv", rows, delimiter=",", fmt="%.17g", header='a,"per, cent"', comments="")
+        succeed(numpy_rnn, capsys, *options.split(), "r.csv", option)
         found.append(values_in("r.csv"))
     for kind, values in found[0].items():
         other = np.reshape(found[1][kind], (-1, 2 - (kind == "loss")))
         units = other if kind == "loss" else other * deviation + mean
         np.testing.assert_allclose(values, units.ravel(), rtol=1e-9)
+    assert found[0]["actual"] == data[1:].ravel().tolist()
+    table, each, columns = rows_in("r.csv"), "123", ("a", "per, cent")
+    assert [row[1:5] for row in table["loss"]] == [[e, "", "", n] for e in "12" for n in each]
+    places = [["", str(t), c, n] for t in range(2, 16) for n in each for c in columns]
+    assert [row[1:5] for row in table["predicted"]] == places
+    assert [row[1:5] for row in table["free-running"]] == places[-18:]
 
 
 CONTINUED = {
@@ -159,16 +148,13 @@ def test_one_epoch_at_a_time_is_all_at_once(rnn, capsys, case):
 
 def test_sums_of_squares_are_no_velocity(capsys):
     """Only weights are taken from a file of another kind of step."""
-    succeed(
-        numpy_rnn, capsys, *["--momentum", "0.5", "--save", "m.npz", "--epochs", "1", "--no-plot"]
-    )
-    out = succeed(numpy_rnn, capsys, "--weights", "m.npz", "--adagrad", "--epochs", 1, "--no-plot")
+    for words in ("--momentum 0.5 --save m.npz", "--weights m.npz --adagrad"):
+        out = succeed(numpy_rnn, capsys, *words.split(), "--epochs", 1, "--no-plot")
     assert "weights from m.npz" in out
 
 
 DIVERGING = {  # the epoch, the update and the first tensor that is not finite
     "--learning-rate 1e30 --nonlinearity relu": r"epoch 1, update \d+: \w+",
-    "--learning-rate 0.5 --nonlinearity relu --k1 4": r"epoch \d+, update \d: \w+",
     "--weights flow.npz --k1 20": "epoch 1, update 1: loss",
     "--weights gradient.npz --k1 20 --nonlinearity relu": "epoch 1, update 1: dW_hy",
 }
@@ -192,21 +178,20 @@ def test_divergence_is_one_line(rnn, capsys, options):
 
 def test_networks_that_diverge_are_counted_and_left_out(capsys):
     """They are not saved either; the others have the numbers of runs of their own."""
-    words = "--nonlinearity relu --learning-rate 0.5 --k1 4 --epochs 12 --no-plot --output"
-    options = words.split()
-    ended = command(numpy_rnn, capsys, *options, "r.csv", "--seeds", 4, "--save", "r.npz")
+    options = "--nonlinearity relu --learning-rate 0.5 --k1 4 --epochs 12 --no-plot --seeds 4"
+    files = "--output", "r.csv", "--save", "r.npz"
+    ended = command(numpy_rnn, capsys, *options.split(), *files)
     assert (ended.status, ended.out.count("nan"), ended.out.count("inf")) == (0, 0, 0)
     losses = np.reshape(values_in("r.csv")["loss"], (12, 4))
     fine = np.isfinite(losses).all(axis=0)
-    assert (
-        ended.err == f"numpy_rnn: {4 - fine.sum()} of 4 networks diverged; medians leave them out\n"
-    )
+    line = f"numpy_rnn: {4 - fine.sum()} of 4 networks diverged; medians leave them out\n"
+    assert ended.err == line
     assert 0 < fine.sum() < 4
     assert len(load_run("r.npz")[0].W_hh) == fine.sum()
 
 
 def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
-    """Ctrl-C in epoch 3, with --save and without, and while the file is written."""
+    """Ctrl-C in epoch 3, with --save and without."""
 
     def interrupted(self):
         if self.updates == 47:
@@ -224,10 +209,6 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
     assert bits(velocity.W_hh) == bits(expected.velocity.W_hh)
     ended = command(numpy_rnn, capsys)
     assert (ended.status, ended.err.count("nothing was saved")) == (130, 1)
-    monkeypatch.setattr(os, "replace", lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    before = contents()
-    ended = command(numpy_rnn, capsys, "--save", "run.npz")
-    assert (ended.status, ended.err.count("\n"), contents()) == (130, 1, before)
 
 
 def test_bar_on_a_terminal(capsys, monkeypatch):
@@ -242,24 +223,17 @@ def test_bar_on_a_terminal(capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_streams_that_fail():
-    """A reader that goes away, a full disk, and streams that are closed."""
-    words = [sys.executable, "-m", "numpy_rnn", "--no-plot"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with start([*words, "--epochs", 1000, "--log-every", 1], text=True, **pipes) as process:
-        process.stdout.readline()
-        process.stdout.close()
-        assert (process.stderr.read(), process.wait()) == ("", 1)
+    """A reader that goes away, and a full disk."""
     line = "numpy_rnn: the output cannot be written: No space left on device\n"
-    for more, status, err in ((">/dev/full", 2, line), (">&-", 0, ""), ("--epochs x 2>&-", 2, "")):
-        ended = run(["sh", "-c", f'exec "$0" -m numpy_rnn --no-plot {more}', sys.executable])
-        assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", err)
+    for then, status, err in (("| head -n 1", 0, ""), (">/dev/full", 2, line)):
+        train = f'"$0" -m numpy_rnn --no-plot --epochs 1000 --log-every 1 {then}'
+        ended = run(["sh", "-c", train, sys.executable])
+        assert (ended.returncode, ended.stderr) == (status, err)
 
 
 @pytest.mark.slow
 def test_torch_is_missing(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
-    script = "import sys; from numpy_rnn.__main__ import torch_main; sys.exit(torch_main())"
-    for arguments in (["-m", "torch_rnn"], ["-c", script]):
-        ended = run([sys.executable, *arguments], env=environment(tmp_path))
-        assert (ended.returncode, ended.stdout) == (2, ""), arguments
-        assert re.match(r"torch_rnn: [^\n]*torch is not installed: [^\n]*\n$", ended.stderr)
+    ended = run([sys.executable, "-m", "torch_rnn"], env=environment(tmp_path))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.match(r"torch_rnn: [^\n]*torch is not installed: [^\n]*\n$", ended.stderr)

@@ -18,8 +18,7 @@ from numpy_rnn import InputError
 from numpy_rnn.app.experiment import load_run, save_run
 
 ONE = numpy_rnn.initial_parameters()
-NAMES = ("W_xh", "W_hh", "W_hy")
-WEIGHTS = {name: getattr(ONE, name) for name in NAMES}
+WEIGHTS = {name: getattr(ONE, name) for name in ("W_xh", "W_hh", "W_hy")}
 VELOCITY = {"v" + name: np.ones_like(array) for name, array in WEIGHTS.items()}
 
 
@@ -32,11 +31,9 @@ class Bomb:
 
 REFUSED: list[tuple[dict, str]] = [  # arrays that are changed, part of the message
     ({"W_hy": None}, "it has W_xh, W_hh: expected W_xh, W_hh, W_hy and what --save writes"),
-    ({"W": np.ones(3)}, "it has W: expected"),
     ({"W_hh": np.ones((5, 6), "f4")}, "W_hh has shape (5, 6): expected (6, 6)"),
     ({"W_hy": np.full((6, 1), np.nan, "f4")}, "W_hy contains NaN or infinity"),
     ({"W_hh": np.ones((6, 6), "c16")}, "W_hh is complex128: expected float32 or float64"),
-    ({"W_hh": np.ones((6, 6), "i4")}, "W_hh is int32: expected float32 or float64"),
     ({"W_hh": np.ones((6, 6))}, "W_hh is float64 and the parameters are float32"),
     ({"W_hh": np.array([Bomb()])}, "is damaged, or no .npz file of plain arrays"),
     ({"W_xh": np.ones((2, 6), "f4")}, "w.npz has (2, 1) inputs and outputs: expected (1, 1)"),
@@ -46,7 +43,6 @@ REFUSED: list[tuple[dict, str]] = [  # arrays that are changed, part of the mess
     ({"configuration": np.array("[1")}, "its configuration is damaged"),
     ({"configuration": np.array('{"alphabet": "ab"}')}, "its configuration is damaged"),
     ({"configuration": np.array('{"smoothed": NaN}')}, "its configuration is damaged"),
-    ({"configuration": np.array(3.0)}, "its configuration is damaged"),
 ]
 
 
@@ -90,16 +86,13 @@ def test_inputs_are_never_overwritten(capsys):
         assert "expected different files" in refused(numpy_rnn, capsys, *words.split())
 
 
-@pytest.mark.parametrize("reason", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
-def test_failed_write_changes_nothing(capsys, monkeypatch, reason):
+@pytest.mark.parametrize(("option", "name"), [("--save", "a.npz"), ("--output", "a.csv")])
+def test_failed_write_changes_nothing(capsys, monkeypatch, option, name):
     """Its message is one line."""
-    for name in ("a.npz", "a.csv"):
-        Path(name).write_bytes(b"old")
-    before = contents()
-    monkeypatch.setattr(os, "replace", Mock(side_effect=reason))
-    for option, name in (("--save", "a.npz"), ("--output", "a.csv")):
+    Path(name).write_bytes(b"old")
+    before, full = contents(), OSError(errno.ENOSPC, "No space left")
+    unwritten = f"{name} cannot be written: No space left; choose another place"
+    for reason, status, line in ((full, 2, unwritten), (KeyboardInterrupt(), 130, "interrupted")):
+        monkeypatch.setattr(os, "replace", Mock(side_effect=reason))
         ended = command(numpy_rnn, capsys, "--epochs", 1, option, name, "--no-plot")
-        line = f"numpy_rnn: {name} cannot be written: No space left; choose another place\n"
-        line = line if isinstance(reason, OSError) else "numpy_rnn: interrupted\n"
-        status = 2 if isinstance(reason, OSError) else 130
-        assert (ended.status, ended.err, contents()) == (status, line, before)
+        assert (ended.status, ended.err, contents()) == (status, f"numpy_rnn: {line}\n", before)

@@ -1,5 +1,7 @@
 """Ports for the tests: the package's, a definition's, one that is changed, and a layer by hand."""
 
+from typing import Any
+
 import numpy as np
 from windows_for_tests import window
 
@@ -11,20 +13,8 @@ from numpy_rnn.conformance.ports.port import PackagePort, call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, SGD_LACKS, PortFault, port_arguments
 
 RIGHT = PackagePort(numpy_rnn)
-PLAIN = {
-    "T": 4,
-    "B": 2,
-    "D": 2,
-    "H": 3,
-    "O": 1,
-    "K": 3,
-    "bias": True,
-    "objective": Objective(),
-    "step": Step(0.1),
-    "class_inputs": False,
-    "velocity": False,
-    "scale": 1.0,
-}
+PLAIN: dict[str, Any] = {"T": 4, "B": 2, "D": 2, "H": 3, "O": 1, "K": 3, "bias": True, "scale": 1.0}
+PLAIN |= {"objective": Objective(), "step": Step(0.1), "class_inputs": False, "velocity": False}
 CASE = window(5, "float32", **PLAIN)
 STEP = Step(0.1, 0.9, 0.3, weight_decay=0.01, max_norm=0.5)
 FULL = window(5, "float32", **PLAIN | {"step": STEP, "velocity": True})
@@ -63,7 +53,7 @@ def right_report(case=CASE):
 
 
 def verdict_on(port, case=CASE):
-    """The fault of the port's answer in one line; None if there is none but perhaps in its numbers."""
+    """The fault of the port's answer in one line; None if there is none, or in its numbers."""
     try:
         report = call_port(port, case)
     except PortFault as fault:

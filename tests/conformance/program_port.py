@@ -22,10 +22,10 @@ SERIES = {"x": "TBD", "target": "KBO", "h_0": "BH"}
 def report_on(request):
     """The report of the definition: its arrays as flat lists of numbers."""
     import numpy as np
+    from ports_for_tests import DefinitionPort
 
     from numpy_rnn.common.records import Objective, Step
-    from numpy_rnn.conformance.case import SHAPES, WindowCase, parameters_from
-    from numpy_rnn.conformance.definition import window_update
+    from numpy_rnn.conformance.case import SHAPES
 
     def array(name, given):
         shape = tuple(request["sizes"][letter] for letter in (SHAPES | SERIES)[name])
@@ -33,18 +33,13 @@ def report_on(request):
             return np.reshape(given, shape[:2])
         return np.reshape(given, shape).astype(request["dtype"])
 
-    params = {name: array(name, given) for name, given in request["params"].items()}
-    velocity = {name: array(name, v) for name, v in (request.get("velocity") or {}).items()}
-    objective = {name: request[name] for name in Objective._fields if name in request}
-    step = Step(**{name: request[name] for name in Step._fields if name in request})
-    case = WindowCase(
-        params=parameters_from(params),
-        **{name: array(name, request[name]) for name in SERIES},
-        objective=Objective(**objective),
-        step=step,
-        velocity=parameters_from(velocity, "v") if velocity else None,
-    )
-    return {name: np.ravel(array).tolist() for name, array in window_update(case).items()}
+    options = {n: request[n] for n in (*Objective._fields, *Step._fields) if n in request}
+    arrays = {name: array(name, request[name]) for name in SERIES}
+    for key in ("params", "velocity"):
+        given = request.get(key) or {}
+        arrays[key] = {name.removeprefix("v"): array(name, v) for name, v in given.items()}
+    report = DefinitionPort().window_update(**arrays, **options)
+    return {name: np.ravel(array).tolist() for name, array in report.items()}
 
 
 def main(at="0", line=""):

@@ -7,13 +7,10 @@ from hypothesis import strategies as st
 from windows_for_tests import window
 
 import numpy_rnn
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Objective, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import NONLINEARITIES
-from numpy_rnn.conformance.arithmetics.bounds import Bounds
+from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import parameters_from, present, with_rows
-from numpy_rnn.conformance.definition import DEFINITION, Definition, train, update, window_update
+from numpy_rnn.conformance.definition import train, update, window_update
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 
 SMALL = 1e-30  # an imaginary part whose square is lost in 1
@@ -120,43 +117,3 @@ def test_loop_is_that_of_the_package(dtype):
         for name, theta in present(other.parameters).items():
             allowed = 1e-3 if dtype == "float32" else 1e-9
             np.testing.assert_allclose(ours.report[name], theta, allowed, allowed)
-
-
-def test_equation_is_replaced_by_a_function_or_a_subclass():
-    class Twice(Definition):
-        def output(self, n, w, p, t):
-            return 2 * super().output(n, w, p, t)
-
-    case = window(1)
-    right, twice = window_update(case)["y"], window_update(case, of=Twice())["y"]
-    other = Definition(output=lambda n, w, p, t: 2 * DEFINITION.output(n, w, p, t))
-    assert np.array_equal(twice, 2 * right)
-    assert np.array_equal(window_update(case, of=other)["y"], twice)
-    with pytest.raises(LookupError, match="'outputs' is no equation"):
-        Definition(outputs=None)
-
-
-@pytest.mark.parametrize(
-    "change", [{"nonlinearity": "mish"}, {"loss": "huber"}, {"reduction": "median"}]
-)
-@pytest.mark.parametrize("numbers", [Floats, Bounds])
-def test_unknown_name_raises(numbers, change):
-    case = window(1, objective=Objective())
-    case = case._replace(objective=case.objective._replace(**change))
-    with pytest.raises(InputError, match=f"{next(iter(change.values()))!r} is no "):
-        window_update(case, numbers("float64"))
-
-
-@pytest.mark.parametrize("name", [n for n, of in NONLINEARITIES.items() if of.bound is not None])
-def test_slope_and_its_bound_are_those_of_phi(name):
-    """By complex step; no slope within an error is steeper than the bound, which is not wide."""
-    phi, slope, bound = NONLINEARITIES[name]
-    a, E = np.meshgrid(np.linspace(-3, 3, 25), np.linspace(0, 2, 9))
-    h, right = phi(a), phi(a + 1j * SMALL).imag / SMALL
-    for found in (slope(a, h), bound.of_a(a), bound.of_h(h)):
-        np.testing.assert_allclose(found, right, 1e-13, 1e-15)
-    change = (bound.of_h(h + 1e-6) - bound.of_h(h - 1e-6)) / 2e-6
-    np.testing.assert_allclose(bound.change(h), np.abs(change), 1e-6, 1e-8)
-    near = bound.of_a(a + E * np.linspace(-1, 1, 49)[:, None, None]).max(axis=0)
-    assert (near <= bound.steepest(a, E) * (1 + 1e-15)).all()
-    assert (bound.steepest(a, E) <= 1.01 * near).all()

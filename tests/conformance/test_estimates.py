@@ -6,16 +6,13 @@ from windows_for_tests import WAYS, Flushes, tiny_window
 
 import numpy_rnn
 from numpy_rnn.common.records import NONLINEARITY_NAMES, Objective, Step
-from numpy_rnn.conformance.arithmetics.bounds import Bounds, TanhError
-from numpy_rnn.conformance.arithmetics.noisy import Noisy
 from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES
-from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import PackagePort, validated_report
 from numpy_rnn.conformance.random_cases import Recipe
 from numpy_rnn.conformance.window_checks import global_checks, is_small, local_checks, tolerances
 
 FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}
-VARIANTS = {
+VARIANTS: dict[str, dict] = {
     **{name: {"objective": Objective(name)} for name in NONLINEARITY_NAMES},
     "classes": {"objective": Objective("sigmoid", "cross_entropy", "mean")},
     "momentum": {"step": Step(0.1, 0.9, nesterov=True), "velocity": True},
@@ -52,17 +49,6 @@ def test_right_code_is_within_the_estimate_and_a_small_factor_is_not(variant, dt
         assert variant == "relu" or not (wrong.ratio <= 1).all(), name
 
 
-def test_values_do_not_depend_on_their_bounds():
-    """Clipping too, whose norm is of gradients with bounds that overflow."""
-    case = large("float64", T=200, step=Step(0.1, max_norm=0.1))
-    with np.errstate(all="ignore"):
-        near = window_update(case, Bounds("float32"))
-    assert not all(np.isfinite(each.E).all() for each in near.values())
-    for name, value in window_update(case).items():
-        allowed = 1e-9 * np.abs(value).max()
-        np.testing.assert_allclose(near[name].value, value, 1e-9, allowed, err_msg=name)
-
-
 @pytest.mark.parametrize("factor", [1, -1, 2])
 def test_gradient_that_is_lost_to_rounding_is_not_judged(factor):
     """A chaotic network in float32: no code computes its gradient, and none is accused."""
@@ -87,7 +73,7 @@ def test_batch_of_classes_is_read_from_the_case():
 def test_flushed_subnormals_are_within_every_bound(sizes, dtype):
     """Proven, and estimated in larger windows."""
     judged = 0
-    for seed in range(40):
+    for seed in range(20):
         case = tiny_window(seed, dtype, **sizes)
         report = WAYS["by scaled numbers"].report(case, lambda array: array.view(Flushes))
         if all(np.isfinite(v).all() for v in report.values()):
@@ -95,67 +81,4 @@ def test_flushed_subnormals_are_within_every_bound(sizes, dtype):
             for checks in (local_checks, global_checks):
                 for check in checks(case, report):
                     assert (check.ratio <= 1).all(), (seed, checks.__name__, check.tensor)
-    assert judged > 20
-
-
-# -- the errors of single operations --------------------------------------------------------------
-
-
-def test_every_operation_has_its_error():
-    """Uniform on ± u times a size; of single numbers twice; exact operations have none."""
-    n, generator = Noisy("float32"), np.random.default_rng(1)
-    n.axes = 1
-    sizes = (60, 30), (30, 50), (50,)
-    plain, W, b = (np.repeat(generator.normal(size=size)[None], 8, axis=0) for size in sizes)
-    v = n.given(plain)
-    long, rows = np.concatenate((plain, 2 * plain), -1), np.concatenate((plain, 3 * plain), -2)
-    tall = np.concatenate((W, -W), -2)
-
-    def of_sum(total, squares, terms):
-        return total, np.sqrt(terms * (squares + total**2))
-
-    sums = {
-        "sum": (v.sum(axis=-1), *of_sum(plain.sum(-1), (plain**2).sum(-1), 30)),
-        "total": (n.total([v, n.given(3 * plain)]), *of_sum(rows.sum(-2), (rows**2).sum(-2), 120)),
-        "affine": (
-            n.affine([(v, n.given(W)), (n.given(2 * plain), n.given(-W))], n.given(b)),
-            *of_sum(long @ tall + b[:, None], long**2 @ tall**2 + b[:, None] ** 2, 61),
-        ),
-        "product": (v * v, plain**2, 2 * plain**2),
-        "exponential": (np.exp(v), np.exp(plain), 2 * np.exp(plain)),
-    }
-    for name, (result, right, size) in sums.items():
-        errors = (np.asarray(result) - right) / (n.u * size)
-        assert 0.9 <= np.abs(errors).max() <= 1 + 1e-6, name
-        assert np.ptp(errors.reshape(8, -1)[:, 0]) > 0.2, name
-    assert np.array_equal(np.maximum(v, -v), np.abs(plain))
-
-
-def test_error_of_tanh_has_one_sign_in_a_sample():
-    n = Noisy("float32", TanhError(16, 4))
-    a = np.broadcast_to(np.linspace(-3, 3, 99), (8, 99))
-    errors = (np.asarray(n.phi(n.given(a), "tanh")) - np.tanh(a)) / n.u
-    assert (np.abs(errors - n.tilt[:, None] * (8 * np.abs(np.tanh(a)) + 4)) <= 2 + 1e-6).all()
-    assert np.ptp(n.tilt) > 1
-
-
-def test_slope_of_relu_is_open_near_its_kink():
-    """Within 8 spreads of the samples, unless the pre-activations are reported."""
-    n, random = Noisy("float32"), np.random.default_rng(2)
-    noise = random.normal(size=(8, 4000))
-    noise = (noise - noise.mean(0)) / noise.std(0)
-    shares = (
-        (7 + noise * 0, 1.0),
-        (noise + 5, 0.5),
-        (noise - 5, 0.5),
-        (noise + 14, 1.0),
-        (noise - 14, 0.0),
-    )
-    for a, share in shares:
-        h = n.given(np.maximum(a, 0))
-        slopes = np.asarray(n.by_slope(np.ones(a.shape), n.given(a), h, "relu"))
-        assert set(np.unique(slopes)) <= {0, 1}
-        assert abs(slopes.mean() - share) < 0.02
-    seen = Noisy("float32", reported={"a": noise})
-    slopes = seen.by_slope(1.0, n.given(noise), n.given(np.maximum(noise, 0)), "relu")
-    assert np.array_equal(np.asarray(slopes), noise > 0)
+    assert judged > 10

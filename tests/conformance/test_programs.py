@@ -1,4 +1,4 @@
-"""Programs as ports: right ones answer as the package does, also in C; each fault has its verdict."""
+"""Programs as ports, also in C: right ones answer as the package does; faults have verdicts."""
 
 import itertools
 import os
@@ -24,7 +24,6 @@ from numpy_rnn.conformance.ports import program as program_module
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, encode_request
-from numpy_rnn.conformance.random_cases import Recipe
 from numpy_rnn.conformance.suite import check_port
 
 pytestmark = pytest.mark.slow
@@ -35,7 +34,6 @@ def test_right_program_answers_to_the_last_bit():
         assert (port.name, port.dtypes) == ("a program", ("float32", "float64"))
         assert (port.tanh_ulps, port.capabilities) == (1.5, CAPABILITIES)
         cases = [window(seed, dtype) for seed in range(20) for dtype in port.dtypes]
-        cases += [Recipe(1, 1, 1, 1, 1, 1, "float32").case()]
         cases += [window(5, "float64", **PLAIN | {"H": 100})]  # no pipe holds this
         for case in cases:
             report, expected = port.report(case), window_update(case)
@@ -93,7 +91,7 @@ class Fake:
 
 
 def lives(pid):
-    """Whether the process runs. One that has ended may wait for its parent; only /proc tells that."""
+    """Whether the process runs: not if it has ended and waits for its parent, as /proc tells."""
     try:
         os.kill(pid, 0)
         status = Path(f"/proc/{pid}/stat").read_text() if Path("/proc/self").exists() else ") R"
@@ -118,9 +116,7 @@ def fake(tmp_path, monkeypatch):
 AT_CASE_2 = [
     ("print('stuck', file=sys.stderr, flush=True); time.sleep(100)",
      "output?); its standard error: stuck"),
-    ("sys.exit('a\\nb\\nc\\nd\\ne')", "its standard error: b | c | d | e"),
     ("write('{'); os._exit(4)", "ends with exit status 4 and without an answer"),
-    ("os.kill(os.getpid(), signal.SIGKILL)", "ends by SIGKILL and without an answer"),
     (r"os.write(1, b'\x00\x1b\xff\n'); continue", r"answers what is not a JSON object: \x00\x1b�"),
     ("write('9' * 99999 + '\\n'); continue", "writes 9999"),
 ]  # fmt: skip
@@ -136,12 +132,6 @@ def test_fault_has_its_verdict_and_the_next_case_goes_on(fake, at_case_2, expect
         assert verdict_on(port) is None
 
 
-def test_a_second_line_is_a_fault_of_the_next_case(fake):
-    with ProgramPort(fake.write("write(json.dumps(answer) + '\\n')")) as port:
-        assert [verdict_on(port) for _ in range(2)] == [None, None]
-        assert "does not repeat the id 3" in verdict_on(port)
-
-
 def test_question_that_no_pipe_holds_is_not_read(fake):
     case = window(5, "float32", **PLAIN | {"H": 100})
     assert len(encode_request(case, 1)) > 2**17  # twice what a pipe holds
@@ -151,23 +141,8 @@ def test_question_that_no_pipe_holds_is_not_read(fake):
         assert verdict_on(port, case).startswith(f"does not answer within {LIMIT} s")
 
 
-def test_first_answer_may_take_longer(fake, monkeypatch):
-    monkeypatch.setattr(program_module, "FIRST_TIMES", 100)  # of 0.1 s
-    with ProgramPort(fake.write("time.sleep(0.5)", cases=(1, 2)), timeout=0.1) as port:
-        assert verdict_on(port) is None
-        assert "does not answer within 0.1 s" in verdict_on(port)
-
-
-def test_fault_of_content_does_not_cost_a_restart(fake):
-    with ProgramPort(fake.write("answer = {'id': 2, 'error': 'too hard'}")) as port:
-        float64 = window(5, "float64", **PLAIN)
-        assert verdict_on(port, float64) == "does not support float64: its hello names float32"
-        assert [verdict_on(port) is None for _ in range(3)] == [True, False, True]
-        assert len(fake.started()) == 1
-
-
 def test_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
-    at_case = "os.kill(os.getppid(), signal.SIGINT); time.sleep(100)"
+    at_case = "time.sleep(0.1); os.kill(os.getppid(), signal.SIGINT); time.sleep(100)"
     with ProgramPort(fake.write(at_case)) as port:
         assert verdict_on(port) is None
         with children.default_interrupts(), pytest.raises(KeyboardInterrupt):
@@ -184,28 +159,16 @@ def test_closed_port_that_ignores_the_end_of_its_input_is_killed(fake):
     assert len(fake.started()) == 2
 
 
-def test_port_that_nobody_closed_ends_with_its_owner(fake):
-    assert verdict_on(ProgramPort(fake.write("leave_a_child()"))) is None
-    assert len(fake.started()) == 1
-
-
 @pytest.mark.parametrize(("program", "expected"), [
     ({"at_start": "time.sleep(100)"}, "does not answer within 1 s (does it flush its output?)"),
     ({"at_start": "import nothing"}, "ends with exit status 1 and without an answer; its standard"),
     ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, "Loading..."),
-    ({"protocol": 1}, "speaks protocol version 1: expected 2"),
 ])  # fmt: skip
 def test_program_without_a_hello_is_refused(fake, program, expected):
     with pytest.raises(PortFault) as error:
         ProgramPort(fake.write(**program), timeout=START_LIMIT if "sleep" in str(program) else 10)
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_command_that_cannot_be_started_says_why():
-    expected = "cannot be started: port 'x: No closing quotation; check the command"
-    with pytest.raises(PortFault, match=expected):
-        ProgramPort("port 'x")
 
 
 # -- the port in C ------------------------------------------------------------------------------
@@ -229,12 +192,9 @@ def built(tmp_path_factory):
         assert (made.returncode, made.stderr) == (0, "")  # there is nothing to warn of
         return program
 
-    try:
-        plain = compiled(SANITIZED)
-        hello = {"input": protocol.HELLO + "\n", "capture_output": True, "text": True}
-        subprocess.run([plain], **hello, check=True)
-    except (AssertionError, subprocess.CalledProcessError):
-        plain = compiled("-O0")
+    plain, hello = compiled(SANITIZED), protocol.HELLO.encode() + b"\n"
+    if subprocess.run([plain], input=hello, capture_output=True, check=False).returncode:
+        plain = compiled("-O0")  # a sanitizer that cannot run here
     return {"plain": plain, "fast": compiled(FAST)}
 
 

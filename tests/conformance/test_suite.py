@@ -9,20 +9,16 @@ import shlex
 import sys
 import unittest.mock
 
-import children
 import numpy as np
 import program_port
 import pytest
-from inline_snapshot import snapshot
-from ports_for_tests import CASE, FULL, RIGHT, DefinitionPort, Layer, Port, Untransposed
+from ports_for_tests import CASE, DefinitionPort, Port, Untransposed
 
-from numpy_rnn.common.records import Step
 from numpy_rnn.conformance import suite as suite_module
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import DEFINITION, Definition
 from numpy_rnn.conformance.ports.protocol import FEW_SIZES, PortFault
-from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
-from numpy_rnn.conformance.suite import Finding, check_port, place_of, places, smaller
+from numpy_rnn.conformance.suite import Finding, check_port, places
 
 PORTS = """
 import time
@@ -97,12 +93,6 @@ def test_wrong_port_is_told_once(suite):
     assert output.count("W_hh used without its transpose") == 1
 
 
-@pytest.mark.parametrize(("level", "test"), [("L1", "local"), ("L2", "global"), ("L3", "lockstep")])
-def test_level_chooses_its_test(suite, level, test):
-    _, output = suite("--elman-backend", "ports:right", "--elman-level", level, "--collect-only")
-    assert set(re.findall(r"test_(\w+)\[", output)) == {test}
-
-
 def test_error_of_a_port_is_one_line(suite):
     status, output = suite("--elman-backend", "ports:raising")
     assert status == 1
@@ -117,28 +107,16 @@ REFUSED = (
     "--elman-backend ports.py",
     "--elman-command ./absent",
     "--elman-backend ports:right --elman-timeout nan",
-    "--elman-backend ports:right --elman-examples 0",
     "--elman-backend ports:right --elman-sizes H",
 )
 
 
 def test_unusable_options_are_refused(suite):
-    messages = []
     for options in REFUSED:
         status, output = suite(*options.split())
         assert status == 4, output
-        messages.append(re.findall(r"(?:ERROR|error): (.*)", output)[-1])
-    assert messages == snapshot(
-        [
-            "no implementation to test: expected --elman-backend module:object or --elman-command 'program'",
-            "port 'ports:nothing' cannot be loaded: AttributeError: module 'ports' has no attribute 'nothing'",
-            "'ports.py' is a file: expected module:object, as ports:port, in the folder of the file",
-            "--elman-command ./absent: cannot be started: ./absent: No such file or directory; check the command",
-            "argument --elman-timeout: 'nan': expected a finite number, above 0",
-            "argument --elman-examples: '0': expected a whole number, 1 or more",
-            "argument --elman-sizes: 'H': expected few, or sizes as H=6,D=3",
-        ]
-    )
+        message = re.findall(r"(?:ERROR|error): (.*)", output)[-1]
+        assert (options.split() or ["expected --elman-backend"])[-1] in message
 
 
 def test_examples_sizes_and_seed_are_given(suite):
@@ -159,31 +137,13 @@ def test_examples_sizes_and_seed_are_given(suite):
 
 
 def test_header_has_two_lines(suite):
-    texts = []
-    for options in ("ports:described --elman-sizes H=6", "ports:right"):
-        seeded = [*options.split(), "--elman-seed", "7", "--collect-only"]
-        _, output = suite("--elman-backend", *seeded)
-        texts.append(output.partition("\nport: ")[2].partition("\nrootdir: ")[0])
-        assert texts[-1].count("\n") == 1
-    assert "\n\n".join(texts) == snapshot("""\
-numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict pass); no L1, as it reports no intermediate values
-sizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias; not declared: input_gradients, sgd_options, clip_by_value, class_inputs, adagrad, sigmoid, cross_entropy
-
-numpy_rnn, float32 and float64, tanh within 8 ulps
-seed 7\
-""")
-
-
-def test_plugin_imports_nothing_until_it_is_asked(tmp_path):
-    """Every pytest run of the environment loads the plugin, and with it its packages."""
-    (tmp_path / "test_own.py").write_text(
-        "import sys\ndef test_own(pytestconfig):\n"
-        "    assert pytestconfig.getoption('elman_level') == 'all'\n"
-        "    assert not [name for name in ('numpy', 'torch', 'hypothesis') if name in sys.modules]\n"
+    options = "--elman-backend ports:described --elman-sizes H=6 --elman-seed 7 --collect-only"
+    header = suite(*options.split())[1].partition("\nport: ")[2].partition("\nrootdir: ")[0]
+    assert header.startswith(
+        "numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict pass)"
     )
-    command = [sys.executable, "-m", "pytest", "-q", *PLUGIN, "test_own.py"]
-    done = children.run(command, cwd=tmp_path, env=children.environment(**ALONE))
-    assert done.returncode == 0, done.stdout
+    assert "\nsizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias; " in header
+    assert header.count("\n") == 1
 
 
 @pytest.mark.slow
@@ -216,13 +176,9 @@ def test_own_windows_are_checked_too():
     assert all((place.case.x == x).all() and (place.case.target == target).all() for place in own)
     with pytest.raises(Finding, match=r"WRONG loss .*\n.*\n  L2, cases\[0\] with Recipe\(T=6, B=2"):
         check_port(port, "L2", "float64", examples=1)
-    params = dict(zip(FIELDS, CASE.params))
-    whole = {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}
-    layer = Layer()
-    layer.cases = [whole]
-    assert check_port(layer, "L1", "float32", examples=1).high["T"] >= len(CASE.x)
     wrong = Untransposed()
-    wrong.cases = [whole]
+    params = dict(zip(FIELDS, CASE.params))
+    wrong.cases = [{"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}]
     with pytest.raises(Finding, match=r"cases\[0\]"):
         check_port(wrong, "L1", "float32", examples=1)
 
@@ -232,17 +188,6 @@ def test_classes_of_ones_own_are_checked():
     port.lacks = ("squared_error", "vector_inputs", "relu")
     port.cases = [{"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}]
     check_port(port, "L2", "float64", examples=1)
-
-
-def test_smaller_recipes_are_those_that_the_port_has():
-    port = Layer("bias", "older steps", has=())
-    for seed in range(20):
-        recipe = random_recipe(RandomDraw(seed), "float32", suite_module.abilities(port))
-        for each in smaller(recipe, port):
-            assert (each.H, each.K, each.bias, each.dtype) == (2, each.T, False, "float32")
-            assert place_of(each).case.x.any()
-    port.sizes = {"H": 5}
-    assert not [*smaller(recipe, port)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -263,35 +208,21 @@ def test_wrong_gradient_of_a_port_of_means_is_told(seed):
         check_port(port, "L2", "float64", seed=seed)
 
 
-def test_earliest_wrong_stage_is_told():
-    """A gradient is wrong in every case, and the loss in windows of more than two steps."""
-
-    class Late(Port):
-        def window_update(self, params, x, **given):
-            report = RIGHT.window_update(params, x, **given)
-            late = report["loss"] + (len(x) > 2)
-            return report | {"dW_xh": report["dW_xh"] + 1, "loss": late}
-
-    with pytest.raises(Finding, match=r"^WRONG loss [^\n]*\n[^\n]*\n  L1, Recipe\(T=3, B=1, D=1"):
-        check_port(Late(), "L1", "float64")
-
-
-def test_what_no_window_judges_is_no_pass():
+def test_what_no_window_judges_is_no_pass(monkeypatch):
     """Float32 and 60 steps of a chaotic network: rounding alone changes the gradients."""
+
+    generator, x = np.random.default_rng(0), np.zeros((200, 1, 2))
+    params = {"W_xh": np.ones((2, 40)), "W_hy": np.ones((40, 1))}
+    params["W_hh"] = 3 * generator.normal(size=(40, 40)) / 40**0.5
 
     class Chaotic(DefinitionPort):
         dtypes = ("float32",)
-        cases = ({
-            "x": np.zeros((200, 1, 2)), "target": np.zeros((200, 1, 1)), "h_0": np.full((1, 40), 0.1),
-            "params": {"W_xh": np.ones((2, 40)), "W_hy": np.ones((40, 1)),
-                       "W_hh": 3 * np.random.default_rng(0).normal(size=(40, 40)) / 40**0.5},
-        },)  # fmt: skip
+        cases = ({"x": x, "target": x[..., :1], "h_0": np.full((1, 40), 0.1), "params": params},)
 
     port = Chaotic(DEFINITION, "bias", "relu", has=())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(suite_module, "EXAMPLES", 0)
-        with pytest.raises(PortFault, match=r"NOT JUDGED loss, .*, dW_hh.*: lost to rounding"):
-            check_port(port, "L2", "float32")
+    monkeypatch.setattr(suite_module, "EXAMPLES", 0)
+    with pytest.raises(PortFault, match=r"NOT JUDGED loss, .*, dW_hh.*: lost to rounding"):
+        check_port(port, "L2", "float32")
 
 
 @pytest.mark.slow
@@ -301,11 +232,3 @@ def test_large_windows_are_fewer():
     assert len(list(places(port, "float32", 0, None))) < 20
     assert len(list(places(DefinitionPort(), "float32", 0, None))) == suite_module.EXAMPLES
     assert len(list(places(port, "float32", 0, 30))) == 30
-
-
-def test_options_of_the_step_are_checked():
-    """A step that is wrong under one option alone, which few cases have."""
-    wrong = Definition(decayed=lambda n, name, g, theta, step: g)
-    with pytest.raises(Finding, match="weight_decay left out"):
-        check_port(DefinitionPort(wrong, has=("sgd_options",)), "L2", "float64")
-    assert FULL.step != Step(0.1)

@@ -6,8 +6,9 @@ from itertools import chain, islice, product, repeat
 
 import numpy as np
 import pytest
-from cases import Kind, Sizes, arguments, random_run, random_velocity, train
+from cases import Kind, Sizes, random_run
 from comparing import UPDATE, arrays_in, bits, in_numpy, members
+from draws import arguments, random_velocity, train
 
 import numpy_rnn
 from numpy_rnn.common.records import Objective

@@ -4,8 +4,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from cases import Kind, Sizes, random_run, train, window_case
+from cases import Kind, Sizes, random_run
 from comparing import arrays_in, bits, each, in_numpy, members
+from draws import train, window_case
 from witness import assert_right, expected_update
 
 import numpy_rnn

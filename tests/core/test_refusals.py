@@ -7,8 +7,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from cases import OPTIONS, STEPS, Kind, Sizes, random_run, train
+from cases import OPTIONS, Kind, Sizes, random_run
 from comparing import bits
+from draws import STEPS, train
 
 import numpy_rnn
 from numpy_rnn import InputError

@@ -9,8 +9,9 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
-from cases import OPTIONS, STEPS, Kind, Sizes, random_run, runs, train
+from cases import OPTIONS, Kind, Sizes, random_run
 from comparing import UPDATE, bits, each, fewer, in_numpy
+from draws import STEPS, runs, train
 from hypothesis import given
 from hypothesis import strategies as st
 from witness import assert_right_run, definition

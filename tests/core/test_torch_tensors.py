@@ -4,8 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-from cases import Kind, Sizes, arguments, random_run
+from cases import Kind, Sizes, random_run
 from comparing import bits, each
+from draws import arguments
 from test_refusals import refusal, valid
 
 from numpy_rnn import InputError

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from cases import STEPS, Kind, Sizes, cases, random_run
+from cases import Kind, Sizes, random_run
 from comparing import arrays_in, bits, each, in_numpy
+from draws import STEPS, cases
 from hypothesis import given
 from witness import assert_right, expected_update, update_arrays
 

@@ -7,8 +7,8 @@ run are written here once more.
 """
 
 import numpy as np
-from cases import window_case
 from comparing import bits
+from draws import window_case
 from hypothesis import currently_in_test_context, reject
 
 from numpy_rnn.conformance.arithmetics.bounds import Bounds
