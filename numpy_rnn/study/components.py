@@ -214,7 +214,7 @@ def epoch_gradient(subject: Subject, params: Parameters, k1: int, k2: int) -> np
     """The sum of the gradients of one epoch of TBPTT(k1, k2) with fixed parameters, (P,)."""
     run = undivided(subject, params, k1, k2)
     updates = numpy_rnn.train(run.params, run.x, run.target, run.h_0, **run.options.keywords())
-    total: Gradients = tree_map(np.zeros_like, params)
+    total: Parameters = tree_map(np.zeros_like, params)
     for update in updates:
         total = tree_map(np.add, total, update.gradients)
     return np.concatenate([gradient.ravel() for gradient in present(total).values()])

@@ -295,10 +295,12 @@ class Loop:
 PER_EPOCH = 5  # updates of `series`
 LOOPS = {  # the hint, and a change of an update; i, from 0, is that of the run
     "gradients add up from update to update": lambda loop, case, i: (case, loop.before),
-    "gradients add up within an epoch": lambda loop, case, i: (case, loop.before if i % PER_EPOCH else {}),
+    "gradients add up within an epoch": lambda loop, case, i: (
+        case, loop.before if i % PER_EPOCH else {}),
     "the velocity, or sum of squares, reset at every epoch": lambda loop, case, i: (
         case if i % PER_EPOCH else case._replace(velocity=None), None),
-    "the rate divided by the number of the epoch": lambda loop, case, i: loop.at_rate(1 / (1 + i // PER_EPOCH)),
+    "the rate divided by the number of the epoch": lambda loop, case, i: (
+        loop.at_rate(1 / (1 + i // PER_EPOCH))),
     "": lambda loop, case, i: (case._replace(x=case.x + 0.1 * i), None),
 }  # fmt: skip
 

@@ -95,8 +95,8 @@ class ProgramPort(contextlib.AbstractContextManager["ProgramPort"]):
                 line = stdout.readline(max_length + 1)
             answers.put(line)
 
-        threading.Thread(target=exchange, daemon=True).start()
         try:
+            threading.Thread(target=exchange, daemon=True).start()
             line = answers.get(timeout=timeout)
         except queue.Empty:
             self.close(patience=0.0)
