@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.records import Activations, Gradients, Parameters, Run, Schedule, tree_map
+from numpy_rnn.common.records import Activations, Parameters, Run, Schedule, tree_map
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
