@@ -41,6 +41,7 @@ REFUSED = """tarin|audit x.py|--momentun 0.9|--epochs x|--learning-rate nan|--ma
 --weights none.npz|--save none/a.npz|--output a.txt|--data /dev/zero"""
 
 
+@pytest.mark.needs_matplotlib
 def test_refused_command_lines(capsys):
     os.mkdir("folder")
     texts = {"flat.csv": "7\n7\n7\n", "large.csv": "1e39\n1\n2\n"}

@@ -161,6 +161,7 @@ DIVERGING = {  # the epoch, the update and the first tensor that is not finite
 
 
 @pytest.mark.parametrize("options", DIVERGING)
+@pytest.mark.needs_matplotlib
 def test_divergence_is_one_line(rnn, capsys, options):
     """Nothing is written: float32 has 3e38 as its largest number."""
     one = np.ones((1, 1), "f4")
@@ -190,6 +191,7 @@ def test_networks_that_diverge_are_counted_and_left_out(capsys):
     assert len(load_run("r.npz")[0].W_hh) == fine.sum()
 
 
+@pytest.mark.needs_matplotlib
 def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
     """Ctrl-C in epoch 3, with --save and without."""
 

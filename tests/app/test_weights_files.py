@@ -70,6 +70,7 @@ def test_damaged_file_is_refused_or_complete(place, bit, size):
             assert content == bytes(flipped)
 
 
+@pytest.mark.needs_matplotlib
 def test_inputs_are_never_overwritten(capsys):
     """By whichever of their names."""
     np.savez("w.npz", **WEIGHTS)
