@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import pytest
 from in_process import configured, refused
 from inline_snapshot import snapshot
 
@@ -25,8 +26,7 @@ def test_every_option_is_a_field_of_a_record():
     assert configured("--k1 5").k2 == 5
 
 
-def test_defaults_of_a_text_unless_an_option_replaces_them():
-    """Those of min-char-rnn."""
+def test_defaults_of_a_text_are_those_of_min_char_rnn():
     assert vars(configured("--text a")).items() >= {"epochs": 100, **TEXT}.items()
     assert configured("--text a --max-norm 1").max_value is None
     assert configured("--text a --momentum 0.5").adagrad is False
@@ -44,8 +44,8 @@ REFUSED = """tarin|audit x.py|--momentun 0.9|--epochs x|--learning-rate nan|--ma
 @pytest.mark.needs_matplotlib
 def test_refused_command_lines(capsys):
     os.mkdir("folder")
-    texts = {"flat.csv": "7\n7\n7\n", "large.csv": "1e39\n1\n2\n"}
-    for name, content in (texts | {"s.txt": "ab", "binary.txt": "ab\0c"}).items():
+    texts = {"flat.csv": "7\n7\n7\n", "large.csv": "1e39\n1\n2\n", "s.txt": "ab"}
+    for name, content in (texts | {"binary.txt": "ab\0c"}).items():
         Path(name).write_text(content)
     messages = [refused(numpy_rnn, capsys, *words.split()) for words in re.split(r"[|\n]", REFUSED)]
     assert "\n".join(messages) == snapshot("""\

@@ -71,10 +71,7 @@ def test_losses_are_those_of_min_char_rnn():
 
 @pytest.mark.parametrize("temperature", [0.8, 1e-290, 1e9])
 def test_sample_draws_from_the_distributions(rnn, monkeypatch, temperature):
-    """Step by step as NumPy computes them; each character is the next input.
-
-    At an extreme temperature it is the most likely one, or all have the same probability.
-    """
+    """Step by step as NumPy computes them; each character is the next input."""
     text = run_of(rnn, f"--hidden-size 12 --seed 3 --temperature {temperature}")
     generator, experiment = np.random.default_rng(1), text.experiment
     drawn = (None if W is None else generator.normal(size=W.shape) for W in experiment.params)
