@@ -1,10 +1,9 @@
 """Tables of a file of pyperf: `python -m benchmarks.report FILE` writes them into both pages.
 
-README.md here has all times and the machine, and README.md of the project has one table. FILE is
-copied to results.json.
+README.md here has all times, README.md of the project has one table. FILE is copied, without paths.
 """
 
-import shutil
+import json
 import sys
 from pathlib import Path
 from statistics import median
@@ -17,8 +16,7 @@ from benchmarks.implementations import IMPLEMENTATIONS
 ROOT = Path(__file__).parents[1]
 OURS, *OTHERS = IMPLEMENTATIONS
 RESULTS = ROOT / "benchmarks/results.json"
-MAX_LOAD = 1.5  # load average of a minute, the benchmark's own included
-MAX_SPREAD = 0.1  # relative distance of a process from the median
+MAX_LOAD, MAX_SPREAD = 1.5, 0.1  # load average of a minute; distance from the median, relative
 BEGIN, END = "<!-- times -->\n", "<!-- end of times -->"
 MACHINE = ("cpu_model_name", "platform", "python_version", "packages", "kernels", "commit")
 
@@ -87,5 +85,7 @@ if __name__ == "__main__":
     (file,) = sys.argv[1:] or [str(RESULTS)]
     for page, text in pages(pyperf.BenchmarkSuite.load(file)).items():
         page.write_text(text, encoding="utf-8")
-    if Path(file).resolve() != RESULTS:
-        shutil.copyfile(file, RESULTS)
+    times = json.loads(Path(file).read_text(encoding="utf-8"))
+    for name in ("python_executable", "python_config_args", "python_cflags", "hostname"):
+        times["metadata"].pop(name, None)
+    RESULTS.write_text(json.dumps(times, indent=0), encoding="utf-8")
