@@ -30,7 +30,7 @@ ENVIRONMENT = dict.fromkeys(THREAD_VARIABLES, "1") | {"XLA_FLAGS": XLA_FLAGS}
 
 DESCRIPTION = """\
 Time ways to train a small Elman network, on one thread. An implementation is timed if its numbers
-are those of the reference. The quick run takes less than two minutes, --full half an hour."""
+are those of the reference. The quick run takes less than two minutes, --full about ten minutes."""
 
 
 def main() -> int:

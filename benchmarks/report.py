@@ -45,7 +45,7 @@ def times_table(suite: pyperf.BenchmarkSuite, others: list[str]) -> str:
     lines = [["time of an update", f"{OURS}, µs", *others], [":--", *["--:"] * (len(others) + 1)]]
     for case in CASES:
         if ours := measured.get(f"{case} / {OURS}"):
-            cells = [f"{1e6 * seconds(ours):.3g}" + "?" * is_disturbed(ours)]
+            cells = [f"{float(f'{1e6 * seconds(ours):.3g}'):g}" + "?" * is_disturbed(ours)]
             for name in others:
                 other = measured.get(f"{case} / {name}")
                 ratio = f"{seconds(other) / seconds(ours):.3g}" if other else ""
