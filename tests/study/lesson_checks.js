@@ -15,9 +15,9 @@ const CHECKS = {
 
   // The recorded number of networks that learn, and that of a fresh run, where the term is just
   // missing and where it is just there.
-  counts: () => [[1, 1], [1, 2], [2, 2]].flatMap(([d, k2]) => [["sliding", 1], ["chunks", k2]]
-    .map(([kind, k1]) => [RECORDED[kind][d - 1][k2 - 1], range(1, RECORDED.networks)
-      .filter((seed) => hasLearned(learnDelay({d, k1, k2, seed}).losses)).length])),
+  counts: () => [[1, "sliding", 1, 1], [1, "chunks", 2, 2], [2, "sliding", 1, 2]]
+    .map(([d, kind, k1, k2]) => [RECORDED[kind][d - 1][k2 - 1], range(1, RECORDED.networks)
+      .filter((seed) => hasLearned(learnDelay({d, k1, k2, seed}).losses)).length]),
 
   stills: () => ({
     examples: [[2, 2], [1.3, 2.7], [2.9, 1.1]].map(([u, v]) => exampleAt(u, v)),
