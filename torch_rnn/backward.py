@@ -77,9 +77,7 @@ def derivatives(
             "the activations are not of these parameters, perhaps of equal ones: expected the"
             " tensors that forward was called with, which require a gradient; run it with these"
         ) from None
-    gradients: Any = params and Gradients(
-        *(theta if theta is None else next(found) for theta in params)
-    )
+    gradients: Any = records.tree_map(lambda theta: next(found), params)
     flow: Any = list(found) or None
     if flow:
         dy, dx, dh_0, *rest = flow

@@ -1,6 +1,6 @@
 """The update by torch.nn.utils and torch.optim; `numpy_rnn/step.py` has the equations.
 
-Own lines: Adagrad with 10⁻⁸ inside the root, clipping and rates per network, the subtraction.
+Own lines: Adagrad with 10⁻⁸ inside the root, clipping and rates per network.
 """
 
 from __future__ import annotations
@@ -99,7 +99,11 @@ def sgd(
 @torch.no_grad()
 def move(params: Parameters[Array], delta: Gradients[Array], rate: Any) -> Parameters[Array]:
     """`sgd` without its checks."""
-    rate = torch.as_tensor(rate, dtype=params.W_hh.dtype)
+    if isinstance(rate, float):
+        rate = _in_range(rate, params)
+    else:
+        rates = torch.as_tensor(rate, dtype=params.W_hh.dtype)
+        delta, rate = tree_map(lambda d: per_network(rates, d) * d, delta), 1.0
     pairs: Any = zip(params, delta)
-    moved = [p if d is None else p.detach() - per_network(rate, p) * d for p, d in pairs]  # (U1)
+    moved = [p if d is None else p.detach().sub(d, alpha=rate) for p, d in pairs]  # (U1)
     return tree_map(torch.Tensor.requires_grad_, Parameters(*moved))

@@ -57,8 +57,7 @@ def updates(run: Run, record: bool, by_epoch: bool) -> Iterator[Update[Array]]:
         for number, window in enumerate(windows(len(run.x), k1, k2), start=1):
             x = run.x[window.start : window.stop]
             target = run.target[window.loss_start : window.stop]
-            initial = states[window.start]  # (T3)
-            activations = unroll(params, x, initial, objective.nonlinearity)
+            activations = unroll(params, x, states[window.start], objective.nonlinearity)  # (T3)
             L = window_loss(activations.y[-len(target) :], target, objective)
             gradients, flow = derivatives(L, params, activations if record else None)
             clipped = gradients
