@@ -1,5 +1,7 @@
 """The command `compare`: right implementations agree, wrong ones are named in the first line."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from comparing import fewer
@@ -9,12 +11,11 @@ from in_process import command, configured
 from inline_snapshot import snapshot
 
 import numpy_rnn
-from numpy_rnn.app.compare import Side, report
+from numpy_rnn.app.compare import Side, TraceFile, report
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.conformance.arithmetics.bounds import TanhError
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.judge import Divergence, Judgement
-from numpy_rnn.conformance.runs import record
+from numpy_rnn.conformance.runs import PortSource, record
 from numpy_rnn.conformance.trace import trace_arrays
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # squares underflow
@@ -130,9 +131,11 @@ def test_report():
     found = Judgement(12, worst, first, {}, {}, (), ())
     lost = found._replace(first=None, worst=worst | {"W_hh": 0.9}, estimated={"h": 3})
     lost = lost._replace(calmed=("W_hh",), unjudged=("dh", "dW_hh"))
+    port = Mock(tanh_ulps=9, tanh_absolute_ulps=2)
+    port.name = "other"
     sides = (
-        Side("one", found, losses, run.params, True, hint="2e for e"),
-        Side("other", lost, 30 ** losses[::-1], run.params, False, tau=TanhError(18, 4)),
+        Side(TraceFile("one", recorded("--epochs 1")), found, losses, run.params, hint="2e for e"),
+        Side(PortSource(port), lost, 30 ** losses[::-1], run.params),
     )
     assert [line[:80] for line in report(sides, run).splitlines()] == snapshot(
         [

@@ -9,8 +9,8 @@ import pytest
 from comparing import bits
 
 from numpy_rnn import InputError
+from numpy_rnn.app import experiment
 from numpy_rnn.app.experiment import read_series, read_text
-from numpy_rnn.common import files
 
 THREE = [[1, 2], [3, -4.5], [5e-3, 6]]
 SPOTS = [[96.7], [104.3], [154.5]]
@@ -59,7 +59,7 @@ def test_refused_files(content, columns, message):
 def test_pipe_is_read_up_to_the_limit(monkeypatch):
     os.mkfifo("pipe")
     for limit in (1, 0):
-        monkeypatch.setattr(files, "MAX_MEGABYTES", limit)
+        monkeypatch.setattr(experiment, "MAX_MEGABYTES", limit)
         threading.Thread(target=Path("pipe").write_bytes, args=(b"abc",)).start()
         if limit:
             assert read_text("pipe") == "abc"
