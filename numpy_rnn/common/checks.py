@@ -192,7 +192,8 @@ def check_call(
             check_choice(option, choice, get_args(Objective.__annotations__[option]))
     has_classes = objective is not None and objective.loss == "cross_entropy"
     axes = SERIES | {"target": f"{'T' if 'x' in given else 'K'} (N) B O{'!' * has_classes}"}
-    is_direction, arguments = "gradient" in given, list[Argument]()
+    arguments: list[Argument] = []
+    is_direction = "gradient" in given
     for name, value in given.items():
         if name in axes:
             arguments.append((name, value, axes[name]))
