@@ -16,13 +16,7 @@ from numpy_rnn.common.errors import InputError, join_names, one_line, pluralize
 from numpy_rnn.common.packages import is_package
 from numpy_rnn.common.records import NumpyArray, Parameters, Run
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS, TAU, TanhError
-from numpy_rnn.conformance.case import (
-    FIELDS,
-    RECURRENT,
-    TENSORS,
-    equations,
-    parameters_from,
-)
+from numpy_rnn.conformance.case import FIELDS, RECURRENT, TENSORS, equations, parameters_from
 from numpy_rnn.conformance.judge import Judgement, finite_part, judge
 from numpy_rnn.conformance.mutants.hints import hint_for_run
 from numpy_rnn.conformance.ports.port import PackagePort, find_port

@@ -161,7 +161,7 @@ def predict(
     for _ in range(experiment.held_out or GENERATED):
         fed, last = forward(fed, last)
         free.append(fed)
-    parts = [np.concatenate(part)[..., 0, :] for part in (one, [one[0][:0], *free])]
+    parts = [np.concatenate(part)[..., 0, :] for part in (one, free)]
     return tuple(part.astype("f8") * experiment.deviation + experiment.mean for part in parts)
 
 
