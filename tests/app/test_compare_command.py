@@ -124,20 +124,19 @@ def test_trace_is_judged_with_its_own_options(compare):
         assert (status, lines, error.count("\n")) == (2, [], 1)
 
 
-def test_losses_are_those_that_train_prints():
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_losses_are_those_that_train_prints(reduction):
     """Of a trace that ends early, those of whole epochs."""
-    for reduction in ("sum", "mean"):
-        options = f"--k1 3 --k2 5 --epochs 2 --seeds 2 --dtype float64 --reduction {reduction}"
-        trainer = Trainer(numpy_rnn, prepare(configured(options)), configured(options))
-        assert len(list(trainer)) == 14
-        for found, last in ((recorded(options), 2), (recorded(options).first(13), 1)):
-            np.testing.assert_allclose(epoch_losses(found), trainer.losses[:last], rtol=1e-9)
+    options = f"--k1 3 --k2 5 --epochs 2 --seeds 2 --dtype float64 --reduction {reduction}"
+    trainer = Trainer(numpy_rnn, prepare(configured(options)), configured(options))
+    assert len(list(trainer)) == 14
+    for found, last in ((recorded(options), 2), (recorded(options).first(13), 1)):
+        np.testing.assert_allclose(epoch_losses(found), trainer.losses[:last], rtol=1e-9)
 
 
 def test_updates_before_an_overflow_are_judged(compare):
     status, lines, _ = compare("numpy_rnn.reference --nonlinearity relu --learning-rate 1e15")
-    assert (status, lines[1][:13]) == (0, "numpy_rnn and")
-    assert all("; it overflows after" in line for line in lines[2:4])
+    assert (status, "; it overflows after" in lines[2]) == (0, True)
 
 
 def test_report():

@@ -88,14 +88,6 @@ def lines(axes):
     return {line.get_label(): [*map(list, line.get_data())] for line in axes.lines}
 
 
-def axes_of(experiment, results):
-    from matplotlib.figure import Figure
-
-    figure = Figure(layout="constrained")
-    plots.draw_results(figure, experiment, results)
-    return figure.axes
-
-
 KINDS: list[dict] = [{"T": 20}, {"D": 6, "E": (4,)}, {"T": 140, "held_out": 12, "D": 2}]
 
 
@@ -103,12 +95,15 @@ KINDS: list[dict] = [{"T": 20}, {"D": 6, "E": (4,)}, {"T": 140, "held_out": 12, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_plot_has_the_values_at_their_times(kind):
     """Medians over the networks that converged."""
+    from matplotlib.figure import Figure
+
     experiment, result = made_up(**kind)
     if "E" in kind:
         result.losses[-1, 1] = np.nan
     packages = ("numpy_rnn",) if "E" in kind else ("numpy_rnn", "my_rnn")
     T, fine = len(experiment.x), result.converged()
-    *series, losses = axes_of(experiment, dict.fromkeys(packages, result))
+    plots.draw_results(figure := Figure(), experiment, dict.fromkeys(packages, result))
+    *series, losses = figure.axes
     assert len(series) == min(len(experiment.columns), 4)
     for feature, axes in enumerate(series):
         shown = lines(axes)
