@@ -12,18 +12,17 @@ from numpy_rnn.common.checks import check_call, is_integer
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
 from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, with_network_axis
 
-Phi: TypeAlias = Callable[..., Array]  # of a, into `out`
+Phi: TypeAlias = Callable[[Array], Array]
 
 
-def relu(a: Array, out: Array) -> Array:
+def relu(a: Array) -> Array:
     """max(a, 0)"""
-    return np.maximum(a, 0, out=out)
+    return np.maximum(a, 0)
 
 
-def sigmoid(a: Array, out: Array) -> Array:
+def sigmoid(a: Array) -> Array:
     """The logistic function 1 / (1 + exp(−a)), as ½ (1 + tanh(a/2)), in which nothing overflows"""
-    h: Array = np.multiply(0.5, 1 + np.tanh(0.5 * a), out=out)
-    return h
+    return 0.5 * (1 + np.tanh(0.5 * a))
 
 
 NONLINEARITIES: dict[str, Phi] = {"tanh": np.tanh, "relu": relu, "sigmoid": sigmoid}
@@ -75,7 +74,7 @@ def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Phi) ->
     h[0] = h_0
     for t in range(len(x)):
         a[t] += h[t] @ W_hh  # (F1)
-        phi(a[t], out=h[t + 1])  # (F2)
+        h[t + 1] = phi(a[t])  # (F2)
     y = h[1:] @ W_hy  # (F3)
     if b_y is not None:
         y = y + b_y[..., None, :]  # (F3)

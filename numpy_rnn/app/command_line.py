@@ -2,50 +2,91 @@
 
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from numpy_rnn.app import plots
 from numpy_rnn.app.experiment import prepare, save_run
-from numpy_rnn.app.options import Configuration, parse
-from numpy_rnn.app.run import TextRun, Trainer, heading, write_csv
-from numpy_rnn.common.errors import exit_status, printable
-from numpy_rnn.common.files import check_files
+from numpy_rnn.app.options import RUN, Configuration, parse
+from numpy_rnn.app.run import Diverged, TextRun, Trainer, heading, write_csv
+from numpy_rnn.common.errors import InputError, failed, printable
 
-DELAY = 2.0  # seconds before a progress bar appears
 ENDINGS = {"save": (".npz",), "output": (".csv",), "plot": (".png", ".pdf", ".svg", ".jpg")}
 
 
 def main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> int:
-    """Run a command of the package `rnn`. commands: "module:function", imported if it is used."""
+    """Run a command of the package `rnn`. commands: "module:function", imported if it is used.
 
-    def work() -> int:
-        words = sys.argv[1:] if arguments is None else arguments
-        options = parse(rnn.__name__, words, commands)
-        with contextlib.redirect_stdout(None) if options.quiet else contextlib.nullcontext():
-            if options.command == "train":
-                return train(rnn, options)
-            module, _, function = commands[options.command].partition(":")
-            return getattr(importlib.import_module(module), function)(rnn, options) or 0
+    Returns the exit status: that of the command if nothing fails; 2 if the input cannot be used or
+    the output not be written; 1 if a run diverges or the reader of the output is gone, as in
+    `| head`; 130 after Ctrl-C. One line says why. Other errors are raised.
+    """
+    name, words = rnn.__name__, sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # for characters that the terminal does not have
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = run_command(rnn, words, commands)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
+    except InputError as error:
+        return failed(name, 2, str(error))
+    except Diverged as error:
+        return failed(name, 1, str(error))
+    except MemoryError:
+        advice = "choose fewer hidden units, networks, steps or rows"
+        return failed(name, 2, f"there is not enough memory: {advice}")
+    except KeyboardInterrupt as error:
+        return failed(name, 130, str(error) or "interrupted")
+    except OSError as error:
+        # Standard output is redirected, so that Python's own flush at exit succeeds.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 1
+        return failed(name, 2, f"the output cannot be written: {error.strerror or error}")
 
-    return exit_status(rnn.__name__, work)
+
+def run_command(rnn: Any, words: list[str], commands: Mapping[str, str]) -> int:
+    """Run the command that the words name. Returns its exit status."""
+    options = parse(rnn.__name__, words, commands)
+    with contextlib.redirect_stdout(None) if options.quiet else contextlib.nullcontext():
+        if options.command == "train":
+            return train(rnn, options)
+        module, _, function = commands[options.command].partition(":")
+        return getattr(importlib.import_module(module), function)(rnn, options) or 0
 
 
-def check_all_files(options: Configuration, plot: str | None) -> None:
+def check_files(options: Configuration, plot: str | None) -> None:
     """Raise InputError if an output could not be written, or is another file of the command."""
-    inputs = {name: getattr(options, name) for name in ("data", "text", "weights")}
-    check_files(inputs, {"save": options.save, "output": options.output, "plot": plot}, ENDINGS)
+    names: dict[str, str] = {}  # of options, by their files
+    for name in ("data", "text", "weights", "save", "output", "plot"):
+        path = plot if name == "plot" else getattr(options, name)
+        if path is None:
+            continue
+        real, given = os.path.realpath(path), f"--{name} {path}"
+        if endings := ENDINGS.get(name):
+            folder = os.path.dirname(real)
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise InputError(f"{given} is no regular file: choose another name")
+            if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+                raise InputError(f"{given}: its folder cannot be written to: choose another one")
+            if os.path.splitext(path)[1].lower() not in endings:
+                expected = " or ".join(endings)
+                raise InputError(f"{given}: expected a name that ends with {expected}")
+        if (first := names.setdefault(real, name)) != name:
+            raise InputError(f"--{first} and --{name} both name {path}: expected different files")
 
 
 @np.errstate(all="ignore")  # what is not finite is reported as a divergence
 def train(rnn: Any, options: Configuration) -> int:
     """Run the command `train`: print, and write all files. Returns the exit status."""
     plot, name = plots.plot_target(options, rnn.__name__), rnn.__name__
-    check_all_files(options, plot)
+    check_files(options, plot)
     experiment = prepare(options)
     run = (TextRun if experiment.alphabet else Trainer)(rnn, experiment, options)
     print(heading(name, experiment, options), run.heading(), sep="\n", flush=True)
@@ -53,18 +94,15 @@ def train(rnn: Any, options: Configuration) -> int:
     def save() -> str:
         if options.save is None:
             return "nothing was saved: --save FILE keeps the run"
-        text = {"alphabet": experiment.alphabet, "smoothed": run.smoothed}
-        save_run(options.save, *run.weights(), options.to_dict() | text)
+        configuration = {name: getattr(options, name) for name in RUN}
+        configuration |= {"alphabet": experiment.alphabet, "smoothed": run.smoothed}
+        save_run(options.save, *run.weights(), configuration)
         return f"weights saved to {printable(options.save)}"
 
-    bar = progress_bar(run)
     try:
-        with bar or contextlib.nullcontext():
-            for _ in run:
-                for line in run.lines():
-                    print(line, flush=True) if bar is None else bar.write(line)
-                if bar is not None:
-                    bar.update()
+        for _ in run:
+            for line in run.lines():
+                print(line, flush=True)
         print(*run.final(), sep="\n")
     except (KeyboardInterrupt, BrokenPipeError) as error:  # the latest update is complete
         at = "" if run.latest is None else f" in epoch {run.latest.epoch}"
@@ -77,14 +115,3 @@ def train(rnn: Any, options: Configuration) -> int:
     if plot is not None and run.result is not None:
         plots.draw(plot, experiment, {name: run.result})
     return 0
-
-
-def progress_bar(run: Trainer) -> Any:
-    """A bar on standard error; None if that is no terminal, or tqdm is not installed."""
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    if run.configuration.quiet or not is_terminal or find_spec("tqdm") is None:
-        return None
-    from tqdm import tqdm
-
-    total, name = run.per_epoch * run.configuration.epochs, run.rnn.__name__
-    return tqdm(desc=name, total=total, unit=" updates", delay=DELAY, leave=False)

@@ -7,24 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.app.command_line import check_all_files
-from numpy_rnn.app.experiment import Experiment, prepare
+from numpy_rnn.app.command_line import check_files
+from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import Configuration, option_name
 from numpy_rnn.app.plots import draw, plot_target
-from numpy_rnn.app.run import Result, begin, described, predict
-from numpy_rnn.common.errors import InputError, one_line
-from numpy_rnn.common.format import format_number, format_table, join_names, pluralize
+from numpy_rnn.app.run import Result, begin, described, format_number, format_table, predict
+from numpy_rnn.common.errors import InputError, join_names, one_line, pluralize
 from numpy_rnn.common.packages import is_package
 from numpy_rnn.common.records import NumpyArray, Parameters, Run
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS, TAU, TanhError
-from numpy_rnn.conformance.case import (
-    FIELDS,
-    RECURRENT,
-    TENSORS,
-    equations,
-    leading_axes,
-    parameters_from,
-)
+from numpy_rnn.conformance.case import FIELDS, RECURRENT, TENSORS, equations, parameters_from
 from numpy_rnn.conformance.judge import Judgement, finite_part, judge
 from numpy_rnn.conformance.mutants.hints import hint_for_run
 from numpy_rnn.conformance.ports.port import PackagePort, find_port
@@ -45,9 +37,6 @@ class TraceFile(NamedTuple):
     recorded: RecordedRun
     tau: TanhError = TAU
 
-    def check(self, run: Run) -> None:
-        """The run is that of the file."""
-
     def trace(self, run: Run) -> RecordedRun:
         """The recorded run."""
         return self.recorded
@@ -59,14 +48,17 @@ Source = PortSource | TraceFile
 class Side(NamedTuple):
     """One of the implementations that are compared, and what was found."""
 
-    name: str
+    source: Source
     judgement: Judgement
     losses: NumpyArray  # (epochs, *E)
     params: Parameters[NumpyArray]  # after the run
-    has_own_loop: bool  # a port's loop is that of `compare`
     overflows: bool = False  # after the updates that are judged
     hint: str = ""  # a mutant that gives the same wrong values
-    tau: TanhError = TAU
+
+    @property
+    def name(self) -> str:
+        """The name of the implementation."""
+        return self.source.name
 
 
 def source(name: str, timeout: float) -> Source:
@@ -90,31 +82,18 @@ def examine(source: Source, run: Run) -> Side:
     last = {name: recorded.updates[name][-1] for name in FIELDS if name in recorded.updates}
     with np.errstate(all="ignore"):  # of wrong numbers of any size
         hint = hint_for_run(finite, judgement.first) if judgement.first else ""
-    return Side(
-        source.name,
-        judgement,
-        epoch_losses(recorded),
-        parameters_from(last),
-        has_own_loop=isinstance(source, TraceFile | PackageSource),
-        overflows=finite is not recorded,
-        hint=hint,
-        tau=source.tau,
-    )
+    losses, params = epoch_losses(recorded), parameters_from(last)
+    return Side(source, judgement, losses, params, finite is not recorded, hint)
 
 
 def epoch_losses(recorded: RecordedRun) -> NumpyArray:
     """The loss of every whole epoch, (epochs, *E): the sum, or for a mean that of its points."""
-    windows, losses = recorded.windows, recorded.updates["loss"].astype(np.float64)
-    is_mean = recorded.run.options.objective.reduction == "mean"
-    T = sum(window.loss_steps for window in windows)
-    shares = [window.loss_steps / T if is_mean else 1.0 for window in windows]
-    epochs = len(losses) // len(windows)
-    rows = losses[: epochs * len(windows)].reshape(epochs, len(windows), *losses.shape[1:])
+    losses, steps = recorded.updates["loss"], [window.loss_steps for window in recorded.windows]
+    is_mean, count = recorded.run.options.objective.reduction == "mean", len(steps)
+    shares = np.array(steps) / sum(steps) if is_mean else np.ones(count)
+    epochs = range(0, len(losses) - count + 1, count)
     with np.errstate(all="ignore"):
-        return np.moveaxis(np.moveaxis(rows, 1, -1) @ shares, -1, -1)
-
-
-# -- the report -----------------------------------------------------------------------------------
+        return np.array([shares @ losses[first : first + count] for first in epochs])
 
 
 def report(sides: Sequence[Side], run: Run) -> str:
@@ -131,7 +110,7 @@ def report(sides: Sequence[Side], run: Run) -> str:
         rest = [tensor for tensor in found.unjudged if tensor not in found.not_judged]
         if rest:
             parts.append(f"{name}: not judged, as they are lost to rounding: {', '.join(rest)}")
-        ulps = [side.tau.relative / 2, side.tau.absolute / 2]
+        ulps = [side.source.tau.relative / 2, side.source.tau.absolute / 2]
         if ulps[0] > STRICT_TANH_ULPS or ulps[1]:
             errors = f"{ulps[0]:g} ulps" + f" and {ulps[1]:g} ulps of 1" * bool(ulps[1])
             parts.append(f"{name} declares a tanh error of {errors}: not a strict pass")
@@ -192,7 +171,8 @@ def ratios(sides: Sequence[Side], run: Run) -> str:
 
 def _ratio(tensor: str, side: Side) -> str:
     found, is_loop = side.judgement, tensor in ("window", "initial")
-    if tensor not in found.worst or (is_loop and not side.has_own_loop):
+    has_own_loop = isinstance(side.source, TraceFile | PackageSource)  # else that of `compare`
+    if tensor not in found.worst or (is_loop and not has_own_loop):
         return "-"
     worst = found.worst[tensor]
     if is_loop and worst in (0, np.inf):
@@ -202,38 +182,34 @@ def _ratio(tensor: str, side: Side) -> str:
     return f"{worst:.1e} !" if worst > 1 else f"{worst:.3f}" + " ~" * (tensor in found.estimated)
 
 
-# -- the command ----------------------------------------------------------------------------------
-
-
 def run(rnn: Any, arguments: Configuration) -> int:
     """Compare implementations. Returns 0 if all agree, 1 if one is wrong, not judged, or fails."""
-    path = plot_target(arguments, rnn.__name__)
-    check_all_files(arguments, path)
     try:
-        others = [source(other, arguments.port_timeout) for other in arguments.others]
-        return _compare(rnn, others, arguments, path)
+        return compare(rnn, arguments)
     except PortFault as fault:
         print(f"FAILED {fault}")
         return 1
 
 
-def _compare(rnn: Any, others: list[Source], arguments: Configuration, path: str | None) -> int:
-    sources = list(others)
-    if any(isinstance(other, PackageSource) for other in others):
-        sources.insert(0, PackageSource(PackagePort(rnn)))
-    names = [each.name for each in sources]
+def compare(rnn: Any, arguments: Configuration) -> int:
+    """`run`, which may raise PortFault."""
+    path = plot_target(arguments, rnn.__name__)
+    check_files(arguments, path)
+    others = [source(other, arguments.port_timeout) for other in arguments.others]
     files = [other for other in others if isinstance(other, TraceFile)]
+    has_package = any(isinstance(other, PackageSource) for other in others)
+    sources = [PackageSource(PackagePort(rnn)), *others] if has_package else others
+    names = [each.name for each in sources]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{twice[0]} is given twice: expected different implementations")
     if len(files) > 1:
         raise InputError("two traces are given: expected at most one, whose run is repeated")
+    experiment = None
     if files:
         for name in arguments.given:
             both = f"{option_name(name)} is given with {files[0].name}"
             raise InputError(f"{both}, which has the options of its run: leave it out")
         compared = files[0].recorded.run
-        series = compared.x, compared.target, compared.h_0, compared.params
-        experiment = Experiment("series of the trace", *series)
     else:
         experiment = prepare(arguments)
         compared = experiment.run(arguments.run_options())
@@ -241,35 +217,21 @@ def _compare(rnn: Any, others: list[Source], arguments: Configuration, path: str
     k1, k2, epochs = compared.options.schedule
     steps = epochs * -(-len(compared.x) // k1) * min(k2, len(compared.x))
     if not 0 < steps <= MAX_STEPS:
-        raise InputError(
-            f"the windows have {pluralize(steps, 'step')}: expected 1 to {MAX_STEPS};"
-            " change --epochs or --k2"
-        )
+        found = f"the windows have {pluralize(steps, 'step')}"
+        raise InputError(f"{found}: expected 1 to {MAX_STEPS}; change --epochs or --k2")
     for each in others:
-        each.check(compared)
-    print(described(names, experiment.name, compared))
+        if isinstance(each, PortSource):
+            each.check(compared)
+    print(described(names, experiment.name if experiment else "series of the trace", compared))
     sides = [examine(each, compared) for each in sources]
     print(report(sides, compared))
-    if path is not None:
-        _plot(sides, experiment, compared, arguments.generate, path)
+    if path is not None and experiment is not None:
+        results = {}
+        for side in sides:
+            with np.errstate(all="ignore"):
+                made = predict(numpy_rnn, side.params, experiment, compared.options.objective)
+            results[side.name] = Result(side.losses, *made)
+        draw(path, experiment, results)
+    elif path is not None:
+        print("no plot: a trace has no series")
     return 0 if all(side.judgement.passed for side in sides) else 1
-
-
-def _plot(
-    sides: Sequence[Side], experiment: Experiment, run: Run, generate: int | None, path: str
-) -> None:
-    """Draw losses and predictions of one series, whose outputs are rows like the inputs."""
-    x, target = experiment.x, experiment.target
-    if x.ndim != 3 or x.shape[1:] != target.shape[1:] or leading_axes(run.params) > 1:
-        print("no plot: inputs and outputs are not rows of one series")
-        return
-    if experiment.series is None:  # of a trace
-        series = np.concatenate([x[:, 0], target[-1:, 0]])
-        experiment = experiment._replace(series=series)
-    results, generate = {}, 20 if generate is None else generate
-    whole = max(len(side.losses) for side in sides)  # a trace may end before
-    for side in [side for side in sides if len(side.losses) == whole]:
-        with np.errstate(all="ignore"):
-            found = predict(numpy_rnn, side.params, experiment, run.options.objective, generate)
-        results[side.name] = Result(side.losses, *found)
-    draw(path, experiment, results)

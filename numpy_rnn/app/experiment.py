@@ -19,18 +19,19 @@ import numpy as np
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.common.checks import check_call
 from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
-from numpy_rnn.common.files import load_arrays, read_bytes, save_arrays
+from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions, tree_map
+from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions
 from numpy_rnn.parameters import ARRAYS
 
+MAX_MEGABYTES = 64  # of a series or text
 MIN_ROWS = 3  # each row is predicted from the one before
 BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
 NUMBERS = "expected finite numbers with decimal points, one row per time step"
 
 # The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
 SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"])
-NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
+NAMES = Parameters._fields
 VELOCITY = tuple("v" + name for name in NAMES)
 
 
@@ -106,16 +107,14 @@ def _standardized(options: Configuration, dtype: Any) -> tuple[np.ndarray, dict[
     with np.errstate(all="ignore"):  # what is not finite is refused below
         if options.standardize:
             mean, deviation = trained.mean(axis=0), trained.std(axis=0)
-            is_fine = (np.ptp(trained, axis=0) > 0) & (deviation > 0) & np.isfinite(deviation)
-            if not is_fine.all():
-                what = f"column {int(is_fine.argmin()) + 1} is constant or too large"
-                raise InputError(f"data file {data}: {what}: leave out it or --standardize")
+            deviation[np.ptp(trained, axis=0) == 0] = 0  # which rounding may have changed
         sequence = ((rows - mean) / deviation).astype(dtype)
-    if not np.isfinite(sequence).all():
-        raise InputError(f"data file {data}: it has values too large for {dtype}")
-    names = tuple(map(printable, columns))
-    about = {"series": rows, "columns": names, "mean": mean, "deviation": deviation}
-    return sequence, {**about, "held_out": held_out}
+    is_fine = np.isfinite(sequence).all(axis=0) & np.isfinite(deviation)
+    if not is_fine.all():
+        what = "constant or " * options.standardize + f"too large for {dtype}"
+        raise InputError(f"data file {data}: column {is_fine.argmin() + 1} is {what}: leave it out")
+    about = {"series": rows, "columns": tuple(map(printable, columns)), "held_out": held_out}
+    return sequence, {**about, "mean": mean, "deviation": deviation}
 
 
 def save_run(path: str, params: Any, velocity: Any = None, configuration: Any = None) -> None:
@@ -140,14 +139,9 @@ def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
         found = {name: np.array(array, order="C") for name, array in found.items()}
         params: Any = Parameters(*map(found.get, NAMES))
         velocity: Any = None
-        check_call(ARRAYS, params=params, finite=True)
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))
-            with errors_about("velocity"):
-                check_call(ARRAYS, params=velocity, finite=True)
-                kinds = [tree_map(lambda v: (v.shape, v.dtype), r) for r in (params, velocity)]
-                if kinds[0] != kinds[1]:
-                    raise InputError("it has another shape or dtype than the weights")
+        check_call(ARRAYS, params=params, velocity=velocity, finite=True)
         try:
             configuration = json.loads(found.get("configuration", np.array("{}")).item())
             alphabet = configuration.get("alphabet") or "-" * params.W_hy.shape[-1]
@@ -160,9 +154,16 @@ def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
 
 
 def read_text(path: str) -> str:
-    """The UTF-8 text of a regular file or a pipe, with any line ends. Raises InputError."""
+    """The UTF-8 text of a file or a pipe, with any line ends.
+
+    Raises OSError, and InputError on more than MAX_MEGABYTES and on what is not UTF-8.
+    """
+    with open(path, "rb") as file:
+        content = file.read(MAX_MEGABYTES * 2**20 + 1)
+    if len(content) > MAX_MEGABYTES * 2**20:
+        raise InputError(f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file")
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"byte {error.start} is not UTF-8: expected a text file") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,50 +1,37 @@
 """The options of all commands: one table, the parser that is made from it, and their values."""
 
 import argparse
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import numpy as np
+
 from numpy_rnn.common import records
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.packages import versions
+from numpy_rnn.common.checks import check_positive, check_schedule
+from numpy_rnn.common.errors import InputError, check_integer
+from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 
 ALL, TRAINED = "train compare study", "train compare"
 
 
-def number(kind: type, least: float, most: float = 10**9) -> Callable[[str], Any]:
-    """A parser of numbers from `least` to `most`."""
-
-    def parse(text: str) -> Any:
-        value = kind(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected {least:g} to {most:g}")
-        return value
-
-    parse.__name__ = kind.__name__  # for the message about a ValueError
-    return parse
-
-
-WHOLE, COUNT, POSITIVE = number(int, 0), number(int, 1), number(float, 1e-300)
-LENGTH = number(int, 0, 10**6)
-
-# By group of --help: name, also of the record's field; type, which is a parser, a tuple of choices,
+# By group of --help: name, also of the record's field; type, which may be a tuple of choices,
 # bool (--name or --no-name), or None, a flag; default; help; commands with the option, if not all.
 TABLE: dict[str, list[tuple[Any, ...]]] = {
     "run": [
-        ("epochs", WHOLE, 300, "passes over the series"),
-        ("hidden_size", COUNT, None, "hidden units (6, or as in --weights)"),
-        ("k1", COUNT, 1, "new steps per update"),
-        ("k2", COUNT, None, "steps that the gradient covers, with the new ones (k1)"),
+        ("epochs", int, 300, "passes over the series"),
+        ("hidden_size", int, None, "hidden units (6, or as in --weights)"),
+        ("k1", int, 1, "new steps per update"),
+        ("k2", int, None, "steps that the gradient covers, with the new ones (k1)"),
         ("nonlinearity", records.NONLINEARITY_NAMES, "tanh", "of the hidden units"),
-        ("loss", records.LOSS_NAMES, "squared_error", "of a text: cross_entropy", TRAINED),
         ("reduction", records.REDUCTION_NAMES, "sum", "of the losses of an update"),
         ("bias", bool, None, "train biases (no, or as in --weights)"),
         ("dtype", records.DTYPES, None, "of all numbers (float32, or as in --weights)"),
-        ("seed", number(int, 0, 2**62), 0, "seed of the initial weights"),
-        ("networks", COUNT, None, "train so many networks, with seeds from --seed on", TRAINED),
-        ("seeds", number(int, 2), 32, "networks, for the bands", "study"),
+        ("seed", int, 0, "seed of the initial weights"),
+        ("networks", int, None, "train so many networks, with seeds from --seed on", TRAINED),
+        ("seeds", int, 32, "networks, for the bands", "study"),
     ],
     "update, as in torch.optim.SGD": [
         ("learning_rate", float, 0.1, "learning rate"),
@@ -60,11 +47,11 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("data", str, None, "text file of numbers, a row per time step (the sine wave)"),
         ("columns", str, None, "names or numbers from 1, separated by commas (all)"),
         ("standardize", bool, False, "train on (value - mean) / standard deviation"),
-        ("held_out", WHOLE, 0, "rows at the end to predict, but not to train on", "train"),
-        ("steps", number(int, 3), None, "steps at the start to study (all, at most 40)", "study"),
+        ("held_out", int, 0, "rows at the end to predict, but not to train on", "train"),
+        ("steps", int, None, "steps at the start to study (all, at most 40)", "study"),
         ("text", str, None, "train a character model, by default that of min-char-rnn", TRAINED),
-        ("sample", LENGTH, 200, "characters of a sample of the model", "train"),
-        ("temperature", POSITIVE, 1.0, "divide the outputs of a sample by this", "train"),
+        ("sample", int, 200, "characters of a sample of the model", "train"),
+        ("temperature", float, 1.0, "divide the outputs of a sample by this", "train"),
     ],
     "files and output": [
         ("weights", str, None, "start from the weights and the velocity of a file"),
@@ -72,15 +59,15 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("output", str, None, "write losses and predictions as .csv", "train"),
         ("plot", str, None, "plot: .png, .pdf, .svg or .jpg (named after the command)", TRAINED),
         ("no_plot", None, False, "do not plot", TRAINED),
-        ("log_every", COUNT, None, "print every so many epochs, or updates of a text", TRAINED),
-        ("generate", LENGTH, None, "free-running steps (--held-out, or 20)", TRAINED),
-        ("port_timeout", POSITIVE, 10.0, "seconds for one answer of a port", "compare"),
+        ("log_every", int, None, "print every so many epochs, or updates of a text", TRAINED),
+        ("port_timeout", float, 10.0, "seconds for one answer of a port", "compare"),
         ("folder", str, "study", "folder of the pages", "study"),
         ("quiet", None, False, "print only warnings and errors"),
     ],
 }
 DEFAULTS = {name: default for rows in TABLE.values() for name, _, default, *_ in rows}
-RUN = ["weights", *(name for rows in list(TABLE.values())[:3] for name, *_ in rows)]
+DEFAULTS["loss"] = "squared_error"
+RUN = ["weights", "loss", *(name for rows in list(TABLE.values())[:3] for name, *_ in rows)]
 
 # Defaults of a text, those of min-char-rnn, unless an option is given that replaces them.
 TEXT = {"hidden_size": 100, "loss": "cross_entropy", "k1": 25, "k2": 25, "bias": True}
@@ -89,8 +76,9 @@ REPLACED = {"hidden_size": "weights", "bias": "weights", "max_value": "max_norm"
 REPLACED |= {"adagrad": "momentum"}
 NEEDS = {"columns": "data", "sample": "text", "temperature": "text"}
 EXCLUDE = {"weights": ["networks", "hidden_size", "bias", "dtype"], "plot": ["no_plot"]}
-EXCLUDE["text"] = ["data", "standardize", "held_out", "networks", "generate", "plot"]
-OWNERS = {"study": "numpy_rnn", "audit": "torch_rnn"}  # of commands that one package has
+EXCLUDE["text"] = ["data", "standardize", "held_out", "networks", "plot"]
+LEAST = {"hidden_size": 1, "networks": 1, "held_out": 0, "sample": 0, "log_every": 1}
+LEAST |= {"steps": 3, "seeds": 2}
 
 ABOUT = {
     "train": "Train an Elman network to predict the next row of a series, or character of a text."
@@ -110,7 +98,7 @@ def option_name(name: str) -> str:
 class Configuration(SimpleNamespace):
     """The values of all options; `given` names those of the run that were given.
 
-    Raises InputError on options that do not go together. `train` checks those of the run.
+    Raises InputError on options that do not go together. `train` checks the others of the run.
     """
 
     def __init__(self, command: str = "train", others: Iterable[str] = (), **given: Any):
@@ -128,18 +116,16 @@ class Configuration(SimpleNamespace):
                 if other in given:
                     both = f"{option_name(name)} and {option_name(other)}"
                     raise InputError(f"{both} are both given: leave one of them out")
-        if (self.loss == "cross_entropy") != (self.text is not None):
-            raise InputError(f"--loss is {self.loss}: expected cross_entropy with --text only")
+            if name in LEAST:
+                check_integer(option_name(name), given[name], LEAST[name])
+            if name in ("temperature", "port_timeout"):
+                check_positive(option_name(name), given[name])
+        check_schedule(self.run_options().schedule)
 
     def run_options(self) -> RunOptions:
         """The options of `train`."""
-        kinds: Any = (Schedule, Objective, Step)
-        values = vars(self)
-        return RunOptions(*(kind(**{n: values[n] for n in kind._fields}) for kind in kinds))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The options of the run by name, for JSON."""
-        return {name: getattr(self, name) for name in RUN}
+        names = (*Schedule._fields, *Objective._fields, *Step._fields)
+        return RunOptions.from_keywords(**{name: getattr(self, name) for name in names})
 
 
 class Parser(argparse.ArgumentParser):
@@ -159,7 +145,10 @@ def parser(package: str, command: str) -> Parser:
     )
     if command == "compare":
         made.add_argument("others", metavar="OTHER", nargs="+", help="an implementation")
-    made.add_argument("--version", action="store_true", help="print the versions")
+    version = f"{package} {__version__} (Python {sys.version.split()[0]}, NumPy {np.__version__}"
+    torch = sys.modules.get("torch")
+    version += ")" if torch is None else f", torch {torch.__version__})"
+    made.add_argument("--version", action="version", version=version, help="print the versions")
     for group, rows in TABLE.items():
         section = made.add_argument_group(group)
         for name, kind, default, help, *commands in rows:
@@ -180,12 +169,7 @@ def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
     """Parse a command line: a command, "train" unless it is named, and its options."""
     command, *rest = words if words and not words[0].startswith("-") else ["train", *words]
     if command not in (known := dict.fromkeys(["train", *commands])):
-        if (owner := OWNERS.get(command)) is not None:
-            raise InputError(f"{command} is a command of {owner}: run python -m {owner} {command}")
         raise InputError(f"unknown command {command!r}: expected {' or '.join(known)}")
-    if "--version" in rest:
-        print(versions(package))
-        raise SystemExit(0)
     own = parser(package, command)
     if any(word.endswith("=--") for word in rest):  # argparse of Python 3.11 drops this value
         own.error("-- is no value")

@@ -11,33 +11,32 @@ import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.app.run import Result
-from numpy_rnn.common.errors import InputError, printable
+from numpy_rnn.app.run import MAX_WIDTH, Result
+from numpy_rnn.common.errors import InputError, join_names, printable
 from numpy_rnn.common.files import written_whole
-from numpy_rnn.common.format import MAX_TITLE, MAX_WIDTH, join_names
 
 MAX_FEATURES, MAX_POINTS = 4, 100  # of a plot; a longer series is drawn as lines
+MAX_TITLE = 60  # characters of the name of a series in the title
 
 # Okabe and Ito's colours, which are distinct for the colour-blind. Markers and lines differ too.
 STYLES = ("#E69F00", "s", "-", "--"), ("#0072B2", "x", ":", "-."), ("#009E73", "+", "--", ":")
 
 
-def check_matplotlib(what: str) -> None:
-    """Raise InputError if Matplotlib cannot be imported; `what` is the advice of the message."""
-    try:
-        importlib.import_module("matplotlib")
-    except (ImportError, ValueError) as error:  # ValueError: MPLBACKEND names no backend
-        raise InputError(f"matplotlib cannot be imported ({error}): {what}") from None
-
-
 def plot_target(options: Configuration, name: str) -> str | None:
-    """The file of the plot; None without one. Without matplotlib and --plot that is a note."""
+    """The file of the plot; None without one. Without Matplotlib and --plot that is a note.
+
+    Raises InputError if Matplotlib cannot be imported.
+    """
     if options.no_plot or options.text is not None:
         return None
     if options.plot is None and find_spec("matplotlib") is None:
         print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
         return None
-    check_matplotlib("install it, or use --no-plot")
+    try:
+        importlib.import_module("matplotlib")
+    except (ImportError, ValueError) as error:  # ValueError: MPLBACKEND names no backend
+        why = f"matplotlib cannot be imported ({error})"
+        raise InputError(f"{why}: install it, or use --no-plot") from None
     default = name if options.command == "train" else options.command
     return options.plot or f"{default}.png"
 

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -10,17 +10,21 @@ import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.common.errors import Diverged, printable
+from numpy_rnn.common.errors import join_names, pluralize, printable
 from numpy_rnn.common.files import written_whole
-from numpy_rnn.common.format import MAX_WIDTH, format_number, format_table, join_names, pluralize
 from numpy_rnn.common.records import Objective, Parameters, Run, Update
 
 LOG_EVERY, LOG_UPDATES, GENERATED = 10, 1000, 20  # epochs; updates of a text; free-running steps
 STEPS_PER_PASS = 1_000  # of the forward passes of predictions
 MAX_ROWS, MAX_FEATURES = 40, 3  # in tables; also of free-running values after the series
+MAX_WIDTH = 24  # characters of a name in a table
 BAND = (10, 50, 90)  # percentiles of an ensemble
 KEPT = 0.999  # of the smoothed loss, at each update
 REMEDIES = "try a lower --learning-rate, gradient clipping with --max-norm, or --standardize"
+
+
+class Diverged(ArithmeticError):
+    """A run diverged: a value overflowed or is NaN. The message is one line."""
 
 
 class Result(NamedTuple):
@@ -114,10 +118,8 @@ class Trainer:
 
     def final(self) -> list[str]:
         """The tables of predictions and errors. Raises Diverged if no prediction is finite."""
-        experiment, generate = self.experiment, self.configuration.generate
-        generate = experiment.held_out or GENERATED if generate is None else generate
-        objective, params = self.run.options.objective, self.weights()[0]
-        made = predict(self.rnn, params, experiment, objective, generate)
+        experiment, objective = self.experiment, self.run.options.objective
+        made = predict(self.rnn, self.weights()[0], experiment, objective)
         self.result = Result(np.reshape(self.losses, (-1, *experiment.networks)), *made)
         if not (converged := self.result.converged()).all():
             count = f"{np.sum(~converged)} of {pluralize(converged.size, 'network')} diverged"
@@ -137,10 +139,11 @@ def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
 
 
 def predict(
-    rnn: Any, params: Parameters[Any], experiment: Experiment, objective: Objective, generate: int
+    rnn: Any, params: Parameters[Any], experiment: Experiment, objective: Objective
 ) -> tuple[np.ndarray, ...]:
-    """One-step-ahead predictions (T, *E, D), and `generate` free-running values (G, *E, D) after
-    the last step that is not held out, each fed back as the next input; in units of the series.
+    """One-step-ahead predictions (T, *E, D), and free-running values (G, *E, D) after the last step
+    that is not held out, each fed back as the next input; in units of the series. G is the number
+    of steps held out, or else GENERATED.
     """
 
     def forward(*x_and_h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,10 +158,10 @@ def predict(
         one.append(y)
         if stop == border:
             fed, last = y[-1:], h
-    for _ in range(generate):
+    for _ in range(experiment.held_out or GENERATED):
         fed, last = forward(fed, last)
         free.append(fed)
-    parts = [np.concatenate(part)[..., 0, :] for part in (one, [one[0][:0], *free])]
+    parts = [np.concatenate(part)[..., 0, :] for part in (one, free)]
     return tuple(part.astype("f8") * experiment.deviation + experiment.mean for part in parts)
 
 
@@ -266,6 +269,24 @@ class TextRun(Trainer):
             character = int(generator.choice(len(p), p=p / p.sum()))
             drawn += self.experiment.alphabet[character]
         return drawn
+
+
+def format_number(value: float, width: int = 0, scale: float | None = None) -> str:
+    """Six decimals, or five and an exponent where the scale, or the value, is small or large."""
+    scale = abs(value) if scale is None else scale
+    return f"{value:{width}.6f}" if scale == 0 or 1e-3 <= scale < 1e6 else f"{value:{width}.5e}"
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Lines of a table: the header, then the rows.
+
+    Columns are as wide as their widest cell and two spaces apart. The first `left` columns are
+    aligned on the left, the others on the right.
+    """
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    formats = [f"{'<' if n < left else '>'}{width}" for n, width in enumerate(widths)]
+    return ["  ".join(map(format, line, formats)).rstrip() for line in lines]
 
 
 def write_csv(path: str, run: Trainer) -> None:

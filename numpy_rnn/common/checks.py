@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from math import inf, ulp
+from math import inf, isfinite, ulp
 from typing import Any, NamedTuple, Unpack, get_args
 
 import numpy as np
@@ -17,10 +17,7 @@ from numpy_rnn.common import records
 from numpy_rnn.common.errors import InputError, check_flag, check_integer, check_number, short_repr
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Run, RunOptions, Schedule, Step
 
-CHUNK = 4096  # steps that are checked at a time: a mapped file may be larger than the memory
-SERIES = {"x": "T (N) B D?", "h_0": "(N) B H", "y": "K N B O", "target": "K (N) B O"}
-RECORDS: dict[str, Any] = dict.fromkeys(("params", "gradient", "velocity"), Parameters)
-RECORDS["activations"] = records.Activations
+SERIES = {"x": "T (N) B D?", "h_0": "(N) B H", "y": "K N B O"}
 DTYPE_NAMES = " or ".join(DTYPES)
 Argument = tuple[str, Any, str]  # the name, the value, and the axes of an array
 AXES = {  # of the fields of a record, from their annotations
@@ -60,10 +57,9 @@ def is_integer(array: records.NumpyArray) -> bool:
 
 
 def check_dtype(name: str, values: records.NumpyArray) -> None:
-    """Check that the dtype is one of DTYPES, in the byte order of this machine."""
+    """Check that the dtype is one of DTYPES, in native byte order."""
     if values.dtype not in DTYPES:
-        expected = f"expected {DTYPE_NAMES}, in this machine's byte order"
-        raise InputError(f"{name} is {values.dtype}: {expected}")
+        raise InputError(f"{name} is {values.dtype}: expected {DTYPE_NAMES}, in native byte order")
 
 
 def check_convertible(value: Any) -> None:
@@ -76,19 +72,16 @@ def check_convertible(value: Any) -> None:
         check_integer("the largest number of the array", int(value.max()), 0)
 
 
-def check_values(
-    name: str, values: records.NumpyArray, least: float = -inf, most: float = inf
-) -> None:
+def check_values(name: str, values: Any, least: float = -inf, most: float = inf) -> None:
     """Check that all numbers, or classes, are finite and from `least` to `most`."""
-    for first in range(0, len(values), CHUNK):
-        chunk = values[first : first + CHUNK]
-        if not np.isfinite(chunk).all():
-            raise InputError(f"{name} contains NaN or infinity: expected finite numbers")
-        if least > -inf and ((low := chunk.min()) < least or chunk.max() > most):
-            what = "classes" if is_integer(values) else "numbers"
-            limits = f"of {least:g} or more" if most == inf else f"from {least} to {most}"
-            found = low if low < least else chunk.max()
-            raise InputError(f"{name} contains {found}: expected {what} {limits}")
+    low, high = values.min(), values.max()  # NaN if any number is; a mapped file is not copied
+    if not (isfinite(low) and isfinite(high)):
+        raise InputError(f"{name} contains NaN or infinity: expected finite numbers")
+    if low < least or high > most:
+        what = "classes" if is_integer(values) else "numbers"
+        limits = f"of {least:g} or more" if most == inf else f"from {least} to {most}"
+        found = low if low < least else high
+        raise InputError(f"{name} contains {found}: expected {what} {limits}")
 
 
 def check_arrays(arrays: Arrays, arguments: Iterable[Argument], *, finite: bool = False) -> None:
@@ -154,13 +147,6 @@ def check_choice(what: str, name: Any, known: Sequence[str]) -> None:
         raise InputError(f"unknown {what} {short_repr(name, repr)}: expected {' or '.join(known)}")
 
 
-def check_objective(objective: Objective) -> Objective:
-    """The objective, whose names are known."""
-    for option, name in objective._asdict().items():
-        check_choice(option, name, get_args(Objective.__annotations__[option]))
-    return objective
-
-
 def check_schedule(schedule: Schedule) -> Schedule:
     """The schedule in plain integers, 1 ≤ k1 ≤ k2 and epochs ≥ 0."""
     k1, k2 = check_integer("k1", schedule.k1, 1), check_integer("k2", schedule.k2, 1)
@@ -177,7 +163,7 @@ def check_step(step: Step) -> Step:
     nesterov, adagrad = check_flag("nesterov", step.nesterov), check_flag("adagrad", step.adagrad)
     decay = check_number("weight decay", step.weight_decay)
     limits = {"max norm": step.max_norm, "max value": step.max_value}
-    norm, value = (v if v is None else check_limit(name, v) for name, v in limits.items())
+    norm, value = (v if v is None else check_positive(name, v) for name, v in limits.items())
     given = f"they are {momentum}, {dampening} and {nesterov}"
     if adagrad and (momentum != 0 or dampening != 0 or nesterov):
         raise InputError(f"adagrad needs momentum 0, dampening 0 and nesterov False: {given}")
@@ -188,39 +174,35 @@ def check_step(step: Step) -> Step:
     return Step(step.learning_rate, momentum, dampening, nesterov, decay, adagrad, norm, value)
 
 
-def check_limit(name: str, limit: Any) -> float:
-    """The limit of clipping, a finite number above 0."""
-    return check_number(name, limit, ulp(0.0), "a finite number above 0")
-
-
-def check_biases(params: Parameters[Any]) -> None:
-    """Check that there are both biases or neither."""
-    if (params.b_h is None) != (params.b_y is None):
-        given, absent = ("b_y", "b_h") if params.b_h is None else ("b_h", "b_y")
-        raise InputError(f"{given} is given without {absent}: expected both biases or neither")
+def check_positive(name: str, value: Any) -> float:
+    """The value as a plain float. Raises InputError unless it is finite and above 0."""
+    return check_number(name, value, ulp(0.0), "a finite number above 0")
 
 
 def check_call(
     arrays: Arrays, objective: Objective | None = None, *, finite: bool = False, **given: Any
 ) -> None:
-    """Check the arguments of one call by their names, those of RECORDS and SERIES.
+    """Check the arguments of one call by their names, those of SERIES and of records.
 
     The target has as many steps as x, or at most as many as the activations. A velocity may be
     None. finite: whether NaN is an error.
     """
-    has_classes = objective is not None and check_objective(objective).loss == "cross_entropy"
-    classes = "!" if has_classes else ""
-    axes = SERIES | {"target": f"{'T' if 'x' in given else 'K'} (N) B O{classes}"}
-    like, is_direction = given.get("params"), "gradient" in given
+    if objective is not None:
+        for option, choice in objective._asdict().items():
+            check_choice(option, choice, get_args(Objective.__annotations__[option]))
+    has_classes = objective is not None and objective.loss == "cross_entropy"
+    axes = SERIES | {"target": f"{'T' if 'x' in given else 'K'} (N) B O{'!' * has_classes}"}
     arguments: list[Argument] = []
+    is_direction = "gradient" in given
     for name, value in given.items():
-        if name in SERIES:
+        if name in axes:
             arguments.append((name, value, axes[name]))
+        elif name == "activations":
+            arguments += fields(name, value, records.Activations)
         elif name != "velocity" or value is not None:
-            theirs = value if name == "activations" else like
-            arguments += fields(name, value, RECORDS[name], theirs, partial=is_direction)
-            if name == "params" and not is_direction:
-                check_biases(value)
+            arguments += fields(name, value, Parameters, given.get("params"), partial=is_direction)
+        if name == "params" and not is_direction and (value.b_h is None) != (value.b_y is None):
+            raise InputError("one of b_h and b_y is None: expected both biases or neither")
     check_arrays(arrays, arguments, finite=finite)
     if "activations" in given and (K := len(given["target"])) > (T := len(given["activations"].x)):
         raise InputError(f"target has {K} steps and x has {T}: expected between 1 and {T}")
@@ -230,7 +212,7 @@ def check_clipping(arrays: Arrays, gradients: Any, name: str, limit: Any) -> flo
     """The limit of clipping. All gradients may be None except that of W_hh."""
     check_call(arrays, gradient=gradients)
     arrays.values("W_hh of the gradient", gradients.W_hh)
-    return check_limit(name, limit)
+    return check_positive(name, limit)
 
 
 def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:

@@ -1,6 +1,5 @@
-"""The exceptions of this project, and the checks of numbers and flags that raise them."""
+"""The exceptions of this project, the texts of their messages, and checks of numbers and flags."""
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,8 +17,7 @@ MAX_VALUE, MAX_TEXT, MAX_MESSAGE = 80, 300, 1000  # characters of a value, a tex
 
 def printable(text: str, longest: int = maxsize) -> str:
     """The text with escapes for newlines and the like; "..." replaces what is too long."""
-    escaped = (c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-    shown = "".join(c if c.isprintable() else e for c, e in zip(text, escaped))
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return shown if len(shown) <= longest else shown[: longest - 3] + "..."
 
 
@@ -34,6 +32,16 @@ def some_of(names: Iterable[object]) -> str:
     return ", ".join(first[:MAX_NAMES] + ["..."] * (len(first) > MAX_NAMES))
 
 
+def join_names(names: list[str]) -> str:
+    """The names, separated by commas and "and"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+
+
+def pluralize(count: int, noun: str) -> str:
+    """The count and the noun, in the plural unless the count is 1: "1 row", "2 rows"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def short_repr(value: object, write: Callable[[Any], str] = str) -> str:
     """The value as str or repr writes it, on one line of at most MAX_VALUE characters."""
     try:
@@ -44,10 +52,6 @@ def short_repr(value: object, write: Callable[[Any], str] = str) -> str:
 
 class InputError(ValueError):
     """Invalid input. The message is one line: what was wrong, what was expected, what to do."""
-
-
-class Diverged(ArithmeticError):
-    """A run diverged: a value overflowed or is NaN. The message is one line."""
 
 
 def check_integer(
@@ -98,32 +102,3 @@ def failed(program: str, status: int, message: str) -> int:
         if sys.stderr is not None:
             print(f"{program}: {one_line(message, MAX_MESSAGE)}", file=sys.stderr)
     return status
-
-
-def exit_status(program: str, work: Callable[[], int]) -> int:
-    """Do the work of a whole program. Returns its status: that of the work if nothing fails.
-
-    2 if the input cannot be used or the output not be written; 1 if a run diverges or the reader
-    of the output is gone, as in `| head`; 130 after Ctrl-C. One line says why. Others are raised.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # for characters that the terminal does not have
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        status = work()
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return status
-    except (InputError, Diverged) as error:
-        return failed(program, 2 if isinstance(error, InputError) else 1, str(error))
-    except MemoryError:
-        advice = "choose fewer hidden units, networks, steps or rows"
-        return failed(program, 2, f"there is not enough memory: {advice}")
-    except KeyboardInterrupt as error:
-        return failed(program, 130, str(error) or "interrupted")
-    except OSError as error:
-        # Standard output is redirected, so that Python's own flush at exit succeeds.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return 1
-        return failed(program, 2, f"the output cannot be written: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""Packages by name: backends, which have what the command line calls, and versions."""
+"""Packages by name, and what to say where one cannot be imported."""
 
 import importlib
 import sys
@@ -9,6 +9,7 @@ from numpy_rnn.common.errors import InputError
 
 __version__ = "0.1.0"
 REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a backend
+ADVICE = "torch is not installed: run pip install torch, or use numpy_rnn, which needs NumPy alone"
 EXPECTED = "expected a package such as numpy_rnn or torch_rnn"
 
 
@@ -35,12 +36,10 @@ def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
     """
     if error.name != "torch":
         return error
-    advice = "run pip install torch, or use numpy_rnn, which needs NumPy alone"
-    message = f"torch is not installed: {advice}"
     if sys.argv[:1] == ["-m"] and package in sys.orig_argv:  # while Python looks for the module
-        print(f"{package}: {message}", file=sys.stderr)
+        print(f"{package}: {ADVICE}", file=sys.stderr)
         raise SystemExit(2)
-    return ModuleNotFoundError(message, name="torch")
+    return ModuleNotFoundError(ADVICE, name="torch")
 
 
 def backend(name: str) -> ModuleType:
@@ -48,20 +47,8 @@ def backend(name: str) -> ModuleType:
     try:
         module = importlib.import_module(name)
     except Exception as error:  # the package of another author may raise anything
-        is_torch = isinstance(error, ModuleNotFoundError) and error.name == "torch"
-        reason = str(error) if is_torch else f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{name!r} cannot be imported ({reason}): {EXPECTED}") from None
     if missing := [function for function in REQUIRED if not hasattr(module, function)]:
         raise InputError(f"{name!r} has no {', '.join(missing)}: {EXPECTED}")
     return module
-
-
-def versions(name: str) -> str:
-    """One line for `--version`: this package, Python, NumPy, and torch where it is installed."""
-    from importlib import metadata  # takes longer to import than this package
-
-    parts = [f"Python {sys.version.split()[0]}"]
-    for package in ("NumPy", "torch"):
-        with suppress(metadata.PackageNotFoundError):
-            parts.append(f"{package} {metadata.version(package)}")
-    return f"{name} {__version__} ({', '.join(parts)})"

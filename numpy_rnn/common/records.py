@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 A = TypeVar("A")  # numpy.ndarray or torch.Tensor
 T = TypeVar("T")
-Array = Any  # of either package, in functions that serve both
 NumpyArray = NDArray[Any]
 DTYPES = ("float32", "float64")
 
@@ -77,9 +76,8 @@ class RunOptions(NamedTuple):
     @classmethod
     def from_keywords(cls, k1: int, k2: int, epochs: int, **rest: Any) -> "RunOptions":
         """The inverse of `keywords`; names of the objective and step may be missing."""
-        names = [name for name in Objective._fields if name in rest]
-        objective = Objective(**{name: rest.pop(name) for name in names})
-        return cls(Schedule(k1, k2, epochs), objective, Step(**rest))
+        objective = {name: rest.pop(name) for name in Objective._fields if name in rest}
+        return cls(Schedule(k1, k2, epochs), Objective(**objective), Step(**rest))
 
 
 class Parameters(NamedTuple, Generic[A]):

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.checks import NUMPY_ARRAYS, check_arrays, check_values, numpy_view
+from numpy_rnn.common.checks import NUMPY_ARRAYS, check_arrays, check_call, numpy_view
 from numpy_rnn.common.errors import InputError, short_repr, some_of
-from numpy_rnn.common.records import Array, NumpyArray, Parameters
+from numpy_rnn.common.records import NumpyArray, Parameters
 
 AXES = {"weight_ih_l0": "H D", "weight_hh_l0": "H H", "weight": "O H"}
 AXES |= {"bias_ih_l0": "H", "bias_hh_l0": "H", "bias": "O"}
@@ -26,7 +26,7 @@ def axes_by_key(rnn: str, linear: str) -> dict[str, str]:
     return {(rnn if "l0" in name else linear) + name: axes for name, axes in AXES.items()}
 
 
-def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, NumpyArray]:
+def state_of(params: Parameters[NumpyArray], rnn: str, linear: str) -> dict[str, NumpyArray]:
     """Checked NumPy parameters → state dict. Raises InputError on an ensemble."""
     if params.networks is not None:
         found = "the parameters are an ensemble, and torch.nn.RNN is one network"
@@ -37,7 +37,7 @@ def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, Nump
     return {key: np.ascontiguousarray(array) for key, array in arrays}  # as those of a module are
 
 
-def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters[Array]:
+def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters[NumpyArray]:
     """State dict → NumPy parameters. Raises InputError on the state of any other network."""
     if not isinstance(state, Mapping):
         found = f"the state is a {type(state).__name__}"
@@ -52,11 +52,10 @@ def parameters_of(state: Mapping[str, Any], rnn: str, linear: str) -> Parameters
     arrays = {key: numpy_view(key, state[key]) for key in names}
     check_arrays(NUMPY_ARRAYS, ((key, arrays[key], axes[key]) for key in names), finite=True)
     W_xh, W_hh, W_hy, *biases = arrays.values()
-    params = Parameters(W_xh.T.copy(), W_hh.T.copy(), W_hy.T.copy())
-    if not biases:
-        return params
-    first, second, b_y = biases
-    with np.errstate(over="ignore"):
-        b_h = np.where(second == 0, first, first + second)  # −0 + 0 would be 0
-    check_values("the sum of the hidden biases", b_h)
-    return params._replace(b_h=b_h, b_y=b_y.copy())
+    if biases:
+        first, second, b_y = biases
+        with np.errstate(over="ignore"):  # an infinite sum is refused below
+            biases = [np.where(second == 0, first, first + second), b_y]  # −0 + 0 would be 0
+    params = Parameters(*(array.copy() for array in (W_xh.T, W_hh.T, W_hy.T, *biases)))
+    check_call(NUMPY_ARRAYS, params=params, finite=True)
+    return params

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.format import join_names
+from numpy_rnn.common.errors import join_names
 from numpy_rnn.study.components import (
     KINDS,
     ComponentCheck,

@@ -12,8 +12,7 @@ import numpy as np
 
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.common.errors import InputError, printable
-from numpy_rnn.common.format import join_names
+from numpy_rnn.common.errors import InputError, join_names, printable
 from numpy_rnn.study.subject import study_run
 
 PACKAGES = ["matplotlib", "latex2mathml", "markdown_it", "mdit_py_plugins"]

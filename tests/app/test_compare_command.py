@@ -1,5 +1,7 @@
 """The command `compare`: right implementations agree, wrong ones are named in the first line."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from comparing import fewer
@@ -9,12 +11,12 @@ from in_process import command, configured
 from inline_snapshot import snapshot
 
 import numpy_rnn
-from numpy_rnn.app.compare import Side, report
+from numpy_rnn.app.compare import Side, TraceFile, epoch_losses, report
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.conformance.arithmetics.bounds import TanhError
+from numpy_rnn.app.run import Trainer
 from numpy_rnn.conformance.definition import Definition, train
 from numpy_rnn.conformance.judge import Divergence, Judgement
-from numpy_rnn.conformance.runs import record
+from numpy_rnn.conformance.runs import PortSource, record
 from numpy_rnn.conformance.trace import trace_arrays
 
 SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-8, 1.0]  # squares underflow
@@ -122,6 +124,21 @@ def test_trace_is_judged_with_its_own_options(compare):
         assert (status, lines, error.count("\n")) == (2, [], 1)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_losses_are_those_that_train_prints(reduction):
+    """Of a trace that ends early, those of whole epochs."""
+    options = f"--k1 3 --k2 5 --epochs 2 --seeds 2 --dtype float64 --reduction {reduction}"
+    trainer = Trainer(numpy_rnn, prepare(configured(options)), configured(options))
+    assert len(list(trainer)) == 14
+    for found, last in ((recorded(options), 2), (recorded(options).first(13), 1)):
+        np.testing.assert_allclose(epoch_losses(found), trainer.losses[:last], rtol=1e-9)
+
+
+def test_updates_before_an_overflow_are_judged(compare):
+    status, lines, _ = compare("numpy_rnn.reference --nonlinearity relu --learning-rate 1e15")
+    assert (status, "; it overflows after" in lines[2]) == (0, True)
+
+
 def test_report():
     """Of a side that is wrong, and of one that is lost and declares its tanh."""
     run, losses = recorded("--epochs 1").run, np.array([4.0, 2.0])
@@ -130,9 +147,11 @@ def test_report():
     found = Judgement(12, worst, first, {}, {}, (), ())
     lost = found._replace(first=None, worst=worst | {"W_hh": 0.9}, estimated={"h": 3})
     lost = lost._replace(calmed=("W_hh",), unjudged=("dh", "dW_hh"))
+    port = Mock(tanh_ulps=9, tanh_absolute_ulps=2)
+    port.name = "other"
     sides = (
-        Side("one", found, losses, run.params, True, hint="2e for e"),
-        Side("other", lost, 30 ** losses[::-1], run.params, False, tau=TanhError(18, 4)),
+        Side(TraceFile("one", recorded("--epochs 1")), found, losses, run.params, hint="2e for e"),
+        Side(PortSource(port), lost, 30 ** losses[::-1], run.params),
     )
     assert [line[:80] for line in report(sides, run).splitlines()] == snapshot(
         [

@@ -35,38 +35,41 @@ def test_defaults_of_a_text_are_those_of_min_char_rnn():
     assert parse("numpy_rnn", ["compare", "torch_rnn", "--text", "a"]).epochs == 1
 
 
-REFUSED = """tarin|audit x.py|--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0
---held-out 19|--columns 1|--loss cross_entropy|--text s.txt|--text folder|--save folder
---data large.csv|--data flat.csv --standardize|--text binary.txt|--weights w --seeds 2
+REFUSED = """tarin|--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0
+--held-out 19|--columns 1|--k1 0|--log-every 0|--text s.txt|--text folder|--save folder
+--data large.csv|--data large.csv --dtype float64 --standardize|--data flat.csv --standardize
+--text binary.txt|--weights w --seeds 2|--text s.txt --temperature 0
 --weights none.npz|--save none/a.npz|--output a.txt|--data /dev/zero"""
 
 
 @pytest.mark.needs_matplotlib
 def test_refused_command_lines(capsys):
     os.mkdir("folder")
-    texts = {"flat.csv": "7\n7\n7\n", "large.csv": "1e39\n1\n2\n", "s.txt": "ab"}
+    texts = {"flat.csv": "96.7\n" * 7, "large.csv": "1e200\n1\n2\n", "s.txt": "ab"}
     for name, content in (texts | {"binary.txt": "ab\0c"}).items():
         Path(name).write_text(content)
     messages = [refused(numpy_rnn, capsys, *words.split()) for words in re.split(r"[|\n]", REFUSED)]
     assert "\n".join(messages) == snapshot("""\
 unknown command 'tarin': expected train or compare or study
-audit is a command of torch_rnn: run python -m torch_rnn audit
 unrecognized arguments: --momentun 0.9; see python -m numpy_rnn train --help
 argument --epochs: invalid int value: 'x'; see python -m numpy_rnn train --help
 the learning rate is nan: expected a finite number, 0 or more
 max norm is 0.0: expected a finite number above 0
 --held-out is 19: expected 18 at most
 --columns needs --data: give both
---loss is cross_entropy: expected cross_entropy with --text only
+k1 is 0: expected a whole number, 1 or more
+--log-every is 0: expected a whole number, 1 or more
 text s.txt: it has 2 characters: expected more than --k1
-text folder: it is a folder or a device: expected a regular file or a pipe
+text folder cannot be read: Is a directory; check the path
 --save folder is no regular file: choose another name
-data file large.csv: it has values too large for float32
-data file flat.csv: column 1 is constant or too large: leave out it or --standardize
+data file large.csv: column 1 is too large for float32: leave it out
+data file large.csv: column 1 is constant or too large for float64: leave it out
+data file flat.csv: column 1 is constant or too large for float32: leave it out
 text binary.txt: it is binary, or has fewer than 2 different characters
 --weights and --seeds are both given: leave one of them out
+--temperature is 0.0: expected a finite number above 0
 weights file none.npz cannot be read: No such file or directory; check the path
 --save none/a.npz: its folder cannot be written to: choose another one
 --output a.txt: expected a name that ends with .csv
-data file /dev/zero: it is a folder or a device: expected a regular file or a pipe\
+data file /dev/zero: it has more than 64 MB, the limit: expected a smaller file\
 """)

@@ -10,8 +10,7 @@ from in_process import configured, refused, succeed
 import numpy_rnn
 from benchmarks.implementations import min_char_rnn
 from numpy_rnn.app.experiment import load_run, prepare
-from numpy_rnn.app.run import TextRun
-from numpy_rnn.common.errors import Diverged
+from numpy_rnn.app.run import Diverged, TextRun
 from numpy_rnn.common.records import Parameters
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")

@@ -1,12 +1,10 @@
 """The command `train` on a series: its numbers, its files, and how it ends."""
 
 import csv
-import io
 import os
 import re
 import signal
 import sys
-from contextlib import redirect_stderr
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,10 +12,9 @@ import numpy as np
 import pytest
 from children import environment, run
 from comparing import bits
-from in_process import command, configured, main, succeed
+from in_process import command, configured, succeed
 
 import numpy_rnn
-from numpy_rnn.app import command_line
 from numpy_rnn.app.experiment import load_run, prepare
 from numpy_rnn.app.run import Trainer
 
@@ -211,16 +208,6 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
     assert bits(velocity.W_hh) == bits(expected.velocity.W_hh)
     ended = command(numpy_rnn, capsys)
     assert (ended.status, ended.err.count("nothing was saved")) == (130, 1)
-
-
-def test_bar_on_a_terminal(capsys, monkeypatch):
-    """It counts all updates, and is removed at the end."""
-    monkeypatch.setattr(command_line, "DELAY", 0)
-    expected = succeed(numpy_rnn, capsys, "--epochs", 12, "--log-every", 2, "--no-plot")
-    with redirect_stderr(type("Terminal", (io.StringIO,), {"isatty": lambda _: True})()) as stream:
-        assert main(numpy_rnn, ["--epochs", "12", "--log-every", "2", "--no-plot"]) == 0
-    assert re.search(r"numpy_rnn: .*\d+/240 .*\r +\r$", stream.getvalue(), re.DOTALL)
-    assert capsys.readouterr().out == expected
 
 
 @pytest.mark.slow

@@ -153,6 +153,7 @@ REFUSED = [
     (changed("linear.bias", None), "no linear.bias"),
     (changed("rnn.weight_ih_l0", np.zeros((3, 2), int)), "rnn.weight_ih_l0 is int64"),
     (changed("linear.weight", [[0.0]]), "linear.weight is of type list"),
+    (STATE | dict.fromkeys(KEYS[2:4], np.full(3, 1e308)), "b_h contains NaN or infinity"),
     (changed("rnn.bias_hh_l0", np.zeros(3, "f4")), "rnn.bias_hh_l0 is float32 and .* one dtype"),
     (changed("linear.weight", np.zeros((4, 5))), r"linear.weight has .* expected \(O, 3\)"),
     (changed("rnn.weight_hh_l0", np.full((3, 3), np.nan)), "rnn.weight_hh_l0 contains NaN"),

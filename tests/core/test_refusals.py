@@ -109,8 +109,9 @@ def spoiled_arrays(rnn, name, array):
     else:
         others += [plain.astype(kind) for kind in ("longdouble", "object", ">f8")]
     cuts = [array[:1], array[:0], array[None], array[..., :1][..., 0]]
-    nan = plain.astype(float) + np.where(np.arange(plain.size) == 0, np.nan, 0).reshape(plain.shape)
-    nans = [rnn.from_numpy(nan)] if name in FINITE else []
+    first = (np.arange(plain.size) == 0).reshape(plain.shape)
+    nans = [np.where(first, value, plain).astype(float) for value in (np.nan, np.inf, -np.inf)]
+    nans = [*map(rnn.from_numpy, nans)] if name in FINITE else []
     return [*others, np.ma.masked_array(plain, plain > 0), plain.tolist(), *cuts, *nans]
 
 
@@ -209,6 +210,7 @@ CALLS = [  # (function, its arguments or fields of records that are changed, wha
     ("train", {"loss": "cross_entropy"}, "target is float64, .* classes: expected integers"),
     ("windows", {"k1": 3, "k2": 2}, "choose k2 ≥ 3"),
     ("direction", {"adagrad": True}, "adagrad needs momentum 0"),
+    ("sgd", {"params.b_h": None, "params.b_y": None}, "there is a gradient of b_h: expected none"),
     ("direction", {"nesterov": True, "dampening": 0.1}, "nesterov needs .* dampening 0"),
     ("from_numpy", {"value": np.array([2**63], "uint64")}, "at most 9223372036854775807"),
 ]

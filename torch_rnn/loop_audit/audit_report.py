@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from numpy_rnn.common.errors import check_integer, some_of
-from numpy_rnn.common.format import join_names, pluralize
+from numpy_rnn.common.errors import check_integer, join_names, pluralize, some_of
 from torch_rnn.loop_audit import records
 from torch_rnn.loop_audit.recorder import bits
 from torch_rnn.loop_audit.records import ELSEWHERE, NO_GRADIENT, Evidence, RecurrentModule, Update

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.format import pluralize
+from numpy_rnn.common.errors import pluralize
 from numpy_rnn.common.records import NumpyArray, Step, Window
 from numpy_rnn.conformance.arithmetics.arithmetic import N, divisor
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
