@@ -43,8 +43,10 @@ def load_arrays(path: str, what: str) -> dict[str, np.ndarray]:
     with errors_about(f"{what} {path}"):
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            if all(isinstance(array, np.ndarray) for array in arrays.values()):
+                size = sum(member.file_size for member in archive.zip.infolist())
+                most = 2**27 + 100 * os.path.getsize(path)  # more would be a zip bomb
+                arrays = {name: archive[name] for name in archive.files if size <= most}
+            if size <= most and all(isinstance(array, np.ndarray) for array in arrays.values()):
                 return arrays
         except OSError:
             raise
