@@ -1,5 +1,7 @@
 """Arrays and tuples of arrays of either package, bit for bit; fewer examples of a slow property."""
 
+import itertools
+
 import numpy as np
 from hypothesis import settings
 
@@ -11,14 +13,18 @@ UPDATE = tuple(Update.__slots__)
 def fewer(divisor, least=10):
     """Hypothesis settings for a slow property: the profile's examples divided, unless thousands."""
     examples = settings().max_examples
-    return settings(
-        max_examples=examples if examples > 1000 else max(min(least, examples), examples // divisor)
-    )
+    count = max(min(least, examples), examples // divisor)
+    return settings(max_examples=examples if examples > 1000 else count)
 
 
 def members(value):
     """The attributes of an Update, in order; other values as they are."""
     return tuple(getattr(value, name) for name in UPDATE) if isinstance(value, Update) else value
+
+
+def in_numpy(array):
+    """An array of either package as NumPy's, in the same memory; other values as they are."""
+    return array.detach().numpy() if hasattr(array, "detach") else array
 
 
 def bits(value):
@@ -32,11 +38,6 @@ def bits(value):
     return array.shape, str(array.dtype), array.tobytes()
 
 
-def in_numpy(array):
-    """An array of either package as NumPy's, in the same memory; other values as they are."""
-    return array.detach().numpy() if hasattr(array, "detach") else array
-
-
 def arrays_in(value):
     """All arrays and NumPy numbers of nested tuples, updates, lists and dictionaries."""
     value = tuple(value.values()) if isinstance(value, dict) else members(value)
@@ -45,9 +46,7 @@ def arrays_in(value):
     return [value] if hasattr(value, "dtype") else []
 
 
-def each(f, value, *more):
-    """f of every array of a tuple, or of several tuples of the same form; None stays None."""
-    if isinstance(value, tuple):
-        results = [each(f, *fields) for fields in zip(value, *more, strict=True)]
-        return type(value)(*results) if hasattr(value, "_fields") else tuple(results)
-    return None if value is None else f(value, *more)
+def share_memory(arrays, others):
+    """Whether any array of either package shares memory with any of the others."""
+    pairs = itertools.product(map(in_numpy, arrays), map(in_numpy, others))
+    return any(np.shares_memory(*pair) for pair in pairs)

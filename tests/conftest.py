@@ -9,6 +9,7 @@ others in every run), few (20, not shrunk), or long (5,000 random ones, with --t
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,6 @@ settings.register_profile("long", COMMON, max_examples=5000, print_blob=True)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 settings.load_profile(PROFILE)
 
-MARKERS = (
-    "needs_torch: uses torch or both backends; deselected without torch_rnn",
-    "needs_matplotlib: draws; deselected without torch_rnn",
-    "slow: starts processes, compiles or takes seconds",
-    "with_reference: tests numpy_rnn.reference too, whose train is the plain loop",
-)
-
 
 def pytest_addoption(parser):
     names = " ".join(PACKAGES)
@@ -50,8 +44,10 @@ def packages(config):
 
 
 def pytest_configure(config):
-    for marker in MARKERS:
-        config.addinivalue_line("markers", marker)
+    # Children run in other folders, and Ctrl-C reaches them also if pytest is in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if folders := os.environ.get("PYTHONPATH"):
+        os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, folders.split(os.pathsep)))
     for variable in ONE_THREAD:
         os.environ.setdefault(variable, "1")
     if importlib.util.find_spec("threadpoolctl"):  # a plugin may have loaded NumPy before

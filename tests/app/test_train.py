@@ -4,13 +4,13 @@ import csv
 import os
 import re
 import signal
+import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from children import environment, run
 from comparing import bits
 from in_process import command, configured, succeed
 
@@ -216,13 +216,14 @@ def test_streams_that_fail():
     line = "numpy_rnn: the output cannot be written: No space left on device\n"
     for then, status, err in (("| head -n 1", 0, ""), (">/dev/full", 2, line)):
         train = f'"$0" -m numpy_rnn --no-plot --epochs 1000 --log-every 1 {then}'
-        ended = run(["sh", "-c", train, sys.executable])
+        ended = subprocess.run(["sh", "-c", train, sys.executable], capture_output=True, text=True)
         assert (ended.returncode, ended.stderr) == (status, err)
 
 
 @pytest.mark.slow
-def test_torch_is_missing(tmp_path):
+def test_torch_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
-    ended = run([sys.executable, "-m", "torch_rnn"], env=environment(tmp_path))
+    ended = subprocess.run([sys.executable, "-m", "torch_rnn"], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert re.match(r"torch_rnn: [^\n]*torch is not installed: [^\n]*\n$", ended.stderr)

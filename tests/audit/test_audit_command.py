@@ -3,10 +3,10 @@
 import io
 import re
 import signal
+import subprocess
 import sys
 
 import pytest
-from children import run
 from sections import SOURCES
 
 pytestmark = pytest.mark.needs_torch
@@ -52,8 +52,12 @@ def test_script_ends_as_without_audit(tmp_path):
     (tmp_path / "scripts/train.py").write_text(FAILING)
     (tmp_path / "scripts/model.py").write_text("net = 'of a neighbouring file'")
     words = ["scripts/train.py", "--option"]
-    plain = run([sys.executable, *words], cwd=tmp_path)
-    audited = run([sys.executable, "-m", "torch_rnn", "audit", *words], cwd=tmp_path)
+    plain, audited = (
+        subprocess.run(
+            [sys.executable, *more, *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        for more in ([], ["-m", "torch_rnn", "audit"])
+    )
     assert audited.stdout == plain.stdout != ""
     assert audited.returncode == plain.returncode == -signal.SIGINT
     assert audited.stderr.startswith(plain.stderr + "-- audit ---")

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import children
 import numpy as np
 import program_port
 import pytest
@@ -145,7 +144,7 @@ def test_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
     at_case = "time.sleep(0.1); os.kill(os.getppid(), signal.SIGINT); time.sleep(100)"
     with ProgramPort(fake.write(at_case)) as port:
         assert verdict_on(port) is None
-        with children.default_interrupts(), pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
             verdict_on(port)
         assert verdict_on(port) is None
 

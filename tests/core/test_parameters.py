@@ -4,43 +4,26 @@ from itertools import product
 
 import numpy as np
 import pytest
-from cases import Kind, Sizes, random_run
-from comparing import arrays_in, bits, each, in_numpy, members
-from draws import train, window_case
-from witness import assert_right, expected_update
+from comparing import arrays_in, bits, in_numpy, members, share_memory
+from draws import Kind, Sizes, as_case, random_run, train
 
 import numpy_rnn
-from numpy_rnn import InputError, Parameters, Window
-from numpy_rnn.common.records import DTYPES, Objective
+from numpy_rnn import InputError, Parameters
+from numpy_rnn.common.records import DTYPES, Objective, tree_map
+from numpy_rnn.conformance.window_checks import check_global
 
 KINDS = pytest.mark.parametrize(("bias", "dtype"), list(product((True, False), DTYPES)))
 
 
 def drawn(D=2, H=3, O=4, **kind):
     """Parameters, in NumPy."""
-    return random_run(0, Sizes(1, 1, D, H, O), Kind(**kind)).params
-
-
-def overwrite(value, number):
-    """Change every array of a package in place."""
-    for array in arrays_in(value):
-        in_numpy(array)[...] = number
-
-
-def test_conversions_share_no_memory(rnn):
-    for convert, given in ((rnn.from_numpy, drawn()), (rnn.to_numpy, rnn.from_numpy(drawn()))):
-        for value in (given, given.W_hh):
-            before, made = bits(value), convert(value)
-            overwrite(convert(value), 7.0)
-            assert bits(value) == before
-            overwrite(value, 8.0)
-            assert bits(made) == before
+    return random_run(Sizes(1, 1, D, H, O), Kind(**kind)).params
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_conversions_change_no_bit(rnn, dtype):
     """Every kind of value is converted: an array, also a transposed one, a number, None, tuples."""
-    run = train(numpy_rnn, random_run(0, kind=Kind(dtype)), momentum=0.9, record=True)
+    run = train(numpy_rnn, random_run(kind=Kind(dtype)), momentum=0.9, record=True)
     update = members(next(run))
     kinds = [*update[4:], update, None, 3, (np.array(2.0, dtype), (None, 2))]
     for value in (*kinds, np.arange(12, dtype=dtype).reshape(3, 4).T[::2]):
@@ -70,20 +53,19 @@ def as_stated(D, H, O, seed, dtype, bias=False):
 @KINDS
 def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     """The same bits in every package. Network n of an ensemble is what seed + n draws alone."""
-    for seed in (0, 12345):
-        found = rnn.initial_parameters(3, 5, 2, bias=bias, dtype=dtype, seed=seed)
-        assert bits(found) == bits(as_stated(3, 5, 2, seed, dtype, bias))
-    ensemble = rnn.initial_parameters(3, 5, 2, bias=bias, dtype=dtype, seed=100, networks=4)
+    kind = {"bias": bias, "dtype": dtype}
+    found = rnn.initial_parameters(3, 5, 2, **kind, seed=100)
+    assert bits(found) == bits(as_stated(3, 5, 2, 100, dtype, bias))
+    ensemble = rnn.initial_parameters(3, 5, 2, **kind, seed=100, networks=4)
     networks = [as_stated(3, 5, 2, seed, dtype, bias) for seed in range(100, 104)]
-    assert bits(ensemble) == bits(each(lambda *thetas: np.stack(thetas), *networks))
+    assert bits(ensemble) == bits(tree_map(lambda *thetas: np.stack(thetas), *networks))
     assert bits(rnn.initial_parameters()) == bits(as_stated(1, 6, 1, 0, "float32"))
     half = rnn.to_numpy(rnn.initial_parameters(3, 5, 2, dtype=dtype, deviations=(0.2, 0.15)))
-    assert bits(each(lambda theta: 2 * theta, half)) == bits(as_stated(3, 5, 2, 0, dtype))
+    assert bits(tree_map(lambda theta: 2 * theta, half)) == bits(as_stated(3, 5, 2, 0, dtype))
 
 
 KEYS = [f"rnn.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 KEYS += ["linear.weight", "linear.bias"]
-STATE = numpy_rnn.to_state_dict(drawn())
 
 
 @KINDS
@@ -105,90 +87,61 @@ def test_state_dict_there_and_back_is_exact(rnn, sizes, bias, dtype):
         assert {key: bits(array) for key, array in written.items()} == keys
         back = rnn.from_state_dict(written, **prefixes)
         assert bits(back) == bits(params)
-        of_state = tuple(written.values())
-        of_params = tuple(theta for theta in back if theta is not None)
-        assert not any(getattr(array, "requires_grad", False) for array in of_state)
-        assert all(getattr(theta, "requires_grad", True) for theta in of_params)
-        for made, source in ((of_params, of_state), (of_state, ours)):
-            before = bits(source)
-            assert all(in_numpy(array).flags.c_contiguous for array in made)
-            overwrite(made, 7.0)
-            assert bits(source) == before
+        read, given = arrays_in(back), arrays_in(ours)
+        assert not any(getattr(array, "requires_grad", False) for array in written.values())
+        assert all(getattr(theta, "requires_grad", True) for theta in read)
+        assert all(in_numpy(array).flags.c_contiguous for array in (*read, *written.values()))
+        assert not share_memory(written.values(), (*given, *read))
+
+
+def changed(key, array):
+    """A state with another array under a key; None: without the key."""
+    state = numpy_rnn.to_state_dict(drawn()) | {key: array}
+    return {key: array for key, array in state.items() if array is not None}
 
 
 def test_two_hidden_biases_become_their_sum(rnn):
     second = np.array([0.5, 0.0, -8.0])
-    b_h = rnn.to_numpy(rnn.from_state_dict(STATE | {"rnn.bias_hh_l0": second})).b_h
-    assert bits(b_h) == bits(STATE["rnn.bias_ih_l0"] + second)
-
-
-@pytest.mark.needs_torch
-@KINDS
-def test_module_loads_the_state_and_packages_read_it(rnn, bias, dtype):
-    """Tensors that require a gradient are read too."""
-    import torch
-
-    kind = {"bias": bias, "dtype": getattr(torch, dtype)}
-    module = torch.nn.ModuleDict(
-        {"rnn": torch.nn.RNN(2, 3, **kind), "linear": torch.nn.Linear(3, 4, **kind)}
-    )
-    params = drawn(bias=bias, dtype=dtype)
-    own = rnn.to_state_dict(rnn.from_numpy(params))
-    module.load_state_dict({key: torch.tensor(np.asarray(array)) for key, array in own.items()})
-    plain = {key: tensor.numpy() for key, tensor in module.state_dict().items()}
-    for found in (module.state_dict(), dict(module.named_parameters()), plain):
-        assert bits(rnn.from_state_dict(found)) == bits(params)
-
-
-def changed(key, array):
-    """The state with another array under a key; None: without the key."""
-    state = STATE | {key: array}
-    return {key: array for key, array in state.items() if array is not None}
-
-
-REFUSED = [
-    ([1, 2], "the state is a list: expected a dictionary"),
-    (dict.fromkeys(map(str, range(99))), "has no rnn.weight_ih_l0, .* an unknown 0, 1, 2, .*, ..."),
-    (changed("rnn.weight_ih_l1", 0), "an unknown rnn.weight_ih_l1"),
-    (changed("linear.bias", None), "no linear.bias"),
-    (changed("rnn.weight_ih_l0", np.zeros((3, 2), int)), "rnn.weight_ih_l0 is int64"),
-    (changed("linear.weight", [[0.0]]), "linear.weight is of type list"),
-    (STATE | dict.fromkeys(KEYS[2:4], np.full(3, 1e308)), "b_h contains NaN or infinity"),
-    (changed("rnn.bias_hh_l0", np.zeros(3, "f4")), "rnn.bias_hh_l0 is float32 and .* one dtype"),
-    (changed("linear.weight", np.zeros((4, 5))), r"linear.weight has .* expected \(O, 3\)"),
-    (changed("rnn.weight_hh_l0", np.full((3, 3), np.nan)), "rnn.weight_hh_l0 contains NaN"),
-]
+    b_h = rnn.to_numpy(rnn.from_state_dict(changed("rnn.bias_hh_l0", second))).b_h
+    assert bits(b_h) == bits(drawn().b_h + second)
 
 
 def test_states_of_other_networks_are_refused(rnn):
     """Layers of another kind, missing or unknown keys, and arrays that do not fit."""
-    wide = [(changed(key, STATE[key].repeat(2, axis=-1)), key) for key in KEYS[1:]]
-    for state, says in REFUSED + wide:
+    refused = [
+        ([1, 2], "the state is a list: expected a dictionary"),
+        (dict.fromkeys(map(str, range(99))), "no rnn.weight_ih_l0, .* an unknown 0, 1, 2, .*, ..."),
+        (changed("rnn.weight_ih_l1", 0), "an unknown rnn.weight_ih_l1"),
+        (changed("linear.bias", None), "no linear.bias"),
+        (changed("rnn.weight_ih_l0", np.zeros((3, 2), int)), "rnn.weight_ih_l0 is int64"),
+        (changed("linear.weight", [[0.0]]), "linear.weight is of type list"),
+        (changed(KEYS[2], 0) | dict.fromkeys(KEYS[2:4], np.full(3, 1e308)), "b_h contains"),
+        (changed("rnn.bias_hh_l0", np.zeros(3, "f4")), "bias_hh_l0 is float32 and .* one dtype"),
+        (changed("linear.weight", np.zeros((4, 5))), r"linear.weight has .* expected \(O, 3\)"),
+        (changed("rnn.weight_hh_l0", np.full((3, 3), np.nan)), "weight_hh_l0 contains NaN"),
+    ]
+    state = changed(KEYS[0], None)
+    refused += [(changed(key, state[key].repeat(2, axis=-1)), key) for key in KEYS[1:]]
+    for state, says in refused:
         with pytest.raises(InputError, match=rf"\A[^\n]*{says}[^\n]*\Z"):
             rnn.from_state_dict(state)
 
 
 @pytest.mark.needs_torch
 def test_modules_that_are_not_this_network_are_refused():
-    from torch import nn
+    from torch.nn import LSTM, RNN, Linear, ReLU
 
     from torch_rnn import from_numpy
     from torch_rnn.modules import from_modules, to_modules
 
-    ensemble = from_numpy(random_run(0, Sizes(N=2)).params)
-    for says, function, arguments in (
-        (
-            "are LSTM and Linear: expected a torch.nn.RNN",
-            from_modules,
-            (nn.LSTM(2, 3), nn.Linear(3, 4)),
-        ),
-        ("are RNN and ReLU: expected a torch.nn.RNN", from_modules, (nn.RNN(2, 3), nn.ReLU())),
-        ("unknown rnn.weight_ih_l1", from_modules, (nn.RNN(2, 3, 2), nn.Linear(3, 4))),
-        ("biases or none", from_modules, (nn.RNN(2, 3, bias=False), nn.Linear(3, 4))),
-        (r"an ensemble, and torch\.nn\.RNN is one network", to_modules, (ensemble,)),
+    for says, rnn, linear in (
+        ("are LSTM and Linear: expected a torch.nn.RNN", LSTM(2, 3), Linear(3, 4)),
+        ("are RNN and ReLU: expected a torch.nn.RNN", RNN(2, 3), ReLU()),
     ):
         with pytest.raises(InputError, match=says):
-            function(*arguments)
+            from_modules(rnn, linear)
+    with pytest.raises(InputError, match=r"an ensemble, and torch\.nn\.RNN is one network"):
+        to_modules(from_numpy(random_run(Sizes(N=2)).params))
     with pytest.raises(InputError, match="'sigmoid': expected tanh or relu"):
         to_modules(from_numpy(drawn()), nonlinearity="sigmoid")
 
@@ -196,28 +149,34 @@ def test_modules_that_are_not_this_network_are_refused():
 @pytest.mark.needs_torch
 @KINDS
 def test_modules_compute_what_the_network_does(bias, dtype):
-    """No bit changes there and back, nor the random state of torch. No memory is shared."""
+    """No bit changes there and back, nor the random state of torch. No memory is shared.
+
+    Each package reads the state of modules, also tensors that require a gradient.
+    """
     import torch
 
-    from torch_rnn import from_numpy
+    import torch_rnn
     from torch_rnn.modules import from_modules, to_modules
 
     for nonlinearity, batch_first in product(("tanh", "relu"), (False, True)):
-        run = random_run(1, Sizes(5, 2, 3, 4, 6), Kind(dtype, bias))
-        case = window_case(run, Window(0, 0, 5))._replace(objective=Objective(nonlinearity))
-        ours, random_state = from_numpy(case.params), torch.get_rng_state()
+        case = as_case(random_run(Sizes(5, 2, 3, 4, 6), Kind(dtype, bias)))
+        case = case._replace(objective=Objective(nonlinearity))
+        ours, random_state = torch_rnn.from_numpy(case.params), torch.get_rng_state()
         layer, readout = to_modules(ours, nonlinearity=nonlinearity, batch_first=batch_first)
         assert torch.equal(torch.get_rng_state(), random_state)
         x, h_0 = torch.tensor(case.x), torch.tensor(case.h_0)
         h, _ = layer(x.transpose(0, 1) if batch_first else x, h_0[None])
-        found, expected = {"h": h, "y": readout(h)}, expected_update(case)
-        for name, array in found.items():
-            time_first = in_numpy(array.transpose(0, 1) if batch_first else array)
-            assert_right({name: time_first}, {name: expected[name]}, dtype)
+        report = {"h": h, "y": readout(h)}
+        for name, array in report.items():
+            report[name] = in_numpy(array.transpose(0, 1) if batch_first else array)
+            assert report[name].dtype == dtype
+        ratios = check_global(case, report)
+        assert max(ratios[name].max() for name in report) <= 1
         constant = [name for name, w in layer.named_parameters() if not w.requires_grad]
         assert constant == ["bias_hh_l0"] * bias
-        back = from_modules(layer, readout)
-        with torch.no_grad():
-            for weight in (*layer.parameters(), *readout.parameters()):
-                weight.fill_(7)
-        assert bits((ours, back)) == bits((case.params, case.params))
+        module = torch.nn.ModuleDict({"rnn": layer, "linear": readout})
+        states = module.state_dict(), dict(module.named_parameters())
+        read = [rnn.from_state_dict(state) for rnn in (numpy_rnn, torch_rnn) for state in states]
+        read.append(from_modules(layer, readout))
+        assert [bits(params) for params in read] == [bits(case.params)] * 5
+        assert not share_memory(module.parameters(), arrays_in([*read, ours]))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import Kind, Sizes, random_run
 
 import numpy_rnn
-from numpy_rnn import Parameters, windows
+from numpy_rnn import windows
+from numpy_rnn.conformance.random_cases import Recipe
 
 pytestmark = pytest.mark.slow
 
@@ -50,10 +50,10 @@ def near(found, expected, rtol=1e-11):
 
 def drawn(seed, steps, bias=True):
     """A random network and series, and the same as the scripts have them."""
-    run = random_run(seed, Sizes(steps, 2, 3, 4, 2), Kind(bias=bias))
-    p = {name: getattr(run.params, name) for name in WEIGHTS}
-    case = {"p": p, "x": [None, *run.x], "target": [None, *run.target], "h_0": run.h_0}
-    return Parameters(**p), run.x, run.target, run.h_0, case
+    recipe = Recipe(steps, 2, 3, 4, 2, steps, "float64", bias=bias, seed=seed)
+    params, x, target, h_0, *_ = recipe.case()
+    case = {"p": params._asdict(), "x": [None, *x], "target": [None, *target], "h_0": h_0}
+    return params, x, target, h_0, case
 
 
 def code_of(identifier):
