@@ -10,21 +10,8 @@ import numpy as np
 import pytest
 from ports_for_tests import RIGHT, DefinitionPort, Port
 
-from numpy_rnn.common.records import (
-    Objective,
-    Parameters,
-    Run,
-    RunOptions,
-    Schedule,
-    Step,
-    Window,
-)
-from numpy_rnn.conformance.case import (
-    EQUATIONS,
-    INTERMEDIATES,
-    TENSORS,
-    format_errors,
-)
+from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window
+from numpy_rnn.conformance.case import EQUATIONS, INTERMEDIATES, TENSORS, format_errors
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, train, update, window_update
 from numpy_rnn.conformance.judge import Divergence, judge
@@ -237,6 +224,18 @@ def test_hint_explains_all_of_the_deviation_and_all_tensors():
     near = {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good}
     assert explanation([Fit(case, near)]) == ""
     assert explanation([Fit(case, wrong | {"dW_xh": good["dW_xh"]})]) == ""
+
+
+def test_factors_are_equal_within_their_accuracy(seed):
+    """A change of the parameters that is a 10⁻¹⁰ of them has few digits; one factor is one hint."""
+    recipe = random_recipe(RandomDraw(seed), "float64")._replace(bias=True, scale=1.0, H=4)
+    fits = []
+    for rate in (1e-10, 1e-2):
+        case = recipe._replace(step=Step(rate), velocity=False).case()
+        report = window_update(case)
+        moved = {n: p - 0.999 * (p - report[n]) for n, p in case.params._asdict().items()}
+        fits.append(Fit(case, report | moved))
+    assert explanation(fits) == "step × 0.999", f"seed {seed}"
 
 
 def test_second_answer_that_differs_is_a_kept_state(seed):

@@ -45,9 +45,8 @@ def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
     dtype = "float64" if "float64" in port.dtypes else recipe.dtype
     for i, usual in enumerate((*SIZES, SIZES[0])):
         own = dict(has.sizes[i % len(has.sizes)]) if has.sizes else {}
-        sizes: dict[str, Any] = (
-            usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | own
-        )
+        T = max(recipe.T, usual["T"]) if i == 0 else usual["T"]
+        sizes: dict[str, Any] = usual | {"T": T} | own
         sizes["K"] = own.get("K", sizes["T"] if recipe.K == recipe.T else min(7, sizes["T"]))
         if recipe.step is not None:
             usual_step = recipe.step._replace(learning_rate=recipe.step.learning_rate or 0.1)
@@ -97,17 +96,11 @@ class Fit:
         self.right |= step  # from the reported gradients
         known = self.report.keys() & self.right.keys()
         self.stepped, self.flow = step.keys() & known, known - step.keys()
-        terms, self.eps = (
-            rows.x.size / rows.x.shape[-1] * series[-1].shape[-1],
-            np.finfo(case.dtype).eps,
-        )
+        self.eps, terms = np.finfo(case.dtype).eps, len(rows.x) * series[-1].size  # T·B·H
         self.unit = ROUNDING * self.eps * max(1.0, (terms / 100) ** 0.5)
-        self.wrong = {name for name in known if self.differs(name)}
-
-    def differs(self, name: str) -> bool:
-        """Whether a reported tensor is surely wrong."""
-        size = max(_largest(self.right[name]), _largest(self.report[name]))
-        return _largest(self.report[name] - self.right[name]) > CLEAR * self.unit * size
+        sizes = {n: max(map(_largest, (self.report[n], self.right[n]))) for n in known}
+        off = {name: _largest(self.report[name] - self.right[name]) for name in known}
+        self.wrong = {name for name in known if off[name] > CLEAR * self.unit * sizes[name]}
 
     def step_of(self, of: Definition) -> Arrays:
         """The velocities and parameters after a step with the reported gradients."""
@@ -115,6 +108,20 @@ class Fit:
         d = {name: self.report["d" + name] for name in p}
         update(n, p, d, present(self.case.velocity), self.step, of)
         return n.report()
+
+    def factor(self, name: str) -> tuple[float, float]:
+        """A reported tensor, or change of a parameter, over the right one; its rounding error."""
+        before = getattr(self.case.params, name, 0.0)
+        reported, right = self.report[name] - before, self.right[name] - before
+        rounding, size = self.unit * _largest(self.right[name]), _largest(right)
+        if size <= rounding:
+            return 1.0, np.inf
+        return float(np.vdot(right, reported / np.vdot(right, right))), rounding / size / 50
+
+    def moved(self, names: Iterable[str]) -> Arrays:
+        """The right tensors, or changes of parameters, times the factors of the reported ones."""
+        before = {name: getattr(self.case.params, name, 0.0) for name in names}
+        return {n: b + self.factor(n)[0] * (self.right[n] - b) for n, b in before.items()}
 
     def has(self, mutant: Mutant, is_step: bool = False) -> bool:
         """Whether the mutant gives what is reported, up to the gradients, or of the step."""
@@ -175,42 +182,42 @@ def _first(fits: Sequence[Any], candidates: Iterable[Candidate], only: bool = Fa
 def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
     """Tensors times a number that is the same, or the same product of sizes, in all cases."""
     known = fits[0].stepped if is_step else fits[0].flow - {"a", "h", "y"}
-    wrong = set[str]().union(*(fit.wrong for fit in fits))
     names = [name for name in fits[0].report if name in known]
-    found, moved = dict[str, str](), {id(fit): dict(fit.right) for fit in fits}
-    for name in (name for name in names if name in wrong):
-        ratios = list[float]()
-        for fit in fits:
-            before = getattr(fit.case.params, name, 0.0)  # a step is a change
-            reported, right = fit.report[name] - before, fit.right[name] - before
-            is_zero = _largest(right) <= fit.unit * _largest(fit.right[name])
-            ratios.append(
-                np.nan if is_zero else float(np.vdot(right, reported / np.vdot(right, right)))
-            )
-            moved[id(fit)][name] = before + (1.0 if is_zero else ratios[-1]) * right
-        found[name] = _factor(fits, ratios, fits[0].report[name].size)
+    wrong = [name for name in names if any(name in fit.wrong for fit in fits)]
     groups = {"loss": {"loss"}, "gradients": {"d" + name for name in FIELDS}}
     groups |= {"velocities": {"v" + name for name in FIELDS}, "step": {*FIELDS}}
-    texts = list[str]()
+    found, texts = dict[str, str](), list[str]()
     for words, members in groups.items():
-        for text in dict.fromkeys(found[name] for name in found if name in members):
-            same = [name for name in found if name in members and found[name] == text]
+        own = [name for name in wrong if name in members]
+        common = _factor(fits, own)
+        found |= {name: common or _factor(fits, [name]) for name in own}
+        for text in dict.fromkeys(found[name] for name in own):
+            same = [name for name in own if found[name] == text]
             is_all = {*same} == {name for name in names if name in members}
             one = "step of " * (words == "step") + ", ".join(same)
             texts.append(f"{words if is_all else one} × {text}")
     if found and all(found.values()):
-        yield ", ".join(texts), lambda fit: fit.explains(moved[id(fit)], names)
+        yield ", ".join(texts), lambda fit: fit.explains(fit.right | fit.moved(found), names)
 
 
-def _factor(fits: Sequence[Fit], ratios: Sequence[float], size: int) -> str:
-    """The number in words; "" if it differs between the cases, or may be chance."""
+def _factor(fits: Sequence[Fit], names: Sequence[str]) -> str:
+    """The factor of these tensors in words; "" if it differs, or may be chance.
+
+    A tensor counts where its rounding leaves the factor enough digits.
+    """
     rtol = max(1e-6 if fit.eps < 1e-12 else 1e-3 for fit in fits)
-    pairs = [(_products(fit), ratio) for fit, ratio in zip(fits, ratios) if not np.isnan(ratio)]
-    for text in pairs[0][0] if pairs else ():
-        if all(np.isclose(table[text], ratio, rtol, 1e-9) for table, ratio in pairs):
+    every = [(*fit.factor(name)[::-1], _products(fit)) for name in names for fit in fits]
+    measured = sorted((each for each in every if each[0] < rtol), key=lambda each: each[0])
+    if not measured:
+        return ""
+    error, ratio, table = measured[0]
+    for text in table:
+        if all(np.isclose(other[text], r, rtol, e) for e, r, other in measured):
             return text
-    is_same = all(np.isclose(ratio, pairs[0][1], rtol, 0) for _, ratio in pairs)
-    return format(pairs[0][1], ".6g") if pairs and is_same and size >= 4 else ""
+    is_same = all(np.isclose(r, ratio, rtol, 0) for _, r, _ in measured)
+    is_chance = sum(fits[0].report[name].size for name in names) < 4
+    digits = min(6, -int(np.log10(4 * error)))
+    return format(ratio, f".{digits}g") if is_same and not is_chance else ""
 
 
 def _products(fit: Fit) -> dict[str, float]:
