@@ -17,7 +17,6 @@ from numpy_rnn.conformance.ports.port import Report, described
 from numpy_rnn.conformance.ports.protocol import (
     CAPABILITIES,
     CHOICES,
-    LACKS,
     SGD_LACKS,
     Abilities,
     port_arguments,
@@ -32,21 +31,8 @@ LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, a
     "cross_entropy": ("cross_entropy", "sum", 1.0),
     "mean_cross_entropy": ("cross_entropy", "mean", 1.0),
 }
-TRIAL: dict[str, N] = {
-    "T": 5,
-    "B": 2,
-    "D": 3,
-    "H": 4,
-    "O": 6,
-    "K": 5,
-}  # the case on which layouts are tried
+TRIAL: dict[str, N] = dict(zip("TBDHOK", (5, 2, 3, 4, 6, 5)))  # a case, to try the layouts on
 ASSUMED = " assumed, as no layout gives the right loss"
-
-
-def refuse(name: str, found: Iterable[str], expected: str) -> None:
-    """Raise InputError if a model has parts that its adapter does not take."""
-    if parts := list(dict.fromkeys(found)):
-        raise InputError(f"{name} has {', '.join(parts)}: expected {expected}")
 
 
 class Adapter:
@@ -56,6 +42,7 @@ class Adapter:
     sizes: object = ()
     cases: Sequence[Report] = ()
     capabilities: tuple[str, ...]
+    window_update: Callable[..., Report]
 
     def __init__(self, name: str, loss: str, nonlinearity: N, stated: Mapping[str, N]):
         for given, known in ((loss, tuple(LOSSES)), (nonlinearity, NONLINEARITY_NAMES)):
@@ -70,19 +57,13 @@ class Adapter:
         others = tuple(each for each in CHOICES if each not in has)
         self.lacks = others + tuple(stated.get("lacks", ()))
 
-    def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
-        """The report of the code, which every adapter has."""
-        raise NotImplementedError
-
-    def state(self, **absent: bool) -> None:
-        """Add to what the port lacks; in the keywords, _ is a space, but in h_0."""
-        given = (name for name in absent if absent[name])
-        names = (name if name in LACKS else name.replace("_", " ") for name in given)
-        self.lacks += tuple(name for name in names if name not in self.lacks)
+    def state(self, absent: Mapping[str, object]) -> None:
+        """Add to what the port lacks the names whose value is true."""
+        self.lacks += tuple(n for n in absent if absent[n] and n not in self.lacks)
 
     def find_way(self, ways: Iterable[tuple[str, dict[str, N]]]) -> bool:
         """Set `way` to the first with the right loss, or that computes one; whether it is right."""
-        possible, failures = list[str](), list[str]()
+        self.possible, failures = list[str](), list[str]()
         for self.way, fields in ways:
             recipe = Recipe(**TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1)
             recipe = recipe._replace(step=None, **fields)
@@ -98,11 +79,11 @@ class Adapter:
                 continue
             if right:
                 return True
-            possible.append(self.way)
-        if not possible:
+            self.possible.append(self.way)
+        if not self.possible:
             told = one_line("; ".join(dict.fromkeys(failures)), 600)
             raise InputError(f"{self.name} cannot be called in any known way: {told}")
-        self.way = possible[0]
+        self.way = self.possible[0]
         return False
 
 
@@ -135,7 +116,7 @@ class FunctionPort(Adapter):
         self.names = dict(zip(FIELDS, FIELDS)) | dict(names or {})
         self.arguments = len(inspect.signature(function).parameters)
         self.capabilities += ("class_inputs",) * classes
-        self.state(h_0=self.arguments < 4, vector_inputs=classes, step=step is None)
+        self.state({"h_0": self.arguments < 4, "vector_inputs": classes, "step": step is None})
         layouts = (*LAYOUTS, *(f"{each} last" for each in LAYOUTS)) if layout is None else (layout,)
         is_right, errors = dict[bool, bool](), list[InputError]()
         for bias in (True, False):
@@ -149,8 +130,9 @@ class FunctionPort(Adapter):
         if not is_right:
             raise errors[0]  # the other one may be that of a function that gets no biases
         (self.way,), last = layouts, "last" in layouts[0]
-        self.state(older_steps=not last, many_losses=last, batch="B" not in self.way.split()[1])
-        self.state(bias=True not in is_right, no_biases=False not in is_right)
+        self.state({"older steps": not last, "many losses": last})
+        self.state({"batch": "B" not in self.way.split()[1]})
+        self.state({"bias": True not in is_right, "no biases": False not in is_right})
         self.name += f" ({self.way}{'' if any(is_right.values()) else ASSUMED})"
 
     def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
@@ -246,7 +228,7 @@ class TorchPort(Adapter):
         self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
         self.loss_function = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
         self.make = (lambda D, H, O: module) if is_module else module
-        self.label = stated.pop("name", type(module).__name__ if is_module else module.__name__)
+        label = stated.pop("name", type(module).__name__ if is_module else module.__name__)
         _, rnn, out = self._parts(tuple(TRIAL[letter] for letter in "DHO"))
         fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
         if is_module:
@@ -256,19 +238,22 @@ class TorchPort(Adapter):
             loss_name = TORCH_LOSSES[kind][self.loss_function.reduction == "sum"]
         elif loss_name is None:
             expected += ", or a function with its loss_name"
-            raise InputError(f"{self.label}: the loss {kind} is not known: expected {expected}")
-        super().__init__(self.label, loss_name, rnn.nonlinearity, stated)
+            raise InputError(f"{label}: the loss {kind} is not known: expected {expected}")
+        super().__init__(label, loss_name, rnn.nonlinearity, stated)
         if self.optimizer is not None:
             made = type(self.optimizer(rnn.parameters(), lr=0.5))
-            is_own = made is torch.optim.SGD or not made.__module__.startswith("torch.")
-            refuse(self.label, [] if is_own else [f"optim.{made.__name__}"], "torch.optim.SGD")
+            if made is not torch.optim.SGD and made.__module__.startswith("torch."):
+                raise InputError(f"{label} has optim.{made.__name__}: expected torch.optim.SGD")
             self.capabilities += ("sgd_options", "clip_by_value")
         ways = itertools.product(("TBD", "BTD"), ("BH", "1BH", "none"))
         fields = {"bias": rnn.bias, "K": 1, **fixed}
         cases = ((" ".join(way), fields | {"no_h_0": way[1] == "none"}) for way in ways)
         is_right = self.find_way(cases)
-        self.state(bias=not rnn.bias, no_biases=rnn.bias, step=not self.optimizer)
-        self.state(h_0=self.way.endswith("none"), many_losses=self.last_alone)
+        axes, state = self.way.split()
+        if state == "none":  # a module that takes a state is tested with it
+            self.way = next((each for each in self.possible if each.startswith(axes)), self.way)
+        self.state({"bias": not rnn.bias, "no biases": rnn.bias, "step": not self.optimizer})
+        self.state({"h_0": self.way.endswith("none"), "many losses": self.last_alone})
         self.name += " (x {}, state {}{})".format(*self.way.split(), "" if is_right else ASSUMED)
 
     def _parts(self, sizes: tuple[int, ...]) -> tuple[N, N, N]:
@@ -276,7 +261,9 @@ class TorchPort(Adapter):
         nn = self.torch.nn
         if sizes not in self.modules:
             self.modules[sizes] = self.make(*sizes)
-            refuse(self.label, self._foreign_parts(self.modules[sizes]), EXPECTED)
+            if foreign := dict.fromkeys(self._foreign_parts(self.modules[sizes])):
+                name = type(self.modules[sizes]).__name__
+                raise InputError(f"{name} has {', '.join(foreign)}: expected {EXPECTED}")
         parts = list(self.modules[sizes].modules())
         rnn = next(part for part in parts if isinstance(part, nn.RNN | nn.RNNCell))
         return self.modules[sizes], rnn, next(p for p in parts if isinstance(p, nn.Linear))

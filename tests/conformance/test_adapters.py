@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ports_for_tests import Layer, Untransposed
 
+import numpy_rnn
 from benchmarks.implementations.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.adapters import function_port, jax_port, torch_port
@@ -158,6 +159,11 @@ def char_rnn(p, inputs, targets, hprev):
 
 
 def test_code_of_min_char_rnn_passes():
+    """Its −log p is infinite where outputs are large, and the message says what to state."""
+    port = function_port(char_rnn, "cross_entropy", classes=True)
+    said = r"log-sum-exp, or state lacks=\(\"large outputs\",\)"
+    with np.errstate(all="ignore"), pytest.raises(PortFault, match=said):
+        check(port, examples=100)
     check(function_port(char_rnn, "cross_entropy", classes=True, lacks=["large outputs"]))
 
 
@@ -186,8 +192,10 @@ def test_error_of_a_function_is_its_own(function, said):
     """It is not that of the trials without biases, or of other layouts."""
     with pytest.raises(InputError, match=said):
         function_port(function)
-    with pytest.raises(PortFault, match=r"has no attribute 'nothing' .test_adapters.py line "):
-        check_port(function_port(rows, step=lambda p, *_: p["W_xh"].nothing), "L2", "float64")
+    steps = lambda p, *_: p["W_xh"].nothing, lambda p, *_: numpy_rnn.sgd(p, p, 0.1)
+    for step in steps:  # of which the second is called by the port, not by the suite
+        with pytest.raises(PortFault, match=r"raises .* .test_adapters.py line "):
+            check_port(function_port(rows, step=step), "L2", "float64")
 
 
 # -- JAX and torch ------------------------------------------------------------------------------
@@ -247,6 +255,21 @@ def torch_cells(D, H, O):
     return Cells()
 
 
+def torch_ignoring(D, H, O):
+    """A module that takes a state, and starts from zeros."""
+    nn = importlib.import_module("torch.nn")
+
+    class Ignoring(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.out = nn.RNN(D, H, batch_first=True), nn.Linear(H, O)
+
+        def forward(self, x, h=None):
+            return self.out(self.rnn(x)[0])
+
+    return Ignoring()
+
+
 def torch_last():
     nn = importlib.import_module("torch.nn")
 
@@ -278,6 +301,12 @@ def test_module_is_described_and_passes():
     assert {*ports[0].lacks} == {"relu", "sum", "no biases"}
     assert {"h_0", "many losses", "tanh", "bias"} <= {*ports[2].lacks}
     assert abilities(ports[0]).sizes == ({"D": 3, "H": 5, "O": 2},)
+
+
+@pytest.mark.needs_torch
+def test_state_that_a_module_ignores_is_wrong():
+    with pytest.raises(Finding, match=r"^WRONG loss .*: zeros for h_0"):
+        check_port(torch_port(torch_ignoring), "L2", "float64")
 
 
 TORCH = {

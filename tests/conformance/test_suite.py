@@ -96,7 +96,7 @@ def test_wrong_port_is_told_once(suite):
 def test_error_of_a_port_is_one_line(suite):
     status, output = suite("--elman-backend", "ports:raising")
     assert status == 1
-    said = r"^a layer raises AttributeError: .* \(ports_for_tests.py line \d+: .*\), in Recipe\("
+    said = r"^a layer raises AttributeError: .* \(ports.py line \d+: .*\), in Recipe\("
     assert re.search(said, output, re.MULTILINE), output
     assert "reproduce_failure" not in output
 
