@@ -153,9 +153,10 @@ def test_function_of_any_shape_is_checked(function, step, layout, lacks):
 
 
 def char_rnn(p, inputs, targets, hprev):
-    """min-char-rnn's lossFun, with its parameters in a dict."""
-    loss, gradients, h = loss_and_gradients(inputs, targets, hprev, *(p[name] for name in FIELDS))
-    return loss, *gradients, h
+    """min-char-rnn's lossFun, with its parameters in a dict; it has a loss per sequence of two."""
+    params = (p[name].reshape(-1, 1) if name in ("b_h", "b_y") else p[name] for name in FIELDS)
+    loss, gradients, _ = loss_and_gradients(inputs, targets, hprev.reshape(-1, 1), *params)
+    return loss, {name: d.reshape(p[name].shape) for name, d in zip(FIELDS, gradients)}
 
 
 def test_code_of_min_char_rnn_passes():

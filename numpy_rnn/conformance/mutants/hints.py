@@ -98,9 +98,9 @@ class Fit:
         self.stepped, self.flow = step.keys() & known, known - step.keys()
         self.eps, terms = np.finfo(case.dtype).eps, len(rows.x) * series[-1].size  # T·B·H
         self.unit = ROUNDING * self.eps * max(1.0, (terms / 100) ** 0.5)
-        sizes = {n: max(map(_largest, (self.report[n], self.right[n]))) for n in known}
-        off = {name: _largest(self.report[name] - self.right[name]) for name in known}
-        self.wrong = {name for name in known if off[name] > CLEAR * self.unit * sizes[name]}
+        pairs = {name: (self.report[name], self.right[name]) for name in known}
+        far = {n: CLEAR * self.unit * max(map(_largest, pair)) for n, pair in pairs.items()}
+        self.wrong = {n for n, (own, right) in pairs.items() if _largest(own - right) > far[n]}
 
     def step_of(self, of: Definition) -> Arrays:
         """The velocities and parameters after a step with the reported gradients."""
@@ -109,19 +109,15 @@ class Fit:
         update(n, p, d, present(self.case.velocity), self.step, of)
         return n.report()
 
-    def factor(self, name: str) -> tuple[float, float]:
-        """A reported tensor, or change of a parameter, over the right one; its rounding error."""
+    def factor(self, name: str) -> tuple[float, float, NumpyArray]:
+        """The factor of a tensor or of a parameter's change: its error, itself, its tensor."""
         before = getattr(self.case.params, name, 0.0)
         reported, right = self.report[name] - before, self.right[name] - before
         rounding, size = self.unit * _largest(self.right[name]), _largest(right)
         if size <= rounding:
-            return 1.0, np.inf
-        return float(np.vdot(right, reported / np.vdot(right, right))), rounding / size / 50
-
-    def moved(self, names: Iterable[str]) -> Arrays:
-        """The right tensors, or changes of parameters, times the factors of the reported ones."""
-        before = {name: getattr(self.case.params, name, 0.0) for name in names}
-        return {n: b + self.factor(n)[0] * (self.right[n] - b) for n, b in before.items()}
+            return np.inf, 1.0, self.right[name]
+        ratio = float(np.vdot(right, reported / np.vdot(right, right)))
+        return rounding / size / 50, ratio, before + ratio * right
 
     def has(self, mutant: Mutant, is_step: bool = False) -> bool:
         """Whether the mutant gives what is reported, up to the gradients, or of the step."""
@@ -149,8 +145,7 @@ class Fit:
 
 def explanation(fits: Sequence[Fit]) -> str:
     """The hint for these reports, of one port or one run; "" if nothing fits."""
-    are_finite = all(np.isfinite(v).all() for fit in fits for v in fit.report.values())
-    if not are_finite or not any(fit.wrong for fit in fits):
+    if not any(fit.wrong for fit in fits):
         return ""
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         if not any(fit.wrong & fit.flow for fit in fits):
@@ -196,8 +191,12 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
             is_all = {*same} == {name for name in names if name in members}
             one = "step of " * (words == "step") + ", ".join(same)
             texts.append(f"{words if is_all else one} × {text}")
+
+    def explains(fit: Fit) -> bool:
+        return fit.explains(fit.right | {name: fit.factor(name)[2] for name in found}, names)
+
     if found and all(found.values()):
-        yield ", ".join(texts), lambda fit: fit.explains(fit.right | fit.moved(found), names)
+        yield ", ".join(texts), explains
 
 
 def _factor(fits: Sequence[Fit], names: Sequence[str]) -> str:
@@ -206,18 +205,18 @@ def _factor(fits: Sequence[Fit], names: Sequence[str]) -> str:
     A tensor counts where its rounding leaves the factor enough digits.
     """
     rtol = max(1e-6 if fit.eps < 1e-12 else 1e-3 for fit in fits)
-    every = [(*fit.factor(name)[::-1], _products(fit)) for name in names for fit in fits]
-    measured = sorted((each for each in every if each[0] < rtol), key=lambda each: each[0])
+    every = [(*fit.factor(name)[:2], _products(fit)) for name in names for fit in fits]
+    measured = [each for each in every if each[0] < rtol]
     if not measured:
         return ""
-    error, ratio, table = measured[0]
+    error, number, table = min(measured, key=lambda each: each[0])
     for text in table:
-        if all(np.isclose(other[text], r, rtol, e) for e, r, other in measured):
+        if all(np.isclose(other[text], ratio, rtol, e) for e, ratio, other in measured):
             return text
-    is_same = all(np.isclose(r, ratio, rtol, 0) for _, r, _ in measured)
+    is_same = all(np.isclose(ratio, number, rtol, 0) for _, ratio, _ in measured)
     is_chance = sum(fits[0].report[name].size for name in names) < 4
     digits = min(6, -int(np.log10(4 * error)))
-    return format(ratio, f".{digits}g") if is_same and not is_chance else ""
+    return format(number, f".{digits}g") if is_same and not is_chance else ""
 
 
 def _products(fit: Fit) -> dict[str, float]:
@@ -245,7 +244,7 @@ def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
     with np.errstate(all="ignore"):
         if first.tensor == "initial":
             return _states(recorded, network)
-        chosen = sorted({*near, 0, number - 1})
+        chosen = sorted({0, *near, number - 1})
         found = {i: Fit(*single_update(recorded, i, network)) for i in chosen}
         wrong, others = ([f for f in found.values() if bool(f.wrong) is w] for w in (True, False))
         loops = ((m.name, _in_loop(recorded, network, found, m)) for m in LOOPS)
@@ -256,11 +255,11 @@ def _windows(recorded: RecordedRun) -> str:
     """The schedule of which all windows of the run are."""
     run, expected = recorded.run, recorded.windows
     rows = [*zip(*(recorded.updates[name].tolist() for name in Window._fields))]
-    whole = len(run.x) // run.options.schedule.k1
-    others = {"the last, shorter window left out": expected[:whole]}
+    (k1, _, epochs), T = run.options.schedule, len(run.x)
+    others = {"the last, shorter window left out": expected[: T // k1]}
     others |= {m.name: RecordedRun(run, {}, m.definition).windows for m in LOOPS}
     for text, windows in others.items():
-        if windows != expected and rows == (windows * run.options.schedule.epochs)[: len(rows)]:
+        if windows != expected and rows == (windows * epochs)[: len(rows)]:
             return text
     return ""
 
@@ -291,9 +290,7 @@ def _in_loop(
             return True  # it depends on the updates before
         window, epoch = recorded.window(i), int(updates["epoch"][i])
         of.carried_state({window.start: None, 0: None}, window, epoch)
-        case = Fit(*single_update(other, i, network)).case
-        return fits[i].explains(
-            window_update(case._replace(step=fits[i].step), of=of), fits[i].report
-        )
+        case = Fit(*single_update(other, i, network)).case._replace(step=fits[i].step)
+        return fits[i].explains(window_update(case, of=of), fits[i].report)
 
     return explains

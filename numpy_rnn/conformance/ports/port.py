@@ -123,12 +123,12 @@ def load_python_port(where: str) -> Port:
                 )
             if isinstance(port, type) or is_function:
                 port = port()
-            fields = (*protocol.Identity._fields, "cases", "window_update")
+            fields = (*protocol.STATEMENTS, "cases", "window_update")
             stated = {name: getattr(port, name) for name in fields if hasattr(port, name)}
         if not callable(stated.get("window_update")):
             expected = "expected name, dtypes and window_update"
             raise InputError(f"it has no function window_update: {expected}")
-        own = stated | protocol.identity_from(stated)._asdict()
+        own = stated | protocol.identity_from(stated)
     except (InputError, PortFault) as error:
         raise InputError(f"port {where!r}: {error}") from None
     except (Exception, SystemExit) as error:

@@ -9,13 +9,14 @@ import subprocess
 import tempfile
 import threading
 import weakref
+from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.errors import one_line
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import Identity, PortFault
+from numpy_rnn.conformance.ports.protocol import PortFault
 
 MAX_LENGTH = 10**9  # bytes of an answer
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
@@ -34,9 +35,7 @@ class ProgramPort:
     def __init__(self, command: str, timeout: float = 10.0):
         self.command, self.timeout = command, timeout
         self.answers = self.case_id = 0
-        identity = self._start()
-        self.dtypes, self.name = identity.dtypes, identity.name
-        vars(self).update(identity._asdict())
+        vars(self).update(self._start())
 
     def close(self, patience: float = EXIT_GRACE) -> None:
         """End the program, which has so many seconds to exit by itself."""
@@ -51,7 +50,7 @@ class ProgramPort:
         line = self._ask(protocol.encode_request(case, self.case_id))
         return protocol.decode_answer(line, case, self.case_id)
 
-    def _start(self) -> Identity:
+    def _start(self) -> dict[str, Any]:
         if os.name != "posix":
             raise PortFault("cannot be started: programs as ports need a POSIX system")
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the port
