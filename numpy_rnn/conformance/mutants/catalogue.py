@@ -161,7 +161,7 @@ def each_loss_over(k: int, n, w, p, nonlinearity):
     return Definition(state_adjoint=lambda n, w, p, t: dh[t]).backward(n, w, p, nonlinearity)
 
 
-def of_part(is_part: Callable[[int, int], bool], *fields: str) -> Equations:
+def of_part(is_part: Equation, *fields: str) -> Equations:
     """Gradients of some steps alone: is_part(t, T)."""
     return changed(*fields, given=lambda n, w: (n, replace(w, **{
         name: {t: is_part(t, len(w.x)) * getattr(w, name)[t] for t in w.steps}
