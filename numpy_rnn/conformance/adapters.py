@@ -4,7 +4,7 @@ import inspect
 import itertools
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -262,29 +262,29 @@ class TorchPort(Adapter):
         nn = self.torch.nn
         if sizes not in self.modules:
             self.modules[sizes] = self.make(*sizes)
-            if foreign := dict.fromkeys(self._foreign_parts(self.modules[sizes])):
+            if foreign := self._foreign_parts(self.modules[sizes]):
                 name = type(self.modules[sizes]).__name__
                 raise InputError(f"{name} has {', '.join(foreign)}: expected {EXPECTED}")
         parts = list(self.modules[sizes].modules())
         rnn = next(part for part in parts if isinstance(part, nn.RNN | nn.RNNCell))
         return self.modules[sizes], rnn, next(p for p in parts if isinstance(p, nn.Linear))
 
-    def _foreign_parts(self, module: N) -> Iterator[str]:
+    def _foreign_parts(self, module: N) -> list[str]:
         """Names of the parts, but containers, losses and dropout of 0, that are none of ours."""
         parts = [part for part in module.modules() if type(part).__module__.startswith("torch.nn")]
         layers = [
             part for part in parts if not (hasattr(part, "reduction") or any(part.children()))
         ]
         kinds = Counter(type(part).__name__ for part in layers if getattr(part, "p", None) != 0)
-        foreign = [f"nn.{kind}" for kind in kinds if kind not in HARMLESS]
+        found = [f"nn.{kind}" for kind in kinds if kind not in HARMLESS]
         counts = {"nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"]}
-        for words, count in (counts | {"nn.Linear": kinds["Linear"]}).items():
-            if count > 1 or not (count or foreign):
-                yield f"{count or 'no'} {words}"
-        yield from foreign
+        counts |= {"nn.Linear": kinds["Linear"]}
+        found += [f"{n} {words}" for words, n in counts.items() if n > 1]
+        found += [f"no {words}" for words, n in counts.items() if not (n or found)]
         for name, usual in {"num_layers": 1, "bidirectional": False}.items():
-            for value in {getattr(part, name, usual) for part in layers} - {usual}:
-                yield f"{name}={value}"
+            values = {getattr(part, name, usual) for part in layers} - {usual}
+            found += [f"{name}={value}" for value in values]
+        return found
 
     def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
         """The loss, autograd's gradients, and the parameters after the optimizer's step."""

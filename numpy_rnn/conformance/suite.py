@@ -213,10 +213,8 @@ def check_port(
         if found := check_window(port, level, place, tally):
             raise explained(port, level, place, found)
     if unjudged := [name for name in TENSORS if tally.lost[name] and not tally.judged[name]]:
-        advice = "test float64, shorter windows or smaller sizes"
-        raise PortFault(
-            f"NOT JUDGED {', '.join(unjudged)}: lost to rounding in all windows; {advice}"
-        )
+        advice = "lost to rounding in all windows; test float64, shorter windows or smaller sizes"
+        raise PortFault(f"NOT JUDGED {', '.join(unjudged)}: {advice}")
     return tally
 
 
@@ -297,7 +295,7 @@ class Suite:
         if (ulps or 0) > STRICT_TANH_ULPS or absolute:
             accuracy += " (not a strict pass)"
         seen = "" if "intermediates" in has else "; no L1, as it reports no intermediate values"
-        shapes = " or ".join(_shape(shape) for shape in sizes)
+        shapes = " or ".join(" ".join(f"{n}={size}" for n, size in each.items()) for each in sizes)
         lines = [f"port: {port.name}, {' and '.join(port.dtypes)}, {accuracy}{seen}"]
         absent = [name for name in CAPABILITIES[1:] if name not in has]
         parts = [f"sizes {shapes} alone"] * bool(shapes) + [f"seed {self.seed}"]
@@ -317,7 +315,3 @@ class Suite:
         terminalreporter.write_line(line)
         if lost := +tally.lost:
             terminalreporter.write_line(f"lost to rounding in some windows: {', '.join(lost)}")
-
-
-def _shape(shape: Mapping[str, int]) -> str:
-    return " ".join(f"{letter}={size}" for letter, size in shape.items())

@@ -12,7 +12,7 @@ from windows_for_tests import window
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import is_package
-from numpy_rnn.conformance.ports.port import abilities, call_port, find_port, load_python_port
+from numpy_rnn.conformance.ports.port import abilities, call_port, find_port
 from numpy_rnn.conformance.ports.protocol import (
     CAPABILITIES,
     CONTRADICTIONS,
@@ -122,7 +122,7 @@ def test_object_class_or_factory_is_found(in_folder, path):
     assert (port.name, port.dtypes, port.tanh_ulps, port.sizes) == ("bare", ("float32",), 2, ())
     assert abilities(port) == (CAPABILITIES, (), ())
     assert verdict_on(port) is None
-    verdict = verdict_on(load_python_port("a_port:Failing"))
+    verdict = verdict_on(find_port("a_port:Failing"))
     assert verdict.endswith('(a_port.py line 9: given["x"].dot())')
 
 

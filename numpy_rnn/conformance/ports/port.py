@@ -88,26 +88,19 @@ class PackagePort:
 
 
 def find_port(name: str) -> Any:
-    """The port of this name: a package, or module:object. Raises InputError if there is none."""
-    module, _, path = name.partition(":")
-    if module.endswith(".py"):
-        expected = f"{os.path.basename(module)[:-3]}:{path or 'port'}"
-        raise InputError(
-            f"{name!r} is a file: expected module:object, as {expected}, in the folder of the file"
-        )
-    return PackagePort(backend(name)) if is_package(name) else load_python_port(name)
+    """The port of this name: a package, or module:object, a `Port` or what returns one.
 
-
-def load_python_port(where: str) -> Port:
-    """The port that `module:object` names: a `Port`, or a class or function that returns one.
-
-    The working directory is searched for modules too. Raises InputError if there is no such
-    object or it is no port.
+    An object is also a class or a function without arguments. The working directory is searched
+    for modules too. Raises InputError if there is no such object or it is no port.
     """
-    module, _, path = where.partition(":")
-    if not (module and path):
-        expected = "a package (torch_rnn), or module:object (my_module:port)"
-        raise InputError(f"{one_line(where)!r} is no port: expected {expected}")
+    if is_package(name):
+        return PackagePort(backend(name))
+    module, _, path = name.partition(":")
+    if module.endswith(".py") or not (module and path):
+        stem = os.path.basename(module).removesuffix(".py") or "my_module"
+        example = one_line(f"{stem}:{path or 'port'}, in the folder of {stem}.py")
+        expected = f"expected a package (torch_rnn), or module:object ({example})"
+        raise InputError(f"{one_line(name)!r} is no port: {expected}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -124,15 +117,15 @@ def load_python_port(where: str) -> Port:
             if isinstance(port, type) or is_function:
                 port = port()
             fields = (*protocol.STATEMENTS, "cases", "window_update")
-            stated = {name: getattr(port, name) for name in fields if hasattr(port, name)}
+            stated = {n: getattr(port, n) for n in fields if hasattr(port, n)}
         if not callable(stated.get("window_update")):
             expected = "expected name, dtypes and window_update"
             raise InputError(f"it has no function window_update: {expected}")
         own = stated | protocol.identity_from(stated)
     except (InputError, PortFault) as error:
-        raise InputError(f"port {where!r}: {error}") from None
+        raise InputError(f"port {name!r}: {error}") from None
     except (Exception, SystemExit) as error:
-        raise InputError(f"port {where!r} cannot be loaded: {described(error)}") from None
+        raise InputError(f"port {name!r} cannot be loaded: {described(error)}") from None
     return SimpleNamespace(**own)
 
 

@@ -9,14 +9,13 @@ import subprocess
 import tempfile
 import threading
 import weakref
-from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.errors import one_line
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.ports.protocol import Named, PortFault
 
 MAX_LENGTH = 10**9  # bytes of an answer
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
@@ -50,7 +49,7 @@ class ProgramPort:
         line = self._ask(protocol.encode_request(case, self.case_id))
         return protocol.decode_answer(line, case, self.case_id)
 
-    def _start(self) -> dict[str, Any]:
+    def _start(self) -> Named:
         if os.name != "posix":
             raise PortFault("cannot be started: programs as ports need a POSIX system")
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the port

@@ -47,6 +47,7 @@ VERSION = 2
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 
 Shape = Mapping[str, int]
+Named = dict[str, Any]
 
 
 class Abilities(NamedTuple):
@@ -64,16 +65,16 @@ class PortFault(Exception):
     """A port failed; the message is one line."""
 
 
-STATEMENTS: dict[str, Any] = {  # of a port about itself, where it makes none
+STATEMENTS: Named = {  # of a port about itself, where it makes none
     "name": "",
     **dict.fromkeys(("dtypes", "capabilities", "lacks", "sizes"), ()),
     **dict.fromkeys(("tanh_ulps", "tanh_absolute_ulps")),
 }
 
 
-def identity_from(stated: Mapping[str, Any]) -> dict[str, Any]:
+def identity_from(stated: Named) -> Named:
     """All statements of a port, in tuples. Raises PortFault on the first invalid one."""
-    port = {name: stated.get(name, default) for name, default in STATEMENTS.items()}
+    port: Named = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
     name, dtypes, shapes = port["name"], port["dtypes"], shapes_of(port["sizes"])
     printable = isinstance(name, str) and name.strip() and name.isprintable()
     known = f"{', '.join(CAPABILITIES)} (sgd_options are {', '.join(SGD_LACKS)})"
@@ -121,7 +122,7 @@ def shapes_of(sizes: object) -> Sequence[Shape]:
     return sizes if isinstance(sizes, list | tuple) else [sizes]  # type: ignore[list-item]
 
 
-def port_arguments(case: WindowCase) -> dict[str, Any]:
+def port_arguments(case: WindowCase) -> Named:
     """The arrays and options of a case, as the keyword arguments of `Port.window_update`."""
     (nonlinearity, loss, reduction), step = case.objective, case.step
     arguments = {
@@ -154,7 +155,7 @@ def encode_request(case: WindowCase, case_id: int) -> str:
     return json.dumps(head | arguments, default=lambda array: np.ravel(array).tolist())
 
 
-def decode_hello(line: str) -> dict[str, Any]:
+def decode_hello(line: str) -> Named:
     """The statements of a port from its answer to HELLO. Raises PortFault."""
     hello = _object(line)
     if hello.get("protocol") != VERSION:
@@ -182,7 +183,7 @@ def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.nda
     return report
 
 
-def _object(line: str) -> dict[str, Any]:
+def _object(line: str) -> Named:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
