@@ -14,13 +14,7 @@ from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import Report, described
-from numpy_rnn.conformance.ports.protocol import (
-    CAPABILITIES,
-    CHOICES,
-    SGD_LACKS,
-    Abilities,
-    port_arguments,
-)
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, CHOICES, Abilities, port_arguments
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
 LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, and a multiple
@@ -39,8 +33,6 @@ class Adapter:
     """A port with one nonlinearity and one loss. stated: name, lacks, sizes, as of any port."""
 
     dtypes: Sequence[str] = ("float32", "float64")
-    sizes: object = ()
-    cases: Sequence[Report] = ()
     capabilities: tuple[str, ...]
     window_update: Callable[..., Report]
 
@@ -323,7 +315,8 @@ class TorchPort(Adapter):
             torch.nn.utils.clip_grad_norm_(own.values(), options["max_norm"])
         elif options.get("max_value") is not None:
             torch.nn.utils.clip_grad_value_(own.values(), options["max_value"])
-        used = {name: options[name] for name in SGD_LACKS[:4] if options.get(name)}
+        names = ("momentum", "dampening", "nesterov", "weight_decay")
+        used = {name: options[name] for name in names if options.get(name)}
         optimizer = self.optimizer(own.values(), lr=options["learning_rate"], **used)
         for name, v in (options.get("velocity") or {}).items():
             optimizer.state[own[name]]["momentum_buffer"] = torch.tensor(v.T).contiguous()

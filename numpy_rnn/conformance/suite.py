@@ -25,13 +25,7 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_for_run, hint_recipes
-from numpy_rnn.conformance.ports.port import (
-    Port,
-    abilities,
-    find_port,
-    tanh_error,
-    validated_report,
-)
+from numpy_rnn.conformance.ports.port import Port, abilities, find_port, validated_report
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.random_cases import (
@@ -155,23 +149,20 @@ def check_window(
     """The first tensor of a window, in causal order, that exceeds its bound at L1 or L2."""
     report = validated_report(port, place.case, place.name)
     check = local_checks if level == "L1" else global_checks
-    found = {each.tensor: each for each in check(place.case, report, tanh_error(port))}
+    found = {each.tensor: each for each in check(place.case, report, source_of(port).tau)}
     if tally is not None:
         tally.note(case_sizes(place.case), found.values())
-    for name in (name for name in TENSORS if name in found):
-        ratio = found[name].ratio
-        if not (ratio <= 1).all():
-            at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
-            arrays = report[name], found[name].expected, found[name].allowed, ratio
-            reported, expected, allowed, times = (
-                float(each[at]) for each in np.broadcast_arrays(*arrays)
-            )
-            ids = equations(name, place.case.objective, place.case.step)
-            bound = "estimate of rounding" if found[name].estimated.any() else "rounding bound"
-            text = f"{name}{list(at) or ''} is {reported:.9g}, expected {expected:.9g}; the"
-            text += f" difference is {times:.3g} times the {bound} {allowed:.2g}"
-            return Finding(name, ids, text, f"{level}, {place.name}")
-    return None
+    name = next((n for n in TENSORS if n in found and not (found[n].ratio <= 1).all()), None)
+    if name is None:
+        return None
+    _, ratio, expected, allowed, estimated, _ = found[name]
+    at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
+    expected, allowed = (np.broadcast_to(array, ratio.shape)[at] for array in (expected, allowed))
+    ids = equations(name, place.case.objective, place.case.step)
+    bound = "estimate of rounding" if estimated.any() else "rounding bound"
+    text = f"{name}{list(at) or ''} is {report[name][at]:.9g}, expected {expected:.9g}; the"
+    text += f" difference is {ratio[at]:.3g} times the {bound} {allowed:.2g}"
+    return Finding(name, ids, text, f"{level}, {place.name}")
 
 
 def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None:
@@ -278,13 +269,11 @@ class Suite:
         """Check the port at a level. The first failure is told, without a traceback."""
         if self.fault:
             pytest.skip(f"not run, as {self.fault} fails")
-        message = ""
         try:
             self.tally.add(check_port(self.port, level, dtype, self.seed, self.option("examples")))
         except (Finding, PortFault) as error:
-            self.fault, message = f"{level} in {dtype}", str(error)
-        if message:
-            pytest.fail(message, pytrace=False)
+            self.fault = f"{level} in {dtype}"
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
 
     def pytest_report_header(self) -> list[str]:
         """Two lines: what is tested, and what is not."""
@@ -296,12 +285,12 @@ class Suite:
             accuracy += " (not a strict pass)"
         seen = "" if "intermediates" in has else "; no L1, as it reports no intermediate values"
         shapes = " or ".join(" ".join(f"{n}={size}" for n, size in each.items()) for each in sizes)
-        lines = [f"port: {port.name}, {' and '.join(port.dtypes)}, {accuracy}{seen}"]
         absent = [name for name in CAPABILITIES[1:] if name not in has]
         parts = [f"sizes {shapes} alone"] * bool(shapes) + [f"seed {self.seed}"]
         parts += [f"not tested, as it lacks them: {', '.join(lacks)}"] * bool(lacks)
         parts += [f"not declared: {', '.join(absent)}"] * bool(absent)
-        return [*lines, "; ".join(parts)]
+        head = f"port: {port.name}, {' and '.join(port.dtypes)}, {accuracy}{seen}"
+        return [head, "; ".join(parts)]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Report the sizes of the checked windows, and what was estimated or lost."""

@@ -224,7 +224,9 @@ def test_loss_in_jax_passes():
     check(port, port.dtypes[-1])
 
 
-def torch_model(*between, loss=None, optimizer="SGD", after=None, RNN=None, **options):
+def torch_model(
+    *between, loss=None, optimizer="SGD", after=None, RNN=None, state=lambda h: h, **options
+):
     nn = importlib.import_module("torch.nn")
 
     class Model(nn.Module):
@@ -234,8 +236,8 @@ def torch_model(*between, loss=None, optimizer="SGD", after=None, RNN=None, **op
             self.between = nn.Sequential(*between)
             self.out = nn.Linear(5 * (1 + options.get("bidirectional", False)), 2)
 
-        def forward(self, x, h):
-            y = self.out(self.between(self.rnn(x, h)[0]))
+        def forward(self, x, h=None):
+            y = self.out(self.between(self.rnn(x, state(h))[0]))
             return after(y, self.training) if after else y
 
     return torch_port(Model().eval(), loss, optimizer=optimizer)  # which is tested as in training
@@ -254,21 +256,6 @@ def torch_cells(D, H, O):
             return self.out(torch.stack([h := self.cell(x_t, h) for x_t in x]))
 
     return Cells()
-
-
-def torch_ignoring(D, H, O):
-    """A module that takes a state, and starts from zeros."""
-    nn = importlib.import_module("torch.nn")
-
-    class Ignoring(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.rnn, self.out = nn.RNN(D, H, batch_first=True), nn.Linear(H, O)
-
-        def forward(self, x, h=None):
-            return self.out(self.rnn(x)[0])
-
-    return Ignoring()
 
 
 def torch_last():
@@ -307,7 +294,7 @@ def test_module_is_described_and_passes():
 @pytest.mark.needs_torch
 def test_state_that_a_module_ignores_is_wrong():
     with pytest.raises(Finding, match=r"^WRONG loss .*: zeros for h_0"):
-        check_port(torch_port(torch_ignoring), "L2", "float64")
+        check_port(torch_model(state=lambda h: None), "L2", "float64")
 
 
 TORCH = {

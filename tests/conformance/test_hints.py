@@ -11,13 +11,13 @@ import pytest
 from ports_for_tests import RIGHT, DefinitionPort, Port
 
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window
-from numpy_rnn.conformance.case import EQUATIONS, INTERMEDIATES, TENSORS, format_errors
+from numpy_rnn.conformance.case import EQUATIONS, INTERMEDIATES, TENSORS, format_errors, present
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, train, update, window_update
 from numpy_rnn.conformance.judge import Divergence, judge
 from numpy_rnn.conformance.mutants import hints
+from numpy_rnn.conformance.mutants.catalogue import FORWARD, MUTANTS, STEPS, of_windows
 from numpy_rnn.conformance.mutants.catalogue import LOOPS as RUN_MISTAKES
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS, STEPS, of_windows
 from numpy_rnn.conformance.mutants.hints import Fit, explanation, hint_for_port, hint_for_run
 from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
@@ -168,45 +168,18 @@ def test_hint_of_a_bug(bug, seed):
     assert {*found} <= alike | {""}, f"{found}: seed {seed}"
 
 
-class Autograd:
-    """A black box with the exact gradient of its loss, by complex steps."""
+class OtherGradients(DefinitionPort):
+    """Wrong gradients and steps, as those of autograd are wrong in their own way."""
 
-    name, dtypes, capabilities, lacks = "autograd", ("float64",), (), ("relu", "mean", "bias")
-
-    def __init__(self, cell=None, out=None, total=sum):
-        self.cell = cell or (lambda W, x, h: np.tanh(x @ W["W_xh"] + h @ W["W_hh"]))
-        self.out, self.total = out or (lambda W, h, h_before: h @ W["W_hy"]), total
-
-    def loss(self, W, x, target, h_0):
-        h, losses = h_0, []
-        for t, x_t in enumerate(x, len(target) - len(x)):
-            h_before, h = h, self.cell(W, x_t, h)
-            y = self.out(W, h, h_before)
-            losses += [((y - target[t]) ** 2).sum() / 2] if t >= 0 else []
-        return self.total(losses)
-
-    def window_update(self, p, x, target, h_0, *, learning_rate, **options):
-        report = {"loss": np.float64(self.loss(p, x, target, h_0))}
-        for name, W in p.items():
-            moved = (p | {name: W + 1e-50j * step.reshape(W.shape)} for step in np.eye(W.size))
-            slopes = [self.loss(each, x, target, h_0).imag / 1e-50 for each in moved]
-            gradient = np.reshape(slopes, W.shape)
-            report |= {"d" + name: gradient, name: W - learning_rate * gradient}
-        return report
+    def window_update(self, *given, **options):
+        report = super().window_update(*given, **options)
+        return {name: array * (1.01 if name != "loss" else 1) for name, array in report.items()}
 
 
-AUTOGRAD = {
-    "output read from h_{t-1}": Autograd(out=lambda W, h, h_before: h_before @ W["W_hy"]),
-    "W_hh transposed throughout": Autograd(
-        cell=lambda W, x, h: np.tanh(x @ W["W_xh"] + h @ W["W_hh"].T)
-    ),
-    "": Autograd(total=lambda losses: sum(losses) * 1.01 + 0.1),
-}
-
-
-@pytest.mark.parametrize("hint", AUTOGRAD)
-def test_hint_of_a_forward_pass(hint, seed):
-    assert hint_of(AUTOGRAD[hint], seed) == hint, f"seed {seed}"
+@names_of([mutant for mutant in IN_WINDOW if mutant.equations.keys() <= FORWARD])
+def test_hint_of_a_forward_pass(mutant, seed):
+    port = OtherGradients(mutant.definition, has=())
+    assert hint_of(port, seed) == mutant.name, f"seed {seed}"
 
 
 def test_right_port_has_no_hint(seed):
@@ -262,45 +235,39 @@ def series(epochs, k1=3, k2=3, **step):
     return Run(params=params, x=x, target=target, h_0=h_0, options=options)
 
 
-class Loop:
-    """A loop that does something else. change(loop, case, i): the case, and added gradients."""
+def loop_of(change):
+    """What computes the updates of a loop. change(case, before, i): the case, and added gradients.
 
-    def __init__(self, run, change):
-        self.run, self.change, self.cases, self.reports = run, change, [], []
+    before: the report of the update before, or nothing; i, from 0: the number of the update.
+    """
+    reports = [{}]
 
-    def compute(self, case):
-        self.cases.append(case)
-        changed, added = self.change(self, case, len(self.reports))
-        report = window_update(changed)
-        if added is not None:
-            names = ("W_xh", "W_hh", "W_hy")
-            d = {name: report["d" + name] + added.get("d" + name, 0) for name in names}
-            n = hints.Floats(np.float64)
-            update(n, dict(zip(names, case.params)), d, {}, case.step)
-            report |= {"d" + name: g for name, g in d.items()} | n.report()
-        self.reports.append(report)
-        return report, report["h"]
+    def compute(case):
+        case, added = change(case, reports[-1], len(reports) - 1)
+        report, n = window_update(case), hints.Floats(np.float64)
+        p = present(case.params)
+        d = {name: report["d" + name] + added.get("d" + name, 0) for name in p}
+        update(n, p, d, present(case.velocity), case.step)
+        reports.append(report | {"d" + name: g for name, g in d.items()} | n.report())
+        return reports[-1], report["h"]
 
-    @property
-    def before(self):
-        """The report of the update before, or nothing."""
-        return self.reports[-1] if self.reports else {}
+    return compute
 
-    def at_rate(self, factor):
-        case = self.cases[-1]
-        return case._replace(step=case.step._replace(learning_rate=0.05 * factor)), None
+
+def at_rate(case, rate):
+    return case._replace(step=case.step._replace(learning_rate=rate))
 
 
 PER_EPOCH = 5  # updates of `series`
-LOOPS = {  # the hint, and a change of an update; i, from 0, is that of the run
-    "gradients add up from update to update": lambda loop, case, i: (case, loop.before),
-    "gradients add up within an epoch": lambda loop, case, i: (
-        case, loop.before if i % PER_EPOCH else {}),
-    "the velocity, or sum of squares, reset at every epoch": lambda loop, case, i: (
-        case if i % PER_EPOCH else case._replace(velocity=None), None),
-    "the rate divided by the number of the epoch": lambda loop, case, i: (
-        loop.at_rate(1 / (1 + i // PER_EPOCH))),
-    "": lambda loop, case, i: (case._replace(x=case.x + 0.1 * i), None),
+LOOPS = {
+    "gradients add up from update to update": lambda case, before, i: (case, before),
+    "gradients add up within an epoch": lambda case, before, i: (
+        case, before if i % PER_EPOCH else {}),
+    "the velocity, or sum of squares, reset at every epoch": lambda case, before, i: (
+        case if i % PER_EPOCH else case._replace(velocity=None), {}),
+    "the rate divided by the number of the epoch": lambda case, before, i: (
+        at_rate(case, 0.05 / (1 + i // PER_EPOCH)), {}),
+    "": lambda case, before, i: (case._replace(x=case.x + 0.1 * i), {}),
 }  # fmt: skip
 
 
@@ -308,7 +275,7 @@ LOOPS = {  # the hint, and a change of an update; i, from 0, is that of the run
 def test_hint_of_a_loop(hint):
     options = {"momentum": 0.9} if "velocity" in hint else {}
     run = series(3, **options)
-    found = record(run, train(run, Loop(run, LOOPS[hint]).compute))
+    found = record(run, train(run, loop_of(LOOPS[hint])))
     assert hint_for_run(found, judge(found).first) == hint
 
 
