@@ -58,15 +58,14 @@ def test_partial_port_passes_unless_it_is_wrong(lacks, has, sizes):
 
 def test_absolute_error_of_tanh_can_be_declared():
     """That of (1 − e)/(1 + e), which is not small where |a| is; a larger one is not allowed."""
-    port = Layer()
-    port.tanh_absolute_ulps = 4.0
     for error, is_allowed in ((0.0, True), (100 * np.finfo("float32").eps, False)):
 
-        def phi(a, error=error):
-            e = np.exp(-2 * np.abs(a))
-            return np.sign(a) * ((1 - e) / (1 + e)) + a.dtype.type(error)
+        def state(n, w, t, phi, error=error):
+            e = np.exp(-2 * np.abs(w.a[t]))
+            return np.sign(w.a[t]) * ((1 - e) / (1 + e)) + w.a[t].dtype.type(error)
 
-        port.phi = phi
+        port = Layer(state=state)
+        port.tanh_absolute_ulps = 4.0
         with nullcontext() if is_allowed else pytest.raises(Finding, match=r"WRONG h \(F2\)"):
             check_port(port, "L1", "float32")
 
