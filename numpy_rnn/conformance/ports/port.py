@@ -49,7 +49,8 @@ class Port(Protocol):
         params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither. x (T, B, D),
         h_0 (B, H), target (K, B, O) of the newest K ≤ T steps; classes are integers, x (T, B) and
         target (K, B). options: nonlinearity, reduction, loss, and those of the step, with velocity,
-        arrays by the names of the parameters. All gradients are those before clipping.
+        arrays by the names of the parameters. All gradients are those before clipping. x, target
+        and h_0 are not changed in place.
         """
 
 
