@@ -185,13 +185,10 @@ def lossy(p, x, target, h_0):
     return (h_0 @ p["W_hh"] + p["b_h"]).nothing, p
 
 
-@pytest.mark.parametrize(("function", "said"), [
-    (lossy, "^lossy cannot .*: AttributeError: 'numpy.ndarray' object has no attribute 'nothing'"),
-])  # fmt: skip
-def test_error_of_a_function_is_its_own(function, said):
+def test_error_of_a_function_is_its_own():
     """It is not that of the trials without biases, or of other layouts."""
-    with pytest.raises(InputError, match=said):
-        function_port(function)
+    with pytest.raises(InputError, match=r"^lossy cannot .* has no attribute 'nothing' .test_adap"):
+        function_port(lossy)
     steps = lambda p, *_: p["W_xh"].nothing, lambda p, *_: numpy_rnn.sgd(p, p, 0.1)
     for step in steps:  # of which the second is called by the port, not by the suite
         with pytest.raises(PortFault, match=r"raises .* .test_adapters.py line "):

@@ -16,7 +16,7 @@ from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, train, update, window_update
 from numpy_rnn.conformance.judge import Divergence, judge
 from numpy_rnn.conformance.mutants import hints
-from numpy_rnn.conformance.mutants.catalogue import FORWARD, MUTANTS, STEPS, of_windows
+from numpy_rnn.conformance.mutants.catalogue import FORWARD, MUTANTS
 from numpy_rnn.conformance.mutants.catalogue import LOOPS as RUN_MISTAKES
 from numpy_rnn.conformance.mutants.hints import Fit, explanation, hint_for_port, hint_for_run
 from numpy_rnn.conformance.ports.port import abilities, call_port
@@ -99,13 +99,12 @@ def test_mutant_of_a_run_is_killed_and_named(mutant, seed):
     assert len(found) == 8, f"{mutant.name}: seed {seed}"
     texts = [hint_for_run(wrong, first) for wrong, first in found]
     assert all(is_at_stage(first.tensor, mutant) for _, first in found), f"seed {seed}"
-    assert sum(text == mutant.name for text in texts) >= 3, f"{texts}: seed {seed}"
+    assert {*texts} <= {mutant.name, ""}, f"{texts}: seed {seed}"
+    assert texts.count(mutant.name) >= 3, f"{texts}: seed {seed}"
 
 
-def test_mutants_have_names():
-    known = [mutant.name for mutant in (*MUTANTS, *of_windows(9), *STEPS, *RUN_MISTAKES)]
-    assert len(MUTANTS) == 40
-    assert all(name and name.isprintable() for name in known)
+def test_mutants_are_as_many_as_the_document_says():
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) == 40
 
 
 # -- hints of windows ---------------------------------------------------------------------------
@@ -154,6 +153,18 @@ BUGS = {  # equations that are no mutants, as somebody writes them, and the hint
         right.updated(n, name, theta, delta, step)}, "step of b_h × 0"),
     "rate × 0.999": ({"updated": lambda n, name, theta, delta, step: theta - 0.999 * (
         n.rate(step, theta) * delta)}, "step × 0.999"),
+    "clamped outputs": ({"output": lambda n, w, p, t: np.clip(
+        right.output(n, w, p, t), -5, 5)}, "y_t within ±5"),
+    "clamped targets": ({"loss_and_error": lambda n, y, z, objective: right.loss_and_error(
+        n, y, np.clip(z, -10, 10), objective)}, "targets within ±10"),
+    "overwritten": ({"hidden_bias_gradient": lambda n, w: w.da[1].sum(axis=-2)},
+                    "db_h of the first step alone"),
+    "before φ′": ({"hidden_bias_gradient": lambda n, w: sum(
+        w.dh[t].sum(axis=-2) for t in w.steps)}, "dh_t for da_t in db_h"),
+    "last error": ({"state_adjoint": lambda n, w, p, t: w.da[t + 1] @ p.W_hh.T if t < len(w.x) else
+        w.dy[t] @ p.W_hy.T}, "the error of the last step alone flows back"),
+    "growth": ({"decayed": lambda n, name, g, theta, step: g - step.weight_decay * theta},
+               "weight decay of the wrong sign"),
     "nobody's": ({"pre_activation_adjoint": lambda n, w, t, phi: np.cos(3 * w.dh[t])}, ""),
 }  # fmt: skip
 
@@ -163,22 +174,21 @@ def test_hint_of_a_bug(bug, seed):
     equations, hint = BUGS[bug]
     port = DefinitionPort(Definition(**equations), "relu", has=("sgd_options",))
     found = [hint_of(port, seed + each) for each in range(4)]
-    alike = {hint, "dh_t within ±1"} if bug == "clipped da" else {hint}  # with a slope of 1
-    assert sum(text in alike for text in found) >= 3, f"{found}: seed {seed}"
-    assert {*found} <= alike | {""}, f"{found}: seed {seed}"
+    assert found.count(hint) >= 3, f"{found}: seed {seed}"
+    assert {*found} <= {hint, ""}, f"{found}: seed {seed}"
 
 
-class OtherGradients(DefinitionPort):
-    """Wrong gradients and steps, as those of autograd are wrong in their own way."""
+class RightGradients(DefinitionPort):
+    """Only the loss is that of the mutant: gradients need not be those of its equations."""
 
     def window_update(self, *given, **options):
-        report = super().window_update(*given, **options)
-        return {name: array * (1.01 if name != "loss" else 1) for name, array in report.items()}
+        loss = super().window_update(*given, **options)["loss"]
+        return DefinitionPort(has=()).window_update(*given, **options) | {"loss": loss}
 
 
 @names_of([mutant for mutant in IN_WINDOW if mutant.equations.keys() <= FORWARD])
 def test_hint_of_a_forward_pass(mutant, seed):
-    port = OtherGradients(mutant.definition, has=())
+    port = RightGradients(mutant.definition, has=())
     assert hint_of(port, seed) == mutant.name, f"seed {seed}"
 
 
@@ -273,10 +283,10 @@ LOOPS = {
 
 @pytest.mark.parametrize("hint", LOOPS)
 def test_hint_of_a_loop(hint):
-    options = {"momentum": 0.9} if "velocity" in hint else {}
-    run = series(3, **options)
+    run = series(3, momentum=0.9 if "velocity" in hint else 0.0)
     found = record(run, train(run, loop_of(LOOPS[hint])))
     assert hint_for_run(found, judge(found).first) == hint
+    assert hint_for_run(trace(right, run), judge(found).first) == ""
 
 
 SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
@@ -306,3 +316,4 @@ def test_hint_of_initial_states(hint):
     wrong = Definition(carried_state=lambda h, w, epoch: 0.5 * h[w.start])
     wrong = trace(STATES[hint].definition if hint else wrong, series(2, 3, 7))
     assert hint_for_run(wrong, judge(wrong).first) == hint
+    assert hint_for_run(trace(right, wrong.run), judge(wrong).first) == ""

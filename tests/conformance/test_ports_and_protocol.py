@@ -143,14 +143,7 @@ def test_looking_for_a_port_runs_nothing(in_folder, tmp_path):
         (tmp_path / path).write_text("open('ran', 'w')")
     sys.path.insert(0, str(tmp_path))
     importlib.invalidate_caches()
-    for name in (
-        "script.py",
-        "script.py:port",
-        "script.x.y",
-        "./script.py",
-        "none",
-        "package.none",
-    ):
+    for name in ("script.py", "script.py:port", "script.x.y", "./script.py", "package.none"):
         assert not is_package(name)
         with pytest.raises(InputError):
             find_port(name)

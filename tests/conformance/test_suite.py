@@ -21,7 +21,6 @@ from numpy_rnn.conformance.ports.protocol import FEW_SIZES, PortFault
 from numpy_rnn.conformance.suite import Finding, check_port, places
 
 PORTS = """
-import time
 import numpy_rnn
 from numpy_rnn.conformance.ports.port import PackagePort
 from ports_for_tests import Layer, Untransposed
@@ -178,11 +177,11 @@ def test_own_windows_are_checked_too():
     wrong = Untransposed()
     params = dict(zip(FIELDS, CASE.params))
     wrong.cases = [{"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}]
+    own = next(places(wrong, "float32", 0, 1)).case
+    pairs = zip((*own.params, own.h_0), (*CASE.params, CASE.h_0))
+    assert all(np.array_equal(*pair) for pair in pairs)
     with pytest.raises(Finding, match=r"cases\[0\]"):
         check_port(wrong, "L1", "float32", examples=1)
-
-
-def test_classes_of_ones_own_are_checked():
     port = Port(capabilities=("cross_entropy", "class_inputs"))
     port.lacks = ("squared_error", "vector_inputs", "relu")
     port.cases = [{"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}]

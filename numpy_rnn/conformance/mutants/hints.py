@@ -247,7 +247,7 @@ def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
         chosen = sorted({0, *near, number - 1})
         found = {i: Fit(*single_update(recorded, i, network)) for i in chosen}
         wrong, others = ([f for f in found.values() if bool(f.wrong) is w] for w in (True, False))
-        loops = ((m.name, _in_loop(recorded, network, found, m)) for m in LOOPS)
+        loops = ((m.name, _in_loop(recorded, network, found, m)) for m in LOOPS if wrong)
         return explanation([*wrong[:4], *others[:2]]) or _first([*found], loops)
 
 
@@ -258,21 +258,21 @@ def _windows(recorded: RecordedRun) -> str:
     (k1, _, epochs), T = run.options.schedule, len(run.x)
     others = {"the last, shorter window left out": expected[: T // k1]}
     others |= {m.name: RecordedRun(run, {}, m.definition).windows for m in LOOPS}
-    for text, windows in others.items():
-        if windows != expected and rows == (windows * epochs)[: len(rows)]:
-            return text
-    return ""
+    wrong = ((text, windows) for text, windows in others.items() if windows != expected)
+    return next((text for text, w in wrong if rows == (w * epochs)[: len(rows)]), "")
 
 
 def _states(recorded: RecordedRun, network: tuple[int, ...]) -> str:
     """The way to choose initial states of which those of all updates are."""
-    states, fitting = {0: recorded.run.h_0.astype(np.float64)}, [*LOOPS]
+    states, right = {0: recorded.run.h_0.astype(np.float64)}, Mutant("", {})
+    fitting = [right, *(m for m in LOOPS if [*m.equations] == ["carried_state"])]
     for i, epoch in enumerate(recorded.updates["epoch"].tolist()):
         fit, window = Fit(*single_update(recorded, i, network)), recorded.window(i)
         found = [(m, m.definition.carried_state(states, window, epoch)) for m in fitting]
         fitting = [m for m, state in found if np.allclose(fit.case.h_0, state, 0, fit.unit)]
         states |= dict(enumerate(fit.report.get("h", fit.right["h"]), window.start + 1))
-    return fitting[0].name if fitting else ""
+    names = [m.name for m in fitting] or [""]
+    return names[0] if all(name.startswith(names[0]) for name in names) else ""
 
 
 def _in_loop(
