@@ -1,5 +1,6 @@
 """Ports for the tests: the package's, a definition's, one that is changed, and a layer by hand."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ FULL = window(5, "float32", **PLAIN | {"step": STEP, "velocity": True})
 class DefinitionPort:
     """A definition as a port; a black box without the capability "intermediates"."""
 
-    name, dtypes, lacks, sizes = "a definition", ("float64",), (), ()
+    name = "a definition"
+    dtypes: tuple[str, ...] = ("float64",)
 
     def __init__(self, of=DEFINITION, *lacks, has=CAPABILITIES, sizes=()):
         self.of, self.lacks, self.capabilities, self.sizes = of, lacks, has, sizes
@@ -97,6 +99,4 @@ class Layer(DefinitionPort):
         return super().window_update(p, x, target, h_0, **options)
 
 
-class Untransposed(Layer):
-    def __init__(self, *lacks, has=("intermediates",)):
-        super().__init__(*lacks, has=has, **MUTANTS[0].equations)
+Untransposed = functools.partial(Layer, **MUTANTS[0].equations)
