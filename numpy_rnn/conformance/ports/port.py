@@ -25,7 +25,6 @@ from numpy_rnn.conformance.ports.protocol import CAPABILITIES, Abilities, PortFa
 
 LARGE = 1e3  # weights of outputs whose exponentials overflow
 OURS = os.path.dirname(numpy_rnn.__file__), sysconfig.get_path("stdlib"), "<frozen"
-INSTALLED = sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
 Report = dict[str, np.ndarray]
 
 
@@ -202,7 +201,7 @@ def described(error: BaseException) -> str:
         message = f"{type(error).__name__}, whose message cannot be printed"
     every = traceback.extract_tb(error.__traceback__)
     stack = [frame for frame in every if not frame.filename.startswith(OURS)]
-    frames = [frame for frame in stack if not frame.filename.startswith(INSTALLED)] or stack[:1]
+    frames = [each for each in stack if "-packages" + os.sep not in each.filename] or stack[:1]
     if not frames:
         return message
     file, line = os.path.basename(frames[-1].filename), one_line(frames[-1].line or "", 80)
