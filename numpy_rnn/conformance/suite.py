@@ -245,11 +245,12 @@ class Suite:
             raise pytest.UsageError(str(error)) from None
         self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
         self.abilities, chosen = abilities(self.port), self.option("level")
-        names = [name for name, level in TESTS.items() if chosen in (level, "all")]
+        unwanted = [name for name, level in TESTS.items() if chosen not in (level, "all")]
         if chosen == "all" and "intermediates" not in self.abilities.capabilities:
-            names.remove("test_local")
-        own = config.option.keyword or "test"
-        config.option.keyword = f"({' or '.join(names)}) and ({own})"  # the option -k
+            unwanted = ["test_local"]
+        terms = [f"not (test_port.py and {name})" for name in unwanted]
+        terms += [f"({own})"] if (own := config.option.keyword) else []
+        config.option.keyword = " and ".join(terms)  # the option -k
 
     def option(self, name: str) -> Any:
         return self.config.getoption(f"elman_{name}")

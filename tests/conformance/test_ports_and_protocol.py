@@ -155,7 +155,6 @@ def test_looking_for_a_port_runs_nothing(in_folder, tmp_path):
 # -- the protocol -------------------------------------------------------------------------------
 
 HELLO = {"type": "hello", "protocol": 2, "name": "a fake", "dtypes": ["float32"]}
-HELLO |= {"capabilities": ["intermediates"]}
 
 
 def test_malformed_answer_gives_one_line():

@@ -134,12 +134,14 @@ def test_examples_sizes_and_seed_are_given(suite):
     assert "D 2 to 2, H 6 to 6" in shapes["H=6,D=2"]
 
 
-def test_header_has_two_lines(suite):
+def test_header_has_two_lines(suite, tmp_path):
+    (tmp_path / "test_own.py").write_text("def test_local(): pass")  # not deselected
     options = "--elman-backend ports:described --elman-sizes H=6 --elman-seed 7 --collect-only"
-    header = suite(*options.split())[1].partition("\nport: ")[2].partition("\nrootdir: ")[0]
-    assert header.startswith(
-        "numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict pass)"
-    )
+    output = suite("test_own.py", *options.split())[1]
+    assert "3/4 tests collected (1 deselected)" in output
+    header = output.partition("\nport: ")[2].partition("\nrootdir: ")[0]
+    first = "numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict pass)"
+    assert header.startswith(first)
     assert "\nsizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias; " in header
     assert header.count("\n") == 1
 

@@ -163,7 +163,7 @@ def call_port(port: Port, case: WindowCase) -> Report:
         raise PortFault(f"raises {described(error)}") from None
     for name in ("x", "target", "h_0"):
         if not np.array_equal(given[name], arguments[name]):
-            raise PortFault(f"changes {name} in place: expected a copy that it changes")
+            raise PortFault(f"changes {name} in place: expected it unchanged; copy it first")
     if isinstance(report, dict) and type(report.get("loss")) is float:
         with np.errstate(over="ignore"):
             report["loss"] = case.dtype.type(report["loss"])
