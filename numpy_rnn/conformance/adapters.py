@@ -4,7 +4,7 @@ import inspect
 import itertools
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,14 +14,7 @@ from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import Report, described
-from numpy_rnn.conformance.ports.protocol import (
-    CAPABILITIES,
-    CHOICES,
-    LACKS,
-    SGD_LACKS,
-    Abilities,
-    port_arguments,
-)
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, CHOICES, Abilities, port_arguments
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
 LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, and a multiple
@@ -32,30 +25,16 @@ LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, a
     "cross_entropy": ("cross_entropy", "sum", 1.0),
     "mean_cross_entropy": ("cross_entropy", "mean", 1.0),
 }
-TRIAL: dict[str, N] = {
-    "T": 5,
-    "B": 2,
-    "D": 3,
-    "H": 4,
-    "O": 6,
-    "K": 5,
-}  # the case on which layouts are tried
+TRIAL: dict[str, N] = dict(zip("TBDHOK", (5, 2, 3, 4, 6, 5)))  # a case, to try the layouts on
 ASSUMED = " assumed, as no layout gives the right loss"
-
-
-def refuse(name: str, found: Iterable[str], expected: str) -> None:
-    """Raise InputError if a model has parts that its adapter does not take."""
-    if parts := list(dict.fromkeys(found)):
-        raise InputError(f"{name} has {', '.join(parts)}: expected {expected}")
 
 
 class Adapter:
     """A port with one nonlinearity and one loss. stated: name, lacks, sizes, as of any port."""
 
     dtypes: Sequence[str] = ("float32", "float64")
-    sizes: object = ()
-    cases: Sequence[Report] = ()
     capabilities: tuple[str, ...]
+    window_update: Callable[..., Report]
 
     def __init__(self, name: str, loss: str, nonlinearity: N, stated: Mapping[str, N]):
         for given, known in ((loss, tuple(LOSSES)), (nonlinearity, NONLINEARITY_NAMES)):
@@ -70,19 +49,13 @@ class Adapter:
         others = tuple(each for each in CHOICES if each not in has)
         self.lacks = others + tuple(stated.get("lacks", ()))
 
-    def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
-        """The report of the code, which every adapter has."""
-        raise NotImplementedError
-
-    def state(self, **absent: bool) -> None:
-        """Add to what the port lacks; in the keywords, _ is a space, but in h_0."""
-        given = (name for name in absent if absent[name])
-        names = (name if name in LACKS else name.replace("_", " ") for name in given)
-        self.lacks += tuple(name for name in names if name not in self.lacks)
+    def state(self, absent: Mapping[str, object]) -> None:
+        """Add to what the port lacks the names whose value is true."""
+        self.lacks += tuple(n for n in absent if absent[n] and n not in self.lacks)
 
     def find_way(self, ways: Iterable[tuple[str, dict[str, N]]]) -> bool:
         """Set `way` to the first with the right loss, or that computes one; whether it is right."""
-        possible, failures = list[str](), list[str]()
+        self.possible, failures = list[str](), list[str]()
         for self.way, fields in ways:
             recipe = Recipe(**TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1)
             recipe = recipe._replace(step=None, **fields)
@@ -90,7 +63,8 @@ class Adapter:
             try:
                 with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
                     loss = self.window_update(**port_arguments(recipe.case()))["loss"]
-                    right = np.isclose(loss, window_update(recipe.case())["loss"], rtol=1e-3)
+                    expected = window_update(recipe.case())["loss"]
+                    right = bool(np.isclose(loss, expected, rtol=1e-3))  # of one number
             except InputError:
                 raise
             except Exception as error:
@@ -98,11 +72,11 @@ class Adapter:
                 continue
             if right:
                 return True
-            possible.append(self.way)
-        if not possible:
+            self.possible.append(self.way)
+        if not self.possible:
             told = one_line("; ".join(dict.fromkeys(failures)), 600)
             raise InputError(f"{self.name} cannot be called in any known way: {told}")
-        self.way = possible[0]
+        self.way = self.possible[0]
         return False
 
 
@@ -135,7 +109,7 @@ class FunctionPort(Adapter):
         self.names = dict(zip(FIELDS, FIELDS)) | dict(names or {})
         self.arguments = len(inspect.signature(function).parameters)
         self.capabilities += ("class_inputs",) * classes
-        self.state(h_0=self.arguments < 4, vector_inputs=classes, step=step is None)
+        self.state({"h_0": self.arguments < 4, "vector_inputs": classes, "step": step is None})
         layouts = (*LAYOUTS, *(f"{each} last" for each in LAYOUTS)) if layout is None else (layout,)
         is_right, errors = dict[bool, bool](), list[InputError]()
         for bias in (True, False):
@@ -149,8 +123,9 @@ class FunctionPort(Adapter):
         if not is_right:
             raise errors[0]  # the other one may be that of a function that gets no biases
         (self.way,), last = layouts, "last" in layouts[0]
-        self.state(older_steps=not last, many_losses=last, batch="B" not in self.way.split()[1])
-        self.state(bias=True not in is_right, no_biases=False not in is_right)
+        self.state({"older steps": not last, "many losses": last})
+        self.state({"batch": "B" not in self.way.split()[1]})
+        self.state({"bias": True not in is_right, "no biases": False not in is_right})
         self.name += f" ({self.way}{'' if any(is_right.values()) else ASSUMED})"
 
     def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
@@ -246,7 +221,7 @@ class TorchPort(Adapter):
         self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
         self.loss_function = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
         self.make = (lambda D, H, O: module) if is_module else module
-        self.label = stated.pop("name", type(module).__name__ if is_module else module.__name__)
+        label = stated.pop("name", type(module).__name__ if is_module else module.__name__)
         _, rnn, out = self._parts(tuple(TRIAL[letter] for letter in "DHO"))
         fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
         if is_module:
@@ -256,19 +231,22 @@ class TorchPort(Adapter):
             loss_name = TORCH_LOSSES[kind][self.loss_function.reduction == "sum"]
         elif loss_name is None:
             expected += ", or a function with its loss_name"
-            raise InputError(f"{self.label}: the loss {kind} is not known: expected {expected}")
-        super().__init__(self.label, loss_name, rnn.nonlinearity, stated)
+            raise InputError(f"{label}: the loss {kind} is not known: expected {expected}")
+        super().__init__(label, loss_name, rnn.nonlinearity, stated)
         if self.optimizer is not None:
             made = type(self.optimizer(rnn.parameters(), lr=0.5))
-            is_own = made is torch.optim.SGD or not made.__module__.startswith("torch.")
-            refuse(self.label, [] if is_own else [f"optim.{made.__name__}"], "torch.optim.SGD")
+            if made is not torch.optim.SGD and made.__module__.startswith("torch."):
+                raise InputError(f"{label} has optim.{made.__name__}: expected torch.optim.SGD")
             self.capabilities += ("sgd_options", "clip_by_value")
         ways = itertools.product(("TBD", "BTD"), ("BH", "1BH", "none"))
         fields = {"bias": rnn.bias, "K": 1, **fixed}
         cases = ((" ".join(way), fields | {"no_h_0": way[1] == "none"}) for way in ways)
         is_right = self.find_way(cases)
-        self.state(bias=not rnn.bias, no_biases=rnn.bias, step=not self.optimizer)
-        self.state(h_0=self.way.endswith("none"), many_losses=self.last_alone)
+        axes, state = self.way.split()
+        if state == "none":  # a module that takes a state is tested with it
+            self.way = next((each for each in self.possible if each.startswith(axes)), self.way)
+        self.state({"bias": not rnn.bias, "no biases": rnn.bias, "step": not self.optimizer})
+        self.state({"h_0": self.way.endswith("none"), "many losses": self.last_alone})
         self.name += " (x {}, state {}{})".format(*self.way.split(), "" if is_right else ASSUMED)
 
     def _parts(self, sizes: tuple[int, ...]) -> tuple[N, N, N]:
@@ -276,27 +254,29 @@ class TorchPort(Adapter):
         nn = self.torch.nn
         if sizes not in self.modules:
             self.modules[sizes] = self.make(*sizes)
-            refuse(self.label, self._foreign_parts(self.modules[sizes]), EXPECTED)
+            if foreign := self._foreign_parts(self.modules[sizes]):
+                name = type(self.modules[sizes]).__name__
+                raise InputError(f"{name} has {', '.join(foreign)}: expected {EXPECTED}")
         parts = list(self.modules[sizes].modules())
         rnn = next(part for part in parts if isinstance(part, nn.RNN | nn.RNNCell))
         return self.modules[sizes], rnn, next(p for p in parts if isinstance(p, nn.Linear))
 
-    def _foreign_parts(self, module: N) -> Iterator[str]:
+    def _foreign_parts(self, module: N) -> list[str]:
         """Names of the parts, but containers, losses and dropout of 0, that are none of ours."""
         parts = [part for part in module.modules() if type(part).__module__.startswith("torch.nn")]
         layers = [
             part for part in parts if not (hasattr(part, "reduction") or any(part.children()))
         ]
         kinds = Counter(type(part).__name__ for part in layers if getattr(part, "p", None) != 0)
-        foreign = [f"nn.{kind}" for kind in kinds if kind not in HARMLESS]
+        found = [f"nn.{kind}" for kind in kinds if kind not in HARMLESS]
         counts = {"nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"]}
-        for words, count in (counts | {"nn.Linear": kinds["Linear"]}).items():
-            if count > 1 or not (count or foreign):
-                yield f"{count or 'no'} {words}"
-        yield from foreign
+        counts |= {"nn.Linear": kinds["Linear"]}
+        found += [f"{n} {words}" for words, n in counts.items() if n > 1]
+        found += [f"no {words}" for words, n in counts.items() if not (n or found)]
         for name, usual in {"num_layers": 1, "bidirectional": False}.items():
-            for value in {getattr(part, name, usual) for part in layers} - {usual}:
-                yield f"{name}={value}"
+            values = {getattr(part, name, usual) for part in layers} - {usual}
+            found += [f"{name}={value}" for value in values]
+        return found
 
     def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
         """The loss, autograd's gradients, and the parameters after the optimizer's step."""
@@ -335,7 +315,8 @@ class TorchPort(Adapter):
             torch.nn.utils.clip_grad_norm_(own.values(), options["max_norm"])
         elif options.get("max_value") is not None:
             torch.nn.utils.clip_grad_value_(own.values(), options["max_value"])
-        used = {name: options[name] for name in SGD_LACKS[:4] if options.get(name)}
+        names = ("momentum", "dampening", "nesterov", "weight_decay")
+        used = {name: options[name] for name in names if options.get(name)}
         optimizer = self.optimizer(own.values(), lr=options["learning_rate"], **used)
         for name, v in (options.get("velocity") or {}).items():
             optimizer.state[own[name]]["momentum_buffer"] = torch.tensor(v.T).contiguous()

@@ -7,18 +7,6 @@ the work.
 """
 
 import argparse
-import math
-
-
-def seconds(text):
-    """A positive, finite number of seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a finite number, above 0")
-    return value
 
 
 def whole(smallest):
@@ -53,7 +41,7 @@ OPTIONS = {
     "sizes": ("SIZES", "few: four shapes, for compiled code; H=6,D=3: only these"),
     "timeout": ("SECONDS", "time limit of one answer of a program (10)"),
 }
-TYPES = {"examples": whole(1), "seed": whole(0), "sizes": sizes, "timeout": seconds}
+TYPES = {"examples": whole(1), "seed": whole(0), "sizes": sizes, "timeout": whole(1)}
 
 
 def pytest_addoption(parser):

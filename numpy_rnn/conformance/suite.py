@@ -21,16 +21,11 @@ from numpy_rnn.conformance.case import (
     equations,
     is_classes,
     parameters_from,
+    present,
 )
-from numpy_rnn.conformance.judge import judge, single_update
+from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants.hints import hint_for_port, hint_for_run, hint_recipes
-from numpy_rnn.conformance.ports.port import (
-    Port,
-    abilities,
-    find_port,
-    tanh_error,
-    validated_report,
-)
+from numpy_rnn.conformance.ports.port import Port, abilities, find_port, validated_report
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.random_cases import (
@@ -56,9 +51,9 @@ MIN_WINDOWS, MIN_RUNS = 5, 2  # whatever their work is
 class Finding(AssertionError):
     """A port exceeds a bound that a correct port never exceeds: the first tensor and element."""
 
-    def __init__(self, head: str, numbers: str, where: str, place: "Place", hint: str = ""):
-        self.tensor, self.place, self.hint = head.split()[0], place, hint
-        self.head, self.lines = head, f"{numbers}\n  {where}"
+    def __init__(self, tensor: str, ids: str, numbers: str, where: str, hint: str = ""):
+        self.tensor, self.hint = tensor, hint
+        self.head, self.lines = f"{tensor} ({ids})", f"{numbers}\n  {where}"
 
     def __str__(self) -> str:
         return f"WRONG {self.head}{': ' * bool(self.hint)}{self.hint}\n  {self.lines}"
@@ -108,18 +103,14 @@ def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
         for draw in (RandomDraw(seed, number, each) for each in range(2)):
             recipe = random_recipe(draw, dtype, abilities(port))._replace(**sizes, logits=1.0)
             case = restricted(recipe, abilities(port)).case()
-            changes: dict[str, Any] = {
-                name: _as(given[name], dtype) for name in ("x", "target", "h_0") if name in given
-            }
-            if "params" in given:
-                arrays = {name: _as(theta, dtype) for name, theta in given["params"].items()}
-                changes["params"] = parameters_from(arrays)
-            yield Place(case._replace(**changes), None, f"cases[{number}] with {recipe!r}")
-
-
-def _as(array: Any, dtype: str) -> np.ndarray:
-    array = np.asarray(array)
-    return array if is_classes(array) else array.astype(dtype)
+            arrays = {"h_0": case.h_0, "params": present(case.params)} | given
+            arrays |= arrays.pop("params")
+            for name, array in arrays.items():
+                array = np.asarray(array)
+                arrays[name] = array if is_classes(array) else array.astype(dtype)
+            series = {name: arrays[name] for name in ("x", "target", "h_0")}
+            own = case._replace(params=parameters_from(arrays), **series)
+            yield Place(own, None, f"cases[{number}] with {recipe!r}")
 
 
 def work_of(sizes: Mapping[str, Any]) -> float:
@@ -141,10 +132,13 @@ def places(port: Port, dtype: str, seed: int, examples: int | None) -> Iterator[
         yield place_of(recipe)
 
 
-def smaller(recipe: Recipe, port: Port) -> Iterator[Recipe]:
-    """The same with small sizes, if the port has all sizes."""
-    has, O = abilities(port), 2 if recipe.objective.loss == "cross_entropy" else 1
-    for T in () if has.sizes else (1, 2, 3, recipe.T):
+def smaller(recipe: Recipe | None, port: Port) -> Iterator[Recipe]:
+    """The same with small sizes, if there is one and the port has all sizes."""
+    has = abilities(port)
+    if recipe is None or has.sizes:
+        return
+    O = 2 if recipe.objective.loss == "cross_entropy" else 1
+    for T in (1, 2, 3, recipe.T):
         plain = recipe._replace(**PLAIN, scale=1.0, zeros=False, gain=1.0)
         yield restricted(plain._replace(T=T, B=1, D=1, H=2, O=O, K=T), has)
 
@@ -155,23 +149,20 @@ def check_window(
     """The first tensor of a window, in causal order, that exceeds its bound at L1 or L2."""
     report = validated_report(port, place.case, place.name)
     check = local_checks if level == "L1" else global_checks
-    found = {each.tensor: each for each in check(place.case, report, tanh_error(port))}
+    found = {each.tensor: each for each in check(place.case, report, source_of(port).tau)}
     if tally is not None:
         tally.note(case_sizes(place.case), found.values())
-    for name in (name for name in TENSORS if name in found):
-        ratio = found[name].ratio
-        if not (ratio <= 1).all():
-            at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
-            arrays = report[name], found[name].expected, found[name].allowed, ratio
-            reported, expected, allowed, times = (
-                float(each[at]) for each in np.broadcast_arrays(*arrays)
-            )
-            ids = equations(name, place.case.objective, place.case.step)
-            bound = "estimate of rounding" if found[name].estimated.any() else "rounding bound"
-            text = f"{name}{list(at) or ''} is {reported:.9g}, expected {expected:.9g}; the"
-            text += f" difference is {times:.3g} times the {bound} {allowed:.2g}"
-            return Finding(f"{name} ({ids})", text, f"{level}, {place.name}", place)
-    return None
+    name = next((n for n in TENSORS if n in found and not (found[n].ratio <= 1).all()), None)
+    if name is None:
+        return None
+    _, ratio, expected, allowed, estimated, _ = found[name]
+    at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
+    expected, allowed = (np.broadcast_to(array, ratio.shape)[at] for array in (expected, allowed))
+    ids = equations(name, place.case.objective, place.case.step)
+    bound = "estimate of rounding" if estimated.any() else "rounding bound"
+    text = f"{name}{list(at) or ''} is {report[name][at]:.9g}, expected {expected:.9g}; the"
+    text += f" difference is {ratio[at]:.3g} times the {bound} {allowed:.2g}"
+    return Finding(name, ids, text, f"{level}, {place.name}")
 
 
 def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None:
@@ -188,9 +179,8 @@ def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None
     if (first := judgement.first) is None:
         return None
     where = f"L3, random_run(RandomDraw({seed}), {dtype!r}, abilities(port))"
-    place = Place(single_update(recorded, recorded.update_index(first))[0], None, where)
-    head, hint = f"{first.tensor} ({first.equation})", hint_for_run(recorded, first)
-    return Finding(head, first.message(), where, place, hint)
+    hint = hint_for_run(recorded, first)
+    return Finding(first.tensor, first.equation, first.message(), where, hint)
 
 
 def check_port(
@@ -212,24 +202,20 @@ def check_port(
         return tally
     for place in places(port, dtype, seed, examples):
         if found := check_window(port, level, place, tally):
-            raise explained(port, level, found)
+            raise explained(port, level, place, found)
     if unjudged := [name for name in TENSORS if tally.lost[name] and not tally.judged[name]]:
-        advice = "test float64, shorter windows or smaller sizes"
-        raise PortFault(
-            f"NOT JUDGED {', '.join(unjudged)}: lost to rounding in all windows; {advice}"
-        )
+        advice = "lost to rounding in all windows; test float64, shorter windows or smaller sizes"
+        raise PortFault(f"NOT JUDGED {', '.join(unjudged)}: {advice}")
     return tally
 
 
-def explained(port: Port, level: str, found: Finding) -> Finding:
+def explained(port: Port, level: str, place: Place, found: Finding) -> Finding:
     """The first wrong case among small ones, or one of the earliest wrong stage, with a hint."""
-    recipe = found.place.recipe
-    hint = hint_for_port(port, recipe, found.place.case)
+    hint, recipe = hint_for_port(port, place.recipe, place.case), place.recipe
     for each in hint_recipes(port, recipe) if recipe else ():
         other = wrong_case(port, level, each, found)
-        found = other if other and other.tensor != found.tensor else found
-    recipes = smaller(found.place.recipe, port) if found.place.recipe else iter(())
-    small = (wrong_case(port, level, each, found) for each in recipes)
+        found, recipe = (other, each) if other and other.tensor != found.tensor else (found, recipe)
+    small = (wrong_case(port, level, each, found) for each in smaller(recipe, port))
     found = next(filter(None, small), found)
     found.hint = hint
     return found
@@ -259,10 +245,12 @@ class Suite:
             raise pytest.UsageError(str(error)) from None
         self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
         self.abilities, chosen = abilities(self.port), self.option("level")
-        levels = {name: level for name, level in TESTS.items() if chosen in (level, "all")}
-        if "intermediates" not in self.abilities.capabilities and chosen != "L1":
-            levels.pop("test_local", None)
-        self.only = levels
+        unwanted = [name for name, level in TESTS.items() if chosen not in (level, "all")]
+        if chosen == "all" and "intermediates" not in self.abilities.capabilities:
+            unwanted = ["test_local"]
+        terms = [f"not (test_port.py and {name})" for name in unwanted]
+        terms += [f"({own})"] if (own := config.option.keyword) else []
+        config.option.keyword = " and ".join(terms)  # the option -k
 
     def option(self, name: str) -> Any:
         return self.config.getoption(f"elman_{name}")
@@ -272,7 +260,7 @@ class Suite:
         if command is None:
             return find_port(self.option("backend"))
         try:
-            port = ProgramPort(command, self.option("timeout") or 10.0)
+            port = ProgramPort(command, self.option("timeout") or 10)
         except PortFault as fault:
             raise PortFault(f"--elman-command {one_line(command, 80)}: {fault}") from None
         self.config.add_cleanup(port.close)
@@ -282,22 +270,11 @@ class Suite:
         """Check the port at a level. The first failure is told, without a traceback."""
         if self.fault:
             pytest.skip(f"not run, as {self.fault} fails")
-        message = ""
         try:
             self.tally.add(check_port(self.port, level, dtype, self.seed, self.option("examples")))
         except (Finding, PortFault) as error:
-            self.fault, message = f"{level} in {dtype}", str(error)
-        if message:
-            pytest.fail(message, pytrace=False)
-
-    def pytest_collection_modifyitems(
-        self, config: pytest.Config, items: list[pytest.Item]
-    ) -> None:
-        """Deselect the levels that are not wanted."""
-        names = [item.name.split("[")[0] for item in items]
-        unwanted = [each for each, name in zip(items, names) if name in {*TESTS} - {*self.only}]
-        config.hook.pytest_deselected(items=unwanted)
-        items[:] = [item for item in items if item not in unwanted]
+            self.fault = f"{level} in {dtype}"
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
 
     def pytest_report_header(self) -> list[str]:
         """Two lines: what is tested, and what is not."""
@@ -308,13 +285,13 @@ class Suite:
         if (ulps or 0) > STRICT_TANH_ULPS or absolute:
             accuracy += " (not a strict pass)"
         seen = "" if "intermediates" in has else "; no L1, as it reports no intermediate values"
-        shapes = " or ".join(_shape(shape) for shape in sizes)
-        lines = [f"port: {port.name}, {' and '.join(port.dtypes)}, {accuracy}{seen}"]
+        shapes = " or ".join(" ".join(f"{n}={size}" for n, size in each.items()) for each in sizes)
         absent = [name for name in CAPABILITIES[1:] if name not in has]
         parts = [f"sizes {shapes} alone"] * bool(shapes) + [f"seed {self.seed}"]
         parts += [f"not tested, as it lacks them: {', '.join(lacks)}"] * bool(lacks)
         parts += [f"not declared: {', '.join(absent)}"] * bool(absent)
-        return [*lines, "; ".join(parts)]
+        head = f"port: {port.name}, {' and '.join(port.dtypes)}, {accuracy}{seen}"
+        return [head, "; ".join(parts)]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Report the sizes of the checked windows, and what was estimated or lost."""
@@ -328,7 +305,3 @@ class Suite:
         terminalreporter.write_line(line)
         if lost := +tally.lost:
             terminalreporter.write_line(f"lost to rounding in some windows: {', '.join(lost)}")
-
-
-def _shape(shape: Mapping[str, int]) -> str:
-    return " ".join(f"{letter}={size}" for letter, size in shape.items())

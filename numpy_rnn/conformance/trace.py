@@ -122,18 +122,17 @@ def trace_arrays(recorded: RecordedRun) -> Arrays:
 def load_trace(path: str) -> RecordedRun:
     """The run of a trace file. Raises InputError unless it is complete and readable."""
     arrays = load_arrays(path, "trace file")
-    if arrays.get("format", np.bytes_(b"")).tobytes() != FORMAT.encode():
-        expected = "expected a file that Trace.save wrote"
-        raise InputError(f"trace file {path} has no format {FORMAT!r}: {expected}")
     try:
         return read_arrays(arrays)
     except InputError as error:
-        documented = "conformance/trace.py documents the keys"
-        raise InputError(f"trace file {path}: {error}; {documented}") from None
+        told = f"trace file {path}: {error}; conformance/trace.py documents the keys"
+        raise InputError(told) from None
 
 
 def read_arrays(arrays: Arrays) -> RecordedRun:
     """The run of the arrays of a trace. Raises InputError with the first error."""
+    if arrays.get("format", np.bytes_(b"")).tobytes() != FORMAT.encode():
+        raise InputError(f"it has no format {FORMAT!r}: expected a file that Trace.save wrote")
     for name in ("configuration", "x", "target", *INITIAL, *PLACE):
         if name not in arrays:
             raise InputError(f"{name} is missing")
@@ -160,8 +159,7 @@ def read_arrays(arrays: Arrays) -> RecordedRun:
 
 def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
     """The run with these options, by their names. Raises InputError if it cannot be repeated."""
-    kinds = (Schedule, Objective, Step)
-    known = [name for kind in kinds for name in kind._fields]
+    known = (*Schedule._fields, *Objective._fields, *Step._fields)
     for name in (*NEEDED, *options):
         if name not in options:
             raise InputError(f"{name} is missing: expected {', '.join(NEEDED)}")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ports_for_tests import Layer, Untransposed
 
+import numpy_rnn
 from benchmarks.implementations.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.adapters import function_port, jax_port, torch_port
@@ -57,15 +58,14 @@ def test_partial_port_passes_unless_it_is_wrong(lacks, has, sizes):
 
 def test_absolute_error_of_tanh_can_be_declared():
     """That of (1 − e)/(1 + e), which is not small where |a| is; a larger one is not allowed."""
-    port = Layer()
-    port.tanh_absolute_ulps = 4.0
     for error, is_allowed in ((0.0, True), (100 * np.finfo("float32").eps, False)):
 
-        def phi(a, error=error):
-            e = np.exp(-2 * np.abs(a))
-            return np.sign(a) * ((1 - e) / (1 + e)) + a.dtype.type(error)
+        def state(n, w, t, phi, error=error):
+            e = np.exp(-2 * np.abs(w.a[t]))
+            return np.sign(w.a[t]) * ((1 - e) / (1 + e)) + w.a[t].dtype.type(error)
 
-        port.phi = phi
+        port = Layer(state=state)
+        port.tanh_absolute_ulps = 4.0
         with nullcontext() if is_allowed else pytest.raises(Finding, match=r"WRONG h \(F2\)"):
             check_port(port, "L1", "float32")
 
@@ -152,12 +152,18 @@ def test_function_of_any_shape_is_checked(function, step, layout, lacks):
 
 
 def char_rnn(p, inputs, targets, hprev):
-    """min-char-rnn's lossFun, with its parameters in a dict."""
-    loss, gradients, h = loss_and_gradients(inputs, targets, hprev, *(p[name] for name in FIELDS))
-    return loss, *gradients, h
+    """min-char-rnn's lossFun, with its parameters in a dict; it has a loss per sequence of two."""
+    params = (p[name].reshape(-1, 1) if name in ("b_h", "b_y") else p[name] for name in FIELDS)
+    loss, gradients, _ = loss_and_gradients(inputs, targets, hprev.reshape(-1, 1), *params)
+    return loss, {name: d.reshape(p[name].shape) for name, d in zip(FIELDS, gradients)}
 
 
 def test_code_of_min_char_rnn_passes():
+    """Its −log p is infinite where outputs are large, and the message says what to state."""
+    port = function_port(char_rnn, "cross_entropy", classes=True)
+    said = r"log-sum-exp, or state lacks=\(\"large outputs\",\)"
+    with np.errstate(all="ignore"), pytest.raises(PortFault, match=said):
+        check(port, examples=100)
     check(function_port(char_rnn, "cross_entropy", classes=True, lacks=["large outputs"]))
 
 
@@ -179,15 +185,13 @@ def lossy(p, x, target, h_0):
     return (h_0 @ p["W_hh"] + p["b_h"]).nothing, p
 
 
-@pytest.mark.parametrize(("function", "said"), [
-    (lossy, "^lossy cannot .*: AttributeError: 'numpy.ndarray' object has no attribute 'nothing'"),
-])  # fmt: skip
-def test_error_of_a_function_is_its_own(function, said):
-    """It is not that of the trials without biases, or of other layouts."""
-    with pytest.raises(InputError, match=said):
-        function_port(function)
-    with pytest.raises(PortFault, match=r"has no attribute 'nothing' .test_adapters.py line "):
-        check_port(function_port(rows, step=lambda p, *_: p["W_xh"].nothing), "L2", "float64")
+def test_error_of_a_function_is_its_own():
+    """Not that of trials without biases or of other layouts; nor a line of NumPy, or of ours."""
+    with pytest.raises(InputError, match=r"^lossy cannot .* has no attribute 'nothing' .test_adap"):
+        function_port(lossy)
+    for step in (lambda p, *_: np.linalg.inv(0 * p["W_hh"]), lambda p, *_: numpy_rnn.sgd(p, p, 1)):
+        with pytest.raises(PortFault, match=r"raises .* .test_adapters.py line "):
+            check_port(function_port(rows, step=step), "L2", "float64")
 
 
 # -- JAX and torch ------------------------------------------------------------------------------
@@ -215,7 +219,9 @@ def test_loss_in_jax_passes():
     check(port, port.dtypes[-1])
 
 
-def torch_model(*between, loss=None, optimizer="SGD", after=None, RNN=None, **options):
+def torch_model(
+    *between, loss=None, optimizer="SGD", after=None, RNN=None, state=lambda h: h, **options
+):
     nn = importlib.import_module("torch.nn")
 
     class Model(nn.Module):
@@ -225,8 +231,8 @@ def torch_model(*between, loss=None, optimizer="SGD", after=None, RNN=None, **op
             self.between = nn.Sequential(*between)
             self.out = nn.Linear(5 * (1 + options.get("bidirectional", False)), 2)
 
-        def forward(self, x, h):
-            y = self.out(self.between(self.rnn(x, h)[0]))
+        def forward(self, x, h=None):
+            y = self.out(self.between(self.rnn(x, state(h))[0]))
             return after(y, self.training) if after else y
 
     return torch_port(Model().eval(), loss, optimizer=optimizer)  # which is tested as in training
@@ -278,6 +284,12 @@ def test_module_is_described_and_passes():
     assert {*ports[0].lacks} == {"relu", "sum", "no biases"}
     assert {"h_0", "many losses", "tanh", "bias"} <= {*ports[2].lacks}
     assert abilities(ports[0]).sizes == ({"D": 3, "H": 5, "O": 2},)
+
+
+@pytest.mark.needs_torch
+def test_state_that_a_module_ignores_is_wrong():
+    with pytest.raises(Finding, match=r"^WRONG loss .*: zeros for h_0"):
+        check_port(torch_model(state=lambda h: None), "L2", "float64")
 
 
 TORCH = {

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_right_program_answers_to_the_last_bit():
-    with ProgramPort(shlex.join([sys.executable, program_port.__file__]), timeout=60) as port:
+    with closing(
+        ProgramPort(shlex.join([sys.executable, program_port.__file__]), timeout=60)
+    ) as port:
         assert (port.name, port.dtypes) == ("a program", ("float32", "float64"))
         assert (port.tanh_ulps, port.capabilities) == (1.5, CAPABILITIES)
         cases = [window(seed, dtype) for seed in range(20) for dtype in port.dtypes]
@@ -117,13 +120,12 @@ AT_CASE_2 = [
      "output?); its standard error: stuck"),
     ("write('{'); os._exit(4)", "ends with exit status 4 and without an answer"),
     (r"os.write(1, b'\x00\x1b\xff\n'); continue", r"answers what is not a JSON object: \x00\x1b�"),
-    ("write('9' * 99999 + '\\n'); continue", "writes 9999"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("at_case_2", "expected"), AT_CASE_2)
 def test_fault_has_its_verdict_and_the_next_case_goes_on(fake, at_case_2, expected):
-    with ProgramPort(fake.write(at_case_2)) as port:
+    with closing(ProgramPort(fake.write(at_case_2))) as port:
         assert verdict_on(port) is None
         port.timeout = LIMIT if "sleep" in at_case_2 else 10
         assert expected in verdict_on(port)
@@ -135,14 +137,14 @@ def test_question_that_no_pipe_holds_is_not_read(fake):
     case = window(5, "float32", **PLAIN | {"H": 100})
     assert len(encode_request(case, 1)) > 2**17  # twice what a pipe holds
     start = "sys.stdin.readline(); write(json.dumps(hello) + '\\n'); time.sleep(100)"
-    with ProgramPort(fake.write(at_start=start)) as port:
+    with closing(ProgramPort(fake.write(at_start=start))) as port:
         port.timeout = LIMIT
         assert verdict_on(port, case).startswith(f"does not answer within {LIMIT} s")
 
 
 def test_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
     at_case = "time.sleep(0.1); os.kill(os.getppid(), signal.SIGINT); time.sleep(100)"
-    with ProgramPort(fake.write(at_case)) as port:
+    with closing(ProgramPort(fake.write(at_case))) as port:
         assert verdict_on(port) is None
         with pytest.raises(KeyboardInterrupt):
             verdict_on(port)
@@ -151,7 +153,7 @@ def test_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
 
 def test_closed_port_that_ignores_the_end_of_its_input_is_killed(fake):
     at_case = "write(json.dumps(answer) + '\\n'); leave_a_child(); time.sleep(100)"
-    with ProgramPort(fake.write(at_case)) as port:
+    with closing(ProgramPort(fake.write(at_case))) as port:
         assert [verdict_on(port) for _ in range(2)] == [None, None]
         assert any(map(lives, fake.started()))
     port.close()  # closing twice is closing once
@@ -200,7 +202,7 @@ def built(tmp_path_factory):
 @pytest.mark.parametrize(("kind", "levels"), [("plain", ["L3"]), ("fast", ["L1", "L2"])])
 def test_c_port_passes(built, kind, levels):
     """With -ffast-math the processor reads subnormal numbers as zero."""
-    with ProgramPort(shlex.quote(str(built[kind]))) as port:
+    with closing(ProgramPort(shlex.quote(str(built[kind])))) as port:
         assert port.capabilities == ("intermediates", "input_gradients", "sgd_options")
         assert 1 <= port.tanh_ulps <= 8  # over 8 it is no strict pass
         for dtype, level in itertools.product(port.dtypes, levels):

@@ -21,7 +21,6 @@ from numpy_rnn.conformance.ports.protocol import FEW_SIZES, PortFault
 from numpy_rnn.conformance.suite import Finding, check_port, places
 
 PORTS = """
-import time
 import numpy_rnn
 from numpy_rnn.conformance.ports.port import PackagePort
 from ports_for_tests import Layer, Untransposed
@@ -41,9 +40,8 @@ class BlackBox(PackagePort):
 
 
 right, wrong, box = PackagePort(numpy_rnn), Untransposed(), Untransposed(has=())
-described, raising = BlackBox(), Layer()
+described, raising = BlackBox(), Layer(state=lambda n, w, t, phi: w.a[t].nothing)
 described.lacks, described.tanh_ulps, described.tanh_absolute_ulps = ("relu", "bias"), 9, 4
-raising.phi = lambda a: a.nothing
 """
 PLUGIN = ["-p", "no:elman", "-p", "numpy_rnn.conformance.plugin"]  # no entry points are read
 QUICKLY = ["-p", "no:cacheprovider", "-p", "no:unraisableexception"]  # which collects all garbage
@@ -85,9 +83,9 @@ def test_wrong_port_is_told_once(suite):
     assert status == 1
     assert "1 failed, 3 skipped, 2 deselected" in output
     [first, element, place] = re.findall(r"^(?:WRONG|  ).*", output, re.MULTILINE)
-    assert first == "WRONG dh (B2): W_hh used without its transpose"
+    assert first == "WRONG dW_xh (B4): W_hh used without its transpose"
     number = r"-?[\d.]+(?:e-?\d+)?"
-    pattern = rf"  dh\[\d, \d, \d\] is {number}, expected {number}; the difference is {number[2:]}"
+    pattern = rf"  dW_xh\[\d, \d\] is {number}, expected {number}; the difference is {number[2:]}"
     assert re.match(pattern, element), element
     assert re.match(r"  L2, Recipe\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place)
     assert output.count("W_hh used without its transpose") == 1
@@ -96,7 +94,7 @@ def test_wrong_port_is_told_once(suite):
 def test_error_of_a_port_is_one_line(suite):
     status, output = suite("--elman-backend", "ports:raising")
     assert status == 1
-    said = r"^a layer raises AttributeError: .* \(ports_for_tests.py line \d+: .*\), in Recipe\("
+    said = r"^a layer raises AttributeError: .* \(ports.py line \d+: .*\), in Recipe\("
     assert re.search(said, output, re.MULTILINE), output
     assert "reproduce_failure" not in output
 
@@ -136,12 +134,14 @@ def test_examples_sizes_and_seed_are_given(suite):
     assert "D 2 to 2, H 6 to 6" in shapes["H=6,D=2"]
 
 
-def test_header_has_two_lines(suite):
+def test_header_has_two_lines(suite, tmp_path):
+    (tmp_path / "test_own.py").write_text("def test_local(): pass")  # not deselected
     options = "--elman-backend ports:described --elman-sizes H=6 --elman-seed 7 --collect-only"
-    header = suite(*options.split())[1].partition("\nport: ")[2].partition("\nrootdir: ")[0]
-    assert header.startswith(
-        "numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict pass)"
-    )
+    output = suite("test_own.py", *options.split())[1]
+    assert "3/4 tests collected (1 deselected)" in output
+    header = output.partition("\nport: ")[2].partition("\nrootdir: ")[0]
+    first = "numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict pass)"
+    assert header.startswith(first)
     assert "\nsizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias; " in header
     assert header.count("\n") == 1
 
@@ -179,11 +179,11 @@ def test_own_windows_are_checked_too():
     wrong = Untransposed()
     params = dict(zip(FIELDS, CASE.params))
     wrong.cases = [{"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}]
+    own = next(places(wrong, "float32", 0, 1)).case
+    pairs = zip((*own.params, own.h_0), (*CASE.params, CASE.h_0))
+    assert all(np.array_equal(*pair) for pair in pairs)
     with pytest.raises(Finding, match=r"cases\[0\]"):
         check_port(wrong, "L1", "float32", examples=1)
-
-
-def test_classes_of_ones_own_are_checked():
     port = Port(capabilities=("cross_entropy", "class_inputs"))
     port.lacks = ("squared_error", "vector_inputs", "relu")
     port.cases = [{"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}]
@@ -221,7 +221,7 @@ def test_what_no_window_judges_is_no_pass(monkeypatch):
 
     port = Chaotic(DEFINITION, "bias", "relu", has=())
     monkeypatch.setattr(suite_module, "EXAMPLES", 0)
-    with pytest.raises(PortFault, match=r"NOT JUDGED loss, .*, dW_hh.*: lost to rounding"):
+    with pytest.raises(PortFault, match=r"NOT JUDGED loss, .*dW_hh.*: lost to rounding"):
         check_port(port, "L2", "float32")
 
 

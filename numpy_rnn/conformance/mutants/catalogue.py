@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from copy import copy
 from functools import partial
+from itertools import starmap
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +26,8 @@ class Mutant(NamedTuple):
     """A mistake: other equations of the definition, by name."""
 
     name: str
-    stage: str  # the tensor, or "window" or "initial", that is wrong
     equations: Equations
+    stage: str = ""  # the tensor, or "window" or "initial", that is wrong
 
     @property
     def definition(self) -> Definition:
@@ -63,14 +64,9 @@ def after(change: Equation, *fields: str) -> Equations:
 
 
 def reading(field: str, tensor: str, of: Callable[[Tensors, int], N]) -> Equations:
-    """The equation with other values of a tensor; of(w, s): the one for step s, None for zeros."""
-
-    def given(n, w, *rest):
-        own = getattr(w, tensor)
-        values = {s: 0 * own[s] if (value := of(w, s)) is None else value for s in own}
-        return n, replace(w, **{tensor: values}), *rest
-
-    return changed(field, given=given)
+    """The equation with other values of a tensor; of(w, s): the one for step s."""
+    return changed(field, given=lambda n, w, *rest: (
+        n, replace(w, **{tensor: {s: of(w, s) for s in getattr(w, tensor)}}), *rest))  # fmt: skip
 
 
 def flow(n, w, p, t):
@@ -109,10 +105,9 @@ def of_steps(part: slice, L, dy, n, y, z, objective):
     return L, dy
 
 
-def softmax_over(axis: int, L, dy, n, y, z, objective):
-    """Softmax over another axis than that of the outputs."""
-    log_p = np.moveaxis(n.log_softmax(np.moveaxis(y, axis, -1)), -1, axis)
-    dy, N = np.exp(log_p) * z.sum(axis, keepdims=True) - z, divisor(y.shape, objective)
+def softmax_over_batch(L, dy, n, y, z, objective):
+    log_p = n.log_softmax(y.mT).mT
+    dy, N = np.exp(log_p) * z.sum(-2, keepdims=True) - z, divisor(y.shape, objective)
     return -(z * log_p).sum(axis=(0, -2, -1)) / N, dy / N
 
 
@@ -166,14 +161,11 @@ def each_loss_over(k: int, n, w, p, nonlinearity):
     return Definition(state_adjoint=lambda n, w, p, t: dh[t]).backward(n, w, p, nonlinearity)
 
 
-def of_part(is_part: Callable[[int, int], bool], *fields: str) -> Equations:
+def of_part(is_part: Equation, *fields: str) -> Equations:
     """Gradients of some steps alone: is_part(t, T)."""
-
-    def given(n, w):
-        da, dy = ({t: is_part(t, len(w.x)) * v[t] for t in w.steps} for v in (w.da, w.dy))
-        return n, replace(w, da=da, dy=dy)
-
-    return changed(*fields, given=given)
+    return changed(*fields, given=lambda n, w: (n, replace(w, **{
+        name: {t: is_part(t, len(w.x)) * getattr(w, name)[t] for t in w.steps}
+        for name in ("da", "dy")})))  # fmt: skip
 
 
 class Loop:
@@ -223,7 +215,7 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
     ("the flow back leaves out φ′", "dh",
      flow_back(lambda n, w, p, t: n.affine([(w.dh[t + 1], p.W_hh.mT)]))),
     ("h_t for h_{t-1} in dW_hh", "dW_hh",
-     reading(GRADIENTS["W_hh"], "h", lambda w, s: w.h.get(s + 1))),
+     reading(GRADIENTS["W_hh"], "h", lambda w, s: w.h[min(s + 1, len(w.x))])),
     ("the flow back leaks into the next sequence", "dh", {"backward": with_leak}),
     ("one state for all steps, in one list", "a", {"backward": with_one_state}),
     ("state reset at every window", "initial",
@@ -236,7 +228,7 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
      lambda L, dy, *given: (reduced("mean")["loss_and_error"](*given)[0], dy))),
     ("2e for e", "dy", loss(lambda L, dy, *_: (L, 2 * dy), "squared_error")),
     ("softmax applied twice", "loss", loss(twice_softmax, "cross_entropy")),
-    ("softmax over the batch", "loss", loss(partial(softmax_over, -2), "cross_entropy")),
+    ("softmax over the batch", "loss", loss(softmax_over_batch, "cross_entropy")),
     ("1 − h_{t-1}² for 1 − h_t²", "da",
      reading("pre_activation_adjoint", "h", lambda w, s: w.h[max(s - 1, 0)])),
     ("1 − a² for 1 − h²", "da", slope(lambda a: 1 - a * a, "tanh")),
@@ -244,7 +236,7 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
     ("relu′ missing", "da", slope(lambda a: 1.0, "relu")),
     ("W_hh transposed throughout", "a", changed("pre_activation", given=lambda n, w, p, t: (
      n, w, p._replace(W_hh=p.W_hh.mT), t))),
-    ("zeros for h_0", "a", reading("pre_activation", "h", lambda w, s: w.h[s] if s else None)),
+    ("zeros for h_0", "a", reading("pre_activation", "h", lambda w, s: (s > 0) * w.h[s])),
     ("h_0 for h_{t-1} at every step", "a", reading("pre_activation", "h", lambda w, s: w.h[0])),
     ("output read from h_{t-1}", "y", reading("output", "h", lambda w, s: w.h[max(s - 1, 0)])),
     ("tanh of the outputs", "y", after(np.tanh, "output")),
@@ -287,58 +279,66 @@ ROWS: tuple[tuple[str, str, Equations], ...] = (  # name, stage and equations
      lambda states, window, epoch: states[window.loss_start if window.start else 0]}),
     ("activations of stale weights kept", "a", in_loop("pre_activation")),
 )  # fmt: skip
-MUTANTS = tuple(Mutant(*row) for row in ROWS)  # the suite must kill them; others are for hints
+MUTANTS = tuple(Mutant(name, equations, stage) for name, stage, equations in ROWS)  # to be killed
 
 SUMS = {"the gradients": tuple(GRADIENTS.values())}
 SUMS |= {f"d{name}": (field,) for name, field in GRADIENTS.items()}
+LIMITS = (1, 5, 10, 20)  # of numbers that are clamped
 PARTS: Equations = {
     "without the first step": lambda t, T: t > 1,
     "without the last step": lambda t, T: t < T,
+    "of the first step alone": lambda t, T: t == 1,
 }
 OTHERS: dict[str, Equations] = {
+    "dh_t for da_t in db_h": reading(GRADIENTS["b_h"], "da", lambda w, s: w.dh[s]),
+    "the error of the last step alone flows back": reading(
+        "state_adjoint", "dy", lambda w, s: (s == len(w.x)) * w.dy[s]
+    ),
     "dW_hh transposed": after(lambda g: g.mT, GRADIENTS["W_hh"]),
     "h_{t-1} for h_t in dW_hy": reading(GRADIENTS["W_hy"], "h", lambda w, s: w.h[max(s - 1, 0)]),
     "the loss of the last step alone": loss(partial(of_steps, slice(-1, None))),
     "the loss without the last step": loss(partial(of_steps, slice(-1))),
     "the loss without the first step": loss(partial(of_steps, slice(1, None))),
 }
-for words, fields in (SUMS | {"da_t": ("pre_activation_adjoint",)}).items():
-    OTHERS |= {f"{words} within ±{c}": after(partial(clamped, c), *fields) for c in (1, 5)}
+CLAMPED = SUMS | {"y_t": ("output",), "da_t": ("pre_activation_adjoint",)}
+for words, fields in CLAMPED.items():
+    OTHERS |= {f"{words} within ±{c}": after(partial(clamped, c), *fields) for c in LIMITS}
+for c in LIMITS:
+    OTHERS[f"the flow back within ±{c}"] = flow_back(lambda *given, c=c: clamped(c, flow(*given)))
+    given = partial(lambda c, n, y, z, objective: (n, y, clamped(c, z), objective), c)
+    OTHERS[f"targets within ±{c}"] = changed("loss_and_error", given=given)
 for words, fields in SUMS.items():
     OTHERS |= {f"{words} {text}": of_part(is_part, *fields) for text, is_part in PARTS.items()}
-for c in (1, 5):
-    OTHERS[f"the flow back within ±{c}"] = flow_back(lambda *given, c=c: clamped(c, flow(*given)))
-
-
-def _mutants(mistakes: dict[str, Equations]) -> list[Mutant]:
-    return [Mutant(name, "", equations) for name, equations in mistakes.items()]
 
 
 def of_windows(steps: int, is_forward_right: bool = False) -> Iterator[Mutant]:
     """The mistakes that one window may have; steps: of the longest one."""
     known = FORWARD if is_forward_right else set[str]()
-    yield from (m for m in MUTANTS if not (m.in_run or m.equations.keys() <= known))
-    yield from _mutants(OTHERS)
+    every = (*MUTANTS, *starmap(Mutant, OTHERS.items()))
+    yield from (m for m in every if not (m.in_run or m.equations.keys() <= known))
     for k in range(1, steps):
-        words, found = pluralize(k, "step"), dict[str, Equations]()
-        back = f"each loss goes back over {words} (bptt_truncate = {k - 1})"
-        found[back] = {"backward": partial(each_loss_over, k)}
-        ends = partial(lambda k, dh, n, w, p, t: dh * (t > len(w.x) - k), k)
-        newest = f"the backward pass ends after the newest {words}"
-        found[newest] = changed("state_adjoint", result=ends)
-        alone = of_part(partial(lambda k, t, T: t > T - k, k), *GRADIENTS.values())
-        found[f"the gradients of the newest {words} alone"] = alone
-        yield from _mutants(found)
+        words = pluralize(k, "step")
+        found: dict[str, Equations] = {
+            f"each loss goes back over {words} (bptt_truncate = {k - 1})":
+                {"backward": partial(each_loss_over, k)},
+            f"the backward pass ends after the newest {words}": changed(
+                "state_adjoint", result=lambda dh, n, w, p, t, k=k: dh * (t > len(w.x) - k)),
+            f"the gradients of the newest {words} alone":
+                of_part(lambda t, T, k=k: t > T - k, *GRADIENTS.values()),
+        }  # fmt: skip
+        yield from starmap(Mutant, found.items())
 
 
-STEPS = (*(m for m in MUTANTS if m.equations.keys() & {*STEP_FIELDS}), *_mutants({
+STEPS = (*(m for m in MUTANTS if m.equations.keys() & {*STEP_FIELDS}), *starmap(Mutant, {
     "the velocity, or sum of squares, of before left out": changed(
         "velocity", given=lambda n, g, v, step: (n, g, None, step)),
+    "weight decay of the wrong sign": changed("decayed", given=lambda *operands: (
+        *operands[:-1], operands[-1]._replace(weight_decay=-operands[-1].weight_decay))),
     **{f"{name} left out": changed(*STEP_FIELDS, given=lambda *operands, n=name, v=v: (
         *operands[:-1], operands[-1]._replace(**{n: v})))
        for name, v in Step._field_defaults.items() if name in SGD_LACKS or name == "max_value"},
-}))  # fmt: skip
-LOOPS = (*(mutant for mutant in MUTANTS if mutant.in_run), *_mutants({
+}.items()))  # fmt: skip
+LOOPS = (*(mutant for mutant in MUTANTS if mutant.in_run), *starmap(Mutant, {
     "state reset at every window, to h_0": {
         "carried_state": lambda states, window, epoch: states[0]},
     "losses of older steps counted again": {"window": lambda *given: (
@@ -349,4 +349,4 @@ LOOPS = (*(mutant for mutant in MUTANTS if mutant.in_run), *_mutants({
     "gradients add up within an epoch": in_loop("backward", resets=True),
     "the velocity, or sum of squares, reset at every epoch": in_loop("velocity"),
     "the rate divided by the number of the epoch": in_loop("updated"),
-}))  # fmt: skip
+}.items()))  # fmt: skip

@@ -45,9 +45,8 @@ def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
     dtype = "float64" if "float64" in port.dtypes else recipe.dtype
     for i, usual in enumerate((*SIZES, SIZES[0])):
         own = dict(has.sizes[i % len(has.sizes)]) if has.sizes else {}
-        sizes: dict[str, Any] = (
-            usual | {"T": max(recipe.T, usual["T"]) if i == 0 else usual["T"]} | own
-        )
+        T = max(recipe.T, usual["T"]) if i == 0 else usual["T"]
+        sizes: dict[str, Any] = usual | {"T": T} | own
         sizes["K"] = own.get("K", sizes["T"] if recipe.K == recipe.T else min(7, sizes["T"]))
         if recipe.step is not None:
             usual_step = recipe.step._replace(learning_rate=recipe.step.learning_rate or 0.1)
@@ -97,17 +96,11 @@ class Fit:
         self.right |= step  # from the reported gradients
         known = self.report.keys() & self.right.keys()
         self.stepped, self.flow = step.keys() & known, known - step.keys()
-        terms, self.eps = (
-            rows.x.size / rows.x.shape[-1] * series[-1].shape[-1],
-            np.finfo(case.dtype).eps,
-        )
+        self.eps, terms = np.finfo(case.dtype).eps, len(rows.x) * series[-1].size  # T·B·H
         self.unit = ROUNDING * self.eps * max(1.0, (terms / 100) ** 0.5)
-        self.wrong = {name for name in known if self.differs(name)}
-
-    def differs(self, name: str) -> bool:
-        """Whether a reported tensor is surely wrong."""
-        size = max(_largest(self.right[name]), _largest(self.report[name]))
-        return _largest(self.report[name] - self.right[name]) > CLEAR * self.unit * size
+        pairs = {name: (self.report[name], self.right[name]) for name in known}
+        far = {n: CLEAR * self.unit * max(map(_largest, pair)) for n, pair in pairs.items()}
+        self.wrong = {n for n, (own, right) in pairs.items() if _largest(own - right) > far[n]}
 
     def step_of(self, of: Definition) -> Arrays:
         """The velocities and parameters after a step with the reported gradients."""
@@ -115,6 +108,16 @@ class Fit:
         d = {name: self.report["d" + name] for name in p}
         update(n, p, d, present(self.case.velocity), self.step, of)
         return n.report()
+
+    def factor(self, name: str) -> tuple[float, float, NumpyArray]:
+        """The factor of a tensor or of a parameter's change: its error, itself, its tensor."""
+        before = getattr(self.case.params, name, 0.0)
+        reported, right = self.report[name] - before, self.right[name] - before
+        rounding, size = self.unit * _largest(self.right[name]), _largest(right)
+        if size <= rounding:
+            return np.inf, 1.0, self.right[name]
+        ratio = float(np.vdot(right, reported / np.vdot(right, right)))
+        return rounding / size / 50, ratio, before + ratio * right
 
     def has(self, mutant: Mutant, is_step: bool = False) -> bool:
         """Whether the mutant gives what is reported, up to the gradients, or of the step."""
@@ -142,8 +145,7 @@ class Fit:
 
 def explanation(fits: Sequence[Fit]) -> str:
     """The hint for these reports, of one port or one run; "" if nothing fits."""
-    are_finite = all(np.isfinite(v).all() for fit in fits for v in fit.report.values())
-    if not are_finite or not any(fit.wrong for fit in fits):
+    if not any(fit.wrong for fit in fits):
         return ""
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         if not any(fit.wrong & fit.flow for fit in fits):
@@ -175,42 +177,46 @@ def _first(fits: Sequence[Any], candidates: Iterable[Candidate], only: bool = Fa
 def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
     """Tensors times a number that is the same, or the same product of sizes, in all cases."""
     known = fits[0].stepped if is_step else fits[0].flow - {"a", "h", "y"}
-    wrong = set[str]().union(*(fit.wrong for fit in fits))
     names = [name for name in fits[0].report if name in known]
-    found, moved = dict[str, str](), {id(fit): dict(fit.right) for fit in fits}
-    for name in (name for name in names if name in wrong):
-        ratios = list[float]()
-        for fit in fits:
-            before = getattr(fit.case.params, name, 0.0)  # a step is a change
-            reported, right = fit.report[name] - before, fit.right[name] - before
-            is_zero = _largest(right) <= fit.unit * _largest(fit.right[name])
-            ratios.append(
-                np.nan if is_zero else float(np.vdot(right, reported / np.vdot(right, right)))
-            )
-            moved[id(fit)][name] = before + (1.0 if is_zero else ratios[-1]) * right
-        found[name] = _factor(fits, ratios, fits[0].report[name].size)
+    wrong = [name for name in names if any(name in fit.wrong for fit in fits)]
     groups = {"loss": {"loss"}, "gradients": {"d" + name for name in FIELDS}}
     groups |= {"velocities": {"v" + name for name in FIELDS}, "step": {*FIELDS}}
-    texts = list[str]()
+    found, texts = dict[str, str](), list[str]()
     for words, members in groups.items():
-        for text in dict.fromkeys(found[name] for name in found if name in members):
-            same = [name for name in found if name in members and found[name] == text]
+        own = [name for name in wrong if name in members]
+        common = _factor(fits, own)
+        found |= {name: common or _factor(fits, [name]) for name in own}
+        for text in dict.fromkeys(found[name] for name in own):
+            same = [name for name in own if found[name] == text]
             is_all = {*same} == {name for name in names if name in members}
             one = "step of " * (words == "step") + ", ".join(same)
             texts.append(f"{words if is_all else one} × {text}")
+
+    def explains(fit: Fit) -> bool:
+        return fit.explains(fit.right | {name: fit.factor(name)[2] for name in found}, names)
+
     if found and all(found.values()):
-        yield ", ".join(texts), lambda fit: fit.explains(moved[id(fit)], names)
+        yield ", ".join(texts), explains
 
 
-def _factor(fits: Sequence[Fit], ratios: Sequence[float], size: int) -> str:
-    """The number in words; "" if it differs between the cases, or may be chance."""
+def _factor(fits: Sequence[Fit], names: Sequence[str]) -> str:
+    """The factor of these tensors in words; "" if it differs, or may be chance.
+
+    A tensor counts where its rounding leaves the factor enough digits.
+    """
     rtol = max(1e-6 if fit.eps < 1e-12 else 1e-3 for fit in fits)
-    pairs = [(_products(fit), ratio) for fit, ratio in zip(fits, ratios) if not np.isnan(ratio)]
-    for text in pairs[0][0] if pairs else ():
-        if all(np.isclose(table[text], ratio, rtol, 1e-9) for table, ratio in pairs):
+    every = [(*fit.factor(name)[:2], _products(fit)) for name in names for fit in fits]
+    measured = [each for each in every if each[0] < rtol]
+    if not measured:
+        return ""
+    error, number, table = min(measured, key=lambda each: each[0])
+    for text in table:
+        if all(np.isclose(other[text], ratio, rtol, e) for e, ratio, other in measured):
             return text
-    is_same = all(np.isclose(ratio, pairs[0][1], rtol, 0) for _, ratio in pairs)
-    return format(pairs[0][1], ".6g") if pairs and is_same and size >= 4 else ""
+    is_same = all(np.isclose(ratio, number, rtol, 0) for _, ratio, _ in measured)
+    is_chance = sum(fits[0].report[name].size for name in names) < 4
+    digits = min(6, -int(np.log10(4 * error)))
+    return format(number, f".{digits}g") if is_same and not is_chance else ""
 
 
 def _products(fit: Fit) -> dict[str, float]:
@@ -238,10 +244,10 @@ def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
     with np.errstate(all="ignore"):
         if first.tensor == "initial":
             return _states(recorded, network)
-        chosen = sorted({*near, 0, number - 1})
+        chosen = sorted({0, *near, number - 1})
         found = {i: Fit(*single_update(recorded, i, network)) for i in chosen}
         wrong, others = ([f for f in found.values() if bool(f.wrong) is w] for w in (True, False))
-        loops = ((m.name, _in_loop(recorded, network, found, m)) for m in LOOPS)
+        loops = ((m.name, _in_loop(recorded, network, found, m)) for m in LOOPS if wrong)
         return explanation([*wrong[:4], *others[:2]]) or _first([*found], loops)
 
 
@@ -249,24 +255,24 @@ def _windows(recorded: RecordedRun) -> str:
     """The schedule of which all windows of the run are."""
     run, expected = recorded.run, recorded.windows
     rows = [*zip(*(recorded.updates[name].tolist() for name in Window._fields))]
-    whole = len(run.x) // run.options.schedule.k1
-    others = {"the last, shorter window left out": expected[:whole]}
+    (k1, _, epochs), T = run.options.schedule, len(run.x)
+    others = {"the last, shorter window left out": expected[: T // k1]}
     others |= {m.name: RecordedRun(run, {}, m.definition).windows for m in LOOPS}
-    for text, windows in others.items():
-        if windows != expected and rows == (windows * run.options.schedule.epochs)[: len(rows)]:
-            return text
-    return ""
+    wrong = ((text, windows) for text, windows in others.items() if windows != expected)
+    return next((text for text, w in wrong if rows == (w * epochs)[: len(rows)]), "")
 
 
 def _states(recorded: RecordedRun, network: tuple[int, ...]) -> str:
     """The way to choose initial states of which those of all updates are."""
-    states, fitting = {0: recorded.run.h_0.astype(np.float64)}, [*LOOPS]
+    states, right = {0: recorded.run.h_0.astype(np.float64)}, Mutant("", {})
+    fitting = [right, *(m for m in LOOPS if [*m.equations] == ["carried_state"])]
     for i, epoch in enumerate(recorded.updates["epoch"].tolist()):
         fit, window = Fit(*single_update(recorded, i, network)), recorded.window(i)
         found = [(m, m.definition.carried_state(states, window, epoch)) for m in fitting]
         fitting = [m for m, state in found if np.allclose(fit.case.h_0, state, 0, fit.unit)]
         states |= dict(enumerate(fit.report.get("h", fit.right["h"]), window.start + 1))
-    return fitting[0].name if fitting else ""
+    names = [m.name for m in fitting] or [""]
+    return names[0] if all(name.startswith(names[0]) for name in names) else ""
 
 
 def _in_loop(
@@ -284,9 +290,7 @@ def _in_loop(
             return True  # it depends on the updates before
         window, epoch = recorded.window(i), int(updates["epoch"][i])
         of.carried_state({window.start: None, 0: None}, window, epoch)
-        case = Fit(*single_update(other, i, network)).case
-        return fits[i].explains(
-            window_update(case._replace(step=fits[i].step), of=of), fits[i].report
-        )
+        case = Fit(*single_update(other, i, network)).case._replace(step=fits[i].step)
+        return fits[i].explains(window_update(case, of=of), fits[i].report)
 
     return explains

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+import numpy_rnn
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Objective, Parameters
@@ -22,10 +23,8 @@ from numpy_rnn.conformance.case import WindowCase, format_errors, present
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, Abilities, PortFault, port_arguments
 
-VARIADIC = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 LARGE = 1e3  # weights of outputs whose exponentials overflow
-INSTALLED = *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), "<frozen"
-SUITE = os.path.dirname(os.path.dirname(__file__))
+OURS = os.path.dirname(numpy_rnn.__file__), sysconfig.get_path("stdlib"), "<frozen"
 Report = dict[str, np.ndarray]
 
 
@@ -49,7 +48,8 @@ class Port(Protocol):
         params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither. x (T, B, D),
         h_0 (B, H), target (K, B, O) of the newest K ≤ T steps; classes are integers, x (T, B) and
         target (K, B). options: nonlinearity, reduction, loss, and those of the step, with velocity,
-        arrays by the names of the parameters. All gradients are those before clipping.
+        arrays by the names of the parameters. All gradients are those before clipping. x, target
+        and h_0 are not changed in place.
         """
 
 
@@ -88,26 +88,19 @@ class PackagePort:
 
 
 def find_port(name: str) -> Any:
-    """The port of this name: a package, or module:object. Raises InputError if there is none."""
-    module, _, path = name.partition(":")
-    if module.endswith(".py"):
-        expected = f"{os.path.basename(module)[:-3]}:{path or 'port'}"
-        raise InputError(
-            f"{name!r} is a file: expected module:object, as {expected}, in the folder of the file"
-        )
-    return PackagePort(backend(name)) if is_package(name) else load_python_port(name)
+    """The port of this name: a package, or module:object, a `Port` or what returns one.
 
-
-def load_python_port(where: str) -> Port:
-    """The port that `module:object` names: a `Port`, or a class or function that returns one.
-
-    The working directory is searched for modules too. Raises InputError if there is no such
-    object or it is no port.
+    An object is also a class or a function without arguments. The working directory is searched
+    for modules too. Raises InputError if there is no such object or it is no port.
     """
-    module, _, path = where.partition(":")
-    if not (module and path):
-        expected = "a package (torch_rnn), or module:object (my_module:port)"
-        raise InputError(f"{one_line(where)!r} is no port: expected {expected}")
+    if is_package(name):
+        return PackagePort(backend(name))
+    module, _, path = name.partition(":")
+    if module.endswith(".py") or not (module and path):
+        stem = os.path.basename(module).removesuffix(".py") or "my_module"
+        example = one_line(f"{stem}:{path or 'port'}, in the folder of {stem}.py")
+        expected = f"expected a package (torch_rnn), or module:object ({example})"
+        raise InputError(f"{one_line(name)!r} is no port: {expected}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -115,33 +108,25 @@ def load_python_port(where: str) -> Port:
             port: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
             is_function = inspect.isfunction(port)
             parameters = inspect.signature(port).parameters.values() if is_function else ()
-            needs_arguments = any(
-                each.default is each.empty and each.kind not in VARIADIC for each in parameters
-            )
-            if isinstance(port, type) or (is_function and not needs_arguments):
+            if any(each.default is each.empty for each in parameters):
+                raise InputError(
+                    f"it is a function: expected a port; function_port({path}) makes one of a"
+                    " function of the parameters, x, target and h_0:"
+                    " from numpy_rnn.conformance.adapters import function_port"
+                )
+            if isinstance(port, type) or is_function:
                 port = port()
-            is_port = callable(getattr(port, "window_update", None))
-            fields = (*protocol.Identity._fields, "cases")
-            stated = {name: getattr(port, name) for name in fields if hasattr(port, name)}
-    except InputError as error:  # of an adapter
-        raise InputError(f"port {where!r}: {error}") from None
+            fields = (*protocol.STATEMENTS, "cases", "window_update")
+            stated = {n: getattr(port, n) for n in fields if hasattr(port, n)}
+        if not callable(stated.get("window_update")):
+            expected = "expected name, dtypes and window_update"
+            raise InputError(f"it has no function window_update: {expected}")
+        own = stated | protocol.identity_from(stated)
+    except (InputError, PortFault) as error:
+        raise InputError(f"port {name!r}: {error}") from None
     except (Exception, SystemExit) as error:
-        raise InputError(f"port {where!r} cannot be loaded: {described(error)}") from None
-    if needs_arguments:
-        raise InputError(
-            f"port {where!r} is a function: expected a port; function_port({path}) makes one of a"
-            " function of the parameters, x, target and h_0:"
-            " from numpy_rnn.conformance.adapters import function_port"
-        )
-    if not is_port:
-        expected = "expected name, dtypes and window_update"
-        raise InputError(f"port {where!r} has no function window_update: {expected}")
-    try:
-        identity = protocol.identity_from(stated)
-    except PortFault as fault:
-        raise InputError(f"port {where!r}: {fault}") from None
-    own = {"cases": stated.get("cases", ()), "window_update": port.window_update}
-    return SimpleNamespace(**identity._asdict(), **own)
+        raise InputError(f"port {name!r} cannot be loaded: {described(error)}") from None
+    return SimpleNamespace(**own)
 
 
 def abilities(port: object) -> Abilities:
@@ -162,19 +147,23 @@ def tanh_error(port: object) -> TanhError:
 def call_port(port: Port, case: WindowCase) -> Report:
     """The report of a port on a case. Raises PortFault, with the line of the port that raised.
 
-    The port gets copies of the inputs, which it may change in place. A loss that is a Python float
-    is rounded to the dtype.
+    The port gets copies of the inputs, and may change the parameters and velocities in place, as a
+    step does. A loss that is a Python float is rounded to the dtype.
     """
     if hasattr(port, "report"):  # a program
         return port.report(case)
+    arguments = port_arguments(case)
+    given = _copied(arguments)
     try:
         with np.errstate():
-            arguments = _copied(port_arguments(case))
-            report = _copied(port.window_update(arguments.pop("params"), **arguments))
+            report = _copied(port.window_update(given.pop("params"), **given))
     except PortFault:
         raise
     except (Exception, SystemExit) as error:
-        raise PortFault(f"raises {described(error, port.window_update)}") from None
+        raise PortFault(f"raises {described(error)}") from None
+    for name in ("x", "target", "h_0"):
+        if not np.array_equal(given[name], arguments[name]):
+            raise PortFault(f"changes {name} in place: expected it unchanged; copy it first")
     if isinstance(report, dict) and type(report.get("loss")) is float:
         with np.errstate(over="ignore"):
             report["loss"] = case.dtype.type(report["loss"])
@@ -199,27 +188,21 @@ def validated_report(port: Port, case: WindowCase, where: str) -> Report:
         return report
     advice = ""
     if "finite" in errors[0] and np.abs(case.params.W_hy).max() > LARGE:
-        advice = '; if its exponentials overflow, declare lacks = ("large outputs",)'
+        advice = "; these outputs are large, up to 1e4: compute log p by log-sum-exp, or state"
+        advice += ' lacks=("large outputs",) in the port, or in the call of its adapter'
     raise PortFault(f"{port.name}: {errors[0]}{advice}, in {where}")
 
 
-def described(error: BaseException, function: object = None) -> str:
-    """Type and message, and the line of the traceback that is the user's, if there is one."""
+def described(error: BaseException) -> str:
+    """Type and message, and the last line of the traceback that is the user's, if there is one."""
     try:
         message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
     except Exception:  # a __str__ that raises
         message = f"{type(error).__name__}, whose message cannot be printed"
-    if (frame := user_frame(error, function)) is None:
-        return message
-    line = one_line(frame.line or "", 80)
-    return f"{message} ({os.path.basename(frame.filename)} line {frame.lineno}: {line})"
-
-
-def user_frame(error: BaseException, function: object = None) -> traceback.FrameSummary | None:
-    """The last line in the file of a function, or else the last one that is not installed."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
     every = traceback.extract_tb(error.__traceback__)
-    stack = [frame for frame in every if not frame.filename.startswith(SUITE)]
-    frames = [frame for frame in stack if code is not None and frame.filename == code.co_filename]
-    frames = frames or [frame for frame in stack if not frame.filename.startswith(INSTALLED)]
-    return frames[-1] if frames else None
+    stack = [frame for frame in every if not frame.filename.startswith(OURS)]
+    frames = [each for each in stack if "-packages" + os.sep not in each.filename] or stack[:1]
+    if not frames:
+        return message
+    file, line = os.path.basename(frames[-1].filename), one_line(frames[-1].line or "", 80)
+    return f"{message} ({file} line {frames[-1].lineno}: {line})"

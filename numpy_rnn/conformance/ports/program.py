@@ -15,14 +15,15 @@ import numpy as np
 from numpy_rnn.common.errors import one_line
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import Identity, PortFault
+from numpy_rnn.conformance.ports.protocol import Named, PortFault
 
+MAX_LENGTH = 10**9  # bytes of an answer
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
 FIRST_TIMES = 6  # time limits for a hello and a first answer, which may import or compile
 
 
-class ProgramPort(contextlib.AbstractContextManager["ProgramPort"]):
-    """A port that is a program. Close it, or use it in a `with`.
+class ProgramPort:
+    """A port that is a program. Close it at the end, as with contextlib.closing.
 
     command: as in a shell, but run without one. timeout: seconds for every answer; the hello and
     the first case have FIRST_TIMES that. After a hang or an exit the next call restarts the
@@ -33,12 +34,7 @@ class ProgramPort(contextlib.AbstractContextManager["ProgramPort"]):
     def __init__(self, command: str, timeout: float = 10.0):
         self.command, self.timeout = command, timeout
         self.answers = self.case_id = 0
-        identity = self._start()
-        self.dtypes, self.name = identity.dtypes, identity.name
-        vars(self).update(identity._asdict())
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+        vars(self).update(self._start())
 
     def close(self, patience: float = EXIT_GRACE) -> None:
         """End the program, which has so many seconds to exit by itself."""
@@ -47,17 +43,13 @@ class ProgramPort(contextlib.AbstractContextManager["ProgramPort"]):
 
     def report(self, case: WindowCase) -> dict[str, np.ndarray]:
         """The report of a case. Raises PortFault, at the latest after the time limit."""
-        if str(case.dtype) not in self.dtypes:
-            names = ", ".join(self.dtypes)
-            raise PortFault(f"does not support {case.dtype}: its hello names {names}")
         if not self.ending.alive:
             self._start()
         self.case_id += 1
-        request = protocol.encode_request(case, self.case_id)
-        line = self._ask(request, protocol.max_report_length(case))
+        line = self._ask(protocol.encode_request(case, self.case_id))
         return protocol.decode_answer(line, case, self.case_id)
 
-    def _start(self) -> Identity:
+    def _start(self) -> Named:
         if os.name != "posix":
             raise PortFault("cannot be started: programs as ports need a POSIX system")
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the port
@@ -74,12 +66,12 @@ class ProgramPort(contextlib.AbstractContextManager["ProgramPort"]):
             raise PortFault(f"cannot be started: {command}: {why}; check the command") from None
         self.ending = weakref.finalize(self, _end, self.process)
         try:
-            return protocol.decode_hello(self._ask(protocol.HELLO, protocol.MAX_HELLO_LENGTH))
+            return protocol.decode_hello(self._ask(protocol.HELLO))
         except PortFault:
             self.close(patience=0.0)
             raise
 
-    def _ask(self, question: str, max_length: int) -> str:
+    def _ask(self, question: str) -> str:
         """Send a line and return the answer, a line. Otherwise end the program and raise."""
         timeout = self.timeout * (1 if self.answers > 1 else FIRST_TIMES)
         answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -92,7 +84,7 @@ class ProgramPort(contextlib.AbstractContextManager["ProgramPort"]):
             with contextlib.suppress(OSError, ValueError):  # a pipe that is closed
                 stdin.write(question.encode("ascii") + b"\n")
                 stdin.flush()
-                line = stdout.readline(max_length + 1)
+                line = stdout.readline(MAX_LENGTH)
             answers.put(line)
 
         try:
@@ -106,12 +98,7 @@ class ProgramPort(contextlib.AbstractContextManager["ProgramPort"]):
             self.close(patience=0.0)
             raise
         if not line.endswith(b"\n"):
-            self.close(patience=EXIT_GRACE if len(line) <= max_length else 0.0)
-            if len(line) > max_length:
-                start = one_line(line[:80].decode(errors="replace"), 80)
-                raise PortFault(
-                    f"writes {start}: expected a line of at most {max_length} characters"
-                )
+            self.close()
             raise PortFault(f"ends {self._status()} and without an answer{self._complaint()}")
         self.answers += 1
         return line.decode(errors="replace")

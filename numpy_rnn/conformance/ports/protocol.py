@@ -11,13 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.errors import one_line, short_repr
-from numpy_rnn.common.records import (
-    DTYPES,
-    LOSS_NAMES,
-    NONLINEARITY_NAMES,
-    REDUCTION_NAMES,
-    Step,
-)
+from numpy_rnn.common.records import DTYPES, LOSS_NAMES, NONLINEARITY_NAMES, REDUCTION_NAMES, Step
 from numpy_rnn.conformance.case import (
     WindowCase,
     case_sizes,
@@ -49,13 +43,11 @@ FEW_SIZES = tuple(  # four shapes that show faults, for code that is compiled fo
     dict(zip("TBDHOK", map(int, sizes.split())))
     for sizes in ("4 2 3 6 5 3", "5 3 2 4 1 5", "3 1 4 17 2 1", "1 4 1 3 2 1")
 )
-LISTS = ("dtypes", "capabilities", "lacks")
 VERSION = 2
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
-MAX_HELLO_LENGTH = 10_000  # characters
-MAX_NUMBER_LENGTH = 64  # characters, with the separator; and those of the key of an array
 
 Shape = Mapping[str, int]
+Named = dict[str, Any]
 
 
 class Abilities(NamedTuple):
@@ -73,48 +65,39 @@ class PortFault(Exception):
     """A port failed; the message is one line."""
 
 
-class Identity(NamedTuple):
-    """The statements of a port about itself."""
-
-    name: str = ""
-    dtypes: Sequence[str] = ()
-    capabilities: Sequence[str] = ()
-    lacks: Sequence[str] = ()
-    tanh_ulps: float | None = None
-    tanh_absolute_ulps: float | None = None
-    sizes: Sequence[Shape] = ()
+STATEMENTS: Named = {  # of a port about itself, where it makes none
+    "name": "",
+    **dict.fromkeys(("dtypes", "capabilities", "lacks", "sizes"), ()),
+    **dict.fromkeys(("tanh_ulps", "tanh_absolute_ulps")),
+}
 
 
-def identity_from(stated: Mapping[str, object]) -> Identity:
-    """The identity with these statements, as tuples. Raises PortFault on the first invalid one."""
-    given: dict[str, Any] = {name: stated[name] for name in Identity._fields if name in stated}
-    port = Identity(**given)
-    printable = isinstance(port.name, str) and port.name.strip() and port.name.isprintable()
-    shapes = shapes_of(port.sizes)
+def identity_from(stated: Named) -> Named:
+    """All statements of a port, in tuples. Raises PortFault on the first invalid one."""
+    port: Named = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
+    name, dtypes, shapes = port["name"], port["dtypes"], shapes_of(port["sizes"])
+    printable = isinstance(name, str) and name.strip() and name.isprintable()
+    known = f"{', '.join(CAPABILITIES)} (sgd_options are {', '.join(SGD_LACKS)})"
+    ulps, some = "a positive number of ulps", "a list of some of"
     rules = {  # whether a statement is valid, and what is expected
         "name": (printable, "a text of printable characters"),
-        "dtypes": (
-            _are_names(port.dtypes, DTYPES) and port.dtypes,
-            f"{' or '.join(DTYPES)}, or both",
-        ),
-        "capabilities": (_are_names(port.capabilities, CAPABILITIES), ", ".join(CAPABILITIES)),
-        "lacks": (_are_names(port.lacks, LACKS), ", ".join(LACKS)),
-        "tanh_ulps": (_is_error(port.tanh_ulps), "a positive number of ulps"),
-        "tanh_absolute_ulps": (_is_error(port.tanh_absolute_ulps), "a positive number of ulps"),
+        "dtypes": (dtypes and _are_names(dtypes, DTYPES), f"{some} {', '.join(DTYPES)}"),
+        "capabilities": (_are_names(port["capabilities"], CAPABILITIES), f"{some} {known}"),
+        "lacks": (_are_names(port["lacks"], LACKS), f"{some} {', '.join(LACKS)}"),
+        "tanh_ulps": (_is_error(port["tanh_ulps"]), ulps),
+        "tanh_absolute_ulps": (_is_error(port["tanh_absolute_ulps"]), ulps),
         "sizes": (all(map(_is_shape, shapes)), "T, B, D, H, O, K ≤ T as {'H': 6}, or few"),
     }
     for what, (is_valid, expected) in rules.items():
         if not is_valid:
-            shown, is_list = short_repr(getattr(port, what), repr), what in LISTS
-            kind = "a list of some of " if is_list else ""
-            raise PortFault(f"{what} is {shown}: expected {kind}{expected}")
-    stated_names = {*port.lacks, *port.capabilities}
+            raise PortFault(f"{what} is {short_repr(port[what], repr)}: expected {expected}")
+    stated_names = {*port["lacks"], *port["capabilities"]}
     for names, others in CONTRADICTIONS:
         if stated_names.issuperset(names) and not stated_names.intersection(others):
             expected = f"the capability {' or '.join(others)}" if others else "one of them at most"
             raise PortFault(f"it states {' and '.join(names)}: expected {expected}")
-    lists = {name: tuple(getattr(port, name)) for name in LISTS}
-    return port._replace(**lists, sizes=tuple(shapes))  # type: ignore[arg-type]
+    tuples = {name: tuple(port[name]) for name in ("dtypes", "capabilities", "lacks")}
+    return port | tuples | {"sizes": tuple(shapes)}
 
 
 def _are_names(given: object, known: Sequence[str]) -> bool:
@@ -139,7 +122,7 @@ def shapes_of(sizes: object) -> Sequence[Shape]:
     return sizes if isinstance(sizes, list | tuple) else [sizes]  # type: ignore[list-item]
 
 
-def port_arguments(case: WindowCase) -> dict[str, Any]:
+def port_arguments(case: WindowCase) -> Named:
     """The arrays and options of a case, as the keyword arguments of `Port.window_update`."""
     (nonlinearity, loss, reduction), step = case.objective, case.step
     arguments = {
@@ -172,22 +155,13 @@ def encode_request(case: WindowCase, case_id: int) -> str:
     return json.dumps(head | arguments, default=lambda array: np.ravel(array).tolist())
 
 
-def max_report_length(case: WindowCase) -> int:
-    """The maximal number of characters of the answer to this case."""
-    shapes = required_outputs(case, intermediates=True, input_gradients=True).values()
-    return 2_000 + sum(MAX_NUMBER_LENGTH * (1 + prod(shape)) for shape in shapes)
-
-
-def decode_hello(line: str) -> Identity:
-    """The identity of a port from its answer to HELLO. Raises PortFault."""
+def decode_hello(line: str) -> Named:
+    """The statements of a port from its answer to HELLO. Raises PortFault."""
     hello = _object(line)
     if hello.get("protocol") != VERSION:
         spoken = short_repr(hello.get("protocol"), repr)
         raise PortFault(f"speaks protocol version {spoken}: expected {VERSION}")
-    try:
-        return identity_from(hello)
-    except PortFault as fault:
-        raise PortFault(f"has an invalid hello: {fault}") from None
+    return identity_from(hello)
 
 
 def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.ndarray]:
@@ -209,7 +183,7 @@ def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.nda
     return report
 
 
-def _object(line: str) -> dict[str, Any]:
+def _object(line: str) -> Named:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
