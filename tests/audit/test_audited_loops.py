@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from torch_rnn.loop_audit.audit_report import MISTAKES
 from torch_rnn.loop_audit.recorder import SAME_SHAPE
-from torch_rnn.loop_audit.watch import LOSSES
+from torch_rnn.loop_audit.recorder import LOSSES
 
 pytestmark = [
     pytest.mark.needs_torch,
