@@ -10,16 +10,9 @@ from typing import Any
 
 from numpy_rnn.common.errors import check_integer, some_of
 from numpy_rnn.common.format import join_names, pluralize
+from torch_rnn.loop_audit import records
 from torch_rnn.loop_audit.recorder import Recorder
-from torch_rnn.loop_audit.records import (
-    BEFORE,
-    CARRIED,
-    ELSEWHERE,
-    NO_GRADIENT,
-    Evidence,
-    RecurrentModule,
-    Update,
-)
+from torch_rnn.loop_audit.records import CARRIED, ELSEWHERE, NO_GRADIENT, Evidence, RecurrentModule
 
 NOTHING, WIDTH, MAX_LISTED = "no update was seen", 100, 3
 # The messages by kind, of those that are certain when they are seen once, and of others. {d} is
@@ -95,7 +88,7 @@ def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     by_update = [(u, w) for u in watch.updates if net in u.modules and (w := u.windows(net))]
     windows = [window for _, found_there in by_update for window in found_there]
     carried = sum(window.initial == CARRIED for window in windows)
-    far, failed = attached_reach(net, watch.updates), watch.failed
+    far, failed = attached_reach(windows), watch.failed
     how = f"; {far}" if far else ", which makes backward() fail"
     reached = [p for w in windows for p in w.passes] if far else failed.reached if failed else ()
     attached = [
@@ -120,9 +113,8 @@ def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     return found | {kind: [] for kind, count in least.items() if len(found[kind]) < count}
 
 
-def attached_reach(net: RecurrentModule, updates: list[Any]) -> str:
+def attached_reach(windows: list[Any]) -> str:
     """How far the gradient reaches into earlier updates; empty if it does not."""
-    windows = [window for u in updates for window in u.windows(net)]
     back = max((w.passes[-1].update - w.passes[0].update for w in windows), default=0)
     return f"the gradient reaches up to {pluralize(back, 'update')} back" if back else ""
 
@@ -135,16 +127,16 @@ def ranged(values: Iterable[int]) -> str:
     return str(value) if len(found) == 1 else f"{min(found)} to {max(found)}{mostly}"
 
 
-def truncation(net: RecurrentModule, updates: list[Update]) -> tuple[Any, str]:
+def truncation(net: RecurrentModule, updates: list[records.Update]) -> tuple[Any, str]:
     """(k1, k2) if the windows of a module are those of TBPTT(k1, k2), and the fact about them."""
     by_update = [found for u in updates if net in u.modules and (found := u.windows(net))]
     windows = [window for found in by_update for window in found]
     if not windows:
         return None, "no update by its gradients is seen"
-    if far := attached_reach(net, updates):
+    if far := attached_reach(windows):
         return None, f"{far}: the state is attached"
     (k1, k2), count = Counter((w.with_loss, w.reach) for w in windows).most_common(1)[0]
-    is_chunk = 2 * sum(w.passes[0].origin == BEFORE for w in windows) > len(windows)
+    is_chunk = 2 * sum(w.passes[0].origin == records.BEFORE for w in windows) > len(windows)
     # chunks of which some steps have no loss are no TBPTT(k1, k2)
     is_regular = k1 > 0 and (k1 == k2 or not is_chunk) and k2 == max(w.reach for w in windows)
     is_whole = all(w.steps == k2 for w in windows if (w.with_loss, w.reach) == (k1, k2))
@@ -178,7 +170,7 @@ class Report:
     def __init__(self, watch: Recorder):
         self._watch = watch
         self.modules: list[RecurrentModule] = watch.modules
-        self.updates: list[Update] = watch.updates
+        self.updates: list[records.Update] = watch.updates
 
     @property
     def _epochs(self) -> int:
@@ -250,8 +242,8 @@ class Report:
         yield from [line] if origins else []
 
     def _facts_of_optimizers(self) -> Iterator[str]:
-        records = [record for record in self._watch.optimizers if record.steps]
-        for record in records[:MAX_LISTED]:
+        stepped = [record for record in self._watch.optimizers if record.steps]
+        for record in stepped[:MAX_LISTED]:
             updates = [u for u in self.updates if u.optimizer == record.number]
             rates = [rate for u in updates for rate in u.rates]
             rate = " to ".join(dict.fromkeys(f"{each:.4g}" for each in (min(rates), max(rates))))

@@ -21,7 +21,7 @@ from torch_rnn.loop_audit.records import CARRIED, Evidence, Graph, LossCall, Pas
 from torch_rnn.loop_audit.watch import Watch
 
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
-LOSSES = (*SAME_SHAPE, "cross_entropy", "nll_loss", "kl_div", "ctc_loss", "binary_cross_entropy")
+LOSSES: Any = *SAME_SHAPE, "cross_entropy", "nll_loss", "kl_div", "ctc_loss", "binary_cross_entropy"
 LOSSES += ("binary_cross_entropy_with_logits",)
 MODAL = nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm | nn.RNNBase
 MAX_CALLS, MAX_BACKWARDS, MIN_KEPT = 10_000, 1000, 8  # remembered; graphs of earlier losses
@@ -74,14 +74,15 @@ class Recorder(Watch):
         self.roots: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # called by the script
         self.names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
         self.recurrent: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
-        self.modules, self.updates, self.pass_count = list[Any](), list[Update](), 0
-        self.optimizers, self.clips = list[OptimizerRecord](), list[Any]()
+        self.modules, self.updates, self.clips = list[Any](), list[Update](), list[Any]()
+        self.optimizers = list[OptimizerRecord]()
         self.loss_calls = defaultdict[Any, Any](partial(deque, maxlen=MAX_CALLS))  # by place, name
         self.reached = set[LossCall]()  # by a backward pass; as loss_calls, since the latest update
         self.loss_count = self.backward_count = 0
         self.parameters: Any = WeakIdKeyDictionary()  # their names, and first sums
         self.with_gradient = set[int]()  # ids of parameters
-        self.backwards, self.failed = list[Any](), None  # and the latest, if it raised an error
+        self.backwards = list[Any]()
+        self.failed: Any = None  # the latest backward pass, if it raised an error
         self.steps_begun = list[int]()  # updates before each step that has begun
         self.graphs: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # updates before each loss
         self.iterators: WeakKeyDictionary[Any, object] = WeakKeyDictionary()  # of DataLoaders
@@ -92,8 +93,8 @@ class Recorder(Watch):
         for handle in (
             module_hooks.register_module_forward_pre_hook(self.before_forward),
             module_hooks.register_module_forward_hook(self.after_forward, with_kwargs=True),
-            optimizer_hooks.register_optimizer_step_pre_hook(self.guard(self.step_begins)),
-            optimizer_hooks.register_optimizer_step_post_hook(self.guard(self.step_ends)),
+            optimizer_hooks.register_optimizer_step_pre_hook(partial(self.call, self.step_begins)),
+            optimizer_hooks.register_optimizer_step_post_hook(partial(self.call, self.step_ends)),
         ):
             self.hooks.callback(handle.remove)
         self.patch(torch.autograd, "backward", self.backward)
@@ -105,7 +106,7 @@ class Recorder(Watch):
             self.patch(nn.functional, name, partial(self.loss, name))
 
     def before_forward(self, module: nn.Module, *_: Any) -> None:
-        if not self.is_quiet() and module not in self.names:
+        if not torch.compiler.is_compiling() and module not in self.names and not self.is_quiet():
             self.call(self.name_parts, module)
 
     def after_forward(self, module: nn.Module, *args: Any) -> None:
@@ -136,15 +137,14 @@ class Recorder(Watch):
         outputs = dict(zip("hc", listed(output))) | ({} if out is None else {"out": out})
         sizes, shape = None, x.data.shape
         if not torch.is_tensor(x):  # a packed sequence
-            sizes, x, outputs["out"] = x.batch_sizes.tolist(), x.data, out.data
+            sizes, x, outputs["out"] = x.batch_sizes.tolist(), x.data, outputs["out"].data
             shape = len(sizes), sizes[0], shape[-1]
         steps, batch = ((1, *shape[:-1], 1) if net.is_cell else (*shape[:-1], 1))[:2]
         is_sequence = len(shape) == 3 and not sizes
         steps, batch = (batch, steps) if is_sequence and net.axis else (steps, batch)
         is_trained = any(t.requires_grad for t in outputs.values())
         net.passes[steps, batch, is_trained] += 1
-        self.pass_count += 1
-        each = Pass(net, place(), self.pass_count, net.updates, steps, batch, is_trained)
+        each = Pass(net, place(), net.passes.total(), net.updates, steps, is_trained)
         if is_sequence:
             self.look_at_input(each, x)
         if states:
@@ -160,7 +160,7 @@ class Recorder(Watch):
                 mark = records.Mark(each, name, before)
                 node.metadata.setdefault(records.MARK, {})[t.output_nr] = mark
                 if name == "out":
-                    hook = self.guard(self.gradient_of_output, each, t.output_nr, sizes)
+                    hook = partial(self.call, self.gradient_of_output, each, t.output_nr, sizes)
                     node.register_prehook(hook)
         net.latest = each
         if net.updates in LOOKED_AT:
@@ -208,15 +208,15 @@ class Recorder(Watch):
             each.initial, each.origin, each.follows_training = CARRIED, records.BEFORE, True
             return
         keys = [key for key in keys_of(states[0]) if any(key)]
-        name, *source = next((net.states[key] for key in keys if key in net.states), ("",))
-        if name == "h":
-            each.initial, each.origin = CARRIED, self.origin(each, *source)
+        found: Any = next((net.states[key] for key in keys if key in net.states), ("",))
+        if found[0] == "h":
+            each.initial, each.origin = CARRIED, self.origin(each, *found[1:])
         elif graph.passes or graph.leaves:
             is_learned = any(isinstance(p, nn.Parameter) for p in graph.leaves.values())
             each.initial = f"a {'computed' if graph.passes or not is_learned else 'learned'} state"
         elif any(bool(state.any()) for state in states):
             each.initial = "a given state"
-            net.evidence["state exchanged"] += [(each.place,)] if name else []
+            net.evidence["state exchanged"] += [(each.place,)] if found[0] else []
 
     def origin(self, each: Pass, source: Pass, step: int) -> str:
         """Where a carried state comes from."""
@@ -237,7 +237,9 @@ class Recorder(Watch):
 
     def loss(self, name: str, *given: Any, **options: Any) -> Iterator[None]:
         result: Any = yield
-        input, target = (*given[:2], *map(options.get, ("input", "target")[len(given) :]))
+        names = ("input", "target")[len(given) :]  # of those that are not given by position
+        both: Any = *given[:2], *(options.get(each) for each in names)
+        input, target = both
         node = getattr(result, "grad_fn", None)
         if node is None or not isinstance(target, torch.Tensor):
             return
@@ -246,7 +248,11 @@ class Recorder(Watch):
         call = LossCall(self.loss_count, place(), name, how, tuple(shape))
         node.metadata[records.LOSS] = call
         self.loss_calls[call.place, name].append(call)
-        if name in SAME_SHAPE and shape != other and torch.broadcast_shapes(shape, other) != shape:
+        if (
+            name in SAME_SHAPE
+            and shape != other
+            and (input.detach() - target.detach()).shape != shape
+        ):
             self.evidence["shapes of the loss"].append((call.place, tuple(shape), tuple(other)))
         inputs = [input] if self.loss_count <= MAX_NODES else []
         for each in Graph(inputs, MAX_NODES, into_passes=False).passes:
@@ -262,7 +268,7 @@ class Recorder(Watch):
         self.epoch = self.iterators.setdefault(iterator, object())
         yield
 
-    def backward(self, tensors: Any, *args: Any, inputs: Any = None, **__: Any) -> Iterator[None]:
+    def backward(self, tensors: Any, *_: Any, inputs: Any = None, **__: Any) -> Iterator[None]:
         roots, where, steps = listed(tensors), place(), len(self.updates)
         graph = Graph(roots)
         wanted = list(graph.leaves) if inputs is None else list(map(id, listed(inputs)))
@@ -283,8 +289,8 @@ class Recorder(Watch):
         for each, outputs in graph.passes.items():
             rows, each.rows, each.tokens = set(each.rows), (), None
             is_whole = "h" in outputs or "c" in outputs or (rows and each.module.is_bidirectional)
-            with_loss = rows if outputs.get("out") else set()
-            with_loss |= {each.steps - 1} if outputs.get("h") or outputs.get("c") else set()
+            last = {each.steps - 1} if outputs.get("h") or outputs.get("c") else set()
+            with_loss = last | rows if outputs.get("out") else last
             reached[each] = each.steps if is_whole else max(rows, default=-1) + 1, len(with_loss)
             copies, each.copies = each.copies, ()
             for name, tensor, copy in copies if each.update == each.module.updates else ():
@@ -304,7 +310,7 @@ class Recorder(Watch):
         by_time = used.any(axis) if used.dim() == 2 else used
         if sizes is not None:
             by_time = torch.stack([part.any() for part in torch.split(used, sizes)])
-        elif each.batch > 1 and int(by_time.sum()) > 1 and int(used.any(1 - axis).sum()) == 1:
+        elif used.shape[axis] > 1 and int(by_time.sum()) > 1 and int(used.any(1 - axis).sum()) == 1:
             net.evidence["time and batch"].append((each.place, *used.shape))
         each.rows = frozenset(by_time.nonzero().flatten().tolist())
         if each.rows == {each.steps - 1} and each.steps > 1 and net.is_bidirectional:
@@ -328,13 +334,13 @@ class Recorder(Watch):
     def clip(self, kind: str, parameters: Any, *given: Any, **options: Any) -> Iterator[None]:
         parameters = listed(parameters)
         grads = [p.grad for p in parameters if p.grad is not None]
-        limit = float(given[0] if given else options.get("max_norm", options.get("clip_value")))
+        limit: Any = given[0] if given else options.get("max_norm", options.get("clip_value"))
         size: Any = max((float(grad.abs().max()) for grad in grads if kind == "value"), default=0.0)
         norm: Any = yield
         ids = frozenset(map(id, parameters))
         used = min((record.used for record in self.optimizers if record.held & ids), default=0)
         is_late = self.gradients(ids, 0)[0] and not self.gradients(ids, used)[0]
-        clip = records.Clip(kind, limit, place(), bool((norm or size) > limit), ids)
+        clip = records.Clip(kind, float(limit), place(), bool((norm or size) > limit), ids)
         if grads and not is_late:
             self.clips += [clip] if math.isfinite(limit) else []
         else:
@@ -365,7 +371,7 @@ class Recorder(Watch):
     def step_ends(self, optimizer: Any, *_: Any) -> None:
         number, where = len(self.updates) + 1, place()
         if number > self.limit:
-            self.later.append(self.in_eval(set(map(id, held_by(optimizer)))))
+            self.later.append(self.in_eval(frozenset(map(id, held_by(optimizer)))))
             found = [(where, self.limit + len(self.later))]
             self.evidence["eval mode"] += found if self.later[-1] else []
             return
@@ -401,7 +407,7 @@ class Recorder(Watch):
         self.reached.clear()
         if number == self.limit:
             self.hooks.close()
-            hook = self.guard(self.step_ends)
+            hook = partial(self.call, self.step_ends)
             self.hooks.callback(optimizer_hooks.register_optimizer_step_post_hook(hook).remove)
         if number % (MIN_KEPT + 2) == 0 and self.kept_graphs() >= MIN_KEPT:
             gc.collect()
@@ -412,7 +418,7 @@ class Recorder(Watch):
         """Earlier updates of whose losses a graph is still in memory."""
         return len({steps for steps in self.graphs.values() if steps < len(self.updates) - 2})
 
-    def in_eval(self, ids: set[int]) -> bool:
+    def in_eval(self, ids: frozenset[int]) -> bool:
         for root in list(self.roots):
             parts = [each for each in root.modules() if isinstance(each, MODAL)]
             modes = [m.training for m in parts if getattr(m, "p", getattr(m, "dropout", 1))]

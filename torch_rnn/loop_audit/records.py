@@ -87,10 +87,9 @@ class Pass:
 
     module: RecurrentModule
     place: str
-    number: int  # in the order of all passes
+    number: int  # in the order of its passes
     update: int  # updates of the module before it
     steps: int
-    batch: int
     has_gradient: bool
     initial: str = "zeros"  # or a learned, carried, computed, given state
     origin: str = ""  # of a carried state
@@ -169,7 +168,9 @@ class Graph:
         self.leaves = {id(t): t for t in roots if t.is_leaf and t.requires_grad}
         self.nodes: list[Any] = []  # before the first passes
         self.losses: list[Any] = []
-        pending, later, seen, is_direct = nodes_of(roots), [], set(), True
+        later: list[Any] = []
+        seen: set[Any] = set()
+        pending, is_direct = nodes_of(roots), True
         while pending or later:
             if not pending:
                 pending, later, is_direct = later, [], False

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
 from unittest import mock
 
@@ -30,7 +30,7 @@ class Watch:
         if torch.compiler.is_compiling() or self.in_backward or self.is_off():
             return True
         is_transformed = torch._C._functorch.maybe_current_level() is not None
-        return is_transformed or torch.jit.is_tracing()  # type: ignore[no-untyped-call, no-any-return]
+        return is_transformed or torch._C._is_tracing()
 
     def call(self, hook: Hook, *args: Any, **kwargs: Any) -> None:
         """Call a hook. An error of the audit ends the audit and not the script."""
@@ -46,9 +46,6 @@ class Watch:
             self.stop()
         finally:
             self.is_busy = False
-
-    def guard(self, hook: Hook, *args: Any) -> Hook:
-        return partial(self.call, hook, *args)
 
     def patch(self, owner: Any, name: str, hook: Hook) -> None:
         """Replace a function until `stop` by one that calls a hook, with the same arguments.
