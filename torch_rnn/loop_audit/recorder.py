@@ -135,10 +135,10 @@ class Recorder(Watch):
             self.modules.append(self.recurrent.setdefault(module, net))
         out, output = (None, output) if net.is_cell else output
         outputs = dict(zip("hc", listed(output))) | ({} if out is None else {"out": out})
-        sizes, shape = None, x.data.shape
+        sizes = None
         if not torch.is_tensor(x):  # a packed sequence
             sizes, x, outputs["out"] = x.batch_sizes.tolist(), x.data, outputs["out"].data
-            shape = len(sizes), sizes[0], shape[-1]
+        shape = (len(sizes), sizes[0], 0) if sizes else x.shape
         steps, batch = ((1, *shape[:-1], 1) if net.is_cell else (*shape[:-1], 1))[:2]
         is_sequence = len(shape) == 3 and not sizes
         steps, batch = (batch, steps) if is_sequence and net.axis else (steps, batch)
@@ -203,7 +203,7 @@ class Recorder(Watch):
 
     def look_at_state(self, each: Pass, states: list[torch.Tensor]) -> None:
         net, graph = each.module, Graph(states, MAX_NODES, into_passes=False)
-        each.parents = tuple(p for p in graph.passes if p.module is net)
+        each.parents = [p for p in graph.passes if p.module is net]
         if each.parents:
             each.initial, each.origin, each.follows_training = CARRIED, records.BEFORE, True
             return
