@@ -124,7 +124,7 @@ class Recorder(Watch):
 
     def know(self, named: Iterable[tuple[str, torch.Tensor]]) -> None:
         for name, p in named:
-            if p not in self.parameters:
+            if p not in self.parameters and not nn.parameter.is_lazy(p):
                 self.parameters[p] = name, float(p.detach().sum())
 
     def run(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
@@ -310,7 +310,11 @@ class Recorder(Watch):
         by_time = used.any(axis) if used.dim() == 2 else used
         if sizes is not None:
             by_time = torch.stack([part.any() for part in torch.split(used, sizes)])
-        elif used.shape[axis] > 1 and int(by_time.sum()) > 1 and int(used.any(1 - axis).sum()) == 1:
+        elif (
+            used.numel() > each.steps
+            and int(by_time.sum()) > 1
+            and int(used.any(1 - axis).sum()) == 1
+        ):
             net.evidence["time and batch"].append((each.place, *used.shape))
         each.rows = frozenset(by_time.nonzero().flatten().tolist())
         if each.rows == {each.steps - 1} and each.steps > 1 and net.is_bidirectional:
