@@ -310,11 +310,7 @@ class Recorder(Watch):
         by_time = used.any(axis) if used.dim() == 2 else used
         if sizes is not None:
             by_time = torch.stack([part.any() for part in torch.split(used, sizes)])
-        elif (
-            used.numel() > each.steps
-            and int(by_time.sum()) > 1
-            and int(used.any(1 - axis).sum()) == 1
-        ):
+        elif used.numel() > each.steps and by_time.sum() > 1 and used.any(1 - axis).sum() == 1:
             net.evidence["time and batch"].append((each.place, *used.shape))
         each.rows = frozenset(by_time.nonzero().flatten().tolist())
         if each.rows == {each.steps - 1} and each.steps > 1 and net.is_bidirectional:
