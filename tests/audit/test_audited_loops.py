@@ -10,8 +10,7 @@ from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from torch_rnn.loop_audit.audit_report import MISTAKES
-from torch_rnn.loop_audit.recorder import SAME_SHAPE
-from torch_rnn.loop_audit.watch import LOSSES
+from torch_rnn.loop_audit.recorder import LOSSES, SAME_SHAPE
 
 pytestmark = [
     pytest.mark.needs_torch,
@@ -90,5 +89,5 @@ def test_every_loss_is_looked_at(name):
     source = SOURCES["only_the_last_loss"].replace("F.mse_loss(fc(h), x[t, :, :1].cos())", call)
     assert call in source
     kinds = {warning.kind for warning in audited(source)[0].warnings} - {"outside", "never changed"}
-    assert kinds == {"losses overwritten"} | ({"shapes of the loss"} & {"shapes of the loss"}
-                                              if name in SAME_SHAPE else set())  # fmt: skip
+    shapes = {"shapes of the loss"} if name in SAME_SHAPE else set()
+    assert kinds == {"losses overwritten"} | shapes

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from numpy_rnn.common.errors import InputError, check_integer, errors_about, failed
 from torch_rnn.loop_audit.audit_report import Report
-from torch_rnn.loop_audit.watch import Watch
+from torch_rnn.loop_audit.recorder import Recorder
 
 EXPECTED = "[--updates N] SCRIPT [arguments of the script]"
 HELP = f"""\
@@ -29,11 +29,8 @@ def run(words: list[str]) -> int:
     updates: int | str = 200
     try:
         if words[:1] == ["--updates"] and words[1:]:
-            words = [f"--updates={words[1]}", *words[2:]]
-        if words and words[0].startswith("--updates="):
-            text, *words = words[0].partition("=")[2], *words[1:]
-            updates = int(text) if text.isdecimal() else text
-        watch = Watch(check_integer("--updates", updates, 1))
+            updates, *words = int(words[1]) if words[1].isdecimal() else words[1], *words[2:]
+        watch = Recorder(check_integer("--updates", updates, 1))
         if not words or words[0].startswith("-"):
             given = f"unknown option {words[0]}" if words else "no script"
             raise InputError(f"{given}: expected {EXPECTED}")

@@ -1,17 +1,17 @@
 """The report of an audited loop: its warnings, its facts, and assertions for tests."""
 
+import math
 import textwrap
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, namedtuple
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy_rnn.common.errors import check_integer, join_names, pluralize, some_of
 from torch_rnn.loop_audit import records
-from torch_rnn.loop_audit.recorder import bits
-from torch_rnn.loop_audit.records import ELSEWHERE, NO_GRADIENT, Evidence, RecurrentModule, Update
-from torch_rnn.loop_audit.watch import Watch
+from torch_rnn.loop_audit.recorder import Recorder
+from torch_rnn.loop_audit.records import CARRIED, ELSEWHERE, NO_GRADIENT, Evidence, RecurrentModule
 
 NOTHING, WIDTH, MAX_LISTED = "no update was seen", 100, 3
 # The messages by kind, of those that are certain when they are seen once, and of others. {d} is
@@ -20,14 +20,12 @@ ONCE = {
     "state attached": "the state is attached to the window before{}: write {d}",
     "view": "the input {} is viewed as {}, which mixes its rows: use transpose(0, 1)",
     NO_GRADIENT: "training continues from the state of a pass without gradient, as of a validation",
-    "no gradient": "no gradient reaches this module, though an optimizer holds its parameters",
     "changed": "{} is changed between its forward pass ({}) and backward(): the gradient is wrong",
     "outside": "{}: no optimizer holds it, though it gets a gradient: give it to one, or freeze it",
     "never changed": "{}: never changes, as no gradient reaches it: use it, or leave it out",
     "rate of a group": "the learning rate of group {} of {} is 0, so that it never changes",
     "input of the loss": "{}",
     "shapes of the loss": "the loss compares shapes {} and {}: each output meets every target",
-    "dropped": "the gradients of {} backward passes are zeroed before an optimizer uses them",
     "clip of nothing": "clipping gets no parameters: an iterator can be read only once",
     "clip without effect": "the gradient is clipped before backward() or after step()",
     "rate near zero": "the learning rate falls from {:.2g} to {:.2g}, which changes no weight",
@@ -38,7 +36,6 @@ TWICE = {
     "reverse output": "the reverse direction has read one step at the last output: use its state h",
     "time and batch": "the loss uses the outputs of one sequence, of {} x {}: check batch_first",
     ELSEWHERE: "the state is carried to data that do not follow those it comes from",
-    records.OLDER: "the state is one that an earlier window has used: keep the last state",
     "detached at every step": "the state is detached at every step: detach it once per window",
     "target equals the input": "the target equals the input of the same step: shift it by one step",
     "clip of others": "clipping gets {} parameters, none of this module: use model.parameters()",
@@ -54,38 +51,21 @@ MIN_COPIED = 8  # calls of a cell whose target is their input
 NEAR_ZERO = 1e-6  # of the largest learning rate
 
 
-class LoopWarning(NamedTuple):
-    """Something that is probably not meant."""
-
-    kind: str  # a key of MISTAKES
-    module: str  # its name; empty if the warning is about the loop
-    place: str  # FILE:LINE of the call
-    message: str
-
-
-def loop_warnings(watch: Any) -> list[LoopWarning]:
-    """All warnings, those of each module in the order of MISTAKES, then those of the loop."""
-    found = dict[tuple[str, str, str], LoopWarning]()
-    for net in (*watch.modules, None):
-        evidence = loop_evidence(watch) if net is None else module_evidence(net, watch)
-        is_pair = net is not None and net.is_lstm
-        detach = "state = tuple(s.detach() for s in state)" if is_pair else "h = h.detach()"
-        for kind, text in MISTAKES.items():
-            if len(evidence[kind]) > (kind in TWICE):
-                place, *values = evidence[kind][0]
-                message, name = text.format(*values, d=detach), net.name if net else ""
-                found.setdefault((kind, place, message), LoopWarning(kind, name, place, message))
-    return list(found.values())
+# Something that is probably not meant: a key of MISTAKES; the name of a module, empty for a warning
+# of the loop; FILE:LINE of the call; the message
+LoopWarning = namedtuple("LoopWarning", "kind module place message")
 
 
 def loop_evidence(watch: Any) -> Evidence:
     updates, found = watch.updates, defaultdict(list, watch.evidence)
-    records = [record for record in watch.optimizers if record.steps > 1]
-    outside, held = set(watch.with_gradient), set[int]()
-    for record in watch.optimizers:
-        outside -= record.held
-    for record in records:
-        held |= record.held
+    optimizers = [record for record in watch.optimizers if record.steps > 1]
+    outside = watch.with_gradient.difference(*(record.held for record in watch.optimizers))
+    unused = set[int]().union(*(record.held for record in optimizers)) - watch.with_gradient
+    for kind, ids in (("outside", outside), ("never changed", unused)) if optimizers else ():
+        known = [(p, *value) for p, value in watch.parameters.items() if id(p) in ids]
+        same = [name for p, name, first in known if p.requires_grad and p.detach().sum() == first]
+        found[kind] = [(updates[0].place, some_of(same))] if same else []
+    for record in optimizers:
         steps = [u for u in updates if u.optimizer == record.number]
         for n, is_scheduled in enumerate(record.scheduled):
             if not is_scheduled and any(steps[-1].rates) and not any(u.rates[n] for u in steps):
@@ -94,17 +74,6 @@ def loop_evidence(watch: Any) -> Evidence:
         low = [u for u in steps if max(u.rates) < NEAR_ZERO * highest]
         if len(low) >= 3 and 4 * len(low) >= len(steps):
             found["rate near zero"].append((low[0].place, highest, max(low[-1].rates)))
-    for net in watch.modules:  # a module with another warning explains it
-        is_explained = "changed" in net.evidence or not net.ids & watch.with_gradient
-        held -= net.ids if is_explained else set()
-    kinds = {"outside": outside, "never changed": held - watch.with_gradient}
-    for kind, keys in kinds.items() if records else ():
-        known = [(p, *value) for p, value in watch.parameters.items() if id(p) in keys]
-        names = [name for p, name, first in known if p.requires_grad and bits(p) == first]
-        found[kind] = [(updates[0].place, some_of(names))] if names else []
-    drops = records[0].drops if len(watch.optimizers) == 1 and records else []
-    if sum(map(bool, drops)) >= max(2.0, 0.8 * len(drops)):
-        found["dropped"] = [(updates[0].place, sum(drops))]
     if any(u.clips for u in updates):
         found["clip without effect"] = []
     if 2 * len(found["losses overwritten"]) < len(updates):  # an evaluation may use the same line
@@ -115,38 +84,37 @@ def loop_evidence(watch: Any) -> Evidence:
 
 def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     found: Evidence = defaultdict(list, net.evidence)
-    updates, failed = [u for u in watch.updates if net in u.modules], watch.failed
-    windows = [window for u in updates for window in u.windows(net)]
-    carried = sum(window.initial == records.CARRIED for window in windows)
-    if len(updates) > 1 and any(key[2] for key in net.passes) and not net.ids & watch.with_gradient:
-        found["no gradient"] = [(net.place,)]
-    far = attached_reach(net, watch.updates)
+    by_update = [(u, w) for u in watch.updates if net in u.modules and (w := u.windows(net))]
+    windows = [window for _, found_there in by_update for window in found_there]
+    carried = sum(window.initial == CARRIED for window in windows)
+    far, failed = attached_reach(windows), watch.failed
     how = f"; {far}" if far else ", which makes backward() fail"
     reached = [p for w in windows for p in w.passes] if far else failed.reached if failed else ()
-    attached = [p for p in reached if p.module is net and any(q.age < p.age for q in p.parents)]
+    attached = [
+        p for p in reached if p.module is net and any(q.update < p.update for q in p.parents)
+    ]
     found["state attached"] = [(p.place, how) for p in attached]
+    first = [w[-1].passes[0] for u, w in by_update if len(u.backwards) == 1]
+    found["detached at every step"] = [(each.place,) for each in first if each.cuts > 1]
     # burn-in and stored states are regular, or start from another state
     is_regular = 3 * len(found[NO_GRADIENT]) > carried
     found[NO_GRADIENT] = [each for each in found[NO_GRADIENT] if each[1] and not is_regular]
     is_causal = any(w.with_loss for w in windows) and not net.is_bidirectional
     if found["target differs"] or not is_causal:
         found["target equals the input"] = []
-    if len({distance for _, distance in found[ELSEWHERE]}) < 2:
-        found[ELSEWHERE] = []
     least = {
-        ELSEWHERE: carried / 3,
+        ELSEWHERE: carried / 3 if len({gap for _, gap in found[ELSEWHERE]}) > 1 else math.inf,
         "reverse output": len(windows),
         "time and batch": len(windows),
         "target equals the input": MIN_COPIED * net.is_cell,
-        "clip of others": len(updates),
+        "clip of others": len(by_update),
     }
     return found | {kind: [] for kind, count in least.items() if len(found[kind]) < count}
 
 
-def attached_reach(net: RecurrentModule, updates: list[Any]) -> str:
+def attached_reach(windows: list[Any]) -> str:
     """How far the gradient reaches into earlier updates; empty if it does not."""
-    windows = [window for u in updates for window in u.windows(net)]
-    back = max((w.passes[-1].age - w.passes[0].age for w in windows), default=0)
+    back = max((w.passes[-1].update - w.passes[0].update for w in windows), default=0)
     return f"the gradient reaches up to {pluralize(back, 'update')} back" if back else ""
 
 
@@ -158,26 +126,26 @@ def ranged(values: Iterable[int]) -> str:
     return str(value) if len(found) == 1 else f"{min(found)} to {max(found)}{mostly}"
 
 
-def truncation(net: RecurrentModule, updates: list[Update]) -> tuple[Any, str]:
+def truncation(net: RecurrentModule, updates: list[records.Update]) -> tuple[Any, str]:
     """(k1, k2) if the windows of a module are those of TBPTT(k1, k2), and the fact about them."""
     by_update = [found for u in updates if net in u.modules and (found := u.windows(net))]
     windows = [window for found in by_update for window in found]
     if not windows:
         return None, "no update by its gradients is seen"
-    if far := attached_reach(net, updates):
+    if far := attached_reach(windows):
         return None, f"{far}: the state is attached"
     (k1, k2), count = Counter((w.with_loss, w.reach) for w in windows).most_common(1)[0]
     is_chunk = 2 * sum(w.passes[0].origin == records.BEFORE for w in windows) > len(windows)
     # chunks of which some steps have no loss are no TBPTT(k1, k2)
     is_regular = k1 > 0 and (k1 == k2 or not is_chunk) and k2 == max(w.reach for w in windows)
     is_whole = all(w.steps == k2 for w in windows if (w.with_loss, w.reach) == (k1, k2))
-    is_regular &= any(w.initial == records.CARRIED for w in windows)
+    is_regular &= any(w.initial == CARRIED for w in windows)
     if len(windows) == len(by_update) and is_regular and is_whole and 2 * count > len(windows):
         kind = "chunks" if k1 == k2 else "windows"
         text = f"TBPTT({k1}, {k2}): {kind} of {k2} steps, state carried and detached"
         return (k1, k2), text
     lengths, reach = ranged(w.steps for w in windows), ranged(w.reach for w in windows)
-    is_full = all(w.reach == w.steps and w.initial != records.CARRIED for w in windows)
+    is_full = all(w.reach == w.steps and w.initial != CARRIED for w in windows)
     kinds = " or ".join(sorted({w.initial for w in windows}))
     how = "full BPTT" if is_full else "truncated BPTT"
     line = f"{how}, windows of {lengths} steps, each from {kinds}"
@@ -198,15 +166,30 @@ class Report:
     modules: recurrent modules in the order of their first calls; updates: of all optimizers.
     """
 
-    def __init__(self, watch: Watch):
+    def __init__(self, watch: Recorder):
         self._watch = watch
         self.modules: list[RecurrentModule] = watch.modules
-        self.updates: list[Update] = watch.updates
+        self.updates: list[records.Update] = watch.updates
+
+    @property
+    def _epochs(self) -> int:
+        return len({u.epoch for u in self.updates if u.epoch})
 
     @property
     def warnings(self) -> list[LoopWarning]:
-        """The probable mistakes; empty for a right loop."""
-        return loop_warnings(self._watch)
+        """The probable mistakes of each module, in the order of MISTAKES, and of the loop."""
+        found = dict[tuple[str, str, str], LoopWarning]()
+        for net in (*self.modules, None):
+            evidence = module_evidence(net, self._watch) if net else loop_evidence(self._watch)
+            is_pair = net is not None and net.kind.startswith("nn.LSTM")
+            detach = "state = tuple(s.detach() for s in state)" if is_pair else "h = h.detach()"
+            for kind, text in MISTAKES.items():
+                if len(evidence[kind]) > (kind in TWICE):
+                    place, *values = evidence[kind][0]
+                    key = kind, place, text.format(*values, d=detach)
+                    name = net.name if net else ""
+                    found.setdefault(key, LoopWarning(kind, name, *key[1:]))
+        return list(found.values())
 
     def assert_correct(self) -> None:
         """Raise AssertionError if there is a warning, or if no update was seen."""
@@ -243,32 +226,29 @@ class Report:
         count = sum(n for key, n in net.passes.items() if key[2])
         of = some_of(f"{steps} x {batch}" for steps, batch in shapes)
         passes = f"{count} of {of} (steps x batch)" if shapes else "0 with gradient"
-        without = net.passes.total() - count
-        rest = f", {without} without gradient" if without else ""
-        yield f"{net.name}: {net.kind}, called at {net.place}; passes: {passes}{rest}"
+        passes += f", {rest} without gradient" if (rest := net.passes.total() - count) else ""
+        yield f"{net.name}: {net.kind}, called at {net.place}; passes: {passes}"
         if shapes:
             yield f"  {truncation(net, self.updates)[1]}"
         mine = [u for u in self.updates if net in u.modules]
         windows = [(n, w) for n, u in enumerate(mine, start=1) for w in u.windows(net)]
-        origins = Counter(w.passes[0].origin for _, w in windows if w.initial == records.CARRIED)
+        origins = Counter(w.passes[0].origin for _, w in windows if w.initial == CARRIED)
         named = [f"{name} ({n})" if len(origins) > 1 else name for name, n in origins.items()]
         line = f"  state from {join_names(named)}, in {origins.total()} of {len(windows)} windows"
-        for kind in dict.fromkeys(w.initial for _, w in windows if w.initial != records.CARRIED):
+        for kind in dict.fromkeys(w.initial for _, w in windows if w.initial != CARRIED):
             numbers = dict.fromkeys(str(number) for number, w in windows if w.initial == kind)
             line += f"; {kind} at update {some_of(numbers)}"
         yield from [line] if origins else []
 
     def _facts_of_optimizers(self) -> Iterator[str]:
-        records = [record for record in self._watch.optimizers if record.steps]
-        if self.updates and not records:
-            yield f"no optimizer; backward passes, each taken as an update: {len(self.updates)}"
-        for record in records[:MAX_LISTED]:
+        stepped = [record for record in self._watch.optimizers if record.steps]
+        for record in stepped[:MAX_LISTED]:
             updates = [u for u in self.updates if u.optimizer == record.number]
             rates = [rate for u in updates for rate in u.rates]
             rate = " to ".join(dict.fromkeys(f"{each:.4g}" for each in (min(rates), max(rates))))
-            epochs, changes = self._epochs, sum(a.rates != b.rates for a, b in pairwise(updates))
-            rate += f", changed {changes} times" if changes else ""
-            rate += f" in {epochs} epochs" if changes and epochs > 1 else ""
+            changes, epochs = sum(a.rates != b.rates for a, b in pairwise(updates)), self._epochs
+            within = f" in {epochs} epochs" if epochs > 1 else ""
+            rate += f", changed {changes} times{within}" if changes else ""
             for name in ("momentum", "weight_decay"):
                 value = record.options.get(name)
                 rate += f", {name} {value:g}" if value else ""
@@ -277,10 +257,6 @@ class Report:
             held = f"holds {len(record.held)} of {record.trainable} trainable parameters"
             made = pluralize(len(updates), "update")
             yield f"{record.kind}: {made}, {held}, learning rate {rate}"
-
-    @property
-    def _epochs(self) -> int:
-        return len({u.epoch for u in self.updates if u.epoch})
 
     def _facts_of_loop(self) -> Iterator[str]:
         updates, later = self.updates, self._watch.later
@@ -303,8 +279,6 @@ class Report:
             yield f"epochs of a DataLoader: {self._epochs}"
         if not self.modules:
             yield "no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen"
-        for what, where in self._watch.unseen.items():
-            yield f"not seen: {what} ({where})"
         if self._watch.error:
             yield f"the audit ended early: {self._watch.error}"
 
@@ -318,7 +292,7 @@ def audit(updates: int = 200) -> Iterator[Report]:
 
     Raises InputError if updates is not an integer of 1 or more.
     """
-    watch = Watch(check_integer("updates", updates, 1))
+    watch = Recorder(check_integer("updates", updates, 1))
     watch.start()
     try:
         yield Report(watch)

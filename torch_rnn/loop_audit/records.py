@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from collections import Counter, defaultdict, namedtuple
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -17,14 +17,12 @@ from torch import nn
 from torch.nn.modules.rnn import RNNCellBase
 
 RECURRENT = nn.RNNBase | RNNCellBase
-OWN = str(Path(__file__).parent) + os.sep
-FOLDERS = (*torch.__path__, *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
-LIBRARIES = (OWN, *(folder + os.sep for folder in FOLDERS))
+FOLDERS = Path(__file__).parent, *torch.__path__, *map(sysconfig.get_path, ("stdlib", "purelib"))
+LIBRARIES = tuple(f"{folder}{os.sep}" for folder in FOLDERS)
 HIDDEN = "<importlib._bootstrap>"  # file of frames that the warnings of torch do not count
 Evidence = defaultdict[str, list[tuple[Any, ...]]]  # by kind of warning: place, values of its text
-CARRIED = "a carried state"  # and its origins:
-BEFORE, INSIDE, OTHER = "the window before", "a step within an earlier window", "an earlier pass"
-OLDER, ELSEWHERE = "an older window", "elsewhere in the data"
+CARRIED = "a carried state"  # and some of its origins:
+BEFORE, ELSEWHERE = "the window before", "elsewhere in the data"
 NO_GRADIENT = "a pass without gradient"
 
 MARK = "torch_rnn.pass"  # key of the metadata of a node that ends a pass: {output number: Mark}
@@ -64,17 +62,15 @@ class RecurrentModule:
     def __init__(self, module: Any, name: str):
         self.name, self.place, self.module = name, place(), ref(module)
         self.is_cell = isinstance(module, RNNCellBase)
-        self.is_lstm = isinstance(module, nn.LSTM | nn.LSTMCell)
-        self.batch_first = bool(getattr(module, "batch_first", False))
+        self.axis = int(getattr(module, "batch_first", False))  # of time, in a batch of sequences
         self.is_bidirectional = bool(getattr(module, "bidirectional", False))
         nonlinearity = f", {module.nonlinearity}" if hasattr(module, "nonlinearity") else ""
         self.kind = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
         self.passes = Counter[tuple[int, int, bool]]()  # by steps, batch, and whether with gradient
         self.ids = frozenset(map(id, module.parameters()))
         self.updates = 0
-        self.weights: tuple[Any, dict[str, torch.Tensor]] = None, {}  # when copied, and the copies
-        self.states: dict[str, dict[Any, tuple[Pass, int]]] = {"h": {}, "c": {}}  # pass and step
-        self.users = dict[tuple[Pass, int], Pass]()  # the first pass from a state
+        self.copied = -1, -1  # updates and backward passes before the weights were copied
+        self.states = dict[Any, tuple[str, Pass, int]]()  # by its numbers: "h" or "c", pass, step
         self.latest: Pass | None = None  # pass with a gradient
         self.evidence: Evidence = defaultdict(list)
 
@@ -85,44 +81,35 @@ class RecurrentModule:
         return {name: p for name, p in own.items() if p is not None and p.requires_grad}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Pass:
     """One forward pass of a recurrent module."""
 
     module: RecurrentModule
     place: str
-    number: int  # in the order of all passes
+    number: int  # in the order of its passes
     update: int  # updates of the module before it
-    backward: int  # backward passes before it
-    draw: int  # batches that a shuffling DataLoader had drawn
     steps: int
-    batch: int
     has_gradient: bool
-    batch_sizes: torch.Tensor | None  # of a packed input
     initial: str = "zeros"  # or a learned, carried, computed, given state
     origin: str = ""  # of a carried state
-    parents: tuple["Pass", ...] = ()  # of the same module, joined to it by the graph of the state
+    parents: Any = ()  # passes of the same module, joined to it by the graph of the state
     follows_training: bool = False  # its state comes, by passes without gradient, from training
     cuts: int = 0  # calls before it, in the same update, from which its state is detached
-    was_reached: bool = False  # by a backward pass
     data: Any = None  # position of the input in a tensor: the tensor, offset, stride of a step
     tokens: torch.Tensor | None = None  # indices of the embedding that made the input
-    copies: list[tuple[str, torch.Tensor, torch.Tensor]] = field(default_factory=list)
-    rows: set[int] = field(default_factory=set)  # steps whose output got a gradient
-
-    @property
-    def age(self) -> int:
-        """Updates before it; without an optimizer every backward pass is taken as an update."""
-        return self.update if self.module.updates else self.backward
+    copies: Any = ()  # names, tensors, and their copies: input, states, weights
+    rows: Any = ()  # steps whose output got a gradient
 
 
 # A call of a loss function, with the shape of its input
 LossCall = namedtuple("LossCall", "number place name reduction shape")
 # A call of clip_grad_norm_ or clip_grad_value_: whether it acts, and the ids of its parameters
 Clip = namedtuple("Clip", "kind limit place acts parameters")
-# A backward pass: updates before it, losses, ids of the parameters that it reaches, and by pass
-# the steps that it reaches and those with a loss
-Backward = namedtuple("Backward", "number place steps_before losses leaves reached")
+# A backward pass: updates before it; losses; ids of the parameters that it reaches, and of those
+# that had no gradient before it; by pass the steps that it reaches and those with a loss; whether
+# its gradient is not zero
+Backward = namedtuple("Backward", "number place steps_before losses leaves anew reached is_nonzero")
 # Passes that are joined by their states: steps, those that the gradient goes through (k2), and
 # those whose output enters the loss (k1)
 Window = namedtuple("Window", "passes initial steps reach with_loss")
@@ -134,20 +121,21 @@ class Update:
 
     number: int
     place: str
-    optimizer: int  # its number; 0 without one
+    optimizer: int  # its number
     rates: tuple[float, ...]  # learning rates of its groups of parameters
     backwards: list[Any]  # whose gradients it uses
     modules: list[RecurrentModule]  # whose weights it changes
     clips: list[Any]
-    epoch: int  # number of the iterator of a DataLoader; 0 without one
-    in_eval: bool  # modules are in eval mode, and that changes them
+    epoch: Any = None  # a mark of the iterator of a DataLoader
+    in_eval: bool = False  # modules are in eval mode, and that changes them
 
     def windows(self, module: RecurrentModule) -> list[Any]:
         """The windows of a module."""
-        parts = [item for b in self.backwards for item in b.reached.items()]
+        parts = [p for b in self.backwards for p in b.reached.items() if p[0].module is module]
         reached = dict(sorted(parts, key=lambda item: (item[0].number, item[1])))
-        depth, groups = dict[Pass, int](), dict[Pass, list[Pass]]()
-        for each in (p for p in reached if p.module is module):
+        depth: dict[Pass, int] = {}
+        groups: dict[Pass, list[Pass]] = {}
+        for each in reached:
             parents = [p for p in each.parents if p in depth]
             groups[each] = groups[parents[0]] if parents else []
             groups[each].append(each)
@@ -176,18 +164,22 @@ class Graph:
     """What some tensors are computed from, through passes, or up to the first of them."""
 
     def __init__(self, roots: list[torch.Tensor], most: int = 200_000, into_passes: bool = True):
-        self.outputs = dict[tuple[Pass, str], bool]()  # whether no other pass is in between
+        self.passes: dict[Pass, dict[str, bool]] = {}  # outputs, and whether none is in between
         self.leaves = {id(t): t for t in roots if t.is_leaf and t.requires_grad}
-        self.nodes, self.losses = list[Any](), list[Any]()  # nodes before the first passes
-        pending, later, seen, is_direct = nodes_of(roots), list[Any](), set[Any](), True
+        self.nodes: list[Any] = []  # before the first passes
+        self.losses: list[Any] = []
+        later: list[Any] = []
+        seen: set[Any] = set()
+        pending, is_direct = nodes_of(roots), True
         while pending or later:
             if not pending:
                 pending, later, is_direct = later, [], False
             node, number = pending.pop()
             metadata = {} if node is None else node.metadata
             if metadata and (mark := metadata.get(MARK, {}).get(number)):
-                if (mark.owner, mark.output) not in self.outputs:
-                    self.outputs[mark.owner, mark.output] = is_direct
+                outputs = self.passes.setdefault(mark.owner, {})
+                if mark.output not in outputs:
+                    outputs[mark.output] = is_direct
                     later += mark.before if into_passes else ()
             elif node is not None and node not in seen and len(seen) < most:
                 seen.add(node)
@@ -196,8 +188,7 @@ class Graph:
                 pending += node.next_functions
                 if not node.next_functions and hasattr(node, "variable"):
                     self.leaves[id(node.variable)] = node.variable
-        self.passes = list(dict.fromkeys(each for each, _ in self.outputs))
-        for net in dict.fromkeys(each.module for each in self.passes if into_passes):
+        for net in {each.module for each in self.passes} if into_passes else ():
             self.leaves.update((id(p), p) for p in net.parameters.values())
 
 
