@@ -18,14 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import (
-    NumpyArray,
-    Objective,
-    Parameters,
-    Run,
-    Step,
-    Window,
-)
+from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, Window
 from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, N
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import (
@@ -181,6 +174,13 @@ class Definition:
         stop = min(new + k1, T)  # (T1)
         return Window(max(0, stop - k2), new, stop)  # (T2)
 
+    def windows(self, run: Run) -> list[Window]:
+        """The windows of an epoch."""
+        (k1, k2, _), T, windows = run.options.schedule, len(run.x), list[Window]()
+        while not windows or windows[-1].stop < T:
+            windows.append(self.window(T, windows[-1].stop if windows else 0, k1, k2))
+        return windows
+
     def carried_state(self, states: Steps, window: Window, epoch: int) -> NumpyArray:
         """The initial state of a window, from the latest states by step of the series; h_0 at 0."""
         return states[window.start]  # (T3)
@@ -256,15 +256,12 @@ def train(
         report = window_update(case, of=of)
         return report, report["h"]
 
-    (k1, k2, epochs), objective, step = run.options
-    T, params = len(run.x), run.params
-    velocity: N = run.velocity
+    _, objective, step = run.options
+    params, velocity = run.params, run.velocity
     networks = params.W_hh.shape[: leading_axes(params)]
     states = {0: np.broadcast_to(run.h_0, (*networks, *run.h_0.shape[-2:]))}
-    for epoch in range(1, epochs + 1):
-        number, new = 0, 0
-        while new < T:
-            number, window = number + 1, of.window(T, new, k1, k2)
+    for epoch in range(1, run.options.schedule.epochs + 1):
+        for number, window in enumerate(of.windows(run), 1):
             h_0 = of.carried_state(states, window, epoch)
             x = run.x[window.start : window.stop]
             target = run.target[window.loss_start : window.stop]
@@ -272,6 +269,5 @@ def train(
             report, later = (compute or own)(case)
             states |= dict(enumerate(later, window.start + 1))
             params = parameters_from(report)
-            velocity = parameters_from(report, "v") if step.has_velocity else None
+            velocity = parameters_from(report, "v") if step.has_velocity else None  # type: ignore[assignment]
             yield Recorded(epoch, number, window, h_0, report)
-            new = window.stop

@@ -10,7 +10,7 @@ half of the tensor, rounding alone changes it so much that it is *lost*: no code
 computes it, and what the proven bound allows is not called checked.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,7 @@ class Check(NamedTuple):
     """The check of one tensor of a window, or of stacked ones, whose axes come first."""
 
     tensor: str
+    reported: Array
     ratio: Array  # |reported − expected| / allowed, by element; at most 1 for right code
     expected: Array
     allowed: Array
@@ -89,7 +90,8 @@ class Tolerance(NamedTuple):
         # A tensor that is exactly 0, or underflows, has no digits to be lost.
         lost = ~(allowed_size <= np.maximum(LOST * size, UNDERFLOW * self.underflow)) & (size > 0)
         flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
-        return Check(self.tensor, ratios(difference, allowed), self.expected, allowed, *flags)
+        ratio = ratios(difference, allowed)
+        return Check(self.tensor, reported, ratio, self.expected, allowed, *flags)
 
     def at(self, rows: Array, windows: Array) -> "Tolerance":
         """The tolerance of one step of some of the stacked windows, by its index in time."""
@@ -98,24 +100,20 @@ class Tolerance(NamedTuple):
         return self._replace(expected=expected, E=E, spread=spread, axes=(-2, -1))
 
 
-def check_local(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, Array]:
-    """The ratios at level L1 of a report with all intermediates, by tensor in causal order."""
-    return {check.tensor: check.ratio for check in local_checks(case, report, tau)}
-
-
-def check_global(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, Array]:
-    """The ratios at level L2, of required and of other reported tensors; missing: infinity."""
-    return {check.tensor: check.ratio for check in global_checks(case, report, tau)}
-
-
 def local_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iterator[Check]:
-    for name, tolerance in tolerances(case, [*report], tau, report).items():
-        yield tolerance.check(report[name])
+    """The checks at level L1 of a report with all intermediates, in causal order."""
+    return check_all(tolerances(case, [*report], tau, report), report)
 
 
 def global_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iterator[Check]:
+    """The checks at level L2, of required and of other reported tensors."""
     required = required_outputs(case, intermediates=False)
-    for name, tolerance in tolerances(case, [*required, *report], tau).items():
+    return check_all(tolerances(case, [*required, *report], tau), report)
+
+
+def check_all(allowed: Mapping[str, Tolerance], report: Arrays) -> Iterator[Check]:
+    """A check for every tolerance. What is missing, or has another shape, is off by infinity."""
+    for name, tolerance in allowed.items():
         shape = tolerance.expected.shape
         is_right = name in report and np.shape(report[name]) == shape
         yield tolerance.check(report[name] if is_right else np.full(shape, np.nan))

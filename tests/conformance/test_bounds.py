@@ -14,7 +14,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from windows_for_tests import WAYS, one_unit, operations, window, worst
+from windows_for_tests import WAYS, check_global, check_local, one_unit, operations, window, worst
 
 from numpy_rnn.common.records import DTYPES, Objective, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import divisor
@@ -23,7 +23,7 @@ from numpy_rnn.conformance.arithmetics.floats import SMALL, Floats
 from numpy_rnn.conformance.case import SHAPES, parameters_from, present, required_outputs, with_rows
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.random_cases import Recipe
-from numpy_rnn.conformance.window_checks import check_global, check_local, tolerances
+from numpy_rnn.conformance.window_checks import tolerances
 
 LEVELS = {"L1": check_local, "L2": check_global}
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)

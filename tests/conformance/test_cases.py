@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from windows_for_tests import Way, operations, window
+from windows_for_tests import Way, check_global, operations, window
 
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.arithmetics.floats import Floats
@@ -19,8 +19,7 @@ from numpy_rnn.conformance.random_cases import (
     random_recipe,
     random_run,
 )
-from numpy_rnn.conformance.runs import check_port_run
-from numpy_rnn.conformance.window_checks import check_global
+from numpy_rnn.conformance.runs import PortSource
 
 USES: dict[str, Any] = {  # whether a case has what is called by the names of LACKS and CAPABILITIES
     **{n: lambda c, n=n: n in c.objective for n in (*CAPABILITIES, *LACKS)},
@@ -59,7 +58,7 @@ def test_cases_have_what_a_port_has(name):
     assert used == NAMES - {name} - ALSO.get(name, set())
     port = {"name": "it", "dtypes": ("float64",), "capabilities": capabilities, "lacks": own.lacks}
     for seed in range(20):
-        check_port_run(SimpleNamespace(**port), random_run(RandomDraw(seed), "float64", own))
+        PortSource(SimpleNamespace(**port)).check(random_run(RandomDraw(seed), "float64", own))
 
 
 def test_recipes_are_of_every_kind():

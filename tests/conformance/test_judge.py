@@ -101,7 +101,7 @@ def test_random_runs_of_the_definition_and_of_ports_pass():
         if is_bounded(run):
             judged += 1
             own = record(run, train(run))
-            found = judge(own), judge(own, as_black_box=True)
+            found = judge(own), judge(black_box(own))
             for capabilities in (CAPABILITIES, CAPABILITIES[2:]):
                 port = Box()
                 port.capabilities = capabilities

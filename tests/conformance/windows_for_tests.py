@@ -10,6 +10,7 @@ from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import WindowCase, parameters_from, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
+from numpy_rnn.conformance.window_checks import global_checks, local_checks
 
 
 def window(seed, dtype="float64", **changes) -> WindowCase:
@@ -154,6 +155,16 @@ WAYS = {
     "by scaled numbers": operations(norm=scaled_norm),
     "fused": Way(of=Definition(velocity=fused_velocity, updated=fused_update)),
 }
+
+
+def check_local(case, report) -> dict[str, Any]:
+    """The ratios at L1 by tensor."""
+    return {check.tensor: check.ratio for check in local_checks(case, report)}
+
+
+def check_global(case, report) -> dict[str, Any]:
+    """The ratios at L2 by tensor."""
+    return {check.tensor: check.ratio for check in global_checks(case, report)}
 
 
 def worst(checked) -> float:
