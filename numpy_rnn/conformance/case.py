@@ -110,16 +110,14 @@ def is_classes(array: NumpyArray) -> bool:
     return array.dtype.kind in "iu"
 
 
-def as_rows(array: NumpyArray, size: int, dtype: npt.DTypeLike) -> NumpyArray:
-    """Rows of 0 and 1 for classes; other arrays as they are."""
-    return np.eye(size, dtype=dtype)[array] if is_classes(array) else array
-
-
 def with_rows(case: WindowCase) -> WindowCase:
     """The same case with rows of 0 and 1 for classes."""
-    sizes = case_sizes(case)
-    x = as_rows(case.x, sizes["D"], case.dtype)
-    return case._replace(x=x, target=as_rows(case.target, sizes["O"], case.dtype))
+    sizes, given = case_sizes(case), {"D": case.x, "O": case.target}
+    x, target = (
+        np.eye(sizes[letter], dtype=case.dtype)[array] if is_classes(array) else array
+        for letter, array in given.items()
+    )
+    return case._replace(x=x, target=target)
 
 
 def required_outputs(

@@ -19,17 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, Window
+from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, N
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import (
-    INTERMEDIATES,
-    WindowCase,
-    initial_state,
-    leading_axes,
-    parameters_from,
-    present,
-    with_rows,
-)
+from numpy_rnn.conformance.case import WindowCase, parameters_from, present
 
 Steps = dict[int, N]  # an array for each step t, from 1
 Arrays = dict[str, NumpyArray]  # by the names of a report
@@ -51,7 +44,7 @@ class Tensors:
 
     def __init__(self, x: Steps):
         self.x, self.steps = x, range(1, len(x) + 1)
-        self.a, self.h, self.y, self.dy, self.dh, self.da = (Steps() for _ in INTERMEDIATES)
+        self.a, self.h, self.y, self.dy, self.dh, self.da = (Steps() for _ in cases.INTERMEDIATES)
 
 
 class Definition:
@@ -196,11 +189,11 @@ def window_update(
 
     Arrays have the axis of time first, and the leading axes of networks or updates after it.
     """
-    n, case = n or Floats(case.dtype), with_rows(case)
-    n.axes = leading_axes(case.params)
+    n, case = n or Floats(case.dtype), cases.with_rows(case)
+    n.axes = cases.leading_axes(case.params)
     p = parameters_from({name: n.given(theta) for name, theta in present(case.params).items()})
     w = Tensors({t: n.given(n.with_axes(x_t)) for t, x_t in enumerate(case.x, 1)})
-    w.h[0] = n.given(n.with_axes(initial_state(case)))
+    w.h[0] = n.given(n.with_axes(cases.initial_state(case)))
     of.forward(n, w, p, case.objective.nonlinearity)
     older = len(case.x) - len(case.target)
     target = n.given(np.stack([n.with_axes(row) for row in case.target]))
@@ -258,7 +251,7 @@ def train(
 
     _, objective, step = run.options
     params, velocity = run.params, run.velocity
-    networks = params.W_hh.shape[: leading_axes(params)]
+    networks = params.W_hh.shape[: cases.leading_axes(params)]
     states = {0: np.broadcast_to(run.h_0, (*networks, *run.h_0.shape[-2:]))}
     for epoch in range(1, run.options.schedule.epochs + 1):
         for number, window in enumerate(of.windows(run), 1):

@@ -19,23 +19,10 @@ from numpy_rnn.common.records import Parameters, Window, tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.case import (
-    BACKWARDS,
-    INTERMEDIATES,
-    RECURRENT,
-    TENSORS,
-    WindowCase,
-    present,
-)
+from numpy_rnn.conformance.case import INTERMEDIATES, TENSORS, WindowCase, present
 from numpy_rnn.conformance.definition import Arrays
 from numpy_rnn.conformance.runs import ROWS, PortSource, RecordedRun
-from numpy_rnn.conformance.window_checks import (
-    Check,
-    check_all,
-    global_checks,
-    local_checks,
-    tolerances,
-)
+from numpy_rnn.conformance.window_checks import Check, check_all, global_checks, tolerances
 
 MAX_NUMBERS = 2**20  # of the updates that are checked together
 MAX_ASKED = 4  # windows of a chaotic run, which a port is asked for with smaller weights
@@ -60,7 +47,7 @@ class Divergence(NamedTuple):
 
     def message(self) -> str:
         """The place, the element, both numbers, and what rounding allows."""
-        calmed = f", with smaller {' and '.join(RECURRENT)}" if self.is_calmed else ""
+        calmed = f", with smaller {' and '.join(cases.RECURRENT)}" if self.is_calmed else ""
         step = f", step {self.step}" if self.step else ""
         where = f"epoch {self.epoch}, update {self.number}{step}{calmed}"
         numbers = f"{self.reported:.9g}, expected {self.expected:.9g}"
@@ -135,10 +122,7 @@ def judge(
                 divergences.append(_first_divergence(updates, chosen, check, calmed))
 
     for chosen, case, report in stacks(recorded):
-        if "a" in updates:
-            note(chosen, local_checks(case, report, tau))
-            continue
-        allowed = tolerances(case, [*report, "h"], tau)
+        allowed = tolerances(case, [*report, "h"], tau, report if "a" in report else None)
         states = allowed["h"] if "h" in report else allowed.pop("h")
         note(chosen, check_all(allowed, report))
         (follows,) = np.nonzero(carried[chosen])
@@ -274,7 +258,7 @@ def _calmed(
     chosen = alike[np.linspace(0, len(alike) - 1, count).astype(int)]
     case, _ = _at((np.arange(count), *network), *_stack(recorded, chosen))
     for factor in CALMING:
-        for name in RECURRENT:
+        for name in cases.RECURRENT:
             theta = getattr(case.params, name)
             largest = np.linalg.norm(theta, 2, axis=(-2, -1), keepdims=True)
             calm = theta * (factor / np.maximum(largest, 1)).astype(theta.dtype)
@@ -295,14 +279,14 @@ def _first_divergence(
     name, step = check.tensor, None
     arrays = np.broadcast_arrays(check.reported, check.expected, check.allowed, check.ratio)
     if name in ROWS:  # the steps after the updates, in the order in which they are computed
-        order = slice(None, None, -1 if name in BACKWARDS else 1)
+        order = slice(None, None, -1 if name in cases.BACKWARDS else 1)
         arrays = tuple(np.moveaxis(array, 0, 1)[:, order] for array in arrays)
     bad = ~(arrays[-1] <= 1)
     index, *element = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
     numbers: N = [float(array[index, *element]) for array in arrays]
     if name in ROWS:
         step = element.pop(0) + 1
-        step = bad.shape[1] + 1 - step if name in BACKWARDS else step
+        step = bad.shape[1] + 1 - step if name in cases.BACKWARDS else step
     place, element = _place(updates, chosen[index]), [*(calmed or ()), *element]
     found = Divergence(*place, name, step, tuple(element), *numbers)
     is_estimated = bool(np.any(check.estimated))

@@ -13,19 +13,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from numpy_rnn.common.records import (
-    DTYPES,
-    LOSS_NAMES,
-    NONLINEARITY_NAMES,
-    REDUCTION_NAMES,
-    NumpyArray,
-    Objective,
-    Parameters,
-    Run,
-    RunOptions,
-    Schedule,
-    Step,
-)
+from numpy_rnn.common import records
+from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import N, nonlinearity_of
 from numpy_rnn.conformance.case import WindowCase, initial_state, parameters_from, present
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING, Abilities
@@ -160,16 +149,16 @@ def random_recipe(
     (has, lacks, _), are_distinct = abilities, draw.one_in(2)
     T, B, D, H, O = map(int, draw.generator.choice(MAX_SIZE, 5, replace=not are_distinct) + 1)
     objective = Objective(
-        draw.choice(available(NONLINEARITY_NAMES, abilities)),
-        draw.choice(available(LOSS_NAMES, abilities)),
-        draw.choice(available(REDUCTION_NAMES, abilities)),
+        draw.choice(available(records.NONLINEARITY_NAMES, abilities)),
+        draw.choice(available(records.LOSS_NAMES, abilities)),
+        draw.choice(available(records.REDUCTION_NAMES, abilities)),
     )
     step = random_step(draw, abilities)
     recipe = Recipe(
         *(T, B, D, H),
         O=max(H if draw.one_in(7) else O, 2 if objective.loss == "cross_entropy" else 1),
         K=draw.integer(1, T) if draw.one_in(2) else T,
-        dtype=dtype or draw.choice(DTYPES),
+        dtype=dtype or draw.choice(records.DTYPES),
         objective=objective,
         step=step,
         bias="no biases" in lacks or ("bias" not in lacks and draw.one_in(2)),
@@ -277,5 +266,7 @@ def random_run(
     step = random_step(draw, abilities) if recipe.step is None else recipe.step
     terms = recipe.B * recipe.O * k1 * recipe.scale**2
     rate = draw.choice((1.0, 0.3, 0.1)) / (10 * terms) * (1 - step.momentum)
-    options = RunOptions(Schedule(k1, k2, 2), recipe.objective, step._replace(learning_rate=rate))
+    options = records.RunOptions(
+        records.Schedule(k1, k2, 2), recipe.objective, step._replace(learning_rate=rate)
+    )
     return Run(case.params, case.x, case.target, initial_state(case), options)

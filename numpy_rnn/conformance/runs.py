@@ -9,16 +9,10 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray, Run, Step, Window
+from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import (
-    INTERMEDIATES,
-    WindowCase,
-    case_sizes,
-    is_classes,
-    present,
-    required_outputs,
-)
+from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import (
     DEFINITION,
     Arrays,
@@ -31,7 +25,7 @@ from numpy_rnn.conformance.definition import (
 from numpy_rnn.conformance.ports.port import PackagePort, abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS
 
-ROWS = (*INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
+ROWS = (*cases.INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
 NAMED = ("window", "activations", "adjoints", "parameters")  # records of an Update
 PREFIXES = dict.fromkeys(NAMED, "") | {"gradients": "d", "velocity": "v"}
 JOINED = 100  # updates at a time: the garbage collector visits every tensor that is not joined
@@ -129,10 +123,9 @@ class PortSource:
             if name in lacks if name in LACKS else name not in has:
                 verb = "lacks" if name in LACKS else "does not declare"
                 raise InputError(f"{port.name} {verb} {name!r}: choose a run without it")
-        sizes = {letter: size for letter, size in case_sizes(run).items() if letter not in "TK"}
-        if shapes and not any(
-            all(sizes.get(k, n) == n for k, n in each.items()) for each in shapes
-        ):
+        sizes = {k: n for k, n in cases.case_sizes(run).items() if k not in "TK"}
+        fits = [all(sizes.get(k, n) == n for k, n in shape.items()) for shape in shapes]
+        if shapes and not any(fits):
             expected = f"expected them in the run, not {sizes}"
             raise InputError(f"{port.name} has the sizes {list(map(dict, shapes))}: {expected}")
 
@@ -164,7 +157,7 @@ class PortSource:
         if "step" in lacks:
             n, gradients = Floats(case.dtype), {k: report["d" + k] for k in present(case.params)}
             report |= update(n, present(case.params), gradients, {}, case.step)
-        names = required_outputs(case, "intermediates" in has, "input_gradients" in has)
+        names = cases.required_outputs(case, "intermediates" in has, "input_gradients" in has)
         return {name: report[name] for name in names}
 
 
@@ -229,7 +222,7 @@ def needs(run: Run, windows: Sequence[Window]) -> list[str]:
     found = dict.fromkeys(run.options.objective, True) | used
     found |= {
         "no biases" if run.params.b_h is None else "bias": True,
-        "class_inputs" if is_classes(run.x) else "vector_inputs": True,
+        "class_inputs" if cases.is_classes(run.x) else "vector_inputs": True,
         "plain SGD": not step.adagrad,
         "sgd_options": any(used[name] for name in SGD_LACKS),
         "clip_by_value": clips_values,
