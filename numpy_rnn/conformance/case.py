@@ -112,21 +112,18 @@ def is_classes(array: NumpyArray) -> bool:
 
 def with_rows(case: WindowCase) -> WindowCase:
     """The same case with rows of 0 and 1 for classes."""
-    sizes, given = case_sizes(case), {"D": case.x, "O": case.target}
-    x, target = (
-        np.eye(sizes[letter], dtype=case.dtype)[array] if is_classes(array) else array
-        for letter, array in given.items()
-    )
-    return case._replace(x=x, target=target)
+    given, sizes = {"x": "D", "target": "O"}, case_sizes(case)
+    for name, letter in given.items():
+        if is_classes(classes := getattr(case, name)):
+            case = case._replace(**{name: np.eye(sizes[letter], dtype=case.dtype)[classes]})
+    return case
 
 
 def required_outputs(
     case: WindowCase, intermediates: bool, input_gradients: bool = False
 ) -> dict[str, tuple[int, ...]]:
     """The names that a report on this case must have, and their shapes."""
-    prefixes = (
-        ["d"] if case.step is None else ["d", "v", ""] if case.step.has_velocity else ["d", ""]
-    )
+    prefixes = ("d",) if case.step is None else ("d", "", "v")[: 2 + case.step.has_velocity]
     names = {"loss", *(prefix + name for prefix in prefixes for name in present(case.params))}
     names |= {*INTERMEDIATES} if intermediates else set()
     names |= {*INPUT_GRADIENTS} if input_gradients else set()

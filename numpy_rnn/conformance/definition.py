@@ -28,8 +28,6 @@ Steps = dict[int, N]  # an array for each step t, from 1
 Arrays = dict[str, NumpyArray]  # by the names of a report
 Named = dict[str, N]
 Params = Parameters[N]
-
-
 GRADIENTS = {  # the methods of the definition, by the parameters
     "W_xh": "input_weights_gradient",
     "W_hh": "recurrent_weights_gradient",
@@ -234,11 +232,10 @@ class Recorded(NamedTuple):
     report: Arrays
 
 
-Compute = Callable[[WindowCase], tuple[Arrays, NumpyArray]]
-
-
 def train(
-    run: Run, compute: Compute | None = None, of: Definition = DEFINITION
+    run: Run,
+    compute: Callable[[WindowCase], tuple[Arrays, NumpyArray]] | None = None,
+    of: Definition = DEFINITION,
 ) -> Iterator[Recorded]:
     """The updates of a run of TBPTT(k1, k2).
 

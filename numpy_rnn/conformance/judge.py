@@ -287,14 +287,10 @@ def _first_divergence(
     if name in ROWS:
         step = element.pop(0) + 1
         step = bad.shape[1] + 1 - step if name in cases.BACKWARDS else step
-    place, element = _place(updates, chosen[index]), [*(calmed or ()), *element]
-    found = Divergence(*place, name, step, tuple(element), *numbers)
+    epoch, number = (int(updates[field][chosen[index]]) for field in ("epoch", "number"))
+    found = Divergence(epoch, number, name, step, (*(calmed or ()), *element), *numbers)
     is_estimated = bool(np.any(check.estimated))
     return found._replace(is_estimated=is_estimated, is_calmed=calmed is not None)
-
-
-def _place(updates: Arrays, index: int) -> tuple[int, int]:
-    return int(updates["epoch"][index]), int(updates["number"][index])
 
 
 def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Divergence]:
@@ -302,8 +298,7 @@ def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Diverge
     windows, updates = recorded.windows, recorded.updates
     epochs = range(1, recorded.run.options.schedule.epochs + 1)
     expected = [(e, number, *window) for e in epochs for number, window in enumerate(windows, 1)]
-    places = (updates[name].tolist() for name in ("epoch", "number", *Window._fields))
-    rows = list(zip(*places))
+    rows = [*zip(*(updates[n].tolist() for n in ("epoch", "number", *Window._fields)))]
     for right, row in zip(expected, rows):
         if row != right:
             wrong = next((i for i in range(3) if row[2 + i] != right[2 + i]), 0)
@@ -328,8 +323,9 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
         (before,) = np.nonzero(steps)
         right[before + 1] = updates["h"][recorded.first_rows[before] + steps[before] - 1]
     for index, *element in np.argwhere(found != right)[:1].tolist():
+        epoch, number = (int(updates[name][index]) for name in ("epoch", "number"))
         numbers = float(found[index, *element]), float(right[index, *element]), 0.0, np.inf
-        yield Divergence(*_place(updates, index), "initial", None, tuple(element), *numbers)
+        yield Divergence(epoch, number, "initial", None, tuple(element), *numbers)
 
 
 def carried_steps(updates: Arrays) -> Array:

@@ -148,11 +148,8 @@ def random_recipe(
     """A recipe with the options of ports that have these abilities."""
     (has, lacks, _), are_distinct = abilities, draw.one_in(2)
     T, B, D, H, O = map(int, draw.generator.choice(MAX_SIZE, 5, replace=not are_distinct) + 1)
-    objective = Objective(
-        draw.choice(available(records.NONLINEARITY_NAMES, abilities)),
-        draw.choice(available(records.LOSS_NAMES, abilities)),
-        draw.choice(available(records.REDUCTION_NAMES, abilities)),
-    )
+    kinds: N = records.NONLINEARITY_NAMES, records.LOSS_NAMES, records.REDUCTION_NAMES
+    objective = Objective(*(draw.choice(available(names, abilities)) for names in kinds))
     step = random_step(draw, abilities)
     recipe = Recipe(
         *(T, B, D, H),
@@ -220,7 +217,7 @@ RESTRICTIONS: dict[str, dict[str, N]] = {  # the fields of a recipe for what a p
 def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
     """The recipe without what a port lacks."""
     own = RESTRICTIONS | {"older steps": {"K": recipe.T}}
-    for name in own.keys() & set(abilities.lacks):
+    for name in (name for name in own if name in abilities.lacks):
         recipe = recipe._replace(**own[name])
     return recipe
 
@@ -237,18 +234,14 @@ def large_recipe(draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING
 
 
 def random_run(
-    draw: RandomDraw,
-    dtype: str | None = None,
-    abilities: Abilities = EVERYTHING,
-    max_steps: int = 12,
+    draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
 ) -> Run:
     """A run of several updates of TBPTT(k1, k2): windows overlap, and the last may be shorter."""
     lacks = abilities.lacks
     recipe = random_recipe(draw, dtype, abilities)._replace(**PLAIN, velocity=False)
     sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDHO"}
-    if draw.one_in(10):
-        sizes["H"] = draw.integer(*LARGE_SIZES["H"])
-    T = draw.integer(4, max_steps)
+    sizes |= {"H": draw.integer(*LARGE_SIZES["H"])} if draw.one_in(10) else {}
+    T = draw.integer(4, 12)
     k1 = 1 if "many losses" in lacks else T if "h_0" in lacks else draw.integer(1, 4)
     k2 = T if "h_0" in lacks else k1 + draw.integer(0, 3)  # T: all start at step 0
     if "older steps" in lacks:

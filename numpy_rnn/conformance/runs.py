@@ -26,8 +26,6 @@ from numpy_rnn.conformance.ports.port import PackagePort, abilities, tanh_error,
 from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS
 
 ROWS = (*cases.INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
-NAMED = ("window", "activations", "adjoints", "parameters")  # records of an Update
-PREFIXES = dict.fromkeys(NAMED, "") | {"gradients": "d", "velocity": "v"}
 JOINED = 100  # updates at a time: the garbage collector visits every tensor that is not joined
 MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
 
@@ -186,7 +184,8 @@ def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
     columns = {
         name: [getattr(each, name) for each in updates] for name in ("epoch", "number", "loss")
     }
-    for field, prefix in PREFIXES.items():
+    for field in ("window", "activations", "adjoints", "parameters", "gradients", "velocity"):
+        prefix = {"gradients": "d", "velocity": "v"}.get(field, "")
         records = [getattr(each, field) for each in updates]
         for name in present(records[0]):
             columns[prefix + name] = [getattr(record, name) for record in records]

@@ -37,7 +37,7 @@ class Check(NamedTuple):
 
     tensor: str
     reported: Array
-    ratio: Array  # |reported − expected| / allowed, by element; at most 1 for right code
+    ratio: Array  # |reported − expected| / allowed, at most 1 for right code; 0 for 0/0, ∞ for NaN
     expected: Array
     allowed: Array
     estimated: Array  # by window: whether an estimate decides, not a proven bound
@@ -56,14 +56,7 @@ class Tolerance(NamedTuple):
 
     def size(self, array: Array) -> Array:
         """The 2-norm of every window."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            return root_of_squares(array, self.axes)
-
-    @property
-    def underflow(self) -> float:
-        """The size of a tensor whose numbers are a smallest normal number each."""
-        count = np.prod([self.expected.shape[axis] for axis in self.axes])
-        return float(count) ** 0.5 * float(self.limits.smallest_normal)
+        return root_of_squares(array, self.axes)
 
     @property
     def wide(self) -> Array:
@@ -71,14 +64,17 @@ class Tolerance(NamedTuple):
         narrow = ROUNDINGS * float(self.limits.eps) / 2 * self.size(self.expected)
         return ~(self.size(self.E) <= narrow)
 
+    @np.errstate(all="ignore")
     def check(self, reported: Array) -> Check:
         difference = np.asarray(reported, np.float64) - self.expected
         size, u = self.size(self.expected), float(self.limits.eps) / 2
+        numbers = self.expected.size / size.size  # of one window
+        underflow = numbers**0.5 * float(self.limits.smallest_normal)
         allowed, allowed_size = self.E, self.size(self.E)
         estimated = np.zeros_like(size, dtype=bool)
         if self.spread is not None:
             limit = SPREADS * self.size(self.spread)
-            limit = limit + ROUNDOFFS * (u * size + self.underflow)
+            limit = limit + ROUNDOFFS * (u * size + underflow)
             is_less = ~(allowed_size <= limit) & (limit <= LARGEST_ESTIMATE * size)
             estimated = self.wide & is_less
             # The whole difference against the whole limit, as the ratio of the largest element.
@@ -88,9 +84,10 @@ class Tolerance(NamedTuple):
             allowed = np.where(estimated, limit * share, allowed)
             allowed_size = np.where(estimated, limit, allowed_size)
         # A tensor that is exactly 0, or underflows, has no digits to be lost.
-        lost = ~(allowed_size <= np.maximum(LOST * size, UNDERFLOW * self.underflow)) & (size > 0)
+        lost = ~(allowed_size <= np.maximum(LOST * size, UNDERFLOW * underflow)) & (size > 0)
         flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
-        ratio = ratios(difference, allowed)
+        ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
+        ratio = np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
         return Check(self.tensor, reported, ratio, self.expected, allowed, *flags)
 
     def at(self, rows: Array, windows: Array) -> "Tolerance":
@@ -117,13 +114,6 @@ def check_all(allowed: Mapping[str, Tolerance], report: Arrays) -> Iterator[Chec
         shape = tolerance.expected.shape
         is_right = name in report and np.shape(report[name]) == shape
         yield tolerance.check(report[name] if is_right else np.full(shape, np.nan))
-
-
-def ratios(difference: Array, allowed: Array) -> Array:
-    """|difference| / allowed; 0 where both are 0, infinity where only `allowed` is, or for NaN."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
-    return np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
 def tolerances(

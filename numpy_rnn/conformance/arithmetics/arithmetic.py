@@ -57,11 +57,10 @@ class Arithmetic(Protocol):
     def report(self) -> dict[str, N]:
         """The tensors by name, in causal order. Those with steps have the axis of time first."""
         found = dict[str, N]()
-        for name in [name for name in SHAPES if name in self.seen]:
-            steps: Any = self.seen[name]
-            found[name] = steps.get(None)
-            if None not in steps:
-                found[name] = self.stack([steps[t] for t in sorted(steps)])
+        for name in (name for name in SHAPES if name in self.seen):
+            steps: N = self.seen[name]
+            values = [steps[t] for t in sorted(steps)]
+            found[name] = values[0] if None in steps else self.stack(values)
         self.seen = {}  # arrays refer to their arithmetic: such a cycle is freed late
         return found
 

@@ -47,9 +47,7 @@ def sampled(case: WindowCase) -> WindowCase:
     def repeated(array: Array) -> Array:
         return np.broadcast_to(array, (SAMPLES, *array.shape))
 
-    (params, velocity), step = tree_map(repeated, (case.params, case.velocity)), case.step
-    if step is not None and np.ndim(step.learning_rate):
-        step = step._replace(learning_rate=repeated(np.asarray(step.learning_rate)))
+    params, velocity, step = tree_map(repeated, (case.params, case.velocity, case.step))
     return case._replace(params=params, velocity=velocity, step=step)
 
 
