@@ -76,8 +76,6 @@ def test_exact_zero_has_no_error():
     assert check_global(case, wrong.report(case))["da"] == np.inf
 
 
-# -- what is wrong is found -----------------------------------------------------------------------
-
 STEP = Step(0.2, 0.9, 0.25, weight_decay=0.1, max_norm=1.0)
 WHOLE = Recipe(T=3, B=2, D=4, H=3, O=5, K=2, dtype="float64", bias=True, step=STEP, velocity=True)
 
@@ -106,8 +104,6 @@ def test_wrong_tensor_is_found_there(seed):
         is_required = name in cases.required_outputs(case, intermediates=False)
         assert (checked[name] == np.inf).all() if is_required else name not in checked
 
-
-# -- no bound is wide -----------------------------------------------------------------------------
 
 ULPS = 7  # the error of tanh, exp and log, of the 8 ulps that are allowed
 U = {np.float32: 2.0**-24, np.float64: Fraction(1, 2**53)}  # the unit roundoffs, as exact numbers
@@ -271,9 +267,6 @@ def test_flushes_nearly_fill_their_bound(dtype):
         assert 0.05 < check(case, report | {"a": 0 * report["a"]})["a"].max() <= 1, level
 
 
-# -- clipping at its limit -------------------------------------------------------------------------
-
-
 @each_dtype
 @settings(max_examples=1)
 @given(SEEDS)
@@ -294,9 +287,6 @@ def test_clipping_at_its_limit_is_right_either_way(dtype, first_seed):
         assert worst({n: ratio for n, ratio in unclipped.items() if n.startswith("v")}) <= 1
         clips += not np.array_equal(report["vW_hh"], report["dW_hh"])
     assert 0 < clips < 15  # there are some on both sides
-
-
-# -- the second witness: mpmath at 60 digits ------------------------------------------------------
 
 
 class Exact(Floats):

@@ -12,14 +12,16 @@ from windows_for_tests import SEED, SEEDS, told_seed  # noqa: F401
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
+from numpy_rnn.conformance import window_checks
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS, present
 from numpy_rnn.conformance.definition import Definition, train, window_update
 from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.ports.port import PackagePort, abilities
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.random_cases import RandomDraw, Recipe, random_run
 from numpy_rnn.conformance.runs import ROWS, PackageSource, PortSource, is_bounded, record
+from numpy_rnn.conformance.suite import check_port
 from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
 
 STEP = Step(0.1, 0.9, nesterov=True, weight_decay=0.01, max_norm=0.5)
@@ -66,9 +68,6 @@ def replaced(run, **arrays):
 
 def black_box_port(change=lambda report: report):
     return Port(after=change, capabilities=("sgd_options",))
-
-
-# -- right runs -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -120,9 +119,6 @@ def test_case_is_freed_with_its_report():
     numbers = Floats("float64")
     window_update(Recipe(3, 1, 1, 2, 1, 3, "float64").case(), numbers)
     assert numbers.seen == {}
-
-
-# -- faults ---------------------------------------------------------------------------------------
 
 
 def moved(run, tensor, update, step=-1):
@@ -180,9 +176,6 @@ def test_wrong_schedule_is_named():
     assert (*first[:3], first.element, first.expected) == (1, 3, "window", (0,), 2)
 
 
-# -- chaos ----------------------------------------------------------------------------------------
-
-
 def chaotic_run(T, *gains, loss="squared_error", H=24):
     """A run of float32, of networks whose W_hh have these gains."""
     generator = np.random.default_rng([SEED, T, H])
@@ -219,6 +212,14 @@ def test_wrong_gradient_never_agrees(gain, T, loss):
         assert alone.first is None or factor != 1
         assert alone.passed == (alone.first is None and not alone.not_judged)
         assert {*alone.not_judged} <= {*judgement.calmed}
+
+
+def test_results_that_no_run_judges_do_not_pass(monkeypatch):
+    """Where rounding may change all of every window, as far as the suite knows."""
+    monkeypatch.setattr(window_checks, "LOST", 0.0)
+    monkeypatch.setattr(window_checks, "UNDERFLOW", 0.0)
+    with pytest.raises(PortFault, match=r"NOT JUDGED .*loss.*: lost to rounding"):
+        check_port(Port(), "L3", "float32", SEED)
 
 
 def test_every_network_of_an_ensemble_is_judged():
