@@ -110,25 +110,20 @@ def is_classes(array: NumpyArray) -> bool:
     return array.dtype.kind in "iu"
 
 
-def as_rows(array: NumpyArray, size: int, dtype: npt.DTypeLike) -> NumpyArray:
-    """Rows of 0 and 1 for classes; other arrays as they are."""
-    return np.eye(size, dtype=dtype)[array] if is_classes(array) else array
-
-
 def with_rows(case: WindowCase) -> WindowCase:
     """The same case with rows of 0 and 1 for classes."""
-    sizes = case_sizes(case)
-    x = as_rows(case.x, sizes["D"], case.dtype)
-    return case._replace(x=x, target=as_rows(case.target, sizes["O"], case.dtype))
+    given, sizes = {"x": "D", "target": "O"}, case_sizes(case)
+    for name, letter in given.items():
+        if is_classes(classes := getattr(case, name)):
+            case = case._replace(**{name: np.eye(sizes[letter], dtype=case.dtype)[classes]})
+    return case
 
 
 def required_outputs(
     case: WindowCase, intermediates: bool, input_gradients: bool = False
 ) -> dict[str, tuple[int, ...]]:
     """The names that a report on this case must have, and their shapes."""
-    prefixes = (
-        ["d"] if case.step is None else ["d", "v", ""] if case.step.has_velocity else ["d", ""]
-    )
+    prefixes = ("d",) if case.step is None else ("d", "", "v")[: 2 + case.step.has_velocity]
     names = {"loss", *(prefix + name for prefix in prefixes for name in present(case.params))}
     names |= {*INTERMEDIATES} if intermediates else set()
     names |= {*INPUT_GRADIENTS} if input_gradients else set()

@@ -18,32 +18,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import (
-    NumpyArray,
-    Objective,
-    Parameters,
-    Run,
-    Step,
-    Window,
-)
+from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, Window
+from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, N
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import (
-    INTERMEDIATES,
-    WindowCase,
-    initial_state,
-    leading_axes,
-    parameters_from,
-    present,
-    with_rows,
-)
+from numpy_rnn.conformance.case import WindowCase, parameters_from, present
 
 Steps = dict[int, N]  # an array for each step t, from 1
 Arrays = dict[str, NumpyArray]  # by the names of a report
 Named = dict[str, N]
 Params = Parameters[N]
-
-
 GRADIENTS = {  # the methods of the definition, by the parameters
     "W_xh": "input_weights_gradient",
     "W_hh": "recurrent_weights_gradient",
@@ -58,7 +42,7 @@ class Tensors:
 
     def __init__(self, x: Steps):
         self.x, self.steps = x, range(1, len(x) + 1)
-        self.a, self.h, self.y, self.dy, self.dh, self.da = (Steps() for _ in INTERMEDIATES)
+        self.a, self.h, self.y, self.dy, self.dh, self.da = (Steps() for _ in cases.INTERMEDIATES)
 
 
 class Definition:
@@ -181,6 +165,13 @@ class Definition:
         stop = min(new + k1, T)  # (T1)
         return Window(max(0, stop - k2), new, stop)  # (T2)
 
+    def windows(self, run: Run) -> list[Window]:
+        """The windows of an epoch."""
+        (k1, k2, _), T, windows = run.options.schedule, len(run.x), list[Window]()
+        while not windows or windows[-1].stop < T:
+            windows.append(self.window(T, windows[-1].stop if windows else 0, k1, k2))
+        return windows
+
     def carried_state(self, states: Steps, window: Window, epoch: int) -> NumpyArray:
         """The initial state of a window, from the latest states by step of the series; h_0 at 0."""
         return states[window.start]  # (T3)
@@ -196,11 +187,11 @@ def window_update(
 
     Arrays have the axis of time first, and the leading axes of networks or updates after it.
     """
-    n, case = n or Floats(case.dtype), with_rows(case)
-    n.axes = leading_axes(case.params)
+    n, case = n or Floats(case.dtype), cases.with_rows(case)
+    n.axes = cases.leading_axes(case.params)
     p = parameters_from({name: n.given(theta) for name, theta in present(case.params).items()})
     w = Tensors({t: n.given(n.with_axes(x_t)) for t, x_t in enumerate(case.x, 1)})
-    w.h[0] = n.given(n.with_axes(initial_state(case)))
+    w.h[0] = n.given(n.with_axes(cases.initial_state(case)))
     of.forward(n, w, p, case.objective.nonlinearity)
     older = len(case.x) - len(case.target)
     target = n.given(np.stack([n.with_axes(row) for row in case.target]))
@@ -241,11 +232,10 @@ class Recorded(NamedTuple):
     report: Arrays
 
 
-Compute = Callable[[WindowCase], tuple[Arrays, NumpyArray]]
-
-
 def train(
-    run: Run, compute: Compute | None = None, of: Definition = DEFINITION
+    run: Run,
+    compute: Callable[[WindowCase], tuple[Arrays, NumpyArray]] | None = None,
+    of: Definition = DEFINITION,
 ) -> Iterator[Recorded]:
     """The updates of a run of TBPTT(k1, k2).
 
@@ -256,15 +246,12 @@ def train(
         report = window_update(case, of=of)
         return report, report["h"]
 
-    (k1, k2, epochs), objective, step = run.options
-    T, params = len(run.x), run.params
-    velocity: N = run.velocity
-    networks = params.W_hh.shape[: leading_axes(params)]
+    _, objective, step = run.options
+    params, velocity = run.params, run.velocity
+    networks = params.W_hh.shape[: cases.leading_axes(params)]
     states = {0: np.broadcast_to(run.h_0, (*networks, *run.h_0.shape[-2:]))}
-    for epoch in range(1, epochs + 1):
-        number, new = 0, 0
-        while new < T:
-            number, window = number + 1, of.window(T, new, k1, k2)
+    for epoch in range(1, run.options.schedule.epochs + 1):
+        for number, window in enumerate(of.windows(run), 1):
             h_0 = of.carried_state(states, window, epoch)
             x = run.x[window.start : window.stop]
             target = run.target[window.loss_start : window.stop]
@@ -272,6 +259,5 @@ def train(
             report, later = (compute or own)(case)
             states |= dict(enumerate(later, window.start + 1))
             params = parameters_from(report)
-            velocity = parameters_from(report, "v") if step.has_velocity else None
+            velocity = parameters_from(report, "v") if step.has_velocity else None  # type: ignore[assignment]
             yield Recorded(epoch, number, window, h_0, report)
-            new = window.stop

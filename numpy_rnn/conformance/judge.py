@@ -19,17 +19,10 @@ from numpy_rnn.common.records import Parameters, Window, tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.case import (
-    BACKWARDS,
-    INTERMEDIATES,
-    RECURRENT,
-    TENSORS,
-    WindowCase,
-    present,
-)
+from numpy_rnn.conformance.case import INTERMEDIATES, TENSORS, WindowCase, present
 from numpy_rnn.conformance.definition import Arrays
 from numpy_rnn.conformance.runs import ROWS, PortSource, RecordedRun
-from numpy_rnn.conformance.window_checks import Check, global_checks, local_checks, tolerances
+from numpy_rnn.conformance.window_checks import Check, check_all, global_checks, tolerances
 
 MAX_NUMBERS = 2**20  # of the updates that are checked together
 MAX_ASKED = 4  # windows of a chaotic run, which a port is asked for with smaller weights
@@ -54,7 +47,7 @@ class Divergence(NamedTuple):
 
     def message(self) -> str:
         """The place, the element, both numbers, and what rounding allows."""
-        calmed = f", with smaller {' and '.join(RECURRENT)}" if self.is_calmed else ""
+        calmed = f", with smaller {' and '.join(cases.RECURRENT)}" if self.is_calmed else ""
         step = f", step {self.step}" if self.step else ""
         where = f"epoch {self.epoch}, update {self.number}{step}{calmed}"
         numbers = f"{self.reported:.9g}, expected {self.expected:.9g}"
@@ -96,99 +89,79 @@ class Judgement(NamedTuple):
         return self.first is None and self.updates > 0 and not self.not_judged
 
 
-class Stack(NamedTuple):
-    """Updates of one kind as one case and one report. Their axis comes first, or after time."""
-
-    chosen: Array  # which updates of the run, (n,)
-    case: WindowCase
-    report: Arrays
-
-    def single(self, at: tuple[int, ...]) -> tuple[WindowCase, Arrays]:
-        """One update of one network, as a case and a report."""
-
-        def one(array: Array, first: int = 0) -> Array:
-            """The entry of an array whose ensemble axis may have size 1, shared by all networks."""
-            places = (min(i, size - 1) for i, size in zip(at, array.shape[first:]))
-            return np.asarray(array[(slice(None),) * first + tuple(places)])
-
-        params, x, target, h_0, _, step, velocity = self.case
-        rate = np.asarray(step.learning_rate)
-        step = step._replace(learning_rate=float(one(rate) if rate.ndim else rate))
-        arrays: dict[str, N] = {"x": one(x, 1), "target": one(target, 1), "h_0": one(h_0)}
-        single = self.case._replace(**arrays, params=tree_map(one, params), step=step)
-        report = {name: one(v, int(name in ROWS)) for name, v in self.report.items()}
-        return single._replace(velocity=tree_map(one, velocity)), report
-
-
 def judge(
     recorded: RecordedRun,
     tau: TanhError = TAU,
     whole: bool = True,
-    as_black_box: bool = False,
     source: PortSource | None = None,
 ) -> Judgement:
     """Check every update: its window, its initial state, and all tensors.
 
-    At L1, or at L2 if there are no intermediates, or `as_black_box`. Unless `whole`, updates may
-    be missing at the end. source: is asked for windows that are lost.
+    At L1, or at L2 if there are no intermediates. Unless `whole`, updates may be missing at the
+    end. source: is asked for windows that are lost. A tensor is judged where a window of every
+    network judges it.
     """
-    updates = recorded.updates
+    updates, networks = recorded.updates, recorded.run.params.networks
     divergences = [*schedule_divergences(recorded, whole), *state_divergences(recorded)]
     worst = {name: 0.0 for name in TENSORS if name in updates or name == "window"}
     worst |= {divergence.tensor: np.inf for divergence in divergences}
-    estimated, lost, judged = Counter[str](), Counter[str](), set[str]()
-    lost_updates = set[int]()
+    estimated, lost, judged = Counter[str](), Counter[str](), dict[str, N]()
+    carried = carried_steps(updates)
+    is_lost = np.zeros((len(carried), networks or 1), bool)  # by update and network
 
-    def note(stack: Stack, checks: Iterable[Check], is_calmed: bool = False) -> None:
+    def note(chosen: Array, checks: Iterable[Check], calmed: tuple[int, ...] | None = None) -> None:
         for check in checks:
             name = check.tensor
             worst[name] = max(worst[name], float(check.ratio.max()))
-            if not check.lost.all():
-                judged.add(name)
-            if not is_calmed:
+            judged[name] = judged.get(name, False) | ~check.lost.all(axis=0)
+            if calmed is None:
                 estimated[name] += int(check.estimated.sum())
                 lost[name] += int(check.lost.sum())
-            if check.lost.any() and name != "initial":
-                lost_updates.update(stack.chosen[check.lost.reshape(len(check.lost), -1).any(1)])
+                is_lost[chosen] |= check.lost.reshape(len(chosen), -1) & (name != "initial")
             if not (check.ratio <= 1).all():
-                first = _first_divergence(updates, stack, check)
-                divergences.append(first._replace(is_calmed=is_calmed))
+                divergences.append(_first_divergence(updates, chosen, check, calmed))
 
-    for stack in stacks(recorded):
-        if "a" in updates and not as_black_box:
-            note(stack, local_checks(stack.case, stack.report, tau))
-        else:
-            note(stack, _black_box_checks(updates, stack, tau))
-    before = judged.copy()
-    if source is not None and lost_updates:
-        note(*_calmed(recorded, np.array(sorted(lost_updates)), source, tau), is_calmed=True)
+    for chosen, case, report in stacks(recorded):
+        allowed = tolerances(case, [*report, "h"], tau, report if "a" in report else None)
+        states = allowed["h"] if "h" in report else allowed.pop("h")
+        note(chosen, check_all(allowed, report))
+        (follows,) = np.nonzero(carried[chosen])
+        if "h" not in report and len(follows):  # the initial states of the next windows
+            steps, after = carried[chosen[follows]], chosen[follows] + 1
+            states = states.at(steps - 1, follows)._replace(tensor="initial")
+            note(after, [states.check(updates["initial"][after])])
+    before = {name for name in judged if np.all(judged[name])}
+    if source is not None and is_lost.any():
+        network = int(is_lost.sum(axis=0).argmax())
+        lost_updates, of = np.flatnonzero(is_lost[:, network]), (network,) * (networks is not None)
+        note(*_calmed(recorded, lost_updates, of, source), of)
     first = min(divergences, key=Divergence.causal_place, default=None)
     if first is not None:
         ids = cases.equations(first.tensor, *recorded.run.options[1:])
         first = first._replace(equation=ids)
-    calmed = tuple(name for name in TENSORS if name in judged - before)
-    unjudged = tuple(name for name in TENSORS if name in lost.keys() - judged)
-    return Judgement(len(updates["epoch"]), worst, first, +estimated, +lost, calmed, unjudged)
+    found = {name for name in judged if np.all(judged[name])}
+    calmed = tuple(name for name in TENSORS if name in found - before)
+    unjudged = tuple(name for name in TENSORS if name in judged.keys() - found)
+    return Judgement(len(carried), worst, first, +estimated, +lost, calmed, unjudged)
 
 
 def finite_part(recorded: RecordedRun) -> RecordedRun:
     """The updates before the first with NaN or infinity, or a gradient whose norm overflows."""
-    updates, limits = recorded.updates, np.finfo(recorded.run.params.W_hh.dtype)
-    steps = updates["stop"] - updates["start"]
-    update_of_row, first = np.repeat(np.arange(len(steps)), steps), len(steps)
-    clips = recorded.run.options.step.max_norm is not None
+    updates, options = recorded.updates, recorded.run.options
+    clipped = () if options.step.max_norm is None else {"d" + name for name in cases.FIELDS}
+    first, limits = len(updates["stop"]), np.finfo(recorded.run.params.W_hh.dtype)
     for name, array in updates.items():
-        flat = array.reshape(len(array), -1)
-        is_good = np.isfinite(flat).all(axis=1)
-        if clips and name in {"d" + field for field in present(recorded.run.params)}:
-            is_good &= np.abs(flat).max(axis=1) < np.sqrt(float(limits.max) / (8 * flat.shape[1]))
-        if len(bad := np.flatnonzero(~is_good)):
-            first = min(first, int(update_of_row[bad[0]] if name in ROWS else bad[0]))
-    return recorded if first == len(steps) else recorded.first(first)
+        flat = np.abs(array.reshape(len(array), -1))
+        limit = (float(limits.max) / (8 * flat.shape[1])) ** 0.5 if name in clipped else np.inf
+        (bad,) = np.nonzero(~(flat < limit).all(axis=1))
+        if name in ROWS:
+            bad = np.searchsorted(recorded.first_rows, bad, side="right") - 1
+        first = min([first, *map(int, bad[:1])])
+    return recorded if first == len(updates["stop"]) else recorded.first(first)
 
 
-def stacks(recorded: RecordedRun) -> Iterator[Stack]:
-    """The updates of a run, stacked by their kinds, as many at a time as memory allows."""
+def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, Arrays]]:
+    """The updates of a run, as many of one kind at a time as memory allows, and which they are."""
     kinds, params = _kinds(recorded), present(recorded.run.params)
     weights = sum(theta.size for theta in params.values())
     per_step = recorded.run.h_0.shape[-2] * sum(
@@ -198,14 +171,32 @@ def stacks(recorded: RecordedRun) -> Iterator[Stack]:
         chosen = np.flatnonzero((kinds == kind).all(axis=1))
         count = max(1, MAX_NUMBERS // (3 * weights + 4 * int(kind[0]) * per_step))
         for start in range(0, len(chosen), count):
-            yield _stack(recorded, chosen[start : start + count])
+            some = chosen[start : start + count]
+            yield some, *_stack(recorded, some)
 
 
 def single_update(
     recorded: RecordedRun, index: int, network: tuple[int, ...] = ()
 ) -> tuple[WindowCase, Arrays]:
     """One update of one network of a run, as a case and a report."""
-    return _stack(recorded, np.array([index])).single((0, *network))
+    return _at((0, *network), *_stack(recorded, np.array([index])))
+
+
+def _at(places: tuple[N, ...], case: WindowCase, report: Arrays) -> tuple[WindowCase, Arrays]:
+    """One of stacked updates, of one network, or as many as there are in an array of places."""
+
+    def one(array: Array, first: int = 0) -> Array:
+        """The entry of an array whose ensemble axis may have size 1, shared by all networks."""
+        found = (np.minimum(i, size - 1) for i, size in zip(places, array.shape[first:]))
+        return np.asarray(array[(slice(None),) * first + tuple(found)])
+
+    params, x, target, h_0, _, step, velocity = case
+    if np.ndim(rate := step.learning_rate):
+        rate = one(rate)
+        step = step._replace(learning_rate=rate if rate.ndim else float(rate))
+    changed: dict[str, N] = {"x": one(x, 1), "target": one(target, 1), "h_0": one(h_0)}
+    changed |= {"params": tree_map(one, params), "velocity": tree_map(one, velocity), "step": step}
+    return case._replace(**changed), {n: one(v, int(n in ROWS)) for n, v in report.items()}
 
 
 def _kinds(recorded: RecordedRun) -> Array:
@@ -216,21 +207,23 @@ def _kinds(recorded: RecordedRun) -> Array:
     return np.stack((stop - start, stop - loss_start, has_velocity), axis=1)
 
 
-def _stack(recorded: RecordedRun, chosen: Array) -> Stack:
-    """These updates, which are of one kind."""
+def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, Arrays]:
+    """These updates, which are of one kind, as one case and one report.
+
+    Their axis comes first, or after time.
+    """
     run, updates = recorded.run, recorded.updates
     T, K, has_velocity = _kinds(recorded)[chosen[0]].tolist()
-    E, step, fields = cases.leading_axes(run.params), run.options.step, present(run.params)
-    first_row = np.concatenate(([0], np.cumsum(updates["stop"] - updates["start"])))[chosen]
-    sizes, rate = cases.case_sizes(run), np.asarray(step.learning_rate)
+    step, fields = run.options.step, present(run.params)
+    axes, rate = cases.leading_axes(run.params), np.asarray(step.learning_rate)
 
-    def rows(first_step: Array, steps: int) -> Array:
-        return first_step + np.arange(steps)[:, None]
+    def rows(first: Array, steps: int) -> Array:
+        return first[chosen] + np.arange(steps)[:, None]
 
-    def series(array: Array, size: int) -> Array:
-        array = cases.as_rows(array, size, run.params.W_hh.dtype)
-        is_shared = array.ndim < 3 + E
-        return array.reshape(len(array), *(1,) * E, *array.shape[1:]) if is_shared else array
+    def series(array: Array) -> Array:
+        """With the axes of networks."""
+        shared = axes + 3 - array.ndim - cases.is_classes(array)
+        return array.reshape(len(array), *(1,) * shared, *array.shape[1:])
 
     def before(prefix: str, initial: object) -> Parameters:
         """The parameters or velocities before these updates."""
@@ -241,84 +234,63 @@ def _stack(recorded: RecordedRun, chosen: Array) -> Stack:
 
     case = WindowCase(
         params=before("", run.params),
-        x=series(run.x, sizes["D"])[rows(updates["start"][chosen], T)],
-        target=series(run.target, sizes["O"])[rows(updates["loss_start"][chosen], K)],
+        x=series(run.x)[rows(updates["start"], T)],
+        target=series(run.target)[rows(updates["loss_start"], K)],
         h_0=updates["initial"][chosen],
         objective=run.options.objective,
         step=step._replace(learning_rate=rate[None]) if rate.ndim else step,
         velocity=before("v", run.velocity) if has_velocity else None,  # type: ignore[arg-type]
     )
-    names = [name for name in cases.SHAPES if name in updates]
-    return Stack(
-        chosen, case, {n: updates[n][rows(first_row, T) if n in ROWS else chosen] for n in names}
-    )
-
-
-def _black_box_checks(updates: Arrays, stack: Stack, tau: TanhError) -> Iterator[Check]:
-    """The checks at L2; without reported states, also of the initial state of the next window."""
-    yield from global_checks(stack.case, stack.report, tau)
-    steps = carried_steps(updates)[stack.chosen]
-    if "h" not in updates and steps.any():
-        (follows,) = np.nonzero(steps)
-        states = updates["initial"][stack.chosen[follows] + 1]
-        tolerance = tolerances(stack.case, ["h"], tau)["h"].at(steps[follows] - 1, follows)
-        yield tolerance._replace(tensor="initial").check(states)
+    steps, names = rows(recorded.first_rows, T), updates.keys() & cases.SHAPES.keys()
+    return case, {name: updates[name][steps if name in ROWS else chosen] for name in names}
 
 
 def _calmed(
-    recorded: RecordedRun, lost: Array, source: PortSource, tau: TanhError
-) -> tuple[Stack, list[Check]]:
-    """Some of the lost windows and their checks, with recurrent weights that are not chaotic.
+    recorded: RecordedRun, lost: Array, network: tuple[int, ...], source: PortSource
+) -> tuple[Array, list[Check]]:
+    """Some of the lost windows, and their checks, with recurrent weights that are not chaotic.
 
     A network whose recurrent weights have no singular value above 1 does not amplify rounding.
     """
     kinds = _kinds(recorded)[lost]
     alike = lost[(kinds == kinds[-1]).all(axis=1)]
-    spaced = np.linspace(0, len(alike) - 1, min(MAX_ASKED, len(alike))).astype(int)
-    stack = _stack(recorded, alike[spaced])
+    count = min(MAX_ASKED, len(alike))
+    chosen = alike[np.linspace(0, len(alike) - 1, count).astype(int)]
+    case, _ = _at((np.arange(count), *network), *_stack(recorded, chosen))
     for factor in CALMING:
-        params = stack.case.params
-        for name in RECURRENT:
-            theta = getattr(params, name)
+        for name in cases.RECURRENT:
+            theta = getattr(case.params, name)
             largest = np.linalg.norm(theta, 2, axis=(-2, -1), keepdims=True)
             calm = theta * (factor / np.maximum(largest, 1)).astype(theta.dtype)
-            params = params._replace(**{name: calm})
-        stack = stack._replace(case=stack.case._replace(params=params))
-        singles = [stack.single((i,))[0] for i in range(len(stack.chosen))]
-        reports = [source.report(case, "a window with smaller weights") for case in singles]
+            case = case._replace(params=case.params._replace(**{name: calm}))
+        singles = [_at((i,), case, {})[0] for i in range(count)]
+        reports = [source.report(single, "a window with smaller weights") for single in singles]
         report = {n: np.stack([r[n] for r in reports], int(n in ROWS)) for n in reports[0]}
-        checks = list(global_checks(stack.case, report, tau))
+        checks = list(global_checks(case, report, source.tau))
         if not any(check.lost.any() for check in checks):
             break
-    return stack._replace(report=report), checks
+    return chosen, checks
 
 
-def _first_divergence(updates: Arrays, stack: Stack, check: Check) -> Divergence:
-    """The first of the stacked updates whose tensor exceeds its bound."""
-    name, chosen, report = check.tensor, stack.chosen, stack.report
-    if name == "initial":  # of the next window
-        chosen = chosen[carried_steps(updates)[chosen] > 0] + 1
-        report = {name: updates[name][chosen]}
-    arrays = np.broadcast_arrays(report[name], check.expected, check.allowed, check.ratio)
-    if name in ROWS:
-        arrays = tuple(np.moveaxis(array, 0, -3) for array in arrays)
+def _first_divergence(
+    updates: Arrays, chosen: Array, check: Check, calmed: tuple[int, ...] | None
+) -> Divergence:
+    """The first of these updates whose tensor exceeds its bound; calmed: of this network alone."""
+    name, step = check.tensor, None
+    arrays = np.broadcast_arrays(check.reported, check.expected, check.allowed, check.ratio)
+    if name in ROWS:  # the steps after the updates, in the order in which they are computed
+        order = slice(None, None, -1 if name in cases.BACKWARDS else 1)
+        arrays = tuple(np.moveaxis(array, 0, 1)[:, order] for array in arrays)
     bad = ~(arrays[-1] <= 1)
-    index = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
-    elements = np.argwhere(bad[index]).tolist()
-    if name in ROWS:  # (*E, T, B, N): the step first, from the last one where it runs backwards
-        elements.sort(key=lambda element: element[-3] * (-1 if name in BACKWARDS else 1))
-    element, update, step = elements[0], chosen[index], None
+    index, *element = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
     numbers: N = [float(array[index, *element]) for array in arrays]
     if name in ROWS:
-        step, element = element[-3] + 1, element[:-3] + element[-2:]
-    place, is_estimated = _place(updates, update), bool(np.any(check.estimated))
-    return Divergence(*place, name, step, tuple(element), *numbers)._replace(
-        is_estimated=is_estimated
-    )
-
-
-def _place(updates: Arrays, index: int) -> tuple[int, int]:
-    return int(updates["epoch"][index]), int(updates["number"][index])
+        step = element.pop(0) + 1
+        step = bad.shape[1] + 1 - step if name in cases.BACKWARDS else step
+    epoch, number = (int(updates[field][chosen[index]]) for field in ("epoch", "number"))
+    found = Divergence(epoch, number, name, step, (*(calmed or ()), *element), *numbers)
+    is_estimated = bool(np.any(check.estimated))
+    return found._replace(is_estimated=is_estimated, is_calmed=calmed is not None)
 
 
 def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Divergence]:
@@ -326,8 +298,7 @@ def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Diverge
     windows, updates = recorded.windows, recorded.updates
     epochs = range(1, recorded.run.options.schedule.epochs + 1)
     expected = [(e, number, *window) for e in epochs for number, window in enumerate(windows, 1)]
-    places = (updates[name].tolist() for name in ("epoch", "number", *Window._fields))
-    rows = list(zip(*places))
+    rows = [*zip(*(updates[n].tolist() for n in ("epoch", "number", *Window._fields)))]
     for right, row in zip(expected, rows):
         if row != right:
             wrong = next((i for i in range(3) if row[2 + i] != right[2 + i]), 0)
@@ -345,22 +316,16 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
 
     If the states are not reported, `judge` recomputes them.
     """
-    updates, states, row = recorded.updates, dict[int, Array](), 0
-    for index, (start, stop) in enumerate(zip(updates["start"], updates["stop"])):
-        found = updates["initial"][index]
-        right = states.get(start, found) if start else recorded.run.h_0
-        right = np.broadcast_to(right, found.shape)
-        if not np.array_equal(found, right):
-            element = tuple(map(int, np.argwhere(found != right)[0]))
-            numbers = float(found[element]), float(right[element]), 0.0, np.inf
-            yield Divergence(*_place(updates, index), "initial", None, element, *numbers)
-            return
-        states[start] = found
-        if "h" in updates:
-            states |= dict(enumerate(updates["h"][row : row + stop - start], start + 1))
-        else:
-            states = {start: found}
-        row += stop - start
+    updates, steps = recorded.updates, carried_steps(recorded.updates)
+    found, right = updates["initial"], np.array(updates["initial"])
+    right[updates["start"] == 0] = recorded.run.h_0
+    if "h" in updates:
+        (before,) = np.nonzero(steps)
+        right[before + 1] = updates["h"][recorded.first_rows[before] + steps[before] - 1]
+    for index, *element in np.argwhere(found != right)[:1].tolist():
+        epoch, number = (int(updates[name][index]) for name in ("epoch", "number"))
+        numbers = float(found[index, *element]), float(right[index, *element]), 0.0, np.inf
+        yield Divergence(epoch, number, "initial", None, tuple(element), *numbers)
 
 
 def carried_steps(updates: Arrays) -> Array:

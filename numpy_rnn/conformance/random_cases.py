@@ -13,19 +13,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from numpy_rnn.common.records import (
-    DTYPES,
-    LOSS_NAMES,
-    NONLINEARITY_NAMES,
-    REDUCTION_NAMES,
-    NumpyArray,
-    Objective,
-    Parameters,
-    Run,
-    RunOptions,
-    Schedule,
-    Step,
-)
+from numpy_rnn.common import records
+from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step
 from numpy_rnn.conformance.arithmetics.arithmetic import N, nonlinearity_of
 from numpy_rnn.conformance.case import WindowCase, initial_state, parameters_from, present
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING, Abilities
@@ -159,17 +148,14 @@ def random_recipe(
     """A recipe with the options of ports that have these abilities."""
     (has, lacks, _), are_distinct = abilities, draw.one_in(2)
     T, B, D, H, O = map(int, draw.generator.choice(MAX_SIZE, 5, replace=not are_distinct) + 1)
-    objective = Objective(
-        draw.choice(available(NONLINEARITY_NAMES, abilities)),
-        draw.choice(available(LOSS_NAMES, abilities)),
-        draw.choice(available(REDUCTION_NAMES, abilities)),
-    )
+    kinds: N = records.NONLINEARITY_NAMES, records.LOSS_NAMES, records.REDUCTION_NAMES
+    objective = Objective(*(draw.choice(available(names, abilities)) for names in kinds))
     step = random_step(draw, abilities)
     recipe = Recipe(
         *(T, B, D, H),
         O=max(H if draw.one_in(7) else O, 2 if objective.loss == "cross_entropy" else 1),
         K=draw.integer(1, T) if draw.one_in(2) else T,
-        dtype=dtype or draw.choice(DTYPES),
+        dtype=dtype or draw.choice(records.DTYPES),
         objective=objective,
         step=step,
         bias="no biases" in lacks or ("bias" not in lacks and draw.one_in(2)),
@@ -231,7 +217,7 @@ RESTRICTIONS: dict[str, dict[str, N]] = {  # the fields of a recipe for what a p
 def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
     """The recipe without what a port lacks."""
     own = RESTRICTIONS | {"older steps": {"K": recipe.T}}
-    for name in own.keys() & set(abilities.lacks):
+    for name in (name for name in own if name in abilities.lacks):
         recipe = recipe._replace(**own[name])
     return recipe
 
@@ -248,18 +234,14 @@ def large_recipe(draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING
 
 
 def random_run(
-    draw: RandomDraw,
-    dtype: str | None = None,
-    abilities: Abilities = EVERYTHING,
-    max_steps: int = 12,
+    draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
 ) -> Run:
     """A run of several updates of TBPTT(k1, k2): windows overlap, and the last may be shorter."""
     lacks = abilities.lacks
     recipe = random_recipe(draw, dtype, abilities)._replace(**PLAIN, velocity=False)
     sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDHO"}
-    if draw.one_in(10):
-        sizes["H"] = draw.integer(*LARGE_SIZES["H"])
-    T = draw.integer(4, max_steps)
+    sizes |= {"H": draw.integer(*LARGE_SIZES["H"])} if draw.one_in(10) else {}
+    T = draw.integer(4, 12)
     k1 = 1 if "many losses" in lacks else T if "h_0" in lacks else draw.integer(1, 4)
     k2 = T if "h_0" in lacks else k1 + draw.integer(0, 3)  # T: all start at step 0
     if "older steps" in lacks:
@@ -277,5 +259,7 @@ def random_run(
     step = random_step(draw, abilities) if recipe.step is None else recipe.step
     terms = recipe.B * recipe.O * k1 * recipe.scale**2
     rate = draw.choice((1.0, 0.3, 0.1)) / (10 * terms) * (1 - step.momentum)
-    options = RunOptions(Schedule(k1, k2, 2), recipe.objective, step._replace(learning_rate=rate))
+    options = records.RunOptions(
+        records.Schedule(k1, k2, 2), recipe.objective, step._replace(learning_rate=rate)
+    )
     return Run(case.params, case.x, case.target, initial_state(case), options)

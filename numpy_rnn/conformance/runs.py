@@ -2,22 +2,17 @@
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray, Run, Step, Window
+from numpy_rnn.conformance import case as cases
+from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import (
-    INTERMEDIATES,
-    WindowCase,
-    case_sizes,
-    is_classes,
-    present,
-    required_outputs,
-)
+from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import (
     DEFINITION,
     Arrays,
@@ -30,7 +25,8 @@ from numpy_rnn.conformance.definition import (
 from numpy_rnn.conformance.ports.port import PackagePort, abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS
 
-ROWS = (*INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
+ROWS = (*cases.INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
+JOINED = 100  # updates at a time: the garbage collector visits every tensor that is not joined
 MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
 
 
@@ -42,9 +38,14 @@ class RecordedRun(NamedTuple):
     of: Definition = DEFINITION  # its schedule
 
     def first(self, count: int) -> "RecordedRun":
-        rows = int((self.updates["stop"] - self.updates["start"])[:count].sum())
+        rows = self.first_rows[count]
         updates = {n: v[: rows if n in ROWS else count] for n, v in self.updates.items()}
         return self._replace(updates=updates)
+
+    @property
+    def first_rows(self) -> NumpyArray:
+        """The first row of every update in arrays with one per step, and their number of rows."""
+        return np.cumsum(np.append(0, self.updates["stop"] - self.updates["start"]))
 
     def update_index(self, place: Any) -> int:
         """The index of an update, by its `epoch` and its `number` in the epoch."""
@@ -57,10 +58,7 @@ class RecordedRun(NamedTuple):
     @property
     def windows(self) -> list[Window]:
         """The windows of an epoch by (T1) and (T2)."""
-        (k1, k2, _), T, windows = self.run.options.schedule, len(self.run.x), list[Window]()
-        while not windows or windows[-1].stop < T:
-            windows.append(self.of.window(T, windows[-1].stop if windows else 0, k1, k2))
-        return windows
+        return self.of.windows(self.run)
 
 
 class Recorder:
@@ -69,16 +67,6 @@ class Recorder:
     def __init__(self, run: Run):
         self.run, self.columns = run, dict[str, list[Any]]()
 
-    def append(self, update: Any) -> None:
-        """Add one Update of either package, recorded with its activations and adjoints."""
-        activations = update.activations
-        report = {"loss": update.loss, "a": activations.a, "h": activations.h[1:]}
-        report |= {"y": activations.y} | update.adjoints._asdict() | present(update.parameters)
-        report |= {"d" + name: array for name, array in present(update.gradients).items()}
-        report |= {"v" + name: array for name, array in present(update.velocity).items()}
-        place = update.epoch, update.number, update.window, activations.h[0]
-        self.append_report(Recorded(*place, report))
-
     def append_report(self, update: Recorded) -> None:
         """Add one update by its report. Its arrays are kept, not copied."""
         place = {"epoch": update.epoch, "number": update.number, **update.window._asdict()}
@@ -86,16 +74,18 @@ class Recorder:
             self.columns.setdefault(name, []).append(value)
 
     def recorded(self, of: Definition = DEFINITION) -> RecordedRun:
-        joined = {name: _joined(name, values) for name, values in self.columns.items()}
-        return RecordedRun(self.run, joined, of)
+        return RecordedRun(self.run, joined(self.columns), of)
 
 
-def _joined(name: str, values: list[Any]) -> NumpyArray:
-    """The values of all updates. torch joins its own tensors: each conversion takes long."""
-    is_torch = hasattr(values[0], "detach")
-    library: Any = sys.modules["torch"] if is_torch else np
-    joined = (library.concatenate if name in ROWS else library.stack)(values)
-    return joined.detach().numpy() if is_torch else joined
+def joined(columns: Mapping[str, list[Any]]) -> Arrays:
+    """The arrays of all updates by name. torch joins its own tensors: each conversion is slow."""
+    arrays = {}
+    for name, values in columns.items():
+        is_torch = hasattr(values[0], "detach")
+        library: N = sys.modules["torch"] if is_torch else np
+        array = (library.concatenate if name in ROWS else library.stack)(values)
+        arrays[name] = array.detach().numpy() if is_torch else array
+    return arrays
 
 
 def record(run: Run, updates: Iterable[Recorded], of: Definition = DEFINITION) -> RecordedRun:
@@ -120,7 +110,22 @@ class PortSource:
 
     def check(self, run: Run) -> None:
         """Raise InputError unless the port supports this run."""
-        check_port_run(self.port, run)
+        port, dtype = self.port, str(run.params.W_hh.dtype)
+        has, lacks, shapes = abilities(port)
+        if run.params.networks is not None:
+            raise InputError("a port takes one network at a time: expected a run without --seeds")
+        if dtype not in port.dtypes:
+            expected = f"choose --dtype {' or '.join(port.dtypes)}"
+            raise InputError(f"{port.name} does not support {dtype}: {expected}")
+        for name in needs(run, loop_of(port, run).windows(run)):
+            if name in lacks if name in LACKS else name not in has:
+                verb = "lacks" if name in LACKS else "does not declare"
+                raise InputError(f"{port.name} {verb} {name!r}: choose a run without it")
+        sizes = {k: n for k, n in cases.case_sizes(run).items() if k not in "TK"}
+        fits = [all(sizes.get(k, n) == n for k, n in shape.items()) for shape in shapes]
+        if shapes and not any(fits):
+            expected = f"expected them in the run, not {sizes}"
+            raise InputError(f"{port.name} has the sizes {list(map(dict, shapes))}: {expected}")
 
     def trace(self, run: Run) -> RecordedRun:
         """The run of the port. Raises PortFault, with the update, if it fails.
@@ -150,7 +155,7 @@ class PortSource:
         if "step" in lacks:
             n, gradients = Floats(case.dtype), {k: report["d" + k] for k in present(case.params)}
             report |= update(n, present(case.params), gradients, {}, case.step)
-        names = required_outputs(case, "intermediates" in has, "input_gradients" in has)
+        names = cases.required_outputs(case, "intermediates" in has, "input_gradients" in has)
         return {name: report[name] for name in names}
 
 
@@ -162,14 +167,31 @@ class PackageSource(PortSource):
 
     def trace(self, run: Run) -> RecordedRun:
         """The run of the package, whose numbers may overflow."""
-        rnn, recorder = self.port.rnn, Recorder(run)
+        rnn = self.port.rnn
         given = (run.params, run.x, run.target, run.h_0, run.velocity)
         *series, velocity = map(rnn.from_numpy, given)
         options = run.options.keywords() | {"velocity": velocity, "record": True}
         with np.errstate(all="ignore"):
-            for update in rnn.train(*series, **options):
-                recorder.append(update)
-        return recorder.recorded()
+            updates = rnn.train(*series, **options)
+            chunks = iter(lambda: [*itertools.islice(updates, JOINED)], [])
+            parts = [joined(columns_of(chunk)) for chunk in chunks]
+        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return RecordedRun(run, arrays)
+
+
+def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
+    """The arrays of several updates of a package, recorded with activations and adjoints."""
+    columns = {
+        name: [getattr(each, name) for each in updates] for name in ("epoch", "number", "loss")
+    }
+    for field in ("window", "activations", "adjoints", "parameters", "gradients", "velocity"):
+        prefix = {"gradients": "d", "velocity": "v"}.get(field, "")
+        records = [getattr(each, field) for each in updates]
+        for name in present(records[0]):
+            columns[prefix + name] = [getattr(record, name) for record in records]
+    del columns["x"]  # the series is that of the run
+    states = columns["h"]
+    return columns | {"initial": [h[0] for h in states], "h": [h[1:] for h in states]}
 
 
 def source_of(port: Any) -> PortSource:
@@ -191,33 +213,15 @@ def loop_of(port: Any, run: Run) -> Definition:
     return DEFINITION if k1 <= K else Definition(window=window)
 
 
-def check_port_run(port: Any, run: Run) -> None:
-    """Raise InputError unless the port supports this run."""
-    (has, lacks, shapes), dtype = abilities(port), str(run.params.W_hh.dtype)
-    if run.params.networks is not None:
-        raise InputError("a port takes one network at a time: expected a run without --seeds")
-    if dtype not in port.dtypes:
-        expected = f"choose --dtype {' or '.join(port.dtypes)}"
-        raise InputError(f"{port.name} does not support {dtype}: {expected}")
-    for name in _needs(run, RecordedRun(run, {}, loop_of(port, run)).windows):
-        if name in lacks if name in LACKS else name not in has:
-            verb = "lacks" if name in LACKS else "does not declare"
-            raise InputError(f"{port.name} {verb} {name!r}: choose a run without it")
-    sizes = {letter: size for letter, size in case_sizes(run).items() if letter not in "TK"}
-    if shapes and not any(all(sizes.get(k, n) == n for k, n in each.items()) for each in shapes):
-        expected = f"expected them in the run, not {sizes}"
-        raise InputError(f"{port.name} has the sizes {list(map(dict, shapes))}: {expected}")
-
-
-def _needs(run: Run, windows: list[Window]) -> Iterator[str]:
+def needs(run: Run, windows: Sequence[Window]) -> list[str]:
     """The names of LACKS and CAPABILITIES that the run needs of a port."""
-    (nonlinearity, loss, reduction), step = run.options.objective, run.options.step
+    step = run.options.step
     used = {name: getattr(step, name) != default for name, default in Step._field_defaults.items()}
     clips_values = used.pop("max_value")
-    yield from (nonlinearity, loss, reduction)
-    needs = used | {
+    found = dict.fromkeys(run.options.objective, True) | used
+    found |= {
         "no biases" if run.params.b_h is None else "bias": True,
-        "class_inputs" if is_classes(run.x) else "vector_inputs": True,
+        "class_inputs" if cases.is_classes(run.x) else "vector_inputs": True,
         "plain SGD": not step.adagrad,
         "sgd_options": any(used[name] for name in SGD_LACKS),
         "clip_by_value": clips_values,
@@ -226,4 +230,4 @@ def _needs(run: Run, windows: list[Window]) -> Iterator[str]:
         "older steps": any(window.loss_start > window.start for window in windows),
         "many losses": any(window.loss_steps > 1 for window in windows),
     }
-    yield from (name for name, is_needed in needs.items() if is_needed)
+    return [name for name, is_needed in found.items() if is_needed]

@@ -176,6 +176,7 @@ def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None
     tally.work += work_of(case_sizes(run) | {"T": len(run.x) * len(recorded.windows)})
     tally.estimated += Counter(judgement.estimated)
     tally.lost += Counter(judgement.lost)
+    tally.judged.update(judgement.worst.keys() - {*judgement.unjudged})
     if (first := judgement.first) is None:
         return None
     where = f"L3, random_run(RandomDraw({seed}), {dtype!r}, abilities(port))"
@@ -199,8 +200,7 @@ def check_port(
                 raise found
             if tally.work > MAX_WORK and number >= MIN_RUNS and examples is None:
                 break
-        return tally
-    for place in places(port, dtype, seed, examples):
+    for place in places(port, dtype, seed, examples) if level != "L3" else ():
         if found := check_window(port, level, place, tally):
             raise explained(port, level, place, found)
     if unjudged := [name for name in TENSORS if tally.lost[name] and not tally.judged[name]]:

@@ -10,7 +10,7 @@ half of the tensor, rounding alone changes it so much that it is *lost*: no code
 computes it, and what the proven bound allows is not called checked.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +36,8 @@ class Check(NamedTuple):
     """The check of one tensor of a window, or of stacked ones, whose axes come first."""
 
     tensor: str
-    ratio: Array  # |reported − expected| / allowed, by element; at most 1 for right code
+    reported: Array
+    ratio: Array  # |reported − expected| / allowed, at most 1 for right code; 0 for 0/0, ∞ for NaN
     expected: Array
     allowed: Array
     estimated: Array  # by window: whether an estimate decides, not a proven bound
@@ -55,14 +56,7 @@ class Tolerance(NamedTuple):
 
     def size(self, array: Array) -> Array:
         """The 2-norm of every window."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            return root_of_squares(array, self.axes)
-
-    @property
-    def underflow(self) -> float:
-        """The size of a tensor whose numbers are a smallest normal number each."""
-        count = np.prod([self.expected.shape[axis] for axis in self.axes])
-        return float(count) ** 0.5 * float(self.limits.smallest_normal)
+        return root_of_squares(array, self.axes)
 
     @property
     def wide(self) -> Array:
@@ -70,14 +64,17 @@ class Tolerance(NamedTuple):
         narrow = ROUNDINGS * float(self.limits.eps) / 2 * self.size(self.expected)
         return ~(self.size(self.E) <= narrow)
 
+    @np.errstate(all="ignore")
     def check(self, reported: Array) -> Check:
         difference = np.asarray(reported, np.float64) - self.expected
         size, u = self.size(self.expected), float(self.limits.eps) / 2
+        numbers = self.expected.size / size.size  # of one window
+        underflow = numbers**0.5 * float(self.limits.smallest_normal)
         allowed, allowed_size = self.E, self.size(self.E)
         estimated = np.zeros_like(size, dtype=bool)
         if self.spread is not None:
             limit = SPREADS * self.size(self.spread)
-            limit = limit + ROUNDOFFS * (u * size + self.underflow)
+            limit = limit + ROUNDOFFS * (u * size + underflow)
             is_less = ~(allowed_size <= limit) & (limit <= LARGEST_ESTIMATE * size)
             estimated = self.wide & is_less
             # The whole difference against the whole limit, as the ratio of the largest element.
@@ -87,9 +84,11 @@ class Tolerance(NamedTuple):
             allowed = np.where(estimated, limit * share, allowed)
             allowed_size = np.where(estimated, limit, allowed_size)
         # A tensor that is exactly 0, or underflows, has no digits to be lost.
-        lost = ~(allowed_size <= np.maximum(LOST * size, UNDERFLOW * self.underflow)) & (size > 0)
+        lost = ~(allowed_size <= np.maximum(LOST * size, UNDERFLOW * underflow)) & (size > 0)
         flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
-        return Check(self.tensor, ratios(difference, allowed), self.expected, allowed, *flags)
+        ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
+        ratio = np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+        return Check(self.tensor, reported, ratio, self.expected, allowed, *flags)
 
     def at(self, rows: Array, windows: Array) -> "Tolerance":
         """The tolerance of one step of some of the stacked windows, by its index in time."""
@@ -98,34 +97,23 @@ class Tolerance(NamedTuple):
         return self._replace(expected=expected, E=E, spread=spread, axes=(-2, -1))
 
 
-def check_local(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, Array]:
-    """The ratios at level L1 of a report with all intermediates, by tensor in causal order."""
-    return {check.tensor: check.ratio for check in local_checks(case, report, tau)}
-
-
-def check_global(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> dict[str, Array]:
-    """The ratios at level L2, of required and of other reported tensors; missing: infinity."""
-    return {check.tensor: check.ratio for check in global_checks(case, report, tau)}
-
-
 def local_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iterator[Check]:
-    for name, tolerance in tolerances(case, [*report], tau, report).items():
-        yield tolerance.check(report[name])
+    """The checks at level L1 of a report with all intermediates, in causal order."""
+    return check_all(tolerances(case, [*report], tau, report), report)
 
 
 def global_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iterator[Check]:
+    """The checks at level L2, of required and of other reported tensors."""
     required = required_outputs(case, intermediates=False)
-    for name, tolerance in tolerances(case, [*required, *report], tau).items():
+    return check_all(tolerances(case, [*required, *report], tau), report)
+
+
+def check_all(allowed: Mapping[str, Tolerance], report: Arrays) -> Iterator[Check]:
+    """A check for every tolerance. What is missing, or has another shape, is off by infinity."""
+    for name, tolerance in allowed.items():
         shape = tolerance.expected.shape
         is_right = name in report and np.shape(report[name]) == shape
         yield tolerance.check(report[name] if is_right else np.full(shape, np.nan))
-
-
-def ratios(difference: Array, allowed: Array) -> Array:
-    """|difference| / allowed; 0 where both are 0, infinity where only `allowed` is, or for NaN."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
-    return np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
 def tolerances(

@@ -9,6 +9,7 @@ import secrets
 import numpy as np
 import pytest
 from ports_for_tests import RIGHT, DefinitionPort, Port
+from windows_for_tests import check_global, check_local
 
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window
 from numpy_rnn.conformance.case import EQUATIONS, INTERMEDIATES, TENSORS, format_errors, present
@@ -23,7 +24,6 @@ from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.random_cases import RandomDraw, Recipe, random_recipe, random_run
 from numpy_rnn.conformance.runs import RecordedRun, is_bounded, record
-from numpy_rnn.conformance.window_checks import check_global, check_local
 
 IN_WINDOW = [mutant for mutant in MUTANTS if not mutant.in_run]
 IN_RUN = [mutant for mutant in MUTANTS if mutant.in_run]

@@ -1,36 +1,32 @@
 """Windows for the tests of the arithmetics, and right ways to compute a window."""
 
+import secrets
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
+from hypothesis import strategies as st
 
-from numpy_rnn import Parameters
-from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.common.records import tree_map
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import WindowCase, parameters_from, present
+from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
+from numpy_rnn.conformance.window_checks import global_checks, local_checks
+
+SEEDS = st.integers(0, 2**32 - 1)
+SEED = secrets.randbelow(2**32)  # another one in every run
+
+
+@pytest.fixture(autouse=True)
+def told_seed():
+    """SEED, told by a failure among what the test printed."""
+    print(f"SEED = {SEED}")
 
 
 def window(seed, dtype="float64", **changes) -> WindowCase:
     """A random case; changes: fields of its recipe."""
     return random_recipe(RandomDraw(seed), dtype)._replace(**changes).case()
-
-
-def one_unit(
-    x, W_xh, h_0=0.0, target=0.0, nonlinearity="tanh", reduction="sum", dtype="float64"
-) -> WindowCase:
-    """One step of one unit; x and W_xh may be vectors."""
-    x, W_xh = (np.atleast_1d(v).astype(dtype) for v in (x, W_xh))
-    params = Parameters(W_xh[:, None], np.full((1, 1), 0.5, dtype), np.full((1, 1), 3.0, dtype))
-    return WindowCase(
-        params=params,
-        x=x[None, None],
-        target=np.full((1, 1, 1), target, dtype),
-        h_0=np.full((1, 1), h_0, dtype),
-        objective=Objective(nonlinearity, reduction=reduction),
-        step=Step(0.25),
-    )
 
 
 def tiny_window(seed, dtype, **changes):
@@ -43,14 +39,11 @@ def tiny_window(seed, dtype, **changes):
         is_float = array.dtype.kind == "f"
         return (array * random.choice(scales)).astype(dtype) if is_float else array
 
-    def each(params, *scales):
-        return parameters_from({n: scaled(v, *scales) for n, v in present(params).items()})
-
     return case._replace(
-        params=each(case.params, 1e-2, 1.0, 1e4, *tiny[:2]),
+        params=tree_map(lambda v: scaled(v, 1e-2, 1.0, 1e4, *tiny[:2]), case.params),
         x=scaled(case.x, 1.0, *tiny),
         target=scaled(case.target, 1.0, *tiny),
-        velocity=case.velocity and each(case.velocity, 1.0, *tiny),
+        velocity=tree_map(lambda v: scaled(v, 1.0, *tiny), case.velocity),
     )
 
 
@@ -87,16 +80,13 @@ class Way(NamedTuple):
         """The report of the case, in arrays that are changed first."""
 
         def changed(v):
-            return change(v) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v
+            return change(v) if v.dtype.kind == "f" else v
 
-        def each(params):
-            return params and parameters_from({n: changed(v) for n, v in present(params).items()})
-
-        given = {name: changed(getattr(case, name)) for name in ("x", "target", "h_0")}
-        other = case._replace(**given, params=each(case.params), velocity=each(case.velocity))
+        fields = ("x", "target", "h_0", "params", "velocity")
+        arrays = {name: tree_map(changed, getattr(case, name)) for name in fields}
         numbers = type("Changed", (self.numbers,), {"given": lambda self, array: changed(array)})
         with np.errstate(all="ignore"):
-            report = window_update(other, numbers(case.dtype), self.of)
+            report = window_update(case._replace(**arrays), numbers(case.dtype), self.of)
         return {name: np.asarray(array).astype(case.dtype) for name, array in report.items()}
 
 
@@ -154,6 +144,16 @@ WAYS = {
     "by scaled numbers": operations(norm=scaled_norm),
     "fused": Way(of=Definition(velocity=fused_velocity, updated=fused_update)),
 }
+
+
+def check_local(case, report) -> dict[str, Any]:
+    """The ratios at L1 by tensor."""
+    return {check.tensor: check.ratio for check in local_checks(case, report)}
+
+
+def check_global(case, report) -> dict[str, Any]:
+    """The ratios at L2 by tensor."""
+    return {check.tensor: check.ratio for check in global_checks(case, report)}
 
 
 def worst(checked) -> float:

@@ -57,11 +57,10 @@ class Arithmetic(Protocol):
     def report(self) -> dict[str, N]:
         """The tensors by name, in causal order. Those with steps have the axis of time first."""
         found = dict[str, N]()
-        for name in [name for name in SHAPES if name in self.seen]:
-            steps: Any = self.seen[name]
-            found[name] = steps.get(None)
-            if None not in steps:
-                found[name] = self.stack([steps[t] for t in sorted(steps)])
+        for name in (name for name in SHAPES if name in self.seen):
+            steps: N = self.seen[name]
+            values = [steps[t] for t in sorted(steps)]
+            found[name] = values[0] if None in steps else self.stack(values)
         self.seen = {}  # arrays refer to their arithmetic: such a cycle is freed late
         return found
 
@@ -98,45 +97,36 @@ def sech_squared(a: NumpyArray) -> NumpyArray:
     return np.cosh(np.minimum(np.abs(a), 350.0)) ** -2.0
 
 
-class Smooth(NamedTuple):
-    """The slope of a φ without a kink: even, falling with |a|, and with |φ''| ≤ 2 φ'."""
+class Nonlinearity(NamedTuple):
+    """φ and its slope; without a kink it is even, falls with |a|, and |φ''| ≤ 2 φ'."""
 
-    of_a: Callable[[NumpyArray], NumpyArray]  # φ'(a), from which nothing cancels
-    of_h: Callable[[NumpyArray], NumpyArray]  # the same from h
-    change: Callable[[NumpyArray], NumpyArray]  # |∂ of that/∂h|
+    phi: Callable[[NumpyArray], NumpyArray]  # of any numbers
+    slope: Callable[[NumpyArray, NumpyArray], NumpyArray]  # φ'(a), from a and h
+    of_a: Callable[[NumpyArray], NumpyArray]  # the same from a, in which nothing cancels
+    change: Callable[[NumpyArray], NumpyArray]  # |∂ slope(a, h)/∂h|, from h
     unit: float = 0.0  # roundings of φ are in units of |h| and this, a term that cancels
+    has_kink: bool = False
 
     def steepest(self, a: NumpyArray, E: NumpyArray) -> NumpyArray:
         """The largest φ' within E of a."""
         return self.of_a(np.maximum(np.abs(a) - E, 0))
 
 
-class Nonlinearity(NamedTuple):
-    """φ of any numbers, its slope from a and h, and the bound of that; None for a kink."""
-
-    phi: Callable[[NumpyArray], NumpyArray]
-    slope: Callable[[NumpyArray, NumpyArray], NumpyArray]
-    bound: Smooth | None
-
-
 NONLINEARITIES = {
-    "tanh": Nonlinearity(
-        phi=np.tanh,
-        slope=lambda a, h: 1 - h * h,
-        bound=Smooth(sech_squared, lambda h: 1 - h * h, lambda h: 2 * np.abs(h)),
-    ),
+    "tanh": Nonlinearity(np.tanh, lambda a, h: 1 - h * h, sech_squared, lambda h: 2 * np.abs(h)),
     "relu": Nonlinearity(
-        phi=lambda a: np.maximum(a, 0), slope=lambda a, h: (h.real > 0).astype(h.dtype), bound=None
+        phi=lambda a: np.maximum(a, 0),
+        slope=lambda a, h: (h.real > 0).astype(h.dtype),
+        of_a=lambda a: (a > 0) * 1.0,
+        change=np.zeros_like,
+        has_kink=True,
     ),
     "sigmoid": Nonlinearity(
         phi=lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),
         slope=lambda a, h: h * (1 - h),
-        bound=Smooth(
-            lambda a: sech_squared(a / 2) / 4,
-            lambda h: h * (1 - h),
-            lambda h: np.abs(1 - 2 * h),
-            unit=0.5,
-        ),
+        of_a=lambda a: sech_squared(a / 2) / 4,
+        change=lambda h: np.abs(1 - 2 * h),
+        unit=0.5,
     ),
 }
 

@@ -5,13 +5,11 @@ order, with or without fused multiply-add, subnormal numbers kept or flushed to 
 of its factorisations, "mean" by division or by a product with the reciprocal. Excluded are products
 of matrices by fewer multiplications (Strassen) and numbers out of the dtype's range.
 
-The SGD step is correct by (U1) to (U9): the norm from the squares of all numbers in any order, or
-from the norms of the tensors, of the numbers as they are, or scaled so that no square overflows;
-the quotient by a division or by a product with the reciprocal; η, μ, τ, λ, max_norm, max_value,
-10⁻⁶ and 10⁻⁸ (the float64 of that name) rounded to the dtype or kept in float64. By its definition
-η is rounded, so the value is that with the rounded η, and E has |η − η̃||δ| more: code in float32
-that keeps η in double, as C, Java and JavaScript do, is correct. A norm that overflows because its
-squares do is not: it makes the factor 0, and then there is no step at all.
+The SGD step is correct by (U1) to (U9), with η, μ, τ, λ, max_norm, max_value, 10⁻⁶ and 10⁻⁸ (the
+float64 of that name) rounded to the dtype or kept in float64. By its definition η is rounded, so
+the value is that with the rounded η, and E has |η − η̃||δ| more: code in float32 that keeps η in
+double, as C, Java and JavaScript do, is correct. A norm that overflows because its squares do is
+not: it makes the factor 0, and then there is no step at all.
 
 The values are computed in float64, and its own rounding, the same formulas with the unit roundoff
 of float64, is part of E. `reported`: the tensors of an implementation. With them every equation
@@ -24,29 +22,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from numpy_rnn.common.records import NumpyArray, Objective, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import (
-    Arithmetic,
-    Dtype,
-    choose,
-    divisor,
-    nonlinearity_of,
-)
+from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, Dtype, divisor, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
-from numpy_rnn.conformance.arithmetics.rounding import (
-    UPWARDS,
-    Near,
-    Real,
-    Rounding,
-    join,
-    root_of_squares,
-)
+from numpy_rnn.conformance.arithmetics.rounding import UPWARDS, Near, Rounding, root_of_squares
 
 STRICT_TANH_ULPS = 8  # the largest error of a usual tanh: NumPy 1.4, torch 0.75, glibc 2.1, JAX 7
 CHECKER_TAU = 4.0  # NumPy's own, in float64
-OWN = 2.0**-53
 
 
 class TanhError(NamedTuple):
@@ -59,22 +42,14 @@ class TanhError(NamedTuple):
 TAU = TanhError()
 
 
-class Bounds(Arithmetic):
+class Bounds(Rounding, Arithmetic):
     """Values of one window with their bounds. tau: the error of tanh; reported: given tensors."""
 
     def __init__(
-        self,
-        dtype: Dtype,
-        tau: TanhError = TAU,
-        reported: dict[str, NumpyArray] | None = None,
-        own: float = OWN,
+        self, dtype: Dtype, tau: TanhError = TAU, reported: dict[str, NumpyArray] | None = None
     ):
-        self.dtype, self.axes, self.seen = np.dtype(dtype), 0, {}
-        self.tau, self.reported, self.rounding = tau, reported or {}, Rounding(dtype, own)
-        self.gamma, self.flushes = self.rounding.gamma, self.rounding.flushes
-
-    def given(self, array: npt.ArrayLike, /) -> Near:
-        return self.rounding.given(array)
+        super().__init__(dtype)
+        self.axes, self.seen, self.tau, self.reported = 0, {}, tau, reported or {}
 
     def see(self, name: str, t: int | None, value: Near) -> Near:
         super().see(name, t, value)
@@ -85,7 +60,7 @@ class Bounds(Arithmetic):
     def stack(self, values: Sequence[Near]) -> Near:
         parts = ([getattr(v, part) for v in values] for part in ("value", "E"))
         value, E = (np.stack(np.broadcast_arrays(*part)) for part in parts)
-        return Near(value, E, self.rounding)
+        return Near(value, E, self)
 
     def zeros(self, value: Near) -> Near:
         return value.map(np.zeros_like)
@@ -96,10 +71,10 @@ class Bounds(Arithmetic):
         if bias is not None:
             left.append(self.given(np.ones((*left[0].shape[:-1], 1))))
             right.append(bias.map(lambda array: array[..., None, :]))
-        return self.rounding.product(join(left, -1), join(right, -2))
+        return self.product(self.join(left, -1), self.join(right, -2))
 
     def total(self, steps: Sequence[Near]) -> Near:
-        return self.rounding.sum(join(steps, -2))
+        return self.sum(self.join(steps, -2))
 
     def phi(self, a: Near, nonlinearity: str) -> Near:
         """For relu E_a, and 0 on its dead side; otherwise φ'(a') E_a + τu(|h| + that).
@@ -108,15 +83,15 @@ class Bounds(Arithmetic):
         exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2), whose roundings are in units of its ½: so much is
         allowed where h is smaller, τu(½ + |h|).
         """
-        of = nonlinearity_of(nonlinearity)
-        h, slope, u = of.phi(a.value), of.bound, self.rounding.u
-        if slope is None:
-            return Near(h, np.where(a.value < -a.E, 0.0, a.E), self.rounding)
-        inherited = slope.steepest(a.value, a.E) * a.E
-        max_abs = np.abs(h) + inherited + slope.unit
-        own = (self.tau.relative * u + CHECKER_TAU * self.rounding.own) * max_abs
+        of, u = nonlinearity_of(nonlinearity), self.u
+        h = of.phi(a.value)
+        if of.has_kink:
+            return Near(h, np.where(a.value < -a.E, 0.0, a.E), self)
+        inherited = of.steepest(a.value, a.E) * a.E
+        max_abs = np.abs(h) + inherited + of.unit
+        own = (self.tau.relative * u + CHECKER_TAU * self.own) * max_abs
         own = own + self.tau.absolute * u + self.flushes(max_abs > 0)
-        return self.rounding.near(h, inherited + own)
+        return self.near(h, inherited + own)
 
     def by_slope(self, dh: Near, a: Near, h: Near, nonlinearity: str) -> Near:
         """(B3): a product with φ'(a), or with a function of h, which is near φ(a) or reported.
@@ -129,31 +104,26 @@ class Bounds(Arithmetic):
         with |1 − 2h| for 2|h|, which covers dh·h − dh·h² too, and ¼/cosh²(a/2). relu': unknown
         where |a| ≤ E_a, so E is 1.
         """
-        slope = nonlinearity_of(nonlinearity).bound
-        if slope is None:
+        of = nonlinearity_of(nonlinearity)
+        D, c = of.of_a(a.value), h.max_abs
+        if of.has_kink:
             is_open = (np.abs(a.value) <= a.E) & (a.E > 0)
-            return dh * Near((a.value > 0) * 1.0, is_open * 1.0, self.rounding)
-        D, c = slope.of_a(a.value), h.max_abs
-        e = h.E * (slope.change(h.value) + h.E) + self.gamma(2) * np.maximum(c, c**2)
-        e = e + np.abs(slope.of_h(h.value) - D)
+            return dh * Near(D, is_open * 1.0, self)
+        e = h.E * (of.change(h.value) + h.E) + self.gamma(2) * np.maximum(c, c**2)
+        e = e + np.abs(of.slope(a.value, h.value) - D)
         by_h = e + self.gamma(3) * (D + e)
-        by_a = slope.steepest(a.value, a.E) * (2 * a.E + self.gamma(2 * self.tau.relative + 3))
-        return dh * self.rounding.near(D, np.maximum(by_h, by_a) + self.flushes(1))
+        by_a = of.steepest(a.value, a.E) * (2 * a.E + self.gamma(2 * self.tau.relative + 3))
+        return dh * self.near(D, np.maximum(by_h, by_a) + self.flushes(1))
 
     def loss_and_error(self, y: Near, target: Near, objective: Objective) -> tuple[Near, Near]:
-        bound = choose(LOSSES, objective.loss, "loss with a bound")
-        divisions = choose({"sum": 0, "mean": 2}, objective.reduction, "reduction")
-        terms = Terms(y, target, divisor(y.shape, objective), divisions)
-        return bound(terms, self.rounding, self.tau.relative)
-
-    def constant(self, number: float) -> Near:
-        return self.rounding.scalar(number)
+        N, divisions = divisor(y.shape, objective), {"sum": 0, "mean": 2}[objective.reduction]
+        return LOSSES[objective.loss](self, y, target, N, divisions)
 
     def rate(self, step: Step, theta: Near) -> Near:
         """η, rounded to the dtype or not; the value is the rounded one."""
         rate = np.asarray(step.learning_rate, np.float64)
         rounded = rate.astype(self.dtype).astype(np.float64)
-        near = Near(rounded, np.abs(rate - rounded) + self.given(rounded).E, self.rounding)
+        near = Near(rounded, np.abs(rate - rounded) + self.given(rounded).E, self)
         return self.expand(near, theta)
 
     def norm(self, gradients: Sequence[Near]) -> Near:
@@ -172,7 +142,7 @@ class Bounds(Arithmetic):
         terms = (max_abs > 0).sum(axis=-1)
         rho = gamma(terms + 5) / (1 + np.sqrt(1 - np.minimum(gamma(terms + 5), 1)))
         flushed = np.sqrt(self.flushes(terms)) + self.flushes(terms) * n
-        return self.rounding.near(n, e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed)
+        return self.near(n, e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed)
 
     def factor(self, norm: Near, max_norm: float) -> Near:
         """(U3). f = min(1, c) with c = M/m, m = n + 10⁻⁶: E = f·r, or 0 where no c̃ is below 1.
@@ -183,8 +153,8 @@ class Bounds(Arithmetic):
         """
         M, m = self.constant(max_norm), norm + self.constant(SMALL)
         f = np.minimum(1, M.value / m.value)
-        if max_norm > self.rounding.largest:
-            return Near(f, np.where(m.max_abs < max_norm, 0.0, 1.0), self.rounding)
+        if max_norm > self.largest:
+            return Near(f, np.where(m.max_abs < max_norm, 0.0, 1.0), self)
         own, flushed = self.gamma(2), self.flushes(1)
         lowest = (M.value - M.E) * (1 - own) / m.max_abs - flushed
         own = own + (1 + own) * M.E / M.value
@@ -192,7 +162,7 @@ class Bounds(Arithmetic):
         r = own + (1 + own) * m.E / np.where(least > 0, least, 1)
         unknown = np.where(np.isfinite(m.value), 1.0, np.nan)
         E = np.where(least > 0, np.minimum((f * r + flushed) * UPWARDS, 1), unknown)
-        return Near(f, np.where(lowest > UPWARDS, 0.0, E), self.rounding)
+        return Near(f, np.where(lowest > UPWARDS, 0.0, E), self)
 
     def clip(self, g: Near, max_value: float) -> Near:
         """(U7). Nothing rounds: E_g where g is surely within the limit, E_c where surely beyond it.
@@ -200,13 +170,13 @@ class Bounds(Arithmetic):
         Between, the larger of the two, as the median of −c, g and c moves by no more than the
         largest of their moves. A limit that is infinite in the dtype clips nothing.
         """
-        if max_value > self.rounding.largest:
+        if max_value > self.largest:
             return g
         limit = self.constant(max_value)
         inside = g.max_abs < limit.value - limit.E
         outside = np.abs(g.value) - g.E > limit.max_abs
         E = np.where(inside, g.E, np.where(outside, limit.E, np.maximum(g.E, limit.E)))
-        return self.rounding.near(np.clip(g.value, -limit.value, limit.value), E)
+        return self.near(np.clip(g.value, -limit.value, limit.value), E)
 
     def by_root(self, g: Near, squares: Near) -> Near:
         """(U9). s = g/r, r = √m, m = v + 10⁻⁸: E = (E_g + |s|(1+γ_1) e + γ_3 (|g| + E_g)) / r_low.
@@ -220,29 +190,11 @@ class Bounds(Arithmetic):
         r, r_low, r_high = np.sqrt(m.value), np.sqrt(low), np.sqrt(m.max_abs)
         s, e = g.value / r, np.maximum(r - r_low, r_high - r)
         own = np.abs(s) * (1 + self.gamma(1)) * e + self.gamma(3) * g.max_abs
-        return self.rounding.near(s, (g.E + own) / r_low + self.flushes(1))
+        return self.near(s, (g.E + own) / r_low + self.flushes(1))
 
 
-class Terms(NamedTuple):
-    """The operands of a loss: outputs and targets (K, ..., B, O), and the divisor N of (L2)."""
-
-    y: Near
-    target: Near
-    N: float
-    divisions: int  # roundings of the division by N: by a product with 1/N two; none for a sum
-
-
-class Softmax(NamedTuple):
-    """p and log p of rows of outputs, and their errors."""
-
-    p: NumpyArray
-    E_p: NumpyArray
-    log_p: NumpyArray
-    E_log_p: NumpyArray  # D
-
-
-def softmax(y: NumpyArray, E: NumpyArray, rounding: Rounding, tau: float) -> Softmax:
-    """p = softmax(y) along the last axis, in float64, and the error of a correct computation.
+def softmax(n: Bounds, outputs: Near) -> list[NumpyArray]:
+    """p = softmax(y) along the last axis in float64, its error, log p, and its error D.
 
     With τ, the error of exp and log in units of u of their value, that of tanh, and for each row
     of outputs y, that are off by E at most,
@@ -267,7 +219,7 @@ def softmax(y: NumpyArray, E: NumpyArray, rounding: Rounding, tau: float) -> Sof
     Source: Blanchard, Higham and Higham 2021, Accurately computing the log-sum-exp and softmax
     functions, IMA Journal of Numerical Analysis 41.
     """
-    gamma, flushes = rounding.gamma, rounding.flushes
+    gamma, flushes, tau, y, E = n.gamma, n.flushes, n.tau.relative, outputs.value, outputs.E
     m = y.max(axis=-1, keepdims=True)
     z, E_max = y - m, E.max(axis=-1, keepdims=True)
     terms = np.exp(z)
@@ -283,50 +235,44 @@ def softmax(y: NumpyArray, E: NumpyArray, rounding: Rounding, tau: float) -> Sof
     d = d + gamma(1) * (np.abs(log_p) + e + l) + gamma(tau) + gamma(2)
     most = np.exp(np.minimum(log_p + d, 0))  # where p itself underflows, too
     E_p = np.where(d < 1, p * np.expm1(np.minimum(d, 1)), most) + flushes(1)
-    return Softmax(p, E_p, log_p, d + gamma(tau) * (np.abs(log_p) + d))
+    return [p, E_p, log_p, d + gamma(tau) * (np.abs(log_p) + d)]
 
 
-def squared_error(of: Terms, rounding: Rounding, tau: float) -> tuple[Near, Near]:
+def squared_error(n: Bounds, y: Near, target: Near, N: float, divisions: int) -> tuple[Near, Near]:
     """The loss, (L1) and (L2), and dy, (B1), of errors e = y − target.
 
+    N: the divisor of (L2). divisions: the roundings of a division by N, two by a product with 1/N.
     Where e is off by E, its square is by (2|e| + E) E. Terms that are 0 round nothing.
     """
-    error, E = of.y.value - of.target.value, of.y.E + of.target.E
+    near, gamma, flushes = n.near, n.gamma, n.flushes
+    error, E = y.value - target.value, y.E + target.E
     rounds = np.abs(error) + E > 0
     terms = rounds.sum(axis=(0, -2, -1))
-    E = E + rounding.flushes(rounds)
+    E = E + flushes(rounds)
     squares, E_squares = np.square(error), (2 * np.abs(error) + E) * E
-    loss, E_loss = (0.5 * (v / of.N).sum(axis=(0, -2, -1)) for v in (squares, E_squares))
-    E_loss = E_loss + rounding.flushes(terms)
-    dy, E_dy = error / of.N, E / of.N + rounding.flushes(rounds)
-    return (
-        with_rounding(terms + 2 + of.divisions, loss, E_loss, rounding),
-        with_rounding(1 + of.divisions, dy, E_dy, rounding),
-    )
+    loss, E_loss = (0.5 * (v / N).sum(axis=(0, -2, -1)) for v in (squares, E_squares))
+    dy, E_loss, E_dy = error / N, E_loss + flushes(terms), E / N + flushes(rounds)
+    own, own_dy = gamma(terms + 2 + divisions), gamma(1 + divisions)
+    dy_near = near(dy, own_dy * (np.abs(dy) + E_dy) + E_dy)
+    return near(loss, own * (loss + E_loss) + E_loss), dy_near
 
 
-def with_rounding(n: Real, value: NumpyArray, E: NumpyArray, rounding: Rounding) -> Near:
-    """A value whose terms have one sign, so that its relative error is at most γ_n, plus E."""
-    return rounding.near(value, rounding.gamma(n) * (np.abs(value) + E) + E)
-
-
-def cross_entropy(of: Terms, rounding: Rounding, tau: float) -> tuple[Near, Near]:
+def cross_entropy(n: Bounds, y: Near, target: Near, N: float, divisions: int) -> tuple[Near, Near]:
     """The loss, the sum (L2) of −log p of every row's class (L4), and dy, (B1), (p − target) / N.
 
     target: classes as rows of 0 and 1. The division by N may come before the difference, as in
     automatic differentiation, so its roundings are in units of p + target.
     """
-    gamma, flushes, target = rounding.gamma, rounding.flushes, of.target.value
-    K, B, O = target.shape[0], target.shape[-2], target.shape[-1]
-    p, E_p, log_p, E_log_p = softmax(of.y.value, of.y.E, rounding, tau)
-    row, E_row = ((target * v).sum(axis=-1, keepdims=True) for v in (-log_p, E_log_p))
+    near, gamma, flushes, rows = n.near, n.gamma, n.flushes, target.value
+    K, B, O = rows.shape[0], rows.shape[-2], rows.shape[-1]
+    p, E_p, log_p, E_log_p = softmax(n, y)
+    row, E_row = ((rows * v).sum(axis=-1, keepdims=True) for v in (-log_p, E_log_p))
     E_row = E_row + gamma(O + 2) * (row + E_row) + flushes(O)
-    loss, E_loss = ((v / of.N).sum(axis=(0, -2, -1)) for v in (row, E_row))
-    E_loss = E_loss + gamma(K * B + 2 + of.divisions) * (loss + E_loss) + flushes(K * B)
-    E_dy = E_p + gamma(O + 4 + of.divisions) * (p + E_p + target)
-    dy = rounding.near((p - target) / of.N, E_dy / of.N + flushes(4))
-    return rounding.near(loss, E_loss), dy
+    loss, E_loss = ((v / N).sum(axis=(0, -2, -1)) for v in (row, E_row))
+    E_loss = E_loss + gamma(K * B + 2 + divisions) * (loss + E_loss) + flushes(K * B)
+    E_dy = E_p + gamma(O + 4 + divisions) * (p + E_p + rows)
+    return near(loss, E_loss), near((p - rows) / N, E_dy / N + flushes(4))
 
 
-Bound = Callable[[Terms, Rounding, float], tuple[Near, Near]]
+Bound = Callable[[Bounds, Near, Near, float, int], tuple[Near, Near]]
 LOSSES: dict[str, Bound] = {"squared_error": squared_error, "cross_entropy": cross_entropy}

@@ -8,13 +8,7 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Objective, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import (
-    Arithmetic,
-    Dtype,
-    choose,
-    divisor,
-    nonlinearity_of,
-)
+from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, Dtype, divisor, nonlinearity_of
 
 SMALL = 1e-6  # added to the norm, (U3)
 TINY = 1e-8  # added to the sum of squares, (U9)
@@ -52,7 +46,7 @@ class Floats(Arithmetic):
 
     def loss_and_error(self, y: Array, target: Array, objective: Objective) -> tuple[Array, Array]:
         N = divisor(y.shape, objective)
-        losses, errors = choose(LOSSES, objective.loss, "loss")(self, y, target)
+        losses, errors = LOSSES[objective.loss](self, y, target)
         return losses.sum(axis=(0, -2, -1)) / N, errors / N  # (L2), (B1)
 
     def log_softmax(self, y: Array) -> Array:

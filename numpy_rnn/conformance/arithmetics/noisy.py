@@ -47,11 +47,8 @@ def sampled(case: WindowCase) -> WindowCase:
     def repeated(array: Array) -> Array:
         return np.broadcast_to(array, (SAMPLES, *array.shape))
 
-    velocity = None if case.velocity is None else tree_map(repeated, case.velocity)
-    step = case.step
-    if step is not None and np.ndim(step.learning_rate):
-        step = step._replace(learning_rate=repeated(np.asarray(step.learning_rate)))
-    return case._replace(params=tree_map(repeated, case.params), velocity=velocity, step=step)
+    params, velocity, step = tree_map(repeated, (case.params, case.velocity, case.step))
+    return case._replace(params=params, velocity=velocity, step=step)
 
 
 def spread_of(samples: Array, axis: int) -> Array:
@@ -151,7 +148,7 @@ class Noisy(Floats):
 
     def phi(self, a: Array, nonlinearity: str) -> Array:
         h = super().phi(a, nonlinearity)
-        if nonlinearity_of(nonlinearity).bound is None:
+        if nonlinearity_of(nonlinearity).has_kink:
             return h
         values, tilt = np.asarray(h), self.u * self.per_sample(h, self.tilt)
         error = self.tau.relative / 2 * np.abs(values) + self.tau.absolute
@@ -160,8 +157,8 @@ class Noisy(Floats):
     def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
         """dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
         of, a = nonlinearity_of(nonlinearity), np.asarray(a)
-        if of.bound is not None:
-            by_h, by_a = dh * of.slope(a, h), dh * of.bound.of_a(a)
+        if not of.has_kink:
+            by_h, by_a = dh * of.slope(a, h), dh * of.of_a(a)
             return self.given(np.where(self.per_sample(a, BY_A), by_a, by_h))
         spread = spread_of(a, 0) if "a" not in self.reported else 0.0
         is_near = (np.abs(a) <= KINK * spread) & (spread > 0)

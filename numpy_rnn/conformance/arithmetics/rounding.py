@@ -31,12 +31,12 @@ class Rounding:
     their products, their sums and when they are read again. A term that is exactly 0 rounds nothing
     and is not counted, so that E = 0 for what every correct computation gives exactly.
 
-    own: the unit roundoff of the value with which a result is compared, 0 if it is exact.
+    own: the unit roundoff of float64, in which the value is computed that a result is compared to.
     """
 
-    def __init__(self, dtype: Dtype, own: float = 0.0):
+    def __init__(self, dtype: Dtype):
         limits = np.finfo(dtype)
-        self.dtype, self.u, self.own = np.dtype(dtype), float(limits.eps) / 2 * WIDER, own
+        self.dtype, self.u, self.own = np.dtype(dtype), float(limits.eps) / 2 * WIDER, 2.0**-53
         self.smallest, self.largest = float(limits.smallest_normal), float(limits.max)
 
     def gamma(self, n: Real) -> Real:
@@ -62,12 +62,18 @@ class Rounding:
         size = np.abs(value)
         return Near(value, np.where(size < self.smallest, size, 0.0), self)
 
-    def scalar(self, number: float) -> "Near":
+    def constant(self, number: float) -> "Near":
         """A number of float64 that may be rounded to the dtype: E is what that does to it."""
         value = np.asarray(number, np.float64)
         with np.errstate(over="ignore"):
             rounded = np.asarray(number, self.dtype).astype(np.float64)
         return Near(value, np.abs(rounded - value) + self.given(value).E, self)
+
+    def join(self, parts: Sequence["Near"], axis: int) -> "Near":
+        """The parts along one of the last two axes; the leading axes are broadcast."""
+        arrays = ([getattr(part, name) for part in parts] for name in ("value", "E"))
+        value, E = (joined(each, axis) for each in arrays)
+        return Near(value, E, self)
 
     def product(self, A: "Near", B: "Near") -> "Near":
         """AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
@@ -132,12 +138,6 @@ class Near:
 
     def __sub__(self, other: "Near") -> "Near":
         return self + Near(-other.value, other.E, self.of)
-
-
-def join(parts: Sequence[Near], axis: int) -> Near:
-    """The parts along one of the last two axes; the leading axes are broadcast."""
-    value, E = (joined([getattr(part, name) for part in parts], axis) for name in ("value", "E"))
-    return Near(value, E, parts[0].of)
 
 
 def root_of_squares(v: NumpyArray, axis: int | tuple[int, ...]) -> NumpyArray:
