@@ -155,11 +155,12 @@ def check_window(
     name = next((n for n in TENSORS if n in found and not (found[n].ratio <= 1).all()), None)
     if name is None:
         return None
-    _, ratio, expected, allowed, estimated, _ = found[name]
+    wrong, ratio = found[name], found[name].ratio
     at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
-    expected, allowed = (np.broadcast_to(array, ratio.shape)[at] for array in (expected, allowed))
+    both = wrong.expected, wrong.allowed
+    expected, allowed = (np.broadcast_to(array, ratio.shape)[at] for array in both)
     ids = equations(name, place.case.objective, place.case.step)
-    bound = "estimate of rounding" if estimated.any() else "rounding bound"
+    bound = "estimate of rounding" if wrong.estimated.any() else "rounding bound"
     text = f"{name}{list(at) or ''} is {report[name][at]:.9g}, expected {expected:.9g}; the"
     text += f" difference is {ratio[at]:.3g} times the {bound} {allowed:.2g}"
     return Finding(name, ids, text, f"{level}, {place.name}")

@@ -15,8 +15,8 @@ from numpy_rnn.common import records
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step, tree_map
 from numpy_rnn.conformance.case import SHAPES, WindowCase, required_outputs
 from numpy_rnn.conformance.judge import judge
-from numpy_rnn.conformance.runs import Recorder
-from numpy_rnn.conformance.window_checks import check_local
+from numpy_rnn.conformance.runs import RecordedRun, columns_of, joined
+from numpy_rnn.conformance.window_checks import local_checks
 
 
 class Sizes(NamedTuple):
@@ -177,7 +177,7 @@ def assert_format(case, report, rows, *updates):
 def assert_right_window(case, report):
     """Fail unless every array is right up to the rounding, from those that it is computed of."""
     assert_format(case, report, len(case.x))
-    ratios = {name: ratio.max() for name, ratio in check_local(case, report).items()}
+    ratios = {check.tensor: check.ratio.max() for check in local_checks(case, report)}
     assert max(ratios.values()) <= 1, ratios
 
 
@@ -187,10 +187,7 @@ def assert_right_run(run, updates):
     That is, the windows, their initial states to the bit, and each update as a window, from the
     parameters, the velocity and the state that the run reports.
     """
-    recorder = Recorder(run)
-    for update in updates:
-        recorder.append(update)
-    recorded = recorder.recorded()
+    recorded = RecordedRun(run, joined(columns_of(updates)))
     rows = sum(update.window.steps for update in updates)
     assert_format(as_case(run), recorded.updates, rows, len(updates))
     assert judge(recorded).first is None
