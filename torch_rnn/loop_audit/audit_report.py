@@ -58,7 +58,7 @@ LoopWarning = namedtuple("LoopWarning", "kind module place message")
 
 def loop_evidence(watch: Any) -> Evidence:
     updates, found = watch.updates, defaultdict(list, watch.evidence)
-    optimizers = [record for record in watch.optimizers if record.steps > 1]
+    optimizers = [record for record in watch.optimizers if len(record.updates) > 1]
     outside = watch.with_gradient.difference(*(record.held for record in watch.optimizers))
     unused = set[int]().union(*(record.held for record in optimizers)) - watch.with_gradient
     for kind, ids in (("outside", outside), ("never changed", unused)) if optimizers else ():
@@ -66,7 +66,7 @@ def loop_evidence(watch: Any) -> Evidence:
         same = [name for p, name, first in known if p.requires_grad and p.detach().sum() == first]
         found[kind] = [(updates[0].place, some_of(same))] if same else []
     for record in optimizers:
-        steps = [u for u in updates if u.optimizer == record.number]
+        steps = record.updates
         for n, is_scheduled in enumerate(record.scheduled):
             if not is_scheduled and any(steps[-1].rates) and not any(u.rates[n] for u in steps):
                 found["rate of a group"].append((steps[0].place, n + 1, record.kind))
@@ -78,7 +78,6 @@ def loop_evidence(watch: Any) -> Evidence:
         found["clip without effect"] = []
     if 2 * len(found["losses overwritten"]) < len(updates):  # an evaluation may use the same line
         found["losses overwritten"] = []
-    found["eval mode"] = [(u.place, u.number) for u in updates if u.in_eval] + found["eval mode"]
     return found
 
 
@@ -87,13 +86,11 @@ def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     by_update = [(u, w) for u in watch.updates if net in u.modules and (w := u.windows(net))]
     windows = [window for _, found_there in by_update for window in found_there]
     carried = sum(window.initial == CARRIED for window in windows)
-    far, failed = attached_reach(windows), watch.failed
+    far = attached_reach(windows)
     how = f"; {far}" if far else ", which makes backward() fail"
-    reached = [p for w in windows for p in w.passes] if far else failed.reached if failed else ()
-    attached = [
-        p for p in reached if p.module is net and any(q.update < p.update for q in p.parents)
-    ]
-    found["state attached"] = [(p.place, how) for p in attached]
+    reached = *(p for w in windows for p in w.passes), *(p for p in watch.failed if p.module is net)
+    attached = [p.place for p in reached if any(q.update < p.update for q in p.parents)]
+    found["state attached"] = [(place, how) for place in attached]
     first = [w[-1].passes[0] for u, w in by_update if len(u.backwards) == 1]
     found["detached at every step"] = [(each.place,) for each in first if each.cuts > 1]
     # burn-in and stored states are regular, or start from another state
@@ -178,7 +175,7 @@ class Report:
     @property
     def warnings(self) -> list[LoopWarning]:
         """The probable mistakes of each module, in the order of MISTAKES, and of the loop."""
-        found = dict[tuple[str, str, str], LoopWarning]()
+        found = dict[tuple[str, str], LoopWarning]()
         for net in (*self.modules, None):
             evidence = module_evidence(net, self._watch) if net else loop_evidence(self._watch)
             is_pair = net is not None and net.kind.startswith("nn.LSTM")
@@ -186,9 +183,8 @@ class Report:
             for kind, text in MISTAKES.items():
                 if len(evidence[kind]) > (kind in TWICE):
                     place, *values = evidence[kind][0]
-                    key = kind, place, text.format(*values, d=detach)
-                    name = net.name if net else ""
-                    found.setdefault(key, LoopWarning(kind, name, *key[1:]))
+                    message, name = text.format(*values, d=detach), net.name if net else ""
+                    found.setdefault((place, message), LoopWarning(kind, name, place, message))
         return list(found.values())
 
     def assert_correct(self) -> None:
@@ -199,8 +195,7 @@ class Report:
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
         """Raise AssertionError unless each recurrent module is trained by TBPTT(k1, k2)."""
-        updated = [net for net in self.modules if any(net in u.modules for u in self.updates)]
-        found = [(net, *truncation(net, self.updates)) for net in updated]
+        found = [(net, *truncation(net, self.updates)) for net in self.modules if net.updates]
         wrong = [f"{net.place}: {text}" for net, pair, text in found if pair != (k1, k2)]
         if wrong:
             raise AssertionError(f"{wrong[0]}; expected TBPTT({k1}, {k2})")
@@ -241,9 +236,9 @@ class Report:
         yield from [line] if origins else []
 
     def _facts_of_optimizers(self) -> Iterator[str]:
-        stepped = [record for record in self._watch.optimizers if record.steps]
+        stepped = [record for record in self._watch.optimizers if record.updates]
         for record in stepped[:MAX_LISTED]:
-            updates = [u for u in self.updates if u.optimizer == record.number]
+            updates = record.updates
             rates = [rate for u in updates for rate in u.rates]
             rate = " to ".join(dict.fromkeys(f"{each:.4g}" for each in (min(rates), max(rates))))
             changes, epochs = sum(a.rates != b.rates for a, b in pairwise(updates)), self._epochs
@@ -259,7 +254,7 @@ class Report:
             yield f"{record.kind}: {made}, {held}, learning rate {rate}"
 
     def _facts_of_loop(self) -> Iterator[str]:
-        updates, later = self.updates, self._watch.later
+        updates, count = self.updates, self._watch.count
         calls = [call[2:] for u in updates for each in u.backwards for call in each.losses]
         for (name, how, shape), n in Counter(calls).most_common(MAX_LISTED):
             yield f"loss: {name} ({how}) of {shape}, {n} times"
@@ -269,10 +264,9 @@ class Report:
             acts = sum(clip.acts for clip in clips if clip[:3] == (kind, limit, at))
             of = pluralize(held, "parameter")
             yield f"clipping by {kind} {limit:g} ({at}) of {of}; it acts in {acts} of {n}"
-        count = len(updates) + len(later)
-        if in_eval := sum(u.in_eval for u in updates) + sum(later):
+        if in_eval := len(self._watch.evidence["eval mode"]):
             yield f"in eval mode in {in_eval} of {count} updates"
-        if later:
+        if count > len(updates):
             within = ", within the first epoch of the DataLoader" if self._epochs == 1 else ""
             yield f"recorded: the first {len(updates)} of {count} updates{within}"
         elif self._epochs:

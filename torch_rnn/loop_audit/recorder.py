@@ -32,12 +32,13 @@ NUMBERS, MAX_KNOWN, MAX_NODES = 8, 40_000, 200
 class OptimizerRecord:
     """An optimizer, and what its steps have used."""
 
-    def __init__(self, number: int, optimizer: Any):
-        self.number, self.kind, self.optimizer = number, type(optimizer).__name__, ref(optimizer)
+    def __init__(self, optimizer: Any):
+        self.kind, self.optimizer = type(optimizer).__name__, ref(optimizer)
         self.held = frozenset(map(id, held_by(optimizer)))
         self.scheduled = [bool(group.get("initial_lr")) for group in optimizer.param_groups]
         self.options = {k: v for k, v in optimizer.param_groups[0].items() if k != "params" and v}
-        self.steps = self.trainable = self.used = 0  # backward passes before its latest step
+        self.updates = list[Update]()
+        self.trainable = self.used = 0  # backward passes before its latest step
         self.version = 0  # of its parameters after the latest step
 
 
@@ -69,7 +70,7 @@ class Recorder(Watch):
 
     def __init__(self, limit: int) -> None:
         super().__init__()
-        self.limit, self.later = limit, list[bool]()  # updates after the limit: in eval mode?
+        self.limit, self.count = limit, 0  # of updates that are recorded; all updates
         self.evidence: Evidence = defaultdict(list)  # about no single module
         self.roots: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # called by the script
         self.names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
@@ -81,8 +82,8 @@ class Recorder(Watch):
         self.loss_count = self.backward_count = 0
         self.parameters: Any = WeakIdKeyDictionary()  # their names, and first sums
         self.with_gradient = set[int]()  # ids of parameters
-        self.backwards = list[Any]()
-        self.failed: Any = None  # the latest backward pass, if it raised an error
+        self.backwards = deque[Any](maxlen=MAX_BACKWARDS)
+        self.failed: Any = ()  # passes that the latest backward pass reaches, if it raised an error
         self.steps_begun = list[int]()  # updates before each step that has begun
         self.graphs: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # updates before each loss
         self.iterators: WeakKeyDictionary[Any, object] = WeakKeyDictionary()  # of DataLoaders
@@ -235,25 +236,24 @@ class Recorder(Watch):
             return records.ELSEWHERE
         return records.BEFORE if is_latest and step == source.steps else "an earlier pass"
 
-    def loss(self, name: str, *given: Any, **options: Any) -> Iterator[None]:
+    def loss(
+        self, name: str, input: Any = None, target: Any = None, *_: Any, **options: Any
+    ) -> Iterator[None]:
         result: Any = yield
-        names = ("input", "target")[len(given) :]  # of those that are not given by position
-        both: Any = *given[:2], *(options.get(each) for each in names)
-        input, target = both
         node = getattr(result, "grad_fn", None)
         if node is None or not isinstance(target, torch.Tensor):
             return
-        shape, other, how = input.shape, target.shape, options.get("reduction", "mean")
+        shape, other, how = (
+            tuple(input.shape),
+            tuple(target.shape),
+            options.get("reduction", "mean"),
+        )
         self.loss_count += 1
-        call = LossCall(self.loss_count, place(), name, how, tuple(shape))
+        call = LossCall(self.loss_count, place(), name, how, shape)
         node.metadata[records.LOSS] = call
         self.loss_calls[call.place, name].append(call)
-        if (
-            name in SAME_SHAPE
-            and shape != other
-            and (input.detach() - target.detach()).shape != shape
-        ):
-            self.evidence["shapes of the loss"].append((call.place, tuple(shape), tuple(other)))
+        if name in SAME_SHAPE and shape != other and (input.detach() - target).shape != shape:
+            self.evidence["shapes of the loss"].append((call.place, shape, other))
         inputs = [input] if self.loss_count <= MAX_NODES else []
         for each in Graph(inputs, MAX_NODES, into_passes=False).passes:
             x = each.tokens
@@ -298,9 +298,8 @@ class Recorder(Watch):
                     each.module.evidence["changed"].append((where, name, each.place))
         ids, is_nonzero = frozenset(map(id, leaves)), any(map(has_gradient, leaves))
         what = where, steps, graph.losses, ids, anew, reached, is_nonzero
-        backward = records.Backward(self.backward_count, *what)
-        self.failed = backward if sys.exc_info()[1] else None
-        self.backwards = [*self.backwards[-MAX_BACKWARDS:], backward]
+        self.backwards.append(records.Backward(self.backward_count, *what))
+        self.failed = reached if sys.exc_info()[1] else ()
         self.with_gradient |= ids
 
     def gradient_of_output(self, each: Pass, index: int, sizes: Any, gradients: Any) -> None:
@@ -351,9 +350,9 @@ class Recorder(Watch):
         for record in self.optimizers:
             if record.optimizer() is optimizer:
                 return record
-        record = OptimizerRecord(len(self.optimizers) + 1, optimizer)
+        record = OptimizerRecord(optimizer)
         self.know((f"a parameter of shape {tuple(p.shape)}", p) for p in held_by(optimizer))
-        same = [old for old in self.optimizers if old.held == record.held and old.steps]
+        same = [old for old in self.optimizers if old.held == record.held and old.updates]
         if same and same[-1].kind == record.kind and {"momentum", "betas"} & record.options.keys():
             is_reset = same[-1].version != sum(p._version for p in held_by(optimizer))
             self.evidence["optimizer made anew"] += [] if is_reset else [(place(), record.kind)]
@@ -369,16 +368,17 @@ class Recorder(Watch):
             record.used = self.backward_count
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
-        number, where = len(self.updates) + 1, place()
-        if number > self.limit:
-            self.later.append(self.in_eval(frozenset(map(id, held_by(optimizer)))))
-            found = [(where, self.limit + len(self.later))]
-            self.evidence["eval mode"] += found if self.later[-1] else []
+        is_recorded, held = self.count < self.limit, held_by(optimizer)
+        if is_recorded and (not self.steps_begun or self.steps_begun.pop() != self.count):
+            return  # an optimizer within this one has made the step
+        self.count += 1
+        number, where = self.count, place()
+        if self.in_eval(held):
+            self.evidence["eval mode"].append((where, number))
+        if not is_recorded:
             return
         record = self.record_of(optimizer)
-        if not self.steps_begun or self.steps_begun.pop() != len(self.updates):
-            return  # an optimizer within this one has made the step
-        held, ids = held_by(optimizer), record.held
+        ids = record.held
         fresh, is_added = self.gradients(ids, record.used)
         self.with_gradient |= {id(p) for p in held if p.grad is not None}
         if fresh and is_added:
@@ -387,15 +387,16 @@ class Recorder(Watch):
         own = {each.place for each in fresh if each.steps_before == number - 1}
         if left and own and not left & own:  # of a loss after which another optimizer has stepped
             self.evidence["gradient of another loss"].append((where, min(left)))
-        record.used, record.steps = self.backward_count, record.steps + 1
+        record.used = self.backward_count
         record.trainable = record.trainable or sum(p.requires_grad for p in self.parameters)
         record.version = sum(p._version for p in held)
         modules = [net for net in self.modules if net.ids & ids]
         clips = [c for c in self.clips if len(self.optimizers) == 1 or c.parameters & ids]
         self.clips = [clip for clip in self.clips if clip not in clips]
         rates = tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
-        what = fresh, modules, clips, self.epoch, self.in_eval(ids)
-        self.updates.append(Update(number, where, record.number, rates, *what))
+        update = Update(number, where, rates, fresh, modules, clips, self.epoch)
+        self.updates.append(update)
+        record.updates.append(update)
         for net in modules:
             net.updates += 1
             if clips and not any(clip.parameters & net.ids for clip in clips):
@@ -409,16 +410,14 @@ class Recorder(Watch):
             self.hooks.close()
             hook = partial(self.call, self.step_ends)
             self.hooks.callback(optimizer_hooks.register_optimizer_step_post_hook(hook).remove)
-        if number % (MIN_KEPT + 2) == 0 and self.kept_graphs() >= MIN_KEPT:
+        if number % (MIN_KEPT + 2) == 0 and len(self.graphs) >= MIN_KEPT:
             gc.collect()
-            if (kept := self.kept_graphs()) >= MIN_KEPT:
+            kept = len({steps for steps in self.graphs.values() if steps < number - 2})
+            if kept >= MIN_KEPT:
                 self.evidence["graphs kept"].append((where, kept))
 
-    def kept_graphs(self) -> int:
-        """Earlier updates of whose losses a graph is still in memory."""
-        return len({steps for steps in self.graphs.values() if steps < len(self.updates) - 2})
-
-    def in_eval(self, ids: frozenset[int]) -> bool:
+    def in_eval(self, held: list[torch.Tensor]) -> bool:
+        ids = set(map(id, held))
         for root in list(self.roots):
             parts = [each for each in root.modules() if isinstance(each, MODAL)]
             modes = [m.training for m in parts if getattr(m, "p", getattr(m, "dropout", 1))]

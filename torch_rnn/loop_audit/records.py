@@ -115,19 +115,12 @@ Backward = namedtuple("Backward", "number place steps_before losses leaves anew 
 Window = namedtuple("Window", "passes initial steps reach with_loss")
 
 
-@dataclass(eq=False)
-class Update:
-    """One step of an optimizer."""
+class Update(namedtuple("Update", "number place rates backwards modules clips epoch")):
+    """One step of an optimizer.
 
-    number: int
-    place: str
-    optimizer: int  # its number
-    rates: tuple[float, ...]  # learning rates of its groups of parameters
-    backwards: list[Any]  # whose gradients it uses
-    modules: list[RecurrentModule]  # whose weights it changes
-    clips: list[Any]
-    epoch: Any = None  # a mark of the iterator of a DataLoader
-    in_eval: bool = False  # modules are in eval mode, and that changes them
+    rates: of learning, by group of parameters; backwards: whose gradients it uses; modules: whose
+    weights it changes; epoch: a mark of the iterator of a DataLoader.
+    """
 
     def windows(self, module: RecurrentModule) -> list[Any]:
         """The windows of a module."""
