@@ -14,10 +14,9 @@ from torch_rnn.loop_audit.recorder import Recorder
 from torch_rnn.loop_audit.records import CARRIED, ELSEWHERE, NO_GRADIENT, Evidence, RecurrentModule
 
 NOTHING, WIDTH, MAX_LISTED = "no update was seen", 100, 3
-# The messages by kind, of those that are certain when they are seen once, and of others. {d} is
-# how the state of the module is detached.
+# The messages by kind, of those that are certain when they are seen once, and of others
 ONCE = {
-    "state attached": "the state is attached to the window before{}: write {d}",
+    "state attached": "the state is attached to the window before{}: write {}",
     "view": "the input {} is viewed as {}, which mixes its rows: use transpose(0, 1)",
     NO_GRADIENT: "training continues from the state of a pass without gradient, as of a validation",
     "changed": "{} is changed between its forward pass ({}) and backward(): the gradient is wrong",
@@ -83,14 +82,16 @@ def loop_evidence(watch: Any) -> Evidence:
 
 def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     found: Evidence = defaultdict(list, net.evidence)
-    by_update = [(u, w) for u in watch.updates if net in u.modules and (w := u.windows(net))]
-    windows = [window for _, found_there in by_update for window in found_there]
+    by_update = [(u, each) for u in watch.updates if (each := u.windows(net))]
+    windows = [window for _, each in by_update for window in each]
     carried = sum(window.initial == CARRIED for window in windows)
     far = attached_reach(windows)
     how = f"; {far}" if far else ", which makes backward() fail"
     reached = *(p for w in windows for p in w.passes), *(p for p in watch.failed if p.module is net)
     attached = [p.place for p in reached if any(q.update < p.update for q in p.parents)]
-    found["state attached"] = [(place, how) for place in attached]
+    is_pair = net.kind.startswith("nn.LSTM")
+    detach = "state = tuple(s.detach() for s in state)" if is_pair else "h = h.detach()"
+    found["state attached"] = [(place, how, detach) for place in attached]
     first = [w[-1].passes[0] for u, w in by_update if len(u.backwards) == 1]
     found["detached at every step"] = [(each.place,) for each in first if each.cuts > 1]
     # burn-in and stored states are regular, or start from another state
@@ -125,7 +126,7 @@ def ranged(values: Iterable[int]) -> str:
 
 def truncation(net: RecurrentModule, updates: list[records.Update]) -> tuple[Any, str]:
     """(k1, k2) if the windows of a module are those of TBPTT(k1, k2), and the fact about them."""
-    by_update = [found for u in updates if net in u.modules and (found := u.windows(net))]
+    by_update = [found for u in updates if (found := u.windows(net))]
     windows = [window for found in by_update for window in found]
     if not windows:
         return None, "no update by its gradients is seen"
@@ -178,12 +179,10 @@ class Report:
         found = dict[tuple[str, str], LoopWarning]()
         for net in (*self.modules, None):
             evidence = module_evidence(net, self._watch) if net else loop_evidence(self._watch)
-            is_pair = net is not None and net.kind.startswith("nn.LSTM")
-            detach = "state = tuple(s.detach() for s in state)" if is_pair else "h = h.detach()"
             for kind, text in MISTAKES.items():
                 if len(evidence[kind]) > (kind in TWICE):
                     place, *values = evidence[kind][0]
-                    message, name = text.format(*values, d=detach), net.name if net else ""
+                    message, name = text.format(*values), net.name if net else ""
                     found.setdefault((place, message), LoopWarning(kind, name, place, message))
         return list(found.values())
 
@@ -225,13 +224,12 @@ class Report:
         yield f"{net.name}: {net.kind}, called at {net.place}; passes: {passes}"
         if shapes:
             yield f"  {truncation(net, self.updates)[1]}"
-        mine = [u for u in self.updates if net in u.modules]
-        windows = [(n, w) for n, u in enumerate(mine, start=1) for w in u.windows(net)]
-        origins = Counter(w.passes[0].origin for _, w in windows if w.initial == CARRIED)
+        firsts = [window.passes[0] for u in self.updates for window in u.windows(net)]
+        origins = Counter(each.origin for each in firsts if each.initial == CARRIED)
         named = [f"{name} ({n})" if len(origins) > 1 else name for name, n in origins.items()]
-        line = f"  state from {join_names(named)}, in {origins.total()} of {len(windows)} windows"
-        for kind in dict.fromkeys(w.initial for _, w in windows if w.initial != CARRIED):
-            numbers = dict.fromkeys(str(number) for number, w in windows if w.initial == kind)
+        line = f"  state from {join_names(named)}, in {origins.total()} of {len(firsts)} windows"
+        for kind in dict.fromkeys(each.initial for each in firsts if each.initial != CARRIED):
+            numbers = dict.fromkeys(each.update + 1 for each in firsts if each.initial == kind)
             line += f"; {kind} at update {some_of(numbers)}"
         yield from [line] if origins else []
 
@@ -244,9 +242,8 @@ class Report:
             changes, epochs = sum(a.rates != b.rates for a, b in pairwise(updates)), self._epochs
             within = f" in {epochs} epochs" if epochs > 1 else ""
             rate += f", changed {changes} times{within}" if changes else ""
-            for name in ("momentum", "weight_decay"):
-                value = record.options.get(name)
-                rate += f", {name} {value:g}" if value else ""
+            for name, value in record.options.items():
+                rate += f", {name} {value:g}" if name in ("momentum", "weight_decay") else ""
             backward = ranged(len(u.backwards) for u in updates)
             rate += f"; backward passes per update: {backward}" if backward != "1" else ""
             held = f"holds {len(record.held)} of {record.trainable} trainable parameters"

@@ -58,9 +58,7 @@ def listed(tensors: Any) -> list[Any]:
 
 def keys_of(states: torch.Tensor, most: int = 4) -> list[bytes]:
     """The first numbers of the first rows of states (B, H), or of the last layer of (L, B, H)."""
-    states = states.detach()
-    is_plain = states.is_cpu and states.dtype is torch.float32
-    array = (states if is_plain else states.float().cpu()).numpy()
+    array = states.detach().float().cpu().numpy()
     array = array[-1] if array.ndim == 3 else array
     return [row.tobytes() for row in array.reshape(-1, array.shape[-1])[:most, :NUMBERS]]
 

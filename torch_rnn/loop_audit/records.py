@@ -123,7 +123,9 @@ class Update(namedtuple("Update", "number place rates backwards modules clips ep
     """
 
     def windows(self, module: RecurrentModule) -> list[Any]:
-        """The windows of a module."""
+        """The windows of a module, if the update changes it."""
+        if module not in self.modules:
+            return []
         parts = [p for b in self.backwards for p in b.reached.items() if p[0].module is module]
         reached = dict(sorted(parts, key=lambda item: (item[0].number, item[1])))
         depth: dict[Pass, int] = {}
@@ -189,9 +191,8 @@ def wrong_losses(graph: Graph) -> Iterator[tuple[Any, ...]]:
     """Evidence of a softmax before a loss that has one, and of a difference that broadcasts."""
     for node in graph.nodes:
         kind, source = kind_of(node), node_before(node)
-        for _ in range(30):
-            if source is not None and kind_of(source) in RESHAPING:
-                source = node_before(source)
+        while kind_of(source) in RESHAPING:
+            source = node_before(source)
         if text := WRONG_INPUTS.get((kind, kind_of(source))):
             yield "input of the loss", text
         power = node_before(node) if kind in ("Mean", "Sum") else None
