@@ -170,10 +170,6 @@ class Report:
         self.updates: list[records.Update] = watch.updates
 
     @property
-    def _epochs(self) -> int:
-        return len({u.epoch for u in self.updates if u.epoch})
-
-    @property
     def warnings(self) -> list[LoopWarning]:
         """The probable mistakes of each module, in the order of MISTAKES, and of the loop."""
         found = dict[tuple[str, str], LoopWarning]()
@@ -239,9 +235,8 @@ class Report:
             updates = record.updates
             rates = [rate for u in updates for rate in u.rates]
             rate = " to ".join(dict.fromkeys(f"{each:.4g}" for each in (min(rates), max(rates))))
-            changes, epochs = sum(a.rates != b.rates for a, b in pairwise(updates)), self._epochs
-            within = f" in {epochs} epochs" if epochs > 1 else ""
-            rate += f", changed {changes} times{within}" if changes else ""
+            changes = sum(a.rates != b.rates for a, b in pairwise(updates))
+            rate += f", changed {changes} times" if changes else ""
             for name, value in record.options.items():
                 rate += f", {name} {value:g}" if name in ("momentum", "weight_decay") else ""
             backward = ranged(len(u.backwards) for u in updates)
@@ -264,10 +259,7 @@ class Report:
         if in_eval := len(self._watch.evidence["eval mode"]):
             yield f"in eval mode in {in_eval} of {count} updates"
         if count > len(updates):
-            within = ", within the first epoch of the DataLoader" if self._epochs == 1 else ""
-            yield f"recorded: the first {len(updates)} of {count} updates{within}"
-        elif self._epochs:
-            yield f"epochs of a DataLoader: {self._epochs}"
+            yield f"recorded: the first {len(updates)} of {count} updates"
         if not self.modules:
             yield "no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen"
         if self._watch.error:

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
-from torch.utils.data import dataloader
 from torch.utils.weak import WeakIdKeyDictionary
 
 from torch_rnn.loop_audit import records
@@ -84,8 +83,6 @@ class Recorder(Watch):
         self.failed: Any = ()  # passes that the latest backward pass reaches, if it raised an error
         self.steps_begun = list[int]()  # updates before each step that has begun
         self.graphs: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # updates before each loss
-        self.iterators: WeakKeyDictionary[Any, object] = WeakKeyDictionary()  # of DataLoaders
-        self.epoch: Any = None
 
     def start(self) -> None:
         """Install the hooks."""
@@ -97,7 +94,6 @@ class Recorder(Watch):
         ):
             self.hooks.callback(handle.remove)
         self.patch(torch.autograd, "backward", self.backward)
-        self.patch(dataloader._BaseDataLoaderIter, "__next__", self.draw)
         for owner in (nn.utils, nn.utils.clip_grad):
             for kind in ("norm", "value"):
                 self.patch(owner, f"clip_grad_{kind}_", partial(self.clip, kind))
@@ -262,10 +258,6 @@ class Recorder(Watch):
                 kind = "target equals the input" if is_same else "target differs"
                 each.module.evidence[kind].append((call.place,))
 
-    def draw(self, iterator: Any) -> Iterator[None]:
-        self.epoch = self.iterators.setdefault(iterator, object())
-        yield
-
     def backward(self, tensors: Any, *_: Any, inputs: Any = None, **__: Any) -> Iterator[None]:
         roots, where, steps = listed(tensors), place(), len(self.updates)
         graph = Graph(roots)
@@ -392,7 +384,7 @@ class Recorder(Watch):
         clips = [c for c in self.clips if len(self.optimizers) == 1 or c.parameters & ids]
         self.clips = [clip for clip in self.clips if clip not in clips]
         rates = tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
-        update = Update(number, where, rates, fresh, modules, clips, self.epoch)
+        update = Update(number, where, rates, fresh, modules, clips)
         self.updates.append(update)
         record.updates.append(update)
         for net in modules:

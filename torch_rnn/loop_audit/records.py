@@ -115,11 +115,11 @@ Backward = namedtuple("Backward", "number place steps_before losses leaves anew 
 Window = namedtuple("Window", "passes initial steps reach with_loss")
 
 
-class Update(namedtuple("Update", "number place rates backwards modules clips epoch")):
+class Update(namedtuple("Update", "number place rates backwards modules clips")):
     """One step of an optimizer.
 
     rates: of learning, by group of parameters; backwards: whose gradients it uses; modules: whose
-    weights it changes; epoch: a mark of the iterator of a DataLoader.
+    weights it changes.
     """
 
     def windows(self, module: RecurrentModule) -> list[Any]:
