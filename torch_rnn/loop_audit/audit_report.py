@@ -5,6 +5,7 @@ import textwrap
 from collections import Counter, defaultdict, namedtuple
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch_rnn.loop_audit import records
 from torch_rnn.loop_audit.recorder import Recorder
 from torch_rnn.loop_audit.records import CARRIED, ELSEWHERE, NO_GRADIENT, Evidence, RecurrentModule
 
-NOTHING, WIDTH, MAX_LISTED = "no update was seen", 100, 3
+NOTHING, WIDTH, INDENT, MAX_LISTED = "no update was seen", 100, "    ", 3
 # The messages by kind, of those that are certain when they are seen once, and of others
 ONCE = {
     "state attached": "the state is attached to the window before{}: write {}",
@@ -50,9 +51,8 @@ MIN_COPIED = 8  # calls of a cell whose target is their input
 NEAR_ZERO = 1e-6  # of the largest learning rate
 
 
-# Something that is probably not meant: a key of MISTAKES; the name of a module, empty for a warning
-# of the loop; FILE:LINE of the call; the message
-LoopWarning = namedtuple("LoopWarning", "kind module place message")
+# Something that is probably not meant: a key of MISTAKES, FILE:LINE of the call, and the message
+LoopWarning = namedtuple("LoopWarning", "kind place message")
 
 
 def loop_evidence(watch: Any) -> Evidence:
@@ -175,11 +175,12 @@ class Report:
         found = dict[tuple[str, str], LoopWarning]()
         for net in (*self.modules, None):
             evidence = module_evidence(net, self._watch) if net else loop_evidence(self._watch)
+            name = f"{net.name}: " if net and len(self.modules) > 1 else ""
             for kind, text in MISTAKES.items():
                 if len(evidence[kind]) > (kind in TWICE):
                     place, *values = evidence[kind][0]
-                    message, name = text.format(*values), net.name if net else ""
-                    found.setdefault((place, message), LoopWarning(kind, name, place, message))
+                    message = text.format(*values)
+                    found.setdefault((place, message), LoopWarning(kind, place, name + message))
         return list(found.values())
 
     def assert_correct(self) -> None:
@@ -198,18 +199,12 @@ class Report:
             raise AssertionError(self._watch.error or NOTHING)
 
     def __str__(self) -> str:
-        several = len(self.modules) > 1
-        lines = [
-            f"warning: {w.place}: {f'{w.module}: ' if several and w.module else ''}{w.message}"
-            for w in self.warnings
-        ] or ["no warnings" if self.updates else NOTHING]
+        lines = [f"warning: {w.place}: {w.message}" for w in self.warnings]
+        lines = lines or ["no warnings" if self.updates else NOTHING]
         lines += [line for net in self.modules for line in self._facts_of_module(net)]
         lines += [*self._facts_of_optimizers(), *self._facts_of_loop()]
-        wrapped = list[str]()
-        for line in lines:
-            indent = " " * (len(line) - len(line.lstrip()) + 2)
-            wrapped += textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
-        return "\n".join(wrapped)
+        fill = partial(textwrap.fill, width=WIDTH, subsequent_indent=INDENT, break_on_hyphens=False)
+        return "\n".join(map(fill, lines))
 
     def _facts_of_module(self, net: RecurrentModule) -> Iterator[str]:
         shapes = sorted({key[:2] for key in net.passes if key[2]})

@@ -305,20 +305,15 @@ class Recorder(Watch):
         if each.rows == {each.steps - 1} and each.steps > 1 and net.is_bidirectional:
             net.evidence["reverse output"].append((each.place,))
 
-    def gradients(self, ids: frozenset[int], used: int) -> tuple[list[Any], bool]:
-        """The backward passes, later than some, whose sum the gradients of some parameters are.
-
-        Returns also whether the sum has earlier ones too.
-        """
-        found = list[Any]()
+    def gradients(self, ids: frozenset[int]) -> list[Any]:
+        """The backward passes whose sum the gradients of some parameters are."""
+        found = deque[Any]()
         for each in reversed(self.backwards):
             if not ids.isdisjoint(each.leaves):
-                if each.number <= used:
-                    return found[::-1], True
-                found.append(each)
+                found.appendleft(each)
                 if ids & each.leaves <= each.anew:
                     break
-        return found[::-1], False
+        return list(found)
 
     def clip(self, kind: str, parameters: Any, *given: Any, **options: Any) -> Iterator[None]:
         parameters = listed(parameters)
@@ -328,9 +323,9 @@ class Recorder(Watch):
         norm: Any = yield
         ids = frozenset(map(id, parameters))
         used = min((record.used for record in self.optimizers if record.held & ids), default=0)
-        is_late = self.gradients(ids, 0)[0] and not self.gradients(ids, used)[0]
+        latest = max((each.number for each in self.gradients(ids)), default=math.inf)
         clip = records.Clip(kind, float(limit), place(), bool((norm or size) > limit), ids)
-        if grads and not is_late:
+        if grads and latest > used:
             self.clips += [clip] if math.isfinite(limit) else []
         else:
             reason = "without effect" if parameters else "of nothing"
@@ -352,7 +347,7 @@ class Recorder(Watch):
     def step_begins(self, optimizer: Any, *_: Any) -> None:
         record, held = self.record_of(optimizer), held_by(optimizer)
         self.steps_begun.append(len(self.updates))
-        fresh = self.gradients(record.held, record.used)[0]
+        fresh = [each for each in self.gradients(record.held) if each.number > record.used]
         if fresh and fresh[-1].is_nonzero and not any(map(has_gradient, held)):
             self.evidence["zeroed before the step"].append((place(), len(self.updates) + 1))
             record.used = self.backward_count
@@ -369,9 +364,10 @@ class Recorder(Watch):
             return
         record = self.record_of(optimizer)
         ids = record.held
-        fresh, is_added = self.gradients(ids, record.used)
+        found = self.gradients(ids)
+        fresh = [each for each in found if each.number > record.used]
         self.with_gradient |= {id(p) for p in held if p.grad is not None}
-        if fresh and is_added:
+        if 0 < len(fresh) < len(found):
             self.evidence["never zeroed"].append((where, number))
         left = {each.place for each in fresh if each.steps_before < number - 1}
         own = {each.place for each in fresh if each.steps_before == number - 1}
