@@ -1,12 +1,18 @@
-"""The recorder of a loop: forward passes, losses, backward passes, clipping and steps."""
+"""The recorder of a loop: forward passes, losses, backward passes, clipping and steps.
+
+Its hooks in torch leave a script as it is: an error of the audit ends the audit alone.
+"""
 
 import gc
 import math
 import sys
+import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import partial, wraps
 from typing import Any
+from unittest import mock
 from weakref import WeakKeyDictionary, ref
 
 import torch
@@ -15,9 +21,9 @@ from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
 from torch.utils.weak import WeakIdKeyDictionary
 
+from numpy_rnn.common.errors import one_line
 from torch_rnn.loop_audit import records
-from torch_rnn.loop_audit.records import CARRIED, Evidence, Graph, LossCall, Pass, Update, place
-from torch_rnn.loop_audit.watch import Watch
+from torch_rnn.loop_audit.records import CARRIED, Evidence, Graph, LossCall, Pass, held_by, place
 
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 LOSSES: Any = *SAME_SHAPE, "cross_entropy", "nll_loss", "kl_div", "ctc_loss", "binary_cross_entropy"
@@ -26,24 +32,6 @@ MODAL = nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm | nn.RNN
 MAX_CALLS, MAX_BACKWARDS, MIN_KEPT = 10_000, 1000, 8  # remembered; graphs of earlier losses
 LOOKED_AT = {0, 1, 2, *(2**n for n in range(2, 16))}  # updates before copies of the inputs
 NUMBERS, MAX_KNOWN, MAX_NODES = 8, 40_000, 200
-
-
-class OptimizerRecord:
-    """An optimizer, and what its steps have used."""
-
-    def __init__(self, optimizer: Any):
-        self.kind, self.optimizer = type(optimizer).__name__, ref(optimizer)
-        self.held = frozenset(map(id, held_by(optimizer)))
-        self.scheduled = [bool(group.get("initial_lr")) for group in optimizer.param_groups]
-        self.options = {k: v for k, v in optimizer.param_groups[0].items() if k != "params" and v}
-        self.updates = list[Update]()
-        self.trainable = self.used = 0  # backward passes before its latest step
-        self.version = 0  # of its parameters after the latest step
-
-
-def held_by(optimizer: Any) -> list[torch.Tensor]:
-    groups = getattr(optimizer, "param_groups", ())
-    return [p for group in groups for p in group["params"] if p.requires_grad]
 
 
 def has_gradient(p: torch.Tensor) -> bool:
@@ -62,18 +50,19 @@ def keys_of(states: torch.Tensor, most: int = 4) -> list[bytes]:
     return [row.tobytes() for row in array.reshape(-1, array.shape[-1])[:most, :NUMBERS]]
 
 
-class Recorder(Watch):
+class Recorder:
     """A record of a loop from `start` to `stop`; of updates after `limit`, the mode only."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__()
+        self.error, self.is_active, self.is_busy, self.in_backward = "", True, False, False
+        self.thread, self.hooks = threading.get_ident(), ExitStack()
         self.limit, self.count = limit, 0  # of updates that are recorded; all updates
         self.evidence: Evidence = defaultdict(list)  # about no single module
         self.roots: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # called by the script
         self.names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
         self.recurrent: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
-        self.modules, self.updates, self.clips = list[Any](), list[Update](), list[Any]()
-        self.optimizers = list[OptimizerRecord]()
+        self.modules, self.updates, self.clips = list[Any](), list[records.Update](), list[Any]()
+        self.optimizers = list[records.OptimizerRecord]()
         self.loss_calls = defaultdict[Any, Any](partial(deque, maxlen=MAX_CALLS))  # by place, name
         self.reached = set[LossCall]()  # by a backward pass; as loss_calls, since the latest update
         self.loss_count = self.backward_count = 0
@@ -99,6 +88,67 @@ class Recorder(Watch):
                 self.patch(owner, f"clip_grad_{kind}_", partial(self.clip, kind))
         for name in LOSSES:
             self.patch(nn.functional, name, partial(self.loss, name))
+
+    def stop(self) -> None:
+        """End the audit."""
+        self.is_active = False
+        self.hooks.close()
+
+    def is_off(self) -> bool:
+        return self.is_busy or not self.is_active or threading.get_ident() != self.thread
+
+    def is_quiet(self) -> bool:
+        """Whether a call is not to be seen, as torch transforms, compiles or traces it."""
+        if torch.compiler.is_compiling() or self.in_backward or self.is_off():
+            return True
+        is_transformed = torch._C._functorch.maybe_current_level() is not None
+        return is_transformed or torch._C._is_tracing()
+
+    def call(self, hook: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call a hook. An error of the audit ends the audit and not the script."""
+        if self.is_off():
+            return
+        self.is_busy = True
+        try:
+            hook(*args, **kwargs)
+        except StopIteration:  # the end of a hook that is a generator
+            pass
+        except Exception as error:
+            self.error = one_line(f"{type(error).__name__}: {error}")
+            self.stop()
+        finally:
+            self.is_busy = False
+
+    def patch(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
+        """Replace a function until `stop` by one that calls a hook, with the same arguments.
+
+        The hook is a generator, which gets the result by yield, None after an error.
+        """
+        original = owner.__dict__[name]
+
+        @wraps(original)
+        def hooked(*args: Any, **kwargs: Any) -> Any:
+            if self.is_quiet():
+                return original(*args, **kwargs)
+            shown, result = args, None
+            if name.startswith("clip") and args and hasattr(args[0], "__next__"):
+                shown = list(args[0]), *args[1:]  # the iterator can be read once
+                args = (p for p in shown[0]), *args[1:]
+            watcher = hook(*shown, **kwargs)
+            self.call(next, watcher)
+            try:
+                result = original(*args, **kwargs)
+            except BaseException as error:  # its traceback is as without audit
+                error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+                raise
+            finally:
+                self.call(watcher.send, result)
+            return result
+
+        patched: Any = hooked
+        patched.__code__ = patched.__code__.replace(co_filename=records.HIDDEN)
+        patched.__prepare_scriptable__ = lambda: original
+        self.hooks.enter_context(mock.patch.object(owner, name, patched))
 
     def before_forward(self, module: nn.Module, *_: Any) -> None:
         if not torch.compiler.is_compiling() and module not in self.names and not self.is_quiet():
@@ -331,11 +381,11 @@ class Recorder(Watch):
             reason = "without effect" if parameters else "of nothing"
             self.evidence[f"clip {reason}"].append((clip.place,))
 
-    def record_of(self, optimizer: Any) -> OptimizerRecord:
+    def record_of(self, optimizer: Any) -> records.OptimizerRecord:
         for record in self.optimizers:
             if record.optimizer() is optimizer:
                 return record
-        record = OptimizerRecord(optimizer)
+        record = records.OptimizerRecord(optimizer)
         self.know((f"a parameter of shape {tuple(p.shape)}", p) for p in held_by(optimizer))
         same = [old for old in self.optimizers if old.held == record.held and old.updates]
         if same and same[-1].kind == record.kind and {"momentum", "betas"} & record.options.keys():
@@ -380,7 +430,7 @@ class Recorder(Watch):
         clips = [c for c in self.clips if len(self.optimizers) == 1 or c.parameters & ids]
         self.clips = [clip for clip in self.clips if clip not in clips]
         rates = tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
-        update = Update(number, where, rates, fresh, modules, clips)
+        update = records.Update(number, where, rates, fresh, modules, clips)
         self.updates.append(update)
         record.updates.append(update)
         for net in modules:

@@ -143,6 +143,24 @@ class Update(namedtuple("Update", "number place rates backwards modules clips"))
         return found
 
 
+class OptimizerRecord:
+    """An optimizer, and what its steps have used."""
+
+    def __init__(self, optimizer: Any):
+        self.kind, self.optimizer = type(optimizer).__name__, ref(optimizer)
+        self.held = frozenset(map(id, held_by(optimizer)))
+        self.scheduled = [bool(group.get("initial_lr")) for group in optimizer.param_groups]
+        self.options = {k: v for k, v in optimizer.param_groups[0].items() if k != "params" and v}
+        self.updates = list[Update]()
+        self.trainable = self.used = 0  # backward passes before its latest step
+        self.version = 0  # of its parameters after the latest step
+
+
+def held_by(optimizer: Any) -> list[torch.Tensor]:
+    groups = getattr(optimizer, "param_groups", ())
+    return [p for group in groups for p in group["params"] if p.requires_grad]
+
+
 def kind_of(node: Any) -> str:
     return type(node).__name__.rstrip("0123456789").removesuffix("Backward").removesuffix("2D")
 
