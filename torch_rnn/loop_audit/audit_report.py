@@ -183,12 +183,6 @@ class Report:
                     found.setdefault((place, message), LoopWarning(kind, place, name + message))
         return list(found.values())
 
-    def assert_correct(self) -> None:
-        """Raise AssertionError if there is a warning, or if no update was seen."""
-        found = [f"{w.place}: {w.message}" for w in self.warnings]
-        if found or self._watch.error or not self.updates:
-            raise AssertionError("\n".join(found) or self._watch.error or NOTHING)
-
     def assert_tbptt(self, k1: int, k2: int) -> None:
         """Raise AssertionError unless each recurrent module is trained by TBPTT(k1, k2)."""
         found = [(net, *truncation(net, self.updates)) for net in self.modules if net.updates]
