@@ -5,7 +5,6 @@ import textwrap
 from collections import Counter, defaultdict, namedtuple
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +13,8 @@ from torch_rnn.loop_audit import records
 from torch_rnn.loop_audit.recorder import Recorder
 from torch_rnn.loop_audit.records import CARRIED, ELSEWHERE, NO_GRADIENT, Evidence, RecurrentModule
 
-NOTHING, WIDTH, INDENT, MAX_LISTED = "no update was seen", 100, "    ", 3
+NOTHING, MAX_LISTED = "no update was seen", 3
+WRAPPER = textwrap.TextWrapper(100, subsequent_indent=" " * 4, break_on_hyphens=False)
 # The messages by kind, of those that are certain when they are seen once, and of others
 ONCE = {
     "state attached": "the state is attached to the window before{}: write {}",
@@ -87,8 +87,8 @@ def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     carried = sum(window.initial == CARRIED for window in windows)
     far = attached_reach(windows)
     how = f"; {far}" if far else ", which makes backward() fail"
-    reached = *(p for w in windows for p in w.passes), *(p for p in watch.failed if p.module is net)
-    attached = [p.place for p in reached if any(q.update < p.update for q in p.parents)]
+    passes = [p for b in watch.backwards for p in b.reached if p.module is net]
+    attached = [p.place for p in passes if any(q.update < p.update for q in p.parents)]
     is_pair = net.kind.startswith("nn.LSTM")
     detach = "state = tuple(s.detach() for s in state)" if is_pair else "h = h.detach()"
     found["state attached"] = [(place, how, detach) for place in attached]
@@ -197,8 +197,7 @@ class Report:
         lines = lines or ["no warnings" if self.updates else NOTHING]
         lines += [line for net in self.modules for line in self._facts_of_module(net)]
         lines += [*self._facts_of_optimizers(), *self._facts_of_loop()]
-        fill = partial(textwrap.fill, width=WIDTH, subsequent_indent=INDENT, break_on_hyphens=False)
-        return "\n".join(map(fill, lines))
+        return "\n".join(map(WRAPPER.fill, lines))
 
     def _facts_of_module(self, net: RecurrentModule) -> Iterator[str]:
         shapes = sorted({key[:2] for key in net.passes if key[2]})
@@ -219,8 +218,7 @@ class Report:
         yield from [line] if origins else []
 
     def _facts_of_optimizers(self) -> Iterator[str]:
-        stepped = [record for record in self._watch.optimizers if record.updates]
-        for record in stepped[:MAX_LISTED]:
+        for record in [each for each in self._watch.optimizers if each.updates][:MAX_LISTED]:
             updates = record.updates
             rates = [rate for u in updates for rate in u.rates]
             rate = " to ".join(dict.fromkeys(f"{each:.4g}" for each in (min(rates), max(rates))))
@@ -228,8 +226,6 @@ class Report:
             rate += f", changed {changes} times" if changes else ""
             for name, value in record.options.items():
                 rate += f", {name} {value:g}" if name in ("momentum", "weight_decay") else ""
-            backward = ranged(len(u.backwards) for u in updates)
-            rate += f"; backward passes per update: {backward}" if backward != "1" else ""
             held = f"holds {len(record.held)} of {record.trainable} trainable parameters"
             made = pluralize(len(updates), "update")
             yield f"{record.kind}: {made}, {held}, learning rate {rate}"

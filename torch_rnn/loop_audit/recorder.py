@@ -5,7 +5,6 @@ Its hooks in torch leave a script as it is: an error of the audit ends the audit
 
 import gc
 import math
-import sys
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -69,8 +68,6 @@ class Recorder:
         self.parameters: Any = WeakIdKeyDictionary()  # their names, and first sums
         self.with_gradient = set[int]()  # ids of parameters
         self.backwards = deque[Any](maxlen=MAX_BACKWARDS)
-        self.failed: Any = ()  # passes that the latest backward pass reaches, if it raised an error
-        self.steps_begun = list[int]()  # updates before each step that has begun
         self.graphs: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # updates before each loss
 
     def start(self) -> None:
@@ -339,7 +336,6 @@ class Recorder:
         ids, is_nonzero = frozenset(map(id, leaves)), any(map(has_gradient, leaves))
         what = where, steps, graph.losses, ids, anew, reached, is_nonzero
         self.backwards.append(records.Backward(self.backward_count, *what))
-        self.failed = reached if sys.exc_info()[1] else ()
         self.with_gradient |= ids
 
     def gradient_of_output(self, each: Pass, index: int, sizes: Any, gradients: Any) -> None:
@@ -396,24 +392,23 @@ class Recorder:
 
     def step_begins(self, optimizer: Any, *_: Any) -> None:
         record, held = self.record_of(optimizer), held_by(optimizer)
-        self.steps_begun.append(len(self.updates))
+        record.begun = self.count
         fresh = [each for each in self.gradients(record.held) if each.number > record.used]
         if fresh and fresh[-1].is_nonzero and not any(map(has_gradient, held)):
             self.evidence["zeroed before the step"].append((place(), len(self.updates) + 1))
             record.used = self.backward_count
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
-        is_recorded, held = self.count < self.limit, held_by(optimizer)
-        if is_recorded and (not self.steps_begun or self.steps_begun.pop() != self.count):
+        record, held = self.record_of(optimizer), held_by(optimizer)
+        ids, is_recorded = record.held, self.count < self.limit
+        if is_recorded and record.begun != self.count:
             return  # an optimizer within this one has made the step
         self.count += 1
         number, where = self.count, place()
-        if self.in_eval(held):
+        if self.in_eval(ids):
             self.evidence["eval mode"].append((where, number))
         if not is_recorded:
             return
-        record = self.record_of(optimizer)
-        ids = record.held
         found = self.gradients(ids)
         fresh = [each for each in found if each.number > record.used]
         self.with_gradient |= {id(p) for p in held if p.grad is not None}
@@ -452,8 +447,7 @@ class Recorder:
             if kept >= MIN_KEPT:
                 self.evidence["graphs kept"].append((where, kept))
 
-    def in_eval(self, held: list[torch.Tensor]) -> bool:
-        ids = set(map(id, held))
+    def in_eval(self, ids: frozenset[int]) -> bool:
         for root in list(self.roots):
             parts = [each for each in root.modules() if isinstance(each, MODAL)]
             modes = [m.training for m in parts if getattr(m, "p", getattr(m, "dropout", 1))]

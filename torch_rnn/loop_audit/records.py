@@ -116,11 +116,7 @@ Window = namedtuple("Window", "passes initial steps reach with_loss")
 
 
 class Update(namedtuple("Update", "number place rates backwards modules clips")):
-    """One step of an optimizer.
-
-    rates: of learning, by group of parameters; backwards: whose gradients it uses; modules: whose
-    weights it changes.
-    """
+    """One step of an optimizer: the backward passes that it uses, the modules that it changes."""
 
     def windows(self, module: RecurrentModule) -> list[Any]:
         """The windows of a module, if the update changes it."""
@@ -152,7 +148,8 @@ class OptimizerRecord:
         self.scheduled = [bool(group.get("initial_lr")) for group in optimizer.param_groups]
         self.options = {k: v for k, v in optimizer.param_groups[0].items() if k != "params" and v}
         self.updates = list[Update]()
-        self.trainable = self.used = 0  # backward passes before its latest step
+        self.begun, self.trainable = -1, 0  # updates before the step that has begun
+        self.used = 0  # backward passes before its latest step
         self.version = 0  # of its parameters after the latest step
 
 
