@@ -39,7 +39,6 @@ TWICE = {
     "detached at every step": "the state is detached at every step: detach it once per window",
     "target equals the input": "the target equals the input of the same step: shift it by one step",
     "clip of others": "clipping gets {} parameters, none of this module: use model.parameters()",
-    "optimizer made anew": "{} is made anew between updates, which drops its moments: make it once",
     "losses overwritten": "only the last of {} losses per update reaches backward(): add them up",
     "never zeroed": "the gradient of update {} is added to that of the update before: zero_grad()",
     "zeroed before the step": "the gradient is zero in update {}: call zero_grad() after step()",
@@ -224,8 +223,7 @@ class Report:
             rate = " to ".join(dict.fromkeys(f"{each:.4g}" for each in (min(rates), max(rates))))
             changes = sum(a.rates != b.rates for a, b in pairwise(updates))
             rate += f", changed {changes} times" if changes else ""
-            for name, value in record.options.items():
-                rate += f", {name} {value:g}" if name in ("momentum", "weight_decay") else ""
+            rate += "".join(f", {name} {value:g}" for name, value in record.options.items())
             held = f"holds {len(record.held)} of {record.trainable} trainable parameters"
             made = pluralize(len(updates), "update")
             yield f"{record.kind}: {made}, {held}, learning rate {rate}"

@@ -22,7 +22,15 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from numpy_rnn.common.errors import one_line
 from torch_rnn.loop_audit import records
-from torch_rnn.loop_audit.records import CARRIED, Evidence, Graph, LossCall, Pass, held_by, place
+from torch_rnn.loop_audit.records import (
+    Evidence,
+    Graph,
+    LossCall,
+    Pass,
+    has_gradient,
+    held_by,
+    place,
+)
 
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 LOSSES: Any = *SAME_SHAPE, "cross_entropy", "nll_loss", "kl_div", "ctc_loss", "binary_cross_entropy"
@@ -31,11 +39,6 @@ MODAL = nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm | nn.RNN
 MAX_CALLS, MAX_BACKWARDS, MIN_KEPT = 10_000, 1000, 8  # remembered; graphs of earlier losses
 LOOKED_AT = {0, 1, 2, *(2**n for n in range(2, 16))}  # updates before copies of the inputs
 NUMBERS, MAX_KNOWN, MAX_NODES = 8, 40_000, 200
-
-
-def has_gradient(p: torch.Tensor) -> bool:
-    grad = p.grad
-    return grad is not None and bool(grad._nnz() if grad.is_sparse else grad.any())
 
 
 def listed(tensors: Any) -> list[Any]:
@@ -247,12 +250,12 @@ class Recorder:
         net, graph = each.module, Graph(states, MAX_NODES, into_passes=False)
         each.parents = [p for p in graph.passes if p.module is net]
         if each.parents:
-            each.initial, each.origin, each.follows_training = CARRIED, records.BEFORE, True
+            each.initial, each.origin, each.follows_training = records.CARRIED, records.BEFORE, True
             return
         keys = [key for key in keys_of(states[0]) if any(key)]
         found: Any = next((net.states[key] for key in keys if key in net.states), ("",))
         if found[0] == "h":
-            each.initial, each.origin = CARRIED, self.origin(each, *found[1:])
+            each.initial, each.origin = records.CARRIED, self.origin(each, *found[1:])
         elif graph.passes or graph.leaves:
             is_learned = any(isinstance(p, nn.Parameter) for p in graph.leaves.values())
             each.initial = f"a {'computed' if graph.passes or not is_learned else 'learned'} state"
@@ -383,10 +386,6 @@ class Recorder:
                 return record
         record = records.OptimizerRecord(optimizer)
         self.know((f"a parameter of shape {tuple(p.shape)}", p) for p in held_by(optimizer))
-        same = [old for old in self.optimizers if old.held == record.held and old.updates]
-        if same and same[-1].kind == record.kind and {"momentum", "betas"} & record.options.keys():
-            is_reset = same[-1].version != sum(p._version for p in held_by(optimizer))
-            self.evidence["optimizer made anew"] += [] if is_reset else [(place(), record.kind)]
         self.optimizers.append(record)
         return record
 
@@ -420,7 +419,6 @@ class Recorder:
             self.evidence["gradient of another loss"].append((where, min(left)))
         record.used = self.backward_count
         record.trainable = record.trainable or sum(p.requires_grad for p in self.parameters)
-        record.version = sum(p._version for p in held)
         modules = [net for net in self.modules if net.ids & ids]
         clips = [c for c in self.clips if len(self.optimizers) == 1 or c.parameters & ids]
         self.clips = [clip for clip in self.clips if clip not in clips]

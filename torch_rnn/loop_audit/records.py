@@ -146,16 +146,21 @@ class OptimizerRecord:
         self.kind, self.optimizer = type(optimizer).__name__, ref(optimizer)
         self.held = frozenset(map(id, held_by(optimizer)))
         self.scheduled = [bool(group.get("initial_lr")) for group in optimizer.param_groups]
-        self.options = {k: v for k, v in optimizer.param_groups[0].items() if k != "params" and v}
+        first = optimizer.param_groups[0]
+        self.options = {k: first[k] for k in ("momentum", "weight_decay") if first.get(k)}
         self.updates = list[Update]()
-        self.begun, self.trainable = -1, 0  # updates before the step that has begun
-        self.used = 0  # backward passes before its latest step
-        self.version = 0  # of its parameters after the latest step
+        self.begun, self.used = -1, 0  # updates, and backward passes used, before its latest step
+        self.trainable = 0
 
 
 def held_by(optimizer: Any) -> list[torch.Tensor]:
     groups = getattr(optimizer, "param_groups", ())
     return [p for group in groups for p in group["params"] if p.requires_grad]
+
+
+def has_gradient(p: torch.Tensor) -> bool:
+    grad = p.grad
+    return grad is not None and bool(grad._nnz() if grad.is_sparse else grad.any())
 
 
 def kind_of(node: Any) -> str:
