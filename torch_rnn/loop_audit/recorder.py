@@ -22,15 +22,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from numpy_rnn.common.errors import one_line
 from torch_rnn.loop_audit import records
-from torch_rnn.loop_audit.records import (
-    Evidence,
-    Graph,
-    LossCall,
-    Pass,
-    has_gradient,
-    held_by,
-    place,
-)
+from torch_rnn.loop_audit.records import Evidence, Graph, Pass, has_gradient, held_by, place
 
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 LOSSES: Any = *SAME_SHAPE, "cross_entropy", "nll_loss", "kl_div", "ctc_loss", "binary_cross_entropy"
@@ -66,7 +58,7 @@ class Recorder:
         self.modules, self.updates, self.clips = list[Any](), list[records.Update](), list[Any]()
         self.optimizers = list[records.OptimizerRecord]()
         self.loss_calls = defaultdict[Any, Any](partial(deque, maxlen=MAX_CALLS))  # by place, name
-        self.reached = set[LossCall]()  # by a backward pass; as loss_calls, since the latest update
+        self.reached = set[Any]()  # by a backward pass; as loss_calls, since the latest update
         self.loss_count = self.backward_count = 0
         self.parameters: Any = WeakIdKeyDictionary()  # their names, and first sums
         self.with_gradient = set[int]()  # ids of parameters
@@ -293,7 +285,7 @@ class Recorder:
             options.get("reduction", "mean"),
         )
         self.loss_count += 1
-        call = LossCall(self.loss_count, place(), name, how, shape)
+        call = records.LossCall(self.loss_count, place(), name, how, shape)
         node.metadata[records.LOSS] = call
         self.loss_calls[call.place, name].append(call)
         if name in SAME_SHAPE and shape != other and (input.detach() - target).shape != shape:
@@ -399,15 +391,10 @@ class Recorder:
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
         record, held = self.record_of(optimizer), held_by(optimizer)
-        ids, is_recorded = record.held, self.count < self.limit
-        if is_recorded and record.begun != self.count:
+        if record.begun != self.count:
             return  # an optimizer within this one has made the step
-        self.count += 1
-        number, where = self.count, place()
-        if self.in_eval(ids):
-            self.evidence["eval mode"].append((where, number))
-        if not is_recorded:
-            return
+        self.look_at_mode(optimizer)
+        number, where, ids = self.count, place(), record.held
         found = self.gradients(ids)
         fresh = [each for each in found if each.number > record.used]
         self.with_gradient |= {id(p) for p in held if p.grad is not None}
@@ -437,7 +424,7 @@ class Recorder:
         self.reached.clear()
         if number == self.limit:
             self.hooks.close()
-            hook = partial(self.call, self.step_ends)
+            hook = partial(self.call, self.look_at_mode)
             self.hooks.callback(optimizer_hooks.register_optimizer_step_post_hook(hook).remove)
         if number % (MIN_KEPT + 2) == 0 and len(self.graphs) >= MIN_KEPT:
             gc.collect()
@@ -445,10 +432,13 @@ class Recorder:
             if kept >= MIN_KEPT:
                 self.evidence["graphs kept"].append((where, kept))
 
-    def in_eval(self, ids: frozenset[int]) -> bool:
+    def look_at_mode(self, optimizer: Any, *_: Any) -> None:
+        """Count an update, and see whether it is made in eval mode."""
+        self.count += 1
+        ids = set(map(id, held_by(optimizer)))
         for root in list(self.roots):
             parts = [each for each in root.modules() if isinstance(each, MODAL)]
             modes = [m.training for m in parts if getattr(m, "p", getattr(m, "dropout", 1))]
             if modes and not any(modes) and not ids.isdisjoint(map(id, root.parameters())):
-                return True
-        return False
+                self.evidence["eval mode"].append((place(), self.count))
+                return
