@@ -279,17 +279,13 @@ class Recorder:
         node = getattr(result, "grad_fn", None)
         if node is None or not isinstance(target, torch.Tensor):
             return
-        shape, other, how = (
-            tuple(input.shape),
-            tuple(target.shape),
-            options.get("reduction", "mean"),
-        )
+        shape, other, how = input.shape, target.shape, options.get("reduction", "mean")
         self.loss_count += 1
-        call = records.LossCall(self.loss_count, place(), name, how, shape)
+        call = records.LossCall(self.loss_count, place(), name, how, tuple(shape))
         node.metadata[records.LOSS] = call
         self.loss_calls[call.place, name].append(call)
         if name in SAME_SHAPE and shape != other and (input.detach() - target).shape != shape:
-            self.evidence["shapes of the loss"].append((call.place, shape, other))
+            self.evidence["shapes of the loss"].append((call.place, tuple(shape), tuple(other)))
         inputs = [input] if self.loss_count <= MAX_NODES else []
         for each in Graph(inputs, MAX_NODES, into_passes=False).passes:
             x = each.tokens
