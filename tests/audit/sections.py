@@ -77,8 +77,3 @@ def audited_anew(source, updates=200):
 
 
 audited = functools.cache(audited_anew)
-
-
-def lines_of(report):
-    """The lines of a report, without wrapping."""
-    return re.sub(r"\n +(?=\S)", " ", str(report)).splitlines()

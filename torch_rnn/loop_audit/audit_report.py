@@ -13,11 +13,11 @@ from torch_rnn.loop_audit import records
 from torch_rnn.loop_audit.recorder import Recorder
 from torch_rnn.loop_audit.records import CARRIED, ELSEWHERE, NO_GRADIENT, Evidence, RecurrentModule
 
-NOTHING, WIDTH, MAX_LISTED = "no update was seen", 100, 3
-# The messages by kind, of those that are certain when they are seen once, and of others. {d} is
-# how the state of the module is detached.
+NOTHING, MAX_LISTED = "no update was seen", 3
+WRAPPER = textwrap.TextWrapper(100, subsequent_indent=" " * 4, break_on_hyphens=False)
+# The messages by kind, of those that are certain when they are seen once, and of others
 ONCE = {
-    "state attached": "the state is attached to the window before{}: write {d}",
+    "state attached": "the state is attached to the window before{}: write {}",
     "view": "the input {} is viewed as {}, which mixes its rows: use transpose(0, 1)",
     NO_GRADIENT: "training continues from the state of a pass without gradient, as of a validation",
     "changed": "{} is changed between its forward pass ({}) and backward(): the gradient is wrong",
@@ -39,7 +39,6 @@ TWICE = {
     "detached at every step": "the state is detached at every step: detach it once per window",
     "target equals the input": "the target equals the input of the same step: shift it by one step",
     "clip of others": "clipping gets {} parameters, none of this module: use model.parameters()",
-    "optimizer made anew": "{} is made anew between updates, which drops its moments: make it once",
     "losses overwritten": "only the last of {} losses per update reaches backward(): add them up",
     "never zeroed": "the gradient of update {} is added to that of the update before: zero_grad()",
     "zeroed before the step": "the gradient is zero in update {}: call zero_grad() after step()",
@@ -51,14 +50,13 @@ MIN_COPIED = 8  # calls of a cell whose target is their input
 NEAR_ZERO = 1e-6  # of the largest learning rate
 
 
-# Something that is probably not meant: a key of MISTAKES; the name of a module, empty for a warning
-# of the loop; FILE:LINE of the call; the message
-LoopWarning = namedtuple("LoopWarning", "kind module place message")
+# Something that is probably not meant: a key of MISTAKES, FILE:LINE of the call, and the message
+LoopWarning = namedtuple("LoopWarning", "kind place message")
 
 
 def loop_evidence(watch: Any) -> Evidence:
     updates, found = watch.updates, defaultdict(list, watch.evidence)
-    optimizers = [record for record in watch.optimizers if record.steps > 1]
+    optimizers = [record for record in watch.optimizers if len(record.updates) > 1]
     outside = watch.with_gradient.difference(*(record.held for record in watch.optimizers))
     unused = set[int]().union(*(record.held for record in optimizers)) - watch.with_gradient
     for kind, ids in (("outside", outside), ("never changed", unused)) if optimizers else ():
@@ -66,7 +64,7 @@ def loop_evidence(watch: Any) -> Evidence:
         same = [name for p, name, first in known if p.requires_grad and p.detach().sum() == first]
         found[kind] = [(updates[0].place, some_of(same))] if same else []
     for record in optimizers:
-        steps = [u for u in updates if u.optimizer == record.number]
+        steps = record.updates
         for n, is_scheduled in enumerate(record.scheduled):
             if not is_scheduled and any(steps[-1].rates) and not any(u.rates[n] for u in steps):
                 found["rate of a group"].append((steps[0].place, n + 1, record.kind))
@@ -78,22 +76,21 @@ def loop_evidence(watch: Any) -> Evidence:
         found["clip without effect"] = []
     if 2 * len(found["losses overwritten"]) < len(updates):  # an evaluation may use the same line
         found["losses overwritten"] = []
-    found["eval mode"] = [(u.place, u.number) for u in updates if u.in_eval] + found["eval mode"]
     return found
 
 
 def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     found: Evidence = defaultdict(list, net.evidence)
-    by_update = [(u, w) for u in watch.updates if net in u.modules and (w := u.windows(net))]
-    windows = [window for _, found_there in by_update for window in found_there]
+    by_update = [(u, each) for u in watch.updates if (each := u.windows(net))]
+    windows = [window for _, each in by_update for window in each]
     carried = sum(window.initial == CARRIED for window in windows)
-    far, failed = attached_reach(windows), watch.failed
+    far = attached_reach(windows)
     how = f"; {far}" if far else ", which makes backward() fail"
-    reached = [p for w in windows for p in w.passes] if far else failed.reached if failed else ()
-    attached = [
-        p for p in reached if p.module is net and any(q.update < p.update for q in p.parents)
-    ]
-    found["state attached"] = [(p.place, how) for p in attached]
+    passes = [p for b in watch.backwards for p in b.reached if p.module is net]
+    attached = [p.place for p in passes if any(q.update < p.update for q in p.parents)]
+    is_pair = net.kind.startswith("nn.LSTM")
+    detach = "state = tuple(s.detach() for s in state)" if is_pair else "h = h.detach()"
+    found["state attached"] = [(place, how, detach) for place in attached]
     first = [w[-1].passes[0] for u, w in by_update if len(u.backwards) == 1]
     found["detached at every step"] = [(each.place,) for each in first if each.cuts > 1]
     # burn-in and stored states are regular, or start from another state
@@ -128,7 +125,7 @@ def ranged(values: Iterable[int]) -> str:
 
 def truncation(net: RecurrentModule, updates: list[records.Update]) -> tuple[Any, str]:
     """(k1, k2) if the windows of a module are those of TBPTT(k1, k2), and the fact about them."""
-    by_update = [found for u in updates if net in u.modules and (found := u.windows(net))]
+    by_update = [found for u in updates if (found := u.windows(net))]
     windows = [window for found in by_update for window in found]
     if not windows:
         return None, "no update by its gradients is seen"
@@ -172,35 +169,22 @@ class Report:
         self.updates: list[records.Update] = watch.updates
 
     @property
-    def _epochs(self) -> int:
-        return len({u.epoch for u in self.updates if u.epoch})
-
-    @property
     def warnings(self) -> list[LoopWarning]:
         """The probable mistakes of each module, in the order of MISTAKES, and of the loop."""
-        found = dict[tuple[str, str, str], LoopWarning]()
+        found = dict[tuple[str, str], LoopWarning]()
         for net in (*self.modules, None):
             evidence = module_evidence(net, self._watch) if net else loop_evidence(self._watch)
-            is_pair = net is not None and net.kind.startswith("nn.LSTM")
-            detach = "state = tuple(s.detach() for s in state)" if is_pair else "h = h.detach()"
+            name = f"{net.name}: " if net and len(self.modules) > 1 else ""
             for kind, text in MISTAKES.items():
                 if len(evidence[kind]) > (kind in TWICE):
                     place, *values = evidence[kind][0]
-                    key = kind, place, text.format(*values, d=detach)
-                    name = net.name if net else ""
-                    found.setdefault(key, LoopWarning(kind, name, *key[1:]))
+                    message = text.format(*values)
+                    found.setdefault((place, message), LoopWarning(kind, place, name + message))
         return list(found.values())
-
-    def assert_correct(self) -> None:
-        """Raise AssertionError if there is a warning, or if no update was seen."""
-        found = [f"{w.place}: {w.message}" for w in self.warnings]
-        if found or self._watch.error or not self.updates:
-            raise AssertionError("\n".join(found) or self._watch.error or NOTHING)
 
     def assert_tbptt(self, k1: int, k2: int) -> None:
         """Raise AssertionError unless each recurrent module is trained by TBPTT(k1, k2)."""
-        updated = [net for net in self.modules if any(net in u.modules for u in self.updates)]
-        found = [(net, *truncation(net, self.updates)) for net in updated]
+        found = [(net, *truncation(net, self.updates)) for net in self.modules if net.updates]
         wrong = [f"{net.place}: {text}" for net, pair, text in found if pair != (k1, k2)]
         if wrong:
             raise AssertionError(f"{wrong[0]}; expected TBPTT({k1}, {k2})")
@@ -208,18 +192,11 @@ class Report:
             raise AssertionError(self._watch.error or NOTHING)
 
     def __str__(self) -> str:
-        several = len(self.modules) > 1
-        lines = [
-            f"warning: {w.place}: {f'{w.module}: ' if several and w.module else ''}{w.message}"
-            for w in self.warnings
-        ] or ["no warnings" if self.updates else NOTHING]
+        lines = [f"warning: {w.place}: {w.message}" for w in self.warnings]
+        lines = lines or ["no warnings" if self.updates else NOTHING]
         lines += [line for net in self.modules for line in self._facts_of_module(net)]
         lines += [*self._facts_of_optimizers(), *self._facts_of_loop()]
-        wrapped = list[str]()
-        for line in lines:
-            indent = " " * (len(line) - len(line.lstrip()) + 2)
-            wrapped += textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
-        return "\n".join(wrapped)
+        return "\n".join(map(WRAPPER.fill, lines))
 
     def _facts_of_module(self, net: RecurrentModule) -> Iterator[str]:
         shapes = sorted({key[:2] for key in net.passes if key[2]})
@@ -230,36 +207,29 @@ class Report:
         yield f"{net.name}: {net.kind}, called at {net.place}; passes: {passes}"
         if shapes:
             yield f"  {truncation(net, self.updates)[1]}"
-        mine = [u for u in self.updates if net in u.modules]
-        windows = [(n, w) for n, u in enumerate(mine, start=1) for w in u.windows(net)]
-        origins = Counter(w.passes[0].origin for _, w in windows if w.initial == CARRIED)
+        firsts = [window.passes[0] for u in self.updates for window in u.windows(net)]
+        origins = Counter(each.origin for each in firsts if each.initial == CARRIED)
         named = [f"{name} ({n})" if len(origins) > 1 else name for name, n in origins.items()]
-        line = f"  state from {join_names(named)}, in {origins.total()} of {len(windows)} windows"
-        for kind in dict.fromkeys(w.initial for _, w in windows if w.initial != CARRIED):
-            numbers = dict.fromkeys(str(number) for number, w in windows if w.initial == kind)
+        line = f"  state from {join_names(named)}, in {origins.total()} of {len(firsts)} windows"
+        for kind in dict.fromkeys(each.initial for each in firsts if each.initial != CARRIED):
+            numbers = dict.fromkeys(each.update + 1 for each in firsts if each.initial == kind)
             line += f"; {kind} at update {some_of(numbers)}"
         yield from [line] if origins else []
 
     def _facts_of_optimizers(self) -> Iterator[str]:
-        stepped = [record for record in self._watch.optimizers if record.steps]
-        for record in stepped[:MAX_LISTED]:
-            updates = [u for u in self.updates if u.optimizer == record.number]
+        for record in [each for each in self._watch.optimizers if each.updates][:MAX_LISTED]:
+            updates = record.updates
             rates = [rate for u in updates for rate in u.rates]
             rate = " to ".join(dict.fromkeys(f"{each:.4g}" for each in (min(rates), max(rates))))
-            changes, epochs = sum(a.rates != b.rates for a, b in pairwise(updates)), self._epochs
-            within = f" in {epochs} epochs" if epochs > 1 else ""
-            rate += f", changed {changes} times{within}" if changes else ""
-            for name in ("momentum", "weight_decay"):
-                value = record.options.get(name)
-                rate += f", {name} {value:g}" if value else ""
-            backward = ranged(len(u.backwards) for u in updates)
-            rate += f"; backward passes per update: {backward}" if backward != "1" else ""
+            changes = sum(a.rates != b.rates for a, b in pairwise(updates))
+            rate += f", changed {changes} times" if changes else ""
+            rate += "".join(f", {name} {value:g}" for name, value in record.options.items())
             held = f"holds {len(record.held)} of {record.trainable} trainable parameters"
             made = pluralize(len(updates), "update")
             yield f"{record.kind}: {made}, {held}, learning rate {rate}"
 
     def _facts_of_loop(self) -> Iterator[str]:
-        updates, later = self.updates, self._watch.later
+        updates, count = self.updates, self._watch.count
         calls = [call[2:] for u in updates for each in u.backwards for call in each.losses]
         for (name, how, shape), n in Counter(calls).most_common(MAX_LISTED):
             yield f"loss: {name} ({how}) of {shape}, {n} times"
@@ -269,14 +239,10 @@ class Report:
             acts = sum(clip.acts for clip in clips if clip[:3] == (kind, limit, at))
             of = pluralize(held, "parameter")
             yield f"clipping by {kind} {limit:g} ({at}) of {of}; it acts in {acts} of {n}"
-        count = len(updates) + len(later)
-        if in_eval := sum(u.in_eval for u in updates) + sum(later):
+        if in_eval := len(self._watch.evidence["eval mode"]):
             yield f"in eval mode in {in_eval} of {count} updates"
-        if later:
-            within = ", within the first epoch of the DataLoader" if self._epochs == 1 else ""
-            yield f"recorded: the first {len(updates)} of {count} updates{within}"
-        elif self._epochs:
-            yield f"epochs of a DataLoader: {self._epochs}"
+        if count > len(updates):
+            yield f"recorded: the first {len(updates)} of {count} updates"
         if not self.modules:
             yield "no call of nn.RNN, nn.LSTM, nn.GRU or a cell of them was seen"
         if self._watch.error:

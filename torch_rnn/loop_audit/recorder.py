@@ -1,24 +1,28 @@
-"""The recorder of a loop: forward passes, losses, backward passes, clipping and steps."""
+"""The recorder of a loop: forward passes, losses, backward passes, clipping and steps.
+
+Its hooks in torch leave a script as it is: an error of the audit ends the audit alone.
+"""
 
 import gc
 import math
-import sys
+import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import partial, wraps
 from typing import Any
+from unittest import mock
 from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
 from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
-from torch.utils.data import dataloader
 from torch.utils.weak import WeakIdKeyDictionary
 
+from numpy_rnn.common.errors import one_line
 from torch_rnn.loop_audit import records
-from torch_rnn.loop_audit.records import CARRIED, Evidence, Graph, LossCall, Pass, Update, place
-from torch_rnn.loop_audit.watch import Watch
+from torch_rnn.loop_audit.records import Evidence, Graph, Pass, has_gradient, held_by, place
 
 SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 LOSSES: Any = *SAME_SHAPE, "cross_entropy", "nll_loss", "kl_div", "ctc_loss", "binary_cross_entropy"
@@ -29,64 +33,37 @@ LOOKED_AT = {0, 1, 2, *(2**n for n in range(2, 16))}  # updates before copies of
 NUMBERS, MAX_KNOWN, MAX_NODES = 8, 40_000, 200
 
 
-class OptimizerRecord:
-    """An optimizer, and what its steps have used."""
-
-    def __init__(self, number: int, optimizer: Any):
-        self.number, self.kind, self.optimizer = number, type(optimizer).__name__, ref(optimizer)
-        self.held = frozenset(map(id, held_by(optimizer)))
-        self.scheduled = [bool(group.get("initial_lr")) for group in optimizer.param_groups]
-        self.options = {k: v for k, v in optimizer.param_groups[0].items() if k != "params" and v}
-        self.steps = self.trainable = self.used = 0  # backward passes before its latest step
-        self.version = 0  # of its parameters after the latest step
-
-
-def held_by(optimizer: Any) -> list[torch.Tensor]:
-    groups = getattr(optimizer, "param_groups", ())
-    return [p for group in groups for p in group["params"] if p.requires_grad]
-
-
-def has_gradient(p: torch.Tensor) -> bool:
-    grad = p.grad
-    return grad is not None and bool(grad._nnz() if grad.is_sparse else grad.any())
-
-
 def listed(tensors: Any) -> list[Any]:
     return [] if tensors is None else [tensors] if torch.is_tensor(tensors) else list(tensors)
 
 
 def keys_of(states: torch.Tensor, most: int = 4) -> list[bytes]:
     """The first numbers of the first rows of states (B, H), or of the last layer of (L, B, H)."""
-    states = states.detach()
-    is_plain = states.is_cpu and states.dtype is torch.float32
-    array = (states if is_plain else states.float().cpu()).numpy()
+    array = states.detach().float().cpu().numpy()
     array = array[-1] if array.ndim == 3 else array
     return [row.tobytes() for row in array.reshape(-1, array.shape[-1])[:most, :NUMBERS]]
 
 
-class Recorder(Watch):
+class Recorder:
     """A record of a loop from `start` to `stop`; of updates after `limit`, the mode only."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__()
-        self.limit, self.later = limit, list[bool]()  # updates after the limit: in eval mode?
+        self.error, self.is_active, self.is_busy, self.in_backward = "", True, False, False
+        self.thread, self.hooks = threading.get_ident(), ExitStack()
+        self.limit, self.count = limit, 0  # of updates that are recorded; all updates
         self.evidence: Evidence = defaultdict(list)  # about no single module
         self.roots: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # called by the script
         self.names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
         self.recurrent: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
-        self.modules, self.updates, self.clips = list[Any](), list[Update](), list[Any]()
-        self.optimizers = list[OptimizerRecord]()
+        self.modules, self.updates, self.clips = list[Any](), list[records.Update](), list[Any]()
+        self.optimizers = list[records.OptimizerRecord]()
         self.loss_calls = defaultdict[Any, Any](partial(deque, maxlen=MAX_CALLS))  # by place, name
-        self.reached = set[LossCall]()  # by a backward pass; as loss_calls, since the latest update
+        self.reached = set[Any]()  # by a backward pass; as loss_calls, since the latest update
         self.loss_count = self.backward_count = 0
         self.parameters: Any = WeakIdKeyDictionary()  # their names, and first sums
         self.with_gradient = set[int]()  # ids of parameters
-        self.backwards = list[Any]()
-        self.failed: Any = None  # the latest backward pass, if it raised an error
-        self.steps_begun = list[int]()  # updates before each step that has begun
+        self.backwards = deque[Any](maxlen=MAX_BACKWARDS)
         self.graphs: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # updates before each loss
-        self.iterators: WeakKeyDictionary[Any, object] = WeakKeyDictionary()  # of DataLoaders
-        self.epoch: Any = None
 
     def start(self) -> None:
         """Install the hooks."""
@@ -98,12 +75,72 @@ class Recorder(Watch):
         ):
             self.hooks.callback(handle.remove)
         self.patch(torch.autograd, "backward", self.backward)
-        self.patch(dataloader._BaseDataLoaderIter, "__next__", self.draw)
         for owner in (nn.utils, nn.utils.clip_grad):
             for kind in ("norm", "value"):
                 self.patch(owner, f"clip_grad_{kind}_", partial(self.clip, kind))
         for name in LOSSES:
             self.patch(nn.functional, name, partial(self.loss, name))
+
+    def stop(self) -> None:
+        """End the audit."""
+        self.is_active = False
+        self.hooks.close()
+
+    def is_off(self) -> bool:
+        return self.is_busy or not self.is_active or threading.get_ident() != self.thread
+
+    def is_quiet(self) -> bool:
+        """Whether a call is not to be seen, as torch transforms, compiles or traces it."""
+        if torch.compiler.is_compiling() or self.in_backward or self.is_off():
+            return True
+        is_transformed = torch._C._functorch.maybe_current_level() is not None
+        return is_transformed or torch._C._is_tracing()
+
+    def call(self, hook: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call a hook. An error of the audit ends the audit and not the script."""
+        if self.is_off():
+            return
+        self.is_busy = True
+        try:
+            hook(*args, **kwargs)
+        except StopIteration:  # the end of a hook that is a generator
+            pass
+        except Exception as error:
+            self.error = one_line(f"{type(error).__name__}: {error}")
+            self.stop()
+        finally:
+            self.is_busy = False
+
+    def patch(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
+        """Replace a function until `stop` by one that calls a hook, with the same arguments.
+
+        The hook is a generator, which gets the result by yield, None after an error.
+        """
+        original = owner.__dict__[name]
+
+        @wraps(original)
+        def hooked(*args: Any, **kwargs: Any) -> Any:
+            if self.is_quiet():
+                return original(*args, **kwargs)
+            shown, result = args, None
+            if name.startswith("clip") and args and hasattr(args[0], "__next__"):
+                shown = list(args[0]), *args[1:]  # the iterator can be read once
+                args = (p for p in shown[0]), *args[1:]
+            watcher = hook(*shown, **kwargs)
+            self.call(next, watcher)
+            try:
+                result = original(*args, **kwargs)
+            except BaseException as error:  # its traceback is as without audit
+                error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+                raise
+            finally:
+                self.call(watcher.send, result)
+            return result
+
+        patched: Any = hooked
+        patched.__code__ = patched.__code__.replace(co_filename=records.HIDDEN)
+        patched.__prepare_scriptable__ = lambda: original
+        self.hooks.enter_context(mock.patch.object(owner, name, patched))
 
     def before_forward(self, module: nn.Module, *_: Any) -> None:
         if not torch.compiler.is_compiling() and module not in self.names and not self.is_quiet():
@@ -205,12 +242,12 @@ class Recorder(Watch):
         net, graph = each.module, Graph(states, MAX_NODES, into_passes=False)
         each.parents = [p for p in graph.passes if p.module is net]
         if each.parents:
-            each.initial, each.origin, each.follows_training = CARRIED, records.BEFORE, True
+            each.initial, each.origin, each.follows_training = records.CARRIED, records.BEFORE, True
             return
         keys = [key for key in keys_of(states[0]) if any(key)]
         found: Any = next((net.states[key] for key in keys if key in net.states), ("",))
         if found[0] == "h":
-            each.initial, each.origin = CARRIED, self.origin(each, *found[1:])
+            each.initial, each.origin = records.CARRIED, self.origin(each, *found[1:])
         elif graph.passes or graph.leaves:
             is_learned = any(isinstance(p, nn.Parameter) for p in graph.leaves.values())
             each.initial = f"a {'computed' if graph.passes or not is_learned else 'learned'} state"
@@ -235,24 +272,19 @@ class Recorder(Watch):
             return records.ELSEWHERE
         return records.BEFORE if is_latest and step == source.steps else "an earlier pass"
 
-    def loss(self, name: str, *given: Any, **options: Any) -> Iterator[None]:
+    def loss(
+        self, name: str, input: Any = None, target: Any = None, *_: Any, **options: Any
+    ) -> Iterator[None]:
         result: Any = yield
-        names = ("input", "target")[len(given) :]  # of those that are not given by position
-        both: Any = *given[:2], *(options.get(each) for each in names)
-        input, target = both
         node = getattr(result, "grad_fn", None)
         if node is None or not isinstance(target, torch.Tensor):
             return
         shape, other, how = input.shape, target.shape, options.get("reduction", "mean")
         self.loss_count += 1
-        call = LossCall(self.loss_count, place(), name, how, tuple(shape))
+        call = records.LossCall(self.loss_count, place(), name, how, tuple(shape))
         node.metadata[records.LOSS] = call
         self.loss_calls[call.place, name].append(call)
-        if (
-            name in SAME_SHAPE
-            and shape != other
-            and (input.detach() - target.detach()).shape != shape
-        ):
+        if name in SAME_SHAPE and shape != other and (input.detach() - target).shape != shape:
             self.evidence["shapes of the loss"].append((call.place, tuple(shape), tuple(other)))
         inputs = [input] if self.loss_count <= MAX_NODES else []
         for each in Graph(inputs, MAX_NODES, into_passes=False).passes:
@@ -263,10 +295,6 @@ class Recorder(Watch):
                 is_same = torch.equal(x.flatten(), target.detach().flatten().to(x.dtype))
                 kind = "target equals the input" if is_same else "target differs"
                 each.module.evidence[kind].append((call.place,))
-
-    def draw(self, iterator: Any) -> Iterator[None]:
-        self.epoch = self.iterators.setdefault(iterator, object())
-        yield
 
     def backward(self, tensors: Any, *_: Any, inputs: Any = None, **__: Any) -> Iterator[None]:
         roots, where, steps = listed(tensors), place(), len(self.updates)
@@ -298,9 +326,7 @@ class Recorder(Watch):
                     each.module.evidence["changed"].append((where, name, each.place))
         ids, is_nonzero = frozenset(map(id, leaves)), any(map(has_gradient, leaves))
         what = where, steps, graph.losses, ids, anew, reached, is_nonzero
-        backward = records.Backward(self.backward_count, *what)
-        self.failed = backward if sys.exc_info()[1] else None
-        self.backwards = [*self.backwards[-MAX_BACKWARDS:], backward]
+        self.backwards.append(records.Backward(self.backward_count, *what))
         self.with_gradient |= ids
 
     def gradient_of_output(self, each: Pass, index: int, sizes: Any, gradients: Any) -> None:
@@ -316,20 +342,15 @@ class Recorder(Watch):
         if each.rows == {each.steps - 1} and each.steps > 1 and net.is_bidirectional:
             net.evidence["reverse output"].append((each.place,))
 
-    def gradients(self, ids: frozenset[int], used: int) -> tuple[list[Any], bool]:
-        """The backward passes, later than some, whose sum the gradients of some parameters are.
-
-        Returns also whether the sum has earlier ones too.
-        """
-        found = list[Any]()
+    def gradients(self, ids: frozenset[int]) -> list[Any]:
+        """The backward passes whose sum the gradients of some parameters are."""
+        found = deque[Any]()
         for each in reversed(self.backwards):
             if not ids.isdisjoint(each.leaves):
-                if each.number <= used:
-                    return found[::-1], True
-                found.append(each)
+                found.appendleft(each)
                 if ids & each.leaves <= each.anew:
                     break
-        return found[::-1], False
+        return list(found)
 
     def clip(self, kind: str, parameters: Any, *given: Any, **options: Any) -> Iterator[None]:
         parameters = listed(parameters)
@@ -339,63 +360,55 @@ class Recorder(Watch):
         norm: Any = yield
         ids = frozenset(map(id, parameters))
         used = min((record.used for record in self.optimizers if record.held & ids), default=0)
-        is_late = self.gradients(ids, 0)[0] and not self.gradients(ids, used)[0]
+        latest = max((each.number for each in self.gradients(ids)), default=math.inf)
         clip = records.Clip(kind, float(limit), place(), bool((norm or size) > limit), ids)
-        if grads and not is_late:
+        if grads and latest > used:
             self.clips += [clip] if math.isfinite(limit) else []
         else:
             reason = "without effect" if parameters else "of nothing"
             self.evidence[f"clip {reason}"].append((clip.place,))
 
-    def record_of(self, optimizer: Any) -> OptimizerRecord:
+    def record_of(self, optimizer: Any) -> records.OptimizerRecord:
         for record in self.optimizers:
             if record.optimizer() is optimizer:
                 return record
-        record = OptimizerRecord(len(self.optimizers) + 1, optimizer)
+        record = records.OptimizerRecord(optimizer)
         self.know((f"a parameter of shape {tuple(p.shape)}", p) for p in held_by(optimizer))
-        same = [old for old in self.optimizers if old.held == record.held and old.steps]
-        if same and same[-1].kind == record.kind and {"momentum", "betas"} & record.options.keys():
-            is_reset = same[-1].version != sum(p._version for p in held_by(optimizer))
-            self.evidence["optimizer made anew"] += [] if is_reset else [(place(), record.kind)]
         self.optimizers.append(record)
         return record
 
     def step_begins(self, optimizer: Any, *_: Any) -> None:
         record, held = self.record_of(optimizer), held_by(optimizer)
-        self.steps_begun.append(len(self.updates))
-        fresh = self.gradients(record.held, record.used)[0]
+        record.begun = self.count
+        fresh = [each for each in self.gradients(record.held) if each.number > record.used]
         if fresh and fresh[-1].is_nonzero and not any(map(has_gradient, held)):
             self.evidence["zeroed before the step"].append((place(), len(self.updates) + 1))
             record.used = self.backward_count
 
     def step_ends(self, optimizer: Any, *_: Any) -> None:
-        number, where = len(self.updates) + 1, place()
-        if number > self.limit:
-            self.later.append(self.in_eval(frozenset(map(id, held_by(optimizer)))))
-            found = [(where, self.limit + len(self.later))]
-            self.evidence["eval mode"] += found if self.later[-1] else []
-            return
-        record = self.record_of(optimizer)
-        if not self.steps_begun or self.steps_begun.pop() != len(self.updates):
+        record, held = self.record_of(optimizer), held_by(optimizer)
+        if record.begun != self.count:
             return  # an optimizer within this one has made the step
-        held, ids = held_by(optimizer), record.held
-        fresh, is_added = self.gradients(ids, record.used)
+        self.look_at_mode(optimizer)
+        number, where, ids = self.count, place(), record.held
+        found = self.gradients(ids)
+        fresh = [each for each in found if each.number > record.used]
         self.with_gradient |= {id(p) for p in held if p.grad is not None}
-        if fresh and is_added:
+        if 0 < len(fresh) < len(found):
             self.evidence["never zeroed"].append((where, number))
         left = {each.place for each in fresh if each.steps_before < number - 1}
         own = {each.place for each in fresh if each.steps_before == number - 1}
         if left and own and not left & own:  # of a loss after which another optimizer has stepped
             self.evidence["gradient of another loss"].append((where, min(left)))
-        record.used, record.steps = self.backward_count, record.steps + 1
+        record.used = self.backward_count
         record.trainable = record.trainable or sum(p.requires_grad for p in self.parameters)
-        record.version = sum(p._version for p in held)
         modules = [net for net in self.modules if net.ids & ids]
         clips = [c for c in self.clips if len(self.optimizers) == 1 or c.parameters & ids]
         self.clips = [clip for clip in self.clips if clip not in clips]
         rates = tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
-        what = fresh, modules, clips, self.epoch, self.in_eval(ids)
-        self.updates.append(Update(number, where, record.number, rates, *what))
+        update = records.Update(number, where, rates, fresh, modules, clips)
+        self.updates.append(update)
+        record.updates.append(update)
         for net in modules:
             net.updates += 1
             if clips and not any(clip.parameters & net.ids for clip in clips):
@@ -407,21 +420,21 @@ class Recorder(Watch):
         self.reached.clear()
         if number == self.limit:
             self.hooks.close()
-            hook = partial(self.call, self.step_ends)
+            hook = partial(self.call, self.look_at_mode)
             self.hooks.callback(optimizer_hooks.register_optimizer_step_post_hook(hook).remove)
-        if number % (MIN_KEPT + 2) == 0 and self.kept_graphs() >= MIN_KEPT:
+        if number % (MIN_KEPT + 2) == 0 and len(self.graphs) >= MIN_KEPT:
             gc.collect()
-            if (kept := self.kept_graphs()) >= MIN_KEPT:
+            kept = len({steps for steps in self.graphs.values() if steps < number - 2})
+            if kept >= MIN_KEPT:
                 self.evidence["graphs kept"].append((where, kept))
 
-    def kept_graphs(self) -> int:
-        """Earlier updates of whose losses a graph is still in memory."""
-        return len({steps for steps in self.graphs.values() if steps < len(self.updates) - 2})
-
-    def in_eval(self, ids: frozenset[int]) -> bool:
+    def look_at_mode(self, optimizer: Any, *_: Any) -> None:
+        """Count an update, and see whether it is made in eval mode."""
+        self.count += 1
+        ids = set(map(id, held_by(optimizer)))
         for root in list(self.roots):
             parts = [each for each in root.modules() if isinstance(each, MODAL)]
             modes = [m.training for m in parts if getattr(m, "p", getattr(m, "dropout", 1))]
             if modes and not any(modes) and not ids.isdisjoint(map(id, root.parameters())):
-                return True
-        return False
+                self.evidence["eval mode"].append((place(), self.count))
+                return

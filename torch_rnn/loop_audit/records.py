@@ -115,22 +115,13 @@ Backward = namedtuple("Backward", "number place steps_before losses leaves anew 
 Window = namedtuple("Window", "passes initial steps reach with_loss")
 
 
-@dataclass(eq=False)
-class Update:
-    """One step of an optimizer."""
-
-    number: int
-    place: str
-    optimizer: int  # its number
-    rates: tuple[float, ...]  # learning rates of its groups of parameters
-    backwards: list[Any]  # whose gradients it uses
-    modules: list[RecurrentModule]  # whose weights it changes
-    clips: list[Any]
-    epoch: Any = None  # a mark of the iterator of a DataLoader
-    in_eval: bool = False  # modules are in eval mode, and that changes them
+class Update(namedtuple("Update", "number place rates backwards modules clips")):
+    """One step of an optimizer: the backward passes that it uses, the modules that it changes."""
 
     def windows(self, module: RecurrentModule) -> list[Any]:
-        """The windows of a module."""
+        """The windows of a module, if the update changes it."""
+        if module not in self.modules:
+            return []
         parts = [p for b in self.backwards for p in b.reached.items() if p[0].module is module]
         reached = dict(sorted(parts, key=lambda item: (item[0].number, item[1])))
         depth: dict[Pass, int] = {}
@@ -146,6 +137,30 @@ class Update:
             with_loss = sum(reached[p][1] for p in passes)
             found.append(Window(passes, passes[0].initial, steps, reach, with_loss))
         return found
+
+
+class OptimizerRecord:
+    """An optimizer, and what its steps have used."""
+
+    def __init__(self, optimizer: Any):
+        self.kind, self.optimizer = type(optimizer).__name__, ref(optimizer)
+        self.held = frozenset(map(id, held_by(optimizer)))
+        self.scheduled = [bool(group.get("initial_lr")) for group in optimizer.param_groups]
+        first = optimizer.param_groups[0]
+        self.options = {k: first[k] for k in ("momentum", "weight_decay") if first.get(k)}
+        self.updates = list[Update]()
+        self.begun, self.used = -1, 0  # updates, and backward passes used, before its latest step
+        self.trainable = 0
+
+
+def held_by(optimizer: Any) -> list[torch.Tensor]:
+    groups = getattr(optimizer, "param_groups", ())
+    return [p for group in groups for p in group["params"] if p.requires_grad]
+
+
+def has_gradient(p: torch.Tensor) -> bool:
+    grad = p.grad
+    return grad is not None and bool(grad._nnz() if grad.is_sparse else grad.any())
 
 
 def kind_of(node: Any) -> str:
@@ -196,9 +211,8 @@ def wrong_losses(graph: Graph) -> Iterator[tuple[Any, ...]]:
     """Evidence of a softmax before a loss that has one, and of a difference that broadcasts."""
     for node in graph.nodes:
         kind, source = kind_of(node), node_before(node)
-        for _ in range(30):
-            if source is not None and kind_of(source) in RESHAPING:
-                source = node_before(source)
+        while kind_of(source) in RESHAPING:
+            source = node_before(source)
         if text := WRONG_INPUTS.get((kind, kind_of(source))):
             yield "input of the loss", text
         power = node_before(node) if kind in ("Mean", "Sum") else None
