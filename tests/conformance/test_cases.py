@@ -63,6 +63,8 @@ def test_recipes_are_of_every_kind():
     assert [{recipe[i] for recipe in made} for i in range(6)] == [set(range(1, 9))] * 6
     large = [large_recipe(RandomDraw(SEED, i), "float64") for i in range(100)]
     assert all(8 < max(recipe[:5]) <= 40 for recipe in large)
+    special = ("saturated", "silent", "subnormal", "zeros")
+    assert all(any(getattr(recipe, name) for name in special) for recipe in large)
     tiny = next(recipe for recipe in made if recipe.subnormal and not recipe.class_inputs).case()
     assert 0 < np.abs(tiny.x[..., 0]).max() < 4 * np.finfo(tiny.x.dtype).smallest_normal
 

@@ -7,7 +7,9 @@ from windows_for_tests import SEED, SEEDS, WAYS, Flushes, tiny_window, told_seed
 
 import numpy_rnn
 from numpy_rnn.common.records import NONLINEARITY_NAMES, Objective, Step
-from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES
+from numpy_rnn.conformance.arithmetics.noisy import Noisy, sampled
+from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, SHAPES
+from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import PackagePort, validated_report
 from numpy_rnn.conformance.random_cases import Recipe
 from numpy_rnn.conformance.window_checks import global_checks, is_small, local_checks, tolerances
@@ -58,6 +60,28 @@ def test_right_code_is_within_the_estimate_and_a_small_factor_is_not(variant, dt
         assert allowed[name].check(report[name]).estimated
         wrong = allowed[name].check(report[name] * report[name].dtype.type(FACTOR[dtype]))
         assert variant == "relu" or not (wrong.ratio <= 1).all(), name
+
+
+@pytest.mark.parametrize("dtype", FACTOR)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_samples_are_those_of_the_definition(variant, dtype):
+    case = large(dtype, **VARIANTS[variant])
+    samples = window_update(sampled(case), Noisy(dtype))
+    for name, value in window_update(case).items():
+        mean = samples[name].mean(axis=1 if SHAPES[name].startswith("T") else 0)
+        np.testing.assert_allclose(mean, value, rtol=0, atol=1e-2 * np.abs(value).max())
+
+
+@pytest.mark.parametrize("dtype", FACTOR)
+def test_equal_terms_round_alike(dtype):
+    """A readout of zeros and a constant target: all errors are equal, and are added by steps."""
+    for seed in range(SEED, SEED + 4):
+        case = large(dtype, seed=seed, T=600, K=600, B=1, H=8)
+        params = case.params._replace(W_hy=np.zeros_like(case.params.W_hy))
+        target = np.broadcast_to(case.target[:1], case.target.shape)
+        case = case._replace(params=params, target=target)
+        for check in local_checks(case, WAYS["as it is"].report(case)):
+            assert (check.ratio <= 1).all(), check.tensor
 
 
 @pytest.mark.parametrize("factor", [1, -1, 2])

@@ -58,6 +58,19 @@ def spread_of(samples: Array, axis: int) -> Array:
     return size / np.sqrt(samples.shape[axis])
 
 
+def repeats(terms: Array, u: float) -> Array:
+    """How often a term occurs among those of its sum along axis −2, on average; zeros are none."""
+    mantissa, exponent = np.frexp(terms)
+    cells = 1 / (64 * u)  # equal terms differ by their roundings alone
+    near = np.sort(np.ldexp(np.rint(mantissa * cells), exponent), axis=-2)
+    index = np.arange(near.shape[-2])[:, None]
+    is_new = np.diff(near, axis=-2, prepend=np.nan) != 0
+    place = index - np.maximum.accumulate(np.where(is_new, index, 0), axis=-2)
+    is_term = near != 0
+    m_squared = np.where(is_term, 2 * place + 1, 0).sum(axis=-2)  # 1 + 3 + .. + (2m − 1) = m²
+    return m_squared / np.maximum(is_term.sum(axis=-2), 1)
+
+
 class NoisyArray(np.ndarray):
     """An array of float64 whose operations have random relative errors."""
 
@@ -75,8 +88,11 @@ class NoisyArray(np.ndarray):
             return self.noise.given(result)
         if method == "reduce" and ufunc is np.add:
             axes = {"axis": keywords.get("axis"), "keepdims": keywords.get("keepdims", False)}
-            n = plain[0].size / max(result.size, 1)
-            return self.noise.of_sum(result, np.square(plain[0]).sum(**axes), n)
+            n = plain[0].size // max(result.size, 1)
+            last = np.atleast_1d(keywords.get("axis", -1))
+            terms = np.moveaxis(plain[0], last, range(-len(last), 0)).reshape(-1, n, 1)
+            m = repeats(terms, self.noise.u).reshape(result.shape)
+            return self.noise.of_sum(result, np.square(plain[0]).sum(**axes), n, m)
         return self.noise.rounded(result, np.abs(result), 1)
 
 
@@ -128,9 +144,9 @@ class Noisy(Floats):
         error = self.u * size + tiny * (size > 0)  # a sum whose terms are all 0 is exact
         return self.given(value + error * noise)
 
-    def of_sum(self, value: Array, squares: Array, n: float) -> Array:
-        """A sum of n terms, whose squares have this sum."""
-        size = np.hypot(np.sqrt(squares), value) * n**0.5 if n > 1 else np.abs(value)
+    def of_sum(self, value: Array, squares: Array, n: int, m: Array) -> Array:
+        """A sum of n terms, each of which occurs m times, and whose squares have this sum."""
+        size = np.hypot(np.sqrt(squares), value) * np.sqrt(n * m) if n > 1 else np.abs(value)
         return self.rounded(value, size, n)
 
     def affine(self, products: Sequence[tuple[Array, Array]], bias: Array | None = None) -> Array:
@@ -140,11 +156,15 @@ class Noisy(Floats):
         if bias is not None:
             row = np.asarray(bias)[..., None, :]
             value, squares = value + row, squares + np.square(row[-1:])
-        return self.of_sum(value, squares, n)
+        # Terms are equal where a column and a row are, of which a weighted sum is a key.
+        i, j = (np.sqrt(np.arange(2.0, size + 2)) for size in (left.shape[-2], right.shape[-1]))
+        m = repeats(((i @ left[-1:]) * (right[-1:] @ j))[..., None], self.u)
+        return self.of_sum(value, squares, n, m[..., None])
 
     def total(self, steps: Sequence[Array]) -> Array:
         rows = joined(steps, -2)
-        return self.of_sum(rows.sum(axis=-2), np.square(rows).sum(axis=-2), rows.shape[-2])
+        value, squares = rows.sum(axis=-2), np.square(rows).sum(axis=-2)
+        return self.of_sum(value, squares, rows.shape[-2], repeats(rows[-1:], self.u))
 
     def phi(self, a: Array, nonlinearity: str) -> Array:
         h = super().phi(a, nonlinearity)
