@@ -140,8 +140,7 @@ def test_page_fits_every_width(folder, new_page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 320), ("dark", 1280)])
 def test_axe_finds_nothing(scheme, width, folder, new_page):
     from axe_playwright_python.sync_playwright import Axe
 
