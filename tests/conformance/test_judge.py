@@ -16,7 +16,7 @@ from numpy_rnn.conformance import window_checks
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS, present
 from numpy_rnn.conformance.definition import Definition, train, window_update
-from numpy_rnn.conformance.judge import judge
+from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.ports.port import PackagePort, abilities
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.random_cases import RandomDraw, Recipe, random_run
@@ -92,6 +92,13 @@ def test_random_runs_pass(seed):
     found = [judge(own), judge(black_box(own))]
     found += [judge(source.trace(run), source=source) for source in ports]
     assert all(each.passed for each in found)
+
+
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, CAPABILITIES[2:]])
+def test_run_that_diverges_is_judged_until_it_overflows(capabilities):
+    source = PortSource(Port(capabilities=capabilities))
+    found = finite_part(source.trace(sine_run(Step(1e200))))
+    assert judge(found, whole=False, source=source).passed
 
 
 @settings(max_examples=3)
