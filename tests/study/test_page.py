@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
+from numpy_rnn.study import page
 from numpy_rnn.study.document import as_html, formula
 from numpy_rnn.study.figures import draw_cosine_bias
-from numpy_rnn.study.page import cost_table, evidence_files, measure, opposite, own_cost
 from numpy_rnn.study.study import write_folder
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_matplotlib]
@@ -33,7 +33,7 @@ def folder(small, tmp_path_factory):
     """The folder of a study of the default network."""
     path = tmp_path_factory.mktemp("made") / "study"
     subject = small(steps=20, networks=3, hidden_size=6, epochs=30)
-    write_folder(str(path), evidence_files(subject, {"epochs": "30", "data": "<b>"}))
+    write_folder(str(path), page.evidence_files(subject, {"epochs": "30", "data": "<b>"}))
     return path
 
 
@@ -75,10 +75,11 @@ def test_formulas_are_mathml_and_unknown_commands_are_errors():
 
 def test_numbers_of_the_page_are_those_of_the_run(small):
     subject = small(steps=12, networks=4, epochs=60, k1=3, k2=3)
-    findings = measure(subject)
-    own = findings.own[-1].chunks
-    assert f"{own.cosine[2]:.2f}".replace("-", "−") in own_cost(subject, findings.own[-1])
-    table, _ = cost_table(findings).split("\n\n")
+    findings = page.measure(subject)
+    own, before = findings.own[-1].chunks, findings.many[0].chunks.cosine[:, 0]
+    assert f" {np.median(before):.2f} before" in page.cosine_bias_caption(findings)[1]
+    assert f"{own.cosine[2]:.2f}".replace("-", "−") in page.own_cost(subject, findings.own[-1])
+    table, _ = page.cost_table(findings).split("\n\n")
     rows = [row.strip("| ").split(" | ") for row in table.splitlines()]
     assert [row[0] for row in rows[2:]] == ["1", "2", "3", "5", "10", "12"]
     for row in rows[2:]:
@@ -89,19 +90,19 @@ def test_numbers_of_the_page_are_those_of_the_run(small):
 
 
 def test_negative_cosines_are_counted(small):
-    findings = measure(small(networks=3))
+    findings = page.measure(small(networks=3))
     many = findings.many[-1]
     for costs in (many.chunks, many.sliding):
         np.abs(costs.cosine, out=costs.cosine)
-    assert "none of the 3 networks" in opposite(findings)
+    assert "none of the 3 networks" in page.opposite(findings)
     many.chunks.cosine[:2, 3] = -0.5
-    assert "negative for 2 with chunks of $k = 4$." in opposite(findings)
+    assert "negative for 2 with chunks of $k = 4$." in page.opposite(findings)
 
 
 def test_page_without_torch_says_so(small, monkeypatch):
     for module in ("page", "witnesses"):
         monkeypatch.setattr(f"numpy_rnn.study.{module}.has_torch", lambda: False)
-    text = evidence_files(small(), {})["evidence.html"].decode()
+    text = page.evidence_files(small(), {})["evidence.html"].decode()
     assert "PyTorch is not installed" in text
     assert "autograd 0" not in text
     assert re.search(r"Differences: definition [^,]*, complex step [^,]*\.</p>", text)
@@ -110,7 +111,7 @@ def test_page_without_torch_says_so(small, monkeypatch):
 def test_curves_are_those_of_the_findings(small):
     from matplotlib.figure import Figure
 
-    findings, figure = measure(small(networks=3)), Figure()
+    findings, figure = page.measure(small(networks=3)), Figure()
     draw_cosine_bias(figure, findings)
     for place, axes in enumerate(figure.axes):  # cosine, then bias; before and after training
         part, end = ("cosine", "bias")[place // 2], place % 2
