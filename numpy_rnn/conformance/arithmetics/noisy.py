@@ -61,8 +61,7 @@ def spread_of(samples: Array, axis: int) -> Array:
 def repeats(terms: Array, u: float) -> Array:
     """How often a term occurs among those of its sum along axis −2, on average; zeros are none."""
     mantissa, exponent = np.frexp(terms)
-    cells = 1 / (64 * u)  # equal terms differ by their roundings alone
-    near = np.sort(np.ldexp(np.rint(mantissa * cells), exponent), axis=-2)
+    near = np.sort(np.ldexp(np.rint(mantissa / (64 * u)), exponent), axis=-2)  # roundings aside
     index = np.arange(near.shape[-2])[:, None]
     is_new = np.diff(near, axis=-2, prepend=np.nan) != 0
     place = index - np.maximum.accumulate(np.where(is_new, index, 0), axis=-2)
@@ -178,7 +177,8 @@ class Noisy(Floats):
         """dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
         of, a = nonlinearity_of(nonlinearity), np.asarray(a)
         if not of.has_kink:
-            by_h, by_a = dh * of.slope(a, h), dh * of.of_a(a)
+            own = self.u * self.tau.relative * self.per_sample(a, self.tilt)  # of a cosh, squared
+            by_h, by_a = dh * of.slope(a, h), dh * (of.of_a(a) * (1 + own))
             return self.given(np.where(self.per_sample(a, BY_A), by_a, by_h))
         spread = spread_of(a, 0) if "a" not in self.reported else 0.0
         is_near = (np.abs(a) <= KINK * spread) & (spread > 0)
