@@ -41,10 +41,9 @@ def new_page():
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
 
-        def open_page(path, width=1280, **options):
+        def open_page(path, **options):
             # Not a tab of another page's window: only the tab in front scrolls and plays.
-            viewport = {"width": width, "height": 800}
-            page = browser.new_context(viewport=viewport, offline=True, **options).new_page()
+            page = browser.new_context(offline=True, **options).new_page()
             asked = re.compile("^(?!data:|file:).*")
             page.on("request", lambda request: wrong.extend(asked.findall(request.url)))
             page.on("console", lambda message: wrong.append(message.text))
