@@ -92,6 +92,7 @@ def wrong_runs(mutant, seed, count):
             return
 
 
+@pytest.mark.slow
 @names_of(IN_RUN)
 def test_mutant_of_a_run_is_killed_and_named(mutant, seed):
     """A hint may be missing where all windows are alike, but none is another one."""

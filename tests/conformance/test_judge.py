@@ -200,8 +200,9 @@ def scaled_gradient(factor, report):
     return report | {"dW_hh": np.float32(factor) * report["dW_hh"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("T", "loss"), [(60, "squared_error"), (120, "cross_entropy")])
-@pytest.mark.parametrize("gain", [0.5, 1, 1.5, 2, 3])
+@pytest.mark.parametrize("gain", [0.5, 1, 1.5, 3])
 def test_wrong_gradient_never_agrees(gain, T, loss):
     """Whatever rounding does in this run: a port is asked for windows with smaller weights."""
     run = chaotic_run(T, gain, loss=loss)
@@ -227,7 +228,7 @@ def test_results_that_no_run_judges_do_not_pass(monkeypatch):
 
 def test_every_network_of_an_ensemble_is_judged():
     """A chaotic one is not, by the windows of another; a port is asked for its windows."""
-    found = black_box(PACKAGE.trace(chaotic_run(120, 0.5, 5)))
+    found = black_box(PACKAGE.trace(chaotic_run(60, 0.5, 5, H=64)))
     assert {"dW_xh", "dW_hh"} <= {*judge(found).not_judged}
     asked = judge(found, source=PortSource(black_box_port()))
     assert asked.passed
