@@ -216,7 +216,7 @@ def loop_of(port: Any, run: Run) -> Definition:
     def window(T: int, new: int, k1: int, k2: int) -> Window:
         return Window(new, new + k1 - K, new + k1)
 
-    return DEFINITION if k1 <= K else Definition(window=window)
+    return DEFINITION if k1 <= K or "older steps" in lacks else Definition(window=window)
 
 
 def needs(run: Run, windows: Sequence[Window]) -> list[str]:
