@@ -158,11 +158,11 @@ def check_schedule(schedule: Schedule) -> Schedule:
 
 def check_step(step: Step) -> Step:
     """The step in plain numbers, except for its learning rate."""
-    momentum = check_number("momentum", step.momentum)
-    dampening = check_number("dampening", step.dampening, -inf, "a finite number, usually 0 to 1")
-    nesterov, adagrad = check_flag("nesterov", step.nesterov), check_flag("adagrad", step.adagrad)
-    decay = check_number("weight decay", step.weight_decay)
-    limits = {"max norm": step.max_norm, "max value": step.max_value}
+    learning_rate, momentum, dampening, nesterov, decay, adagrad, norm, value = step
+    momentum, decay = check_number("momentum", momentum), check_number("weight decay", decay)
+    dampening = check_number("dampening", dampening, -inf, "a finite number, usually 0 to 1")
+    nesterov, adagrad = check_flag("nesterov", nesterov), check_flag("adagrad", adagrad)
+    limits = {"max norm": norm, "max value": value}
     norm, value = (v if v is None else check_positive(name, v) for name, v in limits.items())
     given = f"they are {momentum}, {dampening} and {nesterov}"
     if adagrad and (momentum != 0 or dampening != 0 or nesterov):
@@ -171,7 +171,7 @@ def check_step(step: Step) -> Step:
         raise InputError(f"nesterov needs momentum above 0 and dampening 0: {given}")
     if norm is not None and value is not None:
         raise InputError(f"max norm is {norm} and max value is {value}: expected one of the two")
-    return Step(step.learning_rate, momentum, dampening, nesterov, decay, adagrad, norm, value)
+    return Step(learning_rate, momentum, dampening, nesterov, decay, adagrad, norm, value)
 
 
 def check_positive(name: str, value: Any) -> float:

@@ -22,7 +22,7 @@ LossName = Literal["squared_error", "cross_entropy"]
 Reduction = Literal["sum", "mean"]
 YieldEvery = Literal[1, "epoch"]
 
-# The names of every choice: random cases, capabilities, help and tests read them from here.
+# The names of every choice, a new one last: random cases, capabilities, help and tests read them.
 NONLINEARITY_NAMES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
 LOSS_NAMES: tuple[LossName, ...] = get_args(LossName)
 REDUCTION_NAMES: tuple[Reduction, ...] = get_args(Reduction)

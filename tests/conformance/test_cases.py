@@ -22,9 +22,10 @@ from numpy_rnn.conformance.random_cases import (
 )
 from numpy_rnn.conformance.runs import PortSource, needs
 
-NAMES = {*LACKS, *CAPABILITIES} - {"intermediates", "input_gradients"}
+UNNAMED = {"intermediates", "input_gradients", "max_value"}
+NAMES = {*LACKS, *CAPABILITIES, *Step._field_defaults} - UNNAMED
 ALSO = {  # what a case then lacks as well
-    "step": {*SGD_LACKS, "plain SGD", "clip_by_value", "sgd_options", "adagrad"},
+    "step": {*Step._field_defaults, "plain SGD", "clip_by_value", "sgd_options"},
     "sgd_options": {*SGD_LACKS},
     **{name: {"momentum", "dampening", "nesterov"} for name in ("momentum", "plain SGD")},
     "cross_entropy": {"large outputs"},

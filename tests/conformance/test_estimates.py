@@ -34,8 +34,6 @@ def large(dtype, **changes):
         "H": 64,
         "O": 8,
         "K": 60,
-        "bias": True,
-        "dtype": dtype,
     }
     return Recipe(**sizes | {"bias": True, "dtype": dtype} | changes).case()
 

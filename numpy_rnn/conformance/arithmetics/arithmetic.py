@@ -98,7 +98,7 @@ def sech_squared(a: NumpyArray) -> NumpyArray:
 
 
 class Nonlinearity(NamedTuple):
-    """φ and its slope; without a kink it is even, falls with |a|, and |φ''| ≤ 2 φ'."""
+    """φ and its slope, which is even, falls with |a|, and |φ''| ≤ 2 φ'; or has a kink at 0."""
 
     phi: Callable[[NumpyArray], NumpyArray]  # of any numbers
     slope: Callable[[NumpyArray, NumpyArray], NumpyArray]  # φ'(a), from a and h

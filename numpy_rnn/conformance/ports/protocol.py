@@ -138,8 +138,8 @@ def port_arguments(case: WindowCase) -> Named:
     if step is None:
         return arguments
     arguments["learning_rate"] = step.learning_rate
-    if step != Step(step.learning_rate):  # max_value and adagrad: for ports that know them
-        names = [n for n, v in step._asdict().items() if v or n not in ("max_value", "adagrad")]
+    if step != Step(step.learning_rate):  # other options: for ports that know them
+        names = [n for n, v in step._asdict().items() if v or n in SGD_LACKS]
         arguments |= {name: getattr(step, name) for name in names}
         arguments["velocity"] = present(case.velocity) or None
     return arguments
