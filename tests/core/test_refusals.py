@@ -103,10 +103,9 @@ FINITE = {"train", "to_state_dict"}  # which refuse NaN
 
 
 def spoiled_arrays(rnn, name, array):
-    """An array of another dtype or package, with a mask or NaN, a list, and other shapes."""
+    """An array of another dtype, kind or package, with a mask or NaN, and of other shapes."""
     plain = rnn.to_numpy(array)
-    is_classes = plain.dtype.kind == "i"
-    kinds = ["float16", "float32" if is_classes else "int64", "complex64"]
+    kinds = ["float16", "float32" if plain.dtype.kind == "i" else "int64", "complex64"]
     if rnn.__name__ == "torch_rnn":
         others = [plain, *(import_module("torch").tensor(plain.astype(kind)) for kind in kinds)]
     else:
@@ -116,7 +115,8 @@ def spoiled_arrays(rnn, name, array):
         changed = plain.copy()
         changed.flat[0] = value
         others.append(rnn.from_numpy(changed))
-    return [*others, np.ma.masked_array(plain, plain > 0), plain.tolist(), *cuts]
+    matrix = plain.reshape(len(plain), -1).view(np.matrix)
+    return [*others, np.ma.masked_array(plain, plain > 0), matrix, plain.tolist(), *cuts]
 
 
 def spoiled(rnn, name, argument, value):
