@@ -204,10 +204,8 @@ class Block:
         T, (D, H, O, B, *_) = len(self.x), layout
         k1, k2 = min(self.schedule.k1, T), min(self.schedule.k2, T)
         step_bytes = B * (D + H + 2 * O) * layout.dtype.itemsize * (layout.networks or 1)
-        most_steps, most_viewed = (
-            int(WORKSPACE_BYTES * share) // step_bytes,
-            int(MAX_VIEWED * share),
-        )
+        most_steps = int(WORKSPACE_BYTES * share) // step_bytes
+        most_viewed = int(MAX_VIEWED * share)
         pays = -(-T // k1) * k2 <= min(self.schedule.epochs * PART_STEPS, most_viewed)
         most_windows = max(1, min(PART_STEPS, most_viewed // 3) // k2)
         part_steps = max(k2, min(most_steps, k2 + k1 * (most_windows - 1)))

@@ -54,10 +54,8 @@ class Workspace:
             self.flow[..., k2 * B :, O:] = 0  # no step after the last
         is_simple = self.terms is None and not self.loss.by_row
         self.is_one_step = self.stacked and k2 * B == 1 and is_simple  # for `one_step_updates`
-        self.record, self.recorded = (
-            False,
-            tuple[Any, ...](),
-        )  # Activations and Adjoints of the latest update
+        self.record = False
+        self.recorded: tuple[Any, ...] = ()  # Activations and Adjoints of the latest update
         self.views: dict[tuple[int, ...], Any] = {}
         self.viewed = 0  # steps of these windows
 
