@@ -171,7 +171,8 @@ def heading(name: str, experiment: Experiment, configuration: Configuration) -> 
     seed, networks, path = configuration.seed, configuration.networks, configuration.weights
     start = f"seed {seed}" if networks is None else f"seeds {seed} to {seed + networks - 1}"
     if path is not None:
-        start = f"weights{' and velocity' * (experiment.velocity is not None)} from {path}"
+        what = "weights" if experiment.velocity is None else "weights and velocity"
+        start = f"{what} from {printable(path)}"
     return f"{described([name], experiment.name, run)}, {start}"
 
 

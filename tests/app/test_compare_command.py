@@ -46,7 +46,6 @@ class failing(right):
 @pytest.fixture
 def compare(capsys, tmp_path, monkeypatch):
     """Runs `compare` in a folder with ports and traces: its status, lines, and errors."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "made_ports.py").write_text(PORTS)
 

@@ -40,8 +40,7 @@ def default_experiment_in_plain_numpy(last):
             W_xh, W_hh = W_xh - 0.1 * x * da, W_hh - 0.1 * np.outer(before, da)
             W_hy = W_hy - 0.1 * error * h
         losses.append(loss)
-    y: list[float] = []
-    h = np.zeros(6)
+    y, h = list[float](), np.zeros(6)
     for step in range(40):
         h = np.tanh((series[step] if step < 20 else y[-1]) * W_xh + h @ W_hh)
         y.append(float(h @ W_hy))
