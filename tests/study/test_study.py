@@ -133,7 +133,7 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--folder no/where": "--folder no/where cannot be written: No such file or directory; .*",
         "--folder mine": r"--folder mine: mine/evidence\.html was not written by a study; move .*",
         "--folder drawn": "--folder drawn: drawn/figures was not written by a study; move it, .*",
-        "--hidden-size 2000": "20 steps and 4004000 parameters make a component matrix of 6 GiB:"
+        "--hidden-size 2000": "20 steps and 4004000 parameters make a component matrix of 11.9 GiB:"
         " expected 1 at most; choose fewer --steps, or a smaller --hidden-size",
         "--learning-rate 50 --nonlinearity relu": "the run diverges: there is nothing to study;"
         " try a smaller --learning-rate, or clipping by --max-norm 1",
