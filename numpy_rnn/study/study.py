@@ -20,9 +20,7 @@ NOT_OF_THE_RUN = ("folder", "quiet", "given")  # attributes of a configuration
 LESSON = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
 EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
-GENERATOR = (
-    b'<meta name="generator" content="numpy_rnn study">'  # in the page that the study writes
-)
+GENERATOR = b'<meta name="generator" content="numpy_rnn study">'  # in the page of a study
 
 
 def run(rnn: Any, configuration: Configuration) -> None:

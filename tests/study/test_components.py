@@ -25,7 +25,7 @@ def test_components_are_derivatives_and_their_sums_are_gradients(nonlinearity, s
     subject = small(nonlinearity=nonlinearity, bias=True, reduction="mean", k1=2, k2=3)
     for params in (subject.start, subject.end):
         check = check_components(subject, params)
-        assert check.elements == check.of
+        assert check.elements == check.total
         assert max(check.by_complex_step, check.by_bptt) < 1e-11
 
 
