@@ -183,7 +183,7 @@ def tiny(compute):
 
 
 def test_language_computes_what_numpy_does(tiny, compute):
-    draw = random.Random(5)
+    draw = random.Random()
     texts = [expression(draw, draw.choice([1, 2, 3])) for _ in range(300)]
     found, arrays, *_ = tiny
     names, computed = {"np": np, "t": 2, "T": 3, "B": 2, "O": 5, **arrays}, 0
@@ -191,8 +191,8 @@ def test_language_computes_what_numpy_does(tiny, compute):
         steps = [np.array(v, float) for v in found[key][key != "h" :]]
         names[key] = [*[None] * (key != "h"), *steps, np.zeros_like(steps[0])]  # 0 at step T + 1
     for text, value in zip(texts, compute("values", texts), strict=True):
-        try:
-            expected = eval(text, names)
+        try:  # NumPy sums a number over axis 0, but does not swap its axes
+            expected = eval(re.sub(r"\)\.sum\(", ").swapaxes(0, 0).sum(", text), names)
         except AttributeError:  # a method of a number
             continue
         except (ValueError, TypeError, np.exceptions.AxisError):
