@@ -26,18 +26,8 @@ VARIANTS: dict[str, dict] = {
 
 def large(dtype, **changes):
     """A window of 60 steps with 64 units."""
-    sizes = {
-        "seed": SEED,
-        "T": 60,
-        "B": 2,
-        "D": 8,
-        "H": 64,
-        "O": 8,
-        "K": 60,
-        "bias": True,
-        "dtype": dtype,
-    }
-    return Recipe(**sizes | {"bias": True, "dtype": dtype} | changes).case()
+    sizes: dict = {"T": 60, "B": 2, "D": 8, "H": 64, "O": 8, "K": 60, "bias": True, "seed": SEED}
+    return Recipe(**sizes | {"dtype": dtype} | changes).case()
 
 
 def reported(case):

@@ -233,9 +233,8 @@ def test_every_network_of_an_ensemble_is_judged():
     asked = judge(found, source=PortSource(black_box_port()))
     assert asked.passed
     assert {"dW_xh", "dW_hh"} <= {*asked.calmed}
-    wrong = judge(
-        found, source=PortSource(black_box_port(after=partial(scaled_gradient, -1)))
-    ).first
+    port = black_box_port(after=partial(scaled_gradient, -1))
+    wrong = judge(found, source=PortSource(port)).first
     assert (wrong.tensor, wrong.is_calmed, wrong.element[0]) == ("dW_hh", True, 1)
 
 

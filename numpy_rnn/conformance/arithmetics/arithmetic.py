@@ -1,13 +1,13 @@
 """The operations that the definition is written in, and the table of its nonlinearities."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import NumpyArray, Objective, Step
+from numpy_rnn.common.checks import check_choice
+from numpy_rnn.common.records import NumpyArray, Objective, Step, T
 from numpy_rnn.conformance.case import SHAPES
 
 Dtype = npt.DTypeLike
@@ -75,13 +75,9 @@ class Arithmetic(Protocol):
         return per_network.reshape(*per_network.shape, *(1,) * (array.ndim - per_network.ndim))
 
 
-Entry = TypeVar("Entry")
-
-
-def choose(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+def choose(table: Mapping[str, T], name: str, what: str) -> T:
     """The entry of this name. Raises InputError on an unknown name."""
-    if name not in table:
-        raise InputError(f"{name!r} is no {what} of the suite: expected {', '.join(table)}")
+    check_choice(what, name, tuple(table))
     return table[name]
 
 

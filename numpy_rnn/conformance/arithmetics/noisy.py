@@ -86,12 +86,12 @@ class NoisyArray(np.ndarray):
         if ufunc in EXACT:
             return self.noise.given(result)
         if method == "reduce" and ufunc is np.add:
-            axes = {"axis": keywords.get("axis"), "keepdims": keywords.get("keepdims", False)}
+            squares = np.add.reduce(np.square(plain[0]), **keywords)
             n = plain[0].size // max(result.size, 1)
             last = np.atleast_1d(keywords.get("axis", -1))
             terms = np.moveaxis(plain[0], last, range(-len(last), 0)).reshape(-1, n, 1)
             m = repeats(terms, self.noise.u).reshape(result.shape)
-            return self.noise.of_sum(result, np.square(plain[0]).sum(**axes), n, m)
+            return self.noise.of_sum(result, squares, n, m)
         return self.noise.rounded(result, np.abs(result), 1)
 
 

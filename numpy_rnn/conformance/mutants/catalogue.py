@@ -130,11 +130,9 @@ def operating(field: str, **operations: Equation) -> Equations:
 def with_leak(n, w, p, nonlinearity):
     """The flow back from the first step of a sequence enters the last step of the one before."""
     leak, d = n.zeros(w.a[1]), {}
-    leaking = changed(
-        "state_adjoint", result=lambda value, n, w, p, t: value + leak * (t == len(w.x))
-    )
+    equation = changed("state_adjoint", result=lambda dh, n, w, p, t: dh + leak * (t == len(w.x)))
     for _ in range(min(w.a[1].shape[-2], 20)):
-        d = Definition(**leaking).backward(n, w, p, nonlinearity)
+        d = Definition(**equation).backward(n, w, p, nonlinearity)
         dh_0 = n.seen["dh_0"][None]
         leak = np.concatenate((0 * dh_0[..., :1, :], dh_0[..., :-1, :]), axis=-2)
     return d
