@@ -77,8 +77,8 @@ class Adapter:
                 return True
             self.possible.append(self.way)
         if not self.possible:
-            told = one_line("; ".join(dict.fromkeys(failures)), 600)
-            raise InputError(f"{self.name} cannot be called in any known way: {told}")
+            reasons = one_line("; ".join(dict.fromkeys(failures)), 600)
+            raise InputError(f"{self.name} cannot be called in any known way: {reasons}")
         self.way = self.possible[0]
         return False
 

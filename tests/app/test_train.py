@@ -78,7 +78,7 @@ def test_default_experiment(rnn, capsys):
 
 
 def test_loss_of_an_epoch_is_that_of_its_steps():
-    """Of a mean, also where the last window has fewer steps."""
+    """A mean too, also where the last window has fewer steps."""
     for reduction, total in (("sum", 1), ("mean", 20)):
         options = f"--epochs 2 --k1 3 --k2 5 --seeds 2 --dtype float64 --reduction {reduction}"
         series = Trainer(numpy_rnn, prepare(configured(options)), configured(options))

@@ -38,7 +38,7 @@ def reported(case):
 
 @pytest.mark.parametrize("dtype", FACTOR)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_right_code_is_within_the_estimate_and_a_small_factor_is_not(variant, dtype):
+def test_right_code_is_within_estimates_and_a_factor_is_not(variant, dtype):
     case = large(dtype, **VARIANTS[variant])
     report = reported(case)
     allowed = tolerances(case, [*report])

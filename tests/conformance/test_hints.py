@@ -247,7 +247,7 @@ def series(epochs, k1=3, k2=3, **step):
 
 
 def loop_of(change):
-    """What computes the updates of a loop. change(case, before, i): the case, and added gradients.
+    """A function for the updates of a loop. change(case, before, i): the case, added gradients.
 
     before: the report of the update before, or nothing; i, from 0: the number of the update.
     """

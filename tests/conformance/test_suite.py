@@ -164,7 +164,7 @@ def test_a_program_is_a_port(suite):
 
 
 def test_own_windows_are_checked_too():
-    """Of any scale, and of classes; only where they are wrong, the port is."""
+    """Data of any scale, and classes; only where they are wrong, the port is."""
     generator = np.random.default_rng(0)
     x, target = generator.normal(size=(6, 2, 3)), 500 + 100 * generator.normal(size=(4, 2, 2))
 

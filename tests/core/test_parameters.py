@@ -32,7 +32,7 @@ def test_conversions_change_no_bit(rnn, dtype):
         assert bits(there_and_back) == bits(value)
 
 
-def test_sizes_without_memory_are_refused_before_anything_is_drawn(rnn, monkeypatch):
+def test_sizes_without_memory_are_refused_before_a_draw(rnn, monkeypatch):
     """Beyond what can be addressed, and beyond what can be counted."""
     monkeypatch.setattr(np.random, "default_rng", lambda *_: pytest.fail("drawn"))
     for H, N in ((10**9, None), (6, 10**15), (10**6, 10**12)):

@@ -135,7 +135,7 @@ def spoiled(rnn, name, argument, value):
 
 
 def names_of(argument, value):
-    """What a message may call an argument: its name, an option, or a field."""
+    """The names of an argument in messages: its own, an option, or a field."""
     names = {argument, argument.rstrip("s"), argument.replace("_", " ")}
     names |= {"gradient"} if argument == "delta" else set()
     return names | {f"{field} " for field in getattr(value, "_fields", ())} | {"the array is"}

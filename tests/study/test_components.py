@@ -86,8 +86,8 @@ def test_numbers_of_a_network_are_those_of_its_components(small):
     T = len(components)
     norms = {(t, s): np.sqrt((components[t, s] ** 2).sum()) for t in range(T) for s in range(t + 1)}
     for lag in range(T):
-        of_lag = [norms[t, t - lag] for t in range(lag, T)]
-        assert found.lag[lag] == pytest.approx(sum(of_lag) / len(of_lag), rel=1e-12)
+        at_lag = [norms[t, t - lag] for t in range(lag, T)]
+        assert found.lag[lag] == pytest.approx(sum(at_lag) / len(at_lag), rel=1e-12)
     full = np.sqrt((components.sum(axis=(0, 1)) ** 2).sum())
     assert found.cancellation == pytest.approx(sum(norms.values()) / full, rel=1e-12)
 

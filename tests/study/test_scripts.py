@@ -224,7 +224,7 @@ def test_lines_are_judged_however_they_are_written(compute):
     assert [message.partition(": ")[2] for _, message, _ in found] == [*said.values()]
 
 
-def test_every_mistake_is_named_by_its_value_and_by_its_gradients(compute):
+def test_mistakes_are_named_by_value_and_by_gradients(compute):
     found = compute("mistaken")
     assert len(found) > 30
     for line, wrong, message, said, name, first, pasted in found:
@@ -302,7 +302,7 @@ def test_wrong_gradients_are_wrong_by_their_digits(tiny, compute):
 
 
 def test_causes_of_wrong_gradients_are_named(tiny, compute):
-    """What a program may do otherwise; a factor; clipping."""
+    """Other equations of a program, a factor, clipping."""
     _, arrays, *_, h_0 = tiny
     right = gradients_of(tiny)
     norm = np.sqrt(sum((v.astype(float) ** 2).sum() for v in right.values()))
