@@ -96,7 +96,7 @@ class Workspace:
         return views
 
     def divisor(self, new_steps: int) -> Any:
-        """N of (L2) for a window, in the dtype of the run; None for 1."""
+        """C of (L2) for a window, in the dtype of the run; None for 1."""
         B, dtype = self.layout.B, self.layout.dtype
         return None if self.terms is None else dtype.type(new_steps * B * self.terms)
 

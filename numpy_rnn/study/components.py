@@ -2,7 +2,7 @@
 what a mask costs.
 
 Step s has its own copy θ_s of the parameters. The temporal component (t, s) of the gradient is
-∂ℓ_t/∂θ_s, not divided by the N of (L2), and zero for s > t.
+∂ℓ_t/∂θ_s, not divided by the C of (L2), and zero for s > t.
 
 Source: the term "temporal component" is from Pascanu, Mikolov and Bengio 2013; Cashman et al. 2019
 (RNNbow) plot the same numbers as itemized gradients. Relative bias: Aicher, Foti and Fox 2019.

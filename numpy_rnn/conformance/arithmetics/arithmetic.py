@@ -82,7 +82,7 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
 
 
 def divisor(shape: Sequence[int], objective: Objective) -> float:
-    """N of (L2), for outputs of this shape: 1 for a sum, the number of terms for a mean."""
+    """C of (L2), for outputs of this shape: 1 for a sum, the number of terms for a mean."""
     K, B, O = shape[0], shape[-2], shape[-1]
     terms = choose({"squared_error": K * B * O, "cross_entropy": K * B}, objective.loss, "loss")
     return float(choose({"sum": 1, "mean": terms}, objective.reduction, "reduction"))
@@ -98,14 +98,14 @@ class Nonlinearity(NamedTuple):
 
     phi: Callable[[NumpyArray], NumpyArray]  # of any numbers
     slope: Callable[[NumpyArray, NumpyArray], NumpyArray]  # φ'(a), from a and h
-    of_a: Callable[[NumpyArray], NumpyArray]  # the same from a, in which nothing cancels
+    slope_of_a: Callable[[NumpyArray], NumpyArray]  # the same from a, in which nothing cancels
     change: Callable[[NumpyArray], NumpyArray]  # |∂ slope(a, h)/∂h|, from h
     unit: float = 0.0  # roundings of φ are in units of |h| and this, a term that cancels
     has_kink: bool = False
 
     def steepest(self, a: NumpyArray, E: NumpyArray) -> NumpyArray:
         """The largest φ' within E of a."""
-        return self.of_a(np.maximum(np.abs(a) - E, 0))
+        return self.slope_of_a(np.maximum(np.abs(a) - E, 0))
 
 
 NONLINEARITIES = {
@@ -113,14 +113,14 @@ NONLINEARITIES = {
     "relu": Nonlinearity(
         phi=lambda a: np.maximum(a, 0),
         slope=lambda a, h: (h.real > 0).astype(h.dtype),
-        of_a=lambda a: (a > 0) * 1.0,
+        slope_of_a=lambda a: (a > 0) * 1.0,
         change=np.zeros_like,
         has_kink=True,
     ),
     "sigmoid": Nonlinearity(
         phi=lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),
         slope=lambda a, h: h * (1 - h),
-        of_a=lambda a: sech_squared(a / 2) / 4,
+        slope_of_a=lambda a: sech_squared(a / 2) / 4,
         change=lambda h: np.abs(1 - 2 * h),
         unit=0.5,
     ),
