@@ -224,7 +224,7 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
     if rates.shape != networks:
         allowed = f", or one per network, of shape {networks}" if networks else ""
         raise InputError(f"{name} has shape {rates.shape}: expected a number{allowed}")
-    check_dtype(name, rates)
+    check_dtype(name, NUMPY_ARRAYS.values(name, rates))
     check_values(name, rates, 0)
     return rates.copy()
 

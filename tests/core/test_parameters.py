@@ -43,9 +43,8 @@ def test_sizes_without_memory_are_refused_before_a_draw(rnn, monkeypatch):
 def as_stated(D, H, O, seed, dtype, bias=False):
     """W_xh, then W_hh, then W_hy, by one generator, in float64 and then rounded."""
     generator = np.random.Generator(np.random.PCG64(seed))
-    weights = [
-        s * generator.standard_normal(n) for s, n in ((0.4, (D, H)), (0.4, (H, H)), (0.3, (H, O)))
-    ]
+    sizes = (0.4, (D, H)), (0.4, (H, H)), (0.3, (H, O))
+    weights = [deviation * generator.standard_normal(size) for deviation, size in sizes]
     biases = (np.zeros(H, dtype), np.zeros(O, dtype)) if bias else (None, None)
     return Parameters(*(w.astype(dtype) for w in weights), *biases)
 

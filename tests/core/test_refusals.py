@@ -186,6 +186,7 @@ ADAGRAD = {"adagrad": True, "momentum": 0.0}
 CALLS = [  # (function, its arguments or fields of records that are changed, what the message says)
     ("train", {"x": np.ones((T, 6, B, D))}, r"expected \(T, 7, B, 3\) or \(T, B, 3\), time first"),
     ("train", {"learning_rate": np.full(4, 0.1)}, r"expected .* of shape \(7,\)"),
+    ("train", {"learning_rate": np.ma.ones(7)}, "the learning rate is of type MaskedArray"),
     ("bptt", {"activations.h": np.ones((T, 7, B, H))}, r"h of .* expected \(5, 7, 2, 5\)"),
     ("bptt", {"target": np.ones((9, B, O))}, "expected between 1 and 4"),
     ("train", {"target": np.ones((3, B, O))}, r"expected \(4, 7, 2, 6\) or \(4, 2, 6\)"),
