@@ -100,7 +100,7 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
     All are written next to the folder before the first is put in its place. Raises InputError when
     the disk refuses; nothing unfinished is left then.
     """
-    folder = Path(path)
+    folder = Path(path).resolve()
     try:
         with _temporary_folder(folder) as name:
             temporary = Path(name)
