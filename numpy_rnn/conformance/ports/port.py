@@ -96,7 +96,7 @@ def find_port(name: str) -> Any:
         return PackagePort(backend(name))
     module, _, path = name.partition(":")
     if module.endswith(".py") or not (module and path):
-        stem = os.path.basename(module).removesuffix(".py") or "my_module"
+        stem = os.path.basename(module).removesuffix(".py").strip() or "my_module"
         example = one_line(f"{stem}:{path or 'port'}, in the folder of {stem}.py")
         expected = f"expected a package (torch_rnn), or module:object ({example})"
         raise InputError(f"{one_line(name)!r} is no port: {expected}")
