@@ -30,7 +30,7 @@ class Workspace:
     """
 
     def __init__(self, layout: Layout, steps: int, k1: int, k2: int, objective: Objective):
-        self.layout, self.steps, self.k1, self.k2 = layout, steps, k1, k2
+        self.layout, self.steps, self.k1 = layout, steps, k1
         self.nonlinearity = NONLINEARITIES[objective.nonlinearity]
         self.loss = LOSSES[objective.loss]
         D, H, O, B, bias, *_ = layout
