@@ -4,7 +4,9 @@ Seeds are drawn in every run and told by a failure. What is not always visible h
 are no mutants are written here in their own words; none of them has a wrong hint.
 """
 
+import re
 import secrets
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -18,7 +20,6 @@ from numpy_rnn.conformance.definition import Definition, train, update, window_u
 from numpy_rnn.conformance.judge import Divergence, judge
 from numpy_rnn.conformance.mutants import hints
 from numpy_rnn.conformance.mutants.catalogue import FORWARD, MUTANTS
-from numpy_rnn.conformance.mutants.catalogue import LOOPS as RUN_MISTAKES
 from numpy_rnn.conformance.mutants.hints import Fit, explanation, hint_for_port, hint_for_run
 from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
@@ -105,7 +106,9 @@ def test_mutant_of_a_run_is_killed_and_named(mutant, seed):
 
 
 def test_mutants_are_as_many_as_the_document_says():
-    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) == 40
+    text = files("numpy_rnn.conformance").joinpath("README.md").read_text(encoding="utf-8")
+    [count] = {int(number) for number in re.findall(r"(\d+) mutants", text)}
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) == count
 
 
 # -- hints of windows ---------------------------------------------------------------------------
@@ -308,7 +311,7 @@ def test_hint_of_windows(hint):
     assert hint_for_run(wrong, first) == hint
 
 
-STATES = {each.name: each for each in RUN_MISTAKES if [*each.equations] == ["carried_state"]}
+STATES = {each.name: each for each in hints.LOOPS if [*each.equations] == ["carried_state"]}
 
 
 @pytest.mark.parametrize("hint", [*STATES, ""])
