@@ -52,7 +52,6 @@ def test_losses_are_those_of_min_char_rnn():
     """With 20 units training is not chaotic: the curves agree but for rounding."""
     text = run_of(numpy_rnn, f"--text {ALICE} --hidden-size 20 --epochs 1")
     experiment, losses, expected = text.experiment, [], 25 * np.log(54)
-    text.heading()
     assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.params[:3])
     given = [w for w in experiment.params if w is not None]
     weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in given]  # as it has them
