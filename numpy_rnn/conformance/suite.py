@@ -96,6 +96,9 @@ def place_of(recipe: Recipe) -> Place:
 def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
     """The windows of the port's own data, each under two random choices of its options."""
     for number, given in enumerate(getattr(port, "cases", ())):
+        for name in (name for name in ("x", "target") if name not in given):
+            expected = "expected x, target, and if you like h_0 and params"
+            raise PortFault(f"cases[{number}] has no {name}: {expected}")
         x, target = np.asarray(given["x"]), np.asarray(given["target"])
         sizes = {"T": len(x), "B": x.shape[1], "K": len(target)}
         for letter, array in (("D", x), ("O", target)):  # classes are numbers below it
@@ -105,10 +108,9 @@ def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
             case = restricted(recipe, abilities(port)).case()
             arrays = {"h_0": case.h_0, "params": present(case.params)} | given
             arrays |= arrays.pop("params")
-            for name, array in arrays.items():
-                array = np.asarray(array)
-                arrays[name] = array if is_integer(array) else array.astype(dtype)
-            series = {name: arrays[name] for name in ("x", "target", "h_0")}
+            arrays = {n: np.asarray(v) for n, v in arrays.items() if v is not None}
+            arrays = {n: v if is_integer(v) else v.astype(dtype) for n, v in arrays.items()}
+            series: Any = {name: arrays.get(name) for name in ("x", "target", "h_0")}
             own = case._replace(params=parameters_from(arrays), **series)
             yield Place(own, None, f"cases[{number}] with {recipe!r}")
 
