@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def disagreement(name: str, case: Case) -> str | None:
-    """How the beginning of a run differs from the reference in float64; None if it does not.
+    """The first difference of a short run from the reference in float64; None if there is none.
 
     The largest error of a tensor must be at most √ε times its largest number. Rounding stays below
     that, and mistakes of the size of the numbers or of the learning rate do not.

@@ -37,8 +37,8 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
     None and plain numbers are returned as they are. copy: whether to copy the memory; False returns
     arrays that share it and are for reading only, for example of a series mapped from a file.
 
-    Raises InputError on lists, tensors, masked arrays, on dtypes other than float32, float64 and
-    integers, and on integers beyond int64.
+    Raises InputError on lists, tensors, masked arrays and np.matrix, on dtypes other than float32,
+    float64 and integers, and on integers beyond int64.
     """
 
     def converted(array: Any) -> Array:

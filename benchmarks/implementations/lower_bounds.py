@@ -132,9 +132,9 @@ def prepare(case: Case, name: str) -> Call:
     for _ in range(groups):
         new = Memory(case, case.networks and -(-case.networks // groups))
         step = step_calls(case, new)
-        of_length = {T: window_calls(case, new, T, k1) + step for T in {w.steps for w in epoch}}
+        by_length = {T: window_calls(case, new, T, k1) + step for T in {w.steps for w in epoch}}
         for window in epoch:
-            calls += of_length[window.steps]
+            calls += by_length[window.steps]
         error, square = (new(len(epoch), k1 * case.B * case.O) for _ in range(2))
         if not case.is_text:
             calls += [(np.square, error, square), (np.add.reduce, square, -1)]  # (L1)

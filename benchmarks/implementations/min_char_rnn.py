@@ -57,7 +57,7 @@ def train(inputs, targets, weights):
 def prepare(case: Case) -> Call:
     if not case.is_text:
         raise Unsupported("a character model only")
-    (W_xh, W_hh, W_hy, b_h, b_y, *_), x, target, _ = case.arrays()
+    (W_xh, W_hh, W_hy, b_h, b_y), x, target, _ = case.arrays()
     columns = [W_xh.T, W_hh.T, W_hy.T, b_h[:, None], b_y[:, None]]
 
     def call():

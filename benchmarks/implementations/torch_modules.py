@@ -16,7 +16,7 @@ class Network(nn.Module):
 
     def __init__(self, case: Case):
         super().__init__()
-        (W_xh, W_hh, W_hy, b_h, b_y, *_), x, target, h_0 = case.arrays()
+        (W_xh, W_hh, W_hy, b_h, b_y), x, target, h_0 = case.arrays()
         dtype = getattr(torch, case.dtype)
         self.is_text = case.is_text
         self.rnn = nn.RNN(case.D, case.H, bias=case.is_text, dtype=dtype)
@@ -24,11 +24,8 @@ class Network(nn.Module):
         weight_ih, weight_hh, *biases = self.rnn.parameters()
         self.trained = [weight_ih, weight_hh, *self.linear.parameters(), *biases[:1]]
         values = [W_xh.T, W_hh.T, W_hy.T]
-        self.x, self.target, self.h_0 = (
-            torch.tensor(x),
-            torch.tensor(target),
-            torch.tensor(h_0)[None],
-        )
+        self.x, self.target = torch.tensor(x), torch.tensor(target)
+        self.h_0 = torch.tensor(h_0)[None]
         kind: Any = torch.optim.SGD
         options: Any = {}
         if b_h is not None and b_y is not None:  # a character model: one sequence, no batch axis

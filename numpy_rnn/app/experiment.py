@@ -1,4 +1,4 @@
-"""What a run starts from: a series or a text, and initial weights, which a file may hold.
+"""The start of a run: a series or a text, and initial weights, which may come from a file.
 
 Keys of the .npz: W_xh and so on, the names of the Parameters; vW_xh and so on, the velocity, or
 with Adagrad the sums of squares; configuration, a string: JSON of the options, and of a text its
@@ -36,7 +36,7 @@ VELOCITY = tuple("v" + name for name in NAMES)
 
 
 class Experiment(NamedTuple):
-    """What a run starts from, as NumPy arrays."""
+    """The data and the initial weights of a run, as NumPy arrays."""
 
     name: str
     x: np.ndarray  # (T, 1, D); classes of a text (T, 1)
@@ -99,7 +99,8 @@ def prepare(options: Configuration) -> Experiment:
 def _standardized(options: Configuration, dtype: Any) -> tuple[np.ndarray, dict[str, Any]]:
     """The sequence to train on, (T+1, D), and the fields of an Experiment about the series."""
     data, held_out = options.data, options.held_out
-    chosen = options.columns and [column.strip() for column in options.columns.split(",")]
+    names = options.columns
+    chosen = None if names is None else [name.strip() for name in names.split(",")]
     rows, columns = SINE_WAVE if data is None else read_series(data, chosen)
     trained, mean, deviation = rows[: len(rows) - held_out], 0.0, 1.0
     if len(trained) < MIN_ROWS:
@@ -227,10 +228,10 @@ def _places(columns: Sequence[str] | None, names: list[str], count: int) -> list
 def character_classes(text: str, alphabet: str | None) -> tuple[np.ndarray, str]:
     """The class of every character, (N,), and the alphabet, whose n-th character has class n.
 
-    alphabet: that of saved weights, or None: the characters of the text, in the order of Unicode.
+    alphabet: that of saved weights, or if they have none, the characters of the text, by Unicode.
     Raises InputError on characters that are not in it, and on fewer than two different ones.
     """
-    alphabet = "".join(sorted(set(text))) if alphabet is None else alphabet
+    alphabet = alphabet or "".join(sorted(set(text)))
     if len(alphabet) < 2 or "\0" in text:
         raise InputError("it is binary, or has fewer than 2 different characters")
     if unknown := sorted(set(text) - set(alphabet)):

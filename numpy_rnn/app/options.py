@@ -16,7 +16,6 @@ from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 
 ALL, TRAINED = "train compare study", "train compare"
 
-
 # By group of --help: name, also of the record's field; type, which may be a tuple of choices,
 # bool (--name or --no-name), or None, a flag; default; help; commands with the option, if not all.
 TABLE: dict[str, list[tuple[Any, ...]]] = {

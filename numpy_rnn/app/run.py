@@ -171,7 +171,8 @@ def heading(name: str, experiment: Experiment, configuration: Configuration) -> 
     seed, networks, path = configuration.seed, configuration.networks, configuration.weights
     start = f"seed {seed}" if networks is None else f"seeds {seed} to {seed + networks - 1}"
     if path is not None:
-        start = f"weights{' and velocity' * (experiment.velocity is not None)} from {path}"
+        what = "weights" if experiment.velocity is None else "weights and velocity"
+        start = f"{what} from {printable(path)}"
     return f"{described([name], experiment.name, run)}, {start}"
 
 
@@ -225,6 +226,12 @@ def error_table(experiment: Experiment, result: Result) -> list[str]:
 class TextRun(Trainer):
     """A run on a text, as min-char-rnn."""
 
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.steps = self.configuration.k1 if self.configuration.reduction == "sum" else 1
+        self.uniform = float(np.log(len(self.experiment.alphabet))) * self.steps  # loss at random
+        self.smoothed = self.smoothed or self.uniform
+
     def __iter__(self) -> Iterator[Update[Any]]:
         """Make all updates, and smooth their losses."""
         for update in super().__iter__():
@@ -233,12 +240,9 @@ class TextRun(Trainer):
 
     def heading(self) -> str:
         """The text, and the heading of the rows."""
-        steps = self.configuration.k1 if self.configuration.reduction == "sum" else 1
-        uniform = float(np.log(len(self.experiment.alphabet))) * steps
-        self.smoothed = self.smoothed or uniform
         characters = pluralize(len(self.experiment.alphabet), "different character")
         text = f"{characters}, {pluralize(self.per_epoch, 'update')} per epoch; the loss of"
-        text += f" {pluralize(steps, 'character')} at random is {uniform:.3f}"
+        text += f" {pluralize(self.steps, 'character')} at random is {self.uniform:.3f}"
         return text + "\n  update   epoch   smoothed loss"
 
     def lines(self) -> list[str]:

@@ -33,13 +33,13 @@ class Arrays(NamedTuple):
     expected: str  # in messages
 
     def values(self, name: str, value: Any) -> Any:
-        """The value as a NumPy array. Raises InputError unless it is an array without a mask."""
-        if not isinstance(value, self.kind) or hasattr(value, "mask"):
+        """The value as a NumPy array. Raises InputError on other values, masks and matrices."""
+        if not isinstance(value, self.kind) or hasattr(value, "mask") or type(value) is np.matrix:
             raise InputError(f"{name} is of type {type(value).__name__}: expected {self.expected}")
         return numpy_view(name, value)
 
 
-NUMPY_ARRAYS = Arrays(np.ndarray, "a NumPy array without a mask; torch_rnn takes tensors")
+NUMPY_ARRAYS = Arrays(np.ndarray, "a NumPy array, no mask, no matrix; torch_rnn takes tensors")
 
 
 def numpy_view(name: str, value: Any) -> Any:
@@ -224,7 +224,7 @@ def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
     if rates.shape != networks:
         allowed = f", or one per network, of shape {networks}" if networks else ""
         raise InputError(f"{name} has shape {rates.shape}: expected a number{allowed}")
-    check_dtype(name, rates)
+    check_dtype(name, NUMPY_ARRAYS.values(name, rates))
     check_values(name, rates, 0)
     return rates.copy()
 

@@ -37,7 +37,7 @@ class Schedule(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What is minimised: the network's nonlinearity, its loss, and the loss's reduction."""
+    """The objective of training: the network's nonlinearity, its loss, and its reduction."""
 
     nonlinearity: Nonlinearity = "tanh"
     loss: LossName = "squared_error"
@@ -81,7 +81,7 @@ class RunOptions(NamedTuple):
 
 
 class Parameters(NamedTuple, Generic[A]):
-    """What is learned: the weights, and both biases or neither."""
+    """The learned parameters: the weights, and both biases or neither."""
 
     W_xh: Annotated[A, "N D H"]  # input to hidden
     W_hh: Annotated[A, "N H H"]  # hidden to hidden, one step later

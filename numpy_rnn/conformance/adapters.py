@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.common.checks import check_choice
+from numpy_rnn.common.errors import InputError, errors_about, one_line
 from numpy_rnn.common.records import NONLINEARITY_NAMES, LossName, Objective, Reduction
 from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.port import Report, described
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, CHOICES, Abilities, port_arguments
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
 LOSSES: dict[str, tuple[LossName, Reduction, float]] = {  # of the definition, and a multiple
@@ -37,16 +38,18 @@ class Adapter:
     window_update: Callable[..., Report]
 
     def __init__(self, name: str, loss: str, nonlinearity: N, stated: Mapping[str, N]):
-        for given, known in ((loss, tuple(LOSSES)), (nonlinearity, NONLINEARITY_NAMES)):
-            if given not in known:
-                raise InputError(f"{name}: {given!r} is not known: expected {', '.join(known)}")
+        with errors_about(name):
+            check_choice("loss", loss, tuple(LOSSES))
+            check_choice("nonlinearity", nonlinearity, NONLINEARITY_NAMES)
+            for each in stated:
+                check_choice("statement", each, (*protocol.STATEMENTS, "cases"))
         kind, reduction, self.factor = LOSSES[loss]  # a product with the factor rounds nothing
         self.name, self.way = name, ""
         vars(self).update(stated)
         self.objective = Objective(nonlinearity, kind, reduction)
         has = {*self.objective}
-        self.capabilities = tuple(each for each in CAPABILITIES if each in has)
-        others = tuple(each for each in CHOICES if each not in has)
+        self.capabilities = tuple(each for each in protocol.CAPABILITIES if each in has)
+        others = tuple(each for each in protocol.CHOICES if each not in has)
         self.lacks = others + tuple(stated.get("lacks", ()))
 
     def state(self, absent: Mapping[str, object]) -> None:
@@ -59,11 +62,11 @@ class Adapter:
         for self.way, fields in ways:
             recipe = Recipe(**TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1)
             recipe = recipe._replace(step=None, **fields)
-            recipe = restricted(recipe, Abilities(self.capabilities, self.lacks))
+            recipe = restricted(recipe, protocol.Abilities(self.capabilities, self.lacks))
             expected = window_update(recipe.case())["loss"]
             try:
                 with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-                    loss = self.window_update(**port_arguments(recipe.case()))["loss"]
+                    loss = self.window_update(**protocol.port_arguments(recipe.case()))["loss"]
                     right = bool(np.isclose(loss, expected, rtol=1e-3))  # of one number
             except InputError:
                 raise
@@ -74,8 +77,8 @@ class Adapter:
                 return True
             self.possible.append(self.way)
         if not self.possible:
-            told = one_line("; ".join(dict.fromkeys(failures)), 600)
-            raise InputError(f"{self.name} cannot be called in any known way: {told}")
+            reasons = one_line("; ".join(dict.fromkeys(failures)), 600)
+            raise InputError(f"{self.name} cannot be called in any known way: {reasons}")
         self.way = self.possible[0]
         return False
 
@@ -84,6 +87,7 @@ class Adapter:
 # O; those of the state.
 AXES = (("rows", "columns"), ("TBN", "BTN", "TNB", "NBT", "BNT", "TN"), ("BH", "HB", "H"))
 LAYOUTS = tuple(map(" ".join, itertools.product(*AXES)))
+LAYOUTS += tuple(f"{layout} last" for layout in LAYOUTS)  # the target is that of the last step
 
 
 class FunctionPort(Adapter):
@@ -91,10 +95,10 @@ class FunctionPort(Adapter):
 
     h_0 may be left out. params: the parameters by name, W_xh, W_hh, W_hy, b_h and b_y, or by
     `names`, as {"W_xh": "Wx"}. The gradients are a dict by the same names, also with a d before
-    them, or follow the loss in this order. layout: one of LAYOUTS, with " last" where the target
-    is that of the last step alone; without it, they are tried on one case. classes: whether inputs
-    are classes. step(params, gradients, learning_rate): the parameters after the step, or None if
-    it changes them in place. Raises InputError if the function cannot be called in any layout.
+    them, or follow the loss in this order. layout: one of LAYOUTS; without it, they are tried on
+    one case. classes: whether inputs are classes. step(params, gradients, learning_rate): the
+    parameters after the step, or None if it changes them in place. Raises InputError on unknown
+    names, and if the function cannot be called in any layout.
     """
 
     def __init__(
@@ -110,7 +114,10 @@ class FunctionPort(Adapter):
         self.arguments = len(inspect.signature(function).parameters)
         self.capabilities += ("class_inputs",) * classes
         self.state({"h_0": self.arguments < 4, "vector_inputs": classes, "step": step is None})
-        layouts = (*LAYOUTS, *(f"{each} last" for each in LAYOUTS)) if layout is None else (layout,)
+        if layout not in (None, *LAYOUTS):
+            expected = ", ".join(map(" or ".join, (*AXES, ("last", "nothing"))))
+            raise InputError(f"{self.name}: the layout is {layout!r}: expected {expected}")
+        layouts = LAYOUTS if layout is None else (layout,)
         is_right, errors = dict[bool, bool](), list[InputError]()
         for bias in (True, False):
             sizes = ((1 + ("B" in way.split()[1]), 1 if "last" in way else 5) for way in layouts)
@@ -123,8 +130,8 @@ class FunctionPort(Adapter):
         if not is_right:
             raise errors[0]  # the other one may be that of a function that gets no biases
         (self.way,), last = layouts, "last" in layouts[0]
-        self.state({"older steps": not last, "many losses": last})
-        self.state({"batch": "B" not in self.way.split()[1]})
+        batch = "B" in self.way.split()[1]
+        self.state({"older steps": not last, "many losses": last, "batch": not batch})
         self.state({"bias": True not in is_right, "no biases": False not in is_right})
         self.name += f" ({self.way}{'' if any(is_right.values()) else ASSUMED})"
 
@@ -184,14 +191,14 @@ def jax_port(loss: Callable[..., N], name: str = "half_sum_of_squares", **option
     import jax
 
     dtypes = ("float32", "float64") if jax.config.read("jax_enable_x64") else ("float32",)
-    name_of = getattr(loss, "__name__", "loss")
-    own: dict[str, N] = {"sizes": "few", "dtypes": dtypes, "name": name_of} | options
+    own: dict[str, N] = {"sizes": "few", "dtypes": dtypes} | options
     return FunctionPort(jax.jit(jax.value_and_grad(loss)), name, **own)
 
 
 PARTS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
 TORCH_LOSSES = {"MSELoss": ("mse", "sum_of_squares"), **dict.fromkeys(
     ("CrossEntropyLoss", "NLLLoss"), ("mean_cross_entropy", "cross_entropy"))}  # fmt: skip
+LOSS_OPTIONS = {"weight": None, "label_smoothing": 0.0, "ignore_index": -100}  # where not given
 HARMLESS = ("RNN", "RNNCell", "Linear", "Identity", "Flatten", "LogSoftmax", "Sequential")
 EXPECTED = "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or none"
 
@@ -217,18 +224,21 @@ class TorchPort(Adapter):
         import torch
 
         self.torch, is_module = torch, isinstance(module, torch.nn.Module)
-        self.modules = dict[tuple[int, ...], N]()
         self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
-        self.loss_function = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
+        loss = (loss or torch.nn.MSELoss)() if isinstance(loss, type | None) else loss
+        self.modules, self.loss_function = dict[tuple[int, ...], N](), loss
         self.make = (lambda D, H, O: module) if is_module else module
         label = stated.pop("name", type(module).__name__ if is_module else module.__name__)
         _, rnn, out = self._parts(tuple(TRIAL[letter] for letter in "DHO"))
         fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
         if is_module:
-            stated = {"sizes": [fixed | dict(stated.get("sizes", {}))]} | stated
-        kind, expected = type(self.loss_function).__name__, f"nn.{', nn.'.join(TORCH_LOSSES)}"
+            shapes = protocol.shapes_of(stated.get("sizes") or {})
+            stated = stated | {"sizes": [dict(shape) | fixed for shape in shapes]}
+        kind, expected = type(loss).__name__, f"nn.{', nn.'.join(TORCH_LOSSES)}"
         if kind in TORCH_LOSSES:
-            loss_name = TORCH_LOSSES[kind][self.loss_function.reduction == "sum"]
+            loss_name = TORCH_LOSSES[kind][loss.reduction == "sum"]
+            for name in (n for n, v in LOSS_OPTIONS.items() if getattr(loss, n, v) != v):
+                raise InputError(f"{label}: the loss {kind} has a {name}: expected none")
         elif loss_name is None:
             expected += ", or a function with its loss_name"
             raise InputError(f"{label}: the loss {kind} is not known: expected {expected}")
@@ -264,9 +274,7 @@ class TorchPort(Adapter):
     def _foreign_parts(self, module: N) -> list[str]:
         """Names of the parts, but containers, losses and dropout of 0, that are none of ours."""
         parts = [part for part in module.modules() if type(part).__module__.startswith("torch.nn")]
-        layers = [
-            part for part in parts if not (hasattr(part, "reduction") or any(part.children()))
-        ]
+        layers = [p for p in parts if not (hasattr(p, "reduction") or any(p.children()))]
         kinds = Counter(type(part).__name__ for part in layers if getattr(part, "p", None) != 0)
         found = [f"nn.{kind}" for kind in kinds if kind not in HARMLESS]
         counts = {"nn.RNN or nn.RNNCell": kinds["RNN"] + kinds["RNNCell"]}
@@ -276,7 +284,8 @@ class TorchPort(Adapter):
         for name, usual in {"num_layers": 1, "bidirectional": False}.items():
             values = {getattr(part, name, usual) for part in layers} - {usual}
             found += [f"{name}={value}" for value in values]
-        return found
+        biases = {p.bias is None or p.bias is False for p in layers if hasattr(p, "bias")}
+        return found + ["biases in one of the layers"] * (len(biases) > 1)
 
     def window_update(self, params: Report, x: N, target: N, h_0: N, **options: N) -> Report:
         """The loss, autograd's gradients, and the parameters after the optimizer's step."""

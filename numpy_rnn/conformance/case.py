@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from numpy_rnn.common.checks import is_integer
 from numpy_rnn.common.records import Gradients, NumpyArray, Objective, Parameters, Run, Step
 
 # Axes and equations of every tensor, in causal order; h is h_1 to h_T, without the initial state.
@@ -94,7 +95,7 @@ def leading_axes(params: Parameters[Any]) -> int:
 def case_sizes(case: WindowCase | Run) -> dict[str, int]:
     """T, B, D, H, O and K by their letters."""
     x, (D, H), O = case.x, case.params.W_xh.shape[-2:], case.params.W_hy.shape[-1]
-    B = x.shape[-1 if is_classes(x) else -2]
+    B = x.shape[-1 if is_integer(x) else -2]
     return {"T": len(x), "B": B, "D": D, "H": H, "O": O, "K": len(case.target)}
 
 
@@ -105,16 +106,11 @@ def initial_state(case: WindowCase) -> NumpyArray:
     return zeros if case.h_0 is None else case.h_0
 
 
-def is_classes(array: NumpyArray) -> bool:
-    """Whether an array of inputs or targets holds classes, not rows."""
-    return array.dtype.kind in "iu"
-
-
 def with_rows(case: WindowCase) -> WindowCase:
     """The same case with rows of 0 and 1 for classes."""
     given, sizes = {"x": "D", "target": "O"}, case_sizes(case)
     for name, letter in given.items():
-        if is_classes(classes := getattr(case, name)):
+        if is_integer(classes := getattr(case, name)):
             case = case._replace(**{name: np.eye(sizes[letter], dtype=case.dtype)[classes]})
     return case
 

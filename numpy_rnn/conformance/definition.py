@@ -148,7 +148,7 @@ class Definition:
         return n.constant(step.momentum) * before + share * g  # (U5)
 
     def direction(self, n: Arithmetic, g: N, v: N | None, before: N | None, step: Step) -> N:
-        """What the rate multiplies; v is None without momentum and Adagrad."""
+        """Δ, which the rate multiplies; v is None without momentum and Adagrad."""
         if v is None:
             return g
         if step.adagrad:

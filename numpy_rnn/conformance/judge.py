@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_rnn.common.checks import is_integer
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Parameters, Window, tree_map
 from numpy_rnn.conformance import case as cases
@@ -164,9 +165,8 @@ def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, Arrays]]:
     """The updates of a run, as many of one kind at a time as memory allows, and which they are."""
     kinds, params = _kinds(recorded), present(recorded.run.params)
     weights = sum(theta.size for theta in params.values())
-    per_step = recorded.run.h_0.shape[-2] * sum(
-        theta[..., 0, :].size for theta in params.values() if theta.ndim > 1
-    )
+    per_step = sum(theta[..., 0, :].size for theta in params.values() if theta.ndim > 1)
+    per_step *= recorded.run.h_0.shape[-2]
     for kind in np.unique(kinds, axis=0):
         chosen = np.flatnonzero((kinds == kind).all(axis=1))
         count = max(1, MAX_NUMBERS // (3 * weights + 4 * int(kind[0]) * per_step))
@@ -222,7 +222,7 @@ def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, Arrays]:
 
     def series(array: Array) -> Array:
         """With the axes of networks."""
-        shared = axes + 3 - array.ndim - cases.is_classes(array)
+        shared = axes + 3 - array.ndim - is_integer(array)
         return array.reshape(len(array), *(1,) * shared, *array.shape[1:])
 
     def before(prefix: str, initial: object) -> Parameters:

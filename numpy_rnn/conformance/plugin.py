@@ -7,6 +7,7 @@ the work.
 """
 
 import argparse
+import contextlib
 
 
 def whole(smallest):
@@ -25,12 +26,12 @@ def sizes(text):
     """The word "few", or sizes by their letters."""
     if text == "few":
         return text
-    try:
+    with contextlib.suppress(ValueError):
         pairs = (part.split("=") for part in text.split(","))
-        return {letter: whole(1)(size) for letter, size in pairs}
-    except ValueError:
-        expected = "expected few, or sizes as H=6,D=3"
-        raise argparse.ArgumentTypeError(f"{text!r}: {expected}") from None
+        shape = {letter: whole(1)(size) for letter, size in pairs}
+        if shape.keys() <= {*"TBDHOK"} and shape.get("K", 1) <= shape.get("T", float("inf")):
+            return shape
+    raise argparse.ArgumentTypeError(f"{text!r}: expected few, or sizes as H=6,D=3, with K ≤ T")
 
 
 OPTIONS = {

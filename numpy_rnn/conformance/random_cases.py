@@ -9,12 +9,12 @@ instructions.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step
+from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, T
 from numpy_rnn.conformance.arithmetics.arithmetic import N, nonlinearity_of
 from numpy_rnn.conformance.case import WindowCase, initial_state, parameters_from, present
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING, Abilities
@@ -26,8 +26,6 @@ SCALES = (10.0, 100.0, 1000.0)  # of unscaled data
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 PLAIN: dict[str, N] = {"logits": 1.0, "saturated": False, "silent": False, "subnormal": False}
-
-T = TypeVar("T")
 
 
 class RandomDraw:
@@ -259,7 +257,6 @@ def random_run(
     step = random_step(draw, abilities) if recipe.step is None else recipe.step
     terms = recipe.B * recipe.O * k1 * recipe.scale**2
     rate = draw.choice((1.0, 0.3, 0.1)) / (10 * terms) * (1 - step.momentum)
-    options = records.RunOptions(
-        records.Schedule(k1, k2, 2), recipe.objective, step._replace(learning_rate=rate)
-    )
+    step, schedule = step._replace(learning_rate=rate), records.Schedule(k1, k2, 2)
+    options = records.RunOptions(schedule, recipe.objective, step)
     return Run(case.params, case.x, case.target, initial_state(case), options)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.common.checks import is_integer
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray, Run, Step, Window
 from numpy_rnn.conformance import case as cases
@@ -187,9 +188,7 @@ class PackageSource(PortSource):
 
 def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
     """The arrays of several updates of a package, recorded with activations and adjoints."""
-    columns = {
-        name: [getattr(each, name) for each in updates] for name in ("epoch", "number", "loss")
-    }
+    columns = {n: [getattr(each, n) for each in updates] for n in ("epoch", "number", "loss")}
     for field in ("window", "activations", "adjoints", "parameters", "gradients", "velocity"):
         prefix = {"gradients": "d", "velocity": "v"}.get(field, "")
         records = [getattr(each, field) for each in updates]
@@ -227,7 +226,7 @@ def needs(run: Run, windows: Sequence[Window]) -> list[str]:
     found = dict.fromkeys(run.options.objective, True) | used
     found |= {
         "no biases" if run.params.b_h is None else "bias": True,
-        "class_inputs" if cases.is_classes(run.x) else "vector_inputs": True,
+        "class_inputs" if is_integer(run.x) else "vector_inputs": True,
         "plain SGD": not step.adagrad,
         "sgd_options": any(used[name] for name in SGD_LACKS),
         "clip_by_value": clips_values,

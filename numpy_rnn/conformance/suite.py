@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from numpy_rnn.common.checks import is_integer
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.case import (
@@ -19,7 +20,6 @@ from numpy_rnn.conformance.case import (
     WindowCase,
     case_sizes,
     equations,
-    is_classes,
     parameters_from,
     present,
 )
@@ -96,19 +96,21 @@ def place_of(recipe: Recipe) -> Place:
 def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
     """The windows of the port's own data, each under two random choices of its options."""
     for number, given in enumerate(getattr(port, "cases", ())):
+        for name in (name for name in ("x", "target") if name not in given):
+            expected = "expected x, target, and if you like h_0 and params"
+            raise PortFault(f"cases[{number}] has no {name}: {expected}")
         x, target = np.asarray(given["x"]), np.asarray(given["target"])
         sizes = {"T": len(x), "B": x.shape[1], "K": len(target)}
         for letter, array in (("D", x), ("O", target)):  # classes are numbers below it
-            sizes[letter] = int(array.max()) + 1 if is_classes(array) else array.shape[-1]
+            sizes[letter] = int(array.max()) + 1 if is_integer(array) else array.shape[-1]
         for draw in (RandomDraw(seed, number, each) for each in range(2)):
             recipe = random_recipe(draw, dtype, abilities(port))._replace(**sizes, logits=1.0)
             case = restricted(recipe, abilities(port)).case()
             arrays = {"h_0": case.h_0, "params": present(case.params)} | given
             arrays |= arrays.pop("params")
-            for name, array in arrays.items():
-                array = np.asarray(array)
-                arrays[name] = array if is_classes(array) else array.astype(dtype)
-            series = {name: arrays[name] for name in ("x", "target", "h_0")}
+            arrays = {n: np.asarray(v) for n, v in arrays.items() if v is not None}
+            arrays = {n: v if is_integer(v) else v.astype(dtype) for n, v in arrays.items()}
+            series: Any = {name: arrays.get(name) for name in ("x", "target", "h_0")}
             own = case._replace(params=parameters_from(arrays), **series)
             yield Place(own, None, f"cases[{number}] with {recipe!r}")
 

@@ -125,8 +125,8 @@ def load_trace(path: str) -> RecordedRun:
     try:
         return read_arrays(arrays)
     except InputError as error:
-        told = f"trace file {path}: {error}; conformance/trace.py documents the keys"
-        raise InputError(told) from None
+        message = f"trace file {path}: {error}; conformance/trace.py documents the keys"
+        raise InputError(message) from None
 
 
 def read_arrays(arrays: Arrays) -> RecordedRun:

@@ -45,7 +45,7 @@ class Check(NamedTuple):
 
 
 class Tolerance(NamedTuple):
-    """What rounding allows of one tensor: E, or as the spread of samples estimates."""
+    """The rounding error that is allowed in one tensor: E, or an estimate by a spread."""
 
     tensor: str
     expected: Array

@@ -94,10 +94,10 @@ def train(
     x and target copied, when `train` is called, and are never changed. Arrays are not changed after
     they were yielded; parameters and velocity are read-only.
 
-    Raises InputError on values that are not NumPy arrays, on masked arrays, on shapes or dtypes
-    that do not fit, on numbers that are not finite, on k2 < k1, on options that torch.optim.SGD
-    refuses, on adagrad with momentum, on both max_norm and max_value, on a velocity that does not
-    fit, and on an unknown nonlinearity, loss or reduction.
+    Raises InputError on values that are not NumPy arrays, on masks and matrices, on shapes and
+    dtypes that do not fit, on numbers that are not finite, on k2 < k1, on options that
+    torch.optim.SGD refuses, on adagrad with momentum, on both max_norm and max_value, on a velocity
+    that does not fit, and on an unknown nonlinearity, loss or reduction.
     Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
     """
     options: Any = {"k1": k1, "k2": k2, "learning_rate": learning_rate, "epochs": epochs}
@@ -204,10 +204,8 @@ class Block:
         T, (D, H, O, B, *_) = len(self.x), layout
         k1, k2 = min(self.schedule.k1, T), min(self.schedule.k2, T)
         step_bytes = B * (D + H + 2 * O) * layout.dtype.itemsize * (layout.networks or 1)
-        most_steps, most_viewed = (
-            int(WORKSPACE_BYTES * share) // step_bytes,
-            int(MAX_VIEWED * share),
-        )
+        most_steps = int(WORKSPACE_BYTES * share) // step_bytes
+        most_viewed = int(MAX_VIEWED * share)
         pays = -(-T // k1) * k2 <= min(self.schedule.epochs * PART_STEPS, most_viewed)
         most_windows = max(1, min(PART_STEPS, most_viewed // 3) // k2)
         part_steps = max(k2, min(most_steps, k2 + k1 * (most_windows - 1)))

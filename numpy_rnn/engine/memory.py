@@ -100,9 +100,8 @@ class ParameterVectors:
         axes = () if layout.networks is None else (layout.networks,)
         memory = empty((2 + has_velocity, padded, *axes), layout.dtype)
         memory[...] = 0
-        self.array = (
-            np.moveaxis(memory, -1, 1) if axes else memory
-        )  # (2 or 3, N, P), or (2 or 3, P)
+        # (2 or 3, N, P), or (2 or 3, P)
+        self.array = np.moveaxis(memory, -1, 1) if axes else memory
         self.theta, self.gradient, *rest = self.array[..., : layout.size]
         self.velocity = rest[0] if has_velocity else None
         self.spare, self.clipped = layout.empty(layout.size), layout.empty(layout.size)

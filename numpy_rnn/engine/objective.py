@@ -91,7 +91,7 @@ LOSSES = {
     "squared_error": Loss(difference, by_row=False, terms=lambda O: O),
     "cross_entropy": Loss(softmax_difference, by_row=True, terms=lambda O: 1),
 }
-REDUCTIONS: dict[str, Callable[[int], int | None]] = {  # terms -> N of (L2), None for 1
+REDUCTIONS: dict[str, Callable[[int], int | None]] = {  # terms -> C of (L2), None for 1
     "sum": lambda terms: None,
     "mean": lambda terms: terms,
 }

@@ -30,7 +30,7 @@ class Workspace:
     """
 
     def __init__(self, layout: Layout, steps: int, k1: int, k2: int, objective: Objective):
-        self.layout, self.steps, self.k1, self.k2 = layout, steps, k1, k2
+        self.layout, self.steps, self.k1 = layout, steps, k1
         self.nonlinearity = NONLINEARITIES[objective.nonlinearity]
         self.loss = LOSSES[objective.loss]
         D, H, O, B, bias, *_ = layout
@@ -54,10 +54,8 @@ class Workspace:
             self.flow[..., k2 * B :, O:] = 0  # no step after the last
         is_simple = self.terms is None and not self.loss.by_row
         self.is_one_step = self.stacked and k2 * B == 1 and is_simple  # for `one_step_updates`
-        self.record, self.recorded = (
-            False,
-            tuple[Any, ...](),
-        )  # Activations and Adjoints of the latest update
+        self.record = False
+        self.recorded: tuple[Any, ...] = ()  # Activations and Adjoints of the latest update
         self.views: dict[tuple[int, ...], Any] = {}
         self.viewed = 0  # steps of these windows
 
@@ -98,7 +96,7 @@ class Workspace:
         return views
 
     def divisor(self, new_steps: int) -> Any:
-        """N of (L2) for a window, in the dtype of the run; None for 1."""
+        """C of (L2) for a window, in the dtype of the run; None for 1."""
         B, dtype = self.layout.B, self.layout.dtype
         return None if self.terms is None else dtype.type(new_steps * B * self.terms)
 

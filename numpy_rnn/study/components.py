@@ -2,7 +2,7 @@
 what a mask costs.
 
 Step s has its own copy θ_s of the parameters. The temporal component (t, s) of the gradient is
-∂ℓ_t/∂θ_s, not divided by the N of (L2), and zero for s > t.
+∂ℓ_t/∂θ_s, not divided by the C of (L2), and zero for s > t.
 
 Source: the term "temporal component" is from Pascanu, Mikolov and Bengio 2013; Cashman et al. 2019
 (RNNbow) plot the same numbers as itemized gradients. Relative bias: Aicher, Foti and Fox 2019.
@@ -27,9 +27,7 @@ from numpy_rnn.study.witnesses import (
     some_elements,
 )
 
-MAX_PARAMETERS = (
-    128  # elements of θ_s that the complex step perturbs at each step; of more, that many
-)
+MAX_PARAMETERS = 128  # elements of θ_s that the complex step perturbs; of more, that many
 KINDS = ("chunks", "sliding")  # of truncations: (k, k) and (1, k)
 
 
@@ -100,7 +98,7 @@ def truncated_gradients(components: np.ndarray, kind: str) -> np.ndarray:
 
 
 class Costs(NamedTuple):
-    """What the masks of one kind cost, for windows of k = 1 to T steps; arrays (..., T)."""
+    """The cost of the masks of one kind, for windows of k = 1 to T steps; arrays (..., T)."""
 
     cosine: np.ndarray  # g_k · g / (‖g_k‖ ‖g‖); NaN where one of the two is zero
     bias: np.ndarray  # ‖g_k − g‖ / ‖g‖; NaN where g is zero
@@ -152,8 +150,8 @@ def stack_networks(networks: list[Network]) -> Network:
 class ComponentCheck(NamedTuple):
     """Largest relative differences of the components, and of sums under masks."""
 
-    elements: int  # of the components, that were compared, of all
-    of: int
+    elements: int  # of the components, those that were compared
+    total: int  # all elements
     by_complex_step: float
     masks: int
     by_bptt: float
@@ -176,9 +174,8 @@ def check_components(subject: Subject, params: Parameters) -> ComponentCheck:
         for kept, k in zip(truncated_gradients(components, kind), truncations(T, kind))
     ]
     count = T * (T + 1) // 2
-    return ComponentCheck(
-        len(elements) * count, P * count, worst, len(differences), max(differences)
-    )
+    compared, total = len(elements) * count, P * count
+    return ComponentCheck(compared, total, worst, len(differences), max(differences))
 
 
 def components_by_complex_step(
@@ -196,13 +193,13 @@ def components_by_complex_step(
         parts = zip(names.items(), np.split(values, ends, axis=1))
         copy = {name: part.reshape(-1, *theta.shape) for (name, theta), part in parts}
 
-        def of_step(t: int, p: Any) -> Any:
+        def weights_at(t: int, p: Any) -> Any:
             return p._replace(**copy) if t == s else p
 
         of = Definition(
             backward=no_gradients,
-            pre_activation=lambda n, w, p, t: DEFINITION.pre_activation(n, w, of_step(t, p), t),
-            output=lambda n, w, p, t: DEFINITION.output(n, w, of_step(t, p), t),
+            pre_activation=lambda n, w, p, t: DEFINITION.pre_activation(n, w, weights_at(t, p), t),
+            output=lambda n, w, p, t: DEFINITION.output(n, w, weights_at(t, p), t),
         )
         y = window_update(passes(case), Floats(np.float64), of)["y"]
         return (0.5 * (y - subject.target[:, None]) ** 2).sum(axis=(-2, -1))  # (L1)

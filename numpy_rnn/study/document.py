@@ -54,11 +54,9 @@ def formula(tex: str, options: dict[str, Any]) -> str:
     for part in split_formula(SPACE_AROUND.sub("", " ".join(tex.split())), SIDE_BY_SIDE):
         pieces = split_formula(part, RELATION) if is_large or len(part) > NARROW else [part]
         result.append(" ".join(mathml(piece, is_large) for piece in pieces))
-    return (
-        " ".join(f'<span class="part">{part}</span>' for part in result)
-        if is_large
-        else " ".join(result)
-    )
+    if is_large:
+        result = [f'<span class="part">{part}</span>' for part in result]
+    return " ".join(result)
 
 
 def split_formula(tex: str, separator: re.Pattern[str]) -> list[str]:

@@ -40,9 +40,7 @@ class Findings(NamedTuple):
     norms: np.ndarray  # (T, T) of the components, after training
     masks: list[tuple[int, int]]  # (k1, k2) of the truncations that are drawn
     own: list[Network]  # the network of the run before and after training
-    many: list[
-        Network
-    ]  # many networks before and after training, with an axis of networks in front
+    many: list[Network]  # before and after training, with an axis of networks in front
 
 
 # -- files -----------------------------------------------------------------------------------------

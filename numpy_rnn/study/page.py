@@ -245,7 +245,7 @@ def words_about(subject: Subject, findings: Findings, choices: Mapping[str, str]
     checks = [check_components(subject, params) for params in (subject.start, subject.end)]
     check: ComponentCheck = checks[0]
     absent = "" if has_torch() else "It is not included, as PyTorch is not installed."
-    is_complete = check.elements == check.of
+    is_complete = check.elements == check.total
     given = "; ".join(f"{name} {escape(value)}" for name, value in choices.items())
     no_biases = "The run has no biases: zeros are added, on which (B7) and (B8) are evaluated. "
     return {
@@ -254,7 +254,7 @@ def words_about(subject: Subject, findings: Findings, choices: Mapping[str, str]
         "hidden": str(subject.start.W_hh.shape[-1]),
         "nonlinearity": subject.options.objective.nonlinearity,
         "witnesses": join_names(WITNESSES if has_torch() else WITNESSES[:-1]),
-        "compared": f"{'All' if is_complete else f'{check.elements:,} of'} {check.of:,}",
+        "compared": f"{'All' if is_complete else f'{check.elements:,} of'} {check.total:,}",
         "component_difference": scale(max(each.by_complex_step for each in checks)),
         "masks": str(check.masks),
         "sum_difference": scale(max(each.by_bptt for each in checks)),

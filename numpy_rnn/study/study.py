@@ -20,9 +20,7 @@ NOT_OF_THE_RUN = ("folder", "quiet", "given")  # attributes of a configuration
 LESSON = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
 EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
-GENERATOR = (
-    b'<meta name="generator" content="numpy_rnn study">'  # in the page that the study writes
-)
+GENERATOR = b'<meta name="generator" content="numpy_rnn study">'  # in the page of a study
 
 
 def run(rnn: Any, configuration: Configuration) -> None:
@@ -102,7 +100,7 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
     All are written next to the folder before the first is put in its place. Raises InputError when
     the disk refuses; nothing unfinished is left then.
     """
-    folder = Path(path)
+    folder = Path(path).resolve()
     try:
         with _temporary_folder(folder) as name:
             temporary = Path(name)

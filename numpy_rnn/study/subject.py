@@ -52,14 +52,8 @@ class Subject:
 
     def run_of(self, params: Parameters, options: RunOptions) -> Run:
         """A run of these parameters on the series, in float64."""
-        return self.run._replace(
-            params=params,
-            x=self.x,
-            target=self.target,
-            h_0=self.h_0,
-            options=options,
-            velocity=None,
-        )
+        series = {"x": self.x, "target": self.target, "h_0": self.h_0}
+        return self.run._replace(params=params, options=options, velocity=None, **series)
 
 
 def study_run(name: str, run: Run, seed: int, networks: int, steps: int | None = None) -> Subject:
@@ -77,11 +71,11 @@ def study_run(name: str, run: Run, seed: int, networks: int, steps: int | None =
         )
     steps = min(len(run.x), MAX_STEPS if steps is None else steps)
     size = sum(theta.size for theta in run.params if theta is not None)
-    if steps**2 * size > 2 * MAX_MATRIX_SIZE:
+    if steps**2 * size > MAX_MATRIX_SIZE:
         raise InputError(
             f"{steps} steps and {size} parameters make a component matrix of"
-            f" {steps**2 * size / 2**28:.0f} GiB: expected 1 at most; choose fewer --steps,"
-            " or a smaller --hidden-size"
+            f" {steps**2 * size / MAX_MATRIX_SIZE:.1f} GiB: expected 1 at most; choose fewer"
+            " --steps, or a smaller --hidden-size"
         )
     run = run._replace(x=run.x[:steps], target=run.target[:steps])
     ends = trained(run, run.params, run.velocity)
@@ -95,17 +89,10 @@ def trained(
     run: Run, params: Parameters, velocity: Gradients | None = None
 ) -> tuple[Parameters, Parameters]:
     """Parameters before and after training with the data and the options of a run, in float64."""
-    latest = params
+    latest, options = params, run.options.keywords() | {"velocity": velocity}
     with np.errstate(over="ignore", invalid="ignore"):  # of networks that diverge
-        for update in numpy_rnn.train(
-            params,
-            run.x,
-            run.target,
-            run.h_0,
-            velocity=velocity,
-            **run.options.keywords(),
-            yield_every="epoch",
-        ):
+        epochs = numpy_rnn.train(params, run.x, run.target, run.h_0, **options, yield_every="epoch")
+        for update in epochs:
             latest = update.parameters
     return in_float64(params), in_float64(latest)
 

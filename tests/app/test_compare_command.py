@@ -46,7 +46,6 @@ class failing(right):
 @pytest.fixture
 def compare(capsys, tmp_path, monkeypatch):
     """Runs `compare` in a folder with ports and traces: its status, lines, and errors."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "made_ports.py").write_text(PORTS)
 
@@ -126,7 +125,7 @@ def test_trace_is_judged_with_its_own_options(compare):
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_losses_are_those_that_train_prints(reduction):
-    """Of a trace that ends early, those of whole epochs."""
+    """If a trace ends early, those of whole epochs."""
     options = f"--k1 3 --k2 5 --epochs 2 --seeds 2 --dtype float64 --reduction {reduction}"
     trainer = Trainer(numpy_rnn, prepare(configured(options)), configured(options))
     assert len(list(trainer)) == 14
@@ -140,7 +139,7 @@ def test_updates_before_an_overflow_are_judged(compare):
 
 
 def test_report():
-    """Of a side that is wrong, and of one that is lost and declares its tanh."""
+    """One side is wrong, the other one is lost and declares its tanh."""
     run, losses = recorded("--epochs 1").run, np.array([4.0, 2.0])
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
     first = Divergence(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")

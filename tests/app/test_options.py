@@ -38,7 +38,7 @@ def test_defaults_of_a_text_are_those_of_min_char_rnn():
 REFUSED = """tarin|--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0
 --held-out 19|--columns 1|--k1 0|--log-every 0|--text s.txt|--text folder|--save folder
 --data large.csv|--data large.csv --dtype float64 --standardize|--data flat.csv --standardize
---text binary.txt|--weights w --seeds 2|--text s.txt --temperature 0
+--data flat.csv --columns |--text binary.txt|--weights w --seeds 2|--text s.txt --temperature 0
 --weights none.npz|--save none/a.npz|--output a.txt|--data /dev/zero"""
 
 
@@ -48,7 +48,7 @@ def test_refused_command_lines(capsys):
     texts = {"flat.csv": "96.7\n" * 7, "large.csv": "1e200\n1\n2\n", "s.txt": "ab"}
     for name, content in (texts | {"binary.txt": "ab\0c"}).items():
         Path(name).write_text(content)
-    messages = [refused(numpy_rnn, capsys, *words.split()) for words in re.split(r"[|\n]", REFUSED)]
+    messages = [refused(numpy_rnn, capsys, *row.split(" ")) for row in re.split(r"[|\n]", REFUSED)]
     assert "\n".join(messages) == snapshot("""\
 unknown command 'tarin': expected train or compare or study
 unrecognized arguments: --momentun 0.9; see python -m numpy_rnn train --help
@@ -65,6 +65,7 @@ text folder cannot be read: Is a directory; check the path
 data file large.csv: column 1 is too large for float32: leave it out
 data file large.csv: column 1 is constant or too large for float64: leave it out
 data file flat.csv: column 1 is constant or too large for float32: leave it out
+data file flat.csv: the columns have ''; expected names or numbers, each once: column 1
 text binary.txt: it is binary, or has fewer than 2 different characters
 --weights and --seeds are both given: leave one of them out
 --temperature is 0.0: expected a finite number above 0

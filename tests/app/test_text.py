@@ -11,7 +11,7 @@ import numpy_rnn
 from benchmarks.implementations import min_char_rnn
 from numpy_rnn.app.experiment import load_run, prepare
 from numpy_rnn.app.run import Diverged, TextRun
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.records import tree_map
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")
 SHORT = Path(ALICE).read_text(encoding="utf-8")[:651]  # 26 chunks of 25, and the one after them
@@ -34,7 +34,7 @@ def samples(out):
 
 
 def run_of(rnn, options):
-    configuration = configured(f"--text short.txt --dtype float64 {options}")
+    configuration = configured(f"--dtype float64 {options}")
     return TextRun(rnn, prepare(configuration), configuration)
 
 
@@ -50,10 +50,8 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
 
 def test_losses_are_those_of_min_char_rnn():
     """With 20 units training is not chaotic: the curves agree but for rounding."""
-    configuration = configured(f"--text {ALICE} --hidden-size 20 --epochs 1 --dtype float64")
-    text = TextRun(numpy_rnn, prepare(configuration), configuration)
+    text = run_of(numpy_rnn, f"--text {ALICE} --hidden-size 20 --epochs 1")
     experiment, losses, expected = text.experiment, [], 25 * np.log(54)
-    text.heading()
     assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.params[:3])
     given = [w for w in experiment.params if w is not None]
     weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in given]  # as it has them
@@ -71,10 +69,9 @@ def test_losses_are_those_of_min_char_rnn():
 @pytest.mark.parametrize("temperature", [0.8, 1e-290, 1e9])
 def test_sample_draws_from_the_distributions(rnn, monkeypatch, temperature):
     """Step by step as NumPy computes them; each character is the next input."""
-    text = run_of(rnn, f"--hidden-size 12 --seed 3 --temperature {temperature}")
+    text = run_of(rnn, f"--text short.txt --hidden-size 12 --seed 3 --temperature {temperature}")
     generator, experiment = np.random.default_rng(1), text.experiment
-    drawn = (None if W is None else generator.normal(size=W.shape) for W in experiment.params)
-    params = Parameters(*drawn)
+    params = tree_map(lambda W: generator.normal(size=W.shape), experiment.params)
     text.updates = 30
     monkeypatch.setattr(text, "weights", lambda: (params, None))
     generator, h, character = np.random.default_rng((3, 30)), experiment.h_0, experiment.x[0, 0]
@@ -95,13 +92,16 @@ def test_sample_draws_from_the_distributions(rnn, monkeypatch, temperature):
 
 
 def test_continued_on_another_text_of_these_characters(capsys):
-    succeed(numpy_rnn, capsys, *QUICK, "--save", "r.npz")
+    succeed(numpy_rnn, capsys, *QUICK, "--save", "r\x1b.npz")
     Path("other.txt").write_text("once or twice she had peeped into the book, " * 3)
-    new = "--text", "other.txt", "--weights", "r.npz", "--epochs", 0, "--no-plot"
-    assert len(samples(succeed(numpy_rnn, capsys, *new, "--save", "s.npz"))[0]) == 200
+    new = "--text", "other.txt", "--epochs", 0, "--no-plot", "--weights", "r\x1b.npz"
+    out = succeed(numpy_rnn, capsys, *new, "--save", "s.npz")
+    assert (len(samples(out)[0]), "\x1b" in out) == (200, False)
     assert load_run("s.npz")[2]["alphabet"] == "".join(sorted(set(SHORT)))
     Path("other.txt").write_text("é" * 60)
     assert "it has é; expected only characters of --weights" in refused(numpy_rnn, capsys, *new)
+    succeed(numpy_rnn, capsys, "--epochs", 0, "--no-plot", "--save", "s.npz")
+    assert "has (1, 1) inputs" in refused(numpy_rnn, capsys, *QUICK[:2], "--weights", "s.npz")
 
 
 def test_unicode_and_line_ends(capsys):

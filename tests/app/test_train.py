@@ -40,8 +40,7 @@ def default_experiment_in_plain_numpy(last):
             W_xh, W_hh = W_xh - 0.1 * x * da, W_hh - 0.1 * np.outer(before, da)
             W_hy = W_hy - 0.1 * error * h
         losses.append(loss)
-    y: list[float] = []
-    h = np.zeros(6)
+    y, h = list[float](), np.zeros(6)
     for step in range(40):
         h = np.tanh((series[step] if step < 20 else y[-1]) * W_xh + h @ W_hh)
         y.append(float(h @ W_hy))
@@ -79,7 +78,7 @@ def test_default_experiment(rnn, capsys):
 
 
 def test_loss_of_an_epoch_is_that_of_its_steps():
-    """Of a mean, also where the last window has fewer steps."""
+    """A mean too, also where the last window has fewer steps."""
     for reduction, total in (("sum", 1), ("mean", 20)):
         options = f"--epochs 2 --k1 3 --k2 5 --seeds 2 --dtype float64 --reduction {reduction}"
         series = Trainer(numpy_rnn, prepare(configured(options)), configured(options))

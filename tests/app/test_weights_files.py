@@ -61,7 +61,7 @@ def test_what_is_large_and_compressed_is_not_unpacked(capsys):
 
 @fewer(2)
 @given(place=st.integers(0, 2**20), bit=st.integers(0, 7), size=st.integers(0, 2**20))
-def test_file_with_a_flipped_bit_or_without_its_end_is_refused_or_complete(place, bit, size):
+def test_damaged_file_is_refused_or_complete(place, bit, size):
     save_run("w.npz", ONE, ONE)
     whole = Path("w.npz").read_bytes()
     flipped = bytearray(whole)

@@ -31,12 +31,10 @@ def test_implementation_agrees(name, monkeypatch):
     if find_spec(IMPLEMENTATIONS[name][1]) is None:
         pytest.skip("not installed")
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles faster
-    supported = [case for case in CASES if any(part in case for part in SUPPORTED[name])]
+    cases = [case for case in CASES.values() if case.networks != 10_000]  # as 1,000
+    supported = [c.name for c in cases if any(part in c.name for part in SUPPORTED[name])]
     agreeing = []
-    for case in CASES.values():
-        if case.networks == 10_000:  # as 1,000
-            supported.remove(case.name) if case.name in supported else None
-            continue
+    for case in cases:
         try:
             reason = disagreement(name, case)
         except Unsupported:
@@ -90,7 +88,7 @@ def test_bounds_have_the_products_of_the_equations(case, monkeypatch):
         assert counted == epochs * expected
 
 
-def test_bounds_of_calls_compute_the_states(monkeypatch):
+def test_bounds_of_calls_compute_the_states():
     """h and y of the calls are those of the equations from their own inputs: the calls are real."""
     new = lower_bounds.Memory(SMALL, None)
     calls = lower_bounds.window_calls(SMALL, new, T=3, K=1)

@@ -194,6 +194,13 @@ def test_error_of_a_function_is_its_own():
             check_port(function_port(rows, step=step), "L2", "float64")
 
 
+@pytest.mark.parametrize("given", [{"layout": "rows XYZ BH"}, {"lack": ["step"]}, {"loss": "abs"}])
+def test_unknown_name_is_refused(given):
+    name = next(iter(given))
+    with pytest.raises(InputError, match=rf"^rows: [^\n]*{name}[^\n]*: expected [^\n]+$"):
+        function_port(rows, **given)
+
+
 # -- JAX and torch ------------------------------------------------------------------------------
 
 
@@ -253,7 +260,7 @@ def torch_cells(D, H, O):
     return Cells()
 
 
-def torch_last():
+def torch_last(**stated):
     nn = importlib.import_module("torch.nn")
 
     class Last(nn.Module):
@@ -265,7 +272,7 @@ def torch_last():
         def forward(self, x):
             return self.out(self.rnn(x)[0][:, -1])
 
-    return torch_port(Last())
+    return torch_port(Last(), **stated)
 
 
 @pytest.mark.needs_torch
@@ -284,6 +291,7 @@ def test_module_is_described_and_passes():
     assert {*ports[0].lacks} == {"relu", "sum", "no biases"}
     assert {"h_0", "many losses", "tanh", "bias"} <= {*ports[2].lacks}
     assert abilities(ports[0]).sizes == ({"D": 3, "H": 5, "O": 2},)
+    assert abilities(torch_last(sizes={"T": 4})).sizes == ({"T": 4, "D": 3, "H": 4, "O": 2},)
 
 
 @pytest.mark.needs_torch
@@ -298,6 +306,8 @@ TORCH = {
     "no nn.RNN": lambda nn: torch_port(nn.Sequential(nn.Linear(2, 3))),
     "nn.LSTM, nn.Softmax": lambda nn: torch_model(nn.Softmax(-1), RNN=nn.LSTM),
     "the loss HuberLoss": lambda nn: torch_model(loss=nn.HuberLoss()),
+    "label_smoothing": lambda nn: torch_model(loss=nn.CrossEntropyLoss(label_smoothing=0.1)),
+    "biases in one of the layers": lambda nn: torch_model(bias=False),
     "optim.Adam": lambda nn: torch_model(optimizer=importlib.import_module("torch.optim").Adam),
 }
 

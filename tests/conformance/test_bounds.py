@@ -310,8 +310,8 @@ class Exact(Floats):
         if objective.loss != "cross_entropy":
             return super().loss_and_error(y, target, objective)
         exp, log = np.frompyfunc(mpmath.exp, 1, 1), np.frompyfunc(mpmath.log, 1, 1)
-        log_p, N = y - log(exp(y).sum(axis=-1, keepdims=True)), divisor(y.shape, objective)
-        return -(target * log_p).sum(axis=(0, -2, -1)) / N, (exp(log_p) - target) / N
+        log_p, C = y - log(exp(y).sum(axis=-1, keepdims=True)), divisor(y.shape, objective)
+        return -(target * log_p).sum(axis=(0, -2, -1)) / C, (exp(log_p) - target) / C
 
     def rate(self, step, theta):
         return mpmath.mpf(float(self.dtype.type(step.learning_rate)))

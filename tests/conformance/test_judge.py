@@ -82,7 +82,7 @@ def test_right_runs_pass(rnn, name):
 @settings(max_examples=10)
 @given(SEEDS)
 def test_random_runs_pass(seed):
-    """Of the definition, as a black box too, of a package, and of ports, asked window by window."""
+    """The definition, as a black box too, a package, and ports that are asked window by window."""
     run = random_run(RandomDraw(seed))
     assume(is_bounded(run))
     own, ports = record(run, train(run)), [PACKAGE]
@@ -220,7 +220,7 @@ def test_wrong_gradient_never_agrees(gain, T, loss):
 
 
 def test_results_that_no_run_judges_do_not_pass(monkeypatch):
-    """Where rounding may change all of every window, as far as the suite knows."""
+    """The suite is told that rounding may change all of every window."""
     monkeypatch.setattr(window_checks, "LOST", 0.0)
     with pytest.raises(PortFault, match=r"NOT JUDGED .*loss.*: lost to rounding"):
         check_port(Port(), "L3", "float32", SEED)
@@ -233,9 +233,8 @@ def test_every_network_of_an_ensemble_is_judged():
     asked = judge(found, source=PortSource(black_box_port()))
     assert asked.passed
     assert {"dW_xh", "dW_hh"} <= {*asked.calmed}
-    wrong = judge(
-        found, source=PortSource(black_box_port(after=partial(scaled_gradient, -1)))
-    ).first
+    port = black_box_port(after=partial(scaled_gradient, -1))
+    wrong = judge(found, source=PortSource(port)).first
     assert (wrong.tensor, wrong.is_calmed, wrong.element[0]) == ("dW_hh", True, 1)
 
 

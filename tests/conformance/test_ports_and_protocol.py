@@ -75,9 +75,8 @@ def test_python_float_is_rounded_to_the_dtype():
     report = call_port(Port(after=lambda report: report | {"loss": double}), CASE)
     assert report["loss"].dtype == np.float32
     assert float(report["loss"]) == float(np.float32(double)) != double
-    assert verdict_on(Port(after=lambda report: report | {"loss": np.float64(double)})) == (
-        "loss is float64: expected float32"
-    )
+    wrong = Port(after=lambda report: report | {"loss": np.float64(double)})
+    assert verdict_on(wrong) == "loss is float64: expected float32"
 
 
 # -- finding objects ----------------------------------------------------------------------------

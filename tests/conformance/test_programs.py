@@ -30,9 +30,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_right_program_answers_to_the_last_bit():
-    with closing(
-        ProgramPort(shlex.join([sys.executable, program_port.__file__]), timeout=60)
-    ) as port:
+    command = shlex.join([sys.executable, program_port.__file__])
+    with closing(ProgramPort(command, timeout=60)) as port:
         assert (port.name, port.dtypes) == ("a program", ("float32", "float64"))
         assert (port.tanh_ulps, port.capabilities) == (1.5, CAPABILITIES)
         cases = [window(seed, dtype) for seed in range(20) for dtype in port.dtypes]
@@ -126,11 +125,13 @@ AT_CASE_2 = [
 @pytest.mark.parametrize(("at_case_2", "expected"), AT_CASE_2)
 def test_fault_has_its_verdict_and_the_next_case_goes_on(fake, at_case_2, expected):
     with closing(ProgramPort(fake.write(at_case_2))) as port:
+        files = port.errors
         assert verdict_on(port) is None
         port.timeout = LIMIT if "sleep" in at_case_2 else 10
         assert expected in verdict_on(port)
         port.timeout = 10
         assert verdict_on(port) is None
+        assert port.errors is files  # one, however often the program is started
 
 
 def test_question_that_no_pipe_holds_is_not_read(fake):

@@ -13,6 +13,7 @@ import numpy as np
 import program_port
 import pytest
 from ports_for_tests import CASE, DefinitionPort, Port, Untransposed
+from windows_for_tests import SEED, told_seed  # noqa: F401
 
 from numpy_rnn.conformance import suite as suite_module
 from numpy_rnn.conformance.case import FIELDS
@@ -62,8 +63,7 @@ def suite(tmp_path, monkeypatch, capsys):
         with unittest.mock.patch.dict(os.environ, ALONE):
             status = pytest.main([*QUICKLY, "--capture=no", *OPTIONS, *options])
         printed = "".join(capsys.readouterr())
-        assert "Traceback" not in printed
-        assert "INTERNALERROR" not in printed
+        assert not re.search("Traceback|INTERNALERROR", printed)
         return int(status), printed
 
     return run
@@ -79,7 +79,7 @@ def test_right_port_passes_and_leaves_nothing(suite, tmp_path):
 
 def test_wrong_port_is_told_once(suite):
     """The verdict first; then the element, both numbers, the bound, and the case to paste."""
-    status, output = suite("--elman-backend", "ports:box", "--elman-seed", "1")
+    status, output = suite("--elman-backend", "ports:box")
     assert status == 1
     assert "1 failed, 3 skipped, 2 deselected" in output
     [first, element, place] = re.findall(r"^(?:WRONG|  ).*", output, re.MULTILINE)
@@ -106,6 +106,7 @@ REFUSED = (
     "--elman-command ./absent",
     "--elman-backend ports:right --elman-timeout nan",
     "--elman-backend ports:right --elman-sizes H",
+    "--elman-backend ports:right --elman-sizes Z=3",
 )
 
 
@@ -140,8 +141,7 @@ def test_header_has_two_lines(suite, tmp_path):
     output = suite("test_own.py", *options.split())[1]
     assert "3/4 tests collected (1 deselected)" in output
     header = output.partition("\nport: ")[2].partition("\nrootdir: ")[0]
-    first = "numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict pass)"
-    assert header.startswith(first)
+    assert header.startswith("numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict ")
     assert "\nsizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias; " in header
     assert header.count("\n") == 1
 
@@ -162,7 +162,7 @@ def test_a_program_is_a_port(suite):
 
 
 def test_own_windows_are_checked_too():
-    """Of any scale, and of classes; only where they are wrong, the port is."""
+    """Data of any scale, and classes; only where they are wrong, the port is."""
     generator = np.random.default_rng(0)
     x, target = generator.normal(size=(6, 2, 3)), 500 + 100 * generator.normal(size=(4, 2, 2))
 
@@ -171,9 +171,8 @@ def test_own_windows_are_checked_too():
 
     port = Port(after=clip, capabilities=())
     port.cases, port.lacks = [{"x": x, "target": target}], ("relu", "mean")
-    own = [place for place in places(port, "float64", 0, 1) if place.recipe is None]
-    assert own
-    assert all((place.case.x == x).all() and (place.case.target == target).all() for place in own)
+    one, two = (place.case for place in places(port, "float64", 0, 1) if place.recipe is None)
+    assert all((case.x == x).all() and (case.target == target).all() for case in (one, two))
     with pytest.raises(Finding, match=r"WRONG loss .*\n.*\n  L2, cases\[0\] with Recipe\(T=6, B=2"):
         check_port(port, "L2", "float64", examples=1)
     wrong = Untransposed()
@@ -185,13 +184,15 @@ def test_own_windows_are_checked_too():
     with pytest.raises(Finding, match=r"cases\[0\]"):
         check_port(wrong, "L1", "float32", examples=1)
     port = Port(capabilities=("cross_entropy", "class_inputs"))
-    port.lacks = ("squared_error", "vector_inputs", "relu")
+    port.lacks = ("squared_error", "vector_inputs", "relu", "h_0")
     port.cases = [{"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}]
     check_port(port, "L2", "float64", examples=1)
+    port.cases = [{"x": x}]
+    with pytest.raises(PortFault, match=r"^cases\[0\] has no target: expected x, target"):
+        check_port(port, "L2", "float64", examples=1)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_wrong_gradient_of_a_port_of_means_is_told(seed):
+def test_wrong_gradient_of_a_port_of_means_is_told():
     """No smaller case has a reduction or a nonlinearity that the port lacks."""
 
     class Doubled(Definition):
@@ -205,12 +206,11 @@ def test_wrong_gradient_of_a_port_of_means_is_told(seed):
 
     port = OfMeans(Doubled(), "sum", "tanh", has=())
     with pytest.raises(Finding, match=r"^WRONG dW_hh"):
-        check_port(port, "L2", "float64", seed=seed)
+        check_port(port, "L2", "float64", SEED)
 
 
 def test_what_no_window_judges_is_no_pass(monkeypatch):
-    """Float32 and 60 steps of a chaotic network: rounding alone changes the gradients."""
-
+    """Float32 and 200 steps of a chaotic network: rounding alone changes the gradients."""
     generator, x = np.random.default_rng(0), np.zeros((200, 1, 2))
     params = {"W_xh": np.ones((2, 40)), "W_hy": np.ones((40, 1))}
     params["W_hh"] = 3 * generator.normal(size=(40, 40)) / 40**0.5

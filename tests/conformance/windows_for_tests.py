@@ -51,9 +51,7 @@ class Flushes(np.ndarray):
     """An array that reads subnormal numbers as zero, and gives zero for them everywhere."""
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
-        arrays = [
-            flushed(np.asarray(v)) if isinstance(v, np.ndarray | np.generic) else v for v in inputs
-        ]
+        arrays = [flushed(np.asarray(v) if isinstance(v, np.ndarray) else v) for v in inputs]
         if ufunc is np.matmul:
             A, B = arrays
             result = np.zeros((len(A), B.shape[1]), A.dtype)

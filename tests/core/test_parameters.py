@@ -32,7 +32,7 @@ def test_conversions_change_no_bit(rnn, dtype):
         assert bits(there_and_back) == bits(value)
 
 
-def test_sizes_without_memory_are_refused_before_anything_is_drawn(rnn, monkeypatch):
+def test_sizes_without_memory_are_refused_before_a_draw(rnn, monkeypatch):
     """Beyond what can be addressed, and beyond what can be counted."""
     monkeypatch.setattr(np.random, "default_rng", lambda *_: pytest.fail("drawn"))
     for H, N in ((10**9, None), (6, 10**15), (10**6, 10**12)):
@@ -43,9 +43,8 @@ def test_sizes_without_memory_are_refused_before_anything_is_drawn(rnn, monkeypa
 def as_stated(D, H, O, seed, dtype, bias=False):
     """W_xh, then W_hh, then W_hy, by one generator, in float64 and then rounded."""
     generator = np.random.Generator(np.random.PCG64(seed))
-    weights = [
-        s * generator.standard_normal(n) for s, n in ((0.4, (D, H)), (0.4, (H, H)), (0.3, (H, O)))
-    ]
+    sizes = (0.4, (D, H)), (0.4, (H, H)), (0.3, (H, O))
+    weights = [deviation * generator.standard_normal(size) for deviation, size in sizes]
     biases = (np.zeros(H, dtype), np.zeros(O, dtype)) if bias else (None, None)
     return Parameters(*(w.astype(dtype) for w in weights), *biases)
 

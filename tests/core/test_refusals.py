@@ -103,10 +103,9 @@ FINITE = {"train", "to_state_dict"}  # which refuse NaN
 
 
 def spoiled_arrays(rnn, name, array):
-    """An array of another dtype or package, with a mask or NaN, a list, and other shapes."""
+    """An array of another dtype, kind or package, with a mask or NaN, and of other shapes."""
     plain = rnn.to_numpy(array)
-    is_classes = plain.dtype.kind == "i"
-    kinds = ["float16", "float32" if is_classes else "int64", "complex64"]
+    kinds = ["float16", "float32" if plain.dtype.kind == "i" else "int64", "complex64"]
     if rnn.__name__ == "torch_rnn":
         others = [plain, *(import_module("torch").tensor(plain.astype(kind)) for kind in kinds)]
     else:
@@ -116,7 +115,8 @@ def spoiled_arrays(rnn, name, array):
         changed = plain.copy()
         changed.flat[0] = value
         others.append(rnn.from_numpy(changed))
-    return [*others, np.ma.masked_array(plain, plain > 0), plain.tolist(), *cuts]
+    matrix = plain.reshape(len(plain), -1).view(np.matrix)
+    return [*others, np.ma.masked_array(plain, plain > 0), matrix, plain.tolist(), *cuts]
 
 
 def spoiled(rnn, name, argument, value):
@@ -135,7 +135,7 @@ def spoiled(rnn, name, argument, value):
 
 
 def names_of(argument, value):
-    """What a message may call an argument: its name, an option, or a field."""
+    """The names of an argument in messages: its own, an option, or a field."""
     names = {argument, argument.rstrip("s"), argument.replace("_", " ")}
     names |= {"gradient"} if argument == "delta" else set()
     return names | {f"{field} " for field in getattr(value, "_fields", ())} | {"the array is"}
@@ -186,6 +186,7 @@ ADAGRAD = {"adagrad": True, "momentum": 0.0}
 CALLS = [  # (function, its arguments or fields of records that are changed, what the message says)
     ("train", {"x": np.ones((T, 6, B, D))}, r"expected \(T, 7, B, 3\) or \(T, B, 3\), time first"),
     ("train", {"learning_rate": np.full(4, 0.1)}, r"expected .* of shape \(7,\)"),
+    ("train", {"learning_rate": np.ma.ones(7)}, "the learning rate is of type MaskedArray"),
     ("bptt", {"activations.h": np.ones((T, 7, B, H))}, r"h of .* expected \(5, 7, 2, 5\)"),
     ("bptt", {"target": np.ones((9, B, O))}, "expected between 1 and 4"),
     ("train", {"target": np.ones((3, B, O))}, r"expected \(4, 7, 2, 6\) or \(4, 2, 6\)"),

@@ -25,7 +25,7 @@ def test_components_are_derivatives_and_their_sums_are_gradients(nonlinearity, s
     subject = small(nonlinearity=nonlinearity, bias=True, reduction="mean", k1=2, k2=3)
     for params in (subject.start, subject.end):
         check = check_components(subject, params)
-        assert check.elements == check.of
+        assert check.elements == check.total
         assert max(check.by_complex_step, check.by_bptt) < 1e-11
 
 
@@ -86,8 +86,8 @@ def test_numbers_of_a_network_are_those_of_its_components(small):
     T = len(components)
     norms = {(t, s): np.sqrt((components[t, s] ** 2).sum()) for t in range(T) for s in range(t + 1)}
     for lag in range(T):
-        of_lag = [norms[t, t - lag] for t in range(lag, T)]
-        assert found.lag[lag] == pytest.approx(sum(of_lag) / len(of_lag), rel=1e-12)
+        at_lag = [norms[t, t - lag] for t in range(lag, T)]
+        assert found.lag[lag] == pytest.approx(sum(at_lag) / len(at_lag), rel=1e-12)
     full = np.sqrt((components.sum(axis=(0, 1)) ** 2).sum())
     assert found.cancellation == pytest.approx(sum(norms.values()) / full, rel=1e-12)
 

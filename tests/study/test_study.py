@@ -13,6 +13,7 @@ import pytest
 from numpy_rnn.__main__ import main
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
+from numpy_rnn.common.records import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.study import subject as subjects
 from numpy_rnn.study.study import LESSON, check_folder, write_folder
@@ -53,13 +54,12 @@ def test_default_study_is_a_folder_made_in_eight_seconds():
 
 def test_zeros_and_files_of_any_name_have_a_page(capsys):
     """A byte of the name that is no UTF-8 has an escape on the page."""
-    np.savez(
-        "zero.npz", **{name: 0 * theta for name, theta in present(initial_parameters()).items()}
-    )
+    np.savez("zero.npz", **present(tree_map(np.zeros_like, initial_parameters())))
     Path("\udcff.csv").write_text("\n".join(map(str, (1, 2, 3, 1, 2, 3, 1))))
-    words = "study --steps 3 --epochs 0 --seeds 2 --weights zero.npz --folder made --data"
+    words = "study --steps 3 --epochs 0 --seeds 2 --weights zero.npz --folder no/../made --data"
     assert main([*words.split(), "\udcff.csv"]) == 0
     assert "the first 3 of 6 steps are studied" in capsys.readouterr().out
+    assert not Path("no").exists()
     page = Path("made/evidence.html").read_text()
     assert r"data \udcff.csv" in page
     assert not re.search(r"\bnan\b", page)
@@ -133,7 +133,7 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--folder no/where": "--folder no/where cannot be written: No such file or directory; .*",
         "--folder mine": r"--folder mine: mine/evidence\.html was not written by a study; move .*",
         "--folder drawn": "--folder drawn: drawn/figures was not written by a study; move it, .*",
-        "--hidden-size 2000": "20 steps and 4004000 parameters make a component matrix of 6 GiB:"
+        "--hidden-size 2000": "20 steps and 4004000 parameters make a component matrix of 11.9 GiB:"
         " expected 1 at most; choose fewer --steps, or a smaller --hidden-size",
         "--learning-rate 50 --nonlinearity relu": "the run diverges: there is nothing to study;"
         " try a smaller --learning-rate, or clipping by --max-norm 1",

@@ -30,7 +30,7 @@ ROUNDING = 1e-11  # of sums of some dozens of terms, relative to the largest
 BY_COMPLEX_STEP = {f"B{n}" for n in range(1, 11)} | {"L3"}
 
 
-def test_every_equation_of_the_derivation_is_checked_and_has_its_lines():
+def test_every_equation_is_checked_and_has_its_lines():
     assert sorted(EQUATIONS) == sorted(defined_equations())
     assert EQUATIONS.keys() <= code_lines().keys()
     lines = [of.code for of in code_lines()["B2"]]

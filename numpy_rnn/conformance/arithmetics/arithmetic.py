@@ -1,13 +1,13 @@
 """The operations that the definition is written in, and the table of its nonlinearities."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import NumpyArray, Objective, Step
+from numpy_rnn.common.checks import check_choice
+from numpy_rnn.common.records import NumpyArray, Objective, Step, T
 from numpy_rnn.conformance.case import SHAPES
 
 Dtype = npt.DTypeLike
@@ -75,18 +75,14 @@ class Arithmetic(Protocol):
         return per_network.reshape(*per_network.shape, *(1,) * (array.ndim - per_network.ndim))
 
 
-Entry = TypeVar("Entry")
-
-
-def choose(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+def choose(table: Mapping[str, T], name: str, what: str) -> T:
     """The entry of this name. Raises InputError on an unknown name."""
-    if name not in table:
-        raise InputError(f"{name!r} is no {what} of the suite: expected {', '.join(table)}")
+    check_choice(what, name, tuple(table))
     return table[name]
 
 
 def divisor(shape: Sequence[int], objective: Objective) -> float:
-    """N of (L2), for outputs of this shape: 1 for a sum, the number of terms for a mean."""
+    """C of (L2), for outputs of this shape: 1 for a sum, the number of terms for a mean."""
     K, B, O = shape[0], shape[-2], shape[-1]
     terms = choose({"squared_error": K * B * O, "cross_entropy": K * B}, objective.loss, "loss")
     return float(choose({"sum": 1, "mean": terms}, objective.reduction, "reduction"))
@@ -102,14 +98,14 @@ class Nonlinearity(NamedTuple):
 
     phi: Callable[[NumpyArray], NumpyArray]  # of any numbers
     slope: Callable[[NumpyArray, NumpyArray], NumpyArray]  # φ'(a), from a and h
-    of_a: Callable[[NumpyArray], NumpyArray]  # the same from a, in which nothing cancels
+    slope_of_a: Callable[[NumpyArray], NumpyArray]  # the same from a, in which nothing cancels
     change: Callable[[NumpyArray], NumpyArray]  # |∂ slope(a, h)/∂h|, from h
     unit: float = 0.0  # roundings of φ are in units of |h| and this, a term that cancels
     has_kink: bool = False
 
     def steepest(self, a: NumpyArray, E: NumpyArray) -> NumpyArray:
         """The largest φ' within E of a."""
-        return self.of_a(np.maximum(np.abs(a) - E, 0))
+        return self.slope_of_a(np.maximum(np.abs(a) - E, 0))
 
 
 NONLINEARITIES = {
@@ -117,14 +113,14 @@ NONLINEARITIES = {
     "relu": Nonlinearity(
         phi=lambda a: np.maximum(a, 0),
         slope=lambda a, h: (h.real > 0).astype(h.dtype),
-        of_a=lambda a: (a > 0) * 1.0,
+        slope_of_a=lambda a: (a > 0) * 1.0,
         change=np.zeros_like,
         has_kink=True,
     ),
     "sigmoid": Nonlinearity(
         phi=lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),
         slope=lambda a, h: h * (1 - h),
-        of_a=lambda a: sech_squared(a / 2) / 4,
+        slope_of_a=lambda a: sech_squared(a / 2) / 4,
         change=lambda h: np.abs(1 - 2 * h),
         unit=0.5,
     ),

@@ -77,7 +77,7 @@ class Bounds(Rounding, Arithmetic):
         return self.sum(self.join(steps, -2))
 
     def phi(self, a: Near, nonlinearity: str) -> Near:
-        """For relu E_a, and 0 on its dead side; otherwise φ'(a') E_a + τu(|h| + that).
+        """(F2): φ'(a') E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
 
         a' is the steepest number within E_a. The logistic function is 1/(1 + exp(−a)),
         exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2), whose roundings are in units of its ½: so much is
@@ -105,7 +105,7 @@ class Bounds(Rounding, Arithmetic):
         where |a| ≤ E_a, so E is 1.
         """
         of = nonlinearity_of(nonlinearity)
-        D, c = of.of_a(a.value), h.max_abs
+        D, c = of.slope_of_a(a.value), h.max_abs
         if of.has_kink:
             is_open = (np.abs(a.value) <= a.E) & (a.E > 0)
             return dh * Near(D, is_open * 1.0, self)
@@ -116,8 +116,8 @@ class Bounds(Rounding, Arithmetic):
         return dh * self.near(D, np.maximum(by_h, by_a) + self.flushes(1))
 
     def loss_and_error(self, y: Near, target: Near, objective: Objective) -> tuple[Near, Near]:
-        N, divisions = divisor(y.shape, objective), {"sum": 0, "mean": 2}[objective.reduction]
-        return LOSSES[objective.loss](self, y, target, N, divisions)
+        C, divisions = divisor(y.shape, objective), {"sum": 0, "mean": 2}[objective.reduction]
+        return LOSSES[objective.loss](self, y, target, C, divisions)
 
     def rate(self, step: Step, theta: Near) -> Near:
         """η, rounded to the dtype or not; the value is the rounded one."""
@@ -238,10 +238,10 @@ def softmax(n: Bounds, outputs: Near) -> list[NumpyArray]:
     return [p, E_p, log_p, d + gamma(tau) * (np.abs(log_p) + d)]
 
 
-def squared_error(n: Bounds, y: Near, target: Near, N: float, divisions: int) -> tuple[Near, Near]:
+def squared_error(n: Bounds, y: Near, target: Near, C: float, divisions: int) -> tuple[Near, Near]:
     """The loss, (L1) and (L2), and dy, (B1), of errors e = y − target.
 
-    N: the divisor of (L2). divisions: the roundings of a division by N, two by a product with 1/N.
+    C: the divisor of (L2). divisions: the roundings of a division by C, two by a product with 1/C.
     Where e is off by E, its square is by (2|e| + E) E. Terms that are 0 round nothing.
     """
     near, gamma, flushes = n.near, n.gamma, n.flushes
@@ -250,17 +250,17 @@ def squared_error(n: Bounds, y: Near, target: Near, N: float, divisions: int) ->
     terms = rounds.sum(axis=(0, -2, -1))
     E = E + flushes(rounds)
     squares, E_squares = np.square(error), (2 * np.abs(error) + E) * E
-    loss, E_loss = (0.5 * (v / N).sum(axis=(0, -2, -1)) for v in (squares, E_squares))
-    dy, E_loss, E_dy = error / N, E_loss + flushes(terms), E / N + flushes(rounds)
+    loss, E_loss = (0.5 * (v / C).sum(axis=(0, -2, -1)) for v in (squares, E_squares))
+    dy, E_loss, E_dy = error / C, E_loss + flushes(terms), E / C + flushes(rounds)
     own, own_dy = gamma(terms + 2 + divisions), gamma(1 + divisions)
     dy_near = near(dy, own_dy * (np.abs(dy) + E_dy) + E_dy)
     return near(loss, own * (loss + E_loss) + E_loss), dy_near
 
 
-def cross_entropy(n: Bounds, y: Near, target: Near, N: float, divisions: int) -> tuple[Near, Near]:
-    """The loss, the sum (L2) of −log p of every row's class (L4), and dy, (B1), (p − target) / N.
+def cross_entropy(n: Bounds, y: Near, target: Near, C: float, divisions: int) -> tuple[Near, Near]:
+    """The loss, the sum (L2) of −log p of every row's class (L4), and dy, (B1), (p − target) / C.
 
-    target: classes as rows of 0 and 1. The division by N may come before the difference, as in
+    target: classes as rows of 0 and 1. The division by C may come before the difference, as in
     automatic differentiation, so its roundings are in units of p + target.
     """
     near, gamma, flushes, rows = n.near, n.gamma, n.flushes, target.value
@@ -268,10 +268,10 @@ def cross_entropy(n: Bounds, y: Near, target: Near, N: float, divisions: int) ->
     p, E_p, log_p, E_log_p = softmax(n, y)
     row, E_row = ((rows * v).sum(axis=-1, keepdims=True) for v in (-log_p, E_log_p))
     E_row = E_row + gamma(O + 2) * (row + E_row) + flushes(O)
-    loss, E_loss = ((v / N).sum(axis=(0, -2, -1)) for v in (row, E_row))
+    loss, E_loss = ((v / C).sum(axis=(0, -2, -1)) for v in (row, E_row))
     E_loss = E_loss + gamma(K * B + 2 + divisions) * (loss + E_loss) + flushes(K * B)
     E_dy = E_p + gamma(O + 4 + divisions) * (p + E_p + rows)
-    return near(loss, E_loss), near((p - rows) / N, E_dy / N + flushes(4))
+    return near(loss, E_loss), near((p - rows) / C, E_dy / C + flushes(4))
 
 
 Bound = Callable[[Bounds, Near, Near, float, int], tuple[Near, Near]]

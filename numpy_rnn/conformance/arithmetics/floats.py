@@ -45,9 +45,9 @@ class Floats(Arithmetic):
         return dh * nonlinearity_of(nonlinearity).slope(a, h)
 
     def loss_and_error(self, y: Array, target: Array, objective: Objective) -> tuple[Array, Array]:
-        N = divisor(y.shape, objective)
+        C = divisor(y.shape, objective)
         losses, errors = LOSSES[objective.loss](self, y, target)
-        return losses.sum(axis=(0, -2, -1)) / N, errors / N  # (L2), (B1)
+        return losses.sum(axis=(0, -2, -1)) / C, errors / C  # (L2), (B1)
 
     def log_softmax(self, y: Array) -> Array:
         """log p."""
@@ -88,7 +88,7 @@ Loss = Callable[[Floats, Array, Array], tuple[Array, Array]]
 
 
 def squared_error(n: Floats, y: Array, target: Array) -> tuple[Array, Array]:
-    """The terms of the loss, and of dy, before the division by N."""
+    """The terms of the loss, and of dy, before the division by C."""
     return 0.5 * (y - target) * (y - target), y - target  # (L1), (B1)
 
 

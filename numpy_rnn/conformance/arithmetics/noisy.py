@@ -59,7 +59,7 @@ def spread_of(samples: Array, axis: int) -> Array:
 
 
 def repeats(terms: Array, u: float) -> Array:
-    """How often a term occurs among those of its sum along axis −2, on average; zeros are none."""
+    """The mean number of terms that are equal in a sum along axis −2; zeros are no terms."""
     mantissa, exponent = np.frexp(terms)
     near = np.sort(np.ldexp(np.rint(mantissa / (64 * u)), exponent), axis=-2)  # roundings aside
     index = np.arange(near.shape[-2])[:, None]
@@ -86,12 +86,12 @@ class NoisyArray(np.ndarray):
         if ufunc in EXACT:
             return self.noise.given(result)
         if method == "reduce" and ufunc is np.add:
-            axes = {"axis": keywords.get("axis"), "keepdims": keywords.get("keepdims", False)}
+            squares = np.add.reduce(np.square(plain[0]), **keywords)
             n = plain[0].size // max(result.size, 1)
             last = np.atleast_1d(keywords.get("axis", -1))
             terms = np.moveaxis(plain[0], last, range(-len(last), 0)).reshape(-1, n, 1)
             m = repeats(terms, self.noise.u).reshape(result.shape)
-            return self.noise.of_sum(result, np.square(plain[0]).sum(**axes), n, m)
+            return self.noise.rounded_sum(result, squares, n, m)
         return self.noise.rounded(result, np.abs(result), 1)
 
 
@@ -143,7 +143,7 @@ class Noisy(Floats):
         error = self.u * size + tiny * (size > 0)  # a sum whose terms are all 0 is exact
         return self.given(value + error * noise)
 
-    def of_sum(self, value: Array, squares: Array, n: int, m: Array) -> Array:
+    def rounded_sum(self, value: Array, squares: Array, n: int, m: Array) -> Array:
         """A sum of n terms, each of which occurs m times, and whose squares have this sum."""
         size = np.hypot(np.sqrt(squares), value) * np.sqrt(n * m) if n > 1 else np.abs(value)
         return self.rounded(value, size, n)
@@ -158,12 +158,12 @@ class Noisy(Floats):
         # Terms are equal where a column and a row are, of which a weighted sum is a key.
         i, j = (np.sqrt(np.arange(2.0, size + 2)) for size in (left.shape[-2], right.shape[-1]))
         m = repeats(((i @ left[-1:]) * (right[-1:] @ j))[..., None], self.u)
-        return self.of_sum(value, squares, n, m[..., None])
+        return self.rounded_sum(value, squares, n, m[..., None])
 
     def total(self, steps: Sequence[Array]) -> Array:
         rows = joined(steps, -2)
         value, squares = rows.sum(axis=-2), np.square(rows).sum(axis=-2)
-        return self.of_sum(value, squares, rows.shape[-2], repeats(rows[-1:], self.u))
+        return self.rounded_sum(value, squares, rows.shape[-2], repeats(rows[-1:], self.u))
 
     def phi(self, a: Array, nonlinearity: str) -> Array:
         h = super().phi(a, nonlinearity)
@@ -178,7 +178,7 @@ class Noisy(Floats):
         of, a = nonlinearity_of(nonlinearity), np.asarray(a)
         if not of.has_kink:
             own = self.u * self.tau.relative * self.per_sample(a, self.tilt)  # of a cosh, squared
-            by_h, by_a = dh * of.slope(a, h), dh * (of.of_a(a) * (1 + own))
+            by_h, by_a = dh * of.slope(a, h), dh * (of.slope_of_a(a) * (1 + own))
             return self.given(np.where(self.per_sample(a, BY_A), by_a, by_h))
         spread = spread_of(a, 0) if "a" not in self.reported else 0.0
         is_near = (np.abs(a) <= KINK * spread) & (spread > 0)

@@ -99,7 +99,7 @@ def reduced(reduction: str) -> Equations:
         n, y, z, objective._replace(reduction=reduction)))  # fmt: skip
 
 
-def of_steps(part: slice, L, dy, n, y, z, objective):
+def loss_of_steps(part: slice, L, dy, n, y, z, objective):
     dy = np.zeros_like(y)
     L, dy[part] = right.loss_and_error(n, y[part], z[part], objective)
     return L, dy
@@ -107,8 +107,8 @@ def of_steps(part: slice, L, dy, n, y, z, objective):
 
 def softmax_over_batch(L, dy, n, y, z, objective):
     log_p = n.log_softmax(y.mT).mT
-    dy, N = np.exp(log_p) * z.sum(-2, keepdims=True) - z, divisor(y.shape, objective)
-    return -(z * log_p).sum(axis=(0, -2, -1)) / N, dy / N
+    dy, C = np.exp(log_p) * z.sum(-2, keepdims=True) - z, divisor(y.shape, objective)
+    return -(z * log_p).sum(axis=(0, -2, -1)) / C, dy / C
 
 
 def twice_softmax(L, dy, n, y, z, objective):
@@ -130,11 +130,9 @@ def operating(field: str, **operations: Equation) -> Equations:
 def with_leak(n, w, p, nonlinearity):
     """The flow back from the first step of a sequence enters the last step of the one before."""
     leak, d = n.zeros(w.a[1]), {}
-    leaking = changed(
-        "state_adjoint", result=lambda value, n, w, p, t: value + leak * (t == len(w.x))
-    )
+    equation = changed("state_adjoint", result=lambda dh, n, w, p, t: dh + leak * (t == len(w.x)))
     for _ in range(min(w.a[1].shape[-2], 20)):
-        d = Definition(**leaking).backward(n, w, p, nonlinearity)
+        d = Definition(**equation).backward(n, w, p, nonlinearity)
         dh_0 = n.seen["dh_0"][None]
         leak = np.concatenate((0 * dh_0[..., :1, :], dh_0[..., :-1, :]), axis=-2)
     return d
@@ -161,7 +159,7 @@ def each_loss_over(k: int, n, w, p, nonlinearity):
     return Definition(state_adjoint=lambda n, w, p, t: dh[t]).backward(n, w, p, nonlinearity)
 
 
-def of_part(is_part: Equation, *fields: str) -> Equations:
+def partial_sums(is_part: Equation, *fields: str) -> Equations:
     """Gradients of some steps alone: is_part(t, T)."""
     return changed(*fields, given=lambda n, w: (n, replace(w, **{
         name: {t: is_part(t, len(w.x)) * getattr(w, name)[t] for t in w.steps}
@@ -296,9 +294,9 @@ OTHERS: dict[str, Equations] = {
     ),
     "dW_hh transposed": after(lambda g: g.mT, GRADIENTS["W_hh"]),
     "h_{t-1} for h_t in dW_hy": reading(GRADIENTS["W_hy"], "h", lambda w, s: w.h[max(s - 1, 0)]),
-    "the loss of the last step alone": loss(partial(of_steps, slice(-1, None))),
-    "the loss without the last step": loss(partial(of_steps, slice(-1))),
-    "the loss without the first step": loss(partial(of_steps, slice(1, None))),
+    "the loss of the last step alone": loss(partial(loss_of_steps, slice(-1, None))),
+    "the loss without the last step": loss(partial(loss_of_steps, slice(-1))),
+    "the loss without the first step": loss(partial(loss_of_steps, slice(1, None))),
 }
 CLAMPED = SUMS | {"y_t": ("output",), "da_t": ("pre_activation_adjoint",)}
 for words, fields in CLAMPED.items():
@@ -308,10 +306,10 @@ for c in LIMITS:
     given = partial(lambda c, n, y, z, objective: (n, y, clamped(c, z), objective), c)
     OTHERS[f"targets within ±{c}"] = changed("loss_and_error", given=given)
 for words, fields in SUMS.items():
-    OTHERS |= {f"{words} {text}": of_part(is_part, *fields) for text, is_part in PARTS.items()}
+    OTHERS |= {f"{words} {text}": partial_sums(is_part, *fields) for text, is_part in PARTS.items()}
 
 
-def of_windows(steps: int, is_forward_right: bool = False) -> Iterator[Mutant]:
+def window_mutants(steps: int, is_forward_right: bool = False) -> Iterator[Mutant]:
     """The mistakes that one window may have; steps: of the longest one."""
     known = FORWARD if is_forward_right else set[str]()
     every = (*MUTANTS, *starmap(Mutant, OTHERS.items()))
@@ -324,7 +322,7 @@ def of_windows(steps: int, is_forward_right: bool = False) -> Iterator[Mutant]:
             f"the backward pass ends after the newest {words}": changed(
                 "state_adjoint", result=lambda dh, n, w, p, t, k=k: dh * (t > len(w.x) - k)),
             f"the gradients of the newest {words} alone":
-                of_part(lambda t, T, k=k: t > T - k, *GRADIENTS.values()),
+                partial_sums(lambda t, T, k=k: t > T - k, *GRADIENTS.values()),
         }  # fmt: skip
         yield from starmap(Mutant, found.items())
 

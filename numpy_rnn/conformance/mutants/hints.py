@@ -19,7 +19,7 @@ from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import FIELDS, WindowCase, present
 from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, update, window_update
 from numpy_rnn.conformance.judge import Divergence, single_update
-from numpy_rnn.conformance.mutants.catalogue import FORWARD, LOOPS, STEPS, Mutant, of_windows
+from numpy_rnn.conformance.mutants.catalogue import FORWARD, LOOPS, STEPS, Mutant, window_mutants
 from numpy_rnn.conformance.ports.port import Port, abilities, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import PLAIN, Recipe, restricted
@@ -154,7 +154,7 @@ def explanation(fits: Sequence[Fit]) -> str:
             return _first(fits, chain(steps, factors(fits, True)), is_first)
         T, K = (max(len(getattr(fit.case, name)) for fit in fits) for name in ("x", "target"))
         is_right = not any(fit.wrong & BEFORE for fit in fits)  # the forward pass
-        mutants = of_windows(min(MAX_STEPS, T), is_right)
+        mutants = window_mutants(min(MAX_STEPS, T), is_right)
         known = ((m.name, partial(Fit.has, mutant=m)) for m in mutants)
         short = _first(fits, factors(fits, False)) if T < 3 or K < 2 else ""
         return short or _first(fits, chain(known, factors(fits, False)), T < 3)

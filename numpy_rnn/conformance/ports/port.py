@@ -19,7 +19,7 @@ from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Objective, Parameters
 from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.case import WindowCase, format_errors, present
+from numpy_rnn.conformance.case import WindowCase, format_errors, parameters_from, present
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, Abilities, PortFault, port_arguments
 
@@ -77,8 +77,7 @@ class PackagePort:
         for clip, limit in zip((rnn.clip_by_global_norm, rnn.clip_by_value), clips):
             clipped = clipped if limit is None else clip(clipped, limit)
         if velocity is not None:
-            fields = dict.fromkeys(Parameters._fields)
-            velocity = rnn.from_numpy(Parameters(**fields | velocity))
+            velocity = rnn.from_numpy(parameters_from(velocity))
         delta, v = rnn.direction(theta, clipped, velocity, **options)
         updated = rnn.sgd(theta, delta, learning_rate)
         report = {"loss": L, "a": activations.a, "h": activations.h[1:], "y": activations.y}
@@ -97,7 +96,7 @@ def find_port(name: str) -> Any:
         return PackagePort(backend(name))
     module, _, path = name.partition(":")
     if module.endswith(".py") or not (module and path):
-        stem = os.path.basename(module).removesuffix(".py") or "my_module"
+        stem = os.path.basename(module).removesuffix(".py").strip() or "my_module"
         example = one_line(f"{stem}:{path or 'port'}, in the folder of {stem}.py")
         expected = f"expected a package (torch_rnn), or module:object ({example})"
         raise InputError(f"{one_line(name)!r} is no port: {expected}")

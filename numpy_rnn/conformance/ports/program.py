@@ -34,6 +34,8 @@ class ProgramPort:
     def __init__(self, command: str, timeout: float = 10.0):
         self.command, self.timeout = command, timeout
         self.answers = self.case_id = 0
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the port
+        weakref.finalize(self, self.errors.close)
         vars(self).update(self._start())
 
     def close(self, patience: float = EXIT_GRACE) -> None:
@@ -52,8 +54,8 @@ class ProgramPort:
     def _start(self) -> Named:
         if os.name != "posix":
             raise PortFault("cannot be started: programs as ports need a POSIX system")
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the port
-        weakref.finalize(self, self.errors.close)
+        self.errors.seek(0)
+        self.errors.truncate()
         try:
             words = shlex.split(self.command) or [""]
             pipe, errors = subprocess.PIPE, self.errors

@@ -233,12 +233,12 @@ const SLIPS = [  // of the forward pass or the loss: words, and what is differen
 
 function slipGradients({h_0 = 1, b_h = 1, W_hh = tiny.p.W_hh, exchanged, steps, nonlinearity}) {
   const scaled = (A, factor) => each((v) => factor * v, A);
-  const turned = (list) => (exchanged ? [null, ...transpose(list.slice(1))] : list);
+  const ordered = (list) => (exchanged ? [null, ...transpose(list.slice(1))] : list);
   const p = {...tiny.p, W_hh, b_h: scaled(tiny.p.b_h, b_h)};
   const first = exchanged ? zeros(SIZES.T, SIZES.H) : scaled(tiny.h_0, h_0);
-  const pass = forward(p, turned(tiny.x), first, nonlinearity), length = exchanged ? B : T;
+  const pass = forward(p, ordered(tiny.x), first, nonlinearity), length = exchanged ? B : T;
   const parts = (steps ?? windows(length, length, length)).map((one) => {
-    const flow = adjoints(p, pass, turned(tiny.target), one, tiny.N, nonlinearity, one.start + 1);
+    const flow = adjoints(p, pass, ordered(tiny.target), one, tiny.N, nonlinearity, one.start + 1);
     return gradientSum(p, pass, flow, one.start + 1, one.stop);
   });
   const total = Object.entries(eachParameter((...v) => sum(v), ...parts));
