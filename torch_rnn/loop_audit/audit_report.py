@@ -228,8 +228,7 @@ class Report:
                 rate += f", changed {len(changes)} times, updates per change: {gaps}"
             rate += "".join(f", {name} {value:g}" for name, value in record.options.items())
             held = f"holds {len(record.held)} of {record.trainable} trainable parameters"
-            made = pluralize(len(updates), "update")
-            yield f"{record.kind}: {made}, {held}, learning rate {rate}"
+            yield f"{record.kind}: {pluralize(len(updates), 'update')}, {held}, learning rate {rate}"
 
     def _facts_of_loop(self) -> Iterator[str]:
         updates, count = self.updates, self._watch.count

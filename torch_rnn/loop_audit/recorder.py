@@ -265,7 +265,8 @@ class Recorder:
         update = records.Update(number, where, rates, fresh, modules, clips)
         self.updates.append(update)
         record.updates.append(update)
-        record.after = tuple(float(p.detach().sum()) for p in held[-1:])
+        if record.updates == [update]:
+            record.after = tuple((p._version, float(p.detach().sum())) for p in held[-2:])
         for net in modules:
             net.updates += 1
             if clips and not any(clip.parameters & net.ids for clip in clips):

@@ -287,16 +287,16 @@ class OptimizerRecord:
 
     def __init__(self, optimizer: Any):
         self.kind, self.optimizer = type(optimizer).__name__, ref(optimizer)
-        self.held = frozenset(map(id, held_by(optimizer)))
+        held, first = held_by(optimizer), optimizer.param_groups[0]
+        self.held = frozenset(map(id, held))
         self.scheduled = [bool(group.get("initial_lr")) for group in optimizer.param_groups]
-        first = optimizer.param_groups[0]
         self.options = {k: first[k] for k in ("momentum", "weight_decay") if first.get(k)}
         self.updates, self.trainable = list[Update](), 0
         self.begun, self.used = -1, 0  # updates, and backward passes used, before its latest step
         # whether it makes moments, and they are zero at first
         self.is_new = any(first.get(key) for key in ("momentum", "betas", "alpha", "rho"))
-        # of its last parameter, mostly a small one: another sum at the next step if it was set
-        self.before = self.after = tuple(float(p.detach().sum()) for p in held_by(optimizer)[-1:])
+        # of its last parameters, mostly small ones, at its first step: they tell if these are set
+        self.before = self.after = tuple((p._version, float(p.detach().sum())) for p in held[-2:])
 
 
 def held_by(optimizer: Any) -> list[torch.Tensor]:
