@@ -227,8 +227,8 @@ class Report:
                 gaps = ranged(b - a for a, b in pairwise([0, *changes]))
                 rate += f", changed {len(changes)} times, updates per change: {gaps}"
             rate += "".join(f", {name} {value:g}" for name, value in record.options.items())
-            held = f"holds {len(record.held)} of {record.trainable} trainable parameters"
-            yield f"{record.kind}: {pluralize(len(updates), 'update')}, {held}, learning rate {rate}"
+            held = f"{len(record.held)} of {record.trainable} trainable parameters, learning rate"
+            yield f"{record.kind}: {pluralize(len(updates), 'update')}, holds {held} {rate}"
 
     def _facts_of_loop(self) -> Iterator[str]:
         updates, count = self.updates, self._watch.count
