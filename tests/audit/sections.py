@@ -71,8 +71,10 @@ def run(source, namespace=None):
 
 def audited_anew(source, updates=200):
     """The report of a loop, the exception that ends it, and what it prints."""
+    namespace = {"__name__": "__main__"}
     with torch_rnn.audit(updates) as report:
-        ended = run(source)
+        ended = run(source, namespace)
+    report.namespace = namespace  # whose modules live until the report is read, as in a script
     return report, *ended
 
 

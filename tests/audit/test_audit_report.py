@@ -168,7 +168,7 @@ def test_compiled_modules_run_as_without_audit(tmp_path, make):
 
 
 def test_error_of_the_audit_does_not_end_the_script(monkeypatch):
-    name = "torch_rnn.loop_audit.recorder.Recorder.remember"
+    name = "torch_rnn.loop_audit.records.RecurrentModule.remember"
     monkeypatch.setattr(name, lambda *_: 1 / 0)
     report, error, printed = audited_anew(SOURCES["chunks"] + "print('done')")
     assert (error, printed) == (None, "done\n")

@@ -75,6 +75,32 @@ def test_counts_are_those_of_the_hooks_of_torch(name):
     assert sorted(filter(None, by_optimizer)) == sorted(steps.values())
 
 
+ADAM = "optimizer = torch.optim.Adam([*cell.parameters(), *fc.parameters()])"
+
+
+@pytest.mark.parametrize(
+    ("lines", "kinds"),
+    [
+        ([ADAM.replace("Adam", "RMSprop")], ["made anew"]),
+        ([ADAM.replace("Adam", "SGD").replace("])", "], 0.01, momentum=0.9)")], ["made anew"]),
+        ([ADAM.replace("Adam", "SGD")], []),
+        (["state = optimizer.state_dict()", ADAM, "optimizer.load_state_dict(state)"], []),
+        (["kept.append(optimizer)", ADAM], []),
+        (["[p.data.zero_() for p in fc.parameters()]", ADAM], []),
+        (["fc.load_state_dict(fc.state_dict())", "loss = fc(h).square().sum()", ADAM], []),
+        (["cell, fc = nn.GRUCell(2, 4), nn.Linear(4, 1)", "loss = fc(cell(x[0])).sum()", ADAM], []),
+        ([f"if epoch < 2: {ADAM}"], []),  # no more than half of the updates
+    ],
+)
+def test_optimizer_is_made_anew(lines, kinds):
+    """Before each update: a mistake if its moments are lost while the weights go on."""
+    update = "            update(optimizer, loss)"
+    before = "\n".join(" " * 12 + line for line in lines)
+    source = SOURCES["cells"].replace(update, f"{before}\n{update}")
+    report, error, _ = audited_anew(source.replace("for epoch", "kept = []\nfor epoch"))
+    assert (error, [warning.kind for warning in report.warnings]) == (None, kinds)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_is_looked_at(name):
     """Whether it reaches a backward pass, and the shapes of its arguments."""

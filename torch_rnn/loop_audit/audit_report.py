@@ -28,6 +28,7 @@ ONCE = {
     "shapes of the loss": "the loss compares shapes {} and {}: each output meets every target",
     "clip of nothing": "clipping gets no parameters: an iterator can be read only once",
     "clip without effect": "the gradient is clipped before backward() or after step()",
+    "made anew": "{} is made anew for each update, without its moments: make it once",
     "rate near zero": "the learning rate falls from {:.2g} to {:.2g}, which changes no weight",
     "graphs kept": "the graphs of {} earlier losses are still in memory: keep loss.item() only",
 }
@@ -48,8 +49,6 @@ TWICE = {
 MISTAKES = ONCE | TWICE
 MIN_COPIED = 8  # calls of a cell whose target is their input
 NEAR_ZERO = 1e-6  # of the largest learning rate
-
-
 # Something that is probably not meant: a key of MISTAKES, FILE:LINE of the call, and the message
 LoopWarning = namedtuple("LoopWarning", "kind place message")
 
@@ -72,6 +71,11 @@ def loop_evidence(watch: Any) -> Evidence:
         low = [u for u in steps if max(u.rates) < NEAR_ZERO * highest]
         if len(low) >= 3 and 4 * len(low) >= len(steps):
             found["rate near zero"].append((low[0].place, highest, max(low[-1].rates)))
+    made = [each for each in watch.optimizers if each.is_new and len(each.updates) == 1]
+    left = {(each.kind, each.held, each.after) for each in made}
+    made = [each for each in made if (each.kind, each.held, each.before) in left]
+    if len(made) >= 3 and 2 * len(made) > len(updates):
+        found["made anew"].append((made[0].updates[0].place, made[0].kind))
     if any(u.clips for u in updates):
         found["clip without effect"] = []
     if 2 * len(found["losses overwritten"]) < len(updates):  # an evaluation may use the same line
@@ -96,8 +100,7 @@ def module_evidence(net: RecurrentModule, watch: Any) -> Evidence:
     # burn-in and stored states are regular, or start from another state
     is_regular = 3 * len(found[NO_GRADIENT]) > carried
     found[NO_GRADIENT] = [each for each in found[NO_GRADIENT] if each[1] and not is_regular]
-    is_causal = any(w.with_loss for w in windows) and not net.is_bidirectional
-    if found["target differs"] or not is_causal:
+    if found["target differs"] or net.is_bidirectional or not any(w.with_loss for w in windows):
         found["target equals the input"] = []
     least = {
         ELSEWHERE: carried / 3 if len({gap for _, gap in found[ELSEWHERE]}) > 1 else math.inf,
@@ -139,13 +142,13 @@ def truncation(net: RecurrentModule, updates: list[records.Update]) -> tuple[Any
     is_regular &= any(w.initial == CARRIED for w in windows)
     if len(windows) == len(by_update) and is_regular and is_whole and 2 * count > len(windows):
         kind = "chunks" if k1 == k2 else "windows"
-        text = f"TBPTT({k1}, {k2}): {kind} of {k2} steps, state carried and detached"
-        return (k1, k2), text
+        return (k1, k2), f"TBPTT({k1}, {k2}): {kind} of {k2} steps, state carried and detached"
     lengths, reach = ranged(w.steps for w in windows), ranged(w.reach for w in windows)
     is_full = all(w.reach == w.steps and w.initial != CARRIED for w in windows)
     kinds = " or ".join(sorted({w.initial for w in windows}))
-    how = "full BPTT" if is_full else "truncated BPTT"
-    line = f"{how}, windows of {lengths} steps, each from {kinds}"
+    line = (
+        f"{'full' if is_full else 'truncated'} BPTT, windows of {lengths} steps, each from {kinds}"
+    )
     line += f"; gradient over {reach}" if reach != lengths else ""
     if not any(w.with_loss for w in windows):
         line += "; its outputs enter the loss through other modules"
@@ -164,9 +167,7 @@ class Report:
     """
 
     def __init__(self, watch: Recorder):
-        self._watch = watch
-        self.modules: list[RecurrentModule] = watch.modules
-        self.updates: list[records.Update] = watch.updates
+        self._watch, self.modules, self.updates = watch, watch.modules, watch.updates
 
     @property
     def warnings(self) -> list[LoopWarning]:
@@ -221,12 +222,13 @@ class Report:
             updates = record.updates
             rates = [rate for u in updates for rate in u.rates]
             rate = " to ".join(dict.fromkeys(f"{each:.4g}" for each in (min(rates), max(rates))))
-            changes = sum(a.rates != b.rates for a, b in pairwise(updates))
-            rate += f", changed {changes} times" if changes else ""
+            changes = [n for n, (a, b) in enumerate(pairwise(updates), 1) if a.rates != b.rates]
+            if changes:
+                gaps = ranged(b - a for a, b in pairwise([0, *changes]))
+                rate += f", changed {len(changes)} times, updates per change: {gaps}"
             rate += "".join(f", {name} {value:g}" for name, value in record.options.items())
-            held = f"holds {len(record.held)} of {record.trainable} trainable parameters"
-            made = pluralize(len(updates), "update")
-            yield f"{record.kind}: {made}, {held}, learning rate {rate}"
+            held = f"{len(record.held)} of {record.trainable} trainable parameters, learning rate"
+            yield f"{record.kind}: {pluralize(len(updates), 'update')}, holds {held} {rate}"
 
     def _facts_of_loop(self) -> Iterator[str]:
         updates, count = self.updates, self._watch.count
