@@ -46,6 +46,7 @@ class Adapter:
         kind, reduction, self.factor = LOSSES[loss]  # a product with the factor rounds nothing
         self.name, self.way = name, ""
         vars(self).update(stated)
+        self.name += ", halved" * (self.factor == 0.5)
         self.objective = Objective(nonlinearity, kind, reduction)
         has = {*self.objective}
         self.capabilities = tuple(each for each in protocol.CAPABILITIES if each in has)

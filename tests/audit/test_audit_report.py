@@ -123,15 +123,16 @@ def test_weights_and_random_numbers_are_the_same(name):
 
 @pytest.mark.parametrize("name", ["exhausted", "huber_of_all_pairs"])
 def test_warnings_of_torch_are_the_same(name):
-    """Their text, and the line that they are about."""
+    """Their text, and the line that they are about; torch 2.6 has none for the generator."""
     found = []
     for watch in (contextlib.nullcontext, torch_rnn.audit):
         with warnings.catch_warnings(record=True) as caught, watch():
             warnings.simplefilter("always")
             run(SOURCES[name])
         found.append([(str(w.message), w.filename, w.lineno) for w in caught])
-    assert found[0] == found[1] != []
-    assert {file for _, file, _ in found[0]} == {"loop.py"}
+    assert found[0] == found[1]
+    assert found[0] or name == "exhausted"
+    assert {file for _, file, _ in found[0]} <= {"loop.py"}
 
 
 COMPILED = """

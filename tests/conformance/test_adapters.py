@@ -33,8 +33,6 @@ def check(port, dtype="float64", examples=FEW):
         check_port(port, level, dtype, examples=examples)
 
 
-# -- parts of a network -------------------------------------------------------------------------
-
 PARTS = [  # what a layer lacks, its capabilities and sizes
     (("step", "h_0", "bias"), (), ()),
     (("older steps",), ("intermediates",), ()),
@@ -287,7 +285,7 @@ def test_module_is_described_and_passes():
     for port in ports:
         check(port)
     found = [port.name.partition(" ")[2] for port in ports[:3]]
-    assert found == ["(x BTD, state 1BH)", "(x TBD, state BH)", "(x BTD, state none)"]
+    assert found == ["halved (x BTD, state 1BH)", "(x TBD, state BH)", "halved (x BTD, state none)"]
     assert {*ports[0].lacks} == {"relu", "sum", "no biases"}
     assert {"h_0", "many losses", "tanh", "bias"} <= {*ports[2].lacks}
     assert abilities(ports[0]).sizes == ({"D": 3, "H": 5, "O": 2},)

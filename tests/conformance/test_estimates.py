@@ -7,7 +7,7 @@ from windows_for_tests import SEED, SEEDS, WAYS, Flushes, tiny_window, told_seed
 
 import numpy_rnn
 from numpy_rnn.common.records import NONLINEARITY_NAMES, Objective, Step
-from numpy_rnn.conformance.arithmetics.noisy import Noisy, sampled
+from numpy_rnn.conformance.arithmetics.noisy import Noisy, repeats, sampled
 from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, SHAPES
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import PackagePort, validated_report
@@ -66,6 +66,7 @@ def test_samples_are_those_of_the_definition(variant, dtype):
 @pytest.mark.parametrize("dtype", FACTOR)
 def test_equal_terms_round_alike(dtype):
     """A readout of zeros and a constant target: all errors are equal, and are added by steps."""
+    assert repeats(np.float64([[3], [1], [1], [1]]), 1e-16) == (3 * 3 + 1) / 4
     for seed in range(SEED, SEED + 2):
         case = large(dtype, seed=seed, T=600, K=600, B=1, H=8)
         params = case.params._replace(W_hy=np.zeros_like(case.params.W_hy))

@@ -146,8 +146,8 @@ BUGS = {  # equations that are no mutants, as somebody writes them, and the hint
         right.pre_activation_adjoint(n, w, t, phi), -1, 1)}, "da_t within ±1"),
     "twice the loss": ({"loss_and_error": lambda n, *given: [
         k * v for k, v in zip((2, 1), right.loss_and_error(n, *given))]}, "loss × 2"),
-    "1/B": ({"recurrent_weights_gradient": lambda n, w: sum(
-        w.h[t - 1].mT @ w.da[t] for t in w.steps) / w.x[1].shape[-2]}, "dW_hh × 1/B"),
+    "½/B": ({"recurrent_weights_gradient": lambda n, w: sum(
+        w.h[t - 1].mT @ w.da[t] for t in w.steps) / (2 * w.x[1].shape[-2])}, "dW_hh × ½/B"),
     "newest": ({"state_adjoint": lambda n, w, p, t: right.state_adjoint(n, w, p, t) * (
         t > len(w.x) - 3)}, "the backward pass ends after the newest 3 steps"),
     "bptt_truncate": ({"state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT + (

@@ -286,6 +286,7 @@ PARTS: Equations = {
     "without the first step": lambda t, T: t > 1,
     "without the last step": lambda t, T: t < T,
     "of the first step alone": lambda t, T: t == 1,
+    "of the last step alone": lambda t, T: t == T,
 }
 OTHERS: dict[str, Equations] = {
     "dh_t for da_t in db_h": reading(GRADIENTS["b_h"], "da", lambda w, s: w.dh[s]),
@@ -296,12 +297,11 @@ OTHERS: dict[str, Equations] = {
     "h_{t-1} for h_t in dW_hy": reading(GRADIENTS["W_hy"], "h", lambda w, s: w.h[max(s - 1, 0)]),
     "the loss of the last step alone": loss(partial(loss_of_steps, slice(-1, None))),
     "the loss without the last step": loss(partial(loss_of_steps, slice(-1))),
-    "the loss without the first step": loss(partial(loss_of_steps, slice(1, None))),
+    "1 − tanh(h)² for 1 − h²": slope(lambda a: 1 - np.tanh(np.tanh(a)) ** 2, "tanh"),
 }
 CLAMPED = SUMS | {"y_t": ("output",), "da_t": ("pre_activation_adjoint",)}
-for words, fields in CLAMPED.items():
-    OTHERS |= {f"{words} within ±{c}": after(partial(clamped, c), *fields) for c in LIMITS}
 for c in LIMITS:
+    OTHERS |= {f"{n} within ±{c}": after(partial(clamped, c), *of) for n, of in CLAMPED.items()}
     OTHERS[f"the flow back within ±{c}"] = flow_back(lambda *given, c=c: clamped(c, flow(*given)))
     given = partial(lambda c, n, y, z, objective: (n, y, clamped(c, z), objective), c)
     OTHERS[f"targets within ±{c}"] = changed("loss_and_error", given=given)

@@ -229,8 +229,8 @@ def _products(fit: Fit) -> dict[str, float]:
         above, below = ("·".join(n for n, k in zip(sizes, each) if k == sign) for sign in (1, -1))
         divided = f"/({below})" if "·" in below else f"/{below}" if below else ""
         value = float(np.prod([size**k for size, k in zip(map(float, sizes.values()), each)]))
-        known[(above or "1") + divided] = value
-        known[(f"2·{above}" if above else "2") + divided] = 2 * value
+        for number, times in (("", 1.0), ("2", 2.0), ("½", 0.5)):
+            known[("·".join(filter(None, (number, above))) or "1") + divided] = times * value
     return known
 
 
