@@ -155,9 +155,9 @@ class FunctionPort(Adapter):
         own: N = gradients[0] if isinstance(gradients[0], Sequence | Mapping) else gradients
         if not isinstance(own, Mapping):
             own = {self.names[name]: gradient for name, gradient in zip(FIELDS, own)}
-        found = self._back(params, own, self.factor).items()
-        report: dict[str, N] = {"d" + name: gradient for name, gradient in found}
-        report["loss"] = self.factor * (loss if type(loss) is float else np.asarray(loss))
+        loss = float(loss) if isinstance(loss, float) else np.asarray(loss)
+        report: dict[str, N] = {"loss": self.factor * loss}
+        report |= {"d" + k: v for k, v in self._back(params, own, self.factor).items()}
         if self.step is None or learning_rate is None:
             return report
         after = self.step(theirs, own, self.factor * learning_rate)

@@ -92,7 +92,7 @@ def rows(p, x, target, h_0):
 def steps_last(p, x, target, h_0):
     """Batch first, steps last, (B, D, T); a tuple of gradients."""
     loss, d = rows(p, x.transpose(2, 0, 1), target.transpose(2, 0, 1), h_0)
-    return float(loss), *(d[name] for name in FIELDS)
+    return np.float64(loss), *(d[name] for name in FIELDS)
 
 
 def many_to_one(p, x, target, h_0):
