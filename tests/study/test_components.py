@@ -17,7 +17,7 @@ from numpy_rnn.study.components import (
     mask_costs,
     measure_network,
 )
-from numpy_rnn.study.figures import band
+from numpy_rnn.study.figures import band, mask_name, scientific
 
 
 @pytest.mark.parametrize("nonlinearity", NONLINEARITY_NAMES)
@@ -101,3 +101,9 @@ def test_band_has_percentiles_that_are_values_of_networks():
         assert median == np.median(values)
     with_gap = np.array([[1.0], [np.nan], [3.0], [2.0]])
     assert [part.item() for part in band(with_gap)] == [1, 2, 3]
+
+
+def test_words_of_masks_and_numbers():
+    names = [mask_name(k1, k2, 9) for k1, k2 in ((1, 1), (9, 9), (3, 3), (1, 3), (2, 3))]
+    assert names == ["one step", "full", "chunks", "sliding window", "overlapping"]
+    assert [scientific(v) for v in (0.0, 0.25, 5e-12)] == ["0", "0.25", "5·10⁻¹²"]
