@@ -116,13 +116,14 @@ def test_plot_has_the_values_at_their_times(kind):
                 medians = np.median(values[:, fine][..., feature], axis=1)
                 np.testing.assert_allclose(found, medians, rtol=1e-12)
         assert ("held out from here on" in shown) == bool(experiment.held_out)
+        assert {line.get_linestyle() == "None" for line in axes.lines[:2]} == {T < 100}  # points
     low, medians, high = np.percentile(result.losses[:, fine], (10, 50, 90), axis=1)
-    for name in packages:
-        assert lines(losses)[name] == [[1, 2, 3], medians.tolist()]
+    assert all(lines(losses)[name] == [[1, 2, 3], medians.tolist()] for name in packages)
     if "E" in kind:
         corners = losses.collections[0].get_paths()[0].vertices[:, 1]
         assert all(np.abs(corners - value).min() <= 1e-12 for value in (*low, *high))
     assert losses.get_yscale() == "log"
+    assert ("medians of" in figure.get_suptitle()) == ("E" in kind)
 
 
 @pytest.mark.needs_matplotlib
