@@ -29,7 +29,7 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("bias", bool, None, "train biases (no, or as in --weights)"),
         ("dtype", records.DTYPES, None, "of all numbers (float32, or as in --weights)"),
         ("seed", int, 0, "seed of the initial weights"),
-        ("networks", int, None, "train so many networks, with seeds from --seed on", TRAINED),
+        ("networks", int, None, "number of networks, with consecutive seeds from --seed", TRAINED),
         ("seeds", int, 32, "networks, for the bands", "study"),
     ],
     "update, as in torch.optim.SGD": [
@@ -58,7 +58,7 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("output", str, None, "write losses and predictions as .csv", "train"),
         ("plot", str, None, "plot: .png, .pdf, .svg or .jpg (named after the command)", TRAINED),
         ("no_plot", None, False, "do not plot", TRAINED),
-        ("log_every", int, None, "print every so many epochs, or updates of a text", TRAINED),
+        ("log_every", int, None, "epochs, or updates of a text, between printed lines", TRAINED),
         ("port_timeout", float, 10.0, "seconds for one answer of a port", "compare"),
         ("folder", str, "study", "folder of the pages", "study"),
         ("quiet", None, False, "print only warnings and errors"),
@@ -81,9 +81,9 @@ LEAST |= {"steps": 3, "seeds": 2}
 
 ABOUT = {
     "train": "Train an Elman network to predict the next row of a series, or character of a text."
-    " Other commands: compare OTHER; study (numpy_rnn); audit SCRIPT (torch_rnn). Exit status: 0; 1"
+    " Other commands, with --help: compare, study (numpy_rnn), audit (torch_rnn). Exit status: 0; 1"
     " if the run diverges; 2 if the input cannot be used; 130 after Ctrl-C.",
-    "compare": "Check every update of this package and of others against rounding bounds; status 1"
+    "compare": "Check every update of implementations against rounding bounds; status 1"
     " if one is wrong. OTHER: a package, a port as module:object, a program, or a trace file.",
     "study": "Write two pages about the gradient of a run: lesson.html and evidence.html.",
 }

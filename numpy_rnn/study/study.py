@@ -12,7 +12,7 @@ import numpy as np
 
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.common.errors import InputError, join_names, printable
+from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.study.subject import study_run
 
 PACKAGES = ["matplotlib", "latex2mathml", "markdown_it", "mdit_py_plugins"]
@@ -64,10 +64,8 @@ def check_packages() -> None:
         try:
             importlib.import_module(package)
         except ImportError as error:
-            raise InputError(
-                f"{package} cannot be imported ({error}): install {join_names(PACKAGES)}; the study"
-                " makes its page with them"
-            ) from None
+            why = f"{package} cannot be imported ({error})"
+            raise InputError(f'{why}: run pip install "elman-twice[study]" for the study') from None
 
 
 def check_folder(path: str) -> None:
