@@ -87,6 +87,9 @@ ADAM = "optimizer = torch.optim.Adam([*cell.parameters(), *fc.parameters()])"
         (["state = optimizer.state_dict()", ADAM, "optimizer.load_state_dict(state)"], []),
         (["kept.append(optimizer)", ADAM], []),
         (["[p.data.zero_() for p in fc.parameters()]", ADAM], []),
+        (["cell.weight_ih.data.zero_()", "loss = fc(cell(x[0])).square().sum()", ADAM], []),
+        ([ADAM.replace("Adam", "ASGD")], []),
+        ([ADAM.replace("])", ", nn.UninitializedParameter()])")], ["made anew"]),
         (["fc.load_state_dict(fc.state_dict())", "loss = fc(h).square().sum()", ADAM], []),
         (["cell, fc = nn.GRUCell(2, 4), nn.Linear(4, 1)", "loss = fc(cell(x[0])).sum()", ADAM], []),
         ([f"if epoch < 2: {ADAM}"], []),  # no more than half of the updates

@@ -266,7 +266,7 @@ class Recorder:
         self.updates.append(update)
         record.updates.append(update)
         if record.updates == [update]:
-            record.after = tuple((p._version, float(p.detach().sum())) for p in held[-2:])
+            record.after = tuple((p._version, float(p.detach().sum())) for p in held)
         for net in modules:
             net.updates += 1
             if clips and not any(clip.parameters & net.ids for clip in clips):

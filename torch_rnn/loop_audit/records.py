@@ -293,14 +293,14 @@ class OptimizerRecord:
         self.options = {k: first[k] for k in ("momentum", "weight_decay") if first.get(k)}
         self.updates, self.trainable = list[Update](), 0
         self.begun, self.used = -1, 0  # updates, and backward passes used, before its latest step
-        # whether it makes moments, and they are zero at first
-        self.is_new = any(first.get(key) for key in ("momentum", "betas", "alpha", "rho"))
-        # of its last parameters, mostly small ones, at its first step: they tell if these are set
-        self.before = self.after = tuple((p._version, float(p.detach().sum())) for p in held[-2:])
+        self.is_new = any(first.get(k) for k in ("momentum", "betas", "rho")) or "centered" in first
+        # of the weights at its first step: they tell if these are set between two optimizers
+        self.before = self.after = tuple((p._version, float(p.detach().sum())) for p in held)
 
 
 def held_by(optimizer: Any) -> list[torch.Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    every = [p for group in optimizer.param_groups for p in group["params"]]
+    return [p for p in every if p.requires_grad and not nn.parameter.is_lazy(p)]
 
 
 def has_gradient(p: torch.Tensor) -> bool:
