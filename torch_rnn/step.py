@@ -1,6 +1,6 @@
 """The update by torch.nn.utils and torch.optim; `numpy_rnn/step.py` has the equations.
 
-Own lines: Adagrad with 10⁻⁸ inside the root, clipping and rates per network.
+Own lines: decay, clipping by value, Adagrad with 10⁻⁸ in the root, clipping and rates per network.
 """
 
 from __future__ import annotations

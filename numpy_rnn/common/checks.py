@@ -34,7 +34,7 @@ class Arrays(NamedTuple):
 
     def values(self, name: str, value: Any) -> Any:
         """The value as a NumPy array. Raises InputError on other values, masks and matrices."""
-        if not isinstance(value, self.kind) or hasattr(value, "mask") or type(value) is np.matrix:
+        if isinstance(value, np.matrix | np.ma.MaskedArray) or not isinstance(value, self.kind):
             raise InputError(f"{name} is of type {type(value).__name__}: expected {self.expected}")
         return numpy_view(name, value)
 

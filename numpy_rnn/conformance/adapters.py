@@ -199,7 +199,6 @@ def jax_port(loss: Callable[..., N], name: str = "half_sum_of_squares", **option
 PARTS = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih"}
 TORCH_LOSSES = {"MSELoss": ("mse", "sum_of_squares"), **dict.fromkeys(
     ("CrossEntropyLoss", "NLLLoss"), ("mean_cross_entropy", "cross_entropy"))}  # fmt: skip
-LOSS_OPTIONS = {"weight": None, "label_smoothing": 0.0, "ignore_index": -100}  # where not given
 HARMLESS = ("RNN", "RNNCell", "Linear", "Identity", "Flatten", "LogSoftmax", "Sequential")
 EXPECTED = "one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear, both with biases or none"
 
@@ -238,8 +237,10 @@ class TorchPort(Adapter):
         kind, expected = type(loss).__name__, f"nn.{', nn.'.join(TORCH_LOSSES)}"
         if kind in TORCH_LOSSES:
             loss_name = TORCH_LOSSES[kind][loss.reduction == "sum"]
-            for name in (n for n, v in LOSS_OPTIONS.items() if getattr(loss, n, v) != v):
-                raise InputError(f"{label}: the loss {kind} has a {name}: expected none")
+            usual = {"weight": None, "label_smoothing": 0.0}
+            usual |= {"ignore_index": min(-1, getattr(loss, "ignore_index", -1))}  # of no class
+            for name in (n for n, v in usual.items() if getattr(loss, n, v) != v):
+                raise InputError(f"{label}: the loss {kind} has the option {name}: expected none")
         elif loss_name is None:
             expected += ", or a function with its loss_name"
             raise InputError(f"{label}: the loss {kind} is not known: expected {expected}")

@@ -205,8 +205,7 @@ def source_of(port: Any) -> PortSource:
 
 
 def loop_of(port: Any, run: Run) -> Definition:
-    """The schedule of a port's run: TBPTT, or if its windows cannot have a loss at every step,
-    chunks of all its steps with a loss at the last ones."""
+    """TBPTT, or chunks with a loss at the last steps where a port cannot have one at every step."""
     _, lacks, shapes = abilities(port)
     k1, k2, _ = run.options.schedule
     fitting = [shape.get("K", k1) for shape in shapes if shape.get("T") == k1 == k2]

@@ -96,7 +96,7 @@ def place_of(recipe: Recipe) -> Place:
 def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
     """The windows of the port's own data, each under two random choices of its options."""
     for number, given in enumerate(getattr(port, "cases", ())):
-        for name in (name for name in ("x", "target") if name not in given):
+        for name in (name for name in ("x", "target") if given.get(name) is None):
             expected = "expected x, target, and if you like h_0 and params"
             raise PortFault(f"cases[{number}] has no {name}: {expected}")
         x, target = np.asarray(given["x"]), np.asarray(given["target"])
@@ -106,8 +106,8 @@ def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
         for draw in (RandomDraw(seed, number, each) for each in range(2)):
             recipe = random_recipe(draw, dtype, abilities(port))._replace(**sizes, logits=1.0)
             case = restricted(recipe, abilities(port)).case()
-            arrays = {"h_0": case.h_0, "params": present(case.params)} | given
-            arrays |= arrays.pop("params")
+            arrays = {"h_0": case.h_0, "params": None} | given
+            arrays |= arrays.pop("params") or present(case.params)
             arrays = {n: np.asarray(v) for n, v in arrays.items() if v is not None}
             arrays = {n: v if is_integer(v) else v.astype(dtype) for n, v in arrays.items()}
             series: Any = {name: arrays.get(name) for name in ("x", "target", "h_0")}

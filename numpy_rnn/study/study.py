@@ -30,7 +30,8 @@ def run(rnn: Any, configuration: Configuration) -> None:
     written, and when the run diverges.
     """
     check_packages()
-    check_folder(configuration.folder)
+    path = os.path.normpath(configuration.folder)  # x/../y is y, also where there is no x
+    check_folder(path)
     began = time.monotonic()
     experiment = prepare(configuration)
     whole = experiment.run(configuration.run_options())
@@ -52,9 +53,8 @@ def run(rnn: Any, configuration: Configuration) -> None:
 
     with np.errstate(over="ignore", invalid="ignore"):  # of networks that explode
         files = evidence_files(subject, choices)
-    write_folder(configuration.folder, files)
-    folder = Path(configuration.folder)
-    lesson, evidence = (printable(str(folder / name)) for name in ("lesson/lesson.html", PAGE))
+    write_folder(path, files)
+    lesson, evidence = (printable(f"{path}/{name}") for name in ("lesson/lesson.html", PAGE))
     print(f"{time.monotonic() - began:.1f} s: open {lesson}; its evidence is {evidence}")
 
 
@@ -98,7 +98,7 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
     All are written next to the folder before the first is put in its place. Raises InputError when
     the disk refuses; nothing unfinished is left then.
     """
-    folder = Path(path).resolve()
+    folder = Path(path)
     try:
         with _temporary_folder(folder) as name:
             temporary = Path(name)
@@ -122,5 +122,5 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
 def _temporary_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
     """A new folder next to this one, on the same disk."""
     return tempfile.TemporaryDirectory(
-        dir=folder.resolve().parent, prefix=".unfinished-", ignore_cleanup_errors=True
+        dir=Path(os.path.realpath(folder)).parent, prefix=".unfinished-", ignore_cleanup_errors=True
     )

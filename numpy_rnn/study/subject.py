@@ -74,7 +74,7 @@ def study_run(name: str, run: Run, seed: int, networks: int, steps: int | None =
     if steps**2 * size > MAX_MATRIX_SIZE:
         raise InputError(
             f"{steps} steps and {size} parameters make a component matrix of"
-            f" {steps**2 * size / MAX_MATRIX_SIZE:.1f} GiB: expected 1 at most; choose fewer"
+            f" {steps**2 * size / MAX_MATRIX_SIZE:.3g} GiB: expected 1 at most; choose fewer"
             " --steps, or a smaller --hidden-size"
         )
     run = run._replace(x=run.x[:steps], target=run.target[:steps])

@@ -131,7 +131,7 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--weights three.npz": "the weights are of 3 networks: expected those of one; .*",
         "--folder file": "--folder file is a file: expected the name of a folder; choose .*",
         "--folder no/where": "--folder no/where cannot be written: No such file or directory; .*",
-        "--folder mine": r"--folder mine: mine/evidence\.html was not written by a study; move .*",
+        "--folder no/../mine": r"--folder mine: mine/evidence\.html was not written by a study; .*",
         "--folder drawn": "--folder drawn: drawn/figures was not written by a study; move it, .*",
         "--hidden-size 2000": "20 steps and 4004000 parameters make a component matrix of 11.9 GiB:"
         " expected 1 at most; choose fewer --steps, or a smaller --hidden-size",

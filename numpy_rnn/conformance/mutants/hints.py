@@ -225,12 +225,12 @@ def _products(fit: Fit) -> dict[str, float]:
     rate = np.nan if fit.step is None else float(fit.step.learning_rate)
     known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "η": rate}
     powers = [each for each in product((1, -1, 0), repeat=5) if 0 < np.abs(each).sum() <= 3]
-    for each in sorted(powers, key=lambda each: (np.abs(each).sum(), each)):
+    powers.sort(key=lambda each: (np.abs(each).sum(), each))
+    for (number, times), each in product((("", 1.0), ("2", 2.0), ("½", 0.5)), powers):
         above, below = ("·".join(n for n, k in zip(sizes, each) if k == sign) for sign in (1, -1))
         divided = f"/({below})" if "·" in below else f"/{below}" if below else ""
         value = float(np.prod([size**k for size, k in zip(map(float, sizes.values()), each)]))
-        for number, times in (("", 1.0), ("2", 2.0), ("½", 0.5)):
-            known[("·".join(filter(None, (number, above))) or "1") + divided] = times * value
+        known[("·".join(filter(None, (number, above))) or "1") + divided] = times * value
     return known
 
 
