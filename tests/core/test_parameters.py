@@ -33,7 +33,6 @@ def test_conversions_change_no_bit(rnn, dtype):
 
 
 def test_sizes_without_memory_are_refused_before_a_draw(rnn, monkeypatch):
-    """Beyond what can be addressed, and beyond what can be counted."""
     monkeypatch.setattr(np.random, "default_rng", lambda *_: pytest.fail("drawn"))
     for H, N in ((10**9, None), (6, 10**15), (10**7, 10**12)):
         with pytest.raises(MemoryError):

@@ -128,7 +128,8 @@ def spoiled(rnn, name, argument, value):
             yield other
     yield from NUMBERS.get(argument, ())
     if isinstance(value, tuple):
-        for other in spoiled_arrays(rnn, name, value[1]):
+        missing = [None] * (argument == "activations")
+        for other in (*missing, *spoiled_arrays(rnn, name, value[1])):
             yield value._replace(**{value._fields[1]: other})
     elif hasattr(value, "ndim") and name not in CONVERSIONS:
         yield from spoiled_arrays(rnn, name, value)
