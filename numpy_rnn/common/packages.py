@@ -10,7 +10,7 @@ from numpy_rnn.common.errors import InputError
 __version__ = "0.1.0"
 REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a backend
 ADVICE = "torch is not installed: run pip install torch, or use numpy_rnn, which needs NumPy alone"
-EXPECTED = "expected a package such as numpy_rnn or torch_rnn"
+EXPECTED = "expected a package like numpy_rnn or torch_rnn"
 
 
 def is_package(name: str) -> bool:

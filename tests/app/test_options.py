@@ -36,7 +36,7 @@ def test_defaults_of_a_text_are_those_of_min_char_rnn():
 
 
 REFUSED = """tarin|--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0
---held-out 19|--columns 1|--k1 0|--log-every 0|--text s.txt|--text folder|--save folder
+--held-out 19|--columns 1|compare json|--log-every 0|--text s.txt|--text folder|--save folder
 --data large.csv|--data large.csv --dtype float64 --standardize|--data flat.csv --standardize
 --data flat.csv --columns |--text binary.txt|--weights w --seeds 2|--text s.txt --temperature 0
 --weights none.npz|--save none/a.npz|--output a.txt|--data /dev/zero"""
@@ -57,7 +57,7 @@ the learning rate is nan: expected a finite number, 0 or more
 max norm is 0.0: expected a finite number above 0
 --held-out is 19: expected 18 at most
 --columns needs --data: give both
-k1 is 0: expected a whole number, 1 or more
+'json' has no from_numpy, to_numpy, forward, train: expected a package like numpy_rnn or torch_rnn
 --log-every is 0: expected a whole number, 1 or more
 text s.txt: it has 2 characters: expected more than --k1
 text folder cannot be read: Is a directory; check the path
