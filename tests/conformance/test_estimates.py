@@ -25,9 +25,11 @@ VARIANTS: dict[str, dict] = {
 
 
 def large(dtype, **changes):
-    """A window of 60 steps with 64 units."""
-    sizes: dict = {"T": 60, "B": 2, "D": 8, "H": 64, "O": 8, "K": 60, "bias": True, "seed": SEED}
-    return Recipe(**sizes | {"dtype": dtype} | changes).case()
+    """A window of 60 steps with 64 units, none of which is at the kink of relu but for rounding."""
+    sizes: dict = {"T": 60, "B": 2, "D": 8, "H": 64, "O": 8, "K": 60, "bias": True, "dtype": dtype}
+    first = changes.pop("seed", SEED)
+    cases = (Recipe(**sizes | changes, seed=first + i).case() for i in range(99))
+    return next(case for case in cases if np.abs(window_update(case)["a"]).min() > 3e-5)
 
 
 def reported(case):

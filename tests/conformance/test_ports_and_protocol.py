@@ -79,8 +79,6 @@ def test_python_float_is_rounded_to_the_dtype():
     assert verdict_on(wrong) == "loss is float64: expected float32"
 
 
-# -- finding objects ----------------------------------------------------------------------------
-
 MODULE = """
 from ports_for_tests import Port
 
