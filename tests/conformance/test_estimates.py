@@ -101,11 +101,11 @@ def test_batch_of_classes_is_read_from_the_case():
 @settings(max_examples=10)
 @given(SEEDS)
 def test_flushed_subnormals_are_within_every_bound(sizes, dtype, seed):
-    """Proven, or estimated; the estimate of Adagrad's quotient is too small where p is nearly 1."""
+    """Proven, or estimated; samples on float64's grid may all miss the rounding of p near 1."""
     case = tiny_window(seed, dtype, **sizes)
     report = WAYS["by scaled numbers"].report(case, lambda array: array.view(Flushes))
-    is_left_out = case.step.adagrad and case.objective.loss == "cross_entropy"
-    assume(not is_left_out and all(np.isfinite(v).all() for v in report.values()))
+    missed = dtype == "float64" and case.step.adagrad and case.objective.loss == "cross_entropy"
+    assume(not missed and all(np.isfinite(v).all() for v in report.values()))
     for checks in (local_checks, global_checks):
         for check in checks(case, report):
             assert (check.ratio <= 1).all(), (checks.__name__, check.tensor)
