@@ -39,14 +39,17 @@ class Case(NamedTuple):
     def arrays(self) -> tuple[Any, ...]:
         """Parameters, x, target and h_0: the same numbers in every call.
 
-        Weights N(0, 1/√fan-in) and data N(0, 1) make states that neither vanish nor saturate.
+        Weights N(0, 1/√fan-in) and data N(0, 1) make states that neither vanish nor
+        saturate.
         """
         if self.is_text:
             return _text_arrays(self)
         return _sine_arrays(self) if self.H == 6 else _random_arrays(self)
 
     def beginning(self) -> Case:
-        """The part of the run whose results are checked: later, rounding errors are large."""
+        """The part of the run whose results are checked: later, rounding errors are
+        large.
+        """
         k1, k2, epochs = self.options.schedule
         options = self.options._replace(schedule=Schedule(k1, k2, min(epochs, 5)))
         return self._replace(T=3 * k1 if self.is_text else self.T, options=options)
@@ -55,14 +58,21 @@ class Case(NamedTuple):
 def _sine_arrays(case: Case) -> tuple[Any, ...]:
     params = numpy_rnn.initial_parameters(dtype=case.dtype, networks=case.networks)
     series = np.sin(np.linspace(2, 10, case.T + 1)).astype(case.dtype).reshape(-1, 1, 1)
-    return params, series[:-1].copy(), series[1:].copy(), np.zeros((1, case.H), case.dtype)
+    return (
+        params,
+        series[:-1].copy(),
+        series[1:].copy(),
+        np.zeros((1, case.H), case.dtype),
+    )
 
 
 def _random_arrays(case: Case) -> tuple[Any, ...]:
     T, B, D, H, O = case[1:6]
     generator = np.random.default_rng(0)
     shapes = (D, H), (H, H), (H, O), (T, B, D), (T, B, O), (B, H)
-    *weights, x, target, a_0 = (generator.normal(size=n).astype(case.dtype) for n in shapes)
+    *weights, x, target, a_0 = (
+        generator.normal(size=n).astype(case.dtype) for n in shapes
+    )
     weights = [W * np.asarray(len(W) ** -0.5, W.dtype) for W in weights]
     return numpy_rnn.Parameters(*weights), x, target, np.tanh(a_0)
 
@@ -78,7 +88,12 @@ def _text_arrays(case: Case) -> tuple[Any, ...]:
     for choice in generator.integers(4, size=case.T):
         text.append(followers[text[-1], choice])
     x, target = (np.array(part)[:, None] for part in (text[:-1], text[1:]))
-    return numpy_rnn.Parameters(*weights, *biases), x, target, np.zeros((case.B, H), case.dtype)
+    return (
+        numpy_rnn.Parameters(*weights, *biases),
+        x,
+        target,
+        np.zeros((case.B, H), case.dtype),
+    )
 
 
 def sine(name: str, k2: int = 1, epochs: int = 300, **options: Any) -> Case:
@@ -88,13 +103,17 @@ def sine(name: str, k2: int = 1, epochs: int = 300, **options: Any) -> Case:
 
 
 def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
-    """A run of one window per epoch, at a rate below the curvature of the loss along W_hy."""
+    """A run of one window per epoch, at a rate below the curvature of the loss along
+    W_hy.
+    """
     run = RunOptions(Schedule(T, T, epochs), Objective(), Step(RATE / (T * B * H)))
     return Case(f"H = {H}, B = {B}, T = {T}", T=T, B=B, D=1, H=H, O=1, options=run)
 
 
 def character_model(dtype: str, updates: int = 100) -> Case:
-    """The model of min-char-rnn: H = 100, chunks of 25 of 65 characters, a carried state."""
+    """The model of min-char-rnn: H = 100, chunks of 25 of 65 characters, a carried
+    state.
+    """
     step = Step(RATE, adagrad=True, max_value=MAX_GRADIENT)
     run = RunOptions(Schedule(25, 25, 1), Objective(loss="cross_entropy"), step)
     return Case(f"character model, {dtype}", 25 * updates, 1, 65, 100, 65, run, dtype)

@@ -1,6 +1,8 @@
-"""Tables of a file of pyperf: `python -m benchmarks.report FILE` writes them into both pages.
+"""Tables of a file of pyperf: `python -m benchmarks.report FILE` writes them into both
+pages.
 
-README.md here has all times, README.md of the project has one table. FILE is copied, without paths.
+README.md here has all times, README.md of the project has one table. FILE is copied,
+without paths.
 """
 
 import json
@@ -16,9 +18,19 @@ from benchmarks.implementations import IMPLEMENTATIONS
 ROOT = Path(__file__).parents[1]
 OURS, *OTHERS = IMPLEMENTATIONS
 RESULTS = ROOT / "benchmarks/results.json"
-MAX_LOAD, MAX_SPREAD = 1.5, 0.1  # load average of a minute; distance from the median, relative
+MAX_LOAD, MAX_SPREAD = (
+    1.5,
+    0.1,
+)  # load average of a minute; distance from the median, relative
 BEGIN, END = "<!-- times -->\n", "<!-- end of times -->"
-MACHINE = ("cpu_model_name", "platform", "python_version", "packages", "kernels", "commit")
+MACHINE = (
+    "cpu_model_name",
+    "platform",
+    "python_version",
+    "packages",
+    "kernels",
+    "commit",
+)
 
 
 def seconds(benchmark: pyperf.Benchmark) -> float:
@@ -32,7 +44,9 @@ def _processes(benchmark):
 
 
 def is_disturbed(benchmark: pyperf.Benchmark) -> bool:
-    """True if other programs ran meanwhile, or if processes differ from the median by 10 %."""
+    """True if other programs ran meanwhile, or if processes differ from the median by
+    10 %.
+    """
     processes = _processes(benchmark)
     spread = max(abs(time / median(processes) - 1) for time in processes)
     loads = [run.get_metadata().get("load_avg_1min", 0) for run in benchmark.get_runs()]
@@ -40,12 +54,19 @@ def is_disturbed(benchmark: pyperf.Benchmark) -> bool:
 
 
 def times_table(suite: pyperf.BenchmarkSuite, others: list[str]) -> str:
-    """A row per case, in Markdown: µs of numpy_rnn, and the times of others divided by them."""
+    """A row per case, in Markdown: µs of numpy_rnn, and the times of others divided by
+    them.
+    """
     measured = {benchmark.get_name(): benchmark for benchmark in suite}
-    lines = [["time of an update", f"{OURS}, µs", *others], [":--", *["--:"] * (len(others) + 1)]]
+    lines = [
+        ["time of an update", f"{OURS}, µs", *others],
+        [":--", *["--:"] * (len(others) + 1)],
+    ]
     for case in CASES:
         if ours := measured.get(f"{case} / {OURS}"):
-            cells = [f"{float(f'{1e6 * seconds(ours):.3g}'):g}" + "?" * is_disturbed(ours)]
+            cells = [
+                f"{float(f'{1e6 * seconds(ours):.3g}'):g}" + "?" * is_disturbed(ours)
+            ]
             for name in others:
                 other = measured.get(f"{case} / {name}")
                 ratio = f"{seconds(other) / seconds(ours):.3g}" if other else ""
@@ -58,11 +79,19 @@ def report(suite: pyperf.BenchmarkSuite) -> str:
     """All times, the machine that they were measured on, and the implementations."""
     lines = [times_table(suite, OTHERS)]
     for name in MACHINE:
-        found = {str(benchmark.get_metadata().get(name, "unknown")) for benchmark in suite}
+        found = {
+            str(benchmark.get_metadata().get(name, "unknown")) for benchmark in suite
+        }
         lines.append(f"- {name.replace('_', ' ')}: {'; '.join(sorted(found))}")
-    loads = [run.get_metadata().get("load_avg_1min", 0) for b in suite for run in b.get_runs()]
+    loads = [
+        run.get_metadata().get("load_avg_1min", 0)
+        for b in suite
+        for run in b.get_runs()
+    ]
     lines.append(f"- load average: {min(loads):.2f} to {max(loads):.2f}")
-    lines.append(f"- processes per benchmark: {min(len(_processes(b)) for b in suite)}\n")
+    lines.append(
+        f"- processes per benchmark: {min(len(_processes(b)) for b in suite)}\n"
+    )
     lines += [f"- `{name}`: {about}" for name, (_, _, about) in IMPLEMENTATIONS.items()]
     return "\n".join(lines) + "\n"
 
@@ -73,7 +102,10 @@ def pages(suite: pyperf.BenchmarkSuite) -> dict[Path, str]:
         ROOT / "benchmarks/README.md": report(suite),
         ROOT / "README.md": times_table(suite, ["torch.nn.RNN", "JAX", "bare calls"]),
     }
-    return {page: _replaced(page.read_text(encoding="utf-8"), new) for page, new in tables.items()}
+    return {
+        page: _replaced(page.read_text(encoding="utf-8"), new)
+        for page, new in tables.items()
+    }
 
 
 def _replaced(page: str, table: str) -> str:
@@ -86,6 +118,11 @@ if __name__ == "__main__":
     for page, text in pages(pyperf.BenchmarkSuite.load(file)).items():
         page.write_text(text, encoding="utf-8")
     times = json.loads(Path(file).read_text(encoding="utf-8"))
-    for name in ("python_executable", "python_config_args", "python_cflags", "hostname"):
+    for name in (
+        "python_executable",
+        "python_config_args",
+        "python_cflags",
+        "hostname",
+    ):
         times["metadata"].pop(name, None)
     RESULTS.write_text(json.dumps(times, indent=0), encoding="utf-8")

@@ -1,8 +1,10 @@
-"""An Elman network in pure NumPy, with gradients by hand; `torch_rnn` is the same in PyTorch.
+"""An Elman network in pure NumPy, with gradients by hand; `torch_rnn` is the same in
+PyTorch.
 
-DERIVATION.md derives the equations of the reference, `elman.py`, `loss.py`, `backward.py`,
-`tbptt.py` and `step.py`; each has an id, which the line of code that computes it carries. `train`
-is that of `engine/`, which is faster; `numpy_rnn.reference` has the plain one.
+DERIVATION.md derives the equations of the reference, `elman.py`, `loss.py`,
+`backward.py`, `tbptt.py` and `step.py`; each has an id, which the line of code that
+computes it carries. `train` is that of `engine/`, which is faster;
+`numpy_rnn.reference` has the plain one.
 """
 
 import importlib
@@ -13,8 +15,9 @@ if typing.TYPE_CHECKING:
     from numpy_rnn.public import __all__ as __all__
     from numpy_rnn.public import __version__ as __version__
 else:
-    # NumPy and everything else are imported at the first use of a name (PEP 562): each pytest run,
-    # also of another project, imports this package to read the options of conformance/plugin.py.
+    # NumPy and everything else are imported at the first use of a name (PEP 562): each
+    # pytest run, also of another project, imports this package to read the options of
+    # conformance/plugin.py.
     def __getattr__(name):
         public = importlib.import_module("numpy_rnn.public")
         if name not in ("__all__", "__version__", *public.__all__):

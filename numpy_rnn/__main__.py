@@ -21,7 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def torch_main() -> int:
-    """Run the command line of torch_rnn, which cannot be imported if torch is not installed."""
+    """Run the command line of torch_rnn, which cannot be imported if torch is not
+    installed.
+    """
     try:
         backend("torch_rnn")
     except InputError as error:

@@ -1,9 +1,11 @@
-"""The gradient of a window by hand: back-propagation through time (DERIVATION.md, section 4).
+"""The gradient of a window by hand: back-propagation through time (DERIVATION.md,
+section 4).
 
-`bptt` and `adjoints` check their arguments; `backward` and `weight_gradients` are the derivation.
-Where the equations number steps from 1, arrays begin at index 0: x_t, a_t, y_t and all derivatives
-of step t are at index t - 1, but h_t is at index t, since h[0] is the initial state. So h[1:] is
-h_1 to h_T, and h[:-1] is h_0 to h_{T-1}. `W.mT` is the transpose, of each matrix of an ensemble.
+`bptt` and `adjoints` check their arguments; `backward` and `weight_gradients` are the
+derivation. Where the equations number steps from 1, arrays begin at index 0: x_t, a_t,
+y_t and all derivatives of step t are at index t - 1, but h_t is at index t, since h[0]
+is the initial state. So h[1:] is h_1 to h_T, and h[:-1] is h_0 to h_{T-1}. `W.mT` is
+the transpose, of each matrix of an ensemble.
 """
 
 from __future__ import annotations
@@ -14,7 +16,13 @@ import numpy as np
 
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_call
-from numpy_rnn.common.records import Activations, Adjoints, Gradients, Objective, Parameters
+from numpy_rnn.common.records import (
+    Activations,
+    Adjoints,
+    Gradients,
+    Objective,
+    Parameters,
+)
 from numpy_rnn.loss import Elementwise, divisor, softmax, target_rows
 from numpy_rnn.parameters import ARRAYS, Array, Outputs, Targets
 
@@ -52,7 +60,10 @@ def softmax_difference(y: Outputs, target: Outputs) -> Outputs:
     return softmax(y) - target
 
 
-ERRORS: dict[str, Elementwise] = {"squared_error": difference, "cross_entropy": softmax_difference}
+ERRORS: dict[str, Elementwise] = {
+    "squared_error": difference,
+    "cross_entropy": softmax_difference,
+}
 
 
 def bptt(
@@ -72,15 +83,18 @@ def bptt(
         db_h  = Σ_{t,b} da_t         (B7)
         db_y  = Σ_{t,b} dy_t         (B8)
 
-    dy and da are those of `adjoints`, which describes the arguments and the errors raised. Returns
-    Gradients in the shapes of the parameters, None for biases that are absent; each network of an
-    ensemble has the gradient of its own loss. The initial state of the window is a constant.
+    dy and da are those of `adjoints`, which describes the arguments and the errors
+    raised. Returns Gradients in the shapes of the parameters, None for biases that are
+    absent; each network of an ensemble has the gradient of its own loss. The initial
+    state of the window is a constant.
 
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.22 to 10.28.
     """
     objective = Objective(nonlinearity, loss, reduction)
     check_call(ARRAYS, objective, params=params, activations=activations, target=target)
-    return weight_gradients(params, activations, backward(params, activations, target, objective))
+    return weight_gradients(
+        params, activations, backward(params, activations, target, objective)
+    )
 
 
 def adjoints(
@@ -92,24 +106,26 @@ def adjoints(
     loss: records.LossName = "squared_error",
     reduction: records.Reduction = "sum",
 ) -> Adjoints[Array]:
-    """The total derivatives of the loss L of a window: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t, ∂L/∂h_0.
+    """The total derivatives of the loss L of a window: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t,
+    ∂L/∂x_t, ∂L/∂h_0.
 
-        dy_t = e_t, under "mean" divided by the number of terms; 0 at steps without a loss    (B1)
-        dh_t = dy_t W_hyᵀ + da_{t+1} W_hhᵀ, without the second term at the last step          (B2)
-        da_t = dh_t ∘ φ'(a_t)                                                                 (B3)
-        dh_0 = da_1 W_hhᵀ                                                                     (B9)
-        dx_t = da_t W_xhᵀ                                                                     (B10)
+        dy_t = e_t, or e_t / terms for "mean"; 0 at steps without a loss          (B1)
+        dh_t = dy_t W_hyᵀ + da_{t+1} W_hhᵀ; the last step has no second term      (B2)
+        da_t = dh_t ∘ φ'(a_t)                                                     (B3)
+        dh_0 = da_1 W_hhᵀ                                                         (B9)
+        dx_t = da_t W_xhᵀ                                                         (B10)
 
-    where e_t is y_t − target_t for the squared error, and softmax(y_t) − target_t, with a one-hot
-    target, for the cross-entropy; tanh' = 1 − h_t², relu' = [h_t > 0], sigmoid' = h_t (1 − h_t).
+    where e_t is y_t − target_t for the squared error, and softmax(y_t) − target_t, with
+    a one-hot target, for the cross-entropy; tanh' = 1 − h_t², relu' = [h_t > 0],
+    sigmoid' = h_t (1 − h_t).
 
-    activations: of the window, as `forward` returned them. target: (K, B, O) or (K, N, B, O) of its
-    last K ≤ T steps, the steps with a loss, or classes as in `cross_entropy`. Returns new Adjoints,
-    with T steps each.
+    activations: of the window, as `forward` returned them. target: (K, B, O) or (K, N,
+    B, O) of its last K ≤ T steps, the steps with a loss, or classes as in
+    `cross_entropy`. Returns new Adjoints, with T steps each.
 
-    Raises InputError on parameters, activations or a target that do not fit, and on an unknown
-    nonlinearity, loss or reduction.
-    Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.18 to 10.21.
+    Raises InputError on parameters, activations or a target that do not fit, and on an
+    unknown nonlinearity, loss or reduction. Source: Werbos 1990; Goodfellow, Bengio and
+    Courville, equations 10.18 to 10.21.
     """
     objective = Objective(nonlinearity, loss, reduction)
     check_call(ARRAYS, objective, params=params, activations=activations, target=target)
@@ -124,12 +140,16 @@ def backward(
 ) -> Adjoints[Array]:
     """`adjoints` without its checks.
 
-    The loop goes backwards, since dh_t needs da_{t+1}; its t is an index, that of step t + 1.
-    What needs no later step is computed for all steps at once.
+    The loop goes backwards, since dh_t needs da_{t+1}; its t is an index, that of step
+    t + 1. What needs no later step is computed for all steps at once.
     """
     W_xh, W_hh, W_hy, _, _ = params
     _, a, h, y = activations
-    slope, error, K = SLOPES[objective.nonlinearity], ERRORS[objective.loss], len(target)
+    slope, error, K = (
+        SLOPES[objective.nonlinearity],
+        ERRORS[objective.loss],
+        len(target),
+    )
     dy, da = np.zeros_like(y), np.empty_like(a)
     dy[-K:] = error(y[-K:], target_rows(y, target)) / divisor(y[-K:], objective)  # (B1)
     dh = dy @ W_hy.mT  # (B2), the term of the outputs, for all steps at once
@@ -143,9 +163,13 @@ def backward(
 
 
 def weight_gradients(
-    params: Parameters[Array], activations: Activations[Array], adjoints: Adjoints[Array]
+    params: Parameters[Array],
+    activations: Activations[Array],
+    adjoints: Adjoints[Array],
 ) -> Gradients[Array]:
-    """The gradients of the parameters, from the activations and from the Adjoints of `backward`."""
+    """The gradients of the parameters, from the activations and from the Adjoints of
+    `backward`.
+    """
     x, h, dy, da = activations.x, activations.h, adjoints.dy, adjoints.da
     dW_xh = sum_over_steps(x, da)  # (B4)
     dW_hh = sum_over_steps(h[:-1], da)  # (B5)
@@ -156,11 +180,15 @@ def weight_gradients(
 
 
 def sum_over_steps(left: Array, right: Array) -> Array:
-    """Σ_t left_tᵀ right_t of (T, N, B, m) and (T, N, B, n), one product (N, m, n); section 4.6"""
+    """Σ_t left_tᵀ right_t of (T, N, B, m) and (T, N, B, n), one product (N, m, n);
+    section 4.6
+    """
     return fold_time(left).mT @ fold_time(right)
 
 
 def fold_time(sequence: Array) -> Array:
-    """(T, N, B, n) → (N, T·B, n): the rows of all steps, in order. The axis N may be absent."""
+    """(T, N, B, n) → (N, T·B, n): the rows of all steps, in order. The axis N may be
+    absent.
+    """
     folded = np.moveaxis(sequence, 0, -3)
     return folded.reshape(*folded.shape[:-3], -1, folded.shape[-1])

@@ -1,4 +1,6 @@
-"""The losses: half the squared error, and softmax cross-entropy (DERIVATION.md, section 3)."""
+"""The losses: half the squared error, and softmax cross-entropy (DERIVATION.md, section
+3).
+"""
 
 from __future__ import annotations
 
@@ -13,36 +15,45 @@ from numpy_rnn.elman import one_hot
 from numpy_rnn.parameters import ARRAYS, Losses, Outputs, Targets, with_network_axis
 
 
-def half_squared_error(y: Outputs, target: Targets, *, reduction: Reduction = "sum") -> Losses:
+def half_squared_error(
+    y: Outputs, target: Targets, *, reduction: Reduction = "sum"
+) -> Losses:
     """Half the squared error of the steps that have a target, one number per network.
 
         ℓ_t = ½ Σ_{b,o} (y_t − target_t)²                 (L1)
         L   = Σ_t ℓ_t, under "mean" divided by K·B·O      (L2)
 
-    y: (K, B, O) or (K, N, B, O), of these steps only; target: the same, or (K, B, O) for all
-    networks. Returns L in the dtype of y: shape (N,), a scalar without an ensemble.
+    y: (K, B, O) or (K, N, B, O), of these steps only; target: the same, or (K, B, O)
+    for all networks. Returns L in the dtype of y: shape (N,), a scalar without an
+    ensemble.
 
     Raises InputError on shapes or dtypes that differ, and on an unknown reduction.
     """
-    return _checked_loss(y, target, Objective(loss="squared_error", reduction=reduction))
+    return _checked_loss(
+        y, target, Objective(loss="squared_error", reduction=reduction)
+    )
 
 
-def cross_entropy(y: Outputs, target: Targets, *, reduction: Reduction = "sum") -> Losses:
+def cross_entropy(
+    y: Outputs, target: Targets, *, reduction: Reduction = "sum"
+) -> Losses:
     """Softmax cross-entropy of the steps that have a target, one number per network.
 
         p_t = exp(y_t) / Σ_o exp(y_t)                     (L3)
         ℓ_t = −Σ_b log p_t[target_t]                      (L4)
         L   = Σ_t ℓ_t, under "mean" divided by K·B        (L2)
 
-    y: (K, B, O) or (K, N, B, O), the logits of these steps only, as large as their dtype allows.
-    target: classes, integers (K, B) or (K, N, B) from 0 to O − 1. Returns L in the dtype of y:
-    shape (N,), a scalar without an ensemble.
+    y: (K, B, O) or (K, N, B, O), the logits of these steps only, as large as their
+    dtype allows. target: classes, integers (K, B) or (K, N, B) from 0 to O − 1. Returns
+    L in the dtype of y: shape (N,), a scalar without an ensemble.
 
-    Raises InputError on shapes that differ, on targets that are not classes, and on an unknown
-    reduction.
-    Source: torch.nn.functional.cross_entropy; Blanchard, Higham and Higham 2021.
+    Raises InputError on shapes that differ, on targets that are not classes, and on an
+    unknown reduction. Source: torch.nn.functional.cross_entropy; Blanchard, Higham and
+    Higham 2021.
     """
-    return _checked_loss(y, target, Objective(loss="cross_entropy", reduction=reduction))
+    return _checked_loss(
+        y, target, Objective(loss="cross_entropy", reduction=reduction)
+    )
 
 
 def _checked_loss(y: Outputs, target: Targets, objective: Objective) -> Losses:
@@ -51,13 +62,19 @@ def _checked_loss(y: Outputs, target: Targets, objective: Objective) -> Losses:
 
 
 def target_rows(y: Outputs, target: Targets) -> Outputs:
-    """The target as rows that broadcast with y (K, N, B, O); classes become one-hot rows."""
+    """The target as rows that broadcast with y (K, N, B, O); classes become one-hot
+    rows.
+    """
     target = with_network_axis(target, y[0])
-    return one_hot(target, y.shape[-1], y.dtype) if is_integer(target) else target  # (F4)
+    return (
+        one_hot(target, y.shape[-1], y.dtype) if is_integer(target) else target
+    )  # (F4)
 
 
 def window_loss(y: Outputs, target: Outputs, objective: Objective) -> Losses:
-    """L of the outputs. The sum runs over steps, sequences and outputs, not over networks."""
+    """L of the outputs. The sum runs over steps, sequences and outputs, not over
+    networks.
+    """
     terms = TERMS[objective.loss](y, target).sum(axis=(0, -2, -1))
     L: Losses = terms / divisor(y, objective)  # (L2)
     return L
@@ -91,9 +108,13 @@ TERMS: dict[str, Elementwise] = {
 
 
 def log_softmax(y: Outputs) -> Outputs:
-    """log p of every row. Its largest number is subtracted first: no exponential overflows."""
+    """log p of every row. Its largest number is subtracted first: no exponential
+    overflows.
+    """
     shifted = y - y.max(axis=-1, keepdims=True)
-    log_p: Outputs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))  # (L3)
+    log_p: Outputs = shifted - np.log(
+        np.exp(shifted).sum(axis=-1, keepdims=True)
+    )  # (L3)
     return log_p
 
 

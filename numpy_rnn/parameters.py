@@ -1,4 +1,6 @@
-"""The arrays of this package, and their conversion from and to NumPy and state dicts."""
+"""The arrays of this package, and their conversion from and to NumPy and
+state dicts.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from numpy_rnn.common.state_dict import parameters_of, state_of
 
 ARRAYS = NUMPY_ARRAYS
 Array: TypeAlias = NDArray[Any]
-# Inputs, targets and h_0 without N are shared by all networks. Classes have no last axis.
+# Inputs, targets and h_0 without N are shared by all networks. Classes have no last
+# axis.
 Inputs: TypeAlias = Annotated[Array, "T N B D"]
 Targets: TypeAlias = Annotated[Array, "K N B O"]
 Outputs: TypeAlias = Annotated[Array, "K N B O"]
@@ -34,11 +37,12 @@ LearningRate: TypeAlias = float | Annotated[Array, "N"]
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
     """A NumPy array, or every array of a named tuple, as an array of this backend.
 
-    None and plain numbers are returned as they are. copy: whether to copy the memory; False returns
-    arrays that share it and are for reading only, for example of a series mapped from a file.
+    None and plain numbers are returned as they are. copy: whether to copy the memory;
+    False returns arrays that share it and are for reading only, for example of a series
+    mapped from a file.
 
-    Raises InputError on lists, tensors, masked arrays and np.matrix, on dtypes other than float32,
-    float64 and integers, and on integers beyond int64.
+    Raises InputError on lists, tensors, masked arrays and np.matrix, on dtypes other
+    than float32, float64 and integers, and on integers beyond int64.
     """
 
     def converted(array: Any) -> Array:
@@ -51,13 +55,16 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
 def to_numpy(value: Any) -> Any:
     """The NumPy copy of an array of this backend, or of every array of a named tuple.
 
-    The inverse of `from_numpy`. Raises InputError on values of other packages and other dtypes.
+    The inverse of `from_numpy`. Raises InputError on values of other packages and other
+    dtypes.
     """
     return from_numpy(value)
 
 
 def copy_of(value: T) -> T:
-    """A copy of an array of this package, or of every array of nested tuples, in C order."""
+    """A copy of an array of this package, or of every array of nested tuples, in C
+    order.
+    """
     return tree_map(partial(np.array, order="C"), value)
 
 
@@ -70,12 +77,20 @@ def read_only(value: Any) -> Any:
 
 
 def broadcast_per_network(value: Array, theta: Array) -> Array:
-    """A value (N,), or a scalar, with trailing axes, to broadcast with an array (N, ...)."""
-    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
+    """A value (N,), or a scalar, with trailing axes, to broadcast with an array (N,
+    ...).
+    """
+    return (
+        value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
+        if value.ndim
+        else value
+    )
 
 
 def with_network_axis(series: Array, like: Array) -> Array:
-    """A shared series with an axis of 1 for networks, if `like`, a step or a matrix, has one."""
+    """A shared series with an axis of 1 for networks, if `like`, a step or a matrix,
+    has one.
+    """
     is_shared = series.ndim + is_integer(series) < like.ndim + 1
     return series[:, None] if is_shared else series
 
@@ -93,11 +108,13 @@ def to_state_dict(
         linear.weight       W_hy.T        (O, H)
         linear.bias         b_y           (O,)
 
-    A module whose attributes `rnn` and `linear` are the two layers loads it as it is; for other
-    names give other prefixes. Without biases there are no bias keys. The arrays are new.
+    A module whose attributes `rnn` and `linear` are the two layers loads it as it is;
+    for other names give other prefixes. Without biases there are no bias keys. The
+    arrays are new.
 
-    torch.nn.RNN adds two hidden biases where there is one here; b_h is their sum. If both are
-    trained, the sum moves twice as far as b_h would: let bias_hh_l0 require no gradient.
+    torch.nn.RNN adds two hidden biases where there is one here; b_h is their sum. If
+    both are trained, the sum moves twice as far as b_h would: let bias_hh_l0 require no
+    gradient.
 
     Raises InputError on an ensemble and on numbers that are not finite.
     """
@@ -109,15 +126,18 @@ def to_state_dict(
 def from_state_dict(
     state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear."
 ) -> Parameters[Array]:
-    """The parameters of a torch.nn.RNN and a torch.nn.Linear: the inverse of `to_state_dict`.
+    """The parameters of a torch.nn.RNN and a torch.nn.Linear: the inverse of
+    `to_state_dict`.
 
-    b_h = bias_ih_l0 + bias_hh_l0. state: names to arrays, NumPy's or torch's, for example
-    module.state_dict() or the arrays that numpy.savez saved of it. Returns new parameters. The
-    state does not contain the nonlinearity: pass it to `forward` and `train`.
+    b_h = bias_ih_l0 + bias_hh_l0. state: names to arrays, NumPy's or torch's, for
+    example module.state_dict() or the arrays that numpy.savez saved of it. Returns new
+    parameters. The state does not contain the nonlinearity: pass it to `forward` and
+    `train`.
 
-    Raises InputError on the state of another network: several layers, two directions, projections,
-    the gates of an LSTM or GRU, missing or unknown keys, biases in one of the two layers only,
-    shapes or dtypes that do not fit, and values that are not finite.
+    Raises InputError on the state of another network: several layers, two directions,
+    projections, the gates of an LSTM or GRU, missing or unknown keys, biases in one of
+    the two layers only, shapes or dtypes that do not fit, and values that are not
+    finite.
     """
     params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
     return params

@@ -1,7 +1,8 @@
-"""The reference: the functions of `numpy_rnn`, with the plain training loop of `tbptt.py`.
+"""The reference: the functions of `numpy_rnn`, with the plain training loop of
+`tbptt.py`.
 
-`numpy_rnn` trains with the engine instead. Use this module to compare the two, or to run the code
-that one reads.
+`numpy_rnn` trains with the engine instead. Use this module to compare the two, or to
+run the code that one reads.
 """
 
 import numpy_rnn

@@ -1,4 +1,6 @@
-"""Truncated BPTT: the windows, and the plain training loop (DERIVATION.md, section 5)."""
+"""Truncated BPTT: the windows, and the plain training loop (DERIVATION.md,
+section 5).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,25 @@ import numpy as np
 from numpy_rnn.backward import backward, weight_gradients
 from numpy_rnn.common.checks import check_schedule, check_training
 from numpy_rnn.common.errors import check_integer
-from numpy_rnn.common.records import Parameters, Run, Schedule, TrainKeywords, Update, Window
+from numpy_rnn.common.records import (
+    Parameters,
+    Run,
+    Schedule,
+    TrainKeywords,
+    Update,
+    Window,
+)
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import target_rows, window_loss
-from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, Targets, copy_of, read_only
+from numpy_rnn.parameters import (
+    ARRAYS,
+    Array,
+    InitialState,
+    Inputs,
+    Targets,
+    copy_of,
+    read_only,
+)
 from numpy_rnn.step import as_learning_rate, clip, make_direction, sgd_step
 
 
@@ -24,7 +41,8 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
         e_n = min(n·k1, T)        (T1)
         s_n = max(0, e_n − k2)    (T2)
 
-    The window of update n is (s_n, e_n]; its new steps, those with a loss, are (e_{n-1}, e_n].
+    The window of update n is (s_n, e_n]; its new steps, those with a loss, are
+    (e_{n-1}, e_n].
 
     Raises InputError, at once, unless 1 ≤ k1 ≤ k2, and steps is an integer, 0 or more.
     Source: Williams and Peng 1990, BPTT(h; h'); Sutskever 2013, section 2.8.6.
@@ -60,7 +78,12 @@ def train(
 
 
 def updates(
-    run: Run, params: Parameters[Array], h_0: InitialState, velocity: Any, *, record: bool
+    run: Run,
+    params: Parameters[Array],
+    h_0: InitialState,
+    velocity: Any,
+    *,
+    record: bool,
 ) -> Iterator[Update[Array]]:
     """The loop of TBPTT: every update, in order.
 
@@ -79,12 +102,16 @@ def updates(
             L = window_loss(y, target_rows(y, target), objective)
             adjoints = backward(params, activations, target, objective)
             gradients = weight_gradients(params, activations, adjoints)
-            delta, velocity = make_direction(params, clip(gradients, step), velocity, step)
+            delta, velocity = make_direction(
+                params, clip(gradients, step), velocity, step
+            )
             params = sgd_step(params, delta, rate)
             h, first = activations.h, start
             recorded = (copy_of(activations), adjoints) if record else (None, None)
             yielded = copy_of((params, velocity))
-            yield Update(epoch, number, window, L, gradients, *map(read_only, yielded), *recorded)
+            yield Update(
+                epoch, number, window, L, gradients, *map(read_only, yielded), *recorded
+            )
 
 
 def epoch_ends(every: Iterator[Update[Array]], T: int) -> Iterator[Update[Array]]:

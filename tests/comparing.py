@@ -1,4 +1,6 @@
-"""Arrays and tuples of arrays of either package, bit for bit; fewer examples of a slow property."""
+"""Arrays and tuples of arrays of either package, bit for bit; fewer examples of a slow
+property.
+"""
 
 import itertools
 
@@ -11,7 +13,9 @@ UPDATE = tuple(Update.__slots__)
 
 
 def fewer(divisor, least=10):
-    """Hypothesis settings for a slow property: the profile's examples divided, unless thousands."""
+    """Hypothesis settings for a slow property: the profile's examples divided, unless
+    thousands.
+    """
     examples = settings().max_examples
     count = max(min(least, examples), examples // divisor)
     return settings(max_examples=examples if examples > 1000 else count)
@@ -19,16 +23,24 @@ def fewer(divisor, least=10):
 
 def members(value):
     """The attributes of an Update, in order; other values as they are."""
-    return tuple(getattr(value, name) for name in UPDATE) if isinstance(value, Update) else value
+    return (
+        tuple(getattr(value, name) for name in UPDATE)
+        if isinstance(value, Update)
+        else value
+    )
 
 
 def in_numpy(array):
-    """An array of either package as NumPy's, in the same memory; other values as they are."""
+    """An array of either package as NumPy's, in the same memory; other values as they
+    are.
+    """
     return array.detach().numpy() if hasattr(array, "detach") else array
 
 
 def bits(value):
-    """The exact contents of arrays of either package, nested as they are in tuples and updates."""
+    """The exact contents of arrays of either package, nested as they are in tuples and
+    updates.
+    """
     value = members(value)
     if isinstance(value, tuple):
         return tuple(map(bits, value))
@@ -39,7 +51,9 @@ def bits(value):
 
 
 def arrays_in(value):
-    """All arrays and NumPy numbers of nested tuples, updates, lists and dictionaries."""
+    """All arrays and NumPy numbers of nested tuples, updates, lists and
+    dictionaries.
+    """
     value = tuple(value.values()) if isinstance(value, dict) else members(value)
     if isinstance(value, tuple | list):
         return [array for part in value for array in arrays_in(part)]

@@ -1,9 +1,10 @@
 """Options, markers, Hypothesis profiles and the backends under test.
 
-`pytest` tests both backends, and a missing torch is an error. `pytest --packages numpy_rnn` tests
-NumPy alone. `pytest -m "not slow"` leaves out what starts processes, compiles or takes seconds.
-HYPOTHESIS_PROFILE is default (20 examples of each property, the same in every run), random (20,
-others in every run), few (10, not shrunk), or long (5,000 random ones, with --timeout 0).
+`pytest` tests both backends, and a missing torch is an error. `pytest --packages
+numpy_rnn` tests NumPy alone. `pytest -m "not slow"` leaves out what starts processes,
+compiles or takes seconds. HYPOTHESIS_PROFILE is default (20 examples of each property,
+the same in every run), random (20, others in every run), few (10, not shrunk), or long
+(5,000 random ones, with --timeout 0).
 """
 
 import importlib
@@ -20,9 +21,12 @@ from hypothesis import HealthCheck, Phase, settings
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("numpy_rnn", "torch_rnn")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-sys.path.append(str(ROOT))  # the benchmarks are not installed; last, so that the packages are
+sys.path.append(
+    str(ROOT)
+)  # the benchmarks are not installed; last, so that the packages are
 
-# The first example of a run may pay for the import of torch, which is not slowness of the data.
+# The first example of a run may pay for the import of torch, which is not slowness of
+# the data.
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SAME: Any = {"derandomize": True, "database": None}
 NOT_SHRUNK = (Phase.explicit, Phase.generate)
@@ -36,7 +40,9 @@ settings.load_profile(PROFILE)
 
 def pytest_addoption(parser):
     names = " ".join(PACKAGES)
-    parser.addoption("--packages", default=names, help=f"backends to test; default: {names!r}")
+    parser.addoption(
+        "--packages", default=names, help=f"backends to test; default: {names!r}"
+    )
 
 
 def packages(config):
@@ -44,24 +50,34 @@ def packages(config):
 
 
 def pytest_configure(config):
-    # Children run in other folders, and Ctrl-C reaches them also if pytest is in the background.
+    # Children run in other folders, and Ctrl-C reaches them also if pytest is in the
+    # background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if folders := os.environ.get("PYTHONPATH"):
-        os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, folders.split(os.pathsep)))
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            map(os.path.abspath, folders.split(os.pathsep))
+        )
     for variable in ONE_THREAD:
         os.environ.setdefault(variable, "1")
-    if importlib.util.find_spec("threadpoolctl"):  # a plugin may have loaded NumPy before
+    if importlib.util.find_spec(
+        "threadpoolctl"
+    ):  # a plugin may have loaded NumPy before
         threads = int(os.environ["OPENBLAS_NUM_THREADS"])
         importlib.import_module("threadpoolctl").threadpool_limits(threads, "blas")
     if "torch_rnn" in packages(config) and importlib.util.find_spec("torch") is None:
         raise pytest.UsageError(
-            "torch is not installed: install it, or test NumPy alone by `--packages numpy_rnn`"
+            "torch is not installed: install it, or test NumPy alone by "
+            "`--packages numpy_rnn`"
         )
 
 
 def pytest_ignore_collect(collection_path, config):
     """Leave out the tests of the audit, which import torch, without torch_rnn."""
-    return True if collection_path.name == "audit" and "torch_rnn" not in packages(config) else None
+    return (
+        True
+        if collection_path.name == "audit" and "torch_rnn" not in packages(config)
+        else None
+    )
 
 
 def pytest_collection_modifyitems(config, items):
@@ -82,7 +98,8 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def rnn(request):
-    """The backend under test: the module numpy_rnn, whose train is the engine's, or torch_rnn.
+    """The backend under test: the module numpy_rnn, whose train is the engine's, or
+    torch_rnn.
 
     Tests that are marked `with_reference` test the reference's plain loop too.
     """
@@ -92,12 +109,16 @@ def rnn(request):
 @pytest.fixture(scope="session", autouse=True)
 def _threads_of_torch(pytestconfig):
     if "torch_rnn" in packages(pytestconfig):
-        importlib.import_module("torch").set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        importlib.import_module("torch").set_num_threads(
+            int(os.environ["OMP_NUM_THREADS"])
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _outside_of_the_checkout(tmp_path_factory):
-    """`python -m` of a test does not find the packages of the checkout in its folder."""
+    """`python -m` of a test does not find the packages of the checkout in
+    its folder.
+    """
     os.chdir(tmp_path_factory.mktemp("outside"))
 
 
@@ -105,4 +126,6 @@ def _outside_of_the_checkout(tmp_path_factory):
 def _in_an_empty_folder(request):
     """Every test of the application runs in an empty folder of its own."""
     if request.path.parent.name == "app":
-        request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))
+        request.getfixturevalue("monkeypatch").chdir(
+            request.getfixturevalue("tmp_path")
+        )

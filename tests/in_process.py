@@ -33,7 +33,9 @@ def command(rnn, capsys, *arguments) -> Ended:
 
 
 def succeed(rnn, capsys, *arguments) -> str:
-    """Run a command that must succeed without a word on standard error; what it printed."""
+    """Run a command that must succeed without a word on standard error; what it
+    printed.
+    """
     ended = command(rnn, capsys, *arguments)
     assert (ended.status, ended.err) == (0, "")
     return ended.out
@@ -41,11 +43,15 @@ def succeed(rnn, capsys, *arguments) -> str:
 
 def contents() -> dict[Path, bytes]:
     """Every file of the current folder with its bytes."""
-    return {path: path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
+    return {
+        path: path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()
+    }
 
 
 def refused(rnn, capsys, *arguments) -> str:
-    """Run a command that must be refused before anything happens, and return its message."""
+    """Run a command that must be refused before anything happens, and return its
+    message.
+    """
     before = contents()
     ended = command(rnn, capsys, *arguments)
     assert (ended.status, ended.out) == (2, "")

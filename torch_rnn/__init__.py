@@ -1,9 +1,18 @@
-"""An Elman network in PyTorch, its gradients by autograd; `numpy_rnn` is the same by hand."""
+"""An Elman network in PyTorch, its gradients by autograd; `numpy_rnn` is the same by
+hand.
+"""
 
 from numpy_rnn.common import packages
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__ as __version__
-from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, Update, Window
+from numpy_rnn.common.records import (
+    Activations,
+    Adjoints,
+    Gradients,
+    Parameters,
+    Update,
+    Window,
+)
 
 try:
     from torch_rnn.backward import adjoints, bptt
@@ -23,8 +32,27 @@ from torch_rnn.step import clip_by_global_norm, clip_by_value, direction, sgd
 from torch_rnn.tbptt import train, windows
 
 __all__ = [
-    "Activations", "Adjoints", "Gradients", "InputError", "Parameters", "Update", "Window",
-    "adjoints", "bptt", "clip_by_global_norm", "clip_by_value", "cross_entropy", "direction",
-    "forward", "from_numpy", "from_state_dict", "half_squared_error", "initial_parameters", "sgd",
-    "to_numpy", "to_state_dict", "train", "windows",
-]  # fmt: skip
+    "Activations",
+    "Adjoints",
+    "Gradients",
+    "InputError",
+    "Parameters",
+    "Update",
+    "Window",
+    "adjoints",
+    "bptt",
+    "clip_by_global_norm",
+    "clip_by_value",
+    "cross_entropy",
+    "direction",
+    "forward",
+    "from_numpy",
+    "from_state_dict",
+    "half_squared_error",
+    "initial_parameters",
+    "sgd",
+    "to_numpy",
+    "to_state_dict",
+    "train",
+    "windows",
+]

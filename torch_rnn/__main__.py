@@ -16,7 +16,9 @@ COMMANDS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line of torch_rnn. Returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] == ["audit"]:  # nothing of the command line may change how the script runs
+    if words[:1] == [
+        "audit"
+    ]:  # nothing of the command line may change how the script runs
         return audit_command.run(words[1:])
     return command_line.main(torch_rnn, arguments, COMMANDS)
 

@@ -12,14 +12,24 @@ from numpy_rnn.common.records import Objective, Reduction
 from torch_rnn.parameters import ARRAYS, Array, as_rows
 
 
-def half_squared_error(y: Array, target: Array, *, reduction: Reduction = "sum") -> Array:
-    """Half the squared error, as `numpy_rnn.half_squared_error`, differentiable in y and target."""
-    return _checked_loss(y, target, Objective(loss="squared_error", reduction=reduction))
+def half_squared_error(
+    y: Array, target: Array, *, reduction: Reduction = "sum"
+) -> Array:
+    """Half the squared error, as `numpy_rnn.half_squared_error`, differentiable in y
+    and target.
+    """
+    return _checked_loss(
+        y, target, Objective(loss="squared_error", reduction=reduction)
+    )
 
 
 def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum") -> Array:
-    """Softmax cross-entropy of classes, as `numpy_rnn.cross_entropy`, differentiable in y."""
-    return _checked_loss(y, target, Objective(loss="cross_entropy", reduction=reduction))
+    """Softmax cross-entropy of classes, as `numpy_rnn.cross_entropy`, differentiable in
+    y.
+    """
+    return _checked_loss(
+        y, target, Objective(loss="cross_entropy", reduction=reduction)
+    )
 
 
 def _checked_loss(y: Array, target: Array, objective: Objective) -> Array:
@@ -31,7 +41,9 @@ def window_loss(y: Array, target: Array, objective: Objective) -> Array:
     """L of the outputs y (K, N, B, O), one per network."""
     rows = as_rows(target, y.shape[-1], y[0]).expand_as(y).movedim(-1, 1)
     factor, loss = TERMS[objective.loss]
-    terms = loss(y.movedim(-1, 1), rows, reduction="none").reshape(len(y), -1, *y.shape[1:-1])
+    terms = loss(y.movedim(-1, 1), rows, reduction="none").reshape(
+        len(y), -1, *y.shape[1:-1]
+    )
     return factor * REDUCTIONS[objective.reduction](terms, dim=(0, 1, -1))  # (L2)
 
 

@@ -1,4 +1,6 @@
-"""The tensors of this package, and their conversion from and to NumPy and state dicts."""
+"""The tensors of this package, and their conversion from and to NumPy and
+state dicts.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +22,20 @@ Array: TypeAlias = torch.Tensor
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
-    """A NumPy array, or every array of a named tuple, as a tensor, as `numpy_rnn.from_numpy`.
+    """A NumPy array, or every array of a named tuple, as a tensor, as
+    `numpy_rnn.from_numpy`.
 
-    The tensors of Parameters require a gradient, so that `forward` records what `bptt` needs.
-    Unsigned integers become int64.
+    The tensors of Parameters require a gradient, so that `forward` records what `bptt`
+    needs. Unsigned integers become int64.
     """
 
     def converted(array: Any) -> Array:
         check_convertible(array)
         array = np.asarray(array, np.int64 if array.dtype.kind == "u" else None)
         if copy or not array.flags.writeable or min(array.strides, default=0) < 0:
-            return torch.tensor(array.copy())  # torch has no read-only memory, no negative strides
+            return torch.tensor(
+                array.copy()
+            )  # torch has no read-only memory, no negative strides
         return torch.from_numpy(array)
 
     tensors = tree_map(converted, value)
@@ -40,7 +45,9 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
 
 
 def to_numpy(value: Any) -> Any:
-    """The NumPy copy of a tensor, or of every tensor of a named tuple; inverts `from_numpy`."""
+    """The NumPy copy of a tensor, or of every tensor of a named tuple; inverts
+    `from_numpy`.
+    """
 
     def converted(tensor: Any) -> Any:
         array = ARRAYS.values("the value", tensor)
@@ -51,33 +58,49 @@ def to_numpy(value: Any) -> Any:
 
 
 def copy_of(value: T, *, as_leaves: bool = False) -> T:
-    """A copy of the tensors of nested tuples, without a graph; as leaves it requires a gradient."""
+    """A copy of the tensors of nested tuples, without a graph; as leaves it requires a
+    gradient.
+    """
     C = torch.contiguous_format
-    return tree_map(lambda v: v.detach().clone(memory_format=C).requires_grad_(as_leaves), value)
+    return tree_map(
+        lambda v: v.detach().clone(memory_format=C).requires_grad_(as_leaves), value
+    )
 
 
 def as_rows(series: Array, size: int, like: Array) -> Array:
-    """The series, of classes as one-hot rows, with an axis for the networks if `like` has one."""
+    """The series, of classes as one-hot rows, with an axis for the networks if `like`
+    has one.
+    """
     if not series.is_floating_point():
         series = functional.one_hot(series.long(), size).to(like.dtype)  # (F4)
     return series[:, None] if series.ndim < like.ndim + 1 else series
 
 
 def per_network(value: Array, theta: Array) -> Array:
-    """A value (N,), or a scalar, with trailing axes, to broadcast with a tensor (N, ...)."""
-    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
+    """A value (N,), or a scalar, with trailing axes, to broadcast with a tensor (N,
+    ...).
+    """
+    return (
+        value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
+        if value.ndim
+        else value
+    )
 
 
 @wraps(initial.initial_parameters)
 def initial_parameters(*sizes: int, **options: Any) -> Parameters[Array]:
-    params: Parameters[Array] = from_numpy(initial.initial_parameters(*sizes, **options))
+    params: Parameters[Array] = from_numpy(
+        initial.initial_parameters(*sizes, **options)
+    )
     return params
 
 
 def to_state_dict(
     params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear."
 ) -> dict[str, Array]:
-    """The state dict of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.to_state_dict`."""
+    """The state dict of a torch.nn.RNN and a torch.nn.Linear, as
+    `numpy_rnn.to_state_dict`.
+    """
     check_call(ARRAYS, params=params, finite=True)
     arrays = state_of(to_numpy(params), rnn, linear)
     return {key: torch.tensor(array) for key, array in arrays.items()}
@@ -86,6 +109,8 @@ def to_state_dict(
 def from_state_dict(
     state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear."
 ) -> Parameters[Array]:
-    """The parameters of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.from_state_dict`."""
+    """The parameters of a torch.nn.RNN and a torch.nn.Linear, as
+    `numpy_rnn.from_state_dict`.
+    """
     params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
     return params

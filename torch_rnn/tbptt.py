@@ -1,4 +1,6 @@
-"""The loop of truncated BPTT with detach() and torch.optim's step (DERIVATION.md, section 5)."""
+"""The loop of truncated BPTT with detach() and torch.optim's step (DERIVATION.md,
+section 5).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from torch_rnn.step import clip_by_global_norm, clip_by_value, make_direction, m
 
 
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
-    """The windows of one epoch over a series of `steps` steps, as `numpy_rnn.windows`."""
+    """The windows of one epoch over a series of `steps` steps, as
+    `numpy_rnn.windows`.
+    """
     steps = check_integer("steps", steps, 0)
     k1, k2, _ = check_schedule(Schedule(k1, k2))
     ends = ((before, min(before + k1, steps)) for before in range(0, steps, k1))  # (T1)
@@ -34,14 +38,17 @@ def train(
     h_0: Array,
     **options: Unpack[records.TrainKeywords[Array]],
 ) -> Iterator[Update[Array]]:
-    """Train by TBPTT(k1, k2) and SGD, as `numpy_rnn.train`, which describes the arguments.
+    """Train by TBPTT(k1, k2) and SGD, as `numpy_rnn.train`, which describes the
+    arguments.
 
-    The arrays of an Update are copies. Arguments are taken as numbers: nothing flows back into
-    them. torch.autocast has no effect.
+    The arrays of an Update are copies. Arguments are taken as numbers: nothing flows
+    back into them. torch.autocast has no effect.
     """
     run, record, by_epoch = check_training(ARRAYS, (params, x, target, h_0), **options)
     run = run._replace(x=copy_of(x), target=copy_of(target), h_0=copy_of(h_0))
-    run = run._replace(params=copy_of(run.params, as_leaves=True), velocity=copy_of(run.velocity))
+    run = run._replace(
+        params=copy_of(run.params, as_leaves=True), velocity=copy_of(run.velocity)
+    )
     return updates(run, record, by_epoch)
 
 
@@ -57,7 +64,9 @@ def updates(run: Run, record: bool, by_epoch: bool) -> Iterator[Update[Array]]:
         for number, window in enumerate(windows(len(run.x), k1, k2), start=1):
             x = run.x[window.start : window.stop]
             target = run.target[window.loss_start : window.stop]
-            activations = unroll(params, x, states[window.start], objective.nonlinearity)  # (T3)
+            activations = unroll(
+                params, x, states[window.start], objective.nonlinearity
+            )  # (T3)
             L = window_loss(activations.y[-len(target) :], target, objective)
             gradients, flow = derivatives(L, params, activations if record else None)
             clipped = gradients
@@ -67,7 +76,9 @@ def updates(run: Run, record: bool, by_epoch: bool) -> Iterator[Update[Array]]:
                 clipped = clip_by_value(gradients, step.max_value)
             delta, velocity = make_direction(params, clipped, velocity, step)
             params = move(params, delta, step.learning_rate)
-            states = dict(zip(range(window.start, window.stop + 1), activations.h.detach()))
+            states = dict(
+                zip(range(window.start, window.stop + 1), activations.h.detach())
+            )
             losses.append(L.detach())
             if by_epoch and window.stop < len(run.x):
                 continue

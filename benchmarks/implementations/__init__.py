@@ -1,8 +1,8 @@
 """Ways to train the network, each as its users write it: one module per way.
 
-`prepare(case)` of a module converts weights, compiles functions, and returns a call that trains:
-its results are the losses of all updates and the final weights (W_xh, W_hh, W_hy). It raises
-`Unsupported` on a case that the module does not implement.
+`prepare(case)` of a module converts weights, compiles functions, and returns a call
+that trains: its results are the losses of all updates and the final weights (W_xh,
+W_hh, W_hy). It raises `Unsupported` on a case that the module does not implement.
 """
 
 from collections.abc import Callable
@@ -22,23 +22,45 @@ class Unsupported(Exception):
 
 # Name in tables: module, package that it needs, description.
 IMPLEMENTATIONS = {
-    "numpy_rnn": ("", "numpy", "`numpy_rnn.train`, read by epoch or after every update"),
+    "numpy_rnn": (
+        "",
+        "numpy",
+        "`numpy_rnn.train`, read by epoch or after every update",
+    ),
     "torch.nn.RNN": (
         "torch_modules",
         "torch",
         "torch.nn.RNN, of one step RNNCell, and torch.optim",
     ),
-    "tutorial": ("tutorial_loop", "torch", "a loop over points, autograd and `.data -=`"),
-    "JAX": ("jax_scan", "jax", "jit over lax.scan with value_and_grad; vmap for ensembles"),
-    "min-char-rnn": ("min_char_rnn", "numpy", "Karpathy's program of 2015, reimplemented"),
-    "bare calls": ("lower_bounds", "numpy", "the fewest NumPy calls that the equations need"),
+    "tutorial": (
+        "tutorial_loop",
+        "torch",
+        "a loop over points, autograd and `.data -=`",
+    ),
+    "JAX": (
+        "jax_scan",
+        "jax",
+        "jit over lax.scan with value_and_grad; vmap for ensembles",
+    ),
+    "min-char-rnn": (
+        "min_char_rnn",
+        "numpy",
+        "Karpathy's program of 2015, reimplemented",
+    ),
+    "bare calls": (
+        "lower_bounds",
+        "numpy",
+        "the fewest NumPy calls that the equations need",
+    ),
     "bare GEMMs": ("lower_bounds", "numpy", "the matrix products of these calls"),
 }
 BOUNDS = ("bare calls", "bare GEMMs")
 
 
 def prepare(name: str, case: Case) -> Call:
-    """A call that trains. Raises Unsupported if the implementation cannot run this case here."""
+    """A call that trains. Raises Unsupported if the implementation cannot run this case
+    here.
+    """
     module, package, _ = IMPLEMENTATIONS[name]
     if find_spec(package) is None:
         raise Unsupported(f"{package} is not installed")
@@ -55,7 +77,9 @@ def prepare_ours(case: Case) -> Call:
 
     def call():
         losses = []
-        for update in numpy_rnn.train(*arrays, **case.options.keywords(), yield_every=every):
+        for update in numpy_rnn.train(
+            *arrays, **case.options.keywords(), yield_every=every
+        ):
             losses.append(float(update.loss) if every == 1 else update.losses)
         return losses, update.parameters[:3]
 

@@ -37,7 +37,9 @@ def update(params, x, target, h_0, rate):
 
 
 def train_sliding(params, x, target, h_0, rate, k2):
-    """One epoch of windows of k2 steps: the first are shorter, the others are scanned."""
+    """One epoch of windows of k2 steps: the first are shorter, the others
+    are scanned.
+    """
     losses = []
     for n in range(1, k2):
         params, loss, _ = update(params, x[:n], target[n - 1 : n], h_0, rate)
@@ -48,7 +50,10 @@ def train_sliding(params, x, target, h_0, rate, k2):
         params, loss, states = update(params, x, target, h, rate)
         return (params, states[0]), loss
 
-    windows = jnp.stack([x[n - k2 : n] for n in range(k2, len(x) + 1)]), target[k2 - 1 :, None]
+    windows = (
+        jnp.stack([x[n - k2 : n] for n in range(k2, len(x) + 1)]),
+        target[k2 - 1 :, None],
+    )
     (params, _), rest = lax.scan(window, (params, h_0), windows)
     return params, jnp.concatenate([jnp.array(losses, rest.dtype), rest])
 
@@ -76,11 +81,15 @@ def character_loss(params, x, target, h_0):
 
 def train_characters(params, x, target, h_0, rate, *, schedule):
     """One pass over chunks of k1 characters, with clipping by value and Adagrad."""
-    chunks = tuple(part.reshape(-1, schedule[0], *part.shape[1:]) for part in (x, target))
+    chunks = tuple(
+        part.reshape(-1, schedule[0], *part.shape[1:]) for part in (x, target)
+    )
 
     def update(carried, chunk):
         params, squares, h = carried
-        (loss, h), gradients = jax.value_and_grad(character_loss, has_aux=True)(params, *chunk, h)
+        (loss, h), gradients = jax.value_and_grad(character_loss, has_aux=True)(
+            params, *chunk, h
+        )
         gradients = [jnp.clip(d, -MAX_GRADIENT, MAX_GRADIENT) for d in gradients]
         squares = [m + d * d for m, d in zip(squares, gradients)]
         steps = [rate * d / jnp.sqrt(m + 1e-8) for m, d in zip(squares, gradients)]
@@ -94,7 +103,11 @@ def train_characters(params, x, target, h_0, rate, *, schedule):
 def prepare(case: Case) -> Call:
     params, *series = case.arrays()
     rate = jnp.array(case.options.step.learning_rate, case.dtype)
-    arguments = [jnp.array(p) for p in params if p is not None], *map(jnp.array, series), rate
+    arguments = (
+        [jnp.array(p) for p in params if p is not None],
+        *map(jnp.array, series),
+        rate,
+    )
     loop = train_characters if case.is_text else train
     run = partial(loop, schedule=tuple(case.options.schedule))
     if case.networks:

@@ -1,8 +1,8 @@
 """Lower bounds for training in NumPy. They compute no results that could be checked.
 
-Bare calls: the fewest calls of NumPy's functions that the equations need, on arrays that exist,
-in sequence. Networks of an ensemble are in groups, with the network as innermost axis.
-Bare GEMMs: the matrix products of these calls alone.
+Bare calls: the fewest calls of NumPy's functions that the equations need, on arrays
+that exist, in sequence. Networks of an ensemble are in groups, with the network as
+innermost axis. Bare GEMMs: the matrix products of these calls alone.
 """
 
 import numpy as np
@@ -11,7 +11,10 @@ from benchmarks.cases import MAX_GRADIENT, Case
 from benchmarks.implementations import Call, Unsupported
 from numpy_rnn import windows
 
-GROUP_BYTES, CACHE_LINE = 2**19, 64  # of one vector of parameters of a group of networks
+GROUP_BYTES, CACHE_LINE = (
+    2**19,
+    64,
+)  # of one vector of parameters of a group of networks
 Calls = list[tuple]  # (function, *arguments)
 dot = np.ndarray.dot
 
@@ -39,10 +42,12 @@ class Memory:
 
 
 def window_calls(case: Case, new: Memory, T: int, K: int) -> Calls:
-    """The calls of the gradient of a window of T steps, of which the last K = 1 or T have a loss.
+    """The calls of the gradient of a window of T steps, of which the last K = 1 or T
+    have a loss.
 
-    One sequence has x_t and h_{t-1} in one row, so that (F1) is one product; b_h is one more
-    input. If all its steps have a loss, dy_t and da_{t+1} are in one row too, for (B2).
+    One sequence has x_t and h_{t-1} in one row, so that (F1) is one product; b_h is one
+    more input. If all its steps have a loss, dy_t and da_{t+1} are in one row too, for
+    (B2).
     """
     B, D, H, O, scale = case.B, case.D + case.is_text, case.H, case.O, case.H**-0.5
     matmul, calls = networks_dot if new.networks else dot, Calls()
@@ -51,9 +56,15 @@ def window_calls(case: Case, new: Memory, T: int, K: int) -> Calls:
         calls.append(call)
 
     def by_step(rows):
-        return [rows[..., begin : begin + B, :] for begin in range(0, rows.shape[-2], B)]
+        return [
+            rows[..., begin : begin + B, :] for begin in range(0, rows.shape[-2], B)
+        ]
 
-    W, U, W_hh_T = new(D + H, H, scale=scale), new(H, O, scale=scale), new(H, H, scale=scale)
+    W, U, W_hh_T = (
+        new(D + H, H, scale=scale),
+        new(H, O, scale=scale),
+        new(H, H, scale=scale),
+    )
     dW, dU = np.empty_like(W), np.empty_like(U)
     a, spare, y = new(T * B, H), new(B, H), new(K * B, O)
     z = new((T + 1) * B, D + H if B == 1 else H)
@@ -62,18 +73,34 @@ def window_calls(case: Case, new: Memory, T: int, K: int) -> Calls:
     if B > 1:
         add(matmul, x, W[..., :D, :], a)  # (F1)
     for z_t, a_t, h_t in zip(by_step(z), by_step(a), by_step(after)):
-        add(matmul, z_t, W if B == 1 else W[..., D:, :], a_t if B == 1 else spare)  # (F1)
+        add(
+            matmul, z_t, W if B == 1 else W[..., D:, :], a_t if B == 1 else spare
+        )  # (F1)
         calls += [(np.add, a_t, spare, a_t)] if B > 1 else []
         add(np.tanh, a_t, h_t)  # (F2)
     add(matmul, with_loss, U, y)  # (F3)
-    target, one, slope, dh = new(K * B, O), np.ones((), new.dtype), new(T * B, H), new(T * B, H)
+    target, one, slope, dh = (
+        new(K * B, O),
+        np.ones((), new.dtype),
+        new(T * B, H),
+        new(T * B, H),
+    )
     joint = B == 1 and K == T > 1
     flow, V = new((T + 1) * B, O + H), new(O + H, H, scale=scale)
     dy, da = new(K * B, O), new(T * B, H)
     if joint:
         dy, da = flow[..., B:, :O], flow[..., : T * B, O:]
-    slope_t, dh_t, da_t, flow_t = by_step(slope), by_step(dh), by_step(da), by_step(flow)
-    calls += softmax_calls(new, y, target, dy) if case.is_text else [(np.subtract, y, target, dy)]
+    slope_t, dh_t, da_t, flow_t = (
+        by_step(slope),
+        by_step(dh),
+        by_step(da),
+        by_step(flow),
+    )
+    calls += (
+        softmax_calls(new, y, target, dy)
+        if case.is_text
+        else [(np.subtract, y, target, dy)]
+    )
     add(np.multiply, after, after, slope)  # (B3)
     add(np.subtract, one, slope, slope)
     calls += [] if joint else [(matmul, dy, U.mT, dh[..., (T - K) * B :, :])]  # (B2)
@@ -91,7 +118,9 @@ def window_calls(case: Case, new: Memory, T: int, K: int) -> Calls:
     return calls
 
 
-def softmax_calls(new: Memory, y: np.ndarray, target: np.ndarray, dy: np.ndarray) -> Calls:
+def softmax_calls(
+    new: Memory, y: np.ndarray, target: np.ndarray, dy: np.ndarray
+) -> Calls:
     """The calls of (L3), (L4) and (B1) of a chunk of characters."""
     column, losses, p = new(len(y), 1), new(len(y)), new(*y.shape)
     return [
@@ -132,13 +161,17 @@ def prepare(case: Case, name: str) -> Call:
     for _ in range(groups):
         new = Memory(case, case.networks and -(-case.networks // groups))
         step = step_calls(case, new)
-        by_length = {T: window_calls(case, new, T, k1) + step for T in {w.steps for w in epoch}}
+        by_length = {
+            T: window_calls(case, new, T, k1) + step for T in {w.steps for w in epoch}
+        }
         for window in epoch:
             calls += by_length[window.steps]
         error, square = (new(len(epoch), k1 * case.B * case.O) for _ in range(2))
         if not case.is_text:
             calls += [(np.square, error, square), (np.add.reduce, square, -1)]  # (L1)
-    pairs = [(call[0], call[1:]) for call in calls if name == "bare calls" or call[0] is dot]
+    pairs = [
+        (call[0], call[1:]) for call in calls if name == "bare calls" or call[0] is dot
+    ]
 
     def run():
         buffer = np.setbufsize(16) if case.networks else np.getbufsize()  # no copies

@@ -38,13 +38,17 @@ def loss_and_gradients(inputs, targets, hprev, Wxh, Whh, Why, bh, by):
 
 
 def train(inputs, targets, weights):
-    """The loss of every chunk of one pass. weights: Wxh, Whh, Why, bh, by, changed in place."""
+    """The loss of every chunk of one pass. weights: Wxh, Whh, Why, bh, by, changed in
+    place.
+    """
     losses = []
     hprev = np.zeros((len(weights[1]), 1), weights[1].dtype)
     memory = [np.zeros_like(weight) for weight in weights]
     for p in range(0, len(inputs), SEQUENCE):
         chunk = slice(p, p + SEQUENCE)
-        loss, gradients, hs = loss_and_gradients(inputs[chunk], targets[chunk], hprev, *weights)
+        loss, gradients, hs = loss_and_gradients(
+            inputs[chunk], targets[chunk], hprev, *weights
+        )
         hprev = hs[SEQUENCE - 1]
         for weight, gradient, mem in zip(weights, gradients, memory):
             dparam = np.clip(gradient, -LIMIT, LIMIT)

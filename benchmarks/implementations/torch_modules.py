@@ -1,4 +1,6 @@
-"""torch.nn.RNN, torch.nn.Linear and torch.optim, with autograd, as their users write it."""
+"""torch.nn.RNN, torch.nn.Linear and torch.optim, with autograd, as their users write
+it.
+"""
 
 from copy import deepcopy
 from typing import Any
@@ -12,7 +14,9 @@ from benchmarks.implementations import Call, one_network
 
 
 class Network(nn.Module):
-    """nn.RNN and nn.Linear, with the weights of a case (rows are outputs) and its series."""
+    """nn.RNN and nn.Linear, with the weights of a case (rows are outputs) and its
+    series.
+    """
 
     def __init__(self, case: Case):
         super().__init__()
@@ -28,14 +32,23 @@ class Network(nn.Module):
         self.h_0 = torch.tensor(h_0)[None]
         kind: Any = torch.optim.SGD
         options: Any = {}
-        if b_h is not None and b_y is not None:  # a character model: one sequence, no batch axis
+        if (
+            b_h is not None and b_y is not None
+        ):  # a character model: one sequence, no batch axis
             values += [b_y, b_h]
-            # Under SGD the sum of two biases moves twice as far as one: the second is constant.
+            # Under SGD the sum of two biases moves twice as far as one: the second is
+            # constant.
             biases[1].requires_grad_(False).zero_()
-            self.x, self.target = one_hot(self.x[:, 0], case.D).to(dtype), self.target[:, 0]
+            self.x, self.target = (
+                one_hot(self.x[:, 0], case.D).to(dtype),
+                self.target[:, 0],
+            )
             self.h_0 = self.h_0[0]
             # For √(Σd² + 1e-8) in place of √Σd² + eps, the sum starts at 1e-8.
-            kind, options = torch.optim.Adagrad, {"initial_accumulator_value": 1e-8, "eps": 0}
+            kind, options = (
+                torch.optim.Adagrad,
+                {"initial_accumulator_value": 1e-8, "eps": 0},
+            )
         for parameter, value in zip(self.trained, values):
             parameter.data = torch.tensor(value.copy())
         self.cell = nn.RNNCell(case.D, case.H, bias=False)
@@ -57,7 +70,9 @@ class Network(nn.Module):
         return loss.item()
 
     def train_points(self) -> list[float]:
-        """One epoch of windows of one step: nn.RNNCell takes a third less time than nn.RNN."""
+        """One epoch of windows of one step: nn.RNNCell takes a third less time than
+        nn.RNN.
+        """
         losses, h = [], self.h_0[0]
         for x_t, target_t in zip(self.x, self.target):
             h = self.cell(x_t, h.detach())
@@ -71,7 +86,9 @@ class Network(nn.Module):
             start = max(0, stop - k2)
             h_0 = self.h_0 if start == 0 else states[:1].detach()
             states, _ = self.rnn(self.x[start:stop], h_0)
-            losses.append(self.update(self.linear(states[-1:]), self.target[stop - 1 : stop]))
+            losses.append(
+                self.update(self.linear(states[-1:]), self.target[stop - 1 : stop])
+            )
         return losses
 
     def train_chunks(self, k1: int) -> list[float]:
@@ -93,7 +110,9 @@ def prepare(case: Case) -> Call:
             if k1 < k2:
                 losses += network.train_sliding(k2)
             else:
-                losses += network.train_points() if k2 == 1 else network.train_chunks(k1)
+                losses += (
+                    network.train_points() if k2 == 1 else network.train_chunks(k1)
+                )
         return losses, [weight.detach().numpy().T for weight in network.trained[:3]]
 
     return call

@@ -1,7 +1,8 @@
 """The usual PyTorch tutorial program for the sine wave.
 
-Input and context are concatenated, with one 7×6 weight for both; `.data` is updated in a Python
-loop over the points, and gradients are zeroed by hand. It uses neither package.
+Input and context are concatenated, with one 7×6 weight for both; `.data` is updated in
+a Python loop over the points, and gradients are zeroed by hand. It uses neither
+package.
 """
 
 from functools import partial
@@ -14,14 +15,18 @@ from benchmarks.implementations import Call, Unsupported
 
 
 def forward(point, context, w1, w2):
-    """One point (1, 1) and the context (1, H) to the prediction (1, 1) and the next context."""
+    """One point (1, 1) and the context (1, H) to the prediction (1, 1) and the next
+    context.
+    """
     hidden_input = torch.cat((point, context), 1)
     context = torch.tanh(hidden_input.mm(w1))
     return context.mm(w2), context
 
 
 def train(W_xh, W_hh, W_hy, series, epochs=300, learning_rate=0.1):
-    """The losses of all points, and the weights (1, H), (H, H) and (H, 1) after the last step."""
+    """The losses of all points, and the weights (1, H), (H, H) and (H, 1) after the
+    last step.
+    """
     series = torch.tensor(series).unsqueeze(1)
     x, y = series[:-1], series[1:]
     w1 = torch.tensor(np.concatenate((W_xh, W_hh)), requires_grad=True)
@@ -52,4 +57,6 @@ def prepare(case: Case) -> Call:
         raise Unsupported("written for the default experiment")
     (W_xh, W_hh, W_hy, *_), x, target, _ = case.arrays()
     series = np.append(x[:, 0, 0], target[-1, 0, 0])
-    return partial(train, W_xh, W_hh, W_hy, series, epochs, case.options.step.learning_rate)
+    return partial(
+        train, W_xh, W_hh, W_hy, series, epochs, case.options.step.learning_rate
+    )

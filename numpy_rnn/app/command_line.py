@@ -1,4 +1,6 @@
-"""The command line of both packages: `python -m numpy_rnn` and `python -m torch_rnn`."""
+"""The command line of both packages: `python -m numpy_rnn` and `python -m
+torch_rnn`.
+"""
 
 import contextlib
 import importlib
@@ -15,19 +17,27 @@ from numpy_rnn.app.options import RUN, Configuration, parse
 from numpy_rnn.app.run import Diverged, TextRun, Trainer, heading, write_csv
 from numpy_rnn.common.errors import InputError, failed, printable
 
-ENDINGS = {"save": (".npz",), "output": (".csv",), "plot": (".png", ".pdf", ".svg", ".jpg")}
+ENDINGS = {
+    "save": (".npz",),
+    "output": (".csv",),
+    "plot": (".png", ".pdf", ".svg", ".jpg"),
+}
 
 
 def main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> int:
-    """Run a command of the package `rnn`. commands: "module:function", imported if it is used.
+    """Run a command of the package `rnn`. commands: "module:function", imported if it
+    is used.
 
-    Returns the exit status: that of the command if nothing fails; 2 if the input cannot be used or
-    the output not be written; 1 if a run diverges or the reader of the output is gone, as in
-    `| head`; 130 after Ctrl-C. One line says why. Other errors are raised.
+    Returns the exit status: that of the command if nothing fails; 2 if the input cannot
+    be used or the output not be written; 1 if a run diverges or the reader of the
+    output is gone, as in `| head`; 130 after Ctrl-C. One line says why. Other errors
+    are raised.
     """
     name, words = rnn.__name__, sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # for characters that the terminal does not have
+        if hasattr(
+            stream, "reconfigure"
+        ):  # for characters that the terminal does not have
             stream.reconfigure(errors="backslashreplace")
     try:
         status = run_command(rnn, words, commands)
@@ -48,13 +58,17 @@ def main(rnn: Any, arguments: list[str] | None, commands: Mapping[str, str]) -> 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 1
-        return failed(name, 2, f"the output cannot be written: {error.strerror or error}")
+        return failed(
+            name, 2, f"the output cannot be written: {error.strerror or error}"
+        )
 
 
 def run_command(rnn: Any, words: list[str], commands: Mapping[str, str]) -> int:
     """Run the command that the words name. Returns its exit status."""
     options = parse(rnn.__name__, words, commands)
-    with contextlib.redirect_stdout(None) if options.quiet else contextlib.nullcontext():
+    with (
+        contextlib.redirect_stdout(None) if options.quiet else contextlib.nullcontext()
+    ):
         if options.command == "train":
             return train(rnn, options)
         module, _, function = commands[options.command].partition(":")
@@ -62,7 +76,9 @@ def run_command(rnn: Any, words: list[str], commands: Mapping[str, str]) -> int:
 
 
 def check_files(options: Configuration, plot: str | None) -> None:
-    """Raise InputError if an output could not be written, or is another file of the command."""
+    """Raise InputError if an output could not be written, or is another file of the
+    command.
+    """
     names: dict[str, str] = {}  # of options, by their files
     for name in ("data", "text", "weights", "save", "output", "plot"):
         path = plot if name == "plot" else getattr(options, name)
@@ -74,12 +90,16 @@ def check_files(options: Configuration, plot: str | None) -> None:
             if os.path.exists(path) and not os.path.isfile(path):
                 raise InputError(f"{given} is no regular file: choose another name")
             if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
-                raise InputError(f"{given}: its folder cannot be written to: choose another one")
+                raise InputError(
+                    f"{given}: its folder cannot be written to: choose another one"
+                )
             if os.path.splitext(path)[1].lower() not in endings:
                 expected = " or ".join(endings)
                 raise InputError(f"{given}: expected a name that ends with {expected}")
         if (first := names.setdefault(real, name)) != name:
-            raise InputError(f"--{first} and --{name} both name {path}: expected different files")
+            raise InputError(
+                f"--{first} and --{name} both name {path}: expected different files"
+            )
 
 
 @np.errstate(all="ignore")  # what is not finite is reported as a divergence
@@ -104,7 +124,10 @@ def train(rnn: Any, options: Configuration) -> int:
             for line in run.lines():
                 print(line, flush=True)
         print(*run.final(), sep="\n")
-    except (KeyboardInterrupt, BrokenPipeError) as error:  # the latest update is complete
+    except (
+        KeyboardInterrupt,
+        BrokenPipeError,
+    ) as error:  # the latest update is complete
         at = "" if run.latest is None else f" in epoch {run.latest.epoch}"
         raise type(error)(f"interrupted{at}; {save()}") from None
     if options.save is not None:

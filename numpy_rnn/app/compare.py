@@ -1,4 +1,6 @@
-"""The command `compare`: run implementations with the same options, and check every update."""
+"""The command `compare`: run implementations with the same options, and check every
+update.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -11,12 +13,25 @@ from numpy_rnn.app.command_line import check_files
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import Configuration, option_name
 from numpy_rnn.app.plots import draw, plot_target
-from numpy_rnn.app.run import Result, begin, described, format_number, format_table, predict
+from numpy_rnn.app.run import (
+    Result,
+    begin,
+    described,
+    format_number,
+    format_table,
+    predict,
+)
 from numpy_rnn.common.errors import InputError, join_names, one_line, pluralize
 from numpy_rnn.common.packages import is_package
 from numpy_rnn.common.records import NumpyArray, Parameters, Run
 from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS, TAU, TanhError
-from numpy_rnn.conformance.case import FIELDS, RECURRENT, TENSORS, equations, parameters_from
+from numpy_rnn.conformance.case import (
+    FIELDS,
+    RECURRENT,
+    TENSORS,
+    equations,
+    parameters_from,
+)
 from numpy_rnn.conformance.judge import Judgement, finite_part, judge
 from numpy_rnn.conformance.mutants.hints import hint_for_run
 from numpy_rnn.conformance.ports.port import PackagePort, find_port
@@ -62,10 +77,16 @@ class Side(NamedTuple):
 
 
 def source(name: str, timeout: float) -> Source:
-    """The implementation of this name. Raises InputError on a bad name, PortFault if it fails."""
+    """The implementation of this name. Raises InputError on a bad name, PortFault if it
+    fails.
+    """
     if name.endswith(".npz"):
         return TraceFile(one_line(name), load_trace(name))
-    if not is_package(name) and ":" not in name and any(map(shutil.which, name.split()[:1])):
+    if (
+        not is_package(name)
+        and ":" not in name
+        and any(map(shutil.which, name.split()[:1]))
+    ):
         try:
             return PortSource(ProgramPort(name, timeout))
         except PortFault as fault:
@@ -79,7 +100,9 @@ def examine(source: Source, run: Run) -> Side:
     finite = finite_part(recorded)
     asked = source if isinstance(source, PortSource) else None
     judgement = judge(finite, source.tau, whole=finite is recorded, source=asked)
-    last = {name: recorded.updates[name][-1] for name in FIELDS if name in recorded.updates}
+    last = {
+        name: recorded.updates[name][-1] for name in FIELDS if name in recorded.updates
+    }
     with np.errstate(all="ignore"):  # of wrong numbers of any size
         hint = hint_for_run(finite, judgement.first) if judgement.first else ""
     losses, params = epoch_losses(recorded), parameters_from(last)
@@ -87,8 +110,13 @@ def examine(source: Source, run: Run) -> Side:
 
 
 def epoch_losses(recorded: RecordedRun) -> NumpyArray:
-    """The loss of every whole epoch, (epochs, *E): the sum, or for a mean that of its points."""
-    losses, steps = recorded.updates["loss"], [window.loss_steps for window in recorded.windows]
+    """The loss of every whole epoch, (epochs, *E): the sum, or for a mean that of its
+    points.
+    """
+    losses, steps = (
+        recorded.updates["loss"],
+        [window.loss_steps for window in recorded.windows],
+    )
     is_mean, count = recorded.run.options.objective.reduction == "mean", len(steps)
     shares = np.array(steps) / sum(steps) if is_mean else np.ones(count)
     epochs = range(0, len(losses) - count + 1, count)
@@ -98,18 +126,26 @@ def epoch_losses(recorded: RecordedRun) -> NumpyArray:
 
 def report(sides: Sequence[Side], run: Run) -> str:
     """The verdict first; then the losses, and the worst ratio of every tensor."""
-    parts = [verdict(sides, run), *(losses(side) for side in sides), "", ratios(sides, run)]
+    parts = [
+        verdict(sides, run),
+        *(losses(side) for side in sides),
+        "",
+        ratios(sides, run),
+    ]
     for side in sides:
         name, found = side.name, side.judgement
         if found.calmed:
             weights = " and ".join(RECURRENT)
             parts.append(
-                f"{name}: rounding alone changes {', '.join(found.calmed)} too much to be judged;"
+                f"{name}: rounding alone changes {', '.join(found.calmed)} too "
+                "much to be judged;"
                 f" checked in windows with smaller {weights}"
             )
         rest = [tensor for tensor in found.unjudged if tensor not in found.not_judged]
         if rest:
-            parts.append(f"{name}: not judged, as they are lost to rounding: {', '.join(rest)}")
+            parts.append(
+                f"{name}: not judged, as they are lost to rounding: {', '.join(rest)}"
+            )
         ulps = [side.source.tau.relative / 2, side.source.tau.absolute / 2]
         if ulps[0] > STRICT_TANH_ULPS or ulps[1]:
             errors = f"{ulps[0]:g} ulps" + f" and {ulps[1]:g} ulps of 1" * bool(ulps[1])
@@ -118,15 +154,22 @@ def report(sides: Sequence[Side], run: Run) -> str:
 
 
 def verdict(sides: Sequence[Side], run: Run) -> str:
-    """One line for every wrong or unjudged side, with what shows it; one line if all agree."""
+    """One line for every wrong or unjudged side, with what shows it; one line if all
+    agree.
+    """
     lines, dtype = list[str](), run.params.W_hh.dtype
     for side in sides:
         found, of = side.judgement, f" of {side.name}" if len(sides) > 1 else ""
         if (first := found.first) is not None:
             hint = f": {side.hint}" if side.hint else ""
-            lines += [f"WRONG {first.tensor} ({first.equation}){of}{hint}", f"  {first.message()}"]
+            lines += [
+                f"WRONG {first.tensor} ({first.equation}){of}{hint}",
+                f"  {first.message()}",
+            ]
             if "a" not in found.worst and first.tensor not in ("window", "initial"):
-                lines.append("  no intermediate values are reported: it may be an earlier stage")
+                lines.append(
+                    "  no intermediate values are reported: it may be an earlier stage"
+                )
         elif not found.updates:
             lines.append(f"NOT JUDGED{of}: the first update overflows {dtype}")
         elif found.not_judged:
@@ -134,14 +177,20 @@ def verdict(sides: Sequence[Side], run: Run) -> str:
             lines.append(f"NOT JUDGED {', '.join(found.not_judged)}{of}: {why}")
     if not lines:
         names = join_names([side.name for side in sides])
-        agree = f"{names} agree" if len(sides) > 1 else f"{names} agrees with the definition"
+        agree = (
+            f"{names} agree"
+            if len(sides) > 1
+            else f"{names} agrees with the definition"
+        )
         estimated = " (~: estimated)" * any(side.judgement.estimated for side in sides)
         lines.append(f"{agree}: every update is within its rounding bounds{estimated}")
     return "\n".join(lines)
 
 
 def losses(side: Side) -> str:
-    """The losses of the first and last epoch in one line; of an ensemble, the medians."""
+    """The losses of the first and last epoch in one line; of an ensemble,
+    the medians.
+    """
     name, epochs = side.name, len(side.losses)
     if not epochs:
         return f"{name}: no whole epoch"
@@ -149,7 +198,10 @@ def losses(side: Side) -> str:
     text = f"{name}: loss {format_number(ends[0])} in epoch 1"
     text += f", {format_number(ends[1])} in epoch {epochs}" * (epochs > 1)
     if side.overflows:
-        text += f"; it overflows after {side.judgement.updates} updates, which alone are judged"
+        text += (
+            f"; it overflows after {side.judgement.updates} updates, which "
+            "alone are judged"
+        )
     elif not ends[1] <= GROWTH * ends[0]:
         text += "; it diverges: choose a lower --learning-rate"
     return text
@@ -158,10 +210,16 @@ def losses(side: Side) -> str:
 def ratios(sides: Sequence[Side], run: Run) -> str:
     """The table of the worst ratios."""
     updates = " and ".join(dict.fromkeys(str(side.judgement.updates) for side in sides))
-    tensors = [name for name in TENSORS if any(name in side.judgement.worst for side in sides)]
+    tensors = [
+        name for name in TENSORS if any(name in side.judgement.worst for side in sides)
+    ]
     _, objective, step = run.options
     rows = [
-        [name, equations(name, objective, step), *(_ratio(name, side) for side in sides)]
+        [
+            name,
+            equations(name, objective, step),
+            *(_ratio(name, side) for side in sides),
+        ]
         for name in tensors
     ]
     head = f"largest difference / rounding bound of {updates} updates"
@@ -171,7 +229,9 @@ def ratios(sides: Sequence[Side], run: Run) -> str:
 
 def _ratio(tensor: str, side: Side) -> str:
     found, is_loop = side.judgement, tensor in ("window", "initial")
-    has_own_loop = isinstance(side.source, TraceFile | PackageSource)  # else that of `compare`
+    has_own_loop = isinstance(
+        side.source, TraceFile | PackageSource
+    )  # else that of `compare`
     if tensor not in found.worst or (is_loop and not has_own_loop):
         return "-"
     worst = found.worst[tensor]
@@ -179,11 +239,17 @@ def _ratio(tensor: str, side: Side) -> str:
         return "WRONG" if worst else "exact"
     if tensor in found.unjudged:
         return "not judged"
-    return f"{worst:.1e} !" if worst > 1 else f"{worst:.3f}" + " ~" * (tensor in found.estimated)
+    return (
+        f"{worst:.1e} !"
+        if worst > 1
+        else f"{worst:.3f}" + " ~" * (tensor in found.estimated)
+    )
 
 
 def run(rnn: Any, arguments: Configuration) -> int:
-    """Compare implementations. Returns 0 if all agree, 1 if one is wrong, not judged, or fails."""
+    """Compare implementations. Returns 0 if all agree, 1 if one is wrong, not judged,
+    or fails.
+    """
     try:
         return compare(rnn, arguments)
     except PortFault as fault:
@@ -201,9 +267,13 @@ def compare(rnn: Any, arguments: Configuration) -> int:
     sources = [PackageSource(PackagePort(rnn)), *others] if has_package else others
     names = [each.name for each in sources]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{twice[0]} is given twice: expected different implementations")
+        raise InputError(
+            f"{twice[0]} is given twice: expected different implementations"
+        )
     if len(files) > 1:
-        raise InputError("two traces are given: expected at most one, whose run is repeated")
+        raise InputError(
+            "two traces are given: expected at most one, whose run is repeated"
+        )
     experiment = None
     if files:
         for name in arguments.given:
@@ -213,7 +283,9 @@ def compare(rnn: Any, arguments: Configuration) -> int:
     else:
         experiment = prepare(arguments)
         compared = experiment.run(arguments.run_options())
-        begin(rnn, compared)  # makes no update; options that no run can have are refused
+        begin(
+            rnn, compared
+        )  # makes no update; options that no run can have are refused
     k1, k2, epochs = compared.options.schedule
     steps = epochs * -(-len(compared.x) // k1) * min(k2, len(compared.x))
     if not 0 < steps <= MAX_STEPS:
@@ -222,14 +294,20 @@ def compare(rnn: Any, arguments: Configuration) -> int:
     for each in others:
         if isinstance(each, PortSource):
             each.check(compared)
-    print(described(names, experiment.name if experiment else "series of the trace", compared))
+    print(
+        described(
+            names, experiment.name if experiment else "series of the trace", compared
+        )
+    )
     sides = [examine(each, compared) for each in sources]
     print(report(sides, compared))
     if path is not None and experiment is not None:
         results = {}
         for side in sides:
             with np.errstate(all="ignore"):
-                made = predict(numpy_rnn, side.params, experiment, compared.options.objective)
+                made = predict(
+                    numpy_rnn, side.params, experiment, compared.options.objective
+                )
             results[side.name] = Result(side.losses, *made)
         draw(path, experiment, results)
     elif path is not None:

@@ -1,4 +1,6 @@
-"""The options of all commands: one table, the parser that is made from it, and their values."""
+"""The options of all commands: one table, the parser that is made from it, and their
+values.
+"""
 
 import argparse
 import sys
@@ -16,8 +18,9 @@ from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 
 ALL, TRAINED = "train compare study", "train compare"
 
-# By group of --help: name, also of the record's field; type, which may be a tuple of choices,
-# bool (--name or --no-name), or None, a flag; default; help; commands with the option, if not all.
+# By group of --help: name, also of the record's field; type, which may be a tuple of
+# choices, bool (--name or --no-name), or None, a flag; default; help; commands with the
+# option, if not all.
 TABLE: dict[str, list[tuple[Any, ...]]] = {
     "run": [
         ("epochs", int, 300, "passes over the series"),
@@ -29,7 +32,13 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("bias", bool, None, "train biases (no, or as in --weights)"),
         ("dtype", records.DTYPES, None, "of all numbers (float32, or as in --weights)"),
         ("seed", int, 0, "seed of the initial weights"),
-        ("networks", int, None, "number of networks, with consecutive seeds from --seed", TRAINED),
+        (
+            "networks",
+            int,
+            None,
+            "number of networks, with consecutive seeds from --seed",
+            TRAINED,
+        ),
         ("seeds", int, 32, "networks, for the bands", "study"),
     ],
     "update, as in torch.optim.SGD": [
@@ -39,16 +48,45 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("nesterov", bool, False, "use Nesterov momentum"),
         ("weight_decay", float, 0.0, "L2 penalty"),
         ("max_norm", float, None, "clip the gradient of each network to this norm"),
-        ("max_value", float, None, "clip each number of the gradient to ± this", TRAINED),
-        ("adagrad", bool, False, "divide by the root of the sum of squares so far", TRAINED),
+        (
+            "max_value",
+            float,
+            None,
+            "clip each number of the gradient to ± this",
+            TRAINED,
+        ),
+        (
+            "adagrad",
+            bool,
+            False,
+            "divide by the root of the sum of squares so far",
+            TRAINED,
+        ),
     ],
     "series": [
-        ("data", str, None, "text file of numbers, a row per time step (the sine wave)"),
+        (
+            "data",
+            str,
+            None,
+            "text file of numbers, a row per time step (the sine wave)",
+        ),
         ("columns", str, None, "names or numbers from 1, separated by commas (all)"),
         ("standardize", bool, False, "train on (value - mean) / standard deviation"),
-        ("held_out", int, 0, "rows at the end to predict, but not to train on", "train"),
+        (
+            "held_out",
+            int,
+            0,
+            "rows at the end to predict, but not to train on",
+            "train",
+        ),
         ("steps", int, None, "steps at the start to study (all, at most 40)", "study"),
-        ("text", str, None, "train a character model, by default that of min-char-rnn", TRAINED),
+        (
+            "text",
+            str,
+            None,
+            "train a character model, by default that of min-char-rnn",
+            TRAINED,
+        ),
         ("sample", int, 200, "characters of a sample of the model", "train"),
         ("temperature", float, 1.0, "divide the outputs of a sample by this", "train"),
     ],
@@ -56,9 +94,21 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("weights", str, None, "start from the weights and the velocity of a file"),
         ("save", str, None, "save them as .npz, at the end or after Ctrl-C", "train"),
         ("output", str, None, "write losses and predictions as .csv", "train"),
-        ("plot", str, None, "plot: .png, .pdf, .svg or .jpg (named after the command)", TRAINED),
+        (
+            "plot",
+            str,
+            None,
+            "plot: .png, .pdf, .svg or .jpg (named after the command)",
+            TRAINED,
+        ),
         ("no_plot", None, False, "do not plot", TRAINED),
-        ("log_every", int, None, "epochs, or updates of a text, between printed lines", TRAINED),
+        (
+            "log_every",
+            int,
+            None,
+            "epochs, or updates of a text, between printed lines",
+            TRAINED,
+        ),
         ("port_timeout", float, 10.0, "seconds for one answer of a port", "compare"),
         ("folder", str, "study", "folder of the pages", "study"),
         ("quiet", None, False, "print only warnings and errors"),
@@ -66,9 +116,14 @@ TABLE: dict[str, list[tuple[Any, ...]]] = {
 }
 DEFAULTS = {name: default for rows in TABLE.values() for name, _, default, *_ in rows}
 DEFAULTS["loss"] = "squared_error"
-RUN = ["weights", "loss", *(name for rows in list(TABLE.values())[:3] for name, *_ in rows)]
+RUN = [
+    "weights",
+    "loss",
+    *(name for rows in list(TABLE.values())[:3] for name, *_ in rows),
+]
 
-# Defaults of a text, those of min-char-rnn, unless an option is given that replaces them.
+# Defaults of a text, those of min-char-rnn, unless an option is given that replaces
+# them.
 TEXT = {"hidden_size": 100, "loss": "cross_entropy", "k1": 25, "k2": 25, "bias": True}
 TEXT |= {"max_value": 5.0, "adagrad": True}
 REPLACED = {"hidden_size": "weights", "bias": "weights", "max_value": "max_norm"}
@@ -80,12 +135,17 @@ LEAST = {"hidden_size": 1, "networks": 1, "held_out": 0, "sample": 0, "log_every
 LEAST |= {"steps": 3, "seeds": 2}
 
 ABOUT = {
-    "train": "Train an Elman network to predict the next row of a series, or character of a text."
-    " Other commands, with --help: compare, study (numpy_rnn), audit (torch_rnn). Exit status: 0; 1"
+    "train": "Train an Elman network to predict the next row of a series, or "
+    "character of a text."
+    " Other commands, with --help: compare, study (numpy_rnn), audit "
+    "(torch_rnn). Exit status: 0; 1"
     " if the run diverges; 2 if the input cannot be used; 130 after Ctrl-C.",
     "compare": "Check every update of implementations against rounding bounds; status 1"
-    " if one is wrong. OTHER: a package, a port as module:object, a program, or a trace file.",
-    "study": "Write two pages about the gradient of a run: lesson.html and evidence.html.",
+    " if one is wrong. OTHER: a package, a port as module:object, a program, or "
+    "a trace file.",
+    "study": (
+        "Write two pages about the gradient of a run: lesson.html and evidence.html."
+    ),
 }
 
 
@@ -97,20 +157,29 @@ def option_name(name: str) -> str:
 class Configuration(SimpleNamespace):
     """The values of all options; `given` names those of the run that were given.
 
-    Raises InputError on options that do not go together. `train` checks the others of the run.
+    Raises InputError on options that do not go together. `train` checks the others of
+    the run.
     """
 
-    def __init__(self, command: str = "train", others: Iterable[str] = (), **given: Any):
+    def __init__(
+        self, command: str = "train", others: Iterable[str] = (), **given: Any
+    ):
         values = dict(DEFAULTS)
         if given.get("text") is not None:
-            values |= {name: v for name, v in TEXT.items() if REPLACED.get(name) not in given}
-            values["epochs"] = 1 if command == "compare" else 100  # it keeps all numbers
+            values |= {
+                name: v for name, v in TEXT.items() if REPLACED.get(name) not in given
+            }
+            values["epochs"] = (
+                1 if command == "compare" else 100
+            )  # it keeps all numbers
         values["k2"] = given.get("k1", values["k2"] or values["k1"])
         super().__init__(command=command, others=others, **values | given)
         self.given = [name for name in RUN if name in given]
         for name in given:
             if (needed := NEEDS.get(name, name)) not in given:
-                raise InputError(f"{option_name(name)} needs {option_name(needed)}: give both")
+                raise InputError(
+                    f"{option_name(name)} needs {option_name(needed)}: give both"
+                )
             for other in EXCLUDE.get(name, []):
                 if other in given:
                     both = f"{option_name(name)} and {option_name(other)}"
@@ -143,11 +212,18 @@ def parser(package: str, command: str) -> Parser:
         argument_default=argparse.SUPPRESS,
     )
     if command == "compare":
-        made.add_argument("others", metavar="OTHER", nargs="+", help="an implementation")
-    version = f"{package} {__version__} (Python {sys.version.split()[0]}, NumPy {np.__version__}"
+        made.add_argument(
+            "others", metavar="OTHER", nargs="+", help="an implementation"
+        )
+    version = (
+        f"{package} {__version__} (Python {sys.version.split()[0]}, NumPy "
+        f"{np.__version__}"
+    )
     torch = sys.modules.get("torch")
     version += ")" if torch is None else f", torch {torch.__version__})"
-    made.add_argument("--version", action="version", version=version, help="print the versions")
+    made.add_argument(
+        "--version", action="version", version=version, help="print the versions"
+    )
     for group, rows in TABLE.items():
         section = made.add_argument_group(group)
         for name, kind, default, help, *commands in rows:
@@ -157,19 +233,27 @@ def parser(package: str, command: str) -> Parser:
             if isinstance(kind, tuple):
                 details = {"choices": kind}
             elif kind is bool or kind is None:
-                details = {"action": argparse.BooleanOptionalAction if kind else "store_true"}
+                details = {
+                    "action": argparse.BooleanOptionalAction if kind else "store_true"
+                }
             if default is not None and default is not False:
                 help += f" ({default})"
             section.add_argument(option_name(name), dest=name, help=help, **details)
     return made
 
 
-def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)) -> Configuration:
+def parse(
+    package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
+) -> Configuration:
     """Parse a command line: a command, "train" unless it is named, and its options."""
-    command, *rest = words if words and not words[0].startswith("-") else ["train", *words]
+    command, *rest = (
+        words if words and not words[0].startswith("-") else ["train", *words]
+    )
     if command not in (known := dict.fromkeys(["train", *commands])):
         raise InputError(f"unknown command {command!r}: expected {' or '.join(known)}")
     own = parser(package, command)
-    if any(word.endswith("=--") for word in rest):  # argparse of Python 3.11 drops this value
+    if any(
+        word.endswith("=--") for word in rest
+    ):  # argparse of Python 3.11 drops this value
         own.error("-- is no value")
     return Configuration(command, **vars(own.parse_args(rest)))

@@ -1,1 +1,3 @@
-"""Code that both packages import: records, errors, checks of arguments, initial weights."""
+"""Code that both packages import: records, errors, checks of arguments, initial
+weights.
+"""

@@ -1,4 +1,6 @@
-"""Files that are written whole or not at all, and .npz files, which are read without pickle."""
+"""Files that are written whole or not at all, and .npz files, which are read without
+pickle.
+"""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from numpy_rnn.common.errors import InputError, errors_about
 
 @contextmanager
 def written_whole(path: str) -> Iterator[Path]:
-    """Yield a temporary path, which replaces `path` when the block ends without an error.
+    """Yield a temporary path, which replaces `path` when the block ends without an
+    error.
 
     Raises InputError if the file cannot be written; then nothing is changed.
     """
@@ -24,7 +27,9 @@ def written_whole(path: str) -> Iterator[Path]:
         os.replace(temporary, real)
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{path} cannot be written: {reason}; choose another place") from None
+        raise InputError(
+            f"{path} cannot be written: {reason}; choose another place"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -38,7 +43,8 @@ def save_arrays(path: str, arrays: dict[str, Any]) -> None:
 def load_arrays(path: str, what: str) -> dict[str, np.ndarray]:
     """Read all arrays of an .npz file; `what` describes the file in messages.
 
-    Raises InputError if the file is missing, truncated, of another kind, or would need pickle.
+    Raises InputError if the file is missing, truncated, of another kind, or would need
+    pickle.
     """
     with errors_about(f"{what} {path}"):
         try:
@@ -46,10 +52,16 @@ def load_arrays(path: str, what: str) -> dict[str, np.ndarray]:
                 size = sum(member.file_size for member in archive.zip.infolist())
                 most = 2**27 + 100 * os.path.getsize(path)  # more would be a zip bomb
                 arrays = {name: archive[name] for name in archive.files if size <= most}
-            if size <= most and all(isinstance(array, np.ndarray) for array in arrays.values()):
+            if size <= most and all(
+                isinstance(array, np.ndarray) for array in arrays.values()
+            ):
                 return arrays
         except OSError:
             raise
-        except Exception:  # the readers of zip, deflate and .npy raise anything on damaged bytes
+        except (
+            Exception
+        ):  # the readers of zip, deflate and .npy raise anything on damaged bytes
             pass
-        raise InputError("it is damaged, or no .npz file of plain arrays: pickle is never read")
+        raise InputError(
+            "it is damaged, or no .npz file of plain arrays: pickle is never read"
+        )

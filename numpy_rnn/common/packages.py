@@ -9,13 +9,20 @@ from numpy_rnn.common.errors import InputError
 
 __version__ = "0.1.0"
 REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a backend
-ADVICE = "torch is not installed: run pip install torch, or use numpy_rnn, which needs NumPy alone"
+ADVICE = (
+    "torch is not installed: run pip install torch, or use numpy_rnn, which "
+    "needs NumPy alone"
+)
 EXPECTED = "expected a package like numpy_rnn or torch_rnn"
 
 
 def is_package(name: str) -> bool:
-    """Whether there is a module of this name. Nothing is imported, not even its parent packages."""
-    from importlib.machinery import PathFinder  # takes longer to import than this package
+    """Whether there is a module of this name. Nothing is imported, not even its parent
+    packages.
+    """
+    from importlib.machinery import (
+        PathFinder,
+    )  # takes longer to import than this package
     from importlib.util import find_spec
 
     top, *parts = name.split(".")
@@ -31,24 +38,30 @@ def is_package(name: str) -> bool:
 def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
     """The error to raise where `package` cannot import torch: it says what to install.
 
-    Under `python -m package` one line is printed instead, and the process ends with status 2:
-    Python imports the package before any code of its __main__.py could do so.
+    Under `python -m package` one line is printed instead, and the process ends with
+    status 2: Python imports the package before any code of its __main__.py could do so.
     """
     if error.name != "torch":
         return error
-    if sys.argv[:1] == ["-m"] and package in sys.orig_argv:  # while Python looks for the module
+    if (
+        sys.argv[:1] == ["-m"] and package in sys.orig_argv
+    ):  # while Python looks for the module
         print(f"{package}: {ADVICE}", file=sys.stderr)
         raise SystemExit(2)
     return ModuleNotFoundError(ADVICE, name="torch")
 
 
 def backend(name: str) -> ModuleType:
-    """The package of this name. Raises InputError when it cannot be imported or is no backend."""
+    """The package of this name. Raises InputError when it cannot be imported or is no
+    backend.
+    """
     try:
         module = importlib.import_module(name)
     except Exception as error:  # the package of another author may raise anything
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{name!r} cannot be imported ({reason}): {EXPECTED}") from None
+        raise InputError(
+            f"{name!r} cannot be imported ({reason}): {EXPECTED}"
+        ) from None
     if missing := [function for function in REQUIRED if not hasattr(module, function)]:
         raise InputError(f"{name!r} has no {', '.join(missing)}: {EXPECTED}")
     return module

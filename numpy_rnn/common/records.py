@@ -1,14 +1,24 @@
 """The records that both packages take and return, and the types of their options.
 
-Notation of DERIVATION.md, section 1: T time steps, B batch, D inputs, H hidden units, O outputs.
-Parameters of N networks have a first axis N, and activations have it between time and batch; those
-of one network do not. `Annotated[A, "T N B H"]` is an array of shape (T, N, B, H), or (T, B, H).
+Notation of DERIVATION.md, section 1: T time steps, B batch, D inputs, H hidden units, O
+outputs. Parameters of N networks have a first axis N, and activations have it between
+time and batch; those of one network do not. `Annotated[A, "T N B H"]` is an array of
+shape (T, N, B, H), or (T, B, H).
 """
 
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, get_args
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypedDict,
+    TypeVar,
+    get_args,
+)
 
 from numpy.typing import NDArray
 
@@ -22,7 +32,8 @@ LossName = Literal["squared_error", "cross_entropy"]
 Reduction = Literal["sum", "mean"]
 YieldEvery = Literal[1, "epoch"]
 
-# The names of every choice, a new one last: random cases, capabilities, help and tests read them.
+# The names of every choice, a new one last: random cases, capabilities, help and tests
+# read them.
 NONLINEARITY_NAMES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
 LOSS_NAMES: tuple[LossName, ...] = get_args(LossName)
 REDUCTION_NAMES: tuple[Reduction, ...] = get_args(Reduction)
@@ -37,7 +48,9 @@ class Schedule(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """The objective of training: the network's nonlinearity, its loss, and its reduction."""
+    """The objective of training: the network's nonlinearity, its loss, and its
+    reduction.
+    """
 
     nonlinearity: Nonlinearity = "tanh"
     loss: LossName = "squared_error"
@@ -58,7 +71,9 @@ class Step(NamedTuple):
 
     @property
     def has_velocity(self) -> bool:
-        """Whether the step keeps an array per parameter: the velocity (U5) or squares (U8)."""
+        """Whether the step keeps an array per parameter: the velocity (U5) or squares
+        (U8).
+        """
         return self.momentum > 0 or self.adagrad
 
 
@@ -71,7 +86,11 @@ class RunOptions(NamedTuple):
 
     def keywords(self) -> dict[str, Any]:
         """The keyword arguments of `train` that describe this run."""
-        return {**self.schedule._asdict(), **self.objective._asdict(), **self.step._asdict()}
+        return {
+            **self.schedule._asdict(),
+            **self.objective._asdict(),
+            **self.step._asdict(),
+        }
 
     @classmethod
     def from_keywords(cls, k1: int, k2: int, epochs: int, **rest: Any) -> "RunOptions":
@@ -100,7 +119,9 @@ class Parameters(NamedTuple, Generic[A]):
 if typing.TYPE_CHECKING:
 
     class Gradients(Parameters[A]):
-        """∂L/∂θ of every parameter θ, or a direction, or a velocity (Adagrad: sums of squares)."""
+        """∂L/∂θ of every parameter θ, or a direction, or a velocity (Adagrad: sums of
+        squares).
+        """
 
 else:
     Gradients = Parameters
@@ -111,24 +132,32 @@ class Activations(NamedTuple, Generic[A]):
 
     x: Annotated[A, "T N B D"]  # inputs
     a: Annotated[A, "T N B H"]  # pre-activations
-    h: Annotated[A, "T+1 N B H"]  # hidden states: h[0] is the initial state, h[t] that after step t
+    h: Annotated[
+        A, "T+1 N B H"
+    ]  # hidden states: h[0] is the initial state, h[t] that after step t
     y: Annotated[A, "T N B O"]  # outputs
 
 
 class Adjoints(NamedTuple, Generic[A]):
-    """The total derivatives of the loss L of a window; `dy` is zero at steps without a loss."""
+    """The total derivatives of the loss L of a window; `dy` is zero at steps without a
+    loss.
+    """
 
     dy: Annotated[A, "T N B O"]  # ∂L/∂y_t
     dh: Annotated[A, "T N B H"]  # ∂L/∂h_t, step t at index t-1
     da: Annotated[A, "T N B H"]  # ∂L/∂a_t
-    dx: Annotated[A, "T N B D"]  # ∂L/∂x_t, one per network, also where all networks share x
+    dx: Annotated[
+        A, "T N B D"
+    ]  # ∂L/∂x_t, one per network, also where all networks share x
     dh_0: Annotated[A, "N B H"]  # ∂L/∂h_0 of the initial state of the window
 
 
 class Window(NamedTuple):
-    """The steps (start, stop] of a series, from 1, of which (loss_start, stop] have a loss.
+    """The steps (start, stop] of a series, from 1, of which (loss_start, stop] have a
+    loss.
 
-    Its inputs are x[start:stop], its targets target[loss_start:stop], its initial state h[start].
+    Its inputs are x[start:stop], its targets target[loss_start:stop], its initial state
+    h[start].
     """
 
     start: int  # s_n
@@ -156,14 +185,20 @@ class Update(Generic[A]):
     loss: Annotated[A, "N"]  # L of the window, before the step
     gradients: Gradients[A]  # ∂L/∂θ, before clipping
     parameters: Parameters[A]  # after the step
-    velocity: Gradients[A] | None = None  # after the step; None without momentum or Adagrad
+    velocity: Gradients[A] | None = (
+        None  # after the step; None without momentum or Adagrad
+    )
     activations: Activations[A] | None = None  # before the step; only with `record`
     adjoints: Adjoints[A] | None = None  # only with `record`
-    losses: Annotated[A, "n N"] | None = None  # of the epoch's updates, with yield_every="epoch"
+    losses: Annotated[A, "n N"] | None = (
+        None  # of the epoch's updates, with yield_every="epoch"
+    )
 
 
 class Run(NamedTuple):
-    """A training run on a series: its data, as arrays of one package, and its options."""
+    """A training run on a series: its data, as arrays of one package, and
+    its options.
+    """
 
     params: Parameters[Any]
     x: Any  # (T, N, B, D), or classes
@@ -201,7 +236,9 @@ class TrainKeywords(MomentumKeywords, Generic[A], total=False):
 
 
 def tree_map(function: Callable[..., Any], value: T, *more: Any) -> T:
-    """f(array, ...) of an array, or of each array of nested tuples; None and numbers stay."""
+    """f(array, ...) of an array, or of each array of nested tuples; None and numbers
+    stay.
+    """
     result: T = value
     if isinstance(value, tuple):
         kind: Any = type(value)

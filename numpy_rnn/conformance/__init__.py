@@ -1,4 +1,6 @@
-"""The equivalence suite: checks any implementation of the network against rounding bounds.
+"""The equivalence suite: checks any implementation of the network against rounding
+bounds.
 
-`ports.port.Port` describes what an implementation provides, `case.py` one case and its outputs.
+`ports.port.Port` describes what an implementation provides, `case.py` one case and its
+outputs.
 """

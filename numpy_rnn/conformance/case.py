@@ -1,8 +1,10 @@
-"""Cases: one window and its SGD step. The tables of tensors, and the format of a report on a case.
+"""Cases: one window and its SGD step. The tables of tensors, and the format of a report
+on a case.
 
-Without `step` a case has gradients only; without `h_0` its initial state is zero. In stacked cases
-all arrays have the same leading axes: first in parameters, velocities and the learning rate, after
-the axis of time in the others. The suite takes names, axes and order of tensors from these tables.
+Without `step` a case has gradients only; without `h_0` its initial state is zero. In
+stacked cases all arrays have the same leading axes: first in parameters, velocities and
+the learning rate, after the axis of time in the others. The suite takes names, axes and
+order of tensors from these tables.
 """
 
 from collections.abc import Mapping
@@ -12,9 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.checks import is_integer
-from numpy_rnn.common.records import Gradients, NumpyArray, Objective, Parameters, Run, Step
+from numpy_rnn.common.records import (
+    Gradients,
+    NumpyArray,
+    Objective,
+    Parameters,
+    Run,
+    Step,
+)
 
-# Axes and equations of every tensor, in causal order; h is h_1 to h_T, without the initial state.
+# Axes and equations of every tensor, in causal order; h is h_1 to h_T, without the
+# initial state.
 STATES = {"a": ("TBH", "F1"), "h": ("TBH", "F2"), "y": ("TBO", "F3")}
 LOSS = {"loss": ("", "L1, L2")}
 ADJOINTS = {"dy": ("TBO", "B1"), "dh": ("TBH", "B2"), "da": ("TBH", "B3")}
@@ -31,9 +41,13 @@ RECURRENT = ("W_hh",)  # the weights through which rounding grows from step to s
 TABLE = STATES | LOSS | ADJOINTS | INPUT_GRADIENTS
 TABLE |= {"d" + name: entry for name, entry in PARAMETERS.items()}  # before clipping
 TABLE |= {"v" + name: (axes, "U2 to U5") for name, (axes, _) in PARAMETERS.items()}
-TABLE |= {name: (axes, "U1") for name, (axes, _) in PARAMETERS.items()}  # after the update
+TABLE |= {
+    name: (axes, "U1") for name, (axes, _) in PARAMETERS.items()
+}  # after the update
 SHAPES = {name: axes for name, (axes, _) in TABLE.items()}
-EQUATIONS = {"window": "T1, T2", "initial": "T3"} | {name: ids for name, (_, ids) in TABLE.items()}
+EQUATIONS = {"window": "T1, T2", "initial": "T3"} | {
+    name: ids for name, (_, ids) in TABLE.items()
+}
 TENSORS = tuple(EQUATIONS)  # of a run: with its windows, and their initial states
 INTERMEDIATES = (*STATES, *ADJOINTS)
 BACKWARDS = ("dh", "da")  # computed from the last step to the first
@@ -41,7 +55,9 @@ UPDATED = {*FIELDS, *("v" + name for name in FIELDS)}  # what the step computes
 
 
 class WindowCase(NamedTuple):
-    """One window and its step, as arrays of NumPy: all that a gradient and an update depend on."""
+    """One window and its step, as arrays of NumPy: all that a gradient and an update
+    depend on.
+    """
 
     params: Parameters[Any]
     x: Any  # (T, N, B, D), or classes
@@ -58,7 +74,8 @@ class WindowCase(NamedTuple):
 
 
 def equations(tensor: str, objective: Objective, step: Step | None) -> str:
-    """The ids of the equations of a tensor under these options, from the tensors before it.
+    """The ids of the equations of a tensor under these options, from the tensors before
+    it.
 
     Clipping and weight decay belong to the velocity, and without one to the parameters.
     """
@@ -66,7 +83,11 @@ def equations(tensor: str, objective: Objective, step: Step | None) -> str:
         return "L3, L4, L2"
     if step is None or tensor not in UPDATED:
         return EQUATIONS[tensor]
-    gradient = "U2, U3, " if step.max_norm is not None else "U7, " * (step.max_value is not None)
+    gradient = (
+        "U2, U3, "
+        if step.max_norm is not None
+        else "U7, " * (step.max_value is not None)
+    )
     gradient += "U4, " * bool(step.weight_decay)
     if tensor.startswith("v"):
         return gradient + ("U8" if step.adagrad else "U5")
@@ -76,7 +97,9 @@ def equations(tensor: str, objective: Objective, step: Step | None) -> str:
 
 
 def parameters_from(arrays: Mapping[str, Any], prefix: str = "") -> Parameters[Any]:
-    """Parameters, or what belongs to each, from arrays by name; None where there is none."""
+    """Parameters, or what belongs to each, from arrays by name; None where there is
+    none.
+    """
     return Parameters(**{name: arrays.get(prefix + name) for name in FIELDS})
 
 
@@ -87,7 +110,9 @@ def present(params: Parameters[Any] | None) -> dict[str, Any]:
 
 
 def leading_axes(params: Parameters[Any]) -> int:
-    """The number of axes of networks, updates and samples, before those of one parameter."""
+    """The number of axes of networks, updates and samples, before those of one
+    parameter.
+    """
     name, array = next(iter(present(params).items()))
     return int(array.ndim) - len(SHAPES[name])
 
@@ -111,7 +136,9 @@ def with_rows(case: WindowCase) -> WindowCase:
     given, sizes = {"x": "D", "target": "O"}, case_sizes(case)
     for name, letter in given.items():
         if is_integer(classes := getattr(case, name)):
-            case = case._replace(**{name: np.eye(sizes[letter], dtype=case.dtype)[classes]})
+            case = case._replace(
+                **{name: np.eye(sizes[letter], dtype=case.dtype)[classes]}
+            )
     return case
 
 
@@ -119,8 +146,13 @@ def required_outputs(
     case: WindowCase, intermediates: bool, input_gradients: bool = False
 ) -> dict[str, tuple[int, ...]]:
     """The names that a report on this case must have, and their shapes."""
-    prefixes = ("d",) if case.step is None else ("d", "", "v")[: 2 + case.step.has_velocity]
-    names = {"loss", *(prefix + name for prefix in prefixes for name in present(case.params))}
+    prefixes = (
+        ("d",) if case.step is None else ("d", "", "v")[: 2 + case.step.has_velocity]
+    )
+    names = {
+        "loss",
+        *(prefix + name for prefix in prefixes for name in present(case.params)),
+    }
     names |= {*INTERMEDIATES} if intermediates else set()
     names |= {*INPUT_GRADIENTS} if input_gradients else set()
     sizes, known = case_sizes(case), [name for name in SHAPES if name in names]
@@ -130,29 +162,46 @@ def required_outputs(
 def format_errors(
     case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False
 ) -> list[str]:
-    """The errors in the format of a report, one line each: names, shape, dtype, NaN or infinity.
+    """The errors in the format of a report, one line each: names, shape, dtype, NaN or
+    infinity.
 
-    Only a report without such errors has numbers that can be compared, since `NaN > bound` is
-    false. Intermediates and input gradients that are not required are optional.
+    Only a report without such errors has numbers that can be compared, since `NaN >
+    bound` is false. Intermediates and input gradients that are not required are
+    optional.
     """
     if not isinstance(report, dict):
-        return [f"the report is a {type(report).__name__}: expected a dict of arrays by name"]
+        return [
+            (
+                f"the report is a {type(report).__name__}: expected a dict of arrays "
+                "by name"
+            )
+        ]
     optional = {"dh_0"} if case.h_0 is None else set()
     expected = required_outputs(case, intermediates, input_gradients).keys() - optional
     known = required_outputs(case, True, True)
-    errors = [f"{name} is missing" for name in known if name in expected - report.keys()]
-    errors += [f"{name} is not an expected name" for name in report if name not in known]
+    errors = [
+        f"{name} is missing" for name in known if name in expected - report.keys()
+    ]
+    errors += [
+        f"{name} is not an expected name" for name in report if name not in known
+    ]
     for name in [name for name in known if name in report]:
         array = report[name]
-        if type(array) is not np.ndarray and not isinstance(array, np.generic):  # nor masked
+        if type(array) is not np.ndarray and not isinstance(
+            array, np.generic
+        ):  # nor masked
             errors.append(f"{name} is a {type(array).__name__}: expected a NumPy array")
         elif error := array_error(name, array, known[name], case.dtype):
             errors.append(error)
     return errors
 
 
-def array_error(name: str, array: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:
-    """The error in an array that should have this shape and dtype and be finite, or ""."""
+def array_error(
+    name: str, array: Any, shape: tuple[int, ...], dtype: npt.DTypeLike
+) -> str:
+    """The error in an array that should have this shape and dtype and be
+    finite, or "".
+    """
     if array.dtype != dtype:
         return f"{name} is {array.dtype}: expected {dtype}"
     if array.shape != shape:

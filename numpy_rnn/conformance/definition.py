@@ -1,16 +1,18 @@
 """The network, its gradient, its SGD step and its training loop: every equation once.
 
-An equation is a method of `Definition`: of the numbers `n` that it runs on, the tensors `w` of the
-window, the parameters `p`, and the step t. w.h[t - 1] is h_{t-1} of DERIVATION.md. The arithmetic
-(`arithmetics/`) gives values, derivatives by complex step, rounding bounds, or random roundings.
+An equation is a method of `Definition`: of the numbers `n` that it runs on, the tensors
+`w` of the window, the parameters `p`, and the step t. w.h[t - 1] is h_{t-1} of
+DERIVATION.md. The arithmetic (`arithmetics/`) gives values, derivatives by complex
+step, rounding bounds, or random roundings.
 
-A mutant is a Definition with other equations, given as functions without `self` or in a subclass:
+A mutant is a Definition with other equations, given as functions without `self` or in a
+subclass:
 
     Definition(state_adjoint=lambda n, w, p, t: n.affine([(w.dy[t], p.W_hy.mT)]))
 
-This module imports neither numpy_rnn's reference and engine nor torch, and shares no line with
-them. The backward equations are checked against the complex-step derivative of the forward ones,
-and the step against torch.optim.
+This module imports neither numpy_rnn's reference and engine nor torch, and shares no
+line with them. The backward equations are checked against the complex-step derivative
+of the forward ones, and the step against torch.optim.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +20,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, Window
+from numpy_rnn.common.records import (
+    NumpyArray,
+    Objective,
+    Parameters,
+    Run,
+    Step,
+    Window,
+)
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, N
 from numpy_rnn.conformance.arithmetics.floats import Floats
@@ -38,15 +47,21 @@ GRADIENTS = {  # the methods of the definition, by the parameters
 
 
 class Tensors:
-    """The tensors of a window by step. h has h[0] too; dh and da have zeros after the last step."""
+    """The tensors of a window by step. h has h[0] too; dh and da have zeros after the
+    last step.
+    """
 
     def __init__(self, x: Steps):
         self.x, self.steps = x, range(1, len(x) + 1)
-        self.a, self.h, self.y, self.dy, self.dh, self.da = (Steps() for _ in cases.INTERMEDIATES)
+        self.a, self.h, self.y, self.dy, self.dh, self.da = (
+            Steps() for _ in cases.INTERMEDIATES
+        )
 
 
 class Definition:
-    """The equations, and the loops over the steps of a window. `equations` replace its methods."""
+    """The equations, and the loops over the steps of a window. `equations` replace its
+    methods.
+    """
 
     def __init__(self, **equations: Callable[..., Any]):
         for name, equation in equations.items():
@@ -54,7 +69,8 @@ class Definition:
                 raise LookupError(f"{name!r} is no equation of the definition")
             setattr(self, name, equation)
 
-    # -- forward ----------------------------------------------------------------------------------
+    # -- forward
+    # ----------------------------------------------------------------------------------
 
     def pre_activation(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
         return n.affine([(w.x[t], p.W_xh), (w.h[t - 1], p.W_hh)], p.b_h)  # (F1) a_t
@@ -65,19 +81,24 @@ class Definition:
     def output(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
         return n.affine([(w.h[t], p.W_hy)], p.b_y)  # (F3) y_t
 
-    def loss_and_error(self, n: Arithmetic, y: N, target: N, objective: Objective) -> tuple[N, N]:
+    def loss_and_error(
+        self, n: Arithmetic, y: N, target: N, objective: Objective
+    ) -> tuple[N, N]:
         """L, and dy of the steps with a loss, (K, ..., B, O)."""
         return n.loss_and_error(y, target, objective)  # (L1) to (L4), (B1)
 
     def adjoint_without_loss(self, n: Arithmetic, w: Tensors, t: int) -> N:
         return n.zeros(w.y[t])  # (B1) dy_t of an older step of the window
 
-    # -- backward ---------------------------------------------------------------------------------
+    # -- backward
+    # ---------------------------------------------------------------------------------
 
     def state_adjoint(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
         return n.affine([(w.dy[t], p.W_hy.mT), (w.da[t + 1], p.W_hh.mT)])  # (B2) dh_t
 
-    def pre_activation_adjoint(self, n: Arithmetic, w: Tensors, t: int, nonlinearity: str) -> N:
+    def pre_activation_adjoint(
+        self, n: Arithmetic, w: Tensors, t: int, nonlinearity: str
+    ) -> N:
         return n.by_slope(w.dh[t], w.a[t], w.h[t], nonlinearity)  # (B3) da_t
 
     def input_weights_gradient(self, n: Arithmetic, w: Tensors) -> N:
@@ -101,7 +122,8 @@ class Definition:
     def input_adjoint(self, n: Arithmetic, w: Tensors, p: Params, t: int) -> N:
         return n.affine([(w.da[t], p.W_xh.mT)])  # (B10) dx_t
 
-    # -- loops over the steps ---------------------------------------------------------------------
+    # -- loops over the steps
+    # ---------------------------------------------------------------------
 
     def forward(self, n: Arithmetic, w: Tensors, p: Params, nonlinearity: str) -> None:
         """a, h and y of all steps."""
@@ -110,8 +132,12 @@ class Definition:
             w.h[t] = n.see("h", t, self.state(n, w, t, nonlinearity))
             w.y[t] = n.see("y", t, self.output(n, w, p, t))
 
-    def backward(self, n: Arithmetic, w: Tensors, p: Params, nonlinearity: str) -> Named:
-        """dh and da of all steps, and the gradients of the parameters by their names."""
+    def backward(
+        self, n: Arithmetic, w: Tensors, p: Params, nonlinearity: str
+    ) -> Named:
+        """dh and da of all steps, and the gradients of the parameters by
+        their names.
+        """
         after = len(w.x) + 1
         w.dh[after] = w.da[after] = n.zeros(w.a[after - 1])
         for t in reversed(w.steps):
@@ -123,7 +149,8 @@ class Definition:
         sums = ((name, getattr(self, GRADIENTS[name])) for name in present(p))
         return {name: n.see("d" + name, None, total(n, w)) for name, total in sums}
 
-    # -- step -------------------------------------------------------------------------------------
+    # -- step
+    # ------------------------------------------------------------
 
     def clipped(self, n: Arithmetic, d: Named, p: Named, step: Step) -> Named:
         """The gradients after clipping."""
@@ -136,7 +163,9 @@ class Definition:
 
     def decayed(self, n: Arithmetic, name: str, g: N, theta: N, step: Step) -> N:
         """The gradient with weight decay."""
-        return g + n.constant(step.weight_decay) * theta if step.weight_decay else g  # (U4)
+        return (
+            g + n.constant(step.weight_decay) * theta if step.weight_decay else g
+        )  # (U4)
 
     def velocity(self, n: Arithmetic, g: N, before: N | None, step: Step) -> N:
         """v, or Adagrad's sum of squares; `before` is None at the first step."""
@@ -147,7 +176,9 @@ class Definition:
         share = n.constant(1.0) - n.constant(step.dampening)
         return n.constant(step.momentum) * before + share * g  # (U5)
 
-    def direction(self, n: Arithmetic, g: N, v: N | None, before: N | None, step: Step) -> N:
+    def direction(
+        self, n: Arithmetic, g: N, v: N | None, before: N | None, step: Step
+    ) -> N:
         """Δ, which the rate multiplies; v is None without momentum and Adagrad."""
         if v is None:
             return g
@@ -158,7 +189,8 @@ class Definition:
     def updated(self, n: Arithmetic, name: str, theta: N, delta: N, step: Step) -> N:
         return theta - n.rate(step, theta) * delta  # (U1)
 
-    # -- training loop ----------------------------------------------------------------------------
+    # -- training loop
+    # ----------------------------------------------------------------------------
 
     def window(self, T: int, new: int, k1: int, k2: int) -> Window:
         """The window whose new steps follow step `new` of the series."""
@@ -173,7 +205,9 @@ class Definition:
         return windows
 
     def carried_state(self, states: Steps, window: Window, epoch: int) -> NumpyArray:
-        """The initial state of a window, from the latest states by step of the series; h_0 at 0."""
+        """The initial state of a window, from the latest states by step of the series;
+        h_0 at 0.
+        """
         return states[window.start]  # (T3)
 
 
@@ -185,11 +219,14 @@ def window_update(
 ) -> dict[str, Any]:
     """The report of a case with all intermediate values, as numbers of this arithmetic.
 
-    Arrays have the axis of time first, and the leading axes of networks or updates after it.
+    Arrays have the axis of time first, and the leading axes of networks or updates
+    after it.
     """
     n, case = n or Floats(case.dtype), cases.with_rows(case)
     n.axes = cases.leading_axes(case.params)
-    p = parameters_from({name: n.given(theta) for name, theta in present(case.params).items()})
+    p = parameters_from(
+        {name: n.given(theta) for name, theta in present(case.params).items()}
+    )
     w = Tensors({t: n.given(n.with_axes(x_t)) for t, x_t in enumerate(case.x, 1)})
     w.h[0] = n.given(n.with_axes(cases.initial_state(case)))
     of.forward(n, w, p, case.objective.nonlinearity)
@@ -208,9 +245,16 @@ def window_update(
 
 
 def update(
-    n: Arithmetic, p: Named, d: Named, before: Arrays, step: Step, of: Definition = DEFINITION
+    n: Arithmetic,
+    p: Named,
+    d: Named,
+    before: Arrays,
+    step: Step,
+    of: Definition = DEFINITION,
 ) -> Named:
-    """The parameters after the step, by name; `before`: the velocities, or sums of squares."""
+    """The parameters after the step, by name; `before`: the velocities, or sums of
+    squares.
+    """
     after, gradients = Named(), of.clipped(n, d, p, step)
     for name, theta in p.items():
         g = of.decayed(n, name, gradients[name], theta, step)
@@ -223,7 +267,9 @@ def update(
 
 
 class Recorded(NamedTuple):
-    """One update of a run: its place, the initial state of its window, and its report."""
+    """One update of a run: its place, the initial state of its window, and
+    its report.
+    """
 
     epoch: int
     number: int
@@ -239,7 +285,8 @@ def train(
 ) -> Iterator[Recorded]:
     """The updates of a run of TBPTT(k1, k2).
 
-    compute(case): the report, and the states h_1 to h_T of the window; by default those of `of`.
+    compute(case): the report, and the states h_1 to h_T of the window; by default those
+    of `of`.
     """
 
     def own(case: WindowCase) -> tuple[Arrays, NumpyArray]:

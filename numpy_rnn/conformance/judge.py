@@ -1,11 +1,14 @@
-"""Lockstep, level L3: every update of a recorded run is checked at L1, or at L2 as a black box.
+"""Lockstep, level L3: every update of a recorded run is checked at L1, or at L2 as a
+black box.
 
-The inputs of every check are the recorded numbers, so an update is judged from the parameters and
-the state from which it started. No drift accumulates from update to update, however long the run.
+The inputs of every check are the recorded numbers, so an update is judged from the
+parameters and the state from which it started. No drift accumulates from update to
+update, however long the run.
 
-Where training is chaotic, rounding alone changes the gradients of long windows, so that they are
-*lost* in this dtype. A port is then asked for some of these windows with smaller recurrent weights,
-where nothing is lost. What could not be judged in any window is named, and is no agreement.
+Where training is chaotic, rounding alone changes the gradients of long windows, so that
+they are *lost* in this dtype. A port is then asked for some of these windows with
+smaller recurrent weights, where nothing is lost. What could not be judged in any window
+is named, and is no agreement.
 """
 
 from collections import Counter
@@ -23,11 +26,22 @@ from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.case import INTERMEDIATES, TENSORS, WindowCase, present
 from numpy_rnn.conformance.definition import Arrays
 from numpy_rnn.conformance.runs import ROWS, PortSource, RecordedRun
-from numpy_rnn.conformance.window_checks import Check, check_all, global_checks, tolerances
+from numpy_rnn.conformance.window_checks import (
+    Check,
+    check_all,
+    global_checks,
+    tolerances,
+)
 
 MAX_NUMBERS = 2**20  # of the updates that are checked together
-MAX_ASKED = 4  # windows of a chaotic run, which a port is asked for with smaller weights
-CALMING = (1.0, 0.5, 0.5)  # factors, one after the other, once no singular value is above 1
+MAX_ASKED = (
+    4  # windows of a chaotic run, which a port is asked for with smaller weights
+)
+CALMING = (
+    1.0,
+    0.5,
+    0.5,
+)  # factors, one after the other, once no singular value is above 1
 
 
 class Divergence(NamedTuple):
@@ -44,26 +58,43 @@ class Divergence(NamedTuple):
     ratio: float
     equation: str = ""  # ids of DERIVATION.md
     is_estimated: bool = False  # whether `allowed` is an estimate, not a proven bound
-    is_calmed: bool = False  # whether the recurrent weights are smaller than those of the run
+    is_calmed: bool = (
+        False  # whether the recurrent weights are smaller than those of the run
+    )
 
     def message(self) -> str:
         """The place, the element, both numbers, and what rounding allows."""
-        calmed = f", with smaller {' and '.join(cases.RECURRENT)}" if self.is_calmed else ""
+        calmed = (
+            f", with smaller {' and '.join(cases.RECURRENT)}" if self.is_calmed else ""
+        )
         step = f", step {self.step}" if self.step else ""
         where = f"epoch {self.epoch}, update {self.number}{step}{calmed}"
         numbers = f"{self.reported:.9g}, expected {self.expected:.9g}"
         if self.tensor == "window":
-            what = Window._fields[self.element[0]] if self.element else "the number of updates"
+            what = (
+                Window._fields[self.element[0]]
+                if self.element
+                else "the number of updates"
+            )
             return f"{where}: {what} is {numbers} by TBPTT(k1, k2)"
         element = f"{self.tensor}{list(self.element) or ''}"
-        bound = "what rounding does by estimate" if self.is_estimated else "the rounding bound"
+        bound = (
+            "what rounding does by estimate"
+            if self.is_estimated
+            else "the rounding bound"
+        )
         limit = f"the difference is {self.ratio:.1e} times {bound}, {self.allowed:.1e}"
         limit = limit if self.allowed else "nothing rounds here"
         return f"{where}: {element} is {numbers}; {limit}"
 
     def causal_place(self) -> tuple[int, ...]:
-        """Its place in the order of computation: a_1 h_1 a_2 h_2 .., loss, .. dh_1 da_1, .."""
-        together, order = {"h": "a", "da": "dh"}.get(self.tensor, self.tensor), TENSORS.index
+        """Its place in the order of computation: a_1 h_1 a_2 h_2 .., loss, .. dh_1
+        da_1, ..
+        """
+        together, order = (
+            {"h": "a", "da": "dh"}.get(self.tensor, self.tensor),
+            TENSORS.index,
+        )
         step = {"a": 1, "dh": -1}.get(together, 0) * (self.step or 0)
         return self.epoch, self.number, order(together), step, order(self.tensor)
 
@@ -72,17 +103,25 @@ class Judgement(NamedTuple):
     """The judgement of a recorded run."""
 
     updates: int
-    worst: dict[str, float]  # the largest ratio of every tensor; 1 is what rounding allows
+    worst: dict[
+        str, float
+    ]  # the largest ratio of every tensor; 1 is what rounding allows
     first: Divergence | None
-    estimated: Mapping[str, int]  # windows in which a tensor is checked against an estimate
+    estimated: Mapping[
+        str, int
+    ]  # windows in which a tensor is checked against an estimate
     lost: Mapping[str, int]  # windows in which rounding alone changes a tensor too much
-    calmed: tuple[str, ...]  # tensors that are checked with smaller recurrent weights instead
+    calmed: tuple[
+        str, ...
+    ]  # tensors that are checked with smaller recurrent weights instead
     unjudged: tuple[str, ...]  # tensors that no window could judge
 
     @property
     def not_judged(self) -> tuple[str, ...]:
         """The results among the unjudged tensors: all but the intermediate values."""
-        return tuple(name for name in self.unjudged if name not in {*INTERMEDIATES} - {"h"})
+        return tuple(
+            name for name in self.unjudged if name not in {*INTERMEDIATES} - {"h"}
+        )
 
     @property
     def passed(self) -> bool:
@@ -98,9 +137,9 @@ def judge(
 ) -> Judgement:
     """Check every update: its window, its initial state, and all tensors.
 
-    At L1, or at L2 if there are no intermediates. Unless `whole`, updates may be missing at the
-    end. source: is asked for windows that are lost. A tensor is judged where a window of every
-    network judges it.
+    At L1, or at L2 if there are no intermediates. Unless `whole`, updates may be
+    missing at the end. source: is asked for windows that are lost. A tensor is judged
+    where a window of every network judges it.
     """
     updates, networks = recorded.updates, recorded.run.params.networks
     divergences = [*schedule_divergences(recorded, whole), *state_divergences(recorded)]
@@ -110,7 +149,9 @@ def judge(
     carried = carried_steps(updates)
     is_lost = np.zeros((len(carried), networks or 1), bool)  # by update and network
 
-    def note(chosen: Array, checks: Iterable[Check], calmed: tuple[int, ...] | None = None) -> None:
+    def note(
+        chosen: Array, checks: Iterable[Check], calmed: tuple[int, ...] | None = None
+    ) -> None:
         for check in checks:
             name = check.tensor
             worst[name] = max(worst[name], float(check.ratio.max()))
@@ -118,12 +159,16 @@ def judge(
             if calmed is None:
                 estimated[name] += int(check.estimated.sum())
                 lost[name] += int(check.lost.sum())
-                is_lost[chosen] |= check.lost.reshape(len(chosen), -1) & (name != "initial")
+                is_lost[chosen] |= check.lost.reshape(len(chosen), -1) & (
+                    name != "initial"
+                )
             if not (check.ratio <= 1).all():
                 divergences.append(_first_divergence(updates, chosen, check, calmed))
 
     for chosen, case, report in stacks(recorded):
-        allowed = tolerances(case, [*report, "h"], tau, report if "a" in report else None)
+        allowed = tolerances(
+            case, [*report, "h"], tau, report if "a" in report else None
+        )
         states = allowed["h"] if "h" in report else allowed.pop("h")
         note(chosen, check_all(allowed, report))
         (follows,) = np.nonzero(carried[chosen])
@@ -134,7 +179,10 @@ def judge(
     before = {name for name in judged if np.all(judged[name])}
     if source is not None and is_lost.any():
         network = int(is_lost.sum(axis=0).argmax())
-        lost_updates, of = np.flatnonzero(is_lost[:, network]), (network,) * (networks is not None)
+        lost_updates, of = (
+            np.flatnonzero(is_lost[:, network]),
+            (network,) * (networks is not None),
+        )
         note(*_calmed(recorded, lost_updates, of, source), of)
     first = min(divergences, key=Divergence.causal_place, default=None)
     if first is not None:
@@ -147,13 +195,21 @@ def judge(
 
 
 def finite_part(recorded: RecordedRun) -> RecordedRun:
-    """The updates before the first with NaN or infinity, or a gradient whose norm overflows."""
+    """The updates before the first with NaN or infinity, or a gradient whose norm
+    overflows.
+    """
     updates, options = recorded.updates, recorded.run.options
-    clipped = () if options.step.max_norm is None else {"d" + name for name in cases.FIELDS}
+    clipped = (
+        () if options.step.max_norm is None else {"d" + name for name in cases.FIELDS}
+    )
     first, limits = len(updates["stop"]), np.finfo(recorded.run.params.W_hh.dtype)
     for name, array in updates.items():
         flat = np.abs(array.reshape(len(array), -1))
-        limit = (float(limits.max) / (8 * flat.shape[1])) ** 0.5 if name in clipped else np.inf
+        limit = (
+            (float(limits.max) / (8 * flat.shape[1])) ** 0.5
+            if name in clipped
+            else np.inf
+        )
         (bad,) = np.nonzero(~(flat < limit).all(axis=1))
         if name in ROWS:
             bad = np.searchsorted(recorded.first_rows, bad, side="right") - 1
@@ -162,7 +218,9 @@ def finite_part(recorded: RecordedRun) -> RecordedRun:
 
 
 def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, Arrays]]:
-    """The updates of a run, as many of one kind at a time as memory allows, and which they are."""
+    """The updates of a run, as many of one kind at a time as memory allows, and which
+    they are.
+    """
     kinds, params = _kinds(recorded), present(recorded.run.params)
     weights = sum(theta.size for theta in params.values())
     per_step = sum(theta[..., 0, :].size for theta in params.values() if theta.ndim > 1)
@@ -182,12 +240,20 @@ def single_update(
     return _at((0, *network), *_stack(recorded, np.array([index])))
 
 
-def _at(places: tuple[N, ...], case: WindowCase, report: Arrays) -> tuple[WindowCase, Arrays]:
-    """One of stacked updates, of one network, or as many as there are in an array of places."""
+def _at(
+    places: tuple[N, ...], case: WindowCase, report: Arrays
+) -> tuple[WindowCase, Arrays]:
+    """One of stacked updates, of one network, or as many as there are in an array of
+    places.
+    """
 
     def one(array: Array, first: int = 0) -> Array:
-        """The entry of an array whose ensemble axis may have size 1, shared by all networks."""
-        found = (np.minimum(i, size - 1) for i, size in zip(places, array.shape[first:]))
+        """The entry of an array whose ensemble axis may have size 1, shared by all
+        networks.
+        """
+        found = (
+            np.minimum(i, size - 1) for i, size in zip(places, array.shape[first:])
+        )
         return np.asarray(array[(slice(None),) * first + tuple(found)])
 
     params, x, target, h_0, _, step, velocity = case
@@ -195,13 +261,22 @@ def _at(places: tuple[N, ...], case: WindowCase, report: Arrays) -> tuple[Window
         rate = one(rate)
         step = step._replace(learning_rate=rate if rate.ndim else float(rate))
     changed: dict[str, N] = {"x": one(x, 1), "target": one(target, 1), "h_0": one(h_0)}
-    changed |= {"params": tree_map(one, params), "velocity": tree_map(one, velocity), "step": step}
-    return case._replace(**changed), {n: one(v, int(n in ROWS)) for n, v in report.items()}
+    changed |= {
+        "params": tree_map(one, params),
+        "velocity": tree_map(one, velocity),
+        "step": step,
+    }
+    return case._replace(**changed), {
+        n: one(v, int(n in ROWS)) for n, v in report.items()
+    }
 
 
 def _kinds(recorded: RecordedRun) -> Array:
     """T and K of every update, and whether there is a velocity before it."""
-    run, (start, loss_start, stop) = recorded.run, (recorded.updates[n] for n in Window._fields)
+    run, (start, loss_start, stop) = (
+        recorded.run,
+        (recorded.updates[n] for n in Window._fields),
+    )
     has_velocity = (np.arange(len(start)) > 0) | (run.velocity is not None)
     has_velocity &= run.options.step.has_velocity
     return np.stack((stop - start, stop - loss_start, has_velocity), axis=1)
@@ -242,15 +317,19 @@ def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, Arrays]:
         velocity=before("v", run.velocity) if has_velocity else None,  # type: ignore[arg-type]
     )
     steps, names = rows(recorded.first_rows, T), updates.keys() & cases.SHAPES.keys()
-    return case, {name: updates[name][steps if name in ROWS else chosen] for name in names}
+    return case, {
+        name: updates[name][steps if name in ROWS else chosen] for name in names
+    }
 
 
 def _calmed(
     recorded: RecordedRun, lost: Array, network: tuple[int, ...], source: PortSource
 ) -> tuple[Array, list[Check]]:
-    """Some of the lost windows, and their checks, with recurrent weights that are not chaotic.
+    """Some of the lost windows, and their checks, with recurrent weights that are not
+    chaotic.
 
-    A network whose recurrent weights have no singular value above 1 does not amplify rounding.
+    A network whose recurrent weights have no singular value above 1 does not amplify
+    rounding.
     """
     kinds = _kinds(recorded)[lost]
     alike = lost[(kinds == kinds[-1]).all(axis=1)]
@@ -264,8 +343,12 @@ def _calmed(
             calm = theta * (factor / np.maximum(largest, 1)).astype(theta.dtype)
             case = case._replace(params=case.params._replace(**{name: calm}))
         singles = [_at((i,), case, {})[0] for i in range(count)]
-        reports = [source.report(single, "a window with smaller weights") for single in singles]
-        report = {n: np.stack([r[n] for r in reports], int(n in ROWS)) for n in reports[0]}
+        reports = [
+            source.report(single, "a window with smaller weights") for single in singles
+        ]
+        report = {
+            n: np.stack([r[n] for r in reports], int(n in ROWS)) for n in reports[0]
+        }
         checks = list(global_checks(case, report, source.tau))
         if not any(check.lost.any() for check in checks):
             break
@@ -275,10 +358,16 @@ def _calmed(
 def _first_divergence(
     updates: Arrays, chosen: Array, check: Check, calmed: tuple[int, ...] | None
 ) -> Divergence:
-    """The first of these updates whose tensor exceeds its bound; calmed: of this network alone."""
+    """The first of these updates whose tensor exceeds its bound; calmed: of this
+    network alone.
+    """
     name, step = check.tensor, None
-    arrays = np.broadcast_arrays(check.reported, check.expected, check.allowed, check.ratio)
-    if name in ROWS:  # the steps after the updates, in the order in which they are computed
+    arrays = np.broadcast_arrays(
+        check.reported, check.expected, check.allowed, check.ratio
+    )
+    if (
+        name in ROWS
+    ):  # the steps after the updates, in the order in which they are computed
         order = slice(None, None, -1 if name in cases.BACKWARDS else 1)
         arrays = tuple(np.moveaxis(array, 0, 1)[:, order] for array in arrays)
     bad = ~(arrays[-1] <= 1)
@@ -287,7 +376,9 @@ def _first_divergence(
     if name in ROWS:
         step = element.pop(0) + 1
         step = bad.shape[1] + 1 - step if name in cases.BACKWARDS else step
-    epoch, number = (int(updates[field][chosen[index]]) for field in ("epoch", "number"))
+    epoch, number = (
+        int(updates[field][chosen[index]]) for field in ("epoch", "number")
+    )
     found = Divergence(epoch, number, name, step, (*(calmed or ()), *element), *numbers)
     is_estimated = bool(np.any(check.estimated))
     return found._replace(is_estimated=is_estimated, is_calmed=calmed is not None)
@@ -297,13 +388,17 @@ def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Diverge
     """The first window that is not one of TBPTT(k1, k2)."""
     windows, updates = recorded.windows, recorded.updates
     epochs = range(1, recorded.run.options.schedule.epochs + 1)
-    expected = [(e, number, *window) for e in epochs for number, window in enumerate(windows, 1)]
+    expected = [
+        (e, number, *window) for e in epochs for number, window in enumerate(windows, 1)
+    ]
     rows = [*zip(*(updates[n].tolist() for n in ("epoch", "number", *Window._fields)))]
     for right, row in zip(expected, rows):
         if row != right:
             wrong = next((i for i in range(3) if row[2 + i] != right[2 + i]), 0)
             numbers = row[2 + wrong], right[2 + wrong]
-            yield Divergence(*right[:2], "window", None, (wrong,), *numbers, 0.0, np.inf)
+            yield Divergence(
+                *right[:2], "window", None, (wrong,), *numbers, 0.0, np.inf
+            )
             return
     if len(rows) > len(expected) or (whole and len(rows) < len(expected)):
         index, numbers = min(len(rows), len(expected)), (len(rows), len(expected))
@@ -321,16 +416,27 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
     right[updates["start"] == 0] = recorded.run.h_0
     if "h" in updates:
         (before,) = np.nonzero(steps)
-        right[before + 1] = updates["h"][recorded.first_rows[before] + steps[before] - 1]
+        right[before + 1] = updates["h"][
+            recorded.first_rows[before] + steps[before] - 1
+        ]
     for index, *element in np.argwhere(found != right)[:1].tolist():
         epoch, number = (int(updates[name][index]) for name in ("epoch", "number"))
-        numbers = float(found[index, *element]), float(right[index, *element]), 0.0, np.inf
+        numbers = (
+            float(found[index, *element]),
+            float(right[index, *element]),
+            0.0,
+            np.inf,
+        )
         yield Divergence(epoch, number, "initial", None, tuple(element), *numbers)
 
 
 def carried_steps(updates: Arrays) -> Array:
-    """After which step of a window the next one of its epoch starts, (N,); 0 where none does."""
-    start, stop, epoch = (np.append(updates[name], -1) for name in ("start", "stop", "epoch"))
+    """After which step of a window the next one of its epoch starts, (N,); 0 where none
+    does.
+    """
+    start, stop, epoch = (
+        np.append(updates[name], -1) for name in ("start", "stop", "epoch")
+    )
     steps = start[1:] - start[:-1]
     follows = (epoch[1:] == epoch[:-1]) & (start[1:] > 0) & (steps > 0)
     return np.where(follows & (steps <= (stop - start)[:-1]), steps, 0)

@@ -1,9 +1,9 @@
 """The options of `pytest --pyargs numpy_rnn.conformance --elman-backend module:object`.
 
-This is an entry-point plugin, because pytest reads no options from the conftest of an installed
-package. pytest loads it in every run, also of other projects. So all options start with --elman-,
-and nothing but the standard library is imported until one of them names a port. `suite.py` does
-the work.
+This is an entry-point plugin, because pytest reads no options from the conftest of an
+installed package. pytest loads it in every run, also of other projects. So all options
+start with --elman-, and nothing but the standard library is imported until one of them
+names a port. `suite.py` does the work.
 """
 
 import argparse
@@ -29,14 +29,24 @@ def sizes(text):
     with contextlib.suppress(ValueError):
         pairs = (part.split("=") for part in text.split(","))
         shape = {letter: whole(1)(size) for letter, size in pairs}
-        if shape.keys() <= {*"TBDHOK"} and shape.get("K", 1) <= shape.get("T", float("inf")):
+        if shape.keys() <= {*"TBDHOK"} and shape.get("K", 1) <= shape.get(
+            "T", float("inf")
+        ):
             return shape
-    raise argparse.ArgumentTypeError(f"{text!r}: expected few, or sizes as H=6,D=3, with K ≤ T")
+    raise argparse.ArgumentTypeError(
+        f"{text!r}: expected few, or sizes as H=6,D=3, with K ≤ T"
+    )
 
 
 OPTIONS = {
-    "backend": ("PORT", "implementation under test: module:object, or a package as torch_rnn"),
-    "command": ("COMMAND", "implementation under test: a program that speaks the port protocol"),
+    "backend": (
+        "PORT",
+        "implementation under test: module:object, or a package as torch_rnn",
+    ),
+    "command": (
+        "COMMAND",
+        "implementation under test: a program that speaks the port protocol",
+    ),
     "examples": ("N", "number of windows per test (100)"),
     "seed": ("N", "seed of the cases (another one in every run)"),
     "sizes": ("SIZES", "few: four shapes, for compiled code; H=6,D=3: only these"),
@@ -46,7 +56,9 @@ TYPES = {"examples": whole(1), "seed": whole(0), "sizes": sizes, "timeout": whol
 
 
 def pytest_addoption(parser):
-    add = parser.getgroup("elman", "equivalence suite (numpy_rnn.conformance)").addoption
+    add = parser.getgroup(
+        "elman", "equivalence suite (numpy_rnn.conformance)"
+    ).addoption
     for name, (metavar, text) in OPTIONS.items():
         add(f"--elman-{name}", metavar=metavar, help=text, type=TYPES.get(name, str))
     levels = ("L1", "L2", "L3", "all")

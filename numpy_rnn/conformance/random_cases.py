@@ -1,11 +1,11 @@
 """Random cases and runs that make faults visible.
 
-Mostly the sizes differ from each other, weights are of order one and not symmetric, tanh is not
-saturated, and the older steps of the window have no loss. Some cases have inputs, targets and
-outputs of 10 to 1000, as data that nobody scaled; a square output matrix, exact zeros before relu,
-a batch or a window of one, a saturated unit, a unit without incoming weights, or subnormal inputs.
-Large cases have one size of up to 40, beyond small buffers and the registers of vector
-instructions.
+Mostly the sizes differ from each other, weights are of order one and not symmetric,
+tanh is not saturated, and the older steps of the window have no loss. Some cases have
+inputs, targets and outputs of 10 to 1000, as data that nobody scaled; a square output
+matrix, exact zeros before relu, a batch or a window of one, a saturated unit, a unit
+without incoming weights, or subnormal inputs. Large cases have one size of up to 40,
+beyond small buffers and the registers of vector instructions.
 """
 
 from collections.abc import Sequence
@@ -16,16 +16,28 @@ import numpy as np
 from numpy_rnn.common import records
 from numpy_rnn.common.records import NumpyArray, Objective, Parameters, Run, Step, T
 from numpy_rnn.conformance.arithmetics.arithmetic import N, nonlinearity_of
-from numpy_rnn.conformance.case import WindowCase, initial_state, parameters_from, present
+from numpy_rnn.conformance.case import (
+    WindowCase,
+    initial_state,
+    parameters_from,
+    present,
+)
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING, Abilities
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
 LARGE_SIZES = {"T": (17, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}
-SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
+SATURATING = (
+    64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
+)
 SCALES = (10.0, 100.0, 1000.0)  # of unscaled data
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
-PLAIN: dict[str, N] = {"logits": 1.0, "saturated": False, "silent": False, "subnormal": False}
+PLAIN: dict[str, N] = {
+    "logits": 1.0,
+    "saturated": False,
+    "silent": False,
+    "subnormal": False,
+}
 
 
 class RandomDraw:
@@ -62,13 +74,19 @@ class Recipe(NamedTuple):
     zeros: bool = False  # whether the first input and the initial state are zero
     gain: float = 1.0
     seed: int = 0  # of the numbers in the arrays
-    velocity: bool = False  # whether there is one before the update, if the step has any
+    velocity: bool = (
+        False  # whether there is one before the update, if the step has any
+    )
     scale: float = 1.0  # of inputs, and of the targets and outputs of the squared error
     logits: float = 1.0  # the scale of the outputs of a cross-entropy
     class_inputs: bool = False
     saturated: bool = False  # the last unit, of tanh
-    silent: bool = False  # the first unit of several, which has no incoming weights: a = 0
-    subnormal: bool = False  # the first component of the inputs and of the initial state
+    silent: bool = (
+        False  # the first unit of several, which has no incoming weights: a = 0
+    )
+    subnormal: bool = (
+        False  # the first component of the inputs and of the initial state
+    )
     no_h_0: bool = False  # whether the initial state is zero
 
     def __repr__(self) -> str:
@@ -76,10 +94,15 @@ class Recipe(NamedTuple):
         return _call(self)
 
     def case(self) -> WindowCase:
-        generator, (nonlinearity, loss, _) = np.random.default_rng(self.seed), self.objective
+        generator, (nonlinearity, loss, _) = (
+            np.random.default_rng(self.seed),
+            self.objective,
+        )
         T, B, D, H, O, K = self[:6]
         params = self._parameters(generator)
-        x, target, h_0 = (generator.normal(size=size) for size in ((T, B, D), (K, B, O), (B, H)))
+        x, target, h_0 = (
+            generator.normal(size=size) for size in ((T, B, D), (K, B, O), (B, H))
+        )
         h_0 = nonlinearity_of(nonlinearity).phi(h_0)
         x, target = self.scale * x, self.scale * target
         if self.zeros:
@@ -95,22 +118,32 @@ class Recipe(NamedTuple):
 
         velocity, step = None, self.step
         if self.velocity and step is not None and step.has_velocity:  # of order one
-            given = {n: generator.normal(size=p.shape) for n, p in present(params).items()}
+            given = {
+                n: generator.normal(size=p.shape) for n, p in present(params).items()
+            }
             power = 2 if step.adagrad else 1
-            velocity = parameters_from({n: (v**power).astype(self.dtype) for n, v in given.items()})
+            velocity = parameters_from(
+                {n: (v**power).astype(self.dtype) for n, v in given.items()}
+            )
         x = classes((T, B), D) if self.class_inputs else x
         target = classes((K, B), O) if loss == "cross_entropy" else target
         state: N = None if self.no_h_0 else h_0
         return WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
 
     def _parameters(self, generator: np.random.Generator) -> Parameters[NumpyArray]:
-        """Weights of order one, scaled so that tanh does not saturate, with the special units."""
+        """Weights of order one, scaled so that tanh does not saturate, with the special
+        units.
+        """
 
         def numbers(*shape: int) -> NumpyArray:
             return self.gain * generator.normal(size=shape) / np.sqrt(shape[0])
 
         D, H, O = self.D, self.H, self.O
-        shapes: dict[str, tuple[int, ...]] = {"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "W_xh": (D, H),
+            "W_hh": (H, H),
+            "W_hy": (H, O),
+        }
         shapes |= {"b_h": (H,), "b_y": (O,)} if self.bias else {}
         arrays = {name: numbers(*shape) for name, shape in shapes.items()}
         factors = np.ones(H)
@@ -122,7 +155,9 @@ class Recipe(NamedTuple):
         for name in arrays:
             arrays[name] *= outputs if name.endswith("y") else factors
         arrays["W_xh"] /= 1.0 if self.class_inputs else self.scale
-        return parameters_from({name: v.astype(self.dtype) for name, v in arrays.items()})
+        return parameters_from(
+            {name: v.astype(self.dtype) for name, v in arrays.items()}
+        )
 
 
 def _call(record: N) -> str:
@@ -145,13 +180,19 @@ def random_recipe(
 ) -> Recipe:
     """A recipe with the options of ports that have these abilities."""
     (has, lacks, _), are_distinct = abilities, draw.one_in(2)
-    T, B, D, H, O = map(int, draw.generator.choice(MAX_SIZE, 5, replace=not are_distinct) + 1)
+    T, B, D, H, O = map(
+        int, draw.generator.choice(MAX_SIZE, 5, replace=not are_distinct) + 1
+    )
     kinds: N = records.NONLINEARITY_NAMES, records.LOSS_NAMES, records.REDUCTION_NAMES
-    objective = Objective(*(draw.choice(available(names, abilities)) for names in kinds))
+    objective = Objective(
+        *(draw.choice(available(names, abilities)) for names in kinds)
+    )
     step = random_step(draw, abilities)
     recipe = Recipe(
         *(T, B, D, H),
-        O=max(H if draw.one_in(7) else O, 2 if objective.loss == "cross_entropy" else 1),
+        O=max(
+            H if draw.one_in(7) else O, 2 if objective.loss == "cross_entropy" else 1
+        ),
         K=draw.integer(1, T) if draw.one_in(2) else T,
         dtype=dtype or draw.choice(records.DTYPES),
         objective=objective,
@@ -162,7 +203,9 @@ def random_recipe(
         seed=draw.integer(0, 2**32 - 1),
         velocity=step.has_velocity and not draw.one_in(3),
         scale=draw.choice(SCALES) if draw.one_in(4) else 1.0,
-        logits=MAX_LOGIT if objective.loss == "cross_entropy" and draw.one_in(7) else 1.0,
+        logits=MAX_LOGIT
+        if objective.loss == "cross_entropy" and draw.one_in(7)
+        else 1.0,
         class_inputs="class_inputs" in has and draw.one_in(3),
         saturated=draw.one_in(7),
         silent=draw.one_in(7),
@@ -172,7 +215,9 @@ def random_recipe(
 
 
 def sized(recipe: Recipe, draw: RandomDraw, abilities: Abilities) -> Recipe:
-    """The recipe with sizes that the port has. In half of the cases every step has a loss."""
+    """The recipe with sizes that the port has. In half of the cases every step has a
+    loss.
+    """
     if not abilities.sizes:
         return recipe
     shape: dict[str, N] = dict(draw.choice(abilities.sizes))
@@ -189,12 +234,23 @@ def random_step(draw: RandomDraw, abilities: Abilities = EVERYTHING) -> Step:
     step = Step(draw.choice((0.1, 0.01, 0.5, 0.0)))
     if "sgd_options" in has:
         momentum = 0.0 if "momentum" in lacks else draw.choice((0.0, 0.5, 0.9))
-        dampening = draw.choice((0.0, 0.25, 0.7)) if momentum and "dampening" not in lacks else 0.0
-        nesterov = momentum > 0 and dampening == 0 and "nesterov" not in lacks and draw.one_in(2)
+        dampening = (
+            draw.choice((0.0, 0.25, 0.7))
+            if momentum and "dampening" not in lacks
+            else 0.0
+        )
+        nesterov = (
+            momentum > 0
+            and dampening == 0
+            and "nesterov" not in lacks
+            and draw.one_in(2)
+        )
         decay = 0.0 if "weight_decay" in lacks else draw.choice((0.0, 0.01, 0.1))
         norms = (None, None, 0.1, 0.5, 1.0, 5.0, 30.0)
         max_norm = None if "max_norm" in lacks else draw.choice(norms)
-        step = Step(step.learning_rate, momentum, dampening, nesterov, decay, max_norm=max_norm)
+        step = Step(
+            step.learning_rate, momentum, dampening, nesterov, decay, max_norm=max_norm
+        )
     if "clip_by_value" in has and draw.one_in(4):
         step = step._replace(max_norm=None, max_value=draw.choice((0.03, 0.2, 1.0)))
     if "adagrad" in has and ("plain SGD" in lacks or draw.one_in(5)):
@@ -202,7 +258,9 @@ def random_step(draw: RandomDraw, abilities: Abilities = EVERYTHING) -> Step:
     return step
 
 
-RESTRICTIONS: dict[str, dict[str, N]] = {  # the fields of a recipe for what a port lacks
+RESTRICTIONS: dict[
+    str, dict[str, N]
+] = {  # the fields of a recipe for what a port lacks
     "step": {"step": None},
     "many losses": {"K": 1},
     "batch": {"B": 1},
@@ -220,7 +278,9 @@ def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
     return recipe
 
 
-def large_recipe(draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING) -> Recipe:
+def large_recipe(
+    draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING
+) -> Recipe:
     """A recipe with a large T, H, B, D or O, and some special numbers."""
     recipe, letter = random_recipe(draw, dtype, abilities), draw.choice("THBDO")
     size = draw.integer(*LARGE_SIZES[letter])
@@ -234,7 +294,9 @@ def large_recipe(draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING
 def random_run(
     draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
 ) -> Run:
-    """A run of several updates of TBPTT(k1, k2): windows overlap, and the last may be shorter."""
+    """A run of several updates of TBPTT(k1, k2): windows overlap, and the last may be
+    shorter.
+    """
     lacks = abilities.lacks
     recipe = random_recipe(draw, dtype, abilities)._replace(**PLAIN, velocity=False)
     sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDHO"}

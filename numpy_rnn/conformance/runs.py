@@ -1,4 +1,6 @@
-"""Recorded runs: every update of a package's, a port's or your own training run as arrays."""
+"""Recorded runs: every update of a package's, a port's or your own training run as
+arrays.
+"""
 
 import itertools
 import sys
@@ -23,11 +25,17 @@ from numpy_rnn.conformance.definition import (
     update,
     window_update,
 )
-from numpy_rnn.conformance.ports.port import PackagePort, abilities, tanh_error, validated_report
+from numpy_rnn.conformance.ports.port import (
+    PackagePort,
+    abilities,
+    tanh_error,
+    validated_report,
+)
 from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS, PortFault
 
 ROWS = (*cases.INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
-JOINED = 100  # updates at a time: the garbage collector visits every tensor that is not joined
+# updates at a time: the garbage collector visits every tensor that is not joined
+JOINED = 100
 MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
 
 
@@ -40,12 +48,16 @@ class RecordedRun(NamedTuple):
 
     def first(self, count: int) -> "RecordedRun":
         rows = self.first_rows[count]
-        updates = {n: v[: rows if n in ROWS else count] for n, v in self.updates.items()}
+        updates = {
+            n: v[: rows if n in ROWS else count] for n, v in self.updates.items()
+        }
         return self._replace(updates=updates)
 
     @property
     def first_rows(self) -> NumpyArray:
-        """The first row of every update in arrays with one per step, and their number of rows."""
+        """The first row of every update in arrays with one per step, and their number
+        of rows.
+        """
         return np.cumsum(np.append(0, self.updates["stop"] - self.updates["start"]))
 
     def update_index(self, place: Any) -> int:
@@ -70,8 +82,14 @@ class Recorder:
 
     def append_report(self, update: Recorded) -> None:
         """Add one update by its report. Its arrays are kept, not copied."""
-        place = {"epoch": update.epoch, "number": update.number, **update.window._asdict()}
-        for name, value in (place | {"initial": update.initial} | update.report).items():
+        place = {
+            "epoch": update.epoch,
+            "number": update.number,
+            **update.window._asdict(),
+        }
+        for name, value in (
+            place | {"initial": update.initial} | update.report
+        ).items():
             self.columns.setdefault(name, []).append(value)
 
     def recorded(self, of: Definition = DEFINITION) -> RecordedRun:
@@ -79,7 +97,9 @@ class Recorder:
 
 
 def joined(columns: Mapping[str, list[Any]]) -> Arrays:
-    """The arrays of all updates by name. torch joins its own tensors: each conversion is slow."""
+    """The arrays of all updates by name. torch joins its own tensors: each conversion
+    is slow.
+    """
     arrays = {}
     for name, values in columns.items():
         is_torch = hasattr(values[0], "detach")
@@ -89,7 +109,9 @@ def joined(columns: Mapping[str, list[Any]]) -> Arrays:
     return arrays
 
 
-def record(run: Run, updates: Iterable[Recorded], of: Definition = DEFINITION) -> RecordedRun:
+def record(
+    run: Run, updates: Iterable[Recorded], of: Definition = DEFINITION
+) -> RecordedRun:
     recorder = Recorder(run)
     for each in updates:
         recorder.append_report(each)
@@ -104,7 +126,9 @@ def is_bounded(run: Run) -> bool:
 
 
 class PortSource:
-    """A port whose runs are judged: it is called once per update, and may be asked more windows."""
+    """A port whose runs are judged: it is called once per update, and may be asked more
+    windows.
+    """
 
     def __init__(self, port: Any):
         self.port, self.name, self.tau = port, port.name, tanh_error(port)
@@ -114,25 +138,31 @@ class PortSource:
         port, dtype = self.port, str(run.params.W_hh.dtype)
         has, lacks, shapes = abilities(port)
         if run.params.networks is not None:
-            raise InputError("a port takes one network at a time: expected a run without --seeds")
+            raise InputError(
+                "a port takes one network at a time: expected a run without --seeds"
+            )
         if dtype not in port.dtypes:
             expected = f"choose --dtype {' or '.join(port.dtypes)}"
             raise InputError(f"{port.name} does not support {dtype}: {expected}")
         for name in needs(run, loop_of(port, run).windows(run)):
             if name in lacks if name in LACKS else name not in has:
                 verb = "lacks" if name in LACKS else "does not declare"
-                raise InputError(f"{port.name} {verb} {name!r}: choose a run without it")
+                raise InputError(
+                    f"{port.name} {verb} {name!r}: choose a run without it"
+                )
         sizes = {k: n for k, n in cases.case_sizes(run).items() if k not in "TK"}
         fits = [all(sizes.get(k, n) == n for k, n in shape.items()) for shape in shapes]
         if shapes and not any(fits):
             expected = f"expected them in the run, not {sizes}"
-            raise InputError(f"{port.name} has the sizes {list(map(dict, shapes))}: {expected}")
+            raise InputError(
+                f"{port.name} has the sizes {list(map(dict, shapes))}: {expected}"
+            )
 
     def trace(self, run: Run) -> RecordedRun:
         """The run of the port. Raises PortFault, with the update, if it fails.
 
-        A window starts from the state that the port reported in the window before, or that its
-        parameters give.
+        A window starts from the state that the port reported in the window before, or
+        that its parameters give.
         """
         of, updates = loop_of(self.port, run), itertools.count(1)
 
@@ -146,7 +176,8 @@ class PortSource:
     def report(self, case: WindowCase, where: str) -> Arrays:
         """The report on a window, with the same names for all windows of a run.
 
-        Computed here are dh_0 or a step that the port lacks, and a window whose numbers overflow.
+        Computed here are dh_0 or a step that the port lacks, and a window whose numbers
+        overflow.
         """
         has, lacks, _ = abilities(self.port)
         asked = case._replace(h_0=None) if "h_0" in lacks else case
@@ -160,14 +191,21 @@ class PortSource:
         if "h_0" in lacks and "input_gradients" in has:
             report = {"dh_0": window_update(case)["dh_0"]} | report
         if "step" in lacks:
-            n, gradients = Floats(case.dtype), {k: report["d" + k] for k in present(case.params)}
+            n, gradients = (
+                Floats(case.dtype),
+                {k: report["d" + k] for k in present(case.params)},
+            )
             report |= update(n, present(case.params), gradients, {}, case.step)
-        names = cases.required_outputs(case, "intermediates" in has, "input_gradients" in has)
+        names = cases.required_outputs(
+            case, "intermediates" in has, "input_gradients" in has
+        )
         return {name: report[name] for name in names}
 
 
 class PackageSource(PortSource):
-    """A package with the functions of numpy_rnn, whose runs are those of its `train`."""
+    """A package with the functions of numpy_rnn, whose runs are those of
+    its `train`.
+    """
 
     def check(self, run: Run) -> None:
         """Every run is supported."""
@@ -182,14 +220,27 @@ class PackageSource(PortSource):
             updates = rnn.train(*series, **options)
             chunks = iter(lambda: [*itertools.islice(updates, JOINED)], [])
             parts = [joined(columns_of(chunk)) for chunk in chunks]
-        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        arrays = {
+            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+        }
         return RecordedRun(run, arrays)
 
 
 def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
-    """The arrays of several updates of a package, recorded with activations and adjoints."""
-    columns = {n: [getattr(each, n) for each in updates] for n in ("epoch", "number", "loss")}
-    for field in ("window", "activations", "adjoints", "parameters", "gradients", "velocity"):
+    """The arrays of several updates of a package, recorded with activations and
+    adjoints.
+    """
+    columns = {
+        n: [getattr(each, n) for each in updates] for n in ("epoch", "number", "loss")
+    }
+    for field in (
+        "window",
+        "activations",
+        "adjoints",
+        "parameters",
+        "gradients",
+        "velocity",
+    ):
         prefix = {"gradients": "d", "velocity": "v"}.get(field, "")
         records = [getattr(each, field) for each in updates]
         for name in present(records[0]):
@@ -205,7 +256,9 @@ def source_of(port: Any) -> PortSource:
 
 
 def loop_of(port: Any, run: Run) -> Definition:
-    """TBPTT, or chunks with a loss at the last steps where a port cannot have one at every step."""
+    """TBPTT, or chunks with a loss at the last steps where a port cannot have one at
+    every step.
+    """
     _, lacks, shapes = abilities(port)
     k1, k2, _ = run.options.schedule
     fitting = [shape.get("K", k1) for shape in shapes if shape.get("T") == k1 == k2]
@@ -214,13 +267,18 @@ def loop_of(port: Any, run: Run) -> Definition:
     def window(T: int, new: int, k1: int, k2: int) -> Window:
         return Window(new, new + k1 - K, new + k1)
 
-    return DEFINITION if k1 <= K or "older steps" in lacks else Definition(window=window)
+    return (
+        DEFINITION if k1 <= K or "older steps" in lacks else Definition(window=window)
+    )
 
 
 def needs(run: Run, windows: Sequence[Window]) -> list[str]:
     """The names of LACKS and CAPABILITIES that the run needs of a port."""
     step = run.options.step
-    used = {name: getattr(step, name) != default for name, default in Step._field_defaults.items()}
+    used = {
+        name: getattr(step, name) != default
+        for name, default in Step._field_defaults.items()
+    }
     clips_values = used.pop("max_value")
     found = dict.fromkeys(run.options.objective, True) | used
     found |= {

@@ -1,8 +1,12 @@
-"""The suite itself: pytest --pyargs numpy_rnn.conformance --elman-backend module:object"""
+"""The suite itself: pytest --pyargs numpy_rnn.conformance --elman-backend
+module:object
+"""
 
 
 def pytest_generate_tests(metafunc):
-    """Parametrize every test over the dtypes of the port, the one with more digits first."""
+    """Parametrize every test over the dtypes of the port, the one with more digits
+    first.
+    """
     dtypes = metafunc.config.elman_suite.port.dtypes
     metafunc.parametrize("dtype", sorted(dtypes, reverse=True))
 

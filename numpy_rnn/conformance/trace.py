@@ -1,27 +1,29 @@
 """Traces: every update of a training run, as arrays in memory or in one .npz file.
 
-The keys of a file, for a program in any language. N updates; S = Σ_n T_n, the steps of all windows,
-concatenated; *E is the axis of an ensemble, if there is one. Floats are all float32 or all float64.
+The keys of a file, for a program in any language. N updates; S = Σ_n T_n, the steps of
+all windows, concatenated; *E is the axis of an ensemble, if there is one. Floats are
+all float32 or all float64.
 
-    format                               bytes, "elman-trace 3"
-    configuration                        bytes, JSON: the arguments of `train` by name; at least k1,
-                                         k2, learning_rate and epochs
-    x, target                            (T, B, D), (T, B, O): the series; classes: integers (T, B)
-    initial_h_0                          (B, H): the state at the start of every epoch
-    initial_W_xh, _W_hh, _W_hy, _b_h, .. the initial parameters; no bias keys without biases
-    epoch, number                        (N,) integers from 1: the epoch, the update within it
-    start, loss_start, stop              (N,) integers: (start, stop], a loss on (loss_start, stop]
-    initial                              (N, *E, B, H): the initial state of the window
-    a, h, dh, da                         (S, *E, B, H): all steps; h without the initial state
-    y, dy; dx                            (S, *E, B, O); (S, *E, B, D)
-    loss; dh_0                           (N, *E); (N, *E, B, H)
-    dW_xh, dW_hh, dW_hy, db_h, db_y      (N, *E, D, H), ..: the gradients, before clipping
-    vW_xh, vW_hh, vW_hy, vb_h, vb_y      the same of the velocities after the update, or Adagrad's
-                                         sums of squares, if the options have any
-    W_xh, W_hh, W_hy, b_h, b_y           the same of the parameters after the update
+    format                     bytes, "elman-trace 3"
+    configuration              bytes, JSON: the arguments of `train` by name; at least
+                               k1, k2, learning_rate and epochs
+    x, target                  (T, B, D), (T, B, O): the series; classes: integers (T,B)
+    initial_h_0                (B, H): the state at the start of every epoch
+    initial_W_xh, _W_hh, ..    the initial parameters; no bias keys without biases
+    epoch, number              (N,) integers from 1: the epoch, the update within it
+    start, loss_start, stop    (N,) integers: (start, stop], loss on (loss_start, stop]
+    initial                    (N, *E, B, H): the initial state of the window
+    a, h, dh, da               (S, *E, B, H): all steps; h without the initial state
+    y, dy; dx                  (S, *E, B, O); (S, *E, B, D)
+    loss; dh_0                 (N, *E); (N, *E, B, H)
+    dW_xh, .., db_h, db_y      (N, *E, D, H), ..: the gradients, before clipping
+    vW_xh, .., vb_h, vb_y      the same of the velocities after the update, or Adagrad's
+                               sums of squares, if the options have any
+    W_xh, .., b_h, b_y         the same of the parameters after the update
 
-What a program does not compute it leaves out: all of a, h, y, dy, dh and da, or all but h; dx and
-dh_0. Without h, the initial state of a window is compared with one that is recomputed.
+What a program does not compute it leaves out: all of a, h, y, dy, dh and da, or all but
+h; dx and dh_0. Without h, the initial state of a window is compared with one that is
+recomputed.
 """
 
 import json
@@ -34,9 +36,23 @@ from numpy.typing import ArrayLike
 from numpy_rnn.common.checks import NUMPY_ARRAYS, check_run
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import load_arrays, save_arrays
-from numpy_rnn.common.records import NumpyArray, Objective, Run, RunOptions, Schedule, Step, Window
+from numpy_rnn.common.records import (
+    NumpyArray,
+    Objective,
+    Run,
+    RunOptions,
+    Schedule,
+    Step,
+    Window,
+)
 from numpy_rnn.conformance import case as cases
-from numpy_rnn.conformance.case import FIELDS, INTERMEDIATES, SHAPES, parameters_from, present
+from numpy_rnn.conformance.case import (
+    FIELDS,
+    INTERMEDIATES,
+    SHAPES,
+    parameters_from,
+    present,
+)
 from numpy_rnn.conformance.definition import Arrays, Recorded
 from numpy_rnn.conformance.runs import ROWS, RecordedRun, Recorder
 
@@ -48,16 +64,24 @@ NEEDED = ("k1", "k2", "learning_rate", "epochs")
 
 
 class Trace(Recorder):
-    """Records the updates of your own training loop; `numpy_rnn compare FILE.npz` judges them.
+    """Records the updates of your own training loop; `numpy_rnn compare FILE.npz`
+    judges them.
 
-    params: the initial parameters by name. x, target: the whole series. h_0 (B, H): the state at
-    the start of every epoch. Arrays are copied, in the dtype of W_hh. options: those of `train`.
+    params: the initial parameters by name. x, target: the whole series. h_0 (B, H): the
+    state at the start of every epoch. Arrays are copied, in the dtype of W_hh. options:
+    those of `train`.
 
-    Raises InputError on an unknown or a missing name, and on numbers that the dtype does not have.
+    Raises InputError on an unknown or a missing name, and on numbers that the dtype
+    does not have.
     """
 
     def __init__(
-        self, params: Named, x: ArrayLike, target: ArrayLike, h_0: ArrayLike, **options: Any
+        self,
+        params: Named,
+        x: ArrayLike,
+        target: ArrayLike,
+        h_0: ArrayLike,
+        **options: Any,
     ):
         for name in (*FIELDS[:3], *params):
             if name not in params or name not in FIELDS:
@@ -66,16 +90,19 @@ class Trace(Recorder):
         self.dtype, self.place = np.array(params["W_hh"]).dtype, (0, 0)
         arrays = {"initial_" + name: theta for name, theta in params.items()}
         arrays |= {"x": x, "target": target, "initial_h_0": h_0}
-        super().__init__(_run({n: self._array(n, v) for n, v in arrays.items()}, options))
+        super().__init__(
+            _run({n: self._array(n, v) for n, v in arrays.items()}, options)
+        )
 
     def update(
         self, epoch: int, window: Sequence[int], state: ArrayLike, **values: ArrayLike
     ) -> None:
         """Record one update.
 
-        epoch: from 1. window: start, loss_start and stop, for a window of the steps start to
-        stop − 1, from 0, of which those from loss_start have a loss. state (B, H): the initial
-        state of the window. values: the other arrays of an update by the keys of a file, without N.
+        epoch: from 1. window: start, loss_start and stop, for a window of the steps
+        start to stop − 1, from 0, of which those from loss_start have a loss. state (B,
+        H): the initial state of the window. values: the other arrays of an update by
+        the keys of a file, without N.
         """
         for name in values:
             if name not in SHAPES:
@@ -84,10 +111,14 @@ class Trace(Recorder):
         self.place = epoch, self.place[1] + 1 if epoch == self.place[0] else 1
         copies = {name: self._array(name, value) for name, value in values.items()}
         initial = self._array("the state", state)
-        self.append_report(Recorded(*self.place, Window(*map(int, window)), initial, copies))
+        self.append_report(
+            Recorded(*self.place, Window(*map(int, window)), initial, copies)
+        )
 
     def save(self, path: str) -> None:
-        """Write the file. Raises InputError on incomplete updates, or if it cannot be written."""
+        """Write the file. Raises InputError on incomplete updates, or if it cannot be
+        written.
+        """
         if not self.columns:
             raise InputError("no update is recorded: expected one or more")
         arrays = trace_arrays(self.recorded())
@@ -95,28 +126,46 @@ class Trace(Recorder):
         save_arrays(path, arrays)
 
     def _array(self, name: str, value: ArrayLike) -> NumpyArray:
-        """A copy in the dtype of the trace. Raises InputError where that changes an array."""
+        """A copy in the dtype of the trace. Raises InputError where that changes an
+        array.
+        """
         try:
             array = np.array(value)
-        except (TypeError, ValueError, RuntimeError) as error:  # a tensor that requires a gradient
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # a tensor that requires a gradient
             raise InputError(f"{name} is no array: {one_line(str(error))}") from None
         if array.dtype.kind in "iu" and array.ndim:
             return array  # classes
         with np.errstate(all="ignore"):
             copy = array.astype(self.dtype) if array.dtype.kind in "fiu" else None
-        if copy is None or (array.ndim and not np.array_equal(copy, array, equal_nan=True)):
+        if copy is None or (
+            array.ndim and not np.array_equal(copy, array, equal_nan=True)
+        ):
             expected = f"expected one dtype, {self.dtype}"
-            raise InputError(f"{name} is {array.dtype}, and W_hh is {self.dtype}: {expected}")
+            raise InputError(
+                f"{name} is {array.dtype}, and W_hh is {self.dtype}: {expected}"
+            )
         return copy
 
 
 def trace_arrays(recorded: RecordedRun) -> Arrays:
     run, keywords = recorded.run, recorded.run.options.keywords().items()
-    options = {n: v if isinstance(v, str | None) else np.asarray(v).tolist() for n, v in keywords}
-    head = {"format": np.bytes_(FORMAT), "configuration": np.bytes_(json.dumps(options))}
+    options = {
+        n: v if isinstance(v, str | None) else np.asarray(v).tolist()
+        for n, v in keywords
+    }
+    head = {
+        "format": np.bytes_(FORMAT),
+        "configuration": np.bytes_(json.dumps(options)),
+    }
     initial = present(run.params) | {"h_0": run.h_0}
     head |= {"x": run.x, "target": run.target}
-    return head | {"initial_" + name: v for name, v in initial.items()} | recorded.updates
+    return (
+        head | {"initial_" + name: v for name, v in initial.items()} | recorded.updates
+    )
 
 
 def load_trace(path: str) -> RecordedRun:
@@ -132,7 +181,9 @@ def load_trace(path: str) -> RecordedRun:
 def read_arrays(arrays: Arrays) -> RecordedRun:
     """The run of the arrays of a trace. Raises InputError with the first error."""
     if arrays.get("format", np.bytes_(b"")).tobytes() != FORMAT.encode():
-        raise InputError(f"it has no format {FORMAT!r}: expected a file that Trace.save wrote")
+        raise InputError(
+            f"it has no format {FORMAT!r}: expected a file that Trace.save wrote"
+        )
     for name in ("configuration", "x", "target", *INITIAL, *PLACE):
         if name not in arrays:
             raise InputError(f"{name} is missing")
@@ -144,31 +195,50 @@ def read_arrays(arrays: Arrays) -> RecordedRun:
         expected = "a JSON object of options, with numbers for learning rates"
         raise InputError(f"configuration is not {expected}") from None
     run, N = _run(arrays, options), arrays["epoch"].size
-    updates = {n: array for n, array in arrays.items() if n in (*PLACE, "initial", *SHAPES)}
+    updates = {
+        n: array for n, array in arrays.items() if n in (*PLACE, "initial", *SHAPES)
+    }
     for name in PLACE:
-        if updates[name].dtype.kind not in "iu" or updates[name].shape != (N,) or N == 0:
+        if (
+            updates[name].dtype.kind not in "iu"
+            or updates[name].shape != (N,)
+            or N == 0
+        ):
             raise InputError(f"{name} is no array of integers, one per update")
         updates[name] = updates[name].astype(np.int64)
     start, loss_start, stop = (updates[name] for name in Window._fields)
-    is_window = (start >= 0) & (start <= loss_start) & (loss_start < stop) & (stop <= len(run.x))
+    is_window = (
+        (start >= 0)
+        & (start <= loss_start)
+        & (loss_start < stop)
+        & (stop <= len(run.x))
+    )
     if not is_window.all():
-        raise InputError("a window is wrong: expected 0 ≤ start ≤ loss_start < stop ≤ T")
+        raise InputError(
+            "a window is wrong: expected 0 ≤ start ≤ loss_start < stop ≤ T"
+        )
     _check_updates(run, updates)
     return RecordedRun(run, updates)
 
 
 def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
-    """The run with these options, by their names. Raises InputError if it cannot be repeated."""
+    """The run with these options, by their names. Raises InputError if it cannot be
+    repeated.
+    """
     known = (*Schedule._fields, *Objective._fields, *Step._fields)
     for name in (*NEEDED, *options):
         if name not in options:
             raise InputError(f"{name} is missing: expected {', '.join(NEEDED)}")
         if name not in known:
-            raise InputError(f"{name!r} is no option of a run: expected {', '.join(known)}")
+            raise InputError(
+                f"{name!r} is no option of a run: expected {', '.join(known)}"
+            )
     series = (arrays[name] for name in ("x", "target"))
     x, target = (v.astype(np.int64) if v.dtype.kind in "iu" else v for v in series)
     given = RunOptions.from_keywords(**options)
-    run = Run(parameters_from(arrays, "initial_"), x, target, arrays["initial_h_0"], given)
+    run = Run(
+        parameters_from(arrays, "initial_"), x, target, arrays["initial_h_0"], given
+    )
     try:
         return check_run(NUMPY_ARRAYS, run)
     except InputError as error:
@@ -176,11 +246,16 @@ def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
 
 
 def _check_updates(run: Run, updates: Arrays) -> None:
-    """Raise InputError unless every required array is present, in its format, and no other."""
+    """Raise InputError unless every required array is present, in its format, and no
+    other.
+    """
     E, sizes = run.params.W_hh.shape[:-2], cases.case_sizes(run)
     N, S = len(updates["start"]), int((updates["stop"] - updates["start"]).sum())
     prefixes = ("d", "v", "") if run.options.step.has_velocity else ("d", "")
-    names = {"loss", *(prefix + name for prefix in prefixes for name in present(run.params))}
+    names = {
+        "loss",
+        *(prefix + name for prefix in prefixes for name in present(run.params)),
+    }
     names |= {*INTERMEDIATES} if updates.keys() & {*INTERMEDIATES} - {"h"} else set()
     names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}
     expected = {"initial": (N, *E, sizes["B"], sizes["H"])}
@@ -190,7 +265,11 @@ def _check_updates(run: Run, updates: Arrays) -> None:
     for name, shape in expected.items():
         if name not in updates:
             raise InputError(f"{name} is missing")
-        if error := cases.array_error(name, updates[name], shape, run.params.W_hh.dtype):
+        if error := cases.array_error(
+            name, updates[name], shape, run.params.W_hh.dtype
+        ):
             raise InputError(error)
     if unknown := updates.keys() - {*expected, *PLACE}:
-        raise InputError(f"{min(unknown)} is present, but the configuration excludes it")
+        raise InputError(
+            f"{min(unknown)} is present, but the configuration excludes it"
+        )

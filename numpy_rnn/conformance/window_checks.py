@@ -1,13 +1,16 @@
-"""The checks of one window, or of stacked ones: each tensor within what rounding explains.
+"""The checks of one window, or of stacked ones: each tensor within what rounding
+explains.
 
-L1, local: every equation from its reported inputs. L2, global: every tensor from the inputs of the
-window; only the loss, the gradients and the new parameters need be reported.
+L1, local: every equation from its reported inputs. L2, global: every tensor from the
+inputs of the window; only the loss, the gradients and the new parameters need be
+reported.
 
-A proven bound decides in small windows, where it has the size of the true error, and wherever it is
-narrow. In larger ones Monte Carlo arithmetic decides, if it estimates less than a hundredth of the
-tensor, in 2-norms: SPREADS times the spread of its samples. Where all that is allowed is more than
-half of the tensor, rounding alone changes it so much that it is *lost*: no code in this dtype
-computes it, and what the proven bound allows is not called checked.
+A proven bound decides in small windows, where it has the size of the true error, and
+wherever it is narrow. In larger ones Monte Carlo arithmetic decides, if it estimates
+less than a hundredth of the tensor, in 2-norms: SPREADS times the spread of its
+samples. Where all that is allowed is more than half of the tensor, rounding alone
+changes it so much that it is *lost*: no code in this dtype computes it, and what the
+proven bound allows is not called checked.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,22 +25,31 @@ from numpy_rnn.conformance.arithmetics.rounding import root_of_squares
 from numpy_rnn.conformance.case import SHAPES, WindowCase, case_sizes, required_outputs
 from numpy_rnn.conformance.definition import Arrays, window_update
 
-SMALL_WINDOW = 48  # units × steps, up to which the proven bound of a whole window decides
+SMALL_WINDOW = (
+    48  # units × steps, up to which the proven bound of a whole window decides
+)
 SMALL_SUM = 256  # terms, up to which that of a single equation does
 ROUNDINGS = 512.0  # units of roundoff of the tensor: a bound up to that is narrow
 LARGEST_ESTIMATE = 0.01  # of the tensor
 LOST = 0.5  # of the tensor
 SPREADS = 6.0  # what the estimate allows, in units of its spread
-ROUNDOFFS = 4.0  # and in units of roundoff, as the spread of few numbers may be small by chance
-UNDERFLOW = 1024.0  # smallest normal numbers per element: a tensor that small is checked as a 0
+ROUNDOFFS = (
+    4.0  # and in units of roundoff, as the spread of few numbers may be small by chance
+)
+UNDERFLOW = (
+    1024.0  # smallest normal numbers per element: a tensor that small is checked as a 0
+)
 
 
 class Check(NamedTuple):
-    """The check of one tensor of a window, or of stacked ones, whose axes come first."""
+    """The check of one tensor of a window, or of stacked ones, whose axes
+    come first.
+    """
 
     tensor: str
     reported: Array
-    ratio: Array  # |reported − expected| / allowed, at most 1 for right code; 0 for 0/0, ∞ for NaN
+    # |reported − expected| / allowed, at most 1 for right code; 0 for 0/0, ∞ for NaN
+    ratio: Array
     expected: Array
     allowed: Array
     estimated: Array  # by window: whether an estimate decides, not a proven bound
@@ -45,7 +57,9 @@ class Check(NamedTuple):
 
 
 class Tolerance(NamedTuple):
-    """The rounding error that is allowed in one tensor: E, or an estimate by a spread."""
+    """The rounding error that is allowed in one tensor: E, or an estimate
+    by a spread.
+    """
 
     tensor: str
     expected: Array
@@ -77,39 +91,50 @@ class Tolerance(NamedTuple):
             limit = limit + ROUNDOFFS * (u * size + underflow)
             is_less = ~(allowed_size <= limit) & (limit <= LARGEST_ESTIMATE * size)
             estimated = self.wide & is_less
-            # The whole difference against the whole limit, as the ratio of the largest element.
+            # The whole difference against the whole limit, as the ratio of the largest
+            # element.
             largest = np.abs(difference).max(axis=self.axes, keepdims=True)
             whole = self.size(difference)
             share = np.divide(largest, whole, out=np.ones_like(whole), where=whole > 0)
             allowed = np.where(estimated, limit * share, allowed)
             allowed_size = np.where(estimated, limit, allowed_size)
         # A tensor that is exactly 0, or underflows, has no digits to be lost.
-        lost = ~(allowed_size <= np.maximum(LOST * size, UNDERFLOW * underflow)) & (size > 0)
+        lost = ~(allowed_size <= np.maximum(LOST * size, UNDERFLOW * underflow)) & (
+            size > 0
+        )
         flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
         ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
         ratio = np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
         return Check(self.tensor, reported, ratio, self.expected, allowed, *flags)
 
     def at(self, rows: Array, windows: Array) -> "Tolerance":
-        """The tolerance of one step of some of the stacked windows, by its index in time."""
+        """The tolerance of one step of some of the stacked windows, by its index in
+        time.
+        """
         spread = None if self.spread is None else self.spread[rows, windows]
         expected, E = self.expected[rows, windows], self.E[rows, windows]
         return self._replace(expected=expected, E=E, spread=spread, axes=(-2, -1))
 
 
-def local_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iterator[Check]:
+def local_checks(
+    case: WindowCase, report: Arrays, tau: TanhError = TAU
+) -> Iterator[Check]:
     """The checks at level L1 of a report with all intermediates, in causal order."""
     return check_all(tolerances(case, [*report], tau, report), report)
 
 
-def global_checks(case: WindowCase, report: Arrays, tau: TanhError = TAU) -> Iterator[Check]:
+def global_checks(
+    case: WindowCase, report: Arrays, tau: TanhError = TAU
+) -> Iterator[Check]:
     """The checks at level L2, of required and of other reported tensors."""
     required = required_outputs(case, intermediates=False)
     return check_all(tolerances(case, [*required, *report], tau), report)
 
 
 def check_all(allowed: Mapping[str, Tolerance], report: Arrays) -> Iterator[Check]:
-    """A check for every tolerance. What is missing, or has another shape, is off by infinity."""
+    """A check for every tolerance. What is missing, or has another shape, is off by
+    infinity.
+    """
     for name, tolerance in allowed.items():
         shape = tolerance.expected.shape
         is_right = name in report and np.shape(report[name]) == shape
@@ -117,7 +142,10 @@ def check_all(allowed: Mapping[str, Tolerance], report: Arrays) -> Iterator[Chec
 
 
 def tolerances(
-    case: WindowCase, names: Sequence[str], tau: TanhError = TAU, reported: Arrays | None = None
+    case: WindowCase,
+    names: Sequence[str],
+    tau: TanhError = TAU,
+    reported: Arrays | None = None,
 ) -> dict[str, Tolerance]:
     """The tolerances of these tensors in causal order.
 
@@ -143,10 +171,14 @@ def tolerances(
 def is_small(case: WindowCase, is_local: bool) -> bool:
     """Whether proven bounds decide in this window."""
     T, B, D, H, O, K = case_sizes(case).values()
-    return max(T * B, D + H, K * B * O) <= SMALL_SUM if is_local else T * H <= SMALL_WINDOW
+    return (
+        max(T * B, D + H, K * B * O) <= SMALL_SUM if is_local else T * H <= SMALL_WINDOW
+    )
 
 
 def axes_of(name: str) -> tuple[int, ...]:
-    """The axes of one window of a tensor, whose other axes are those of networks or updates."""
+    """The axes of one window of a tensor, whose other axes are those of networks or
+    updates.
+    """
     axes = SHAPES[name]
     return (0, -2, -1) if axes.startswith("T") else tuple(range(-len(axes), 0))

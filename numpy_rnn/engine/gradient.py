@@ -44,7 +44,9 @@ def group_dot(left: Array, right: Array, out: Array) -> Array:
 def one_step_updates(
     step: SgdStep, work: Workspace, planned: Iterable[PlannedUpdate]
 ) -> Iterator[PlannedUpdate]:
-    """Make updates as `window_updates` does, with the calls that windows of one step need."""
+    """Make updates as `window_updates` does, with the calls that windows of one step
+    need.
+    """
     vectors, layout, take_step = step.vectors, work.layout, step.take
     (phi, slope_of), one = work.nonlinearity, np.ones((), layout.dtype)
     dot, record = select_dot(layout.networks), work.record
@@ -73,19 +75,38 @@ def window_updates(
     step: SgdStep, work: Workspace, planned: Iterable[PlannedUpdate]
 ) -> Iterator[PlannedUpdate]:
     """Make these updates, and generate those that are yielded, after their step."""
-    vectors, layout, stacked, take_step = step.vectors, work.layout, work.stacked, step.take
+    vectors, layout, stacked, take_step = (
+        step.vectors,
+        work.layout,
+        work.stacked,
+        step.take,
+    )
     (phi, slope_of), one = work.nonlinearity, np.ones((), layout.dtype)
-    dot, differentiate, record = select_dot(layout.networks), work.loss.differentiate, work.record
+    dot, differentiate, record = (
+        select_dot(layout.networks),
+        work.loss.differentiate,
+        work.record,
+    )
     (W, U), (dW, dU) = layout.stacked(vectors.theta), layout.stacked(vectors.gradient)
     W_xh, W_hh, W_hy, b_h, b_y = layout.named(vectors.theta)
     dW_xh, dW_hh, dW_hy, db_h, db_y = layout.named(vectors.gradient)
     W_hy_T, W_hh_T, product = W_hy.mT, W_hh.mT, layout.empty(layout.B, layout.H)
-    V, W_hh_T_packed = layout.empty(layout.O + layout.H, layout.H), layout.empty(layout.H, layout.H)
+    V, W_hh_T_packed = (
+        layout.empty(layout.O + layout.H, layout.H),
+        layout.empty(layout.H, layout.H),
+    )
     V_y, V_h = V[..., : layout.O, :], V[..., layout.O :, :]
     is_wide = layout.networks is None and layout.B > 1
     for update in planned:
         views: WindowViews = update.views
-        y, error, dy, h, slope, da = views.y, views.error, views.dy, views.h, views.slope, views.da
+        y, error, dy, h, slope, da = (
+            views.y,
+            views.error,
+            views.dy,
+            views.h,
+            views.slope,
+            views.da,
+        )
         if stacked:
             for z_t, a_t, h_t in views.forward:
                 dot(z_t, W, a_t)  # (F1)
@@ -147,7 +168,9 @@ def window_updates(
 def recorded(
     vectors: ParameterVectors, work: Workspace, window: Window
 ) -> tuple[Activations[Array], Adjoints[Array]]:
-    """Copies of all that the latest window computed, time first, to be made before its step."""
+    """Copies of all that the latest window computed, time first, to be made before its
+    step.
+    """
     layout, dot = vectors.layout, select_dot(vectors.layout.networks)
     begin, first_new, end = (step - work.base for step in window)
     views, B = WindowViews(work, begin, first_new, end), layout.B
@@ -162,7 +185,10 @@ def recorded(
     y[..., rows - new :, :], dy[..., rows - new :, :] = views.y, views.dy
     dot(views.da, W_xh.mT, dx)  # (B10)
     dot(views.da[..., :B, :], W_hh.mT, dh_0)  # (B9)
-    x, h = work.x[..., begin * B : end * B, :], work.h[..., begin * B : (end + 1) * B, :]
+    x, h = (
+        work.x[..., begin * B : end * B, :],
+        work.h[..., begin * B : (end + 1) * B, :],
+    )
     series = x, work.a[..., :rows, :], h, y, dy, work.dh[..., :rows, :], views.da, dx
     x, a, h, y, dy, dh, da, dx = (time_first(v, B).copy() for v in series)
     return Activations(x, a, h, y), Adjoints(dy, dh, da, dx, dh_0)

@@ -1,7 +1,9 @@
-"""The parameters of networks as vectors, and the updates made of them. README.md draws a vector.
+"""The parameters of networks as vectors, and the updates made of them. README.md draws
+a vector.
 
-Many small networks share one array, whose last axis in memory is the network: (P, N) for N vectors
-of P numbers, so that an operation runs over rows of N numbers. All code sees that array as (N, P).
+Many small networks share one array, whose last axis in memory is the network: (P, N)
+for N vectors of P numbers, so that an operation runs over rows of N numbers. All code
+sees that array as (N, P).
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read fa
 MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
 MIN_GROUP = 3  # fewer small networks are faster one by one
 WIDE = 512  # networks from which on the rows of a group are whole cache lines
-GROUP_BYTES = 2**19  # of a vector of a group: three of them are to fit into a cache of 2 MB
+GROUP_BYTES = (
+    2**19
+)  # of a vector of a group: three of them are to fit into a cache of 2 MB
 
 Place = tuple[Any, tuple[int, ...]]  # an array in vectors: its index and its shape
 
@@ -51,13 +55,17 @@ class Layout(NamedTuple):
         return (self.D + self.H + self.bias) * self.H + (self.H + self.bias) * self.O
 
     def empty(self, *shape: int) -> Array:
-        """New memory of this shape per network: (N, *shape), or (*shape) of a single network."""
+        """New memory of this shape per network: (N, *shape), or (*shape) of a single
+        network.
+        """
         if self.networks is None:
             return empty(shape, self.dtype)
         return np.moveaxis(empty((*shape, self.networks), self.dtype), -1, 0)
 
     def places(self, axes: tuple[int, ...]) -> list[Place | None]:
-        """The place of every parameter, in the order of Parameters, in vectors (*axes, P)."""
+        """The place of every parameter, in the order of Parameters, in vectors (*axes,
+        P).
+        """
         D, H, O, bias = self.D, self.H, self.O, self.bias
         shapes = (D, H), (H, H), (H,) if bias else None, (H, O), (O,) if bias else None
         W_xh, W_hh, b_h, W_hy, b_y = consecutive(axes, *shapes)
@@ -73,13 +81,19 @@ class Layout(NamedTuple):
         return views(vectors, consecutive(vectors.shape[:-1], *shapes))
 
 
-def consecutive(axes: tuple[int, ...], *shapes: tuple[int, ...] | None) -> list[Place | None]:
-    """The places of arrays that follow each other in vectors (*axes, P); None for None."""
+def consecutive(
+    axes: tuple[int, ...], *shapes: tuple[int, ...] | None
+) -> list[Place | None]:
+    """The places of arrays that follow each other in vectors (*axes, P);
+    None for None.
+    """
     places: list[Place | None] = []
     end = 0
     for shape in shapes:
         begin, end = end, end + (0 if shape is None else prod(shape))
-        places.append(None if shape is None else ((..., slice(begin, end)), (*axes, *shape)))
+        places.append(
+            None if shape is None else ((..., slice(begin, end)), (*axes, *shape))
+        )
     return places
 
 
@@ -89,12 +103,20 @@ def views(vectors: Array, places: Sequence[Place | None]) -> list[Any]:
 
 
 class ParameterVectors:
-    """Parameters, gradient and velocity of a group of networks, or of one, as vectors."""
+    """Parameters, gradient and velocity of a group of networks, or of one,
+    as vectors.
+    """
 
     def __init__(
-        self, layout: Layout, params: Parameters[Array], velocity: Any, has_velocity: bool
+        self,
+        layout: Layout,
+        params: Parameters[Array],
+        velocity: Any,
+        has_velocity: bool,
     ):
-        """params, velocity: the initial ones; velocity may be None also if the step has one."""
+        """params, velocity: the initial ones; velocity may be None also if the step has
+        one.
+        """
         self.layout, itemsize = layout, layout.dtype.itemsize
         padded = -(-layout.size * itemsize // CACHE_LINE) * CACHE_LINE // itemsize
         axes = () if layout.networks is None else (layout.networks,)
@@ -113,13 +135,17 @@ class ParameterVectors:
 
 
 def group(params: Parameters[Array], B: int) -> list[tuple[Any, Layout]]:
-    """The blocks of an ensemble that are computed one after the other: (index of networks, layout).
+    """The blocks of an ensemble that are computed one after the other: (index of
+    networks, layout).
 
-    Small networks form groups that fit into the cache; large ones, and a few, are computed one by
-    one. The rows of wide groups are whole cache lines: the last network is repeated to fill them.
+    Small networks form groups that fit into the cache; large ones, and a few, are
+    computed one by one. The rows of wide groups are whole cache lines: the last network
+    is repeated to fill them.
     """
     *N, D, H = params.W_xh.shape
-    one = Layout(D, H, params.W_hy.shape[-1], B, params.b_h is not None, params.W_hh.dtype)
+    one = Layout(
+        D, H, params.W_hy.shape[-1], B, params.b_h is not None, params.W_hh.dtype
+    )
     if not N:
         return [(..., one)]
     networks, itemsize = N[0], one.dtype.itemsize
@@ -131,19 +157,26 @@ def group(params: Parameters[Array], B: int) -> list[tuple[Any, Layout]]:
     count = -(-lines // most)
     ends = [lines * n // count * line for n in range(count + 1)]
     return [
-        (np.minimum(np.arange(first, stop), networks - 1), one._replace(networks=stop - first))
+        (
+            np.minimum(np.arange(first, stop), networks - 1),
+            one._replace(networks=stop - first),
+        )
         for first, stop in pairwise(ends)
     ]
 
 
 class FlatUpdate(Update[Array]):
-    """An Update that makes its named arrays, read-only views of one copy, when they are read."""
+    """An Update that makes its named arrays, read-only views of one copy, when they are
+    read.
+    """
 
     __slots__ = ("_parts",)
     _parts: tuple[Any, ...]
 
     def __init__(self, *parts: Any):
-        """parts: epoch to adjoints, as below, the vectors, and the places of parameters in them."""
+        """parts: epoch to adjoints, as below, the vectors, and the places of parameters
+        in them.
+        """
         set_parts(self, parts)
 
     epoch = property(lambda self: self._parts[0])

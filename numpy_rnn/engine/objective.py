@@ -1,7 +1,7 @@
 """The nonlinearities and the losses of the engine: a row of a table each.
 
-The derivative of a loss is computed window by window, in `gradient.py`; the losses themselves
-later, for many windows at once, by `window_losses`.
+The derivative of a loss is computed window by window, in `gradient.py`; the losses
+themselves later, for many windows at once, by `window_losses`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,18 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy import add, divide, exp, greater, log, maximum, multiply, square, subtract, tanh
+from numpy import (
+    add,
+    divide,
+    exp,
+    greater,
+    log,
+    maximum,
+    multiply,
+    square,
+    subtract,
+    tanh,
+)
 
 from numpy_rnn.parameters import Array
 
@@ -64,11 +75,14 @@ def difference(y: Array, target: Array, error: Array, row_losses: Array | None) 
     subtract(y, target, error)  # (B1)
 
 
-def softmax_difference(y: Array, target: Array, error: Array, row_losses: Array) -> None:
-    """The derivative of the cross-entropy: p − target into `error`; ℓ of rows into `row_losses`.
+def softmax_difference(
+    y: Array, target: Array, error: Array, row_losses: Array
+) -> None:
+    """The derivative of the cross-entropy: p − target into `error`; ℓ of rows into
+    `row_losses`.
 
-    With m the largest number of a row, its loss is log Σ exp(y − m) − Σ target (y − m), in which
-    no exponential overflows.
+    With m the largest number of a row, its loss is log Σ exp(y − m) − Σ target (y − m),
+    in which no exponential overflows.
     """
     subtract(y, y.max(axis=-1, keepdims=True), error)
     np.vecdot(target, error, out=row_losses[..., 0])
@@ -82,7 +96,9 @@ def softmax_difference(y: Array, target: Array, error: Array, row_losses: Array)
 class Loss(NamedTuple):
     """A loss ℓ of rows of outputs."""
 
-    differentiate: Callable[..., None]  # of (y, target): ∂ℓ/∂y, and if `by_row` ℓ of every row
+    differentiate: Callable[
+        ..., None
+    ]  # of (y, target): ∂ℓ/∂y, and if `by_row` ℓ of every row
     by_row: bool  # otherwise ℓ is half the sum of squares of ∂ℓ/∂y
     terms: Callable[[int], int]  # of a row of O outputs, for the reduction "mean"
 
@@ -97,14 +113,18 @@ REDUCTIONS: dict[str, Callable[[int], int | None]] = {  # terms -> C of (L2), No
 }
 
 
-def window_losses(error: Array, row_losses: Array | None, windows: int, divisor: Any) -> Array:
+def window_losses(
+    error: Array, row_losses: Array | None, windows: int, divisor: Any
+) -> Array:
     """L of so many windows with K new steps each, (windows,) or (windows, N).
 
     error: ∂ℓ/∂y, (..., windows·K·B, O); row_losses: None, or ℓ of every row of it.
     """
     rows = error.shape[-2] // windows
     if row_losses is not None:
-        losses = row_losses.reshape(*row_losses.shape[:-2], windows, rows).sum(axis=-1)  # (L4)
+        losses = row_losses.reshape(*row_losses.shape[:-2], windows, rows).sum(
+            axis=-1
+        )  # (L4)
     elif rows * error.shape[-1] == 1:
         losses = 0.5 * square(error[..., 0])  # (L1)
     else:

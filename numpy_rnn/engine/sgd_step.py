@@ -14,21 +14,38 @@ from numpy_rnn.step import SMALL, TINY
 class SgdStep:
     """The step of a group of networks, or of one."""
 
-    def __init__(self, vectors: ParameterVectors, step: Step, rate: Array, has_moved: bool):
-        """rate: η, a number, or (N, 1), one per network; has_moved: whether there is a velocity."""
-        self.vectors, self.step, self.rate, self.has_moved = vectors, step, rate, has_moved
-        self.theta, self.gradient, self.spare = vectors.theta, vectors.gradient, vectors.spare
+    def __init__(
+        self, vectors: ParameterVectors, step: Step, rate: Array, has_moved: bool
+    ):
+        """rate: η, a number, or (N, 1), one per network; has_moved: whether there is a
+        velocity.
+        """
+        self.vectors, self.step, self.rate, self.has_moved = (
+            vectors,
+            step,
+            rate,
+            has_moved,
+        )
+        self.theta, self.gradient, self.spare = (
+            vectors.theta,
+            vectors.gradient,
+            vectors.spare,
+        )
         is_plain = step == Step(step.learning_rate)
         self.take = self.take_plain if is_plain else self.take_any
 
     def take_plain(self, keep_gradient: bool) -> None:
-        """Move the parameters by plain gradient descent. The gradient may be overwritten."""
+        """Move the parameters by plain gradient descent. The gradient may be
+        overwritten.
+        """
         delta = self.spare if keep_gradient else self.gradient
         multiply(self.gradient, self.rate, delta)
         subtract(self.theta, delta, self.theta)  # (U1)
 
     def take_any(self, keep_gradient: bool) -> None:
-        """Clip the gradient and move the parameters. The gradient may be overwritten."""
+        """Clip the gradient and move the parameters. The gradient may be
+        overwritten.
+        """
         vectors, step, spare, g = self.vectors, self.step, self.spare, self.gradient
         changed = vectors.clipped if keep_gradient else g
         if step.max_norm is not None:
@@ -48,14 +65,18 @@ class SgdStep:
                 add(v, multiply(g, 1 - step.dampening, spare), v)  # (U5)
             else:
                 v[...] = g  # (U5), the first time
-            delta = add(g, multiply(v, step.momentum, spare), spare) if step.nesterov else v  # (U6)
+            delta = (
+                add(g, multiply(v, step.momentum, spare), spare) if step.nesterov else v
+            )  # (U6)
         subtract(self.theta, multiply(delta, self.rate, spare), self.theta)  # (U1)
         self.has_moved = True
 
 
 @np.errstate(over="ignore", under="ignore")
 def clipping_factor(gradient: Array, max_norm: float) -> Array:
-    """min(1, max_norm / (‖dθ‖ + 10⁻⁶)) of vectors (..., P): (..., 1); NaN if ‖dθ‖ is not finite."""
+    """min(1, max_norm / (‖dθ‖ + 10⁻⁶)) of vectors (..., P): (..., 1); NaN if ‖dθ‖ is
+    not finite.
+    """
     squares = np.square(gradient.astype(np.float64))
     total_norm = np.sqrt(squares.sum(axis=-1, keepdims=True))  # (U2)
     factor = np.minimum(1, max_norm / (total_norm + SMALL))  # (U3)

@@ -1,11 +1,12 @@
-"""The matrix of temporal components (DERIVATION.md, section "Temporal components and masks"), and
-what a mask costs.
+"""The matrix of temporal components (DERIVATION.md, section "Temporal components and
+masks"), and what a mask costs.
 
-Step s has its own copy θ_s of the parameters. The temporal component (t, s) of the gradient is
-∂ℓ_t/∂θ_s, not divided by the C of (L2), and zero for s > t.
+Step s has its own copy θ_s of the parameters. The temporal component (t, s) of the
+gradient is ∂ℓ_t/∂θ_s, not divided by the C of (L2), and zero for s > t.
 
-Source: the term "temporal component" is from Pascanu, Mikolov and Bengio 2013; Cashman et al. 2019
-(RNNbow) plot the same numbers as itemized gradients. Relative bias: Aicher, Foti and Fox 2019.
+Source: the term "temporal component" is from Pascanu, Mikolov and Bengio 2013; Cashman
+et al. 2019 (RNNbow) plot the same numbers as itemized gradients. Relative bias: Aicher,
+Foti and Fox 2019.
 """
 
 from typing import Any, NamedTuple
@@ -27,15 +28,18 @@ from numpy_rnn.study.witnesses import (
     some_elements,
 )
 
-MAX_PARAMETERS = 128  # elements of θ_s that the complex step perturbs; of more, that many
+MAX_PARAMETERS = (
+    128  # elements of θ_s that the complex step perturbs; of more, that many
+)
 KINDS = ("chunks", "sliding")  # of truncations: (k, k) and (1, k)
 
 
 def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
     """All components ∂ℓ_t/∂θ_s of a series, (T, T, P), that of (t, s) at [t-1, s-1].
 
-    P: the parameters that are not None, flattened and concatenated in the order of their names. The
-    components are computed from the adjoints of the windows (0, t] in which only step t has a loss:
+    P: the parameters that are not None, flattened and concatenated in the order of
+    their names. The components are computed from the adjoints of the windows (0, t] in
+    which only step t has a loss:
 
         ∂ℓ_t/∂W_xh,s = x_sᵀ da_s       (B4)
         ∂ℓ_t/∂W_hh,s = h_{s-1}ᵀ da_s   (B5)
@@ -60,7 +64,9 @@ def component_matrix(subject: Subject, params: Parameters) -> np.ndarray:
         "b_h": da.sum(axis=-2),  # (B7)
         "b_y": dy.sum(axis=-2),  # (B8)
     }
-    return np.concatenate([terms[name].reshape(T, T, -1) for name in present(params)], axis=-1)
+    return np.concatenate(
+        [terms[name].reshape(T, T, -1) for name in present(params)], axis=-1
+    )
 
 
 def component_norms(components: np.ndarray) -> np.ndarray:
@@ -68,7 +74,8 @@ def component_norms(components: np.ndarray) -> np.ndarray:
     return np.linalg.norm(components, axis=-1)
 
 
-# -- truncations as masks --------------------------------------------------------------------------
+# -- truncations as masks
+# ------------------------------------------------------------
 
 
 def mask(T: int, k1: int, k2: int) -> np.ndarray:
@@ -90,15 +97,19 @@ def truncations(T: int, kind: str) -> list[tuple[int, int]]:
 
 
 def truncated_gradients(components: np.ndarray, kind: str) -> np.ndarray:
-    """The gradients that windows of k = 1 to T steps keep, (T, P): the sums of the components under
-    their masks.
+    """The gradients that windows of k = 1 to T steps keep, (T, P): the sums of the
+    components under their masks.
     """
     T = len(components)
-    return np.stack([np.tensordot(mask(T, *k), components, 2) for k in truncations(T, kind)])
+    return np.stack(
+        [np.tensordot(mask(T, *k), components, 2) for k in truncations(T, kind)]
+    )
 
 
 class Costs(NamedTuple):
-    """The cost of the masks of one kind, for windows of k = 1 to T steps; arrays (..., T)."""
+    """The cost of the masks of one kind, for windows of k = 1 to T steps; arrays (...,
+    T).
+    """
 
     cosine: np.ndarray  # g_k · g / (‖g_k‖ ‖g‖); NaN where one of the two is zero
     bias: np.ndarray  # ‖g_k − g‖ / ‖g‖; NaN where g is zero
@@ -126,7 +137,10 @@ class Network(NamedTuple):
 def measure_network(subject: Subject, params: Parameters) -> Network:
     """The numbers of a network with these parameters, on the series of the study."""
     components = component_matrix(subject, params)
-    norms, full = component_norms(components), np.linalg.norm(components.sum(axis=(0, 1)))
+    norms, full = (
+        component_norms(components),
+        np.linalg.norm(components.sum(axis=(0, 1))),
+    )
     lag = np.array([np.diagonal(norms, -lag).mean() for lag in range(len(norms))])
     chunks, sliding = (mask_costs(components, kind) for kind in KINDS)
     return Network(chunks, sliding, lag, norms.sum() / full if full else np.nan)
@@ -144,7 +158,8 @@ def stack_networks(networks: list[Network]) -> Network:
     return stacked(networks)
 
 
-# -- checks ----------------------------------------------------------------------------------------
+# -- checks
+# ------------------------------------------------------------
 
 
 class ComponentCheck(NamedTuple):
@@ -158,8 +173,9 @@ class ComponentCheck(NamedTuple):
 
 
 def check_components(subject: Subject, params: Parameters) -> ComponentCheck:
-    """Compare the components with their definition, by complex step, and the sums under masks with
-    what `train` computes in the windows of an epoch with a learning rate of 0.
+    """Compare the components with their definition, by complex step, and the sums under
+    masks with what `train` computes in the windows of an epoch with a learning rate of
+    0.
     """
     components = component_matrix(subject, params)
     T, _, P = components.shape
@@ -167,7 +183,9 @@ def check_components(subject: Subject, params: Parameters) -> ComponentCheck:
     for s in range(1, T + 1):
         columns = components_by_complex_step(subject, params, s, elements)
         for t in range(s, T + 1):
-            worst = max(worst, relative(components[t - 1, s - 1], columns[t - 1], elements))
+            worst = max(
+                worst, relative(components[t - 1, s - 1], columns[t - 1], elements)
+            )
     differences = [
         relative(kept, epoch_gradient(subject, params, *k))
         for kind in KINDS
@@ -181,13 +199,15 @@ def check_components(subject: Subject, params: Parameters) -> ComponentCheck:
 def components_by_complex_step(
     subject: Subject, params: Parameters, s: int, elements: np.ndarray
 ) -> np.ndarray:
-    """∂ℓ_t/∂θ_s of the chosen elements of the flattened parameters, (T, n), where only step s has
-    the moved copy.
+    """∂ℓ_t/∂θ_s of the chosen elements of the flattened parameters, (T, n), where only
+    step s has the moved copy.
     """
     names = present(params)
     flat = np.concatenate([theta.ravel() for theta in names.values()])
     ends = np.cumsum([theta.size for theta in names.values()])[:-1]
-    _, case = next(definition_reports(undivided(subject, params, len(subject.x), len(subject.x))))
+    _, case = next(
+        definition_reports(undivided(subject, params, len(subject.x), len(subject.x)))
+    )
 
     def losses(values: np.ndarray) -> np.ndarray:
         parts = zip(names.items(), np.split(values, ends, axis=1))
@@ -198,7 +218,9 @@ def components_by_complex_step(
 
         of = Definition(
             backward=no_gradients,
-            pre_activation=lambda n, w, p, t: DEFINITION.pre_activation(n, w, weights_at(t, p), t),
+            pre_activation=lambda n, w, p, t: DEFINITION.pre_activation(
+                n, w, weights_at(t, p), t
+            ),
             output=lambda n, w, p, t: DEFINITION.output(n, w, weights_at(t, p), t),
         )
         y = window_update(passes(case), Floats(np.float64), of)["y"]
@@ -207,10 +229,16 @@ def components_by_complex_step(
     return complex_step(losses, flat, elements)
 
 
-def epoch_gradient(subject: Subject, params: Parameters, k1: int, k2: int) -> np.ndarray:
-    """The sum of the gradients of one epoch of TBPTT(k1, k2) with fixed parameters, (P,)."""
+def epoch_gradient(
+    subject: Subject, params: Parameters, k1: int, k2: int
+) -> np.ndarray:
+    """The sum of the gradients of one epoch of TBPTT(k1, k2) with fixed parameters,
+    (P,).
+    """
     run = undivided(subject, params, k1, k2)
-    updates = numpy_rnn.train(run.params, run.x, run.target, run.h_0, **run.options.keywords())
+    updates = numpy_rnn.train(
+        run.params, run.x, run.target, run.h_0, **run.options.keywords()
+    )
     total: Parameters = tree_map(np.zeros_like, params)
     for update in updates:
         total = tree_map(np.add, total, update.gradients)
@@ -222,6 +250,8 @@ def undivided(subject: Subject, params: Parameters, k1: int, k2: int) -> Run:
     _, objective, step = subject.options
     still = step._replace(learning_rate=0.0)
     options = subject.options._replace(
-        schedule=Schedule(k1, k2), objective=objective._replace(reduction="sum"), step=still
+        schedule=Schedule(k1, k2),
+        objective=objective._replace(reduction="sum"),
+        step=still,
     )
     return subject.run_of(params, options)

@@ -1,5 +1,5 @@
-"""Markdown as HTML: DERIVATION.md and the study's own text, with formulas in MathML and a block for
-every equation.
+"""Markdown as HTML: DERIVATION.md and the study's own text, with formulas in MathML and
+a block for every equation.
 """
 
 import re
@@ -23,7 +23,9 @@ Insert = Callable[[str], str]
 
 @cache
 def derivation() -> str:
-    """DERIVATION.md, from its first section to the last one that defines an equation."""
+    """DERIVATION.md, from its first section to the last one that defines an
+    equation.
+    """
     _, *sections = SECTION.split(DOCUMENT.read_text(encoding="utf-8"))
     last = max(n for n, section in enumerate(sections) if DEFINED.search(section))
     return "".join(f"## {section}" for section in sections[: last + 1])
@@ -34,25 +36,35 @@ def defined_equations() -> list[str]:
     return DEFINED.findall(derivation())
 
 
-# -- formulas --------------------------------------------------------------------------------------
+# -- formulas
+# ------------------------------------------------------------
 
-NAME = re.compile(r"\\mathrm\{(\w+)\}|\b(target)(?=_)")  # of more than one letter, not a product
+NAME = re.compile(
+    r"\\mathrm\{(\w+)\}|\b(target)(?=_)"
+)  # of more than one letter, not a product
 SPACE_AROUND = re.compile(r"^(\\quad|\\qquad|\s)+|(\\quad|\\qquad|\s)+$")
 SIDE_BY_SIDE = re.compile(r"\s*\\q?quad\s*")
 RELATION = re.compile(r"(?<= =) (?=\S)")
-PRIME = re.compile(r"<msup>(<m(i|text)>[^<]*</m\2>)<mi>&#x02032;</mi></msup>")  # raised already
+PRIME = re.compile(
+    r"<msup>(<m(i|text)>[^<]*</m\2>)<mi>&#x02032;</mi></msup>"
+)  # raised already
 NARROW = 30  # characters of TeX that fit on every screen
 
 
 def formula(tex: str, options: dict[str, Any]) -> str:
-    """TeX as MathML. A long formula is several elements, so that a line may end after a relation.
+    """TeX as MathML. A long formula is several elements, so that a line may end after a
+    relation.
 
     Raises ValueError where latex2mathml does not know a command.
     """
     is_large = options["display_mode"]
     result = []
-    for part in split_formula(SPACE_AROUND.sub("", " ".join(tex.split())), SIDE_BY_SIDE):
-        pieces = split_formula(part, RELATION) if is_large or len(part) > NARROW else [part]
+    for part in split_formula(
+        SPACE_AROUND.sub("", " ".join(tex.split())), SIDE_BY_SIDE
+    ):
+        pieces = (
+            split_formula(part, RELATION) if is_large or len(part) > NARROW else [part]
+        )
         result.append(" ".join(mathml(piece, is_large) for piece in pieces))
     if is_large:
         result = [f'<span class="part">{part}</span>' for part in result]
@@ -60,11 +72,16 @@ def formula(tex: str, options: dict[str, Any]) -> str:
 
 
 def split_formula(tex: str, separator: re.Pattern[str]) -> list[str]:
-    """A formula, split at the separators that are in no braces and in no parentheses that grow."""
+    """A formula, split at the separators that are in no braces and in no parentheses
+    that grow.
+    """
     result, begin = [], 0
     for match in separator.finditer(tex):
         before = tex[: match.start()]
-        if all(before.count(a) == before.count(b) for a, b in (("{", "}"), (r"\left", r"\right"))):
+        if all(
+            before.count(a) == before.count(b)
+            for a, b in (("{", "}"), (r"\left", r"\right"))
+        ):
             result.append(tex[begin : match.start()])
             begin = match.end()
     return [part for part in (*result, tex[begin:]) if part.strip()]
@@ -76,19 +93,25 @@ def mathml(tex: str, is_large: bool) -> str:
     names = NAME.sub(lambda match: rf"\text{{{match[1] or match[2]}}}", tex)
     element = convert(names, display="block" if is_large else "inline")
     if unknown := re.search(r"\\\w+", element):
-        raise ValueError(f"{tex!r} cannot be written in MathML: {unknown[0]} is unknown")
+        raise ValueError(
+            f"{tex!r} cannot be written in MathML: {unknown[0]} is unknown"
+        )
     element = element.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
     element = PRIME.sub(r'<mrow>\1<mo lspace="0" rspace="0">′</mo></mrow>', element)
-    element = element.replace("<mo>&#x02016;</mo>", '<mo stretchy="false">&#x02016;</mo>')
+    element = element.replace(
+        "<mo>&#x02016;</mo>", '<mo stretchy="false">&#x02016;</mo>'
+    )
     style = ' displaystyle="true"' if is_large else ""
     return re.sub(r' display="\w+"', style, element, count=1)
 
 
-# -- Markdown --------------------------------------------------------------------------------------
+# -- Markdown
+# ------------------------------------------------------------
 
 EQUATION = re.compile(r"<li>\s*<strong>\(([A-Z]\d+)\)</strong>(.*?)</li>", re.DOTALL)
 FIGURE = re.compile(
-    r'<p><img src="figures/(\w+)\.svg"[^>]*></p>\s*(<p><em>(?:(?!</p>).)*</em></p>)?', re.DOTALL
+    r'<p><img src="figures/(\w+)\.svg"[^>]*></p>\s*(<p><em>(?:(?!</p>).)*</em></p>)?',
+    re.DOTALL,
 )
 FILE_LINK = re.compile(r'<a href="(?!https:|#|lesson)[^"]*">(.*?)</a>', re.DOTALL)
 REFERENCE = re.compile(r"(?<![\w>])\(([A-Z]\d+)\)")
@@ -119,9 +142,10 @@ def _markdown() -> MarkdownIt:
 def as_html(text: str, equation: Insert, figure: Insert) -> str:
     """Markdown as HTML.
 
-    equation: what follows the definition of an equation, by its id. figure: what replaces an image,
-    and the caption in emphasis below it, by the name of its file. Links to files are text only, as
-    the page has no such files; equations and sections are links.
+    equation: what follows the definition of an equation, by its id. figure: what
+    replaces an image, and the caption in emphasis below it, by the name of its file.
+    Links to files are text only, as the page has no such files; equations and sections
+    are links.
     """
     html = _markdown().render(text)
     html = FIGURE.sub(lambda match: figure(match[1]), html)
@@ -131,7 +155,8 @@ def as_html(text: str, equation: Insert, figure: Insert) -> str:
     html = _with_links(html)
     return EQUATION.sub(
         lambda match: (
-            f'<li class="equation" id="equation-{match[1]}"><b>({match[1]})</b>{match[2]}\n'
+            '<li class="equation" '
+            f'id="equation-{match[1]}"><b>({match[1]})</b>{match[2]}\n'
             f"{equation(match[1])}</li>"
         ),
         html,
@@ -139,10 +164,15 @@ def as_html(text: str, equation: Insert, figure: Insert) -> str:
 
 
 def _scrollable(match: re.Match[str]) -> str:
-    """A table or a program in a region that scrolls on narrow screens, also with the keyboard."""
+    """A table or a program in a region that scrolls on narrow screens, also with the
+    keyboard.
+    """
     words = re.sub(r"<[^>]*>", " ", match[2]).split()
     label = escape(" ".join(words[:4]))
-    return f'<div class="wide" role="region" tabindex="0" aria-label="{label}">{match[0]}</div>'
+    return (
+        '<div class="wide" role="region" tabindex="0" '
+        f'aria-label="{label}">{match[0]}</div>'
+    )
 
 
 def _with_links(html: str) -> str:
@@ -159,7 +189,10 @@ def _with_links(html: str) -> str:
 
     parts = re.split(r"(<[^>]*>)", html)  # text, tag, text, ...
     for n in range(0, len(parts), 2):
-        if n and parts[n - 1] in ("<strong>", "<mtext>"):  # a definition; a word in a formula
+        if n and parts[n - 1] in (
+            "<strong>",
+            "<mtext>",
+        ):  # a definition; a word in a formula
             continue
         parts[n] = REFERENCE.sub(r'<a href="#equation-\1">(\1)</a>', parts[n])
         parts[n] = SECTIONS.sub(sections, parts[n])

@@ -1,11 +1,20 @@
-"""The equations of DERIVATION.md by their ids, and the runs in which the study evaluates them."""
+"""The equations of DERIVATION.md by their ids, and the runs in which the study
+evaluates them.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
+from numpy_rnn.common.records import (
+    Objective,
+    Parameters,
+    Run,
+    RunOptions,
+    Schedule,
+    Step,
+)
 from numpy_rnn.study.subject import Subject
 
 WINDOW = "one window over the series"
@@ -24,10 +33,11 @@ CLASS_COUNT = 4
 
 
 class Equation(NamedTuple):
-    """The tensors of a report that an equation computes, and the runs that are compared.
+    """The tensors of a report that an equation computes, and the runs that are
+    compared.
 
-    The page shows an element of the first tensor, of the last update of the first run. what: the
-    tensor in words, where it is not the left side of the equation.
+    The page shows an element of the first tensor, of the last update of the first run.
+    what: the tensor in words, where it is not the left side of the equation.
     """
 
     tensors: tuple[str, ...]
@@ -62,7 +72,9 @@ EQUATIONS = {
     "U3": Equation(WEIGHTS, (SLIDING,), "Parameters after clipping by norm"),
     "U4": Equation(WEIGHTS, (SLIDING,), "Parameters after weight decay"),
     "U5": Equation(VELOCITIES, (WINDOW, SLIDING)),
-    "U6": Equation(WEIGHTS, (SLIDING, WINDOW), "Parameters after momentum and Nesterov"),
+    "U6": Equation(
+        WEIGHTS, (SLIDING, WINDOW), "Parameters after momentum and Nesterov"
+    ),
     "U7": Equation(WEIGHTS, (CLASSES,), "Parameters after clipping by value"),
     "U8": Equation(VELOCITIES, (CLASSES,)),
     "U9": Equation(WEIGHTS, (CLASSES,), "Parameters after Adagrad"),
@@ -72,18 +84,21 @@ EQUATIONS = {
 def runs_of(subject: Subject) -> dict[str, Run]:
     """The runs by name, in float64. Together they use every equation.
 
-    A network without biases gets biases of zero, which change no value and give (B7) and (B8)
-    something to compute. The run over classes has the same hidden size; its classes are intervals
-    of the first column of the series.
+    A network without biases gets biases of zero, which change no value and give (B7)
+    and (B8) something to compute. The run over classes has the same hidden size; its
+    classes are intervals of the first column of the series.
     """
     T, rate = len(subject.x), float(subject.options.step.learning_rate)
     k1, k2 = min(K1, T), min(K2, T)
     heavy = Step(rate, momentum=MOMENTUM, dampening=DAMPENING)
-    nesterov = Step(rate, momentum=MOMENTUM, nesterov=True, weight_decay=DECAY, max_norm=LIMIT)
+    nesterov = Step(
+        rate, momentum=MOMENTUM, nesterov=True, weight_decay=DECAY, max_norm=LIMIT
+    )
     adagrad = Step(rate, adagrad=True, max_value=LIMIT)
     start, end = (with_biases(params) for params in (subject.start, subject.end))
     classes = subject.run_of(class_parameters(subject), subject.options)._replace(
-        x=class_indices(subject, subject.x), target=class_indices(subject, subject.target)
+        x=class_indices(subject, subject.x),
+        target=class_indices(subject, subject.target),
     )
 
     def options(k1: int, k2: int, epochs: int, step: Step) -> RunOptions:
@@ -94,7 +109,9 @@ def runs_of(subject: Subject) -> dict[str, Run]:
         WINDOW: subject.run_of(end, options(T, T, 2, heavy)),
         SLIDING: subject.run_of(start, options(1, k2, 1, nesterov)),
         BLOCKS: subject.run_of(start, options(k1, k2, 2, subject.options.step)),
-        CLASSES: classes._replace(options=RunOptions(Schedule(1, k2), entropy, adagrad)),
+        CLASSES: classes._replace(
+            options=RunOptions(Schedule(1, k2), entropy, adagrad)
+        ),
     }
 
 
@@ -115,8 +132,8 @@ def class_parameters(subject: Subject) -> Parameters:
 
 
 def class_indices(subject: Subject, rows: np.ndarray) -> np.ndarray:
-    """The classes, integers (T, B), of rows (T, B, D): equal intervals between the extremes of the
-    first column.
+    """The classes, integers (T, B), of rows (T, B, D): equal intervals between the
+    extremes of the first column.
     """
     column = subject.x[..., 0]
     inner = np.linspace(column.min(), column.max(), CLASS_COUNT + 1)[1:-1]

@@ -1,5 +1,5 @@
-"""The figures of the study: one SVG each, whose text and lines have the colour of the text around
-them.
+"""The figures of the study: one SVG each, whose text and lines have the colour of the
+text around them.
 """
 
 import io
@@ -12,7 +12,12 @@ import numpy as np
 from numpy_rnn.study.components import KINDS, Costs, Network, mask
 
 # Colours that the colour-blind can tell apart, on light and on dark pages.
-COLORS = {"chunks": "#CC7A00", "sliding": "#2E86C1", "before": "#0A9B73", "after": "#B565B5"}
+COLORS = {
+    "chunks": "#CC7A00",
+    "sliding": "#2E86C1",
+    "before": "#0A9B73",
+    "after": "#B565B5",
+}
 CUT = "#D55E00"
 HEAT = "viridis"  # of sizes: perceptually even, and readable in grey
 NAMES = {"chunks": "chunks (k, k)", "sliding": "sliding (1, k)"}
@@ -43,7 +48,8 @@ class Findings(NamedTuple):
     many: list[Network]  # before and after training, with an axis of networks in front
 
 
-# -- files -----------------------------------------------------------------------------------------
+# -- files
+# ------------------------------------------------------------
 
 MADE_ID = re.compile(r' id="[\w.]+_\d+"')  # Matplotlib's, which nothing refers to
 PAINT = re.compile(rf"\b(fill|stroke): {INK}")
@@ -65,18 +71,24 @@ def svg(draw: Draw, findings: Findings) -> str:
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
     text = file.getvalue().decode("utf-8")
     text = MADE_ID.sub("", PAINT.sub(r"\1: currentColor", text[text.index("<svg") :]))
-    width = 96 * SIZES[draw][0]  # CSS pixels; on narrow screens it shrinks while text is readable
+    width = (
+        96 * SIZES[draw][0]
+    )  # CSS pixels; on narrow screens it shrinks while text is readable
     look = f"max-width: {width:.0f}px; min-width: {0.8 * width:.0f}px"
     return text.replace("<svg", f'<svg fill="currentColor" style="{look}"', 1)
 
 
 def svg_file(element: str) -> bytes:
     """The SVG as a file of its own."""
-    sheet = f"<style>@media (prefers-color-scheme: dark) {{ svg {{ color: {DARK_INK} }} }}</style>"
+    sheet = (
+        "<style>@media (prefers-color-scheme: dark) "
+        f"{{ svg {{ color: {DARK_INK} }} }}</style>"
+    )
     return re.sub(r"(<svg[^>]*>)", rf"\1{sheet}", element, count=1).encode()
 
 
-# -- matrices --------------------------------------------------------------------------------------
+# -- matrices
+# ------------------------------------------------------------
 
 DECADES = 8  # below the largest norm that have a colour of their own
 MAX_CROSSED_STEPS = 25
@@ -84,8 +96,8 @@ CROSS = 0.3  # of a step: half the width of a cross
 
 
 def draw_masks(figure: Any, findings: Findings) -> None:
-    """Side by side some truncations: kept components in their colours, cut ones pale and crossed
-    out.
+    """Side by side some truncations: kept components in their colours, cut ones pale
+    and crossed out.
     """
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm
@@ -95,13 +107,19 @@ def draw_masks(figure: Any, findings: Findings) -> None:
     most = above.max()
     scale = LogNorm(min(max(above.min(), most * 10.0**-DECADES), most / 10), most)
     look = colormaps[HEAT].with_extremes(bad="none", under=colormaps[HEAT](0.0))
-    panels = np.ravel(figure.subplots(1, len(findings.masks), sharey=True, squeeze=False))
+    panels = np.ravel(
+        figure.subplots(1, len(findings.masks), sharey=True, squeeze=False)
+    )
     for axes, (k1, k2) in zip(panels, findings.masks):
         is_cut = np.tril(mask(T, k1, k2) == 0)
         axes.imshow(
-            np.ma.masked_where(norms <= 0, norms), cmap=look, norm=scale, interpolation="nearest",
-            extent=(0.5, T + 0.5, T + 0.5, 0.5), alpha=np.where(is_cut & (norms > 0), 0.25, 1.0),
-        )  # fmt: skip
+            np.ma.masked_where(norms <= 0, norms),
+            cmap=look,
+            norm=scale,
+            interpolation="nearest",
+            extent=(0.5, T + 0.5, T + 0.5, 0.5),
+            alpha=np.where(is_cut & (norms > 0), 0.25, 1.0),
+        )
         _cross(axes, is_cut)
         axes.set_title(f"({k1}, {k2})\n{mask_name(k1, k2, T)}", fontsize=10)
         axes.set_xlabel("step s")
@@ -118,7 +136,9 @@ def mask_name(k1: int, k2: int, T: int) -> str:
 
 
 def _cross(axes: Any, is_cut: np.ndarray) -> None:
-    """A small mark on every cut component, or where they are many on every other one."""
+    """A small mark on every cut component, or where they are many on every
+    other one.
+    """
     t, s = np.nonzero(is_cut)
     marked = (s + t) % 2 == 0 if len(is_cut) > MAX_CROSSED_STEPS else slice(None)
     gap = [np.nan, np.nan]
@@ -128,7 +148,8 @@ def _cross(axes: Any, is_cut: np.ndarray) -> None:
     axes.plot(*line.T, linewidth=0.6, color=CUT)
 
 
-# -- curves ----------------------------------------------------------------------------------------
+# -- curves
+# ------------------------------------------------------------
 
 
 class Band(NamedTuple):
@@ -140,7 +161,9 @@ class Band(NamedTuple):
 
 
 def band(values: np.ndarray) -> Band:
-    """The band over the first axis; NaN is left out. The percentiles are values of networks."""
+    """The band over the first axis; NaN is left out. The percentiles are values of
+    networks.
+    """
     ordered = np.sort(values, axis=0)  # NaN last
     known = np.sum(~np.isnan(ordered), axis=0, keepdims=True)
 
@@ -158,19 +181,27 @@ def plot_band(axes: Any, x: Any, values: Band, color: str, **options: Any) -> No
 
 
 def draw_cosine_bias(figure: Any, findings: Findings) -> None:
-    """Cosine above, bias below, before training left and after it right: median and band; dotted,
-    the run's network.
+    """Cosine above, bias below, before training left and after it right: median and
+    band; dotted, the run's network.
     """
     grid = figure.subplots(2, 2, sharex=True, sharey="row")
     k = np.arange(1, len(findings.norms) + 1)
-    labels = {"cosine": "cosine with the\nfull gradient", "bias": "relative bias\n‖gₖ − g‖ / ‖g‖"}
+    labels = {
+        "cosine": "cosine with the\nfull gradient",
+        "bias": "relative bias\n‖gₖ − g‖ / ‖g‖",
+    }
     for row, (part, label) in zip(grid, labels.items()):
         for axes, own, many in zip(row, findings.own, findings.many):
             for kind in KINDS:
                 costs: Costs = getattr(many, kind)
                 look = {"marker": "s" if kind == "chunks" else "o", "markersize": 3.5}
                 plot_band(
-                    axes, k, band(getattr(costs, part)), COLORS[kind], label=NAMES[kind], **look
+                    axes,
+                    k,
+                    band(getattr(costs, part)),
+                    COLORS[kind],
+                    label=NAMES[kind],
+                    **look,
                 )
                 values = getattr(getattr(own, kind), part)
                 name = f"{NAMES[kind]}, this run"
@@ -197,9 +228,14 @@ def draw_norm_by_lag(figure: Any, findings: Findings) -> None:
     axes.set_yscale("log")
     for name, own, many in zip(("before", "after"), findings.own, findings.many):
         plot_band(
-            axes, lags, Band(*map(positive, band(many.lag))), COLORS[name],
-            label=f"{name} training", marker="o" if name == "before" else "s", markersize=3.5,
-        )  # fmt: skip
+            axes,
+            lags,
+            Band(*map(positive, band(many.lag))),
+            COLORS[name],
+            label=f"{name} training",
+            marker="o" if name == "before" else "s",
+            markersize=3.5,
+        )
         axes.plot(lags, positive(own.lag), ":", color=COLORS[name], linewidth=1.1)
     axes.yaxis.set_major_formatter(lambda value, _: scientific(value))
     axes.yaxis.set_minor_formatter(lambda value, _: "")
@@ -224,7 +260,9 @@ def step_ticks(steps: int) -> list[int]:
 
 
 def positive(values: np.ndarray) -> np.ndarray:
-    """The values, NaN where they are not above 0 and have no place on a logarithmic axis."""
+    """The values, NaN where they are not above 0 and have no place on a logarithmic
+    axis.
+    """
     return np.where(values > 0, values, np.nan)
 
 
@@ -232,8 +270,8 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def scientific(value: float) -> str:
-    """5e-12 as 5·10⁻¹², with one significant digit; from 0.01 to 1000 without an exponent, and with
-    two.
+    """5e-12 as 5·10⁻¹², with one significant digit; from 0.01 to 1000 without an
+    exponent, and with two.
     """
     if value == 0 or 0.01 <= abs(value) < 1000:
         return f"{float(f'{value:.2g}'):g}"

@@ -20,29 +20,43 @@ NOT_OF_THE_RUN = ("folder", "quiet", "given")  # attributes of a configuration
 LESSON = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
 EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
-GENERATOR = b'<meta name="generator" content="numpy_rnn study">'  # in the page of a study
+GENERATOR = (
+    b'<meta name="generator" content="numpy_rnn study">'  # in the page of a study
+)
 
 
 def run(rnn: Any, configuration: Configuration) -> None:
     """Study the run of a configuration, and write the folder.
 
-    Raises InputError when a package is missing, when the input cannot be used or the folder not be
-    written, and when the run diverges.
+    Raises InputError when a package is missing, when the input cannot be used or the
+    folder not be written, and when the run diverges.
     """
     check_packages()
-    path = os.path.normpath(configuration.folder)  # x/../y is y, also where there is no x
+    path = os.path.normpath(
+        configuration.folder
+    )  # x/../y is y, also where there is no x
     check_folder(path)
     began = time.monotonic()
     experiment = prepare(configuration)
     whole = experiment.run(configuration.run_options())
     subject = study_run(
-        experiment.name, whole, configuration.seed, configuration.seeds, configuration.steps
+        experiment.name,
+        whole,
+        configuration.seed,
+        configuration.seeds,
+        configuration.steps,
     )
     steps, all_steps, hidden = len(subject.x), len(whole.x), len(subject.start.W_hh)
-    sizes = f"{steps} steps, {hidden} hidden units, {subject.options.objective.nonlinearity}"
+    sizes = (
+        f"{steps} steps, {hidden} hidden units, "
+        f"{subject.options.objective.nonlinearity}"
+    )
     print(f"{rnn.__name__} study: {subject.name}, {sizes}", flush=True)
     if steps < all_steps:
-        print(f"the first {steps} of {all_steps} steps are studied; --steps changes their number")
+        print(
+            f"the first {steps} of {all_steps} steps are studied; --steps "
+            "changes their number"
+        )
     default = vars(Configuration("study"))
     choices = {
         name.replace("_", " "): printable(str(value))
@@ -54,8 +68,12 @@ def run(rnn: Any, configuration: Configuration) -> None:
     with np.errstate(over="ignore", invalid="ignore"):  # of networks that explode
         files = evidence_files(subject, choices)
     write_folder(path, files)
-    lesson, evidence = (printable(f"{path}/{name}") for name in ("lesson/lesson.html", PAGE))
-    print(f"{time.monotonic() - began:.1f} s: open {lesson}; its evidence is {evidence}")
+    lesson, evidence = (
+        printable(f"{path}/{name}") for name in ("lesson/lesson.html", PAGE)
+    )
+    print(
+        f"{time.monotonic() - began:.1f} s: open {lesson}; its evidence is {evidence}"
+    )
 
 
 def check_packages() -> None:
@@ -65,17 +83,20 @@ def check_packages() -> None:
             importlib.import_module(package)
         except ImportError as error:
             why = f"{package} cannot be imported ({error})"
-            raise InputError(f'{why}: run pip install "elman-twice[study]" for the study') from None
+            raise InputError(
+                f'{why}: run pip install "elman-twice[study]" for the study'
+            ) from None
 
 
 def check_folder(path: str) -> None:
-    """Raise InputError, before the work and not after it, when the folder cannot be written, or
-    holds files that the study did not write.
+    """Raise InputError, before the work and not after it, when the folder cannot be
+    written, or holds files that the study did not write.
     """
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise InputError(
-            f"--folder {path} is a file: expected the name of a folder; choose another name"
+            f"--folder {path} is a file: expected the name of a folder; choose "
+            "another name"
         )
     try:
         _temporary_folder(folder).cleanup()
@@ -87,7 +108,8 @@ def check_folder(path: str) -> None:
     taken = [name for name in (PAGE, "figures", "lesson") if (folder / name).exists()]
     if taken and not (page.is_file() and GENERATOR in page.read_bytes()):
         raise InputError(
-            f"--folder {path}: {folder / taken[0]} was not written by a study; move it, or choose"
+            f"--folder {path}: {folder / taken[0]} was not written by a study; "
+            "move it, or choose"
             " another folder"
         )
 
@@ -95,8 +117,8 @@ def check_folder(path: str) -> None:
 def write_folder(path: str, files: dict[str, bytes]) -> None:
     """Write the files, by their names in the folder, and a copy of the lesson.
 
-    All are written next to the folder before the first is put in its place. Raises InputError when
-    the disk refuses; nothing unfinished is left then.
+    All are written next to the folder before the first is put in its place. Raises
+    InputError when the disk refuses; nothing unfinished is left then.
     """
     folder = Path(path)
     try:
@@ -122,5 +144,7 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
 def _temporary_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
     """A new folder next to this one, on the same disk."""
     return tempfile.TemporaryDirectory(
-        dir=Path(os.path.realpath(folder)).parent, prefix=".unfinished-", ignore_cleanup_errors=True
+        dir=Path(os.path.realpath(folder)).parent,
+        prefix=".unfinished-",
+        ignore_cleanup_errors=True,
     )

@@ -1,5 +1,5 @@
-"""The subject of a study: one training run, its weights before and after, and the same run of many
-networks.
+"""The subject of a study: one training run, its weights before and after, and the same
+run of many networks.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,16 @@ from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions, tre
 
 MAX_STEPS = 40  # that are studied, unless --steps asks for more
 MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte
-REMEDY = "there is nothing to study; try a smaller --learning-rate, or clipping by --max-norm 1"
+REMEDY = (
+    "there is nothing to study; try a smaller --learning-rate, or clipping "
+    "by --max-norm 1"
+)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The run that is studied, on the steps that are studied. Arrays in float64 have exactly its
-    numbers.
+    """The run that is studied, on the steps that are studied. Arrays in float64 have
+    exactly its numbers.
     """
 
     name: str  # of the series
@@ -27,7 +30,9 @@ class Subject:
     seed: int
     start: Parameters  # before training, in float64
     end: Parameters  # after training, in float64
-    networks: list[tuple[Parameters, Parameters]]  # before and after training, in float64
+    networks: list[
+        tuple[Parameters, Parameters]
+    ]  # before and after training, in float64
     diverged: int  # networks that are not among them
 
     @property
@@ -53,20 +58,25 @@ class Subject:
     def run_of(self, params: Parameters, options: RunOptions) -> Run:
         """A run of these parameters on the series, in float64."""
         series = {"x": self.x, "target": self.target, "h_0": self.h_0}
-        return self.run._replace(params=params, options=options, velocity=None, **series)
+        return self.run._replace(
+            params=params, options=options, velocity=None, **series
+        )
 
 
-def study_run(name: str, run: Run, seed: int, networks: int, steps: int | None = None) -> Subject:
-    """Train the run, and as many networks drawn with the seeds from `seed` on, on the first steps
-    of the series.
+def study_run(
+    name: str, run: Run, seed: int, networks: int, steps: int | None = None
+) -> Subject:
+    """Train the run, and as many networks drawn with the seeds from `seed` on, on the
+    first steps of the series.
 
-    steps: the number of steps; None: all, but at most 40. Raises InputError on the weights of
-    several networks, on a component matrix that is larger than a gibibyte, and where the run
-    diverges.
+    steps: the number of steps; None: all, but at most 40. Raises InputError on the
+    weights of several networks, on a component matrix that is larger than a gibibyte,
+    and where the run diverges.
     """
     if run.params.W_hh.ndim > 2:
         raise InputError(
-            f"the weights are of {run.params.W_hh.shape[0]} networks: expected those of one;"
+            f"the weights are of {run.params.W_hh.shape[0]} networks: expected "
+            "those of one;"
             " the study is about one run"
         )
     steps = min(len(run.x), MAX_STEPS if steps is None else steps)
@@ -74,7 +84,8 @@ def study_run(name: str, run: Run, seed: int, networks: int, steps: int | None =
     if steps**2 * size > MAX_MATRIX_SIZE:
         raise InputError(
             f"{steps} steps and {size} parameters make a component matrix of"
-            f" {steps**2 * size / MAX_MATRIX_SIZE:.3g} GiB: expected 1 at most; choose fewer"
+            f" {steps**2 * size / MAX_MATRIX_SIZE:.3g} GiB: expected 1 at most; "
+            "choose fewer"
             " --steps, or a smaller --hidden-size"
         )
     run = run._replace(x=run.x[:steps], target=run.target[:steps])
@@ -88,20 +99,28 @@ def study_run(name: str, run: Run, seed: int, networks: int, steps: int | None =
 def trained(
     run: Run, params: Parameters, velocity: Gradients | None = None
 ) -> tuple[Parameters, Parameters]:
-    """Parameters before and after training with the data and the options of a run, in float64."""
+    """Parameters before and after training with the data and the options of a run, in
+    float64.
+    """
     latest, options = params, run.options.keywords() | {"velocity": velocity}
     with np.errstate(over="ignore", invalid="ignore"):  # of networks that diverge
-        epochs = numpy_rnn.train(params, run.x, run.target, run.h_0, **options, yield_every="epoch")
+        epochs = numpy_rnn.train(
+            params, run.x, run.target, run.h_0, **options, yield_every="epoch"
+        )
         for update in epochs:
             latest = update.parameters
     return in_float64(params), in_float64(latest)
 
 
-def trained_networks(run: Run, seed: int, networks: int) -> list[tuple[Parameters, Parameters]]:
+def trained_networks(
+    run: Run, seed: int, networks: int
+) -> list[tuple[Parameters, Parameters]]:
     """Networks before and after training, without those that diverge."""
     (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
     bias, dtype = run.params.b_h is not None, str(run.params.W_hh.dtype)
-    drawn = initial_parameters(D, H, O, bias=bias, dtype=dtype, seed=seed, networks=networks)
+    drawn = initial_parameters(
+        D, H, O, bias=bias, dtype=dtype, seed=seed, networks=networks
+    )
     before, after = trained(run, drawn)
     pairs = ((network(before, n), network(after, n)) for n in range(networks))
     return [pair for pair in pairs if is_finite(pair[1])]

@@ -1,14 +1,18 @@
-"""The equations evaluated by numpy_rnn, and by three witnesses that share no line with it.
+"""The equations evaluated by numpy_rnn, and by three witnesses that share no line with
+it.
 
 By hand: the reference, whose lines the equations are. The witnesses:
 
-- definition: the definition of the conformance suite, another program of the same equations.
-- complex step: the derivative of the definition's loss as its limit says. A tiny imaginary number
-  is added to one number of the forward pass; the imaginary part of the loss is its effect.
-- autograd: torch_rnn, whose gradients are those of torch.autograd and whose step is torch.optim's.
+- definition: the definition of the conformance suite, another program of the same
+  equations.
+- complex step: the derivative of the definition's loss as its limit says. A tiny
+  imaginary number is added to one number of the forward pass; the imaginary part of the
+  loss is its effect.
+- autograd: torch_rnn, whose gradients are those of torch.autograd and whose step is
+  torch.optim's.
 
-A report holds the tensors of one update by name: a, h, y, loss, dy, ..., dW_xh, and W_xh and vW_xh
-after the step.
+A report holds the tensors of one update by name: a, h, y, loss, dy, ..., dW_xh, and
+W_xh and vW_xh after the step.
 """
 
 import importlib
@@ -23,14 +27,21 @@ from numpy_rnn import reference
 from numpy_rnn.common.records import Run, tree_map
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import WindowCase, present
-from numpy_rnn.conformance.definition import DEFINITION, Definition, train, window_update
+from numpy_rnn.conformance.definition import (
+    DEFINITION,
+    Definition,
+    train,
+    window_update,
+)
 from numpy_rnn.study.equations import EQUATIONS, WINDOW, runs_of
 from numpy_rnn.study.subject import Subject
 
 Report = dict[str, np.ndarray]
 DEFINITION_NAME, COMPLEX_STEP, AUTOGRAD = "definition", "complex step", "autograd"
 DELTA = 2.0**-100  # its square is negligible, and a product with it is exact
-MAX_ELEMENTS = 512  # elements of a tensor that the complex step perturbs; of more, that many
+MAX_ELEMENTS = (
+    512  # elements of a tensor that the complex step perturbs; of more, that many
+)
 BY_STEP = ("a", "h", "y")  # tensors of every step, to which a number may be added
 
 
@@ -42,17 +53,20 @@ def no_gradients(*_: Any) -> dict[str, Any]:
 FORWARD = Definition(backward=no_gradients)
 
 
-# -- the complex step ------------------------------------------------------------------------------
+# -- the complex step
+# ------------------------------------------------------------
 
 
 def complex_step(
-    function: Callable[[np.ndarray], np.ndarray], value: np.ndarray, elements: np.ndarray
+    function: Callable[[np.ndarray], np.ndarray],
+    value: np.ndarray,
+    elements: np.ndarray,
 ) -> np.ndarray:
     """Im f(v + iδ) / δ = ∂f/∂v for some elements v of an array, shape (..., n).
 
-    function: takes n arrays at once, (n, *shape of value), and returns (..., n). elements: (n,)
-    indices into the flattened array. Nothing is subtracted, so nothing cancels. Source: Squire and
-    Trapp 1998.
+    function: takes n arrays at once, (n, *shape of value), and returns (..., n).
+    elements: (n,) indices into the flattened array. Nothing is subtracted, so nothing
+    cancels. Source: Squire and Trapp 1998.
     """
     moved = np.zeros((len(elements), value.size), complex)
     moved[np.arange(len(elements)), elements] = 1j * DELTA
@@ -60,12 +74,16 @@ def complex_step(
 
 
 def some_elements(size: int, most: int = MAX_ELEMENTS) -> np.ndarray:
-    """The indices of all elements; of more than `most`, so many of them, evenly spaced."""
+    """The indices of all elements; of more than `most`, so many of them,
+    evenly spaced.
+    """
     return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
 
 
 class Moved(Floats):
-    """Complex numbers, with an addition to the tensor `name`, (n, T, B, ·) for n passes."""
+    """Complex numbers, with an addition to the tensor `name`, (n, T, B, ·) for n
+    passes.
+    """
 
     def __init__(self, name: str, added: np.ndarray):
         super().__init__(np.float64)
@@ -79,16 +97,16 @@ class Moved(Floats):
 
 
 def passes(case: WindowCase) -> WindowCase:
-    """The case with an axis of networks, here of passes, on its parameters and its initial state,
-    and without a step.
+    """The case with an axis of networks, here of passes, on its parameters and its
+    initial state, and without a step.
     """
     params = tree_map(lambda theta: theta[None], case.params)
     return case._replace(params=params, h_0=case.h_0[None], step=None)  # type: ignore[arg-type]
 
 
 def moved_loss(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
-    """The losses of n passes over a window, one for each of n values of a tensor; of a, h or y, of
-    what is added to it.
+    """The losses of n passes over a window, one for each of n values of a tensor; of a,
+    h or y, of what is added to it.
     """
     of = passes(case)
     if name in BY_STEP:
@@ -102,9 +120,11 @@ def moved_loss(case: WindowCase, name: str, values: np.ndarray) -> np.ndarray:
     return window_update(of, Floats(np.float64), FORWARD)["loss"]
 
 
-def derivatives(case: WindowCase, report: Report) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Elements of ∂L/∂v, and their values, for every tensor v of a window, by the name of the
-    derivative.
+def derivatives(
+    case: WindowCase, report: Report
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Elements of ∂L/∂v, and their values, for every tensor v of a window, by the name
+    of the derivative.
     """
     values = {name: np.zeros_like(report[name]) for name in BY_STEP}
     values |= present(case.params)
@@ -119,7 +139,8 @@ def derivatives(case: WindowCase, report: Report) -> dict[str, tuple[np.ndarray,
     return result
 
 
-# -- reports of runs -------------------------------------------------------------------------------
+# -- reports of runs
+# ------------------------------------------------------------
 
 
 def package_reports(rnn: Any, run: Run) -> Iterator[Report]:
@@ -127,20 +148,26 @@ def package_reports(rnn: Any, run: Run) -> Iterator[Report]:
     params, x, target, h_0 = (
         rnn.from_numpy(array) for array in (run.params, run.x, run.target, run.h_0)
     )
-    for update in rnn.train(params, x, target, h_0, **run.options.keywords(), record=True):
+    for update in rnn.train(
+        params, x, target, h_0, **run.options.keywords(), record=True
+    ):
         h = update.activations.h
         tensors = {"a": update.activations.a, "h": h[1:], "y": update.activations.y}
         tensors |= {"loss": update.loss, "initial": h[0], **update.adjoints._asdict()}
         records = {"": update.parameters, "d": update.gradients, "v": update.velocity}
         for prefix, record in records.items():
-            tensors |= {prefix + name: tensor for name, tensor in present(record).items()}
-        report = {name: np.asarray(rnn.to_numpy(tensor)) for name, tensor in tensors.items()}
+            tensors |= {
+                prefix + name: tensor for name, tensor in present(record).items()
+            }
+        report = {
+            name: np.asarray(rnn.to_numpy(tensor)) for name, tensor in tensors.items()
+        }
         yield report | window_report(update.window)
 
 
 def definition_reports(run: Run) -> Iterator[tuple[Report, WindowCase]]:
-    """The updates of a run by the definition of the conformance suite, with the windows as it takes
-    them.
+    """The updates of a run by the definition of the conformance suite, with the windows
+    as it takes them.
     """
     latest: list[WindowCase] = []
 
@@ -150,19 +177,29 @@ def definition_reports(run: Run) -> Iterator[tuple[Report, WindowCase]]:
         return report, report["h"]
 
     for update in train(run, compute):
-        yield update.report | {"initial": update.initial} | window_report(update.window), latest[0]
+        yield (
+            update.report | {"initial": update.initial} | window_report(update.window),
+            latest[0],
+        )
 
 
 def window_report(window: Any) -> Report:
-    """Start and end of a window, and the end of the one before, where its losses begin."""
-    return {"start": np.array(window.start), "end": np.array([window.loss_start, window.stop])}
+    """Start and end of a window, and the end of the one before, where its
+    losses begin.
+    """
+    return {
+        "start": np.array(window.start),
+        "end": np.array([window.loss_start, window.stop]),
+    }
 
 
-# -- the comparison --------------------------------------------------------------------------------
+# -- the comparison
+# ------------------------------------------------------------
 
 
 class Checked(NamedTuple):
-    """One equation: an element of its tensor by hand, and the largest difference from each witness.
+    """One equation: an element of its tensor by hand, and the largest difference from
+    each witness.
 
     A difference is relative to the largest element of the tensor.
     """
@@ -176,7 +213,9 @@ class Checked(NamedTuple):
 
 def check_equations(subject: Subject) -> dict[str, Checked]:
     """Every equation, by its id, compared with every witness in all of its runs."""
-    differences: dict[tuple[str, str, str], float] = {}  # by run, witness and tensor: the largest
+    differences: dict[
+        tuple[str, str, str], float
+    ] = {}  # by run, witness and tensor: the largest
     last: dict[str, Report] = {}
     for where, run in runs_of(subject).items():
         hand = list(package_reports(reference, run))
@@ -200,7 +239,8 @@ def check_equations(subject: Subject) -> dict[str, Checked]:
 def run_differences(run: Run, hand: list[Report]) -> Iterator[tuple[str, str, float]]:
     """Witness, tensor and difference of every tensor of every update of a run.
 
-    hand: the reports of the reference. The complex step is taken in the first and the last update.
+    hand: the reports of the reference. The complex step is taken in the first and the
+    last update.
     """
     defined = list(definition_reports(run))
     for ours, (theirs, _) in zip(hand, defined, strict=True):
@@ -215,7 +255,9 @@ def run_differences(run: Run, hand: list[Report]) -> Iterator[tuple[str, str, fl
             yield from compare(AUTOGRAD, ours, theirs)
 
 
-def compare(witness: str, hand: Report, other: Report) -> Iterator[tuple[str, str, float]]:
+def compare(
+    witness: str, hand: Report, other: Report
+) -> Iterator[tuple[str, str, float]]:
     """The differences of the tensors that both reports have."""
     for name in hand.keys() & other.keys():
         yield witness, name, relative(hand[name], other[name].ravel())
@@ -228,10 +270,17 @@ def relative(
 
     Infinite where a number is not finite, and where all are zero by hand only.
     """
-    difference, largest = np.abs(hand.ravel()[elements] - values).max(), np.abs(hand).max()
+    difference, largest = (
+        np.abs(hand.ravel()[elements] - values).max(),
+        np.abs(hand).max(),
+    )
     if difference == 0:
         return 0.0
-    return float(difference / largest) if np.isfinite(difference) and largest > 0 else np.inf
+    return (
+        float(difference / largest)
+        if np.isfinite(difference) and largest > 0
+        else np.inf
+    )
 
 
 def element(name: str, tensor: np.ndarray, at: int) -> str:
@@ -246,7 +295,9 @@ def has_torch() -> bool:
 
 
 def without_transpose(subject: Subject) -> float:
-    """The difference that W_hh in place of its transpose in (B2) makes to dW_hh, relative."""
+    """The difference that W_hh in place of its transpose in (B2) makes to dW_hh,
+    relative.
+    """
 
     def state_adjoint(n: Any, w: Any, p: Any, t: int) -> Any:
         return DEFINITION.state_adjoint(n, w, p._replace(W_hh=p.W_hh.mT), t)

@@ -12,8 +12,9 @@ import numpy_rnn
 from numpy_rnn.app.options import TEXT, parse
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 
-RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean --learning-rate 0.5 --adagrad
---momentum 0.9 --dampening 0.25 --nesterov --weight-decay 1e-4 --max-norm 2 --max-value 3"""
+RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean
+--learning-rate 0.5 --adagrad --momentum 0.9 --dampening 0.25 --nesterov
+--weight-decay 1e-4 --max-norm 2 --max-value 3"""
 
 
 def test_every_option_is_a_field_of_a_record():
@@ -22,7 +23,9 @@ def test_every_option_is_a_field_of_a_record():
         Objective("relu", "squared_error", "mean"),
         Step(0.5, 0.9, 0.25, True, 0.0001, True, 2.0, 3.0),
     )
-    assert configured().run_options() == RunOptions(Schedule(1, 1, 300), Objective(), Step(0.1))
+    assert configured().run_options() == RunOptions(
+        Schedule(1, 1, 300), Objective(), Step(0.1)
+    )
     assert configured("--k1 5").k2 == 5
 
 
@@ -36,9 +39,10 @@ def test_defaults_of_a_text_are_those_of_min_char_rnn():
 
 
 REFUSED = """tarin|--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0
---held-out 19|--columns 1|compare json|--log-every 0|--text s.txt|--text folder|--save folder
---data large.csv|--data large.csv --dtype float64 --standardize|--data flat.csv --standardize
---data flat.csv --columns |--text binary.txt|--weights w --seeds 2|--text s.txt --temperature 0
+--held-out 19|--columns 1|compare json|--log-every 0|--text s.txt|--text folder
+--save folder|--data large.csv|--data large.csv --dtype float64 --standardize
+--data flat.csv --standardize|--data flat.csv --columns |--text binary.txt
+--weights w --seeds 2|--text s.txt --temperature 0
 --weights none.npz|--save none/a.npz|--output a.txt|--data /dev/zero"""
 
 
@@ -48,7 +52,10 @@ def test_refused_command_lines(capsys):
     texts = {"flat.csv": "96.7\n" * 7, "large.csv": "1e200\n1\n2\n", "s.txt": "ab"}
     for name, content in (texts | {"binary.txt": "ab\0c"}).items():
         Path(name).write_text(content)
-    messages = [refused(numpy_rnn, capsys, *row.split(" ")) for row in re.split(r"[|\n]", REFUSED)]
+    messages = [
+        refused(numpy_rnn, capsys, *row.split(" "))
+        for row in re.split(r"[|\n]", REFUSED)
+    ]
     assert "\n".join(messages) == snapshot("""\
 unknown command 'tarin': expected train or compare or study
 unrecognized arguments: --momentun 0.9; see python -m numpy_rnn train --help
@@ -73,4 +80,4 @@ weights file none.npz cannot be read: No such file or directory; check the path
 --save none/a.npz: its folder cannot be written to: choose another one
 --output a.txt: expected a name that ends with .csv
 data file /dev/zero: it has more than 64 MB, the limit: expected a smaller file\
-""")
+""")  # noqa: E501

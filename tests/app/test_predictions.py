@@ -1,4 +1,6 @@
-"""Predictions, and the tables and plots of made-up numbers, which can be checked by eye."""
+"""Predictions, and the tables and plots of made-up numbers, which can be checked by
+eye.
+"""
 
 import sys
 from pathlib import Path
@@ -21,10 +23,17 @@ def made_up(T=5, D=1, E=(), G=3, held_out=0):
     generator = np.random.default_rng(T)
     rows = generator.normal(size=(T + 1, D))
     columns = tuple(f"feature {n + 1}" for n in range(D))
-    rest = {"series": rows, "held_out": held_out, "deviation": np.ones(D), "columns": columns}
+    rest = {
+        "series": rows,
+        "held_out": held_out,
+        "deviation": np.ones(D),
+        "columns": columns,
+    }
     params = Parameters(*(np.zeros((*E, *shape)) for shape in ((D, 6), (6, 6), (6, D))))
     data = rows[:-1, None], rows[1:, None], np.zeros((1, 6))
-    losses, *curves = (generator.random(shape) for shape in ((3, *E), (T, *E, D), (G, *E, D)))
+    losses, *curves = (
+        generator.random(shape) for shape in ((3, *E), (T, *E, D), (G, *E, D))
+    )
     return Experiment("made up", *data, params, **rest), Result(losses, *curves)
 
 
@@ -42,17 +51,24 @@ def test_tables_have_the_medians_of_networks_that_converged():
         found = [c[n, d] for d in range(3) for n, c in curves if 0 <= n < len(c)]
         np.testing.assert_allclose(numbers, [t + 2, *found], atol=1e-6)
     _, *lines = run.error_table(experiment, result)
-    assert [line.split(",")[0] for line in lines] == ["trained on"] * 3 + ["held out"] * 3
+    assert [line.split(",")[0] for line in lines] == ["trained on"] * 3 + [
+        "held out"
+    ] * 3
     for n, line in enumerate(lines):
-        steps, actual = slice(41) if n < 3 else slice(41, 50), experiment.series[:, n % 3]
+        steps, actual = (
+            slice(41) if n < 3 else slice(41, 50),
+            experiment.series[:, n % 3],
+        )
         errors = result.predictions[steps, :, n % 3] - actual[1:][steps, None]
         error = np.median(np.sqrt((errors[:, fine] ** 2).mean(axis=0)))
         naive = np.sqrt((np.diff(actual)[steps] ** 2).mean())
-        np.testing.assert_allclose([*map(float, line.split()[-2:])], [error, naive], atol=1e-6)
+        np.testing.assert_allclose(
+            [*map(float, line.split()[-2:])], [error, naive], atol=1e-6
+        )
 
 
-# The network computes without rounding: relu, whole numbers, and a W_hh that hands on what the
-# state has from unit to unit, so that the state remembers the last inputs.
+# The network computes without rounding: relu, whole numbers, and a W_hh that hands on
+# what the state has from unit to unit, so that the state remembers the last inputs.
 DELAYS = (1, 2, 0, 3)  # the output is 1 × the input + 2 × the one before, and so on
 
 
@@ -70,10 +86,14 @@ def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held
 
     def expected(inputs):
         before = np.concatenate([state[0, ::-1], inputs])
-        return sum(w * before[4 - j : 4 - j + len(inputs)] for j, w in enumerate(DELAYS))
+        return sum(
+            w * before[4 - j : 4 - j + len(inputs)] for j, w in enumerate(DELAYS)
+        )
 
     one, free = predict(rnn, params, experiment, Objective("relu"))
-    assert bits(one) == bits(expected(x[:, 0, 0]).reshape(-1, *(1 for _ in E), 1) * factors[..., 0])
+    assert bits(one) == bits(
+        expected(x[:, 0, 0]).reshape(-1, *(1 for _ in E), 1) * factors[..., 0]
+    )
     fed, steps = x[: T - held_out, 0, 0], held_out or run.GENERATED
     for _ in range(steps + 1):
         fed = np.append(fed, expected(fed)[-1])
@@ -81,7 +101,8 @@ def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held
     assert bits(first) == bits(fed[T - held_out + 1 :].reshape(steps, 1))
 
 
-# -- plots ----------------------------------------------------------------------------------------
+# -- plots
+# ------------------------------------------------------------
 
 
 def lines(axes):
@@ -107,7 +128,10 @@ def test_plot_has_the_values_at_their_times(kind):
     assert len(series) == min(len(experiment.columns), 4)
     for feature, axes in enumerate(series):
         shown = lines(axes)
-        assert shown["actual"] == [[*range(1, T + 2)], experiment.series[:, feature].tolist()]
+        assert shown["actual"] == [
+            [*range(1, T + 2)],
+            experiment.series[:, feature].tolist(),
+        ]
         for name in packages:
             by = f", {name}" * (len(packages) > 1)
             for label, (begin, values) in [*result.curves(experiment).items()][1:]:
@@ -116,9 +140,13 @@ def test_plot_has_the_values_at_their_times(kind):
                 medians = np.median(values[:, fine][..., feature], axis=1)
                 np.testing.assert_allclose(found, medians, rtol=1e-12)
         assert ("held out from here on" in shown) == bool(experiment.held_out)
-        assert {line.get_linestyle() == "None" for line in axes.lines[:2]} == {T < 100}  # points
+        assert {line.get_linestyle() == "None" for line in axes.lines[:2]} == {
+            T < 100
+        }  # points
     low, medians, high = np.percentile(result.losses[:, fine], (10, 50, 90), axis=1)
-    assert all(lines(losses)[name] == [[1, 2, 3], medians.tolist()] for name in packages)
+    assert all(
+        lines(losses)[name] == [[1, 2, 3], medians.tolist()] for name in packages
+    )
     if "E" in kind:
         corners = losses.collections[0].get_paths()[0].vertices[:, 1]
         assert all(np.abs(corners - value).min() <= 1e-12 for value in (*low, *high))
@@ -128,16 +156,33 @@ def test_plot_has_the_values_at_their_times(kind):
 
 @pytest.mark.needs_matplotlib
 def test_plot_files(capsys, monkeypatch):
-    """Their formats, LaTeX in the settings of the user, names of any characters, and no plot."""
+    """Their formats, LaTeX in the settings of the user, names of any characters, and no
+    plot.
+    """
     matplotlib = pytest.importorskip("matplotlib")
-    Path("$x_ 漢.csv").write_text('"$\\foo 漢","b"\n1,2\n2,1\n3,5\n4,3\n', encoding="utf-8")
+    Path("$x_ 漢.csv").write_text(
+        '"$\\foo 漢","b"\n1,2\n2,1\n3,5\n4,3\n', encoding="utf-8"
+    )
     with matplotlib.rc_context({"text.usetex": True}):
-        for name, start in {"a.pdf": b"%PDF", "a.SVG": b"<?xml", "a.jpg": b"\xff\xd8"}.items():
+        for name, start in {
+            "a.pdf": b"%PDF",
+            "a.SVG": b"<?xml",
+            "a.jpg": b"\xff\xd8",
+        }.items():
             words = ["--data", "$x_ 漢.csv", "--epochs", 1, "--plot", name]
-            assert succeed(numpy_rnn, capsys, *words).endswith(f"plot saved to {name}\n")
+            assert succeed(numpy_rnn, capsys, *words).endswith(
+                f"plot saved to {name}\n"
+            )
             assert Path(name).read_bytes().startswith(start)
-    assert succeed(numpy_rnn, capsys, "--epochs", 1).endswith("plot saved to numpy_rnn.png\n")
+    assert succeed(numpy_rnn, capsys, "--epochs", 1).endswith(
+        "plot saved to numpy_rnn.png\n"
+    )
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ended = command(numpy_rnn, capsys, "--epochs", 1)
-    assert (ended.status, ended.err) == (0, "numpy_rnn: no plot: matplotlib is not installed\n")
-    assert "install it, or use --no-plot" in refused(numpy_rnn, capsys, "--plot", "b.png")
+    assert (ended.status, ended.err) == (
+        0,
+        "numpy_rnn: no plot: matplotlib is not installed\n",
+    )
+    assert "install it, or use --no-plot" in refused(
+        numpy_rnn, capsys, "--plot", "b.png"
+    )

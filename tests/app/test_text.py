@@ -14,7 +14,9 @@ from numpy_rnn.app.run import Diverged, TextRun
 from numpy_rnn.common.records import tree_map
 
 ALICE = str(Path(numpy_rnn.__file__).parent / "app/data/alice.txt")
-SHORT = Path(ALICE).read_text(encoding="utf-8")[:651]  # 26 chunks of 25, and the one after them
+SHORT = Path(ALICE).read_text(encoding="utf-8")[
+    :651
+]  # 26 chunks of 25, and the one after them
 QUICK = ("--text", "short.txt", "--hidden-size", 12, "--epochs", 2, "--no-plot")
 
 
@@ -42,7 +44,11 @@ def test_rows_and_samples_of_every_so_many_updates(capsys):
     nine = *QUICK, "--epochs", 9, "--log-every", 75
     out = succeed(numpy_rnn, capsys, *nine, "--sample", 31)
     assert [row[:2] for row in rows(out)] == [(75, 3), (150, 6), (225, 9), (234, 9)]
-    assert [len(text) for text in samples(out)] == [31] * len(set(samples(out))) == [31] * 4
+    assert (
+        [len(text) for text in samples(out)]
+        == [31] * len(set(samples(out)))
+        == [31] * 4
+    )
     assert f" random is {25 * np.log(len(set(SHORT))):.3f}\n" in out
     quiet = succeed(numpy_rnn, capsys, *nine, "--sample", 0)
     assert (rows(quiet), samples(quiet)) == (rows(out), [])
@@ -54,7 +60,9 @@ def test_losses_are_those_of_min_char_rnn():
     experiment, losses, expected = text.experiment, [], 25 * np.log(54)
     assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.params[:3])
     given = [w for w in experiment.params if w is not None]
-    weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in given]  # as it has them
+    weights = [
+        np.array(w.T if w.ndim == 2 else w[:, None]) for w in given
+    ]  # as it has them
     theirs = min_char_rnn.train(experiment.x[:, 0], experiment.target[:, 0], weights)
     for _, loss in zip(text, theirs):
         losses.append(float(text.loss))
@@ -69,12 +77,18 @@ def test_losses_are_those_of_min_char_rnn():
 @pytest.mark.parametrize("temperature", [0.8, 1e-290, 1e9])
 def test_sample_draws_from_the_distributions(rnn, monkeypatch, temperature):
     """Step by step as NumPy computes them; each character is the next input."""
-    text = run_of(rnn, f"--text short.txt --hidden-size 12 --seed 3 --temperature {temperature}")
+    text = run_of(
+        rnn, f"--text short.txt --hidden-size 12 --seed 3 --temperature {temperature}"
+    )
     generator, experiment = np.random.default_rng(1), text.experiment
     params = tree_map(lambda W: generator.normal(size=W.shape), experiment.params)
     text.updates = 30
     monkeypatch.setattr(text, "weights", lambda: (params, None))
-    generator, h, character = np.random.default_rng((3, 30)), experiment.h_0, experiment.x[0, 0]
+    generator, h, character = (
+        np.random.default_rng((3, 30)),
+        experiment.h_0,
+        experiment.x[0, 0],
+    )
     expected = ""
     with np.errstate(all="ignore"):
         found = text.sample(60)
@@ -99,9 +113,13 @@ def test_continued_on_another_text_of_these_characters(capsys):
     assert (len(samples(out)[0]), "\x1b" in out) == (200, False)
     assert load_run("s.npz")[2]["alphabet"] == "".join(sorted(set(SHORT)))
     Path("other.txt").write_text("é" * 60)
-    assert "it has é; expected only characters of --weights" in refused(numpy_rnn, capsys, *new)
+    assert "it has é; expected only characters of --weights" in refused(
+        numpy_rnn, capsys, *new
+    )
     succeed(numpy_rnn, capsys, "--epochs", 0, "--no-plot", "--save", "s.npz")
-    assert "has (1, 1) inputs" in refused(numpy_rnn, capsys, *QUICK[:2], "--weights", "s.npz")
+    assert "has (1, 1) inputs" in refused(
+        numpy_rnn, capsys, *QUICK[:2], "--weights", "s.npz"
+    )
 
 
 def test_unicode_and_line_ends(capsys):
@@ -112,4 +130,6 @@ def test_unicode_and_line_ends(capsys):
     options = "--epochs 2 --k1 1 --sample 50 --no-plot --text a.txt"
     assert "\x1b" not in succeed(numpy_rnn, capsys, *options.split())
     experiment = prepare(configured(options))
-    assert "".join(experiment.alphabet[n] for n in experiment.x[:, 0]) == (text * 2)[:-1]
+    assert (
+        "".join(experiment.alphabet[n] for n in experiment.x[:, 0]) == (text * 2)[:-1]
+    )

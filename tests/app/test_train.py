@@ -18,13 +18,16 @@ import numpy_rnn
 from numpy_rnn.app.experiment import load_run, prepare
 from numpy_rnn.app.run import Trainer
 
-# 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors
-# have all signs, so they walk about √6000·2^-24 = 4.6e-6 away. In float64 the same is 9e-15.
+# 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24;
+# such errors have all signs, so they walk about √6000·2^-24 = 4.6e-6 away. In float64
+# the same is 9e-15.
 ROUNDING = {"float32": 5e-6, "float64": 1e-12}
 
 
 def default_experiment_in_plain_numpy(last):
-    """Losses of so many epochs, the series, its predictions and 20 free-running values."""
+    """Losses of so many epochs, the series, its predictions and 20
+    free-running values.
+    """
     generator = np.random.default_rng(0)
     W_xh, W_hh = generator.normal(0, 0.4, 6), generator.normal(0, 0.4, (6, 6))
     W_hy = generator.normal(0, 0.3, 6)
@@ -44,7 +47,12 @@ def default_experiment_in_plain_numpy(last):
     for step in range(40):
         h = np.tanh((series[step] if step < 20 else y[-1]) * W_xh + h @ W_hh)
         y.append(float(h @ W_hy))
-    return {"loss": losses, "actual": series[1:], "predicted": y[:20], "free-running": y[20:]}
+    return {
+        "loss": losses,
+        "actual": series[1:],
+        "predicted": y[:20],
+        "free-running": y[20:],
+    }
 
 
 def rows_in(path):
@@ -58,18 +66,27 @@ def rows_in(path):
 
 def values_in(path):
     """The numbers in a file of results by kind."""
-    return {kind: [float(row[-1]) for row in rows] for kind, rows in rows_in(path).items()}
+    return {
+        kind: [float(row[-1]) for row in rows] for kind, rows in rows_in(path).items()
+    }
 
 
 def test_default_experiment(rnn, capsys):
-    """300 epochs in float32 with numpy_rnn; 10 in float64 with torch_rnn, which is slow."""
+    """300 epochs in float32 with numpy_rnn; 10 in float64 with torch_rnn, which is
+    slow.
+    """
     last, dtype = (300, "float32") if rnn is numpy_rnn else (10, "float64")
-    changed = ["--dtype", dtype] * (dtype != "float32") + ["--epochs", last] * (last != 300)
+    changed = ["--dtype", dtype] * (dtype != "float32") + ["--epochs", last] * (
+        last != 300
+    )
     out = succeed(rnn, capsys, "--no-plot", "--output", "r.csv", *changed)
     found = values_in("r.csv")
     for name, values in default_experiment_in_plain_numpy(last).items():
-        # a prediction is fed back 20 times, and at every return its error adds to the next
-        allowed = {"actual": 0, "free-running": 20 * ROUNDING[dtype]}.get(name, ROUNDING[dtype])
+        # a prediction is fed back 20 times, and at every return its error adds to the
+        # next
+        allowed = {"actual": 0, "free-running": 20 * ROUNDING[dtype]}.get(
+            name, ROUNDING[dtype]
+        )
         assert np.abs(np.subtract(found[name], values)).max() <= allowed, name
     printed = dict(re.findall(r"^ *(\d+) +(\S+)$", out.split("time")[0], re.MULTILINE))
     assert [*map(int, printed)] == [1, *range(10, last + 1, 10)]
@@ -80,7 +97,10 @@ def test_default_experiment(rnn, capsys):
 def test_loss_of_an_epoch_is_that_of_its_steps():
     """A mean too, also where the last window has fewer steps."""
     for reduction, total in (("sum", 1), ("mean", 20)):
-        options = f"--epochs 2 --k1 3 --k2 5 --seeds 2 --dtype float64 --reduction {reduction}"
+        options = (
+            "--epochs 2 --k1 3 --k2 5 --seeds 2 --dtype float64 "
+            f"--reduction {reduction}"
+        )
         series = Trainer(numpy_rnn, prepare(configured(options)), configured(options))
         expected = np.zeros((2, 2))
         for update in series:
@@ -93,9 +113,22 @@ def test_output_has_every_number_in_its_place_and_unit(capsys):
     """A standardized run is that of the standardized rows."""
     data, found = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2)), []
     mean, deviation = data[:12].mean(axis=0), data[:12].std(axis=0)
-    options = "--data s.csv --held-out 3 --epochs 2 --seeds 3 --dtype float64 --no-plot --output"
-    for rows, option in ((data, "--standardize"), ((data - mean) / deviation, "--no-standardize")):
-        np.savetxt("s.csv", rows, delimiter=",", fmt="%.17g", header='a,"per, cent"', comments="")
+    options = (
+        "--data s.csv --held-out 3 --epochs 2 --seeds 3 --dtype float64 "
+        "--no-plot --output"
+    )
+    for rows, option in (
+        (data, "--standardize"),
+        ((data - mean) / deviation, "--no-standardize"),
+    ):
+        np.savetxt(
+            "s.csv",
+            rows,
+            delimiter=",",
+            fmt="%.17g",
+            header='a,"per, cent"',
+            comments="",
+        )
         succeed(numpy_rnn, capsys, *options.split(), "r.csv", option)
         found.append(values_in("r.csv"))
     for kind, values in found[0].items():
@@ -104,7 +137,9 @@ def test_output_has_every_number_in_its_place_and_unit(capsys):
         np.testing.assert_allclose(values, units.ravel(), rtol=1e-9)
     assert found[0]["actual"] == data[1:].ravel().tolist()
     table, each, columns = rows_in("r.csv"), "123", ("a", "per, cent")
-    assert [row[1:5] for row in table["loss"]] == [[e, "", "", n] for e in "12" for n in each]
+    assert [row[1:5] for row in table["loss"]] == [
+        [e, "", "", n] for e in "12" for n in each
+    ]
     places = [["", str(t), c, n] for t in range(2, 16) for n in each for c in columns]
     assert [row[1:5] for row in table["predicted"]] == places
     assert [row[1:5] for row in table["free-running"]] == places[-18:]
@@ -112,7 +147,9 @@ def test_output_has_every_number_in_its_place_and_unit(capsys):
 
 CONTINUED = {
     "plain": "--k1 3 --k2 7",
-    "momentum": "--momentum 0.9 --nesterov --k1 20 --k2 20 --seeds 2 --learning-rate 0.01",
+    "momentum": (
+        "--momentum 0.9 --nesterov --k1 20 --k2 20 --seeds 2 --learning-rate 0.01"
+    ),
     "adagrad": "--adagrad --bias",
     "text": "--text t.txt --k1 5 --k2 8 --hidden-size 4 --sample 0",
 }
@@ -123,12 +160,32 @@ def test_one_epoch_at_a_time_is_all_at_once(rnn, capsys, case):
     """Bit for bit, weights and velocity, by --save and --weights; and the losses."""
     Path("t.txt").write_text("a man, a plan, a canal: panama! " * 2)
     words = [*CONTINUED[case].split(), "--no-plot"]
-    succeed(rnn, capsys, *words, "--epochs", 3, "--save", "whole.npz", "--output", "whole.csv")
+    succeed(
+        rnn,
+        capsys,
+        *words,
+        "--epochs",
+        3,
+        "--save",
+        "whole.npz",
+        "--output",
+        "whole.csv",
+    )
     losses, start = [], []
     for epoch in "123":
-        options = ["--epochs", 1, "--save", f"{epoch}.npz", "--output", f"{epoch}.csv", *start]
+        options = [
+            "--epochs",
+            1,
+            "--save",
+            f"{epoch}.npz",
+            "--output",
+            f"{epoch}.csv",
+            *start,
+        ]
         out = succeed(rnn, capsys, *words, *options)
-        assert ("weights and velocity from" in out) == (case != "plain" and epoch != "1")
+        assert ("weights and velocity from" in out) == (
+            case != "plain" and epoch != "1"
+        )
         losses += values_in(f"{epoch}.csv")["loss"]
         given = {"--seeds", "2", "--hidden-size", "4", "--bias"}  # the file has them
         words = [word for word in words if word not in given]
@@ -136,7 +193,9 @@ def test_one_epoch_at_a_time_is_all_at_once(rnn, capsys, case):
     assert losses == values_in("whole.csv")["loss"]
     whole, parts = load_run("whole.npz"), load_run("3.npz")
     assert (whole[1] is None) == (case == "plain")
-    for one, other in zip([*whole[0], *(whole[1] or ())], [*parts[0], *(parts[1] or ())]):
+    for one, other in zip(
+        [*whole[0], *(whole[1] or ())], [*parts[0], *(parts[1] or ())]
+    ):
         assert (one is other is None) or bits(one) == bits(other)
     for name in ("alphabet", "smoothed"):
         assert whole[2][name] == parts[2][name]
@@ -164,10 +223,21 @@ def test_divergence_is_one_line(rnn, capsys, options):
     np.savez("flow.npz", W_xh=one, W_hh=0 * one, W_hy=1e30 * one)
     np.savez("gradient.npz", W_xh=1e21 * one, W_hh=0 * one, W_hy=1e-3 * one)
     before = sorted(os.listdir())
-    words = [*options.split(), "--save", "r.npz", "--output", "r.csv", "--plot", "r.png"]
+    words = [
+        *options.split(),
+        "--save",
+        "r.npz",
+        "--output",
+        "r.csv",
+        "--plot",
+        "r.png",
+    ]
     ended = command(rnn, capsys, "--epochs", 60, *words)
     place = DIVERGING[options]
-    what = f"{rnn.__name__}: the run diverged: {place} is not finite; try a lower --learning-rate"
+    what = (
+        f"{rnn.__name__}: the run diverged: {place} is not finite; try a "
+        "lower --learning-rate"
+    )
     assert ended.status == 1
     assert re.fullmatch(rf"{what}[^\n]*\n", ended.err), ended.err
     assert sorted(os.listdir()) == before
@@ -175,13 +245,17 @@ def test_divergence_is_one_line(rnn, capsys, options):
 
 def test_networks_that_diverge_are_counted_and_left_out(capsys):
     """They are not saved either; the others have the numbers of runs of their own."""
-    options = "--nonlinearity relu --learning-rate 0.5 --k1 4 --epochs 12 --no-plot --seeds 4"
+    options = (
+        "--nonlinearity relu --learning-rate 0.5 --k1 4 --epochs 12 --no-plot --seeds 4"
+    )
     files = "--output", "r.csv", "--save", "r.npz"
     ended = command(numpy_rnn, capsys, *options.split(), *files)
     assert (ended.status, ended.out.count("nan"), ended.out.count("inf")) == (0, 0, 0)
     losses = np.reshape(values_in("r.csv")["loss"], (12, 4))
     fine = np.isfinite(losses).all(axis=0)
-    line = f"numpy_rnn: {4 - fine.sum()} of 4 networks diverged; medians leave them out\n"
+    line = (
+        f"numpy_rnn: {4 - fine.sum()} of 4 networks diverged; medians leave them out\n"
+    )
     assert ended.err == line
     assert 0 < fine.sum() < 4
     assert len(load_run("r.npz")[0].W_hh) == fine.sum()
@@ -215,14 +289,20 @@ def test_streams_that_fail():
     line = "numpy_rnn: the output cannot be written: No space left on device\n"
     for then, status, err in (("| head -n 1", 0, ""), (">/dev/full", 2, line)):
         train = f'"$0" -m numpy_rnn --no-plot --epochs 1000 --log-every 1 {then}'
-        ended = subprocess.run(["sh", "-c", train, sys.executable], capture_output=True, text=True)
+        ended = subprocess.run(
+            ["sh", "-c", train, sys.executable], capture_output=True, text=True
+        )
         assert (ended.returncode, ended.stderr) == (status, err)
 
 
 @pytest.mark.slow
 def test_torch_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
-    ended = subprocess.run([sys.executable, "-m", "torch_rnn"], capture_output=True, text=True)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys; sys.modules['torch'] = None"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "torch_rnn"], capture_output=True, text=True
+    )
     assert (ended.returncode, ended.stdout) == (2, "")
     assert re.match(r"torch_rnn: [^\n]*torch is not installed: [^\n]*\n$", ended.stderr)

@@ -1,4 +1,6 @@
-"""Weights files: what is read and refused, and files that are written whole or not at all."""
+"""Weights files: what is read and refused, and files that are written whole or not at
+all.
+"""
 
 import errno
 import os
@@ -30,16 +32,31 @@ class Bomb:
 
 
 REFUSED: list[tuple[dict, str]] = [  # arrays that are changed, part of the message
-    ({"W_hy": None}, "it has W_xh, W_hh: expected W_xh, W_hh, W_hy and what --save writes"),
+    (
+        {"W_hy": None},
+        "it has W_xh, W_hh: expected W_xh, W_hh, W_hy and what --save writes",
+    ),
     ({"W_hh": np.ones((5, 6), "f4")}, "W_hh has shape (5, 6): expected (6, 6)"),
     ({"W_hy": np.full((6, 1), np.nan, "f4")}, "W_hy contains NaN or infinity"),
-    ({"W_hh": np.ones((6, 6), "c16")}, "W_hh is complex128: expected float32 or float64"),
+    (
+        {"W_hh": np.ones((6, 6), "c16")},
+        "W_hh is complex128: expected float32 or float64",
+    ),
     ({"W_hh": np.ones((6, 6))}, "W_hh is float64 and the parameters are float32"),
     ({"W_hh": np.array([Bomb()])}, "is damaged, or no .npz file of plain arrays"),
-    ({"W_xh": np.ones((2, 6), "f4")}, "w.npz has (2, 1) inputs and outputs: expected (1, 1)"),
+    (
+        {"W_xh": np.ones((2, 6), "f4")},
+        "w.npz has (2, 1) inputs and outputs: expected (1, 1)",
+    ),
     ({"vW_hh": np.ones((6, 6), "f4")}, "W_xh of the velocity is of type NoneType"),
-    ({**VELOCITY, "vW_hh": np.full((6, 6), np.inf, "f4")}, "W_hh of the velocity contains NaN"),
-    ({**VELOCITY, "vW_hy": np.ones((6, 2), "f4")}, "W_hy of the velocity has shape (6, 2)"),
+    (
+        {**VELOCITY, "vW_hh": np.full((6, 6), np.inf, "f4")},
+        "W_hh of the velocity contains NaN",
+    ),
+    (
+        {**VELOCITY, "vW_hy": np.ones((6, 2), "f4")},
+        "W_hy of the velocity has shape (6, 2)",
+    ),
     ({"configuration": np.array("[1")}, "its configuration is damaged"),
     ({"configuration": np.array('{"alphabet": "ab"}')}, "its configuration is damaged"),
     ({"configuration": np.array('{"smoothed": NaN}')}, "its configuration is damaged"),
@@ -48,7 +65,9 @@ REFUSED: list[tuple[dict, str]] = [  # arrays that are changed, part of the mess
 
 @pytest.mark.parametrize(("changed", "message"), REFUSED)
 def test_refused_weights(capsys, changed, message):
-    arrays = {name: array for name, array in (WEIGHTS | changed).items() if array is not None}
+    arrays = {
+        name: array for name, array in (WEIGHTS | changed).items() if array is not None
+    }
     np.savez("w.npz", **arrays)
     assert message in refused(numpy_rnn, capsys, "--weights", "w.npz", "--no-plot")
     assert not Path("exploded").exists()
@@ -56,7 +75,9 @@ def test_refused_weights(capsys, changed, message):
 
 def test_what_is_large_and_compressed_is_not_unpacked(capsys):
     np.savez_compressed("w.npz", W_hh=np.zeros((2**13, 2**13), "f4"))
-    assert "is damaged, or" in refused(numpy_rnn, capsys, "--weights", "w.npz", "--no-plot")
+    assert "is damaged, or" in refused(
+        numpy_rnn, capsys, "--weights", "w.npz", "--no-plot"
+    )
 
 
 @fewer(2)
@@ -91,13 +112,22 @@ def test_inputs_are_never_overwritten(capsys):
         assert "expected different files" in refused(numpy_rnn, capsys, *words.split())
 
 
-@pytest.mark.parametrize(("option", "name"), [("--save", "a.npz"), ("--output", "a.csv")])
+@pytest.mark.parametrize(
+    ("option", "name"), [("--save", "a.npz"), ("--output", "a.csv")]
+)
 def test_failed_write_changes_nothing(capsys, monkeypatch, option, name):
     """Its message is one line."""
     Path(name).write_bytes(b"old")
     before, full = contents(), OSError(errno.ENOSPC, "No space left")
     unwritten = f"{name} cannot be written: No space left; choose another place"
-    for reason, status, line in ((full, 2, unwritten), (KeyboardInterrupt(), 130, "interrupted")):
+    for reason, status, line in (
+        (full, 2, unwritten),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ):
         monkeypatch.setattr(os, "replace", Mock(side_effect=reason))
         ended = command(numpy_rnn, capsys, "--epochs", 1, option, name, "--no-plot")
-        assert (ended.status, ended.err, contents()) == (status, f"numpy_rnn: {line}\n", before)
+        assert (ended.status, ended.err, contents()) == (
+            status,
+            f"numpy_rnn: {line}\n",
+            before,
+        )

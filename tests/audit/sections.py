@@ -1,4 +1,6 @@
-"""The training loops of loops.txt, and one way to audit each of them in this process."""
+"""The training loops of loops.txt, and one way to audit each of them in
+this process.
+"""
 
 import contextlib
 import functools
@@ -46,7 +48,9 @@ def _loops():
     sources = dict[str, str]()
     for section in re.split(r"^== ", text, flags=re.M)[1:]:
         heading, _, rest = section.partition("\n")
-        name, kind, base = re.fullmatch(r"(\w+): ([^<]*?)(?: < (\w+))?", heading).groups()
+        name, kind, base = re.fullmatch(
+            r"(\w+): ([^<]*?)(?: < (\w+))?", heading
+        ).groups()
         parts = re.findall(r"^\| (.*)", rest, flags=re.M)
         source = re.sub(r"^\| .*\n", "", rest, flags=re.M)
         sources[name] = _changed(sources[base], source) if base else source
@@ -74,7 +78,9 @@ def audited_anew(source, updates=200):
     namespace = {"__name__": "__main__"}
     with torch_rnn.audit(updates) as report:
         ended = run(source, namespace)
-    report.namespace = namespace  # whose modules live until the report is read, as in a script
+    report.namespace = (
+        namespace  # whose modules live until the report is read, as in a script
+    )
     return report, *ended
 
 

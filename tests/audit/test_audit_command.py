@@ -48,14 +48,19 @@ def audit(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_script_ends_as_without_audit(tmp_path):
-    """Output, exit status and the traceback of chained exceptions; the report follows it."""
+    """Output, exit status and the traceback of chained exceptions; the report follows
+    it.
+    """
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts/train.py").write_text(FAILING)
     (tmp_path / "scripts/model.py").write_text("net = 'of a neighbouring file'")
     words = ["scripts/train.py", "--option"]
     plain, audited = (
         subprocess.run(
-            [sys.executable, *more, *words], cwd=tmp_path, capture_output=True, text=True
+            [sys.executable, *more, *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
         )
         for more in ([], ["-m", "torch_rnn", "audit"])
     )
@@ -67,7 +72,9 @@ def test_script_ends_as_without_audit(tmp_path):
 
 
 def test_exit_status_and_report(audit):
-    status, out, err = audit("--updates", "7", "train.py", script=SOURCES["chunks"] + "exit(5)")
+    status, out, err = audit(
+        "--updates", "7", "train.py", script=SOURCES["chunks"] + "exit(5)"
+    )
     assert (status, out) == (5, "")
     assert "TBPTT(10, 10): chunks of 10 steps" in err
     assert "recorded: the first 7 of 15 updates" in err
@@ -82,14 +89,19 @@ def test_traceback_is_that_of_the_script(audit, capsys, script, errors):
         audit("train.py", script=script)
     traceback, _, report = capsys.readouterr().err.partition("-- audit ---")
     assert traceback.count("Traceback") == errors
-    assert {*re.findall(r'File "(?!.*/torch/)(?:.*/)?(.*)", line', traceback)} == {"train.py"}
+    assert {*re.findall(r'File "(?!.*/torch/)(?:.*/)?(.*)", line', traceback)} == {
+        "train.py"
+    }
     assert "no update was seen" in report
 
 
 def test_script_that_closes_its_output(audit, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
     status, _, err = audit(
-        "train.py", "--", "-h", script="import sys\nassert sys.argv[1:] == ['--', '-h']\n" + CLOSING
+        "train.py",
+        "--",
+        "-h",
+        script="import sys\nassert sys.argv[1:] == ['--', '-h']\n" + CLOSING,
     )
     assert (status, "-- audit ---" in err) == (3, True)
 
@@ -112,7 +124,10 @@ def test_help_names_the_options(audit):
         ([], "no script: expected [--updates N] SCRIPT"),
         (["--output", "a"], "unknown option --output"),
         (["missing.py"], "the script missing.py cannot be read: No such file"),
-        (["--updates", "0", "train.py"], "--updates is 0: expected a whole number, 1 or more"),
+        (
+            ["--updates", "0", "train.py"],
+            "--updates is 0: expected a whole number, 1 or more",
+        ),
         (["--updates", "x", "train.py"], "--updates"),
     ],
 )

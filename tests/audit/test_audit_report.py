@@ -16,7 +16,8 @@ from numpy_rnn.common.errors import InputError
 pytestmark = pytest.mark.needs_torch
 FINISH = """
 modules = [value for value in list(globals().values()) if isinstance(value, nn.Module)]
-numbers = [p.double().sum().item().hex() for module in modules for p in module.parameters()]
+weights = [weight for module in modules for weight in module.parameters()]
+numbers = [weight.double().sum().item().hex() for weight in weights]
 print(numbers, torch.rand(2).tolist())
 """
 
@@ -53,7 +54,9 @@ def test_k1_and_k2_are_counted(chunk, k1):
 
 
 def test_reach_is_that_of_the_gradient():
-    """k2 is the number of inputs whose gradient is not zero, in a loop of cells and of a module."""
+    """k2 is the number of inputs whose gradient is not zero, in a loop of cells and of
+    a module.
+    """
     for name in ("tbptt_5_15", "sliding", "chunks", "random_lengths"):
         source = (
             SOURCES[name]
@@ -77,7 +80,12 @@ def test_reach_is_that_of_the_gradient():
 
 def installed():
     """What an audit installs in torch."""
-    owners = [torch.autograd, torch.nn.functional, torch.nn.utils, torch.nn.utils.clip_grad]
+    owners = [
+        torch.autograd,
+        torch.nn.functional,
+        torch.nn.utils,
+        torch.nn.utils.clip_grad,
+    ]
     hooks = [
         optimizer_hooks._global_optimizer_pre_hooks,
         optimizer_hooks._global_optimizer_post_hooks,
@@ -88,7 +96,9 @@ def installed():
 
 
 def test_hooks_are_removed_at_the_end():
-    """After the end of the block, and after an exception; one stays after the last update."""
+    """After the end of the block, and after an exception; one stays after the last
+    update.
+    """
     before = installed()
     with torch_rnn.audit(updates=4) as report:
         assert all(a != b for a, b in zip(installed(), before))
@@ -111,7 +121,8 @@ def test_eval_mode_is_seen_after_the_limit():
 
 
 @pytest.mark.parametrize(
-    "name", ["classifier", "cells", "ppo", "wgan_gp", "sam", "amp", "closure", "exhausted"]
+    "name",
+    ["classifier", "cells", "ppo", "wgan_gp", "sam", "amp", "closure", "exhausted"],
 )
 @pytest.mark.filterwarnings("ignore:`parameters` is an empty generator")
 def test_weights_and_random_numbers_are_the_same(name):
@@ -123,7 +134,9 @@ def test_weights_and_random_numbers_are_the_same(name):
 
 @pytest.mark.parametrize("name", ["exhausted", "huber_of_all_pairs"])
 def test_warnings_of_torch_are_the_same(name):
-    """Their text, and the line that they are about; torch 2.6 has none for the generator."""
+    """Their text, and the line that they are about; torch 2.6 has none for the
+    generator.
+    """
     found = []
     for watch in (contextlib.nullcontext, torch_rnn.audit):
         with warnings.catch_warnings(record=True) as caught, watch():
@@ -156,7 +169,11 @@ result = made(torch.ones(4, 3), torch.ones(4, 2)).item()
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "make", ["torch.compile(model, backend='eager', fullgraph=True)", "torch.jit.script(model)"]
+    "make",
+    [
+        "torch.compile(model, backend='eager', fullgraph=True)",
+        "torch.jit.script(model)",
+    ],
 )
 def test_compiled_modules_run_as_without_audit(tmp_path, make):
     script = tmp_path / "train.py"
@@ -178,7 +195,10 @@ def test_error_of_the_audit_does_not_end_the_script(monkeypatch):
 
 def test_modules_and_batches_are_released():
     """Modules live as long as the script has them, and graphs as long as a loss."""
-    count = "import gc\ngc.collect()\nprint(sum(type(o) is nn.GRU for o in gc.get_objects()))\n"
+    count = (
+        "import gc\ngc.collect()\nprint(sum(type(o) is nn.GRU for o in "
+        "gc.get_objects()))\n"
+    )
     modules = (
         "for _ in range(30):\n"
         "    out = nn.GRU(1, 4)(torch.randn(3, 1, 1))[0]\n"
@@ -190,11 +210,15 @@ def test_modules_and_batches_are_released():
 
 
 def test_loop_of_calls_of_functions_imported_before():
-    """A script that imported clip_grad_norm_ before the audit: nothing is said about its clips."""
+    """A script that imported clip_grad_norm_ before the audit: nothing is said about
+    its clips.
+    """
     clip, loss = torch.nn.utils.clip_grad_norm_, torch.nn.functional.mse_loss
     source = SOURCES["chunks"].replace("nn.utils.clip_grad_norm_", "clip")
     with torch_rnn.audit() as report:
-        error, _ = run(source.replace("F.mse_loss", "loss_of"), {"clip": clip, "loss_of": loss})
+        error, _ = run(
+            source.replace("F.mse_loss", "loss_of"), {"clip": clip, "loss_of": loss}
+        )
     assert (error, report.warnings) == (None, [])
     report.assert_tbptt(10, 10)
     assert "clipping" not in str(report)

@@ -1,4 +1,6 @@
-"""Training loops of many styles: a right one gets no warning, a mistake gets that alone."""
+"""Training loops of many styles: a right one gets no warning, a mistake gets that
+alone.
+"""
 
 import re
 from collections import Counter
@@ -64,7 +66,10 @@ def test_counts_are_those_of_the_hooks_of_torch(name):
         if not hasattr(optimizer, "base_optimizer"):  # whose step is an update
             steps.update([optimizer])
 
-    hooks = [register_module_forward_hook(forward), register_optimizer_step_post_hook(step)]
+    hooks = [
+        register_module_forward_hook(forward),
+        register_optimizer_step_post_hook(step),
+    ]
     try:
         report, *_ = audited_anew(SOURCES[name])
     finally:
@@ -82,16 +87,47 @@ ADAM = "optimizer = torch.optim.Adam([*cell.parameters(), *fc.parameters()])"
     ("lines", "kinds"),
     [
         ([ADAM.replace("Adam", "RMSprop")], ["made anew"]),
-        ([ADAM.replace("Adam", "SGD").replace("])", "], 0.01, momentum=0.9)")], ["made anew"]),
+        (
+            [ADAM.replace("Adam", "SGD").replace("])", "], 0.01, momentum=0.9)")],
+            ["made anew"],
+        ),
         ([ADAM.replace("Adam", "SGD")], []),
-        (["state = optimizer.state_dict()", ADAM, "optimizer.load_state_dict(state)"], []),
+        (
+            [
+                "state = optimizer.state_dict()",
+                ADAM,
+                "optimizer.load_state_dict(state)",
+            ],
+            [],
+        ),
         (["kept.append(optimizer)", ADAM], []),
         (["[p.data.zero_() for p in fc.parameters()]", ADAM], []),
-        (["cell.weight_ih.data.zero_()", "loss = fc(cell(x[0])).square().sum()", ADAM], []),
+        (
+            [
+                "cell.weight_ih.data.zero_()",
+                "loss = fc(cell(x[0])).square().sum()",
+                ADAM,
+            ],
+            [],
+        ),
         ([ADAM.replace("Adam", "ASGD")], []),
         ([ADAM.replace("])", ", nn.UninitializedParameter()])")], ["made anew"]),
-        (["fc.load_state_dict(fc.state_dict())", "loss = fc(h).square().sum()", ADAM], []),
-        (["cell, fc = nn.GRUCell(2, 4), nn.Linear(4, 1)", "loss = fc(cell(x[0])).sum()", ADAM], []),
+        (
+            [
+                "fc.load_state_dict(fc.state_dict())",
+                "loss = fc(h).square().sum()",
+                ADAM,
+            ],
+            [],
+        ),
+        (
+            [
+                "cell, fc = nn.GRUCell(2, 4), nn.Linear(4, 1)",
+                "loss = fc(cell(x[0])).sum()",
+                ADAM,
+            ],
+            [],
+        ),
         ([f"if epoch < 2: {ADAM}"], []),  # no more than half of the updates
     ],
 )
@@ -113,11 +149,18 @@ def test_every_loss_is_looked_at(name):
         "kl_div": "h.log_softmax(1), torch.ones(3, 4) / 4, reduction='batchmean'",
         "binary_cross_entropy": "fc(h).sigmoid(), torch.ones(3, 1)",
         "binary_cross_entropy_with_logits": "fc(h), torch.ones(3, 1)",
-        "ctc_loss": "h.log_softmax(1)[:, None], torch.ones(1, 2, dtype=int), (3,), (2,)",
+        "ctc_loss": (
+            "h.log_softmax(1)[:, None], torch.ones(1, 2, dtype=int), (3,), (2,)"
+        ),
     }
     call = f"F.{name}({arguments.get(name, 'fc(h), torch.ones(3)')})"
-    source = SOURCES["only_the_last_loss"].replace("F.mse_loss(fc(h), x[t, :, :1].cos())", call)
+    source = SOURCES["only_the_last_loss"].replace(
+        "F.mse_loss(fc(h), x[t, :, :1].cos())", call
+    )
     assert call in source
-    kinds = {warning.kind for warning in audited(source)[0].warnings} - {"outside", "never changed"}
+    kinds = {warning.kind for warning in audited(source)[0].warnings} - {
+        "outside",
+        "never changed",
+    }
     shapes = {"shapes of the loss"} if name in SAME_SHAPE else set()
     assert kinds == {"losses overwritten"} | shapes

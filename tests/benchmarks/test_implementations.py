@@ -1,4 +1,6 @@
-"""The timed implementations compute the right numbers, and one that does not is refused."""
+"""The timed implementations compute the right numbers, and one that does not is
+refused.
+"""
 
 from importlib.util import find_spec
 
@@ -24,15 +26,22 @@ SUPPORTED = {
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=MARKS.get(IMPLEMENTATIONS[name][1], ())) for name in SUPPORTED],
+    [
+        pytest.param(name, marks=MARKS.get(IMPLEMENTATIONS[name][1], ()))
+        for name in SUPPORTED
+    ],
 )
 def test_implementation_agrees(name, monkeypatch):
     """With the reference on every case that it supports, which are these."""
     if find_spec(IMPLEMENTATIONS[name][1]) is None:
         pytest.skip("not installed")
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles faster
+    monkeypatch.setenv(
+        "XLA_FLAGS", "--xla_backend_optimization_level=0"
+    )  # compiles faster
     cases = [case for case in CASES.values() if case.networks != 10_000]  # as 1,000
-    supported = [c.name for c in cases if any(part in c.name for part in SUPPORTED[name])]
+    supported = [
+        c.name for c in cases if any(part in c.name for part in SUPPORTED[name])
+    ]
     agreeing = []
     for case in cases:
         try:
@@ -45,7 +54,9 @@ def test_implementation_agrees(name, monkeypatch):
 
 
 def test_another_training_is_refused(monkeypatch):
-    """Another loss, another weight, another dtype, fewer updates, NaN: each is seen alone."""
+    """Another loss, another weight, another dtype, fewer updates, NaN: each is seen
+    alone.
+    """
     right = implementations.prepare
     losses, weights = right("numpy_rnn", SMALL)()
     losses = np.array(losses)
@@ -57,7 +68,9 @@ def test_another_training_is_refused(monkeypatch):
         "NaN": (np.where(losses == losses.flat[0], np.nan, losses), weights),
     }
     for what, found in wrong.items():
-        monkeypatch.setattr(implementations, "prepare", lambda *_, found=found: lambda: found)
+        monkeypatch.setattr(
+            implementations, "prepare", lambda *_, found=found: lambda: found
+        )
         assert disagreement("numpy_rnn", SMALL), what
     monkeypatch.setattr(implementations, "prepare", right)
     assert disagreement("numpy_rnn", SMALL) is None
@@ -67,7 +80,9 @@ def test_another_training_is_refused(monkeypatch):
     "case", [SMALL, CASES["sliding window, k2 = 5"], CASES["H = 64, B = 8, T = 50"]]
 )
 def test_bounds_have_the_products_of_the_equations(case, monkeypatch):
-    """Multiplications of (F1), (F3), (B2), (B4), (B5) and (B6), counted by their formulas."""
+    """Multiplications of (F1), (F3), (B2), (B4), (B5) and (B6), counted by their
+    formulas.
+    """
     counted = 0
 
     def dot(left, right, out):
@@ -89,10 +104,14 @@ def test_bounds_have_the_products_of_the_equations(case, monkeypatch):
 
 
 def test_bounds_of_calls_compute_the_states():
-    """h and y of the calls are those of the equations from their own inputs: the calls are real."""
+    """h and y of the calls are those of the equations from their own inputs: the calls
+    are real.
+    """
     new = lower_bounds.Memory(SMALL, None)
     calls = lower_bounds.window_calls(SMALL, new, T=3, K=1)
-    products = [arguments for function, *arguments in calls if function is lower_bounds.dot]
+    products = [
+        arguments for function, *arguments in calls if function is lower_bounds.dot
+    ]
     for function, *arguments in calls:
         function(*arguments)
     (z_1, W, _), *_ = products

@@ -18,11 +18,18 @@ def benchmark(name, *processes, load=1.0):
 
 
 def test_table():
-    """Times are medians of processes per update, and of other implementations, ratios."""
+    """Times are medians of processes per update, and of other
+    implementations, ratios.
+    """
     case = "default experiment"  # 6,000 updates
     suite = pyperf.BenchmarkSuite(
         [
-            benchmark(f"{case} / numpy_rnn", [0.06, 0.06], [0.0606, 0.0606], [0.059, 0.09, 0.06]),
+            benchmark(
+                f"{case} / numpy_rnn",
+                [0.06, 0.06],
+                [0.0606, 0.0606],
+                [0.059, 0.09, 0.06],
+            ),
             benchmark(f"{case} / JAX", [0.03], [0.03], [0.06]),
         ]
     )

@@ -1,4 +1,6 @@
-"""Ports for the tests: the package's, a definition's, one that is changed, and a layer by hand."""
+"""Ports for the tests: the package's, a definition's, one that is changed, and a layer
+by hand.
+"""
 
 import functools
 from typing import Any
@@ -12,11 +14,30 @@ from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
 from numpy_rnn.conformance.ports.port import PackagePort, call_port
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, SGD_LACKS, PortFault, port_arguments
+from numpy_rnn.conformance.ports.protocol import (
+    CAPABILITIES,
+    SGD_LACKS,
+    PortFault,
+    port_arguments,
+)
 
 RIGHT = PackagePort(numpy_rnn)
-PLAIN: dict[str, Any] = {"T": 4, "B": 2, "D": 2, "H": 3, "O": 1, "K": 3, "bias": True, "scale": 1.0}
-PLAIN |= {"objective": Objective(), "step": Step(0.1), "class_inputs": False, "velocity": False}
+PLAIN: dict[str, Any] = {
+    "T": 4,
+    "B": 2,
+    "D": 2,
+    "H": 3,
+    "O": 1,
+    "K": 3,
+    "bias": True,
+    "scale": 1.0,
+}
+PLAIN |= {
+    "objective": Objective(),
+    "step": Step(0.1),
+    "class_inputs": False,
+    "velocity": False,
+}
 CASE = window(5, "float32", **PLAIN)
 STEP = Step(0.1, 0.9, 0.3, weight_decay=0.01, max_norm=0.5)
 FULL = window(5, "float32", **PLAIN | {"step": STEP, "velocity": True})
@@ -44,8 +65,16 @@ class DefinitionPort:
         )
         with np.errstate(all="ignore"):
             report = window_update(case, of=self.of)
-        tables = {"intermediates": cases.INTERMEDIATES, "input_gradients": cases.INPUT_GRADIENTS}
-        unseen = {n for has, names in tables.items() if has not in self.capabilities for n in names}
+        tables = {
+            "intermediates": cases.INTERMEDIATES,
+            "input_gradients": cases.INPUT_GRADIENTS,
+        }
+        unseen = {
+            n
+            for has, names in tables.items()
+            if has not in self.capabilities
+            for n in names
+        }
         return {name: array for name, array in report.items() if name not in unseen}
 
 
@@ -55,7 +84,9 @@ def right_report(case=CASE):
 
 
 def verdict_on(port, case=CASE):
-    """The fault of the port's answer in one line; None if there is none, or in its numbers."""
+    """The fault of the port's answer in one line; None if there is none, or in its
+    numbers.
+    """
     try:
         report = call_port(port, case)
     except PortFault as fault:
@@ -64,13 +95,18 @@ def verdict_on(port, case=CASE):
 
 
 class Port:
-    """A right port, unless something is done to what it is given before, or to its report after."""
+    """A right port, unless something is done to what it is given before, or to its
+    report after.
+    """
 
     name = "a port"
     dtypes: tuple[str, ...] = ("float32", "float64")
 
     def __init__(
-        self, before=lambda given: None, after=lambda report: report, capabilities=CAPABILITIES
+        self,
+        before=lambda given: None,
+        after=lambda report: report,
+        capabilities=CAPABILITIES,
     ):
         self.before, self.after, self.capabilities = before, after, capabilities
 

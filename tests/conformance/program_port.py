@@ -1,7 +1,7 @@
 """A right port as a program, with every capability: python program_port.py [ID LINE].
 
-LINE is executed before the case of this id is computed. The package is imported later, so that a
-hello costs little.
+LINE is executed before the case of this id is computed. The package is imported later,
+so that a hello costs little.
 """
 
 import json
@@ -33,11 +33,15 @@ def report_on(request):
             return np.reshape(given, shape[:2])
         return np.reshape(given, shape).astype(request["dtype"])
 
-    options = {n: request[n] for n in (*Objective._fields, *Step._fields) if n in request}
+    options = {
+        n: request[n] for n in (*Objective._fields, *Step._fields) if n in request
+    }
     arrays = {name: array(name, request[name]) for name in SERIES}
     for key in ("params", "velocity"):
         given = request.get(key) or {}
-        arrays[key] = {name.removeprefix("v"): array(name, v) for name, v in given.items()}
+        arrays[key] = {
+            name.removeprefix("v"): array(name, v) for name, v in given.items()
+        }
     report = DefinitionPort().window_update(**arrays, **options)
     return {name: np.ravel(array).tolist() for name, array in report.items()}
 

@@ -1,6 +1,8 @@
-"""Right code in many shapes passes at once, and wrong code of the same shape is refused.
+"""Right code in many shapes passes at once, and wrong code of the same shape is
+refused.
 
-Partial ports, functions of every layout, modules of torch, a loss in JAX; what adapters refuse.
+Partial ports, functions of every layout, modules of torch, a loss in JAX; what adapters
+refuse.
 """
 
 import functools
@@ -46,7 +48,9 @@ PARTS = [  # what a layer lacks, its capabilities and sizes
 
 @pytest.mark.parametrize(("lacks", "has", "sizes"), PARTS)
 def test_partial_port_passes_unless_it_is_wrong(lacks, has, sizes):
-    """At every level; also where all windows have T steps, of which only the last has a loss."""
+    """At every level; also where all windows have T steps, of which only the last has a
+    loss.
+    """
     port, wrong = Layer(*lacks, has=has), Untransposed(*lacks, has=has)
     port.sizes = wrong.sizes = sizes
     check(port, "float32")
@@ -55,7 +59,9 @@ def test_partial_port_passes_unless_it_is_wrong(lacks, has, sizes):
 
 
 def test_absolute_error_of_tanh_can_be_declared():
-    """That of (1 − e)/(1 + e), which is not small where |a| is; a larger one is not allowed."""
+    """That of (1 − e)/(1 + e), which is not small where |a| is; a larger one is not
+    allowed.
+    """
     for error, is_allowed in ((0.0, True), (100 * np.finfo("float32").eps, False)):
 
         def state(n, w, t, phi, error=error):
@@ -64,15 +70,22 @@ def test_absolute_error_of_tanh_can_be_declared():
 
         port = Layer(state=state)
         port.tanh_absolute_ulps = 4.0
-        with nullcontext() if is_allowed else pytest.raises(Finding, match=r"WRONG h \(F2\)"):
+        with (
+            nullcontext()
+            if is_allowed
+            else pytest.raises(Finding, match=r"WRONG h \(F2\)")
+        ):
             check_port(port, "L1", "float32")
 
 
-# -- functions ----------------------------------------------------------------------------------
+# -- functions
+# ------------------------------------------------------------
 
 
 def rows(p, x, target, h_0):
-    """Σe²/2 and its gradients; x (T, B, D), target (T, B, O) or, for the last step, (B, O)."""
+    """Σe²/2 and its gradients; x (T, B, D), target (T, B, O) or, for the last step, (B,
+    O).
+    """
     last, h = target.ndim == 2, [h_0]
     for x_t in x:
         h.append(np.tanh(x_t @ p["W_xh"] + h[-1] @ p["W_hh"] + p.get("b_h", 0)))
@@ -103,9 +116,14 @@ def many_to_one(p, x, target, h_0):
 
 
 def as_torch(p, x, target):
-    """Weights (H, D) as in nn.Linear, no biases, a zero state, and gradients with a d."""
+    """Weights (H, D) as in nn.Linear, no biases, a zero state, and
+    gradients with a d.
+    """
     assert set(p) == {"W_xh", "W_hh", "W_hy"}
-    weights, h_0 = {name: W.T for name, W in p.items()}, np.zeros((x.shape[1], len(p["W_hh"])))
+    weights, h_0 = (
+        {name: W.T for name, W in p.items()},
+        np.zeros((x.shape[1], len(p["W_hh"]))),
+    )
     loss, d = rows(weights, x, target, h_0.astype(x.dtype))
     return loss, {f"d{name}": d[name].T for name in p}
 
@@ -114,7 +132,9 @@ def descent(p, d, rate):
     """A step that makes new parameters, of a dict or a tuple of gradients."""
     d = d if isinstance(d, dict) else dict(zip(FIELDS, d))
     own = {name: d.get(name, d.get("d" + name)) for name in p}
-    return {name: theta - theta.dtype.type(rate) * own[name] for name, theta in p.items()}
+    return {
+        name: theta - theta.dtype.type(rate) * own[name] for name, theta in p.items()
+    }
 
 
 def in_place(p, d, rate):
@@ -133,10 +153,14 @@ FUNCTIONS = [  # a function, a step, the layout that is found, and some of what 
 
 @pytest.mark.parametrize(("function", "step", "layout", "lacks"), FUNCTIONS)
 def test_function_of_any_shape_is_checked(function, step, layout, lacks):
-    """In the layout that is found, with its step; twice the rate is refused, and a wrong loss."""
+    """In the layout that is found, with its step; twice the rate is refused, and a
+    wrong loss.
+    """
     port = function_port(function, step=step)
     assert port.way == layout
-    assert {"older steps", "many losses", "bias", "h_0", "step", "batch"} & {*port.lacks} == lacks
+    assert {"older steps", "many losses", "bias", "h_0", "step", "batch"} & {
+        *port.lacks
+    } == lacks
     for dtype, sizes in zip(port.dtypes, ("few", ())):
         port.sizes = sizes
         check(port, dtype)
@@ -144,25 +168,37 @@ def test_function_of_any_shape_is_checked(function, step, layout, lacks):
         twice = function_port(function, step=lambda p, d, rate: step(p, d, 2 * rate))
         with pytest.raises(Finding, match=r"W_\w\w \(U1\): step × 2"):
             check_port(twice, "L2", "float64")
-    port.function = lambda *given: (lambda loss, *d: (loss + 1e-9, *d))(*function(*given))
+    port.function = lambda *given: (lambda loss, *d: (loss + 1e-9, *d))(
+        *function(*given)
+    )
     with pytest.raises(Finding, match=r"WRONG loss"):
         check_port(port, "L2", "float64")
 
 
 def char_rnn(p, inputs, targets, hprev):
-    """min-char-rnn's lossFun, with its parameters in a dict; it has a loss per sequence of two."""
-    params = (p[name].reshape(-1, 1) if name in ("b_h", "b_y") else p[name] for name in FIELDS)
-    loss, gradients, _ = loss_and_gradients(inputs, targets, hprev.reshape(-1, 1), *params)
+    """min-char-rnn's lossFun, with its parameters in a dict; it has a loss per sequence
+    of two.
+    """
+    params = (
+        p[name].reshape(-1, 1) if name in ("b_h", "b_y") else p[name] for name in FIELDS
+    )
+    loss, gradients, _ = loss_and_gradients(
+        inputs, targets, hprev.reshape(-1, 1), *params
+    )
     return loss, {name: d.reshape(p[name].shape) for name, d in zip(FIELDS, gradients)}
 
 
 def test_code_of_min_char_rnn_passes():
-    """Its −log p is infinite where outputs are large, and the message says what to state."""
+    """Its −log p is infinite where outputs are large, and the message says what to
+    state.
+    """
     port = function_port(char_rnn, "cross_entropy", classes=True)
     said = r"log-sum-exp, or state lacks=\(\"large outputs\",\)"
     with np.errstate(all="ignore"), pytest.raises(PortFault, match=said):
         check(port, examples=100)
-    check(function_port(char_rnn, "cross_entropy", classes=True, lacks=["large outputs"]))
+    check(
+        function_port(char_rnn, "cross_entropy", classes=True, lacks=["large outputs"])
+    )
 
 
 def wrong_layer(p, x, target, h_0, rnn=Untransposed):
@@ -171,10 +207,14 @@ def wrong_layer(p, x, target, h_0, rnn=Untransposed):
 
 
 def test_wrong_function_is_refused_with_what_it_looks_like():
-    with pytest.raises(Finding, match=r"WRONG dW_xh .*: W_hh used without its transpose"):
+    with pytest.raises(
+        Finding, match=r"WRONG dW_xh .*: W_hh used without its transpose"
+    ):
         check_port(function_port(wrong_layer), "L2", "float64")
     port = function_port(functools.partial(wrong_layer, rnn=Layer), "sum_of_squares")
-    assert port.name.endswith("(rows TBN BH assumed, as no layout gives the right loss)")
+    assert port.name.endswith(
+        "(rows TBN BH assumed, as no layout gives the right loss)"
+    )
     with pytest.raises(Finding, match=r"WRONG loss .*: loss × 1/2, gradients × 1/2"):
         check_port(port, "L2", "float64")
 
@@ -184,22 +224,34 @@ def lossy(p, x, target, h_0):
 
 
 def test_error_of_a_function_is_its_own():
-    """Not that of trials without biases or of other layouts; nor a line of NumPy, or of ours."""
-    with pytest.raises(InputError, match=r"^lossy cannot .* has no attribute 'nothing' .test_adap"):
+    """Not that of trials without biases or of other layouts; nor a line of NumPy, or of
+    ours.
+    """
+    with pytest.raises(
+        InputError, match=r"^lossy cannot .* has no attribute 'nothing' .test_adap"
+    ):
         function_port(lossy)
-    for step in (lambda p, *_: np.linalg.inv(0 * p["W_hh"]), lambda p, *_: numpy_rnn.sgd(p, p, 1)):
+    for step in (
+        lambda p, *_: np.linalg.inv(0 * p["W_hh"]),
+        lambda p, *_: numpy_rnn.sgd(p, p, 1),
+    ):
         with pytest.raises(PortFault, match=r"raises .* .test_adapters.py line "):
             check_port(function_port(rows, step=step), "L2", "float64")
 
 
-@pytest.mark.parametrize("given", [{"layout": "rows XYZ BH"}, {"lack": ["step"]}, {"loss": "abs"}])
+@pytest.mark.parametrize(
+    "given", [{"layout": "rows XYZ BH"}, {"lack": ["step"]}, {"loss": "abs"}]
+)
 def test_unknown_name_is_refused(given):
     name = next(iter(given))
-    with pytest.raises(InputError, match=rf"^rows: [^\n]*{name}[^\n]*: expected [^\n]+$"):
+    with pytest.raises(
+        InputError, match=rf"^rows: [^\n]*{name}[^\n]*: expected [^\n]+$"
+    ):
         function_port(rows, **given)
 
 
-# -- JAX and torch ------------------------------------------------------------------------------
+# -- JAX and torch
+# ------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -215,17 +267,31 @@ def test_loss_in_jax_passes():
         return jax.numpy.mean((jax.lax.scan(step, h_0, x)[1] - target) ** 2)
 
     def update(p, g, rate):
-        return {name: theta - theta.dtype.type(rate) * g[name] for name, theta in p.items()}
+        return {
+            name: theta - theta.dtype.type(rate) * g[name] for name, theta in p.items()
+        }
 
     names = {"W_xh": "Wx", "W_hh": "Wh", "W_hy": "Wy", "b_h": "bh", "b_y": "by"}
-    sizes = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6}  # those of the trial: each is compiled
+    sizes = {
+        "T": 5,
+        "B": 2,
+        "D": 3,
+        "H": 4,
+        "O": 6,
+    }  # those of the trial: each is compiled
     options = {"names": names, "step": update, "layout": "rows TBN BH", "sizes": sizes}
     port = jax_port(loss, "mse", **options)
     check(port, port.dtypes[-1])
 
 
 def torch_model(
-    *between, loss=None, optimizer="SGD", after=None, RNN=None, state=lambda h: h, **options
+    *between,
+    loss=None,
+    optimizer="SGD",
+    after=None,
+    RNN=None,
+    state=lambda h: h,
+    **options,
 ):
     nn = importlib.import_module("torch.nn")
 
@@ -240,7 +306,9 @@ def torch_model(
             y = self.out(self.between(self.rnn(x, state(h))[0]))
             return after(y, self.training) if after else y
 
-    return torch_port(Model().eval(), loss, optimizer=optimizer)  # which is tested as in training
+    return torch_port(
+        Model().eval(), loss, optimizer=optimizer
+    )  # which is tested as in training
 
 
 def torch_cells(D, H, O):
@@ -285,11 +353,17 @@ def test_module_is_described_and_passes():
     for port in ports:
         check(port)
     found = [port.name.partition(" ")[2] for port in ports[:3]]
-    assert found == ["halved (x BTD, state 1BH)", "(x TBD, state BH)", "halved (x BTD, state none)"]
+    assert found == [
+        "halved (x BTD, state 1BH)",
+        "(x TBD, state BH)",
+        "halved (x BTD, state none)",
+    ]
     assert {*ports[0].lacks} == {"relu", "sum", "no biases"}
     assert {"h_0", "many losses", "tanh", "bias"} <= {*ports[2].lacks}
     assert abilities(ports[0]).sizes == ({"D": 3, "H": 5, "O": 2},)
-    assert abilities(torch_last(sizes={"T": 4})).sizes == ({"T": 4, "D": 3, "H": 4, "O": 2},)
+    assert abilities(torch_last(sizes={"T": 4})).sizes == (
+        {"T": 4, "D": 3, "H": 4, "O": 2},
+    )
 
 
 @pytest.mark.needs_torch
@@ -304,9 +378,13 @@ TORCH = {
     "no nn.RNN": lambda nn: torch_port(nn.Sequential(nn.Linear(2, 3))),
     "nn.LSTM, nn.Softmax": lambda nn: torch_model(nn.Softmax(-1), RNN=nn.LSTM),
     "the loss HuberLoss": lambda nn: torch_model(loss=nn.HuberLoss()),
-    "label_smoothing": lambda nn: torch_model(loss=nn.CrossEntropyLoss(label_smoothing=0.1)),
+    "label_smoothing": lambda nn: torch_model(
+        loss=nn.CrossEntropyLoss(label_smoothing=0.1)
+    ),
     "biases in one of the layers": lambda nn: torch_model(bias=False),
-    "optim.Adam": lambda nn: torch_model(optimizer=importlib.import_module("torch.optim").Adam),
+    "optim.Adam": lambda nn: torch_model(
+        optimizer=importlib.import_module("torch.optim").Adam
+    ),
 }
 
 

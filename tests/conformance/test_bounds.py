@@ -1,7 +1,9 @@
-"""Both levels: every right way to compute a window is within the bounds, wrong elements are not.
+"""Both levels: every right way to compute a window is within the bounds, wrong elements
+are not.
 
-No bound is ten times as wide as what a correct computation needs: one may round every operation in
-the same direction, and errors of such numbers fill every bound to a tenth at least. mpmath's fit.
+No bound is ten times as wide as what a correct computation needs: one may round every
+operation in the same direction, and errors of such numbers fill every bound to a tenth
+at least. mpmath's fit.
 """
 
 import itertools
@@ -14,7 +16,15 @@ import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from windows_for_tests import SEEDS, WAYS, check_global, check_local, operations, window, worst
+from windows_for_tests import (
+    SEEDS,
+    WAYS,
+    check_global,
+    check_local,
+    operations,
+    window,
+    worst,
+)
 
 from numpy_rnn.common.records import DTYPES, Objective, Parameters, Step, tree_map
 from numpy_rnn.conformance import case as cases
@@ -37,7 +47,9 @@ def test_right_way_is_within_the_bounds(way, dtype, seed):
     """Also in float64 throughout, and where 1 − h² is mostly rounding."""
     case = window(seed, dtype, saturated=seed % 2 == 0)
     report = WAYS[way].report(case)
-    wide = WAYS[way].report(case, lambda array: array.astype(np.float64))  # rounded afterwards
+    wide = WAYS[way].report(
+        case, lambda array: array.astype(np.float64)
+    )  # rounded afterwards
     assert worst(check_local(case, report)) <= 1
     assert worst(check_global(case, report)) <= 1
     assert worst(check_global(case, wide)) <= 1
@@ -47,11 +59,15 @@ def relu_unit(x, W_xh) -> WindowCase:
     """One step of one unit; x and W_xh may be vectors."""
     x, W_xh, one = np.atleast_1d(x), np.atleast_1d(W_xh), np.ones((1, 1))
     params = Parameters(W_xh[:, None], 0.5 * one, 3 * one)
-    return WindowCase(params, x[None, None], one[None], 0 * one, Objective("relu"), Step(0.25))
+    return WindowCase(
+        params, x[None, None], one[None], 0 * one, Objective("relu"), Step(0.25)
+    )
 
 
 def test_both_sides_of_the_kink_are_right_within_rounding():
-    """0.1·0.3 − 0.3·0.1 + 1e-18 is positive, and float64 may well find 0; not with 1e-15."""
+    """0.1·0.3 − 0.3·0.1 + 1e-18 is positive, and float64 may well find 0; not with
+    1e-15.
+    """
     case = relu_unit([0.1, 0.3, 1e-18], [0.3, -0.1, 1.0])
     bounds = window_update(case, Bounds("float64"))
     assert abs(bounds["a"].value) < bounds["a"].E
@@ -77,16 +93,22 @@ def test_exact_zero_has_no_error():
 
 
 STEP = Step(0.2, 0.9, 0.25, weight_decay=0.1, max_norm=1.0)
-WHOLE = Recipe(T=3, B=2, D=4, H=3, O=5, K=2, dtype="float64", bias=True, step=STEP, velocity=True)
+WHOLE = Recipe(
+    T=3, B=2, D=4, H=3, O=5, K=2, dtype="float64", bias=True, step=STEP, velocity=True
+)
 
 
 @settings(max_examples=3)
 @given(SEEDS)
 def test_wrong_tensor_is_found_there(seed):
-    """An element is off by 100 bounds, NaN or infinite; it has another shape, or is missing."""
+    """An element is off by 100 bounds, NaN or infinite; it has another shape, or is
+    missing.
+    """
     case = WHOLE._replace(seed=seed).case()
     report, bounds = window_update(case), window_update(case, Bounds("float64"))
-    assert (check_global(case, report | {"dy": report["dy"] + 1e-300})["dy"][0] == np.inf).all()
+    assert (
+        check_global(case, report | {"dy": report["dy"] + 1e-300})["dy"][0] == np.inf
+    ).all()
     for name, near in bounds.items():
         last = tuple(size - 1 for size in near.E.shape)
 
@@ -99,14 +121,19 @@ def test_wrong_tensor_is_found_there(seed):
 
         assert 99 < found(near.value[last] + 100 * near.E[last]) < 101, name
         assert found(np.nan) == found(np.inf) == np.inf
-        assert (check_global(case, report | {name: report[name][None]})[name] == np.inf).all()
+        assert (
+            check_global(case, report | {name: report[name][None]})[name] == np.inf
+        ).all()
         checked = check_global(case, {n: v for n, v in report.items() if n != name})
         is_required = name in cases.required_outputs(case, intermediates=False)
         assert (checked[name] == np.inf).all() if is_required else name not in checked
 
 
 ULPS = 7  # the error of tanh, exp and log, of the 8 ulps that are allowed
-U = {np.float32: 2.0**-24, np.float64: Fraction(1, 2**53)}  # the unit roundoffs, as exact numbers
+U = {
+    np.float32: 2.0**-24,
+    np.float64: Fraction(1, 2**53),
+}  # the unit roundoffs, as exact numbers
 
 
 def operation(f):
@@ -132,27 +159,40 @@ def function(f):
 
 @total_ordering
 class Skewed:
-    """A number of a dtype whose operations round in one direction, as far as u allows it."""
+    """A number of a dtype whose operations round in one direction, as far as u allows
+    it.
+    """
 
     def __init__(self, value, dtype, direction):
         self.value, self.dtype, self.direction = value, dtype, direction
 
     def rounded(self, exact):
-        """The number in the direction of rounding if it is within u |exact|, or the nearest."""
+        """The number in the direction of rounding if it is within u |exact|, or the
+        nearest.
+        """
         nearest, toward = self.dtype(float(exact)), self.direction()
         if (exact_number(nearest, self.dtype) - exact) * toward < 0:
             other = np.nextafter(nearest, self.dtype(toward * np.inf))
-            if abs(exact_number(other, self.dtype) - exact) <= U[self.dtype] * abs(exact):
+            if abs(exact_number(other, self.dtype) - exact) <= U[self.dtype] * abs(
+                exact
+            ):
                 nearest = other
         return Skewed(exact_number(nearest, self.dtype), self.dtype, self.direction)
 
     def exact(self, other):
-        return other.value if isinstance(other, Skewed) else exact_number(other, self.dtype)
+        return (
+            other.value
+            if isinstance(other, Skewed)
+            else exact_number(other, self.dtype)
+        )
 
     __add__ = __radd__ = operation(lambda a, b: a + b)
     __mul__ = __rmul__ = operation(lambda a, b: a * b)
     __sub__, __rsub__ = operation(lambda a, b: a - b), operation(lambda a, b: b - a)
-    __truediv__, __rtruediv__ = operation(lambda a, b: a / b), operation(lambda a, b: b / a)
+    __truediv__, __rtruediv__ = (
+        operation(lambda a, b: a / b),
+        operation(lambda a, b: b / a),
+    )
     tanh, exp, log = map(function, (math.tanh, math.exp, math.log))
 
     def sqrt(self):
@@ -173,15 +213,23 @@ class Skewed:
 
 def exact_number(number, dtype):
     """The number in an arithmetic that is much more exact than the dtype."""
-    return float(number) if dtype is np.float32 else Fraction(*float(number).as_integer_ratio())
+    return (
+        float(number)
+        if dtype is np.float32
+        else Fraction(*float(number).as_integer_ratio())
+    )
 
 
 def skewed_report(case, direction):
     """The report of a case, computed by the definition in skewed numbers."""
     case, dtype = with_rows(case), case.dtype.type
-    skewed = np.frompyfunc(lambda v: Skewed(exact_number(v, dtype), dtype, direction), 1, 1)
+    skewed = np.frompyfunc(
+        lambda v: Skewed(exact_number(v, dtype), dtype, direction), 1, 1
+    )
     limit = case.step.max_value and float(dtype(case.step.max_value))
-    step = case.step._replace(learning_rate=float(dtype(case.step.learning_rate)), max_value=limit)
+    step = case.step._replace(
+        learning_rate=float(dtype(case.step.learning_rate)), max_value=limit
+    )
     fields = ("x", "target", "h_0", "params", "velocity")
     changed = {name: tree_map(skewed, getattr(case, name)) for name in fields}
     report = window_update(case._replace(**changed, step=step))
@@ -194,7 +242,9 @@ def positive(recipe):
     fields = ("x", "h_0", "params", "velocity")
     changed = {name: tree_map(np.abs, getattr(case, name)) for name in fields}
     is_squared = case.objective.loss == "squared_error"
-    return case._replace(**changed, target=-np.abs(case.target) if is_squared else case.target)
+    return case._replace(
+        **changed, target=-np.abs(case.target) if is_squared else case.target
+    )
 
 
 SHORT = {"T": 3, "B": 2, "D": 3, "H": 4, "O": 3, "K": 2, "gain": 0.5, "bias": True}
@@ -202,14 +252,27 @@ MOVING = {"velocity": True}
 VARIANTS = {  # objective, step, and fields of the recipe
     "tanh": (Objective(), Step(0.3, 0.9, 0.3), MOVING),
     "saturated": (Objective(), Step(0.3), {"gain": 3.0}),
-    "relu": (Objective("relu", "squared_error", "mean"), Step(0.3, 0.9, nesterov=True), MOVING),
-    "logistic": (Objective("sigmoid", reduction="mean"), Step(0.3, weight_decay=0.1), {}),
+    "relu": (
+        Objective("relu", "squared_error", "mean"),
+        Step(0.3, 0.9, nesterov=True),
+        MOVING,
+    ),
+    "logistic": (
+        Objective("sigmoid", reduction="mean"),
+        Step(0.3, weight_decay=0.1),
+        {},
+    ),
     "clipped": (Objective(), Step(0.3, max_norm=0.3), {}),
     "clipped-by-value": (Objective(), Step(0.3, max_value=1e3), {"scale": 100.0}),
     "Adagrad": (Objective(), Step(0.3, adagrad=True, weight_decay=0.1), MOVING),
-    "classes": (Objective("tanh", "cross_entropy", "mean"), Step(0.3), {"class_inputs": True}),
+    "classes": (
+        Objective("tanh", "cross_entropy", "mean"),
+        Step(0.3),
+        {"class_inputs": True},
+    ),
 }
-# The share of its bound that the largest error fills. The checker rounds as float64 does.
+# The share of its bound that the largest error fills. The checker rounds as float64
+# does.
 FILLED = {"float32": 0.1, "float64": 0.05}
 EXACT = {("relu", "h"), ("relu", "da")}  # at L1 nothing is rounded
 
@@ -222,17 +285,24 @@ def test_skewed_rounding_nearly_fills_every_bound(variant, dtype, first_seed):
     """In one of some cases."""
     filled: dict[tuple[str, str], float] = {}
     objective, step, others = VARIANTS[variant]
-    # With Adagrad the errors of a gradient and of its square cancel, which L2 does not know.
+    # With Adagrad the errors of a gradient and of its square cancel, which L2 does not
+    # know.
     least = {"L1": FILLED[dtype], "L2": FILLED[dtype] / (5 if step.adagrad else 1)}
     for seed in range(first_seed, first_seed + 20):
         options = {"dtype": dtype, "seed": seed, "objective": objective, "step": step}
         case = positive(Recipe(**SHORT | others | options))
-        for direction in (lambda: 1, lambda: -1, partial(random.Random(seed).choice, (-1, 1))):
+        for direction in (
+            lambda: 1,
+            lambda: -1,
+            partial(random.Random(seed).choice, (-1, 1)),
+        ):
             report = skewed_report(case, direction)
             for level, check in LEVELS.items():
                 for name, ratio in check(case, report).items():
                     assert (ratio <= 1).all(), f"{level}: {name}"
-                    filled[level, name] = max(filled.get((level, name), 0.0), ratio.max())
+                    filled[level, name] = max(
+                        filled.get((level, name), 0.0), ratio.max()
+                    )
         wide = {key: share for key, share in filled.items() if share <= least[key[0]]}
         if wide.keys() <= {("L1", name) for of, name in EXACT if of == variant}:
             return
@@ -264,14 +334,18 @@ def test_flushes_nearly_fill_their_bound(dtype):
     case = case._replace(**dict(zip(("params", "x", "h_0"), given)))
     report = window_update(case)
     for level, check in LEVELS.items():
-        assert 0.05 < check(case, report | {"a": 0 * report["a"]})["a"].max() <= 1, level
+        assert 0.05 < check(case, report | {"a": 0 * report["a"]})["a"].max() <= 1, (
+            level
+        )
 
 
 @each_dtype
 @settings(max_examples=1)
 @given(SEEDS)
 def test_clipping_at_its_limit_is_right_either_way(dtype, first_seed):
-    """max_norm within some roundings of the norm, where one computation clips and another not."""
+    """max_norm within some roundings of the norm, where one computation clips and
+    another not.
+    """
     clips, seeds = 0, range(first_seed, first_seed + 3)
     for seed, units in itertools.product(seeds, (-3, -1, 0, 1, 3)):
         case = window(seed, dtype, step=Step(0.1, 0.5, max_norm=1.0), velocity=False)
@@ -284,7 +358,10 @@ def test_clipping_at_its_limit_is_right_either_way(dtype, first_seed):
         other = report | {"v" + n: report["d" + n] for n in present(case.params)}
         assert worst(check_local(edge, report)) <= 1
         unclipped = check_global(edge, other)
-        assert worst({n: ratio for n, ratio in unclipped.items() if n.startswith("v")}) <= 1
+        assert (
+            worst({n: ratio for n, ratio in unclipped.items() if n.startswith("v")})
+            <= 1
+        )
         clips += not np.array_equal(report["vW_hh"], report["dW_hh"])
     assert 0 < clips < 15  # there are some on both sides
 
@@ -304,13 +381,20 @@ class Exact(Floats):
         return np.frompyfunc(f[nonlinearity], 1, 1)(a)
 
     def by_slope(self, dh, a, h, nonlinearity):
-        return dh * (h > 0) if nonlinearity == "relu" else super().by_slope(dh, a, h, nonlinearity)
+        return (
+            dh * (h > 0)
+            if nonlinearity == "relu"
+            else super().by_slope(dh, a, h, nonlinearity)
+        )
 
     def loss_and_error(self, y, target, objective):
         if objective.loss != "cross_entropy":
             return super().loss_and_error(y, target, objective)
         exp, log = np.frompyfunc(mpmath.exp, 1, 1), np.frompyfunc(mpmath.log, 1, 1)
-        log_p, C = y - log(exp(y).sum(axis=-1, keepdims=True)), divisor(y.shape, objective)
+        log_p, C = (
+            y - log(exp(y).sum(axis=-1, keepdims=True)),
+            divisor(y.shape, objective),
+        )
         return -(target * log_p).sum(axis=(0, -2, -1)) / C, (exp(log_p) - target) / C
 
     def rate(self, step, theta):

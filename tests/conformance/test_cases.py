@@ -1,4 +1,6 @@
-"""Random cases have what a port has and nothing else, and numbers that make faults visible."""
+"""Random cases have what a port has and nothing else, and numbers that make faults
+visible.
+"""
 
 from functools import partial
 from types import SimpleNamespace
@@ -12,7 +14,12 @@ from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step,
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import initial_state, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, LACKS, SGD_LACKS, Abilities
+from numpy_rnn.conformance.ports.protocol import (
+    CAPABILITIES,
+    LACKS,
+    SGD_LACKS,
+    Abilities,
+)
 from numpy_rnn.conformance.random_cases import (
     RandomDraw,
     Recipe,
@@ -27,7 +34,10 @@ NAMES = {*LACKS, *CAPABILITIES, *Step._field_defaults} - UNNAMED
 ALSO = {  # what a case then lacks as well
     "step": {*Step._field_defaults, "plain SGD", "clip_by_value", "sgd_options"},
     "sgd_options": {*SGD_LACKS},
-    **{name: {"momentum", "dampening", "nesterov"} for name in ("momentum", "plain SGD")},
+    **{
+        name: {"momentum", "dampening", "nesterov"}
+        for name in ("momentum", "plain SGD")
+    },
     "cross_entropy": {"large outputs"},
 }
 
@@ -38,7 +48,9 @@ def used_by(case):
     options = RunOptions(Schedule(T, T), case.objective, step)
     run = Run(case.params, case.x, case.target, initial_state(case), options)
     found = {*needs(run, [Window(0, T - K, T)])}
-    is_large = "cross_entropy" in case.objective and np.abs(case.params.W_hy).max() > 500
+    is_large = (
+        "cross_entropy" in case.objective and np.abs(case.params.W_hy).max() > 500
+    )
     found |= {"large outputs"} if is_large else set()
     return found | {"step"} if case.step else found - {"plain SGD"}
 
@@ -49,12 +61,21 @@ def test_cases_have_what_a_port_has(name):
     excluded = {"sgd_options", "adagrad"} if name == "step" else set()
     capabilities = tuple(n for n in CAPABILITIES if n not in {name, *excluded})
     own = Abilities(capabilities, (name,) if name in LACKS else ())
-    cases = [random_recipe(RandomDraw(SEED, i), "float64", own).case() for i in range(250)]
+    cases = [
+        random_recipe(RandomDraw(SEED, i), "float64", own).case() for i in range(250)
+    ]
     used = set[str]().union(*map(used_by, cases))
     assert used == NAMES - {name} - ALSO.get(name, set())
-    port = {"name": "it", "dtypes": ("float64",), "capabilities": capabilities, "lacks": own.lacks}
+    port = {
+        "name": "it",
+        "dtypes": ("float64",),
+        "capabilities": capabilities,
+        "lacks": own.lacks,
+    }
     for i in range(20):
-        PortSource(SimpleNamespace(**port)).check(random_run(RandomDraw(SEED, i), "float64", own))
+        PortSource(SimpleNamespace(**port)).check(
+            random_run(RandomDraw(SEED, i), "float64", own)
+        )
 
 
 def test_recipes_are_of_every_kind():
@@ -86,7 +107,9 @@ def test_recipe_makes_the_same_case_again(seed):
     assert again == recipe
     for name, theta in present(recipe.case().params).items():
         assert np.array_equal(theta, getattr(again.case().params, name))
-    assert repr(Recipe(1, 1, 1, 2, 1, 1, "float32")).endswith("dtype='float32')")  # no defaults
+    assert repr(Recipe(1, 1, 1, 2, 1, 1, "float32")).endswith(
+        "dtype='float32')"
+    )  # no defaults
 
 
 def clipped(f, limit, *given):
@@ -98,7 +121,9 @@ def with_clipped_targets(n, y, target, objective):
 
 
 OUTPUT = {c: partial(clipped, DEFINITION.output, c) for c in (5, 20, 100)}
-WRONG = {f"outputs clipped at {c}": Way(of=Definition(output=OUTPUT[c])) for c in OUTPUT}
+WRONG = {
+    f"outputs clipped at {c}": Way(of=Definition(output=OUTPUT[c])) for c in OUTPUT
+}
 WRONG["targets clipped at 10"] = operations(loss_and_error=with_clipped_targets)
 
 
@@ -108,7 +133,11 @@ def test_clipped_data_is_seen(name):
     refused = 0
     for i in range(100):
         case = random_recipe(RandomDraw(SEED, i), "float32").case()
-        wrong = {n: v for n, v in WRONG[name].report(case).items() if n[0] == "d" or n == "loss"}
+        wrong = {
+            n: v
+            for n, v in WRONG[name].report(case).items()
+            if n[0] == "d" or n == "loss"
+        }
         checked = check_global(case, wrong)
         refused += any((checked[n] > 1).any() for n in wrong)
     assert refused >= 3

@@ -1,4 +1,6 @@
-"""The definition: its backward equations by its forward ones, its step by torch.optim."""
+"""The definition: its backward equations by its forward ones, its step by
+torch.optim.
+"""
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ ADJOINTS = {"dy": "y", "dh": "h", "da": "a"}
 
 
 class Perturbed(Floats):
-    """Complex numbers, of which one element of one tensor has a small imaginary part."""
+    """Complex numbers, of which one element of one tensor has a small
+    imaginary part.
+    """
 
     def __init__(self, place=("nothing", 0), element=()):
         super().__init__(np.complex128)
@@ -34,7 +38,9 @@ class Perturbed(Floats):
 
 
 def derivative(case, tensor, element):
-    """∂L/∂(an element of a parameter, the inputs, the initial state, a, h or y) by complex step."""
+    """∂L/∂(an element of a parameter, the inputs, the initial state, a, h or y) by
+    complex step.
+    """
     case, numbers = with_rows(case), Perturbed()
     arrays = present(case.params) | {"x": case.x, "h_0": case.h_0}
     arrays = {name: array.astype(np.complex128) for name, array in arrays.items()}
@@ -42,7 +48,9 @@ def derivative(case, tensor, element):
         arrays[tensor][element] += 1j * SMALL
     else:
         numbers = Perturbed((tensor, element[0] + 1), element[1:])
-    case = case._replace(params=parameters_from(arrays), x=arrays["x"], h_0=arrays["h_0"])
+    case = case._replace(
+        params=parameters_from(arrays), x=arrays["x"], h_0=arrays["h_0"]
+    )
     return window_update(case, numbers)["loss"].imag / SMALL
 
 
@@ -67,9 +75,13 @@ def test_step_is_that_of_torch(seed):
     step = window(seed).step._replace(adagrad=False)
     case = window(seed, step=step, velocity=False)
     d = window_update(case._replace(step=None))
-    params = {n: torch.tensor(v, requires_grad=True) for n, v in present(case.params).items()}
+    params = {
+        n: torch.tensor(v, requires_grad=True) for n, v in present(case.params).items()
+    }
     options = step.momentum, step.dampening, step.weight_decay
-    sgd = torch.optim.SGD(params.values(), step.learning_rate, *options, nesterov=step.nesterov)
+    sgd = torch.optim.SGD(
+        params.values(), step.learning_rate, *options, nesterov=step.nesterov
+    )
     for _ in range(2):
         for name, theta in params.items():
             theta.grad = torch.tensor(d["d" + name])
@@ -81,10 +93,14 @@ def test_step_is_that_of_torch(seed):
         numbers, gradients = Floats("float64"), {name: d["d" + name] for name in params}
         update(numbers, present(case.params), gradients, present(case.velocity), step)
         report = numbers.report()
-        case = case._replace(params=parameters_from(report), velocity=parameters_from(report, "v"))
+        case = case._replace(
+            params=parameters_from(report), velocity=parameters_from(report, "v")
+        )
         for name, theta in params.items():
             scale = np.abs(report[name]).max()
-            np.testing.assert_allclose(report[name], theta.detach(), 1e-12, 1e-14 * scale)
+            np.testing.assert_allclose(
+                report[name], theta.detach(), 1e-12, 1e-14 * scale
+            )
 
 
 @given(SEEDS)

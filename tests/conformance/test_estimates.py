@@ -1,4 +1,6 @@
-"""Monte Carlo estimates: right code in large windows is within them, and small faults are not."""
+"""Monte Carlo estimates: right code in large windows is within them, and small faults
+are not.
+"""
 
 import numpy as np
 import pytest
@@ -12,7 +14,12 @@ from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, SHAPES
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.port import PackagePort, validated_report
 from numpy_rnn.conformance.random_cases import Recipe
-from numpy_rnn.conformance.window_checks import global_checks, is_small, local_checks, tolerances
+from numpy_rnn.conformance.window_checks import (
+    global_checks,
+    is_small,
+    local_checks,
+    tolerances,
+)
 
 FACTOR = {"float32": 1 + 3e-5, "float64": 1 + 1e-13}
 VARIANTS: dict[str, dict] = {
@@ -25,8 +32,19 @@ VARIANTS: dict[str, dict] = {
 
 
 def large(dtype, **changes):
-    """A window of 60 steps with 64 units, none of which is at the kink of relu but for rounding."""
-    sizes: dict = {"T": 60, "B": 2, "D": 8, "H": 64, "O": 8, "K": 60, "bias": True, "dtype": dtype}
+    """A window of 60 steps with 64 units, none of which is at the kink of relu but for
+    rounding.
+    """
+    sizes: dict = {
+        "T": 60,
+        "B": 2,
+        "D": 8,
+        "H": 64,
+        "O": 8,
+        "K": 60,
+        "bias": True,
+        "dtype": dtype,
+    }
     first = changes.pop("seed", SEED)
     cases = (Recipe(**sizes | changes, seed=first + i).case() for i in range(99))
     return next(case for case in cases if np.abs(window_update(case)["a"]).min() > 3e-5)
@@ -34,7 +52,9 @@ def large(dtype, **changes):
 
 def reported(case):
     report = validated_report(PackagePort(numpy_rnn), case, "a case")
-    return {n: v for n, v in report.items() if n not in (*INTERMEDIATES, *INPUT_GRADIENTS)}
+    return {
+        n: v for n, v in report.items() if n not in (*INTERMEDIATES, *INPUT_GRADIENTS)
+    }
 
 
 @pytest.mark.parametrize("dtype", FACTOR)
@@ -49,7 +69,9 @@ def test_right_code_is_within_estimates_and_a_factor_is_not(variant, dtype):
         assert not check.lost.any(), name
     for name in ("dW_xh", "dW_hh", "dW_hy"):
         assert allowed[name].check(report[name]).estimated
-        wrong = allowed[name].check(report[name] * report[name].dtype.type(FACTOR[dtype]))
+        wrong = allowed[name].check(
+            report[name] * report[name].dtype.type(FACTOR[dtype])
+        )
         assert variant == "relu" or not (wrong.ratio <= 1).all(), name
 
 
@@ -66,7 +88,9 @@ def test_samples_are_those_of_the_definition(variant, dtype):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", FACTOR)
 def test_equal_terms_round_alike(dtype):
-    """A readout of zeros and a constant target: all errors are equal, and are added by steps."""
+    """A readout of zeros and a constant target: all errors are equal, and are added by
+    steps.
+    """
     assert repeats(np.float64([[3], [1], [1], [1]]), 1e-16) == (3 * 3 + 1) / 4
     for seed in range(SEED, SEED + 2):
         case = large(dtype, seed=seed, T=600, K=600, B=1, H=8)
@@ -79,12 +103,16 @@ def test_equal_terms_round_alike(dtype):
 
 @pytest.mark.parametrize("factor", [1, -1, 2])
 def test_gradient_that_is_lost_to_rounding_is_not_judged(factor):
-    """A chaotic network in float32: no code computes its gradient, and none is accused."""
+    """A chaotic network in float32: no code computes its gradient, and none
+    is accused.
+    """
     case = large("float32", T=200, K=200, gain=3.0, bias=False)
     case = case._replace(x=case.x * np.float32(1e-3))  # inputs that do not drive it
     report = reported(case)
     wrong = report | {"dW_hh": report["dW_hh"] * np.float32(factor)}
-    lost = {check.tensor: check for check in global_checks(case, wrong) if check.lost.any()}
+    lost = {
+        check.tensor: check for check in global_checks(case, wrong) if check.lost.any()
+    }
     assert {"dW_hh", "dW_xh"} <= lost.keys()
     assert all((check.ratio <= 1).all() for check in lost.values())
 
@@ -101,10 +129,16 @@ def test_batch_of_classes_is_read_from_the_case():
 @settings(max_examples=10)
 @given(SEEDS)
 def test_flushed_subnormals_are_within_every_bound(sizes, dtype, seed):
-    """Proven, or estimated; samples on float64's grid may all miss the rounding of p near 1."""
+    """Proven, or estimated; samples on float64's grid may all miss the rounding of p
+    near 1.
+    """
     case = tiny_window(seed, dtype, **sizes)
     report = WAYS["by scaled numbers"].report(case, lambda array: array.view(Flushes))
-    missed = dtype == "float64" and case.step.adagrad and case.objective.loss == "cross_entropy"
+    missed = (
+        dtype == "float64"
+        and case.step.adagrad
+        and case.objective.loss == "cross_entropy"
+    )
     assume(not missed and all(np.isfinite(v).all() for v in report.values()))
     for checks in (local_checks, global_checks):
         for check in checks(case, report):

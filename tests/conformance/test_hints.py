@@ -1,7 +1,9 @@
-"""Every mutant is killed at its stage; hints name mutants, factors, truncations and loops.
+"""Every mutant is killed at its stage; hints name mutants, factors, truncations and
+loops.
 
-Seeds are drawn in every run and told by a failure. What is not always visible has a rate. Bugs that
-are no mutants are written here in their own words; none of them has a wrong hint.
+Seeds are drawn in every run and told by a failure. What is not always visible has a
+rate. Bugs that are no mutants are written here in their own words; none of them has a
+wrong hint.
 """
 
 import re
@@ -13,17 +15,41 @@ import pytest
 from ports_for_tests import RIGHT, DefinitionPort, Port
 from windows_for_tests import check_global, check_local
 
-from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window
-from numpy_rnn.conformance.case import EQUATIONS, INTERMEDIATES, TENSORS, format_errors, present
+from numpy_rnn.common.records import (
+    Objective,
+    Parameters,
+    Run,
+    RunOptions,
+    Schedule,
+    Step,
+    Window,
+)
+from numpy_rnn.conformance.case import (
+    EQUATIONS,
+    INTERMEDIATES,
+    TENSORS,
+    format_errors,
+    present,
+)
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, train, update, window_update
 from numpy_rnn.conformance.judge import Divergence, judge
 from numpy_rnn.conformance.mutants import hints
 from numpy_rnn.conformance.mutants.catalogue import FORWARD, MUTANTS
-from numpy_rnn.conformance.mutants.hints import Fit, explanation, hint_for_port, hint_for_run
+from numpy_rnn.conformance.mutants.hints import (
+    Fit,
+    explanation,
+    hint_for_port,
+    hint_for_run,
+)
 from numpy_rnn.conformance.ports.port import abilities, call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
-from numpy_rnn.conformance.random_cases import RandomDraw, Recipe, random_recipe, random_run
+from numpy_rnn.conformance.random_cases import (
+    RandomDraw,
+    Recipe,
+    random_recipe,
+    random_run,
+)
 from numpy_rnn.conformance.runs import RecordedRun, is_bounded, record
 
 IN_WINDOW = [mutant for mutant in MUTANTS if not mutant.in_run]
@@ -46,39 +72,59 @@ def trace(of, run):
     return record(run, train(run, of=of))
 
 
-# -- mutants are killed -------------------------------------------------------------------------
+# -- mutants are killed
+# ------------------------------------------------------------
 
 
 def wrong_tensor(mutant, case, is_box):
-    """The first tensor of a case that exceeds its bound, at L2 of a black box, or at L1."""
+    """The first tensor of a case that exceeds its bound, at L2 of a black box, or at
+    L1.
+    """
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         report = window_update(case, of=mutant.definition)
         if format_errors(case, report, True, True):  # a number that is not finite
             return None
         if is_box:
-            report = {name: v for name, v in report.items() if name not in INTERMEDIATES}
+            report = {
+                name: v for name, v in report.items() if name not in INTERMEDIATES
+            }
         ratios = (check_global if is_box else check_local)(case, report)
-    return next((n for n in TENSORS if n in ratios and not (ratios[n] <= 1).all()), None)
+    return next(
+        (n for n in TENSORS if n in ratios and not (ratios[n] <= 1).all()), None
+    )
 
 
 def is_at_stage(tensor, mutant):
-    """Without momentum there is no velocity, and a wrong direction shows in the parameters."""
-    stages = {EQUATIONS[mutant.stage], EQUATIONS["W_xh"] if mutant.stage.startswith("v") else ""}
+    """Without momentum there is no velocity, and a wrong direction shows in the
+    parameters.
+    """
+    stages = {
+        EQUATIONS[mutant.stage],
+        EQUATIONS["W_xh"] if mutant.stage.startswith("v") else "",
+    }
     return EQUATIONS.get(tensor) in stages
 
 
 @names_of(IN_WINDOW)
 def test_mutant_is_killed_at_its_stage(mutant, seed):
-    """By a local check; a black box names a tensor that it reports. One step shows less."""
+    """By a local check; a black box names a tensor that it reports. One step shows
+    less.
+    """
     for is_box in (False, True):
-        cases = (random_recipe(RandomDraw(seed, number)).case() for number in range(MOST))
+        cases = (
+            random_recipe(RandomDraw(seed, number)).case() for number in range(MOST)
+        )
         cases = (case for case in cases if len(case.x) > 1)
-        found = next(filter(None, (wrong_tensor(mutant, case, is_box) for case in cases)), None)
+        found = next(
+            filter(None, (wrong_tensor(mutant, case, is_box) for case in cases)), None
+        )
         assert found is not None, f"{mutant.name} survives {MOST} cases of seed {seed}"
         if is_box:
             assert found not in INTERMEDIATES
         else:
-            assert is_at_stage(found, mutant), f"{found} for {mutant.stage}, seed {seed}"
+            assert is_at_stage(found, mutant), (
+                f"{found} for {mutant.stage}, seed {seed}"
+            )
 
 
 def wrong_runs(mutant, seed, count):
@@ -106,12 +152,15 @@ def test_mutant_of_a_run_is_killed_and_named(mutant, seed):
 
 
 def test_mutants_are_as_many_as_the_document_says():
-    text = files("numpy_rnn.conformance").joinpath("README.md").read_text(encoding="utf-8")
+    text = (
+        files("numpy_rnn.conformance").joinpath("README.md").read_text(encoding="utf-8")
+    )
     [count] = {int(number) for number in re.findall(r"(\d+) mutants", text)}
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) == count
 
 
-# -- hints of windows ---------------------------------------------------------------------------
+# -- hints of windows
+# ------------------------------------------------------------
 
 
 def hint_of(port, seed, dtype="float64"):
@@ -132,45 +181,145 @@ def test_hint_names_the_mutant(mutant, is_box, seed):
 
 
 BUGS = {  # equations that are no mutants, as somebody writes them, and the hint
-    "dW_hy with h_{t-1}": ({"output_weights_gradient": lambda n, w: sum(
-        w.h[t - 1].mT @ w.dy[t] for t in w.steps)}, "h_{t-1} for h_t in dW_hy"),
-    "from step 2": ({"recurrent_weights_gradient": lambda n, w: sum(
-        w.h[t - 1].mT @ w.da[t] for t in w.steps[1:]) if len(w.x) > 1 else 0 * w.h[0].mT @ w.da[1]},
-        "dW_hh without the first step"),
-    "transposed": ({"recurrent_weights_gradient": lambda n, w: sum(
-        w.da[t].mT @ w.h[t - 1] for t in w.steps)}, "dW_hh transposed"),
-    "clipped flow": ({"state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT + np.clip(
-        w.da[t + 1] @ p.W_hh.mT, -1, 1), "initial_state_adjoint": lambda n, w, p: np.clip(
-        w.da[1] @ p.W_hh.mT, -1, 1)}, "the flow back within ±1"),
-    "clipped da": ({"pre_activation_adjoint": lambda n, w, t, phi: np.clip(
-        right.pre_activation_adjoint(n, w, t, phi), -1, 1)}, "da_t within ±1"),
-    "twice the loss": ({"loss_and_error": lambda n, *given: [
-        k * v for k, v in zip((2, 1), right.loss_and_error(n, *given))]}, "loss × 2"),
-    "½/B": ({"recurrent_weights_gradient": lambda n, w: sum(
-        w.h[t - 1].mT @ w.da[t] for t in w.steps) / (2 * w.x[1].shape[-2])}, "dW_hh × ½/B"),
-    "newest": ({"state_adjoint": lambda n, w, p, t: right.state_adjoint(n, w, p, t) * (
-        t > len(w.x) - 3)}, "the backward pass ends after the newest 3 steps"),
-    "bptt_truncate": ({"state_adjoint": lambda n, w, p, t: w.dy[t] @ p.W_hy.mT + (
-        w.dy[t + 1] @ p.W_hy.mT * (1 - w.h[t + 1] ** 2) @ p.W_hh.mT if t < len(w.x) else 0)},
-        "each loss goes back over 2 steps (bptt_truncate = 1)"),
-    "frozen bias": ({"updated": lambda n, name, theta, delta, step: theta if name == "b_h" else
-        right.updated(n, name, theta, delta, step)}, "step of b_h × 0"),
-    "rate × 0.999": ({"updated": lambda n, name, theta, delta, step: theta - 0.999 * (
-        n.rate(step, theta) * delta)}, "step × 0.999"),
-    "clamped outputs": ({"output": lambda n, w, p, t: np.clip(
-        right.output(n, w, p, t), -5, 5)}, "y_t within ±5"),
-    "clamped targets": ({"loss_and_error": lambda n, y, z, objective: right.loss_and_error(
-        n, y, np.clip(z, -10, 10), objective)}, "targets within ±10"),
-    "overwritten": ({"hidden_bias_gradient": lambda n, w: w.da[1].sum(axis=-2)},
-                    "db_h of the first step alone"),
-    "before φ′": ({"hidden_bias_gradient": lambda n, w: sum(
-        w.dh[t].sum(axis=-2) for t in w.steps)}, "dh_t for da_t in db_h"),
-    "last error": ({"state_adjoint": lambda n, w, p, t: w.da[t + 1] @ p.W_hh.T if t < len(w.x) else
-        w.dy[t] @ p.W_hy.T}, "the error of the last step alone flows back"),
-    "growth": ({"decayed": lambda n, name, g, theta, step: g - step.weight_decay * theta},
-               "weight decay of the wrong sign"),
-    "nobody's": ({"pre_activation_adjoint": lambda n, w, t, phi: np.cos(3 * w.dh[t])}, ""),
-}  # fmt: skip
+    "dW_hy with h_{t-1}": (
+        {
+            "output_weights_gradient": lambda n, w: sum(
+                w.h[t - 1].mT @ w.dy[t] for t in w.steps
+            )
+        },
+        "h_{t-1} for h_t in dW_hy",
+    ),
+    "from step 2": (
+        {
+            "recurrent_weights_gradient": lambda n, w: (
+                sum(w.h[t - 1].mT @ w.da[t] for t in w.steps[1:])
+                if len(w.x) > 1
+                else 0 * w.h[0].mT @ w.da[1]
+            )
+        },
+        "dW_hh without the first step",
+    ),
+    "transposed": (
+        {
+            "recurrent_weights_gradient": lambda n, w: sum(
+                w.da[t].mT @ w.h[t - 1] for t in w.steps
+            )
+        },
+        "dW_hh transposed",
+    ),
+    "clipped flow": (
+        {
+            "state_adjoint": lambda n, w, p, t: (
+                w.dy[t] @ p.W_hy.mT + np.clip(w.da[t + 1] @ p.W_hh.mT, -1, 1)
+            ),
+            "initial_state_adjoint": lambda n, w, p: np.clip(
+                w.da[1] @ p.W_hh.mT, -1, 1
+            ),
+        },
+        "the flow back within ±1",
+    ),
+    "clipped da": (
+        {
+            "pre_activation_adjoint": lambda n, w, t, phi: np.clip(
+                right.pre_activation_adjoint(n, w, t, phi), -1, 1
+            )
+        },
+        "da_t within ±1",
+    ),
+    "twice the loss": (
+        {
+            "loss_and_error": lambda n, *given: [
+                k * v for k, v in zip((2, 1), right.loss_and_error(n, *given))
+            ]
+        },
+        "loss × 2",
+    ),
+    "½/B": (
+        {
+            "recurrent_weights_gradient": lambda n, w: (
+                sum(w.h[t - 1].mT @ w.da[t] for t in w.steps) / (2 * w.x[1].shape[-2])
+            )
+        },
+        "dW_hh × ½/B",
+    ),
+    "newest": (
+        {
+            "state_adjoint": lambda n, w, p, t: (
+                right.state_adjoint(n, w, p, t) * (t > len(w.x) - 3)
+            )
+        },
+        "the backward pass ends after the newest 3 steps",
+    ),
+    "bptt_truncate": (
+        {
+            "state_adjoint": lambda n, w, p, t: (
+                w.dy[t] @ p.W_hy.mT
+                + (
+                    w.dy[t + 1] @ p.W_hy.mT * (1 - w.h[t + 1] ** 2) @ p.W_hh.mT
+                    if t < len(w.x)
+                    else 0
+                )
+            )
+        },
+        "each loss goes back over 2 steps (bptt_truncate = 1)",
+    ),
+    "frozen bias": (
+        {
+            "updated": lambda n, name, theta, delta, step: (
+                theta if name == "b_h" else right.updated(n, name, theta, delta, step)
+            )
+        },
+        "step of b_h × 0",
+    ),
+    "rate × 0.999": (
+        {
+            "updated": lambda n, name, theta, delta, step: (
+                theta - 0.999 * (n.rate(step, theta) * delta)
+            )
+        },
+        "step × 0.999",
+    ),
+    "clamped outputs": (
+        {"output": lambda n, w, p, t: np.clip(right.output(n, w, p, t), -5, 5)},
+        "y_t within ±5",
+    ),
+    "clamped targets": (
+        {
+            "loss_and_error": lambda n, y, z, objective: right.loss_and_error(
+                n, y, np.clip(z, -10, 10), objective
+            )
+        },
+        "targets within ±10",
+    ),
+    "overwritten": (
+        {"hidden_bias_gradient": lambda n, w: w.da[1].sum(axis=-2)},
+        "db_h of the first step alone",
+    ),
+    "before φ′": (
+        {
+            "hidden_bias_gradient": lambda n, w: sum(
+                w.dh[t].sum(axis=-2) for t in w.steps
+            )
+        },
+        "dh_t for da_t in db_h",
+    ),
+    "last error": (
+        {
+            "state_adjoint": lambda n, w, p, t: (
+                w.da[t + 1] @ p.W_hh.T if t < len(w.x) else w.dy[t] @ p.W_hy.T
+            )
+        },
+        "the error of the last step alone flows back",
+    ),
+    "growth": (
+        {"decayed": lambda n, name, g, theta, step: g - step.weight_decay * theta},
+        "weight decay of the wrong sign",
+    ),
+    "nobody's": (
+        {"pre_activation_adjoint": lambda n, w, t, phi: np.cos(3 * w.dh[t])},
+        "",
+    ),
+}
 
 
 @pytest.mark.parametrize("bug", BUGS)
@@ -183,7 +332,9 @@ def test_hint_of_a_bug(bug, seed):
 
 
 class RightGradients(DefinitionPort):
-    """Only the loss is that of the mutant: gradients need not be those of its equations."""
+    """Only the loss is that of the mutant: gradients need not be those of its
+    equations.
+    """
 
     def window_update(self, *given, **options):
         loss = super().window_update(*given, **options)["loss"]
@@ -203,24 +354,43 @@ def test_right_port_has_no_hint(seed):
 
 
 def test_hint_explains_all_of_the_deviation_and_all_tensors(seed):
-    sizes = {"T": 8, "K": 8, "H": 4, "B": 3, "D": 2, "O": 5, "step": Step(0.1), "scale": 1.0}
-    case = random_recipe(RandomDraw(seed), "float64")._replace(**sizes, class_inputs=False).case()
+    sizes = {
+        "T": 8,
+        "K": 8,
+        "H": 4,
+        "B": 3,
+        "D": 2,
+        "O": 5,
+        "step": Step(0.1),
+        "scale": 1.0,
+    }
+    case = (
+        random_recipe(RandomDraw(seed), "float64")
+        ._replace(**sizes, class_inputs=False)
+        .case()
+    )
     good, wrong = window_update(case), window_update(case, of=MUTANTS[1].definition)
     assert explanation([Fit(case, wrong)]) == "dh_next dropped", f"seed {seed}"
     assert not Fit(case, wrong).explains({"dW_hh": np.full((4, 4), np.inf)}, ["dW_hh"])
     near = {name: good[name] + 0.99 * (wrong[name] - good[name]) for name in good}
     assert explanation([Fit(case, near)]) == "", f"seed {seed}"
-    assert explanation([Fit(case, wrong | {"dW_xh": good["dW_xh"]})]) == "", f"seed {seed}"
+    assert explanation([Fit(case, wrong | {"dW_xh": good["dW_xh"]})]) == "", (
+        f"seed {seed}"
+    )
 
 
 def test_factors_are_equal_within_their_accuracy(seed):
-    """A change of the parameters that is a 10⁻¹⁰ of them has few digits; one factor is one hint."""
+    """A change of the parameters that is a 10⁻¹⁰ of them has few digits; one factor is
+    one hint.
+    """
     recipe = Recipe(T=3, B=2, D=2, H=4, O=3, K=3, dtype="float64", bias=True, seed=seed)
     fits = []
     for rate in (1e-10, 1e-2):
         case = recipe._replace(step=Step(rate)).case()
         report = window_update(case)
-        moved = {n: p - 0.999 * (p - report[n]) for n, p in case.params._asdict().items()}
+        moved = {
+            n: p - 0.999 * (p - report[n]) for n, p in case.params._asdict().items()
+        }
         fits.append(Fit(case, report | moved))
     assert explanation(fits) == "step × 0.999", f"seed {seed}"
 
@@ -237,22 +407,29 @@ def test_second_answer_that_differs_is_a_kept_state(seed):
     assert hint_for_port(Keeping(), recipe, recipe.case()) == hints.KEPT
 
 
-# -- hints of runs ------------------------------------------------------------------------------
+# -- hints of runs
+# ------------------------------------------------------------
 
 
 def series(epochs, k1=3, k2=3, **step):
     generator = np.random.default_rng(3)
     shapes = ((3, 4), (4, 4), (4, 5))
-    params = Parameters(*(generator.normal(size=shape) / shape[0] ** 0.5 for shape in shapes))
-    x, target, h_0 = (generator.normal(size=size) for size in ((13, 3, 3), (13, 3, 5), (3, 4)))
+    params = Parameters(
+        *(generator.normal(size=shape) / shape[0] ** 0.5 for shape in shapes)
+    )
+    x, target, h_0 = (
+        generator.normal(size=size) for size in ((13, 3, 3), (13, 3, 5), (3, 4))
+    )
     options = RunOptions(Schedule(k1, k2, epochs), Objective(), Step(0.05, **step))
     return Run(params=params, x=x, target=target, h_0=h_0, options=options)
 
 
 def loop_of(change):
-    """A function for the updates of a loop. change(case, before, i): the case, added gradients.
+    """A function for the updates of a loop. change(case, before, i): the case, added
+    gradients.
 
-    before: the report of the update before, or nothing; i, from 0: the number of the update.
+    before: the report of the update before, or nothing; i, from 0: the number of the
+    update.
     """
     reports = [{}]
 
@@ -276,13 +453,19 @@ PER_EPOCH = 5  # updates of `series`
 LOOPS = {
     "gradients add up from update to update": lambda case, before, i: (case, before),
     "gradients add up within an epoch": lambda case, before, i: (
-        case, before if i % PER_EPOCH else {}),
+        case,
+        before if i % PER_EPOCH else {},
+    ),
     "the velocity, or sum of squares, reset at every epoch": lambda case, before, i: (
-        case if i % PER_EPOCH else case._replace(velocity=None), {}),
+        case if i % PER_EPOCH else case._replace(velocity=None),
+        {},
+    ),
     "the rate divided by the number of the epoch": lambda case, before, i: (
-        at_rate(case, 0.05 / (1 + i // PER_EPOCH)), {}),
+        at_rate(case, 0.05 / (1 + i // PER_EPOCH)),
+        {},
+    ),
     "": lambda case, before, i: (case._replace(x=case.x + 0.1 * i), {}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("hint", LOOPS)
@@ -311,7 +494,9 @@ def test_hint_of_windows(hint):
     assert hint_for_run(wrong, first) == hint
 
 
-STATES = {each.name: each for each in hints.LOOPS if [*each.equations] == ["carried_state"]}
+STATES = {
+    each.name: each for each in hints.LOOPS if [*each.equations] == ["carried_state"]
+}
 
 
 @pytest.mark.parametrize("hint", [*STATES, ""])

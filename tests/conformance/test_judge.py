@@ -1,4 +1,6 @@
-"""Recorded runs: right ones pass, a fault is named where it is, and what is lost is not judged."""
+"""Recorded runs: right ones pass, a fault is named where it is, and what is lost is not
+judged.
+"""
 
 import json
 from functools import cache, partial
@@ -11,7 +13,14 @@ from windows_for_tests import SEED, SEEDS, told_seed  # noqa: F401
 
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
+from numpy_rnn.common.records import (
+    Objective,
+    Parameters,
+    Run,
+    RunOptions,
+    Schedule,
+    Step,
+)
 from numpy_rnn.conformance import window_checks
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, TENSORS, present
@@ -20,7 +29,13 @@ from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.ports.port import PackagePort, abilities
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.random_cases import RandomDraw, Recipe, random_run
-from numpy_rnn.conformance.runs import ROWS, PackageSource, PortSource, is_bounded, record
+from numpy_rnn.conformance.runs import (
+    ROWS,
+    PackageSource,
+    PortSource,
+    is_bounded,
+    record,
+)
 from numpy_rnn.conformance.suite import check_port
 from numpy_rnn.conformance.trace import Trace, load_trace, read_arrays, trace_arrays
 
@@ -29,10 +44,14 @@ PACKAGE = PackageSource(PackagePort(numpy_rnn))
 black_box_port = partial(Port, capabilities=("sgd_options",))
 
 
-def sine_run(step=STEP, k1=2, k2=5, epochs=2, networks=(), dtype="float64", **objective):
+def sine_run(
+    step=STEP, k1=2, k2=5, epochs=2, networks=(), dtype="float64", **objective
+):
     """A run on one sequence of 20 steps, with biases."""
     generator, sizes = np.random.default_rng(SEED), ((1, 4), (4, 4), (4, 1), (4,), (1,))
-    params = [generator.normal(0, 0.4, (*networks, *size)).astype(dtype) for size in sizes]
+    params = [
+        generator.normal(0, 0.4, (*networks, *size)).astype(dtype) for size in sizes
+    ]
     series = np.sin(np.linspace(2, 10, 21)).reshape(21, 1, 1).astype(dtype)
     return Run(
         params=Parameters(*params),
@@ -75,14 +94,18 @@ def test_right_runs_pass(rnn, name):
         judgement = judge(each)
         assert judgement.passed, judgement.first
         assert judgement.worst["window"] == 0
-        assert set(judgement.worst) == {"window", "initial"} | {*each.updates} & {*TENSORS}
+        assert set(judgement.worst) == {"window", "initial"} | {*each.updates} & {
+            *TENSORS
+        }
     assert judge(each.first(3), whole=False).passed
 
 
 @settings(max_examples=10)
 @given(SEEDS)
 def test_random_runs_pass(seed):
-    """The definition, as a black box too, a package, and ports that are asked window by window."""
+    """The definition, as a black box too, a package, and ports that are asked window by
+    window.
+    """
     run = random_run(RandomDraw(seed))
     assume(is_bounded(run))
     own, ports = record(run, train(run)), [PACKAGE]
@@ -114,7 +137,9 @@ def test_port_of_fixed_steps_and_one_loss_has_runs(seed):
     assert set(found.updates["stop"] - found.updates["loss_start"]) == {1}
     assert set(found.updates["stop"] - found.updates["start"]) == {5}
     assert judge(found).passed
-    with pytest.raises(InputError, match="a port lacks 'many losses': choose a run without it"):
+    with pytest.raises(
+        InputError, match="a port lacks 'many losses': choose a run without it"
+    ):
         source.check(sine_run(Step(0.1), k1=2))
 
 
@@ -126,7 +151,9 @@ def test_case_is_freed_with_its_report():
 
 
 def moved(run, tensor, update, step=-1):
-    """The run with the last element of one tensor moved in this update, at this step; its place."""
+    """The run with the last element of one tensor moved in this update, at this step;
+    its place.
+    """
     updates, wrong = run.updates, np.array(run.updates[tensor])
     element = (update, *(size - 1 for size in wrong.shape[1:]))
     if tensor in ROWS:
@@ -137,14 +164,18 @@ def moved(run, tensor, update, step=-1):
     return replaced(run, **{tensor: wrong}), element
 
 
-@pytest.mark.parametrize("tensor", [name for name in recorded().updates if name in TENSORS])
+@pytest.mark.parametrize(
+    "tensor", [name for name in recorded().updates if name in TENSORS]
+)
 def test_planted_fault_is_named(tensor):
     """One element moved in one update: that update, tensor, step and element."""
     updates = recorded().updates
     for update, step in ((0, -1), (10, -1), (19, -2)):
         wrong, element = moved(recorded(), tensor, update, step)
         first = judge(wrong).first
-        number, start, stop = (updates[name][update] for name in ("number", "start", "stop"))
+        number, start, stop = (
+            updates[name][update] for name in ("number", "start", "stop")
+        )
         step = stop - start + step + 1 if tensor in ROWS else None
         place = updates["epoch"][update], number, tensor, step, element[1:]
         assert first[:6] == (*place, wrong.updates[tensor][element])
@@ -152,10 +183,14 @@ def test_planted_fault_is_named(tensor):
         assert first.ratio > 1e3
 
 
-@pytest.mark.parametrize("faults", ["h0 a1", "a1 h1", "da4 dh3", "dh3 da3", "dh4 dW_xh0"])
+@pytest.mark.parametrize(
+    "faults", ["h0 a1", "a1 h1", "da4 dh3", "dh3 da3", "dh4 dW_xh0"]
+)
 def test_fault_that_is_computed_first_is_named(faults):
     """The backward pass runs from the last step to the first."""
-    (one, step), (other, other_step) = ((name[:-1], int(name[-1])) for name in faults.split())
+    (one, step), (other, other_step) = (
+        (name[:-1], int(name[-1])) for name in faults.split()
+    )
     wrong, _ = moved(recorded(), other, 7, other_step)
     assert judge(moved(wrong, one, 7, step)[0]).first[:4] == (1, 8, one, step + 1)
 
@@ -189,11 +224,17 @@ def chaotic_run(T, *gains, loss="squared_error", H=24):
 
     networks = [len(gains)] * (len(gains) > 1)
     scales = np.reshape(gains, (*networks, 1, 1))
-    params = [normal(*networks, n, m, scale=n**-0.5) for n, m in ((3, H), (H, H), (H, 2))]
+    params = [
+        normal(*networks, n, m, scale=n**-0.5) for n, m in ((3, H), (H, H), (H, 2))
+    ]
     params[1] = params[1] * scales.astype("float32")
-    target = normal(T, 2, 2) if loss == "squared_error" else generator.integers(0, 2, (T, 2))
+    target = (
+        normal(T, 2, 2) if loss == "squared_error" else generator.integers(0, 2, (T, 2))
+    )
     options = RunOptions(Schedule(T, T, 2), Objective(loss=loss), Step(1e-4))
-    return Run(Parameters(*params), normal(T, 2, 3), target, normal(2, H, scale=0.0), options)
+    return Run(
+        Parameters(*params), normal(T, 2, 3), target, normal(2, H, scale=0.0), options
+    )
 
 
 def scaled_gradient(factor, report):
@@ -204,7 +245,9 @@ def scaled_gradient(factor, report):
 @pytest.mark.parametrize(("T", "loss"), [(60, "squared_error"), (120, "cross_entropy")])
 @pytest.mark.parametrize("gain", [0.5, 1, 1.5, 3])
 def test_wrong_gradient_never_agrees(gain, T, loss):
-    """Whatever rounding does in this run: a port is asked for windows with smaller weights."""
+    """Whatever rounding does in this run: a port is asked for windows with smaller
+    weights.
+    """
     run = chaotic_run(T, gain, loss=loss)
     for factor in (1, -1, 0, 2):
         source = PortSource(black_box_port(after=partial(scaled_gradient, factor)))
@@ -212,7 +255,8 @@ def test_wrong_gradient_never_agrees(gain, T, loss):
         judgement = judge(found, source=source)
         assert judgement.passed == (factor == 1), (factor, judgement.first)
         assert factor == 1 or judgement.first.tensor == "dW_hh"
-        # A trace file cannot be asked: what is lost in all windows is named, and is no agreement.
+        # A trace file cannot be asked: what is lost in all windows is named, and is no
+        # agreement.
         alone = judge(found)
         assert alone.first is None or factor != 1
         assert alone.passed == (alone.first is None and not alone.not_judged)
@@ -227,7 +271,9 @@ def test_results_that_no_run_judges_do_not_pass(monkeypatch):
 
 
 def test_every_network_of_an_ensemble_is_judged():
-    """A chaotic one is not, by the windows of another; a port is asked for its windows."""
+    """A chaotic one is not, by the windows of another; a port is asked for
+    its windows.
+    """
     found = black_box(PACKAGE.trace(chaotic_run(60, 0.5, 5, H=64)))
     assert {"dW_xh", "dW_hh"} <= {*judge(found).not_judged}
     asked = judge(found, source=PortSource(black_box_port()))
@@ -240,13 +286,21 @@ def test_every_network_of_an_ensemble_is_judged():
 
 PLAIN = trace_arrays(PACKAGE.trace(sine_run(Step(0.1))))
 MOMENTUM = trace_arrays(PACKAGE.trace(sine_run(Step(0.1, 0.9))))
-SEEN, STATES, BOX = (), tuple(name for name in INTERMEDIATES if name != "h"), INTERMEDIATES
+SEEN, STATES, BOX = (
+    (),
+    tuple(name for name in INTERMEDIATES if name != "h"),
+    INTERMEDIATES,
+)
 
 
 def message(arrays, **changes):
-    """The error in a trace with these arrays; None: without them. "" if there is none."""
+    """The error in a trace with these arrays; None: without them. "" if
+    there is none.
+    """
     try:
-        read_arrays({name: v for name, v in (arrays | changes).items() if v is not None})
+        read_arrays(
+            {name: v for name, v in (arrays | changes).items() if v is not None}
+        )
     except InputError as error:
         return str(error)
     return ""
@@ -257,7 +311,16 @@ def configured(**changes):
 
 
 def test_errors_in_a_file_are_named():
-    for name in ("x", "a", "dW_hh", "initial", "loss", "epoch", "initial_h_0", "configuration"):
+    for name in (
+        "x",
+        "a",
+        "dW_hh",
+        "initial",
+        "loss",
+        "epoch",
+        "initial_h_0",
+        "configuration",
+    ):
         assert message(PLAIN, **{name: None}) == f"{name} is missing"
     assert message(MOMENTUM, vb_h=None) == "vb_h is missing"
     for arrays in (PLAIN, MOMENTUM):
@@ -271,10 +334,16 @@ def test_errors_in_a_file_are_named():
         ("stop is no array of integers, one per update", {"stop": PLAIN["stop"][:-1]}),
         ("a window is wrong", {"loss_start": PLAIN["stop"]}),
         ("vW_xh is present", {"vW_xh": PLAIN["dW_xh"]}),
-        ("configuration is not a JSON object", {"configuration": np.bytes_(b"[" * 100_000)}),
+        (
+            "configuration is not a JSON object",
+            {"configuration": np.bytes_(b"[" * 100_000)},
+        ),
         ("k1 is missing", {"configuration": np.bytes_(b'{"k2": 5}')}),
         ("'momentun' is no option", {"configuration": configured(momentun=0.5)}),
-        ("the learning rate is nan", {"configuration": configured(learning_rate=float("nan"))}),
+        (
+            "the learning rate is nan",
+            {"configuration": configured(learning_rate=float("nan"))},
+        ),
     ]
     for part, changes in wrong:
         assert part in message(PLAIN, **changes)
@@ -298,7 +367,9 @@ def test_file_is_read_as_it_was_written(tmp_path):
 def loop_trace(left_out=(), **equations):
     """The Trace of a loop like that of the definition, with other equations."""
     run = sine_run(Step(0.1), k1=5, k2=5)
-    trace = Trace(present(run.params), run.x, run.target, run.h_0, **run.options.keywords())
+    trace = Trace(
+        present(run.params), run.x, run.target, run.h_0, **run.options.keywords()
+    )
     for epoch, _, window, state, report in train(run, of=Definition(**equations)):
         values = {name: v for name, v in report.items() if name not in left_out}
         trace.update(epoch, window, state, **values)
@@ -318,5 +389,7 @@ def test_loop_is_judged_by_its_trace(left_out, tmp_path):
     ):
         judgement = judge(loop_trace(left_out, carried_state=mistake).recorded())
         assert judgement.first[:3] == (1, 2, "initial")
-        others = {name: ratio for name, ratio in judgement.worst.items() if name != "initial"}
+        others = {
+            name: ratio for name, ratio in judgement.worst.items() if name != "initial"
+        }
         assert max(others.values()) <= 1

@@ -1,4 +1,6 @@
-"""Ports in Python: found by name, called with copies, a line for each fault; the protocol."""
+"""Ports in Python: found by name, called with copies, a line for each fault; the
+protocol.
+"""
 
 import importlib
 import json
@@ -40,19 +42,27 @@ def test_port_is_given_copies():
     assert verdict_on(Port(given.append), FULL) is None
     own = arrays_in(port_arguments(FULL))
     assert len(own) == len(arrays_in(given[0])) == 13
-    assert not any(np.shares_memory(one, other) for one in own for other in arrays_in(given[0]))
+    assert not any(
+        np.shares_memory(one, other) for one in own for other in arrays_in(given[0])
+    )
     for one, other in zip(own, arrays_in(given[0]), strict=True):
         assert np.array_equal(one, other)
 
 
-@pytest.mark.parametrize(("before", "expected"), [
-    (lambda given: given["params"].pop("W_hh"), "raises TypeError"),
-    (raising(ValueError("bad\nshape")), "raises ValueError: bad shape (test_ports_"),
-    (raising(SystemExit(3)), "raises SystemExit: 3 (test_ports_"),
-    (raising(PortFault("no device")), "no device"),
-    (lambda given: given["target"].fill(2), "changes target in place"),
-    (lambda given: given["h_0"].fill(2), "changes h_0 in place"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (lambda given: given["params"].pop("W_hh"), "raises TypeError"),
+        (
+            raising(ValueError("bad\nshape")),
+            "raises ValueError: bad shape (test_ports_",
+        ),
+        (raising(SystemExit(3)), "raises SystemExit: 3 (test_ports_"),
+        (raising(PortFault("no device")), "no device"),
+        (lambda given: given["target"].fill(2), "changes target in place"),
+        (lambda given: given["h_0"].fill(2), "changes h_0 in place"),
+    ],
+)
 def test_misbehaving_port_has_its_verdict(before, expected):
     assert expected in verdict_on(Port(before))
     assert verdict_on(Port()) is None
@@ -106,7 +116,9 @@ bare, number, boastful = Bare(), 3, Bare(capabilities=("adam",))
 def in_folder(tmp_path, monkeypatch):
     """The working directory has modules in it, and sys.path does not name it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    monkeypatch.setattr(
+        sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))]
+    )
     texts = {"a_port": MODULE, "needy": "import no_such_thing", "leaver": "exit(3)"}
     for name, text in texts.items():
         (tmp_path / f"{name}.py").write_text(text)
@@ -116,15 +128,30 @@ def in_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", ["bare", "Bare", "make"])
 def test_object_class_or_factory_is_found(in_folder, path):
     port = find_port(f"a_port:{path}")
-    assert (port.name, port.dtypes, port.tanh_ulps, port.sizes) == ("bare", ("float32",), 2, ())
+    assert (port.name, port.dtypes, port.tanh_ulps, port.sizes) == (
+        "bare",
+        ("float32",),
+        2,
+        (),
+    )
     assert abilities(port) == (CAPABILITIES, (), ())
     assert verdict_on(port) is None
     verdict = verdict_on(find_port("a_port:Failing"))
     assert verdict.endswith('(a_port.py line 9: given["x"].dot())')
 
 
-REFUSED = (":port", "no_such:x", "needy:x", "leaver:x", "a_port:fail", "a_port:number",
-           "a_port:boastful", "a_port:loss_fun", "a_port.py", "a_port.py:bare")  # fmt: skip
+REFUSED = (
+    ":port",
+    "no_such:x",
+    "needy:x",
+    "leaver:x",
+    "a_port:fail",
+    "a_port:number",
+    "a_port:boastful",
+    "a_port:loss_fun",
+    "a_port.py",
+    "a_port.py:bare",
+)
 
 
 def test_no_port_is_refused_in_one_line(in_folder):
@@ -140,7 +167,13 @@ def test_looking_for_a_port_runs_nothing(in_folder, tmp_path):
         (tmp_path / path).write_text("open('ran', 'w')")
     sys.path.insert(0, str(tmp_path))
     importlib.invalidate_caches()
-    for name in ("script.py", "script.py:port", "script.x.y", "./script.py", "package.none"):
+    for name in (
+        "script.py",
+        "script.py:port",
+        "script.x.y",
+        "./script.py",
+        "package.none",
+    ):
         assert not is_package(name)
         with pytest.raises(InputError):
             find_port(name)
@@ -149,15 +182,24 @@ def test_looking_for_a_port_runs_nothing(in_folder, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-# -- the protocol -------------------------------------------------------------------------------
+# -- the protocol
+# ------------------------------------------------------------
 
 HELLO = {"type": "hello", "protocol": 2, "name": "a fake", "dtypes": ["float32"]}
 
 
 def test_malformed_answer_gives_one_line():
-    right = {"id": 2} | {name: np.ravel(v).tolist() for name, v in right_report().items()}
+    right = {"id": 2} | {
+        name: np.ravel(v).tolist() for name, v in right_report().items()
+    }
     assert decode_answer(json.dumps(right), CASE, 2).keys() == right_report().keys()
-    changes = ({"error": "no\nmean"}, {"loss": "one"}, {"loss": None}, {"loss": True}, {"id": 3})
+    changes = (
+        {"error": "no\nmean"},
+        {"loss": "one"},
+        {"loss": None},
+        {"loss": True},
+        {"id": 3},
+    )
     for line in ("", "[]", *(json.dumps(right | change) for change in changes)):
         with pytest.raises(PortFault, match=r"^[^\n]+$"):
             decode_answer(line, CASE, 2)
@@ -177,13 +219,17 @@ def test_invalid_hello_is_named_in_one_line(change):
     said = f"^[^\n]*{next(iter(change))}[^\n]*: expected [^\n]+$"
     with pytest.raises(PortFault, match=said) as error:
         decode_hello(json.dumps(HELLO | change))
-    assert "capabilities" not in change or all(name in str(error.value) for name in SGD_LACKS)
+    assert "capabilities" not in change or all(
+        name in str(error.value) for name in SGD_LACKS
+    )
 
 
 @pytest.mark.parametrize("names", [names for names, _ in CONTRADICTIONS])
 def test_contradictions_are_refused(names):
     lists = {"lacks": {*names} & {*LACKS}, "capabilities": {*names} - {*LACKS}}
-    stated = {"name": "a port", "dtypes": ["float64"]} | {key: [*v] for key, v in lists.items()}
+    stated = {"name": "a port", "dtypes": ["float64"]} | {
+        key: [*v] for key, v in lists.items()
+    }
     with pytest.raises(PortFault, match=f"^it states {' and '.join(names)}: expected "):
         identity_from(stated)
 

@@ -1,4 +1,6 @@
-"""Programs as ports, also in C: right ones answer as the package does; faults have verdicts."""
+"""Programs as ports, also in C: right ones answer as the package does; faults have
+verdicts.
+"""
 
 import itertools
 import os
@@ -38,15 +40,23 @@ def test_right_program_answers_to_the_last_bit():
         cases += [window(5, "float64", **PLAIN | {"H": 100})]  # no pipe holds this
         for case in cases:
             report, expected = port.report(case), window_update(case)
-            assert format_errors(case, report, intermediates=True, input_gradients=True) == []
+            assert (
+                format_errors(case, report, intermediates=True, input_gradients=True)
+                == []
+            )
             assert set(report) == set(expected)
-            assert all(np.array_equal(report[name], expected[name]) for name in expected)
+            assert all(
+                np.array_equal(report[name], expected[name]) for name in expected
+            )
 
 
-# -- fakes, of which little is right and which start at once ------------------------------------
+# -- fakes, of which little is right and which start at once
+# ------------------------------------
 
 LIMIT = 0.3  # seconds for an answer that does not come
-START_LIMIT = 1.0  # seconds for a hello that does not come: the interpreter has to start
+START_LIMIT = (
+    1.0  # seconds for a hello that does not come: the interpreter has to start
+)
 SOON = 50.0  # seconds for a test: half of what a program sleeps that hangs
 
 FAKE = """
@@ -61,14 +71,17 @@ def write(text):
     sys.stdout.flush()
 
 def leave_a_child():
-    note(subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(100)"]).pid)
+    sleeping = [sys.executable, "-S", "-c", "import time; time.sleep(100)"]
+    note(subprocess.Popen(sleeping).pid)
 
 note(os.getpid())
 hello = {hello!r}
 {at_start}
 for line in sys.stdin:
     request = json.loads(line)
-    answer = hello if request["type"] == "hello" else {{"id": request["id"], **{report!r}}}
+    answer = hello
+    if request["type"] != "hello":
+        answer = {{"id": request["id"], **{report!r}}}
     if request.get("id") in {cases!r}:
         {at_case}
     write(json.dumps(answer) + "\\n")
@@ -83,8 +96,15 @@ class Fake:
 
     def write(self, at_case="pass", cases=(2,), at_start="pass", **hello):
         report = {name: np.ravel(v).tolist() for name, v in right_report().items()}
-        values = {"report": report, "hello": HELLO | hello, "pids": str(self.pids), "cases": cases}
-        self.program.write_text(FAKE.format(at_case=at_case, at_start=at_start, **values))
+        values = {
+            "report": report,
+            "hello": HELLO | hello,
+            "pids": str(self.pids),
+            "cases": cases,
+        }
+        self.program.write_text(
+            FAKE.format(at_case=at_case, at_start=at_start, **values)
+        )
         return shlex.join([sys.executable, "-S", str(self.program)])
 
     def started(self):
@@ -92,10 +112,16 @@ class Fake:
 
 
 def lives(pid):
-    """Whether the process runs: not if it has ended and waits for its parent, as /proc tells."""
+    """Whether the process runs: not if it has ended and waits for its parent, as /proc
+    tells.
+    """
     try:
         os.kill(pid, 0)
-        status = Path(f"/proc/{pid}/stat").read_text() if Path("/proc/self").exists() else ") R"
+        status = (
+            Path(f"/proc/{pid}/stat").read_text()
+            if Path("/proc/self").exists()
+            else ") R"
+        )
     except (FileNotFoundError, ProcessLookupError):
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
@@ -115,11 +141,19 @@ def fake(tmp_path, monkeypatch):
 
 
 AT_CASE_2 = [
-    ("print('stuck', file=sys.stderr, flush=True); time.sleep(100)",
-     "output?); its standard error: stuck"),
+    (
+        "print('stuck', file=sys.stderr, flush=True); time.sleep(100)",
+        "output?); its standard error: stuck",
+    ),
     ("write('{'); os._exit(4)", "ends with exit status 4 and without an answer"),
-    (r"os.write(1, b'\x00\x1b\xff\n'); continue", r"answers what is not a JSON object: \x00\x1b�"),
-]  # fmt: skip
+    (
+        (
+            r"os.write(1, b'\x00\x1b\xff\n'); "
+            r"continue"
+        ),
+        r"answers what is not a JSON object: \x00\x1b�",
+    ),
+]
 
 
 @pytest.mark.parametrize(("at_case_2", "expected"), AT_CASE_2)
@@ -161,19 +195,32 @@ def test_closed_port_that_ignores_the_end_of_its_input_is_killed(fake):
     assert len(fake.started()) == 2
 
 
-@pytest.mark.parametrize(("program", "expected"), [
-    ({"at_start": "time.sleep(100)"}, "does not answer within 1 s (does it flush its output?)"),
-    ({"at_start": "import nothing"}, "ends with exit status 1 and without an answer; its standard"),
-    ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, "Loading..."),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        (
+            {"at_start": "time.sleep(100)"},
+            ("does not answer within 1 s (does it flush its output?)"),
+        ),
+        (
+            {"at_start": "import nothing"},
+            ("ends with exit status 1 and without an answer; its standard"),
+        ),
+        ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, "Loading..."),
+    ],
+)
 def test_program_without_a_hello_is_refused(fake, program, expected):
     with pytest.raises(PortFault) as error:
-        ProgramPort(fake.write(**program), timeout=START_LIMIT if "sleep" in str(program) else 10)
+        ProgramPort(
+            fake.write(**program),
+            timeout=START_LIMIT if "sleep" in str(program) else 10,
+        )
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
 
 
-# -- the port in C ------------------------------------------------------------------------------
+# -- the port in C
+# ------------------------------------------------------------
 
 SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "ports" / "elman_port.c"
 STRICT = "-std=c99 -Wall -Wextra -pedantic"
@@ -183,24 +230,40 @@ SANITIZED = "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The port in C twice: as fast as the compiler dares, and plain, with every access watched."""
+    """The port in C twice: as fast as the compiler dares, and plain, with every access
+    watched.
+    """
     if shutil.which("cc") is None:
         pytest.skip("there is no C compiler `cc`: the C port is not built")
 
     def compiled(options):
         program = tmp_path_factory.mktemp("built") / "elman_port"
-        command = ["cc", *STRICT.split(), *options.split(), "-o", program, SOURCE, "-lm"]
-        made = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        command = [
+            "cc",
+            *STRICT.split(),
+            *options.split(),
+            "-o",
+            program,
+            SOURCE,
+            "-lm",
+        ]
+        made = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, check=False
+        )
         assert (made.returncode, made.stderr) == (0, "")  # there is nothing to warn of
         return program
 
     plain, hello = compiled(SANITIZED), protocol.HELLO.encode() + b"\n"
-    if subprocess.run([plain], input=hello, capture_output=True, check=False).returncode:
+    if subprocess.run(
+        [plain], input=hello, capture_output=True, check=False
+    ).returncode:
         plain = compiled("-O0")  # a sanitizer that cannot run here
     return {"plain": plain, "fast": compiled(FAST)}
 
 
-@pytest.mark.parametrize(("kind", "levels"), [("plain", ["L3"]), ("fast", ["L1", "L2"])])
+@pytest.mark.parametrize(
+    ("kind", "levels"), [("plain", ["L3"]), ("fast", ["L1", "L2"])]
+)
 def test_c_port_passes(built, kind, levels):
     """With -ffast-math the processor reads subnormal numbers as zero."""
     with closing(ProgramPort(shlex.quote(str(built[kind])))) as port:

@@ -1,4 +1,5 @@
-"""The suite as a user runs it: pytest --pyargs numpy_rnn.conformance --elman-backend PORT.
+"""The suite as a user runs it: pytest --pyargs numpy_rnn.conformance --elman-backend
+PORT.
 
 Most runs are in this process, with few cases.
 """
@@ -42,17 +43,32 @@ class BlackBox(PackagePort):
 
 right, wrong, box = PackagePort(numpy_rnn), Untransposed(), Untransposed(has=())
 described, raising = BlackBox(), Layer(state=lambda n, w, t, phi: w.a[t].nothing)
-described.lacks, described.tanh_ulps, described.tanh_absolute_ulps = ("relu", "bias"), 9, 4
+described.lacks = ("relu", "bias")
+described.tanh_ulps, described.tanh_absolute_ulps = 9, 4
 """
-PLUGIN = ["-p", "no:elman", "-p", "numpy_rnn.conformance.plugin"]  # no entry points are read
-QUICKLY = ["-p", "no:cacheprovider", "-p", "no:unraisableexception"]  # which collects all garbage
-ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # without other plugins, which take time
+PLUGIN = [
+    "-p",
+    "no:elman",
+    "-p",
+    "numpy_rnn.conformance.plugin",
+]  # no entry points are read
+QUICKLY = [
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:unraisableexception",
+]  # which collects all garbage
+ALONE = {
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"
+}  # without other plugins, which take time
 OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
 
 
 @pytest.fixture
 def suite(tmp_path, monkeypatch, capsys):
-    """Runs the suite with few cases, in a folder with ports.py: its status and its output."""
+    """Runs the suite with few cases, in a folder with ports.py: its status and its
+    output.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ports", raising=False)
@@ -78,16 +94,23 @@ def test_right_port_passes_and_leaves_nothing(suite, tmp_path):
 
 
 def test_wrong_port_is_told_once(suite):
-    """The verdict first; then the element, both numbers, the bound, and the case to paste."""
+    """The verdict first; then the element, both numbers, the bound, and the case to
+    paste.
+    """
     status, output = suite("--elman-backend", "ports:box")
     assert status == 1
     assert "1 failed, 3 skipped, 2 deselected" in output
     [first, element, place] = re.findall(r"^(?:WRONG|  ).*", output, re.MULTILINE)
     assert first == "WRONG dW_xh (B4): W_hh used without its transpose"
     number = r"-?[\d.]+(?:e-?\d+)?"
-    pattern = rf"  dW_xh\[\d, \d\] is {number}, expected {number}; the difference is {number[2:]}"
+    pattern = (
+        rf"  dW_xh\[\d, \d\] is {number}, expected {number}; the "
+        rf"difference is {number[2:]}"
+    )
     assert re.match(pattern, element), element
-    assert re.match(r"  L2, Recipe\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place)
+    assert re.match(
+        r"  L2, Recipe\(T=2, B=1, D=1, H=2, O=1, K=\d, dtype='float64'", place
+    )
     assert output.count("W_hh used without its transpose") == 1
 
 
@@ -122,7 +145,9 @@ def test_examples_sizes_and_seed_are_given(suite):
     """Code that is compiled has few shapes, and code with fixed sizes has one."""
     shapes, calls = {}, []
     for sizes in ("few", "H=6,D=2", "H=6,D=2"):
-        options = f"--elman-level L2 --elman-examples 9 --elman-seed 3 --elman-sizes {sizes}"
+        options = (
+            f"--elman-level L2 --elman-examples 9 --elman-seed 3 --elman-sizes {sizes}"
+        )
         status, output = suite("--elman-backend", "ports:BlackBox", *options.split())
         assert status == 0, output
         calls.append(repr(sys.modules["ports"].calls))
@@ -137,12 +162,20 @@ def test_examples_sizes_and_seed_are_given(suite):
 
 def test_header_has_two_lines(suite, tmp_path):
     (tmp_path / "test_own.py").write_text("def test_local(): pass")  # not deselected
-    options = "--elman-backend ports:described --elman-sizes H=6 --elman-seed 7 --collect-only"
+    options = (
+        "--elman-backend ports:described --elman-sizes H=6 --elman-seed 7 "
+        "--collect-only"
+    )
     output = suite("test_own.py", *options.split())[1]
     assert "3/4 tests collected (1 deselected)" in output
     header = output.partition("\nport: ")[2].partition("\nrootdir: ")[0]
-    assert header.startswith("numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict ")
-    assert "\nsizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias; " in header
+    assert header.startswith(
+        "numpy_rnn, float64, tanh within 9 ulps and 4 of 1 (not a strict "
+    )
+    assert (
+        "\nsizes H=6 alone; seed 7; not tested, as it lacks them: relu, bias; "
+        in header
+    )
     assert header.count("\n") == 1
 
 
@@ -158,26 +191,40 @@ def test_a_program_is_a_port(suite):
     assert suite("--elman-command", command, "--elman-level", "L1")[0] == 0
 
 
-# -- what check_port does -----------------------------------------------------------------------
+# -- what check_port does
+# ------------------------------------------------------------
 
 
 def test_own_windows_are_checked_too():
     """Data of any scale, and classes; only where they are wrong, the port is."""
     generator = np.random.default_rng(0)
-    x, target = generator.normal(size=(6, 2, 3)), 500 + 100 * generator.normal(size=(4, 2, 2))
+    x, target = (
+        generator.normal(size=(6, 2, 3)),
+        500 + 100 * generator.normal(size=(4, 2, 2)),
+    )
 
     def clip(report):
-        return report | {"loss": report["loss"] + np.float64(0 if report["loss"] < 1e5 else 0.5)}
+        return report | {
+            "loss": report["loss"] + np.float64(0 if report["loss"] < 1e5 else 0.5)
+        }
 
     port = Port(after=clip, capabilities=())
     port.cases, port.lacks = [{"x": x, "target": target}], ("relu", "mean")
-    one, two = (place.case for place in places(port, "float64", 0, 1) if place.recipe is None)
-    assert all((case.x == x).all() and (case.target == target).all() for case in (one, two))
-    with pytest.raises(Finding, match=r"WRONG loss .*\n.*\n  L2, cases\[0\] with Recipe\(T=6, B=2"):
+    one, two = (
+        place.case for place in places(port, "float64", 0, 1) if place.recipe is None
+    )
+    assert all(
+        (case.x == x).all() and (case.target == target).all() for case in (one, two)
+    )
+    with pytest.raises(
+        Finding, match=r"WRONG loss .*\n.*\n  L2, cases\[0\] with Recipe\(T=6, B=2"
+    ):
         check_port(port, "L2", "float64", examples=1)
     wrong = Untransposed()
     params = dict(zip(FIELDS, CASE.params))
-    wrong.cases = [{"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}]
+    wrong.cases = [
+        {"x": CASE.x, "target": CASE.target, "h_0": CASE.h_0, "params": params}
+    ]
     own = next(places(wrong, "float32", 0, 1)).case
     pairs = zip((*own.params, own.h_0), (*CASE.params, CASE.h_0))
     assert all(np.array_equal(*pair) for pair in pairs)
@@ -188,7 +235,9 @@ def test_own_windows_are_checked_too():
     port.cases = [{"x": np.array([[0, 1], [3, 2]]), "target": np.array([[1, 0]])}]
     check_port(port, "L2", "float64", examples=1)
     port.cases = [{"x": x}]
-    with pytest.raises(PortFault, match=r"^cases\[0\] has no target: expected x, target"):
+    with pytest.raises(
+        PortFault, match=r"^cases\[0\] has no target: expected x, target"
+    ):
         check_port(port, "L2", "float64", examples=1)
 
 
@@ -210,25 +259,40 @@ def test_wrong_gradient_of_a_port_of_means_is_told():
 
 
 def test_what_no_window_judges_is_no_pass(monkeypatch):
-    """Float32 and 200 steps of a chaotic network: rounding alone changes the gradients."""
+    """Float32 and 200 steps of a chaotic network: rounding alone changes
+    the gradients.
+    """
     generator, x = np.random.default_rng(0), np.zeros((200, 1, 2))
     params = {"W_xh": np.ones((2, 40)), "W_hy": np.ones((40, 1))}
     params["W_hh"] = 3 * generator.normal(size=(40, 40)) / 40**0.5
 
     class Chaotic(DefinitionPort):
         dtypes = ("float32",)
-        cases = ({"x": x, "target": x[..., :1], "h_0": np.full((1, 40), 0.1), "params": params},)
+        cases = (
+            {
+                "x": x,
+                "target": x[..., :1],
+                "h_0": np.full((1, 40), 0.1),
+                "params": params,
+            },
+        )
 
     port = Chaotic(DEFINITION, "bias", "relu", has=())
     monkeypatch.setattr(suite_module, "EXAMPLES", 0)
-    with pytest.raises(PortFault, match=r"NOT JUDGED loss, .*dW_hh.*: lost to rounding"):
+    with pytest.raises(
+        PortFault, match=r"NOT JUDGED loss, .*dW_hh.*: lost to rounding"
+    ):
         check_port(port, "L2", "float32")
 
 
 @pytest.mark.slow
 def test_large_windows_are_fewer():
-    """One with 128 units, 50 steps and 16 sequences takes as long as thousands of small ones."""
+    """One with 128 units, 50 steps and 16 sequences takes as long as thousands of small
+    ones.
+    """
     port = DefinitionPort(has=(), sizes=({"H": 128, "T": 50, "B": 16},))
     assert len(list(places(port, "float32", 0, None))) < 20
-    assert len(list(places(DefinitionPort(), "float32", 0, None))) == suite_module.EXAMPLES
+    assert (
+        len(list(places(DefinitionPort(), "float32", 0, None))) == suite_module.EXAMPLES
+    )
     assert len(list(places(port, "float32", 0, 30))) == 30

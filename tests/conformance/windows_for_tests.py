@@ -30,7 +30,9 @@ def window(seed, dtype="float64", **changes) -> WindowCase:
 
 
 def tiny_window(seed, dtype, **changes):
-    """A random window whose tensors are each scaled: to tiny numbers, or weights of up to 1e4."""
+    """A random window whose tensors are each scaled: to tiny numbers, or weights of up
+    to 1e4.
+    """
     random, case = np.random.default_rng(seed), window(seed, dtype, **changes)
     smallest = float(np.finfo(dtype).smallest_normal)
     tiny = (1e-3 * smallest, smallest, 1e3 * smallest, smallest**0.5)
@@ -48,10 +50,14 @@ def tiny_window(seed, dtype, **changes):
 
 
 class Flushes(np.ndarray):
-    """An array that reads subnormal numbers as zero, and gives zero for them everywhere."""
+    """An array that reads subnormal numbers as zero, and gives zero for them
+    everywhere.
+    """
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
-        arrays = [flushed(np.asarray(v) if isinstance(v, np.ndarray) else v) for v in inputs]
+        arrays = [
+            flushed(np.asarray(v) if isinstance(v, np.ndarray) else v) for v in inputs
+        ]
         if ufunc is np.matmul:
             A, B = arrays
             result = np.zeros((len(A), B.shape[1]), A.dtype)
@@ -69,7 +75,9 @@ def flushed(v):
 
 
 class Way(NamedTuple):
-    """A way to compute a window: operations of floats, and equations of the definition."""
+    """A way to compute a window: operations of floats, and equations of the
+    definition.
+    """
 
     numbers: type[Floats] = Floats
     of: Definition = DEFINITION
@@ -82,10 +90,16 @@ class Way(NamedTuple):
 
         fields = ("x", "target", "h_0", "params", "velocity")
         arrays = {name: tree_map(changed, getattr(case, name)) for name in fields}
-        numbers = type("Changed", (self.numbers,), {"given": lambda self, array: changed(array)})
+        numbers = type(
+            "Changed", (self.numbers,), {"given": lambda self, array: changed(array)}
+        )
         with np.errstate(all="ignore"):
-            report = window_update(case._replace(**arrays), numbers(case.dtype), self.of)
-        return {name: np.asarray(array).astype(case.dtype) for name, array in report.items()}
+            report = window_update(
+                case._replace(**arrays), numbers(case.dtype), self.of
+            )
+        return {
+            name: np.asarray(array).astype(case.dtype) for name, array in report.items()
+        }
 
 
 def operations(**methods: Any) -> Way:
@@ -98,14 +112,20 @@ def tanh_slope(product):
 
     def by_slope(self, dh, a, h, nonlinearity):
         is_tanh = nonlinearity == "tanh"
-        return product(dh, a, h) if is_tanh else Floats.by_slope(self, dh, a, h, nonlinearity)
+        return (
+            product(dh, a, h)
+            if is_tanh
+            else Floats.by_slope(self, dh, a, h, nonlinearity)
+        )
 
     return operations(by_slope=by_slope)
 
 
 def other_phi(name, f):
     """Another φ for one nonlinearity."""
-    return operations(phi=lambda self, a, kind: f(a) if kind == name else Floats.phi(self, a, kind))
+    return operations(
+        phi=lambda self, a, kind: f(a) if kind == name else Floats.phi(self, a, kind)
+    )
 
 
 def scaled_norm(self, gradients):
@@ -119,7 +139,9 @@ def scaled_norm(self, gradients):
 def fused_velocity(n, g, before, step):
     if before is None or step.adagrad:
         return DEFINITION.velocity(n, g, before, step)
-    return (np.float64(step.momentum) * before + (1 - step.dampening) * g).astype(g.dtype)
+    return (np.float64(step.momentum) * before + (1 - step.dampening) * g).astype(
+        g.dtype
+    )
 
 
 def fused_update(n, name, theta, delta, step):
@@ -133,10 +155,13 @@ WAYS = {
     "JAX's": tanh_slope(lambda dh, a, h: (dh + dh * h) * (1 - h)),
     "1/cosh²": tanh_slope(lambda dh, a, h: dh * (1 / np.square(np.cosh(a)))),
     "a cosh at its limit": tanh_slope(
-        lambda dh, a, h: dh * (1 / np.square(np.cosh(a) * (1 + LIMIT * np.finfo(a.dtype).eps)))
+        lambda dh, a, h: (
+            dh * (1 / np.square(np.cosh(a) * (1 + LIMIT * np.finfo(a.dtype).eps)))
+        )
     ),
     "a tanh at its limit": other_phi(
-        "tanh", lambda a: np.tanh(a) * a.dtype.type(1 - 2 * LIMIT * np.finfo(a.dtype).epsneg)
+        "tanh",
+        lambda a: np.tanh(a) * a.dtype.type(1 - 2 * LIMIT * np.finfo(a.dtype).epsneg),
     ),
     "a logistic function by exp": other_phi("sigmoid", lambda a: 1 / (1 + np.exp(-a))),
     "by scaled numbers": operations(norm=scaled_norm),

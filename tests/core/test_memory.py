@@ -13,14 +13,18 @@ from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 from numpy_rnn.engine import loop
 
 ALL_OPTIONS = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}
-MOMENTUM = RunOptions(Schedule(2, 3, 2), Objective(), Step(np.array([0.05, 0.02]), momentum=0.9))
+MOMENTUM = RunOptions(
+    Schedule(2, 3, 2), Objective(), Step(np.array([0.05, 0.02]), momentum=0.9)
+)
 
 
 @pytest.mark.with_reference
 @pytest.mark.parametrize("part_steps", [loop.PART_STEPS, 0], ids=["whole", "parts"])
 @pytest.mark.parametrize("name", ["params", "h_0", "learning_rate", "velocity"])
 def test_arguments_are_read_when_train_is_called(rnn, name, part_steps, monkeypatch):
-    """All but series: what a caller does to them before or after the first update has no effect."""
+    """All but series: what a caller does to them before or after the first update has
+    no effect.
+    """
     monkeypatch.setattr(loop, "PART_STEPS", part_steps)
     run = random_run(Sizes(N=2), Kind(own=("h_0",), velocity=True), MOMENTUM)
     expected = [bits(update) for update in train(rnn, run)]
@@ -40,7 +44,9 @@ def test_arguments_are_read_when_train_is_called(rnn, name, part_steps, monkeypa
     ("k1", "k2", "record"), [(1, 1, False), (1, 3, True), (3, 5, False), (7, 7, True)]
 )
 def test_nothing_yielded_changes_the_run(rnn, record, k1, k2, N, step):
-    """Every array that can be is overwritten. Neither does a run at the same time change it."""
+    """Every array that can be is overwritten. Neither does a run at the same time
+    change it.
+    """
     run, other = random_run(Sizes(N=N)), random_run(kind=Kind(bias=False))
     options = {"k1": k1, "k2": k2, "learning_rate": 0.01, "record": record, **step}
     untouched = [bits(update) for update in train(rnn, run, **options)]
@@ -68,7 +74,9 @@ def test_engine_reads_what_it_wrote_alone():
 
             with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
                 patch.setattr(np, "empty", filled)
-                patch.setattr(np, "empty_like", lambda v, fill=fill: np.full_like(v, fill))
+                patch.setattr(
+                    np, "empty_like", lambda v, fill=fill: np.full_like(v, fill)
+                )
                 updates = train(numpy_rnn, run, k1=k1, k2=k2, momentum=0.9, record=True)
                 found.append([bits(update) for update in updates])
         assert found[0] == found[1]
@@ -89,7 +97,8 @@ def peak(sizes, k1, k2, epochs=1, count=None):
 def test_memory_is_limited(monkeypatch):
     """It does not grow with the steps: half of a list's pointer for each is allowed.
 
-    Views of all long windows would take 8 MB, workspaces of the whole series for all networks 46.
+    Views of all long windows would take 8 MB, workspaces of the whole series for all
+    networks 46.
     """
     short, long = (peak(Sizes(T, 1, 3, 6, 1), 20, 25) for T in (10_000, 40_000))
     assert long - short < (40_000 - 10_000) * 8 / 2

@@ -1,4 +1,6 @@
-"""The packages: imports that point down, the same names, and a wheel that has every file."""
+"""The packages: imports that point down, the same names, and a wheel that has every
+file.
+"""
 
 import ast
 import importlib
@@ -56,15 +58,20 @@ rnn.train
 loaded("numpy", "importlib.metadata", "numpy.random", "email")
 import numpy as np, numpy_rnn.reference, numpy_rnn.app, numpy_rnn.study
 x, h_0 = np.zeros((3, 1, 1), "float32"), np.zeros((1, 6), "float32")
-list(rnn.train(rnn.initial_parameters(), x, x, h_0, k1=1, k2=1, learning_rate=0.1, epochs=1))
+params = rnn.initial_parameters()
+list(rnn.train(params, x, x, h_0, k1=1, k2=1, learning_rate=0.1, epochs=1))
 loaded("numpy.random", "torch", "matplotlib")
 """
 
 
 @pytest.mark.slow
 def test_import_and_run_load_numpy_alone():
-    """Not even NumPy before the first use of a name: pytest imports the suite's options."""
-    ended = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True)
+    """Not even NumPy before the first use of a name: pytest imports the suite's
+    options.
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", LOADED], capture_output=True, text=True
+    )
     expected = (0, "[]\n['numpy']\n['numpy.random']\n")
     assert (ended.returncode, ended.stdout) == expected, ended.stderr
 
@@ -90,23 +97,44 @@ def test_packages_export_the_same_names_and_signatures():
 
 
 def test_arguments_of_train_are_written_alike():
-    """The public signature, the types of keywords, and the records behind every `train`."""
-    public = [p for p in parameters(numpy_rnn.train) if p[1] == inspect.Parameter.KEYWORD_ONLY]
+    """The public signature, the types of keywords, and the records behind every
+    `train`.
+    """
+    public = [
+        p for p in parameters(numpy_rnn.train) if p[1] == inspect.Parameter.KEYWORD_ONLY
+    ]
     defaults = {**Objective._field_defaults, **Step._field_defaults}
     assert all(defaults.get(name, default) == default for name, _, default in public)
-    required = {name for name, _, default in public if default is inspect.Parameter.empty}
+    required = {
+        name for name, _, default in public if default is inspect.Parameter.empty
+    }
     assert TrainKeywords.__required_keys__ == required
     assert set(TrainKeywords.__annotations__) >= {name for name, *_ in public}
 
 
 @pytest.mark.slow
 def test_wheel_has_the_packages_and_entry_points(tmp_path):
-    """The files of the packages and nothing else, and entry points that can be loaded."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    """The files of the packages and nothing else, and entry points that can
+    be loaded.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "wheel",
+        "-d",
+        str(tmp_path),
+    ]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     [wheel] = map(zipfile.ZipFile, tmp_path.iterdir())
-    paths = [path for name in ("numpy_rnn", "torch_rnn") for path in (ROOT / name).rglob("*")]
-    files = [path for path in paths if path.is_file() and "__pycache__" not in path.parts]
+    paths = [
+        path for name in ("numpy_rnn", "torch_rnn") for path in (ROOT / name).rglob("*")
+    ]
+    files = [
+        path for path in paths if path.is_file() and "__pycache__" not in path.parts
+    ]
     expected = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files}
     others = {name for name in wheel.namelist() if ".dist-info/" in name}
     assert {name: wheel.read(name) for name in {*wheel.namelist()} - others} == expected
@@ -116,4 +144,6 @@ def test_wheel_has_the_packages_and_entry_points(tmp_path):
     assert {*points.sections()} == {"console_scripts", "pytest11"}
     for point in [point for group in points.values() for point in group.values()]:
         module, _, function = point.partition(":")
-        assert not function or callable(getattr(importlib.import_module(module), function))
+        assert not function or callable(
+            getattr(importlib.import_module(module), function)
+        )

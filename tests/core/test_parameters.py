@@ -22,7 +22,9 @@ def drawn(D=2, H=3, O=4, **kind):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_conversions_change_no_bit(rnn, dtype):
-    """Every kind of value is converted: an array, also a transposed one, a number, None, tuples."""
+    """Every kind of value is converted: an array, also a transposed one, a number,
+    None, tuples.
+    """
     run = train(numpy_rnn, random_run(kind=Kind(dtype)), momentum=0.9, record=True)
     update = members(next(run))
     kinds = [*update[4:], update, None, 3, (np.array(2.0, dtype), (None, 2))]
@@ -50,7 +52,9 @@ def as_stated(D, H, O, seed, dtype, bias=False):
 
 @KINDS
 def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
-    """The same bits in every package. Network n of an ensemble is what seed + n draws alone."""
+    """The same bits in every package. Network n of an ensemble is what seed + n draws
+    alone.
+    """
     kind = {"bias": bias, "dtype": dtype}
     found = rnn.initial_parameters(3, 5, 2, **kind, seed=100)
     assert bits(found) == bits(as_stated(3, 5, 2, 100, dtype, bias))
@@ -58,8 +62,12 @@ def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     networks = [as_stated(3, 5, 2, seed, dtype, bias) for seed in range(100, 104)]
     assert bits(ensemble) == bits(tree_map(lambda *thetas: np.stack(thetas), *networks))
     assert bits(rnn.initial_parameters()) == bits(as_stated(1, 6, 1, 0, "float32"))
-    half = rnn.to_numpy(rnn.initial_parameters(3, 5, 2, dtype=dtype, deviations=(0.2, 0.15)))
-    assert bits(tree_map(lambda theta: 2 * theta, half)) == bits(as_stated(3, 5, 2, 0, dtype))
+    half = rnn.to_numpy(
+        rnn.initial_parameters(3, 5, 2, dtype=dtype, deviations=(0.2, 0.15))
+    )
+    assert bits(tree_map(lambda theta: 2 * theta, half)) == bits(
+        as_stated(3, 5, 2, 0, dtype)
+    )
 
 
 KEYS = [f"rnn.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
@@ -69,7 +77,9 @@ KEYS += ["linear.weight", "linear.bias"]
 @KINDS
 @pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 1, 1)], ids=str)
 def test_state_dict_there_and_back_is_exact(rnn, sizes, bias, dtype):
-    """Also the sign of zeros. No memory is shared, even where weights are their own transposes."""
+    """Also the sign of zeros. No memory is shared, even where weights are their own
+    transposes.
+    """
     params = drawn(*sizes, bias=bias, dtype=dtype)
     for theta in params[: 5 if bias else 3]:
         theta.flat[0] = -0.0
@@ -77,18 +87,31 @@ def test_state_dict_there_and_back_is_exact(rnn, sizes, bias, dtype):
     second = np.zeros(sizes[1], dtype) if bias else None
     values = params.W_xh.T, params.W_hh.T, params.b_h, second, params.W_hy.T, params.b_y
     expected = [
-        (*key.split("."), bits(value)) for key, value in zip(KEYS, values) if value is not None
+        (*key.split("."), bits(value))
+        for key, value in zip(KEYS, values)
+        if value is not None
     ]
-    for prefixes in ({}, {"rnn": "", "linear": "head."}, {"rnn": "a.b.", "linear": "a."}):
+    for prefixes in (
+        {},
+        {"rnn": "", "linear": "head."},
+        {"rnn": "a.b.", "linear": "a."},
+    ):
         written = rnn.to_state_dict(ours, **prefixes)
-        keys = {prefixes.get(layer, f"{layer}.") + name: value for layer, name, value in expected}
+        keys = {
+            prefixes.get(layer, f"{layer}.") + name: value
+            for layer, name, value in expected
+        }
         assert {key: bits(array) for key, array in written.items()} == keys
         back = rnn.from_state_dict(written, **prefixes)
         assert bits(back) == bits(params)
         read, given = arrays_in(back), arrays_in(ours)
-        assert not any(getattr(array, "requires_grad", False) for array in written.values())
+        assert not any(
+            getattr(array, "requires_grad", False) for array in written.values()
+        )
         assert all(getattr(theta, "requires_grad", True) for theta in read)
-        assert all(in_numpy(array).flags.c_contiguous for array in (*read, *written.values()))
+        assert all(
+            in_numpy(array).flags.c_contiguous for array in (*read, *written.values())
+        )
         assert not share_memory(written.values(), (*given, *read))
 
 
@@ -108,15 +131,33 @@ def test_states_of_other_networks_are_refused(rnn):
     """Layers of another kind, missing or unknown keys, and arrays that do not fit."""
     refused = [
         ([1, 2], "the state is a list: expected a dictionary"),
-        (dict.fromkeys(map(str, range(99))), "no rnn.weight_ih_l0, .* an unknown 0, 1, 2, .*, ..."),
+        (
+            dict.fromkeys(map(str, range(99))),
+            "no rnn.weight_ih_l0, .* an unknown 0, 1, 2, .*, ...",
+        ),
         (changed("rnn.weight_ih_l1", 0), "an unknown rnn.weight_ih_l1"),
         (changed("linear.bias", None), "no linear.bias"),
-        (changed("rnn.weight_ih_l0", np.zeros((3, 2), int)), "rnn.weight_ih_l0 is int64"),
+        (
+            changed("rnn.weight_ih_l0", np.zeros((3, 2), int)),
+            "rnn.weight_ih_l0 is int64",
+        ),
         (changed("linear.weight", [[0.0]]), "linear.weight is of type list"),
-        (changed(KEYS[2], 0) | dict.fromkeys(KEYS[2:4], np.full(3, 1e308)), "b_h contains"),
-        (changed("rnn.bias_hh_l0", np.zeros(3, "f4")), "bias_hh_l0 is float32 and .* one dtype"),
-        (changed("linear.weight", np.zeros((4, 5))), r"linear.weight has .* expected \(O, 3\)"),
-        (changed("rnn.weight_hh_l0", np.full((3, 3), np.nan)), "weight_hh_l0 contains NaN"),
+        (
+            changed(KEYS[2], 0) | dict.fromkeys(KEYS[2:4], np.full(3, 1e308)),
+            "b_h contains",
+        ),
+        (
+            changed("rnn.bias_hh_l0", np.zeros(3, "f4")),
+            "bias_hh_l0 is float32 and .* one dtype",
+        ),
+        (
+            changed("linear.weight", np.zeros((4, 5))),
+            r"linear.weight has .* expected \(O, 3\)",
+        ),
+        (
+            changed("rnn.weight_hh_l0", np.full((3, 3), np.nan)),
+            "weight_hh_l0 contains NaN",
+        ),
     ]
     state = changed(KEYS[0], None)
     refused += [(changed(key, state[key].repeat(2, axis=-1)), key) for key in KEYS[1:]]
@@ -138,7 +179,9 @@ def test_modules_that_are_not_this_network_are_refused():
     ):
         with pytest.raises(InputError, match=says):
             from_modules(rnn, linear)
-    with pytest.raises(InputError, match=r"an ensemble, and torch\.nn\.RNN is one network"):
+    with pytest.raises(
+        InputError, match=r"an ensemble, and torch\.nn\.RNN is one network"
+    ):
         to_modules(from_numpy(random_run(Sizes(N=2)).params))
     with pytest.raises(InputError, match="'sigmoid': expected tanh or relu"):
         to_modules(from_numpy(drawn()), nonlinearity="sigmoid")
@@ -147,7 +190,8 @@ def test_modules_that_are_not_this_network_are_refused():
 @pytest.mark.needs_torch
 @KINDS
 def test_modules_compute_what_the_network_does(bias, dtype):
-    """No bit changes there and back, nor the random state of torch. No memory is shared.
+    """No bit changes there and back, nor the random state of torch. No memory is
+    shared.
 
     Each package reads the state of modules, also tensors that require a gradient.
     """
@@ -160,7 +204,9 @@ def test_modules_compute_what_the_network_does(bias, dtype):
         case = as_case(random_run(Sizes(5, 2, 3, 4, 6), Kind(dtype, bias)))
         case = case._replace(objective=Objective(nonlinearity))
         ours, random_state = torch_rnn.from_numpy(case.params), torch.get_rng_state()
-        layer, readout = to_modules(ours, nonlinearity=nonlinearity, batch_first=batch_first)
+        layer, readout = to_modules(
+            ours, nonlinearity=nonlinearity, batch_first=batch_first
+        )
         assert torch.equal(torch.get_rng_state(), random_state)
         x, h_0 = torch.tensor(case.x), torch.tensor(case.h_0)
         h, _ = layer(x.transpose(0, 1) if batch_first else x, h_0[None])
@@ -168,13 +214,19 @@ def test_modules_compute_what_the_network_does(bias, dtype):
         for name, array in report.items():
             report[name] = in_numpy(array.transpose(0, 1) if batch_first else array)
             assert report[name].dtype == dtype
-        checked = {check.tensor: check.ratio.max() for check in global_checks(case, report)}
+        checked = {
+            check.tensor: check.ratio.max() for check in global_checks(case, report)
+        }
         assert max(checked[name] for name in report) <= 1
         constant = [name for name, w in layer.named_parameters() if not w.requires_grad]
         assert constant == ["bias_hh_l0"] * bias
         module = torch.nn.ModuleDict({"rnn": layer, "linear": readout})
         states = module.state_dict(), dict(module.named_parameters())
-        read = [rnn.from_state_dict(state) for rnn in (numpy_rnn, torch_rnn) for state in states]
+        read = [
+            rnn.from_state_dict(state)
+            for rnn in (numpy_rnn, torch_rnn)
+            for state in states
+        ]
         read.append(from_modules(layer, readout))
         assert [bits(params) for params in read] == [bits(case.params)] * 5
         assert not share_memory(module.parameters(), arrays_in([*read, ours]))

@@ -1,4 +1,6 @@
-"""Arguments that fit are left alone; others are refused, before anything is computed, by name."""
+"""Arguments that fit are left alone; others are refused, before anything is computed,
+by name.
+"""
 
 import re
 from functools import cache
@@ -25,7 +27,9 @@ NAMES.remove("from_state_dict")  # test_parameters.py has its refusals
 def valid(rnn, N=None):
     """By function, all of its arguments by name, and valid. None of them is changed."""
     step = Step(0.1, momentum=0.9, weight_decay=0.1, max_norm=1.0)
-    run = random_run(Sizes(T, B, D, H, O, N), Kind(velocity=True), OPTIONS._replace(step=step))
+    run = random_run(
+        Sizes(T, B, D, H, O, N), Kind(velocity=True), OPTIONS._replace(step=step)
+    )
     series = arguments(rnn, run)
     params, x, target, h_0, velocity = list(series.values())[:5]
     momentum = {name: series[name] for name in MomentumKeywords.__annotations__}
@@ -44,11 +48,18 @@ def valid(rnn, N=None):
         "cross_entropy": losses | {"target": rnn.from_numpy(np.zeros((T, B), int))},
         "clip_by_global_norm": {"gradients": gradients, "max_norm": 1.0},
         "clip_by_value": {"gradients": gradients, "max_value": 1.0},
-        "direction": {"params": params, "gradients": gradients, "velocity": velocity} | momentum,
+        "direction": {"params": params, "gradients": gradients, "velocity": velocity}
+        | momentum,
         "sgd": {"params": params, "delta": gradients, "learning_rate": 0.1},
         "train": series | {"record": False, "yield_every": 1},
         "windows": {"steps": 5, "k1": 1, "k2": 2},
-        "initial_parameters": {**sizes, "bias": True, "dtype": "float32", "seed": 0, "networks": 2},
+        "initial_parameters": {
+            **sizes,
+            "bias": True,
+            "dtype": "float32",
+            "seed": 0,
+            "networks": 2,
+        },
         "from_numpy": {"value": rnn.to_numpy(x)},
         "to_numpy": {"value": x},
         "to_state_dict": {"params": single},
@@ -56,7 +67,9 @@ def valid(rnn, N=None):
 
 
 def refusal(rnn, name, given, *names):
-    """The message of the InputError that the call raises: one line, with one of the names."""
+    """The message of the InputError that the call raises: one line, with one of the
+    names.
+    """
     with pytest.raises(InputError, match=r"\A[^\n]{,400}\Z") as refused:
         getattr(rnn, name)(**given)
     message = str(refused.value)
@@ -69,12 +82,18 @@ def refusal(rnn, name, given, *names):
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.with_reference
 def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
-    """Nor does a result share their memory, but for x in the activations, and g as direction."""
+    """Nor does a result share their memory, but for x in the activations, and g as
+    direction.
+    """
     for name in NAMES:
         given = valid(rnn, N)[name]
         if "velocity" in given:
-            given = given | {key: value for key, value in step._asdict().items() if key in given}
-            velocity = tree_map(lambda v: v * v if step.adagrad else v, given["velocity"])
+            given = given | {
+                key: value for key, value in step._asdict().items() if key in given
+            }
+            velocity = tree_map(
+                lambda v: v * v if step.adagrad else v, given["velocity"]
+            )
             given["velocity"] = velocity if step.has_velocity else None
         before = bits(tuple(given.values()))
         result = getattr(rnn, name)(**given)
@@ -87,13 +106,35 @@ def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
 
 MASKED = np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool))
 FOREIGN = (
-    *(np.str_("0.1"), [0.5], (0.5,), {"x": 1}, object(), b"x", 1j, np.array(object()), MASKED),
+    *(
+        np.str_("0.1"),
+        [0.5],
+        (0.5,),
+        {"x": 1},
+        object(),
+        b"x",
+        1j,
+        np.array(object()),
+        MASKED,
+    ),
     *(np.timedelta64(1, "s"), None),
 )
 ANY_NUMBER = np.nan, np.inf, True, 10**400
-SIZES = "k1", "k2", "yield_every", "input_size", "hidden_size", "output_size", "networks"
-NUMBERS: dict[str, tuple] = dict.fromkeys(SIZES, (0, 1.0)) | {"yield_every": (0, 1.0, 2, True)}
-NUMBERS |= dict.fromkeys(("steps", "epochs", "seed"), (-1, 1.0)) | {"dampening": ANY_NUMBER}
+SIZES = (
+    "k1",
+    "k2",
+    "yield_every",
+    "input_size",
+    "hidden_size",
+    "output_size",
+    "networks",
+)
+NUMBERS: dict[str, tuple] = dict.fromkeys(SIZES, (0, 1.0)) | {
+    "yield_every": (0, 1.0, 2, True)
+}
+NUMBERS |= dict.fromkeys(("steps", "epochs", "seed"), (-1, 1.0)) | {
+    "dampening": ANY_NUMBER
+}
 NOT_NEGATIVE = "learning_rate", "momentum", "weight_decay", "max_norm", "max_value"
 NUMBERS |= dict.fromkeys(NOT_NEGATIVE, (-1.0, *ANY_NUMBER))
 NUMBERS |= dict.fromkeys(("bias", "record", "nesterov", "adagrad"), (1, 0.0))
@@ -103,27 +144,44 @@ FINITE = {"train", "to_state_dict"}  # which refuse NaN
 
 
 def spoiled_arrays(rnn, name, array):
-    """An array of another dtype, kind or package, with a mask or NaN, and of other shapes."""
+    """An array of another dtype, kind or package, with a mask or NaN, and of other
+    shapes.
+    """
     plain = rnn.to_numpy(array)
     kinds = ["float16", "float32" if plain.dtype.kind == "i" else "int64", "complex64"]
     if rnn.__name__ == "torch_rnn":
-        others = [plain, *(import_module("torch").tensor(plain.astype(kind)) for kind in kinds)]
+        others = [
+            plain,
+            *(import_module("torch").tensor(plain.astype(kind)) for kind in kinds),
+        ]
     else:
-        others = [plain.astype(kind) for kind in (*kinds, "longdouble", "object", ">f8")]
+        others = [
+            plain.astype(kind) for kind in (*kinds, "longdouble", "object", ">f8")
+        ]
     cuts = [array[:, :-1], array[:0], array[None], array[..., 0]]
     for value in (np.nan, np.inf, -np.inf) if name in FINITE else ():
         changed = plain.copy()
         changed.flat[0] = value
         others.append(rnn.from_numpy(changed))
     matrix = plain.reshape(len(plain), -1).view(np.matrix)
-    return [*others, np.ma.masked_array(plain, plain > 0), matrix, plain.tolist(), *cuts]
+    return [
+        *others,
+        np.ma.masked_array(plain, plain > 0),
+        matrix,
+        plain.tolist(),
+        *cuts,
+    ]
 
 
 def spoiled(rnn, name, argument, value):
     """Values that no call takes for this argument."""
     takes_none = argument in NONE_IS_VALID and not name.startswith("clip")
     for other in FOREIGN:
-        takes_it = takes_none if other is None else name in CONVERSIONS and type(other) is tuple
+        takes_it = (
+            takes_none
+            if other is None
+            else name in CONVERSIONS and type(other) is tuple
+        )
         if not takes_it:
             yield other
     yield from NUMBERS.get(argument, ())
@@ -139,7 +197,11 @@ def names_of(argument, value):
     """The names of an argument in messages: its own, an option, or a field."""
     names = {argument, argument.rstrip("s"), argument.replace("_", " ")}
     names |= {"gradient"} if argument == "delta" else set()
-    return names | {f"{field} " for field in getattr(value, "_fields", ())} | {"the array is"}
+    return (
+        names
+        | {f"{field} " for field in getattr(value, "_fields", ())}
+        | {"the array is"}
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -155,8 +217,13 @@ def test_one_spoiled_argument_is_refused_by_its_name(rnn, name):
 def test_options_of_sgd_are_those_of_torch(monkeypatch):
     """A step has exactly the combinations of options that torch.optim.SGD accepts."""
     optim = import_module("torch").optim
-    monkeypatch.setattr(optim.Optimizer, "__init__", lambda *_: None)  # it imports the compiler
-    numbers, names = (0.0, 0.1, -0.1), ("momentum", "dampening", "nesterov", "weight_decay")
+    monkeypatch.setattr(
+        optim.Optimizer, "__init__", lambda *_: None
+    )  # it imports the compiler
+    numbers, names = (
+        (0.0, 0.1, -0.1),
+        ("momentum", "dampening", "nesterov", "weight_decay"),
+    )
     for values in product(numbers, numbers, (False, True), numbers):
         options = dict(zip(names, values))
         step = Step(0.1, **options)
@@ -176,24 +243,50 @@ def test_classes_are_integers_of_any_kind(rnn):
     run = random_run(Sizes(O=3), Kind(classes=True), options)
     wide = [bits(update) for update in train(rnn, run)]
     is_torch = rnn.__name__ == "torch_rnn"
-    converters = [rnn.from_numpy, import_module("torch").tensor if is_torch else np.array]
+    converters = [
+        rnn.from_numpy,
+        import_module("torch").tensor if is_torch else np.array,
+    ]
     kinds = "int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64"
     for kind, convert in product(kinds, converters):
         x, target = (convert(series.astype(kind)) for series in (run.x, run.target))
-        assert [bits(update) for update in train(rnn, run, x=x, target=target)] == wide, kind
+        assert [
+            bits(update) for update in train(rnn, run, x=x, target=target)
+        ] == wide, kind
 
 
 ADAGRAD = {"adagrad": True, "momentum": 0.0}
-CALLS = [  # (function, its arguments or fields of records that are changed, what the message says)
-    ("train", {"x": np.ones((T, 6, B, D))}, r"expected \(T, 7, B, 3\) or \(T, B, 3\), time first"),
+# (function, its arguments or fields of records that are changed, what the message says)
+CALLS = [
+    (
+        "train",
+        {"x": np.ones((T, 6, B, D))},
+        r"expected \(T, 7, B, 3\) or \(T, B, 3\), time first",
+    ),
     ("train", {"learning_rate": np.full(4, 0.1)}, r"expected .* of shape \(7,\)"),
-    ("train", {"learning_rate": np.ma.ones(7)}, "the learning rate is of type MaskedArray"),
-    ("bptt", {"activations.h": np.ones((T, 7, B, H))}, r"h of .* expected \(5, 7, 2, 5\)"),
+    (
+        "train",
+        {"learning_rate": np.ma.ones(7)},
+        "the learning rate is of type MaskedArray",
+    ),
+    (
+        "bptt",
+        {"activations.h": np.ones((T, 7, B, H))},
+        r"h of .* expected \(5, 7, 2, 5\)",
+    ),
     ("bptt", {"target": np.ones((9, B, O))}, "expected between 1 and 4"),
-    ("train", {"target": np.ones((3, B, O))}, r"expected \(4, 7, 2, 6\) or \(4, 2, 6\)"),
+    (
+        "train",
+        {"target": np.ones((3, B, O))},
+        r"expected \(4, 7, 2, 6\) or \(4, 2, 6\)",
+    ),
     ("train", {"params.b_h": None}, "both biases or neither"),
     ("train", {"velocity.W_hy": None}, "W_hy of the velocity is of type NoneType"),
-    ("train", {"velocity.W_hy": np.ones((7, H, H))}, r"W_hy of the velocity .* \(7, 5, 6\)"),
+    (
+        "train",
+        {"velocity.W_hy": np.ones((7, H, H))},
+        r"W_hy of the velocity .* \(7, 5, 6\)",
+    ),
     ("train", {"velocity.W_hy": -np.ones((7, H, O))} | ADAGRAD, "contains -"),
     ("train", {"momentum": 0.0}, "velocity is given without momentum"),
     ("train", {"yield_every": "all"}, "expected 1, .* or 'epoch'"),
@@ -201,11 +294,23 @@ CALLS = [  # (function, its arguments or fields of records that are changed, wha
     ("train", {"nonlinearity": "sin"}, "'sin': expected tanh or relu or sigmoid"),
     ("train", {"x": np.full((T, B), D)}, "x contains 3: expected classes from 0 to 2"),
     ("train", {"x": np.zeros((T, B, D), int)}, "as integers are classes, time first"),
-    ("train", {"loss": "cross_entropy"}, "target is float64, .* classes: expected integers"),
+    (
+        "train",
+        {"loss": "cross_entropy"},
+        "target is float64, .* classes: expected integers",
+    ),
     ("windows", {"k1": 3, "k2": 2}, "choose k2 ≥ 3"),
     ("direction", {"adagrad": True}, "adagrad needs momentum 0"),
-    ("sgd", {"params.b_h": None, "params.b_y": None}, "there is a gradient of b_h: expected none"),
-    ("from_numpy", {"value": np.array([2**63], "uint64")}, "at most 9223372036854775807"),
+    (
+        "sgd",
+        {"params.b_h": None, "params.b_y": None},
+        "there is a gradient of b_h: expected none",
+    ),
+    (
+        "from_numpy",
+        {"value": np.array([2**63], "uint64")},
+        "at most 9223372036854775807",
+    ),
 ]
 
 

@@ -1,7 +1,7 @@
 """Runs by every implementation: the sequence of updates, and every number of each.
 
-The engine computes small and large networks, groups and long series in different ways: the sizes in
-`SIZES` are on both sides of its thresholds.
+The engine computes small and large networks, groups and long series in different ways:
+the sizes in `SIZES` are on both sides of its thresholds.
 """
 
 import pickle
@@ -9,7 +9,17 @@ import pickle
 import numpy as np
 import pytest
 from comparing import UPDATE, bits, fewer
-from draws import OPTIONS, STEPS, Kind, Sizes, all_sizes, assert_right_run, random_run, runs, train
+from draws import (
+    OPTIONS,
+    STEPS,
+    Kind,
+    Sizes,
+    all_sizes,
+    assert_right_run,
+    random_run,
+    runs,
+    train,
+)
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -23,14 +33,20 @@ RECORDED = "activations", "adjoints"
 
 
 def same(updates, others, *without):
-    """Whether all their numbers are the same, to the bit, without the fields of these names."""
+    """Whether all their numbers are the same, to the bit, without the fields of these
+    names.
+    """
     names = [name for name in UPDATE if name not in without]
     pairs = zip(updates, others, strict=True)
-    return all(bits(getattr(u, n)) == bits(getattr(v, n)) for u, v in pairs for n in names)
+    return all(
+        bits(getattr(u, n)) == bits(getattr(v, n)) for u, v in pairs for n in names
+    )
 
 
 def assert_right_training(rnn, run):
-    """Fail unless all updates are right, with and without records, and yielded by epoch."""
+    """Fail unless all updates are right, with and without records, and yielded by
+    epoch.
+    """
     assume(is_bounded(run))  # whose numbers do not overflow
     updates = list(train(rnn, run, record=True))
     assert_right_run(run, updates)
@@ -44,16 +60,21 @@ def assert_right_training(rnn, run):
     assert same(by_epoch, last, "loss", "losses")
     assert same(train(rnn, run, yield_every="epoch"), by_epoch, *RECORDED)
     assert all(bits(u.loss) == bits(u.losses[-1]) for u in by_epoch)
-    # Sums of the same terms as the loss of each update, none negative, perhaps in another order.
+    # Sums of the same terms as the loss of each update, none negative, perhaps in
+    # another order.
     losses = np.concatenate([rnn.to_numpy(u.losses) for u in by_epoch])
     expected = np.stack([rnn.to_numpy(u.loss) for u in updates])
     assert losses.dtype == expected.dtype
-    np.testing.assert_allclose(losses, expected, 2 * run.target.size * np.finfo(losses.dtype).eps)
+    np.testing.assert_allclose(
+        losses, expected, 2 * run.target.size * np.finfo(losses.dtype).eps
+    )
 
 
 @given(run=runs())
 def test_every_update_is_right(rnn, run):
-    """With every option, and for each network of an ensemble with its own series and rate."""
+    """With every option, and for each network of an ensemble with its own series and
+    rate.
+    """
     assert_right_training(rnn, run)
 
 
@@ -61,7 +82,9 @@ def test_every_update_is_right(rnn, run):
 @given(run=runs())
 @pytest.mark.parametrize("options", [{"momentum": 0.9}, {"adagrad": True}], ids=str)
 def test_run_continues_from_its_velocity(rnn, options, run):
-    """Epochs 1 and 2, then 3 and 4 from parameters and velocity, are bit for bit all four."""
+    """Epochs 1 and 2, then 3 and 4 from parameters and velocity, are bit for bit all
+    four.
+    """
     step = Step(run.options.step.learning_rate / 10, **options)._asdict()
     run = run._replace(velocity=None)
     with np.errstate(all="ignore"):
@@ -82,7 +105,9 @@ def test_layout_of_arguments_does_not_matter(rnn, run, layout):
     """And the arguments are not changed."""
     assume(is_bounded(run))
     names = "params", "x", "target", "h_0", "velocity"
-    arrays = {n: rnn.from_numpy(tree_map(layout, getattr(run, n)), copy=False) for n in names}
+    arrays = {
+        n: rnn.from_numpy(tree_map(layout, getattr(run, n)), copy=False) for n in names
+    }
     before = bits(tuple(arrays.values()))
     assert_right_run(run, list(train(rnn, run, **arrays, record=True)))
     assert bits(tuple(arrays.values())) == before
@@ -90,15 +115,23 @@ def test_layout_of_arguments_does_not_matter(rnn, run, layout):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_network_of_an_ensemble_does_not_depend_on_the_others(rnn, step):
-    """Not even where all numbers of another one overflow, and those that clipping squares."""
+    """Not even where all numbers of another one overflow, and those that clipping
+    squares.
+    """
     run = random_run(Sizes(N=3), options=OPTIONS._replace(step=step))
     factors = np.array([1, 1e200, 1])
-    wild = tree_map(lambda theta: theta * factors.reshape(3, *[1] * (theta.ndim - 1)), run.params)
+    wild = tree_map(
+        lambda theta: theta * factors.reshape(3, *[1] * (theta.ndim - 1)), run.params
+    )
     with np.errstate(all="ignore"):
-        both = [train(rnn, run._replace(params=params)) for params in (run.params, wild)]
+        both = [
+            train(rnn, run._replace(params=params)) for params in (run.params, wild)
+        ]
         for pair in zip(*both, strict=True):
             tame, huge = (rnn.to_numpy(update.parameters) for update in pair)
-            assert bits(tree_map(lambda v: v[::2], tame)) == bits(tree_map(lambda v: v[::2], huge))
+            assert bits(tree_map(lambda v: v[::2], tame)) == bits(
+                tree_map(lambda v: v[::2], huge)
+            )
     assert not all(np.isfinite(theta).all() for theta in huge)
 
 
@@ -134,7 +167,9 @@ def test_engine_computes_runs_of_all_sizes(name, data):
 @fewer(4)
 @given(run=runs(all_sizes(networks=[3, 18])))
 def test_wide_groups_are_right(run):
-    """Groups of whole cache lines, which the last network fills; NumPy's buffers are restored."""
+    """Groups of whole cache lines, which the last network fills; NumPy's buffers are
+    restored.
+    """
     size = np.getbufsize()
     with pytest.MonkeyPatch.context() as patch:
         for module, name in ((loop, "WIDE"), (memory, "WIDE"), (memory, "MIN_GROUP")):
@@ -144,7 +179,9 @@ def test_wide_groups_are_right(run):
     assert np.getbufsize() == size
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "momentum", "dampening"])
+@pytest.mark.parametrize(
+    "name", ["learning_rate", "weight_decay", "momentum", "dampening"]
+)
 def test_number_too_large_for_the_dtype_is_infinite(rnn, name):
     """The run diverges; no package stops it."""
     changes = ({"momentum": 0.5} if name == "dampening" else {}) | {name: 1e300}
@@ -156,8 +193,12 @@ def test_number_too_large_for_the_dtype_is_infinite(rnn, name):
 
 def test_narrow_integers_are_their_values(rnn):
     """NumPy's integers of 8 bits overflow where Python's do not."""
-    run = random_run(Sizes(T=300), options=OPTIONS._replace(schedule=Schedule(100, 120, 2)))
-    narrow = dict(zip(("k1", "k2", "epochs", "yield_every"), map(np.int8, (100, 120, 2, 1))))
+    run = random_run(
+        Sizes(T=300), options=OPTIONS._replace(schedule=Schedule(100, 120, 2))
+    )
+    narrow = dict(
+        zip(("k1", "k2", "epochs", "yield_every"), map(np.int8, (100, 120, 2, 1)))
+    )
     assert [*map(bits, train(rnn, run, **narrow))] == [*map(bits, train(rnn, run))]
 
 

@@ -1,4 +1,6 @@
-"""Tensors that users of torch have: with graphs, under inference_mode or autocast, sparse."""
+"""Tensors that users of torch have: with graphs, under inference_mode or autocast,
+sparse.
+"""
 
 import numpy as np
 import pytest
@@ -40,17 +42,23 @@ def test_updates_hold_no_graph(grad, record):
     with torch.set_grad_enabled(grad):
         updates = list(rnn.train(**given))
         assert bits((rnn.bptt(*window), rnn.adjoints(*window))) == bits(tuple(expected))
-        assert trained(given | {"params": plain}) == [bits(update) for update in updates]
+        assert trained(given | {"params": plain}) == [
+            bits(update) for update in updates
+        ]
     for update in updates:
         rest = [getattr(update, name) for name in UPDATE if name != "parameters"]
-        assert not any(getattr(tensor, "requires_grad", False) for tensor in arrays_in(rest))
+        assert not any(
+            getattr(tensor, "requires_grad", False) for tensor in arrays_in(rest)
+        )
         assert all(theta.is_leaf and theta.requires_grad for theta in update.parameters)
     assert not any(theta.requires_grad for theta in plain)
     assert all(theta.grad is None for theta in (*params, *plain))
 
 
 def test_nothing_flows_back_into_series():
-    """Not into leaves, whose grad stays None, nor through a graph, which can be used afterwards."""
+    """Not into leaves, whose grad stays None, nor through a graph, which can be used
+    afterwards.
+    """
     given = arguments(rnn, random_run())
     expected = trained(given)
     leaves = given | {name: given[name].clone().requires_grad_() for name in SERIES}
@@ -63,7 +71,9 @@ def test_nothing_flows_back_into_series():
 
 
 def test_training_under_inference_mode():
-    """It has a graph of its own; forward has none there, and none can be made outside."""
+    """It has a graph of its own; forward has none there, and none can be
+    made outside.
+    """
     outside = arguments(rnn, random_run()) | OPTIONS | {"record": True}
     expected = trained(outside)
     with torch.inference_mode():
@@ -74,19 +84,28 @@ def test_training_under_inference_mode():
                 differentiated(**given)
     assert trained(inside) == expected
     for name in ("params", "x", "h_0"):
-        mixed = {key: (inside if key == name else outside)[key] for key in ("params", "x", "h_0")}
+        mixed = {
+            key: (inside if key == name else outside)[key]
+            for key in ("params", "x", "h_0")
+        }
         refusal(rnn, "forward", mixed, "made under torch.inference_mode")
 
 
 def test_autocast_has_no_effect():
-    given = arguments(rnn, random_run(Sizes(7, 4, 8, 16, 8), Kind("float32"))) | {"record": True}
+    given = arguments(rnn, random_run(Sizes(7, 4, 8, 16, 8), Kind("float32"))) | {
+        "record": True
+    }
     expected = bits(differentiated(**given)), trained(given)
     with torch.autocast("cpu", torch.bfloat16):
         assert (bits(differentiated(**given)), trained(given)) == expected
         training = rnn.train(**given)
         product = given["x"][0] @ given["params"].W_xh
         assert next(training).loss.dtype == torch.float32
-        assert product.dtype == (given["x"][0] @ given["params"].W_xh).dtype == torch.bfloat16
+        assert (
+            product.dtype
+            == (given["x"][0] @ given["params"].W_xh).dtype
+            == torch.bfloat16
+        )
 
 
 @pytest.mark.parametrize("kind", ["meta", "sparse", "bfloat16"])
@@ -95,11 +114,20 @@ def test_tensors_without_numbers_for_numpy_are_refused(kind):
         made = {"meta": tensor.to("meta"), "sparse": tensor.detach().to_sparse()}
         return made.get(kind, tensor.bfloat16())
 
-    for name, argument in (("forward", "x"), ("train", "target"), ("to_numpy", "value")):
+    for name, argument in (
+        ("forward", "x"),
+        ("train", "target"),
+        ("to_numpy", "value"),
+    ):
         given = valid(rnn)[name]
         refusal(rnn, name, given | {argument: changed(given[argument])}, kind)
     given = valid(rnn)["bptt"]
-    refusal(rnn, "bptt", given | {"params": tree_map(changed, given["params"])}, "W_xh is torch.")
+    refusal(
+        rnn,
+        "bptt",
+        given | {"params": tree_map(changed, given["params"])},
+        "W_xh is torch.",
+    )
 
 
 def test_reversed_memory_is_copied():

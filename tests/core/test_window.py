@@ -20,7 +20,11 @@ DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 def test_every_function_is_right(rnn, case):
     """With every option, and for each network of an ensemble."""
     params, x, target, h_0, objective, step, velocity = case
-    options = {**objective._asdict(), **step._asdict(), "velocity": present(velocity) or None}
+    options = {
+        **objective._asdict(),
+        **step._asdict(),
+        "velocity": present(velocity) or None,
+    }
     if np.ndim(step.learning_rate):
         options["learning_rate"] = rnn.from_numpy(step.learning_rate)
     report = PackagePort(rnn).window_update(present(params), x, target, h_0, **options)
@@ -35,9 +39,13 @@ def random_step(dtype="float64", N=None):
 
 
 @DTYPE
-@pytest.mark.parametrize("kind", [float, np.float32, np.array], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [float, np.float32, np.array], ids=lambda kind: kind.__name__
+)
 def test_learning_rate_is_rounded_first(rnn, kind, dtype):
-    """From zero what is left is η dθ: a rate rounded after the product shows in the bits."""
+    """From zero what is left is η dθ: a rate rounded after the product shows in the
+    bits.
+    """
     params, gradients = random_step(dtype)
     zeros, rate = tree_map(np.zeros_like, params), kind(0.1)
     updated = rnn.sgd(rnn.from_numpy(zeros), rnn.from_numpy(gradients), rate)
@@ -58,7 +66,13 @@ def test_parameter_without_a_gradient_stays(rnn, step):
         for before in (velocity, None):
             delta, after = rnn.direction(params, some, before, **momentum)
             updated = rnn.sgd(params, delta, 0.1)
-            assert [bits(v) == bits(theta) for v, theta in zip(updated, params)] == [0, 0, 1, 0, 0]
+            assert [bits(v) == bits(theta) for v, theta in zip(updated, params)] == [
+                0,
+                0,
+                1,
+                0,
+                0,
+            ]
             assert bits(after and after.W_hy) == bits(before and before.W_hy)
         assert (after is None) == (velocity is None)
         _, later = rnn.direction(params, gradients, after, **momentum)
@@ -69,10 +83,24 @@ def test_parameter_without_a_gradient_stays(rnn, step):
 def test_clipping_special_numbers_by_value(rnn, dtype):
     """torch.nn.utils.clip_grad_value_ does the same."""
     for limit in map(np.dtype(dtype).type, (0.01, 0.3, 100.0)):
-        special = [np.nan, np.inf, -np.inf, -0.0, 5e-324, limit, -limit, -2 * limit, 2 * limit]
+        special = [
+            np.nan,
+            np.inf,
+            -np.inf,
+            -0.0,
+            5e-324,
+            limit,
+            -limit,
+            -2 * limit,
+            2 * limit,
+        ]
         clipped = [np.nan, limit, -limit, -0.0, 5e-324, limit, -limit, -limit, limit]
-        gradients = Gradients(None, np.ones((9, 9), dtype), None, np.array(special, dtype))
-        found = rnn.to_numpy(rnn.clip_by_value(rnn.from_numpy(gradients), float(limit))).b_h
+        gradients = Gradients(
+            None, np.ones((9, 9), dtype), None, np.array(special, dtype)
+        )
+        found = rnn.to_numpy(
+            rnn.clip_by_value(rnn.from_numpy(gradients), float(limit))
+        ).b_h
         assert bits(found) == bits(np.array(clipped, dtype))
 
 
@@ -83,33 +111,51 @@ def test_norm_of_any_size_is_right(rnn, dtype):
     Gradients of a network that are short enough together stay as they are.
     """
     info = np.finfo(dtype)
-    tiny, eps, least, largest = map(float, (info.tiny, info.eps, info.smallest_subnormal, info.max))
-    for size in (64 * least, tiny, 1e-3 * tiny**0.5, tiny**0.5, 1.0, min(largest / 16, 1e152)):
+    tiny, eps, least, largest = map(
+        float, (info.tiny, info.eps, info.smallest_subnormal, info.max)
+    )
+    for size in (
+        64 * least,
+        tiny,
+        1e-3 * tiny**0.5,
+        tiny**0.5,
+        1.0,
+        min(largest / 16, 1e152),
+    ):
         scales = size * np.array([1, 1 / 64, 1])  # each network has a norm of its own
 
         def scaled(g, scales=scales):
-            return (g / np.abs(g).max() * scales.reshape(3, *[1] * (g.ndim - 1))).astype(dtype)
+            return (
+                g / np.abs(g).max() * scales.reshape(3, *[1] * (g.ndim - 1))
+            ).astype(dtype)
 
         gradients = tree_map(scaled, random_step(N=3)[1])
         result = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), 1.0))
         for n in range(3):
             alone, found = (
-                np.concatenate([np.float64(g[n]).ravel() for g in v]) for v in (gradients, result)
+                np.concatenate([np.float64(g[n]).ravel() for g in v])
+                for v in (gradients, result)
             )
             factor = min(1, 1 / (math.hypot(*alone) + 1e-6))
-            allowed = np.abs(factor * alone) * (len(alone) + 4) * eps + np.abs(alone) * least
+            allowed = (
+                np.abs(factor * alone) * (len(alone) + 4) * eps + np.abs(alone) * least
+            )
             assert (np.abs(found - factor * alone) <= allowed + least).all()
             assert factor < 1 or (found == alone).all()
 
 
 @DTYPE
 def test_nonfinite_norm_leaves_nothing_finite(rnn, dtype):
-    """Zero would be a run that silently stops learning. The other network does not notice."""
+    """Zero would be a run that silently stops learning. The other network does not
+    notice.
+    """
     overflowing = [1e200] if dtype == "float64" else []
     for bad in (np.nan, np.inf, -np.inf, *overflowing):
         _, gradients = random_step(dtype, N=2)
         gradients.W_hy[1, 0, 0] = bad
         with np.errstate(over="ignore"):
-            result = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), 1.0))
+            result = rnn.to_numpy(
+                rnn.clip_by_global_norm(rnn.from_numpy(gradients), 1.0)
+            )
         finite = [(np.isfinite(g[0]).all(), np.isfinite(g[1]).any()) for g in result]
         assert finite == [(True, False)] * len(result)

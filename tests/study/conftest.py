@@ -11,7 +11,12 @@ from numpy_rnn.study.subject import study_run
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+]
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +25,9 @@ def small():
 
     def make(steps=6, networks=2, **options):
         values = {"hidden_size": 3, "epochs": 3, **options}
-        given = (f"--{name.replace('_', '-')}={value}" for name, value in values.items())
+        given = (
+            f"--{name.replace('_', '-')}={value}" for name, value in values.items()
+        )
         words = [word.removesuffix("=True") for word in given]
         configuration = parse("numpy_rnn", ["study", *words])
         run = prepare(configuration).run(configuration.run_options())
@@ -31,8 +38,8 @@ def small():
 
 @pytest.fixture(scope="session")
 def new_page():
-    """Opens a page of its own in headless Chromium. At the end: nothing was asked of a network, and
-    nothing was written to the console.
+    """Opens a page of its own in headless Chromium. At the end: nothing was asked of a
+    network, and nothing was written to the console.
     """
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
@@ -42,7 +49,8 @@ def new_page():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
 
         def open_page(path, **options):
-            # Not a tab of another page's window: only the tab in front scrolls and plays.
+            # Not a tab of another page's window: only the tab in front scrolls and
+            # plays.
             page = browser.new_context(offline=True, **options).new_page()
             asked = re.compile("^(?!data:|file:).*")
             page.on("request", lambda request: wrong.extend(asked.findall(request.url)))

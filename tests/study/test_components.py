@@ -43,19 +43,29 @@ def test_a_wrong_component_is_seen(small, monkeypatch):
 
 
 def test_components_of_two_steps_by_hand(small):
-    """DERIVATION.md, "Two steps, by hand": each ∂ℓ_t/∂w_s, w = 2, whose sum is dw = 6."""
+    """DERIVATION.md, "Two steps, by hand": each ∂ℓ_t/∂w_s, w = 2, whose sum
+    is dw = 6.
+    """
     subject = small(steps=3, nonlinearity="relu", hidden_size=1, learning_rate=0.01)
     one = np.ones((1, 1))
     run = subject.run._replace(
         x=np.ones((2, 1, 1)), target=np.array([2.0, 6.0]).reshape(2, 1, 1), h_0=one
     )
-    components = component_matrix(replace(subject, run=run), Parameters(one, 2 * one, one))
+    components = component_matrix(
+        replace(subject, run=run), Parameters(one, 2 * one, one)
+    )
     assert components[..., 1].tolist() == [[1, 0], [2, 3]]  # W_hh
     assert components[..., 2].tolist() == [[3, 0], [0, 7]]  # W_hy is never cut
 
 
 def test_masks_keep_what_the_derivation_counts():
-    kept = {(1, 1): 6, (2, 2): 9, (1, 3): 15, (2, 4): 17, (6, 6): 21}  # its table of six steps
+    kept = {
+        (1, 1): 6,
+        (2, 2): 9,
+        (1, 3): 15,
+        (2, 4): 17,
+        (6, 6): 21,
+    }  # its table of six steps
     assert {pair: mask(6, *pair).sum() for pair in kept} == kept
     with pytest.raises(InputError):
         mask(4, 2, 1)
@@ -63,14 +73,18 @@ def test_masks_keep_what_the_derivation_counts():
 
 def test_costs_by_plain_loops():
     T, P = 4, 3
-    components = np.tril(np.random.default_rng(1).normal(size=(P, T, T))).transpose(1, 2, 0)
+    components = np.tril(np.random.default_rng(1).normal(size=(P, T, T))).transpose(
+        1, 2, 0
+    )
     for kind in KINDS:
         costs = mask_costs(components, kind)
         full = sum(components[t, s] for t in range(T) for s in range(T))
         norm = np.sqrt(full @ full)
         for k in range(1, T + 1):
             kept = mask(T, k if kind == "chunks" else 1, k)
-            part = sum(components[t, s] for t in range(T) for s in range(T) if kept[t, s])
+            part = sum(
+                components[t, s] for t in range(T) for s in range(T) if kept[t, s]
+            )
             cosine = part @ full / np.sqrt(part @ part) / norm
             assert costs.cosine[k - 1] == pytest.approx(cosine, abs=1e-12)
             distance = np.sqrt((part - full) @ (part - full))
@@ -84,7 +98,11 @@ def test_numbers_of_a_network_are_those_of_its_components(small):
     found = measure_network(subject, subject.end)
     components = component_matrix(subject, subject.end)
     T = len(components)
-    norms = {(t, s): np.sqrt((components[t, s] ** 2).sum()) for t in range(T) for s in range(t + 1)}
+    norms = {
+        (t, s): np.sqrt((components[t, s] ** 2).sum())
+        for t in range(T)
+        for s in range(t + 1)
+    }
     for lag in range(T):
         at_lag = [norms[t, t - lag] for t in range(lag, T)]
         assert found.lag[lag] == pytest.approx(sum(at_lag) / len(at_lag), rel=1e-12)
@@ -96,7 +114,9 @@ def test_band_has_percentiles_that_are_values_of_networks():
     for count in (1, 2, 3, 10, 11, 32):
         values = np.random.default_rng(count).permutation(count).astype(float)
         low, median, high = (part.item() for part in band(values[:, None]))
-        rank = {share: -(-Fraction(share, 10) * count // 1) for share in (1, 9)}  # rounded up
+        rank = {
+            share: -(-Fraction(share, 10) * count // 1) for share in (1, 9)
+        }  # rounded up
         assert (low, high) == (rank[1] - 1, rank[9] - 1)
         assert median == np.median(values)
     with_gap = np.array([[1.0], [np.nan], [3.0], [2.0]])
@@ -104,6 +124,8 @@ def test_band_has_percentiles_that_are_values_of_networks():
 
 
 def test_words_of_masks_and_numbers():
-    names = [mask_name(k1, k2, 9) for k1, k2 in ((1, 1), (9, 9), (3, 3), (1, 3), (2, 3))]
+    names = [
+        mask_name(k1, k2, 9) for k1, k2 in ((1, 1), (9, 9), (3, 3), (1, 3), (2, 3))
+    ]
     assert names == ["one step", "full", "chunks", "sliding window", "overlapping"]
     assert [scientific(v) for v in (0.0, 0.25, 5e-12)] == ["0", "0.25", "5·10⁻¹²"]

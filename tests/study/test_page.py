@@ -1,4 +1,6 @@
-"""The evidence: its text from Markdown, its numbers from the run, and its looks in a browser."""
+"""The evidence: its text from Markdown, its numbers from the run, and its looks in a
+browser.
+"""
 
 import re
 
@@ -17,7 +19,8 @@ OUTSIDE = """() => [...document.querySelectorAll("body *")]
   .filter((e) => e.checkVisibility() && !e.closest(".wide"))
   .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
   .map((e) => e.textContent.slice(0, 60))"""
-DEAD_LINKS = """() => [...document.querySelectorAll('a[href^="#"]')].map((e) => e.hash.slice(1))
+DEAD_LINKS = """() => [...document.querySelectorAll('a[href^="#"]')]
+  .map((e) => e.hash.slice(1))
   .filter((id) => document.getElementById(id) === null)"""
 # Small texts of drawings, where these are scaled down.
 SMALL = """() => [...document.querySelectorAll("svg text")].filter((e) => {
@@ -32,14 +35,16 @@ def folder(small, tmp_path_factory):
     """The folder of a study of the default network."""
     path = tmp_path_factory.mktemp("made") / "study"
     subject = small(steps=20, networks=3, hidden_size=6, epochs=30)
-    write_folder(str(path), page.evidence_files(subject, {"epochs": "30", "data": "<b>"}))
+    write_folder(
+        str(path), page.evidence_files(subject, {"epochs": "30", "data": "<b>"})
+    )
     return path
 
 
 TEXT = """
 ## 1. One
 
-See (B2), section 2.1 and sections 1 to 2.1; (Pascanu 2013, section 2.1). [A file](a/README.md).
+See (B2), section 2.1 and sections 1 to 2.1; (P. 2013, section 2.1). [A file](a/b.md).
 
 ### 2.1 Two
 
@@ -53,12 +58,18 @@ See (B2), section 2.1 and sections 1 to 2.1; (Pascanu 2013, section 2.1). [A fil
 
 def test_markdown_has_links_blocks_and_figures():
     html = as_html(TEXT, lambda id: f"[{id}]", lambda name: f"<{name}>")
-    assert 'See <a href="#equation-B2">(B2)</a>, <a href="#section-2.1">section 2.1</a>' in html
-    assert '<a href="#section-1">sections 1</a> to <a href="#section-2.1">2.1</a>' in html
+    assert (
+        'See <a href="#equation-B2">(B2)</a>, <a href="#section-2.1">section 2.1</a>'
+        in html
+    )
+    assert (
+        '<a href="#section-1">sections 1</a> to <a href="#section-2.1">2.1</a>' in html
+    )
     assert "2013, section 2.1). A file." in html
     assert '<h3 id="section-2.1">' in html
     assert re.search(
-        r'<li class="equation" id="equation-B2"><b>\(B2\)</b>.* words\n\[B2\]</li>', html
+        r'<li class="equation" id="equation-B2"><b>\(B2\)</b>.* words\n\[B2\]</li>',
+        html,
     )
     assert "<masks>" in html
     assert "A caption" not in html
@@ -77,7 +88,9 @@ def test_numbers_of_the_page_are_those_of_the_run(small):
     findings = page.measure(subject)
     own, before = findings.own[-1].chunks, findings.many[0].chunks.cosine[:, 0]
     assert f" {np.median(before):.2f} before" in page.cosine_bias_caption(findings)[1]
-    assert f"{own.cosine[2]:.2f}".replace("-", "−") in page.own_cost(subject, findings.own[-1])
+    assert f"{own.cosine[2]:.2f}".replace("-", "−") in page.own_cost(
+        subject, findings.own[-1]
+    )
     table, _ = page.cost_table(findings).split("\n\n")
     rows = [row.strip("| ").split(" | ") for row in table.splitlines()]
     assert [row[0] for row in rows[2:]] == ["1", "2", "3", "5", "10", "12"]
@@ -112,12 +125,15 @@ def test_curves_are_those_of_the_findings(small):
 
     findings, figure = page.measure(small(networks=3)), Figure()
     draw_cosine_bias(figure, findings)
-    for place, axes in enumerate(figure.axes):  # cosine, then bias; before and after training
+    for place, axes in enumerate(
+        figure.axes
+    ):  # cosine, then bias; before and after training
         part, end = ("cosine", "bias")[place // 2], place % 2
         curves = [line.get_ydata() for line in axes.lines]
         for kind in ("chunks", "sliding"):
             own, many = (
-                getattr(getattr(of[end], kind), part) for of in (findings.own, findings.many)
+                getattr(getattr(of[end], kind), part)
+                for of in (findings.own, findings.many)
             )
             for curve in (own, np.median(many, axis=0)):
                 assert any(np.array_equal(curve, drawn) for drawn in curves)
@@ -129,7 +145,9 @@ def test_page_fits_every_width_and_is_accessible(folder, new_page):
 
     opened = new_page(folder / "evidence.html")
     assert opened.evaluate(DEAD_LINKS) == []
-    links = "[...document.querySelectorAll('a, link')].map((e) => e.getAttribute('href'))"
+    links = (
+        "[...document.querySelectorAll('a, link')].map((e) => e.getAttribute('href'))"
+    )
     for link in opened.evaluate(links):
         if not link.startswith(("#", "https:", "data:")):
             assert (folder / link.partition("#")[0]).is_file(), link

@@ -1,4 +1,6 @@
-"""The lesson: its scripts in node compute what numpy_rnn does; its page in headless Chromium."""
+"""The lesson: its scripts in node compute what numpy_rnn does; its page in headless
+Chromium.
+"""
 
 import itertools
 import json
@@ -24,21 +26,30 @@ WEIGHTS = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
 AXE = {"resultTypes": ["violations"], "preload": False}  # it would load the style again
 PAGE = (LESSON / "lesson.html").read_text(encoding="utf-8")
 CHECKS = Path(__file__).parent / "lesson_checks.js"
-SCRIPTS = [*(str(LESSON / name) for name in re.findall(r'src="(.*?)">', PAGE)), str(CHECKS)]
+SCRIPTS = [
+    *(str(LESSON / name) for name in re.findall(r'src="(.*?)">', PAGE)),
+    str(CHECKS),
+]
 
 
 @pytest.fixture(scope="session")
 def compute():
-    """Evaluates a check, or another function, on an argument, with the scripts of the lesson."""
+    """Evaluates a check, or another function, on an argument, with the scripts of the
+    lesson.
+    """
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
 
     def evaluate(name, argument=None):
         text = f"CHECKS.{name}" if name.isidentifier() else name
-        given = json.dumps([SCRIPTS, text, argument], default=lambda array: array.tolist())
+        given = json.dumps(
+            [SCRIPTS, text, argument], default=lambda array: array.tolist()
+        )
         command = [node, CHECKS]
-        run = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            command, input=given, capture_output=True, text=True, check=False
+        )
         assert run.returncode == 0, run.stderr
         return json.loads(run.stdout)
 
@@ -47,14 +58,21 @@ def compute():
 
 def near(found, expected, rtol=1e-11):
     expected = np.asarray(expected)
-    np.testing.assert_allclose(found, expected, rtol, rtol * abs(expected).max(initial=0))
+    np.testing.assert_allclose(
+        found, expected, rtol, rtol * abs(expected).max(initial=0)
+    )
 
 
 def drawn(seed, steps, bias=True):
     """A random network and series, and the same as the scripts have them."""
     recipe = Recipe(steps, 2, 3, 4, 2, steps, "float64", bias=bias, seed=seed)
     params, x, target, h_0, *_ = recipe.case()
-    case = {"p": params._asdict(), "x": [None, *x], "target": [None, *target], "h_0": h_0}
+    case = {
+        "p": params._asdict(),
+        "x": [None, *x],
+        "target": [None, *target],
+        "h_0": h_0,
+    }
     return params, x, target, h_0, case
 
 
@@ -64,7 +82,11 @@ def code_of(identifier):
 
 
 def terms_of(schedule):
-    rows = ((start, t) for start, first, stop in schedule for t in range(first + 1, stop + 1))
+    rows = (
+        (start, t)
+        for start, first, stop in schedule
+        for t in range(first + 1, stop + 1)
+    )
     return [(t, s) for start, t in rows for s in range(start + 1, t + 1)]
 
 
@@ -85,7 +107,9 @@ def test_training_is_that_of_numpy_rnn(k1, k2, nonlinearity, reduction, compute)
 
 
 def moved_loss(p, x, target, h_0, name, place, step):
-    """The loss of the last step, where one number of a weight is moved by i·1e-40 at one step."""
+    """The loss of the last step, where one number of a weight is moved by i·1e-40 at
+    one step.
+    """
     h = h_0 + 0j
     for s, x_s in enumerate(x):
         q = {key: theta + 0j for key, theta in p.items()}
@@ -96,12 +120,16 @@ def moved_loss(p, x, target, h_0, name, place, step):
 
 
 def test_terms_are_derivatives_by_the_copies_of_the_weights(compute):
-    """By complex step: a copy of the weights for each step, of which one number is moved."""
+    """By complex step: a copy of the weights for each step, of which one number is
+    moved.
+    """
     _, x, target, h_0, case = drawn(3, 4)
     p, found = case["p"], compute("terms", case)
     numbers = [(name, place) for name in WEIGHTS for place in np.ndindex(p[name].shape)]
     for t, s in terms_of([(0, 0, 4)]):
-        losses = (moved_loss(p, x[:t], target[t - 1], h_0, *one, s - 1) for one in numbers)
+        losses = (
+            moved_loss(p, x[:t], target[t - 1], h_0, *one, s - 1) for one in numbers
+        )
         near(found[t][s], np.linalg.norm([loss.imag * 1e40 for loss in losses]))
 
 
@@ -110,17 +138,25 @@ def test_nudges_example_and_still_figures(compute):
     for nudge, slope, is_lower in compute("nudges"):
         assert (nudge, is_lower) == (pytest.approx(slope, abs=1e-8), True)
     found = compute("stills")
-    for one, (u, v) in zip(found["examples"], ((2, 2), (1.3, 2.7), (2.9, 1.1)), strict=True):
+    for one, (u, v) in zip(
+        found["examples"], ((2, 2), (1.3, 2.7), (2.9, 1.1)), strict=True
+    ):
         pairs = ((u, v), (u + 1e-40j, v), (u, v + 1e-40j))
         loss, *slopes = (((a - 1) ** 2 + ((1 + a) * b - 5) ** 2) / 2 for a, b in pairs)
         slopes = [slope.imag * 1e40 for slope in slopes]
-        near([one["loss"], *one["slopes"][1:], one["sum"]], [loss, *slopes, sum(slopes)])
+        near(
+            [one["loss"], *one["slopes"][1:], one["sum"]], [loss, *slopes, sum(slopes)]
+        )
     assert [found["examples"][0][key] for key in ("loss", "sum", "twice")] == [1, 6, 8]
     for b, loss, slope in found["cliffs"]:
         h = 0j
         for _ in range(10):
             h = np.tanh(1.5 * h + b + 1e-40j)
-        near([loss, slope], [((h - 0.3) ** 2 / 2).real, ((h - 0.3) ** 2 / 2).imag * 1e40], 1e-9)
+        near(
+            [loss, slope],
+            [((h - 0.3) ** 2 / 2).real, ((h - 0.3) ** 2 / 2).imag * 1e40],
+            1e-9,
+        )
     free, small, large = found["changes"]
     near(free, 1.5 ** np.arange(31.0), 1e-9)
     assert (np.array(small) <= 0.8 ** np.arange(31) * (1 + 1e-12)).all()
@@ -129,33 +165,56 @@ def test_nudges_example_and_still_figures(compute):
 
 def test_recorded_counts_are_those_of_a_fresh_run(compute):
     """One of the fast ones, another in every run, where some of the networks learn."""
-    x, target = compute("() => Object.values(delaySeries(3, 20)).map((list) => list.slice(1))")
+    x, target = compute(
+        "() => Object.values(delaySeries(3, 20)).map((list) => list.slice(1))"
+    )
     assert target[3:] == x[:-3]
     recorded = compute("() => [RECORDED.sliding, RECORDED.chunks]")
     counts = {place: int(count) for place, count in np.ndenumerate(recorded)}
     for (_, row, column), count in counts.items():
         assert count >= 31 if column > row else count <= 22
         assert column > row or row < 4 or count == 0
-    kind, row, column = secrets.choice([p for p, n in counts.items() if 0 < n < 32 and p[2] < 2])
+    kind, row, column = secrets.choice(
+        [p for p, n in counts.items() if 0 < n < 32 and p[2] < 2]
+    )
     cell = ("sliding", "chunks")[kind], row + 1, column + 1
     assert compute("learned", cell) == counts[kind, row, column], cell
 
 
-LEAVES = ["h[t]", "a[t-1]", "da[t+1]", "W_hh", "W_xh", "b_h", "2.", "T*B*O", "x[1]", "h[T]"]
-FORMS = """{u} + {v};{u} - {v};{u} * {v};{u} @ {v};({u}) @ ({v}).T;-{u};({u})**2;({u}).T;-{u}**2
-({u}).sum(axis=0);({u}).sum(-1);np.sum({u});np.tanh({u});{u} / (2 + ({v})**2);np.dot({u}, {v})
-({u}).dot({v});np.mean({u}, axis=0);({u}).mean();np.square({u});np.transpose({u})
-({u}).transpose();np.matmul({u}, {v});np.multiply({u}, {v})""".replace("\n", ";").split(";")
-RIGHT = """B1 (y[t]-target[t])/(T*B*O); 1/N * (-target[t] + y[t]); np.subtract(y[t], target[t])/N
-B2 np.dot(da[t+1], W_hh.T) + dy[t].dot(W_hy.transpose()); (W_hy @ dy[t].T + W_hh @ da[t+1].T).T
-B2 dy[t] @ W_hy.T + (dh[t+1] * (1 - h[t+1]**2)) @ W_hh.T; dy[t] @ W_hy.T + da[t+1] @ W_hh.T
-B3 (1 - np.square(h[t])) * dh[t]; dh[t] - dh[t] * h[t] * h[t]; dh[t] * (1 - np.tanh(a[t])**2)
+LEAVES = [
+    "h[t]",
+    "a[t-1]",
+    "da[t+1]",
+    "W_hh",
+    "W_xh",
+    "b_h",
+    "2.",
+    "T*B*O",
+    "x[1]",
+    "h[T]",
+]
+FORMS = """{u} + {v};{u} - {v};{u} * {v};{u} @ {v};({u}) @ ({v}).T;-{u};({u})**2;({u}).T
+-{u}**2;({u}).sum(axis=0);({u}).sum(-1);np.sum({u});np.tanh({u});{u} / (2 + ({v})**2)
+np.dot({u}, {v});({u}).dot({v})
+np.mean({u}, axis=0);({u}).mean();np.square({u})
+np.transpose({u});({u}).transpose();np.matmul({u}, {v})
+np.multiply({u}, {v})""".replace("\n", ";").split(";")
+RIGHT = """B1 (y[t]-target[t])/(T*B*O); 1/N * (-target[t] + y[t])
+B1 np.subtract(y[t], target[t])/N
+B2 np.dot(da[t+1], W_hh.T) + dy[t].dot(W_hy.transpose())
+B2 (W_hy @ dy[t].T + W_hh @ da[t+1].T).T
+B2 dy[t] @ W_hy.T + (dh[t+1] * (1 - h[t+1]**2)) @ W_hh.T
+B2 dy[t] @ W_hy.T + da[t+1] @ W_hh.T
+B3 (1 - np.square(h[t])) * dh[t]; dh[t] - dh[t] * h[t] * h[t]
+B3 dh[t] * (1 - np.tanh(a[t])**2)
 B4 np.dot(x[t].T, da[t]); (da[t].T @ x[t]).T; x[t].T.dot(dh[t] * (1 - h[t]**2))
 B5 h[t-1].T @ da[t]; h[t-1].transpose().dot(da[t]); np.transpose(h[t-1]) @ da[t]
-B6 np.matmul(h[t].T, dy[t]); h[t].T @ (y[t] - target[t]) / N; np.transpose(dy[t].T @ h[t])
+B6 np.matmul(h[t].T, dy[t]); h[t].T @ (y[t] - target[t]) / N
+B6 np.transpose(dy[t].T @ h[t])
 B7 da[t].sum(axis=0); np.sum(da[t], axis=0); da[t].sum(0); B * da[t].mean(axis=0)
 B8 dy[t].sum(axis=0); np.sum(dy[t], 0); np.mean(dy[t], axis=0) * B"""
-LOOSE = """B1 (y[t]-target[t])/(len(x)*B*O) #; (y[t]-target[t])/y.size; dy[t] = (y[t]-target[t])/N
+LOOSE = """B1 (y[t]-target[t])/(len(x)*B*O) #; (y[t]-target[t])/y.size
+B1 dy[t] = (y[t]-target[t])/N
 B4 dW_xh += x[t].T @ da[t]  # (B4); dW_xh = dW_xh + x[t].T @ da[t]
 B8 dy[t].sum(axis=0, keepdims=True); dy[t].sum(0, keepdims=True)"""
 SAID = """dy[t] @ W_hy.T +: the line is not finished
@@ -175,7 +234,9 @@ def expression(draw, depth):
 
 @pytest.fixture(scope="session")
 def tiny(compute):
-    """The tiny network of the page by the scripts, and its parameters, series and state."""
+    """The tiny network of the page by the scripts, and its parameters, series and
+    state.
+    """
     found = compute("() => ({...tinyPass, ...right, ...tiny})")
     arrays = {name: np.array(found["p"][name]) for name in WEIGHTS}
     x, target = (np.array(found[name][1:]) for name in ("x", "target"))
@@ -189,7 +250,11 @@ def test_language_computes_what_numpy_does(tiny, compute):
     names, computed = {"np": np, "t": 2, "T": 3, "B": 2, "O": 5, **arrays}, 0
     for key in ("x", "a", "h", "da"):
         steps = [np.array(v, float) for v in found[key][key != "h" :]]
-        names[key] = [*[None] * (key != "h"), *steps, np.zeros_like(steps[0])]  # 0 at step T + 1
+        names[key] = [
+            *[None] * (key != "h"),
+            *steps,
+            np.zeros_like(steps[0]),
+        ]  # 0 at step T + 1
     for text, value in zip(texts, compute("values", texts), strict=True):
         try:  # NumPy sums a number over axis 0, but does not swap its axes
             expected = eval(re.sub(r"\)\.sum\(", ").swapaxes(0, 0).sum(", text), names)
@@ -208,18 +273,28 @@ def test_language_computes_what_numpy_does(tiny, compute):
 
 def test_lines_are_judged_however_they_are_written(compute):
     plain, loose = (
-        [(line[:2], text) for line in lines.splitlines() for text in line[3:].split(";")]
+        [
+            (line[:2], text)
+            for line in lines.splitlines()
+            for text in line[3:].split(";")
+        ]
         for lines in (RIGHT, LOOSE)
     )
     found = compute("verdicts", plain + loose)
     assert found == [["right", "right", None]] * len(plain + loose)
     found = compute("verdicts", [(line, f"({text}) * 1.001") for line, text in plain])
-    assert {message for _, message, _ in found} == {"wrong. This is the right value times 1.001."}
+    assert {message for _, message, _ in found} == {
+        "wrong. This is the right value times 1.001."
+    }
     sizes = ["*".join(three) for three in itertools.product("TBDHO", repeat=3)]
-    found = compute("verdicts", [("B1", f"(y[t] - target[t]) / ({one})") for one in sizes])
+    found = compute(
+        "verdicts", [("B1", f"(y[t] - target[t]) / ({one})") for one in sizes]
+    )
     for product, (kind, *_) in zip(sizes, found, strict=True):
         assert (kind == "right") == (sorted(product) == sorted("T*B*O")), product
-    said = dict(re.fullmatch(r"(.*?): (.*)", line).groups() for line in SAID.splitlines())
+    said = dict(
+        re.fullmatch(r"(.*?): (.*)", line).groups() for line in SAID.splitlines()
+    )
     found = compute("verdicts", [("B2", text) for text in said])
     assert [message.partition(": ")[2] for _, message, _ in found] == [*said.values()]
 
@@ -233,34 +308,60 @@ def test_mistakes_are_named_by_value_and_by_gradients(compute):
         assert pasted.endswith(f"({line}). {message}")
 
 
-def gradients_of(tiny, dtype="float32", last=3, first=0, cut=None, f=np.tanh, **changed):
-    """In a precision; last: the number of steps with a loss; cut: the way back ends after it."""
+def gradients_of(
+    tiny, dtype="float32", last=3, first=0, cut=None, f=np.tanh, **changed
+):
+    """In a precision; last: the number of steps with a loss; cut: the way back ends
+    after it.
+    """
     _, arrays, x, target, h_0 = tiny
     moved = {"x": x, "target": target, **arrays, "h_0": h_0} | changed
-    x, target, W_xh, W_hh, W_hy, b_h, b_y, h_0 = (v.astype(dtype) for v in moved.values())
+    x, target, W_xh, W_hh, W_hy, b_h, b_y, h_0 = (
+        v.astype(dtype) for v in moved.values()
+    )
     h, da, total = [h_0], np.zeros_like(h_0), dict.fromkeys(WEIGHTS, 0)
     for x_t in x:
         h.append(f(x_t @ W_xh + h[-1] @ W_hh + b_h))
     for t in range(2, first - 1, -1):
-        dy = (h[t + 1] @ W_hy + b_y - target[t]) * np.asarray((t >= 3 - last) / 30, dtype)
+        dy = (h[t + 1] @ W_hy + b_y - target[t]) * np.asarray(
+            (t >= 3 - last) / 30, dtype
+        )
         slope = 1 - h[t + 1] ** 2 if f is np.tanh else (h[t + 1] > 0).astype(dtype)
         da = (dy @ W_hy.T + (t + 1 != cut) * da @ W_hh.T) * slope
-        terms = (x[t].T @ da, h[t].T @ da, h[t + 1].T @ dy, da.sum(axis=0), dy.sum(axis=0))
-        total = {name: total[name] + term for name, term in zip(WEIGHTS, terms, strict=True)}
+        terms = (
+            x[t].T @ da,
+            h[t].T @ da,
+            h[t + 1].T @ dy,
+            da.sum(axis=0),
+            dy.sum(axis=0),
+        )
+        total = {
+            name: total[name] + term for name, term in zip(WEIGHTS, terms, strict=True)
+        }
     return total
 
 
 def printed(gradients, decimals=6, names=None):
     """As `print(tensor)` does: with a fixed number of decimals."""
     with np.printoptions(precision=decimals, floatmode="fixed", suppress=True):
-        arrays = {name: np.array2string(v, separator=", ") for name, v in gradients.items()}
+        arrays = {
+            name: np.array2string(v, separator=", ") for name, v in gradients.items()
+        }
     names = names or [f"d{name}" for name in arrays]
-    return "\n".join(f"{name} tensor({v})" for name, v in zip(names, arrays.values(), strict=True))
+    return "\n".join(
+        f"{name} tensor({v})" for name, v in zip(names, arrays.values(), strict=True)
+    )
 
 
 def test_right_gradients_are_right_however_they_are_printed(tiny, compute):
     full, half = gradients_of(tiny), gradients_of(tiny, "float16")
-    torch = ["rnn.weight_ih_l0.grad", "weight_hh_l0", "out.weight.grad", "bias_ih_l0", "out.bias"]
+    torch = [
+        "rnn.weight_ih_l0.grad",
+        "weight_hh_l0",
+        "out.weight.grad",
+        "bias_ih_l0",
+        "out.bias",
+    ]
     forms = [
         lambda name, v: f"d{name} = {v!r}",
         lambda name, v: f"{{'{name}': {v!r}}}".replace("array", "Array"),
@@ -271,22 +372,40 @@ def test_right_gradients_are_right_however_they_are_printed(tiny, compute):
         lambda name, v: f"{v}",
         lambda name, v: f"{v}\n".replace("[", "").replace("]", ""),  # as savetxt
     ]
-    shapes = [json.dumps({f"d{name}": v.tolist() for name, v in full.items()}), printed(full, 4)]
-    shapes += [f"dW_hh tensor(1.00000e-02 *\n {(100.0 * full['W_hh'].astype(float)).tolist()})"]
+    shapes = [
+        json.dumps({f"d{name}": v.tolist() for name, v in full.items()}),
+        printed(full, 4),
+    ]
+    shapes += [
+        f"dW_hh tensor(1.00000e-02 *\n {(100.0 * full['W_hh'].astype(float)).tolist()})"
+    ]
     shapes += [printed({name: v.T for name, v in full.items()}, names=torch)]
     shapes += [printed(half, 4).replace("])", "], dtype=torch.float16)")]
-    cast = {name: v.astype("float16") for name, v in gradients_of(tiny, "float64").items()}
-    shapes += ["\n".join(map(str, cast.values())), *(f"d{name} = {v}" for name, v in cast.items())]
+    cast = {
+        name: v.astype("float16") for name, v in gradients_of(tiny, "float64").items()
+    }
+    shapes += [
+        "\n".join(map(str, cast.values())),
+        *(f"d{name} = {v}" for name, v in cast.items()),
+    ]
     for gradients in (full, half):
-        shapes += ["\n".join(form(*item) for item in gradients.items()) for form in forms[:5]]
+        shapes += [
+            "\n".join(form(*item) for item in gradients.items()) for form in forms[:5]
+        ]
     shapes += ["\n".join(form(*item) for item in full.items()) for form in forms[5:]]
     for text, messages in zip(shapes, compute("pastes", shapes), strict=True):
-        wrong = [one for one in messages if not re.search(r": right(, to the [\w ]*)?\.$", one)]
+        wrong = [
+            one
+            for one in messages
+            if not re.search(r": right(, to the [\w ]*)?\.$", one)
+        ]
         assert (wrong, bool(messages)) == ([], True), text
 
 
 def test_wrong_gradients_are_wrong_by_their_digits(tiny, compute):
-    """Two units of the last digit; in float16, more than its rounding, or a common factor."""
+    """Two units of the last digit; in float16, more than its rounding, or a common
+    factor.
+    """
     W_hh, texts = gradients_of(tiny)["W_hh"].astype(float), []
     for decimals in (3, 4, 5, 6):
         off = W_hh.round(decimals)
@@ -294,7 +413,9 @@ def test_wrong_gradients_are_wrong_by_their_digits(tiny, compute):
         texts.append(printed({"W_hh": off}, decimals))
     exact = gradients_of(tiny, "float64")
     for factor in (0.99, 0.995, 1.005, 1.01):
-        texts += [f"d{name} = {(factor * v).astype('float16')}" for name, v in exact.items()]
+        texts += [
+            f"d{name} = {(factor * v).astype('float16')}" for name, v in exact.items()
+        ]
     off = W_hh + 0.008 * abs(W_hh).max() * np.eye(4)
     texts.append(f"dW_hh = {off.astype(np.float16)!r}")
     for first, *_ in compute("pastes", texts):
@@ -315,8 +436,14 @@ def test_causes_of_wrong_gradients_are_named(tiny, compute):
         (scaled(2), "in (B1). Twice too much: nn.MSELoss has no ½"),
         (scaled(5), "All are O times the right ones"),
         (scaled(0), "All numbers are 0: print .grad"),
-        (scaled(0.7), f"0.700 times the right ones: clipped by norm (now {0.7 * norm:.3f})"),
-        ({k: v.clip(-0.05, 0.05) for k, v in right.items()}, "Clipped by value to ±0.0500"),
+        (
+            scaled(0.7),
+            f"0.700 times the right ones: clipped by norm (now {0.7 * norm:.3f})",
+        ),
+        (
+            {k: v.clip(-0.05, 0.05) for k, v in right.items()},
+            "Clipped by value to ±0.0500",
+        ),
         (doubled, "bias is added twice"),
         (scaled(2, doubled), "there is a factor of 2"),
         (gradients_of(tiny, h_0=0 * h_0), "h_0 is zero"),
@@ -328,7 +455,10 @@ def test_causes_of_wrong_gradients_are_named(tiny, compute):
         (scaled(1.001), "All are 1.001 times the right ones: another factor"),
         (gradients_of(tiny, first=1), "ends before step 1"),
         (gradients_of(tiny, cut=2), "as in chunks of 2"),
-        ({k: v / np.sqrt((v**2).sum()) for k, v in right.items()}, "have different factors"),
+        (
+            {k: v / np.sqrt((v**2).sum()) for k, v in right.items()},
+            "have different factors",
+        ),
         ({**right, "b_y": right["b_y"] + np.eye(5)[3]}, "One number is wrong, db_y[3]"),
     ]
     found = compute("pastes", [printed(gradients, 7) for gradients, _ in cases])
@@ -342,7 +472,9 @@ def test_assembled_pass_is_that_of_numpy_rnn():
     exec(code_of("backward-code"), names)
     made = numpy_rnn.forward(params, x, h_0)
     x, y, known = ([None, *steps] for steps in (x, made.y, target))  # counted from 1
-    found = names["backward"](x, made.h, y, known, params.W_hh, params.W_hy, len(made.y))
+    found = names["backward"](
+        x, made.h, y, known, params.W_hh, params.W_hy, len(made.y)
+    )
     for value, name in zip(found, WEIGHTS[:3], strict=True):
         near(value, getattr(numpy_rnn.bptt(params, made, target), name))
 
@@ -368,9 +500,13 @@ def test_messages_of_pytorch_are_its_own(name):
 def test_exercises():
     """The answers of the exercises, computed."""
     dh_1, dh_2, schedule = 3 - 2 + (7 - 5) * 2, 7 - 5, list(windows(10, 2, 4))
-    kept, work = len(terms_of(schedule)), sum(stop - start for start, _, stop in schedule)
+    kept, work = (
+        len(terms_of(schedule)),
+        sum(stop - start for start, _, stop in schedule),
+    )
     words = unescape("".join(re.sub(r"<[^>]*>", "", PAGE).split()))
-    sums = f"={dh_1}anddL/dw={dh_1 + dh_2 * 3}.Withthepathcountedtwice:{dh_1 + dh_2 * (3 + 2)}."
+    twice = dh_1 + dh_2 * (3 + 2)
+    sums = f"={dh_1}anddL/dw={dh_1 + dh_2 * 3}.Withthepathcountedtwice:{twice}."
     assert 0.9**44 < 0.01 < 0.9**43
     for answer in (sums, f"keep{kept}termsandcompute{work}steps", "Fromlag44on"):
         assert answer in words
@@ -408,12 +544,21 @@ def test_page_is_accessible(opened):
 def test_controls_change_their_figures(opened):
     opened.locator("#network-next").click()
     assert opened.locator("#network-at-output").text_content() == "h1"
-    for button, words in {"hide": "first wrong", "right": "All eight", "empty": "Begin"}.items():
+    for button, words in {
+        "hide": "first wrong",
+        "right": "All eight",
+        "empty": "Begin",
+    }.items():
         opened.locator(f"#lines-{button}").click()
         assert words in opened.locator("#lines-result").text_content()
         assert opened.locator("#lines-named").is_checked() == (button != "hide")
     for k1, k2 in ((1, 1), (1, 6), (4, 4), (3, 7), (12, 12)):
         kept = terms_of(windows(12, k1, k2))
-        assert sorted(map(tuple, opened.evaluate(f"CHECKS.kept([{k1}, {k2}])"))) == sorted(kept)
-        assert f"kept: {len(kept)} of 78 terms" in opened.locator("#windows-text").inner_text()
+        assert sorted(
+            map(tuple, opened.evaluate(f"CHECKS.kept([{k1}, {k2}])"))
+        ) == sorted(kept)
+        assert (
+            f"kept: {len(kept)} of 78 terms"
+            in opened.locator("#windows-text").inner_text()
+        )
     assert opened.evaluate("CHECKS.unmoved()") == []

@@ -36,27 +36,39 @@ def files_in(folder="."):
 def test_default_study_is_a_folder_made_in_eight_seconds():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     words = [sys.executable, "-m", "numpy_rnn", "study"]
-    ended = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
+    ended = subprocess.run(
+        words, capture_output=True, text=True, check=True, timeout=300
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert seconds < 8  # of processor time
     heading, done = ended.stdout.splitlines()
     assert heading == "numpy_rnn study: sine wave, 20 steps, 6 hidden units, tanh"
-    assert re.fullmatch(r"\d+\.\d s: open study/lesson/lesson\.html; its evidence is .*", done)
-    figures = {f"figures/{name}.svg" for name in ("masks", "cosine_bias", "norm_by_lag")}
+    assert re.fullmatch(
+        r"\d+\.\d s: open study/lesson/lesson\.html; its evidence is .*", done
+    )
+    figures = {
+        f"figures/{name}.svg" for name in ("masks", "cosine_bias", "norm_by_lag")
+    }
     lesson = {f"lesson/{name}": content for name, content in files_in(LESSON).items()}
     made = files_in("study")
     assert made.keys() == {"evidence.html", "evidence.css"} | figures | lesson.keys()
     hidden, shown = lesson.pop("lesson/lesson.html"), made["lesson/lesson.html"]
     assert made.items() >= lesson.items()
-    assert (hidden.count(b"hidden>What"), shown.count(b"hidden>What")) == (1, 0)  # the evidence
+    assert (hidden.count(b"hidden>What"), shown.count(b"hidden>What")) == (
+        1,
+        0,
+    )  # the evidence
 
 
 def test_zeros_and_files_of_any_name_have_a_page(capsys):
     """A byte of the name that is no UTF-8 has an escape on the page."""
     np.savez("zero.npz", **present(tree_map(np.zeros_like, initial_parameters())))
     Path("\udcff.csv").write_text("\n".join(map(str, (1, 2, 3, 1, 2, 3, 1))))
-    words = "study --steps 3 --epochs 0 --seeds 2 --weights zero.npz --folder no/../made --data"
+    words = (
+        "study --steps 3 --epochs 0 --seeds 2 --weights zero.npz --folder "
+        "no/../made --data"
+    )
     assert main([*words.split(), "\udcff.csv"]) == 0
     assert "the first 3 of 6 steps are studied" in capsys.readouterr().out
     assert not Path("no").exists()
@@ -105,7 +117,9 @@ def test_nothing_unfinished_is_left_when_the_disk_refuses(monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     for folder in ("two", "one"):
-        with pytest.raises(InputError, match="cannot be written: No space left on device; choose"):
+        with pytest.raises(
+            InputError, match="cannot be written: No space left on device; choose"
+        ):
             write_folder(folder, {"a": b"3", "b/d": b"4"})
     assert files_in() == before
     assert os.listdir() == ["one"]
@@ -128,14 +142,28 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         Path(name).parent.mkdir(parents=True)
         Path(name).write_text("mine")
     for words, message in {
-        "--weights three.npz": "the weights are of 3 networks: expected those of one; .*",
-        "--folder file": "--folder file is a file: expected the name of a folder; choose .*",
-        "--folder no/where": "--folder no/where cannot be written: No such file or directory; .*",
-        "--folder no/../mine": r"--folder mine: mine/evidence\.html was not written by a study; .*",
-        "--folder drawn": "--folder drawn: drawn/figures was not written by a study; move it, .*",
-        "--hidden-size 2000": "20 steps and 4004000 parameters make a component matrix of 11.9 GiB:"
+        "--weights three.npz": (
+            "the weights are of 3 networks: expected those of one; .*"
+        ),
+        "--folder file": (
+            "--folder file is a file: expected the name of a folder; choose .*"
+        ),
+        "--folder no/where": (
+            "--folder no/where cannot be written: No such file or directory; .*"
+        ),
+        "--folder no/../mine": (
+            r"--folder mine: mine/evidence\.html was not "
+            r"written by a study; .*"
+        ),
+        "--folder drawn": (
+            "--folder drawn: drawn/figures was not written by a study; move it, .*"
+        ),
+        "--hidden-size 2000": "20 steps and 4004000 parameters make a component "
+        "matrix of 11.9 GiB:"
         " expected 1 at most; choose fewer --steps, or a smaller --hidden-size",
-        "--learning-rate 50 --nonlinearity relu": "the run diverges: there is nothing to study;"
+        (
+            "--learning-rate 50 --nonlinearity relu"
+        ): "the run diverges: there is nothing to study;"
         " try a smaller --learning-rate, or clipping by --max-norm 1",
     }.items():
         assert re.fullmatch(message, refused(capsys, words)), words
@@ -145,4 +173,6 @@ def test_what_cannot_be_studied_is_one_line(capsys):
 def test_a_package_that_is_missing_is_named(package, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     message = refused(capsys, "--folder study")
-    assert re.fullmatch(rf"{package} cannot be imported .*: run pip install .*study.*", message)
+    assert re.fullmatch(
+        rf"{package} cannot be imported .*: run pip install .*study.*", message
+    )

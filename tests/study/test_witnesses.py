@@ -1,4 +1,6 @@
-"""The witnesses: what they compare, that they agree, and that they see a wrong number."""
+"""The witnesses: what they compare, that they agree, and that they see a
+wrong number.
+"""
 
 from typing import Any
 
@@ -9,7 +11,14 @@ from numpy_rnn import Parameters
 from numpy_rnn.common.records import NONLINEARITY_NAMES
 from numpy_rnn.study import witnesses
 from numpy_rnn.study.document import defined_equations
-from numpy_rnn.study.equations import BLOCKS, CLASSES, EQUATIONS, SLIDING, WINDOW, runs_of
+from numpy_rnn.study.equations import (
+    BLOCKS,
+    CLASSES,
+    EQUATIONS,
+    SLIDING,
+    WINDOW,
+    runs_of,
+)
 from numpy_rnn.study.page import code_lines
 from numpy_rnn.study.witnesses import (
     check_equations,
@@ -22,8 +31,18 @@ from numpy_rnn.study.witnesses import (
 pytestmark = pytest.mark.needs_torch
 
 SUBJECTS: dict[str, dict[str, Any]] = {
-    **{name: {"nonlinearity": name, "learning_rate": 0.01} for name in NONLINEARITY_NAMES},
-    "mean": {"reduction": "mean", "bias": True, "k1": 2, "k2": 3, "momentum": 0.5, "max_norm": 1.0},
+    **{
+        name: {"nonlinearity": name, "learning_rate": 0.01}
+        for name in NONLINEARITY_NAMES
+    },
+    "mean": {
+        "reduction": "mean",
+        "bias": True,
+        "k1": 2,
+        "k2": 3,
+        "momentum": 0.5,
+        "max_norm": 1.0,
+    },
     "three steps, untrained": {"steps": 3, "epochs": 0},
 }
 ROUNDING = 1e-11  # of sums of some dozens of terms, relative to the largest
@@ -71,7 +90,9 @@ def test_every_witness_sees_a_wrong_number(id, small, monkeypatch):
 
     subject = small()
     wanted = runs_of(subject)
-    monkeypatch.setattr(witnesses, "runs_of", lambda of: {name: wanted[name] for name in runs})
+    monkeypatch.setattr(
+        witnesses, "runs_of", lambda of: {name: wanted[name] for name in runs}
+    )
     monkeypatch.setattr(witnesses, "EQUATIONS", {id: EQUATIONS[id]})
     monkeypatch.setattr(witnesses, "package_reports", wrong_reports)
     (checked,) = check_equations(subject).values()
@@ -87,24 +108,39 @@ def test_complex_step_of_two_steps_by_hand(small):
         schedule=options.schedule._replace(k1=2, k2=2),
     )
     run = run._replace(
-        params=Parameters(one, 2 * one, one), x=np.ones((2, 1, 1)), h_0=one,
-        target=np.array([2.0, 6.0]).reshape(2, 1, 1), options=options,
-    )  # fmt: skip
+        params=Parameters(one, 2 * one, one),
+        x=np.ones((2, 1, 1)),
+        h_0=one,
+        target=np.array([2.0, 6.0]).reshape(2, 1, 1),
+        options=options,
+    )
     report, case = next(definition_reports(run))
-    found = {name: values.tolist() for name, (_, values) in derivatives(case, report).items()}
+    found = {
+        name: values.tolist() for name, (_, values) in derivatives(case, report).items()
+    }
     assert found == {
-        "dy": [1, 1], "dh": [3, 1], "da": [3, 1], "dx": [3, 1], "dh_0": [6], "dW_hh": [6],
-        "dW_xh": [4], "dW_hy": [10],
-    }  # fmt: skip
+        "dy": [1, 1],
+        "dh": [3, 1],
+        "da": [3, 1],
+        "dx": [3, 1],
+        "dh_0": [6],
+        "dW_hh": [6],
+        "dW_xh": [4],
+        "dW_hy": [10],
+    }
 
 
 def test_runs_use_what_their_equations_compute(small):
-    """Clipping clips, weights decay, velocities differ from gradients, and windows are cut."""
+    """Clipping clips, weights decay, velocities differ from gradients, and windows are
+    cut.
+    """
     runs = runs_of(small())
     for name in (SLIDING, CLASSES):
         step = runs[name].options.step
         for report in package_reports(witnesses.reference, runs[name]):
-            gradients = [g for key, g in report.items() if key in ("dW_xh", "dW_hh", "dW_hy")]
+            gradients = [
+                g for key, g in report.items() if key in ("dW_xh", "dW_hh", "dW_hy")
+            ]
             if name == SLIDING:
                 assert np.sqrt(sum((g**2).sum() for g in gradients)) > step.max_norm
             else:

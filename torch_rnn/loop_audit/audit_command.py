@@ -1,4 +1,6 @@
-"""python -m torch_rnn audit: run a script as it is, and report what its training loop computes."""
+"""python -m torch_rnn audit: run a script as it is, and report what its training loop
+computes.
+"""
 
 import builtins
 import os
@@ -15,8 +17,8 @@ EXPECTED = "[--updates N] SCRIPT [arguments of the script]"
 HELP = f"""\
 usage: python -m torch_rnn audit {EXPECTED}
 
-Run a training script as it is, and report on standard error what its loop computes, and what is
-probably not meant. The exit status is the script's.
+Run a training script as it is, and report on standard error what its loop computes,
+and what is probably not meant. The exit status is the script's.
 
   --updates N  record the first N updates (200)"""
 
@@ -29,7 +31,10 @@ def run(words: list[str]) -> int:
     updates: int | str = 200
     try:
         if words[:1] == ["--updates"] and words[1:]:
-            updates, *words = int(words[1]) if words[1].isdecimal() else words[1], *words[2:]
+            updates, *words = (
+                int(words[1]) if words[1].isdecimal() else words[1],
+                *words[2:],
+            )
         watch = Recorder(check_integer("--updates", updates, 1))
         if not words or words[0].startswith("-"):
             given = f"unknown option {words[0]}" if words else "no script"

@@ -17,33 +17,89 @@ from torch import nn
 from torch.nn.modules.rnn import RNNCellBase
 
 RECURRENT = nn.RNNBase | RNNCellBase
-LOOKED_AT = {0, 1, 2, *(2**n for n in range(2, 16))}  # updates before copies of the inputs
-NUMBERS, MAX_KNOWN, MAX_NODES = 8, 40_000, 200  # of a state, of states, of a part of a graph
-FOLDERS = Path(__file__).parent, *torch.__path__, *map(sysconfig.get_path, ("stdlib", "purelib"))
+LOOKED_AT = {
+    0,
+    1,
+    2,
+    *(2**n for n in range(2, 16)),
+}  # updates before copies of the inputs
+NUMBERS, MAX_KNOWN, MAX_NODES = (
+    8,
+    40_000,
+    200,
+)  # of a state, of states, of a part of a graph
+FOLDERS = (
+    Path(__file__).parent,
+    *torch.__path__,
+    *map(sysconfig.get_path, ("stdlib", "purelib")),
+)
 LIBRARIES = tuple(f"{folder}{os.sep}" for folder in FOLDERS)
-HIDDEN = "<importlib._bootstrap>"  # file of frames that the warnings of torch do not count
-Evidence = defaultdict[str, list[tuple[Any, ...]]]  # by kind of warning: place, values of its text
+HIDDEN = (
+    "<importlib._bootstrap>"  # file of frames that the warnings of torch do not count
+)
+Evidence = defaultdict[
+    str, list[tuple[Any, ...]]
+]  # by kind of warning: place, values of its text
 CARRIED = "a carried state"  # and some of its origins:
-BEFORE, OLDER, ELSEWHERE = "the window before", "an older window", "elsewhere in the data"
+BEFORE, OLDER, ELSEWHERE = (
+    "the window before",
+    "an older window",
+    "elsewhere in the data",
+)
 NO_GRADIENT = "a pass without gradient"
 
-MARK = "torch_rnn.pass"  # key of the metadata of a node that ends a pass: {output number: Mark}
+# key of the metadata of a node that ends a pass: {output number: Mark}
+MARK = "torch_rnn.pass"
 LOSS = "torch_rnn.loss"  # key of the LossCall whose result a node is
-# The end of a pass in the graph: its output "out", "h" or "c", and the nodes before the pass
+# The end of a pass in the graph: its output "out", "h" or "c", and the nodes before the
+# pass
 Mark = namedtuple("Mark", "owner output before")
-RESHAPING = {"View", "UnsafeView", "ReshapeAlias", "Transpose", "Permute", "T", "Squeeze", "Clone"}
-RESHAPING |= {"Unsqueeze", "Select", "Slice", "Index", "Stack", "Unbind", "Cat", "Expand", "Alias"}
+RESHAPING = {
+    "View",
+    "UnsafeView",
+    "ReshapeAlias",
+    "Transpose",
+    "Permute",
+    "T",
+    "Squeeze",
+    "Clone",
+}
+RESHAPING |= {
+    "Unsqueeze",
+    "Select",
+    "Slice",
+    "Index",
+    "Stack",
+    "Unbind",
+    "Cat",
+    "Expand",
+    "Alias",
+}
 WRONG_INPUTS = {  # by the operation of a loss and the one before it
-    ("LogSoftmax", "Softmax"): "cross_entropy applies softmax itself: leave the other out",
-    ("BinaryCrossEntropyWithLogits", "Sigmoid"): "the loss applies sigmoid itself: leave it out",
-    ("NllLoss", "Softmax"): "nll_loss gets probabilities: use log_softmax instead of softmax",
-    ("NllLoss", "Addmm"): "nll_loss gets scores and expects log-probabilities: use log_softmax",
+    (
+        "LogSoftmax",
+        "Softmax",
+    ): "cross_entropy applies softmax itself: leave the other out",
+    (
+        "BinaryCrossEntropyWithLogits",
+        "Sigmoid",
+    ): "the loss applies sigmoid itself: leave it out",
+    (
+        "NllLoss",
+        "Softmax",
+    ): "nll_loss gets probabilities: use log_softmax instead of softmax",
+    (
+        "NllLoss",
+        "Addmm",
+    ): "nll_loss gets scores and expects log-probabilities: use log_softmax",
 }
 
 
 @cache
 def script_name(file: str) -> str:
-    """The name of a file of the script, relative to the working folder; empty for a library."""
+    """The name of a file of the script, relative to the working folder; empty for a
+    library.
+    """
     if file.startswith(LIBRARIES) or re.match("<(?!ipython|stdin|string)", file):
         return ""
     relative = os.path.relpath(file) if os.path.isabs(file) else file
@@ -55,14 +111,22 @@ def place() -> str:
     frame: Any = sys._getframe(1)
     while frame is not None and not script_name(frame.f_code.co_filename):
         frame = frame.f_back
-    return "?" if frame is None else f"{script_name(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return (
+        "?"
+        if frame is None
+        else f"{script_name(frame.f_code.co_filename)}:{frame.f_lineno}"
+    )
 
 
 def keys_of(states: torch.Tensor, most: int = 4) -> list[bytes]:
-    """The first numbers of the first rows of states (B, H), or of the last layer of (L, B, H)."""
+    """The first numbers of the first rows of states (B, H), or of the last layer of (L,
+    B, H).
+    """
     array = states.detach().float().cpu().numpy()
     array = array[-1] if array.ndim == 3 else array
-    return [row.tobytes() for row in array.reshape(-1, array.shape[-1])[:most, :NUMBERS]]
+    return [
+        row.tobytes() for row in array.reshape(-1, array.shape[-1])[:most, :NUMBERS]
+    ]
 
 
 @dataclass(eq=False, slots=True)
@@ -77,10 +141,17 @@ class Pass:
     has_gradient: bool
     initial: str = "zeros"  # or a learned, carried, computed, given state
     origin: str = ""  # of a carried state
-    parents: Any = ()  # passes of the same module, joined to it by the graph of the state
-    follows_training: bool = False  # its state comes, by passes without gradient, from training
-    cuts: int = 0  # calls before it, in the same update, from which its state is detached
-    data: Any = None  # position of the input in a tensor: the tensor, offset, stride of a step
+    # passes of the same module, joined to it by the graph of the state
+    parents: Any = ()
+    follows_training: bool = (
+        False  # its state comes, by passes without gradient, from training
+    )
+    cuts: int = (
+        0  # calls before it, in the same update, from which its state is detached
+    )
+    data: Any = (
+        None  # position of the input in a tensor: the tensor, offset, stride of a step
+    )
     tokens: torch.Tensor | None = None  # indices of the embedding that made the input
     copies: Any = ()  # names, tensors, and their copies: input, states, weights
     rows: Any = ()  # steps whose output got a gradient
@@ -92,14 +163,25 @@ class RecurrentModule:
     def __init__(self, module: Any, name: str, call: Callable[..., None]):
         self.name, self.place, self.module, self.call = name, place(), ref(module), call
         self.is_cell = isinstance(module, RNNCellBase)
-        self.axis = int(getattr(module, "batch_first", False))  # of time, in a batch of sequences
+        self.axis = int(
+            getattr(module, "batch_first", False)
+        )  # of time, in a batch of sequences
         self.is_bidirectional = bool(getattr(module, "bidirectional", False))
-        nonlinearity = f", {module.nonlinearity}" if hasattr(module, "nonlinearity") else ""
+        nonlinearity = (
+            f", {module.nonlinearity}" if hasattr(module, "nonlinearity") else ""
+        )
         self.kind = f"nn.{type(module).__name__}({module.extra_repr()}){nonlinearity}"
-        self.passes = Counter[tuple[int, int, bool]]()  # by steps, batch, and whether with gradient
+        self.passes = Counter[
+            tuple[int, int, bool]
+        ]()  # by steps, batch, and whether with gradient
         self.ids = frozenset(map(id, module.parameters()))
-        self.updates, self.copied = 0, -1  # updates; those before the weights were copied
-        self.states = dict[Any, tuple[str, Pass, int]]()  # by its numbers: "h" or "c", pass, step
+        self.updates, self.copied = (
+            0,
+            -1,
+        )  # updates; those before the weights were copied
+        self.states = dict[
+            Any, tuple[str, Pass, int]
+        ]()  # by its numbers: "h" or "c", pass, step
         self.latest: Pass | None = None  # pass with a gradient
         self.evidence: Evidence = defaultdict(list)
 
@@ -114,8 +196,12 @@ class RecurrentModule:
         given = kwargs | dict(zip(("input", "hx"), args))
         x, states = given["input"], listed(given.get("hx"))
         out, output = (None, output) if self.is_cell else output
-        outputs = dict(zip("hc", listed(output))) | ({} if out is None else {"out": out})
-        sizes = None if torch.is_tensor(x) else x.batch_sizes.tolist()  # of a packed sequence
+        outputs = dict(zip("hc", listed(output))) | (
+            {} if out is None else {"out": out}
+        )
+        sizes = (
+            None if torch.is_tensor(x) else x.batch_sizes.tolist()
+        )  # of a packed sequence
         if sizes:
             x, outputs["out"] = x.data, outputs["out"].data
         shape = (len(sizes), sizes[0], 0) if sizes else x.shape
@@ -133,7 +219,9 @@ class RecurrentModule:
             self.follow(each, x, states, outputs, sizes)
         self.remember(each, outputs)
 
-    def follow(self, each: Pass, x: torch.Tensor, states: Any, outputs: Any, sizes: Any) -> None:
+    def follow(
+        self, each: Pass, x: torch.Tensor, states: Any, outputs: Any, sizes: Any
+    ) -> None:
         """Mark a pass in the graph, and copy what backward() must find unchanged."""
         before = nodes_of([x, *states])
         for name, t in outputs.items():
@@ -141,7 +229,9 @@ class RecurrentModule:
                 mark = Mark(each, name, before)
                 node.metadata.setdefault(MARK, {})[t.output_nr] = mark
                 if name == "out":
-                    hook = partial(self.call, self.gradient_of_output, each, t.output_nr, sizes)
+                    hook = partial(
+                        self.call, self.gradient_of_output, each, t.output_nr, sizes
+                    )
                     node.register_prehook(hook)
         self.latest = each
         if self.updates in LOOKED_AT:
@@ -175,10 +265,18 @@ class RecurrentModule:
         elif x.grad_fn is not None:
             return
         if source._base is not None:
-            each.data = ref(source._base), source.storage_offset(), source.stride(self.axis)
+            each.data = (
+                ref(source._base),
+                source.storage_offset(),
+                source.stride(self.axis),
+            )
         if x._base is not None and x.is_contiguous() and x._base.is_contiguous():
             given, now = (*x._base.shape, 1)[:3], tuple(x.shape)
-            if given == (now[1], now[0], now[2]) and given[0] != given[1] and 1 not in given[:2]:
+            if (
+                given == (now[1], now[0], now[2])
+                and given[0] != given[1]
+                and 1 not in given[:2]
+            ):
                 self.evidence["view"].append((each.place, given, now))
 
     def look_at_state(self, each: Pass, states: list[torch.Tensor]) -> None:
@@ -188,12 +286,16 @@ class RecurrentModule:
             each.initial, each.origin, each.follows_training = CARRIED, BEFORE, True
             return
         keys = [key for key in keys_of(states[0]) if any(key)]
-        found: Any = next((self.states[key] for key in keys if key in self.states), ("",))
+        found: Any = next(
+            (self.states[key] for key in keys if key in self.states), ("",)
+        )
         if found[0] == "h":
             each.initial, each.origin = CARRIED, self.origin(each, *found[1:])
         elif graph.passes or graph.leaves:
             is_learned = any(isinstance(p, nn.Parameter) for p in graph.leaves.values())
-            each.initial = f"a {'computed' if graph.passes or not is_learned else 'learned'} state"
+            each.initial = (
+                f"a {'computed' if graph.passes or not is_learned else 'learned'} state"
+            )
         elif any(bool(state.any()) for state in states):
             each.initial = "a given state"
             self.evidence["state exchanged"] += [(each.place,)] if found[0] else []
@@ -202,7 +304,11 @@ class RecurrentModule:
         """Where a carried state comes from."""
         is_latest = source is self.latest
         each.follows_training = source.has_gradient or source.follows_training
-        if is_latest and source.update == each.update and each.steps == source.steps == 1:
+        if (
+            is_latest
+            and source.update == each.update
+            and each.steps == source.steps == 1
+        ):
             each.cuts = source.cuts + 1
         if not source.has_gradient:
             if each.has_gradient:
@@ -219,21 +325,31 @@ class RecurrentModule:
         is_older = is_known and not is_latest and source.update < each.update - 1
         return OLDER if is_older else "an earlier pass"
 
-    def gradient_of_output(self, each: Pass, index: int, sizes: Any, gradients: Any) -> None:
+    def gradient_of_output(
+        self, each: Pass, index: int, sizes: Any, gradients: Any
+    ) -> None:
         if (gradient := gradients[index]) is None:
             return
         used, axis = gradient.any(-1), 1 - self.axis
         by_time = used.any(axis) if used.dim() == 2 else used
         if sizes is not None:
             by_time = torch.stack([part.any() for part in torch.split(used, sizes)])
-        elif used.numel() > each.steps and by_time.sum() > 1 and used.any(1 - axis).sum() == 1:
+        elif (
+            used.numel() > each.steps
+            and by_time.sum() > 1
+            and used.any(1 - axis).sum() == 1
+        ):
             self.evidence["time and batch"].append((each.place, *used.shape))
         each.rows = frozenset(by_time.nonzero().flatten().tolist())
         if each.rows == {each.steps - 1} and each.steps > 1 and self.is_bidirectional:
             self.evidence["reverse output"].append((each.place,))
 
-    def end_of(self, each: Pass, outputs: dict[str, bool], where: str) -> tuple[int, int]:
-        """The steps of a pass that a backward pass has reached, and those with a loss."""
+    def end_of(
+        self, each: Pass, outputs: dict[str, bool], where: str
+    ) -> tuple[int, int]:
+        """The steps of a pass that a backward pass has reached, and those
+        with a loss.
+        """
         rows, copies = set(each.rows), each.copies
         each.rows, each.tokens, each.copies = (), None, ()
         is_whole = "h" in outputs or "c" in outputs or (rows and self.is_bidirectional)
@@ -248,25 +364,35 @@ class RecurrentModule:
 
 # A call of a loss function, with the shape of its input
 LossCall = namedtuple("LossCall", "number place name reduction shape")
-# A call of clip_grad_norm_ or clip_grad_value_: whether it acts, and the ids of its parameters
+# A call of clip_grad_norm_ or clip_grad_value_: whether it acts, and the ids of its
+# parameters
 Clip = namedtuple("Clip", "kind limit place acts parameters")
-# A backward pass: updates before it; losses; ids of the parameters that it reaches, and of those
-# that had no gradient before it; by pass the steps that it reaches and those with a loss; whether
-# its gradient is not zero
-Backward = namedtuple("Backward", "number place steps_before losses leaves anew reached is_nonzero")
-# Passes that are joined by their states: steps, those that the gradient goes through (k2), and
-# those whose output enters the loss (k1)
+# A backward pass: updates before it; losses; ids of the parameters that it reaches, and
+# of those that had no gradient before it; by pass the steps that it reaches and those
+# with a loss; whether its gradient is not zero
+Backward = namedtuple(
+    "Backward", "number place steps_before losses leaves anew reached is_nonzero"
+)
+# Passes that are joined by their states: steps, those that the gradient goes through
+# (k2), and those whose output enters the loss (k1)
 Window = namedtuple("Window", "passes initial steps reach with_loss")
 
 
 class Update(namedtuple("Update", "number place rates backwards modules clips")):
-    """One step of an optimizer: the backward passes that it uses, the modules that it changes."""
+    """One step of an optimizer: the backward passes that it uses, the modules that it
+    changes.
+    """
 
     def windows(self, module: Any) -> list[Any]:
         """The windows of a module, if the update changes it."""
         if module not in self.modules:
             return []
-        parts = [p for b in self.backwards for p in b.reached.items() if p[0].module is module]
+        parts = [
+            p
+            for b in self.backwards
+            for p in b.reached.items()
+            if p[0].module is module
+        ]
         reached = dict(sorted(parts, key=lambda item: (item[0].number, item[1])))
         depth, groups = dict[Any, int](), dict[Any, list[Any]]()
         for each in reached:
@@ -289,13 +415,26 @@ class OptimizerRecord:
         self.kind, self.optimizer = type(optimizer).__name__, ref(optimizer)
         held, first = held_by(optimizer), optimizer.param_groups[0]
         self.held = frozenset(map(id, held))
-        self.scheduled = [bool(group.get("initial_lr")) for group in optimizer.param_groups]
-        self.options = {k: first[k] for k in ("momentum", "weight_decay") if first.get(k)}
+        self.scheduled = [
+            bool(group.get("initial_lr")) for group in optimizer.param_groups
+        ]
+        self.options = {
+            k: first[k] for k in ("momentum", "weight_decay") if first.get(k)
+        }
         self.updates, self.trainable = list[Update](), 0
-        self.begun, self.used = -1, 0  # updates, and backward passes used, before its latest step
-        self.is_new = any(first.get(k) for k in ("momentum", "betas", "rho")) or "centered" in first
-        # of the weights at its first step: they tell if these are set between two optimizers
-        self.before = self.after = tuple((p._version, float(p.detach().sum())) for p in held)
+        self.begun, self.used = (
+            -1,
+            0,
+        )  # updates, and backward passes used, before its latest step
+        self.is_new = (
+            any(first.get(k) for k in ("momentum", "betas", "rho"))
+            or "centered" in first
+        )
+        # of the weights at its first step: they tell if these are set between two
+        # optimizers
+        self.before = self.after = tuple(
+            (p._version, float(p.detach().sum())) for p in held
+        )
 
 
 def held_by(optimizer: Any) -> list[torch.Tensor]:
@@ -304,15 +443,28 @@ def held_by(optimizer: Any) -> list[torch.Tensor]:
 
 
 def has_gradient(p: torch.Tensor) -> bool:
-    return p.grad is not None and bool(p.grad._nnz() if p.grad.is_sparse else p.grad.any())
+    return p.grad is not None and bool(
+        p.grad._nnz() if p.grad.is_sparse else p.grad.any()
+    )
 
 
 def listed(tensors: Any) -> list[Any]:
-    return [] if tensors is None else [tensors] if torch.is_tensor(tensors) else list(tensors)
+    return (
+        []
+        if tensors is None
+        else [tensors]
+        if torch.is_tensor(tensors)
+        else list(tensors)
+    )
 
 
 def kind_of(node: Any) -> str:
-    return type(node).__name__.rstrip("0123456789").removesuffix("Backward").removesuffix("2D")
+    return (
+        type(node)
+        .__name__.rstrip("0123456789")
+        .removesuffix("Backward")
+        .removesuffix("2D")
+    )
 
 
 def nodes_of(tensors: list[torch.Tensor]) -> list[Any]:
@@ -324,12 +476,21 @@ def node_before(node: Any) -> Any:
 
 
 class Graph:
-    """What some tensors are computed from, through passes, or up to the first of them."""
+    """What some tensors are computed from, through passes, or up to the
+    first of them.
+    """
 
-    def __init__(self, roots: list[torch.Tensor], most: int = 200_000, into_passes: bool = True):
-        self.passes: dict[Any, dict[str, bool]] = {}  # outputs, and whether none is in between
+    def __init__(
+        self, roots: list[torch.Tensor], most: int = 200_000, into_passes: bool = True
+    ):
+        self.passes: dict[
+            Any, dict[str, bool]
+        ] = {}  # outputs, and whether none is in between
         self.leaves = {id(t): t for t in roots if t.is_leaf and t.requires_grad}
-        self.nodes, self.losses = list[Any](), list[Any]()  # nodes before the first passes
+        self.nodes, self.losses = (
+            list[Any](),
+            list[Any](),
+        )  # nodes before the first passes
         later, seen = list[Any](), set[Any]()
         pending, is_direct = nodes_of(roots), True
         while pending or later:
@@ -354,7 +515,9 @@ class Graph:
 
 
 def wrong_losses(graph: Graph) -> Iterator[tuple[Any, ...]]:
-    """Evidence of a softmax before a loss that has one, and of a difference that broadcasts."""
+    """Evidence of a softmax before a loss that has one, and of a difference that
+    broadcasts.
+    """
     for node in graph.nodes:
         kind, source = kind_of(node), node_before(node)
         while kind_of(source) in RESHAPING:
@@ -362,7 +525,9 @@ def wrong_losses(graph: Graph) -> Iterator[tuple[Any, ...]]:
         if text := WRONG_INPUTS.get((kind, kind_of(source))):
             yield "input of the loss", text
         power = node_before(node) if kind in ("Mean", "Sum") else None
-        difference: Any = node_before(power) if kind_of(power) in ("Pow", "Abs", "Mul") else None
+        difference: Any = (
+            node_before(power) if kind_of(power) in ("Pow", "Abs", "Mul") else None
+        )
         before = difference.next_functions if kind_of(difference) == "Sub" else ()
         if before and before[0][0] and not before[-1][0]:
             column = tuple(before[0][0]._input_metadata[before[0][1]].shape)

@@ -1,4 +1,6 @@
-"""The operations that the definition is written in, and the table of its nonlinearities."""
+"""The operations that the definition is written in, and the table of its
+nonlinearities.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -11,15 +13,18 @@ from numpy_rnn.common.records import NumpyArray, Objective, Step, T
 from numpy_rnn.conformance.case import SHAPES
 
 Dtype = npt.DTypeLike
-N = Any  # numbers: an array, whose operators round or carry a bound as its arithmetic does
+# numbers: an array, whose operators round or carry a bound as its arithmetic does
+N = Any
 
 
 class Arithmetic(Protocol):
-    """The numbers of one window. dtype: of the parameters, to which the rate is rounded.
+    """The numbers of one window. dtype: of the parameters, to which the rate is
+    rounded.
 
-    axes: the number of leading axes of the parameters, those of networks or updates. seen: the
-    tensors so far, by their names and steps. Operations with a name are those whose correct forms
-    differ, or which other numbers compute otherwise; + − × are the operators of the numbers.
+    axes: the number of leading axes of the parameters, those of networks or updates.
+    seen: the tensors so far, by their names and steps. Operations with a name are those
+    whose correct forms differ, or which other numbers compute otherwise; + − × are the
+    operators of the numbers.
     """
 
     dtype: np.dtype[Any]
@@ -30,11 +35,13 @@ class Arithmetic(Protocol):
     def zeros(self, value: N) -> N: ...  # like a value
     def stack(self, values: Sequence[N]) -> N: ...  # of several steps, time first
 
-    # The sum of products of matrices and of a bias, and over steps and sequences, in any order.
+    # The sum of products of matrices and of a bias, and over steps and sequences, in
+    # any order.
     def affine(self, products: Any, bias: N | None = None) -> N: ...
     def total(self, steps: Sequence[N]) -> N: ...
 
-    # φ(a); dh ∘ φ'(a) by any factorisation; L and dy of the steps with a loss, (K, ..., B, O).
+    # φ(a); dh ∘ φ'(a) by any factorisation; L and dy of the steps with a loss, (K, ...,
+    # B, O).
     def phi(self, a: N, nonlinearity: str) -> N: ...
     def by_slope(self, dh: N, a: N, h: N, nonlinearity: str) -> N: ...
     def loss_and_error(self, y: N, target: N, objective: Objective) -> N: ...
@@ -43,19 +50,24 @@ class Arithmetic(Protocol):
     def constant(self, number: float) -> N: ...
     def rate(self, step: Step, theta: N) -> N: ...
 
-    # The norm of all gradients of a network, the factor that clips; ±max_value; g over the root.
+    # The norm of all gradients of a network, the factor that clips; ±max_value; g over
+    # the root.
     def norm(self, gradients: Sequence[N]) -> N: ...
     def factor(self, norm: N, max_norm: float) -> N: ...
     def clip(self, g: N, max_value: float) -> N: ...
     def by_root(self, g: N, squares: N) -> N: ...
 
     def see(self, name: str, t: int | None, value: N) -> N:
-        """Note a tensor at a step, and return the value with which the equations continue."""
+        """Note a tensor at a step, and return the value with which the equations
+        continue.
+        """
         self.seen.setdefault(name, {})[t] = value
         return value
 
     def report(self) -> dict[str, N]:
-        """The tensors by name, in causal order. Those with steps have the axis of time first."""
+        """The tensors by name, in causal order. Those with steps have the axis of time
+        first.
+        """
         found = dict[str, N]()
         for name in (name for name in SHAPES if name in self.seen):
             steps: N = self.seen[name]
@@ -72,7 +84,9 @@ class Arithmetic(Protocol):
         """A number per network, with the axes of an array of all networks."""
         if not np.ndim(per_network):
             return per_network
-        return per_network.reshape(*per_network.shape, *(1,) * (array.ndim - per_network.ndim))
+        return per_network.reshape(
+            *per_network.shape, *(1,) * (array.ndim - per_network.ndim)
+        )
 
 
 def choose(table: Mapping[str, T], name: str, what: str) -> T:
@@ -82,25 +96,37 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
 
 
 def divisor(shape: Sequence[int], objective: Objective) -> float:
-    """C of (L2), for outputs of this shape: 1 for a sum, the number of terms for a mean."""
+    """C of (L2), for outputs of this shape: 1 for a sum, the number of terms for a
+    mean.
+    """
     K, B, O = shape[0], shape[-2], shape[-1]
-    terms = choose({"squared_error": K * B * O, "cross_entropy": K * B}, objective.loss, "loss")
+    terms = choose(
+        {"squared_error": K * B * O, "cross_entropy": K * B}, objective.loss, "loss"
+    )
     return float(choose({"sum": 1, "mean": terms}, objective.reduction, "reduction"))
 
 
 def sech_squared(a: NumpyArray) -> NumpyArray:
-    """tanh'(a) = 1/cosh²(a) without overflow; where that is below 1e-300, something larger."""
+    """tanh'(a) = 1/cosh²(a) without overflow; where that is below 1e-300, something
+    larger.
+    """
     return np.cosh(np.minimum(np.abs(a), 350.0)) ** -2.0
 
 
 class Nonlinearity(NamedTuple):
-    """φ and its slope, which is even, falls with |a|, and |φ''| ≤ 2 φ'; or has a kink at 0."""
+    """φ and its slope, which is even, falls with |a|, and |φ''| ≤ 2 φ'; or has a kink
+    at 0.
+    """
 
     phi: Callable[[NumpyArray], NumpyArray]  # of any numbers
     slope: Callable[[NumpyArray, NumpyArray], NumpyArray]  # φ'(a), from a and h
-    slope_of_a: Callable[[NumpyArray], NumpyArray]  # the same from a, in which nothing cancels
+    slope_of_a: Callable[
+        [NumpyArray], NumpyArray
+    ]  # the same from a, in which nothing cancels
     change: Callable[[NumpyArray], NumpyArray]  # |∂ slope(a, h)/∂h|, from h
-    unit: float = 0.0  # roundings of φ are in units of |h| and this, a term that cancels
+    unit: float = (
+        0.0  # roundings of φ are in units of |h| and this, a term that cancels
+    )
     has_kink: bool = False
 
     def steepest(self, a: NumpyArray, E: NumpyArray) -> NumpyArray:
@@ -109,7 +135,9 @@ class Nonlinearity(NamedTuple):
 
 
 NONLINEARITIES = {
-    "tanh": Nonlinearity(np.tanh, lambda a, h: 1 - h * h, sech_squared, lambda h: 2 * np.abs(h)),
+    "tanh": Nonlinearity(
+        np.tanh, lambda a, h: 1 - h * h, sech_squared, lambda h: 2 * np.abs(h)
+    ),
     "relu": Nonlinearity(
         phi=lambda a: np.maximum(a, 0),
         slope=lambda a, h: (h.real > 0).astype(h.dtype),

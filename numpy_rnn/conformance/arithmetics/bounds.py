@@ -1,21 +1,25 @@
-"""Rounding bounds: values with a bound E of the difference of any correct computation of them.
+"""Rounding bounds: values with a bound E of the difference of any correct computation
+of them.
 
-Correct is what rounds every operation to nearest, in the case's dtype or a wider one: sums in any
-order, with or without fused multiply-add, subnormal numbers kept or flushed to zero, 1 − h² by any
-of its factorisations, "mean" by division or by a product with the reciprocal. Excluded are products
-of matrices by fewer multiplications (Strassen) and numbers out of the dtype's range.
+Correct is what rounds every operation to nearest, in the case's dtype or a wider one:
+sums in any order, with or without fused multiply-add, subnormal numbers kept or flushed
+to zero, 1 − h² by any of its factorisations, "mean" by division or by a product with
+the reciprocal. Excluded are products of matrices by fewer multiplications (Strassen)
+and numbers out of the dtype's range.
 
-The SGD step is correct by (U1) to (U9), with η, μ, τ, λ, max_norm, max_value, 10⁻⁶ and 10⁻⁸ (the
-float64 of that name) rounded to the dtype or kept in float64. By its definition η is rounded, so
-the value is that with the rounded η, and E has |η − η̃||δ| more: code in float32 that keeps η in
-double, as C, Java and JavaScript do, is correct. A norm that overflows because its squares do is
-not: it makes the factor 0, and then there is no step at all.
+The SGD step is correct by (U1) to (U9), with η, μ, τ, λ, max_norm, max_value, 10⁻⁶ and
+10⁻⁸ (the float64 of that name) rounded to the dtype or kept in float64. By its
+definition η is rounded, so the value is that with the rounded η, and E has |η − η̃||δ|
+more: code in float32 that keeps η in double, as C, Java and JavaScript do, is correct.
+A norm that overflows because its squares do is not: it makes the factor 0, and then
+there is no step at all.
 
-The values are computed in float64, and its own rounding, the same formulas with the unit roundoff
-of float64, is part of E. `reported`: the tensors of an implementation. With them every equation
-starts from the reported numbers, so that a faulty equation is found by itself, an error that it
-passes on does not count again, and the bounds do not loosen with width or depth (level L1). Without
-them E is carried through the whole window (level L2).
+The values are computed in float64, and its own rounding, the same formulas with the
+unit roundoff of float64, is part of E. `reported`: the tensors of an implementation.
+With them every equation starts from the reported numbers, so that a faulty equation is
+found by itself, an error that it passes on does not count again, and the bounds do not
+loosen with width or depth (level L1). Without them E is carried through the whole
+window (level L2).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,16 +28,30 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray, Objective, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, Dtype, divisor, nonlinearity_of
+from numpy_rnn.conformance.arithmetics.arithmetic import (
+    Arithmetic,
+    Dtype,
+    divisor,
+    nonlinearity_of,
+)
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
-from numpy_rnn.conformance.arithmetics.rounding import UPWARDS, Near, Rounding, root_of_squares
+from numpy_rnn.conformance.arithmetics.rounding import (
+    UPWARDS,
+    Near,
+    Rounding,
+    root_of_squares,
+)
 
-STRICT_TANH_ULPS = 8  # the largest error of a usual tanh: NumPy 1.4, torch 0.75, glibc 2.1, JAX 7
+STRICT_TANH_ULPS = (
+    8  # the largest error of a usual tanh: NumPy 1.4, torch 0.75, glibc 2.1, JAX 7
+)
 CHECKER_TAU = 4.0  # NumPy's own, in float64
 
 
 class TanhError(NamedTuple):
-    """The error of tanh that is allowed, in units of u: τ|h|, and an absolute part, usually 0."""
+    """The error of tanh that is allowed, in units of u: τ|h|, and an absolute part,
+    usually 0.
+    """
 
     relative: float = 2.0 * STRICT_TANH_ULPS  # τ
     absolute: float = 0.0
@@ -43,10 +61,15 @@ TAU = TanhError()
 
 
 class Bounds(Rounding, Arithmetic):
-    """Values of one window with their bounds. tau: the error of tanh; reported: given tensors."""
+    """Values of one window with their bounds. tau: the error of tanh; reported: given
+    tensors.
+    """
 
     def __init__(
-        self, dtype: Dtype, tau: TanhError = TAU, reported: dict[str, NumpyArray] | None = None
+        self,
+        dtype: Dtype,
+        tau: TanhError = TAU,
+        reported: dict[str, NumpyArray] | None = None,
     ):
         super().__init__(dtype)
         self.axes, self.seen, self.tau, self.reported = 0, {}, tau, reported or {}
@@ -55,7 +78,9 @@ class Bounds(Rounding, Arithmetic):
         super().see(name, t, value)
         if name not in self.reported:
             return value
-        return self.given(self.reported[name] if t is None else self.reported[name][t - 1])
+        return self.given(
+            self.reported[name] if t is None else self.reported[name][t - 1]
+        )
 
     def stack(self, values: Sequence[Near]) -> Near:
         parts = ([getattr(v, part) for v in values] for part in ("value", "E"))
@@ -65,8 +90,12 @@ class Bounds(Rounding, Arithmetic):
     def zeros(self, value: Near) -> Near:
         return value.map(np.zeros_like)
 
-    def affine(self, products: Sequence[tuple[Near, Near]], bias: Near | None = None) -> Near:
-        """One sum: the bias is one more row of the right matrix, for a one in the left one."""
+    def affine(
+        self, products: Sequence[tuple[Near, Near]], bias: Near | None = None
+    ) -> Near:
+        """One sum: the bias is one more row of the right matrix, for a one in the left
+        one.
+        """
         left, right = map(list, zip(*products))
         if bias is not None:
             left.append(self.given(np.ones((*left[0].shape[:-1], 1))))
@@ -80,8 +109,8 @@ class Bounds(Rounding, Arithmetic):
         """(F2): φ'(a') E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
 
         a' is the steepest number within E_a. The logistic function is 1/(1 + exp(−a)),
-        exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2), whose roundings are in units of its ½: so much is
-        allowed where h is smaller, τu(½ + |h|).
+        exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2), whose roundings are in units of its ½:
+        so much is allowed where h is smaller, τu(½ + |h|).
         """
         of, u = nonlinearity_of(nonlinearity), self.u
         h = of.phi(a.value)
@@ -94,15 +123,17 @@ class Bounds(Rounding, Arithmetic):
         return self.near(h, inherited + own)
 
     def by_slope(self, dh: Near, a: Near, h: Near, nonlinearity: str) -> Near:
-        """(B3): a product with φ'(a), or with a function of h, which is near φ(a) or reported.
+        """(B3): a product with φ'(a), or with a function of h, which is near φ(a) or
+        reported.
 
-        Of tanh, 1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c, c²) + |1 − h² − D|,
-        c = |h| + E_h, which covers (1−h)(1+h), dh − dh·h² and (dh + dh·h)(1−h) too; D is
-        1/cosh²(a). 1/cosh²(a): s(2E_a + γ_{2τ+3}) with s the steepest slope within E_a, as its
-        derivative is at most twice itself and cosh may be as inaccurate as tanh; and what a flush
-        of the slope loses. E is the larger of the two. The logistic function's h(1 − h): the same
-        with |1 − 2h| for 2|h|, which covers dh·h − dh·h² too, and ¼/cosh²(a/2). relu': unknown
-        where |a| ≤ E_a, so E is 1.
+        Of tanh, 1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c, c²) + |1
+        − h² − D|, c = |h| + E_h, which covers (1−h)(1+h), dh − dh·h² and (dh +
+        dh·h)(1−h) too; D is 1/cosh²(a). 1/cosh²(a): s(2E_a + γ_{2τ+3}) with s the
+        steepest slope within E_a, as its derivative is at most twice itself and cosh
+        may be as inaccurate as tanh; and what a flush of the slope loses. E is the
+        larger of the two. The logistic function's h(1 − h): the same with |1 − 2h| for
+        2|h|, which covers dh·h − dh·h² too, and ¼/cosh²(a/2). relu': unknown where |a|
+        ≤ E_a, so E is 1.
         """
         of = nonlinearity_of(nonlinearity)
         D, c = of.slope_of_a(a.value), h.max_abs
@@ -112,11 +143,18 @@ class Bounds(Rounding, Arithmetic):
         e = h.E * (of.change(h.value) + h.E) + self.gamma(2) * np.maximum(c, c**2)
         e = e + np.abs(of.slope(a.value, h.value) - D)
         by_h = e + self.gamma(3) * (D + e)
-        by_a = of.steepest(a.value, a.E) * (2 * a.E + self.gamma(2 * self.tau.relative + 3))
+        by_a = of.steepest(a.value, a.E) * (
+            2 * a.E + self.gamma(2 * self.tau.relative + 3)
+        )
         return dh * self.near(D, np.maximum(by_h, by_a) + self.flushes(1))
 
-    def loss_and_error(self, y: Near, target: Near, objective: Objective) -> tuple[Near, Near]:
-        C, divisions = divisor(y.shape, objective), {"sum": 0, "mean": 2}[objective.reduction]
+    def loss_and_error(
+        self, y: Near, target: Near, objective: Objective
+    ) -> tuple[Near, Near]:
+        C, divisions = (
+            divisor(y.shape, objective),
+            {"sum": 0, "mean": 2}[objective.reduction],
+        )
         return LOSSES[objective.loss](self, y, target, C, divisions)
 
     def rate(self, step: Step, theta: Near) -> Near:
@@ -129,14 +167,20 @@ class Bounds(Rounding, Arithmetic):
     def norm(self, gradients: Sequence[Near]) -> Near:
         """(U2): e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).
 
-        e = √ΣE², as the norm of a difference bounds the difference of the norms. N numbers are not
-        0. Their squares have N roundings each in one sum, N + 3 at most by the norms of the
-        tensors, and two more where every number is divided by the largest; (1+γ)^½ leaves
-        ρ = 1 − (1−γ)^½. The root rounds, and so does the product with the largest. Here the
-        numbers, and the errors, are scaled, so that no square leaves the range of float64.
+        e = √ΣE², as the norm of a difference bounds the difference of the norms. N
+        numbers are not
+        0. Their squares have N roundings each in one sum, N + 3 at most by the norms of
+           the
+        tensors, and two more where every number is divided by the largest; (1+γ)^½
+        leaves ρ = 1 − (1−γ)^½. The root rounds, and so does the product with the
+        largest. Here the numbers, and the errors, are scaled, so that no square leaves
+        the range of float64.
         """
         flat = [g.reshape(*g.shape[: self.axes], -1) for g in gradients]
-        value, E = (np.concatenate([getattr(g, v) for g in flat], axis=-1) for v in ("value", "E"))
+        value, E = (
+            np.concatenate([getattr(g, v) for g in flat], axis=-1)
+            for v in ("value", "E")
+        )
         max_abs, gamma = np.abs(value) + E, self.gamma
         n, e = (root_of_squares(v, -1)[..., 0] for v in (value, E))
         terms = (max_abs > 0).sum(axis=-1)
@@ -145,11 +189,13 @@ class Bounds(Rounding, Arithmetic):
         return self.near(n, e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed)
 
     def factor(self, norm: Near, max_norm: float) -> Near:
-        """(U3). f = min(1, c) with c = M/m, m = n + 10⁻⁶: E = f·r, or 0 where no c̃ is below 1.
+        """(U3). f = min(1, c) with c = M/m, m = n + 10⁻⁶: E = f·r, or 0 where no c̃ is
+        below 1.
 
-        r bounds |c̃ − c|/c: 1 + r = (1 + |M̃ − M|/M)(1 + γ_2)(1 + E_m/(m − E_m)). Where c̃ may lie
-        on both sides of 1, f̃ still moves by f·r at most, since upwards it stops at 1; and as
-        0 ≤ f̃ ≤ 1, E is at most 1. A max_norm that is infinite in the dtype clips nothing.
+        r bounds |c̃ − c|/c: 1 + r = (1 + |M̃ − M|/M)(1 + γ_2)(1 + E_m/(m − E_m)). Where
+        c̃ may lie on both sides of 1, f̃ still moves by f·r at most, since upwards it
+        stops at 1; and as 0 ≤ f̃ ≤ 1, E is at most 1. A max_norm that is infinite in
+        the dtype clips nothing.
         """
         M, m = self.constant(max_norm), norm + self.constant(SMALL)
         f = np.minimum(1, M.value / m.value)
@@ -165,10 +211,12 @@ class Bounds(Rounding, Arithmetic):
         return Near(f, np.where(lowest > UPWARDS, 0.0, E), self)
 
     def clip(self, g: Near, max_value: float) -> Near:
-        """(U7). Nothing rounds: E_g where g is surely within the limit, E_c where surely beyond it.
+        """(U7). Nothing rounds: E_g where g is surely within the limit, E_c where
+        surely beyond it.
 
-        Between, the larger of the two, as the median of −c, g and c moves by no more than the
-        largest of their moves. A limit that is infinite in the dtype clips nothing.
+        Between, the larger of the two, as the median of −c, g and c moves by no more
+        than the largest of their moves. A limit that is infinite in the dtype clips
+        nothing.
         """
         if max_value > self.largest:
             return g
@@ -179,11 +227,12 @@ class Bounds(Rounding, Arithmetic):
         return self.near(np.clip(g.value, -limit.value, limit.value), E)
 
     def by_root(self, g: Near, squares: Near) -> Near:
-        """(U9). s = g/r, r = √m, m = v + 10⁻⁸: E = (E_g + |s|(1+γ_1) e + γ_3 (|g| + E_g)) / r_low.
+        """(U9). s = g/r, r = √m, m = v + 10⁻⁸: E = (E_g + |s|(1+γ_1) e + γ_3 (|g| +
+        E_g)) / r_low.
 
-        |g̃/r̃ − g/r| ≤ (E_g + |s||r̃ − r|)/r̃. √m̃ is off by e = |√(m ± E_m) − √m| at most, and no
-        sum of squares is below 0, so that m̃ is 10⁻⁸(1 − γ_2) at least. γ_3: the root, and a
-        division, or a reciprocal and a product.
+        |g̃/r̃ − g/r| ≤ (E_g + |s||r̃ − r|)/r̃. √m̃ is off by e = |√(m ± E_m) − √m| at
+        most, and no sum of squares is below 0, so that m̃ is 10⁻⁸(1 − γ_2) at
+        least. γ_3: the root, and a division, or a reciprocal and a product.
         """
         m = squares + self.constant(TINY)
         low = np.maximum(m.value - m.E, TINY * (1 - self.gamma(2)))
@@ -196,30 +245,39 @@ class Bounds(Rounding, Arithmetic):
 def softmax(n: Bounds, outputs: Near) -> list[NumpyArray]:
     """p = softmax(y) along the last axis in float64, its error, log p, and its error D.
 
-    With τ, the error of exp and log in units of u of their value, that of tanh, and for each row
-    of outputs y, that are off by E at most,
+    With τ, the error of exp and log in units of u of their value, that of tanh, and for
+    each row of outputs y, that are off by E at most,
 
-        m = max y,    z = y − m ≤ 0,    S = Σ_k exp(z_k),    log p = z − log S,    p = exp(z) / S
+        m = max y,  z = y − m ≤ 0,  S = Σ_k exp(z_k),  log p = z − log S,
+        p = exp(z) / S
 
-    Errors are followed on the logarithm, where those of factors add up: a rounding, (1 + δ) with
-    |δ| ≤ u, moves it by γ_1 at most, τ of them by γ_τ, and ỹ_k for y_k by E_k. With Ē = max_k E_k,
+    Errors are followed on the logarithm, where those of factors add up: a rounding, (1
+    + δ) with |δ| ≤ u, moves it by γ_1 at most, τ of them by γ_τ, and ỹ_k for y_k by
+    E_k. With Ē = max_k E_k,
 
-        e_k = E_k + γ_1 (|z_k| + E_k + Ē) + γ_τ      of exp(z̃_k): the shift and the exponential
-        s   = log Σ_k p_k exp(e_k) + γ_O + flushes   of S̃: a mean of its terms' errors, a sum
+        e_k = E_k + γ_1 (|z_k| + E_k + Ē) + γ_τ      of exp(z̃_k): shift, exponential
+        s   = log Σ_k p_k exp(e_k) + γ_O + flushes   of S̃: its terms' mean error, a sum
         l   = s + γ_τ (log S + s)                    of log S̃
-        d_k = e_k + l + γ_1 (|m| + Ē + log S + l)    of log p̃_k, and of p̃_k: the maximum added to
-              + γ_1 (|log p_k| + e_k + l)            log S̃, the difference, an exponential or a
-              + γ_τ + γ_2                            division
+        d_k = e_k + l + γ_1 (|m| + Ē + log S + l)    of log p̃_k and p̃_k: the maximum
+              + γ_1 (|log p_k| + e_k + l)            added to log S̃, the difference,
+              + γ_τ + γ_2                            an exponential or a division
         D_k = d_k + γ_τ (|log p_k| + d_k)            of log p̃_k as the logarithm of p̃_k
 
-    Correct is therefore: exp(z)/S, exp(z − log S), exp(y − (m + log S)), and where no exponential
-    leaves the range, the same without the shift. p̃ is off by p (exp(d) − 1), and by 1 at most. A
-    loss from −log p̃ is correct only where p̃ is not flushed to zero.
+    Correct is therefore: exp(z)/S, exp(z − log S), exp(y − (m + log S)), and where no
+    exponential leaves the range, the same without the shift. p̃ is off by p (exp(d) −
+    1), and by 1 at most. A loss from −log p̃ is correct only where p̃ is not flushed to
+    zero.
 
-    Source: Blanchard, Higham and Higham 2021, Accurately computing the log-sum-exp and softmax
-    functions, IMA Journal of Numerical Analysis 41.
+    Source: Blanchard, Higham and Higham 2021, Accurately computing the log-sum-exp and
+    softmax functions, IMA Journal of Numerical Analysis 41.
     """
-    gamma, flushes, tau, y, E = n.gamma, n.flushes, n.tau.relative, outputs.value, outputs.E
+    gamma, flushes, tau, y, E = (
+        n.gamma,
+        n.flushes,
+        n.tau.relative,
+        outputs.value,
+        outputs.E,
+    )
     m = y.max(axis=-1, keepdims=True)
     z, E_max = y - m, E.max(axis=-1, keepdims=True)
     terms = np.exp(z)
@@ -227,9 +285,16 @@ def softmax(n: Bounds, outputs: Near) -> list[NumpyArray]:
     log_S, p, O = np.log(S), terms / S, y.shape[-1]
     log_p = z - log_S
     e = E + gamma(1) * (np.abs(z) + E + E_max) + gamma(tau)
-    grown = log_p + e  # log Σ_k p_k exp(e_k), without overflow, and where a p_k underflows
+    grown = (
+        log_p + e
+    )  # log Σ_k p_k exp(e_k), without overflow, and where a p_k underflows
     most = grown.max(axis=-1, keepdims=True)
-    s = most + np.log(np.exp(grown - most).sum(axis=-1, keepdims=True)) + gamma(O) + flushes(O)
+    s = (
+        most
+        + np.log(np.exp(grown - most).sum(axis=-1, keepdims=True))
+        + gamma(O)
+        + flushes(O)
+    )
     l = s + gamma(tau) * (log_S + s)
     d = e + l + gamma(1) * (np.abs(m) + E_max + log_S + l)
     d = d + gamma(1) * (np.abs(log_p) + e + l) + gamma(tau) + gamma(2)
@@ -238,11 +303,14 @@ def softmax(n: Bounds, outputs: Near) -> list[NumpyArray]:
     return [p, E_p, log_p, d + gamma(tau) * (np.abs(log_p) + d)]
 
 
-def squared_error(n: Bounds, y: Near, target: Near, C: float, divisions: int) -> tuple[Near, Near]:
+def squared_error(
+    n: Bounds, y: Near, target: Near, C: float, divisions: int
+) -> tuple[Near, Near]:
     """The loss, (L1) and (L2), and dy, (B1), of errors e = y − target.
 
-    C: the divisor of (L2). divisions: the roundings of a division by C, two by a product with 1/C.
-    Where e is off by E, its square is by (2|e| + E) E. Terms that are 0 round nothing.
+    C: the divisor of (L2). divisions: the roundings of a division by C, two by a
+    product with 1/C. Where e is off by E, its square is by (2|e| + E) E. Terms that are
+    0 round nothing.
     """
     near, gamma, flushes = n.near, n.gamma, n.flushes
     error, E = y.value - target.value, y.E + target.E
@@ -257,11 +325,15 @@ def squared_error(n: Bounds, y: Near, target: Near, C: float, divisions: int) ->
     return near(loss, own * (loss + E_loss) + E_loss), dy_near
 
 
-def cross_entropy(n: Bounds, y: Near, target: Near, C: float, divisions: int) -> tuple[Near, Near]:
-    """The loss, the sum (L2) of −log p of every row's class (L4), and dy, (B1), (p − target) / C.
+def cross_entropy(
+    n: Bounds, y: Near, target: Near, C: float, divisions: int
+) -> tuple[Near, Near]:
+    """The loss, the sum (L2) of −log p of every row's class (L4), and dy, (B1), (p −
+    target) / C.
 
-    target: classes as rows of 0 and 1. The division by C may come before the difference, as in
-    automatic differentiation, so its roundings are in units of p + target.
+    target: classes as rows of 0 and 1. The division by C may come before the
+    difference, as in automatic differentiation, so its roundings are in units of p +
+    target.
     """
     near, gamma, flushes, rows = n.near, n.gamma, n.flushes, target.value
     K, B, O = rows.shape[0], rows.shape[-2], rows.shape[-1]
@@ -275,4 +347,7 @@ def cross_entropy(n: Bounds, y: Near, target: Near, C: float, divisions: int) ->
 
 
 Bound = Callable[[Bounds, Near, Near, float, int], tuple[Near, Near]]
-LOSSES: dict[str, Bound] = {"squared_error": squared_error, "cross_entropy": cross_entropy}
+LOSSES: dict[str, Bound] = {
+    "squared_error": squared_error,
+    "cross_entropy": cross_entropy,
+}

@@ -1,4 +1,6 @@
-"""The operations of the definition on arrays of NumPy, real or complex: the values themselves."""
+"""The operations of the definition on arrays of NumPy, real or complex: the values
+themselves.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -8,7 +10,12 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.common.records import Objective, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import Arithmetic, Dtype, divisor, nonlinearity_of
+from numpy_rnn.conformance.arithmetics.arithmetic import (
+    Arithmetic,
+    Dtype,
+    divisor,
+    nonlinearity_of,
+)
 
 SMALL = 1e-6  # added to the norm, (U3)
 TINY = 1e-8  # added to the sum of squares, (U9)
@@ -31,7 +38,9 @@ class Floats(Arithmetic):
     def zeros(self, value: Array) -> Array:
         return np.zeros_like(value)
 
-    def affine(self, products: Sequence[tuple[Array, Array]], bias: Array | None = None) -> Array:
+    def affine(
+        self, products: Sequence[tuple[Array, Array]], bias: Array | None = None
+    ) -> Array:
         total = reduce(add, [A @ B for A, B in products])
         return total if bias is None else total + bias[..., None, :]
 
@@ -44,7 +53,9 @@ class Floats(Arithmetic):
     def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
         return dh * nonlinearity_of(nonlinearity).slope(a, h)
 
-    def loss_and_error(self, y: Array, target: Array, objective: Objective) -> tuple[Array, Array]:
+    def loss_and_error(
+        self, y: Array, target: Array, objective: Objective
+    ) -> tuple[Array, Array]:
         C = divisor(y.shape, objective)
         losses, errors = LOSSES[objective.loss](self, y, target)
         return losses.sum(axis=(0, -2, -1)) / C, errors / C  # (L2), (B1)
@@ -98,4 +109,7 @@ def cross_entropy(n: Floats, y: Array, target: Array) -> tuple[Array, Array]:
     return -(target * log_p), np.exp(log_p) - target  # (L4), (B1)
 
 
-LOSSES: dict[str, Loss] = {"squared_error": squared_error, "cross_entropy": cross_entropy}
+LOSSES: dict[str, Loss] = {
+    "squared_error": squared_error,
+    "cross_entropy": cross_entropy,
+}

@@ -1,23 +1,25 @@
-"""Monte Carlo arithmetic: random errors in every operation estimate the rounding of a computation.
+"""Monte Carlo arithmetic: random errors in every operation estimate the rounding of a
+computation.
 
-Every operation of a float64 computation has a random relative error of at most u, the unit roundoff
-of the dtype under test, and an operation on single numbers a second one that is the same for all
-numbers of a tensor, as equal numbers round alike. The spread of a few samples is the size of the
-rounding error of any correct computation in that dtype. It is an estimate, not a bound; but where
-many steps or units make the worst-case bound useless, it still has the size of the true error.
+Every operation of a float64 computation has a random relative error of at most u, the
+unit roundoff of the dtype under test, and an operation on single numbers a second one
+that is the same for all numbers of a tensor, as equal numbers round alike. The spread
+of a few samples is the size of the rounding error of any correct computation in that
+dtype. It is an estimate, not a bound; but where many steps or units make the worst-case
+bound useless, it still has the size of the true error.
 
-Half of the samples flush subnormal numbers to zero, and all lose a smallest normal number for each
-term of a sum, whose products may be flushed.
+Half of the samples flush subnormal numbers to zero, and all lose a smallest normal
+number for each term of a sum, whose products may be flushed.
 
-A sum of n terms in any order, one after the other too, has the error u √n √(Σ v² + s²), where s is
-the sum: √n √Σ v² where the terms have both signs, and √n |s| where they have one. Independent
-roundings would give √(n/3) |s|, but those of equal terms are not independent. The error of a tanh
-may have one sign everywhere: each sample has half of what is allowed, times one random number for
-all its states.
+A sum of n terms in any order, one after the other too, has the error u √n √(Σ v² + s²),
+where s is the sum: √n √Σ v² where the terms have both signs, and √n |s| where they have
+one. Independent roundings would give √(n/3) |s|, but those of equal terms are not
+independent. The error of a tanh may have one sign everywhere: each sample has half of
+what is allowed, times one random number for all its states.
 
-Source: Parker 1997, Monte Carlo arithmetic, UCLA CSD-970002; Denis, de Oliveira Castro and Petit
-2016, Verificarlo, IEEE ARITH 23; Higham and Mary 2019, A new approach to probabilistic rounding
-error analysis, SIAM Journal on Scientific Computing 41 (5).
+Source: Parker 1997, Monte Carlo arithmetic, UCLA CSD-970002; Denis, de Oliveira Castro
+and Petit 2016, Verificarlo, IEEE ARITH 23; Higham and Mary 2019, A new approach to
+probabilistic rounding error analysis, SIAM Journal on Scientific Computing 41 (5).
 """
 
 from collections.abc import Sequence
@@ -35,14 +37,18 @@ from numpy_rnn.conformance.case import WindowCase
 
 SAMPLES = 8
 FLUSHES = np.arange(SAMPLES) % 2 == 0  # the samples that flush
-BY_A = np.arange(SAMPLES) % 4 < 2  # the samples whose slope is computed from a, not from h
+BY_A = (
+    np.arange(SAMPLES) % 4 < 2
+)  # the samples whose slope is computed from a, not from h
 KINK = 8.0  # spreads of a pre-activation within which relu' may be 0 or 1
 OPEN = np.linspace(0, 1, SAMPLES)  # the share of such slopes that are 1
 EXACT = {np.maximum, np.minimum, np.negative, np.absolute, np.positive}  # operations
 
 
 def sampled(case: WindowCase) -> WindowCase:
-    """The case with one more leading axis of its parameters and velocities, that of the samples."""
+    """The case with one more leading axis of its parameters and velocities, that of the
+    samples.
+    """
 
     def repeated(array: Array) -> Array:
         return np.broadcast_to(array, (SAMPLES, *array.shape))
@@ -59,14 +65,20 @@ def spread_of(samples: Array, axis: int) -> Array:
 
 
 def repeats(terms: Array, u: float) -> Array:
-    """The mean number of terms that are equal in a sum along axis −2; zeros are no terms."""
+    """The mean number of terms that are equal in a sum along axis −2; zeros are no
+    terms.
+    """
     mantissa, exponent = np.frexp(terms)
-    near = np.sort(np.ldexp(np.rint(mantissa / (64 * u)), exponent), axis=-2)  # roundings aside
+    near = np.sort(
+        np.ldexp(np.rint(mantissa / (64 * u)), exponent), axis=-2
+    )  # roundings aside
     index = np.arange(near.shape[-2])[:, None]
     is_new = np.diff(near, axis=-2, prepend=np.nan) != 0
     place = index - np.maximum.accumulate(np.where(is_new, index, 0), axis=-2)
     is_term = near != 0
-    m_squared = np.where(is_term, 2 * place + 1, 0).sum(axis=-2)  # 1 + 3 + .. + (2m − 1) = m²
+    m_squared = np.where(is_term, 2 * place + 1, 0).sum(
+        axis=-2
+    )  # 1 + 3 + .. + (2m − 1) = m²
     return m_squared / np.maximum(is_term.sum(axis=-2), 1)
 
 
@@ -78,8 +90,13 @@ class NoisyArray(np.ndarray):
     def __array_finalize__(self, other: object) -> None:
         self.noise = getattr(other, "noise", None)  # type: ignore[assignment]
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
-        plain = [np.asarray(each) if isinstance(each, NoisyArray) else each for each in inputs]
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any
+    ) -> Any:
+        plain = [
+            np.asarray(each) if isinstance(each, NoisyArray) else each
+            for each in inputs
+        ]
         result = getattr(ufunc, method)(*plain, **keywords)
         if result.dtype.kind != "f":
             return result
@@ -96,10 +113,15 @@ class NoisyArray(np.ndarray):
 
 
 class Noisy(Floats):
-    """Random roundings to a dtype, of a case that is `sampled`. reported: as for `Bounds`."""
+    """Random roundings to a dtype, of a case that is `sampled`. reported: as for
+    `Bounds`.
+    """
 
     def __init__(
-        self, dtype: Dtype, tau: TanhError = TAU, reported: dict[str, Array] | None = None
+        self,
+        dtype: Dtype,
+        tau: TanhError = TAU,
+        reported: dict[str, Array] | None = None,
     ):
         super().__init__(dtype)
         limits = np.finfo(dtype)
@@ -132,38 +154,62 @@ class Noisy(Floats):
         return self.given(np.broadcast_to(reported, value.shape))
 
     def rounded(self, value: Array, size: Array, n: float) -> Array:
-        """The result of an operation on n terms, with a random error of this size in units of u."""
+        """The result of an operation on n terms, with a random error of this size in
+        units of u.
+        """
         tiny = n * self.smallest
         if (np.abs(value) * self.u < tiny).any():
             lost = np.minimum(np.abs(value), tiny) * np.sign(value)
             value = value - lost * self.per_sample(value, FLUSHES)
         noise = 2 * self.generator.random(value.shape, np.float32) - 1
         if n <= 1:  # equal numbers round alike
-            noise = noise + self.per_sample(value, self.generator.uniform(-1, 1, SAMPLES))
-        error = self.u * size + tiny * (size > 0)  # a sum whose terms are all 0 is exact
+            noise = noise + self.per_sample(
+                value, self.generator.uniform(-1, 1, SAMPLES)
+            )
+        error = self.u * size + tiny * (
+            size > 0
+        )  # a sum whose terms are all 0 is exact
         return self.given(value + error * noise)
 
     def rounded_sum(self, value: Array, squares: Array, n: int, m: Array) -> Array:
-        """A sum of n terms, each of which occurs m times, and whose squares have this sum."""
-        size = np.hypot(np.sqrt(squares), value) * np.sqrt(n * m) if n > 1 else np.abs(value)
+        """A sum of n terms, each of which occurs m times, and whose squares have this
+        sum.
+        """
+        size = (
+            np.hypot(np.sqrt(squares), value) * np.sqrt(n * m)
+            if n > 1
+            else np.abs(value)
+        )
         return self.rounded(value, size, n)
 
-    def affine(self, products: Sequence[tuple[Array, Array]], bias: Array | None = None) -> Array:
-        left, right = (joined([pair[side] for pair in products], -1 - side) for side in (0, 1))
+    def affine(
+        self, products: Sequence[tuple[Array, Array]], bias: Array | None = None
+    ) -> Array:
+        left, right = (
+            joined([pair[side] for pair in products], -1 - side) for side in (0, 1)
+        )
         value, n = left @ right, left.shape[-1] + 1
-        squares = np.square(left[-1:]) @ np.square(right[-1:])  # of one that does not flush
+        squares = np.square(left[-1:]) @ np.square(
+            right[-1:]
+        )  # of one that does not flush
         if bias is not None:
             row = np.asarray(bias)[..., None, :]
             value, squares = value + row, squares + np.square(row[-1:])
-        # Terms are equal where a column and a row are, of which a weighted sum is a key.
-        i, j = (np.sqrt(np.arange(2.0, size + 2)) for size in (left.shape[-2], right.shape[-1]))
+        # Terms are equal where a column and a row are, of which a weighted sum is a
+        # key.
+        i, j = (
+            np.sqrt(np.arange(2.0, size + 2))
+            for size in (left.shape[-2], right.shape[-1])
+        )
         m = repeats(((i @ left[-1:]) * (right[-1:] @ j))[..., None], self.u)
         return self.rounded_sum(value, squares, n, m[..., None])
 
     def total(self, steps: Sequence[Array]) -> Array:
         rows = joined(steps, -2)
         value, squares = rows.sum(axis=-2), np.square(rows).sum(axis=-2)
-        return self.rounded_sum(value, squares, rows.shape[-2], repeats(rows[-1:], self.u))
+        return self.rounded_sum(
+            value, squares, rows.shape[-2], repeats(rows[-1:], self.u)
+        )
 
     def phi(self, a: Array, nonlinearity: str) -> Array:
         h = super().phi(a, nonlinearity)
@@ -177,10 +223,14 @@ class Noisy(Floats):
         """dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
         of, a = nonlinearity_of(nonlinearity), np.asarray(a)
         if not of.has_kink:
-            own = self.u * self.tau.relative * self.per_sample(a, self.tilt)  # of a cosh, squared
+            own = (
+                self.u * self.tau.relative * self.per_sample(a, self.tilt)
+            )  # of a cosh, squared
             by_h, by_a = dh * of.slope(a, h), dh * (of.slope_of_a(a) * (1 + own))
             return self.given(np.where(self.per_sample(a, BY_A), by_a, by_h))
         spread = spread_of(a, 0) if "a" not in self.reported else 0.0
         is_near = (np.abs(a) <= KINK * spread) & (spread > 0)
         is_open = self.generator.random(a.shape) < self.per_sample(a, OPEN)
-        return self.given(np.asarray(dh) * np.where(is_near, is_open, np.asarray(h) > 0))
+        return self.given(
+            np.asarray(dh) * np.where(is_near, is_open, np.asarray(h) > 0)
+        )

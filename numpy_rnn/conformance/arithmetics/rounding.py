@@ -1,10 +1,11 @@
 """Rounding errors of single operations on inexact numbers.
 
-Notation: v the value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
+Notation: v the value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n =
+n·u/(1 − n·u).
 
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model
-of arithmetic), 3.1 to 3.5 (γ_n; inner products and products of matrices, in any order; how relative
-errors of products and quotients add up) and 4.2 (sums).
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections
+2.2 (the model of arithmetic), 3.1 to 3.5 (γ_n; inner products and products of matrices,
+in any order; how relative errors of products and quotients add up) and 4.2 (sums).
 """
 
 from collections.abc import Callable, Sequence
@@ -26,27 +27,37 @@ WIDER = 1 + 2.0**-10
 class Rounding:
     """The bounds of single operations in one dtype, each rounded upwards.
 
-    An operation gives (exact result)(1 + δ) with |δ| ≤ u, or 0 if the result is below the smallest
-    normal number and is flushed; 8 n · smallest normal is allowed for what n terms lose by that in
-    their products, their sums and when they are read again. A term that is exactly 0 rounds nothing
-    and is not counted, so that E = 0 for what every correct computation gives exactly.
+    An operation gives (exact result)(1 + δ) with |δ| ≤ u, or 0 if the result is below
+    the smallest normal number and is flushed; 8 n · smallest normal is allowed for what
+    n terms lose by that in their products, their sums and when they are read again. A
+    term that is exactly 0 rounds nothing and is not counted, so that E = 0 for what
+    every correct computation gives exactly.
 
-    own: the unit roundoff of float64, in which the value is computed that a result is compared to.
+    own: the unit roundoff of float64, in which the value is computed that a result is
+    compared to.
     """
 
     def __init__(self, dtype: Dtype):
         limits = np.finfo(dtype)
-        self.dtype, self.u, self.own = np.dtype(dtype), float(limits.eps) / 2 * WIDER, 2.0**-53
+        self.dtype, self.u, self.own = (
+            np.dtype(dtype),
+            float(limits.eps) / 2 * WIDER,
+            2.0**-53,
+        )
         self.smallest, self.largest = float(limits.smallest_normal), float(limits.max)
 
     def gamma(self, n: Real) -> Real:
-        """γ_n, of a number or an array; infinity where n·u is too large to say anything."""
+        """γ_n, of a number or an array; infinity where n·u is too large to say
+        anything.
+        """
         largest = n.max(initial=0) if isinstance(n, np.ndarray) else n
         if largest * max(self.u, self.own) < 0.25:
             return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
         with np.errstate(divide="ignore", invalid="ignore"):
             parts = (np.multiply(n, u) for u in (self.u, self.own))
-            return sum(np.where(v < 0.5, v / (1 - np.minimum(v, 0.5)), np.inf) for v in parts)
+            return sum(
+                np.where(v < 0.5, v / (1 - np.minimum(v, 0.5)), np.inf) for v in parts
+            )
 
     def flushes(self, n: Real) -> Real:
         """The loss of n terms where subnormal numbers are flushed to zero."""
@@ -63,7 +74,9 @@ class Rounding:
         return Near(value, np.where(size < self.smallest, size, 0.0), self)
 
     def constant(self, number: float) -> "Near":
-        """A number of float64 that may be rounded to the dtype: E is what that does to it."""
+        """A number of float64 that may be rounded to the dtype: E is what that does to
+        it.
+        """
         value = np.asarray(number, np.float64)
         with np.errstate(over="ignore"):
             rounded = np.asarray(number, self.dtype).astype(np.float64)
@@ -76,7 +89,9 @@ class Rounding:
         return Near(value, E, self)
 
     def product(self, A: "Near", B: "Near") -> "Near":
-        """AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham, (3.13)."""
+        """AB: γ_n (|A|+E_A)(|B|+E_B) + E_A|B| + |A|E_B + E_A E_B. Source: Higham,
+        (3.13).
+        """
         A_max, B_max = A.max_abs, B.max_abs
         n: Real = float(A_max.shape[-1])
         if not (A_max.all() and B_max.all()):
@@ -88,15 +103,23 @@ class Rounding:
         return self.near(A.value @ B.value, E + np.abs(A.value) @ B.E + self.flushes(n))
 
     def sum(self, v: "Near") -> "Near":
-        """The sum over the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham, (4.4)."""
+        """The sum over the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham,
+        (4.4).
+        """
         max_abs = v.max_abs
         n = (max_abs > 0).sum(-2)
-        E = self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(-2) + v.E.sum(-2) + self.flushes(n)
+        E = (
+            self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(-2)
+            + v.E.sum(-2)
+            + self.flushes(n)
+        )
         return self.near(v.value.sum(-2), E)
 
 
 class Near:
-    """Computed numbers: values, and the largest distance E of what a correct computation gives."""
+    """Computed numbers: values, and the largest distance E of what a correct
+    computation gives.
+    """
 
     __slots__ = ("E", "of", "value")
     __array_ufunc__ = None  # an array of NumPy leaves the operators to this class
@@ -120,7 +143,9 @@ class Near:
         return self.map(lambda array: array[index])
 
     def __mul__(self, other: "Near") -> "Near":
-        """E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with ±1 rounds nothing."""
+        """E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with ±1 rounds
+        nothing.
+        """
         max_abs = self.max_abs * other.max_abs
         rounds = max_abs > 0
         for one in (self, other):
@@ -141,7 +166,9 @@ class Near:
 
 
 def root_of_squares(v: NumpyArray, axis: int | tuple[int, ...]) -> NumpyArray:
-    """√Σv² along axes that are kept, of numbers scaled so that no square leaves float64's range."""
+    """√Σv² along axes that are kept, of numbers scaled so that no square leaves
+    float64's range.
+    """
     _, exponent = np.frexp(np.abs(v).max(axis=axis, keepdims=True))
     squares = np.square(np.ldexp(v, -exponent)).sum(axis=axis, keepdims=True)
     return np.ldexp(np.sqrt(squares), exponent)

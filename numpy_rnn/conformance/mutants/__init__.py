@@ -1,1 +1,3 @@
-"""Mistakes that people make, as mutants of the definition, and the hints that are made of them."""
+"""Mistakes that people make, as mutants of the definition, and the hints that are made
+of them.
+"""

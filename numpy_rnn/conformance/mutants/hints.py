@@ -1,9 +1,11 @@
-"""Hints: what a wrong port looks like. A hint is a mutant, a factor or a truncation, not a verdict.
+"""Hints: what a wrong port looks like. A hint is a mutant, a factor or a truncation,
+not a verdict.
 
-It gives the wrong numbers of every tensor in several cases: of the gradients, or where they are
-right, of the step. A forward mutant gives those of the forward pass, as the gradients may be those
-of autograd. Every update of a run is a case of its own; other mistakes are in its windows, its
-initial states, and in what goes from one update to the next.
+It gives the wrong numbers of every tensor in several cases: of the gradients, or where
+they are right, of the step. A forward mutant gives those of the forward pass, as the
+gradients may be those of autograd. Every update of a run is a case of its own; other
+mistakes are in its windows, its initial states, and in what goes from one update to the
+next.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,29 +19,49 @@ from numpy_rnn.common.records import NumpyArray, Window, tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import FIELDS, WindowCase, present
-from numpy_rnn.conformance.definition import DEFINITION, Arrays, Definition, update, window_update
+from numpy_rnn.conformance.definition import (
+    DEFINITION,
+    Arrays,
+    Definition,
+    update,
+    window_update,
+)
 from numpy_rnn.conformance.judge import Divergence, single_update
-from numpy_rnn.conformance.mutants.catalogue import FORWARD, LOOPS, STEPS, Mutant, window_mutants
+from numpy_rnn.conformance.mutants.catalogue import (
+    FORWARD,
+    LOOPS,
+    STEPS,
+    Mutant,
+    window_mutants,
+)
 from numpy_rnn.conformance.ports.port import Port, abilities, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import PLAIN, Recipe, restricted
 from numpy_rnn.conformance.runs import RecordedRun
 
 EXACT = 1e-10  # the part of the numbers that a hint may leave, in float64
-ROUNDING = 200.0  # units in the last place of the largest number, by which right tensors may differ
+# units in the last place of the largest number, by which right tensors may differ
+ROUNDING = 200.0
 CLEAR = 30.0  # the deviation of a wrong tensor, in units of what right ones may differ
 MAX_STEPS = 30  # of a window that is compared with other truncations
 MANY = 12  # updates that are looked at
 BEFORE = {"loss", "a", "h", "y"}  # the backward pass
-SIZES = [dict(zip("TBDHOK", sizes)) for sizes in ((11, 3, 2, 4, 5, 7), (7, 2, 3, 5, 4, 4))]
+SIZES = [
+    dict(zip("TBDHOK", sizes)) for sizes in ((11, 3, 2, 4, 5, 7), (7, 2, 3, 5, 4, 4))
+]
 Candidate = tuple[str, Callable[[Any], bool]]  # words, and whether they explain a Fit
-KEPT = "another answer to the same case: noise, or gradients or states kept from call to call"
+KEPT = (
+    "another answer to the same case: noise, or gradients or states kept from "
+    "call to call"
+)
 
 
 def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
-    """Recipes like this one, of several steps: after another update; the first; large numbers.
+    """Recipes like this one, of several steps: after another update; the first; large
+    numbers.
 
-    The second has other options of the step, and clips every tensor; the third clips nothing.
+    The second has other options of the step, and clips every tensor; the third clips
+    nothing.
     """
     has, step = abilities(port), recipe.step
     dtype = "float64" if "float64" in port.dtypes else recipe.dtype
@@ -47,20 +69,38 @@ def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
         own = dict(has.sizes[i % len(has.sizes)]) if has.sizes else {}
         T = max(recipe.T, usual["T"]) if i == 0 else usual["T"]
         sizes: dict[str, Any] = usual | {"T": T} | own
-        sizes["K"] = own.get("K", sizes["T"] if recipe.K == recipe.T else min(7, sizes["T"]))
+        sizes["K"] = own.get(
+            "K", sizes["T"] if recipe.K == recipe.T else min(7, sizes["T"])
+        )
         if recipe.step is not None:
-            usual_step = recipe.step._replace(learning_rate=recipe.step.learning_rate or 0.1)
-            given = {n: v for n, v in usual_step._asdict().items() if v and v is not True}
+            usual_step = recipe.step._replace(
+                learning_rate=recipe.step.learning_rate or 0.1
+            )
+            given = {
+                n: v for n, v in usual_step._asdict().items() if v and v is not True
+            }
             others = dict.fromkeys(given, 0.6) | {"max_norm": 1e-3}
             factor = ({}, others, {"max_norm": 1e3, "max_value": 1e3})[i]
-            step = usual_step._replace(**{n: v * factor.get(n, 1.0) for n, v in given.items()})
-        changed = recipe._replace(**PLAIN, **sizes, velocity=i != 1, gain=3.0 if i == 2 else 1.0)
-        yield restricted(changed._replace(step=step, dtype=dtype, seed=recipe.seed + i), has)
+            step = usual_step._replace(
+                **{n: v * factor.get(n, 1.0) for n, v in given.items()}
+            )
+        changed = recipe._replace(
+            **PLAIN, **sizes, velocity=i != 1, gain=3.0 if i == 2 else 1.0
+        )
+        yield restricted(
+            changed._replace(step=step, dtype=dtype, seed=recipe.seed + i), has
+        )
 
 
 def hint_for_port(port: Port, recipe: Recipe | None, case: WindowCase) -> str:
-    """The hint for a port that is wrong on this case, of this recipe; "" if nothing fits."""
-    others = () if recipe is None else tuple(each.case() for each in hint_recipes(port, recipe))
+    """The hint for a port that is wrong on this case, of this recipe; "" if nothing
+    fits.
+    """
+    others = (
+        ()
+        if recipe is None
+        else tuple(each.case() for each in hint_recipes(port, recipe))
+    )
     fits = list[Fit]()
     for each in (*others, case):
         try:
@@ -69,7 +109,9 @@ def hint_for_port(port: Port, recipe: Recipe | None, case: WindowCase) -> str:
             return ""
         if any(cases.format_errors(each, given, False) for given in (report, again)):
             return ""
-        if not all(np.allclose(report[name], again[name], 1e-3, 1e-3) for name in report):
+        if not all(
+            np.allclose(report[name], again[name], 1e-3, 1e-3) for name in report
+        ):
             return KEPT
         fits.append(Fit(each, report))
     *usual, own = fits
@@ -82,25 +124,44 @@ def _largest(array: NumpyArray) -> float:
 
 
 class Fit:
-    """A case and its report, and the right values of the same tensors, all in float64."""
+    """A case and its report, and the right values of the same tensors, all
+    in float64.
+    """
 
     def __init__(self, case: WindowCase, report: Arrays):
         self.step, rows = case.step, cases.with_rows(case)
-        arrays = rows.params, rows.velocity, rows.x, rows.target, cases.initial_state(case)
-        params, velocity, *series = tree_map(lambda array: array.astype(np.float64), arrays)
+        arrays = (
+            rows.params,
+            rows.velocity,
+            rows.x,
+            rows.target,
+            cases.initial_state(case),
+        )
+        params, velocity, *series = tree_map(
+            lambda array: array.astype(np.float64), arrays
+        )
         self.case = WindowCase(params, *series, case.objective, None, velocity)  # type: ignore
-        self.report = {name: np.asarray(value, np.float64) for name, value in report.items()}
+        self.report = {
+            name: np.asarray(value, np.float64) for name, value in report.items()
+        }
         with np.errstate(all="ignore"):
             self.right = window_update(self.case)
             step = self.step_of(DEFINITION) if self.step is not None else {}
         self.right |= step  # from the reported gradients
         known = self.report.keys() & self.right.keys()
         self.stepped, self.flow = step.keys() & known, known - step.keys()
-        self.eps, terms = np.finfo(case.dtype).eps, len(rows.x) * series[-1].size  # T·B·H
+        self.eps, terms = (
+            np.finfo(case.dtype).eps,
+            len(rows.x) * series[-1].size,
+        )  # T·B·H
         self.unit = ROUNDING * self.eps * max(1.0, (terms / 100) ** 0.5)
         pairs = {name: (self.report[name], self.right[name]) for name in known}
-        far = {n: CLEAR * self.unit * max(map(_largest, pair)) for n, pair in pairs.items()}
-        self.wrong = {n for n, (own, right) in pairs.items() if _largest(own - right) > far[n]}
+        far = {
+            n: CLEAR * self.unit * max(map(_largest, pair)) for n, pair in pairs.items()
+        }
+        self.wrong = {
+            n for n, (own, right) in pairs.items() if _largest(own - right) > far[n]
+        }
 
     def step_of(self, of: Definition) -> Arrays:
         """The velocities and parameters after a step with the reported gradients."""
@@ -110,7 +171,9 @@ class Fit:
         return n.report()
 
     def factor(self, name: str) -> tuple[float, float, NumpyArray]:
-        """The factor of a tensor or of a parameter's change: its error, itself, its tensor."""
+        """The factor of a tensor or of a parameter's change: its error, itself, its
+        tensor.
+        """
         before = getattr(self.case.params, name, 0.0)
         reported, right = self.report[name] - before, self.right[name] - before
         rounding, size = self.unit * _largest(self.right[name]), _largest(right)
@@ -120,7 +183,9 @@ class Fit:
         return rounding / size / 50, ratio, before + ratio * right
 
     def has(self, mutant: Mutant, is_step: bool = False) -> bool:
-        """Whether the mutant gives what is reported, up to the gradients, or of the step."""
+        """Whether the mutant gives what is reported, up to the gradients, or of the
+        step.
+        """
         if is_step:
             return self.explains(self.step_of(mutant.definition), self.stepped)
         names = self.flow & BEFORE if mutant.equations.keys() <= FORWARD else self.flow
@@ -131,12 +196,15 @@ class Fit:
         return all(
             np.shape(values[name]) == np.shape(self.report[name])
             and np.isfinite(values[name]).all()  # else anything would be allowed
-            and _largest(values[name] - self.report[name]) <= self.allowed(name, values[name])
+            and _largest(values[name] - self.report[name])
+            <= self.allowed(name, values[name])
             for name in names
         )
 
     def allowed(self, name: str, value: NumpyArray) -> float:
-        """The difference between reported numbers and those of a mistake that explains them."""
+        """The difference between reported numbers and those of a mistake that explains
+        them.
+        """
         size, right = _largest(self.report[name]), _largest(self.right[name])
         wrong = _largest(self.report[name] - self.right[name])
         rounding = self.unit * max(size, _largest(value)) + self.unit / 50 * right
@@ -150,9 +218,14 @@ def explanation(fits: Sequence[Fit]) -> str:
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         if not any(fit.wrong & fit.flow for fit in fits):
             steps = ((m.name, partial(Fit.has, mutant=m, is_step=True)) for m in STEPS)
-            is_first = not any(fit.case.velocity for fit in fits) and fits[0].step.has_velocity
+            is_first = (
+                not any(fit.case.velocity for fit in fits) and fits[0].step.has_velocity
+            )
             return _first(fits, chain(steps, factors(fits, True)), is_first)
-        T, K = (max(len(getattr(fit.case, name)) for fit in fits) for name in ("x", "target"))
+        T, K = (
+            max(len(getattr(fit.case, name)) for fit in fits)
+            for name in ("x", "target")
+        )
         is_right = not any(fit.wrong & BEFORE for fit in fits)  # the forward pass
         mutants = window_mutants(min(MAX_STEPS, T), is_right)
         known = ((m.name, partial(Fit.has, mutant=m)) for m in mutants)
@@ -160,8 +233,12 @@ def explanation(fits: Sequence[Fit]) -> str:
         return short or _first(fits, chain(known, factors(fits, False)), T < 3)
 
 
-def _first(fits: Sequence[Any], candidates: Iterable[Candidate], only: bool = False) -> str:
-    """The first mistake that explains all of these; only: if none of other words does."""
+def _first(
+    fits: Sequence[Any], candidates: Iterable[Candidate], only: bool = False
+) -> str:
+    """The first mistake that explains all of these; only: if none of other
+    words does.
+    """
     texts = set[str]()
     for text, explains in candidates:
         try:
@@ -175,7 +252,9 @@ def _first(fits: Sequence[Any], candidates: Iterable[Candidate], only: bool = Fa
 
 
 def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
-    """Tensors times a number that is the same, or the same product of sizes, in all cases."""
+    """Tensors times a number that is the same, or the same product of sizes, in all
+    cases.
+    """
     known = fits[0].stepped if is_step else fits[0].flow - {"a", "h", "y"}
     names = [name for name in fits[0].report if name in known]
     wrong = [name for name in names if any(name in fit.wrong for fit in fits)]
@@ -193,7 +272,9 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
             texts.append(f"{words if is_all else one} × {text}")
 
     def explains(fit: Fit) -> bool:
-        return fit.explains(fit.right | {name: fit.factor(name)[2] for name in found}, names)
+        return fit.explains(
+            fit.right | {name: fit.factor(name)[2] for name in found}, names
+        )
 
     if found and all(found.values()):
         yield ", ".join(texts), explains
@@ -220,17 +301,34 @@ def _factor(fits: Sequence[Fit], names: Sequence[str]) -> str:
 
 
 def _products(fit: Fit) -> dict[str, float]:
-    """Usual factors, and products of up to three sizes, by their text; the simplest first."""
+    """Usual factors, and products of up to three sizes, by their text; the simplest
+    first.
+    """
     sizes = {letter: cases.case_sizes(fit.case)[letter] for letter in "KBOTH"}
     rate = np.nan if fit.step is None else float(fit.step.learning_rate)
-    known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "η": rate}
-    powers = [each for each in product((1, -1, 0), repeat=5) if 0 < np.abs(each).sum() <= 3]
+    known = {
+        "0": 0.0,
+        "-1": -1.0,
+        "2": 2.0,
+        "1/2": 0.5,
+        "1/ln 2": 1 / np.log(2),
+        "η": rate,
+    }
+    powers = [
+        each for each in product((1, -1, 0), repeat=5) if 0 < np.abs(each).sum() <= 3
+    ]
     powers.sort(key=lambda each: (np.abs(each).sum(), each))
     for (number, times), each in product((("", 1.0), ("2", 2.0), ("½", 0.5)), powers):
-        above, below = ("·".join(n for n, k in zip(sizes, each) if k == sign) for sign in (1, -1))
+        above, below = (
+            "·".join(n for n, k in zip(sizes, each) if k == sign) for sign in (1, -1)
+        )
         divided = f"/({below})" if "·" in below else f"/{below}" if below else ""
-        value = float(np.prod([size**k for size, k in zip(map(float, sizes.values()), each)]))
-        known[("·".join(filter(None, (number, above))) or "1") + divided] = times * value
+        value = float(
+            np.prod([size**k for size, k in zip(map(float, sizes.values()), each)])
+        )
+        known[("·".join(filter(None, (number, above))) or "1") + divided] = (
+            times * value
+        )
     return known
 
 
@@ -246,8 +344,12 @@ def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
             return _states(recorded, network)
         chosen = sorted({0, *near, number - 1})
         found = {i: Fit(*single_update(recorded, i, network)) for i in chosen}
-        wrong, others = ([f for f in found.values() if bool(f.wrong) is w] for w in (True, False))
-        loops = ((m.name, _in_loop(recorded, network, found, m)) for m in LOOPS if wrong)
+        wrong, others = (
+            [f for f in found.values() if bool(f.wrong) is w] for w in (True, False)
+        )
+        loops = (
+            (m.name, _in_loop(recorded, network, found, m)) for m in LOOPS if wrong
+        )
         return explanation([*wrong[:4], *others[:2]]) or _first([*found], loops)
 
 
@@ -268,25 +370,42 @@ def _states(recorded: RecordedRun, network: tuple[int, ...]) -> str:
     fitting = [right, *(m for m in LOOPS if [*m.equations] == ["carried_state"])]
     for i, epoch in enumerate(recorded.updates["epoch"].tolist()):
         fit, window = Fit(*single_update(recorded, i, network)), recorded.window(i)
-        found = [(m, m.definition.carried_state(states, window, epoch)) for m in fitting]
-        fitting = [m for m, state in found if np.allclose(fit.case.h_0, state, 0, fit.unit)]
+        found = [
+            (m, m.definition.carried_state(states, window, epoch)) for m in fitting
+        ]
+        fitting = [
+            m for m, state in found if np.allclose(fit.case.h_0, state, 0, fit.unit)
+        ]
         states |= dict(enumerate(fit.report.get("h", fit.right["h"]), window.start + 1))
     names = [m.name for m in fitting] or [""]
     return names[0] if all(name.startswith(names[0]) for name in names) else ""
 
 
 def _in_loop(
-    recorded: RecordedRun, network: tuple[int, ...], fits: dict[int, Fit], mutant: Mutant
+    recorded: RecordedRun,
+    network: tuple[int, ...],
+    fits: dict[int, Fit],
+    mutant: Mutant,
 ) -> Callable[[int], bool]:
-    """Whether a mutant gives the reported numbers of an update, from those of the ones before."""
-    of, updates, (k1, k2, _) = mutant.definition, recorded.updates, recorded.run.options.schedule
+    """Whether a mutant gives the reported numbers of an update, from those of the ones
+    before.
+    """
+    of, updates, (k1, k2, _) = (
+        mutant.definition,
+        recorded.updates,
+        recorded.run.options.schedule,
+    )
     loss_start = updates["loss_start"].copy()
     for i in fits:
         loss_start[i] = of.window(len(recorded.run.x), loss_start[i], k1, k2).loss_start
     other = recorded._replace(updates=updates | {"loss_start": loss_start})
 
     def explains(i: int) -> bool:
-        if i and i - 1 not in fits and mutant.equations.keys() & {"backward", "pre_activation"}:
+        if (
+            i
+            and i - 1 not in fits
+            and mutant.equations.keys() & {"backward", "pre_activation"}
+        ):
             return True  # it depends on the updates before
         window, epoch = recorded.window(i), int(updates["epoch"][i])
         of.carried_state({window.start: None, 0: None}, window, epoch)

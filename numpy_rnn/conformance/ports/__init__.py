@@ -1,1 +1,3 @@
-"""Implementations of the network from anywhere: packages, Python objects, and programs."""
+"""Implementations of the network from anywhere: packages, Python objects,
+and programs.
+"""

@@ -1,4 +1,6 @@
-"""Ports: the implementations that the suite tests. `Port` says what a port in Python provides."""
+"""Ports: the implementations that the suite tests. `Port` says what a port in Python
+provides.
+"""
 
 import functools
 import importlib
@@ -19,9 +21,19 @@ from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Objective, Parameters
 from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.case import WindowCase, format_errors, parameters_from, present
+from numpy_rnn.conformance.case import (
+    WindowCase,
+    format_errors,
+    parameters_from,
+    present,
+)
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, Abilities, PortFault, port_arguments
+from numpy_rnn.conformance.ports.protocol import (
+    CAPABILITIES,
+    Abilities,
+    PortFault,
+    port_arguments,
+)
 
 LARGE = 1e3  # weights of outputs whose exponentials overflow
 OURS = os.path.dirname(numpy_rnn.__file__), sysconfig.get_path("stdlib"), "<frozen"
@@ -29,27 +41,35 @@ Report = dict[str, np.ndarray]
 
 
 class Port(Protocol):
-    """An implementation under test: one window of TBPTT and its SGD step, of NumPy arrays.
+    """An implementation under test: one window of TBPTT and its SGD step, of NumPy
+    arrays.
 
-    name is a printable text, and dtypes are "float32", "float64" or both. Optional attributes are
-    capabilities, lacks, tanh_ulps, tanh_absolute_ulps and sizes, which protocol.txt explains, and
-    cases: windows of your own data that are checked too, a list of dicts with x, target, and if
-    you like h_0 and params.
+    name is a printable text, and dtypes are "float32", "float64" or both. Optional
+    attributes are capabilities, lacks, tanh_ulps, tanh_absolute_ulps and sizes, which
+    protocol.txt explains, and cases: windows of your own data that are checked too, a
+    list of dicts with x, target, and if you like h_0 and params.
     """
 
     name: str
     dtypes: Sequence[str]
 
     def window_update(
-        self, params: Report, x: N, target: N, h_0: N, *, learning_rate: float, **options: object
+        self,
+        params: Report,
+        x: N,
+        target: N,
+        h_0: N,
+        *,
+        learning_rate: float,
+        **options: object,
     ) -> Report:
         """The loss of the window, its gradients and the updated parameters, by name.
 
-        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither. x (T, B, D),
-        h_0 (B, H), target (K, B, O) of the newest K ≤ T steps; classes are integers, x (T, B) and
-        target (K, B). options: nonlinearity, reduction, loss, and those of the step, with velocity,
-        arrays by the names of the parameters. All gradients are those before clipping. x, target
-        and h_0 are not changed in place.
+        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither.
+        x (T, B, D), h_0 (B, H), target (K, B, O) of the newest K ≤ T steps; classes are
+        integers, x (T, B) and target (K, B). options: nonlinearity, reduction, loss,
+        and those of the step, with velocity, arrays by the names of the parameters. All
+        gradients are those before clipping. x, target and h_0 are not changed in place.
         """
 
 
@@ -63,13 +83,24 @@ class PackagePort:
         self.rnn, self.name = rnn, rnn.__name__
 
     def window_update(self, params, x, target, h_0, *, learning_rate, **options):
-        """One window and its SGD step. options: those of the objective and of the step."""
+        """One window and its SGD step. options: those of the objective and
+        of the step.
+        """
         rnn, defaults = self.rnn, Objective._field_defaults
-        objective = {name: options.pop(name, default) for name, default in defaults.items()}
-        velocity, *clips = (options.pop(n, None) for n in ("velocity", "max_norm", "max_value"))
-        theta, x, target, h_0 = map(rnn.from_numpy, (Parameters(**params), x, target, h_0))
+        objective = {
+            name: options.pop(name, default) for name, default in defaults.items()
+        }
+        velocity, *clips = (
+            options.pop(n, None) for n in ("velocity", "max_norm", "max_value")
+        )
+        theta, x, target, h_0 = map(
+            rnn.from_numpy, (Parameters(**params), x, target, h_0)
+        )
         activations = rnn.forward(theta, x, h_0, nonlinearity=objective["nonlinearity"])
-        losses = {"squared_error": rnn.half_squared_error, "cross_entropy": rnn.cross_entropy}
+        losses = {
+            "squared_error": rnn.half_squared_error,
+            "cross_entropy": rnn.cross_entropy,
+        }
         y, reduction = activations.y[-len(target) :], objective["reduction"]
         L = losses[objective["loss"]](y, target, reduction=reduction)
         flow = rnn.adjoints(theta, activations, target, **objective)
@@ -80,7 +111,12 @@ class PackagePort:
             velocity = rnn.from_numpy(parameters_from(velocity))
         delta, v = rnn.direction(theta, clipped, velocity, **options)
         updated = rnn.sgd(theta, delta, learning_rate)
-        report = {"loss": L, "a": activations.a, "h": activations.h[1:], "y": activations.y}
+        report = {
+            "loss": L,
+            "a": activations.a,
+            "h": activations.h[1:],
+            "y": activations.y,
+        }
         for prefix, arrays in (("", flow), ("d", gradients), ("v", v), ("", updated)):
             report |= {prefix + name: array for name, array in present(arrays).items()}
         return {name: np.asarray(rnn.to_numpy(array)) for name, array in report.items()}
@@ -89,8 +125,9 @@ class PackagePort:
 def find_port(name: str) -> Any:
     """The port of this name: a package, or module:object, a `Port` or what returns one.
 
-    An object is also a class or a function without arguments. The working directory is searched
-    for modules too. Raises InputError if there is no such object or it is no port.
+    An object is also a class or a function without arguments. The working directory is
+    searched for modules too. Raises InputError if there is no such object or it is no
+    port.
     """
     if is_package(name):
         return PackagePort(backend(name))
@@ -104,12 +141,17 @@ def find_port(name: str) -> Any:
         sys.path.insert(0, os.getcwd())
     try:
         with np.errstate():  # an import does not change how NumPy treats overflows
-            port: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
+            port: Any = functools.reduce(
+                getattr, path.split("."), importlib.import_module(module)
+            )
             is_function = inspect.isfunction(port)
-            parameters = inspect.signature(port).parameters.values() if is_function else ()
+            parameters = (
+                inspect.signature(port).parameters.values() if is_function else ()
+            )
             if any(each.default is each.empty for each in parameters):
                 raise InputError(
-                    f"it is a function: expected a port; function_port({path}) makes one of a"
+                    f"it is a function: expected a port; function_port({path}) "
+                    "makes one of a"
                     " function of the parameters, x, target and h_0:"
                     " from numpy_rnn.conformance.adapters import function_port"
                 )
@@ -124,7 +166,9 @@ def find_port(name: str) -> Any:
     except (InputError, PortFault) as error:
         raise InputError(f"port {name!r}: {error}") from None
     except (Exception, SystemExit) as error:
-        raise InputError(f"port {name!r} cannot be loaded: {described(error)}") from None
+        raise InputError(
+            f"port {name!r} cannot be loaded: {described(error)}"
+        ) from None
     return SimpleNamespace(**own)
 
 
@@ -138,16 +182,21 @@ def abilities(port: object) -> Abilities:
 
 
 def tanh_error(port: object) -> TanhError:
-    """The error of its tanh that the bounds allow: twice the declared one, or the usual one."""
-    ulps, absolute = (getattr(port, name, None) for name in ("tanh_ulps", "tanh_absolute_ulps"))
+    """The error of its tanh that the bounds allow: twice the declared one, or the usual
+    one.
+    """
+    ulps, absolute = (
+        getattr(port, name, None) for name in ("tanh_ulps", "tanh_absolute_ulps")
+    )
     return TanhError(TAU.relative if ulps is None else 2 * ulps, 2 * (absolute or 0))
 
 
 def call_port(port: Port, case: WindowCase) -> Report:
-    """The report of a port on a case. Raises PortFault, with the line of the port that raised.
+    """The report of a port on a case. Raises PortFault, with the line of the port that
+    raised.
 
-    The port gets copies of the inputs, and may change the parameters and velocities in place, as a
-    step does. A loss that is a Python float is rounded to the dtype.
+    The port gets copies of the inputs, and may change the parameters and velocities in
+    place, as a step does. A loss that is a Python float is rounded to the dtype.
     """
     if hasattr(port, "report"):  # a program
         return port.report(case)
@@ -162,7 +211,9 @@ def call_port(port: Port, case: WindowCase) -> Report:
         raise PortFault(f"raises {described(error)}") from None
     for name in ("x", "target", "h_0"):
         if not np.array_equal(given[name], arguments[name]):
-            raise PortFault(f"changes {name} in place: expected it unchanged; copy it first")
+            raise PortFault(
+                f"changes {name} in place: expected it unchanged; copy it first"
+            )
     if isinstance(report, dict) and type(report.get("loss")) is float:
         with np.errstate(over="ignore"):
             report["loss"] = case.dtype.type(report["loss"])
@@ -176,32 +227,46 @@ def _copied(value: Any) -> Any:
 
 
 def validated_report(port: Port, case: WindowCase, where: str) -> Report:
-    """A port's report on a case, in a valid format. Raises PortFault otherwise, with `where`."""
+    """A port's report on a case, in a valid format. Raises PortFault otherwise, with
+    `where`.
+    """
     has = abilities(port).capabilities
     try:
         report = call_port(port, case)
     except PortFault as fault:
         raise PortFault(f"{port.name} {fault}, in {where}") from None
-    errors = format_errors(case, report, "intermediates" in has, "input_gradients" in has)
+    errors = format_errors(
+        case, report, "intermediates" in has, "input_gradients" in has
+    )
     if not errors:
         return report
     advice = ""
     if "finite" in errors[0] and np.abs(case.params.W_hy).max() > LARGE:
-        advice = "; these outputs are large, up to 1e4: compute log p by log-sum-exp, or state"
+        advice = (
+            "; these outputs are large, up to 1e4: compute log p by "
+            "log-sum-exp, or state"
+        )
         advice += ' lacks=("large outputs",) in the port, or in the call of its adapter'
     raise PortFault(f"{port.name}: {errors[0]}{advice}, in {where}")
 
 
 def described(error: BaseException) -> str:
-    """Type and message, and the last line of the traceback that is the user's, if there is one."""
+    """Type and message, and the last line of the traceback that is the user's, if there
+    is one.
+    """
     try:
         message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
     except Exception:  # a __str__ that raises
         message = f"{type(error).__name__}, whose message cannot be printed"
     every = traceback.extract_tb(error.__traceback__)
     stack = [frame for frame in every if not frame.filename.startswith(OURS)]
-    frames = [each for each in stack if "-packages" + os.sep not in each.filename] or stack[:1]
+    frames = [
+        each for each in stack if "-packages" + os.sep not in each.filename
+    ] or stack[:1]
     if not frames:
         return message
-    file, line = os.path.basename(frames[-1].filename), one_line(frames[-1].line or "", 80)
+    file, line = (
+        os.path.basename(frames[-1].filename),
+        one_line(frames[-1].line or "", 80),
+    )
     return f"{message} ({file} line {frames[-1].lineno}: {line})"

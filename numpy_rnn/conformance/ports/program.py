@@ -1,4 +1,6 @@
-"""A program as a port: it reads a request per line and writes an answer per line. POSIX only."""
+"""A program as a port: it reads a request per line and writes an answer per line. POSIX
+only.
+"""
 
 import contextlib
 import os
@@ -19,16 +21,19 @@ from numpy_rnn.conformance.ports.protocol import Named, PortFault
 
 MAX_LENGTH = 10**9  # bytes of an answer
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
-FIRST_TIMES = 6  # time limits for a hello and a first answer, which may import or compile
+FIRST_TIMES = (
+    6  # time limits for a hello and a first answer, which may import or compile
+)
 
 
 class ProgramPort:
     """A port that is a program. Close it at the end, as with contextlib.closing.
 
-    command: as in a shell, but run without one. timeout: seconds for every answer; the hello and
-    the first case have FIRST_TIMES that. After a hang or an exit the next call restarts the
-    program. Its process group is killed at the end, also that of this object or the interpreter.
-    Raises PortFault if the program does not start and answer the hello.
+    command: as in a shell, but run without one. timeout: seconds for every answer; the
+    hello and the first case have FIRST_TIMES that. After a hang or an exit the next
+    call restarts the program. Its process group is killed at the end, also that of this
+    object or the interpreter. Raises PortFault if the program does not start and answer
+    the hello.
     """
 
     def __init__(self, command: str, timeout: float = 10.0):
@@ -44,7 +49,9 @@ class ProgramPort:
             _end(self.process, patience)
 
     def report(self, case: WindowCase) -> dict[str, np.ndarray]:
-        """The report of a case. Raises PortFault, at the latest after the time limit."""
+        """The report of a case. Raises PortFault, at the latest after the
+        time limit.
+        """
         if not self.ending.alive:
             self._start()
         self.case_id += 1
@@ -62,10 +69,15 @@ class ProgramPort:
             self.process = subprocess.Popen(
                 words, stdin=pipe, stdout=pipe, stderr=errors, start_new_session=True
             )
-        except (OSError, ValueError) as error:  # ValueError: quotation marks without an end
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # ValueError: quotation marks without an end
             why = getattr(error, "strerror", None) or error
             command = one_line(self.command)
-            raise PortFault(f"cannot be started: {command}: {why}; check the command") from None
+            raise PortFault(
+                f"cannot be started: {command}: {why}; check the command"
+            ) from None
         self.ending = weakref.finalize(self, _end, self.process)
         try:
             return protocol.decode_hello(self._ask(protocol.HELLO))
@@ -74,7 +86,9 @@ class ProgramPort:
             raise
 
     def _ask(self, question: str) -> str:
-        """Send a line and return the answer, a line. Otherwise end the program and raise."""
+        """Send a line and return the answer, a line. Otherwise end the program and
+        raise.
+        """
         timeout = self.timeout * (1 if self.answers > 1 else FIRST_TIMES)
         answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         stdin, stdout = self.process.stdin, self.process.stdout
@@ -101,7 +115,9 @@ class ProgramPort:
             raise
         if not line.endswith(b"\n"):
             self.close()
-            raise PortFault(f"ends {self._status()} and without an answer{self._complaint()}")
+            raise PortFault(
+                f"ends {self._status()} and without an answer{self._complaint()}"
+            )
         self.answers += 1
         return line.decode(errors="replace")
 

@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.errors import one_line, short_repr
-from numpy_rnn.common.records import DTYPES, LOSS_NAMES, NONLINEARITY_NAMES, REDUCTION_NAMES, Step
+from numpy_rnn.common.records import (
+    DTYPES,
+    LOSS_NAMES,
+    NONLINEARITY_NAMES,
+    REDUCTION_NAMES,
+    Step,
+)
 from numpy_rnn.conformance.case import (
     WindowCase,
     case_sizes,
@@ -20,11 +26,17 @@ from numpy_rnn.conformance.case import (
     required_outputs,
 )
 
-# Every port has the first loss and one of the first two nonlinearities, unless it lacks them.
-PARTS = "intermediates, input_gradients, sgd_options, clip_by_value, class_inputs, adagrad"
+# Every port has the first loss and one of the first two nonlinearities, unless it lacks
+# them.
+PARTS = (
+    "intermediates, input_gradients, sgd_options, clip_by_value, class_inputs, adagrad"
+)
 CAPABILITIES = (*PARTS.split(", "), *NONLINEARITY_NAMES[2:], *LOSS_NAMES[1:])
 SGD_LACKS = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
-CASES = "bias, no biases, h_0, older steps, many losses, batch, vector_inputs, large outputs"
+CASES = (
+    "bias, no biases, h_0, older steps, many losses, batch, vector_inputs, "
+    "large outputs"
+)
 CHOICES = (*NONLINEARITY_NAMES[:2], *REDUCTION_NAMES, LOSS_NAMES[0])
 LACKS = (*CHOICES, *CASES.split(", "), "step", "plain SGD", *SGD_LACKS)
 # Statements that exclude each other, unless the port has one of these capabilities.
@@ -39,9 +51,11 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("step", "sgd_options"), ()),
     (("step", "adagrad"), ()),
 )
-FEW_SIZES = tuple(  # four shapes that show faults, for code that is compiled for every shape
-    dict(zip("TBDHOK", map(int, sizes.split())))
-    for sizes in ("4 2 3 6 5 3", "5 3 2 4 1 5", "3 1 4 17 2 1", "1 4 1 3 2 1")
+FEW_SIZES = (
+    tuple(  # four shapes that show faults, for code that is compiled for every shape
+        dict(zip("TBDHOK", map(int, sizes.split())))
+        for sizes in ("4 2 3 6 5 3", "5 3 2 4 1 5", "3 1 4 17 2 1", "1 4 1 3 2 1")
+    )
 )
 VERSION = 2
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
@@ -51,7 +65,9 @@ Named = dict[str, Any]
 
 
 class Abilities(NamedTuple):
-    """The capabilities of a port beyond the minimum, what it lacks, and its sizes, if few."""
+    """The capabilities of a port beyond the minimum, what it lacks, and its sizes, if
+    few.
+    """
 
     capabilities: tuple[str, ...] = CAPABILITIES
     lacks: tuple[str, ...] = ()
@@ -73,7 +89,9 @@ STATEMENTS: Named = {  # of a port about itself, where it makes none
 
 
 def identity_from(stated: Named) -> Named:
-    """All statements of a port, in tuples. Raises PortFault on the first invalid one."""
+    """All statements of a port, in tuples. Raises PortFault on the first
+    invalid one.
+    """
     port: Named = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
     name, dtypes, shapes = port["name"], port["dtypes"], shapes_of(port["sizes"])
     printable = isinstance(name, str) and name.strip() and name.isprintable()
@@ -81,20 +99,35 @@ def identity_from(stated: Named) -> Named:
     ulps, some = "a positive number of ulps", "a list of some of"
     rules = {  # whether a statement is valid, and what is expected
         "name": (printable, "a text of printable characters"),
-        "dtypes": (dtypes and _are_names(dtypes, DTYPES), f"{some} {', '.join(DTYPES)}"),
-        "capabilities": (_are_names(port["capabilities"], CAPABILITIES), f"{some} {known}"),
+        "dtypes": (
+            dtypes and _are_names(dtypes, DTYPES),
+            f"{some} {', '.join(DTYPES)}",
+        ),
+        "capabilities": (
+            _are_names(port["capabilities"], CAPABILITIES),
+            f"{some} {known}",
+        ),
         "lacks": (_are_names(port["lacks"], LACKS), f"{some} {', '.join(LACKS)}"),
         "tanh_ulps": (_is_error(port["tanh_ulps"]), ulps),
         "tanh_absolute_ulps": (_is_error(port["tanh_absolute_ulps"]), ulps),
-        "sizes": (all(map(_is_shape, shapes)), "T, B, D, H, O, K ≤ T as {'H': 6}, or few"),
+        "sizes": (
+            all(map(_is_shape, shapes)),
+            "T, B, D, H, O, K ≤ T as {'H': 6}, or few",
+        ),
     }
     for what, (is_valid, expected) in rules.items():
         if not is_valid:
-            raise PortFault(f"{what} is {short_repr(port[what], repr)}: expected {expected}")
+            raise PortFault(
+                f"{what} is {short_repr(port[what], repr)}: expected {expected}"
+            )
     stated_names = {*port["lacks"], *port["capabilities"]}
     for names, others in CONTRADICTIONS:
         if stated_names.issuperset(names) and not stated_names.intersection(others):
-            expected = f"the capability {' or '.join(others)}" if others else "one of them at most"
+            expected = (
+                f"the capability {' or '.join(others)}"
+                if others
+                else "one of them at most"
+            )
             raise PortFault(f"it states {' and '.join(names)}: expected {expected}")
     tuples = {name: tuple(port[name]) for name in ("dtypes", "capabilities", "lacks")}
     return port | tuples | {"sizes": tuple(shapes)}
@@ -123,7 +156,9 @@ def shapes_of(sizes: object) -> Sequence[Shape]:
 
 
 def port_arguments(case: WindowCase) -> Named:
-    """The arrays and options of a case, as the keyword arguments of `Port.window_update`."""
+    """The arrays and options of a case, as the keyword arguments of
+    `Port.window_update`.
+    """
     (nonlinearity, loss, reduction), step = case.objective, case.step
     arguments = {
         "params": present(case.params),
@@ -146,10 +181,14 @@ def port_arguments(case: WindowCase) -> Named:
 
 
 def encode_request(case: WindowCase, case_id: int) -> str:
-    """The request for this case: one line, without a line end. Its numbers are exact."""
+    """The request for this case: one line, without a line end. Its numbers
+    are exact.
+    """
     arguments = port_arguments(case)
     if arguments.get("velocity"):
-        arguments["velocity"] = {"v" + name: v for name, v in arguments["velocity"].items()}
+        arguments["velocity"] = {
+            "v" + name: v for name, v in arguments["velocity"].items()
+        }
     head = {"type": "window_update", "id": case_id, "dtype": str(case.dtype)}
     head["sizes"] = case_sizes(case)
     return json.dumps(head | arguments, default=lambda array: np.ravel(array).tolist())
@@ -165,17 +204,23 @@ def decode_hello(line: str) -> Named:
 
 
 def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.ndarray]:
-    """The arrays of the answer to a case, in its dtype, and in their shapes if the sizes fit.
+    """The arrays of the answer to a case, in its dtype, and in their shapes if the
+    sizes fit.
 
     Raises PortFault if the line is not a JSON object of numbers with this id.
     """
     answer = _object(line)
     if answer.pop("id", None) != case_id:
-        raise PortFault(f"does not repeat the id {case_id} in its answer: {one_line(line, 80)}")
+        raise PortFault(
+            f"does not repeat the id {case_id} in its answer: {one_line(line, 80)}"
+        )
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
     report = {}
     for name, given in answer.items():
-        numbers = [_number(name, each) for each in (given if isinstance(given, list) else [given])]
+        numbers = [
+            _number(name, each)
+            for each in (given if isinstance(given, list) else [given])
+        ]
         with np.errstate(over="ignore"):
             array = np.array(numbers, np.float64).astype(case.dtype)
         shape = shapes.get(name, ())
