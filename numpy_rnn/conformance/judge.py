@@ -13,6 +13,7 @@ is named, and is no agreement.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -115,6 +116,7 @@ class Judgement(NamedTuple):
         str, ...
     ]  # tensors that are checked with smaller recurrent weights instead
     unjudged: tuple[str, ...]  # tensors that no window could judge
+    ratios: Mapping[str, Array] = MappingProxyType({})  # the largest of every update
 
     @property
     def not_judged(self) -> tuple[str, ...]:
@@ -148,6 +150,7 @@ def judge(
     estimated, lost, judged = Counter[str](), Counter[str](), dict[str, N]()
     carried = carried_steps(updates)
     is_lost = np.zeros((len(carried), networks or 1), bool)  # by update and network
+    ratios = dict[str, Array]()
 
     def note(
         chosen: Array, checks: Iterable[Check], calmed: tuple[int, ...] | None = None
@@ -157,6 +160,10 @@ def judge(
             worst[name] = max(worst[name], float(check.ratio.max()))
             judged[name] = judged.get(name, False) | ~check.lost.all(axis=0)
             if calmed is None:
+                axis = 1 if name in ROWS else 0
+                by_update = np.moveaxis(check.ratio, axis, 0)
+                largest = by_update.reshape(len(chosen), -1).max(axis=1)
+                ratios.setdefault(name, np.zeros(len(carried)))[chosen] = largest
                 estimated[name] += int(check.estimated.sum())
                 lost[name] += int(check.lost.sum())
                 is_lost[chosen] |= check.lost.reshape(len(chosen), -1) & (
@@ -191,7 +198,8 @@ def judge(
     found = {name for name in judged if np.all(judged[name])}
     calmed = tuple(name for name in TENSORS if name in found - before)
     unjudged = tuple(name for name in TENSORS if name in judged.keys() - found)
-    return Judgement(len(carried), worst, first, +estimated, +lost, calmed, unjudged)
+    counts = +estimated, +lost
+    return Judgement(len(carried), worst, first, *counts, calmed, unjudged, ratios)
 
 
 def finite_part(recorded: RecordedRun) -> RecordedRun:
