@@ -22,6 +22,7 @@ from numpy_rnn.conformance.case import (
     parameters_from,
     present,
 )
+from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING, Abilities
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
@@ -30,10 +31,12 @@ SATURATING = (
     64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
 )
 SCALES = (10.0, 100.0, 1000.0)  # of unscaled data
+LOGITS = (1.0, 1.0, 5.0, 10.0, 20.0, 30.0)  # scales of outputs, whose softmax is sure
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 PLAIN: dict[str, N] = {
     "logits": 1.0,
+    "learnt": False,
     "saturated": False,
     "silent": False,
     "subnormal": False,
@@ -79,6 +82,7 @@ class Recipe(NamedTuple):
     )
     scale: float = 1.0  # of inputs, and of the targets and outputs of the squared error
     logits: float = 1.0  # the scale of the outputs of a cross-entropy
+    learnt: bool = False  # whether the targets are the network's likeliest classes
     class_inputs: bool = False
     saturated: bool = False  # the last unit, of tanh
     silent: bool = (
@@ -128,7 +132,11 @@ class Recipe(NamedTuple):
         x = classes((T, B), D) if self.class_inputs else x
         target = classes((K, B), O) if loss == "cross_entropy" else target
         state: N = None if self.no_h_0 else h_0
-        return WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
+        case = WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
+        if self.learnt and loss == "cross_entropy":
+            y = window_update(case._replace(step=None))["y"]
+            return case._replace(target=y[T - K :].argmax(axis=-1))
+        return case
 
     def _parameters(self, generator: np.random.Generator) -> Parameters[NumpyArray]:
         """Weights of order one, scaled so that tanh does not saturate, with the special
@@ -203,15 +211,25 @@ def random_recipe(
         seed=draw.integer(0, 2**32 - 1),
         velocity=step.has_velocity and not draw.one_in(3),
         scale=draw.choice(SCALES) if draw.one_in(4) else 1.0,
-        logits=MAX_LOGIT
-        if objective.loss == "cross_entropy" and draw.one_in(7)
-        else 1.0,
+        logits=random_logits(draw, objective),
+        learnt=objective.loss == "cross_entropy" and draw.one_in(2),
         class_inputs="class_inputs" in has and draw.one_in(3),
         saturated=draw.one_in(7),
         silent=draw.one_in(7),
         subnormal=draw.one_in(10),
     )
     return restricted(sized(recipe, draw, abilities), abilities)
+
+
+def random_logits(draw: RandomDraw, objective: Objective) -> float:
+    """The scale of the outputs of a cross-entropy, from order one to one that overflows
+    exponentials; 1 for other losses.
+    """
+    if objective.loss != "cross_entropy":
+        return 1.0
+    if draw.one_in(7):
+        return MAX_LOGIT
+    return draw.choice(LOGITS)
 
 
 def sized(recipe: Recipe, draw: RandomDraw, abilities: Abilities) -> Recipe:
@@ -264,7 +282,6 @@ RESTRICTIONS: dict[
     "step": {"step": None},
     "many losses": {"K": 1},
     "batch": {"B": 1},
-    "large outputs": {"logits": 1.0},
     "vector_inputs": {"class_inputs": True},
     "h_0": {"no_h_0": True},
 }
@@ -275,6 +292,8 @@ def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
     own = RESTRICTIONS | {"older steps": {"K": recipe.T}}
     for name in (name for name in own if name in abilities.lacks):
         recipe = recipe._replace(**own[name])
+    if "large outputs" in abilities.lacks:
+        recipe = recipe._replace(logits=min(recipe.logits, max(LOGITS)))
     return recipe
 
 
@@ -305,7 +324,7 @@ def random_run(
     k1 = 1 if "many losses" in lacks else T if "h_0" in lacks else draw.integer(1, 4)
     k2 = T if "h_0" in lacks else k1 + draw.integer(0, 3)  # T: all start at step 0
     if "older steps" in lacks:
-        T, k2 = T - T % k1, k1  # the last window has as many steps as the others
+        k2 = k1
     if abilities.sizes:
         shape = dict(draw.choice(abilities.sizes))
         if "T" in shape:  # of all windows
