@@ -38,11 +38,12 @@ from numpy_rnn.step import as_learning_rate, clip, make_direction, sgd_step
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     """The windows of one epoch over a series of `steps` steps, in order.
 
-        e_n = min(n·k1, T)        (T1)
-        s_n = max(0, e_n − k2)    (T2)
+        e_n = min(n·k1, T)                     (T1)
+        s_n = max(0, e_{n-1} − (k2 − k1))      (T2)
 
     The window of update n is (s_n, e_n]; its new steps, those with a loss, are
-    (e_{n-1}, e_n].
+    (e_{n-1}, e_n]. Before them it has k2 − k1 older steps, fewer at the start of the
+    series. So windows with k1 = k2 do not overlap, also where k1 does not divide T.
 
     Raises InputError, at once, unless 1 ≤ k1 ≤ k2, and steps is an integer, 0 or more.
     Source: Williams and Peng 1990, BPTT(h; h'); Sutskever 2013, section 2.8.6.
@@ -55,7 +56,7 @@ def series_windows(T: int, schedule: Schedule) -> Iterator[Window]:
     """`windows` without its checks."""
     for loss_start in range(0, T, schedule.k1):
         stop = min(loss_start + schedule.k1, T)  # (T1)
-        start = max(0, stop - schedule.k2)  # (T2)
+        start = max(0, loss_start - (schedule.k2 - schedule.k1))  # (T2)
         yield Window(start, loss_start, stop)
 
 

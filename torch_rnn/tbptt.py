@@ -26,8 +26,14 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     """
     steps = check_integer("steps", steps, 0)
     k1, k2, _ = check_schedule(Schedule(k1, k2))
-    ends = ((before, min(before + k1, steps)) for before in range(0, steps, k1))  # (T1)
-    return (Window(max(stop - k2, 0), before, stop) for before, stop in ends)  # (T2)
+    return _chunks(steps, k1, k2 - k1)
+
+
+def _chunks(steps: int, size: int, older: int) -> Iterator[Window]:
+    """Yield the chunks of a series, each with up to `older` steps before it."""
+    for new in range(0, steps, size):
+        stop = min(new + size, steps)  # (T1)
+        yield Window(max(new - older, 0), new, stop)  # (T2)
 
 
 @torch.inference_mode(False)

@@ -43,7 +43,7 @@ class Schedule(NamedTuple):
     """TBPTT(k1, k2) over a number of epochs."""
 
     k1: int  # new steps of an update
-    k2: int  # steps of its window, k2 ≥ k1
+    k2: int  # steps of its window, k2 − k1 of them older ones
     epochs: int = 1
 
 
@@ -166,7 +166,7 @@ class Window(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """T, the number of steps of the window, at most k2."""
+        """T, the steps of the window: the new ones, and at most k2 − k1 older ones."""
         return self.stop - self.start
 
     @property

@@ -324,7 +324,7 @@ def random_run(
     k1 = 1 if "many losses" in lacks else T if "h_0" in lacks else draw.integer(1, 4)
     k2 = T if "h_0" in lacks else k1 + draw.integer(0, 3)  # T: all start at step 0
     if "older steps" in lacks:
-        T, k2 = T - T % k1, k1  # the last window has as many steps as the others
+        k2 = k1
     if abilities.sizes:
         shape = dict(draw.choice(abilities.sizes))
         if "T" in shape:  # of all windows

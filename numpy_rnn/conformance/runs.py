@@ -144,13 +144,17 @@ class PortSource:
         if dtype not in port.dtypes:
             expected = f"choose --dtype {' or '.join(port.dtypes)}"
             raise InputError(f"{port.name} does not support {dtype}: {expected}")
-        for name in needs(run, loop_of(port, run).windows(run)):
+        windows = loop_of(port, run).windows(run)
+        for name in needs(run, windows):
             if name in lacks if name in LACKS else name not in has:
                 verb = "lacks" if name in LACKS else "does not declare"
                 raise InputError(
                     f"{port.name} {verb} {name!r}: choose a run without it"
                 )
-        sizes = {k: n for k, n in cases.case_sizes(run).items() if k not in "TK"}
+        sizes: dict[str, Any] = dict(cases.case_sizes(run))
+        del sizes["K"]
+        lengths = sorted({window.steps for window in windows})
+        sizes["T"] = lengths[0] if len(lengths) == 1 else lengths
         fits = [all(sizes.get(k, n) == n for k, n in shape.items()) for shape in shapes]
         if shapes and not any(fits):
             expected = f"expected them in the run, not {sizes}"
@@ -265,7 +269,8 @@ def loop_of(port: Any, run: Run) -> Definition:
     K = 1 if "many losses" in lacks and fitting else min(fitting, default=k1)
 
     def window(T: int, new: int, k1: int, k2: int) -> Window:
-        return Window(new, new + k1 - K, new + k1)
+        stop = min(new + k1, T)
+        return Window(new, max(new, stop - K), stop)
 
     return (
         DEFINITION if k1 <= K or "older steps" in lacks else Definition(window=window)

@@ -59,8 +59,8 @@ def train(
     takes the gradient of the loss of its new steps (e_{n-1}, e_n], and makes one SGD
     step, where
 
-        e_n = min(n·k1, T)      (T1)
-        s_n = max(0, e_n − k2)  (T2)
+        e_n = min(n·k1, T)                 (T1)
+        s_n = max(0, e_{n-1} − (k2 − k1))  (T2)
         initial state of the window: h at s_n as update n−1 computed it, a constant;
         h_0 if s_n = 0  (T3)
 

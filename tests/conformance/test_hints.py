@@ -477,12 +477,15 @@ def test_hint_of_a_loop(hint):
 
 
 SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
-    "": "0 0 3, 1 3 6, 4 6 9, 7 9 12, 8 12 13",
-    "bptt over k+1 steps": "0 0 3, 0 3 6, 3 6 9, 6 9 12, 7 12 13",
-    "chunks instead of a sliding window": "0 0 5, 5 5 10, 8 10 13",
+    "": "0 0 3, 1 3 6, 4 6 9, 7 9 12, 10 12 13",
+    "bptt over k+1 steps": "0 0 3, 0 3 6, 3 6 9, 6 9 12, 9 12 13",
+    "chunks instead of a sliding window": "0 0 5, 5 5 10, 10 10 13",
     "the last, shorter window left out": "0 0 3, 1 3 6, 4 6 9, 7 9 12",
-    "losses of older steps counted again": "0 0 3, 1 1 6, 4 4 9, 7 7 12, 8 8 13",
-    "windows start a step late": "0 0 3, 2 3 6, 5 6 9, 8 9 12, 9 12 13",
+    "the last, shorter window reaches back over k2 steps": (
+        "0 0 3, 1 3 6, 4 6 9, 7 9 12, 8 12 13"
+    ),
+    "losses of older steps counted again": "0 0 3, 1 1 6, 4 4 9, 7 7 12, 10 10 13",
+    "windows start a step late": "0 0 3, 2 3 6, 5 6 9, 8 9 12, 11 12 13",
 }
 
 

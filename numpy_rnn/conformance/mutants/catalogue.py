@@ -585,6 +585,11 @@ LOOPS = (
                     T, new, k1, k2 - (new + k1 > k2)
                 )
             },
+            "the last, shorter window reaches back over k2 steps": {
+                "window": lambda T, new, k1, k2: right.window(
+                    T, new, k1, k2 + max(0, new + k1 - T)
+                )
+            },
             "gradients add up from update to update": in_loop("backward"),
             "gradients add up within an epoch": in_loop("backward", resets=True),
             "the velocity, or sum of squares, reset at every epoch": in_loop(
