@@ -87,7 +87,7 @@ def draw_ratios(axes: Any, comparison: Comparison, compared: ComparedRun) -> Non
     for color_of_stage, tensors in COLORS.items():
         for tensor, line in zip(tensors, LINES):
             if tensor in judgement.ratios:
-                points = summarized(judgement.ratios[tensor], per_epoch)
+                points = summarized(np.array(judgement.ratios[tensor]), per_epoch)
                 style = {"color": color_of_stage, "ls": line, "lw": 1}
                 axes.plot(*points, label=tensor, **style)
     if judgement.first is not None:

@@ -198,7 +198,8 @@ class Configuration(SimpleNamespace):
                 message = f"{option_name(name)} needs {option_name(needed)}: give both"
                 raise InputError(message)
             for other in EXCLUDE.get(name, []):
-                if other in given:
+                is_band = command == "study" and other == "seeds"
+                if other in given and not is_band:
                     both = f"{option_name(name)} and {option_name(other)}"
                     raise InputError(f"{both} are both given: leave one of them out")
             if name in LEAST:

@@ -12,7 +12,7 @@ is named, and is no agreement.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -116,7 +116,8 @@ class Judgement(NamedTuple):
         str, ...
     ]  # tensors that are checked with smaller recurrent weights instead
     unjudged: tuple[str, ...]  # tensors that no window could judge
-    ratios: Mapping[str, Array] = MappingProxyType({})  # the largest of every update
+    # the largest ratio of every tensor in every update
+    ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
 
     @property
     def not_judged(self) -> tuple[str, ...]:
@@ -161,9 +162,10 @@ def judge(
             judged[name] = judged.get(name, False) | ~check.lost.all(axis=0)
             if calmed is None:
                 axis = 1 if name in ROWS else 0
-                by_update = np.moveaxis(check.ratio, axis, 0)
-                largest = by_update.reshape(len(chosen), -1).max(axis=1)
-                ratios.setdefault(name, np.zeros(len(carried)))[chosen] = largest
+                rows = np.moveaxis(check.ratio, axis, 0).reshape(len(chosen), -1)
+                ratios.setdefault(name, np.zeros(len(carried)))[chosen] = rows.max(
+                    axis=1
+                )
                 estimated[name] += int(check.estimated.sum())
                 lost[name] += int(check.lost.sum())
                 is_lost[chosen] |= check.lost.reshape(len(chosen), -1) & (
@@ -198,8 +200,9 @@ def judge(
     found = {name for name in judged if np.all(judged[name])}
     calmed = tuple(name for name in TENSORS if name in found - before)
     unjudged = tuple(name for name in TENSORS if name in judged.keys() - found)
+    by_update = {name: largest.tolist() for name, largest in ratios.items()}
     counts = +estimated, +lost
-    return Judgement(len(carried), worst, first, *counts, calmed, unjudged, ratios)
+    return Judgement(len(carried), worst, first, *counts, calmed, unjudged, by_update)
 
 
 def finite_part(recorded: RecordedRun) -> RecordedRun:
