@@ -17,7 +17,8 @@ from numpy_rnn.app.compare import Side, TraceFile, epoch_losses, report
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.conformance.definition import Definition, train
-from numpy_rnn.conformance.judge import Divergence, Judgement
+from numpy_rnn.conformance.findings import Finding
+from numpy_rnn.conformance.judge import Judgement
 from numpy_rnn.conformance.runs import PortSource, record
 from numpy_rnn.conformance.trace import trace_arrays
 
@@ -186,7 +187,7 @@ def test_report():
     """One side is wrong, the other one is lost and declares its tanh."""
     run, losses = recorded("--epochs 1").run, np.array([4.0, 2.0])
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
-    first = Divergence(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
+    first = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
     found = Judgement(12, worst, first, {}, {}, (), ())
     lost = found._replace(first=None, worst=worst | {"W_hh": 0.9}, estimated={"h": 3})
     lost = lost._replace(calmed=("W_hh",), unjudged=("dh", "dW_hh"))
