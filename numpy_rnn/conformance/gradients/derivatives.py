@@ -52,82 +52,62 @@ def perturbed(params: Params, relative: float, random: np.random.Generator) -> P
     """Return the parameters with a random relative change of each number."""
     changed = {}
     for name, array in params.items():
-        change = relative * random.uniform(-1, 1, array.shape)
-        changed[name] = array * (1 + change)
+        changed[name] = array * (1 + relative * random.uniform(-1, 1, array.shape))
     return changed
 
 
 class LossDerivative:
     """The derivatives of the loss of a function at one point."""
 
-    def __init__(self, function: UserFunction, params: Params):
-        self.function, self.params = function, params
-        self.loss = float(function.loss(params, np.float64))
+    def __init__(self, function: UserFunction, params: Params, loss: float):
+        self.function, self.params, self.loss = function, params, loss
         self.random = np.random.default_rng(1)
-        self.data_dtype = self._complex_data_dtype()
-
-    def _complex_data_dtype(self) -> type | None:
-        """Return the dtype of data with which complex parameters work, if there is one.
-
-        Complex data help code whose buffers are like its data.
-        """
-        for data_dtype in (np.float64, np.complex128):
-            try:
-                loss = self.function.loss(self.params, np.complex128, data_dtype)
-            except Exception:  # the user's code may raise anything
-                continue
-            if np.isfinite(loss):
-                return data_dtype
-        return None
+        # Complex data help code whose buffers are like its data.
+        self.data_dtype: type = np.float64
+        name = next(iter(params))
+        if np.isnan(self._complex_step(name, np.ones_like(params[name]), params)):
+            self.data_dtype = np.complex128
 
     def along(self, name: str, directions: Array) -> Derivatives:
         """Compute the derivatives along directions of a parameter, the first axis."""
-        if self.data_dtype is not None:
-            found = self._by_complex_step(name, directions)
-            if found is not None:
-                return found
-        return self._by_differences(name, directions)
-
-    def complex_step(self, name: str, direction: Array, params: Params) -> float:
-        """Compute one derivative by complex step; NaN where that fails."""
-        imaginary = COMPLEX_STEP * direction * 1j
-        params = params | {name: params[name] + imaginary}
-        try:
-            loss = self.function.loss(params, np.complex128, self.data_dtype)
-        except Exception:
-            return np.nan
-        return float(np.imag(loss)) / COMPLEX_STEP
-
-    def _by_complex_step(self, name: str, directions: Array) -> Derivatives | None:
-        steps = [self.complex_step(name, v, self.params) for v in directions]
+        steps = [self._complex_step(name, v, self.params) for v in directions]
         values = np.array(steps)
-        changes = []
-        for index in range(REPEATS):
-            v = directions[index % len(directions)]
-            nearby = perturbed(self.params, 2 * ROUNDOFF, self.random)
-            # Backwards, which shows a kink at this very point.
-            repeated = -self.complex_step(name, -v, nearby)
-            changes.append(repeated - values[index % len(values)])
-        error = norm(np.array(changes)) / REPEATS**0.5
-        witness = self.difference(name, directions[0])
-        allowed = SPREADS * (error + witness.error) + ROUNDOFF * abs(values[0])
-        if not np.isfinite(error) or not np.isfinite(values).all():
-            return None
-        if abs(witness.value - values[0]) > allowed:
-            return None
-        return Derivatives(values, error, "complex step")
-
-    def _by_differences(self, name: str, directions: Array) -> Derivatives:
-        first = self.difference(name, directions[0])
+        if np.isfinite(values).all():
+            error = self._rounding_error(name, directions, values)
+            witness = self._difference(name, directions[0])
+            allowed = SPREADS * (error + witness.error) + ROUNDOFF * abs(values[0])
+            if abs(witness.value - values[0]) <= allowed < np.inf:
+                return Derivatives(values, error, "complex step")
+        first = self._difference(name, directions[0])
         found = [first]
         for v in directions[1:]:
-            found.append(self.difference(name, v, first.step))
+            found.append(self._difference(name, v, first.step))
         values = np.array([each.value for each in found])
         error = max(each.error for each in found)
         return Derivatives(values, error, "differences")
 
-    def difference(
-        self, name: str, direction: Array, last: int | None = None
+    def _complex_step(self, name: str, direction: Array, params: Params) -> float:
+        """Compute one derivative by complex step; NaN where that fails."""
+        params = params | {name: params[name] + 1j * COMPLEX_STEP * direction}
+        try:
+            loss = self.function.loss(params, np.complex128, self.data_dtype)
+        except Exception:  # the user's code may raise anything
+            return np.nan
+        return float(np.imag(loss)) / COMPLEX_STEP
+
+    def _rounding_error(self, name: str, directions: Array, values: Array) -> float:
+        """Estimate the error of a complex step from runs with other roundings."""
+        changes = []
+        for repeat in range(REPEATS):
+            index = repeat % len(values)
+            nearby = perturbed(self.params, 2 * ROUNDOFF, self.random)
+            # Backwards, which shows a kink at this very point.
+            backwards = self._complex_step(name, -directions[index], nearby)
+            changes.append(values[index] + backwards)
+        return norm(np.array(changes)) / REPEATS**0.5
+
+    def _difference(
+        self, name: str, direction: Array, last: int = STEPS - 1
     ) -> Difference:
         """Compute one derivative by differences.
 
@@ -135,26 +115,24 @@ class LossDerivative:
         one with the smallest error is looked for.
         """
         scale = norm(self.params[name]) / self.params[name].size ** 0.5 or 1.0
-        first, end = 0, STEPS
-        if last is not None:
-            first, end = max(last - ORDERS + 1, 0), last + 1
+        first = 0 if last == STEPS - 1 else max(last - ORDERS + 1, 0)
         row: list[float] = []
         best = Difference(0.0, np.inf, 0)
-        for index in range(first, end):
-            step = LARGEST_STEP * 4.0**-index
-            high = self._loss_at(name, direction * (step * scale))
-            low = self._loss_at(name, direction * (-step * scale))
-            last_row, row = row, [(high - low) / (2 * step * scale)]
-            rounding = ROUNDOFF * abs(self.loss) / (step * scale)
-            if high == low and index == 0:
+        for index in range(first, last + 1):
+            step = scale * LARGEST_STEP * 4.0**-index
+            change = self._loss_at(name, step * direction)
+            change -= self._loss_at(name, -step * direction)
+            rounding = ROUNDOFF * abs(self.loss) / step
+            if change == 0 and index == 0:
                 best = Difference(0.0, rounding, 0)
-            for order in range(min(len(last_row), ORDERS - 1)):
-                gain = (row[order] - last_row[order]) / (16.0 ** (order + 1) - 1)
+            last_row, row = row, [change / (2 * step)]
+            for order, before in enumerate(last_row[: ORDERS - 1]):
+                gain = (row[order] - before) / (16.0 ** (order + 1) - 1)
                 row.append(row[order] + gain)
-                error = abs(gain), abs(row[-1] - last_row[order]), rounding
+                error = max(abs(gain), abs(row[-1] - before), rounding)
                 # A loss that does not change at all says nothing: it may be rounded.
-                if high != low and max(error) < best.error:
-                    best = Difference(row[-1], max(error), index)
+                if change != 0 and error < best.error:
+                    best = Difference(row[-1], error, index)
         return best
 
     def _loss_at(self, name: str, change: Array) -> float:

@@ -12,15 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError, one_line, short_repr, some_of
+from numpy_rnn.common.errors import InputError, short_repr, some_of
 from numpy_rnn.common.records import NumpyArray as Array
 
 Params = dict[str, Array]
-OTHER_PACKAGES = {
+OTHER_CHECKS = {
     "torch": "torch.autograd.gradcheck",
     "jax": "jax.test_util.check_grads",
     "jaxlib": "jax.test_util.check_grads",
-    "tensorflow": "tf.test.compute_gradient",
 }
 
 
@@ -42,16 +41,21 @@ class UserFunction(NamedTuple):
     def call(self, params: Params, dtype: Any, data_dtype: Any = None) -> Any:
         """Return what the function returns for parameters of this dtype.
 
-        data_dtype: that of floating-point data, if it is another one. None is the dtype
-        that the user gave.
+        data_dtype: that of floating-point data, if it is another one.
         """
-        copies = {name: array.astype(dtype) for name, array in params.items()}
-        data = cast(self.data, data_dtype or dtype)
+
+        def parameter(name: str, _: Array) -> Array:
+            return params[name].astype(dtype)
+
+        def item(_: str, value: Any) -> Any:
+            return cast(value, data_dtype or dtype)
+
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if dtype is np.complex128:
                 warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            return self.function(packed(self.container, copies), *data)
+            data = nested_map(item, self.data)
+            return self.function(nested_map(parameter, self.container), *data)
 
     def loss(self, params: Params, dtype: Any, data_dtype: Any = None) -> Any:
         """Return the loss alone, as a number of this dtype."""
@@ -66,42 +70,26 @@ class UserFunction(NamedTuple):
         """Call the function with the user's own dtypes. Raises InputError if it changes
         its arguments.
         """
-        params = copy.deepcopy(self.container)
-        data = copy.deepcopy(self.data)
-        result = self.function(params, *data)
-        evaluation = Evaluation(loss_of(result), gradients_of(result, self.params))
-        if not is_same(params, self.container):
+        arguments = copy.deepcopy((self.container, *self.data))
+        result = self.function(*arguments)
+        before = leaves_of((self.container, *self.data))
+        after = leaves_of(arguments)
+        if before.keys() != after.keys() or not all(
+            map(is_same, before.items(), after.items())
+        ):
             raise InputError(
-                "the function changes its parameters in place: move the update out of"
-                " it, or let it work on copies"
+                "the function changes params or data in place: let it work on copies"
             )
-        for index, (after, before) in enumerate(zip(data, self.data)):
-            if not is_same(after, before):
-                raise InputError(
-                    f"the function changes its data in place (argument {index + 2}):"
-                    " let it work on a copy"
-                )
-        return evaluation
+        return Evaluation(loss_of(result), gradients_of(result, self.params))
 
 
 def user_function(
     function: Callable[..., Any], params: Any, data: tuple[Any, ...]
 ) -> UserFunction:
     """Check the arguments of the user. Raises InputError."""
-    if isinstance(params, Mapping):
-        named = {str(name): value for name, value in params.items()}
-    elif hasattr(params, "_asdict"):
-        named = params._asdict()
-    elif isinstance(params, list | tuple):
-        named = {str(index): value for index, value in enumerate(params)}
-    else:
-        refuse_other_package("params", params)
-        raise InputError(
-            f"params is of type {type(params).__name__}: expected a dict, a tuple or a"
-            " list of arrays"
-        )
-    if not named:
-        raise InputError("params is empty: expected at least one array")
+    named = leaves_of(params)
+    if not named or not isinstance(params, Mapping | list | tuple):
+        raise InputError("params: expected a dict, a tuple or a list of arrays")
     for name, value in named.items():
         refuse_other_package(f"parameter {name}", value)
         dtype = getattr(value, "dtype", type(value).__name__)
@@ -109,68 +97,78 @@ def user_function(
             raise InputError(
                 f"parameter {name} is {dtype}: expected an array of float32 or float64"
             )
-        if not np.isfinite(value).all():
-            raise InputError(f"parameter {name} has numbers that are not finite")
     return UserFunction(function, params, named, data)
+
+
+def nested_map(change: Callable[[str, Any], Any], value: Any, name: str = "") -> Any:
+    """Return nested dicts, lists and tuples with change(name, item) for each item."""
+    if isinstance(value, Mapping):
+        start = f"{name}." if name else ""
+        found = {}
+        for key, item in value.items():
+            found[key] = nested_map(change, item, f"{start}{key}")
+        return found
+    if hasattr(value, "_asdict"):
+        return type(value)(**nested_map(change, value._asdict(), name))
+    if isinstance(value, list | tuple):
+        items = []
+        for index, item in enumerate(value):
+            place = f"{name}[{index}]" if name else str(index)
+            items.append(nested_map(change, item, place))
+        return type(value)(items)
+    return change(name, value)
+
+
+def leaves_of(value: Any) -> dict[str, Any]:
+    """Return the items of nested dicts, lists and tuples by their names."""
+    found: dict[str, Any] = {}
+    nested_map(found.__setitem__, value)
+    return found
+
+
+def cast(value: Any, dtype: Any) -> Any:
+    """Return a copy, of this dtype if it is an array of floating-point numbers."""
+    if isinstance(value, np.ndarray | np.floating) and value.dtype.kind == "f":
+        return value.astype(dtype)
+    return copy.deepcopy(value)
+
+
+def is_same(before: Any, after: Any) -> bool:
+    """Return whether two named items are equal, if they are arrays."""
+    if not isinstance(before[1], np.ndarray):
+        return True
+    is_number = before[1].dtype.kind in "fc"
+    return np.array_equal(before[1], after[1], equal_nan=is_number)
 
 
 def refuse_other_package(what: str, value: Any) -> None:
     """Raise InputError if the value belongs to a package with a check of its own."""
     package = type(value).__module__.partition(".")[0]
-    if package in OTHER_PACKAGES:
-        raise InputError(
-            f"{what} is of {package}: this check is for NumPy; use"
-            f" {OTHER_PACKAGES[package]}"
-        )
+    if package in OTHER_CHECKS:
+        instead = OTHER_CHECKS[package]
+        raise InputError(f"{what} is of {package}: this is for NumPy, use {instead}")
 
 
-def packed(container: Any, params: Params) -> Any:
-    """Return the parameters in a container like the user's."""
-    if isinstance(container, Mapping):
-        return dict(zip(container, params.values()))
-    if hasattr(container, "_asdict"):
-        return type(container)(**params)
-    return type(container)(params.values())
-
-
-def cast(value: Any, dtype: Any) -> Any:
-    """Return a copy whose floating-point arrays have this dtype."""
-    if isinstance(value, np.ndarray | np.floating):
-        is_floating = value.dtype.kind == "f"
-        return value.astype(dtype) if is_floating else value.copy()
-    if isinstance(value, dict):
-        return {key: cast(item, dtype) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(cast(item, dtype) for item in value)
-    return copy.deepcopy(value)
-
-
-def is_same(after: Any, before: Any) -> bool:
-    """Return whether the arrays in two nested values are equal."""
-    if isinstance(before, np.ndarray):
-        is_exact = before.dtype.kind in "OUS"
-        return np.array_equal(after, before, equal_nan=not is_exact)
-    if isinstance(before, dict):
-        is_same_keys = after.keys() == before.keys()
-        return is_same_keys and is_same([*after.values()], [*before.values()])
-    if isinstance(before, list | tuple):
-        is_same_length = len(after) == len(before)
-        return is_same_length and all(map(is_same, after, before))
-    return True
+def number_array(what: str, value: Any) -> Array:
+    """Return the value as an array. Raises InputError unless it has numbers."""
+    refuse_other_package(what, value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # of a list of rows with different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "fciu":
+        raise InputError(f"{what} is {short_repr(value)}: expected numbers")
+    return array
 
 
 def loss_of(result: Any) -> Any:
     """Return the loss, the first value that a function returns. Raises InputError."""
     if not isinstance(result, list | tuple) or len(result) < 2:
-        raise InputError(
-            f"the function returns {type(result).__name__}: expected the loss and the"
-            " gradients, (loss, gradients)"
-        )
-    refuse_other_package("the loss", result[0])
-    loss = np.asarray(result[0])
-    if loss.size != 1 or loss.dtype.kind not in "fciu":
-        what = one_line(short_repr(result[0]))
-        raise InputError(f"the loss is {what}: expected one number")
+        kind = type(result).__name__
+        raise InputError(f"the function returns {kind}: expected (loss, gradients)")
+    loss = number_array("the loss", result[0])
+    if loss.size != 1:
+        raise InputError(f"the loss has the shape {loss.shape}: expected one number")
     return loss.reshape(())[()]
 
 
@@ -179,32 +177,22 @@ def gradients_of(result: Any, params: Params) -> Params:
     gradients = result[1]
     if not isinstance(gradients, Mapping | list | tuple):
         gradients = result[1 : 1 + len(params)]
-    if hasattr(gradients, "_asdict"):
-        gradients = gradients._asdict()
+    named = leaves_of(gradients)
     if not isinstance(gradients, Mapping):
-        if len(gradients) < len(params):
-            raise InputError(
-                f"the function returns {len(gradients)} gradients: expected"
-                f" {len(params)}, one for each of {some_of(params)}"
-            )
-        gradients = dict(zip(params, gradients))
-    by_text = {str(name): value for name, value in gradients.items()}
+        named = dict(zip(params, named.values()))
     found = {}
     for name, parameter in params.items():
-        key = "d" + name if "d" + name in by_text else name
-        if key not in by_text:
+        key = "d" + name if "d" + name in named else name
+        if key not in named:
             raise InputError(
                 f"the gradient d{name} is missing: the function returns"
-                f" {some_of(by_text)}"
+                f" {some_of(named)}"
             )
-        refuse_other_package(f"the gradient {key}", by_text[key])
-        gradient = np.asarray(by_text[key])
+        gradient = number_array(f"the gradient {key}", named[key])
         if gradient.shape != parameter.shape:
             raise InputError(
                 f"the gradient {key} has the shape {gradient.shape}: expected"
                 f" {parameter.shape}, that of the parameter"
             )
-        if gradient.dtype.kind not in "fciu":
-            raise InputError(f"the gradient {key} has the dtype {gradient.dtype}")
         found[name] = gradient
     return found
