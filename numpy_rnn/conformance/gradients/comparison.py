@@ -23,6 +23,7 @@ class GradientCheck(NamedTuple):
     gradient: Array  # as the function returns it in float64
     directions: Array  # v, along the first axis
     derivatives: Derivatives
+    loss: LossDerivative
     allowed: float  # what rounding explains along one direction
     verdict: str = ""  # "right", "wrong" or "not judged"
     words: str = ""  # what is wrong, or why it is not judged
@@ -61,6 +62,16 @@ class GradientCheck(NamedTuple):
         errors = np.abs(products(self.directions, gradient) - factor * self.expected)
         return bool((errors <= self.allowed * max(1.0, abs(factor))).all())
 
+    def along(self, direction: Array) -> float:
+        """Return the derivative of the loss along another direction."""
+        return float(self.loss.along(self.tensor[1:], direction[None]).values[0])
+
+    def element(self, index: tuple[int, ...]) -> float:
+        """Return the derivative of the loss by one element."""
+        direction = np.zeros(self.gradient.shape)
+        direction[index] = 1.0
+        return self.along(direction)
+
 
 def products(directions: Array, gradient: Array) -> Array:
     """Return the sum of the products of a gradient and each direction."""
@@ -81,6 +92,6 @@ def compare(
     directions = directions.reshape(-1, *gradient.shape)
     found = derivative.along(name, directions)
     allowed = SPREADS * (noise + found.error)
-    check = GradientCheck("d" + name, gradient, directions, found, allowed)
+    check = GradientCheck("d" + name, gradient, directions, found, derivative, allowed)
     allowed += ROUNDOFFS * ROUNDOFF * check.size
     return check._replace(allowed=np.inf if np.isnan(allowed) else allowed)

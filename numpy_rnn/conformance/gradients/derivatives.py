@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
+from numpy_rnn.conformance.gradients.roundings import rounding
 from numpy_rnn.conformance.gradients.user_function import Params, UserFunction
 from numpy_rnn.conformance.window_checks import SPREADS
 
@@ -48,6 +49,11 @@ def norm(array: Array) -> float:
     return float(np.linalg.norm(np.ravel(array)))
 
 
+def scale_of(array: Array) -> float:
+    """Return the root mean square of the elements, 1 if they are 0."""
+    return norm(array) / array.size**0.5 or 1.0
+
+
 def perturbed(params: Params, relative: float, random: np.random.Generator) -> Params:
     """Return the parameters with a random relative change of each number."""
     changed = {}
@@ -62,17 +68,20 @@ class LossDerivative:
     def __init__(self, function: UserFunction, params: Params, loss: float):
         self.function, self.params, self.loss = function, params, loss
         self.random = np.random.default_rng(1)
-        # Complex data help code whose buffers are like its data.
         self.data_dtype: type = np.float64
         name = next(iter(params))
-        if np.isnan(self._complex_step(name, np.ones_like(params[name]), params)):
+        if np.isnan(self._complex_step(name, params[name], params)):
+            # Helps code whose buffers are like its data.
             self.data_dtype = np.complex128
 
     def along(self, name: str, directions: Array) -> Derivatives:
         """Compute the derivatives along directions of a parameter, the first axis."""
-        steps = [self._complex_step(name, v, self.params) for v in directions]
-        values = np.array(steps)
-        if np.isfinite(values).all():
+        values = np.full(len(directions), np.nan)
+        for index, v in enumerate(directions):
+            values[index] = self._complex_step(name, v, self.params)
+            if np.isnan(values[index]):
+                break
+        else:
             error = self._rounding_error(name, directions, values)
             witness = self._difference(name, directions[0])
             allowed = SPREADS * (error + witness.error) + ROUNDOFF * abs(values[0])
@@ -90,10 +99,10 @@ class LossDerivative:
         """Compute one derivative by complex step; NaN where that fails."""
         params = params | {name: params[name] + 1j * COMPLEX_STEP * direction}
         try:
-            loss = self.function.loss(params, np.complex128, self.data_dtype)
+            found = self.function.evaluate(params, np.complex128, self.data_dtype)
         except Exception:  # the user's code may raise anything
             return np.nan
-        return float(np.imag(loss)) / COMPLEX_STEP
+        return float(np.imag(found.loss)) / COMPLEX_STEP
 
     def _rounding_error(self, name: str, directions: Array, values: Array) -> float:
         """Estimate the error of a complex step from runs with other roundings."""
@@ -102,7 +111,8 @@ class LossDerivative:
             index = repeat % len(values)
             nearby = perturbed(self.params, 2 * ROUNDOFF, self.random)
             # Backwards, which shows a kink at this very point.
-            backwards = self._complex_step(name, -directions[index], nearby)
+            with rounding(repeat):
+                backwards = self._complex_step(name, -directions[index], nearby)
             changes.append(values[index] + backwards)
         return norm(np.array(changes)) / REPEATS**0.5
 
@@ -114,7 +124,7 @@ class LossDerivative:
         last: the smallest step, where it is known from another direction; otherwise the
         one with the smallest error is looked for.
         """
-        scale = norm(self.params[name]) / self.params[name].size ** 0.5 or 1.0
+        scale = scale_of(self.params[name])
         first = 0 if last == STEPS - 1 else max(last - ORDERS + 1, 0)
         row: list[float] = []
         best = Difference(0.0, np.inf, 0)
@@ -137,4 +147,4 @@ class LossDerivative:
 
     def _loss_at(self, name: str, change: Array) -> float:
         params = self.params | {name: self.params[name] + change}
-        return float(np.real(self.function.loss(params, np.float64)))
+        return float(np.real(self.function.evaluate(params).loss))

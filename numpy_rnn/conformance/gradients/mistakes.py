@@ -7,7 +7,7 @@ import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
 from numpy_rnn.conformance.gradients.comparison import GradientCheck, products
-from numpy_rnn.conformance.gradients.derivatives import LossDerivative, norm
+from numpy_rnn.conformance.gradients.derivatives import norm
 from numpy_rnn.conformance.gradients.user_function import UserFunction
 
 PARTS = 64  # of an axis that are looked at one by one
@@ -15,9 +15,7 @@ CANDIDATES = 4  # elements of a part, of which the worst is shown
 EXACT = 1e-6  # relative: a factor so close to a whole number is said to be it
 
 
-def describe(
-    check: GradientCheck, others: list[GradientCheck], derivative: LossDerivative
-) -> str:
+def describe(check: GradientCheck, others: list[GradientCheck]) -> str:
     """Return what is wrong with a gradient, in words."""
     gradient = check.gradient
     if not np.any(gradient):
@@ -27,7 +25,7 @@ def describe(
     if len(check.expected) > 1:  # any number is a multiple of another one
         factor = check.reported @ check.expected / (check.expected @ check.expected)
         if check.is_explained_by(gradient, factor):
-            return factor_words(float(factor), derivative.function)
+            return factor_words(float(factor), check.loss.function)
     is_square = gradient.ndim == 2 and gradient.shape == gradient.T.shape
     if is_square and check.is_explained_by(gradient.T):
         return "is the transposed one"
@@ -35,7 +33,7 @@ def describe(
         is_right = other.ratio <= 1 and other.tensor != check.tensor
         if is_right and np.array_equal(other.gradient, gradient):
             return f"is {other.tensor}"
-    return clipped_words(check, derivative) or where_words(check, derivative)
+    return clipped_words(check) or where_words(check)
 
 
 def factor_words(factor: float, function: UserFunction) -> str:
@@ -65,66 +63,45 @@ def sizes_of_data(function: UserFunction) -> dict[int, str]:
     return sizes
 
 
-def clipped_words(check: GradientCheck, derivative: LossDerivative) -> str:
+def clipped_words(check: GradientCheck) -> str:
     """Return the limit of a gradient that is clipped, or no words."""
     sizes = np.abs(check.gradient)
     at_limit = np.argwhere(sizes == sizes.max())
     if len(at_limit) < 2:
         return ""
     for index in map(tuple, at_limit[:CANDIDATES]):
-        expected = element(check, index, derivative)
+        expected = check.element(index)
         if not expected * np.sign(check.gradient[index]) > sizes.max():
             return ""
     return f"is clipped at {sizes.max():.6g}, in {len(at_limit)} elements"
 
 
-def along(check: GradientCheck, direction: Array, derivative: LossDerivative) -> float:
-    """Return the expected derivative along one direction."""
-    return float(derivative.along(check.tensor[1:], direction[None]).values[0])
-
-
-def element(
-    check: GradientCheck, index: tuple[int, ...], derivative: LossDerivative
-) -> float:
-    """Return the expected value of one element."""
-    direction = np.zeros(check.gradient.shape)
-    direction[index] = 1.0
-    return along(check, direction, derivative)
-
-
-def where_words(check: GradientCheck, derivative: LossDerivative) -> str:
+def where_words(check: GradientCheck) -> str:
     """Return how far a gradient is off, where, and the worst of some elements."""
     off = norm(check.reported - check.expected) / norm(check.expected)
     words = f"off by {off:.2%}"
     worst = np.ones(check.gradient.shape, dtype=bool)
-    for axis, name in enumerate(axis_names(check.gradient.ndim)):
-        errors = part_errors(check, axis, derivative)
+    for axis in range(check.gradient.ndim):
+        errors = part_errors(check, axis)
         is_wrong = errors > check.allowed
         if is_wrong.any():
             indices = np.flatnonzero(errors == errors.max())
             worst &= np.isin(np.indices(worst.shape)[axis], indices)
         if is_wrong.any() and not is_wrong.all():
-            words += f" in {place_words(np.flatnonzero(is_wrong), len(errors), name)}"
+            words += f" in {place_words(is_wrong, axis, check.gradient.ndim)}"
     indices = np.argwhere(worst)
     order = np.argsort(-np.abs(check.gradient[worst]))[:CANDIDATES]
-    candidates = []
+    found = {}
     for index in map(tuple, indices[order]):
-        expected = element(check, index, derivative)
-        found = float(check.gradient[index])
-        candidates.append((abs(found - expected), index, expected, found))
-    _, index, expected, found = max(candidates)
+        expected = check.element(index)
+        error = abs(check.gradient[index] - expected)
+        found[float(error)] = index, expected
+    index, expected = found[max(found)]
     place = ", ".join(map(str, index))
-    return f"{words}; expected [{place}] {expected:.6g}, is {found:.6g}"
+    return f"{words}; expected [{place}] {expected:.6g}, is {check.gradient[index]:.6g}"
 
 
-def axis_names(ndim: int) -> list[str]:
-    """Return the names of the axes of an array."""
-    if ndim <= 2:
-        return [["elements"], ["rows", "columns"]][ndim - 1] if ndim else []
-    return [f"indices of axis {axis}" for axis in range(ndim)]
-
-
-def part_errors(check: GradientCheck, axis: int, derivative: LossDerivative) -> Array:
+def part_errors(check: GradientCheck, axis: int) -> Array:
     """Return the error at each index of an axis, or of parts of a long one."""
     length = check.gradient.shape[axis]
     signs = np.random.default_rng(axis).choice([-1.0, 1.0], check.gradient.shape)
@@ -133,13 +110,16 @@ def part_errors(check: GradientCheck, axis: int, derivative: LossDerivative) -> 
         inside = np.isin(np.indices(signs.shape)[axis], indices)
         direction = np.where(inside, signs, 0.0)
         reported = products(direction[None], check.gradient)[0]
-        errors[indices] = abs(reported - along(check, direction, derivative))
+        errors[indices] = abs(reported - check.along(direction))
     return errors
 
 
-def place_words(wrong: Array, length: int, name: str) -> str:
+def place_words(is_wrong: Array, axis: int, ndim: int) -> str:
     """Return which indices of an axis are wrong."""
-    first, last = wrong[0], wrong[-1]
-    if len(wrong) == 1 + last - first:
-        return f"{name} {first} to {last} of {length}"
-    return f"{len(wrong)} of {length} {name}"
+    name = f"indices of axis {axis}"
+    if ndim == 2:
+        name = ("rows", "columns")[axis]
+    wrong = np.flatnonzero(is_wrong)
+    if len(wrong) == 1 + wrong[-1] - wrong[0]:
+        return f"{name} {wrong[0]} to {wrong[-1]} of {len(is_wrong)}"
+    return f"{len(wrong)} of {len(is_wrong)} {name}"

@@ -38,45 +38,23 @@ class UserFunction(NamedTuple):
     params: Params
     data: tuple[Any, ...]
 
-    def call(self, params: Params, dtype: Any, data_dtype: Any = None) -> Any:
-        """Return what the function returns for parameters of this dtype.
+    def evaluate(
+        self, params: Params, dtype: Any = np.float64, data_dtype: Any = None
+    ) -> Evaluation:
+        """Call the function. Raises InputError if it returns something else.
 
-        data_dtype: that of floating-point data, if it is another one.
+        dtype: of the parameters and of floating-point data; None is the user's own.
+        data_dtype: that of the data, if it is another one.
         """
-
-        def parameter(name: str, _: Array) -> Array:
-            return params[name].astype(dtype)
-
-        def item(_: str, value: Any) -> Any:
-            return cast(value, data_dtype or dtype)
-
+        changed = nested_map(lambda name, _: cast(params[name], dtype), self.container)
+        data = nested_map(lambda _, item: cast(item, data_dtype or dtype), self.data)
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if dtype is np.complex128:
                 warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            data = nested_map(item, self.data)
-            return self.function(nested_map(parameter, self.container), *data)
-
-    def loss(self, params: Params, dtype: Any, data_dtype: Any = None) -> Any:
-        """Return the loss alone, as a number of this dtype."""
-        return loss_of(self.call(params, dtype, data_dtype))
-
-    def evaluate(self, params: Params, dtype: Any = np.float64) -> Evaluation:
-        """Return the loss and the gradients, which are checked and named."""
-        result = self.call(params, dtype)
-        return Evaluation(loss_of(result), gradients_of(result, self.params))
-
-    def evaluate_as_given(self) -> Evaluation:
-        """Call the function with the user's own dtypes. Raises InputError if it changes
-        its arguments.
-        """
-        arguments = copy.deepcopy((self.container, *self.data))
-        result = self.function(*arguments)
-        before = leaves_of((self.container, *self.data))
-        after = leaves_of(arguments)
-        if before.keys() != after.keys() or not all(
-            map(is_same, before.items(), after.items())
-        ):
+            result = self.function(changed, *data)
+        before, after = (self.container, self.data), (changed, data)
+        if dtype is None and bytes_of(before) != bytes_of(after):
             raise InputError(
                 "the function changes params or data in place: let it work on copies"
             )
@@ -87,17 +65,16 @@ def user_function(
     function: Callable[..., Any], params: Any, data: tuple[Any, ...]
 ) -> UserFunction:
     """Check the arguments of the user. Raises InputError."""
-    named = leaves_of(params)
-    if not named or not isinstance(params, Mapping | list | tuple):
+    if not isinstance(params, Mapping | list | tuple) or not params:
         raise InputError("params: expected a dict, a tuple or a list of arrays")
-    for name, value in named.items():
-        refuse_other_package(f"parameter {name}", value)
-        dtype = getattr(value, "dtype", type(value).__name__)
-        if not isinstance(value, np.ndarray) or dtype not in ("float32", "float64"):
-            raise InputError(
-                f"parameter {name} is {dtype}: expected an array of float32 or float64"
-            )
-    return UserFunction(function, params, named, data)
+    arrays = {}
+    for name, value in leaves_of(params).items():
+        array = number_array(f"parameter {name}", value)
+        if array.dtype not in (np.float32, np.float64):
+            expected = "an array of float32 or float64"
+            raise InputError(f"parameter {name} is {array.dtype}: expected {expected}")
+        arrays[name] = array
+    return UserFunction(function, params, arrays, data)
 
 
 def nested_map(change: Callable[[str, Any], Any], value: Any, name: str = "") -> Any:
@@ -128,34 +105,28 @@ def leaves_of(value: Any) -> dict[str, Any]:
 
 def cast(value: Any, dtype: Any) -> Any:
     """Return a copy, of this dtype if it is an array of floating-point numbers."""
-    if isinstance(value, np.ndarray | np.floating) and value.dtype.kind == "f":
+    is_floating = getattr(value, "dtype", np.dtype(int)).kind == "f"
+    if dtype is not None and is_floating:
         return value.astype(dtype)
     return copy.deepcopy(value)
 
 
-def is_same(before: Any, after: Any) -> bool:
-    """Return whether two named items are equal, if they are arrays."""
-    if not isinstance(before[1], np.ndarray):
-        return True
-    is_number = before[1].dtype.kind in "fc"
-    return np.array_equal(before[1], after[1], equal_nan=is_number)
-
-
-def refuse_other_package(what: str, value: Any) -> None:
-    """Raise InputError if the value belongs to a package with a check of its own."""
-    package = type(value).__module__.partition(".")[0]
-    if package in OTHER_CHECKS:
-        instead = OTHER_CHECKS[package]
-        raise InputError(f"{what} is of {package}: this is for NumPy, use {instead}")
+def bytes_of(value: Any) -> list[bytes]:
+    """Return the bytes of the arrays of numbers in a nested value."""
+    found = []
+    for item in leaves_of(value).values():
+        if isinstance(item, np.ndarray) and item.dtype != object:
+            found.append(item.tobytes())
+    return found
 
 
 def number_array(what: str, value: Any) -> Array:
     """Return the value as an array. Raises InputError unless it has numbers."""
-    refuse_other_package(what, value)
-    try:
-        array = np.asarray(value)
-    except ValueError:  # of a list of rows with different lengths
-        array = np.asarray(None)
+    package = type(value).__module__.partition(".")[0]
+    if package in OTHER_CHECKS:
+        instead = OTHER_CHECKS[package]
+        raise InputError(f"{what} is of {package}: this is for NumPy, use {instead}")
+    array = np.asarray(value)
     if array.dtype.kind not in "fciu":
         raise InputError(f"{what} is {short_repr(value)}: expected numbers")
     return array
@@ -184,15 +155,10 @@ def gradients_of(result: Any, params: Params) -> Params:
     for name, parameter in params.items():
         key = "d" + name if "d" + name in named else name
         if key not in named:
-            raise InputError(
-                f"the gradient d{name} is missing: the function returns"
-                f" {some_of(named)}"
-            )
+            raise InputError(f"the gradient d{name} is missing among {some_of(named)}")
         gradient = number_array(f"the gradient {key}", named[key])
         if gradient.shape != parameter.shape:
-            raise InputError(
-                f"the gradient {key} has the shape {gradient.shape}: expected"
-                f" {parameter.shape}, that of the parameter"
-            )
+            found_shape = f"the gradient {key} has the shape {gradient.shape}"
+            raise InputError(f"{found_shape}: expected {parameter.shape}")
         found[name] = gradient
     return found
