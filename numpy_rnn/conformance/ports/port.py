@@ -29,6 +29,7 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
+from numpy_rnn.conformance.ports.process_exit import exit_raises
 from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
 
 OURS = os.path.dirname(numpy_rnn.__file__), sysconfig.get_path("stdlib"), "<frozen"
@@ -135,7 +136,8 @@ def find_port(name: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        with np.errstate():  # an import does not change how NumPy treats overflows
+        # An import changes neither how NumPy treats overflows nor the exit status.
+        with np.errstate(), exit_raises():
             port: Any = functools.reduce(
                 getattr, path.split("."), importlib.import_module(module)
             )
@@ -189,7 +191,7 @@ def call_port(port: Port, case: WindowCase) -> Report:
     arguments = port_arguments(case)
     given = _copied(arguments)
     try:
-        with np.errstate():
+        with np.errstate(), exit_raises():
             report = _copied(port.window_update(given.pop("params"), **given))
     except PortFault:
         raise
