@@ -354,7 +354,7 @@ def clip_without_effect(run: Run) -> Found:
 
 def clip_of_nothing(run: Run) -> Found:
     """Clipping gets no parameters, or none that an update changes."""
-    changed = frozenset[int]().union(*(update.parameters for update in run.updates))
+    changed = run.stepped.union(*(update.parameters for update in run.updates))
     for place, clips in _clips_by_line(run).items():
         empty = [clip for clip in clips if not clip.parameters]
         if len(empty) > 1:
