@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import os
-import shutil
 import sys
 import tempfile
 import threading
@@ -24,6 +23,7 @@ NOT_OF_THE_RUN = ("folder", "quiet", "given")  # attributes of a configuration
 PATIENCE = 3.0  # seconds
 LESSON = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
+WRITTEN = (PAGE, "evidence.css", "figures", "lesson")  # in the folder of a study
 EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
 GENERATOR = (
     b'<meta name="generator" content="numpy_rnn study">'  # in the page of a study
@@ -45,8 +45,9 @@ def run(rnn: Any, configuration: Configuration) -> int:
         written, and when the run diverges.
     """
     check_packages()
-    # x/../y is y, also where there is no x
-    path = os.path.normpath(configuration.folder)
+    if not configuration.folder.strip():
+        raise InputError("--folder is empty: expected the name of a folder")
+    path = os.path.normpath(configuration.folder)  # x/../y is y, also without an x
     check_folder(path)
     began = time.monotonic()
     experiment = prepare(configuration)
@@ -118,7 +119,7 @@ def check_packages() -> None:
         except ImportError as error:
             why = f"{package} cannot be imported ({error})"
             raise InputError(
-                f'{why}: run pip install "elman-twice[study]" for the study'
+                f'{why}: run pip install ".[study]" in a checkout'
             ) from None
 
 
@@ -139,7 +140,7 @@ def check_folder(path: str) -> None:
             f"--folder {path} cannot be written: {error.strerror}; choose another place"
         ) from None
     page = folder / PAGE
-    taken = [name for name in (PAGE, "figures", "lesson") if (folder / name).exists()]
+    taken = [name for name in WRITTEN if (folder / name).exists()]
     if taken and not (page.is_file() and GENERATOR in page.read_bytes()):
         raise InputError(
             f"--folder {path}: {folder / taken[0]} was not written by a study; "
@@ -158,11 +159,8 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
     try:
         with _temporary_folder(folder) as name:
             temporary = Path(name)
-            shutil.copytree(LESSON, temporary / "lesson")
-            lesson = temporary / "lesson" / "lesson.html"
-            lesson.write_bytes(lesson.read_bytes().replace(*EVIDENCE))
-            for file, content in files.items():
-                (temporary / file).parent.mkdir(exist_ok=True)
+            for file, content in (lesson_files() | files).items():
+                (temporary / file).parent.mkdir(parents=True, exist_ok=True)
                 (temporary / file).write_bytes(content)
             for source in sorted(temporary.rglob("*")):
                 target = folder / source.relative_to(temporary)
@@ -173,6 +171,18 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
         raise InputError(
             f"{path} cannot be written: {error.strerror or error}; choose another place"
         ) from None
+
+
+def lesson_files() -> dict[str, bytes]:
+    """Return the files of the lesson, with its link to the evidence shown."""
+    files = {}
+    for source in LESSON.rglob("*"):
+        if source.is_file():
+            name = source.relative_to(LESSON.parent).as_posix()
+            files[name] = source.read_bytes()
+    page = "lesson/lesson.html"
+    files[page] = files[page].replace(*EVIDENCE)
+    return files
 
 
 def _temporary_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:

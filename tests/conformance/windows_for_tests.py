@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from numpy_rnn.common.records import Objective, Step, tree_map
+from numpy_rnn.common.records import (
+    REDUCTION_NAMES,
+    Objective,
+    Step,
+    tree_map,
+)
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
@@ -59,12 +64,13 @@ def learnt_classifier(seed, dtype):
     T, H = int(random.integers(1, 41)), int(random.integers(4, 65))
     loss = 10 ** random.uniform(-13, -1)
     adagrad = bool(random.integers(2))
+    reduction = REDUCTION_NAMES[random.integers(2)]
     recipe = random_recipe(RandomDraw(seed), dtype)._replace(
         T=T,
         H=H,
         O=int(random.integers(2, 41)),
         K=int(random.integers(1, T + 1)),
-        objective=Objective("tanh", "cross_entropy", str(random.choice(["sum", "mean"]))),
+        objective=Objective("tanh", "cross_entropy", reduction),
         step=Step(0.1, adagrad=adagrad),
         velocity=adagrad,
         learnt=True,

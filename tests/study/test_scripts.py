@@ -544,10 +544,10 @@ def test_scripts_name_those_that_they_use():
         listed = (found[1] or found[2]).split(", ") if found else []
         assert set(listed) <= set(named), path.name
         named[path.name] = set(listed)
-        code = re.sub(r"//.*|`[^`$]*`|\"[^\"]*\"", "", text)
+        code = re.sub(r"//.*|`[^`$]*`|\"[^\"\n]*\"", "", text)
         for other, names in owner.items():
             if names & set(re.findall(r"(?<![.\w])\w+", code)):
-                assert other in listed, (path.name, other)
+                assert other in listed, (path.name, other, names)
         top = r"^(?:const|let|class|function\*?) (\w+)"
         owner[path.name] = set(re.findall(top, text, re.MULTILINE))
 

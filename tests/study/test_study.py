@@ -18,7 +18,7 @@ from numpy_rnn.common.records import tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.study import study
 from numpy_rnn.study import subject as subjects
-from numpy_rnn.study.study import LESSON, check_folder, write_folder
+from numpy_rnn.study.study import LESSON, WRITTEN, check_folder, write_folder
 
 pytestmark = pytest.mark.needs_matplotlib
 
@@ -55,6 +55,7 @@ def test_default_study_is_a_folder_made_in_eight_seconds():
     made = files_in("study")
     assert made.keys() == {"evidence.html", "evidence.css"} | figures | lesson.keys()
     hidden, shown = lesson.pop("lesson/lesson.html"), made["lesson/lesson.html"]
+    assert {Path(name).parts[0] for name in made} == {*WRITTEN}
     assert made.items() >= lesson.items()
     assert (hidden.count(b"hidden>What"), shown.count(b"hidden>What")) == (
         1,
@@ -139,7 +140,8 @@ def refused(capsys, words):
 def test_what_cannot_be_studied_is_one_line(capsys):
     np.savez("three.npz", **present(initial_parameters(networks=3)))
     Path("file").write_text("")
-    for name in ("mine/evidence.html", "drawn/figures/masks.svg"):
+    names = "mine/evidence.html", "drawn/figures/masks.svg", "styled/evidence.css"
+    for name in names:
         Path(name).parent.mkdir(parents=True)
         Path(name).write_text("mine")
     for words, message in {
@@ -159,6 +161,10 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--folder drawn": (
             "--folder drawn: drawn/figures was not written by a study; move it, .*"
         ),
+        "--folder styled": (
+            r"--folder styled: styled/evidence\.css was not written by a study; .*"
+        ),
+        "--folder=": "--folder is empty: expected the name of a folder",
         "--hidden-size 2000": "20 steps and 4004000 parameters make a component "
         "matrix of 11.9 GiB:"
         " expected 1 at most; choose fewer --steps, or a smaller --hidden-size",

@@ -74,8 +74,8 @@ FAULTS = {  # a line of the reference, what it becomes, and the first wrong equa
         "loss_start - (schedule.k2 - schedule.k1)",
         "stop - schedule.k2",
     ),
-    "U7": ("step.py", "np.clip(g, least, most)", "np.clip(g, least, 2 * most)"),
-    "U5": ("step.py", "(1 - tau) * g", "(1 + tau) * g"),
+    "U7": ("step.py", "np.clip(g, -limit, limit)", "np.clip(g, -limit, 2 * limit)"),
+    "U5": ("step.py", "(1 - rule.dampening) * g", "(1 + rule.dampening) * g"),
 }
 
 

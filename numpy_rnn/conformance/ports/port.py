@@ -28,12 +28,9 @@ from numpy_rnn.conformance.case import (
     present,
 )
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import (
-    CAPABILITIES,
-    Abilities,
-    PortFault,
-    port_arguments,
-)
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
+from numpy_rnn.conformance.ports.process_exit import exit_raises
+from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
 
 LARGE = 1e3  # weights of outputs whose exponentials overflow
 OURS = os.path.dirname(numpy_rnn.__file__), sysconfig.get_path("stdlib"), "<frozen"
@@ -140,7 +137,8 @@ def find_port(name: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        with np.errstate():  # an import does not change how NumPy treats overflows
+        # An import changes neither how NumPy treats overflows nor the exit status.
+        with np.errstate(), exit_raises():
             port: Any = functools.reduce(
                 getattr, path.split("."), importlib.import_module(module)
             )
@@ -172,15 +170,6 @@ def find_port(name: str) -> Any:
     return SimpleNamespace(**own)
 
 
-def abilities(port: object) -> Abilities:
-    """The capabilities of a port, what it lacks, and its sizes."""
-    sizes = tuple(protocol.shapes_of(getattr(port, "sizes", ())))
-    lacks = tuple(getattr(port, "lacks", ()))
-    if "batch" in lacks:
-        sizes = tuple({**shape, "B": 1} for shape in sizes)
-    return Abilities(tuple(getattr(port, "capabilities", ())), lacks, sizes)
-
-
 def tanh_error(port: object) -> TanhError:
     """The error of its tanh that the bounds allow: twice the declared one, or the usual
     one.
@@ -203,7 +192,7 @@ def call_port(port: Port, case: WindowCase) -> Report:
     arguments = port_arguments(case)
     given = _copied(arguments)
     try:
-        with np.errstate():
+        with np.errstate(), exit_raises():
             report = _copied(port.window_update(given.pop("params"), **given))
     except PortFault:
         raise
@@ -230,7 +219,7 @@ def validated_report(port: Port, case: WindowCase, where: str) -> Report:
     """A port's report on a case, in a valid format. Raises PortFault otherwise, with
     `where`.
     """
-    has = abilities(port).capabilities
+    has = stated_by(port).capabilities
     try:
         report = call_port(port, case)
     except PortFault as fault:

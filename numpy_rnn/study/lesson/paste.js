@@ -1,5 +1,5 @@
 // Gradients of the reader's own program: read, compared with the right ones, and diagnosed.
-// Uses rnn.js, figures.js, lines.js.
+// Uses rnn.js, figures.js, language.js, lines.js.
 "use strict";
 const ROUNDINGS = {bfloat16: 2 ** -8, float16: 2 ** -11, float32: 2 ** -24, float64: 2 ** -53};
 const SHAPES = mapObject(shapeOf, tiny.p);
