@@ -69,11 +69,7 @@ FAULTS = {  # a line of the reference, what it becomes, and the first wrong equa
     "B2": ("backward.py", "da[t + 1] @ W_hh.mT  #", "da[t + 1] @ W_hh  #"),
     "B5": ("backward.py", "sum_over_steps(h[:-1], da)", "sum_over_steps(h[1:], da)"),
     "F1": ("elman.py", "a[t] += h[t] @ W_hh", "a[t] += h[t] @ W_hh * (1 + 1e-10)"),
-    "T2": (
-        "tbptt.py",
-        "loss_start - (schedule.k2 - schedule.k1)",
-        "stop - schedule.k2",
-    ),
+    "T2": ("tbptt.py", "loss_start - older)", "stop - schedule.k2)"),
     "U7": ("step.py", "np.clip(g, -limit, limit)", "np.clip(g, -limit, 2 * limit)"),
     "U5": ("step.py", "(1 - rule.dampening) * g", "(1 + rule.dampening) * g"),
 }
