@@ -46,7 +46,9 @@ def factor_words(factor: float, function: UserFunction) -> str:
         if whole > 1 and abs(number / whole - 1) < EXACT:
             words = f"× {sign}{start}{whole}"
             origin = sizes_of_data(function).get(whole)
-            return f"{words} ({whole} is {origin})" if origin else words
+            if origin and whole > 2:  # a factor of 2 comes from a square
+                words += f" ({whole} is {origin})"
+            return words
     return f"× {factor:.6g}"
 
 
