@@ -87,8 +87,8 @@ def where_words(check: GradientCheck) -> str:
         errors = part_errors(check, axis)
         is_wrong = errors > check.allowed
         if is_wrong.any():
-            indices = np.flatnonzero(errors == errors.max())
-            worst &= np.isin(np.indices(worst.shape)[axis], indices)
+            is_worst = np.flatnonzero(errors == errors.max())
+            worst &= np.isin(np.indices(worst.shape)[axis], is_worst)
         if is_wrong.any() and not is_wrong.all():
             words += f" in {place_words(is_wrong, axis, check.gradient.ndim)}"
     indices = np.argwhere(worst)
