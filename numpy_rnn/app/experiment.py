@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.common.checks import check_call
+from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.initial import initial_parameters
@@ -95,7 +95,8 @@ def prepare(options: Configuration) -> Experiment:
     if params is None:
         draw = {"seed": options.seed, "bias": bool(options.bias), "dtype": dtype}
         draw |= {"networks": options.networks, "deviations": deviations}
-        params = initial_parameters(D, options.hidden_size or 6, D, **draw)
+        H = options.hidden_size or 6
+        params = initial_parameters(input_size=D, hidden_size=H, output_size=D, **draw)
     sizes, step = (
         (params.W_xh.shape[-2], params.W_hy.shape[-1]),
         options.run_options().step,
@@ -182,7 +183,7 @@ def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
         velocity: Any = None
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))
-        check_call(ARRAYS, params=params, velocity=velocity, finite=True)
+        check_saved(ARRAYS, params, velocity)
         try:
             configuration = json.loads(
                 found.get("configuration", np.array("{}")).item()

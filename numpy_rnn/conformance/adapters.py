@@ -17,6 +17,12 @@ from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.abilities import (
+    ABILITIES,
+    CAPABILITIES,
+    Abilities,
+    shapes_of,
+)
 from numpy_rnn.conformance.ports.port import Report, described
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 
@@ -59,9 +65,13 @@ class Adapter:
         self.name += ", halved" * (self.factor == 0.5)
         self.objective = Objective(nonlinearity, kind, reduction)
         has = {*self.objective}
-        self.capabilities = tuple(each for each in protocol.CAPABILITIES if each in has)
-        others = tuple(each for each in protocol.CHOICES if each not in has)
-        self.lacks = others + tuple(stated.get("lacks", ()))
+        self.capabilities = tuple(each for each in CAPABILITIES if each in has)
+        others = list[str]()
+        for ability in ABILITIES:
+            is_choice = ability.group in Objective._fields
+            if is_choice and ability.stated == "lacks" and ability.name not in has:
+                others.append(ability.name)
+        self.lacks = tuple(others) + tuple(stated.get("lacks", ()))
 
     def state(self, absent: Mapping[str, object]) -> None:
         """Add to what the port lacks the names whose value is true."""
@@ -77,9 +87,7 @@ class Adapter:
                 **TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1
             )
             recipe = recipe._replace(step=None, **fields)
-            recipe = restricted(
-                recipe, protocol.Abilities(self.capabilities, self.lacks)
-            )
+            recipe = restricted(recipe, Abilities(self.capabilities, self.lacks))
             expected = window_update(recipe.case())["loss"]
             try:
                 with (
@@ -330,7 +338,7 @@ class TorchPort(Adapter):
         _, rnn, out = self._parts(tuple(TRIAL[letter] for letter in "DHO"))
         fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
         if is_module:
-            shapes = protocol.shapes_of(stated.get("sizes") or {})
+            shapes = shapes_of(stated.get("sizes") or {})
             stated = stated | {"sizes": [dict(shape) | fixed for shape in shapes]}
         kind, expected = type(loss).__name__, f"nn.{', nn.'.join(TORCH_LOSSES)}"
         if kind in TORCH_LOSSES:

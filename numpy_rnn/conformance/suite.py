@@ -31,14 +31,14 @@ from numpy_rnn.conformance.mutants.hints import (
     hint_for_run,
     hint_recipes,
 )
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.port import (
     Port,
-    abilities,
     find_port,
     validated_report,
 )
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
+from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import (
     PLAIN,
     RandomDraw,
@@ -132,10 +132,10 @@ def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
                 int(array.max()) + 1 if is_integer(array) else array.shape[-1]
             )
         for draw in (RandomDraw(seed, number, each) for each in range(2)):
-            recipe = random_recipe(draw, dtype, abilities(port))._replace(
+            recipe = random_recipe(draw, dtype, stated_by(port))._replace(
                 **sizes, logits=1.0
             )
-            case = restricted(recipe, abilities(port)).case()
+            case = restricted(recipe, stated_by(port)).case()
             arrays = {"h_0": case.h_0, "params": None} | given
             arrays |= arrays.pop("params") or present(case.params)
             arrays = {n: np.asarray(v) for n, v in arrays.items() if v is not None}
@@ -161,7 +161,7 @@ def places(port: Port, dtype: str, seed: int, examples: int | None) -> Iterator[
         make = (
             large_recipe if number % LARGE_EVERY == LARGE_EVERY - 1 else random_recipe
         )
-        recipe = make(RandomDraw(seed, number), dtype, abilities(port))
+        recipe = make(RandomDraw(seed, number), dtype, stated_by(port))
         work += work_of(recipe._asdict())
         if examples is None and number >= MIN_WINDOWS and work > MAX_WORK:
             return
@@ -170,7 +170,7 @@ def places(port: Port, dtype: str, seed: int, examples: int | None) -> Iterator[
 
 def smaller(recipe: Recipe | None, port: Port) -> Iterator[Recipe]:
     """The same with small sizes, if there is one and the port has all sizes."""
-    has = abilities(port)
+    has = stated_by(port)
     if recipe is None or has.sizes:
         return
     O = 2 if recipe.objective.loss == "cross_entropy" else 1
@@ -213,7 +213,7 @@ def check_window(
 
 def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None:
     """Level L3: a run of several updates in lockstep; None also if it overflows."""
-    run = random_run(RandomDraw(seed), dtype, abilities(port))
+    run = random_run(RandomDraw(seed), dtype, stated_by(port))
     if not is_bounded(run):
         return None
     source = source_of(port)
@@ -225,7 +225,7 @@ def check_run(port: Port, dtype: str, seed: int, tally: Tally) -> Finding | None
     tally.judged.update(judgement.worst.keys() - {*judgement.unjudged})
     if (first := judgement.first) is None:
         return None
-    where = f"L3, random_run(RandomDraw({seed}), {dtype!r}, abilities(port))"
+    where = f"L3, random_run(RandomDraw({seed}), {dtype!r}, stated_by(port))"
     hint = hint_for_run(recorded, first)
     return Finding(first.tensor, first.equation, first.message(), where, hint)
 
@@ -304,7 +304,7 @@ class Suite:
         except (InputError, PortFault) as error:
             raise pytest.UsageError(str(error)) from None
         self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
-        self.abilities, chosen = abilities(self.port), self.option("level")
+        self.abilities, chosen = stated_by(self.port), self.option("level")
         unwanted = [
             name for name, level in TESTS.items() if chosen not in (level, "all")
         ]
@@ -344,7 +344,7 @@ class Suite:
 
     def pytest_report_header(self) -> list[str]:
         """Two lines: what is tested, and what is not."""
-        port, (has, lacks, sizes) = self.port, self.abilities
+        port, (has, lacks, sizes, _) = self.port, self.abilities
         ulps, absolute = (
             getattr(port, name, None) for name in ("tanh_ulps", "tanh_absolute_ulps")
         )

@@ -164,7 +164,8 @@ def tolerances(
             samples = window_update(sampled(case), Noisy(case.dtype, tau, reported))
             for name, tolerance in found.items():
                 axis = 1 if SHAPES[name].startswith("T") else 0
-                found[name] = tolerance._replace(spread=spread_of(samples[name], axis))
+                spread = spread_of(samples[name], axis, tolerance.expected)
+                found[name] = tolerance._replace(spread=spread)
     return found
 
 

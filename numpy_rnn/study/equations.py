@@ -127,7 +127,12 @@ def class_parameters(subject: Subject) -> Parameters:
     """Initial parameters of a network that reads and predicts classes."""
     H = subject.start.W_hh.shape[0]
     return initial_parameters(
-        CLASS_COUNT, H, CLASS_COUNT, bias=True, dtype="float64", seed=subject.seed
+        input_size=CLASS_COUNT,
+        hidden_size=H,
+        output_size=CLASS_COUNT,
+        bias=True,
+        dtype="float64",
+        seed=subject.seed,
     )
 
 

@@ -19,7 +19,7 @@ from benchmarks.implementations.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.adapters import function_port, jax_port, torch_port
 from numpy_rnn.conformance.case import FIELDS
-from numpy_rnn.conformance.ports.port import abilities
+from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.suite import Finding, check_port
 
@@ -27,7 +27,7 @@ FEW = 10  # windows per check
 
 
 def levels_of(port):
-    return ["L1", "L2", "L3"]["intermediates" not in abilities(port).capabilities :]
+    return ["L1", "L2", "L3"]["intermediates" not in stated_by(port).capabilities :]
 
 
 def check(port, dtype="float64", examples=FEW):
@@ -360,8 +360,8 @@ def test_module_is_described_and_passes():
     ]
     assert {*ports[0].lacks} == {"relu", "sum", "no biases"}
     assert {"h_0", "many losses", "tanh", "bias"} <= {*ports[2].lacks}
-    assert abilities(ports[0]).sizes == ({"D": 3, "H": 5, "O": 2},)
-    assert abilities(torch_last(sizes={"T": 4})).sizes == (
+    assert stated_by(ports[0]).sizes == ({"D": 3, "H": 5, "O": 2},)
+    assert stated_by(torch_last(sizes={"T": 4})).sizes == (
         {"T": 4, "D": 3, "H": 4, "O": 2},
     )
 

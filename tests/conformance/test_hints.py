@@ -42,8 +42,8 @@ from numpy_rnn.conformance.mutants.hints import (
     hint_for_port,
     hint_for_run,
 )
-from numpy_rnn.conformance.ports.port import abilities, call_port
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
+from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.random_cases import (
     RandomDraw,
     Recipe,
@@ -166,7 +166,7 @@ def test_mutants_are_as_many_as_the_document_says():
 def hint_of(port, seed, dtype="float64"):
     """The hint for the first case in which a port is wrong."""
     for number in range(MOST):
-        recipe = random_recipe(RandomDraw(seed, number), dtype, abilities(port))
+        recipe = random_recipe(RandomDraw(seed, number), dtype, stated_by(port))
         case = recipe.case()
         if Fit(case, call_port(port, case)).wrong:
             return hint_for_port(port, recipe, case)
@@ -349,7 +349,7 @@ def test_hint_of_a_forward_pass(mutant, seed):
 
 def test_right_port_has_no_hint(seed):
     for number in range(5):
-        recipe = random_recipe(RandomDraw(seed, number), "float32", abilities(RIGHT))
+        recipe = random_recipe(RandomDraw(seed, number), "float32", stated_by(RIGHT))
         assert hint_for_port(RIGHT, recipe, recipe.case()) == "", f"seed {seed}"
 
 
@@ -477,12 +477,15 @@ def test_hint_of_a_loop(hint):
 
 
 SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
-    "": "0 0 3, 1 3 6, 4 6 9, 7 9 12, 8 12 13",
-    "bptt over k+1 steps": "0 0 3, 0 3 6, 3 6 9, 6 9 12, 7 12 13",
-    "chunks instead of a sliding window": "0 0 5, 5 5 10, 8 10 13",
+    "": "0 0 3, 1 3 6, 4 6 9, 7 9 12, 10 12 13",
+    "bptt over k+1 steps": "0 0 3, 0 3 6, 3 6 9, 6 9 12, 9 12 13",
+    "chunks instead of a sliding window": "0 0 5, 5 5 10, 10 10 13",
     "the last, shorter window left out": "0 0 3, 1 3 6, 4 6 9, 7 9 12",
-    "losses of older steps counted again": "0 0 3, 1 1 6, 4 4 9, 7 7 12, 8 8 13",
-    "windows start a step late": "0 0 3, 2 3 6, 5 6 9, 8 9 12, 9 12 13",
+    "the last, shorter window reaches back over k2 steps": (
+        "0 0 3, 1 3 6, 4 6 9, 7 9 12, 8 12 13"
+    ),
+    "losses of older steps counted again": "0 0 3, 1 1 6, 4 4 9, 7 7 12, 10 10 13",
+    "windows start a step late": "0 0 3, 2 3 6, 5 6 9, 8 9 12, 11 12 13",
 }
 
 

@@ -27,8 +27,9 @@ from numpy_rnn.conformance.case import format_errors
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import program as program_module
 from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, encode_request
+from numpy_rnn.conformance.ports.protocol import PortFault, encode_request
 from numpy_rnn.conformance.suite import check_port
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,8 @@ from windows_for_tests import SEED, told_seed  # noqa: F401
 from numpy_rnn.conformance import suite as suite_module
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.definition import DEFINITION, Definition
-from numpy_rnn.conformance.ports.protocol import FEW_SIZES, PortFault
+from numpy_rnn.conformance.ports.abilities import FEW_SIZES
+from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.suite import Finding, check_port, places
 
 PORTS = """

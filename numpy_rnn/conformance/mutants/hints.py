@@ -34,7 +34,8 @@ from numpy_rnn.conformance.mutants.catalogue import (
     Mutant,
     window_mutants,
 )
-from numpy_rnn.conformance.ports.port import Port, abilities, call_port
+from numpy_rnn.conformance.ports.abilities import stated_by
+from numpy_rnn.conformance.ports.port import Port, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import PLAIN, Recipe, restricted
 from numpy_rnn.conformance.runs import RecordedRun
@@ -63,7 +64,7 @@ def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
     The second has other options of the step, and clips every tensor; the third clips
     nothing.
     """
-    has, step = abilities(port), recipe.step
+    has, step = stated_by(port), recipe.step
     dtype = "float64" if "float64" in port.dtypes else recipe.dtype
     for i, usual in enumerate((*SIZES, SIZES[0])):
         own = dict(has.sizes[i % len(has.sizes)]) if has.sizes else {}

@@ -28,13 +28,9 @@ from numpy_rnn.conformance.case import (
     present,
 )
 from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
 from numpy_rnn.conformance.ports.process_exit import exit_raises
-from numpy_rnn.conformance.ports.protocol import (
-    CAPABILITIES,
-    Abilities,
-    PortFault,
-    port_arguments,
-)
+from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
 
 LARGE = 1e3  # weights of outputs whose exponentials overflow
 OURS = os.path.dirname(numpy_rnn.__file__), sysconfig.get_path("stdlib"), "<frozen"
@@ -174,15 +170,6 @@ def find_port(name: str) -> Any:
     return SimpleNamespace(**own)
 
 
-def abilities(port: object) -> Abilities:
-    """The capabilities of a port, what it lacks, and its sizes."""
-    sizes = tuple(protocol.shapes_of(getattr(port, "sizes", ())))
-    lacks = tuple(getattr(port, "lacks", ()))
-    if "batch" in lacks:
-        sizes = tuple({**shape, "B": 1} for shape in sizes)
-    return Abilities(tuple(getattr(port, "capabilities", ())), lacks, sizes)
-
-
 def tanh_error(port: object) -> TanhError:
     """The error of its tanh that the bounds allow: twice the declared one, or the usual
     one.
@@ -232,7 +219,7 @@ def validated_report(port: Port, case: WindowCase, where: str) -> Report:
     """A port's report on a case, in a valid format. Raises PortFault otherwise, with
     `where`.
     """
-    has = abilities(port).capabilities
+    has = stated_by(port).capabilities
     try:
         report = call_port(port, case)
     except PortFault as fault:

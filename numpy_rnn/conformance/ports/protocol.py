@@ -4,20 +4,14 @@ protocol.txt documents both, for programs in any language.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf, prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.errors import one_line, short_repr
-from numpy_rnn.common.records import (
-    DTYPES,
-    LOSS_NAMES,
-    NONLINEARITY_NAMES,
-    REDUCTION_NAMES,
-    Step,
-)
+from numpy_rnn.common.records import DTYPES, LOSS_NAMES, Step
 from numpy_rnn.conformance.case import (
     WindowCase,
     case_sizes,
@@ -25,38 +19,15 @@ from numpy_rnn.conformance.case import (
     present,
     required_outputs,
 )
+from numpy_rnn.conformance.ports.abilities import (
+    CAPABILITIES,
+    LACKS,
+    SGD_OPTIONS,
+    Abilities,
+    contradiction,
+    shapes_of,
+)
 
-# Every port has the first loss and one of the first two nonlinearities, unless it lacks
-# them.
-PARTS = (
-    "intermediates, input_gradients, sgd_options, clip_by_value, class_inputs, adagrad"
-)
-CAPABILITIES = (*PARTS.split(", "), *NONLINEARITY_NAMES[2:], *LOSS_NAMES[1:])
-SGD_LACKS = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
-CASES = (
-    "bias, no biases, h_0, older steps, many losses, batch, vector_inputs, "
-    "large outputs"
-)
-CHOICES = (*NONLINEARITY_NAMES[:2], *REDUCTION_NAMES, LOSS_NAMES[0])
-LACKS = (*CHOICES, *CASES.split(", "), "step", "plain SGD", *SGD_LACKS)
-# Statements that exclude each other, unless the port has one of these capabilities.
-CONTRADICTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (NONLINEARITY_NAMES[:2], NONLINEARITY_NAMES[2:]),
-    (LOSS_NAMES[:1], LOSS_NAMES[1:]),
-    (("vector_inputs",), ("class_inputs",)),
-    (("plain SGD",), ("adagrad",)),
-    (REDUCTION_NAMES, ()),
-    (("older steps", "many losses"), ()),
-    (("bias", "no biases"), ()),
-    (("step", "sgd_options"), ()),
-    (("step", "adagrad"), ()),
-)
-FEW_SIZES = (
-    tuple(  # four shapes that show faults, for code that is compiled for every shape
-        dict(zip("TBDHOK", map(int, sizes.split())))
-        for sizes in ("4 2 3 6 5 3", "5 3 2 4 1 5", "3 1 4 17 2 1", "1 4 1 3 2 1")
-    )
-)
 VERSION = 2
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 
@@ -64,22 +35,7 @@ LONGEST_HELLO = 100_000  # bytes of the answer
 LONGEST_NUMBER = 64  # bytes of a number in an answer, with its comma
 LONGEST_TEXT = 10_000  # bytes of an answer besides its numbers
 MOST_TEXTS = 100  # values of an answer besides its numbers
-
-Shape = Mapping[str, int]
 Named = dict[str, Any]
-
-
-class Abilities(NamedTuple):
-    """The capabilities of a port beyond the minimum, what it lacks, and its sizes, if
-    few.
-    """
-
-    capabilities: tuple[str, ...] = CAPABILITIES
-    lacks: tuple[str, ...] = ()
-    sizes: tuple[Shape, ...] = ()
-
-
-EVERYTHING = Abilities()
 
 
 class PortFault(Exception):
@@ -100,7 +56,7 @@ def identity_from(stated: Named) -> Named:
     port: Named = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
     name, dtypes, shapes = port["name"], port["dtypes"], shapes_of(port["sizes"])
     printable = isinstance(name, str) and name.strip() and name.isprintable()
-    known = f"{', '.join(CAPABILITIES)} (sgd_options are {', '.join(SGD_LACKS)})"
+    known = f"{', '.join(CAPABILITIES)} (sgd_options are {', '.join(SGD_OPTIONS)})"
     ulps, some = "a positive number of ulps", "a list of some of"
     rules = {  # whether a statement is valid, and what is expected
         "name": (printable, "a text of printable characters"),
@@ -125,15 +81,10 @@ def identity_from(stated: Named) -> Named:
             raise PortFault(
                 f"{what} is {short_repr(port[what], repr)}: expected {expected}"
             )
-    stated_names = {*port["lacks"], *port["capabilities"]}
-    for names, others in CONTRADICTIONS:
-        if stated_names.issuperset(names) and not stated_names.intersection(others):
-            expected = (
-                f"the capability {' or '.join(others)}"
-                if others
-                else "one of them at most"
-            )
-            raise PortFault(f"it states {' and '.join(names)}: expected {expected}")
+    names = ("capabilities", "lacks", "dtypes")
+    capabilities, lacks, dtypes = (tuple(port[name]) for name in names)
+    if error := contradiction(Abilities(capabilities, lacks, (), dtypes)):
+        raise PortFault(error)
     tuples = {name: tuple(port[name]) for name in ("dtypes", "capabilities", "lacks")}
     return port | tuples | {"sizes": tuple(shapes)}
 
@@ -151,13 +102,6 @@ def _is_shape(shape: object) -> bool:
         return False
     is_whole = all(type(size) is int and size > 0 for size in shape.values())
     return is_whole and ("T" not in shape or shape.get("K", 1) <= shape["T"])
-
-
-def shapes_of(sizes: object) -> Sequence[Shape]:
-    """Sizes as a list of shapes: of one shape, of several, or of the word "few"."""
-    if sizes == "few":
-        return FEW_SIZES
-    return sizes if isinstance(sizes, list | tuple) else [sizes]  # type: ignore[list-item]
 
 
 def port_arguments(case: WindowCase) -> Named:
@@ -179,7 +123,7 @@ def port_arguments(case: WindowCase) -> Named:
         return arguments
     arguments["learning_rate"] = step.learning_rate
     if step != Step(step.learning_rate):  # other options: for ports that know them
-        names = [n for n, v in step._asdict().items() if v or n in SGD_LACKS]
+        names = [n for n, v in step._asdict().items() if v or n in SGD_OPTIONS]
         arguments |= {name: getattr(step, name) for name in names}
         arguments["velocity"] = present(case.velocity) or None
     return arguments
