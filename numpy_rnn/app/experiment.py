@@ -20,7 +20,7 @@ from numpy_rnn.app.series import (
     read_series,
     read_text,
 )
-from numpy_rnn.common.checks import check_call
+from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.initial import initial_parameters
@@ -78,7 +78,7 @@ def prepare(options: Configuration) -> Experiment:
     saved = Saved()
     if options.weights is not None:
         saved = load_run(options.weights)
-    dtype = options.dtype or "float32"
+    dtype: Any = options.dtype or "float32"
     if saved.params is not None:
         dtype = saved.params.W_hh.dtype
     if options.text is not None:
@@ -209,7 +209,7 @@ def load_run(path: str) -> Saved:
         velocity: Any = None
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))
-        check_call(ARRAYS, params=params, velocity=velocity, finite=True)
+        check_saved(ARRAYS, params, velocity)
         try:
             configuration = json.loads(
                 found.get("configuration", np.array("{}")).item()

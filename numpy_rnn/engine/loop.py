@@ -9,17 +9,18 @@ from typing import Any, Unpack
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import NUMPY_ARRAYS as ARRAYS
-from numpy_rnn.common.checks import check_training, is_integer
-from numpy_rnn.common.records import Gradients, Parameters, Run, Update, tree_map
+from numpy_rnn.common.axes import NUMPY_ARRAYS as ARRAYS
+from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.checks import check_training
+from numpy_rnn.common.records import Parameters, Run, TrainKeywords, Update, tree_map
 from numpy_rnn.engine.gradient import PlannedUpdate, one_step_updates, window_updates
-from numpy_rnn.engine.memory import WIDE, FlatUpdate, Layout, ParameterVectors, group
+from numpy_rnn.engine.memory import WIDE, Layout, ParameterVectors, flat_update, group
 from numpy_rnn.engine.objective import window_losses
 from numpy_rnn.engine.sgd_step import SgdStep
 from numpy_rnn.engine.workspace import MAX_VIEWED, Workspace
-from numpy_rnn.parameters import Array, InitialState, Inputs, LearningRate, Targets
-from numpy_rnn.step import as_learning_rate
-from numpy_rnn.tbptt import series_windows
+from numpy_rnn.parameters import Array
+from numpy_rnn.step import rounded_rate
+from numpy_rnn.tbptt import compute_windows
 
 WORKSPACE_BYTES = 2**21  # of the rows of a workspace, unless one window needs more
 MAX_WORKSPACES = (
@@ -34,91 +35,111 @@ BUFFER = 16
 
 def train(
     params: Parameters[Array],
-    x: Inputs,
-    target: Targets,
-    h_0: InitialState,
-    *,
-    k1: int,
-    k2: int,
-    learning_rate: LearningRate,
-    epochs: int,
-    nonlinearity: records.Nonlinearity = "tanh",
-    loss: records.LossName = "squared_error",
-    reduction: records.Reduction = "sum",
-    velocity: Gradients[Array] | None = None,
-    record: bool = False,
-    yield_every: records.YieldEvery = 1,
-    max_norm: float | None = None,
-    max_value: float | None = None,
-    **momentum: Unpack[records.MomentumKeywords],
+    x: Array,
+    target: Array,
+    h_0: Array,
+    **options: Unpack[TrainKeywords[Array]],
 ) -> Iterator[Update[Array]]:
-    """Train by TBPTT(k1, k2) and SGD, one update at a time.
+    """Train by TBPTT(k1, k2), one update at a time.
 
     Every epoch starts from h_0 and passes through the series once. Update n runs the
     forward pass over its window, the steps (s_n, e_n], with the current parameters,
-    takes the gradient of the loss of its new steps (e_{n-1}, e_n], and makes one SGD
-    step, where
+    takes the gradient of the loss of its new steps (e_{n-1}, e_n], and makes one step:
+    `clip_by_global_norm` or `clip_by_value`, if one has a limit, `direction` and `sgd`.
 
         e_n = min(n·k1, T)                 (T1)
         s_n = max(0, e_{n-1} − (k2 − k1))  (T2)
         initial state of the window: h at s_n as update n−1 computed it, a constant;
         h_0 if s_n = 0  (T3)
 
-    The step is `clip_by_global_norm` or `clip_by_value`, if one has a limit,
-    `direction` and `sgd`.
+    Parameters
+    ----------
+    params : Parameters
+        The initial parameters, of one network or of an ensemble of N.
+    x : ndarray
+        Inputs, of shape (T, B, D), or (T, N, B, D) with a series per network. Integers
+        are classes from 0 to D − 1, of shape (T, B) or (T, N, B). A series that is
+        mapped from a file is read window by window.
+    target : ndarray
+        Targets, of shape (T, B, O) or (T, N, B, O); classes from 0 to O − 1, of shape
+        (T, B) or (T, N, B), for the cross-entropy.
+    h_0 : ndarray
+        The state at the start of every epoch, of shape (B, H) or (N, B, H).
+    k1, k2 : int
+        Steps from one update to the next, and steps of its window, 1 ≤ k1 ≤ k2.
+    learning_rate : float or ndarray
+        η, a number, or one per network, of shape (N,).
+    epochs : int
+        Passes through the series, 0 or more.
+    nonlinearity : {"tanh", "relu", "sigmoid"}
+        φ, as in `forward`; "tanh" by default.
+    loss : {"squared_error", "cross_entropy"}
+        `half_squared_error`, by default, or `cross_entropy`.
+    reduction : {"sum", "mean"}
+        Whether L is the sum, by default, or the mean of the terms of a window.
+    max_norm : float, optional
+        Limit of the gradient's norm, as in torch.nn.utils.clip_grad_norm_.
+    max_value : float, optional
+        Limit of each element of the gradient, as in torch.nn.utils.clip_grad_value_.
+    momentum, dampening, weight_decay : float
+        0 by default; as in torch.optim.SGD.
+    nesterov : bool
+        False by default; as in torch.optim.SGD.
+    adagrad : bool
+        False by default; True divides each element of the gradient as in `direction`.
+    velocity : Gradients, optional
+        That of an Update of an earlier run, to continue it; from rest by default.
+    record : bool
+        Whether each Update has its activations and adjoints; False by default.
+    yield_every : {1, "epoch"}
+        1, by default, yields every update; "epoch" the last one of each epoch, with the
+        losses of all.
 
-    Arguments, with T steps, B sequences, D inputs, H hidden units and O outputs:
+    Returns
+    -------
+    iterator of Update
+        The arrays of an Update do not change after it is yielded, and its parameters
+        and velocity are read-only. The run of
 
-        params         the initial Parameters; N networks: each array has a first axis N
-        x              (T, B, D), or classes, integers (T, B) from 0 to D − 1
-        target         (T, B, O), or for "cross_entropy" classes (T, B) from 0 to O − 1
-        h_0            (B, H), the state at the start of every epoch
-        k1, k2         new steps per update, and steps of its window, 1 ≤ k1 ≤ k2
-        learning_rate  η, a number, or an array (N,) with one per network
-        epochs         passes through the series, 0 or more
-        nonlinearity   φ: "tanh", "relu" or "sigmoid", as in `forward`
-        loss           "squared_error" (`half_squared_error`) or "cross_entropy"
-        reduction      "sum", or "mean": L divided by the number of terms of the window
-        velocity       that of an earlier run's Update, to continue it; None: from rest
-        record         whether each Update has its activations and adjoints
-        yield_every    1 yields every update, "epoch" the last one of each epoch
-        momentum, dampening, nesterov, weight_decay
-                       as in torch.optim.SGD; 0, 0, False and 0 by default
-        adagrad        False; True divides each number of the gradient as in `direction`
-        max_norm       None, or the limit of the gradient's norm, as in clip_grad_norm_
-        max_value      None, or the limit of each of its numbers, as in clip_grad_value_
+            train(update.parameters, x, target, h_0, velocity=update.velocity, ...)
 
-    x, target and h_0 have the dtype of params, float32 or float64. With N networks they
-    are shared, or have an axis N before B, one for each network. A series that is
-    mapped from a file is read window by window.
+        continues after the last update of an epoch, bit for bit.
 
-    Returns an iterator of Updates, which describes their attributes. With
-    yield_every="epoch" the `losses` of an Update are those of all updates of its epoch,
-    (n,) or (n, N). The run of
+    Raises
+    ------
+    InputError
+        When `train` is called: if an array is no NumPy array, or a mask or a matrix,
+        if a shape or dtype does not fit the parameters, a number is not finite,
+        k2 < k1, torch.optim.SGD would refuse the options, adagrad comes with momentum,
+        or both limits are given.
+    TypeError
+        If a keyword argument is missing or unknown.
 
-        train(update.parameters, x, target, h_0, velocity=update.velocity, ...)
+    Notes
+    -----
+    Arguments are validated when `train` is called. All except x and target are copied;
+    none is modified.
 
-    continues after the last update of an epoch, bit for bit. The arguments are checked,
-    and but for x and target copied, when `train` is called, and are never changed.
-    Arrays are not changed after they were yielded; parameters and velocity are
-    read-only.
+    References
+    ----------
+    Williams and Peng 1990. Sutskever 2013, section 2.8.6.
 
-    Raises InputError on values that are not NumPy arrays, on masks and matrices, on
-    shapes and dtypes that do not fit, on numbers that are not finite, on k2 < k1, on
-    options that torch.optim.SGD refuses, on adagrad with momentum, on both max_norm and
-    max_value, on a velocity that does not fit, and on an unknown nonlinearity, loss or
-    reduction. Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numpy_rnn as rnn
+    >>> series = np.sin(np.linspace(2, 10, 21), dtype="float32").reshape(-1, 1, 1)
+    >>> x, target, h_0 = series[:-1], series[1:], np.zeros((1, 6), "float32")
+    >>> options = {"k1": 5, "k2": 10, "learning_rate": 0.05, "epochs": 100}
+    >>> updates = list(rnn.train(rnn.initial_parameters(), x, target, h_0, **options))
+    >>> len(updates), updates[2].window
+    (400, Window(start=5, loss_start=10, stop=15))
+    >>> bool(updates[-1].loss < updates[3].loss)
+    True
     """
-    options: Any = {
-        "k1": k1,
-        "k2": k2,
-        "learning_rate": learning_rate,
-        "epochs": epochs,
-    }
-    options |= {"nonlinearity": nonlinearity, "loss": loss, "reduction": reduction}
-    options |= {"velocity": velocity, "record": record, "yield_every": yield_every}
-    options |= {"max_norm": max_norm, "max_value": max_value, **momentum}
-    run, record, by_epoch = check_training(ARRAYS, (params, x, target, h_0), **options)
+    run, record, by_epoch = check_training(
+        ARRAYS, params, x, target, h_0, dict(options)
+    )
     ensemble, (k1, _, epochs) = Ensemble(run, record, by_epoch), run.options.schedule
     if ensemble.is_simple:
         return ensemble.simple_updates()
@@ -159,8 +180,14 @@ class Ensemble:
             loss = half * errors.dot(errors)  # (L1)
             if divisor is not None:
                 loss = loss / divisor  # (L2)
-            arrays = None, None, None, vectors.copy()
-            yield FlatUpdate(epoch, number, window, loss, *arrays, places)
+            yield flat_update(
+                vectors.copy(),
+                places,
+                epoch=epoch,
+                number=number,
+                window=window,
+                loss=loss,
+            )
 
     def advance(self) -> None:
         """Make the updates up to the next one that is yielded, block by block for the
@@ -183,13 +210,18 @@ class Ensemble:
         kept = [
             tree_map(lambda *v: self.together(v, -3), *records) for records in recorded
         ]
-        arrays = (
-            losses[-1],
-            losses if self.by_epoch else None,
-            *(kept or (None, None)),
+        activations, adjoints = kept or (None, None)
+        return flat_update(
             vectors,
+            self.places,
+            epoch=epoch,
+            number=number,
+            window=window,
+            loss=losses[-1],
+            activations=activations,
+            adjoints=adjoints,
+            losses=losses if self.by_epoch else None,
         )
-        return FlatUpdate(epoch, number, window, *arrays, self.places)
 
     def together(self, arrays: Sequence[Array], axis: int) -> Array:
         """A copy of the arrays of every block as one, with all N networks
@@ -221,7 +253,7 @@ class Block:
         (self.schedule, objective, step), (self.index, layout) = run.options, part
         self.x, self.target, self.by_epoch = run.x, run.target, by_epoch
         params, velocity = self.networks(run.params), self.networks(run.velocity)
-        rate = as_learning_rate(params, step.learning_rate)
+        rate = rounded_rate(params, step.learning_rate)
         rate = rate[self.index][..., None] if rate.ndim else rate
         self.vectors = ParameterVectors(layout, params, velocity, step.has_velocity)
         sgd_step = SgdStep(self.vectors, step, rate, velocity is not None)
@@ -280,7 +312,7 @@ class Block:
         needed.
         """
         work, T, k1 = self.work, len(self.x), self.schedule.k1
-        for number, window in enumerate(series_windows(T, self.schedule), start=1):
+        for number, window in enumerate(compute_windows(T, self.schedule), start=1):
             start, loss_start, stop = window
             if number == 1 or stop > work.stop:
                 if self.by_epoch:

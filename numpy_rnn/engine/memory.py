@@ -9,6 +9,8 @@ sees that array as (N, P).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
+from functools import cached_property
 from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
@@ -16,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpy_rnn.common.records import Parameters, Update
+from numpy_rnn.common.records import Gradients, Parameters, Update
 from numpy_rnn.parameters import Array
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
@@ -166,39 +168,44 @@ def group(params: Parameters[Array], B: int) -> list[tuple[Any, Layout]]:
 
 
 class FlatUpdate(Update[Array]):
-    """An Update that makes its named arrays, read-only views of one copy, when they are
-    read.
+    """An Update that makes its named arrays, read-only views of one copy of the
+    vectors, when they are first read.
     """
 
-    __slots__ = ("_parts",)
-    _parts: tuple[Any, ...]
+    _vectors: Array
+    _places: Sequence[Place | None]
 
-    def __init__(self, *parts: Any):
-        """parts: epoch to adjoints, as below, the vectors, and the places of parameters
-        in them.
-        """
-        set_parts(self, parts)
+    @cached_property
+    def parameters(self) -> Parameters[Array]:
+        """The parameters after the step."""
+        return self._views(0)
 
-    epoch = property(lambda self: self._parts[0])
-    number = property(lambda self: self._parts[1])
-    window = property(lambda self: self._parts[2])
-    loss = property(lambda self: self._parts[3])
-    losses = property(lambda self: self._parts[4])
-    activations = property(lambda self: self._parts[5])
-    adjoints = property(lambda self: self._parts[6])
-    parameters = property(lambda self: self._named(0))
-    gradients = property(lambda self: self._named(1))
-    velocity = property(lambda self: self._named(2))
+    @cached_property
+    def gradients(self) -> Gradients[Array]:
+        """∂L/∂θ, before clipping."""
+        return self._views(1)
 
-    def _named(self, row: int) -> Parameters[Array] | None:
-        vectors, places = self._parts[7:]
-        if row == len(vectors):  # there is no velocity
-            return None
-        vectors.setflags(write=False)
-        return Parameters(*views(vectors[row], places))
+    @cached_property
+    def velocity(self) -> Gradients[Array] | None:
+        """The velocity after the step, or sums of squares."""
+        return self._views(2) if len(self._vectors) > 2 else None
+
+    def _views(self, row: int) -> Gradients[Array]:
+        self._vectors.setflags(write=False)
+        return Gradients(*views(self._vectors[row], self._places))
 
     def __reduce__(self) -> Any:
-        return Update, tuple(getattr(self, name) for name in Update.__slots__)
+        values = [getattr(self, field.name) for field in fields(Update)]
+        return Update, tuple(values)
 
 
-set_parts: Any = FlatUpdate.__dict__["_parts"].__set__
+def flat_update(
+    vectors: Array, places: Sequence[Place | None], **others: Any
+) -> Update[Array]:
+    """Return an Update of these vectors; others: its fields that are no parameters.
+
+    A record that is frozen has a slow `__init__`.
+    """
+    update = object.__new__(FlatUpdate)
+    update.__dict__.update(others, _vectors=vectors, _places=places)
+    return update

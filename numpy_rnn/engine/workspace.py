@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.checks import is_integer
+from numpy_rnn.common.axes import is_integer
 from numpy_rnn.common.records import Objective, Window
 from numpy_rnn.engine.memory import Layout
 from numpy_rnn.engine.objective import LOSSES, NONLINEARITIES, REDUCTIONS

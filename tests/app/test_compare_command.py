@@ -23,7 +23,8 @@ from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.sources import TraceFile
 from numpy_rnn.app.verdict import ComparedRun, Comparison, report
 from numpy_rnn.conformance.definition import Definition, train
-from numpy_rnn.conformance.judge import Divergence, Judgement
+from numpy_rnn.conformance.findings import Finding
+from numpy_rnn.conformance.judge import Judgement
 from numpy_rnn.conformance.runs import PortSource, record
 from numpy_rnn.conformance.trace import trace_arrays
 
@@ -191,7 +192,8 @@ def test_default_command_names_mistakes_through_time(compare, name):
     status, lines, _ = compare(f"made_ports:{name}")
     assert (status, lines[1]) == (1, MISTAKES[name])
     schedule = "TBPTT(1, 1)" if name == "without_h_0" else "TBPTT(1, 5)"
-    assert lines[2].startswith(f"  {schedule}, epoch 1, update 2: ")
+    assert lines[2].startswith("  epoch 1, update 2: ")
+    assert lines[3] == f"  in the run {schedule}"
 
 
 def test_verdict_names_what_it_covers(compare):
@@ -335,7 +337,7 @@ def test_fault_comes_first_and_once(compare):
     assert status == 1
     assert lines[1].startswith("WRONG dW_xh (B4): ")
     assert "× 2" in lines[1]
-    assert lines[2].startswith("  epoch 1, update 1: dW_xh[0, 0] is ")
+    assert lines[2].startswith("  epoch 1, update 1: dW_xh[0, ")
     assert sum("WRONG" in line for line in lines) == 1
     status, lines, error = compare("made_ports:failing --epochs 1")
     assert (status, error) == (1, "")
@@ -394,7 +396,7 @@ def test_report():
     """One side is wrong, the other one is lost and declares its tanh."""
     run, losses = recorded("--epochs 1").run, np.array([4.0, 2.0])
     worst = {"window": 0.0, "h": 0.25, "dW_hh": 0.5, "W_hh": 2.5e8}
-    first = Divergence(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
+    first = Finding(2, 3, "W_hh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
     found = Judgement(12, worst, first, {}, {}, (), ())
     lost = found._replace(first=None, worst=worst | {"W_hh": 0.9}, estimated={"h": 3})
     lost = lost._replace(calmed=("W_hh",), unjudged=("dh", "dW_hh"))

@@ -31,6 +31,10 @@ from numpy_rnn.conformance.ports.abilities import (
 VERSION = 2
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 
+LONGEST_HELLO = 100_000  # bytes of the answer
+LONGEST_NUMBER = 64  # bytes of a number in an answer, with its comma
+LONGEST_TEXT = 10_000  # bytes of an answer besides its numbers
+MOST_TEXTS = 100  # values of an answer besides its numbers
 Named = dict[str, Any]
 
 
@@ -148,12 +152,29 @@ def decode_hello(line: str) -> Named:
     return identity_from(hello)
 
 
+def count_numbers(case: WindowCase) -> int:
+    """Count the numbers of a report on this case with everything that it can have."""
+    shapes = required_outputs(case, intermediates=True, input_gradients=True)
+    return sum(prod(shape) for shape in shapes.values())
+
+
+def longest_answer(case: WindowCase) -> int:
+    """Compute the most bytes that an answer to this case may have."""
+    return LONGEST_NUMBER * count_numbers(case) + LONGEST_TEXT
+
+
 def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.ndarray]:
     """The arrays of the answer to a case, in its dtype, and in their shapes if the
     sizes fit.
 
     Raises PortFault if the line is not a JSON object of numbers with this id.
     """
+    most = count_numbers(case)
+    if line.count(",") > most + MOST_TEXTS:  # each is an object of Python
+        raise PortFault(
+            f"answers with more than {most:,} numbers: expected those of the report: "
+            f"{one_line(line, 80)}"
+        )
     answer = _object(line)
     if answer.pop("id", None) != case_id:
         raise PortFault(
