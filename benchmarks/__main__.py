@@ -40,7 +40,7 @@ ENVIRONMENT = dict.fromkeys(THREAD_VARIABLES, "1") | {"XLA_FLAGS": XLA_FLAGS}
 DESCRIPTION = """\
 Time ways to train a small Elman network, on one thread. An implementation is timed if
 its numbers are those of the reference. The quick run takes less than two minutes, and
-up to six where other programs run; --full takes about ten minutes."""
+several times that where other programs run; --full takes about ten minutes."""
 
 
 def main() -> int:
