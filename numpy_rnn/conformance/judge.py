@@ -13,6 +13,7 @@ is named, and is no agreement.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -69,6 +70,7 @@ class Judgement(NamedTuple):
     unjudged: tuple[str, ...]  # tensors that no window could judge
     # windows in which rounding alone changes a tensor by more than a tenth
     wide: Mapping[str, int] = {}
+    ratios: Mapping[str, Array] = MappingProxyType({})  # the largest of every update
 
     @property
     def not_judged(self) -> tuple[str, ...]:
@@ -103,6 +105,7 @@ def judge(
     judged = dict[str, N]()
     carried = carried_steps(updates)
     is_lost = np.zeros((len(carried), networks or 1), bool)  # by update and network
+    ratios = dict[str, Array]()
 
     def note(
         chosen: Array, checks: Iterable[Check], calmed: tuple[int, ...] | None = None
@@ -112,6 +115,10 @@ def judge(
             worst[name] = max(worst[name], float(check.ratio.max()))
             judged[name] = judged.get(name, False) | ~check.lost.all(axis=0)
             if calmed is None:
+                axis = 1 if name in ROWS else 0
+                by_update = np.moveaxis(check.ratio, axis, 0)
+                largest = by_update.reshape(len(chosen), -1).max(axis=1)
+                ratios.setdefault(name, np.zeros(len(carried)))[chosen] = largest
                 estimated[name] += int(check.estimated.sum())
                 lost[name] += int(check.lost.sum())
                 wide[name] += int(check.wide.sum())
@@ -156,6 +163,7 @@ def judge(
         calmed=calmed,
         unjudged=unjudged,
         wide=+wide,
+        ratios=ratios,
     )
 
 
