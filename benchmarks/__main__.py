@@ -54,8 +54,8 @@ def main() -> int:
     add_options(runner.argparser)
     options = runner.parse_args()
     if options.worker:
-        case, _, name = options.name.partition(" / ")
-        call = implementations.prepare(name, CASES[case])
+        case_name, _, name = options.name.partition(" / ")
+        call = implementations.prepare(name, CASES[case_name])
         runner.metadata.update(metadata())
         runner.bench_func(options.name, call)
         return 0
@@ -167,9 +167,9 @@ def disagreement(name: str, case: Case) -> str | None:
         if (array.shape, array.dtype) != (exact.shape, case.dtype):
             wanted = f"expected {case.dtype} {exact.shape}"
             return f"{tensor}: {array.dtype} {array.shape}, {wanted}"
-        error = np.max(np.abs(array - exact)) / np.max(np.abs(exact))
-        if not error <= np.sqrt(np.finfo(case.dtype).eps):  # NaN does not agree either
-            return f"{tensor}: an error of {error:.1g} of the largest number"
+        off = np.max(np.abs(array - exact)) / np.max(np.abs(exact))
+        if not off <= np.sqrt(np.finfo(case.dtype).eps):  # NaN does not agree either
+            return f"{tensor}: an error of {off:.1g} of the largest number"
     return None
 
 

@@ -26,7 +26,8 @@ from numpy_rnn.conformance.definition import (
     update,
     window_update,
 )
-from numpy_rnn.conformance.judge import Divergence, single_update
+from numpy_rnn.conformance.findings import Finding
+from numpy_rnn.conformance.judge import single_update
 from numpy_rnn.conformance.mutants.catalogue import (
     FORWARD,
     LOOPS,
@@ -333,7 +334,7 @@ def _products(fit: Fit) -> dict[str, float]:
     return known
 
 
-def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
+def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
     """The hint for a run whose first divergence is this one; "" if nothing fits."""
     if first.tensor == "window":
         return _windows(recorded)
