@@ -9,7 +9,6 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance import check_gradients
 
 DTYPES = ("float32", "float64")
-SIZES = {"T": 7, "B": 3, "D": 2, "H": 5, "O": 4}
 
 
 def sigmoid(a):
@@ -86,7 +85,7 @@ def elman(params, x, target, style=""):
 
 
 def lstm_case(dtype="float64", seed=0, gain=1.0, size=1.0):
-    T, B, D, H, O = SIZES.values()
+    T, B, D, H, O = 7, 3, 2, 5, 4
     random = np.random.default_rng(seed)
     shapes = {"W": (D + H, 4 * H), "b": (4 * H,), "V": (H, O)}
     params = {}
@@ -151,6 +150,22 @@ def test_mean_over_many_terms(dtype):
     assert check_gradients(f, {"w": np.array(0.5, dtype)}, x).passed
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_saturated_units_are_not_refused(dtype):
+    """1 - s has a relative error of 3 % at 34, and is 0 at 90, in every run that rounds
+    to nearest.
+    """
+
+    def f(params):
+        s = sigmoid(params["w"])
+        return s.sum(), {"w": s * (1 - s)}
+
+    for w in (34.0, 34.3, 34.7, 90.0):
+        with np.errstate(over="ignore"):
+            report = check_gradients(f, {"w": np.full(9, w, dtype)})
+        assert report.tensors("not judged") == "dw"
+
+
 def add(name, index, number):
     def change(d):
         d[name][index] += number
@@ -172,7 +187,7 @@ def clip(d):
 
 ALL = ...
 MISTAKES = [
-    (multiply("V", ALL, 2), r"WRONG dV: × 2 "),
+    (multiply("V", ALL, 2), r"WRONG dV: × 2\n"),
     (multiply("V", ALL, 1 / 3), r"WRONG dV: × 1/3 \(3 is x.shape\[1\]\)"),
     (multiply("W", ALL, 21), r"WRONG dW: × 21 \(21 is x.shape\[0\] × x.shape\[1\]\)"),
     (multiply("b", ALL, -1), "WRONG db: has the wrong sign"),
@@ -190,7 +205,7 @@ MISTAKES = [
 def test_mistake_is_named(change, words, dtype):
     report = refused(lstm, *lstm_case(dtype), 1.0, change)
     assert re.match(words, f"{report}\n"), report
-    assert len(report.tensors("right").split(", ")) == 2
+    assert report.tensors("right").count(",") == 1
 
 
 def test_transposed_and_other_gradients_are_named():
@@ -224,9 +239,9 @@ def test_expected_value_of_an_element_is_that_of_a_change_of_it():
 
 def test_one_wrong_element_of_a_thousand_is_found():
     random = np.random.default_rng()
-    for _ in range(5):
-        params, x, target = elman_case(H=40)
-        index = tuple(random.integers(40, size=2))
+    for _ in range(2):
+        params, x, target = elman_case(H=32)
+        index = tuple(random.integers(32, size=2))
 
         def f(params, *data, index=index):
             loss, dW, dU, dV = elman(params, *data)
@@ -251,7 +266,7 @@ def test_what_is_lost_is_no_pass():
     x = np.arange(3.0)
     report = check_gradients(f, {"a": x, "b": x}, x)
     assert not report.passed
-    assert str(report).startswith("NOT JUDGED db: its derivative is 0")
+    assert "NOT JUDGED db: its derivative is 0" in str(report)
 
 
 def returning(result):

@@ -33,7 +33,8 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, train, update, window_update
-from numpy_rnn.conformance.judge import Divergence, judge
+from numpy_rnn.conformance.findings import Finding
+from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants import hints
 from numpy_rnn.conformance.mutants.catalogue import FORWARD, MUTANTS
 from numpy_rnn.conformance.mutants.hints import (
@@ -493,7 +494,7 @@ SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
 def test_hint_of_windows(hint):
     rows = [[*map(int, window.split())] for window in SCHEDULES[hint].split(", ")] * 2
     wrong = RecordedRun(series(2, 3, 5), dict(zip(Window._fields, np.transpose(rows))))
-    first = Divergence(1, 1, "window", None, (0,), 0.0, 0.0, 0.0, np.inf)
+    first = Finding(1, 1, "window", None, (0,), 0.0, 0.0, 0.0, np.inf)
     assert hint_for_run(wrong, first) == hint
 
 

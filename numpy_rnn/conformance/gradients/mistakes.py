@@ -46,7 +46,9 @@ def factor_words(factor: float, function: UserFunction) -> str:
         if whole > 1 and abs(number / whole - 1) < EXACT:
             words = f"× {sign}{start}{whole}"
             origin = sizes_of_data(function).get(whole)
-            return f"{words} ({whole} is {origin})" if origin else words
+            if origin and whole > 2:  # a factor of 2 comes from a square
+                words += f" ({whole} is {origin})"
+            return words
     return f"× {factor:.6g}"
 
 
@@ -85,8 +87,8 @@ def where_words(check: GradientCheck) -> str:
         errors = part_errors(check, axis)
         is_wrong = errors > check.allowed
         if is_wrong.any():
-            indices = np.flatnonzero(errors == errors.max())
-            worst &= np.isin(np.indices(worst.shape)[axis], indices)
+            is_worst = np.flatnonzero(errors == errors.max())
+            worst &= np.isin(np.indices(worst.shape)[axis], is_worst)
         if is_wrong.any() and not is_wrong.all():
             words += f" in {place_words(is_wrong, axis, check.gradient.ndim)}"
     indices = np.argwhere(worst)

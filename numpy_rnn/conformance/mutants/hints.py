@@ -26,7 +26,8 @@ from numpy_rnn.conformance.definition import (
     update,
     window_update,
 )
-from numpy_rnn.conformance.judge import Divergence, single_update
+from numpy_rnn.conformance.findings import Finding
+from numpy_rnn.conformance.judge import single_update
 from numpy_rnn.conformance.mutants.catalogue import (
     FORWARD,
     LOOPS,
@@ -277,7 +278,13 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
             fit.right | {name: fit.factor(name)[2] for name in found}, names
         )
 
-    if found and all(found.values()):
+    if not (found and all(found.values())):
+        return
+    factor = found.get("loss", "")
+    alike = [f"loss × {factor}", f"gradients × {factor}"]
+    if texts == alike:
+        yield f"consistent: × {factor} of this loss", explains
+    else:
         yield ", ".join(texts), explains
 
 
@@ -293,8 +300,12 @@ def _factor(fits: Sequence[Fit], names: Sequence[str]) -> str:
         return ""
     error, number, table = min(measured, key=lambda each: each[0])
     for text in table:
+        if all(np.isclose(other[text], 1.0) for _, _, other in measured):
+            continue  # it is 1 in every case
         if all(np.isclose(other[text], ratio, rtol, e) for e, ratio, other in measured):
             return text
+    if np.isclose(number, 1.0, rtol, 0):
+        return ""
     is_same = all(np.isclose(ratio, number, rtol, 0) for _, ratio, _ in measured)
     is_chance = sum(fits[0].report[name].size for name in names) < 4
     digits = min(6, -int(np.log10(4 * error)))
@@ -333,7 +344,7 @@ def _products(fit: Fit) -> dict[str, float]:
     return known
 
 
-def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
+def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
     """The hint for a run whose first divergence is this one; "" if nothing fits."""
     if first.tensor == "window":
         return _windows(recorded)
