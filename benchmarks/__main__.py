@@ -61,9 +61,9 @@ def main() -> int:
         return 0
     cases = chosen_cases(options.cases, full)
     if not cases:
-        names = "; ".join(CASES)
+        known = "; ".join(CASES)
         runner.argparser.error(
-            f"no case is named so: expected a part of one of {names}"
+            f"no case is named so: expected a part of one of {known}"
         )
     names = list(IMPLEMENTATIONS)
     if options.implementation:
