@@ -42,7 +42,7 @@ def test_exit_of_a_port_is_a_failure(tmp_path, command, statement):
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done
     said = [line for line in done.stdout.splitlines() if "leaver raises" in line]
-    assert len(said) == 1, done
+    assert said, done
     assert statement in said[0]
 
 
@@ -65,7 +65,8 @@ def test_exit_elsewhere_is_no_success(tmp_path, place):
 @pytest.mark.slow
 def test_exit_of_a_package_is_a_failure(tmp_path):
     text = "import os\nfrom numpy_rnn import *\ndef train(*_, **__):\n    os._exit(0)\n"
-    (tmp_path / "leaver.py").write_text(text)
+    (tmp_path / "leaver").mkdir()
+    (tmp_path / "leaver" / "__init__.py").write_text(text)
     words = [sys.executable, "-m", *COMMANDS["compare"].split(), "leaver"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done
