@@ -55,7 +55,7 @@ def backend(name: str) -> ModuleType:
     """Return the package of this name, if it can be imported and is a backend."""
     try:
         module = importlib.import_module(name)
-    except Exception as error:  # the package of another author may raise anything
+    except (Exception, SystemExit) as error:  # another author's package may do anything
         reason = f"{type(error).__name__}: {error}"
         raise InputError(
             f"{name!r} cannot be imported ({reason}): {EXPECTED}"

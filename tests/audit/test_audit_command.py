@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from sections import SOURCES
+from audited import source
 
 pytestmark = pytest.mark.needs_torch
 FAILING = """
@@ -73,11 +73,11 @@ def test_script_ends_as_without_audit(tmp_path):
 
 def test_exit_status_and_report(audit):
     status, out, err = audit(
-        "--updates", "7", "train.py", script=SOURCES["chunks"] + "exit(5)"
+        "--updates", "7", "train.py", script=source("right_chunks") + "exit(5)"
     )
     assert (status, out) == (5, "")
-    assert "TBPTT(10, 10): chunks of 10 steps" in err
-    assert "recorded: the first 7 of 15 updates" in err
+    assert "TBPTT(10, 10), state carried and cut" in err
+    assert "updates after the first 7 of 12" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(
@@ -113,15 +113,44 @@ def test_scripts_of_several_files_and_arguments(audit, tmp_path):
     assert (status, out) == (0, "['train.py', '--updates', 'x'] model __main__\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [([], 0), (["--strict"], 1), (["--strict", "--ignore", "gradients-not-zeroed"], 0)],
+)
+def test_strict_exit_status(audit, words, status):
+    script = source("gradients_not_zeroed")
+    assert audit(*words, "train.py", script=script)[0] == status
+    ended = audit(*words, "train.py", script=script + "exit()")[0]
+    assert (ended or 0) == status
+
+
+KILLED = "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(KILLED, -signal.SIGTERM), ("import os, sys\nsys.stderr.close()", 0)],
+)
+def test_report_of_a_module_after_its_end(tmp_path, end, status):
+    """Of `-m`, after SIGTERM, and with standard error closed by the script."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/train.py").write_text(source("right_cells") + end)
+    command = [sys.executable, "-m", "torch_rnn", "audit", "-m", "package.train"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == status
+    assert "TBPTT(5, 5)" in done.stderr
+
+
 def test_help_names_the_options(audit):
     status, out, _ = audit("--help")
-    assert (status, "[--updates N] SCRIPT" in out) == (0, True)
+    assert (status, "--strict" in out) == (0, True)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "no script: expected [--updates N] SCRIPT"),
+        ([], "no script: expected [--updates N]"),
         (["--output", "a"], "unknown option --output"),
         (["missing.py"], "the script missing.py cannot be read: No such file"),
         (

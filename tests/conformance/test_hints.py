@@ -33,7 +33,8 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, train, update, window_update
-from numpy_rnn.conformance.judge import Divergence, judge
+from numpy_rnn.conformance.findings import Finding
+from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants import hints
 from numpy_rnn.conformance.mutants.catalogue import FORWARD, MUTANTS
 from numpy_rnn.conformance.mutants.hints import (
@@ -42,8 +43,8 @@ from numpy_rnn.conformance.mutants.hints import (
     hint_for_port,
     hint_for_run,
 )
-from numpy_rnn.conformance.ports.port import abilities, call_port
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
+from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.random_cases import (
     RandomDraw,
     Recipe,
@@ -166,7 +167,7 @@ def test_mutants_are_as_many_as_the_document_says():
 def hint_of(port, seed, dtype="float64"):
     """The hint for the first case in which a port is wrong."""
     for number in range(MOST):
-        recipe = random_recipe(RandomDraw(seed, number), dtype, abilities(port))
+        recipe = random_recipe(RandomDraw(seed, number), dtype, stated_by(port))
         case = recipe.case()
         if Fit(case, call_port(port, case)).wrong:
             return hint_for_port(port, recipe, case)
@@ -349,7 +350,7 @@ def test_hint_of_a_forward_pass(mutant, seed):
 
 def test_right_port_has_no_hint(seed):
     for number in range(5):
-        recipe = random_recipe(RandomDraw(seed, number), "float32", abilities(RIGHT))
+        recipe = random_recipe(RandomDraw(seed, number), "float32", stated_by(RIGHT))
         assert hint_for_port(RIGHT, recipe, recipe.case()) == "", f"seed {seed}"
 
 
@@ -493,7 +494,7 @@ SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
 def test_hint_of_windows(hint):
     rows = [[*map(int, window.split())] for window in SCHEDULES[hint].split(", ")] * 2
     wrong = RecordedRun(series(2, 3, 5), dict(zip(Window._fields, np.transpose(rows))))
-    first = Divergence(1, 1, "window", None, (0,), 0.0, 0.0, 0.0, np.inf)
+    first = Finding(1, 1, "window", None, (0,), 0.0, 0.0, 0.0, np.inf)
     assert hint_for_run(wrong, first) == hint
 
 

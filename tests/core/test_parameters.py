@@ -50,6 +50,14 @@ def as_stated(D, H, O, seed, dtype, bias=False):
     return Parameters(*(w.astype(dtype) for w in weights), *biases)
 
 
+@pytest.mark.parametrize("deviations", [3, "ab", (0.4,), (0.4, 0.3, 0.2), (0.4, -1.0)])
+def test_deviations_that_are_not_two_are_refused(rnn, deviations):
+    with pytest.raises(
+        InputError, match=r"^(a deviation|deviations) is [^\n]+: expected"
+    ):
+        rnn.initial_parameters(deviations=deviations)
+
+
 @KINDS
 def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     """The same bits in every package. Network n of an ensemble is what seed + n draws

@@ -4,23 +4,125 @@ computes.
 
 import builtins
 import os
+import runpy
+import signal
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from numpy_rnn.common.errors import InputError, check_integer, errors_about, failed
 from torch_rnn.loop_audit.audit_report import Report
+from torch_rnn.loop_audit.mistakes import NAMES
 from torch_rnn.loop_audit.recorder import Recorder
 
-EXPECTED = "[--updates N] SCRIPT [arguments of the script]"
+EXPECTED = "[--updates N] [--ignore NAME] [--strict] SCRIPT | -m MODULE [arguments]"
 HELP = f"""\
 usage: python -m torch_rnn audit {EXPECTED}
 
-Run a training script as it is, and report on standard error what its loop computes,
-and what is probably not meant. The exit status is the script's.
+Run a training script as it is, and report on standard error which truncated BPTT and
+which updates its loop makes, and likely mistakes. The exit status is the script's.
 
-  --updates N  record the first N updates (200)"""
+  --updates N    record the first N updates (200)
+  --ignore NAME  switch a warning off, by the name that stands after it
+  --strict       exit status 1 if a mistake is found and the script succeeds
+
+Warnings: {", ".join(NAMES)}."""
+
+
+@dataclass
+class Options:
+    """The options of the command, and the words of the script."""
+
+    words: list[str]
+    updates: int = 200
+    ignored: tuple[str, ...] = ()
+    is_strict: bool = False
+    is_module: bool = False
+
+
+def parse(words: list[str]) -> Options:
+    """Return the options of the command. Raises InputError."""
+    options = Options(list(words))
+    rest = options.words
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option == "--strict":
+            options.is_strict = True
+        elif option == "--updates" and rest:
+            value = rest.pop(0)
+            number = int(value) if value.isdecimal() else value
+            options.updates = check_integer("--updates", number, 1)
+        elif option == "--ignore" and rest:
+            options.ignored += (rest.pop(0),)
+        elif option == "-m" and rest:
+            options.is_module = True
+            return options
+        else:
+            raise InputError(f"unknown option {option}: expected {EXPECTED}")
+    if not rest:
+        raise InputError(f"no script: expected {EXPECTED}")
+    return options
+
+
+class Printer:
+    """Prints a report once, on standard error, or a copy of it if that is closed."""
+
+    def __init__(self, recorder: Recorder, report: Report) -> None:
+        self.recorder = recorder
+        self.report = report
+        self.process = os.getpid()
+        self.is_printed = False
+        self.copy = -1
+        with suppress(OSError):
+            self.copy = os.dup(2)
+
+    def print(self) -> None:
+        if self.is_printed or os.getpid() != self.process:
+            return
+        self.is_printed = True
+        self.recorder.stop()
+        with suppress(AttributeError, OSError, ValueError):
+            sys.stdout.flush()
+        text = "\n".join(["-- audit " + "-" * 71, str(self.report), ""])
+        try:
+            print(text, end="", file=sys.stderr, flush=True)
+        except (AttributeError, OSError, ValueError):
+            self._print_on_copy(text)
+        with suppress(OSError):
+            os.close(self.copy)
+
+    def _print_on_copy(self, text: str) -> None:
+        try:
+            os.write(self.copy, text.encode(errors="replace"))
+        except OSError:
+            with suppress(AttributeError, OSError, ValueError):
+                print("audit: no report, as standard error is closed", flush=True)
+
+    def terminate(self, number: int, _: FrameType | None) -> None:
+        """Print, and end as a signal does without a handler."""
+        with suppress(Exception):
+            self.print()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+def run_script(options: Options) -> None:
+    """Run the script as Python does."""
+    name = options.words[0]
+    sys.argv = options.words
+    if options.is_module:
+        sys.path[0] = os.getcwd()
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+        return
+    with errors_about(f"the script {name}"):
+        source = Path(name).read_bytes()
+    sys.path[0] = os.path.dirname(os.path.realpath(name))
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    file = os.path.abspath(name)
+    main.__dict__.update(__builtins__=builtins, __file__=file)
+    exec(compile(source, file, "exec"), main.__dict__)
 
 
 def run(words: list[str]) -> int:
@@ -28,37 +130,34 @@ def run(words: list[str]) -> int:
     if words[:1] in (["-h"], ["--help"]):
         print(HELP)
         return 0
-    updates: int | str = 200
     try:
-        if words[:1] == ["--updates"] and words[1:]:
-            updates, *words = (
-                int(words[1]) if words[1].isdecimal() else words[1],
-                *words[2:],
-            )
-        watch = Recorder(check_integer("--updates", updates, 1))
-        if not words or words[0].startswith("-"):
-            given = f"unknown option {words[0]}" if words else "no script"
-            raise InputError(f"{given}: expected {EXPECTED}")
-        with errors_about(f"the script {words[0]}"):
-            source = Path(words[0]).read_bytes()
+        options = parse(words)
+        recorder = Recorder(options.updates)
+        report = Report(recorder, options.ignored)
+        if not options.is_module:
+            with errors_about(f"the script {options.words[0]}"):
+                Path(options.words[0]).read_bytes()
     except InputError as error:
         return failed("torch_rnn", 2, str(error))
-    sys.argv, sys.path[0] = words, os.path.dirname(os.path.realpath(words[0]))
-    main = sys.modules["__main__"] = ModuleType("__main__")
-    main.__dict__.update(__builtins__=builtins, __file__=os.path.abspath(words[0]))
-    watch.start()
+    printer = Printer(recorder, report)
+    with suppress(ValueError):  # not in the main thread
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, printer.terminate)
+    recorder.start()
     try:
-        exec(compile(source, main.__dict__["__file__"], "exec"), main.__dict__)
+        run_script(options)
     except (Exception, KeyboardInterrupt) as error:
         # is shown here, and decides on the exit status of the interpreter
-        error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            error.__traceback__ = error.__traceback__.tb_next.tb_next
         sys.excepthook(type(error), error, error.__traceback__)
         sys.excepthook = lambda *_: None
         raise
+    except SystemExit as error:
+        printer.print()
+        if options.is_strict and error.code in (None, 0) and report.warnings:
+            raise SystemExit(1) from None
+        raise
     finally:
-        with suppress(Exception):  # the script may have closed its streams
-            watch.stop()
-            with suppress(AttributeError, OSError, ValueError):
-                sys.stdout.flush()
-            print("-- audit " + "-" * 71, Report(watch), sep="\n", file=sys.stderr)
-    return 0
+        printer.print()
+    return int(options.is_strict and bool(report.warnings))

@@ -1,400 +1,546 @@
-"""The recorder of a loop: losses, backward passes, clipping and steps.
-
-Its hooks in torch leave a script as it is: an error of the audit ends the audit alone.
-"""
+"""The recorder of a training loop: it makes events, and knows no mistakes."""
 
 import gc
-import math
+import sys
 import threading
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from functools import partial, wraps
+from collections.abc import Generator, Iterable
+from functools import partial
 from typing import Any
-from unittest import mock
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
-from torch.nn.modules import module as module_hooks
+from torch.nn.modules.rnn import RNNCellBase
+from torch.nn.utils import clip_grad, parametrize
+from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_hooks
-from torch.utils.weak import WeakIdKeyDictionary
+from torch.utils.data import dataloader
 
-from numpy_rnn.common.errors import one_line
-from torch_rnn.loop_audit import records
-from torch_rnn.loop_audit.records import Graph, has_gradient, held_by, listed, place
+from torch_rnn.loop_audit.events import (
+    MAX_EVENTS,
+    Backward,
+    Clip,
+    DataPosition,
+    End,
+    Event,
+    Forward,
+    LoaderBatch,
+    Loss,
+    ModuleRecord,
+    OptimizerRecord,
+    Reach,
+    Record,
+    Step,
+    Unscale,
+)
+from torch_rnn.loop_audit.graph import (
+    LOSS,
+    PassEnd,
+    Walk,
+    edges_of,
+    mark_result,
+    parameters_of,
+)
+from torch_rnn.loop_audit.hooks import FAILED, Hooks, location
+from torch_rnn.loop_audit.states import (
+    MAX_NODES,
+    DataMemory,
+    StateMemory,
+    source_of,
+    view_that_mixes,
+)
 
-SAME_SHAPE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
-LOSSES: Any = (
-    *SAME_SHAPE,
-    "cross_entropy",
-    "nll_loss",
-    "kl_div",
-    "ctc_loss",
+Watcher = Generator[None, Any, None]
+MAX_SEARCHES = 4  # of all objects, for the names of parameters
+LOSSES = (
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "cross_entropy_loss",
+    "nll_loss_nd",
     "binary_cross_entropy",
 )
-LOSSES += ("binary_cross_entropy_with_logits",)
-MODAL = nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm | nn.RNNBase
-MAX_CALLS, MAX_BACKWARDS, MIN_KEPT = (
-    10_000,
-    1000,
-    8,
-)  # remembered; graphs of earlier losses
+LOSSES_OF_TORCH = ("binary_cross_entropy_with_logits", "kl_div", "ctc_loss")
 
 
 class Recorder:
-    """A record of a loop from `start` to `stop`; of updates after `limit`, the mode
-    only.
-    """
+    """A record of a loop from `start` to `stop`, of its first updates."""
 
     def __init__(self, limit: int) -> None:
-        self.error, self.is_busy, self.in_backward = "", False, False
-        self.thread, self.hooks = threading.get_ident(), ExitStack()
-        self.limit, self.count = limit, 0  # of updates that are recorded; all updates
-        self.evidence: records.Evidence = defaultdict(list)  # about no single module
-        self.roots: WeakKeyDictionary[nn.Module, str] = (
-            WeakKeyDictionary()
-        )  # called by the script
-        self.names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-        self.recurrent: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
-        self.modules, self.updates = (
-            list[records.RecurrentModule](),
-            list[records.Update](),
-        )
-        self.optimizers, self.clips = list[records.OptimizerRecord](), list[Any]()
-        self.loss_calls = defaultdict[Any, Any](
-            partial(deque, maxlen=MAX_CALLS)
-        )  # since an update
-        self.loss_count = self.backward_count = 0
-        self.parameters: Any = WeakIdKeyDictionary()  # their names, and first sums
-        self.with_gradient = set[int]()  # ids of parameters
-        self.backwards = deque[Any](maxlen=MAX_BACKWARDS)
-        self.graphs: WeakKeyDictionary[Any, int] = (
-            WeakKeyDictionary()
-        )  # updates before each loss
+        self.record = Record(limit)
+        self._hooks = Hooks()
+        self._modules: WeakKeyDictionary[nn.Module, ModuleRecord] = WeakKeyDictionary()
+        self._optimizers: WeakKeyDictionary[Optimizer, OptimizerRecord]
+        self._optimizers = WeakKeyDictionary()
+        self._parameters: dict[int, torch.Tensor] = {}
+        self._gradients: dict[int, tuple[Any, int]] = {}  # objects and their versions
+        self._states = StateMemory()
+        self._data = DataMemory()
+        self._in_backward = set[int]()  # threads
+        self._used_steps: dict[Forward, list[torch.Tensor]] = {}
+        self._step_begins: dict[OptimizerRecord, int] = {}
+        self._searches = 0
+        self._graphs = 0
 
     def start(self) -> None:
-        for handle in (
-            module_hooks.register_module_forward_pre_hook(self.before_forward),
-            module_hooks.register_module_forward_hook(
-                self.after_forward, with_kwargs=True
-            ),
-            optimizer_hooks.register_optimizer_step_pre_hook(
-                partial(self.call, self.step_begins)
-            ),
-            optimizer_hooks.register_optimizer_step_post_hook(
-                partial(self.call, self.step_ends)
-            ),
-        ):
-            self.hooks.callback(handle.remove)
-        self.patch(torch.autograd, "backward", self.backward)
-        for owner in (nn.utils, nn.utils.clip_grad):
-            for kind in ("norm", "value"):
-                self.patch(owner, f"clip_grad_{kind}_", partial(self.clip, kind))
+        hooks = self._hooks
+        self._graphs = _compiled_graphs()
+        for kind in (nn.RNNBase, RNNCellBase):
+            hooks.patch(kind, "__call__", self._forward)
         for name in LOSSES:
-            self.patch(nn.functional, name, partial(self.loss, name))
+            hooks.patch_operator(torch._C._nn, name, partial(self._loss, name))
+        for name in LOSSES_OF_TORCH:
+            hooks.patch_operator(torch, name, partial(self._loss, name))
+        hooks.patch(torch.autograd, "_engine_run_backward", self._backward)
+        hooks.patch_decorated(clip_grad._clip_grads_with_norm_, self._clip_norm)
+        hooks.patch_decorated(clip_grad.clip_grad_value_, self._clip_value)
+        hooks.patch(torch.amp.GradScaler, "_unscale_grads_", self._unscale)
+        hooks.patch(dataloader._BaseDataLoaderIter, "__next__", self._next_batch)
+        hooks.patch(Optimizer, "__init__", self._new_optimizer)
+        register_before = optimizer_hooks.register_optimizer_step_pre_hook
+        register_after = optimizer_hooks.register_optimizer_step_post_hook
+        before = register_before(partial(hooks.call, self._step_begin))
+        after = register_after(partial(hooks.call, self._step_end))
+        hooks.on_close(before.remove)
+        hooks.on_close(after.remove)
+        for each in gc.get_objects():
+            if issubclass(type(each), Optimizer) and each.param_groups:
+                self._optimizer_record(each, "?")
 
     def stop(self) -> None:
-        self.thread = 0  # that no thread has
-        self.hooks.close()
+        """End the record. It is complete after this."""
+        self._hooks.call(self._end)
+        self._hooks.close()
+        self.record.error = self._hooks.error
+        self.record.is_compiled = _compiled_graphs() > self._graphs
 
-    def is_quiet(self) -> bool:
-        """Whether a call is not to be seen, as torch transforms, compiles
-        or traces it.
-        """
-        if torch.compiler.is_compiling() or self.in_backward:
-            return True
-        return (
-            torch._C._functorch.maybe_current_level() is not None
-            or torch._C._is_tracing()
+    def _end(self) -> None:
+        weights = _norms(self._parameters)
+        self._add(partial(End, weights=weights))
+
+    def _add(self, make: Any) -> Any:
+        """Number an event, and add it to the record while there is room."""
+        events = self.record.events
+        event: Event = make(
+            number=len(events) + 1,
+            thread=threading.get_ident(),
+            location=location(),
         )
+        if len(events) < MAX_EVENTS:
+            events.append(event)
+        return event
 
-    def call(self, hook: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Call a hook. An error of the audit ends the audit and not the script."""
-        if self.is_busy or threading.get_ident() != self.thread:
+    # Recurrent modules
+
+    def _forward(self, module: Any, *args: Any, **kwargs: Any) -> Watcher:
+        result = yield
+        if result is FAILED or threading.get_ident() in self._in_backward:
             return
-        self.is_busy = True
-        try:
-            hook(*args, **kwargs)
-        except StopIteration:  # the end of a hook that is a generator
-            pass
-        except Exception as error:
-            self.error = one_line(f"{type(error).__name__}: {error}")
-            self.stop()
-        finally:
-            self.is_busy = False
+        given = kwargs | dict(zip(("input", "hx"), args))
+        x = given.get("input")
+        is_cell = isinstance(module, RNNCellBase)
+        outputs = _named_outputs(result, is_cell)
+        if not isinstance(x, torch.Tensor | nn.utils.rnn.PackedSequence) or not outputs:
+            self.record.foreign_calls.add(type(module).__name__)
+            return
+        net = self._module_record(module)
+        sizes = None
+        if not isinstance(x, torch.Tensor):  # a packed sequence
+            sizes = x.batch_sizes.tolist()
+            x = x.data
+        state = _listed(given.get("hx"))
+        forward = self._new_forward(net, x, sizes, state, outputs)
+        if forward.has_gradient:
+            before = edges_of([x, *state])
+            for name, tensor in outputs.items():
+                if tensor.grad_fn is not None:
+                    mark_result(tensor, PassEnd(forward, name, before))
+            out = outputs.get("out")
+            if out is not None and out.grad_fn is not None:
+                hook = partial(self._gradient_of_output, forward, out.output_nr, sizes)
+                out.grad_fn.register_prehook(hook)
+        self._states.remember(forward, outputs)
 
-    def patch(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
-        """Replace a function until `stop` by one that calls a hook, with the same
-        arguments.
+    def _new_forward(
+        self,
+        net: ModuleRecord,
+        x: torch.Tensor,
+        sizes: list[int] | None,
+        state: list[torch.Tensor],
+        outputs: dict[str, torch.Tensor],
+    ) -> Forward:
+        steps, batch = _steps_and_batch(net, x, sizes)
+        parts = tuple(self._states.origin(net, each) for each in state)
+        position: DataPosition | None = None
+        loader_batch: LoaderBatch | None = None
+        viewed_as = ""
+        data = None if sizes else source_of(x)
+        if data is not None and net.is_cell:
+            loader_batch = self._data.batch_of_step(data)
+        elif data is not None and x.dim() == 3:
+            position = self._data.position(data, net.time_axis)
+            loader_batch = self._data.batch_of(data, net.time_axis)
+            viewed_as = view_that_mixes(x)
+        walk = Walk([x, *state], into_passes=False, most=MAX_NODES)
+        forward: Forward = self._add(
+            partial(
+                Forward,
+                module=net,
+                steps=steps,
+                batch=batch,
+                has_gradient=any(t.requires_grad for t in outputs.values()),
+                state=parts,
+                parents=tuple(p for p in walk.passes if p.module is net),
+                position=position,
+                loader_batch=loader_batch,
+                viewed_as=viewed_as,
+            )
+        )
+        return forward
 
-        The hook is a generator, which gets the result by yield, None after an error.
-        """
-        original = owner.__dict__[name]
+    def _module_record(self, module: Any) -> ModuleRecord:
+        if module not in self._modules:
+            kind = type(module)
+            if parametrize.is_parametrized(module):
+                kind = kind.__mro__[1]
+            name = kind.__name__
+            if kind.__module__.startswith("torch.nn"):
+                name = f"nn.{name}"
+            text = f"{name}({module.extra_repr()})"
+            if hasattr(module, "nonlinearity"):
+                text += f", {module.nonlinearity}"
+            parameters = {id(p): p for p in module.parameters()}
+            self._parameters.update(parameters)
+            self._modules[module] = ModuleRecord(
+                kind=text,
+                location=location(),
+                is_cell=isinstance(module, RNNCellBase),
+                time_axis=int(getattr(module, "batch_first", False)),
+                is_bidirectional=bool(getattr(module, "bidirectional", False)),
+                parameters=frozenset(parameters),
+            )
+        return self._modules[module]
 
-        @wraps(original)
-        def hooked(*args: Any, **kwargs: Any) -> Any:
-            if self.is_quiet():
-                return original(*args, **kwargs)
-            shown, result = args, None
-            if name.startswith("clip") and args and hasattr(args[0], "__next__"):
-                shown = list(args[0]), *args[1:]  # the iterator can be read once
-                args = (p for p in shown[0]), *args[1:]
-            watcher = hook(*shown, **kwargs)
-            self.call(next, watcher)
-            try:
-                result = original(*args, **kwargs)
-            except BaseException as error:  # its traceback is as without audit
-                error.__traceback__ = (
-                    error.__traceback__ and error.__traceback__.tb_next
-                )
-                raise
-            finally:
-                self.call(watcher.send, result)
-            return result
+    def _gradient_of_output(
+        self, forward: Forward, index: int, sizes: Any, gradients: Any
+    ) -> None:
+        """Keep which steps and sequences of an output get a gradient."""
+        gradient = gradients[index]
+        if gradient is None or threading.get_ident() not in self._in_backward:
+            return
+        used = (gradient.detach() != 0).any(-1)
+        if sizes is not None:
+            parts = [part.any() for part in torch.split(used, sizes)]
+            used = torch.stack(parts)
+        elif used.dim() == 2:
+            used = used.transpose(0, forward.module.time_axis)
+        self._used_steps.setdefault(forward, []).append(used)
 
-        patched: Any = hooked
-        patched.__code__ = patched.__code__.replace(co_filename=records.HIDDEN)
-        patched.__prepare_scriptable__ = lambda: original
-        self.hooks.enter_context(mock.patch.object(owner, name, patched))
+    # Losses and backward passes
 
-    def before_forward(self, module: nn.Module, *_: Any) -> None:
-        if (
-            not torch.compiler.is_compiling()
-            and module not in self.names
-            and not self.is_quiet()
-        ):
-            self.call(self.name_parts, module)
-
-    def after_forward(self, module: nn.Module, *args: Any) -> None:
-        if isinstance(module, records.RECURRENT) and not self.is_quiet():
-            self.call(self.run, module, *args)
-
-    def name_parts(self, module: nn.Module) -> None:
-        """Name a module that the script calls, and its parts."""
-        name = type(module).__name__
-        taken = sum(type(root) is type(module) for root in self.roots)
-        self.roots[module] = name = f"{name} ({taken + 1})" if taken else name
-        for path, each in module.named_modules(prefix=name):
-            self.names.setdefault(each, path)
-        self.know(module.named_parameters(prefix=name))
-
-    def know(self, named: Iterable[tuple[str, torch.Tensor]]) -> None:
-        for name, p in named:
-            if p not in self.parameters and not nn.parameter.is_lazy(p):
-                self.parameters[p] = name, float(p.detach().sum())
-
-    def run(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
-        if (net := self.recurrent.get(module)) is None:
-            net = records.RecurrentModule(module, self.names.get(module, ""), self.call)
-            self.modules.append(self.recurrent.setdefault(module, net))
-        net.enter(args, kwargs, output)
-
-    def loss(
-        self, name: str, input: Any = None, target: Any = None, *_: Any, **kwargs: Any
-    ) -> Any:
-        result: Any = yield
+    def _loss(self, name: str, *_: Any, **__: Any) -> Watcher:
+        result = yield
         node = getattr(result, "grad_fn", None)
-        if node is None or not isinstance(target, torch.Tensor):
+        if node is not None and threading.get_ident() not in self._in_backward:
+            name = name.removesuffix("_nd")
+            if name == "cross_entropy_loss":
+                name = "cross_entropy"
+            loss = self._add(partial(Loss, name=name, is_call=True))
+            node.metadata[LOSS] = loss
+
+    def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> Watcher:
+        if not kwargs.get("accumulate_grad"):
+            self.record.grad_calls += 1
+            yield
             return
-        shape, other, how = input.shape, target.shape, kwargs.get("reduction", "mean")
-        self.loss_count += 1
-        call = records.LossCall(self.loss_count, place(), name, how, tuple(shape))
-        node.metadata[records.LOSS] = call
-        self.loss_calls[call.place, name].append(call)
-        if (
-            name in SAME_SHAPE
-            and shape != other
-            and (input.detach() - target).shape != shape
-        ):
-            self.evidence["shapes of the loss"].append(
-                (call.place, tuple(shape), tuple(other))
+        roots = [each for each in tensors if isinstance(each, torch.Tensor)]
+        walk = Walk(roots)
+        losses = tuple(walk.losses) or tuple(map(self._unnamed_loss, roots[:1]))
+        parameters = self._reached_parameters(walk, args)
+        weights = _norms(parameters)
+        was_zero = [key for key, p in parameters.items() if not _has_gradient(p)]
+        self._used_steps.clear()
+        self._in_backward.add(threading.get_ident())
+        result = yield
+        self._in_backward.discard(threading.get_ident())
+        has_failed = result is FAILED
+        self._parameters.update(parameters)
+        self._note_gradients(parameters.values())
+        self._name_parameters(parameters)
+        self._add(
+            partial(
+                Backward,
+                losses=losses,
+                reached={f: self._reach(f, o) for f, o in walk.passes.items()},
+                parameters=frozenset(parameters),
+                was_zero=frozenset(was_zero),
+                weights=weights,
+                is_nonzero=any(_has_gradient(p) for p in parameters.values()),
+                has_failed=has_failed,
+                is_compiled=walk.is_compiled,
+                reaches_data=len(parameters_of(walk.leaves)) < len(walk.leaves),
             )
-        inputs = [input] if self.loss_count <= records.MAX_NODES else []
-        for each in Graph(inputs, records.MAX_NODES, into_passes=False).passes:
-            x = each.tokens
-            if x is None and each.copies and target.is_floating_point():
-                x = each.copies[0][2]
-            if x is not None and x.numel() == target.numel() and x.min() < x.max():
-                is_same = torch.equal(
-                    x.flatten(), target.detach().flatten().to(x.dtype)
-                )
-                kind = "target equals the input" if is_same else "target differs"
-                each.module.evidence[kind].append((call.place,))
+        )
 
-    def backward(
-        self, tensors: Any, *_: Any, inputs: Any = None, **__: Any
-    ) -> Iterator[None]:
-        roots, where, steps = listed(tensors), place(), len(self.updates)
-        graph = Graph(roots)
-        wanted = list(graph.leaves) if inputs is None else list(map(id, listed(inputs)))
-        leaves = [
-            p for key in wanted if isinstance(p := graph.leaves.get(key), nn.Parameter)
-        ]
-        anew = frozenset(id(p) for p in leaves if not has_gradient(p))
-        self.backward_count += 1
-        at = graph.losses[0].place if len(graph.losses) == 1 else where
-        for kind, *values in (
-            records.wrong_losses(graph) if steps in records.LOOKED_AT else ()
-        ):
-            self.evidence[kind].append((at, *values))
-        alive = frozenset([self.backward_count])  # as long as one of the graphs
-        for node, _ in records.nodes_of(roots):
-            node.metadata["torch_rnn.alive"] = alive
-        self.graphs[alive] = steps
-        self.in_backward = True
+    def _unnamed_loss(self, root: torch.Tensor) -> Loss:
+        loss: Loss = self._add(partial(Loss, name="a loss", is_call=False))
+        node: Any = root.grad_fn
+        if node is not None:
+            node.metadata[LOSS] = loss
+        return loss
+
+    def _reached_parameters(
+        self, walk: Walk, args: tuple[Any, ...]
+    ) -> dict[int, torch.Tensor]:
+        found = parameters_of(walk.leaves)
+        for forward in walk.passes:
+            for key in forward.module.parameters:
+                if self._parameters[key].requires_grad:
+                    found[key] = self._parameters[key]
+        inputs = args[3] if len(args) > 3 else ()
+        if inputs:  # backward(inputs=...)
+            wanted = set(map(id, inputs))
+            found = {key: p for key, p in found.items() if key in wanted}
+        return found
+
+    def _reach(self, forward: Forward, outputs: dict[str, bool]) -> Reach:
+        """Return how much of a pass the last backward pass has reached."""
+        parts = self._used_steps.pop(forward, [])
+        used = set[int]()
+        is_one_sequence = False
+        for each in parts:
+            by_time = each
+            if each.dim() == 2:
+                by_time = each.any(1)
+                many = each.shape[1] > 1 and int(by_time.sum()) > 1
+                is_one_sequence = many and int(each.any(0).sum()) == 1
+            used.update(by_time.nonzero().flatten().tolist())
+        ends = outputs.keys() & {"h", "c"}
+        steps = max(used, default=-1) + 1
+        if ends or (used and forward.module.is_bidirectional):
+            steps = forward.steps
+        if not outputs.get("out"):
+            used = set()
+        if any(outputs[name] for name in ends):
+            used.add(forward.steps - 1)
+        return Reach(steps, len(used), is_one_sequence)
+
+    def _name_parameters(self, parameters: Iterable[int]) -> None:
+        """Search all modules for the names of parameters that have none."""
+        names = self.record.names
+        if self._searches == MAX_SEARCHES or all(p in names for p in parameters):
+            return
+        self._searches += 1
+        modules = [m for m in gc.get_objects() if issubclass(type(m), nn.Module)]
+        inner = set[int]()
+        for parent in modules:
+            inner.update(map(id, parent.children()))
+        for root in modules:
+            if id(root) in inner:
+                continue
+            name = type(root).__name__
+            for path, p in root.named_parameters(prefix=name):
+                names.setdefault(id(p), path)
+            for path, child in root.named_modules(prefix=name):
+                net = self._modules.get(child)
+                if net is not None and not net.name:
+                    net.name = path
+
+    # Clipping
+
+    def _clip(self, kind: str, limit: float, size: float, parameters: Any) -> None:
+        clipped = [p for p in _listed(parameters) if p.grad is not None]
+        self._note_gradients(clipped)
+        self._add(
+            partial(
+                Clip,
+                kind=kind,
+                limit=float(limit),
+                acts=size > float(limit),
+                parameters=frozenset(map(id, _listed(parameters))),
+            )
+        )
+
+    def _clip_norm(
+        self, parameters: Any, max_norm: float, total_norm: Any, *_: Any, **__: Any
+    ) -> Watcher:
+        parameters = _listed(parameters)
+        size = float(total_norm)
         yield
-        self.in_backward, reached = False, dict[records.Pass, tuple[int, int]]()
-        for each, outputs in graph.passes.items():
-            reached[each] = each.module.end_of(each, outputs, where)
-        ids = frozenset(map(id, leaves))
-        what = (
-            where,
-            steps,
-            graph.losses,
-            ids,
-            anew,
-            reached,
-            any(map(has_gradient, leaves)),
-        )
-        self.backwards.append(records.Backward(self.backward_count, *what))
-        self.with_gradient |= ids
+        self._clip("norm", max_norm, size, parameters)
 
-    def gradients(self, ids: frozenset[int]) -> list[Any]:
-        """The backward passes whose sum the gradients of some parameters are."""
-        found = deque[Any]()
-        for each in reversed(self.backwards):
-            if not ids.isdisjoint(each.leaves):
-                found.appendleft(each)
-                if ids & each.leaves <= each.anew:
-                    break
-        return list(found)
+    def _clip_value(
+        self, parameters: Any, clip_value: float, *_: Any, **__: Any
+    ) -> Watcher:
+        if hasattr(parameters, "__next__"):  # can be read once, by clip_grad_value_
+            yield
+            return
+        parameters = _listed(parameters)
+        size = 0.0
+        for p in parameters:
+            if p.grad is not None and p.grad.numel():
+                size = max(size, float(p.grad.abs().max()))
+        yield
+        self._clip("value", clip_value, size, parameters)
 
-    def clip(
-        self, kind: str, parameters: Any, *given: Any, **options: Any
-    ) -> Iterator[None]:
-        parameters = listed(parameters)
-        grads = [p.grad for p in parameters if p.grad is not None]
-        limit: Any = (
-            given[0] if given else options.get("max_norm", options.get("clip_value"))
-        )
-        size: Any = max(
-            (float(grad.abs().max()) for grad in grads if kind == "value"), default=0.0
-        )
-        norm: Any = yield
+    def _unscale(self, _: Any, optimizer: Any, *__: Any, **___: Any) -> Watcher:
+        yield
+        parameters = _held_by(optimizer)
+        self._note_gradients(parameters)
         ids = frozenset(map(id, parameters))
-        used = min(
-            (record.used for record in self.optimizers if record.held & ids), default=0
-        )
-        latest = max((each.number for each in self.gradients(ids)), default=math.inf)
-        clip = records.Clip(
-            kind, float(limit), place(), bool((norm or size) > limit), ids
-        )
-        if grads and latest > used:
-            self.clips += [clip] if math.isfinite(limit) else []
-        else:
-            reason = "without effect" if parameters else "of nothing"
-            self.evidence[f"clip {reason}"].append((clip.place,))
+        self._add(partial(Unscale, parameters=ids))
 
-    def record_of(self, optimizer: Any) -> records.OptimizerRecord:
-        for record in self.optimizers:
-            if record.optimizer() is optimizer:
-                return record
-        record = records.OptimizerRecord(optimizer)
-        self.know(
-            (f"a parameter of shape {tuple(p.shape)}", p) for p in held_by(optimizer)
-        )
-        others = [
-            each
-            for each in self.optimizers
-            if each.optimizer() and each.held & record.held
-        ]
-        record.is_new &= not others and not optimizer.state
-        self.optimizers.append(record)
-        return record
+    # Data
 
-    def step_begins(self, optimizer: Any, *_: Any) -> None:
-        record, held = self.record_of(optimizer), held_by(optimizer)
-        record.begun = self.count
-        fresh = [
-            each for each in self.gradients(record.held) if each.number > record.used
-        ]
-        if fresh and fresh[-1].is_nonzero and not any(map(has_gradient, held)):
-            self.evidence["zeroed before the step"].append(
-                (place(), len(self.updates) + 1)
-            )
-            record.used = self.backward_count
+    def _next_batch(self, iterator: Any) -> Watcher:
+        batch = yield
+        if batch is not FAILED:
+            self._data.add_batch(iterator, batch)
 
-    def step_ends(self, optimizer: Any, *_: Any) -> None:
-        record, held = self.record_of(optimizer), held_by(optimizer)
-        if record.begun != self.count:
+    # Optimizers
+
+    def _new_optimizer(self, optimizer: Any, *_: Any, **__: Any) -> Watcher:
+        yield
+        if getattr(optimizer, "param_groups", None):
+            self._optimizer_record(optimizer, location())
+
+    def _optimizer_record(self, optimizer: Any, where: str) -> OptimizerRecord:
+        if optimizer not in self._optimizers:
+            first = optimizer.param_groups[0]
+            held = frozenset(map(id, _held_by(optimizer)))
+            record = OptimizerRecord(type(optimizer).__name__, where, held)
+            has_moments = any(first.get(k) for k in ("momentum", "betas", "rho"))
+            record.has_state = has_moments or "centered" in first
+            self._optimizers[optimizer] = record
+            self.record.optimizers.append(record)
+        return self._optimizers[optimizer]
+
+    def _step_begin(self, optimizer: Any, *_: Any) -> None:
+        record = self._optimizer_record(optimizer, location())
+        held = _held_by(optimizer)
+        record.parameters = frozenset(map(id, held))
+        self._parameters.update((id(p), p) for p in held)
+        self._step_begins[record] = len(self.record.events)
+        if not record.weights_at_first_step:
+            living = [o for o in self._optimizers.values() if o is not record]
+            others = [o for o in living if o.parameters & record.parameters]
+            record.is_first = not others and not optimizer.state
+            record.weights_at_first_step = tuple(_norms(_by_id(held)).values())
+
+    def _step_end(self, optimizer: Any, *_: Any) -> None:
+        record = self._optimizers[optimizer]
+        begin = self._step_begins.pop(record)
+        inside = self.record.events[begin:]
+        if any(isinstance(each, Step) for each in inside):
             return  # an optimizer within this one has made the step
-        self.look_at_mode(optimizer)
-        number, where, ids = self.count, place(), record.held
-        found = self.gradients(ids)
-        fresh = [each for each in found if each.number > record.used]
-        self.with_gradient |= {id(p) for p in held if p.grad is not None}
-        if 0 < len(fresh) < len(found):
-            self.evidence["never zeroed"].append((where, number))
-        own = {each.place for each in fresh if each.steps_before == number - 1}
-        left = {each.place for each in fresh if each.steps_before < number - 1}
-        if (
-            left and own and not left & own
-        ):  # of a loss after which another optimizer has stepped
-            self.evidence["gradient of another loss"].append((where, min(left)))
-        record.used = self.backward_count
-        record.trainable = record.trainable or sum(
-            p.requires_grad for p in self.parameters
-        )
-        modules = [net for net in self.modules if net.ids & ids]
-        clips = [
-            c for c in self.clips if len(self.optimizers) == 1 or c.parameters & ids
-        ]
-        self.clips = [clip for clip in self.clips if clip not in clips]
-        rates = tuple(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
-        update = records.Update(number, where, rates, fresh, modules, clips)
-        self.updates.append(update)
-        record.updates.append(update)
-        if record.updates == [update]:
-            record.after = tuple((p._version, float(p.detach().sum())) for p in held)
-        for net in modules:
-            net.updates += 1
-            if clips and not any(clip.parameters & net.ids for clip in clips):
-                net.evidence["clip of others"].append(
-                    (clips[0].place, len(clips[0].parameters))
-                )
-        reached = {
-            c for b in self.backwards if b.steps_before == number - 1 for c in b.losses
-        }
-        for (at, _), calls in self.loss_calls.items():
-            if len(calls) > 1 and reached.intersection(calls) == {calls[-1]}:
-                self.evidence["losses overwritten"].append((at, len(calls)))
-        self.loss_calls.clear()
-        if number == self.limit:
-            self.hooks.close()
-            hook = partial(self.call, self.look_at_mode)
-            self.hooks.callback(
-                optimizer_hooks.register_optimizer_step_post_hook(hook).remove
+        held = _held_by(optimizer)
+        self._add(
+            partial(
+                Step,
+                optimizer=record,
+                begin=begin,
+                with_gradient=frozenset(id(p) for p in held if _has_gradient(p)),
+                set_by_hand=frozenset(id(p) for p in held if self._is_changed(p)),
             )
-        if number % (MIN_KEPT + 2) == 0 and len(self.graphs) >= MIN_KEPT:
-            gc.collect()
-            kept = len({steps for steps in self.graphs.values() if steps < number - 2})
-            if kept >= MIN_KEPT:
-                self.evidence["graphs kept"].append((where, kept))
+        )
+        if not record.weights_after_first_step:
+            record.weights_after_first_step = tuple(_norms(_by_id(held)).values())
+        self.record.steps += 1
+        if self.record.steps == self.record.limit:
+            self._end()
+            self._hooks.close()
+            count = optimizer_hooks.register_optimizer_step_post_hook(self._count)
+            self._hooks.on_close(count.remove)
 
-    def look_at_mode(self, optimizer: Any, *_: Any) -> None:
-        """Count an update, and see whether it is made in eval mode."""
-        self.count += 1
-        ids = set(map(id, held_by(optimizer)))
-        for root in list(self.roots):
-            parts = [each for each in root.modules() if isinstance(each, MODAL)]
-            modes = [
-                m.training for m in parts if getattr(m, "p", getattr(m, "dropout", 1))
-            ]
-            if (
-                modes
-                and not any(modes)
-                and not ids.isdisjoint(map(id, root.parameters()))
-            ):
-                self.evidence["eval mode"].append((place(), self.count))
-                return
+    def _count(self, *_: Any) -> None:
+        self.record.steps += 1
+
+    def _note_gradients(self, parameters: Iterable[torch.Tensor]) -> None:
+        for p in parameters:
+            if p.grad is not None:
+                self._gradients[id(p)] = ref(p.grad), p.grad._version
+
+    def _is_changed(self, p: torch.Tensor) -> bool:
+        """Whether the script has set or changed a gradient since it was noted."""
+        if p.grad is None:
+            return False
+        noted = self._gradients.get(id(p))
+        return noted is None or noted[0]() is not p.grad or noted[1] != p.grad._version
+
+
+def _compiled_graphs() -> int:
+    """Return how many graphs torch.compile has made in this process."""
+    dynamo: Any = sys.modules.get("torch._dynamo.utils")
+    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
+
+
+def _listed(tensors: Any) -> list[Any]:
+    if tensors is None:
+        return []
+    return [tensors] if torch.is_tensor(tensors) else list(tensors)
+
+
+def _by_id(parameters: Iterable[torch.Tensor]) -> dict[int, torch.Tensor]:
+    return {id(p): p for p in parameters}
+
+
+def _held_by(optimizer: Any) -> list[torch.Tensor]:
+    held: list[torch.Tensor] = []
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            if p.requires_grad and not nn.parameter.is_lazy(p):
+                held.append(p)
+    return held
+
+
+def _has_gradient(p: torch.Tensor) -> bool:
+    if p.grad is None:
+        return False
+    if p.grad.is_sparse:
+        return bool(p.grad._nnz())
+    return bool(p.grad.any())
+
+
+def _norms(parameters: dict[int, torch.Tensor]) -> dict[int, float]:
+    """Return a number by which a change of each parameter is seen."""
+    known = {
+        k: p.detach() for k, p in parameters.items() if not nn.parameter.is_lazy(p)
+    }
+    if not known:
+        return {}
+    norms = [torch.linalg.vector_norm(p, dtype=_wide(p)) for p in known.values()]
+    return dict(zip(known, torch.stack(norms).real.tolist()))
+
+
+def _wide(p: torch.Tensor) -> torch.dtype:
+    return torch.complex128 if p.is_complex() else torch.float64
+
+
+def _named_outputs(result: Any, is_cell: bool) -> dict[str, torch.Tensor]:
+    """Return the results of a pass by the names out, h and c; none if they are not
+    those of torch."""
+    if is_cell:
+        named = dict(zip("hc", _listed(result)))
+    elif isinstance(result, tuple) and len(result) == 2:
+        out, states = result
+        if isinstance(out, nn.utils.rnn.PackedSequence):
+            out = out.data
+        named = {"out": out, **dict(zip("hc", _listed(states)))}
+    else:
+        return {}
+    if all(isinstance(each, torch.Tensor) for each in named.values()):
+        return named
+    return {}
+
+
+def _steps_and_batch(
+    net: ModuleRecord, x: torch.Tensor, sizes: list[int] | None
+) -> tuple[int, int]:
+    if sizes is not None:
+        return len(sizes), sizes[0]
+    if net.is_cell:
+        return 1, len(x) if x.dim() == 2 else 1
+    if x.dim() == 2:  # one sequence, without an axis of the batch
+        return len(x), 1
+    return x.shape[net.time_axis], x.shape[1 - net.time_axis]

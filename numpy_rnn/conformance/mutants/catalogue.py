@@ -16,7 +16,7 @@ from numpy_rnn.conformance.arithmetics.arithmetic import N, divisor
 from numpy_rnn.conformance.arithmetics.floats import SMALL, TINY
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import GRADIENTS, Definition, Steps, Tensors
-from numpy_rnn.conformance.ports.protocol import SGD_LACKS
+from numpy_rnn.conformance.ports.abilities import SGD_OPTIONS
 
 Equation = Callable[..., N]
 Equations = dict[str, Equation]
@@ -562,7 +562,7 @@ STEPS = (
                     ),
                 )
                 for name, v in Step._field_defaults.items()
-                if name in SGD_LACKS or name == "max_value"
+                if name in SGD_OPTIONS or name == "max_value"
             },
         }.items(),
     ),

@@ -26,7 +26,8 @@ from numpy_rnn.conformance.definition import (
     update,
     window_update,
 )
-from numpy_rnn.conformance.judge import Divergence, single_update
+from numpy_rnn.conformance.findings import Finding
+from numpy_rnn.conformance.judge import single_update
 from numpy_rnn.conformance.mutants.catalogue import (
     FORWARD,
     LOOPS,
@@ -34,7 +35,8 @@ from numpy_rnn.conformance.mutants.catalogue import (
     Mutant,
     window_mutants,
 )
-from numpy_rnn.conformance.ports.port import Port, abilities, call_port
+from numpy_rnn.conformance.ports.abilities import stated_by
+from numpy_rnn.conformance.ports.port import Port, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import PLAIN, Recipe, restricted
 from numpy_rnn.conformance.runs import RecordedRun
@@ -63,7 +65,7 @@ def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
     The second has other options of the step, and clips every tensor; the third clips
     nothing.
     """
-    has, step = abilities(port), recipe.step
+    has, step = stated_by(port), recipe.step
     dtype = "float64" if "float64" in port.dtypes else recipe.dtype
     for i, usual in enumerate((*SIZES, SIZES[0])):
         own = dict(has.sizes[i % len(has.sizes)]) if has.sizes else {}
@@ -276,7 +278,13 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
             fit.right | {name: fit.factor(name)[2] for name in found}, names
         )
 
-    if found and all(found.values()):
+    if not (found and all(found.values())):
+        return
+    factor = found.get("loss", "")
+    alike = [f"loss × {factor}", f"gradients × {factor}"]
+    if texts == alike:
+        yield f"consistent: × {factor} of this loss", explains
+    else:
         yield ", ".join(texts), explains
 
 
@@ -292,8 +300,12 @@ def _factor(fits: Sequence[Fit], names: Sequence[str]) -> str:
         return ""
     error, number, table = min(measured, key=lambda each: each[0])
     for text in table:
+        if all(np.isclose(other[text], 1.0) for _, _, other in measured):
+            continue  # it is 1 in every case
         if all(np.isclose(other[text], ratio, rtol, e) for e, ratio, other in measured):
             return text
+    if np.isclose(number, 1.0, rtol, 0):
+        return ""
     is_same = all(np.isclose(ratio, number, rtol, 0) for _, ratio, _ in measured)
     is_chance = sum(fits[0].report[name].size for name in names) < 4
     digits = min(6, -int(np.log10(4 * error)))
@@ -332,7 +344,7 @@ def _products(fit: Fit) -> dict[str, float]:
     return known
 
 
-def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
+def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
     """The hint for a run whose first divergence is this one; "" if nothing fits."""
     if first.tensor == "window":
         return _windows(recorded)

@@ -1,0 +1,30 @@
+"""The training loops of `loops/`, which run by themselves, and their reports."""
+
+import ast
+import contextlib
+import functools
+import runpy
+from pathlib import Path
+
+import torch_rnn
+
+FOLDER = Path(__file__).parent / "loops"
+LOOPS = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+def source(name):
+    return (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+
+
+def expected_lines(name):
+    """The lines of a report that the docstring of a loop lists after its summary."""
+    text = ast.get_docstring(ast.parse(source(name))) or ""
+    return text.splitlines()[2:]
+
+
+@functools.cache
+def audited(name):
+    """The report of a loop, whose RuntimeError of backward() is left out."""
+    with torch_rnn.audit() as report, contextlib.suppress(RuntimeError):
+        report.namespace = runpy.run_path(str(FOLDER / f"{name}.py"))
+    return report

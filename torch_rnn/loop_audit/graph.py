@@ -1,0 +1,106 @@
+"""The graph of autograd between the passes of recurrent modules."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from torch_rnn.loop_audit.events import Forward, Loss, ModuleRecord
+
+# Keys of the metadata of a node: {output number: PassEnd}, and a Loss
+PASS_END = "torch_rnn.pass_end"
+LOSS = "torch_rnn.loss"
+Edge = tuple[Any, int]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PassEnd:
+    """A result of a forward pass, and the edges that lead on before the pass."""
+
+    forward: Forward
+    output: str  # "out", "h" or "c"
+    before: list[Edge]
+
+
+def edges_of(tensors: Iterable[torch.Tensor]) -> list[Edge]:
+    """Return the node and output number of each tensor that has a graph."""
+    return [(t.grad_fn, t.output_nr) for t in tensors if t.grad_fn is not None]
+
+
+def mark_result(tensor: torch.Tensor, end: PassEnd) -> None:
+    node: Any = tensor.grad_fn
+    node.metadata.setdefault(PASS_END, {})[tensor.output_nr] = end
+
+
+class Walk:
+    """A walk from tensors to the passes, losses and leaves that they come from.
+
+    A pass is entered with the module after whose pass it was met, or None: an output
+    that only later passes of its own module use is no output with a loss.
+
+    Parameters
+    ----------
+    roots
+        The tensors.
+    into_passes
+        Whether the walk goes on before a pass.
+    most
+        Number of nodes after which the walk is given up.
+    """
+
+    def __init__(
+        self,
+        roots: list[torch.Tensor],
+        into_passes: bool = True,
+        most: int = 200_000,
+    ) -> None:
+        self.passes: dict[Forward, dict[str, bool]] = {}  # output: whether it is used
+        self.leaves: dict[int, torch.Tensor] = {}
+        self.losses: dict[Loss, None] = {}
+        self.is_compiled = False
+        self.is_complete = True
+        for root in roots:
+            if root.is_leaf and root.requires_grad:
+                self.leaves[id(root)] = root
+        self._into_passes = into_passes
+        self._most = most
+        self._seen = set[tuple[Any, ModuleRecord | None]]()
+        self._pending: list[tuple[Edge, ModuleRecord | None]] = []
+        self._pending += [(edge, None) for edge in edges_of(roots)]
+        while self._pending:
+            (node, output), after = self._pending.pop()
+            ends = node.metadata.get(PASS_END)
+            if ends and output in ends:
+                self._enter_pass(ends[output], after)
+            elif (node, after) not in self._seen:
+                self._enter_node(node, after)
+
+    def _enter_pass(self, end: PassEnd, after: ModuleRecord | None) -> None:
+        is_used = after is not end.forward.module
+        outputs = self.passes.setdefault(end.forward, {})
+        is_new = not outputs
+        outputs[end.output] = outputs.get(end.output, False) or is_used
+        if is_new and self._into_passes:
+            self._pending += [(edge, end.forward.module) for edge in end.before]
+
+    def _enter_node(self, node: Any, after: ModuleRecord | None) -> None:
+        if len(self._seen) >= self._most:
+            self.is_complete = False
+            return
+        self._seen.add((node, after))
+        if type(node).__name__.startswith("CompiledFunction"):
+            self.is_compiled = True
+        if LOSS in node.metadata:
+            self.losses[node.metadata[LOSS]] = None
+        following = node.next_functions
+        for edge in following:
+            if edge[0] is not None:
+                self._pending.append((edge, after))
+        if not following and hasattr(node, "variable"):
+            self.leaves[id(node.variable)] = node.variable
+
+
+def parameters_of(leaves: dict[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+    return {key: p for key, p in leaves.items() if isinstance(p, nn.Parameter)}

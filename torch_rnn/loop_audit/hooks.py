@@ -1,0 +1,154 @@
+"""Hooks in torch that call a recorder, and leave a script as it is.
+
+Functions are replaced where torch itself looks them up, so that it does not matter
+under which name, or how early, a script has imported them: methods in their classes,
+losses in the module of torch's operators, clipping in the decorator around it. An
+error of the audit ends the audit alone. Compiled, traced and transformed calls are
+not recorded.
+"""
+
+import os
+import re
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from functools import cache, wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.jit import _builtins
+
+from numpy_rnn.common.errors import one_line
+
+FOLDERS = (
+    Path(__file__).parent,
+    *torch.__path__,
+    *map(sysconfig.get_path, ("stdlib", "purelib")),
+)
+LIBRARIES = tuple(f"{folder}{os.sep}" for folder in FOLDERS)
+FAILED = object()  # the result of a call that raised an exception
+Hook = Callable[..., Generator[None, Any, None]]
+
+
+@cache
+def _script_name(file: str) -> str:
+    """Return the name of a file of the script, relative to the working folder; empty
+    for a library."""
+    if file.startswith(LIBRARIES) or re.match("<(?!ipython|stdin|string)", file):
+        return ""
+    relative = os.path.relpath(file) if os.path.isabs(file) else file
+    return file if relative.startswith("..") else relative
+
+
+def location() -> str:
+    """Return FILE:LINE of the innermost call in the script."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        name = _script_name(frame.f_code.co_filename)
+        if name:
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "?"
+
+
+def _is_hidden() -> bool:
+    """Whether torch transforms or traces the functions that it calls."""
+    level = torch._C._functorch.maybe_current_level()
+    return level is not None or bool(torch._C._is_tracing())
+
+
+def _run_uncompiled(function: Any) -> None:
+    """Let torch.compile run the frames of a function as they are, and compile what
+    these call."""
+    dynamo: Any = torch._C._dynamo.eval_frame
+    if hasattr(dynamo, "skip_code"):
+        dynamo.skip_code(function.__code__)
+    else:
+        action = dynamo._FrameAction
+        strategy = dynamo._FrameExecStrategy(action.SKIP, action.DEFAULT)
+        dynamo.set_code_exec_strategy(function.__code__, strategy)
+
+
+class Hooks:
+    """What is replaced in torch until `close`."""
+
+    def __init__(self) -> None:
+        self.error = ""
+        self._undo = ExitStack()
+        self._busy = set[int]()  # threads in which the audit itself calls torch
+
+    def close(self) -> None:
+        self._undo.close()
+
+    def on_close(self, function: Callable[[], Any]) -> None:
+        self._undo.callback(function)
+
+    def call(self, hook: Callable[..., Any], *args: Any) -> None:
+        """Call a hook. An error of the audit ends the audit and not the script."""
+        thread = threading.get_ident()
+        if thread in self._busy or self.error:
+            return
+        self._busy.add(thread)
+        try:
+            hook(*args)
+        except StopIteration:  # the end of a hook, which is a generator
+            pass
+        except Exception as error:
+            self.error = one_line(f"{type(error).__name__}: {error}")
+            self.close()
+        finally:
+            self._busy.discard(thread)
+
+    def watch(self, original: Any, hook: Hook) -> Any:
+        """Return a function that does what `original` does, and calls a hook.
+
+        The hook is a generator, which gets the result by yield, or FAILED.
+        """
+
+        @wraps(original)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            if torch.compiler.is_compiling() or _is_hidden():
+                return original(*args, **kwargs)
+            watcher = hook(*args, **kwargs)
+            result: Any = FAILED
+            self.call(next, watcher)
+            try:
+                result = original(*args, **kwargs)
+            except BaseException as error:  # its traceback is as without audit
+                if error.__traceback__ is not None:
+                    error.__traceback__ = error.__traceback__.tb_next
+                raise
+            finally:
+                self.call(watcher.send, result)
+            return result
+
+        _run_uncompiled(watched)
+        return watched
+
+    def patch(self, owner: Any, name: str, hook: Hook) -> None:
+        """Watch an attribute of a class or a module."""
+        original = getattr(owner, name)
+        is_inherited = name not in vars(owner)
+        setattr(owner, name, self.watch(original, hook))
+        if is_inherited:
+            self.on_close(lambda: delattr(owner, name))
+        else:
+            self.on_close(lambda: setattr(owner, name, original))
+
+    def patch_operator(self, owner: Any, name: str, hook: Hook) -> None:
+        """Watch an operator of torch, under whose name torch.jit knows it still."""
+        original = getattr(owner, name)
+        operator = _builtins._find_builtin(original)  # type: ignore[no-untyped-call]
+        self.patch(owner, name, hook)
+        _builtins._register_builtin(getattr(owner, name), operator)
+
+    def patch_decorated(self, decorated: Any, hook: Hook) -> None:
+        """Watch the function within a decorator, which keeps it in a closure."""
+        original = decorated.__wrapped__
+        cells = decorated.__closure__
+        cell = next(each for each in cells if each.cell_contents is original)
+        cell.cell_contents = self.watch(original, hook)
+        self.on_close(lambda: setattr(cell, "cell_contents", original))
