@@ -29,6 +29,7 @@ from numpy_rnn.conformance.case import (
     INTERMEDIATES,
     TENSORS,
     format_errors,
+    parameters_from,
     present,
 )
 from numpy_rnn.conformance.definition import DEFINITION as right
