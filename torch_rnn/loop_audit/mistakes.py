@@ -8,6 +8,7 @@ loop of each is tests/audit/loops/NAME.py, with its name.
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from numpy_rnn.common.errors import pluralize, some_of
 from torch_rnn.loop_audit.events import (
@@ -236,9 +237,9 @@ def _is_used_before(run: Run, earlier: Backward, backward: Backward) -> bool:
     and uses both."""
     later = {update.optimizer for update in run.used_in[backward]}
     for update in run.used_in[earlier]:
-        if earlier.number < update.number < backward.number:
-            if backward.has_failed or update.optimizer in later:
-                return True
+        is_between = earlier.number < update.number < backward.number
+        if is_between and (backward.has_failed or update.optimizer in later):
+            return True
     return False
 
 
@@ -248,7 +249,7 @@ def loss_in_no_update(run: Run) -> Found:
     numbers = [0.0, *(update.number for update in run.updates)]
     count = defaultdict[str, int](int)
     sizes = dict[str, int]()
-    for start, end in zip(numbers, numbers[1:]):
+    for start, end in pairwise(numbers):
         calls = defaultdict[str, list[bool]](list)
         for loss in run.losses:
             if loss.is_call and start < loss.number < end:
@@ -270,9 +271,11 @@ def gradients_not_zeroed(run: Run) -> Found:
     found = []
     for update in run.updates:
         earlier = before.get(update.optimizer)
+        used = set[Backward]()
         if earlier is not None and update.is_known:
-            if set(earlier.backwards) & set(update.backwards):
-                found.append(update)
+            used = set(earlier.backwards)
+        if used & set(update.backwards):
+            found.append(update)
         before[update.optimizer] = update
     if len(found) > 1:
         text = "the gradient of each update is added to that of the update before"
@@ -318,19 +321,29 @@ def _clips_by_line(run: Run) -> dict[str, list[Clip]]:
 def following_update(run: Run, clip: Clip) -> Update | None:
     """Return the first update after a clip of parameters that are clipped."""
     for update in run.updates:
-        # a change by hand is known by the backward pass before it
-        if update.number > clip.number or update.optimizer is BY_HAND:
-            if update.number + 1 > clip.number and update.parameters & clip.parameters:
-                return update
+        number = update.number
+        if update.optimizer is BY_HAND and update.backwards:
+            number = _next_backward(run, update.backwards[-1])
+        if number > clip.number and update.parameters & clip.parameters:
+            return update
     return None
+
+
+def _next_backward(run: Run, backward: Backward) -> float:
+    """Return the number of the next backward pass, before which a change by hand has
+    been made."""
+    for other in run.backwards:
+        if other.number > backward.number:
+            return other.number
+    return float("inf")
 
 
 def backward_after(run: Run, clip: Clip, update: Update) -> bool:
     """Return whether gradients that are clipped change before the update."""
     for backward in run.backwards:
-        if clip.number < backward.number < update.number:
-            if backward.parameters & clip.parameters:
-                return True
+        is_between = clip.number < backward.number < update.number
+        if is_between and backward.parameters & clip.parameters:
+            return True
     return False
 
 
@@ -372,11 +385,13 @@ def clip_of_scaled_gradients(run: Run) -> Found:
         found = 0
         for clip in clips:
             update = following_update(run, clip)
+            if update is None:
+                continue
             for unscale in run.unscales:
-                if update is not None and clip.number < unscale.number < update.number:
-                    if unscale.parameters & clip.parameters:
-                        found += 1
-                        break
+                is_between = clip.number < unscale.number < update.number
+                if is_between and unscale.parameters & clip.parameters:
+                    found += 1
+                    break
         if found > 1:
             text = "scaled gradients are clipped"
             yield place, f"{text}: call scaler.unscale_(optimizer) before"

@@ -285,8 +285,9 @@ class Recorder:
 
     def _unnamed_loss(self, root: torch.Tensor) -> Loss:
         loss: Loss = self._add(partial(Loss, name="a loss", is_call=False))
-        if root.grad_fn is not None:
-            root.grad_fn.metadata[LOSS] = loss
+        node: Any = root.grad_fn
+        if node is not None:
+            node.metadata[LOSS] = loss
         return loss
 
     def _reached_parameters(
@@ -434,7 +435,6 @@ class Recorder:
         if any(isinstance(each, Step) for each in inside):
             return  # an optimizer within this one has made the step
         held = _held_by(optimizer)
-        groups = optimizer.param_groups
         self._add(
             partial(
                 Step,
@@ -442,8 +442,6 @@ class Recorder:
                 begin=begin,
                 with_gradient=frozenset(id(p) for p in held if _has_gradient(p)),
                 set_by_hand=frozenset(id(p) for p in held if self._is_changed(p)),
-                rates=tuple(float(group.get("lr", 1.0)) for group in groups),
-                decays=tuple(float(group.get("weight_decay", 0)) for group in groups),
             )
         )
         if not record.weights_after_first_step:
