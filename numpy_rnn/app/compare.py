@@ -2,6 +2,7 @@
 update.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,10 +24,12 @@ from numpy_rnn.app.run import begin, described, schedule_name, updates_per_epoch
 from numpy_rnn.app.sources import Source, TraceFile, source
 from numpy_rnn.app.verdict import ComparedRun, Comparison, report
 from numpy_rnn.common.errors import InputError, pluralize
+from numpy_rnn.common.files import absolute_path
 from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.mutants.hints import hint_for_run
 from numpy_rnn.conformance.ports.port import PackagePort
+from numpy_rnn.conformance.ports.process_exit import exit_raises
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PackageSource, PortSource, RecordedRun
 
@@ -38,16 +41,20 @@ def run(rnn: Any, options: Configuration) -> int:
     or fails.
     """
     try:
-        return compare(rnn, options)
+        with exit_raises():
+            return compare(rnn, options)
     except PortFault as fault:
         print(f"FAILED {fault}")
-        return 1
+    except SystemExit as error:
+        print(f"FAILED an implementation ends the process: {error}")
+    return 1
 
 
 def compare(rnn: Any, options: Configuration) -> int:
     """Do what `run` does, but raise PortFault."""
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
+    folder = absolute_path(".")  # a port may change the working folder
     sources = all_sources(rnn, options)
     files = [each for each in sources if isinstance(each, TraceFile)]
     if files:
@@ -79,6 +86,7 @@ def compare(rnn: Any, options: Configuration) -> int:
         comparisons.append(Comparison(one, found))
     print(report(comparisons))
     if plot is not None:
+        os.chdir(folder)
         comparison_plot.draw(plot, comparisons)
     return 0 if all(each.passed for each in comparisons) else 1
 

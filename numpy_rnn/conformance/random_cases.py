@@ -295,7 +295,7 @@ def use_of_recipe(recipe: Recipe) -> Use:
 
 
 def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
-    """The recipe without what a port has not."""
+    """The recipe without what a port has not, and with its reduction."""
     for ability in missing(use_of_recipe(recipe), abilities):
         fields = ability.remedy if ability.case_remedy is None else ability.case_remedy
         for name, value in fields:
@@ -308,6 +308,9 @@ def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
                 recipe = recipe._replace(step=recipe.step._replace(**{name: value}))
             elif name in Recipe._fields:
                 recipe = recipe._replace(**{name: value})
+    if abilities.reduction is not None:
+        objective = recipe.objective._replace(reduction=abilities.reduction)
+        recipe = recipe._replace(objective=objective)
     return recipe
 
 

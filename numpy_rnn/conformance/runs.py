@@ -56,6 +56,22 @@ class RecordedRun(NamedTuple):
         return self._replace(updates=updates)
 
     @property
+    def length(self) -> int:
+        """The number of updates."""
+        return len(self.updates["stop"])
+
+    def finite_updates(self) -> int:
+        """The number of updates before the first with NaN or infinity."""
+        first = self.length
+        for name, array in self.updates.items():
+            is_finite = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+            (bad,) = np.nonzero(~is_finite)
+            if name in ROWS:
+                bad = np.searchsorted(self.first_rows, bad, side="right") - 1
+            first = min([first, *map(int, bad[:1])])
+        return first
+
+    @property
     def first_rows(self) -> NumpyArray:
         """The first row of every update in arrays with one per step, and their number
         of rows.
@@ -155,6 +171,7 @@ class PortSource:
         A window starts from the state that the port reported in the window before, or
         that its parameters give.
         """
+        run = with_reduction(self.port, run)
         of, updates = loop_of(self.port, run), itertools.count(1)
 
         def compute(case: WindowCase) -> tuple[Arrays, NumpyArray]:
@@ -253,7 +270,8 @@ def loop_of(port: Any, run: Run) -> Definition:
     """TBPTT, or chunks with a loss at the last steps where a port cannot have one at
     every step.
     """
-    _, lacks, shapes, _ = stated_by(port)
+    stated = stated_by(port)
+    lacks, shapes = stated.lacks, stated.sizes
     k1, k2, _ = run.options.schedule
     fitting = [shape.get("K", k1) for shape in shapes if shape.get("T") == k1 == k2]
     K = 1 if "many losses" in lacks and fitting else min(fitting, default=k1)
@@ -265,6 +283,15 @@ def loop_of(port: Any, run: Run) -> Definition:
     return (
         DEFINITION if k1 <= K or "older steps" in lacks else Definition(window=window)
     )
+
+
+def with_reduction(port: Any, run: Run) -> Run:
+    """The run with the reduction of a port that has one of its own."""
+    reduction = stated_by(port).reduction
+    if reduction is None:
+        return run
+    objective = run.options.objective._replace(reduction=reduction)
+    return run._replace(options=run.options._replace(objective=objective))
 
 
 def use_of_run(run: Run, windows: Sequence[Window]) -> Use:

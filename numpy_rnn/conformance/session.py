@@ -108,7 +108,7 @@ class Suite:
 
     def pytest_report_header(self) -> list[str]:
         """Two lines: what is tested, and what is not."""
-        port, (has, lacks, sizes, _) = self.port, stated_by(self.port)
+        port, (has, lacks, sizes, *_) = self.port, stated_by(self.port)
         ulps = getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS
         absolute = getattr(port, "tanh_absolute_ulps", None)
         accuracy = f"tanh within {ulps:g} ulps"

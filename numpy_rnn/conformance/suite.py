@@ -268,7 +268,8 @@ def pass_line(port: Any, coverage: Coverage) -> str:
             low, high = coverage.low[letter], coverage.high[letter]
             text = f"{letter} {low}–{high}" if low < high else f"{letter} {low}"
             ranges.append(text)
-    text = f"PASS {port.name}: {what} of {layout}, {' and '.join(port.dtypes)}, "
+    name = getattr(port, "label", port.name)
+    text = f"PASS {name}: {what} of {layout}, {' and '.join(port.dtypes)}, "
     text += ", ".join(ranges)
     if "T" in coverage.high:
         text += f"; gradients followed through up to {coverage.high['T']} steps"

@@ -193,9 +193,9 @@ def main() -> None:
     result: dict[str, dict[str, dict[str, list[float]]]] = {}
     for table, rows in ways.items():
         result[table] = {}
-        for d, row in rows.items():
-            result[table][d] = {way: shares(of) for way, of in row.items()}
-            print(table, d, result[table][d], flush=True)
+        for lag, row in rows.items():
+            result[table][lag] = {way: shares(of) for way, of in row.items()}
+            print(table, lag, result[table][lag], flush=True)
     errors, _ = trained(Training(5, 6, 6, 6), SEEDS[0])
     result["positions"] = {"5": {"800, 6": np.median(errors, axis=1).tolist()}}
     lengths = {}

@@ -25,6 +25,8 @@ LESSON = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
 WRITTEN = (PAGE, "evidence.css", "figures", "lesson")  # in the folder of a study
 EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
+SOURCE = Path(__file__).parents[1] / "DERIVATION.md"
+DERIVATION = b"../../DERIVATION.md", SOURCE.as_uri().encode()  # the same, from anywhere
 GENERATOR = (
     b'<meta name="generator" content="numpy_rnn study">'  # in the page of a study
 )
@@ -181,7 +183,7 @@ def lesson_files() -> dict[str, bytes]:
             name = source.relative_to(LESSON.parent).as_posix()
             files[name] = source.read_bytes()
     page = "lesson/lesson.html"
-    files[page] = files[page].replace(*EVIDENCE)
+    files[page] = files[page].replace(*EVIDENCE).replace(*DERIVATION)
     return files
 
 

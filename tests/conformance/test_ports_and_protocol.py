@@ -16,11 +16,11 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import is_package
 from numpy_rnn.conformance.ports.abilities import (
     ABILITIES,
-    CAPABILITIES,
     GROUPS,
     LACKS,
     NEED_A_STEP,
     SGD_OPTIONS,
+    Abilities,
     stated_by,
 )
 from numpy_rnn.conformance.ports.port import call_port, find_port
@@ -139,7 +139,7 @@ def test_object_class_or_factory_is_found(in_folder, path):
         2,
         (),
     )
-    assert stated_by(port) == (CAPABILITIES, (), (), ("float32",))
+    assert stated_by(port) == Abilities(dtypes=("float32",))
     assert verdict_on(port) is None
     verdict = verdict_on(find_port("a_port:Failing"))
     assert verdict.endswith('(a_port.py line 9: given["x"].dot())')

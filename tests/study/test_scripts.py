@@ -211,7 +211,7 @@ B6 np.matmul(h[t].T, dy[t]); h[t].T @ (y[t] - target[t]) / N
 B6 np.transpose(dy[t].T @ h[t])
 B7 da[t].sum(axis=0); np.sum(da[t], axis=0); da[t].sum(0); B * da[t].mean(axis=0)
 B8 dy[t].sum(axis=0); np.sum(dy[t], 0); np.mean(dy[t], axis=0) * B"""
-LOOSE = """B1 (y[t]-target[t])/(len(x)*B*O) #; (y[t]-target[t])/y.size
+LOOSE = """B1 (y[t]-target[t])/(T*B*O) #; (y[t]-target[t])/y.size
 B1 (y[t]-target[t])/np.size(y); (y[t]-target[t])/(T*y[t].shape[0]*float(O))
 B2 dy[t] @ W_hy.T + dh_next
 B3 dh[t] / np.cosh(a[t])**2
@@ -458,6 +458,7 @@ def test_wrong_and_unreadable_texts(tiny, compute):
     texts = [
         label,
         "[1] 0.1 0.2 0.3 0.4",
+        "dW_hh[0] = 0.1 0.2",
         blocks,
         "1.0e-03 *\n 0.1 0.2",
         '{"name": "b_h"',

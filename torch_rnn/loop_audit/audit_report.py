@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import pairwise
 
 from numpy_rnn.common.errors import InputError, check_integer, pluralize
 from torch_rnn.loop_audit.events import MAX_EVENTS, Clip, ModuleRecord, OptimizerRecord
@@ -113,8 +112,10 @@ class Report:
         lines += self._losses()
         lines += self._gradients()
         lines += self._clips()
-        for optimizer in self._optimizers():
-            lines.append(self._step(optimizer))
+        optimizers = self._optimizers()
+        lines += map(self._step, optimizers[:MAX_LISTED])
+        if len(optimizers) > MAX_LISTED:
+            lines.append(f"step: {len(optimizers) - MAX_LISTED} more optimizers")
         lines += self._not_stepped()
         if self.run.record.error:
             lines.append(f"the audit ended early: {self.run.record.error}")
@@ -166,7 +167,8 @@ class Report:
             yield f"what {kind} does between the backward passes of a step"
         by_hand = sum(not update.is_known for update in self.updates)
         if by_hand:
-            yield f"gradients that the script has set, in {pluralize(by_hand, 'update')}"
+            updates = pluralize(by_hand, "update")
+            yield f"gradients that the script has set, in {updates}"
         states = [part.origin.value for f in run.forwards for part in f.state]
         unknown = states.count("unknown")
         if unknown:
@@ -196,16 +198,13 @@ class Report:
         per_update = ranged(len(each) for _, each in by_update)
         text = f"  windows: {len(windows)} of {ranged(w.steps for w in windows)} steps"
         yield f"{text}, {per_update} an update; {counted(pairs)}"
-        yield f"  initial states: {counted(initial_state(run, w.first) for w in windows)}"
+        states = [initial_state(run, window.first) for window in windows]
+        yield f"  initial states: {counted(states)}"
 
     def _losses(self) -> Iterator[str]:
         lines = defaultdict[str, list[str]](list)
         reached = {loss for b in self.run.backwards for loss in b.losses}
         for loss in self.run.losses:
-            uses = Counter[OptimizerRecord]()
-            for backward in self.run.backwards:
-                if loss in backward.losses:
-                    uses.update({u.optimizer for u in self.run.used_in[backward]})
             kind = "without backward()"
             if loss in reached:
                 count = self._updates_with(loss)
@@ -270,19 +269,7 @@ class Report:
         if optimizer is BY_HAND:
             text = f"step: by hand, after backward() at {places}"
             text = f"{text}, {pluralize(len(own), 'update')}"
-        text += f" of {pluralize(len(changed), 'parameter')}"
-        steps = [u.step for u in own if u.step is not None]
-        if not steps:
-            return text
-        rates = dict.fromkeys(step.rates for step in steps)
-        groups = zip(*rates)
-        text += f"; learning rate {listed(map(_between, groups))}"
-        changes = sum(a.rates != b.rates for a, b in pairwise(steps))
-        if changes:
-            text += f", changed {changes} times"
-        if any(steps[0].decays):
-            text += f"; weight decay {listed(f'{d:g}' for d in steps[0].decays)}"
-        return text
+        return f"{text} of {pluralize(len(changed), 'parameter')}"
 
     def _not_stepped(self) -> Iterator[str]:
         reached = frozenset[int]().union(*(b.parameters for b in self.run.backwards))
@@ -290,17 +277,13 @@ class Report:
         names = self.run.record.names
         left = [names.get(p, "a parameter") for p in reached - changed]
         if left and self.updates:
-            yield f"gradient and no step: {len(left)} parameters: {listed(sorted(left))}"
+            names_left = listed(sorted(left))
+            yield f"gradient and no step: {len(left)} parameters: {names_left}"
 
 
 def _has_closure(update: Update) -> bool:
     step = update.step
     return step is not None and any(b.number > step.begin for b in update.backwards)
-
-
-def _between(rates: tuple[float, ...]) -> str:
-    least, most = f"{min(rates):.4g}", f"{max(rates):.4g}"
-    return least if least == most else f"{least} to {most}"
 
 
 @contextmanager

@@ -157,8 +157,6 @@ class Step(Event):
     begin: int  # number of the event before it; a closure has events within the step
     with_gradient: frozenset[int]  # parameters whose gradient is not zero
     set_by_hand: frozenset[int]  # whose gradient the script has set or changed
-    rates: tuple[float, ...]
-    decays: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

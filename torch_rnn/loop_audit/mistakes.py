@@ -8,6 +8,7 @@ loop of each is tests/audit/loops/NAME.py, with its name.
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from numpy_rnn.common.errors import pluralize, some_of
 from torch_rnn.loop_audit.events import (
@@ -52,6 +53,12 @@ def attached_pairs(run: Run, module: ModuleRecord) -> Iterator[tuple[Forward, Fo
                         yield forward, parent
 
 
+def _updates_reached(run: Run, backward: Backward, module: ModuleRecord) -> int:
+    """Return over how many updates of a module a backward pass goes back."""
+    before = [run.updates_before(f) for f in backward.reached if f.module is module]
+    return max(before) - min(before) if before else 0
+
+
 def _is_attached(part: StatePart) -> bool:
     return part.origin is Origin.ATTACHED
 
@@ -64,7 +71,9 @@ def state_attached(run: Run) -> Found:
         if not whole:
             continue
         failed = [b for b in run.backwards if b.has_failed and whole[0] in b.reached]
-        back = max(run.updates_before(f) - run.updates_before(p) for f, p in pairs)
+        back = max(
+            _updates_reached(run, backward, module) for backward in run.backwards
+        )
         how = f"; the gradient goes on over {pluralize(back, 'update')}"
         if failed:
             how = ", which makes backward() fail"
@@ -116,6 +125,20 @@ def state_cut_at_every_step(run: Run) -> Found:
         if len(found) > 1:
             text = "the state is detached at every step: detach it once per window"
             yield found[0].location, text
+
+
+def state_cut_within_update(run: Run) -> Found:
+    """The state is cut between windows that one backward pass covers."""
+    for module in run.modules:
+        found = []
+        for update, windows in run.windows[module]:
+            first = {f for window in windows for f in window.forwards}
+            cut = [w.first for w in windows if w.steps > 1 and _is_cut(w.first, first)]
+            if cut and len(update.backwards) == 1:
+                found.append(cut[0])
+        if len(found) > 1:
+            text = "the state is cut between windows of one backward()"
+            yield found[0].location, f"{text}: cut it after the update"
 
 
 def _is_cut(forward: Forward, sources: set[Forward]) -> bool:
@@ -236,9 +259,9 @@ def _is_used_before(run: Run, earlier: Backward, backward: Backward) -> bool:
     and uses both."""
     later = {update.optimizer for update in run.used_in[backward]}
     for update in run.used_in[earlier]:
-        if earlier.number < update.number < backward.number:
-            if backward.has_failed or update.optimizer in later:
-                return True
+        is_between = earlier.number < update.number < backward.number
+        if is_between and (backward.has_failed or update.optimizer in later):
+            return True
     return False
 
 
@@ -247,20 +270,23 @@ def loss_in_no_update(run: Run) -> Found:
     reached = {loss for backward in run.backwards for loss in backward.losses}
     numbers = [0.0, *(update.number for update in run.updates)]
     count = defaultdict[str, int](int)
-    sizes = dict[str, int]()
-    for start, end in zip(numbers, numbers[1:]):
+    sizes = dict[str, str]()
+    for start, end in pairwise(numbers):
         calls = defaultdict[str, list[bool]](list)
         for loss in run.losses:
             if loss.is_call and start < loss.number < end:
                 calls[loss.location].append(loss in reached)
         for place, is_reached in calls.items():
-            if len(is_reached) > 1 and is_reached[-1] and sum(is_reached) == 1:
+            reached_calls = sum(is_reached)
+            is_last_alone = is_reached[-1] and reached_calls == 1
+            is_one_left = reached_calls == len(is_reached) - 1 > 1
+            if len(is_reached) > 1 and (is_last_alone or is_one_left):
                 count[place] += 1
-                sizes[place] = len(is_reached)
+                sizes[place] = f"{reached_calls} of {len(is_reached)}"
     for place, updates in count.items():
         # an evaluation may use the same line
         if updates > 1 and 2 * updates >= len(run.updates):
-            text = f"only the last of {sizes[place]} losses reaches backward()"
+            text = f"only {sizes[place]} losses of an update reach backward()"
             yield place, f"{text}: add them up"
 
 
@@ -270,9 +296,11 @@ def gradients_not_zeroed(run: Run) -> Found:
     found = []
     for update in run.updates:
         earlier = before.get(update.optimizer)
+        used = set[Backward]()
         if earlier is not None and update.is_known:
-            if set(earlier.backwards) & set(update.backwards):
-                found.append(update)
+            used = set(earlier.backwards)
+        if used & set(update.backwards):
+            found.append(update)
         before[update.optimizer] = update
     if len(found) > 1:
         text = "the gradient of each update is added to that of the update before"
@@ -318,19 +346,29 @@ def _clips_by_line(run: Run) -> dict[str, list[Clip]]:
 def following_update(run: Run, clip: Clip) -> Update | None:
     """Return the first update after a clip of parameters that are clipped."""
     for update in run.updates:
-        # a change by hand is known by the backward pass before it
-        if update.number > clip.number or update.optimizer is BY_HAND:
-            if update.number + 1 > clip.number and update.parameters & clip.parameters:
-                return update
+        number = update.number
+        if update.optimizer is BY_HAND and update.backwards:
+            number = _next_backward(run, update.backwards[-1])
+        if number > clip.number and update.parameters & clip.parameters:
+            return update
     return None
+
+
+def _next_backward(run: Run, backward: Backward) -> float:
+    """Return the number of the next backward pass, before which a change by hand has
+    been made."""
+    for other in run.backwards:
+        if other.number > backward.number:
+            return other.number
+    return float("inf")
 
 
 def backward_after(run: Run, clip: Clip, update: Update) -> bool:
     """Return whether gradients that are clipped change before the update."""
     for backward in run.backwards:
-        if clip.number < backward.number < update.number:
-            if backward.parameters & clip.parameters:
-                return True
+        is_between = clip.number < backward.number < update.number
+        if is_between and backward.parameters & clip.parameters:
+            return True
     return False
 
 
@@ -372,11 +410,13 @@ def clip_of_scaled_gradients(run: Run) -> Found:
         found = 0
         for clip in clips:
             update = following_update(run, clip)
+            if update is None:
+                continue
             for unscale in run.unscales:
-                if update is not None and clip.number < unscale.number < update.number:
-                    if unscale.parameters & clip.parameters:
-                        found += 1
-                        break
+                is_between = clip.number < unscale.number < update.number
+                if is_between and unscale.parameters & clip.parameters:
+                    found += 1
+                    break
         if found > 1:
             text = "scaled gradients are clipped"
             yield place, f"{text}: call scaler.unscale_(optimizer) before"
@@ -506,6 +546,7 @@ MISTAKES = (
     Mistake("state-partly-attached", state_partly_attached, needs_passes),
     Mistake("state-exchanged", state_exchanged, needs_passes),
     Mistake("state-cut-at-every-step", state_cut_at_every_step, needs_passes),
+    Mistake("state-cut-within-update", state_cut_within_update, needs_passes),
     Mistake("state-from-validation", state_from_validation, needs_passes),
     Mistake("state-from-elsewhere", state_from_elsewhere, needs_order_of_data),
     Mistake("state-never-given", state_never_given, needs_passes),

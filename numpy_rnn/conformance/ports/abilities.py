@@ -17,6 +17,7 @@ from numpy_rnn.common.records import (
     Objective,
     Step,
 )
+from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
 
 LARGEST_LOGIT = 30.0  # of outputs whose exponentials do not overflow
 
@@ -229,7 +230,8 @@ NEED_A_STEP = ("sgd_options", "clip_by_value", "adagrad")
 
 
 class Abilities(NamedTuple):
-    """What a port states: its capabilities, what it lacks, its sizes, and its dtypes.
+    """What a port states: its capabilities, what it lacks, its sizes, its dtypes, and
+    its reduction, if that is one of its own.
 
     Without sizes it has all of them.
     """
@@ -238,9 +240,12 @@ class Abilities(NamedTuple):
     lacks: tuple[str, ...] = ()
     sizes: tuple[Shape, ...] = ()
     dtypes: tuple[str, ...] = DTYPES
+    reduction: Any = None  # the name of a mean over some axes; None: a sum or a mean
 
     def has(self, ability: Ability) -> bool:
         """Whether a port that states this has the ability."""
+        if ability.group == "reduction" and self.reduction is not None:
+            return True  # its cases and runs have its own reduction
         if ability.parent and ability.parent not in self.capabilities:
             return False
         if ability.stated == "capabilities":
@@ -259,8 +264,14 @@ def stated_by(port: object) -> Abilities:
     sizes = tuple(shapes_of(getattr(port, "sizes", ())))
     if "batch" in lacks:
         sizes = tuple({**shape, "B": 1} for shape in sizes)
-    capabilities = tuple(getattr(port, "capabilities", ()))
-    return Abilities(capabilities, lacks, sizes, tuple(getattr(port, "dtypes", DTYPES)))
+    axes = getattr(port, "mean_over", None)
+    return Abilities(
+        capabilities=tuple(getattr(port, "capabilities", ())),
+        lacks=lacks,
+        sizes=sizes,
+        dtypes=tuple(getattr(port, "dtypes", DTYPES)),
+        reduction=None if axes is None else mean_over(axes),
+    )
 
 
 def missing(use: Use, stated: Abilities) -> list[Ability]:

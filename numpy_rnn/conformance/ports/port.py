@@ -154,7 +154,7 @@ def find_port(name: str) -> Any:
                 )
             if isinstance(port, type) or is_function:
                 port = port()
-            fields = (*protocol.STATEMENTS, "cases", "layout", "window_update")
+            fields = (*protocol.STATEMENTS, "cases", "layout", "label", "window_update")
             stated = {n: getattr(port, n) for n in fields if hasattr(port, n)}
         if not callable(stated.get("window_update")):
             expected = "expected name, dtypes and window_update"

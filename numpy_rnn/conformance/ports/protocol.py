@@ -12,6 +12,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import one_line, short_repr
 from numpy_rnn.common.records import DTYPES, LOSS_NAMES, Step
+from numpy_rnn.conformance.arithmetics.arithmetic import LOSS_AXES
 from numpy_rnn.conformance.case import (
     WindowCase,
     case_sizes,
@@ -45,7 +46,7 @@ class PortFault(Exception):
 STATEMENTS: Named = {  # of a port about itself, where it makes none
     "name": "",
     **dict.fromkeys(("dtypes", "capabilities", "lacks", "sizes"), ()),
-    **dict.fromkeys(("tanh_ulps", "tanh_absolute_ulps")),
+    **dict.fromkeys(("tanh_ulps", "tanh_absolute_ulps", "mean_over")),
 }
 
 
@@ -71,6 +72,10 @@ def identity_from(stated: Named) -> Named:
         "lacks": (_are_names(port["lacks"], LACKS), f"{some} {', '.join(LACKS)}"),
         "tanh_ulps": (_is_error(port["tanh_ulps"]), ulps),
         "tanh_absolute_ulps": (_is_error(port["tanh_absolute_ulps"]), ulps),
+        "mean_over": (
+            port["mean_over"] is None or _are_names(port["mean_over"], LOSS_AXES),
+            f"{some} {', '.join(LOSS_AXES)}: a sum over the others",
+        ),
         "sizes": (
             all(map(_is_shape, shapes)),
             "T, B, D, H, O, K ≤ T as {'H': 6}, or few",

@@ -89,9 +89,10 @@ function goOn() {
   delay.timer = setInterval(() => {
     const share = still ? 1 : (performance.now() - delay.began) / LASTS;
     learnUntil(Math.min(TASK.updates, Math.ceil(share * TASK.updates)), performance.now() + 100);
-    if (delay.done === TASK.updates) pause();
-    if (delay.done === TASK.updates) redraw();
-    else if (!still) drawDelay(delay);
+    const isEnd = delay.done === TASK.updates;
+    if (isEnd) pause();
+    if (isEnd || !still) drawDelay(delay);
+    if (isEnd) setTimeout(FIGURES.windows.draw);
   }, 40);
   showPause();
 }

@@ -116,6 +116,7 @@ function parse(text) {
       return inner;
     }
     if (/^\.?\d/.test(token)) return () => Number(token);
+    if (token === "len") fail("len() may be T or T + 1, as x[0] is not used: write T");
     if (token === "float") return call("float", []);
     if (token === "sum") return call("sum", [], true);  // Python's own, over the first axis
     if (token === "np") {

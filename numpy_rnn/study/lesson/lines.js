@@ -155,7 +155,7 @@ function mistakeIn(id, value) {
 
 // The expression of a line that may repeat what it computes, dW_hh +=, and may end in a comment.
 const expressionOf = (text, key) => text.replace(/#.*/, "")
-  .replace(/\blen\((x|y|target)\)/g, "T").replace(/\b(y|target)\.size\b/g, "N")
+  .replace(/\b(y|target)\.size\b/g, "N")
   .replace(/\bnp\.size\((y|target)\)/g, "N").replace(/\b(y|target)\.shape\[([0-2])\]/g,
     (_, name, axis) => "TBO"[axis]).replace(/\b0, *keepdims *= *True/g, "0")
   .replace(RegExp(`^\\s*${key}(\\[t\\])?\\s*(\\+?=(?!\\s*${key})|=\\s*${key}\\s*\\+)`), "").trim();

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-DELAY, K = 5, 6  # the task, and the steps of a chunk: TBPTT(K, K)
+DELAY, K, UPDATES = 5, 6, 1500  # K: the steps of a chunk, TBPTT(K, K)
 B, D, H, O = 4, 1, 8, 1  # sequences, inputs, hidden units, outputs
-RATE, UPDATES = 0.2, 1500
 
 
-def forward(W_xh, W_hh, W_hy, b_h, b_y, x, h_0):
+def forward(weights, x, h_0):
+    W_xh, W_hh, W_hy, b_h, b_y = weights
     h, y = [h_0], [None]  # steps are 1 to T; x[0] and y[0] are not used
     for t in range(1, len(x)):
         h.append(np.tanh(x[t] @ W_xh + h[t - 1] @ W_hh + b_h))  # (F1), (F2)
@@ -16,13 +16,14 @@ def forward(W_xh, W_hh, W_hy, b_h, b_y, x, h_0):
 
 
 def loss(weights, x, h_0, target):  # half the mean squared error (L1), (L2)
-    return ((forward(*weights, x, h_0)[1][1:] - target[1:]) ** 2).mean() / 2
+    return ((forward(weights, x, h_0)[1][1:] - target[1:]) ** 2).mean() / 2
 
 
-def backward(W_xh, W_hh, W_hy, b_h, b_y, x, h, y, target):
+def backward(weights, x, h, y, target):
+    _, W_hh, W_hy, _, _ = weights
     T, N = len(x) - 1, target[1:].size
     dy, dh, da = (np.zeros((T + 2, B, size)) for size in (O, H, H))
-    dW_xh, dW_hh, dW_hy, db_h, db_y = map(np.zeros_like, (W_xh, W_hh, W_hy, b_h, b_y))
+    dW_xh, dW_hh, dW_hy, db_h, db_y = map(np.zeros_like, weights)
     for t in range(T, 0, -1):
         dy[t] = (y[t] - target[t]) / N  # (B1)
         dh[t] = dy[t] @ W_hy.T + da[t + 1] @ W_hh.T  # (B2)
@@ -43,9 +44,9 @@ h, losses = [np.zeros((B, H))], []
 for n in range(0, UPDATES * K, K):
     x, target = signs[n + DELAY :][: K + 1], signs[n:][: K + 1]
     h_0 = h[-1]  # of the chunk before, a constant: this is the cut
-    h, y = forward(*weights, x, h_0)
+    h, y = forward(weights, x, h_0)
     losses.append(loss(weights, x, h_0, target))
-    gradients = backward(*weights, x, h, y, target)
+    gradients = backward(weights, x, h, y, target)
     if n == 0:  # the check: nudge every weight, and see what the loss does
         for theta, gradient in zip(weights, gradients):
             for i in np.ndindex(theta.shape):
@@ -55,6 +56,5 @@ for n in range(0, UPDATES * K, K):
                 slope = (above - loss(weights, x, h_0, target)) / 2e-5
                 theta[i] += 1e-5
                 assert abs(slope - gradient[i]) < 1e-9, "the gradient is wrong"
-    weights = [theta - RATE * d for theta, d in zip(weights, gradients)]  # (U1)
-error = 2 * np.mean(losses[-25:])  # mean square; an output of 0 has 1
-print("learned" if error < 0.5 else "not learned")
+    weights = [theta - 0.2 * d for theta, d in zip(weights, gradients)]  # (U1)
+print("learned" if 2 * np.mean(losses[-25:]) < 0.5 else "not learned")
