@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
+from numpy_rnn.common.records import Dtype, Objective, RunOptions, Schedule, Step
 
 RATE = 0.1
 MAX_GRADIENT = 5.0  # of a character model, whose gradients are clipped by value
@@ -23,7 +23,7 @@ class Case(NamedTuple):
     H: int
     O: int
     options: RunOptions
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     networks: int | None = None
     every_update: bool = False  # whether the loss is read after every update
 
@@ -110,7 +110,7 @@ def window(H: int, B: int, T: int = 50, epochs: int = 30) -> Case:
     return Case(f"H = {H}, B = {B}, T = {T}", T=T, B=B, D=1, H=H, O=1, options=run)
 
 
-def character_model(dtype: str, updates: int = 100) -> Case:
+def character_model(dtype: Dtype, updates: int = 100) -> Case:
     """The model of min-char-rnn: H = 100, chunks of 25 of 65 characters, a carried
     state.
     """

@@ -7,21 +7,20 @@ without paths.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 import pyperf
 
 from benchmarks.cases import CASES
-from benchmarks.implementations import IMPLEMENTATIONS
+from benchmarks.implementations import BOUND, IMPLEMENTATIONS
 
 ROOT = Path(__file__).parents[1]
-OURS, *OTHERS = IMPLEMENTATIONS
+OURS = "numpy_rnn"
 RESULTS = ROOT / "benchmarks/results.json"
-MAX_LOAD, MAX_SPREAD = (
-    1.5,
-    0.1,
-)  # load average of a minute; distance from the median, relative
+MAX_LOAD = 1.5  # average of a minute
+MAX_SPREAD = 0.1  # of the processes from their median, relative
 BEGIN, END = "<!-- times -->\n", "<!-- end of times -->"
 MACHINE = (
     "cpu_model_name",
@@ -31,86 +30,106 @@ MACHINE = (
     "kernels",
     "commit",
 )
+PRIVATE = ("python_executable", "python_config_args", "python_cflags", "hostname")
 
 
-def seconds(benchmark: pyperf.Benchmark) -> float:
-    """Median of the processes, per update and network."""
+def microseconds(benchmark: pyperf.Benchmark) -> float:
+    """Return the median of the processes, in µs per update and network."""
     case = CASES[benchmark.get_name().partition(" / ")[0]]
-    return median(_processes(benchmark)) / case.updates / (case.networks or 1)
+    networks = case.networks or 1
+    return 1e6 * median(process_times(benchmark)) / case.updates / networks
 
 
-def _processes(benchmark):
-    return [median(run.values) for run in benchmark.get_runs() if run.values]
+def process_times(benchmark: pyperf.Benchmark) -> list[float]:
+    """Return the median of every process, in seconds."""
+    times = []
+    for run in benchmark.get_runs():
+        if run.values:  # the process of the calibration has none
+            times.append(median(run.values))
+    return times
+
+
+def loads(benchmark: pyperf.Benchmark) -> list[float]:
+    """Return the load average of a minute at every process."""
+    found = []
+    for run in benchmark.get_runs():
+        found.append(run.get_metadata().get("load_avg_1min", 0))
+    return found
 
 
 def is_disturbed(benchmark: pyperf.Benchmark) -> bool:
-    """True if other programs ran meanwhile, or if processes differ from the median by
-    10 %.
-    """
-    processes = _processes(benchmark)
-    spread = max(abs(time / median(processes) - 1) for time in processes)
-    loads = [run.get_metadata().get("load_avg_1min", 0) for run in benchmark.get_runs()]
-    return max(loads) > MAX_LOAD or spread > MAX_SPREAD
+    """Return whether other programs ran meanwhile, or processes differ by 10 %."""
+    times = process_times(benchmark)
+    middle = median(times)
+    spread = max(abs(time / middle - 1) for time in times)
+    return max(loads(benchmark)) > MAX_LOAD or spread > MAX_SPREAD
 
 
-def times_table(suite: pyperf.BenchmarkSuite, others: list[str]) -> str:
-    """A row per case, in Markdown: µs of numpy_rnn, and the times of others divided by
-    them.
-    """
+def times_table(suite: pyperf.BenchmarkSuite, names: Sequence[str]) -> str:
+    """Return a row per case, in Markdown: µs, and in parentheses multiples of ours."""
     measured = {benchmark.get_name(): benchmark for benchmark in suite}
-    lines = [
-        ["time of an update", f"{OURS}, µs", *others],
-        [":--", *["--:"] * (len(others) + 1)],
-    ]
+    lines = [["µs per update", *names], [":--", *["--:"] * len(names)]]
     for case in CASES:
-        if ours := measured.get(f"{case} / {OURS}"):
-            cells = [
-                f"{float(f'{1e6 * seconds(ours):.3g}'):g}" + "?" * is_disturbed(ours)
-            ]
-            for name in others:
-                other = measured.get(f"{case} / {name}")
-                ratio = f"{seconds(other) / seconds(ours):.3g}" if other else ""
-                cells.append(ratio + "?" * bool(other and is_disturbed(other)))
-            lines.append([case, *cells])
+        ours = measured.get(f"{case} / {OURS}")
+        if ours is None:
+            continue
+        line = [case]
+        for name in names:
+            line.append(cell(measured.get(f"{case} / {name}"), ours))
+        lines.append(line)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def report(suite: pyperf.BenchmarkSuite) -> str:
-    """All times, the machine that they were measured on, and the implementations."""
-    lines = [times_table(suite, OTHERS)]
-    for name in MACHINE:
-        found = {
-            str(benchmark.get_metadata().get(name, "unknown")) for benchmark in suite
-        }
-        lines.append(f"- {name.replace('_', ' ')}: {'; '.join(sorted(found))}")
-    loads = [
-        run.get_metadata().get("load_avg_1min", 0)
-        for b in suite
-        for run in b.get_runs()
-    ]
-    lines.append(f"- load average: {min(loads):.2f} to {max(loads):.2f}")
-    lines.append(
-        f"- processes per benchmark: {min(len(_processes(b)) for b in suite)}\n"
-    )
-    lines += [f"- `{name}`: {about}" for name, (_, _, about) in IMPLEMENTATIONS.items()]
+def cell(benchmark: pyperf.Benchmark | None, ours: pyperf.Benchmark) -> str:
+    """Return a time, its ratio to ours, and a question mark if it is disturbed."""
+    if benchmark is None:
+        return ""
+    time = microseconds(benchmark)
+    text = short(time)
+    if benchmark is not ours:
+        text += f" ({short(time / microseconds(ours))}×)"
+    if is_disturbed(benchmark):
+        text += " ?"
+    return text
+
+
+def short(number: float) -> str:
+    """Return a number with three digits, and no exponent."""
+    return f"{float(f'{number:.3g}'):,.10g}"
+
+
+def report(suite: pyperf.BenchmarkSuite, names: Sequence[str]) -> str:
+    """Return all times, the machine that they are of, and the implementations."""
+    lines = [times_table(suite, names)]
+    for field in MACHINE:
+        found = set()
+        for benchmark in suite:
+            found.add(str(benchmark.get_metadata().get(field, "unknown")))
+        lines.append(f"- {field.replace('_', ' ')}: {'; '.join(sorted(found))}")
+    averages = []
+    for benchmark in suite:
+        averages += loads(benchmark)
+    lines.append(f"- load average: {min(averages):.2f} to {max(averages):.2f}")
+    processes = min(len(process_times(benchmark)) for benchmark in suite)
+    lines.append(f"- processes per benchmark: {processes}\n")
+    for name, implementation in IMPLEMENTATIONS.items():
+        lines.append(f"- `{name}`: {implementation.description}")
     return "\n".join(lines) + "\n"
 
 
 def pages(suite: pyperf.BenchmarkSuite) -> dict[Path, str]:
-    """Both pages with the tables of these times."""
+    """Return both pages with the tables of these times."""
+    few = [OURS, "torch.nn.RNN", "JAX", BOUND]
     tables = {
-        ROOT / "benchmarks/README.md": report(suite),
-        ROOT / "README.md": times_table(suite, ["torch.nn.RNN", "JAX", "bare calls"]),
+        ROOT / "benchmarks/README.md": report(suite, list(IMPLEMENTATIONS)),
+        ROOT / "README.md": times_table(suite, few),
     }
-    return {
-        page: _replaced(page.read_text(encoding="utf-8"), new)
-        for page, new in tables.items()
-    }
-
-
-def _replaced(page: str, table: str) -> str:
-    head, _, rest = page.partition(BEGIN)
-    return head + BEGIN + table + END + rest.partition(END)[2]
+    texts = {}
+    for page, table in tables.items():
+        text = page.read_text(encoding="utf-8")
+        head, _, rest = text.partition(BEGIN)
+        texts[page] = head + BEGIN + table + END + rest.partition(END)[2]
+    return texts
 
 
 if __name__ == "__main__":
@@ -118,11 +137,6 @@ if __name__ == "__main__":
     for page, text in pages(pyperf.BenchmarkSuite.load(file)).items():
         page.write_text(text, encoding="utf-8")
     times = json.loads(Path(file).read_text(encoding="utf-8"))
-    for name in (
-        "python_executable",
-        "python_config_args",
-        "python_cflags",
-        "hostname",
-    ):
+    for name in PRIVATE:
         times["metadata"].pop(name, None)
     RESULTS.write_text(json.dumps(times, indent=0), encoding="utf-8")

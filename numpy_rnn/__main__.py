@@ -1,4 +1,4 @@
-"""python -m numpy_rnn, and the console scripts numpy-rnn and torch-rnn."""
+"""The console scripts numpy-rnn, which is also `python -m numpy_rnn`, and torch-rnn."""
 
 import importlib
 import sys
@@ -8,10 +8,12 @@ from numpy_rnn.app import command_line
 from numpy_rnn.common.errors import InputError, failed
 from numpy_rnn.common.packages import backend
 
-# The commands besides `train`, as module:function; imported only if they are used.
+# The modules of the commands, imported only if they are used.
 COMMANDS = {
-    "compare": "numpy_rnn.app.compare:run",
-    "study": "numpy_rnn.study.study:run",  # it is about the gradient derived by hand
+    "train": "numpy_rnn.app.train",
+    "compare": "numpy_rnn.app.compare",
+    "study": "numpy_rnn.study.study",  # it is about the gradient derived by hand
+    "lesson": "numpy_rnn.app.lesson",
 }
 
 

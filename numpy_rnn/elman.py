@@ -1,4 +1,9 @@
-"""The forward pass of the Elman network (DERIVATION.md, section 2)."""
+"""The forward pass of the Elman network (DERIVATION.md, section 2).
+
+In this and the following chapters a public function, such as `forward`, checks its
+arguments and calls the one that computes, such as `compute_activations`, which is
+named after what it returns.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +13,23 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpy_rnn.common.checks import check_call, is_integer
+from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
-from numpy_rnn.parameters import ARRAYS, Array, InitialState, Inputs, with_network_axis
+from numpy_rnn.parameters import ARRAYS, Array, with_network_axis
 
 Phi: TypeAlias = Callable[[Array], Array]
 
 
 def relu(a: Array) -> Array:
-    """max(a, 0)"""
+    """Return max(a, 0)."""
     return np.maximum(a, 0)
 
 
 def sigmoid(a: Array) -> Array:
-    """The logistic function 1 / (1 + exp(−a)), as ½ (1 + tanh(a/2)), in which nothing
-    overflows
+    """Return the logistic function 1 / (1 + exp(−a)).
+
+    It is computed as ½ (1 + tanh(a/2)), in which nothing overflows.
     """
     return 0.5 * (1 + np.tanh(0.5 * a))
 
@@ -32,8 +39,8 @@ NONLINEARITIES: dict[str, Phi] = {"tanh": np.tanh, "relu": relu, "sigmoid": sigm
 
 def forward(
     params: Parameters[Array],
-    x: Inputs,
-    h_0: InitialState,
+    x: Array,
+    h_0: Array,
     *,
     nonlinearity: Nonlinearity = "tanh",
 ) -> Activations[Array]:
@@ -44,41 +51,59 @@ def forward(
         y_t = h_t W_hy + b_y                   (F3)
         x_t = one-hot rows of classes          (F4)
 
-    x: (T, B, D) inputs, or (T, N, B, D) with one series per network; or classes,
-    integers (T, B) or (T, N, B) from 0 to D − 1. h_0: (B, H) or (N, B, H), the initial
-    state. Floats have the dtype of the parameters. φ is tanh, relu or sigmoid, the
-    logistic function. Returns new Activations: a_t and y_t are at index t - 1 of a and
-    y, and h_t is at index t of h, so that h[0] = h_0. Class inputs are returned
-    one-hot.
+    Parameters
+    ----------
+    params : Parameters
+        The parameters, of one network or of an ensemble of N.
+    x : ndarray
+        Inputs, of shape (T, B, D), or (T, N, B, D) with a series per network. Integers
+        are classes from 0 to D − 1, of shape (T, B) or (T, N, B).
+    h_0 : ndarray
+        Initial state, of shape (B, H), or (N, B, H) with one per network.
+    nonlinearity : {"tanh", "relu", "sigmoid"}
+        φ; the sigmoid is the logistic function.
 
-    Raises InputError on a shape or dtype that does not fit and on an unknown
-    nonlinearity. Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8
-    to 10.10.
+    Returns
+    -------
+    Activations
+        x, a, h and y, new arrays. a_t and y_t are at index t − 1 of a and y, h_t is at
+        index t of h, and h[0] is h_0. Classes are returned as one-hot rows.
+
+    Raises
+    ------
+    InputError
+        If a shape or dtype does not fit the parameters, or the nonlinearity is unknown.
+
+    References
+    ----------
+    Elman 1990. Goodfellow, Bengio and Courville 2016, equations 10.8 to 10.10.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numpy_rnn as rnn
+    >>> one = np.ones((1, 1))
+    >>> params = rnn.Parameters(W_xh=one, W_hh=2 * one, W_hy=3 * one)
+    >>> x = np.ones((2, 1, 1))
+    >>> activations = rnn.forward(params, x, one, nonlinearity="relu")
+    >>> activations.h.ravel(), activations.y.ravel()
+    (array([1., 3., 7.]), array([ 9., 21.]))
     """
-    check_call(ARRAYS, Objective(nonlinearity), params=params, x=x, h_0=h_0)
-    return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
+    check_forward(ARRAYS, params, x, h_0, Objective(nonlinearity))
+    return compute_activations(params, x, h_0, nonlinearity)
 
 
-def one_hot(classes: Array, size: int, dtype: DTypeLike) -> Array:
-    """Rows of `size` numbers with a 1 at their class and 0 elsewhere: (...) → (...,
-    size)
-    """
-    return np.equal(classes[..., None], np.arange(size)).astype(dtype)  # (F4)
-
-
-def unroll(
-    params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Phi
+def compute_activations(
+    params: Parameters[Array], x: Array, h_0: Array, nonlinearity: Nonlinearity
 ) -> Activations[Array]:
-    """`forward` without its checks.
+    """Compute the activations of a window.
 
     A product `@` acts on the last two axes, so an ensemble needs no other code once x
-    and h_0 have its axis. A bias is added as a row, to every sequence.
+    has its axis. A bias is added as a row, to every sequence.
     """
     W_xh, W_hh, W_hy, b_h, b_y = params
-    x = with_network_axis(x, W_hh)
-    if is_integer(x):
-        x = one_hot(x, W_xh.shape[-2], W_xh.dtype)  # (F4)
-    x = np.broadcast_to(x, (len(x), *W_hh.shape[:-2], *x.shape[-2:]))
+    phi = NONLINEARITIES[nonlinearity]
+    x = input_rows(params, x)
     a = x @ W_xh  # (F1), the term of the inputs, for all steps at once
     if b_h is not None:
         a += b_h[..., None, :]  # (F1)
@@ -89,5 +114,21 @@ def unroll(
         h[t + 1] = phi(a[t])  # (F2)
     y = h[1:] @ W_hy  # (F3)
     if b_y is not None:
-        y = y + b_y[..., None, :]  # (F3)
+        y += b_y[..., None, :]  # (F3)
     return Activations(x, a, h, y)
+
+
+def input_rows(params: Parameters[Array], x: Array) -> Array:
+    """Return a copy of the inputs as rows, (T, B, D), or (T, N, B, D) of an
+    ensemble.
+    """
+    x = with_network_axis(x, params.W_hh)
+    if is_integer(x):
+        x = one_hot(x, params.W_xh.shape[-2], params.W_xh.dtype)
+    networks = params.W_hh.shape[:-2]
+    return np.array(np.broadcast_to(x, (len(x), *networks, *x.shape[-2:])))
+
+
+def one_hot(classes: Array, size: int, dtype: DTypeLike) -> Array:
+    """Return rows of `size` numbers with a 1 at their class: (...) → (..., size)."""
+    return np.equal(classes[..., None], np.arange(size)).astype(dtype)  # (F4)

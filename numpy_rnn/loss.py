@@ -9,116 +9,171 @@ from typing import TypeAlias
 
 import numpy as np
 
-from numpy_rnn.common.checks import check_call, is_integer
+from numpy_rnn.common.axes import is_integer
+from numpy_rnn.common.checks import check_loss
 from numpy_rnn.common.records import Objective, Reduction
 from numpy_rnn.elman import one_hot
-from numpy_rnn.parameters import ARRAYS, Losses, Outputs, Targets, with_network_axis
+from numpy_rnn.parameters import ARRAYS, Array, with_network_axis
+
+Elementwise: TypeAlias = Callable[[Array, Array], Array]
 
 
 def half_squared_error(
-    y: Outputs, target: Targets, *, reduction: Reduction = "sum"
-) -> Losses:
-    """Half the squared error of the steps that have a target, one number per network.
+    y: Array, target: Array, *, reduction: Reduction = "sum"
+) -> Array:
+    """Compute half the squared error of the steps that have a target.
 
         ℓ_t = ½ Σ_{b,o} (y_t − target_t)²                 (L1)
         L   = Σ_t ℓ_t, under "mean" divided by K·B·O      (L2)
 
-    y: (K, B, O) or (K, N, B, O), of these steps only; target: the same, or (K, B, O)
-    for all networks. Returns L in the dtype of y: shape (N,), a scalar without an
-    ensemble.
+    Parameters
+    ----------
+    y : ndarray
+        Outputs of these steps only, of shape (K, B, O) or (K, N, B, O).
+    target : ndarray
+        Targets, of shape (K, B, O), or (K, N, B, O) with one per network.
+    reduction : {"sum", "mean"}
+        Whether L is the sum of its terms, or their mean.
 
-    Raises InputError on shapes or dtypes that differ, and on an unknown reduction.
+    Returns
+    -------
+    ndarray
+        L in the dtype of y, a scalar, or of shape (N,) for an ensemble.
+
+    Raises
+    ------
+    InputError
+        If shapes or dtypes do not fit, or the reduction is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numpy_rnn as rnn
+    >>> y, target = np.array([3.0, 7.0]), np.array([2.0, 4.0])
+    >>> float(rnn.half_squared_error(y.reshape(2, 1, 1), target.reshape(2, 1, 1)))
+    5.0
     """
-    return _checked_loss(
-        y, target, Objective(loss="squared_error", reduction=reduction)
-    )
+    objective = Objective(loss="squared_error", reduction=reduction)
+    check_loss(ARRAYS, y, target, objective)
+    return compute_loss(y, target, objective)
 
 
-def cross_entropy(
-    y: Outputs, target: Targets, *, reduction: Reduction = "sum"
-) -> Losses:
-    """Softmax cross-entropy of the steps that have a target, one number per network.
+def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum") -> Array:
+    """Compute the softmax cross-entropy of the steps that have a target.
 
         p_t = exp(y_t) / Σ_o exp(y_t)                     (L3)
         ℓ_t = −Σ_b log p_t[target_t]                      (L4)
         L   = Σ_t ℓ_t, under "mean" divided by K·B        (L2)
 
-    y: (K, B, O) or (K, N, B, O), the logits of these steps only, as large as their
-    dtype allows. target: classes, integers (K, B) or (K, N, B) from 0 to O − 1. Returns
-    L in the dtype of y: shape (N,), a scalar without an ensemble.
+    Parameters
+    ----------
+    y : ndarray
+        Logits of these steps only, of shape (K, B, O) or (K, N, B, O), as large as
+        their dtype allows.
+    target : ndarray of int
+        Classes from 0 to O − 1, of shape (K, B) or (K, N, B).
+    reduction : {"sum", "mean"}
+        Whether L is the sum of its terms, or their mean.
 
-    Raises InputError on shapes that differ, on targets that are not classes, and on an
-    unknown reduction. Source: torch.nn.functional.cross_entropy; Blanchard, Higham and
-    Higham 2021.
+    Returns
+    -------
+    ndarray
+        L in the dtype of y, a scalar, or of shape (N,) for an ensemble.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit, targets are no classes, or the reduction is unknown.
+
+    References
+    ----------
+    torch.nn.functional.cross_entropy. Blanchard, Higham and Higham 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numpy_rnn as rnn
+    >>> y, target = np.log([1.0, 3.0]).reshape(1, 1, 2), np.array([[1]])
+    >>> float(np.exp(-rnn.cross_entropy(y, target)))
+    0.75
     """
-    return _checked_loss(
-        y, target, Objective(loss="cross_entropy", reduction=reduction)
-    )
+    objective = Objective(loss="cross_entropy", reduction=reduction)
+    check_loss(ARRAYS, y, target, objective)
+    return compute_loss(y, target, objective)
 
 
-def _checked_loss(y: Outputs, target: Targets, objective: Objective) -> Losses:
-    check_call(ARRAYS, objective, y=y, target=target)
-    return window_loss(y, target_rows(y, target), objective)
-
-
-def target_rows(y: Outputs, target: Targets) -> Outputs:
-    """The target as rows that broadcast with y (K, N, B, O); classes become one-hot
-    rows.
-    """
-    target = with_network_axis(target, y[0])
-    return (
-        one_hot(target, y.shape[-1], y.dtype) if is_integer(target) else target
-    )  # (F4)
-
-
-def window_loss(y: Outputs, target: Outputs, objective: Objective) -> Losses:
-    """L of the outputs. The sum runs over steps, sequences and outputs, not over
+def compute_loss(y: Array, target: Array, objective: Objective) -> Array:
+    """Compute L of the outputs: a sum over steps, sequences and outputs, not over
     networks.
     """
-    terms = TERMS[objective.loss](y, target).sum(axis=(0, -2, -1))
-    L: Losses = terms / divisor(y, objective)  # (L2)
+    terms = TERMS[objective.loss](y, target_rows(y, target))
+    L: Array = terms.sum(axis=(0, -2, -1)) / divisor(y, objective)  # (L2)
     return L
 
 
-def divisor(y: Outputs, objective: Objective) -> int:
-    """C, the number of terms of the loss under "mean"; 1 under "sum"."""
-    K, B, O = len(y), *y.shape[-2:]
-    terms = {"squared_error": K * B * O, "cross_entropy": K * B}[objective.loss]
-    count: int = {"sum": 1, "mean": terms}[objective.reduction]
-    return count
+def target_rows(y: Array, target: Array) -> Array:
+    """Return the target as rows that broadcast with y; classes become one-hot rows."""
+    target = with_network_axis(target, y[0])
+    if is_integer(target):
+        return one_hot(target, y.shape[-1], y.dtype)
+    return target
 
 
-def half_squares(y: Outputs, target: Outputs) -> Outputs:
-    """½ (y − target)², element by element"""
-    half: Outputs = 0.5 * (y - target) ** 2  # (L1)
+def divisor(y: Array, objective: Objective) -> int:
+    """Return C, by which the reduction divides the losses of these outputs."""
+    return REDUCTIONS[objective.reduction](COUNTS[objective.loss](y))
+
+
+def half_squares(y: Array, target: Array) -> Array:
+    """Return ½ (y − target)², element by element."""
+    half: Array = 0.5 * (y - target) ** 2  # (L1)
     return half
 
 
-def negative_log_likelihoods(y: Outputs, target: Outputs) -> Outputs:
-    """−target log p, element by element"""
-    terms: Outputs = -target * log_softmax(y)  # (L4)
+def negative_log_likelihoods(y: Array, target: Array) -> Array:
+    """Return −target log p, element by element."""
+    terms: Array = -target * log_softmax(y)  # (L4)
     return terms
 
 
-Elementwise: TypeAlias = Callable[[Outputs, Outputs], Outputs]
+def log_softmax(y: Array) -> Array:
+    """Return log p of every row.
+
+    The largest number of a row is subtracted first, so that no exponential overflows.
+    """
+    shifted = y - y.max(axis=-1, keepdims=True)
+    sums = np.exp(shifted).sum(axis=-1, keepdims=True)
+    log_p: Array = shifted - np.log(sums)  # (L3)
+    return log_p
+
+
+def softmax(y: Array) -> Array:
+    """Return p of every row."""
+    p: Array = np.exp(log_softmax(y))  # (L3)
+    return p
+
+
+def count_outputs(y: Array) -> int:
+    """Return K·B·O, the terms of a squared error."""
+    K, B, O = len(y), *y.shape[-2:]
+    return int(K * B * O)
+
+
+def count_rows(y: Array) -> int:
+    """Return K·B, the terms of a cross-entropy."""
+    K, B = len(y), y.shape[-2]
+    return int(K * B)
+
+
 TERMS: dict[str, Elementwise] = {
     "squared_error": half_squares,
     "cross_entropy": negative_log_likelihoods,
 }
-
-
-def log_softmax(y: Outputs) -> Outputs:
-    """log p of every row. Its largest number is subtracted first: no exponential
-    overflows.
-    """
-    shifted = y - y.max(axis=-1, keepdims=True)
-    log_p: Outputs = shifted - np.log(
-        np.exp(shifted).sum(axis=-1, keepdims=True)
-    )  # (L3)
-    return log_p
-
-
-def softmax(y: Outputs) -> Outputs:
-    """p of every row"""
-    p: Outputs = np.exp(log_softmax(y))  # (L3)
-    return p
+COUNTS: dict[str, Callable[[Array], int]] = {
+    "squared_error": count_outputs,
+    "cross_entropy": count_rows,
+}
+REDUCTIONS: dict[str, Callable[[int], int]] = {
+    "sum": lambda terms: 1,
+    "mean": lambda terms: terms,
+}

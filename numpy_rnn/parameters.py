@@ -1,48 +1,56 @@
-"""The arrays of this package, and their conversion from and to NumPy and
-state dicts.
-"""
+"""The arrays of this package, converted from and to NumPy and state dicts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numpy_rnn.common.checks import (
-    NUMPY_ARRAYS,
-    check_call,
-    check_convertible,
-    is_integer,
-)
+from numpy_rnn.common.axes import NUMPY_ARRAYS, check_convertible, is_integer
+from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.initial import initial_parameters as initial_parameters
 from numpy_rnn.common.records import Parameters, T, tree_map
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
 ARRAYS = NUMPY_ARRAYS
 Array: TypeAlias = NDArray[Any]
-# Inputs, targets and h_0 without N are shared by all networks. Classes have no last
-# axis.
-Inputs: TypeAlias = Annotated[Array, "T N B D"]
-Targets: TypeAlias = Annotated[Array, "K N B O"]
-Outputs: TypeAlias = Annotated[Array, "K N B O"]
-InitialState: TypeAlias = Annotated[Array, "N B H"]
-Losses: TypeAlias = Annotated[Array, "N"]
-Norms: TypeAlias = Annotated[Array, "N"]
-LearningRate: TypeAlias = float | Annotated[Array, "N"]
+LearningRate: TypeAlias = float | Array  # one per network, of shape (N,)
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
-    """A NumPy array, or every array of a named tuple, as an array of this backend.
+    """Convert a NumPy array, or every array of a named tuple, to this package's.
 
-    None and plain numbers are returned as they are. copy: whether to copy the memory;
-    False returns arrays that share it and are for reading only, for example of a series
-    mapped from a file.
+    Here they are NumPy arrays again; `torch_rnn.from_numpy` makes tensors.
 
-    Raises InputError on lists, tensors, masked arrays and np.matrix, on dtypes other
-    than float32, float64 and integers, and on integers beyond int64.
+    Parameters
+    ----------
+    value : ndarray, or tuple of arrays
+        float32, float64 or integers, of any shape. None and plain numbers are returned
+        as they are.
+    copy : bool
+        Whether to copy the memory. False returns arrays that share it and are for
+        reading only, for example of a series mapped from a file.
+
+    Returns
+    -------
+    ndarray, or tuple of arrays
+        Of the shape, or the type, of the value.
+
+    Raises
+    ------
+    InputError
+        If the value is a list, a tensor, a masked array or a np.matrix, or has another
+        dtype, or integers beyond int64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numpy_rnn as rnn
+    >>> rnn.from_numpy(np.ones(2))
+    array([1., 1.])
     """
 
     def converted(array: Any) -> Array:
@@ -53,23 +61,40 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
 
 
 def to_numpy(value: Any) -> Any:
-    """The NumPy copy of an array of this backend, or of every array of a named tuple.
+    """Copy an array of this package, or every array of a named tuple, to NumPy.
 
-    The inverse of `from_numpy`. Raises InputError on values of other packages and other
-    dtypes.
+    Parameters
+    ----------
+    value : ndarray, or tuple of arrays
+        Of any shape. None and plain numbers are returned as they are.
+
+    Returns
+    -------
+    ndarray, or tuple of arrays
+        New arrays, of the shape, or the type, of the value.
+
+    Raises
+    ------
+    InputError
+        If the value is of another package, or has another dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numpy_rnn as rnn
+    >>> rnn.to_numpy(np.ones(2))
+    array([1., 1.])
     """
     return from_numpy(value)
 
 
 def copy_of(value: T) -> T:
-    """A copy of an array of this package, or of every array of nested tuples, in C
-    order.
-    """
+    """Return a copy of an array, or of every array of nested tuples, in C order."""
     return tree_map(partial(np.array, order="C"), value)
 
 
 def read_only(value: Any) -> Any:
-    """Parameters or a velocity, made read-only."""
+    """Make parameters or a velocity read-only, and return them."""
     for array in value or ():
         if array is not None:
             array.flags.writeable = False
@@ -77,19 +102,15 @@ def read_only(value: Any) -> Any:
 
 
 def broadcast_per_network(value: Array, theta: Array) -> Array:
-    """A value (N,), or a scalar, with trailing axes, to broadcast with an array (N,
-    ...).
-    """
-    return (
-        value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
-        if value.ndim
-        else value
-    )
+    """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
+    if value.ndim == 0:
+        return value
+    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
 
 
 def with_network_axis(series: Array, like: Array) -> Array:
-    """A shared series with an axis of 1 for networks, if `like`, a step or a matrix,
-    has one.
+    """Return a series with an axis N, of size 1 if it is shared, where `like`, a step
+    or a matrix, has one.
     """
     is_shared = series.ndim + is_integer(series) < like.ndim + 1
     return series[:, None] if is_shared else series
@@ -98,7 +119,7 @@ def with_network_axis(series: Array, like: Array) -> Array:
 def to_state_dict(
     params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear."
 ) -> dict[str, Array]:
-    """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear.
+    """Convert parameters to the state dict of a torch.nn.RNN and a torch.nn.Linear.
 
         key                 value         shape
         rnn.weight_ih_l0    W_xh.T        (H, D)
@@ -108,17 +129,35 @@ def to_state_dict(
         linear.weight       W_hy.T        (O, H)
         linear.bias         b_y           (O,)
 
-    A module whose attributes `rnn` and `linear` are the two layers loads it as it is;
-    for other names give other prefixes. Without biases there are no bias keys. The
-    arrays are new.
-
     torch.nn.RNN adds two hidden biases where there is one here; b_h is their sum. If
     both are trained, the sum moves twice as far as b_h would: let bias_hh_l0 require no
     gradient.
 
-    Raises InputError on an ensemble and on numbers that are not finite.
+    Parameters
+    ----------
+    params : Parameters
+        Of one network. Without biases there are no bias keys.
+    rnn, linear : str
+        Prefixes of the keys of the two layers: a module whose attributes `rnn` and
+        `linear` they are loads the state as it is.
+
+    Returns
+    -------
+    dict of ndarray
+        New arrays by their keys.
+
+    Raises
+    ------
+    InputError
+        If the parameters are an ensemble, or not finite.
+
+    Examples
+    --------
+    >>> import numpy_rnn as rnn
+    >>> list(rnn.to_state_dict(rnn.initial_parameters(), rnn="", linear="head."))
+    ['weight_ih_l0', 'weight_hh_l0', 'head.weight']
     """
-    check_call(ARRAYS, params=params, finite=True)
+    check_saved(ARRAYS, params)
     state = state_of(to_numpy(params), rnn, linear)
     return {key: from_numpy(array) for key, array in state.items()}
 
@@ -126,18 +165,37 @@ def to_state_dict(
 def from_state_dict(
     state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear."
 ) -> Parameters[Array]:
-    """The parameters of a torch.nn.RNN and a torch.nn.Linear: the inverse of
-    `to_state_dict`.
+    """Convert the state dict of a torch.nn.RNN and a torch.nn.Linear to parameters.
 
-    b_h = bias_ih_l0 + bias_hh_l0. state: names to arrays, NumPy's or torch's, for
-    example module.state_dict() or the arrays that numpy.savez saved of it. Returns new
-    parameters. The state does not contain the nonlinearity: pass it to `forward` and
-    `train`.
+    It inverts `to_state_dict`, with b_h = bias_ih_l0 + bias_hh_l0. A state does not
+    contain the nonlinearity: pass it to `forward` and `train`.
 
-    Raises InputError on the state of another network: several layers, two directions,
-    projections, the gates of an LSTM or GRU, missing or unknown keys, biases in one of
-    the two layers only, shapes or dtypes that do not fit, and values that are not
-    finite.
+    Parameters
+    ----------
+    state : mapping of str to array
+        NumPy's arrays or torch's tensors, for example module.state_dict(), or the
+        arrays that numpy.savez saved of it, in the shapes of `to_state_dict`.
+    rnn, linear : str
+        Prefixes of the keys of the two layers.
+
+    Returns
+    -------
+    Parameters
+        New arrays.
+
+    Raises
+    ------
+    InputError
+        If the state is that of another network (several layers, two directions,
+        projections, the gates of an LSTM or GRU, biases in one layer only), if a key is
+        missing or unknown, if a shape or dtype does not fit, or a value is not finite.
+
+    Examples
+    --------
+    >>> import numpy_rnn as rnn
+    >>> params = rnn.initial_parameters(hidden_size=3, bias=True)
+    >>> rnn.from_state_dict(rnn.to_state_dict(params)).W_xh.shape
+    (1, 3)
     """
     params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
     return params

@@ -7,6 +7,7 @@ run the code that one reads.
 
 import numpy_rnn
 from numpy_rnn import *  # noqa: F403
-from numpy_rnn.tbptt import train as train
+from numpy_rnn.tbptt import plain_train
 
+train = plain_train
 __all__ = numpy_rnn.__all__

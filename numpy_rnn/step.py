@@ -8,18 +8,19 @@ import numpy as np
 
 from numpy_rnn.common import checks
 from numpy_rnn.common.records import (
+    Clipping,
+    Direction,
+    DirectionKeywords,
     Gradients,
-    MomentumKeywords,
     Parameters,
-    Step,
     tree_map,
 )
 from numpy_rnn.parameters import (
     ARRAYS,
     Array,
     LearningRate,
-    Norms,
     broadcast_per_network,
+    copy_of,
 )
 
 SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
@@ -29,69 +30,131 @@ TINY = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
 def clip_by_global_norm(
     gradients: Gradients[Array], max_norm: float
 ) -> Gradients[Array]:
-    """Gradients, scaled down where the global norm of their network exceeds `max_norm`.
+    """Scale the gradients of each network to a global norm of at most `max_norm`.
 
         ‖dθ‖ = √(Σ_θ Σ dθ²)                             (U2)
         dθ ← min(1, max_norm / (‖dθ‖ + 10⁻⁶)) dθ        (U3)
 
-    Returns new Gradients, None where there were none. Where ‖dθ‖ is not finite they are
-    all NaN, not zero, so that training is seen to diverge.
+    Parameters
+    ----------
+    gradients : Gradients
+        The gradients dθ, None for parameters without one.
+    max_norm : float
+        The limit, finite and above 0.
 
-    Raises InputError on gradients that do not fit each other, and unless max_norm is a
-    finite number above 0. Source: torch.nn.utils.clip_grad_norm_; Pascanu, Mikolov and
-    Bengio 2013, algorithm 1.
+    Returns
+    -------
+    Gradients
+        New arrays in the shapes of the gradients. Where ‖dθ‖ is not finite they are
+        all NaN, not zero, so that training is seen to diverge.
+
+    Raises
+    ------
+    InputError
+        If the gradients do not fit each other, or the limit is not as above.
+
+    References
+    ----------
+    torch.nn.utils.clip_grad_norm_. Pascanu, Mikolov and Bengio 2013, algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numpy_rnn as rnn
+    >>> gradients = rnn.Gradients(
+    ...     np.array([[3.0]]), np.array([[4.0]]), np.array([[0.0]])
+    ... )
+    >>> clipped = rnn.clip_by_global_norm(gradients, 1.0)
+    >>> clipped.W_xh.round(4), clipped.W_hh.round(4)
+    (array([[0.6]]), array([[0.8]]))
     """
     max_norm = checks.check_clipping(ARRAYS, gradients, "max norm", max_norm)
-    return clip(gradients, Step(0, max_norm=max_norm))
+    return compute_clipped(gradients, Clipping(max_norm=max_norm))
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
-    """Gradients, each number of which is moved into the range from −max_value to
-    max_value.
+    """Clip each element of the gradients to [−max_value, max_value].
 
         dθ ← max(−max_value, min(max_value, dθ))        (U7)
 
-    Unlike `clip_by_global_norm` it changes the direction of the gradient. Returns new
-    Gradients, None where there were none. NaN stays NaN; an infinite number becomes
-    max_value or −max_value.
+    Unlike `clip_by_global_norm` it changes the direction of the gradient.
 
-    Raises InputError on gradients that do not fit each other, and unless max_value is a
-    finite number above 0. Source: torch.nn.utils.clip_grad_value_.
+    Parameters
+    ----------
+    gradients : Gradients
+        The gradients dθ, None for parameters without one.
+    max_value : float
+        The limit, finite and above 0.
+
+    Returns
+    -------
+    Gradients
+        New arrays in the shapes of the gradients. NaN stays NaN.
+
+    Raises
+    ------
+    InputError
+        If the gradients do not fit each other, or the limit is not as above.
+
+    References
+    ----------
+    torch.nn.utils.clip_grad_value_.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numpy_rnn as rnn
+    >>> gradients = rnn.Gradients(None, np.array([[-3.0, 0.5], [2.0, -1.0]]), None)
+    >>> rnn.clip_by_value(gradients, 1.0).W_hh
+    array([[-1. ,  0.5],
+           [ 1. , -1. ]])
     """
     max_value = checks.check_clipping(ARRAYS, gradients, "max value", max_value)
-    return clip(gradients, Step(0, max_value=max_value))
+    return compute_clipped(gradients, Clipping(max_value=max_value))
 
 
-def clip(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
-    """The gradients after the clipping that the step asks for."""
+def compute_clipped(
+    gradients: Gradients[Array], clipping: Clipping
+) -> Gradients[Array]:
+    """Compute the gradients within the limits."""
     clipped = gradients
-    if step.max_value is not None:
-        least, most = -step.max_value, step.max_value
-        clipped = tree_map(lambda g: np.clip(g, least, most), gradients)  # (U7)
-    if step.max_norm is not None:
-        norm = global_norm(gradients)
-        factor = np.minimum(1, step.max_norm / (norm + SMALL))  # (U3)
-        factor = np.where(np.isfinite(norm), factor, np.nan)
-        clipped = tree_map(
-            lambda g: (broadcast_per_network(factor, g) * g).astype(g.dtype), gradients
-        )  # (U3)
+    if clipping.max_value is not None:
+        limit = clipping.max_value
+        clipped = tree_map(lambda g: np.clip(g, -limit, limit), gradients)  # (U7)
+    if clipping.max_norm is not None:
+        factor = clipping_factor(gradients, clipping.max_norm)
+        clipped = tree_map(lambda g: scaled(g, factor), gradients)
     return clipped
 
 
+def clipping_factor(gradients: Gradients[Array], max_norm: float) -> Array:
+    """Return the factor of the gradients of each network; NaN if their norm is not
+    finite.
+    """
+    norm = global_norm(gradients)
+    factor = np.minimum(1, max_norm / (norm + SMALL))  # (U3)
+    return np.where(np.isfinite(norm), factor, np.nan)
+
+
+def scaled(g: Array, factor: Array) -> Array:
+    """Return the gradient times the factor of its network."""
+    return (broadcast_per_network(factor, g) * g).astype(g.dtype)  # (U3)
+
+
 @np.errstate(over="ignore", under="ignore")
-def global_norm(gradients: Gradients[Array]) -> Norms:
-    """The norm ‖dθ‖ of all gradients of a network as one vector (U2), one per network.
+def global_norm(gradients: Gradients[Array]) -> Array:
+    """Return the norm ‖dθ‖ of all gradients of a network as one vector.
 
     The squares are summed in float64, where those of float32 neither overflow nor
     underflow.
     """
-    axis = gradients.W_hh.ndim - 2  # the first one that is not N
-    squares = [
-        np.square(dtheta, dtype=np.float64).sum(axis=tuple(range(axis, dtheta.ndim)))
-        for dtheta in gradients
-        if dtheta is not None
-    ]
-    norm: Norms = np.sqrt(np.sum(squares, axis=0))  # (U2)
+    first = gradients.W_hh.ndim - 2  # the first axis that is not N
+    total = 0.0
+    for g in gradients:
+        if g is not None:
+            axes = tuple(range(first, g.ndim))
+            total = total + np.square(g, dtype=np.float64).sum(axis=axes)
+    norm: Array = np.sqrt(total)  # (U2)
     return norm
 
 
@@ -99,104 +162,185 @@ def direction(
     params: Parameters[Array],
     gradients: Gradients[Array],
     velocity: Gradients[Array] | None = None,
-    **options: Unpack[MomentumKeywords],
+    **options: Unpack[DirectionKeywords],
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
-    """The direction Δ that `sgd` steps against, and the velocity v, to be passed in the
-    next time.
+    """Compute the direction Δ that `sgd` steps against, and the velocity v.
 
         g = dθ + λ θ                                                     (U4)
         v ← μ v + (1 − τ) g, at a parameter's first time v ← g           (U5)
         Δ = g without momentum, with it v, or g + μ v under nesterov     (U6)
 
-    With adagrad, v is the sum of the squares so far, and every number has a step size
+    With adagrad, v is the sum of the squares so far, and every element has a step size
     of its own:
 
         v ← v + g ∘ g, at a parameter's first time v ← g ∘ g             (U8)
         Δ = g / √(v + 10⁻⁸)                                              (U9)
 
-    options: momentum, μ, dampening, τ, and weight_decay, λ, which are numbers, 0 by
-    default, and are rounded to the parameters' dtype; nesterov and adagrad, False by
-    default. velocity: of the previous call, None in the first. A parameter without a
-    gradient has no direction, and its velocity does not change. Returns new Gradients;
-    the velocity is None without momentum and adagrad.
+    Parameters
+    ----------
+    params : Parameters
+        The parameters θ.
+    gradients : Gradients
+        The gradients dθ, None for parameters without one.
+    velocity : Gradients, optional
+        v, as the previous call returned it; None in the first.
+    momentum, dampening, weight_decay : float
+        μ, τ and λ, 0 by default; they are rounded to the dtype of the parameters.
+    nesterov, adagrad : bool
+        False by default.
 
-    Raises InputError on options that torch.optim.SGD would refuse, on adagrad together
-    with momentum, dampening or nesterov, and on gradients or a velocity of other shapes
-    or dtypes than the parameters. NaN is not an error: it spreads, as in
-    torch.optim.SGD. Source: torch.optim.SGD; Sutskever, Martens, Dahl and Hinton 2013;
-    Duchi, Hazan and Singer 2011, with the 10⁻⁸ of Karpathy's min-char-rnn.
+    Returns
+    -------
+    delta : Gradients
+        Δ, new arrays in the shapes of the gradients.
+    velocity : Gradients or None
+        v, new arrays; None without momentum and adagrad. That of a parameter without a
+        gradient has not changed.
+
+    Raises
+    ------
+    InputError
+        If torch.optim.SGD would refuse the options, if adagrad comes with momentum,
+        dampening or nesterov, or if a shape or dtype does not fit the parameters. NaN
+        is no error: it spreads, as in torch.optim.SGD.
+
+    References
+    ----------
+    torch.optim.SGD. Sutskever, Martens, Dahl and Hinton 2013. Duchi, Hazan and Singer
+    2011, with the 10⁻⁸ of Karpathy's min-char-rnn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numpy_rnn as rnn
+    >>> one = np.ones((1, 1))
+    >>> params, gradients = rnn.Parameters(one, one, one), rnn.Gradients(one, one, one)
+    >>> delta, v = rnn.direction(params, gradients, momentum=0.5)
+    >>> delta, v = rnn.direction(params, gradients, v, momentum=0.5)
+    >>> delta.W_hh
+    array([[1.5]])
     """
-    step = checks.check_step(Step(0, **options))
-    checks.check_call(ARRAYS, params=params, gradient=gradients, velocity=velocity)
-    return make_direction(params, gradients, velocity, step)
+    checks.check_keywords("direction", options, DirectionKeywords)
+    rule = checks.check_direction(Direction(**options))
+    checks.check_update(ARRAYS, params, gradients, velocity)
+    return copy_of(compute_direction(params, gradients, velocity, rule))
 
 
-def make_direction(
+def compute_direction(
     params: Parameters[Array],
     gradients: Gradients[Array],
     velocity: Gradients[Array] | None,
-    step: Step,
+    rule: Direction,
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
-    """`direction` without its checks."""
-    before: Any = velocity or Gradients[Any](None, None, None)
-    triples: Any = zip(params, gradients, before)
-    pairs = [_direction(theta, dtheta, v, step) for theta, dtheta, v in triples]
-    delta, after = (Gradients(*arrays) for arrays in zip(*pairs))
-    return delta, after if step.has_velocity else None
+    """Compute the direction and the velocity; what does not change is not copied."""
+    before: Any = velocity or (None,) * len(params)
+    delta: list[Any] = []
+    after: list[Any] = []
+    for theta, dtheta, v in zip(params, gradients, before):
+        if dtheta is None or theta is None:
+            delta.append(None)
+            after.append(v)
+            continue
+        g = decayed_gradient(theta, dtheta, rule)
+        v = next_velocity(g, v, rule)
+        delta.append(descent(g, v, rule))
+        after.append(v)
+    if not rule.has_velocity:
+        return Gradients(*delta), None
+    return Gradients(*delta), Gradients(*after)
 
 
-def _direction(
-    theta: Array, dtheta: Array | None, v: Array | None, step: Step
-) -> tuple[Array | None, Array | None]:
-    """The direction and the velocity of one parameter."""
-    if dtheta is None:
-        return None, v
-    g = dtheta + step.weight_decay * theta if step.weight_decay else dtheta  # (U4)
-    if step.adagrad:
-        v = g * g if v is None else v + g * g  # (U8)
-        return g / np.sqrt(v + TINY), v  # (U9)
-    if not step.momentum:
-        return g, None  # (U6)
-    mu, tau = step.momentum, step.dampening
-    v = g.copy() if v is None else mu * v + (1 - tau) * g  # (U5)
-    return (g + mu * v if step.nesterov else v), v  # (U6)
+def decayed_gradient(theta: Array, dtheta: Array, rule: Direction) -> Array:
+    """Return the gradient g with weight decay."""
+    if not rule.weight_decay:
+        return dtheta
+    return dtheta + rule.weight_decay * theta  # (U4)
+
+
+def next_velocity(g: Array, v: Array | None, rule: Direction) -> Array | None:
+    """Return the velocity after this gradient, or Adagrad's sum of squares."""
+    if rule.adagrad:
+        return g * g if v is None else v + g * g  # (U8)
+    if not rule.momentum:
+        return v
+    if v is None:
+        return g.copy()  # (U5)
+    return rule.momentum * v + (1 - rule.dampening) * g  # (U5)
+
+
+def descent(g: Array, v: Any, rule: Direction) -> Array:
+    """Return the direction Δ."""
+    delta: Array = g
+    if rule.adagrad:
+        delta = g / np.sqrt(v + TINY)  # (U9)
+    elif rule.nesterov:
+        delta = g + rule.momentum * v  # (U6)
+    elif rule.momentum:
+        delta = v  # (U6)
+    return delta
 
 
 def sgd(
     params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate
 ) -> Parameters[Array]:
-    """One step of gradient descent.
+    """Make one step of gradient descent.
 
         θ ← θ − η Δ    (U1)
 
-    delta: the direction Δ, either the Gradients dθ or what `direction` returned for
-    them; a parameter whose Δ is None does not change. learning_rate: η, a number, or
-    one per network, of shape (N,); it is rounded to the parameters' dtype. Returns new
-    Parameters.
+    Parameters
+    ----------
+    params : Parameters
+        The parameters θ.
+    delta : Gradients
+        The direction Δ: the gradients dθ, or what `direction` returned for them. A
+        parameter whose Δ is None does not change.
+    learning_rate : float or ndarray
+        η, a number, or one per network, of shape (N,). It is rounded to the dtype of
+        the parameters.
 
-    Raises InputError on directions of other shapes or dtypes than the parameters, and
-    on learning rates that are not finite numbers, 0 or more, or of another shape.
-    Source: torch.optim.SGD.
+    Returns
+    -------
+    Parameters
+        New arrays in the shapes of the parameters.
+
+    Raises
+    ------
+    InputError
+        If a shape or dtype does not fit the parameters, or a learning rate is not a
+        finite number, 0 or more.
+
+    References
+    ----------
+    torch.optim.SGD.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numpy_rnn as rnn
+    >>> one = np.ones((1, 1))
+    >>> params, gradients = rnn.Parameters(one, one, one), rnn.Gradients(one, one, one)
+    >>> rnn.sgd(params, gradients, 0.25).W_hh
+    array([[0.75]])
     """
-    checks.check_call(ARRAYS, params=params, gradient=delta)
+    checks.check_update(ARRAYS, params, delta)
     rate = checks.check_learning_rate(params, learning_rate)
-    return sgd_step(params, delta, as_learning_rate(params, rate))
+    return compute_step(params, delta, rounded_rate(params, rate))
 
 
-def sgd_step(
+def compute_step(
     params: Parameters[Array], delta: Gradients[Array], rate: Array
 ) -> Parameters[Array]:
-    """`sgd` without its checks."""
-    pairs: Any = zip(params, delta)
-    updated = [
-        theta
-        if dtheta is None
-        else theta - broadcast_per_network(rate, theta) * dtheta  # (U1)
-        for theta, dtheta in pairs
-    ]
-    return Parameters(*updated)
+    """Compute the parameters after a step."""
+    stepped: list[Any] = []
+    for theta, dtheta in zip(params, delta):
+        if theta is None or dtheta is None:
+            stepped.append(copy_of(theta))
+            continue
+        eta = broadcast_per_network(rate, theta)
+        stepped.append(theta - eta * dtheta)  # (U1)
+    return Parameters(*stepped)
 
 
-def as_learning_rate(params: Parameters[Array], learning_rate: LearningRate) -> Array:
-    """η in the parameters' dtype, a copy."""
+def rounded_rate(params: Parameters[Array], learning_rate: LearningRate) -> Array:
+    """Return η in the dtype of the parameters, a copy."""
     return np.array(learning_rate, dtype=params.W_hh.dtype)

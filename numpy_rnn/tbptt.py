@@ -10,9 +10,9 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from numpy_rnn.backward import backward, weight_gradients
+from numpy_rnn.backward import compute_adjoints, compute_gradients
 from numpy_rnn.common.checks import check_schedule, check_training
-from numpy_rnn.common.errors import check_integer
+from numpy_rnn.common.numbers import check_integer
 from numpy_rnn.common.records import (
     Parameters,
     Run,
@@ -21,101 +21,128 @@ from numpy_rnn.common.records import (
     Update,
     Window,
 )
-from numpy_rnn.elman import NONLINEARITIES, unroll
-from numpy_rnn.loss import target_rows, window_loss
-from numpy_rnn.parameters import (
-    ARRAYS,
-    Array,
-    InitialState,
-    Inputs,
-    Targets,
-    copy_of,
-    read_only,
+from numpy_rnn.elman import compute_activations
+from numpy_rnn.loss import compute_loss
+from numpy_rnn.parameters import ARRAYS, Array, copy_of, read_only
+from numpy_rnn.step import (
+    compute_clipped,
+    compute_direction,
+    compute_step,
+    rounded_rate,
 )
-from numpy_rnn.step import as_learning_rate, clip, make_direction, sgd_step
 
 
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
-    """The windows of one epoch over a series of `steps` steps, in order.
+    """Yield the windows of TBPTT(k1, k2) over a series of `steps` steps, in order.
 
-        e_n = min(n·k1, T)        (T1)
-        s_n = max(0, e_n − k2)    (T2)
+        e_n = min(n·k1, T)                     (T1)
+        s_n = max(0, e_{n-1} − (k2 − k1))      (T2)
 
     The window of update n is (s_n, e_n]; its new steps, those with a loss, are
-    (e_{n-1}, e_n].
+    (e_{n-1}, e_n]. Before them it has k2 − k1 older steps, fewer at the start of the
+    series. So windows with k1 = k2 do not overlap, also where k1 does not divide T.
 
-    Raises InputError, at once, unless 1 ≤ k1 ≤ k2, and steps is an integer, 0 or more.
-    Source: Williams and Peng 1990, BPTT(h; h'); Sutskever 2013, section 2.8.6.
+    Parameters
+    ----------
+    steps : int
+        T, the length of the series, 0 or more.
+    k1, k2 : int
+        New steps of an update, and steps of its window, 1 ≤ k1 ≤ k2.
+
+    Returns
+    -------
+    iterator of Window
+        The windows of one epoch.
+
+    Raises
+    ------
+    InputError
+        If an argument is not as above. It is raised at once.
+
+    References
+    ----------
+    Williams and Peng 1990, BPTT(h; h'). Sutskever 2013, section 2.8.6.
+
+    Examples
+    --------
+    >>> import numpy_rnn as rnn
+    >>> [tuple(window) for window in rnn.windows(7, k1=3, k2=3)]
+    [(0, 0, 3), (3, 3, 6), (6, 6, 7)]
+    >>> [tuple(window) for window in rnn.windows(7, k1=3, k2=5)]
+    [(0, 0, 3), (1, 3, 6), (4, 6, 7)]
     """
     steps = check_integer("steps", steps, 0)
-    return series_windows(steps, check_schedule(Schedule(k1, k2)))
+    return compute_windows(steps, check_schedule(Schedule(k1, k2)))
 
 
-def series_windows(T: int, schedule: Schedule) -> Iterator[Window]:
-    """`windows` without its checks."""
+def compute_windows(T: int, schedule: Schedule) -> Iterator[Window]:
+    """Yield the windows of an epoch."""
+    older = schedule.k2 - schedule.k1
     for loss_start in range(0, T, schedule.k1):
         stop = min(loss_start + schedule.k1, T)  # (T1)
-        start = max(0, stop - schedule.k2)  # (T2)
+        start = max(0, loss_start - older)  # (T2)
         yield Window(start, loss_start, stop)
 
 
-def train(
+def plain_train(
     params: Parameters[Array],
-    x: Inputs,
-    target: Targets,
-    h_0: InitialState,
+    x: Array,
+    target: Array,
+    h_0: Array,
     **options: Unpack[TrainKeywords[Array]],
 ) -> Iterator[Update[Array]]:
-    """Train by TBPTT(k1, k2) and SGD, as `numpy_rnn.train` does, in the plainest way.
+    """Train by TBPTT(k1, k2), in the plainest way; `numpy_rnn.reference.train`.
 
-    `numpy_rnn.train` describes the arguments, the updates and the errors raised.
-    Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
+    Parameters, results and errors are those of `numpy_rnn.train`, which describes them.
     """
-    run, record, by_epoch = check_training(ARRAYS, (params, x, target, h_0), **options)
-    given = copy_of((run.params, run.h_0, run.velocity))
-    every = updates(run, *given, record=record)
-    return epoch_ends(every, len(x)) if by_epoch else every
+    run, record, by_epoch = check_training(
+        ARRAYS, params, x, target, h_0, dict(options)
+    )
+    params, h_0, velocity = copy_of((run.params, run.h_0, run.velocity))
+    run = run._replace(params=params, h_0=h_0, velocity=velocity)
+    every_update = updates(run, record=record)
+    if by_epoch:
+        return last_of_epochs(every_update, len(x))
+    return every_update
 
 
-def updates(
-    run: Run,
-    params: Parameters[Array],
-    h_0: InitialState,
-    velocity: Any,
-    *,
-    record: bool,
-) -> Iterator[Update[Array]]:
-    """The loop of TBPTT: every update, in order.
-
-    h: the states of the latest window, from step `first` of the series on.
-    """
+def updates(run: Run, *, record: bool) -> Iterator[Update[Array]]:
+    """Yield every update of TBPTT, in order."""
     schedule, objective, step = run.options
-    phi = NONLINEARITIES[objective.nonlinearity]
-    rate = as_learning_rate(params, step.learning_rate)
+    params: Any = run.params
+    velocity: Any = run.velocity
+    rate = rounded_rate(params, step.learning_rate)
     for epoch in range(1, schedule.epochs + 1):
-        h, first = h_0[None], 0
-        for number, window in enumerate(series_windows(len(run.x), schedule), start=1):
-            start, loss_start, stop = window
-            x, target = run.x[start:stop], run.target[loss_start:stop]
-            activations = unroll(params, x, h[start - first], phi)  # (T3)
-            y = activations.y[-len(target) :]
-            L = window_loss(y, target_rows(y, target), objective)
-            adjoints = backward(params, activations, target, objective)
-            gradients = weight_gradients(params, activations, adjoints)
-            delta, velocity = make_direction(
-                params, clip(gradients, step), velocity, step
+        states = {0: run.h_0}  # by step, as the latest window computed them
+        for number, window in enumerate(compute_windows(len(run.x), schedule), start=1):
+            x = run.x[window.start : window.stop]
+            target = run.target[window.loss_start : window.stop]
+            h_0 = states[window.start]  # (T3)
+            activations = compute_activations(params, x, h_0, objective.nonlinearity)
+            L = compute_loss(activations.y[-len(target) :], target, objective)
+            adjoints = compute_adjoints(params, activations, target, objective)
+            gradients = compute_gradients(params, activations, adjoints)
+            clipped = compute_clipped(gradients, step.clipping)
+            delta, velocity = compute_direction(
+                params, clipped, velocity, step.direction
             )
-            params = sgd_step(params, delta, rate)
-            h, first = activations.h, start
-            recorded = (copy_of(activations), adjoints) if record else (None, None)
-            yielded = copy_of((params, velocity))
+            params = compute_step(params, delta, rate)
+            states = dict(enumerate(copy_of(activations.h), start=window.start))
             yield Update(
-                epoch, number, window, L, gradients, *map(read_only, yielded), *recorded
+                epoch,
+                number,
+                window,
+                L,
+                gradients,
+                parameters=read_only(copy_of(params)),
+                velocity=read_only(copy_of(velocity)),
+                activations=activations if record else None,
+                adjoints=adjoints if record else None,
             )
 
 
-def epoch_ends(every: Iterator[Update[Array]], T: int) -> Iterator[Update[Array]]:
-    """The last update of each epoch, with the losses of all."""
+def last_of_epochs(every: Iterator[Update[Array]], T: int) -> Iterator[Update[Array]]:
+    """Yield the last update of each epoch, with the losses of all."""
     losses: list[Array] = []
     for update in every:
         losses.append(update.loss)

@@ -2,6 +2,7 @@
 property.
 """
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import settings
 
 from numpy_rnn import Update
 
-UPDATE = tuple(Update.__slots__)
+UPDATE = tuple(field.name for field in dataclasses.fields(Update))
 
 
 def fewer(divisor, least=10):

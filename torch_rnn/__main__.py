@@ -1,4 +1,4 @@
-"""python -m torch_rnn"""
+"""The console script torch-rnn, which is also `python -m torch_rnn`."""
 
 import sys
 
@@ -6,19 +6,15 @@ import torch_rnn
 from numpy_rnn.app import command_line
 from torch_rnn.loop_audit import audit_command
 
-# The commands besides `train`, as module:function; imported only if they are used.
-COMMANDS = {
-    "compare": "numpy_rnn.app.compare:run",
-    "audit": "torch_rnn.loop_audit.audit_command:run",
-}
+# The modules of the commands, imported only if they are used.
+COMMANDS = {"train": "numpy_rnn.app.train", "compare": "numpy_rnn.app.compare"}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line of torch_rnn. Returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] == [
-        "audit"
-    ]:  # nothing of the command line may change how the script runs
+    if words[:1] == ["audit"]:
+        # Nothing of the command line may change how the script runs.
         return audit_command.run(words[1:])
     return command_line.main(torch_rnn, arguments, COMMANDS)
 

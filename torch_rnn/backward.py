@@ -4,13 +4,14 @@ hand.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.autograd.graph import GradientEdge
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_call
+from numpy_rnn.common.checks import check_window
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import (
     Activations,
@@ -19,7 +20,7 @@ from numpy_rnn.common.records import (
     Objective,
     Parameters,
 )
-from torch_rnn.loss import window_loss
+from torch_rnn.loss import compute_loss
 from torch_rnn.parameters import ARRAYS, Array
 
 
@@ -32,15 +33,48 @@ def bptt(
     loss: records.LossName = "squared_error",
     reduction: records.Reduction = "sum",
 ) -> Gradients[Array]:
-    """The gradient of the window's loss L with respect to every parameter, as
-    `numpy_rnn.bptt`.
+    """Compute the gradient of the loss L of a window with respect to every parameter,
+    as `numpy_rnn.bptt`.
 
-    activations: as `forward` returned them for these very params, which require a
-    gradient (those of `initial_parameters`, `from_numpy` and `sgd` do), else InputError
-    is raised.
+    Parameters
+    ----------
+    params : Parameters
+        The very tensors that `forward` was called with, which require a gradient, as
+        those of `initial_parameters`, `from_numpy` and `sgd` do.
+    activations : Activations
+        Of the window, as `forward` returned them.
+    target : Tensor
+        Targets of the last K ≤ T steps, of shape (K, B, O) or (K, N, B, O); classes, of
+        shape (K, B) or (K, N, B), for the cross-entropy.
+    nonlinearity : {"tanh", "relu", "sigmoid"}
+        φ, as in `forward`.
+    loss : {"squared_error", "cross_entropy"}
+        `half_squared_error` or `cross_entropy`.
+    reduction : {"sum", "mean"}
+        As in these.
+
+    Returns
+    -------
+    Gradients
+        New tensors in the shapes of the parameters, None for biases that are absent.
+
+    Raises
+    ------
+    InputError
+        If shapes or dtypes do not fit, a name is unknown, or the activations do not
+        come from these parameters.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> params, x = rnn.initial_parameters(), torch.ones(2, 1, 1)
+    >>> activations = rnn.forward(params, x, torch.zeros(1, 6))
+    >>> rnn.bptt(params, activations, x).W_hh.shape
+    torch.Size([6, 6])
     """
     objective = Objective(nonlinearity, loss, reduction)
-    return derivatives(_checked_loss(params, activations, target, objective), params)[0]
+    L = checked_loss(params, activations, target, objective)
+    return compute_gradients(L, params)
 
 
 def adjoints(
@@ -52,67 +86,101 @@ def adjoints(
     loss: records.LossName = "squared_error",
     reduction: records.Reduction = "sum",
 ) -> Adjoints[Array]:
-    """The total derivatives of the window's loss L, as `numpy_rnn.adjoints`."""
+    """Compute the total derivatives of the loss L of a window, as
+    `numpy_rnn.adjoints`.
+
+    Parameters
+    ----------
+    params : Parameters
+        The tensors that `forward` was called with.
+    activations : Activations
+        Of the window, as `forward` returned them.
+    target : Tensor
+        Targets of the last K ≤ T steps, of shape (K, B, O) or (K, N, B, O); classes, of
+        shape (K, B) or (K, N, B), for the cross-entropy.
+    nonlinearity : {"tanh", "relu", "sigmoid"}
+        φ, as in `forward`.
+    loss : {"squared_error", "cross_entropy"}
+        `half_squared_error` or `cross_entropy`.
+    reduction : {"sum", "mean"}
+        As in these.
+
+    Returns
+    -------
+    Adjoints
+        dy, dh, da and dx of all T steps, and dh_0, new tensors.
+
+    Raises
+    ------
+    InputError
+        If shapes or dtypes do not fit, a name is unknown, or the activations carry no
+        graph.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> params, x = rnn.initial_parameters(), torch.ones(2, 1, 1)
+    >>> activations = rnn.forward(params, x, torch.zeros(1, 6))
+    >>> rnn.adjoints(params, activations, x).da.shape
+    torch.Size([2, 1, 6])
+    """
     objective = Objective(nonlinearity, loss, reduction)
-    return derivatives(
-        _checked_loss(params, activations, target, objective), None, activations
-    )[1]
+    L = checked_loss(params, activations, target, objective)
+    return compute_adjoints(L, activations)
 
 
 @torch.enable_grad()
-def _checked_loss(
+def checked_loss(
     params: Parameters[Array],
     activations: Activations[Array],
     target: Array,
     objective: Objective,
 ) -> Array:
-    check_call(ARRAYS, objective, params=params, activations=activations, target=target)
-    if not (
-        activations.x.requires_grad
-        and all(v.grad_fn is not None for v in activations[1:])
-    ):
+    """Check the arguments of `bptt` and `adjoints`, and return L with its graph."""
+    check_window(ARRAYS, params, activations, target, objective)
+    computed = activations.a, activations.h, activations.y
+    has_graph = all(v.grad_fn is not None for v in computed)
+    if not (activations.x.requires_grad and has_graph):
         raise InputError(
-            "the activations carry no autograd graph: expected those that "
-            "forward computed outside"
-            " torch.no_grad() from parameters that require a gradient, as "
-            "from_numpy makes them"
+            "the activations carry no autograd graph: expected those that forward "
+            "computed outside torch.no_grad() from parameters that require a "
+            "gradient, as from_numpy makes them"
         )
-    return window_loss(activations.y[-len(target) :], target, objective)
+    return compute_loss(activations.y[-len(target) :], target, objective)
 
 
-def derivatives(
-    L: Array, params: Any, activations: Any = None
-) -> tuple[Gradients[Array], Adjoints[Array]]:
-    """The Gradients of L and its Adjoints, of all networks together; None leaves one
-    out.
-    """
-    of = [theta for theta in params or () if theta is not None]
-    if activations is not None:
-        stacks = (
-            activations.h.grad_fn,
-            activations.a.grad_fn,
-        )  # of steps, by torch.stack
-        edges = [
-            GradientEdge(*edge) for stack in stacks for edge in stack.next_functions
-        ]
-        of += [activations.y, activations.x, *edges]
+def compute_gradients(L: Array, params: Parameters[Array]) -> Gradients[Array]:
+    """Compute the derivatives of L, of all networks together, by the parameters."""
+    present = [theta for theta in params if theta is not None]
+    gradients: Gradients[Array] = Gradients(*differentiate(L, present))
+    return gradients
+
+
+def compute_adjoints(L: Array, activations: Activations[Array]) -> Adjoints[Array]:
+    """Compute the derivatives of L by the activations."""
+    T = len(activations.x)
+    by_step = [*step_edges(activations.h), *step_edges(activations.a)]
+    found = differentiate(L, [activations.y, activations.x, *by_step])
+    dy, dx, dh_0, *rest = found
+    dh, da = torch.stack(rest[:T]), torch.stack(rest[T:])
+    return Adjoints(dy, dh, da, dx, dh_0)
+
+
+def step_edges(stacked: Array) -> list[Any]:
+    """Return where the gradient flows into each step of what torch.stack joined."""
+    node: Any = stacked.grad_fn
+    return [GradientEdge(*edge) for edge in node.next_functions]
+
+
+def differentiate(L: Array, of: Sequence[Any]) -> list[Array]:
+    """Return the derivatives of L, and keep its graph."""
     try:
         with torch.autocast(L.device.type, enabled=False):
-            found = iter(
-                torch.autograd.grad(L, of, torch.ones_like(L), retain_graph=True)
-            )
+            ones = torch.ones_like(L)
+            return list(torch.autograd.grad(L, of, ones, retain_graph=True))
     except RuntimeError:
         raise InputError(
             "the activations are not of these parameters, perhaps of equal ones: "
-            "expected the"
-            " tensors that forward was called with, which require a gradient; "
-            "run it with these"
+            "expected the tensors that forward was called with, which require a "
+            "gradient; run it with these"
         ) from None
-    gradients: Any = records.tree_map(lambda theta: next(found), params)
-    flow: Any = list(found) or None
-    if flow:
-        dy, dx, dh_0, *rest = flow
-        flow = Adjoints(
-            dy, torch.stack(rest[: len(dy)]), torch.stack(rest[len(dy) :]), dx, dh_0
-        )
-    return gradients, flow

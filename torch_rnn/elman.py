@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from numpy_rnn.common.checks import check_call
+from numpy_rnn.common.checks import check_forward
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
 from torch_rnn.parameters import ARRAYS, Array, as_rows
@@ -19,41 +19,68 @@ def forward(
     *,
     nonlinearity: Nonlinearity = "tanh",
 ) -> Activations[Array]:
-    """Run the network over one window, as `numpy_rnn.forward`, which describes the
-    arguments.
+    """Run the network over one window, as `numpy_rnn.forward`.
 
-    The activations carry the graph that `bptt` and `adjoints` differentiate, on from
-    that of x and h_0 if these have one. Raises InputError on tensors of
-    torch.inference_mode too, outside of it.
+    Parameters
+    ----------
+    params : Parameters
+        The parameters, of one network or of an ensemble of N. They require a gradient
+        if `bptt` or `adjoints` follows.
+    x : Tensor
+        Inputs, of shape (T, B, D), or (T, N, B, D) with a series per network. Integers
+        are classes from 0 to D − 1, of shape (T, B) or (T, N, B).
+    h_0 : Tensor
+        Initial state, of shape (B, H), or (N, B, H) with one per network.
+    nonlinearity : {"tanh", "relu", "sigmoid"}
+        φ; the sigmoid is the logistic function.
+
+    Returns
+    -------
+    Activations
+        x, a, h and y, new tensors. They carry the graph that `bptt` and `adjoints`
+        differentiate, on from that of x and h_0 if these have one.
+
+    Raises
+    ------
+    InputError
+        If a shape or dtype does not fit the parameters, the nonlinearity is unknown, or
+        a tensor was made under torch.inference_mode, outside of it.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> params = rnn.initial_parameters(hidden_size=3)
+    >>> activations = rnn.forward(params, torch.zeros(2, 1, 1), torch.zeros(1, 3))
+    >>> activations.h.shape
+    torch.Size([3, 1, 3])
     """
-    check_call(ARRAYS, Objective(nonlinearity), params=params, x=x, h_0=h_0)
+    check_forward(ARRAYS, params, x, h_0, Objective(nonlinearity))
     tensors = [v for v in (*params, x, h_0) if v is not None]
     if not torch.is_inference_mode_enabled() and any(v.is_inference() for v in tensors):
         raise InputError(
             "a tensor was made under torch.inference_mode: expected another; clone it"
         )
-    return unroll(params, x, h_0, nonlinearity)
+    return compute_activations(params, x, h_0, nonlinearity)
 
 
-def unroll(
-    params: Parameters[Array], x: Array, h_0: Array, phi: str
+def compute_activations(
+    params: Parameters[Array], x: Array, h_0: Array, nonlinearity: Nonlinearity
 ) -> Activations[Array]:
-    """`forward` without its checks."""
+    """Compute the activations of a window."""
     W_xh, W_hh, W_hy, b_h, b_y = params
-    function, networks = NONLINEARITIES[phi], W_hh.shape[:-2]
-    x = (
-        as_rows(x, W_xh.shape[-2], W_xh)
-        .expand(len(x), *networks, -1, -1)
-        .requires_grad_()
-    )
-    a, h = [], [h_0.expand(*networks, *h_0.shape[-2:]).clone().requires_grad_()]
+    phi = NONLINEARITIES[nonlinearity]
+    networks = W_hh.shape[:-2]
+    x = as_rows(x, W_xh.shape[-2], W_xh).expand(len(x), *networks, -1, -1)
+    x = x.clone().requires_grad_()
+    h_0 = h_0.expand(*networks, -1, -1).clone().requires_grad_()
+    a, h = [], [h_0]
     with torch.autocast(W_hh.device.type, enabled=False):
         for x_t in x:
             a_t = x_t @ W_xh + h[-1] @ W_hh  # (F1)
             if b_h is not None:
                 a_t = a_t + b_h.unsqueeze(-2)  # (F1)
             a.append(a_t)
-            h.append(function(a_t))  # (F2)
+            h.append(phi(a_t))  # (F2)
         y = torch.stack(h[1:]) @ W_hy  # (F3)
         if b_y is not None:
             y = y + b_y.unsqueeze(-2)  # (F3)

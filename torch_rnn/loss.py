@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from numpy_rnn.common.checks import check_call
+from numpy_rnn.common.checks import check_loss
 from numpy_rnn.common.records import Objective, Reduction
 from torch_rnn.parameters import ARRAYS, Array, as_rows
 
@@ -15,41 +15,94 @@ from torch_rnn.parameters import ARRAYS, Array, as_rows
 def half_squared_error(
     y: Array, target: Array, *, reduction: Reduction = "sum"
 ) -> Array:
-    """Half the squared error, as `numpy_rnn.half_squared_error`, differentiable in y
-    and target.
+    """Compute half the squared error, as `numpy_rnn.half_squared_error`.
+
+    Parameters
+    ----------
+    y : Tensor
+        Outputs of the steps with a target, of shape (K, B, O) or (K, N, B, O).
+    target : Tensor
+        Targets, of shape (K, B, O), or (K, N, B, O) with one per network.
+    reduction : {"sum", "mean"}
+        Whether L is the sum of its terms, or their mean.
+
+    Returns
+    -------
+    Tensor
+        L, a scalar, or of shape (N,), differentiable in y and target.
+
+    Raises
+    ------
+    InputError
+        If shapes or dtypes do not fit, or the reduction is unknown.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> y, target = torch.tensor([3.0, 7.0]), torch.tensor([2.0, 4.0])
+    >>> rnn.half_squared_error(y.reshape(2, 1, 1), target.reshape(2, 1, 1)).item()
+    5.0
     """
-    return _checked_loss(
-        y, target, Objective(loss="squared_error", reduction=reduction)
-    )
+    objective = Objective(loss="squared_error", reduction=reduction)
+    check_loss(ARRAYS, y, target, objective)
+    return compute_loss(y, target, objective)
 
 
 def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum") -> Array:
-    """Softmax cross-entropy of classes, as `numpy_rnn.cross_entropy`, differentiable in
-    y.
+    """Compute the softmax cross-entropy of classes, as `numpy_rnn.cross_entropy`.
+
+    Parameters
+    ----------
+    y : Tensor
+        Logits of the steps with a target, of shape (K, B, O) or (K, N, B, O).
+    target : Tensor of integers
+        Classes from 0 to O − 1, of shape (K, B) or (K, N, B).
+    reduction : {"sum", "mean"}
+        Whether L is the sum of its terms, or their mean.
+
+    Returns
+    -------
+    Tensor
+        L, a scalar, or of shape (N,), differentiable in y.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit, targets are no classes, or the reduction is unknown.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> y, target = torch.tensor([[[0.0, 0.0]]]), torch.tensor([[1]])
+    >>> rnn.cross_entropy(y, target).exp().item()
+    2.0
     """
-    return _checked_loss(
-        y, target, Objective(loss="cross_entropy", reduction=reduction)
-    )
+    objective = Objective(loss="cross_entropy", reduction=reduction)
+    check_loss(ARRAYS, y, target, objective)
+    return compute_loss(y, target, objective)
 
 
-def _checked_loss(y: Array, target: Array, objective: Objective) -> Array:
-    check_call(ARRAYS, objective, y=y, target=target)
-    return window_loss(y, target, objective)
+def compute_loss(y: Array, target: Array, objective: Objective) -> Array:
+    """Compute L of the outputs, one per network."""
+    target = as_rows(target, y.shape[-1], y[0]).expand_as(y)
+    terms = TERMS[objective.loss](y, target)
+    return REDUCTIONS[objective.reduction](terms, dim=(0, -2, -1))  # (L2)
 
 
-def window_loss(y: Array, target: Array, objective: Objective) -> Array:
-    """L of the outputs y (K, N, B, O), one per network."""
-    rows = as_rows(target, y.shape[-1], y[0]).expand_as(y).movedim(-1, 1)
-    factor, loss = TERMS[objective.loss]
-    terms = loss(y.movedim(-1, 1), rows, reduction="none").reshape(
-        len(y), -1, *y.shape[1:-1]
-    )
-    return factor * REDUCTIONS[objective.reduction](terms, dim=(0, 1, -1))  # (L2)
+def half_squares(y: Array, target: Array) -> Array:
+    """Return ½ (y − target)², element by element."""
+    return 0.5 * functional.mse_loss(y, target, reduction="none")  # (L1)
 
 
-# The factor, and the function of outputs and target rows (K, O, N, B).
-TERMS: dict[str, tuple[float, Callable[..., Array]]] = {
-    "squared_error": (0.5, functional.mse_loss),  # (L1)
-    "cross_entropy": (1.0, functional.cross_entropy),  # (L3), (L4)
+def row_entropies(y: Array, target: Array) -> Array:
+    """Return the cross-entropy of every row, with a last axis of 1."""
+    logits, rows = y.movedim(-1, 1), target.movedim(-1, 1)
+    losses = functional.cross_entropy(logits, rows, reduction="none")  # (L3), (L4)
+    return losses.unsqueeze(-1)
+
+
+TERMS: dict[str, Callable[[Array, Array], Array]] = {
+    "squared_error": half_squares,
+    "cross_entropy": row_entropies,
 }
 REDUCTIONS: dict[str, Callable[..., Array]] = {"sum": torch.sum, "mean": torch.mean}

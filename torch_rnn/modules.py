@@ -5,10 +5,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from numpy_rnn.common.checks import check_choice
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.numbers import check_choice
 from numpy_rnn.common.records import Nonlinearity, Parameters
 from torch_rnn.parameters import Array, from_state_dict, to_state_dict
+
+__all__ = ["from_modules", "to_modules"]
 
 
 def to_modules(
@@ -17,19 +19,42 @@ def to_modules(
     nonlinearity: Nonlinearity = "tanh",
     batch_first: bool = False,
 ) -> tuple[nn.RNN, nn.Linear]:
-    """The network as two new layers: linear(rnn(x, h_0[None])[0]) is the y of
-    `forward`.
+    """Convert parameters to two new layers, with linear(rnn(x, h_0[None])[0]) as y.
 
-    bias_hh_l0 is zero and does not require a gradient: under torch.optim.SGD the sum of
-    the two biases moves as the one bias of this package does. Raises InputError as
-    `to_state_dict` does, and on a nonlinearity that torch.nn.RNN does not have.
+    Parameters
+    ----------
+    params : Parameters
+        Of one network.
+    nonlinearity : {"tanh", "relu"}
+        φ; torch.nn.RNN has no other.
+    batch_first : bool
+        Whether the layer takes inputs of shape (B, T, D) in place of (T, B, D).
+
+    Returns
+    -------
+    rnn : torch.nn.RNN
+        Its bias_hh_l0 is zero and requires no gradient: under torch.optim.SGD the sum
+        of the two biases moves as the one bias of this package does.
+    linear : torch.nn.Linear
+        The output layer.
+
+    Raises
+    ------
+    InputError
+        If the parameters are an ensemble, or not finite, or torch.nn.RNN does not have
+        the nonlinearity.
+
+    Examples
+    --------
+    >>> import torch_rnn
+    >>> to_modules(torch_rnn.initial_parameters(bias=True))
+    (RNN(1, 6), Linear(in_features=6, out_features=1, bias=True))
     """
     check_choice("nonlinearity of torch.nn.RNN", nonlinearity, ("tanh", "relu"))
     state, W = to_state_dict(params), params.W_hh
     like: Any = {"dtype": W.dtype, "device": W.device, "bias": params.b_h is not None}
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # the layers draw weights, which are replaced
+    # The layers draw weights, which are replaced, from a copy of the random state.
+    with torch.random.fork_rng(devices=[]):
         rnn = nn.RNN(
             *params.W_xh.shape,
             nonlinearity=nonlinearity,
@@ -44,11 +69,33 @@ def to_modules(
 
 
 def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
-    """The parameters of two layers, y = linear(rnn(x, hx)[0]), as new tensors.
+    """Convert two layers, with y = linear(rnn(x, hx)[0]), to parameters.
 
     Pass nonlinearity=rnn.nonlinearity to `forward` and `train`, and arrays with time
-    first. Raises InputError on other modules, and on layers that `from_state_dict`
-    refuses.
+    first.
+
+    Parameters
+    ----------
+    rnn : torch.nn.RNN
+        Of one layer and one direction.
+    linear : torch.nn.Linear
+        The output layer.
+
+    Returns
+    -------
+    Parameters
+        New tensors, which require a gradient.
+
+    Raises
+    ------
+    InputError
+        If the modules are others, or `from_state_dict` refuses them.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from_modules(nn.RNN(1, 3), nn.Linear(3, 1)).W_hh.shape
+    torch.Size([3, 3])
     """
     if not (isinstance(rnn, nn.RNN) and isinstance(linear, nn.Linear)):
         given = f"{type(rnn).__name__} and {type(linear).__name__}"

@@ -1,6 +1,4 @@
-"""The tensors of this package, and their conversion from and to NumPy and
-state dicts.
-"""
+"""The tensors of this package, converted from and to NumPy and state dicts."""
 
 from __future__ import annotations
 
@@ -13,7 +11,8 @@ import torch
 from torch.nn import functional
 
 from numpy_rnn.common import initial
-from numpy_rnn.common.checks import Arrays, check_call, check_convertible
+from numpy_rnn.common.axes import Arrays, check_convertible
+from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.records import Parameters, T, tree_map
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
@@ -22,21 +21,44 @@ Array: TypeAlias = torch.Tensor
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
-    """A NumPy array, or every array of a named tuple, as a tensor, as
-    `numpy_rnn.from_numpy`.
+    """Convert a NumPy array, or every array of a named tuple, to a tensor.
 
-    The tensors of Parameters require a gradient, so that `forward` records what `bptt`
-    needs. Unsigned integers become int64.
+    Parameters
+    ----------
+    value : ndarray, or tuple of arrays
+        float32, float64 or integers, of any shape; unsigned integers become int64. None
+        and plain numbers are returned as they are.
+    copy : bool
+        Whether to copy the memory. False shares it where torch can.
+
+    Returns
+    -------
+    Tensor, or tuple of tensors
+        Of the shape, or the type, of the value. Those of Parameters require a gradient,
+        so that `forward` records what `bptt` needs.
+
+    Raises
+    ------
+    InputError
+        If the value is a list, a masked array or a np.matrix, or has another dtype, or
+        integers beyond int64.
+
+    Examples
+    --------
+    >>> import numpy as np, torch_rnn as rnn
+    >>> rnn.from_numpy(np.ones(2))
+    tensor([1., 1.], dtype=torch.float64)
     """
 
     def converted(array: Any) -> Array:
         check_convertible(array)
-        array = np.asarray(array, np.int64 if array.dtype.kind == "u" else None)
-        if copy or not array.flags.writeable or min(array.strides, default=0) < 0:
-            return torch.tensor(
-                array.copy()
-            )  # torch has no read-only memory, no negative strides
-        return torch.from_numpy(array)
+        if array.dtype.kind == "u":
+            array = array.astype(np.int64)
+        # torch has no read-only memory and no negative strides.
+        is_shareable = array.flags.writeable and min(array.strides, default=0) >= 0
+        if copy or not is_shareable:
+            return torch.tensor(array.copy())
+        return torch.from_numpy(np.asarray(array))
 
     tensors = tree_map(converted, value)
     if isinstance(value, Parameters):
@@ -45,8 +67,28 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
 
 
 def to_numpy(value: Any) -> Any:
-    """The NumPy copy of a tensor, or of every tensor of a named tuple; inverts
-    `from_numpy`.
+    """Copy a tensor, or every tensor of a named tuple, to NumPy.
+
+    Parameters
+    ----------
+    value : Tensor, or tuple of tensors
+        Of any shape. None and plain numbers are returned as they are.
+
+    Returns
+    -------
+    ndarray, or tuple of arrays
+        New arrays, of the shape, or the type, of the value.
+
+    Raises
+    ------
+    InputError
+        If the value is of another package, or has another dtype.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> rnn.to_numpy(torch.ones(2))
+    array([1., 1.], dtype=float32)
     """
 
     def converted(tensor: Any) -> Any:
@@ -58,18 +100,21 @@ def to_numpy(value: Any) -> Any:
 
 
 def copy_of(value: T, *, as_leaves: bool = False) -> T:
-    """A copy of the tensors of nested tuples, without a graph; as leaves it requires a
-    gradient.
+    """Return a copy of a tensor, or of every tensor of nested tuples, without graphs.
+
+    as_leaves: whether they require a gradient.
     """
-    C = torch.contiguous_format
-    return tree_map(
-        lambda v: v.detach().clone(memory_format=C).requires_grad_(as_leaves), value
-    )
+
+    def copied(tensor: Array) -> Array:
+        copy = tensor.detach().clone(memory_format=torch.contiguous_format)
+        return copy.requires_grad_(as_leaves)
+
+    return tree_map(copied, value)
 
 
 def as_rows(series: Array, size: int, like: Array) -> Array:
-    """The series, of classes as one-hot rows, with an axis for the networks if `like`
-    has one.
+    """Return a series as rows, with an axis N, of size 1 if it is shared, where `like`,
+    a step or a matrix, has one.
     """
     if not series.is_floating_point():
         series = functional.one_hot(series.long(), size).to(like.dtype)  # (F4)
@@ -77,31 +122,49 @@ def as_rows(series: Array, size: int, like: Array) -> Array:
 
 
 def per_network(value: Array, theta: Array) -> Array:
-    """A value (N,), or a scalar, with trailing axes, to broadcast with a tensor (N,
-    ...).
-    """
-    return (
-        value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
-        if value.ndim
-        else value
-    )
+    """Return a value (N,), or a scalar, with axes to broadcast with theta (N, ...)."""
+    if value.ndim == 0:
+        return value
+    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim))
 
 
 @wraps(initial.initial_parameters)
-def initial_parameters(*sizes: int, **options: Any) -> Parameters[Array]:
-    params: Parameters[Array] = from_numpy(
-        initial.initial_parameters(*sizes, **options)
-    )
+def initial_parameters(**options: Any) -> Parameters[Array]:
+    params: Parameters[Array] = from_numpy(initial.initial_parameters(**options))
     return params
 
 
 def to_state_dict(
     params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear."
 ) -> dict[str, Array]:
-    """The state dict of a torch.nn.RNN and a torch.nn.Linear, as
-    `numpy_rnn.to_state_dict`.
+    """Convert parameters to the state dict of a torch.nn.RNN and a torch.nn.Linear.
+
+    The docstring of `numpy_rnn.to_state_dict` has the table of keys and shapes.
+
+    Parameters
+    ----------
+    params : Parameters
+        Of one network. Without biases there are no bias keys.
+    rnn, linear : str
+        Prefixes of the keys of the two layers.
+
+    Returns
+    -------
+    dict of Tensor
+        New tensors by their keys, which require no gradient.
+
+    Raises
+    ------
+    InputError
+        If the parameters are an ensemble, or not finite.
+
+    Examples
+    --------
+    >>> import torch_rnn as rnn
+    >>> list(rnn.to_state_dict(rnn.initial_parameters(), rnn="", linear="head."))
+    ['weight_ih_l0', 'weight_hh_l0', 'head.weight']
     """
-    check_call(ARRAYS, params=params, finite=True)
+    check_saved(ARRAYS, params)
     arrays = state_of(to_numpy(params), rnn, linear)
     return {key: torch.tensor(array) for key, array in arrays.items()}
 
@@ -109,8 +172,33 @@ def to_state_dict(
 def from_state_dict(
     state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear."
 ) -> Parameters[Array]:
-    """The parameters of a torch.nn.RNN and a torch.nn.Linear, as
+    """Convert the state dict of a torch.nn.RNN and a torch.nn.Linear to parameters, as
     `numpy_rnn.from_state_dict`.
+
+    Parameters
+    ----------
+    state : mapping of str to array
+        Tensors or NumPy's arrays, for example module.state_dict(), in the shapes of
+        `to_state_dict`.
+    rnn, linear : str
+        Prefixes of the keys of the two layers.
+
+    Returns
+    -------
+    Parameters
+        New tensors, which require a gradient.
+
+    Raises
+    ------
+    InputError
+        If the state is that of another network, as in `numpy_rnn.from_state_dict`.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> layers = {"rnn": torch.nn.RNN(1, 3), "linear": torch.nn.Linear(3, 1)}
+    >>> rnn.from_state_dict(torch.nn.ModuleDict(layers).state_dict()).W_xh.shape
+    torch.Size([1, 3])
     """
     params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
     return params

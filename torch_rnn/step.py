@@ -1,24 +1,22 @@
-"""The update by torch.nn.utils and torch.optim; `numpy_rnn/step.py` has the equations.
+"""The update in PyTorch; `numpy_rnn/step.py` has the equations.
 
-Own lines: decay, clipping by value, Adagrad with 10⁻⁸ in the root, clipping and rates
-per network.
+torch.optim.SGD, clip_grad_norm_ and clip_grad_value_ do the same to one network, and
+tests compare them. They change parameters in place; here are new ones.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, Unpack
 
 import torch
-from torch.nn.utils import clip_grad_norm_
-from torch.optim.sgd import sgd as torch_sgd
 
 from numpy_rnn.common import checks
 from numpy_rnn.common.records import (
+    Clipping,
+    Direction,
+    DirectionKeywords,
     Gradients,
-    MomentumKeywords,
     Parameters,
-    Step,
     tree_map,
 )
 from torch_rnn.parameters import ARRAYS, Array, copy_of, per_network
@@ -27,126 +25,226 @@ from torch_rnn.parameters import ARRAYS, Array, copy_of, per_network
 def clip_by_global_norm(
     gradients: Gradients[Array], max_norm: float
 ) -> Gradients[Array]:
-    """The gradients with a norm of at most `max_norm`, as
+    """Scale the gradients of each network to a global norm of at most `max_norm`, as
     `numpy_rnn.clip_by_global_norm`.
 
-    A norm that is not finite makes every gradient NaN; clip_grad_norm_ alone would make
-    them zero.
+    Parameters
+    ----------
+    gradients : Gradients
+        The gradients dθ, None for parameters without one.
+    max_norm : float
+        The limit, finite and above 0.
+
+    Returns
+    -------
+    Gradients
+        New tensors in the shapes of the gradients. Where the norm is not finite they
+        are all NaN; clip_grad_norm_ makes them zero if it is infinite.
+
+    Raises
+    ------
+    InputError
+        If the gradients do not fit each other, or the limit is not as above.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> three, four = torch.tensor([[3.0]]), torch.tensor([[4.0]])
+    >>> clipped = rnn.clip_by_global_norm(rnn.Gradients(three, four, None), 1.0)
+    >>> round(clipped.W_hh.item(), 4)
+    0.8
     """
     max_norm = checks.check_clipping(ARRAYS, gradients, "max norm", max_norm)
-    # In float64, where the squares of float32 are finite; clip_grad_norm_ reads and
-    # writes .grad.
-    leaves: Any = tree_map(lambda g: torch.zeros_like(g).double(), gradients)
-    tree_map(
-        lambda leaf, g: setattr(leaf, "grad", g.detach().double().clone()),
-        leaves,
-        gradients,
-    )
-    present = [leaf for leaf in leaves if leaf is not None]
-    if gradients.networks is None:
-        norm = clip_grad_norm_(present, max_norm)  # (U2), (U3)
-    else:
-        rows = torch.cat([leaf.grad.flatten(1) for leaf in present], dim=1)
-        norm = torch.linalg.vector_norm(rows, dim=1)  # (U2)
-        factor = (max_norm / (norm + 1e-6)).clamp(max=1)  # (U3)
-        tree_map(lambda leaf: leaf.grad.mul_(per_network(factor, leaf)), leaves)
-    nan = torch.where(torch.isfinite(norm), 0.0, torch.nan)
-    return tree_map(
-        lambda g, leaf: (leaf.grad + per_network(nan, g)).to(g), gradients, leaves
-    )
+    return compute_clipped(gradients, Clipping(max_norm=max_norm))
+
+
+def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
+    """Clip each element of the gradients to [−max_value, max_value], as
+    `numpy_rnn.clip_by_value`.
+
+    Parameters
+    ----------
+    gradients : Gradients
+        The gradients dθ, None for parameters without one.
+    max_value : float
+        The limit, finite and above 0.
+
+    Returns
+    -------
+    Gradients
+        New tensors in the shapes of the gradients.
+
+    Raises
+    ------
+    InputError
+        If the gradients do not fit each other, or the limit is not as above.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> gradients = rnn.Gradients(None, torch.tensor([[-3.0]]), None)
+    >>> rnn.clip_by_value(gradients, 1.0).W_hh
+    tensor([[-1.]])
+    """
+    max_value = checks.check_clipping(ARRAYS, gradients, "max value", max_value)
+    return compute_clipped(gradients, Clipping(max_value=max_value))
 
 
 @torch.no_grad()
-def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
-    """The gradients, each number from −max_value to max_value, as
-    `numpy_rnn.clip_by_value`.
-    """
-    max_value = checks.check_clipping(ARRAYS, gradients, "max value", max_value)
-    return tree_map(
-        lambda g: g.double().clamp(-max_value, max_value).to(g), gradients
-    )  # (U7)
+def compute_clipped(
+    gradients: Gradients[Array], clipping: Clipping
+) -> Gradients[Array]:
+    """Compute the gradients within the limits, in float64."""
+    clipped = gradients
+    if clipping.max_value is not None:
+        limit = clipping.max_value
+        clipped = tree_map(
+            lambda g: g.double().clamp(-limit, limit).to(g),  # (U7)
+            gradients,
+        )
+    if clipping.max_norm is not None:
+        networks = gradients.W_hh.shape[:-2]
+        present = [g for g in gradients if g is not None]
+        rows = [g.double().reshape(*networks, -1) for g in present]
+        norm = torch.linalg.vector_norm(torch.cat(rows, dim=-1), dim=-1)  # (U2)
+        factor = (clipping.max_norm / (norm + 1e-6)).clamp(max=1)  # (U3)
+        factor = factor.where(norm.isfinite(), torch.nan)
+        clipped = tree_map(
+            lambda g: (per_network(factor, g) * g.double()).to(g),  # (U3)
+            gradients,
+        )
+    return clipped
 
 
 def direction(
     params: Parameters[Array],
     gradients: Gradients[Array],
     velocity: Gradients[Array] | None = None,
-    **options: Unpack[MomentumKeywords],
+    **options: Unpack[DirectionKeywords],
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
-    """The direction Δ that `sgd` steps against, and the velocity v, as
+    """Compute the direction Δ that `sgd` steps against, and the velocity v, as
     `numpy_rnn.direction`.
+
+    Parameters
+    ----------
+    params : Parameters
+        The parameters θ.
+    gradients : Gradients
+        The gradients dθ, None for parameters without one.
+    velocity : Gradients, optional
+        v, as the previous call returned it; None in the first.
+    momentum, dampening, weight_decay : float
+        0 by default.
+    nesterov, adagrad : bool
+        False by default.
+
+    Returns
+    -------
+    delta : Gradients
+        Δ, new tensors in the shapes of the gradients.
+    velocity : Gradients or None
+        v, new tensors; None without momentum and adagrad.
+
+    Raises
+    ------
+    InputError
+        As `numpy_rnn.direction` does.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> one = torch.ones(1, 1)
+    >>> params, gradients = rnn.Parameters(one, one, one), rnn.Gradients(one, one, one)
+    >>> delta, v = rnn.direction(params, gradients, momentum=0.5)
+    >>> delta, v = rnn.direction(params, gradients, v, momentum=0.5)
+    >>> delta.W_hh
+    tensor([[1.5000]])
     """
-    step = checks.check_step(Step(0, **options))
-    checks.check_call(ARRAYS, params=params, gradient=gradients, velocity=velocity)
-    return make_direction(params, gradients, velocity, step)
+    checks.check_keywords("direction", options, DirectionKeywords)
+    rule = checks.check_direction(Direction(**options))
+    checks.check_update(ARRAYS, params, gradients, velocity)
+    return copy_of(compute_direction(params, gradients, velocity, rule))
 
 
 @torch.no_grad()
-def make_direction(
-    params: Any, gradients: Any, velocity: Any, step: Step
-) -> tuple[Any, Any]:
-    """`direction` without its checks."""
-    if not (step.has_velocity or step.weight_decay):
-        return gradients, None
-    # Δ is what torch.optim.SGD adds to zero at a rate of −1; the class would import
-    # torch._dynamo.
-    after: list[Any] = (
-        [None] * len(params) if velocity is None else [*copy_of(velocity)]
-    )
-    numbers = step.momentum, step.dampening, step.weight_decay
-    momentum, dampening, decay = (_in_range(number, params) for number in numbers)
-    if decay:
-        gradients = tree_map(
-            lambda g, theta: g.add(theta, alpha=decay), gradients, params
-        )  # (U4)
-    delta: Any = tree_map(torch.zeros_like, gradients)
-    sgd_options: Any = {
-        "momentum": momentum,
-        "dampening": dampening,
-        "nesterov": step.nesterov,
-    }
-    sgd_options |= {"weight_decay": 0, "lr": -1.0, "maximize": False, "foreach": False}
-    for n, g in enumerate(gradients):
-        if g is not None and step.adagrad:
-            after[n] = g * g + (0 if after[n] is None else after[n])  # (U8)
-            delta[n].copy_(g / torch.sqrt(after[n] + 1e-8))  # (U9)
-        elif g is not None:
-            buffers = [after[n]]
-            torch_sgd([delta[n]], [g], buffers, **sgd_options)  # (U5), (U6)
-            after[n] = buffers[0]
-    return delta, Gradients(*after) if step.has_velocity else None
-
-
-def _in_range(number: float, params: Parameters[Array]) -> float:
-    """The number, or infinity where it is too large for the parameters' dtype: torch
-    raises.
-    """
-    is_small = abs(number) <= torch.finfo(params.W_hh.dtype).max
-    return number if is_small else math.copysign(math.inf, number)
+def compute_direction(
+    params: Parameters[Array],
+    gradients: Gradients[Array],
+    velocity: Gradients[Array] | None,
+    rule: Direction,
+) -> tuple[Gradients[Array], Gradients[Array] | None]:
+    """Compute the direction and the velocity; what does not change is not copied."""
+    before: Any = velocity or (None,) * len(params)
+    delta: list[Any] = list(gradients)
+    after: list[Any] = list(before)
+    mu, tau = rule.momentum, rule.dampening
+    for n, (theta, g, v) in enumerate(zip(params, gradients, before)):
+        if theta is None or g is None:
+            continue
+        if rule.weight_decay:
+            g = g + rule.weight_decay * theta  # (U4)
+        delta[n] = g
+        if rule.adagrad:
+            after[n] = g * g if v is None else v + g * g  # (U8)
+            delta[n] = g / torch.sqrt(after[n] + 1e-8)  # (U9)
+        elif rule.momentum:
+            after[n] = g.clone() if v is None else mu * v + (1 - tau) * g  # (U5)
+            delta[n] = g + mu * after[n] if rule.nesterov else after[n]  # (U6)
+    if not rule.has_velocity:
+        return Gradients(*delta), None
+    return Gradients(*delta), Gradients(*after)
 
 
 def sgd(
     params: Parameters[Array], delta: Gradients[Array], learning_rate: float | Array
 ) -> Parameters[Array]:
-    """One step of gradient descent, as `numpy_rnn.sgd`: new parameters that require a
-    gradient.
+    """Make one step of gradient descent, as `numpy_rnn.sgd`.
+
+    Parameters
+    ----------
+    params : Parameters
+        The parameters θ.
+    delta : Gradients
+        The direction Δ. A parameter whose Δ is None does not change.
+    learning_rate : float or Tensor
+        η, a number, or one per network, of shape (N,).
+
+    Returns
+    -------
+    Parameters
+        New tensors in the shapes of the parameters, which require a gradient.
+
+    Raises
+    ------
+    InputError
+        If a shape or dtype does not fit the parameters, or a learning rate is not a
+        finite number, 0 or more.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> one = torch.ones(1, 1)
+    >>> params, gradients = rnn.Parameters(one, one, one), rnn.Gradients(one, one, one)
+    >>> rnn.sgd(params, gradients, 0.25).W_hh
+    tensor([[0.7500]], requires_grad=True)
     """
-    checks.check_call(ARRAYS, params=params, gradient=delta)
-    return move(params, delta, checks.check_learning_rate(params, learning_rate))
+    checks.check_update(ARRAYS, params, delta)
+    rate = checks.check_learning_rate(params, learning_rate)
+    return compute_step(params, delta, rate)
 
 
 @torch.no_grad()
-def move(
-    params: Parameters[Array], delta: Gradients[Array], rate: Any
+def compute_step(
+    params: Parameters[Array], delta: Gradients[Array], learning_rate: Any
 ) -> Parameters[Array]:
-    """`sgd` without its checks."""
-    if isinstance(rate, float):
-        rate = _in_range(rate, params)
-    else:
-        rates = torch.as_tensor(rate, dtype=params.W_hh.dtype)
-        delta, rate = tree_map(lambda d: per_network(rates, d) * d, delta), 1.0
-    pairs: Any = zip(params, delta)
-    moved = [
-        p if d is None else p.detach().sub(d, alpha=rate) for p, d in pairs
-    ]  # (U1)
-    return tree_map(torch.Tensor.requires_grad_, Parameters(*moved))
+    """Compute the parameters after a step; they require a gradient."""
+    W = params.W_hh
+    rate = torch.as_tensor(learning_rate, dtype=W.dtype, device=W.device)
+    stepped: list[Any] = []
+    for theta, dtheta in zip(params, delta):
+        if theta is None or dtheta is None:
+            stepped.append(copy_of(theta))
+            continue
+        eta = per_network(rate, theta)
+        stepped.append(theta.detach() - eta * dtheta)  # (U1)
+    return tree_map(torch.Tensor.requires_grad_, Parameters(*stepped))

@@ -1,88 +1,164 @@
-"""The loop of truncated BPTT with detach() and torch.optim's step (DERIVATION.md,
-section 5).
-"""
+"""The loop of truncated BPTT with detach() (DERIVATION.md, section 5)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
 
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_schedule, check_training
-from numpy_rnn.common.errors import check_integer
-from numpy_rnn.common.records import Parameters, Run, Schedule, Update, Window
-from torch_rnn.backward import derivatives
-from torch_rnn.elman import unroll
-from torch_rnn.loss import window_loss
+from numpy_rnn.common.numbers import check_integer
+from numpy_rnn.common.records import Run, Schedule, Update, Window
+from torch_rnn.backward import compute_adjoints, compute_gradients
+from torch_rnn.elman import compute_activations
+from torch_rnn.loss import compute_loss
 from torch_rnn.parameters import ARRAYS, Array, copy_of
-from torch_rnn.step import clip_by_global_norm, clip_by_value, make_direction, move
+from torch_rnn.step import compute_clipped, compute_direction, compute_step
 
 
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
-    """The windows of one epoch over a series of `steps` steps, as
+    """Yield the windows of TBPTT(k1, k2) over a series of `steps` steps, in order, as
     `numpy_rnn.windows`.
+
+    Parameters
+    ----------
+    steps : int
+        T, the length of the series, 0 or more.
+    k1, k2 : int
+        New steps of an update, and steps of its window, 1 ≤ k1 ≤ k2.
+
+    Returns
+    -------
+    iterator of Window
+        The windows of one epoch.
+
+    Raises
+    ------
+    InputError
+        If an argument is not as above. It is raised at once.
+
+    Examples
+    --------
+    >>> import torch_rnn as rnn
+    >>> [tuple(window) for window in rnn.windows(7, k1=3, k2=5)]
+    [(0, 0, 3), (1, 3, 6), (4, 6, 7)]
     """
     steps = check_integer("steps", steps, 0)
-    k1, k2, _ = check_schedule(Schedule(k1, k2))
-    ends = ((before, min(before + k1, steps)) for before in range(0, steps, k1))  # (T1)
-    return (Window(max(stop - k2, 0), before, stop) for before, stop in ends)  # (T2)
+    return compute_windows(steps, check_schedule(Schedule(k1, k2)))
+
+
+def compute_windows(steps: int, schedule: Schedule) -> Iterator[Window]:
+    """Yield the windows of an epoch."""
+    k1, k2, _ = schedule
+    for new in range(0, steps, k1):
+        stop = min(new + k1, steps)  # (T1)
+        older = min(new, k2 - k1)
+        yield Window(new - older, new, stop)  # (T2)
 
 
 @torch.inference_mode(False)
 def train(
-    params: Parameters[Array],
+    params: records.Parameters[Array],
     x: Array,
     target: Array,
     h_0: Array,
     **options: Unpack[records.TrainKeywords[Array]],
 ) -> Iterator[Update[Array]]:
-    """Train by TBPTT(k1, k2) and SGD, as `numpy_rnn.train`, which describes the
-    arguments.
+    """Train by TBPTT(k1, k2), one update at a time, as `numpy_rnn.train`.
 
-    The arrays of an Update are copies. Arguments are taken as numbers: nothing flows
-    back into them. torch.autocast has no effect.
+    Parameters
+    ----------
+    params : Parameters
+        The initial parameters, of one network or of an ensemble of N.
+    x : Tensor
+        Inputs, of shape (T, B, D) or (T, N, B, D); classes, (T, B) or (T, N, B).
+    target : Tensor
+        Targets, of shape (T, B, O) or (T, N, B, O); classes, (T, B) or (T, N, B).
+    h_0 : Tensor
+        The state at the start of every epoch, of shape (B, H) or (N, B, H).
+    **options
+        k1, k2, learning_rate, epochs and the others of `numpy_rnn.train`, which
+        describes them.
+
+    Returns
+    -------
+    iterator of Update
+        Their tensors are copies, and nothing flows back into the arguments.
+        torch.autocast has no effect.
+
+    Raises
+    ------
+    InputError, TypeError
+        As `numpy_rnn.train` does.
+
+    Examples
+    --------
+    >>> import torch, torch_rnn as rnn
+    >>> series, params = torch.ones(11, 1, 1), rnn.initial_parameters()
+    >>> x, target, h_0 = series[:-1], series[1:], torch.zeros(1, 6)
+    >>> options = {"k1": 5, "k2": 5, "learning_rate": 0.1, "epochs": 2}
+    >>> [update.number for update in rnn.train(params, x, target, h_0, **options)]
+    [1, 2, 1, 2]
     """
-    run, record, by_epoch = check_training(ARRAYS, (params, x, target, h_0), **options)
-    run = run._replace(x=copy_of(x), target=copy_of(target), h_0=copy_of(h_0))
-    run = run._replace(
-        params=copy_of(run.params, as_leaves=True), velocity=copy_of(run.velocity)
+    run, record, by_epoch = check_training(
+        ARRAYS, params, x, target, h_0, dict(options)
     )
-    return updates(run, record, by_epoch)
+    run = run._replace(
+        params=copy_of(run.params, as_leaves=True),
+        x=copy_of(x),
+        target=copy_of(target),
+        h_0=copy_of(h_0),
+        velocity=copy_of(run.velocity),
+    )
+    every_update = updates(run, record)
+    if by_epoch:
+        return last_of_epochs(every_update, len(x))
+    return every_update
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def updates(run: Run, record: bool, by_epoch: bool) -> Iterator[Update[Array]]:
-    """The loop of TBPTT: every update, or the last one of each epoch."""
-    (k1, k2, epochs), objective, step = run.options
-    params, velocity = run.params, run.velocity
-    for epoch in range(1, epochs + 1):
-        losses: list[Array] = []
+def updates(run: Run, record: bool) -> Iterator[Update[Array]]:
+    """Yield every update of TBPTT, in order."""
+    schedule, objective, step = run.options
+    params: Any = run.params
+    velocity: Any = run.velocity
+    for epoch in range(1, schedule.epochs + 1):
         states = {0: run.h_0}  # by step, as the latest window computed them
-        for number, window in enumerate(windows(len(run.x), k1, k2), start=1):
+        for number, window in enumerate(compute_windows(len(run.x), schedule), start=1):
             x = run.x[window.start : window.stop]
             target = run.target[window.loss_start : window.stop]
-            activations = unroll(
-                params, x, states[window.start], objective.nonlinearity
-            )  # (T3)
-            L = window_loss(activations.y[-len(target) :], target, objective)
-            gradients, flow = derivatives(L, params, activations if record else None)
-            clipped = gradients
-            if step.max_norm is not None:
-                clipped = clip_by_global_norm(gradients, step.max_norm)
-            if step.max_value is not None:
-                clipped = clip_by_value(gradients, step.max_value)
-            delta, velocity = make_direction(params, clipped, velocity, step)
-            params = move(params, delta, step.learning_rate)
-            states = dict(
-                zip(range(window.start, window.stop + 1), activations.h.detach())
+            h_0 = states[window.start]  # (T3)
+            activations = compute_activations(params, x, h_0, objective.nonlinearity)
+            L = compute_loss(activations.y[-len(target) :], target, objective)
+            gradients = compute_gradients(L, params)
+            clipped = compute_clipped(gradients, step.clipping)
+            delta, velocity = compute_direction(
+                params, clipped, velocity, step.direction
             )
-            losses.append(L.detach())
-            if by_epoch and window.stop < len(run.x):
-                continue
-            copies = copy_of(params, as_leaves=True), copy_of(velocity)
-            kept = copy_of(activations) if record else None
-            rest: Any = *copies, kept, flow, torch.stack(losses) if by_epoch else None
-            yield Update(epoch, number, window, losses.pop(), gradients, *rest)
+            params = compute_step(params, delta, step.learning_rate)
+            states = dict(enumerate(activations.h.detach(), start=window.start))
+            yield Update(
+                epoch,
+                number,
+                window,
+                L.detach(),
+                gradients,
+                parameters=copy_of(params, as_leaves=True),
+                velocity=copy_of(velocity),
+                activations=copy_of(activations) if record else None,
+                adjoints=compute_adjoints(L, activations) if record else None,
+            )
+
+
+def last_of_epochs(every: Iterator[Update[Array]], T: int) -> Iterator[Update[Array]]:
+    """Yield the last update of each epoch, with the losses of all."""
+    losses: list[Array] = []
+    for update in every:
+        losses.append(update.loss)
+        if update.window.stop == T:
+            yield replace(update, losses=torch.stack(losses))
+            losses = []

@@ -8,7 +8,7 @@ W_hh, W_hy). It raises `Unsupported` on a case that the module does not implemen
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy_rnn
 from benchmarks.cases import Case
@@ -20,74 +20,80 @@ class Unsupported(Exception):
     """An implementation does not support a case; the message gives the reason."""
 
 
-# Name in tables: module, package that it needs, description.
+class Implementation(NamedTuple):
+    """An implementation in the tables."""
+
+    module: str
+    package: str  # that it needs
+    description: str
+
+
 IMPLEMENTATIONS = {
-    "numpy_rnn": (
-        "",
-        "numpy",
-        "`numpy_rnn.train`, read by epoch or after every update",
+    "numpy_rnn": Implementation(
+        "", "numpy", "`numpy_rnn.train`, read by epoch or after every update"
     ),
-    "torch.nn.RNN": (
-        "torch_modules",
-        "torch",
-        "torch.nn.RNN, of one step RNNCell, and torch.optim",
+    "torch.nn.RNN": Implementation(
+        "torch_modules", "torch", "torch.nn.RNN, of one step RNNCell, and torch.optim"
     ),
-    "tutorial": (
-        "tutorial_loop",
-        "torch",
-        "a loop over points, autograd and `.data -=`",
+    "tutorial": Implementation(
+        "tutorial_loop", "torch", "a loop over points, autograd and `.data -=`"
     ),
-    "JAX": (
-        "jax_scan",
-        "jax",
-        "jit over lax.scan with value_and_grad; vmap for ensembles",
+    "JAX": Implementation(
+        "jax_scan", "jax", "jit over lax.scan with value_and_grad; vmap for ensembles"
     ),
-    "min-char-rnn": (
-        "min_char_rnn",
-        "numpy",
-        "Karpathy's program of 2015, reimplemented",
+    "min-char-rnn": Implementation(
+        "min_char_rnn", "numpy", "Karpathy's program of 2015, reimplemented"
     ),
-    "bare calls": (
-        "lower_bounds",
-        "numpy",
-        "the fewest NumPy calls that the equations need",
+    "matrix products": Implementation(
+        "matrix_products", "numpy", "a lower bound: those of the equations alone"
     ),
-    "bare GEMMs": ("lower_bounds", "numpy", "the matrix products of these calls"),
 }
-BOUNDS = ("bare calls", "bare GEMMs")
+BOUND = "matrix products"
 
 
 def prepare(name: str, case: Case) -> Call:
-    """A call that trains. Raises Unsupported if the implementation cannot run this case
-    here.
+    """Return a call that trains. name: an implementation, or a file with a `train`.
+
+    Raises Unsupported if the implementation cannot run this case here.
     """
+    if name.endswith(".py"):
+        from benchmarks.implementations import own_code
+
+        return own_code.prepare(case, name)
     module, package, _ = IMPLEMENTATIONS[name]
     if find_spec(package) is None:
         raise Unsupported(f"{package} is not installed")
     if not module:
         return prepare_ours(case)
     found = import_module(f"benchmarks.implementations.{module}")
-    call: Call = found.prepare(case, name) if name in BOUNDS else found.prepare(case)
+    call: Call = found.prepare(case)
     return call
 
 
 def prepare_ours(case: Case) -> Call:
+    """Return a call of `numpy_rnn.train`."""
     arrays = case.arrays()
-    every: Any = 1 if case.every_update else "epoch"
+    keywords = case.options.keywords()
 
-    def call():
+    def read_epochs():
         losses = []
-        for update in numpy_rnn.train(
-            *arrays, **case.options.keywords(), yield_every=every
-        ):
-            losses.append(float(update.loss) if every == 1 else update.losses)
+        for update in numpy_rnn.train(*arrays, **keywords, yield_every="epoch"):
+            losses.append(update.losses)
         return losses, update.parameters[:3]
 
-    return call
+    def read_updates():
+        losses = []
+        for update in numpy_rnn.train(*arrays, **keywords):
+            losses.append(float(update.loss))
+        return losses, update.parameters[:3]
+
+    if case.every_update:
+        return read_updates
+    return read_epochs
 
 
 def one_network(case: Case) -> Case:
-    """The case. Raises Unsupported on an ensemble."""
+    """Return the case. Raises Unsupported on an ensemble."""
     if case.networks:
         raise Unsupported("one network only")
     return case

@@ -6,34 +6,33 @@ velocity, or with Adagrad the sums of squares; configuration, a string: JSON of 
 options, and of a text its alphabet, in the order of the classes, and its smoothed loss.
 """
 
-import csv
 import json
 import os
-import re
-from collections.abc import Sequence
-from contextlib import suppress
-from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.app.options import Configuration
-from numpy_rnn.common.checks import check_call
+from numpy_rnn.app.series import (
+    MIN_ROWS,
+    character_classes,
+    is_index,
+    read_series,
+    read_text,
+)
+from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions
 from numpy_rnn.parameters import ARRAYS
 
-MAX_MEGABYTES = 64  # of a series or text
-MIN_ROWS = 3  # each row is predicted from the one before
-BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
-NUMBERS = "expected finite numbers with decimal points, one row per time step"
-
 # The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
 SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"])
 NAMES = Parameters._fields
 VELOCITY = tuple("v" + name for name in NAMES)
+# Standard deviations of the initial weights: of the hidden units, and of the outputs.
+OF_SERIES, OF_TEXT = (0.4, 0.3), (0.01, 0.01)
 
 
 class Experiment(NamedTuple):
@@ -42,8 +41,8 @@ class Experiment(NamedTuple):
     name: str
     x: np.ndarray  # (T, 1, D); classes of a text (T, 1)
     target: np.ndarray  # the same
-    h_0: np.ndarray  # (1, H), zero
-    params: Parameters[Any]
+    h_0: Any = None  # (1, H), zero
+    params: Any = None  # Parameters
     velocity: Gradients[Any] | None = None
     series: Any = None  # (T+1, D), as read; None for a text
     columns: tuple[str, ...] = ("value",)  # (D,) their names
@@ -55,96 +54,124 @@ class Experiment(NamedTuple):
 
     @property
     def networks(self) -> tuple[int, ...]:
-        """The shape of the ensemble, (N,); () for a single network."""
-        return self.params.W_hh.shape[:-2]
+        """Return the shape of the ensemble, (N,); () for a single network."""
+        shape: tuple[int, ...] = self.params.W_hh.shape[:-2]
+        return shape
 
     def run(self, options: RunOptions) -> Run:
-        """The training run with these options, on the steps that are not held out."""
+        """Return the run with these options, on the steps that are not held out."""
         steps = len(self.x) - self.held_out
         data = {"x": self.x[:steps], "target": self.target[:steps], "h_0": self.h_0}
         return Run(params=self.params, options=options, velocity=self.velocity, **data)
 
 
+class Saved(NamedTuple):
+    """What a weights file has."""
+
+    params: Parameters[Any] | None = None
+    velocity: Gradients[Any] | None = None
+    configuration: dict[str, Any] = {}  # noqa: RUF012, it is not changed
+
+
 def prepare(options: Configuration) -> Experiment:
     """Read or create the series or the text, and the initial weights."""
-    params, velocity, saved, dtype = (
-        None,
-        None,
-        dict[str, Any](),
-        options.dtype or "float32",
-    )
+    saved = Saved()
     if options.weights is not None:
-        params, velocity, saved = load_run(options.weights)
-        dtype = params.W_hh.dtype
-    name = printable(os.path.basename(options.text or options.data or "sine wave"))
+        saved = load_run(options.weights)
+    dtype: Any = options.dtype or "float32"
+    if saved.params is not None:
+        dtype = saved.params.W_hh.dtype
     if options.text is not None:
-        with errors_about(f"text {options.text}"):
-            classes, alphabet = character_classes(
-                read_text(options.text), saved.get("alphabet")
-            )
-            steps = (len(classes) - 1) // options.k1 * options.k1  # as in min-char-rnn
-            if steps == 0:
-                raise InputError(
-                    f"it has {len(classes)} characters: expected more than --k1"
-                )
-        sequence, D, deviations = classes[: steps + 1], len(alphabet), (0.01, 0.01)
-        rest: Any = {"alphabet": alphabet, "smoothed": saved.get("smoothed")}
+        made = _of_text(options, saved)
     else:
-        sequence, rest = _standardized(options, dtype)
-        D, deviations = sequence.shape[-1], (0.4, 0.3)
+        made = _of_series(options, dtype)
+    D = len(made.alphabet) or made.x.shape[-1]
+    params = saved.params
     if params is None:
-        draw = {"seed": options.seed, "bias": bool(options.bias), "dtype": dtype}
-        draw |= {"networks": options.networks, "deviations": deviations}
-        params = initial_parameters(D, options.hidden_size or 6, D, **draw)
-    sizes, step = (
-        (params.W_xh.shape[-2], params.W_hy.shape[-1]),
-        options.run_options().step,
-    )
+        params = initial_parameters(
+            input_size=D,
+            hidden_size=options.hidden_size or 6,
+            output_size=D,
+            seed=options.seed,
+            bias=bool(options.bias),
+            dtype=dtype,
+            networks=None if options.command == "study" else options.seeds,
+            deviations=OF_TEXT if made.alphabet else OF_SERIES,
+        )
+    sizes = params.W_xh.shape[-2], params.W_hy.shape[-1]
     if sizes != (D, D):
         raise InputError(
             f"{options.weights} has {sizes} inputs and outputs: expected {(D, D)}"
         )
-    if not step.has_velocity or saved.get("adagrad", step.adagrad) != step.adagrad:
+    velocity, step = saved.velocity, options.run_options().step
+    had_adagrad = saved.configuration.get("adagrad", step.adagrad)
+    if not step.has_velocity or had_adagrad != step.adagrad:
         velocity = None  # sums of squares are no velocity
     h_0 = np.zeros((1, params.W_hh.shape[-1]), dtype)
-    x, target = sequence[:-1, None], sequence[1:, None]
-    return Experiment(name, x, target, h_0, params, velocity, **rest)
+    return made._replace(params=params, velocity=velocity, h_0=h_0)
 
 
-def _standardized(
-    options: Configuration, dtype: Any
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """The sequence to train on, (T+1, D), and the fields of an Experiment about the
-    series.
-    """
-    data, held_out = options.data, options.held_out
-    names = options.columns
-    chosen = None if names is None else [name.strip() for name in names.split(",")]
-    rows, columns = SINE_WAVE if data is None else read_series(data, chosen)
-    trained, mean, deviation = rows[: len(rows) - held_out], 0.0, 1.0
+def _of_text(options: Configuration, saved: Saved) -> Experiment:
+    """Read the text, without initial weights."""
+    with errors_about(f"text {options.text}"):
+        text, alphabet = read_text(options.text), saved.configuration.get("alphabet")
+        classes, alphabet = character_classes(text, alphabet)
+        steps = (len(classes) - 1) // options.k1 * options.k1  # as in min-char-rnn
+        if steps == 0:
+            raise InputError(
+                f"it has {len(classes)} characters: expected more than --k1"
+            )
+    return Experiment(
+        printable(os.path.basename(options.text)),
+        x=classes[:steps, None],
+        target=classes[1 : steps + 1, None],
+        alphabet=alphabet,
+        smoothed=saved.configuration.get("smoothed"),
+    )
+
+
+def _of_series(options: Configuration, dtype: Any) -> Experiment:
+    """Read or create the series, without initial weights."""
+    rows, columns, name = SINE_WAVE[0], SINE_WAVE[1], "sine wave"
+    if options.data is not None:
+        chosen = None
+        if options.columns is not None:
+            chosen = [column.strip() for column in options.columns.split(",")]
+        rows, columns = read_series(options.data, chosen)
+        name = printable(os.path.basename(options.data))
+        if chosen is None and len(columns) > 1 and is_index(rows[:, 0]):
+            name += f" without {printable(columns[0])}, which counts the rows"
+            rows, columns = rows[:, 1:], columns[1:]
+    trained = rows[: len(rows) - options.held_out]
     if len(trained) < MIN_ROWS:
         raise InputError(
-            f"--held-out is {held_out}: expected {len(rows) - MIN_ROWS} at most"
+            f"--held-out is {options.held_out}: expected {len(rows) - MIN_ROWS} at most"
         )
+    mean: Any = 0.0
+    deviation: Any = 1.0
     with np.errstate(all="ignore"):  # what is not finite is refused below
         if options.standardize:
             mean, deviation = trained.mean(axis=0), trained.std(axis=0)
-            deviation[np.ptp(trained, axis=0) == 0] = (
-                0  # which rounding may have changed
-            )
+            is_constant = np.ptp(trained, axis=0) == 0
+            deviation[is_constant] = 0  # which rounding may have changed
         sequence = ((rows - mean) / deviation).astype(dtype)
     is_fine = np.isfinite(sequence).all(axis=0) & np.isfinite(deviation)
     if not is_fine.all():
-        what = "constant or " * options.standardize + f"too large for {dtype}"
-        raise InputError(
-            f"data file {data}: column {is_fine.argmin() + 1} is {what}: leave it out"
-        )
-    about = {
-        "series": rows,
-        "columns": tuple(map(printable, columns)),
-        "held_out": held_out,
-    }
-    return sequence, {**about, "mean": mean, "deviation": deviation}
+        what = f"too large for {dtype}"
+        if options.standardize:
+            what = f"constant or {what}"
+        column = printable(columns[is_fine.argmin()])
+        raise InputError(f"data file {options.data}: {column} is {what}: leave it out")
+    return Experiment(
+        name,
+        x=sequence[:-1, None],
+        target=sequence[1:, None],
+        series=rows,
+        columns=tuple(map(printable, columns)),
+        mean=mean,
+        deviation=deviation,
+        held_out=options.held_out,
+    )
 
 
 def save_run(
@@ -164,9 +191,9 @@ def save_run(
     save_arrays(path, {**arrays, "configuration": json.dumps(configuration or {})})
 
 
-def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
-    """Parameters, velocity and configuration in an .npz. Raises InputError on other
-    files.
+def load_run(path: str) -> Saved:
+    """Read parameters, velocity and configuration of an .npz. Raises InputError on
+    other files.
     """
     found = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
@@ -182,7 +209,7 @@ def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
         velocity: Any = None
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))
-        check_call(ARRAYS, params=params, velocity=velocity, finite=True)
+        check_saved(ARRAYS, params, velocity)
         try:
             configuration = json.loads(
                 found.get("configuration", np.array("{}")).item()
@@ -198,109 +225,4 @@ def load_run(path: str) -> tuple[Any, Any, dict[str, Any]]:
             raise InputError(
                 "its configuration is damaged: expected a file of --save"
             ) from None
-    return params, velocity, configuration
-
-
-def read_text(path: str) -> str:
-    """The UTF-8 text of a file or a pipe, with any line ends.
-
-    Raises OSError, and InputError on more than MAX_MEGABYTES and on what is not UTF-8.
-    """
-    with open(path, "rb") as file:
-        content = file.read(MAX_MEGABYTES * 2**20 + 1)
-    if len(content) > MAX_MEGABYTES * 2**20:
-        raise InputError(
-            f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file"
-        )
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"byte {error.start} is not UTF-8: expected a text file"
-        ) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def read_series(
-    path: str, columns: Sequence[str] | None = None
-) -> tuple[np.ndarray, list[str]]:
-    """The numbers in a text file. columns: names, or numbers from 1.
-
-    Columns are separated by semicolons, tabs, commas or spaces, the first of these in
-    the second line. The first line may be a header, also after a "#". Raises InputError
-    on anything else.
-    """
-    with errors_about(f"data file {path}"):
-        text = read_text(path)
-        is_comment = text.lstrip().startswith("#")
-        lines = [
-            line.strip(" ") for line in text.replace("#", "", is_comment).split("\n")
-        ]
-        second = ["", *filter(None, lines)][:3][-1]
-        mark = next((mark for mark in ";\t," if mark in second), " ")
-        reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
-        try:
-            rows = [
-                (reader.line_num, [*map(str.strip, row)]) for row in reader if any(row)
-            ]
-        except csv.Error as error:
-            raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
-        names: list[str] = []
-        if rows and (is_comment or not any(map(BEGINS_A_NUMBER.match, rows[0][1]))):
-            names = rows.pop(0)[1]
-        if len(rows) < MIN_ROWS:
-            raise InputError(
-                f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more"
-            )
-        count = len(rows[0][1])
-        names = (
-            names if len(names) == count else [f"column {n + 1}" for n in range(count)]
-        )
-        places = _places(columns, names, count)
-        values = []
-        for line, fields in rows:
-            if len(fields) != count:
-                found = f"line {line} has {len(fields)} columns, the first row {count}"
-                raise InputError(f"{found}; {NUMBERS}")
-            values.append([_number(fields[place], line, place) for place in places])
-    return np.array(values), [names[place] for place in places]
-
-
-def _number(text: str, line: int, place: int) -> float:
-    """The finite number in a column of a line. 1_000 is one in Python only."""
-    with suppress(ValueError):
-        if isfinite(value := float(text.replace("_", "x"))):
-            return value
-    raise InputError(f"line {line}, column {place + 1} is {text!r}; {NUMBERS}")
-
-
-def _places(columns: Sequence[str] | None, names: list[str], count: int) -> list[int]:
-    """The indices of the chosen columns among `count`."""
-    numbers = [str(number) for number in range(1, count + 1)]
-    places: list[int] = []
-    for column in numbers if columns is None else columns:
-        known = numbers if column in numbers else names
-        if known.count(column) != 1 or known.index(column) in places:
-            expected = f"expected names or numbers, each once: {some_of(names)}"
-            raise InputError(f"the columns have {column!r}; {expected}")
-        places.append(known.index(column))
-    return places
-
-
-def character_classes(text: str, alphabet: str | None) -> tuple[np.ndarray, str]:
-    """The class of every character, (N,), and the alphabet, whose n-th character has
-    class n.
-
-    alphabet: that of saved weights, or if they have none, the characters of the text,
-    by Unicode. Raises InputError on characters that are not in it, and on fewer than
-    two different ones.
-    """
-    alphabet = alphabet or "".join(sorted(set(text)))
-    if len(alphabet) < 2 or "\0" in text:
-        raise InputError("it is binary, or has fewer than 2 different characters")
-    if unknown := sorted(set(text) - set(alphabet)):
-        raise InputError(
-            f"it has {some_of(unknown)}; expected only characters of --weights"
-        )
-    index = {character: n for n, character in enumerate(alphabet)}
-    return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet
+    return Saved(params, velocity, configuration)

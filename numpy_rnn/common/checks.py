@@ -1,28 +1,46 @@
 """Checks of the arguments of public functions, made before anything is computed.
 
-Each public function calls one with the `Arrays` of its package. Axes are written as in
-the annotations of `records.py`. All checks raise InputError.
+Each public function calls one with the `Arrays` of its package. All raise InputError,
+but for a keyword argument that a function does not have: a TypeError, as Python's own.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from math import inf, isfinite, ulp
-from typing import Any, NamedTuple, Unpack, get_args
+from collections.abc import Mapping
+from math import inf
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from numpy_rnn.common import records
-from numpy_rnn.common.errors import (
-    InputError,
+from numpy_rnn.common.axes import (
+    ACTIVATIONS,
+    INITIAL_STATE,
+    INPUTS,
+    OUTPUTS,
+    PARAMETERS,
+    TARGET,
+    ArrayChecks,
+    Arrays,
+    Axes,
+    check_dtype,
+    check_values,
+    numpy_view,
+)
+from numpy_rnn.common.axes import NUMPY_ARRAYS as NUMPY_ARRAYS
+from numpy_rnn.common.axes import is_integer as is_integer
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.numbers import check_choice as check_choice
+from numpy_rnn.common.numbers import (
     check_flag,
     check_integer,
     check_number,
-    short_repr,
 )
+from numpy_rnn.common.numbers import check_positive as check_positive
 from numpy_rnn.common.records import (
-    DTYPES,
+    Activations,
+    Clipping,
+    Direction,
     Objective,
     Parameters,
     Run,
@@ -30,350 +48,290 @@ from numpy_rnn.common.records import (
     Schedule,
     Step,
 )
+from numpy_rnn.common.texts import nearest_name
 
-SERIES = {"x": "T (N) B D?", "h_0": "(N) B H", "y": "K N B O"}
-DTYPE_NAMES = " or ".join(DTYPES)
-Argument = tuple[str, Any, str]  # the name, the value, and the axes of an array
-AXES = {  # of the fields of a record, from their annotations
-    kind: [str(hint).split("'")[1] for hint in kind.__annotations__.values()]
-    for kind in (Parameters, records.Activations)
-}
+# -- windows
 
 
-class Arrays(NamedTuple):
-    """The arrays of one package."""
-
-    kind: type  # numpy.ndarray or torch.Tensor
-    expected: str  # in messages
-
-    def values(self, name: str, value: Any) -> Any:
-        """The value as a NumPy array. Raises InputError on other values, masks and
-        matrices.
-        """
-        if isinstance(value, np.matrix | np.ma.MaskedArray) or not isinstance(
-            value, self.kind
-        ):
-            raise InputError(
-                f"{name} is of type {type(value).__name__}: expected {self.expected}"
-            )
-        return numpy_view(name, value)
-
-
-NUMPY_ARRAYS = Arrays(
-    np.ndarray, "a NumPy array, no mask, no matrix; torch_rnn takes tensors"
-)
-
-
-def numpy_view(name: str, value: Any) -> Any:
-    """A tensor as a NumPy array, in the same memory if that is the CPU's; others as
-    they are.
-    """
-    try:
-        return value.detach().cpu().numpy() if hasattr(value, "detach") else value
-    except (
-        TypeError,
-        RuntimeError,
-    ):  # bfloat16, sparse or quantized, or without numbers (meta)
-        kind = f"{value.dtype}, {value.layout}, on the device {value.device}"
-        raise InputError(
-            f"{name} is {kind}: expected a dense tensor of {DTYPE_NAMES}"
-        ) from None
-
-
-def is_integer(array: records.NumpyArray) -> bool:
-    """Whether the array contains classes, with one axis fewer than rows: (T, B) for (T,
-    B, D).
-    """
-    return array.dtype.kind in "iu"
-
-
-def check_dtype(name: str, values: records.NumpyArray) -> None:
-    """Check that the dtype is one of DTYPES, in native byte order."""
-    if values.dtype not in DTYPES:
-        raise InputError(
-            f"{name} is {values.dtype}: expected {DTYPE_NAMES}, in native byte order"
-        )
-
-
-def check_convertible(value: Any) -> None:
-    """Check that `from_numpy` can convert the value: float32, float64 or integers of
-    int64.
-    """
-    if not isinstance(value, np.generic):
-        NUMPY_ARRAYS.values("the value", value)
-    if not (is_integer(value) and value.dtype.isnative):
-        check_dtype("the array", value)
-    elif value.dtype == np.uint64 and value.size:
-        check_integer("the largest number of the array", int(value.max()), 0)
-
-
-def check_values(
-    name: str, values: Any, least: float = -inf, most: float = inf
+def check_forward(
+    arrays: Arrays, params: Any, x: Any, h_0: Any, objective: Objective
 ) -> None:
-    """Check that all numbers, or classes, are finite and from `least` to `most`."""
-    low, high = (
-        values.min(),
-        values.max(),
-    )  # NaN if any number is; a mapped file is not copied
-    if not (isfinite(low) and isfinite(high)):
-        raise InputError(f"{name} contains NaN or infinity: expected finite numbers")
-    if low < least or high > most:
-        what = "classes" if is_integer(values) else "numbers"
-        limits = f"of {least:g} or more" if most == inf else f"from {least} to {most}"
-        found = low if low < least else high
-        raise InputError(f"{name} contains {found}: expected {what} {limits}")
+    """Check the parameters, inputs and initial state of a window."""
+    check_objective(objective)
+    checks = ArrayChecks(arrays)
+    check_parameters(checks, params)
+    check_inputs(checks, x, h_0)
 
 
-def check_arrays(
-    arrays: Arrays, arguments: Iterable[Argument], *, finite: bool = False
+def check_inputs(checks: ArrayChecks, x: Any, h_0: Any) -> None:
+    """Check the inputs and the initial state."""
+    checks.check("x", x, INPUTS)
+    checks.check("h_0", h_0, INITIAL_STATE)
+
+
+def check_loss(arrays: Arrays, y: Any, target: Any, objective: Objective) -> None:
+    """Check the outputs of steps with a loss, and their targets."""
+    check_objective(objective)
+    checks = ArrayChecks(arrays)
+    checks.check("y", y, OUTPUTS)
+    checks.check("target", target, target_axes(objective))
+
+
+def check_window(
+    arrays: Arrays, params: Any, activations: Any, target: Any, objective: Objective
 ) -> None:
-    """Check the arrays of one call: all have one dtype, and axes of one letter have one
-    size.
-
-    The first array with a letter determines its size, and the first array of all
-    whether there is an ensemble. No axis is empty. (N) may be absent, as in an array
-    that all networks share. D? allows classes instead of rows, O! requires them.
-    finite: whether NaN is an error.
-    """
-    sizes: dict[str, int] = {}
-    is_ensemble = dtype = None
-    for name, value, axes in arguments:
-        values, letters = arrays.values(name, value), re.findall(r"[\w+]+", axes)
-        has_classes = axes[-1] in "?!" and is_integer(values)
-        if axes[-1] == "!" and not has_classes:
-            found = f"{name} is {values.dtype}, and the loss is one of classes"
-            raise InputError(
-                f"{found}: expected integers; for other numbers choose squared_error"
-            )
-        last = letters.pop() if has_classes else ""
-        single = [letter for letter in letters if letter != "N"]
-        is_ensemble = (
-            values.ndim == len(letters) if is_ensemble is None else is_ensemble
-        )
-        allowed = [letters] * is_ensemble + [single] * (
-            not is_ensemble or "(N)" in axes
-        )
-        form = next((each for each in allowed if len(each) == values.ndim), [])
-        known = sizes | {"T+1": sizes.get("T", 0) + 1}
-        fits = all(
-            known.setdefault(axis, n) == n > 0 for axis, n in zip(form, values.shape)
-        )
-        if not (form and fits):
-            shapes = (
-                ", ".join(str(sizes.get(axis, axis)) for axis in each)
-                for each in allowed
-            )
-            expected = " or ".join(f"({shape})" for shape in shapes)
-            hint = ", as integers are classes" * has_classes
-            hint += ", time first" * (letters[0] in {"T", "K"} - sizes.keys())
-            raise InputError(
-                f"{name} has shape {values.shape}: expected {expected}{hint}"
-            )
-        sizes = known
-        if has_classes:
-            check_values(name, values, 0, sizes[last] - 1)
-            continue
-        check_dtype(name, values)
-        dtype = dtype or values.dtype
-        if values.dtype != dtype:
-            dtypes = f"{values.dtype} and the parameters are {dtype}"
-            raise InputError(f"{name} is {dtypes}: expected one dtype")
-        if finite:
-            check_values(name, values)
-
-
-def fields(
-    name: str, record: Any, kind: Any, like: Any = None, *, partial: bool = False
-) -> Iterator[Argument]:
-    """Generate the arrays of a record, and check that none is missing or too many.
-
-    like: the parameters that they belong to. partial: whether any of them may be None.
-    """
-    if not isinstance(record, kind):
-        raise InputError(
-            f"{name} is of type {type(record).__name__}: expected {kind.__name__}"
-        )
-    for field, axes, array, theta in zip(
-        kind._fields, AXES[kind], record, like or record
-    ):
-        if array is not None and theta is None:
-            raise InputError(
-                f"there is a {name} of {field}: expected none, as params has none"
-            )
-        if array is not None or not (
-            partial or (theta is None and field in kind._field_defaults)
-        ):
-            yield (field if name == "params" else f"{field} of the {name}"), array, axes
-
-
-def check_choice(what: str, name: Any, known: Sequence[str]) -> None:
-    """Check that the name is one of the known ones."""
-    if not (isinstance(name, str) and name in known):
-        raise InputError(
-            f"unknown {what} {short_repr(name, repr)}: expected {' or '.join(known)}"
-        )
-
-
-def check_schedule(schedule: Schedule) -> Schedule:
-    """The schedule in plain integers, 1 ≤ k1 ≤ k2 and epochs ≥ 0."""
-    k1, k2 = check_integer("k1", schedule.k1, 1), check_integer("k2", schedule.k2, 1)
-    if k2 < k1:
-        why = (
-            "because the window must contain the k1 new steps of its update; "
-            f"choose k2 ≥ {k1}"
-        )
-        raise InputError(f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, {why}")
-    return Schedule(k1, k2, check_integer("epochs", schedule.epochs, 0))
-
-
-def check_step(step: Step) -> Step:
-    """The step in plain numbers, except for its learning rate."""
-    learning_rate, momentum, dampening, nesterov, decay, adagrad, norm, value = step
-    momentum, decay = (
-        check_number("momentum", momentum),
-        check_number("weight decay", decay),
-    )
-    dampening = check_number(
-        "dampening", dampening, -inf, "a finite number, usually 0 to 1"
-    )
-    nesterov, adagrad = check_flag("nesterov", nesterov), check_flag("adagrad", adagrad)
-    limits = {"max norm": norm, "max value": value}
-    norm, value = (
-        v if v is None else check_positive(name, v) for name, v in limits.items()
-    )
-    given = f"they are {momentum}, {dampening} and {nesterov}"
-    if adagrad and (momentum != 0 or dampening != 0 or nesterov):
-        raise InputError(
-            f"adagrad needs momentum 0, dampening 0 and nesterov False: {given}"
-        )
-    if nesterov and (momentum == 0 or dampening != 0):
-        raise InputError(f"nesterov needs momentum above 0 and dampening 0: {given}")
-    if norm is not None and value is not None:
-        raise InputError(
-            f"max norm is {norm} and max value is {value}: expected one of the two"
-        )
-    return Step(
-        learning_rate, momentum, dampening, nesterov, decay, adagrad, norm, value
-    )
-
-
-def check_positive(name: str, value: Any) -> float:
-    """The value as a plain float. Raises InputError unless it is finite and above 0."""
-    return check_number(name, value, ulp(0.0), "a finite number above 0")
-
-
-def check_call(
-    arrays: Arrays,
-    objective: Objective | None = None,
-    *,
-    finite: bool = False,
-    **given: Any,
-) -> None:
-    """Check the arguments of one call by their names, those of SERIES and of records.
-
-    The target has as many steps as x, or at most as many as the activations. A velocity
-    may be None. finite: whether NaN is an error.
-    """
-    if objective is not None:
-        for option, choice in objective._asdict().items():
-            check_choice(option, choice, get_args(Objective.__annotations__[option]))
-    has_classes = objective is not None and objective.loss == "cross_entropy"
-    axes = SERIES | {
-        "target": f"{'T' if 'x' in given else 'K'} (N) B O{'!' * has_classes}"
-    }
-    arguments: list[Argument] = []
-    is_direction = "gradient" in given
-    for name, value in given.items():
-        if name in axes:
-            arguments.append((name, value, axes[name]))
-        elif name == "activations":
-            arguments += fields(name, value, records.Activations)
-        elif name != "velocity" or value is not None:
-            arguments += fields(
-                name, value, Parameters, given.get("params"), partial=is_direction
-            )
-        if (
-            name == "params"
-            and not is_direction
-            and (value.b_h is None) != (value.b_y is None)
-        ):
-            raise InputError(
-                "one of b_h and b_y is None: expected both biases or neither"
-            )
-    check_arrays(arrays, arguments, finite=finite)
-    if "activations" in given and (K := len(given["target"])) > (
-        T := len(given["activations"].x)
-    ):
+    """Check a window of T steps, the last K ≤ T of which have a target."""
+    check_objective(objective)
+    checks = ArrayChecks(arrays)
+    check_parameters(checks, params)
+    check_record("activations", activations, Activations)
+    for name, axes in ACTIVATIONS.items():
+        array = getattr(activations, name)
+        checks.check(f"{name} of the activations", array, axes)
+    checks.check("target", target, target_axes(objective))
+    K, T = checks.sizes["K"], checks.sizes["T"]
+    if K > T:
         raise InputError(
             f"target has {K} steps and x has {T}: expected between 1 and {T}"
         )
 
 
+def target_axes(objective: Objective) -> Axes:
+    """Return the axes of K targets: rows, or classes where the loss is one of them."""
+    if objective.loss == "cross_entropy":
+        return TARGET._replace(classes="required")
+    return TARGET
+
+
+def check_objective(objective: Objective) -> None:
+    """Check the names of an objective."""
+    for option, choice in objective._asdict().items():
+        check_choice(option, choice, get_args(Objective.__annotations__[option]))
+
+
+# -- parameters and updates
+
+
+def check_record(name: str, record: Any, kind: type) -> None:
+    """Check that a record is of this kind."""
+    if not isinstance(record, kind):
+        raise InputError(
+            f"{name} is of type {type(record).__name__}: expected {kind.__name__}"
+        )
+
+
+def check_parameters(checks: ArrayChecks, params: Any) -> None:
+    """Check the weights, and both biases or neither."""
+    check_record("params", params, Parameters)
+    for name, axes in PARAMETERS.items():
+        array = getattr(params, name)
+        if array is not None or name not in Parameters._field_defaults:
+            checks.check(name, array, axes)
+    if (params.b_h is None) != (params.b_y is None):
+        raise InputError("one of b_h and b_y is None: expected both biases or neither")
+
+
+def check_like_parameters(
+    checks: ArrayChecks, name: str, record: Any, params: Any, *, partial: bool = False
+) -> None:
+    """Check a gradient or a velocity: an array of each parameter's shape.
+
+    partial: whether any of them may be None.
+    """
+    check_record(name, record, Parameters)
+    for field, axes in PARAMETERS.items():
+        array, theta = getattr(record, field), getattr(params, field)
+        if array is not None and theta is None:
+            raise InputError(
+                f"there is a {name} of {field}: expected none, as params has none"
+            )
+        may_be_none = partial or theta is None
+        if array is not None or not may_be_none:
+            checks.check(f"{field} of the {name}", array, axes)
+
+
+def check_update(
+    arrays: Arrays, params: Any, gradients: Any, velocity: Any = None
+) -> None:
+    """Check parameters, and the gradient and velocity of any of them."""
+    checks = ArrayChecks(arrays)
+    check_parameters(checks, params)
+    check_like_parameters(checks, "gradient", gradients, params, partial=True)
+    if velocity is not None:
+        check_like_parameters(checks, "velocity", velocity, params, partial=True)
+
+
 def check_clipping(arrays: Arrays, gradients: Any, name: str, limit: Any) -> float:
-    """The limit of clipping. All gradients may be None except that of W_hh."""
-    check_call(arrays, gradient=gradients)
+    """Return the limit of clipping. Gradients may be None, except that of W_hh."""
+    checks = ArrayChecks(arrays)
+    check_like_parameters(checks, "gradient", gradients, gradients, partial=True)
     arrays.values("W_hh of the gradient", gradients.W_hh)
     return check_positive(name, limit)
 
 
+def check_saved(arrays: Arrays, params: Any, velocity: Any = None) -> None:
+    """Check that parameters, and a velocity if there is one, are whole and finite."""
+    checks = ArrayChecks(arrays, finite=True)
+    check_parameters(checks, params)
+    if velocity is not None:
+        check_like_parameters(checks, "velocity", velocity, params)
+
+
+# -- options
+
+
+def check_schedule(schedule: Schedule) -> Schedule:
+    """Return the schedule in plain integers, 1 ≤ k1 ≤ k2 and epochs ≥ 0."""
+    k1 = check_integer("k1", schedule.k1, 1)
+    k2 = check_integer("k2", schedule.k2, 1)
+    if k2 < k1:
+        raise InputError(
+            f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, because the window must "
+            f"contain the k1 new steps of its update; choose k2 ≥ {k1}"
+        )
+    return Schedule(k1, k2, check_integer("epochs", schedule.epochs, 0))
+
+
+def check_limits(clipping: Clipping) -> Clipping:
+    """Return the limits of clipping as plain numbers, or None."""
+    norm, value = clipping.max_norm, clipping.max_value
+    if norm is not None:
+        norm = check_positive("max norm", norm)
+    if value is not None:
+        value = check_positive("max value", value)
+    if norm is not None and value is not None:
+        raise InputError(
+            f"max norm is {norm} and max value is {value}: expected one of the two"
+        )
+    return Clipping(norm, value)
+
+
+def check_direction(direction: Direction) -> Direction:
+    """Return the options of the direction in plain numbers and flags."""
+    checked = direction._replace(
+        momentum=check_number("momentum", direction.momentum),
+        dampening=check_number(
+            "dampening", direction.dampening, -inf, "a finite number, usually 0 to 1"
+        ),
+        nesterov=check_flag("nesterov", direction.nesterov),
+        weight_decay=check_number("weight decay", direction.weight_decay),
+        adagrad=check_flag("adagrad", direction.adagrad),
+    )
+    mu, tau, nesterov = checked[:3]
+    given = f"they are {mu}, {tau} and {nesterov}"
+    if checked.adagrad and (mu != 0 or tau != 0 or nesterov):
+        raise InputError(
+            f"adagrad needs momentum 0, dampening 0 and nesterov False: {given}"
+        )
+    if nesterov and (mu == 0 or tau != 0):
+        raise InputError(f"nesterov needs momentum above 0 and dampening 0: {given}")
+    return checked
+
+
+def check_step(step: Step) -> Step:
+    """Return the step in plain numbers, except for its learning rate."""
+    direction = check_direction(step.direction)
+    clipping = check_limits(step.clipping)
+    return step._replace(**direction._asdict(), **clipping._asdict())
+
+
 def check_learning_rate(params: Parameters[Any], learning_rate: Any) -> Any:
-    """The learning rate, a number, or a copy of an array (N,) with one per network."""
-    name, networks = "the learning rate", tuple(params.W_hh.shape[:-2])
+    """Return the learning rate, a number, or a copy of an array with one per
+    network.
+    """
+    name = "the learning rate"
+    networks = tuple(params.W_hh.shape[:-2])
     rates = numpy_view(name, learning_rate)
-    if not getattr(rates, "shape", ()):
-        return check_number(name, rates[()] if isinstance(rates, np.ndarray) else rates)
-    if rates.shape != networks:
-        allowed = f", or one per network, of shape {networks}" if networks else ""
-        raise InputError(f"{name} has shape {rates.shape}: expected a number{allowed}")
+    shape = getattr(rates, "shape", ())
+    if not shape:
+        number = rates.item() if isinstance(rates, np.ndarray) else rates
+        return check_number(name, number)
+    if shape != networks:
+        expected = "a number"
+        if networks:
+            expected += f", or one per network, of shape {networks}"
+        raise InputError(f"{name} has shape {shape}: expected {expected}")
     check_dtype(name, NUMPY_ARRAYS.values(name, rates))
     check_values(name, rates, 0)
     return rates.copy()
 
 
+def check_keywords(function: str, given: Mapping[str, Any], keywords: type) -> None:
+    """Check that keyword arguments are those of a function, of a TypedDict.
+
+    Raises TypeError otherwise, with the name that was perhaps meant.
+    """
+    known = keywords.__annotations__
+    for name in given:
+        if name not in known:
+            hint = f"expected some of {', '.join(known)}"
+            if nearest := nearest_name(name, known):
+                hint = f"did you mean {nearest!r}?"
+            raise TypeError(
+                f"{function}() got an unexpected keyword argument {name!r}: {hint}"
+            )
+    required: frozenset[str] = keywords.__required_keys__  # type: ignore[attr-defined]
+    missing = [repr(name) for name in known if name in required - given.keys()]
+    if missing:
+        raise TypeError(f"{function}() needs the arguments {', '.join(missing)}")
+
+
+# -- runs
+
+
+class Training(NamedTuple):
+    """The arguments of `train`."""
+
+    run: Run
+    record: bool
+    by_epoch: bool
+    """Whether only the last update of each epoch is yielded."""
+
+
 def check_run(arrays: Arrays, run: Run) -> Run:
-    """The run in plain numbers."""
+    """Return the run in plain numbers."""
     schedule, objective, step = run.options
-    schedule, step = check_schedule(schedule), check_step(step)
+    schedule = check_schedule(schedule)
+    step = check_step(step)
+    check_objective(objective)
     if run.velocity is not None and not step.has_velocity:
         raise InputError(
             "velocity is given without momentum or adagrad: expected one of them"
         )
-    given = {
-        name: getattr(run, name)
-        for name in ("params", "x", "h_0", "target", "velocity")
-    }
-    check_call(arrays, objective, finite=True, **given)
+    checks = ArrayChecks(arrays, finite=True)
+    check_parameters(checks, run.params)
+    check_inputs(checks, run.x, run.h_0)
+    every_step = target_axes(objective)._replace(letters="TBO")
+    checks.check("target", run.target, every_step)
+    if run.velocity is not None:
+        check_like_parameters(checks, "velocity", run.velocity, run.params)
     rate = check_learning_rate(run.params, step.learning_rate)
-    for name, v in zip(Parameters._fields, run.velocity or ()):
-        if step.adagrad and v is not None:
-            check_values(
-                f"{name} of the velocity, a sum of squares,", numpy_view(name, v), 0
-            )
-    return run._replace(
-        options=RunOptions(schedule, objective, step._replace(learning_rate=rate))
-    )
+    if step.adagrad and run.velocity is not None:
+        check_squares(run.velocity)
+    options = RunOptions(schedule, objective, step._replace(learning_rate=rate))
+    return run._replace(options=options)
+
+
+def check_squares(velocity: Parameters[Any]) -> None:
+    """Check that no sum of squares is negative."""
+    for name, v in velocity._asdict().items():
+        if v is not None:
+            what = f"{name} of the velocity, a sum of squares,"
+            check_values(what, numpy_view(name, v), 0)
 
 
 def check_training(
-    arrays: Arrays,
-    series: tuple[Any, Any, Any, Any],
-    **options: Unpack[records.TrainKeywords[Any]],
-) -> tuple[Run, bool, bool]:
-    """(the run, `record`, whether by epoch), from (params, x, target, h_0) and the
-    options.
-    """
-    given: dict[str, Any] = {
-        "velocity": None,
-        "record": False,
-        "yield_every": 1,
-        **options,
-    }
-    velocity, record, every = (
-        given.pop(name) for name in ("velocity", "record", "yield_every")
-    )
-    run = check_run(arrays, Run(*series, RunOptions.from_keywords(**given), velocity))
-    by_epoch = isinstance(every, str) and every == "epoch"
+    arrays: Arrays, params: Any, x: Any, target: Any, h_0: Any, options: dict[str, Any]
+) -> Training:
+    """Return the arguments of `train`; `options` are its keyword arguments."""
+    check_keywords("train", options, records.TrainKeywords)
+    velocity = options.pop("velocity", None)
+    record = options.pop("record", False)
+    yield_every = options.pop("yield_every", 1)
+    run = Run(params, x, target, h_0, RunOptions.from_keywords(**options), velocity)
+    run = check_run(arrays, run)
+    by_epoch = isinstance(yield_every, str) and yield_every == "epoch"
     if not by_epoch:
         expected = "1, for every update, or 'epoch', for the last update of each epoch"
-        check_integer("yield_every", every, 1, expected, most=1)
-    return run, check_flag("record", record), by_epoch
+        check_integer("yield_every", yield_every, 1, expected, most=1)
+    return Training(run, check_flag("record", record), by_epoch)

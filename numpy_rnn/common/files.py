@@ -3,6 +3,7 @@ pickle.
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +14,35 @@ import numpy as np
 from numpy_rnn.common.errors import InputError, errors_about
 
 
+def absolute_path(path: str) -> str:
+    """Return the path from the root. Code of others may change the working folder.
+
+    Raises InputError if the working folder has been deleted.
+    """
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: the working folder has been deleted: change to another one"
+        ) from None
+
+
 @contextmanager
 def written_whole(path: str) -> Iterator[Path]:
-    """Yield a temporary path, which replaces `path` when the block ends without an
-    error.
+    """Yield a temporary file, which replaces `path` when the block ends without an
+    error, and has its mode.
 
     Raises InputError if the file cannot be written; then nothing is changed.
     """
-    real = os.path.realpath(path)
+    real = os.path.realpath(absolute_path(path))
     temporary = Path(os.path.dirname(real), f".unfinished-{os.urandom(8).hex()}")
     try:
+        mode = _mode_of(real)
+        if mode is not None:
+            temporary.touch(mode=stat.S_IRUSR | stat.S_IWUSR)  # nobody else reads it
         yield temporary
+        if mode is not None:
+            temporary.chmod(mode)
         os.replace(temporary, real)
     except OSError as error:
         reason = error.strerror or error
@@ -32,6 +51,14 @@ def written_whole(path: str) -> Iterator[Path]:
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode_of(path: str) -> int | None:
+    """Return the permissions of a file; None where there is none."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return None
 
 
 def save_arrays(path: str, arrays: dict[str, Any]) -> None:

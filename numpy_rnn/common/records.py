@@ -1,32 +1,22 @@
-"""The records that both packages take and return, and the types of their options.
+"""The records that both packages take and return, and the names of their options.
 
-Notation of DERIVATION.md, section 1: T time steps, B batch, D inputs, H hidden units, O
-outputs. Parameters of N networks have a first axis N, and activations have it between
-time and batch; those of one network do not. `Annotated[A, "T N B H"]` is an array of
-shape (T, N, B, H), or (T, B, H).
+Notation of DERIVATION.md, section 1: T time steps, B sequences, D inputs, H hidden
+units, O outputs. The parameters of an ensemble of N networks have a first axis N, and
+its activations have that axis between time and batch.
 """
 
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import (
-    Annotated,
-    Any,
-    Generic,
-    Literal,
-    NamedTuple,
-    TypedDict,
-    TypeVar,
-    get_args,
-)
+from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, get_args
 
 from numpy.typing import NDArray
 
 A = TypeVar("A")  # numpy.ndarray or torch.Tensor
 T = TypeVar("T")
 NumpyArray = NDArray[Any]
-DTYPES = ("float32", "float64")
 
+Dtype = Literal["float32", "float64"]
 Nonlinearity = Literal["tanh", "relu", "sigmoid"]
 LossName = Literal["squared_error", "cross_entropy"]
 Reduction = Literal["sum", "mean"]
@@ -34,6 +24,7 @@ YieldEvery = Literal[1, "epoch"]
 
 # The names of every choice, a new one last: random cases, capabilities, help and tests
 # read them.
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 NONLINEARITY_NAMES: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
 LOSS_NAMES: tuple[LossName, ...] = get_args(LossName)
 REDUCTION_NAMES: tuple[Reduction, ...] = get_args(Reduction)
@@ -42,50 +33,105 @@ REDUCTION_NAMES: tuple[Reduction, ...] = get_args(Reduction)
 class Schedule(NamedTuple):
     """TBPTT(k1, k2) over a number of epochs."""
 
-    k1: int  # new steps of an update
-    k2: int  # steps of its window, k2 ≥ k1
+    k1: int
+    """Steps from one update to the next, whose losses are new."""
+    k2: int
+    """Steps of a window: the k1 new ones, and k2 − k1 older ones."""
     epochs: int = 1
+    """Passes through the series."""
 
 
 class Objective(NamedTuple):
-    """The objective of training: the network's nonlinearity, its loss, and its
-    reduction.
-    """
+    """What is trained: the nonlinearity of the network, its loss, and its reduction."""
 
     nonlinearity: Nonlinearity = "tanh"
+    """φ of (F2)."""
     loss: LossName = "squared_error"
+    """The loss of a step, (L1) or (L4)."""
     reduction: Reduction = "sum"
+    """Whether the losses of a window are added or averaged, (L2)."""
 
 
-class Step(NamedTuple):
-    """The SGD step; the defaults are plain gradient descent."""
+class Clipping(NamedTuple):
+    """What limits the gradient before the step; nothing by default."""
 
-    learning_rate: Any  # η, a number, or one per network of an ensemble
-    momentum: float = 0.0  # μ
-    dampening: float = 0.0  # τ
+    max_norm: float | None = None
+    """Limit of the gradient's norm in each network, (U3)."""
+    max_value: float | None = None
+    """Limit of each element of the gradient, (U7)."""
+
+
+class Direction(NamedTuple):
+    """How a gradient becomes the direction of the step; by default it is the
+    gradient.
+    """
+
+    momentum: float = 0.0
+    """μ of (U5)."""
+    dampening: float = 0.0
+    """τ of (U5)."""
     nesterov: bool = False
-    weight_decay: float = 0.0  # λ
+    """Whether the direction is g + μ v, (U6)."""
+    weight_decay: float = 0.0
+    """λ of (U4)."""
     adagrad: bool = False
-    max_norm: float | None = None  # of the gradient of each network; None: no clipping
-    max_value: float | None = None  # of each number of the gradient; None: no clipping
+    """Whether each element has a rate of its own, (U8) and (U9)."""
 
     @property
     def has_velocity(self) -> bool:
-        """Whether the step keeps an array per parameter: the velocity (U5) or squares
-        (U8).
-        """
+        """Whether an array is kept per parameter: a velocity, or a sum of squares."""
         return self.momentum > 0 or self.adagrad
+
+
+class Step(NamedTuple):
+    """The step of an update; the defaults are plain gradient descent."""
+
+    learning_rate: Any
+    """η of (U1), a number, or one per network of an ensemble."""
+    momentum: float = 0.0
+    """See `Direction`."""
+    dampening: float = 0.0
+    """See `Direction`."""
+    nesterov: bool = False
+    """See `Direction`."""
+    weight_decay: float = 0.0
+    """See `Direction`."""
+    adagrad: bool = False
+    """See `Direction`."""
+    max_norm: float | None = None
+    """See `Clipping`."""
+    max_value: float | None = None
+    """See `Clipping`."""
+
+    @property
+    def clipping(self) -> Clipping:
+        """What limits the gradient."""
+        return Clipping(self.max_norm, self.max_value)
+
+    @property
+    def direction(self) -> Direction:
+        """How the limited gradient becomes a direction."""
+        options = (getattr(self, name) for name in Direction._fields)
+        return Direction(*options)
+
+    @property
+    def has_velocity(self) -> bool:
+        """Whether the step keeps a velocity, or a sum of squares."""
+        return self.direction.has_velocity
 
 
 class RunOptions(NamedTuple):
     """A run without its data and initial weights."""
 
     schedule: Schedule
+    """When an update is made, and over which window."""
     objective: Objective
+    """What is trained."""
     step: Step
+    """How the parameters change."""
 
     def keywords(self) -> dict[str, Any]:
-        """The keyword arguments of `train` that describe this run."""
+        """Return the keyword arguments of `train` that describe this run."""
         return {
             **self.schedule._asdict(),
             **self.objective._asdict(),
@@ -94,19 +140,32 @@ class RunOptions(NamedTuple):
 
     @classmethod
     def from_keywords(cls, k1: int, k2: int, epochs: int, **rest: Any) -> "RunOptions":
-        """The inverse of `keywords`; names of the objective and step may be missing."""
+        """Invert `keywords`; names of the objective and the step may be missing."""
         objective = {name: rest.pop(name) for name in Objective._fields if name in rest}
         return cls(Schedule(k1, k2, epochs), Objective(**objective), Step(**rest))
 
 
 class Parameters(NamedTuple, Generic[A]):
-    """The learned parameters: the weights, and both biases or neither."""
+    """The learned parameters: three weights, and both biases or neither.
 
-    W_xh: Annotated[A, "N D H"]  # input to hidden
-    W_hh: Annotated[A, "N H H"]  # hidden to hidden, one step later
-    W_hy: Annotated[A, "N H O"]  # hidden to output
-    b_h: Annotated[A, "N H"] | None = None
-    b_y: Annotated[A, "N O"] | None = None
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = Parameters(np.ones((1, 6)), np.eye(6), np.ones((6, 1)))
+    >>> params.W_hh.shape, params.b_h, params.networks
+    ((6, 6), None, None)
+    """
+
+    W_xh: A
+    """Input to hidden, of shape (D, H) or (N, D, H)."""
+    W_hh: A
+    """Hidden to hidden, one step later, of shape (H, H) or (N, H, H)."""
+    W_hy: A
+    """Hidden to output, of shape (H, O) or (N, H, O)."""
+    b_h: A | None = None
+    """Hidden bias, of shape (H,) or (N, H)."""
+    b_y: A | None = None
+    """Output bias, of shape (O,) or (N, O)."""
 
     @property
     def networks(self) -> int | None:
@@ -128,88 +187,113 @@ else:
 
 
 class Activations(NamedTuple, Generic[A]):
-    """The results of the forward pass over one window, (F1) to (F3)."""
+    """The results of the forward pass over one window, (F1) to (F3).
 
-    x: Annotated[A, "T N B D"]  # inputs
-    a: Annotated[A, "T N B H"]  # pre-activations
-    h: Annotated[
-        A, "T+1 N B H"
-    ]  # hidden states: h[0] is the initial state, h[t] that after step t
-    y: Annotated[A, "T N B O"]  # outputs
+    An ensemble has an axis N before B.
+    """
+
+    x: A
+    """Inputs, of shape (T, B, D); classes are one-hot rows."""
+    a: A
+    """Pre-activations, of shape (T, B, H): a_t is at index t − 1."""
+    h: A
+    """States, of shape (T+1, B, H): h_t is at index t, and h[0] the initial state."""
+    y: A
+    """Outputs, of shape (T, B, O): y_t is at index t − 1."""
 
 
 class Adjoints(NamedTuple, Generic[A]):
-    """The total derivatives of the loss L of a window; `dy` is zero at steps without a
-    loss.
+    """The total derivatives of the loss L of a window, (B1) to (B3), (B9), (B10).
+
+    That of step t is at index t − 1. An ensemble has an axis N before B.
     """
 
-    dy: Annotated[A, "T N B O"]  # ∂L/∂y_t
-    dh: Annotated[A, "T N B H"]  # ∂L/∂h_t, step t at index t-1
-    da: Annotated[A, "T N B H"]  # ∂L/∂a_t
-    dx: Annotated[
-        A, "T N B D"
-    ]  # ∂L/∂x_t, one per network, also where all networks share x
-    dh_0: Annotated[A, "N B H"]  # ∂L/∂h_0 of the initial state of the window
+    dy: A
+    """∂L/∂y_t, of shape (T, B, O); zero at steps without a loss."""
+    dh: A
+    """∂L/∂h_t, of shape (T, B, H)."""
+    da: A
+    """∂L/∂a_t, of shape (T, B, H)."""
+    dx: A
+    """∂L/∂x_t, of shape (T, B, D); one per network, also where all share x."""
+    dh_0: A
+    """∂L/∂h_0 of the initial state of the window, of shape (B, H)."""
 
 
 class Window(NamedTuple):
-    """The steps (start, stop] of a series, from 1, of which (loss_start, stop] have a
-    loss.
+    """The steps (start, stop] of a series, of which (loss_start, stop] have a loss.
 
-    Its inputs are x[start:stop], its targets target[loss_start:stop], its initial state
-    h[start].
+    Steps are numbered from 1, so the inputs of the window are x[start:stop], its
+    targets target[loss_start:stop], and its initial state is h[start].
     """
 
-    start: int  # s_n
-    loss_start: int  # e_{n-1}
-    stop: int  # e_n
+    start: int
+    """s_n of (T2)."""
+    loss_start: int
+    """e_{n-1} of (T1), the end of the previous update."""
+    stop: int
+    """e_n of (T1)."""
 
     @property
     def steps(self) -> int:
-        """T, the number of steps of the window, at most k2."""
+        """T, the steps of the window: the new ones, and at most k2 − k1 older ones."""
         return self.stop - self.start
 
     @property
     def loss_steps(self) -> int:
-        """K, the number of steps with a loss, at most k1."""
+        """K, the steps with a loss, at most k1."""
         return self.stop - self.loss_start
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Update(Generic[A]):
-    """One window and its SGD step, as `train` yields it."""
+    """One window and its step, as `train` yields it."""
 
-    epoch: int  # from 1
-    number: int  # n, the number of the update in its epoch, from 1
-    window: Window  # (s_n, e_n], and where its steps with a loss begin
-    loss: Annotated[A, "N"]  # L of the window, before the step
-    gradients: Gradients[A]  # ∂L/∂θ, before clipping
-    parameters: Parameters[A]  # after the step
-    velocity: Gradients[A] | None = (
-        None  # after the step; None without momentum or Adagrad
-    )
-    activations: Activations[A] | None = None  # before the step; only with `record`
-    adjoints: Adjoints[A] | None = None  # only with `record`
-    losses: Annotated[A, "n N"] | None = (
-        None  # of the epoch's updates, with yield_every="epoch"
-    )
+    epoch: int
+    """The number of the epoch, from 1."""
+    number: int
+    """n, the number of the update in its epoch, from 1."""
+    window: Window
+    """The window (s_n, e_n], and where its new steps begin."""
+    loss: A
+    """L of the window before the step, a scalar, or of shape (N,)."""
+    gradients: Gradients[A]
+    """∂L/∂θ, before clipping."""
+    parameters: Parameters[A]
+    """The parameters after the step."""
+    velocity: Gradients[A] | None = None
+    """The velocity after the step, or Adagrad's sums of squares; None without."""
+    activations: Activations[A] | None = None
+    """Activations of the window before the step; only with `record`."""
+    adjoints: Adjoints[A] | None = None
+    """Adjoints of the window before the step; only with `record`."""
+    losses: A | None = None
+    """Losses of all n updates of the epoch, of shape (n,) or (n, N); only with
+    yield_every="epoch".
+    """
 
 
 class Run(NamedTuple):
-    """A training run on a series: its data, as arrays of one package, and
-    its options.
+    """A training run on a series: its data, as arrays of one package, and its
+    options.
     """
 
     params: Parameters[Any]
-    x: Any  # (T, N, B, D), or classes
-    target: Any  # (T, N, B, O), or classes
-    h_0: Any  # (N, B, H)
+    """The initial parameters."""
+    x: Any
+    """Inputs, of shape (T, B, D) or (T, N, B, D), or classes."""
+    target: Any
+    """Targets, of shape (T, B, O) or (T, N, B, O), or classes."""
+    h_0: Any
+    """The state at the start of every epoch, of shape (B, H) or (N, B, H)."""
     options: RunOptions
-    velocity: Gradients[Any] | None = None  # to begin with
+    """What is done with them."""
+    velocity: Gradients[Any] | None = None
+    """The initial velocity; None: from rest."""
 
 
-class MomentumKeywords(TypedDict, total=False):
-    """The keyword arguments of `direction`."""
+class DirectionKeywords(TypedDict, total=False):
+    """The keyword arguments of `direction`; `Direction` has their defaults."""
 
     momentum: float
     dampening: float
@@ -218,7 +302,7 @@ class MomentumKeywords(TypedDict, total=False):
     adagrad: bool
 
 
-class TrainKeywords(MomentumKeywords, Generic[A], total=False):
+class TrainKeywords(DirectionKeywords, Generic[A], total=False):
     """The keyword arguments of `train`, which numpy_rnn.train describes."""
 
     k1: typing.Required[int]
@@ -228,16 +312,18 @@ class TrainKeywords(MomentumKeywords, Generic[A], total=False):
     nonlinearity: Nonlinearity
     loss: LossName
     reduction: Reduction
+    max_norm: float | None
+    max_value: float | None
     velocity: Gradients[A] | None
     record: bool
     yield_every: YieldEvery
-    max_norm: float | None
-    max_value: float | None
 
 
 def tree_map(function: Callable[..., Any], value: T, *more: Any) -> T:
-    """f(array, ...) of an array, or of each array of nested tuples; None and numbers
-    stay.
+    """Apply a function to an array, or to each array of nested tuples.
+
+    None and plain numbers stay as they are. more: values of the same structure, whose
+    arrays are further arguments.
     """
     result: T = value
     if isinstance(value, tuple):

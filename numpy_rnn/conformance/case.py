@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numpy_rnn.common.checks import is_integer
+from numpy_rnn.common.errors import short_repr
 from numpy_rnn.common.records import (
     Gradients,
     NumpyArray,
@@ -183,7 +184,9 @@ def format_errors(
         f"{name} is missing" for name in known if name in expected - report.keys()
     ]
     errors += [
-        f"{name} is not an expected name" for name in report if name not in known
+        f"{short_repr(name)} is not an expected name"
+        for name in report
+        if name not in known
     ]
     for name in [name for name in known if name in report]:
         array = report[name]

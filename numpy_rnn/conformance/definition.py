@@ -195,7 +195,8 @@ class Definition:
     def window(self, T: int, new: int, k1: int, k2: int) -> Window:
         """The window whose new steps follow step `new` of the series."""
         stop = min(new + k1, T)  # (T1)
-        return Window(max(0, stop - k2), new, stop)  # (T2)
+        older = min(k2 - k1, new)  # steps of the window before its new ones
+        return Window(new - older, new, stop)  # (T2)
 
     def windows(self, run: Run) -> list[Window]:
         """The windows of an epoch."""

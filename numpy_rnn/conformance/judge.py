@@ -12,7 +12,8 @@ is named, and is no agreement.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,15 @@ from numpy_rnn.common.records import Parameters, Window, tree_map
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
-from numpy_rnn.conformance.case import INTERMEDIATES, TENSORS, WindowCase, present
-from numpy_rnn.conformance.definition import Arrays
+from numpy_rnn.conformance.case import (
+    INTERMEDIATES,
+    SHAPES,
+    TENSORS,
+    WindowCase,
+    present,
+)
+from numpy_rnn.conformance.definition import Arrays, window_update
+from numpy_rnn.conformance.findings import Finding, finding_in
 from numpy_rnn.conformance.runs import ROWS, PortSource, RecordedRun
 from numpy_rnn.conformance.window_checks import (
     Check,
@@ -44,61 +52,6 @@ CALMING = (
 )  # factors, one after the other, once no singular value is above 1
 
 
-class Divergence(NamedTuple):
-    """The first element in causal order whose error rounding does not explain."""
-
-    epoch: int
-    number: int  # the update within the epoch
-    tensor: str
-    step: int | None  # of the window, from 1; None for a tensor without time steps
-    element: tuple[int, ...]
-    reported: float
-    expected: float  # recomputed from the inputs of the check
-    allowed: float
-    ratio: float
-    equation: str = ""  # ids of DERIVATION.md
-    is_estimated: bool = False  # whether `allowed` is an estimate, not a proven bound
-    is_calmed: bool = (
-        False  # whether the recurrent weights are smaller than those of the run
-    )
-
-    def message(self) -> str:
-        """The place, the element, both numbers, and what rounding allows."""
-        calmed = (
-            f", with smaller {' and '.join(cases.RECURRENT)}" if self.is_calmed else ""
-        )
-        step = f", step {self.step}" if self.step else ""
-        where = f"epoch {self.epoch}, update {self.number}{step}{calmed}"
-        numbers = f"{self.reported:.9g}, expected {self.expected:.9g}"
-        if self.tensor == "window":
-            what = (
-                Window._fields[self.element[0]]
-                if self.element
-                else "the number of updates"
-            )
-            return f"{where}: {what} is {numbers} by TBPTT(k1, k2)"
-        element = f"{self.tensor}{list(self.element) or ''}"
-        bound = (
-            "what rounding does by estimate"
-            if self.is_estimated
-            else "the rounding bound"
-        )
-        limit = f"the difference is {self.ratio:.1e} times {bound}, {self.allowed:.1e}"
-        limit = limit if self.allowed else "nothing rounds here"
-        return f"{where}: {element} is {numbers}; {limit}"
-
-    def causal_place(self) -> tuple[int, ...]:
-        """Its place in the order of computation: a_1 h_1 a_2 h_2 .., loss, .. dh_1
-        da_1, ..
-        """
-        together, order = (
-            {"h": "a", "da": "dh"}.get(self.tensor, self.tensor),
-            TENSORS.index,
-        )
-        step = {"a": 1, "dh": -1}.get(together, 0) * (self.step or 0)
-        return self.epoch, self.number, order(together), step, order(self.tensor)
-
-
 class Judgement(NamedTuple):
     """The judgement of a recorded run."""
 
@@ -106,7 +59,7 @@ class Judgement(NamedTuple):
     worst: dict[
         str, float
     ]  # the largest ratio of every tensor; 1 is what rounding allows
-    first: Divergence | None
+    first: Finding | None
     estimated: Mapping[
         str, int
     ]  # windows in which a tensor is checked against an estimate
@@ -115,6 +68,10 @@ class Judgement(NamedTuple):
         str, ...
     ]  # tensors that are checked with smaller recurrent weights instead
     unjudged: tuple[str, ...]  # tensors that no window could judge
+    # windows in which rounding alone changes a tensor by more than a tenth
+    wide: Mapping[str, int] = {}
+    # the largest ratio of every tensor in every update
+    ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
 
     @property
     def not_judged(self) -> tuple[str, ...]:
@@ -145,9 +102,11 @@ def judge(
     divergences = [*schedule_divergences(recorded, whole), *state_divergences(recorded)]
     worst = {name: 0.0 for name in TENSORS if name in updates or name == "window"}
     worst |= {divergence.tensor: np.inf for divergence in divergences}
-    estimated, lost, judged = Counter[str](), Counter[str](), dict[str, N]()
+    estimated, lost, wide = Counter[str](), Counter[str](), Counter[str]()
+    judged = dict[str, N]()
     carried = carried_steps(updates)
     is_lost = np.zeros((len(carried), networks or 1), bool)  # by update and network
+    ratios = dict[str, Array]()
 
     def note(
         chosen: Array, checks: Iterable[Check], calmed: tuple[int, ...] | None = None
@@ -157,8 +116,13 @@ def judge(
             worst[name] = max(worst[name], float(check.ratio.max()))
             judged[name] = judged.get(name, False) | ~check.lost.all(axis=0)
             if calmed is None:
+                axis = 1 if name in ROWS else 0
+                rows = np.moveaxis(check.ratio, axis, 0).reshape(len(chosen), -1)
+                by_update = ratios.setdefault(name, np.zeros(len(carried)))
+                by_update[chosen] = rows.max(axis=1)
                 estimated[name] += int(check.estimated.sum())
                 lost[name] += int(check.lost.sum())
+                wide[name] += int(check.wide.sum())
                 is_lost[chosen] |= check.lost.reshape(len(chosen), -1) & (
                     name != "initial"
                 )
@@ -184,37 +148,59 @@ def judge(
             (network,) * (networks is not None),
         )
         note(*_calmed(recorded, lost_updates, of, source), of)
-    first = min(divergences, key=Divergence.causal_place, default=None)
+    first = min(divergences, key=Finding.causal_place, default=None)
     if first is not None:
         ids = cases.equations(first.tensor, *recorded.run.options[1:])
         first = first._replace(equation=ids)
     found = {name for name in judged if np.all(judged[name])}
     calmed = tuple(name for name in TENSORS if name in found - before)
     unjudged = tuple(name for name in TENSORS if name in judged.keys() - found)
-    return Judgement(len(carried), worst, first, +estimated, +lost, calmed, unjudged)
+    return Judgement(
+        updates=len(carried),
+        worst=worst,
+        first=first,
+        estimated=+estimated,
+        lost=+lost,
+        calmed=calmed,
+        unjudged=unjudged,
+        wide=+wide,
+        ratios={name: largest.tolist() for name, largest in ratios.items()},
+    )
 
 
 def finite_part(recorded: RecordedRun) -> RecordedRun:
-    """The updates before the first with NaN or infinity, or a gradient whose norm
-    overflows.
+    """The updates before the first that overflows: with NaN or infinity, or a gradient
+    whose norm overflows.
+
+    An update is kept whose numbers are not finite, but those of the definition are: it
+    is wrong.
     """
-    updates, options = recorded.updates, recorded.run.options
-    clipped = (
-        () if options.step.max_norm is None else {"d" + name for name in cases.FIELDS}
-    )
-    first, limits = len(updates["stop"]), np.finfo(recorded.run.params.W_hh.dtype)
-    for name, array in updates.items():
-        flat = np.abs(array.reshape(len(array), -1))
-        limit = (
-            (float(limits.max) / (8 * flat.shape[1])) ** 0.5
-            if name in clipped
-            else np.inf
-        )
-        (bad,) = np.nonzero(~(flat < limit).all(axis=1))
-        if name in ROWS:
-            bad = np.searchsorted(recorded.first_rows, bad, side="right") - 1
-        first = min([first, *map(int, bad[:1])])
-    return recorded if first == len(updates["stop"]) else recorded.first(first)
+    first = min(recorded.finite_updates(), _clippable_updates(recorded))
+    if first < recorded.length:
+        case, report = single_update(recorded, first)
+        with np.errstate(all="ignore"):
+            right = window_update(case)
+        is_right_finite = all(np.isfinite(right[name]).all() for name in report)
+        if is_right_finite and not all(np.isfinite(v).all() for v in report.values()):
+            first += 1
+    return recorded if first == recorded.length else recorded.first(first)
+
+
+def _clippable_updates(recorded: RecordedRun) -> int:
+    """The number of updates before the first with a gradient whose norm overflows, if
+    gradients are clipped by their norm.
+    """
+    first, largest = recorded.length, np.finfo(recorded.run.params.W_hh.dtype).max
+    if recorded.run.options.step.max_norm is None:
+        return first
+    for name in cases.FIELDS:
+        if "d" + name in recorded.updates:
+            array = recorded.updates["d" + name]
+            flat = np.abs(array.reshape(len(array), -1))
+            limit = (float(largest) / (8 * flat.shape[1])) ** 0.5
+            (bad,) = np.nonzero(~(flat < limit).all(axis=1))
+            first = min([first, *map(int, bad[:1])])
+    return first
 
 
 def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, Arrays]]:
@@ -357,34 +343,46 @@ def _calmed(
 
 def _first_divergence(
     updates: Arrays, chosen: Array, check: Check, calmed: tuple[int, ...] | None
-) -> Divergence:
+) -> Finding:
     """The first of these updates whose tensor exceeds its bound; calmed: of this
     network alone.
     """
-    name, step = check.tensor, None
+    axis = int(check.tensor in ROWS)  # the axis of updates; those of networks follow
+    is_wrong = ~(np.asarray(check.ratio) <= 1)
+    others = [i for i in range(is_wrong.ndim) if i != axis]
+    index = int(np.argmax(is_wrong.any(axis=tuple(others))))
+    check, network = _of_one(check, axis, index), list(calmed or ())
+    axes = np.ndim(check.ratio) - len(SHAPES.get(check.tensor, "BH"))
+    for _ in range(axes):
+        is_wrong = ~(np.asarray(check.ratio) <= 1)
+        others = [i for i in range(is_wrong.ndim) if i != axis]
+        network.append(int(np.argmax(is_wrong.any(axis=tuple(others)))))
+        check = _of_one(check, axis, network[-1])
+    found = finding_in(check)
+    return found._replace(
+        epoch=int(updates["epoch"][chosen[index]]),
+        number=int(updates["number"][chosen[index]]),
+        element=(*network, *found.element),
+        is_calmed=calmed is not None,
+    )
+
+
+def _of_one(check: Check, axis: int, index: int) -> Check:
+    """The check of one entry of an axis of updates or of networks."""
     arrays = np.broadcast_arrays(
         check.reported, check.expected, check.allowed, check.ratio
     )
-    if (
-        name in ROWS
-    ):  # the steps after the updates, in the order in which they are computed
-        order = slice(None, None, -1 if name in cases.BACKWARDS else 1)
-        arrays = tuple(np.moveaxis(array, 0, 1)[:, order] for array in arrays)
-    bad = ~(arrays[-1] <= 1)
-    index, *element = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
-    numbers: N = [float(array[index, *element]) for array in arrays]
-    if name in ROWS:
-        step = element.pop(0) + 1
-        step = bad.shape[1] + 1 - step if name in cases.BACKWARDS else step
-    epoch, number = (
-        int(updates[field][chosen[index]]) for field in ("epoch", "number")
+    reported, expected, allowed, ratio = (v.take(index, axis) for v in arrays)
+    return check._replace(
+        reported=reported,
+        expected=expected,
+        allowed=allowed,
+        ratio=ratio,
+        estimated=np.asarray(check.estimated)[index],
     )
-    found = Divergence(epoch, number, name, step, (*(calmed or ()), *element), *numbers)
-    is_estimated = bool(np.any(check.estimated))
-    return found._replace(is_estimated=is_estimated, is_calmed=calmed is not None)
 
 
-def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Divergence]:
+def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Finding]:
     """The first window that is not one of TBPTT(k1, k2)."""
     windows, updates = recorded.windows, recorded.updates
     epochs = range(1, recorded.run.options.schedule.epochs + 1)
@@ -396,17 +394,15 @@ def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Diverge
         if row != right:
             wrong = next((i for i in range(3) if row[2 + i] != right[2 + i]), 0)
             numbers = row[2 + wrong], right[2 + wrong]
-            yield Divergence(
-                *right[:2], "window", None, (wrong,), *numbers, 0.0, np.inf
-            )
+            yield Finding(*right[:2], "window", None, (wrong,), *numbers, 0.0, np.inf)
             return
     if len(rows) > len(expected) or (whole and len(rows) < len(expected)):
         index, numbers = min(len(rows), len(expected)), (len(rows), len(expected))
         place = index // len(windows) + 1, index % len(windows) + 1
-        yield Divergence(*place, "window", None, (), *numbers, 0.0, np.inf)
+        yield Finding(*place, "window", None, (), *numbers, 0.0, np.inf)
 
 
-def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
+def state_divergences(recorded: RecordedRun) -> Iterator[Finding]:
     """The first window whose initial state is not exactly the latest one of its step.
 
     If the states are not reported, `judge` recomputes them.
@@ -427,7 +423,7 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
             0.0,
             np.inf,
         )
-        yield Divergence(epoch, number, "initial", None, tuple(element), *numbers)
+        yield Finding(epoch, number, "initial", None, tuple(element), *numbers)
 
 
 def carried_steps(updates: Arrays) -> Array:

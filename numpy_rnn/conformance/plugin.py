@@ -3,7 +3,7 @@
 This is an entry-point plugin, because pytest reads no options from the conftest of an
 installed package. pytest loads it in every run, also of other projects. So all options
 start with --elman-, and nothing but the standard library is imported until one of them
-names a port. `suite.py` does the work.
+names a port. `session.py` does the work.
 """
 
 import argparse
@@ -77,7 +77,6 @@ def pytest_configure(config):
     if None not in named or named == [None, None]:
         expected = "expected --elman-backend module:object or --elman-command 'program'"
         raise pytest.UsageError(f"no implementation to test: {expected}")
-    from numpy_rnn.conformance.suite import Suite
+    from numpy_rnn.conformance.session import Suite
 
-    config.elman_suite = Suite(config)
-    config.pluginmanager.register(config.elman_suite, "elman-suite")
+    config.pluginmanager.register(Suite(config), "elman-suite")

@@ -22,7 +22,16 @@ from numpy_rnn.conformance.case import (
     parameters_from,
     present,
 )
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING, Abilities
+from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.ports.abilities import (
+    EVERYTHING,
+    LARGEST_LOGIT,
+    Abilities,
+    Use,
+    forced_fields,
+    forced_schedule,
+    missing,
+)
 
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
 LARGE_SIZES = {"T": (17, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}
@@ -30,10 +39,19 @@ SATURATING = (
     64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
 )
 SCALES = (10.0, 100.0, 1000.0)  # of unscaled data
+LOGITS = (
+    1.0,
+    1.0,
+    5.0,
+    10.0,
+    20.0,
+    LARGEST_LOGIT,
+)  # scales of outputs, whose softmax is sure
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 PLAIN: dict[str, N] = {
     "logits": 1.0,
+    "learnt": False,
     "saturated": False,
     "silent": False,
     "subnormal": False,
@@ -79,6 +97,7 @@ class Recipe(NamedTuple):
     )
     scale: float = 1.0  # of inputs, and of the targets and outputs of the squared error
     logits: float = 1.0  # the scale of the outputs of a cross-entropy
+    learnt: bool = False  # whether the targets are the network's likeliest classes
     class_inputs: bool = False
     saturated: bool = False  # the last unit, of tanh
     silent: bool = (
@@ -128,7 +147,11 @@ class Recipe(NamedTuple):
         x = classes((T, B), D) if self.class_inputs else x
         target = classes((K, B), O) if loss == "cross_entropy" else target
         state: N = None if self.no_h_0 else h_0
-        return WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
+        case = WindowCase(params, x, target, state, self.objective, step, velocity)  # type: ignore[arg-type]
+        if self.learnt and loss == "cross_entropy":
+            y = window_update(case)["y"]
+            return case._replace(target=y[T - K :].argmax(axis=-1))
+        return case
 
     def _parameters(self, generator: np.random.Generator) -> Parameters[NumpyArray]:
         """Weights of order one, scaled so that tanh does not saturate, with the special
@@ -169,49 +192,57 @@ def _call(record: N) -> str:
     return f"{type(record).__name__}({arguments})"
 
 
-def available(names: Sequence[T], abilities: Abilities) -> list[T]:
-    """The choices of these names that a port has."""
-    has, lacks, _ = abilities
-    return [n for n in names if (n in has if n in CAPABILITIES else n not in lacks)]
-
-
 def random_recipe(
     draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
 ) -> Recipe:
     """A recipe with the options of ports that have these abilities."""
-    (has, lacks, _), are_distinct = abilities, draw.one_in(2)
-    T, B, D, H, O = map(
-        int, draw.generator.choice(MAX_SIZE, 5, replace=not are_distinct) + 1
-    )
-    kinds: N = records.NONLINEARITY_NAMES, records.LOSS_NAMES, records.REDUCTION_NAMES
+    are_distinct = draw.one_in(2)
+    sizes = draw.generator.choice(MAX_SIZE, 5, replace=not are_distinct) + 1
+    T, B, D, H, O = map(int, sizes)
     objective = Objective(
-        *(draw.choice(available(names, abilities)) for names in kinds)
+        draw.choice(records.NONLINEARITY_NAMES),
+        draw.choice(records.LOSS_NAMES),
+        draw.choice(records.REDUCTION_NAMES),
     )
-    step = random_step(draw, abilities)
+    if draw.one_in(7):
+        O = H
+    step = random_step(draw)
     recipe = Recipe(
-        *(T, B, D, H),
-        O=max(
-            H if draw.one_in(7) else O, 2 if objective.loss == "cross_entropy" else 1
-        ),
+        *(T, B, D, H, O),
         K=draw.integer(1, T) if draw.one_in(2) else T,
         dtype=dtype or draw.choice(records.DTYPES),
         objective=objective,
         step=step,
-        bias="no biases" in lacks or ("bias" not in lacks and draw.one_in(2)),
+        bias=draw.one_in(2),
         zeros=draw.one_in(7),
         gain=draw.choice((1.0, 0.5, 1.5)),
         seed=draw.integer(0, 2**32 - 1),
-        velocity=step.has_velocity and not draw.one_in(3),
+        velocity=not draw.one_in(3),
         scale=draw.choice(SCALES) if draw.one_in(4) else 1.0,
-        logits=MAX_LOGIT
-        if objective.loss == "cross_entropy" and draw.one_in(7)
-        else 1.0,
-        class_inputs="class_inputs" in has and draw.one_in(3),
+        logits=random_logits(draw),
+        learnt=draw.one_in(2),
+        class_inputs=draw.one_in(3),
         saturated=draw.one_in(7),
         silent=draw.one_in(7),
         subnormal=draw.one_in(10),
     )
+    recipe = restricted(recipe, abilities)
+    if recipe.step is None or not recipe.step.has_velocity:
+        recipe = recipe._replace(velocity=False)
+    if recipe.objective.loss == "cross_entropy":
+        recipe = recipe._replace(O=max(recipe.O, 2))
+    else:
+        recipe = recipe._replace(logits=1.0, learnt=False)
     return restricted(sized(recipe, draw, abilities), abilities)
+
+
+def random_logits(draw: RandomDraw) -> float:
+    """The scale of the outputs of a cross-entropy, from order one to one that overflows
+    exponentials.
+    """
+    if draw.one_in(7):
+        return MAX_LOGIT
+    return draw.choice(LOGITS)
 
 
 def sized(recipe: Recipe, draw: RandomDraw, abilities: Abilities) -> Recipe:
@@ -228,53 +259,58 @@ def sized(recipe: Recipe, draw: RandomDraw, abilities: Abilities) -> Recipe:
     return recipe._replace(**{"T": T, "K": K} | shape)
 
 
-def random_step(draw: RandomDraw, abilities: Abilities = EVERYTHING) -> Step:
-    """Every valid combination of options that the port has."""
-    has, lacks, _ = abilities
-    step = Step(draw.choice((0.1, 0.01, 0.5, 0.0)))
-    if "sgd_options" in has:
-        momentum = 0.0 if "momentum" in lacks else draw.choice((0.0, 0.5, 0.9))
-        dampening = (
-            draw.choice((0.0, 0.25, 0.7))
-            if momentum and "dampening" not in lacks
-            else 0.0
-        )
-        nesterov = (
-            momentum > 0
-            and dampening == 0
-            and "nesterov" not in lacks
-            and draw.one_in(2)
-        )
-        decay = 0.0 if "weight_decay" in lacks else draw.choice((0.0, 0.01, 0.1))
-        norms = (None, None, 0.1, 0.5, 1.0, 5.0, 30.0)
-        max_norm = None if "max_norm" in lacks else draw.choice(norms)
-        step = Step(
-            step.learning_rate, momentum, dampening, nesterov, decay, max_norm=max_norm
-        )
-    if "clip_by_value" in has and draw.one_in(4):
+def random_step(draw: RandomDraw) -> Step:
+    """Every valid combination of options."""
+    momentum = draw.choice((0.0, 0.5, 0.9))
+    step = Step(
+        draw.choice((0.1, 0.01, 0.5, 0.0)),
+        momentum=momentum,
+        dampening=draw.choice((0.0, 0.25, 0.7)) if momentum else 0.0,
+        weight_decay=draw.choice((0.0, 0.01, 0.1)),
+        max_norm=draw.choice((None, None, 0.1, 0.5, 1.0, 5.0, 30.0)),
+    )
+    if momentum and not step.dampening:
+        step = step._replace(nesterov=draw.one_in(2))
+    if draw.one_in(4):
         step = step._replace(max_norm=None, max_value=draw.choice((0.03, 0.2, 1.0)))
-    if "adagrad" in has and ("plain SGD" in lacks or draw.one_in(5)):
+    if draw.one_in(5):
         step = step._replace(momentum=0.0, dampening=0.0, nesterov=False, adagrad=True)
     return step
 
 
-RESTRICTIONS: dict[
-    str, dict[str, N]
-] = {  # the fields of a recipe for what a port lacks
-    "step": {"step": None},
-    "many losses": {"K": 1},
-    "batch": {"B": 1},
-    "large outputs": {"logits": 1.0},
-    "vector_inputs": {"class_inputs": True},
-    "h_0": {"no_h_0": True},
-}
+def use_of_recipe(recipe: Recipe) -> Use:
+    """What a case of this recipe uses of a port."""
+    return Use(
+        objective=recipe.objective,
+        dtype=recipe.dtype,
+        step=recipe.step,
+        bias=recipe.bias,
+        class_inputs=recipe.class_inputs,
+        batch=recipe.B > 1,
+        h_0=not recipe.no_h_0,
+        older_steps=recipe.K < recipe.T,
+        many_losses=recipe.K > 1,
+        logits=recipe.logits,
+    )
 
 
 def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
-    """The recipe without what a port lacks."""
-    own = RESTRICTIONS | {"older steps": {"K": recipe.T}}
-    for name in (name for name in own if name in abilities.lacks):
-        recipe = recipe._replace(**own[name])
+    """The recipe without what a port has not, and with its reduction."""
+    for ability in missing(use_of_recipe(recipe), abilities):
+        fields = ability.remedy if ability.case_remedy is None else ability.case_remedy
+        for name, value in fields:
+            if value == "T":
+                value = recipe.T
+            if name in Objective._fields:
+                changed = recipe.objective._replace(**{name: value})
+                recipe = recipe._replace(objective=changed)
+            elif name in Step._fields and recipe.step is not None:
+                recipe = recipe._replace(step=recipe.step._replace(**{name: value}))
+            elif name in Recipe._fields:
+                recipe = recipe._replace(**{name: value})
+    if abilities.reduction is not None:
+        objective = recipe.objective._replace(reduction=abilities.reduction)
+        recipe = recipe._replace(objective=objective)
     return recipe
 
 
@@ -297,26 +333,25 @@ def random_run(
     """A run of several updates of TBPTT(k1, k2): windows overlap, and the last may be
     shorter.
     """
-    lacks = abilities.lacks
+    fields = forced_fields(abilities)
     recipe = random_recipe(draw, dtype, abilities)._replace(**PLAIN, velocity=False)
     sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDHO"}
-    sizes |= {"H": draw.integer(*LARGE_SIZES["H"])} if draw.one_in(10) else {}
-    T = draw.integer(4, 12)
-    k1 = 1 if "many losses" in lacks else T if "h_0" in lacks else draw.integer(1, 4)
-    k2 = T if "h_0" in lacks else k1 + draw.integer(0, 3)  # T: all start at step 0
-    if "older steps" in lacks:
-        T, k2 = T - T % k1, k1  # the last window has as many steps as the others
+    if draw.one_in(10):
+        sizes["H"] = draw.integer(*LARGE_SIZES["H"])
+    T, k1 = draw.integer(4, 12), draw.integer(1, 4)
+    k1, k2 = forced_schedule(fields, k1, k1 + draw.integer(0, 3), T)
     if abilities.sizes:
         shape = dict(draw.choice(abilities.sizes))
         if "T" in shape:  # of all windows
-            k1 = k2 = shape["T"]
-            T = k1 * (1 if "h_0" in lacks else draw.integer(2, 3))
+            k1 = k2 = T = shape["T"]
+            if fields.get("k2") != "T":
+                T = k1 * draw.integer(2, 3)
         sizes |= {letter: size for letter, size in shape.items() if letter not in "TK"}
-    sizes |= {"B": 1} if "batch" in lacks else {}
+    sizes["B"] = fields.get("B", sizes["B"])
     recipe = recipe._replace(**sizes, T=T, K=T)
     case = recipe.case()
     # Small steps: momentum multiplies a constant gradient by 1/(1 − μ).
-    step = random_step(draw, abilities) if recipe.step is None else recipe.step
+    step = recipe.step or Step(0.1)
     terms = recipe.B * recipe.O * k1 * recipe.scale**2
     rate = draw.choice((1.0, 0.3, 0.1)) / (10 * terms) * (1 - step.momentum)
     step, schedule = step._replace(learning_rate=rate), records.Schedule(k1, k2, 2)

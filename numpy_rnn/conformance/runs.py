@@ -11,7 +11,7 @@ import numpy as np
 
 from numpy_rnn.common.checks import is_integer
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import NumpyArray, Run, Step, Window
+from numpy_rnn.common.records import NumpyArray, Run, Window
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.arithmetics.arithmetic import N
 from numpy_rnn.conformance.arithmetics.floats import Floats
@@ -25,13 +25,15 @@ from numpy_rnn.conformance.definition import (
     update,
     window_update,
 )
-from numpy_rnn.conformance.ports.port import (
-    PackagePort,
-    abilities,
-    tanh_error,
-    validated_report,
+from numpy_rnn.conformance.ports.abilities import (
+    Ability,
+    Use,
+    forced_fields,
+    missing,
+    stated_by,
 )
-from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS, PortFault
+from numpy_rnn.conformance.ports.port import PackagePort, tanh_error, validated_report
+from numpy_rnn.conformance.ports.protocol import PortFault
 
 ROWS = (*cases.INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
 # updates at a time: the garbage collector visits every tensor that is not joined
@@ -52,6 +54,22 @@ class RecordedRun(NamedTuple):
             n: v[: rows if n in ROWS else count] for n, v in self.updates.items()
         }
         return self._replace(updates=updates)
+
+    @property
+    def length(self) -> int:
+        """The number of updates."""
+        return len(self.updates["stop"])
+
+    def finite_updates(self) -> int:
+        """The number of updates before the first with NaN or infinity."""
+        first = self.length
+        for name, array in self.updates.items():
+            is_finite = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+            (bad,) = np.nonzero(~is_finite)
+            if name in ROWS:
+                bad = np.searchsorted(self.first_rows, bad, side="right") - 1
+            first = min([first, *map(int, bad[:1])])
+        return first
 
     @property
     def first_rows(self) -> NumpyArray:
@@ -135,28 +153,17 @@ class PortSource:
 
     def check(self, run: Run) -> None:
         """Raise InputError unless the port supports this run."""
-        port, dtype = self.port, str(run.params.W_hh.dtype)
-        has, lacks, shapes = abilities(port)
-        if run.params.networks is not None:
-            raise InputError(
-                "a port takes one network at a time: expected a run without --seeds"
-            )
-        if dtype not in port.dtypes:
-            expected = f"choose --dtype {' or '.join(port.dtypes)}"
-            raise InputError(f"{port.name} does not support {dtype}: {expected}")
-        for name in needs(run, loop_of(port, run).windows(run)):
-            if name in lacks if name in LACKS else name not in has:
-                verb = "lacks" if name in LACKS else "does not declare"
-                raise InputError(
-                    f"{port.name} {verb} {name!r}: choose a run without it"
-                )
-        sizes = {k: n for k, n in cases.case_sizes(run).items() if k not in "TK"}
-        fits = [all(sizes.get(k, n) == n for k, n in shape.items()) for shape in shapes]
-        if shapes and not any(fits):
-            expected = f"expected them in the run, not {sizes}"
-            raise InputError(
-                f"{port.name} has the sizes {list(map(dict, shapes))}: {expected}"
-            )
+        absent = unsupported(self.port, run)
+        if absent:
+            words = ", no ".join(ability.words for ability in absent)
+            remedies = dict[str, Any]()
+            for ability in absent:
+                remedies.update(ability.remedy)
+            expected = ", ".join(f"{n} = {value}" for n, value in remedies.items())
+            message = f"{self.name} has no {words}"
+            if expected:
+                message += f": expected a run with {expected}"
+            raise InputError(message)
 
     def trace(self, run: Run) -> RecordedRun:
         """The run of the port. Raises PortFault, with the update, if it fails.
@@ -164,6 +171,7 @@ class PortSource:
         A window starts from the state that the port reported in the window before, or
         that its parameters give.
         """
+        run = with_reduction(self.port, run)
         of, updates = loop_of(self.port, run), itertools.count(1)
 
         def compute(case: WindowCase) -> tuple[Arrays, NumpyArray]:
@@ -179,9 +187,12 @@ class PortSource:
         Computed here are dh_0 or a step that the port lacks, and a window whose numbers
         overflow.
         """
-        has, lacks, _ = abilities(self.port)
-        asked = case._replace(h_0=None) if "h_0" in lacks else case
-        asked = asked._replace(step=None) if "step" in lacks else asked  # type: ignore[arg-type]
+        has, lacks = stated_by(self.port)[:2]
+        asked = case
+        if "h_0" in lacks:
+            asked = asked._replace(h_0=None)
+        if "step" in lacks:
+            asked = asked._replace(step=None)  # type: ignore[arg-type]
         try:
             report = validated_report(self.port, asked, where)
         except PortFault:
@@ -259,37 +270,88 @@ def loop_of(port: Any, run: Run) -> Definition:
     """TBPTT, or chunks with a loss at the last steps where a port cannot have one at
     every step.
     """
-    _, lacks, shapes = abilities(port)
+    stated = stated_by(port)
+    lacks, shapes = stated.lacks, stated.sizes
     k1, k2, _ = run.options.schedule
     fitting = [shape.get("K", k1) for shape in shapes if shape.get("T") == k1 == k2]
     K = 1 if "many losses" in lacks and fitting else min(fitting, default=k1)
 
     def window(T: int, new: int, k1: int, k2: int) -> Window:
-        return Window(new, new + k1 - K, new + k1)
+        stop = min(new + k1, T)
+        return Window(new, max(new, stop - K), stop)
 
     return (
         DEFINITION if k1 <= K or "older steps" in lacks else Definition(window=window)
     )
 
 
-def needs(run: Run, windows: Sequence[Window]) -> list[str]:
-    """The names of LACKS and CAPABILITIES that the run needs of a port."""
-    step = run.options.step
-    used = {
-        name: getattr(step, name) != default
-        for name, default in Step._field_defaults.items()
-    }
-    clips_values = used.pop("max_value")
-    found = dict.fromkeys(run.options.objective, True) | used
-    found |= {
-        "no biases" if run.params.b_h is None else "bias": True,
-        "class_inputs" if is_integer(run.x) else "vector_inputs": True,
-        "plain SGD": not step.adagrad,
-        "sgd_options": any(used[name] for name in SGD_LACKS),
-        "clip_by_value": clips_values,
-        "batch": run.h_0.shape[-2] > 1,
-        "h_0": run.h_0.any() or any(window.start > 0 for window in windows),
-        "older steps": any(window.loss_start > window.start for window in windows),
-        "many losses": any(window.loss_steps > 1 for window in windows),
-    }
-    return [name for name, is_needed in found.items() if is_needed]
+def with_reduction(port: Any, run: Run) -> Run:
+    """The run with the reduction of a port that has one of its own."""
+    reduction = stated_by(port).reduction
+    if reduction is None:
+        return run
+    objective = run.options.objective._replace(reduction=reduction)
+    return run._replace(options=run.options._replace(objective=objective))
+
+
+def use_of_run(run: Run, windows: Sequence[Window]) -> Use:
+    """What a run with these windows uses of a port."""
+    starts = {window.start for window in windows}
+    return Use(
+        objective=run.options.objective,
+        dtype=str(run.params.W_hh.dtype),
+        step=run.options.step,
+        bias=run.params.b_h is not None,
+        class_inputs=is_integer(run.x),
+        batch=run.h_0.shape[-2] > 1,
+        networks=run.params.networks is not None,
+        h_0=bool(run.h_0.any()) or starts != {0},
+        older_steps=any(window.loss_start > window.start for window in windows),
+        many_losses=any(window.loss_steps > 1 for window in windows),
+    )
+
+
+def unsupported(port: Any, run: Run) -> list[Ability]:
+    """Every ability that a run needs and the port has not.
+
+    `words` of an ability are for a user; `remedy` has the fields of a run, and their
+    values, that do without it. The last one may be the sizes of the run.
+    """
+    stated = stated_by(port)
+    windows = loop_of(port, run).windows(run)
+    used = missing(use_of_run(run, windows), stated)
+    # The update of a port without a step is made by its source.
+    found = [ability for ability in used if ability.name != "step"]
+    sizes = cases.case_sizes(run)
+    shortest = min(window.steps for window in windows)
+    longest = max(window.steps for window in windows)
+    wrong = []
+    for shape in stated.sizes:
+        others = {n: sizes[n] for n in "BDHO" if shape.get(n, sizes[n]) != sizes[n]}
+        remedy: dict[str, Any] = {n: shape[n] for n in others}
+        words = [f"{letter} = {size}" for letter, size in others.items()]
+        T = shape.get("T", longest)
+        if not (shortest == longest == T):
+            words.append(f"windows of {shortest} to {longest} steps")
+            remedy |= {"k1": T, "k2": T}
+        wrong.append((len(words), ", ".join(words), tuple(remedy.items())))
+    if wrong and min(wrong)[0] > 0:
+        _, text, fields = min(wrong)
+        found.append(Ability("sizes", text, lambda use: True, fields))
+    return found
+
+
+def run_defaults(port: Any) -> dict[str, Any]:
+    """The fields of a run that the statements of a port force, by their names.
+
+    They are fields of Objective, Schedule and Step, `bias`, `class_inputs`, `dtype`,
+    `networks`, and sizes by their letters. The value of k1 or k2 may be the name of the
+    other one, or "T", the length of the series.
+    """
+    stated = stated_by(port)
+    fields = forced_fields(stated)
+    if len(stated.sizes) == 1:
+        fields |= {n: size for n, size in stated.sizes[0].items() if n not in "TK"}
+        if "T" in stated.sizes[0]:
+            fields |= {"k1": stated.sizes[0]["T"], "k2": "k1"}
+    return fields

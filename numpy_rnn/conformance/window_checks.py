@@ -32,6 +32,7 @@ SMALL_SUM = 256  # terms, up to which that of a single equation does
 ROUNDINGS = 512.0  # units of roundoff of the tensor: a bound up to that is narrow
 LARGEST_ESTIMATE = 0.01  # of the tensor
 LOST = 0.5  # of the tensor
+WIDE = 0.1  # of the tensor: its check is said to be wide
 SPREADS = 6.0  # what the estimate allows, in units of its spread
 ROUNDOFFS = (
     4.0  # and in units of roundoff, as the spread of few numbers may be small by chance
@@ -54,6 +55,7 @@ class Check(NamedTuple):
     allowed: Array
     estimated: Array  # by window: whether an estimate decides, not a proven bound
     lost: Array  # by window: whether rounding alone may change the tensor by half
+    wide: Array  # by window: whether by more than a tenth, and not lost
 
 
 class Tolerance(NamedTuple):
@@ -73,7 +75,7 @@ class Tolerance(NamedTuple):
         return root_of_squares(array, self.axes)
 
     @property
-    def wide(self) -> Array:
+    def is_loose(self) -> Array:
         """By window, whether the proven bound is not narrow, or not finite."""
         narrow = ROUNDINGS * float(self.limits.eps) / 2 * self.size(self.expected)
         return ~(self.size(self.E) <= narrow)
@@ -90,7 +92,7 @@ class Tolerance(NamedTuple):
             limit = SPREADS * self.size(self.spread)
             limit = limit + ROUNDOFFS * (u * size + underflow)
             is_less = ~(allowed_size <= limit) & (limit <= LARGEST_ESTIMATE * size)
-            estimated = self.wide & is_less
+            estimated = self.is_loose & is_less
             # The whole difference against the whole limit, as the ratio of the largest
             # element.
             largest = np.abs(difference).max(axis=self.axes, keepdims=True)
@@ -99,12 +101,14 @@ class Tolerance(NamedTuple):
             allowed = np.where(estimated, limit * share, allowed)
             allowed_size = np.where(estimated, limit, allowed_size)
         # A tensor that is exactly 0, or underflows, has no digits to be lost.
-        lost = ~(allowed_size <= np.maximum(LOST * size, UNDERFLOW * underflow)) & (
-            size > 0
-        )
-        flags = (np.squeeze(flag, axis=self.axes) for flag in (estimated, lost))
+        least = UNDERFLOW * underflow
+        is_zero = size == 0
+        lost = ~is_zero & ~(allowed_size <= np.maximum(LOST * size, least))
+        wide = ~is_zero & ~(allowed_size <= np.maximum(WIDE * size, least)) & ~lost
+        flags = (np.squeeze(v, axis=self.axes) for v in (estimated, lost, wide))
         ratio = np.abs(difference) / np.where(np.isnan(allowed), np.inf, allowed)
-        ratio = np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+        ratio = np.where(np.isnan(ratio), np.inf, ratio)
+        ratio = np.where(difference == 0, 0.0, ratio)
         return Check(self.tensor, reported, ratio, self.expected, allowed, *flags)
 
     def at(self, rows: Array, windows: Array) -> "Tolerance":
@@ -159,12 +163,13 @@ def tolerances(
             for name, near in bounds.items()
             if name in names
         }
-        are_wide = any(tolerance.wide.any() for tolerance in found.values())
-        if are_wide and not is_small(case, reported is not None):
+        are_loose = any(tolerance.is_loose.any() for tolerance in found.values())
+        if are_loose and not is_small(case, reported is not None):
             samples = window_update(sampled(case), Noisy(case.dtype, tau, reported))
             for name, tolerance in found.items():
                 axis = 1 if SHAPES[name].startswith("T") else 0
-                found[name] = tolerance._replace(spread=spread_of(samples[name], axis))
+                spread = spread_of(samples[name], axis, tolerance.expected)
+                found[name] = tolerance._replace(spread=spread)
     return found
 
 

@@ -16,12 +16,11 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.records import Activations, Parameters, Run, Schedule, tree_map
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import present
+from numpy_rnn.conformance.case import WindowCase, present
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.witnesses import (
     complex_step,
-    definition_reports,
     no_gradients,
     passes,
     relative,
@@ -130,20 +129,12 @@ class Network(NamedTuple):
 
     chunks: Costs
     sliding: Costs
-    lag: np.ndarray  # (T,) the mean norm of the components, by lag t − s
-    cancellation: Any  # the sum of the norms over the norm of the sum
 
 
 def measure_network(subject: Subject, params: Parameters) -> Network:
     """The numbers of a network with these parameters, on the series of the study."""
     components = component_matrix(subject, params)
-    norms, full = (
-        component_norms(components),
-        np.linalg.norm(components.sum(axis=(0, 1))),
-    )
-    lag = np.array([np.diagonal(norms, -lag).mean() for lag in range(len(norms))])
-    chunks, sliding = (mask_costs(components, kind) for kind in KINDS)
-    return Network(chunks, sliding, lag, norms.sum() / full if full else np.nan)
+    return Network(*(mask_costs(components, kind) for kind in KINDS))
 
 
 def stack_networks(networks: list[Network]) -> Network:
@@ -205,9 +196,8 @@ def components_by_complex_step(
     names = present(params)
     flat = np.concatenate([theta.ravel() for theta in names.values()])
     ends = np.cumsum([theta.size for theta in names.values()])[:-1]
-    _, case = next(
-        definition_reports(undivided(subject, params, len(subject.x), len(subject.x)))
-    )
+    series = subject.x, subject.target, subject.h_0
+    case = WindowCase(params, *series, *subject.options[1:])
 
     def losses(values: np.ndarray) -> np.ndarray:
         parts = zip(names.items(), np.split(values, ends, axis=1))

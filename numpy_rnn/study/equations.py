@@ -17,72 +17,84 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.study.subject import Subject
 
+# The runs, by name. Each option of the step has a run of its own: a fault of one is not
+# seen in the others.
 WINDOW = "one window over the series"
-SLIDING = "a sliding window"
 BLOCKS = "overlapping windows"
 CLASSES = "a sliding window over classes"
-SQUARED = (WINDOW, SLIDING, BLOCKS)  # errors
-ALL = (*SQUARED, CLASSES)
+CLIPPED = "clipping by norm"
+CLIPPED_BY_VALUE = "clipping by value"
+DECAYED = "weight decay"
+HEAVY = "momentum with dampening"
+NESTEROV = "Nesterov momentum"
+ADAGRAD = "Adagrad"
+
 WEIGHTS = ("W_hh", "W_xh", "W_hy", "b_h", "b_y")
 VELOCITIES = tuple(f"v{name}" for name in WEIGHTS)
-
 K1, K2 = 2, 5  # of the truncated runs, where the series has as many steps
-MOMENTUM, DAMPENING, DECAY = 0.9, 0.5, 0.01
-LIMIT = 0.1  # of clipping: the gradients of these runs are larger
+STEPS = {
+    BLOCKS: {},
+    CLIPPED: {"max_norm": 0.1},  # the gradients of these runs are larger
+    CLIPPED_BY_VALUE: {"max_value": 0.01},
+    DECAYED: {"weight_decay": 0.1},
+    HEAVY: {"momentum": 0.9, "dampening": 0.5},
+    NESTEROV: {"momentum": 0.9, "nesterov": True},
+    ADAGRAD: {"adagrad": True},
+}
 CLASS_COUNT = 4
 
 
 class Equation(NamedTuple):
-    """The tensors of a report that an equation computes, and the runs that are
-    compared.
+    """The tensors of a report that an equation computes, and the runs that are judged.
 
     The page shows an element of the first tensor, of the last update of the first run.
-    what: the tensor in words, where it is not the left side of the equation.
+    what: the tensor in words, where the formula does not say it.
     """
 
+    section: str
     tensors: tuple[str, ...]
-    runs: tuple[str, ...] = SQUARED
+    runs: tuple[str, ...] = (WINDOW, BLOCKS)
     what: str = ""
 
 
-EQUATIONS = {
-    "F1": Equation(("a",)),
-    "F2": Equation(("h",)),
-    "F3": Equation(("y",)),
-    "F4": Equation(("a",), (CLASSES,), "Pre-activations with classes as inputs"),
-    "L1": Equation(("loss",), (SLIDING,)),
-    "L2": Equation(("loss",), (WINDOW, BLOCKS)),
-    "L3": Equation(("dy",), (CLASSES,), "Softmax less the target"),
-    "L4": Equation(("loss",), (CLASSES,)),
-    "B1": Equation(("dy",), ALL),
-    "B2": Equation(("dh",), ALL),
-    "B3": Equation(("da",), ALL),
-    "B4": Equation(("dW_xh",), ALL),
-    "B5": Equation(("dW_hh",), ALL),
-    "B6": Equation(("dW_hy",), ALL),
-    "B7": Equation(("db_h",), ALL),
-    "B8": Equation(("db_y",), ALL),
-    "B9": Equation(("dh_0",), ALL),
-    "B10": Equation(("dx",)),
-    "T1": Equation(("end",), (BLOCKS, SLIDING)),
-    "T2": Equation(("start",), (BLOCKS, SLIDING)),
-    "T3": Equation(("initial",), (BLOCKS, SLIDING)),
-    "U1": Equation(WEIGHTS, (BLOCKS,), "Parameters after the step of this run"),
-    "U2": Equation(WEIGHTS, (SLIDING,), "Parameters after clipping by norm"),
-    "U3": Equation(WEIGHTS, (SLIDING,), "Parameters after clipping by norm"),
-    "U4": Equation(WEIGHTS, (SLIDING,), "Parameters after weight decay"),
-    "U5": Equation(VELOCITIES, (WINDOW, SLIDING)),
-    "U6": Equation(
-        WEIGHTS, (SLIDING, WINDOW), "Parameters after momentum and Nesterov"
-    ),
-    "U7": Equation(WEIGHTS, (CLASSES,), "Parameters after clipping by value"),
-    "U8": Equation(VELOCITIES, (CLASSES,)),
-    "U9": Equation(WEIGHTS, (CLASSES,), "Parameters after Adagrad"),
+FORWARD, LOSS, GRADIENT = "The forward pass", "The loss", "The gradient"
+TRUNCATION, UPDATE = "Truncation", "The update"
+EQUATIONS = {  # in the order of their computation: the first wrong one is the cause
+    "T1": Equation(TRUNCATION, ("stop",), (BLOCKS,)),
+    "T2": Equation(TRUNCATION, ("start",), (BLOCKS,)),
+    "T3": Equation(TRUNCATION, ("initial",), (BLOCKS,), "initial state of a window"),
+    "F1": Equation(FORWARD, ("a",)),
+    "F4": Equation(FORWARD, ("a",), (CLASSES,), "pre-activations of classes"),
+    "F2": Equation(FORWARD, ("h",)),
+    "F3": Equation(FORWARD, ("y",)),
+    "L1": Equation(LOSS, ("loss",), (BLOCKS,)),
+    "L2": Equation(LOSS, ("loss",), (WINDOW,)),
+    "L4": Equation(LOSS, ("loss",), (CLASSES,)),
+    "B1": Equation(GRADIENT, ("dy",)),
+    "L3": Equation(LOSS, ("dy",), (CLASSES,), "softmax less the target"),
+    "B2": Equation(GRADIENT, ("dh",)),
+    "B3": Equation(GRADIENT, ("da",)),
+    "B4": Equation(GRADIENT, ("dW_xh",), (WINDOW, BLOCKS, CLASSES)),
+    "B5": Equation(GRADIENT, ("dW_hh",)),
+    "B6": Equation(GRADIENT, ("dW_hy",)),
+    "B7": Equation(GRADIENT, ("db_h",)),
+    "B8": Equation(GRADIENT, ("db_y",)),
+    "B9": Equation(GRADIENT, ("dh_0",)),
+    "B10": Equation(GRADIENT, ("dx",)),
+    "U1": Equation(UPDATE, WEIGHTS, (BLOCKS,)),
+    "U2": Equation(UPDATE, WEIGHTS, (CLIPPED,), "weights after clipping by norm"),
+    "U3": Equation(UPDATE, WEIGHTS, (CLIPPED,), "weights after clipping by norm"),
+    "U7": Equation(UPDATE, WEIGHTS, (CLIPPED_BY_VALUE,), "after clipping by value"),
+    "U4": Equation(UPDATE, WEIGHTS, (DECAYED,), "weights after weight decay"),
+    "U5": Equation(UPDATE, VELOCITIES, (HEAVY,)),
+    "U6": Equation(UPDATE, WEIGHTS, (NESTEROV,), "weights after Nesterov momentum"),
+    "U8": Equation(UPDATE, VELOCITIES, (ADAGRAD,)),
+    "U9": Equation(UPDATE, WEIGHTS, (ADAGRAD,), "weights after Adagrad"),
 }
 
 
 def runs_of(subject: Subject) -> dict[str, Run]:
-    """The runs by name, in float64. Together they use every equation.
+    """Return the runs by name, in float64. Together they use every equation.
 
     A network without biases gets biases of zero, which change no value and give (B7)
     and (B8) something to compute. The run over classes has the same hidden size; its
@@ -90,29 +102,21 @@ def runs_of(subject: Subject) -> dict[str, Run]:
     """
     T, rate = len(subject.x), float(subject.options.step.learning_rate)
     k1, k2 = min(K1, T), min(K2, T)
-    heavy = Step(rate, momentum=MOMENTUM, dampening=DAMPENING)
-    nesterov = Step(
-        rate, momentum=MOMENTUM, nesterov=True, weight_decay=DECAY, max_norm=LIMIT
-    )
-    adagrad = Step(rate, adagrad=True, max_value=LIMIT)
     start, end = (with_biases(params) for params in (subject.start, subject.end))
-    classes = subject.run_of(class_parameters(subject), subject.options)._replace(
+    objective = subject.options.objective
+    whole = RunOptions(Schedule(T, T, 2), objective, Step(rate))
+    result = {WINDOW: subject.run_of(end, whole)}
+    for name, options in STEPS.items():
+        step = Step(rate, **options)  # type: ignore[arg-type]
+        run_options = RunOptions(Schedule(k1, k2, 2), objective, step)
+        result[name] = subject.run_of(start, run_options)
+    entropy = Objective(objective.nonlinearity, "cross_entropy")
+    of_classes = RunOptions(Schedule(1, k2), entropy, Step(rate))
+    result[CLASSES] = subject.run_of(class_parameters(subject), of_classes)._replace(
         x=class_indices(subject, subject.x),
         target=class_indices(subject, subject.target),
     )
-
-    def options(k1: int, k2: int, epochs: int, step: Step) -> RunOptions:
-        return RunOptions(Schedule(k1, k2, epochs), subject.options.objective, step)
-
-    entropy = Objective(subject.options.objective.nonlinearity, "cross_entropy")
-    return {
-        WINDOW: subject.run_of(end, options(T, T, 2, heavy)),
-        SLIDING: subject.run_of(start, options(1, k2, 1, nesterov)),
-        BLOCKS: subject.run_of(start, options(k1, k2, 2, subject.options.step)),
-        CLASSES: classes._replace(
-            options=RunOptions(Schedule(1, k2), entropy, adagrad)
-        ),
-    }
+    return result
 
 
 def with_biases(params: Parameters) -> Parameters:
@@ -127,7 +131,12 @@ def class_parameters(subject: Subject) -> Parameters:
     """Initial parameters of a network that reads and predicts classes."""
     H = subject.start.W_hh.shape[0]
     return initial_parameters(
-        CLASS_COUNT, H, CLASS_COUNT, bias=True, dtype="float64", seed=subject.seed
+        input_size=CLASS_COUNT,
+        hidden_size=H,
+        output_size=CLASS_COUNT,
+        bias=True,
+        dtype="float64",
+        seed=subject.seed,
     )
 
 

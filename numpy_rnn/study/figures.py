@@ -15,8 +15,6 @@ from numpy_rnn.study.components import KINDS, Costs, Network, mask
 COLORS = {
     "chunks": "#CC7A00",
     "sliding": "#2E86C1",
-    "before": "#0A9B73",
-    "after": "#B565B5",
 }
 CUT = "#D55E00"
 HEAT = "viridis"  # of sizes: perceptually even, and readable in grey
@@ -222,33 +220,9 @@ def draw_cosine_bias(figure: Any, findings: Findings) -> None:
     grid[-1, 0].legend(loc="upper right", fontsize=9)
 
 
-def draw_norm_by_lag(figure: Any, findings: Findings) -> None:
-    """The mean norm at each lag: median and band; dotted, the network of the run."""
-    axes, lags = figure.subplots(), np.arange(len(findings.norms))
-    axes.set_yscale("log")
-    for name, own, many in zip(("before", "after"), findings.own, findings.many):
-        plot_band(
-            axes,
-            lags,
-            Band(*map(positive, band(many.lag))),
-            COLORS[name],
-            label=f"{name} training",
-            marker="o" if name == "before" else "s",
-            markersize=3.5,
-        )
-        axes.plot(lags, positive(own.lag), ":", color=COLORS[name], linewidth=1.1)
-    axes.yaxis.set_major_formatter(lambda value, _: scientific(value))
-    axes.yaxis.set_minor_formatter(lambda value, _: "")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel("lag t − s")
-    axes.set_ylabel("norm of ∂ℓₜ/∂θₛ")
-    axes.legend(loc="lower left")
-
-
 SIZES: dict[Draw, tuple[float, float]] = {  # inches
     draw_masks: (7.2, 2.4),
     draw_cosine_bias: (7.2, 4.6),
-    draw_norm_by_lag: (3.75, 2.7),
 }
 DRAWINGS = {draw.__name__.removeprefix("draw_"): draw for draw in SIZES}
 
@@ -257,23 +231,3 @@ def step_ticks(steps: int) -> list[int]:
     """The steps to mark on an axis from 1 to `steps`: the first, and round numbers."""
     apart = next(n for n in (1, 2, 5, 10, 20, 50, 100) if steps <= 6 * n or n == 100)
     return [1, *range(apart if apart > 2 else 1 + apart, steps + 1, apart)]
-
-
-def positive(values: np.ndarray) -> np.ndarray:
-    """The values, NaN where they are not above 0 and have no place on a logarithmic
-    axis.
-    """
-    return np.where(values > 0, values, np.nan)
-
-
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def scientific(value: float) -> str:
-    """5e-12 as 5·10⁻¹², with one significant digit; from 0.01 to 1000 without an
-    exponent, and with two.
-    """
-    if value == 0 or 0.01 <= abs(value) < 1000:
-        return f"{float(f'{value:.2g}'):g}"
-    mantissa, exponent = f"{value:.0e}".split("e")
-    return f"{mantissa}·10{str(int(exponent)).translate(SUPERSCRIPTS)}"

@@ -1,13 +1,8 @@
-"""The evidence page: the derivation with its numbers, and what a truncation costs on
-the run of the study.
-"""
+"""The evidence page: a verdict on every equation, and what a truncation costs."""
 
-import ast
 import platform
 import re
-import textwrap
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Mapping
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.errors import join_names
 from numpy_rnn.study.components import (
     KINDS,
-    ComponentCheck,
-    Network,
     check_components,
     component_matrix,
     component_norms,
@@ -27,165 +19,152 @@ from numpy_rnn.study.components import (
     measure_network,
     stack_networks,
 )
-from numpy_rnn.study.document import as_html, derivation
-from numpy_rnn.study.equations import CLASS_COUNT
+from numpy_rnn.study.document import fill, mathml, table, with_formulas
+from numpy_rnn.study.equations import CLASS_COUNT, EQUATIONS
 from numpy_rnn.study.figures import DRAWINGS, Findings, band, mask_name, svg, svg_file
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.witnesses import (
+    AGREES,
+    AUTOGRAD,
+    COMPLEX_STEP,
     MAX_ELEMENTS,
+    WRONG,
     Checked,
     check_equations,
     has_torch,
-    without_transpose,
 )
 
 HERE = Path(__file__).parent / "evidence"
-WITNESSES = [
-    "the definition of the conformance suite",
-    "the complex step",
-    "<code>torch_rnn</code>, whose gradients are autograd's",
-]
-PLACE = re.compile(r"\{\{ (\w+) \}\}")
-HEADING = re.compile(r'<h2 id="([^"]+)">(.*?) <a class="header-anchor"', re.DOTALL)
+DERIVATION = Path(__file__).parents[1] / "DERIVATION.md"
+DEFINED = re.compile(r"^- \*\*\(([A-Z]\d+)\)\*\*(?: \$(.*?)\$)?", re.MULTILINE)
+SPACES = re.compile(r"^(\\quad|\s)+|,?(\\quad|\s)+$")
 LENGTHS = (1, 2, 3, 5, 10)  # k of the table, and all steps of the series
 
 
-def evidence_files(subject: Subject, choices: Mapping[str, str]) -> dict[str, bytes]:
-    """The files of the evidence by their names: the page, its style and its figures as
-    files of their own.
+class Evidence(NamedTuple):
+    """The files of the evidence, and what it found."""
 
-    choices: the options other than the defaults, in words.
+    files: dict[str, bytes]  # by name: the page, its style and its figures
+    verdict: str  # in one line
+    is_right: bool  # whether no equation is wrong
+
+
+def make_evidence(subject: Subject, choices: Mapping[str, str]) -> Evidence:
+    """Judge every equation, measure the truncations, and write the page.
+
+    Parameters
+    ----------
+    subject : Subject
+        The run.
+    choices : mapping of str to str
+        The options other than the defaults, in words.
     """
-    findings = measure(subject)
     checked = check_equations(subject)
+    findings = measure(subject)
     drawings = {name: svg(draw, findings) for name, draw in DRAWINGS.items()}
+    verdict = verdict_on(checked)
+    is_right = all(one.verdict != WRONG for one in checked)
     values = words_about(subject, findings, choices)
-    main = as_html(
-        derivation() + fill("evidence.md", values),
-        lambda id: equation_block(id, checked[id]),
-        lambda name: figure_block(name, drawings[name], findings),
-    )
-    contents = "\n".join(
-        f'<li><a href="#{id}">{text}</a></li>' for id, text in HEADING.findall(main)
-    )
-    page = fill("evidence.html", values | {"main": main, "contents": contents})
+    values |= {name: figure_block(name, drawings[name], findings) for name in DRAWINGS}
+    values |= {"verdict": verdict, "kind": AGREES.split()[0] if is_right else WRONG}
+    values["equations"] = equation_tables(checked)
+    page = fill(with_formulas(read("evidence.html")), values)
     files = {
-        f"figures/{name}.svg": svg_file(drawing) for name, drawing in drawings.items()
-    }
-    return files | {
         "evidence.html": page.encode(),
         "evidence.css": read("evidence.css").encode(),
     }
+    for name, drawing in drawings.items():
+        files[f"figures/{name}.svg"] = svg_file(drawing)
+    return Evidence(files, verdict, is_right)
 
 
 def measure(subject: Subject) -> Findings:
-    """The numbers that the figures show."""
+    """Compute the numbers that the figures show."""
     T = len(subject.x)
     k = max(2, T // 4)
     shown = [(1, 1), (k, k), (1, k), (k, 2 * k), (T, T)]
     ends = list(zip(*subject.networks)) or [(subject.start,), (subject.end,)]
+    pair = (subject.start, subject.end)
+    many = []
+    for end in ends:
+        many.append(stack_networks([measure_network(subject, of) for of in end]))
     return Findings(
         norms=component_norms(component_matrix(subject, subject.end)),
         masks=[pair for pair in dict.fromkeys(shown) if pair[1] <= T],
-        own=[
-            measure_network(subject, params) for params in (subject.start, subject.end)
-        ],
-        many=[
-            stack_networks([measure_network(subject, of) for of in end]) for end in ends
-        ],
+        own=[measure_network(subject, params) for params in pair],
+        many=many,
     )
 
 
 def read(name: str) -> str:
-    """A file of the folder `evidence`."""
+    """Return a file of the folder `evidence`."""
     return (HERE / name).read_text(encoding="utf-8")
-
-
-def fill(name: str, values: Mapping[str, str]) -> str:
-    """A file of the folder with values in its places, {{ name }}. Raises KeyError on an
-    unknown name.
-    """
-    return PLACE.sub(lambda match: values[match[1]], read(name))
 
 
 # -- equations
 # ------------------------------------------------------------
 
 
-def equation_block(id: str, checked: Checked) -> str:
-    """The lines of code that compute an equation, one number, and its differences from
-    the witnesses.
-    """
-    code = "".join(
-        (
-            f"<code><span>{of.file}, "
-            f"{of.function}</span>\n{escape(of.code, quote=False)}</code>"
-        )
-        for of in code_lines()[id]
-    )
-    differences = ", ".join(
-        f"{name} {scale(d)}" for name, d in checked.differences.items()
-    )
-    return (
-        f"<pre>{code}</pre>\n"
-        f'<p class="numbers">{checked.what + ". " if checked.what else ""}In '
-        f"{checked.where}:"
-        f" <b>{checked.element} = {f'{checked.value:.6g}'.replace('-', '−')}</b>."
-        f" Differences: {differences}.</p>\n"
-    )
+def formulas() -> dict[str, str]:
+    """Return the TeX of every equation that DERIVATION.md defines, by its id."""
+    found = DEFINED.findall(DERIVATION.read_text(encoding="utf-8"))
+    return {id: SPACES.sub("", tex) for id, tex in found}
+
+
+def verdict_on(checked: list[Checked]) -> str:
+    """Return the verdict on all equations in one line, with the first wrong one."""
+    wrong = [one for one in checked if one.verdict == WRONG]
+    if wrong:
+        first = wrong[0]
+        others = ", ".join(f"({one.id})" for one in wrong[1:])
+        also = f"; wrong as well: {others}" if others else ""
+        return f"WRONG: ({first.id}), {first.element} in {first.where}{also}"
+    right = sum(one.verdict == AGREES for one in checked)
+    return f"{right} of {len(checked)} equations agree within rounding"
+
+
+def equation_tables(checked: list[Checked]) -> str:
+    """Return a table for each section."""
+    sections: dict[str, list[list[str]]] = {}
+    by_id = {one.id: one for one in checked}
+    for id, tex in formulas().items():
+        what = EQUATIONS[id].what or mathml(tex)
+        section = sections.setdefault(EQUATIONS[id].section, [])
+        section.append(equation_row(by_id[id], what))
+    head = ["id", "equation", "a number of this run", "error, in bounds"]
+    head += ["complex step", "autograd", "verdict"]
+    blocks = []
+    for name, rows in sections.items():
+        blocks.append(table(name, [head, *rows], "equations"))
+    return "\n".join(blocks)
+
+
+def equation_row(one: Checked, what: str) -> list[str]:
+    """Return the cells of an equation as HTML."""
+    kind = "wrong" if one.verdict == WRONG else ""
+    number = f"{one.value:.6g}".replace("-", "−")
+    differences = []
+    for witness in (COMPLEX_STEP, AUTOGRAD):
+        found = one.differences.get(witness)
+        differences.append("" if found is None else scale(found))
+    return [
+        f"({one.id})",
+        what,
+        f"<code>{one.element}</code> = {number}",
+        scale(one.ratio),
+        *differences,
+        f'<span class="{kind}">{one.verdict}</span>',
+    ]
 
 
 def scale(value: float) -> str:
-    """A difference as HTML, such as 3·10⁻¹⁵, with one digit."""
+    """Return a difference as HTML, such as 3·10⁻¹⁵, with one digit."""
     if value == 0 or not np.isfinite(value):
         return "0" if value == 0 else "not finite"
+    if value >= 0.01:
+        return f"{value:.2g}"
     mantissa, exponent = f"{value:.0e}".split("e")
     return f"{mantissa}·10<sup>{int(exponent)}</sup>".replace("-", "−")
-
-
-class Lines(NamedTuple):
-    """Some code of one function of the reference."""
-
-    file: str
-    function: str
-    code: str  # without its comments
-
-
-ID = re.compile(r"\(([A-Z]\d+)\)")
-COMMENT = re.compile(r"  # \([A-Z]\d+\).*$", re.MULTILINE)
-
-
-@cache
-def code_lines() -> dict[str, list[Lines]]:
-    """By id, the statements of the reference that carry it in a comment; one entry per
-    function.
-    """
-    result: dict[str, list[Lines]] = {}
-    for path in sorted(HERE.parents[1].glob("*.py")):
-        source = path.read_text(encoding="utf-8")
-        for function in ast.walk(ast.parse(source)):
-            if not isinstance(function, ast.FunctionDef):
-                continue
-            found: dict[str, list[str]] = {}
-            for text in _statements(function, source.splitlines()):
-                for name in ID.findall(" ".join(COMMENT.findall(text))):
-                    found.setdefault(name, []).append(COMMENT.sub("", text))
-            for name, texts in found.items():
-                code = "\n".join(dict.fromkeys(texts))
-                result.setdefault(name, []).append(
-                    Lines(path.name, function.name, code)
-                )
-    return result
-
-
-def _statements(function: ast.FunctionDef, lines: list[str]) -> Iterator[str]:
-    """The statements in a function, in order; of one that contains others, its head."""
-    statements = (node for node in ast.walk(function) if isinstance(node, ast.stmt))
-    for node in sorted(statements, key=lambda node: node.lineno):
-        if node is not function:
-            body = getattr(node, "body", None)
-            stop = body[0].lineno - 1 if body else node.end_lineno
-            yield textwrap.dedent("\n".join(lines[node.lineno - 1 : stop]))
 
 
 # -- figures
@@ -193,8 +172,9 @@ def _statements(function: ast.FunctionDef, lines: list[str]) -> Iterator[str]:
 
 
 def figure_block(name: str, drawing: str, findings: Findings) -> str:
-    """A figure with its caption. The drawing is an image with a text of its own."""
-    caption, alternative = CAPTIONS[name](findings)
+    """Return a figure with its caption. The drawing has a text of its own."""
+    captions = {"masks": masks_caption, "cosine_bias": cosine_bias_caption}
+    caption, alternative = captions[name](findings)
     label = f'<svg role="img" aria-label="{escape(alternative)}"'
     drawing = drawing.replace("<svg", label, 1)
     return (
@@ -205,69 +185,39 @@ def figure_block(name: str, drawing: str, findings: Findings) -> str:
 
 
 def masks_caption(findings: Findings) -> tuple[str, str]:
-    """The caption of the masks, and the text for those who do not see them."""
+    """Return the caption of the masks, and the text for those who do not see them."""
     T, norms = len(findings.norms), findings.norms
     kept = []
     for k1, k2 in findings.masks:
         of = mask(T, k1, k2)
-        share = (
-            f", {(norms * of).sum() / norms.sum():.0%} of the norms"
-            if norms.any()
-            else ""
-        )
-        kept.append(f"({k1}, {k2}), {mask_name(k1, k2, T)}: {of.sum():.0f}{share}")
+        words = f"({k1}, {k2}), {mask_name(k1, k2, T)}: {of.sum():.0f}"
+        if norms.any():
+            words += f", {(norms * of).sum() / norms.sum():.0%} of the norms"
+        kept.append(words)
     caption = (
         "The components that truncations (<i>k</i><sub>1</sub>, "
-        "<i>k</i><sub>2</sub>) keep; the"
-        " brighter, the larger their norm after training, on a logarithmic "
-        "scale. Crosses mark"
-        f" those that are cut. Kept of {T * (T + 1) // 2}: {'; '.join(kept)}."
+        "<i>k</i><sub>2</sub>) keep; the brighter, the larger their norm after "
+        "training, on a logarithmic scale. Crosses mark those that are cut. Kept of "
+        f"{T * (T + 1) // 2}: {'; '.join(kept)}."
     )
     return caption, f"Masks on the component matrix. {'; '.join(kept)}."
 
 
 def cosine_bias_caption(findings: Findings) -> tuple[str, str]:
-    """The caption of cosine and bias, and the text for those who do not see them."""
-    networks, T = findings.many[-1].lag.shape
+    """Return the caption of cosine and bias, and the text for those who do not see."""
+    networks, T = findings.many[-1].chunks.cosine.shape
     medians = [float(np.nanmedian(end.chunks.cosine[:, 0])) for end in findings.many]
     caption = (
-        "The distance of the truncated gradient of an epoch from the full one, "
-        "with fixed"
-        f" parameters: median of {networks} networks and band from the 10th to "
-        "the 90th percentile;"
-        " dotted, the network of this run. Cosine 1 and bias 0 mean the same "
-        "direction and length."
+        "The distance of the truncated gradient of an epoch from the full one, with "
+        f"fixed parameters: median of {networks} networks and band from the 10th to "
+        "the 90th percentile; dotted, the network of this run. Cosine 1 and bias 0 "
+        "mean the same direction and length."
     )
     alternative = (
         f"Cosine and relative bias against k from 1 to {T}. Median cosine at k = 1:"
         f" {medians[0]:.2f} before training, {medians[1]:.2f} after it."
     )
     return caption, alternative
-
-
-def norm_by_lag_caption(findings: Findings) -> tuple[str, str]:
-    """The caption of the norms by lag, and the text for those who do not see them."""
-    networks, T = findings.many[-1].lag.shape
-    ends = [np.median(end.lag, axis=0) for end in findings.many]
-    caption = (
-        "The norms of the components by lag, as a mean over <i>t</i>: median of"
-        f" {networks} networks and band from the 10th to the 90th percentile; "
-        "dotted, the network"
-        " of this run. On a logarithmic axis, a straight line is a constant "
-        "factor per step."
-    )
-    words = (
-        f"{name} training from {lag[0]:.2g} at lag 0 to {lag[-1]:.2g} at lag {T - 1}"
-        for name, lag in zip(("before", "after"), ends)
-    )
-    return caption, f"Median norm of the components by lag: {'; '.join(words)}."
-
-
-CAPTIONS: dict[str, Callable[[Findings], tuple[str, str]]] = {
-    "masks": masks_caption,
-    "cosine_bias": cosine_bias_caption,
-    "norm_by_lag": norm_by_lag_caption,
-}
 
 
 # -- words
@@ -277,137 +227,69 @@ CAPTIONS: dict[str, Callable[[Findings], tuple[str, str]]] = {
 def words_about(
     subject: Subject, findings: Findings, choices: Mapping[str, str]
 ) -> dict[str, str]:
-    """The values of the places in the text, by name, as HTML or Markdown."""
-    checks = [
+    """Return the values of the places in the text, by name, as HTML."""
+    start, end = (
         check_components(subject, params) for params in (subject.start, subject.end)
-    ]
-    check: ComponentCheck = checks[0]
-    absent = "" if has_torch() else "It is not included, as PyTorch is not installed."
-    is_complete = check.elements == check.total
-    given = "; ".join(f"{name} {escape(value)}" for name, value in choices.items())
-    no_biases = (
-        "The run has no biases: zeros are added, on which (B7) and (B8) are evaluated. "
     )
-    return {
+    given = "; ".join(f"{name} {escape(value)}" for name, value in choices.items())
+    parameters = sum(theta.size for theta in subject.start if theta is not None)
+    words = {
         "series": escape(subject.name),
         "steps": str(len(subject.x)),
         "hidden": str(subject.start.W_hh.shape[-1]),
         "nonlinearity": subject.options.objective.nonlinearity,
-        "witnesses": join_names(WITNESSES if has_torch() else WITNESSES[:-1]),
-        "compared": (
-            f"{'All' if is_complete else f'{check.elements:,} of'} {check.total:,}"
-        ),
-        "component_difference": scale(max(each.by_complex_step for each in checks)),
-        "masks": str(check.masks),
-        "sum_difference": scale(max(each.by_bptt for each in checks)),
-        "own_cost": own_cost(subject, findings.own[-1]),
+        "compared": f"{start.elements:,} of {start.total:,}",
+        "component_difference": scale(max(start.by_complex_step, end.by_complex_step)),
+        "mask_count": str(start.masks),
+        "sum_difference": scale(max(start.by_bptt, end.by_bptt)),
         "cost_table": cost_table(findings),
-        "opposite": opposite(findings),
         "classes": str(CLASS_COUNT),
-        "biases": no_biases if subject.start.b_h is None else "",
         "elements": str(MAX_ELEMENTS),
-        "absent": absent,
-        "wrong": f"{without_transpose(subject):.2g}",
-        "parameters": str(
-            sum(theta.size for theta in subject.start if theta is not None)
-        ),
+        "absent": "",
+        "parameters": str(parameters),
         "dtype": str(subject.run.params.W_hh.dtype),
         "epochs": str(subject.options.schedule.epochs),
         "networks": str(len(subject.networks)),
-        "diverged": f"; {subject.diverged} more diverged" if subject.diverged else "",
-        "choices": f"the default ones but for {given}"
-        if choices
-        else "the default ones",
-        "versions": f"Python {platform.python_version()}, NumPy "
-        f"{version('numpy')} and Matplotlib"
-        f" {version('matplotlib')}",
+        "diverged": "",
+        "choices": "the default ones",
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "matplotlib": version("matplotlib"),
     }
-
-
-def own_cost(subject: Subject, own: Network) -> str:
-    """A sentence on the truncation that the run trained with, if it is of the two
-    kinds.
-    """
-    k1, k2, _ = subject.options.schedule
-    if k2 > len(subject.x) or k1 not in (1, k2):
-        return ""
-    kind = "sliding" if k1 == 1 else "chunks"
-    costs = getattr(own, kind)
-    words = "one step" if k2 == 1 else "a sliding window" if k1 == 1 else "chunks"
-    words += "" if k2 == 1 else f" of $k = {k2}$"
-    cosine, bias = fixed(costs.cosine[k2 - 1]), fixed(costs.bias[k2 - 1])
-    return (
-        f"The truncation that this run trained with, {words}, has a cosine of {cosine}"
-        f" and a relative bias of {bias} after training."
-    )
+    if not has_torch():
+        words["absent"] = "It is not included, as PyTorch is not installed."
+    if subject.diverged:
+        words["diverged"] = f"; {subject.diverged} more diverged"
+    if choices:
+        words["choices"] = f"the default ones but for {given}"
+    return words
 
 
 def cost_table(findings: Findings) -> str:
-    """Cosine and bias after training as a table in Markdown: bands over the networks,
-    and the run's own.
+    """Return cosine and bias after training as a table: bands over the networks, and
+    the run's own.
     """
     own, many, T = findings.own[-1], findings.many[-1], len(findings.norms)
     columns = [(kind, part) for part in ("cosine", "bias") for kind in KINDS]
-    head = [
-        "*k*",
-        *(f"{kind}: {part}" for kind, part in columns),
-        *(f"{kind}, this run" for kind in KINDS),
-    ]
-    rows = [head, ["--:"] * len(head)]
+    head = ["k", *(f"{kind}: {part}" for kind, part in columns)]
+    head += [f"{kind}, this run" for kind in KINDS]
+    rows = [head]
     for k in sorted({k for k in LENGTHS if k < T} | {T}):
-        bands = (
-            band(getattr(getattr(many, kind), part)[:, k - 1]) for kind, part in columns
-        )
-        cells = [
-            f"{fixed(of.median)} ({fixed(of.low)}, {fixed(of.high)})" for of in bands
-        ]
-        alone = [fixed(getattr(own, kind).cosine[k - 1]) for kind in KINDS]
-        rows.append([str(k), *cells, *alone])
-    note = (
-        f"After training: median of {len(many.lag)} networks (10th, 90th "
-        "percentile), and the"
-        " cosine of this run."
+        row = [str(k)]
+        for kind, part in columns:
+            of = band(getattr(getattr(many, kind), part)[:, k - 1])
+            row.append(f"{fixed(of.median)} ({fixed(of.low)}, {fixed(of.high)})")
+        for kind in KINDS:
+            row.append(fixed(getattr(own, kind).cosine[k - 1]))
+        rows.append(row)
+    networks = len(many.chunks.cosine)
+    caption = (
+        f"After training: median of {networks} networks (10th, 90th percentile), and "
+        "the cosine of this run"
     )
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f'{table}\n\n<p class="note">{note}</p>'
-
-
-def opposite(findings: Findings) -> str:
-    """A paragraph on truncated gradients that point away from the full one after
-    training.
-    """
-    many = findings.many[-1]
-    negative = [
-        (
-            f"{count} with {'chunks' if kind == 'chunks' else 'a sliding window'} of "
-            f"$k = {k}$"
-        )
-        for kind in KINDS
-        for k, count in enumerate((getattr(many, kind).cosine < 0).sum(axis=0), start=1)
-        if count and (k > 1 or kind == "chunks")
-    ]
-    networks = len(many.lag)
-    if not negative:
-        return (
-            f"For none of the {networks} networks is a cosine negative after training."
-        )
-    before, after = (float(np.nanmedian(end.cancellation)) for end in findings.many)
-    own = float(findings.own[-1].cancellation)
-    return (
-        f"After training, the truncated gradient of some of the {networks} "
-        "networks points away"
-        f" from the full one; its cosine is negative for {', '.join(negative)}. "
-        "The components"
-        f" nearly cancel: their lengths add up to {before:.1f} times the length "
-        "of their sum before"
-        f" training, and to {after:.1f} times after it (median; {own:.1f} times "
-        "in this run). Take"
-        " away some of them, and what is left may point elsewhere. A small "
-        "enough step against a"
-        " gradient with a negative cosine increases the full loss."
-    )
+    return table(caption, rows)
 
 
 def fixed(value: Any) -> str:
-    """A number with two decimals; a dash where it is not defined."""
+    """Return a number with two decimals; a dash where it is not defined."""
     return f"{float(value):.2f}".replace("-", "−") if np.isfinite(value) else "–"

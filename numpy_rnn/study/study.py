@@ -1,10 +1,13 @@
 """The command `study`: the lesson and its evidence in a folder."""
 
+import contextlib
 import importlib
 import os
-import shutil
+import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,65 +18,99 @@ from numpy_rnn.app.options import Configuration
 from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.study.subject import study_run
 
-PACKAGES = ["matplotlib", "latex2mathml", "markdown_it", "mdit_py_plugins"]
+PACKAGES = ["matplotlib", "latex2mathml"]
 NOT_OF_THE_RUN = ("folder", "quiet", "given")  # attributes of a configuration
+PATIENCE = 3.0  # seconds
 LESSON = Path(__file__).parent / "lesson"
 PAGE = "evidence.html"
+WRITTEN = (PAGE, "evidence.css", "figures", "lesson")  # in the folder of a study
 EVIDENCE = b'<p id="evidence" hidden>', b'<p id="evidence">'  # the lesson's link to it
+SOURCE = Path(__file__).parents[1] / "DERIVATION.md"
+DERIVATION = b"../../DERIVATION.md", SOURCE.as_uri().encode()  # the same, from anywhere
 GENERATOR = (
     b'<meta name="generator" content="numpy_rnn study">'  # in the page of a study
 )
 
 
-def run(rnn: Any, configuration: Configuration) -> None:
+def run(rnn: Any, configuration: Configuration) -> int:
     """Study the run of a configuration, and write the folder.
 
-    Raises InputError when a package is missing, when the input cannot be used or the
-    folder not be written, and when the run diverges.
+    Returns
+    -------
+    int
+        The exit status: 1 if an equation is wrong.
+
+    Raises
+    ------
+    InputError
+        When a package is missing, when the input cannot be used or the folder not be
+        written, and when the run diverges.
     """
     check_packages()
-    path = os.path.normpath(
-        configuration.folder
-    )  # x/../y is y, also where there is no x
+    if not configuration.folder.strip():
+        raise InputError("--folder is empty: expected the name of a folder")
+    path = os.path.normpath(configuration.folder)  # x/../y is y, also without an x
     check_folder(path)
     began = time.monotonic()
     experiment = prepare(configuration)
     whole = experiment.run(configuration.run_options())
-    subject = study_run(
-        experiment.name,
-        whole,
-        configuration.seed,
-        configuration.seeds,
-        configuration.steps,
-    )
-    steps, all_steps, hidden = len(subject.x), len(whole.x), len(subject.start.W_hh)
-    sizes = (
-        f"{steps} steps, {hidden} hidden units, "
-        f"{subject.options.objective.nonlinearity}"
-    )
-    print(f"{rnn.__name__} study: {subject.name}, {sizes}", flush=True)
-    if steps < all_steps:
-        print(
-            f"the first {steps} of {all_steps} steps are studied; --steps "
-            "changes their number"
+    with progress("training the networks, then judging every equation"):
+        subject = study_run(
+            experiment.name,
+            whole,
+            configuration.seed,
+            configuration.seeds,
+            configuration.steps,
         )
-    default = vars(Configuration("study"))
-    choices = {
-        name.replace("_", " "): printable(str(value))
-        for name, value in vars(configuration).items()
-        if name not in NOT_OF_THE_RUN and value != default[name]
-    }
-    from numpy_rnn.study.page import evidence_files  # its packages are checked first
+        steps, all_steps, hidden = len(subject.x), len(whole.x), len(subject.start.W_hh)
+        print(
+            f"{rnn.__name__} study: {subject.name}, {steps} steps, {hidden} hidden "
+            f"units, {subject.options.objective.nonlinearity}",
+            flush=True,
+        )
+        if steps < all_steps:
+            print(
+                f"the first {steps} of {all_steps} steps are studied; --steps "
+                "changes their number"
+            )
+        # its packages are checked first
+        from numpy_rnn.study.page import make_evidence
 
-    with np.errstate(over="ignore", invalid="ignore"):  # of networks that explode
-        files = evidence_files(subject, choices)
-    write_folder(path, files)
-    lesson, evidence = (
+        with np.errstate(over="ignore", invalid="ignore"):  # of networks that explode
+            evidence = make_evidence(subject, choices_of(configuration))
+    write_folder(path, evidence.files)
+    print(evidence.verdict)
+    lesson, page = (
         printable(f"{path}/{name}") for name in ("lesson/lesson.html", PAGE)
     )
-    print(
-        f"{time.monotonic() - began:.1f} s: open {lesson}; its evidence is {evidence}"
-    )
+    print(f"{time.monotonic() - began:.1f} s: open {lesson}; its evidence is {page}")
+    return 0 if evidence.is_right else 1
+
+
+def choices_of(configuration: Configuration) -> dict[str, str]:
+    """Return the options other than the defaults, in words."""
+    default = vars(Configuration("study"))
+    result = {}
+    for name, value in vars(configuration).items():
+        if name not in NOT_OF_THE_RUN and value != default[name]:
+            result[name.replace("_", " ")] = printable(str(value))
+    return result
+
+
+@contextlib.contextmanager
+def progress(words: str) -> Iterator[None]:
+    """Print what is being done on a terminal, if it takes more than three seconds."""
+
+    def say() -> None:
+        print(f"{words} ...", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(PATIENCE, say)
+    if sys.stderr is not None and sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def check_packages() -> None:
@@ -84,7 +121,7 @@ def check_packages() -> None:
         except ImportError as error:
             why = f"{package} cannot be imported ({error})"
             raise InputError(
-                f'{why}: run pip install "elman-twice[study]" for the study'
+                f'{why}: run pip install ".[study]" in a checkout'
             ) from None
 
 
@@ -105,7 +142,7 @@ def check_folder(path: str) -> None:
             f"--folder {path} cannot be written: {error.strerror}; choose another place"
         ) from None
     page = folder / PAGE
-    taken = [name for name in (PAGE, "figures", "lesson") if (folder / name).exists()]
+    taken = [name for name in WRITTEN if (folder / name).exists()]
     if taken and not (page.is_file() and GENERATOR in page.read_bytes()):
         raise InputError(
             f"--folder {path}: {folder / taken[0]} was not written by a study; "
@@ -124,11 +161,8 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
     try:
         with _temporary_folder(folder) as name:
             temporary = Path(name)
-            shutil.copytree(LESSON, temporary / "lesson")
-            lesson = temporary / "lesson" / "lesson.html"
-            lesson.write_bytes(lesson.read_bytes().replace(*EVIDENCE))
-            for file, content in files.items():
-                (temporary / file).parent.mkdir(exist_ok=True)
+            for file, content in (lesson_files() | files).items():
+                (temporary / file).parent.mkdir(parents=True, exist_ok=True)
                 (temporary / file).write_bytes(content)
             for source in sorted(temporary.rglob("*")):
                 target = folder / source.relative_to(temporary)
@@ -139,6 +173,18 @@ def write_folder(path: str, files: dict[str, bytes]) -> None:
         raise InputError(
             f"{path} cannot be written: {error.strerror or error}; choose another place"
         ) from None
+
+
+def lesson_files() -> dict[str, bytes]:
+    """Return the files of the lesson, with its link to the evidence shown."""
+    files = {}
+    for source in LESSON.rglob("*"):
+        if source.is_file():
+            name = source.relative_to(LESSON.parent).as_posix()
+            files[name] = source.read_bytes()
+    page = "lesson/lesson.html"
+    files[page] = files[page].replace(*EVIDENCE).replace(*DERIVATION)
+    return files
 
 
 def _temporary_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:

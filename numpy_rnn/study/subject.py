@@ -3,13 +3,21 @@ run of many networks.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions, tree_map
+from numpy_rnn.common.records import (
+    Dtype,
+    Gradients,
+    Parameters,
+    Run,
+    RunOptions,
+    tree_map,
+)
 
 MAX_STEPS = 40  # that are studied, unless --steps asks for more
 MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte
@@ -117,9 +125,15 @@ def trained_networks(
 ) -> list[tuple[Parameters, Parameters]]:
     """Networks before and after training, without those that diverge."""
     (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
-    bias, dtype = run.params.b_h is not None, str(run.params.W_hh.dtype)
+    bias, dtype = run.params.b_h is not None, cast(Dtype, str(run.params.W_hh.dtype))
     drawn = initial_parameters(
-        D, H, O, bias=bias, dtype=dtype, seed=seed, networks=networks
+        input_size=D,
+        hidden_size=H,
+        output_size=O,
+        bias=bias,
+        dtype=dtype,
+        seed=seed,
+        networks=networks,
     )
     before, after = trained(run, drawn)
     pairs = ((network(before, n), network(after, n)) for n in range(networks))

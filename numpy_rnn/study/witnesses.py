@@ -1,22 +1,19 @@
-"""The equations evaluated by numpy_rnn, and by three witnesses that share no line with
-it.
+"""The equations evaluated by the reference, judged and compared with other programs.
 
-By hand: the reference, whose lines the equations are. The witnesses:
+The verdict is that of the conformance suite: each equation is computed again by the
+definition from the numbers that the reference itself reports, and may differ by the
+rounding error of that one equation. Two more ways to compute the numbers are shown:
 
-- definition: the definition of the conformance suite, another program of the same
-  equations.
 - complex step: the derivative of the definition's loss as its limit says. A tiny
   imaginary number is added to one number of the forward pass; the imaginary part of the
-  loss is its effect.
+  loss is its effect. It shares the forward pass with the definition, and no backward
+  line with any program.
 - autograd: torch_rnn, whose gradients are those of torch.autograd and whose step is
-  torch.optim's.
-
-A report holds the tensors of one update by name: a, h, y, loss, dy, ..., dW_xh, and
-W_xh and vW_xh after the step.
+  torch.optim's, but for Adagrad.
 """
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -27,17 +24,16 @@ from numpy_rnn import reference
 from numpy_rnn.common.records import Run, tree_map
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import WindowCase, present
-from numpy_rnn.conformance.definition import (
-    DEFINITION,
-    Definition,
-    train,
-    window_update,
-)
-from numpy_rnn.study.equations import EQUATIONS, WINDOW, runs_of
+from numpy_rnn.conformance.definition import Definition, window_update
+from numpy_rnn.conformance.judge import judge, schedule_divergences, single_update
+from numpy_rnn.conformance.ports.port import PackagePort
+from numpy_rnn.conformance.runs import PackageSource, RecordedRun
+from numpy_rnn.study.equations import EQUATIONS, runs_of
 from numpy_rnn.study.subject import Subject
 
 Report = dict[str, np.ndarray]
-DEFINITION_NAME, COMPLEX_STEP, AUTOGRAD = "definition", "complex step", "autograd"
+COMPLEX_STEP, AUTOGRAD = "complex step", "autograd"
+AGREES, WRONG, NOT_JUDGED = "agrees within rounding", "WRONG", "not judged"
 DELTA = 2.0**-100  # its square is negligible, and a product with it is exact
 MAX_ELEMENTS = (
     512  # elements of a tensor that the complex step perturbs; of more, that many
@@ -139,152 +135,117 @@ def derivatives(
     return result
 
 
-# -- reports of runs
-# ------------------------------------------------------------
-
-
-def package_reports(rnn: Any, run: Run) -> Iterator[Report]:
-    """The updates of a run by a package: numpy_rnn.reference or torch_rnn."""
-    params, x, target, h_0 = (
-        rnn.from_numpy(array) for array in (run.params, run.x, run.target, run.h_0)
-    )
-    for update in rnn.train(
-        params, x, target, h_0, **run.options.keywords(), record=True
-    ):
-        h = update.activations.h
-        tensors = {"a": update.activations.a, "h": h[1:], "y": update.activations.y}
-        tensors |= {"loss": update.loss, "initial": h[0], **update.adjoints._asdict()}
-        records = {"": update.parameters, "d": update.gradients, "v": update.velocity}
-        for prefix, record in records.items():
-            tensors |= {
-                prefix + name: tensor for name, tensor in present(record).items()
-            }
-        report = {
-            name: np.asarray(rnn.to_numpy(tensor)) for name, tensor in tensors.items()
-        }
-        yield report | window_report(update.window)
-
-
-def definition_reports(run: Run) -> Iterator[tuple[Report, WindowCase]]:
-    """The updates of a run by the definition of the conformance suite, with the windows
-    as it takes them.
-    """
-    latest: list[WindowCase] = []
-
-    def compute(case: WindowCase) -> tuple[Report, np.ndarray]:
-        latest[:] = [case]
-        report = window_update(case)
-        return report, report["h"]
-
-    for update in train(run, compute):
-        yield (
-            update.report | {"initial": update.initial} | window_report(update.window),
-            latest[0],
-        )
-
-
-def window_report(window: Any) -> Report:
-    """Start and end of a window, and the end of the one before, where its
-    losses begin.
-    """
-    return {
-        "start": np.array(window.start),
-        "end": np.array([window.loss_start, window.stop]),
-    }
-
-
 # -- the comparison
 # ------------------------------------------------------------
 
 
 class Checked(NamedTuple):
-    """One equation: an element of its tensor by hand, and the largest difference from
-    each witness.
+    """One equation in all of its runs."""
 
-    A difference is relative to the largest element of the tensor.
-    """
-
-    what: str
-    where: str  # the run that the element is of
+    id: str
+    verdict: str
+    ratio: float  # largest error of the reference, in units of what rounding explains
+    where: str  # the run of the element that is shown
     element: str  # dW_hh[2, 5], with indices from 1
     value: float
-    differences: dict[str, float]  # by witness
+    differences: dict[str, float]  # by witness, relative to the largest element
 
 
-def check_equations(subject: Subject) -> dict[str, Checked]:
-    """Every equation, by its id, compared with every witness in all of its runs."""
-    differences: dict[
-        tuple[str, str, str], float
-    ] = {}  # by run, witness and tensor: the largest
-    last: dict[str, Report] = {}
-    for where, run in runs_of(subject).items():
-        hand = list(package_reports(reference, run))
-        last[where] = hand[-1]
-        for witness, name, difference in run_differences(run, hand):
-            place = where, witness, name
-            differences[place] = max(differences.get(place, 0.0), difference)
-    result = {}
-    for id, (tensors, runs, what) in EQUATIONS.items():
-        found: dict[str, float] = {}
-        for (where, witness, name), difference in differences.items():
-            if where in runs and name in tensors:
-                found[witness] = max(found.get(witness, 0.0), difference)
-        tensor = last[runs[0]][tensors[0]]
-        at = int(np.abs(tensor).argmax())
-        name = element(tensors[0], tensor, at)
-        result[id] = Checked(what, runs[0], name, tensor.flat[at], found)
-    return result
+class Judged(NamedTuple):
+    """One run of the reference by tensor."""
+
+    ratios: dict[str, float]  # to the rounding bound
+    unjudged: tuple[str, ...]  # tensors that rounding alone changes too much
+    last: Report  # of the last update
+    differences: dict[tuple[str, str], float]  # by witness and tensor
 
 
-def run_differences(run: Run, hand: list[Report]) -> Iterator[tuple[str, str, float]]:
-    """Witness, tensor and difference of every tensor of every update of a run.
+def check_equations(subject: Subject) -> list[Checked]:
+    """Judge every equation in all of its runs, in the order of EQUATIONS."""
+    judged = {where: judged_run(run) for where, run in runs_of(subject).items()}
+    return [check_equation(id, judged) for id in EQUATIONS]
 
-    hand: the reports of the reference. The complex step is taken in the first and the
-    last update.
+
+def check_equation(id: str, judged: dict[str, Judged]) -> Checked:
+    """Judge one equation."""
+    equation = EQUATIONS[id]
+    ratio, is_judged = 0.0, True
+    differences: dict[str, float] = {}
+    for where in equation.runs:
+        run = judged[where]
+        for name in equation.tensors:
+            ratio = max(ratio, run.ratios[name])
+            is_judged = is_judged and name not in run.unjudged
+            for witness in (COMPLEX_STEP, AUTOGRAD):
+                found = run.differences.get((witness, name))
+                if found is not None:
+                    differences[witness] = max(differences.get(witness, 0.0), found)
+    verdict = AGREES if is_judged else NOT_JUDGED
+    if not ratio <= 1:
+        verdict = WRONG
+    tensor = judged[equation.runs[0]].last[equation.tensors[0]]
+    at = int(np.abs(tensor).argmax())
+    shown = element(equation.tensors[0], tensor, at)
+    value = float(tensor.flat[at])
+    return Checked(id, verdict, ratio, equation.runs[0], shown, value, differences)
+
+
+def judged_run(run: Run) -> Judged:
+    """Judge a run of the reference, and compare it with the witnesses.
+
+    The complex step is taken in the first and the last update.
     """
-    defined = list(definition_reports(run))
-    for ours, (theirs, _) in zip(hand, defined, strict=True):
-        yield from compare(DEFINITION_NAME, ours, theirs)
-    for n in {0, len(hand) - 1}:
-        report, case = defined[n]
+    recorded = recorded_run(reference, run)
+    judgement = judge(recorded)
+    ratios = dict(judgement.worst)
+    ratios |= {"start": 0.0, "stop": 0.0}
+    for divergence in schedule_divergences(recorded, whole=True):
+        ratios["start" if divergence.element == (0,) else "stop"] = np.inf
+    count = len(recorded.updates["epoch"])
+    differences: dict[tuple[str, str], float] = {}
+    for n in {0, count - 1}:
+        case, report = single_update(recorded, n)
         for name, (elements, values) in derivatives(case, report).items():
-            yield COMPLEX_STEP, name, relative(hand[n][name], values, elements)
+            found = relative(report[name], values, elements)
+            place = COMPLEX_STEP, name
+            differences[place] = max(differences.get(place, 0.0), found)
     if has_torch():
-        torch_rnn = importlib.import_module("torch_rnn")
-        for ours, theirs in zip(hand, package_reports(torch_rnn, run), strict=True):
-            yield from compare(AUTOGRAD, ours, theirs)
+        other = recorded_run(importlib.import_module("torch_rnn"), run).updates
+        for name in recorded.updates.keys() & other.keys():
+            found = relative(recorded.updates[name], other[name].ravel())
+            differences[AUTOGRAD, name] = found
+    _, last = single_update(recorded, count - 1)
+    for name in ("initial", "start", "stop"):
+        last[name] = recorded.updates[name][-1]
+    return Judged(ratios, judgement.unjudged, last, differences)
 
 
-def compare(
-    witness: str, hand: Report, other: Report
-) -> Iterator[tuple[str, str, float]]:
-    """The differences of the tensors that both reports have."""
-    for name in hand.keys() & other.keys():
-        yield witness, name, relative(hand[name], other[name].ravel())
+def recorded_run(rnn: Any, run: Run) -> RecordedRun:
+    """Record a run by the `train` of a package."""
+    return PackageSource(PackagePort(rnn)).trace(run)
 
 
 def relative(
     hand: np.ndarray, values: np.ndarray, elements: np.ndarray | slice = slice(None)
 ) -> float:
-    """The largest difference of some elements, relative to the largest of all.
+    """Return the largest difference of some elements, relative to the largest of all.
 
-    Infinite where a number is not finite, and where all are zero by hand only.
+    Infinite where a number is not finite, where the sizes differ, and where all are
+    zero by hand only.
     """
-    difference, largest = (
-        np.abs(hand.ravel()[elements] - values).max(),
-        np.abs(hand).max(),
-    )
+    if hand.ravel()[elements].shape != values.shape:
+        return np.inf
+    difference = np.abs(hand.ravel()[elements] - values).max()
+    largest = np.abs(hand).max()
     if difference == 0:
         return 0.0
-    return (
-        float(difference / largest)
-        if np.isfinite(difference) and largest > 0
-        else np.inf
-    )
+    if not np.isfinite(difference) or largest == 0:
+        return np.inf
+    return float(difference / largest)
 
 
 def element(name: str, tensor: np.ndarray, at: int) -> str:
-    """The name of an element, its indices from 1, such as dW_hh[2, 5]."""
+    """Return the name of an element, its indices from 1, such as dW_hh[2, 5]."""
     index = ", ".join(str(i + 1) for i in np.unravel_index(at, tensor.shape))
     return f"{name}[{index}]" if index else name
 
@@ -292,16 +253,3 @@ def element(name: str, tensor: np.ndarray, at: int) -> str:
 def has_torch() -> bool:
     """Whether PyTorch is installed."""
     return find_spec("torch") is not None
-
-
-def without_transpose(subject: Subject) -> float:
-    """The difference that W_hh in place of its transpose in (B2) makes to dW_hh,
-    relative.
-    """
-
-    def state_adjoint(n: Any, w: Any, p: Any, t: int) -> Any:
-        return DEFINITION.state_adjoint(n, w, p._replace(W_hh=p.W_hh.mT), t)
-
-    right, case = next(definition_reports(runs_of(subject)[WINDOW]))
-    wrong = window_update(case, of=Definition(state_adjoint=state_adjoint))
-    return relative(right["dW_hh"], wrong["dW_hh"].ravel())

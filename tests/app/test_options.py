@@ -1,15 +1,20 @@
 """The options: their records and defaults, and refusals."""
 
+import importlib
+import io
 import os
 import re
+import sys
+import webbrowser
 from pathlib import Path
 
 import pytest
-from in_process import configured, refused
+from in_process import configured, main, refused, succeed
 from inline_snapshot import snapshot
 
 import numpy_rnn
-from numpy_rnn.app.options import TEXT, parse
+from numpy_rnn.app.options import DATA, TEXT, Configuration, parse
+from numpy_rnn.app.progress import progress
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 
 RUN = """--epochs 7 --k1 2 --k2 4 --nonlinearity relu --reduction mean
@@ -38,7 +43,7 @@ def test_defaults_of_a_text_are_those_of_min_char_rnn():
     assert parse("numpy_rnn", ["compare", "torch_rnn", "--text", "a"]).epochs == 1
 
 
-REFUSED = """tarin|--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0
+REFUSED = """--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0
 --held-out 19|--columns 1|compare json|--log-every 0|--text s.txt|--text folder
 --save folder|--data large.csv|--data large.csv --dtype float64 --standardize
 --data flat.csv --standardize|--data flat.csv --columns |--text binary.txt
@@ -57,9 +62,8 @@ def test_refused_command_lines(capsys):
         for row in re.split(r"[|\n]", REFUSED)
     ]
     assert "\n".join(messages) == snapshot("""\
-unknown command 'tarin': expected train or compare or study
-unrecognized arguments: --momentun 0.9; see python -m numpy_rnn train --help
-argument --epochs: invalid int value: 'x'; see python -m numpy_rnn train --help
+there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
+argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
 the learning rate is nan: expected a finite number, 0 or more
 max norm is 0.0: expected a finite number above 0
 --held-out is 19: expected 18 at most
@@ -69,7 +73,7 @@ max norm is 0.0: expected a finite number above 0
 text s.txt: it has 2 characters: expected more than --k1
 text folder cannot be read: Is a directory; check the path
 --save folder is no regular file: choose another name
-data file large.csv: column 1 is too large for float32: leave it out
+data file large.csv: column 1 is constant or too large for float32: leave it out
 data file large.csv: column 1 is constant or too large for float64: leave it out
 data file flat.csv: column 1 is constant or too large for float32: leave it out
 data file flat.csv: the columns have ''; expected names or numbers, each once: column 1
@@ -81,3 +85,80 @@ weights file none.npz cannot be read: No such file or directory; check the path
 --output a.txt: expected a name that ends with .csv
 data file /dev/zero: it has more than 64 MB, the limit: expected a smaller file\
 """)  # noqa: E501
+
+
+def test_help_lists_the_commands_of_the_package(rnn, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(rnn, ["--help"])
+    assert ended.value.code == 0
+    listed = re.findall(r"^    (\w+)  +\w", capsys.readouterr().out, re.MULTILINE)
+    own = ["study", "lesson"] if rnn is numpy_rnn else ["audit"]
+    assert listed == ["train", "compare", *own]
+
+
+@pytest.mark.needs_torch
+def test_misspelt_words_are_answered_with_the_nearest_ones(capsys):
+    """A command of the other package, with its name."""
+    answers = []
+    for rnn, words in (
+        (numpy_rnn, "comparee torch_rnn"),
+        (numpy_rnn, "compare torch_rnn --epoch 3"),
+        (numpy_rnn, "--lr 3"),
+        (numpy_rnn, "study --held-out 3"),
+        (numpy_rnn, "zzz"),
+        (numpy_rnn, "audit train.py"),
+        (importlib.import_module("torch_rnn"), "study"),
+    ):
+        answers.append(refused(rnn, capsys, *words.split()))
+    assert "\n".join(answers) == snapshot("""\
+there is no command 'comparee' (did you mean compare?); see numpy-rnn --help
+there is no option --epoch (did you mean --epochs?); see numpy-rnn compare --help
+there is no option --lr (did you mean --learning-rate?); see numpy-rnn train --help
+there is no option --held-out; see numpy-rnn study --help
+there is no command 'zzz'; see numpy-rnn --help
+audit is a command of torch-rnn: type torch-rnn audit
+study is a command of numpy-rnn: type numpy-rnn study\
+""")
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_defaults_of_data(command):
+    """Each but for the options that take its place; the study has those of the sine
+    wave.
+    """
+    given = {"data": "a.csv"}
+    found = vars(Configuration(command, **given))
+    epochs = 10 if command == "compare" else DATA["epochs"]
+    assert found.items() >= {**DATA, "epochs": epochs}.items()
+    assert Configuration(command, **given, max_value=1.0).max_norm is None
+    assert Configuration(command, **given, adagrad=True).momentum == 0
+    assert Configuration(command, **given, k2=5).k1 == 5
+    assert Configuration("study", **given).standardize is False
+
+
+def test_defaults_that_are_turned_off():
+    options = "--text a --max-value none --no-adagrad --no-bias"
+    run = configured(options).run_options()
+    assert run.step == Step(0.1)
+    assert configured("--data a --max-norm none").max_norm is None
+
+
+def test_lesson_is_opened_and_its_path_printed(capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or True)
+    path = Path(succeed(numpy_rnn, capsys, "lesson").strip())
+    assert opened == [path.as_uri()]
+    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    monkeypatch.setattr(webbrowser, "open", lambda url: False)
+    out = succeed(numpy_rnn, capsys, "lesson")
+    assert out == f"{path}\nno browser was found: open this file in one\n"
+
+
+def test_progress_is_shown_on_a_terminal_alone(monkeypatch):
+    for is_terminal in (True, False):
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda: is_terminal)  # noqa: B023
+        monkeypatch.setattr(sys, "stderr", stream)
+        with progress("torch_rnn: TBPTT(1, 5)"):
+            assert ("torch_rnn: TBPTT(1, 5)" in stream.getvalue()) == is_terminal
+        assert stream.getvalue().endswith("\x1b[2K\r") == is_terminal

@@ -12,9 +12,9 @@ from in_process import command, refused, succeed
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.app import plots, run
+from numpy_rnn.app import plots, predictions, tables
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.run import Result, predict
+from numpy_rnn.app.predictions import Result, predict
 from numpy_rnn.common.records import Objective
 
 
@@ -42,7 +42,7 @@ def test_tables_have_the_medians_of_networks_that_converged():
     experiment, result = made_up(T=50, D=4, E=(4,), G=60, held_out=9)
     result.predictions[2, 1] = np.inf
     fine = [0, 2, 3]
-    _, first, *body, last = run.series_table(experiment, result)
+    _, first, *body, last = tables.series_table(experiment, result)
     assert (first, last) == ("...  (10 earlier times)", "...  (11 later times)")
     one, free = (np.median(curve[:, fine], axis=1) for curve in result[1:])
     for t, line in enumerate(body, start=10):
@@ -50,7 +50,8 @@ def test_tables_have_the_medians_of_networks_that_converged():
         curves = (t, experiment.series[1:]), (t, one), (t - 41, free)
         found = [c[n, d] for d in range(3) for n, c in curves if 0 <= n < len(c)]
         np.testing.assert_allclose(numbers, [t + 2, *found], atol=1e-6)
-    _, *lines = run.error_table(experiment, result)
+    _, *lines, advice = tables.error_table(experiment, result)
+    assert advice.startswith("the network is not better than persistence for feature 1")
     assert [line.split(",")[0] for line in lines] == ["trained on"] * 3 + [
         "held out"
     ] * 3
@@ -75,7 +76,7 @@ DELAYS = (1, 2, 0, 3)  # the output is 1 × the input + 2 × the one before, and
 @pytest.mark.parametrize("E", [(), (3,)])
 @pytest.mark.parametrize(("T", "held_out"), [(3, 0), (101, 30), (250, 35)])
 def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held_out):
-    monkeypatch.setattr(run, "STEPS_PER_PASS", 100)
+    monkeypatch.setattr(predictions, "STEPS_PER_PASS", 100)
     factors = np.arange(1.0, 1 + np.prod(E, dtype=int)).reshape(E)[..., None, None]
     weights = np.eye(1, 4), np.eye(4, k=1), np.array(DELAYS, float)[:, None]
     params = Parameters(*(np.broadcast_to(W, (*E, *W.shape)) for W in weights))
@@ -94,7 +95,7 @@ def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held
     assert bits(one) == bits(
         expected(x[:, 0, 0]).reshape(-1, *(1 for _ in E), 1) * factors[..., 0]
     )
-    fed, steps = x[: T - held_out, 0, 0], held_out or run.GENERATED
+    fed, steps = x[: T - held_out, 0, 0], held_out or predictions.GENERATED
     for _ in range(steps + 1):
         fed = np.append(fed, expected(fed)[-1])
     first = free if E == () else free[:, 0]  # whose factor is 1
@@ -121,9 +122,8 @@ def test_plot_has_the_values_at_their_times(kind):
     experiment, result = made_up(**kind)
     if "E" in kind:
         result.losses[-1, 1] = np.nan
-    packages = ("numpy_rnn",) if "E" in kind else ("numpy_rnn", "my_rnn")
     T, fine = len(experiment.x), result.converged()
-    plots.draw_results(figure := Figure(), experiment, dict.fromkeys(packages, result))
+    plots.draw_result(figure := Figure(), experiment, "numpy_rnn", result)
     *series, losses = figure.axes
     assert len(series) == min(len(experiment.columns), 4)
     for feature, axes in enumerate(series):
@@ -132,21 +132,17 @@ def test_plot_has_the_values_at_their_times(kind):
             [*range(1, T + 2)],
             experiment.series[:, feature].tolist(),
         ]
-        for name in packages:
-            by = f", {name}" * (len(packages) > 1)
-            for label, (begin, values) in [*result.curves(experiment).items()][1:]:
-                times, found = shown[label + by]
-                assert times == [*range(begin, begin + len(values))]
-                medians = np.median(values[:, fine][..., feature], axis=1)
-                np.testing.assert_allclose(found, medians, rtol=1e-12)
+        for label, (begin, values) in [*result.curves(experiment).items()][1:]:
+            times, found = shown[label]
+            assert times == [*range(begin, begin + len(values))]
+            medians = np.median(values[:, fine][..., feature], axis=1)
+            np.testing.assert_allclose(found, medians, rtol=1e-12)
         assert ("held out from here on" in shown) == bool(experiment.held_out)
         assert {line.get_linestyle() == "None" for line in axes.lines[:2]} == {
             T < 100
         }  # points
     low, medians, high = np.percentile(result.losses[:, fine], (10, 50, 90), axis=1)
-    assert all(
-        lines(losses)[name] == [[1, 2, 3], medians.tolist()] for name in packages
-    )
+    assert [*lines(losses).values()] == [[[1, 2, 3], medians.tolist()]]
     if "E" in kind:
         corners = losses.collections[0].get_paths()[0].vertices[:, 1]
         assert all(np.abs(corners - value).min() <= 1e-12 for value in (*low, *high))

@@ -9,7 +9,7 @@ import pytest
 from comparing import bits
 
 from numpy_rnn import InputError
-from numpy_rnn.app.experiment import read_series, read_text
+from numpy_rnn.app.series import read_series, read_text
 
 THREE = [[1, 2], [3, -4.5], [5e-3, 6]]
 SPOTS = [[96.7], [104.3], [154.5]]
@@ -41,6 +41,10 @@ REFUSED: list[tuple] = [  # content, columns, part of the message
     (b"x\n1_000\n2\n3\n", None, "line 2, column 1 is '1_000'"),
     (b"1,2\n3,4\n\n5\n7,8\n", None, "line 4 has 1 columns, the first row 2"),
     (b"7" * 140_000, None, "line 1: field larger than field limit"),
+    (DATED, None, "line 2, column 1 is '49-01'; expected finite numbers"),
+    (DATED, None, "; --columns 2 leaves it out"),
+    (b"d;v\na;1,5\nb;2,5\nc;3,5\n", ["v"], "; write decimal points in place of"),
+    (b"v\n1,5\n2,5\n3,5\n", None, "it has 2 columns of numbers and 1 in the header"),
     (b"\xff\xfe1\x00", None, "byte 0 is not UTF-8"),
     (b"x,y\n1,2\n3,4\n5,6\n", ["z"], "'z'; expected names or numbers, each once: x, y"),
 ]

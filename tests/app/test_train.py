@@ -306,3 +306,35 @@ def test_torch_is_missing(tmp_path, monkeypatch):
     )
     assert (ended.returncode, ended.stdout) == (2, "")
     assert re.match(r"torch_rnn: [^\n]*torch is not installed: [^\n]*\n$", ended.stderr)
+
+
+SUNSPOTS = Path(numpy_rnn.__file__).parent / "app/data/sunspots.csv"
+
+
+def test_defaults_of_data_beat_persistence_on_the_sunspots(rnn, capsys):
+    """Each of eight seeds, one step ahead, on what it was trained on; torch_rnn, which
+    is slow, in 20 epochs.
+    """
+    epochs = [] if rnn is numpy_rnn else ["--epochs", 20]
+    words = "--data", SUNSPOTS, "--seeds", 8, "--no-plot", "--output", "r.csv", *epochs
+    out = succeed(rnn, capsys, *words)
+    assert "sunspots.csv without year, which counts the rows, T=308" in out
+    assert "not better" not in out
+    found = values_in("r.csv")
+    actual, predicted = found["actual"], np.reshape(found["predicted"], (-1, 8))
+    errors = np.sqrt(np.mean((predicted - np.array(actual)[:, None]) ** 2, axis=0))
+    rows = np.loadtxt(SUNSPOTS, delimiter=",", skiprows=1)[:, 1]
+    np.testing.assert_array_equal(actual, rows[1:])
+    assert (errors < np.sqrt(np.mean(np.diff(rows) ** 2))).all()
+
+
+def test_networks_that_are_not_better_than_persistence_are_named(capsys):
+    """Of a random walk there is nothing to learn; a cycle is learned."""
+    steps = np.random.default_rng(0).normal(size=100).cumsum()
+    cycle = np.sin(np.arange(100))
+    np.savetxt("s.csv", np.c_[steps, cycle], header="walk,cycle", delimiter=",")
+    out = succeed(numpy_rnn, capsys, "--data", "s.csv", "--epochs", 20, "--no-plot")
+    advice = [line for line in out.splitlines() if "not better" in line]
+    assert [line.split(":")[0] for line in advice] == [
+        "the network is not better than persistence for walk"
+    ]

@@ -2,7 +2,9 @@
 refused.
 """
 
+import re
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from benchmarks import implementations
 from benchmarks.__main__ import disagreement
 from benchmarks.cases import CASES, sine
-from benchmarks.implementations import IMPLEMENTATIONS, Unsupported, lower_bounds
+from benchmarks.implementations import IMPLEMENTATIONS, Unsupported, matrix_products
 
 MARKS = {"torch": pytest.mark.needs_torch, "jax": pytest.mark.slow}
 SMALL = sine("small", k2=2, epochs=2, dtype="float64")
@@ -76,47 +78,78 @@ def test_another_training_is_refused(monkeypatch):
     assert disagreement("numpy_rnn", SMALL) is None
 
 
-@pytest.mark.parametrize(
-    "case", [SMALL, CASES["sliding window, k2 = 5"], CASES["H = 64, B = 8, T = 50"]]
-)
-def test_bounds_have_the_products_of_the_equations(case, monkeypatch):
-    """Multiplications of (F1), (F3), (B2), (B4), (B5) and (B6), counted by their
-    formulas.
-    """
-    counted = 0
-
-    def dot(left, right, out):
-        nonlocal counted
-        counted += left.shape[0] * left.shape[1] * right.shape[1]
-
-    monkeypatch.setattr(lower_bounds, "dot", dot)
-    k1, k2, epochs = case.options.schedule
+@pytest.mark.parametrize("name", [name for name in CASES if "networks" not in name])
+def test_bound_has_the_products_of_the_equations(name):
+    """Multiplications of (F1), (F3), (B2), (B4), (B5) and (B6), by their formulas."""
+    case = CASES[name]
+    k1, k2, _ = case.options.schedule
+    inputs = case.D
+    if case.is_text:  # a row of W_xh is no product
+        inputs = 0
     expected = 0
     for stop in range(k1, case.T + 1, k1):
-        T, K = min(stop, k2), k1
-        outputs = case.B * K * case.H * case.O
-        states = case.B * T * (case.D + case.H) * case.H
+        T = min(stop, k2)
+        outputs = case.B * k1 * case.H * case.O
+        states = case.B * T * (inputs + case.H) * case.H
         expected += 2 * states + 3 * outputs + case.B * (T - 1) * case.H**2
-    for name in ("bare calls", "bare GEMMs"):
-        counted = 0
-        implementations.prepare(name, case)()
-        assert counted == epochs * expected
+    counted = 0
+    for rows, inner, columns in matrix_products.epoch_products(case):
+        counted += rows * inner * columns
+    assert counted == expected
 
 
-def test_bounds_of_calls_compute_the_states():
-    """h and y of the calls are those of the equations from their own inputs: the calls
-    are real.
-    """
-    new = lower_bounds.Memory(SMALL, None)
-    calls = lower_bounds.window_calls(SMALL, new, T=3, K=1)
-    products = [
-        arguments for function, *arguments in calls if function is lower_bounds.dot
-    ]
-    for function, *arguments in calls:
-        function(*arguments)
-    (z_1, W, _), *_ = products
-    h_1 = np.tanh(z_1 @ W)
-    z_2 = products[1][0]
-    np.testing.assert_array_max_ulp(h_1, z_2[:, -SMALL.H :], 64)
-    h_3, U, y = products[3]
-    np.testing.assert_array_max_ulp(h_3 @ U, y, 64)
+def test_bound_is_the_time_of_its_products(monkeypatch):
+    """Every product is computed once in every epoch, in order, in the dtype."""
+    computed = []
+
+    def dot(left, right, out):
+        assert left.dtype == right.dtype == out.dtype == SMALL.dtype
+        computed.append((*left.shape, right.shape[1]))
+
+    call = matrix_products.prepare(SMALL)
+    monkeypatch.setattr(matrix_products.np, "dot", dot)
+    call()
+    epochs = SMALL.options.schedule.epochs
+    assert computed == matrix_products.epoch_products(SMALL) * epochs
+
+
+# -- code of a user
+# ------------------------------------------------------------
+
+PAGE = Path(__file__).parents[2] / "benchmarks" / "README.md"
+
+
+@pytest.fixture
+def own_file(tmp_path):
+    """The example of the page, as a file."""
+    code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    file = tmp_path / "my_rnn.py"
+    file.write_text(code[1])
+    return file
+
+
+def test_own_code_is_timed_if_it_is_right(own_file):
+    case = CASES["H = 64, B = 8, T = 50"]
+    assert disagreement(str(own_file), case) is None
+    call = implementations.prepare(str(own_file), case)
+    first, second = call()[0], call()[0]
+    assert first == second  # the parameters are new in every call
+    assert len(first) == case.updates
+    with pytest.raises(Unsupported, match="full back-propagation of squared errors"):
+        disagreement(str(own_file), CASES["default experiment"])
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "reason"),
+    [
+        ("da @ W_hh.T", "da @ W_hh", "losses: an error of"),
+        ("return losses", "return losses[1:]", r"losses: float32 \(4,\), expected"),
+        ("import numpy as np", "import nothing_of_this_name", "ModuleNotFoundError"),
+        ("def train", "def learn", "ValueError: it has no function train"),
+    ],
+)
+def test_own_code_that_is_wrong_is_not_timed(own_file, right, wrong, reason):
+    code = own_file.read_text()
+    assert right in code
+    own_file.write_text(code.replace(right, wrong))
+    assert re.match(reason, disagreement(str(own_file), CASES["H = 64, B = 8, T = 50"]))

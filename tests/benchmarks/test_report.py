@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pyperf
 import pytest
 
-from benchmarks.report import RESULTS, ROOT, is_disturbed, pages, times_table
+from benchmarks.report import RESULTS, ROOT, is_disturbed, pages, short, times_table
 
 
 def benchmark(name, *processes, load=1.0):
@@ -18,9 +18,7 @@ def benchmark(name, *processes, load=1.0):
 
 
 def test_table():
-    """Times are medians of processes per update, and of other
-    implementations, ratios.
-    """
+    """Times are medians of processes in µs per update, with the ratio to ours."""
     case = "default experiment"  # 6,000 updates
     suite = pyperf.BenchmarkSuite(
         [
@@ -33,14 +31,20 @@ def test_table():
             benchmark(f"{case} / JAX", [0.03], [0.03], [0.06]),
         ]
     )
-    *_, line = times_table(suite, ["torch.nn.RNN", "JAX"]).splitlines()
-    assert line == "| default experiment | 10 |  | 0.5? |"
+    *_, line = times_table(suite, ["numpy_rnn", "torch.nn.RNN", "JAX"]).splitlines()
+    assert line == "| default experiment | 10 |  | 5 (0.5×) ? |"
 
 
 def test_networks_are_counted():
     case = "1,000 networks, each"  # 600 updates of 1,000 networks
     suite = pyperf.BenchmarkSuite([benchmark(f"{case} / numpy_rnn", [0.6])])
-    assert times_table(suite, []).splitlines()[-1] == f"| {case} | 1 |"
+    *_, line = times_table(suite, ["numpy_rnn"]).splitlines()
+    assert line == f"| {case} | 1 |"
+
+
+def test_numbers_have_three_digits():
+    numbers = [0.00012345, 0.045211, 95.04, 183.2, 29_312.0]
+    assert list(map(short, numbers)) == ["0.000123", "0.0452", "95", "183", "29,300"]
 
 
 def test_disturbances():
@@ -57,25 +61,48 @@ def test_pages_are_of_the_results():
         assert page.read_text(encoding="utf-8") == text, page
 
 
+OWN = """
+from numpy_rnn.reference import train as run
+
+def train(*arrays, **options):
+    updates = list(run(*arrays, **options))
+    return [update.loss for update in updates], updates[-1].parameters[:3]
+"""
+
+
 @pytest.mark.slow
 def test_command(tmp_path):
     """A case is timed in fresh processes, and saved in pyperf's format."""
-    file = tmp_path / "times.json"
-    options = ["--cases", "1,000 networks", "-p1", "-n1", "-w0", "-l1", "-o", str(file)]
-    done = run(*options)
+    file, own = tmp_path / "times.json", tmp_path / "own.py"
+    own.write_text(OWN)
+    options = ["--cases", "1,000 networks", "--implementation", str(own)]
+    done = run(*options, "-p1", "-n1", "-w0", "-l1", "-o", str(file))
     assert done.returncode == 0, done.stderr
-    assert "| 1,000 networks, each |" in done.stdout
+    heading, _, row = [x for x in done.stdout.splitlines() if x.startswith("| ")]
+    assert heading.endswith(f" | {own} |")
+    assert row.startswith("| 1,000 networks, each |")
+    assert row.endswith(("×) |", "×) ? |"))
+    assert "case 1 of 1: 1,000 networks, each\n" in done.stderr
     names = {json.loads(file.read_text())["benchmarks"][0]["metadata"]["name"]}
     names |= {b.get_name() for b in pyperf.BenchmarkSuite.load(str(file))}
-    expected = {"numpy_rnn", "bare calls"} | ({"JAX"} if find_spec("jax") else set())
+    expected = {"numpy_rnn", str(own)}
+    if find_spec("jax"):
+        expected.add("JAX")
     assert names == {f"1,000 networks, each / {name}" for name in expected}
 
 
 @pytest.mark.slow
-def test_unknown_case():
-    done = run("--cases", "nothing")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--cases", "nothing"], "no case is named so"),
+        (["--implementation", "nothing.py"], "there is no file nothing.py"),
+    ],
+)
+def test_unusable_options(options, message):
+    done = run(*options)
     assert done.returncode == 2
-    assert "no case is named so" in done.stderr
+    assert message in done.stderr
 
 
 def run(*options):

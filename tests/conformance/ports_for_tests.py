@@ -13,13 +13,9 @@ from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance import case as cases
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, SGD_OPTIONS
 from numpy_rnn.conformance.ports.port import PackagePort, call_port
-from numpy_rnn.conformance.ports.protocol import (
-    CAPABILITIES,
-    SGD_LACKS,
-    PortFault,
-    port_arguments,
-)
+from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
 
 RIGHT = PackagePort(numpy_rnn)
 PLAIN: dict[str, Any] = {
@@ -131,7 +127,7 @@ class Layer(DefinitionPort):
         assert "bias" not in lacks or "b_h" not in p
         assert "older steps" not in lacks or len(x) == len(target)
         assert "many losses" not in lacks or len(target) == 1
-        assert not any(options.get(name) for name in lacks & {*SGD_LACKS})
+        assert not any(options.get(name) for name in lacks & {*SGD_OPTIONS})
         return super().window_update(p, x, target, h_0, **options)
 
 

@@ -47,7 +47,7 @@ def report_on(request):
 
 
 def main(at="0", line=""):
-    from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+    from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 
     for question in sys.stdin:
         request = json.loads(question)

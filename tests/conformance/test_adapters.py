@@ -7,6 +7,7 @@ refuse.
 
 import functools
 import importlib
+import math
 from contextlib import nullcontext
 from importlib.util import find_spec
 
@@ -18,16 +19,17 @@ import numpy_rnn
 from benchmarks.implementations.min_char_rnn import loss_and_gradients
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.adapters import function_port, jax_port, torch_port
+from numpy_rnn.conformance.arithmetics.arithmetic import LOSS_AXES
 from numpy_rnn.conformance.case import FIELDS
-from numpy_rnn.conformance.ports.port import abilities
+from numpy_rnn.conformance.ports.abilities import stated_by
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.suite import Finding, check_port
+from numpy_rnn.conformance.suite import WrongPort, check_port
 
 FEW = 10  # windows per check
 
 
 def levels_of(port):
-    return ["L1", "L2", "L3"]["intermediates" not in abilities(port).capabilities :]
+    return ["L1", "L2", "L3"]["intermediates" not in stated_by(port).capabilities :]
 
 
 def check(port, dtype="float64", examples=FEW):
@@ -54,7 +56,7 @@ def test_partial_port_passes_unless_it_is_wrong(lacks, has, sizes):
     port, wrong = Layer(*lacks, has=has), Untransposed(*lacks, has=has)
     port.sizes = wrong.sizes = sizes
     check(port, "float32")
-    with pytest.raises(Finding):
+    with pytest.raises(WrongPort):
         check_port(wrong, levels_of(port)[0], "float32", examples=3 * FEW)
 
 
@@ -73,7 +75,7 @@ def test_absolute_error_of_tanh_can_be_declared():
         with (
             nullcontext()
             if is_allowed
-            else pytest.raises(Finding, match=r"WRONG h \(F2\)")
+            else pytest.raises(WrongPort, match=r"WRONG h \(F2\)")
         ):
             check_port(port, "L1", "float32")
 
@@ -166,12 +168,12 @@ def test_function_of_any_shape_is_checked(function, step, layout, lacks):
         check(port, dtype)
     if step is not None:
         twice = function_port(function, step=lambda p, d, rate: step(p, d, 2 * rate))
-        with pytest.raises(Finding, match=r"W_\w\w \(U1\): step × 2"):
+        with pytest.raises(WrongPort, match=r"W_\w\w \(U1\): step × 2"):
             check_port(twice, "L2", "float64")
     port.function = lambda *given: (lambda loss, *d: (loss + 1e-9, *d))(
         *function(*given)
     )
-    with pytest.raises(Finding, match=r"WRONG loss"):
+    with pytest.raises(WrongPort, match=r"WRONG loss"):
         check_port(port, "L2", "float64")
 
 
@@ -194,8 +196,10 @@ def test_code_of_min_char_rnn_passes():
     """
     port = function_port(char_rnn, "cross_entropy", classes=True)
     said = r"log-sum-exp, or state lacks=\(\"large outputs\",\)"
-    with np.errstate(all="ignore"), pytest.raises(PortFault, match=said):
-        check(port, examples=100)
+    with np.errstate(all="ignore"):
+        check(port)
+        with pytest.raises(PortFault, match=said):
+            check_port(port, "large outputs", "float64", examples=100)
     check(
         function_port(char_rnn, "cross_entropy", classes=True, lacks=["large outputs"])
     )
@@ -208,14 +212,16 @@ def wrong_layer(p, x, target, h_0, rnn=Untransposed):
 
 def test_wrong_function_is_refused_with_what_it_looks_like():
     with pytest.raises(
-        Finding, match=r"WRONG dW_xh .*: W_hh used without its transpose"
+        WrongPort, match=r"WRONG dW_xh .*: W_hh used without its transpose"
     ):
         check_port(function_port(wrong_layer), "L2", "float64")
     port = function_port(functools.partial(wrong_layer, rnn=Layer), "sum_of_squares")
     assert port.name.endswith(
         "(rows TBN BH assumed, as no layout gives the right loss)"
     )
-    with pytest.raises(Finding, match=r"WRONG loss .*: loss × 1/2, gradients × 1/2"):
+    with pytest.raises(
+        WrongPort, match=r"WRONG loss .*: consistent: × 1/2 of this loss"
+    ):
         check_port(port, "L2", "float64")
 
 
@@ -360,15 +366,15 @@ def test_module_is_described_and_passes():
     ]
     assert {*ports[0].lacks} == {"relu", "sum", "no biases"}
     assert {"h_0", "many losses", "tanh", "bias"} <= {*ports[2].lacks}
-    assert abilities(ports[0]).sizes == ({"D": 3, "H": 5, "O": 2},)
-    assert abilities(torch_last(sizes={"T": 4})).sizes == (
+    assert stated_by(ports[0]).sizes == ({"D": 3, "H": 5, "O": 2},)
+    assert stated_by(torch_last(sizes={"T": 4})).sizes == (
         {"T": 4, "D": 3, "H": 4, "O": 2},
     )
 
 
 @pytest.mark.needs_torch
 def test_state_that_a_module_ignores_is_wrong():
-    with pytest.raises(Finding, match=r"^WRONG loss .*: zeros for h_0"):
+    with pytest.raises(WrongPort, match=r"^WRONG loss .*: zeros for h_0"):
         check_port(torch_model(state=lambda h: None), "L2", "float64")
 
 
@@ -393,3 +399,99 @@ TORCH = {
 def test_part_of_a_module_is_refused_by_name(part):
     with pytest.raises(InputError, match=f"^(Model|Sequential)[^\n]*{part}[^\n]*$"):
         TORCH[part](importlib.import_module("torch.nn"))
+
+
+# -- reductions by parts, and batches
+# ------------------------------------------------------------
+
+
+def divided(axes):
+    """`rows`, with a loss that is a mean over these axes of outputs."""
+
+    def loss_and_gradients(p, x, target, h_0):
+        loss, gradients = rows(p, x, target, h_0)
+        sizes = dict(zip(LOSS_AXES, target.shape))
+        n = math.prod(sizes[axis] for axis in axes)
+        return loss / n, {name: g / n for name, g in named(gradients).items()}
+
+    return loss_and_gradients
+
+
+def named(gradients):
+    if isinstance(gradients, dict):
+        return gradients
+    return dict(zip(FIELDS, gradients))
+
+
+@pytest.mark.parametrize("axes", [("batch",), ("steps", "outputs"), ("outputs",)])
+def test_reduction_by_its_parts(axes):
+    """For functions, whose other name is wrong by a factor that is told, and runs."""
+    port = function_port(divided(axes), mean_over=axes)
+    assert "assumed" not in port.name
+    check(port)
+    check(port, "float32")
+    with pytest.raises(InputError, match="half_mse is a mean, and mean_over is given"):
+        function_port(divided(axes), "half_mse", mean_over=axes)
+    with pytest.raises(InputError, match="axis of mean_over 'time'"):
+        function_port(divided(axes), mean_over=["time"])
+
+
+def test_loss_and_gradients_with_one_factor_are_consistent():
+    port = function_port(divided(("batch",)), layout="rows TBN BH")
+    with pytest.raises(WrongPort, match=r"WRONG loss .*: consistent: × 1/B of this lo"):
+        check_port(port, "L2", "float64")
+
+
+def of_any_size(function):
+    """Code of a batch or of one sequence, as it comes."""
+
+    def loss_and_gradients(p, x, target, h_0):
+        if x.ndim == 2:
+            x, target, h_0 = x[:, None], target[:, None], h_0[None]
+        return function(p, x, target, h_0)
+
+    return loss_and_gradients
+
+
+WRONG_BATCHES = {
+    "1/B": of_any_size(divided(("batch",))),
+    "B": of_any_size(
+        lambda p, x, target, h_0: scaled(rows(p, x, target, h_0), len(h_0))
+    ),
+}
+
+
+def scaled(result, factor):
+    loss, gradients = result
+    return loss * factor, {n: g * factor for n, g in named(gradients).items()}
+
+
+@pytest.mark.parametrize("factor", WRONG_BATCHES)
+def test_code_that_is_right_for_one_sequence_alone_is_refused(factor):
+    said = rf"right for one sequence; for a batch the loss is × {factor}: state lacks="
+    with pytest.raises(InputError, match=said):
+        function_port(WRONG_BATCHES[factor])
+    port = function_port(WRONG_BATCHES[factor], lacks=("batch",))
+    assert port.layout == "(T, 1, D) sequences"
+    check(port)
+
+
+def one_sequence(p, x, target, h_0):
+    """Code of one sequence, which fails with a batch."""
+    assert x.ndim == 2
+    loss, gradients = rows(p, x[:, None], target[:, None], h_0[None])
+    return loss, gradients
+
+
+def test_code_of_one_sequence_is_taken():
+    port = function_port(one_sequence)
+    assert port.layout == "(T, D) sequences"
+    check(port)
+
+
+def test_a_dict_of_results_is_told_what_to_return():
+    said = (
+        r"it returns a dict with the keys loss, grads: expected the loss and the grad"
+    )
+    with pytest.raises(InputError, match=said):
+        function_port(lambda p, x, target, h_0: {"loss": 1.0, "grads": p})

@@ -10,15 +10,19 @@ import pytest
 from hypothesis import given
 from windows_for_tests import SEED, SEEDS, Way, check_global, operations, told_seed  # noqa: F401
 
-from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step, Window
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import DTYPES, Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance.arithmetics.floats import Floats
-from numpy_rnn.conformance.case import initial_state, present
+from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.definition import DEFINITION, Definition
-from numpy_rnn.conformance.ports.protocol import (
+from numpy_rnn.conformance.ports.abilities import (
+    ABILITIES,
     CAPABILITIES,
     LACKS,
-    SGD_LACKS,
+    NEED_A_STEP,
+    SGD_OPTIONS,
     Abilities,
+    forced_schedule,
 )
 from numpy_rnn.conformance.random_cases import (
     RandomDraw,
@@ -26,56 +30,95 @@ from numpy_rnn.conformance.random_cases import (
     large_recipe,
     random_recipe,
     random_run,
+    use_of_recipe,
 )
-from numpy_rnn.conformance.runs import PortSource, needs
+from numpy_rnn.conformance.runs import PortSource, run_defaults, unsupported
 
-UNNAMED = {"intermediates", "input_gradients", "max_value"}
-NAMES = {*LACKS, *CAPABILITIES, *Step._field_defaults} - UNNAMED
-ALSO = {  # what a case then lacks as well
-    "step": {*Step._field_defaults, "plain SGD", "clip_by_value", "sgd_options"},
-    "sgd_options": {*SGD_LACKS},
-    **{
-        name: {"momentum", "dampening", "nesterov"}
-        for name in ("momentum", "plain SGD")
-    },
+# What no case uses: what is reported beside results, several networks, and the dtype.
+UNUSED = {"intermediates", "input_gradients", "sgd_options", "networks", *DTYPES}
+NAMES = {ability.name for ability in ABILITIES} - UNUSED
+ADAGRAD = {"momentum", "dampening", "nesterov"}
+ALSO = {  # what a case then does without as well
+    "step": {*SGD_OPTIONS, "plain SGD", "clip_by_value", "adagrad"},
+    "momentum": ADAGRAD,
+    "plain SGD": ADAGRAD,
     "cross_entropy": {"large outputs"},
 }
 
 
-def used_by(case):
-    """The names of what a case has."""
-    T, K, step = len(case.x), len(case.target), case.step or Step(0.1)
-    options = RunOptions(Schedule(T, T), case.objective, step)
-    run = Run(case.params, case.x, case.target, initial_state(case), options)
-    found = {*needs(run, [Window(0, T - K, T)])}
-    is_large = (
-        "cross_entropy" in case.objective and np.abs(case.params.W_hy).max() > 500
-    )
-    found |= {"large outputs"} if is_large else set()
-    return found | {"step"} if case.step else found - {"plain SGD"}
+def used_by(recipe):
+    """The names of what a case uses."""
+    use = use_of_recipe(recipe)
+    return {ability.name for ability in ABILITIES if ability.is_used(use)} - UNUSED
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
-def test_cases_have_what_a_port_has(name):
+@pytest.mark.parametrize("name", sorted(NAMES | {"sgd_options"}))
+def test_cases_use_what_a_port_has(name):
     """All of that, and nothing else; its runs are supported."""
-    excluded = {"sgd_options", "adagrad"} if name == "step" else set()
-    capabilities = tuple(n for n in CAPABILITIES if n not in {name, *excluded})
+    excluded = {name, *NEED_A_STEP} if name == "step" else {name}
+    capabilities = tuple(n for n in CAPABILITIES if n not in excluded)
     own = Abilities(capabilities, (name,) if name in LACKS else ())
-    cases = [
-        random_recipe(RandomDraw(SEED, i), "float64", own).case() for i in range(250)
-    ]
-    used = set[str]().union(*map(used_by, cases))
-    assert used == NAMES - {name} - ALSO.get(name, set())
-    port = {
-        "name": "it",
-        "dtypes": ("float64",),
-        "capabilities": capabilities,
-        "lacks": own.lacks,
-    }
+    used = set[str]()
+    for i in range(250):
+        used |= used_by(random_recipe(RandomDraw(SEED, i), "float64", own))
+    absent = {name, *ALSO.get(name, ())}
+    if name == "sgd_options":
+        absent |= {*SGD_OPTIONS}
+    assert used == NAMES - absent
+    port = SimpleNamespace(
+        name="it", dtypes=("float64",), capabilities=capabilities, lacks=own.lacks
+    )
     for i in range(20):
-        PortSource(SimpleNamespace(**port)).check(
-            random_run(RandomDraw(SEED, i), "float64", own)
+        run = random_run(RandomDraw(SEED, i), "float64", own)
+        assert unsupported(port, run) == []
+
+
+def test_a_run_that_a_port_forces_is_supported():
+    """Of every ability that a port may lack, alone: the whole list without remedies,
+    and nothing with them.
+    """
+    run = random_run(
+        RandomDraw(SEED), "float64", Abilities(CAPABILITIES, sizes=({"B": 2},))
+    )
+    for ability in ABILITIES:
+        if ability.stated != "lacks" or ability.name in ("batch", "step"):
+            continue
+        port = SimpleNamespace(
+            name="it",
+            dtypes=("float64",),
+            capabilities=tuple(n for n in CAPABILITIES if n != ability.name),
+            lacks=(ability.name,),
         )
+        fields = run_defaults(port)
+        objective, step = run.options.objective, run.options.step
+        k1, k2 = forced_schedule(fields, 2, 4, len(run.x))
+        objective = objective._replace(
+            **{n: v for n, v in fields.items() if n in Objective._fields}
+        )
+        step = step._replace(**{n: v for n, v in fields.items() if n in Step._fields})
+        options = RunOptions(Schedule(k1, k2), objective, step)
+        left = unsupported(port, run._replace(options=options, h_0=0 * run.h_0))
+        # Those of the data and the parameters are not changed here.
+        assert {each.group for each in left} <= {"bias", "class_inputs", "dtype"}
+
+
+def test_unsupported_names_all_and_their_remedies():
+    port = SimpleNamespace(
+        name="it", dtypes=("float32",), capabilities=(), lacks=("sum", "older steps")
+    )
+    recipe = Recipe(6, 1, 2, 3, 2, 6, "float64", step=Step(0.1, momentum=0.9))
+    case = recipe.case()
+    options = RunOptions(Schedule(1, 3), case.objective, case.step)
+    run = Run(case.params, case.x, case.target, 0 * case.h_0, options)
+    found = {each.name: dict(each.remedy) for each in unsupported(port, run)}
+    assert found == {
+        "sum": {"reduction": "mean"},
+        "older steps": {"k1": "k2"},
+        "momentum": {"momentum": 0.0, "dampening": 0.0, "nesterov": False},
+        "float64": {"dtype": "float32"},
+    }
+    with pytest.raises(InputError, match=r"^it has no reduction 'sum', no window with"):
+        PortSource(port).check(run)
 
 
 def test_recipes_are_of_every_kind():

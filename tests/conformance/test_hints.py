@@ -29,21 +29,24 @@ from numpy_rnn.conformance.case import (
     INTERMEDIATES,
     TENSORS,
     format_errors,
+    parameters_from,
     present,
 )
 from numpy_rnn.conformance.definition import DEFINITION as right
 from numpy_rnn.conformance.definition import Definition, train, update, window_update
-from numpy_rnn.conformance.judge import Divergence, judge
+from numpy_rnn.conformance.findings import Finding
+from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants import hints
-from numpy_rnn.conformance.mutants.catalogue import FORWARD, MUTANTS
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS
+from numpy_rnn.conformance.mutants.equations import FORWARD
 from numpy_rnn.conformance.mutants.hints import (
     Fit,
     explanation,
     hint_for_port,
     hint_for_run,
 )
-from numpy_rnn.conformance.ports.port import abilities, call_port
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
+from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.random_cases import (
     RandomDraw,
     Recipe,
@@ -166,7 +169,7 @@ def test_mutants_are_as_many_as_the_document_says():
 def hint_of(port, seed, dtype="float64"):
     """The hint for the first case in which a port is wrong."""
     for number in range(MOST):
-        recipe = random_recipe(RandomDraw(seed, number), dtype, abilities(port))
+        recipe = random_recipe(RandomDraw(seed, number), dtype, stated_by(port))
         case = recipe.case()
         if Fit(case, call_port(port, case)).wrong:
             return hint_for_port(port, recipe, case)
@@ -349,7 +352,7 @@ def test_hint_of_a_forward_pass(mutant, seed):
 
 def test_right_port_has_no_hint(seed):
     for number in range(5):
-        recipe = random_recipe(RandomDraw(seed, number), "float32", abilities(RIGHT))
+        recipe = random_recipe(RandomDraw(seed, number), "float32", stated_by(RIGHT))
         assert hint_for_port(RIGHT, recipe, recipe.case()) == "", f"seed {seed}"
 
 
@@ -476,13 +479,65 @@ def test_hint_of_a_loop(hint):
     assert hint_for_run(trace(right, run), judge(found).first) == ""
 
 
+def hint_of_run(run, updates):
+    found = record(run, updates)
+    return hint_for_run(found, judge(found).first)
+
+
+@pytest.mark.parametrize(("words", "shift"), [("ahead", -1), ("behind", 1)])
+def test_hint_of_targets_one_step_off(words, shift):
+    run = series(2)
+    moved = run._replace(target=np.roll(run.target, shift, axis=0))
+    assert hint_of_run(run, train(moved)) == f"targets one step {words}"
+
+
+def test_hint_of_a_falling_rate():
+    run = series(3)
+    falling = loop_of(lambda case, before, i: (at_rate(case, 0.05 * 0.97**i), {}))
+    assert hint_of_run(run, train(run, falling)).startswith(
+        "the rate falls from × 1 to ×"
+    )
+
+
+def test_hint_of_a_missing_sequence():
+    def change(case, before, i):
+        x, target, h_0 = (
+            np.delete(v, 1, 1) for v in (case.x, case.target, case.h_0[None])
+        )
+        fewer = window_update(case._replace(x=x, target=target, h_0=h_0[0]))
+        every = window_update(case)
+        return case, {n: fewer[n] - every[n] for n in fewer if n[:2] == "dW"}
+
+    run = series(2)
+    found = hint_of_run(run, train(run, loop_of(change)))
+    assert found == "sequence 1 of the batch left out"
+
+
+def test_hint_of_stale_weights():
+    def change(case, before, i):
+        if i == 0:
+            return case, {}
+        older = case._replace(params=parameters_from(weights[-1]))
+        stale, right_ = window_update(older), window_update(case)
+        weights.append(present(case.params))
+        return case, {n: stale[n] - right_[n] for n in stale if n[:2] == "dW"}
+
+    run = series(2)
+    weights = [present(run.params)]
+    found = hint_of_run(run, train(run, loop_of(change)))
+    assert found == "gradients of the weights before the last update"
+
+
 SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
-    "": "0 0 3, 1 3 6, 4 6 9, 7 9 12, 8 12 13",
-    "bptt over k+1 steps": "0 0 3, 0 3 6, 3 6 9, 6 9 12, 7 12 13",
-    "chunks instead of a sliding window": "0 0 5, 5 5 10, 8 10 13",
+    "": "0 0 3, 1 3 6, 4 6 9, 7 9 12, 10 12 13",
+    "bptt over k+1 steps": "0 0 3, 0 3 6, 3 6 9, 6 9 12, 9 12 13",
+    "chunks instead of a sliding window": "0 0 5, 5 5 10, 10 10 13",
     "the last, shorter window left out": "0 0 3, 1 3 6, 4 6 9, 7 9 12",
-    "losses of older steps counted again": "0 0 3, 1 1 6, 4 4 9, 7 7 12, 8 8 13",
-    "windows start a step late": "0 0 3, 2 3 6, 5 6 9, 8 9 12, 9 12 13",
+    "the last, shorter window reaches back over k2 steps": (
+        "0 0 3, 1 3 6, 4 6 9, 7 9 12, 8 12 13"
+    ),
+    "losses of older steps counted again": "0 0 3, 1 1 6, 4 4 9, 7 7 12, 10 10 13",
+    "windows start a step late": "0 0 3, 2 3 6, 5 6 9, 8 9 12, 11 12 13",
 }
 
 
@@ -490,7 +545,7 @@ SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint
 def test_hint_of_windows(hint):
     rows = [[*map(int, window.split())] for window in SCHEDULES[hint].split(", ")] * 2
     wrong = RecordedRun(series(2, 3, 5), dict(zip(Window._fields, np.transpose(rows))))
-    first = Divergence(1, 1, "window", None, (0,), 0.0, 0.0, 0.0, np.inf)
+    first = Finding(1, 1, "window", None, (0,), 0.0, 0.0, 0.0, np.inf)
     assert hint_for_run(wrong, first) == hint
 
 

@@ -14,12 +14,17 @@ from windows_for_tests import window
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import is_package
-from numpy_rnn.conformance.ports.port import abilities, call_port, find_port
-from numpy_rnn.conformance.ports.protocol import (
-    CAPABILITIES,
-    CONTRADICTIONS,
+from numpy_rnn.conformance.ports.abilities import (
+    ABILITIES,
+    GROUPS,
     LACKS,
-    SGD_LACKS,
+    NEED_A_STEP,
+    SGD_OPTIONS,
+    Abilities,
+    stated_by,
+)
+from numpy_rnn.conformance.ports.port import call_port, find_port
+from numpy_rnn.conformance.ports.protocol import (
     PortFault,
     decode_answer,
     decode_hello,
@@ -134,7 +139,7 @@ def test_object_class_or_factory_is_found(in_folder, path):
         2,
         (),
     )
-    assert abilities(port) == (CAPABILITIES, (), ())
+    assert stated_by(port) == Abilities(dtypes=("float32",))
     assert verdict_on(port) is None
     verdict = verdict_on(find_port("a_port:Failing"))
     assert verdict.endswith('(a_port.py line 9: given["x"].dot())')
@@ -220,17 +225,26 @@ def test_invalid_hello_is_named_in_one_line(change):
     with pytest.raises(PortFault, match=said) as error:
         decode_hello(json.dumps(HELLO | change))
     assert "capabilities" not in change or all(
-        name in str(error.value) for name in SGD_LACKS
+        name in str(error.value) for name in SGD_OPTIONS
     )
 
 
-@pytest.mark.parametrize("names", [names for names, _ in CONTRADICTIONS])
+GROUPED = {
+    group: [ability.name for ability in ABILITIES if ability.group == group]
+    for group in GROUPS
+    if group != "dtype"
+}
+CONTRADICTIONS = [*GROUPED.values(), *(["step", name] for name in NEED_A_STEP)]
+
+
+@pytest.mark.parametrize("names", CONTRADICTIONS, ids=" ".join)
 def test_contradictions_are_refused(names):
-    lists = {"lacks": {*names} & {*LACKS}, "capabilities": {*names} - {*LACKS}}
-    stated = {"name": "a port", "dtypes": ["float64"]} | {
-        key: [*v] for key, v in lists.items()
-    }
-    with pytest.raises(PortFault, match=f"^it states {' and '.join(names)}: expected "):
+    """A port without any of a group of abilities, and options of no step."""
+    stated = {"name": "a port", "dtypes": ["float64"]}
+    stated["lacks"] = [name for name in names if name in LACKS]
+    if names[0] == "step":
+        stated["capabilities"] = names[1:]
+    with pytest.raises(PortFault, match=f"{names[0]}.* and {names[-1]}: expected one"):
         identity_from(stated)
 
 

@@ -4,11 +4,14 @@ verdicts.
 
 import itertools
 import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
@@ -24,8 +27,9 @@ from numpy_rnn.conformance.case import format_errors
 from numpy_rnn.conformance.definition import window_update
 from numpy_rnn.conformance.ports import program as program_module
 from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, encode_request
+from numpy_rnn.conformance.ports.protocol import PortFault, encode_request
 from numpy_rnn.conformance.suite import check_port
 
 pytestmark = pytest.mark.slow
@@ -57,6 +61,8 @@ LIMIT = 0.3  # seconds for an answer that does not come
 START_LIMIT = (
     1.0  # seconds for a hello that does not come: the interpreter has to start
 )
+MOST_CHARACTERS = 1000  # of a verdict
+MOST_MEMORY = 100e6  # bytes for one answer
 SOON = 50.0  # seconds for a test: half of what a program sleeps that hangs
 
 FAKE = """
@@ -70,9 +76,9 @@ def write(text):
     sys.stdout.write(text)
     sys.stdout.flush()
 
-def leave_a_child():
+def leave_a_child(**options):
     sleeping = [sys.executable, "-S", "-c", "import time; time.sleep(100)"]
-    note(subprocess.Popen(sleeping).pid)
+    note(subprocess.Popen(sleeping, **options).pid)
 
 note(os.getpid())
 hello = {hello!r}
@@ -153,19 +159,64 @@ AT_CASE_2 = [
         ),
         r"answers what is not a JSON object: \x00\x1b�",
     ),
+    ("os.close(1); time.sleep(100)", "closes its standard output without an answer"),
+    ("leave_a_child(); os._exit(0)", "without an answer; it leaves a child process"),
+    ("write('{}\\n' * 3)", "more than one line, the first of which is {}: expected"),
+    ("while True: write('1' * 2**16)", "bytes, which begin 111"),
+    ("write('[' + '{},' * 3000 + '1]\\n'); continue", "numbers: expected those of"),
+    ("answer['x' * 5000] = 1", "xxx... is not an expected name"),
+    ("while True: os.write(2, b'x' * 2**16)", "bytes ends with: xxx"),
 ]
 
 
 @pytest.mark.parametrize(("at_case_2", "expected"), AT_CASE_2)
 def test_fault_has_its_verdict_and_the_next_case_goes_on(fake, at_case_2, expected):
     with closing(ProgramPort(fake.write(at_case_2))) as port:
-        files = port.errors
         assert verdict_on(port) is None
-        port.timeout = LIMIT if "sleep" in at_case_2 else 10
-        assert expected in verdict_on(port)
+        is_late = "sleep" in at_case_2 or "os.write(2" in at_case_2
+        port.timeout = LIMIT if is_late else 10
+        began = time.monotonic()
+        tracemalloc.start()
+        verdict = verdict_on(port)
+        memory = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert expected in verdict
+        assert len(verdict.splitlines()) == 1
+        assert len(verdict) < MOST_CHARACTERS
+        assert memory < MOST_MEMORY
+        assert time.monotonic() - began < SOON
         port.timeout = 10
         assert verdict_on(port) is None
-        assert port.errors is files  # one, however often the program is started
+
+
+def test_largest_answer_takes_little_memory_and_time():
+    """Values that take the most memory for their bytes, as many as are allowed."""
+    case = window(5, "float32", **PLAIN | {"H": 300})
+    values = "[]," * (protocol.count_numbers(case) + 50)
+    line = f'{{"id": 1, "a": [{values}0]}}'
+    line += " " * (protocol.longest_answer(case) - len(line))
+    tracemalloc.start()
+    began = time.process_time()
+    with pytest.raises(PortFault, match="a holds "):
+        protocol.decode_answer(line, case, 1)
+    seconds = time.process_time() - began
+    memory = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert memory < MOST_MEMORY
+    assert seconds < 10
+
+
+@pytest.mark.parametrize("after", ["os._exit(0)", "time.sleep(100)"])
+def test_child_that_leaves_the_group_and_holds_the_pipes(fake, after):
+    """Nothing waits for it, neither within the time limit nor at the end."""
+    at_case = f"leave_a_child(start_new_session=True); {after}"
+    began = time.monotonic()
+    with closing(ProgramPort(fake.write(at_case))) as port:
+        assert verdict_on(port) is None
+        port.timeout = LIMIT if "sleep" in after else 100
+        assert re.match("does not answer|ends with exit status 0", verdict_on(port))
+    assert time.monotonic() - began < SOON
+    os.kill(fake.started()[-1], signal.SIGKILL)  # nobody else knows it
 
 
 def test_question_that_no_pipe_holds_is_not_read(fake):

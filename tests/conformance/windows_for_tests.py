@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from numpy_rnn.common.records import tree_map
+from numpy_rnn.common.records import (
+    REDUCTION_NAMES,
+    Objective,
+    Step,
+    tree_map,
+)
 from numpy_rnn.conformance.arithmetics.floats import Floats
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.definition import DEFINITION, Definition, window_update
@@ -47,6 +52,42 @@ def tiny_window(seed, dtype, **changes):
         target=scaled(case.target, 1.0, *tiny),
         velocity=tree_map(lambda v: scaled(v, 1.0, *tiny), case.velocity),
     )
+
+
+def learnt_classifier(seed, dtype):
+    """A random window of a classifier that has learnt it, and its mean loss.
+
+    The targets are the network's likeliest classes, and the outputs are so large that
+    the mean loss is between 1e-13 and 1e-1.
+    """
+    random = np.random.default_rng(seed)
+    T, H = int(random.integers(1, 41)), int(random.integers(4, 65))
+    loss = 10 ** random.uniform(-13, -1)
+    adagrad = bool(random.integers(2))
+    reduction = REDUCTION_NAMES[random.integers(2)]
+    recipe = random_recipe(RandomDraw(seed), dtype)._replace(
+        T=T,
+        H=H,
+        O=int(random.integers(2, 41)),
+        K=int(random.integers(1, T + 1)),
+        objective=Objective("tanh", "cross_entropy", reduction),
+        step=Step(0.1, adagrad=adagrad),
+        velocity=adagrad,
+        learnt=True,
+        logits=1.0,
+    )
+    y = window_update(recipe.case()._replace(step=None))["y"][-recipe.K :]
+    below = y.astype(np.float64) - y.max(axis=-1, keepdims=True)
+    is_other = below < 0
+    low, high = 1e-3, 1e9  # factors of outputs with a larger, and a smaller mean loss
+    for _ in range(100):
+        factor = (low * high) ** 0.5
+        others = (np.exp(factor * below) * is_other).sum(axis=-1)
+        if np.log1p(others).mean() > loss:
+            low = factor
+        else:
+            high = factor
+    return recipe._replace(logits=high).case()
 
 
 class Flushes(np.ndarray):

@@ -15,7 +15,15 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn import reference
-from numpy_rnn.common.records import Objective, Step, TrainKeywords
+from numpy_rnn.common.records import (
+    Clipping,
+    Direction,
+    DirectionKeywords,
+    Objective,
+    Schedule,
+    Step,
+    TrainKeywords,
+)
 
 ROOT = Path(__file__).parents[2]
 LAYERS = {  # what a folder's files may import of the two packages; "" is numpy_rnn/*.py
@@ -92,24 +100,25 @@ def test_packages_export_the_same_names_and_signatures():
         first, *others = (getattr(package, name) for package in packages)
         if not inspect.isfunction(first):
             assert all(other is first for other in others), name
-        elif name != "train":
+        else:
             assert all(parameters(other) == parameters(first) for other in others), name
 
 
-def test_arguments_of_train_are_written_alike():
-    """The public signature, the types of keywords, and the records behind every
-    `train`.
-    """
-    public = [
-        p for p in parameters(numpy_rnn.train) if p[1] == inspect.Parameter.KEYWORD_ONLY
-    ]
-    defaults = {**Objective._field_defaults, **Step._field_defaults}
-    assert all(defaults.get(name, default) == default for name, _, default in public)
-    required = {
-        name for name, _, default in public if default is inspect.Parameter.empty
+def test_keywords_are_the_fields_of_records():
+    """A step is its rate, its direction and its clipping; `train` takes all of them."""
+    assert set(Step._fields) == {
+        "learning_rate",
+        *Direction._fields,
+        *Clipping._fields,
     }
+    defaults = Direction._field_defaults | Clipping._field_defaults
+    assert Step._field_defaults == defaults
+    assert {*DirectionKeywords.__annotations__} == {*Direction._fields}
+    of_run = {*Schedule._fields, *Objective._fields, *Step._fields}
+    others = {"velocity", "record", "yield_every"}
+    assert {*TrainKeywords.__annotations__} == of_run | others
+    required = {"k1", "k2", "epochs", "learning_rate"}
     assert TrainKeywords.__required_keys__ == required
-    assert set(TrainKeywords.__annotations__) >= {name for name, *_ in public}
 
 
 @pytest.mark.slow

@@ -50,20 +50,29 @@ def as_stated(D, H, O, seed, dtype, bias=False):
     return Parameters(*(w.astype(dtype) for w in weights), *biases)
 
 
+@pytest.mark.parametrize("deviations", [3, "ab", (0.4,), (0.4, 0.3, 0.2), (0.4, -1.0)])
+def test_deviations_that_are_not_two_are_refused(rnn, deviations):
+    with pytest.raises(
+        InputError, match=r"^(a deviation|deviations) is [^\n]+: expected"
+    ):
+        rnn.initial_parameters(deviations=deviations)
+
+
 @KINDS
 def test_initial_parameters_are_drawn_as_stated(rnn, bias, dtype):
     """The same bits in every package. Network n of an ensemble is what seed + n draws
     alone.
     """
-    kind = {"bias": bias, "dtype": dtype}
-    found = rnn.initial_parameters(3, 5, 2, **kind, seed=100)
+    sizes = {"input_size": 3, "hidden_size": 5, "output_size": 2}
+    kind = sizes | {"bias": bias, "dtype": dtype}
+    found = rnn.initial_parameters(**kind, seed=100)
     assert bits(found) == bits(as_stated(3, 5, 2, 100, dtype, bias))
-    ensemble = rnn.initial_parameters(3, 5, 2, **kind, seed=100, networks=4)
+    ensemble = rnn.initial_parameters(**kind, seed=100, networks=4)
     networks = [as_stated(3, 5, 2, seed, dtype, bias) for seed in range(100, 104)]
     assert bits(ensemble) == bits(tree_map(lambda *thetas: np.stack(thetas), *networks))
     assert bits(rnn.initial_parameters()) == bits(as_stated(1, 6, 1, 0, "float32"))
     half = rnn.to_numpy(
-        rnn.initial_parameters(3, 5, 2, dtype=dtype, deviations=(0.2, 0.15))
+        rnn.initial_parameters(**sizes, dtype=dtype, deviations=(0.2, 0.15))
     )
     assert bits(tree_map(lambda theta: 2 * theta, half)) == bits(
         as_stated(3, 5, 2, 0, dtype)

@@ -16,7 +16,7 @@ from draws import OPTIONS, STEPS, Kind, Sizes, arguments, random_run, train
 import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.common.checks import check_step
-from numpy_rnn.common.records import MomentumKeywords, Objective, Step, tree_map
+from numpy_rnn.common.records import DirectionKeywords, Objective, Step, tree_map
 
 T, B, D, H, O = 4, 2, 3, 5, 6
 NAMES = [name for name in numpy_rnn.__all__ if isfunction(getattr(numpy_rnn, name))]
@@ -32,7 +32,7 @@ def valid(rnn, N=None):
     )
     series = arguments(rnn, run)
     params, x, target, h_0, velocity = list(series.values())[:5]
-    momentum = {name: series[name] for name in MomentumKeywords.__annotations__}
+    momentum = {name: series[name] for name in DirectionKeywords.__annotations__}
     activations = rnn.forward(params, x, h_0)
     window = {"params": params, "activations": activations, "target": target}
     window |= run.options.objective._asdict()
@@ -82,9 +82,7 @@ def refusal(rnn, name, given, *names):
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.with_reference
 def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
-    """Nor does a result share their memory, but for x in the activations, and g as
-    direction.
-    """
+    """Nor does a result share their memory."""
     for name in NAMES:
         given = valid(rnn, N)[name]
         if "velocity" in given:
@@ -100,8 +98,7 @@ def test_valid_arguments_are_accepted_and_left_alone(rnn, N, step):
         result = list(result) if name in ("train", "windows") else result
         assert name != "train" or len(result) == T
         assert bits(tuple(given.values())) == before
-        made = result[1:] if name in ("forward", "direction") else result
-        assert not share_memory(arrays_in((made,)), arrays_in(given)), name
+        assert not share_memory(arrays_in((result,)), arrays_in(given)), name
 
 
 MASKED = np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool))
@@ -324,3 +321,29 @@ def test_arguments_that_do_not_fit_each_other(rnn, name, changes, says):
         value = given[record]._replace(**{field: value}) if record else value
         given = given | {record or key: value}
     assert re.search(says, refusal(rnn, name, given))
+
+
+NEAREST = {
+    "lr": "did you mean 'learning_rate'",
+    "momentun": "did you mean 'momentum'",
+    "hidden_state": "expected some of ",
+}
+
+
+@pytest.mark.with_reference
+@pytest.mark.parametrize("name", NEAREST)
+def test_unknown_keyword_is_refused_with_the_nearest_name(rnn, name):
+    given = dict(valid(rnn)["train"])
+    with pytest.raises(TypeError, match=rf"\Atrain\(\) .*'{name}': {NEAREST[name]}"):
+        rnn.train(**given, **{name: 3})
+    del given["k1"], given["k2"]
+    with pytest.raises(TypeError, match=r"\Atrain\(\) needs .* 'k1', 'k2'\Z"):
+        rnn.train(**given)
+    given = valid(rnn)["direction"]
+    with pytest.raises(TypeError, match=r"\Adirection\(\) .*'lr'"):
+        rnn.direction(**given, lr=3)
+
+
+def test_sizes_are_keywords(rnn):
+    with pytest.raises(TypeError):
+        rnn.initial_parameters(3, 5, 2)

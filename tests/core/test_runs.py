@@ -4,6 +4,7 @@ The engine computes small and large networks, groups and long series in differen
 the sizes in `SIZES` are on both sides of its thresholds.
 """
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -24,6 +25,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import numpy_rnn
+from numpy_rnn import Update
 from numpy_rnn.common.records import Objective, Schedule, Step, tree_map
 from numpy_rnn.conformance.runs import is_bounded
 from numpy_rnn.engine import loop, memory
@@ -205,3 +207,22 @@ def test_narrow_integers_are_their_values(rnn):
 def test_updates_are_pickled(rnn):
     update = next(train(rnn, random_run(), momentum=0.9, record=True))
     assert bits(pickle.loads(pickle.dumps(update))) == bits(update)
+
+
+@pytest.mark.with_reference
+@pytest.mark.parametrize("yield_every", [1, "epoch"])
+def test_fields_of_updates_are_replaced(rnn, yield_every):
+    options = {"momentum": 0.9, "record": True, "yield_every": yield_every}
+    for update in train(rnn, random_run(), **options):
+        before = bits(update)
+        other = dataclasses.replace(update, epoch=9, velocity=None)
+        assert isinstance(other, Update)
+        assert (other.epoch, other.velocity) == (9, None)
+        same_again = dataclasses.replace(
+            other, epoch=update.epoch, velocity=update.velocity
+        )
+        assert bits(same_again) == before == bits(update)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            update.epoch = 9
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            update.parameters = None

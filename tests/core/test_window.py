@@ -9,7 +9,7 @@ from draws import STEPS, Kind, Sizes, assert_right_window, cases, random_run
 from hypothesis import given
 
 from numpy_rnn import Gradients, Parameters
-from numpy_rnn.common.records import DTYPES, MomentumKeywords, tree_map
+from numpy_rnn.common.records import DTYPES, DirectionKeywords, tree_map
 from numpy_rnn.conformance.case import present
 from numpy_rnn.conformance.ports.port import PackagePort
 
@@ -29,6 +29,18 @@ def test_every_function_is_right(rnn, case):
         options["learning_rate"] = rnn.from_numpy(step.learning_rate)
     report = PackagePort(rnn).window_update(present(params), x, target, h_0, **options)
     assert_right_window(case, report)
+
+
+def test_buffer_of_inputs_may_be_used_again(rnn):
+    """Between `forward` and `bptt`: the activations have an x of their own."""
+    run = random_run()
+    params, x, h_0, target = map(
+        rnn.from_numpy, (run.params, run.x, run.h_0, run.target)
+    )
+    expected = bits(rnn.bptt(params, rnn.forward(params, x, h_0), target))
+    activations = rnn.forward(params, x, h_0)
+    x[...] = 7.0
+    assert bits(rnn.bptt(params, activations, target)) == expected
 
 
 def random_step(dtype="float64", N=None):
@@ -56,7 +68,7 @@ def test_learning_rate_is_rounded_first(rnn, kind, dtype):
 @pytest.mark.parametrize("step", STEPS)
 def test_parameter_without_a_gradient_stays(rnn, step):
     """And its velocity too; later its first gradient is treated as a first one."""
-    momentum = {name: getattr(step, name) for name in MomentumKeywords.__annotations__}
+    momentum = {name: getattr(step, name) for name in DirectionKeywords.__annotations__}
     params, gradients = map(rnn.from_numpy, random_step())
     absent = gradients._replace(W_hy=None)
     clipped = rnn.clip_by_global_norm(absent, 1.0), rnn.clip_by_value(absent, 1.0)

@@ -15,7 +15,7 @@ import torch_rnn
 
 x = np.zeros((20, 1, 1), np.float32)
 h_0 = np.zeros((1, 6), np.float32)
-params = numpy_rnn.initial_parameters(1, 6, 1)
+params = numpy_rnn.initial_parameters(input_size=1, hidden_size=6)
 
 for update in numpy_rnn.train(
     params, x, x, h_0, k1=1, k2=2, learning_rate=0.1, epochs=1

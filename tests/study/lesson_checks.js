@@ -2,22 +2,21 @@
 "use strict";
 const CHECKS = {
   trained: ({p, x, target, h_0, options}) => [...train(p, x, target, h_0, options)],
-  terms: ({p, x, target, h_0}) => termNorms(p, forward(p, x, h_0), target),
+  // The sums by lag at some weights, and what they are of.
+  sums: () => {
+    const p = delayNetwork(3), series = delaySeries(2, SUMMED + 20);
+    return {p, series, sums: lagSums(p, series)};
+  },
 
-  // The derivatives of the small network by a nudge, and by its backward pass, in three windows.
-  nudges: () => [3, 2, 1].flatMap((k2) => {
-    const {p, activations, target, window, flow, losses} = smallUpdate(k2);
-    const change = (what, t, by) => nudgedLoss(p, activations, target, window, {what, t, by});
+  // The derivatives of the small network by a nudge, and by its backward pass.
+  nudges: () => {
+    const {p, activations, target, flow, losses} = smallUpdate();
+    const change = (what, t, by) => nudgedLoss(p, activations, target, ALL_STEPS, {what, t, by});
     const slope = (what, t) => (change(what, t, 1e-5) - change(what, t, -1e-5)) / 2e-5;
-    return range(window.start + 1, 3).flatMap((t) => ["y", "h", "a"].map((what) =>
+    return range(1, 3).flatMap((t) => ["y", "h", "a"].map((what) =>
       [slope(what, t), flow[`d${what}`][t][0][0], losses[1] < losses[0]]));
-  }),
-
-  // How many networks learn in a fresh run.
-  learned: ([kind, d, k2]) => range(1, RECORDED.networks).filter((seed) => {
-    const k1 = kind === "sliding" ? 1 : k2;
-    return hasLearned(learnDelay({d, k1, k2, seed}).losses);
-  }).length,
+  },
+  cuts: () => ({...SMALL, cuts: [0, 1, 2].map(smallUpdate)}),
 
   stills: () => ({
     examples: [[2, 2], [1.3, 2.7], [2.9, 1.1]].map(([u, v]) => exampleAt(u, v)),
@@ -34,16 +33,16 @@ const CHECKS = {
       return null;
     }
   }),
-  verdicts: (lines) => lines.map(([id, text]) => checkLines({...rightLines(), [id]: text}))
-    .map(({verdicts, first}, i) => [...Object.values(verdicts[lines[i][0]]), first]),
+  verdicts: (lines) => lines.map(([id, text]) =>
+    Object.values(checkLines({...rightLines(), [id]: text})[id])),
 
   // Each mistake in its line, and pasted as the gradients of the whole pass.
   mistaken: () => mistakes.map(({id, code, message, gradients}) => {
-    const {verdicts, first} = checkLines({...rightLines(), [id]: `0 + (${code})`});
+    const verdicts = checkLines({...rightLines(), [id]: `0 + (${code})`});
     const digits = (key) => JSON.stringify(each((v) => v.toPrecision(6), gradients[`d${key}`]));
     const text = Object.keys(SHAPES).map((key) => `d${key} = ${digits(key)}`).join(" ");
     const wrong = Object.keys(verdicts).filter((one) => verdicts[one].kind !== "right");
-    return [id, wrong, message, verdicts[id].message, LINES[id][0], first, pasted(text).at(-1)];
+    return [id, wrong, message, verdicts[id].message, pasted(text).at(-1)];
   }),
   pastes: (texts) => texts.map(pasted),
 
@@ -71,14 +70,14 @@ const CHECKS = {
         one.bottom - all.bottom];
       return !e.closest("clipPath, [clip-path]") && Math.max(...beyond) > 1;
     }).map((e) => e.outerHTML)),
-  heights: () => [...new Set([3, 2, 1].flatMap((k2) => range(0, 25).map((at) => {
-    FIGURES.network.set({at, k2});
+  heights: () => [...new Set([0, 1, 2].flatMap((cut) => MOMENTS.map((_, at) => {
+    FIGURES.network.set({at, cut});
     FIGURES.network.set({by: 0.1});
     return document.querySelector("#network > .live").getBoundingClientRect().height;
   })))],
   kept: ([k1, k2]) => {
     FIGURES.windows.set({k1, k2});
-    return [...document.querySelectorAll(".kept")].map(({dataset: {t, s}}) => [+t, +s]);
+    return [...document.querySelectorAll(".kept[data-t]")].map(({dataset: {t, s}}) => [+t, +s]);
   },
 };
 

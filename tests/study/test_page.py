@@ -1,6 +1,4 @@
-"""The evidence: its text from Markdown, its numbers from the run, and its looks in a
-browser.
-"""
+"""The evidence: its formulas, its numbers from the run, and its looks in a browser."""
 
 import re
 
@@ -8,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn.study import page
-from numpy_rnn.study.document import as_html, formula
+from numpy_rnn.study.document import mathml, with_formulas
 from numpy_rnn.study.figures import draw_cosine_bias
 from numpy_rnn.study.study import write_folder
 
@@ -35,52 +33,17 @@ def folder(small, tmp_path_factory):
     """The folder of a study of the default network."""
     path = tmp_path_factory.mktemp("made") / "study"
     subject = small(steps=20, networks=3, hidden_size=6, epochs=30)
-    write_folder(
-        str(path), page.evidence_files(subject, {"epochs": "30", "data": "<b>"})
-    )
+    made = page.make_evidence(subject, {"epochs": "30", "data": "<b>"})
+    write_folder(str(path), made.files)
     return path
 
 
-TEXT = """
-## 1. One
-
-See (B2), section 2.1 and sections 1 to 2.1; (P. 2013, section 2.1). [A file](a/b.md).
-
-### 2.1 Two
-
-- **(B2)** $dh_t = dy_t W_{hy}^{\\top}$ words
-
-![words](figures/masks.svg)
-
-*A caption.*
-"""
-
-
-def test_markdown_has_links_blocks_and_figures():
-    html = as_html(TEXT, lambda id: f"[{id}]", lambda name: f"<{name}>")
-    assert (
-        'See <a href="#equation-B2">(B2)</a>, <a href="#section-2.1">section 2.1</a>'
-        in html
-    )
-    assert (
-        '<a href="#section-1">sections 1</a> to <a href="#section-2.1">2.1</a>' in html
-    )
-    assert "2013, section 2.1). A file." in html
-    assert '<h3 id="section-2.1">' in html
-    assert re.search(
-        r'<li class="equation" id="equation-B2"><b>\(B2\)</b>.* words\n\[B2\]</li>',
-        html,
-    )
-    assert "<masks>" in html
-    assert "A caption" not in html
-
-
 def test_formulas_are_mathml_and_unknown_commands_are_errors():
-    found = formula(r"a_t = \frac{1}{2} target_t", {"display_mode": False})
-    assert found.startswith("<math>")
+    found = with_formulas(r"so $a_t = \frac{1}{2} target_t$, and")
+    assert re.fullmatch(r'so <span class="together"><math>.*</math>,</span> and', found)
     assert "<mtext>target</mtext>" in found
     with pytest.raises(ValueError, match=r"\\nosuch"):
-        formula(r"\nosuch x", {"display_mode": False})
+        mathml(r"\nosuch x")
 
 
 def test_numbers_of_the_page_are_those_of_the_run(small):
@@ -88,36 +51,22 @@ def test_numbers_of_the_page_are_those_of_the_run(small):
     findings = page.measure(subject)
     own, before = findings.own[-1].chunks, findings.many[0].chunks.cosine[:, 0]
     assert f" {np.median(before):.2f} before" in page.cosine_bias_caption(findings)[1]
-    assert f"{own.cosine[2]:.2f}".replace("-", "−") in page.own_cost(
-        subject, findings.own[-1]
-    )
-    table, _ = page.cost_table(findings).split("\n\n")
-    rows = [row.strip("| ").split(" | ") for row in table.splitlines()]
-    assert [row[0] for row in rows[2:]] == ["1", "2", "3", "5", "10", "12"]
-    for row in rows[2:]:
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", page.cost_table(findings))
+    rows = [cells[n : n + 7] for n in range(7, len(cells), 7)]
+    assert [row[0] for row in rows] == ["1", "2", "3", "5", "10", "12"]
+    for row in rows:
         k = int(row[0])
         median = np.median(findings.many[-1].chunks.cosine[:, k - 1])
         assert row[1].startswith(f"{median:.2f} (".replace("-", "−"))
         assert row[5] == f"{own.cosine[k - 1]:.2f}".replace("-", "−")
 
 
-def test_negative_cosines_are_counted(small):
-    findings = page.measure(small(networks=3))
-    many = findings.many[-1]
-    for costs in (many.chunks, many.sliding):
-        np.abs(costs.cosine, out=costs.cosine)
-    assert "none of the 3 networks" in page.opposite(findings)
-    many.chunks.cosine[:2, 3] = -0.5
-    assert "negative for 2 with chunks of $k = 4$." in page.opposite(findings)
-
-
 def test_page_without_torch_says_so(small, monkeypatch):
     for module in ("page", "witnesses"):
         monkeypatch.setattr(f"numpy_rnn.study.{module}.has_torch", lambda: False)
-    text = page.evidence_files(small(), {})["evidence.html"].decode()
-    assert "PyTorch is not installed" in text
-    assert "autograd 0" not in text
-    assert re.search(r"Differences: definition [^,]*, complex step [^,]*\.</p>", text)
+    made = page.make_evidence(small(), {})
+    assert b"PyTorch is not installed" in made.files["evidence.html"]
+    assert made.is_right
 
 
 def test_curves_are_those_of_the_findings(small):
@@ -152,6 +101,8 @@ def test_page_fits_every_width_and_is_accessible(folder, new_page):
         if not link.startswith(("#", "https:", "data:")):
             assert (folder / link.partition("#")[0]).is_file(), link
     assert opened.locator("b").filter(has_text="<b>").count() == 0  # options are text
+    heights = "[...document.querySelectorAll('.equations')].map((e) => e.clientHeight)"
+    assert sum(opened.evaluate(heights)) < 5000
     for width in (320, 400, 768, 1000, 1280, 1920):
         opened.set_viewport_size({"width": width, "height": 800})
         assert opened.evaluate("document.documentElement.scrollWidth") <= width

@@ -5,6 +5,7 @@ import re
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import initial_parameters
 from numpy_rnn.common.records import tree_map
 from numpy_rnn.conformance.case import present
+from numpy_rnn.study import study
 from numpy_rnn.study import subject as subjects
-from numpy_rnn.study.study import LESSON, check_folder, write_folder
+from numpy_rnn.study.study import LESSON, WRITTEN, check_folder, write_folder
 
 pytestmark = pytest.mark.needs_matplotlib
 
@@ -42,18 +44,18 @@ def test_default_study_is_a_folder_made_in_eight_seconds():
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert seconds < 8  # of processor time
-    heading, done = ended.stdout.splitlines()
+    heading, verdict, done = ended.stdout.splitlines()
+    assert verdict == "30 of 30 equations agree within rounding"
     assert heading == "numpy_rnn study: sine wave, 20 steps, 6 hidden units, tanh"
     assert re.fullmatch(
         r"\d+\.\d s: open study/lesson/lesson\.html; its evidence is .*", done
     )
-    figures = {
-        f"figures/{name}.svg" for name in ("masks", "cosine_bias", "norm_by_lag")
-    }
+    figures = {f"figures/{name}.svg" for name in ("masks", "cosine_bias")}
     lesson = {f"lesson/{name}": content for name, content in files_in(LESSON).items()}
     made = files_in("study")
     assert made.keys() == {"evidence.html", "evidence.css"} | figures | lesson.keys()
     hidden, shown = lesson.pop("lesson/lesson.html"), made["lesson/lesson.html"]
+    assert {Path(name).parts[0] for name in made} == {*WRITTEN}
     assert made.items() >= lesson.items()
     assert (hidden.count(b"hidden>What"), shown.count(b"hidden>What")) == (
         1,
@@ -138,7 +140,8 @@ def refused(capsys, words):
 def test_what_cannot_be_studied_is_one_line(capsys):
     np.savez("three.npz", **present(initial_parameters(networks=3)))
     Path("file").write_text("")
-    for name in ("mine/evidence.html", "drawn/figures/masks.svg"):
+    names = "mine/evidence.html", "drawn/figures/masks.svg", "styled/evidence.css"
+    for name in names:
         Path(name).parent.mkdir(parents=True)
         Path(name).write_text("mine")
     for words, message in {
@@ -158,6 +161,10 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--folder drawn": (
             "--folder drawn: drawn/figures was not written by a study; move it, .*"
         ),
+        "--folder styled": (
+            r"--folder styled: styled/evidence\.css was not written by a study; .*"
+        ),
+        "--folder=": "--folder is empty: expected the name of a folder",
         "--hidden-size 2000": "20 steps and 4004000 parameters make a component "
         "matrix of 11.9 GiB:"
         " expected 1 at most; choose fewer --steps, or a smaller --hidden-size",
@@ -169,10 +176,23 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         assert re.fullmatch(message, refused(capsys, words)), words
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "latex2mathml", "mdit_py_plugins"])
+@pytest.mark.parametrize("package", ["matplotlib", "latex2mathml"])
 def test_a_package_that_is_missing_is_named(package, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     message = refused(capsys, "--folder study")
     assert re.fullmatch(
         rf"{package} cannot be imported .*: run pip install .*study.*", message
     )
+
+
+def test_progress_is_said_on_a_terminal_only_when_it_takes_long(capsys, monkeypatch):
+    for is_terminal, patience, words in (
+        (True, 0.01, "working ...\n"),
+        (True, 60, ""),
+        (False, 0.01, ""),
+    ):
+        monkeypatch.setattr(study, "PATIENCE", patience)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda value=is_terminal: value)
+        with study.progress("working"):
+            time.sleep(0.3)
+        assert capsys.readouterr().err == words

@@ -2,6 +2,7 @@
 nonlinearities.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -95,15 +96,32 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
     return table[name]
 
 
+LOSS_AXES = ("steps", "batch", "outputs")  # of the terms of a loss
+
+
+def mean_over(axes: Sequence[str]) -> str:
+    """Return the name of a reduction: a mean over these axes, a sum over the others."""
+    known = [axis for axis in LOSS_AXES if axis in axes]
+    if not known:
+        return "sum"
+    return f"mean over {' and '.join(known)}"
+
+
 def divisor(shape: Sequence[int], objective: Objective) -> float:
-    """C of (L2), for outputs of this shape: 1 for a sum, the number of terms for a
-    mean.
+    """Return C of (L2), for outputs of this shape: 1 for a sum, the number of terms for
+    a mean, or of those along the axes of a mean.
     """
-    K, B, O = shape[0], shape[-2], shape[-1]
-    terms = choose(
-        {"squared_error": K * B * O, "cross_entropy": K * B}, objective.loss, "loss"
-    )
-    return float(choose({"sum": 1, "mean": terms}, objective.reduction, "reduction"))
+    sizes = {"steps": shape[0], "batch": shape[-2], "outputs": shape[-1]}
+    kinds = {"squared_error": LOSS_AXES, "cross_entropy": LOSS_AXES[:2]}
+    axes = choose(kinds, objective.loss, "loss")
+    parts: dict[str, tuple[str, ...]] = {"sum": (), "mean": axes}
+    for count in range(1, len(axes) + 1):
+        for each in itertools.combinations(axes, count):
+            parts[mean_over(each)] = each
+    C = 1.0
+    for axis in choose(parts, objective.reduction, "reduction"):
+        C *= sizes[axis]
+    return C
 
 
 def sech_squared(a: NumpyArray) -> NumpyArray:

@@ -151,10 +151,8 @@ class Bounds(Rounding, Arithmetic):
     def loss_and_error(
         self, y: Near, target: Near, objective: Objective
     ) -> tuple[Near, Near]:
-        C, divisions = (
-            divisor(y.shape, objective),
-            {"sum": 0, "mean": 2}[objective.reduction],
-        )
+        C = divisor(y.shape, objective)
+        divisions = 0 if objective.reduction == "sum" else 2
         return LOSSES[objective.loss](self, y, target, C, divisions)
 
     def rate(self, step: Step, theta: Near) -> Near:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import NumpyArray as Array
-from numpy_rnn.common.records import tree_map
+from numpy_rnn.common.records import Step, tree_map
 from numpy_rnn.conformance.arithmetics.arithmetic import Dtype, nonlinearity_of
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.arithmetics.floats import Floats, joined
@@ -57,9 +57,15 @@ def sampled(case: WindowCase) -> WindowCase:
     return case._replace(params=params, velocity=velocity, step=step)
 
 
-def spread_of(samples: Array, axis: int) -> Array:
-    """The standard deviation along an axis, of tiny numbers too."""
-    deviations = samples - samples.mean(axis=axis, keepdims=True)
+def spread_of(samples: Array, axis: int, center: Array | None = None) -> Array:
+    """The root mean square of deviations along an axis, of tiny numbers too.
+
+    They are deviations from `center`, the exact values, or from the mean. Where half of
+    the samples flush what the others amplify, the mean may be far from both.
+    """
+    if center is None:
+        center = samples.mean(axis=axis)
+    deviations = samples - np.expand_dims(center, axis)
     size = root_of_squares(deviations, axis).squeeze(axis)
     return size / np.sqrt(samples.shape[axis])
 
@@ -93,10 +99,7 @@ class NoisyArray(np.ndarray):
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any
     ) -> Any:
-        plain = [
-            np.asarray(each) if isinstance(each, NoisyArray) else each
-            for each in inputs
-        ]
+        plain = [self.noise.plain(each) for each in inputs]
         result = getattr(ufunc, method)(*plain, **keywords)
         if result.dtype.kind != "f":
             return result
@@ -146,8 +149,26 @@ class Noisy(Floats):
         shape[axis] = SAMPLES
         return numbers.reshape(shape)
 
+    def plain(self, operand: Any) -> Any:
+        """The numbers of an operand. Raises TypeError if it is an array without noise.
+
+        Functions of NumPy that are no ufuncs, such as np.stack, drop the noise.
+        """
+        if isinstance(operand, NoisyArray):
+            return np.asarray(operand)
+        if isinstance(operand, np.ndarray) and operand.dtype.kind == "f":
+            raise TypeError("an operand has no noise: expected one of `given`")
+        return operand
+
+    def stack(self, values: Sequence[Array]) -> Array:
+        return self.given(super().stack([self.plain(value) for value in values]))
+
+    def report(self) -> dict[str, Array]:
+        return {name: np.asarray(value) for name, value in super().report().items()}
+
     def see(self, name: str, t: int | None, value: Array) -> Array:
-        super().see(name, t, np.asarray(value))
+        self.plain(value)
+        super().see(name, t, value)
         if name not in self.reported:
             return value
         reported = self.reported[name] if t is None else self.reported[name][t - 1]
@@ -185,15 +206,14 @@ class Noisy(Floats):
     def affine(
         self, products: Sequence[tuple[Array, Array]], bias: Array | None = None
     ) -> Array:
-        left, right = (
-            joined([pair[side] for pair in products], -1 - side) for side in (0, 1)
-        )
+        left = joined([self.plain(A) for A, _ in products], -1)
+        right = joined([self.plain(B) for _, B in products], -2)
         value, n = left @ right, left.shape[-1] + 1
         squares = np.square(left[-1:]) @ np.square(
             right[-1:]
         )  # of one that does not flush
         if bias is not None:
-            row = np.asarray(bias)[..., None, :]
+            row = self.plain(bias)[..., None, :]
             value, squares = value + row, squares + np.square(row[-1:])
         # Terms are equal where a column and a row are, of which a weighted sum is a
         # key.
@@ -205,32 +225,35 @@ class Noisy(Floats):
         return self.rounded_sum(value, squares, n, m[..., None])
 
     def total(self, steps: Sequence[Array]) -> Array:
-        rows = joined(steps, -2)
+        rows = joined([self.plain(value) for value in steps], -2)
         value, squares = rows.sum(axis=-2), np.square(rows).sum(axis=-2)
         return self.rounded_sum(
             value, squares, rows.shape[-2], repeats(rows[-1:], self.u)
         )
 
+    def rate(self, step: Step, theta: Array) -> Array:
+        return self.given(super().rate(step, theta))
+
     def phi(self, a: Array, nonlinearity: str) -> Array:
         h = super().phi(a, nonlinearity)
         if nonlinearity_of(nonlinearity).has_kink:
             return h
-        values, tilt = np.asarray(h), self.u * self.per_sample(h, self.tilt)
+        values, tilt = self.plain(h), self.u * self.per_sample(h, self.tilt)
         error = self.tau.relative / 2 * np.abs(values) + self.tau.absolute
         return self.given(values + tilt * error)
 
     def by_slope(self, dh: Array, a: Array, h: Array, nonlinearity: str) -> Array:
         """dh ∘ φ'(a), from a or from h; for relu any slope near the kink."""
-        of, a = nonlinearity_of(nonlinearity), np.asarray(a)
+        of = nonlinearity_of(nonlinearity)
         if not of.has_kink:
-            own = (
-                self.u * self.tau.relative * self.per_sample(a, self.tilt)
-            )  # of a cosh, squared
-            by_h, by_a = dh * of.slope(a, h), dh * (of.slope_of_a(a) * (1 + own))
+            tilt = self.u * self.tau.relative * self.per_sample(a, self.tilt)
+            slope = of.slope_of_a(self.plain(a)) * (1 + tilt)  # of a cosh, squared
+            by_h, by_a = dh * of.slope(a, h), dh * self.given(slope)
             return self.given(np.where(self.per_sample(a, BY_A), by_a, by_h))
+        a = self.plain(a)
         spread = spread_of(a, 0) if "a" not in self.reported else 0.0
         is_near = (np.abs(a) <= KINK * spread) & (spread > 0)
         is_open = self.generator.random(a.shape) < self.per_sample(a, OPEN)
         return self.given(
-            np.asarray(dh) * np.where(is_near, is_open, np.asarray(h) > 0)
+            self.plain(dh) * np.where(is_near, is_open, self.plain(h) > 0)
         )

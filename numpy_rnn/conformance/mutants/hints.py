@@ -10,7 +10,7 @@ next.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, product
+from itertools import chain, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ from numpy_rnn.conformance.definition import (
     update,
     window_update,
 )
-from numpy_rnn.conformance.judge import Divergence, single_update
+from numpy_rnn.conformance.findings import Finding
+from numpy_rnn.conformance.judge import single_update
 from numpy_rnn.conformance.mutants.catalogue import (
     FORWARD,
     LOOPS,
@@ -34,7 +35,8 @@ from numpy_rnn.conformance.mutants.catalogue import (
     Mutant,
     window_mutants,
 )
-from numpy_rnn.conformance.ports.port import Port, abilities, call_port
+from numpy_rnn.conformance.ports.abilities import stated_by
+from numpy_rnn.conformance.ports.port import Port, call_port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.random_cases import PLAIN, Recipe, restricted
 from numpy_rnn.conformance.runs import RecordedRun
@@ -63,7 +65,7 @@ def hint_recipes(port: Port, recipe: Recipe) -> Iterator[Recipe]:
     The second has other options of the step, and clips every tensor; the third clips
     nothing.
     """
-    has, step = abilities(port), recipe.step
+    has, step = stated_by(port), recipe.step
     dtype = "float64" if "float64" in port.dtypes else recipe.dtype
     for i, usual in enumerate((*SIZES, SIZES[0])):
         own = dict(has.sizes[i % len(has.sizes)]) if has.sizes else {}
@@ -276,7 +278,13 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
             fit.right | {name: fit.factor(name)[2] for name in found}, names
         )
 
-    if found and all(found.values()):
+    if not (found and all(found.values())):
+        return
+    factor = found.get("loss", "")
+    alike = [f"loss × {factor}", f"gradients × {factor}"]
+    if texts == alike:
+        yield f"consistent: × {factor} of this loss", explains
+    else:
         yield ", ".join(texts), explains
 
 
@@ -292,8 +300,12 @@ def _factor(fits: Sequence[Fit], names: Sequence[str]) -> str:
         return ""
     error, number, table = min(measured, key=lambda each: each[0])
     for text in table:
+        if all(np.isclose(other[text], 1.0) for _, _, other in measured):
+            continue  # it is 1 in every case
         if all(np.isclose(other[text], ratio, rtol, e) for e, ratio, other in measured):
             return text
+    if np.isclose(number, 1.0, rtol, 0):
+        return ""
     is_same = all(np.isclose(ratio, number, rtol, 0) for _, ratio, _ in measured)
     is_chance = sum(fits[0].report[name].size for name in names) < 4
     digits = min(6, -int(np.log10(4 * error)))
@@ -332,7 +344,7 @@ def _products(fit: Fit) -> dict[str, float]:
     return known
 
 
-def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
+def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
     """The hint for a run whose first divergence is this one; "" if nothing fits."""
     if first.tensor == "window":
         return _windows(recorded)
@@ -347,10 +359,13 @@ def hint_for_run(recorded: RecordedRun, first: Divergence) -> str:
         wrong, others = (
             [f for f in found.values() if bool(f.wrong) is w] for w in (True, False)
         )
-        loops = (
-            (m.name, _in_loop(recorded, network, found, m)) for m in LOOPS if wrong
-        )
-        return explanation([*wrong[:4], *others[:2]]) or _first([*found], loops)
+        if not wrong:
+            return ""
+        if hint := explanation([*wrong[:4], *others[:2]]):
+            return hint
+        loops = [(m.name, _in_loop(recorded, network, found, m)) for m in LOOPS]
+        data = _other_data(recorded, network, found)
+        return _first([*found], chain(loops, data)) or _falling_rate(found)
 
 
 def _windows(recorded: RecordedRun) -> str:
@@ -413,3 +428,63 @@ def _in_loop(
         return fits[i].explains(window_update(case, of=of), fits[i].report)
 
     return explains
+
+
+def _other_data(
+    recorded: RecordedRun, network: tuple[int, ...], fits: dict[int, Fit]
+) -> Iterator[Candidate]:
+    """Mistakes in what an update is computed from: targets, weights, sequences.
+
+    The last window of a series, and the first, may treat a missing target otherwise.
+    """
+    run, T = recorded.run, len(recorded.run.x)
+    windows = {i: recorded.window(i) for i in fits}
+    inner = {i for i, w in windows.items() if w.loss_start > 0 and w.stop < T}
+    gradients = {"d" + name for name in present(run.params)}
+    if not any(fit.wrong & gradients for fit in fits.values()):
+        return
+    for words, shift in (("ahead", -1), ("behind", 1)):
+        moved = run._replace(target=np.roll(run.target, shift, axis=0))
+        other = recorded._replace(run=moved)
+
+        def explains_targets(i: int, other: RecordedRun = other) -> bool:
+            case = Fit(*single_update(other, i, network)).case
+            is_edge = bool(inner) and i not in inner
+            return is_edge or fits[i].explains(window_update(case), fits[i].flow)
+
+        yield f"targets one step {words}", explains_targets
+
+    def explains_weights(i: int) -> bool:
+        if i == 0:
+            return True
+        before = Fit(*single_update(recorded, i - 1, network)).case
+        case = fits[i].case._replace(params=before.params)
+        return fits[i].explains(window_update(case), gradients | fits[i].wrong)
+
+    yield "gradients of the weights before the last update", explains_weights
+    for b in range(run.h_0.shape[-2]):
+
+        def explains_sequences(i: int, b: int = b) -> bool:
+            case, fit = fits[i].case, fits[i]
+            x, target, h_0 = (
+                np.delete(v, b, axis=-2) for v in (case.x, case.target, case.h_0)
+            )
+            right = window_update(case._replace(x=x, target=target, h_0=h_0))
+            return fit.explains(right, gradients | fit.wrong)
+
+        yield f"sequence {b} of the batch left out", explains_sequences
+
+
+def _falling_rate(fits: dict[int, Fit]) -> str:
+    """The rate of plain gradient descent, if it falls from update to update."""
+    rates = []
+    for fit in fits.values():
+        if fit.step is None or fit.step.has_velocity or fit.wrong & fit.flow:
+            return ""
+        ratios = [fit.factor(name)[1] for name in FIELDS if name in fit.stepped]
+        if not np.allclose(ratios, ratios[0], rtol=1e-3, atol=0):
+            return ""
+        rates.append(ratios[0])
+    if not all(later < rate for rate, later in pairwise(rates)):
+        return ""
+    return f"the rate falls from × {rates[0]:.3g} to × {rates[-1]:.3g}"

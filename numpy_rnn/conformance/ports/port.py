@@ -28,14 +28,10 @@ from numpy_rnn.conformance.case import (
     present,
 )
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import (
-    CAPABILITIES,
-    Abilities,
-    PortFault,
-    port_arguments,
-)
+from numpy_rnn.conformance.ports.abilities import CAPABILITIES, stated_by
+from numpy_rnn.conformance.ports.process_exit import exit_raises
+from numpy_rnn.conformance.ports.protocol import PortFault, port_arguments
 
-LARGE = 1e3  # weights of outputs whose exponentials overflow
 OURS = os.path.dirname(numpy_rnn.__file__), sysconfig.get_path("stdlib"), "<frozen"
 Report = dict[str, np.ndarray]
 
@@ -140,7 +136,8 @@ def find_port(name: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        with np.errstate():  # an import does not change how NumPy treats overflows
+        # An import changes neither how NumPy treats overflows nor the exit status.
+        with np.errstate(), exit_raises():
             port: Any = functools.reduce(
                 getattr, path.split("."), importlib.import_module(module)
             )
@@ -157,7 +154,7 @@ def find_port(name: str) -> Any:
                 )
             if isinstance(port, type) or is_function:
                 port = port()
-            fields = (*protocol.STATEMENTS, "cases", "window_update")
+            fields = (*protocol.STATEMENTS, "cases", "layout", "label", "window_update")
             stated = {n: getattr(port, n) for n in fields if hasattr(port, n)}
         if not callable(stated.get("window_update")):
             expected = "expected name, dtypes and window_update"
@@ -170,15 +167,6 @@ def find_port(name: str) -> Any:
             f"port {name!r} cannot be loaded: {described(error)}"
         ) from None
     return SimpleNamespace(**own)
-
-
-def abilities(port: object) -> Abilities:
-    """The capabilities of a port, what it lacks, and its sizes."""
-    sizes = tuple(protocol.shapes_of(getattr(port, "sizes", ())))
-    lacks = tuple(getattr(port, "lacks", ()))
-    if "batch" in lacks:
-        sizes = tuple({**shape, "B": 1} for shape in sizes)
-    return Abilities(tuple(getattr(port, "capabilities", ())), lacks, sizes)
 
 
 def tanh_error(port: object) -> TanhError:
@@ -203,7 +191,7 @@ def call_port(port: Port, case: WindowCase) -> Report:
     arguments = port_arguments(case)
     given = _copied(arguments)
     try:
-        with np.errstate():
+        with np.errstate(), exit_raises():
             report = _copied(port.window_update(given.pop("params"), **given))
     except PortFault:
         raise
@@ -230,7 +218,7 @@ def validated_report(port: Port, case: WindowCase, where: str) -> Report:
     """A port's report on a case, in a valid format. Raises PortFault otherwise, with
     `where`.
     """
-    has = abilities(port).capabilities
+    has = stated_by(port).capabilities
     try:
         report = call_port(port, case)
     except PortFault as fault:
@@ -241,12 +229,8 @@ def validated_report(port: Port, case: WindowCase, where: str) -> Report:
     if not errors:
         return report
     advice = ""
-    if "finite" in errors[0] and np.abs(case.params.W_hy).max() > LARGE:
-        advice = (
-            "; these outputs are large, up to 1e4: compute log p by "
-            "log-sum-exp, or state"
-        )
-        advice += ' lacks=("large outputs",) in the port, or in the call of its adapter'
+    if errors[0].endswith(("expected float32", "expected float64")):
+        advice = ', or state the dtypes that it has, as dtypes=("float64",)'
     raise PortFault(f"{port.name}: {errors[0]}{advice}, in {where}")
 
 

@@ -1,15 +1,15 @@
-"""A program as a port: it reads a request per line and writes an answer per line. POSIX
-only.
+"""Programs as ports: a program reads a request per line, and answers it with a line.
+
+It needs Linux or macOS.
 """
 
 import contextlib
 import os
-import queue
+import selectors
 import shlex
 import signal
 import subprocess
-import tempfile
-import threading
+import time
 import weakref
 
 import numpy as np
@@ -17,135 +17,251 @@ import numpy as np
 from numpy_rnn.common.errors import one_line
 from numpy_rnn.conformance.case import WindowCase
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import Named, PortFault
+from numpy_rnn.conformance.ports.protocol import PortFault
 
-MAX_LENGTH = 10**9  # bytes of an answer
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
-FIRST_TIMES = (
-    6  # time limits for a hello and a first answer, which may import or compile
-)
+FIRST_TIMES = 6  # time limits of the hello and the first answer: imports, compilation
+CHUNK = 2**16  # bytes that are read at once
+POLL = 0.1  # seconds between two looks at whether the program has ended
+KEPT_ERRORS = 10_000  # bytes of standard error, its last ones
+SHOWN_ERRORS = 4  # lines of them
 
 
 class ProgramPort:
-    """A port that is a program. Close it at the end, as with contextlib.closing.
+    """A program as a port. Close it at the end, as with `contextlib.closing`.
 
-    command: as in a shell, but run without one. timeout: seconds for every answer; the
-    hello and the first case have FIRST_TIMES that. After a hang or an exit the next
-    call restarts the program. Its process group is killed at the end, also that of this
-    object or the interpreter. Raises PortFault if the program does not start and answer
-    the hello.
+    After a hang, a flood or an exit, the next case starts the program again. Its
+    process group is killed at the end, also at the end of this object and of the
+    interpreter.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments, as in a shell, but run without one.
+    timeout
+        Seconds for every answer. The hello and the first case have FIRST_TIMES that.
+
+    Raises
+    ------
+    PortFault
+        If the program does not start, or does not answer the hello.
     """
 
     def __init__(self, command: str, timeout: float = 10.0):
-        self.command, self.timeout = command, timeout
-        self.answers = self.case_id = 0
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the port
-        weakref.finalize(self, self.errors.close)
-        vars(self).update(self._start())
+        self.command = command
+        self.timeout = timeout
+        self.answers = 0
+        self.case_id = 0
+        for name, value in self._start().items():
+            setattr(self, name, value)
 
     def close(self, patience: float = EXIT_GRACE) -> None:
-        """End the program, which has so many seconds to exit by itself."""
+        """End the program, which has `patience` seconds to exit by itself."""
         if self.ending.detach():
             _end(self.process, patience)
 
     def report(self, case: WindowCase) -> dict[str, np.ndarray]:
-        """The report of a case. Raises PortFault, at the latest after the
-        time limit.
+        """Return the report of the program on a case.
+
+        Raises PortFault if there is none, at the latest after the time limit.
         """
         if not self.ending.alive:
             self._start()
         self.case_id += 1
-        line = self._ask(protocol.encode_request(case, self.case_id))
+        request = protocol.encode_request(case, self.case_id)
+        line = self._ask(request, protocol.longest_answer(case))
         return protocol.decode_answer(line, case, self.case_id)
 
-    def _start(self) -> Named:
+    def _start(self) -> protocol.Named:
+        """Start the program. Returns the statements of its hello."""
         if os.name != "posix":
-            raise PortFault("cannot be started: programs as ports need a POSIX system")
-        self.errors.seek(0)
-        self.errors.truncate()
-        try:
-            words = shlex.split(self.command) or [""]
-            pipe, errors = subprocess.PIPE, self.errors
-            self.process = subprocess.Popen(
-                words, stdin=pipe, stdout=pipe, stderr=errors, start_new_session=True
+            raise PortFault(
+                "cannot be started: a program as a port needs Linux or macOS"
             )
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # ValueError: quotation marks without an end
-            why = getattr(error, "strerror", None) or error
+        pipe = subprocess.PIPE
+        try:
+            self.process = subprocess.Popen(
+                shlex.split(self.command) or [""],
+                bufsize=0,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:  # ValueError: an open quotation mark
+            reason = getattr(error, "strerror", None) or error
             command = one_line(self.command)
             raise PortFault(
-                f"cannot be started: {command}: {why}; check the command"
+                f"cannot be started: {command}: {reason}; check the command"
             ) from None
         self.ending = weakref.finalize(self, _end, self.process)
+        self.dialogue = Dialogue(self.process)
         try:
-            return protocol.decode_hello(self._ask(protocol.HELLO))
+            line = self._ask(protocol.HELLO, protocol.LONGEST_HELLO)
+            return protocol.decode_hello(line)
         except PortFault:
             self.close(patience=0.0)
             raise
 
-    def _ask(self, question: str) -> str:
-        """Send a line and return the answer, a line. Otherwise end the program and
-        raise.
-        """
-        timeout = self.timeout * (1 if self.answers > 1 else FIRST_TIMES)
-        answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        stdin, stdout = self.process.stdin, self.process.stdout
-        assert stdin is not None
-        assert stdout is not None
-
-        def exchange() -> None:  # in a thread: a program may not read, or not write
-            line = b""
-            with contextlib.suppress(OSError, ValueError):  # a pipe that is closed
-                stdin.write(question.encode("ascii") + b"\n")
-                stdin.flush()
-                line = stdout.readline(MAX_LENGTH)
-            answers.put(line)
-
+    def _ask(self, question: str, longest: int) -> str:
+        """Return the answer to a question. Without one, end the program and raise."""
+        limit = self.timeout
+        if self.answers < 2:
+            limit *= FIRST_TIMES
         try:
-            threading.Thread(target=exchange, daemon=True).start()
-            line = answers.get(timeout=timeout)
-        except queue.Empty:
+            answer = self.dialogue.ask(question.encode("ascii"), longest, limit)
+        except PortFault as fault:
+            complaint = self.dialogue.complaint()
             self.close(patience=0.0)
-            late = f"does not answer within {timeout:g} s (does it flush its output?)"
-            raise PortFault(late + self._complaint()) from None
+            raise PortFault(f"{fault}{complaint}") from None
         except BaseException:  # an interrupt
             self.close(patience=0.0)
             raise
-        if not line.endswith(b"\n"):
-            self.close()
-            raise PortFault(
-                f"ends {self._status()} and without an answer{self._complaint()}"
-            )
         self.answers += 1
-        return line.decode(errors="replace")
+        return answer.decode(errors="replace")
 
-    def _status(self) -> str:
+
+class Dialogue:
+    """Lines to and from a running program.
+
+    No read and no write waits for longer than a deadline, whatever the program does,
+    and whoever else holds its pipes.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.process = process
+        self.stdin = process.stdin.fileno()
+        self.stdout = process.stdout.fileno()
+        self.stderr = process.stderr.fileno()
+        self.errors = b""  # the end of what it wrote to standard error
+        self.error_count = 0  # bytes that it wrote to standard error
+        for descriptor in (self.stdin, self.stdout, self.stderr):
+            os.set_blocking(descriptor, False)
+
+    def ask(self, question: bytes, longest: int, limit: float) -> bytes:
+        """Write a line, and return the line that answers it.
+
+        Raises PortFault if the answer takes more than `limit` seconds or has more than
+        `longest` bytes, and if there is none.
+        """
+        deadline = time.monotonic() + limit
+        unsent = memoryview(question + b"\n")
+        answer = bytearray()
+        has_ended = False
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.stdin, selectors.EVENT_WRITE)
+            selector.register(self.stdout, selectors.EVENT_READ)
+            selector.register(self.stderr, selectors.EVENT_READ)
+            while True:
+                if not has_ended and self.process.poll() is not None:
+                    has_ended = True  # another process may hold its output
+                    deadline = min(deadline, time.monotonic() + EXIT_GRACE)
+                rest = deadline - time.monotonic()
+                if rest <= 0:
+                    raise PortFault(self._why_late(limit))
+                for key, _ in selector.select(min(rest, POLL)):
+                    if key.fd == self.stdin:
+                        unsent = unsent[_write(self.stdin, unsent) :]
+                        if not unsent:
+                            selector.unregister(self.stdin)
+                    elif key.fd == self.stderr:
+                        if not self._read_errors():
+                            selector.unregister(self.stderr)
+                    else:
+                        chunk = os.read(self.stdout, CHUNK)
+                        if not chunk:
+                            raise PortFault(self._why_closed())
+                        answer += chunk
+                        if b"\n" in chunk or len(answer) > longest:
+                            return _checked_answer(answer, longest, len(unsent))
+
+    def complaint(self) -> str:
+        """Return the last lines that the program wrote to standard error."""
+        self._read_errors()
+        lines = []
+        for line in self.errors.decode(errors="replace").splitlines():
+            if line.strip(" ^~-"):  # not only the marks below a line of a traceback
+                lines.append(line)
+        if not lines:
+            return ""
+        size = ""
+        if self.error_count > KEPT_ERRORS:
+            size = f" of {self.error_count:,} bytes ends with"
+        shown = one_line(" | ".join(lines[-SHOWN_ERRORS:]))
+        return f"; its standard error{size}: {shown}"
+
+    def _read_errors(self) -> bool:
+        """Read from standard error. Returns False at its end."""
+        try:
+            chunk = os.read(self.stderr, CHUNK)
+        except BlockingIOError:
+            return True
+        self.error_count += len(chunk)
+        self.errors = (self.errors + chunk)[-KEPT_ERRORS:]
+        return bool(chunk)
+
+    def _why_late(self, limit: float) -> str:
+        if self.process.poll() is not None:
+            return f"{self._exit()} and without an answer; it leaves a child process"
+        return f"does not answer within {limit:g} s (does it flush its output?)"
+
+    def _why_closed(self) -> str:
+        """Return why its output is at its end. It has EXIT_GRACE seconds to exit."""
+        deadline = time.monotonic() + EXIT_GRACE
+        while self.process.poll() is None and time.monotonic() < deadline:
+            self._read_errors()
+            time.sleep(EXIT_GRACE / 1000)
+        if self.process.poll() is None:
+            return "closes its standard output without an answer, and goes on"
+        return f"{self._exit()} and without an answer"
+
+    def _exit(self) -> str:
         status = self.process.returncode
         if status >= 0:
-            return f"with exit status {status}"
-        names = {-number.value: number.name for number in signal.Signals}
-        return f"by {names.get(status, f'signal {-status}')}"
+            return f"ends with exit status {status}"
+        names = {number.value: number.name for number in signal.Signals}
+        return f"ends by {names.get(-status, f'signal {-status}')}"
 
-    def _complaint(self) -> str:
-        """The last lines that the program wrote to standard error."""
-        self.errors.seek(0)
-        text = self.errors.read().decode(errors="replace")
-        lines = [line for line in text.splitlines() if line.strip(" ^~-")][-4:]
-        return f"; its standard error: {one_line(' | '.join(lines))}" if lines else ""
+
+def _checked_answer(answer: bytearray, longest: int, unsent: int) -> bytes:
+    """Return the answer without its line end, if it is one line and not too long."""
+    line, newline, rest = bytes(answer).partition(b"\n")
+    start = one_line(line[:CHUNK].decode(errors="replace"), 80)
+    if len(line) > longest or not newline:
+        raise PortFault(
+            f"answers with more than {longest:,} bytes, which begin {start}: expected "
+            "the numbers of the report"
+        )
+    if rest:
+        raise PortFault(
+            f"answers with more than one line, the first of which is {start}: expected "
+            "one line for every line that it reads"
+        )
+    if unsent:
+        raise PortFault(f"answers before it has read the question: {start}")
+    return line
+
+
+def _write(descriptor: int, content: memoryview) -> int:
+    """Write what the pipe takes. Returns the number of bytes, all if nobody reads."""
+    try:
+        return os.write(descriptor, content)
+    except BrokenPipeError:
+        return len(content)
 
 
 def _end(process: subprocess.Popen[bytes], patience: float = 0.0) -> None:
-    """End a process and its children."""
+    """End a process and its group. Nothing here waits for another process."""
     if process.stdin is not None and patience:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
+        process.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(patience)
     with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    for pipe in (process.stdin, process.stdout):
-        with contextlib.suppress(OSError):
-            pipe.close()  # type: ignore[union-attr]
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()

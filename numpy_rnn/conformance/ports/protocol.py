@@ -4,20 +4,15 @@ protocol.txt documents both, for programs in any language.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf, prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.errors import one_line, short_repr
-from numpy_rnn.common.records import (
-    DTYPES,
-    LOSS_NAMES,
-    NONLINEARITY_NAMES,
-    REDUCTION_NAMES,
-    Step,
-)
+from numpy_rnn.common.records import DTYPES, LOSS_NAMES, Step
+from numpy_rnn.conformance.arithmetics.arithmetic import LOSS_AXES
 from numpy_rnn.conformance.case import (
     WindowCase,
     case_sizes,
@@ -25,56 +20,23 @@ from numpy_rnn.conformance.case import (
     present,
     required_outputs,
 )
+from numpy_rnn.conformance.ports.abilities import (
+    CAPABILITIES,
+    LACKS,
+    SGD_OPTIONS,
+    Abilities,
+    contradiction,
+    shapes_of,
+)
 
-# Every port has the first loss and one of the first two nonlinearities, unless it lacks
-# them.
-PARTS = (
-    "intermediates, input_gradients, sgd_options, clip_by_value, class_inputs, adagrad"
-)
-CAPABILITIES = (*PARTS.split(", "), *NONLINEARITY_NAMES[2:], *LOSS_NAMES[1:])
-SGD_LACKS = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
-CASES = (
-    "bias, no biases, h_0, older steps, many losses, batch, vector_inputs, "
-    "large outputs"
-)
-CHOICES = (*NONLINEARITY_NAMES[:2], *REDUCTION_NAMES, LOSS_NAMES[0])
-LACKS = (*CHOICES, *CASES.split(", "), "step", "plain SGD", *SGD_LACKS)
-# Statements that exclude each other, unless the port has one of these capabilities.
-CONTRADICTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (NONLINEARITY_NAMES[:2], NONLINEARITY_NAMES[2:]),
-    (LOSS_NAMES[:1], LOSS_NAMES[1:]),
-    (("vector_inputs",), ("class_inputs",)),
-    (("plain SGD",), ("adagrad",)),
-    (REDUCTION_NAMES, ()),
-    (("older steps", "many losses"), ()),
-    (("bias", "no biases"), ()),
-    (("step", "sgd_options"), ()),
-    (("step", "adagrad"), ()),
-)
-FEW_SIZES = (
-    tuple(  # four shapes that show faults, for code that is compiled for every shape
-        dict(zip("TBDHOK", map(int, sizes.split())))
-        for sizes in ("4 2 3 6 5 3", "5 3 2 4 1 5", "3 1 4 17 2 1", "1 4 1 3 2 1")
-    )
-)
 VERSION = 2
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 
-Shape = Mapping[str, int]
+LONGEST_HELLO = 100_000  # bytes of the answer
+LONGEST_NUMBER = 64  # bytes of a number in an answer, with its comma
+LONGEST_TEXT = 10_000  # bytes of an answer besides its numbers
+MOST_TEXTS = 100  # values of an answer besides its numbers
 Named = dict[str, Any]
-
-
-class Abilities(NamedTuple):
-    """The capabilities of a port beyond the minimum, what it lacks, and its sizes, if
-    few.
-    """
-
-    capabilities: tuple[str, ...] = CAPABILITIES
-    lacks: tuple[str, ...] = ()
-    sizes: tuple[Shape, ...] = ()
-
-
-EVERYTHING = Abilities()
 
 
 class PortFault(Exception):
@@ -84,7 +46,7 @@ class PortFault(Exception):
 STATEMENTS: Named = {  # of a port about itself, where it makes none
     "name": "",
     **dict.fromkeys(("dtypes", "capabilities", "lacks", "sizes"), ()),
-    **dict.fromkeys(("tanh_ulps", "tanh_absolute_ulps")),
+    **dict.fromkeys(("tanh_ulps", "tanh_absolute_ulps", "mean_over")),
 }
 
 
@@ -95,7 +57,7 @@ def identity_from(stated: Named) -> Named:
     port: Named = {n: stated.get(n, default) for n, default in STATEMENTS.items()}
     name, dtypes, shapes = port["name"], port["dtypes"], shapes_of(port["sizes"])
     printable = isinstance(name, str) and name.strip() and name.isprintable()
-    known = f"{', '.join(CAPABILITIES)} (sgd_options are {', '.join(SGD_LACKS)})"
+    known = f"{', '.join(CAPABILITIES)} (sgd_options are {', '.join(SGD_OPTIONS)})"
     ulps, some = "a positive number of ulps", "a list of some of"
     rules = {  # whether a statement is valid, and what is expected
         "name": (printable, "a text of printable characters"),
@@ -110,6 +72,10 @@ def identity_from(stated: Named) -> Named:
         "lacks": (_are_names(port["lacks"], LACKS), f"{some} {', '.join(LACKS)}"),
         "tanh_ulps": (_is_error(port["tanh_ulps"]), ulps),
         "tanh_absolute_ulps": (_is_error(port["tanh_absolute_ulps"]), ulps),
+        "mean_over": (
+            port["mean_over"] is None or _are_names(port["mean_over"], LOSS_AXES),
+            f"{some} {', '.join(LOSS_AXES)}: a sum over the others",
+        ),
         "sizes": (
             all(map(_is_shape, shapes)),
             "T, B, D, H, O, K ≤ T as {'H': 6}, or few",
@@ -120,15 +86,10 @@ def identity_from(stated: Named) -> Named:
             raise PortFault(
                 f"{what} is {short_repr(port[what], repr)}: expected {expected}"
             )
-    stated_names = {*port["lacks"], *port["capabilities"]}
-    for names, others in CONTRADICTIONS:
-        if stated_names.issuperset(names) and not stated_names.intersection(others):
-            expected = (
-                f"the capability {' or '.join(others)}"
-                if others
-                else "one of them at most"
-            )
-            raise PortFault(f"it states {' and '.join(names)}: expected {expected}")
+    names = ("capabilities", "lacks", "dtypes")
+    capabilities, lacks, dtypes = (tuple(port[name]) for name in names)
+    if error := contradiction(Abilities(capabilities, lacks, (), dtypes)):
+        raise PortFault(error)
     tuples = {name: tuple(port[name]) for name in ("dtypes", "capabilities", "lacks")}
     return port | tuples | {"sizes": tuple(shapes)}
 
@@ -146,13 +107,6 @@ def _is_shape(shape: object) -> bool:
         return False
     is_whole = all(type(size) is int and size > 0 for size in shape.values())
     return is_whole and ("T" not in shape or shape.get("K", 1) <= shape["T"])
-
-
-def shapes_of(sizes: object) -> Sequence[Shape]:
-    """Sizes as a list of shapes: of one shape, of several, or of the word "few"."""
-    if sizes == "few":
-        return FEW_SIZES
-    return sizes if isinstance(sizes, list | tuple) else [sizes]  # type: ignore[list-item]
 
 
 def port_arguments(case: WindowCase) -> Named:
@@ -174,7 +128,7 @@ def port_arguments(case: WindowCase) -> Named:
         return arguments
     arguments["learning_rate"] = step.learning_rate
     if step != Step(step.learning_rate):  # other options: for ports that know them
-        names = [n for n, v in step._asdict().items() if v or n in SGD_LACKS]
+        names = [n for n, v in step._asdict().items() if v or n in SGD_OPTIONS]
         arguments |= {name: getattr(step, name) for name in names}
         arguments["velocity"] = present(case.velocity) or None
     return arguments
@@ -203,12 +157,29 @@ def decode_hello(line: str) -> Named:
     return identity_from(hello)
 
 
+def count_numbers(case: WindowCase) -> int:
+    """Count the numbers of a report on this case with everything that it can have."""
+    shapes = required_outputs(case, intermediates=True, input_gradients=True)
+    return sum(prod(shape) for shape in shapes.values())
+
+
+def longest_answer(case: WindowCase) -> int:
+    """Compute the most bytes that an answer to this case may have."""
+    return LONGEST_NUMBER * count_numbers(case) + LONGEST_TEXT
+
+
 def decode_answer(line: str, case: WindowCase, case_id: int) -> dict[str, np.ndarray]:
     """The arrays of the answer to a case, in its dtype, and in their shapes if the
     sizes fit.
 
     Raises PortFault if the line is not a JSON object of numbers with this id.
     """
+    most = count_numbers(case)
+    if line.count(",") > most + MOST_TEXTS:  # each is an object of Python
+        raise PortFault(
+            f"answers with more than {most:,} numbers: expected those of the report: "
+            f"{one_line(line, 80)}"
+        )
     answer = _object(line)
     if answer.pop("id", None) != case_id:
         raise PortFault(

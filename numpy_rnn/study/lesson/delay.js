@@ -1,5 +1,6 @@
 // The task of the lesson, which opens it: repeat the input of d steps ago. Two networks with the
 // same first weights learn it by TBPTT(1, k2), one with k2 = d and one with k2 = d + 1.
+// Uses rnn.js, figures.js.
 "use strict";
 const TASK = {B: 4, H: 8, updates: 800, rate: 0.2, sizes: {W_xh: 0.1, W_hh: 0.2, W_hy: 0.3}};
 const LEARNED = 0.5;  // mean squared error; 1 is that of an output of 0
@@ -21,18 +22,24 @@ function delayNetwork(seed) {
   };
 }
 
-// The mean squared error of every update, and the weights after it.
-function learnDelay({d, k1 = 1, k2, seed, updates = TASK.updates}) {
+// Update by update, the mean squared error, and the weights after it.
+function* learning({d, k1 = 1, k2, seed, updates = TASK.updates}) {
   const {x, target} = delaySeries(d, updates * k1), options = {k1, k2, rate: TASK.rate, mean: true};
-  const all = [...train(delayNetwork(seed), x, target, zeros(TASK.B, TASK.H), options)];
-  return {losses: all.map(({loss}) => 2 * loss), weights: all.map(({p}) => p)};
+  const all = train(delayNetwork(seed), x, target, zeros(TASK.B, TASK.H), options);
+  for (const {loss, p} of all) yield {error: 2 * loss, weights: p};
 }
+
+const runOf = (updates) => ({
+  losses: updates.map(({error}) => error), weights: updates.map(({weights}) => weights),
+});
+const learnDelay = (options) => runOf([...learning(options)]);
 
 const mean = (numbers) => sum(numbers) / numbers.length;
 const errorAt = (losses, n) => mean(losses.slice(Math.max(0, n - AVERAGED), n));
 const hasLearned = (losses) => errorAt(losses, losses.length) < LEARNED;
 
-const delay = {seed: 1, d: 5, done: 1, runs: [], timer: null};
+const LASTS = 3500;  // milliseconds that they take to learn
+const delay = {seed: 1, d: 5, done: 0, runs: [], learners: [], began: 0, timer: null};
 
 // Signs as squares, black for 1 and white for −1: inputs, targets, and the outputs of both.
 function signsSvg({d, done, runs}, width) {
@@ -53,6 +60,8 @@ function signsSvg({d, done, runs}, width) {
 
 function drawDelay(state) {
   const {d, done, runs} = state, width = widthOf("delay-drawing", 640), {updates} = TASK;
+  showSlider("delay-lag", d, `${d}`);
+  if (!done) return;
   const curve = ({losses}, i) => ({
     kind: i ? "forward" : "cut", label: `k₂ = ${d + i}`, at: [updates * 0.87, i ? 0.12 : 0.68],
     points: range(1, done).map((n) => [n, errorAt(losses, n)]),
@@ -64,26 +73,58 @@ function drawDelay(state) {
   });
   const errors = runs.map(({losses}, i) => `${show(errorAt(losses, done), 2)} with k₂ = ${d + i}`);
   element("delay-text").textContent = `After ${done} updates the error is ${errors.join(" and ")}.`;
-  showSlider("delay-lag", d, `${d}`);
 }
 
-// Both are trained at once, which takes a moment, and then shown as they learned.
+// They learn while one looks on, a few updates at a time.
 function learnBoth(changes = {}) {
+  Object.assign(delay, {done: 0, runs: [runOf([]), runOf([])]}, changes);
+  delay.learners = [delay.d, delay.d + 1].map((k2) => learning({d: delay.d, k2, seed: delay.seed}));
+  goOn();
+}
+
+function goOn() {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   clearInterval(delay.timer);
-  Object.assign(delay, {done: still ? TASK.updates : 1}, changes);
-  delay.runs = [delay.d, delay.d + 1].map((k2) => learnDelay({d: delay.d, k2, seed: delay.seed}));
-  redraw();
-  if (still) return;
+  delay.began = performance.now() - (delay.done / TASK.updates) * LASTS;
   delay.timer = setInterval(() => {
-    FIGURES.delay.set({done: Math.min(delay.done + 5, TASK.updates)});
-    if (delay.done === TASK.updates) clearInterval(delay.timer);
-  }, 30);
+    const share = still ? 1 : (performance.now() - delay.began) / LASTS;
+    learnUntil(Math.min(TASK.updates, Math.ceil(share * TASK.updates)), performance.now() + 100);
+    const isEnd = delay.done === TASK.updates;
+    if (isEnd) pause();
+    if (isEnd || !still) drawDelay(delay);
+    if (isEnd) setTimeout(FIGURES.windows.draw);
+  }, 40);
+  showPause();
+}
+
+// As many updates as there is time for.
+function learnUntil(updates, end) {
+  while (delay.done < updates && performance.now() < end) {
+    delay.learners.forEach((learner, i) => {
+      const {error, weights} = learner.next().value;
+      delay.runs[i].losses.push(error);
+      delay.runs[i].weights.push(weights);
+    });
+    delay.done++;
+  }
+}
+
+function pause() {
+  clearInterval(delay.timer);
+  delay.timer = null;
+  showPause();
+}
+
+function showPause() {
+  const isEnd = delay.done === TASK.updates;
+  element("delay-pause").textContent = delay.timer || isEnd ? "Pause" : "Go on";
+  element("delay-pause").disabled = isEnd;
+  element("delay-text").setAttribute("aria-live", delay.timer ? "off" : "polite");
 }
 
 figure("delay", delay, drawDelay);
 if (element("delay")) {
-  element("delay-lag").addEventListener("input", (event) =>
-    learnBoth({d: Number(event.target.value)}));
+  element("delay-lag").addEventListener("input", ({target}) => learnBoth({d: Number(target.value)}));
   onClick("delay-again", () => learnBoth({seed: delay.seed + 1}));
+  onClick("delay-pause", () => (delay.timer ? pause() : goOn()));
 }

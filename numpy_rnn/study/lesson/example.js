@@ -1,5 +1,6 @@
 // The smallest recurrent network: one unit without a nonlinearity, two steps, one weight that is
 // used twice. Each use has a copy of its own here, so that both derivatives and their sum are seen.
+// Uses rnn.js, figures.js.
 "use strict";
 const TARGETS = [null, 2, 6];
 

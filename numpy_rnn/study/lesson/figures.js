@@ -1,5 +1,5 @@
 // Shared by all figures: how numbers and symbols are written, sliders, and curves with their axes.
-// Without a document, as in tests, no element exists and no figure is drawn.
+// Without a document, as in tests, no element exists and no figure is drawn. Uses rnn.js.
 "use strict";
 const element = (id) => globalThis.document?.getElementById(id) ?? null;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -57,6 +57,11 @@ const svg = (width, height, label, content) => `<svg width="${width}" height="${
   viewBox="0 0 ${width} ${height}" role="img" aria-label="${label}">${content}</svg>`;
 const label = (x, y, words, kind = "") => `<text class="${kind}" x="${x}" y="${y}">${words}</text>`;
 
+// The heads of arrows, by their kind.
+const HEADS = `<defs>${["ink", "forward", "backward", "cut", "s1", "s2"].map((kind) => `<marker
+  id="head-${kind}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="5" markerHeight="5"
+  orient="auto"><path class="${kind}" d="M0 0L8 4L0 8z"/></marker>`).join("")}</defs>`;
+
 // Curves over one axis. lines: {kind, points, label, at}; a label is written at [x, y]. x, y: the
 // lowest and the highest value; what is outside is clipped. xTicks, yTicks: [value, words] each.
 function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithmic = false, width,
@@ -84,9 +89,21 @@ function plot({title, lines, marks = [], x, y, xTicks, yTicks, xLabel, logarithm
     <g class="names">${names.join("")}</g>`);
 }
 
+// The text that a button copies is selected too, for a browser that refuses the clipboard.
+function copyText(button) {
+  const source = element(button.dataset.copy);
+  getSelection().selectAllChildren(source);
+  navigator.clipboard?.writeText(source.textContent).catch(() => {});
+  button.textContent = "Copied";
+}
+
 // When all figures exist: draw them, and again when the width changes.
 function start() {
+  redraw();
   learnBoth();
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", () => copyText(button));
+  }
   let width = innerWidth;
   addEventListener("resize", () => requestAnimationFrame(() => {
     if (innerWidth !== width) redraw();  // not when a telephone's bars come and go

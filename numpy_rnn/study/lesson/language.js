@@ -1,15 +1,17 @@
 // A small language for one line of the backward pass, which looks like NumPy. A line is parsed into
 // a function of an environment; nothing of it is run as JavaScript.
+// Uses rnn.js.
 "use strict";
 class LineError extends Error {}
+const fail = (why) => { throw new LineError(why); };
 
 const TOKEN = new RegExp([
   /\s*((?:x|target|a|h|y|dy|dh|da)\s*\[[^\]]*\])/,  // a quantity with its step
-  /\s*(\d+\.?\d*(?:e[-+]?\d+)?|\.\d+)/, /\s*([A-Za-z_]\w*)/, /\s*(\*\*|[-+*/@().,=])/,
+  /\s*(\d+\.?\d*(?:e[-+]?\d+)?|\.\d+)/, /\s*([A-Za-z_]\w*)/, /\s*(\*\*|[-+*/@().,=[\]])/,
 ].map(({source}) => source).join("|"), "y");
 const STEP = /^(\w+)\s*\[\s*(t|T|\d+)\s*(?:([-+])\s*(\d+)\s*)?\]$/;
 const STEPPED = ["x", "target", "a", "h", "y", "dy", "dh", "da"];
-const KNOWN = ["W_xh", "W_hh", "W_hy", "b_h", "b_y", "h_0", "N", "T", "B", "D", "H", "O"];
+const KNOWN = ["dh_next", "W_xh", "W_hh", "W_hy", "b_h", "b_y", "h_0", "N", "T", "B", "D", "H", "O"];
 
 function tokens(text) {
   const result = [];
@@ -71,15 +73,18 @@ function summed(A, axis) {
 }
 
 function averaged(A, axis) {
-  const total = summed(A, axis), count = (v) => shapeOf(v).reduce((m, n) => m * n, 1);
+  const total = summed(A, axis);
   return each((v) => v / (count(A) / count(total)), total);
 }
+
+const count = (A) => shapeOf(A).reduce((m, n) => m * n, 1);
 
 // Functions np.f(A, …) and how many arrays they take; some are methods too.
 const ARRAYS = {
   dot: [2, dotProduct], matmul: [2, matrixProduct], add: [2, BINARY["+"]],
   subtract: [2, BINARY["-"]], multiply: [2, BINARY["*"]], divide: [2, BINARY["/"]],
-  tanh: [1, (A) => each(Math.tanh, A)], square: [1, (A) => each((v) => v * v, A)],
+  tanh: [1, (A) => each(Math.tanh, A)], cosh: [1, (A) => each(Math.cosh, A)],
+  size: [1, count], float: [1, (v) => v], square: [1, (A) => each((v) => v * v, A)],
   transpose: [1, transposed], sum: [1, summed], mean: [1, averaged], power: [2, BINARY["**"]],
 };
 const METHODS = ["dot", "sum", "mean", "transpose"];
@@ -111,6 +116,9 @@ function parse(text) {
       return inner;
     }
     if (/^\.?\d/.test(token)) return () => Number(token);
+    if (token === "len") fail("len() may be T or T + 1, as x[0] is not used: write T");
+    if (token === "float") return call("float", []);
+    if (token === "sum") return call("sum", [], true);  // Python's own, over the first axis
     if (token === "np") {
       expect(".", "after np");
       const called = list[at++] ?? "", names = Object.keys(ARRAYS);
@@ -124,6 +132,7 @@ function parse(text) {
       return (env) => env.at(name, first(env) + Number(`${sign ?? ""}${shift}`));
     }
     if (STEPPED.includes(token)) throw new LineError(`${token} needs a step: ${token}[t]`);
+    if (token === "dh_next") return (env) => env.next();
     if (KNOWN.includes(token)) return (env) => env.of[token];
     if (!/^\w/.test(token)) throw new LineError(`“${token}” is not expected here`);
     throw unknown(token, [...STEPPED.map((key) => `${key}[t]`), ...KNOWN]);
@@ -135,9 +144,9 @@ function parse(text) {
   }
 
   // The parentheses of a function or method: arrays, and the axis of a sum or mean.
-  function call(name, arrays) {
-    const [count, f] = ARRAYS[name], hasAxis = ["sum", "mean"].includes(name);
-    let axis = null;
+  function call(name, arrays, isPython = false) {
+    const [count, f] = ARRAYS[name], hasAxis = ["sum", "mean"].includes(name) && !isPython;
+    let axis = isPython ? 0 : null;
     expect("(", `after ${name}`);
     for (let isFirst = true; !take(")"); isFirst = false) {
       if (!isFirst) expect(",", `or “)” in the arguments of ${name}`);
@@ -146,7 +155,7 @@ function parse(text) {
       else axis = axisOf();
     }
     if (arrays.length < count) throw new LineError(`${name} has too few arguments`);
-    return (env) => f(...arrays.map((one) => one(env)), ...(hasAxis ? [axis] : []));
+    return (env) => f(...arrays.map((one) => one(env)), ...(name === "sum" || hasAxis ? [axis] : []));
   }
 
   function axisOf() {
@@ -158,13 +167,28 @@ function parse(text) {
 
   function postfix() {
     let inner = primary();
-    while (take(".")) {
-      const called = list[at++], u = inner;
-      if (called === "T") inner = (env) => transposed(u(env));
+    while (next() === "." || next() === "[") {
+      const sign = list[at++], called = list[at++], u = inner;
+      if (sign === "[") inner = item(u, called);
+      else if (called === "size") inner = (env) => count(u(env));
+      else if (called === "shape") {
+        expect("[", "after shape");
+        inner = item((env) => shapeOf(u(env)), list[at++]);
+      } else if (called === "T") inner = (env) => transposed(u(env));
       else if (METHODS.includes(called)) inner = call(called, [u]);
-      else throw unknown(`.${called ?? ""}`, ["T", ...METHODS], ".");
+      else throw unknown(`.${called ?? ""}`, ["T", "size", "shape[i]", ...METHODS], ".");
     }
     return inner;
+  }
+
+  // A row of an array, or a size of a shape: A[0], A.shape[1].
+  function item(u, index) {
+    if (!/^\d+$/.test(index)) throw new LineError("an index after a step is a whole number");
+    expect("]", `after [${index}`);
+    return (env) => {
+      const list = u(env);
+      return list[index] ?? fail(`index ${index} does not exist in ${shapeText(list)}`);
+    };
   }
 
   function unary() {

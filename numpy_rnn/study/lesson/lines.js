@@ -1,5 +1,6 @@
 // The reader's own backward pass: each line is evaluated on a tiny network and compared with the
 // equation. The usual mistakes are recognised by their values.
+// Uses rnn.js, figures.js, language.js.
 "use strict";
 const LINES = {  // what a line computes, and right code
   B1: ["dy", "(y[t] - target[t]) / N"],
@@ -90,15 +91,19 @@ function environment(result) {
   const order = ["dy", "dh", "da"], placeOf = (which) => (order.indexOf(which) + 4) % 4;  // 3: none
   return {
     of: {...p, ...SIZES, h_0, N}, t: null, line: null,
+    next() {
+      if (this.line !== "dh") fail("dh_next is the second term of (B2): it is known there only");
+      return timesTransposed(this.at("da", this.t + 1), p.W_hh);
+    },
     at(which, step) {
       const isAdjoint = order.includes(which), isFuture = step < this.t
         || (step === this.t && placeOf(which) >= placeOf(this.line));
-      const fail = (why) => { throw new LineError(`${which}[${step}] ${why}`); };
-      if (step < (which === "h" ? 0 : 1)) fail("does not exist: the first step is 1");
-      if (step > T + 1) fail(`does not exist: the last step is ${T}`);
+      const missing = (why) => fail(`${which}[${step}] ${why}`);
+      if (step < (which === "h" ? 0 : 1)) missing("does not exist: the first step is 1");
+      if (step > T + 1) missing(`does not exist: the last step is ${T}`);
       if (step === T + 1) return each(() => 0, (isAdjoint ? right : seen)[which][T]);
-      if (isAdjoint && isFuture) fail("is not known yet at this line");
-      return seen[which][step] ?? fail("is missing: its own line cannot be computed");
+      if (isAdjoint && isFuture) missing("is not known yet at this line");
+      return seen[which][step] ?? missing("is missing: its own line cannot be computed");
     },
   };
 }
@@ -150,12 +155,12 @@ function mistakeIn(id, value) {
 
 // The expression of a line that may repeat what it computes, dW_hh +=, and may end in a comment.
 const expressionOf = (text, key) => text.replace(/#.*/, "")
-  .replace(/\blen\((x|y|target)\)/g, "T").replace(/\b(y|target)\.size\b/g, "N")
-  .replace(/\b(d?y|target)\[t\]\.size\b/g, "(B * O)").replace(/\b0, *keepdims *= *True/g, "0")
+  .replace(/\b(y|target)\.size\b/g, "N")
+  .replace(/\bnp\.size\((y|target)\)/g, "N").replace(/\b(y|target)\.shape\[([0-2])\]/g,
+    (_, name, axis) => "TBO"[axis]).replace(/\b0, *keepdims *= *True/g, "0")
   .replace(RegExp(`^\\s*${key}(\\[t\\])?\\s*(\\+?=(?!\\s*${key})|=\\s*${key}\\s*\\+)`), "").trim();
 
-// The verdict on every line, on right inputs, so that a mistake does not hide the next; and the
-// first wrong tensor of the whole pass, in the order in which it is computed.
+// The verdict on every line, on right inputs, so that one mistake does not hide the next.
 function checkLines(texts) {
   const functions = {}, syntax = {};
   for (const [id, text] of Object.entries(texts)) {
@@ -168,59 +173,35 @@ function checkLines(texts) {
     }
   }
   const {result, problems} = backwardBy(functions, right);
-  const verdicts = mapObject(([key], id) => {
+  return mapObject(([key], id) => {
     const problem = syntax[id] ?? problems[id];
     if (problem) return {kind: "error", message: `cannot be computed: ${problem}`};
     if (!functions[id]) return {kind: "empty", message: ""};
     if (!differs(result[key], right[key])) return {kind: "right", message: "right"};
     return {kind: "wrong", message: `wrong. ${mistakeIn(id, result[key])}`};
   }, LINES);
-  return {verdicts, first: firstWrong(backwardBy(functions).result)};
 }
 
-function firstWrong(result) {
-  for (const t of range(1, SIZES.T).reverse()) {
-    for (const key of ["dy", "dh", "da"]) {
-      if (!result[key][t]) return null;
-      if (differs(result[key][t], right[key][t])) return `${key}[${t}]`;
-    }
-  }
-  const keys = Object.values(LINES).slice(3).map(([key]) => key);
-  return keys.find((key) => result[key] && differs(result[key], right[key])) ?? null;
-}
-
-function drawLines(state) {
-  const {verdicts, first} = checkLines(mapObject((_, id) => element(`lines-${id}`).value, LINES));
-  const kinds = Object.values(verdicts).map(({kind}) => kind);
+function drawLines() {
+  const verdicts = checkLines(mapObject((_, id) => element(`lines-${id}`).value, LINES));
   for (const [id, {kind, message}] of Object.entries(verdicts)) {
-    const isHidden = !state.named && kind !== "error", verdict = element(`lines-${id}-verdict`);
-    verdict.className = `verdict ${isHidden ? "" : kind}`;
-    verdict.textContent = isHidden ? "" : message;
-    const isWrong = !isHidden && (kind === "wrong" || kind === "error");
+    const isWrong = kind === "wrong" || kind === "error";
+    Object.assign(element(`lines-${id}-verdict`), {className: `verdict ${kind}`, textContent: message});
     element(`lines-${id}`).setAttribute("aria-invalid", String(isWrong));
   }
-  element("lines-named").checked = state.named;
-  element("lines-result").innerHTML = kinds.every((kind) => kind === "right")
-    ? "<b>All eight lines are right.</b>"
-    : first ? `The first wrong tensor of the whole pass is <b>${first}</b>.`
-    : kinds.every((kind) => kind === "empty") ? "No line is written yet. Begin with (B1)."
-    : "The whole pass stops at the first line that is missing or cannot be computed.";
+  const count = Object.values(verdicts).filter(({kind}) => kind === "right").length;
+  element("lines-result").innerHTML = count === 8 ? "<b>All eight lines are right.</b>"
+    : count ? `${count} of eight lines are right.` : "Begin with (B1).";
 }
 
-function writeLines(texts, named) {
+function writeLines(texts) {
   for (const id of Object.keys(LINES)) element(`lines-${id}`).value = texts[id] ?? "";
-  FIGURES.lines.set({named});
+  drawLines();
 }
 
-figure("lines", {named: true}, drawLines);
+figure("lines", {}, drawLines);
 if (element("lines")) {
-  for (const id of Object.keys(LINES)) {
-    element(`lines-${id}`).addEventListener("input", FIGURES.lines.draw);
-  }
-  onClick("lines-right", () => writeLines(rightLines(), true));
-  onClick("lines-empty", () => writeLines({}, true));
-  onClick("lines-hide", () => {
-    const {id, code} = mistakes[Math.floor(Math.random() * mistakes.length)];
-    writeLines({...rightLines(), [id]: code}, false);
-  });
+  for (const id of Object.keys(LINES)) element(`lines-${id}`).addEventListener("input", drawLines);
+  onClick("lines-right", () => writeLines(rightLines()));
+  onClick("lines-empty", () => writeLines({}));
 }

@@ -1,61 +1,83 @@
-// Gradients that the reader's own program prints: names, shapes and orientation are recognised, and
-// the tolerance is that of the digits that are there and of the precision of the program.
+// Gradients of the reader's own program: read, compared with the right ones, and diagnosed.
+// Uses rnn.js, figures.js, language.js, lines.js.
 "use strict";
-// Half a unit of the last place of a number, relative to it.
-const ROUNDINGS = {bfloat16: 2 ** -8, float16: 2 ** -11, float32: 2 ** -24};
-const SHAPES = Object.fromEntries(Object.entries(tiny.p).map(([key, v]) => [key, shapeOf(v)]));
+const ROUNDINGS = {bfloat16: 2 ** -8, float16: 2 ** -11, float32: 2 ** -24, float64: 2 ** -53};
+const SHAPES = mapObject(shapeOf, tiny.p);
+const REPORT = `def report(**gradients):
+    import json
+    for name, g in gradients.items():
+        print(json.dumps({"name": name, "dtype": str(g.dtype), "values": g.tolist()}))
+report(dW_xh=dW_xh, dW_hh=dW_hh, dW_hy=dW_hy, db_h=db_h, db_y=db_y)  # your arrays`;
 const ALIASES = {
-  W_xh: ["wxh", "wih", "wx", "win", "weightih", "kernel"],
-  W_hh: ["whh", "wh", "wrec", "weighthh", "recurrentkernel"], W_hy: ["why", "who", "wy", "wout"],
-  b_h: ["bh", "biasih", "biashh", "bih", "bhh"], b_y: ["by", "bo", "bhy"],
+  W_xh: /^(wxh|wih|wx|win|weightih|kernel)$/, W_hh: /^(whh|wh|wrec|weighthh|recurrentkernel)$/,
+  W_hy: /^(why|who|wy|wout|outweight|fcweight|linearweight)$/,
+  b_h: /^(bh|biasih|biashh|bih|bhh)$/, b_y: /^(by|bo|bhy|outbias|fcbias|linearbias)$/,
 };
-// What is printed with an array and is no number of it: torch.Size([4, 3]), (4, 3), [4, 3] tensor,
-// 4x4, dtype=float32.
-const ASIDES = new RegExp([
-  /(?:shape|size|float\d+)[\s=:(]*\[[\d,\s]*\]/, /\(\s*[1-9]\d*(?:\s*[,x×]\s*[1-9]\d*)*\s*,?\s*\)/,
+const NUMERAL = /[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?\b(?:nan|inf)(?:inity)?\b/gi;
+const SCALAR = /\b(?:(?:np|jnp)\.)?(?:float\d+|tensor|Array)\(\s*([-+\w.]+)\s*(?:,[^()]*)?\)/g;
+const ASIDES = new RegExp([  // printed with an array: torch.Size([4, 3]), (4, 3), 4×4, dtype=...
+  /(?:shape|size|float\d+)[\s=:(]*\[[\d,\s]*\]/, /\(\s*\d+(?:\s*[,x×]\s*\d*)+\)/,
   /\[\d+(?:, ?\d+)*\](?=:?\s+(?:tensor|array|\[))/, /\b\d+ ?[x×] ?\d+\b/,
   /\b(?:grad_fn|dtype|device|requires_grad)\s*=\s*(?:<[^>]*>|[\w.'":]+)/,
 ].map(({source}) => source).join("|"), "gi");
-const NUMERAL = /[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?\b(?:nan|inf)(?:inity)?\b/gi;
 
-// The parameter that a name means, and whether it is PyTorch's, which is transposed; or null, and
-// the shape decides.
+// The parameter that a name means, and whether it is PyTorch's, which is transposed; or null.
 function meaning(text) {
-  const plain = text.toLowerCase()
-    .replace(/\.grad\b.*|_grad\b|_l0\b|\.(data|numpy|detach|cpu)\b.*/g, "");
-  const letters = plain.split(/[./]/).at(-1).replaceAll("_", "");
-  const names = [letters, letters.replace(/^(grad|gradient|d|g)(?=w|b|h)/, "")];
-  const key = Object.keys(ALIASES).find((one) => names.some((name) => ALIASES[one].includes(name)));
-  return key ? {key, isTorch: letters.startsWith("weight") && !/\.t$/i.test(text)} : null;
+  const plain = text.toLowerCase().replace(/\.grad\b.*|_grad\b|_l0\b|\.(t|data|numpy|cpu)\b.*/g, "");
+  const all = plain.replaceAll(/[._/]/g, ""), last = plain.split(/[./]/).at(-1).replaceAll("_", "");
+  const names = [all, last].flatMap((one) => [one, one.replace(/^(grad|gradient|d|g)(?=[wb])/, "")]);
+  const key = Object.keys(ALIASES).find((one) => names.some((name) => ALIASES[one].test(name)));
+  return key ? {key, isTorch: /weight$/.test(all) || last.startsWith("weight")} : null;
 }
 
-// The arrays of a text, each with the last name before it. A single number is none.
+// Arrays {name, numbers, shape, dtype, halves}: dtype is null where the text names none, and halves
+// are half a unit of the last digit of each number. Throws where a notation is not read.
 function readArrays(text) {
-  const [dtype = "float32"] = /bfloat16|float16|half\b/.exec(text) ?? [];
-  const clean = text.replace(ASIDES, " ").replace(/−/g, "-"), result = [];
+  const clean = text.replace(/\b(NaN|-?Infinity)\b/g, '"$1"'), result = [];
+  for (const line of clean.split("\n").filter((one) => /^\s*\{"name"/.test(one))) {
+    const {name, dtype, values} = JSON.parse(line), numbers = [values].flat(3).map(Number);
+    const halves = numbers.map(() => 0), format = /b?float\d+/.exec(dtype)?.[0] ?? "float64";
+    result.push({name, numbers, shape: shapeOf(values), dtype: format, halves});
+  }
+  return result.length ? result : readPrinted(text);
+}
+
+function readPrinted(text) {
+  if (/^\s*\[\d*,\d*\]|\[,\d+\]|^\s*\[\d+\]\s+[-\d]/m.test(text)) throw new LineError("R prints "
+    + "labels between the numbers: paste the output of jsonlite::toJSON(dW, digits = 17)");
+  if (/[A-Za-z_]\w*(?:\[\d+\])+\s*[=:]/.test(text)) {
+    throw new LineError("elements or rows are printed one by one: print the array, or use report()");
+  }
+  if (/columns \d+ (?:through|to|and) \d+|\d\s*\*\s*(?:\[|$)/im.test(text)) {
+    throw new LineError("a factor or blocks of columns are in the text: print full rows, or JSON");
+  }
+  const dtype = /bfloat16|float(?:16|32|64)/.exec(text)?.[0] ?? null;
+  const clean = text.replace(SCALAR, " $1 ").replace(ASIDES, " ").replace(/−/g, "-"), result = [];
   const token = /([A-Za-z_][\w./]*)|\[|[-+]?(?:\d|\.\d)\S*/g;
-  let name = null, factor = 1;
+  let name = null, isAfterRow = false;
   for (let match; (match = token.exec(clean));) {
     const [found, word] = match, from = match.index;
     if (word) {
       if (meaning(word) || /weight|bias|kernel/i.test(word)) name = word;
+      isAfterRow &&= !name;
       continue;
     }
     token.lastIndex = found === "[" ? closing(clean, from) : blockEnd(clean, from);
     const body = clean.slice(from, token.lastIndex), texts = body.match(NUMERAL) ?? [];
-    const scale = /^(\S+)\s*\*\s*$/.exec(body.trim());  // PyTorch's factor: 1.0000e-02 * [[…]]
-    if (scale) factor = Number(scale[1]);
-    if (scale || !texts.length || (found !== "[" && texts.length === 1)) continue;
-    const numbers = texts.map((v) => factor * Number(v.replace(/inf\w*/i, "Infinity")));
-    result.push({
-      name, texts, factor, numbers, isShort: body.includes("..."),
-      dtype: dtype === "half" ? "float16" : dtype,
-      shape: shapeOfRows(body.split(found === "[" ? "]" : /[\n;]/)),
-    });
-    [name, factor] = [null, 1];
+    if (!texts.length || (found !== "[" && texts.length === 1)) continue;
+    const shape = shapeOfRows(body.split(found === "[" && !body.includes(";") ? "]" : /[\n;]/));
+    const numbers = texts.map((v) => Number(v.replace(/inf\w*/i, "Infinity")));
+    const one = {name, texts, numbers, shape, dtype, isShort: body.includes("...")};
+    const last = result.at(-1), isRow = found === "[" && shape.length === 1;
+    if (isRow && isAfterRow && last.shape.at(-1) === shape[0]) {  // rows in brackets of their own
+      const rows = last.shape.length === 1 ? 2 : last.shape[0] + 1;
+      Object.assign(last, {texts: [...last.texts, ...texts], shape: [rows, shape[0]]});
+      last.numbers.push(...numbers);
+    } else result.push(one);
+    isAfterRow = isRow;
+    name = null;
   }
-  const isHalf = looksHalf(result);
-  return isHalf ? result.map((one) => ({...one, dtype: "float16", isHalf})) : result;
+  return result.map((one) => ({...one, halves: halfUnits(one)}));
 }
 
 function closing(text, from) {
@@ -68,8 +90,8 @@ function closing(text, from) {
 
 // Rows of numbers without brackets end at the next name, bracket or empty line.
 function blockEnd(text, from) {
-  const next = /[[*]|[A-Za-z_]{2}|\n\s*\n/.exec(text.slice(from));
-  return next ? from + next.index + Number(next[0] === "*") : text.length;
+  const length = text.slice(from).search(/\[|[A-Za-z_]{2}|\n\s*\n/);
+  return length < 0 ? text.length : from + length;
 }
 
 function shapeOfRows(rows) {
@@ -78,37 +100,15 @@ function shapeOfRows(rows) {
   return others.length ? [others.length + 1, first] : [first];
 }
 
-const digitsOf = (text) => (/([\d.]+)(?:e([-+]?\d+))?/i.exec(text) ?? ["", "", 0]).slice(1);
-const decimalsOf = (text) => (digitsOf(text)[0].split(".")[1] ?? "").length;
-const significant = (text) => digitsOf(text)[0].replace(".", "").replace(/^0+/, "").length;
-
-// The nearest number of float16, and the fewest digits that give it.
-function half(v) {
-  const unit = 2 ** (Math.max(Math.floor(Math.log2(Math.abs(v) || 1)), -14) - 10);
-  return Math.round(v / unit) * unit;
-}
-const needed = (v) => range(1, 5).find((n) => half(Number(v.toPrecision(n))) === v) ?? 5;
-const isOfHalf = (v) => v === half(v) || v === Number(v.toPrecision(needed(half(v))));
-
-// Whether all numbers are the shortest ones of float16: most have four digits, and they differ in
-// their decimals, unlike those of a fixed format.
-function looksHalf(arrays) {
-  const texts = arrays.flatMap((one) => one.texts);
-  const long = texts.filter((text) => significant(text) >= 4).length;
-  return (long >= texts.length / 2 || (long && new Set(texts.map(decimalsOf)).size > 1))
-    && arrays.every(({numbers}) => numbers.every(isOfHalf));
-}
-
-// Half a unit of the last digit of every number. An array is printed with the same decimals or the
-// same significant digits, without zeros at the end.
-function resolutions({texts, factor, isHalf}) {
-  if (isHalf) return texts.map(() => 0);
-  const parts = texts.map(digitsOf), most = Math.max(...texts.map(significant));
-  const decimals = Math.max(...texts.map(decimalsOf));
+// An array is printed with the same decimals or the same digits, without zeros at the end.
+function halfUnits({texts}) {
+  const parts = texts.map((v) => (/([\d.]+)(?:e([-+]?\d+))?/i.exec(v) ?? ["", "0", 0]).slice(1));
+  const decimals = Math.max(...parts.map(([digits]) => (digits.split(".")[1] ?? "").length));
+  const significant = ([digits]) => digits.replace(".", "").replace(/^0+/, "").length;
+  const most = Math.max(...parts.map(significant));
   return parts.map(([digits, power = 0]) => {
     const size = Math.floor(Math.log10(Math.abs(Number(digits)) || 1e-99));
-    const unit = Math.max(10 ** -decimals, 10 ** (size - most + 1));
-    return 0.5 * factor * 10 ** Number(power) * unit;
+    return 0.5 * 10 ** Number(power) * Math.max(10 ** -decimals, 10 ** (size - most + 1));
   });
 }
 
@@ -123,16 +123,15 @@ function recognised(array) {
   const fits = (key) => isStraight(key) || squeezed(flipped) === squeezed(SHAPES[key]);
   const key = meant?.key ?? Object.keys(SHAPES).find(fits);
   const words = array.name ?? `an array ${shapeWords(shape)}`;
-  const problem = (text) => ({problem: `${words}: ${text}.`});
-  if (!key) return problem(`shape ${shapeWords(shape)} is that of no gradient of this network`);
-  if (array.isShort) return problem("it is abbreviated with “...”; print all of its numbers");
+  if (!key) return {problem: `${words}: shape ${shapeWords(shape)} is that of no gradient here.`};
+  if (array.isShort) return {problem: `${words}: abbreviated with “...”; print all of its numbers.`};
   if (!fits(key)) {
     const torch = ["W_xh", "W_hy"].includes(key) ? ", or its transpose as in PyTorch" : "";
     const expected = `${shapeWords(SHAPES[key])}${torch}`;
-    return problem(`the shape is ${shapeWords(shape)}, expected ${expected}`);
+    return {problem: `${words}: the shape is ${shapeWords(shape)}, expected ${expected}.`};
   }
-  const isSquare = key === "W_hh", isTorch = Boolean(meant?.isTorch), halves = resolutions(array);
-  const one = {...array, words, key, isSquare, isTorch, halves, isTransposed: false};
+  const isSquare = key === "W_hh", isTorch = Boolean(meant?.isTorch);
+  const one = {...array, words, key, isSquare, isTorch, isTransposed: false};
   return !isStraight(key) || (isSquare && isTorch) ? swapped(one) : one;
 }
 
@@ -156,19 +155,14 @@ const MAGNITUDES = (() => {
 
 const fitOf = ({numbers}, expected) => dot(numbers, expected) / dot(expected, expected);
 
-// The places of the numbers that differ by more than their digits and four roundings.
-function misses({key, numbers, halves, dtype}, expected) {
+// Whether the numbers differ by no more than half a unit and four roundings of a format, and no
+// factor is common to them: roundings average out in it.
+function agrees({key, numbers, halves, dtype}, expected, format = dtype ?? "float32") {
   const scale = Math.max(1, largest(expected) / largest(expectedOf(key)));
-  const unit = 4 * ROUNDINGS[dtype] * scale, sizes = MAGNITUDES[`d${key}`].flat();
-  return range(0, numbers.length - 1).filter((i) =>
-    !(Math.abs(numbers[i] - expected[i]) <= 1.01 * halves[i] + unit * sizes[i]));
-}
-
-// Whether all numbers agree, and no factor is common to them: roundings average out in it.
-function agrees(one, expected) {
-  const digits = dot(one.halves, expected.map(Math.abs)) / dot(expected, expected);
-  return !misses(one, expected).length
-    && !(Math.abs(fitOf(one, expected) - 1) > 6 * ROUNDINGS[one.dtype] + digits);
+  const unit = 4 * ROUNDINGS[format] * scale, sizes = MAGNITUDES[`d${key}`].flat();
+  const digits = dot(halves, expected.map(Math.abs)) / dot(expected, expected);
+  return numbers.every((v, i) => Math.abs(v - expected[i]) <= 1.01 * halves[i] + unit * sizes[i])
+    && !(Math.abs(fitOf({numbers}, expected) - 1) > 6 * ROUNDINGS[format] + digits + 1e-13);
 }
 
 // A square matrix may be transposed without showing it: it is taken as the other matrices are.
@@ -177,41 +171,39 @@ function oriented(all) {
   return all.map((one) => (one.isSquare && !one.isTorch && isFlipped ? swapped(one) : one));
 }
 
+// [kind, words] on one array: right, wrong, or named, where more than the numbers must be known.
 function verdictOn(one, all) {
-  const expected = expectedOf(one.key), name = `d${one.key}`, size = largest(expected);
-  const which = [name, one.key].includes(one.words) ? name
-    : `${one.words}: this is ${name}${one.isTransposed ? "ᵀ, as PyTorch has it" : ""}`;
-  const verdict = (kind, text) => ({kind, text: `${which}: ${text}.`});
-  const apart = largest(one.numbers.map((v, i) => v - expected[i])) / size;
-  const digits = largest(one.halves) / size;
-  if (!one.numbers.every(Number.isFinite)) {
-    return verdict("wrong", "wrong, not all of its numbers are finite");
+  const {key, numbers, dtype, isSquare, isTorch} = one, expected = expectedOf(key);
+  const apart = largest(numbers.map((v, i) => v - expected[i])) / largest(expected);
+  if (!numbers.every(Number.isFinite)) return ["wrong", "wrong, not all numbers are finite"];
+  if (largest(numbers) === 0) return ["wrong", "wrong, all of its numbers are 0"];
+  if (agrees(one, tiny.p[key].flat())) {
+    return ["named", "these are the weights themselves; print their .grad"];
   }
-  if (agrees(one, tiny.p[one.key].flat())) {
-    return verdict("named", "these are the weights themselves; print their .grad");
+  if (largest(one.halves) > 0.02 * largest(expected) && agrees(one, expected)) {
+    return ["named", "cannot be told, print at least four digits"];
   }
-  if (agrees(one, expected)) {
-    return verdict("right", digits > 0.02 ? "cannot be told, print at least four digits"
-      : one.dtype !== "float32" ? `right, to the precision of ${one.dtype}`
-      : digits > 64 * ROUNDINGS.float32 ? "right, to the digits that are printed" : "right");
+  if (dtype && agrees(one, expected)) return ["right", `right, to the precision of ${dtype}`];
+  if (!dtype && agrees(one, expected, "float64")) return ["right", "right, to the digits printed"];
+  if (!dtype && agrees(one, expected)) return ["named", "right if it is computed in float32, to the "
+    + "precision of that; wrong if in float64. Write the format with the numbers, or use report()"];
+  if (isSquare && agrees(swapped(one), expected)) {
+    const isTold = isTorch || all.some(({key: other}) => other === "W_xh" || other === "W_hy");
+    return [isTold ? "wrong" : "named", isTorch ? "transposed: PyTorch’s own has the other orientation"
+      : isTold ? "transposed" : "transposed. If your program stores W_hh as PyTorch does, it is right"];
   }
-  if (one.isSquare && agrees(swapped(one), expected)) {
-    const isTold = all.some(({key}) => key === "W_xh" || key === "W_hy");
-    return verdict(isTold && !one.isTorch ? "wrong" : "named", `transposed${
-      one.isTorch ? ": PyTorch’s own has the other orientation"
-        : isTold ? "" : ". If your program stores W_hh as PyTorch does, it is right"}`);
-  }
-  return verdict("wrong", `wrong, the largest difference is ${show(apart, 2)} of its maximum`);
+  const half = dtype ? null : ["float16", "bfloat16"].find((format) => agrees(one, expected, format));
+  return ["wrong", `wrong, the largest difference is ${show(apart, 2)} of its maximum${
+    half ? `, unless it is computed in ${half}: then write so` : ""}`];
 }
 
 const {T, B, O} = SIZES;
-const FACTORS = [  // words, and a reason
-  [2, "2", "nn.MSELoss has no ½, or backward() ran twice without zero_grad()"],
-  [-1, "−1", "the sign is wrong"], [0.5, "½", "a ½, or 1/B, too many"],
-  [T * B * O, "N", "the loss is a sum, not a mean"], [T, "T", "the mean is not over the steps"],
-  [O, "O", "the mean is not over the outputs"], [T * B, "T·B", "the mean is over outputs alone"],
-  [B * O, "B·O", "the mean is over the steps alone"],
-];
+const FACTORS = {  // a factor of all numbers, and its cause
+  2: "nn.MSELoss has no ½, or backward() ran twice without zero_grad()", "-1": "the sign is wrong",
+  0.5: "a ½, or 1/B, too many", [T * B * O]: "the loss is a sum, not a mean",
+  [T]: "the mean is not over the steps", [O]: "the mean is not over the outputs",
+  [T * B]: "the mean is over outputs alone", [B * O]: "the mean is over the steps alone",
+};
 const SLIPS = [  // of the forward pass or the loss: words, and what is different
   ["h_0 is zero in your program: pass the h_0 of this network.", {h_0: 0}],
   ["The bias is added twice: set one of PyTorch's bias_ih_l0 and bias_hh_l0 to zero.", {b_h: 2}],
@@ -226,19 +218,14 @@ const SLIPS = [  // of the forward pass or the loss: words, and what is differen
   ["W_hh is transposed in your forward pass: PyTorch's weight_hh_l0 is loaded with W_hh.T.",
     {W_hh: transpose(tiny.p.W_hh)}],
   ["The nonlinearity is relu in your program; here it is tanh.", {nonlinearity: "relu"}],
-  ["The nonlinearity is the logistic function in your program.", {nonlinearity: "sigmoid"}],
-  ["Steps and sequences are exchanged, and h_0 is zero: x is (T, B, D), so no batch_first=True.",
-    {exchanged: true}],
 ];
 
-function slipGradients({h_0 = 1, b_h = 1, W_hh = tiny.p.W_hh, exchanged, steps, nonlinearity}) {
+function slipGradients({h_0 = 1, b_h = 1, W_hh = tiny.p.W_hh, steps, nonlinearity}) {
   const scaled = (A, factor) => each((v) => factor * v, A);
-  const ordered = (list) => (exchanged ? [null, ...transpose(list.slice(1))] : list);
   const p = {...tiny.p, W_hh, b_h: scaled(tiny.p.b_h, b_h)};
-  const first = exchanged ? zeros(SIZES.T, SIZES.H) : scaled(tiny.h_0, h_0);
-  const pass = forward(p, ordered(tiny.x), first, nonlinearity), length = exchanged ? B : T;
-  const parts = (steps ?? windows(length, length, length)).map((one) => {
-    const flow = adjoints(p, pass, ordered(tiny.target), one, tiny.N, nonlinearity, one.start + 1);
+  const pass = forward(p, tiny.x, scaled(tiny.h_0, h_0), nonlinearity);
+  const parts = (steps ?? windows(T, T, T)).map((one) => {
+    const flow = adjoints(p, pass, tiny.target, one, tiny.N, nonlinearity, one.start + 1);
     return gradientSum(p, pass, flow, one.start + 1, one.stop);
   });
   const total = Object.entries(eachParameter((...v) => sum(v), ...parts));
@@ -250,51 +237,52 @@ const candidates = () => [["", right], ...mistakes.map(({id, code, message, grad
 ...SLIPS.map(([words, options]) => [words, slipGradients(options)])];
 let known = null;  // made when the first wrong numbers are pasted
 
-// The one mistake, with or without a factor, that gives all of these tensors, in words.
+// The one mistake, with or without a factor, that gives all of these arrays, in words.
 function mistakeOf(all) {
   known ??= candidates();
+  const numbers = all.flatMap((one) => one.numbers), limit = largest(numbers);
+  if (limit === 0) return "All numbers are 0: print .grad after backward() and before zero_grad().";
   const isScaled = (factor) => ([, gradients]) => all.every((one) => gradients[`d${one.key}`]
     && agrees(one, gradients[`d${one.key}`].flat().map((v) => factor * v)));
-  for (const [factor, times, why] of [[1, "", ""], ...FACTORS]) {
-    const found = known.find(isScaled(factor))?.[0];
-    if (found) return `${found}${times && ` And there is a factor of ${times}: ${why}.`}`;
-    if (found === "" && times) return `All are ${times} times the right ones: ${why}.`;
+  for (const [factor, why] of [[1, ""], ...Object.entries(FACTORS)]) {
+    const found = known.find(isScaled(Number(factor)))?.[0];
+    if (found) return `${found}${why && ` And there is a factor of ${factor}: ${why}.`}`;
+    if (found === "" && why) return `All are ${factor} times the right ones: ${why}.`;
   }
-  const numbers = all.flatMap((one) => one.numbers), limit = largest(numbers);
-  const factor = fitOf({numbers}, all.flatMap(({key}) => expectedOf(key)));
-  if (limit === 0) return "All numbers are 0: print .grad after backward() and before zero_grad().";
-  const expected = (one) => expectedOf(one.key).map((v) => factor * v);
-  const doubled = (one) => ({...one, halves: one.halves.map((v) => 2 * v)});  // factor is rounded
-  if (all.every((one) => agrees(doubled(one), expected(one)))) {
-    const isWhole = all.length === Object.keys(tiny.p).length;
-    const clip = `clipped by norm${isWhole ? ` (now ${show(norm(numbers))})` : ""}, or with `;
-    const cause = `${factor > 0 && factor < 1 ? clip : ""}another factor in the loss`;
-    return `All are ${showFactor(factor)} times the right ones: ${cause}.`;
-  }
+  if (all.some((one) => largest(one.numbers) === 0)) return "An array of zeros is not filled yet.";
   const every = (f) => all.every((one) => agrees(one, f(one, expectedOf(one.key))));
   if (every((_, expected) => expected.map((v) => clamp(v, -limit, limit)))) {
     return `Clipped by value to ±${show(limit)}: the other numbers are right.`;
   }
-  if (every((one, expected) => expected.map((v) => fitOf(one, expected) * v))) {
-    return "The arrays have different factors. Clipping by norm has one norm, over all arrays.";
+  const factor = fitOf({numbers}, all.flatMap(({key}) => expectedOf(key)));
+  if (all.every((one) => agrees({...one, halves: one.halves.map((v) => 2 * v)},
+    expectedOf(one.key).map((v) => factor * v)))) {
+    const clip = factor > 0 && factor < 1 ? `clipped by norm (now ${show(norm(numbers))}), or ` : "";
+    return `All are ${showFactor(factor)} times the right ones: ${clip}another factor in the loss.`;
   }
-  const missed = all.flatMap((one) => misses(one, expectedOf(one.key)).map((i) => [one.key, i]));
-  if (missed.length !== 1) return "No mistake of the list explains all of these numbers.";
-  const [[key, i]] = missed, [, n = 0] = SHAPES[key], place = n && `${Math.floor(i / n)}, ${i % n}`;
-  return `One number is wrong, d${key}[${place || i}], counted from 0; all others are right.`;
+  return every((one, expected) => expected.map((v) => fitOf(one, expected) * v))
+    ? "The arrays have different factors. Clipping by norm has one norm, over all arrays."
+    : "No mistake of the list explains all of these numbers.";
 }
 
 // A message for each array of the text, and one for the mistake that explains the wrong ones. When
 // there are others, an array without a name that fits nothing is left out.
 function pasted(text) {
-  const arrays = readArrays(text);
+  let arrays = [];
+  try {
+    arrays = readArrays(text);
+  } catch (error) {
+    return [`Not read: ${error instanceof LineError ? error.message : "the JSON is not complete"}.`];
+  }
   if (!arrays.length) return ["No numbers are found: paste arrays, such as dW_hh = [[…]]."];
   const read = arrays.map(recognised), all = oriented(read.filter(({problem}) => !problem));
   const problems = read.filter(({problem}, i) => problem && (arrays[i].name || !all.length));
-  const verdicts = all.map((one) => verdictOn(one, all));
-  const isExplained = verdicts.every(({kind}) => kind !== "wrong");
-  return [...problems.map(({problem}) => problem), ...verdicts.map((one) => one.text),
-    ...(isExplained ? [] : [mistakeOf(all)])];
+  const verdicts = all.map((one) => [...verdictOn(one, all), one]);
+  const words = verdicts.map(([, said, {words: name, key, isTransposed}]) => (
+    [`d${key}`, key].includes(name) ? `d${key}: ${said}.`
+      : `${name}: this is d${key}${isTransposed ? "ᵀ, as PyTorch has it" : ""}: ${said}.`));
+  const isExplained = verdicts.every(([kind]) => kind !== "wrong");
+  return [...problems.map(({problem}) => problem), ...words, ...(isExplained ? [] : [mistakeOf(all)])];
 }
 
 if (element("paste-text")) {
@@ -305,6 +293,7 @@ if (element("paste-text")) {
   };
   const asNumPy = (key, A) => `${key} = np.array(${JSON.stringify(A)})`;
   element("paste-text").addEventListener("input", judge);
+  element("paste-report").textContent = REPORT;
   element("paste-network").textContent = [
     "import numpy as np", ...Object.entries(tiny.p).map(([key, theta]) => asNumPy(key, theta)),
     ...["h_0", "x", "target"].map((key) => asNumPy(key, tiny[key].filter(Boolean))),

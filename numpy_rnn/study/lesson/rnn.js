@@ -100,7 +100,8 @@ const descent = (p, gradient, rate) => eachParameter((v, d) => v - rate * d, p, 
 function windows(T, k1, k2) {
   return range(1, Math.ceil(T / k1)).map((n) => {
     const stop = Math.min(n * k1, T);  // (T1)
-    return {start: Math.max(0, stop - k2), lossStart: (n - 1) * k1, stop};  // (T2)
+    const lossStart = (n - 1) * k1, start = Math.max(0, lossStart - (k2 - k1));  // (T2)
+    return {start, lossStart, stop};
   });
 }
 
@@ -119,15 +120,6 @@ function* train(p, x, target, h_0, {k1, k2, rate, nonlinearity = "tanh", mean = 
     p = descent(p, gradientSum(p, activations, flow, 1, steps.stop), rate);
     yield {loss: sum(losses) / N, p};
   }
-}
-
-// The length of every term ∂ℓ_t/∂θ_s of the full gradient, [t][s] for 1 ≤ s ≤ t ≤ T.
-function termNorms(p, activations, target) {
-  return activations.x.map((_, t) => {
-    if (t === 0) return null;
-    const flow = adjoints(p, activations, target, {lossStart: t - 1, stop: t}, 1);
-    return range(0, t).map((s) => s && norm(numbersOf(gradientSum(p, activations, flow, s, s))));
-  });
 }
 
 // A generator of numbers in [0, 1) from a seed (mulberry32), and normal ones from it (Box, Muller).

@@ -1,27 +1,38 @@
-// The terms that windows keep, in the network of the opening; and how often networks learn.
+// The terms that windows keep, and the sums of the terms of each lag in the network of the opening.
+// Uses rnn.js, figures.js, delay.js.
 "use strict";
 const STEPS = 12;
+const SUMMED = 600;  // steps of the sums
+const MOST_LAG = 8;
 
-// The terms over the last of some steps, in the network of the opening that learns: where in its
-// training the error falls below LEARNED.
-function delayTerms() {
-  const {losses, weights} = delay.runs[1], {x, target} = delaySeries(delay.d, 20 + STEPS, 99);
+// Where in its training the network of the opening is shown: a quarter of the way to the update
+// at which its error falls below LEARNED.
+function shownUpdate({losses}) {
   const first = losses.findIndex((_, i) => i >= AVERAGED && errorAt(losses, i) < LEARNED);
-  const p = weights.at(first), h_0 = forward(p, x.slice(0, 21), zeros(TASK.B, TASK.H)).h[20];
-  const last = (list) => [null, ...list.slice(21)];
-  return termNorms(p, forward(p, last(x), h_0), last(target));
+  return Math.max(1, Math.round((first < 0 ? losses.length : first) / 4));
 }
 
-// A full square is kept, a small one is cut; the darker, the longer the term. A box around each
-// update's window: its rows are the steps with a loss, its columns the steps that it reaches.
-function termsSvg(terms, schedule, d, width) {
+// The mean over many steps t of the terms ∂ℓ_t/∂θ_{t-lag}, as a length for each lag. The windows
+// that end at these steps are one batch.
+function lagSums(p, {x, target}) {
+  const all = forward(p, x, zeros(TASK.B, TASK.H)), T = x.length - 1, stop = MOST_LAG + 1;
+  const ends = range(T - SUMMED + 1, T), at = (list, lag) => ends.flatMap((t) => list[t - lag]);
+  const inputs = [null, ...range(1, stop).map((step) => at(x, stop - step))];
+  const pass = forward(p, inputs, at(all.h, stop)), known = inputs.map(() => at(target, 0));
+  const flow = adjoints(p, pass, known, {lossStart: stop - 1, stop}, known[0].length);
+  const terms = range(0, MOST_LAG).map((lag) => gradientSum(p, pass, flow, stop - lag, stop - lag));
+  return mapObject((_, key) => terms.map((one) => norm(one[key].flat())), {W_xh: 0, W_hh: 0});
+}
+
+// A full square is kept, a small one is cut. A box around each update's window: its rows are the
+// steps with a loss, its columns the steps that it reaches.
+function termsSvg(schedule, d, width) {
   const edge = 38, size = (width - edge - 4) / STEPS, place = (step) => edge + (step - 1) * size;
-  const shade = (v) => clamp(1 + Math.log10(v / largest(terms.flat())) / 2.5, 0.04, 1).toFixed(2);
   const square = (t, s, isKept) => {
     const inset = isKept ? 1 : size * 0.36, side = size - 2 * inset;
     return `<rect class="${isKept ? "kept" : "lost"}${t - s === d ? " asked" : ""}" data-t="${t}"
-      data-s="${s}" x="${place(s) + inset}" y="${place(t) + inset}" width="${side}" height="${side}"
-      style="fill-opacity:${shade(terms[t][s])}"/>`;
+      data-s="${s}" x="${place(s) + inset}" y="${place(t) + inset}" width="${side}"
+      height="${side}"/>`;
   };
   const update = ({start, lossStart, stop}) => `${range(lossStart + 1, stop).map((t) =>
     range(1, t).map((s) => square(t, s, s > start)).join("")).join("")}
@@ -36,36 +47,45 @@ function termsSvg(terms, schedule, d, width) {
     ${numbers.join("")}${schedule.map(update).join("")}`);
 }
 
+// A bar for each lag, filled as far as the windows keep its terms.
+function lagsSvg(name, lengths, share, d, width) {
+  const most = largest(lengths), left = 40, top = 24, height = 100, bottom = top + height;
+  const wide = (width - left - 8) / lengths.length;
+  const bar = (v, lag) => {
+    const size = (v / most) * height, x = left + lag * wide + 2;
+    const part = (kind, high) => `<rect class="${kind}" x="${x}" y="${bottom - high}"
+      width="${wide - 4}" height="${high}"/>`;
+    return part(lag === d ? "whole asked" : "whole", size) + part("kept", size * share(lag))
+      + label(x + wide / 2 - 2, bottom + 15, lag, "middle");
+  };
+  return svg(width, bottom + 34, `${name}: lengths by lag, ${lengths.map((v) => show(v, 2))}`,
+    `${label(left, 14, `${name}: length of the sum, by lag`)}
+    <path class="axis" d="M${left} ${top}V${bottom}H${width - 6}"/>
+    ${label(left - 5, top + 8, show(most, 2), "end")}${label(left - 5, bottom, 0, "end")}
+    ${lengths.map(bar).join("")}${label(left + 2, bottom + 30, "lag, in steps")}`);
+}
+
 function drawWindows(state) {
   state.k1 = Math.min(state.k1, state.k2);
-  const schedule = windows(STEPS, state.k1, state.k2), {d} = delay, terms = STEPS * (STEPS + 1) / 2;
+  const {k1, k2} = state, {d, done, runs} = delay, terms = STEPS * (STEPS + 1) / 2;
+  const schedule = windows(STEPS, k1, k2);
   for (const key of ["k1", "k2"]) showSlider(`windows-${key}`, state[key], `${state[key]}`);
-  element("windows-drawing").innerHTML =
-    termsSvg(delayTerms(), schedule, d, widthOf("windows-drawing", 460));
+  element("windows-drawing").innerHTML = termsSvg(schedule, d, widthOf("windows-drawing", 330));
   const kept = schedule.flatMap(({start, lossStart, stop}) =>
     range(lossStart + 1, stop).map((t) => t - start));
-  element("windows-text").innerHTML = `TBPTT(${state.k1}, ${state.k2}): updates per pass:
-    ${schedule.length}; forward steps: ${sum(schedule.map(({start, stop}) => stop - start))};
+  element("windows-text").innerHTML = `TBPTT(${k1}, ${k2}): updates per pass: ${schedule.length};
+    forward steps: ${sum(schedule.map(({start, stop}) => stop - start))};
     <b>kept: ${sum(kept)} of ${terms} terms</b>, and ${kept.filter((steps) => steps > d).length} of
     the ${STEPS - d} of lag ${d}.`;
-}
-
-// How many of the recorded networks learned, by d (rows) and k (columns).
-function recordedTable(counts, words) {
-  const cell = (n, k, d) => `<td class="${k > d ? "contains" : ""}${n > 24 ? " most" : ""}"
-    style="--share:${n / RECORDED.networks}">${n}</td>`;
-  const heads = counts[0].map((_, j) => `<th scope="col">${j + 1}</th>`);
-  const rows = counts.map((list, i) => `<tr><th scope="row">${i + 1}</th>${
-    list.map((n, j) => cell(n, j + 1, i + 1)).join("")}</tr>`);
-  return `<table class="learned"><caption>${words}</caption><thead><tr><th scope="col">
-    lag</th>${heads.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
-}
-
-function drawLearned() {
-  element("learned-tables").innerHTML =
-    recordedTable(RECORDED.sliding, "sliding windows, TBPTT(1, k), by k")
-    + recordedTable(RECORDED.chunks, "chunks, TBPTT(k, k), by k");
+  if (done < TASK.updates) return;
+  if (state.of !== runs[1]) {  // the sums do not depend on the window
+    const at = shownUpdate(runs[1]), series = delaySeries(d, 20 + SUMMED, 99);
+    Object.assign(state, {of: runs[1], at, sums: lagSums(runs[1].weights[at - 1], series)});
+  }
+  const share = (lag) => clamp(k2 - lag, 0, k1) / k1, width = widthOf("windows-lags", 330);
+  element("windows-lags").innerHTML = lagsSvg("W_xh", state.sums.W_xh, share, d, width)
+    + lagsSvg("W_hh", state.sums.W_hh, share, d, width) + `<p class="note">The network with
+    k₂ = ${d + 1}, after ${state.at} updates; over ${SUMMED} steps.</p>`;
 }
 
 figure("windows", {k1: 1, k2: 5}, drawWindows);
-figure("learned", {}, drawLearned);

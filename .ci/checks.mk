@@ -1,0 +1,36 @@
+# What a change must pass, as jobs that `make` runs two at a time. `.ci/run` calls it in a clean checkout.
+# All jobs test what pip has installed.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+alone := ../alone
+readme_command := $(shell grep -E '^python3 -m venv .*pytest' README.md)
+
+all: documents without_simd types
+.PHONY: all readme numpy_alone documents without_simd types
+
+# The README's test command as written, with random examples.
+readme:
+	echo '$(readme_command)'
+	HYPOTHESIS_PROFILE=random $(readme_command)
+
+# The fast tests with NumPy and JAX, without torch, Matplotlib and SIMD; and all tests with JAX.
+numpy_alone:
+	python3 -m venv --upgrade-deps $(alone)
+	$(alone)/bin/pip install --quiet . --group dev
+	! $(alone)/bin/python -c 'import torch' 2>/dev/null
+	! $(alone)/bin/python -c 'import matplotlib' 2>/dev/null
+	.ci/without_simd $(alone)/bin/pytest -q -n auto --packages=numpy_rnn -m 'not slow'
+	$(alone)/bin/pytest -q --packages=numpy_rnn tests/benchmarks tests/conformance/test_adapters.py -k 'JAX or jax'
+
+# The commands, outputs and install lines of the documents.
+documents: readme
+	.venv/bin/python .ci/documents
+
+# The fast tests of both packages.
+without_simd: readme
+	.ci/without_simd .venv/bin/pytest -q -n auto -m 'not slow' tests/core
+
+types: readme numpy_alone
+	$(alone)/bin/ruff check .
+	$(alone)/bin/ruff format --check .
+	$(alone)/bin/mypy --python-executable .venv/bin/python

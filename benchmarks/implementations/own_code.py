@@ -1,0 +1,42 @@
+"""A training function of a user: `python -m benchmarks --implementation my_rnn.py`."""
+
+import os
+import runpy
+import sys
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import Case
+from benchmarks.implementations import Call, Unsupported
+
+
+def prepare(case: Case, path: str) -> Call:
+    """Return a call of the function `train` of this file, with copies of parameters.
+
+    Raises Unsupported if the function raises NotImplementedError on the beginning of
+    the run, ValueError if there is no such function.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    if folder not in sys.path:
+        sys.path.append(folder)
+    train = runpy.run_path(path).get("train")
+    if not callable(train):
+        raise ValueError("it has no function train")
+
+    def prepared(case: Case) -> Call:
+        params, *series = case.arrays()
+        keywords = case.options.keywords()
+
+        def call() -> tuple[Any, Any]:
+            copies = [None if p is None else np.copy(p) for p in params]
+            result: tuple[Any, Any] = train(type(params)(*copies), *series, **keywords)
+            return result
+
+        return call
+
+    try:
+        prepared(case.beginning())()
+    except NotImplementedError as error:
+        raise Unsupported(str(error)) from None
+    return prepared(case)

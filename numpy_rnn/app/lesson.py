@@ -1,0 +1,18 @@
+"""The command `lesson`: the lesson that is installed, in a browser."""
+
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from numpy_rnn.app.options import Configuration
+from numpy_rnn.common import packages
+from numpy_rnn.common.errors import printable
+
+LESSON = Path(packages.__file__).parents[1] / "study/lesson/lesson.html"
+
+
+def run(rnn: Any, options: Configuration) -> None:
+    """Print the path of the lesson, and open it."""
+    print(printable(str(LESSON)), flush=True)
+    if not webbrowser.open(LESSON.as_uri()):
+        print("no browser was found: open this file in one")

@@ -1,0 +1,157 @@
+"""Series and texts: what is read from a file or a pipe."""
+
+import csv
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from math import isfinite
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError, errors_about, some_of
+
+MAX_MEGABYTES = 64  # of a series or text
+MIN_ROWS = 3  # each row is predicted from the one before
+STEADY = 0.1  # of the mean difference of an index: how much its differences vary
+BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+NUMBERS = "expected finite numbers with decimal points, one row per time step"
+
+
+def read_text(path: str) -> str:
+    """Read the UTF-8 text of a file or a pipe, with any line ends.
+
+    Raises OSError, and InputError on more than MAX_MEGABYTES and on what is not UTF-8.
+    """
+    with open(path, "rb") as file:
+        content = file.read(MAX_MEGABYTES * 2**20 + 1)
+    if len(content) > MAX_MEGABYTES * 2**20:
+        raise InputError(
+            f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file"
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"byte {error.start} is not UTF-8: expected a text file"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_series(
+    path: str, columns: Sequence[str] | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """Read the numbers of a text file, and the names of their columns.
+
+    columns: names, or numbers from 1. Columns are separated by semicolons, tabs, commas
+    or spaces, the first of these in the second line. The first line may be a header,
+    also after a "#". Raises InputError on anything else.
+    """
+    with errors_about(f"data file {path}"):
+        names, rows, mark = _table(read_text(path))
+        if len(rows) < MIN_ROWS:
+            raise InputError(
+                f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more"
+            )
+        count = len(rows[0][1])
+        if mark == "," and count == 2 * len(names):
+            raise InputError(
+                f"it has {count} columns of numbers and {len(names)} in the header:"
+                " write decimal points in place of decimal commas"
+            )
+        if len(names) != count:
+            names = [f"column {n + 1}" for n in range(count)]
+        places = _places(columns, names, count)
+        values = []
+        for line, fields in rows:
+            if len(fields) != count:
+                found = f"line {line} has {len(fields)} columns, the first row {count}"
+                raise InputError(f"{found}; {NUMBERS}")
+            for place in places:
+                _check_number(fields, line, place)
+            values.append([float(fields[place]) for place in places])
+    return np.array(values), [names[place] for place in places]
+
+
+def _table(text: str) -> tuple[list[str], list[tuple[int, list[str]]], str]:
+    """Split a text into the header, rows with the numbers of their lines, and the
+    separator.
+    """
+    is_comment = text.lstrip().startswith("#")
+    if is_comment:
+        text = text.replace("#", "", 1)
+    lines = [line.strip(" ") for line in text.split("\n")]
+    second = ["", *filter(None, lines)][:3][-1]
+    mark = next((mark for mark in ";\t," if mark in second), " ")
+    reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
+    rows = []
+    try:
+        for row in reader:
+            if any(row):
+                rows.append((reader.line_num, [field.strip() for field in row]))
+    except csv.Error as error:
+        raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
+    names: list[str] = []
+    if rows and (is_comment or not any(map(BEGINS_A_NUMBER.match, rows[0][1]))):
+        names = rows.pop(0)[1]
+    return names, rows, mark
+
+
+def is_number(text: str) -> bool:
+    """Check whether a text is a finite number. 1_000 is one in Python only."""
+    with suppress(ValueError):
+        return isfinite(float(text.replace("_", "x")))
+    return False
+
+
+def _check_number(fields: list[str], line: int, place: int) -> None:
+    """Raise InputError, with a hint, unless there is a number at this place."""
+    text = fields[place]
+    if is_number(text):
+        return
+    hint = ""
+    others = [str(n) for n, each in enumerate(fields, 1) if is_number(each)]
+    if DECIMAL_COMMA.fullmatch(text):
+        hint = "; write decimal points in place of decimal commas"
+    elif others:
+        hint = f"; --columns {','.join(others)} leaves it out"
+    raise InputError(f"line {line}, column {place + 1} is {text!r}; {NUMBERS}{hint}")
+
+
+def _places(columns: Sequence[str] | None, names: list[str], count: int) -> list[int]:
+    """Return the indices of the chosen columns among `count`."""
+    numbers = [str(number) for number in range(1, count + 1)]
+    places: list[int] = []
+    for column in numbers if columns is None else columns:
+        known = numbers if column in numbers else names
+        if known.count(column) != 1 or known.index(column) in places:
+            expected = f"expected names or numbers, each once: {some_of(names)}"
+            raise InputError(f"the columns have {column!r}; {expected}")
+        places.append(known.index(column))
+    return places
+
+
+def is_index(values: np.ndarray) -> bool:
+    """Check whether a column counts the rows, as years do."""
+    differences = np.diff(values)
+    mean = abs(differences.mean())
+    return bool(mean > 0 and np.ptp(differences) <= STEADY * mean)
+
+
+def character_classes(text: str, alphabet: str | None) -> tuple[np.ndarray, str]:
+    """Return the class of every character, (N,), and the alphabet, whose n-th character
+    has class n.
+
+    alphabet: that of saved weights, or if they have none, the characters of the text,
+    by Unicode. Raises InputError on characters that are not in it, and on fewer than
+    two different ones.
+    """
+    alphabet = alphabet or "".join(sorted(set(text)))
+    if len(alphabet) < 2 or "\0" in text:
+        raise InputError("it is binary, or has fewer than 2 different characters")
+    if unknown := sorted(set(text) - set(alphabet)):
+        raise InputError(
+            f"it has {some_of(unknown)}; expected only characters of --weights"
+        )
+    index = {character: n for n, character in enumerate(alphabet)}
+    return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet

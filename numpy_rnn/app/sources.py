@@ -1,0 +1,79 @@
+"""What `compare` compares: packages, ports, programs and traces, by the names that are
+typed.
+"""
+
+import os
+import shutil
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from numpy_rnn.common import packages
+from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
+from numpy_rnn.conformance.ports.port import find_port
+from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.runs import PortSource, RecordedRun, source_of
+from numpy_rnn.conformance.trace import load_trace
+
+EXPECTED = (
+    "expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program"
+    " (./my_rnn) or a trace (run.npz)"
+)
+
+
+class TraceFile(NamedTuple):
+    """A trace file as an implementation, whose run is the recorded one."""
+
+    name: str
+    recorded: RecordedRun
+    tau: TanhError = TAU
+
+
+Source = PortSource | TraceFile
+
+
+def source(name: str, timeout: float) -> Source:
+    """Find the implementation of this name.
+
+    timeout: seconds for an answer of a program. Raises InputError on a bad name, and
+    PortFault if it fails.
+    """
+    if name.endswith(".npz"):
+        return TraceFile(one_line(name), load_trace(name))
+    if is_program(name):
+        try:
+            return PortSource(ProgramPort(name, timeout))
+        except PortFault as fault:
+            raise PortFault(f"{one_line(name, 80)}, at its start: {fault}") from None
+    check_name(name)
+    return source_of(find_port(name))
+
+
+def is_program(name: str) -> bool:
+    """Check whether a name is the command of a program."""
+    if ":" in name or packages.is_package(name):
+        return False
+    words = name.split()
+    return bool(words) and shutil.which(words[0]) is not None
+
+
+def check_name(name: str) -> None:
+    """Raise InputError, with what to type instead, unless this may name a package or a
+    port.
+    """
+    shown = one_line(name, 80)
+    words = name.split() or [""]
+    stem = os.path.basename(words[0]).removesuffix(".py")
+    if name.partition(".")[0] == "torch_rnn" and find_spec("torch") is None:
+        raise InputError(packages.ADVICE)
+    if ":" in name:
+        return
+    if os.path.isfile(f"{stem}.py") and name in (stem, f"{stem}.py"):
+        raise InputError(f"{shown} is a Python file: type {stem}:port for its `port`")
+    if os.path.isfile(words[0]):
+        if os.access(words[0], os.X_OK):
+            raise InputError(f"{shown} is a program in this folder: type ./{shown}")
+        raise InputError(f"{shown} is a file that cannot be run: {EXPECTED}")
+    if not packages.is_package(name):
+        raise InputError(f"there is no {shown!r}: {EXPECTED}")

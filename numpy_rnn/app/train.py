@@ -1,0 +1,57 @@
+"""The command `train`: train a network, and write what is asked."""
+
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.app import plots
+from numpy_rnn.app.experiment import prepare, save_run
+from numpy_rnn.app.options import RUN, Configuration
+from numpy_rnn.app.outputs import check_files, plot_target
+from numpy_rnn.app.run import TextRun, Trainer, heading
+from numpy_rnn.app.tables import write_csv
+from numpy_rnn.common.errors import InputError, printable
+
+
+@np.errstate(all="ignore")  # what is not finite is reported as a divergence
+def run(rnn: Any, options: Configuration) -> int:
+    """Run the command: print, and write all files. Returns the exit status."""
+    if options.text is not None and options.plot is not None:
+        raise InputError("--text and --plot are both given: leave one of them out")
+    name = rnn.__name__
+    plot = plot_target(options, name)
+    check_files(options, plot)
+    experiment = prepare(options)
+    kind = TextRun if experiment.alphabet else Trainer
+    trainer = kind(rnn, experiment, options)
+    print(heading(name, experiment, options), trainer.heading(), sep="\n", flush=True)
+    try:
+        for _ in trainer:
+            for line in trainer.lines():
+                print(line, flush=True)
+        print(*trainer.final(), sep="\n")
+    except (KeyboardInterrupt, BrokenPipeError) as error:
+        epoch = ""
+        if trainer.latest is not None:  # it is complete
+            epoch = f" in epoch {trainer.latest.epoch}"
+        raise type(error)(f"interrupted{epoch}; {saved(trainer)}") from None
+    if options.save is not None:
+        print(saved(trainer))
+    if options.output is not None:
+        write_csv(options.output, experiment, trainer.losses, trainer.result)
+        print(f"results saved to {printable(options.output)}")
+    if plot is not None and trainer.result is not None:
+        plots.draw(plot, experiment, name, trainer.result)
+    return 0
+
+
+def saved(trainer: Trainer) -> str:
+    """Save the weights if that is asked. Returns what to say."""
+    options = trainer.configuration
+    if options.save is None:
+        return "nothing was saved: --save FILE keeps the run"
+    configuration = {name: getattr(options, name) for name in RUN}
+    configuration["alphabet"] = trainer.experiment.alphabet
+    configuration["smoothed"] = trainer.smoothed
+    save_run(options.save, *trainer.weights(), configuration)
+    return f"weights saved to {printable(options.save)}"

@@ -1,0 +1,63 @@
+"""Checks of numbers, flags and choices. All raise InputError."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from math import isfinite, ulp
+from numbers import Integral, Real
+from sys import maxsize
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.texts import short_repr
+
+NOT_NUMBERS = bool | np.bool | np.timedelta64  # which are integers to Python
+
+
+def check_integer(
+    name: str, value: Any, least: int, expected: str = "", most: int = maxsize
+) -> int:
+    """Return the value as a plain integer, if it is one from `least` to `most`."""
+    is_integer = isinstance(value, Integral) and not isinstance(value, NOT_NUMBERS)
+    if is_integer and least <= int(value) <= most:
+        return int(value)
+    if not expected:
+        expected = f"a whole number, {least} or more"
+        if is_integer and value > most:
+            expected += f" and at most {most}"
+    raise InputError(f"{name} is {short_repr(value, repr)}: expected {expected}")
+
+
+def check_number(
+    name: str,
+    value: Any,
+    least: float = 0.0,
+    expected: str = "a finite number, 0 or more",
+) -> float:
+    """Return the value as a plain float, if it is finite and at least `least`."""
+    is_number = isinstance(value, Real) and not isinstance(value, NOT_NUMBERS)
+    with suppress(OverflowError):  # of an integer larger than any float
+        if is_number and isfinite(value) and float(value) >= least:
+            return float(value)
+    raise InputError(f"{name} is {short_repr(value)}: expected {expected}")
+
+
+def check_positive(name: str, value: Any) -> float:
+    """Return the value as a plain float, if it is finite and above 0."""
+    return check_number(name, value, ulp(0.0), "a finite number above 0")
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return the value as a plain bool, if it is True or False."""
+    if not isinstance(value, bool | np.bool):
+        raise InputError(f"{name} is {short_repr(value, repr)}: expected True or False")
+    return bool(value)
+
+
+def check_choice(what: str, name: Any, known: Sequence[str]) -> None:
+    """Check that the name is one of the known ones."""
+    if not (isinstance(name, str) and name in known):
+        raise InputError(
+            f"unknown {what} {short_repr(name, repr)}: expected {' or '.join(known)}"
+        )

@@ -1,0 +1,1 @@
+"""Check the gradients of any recurrent code against its own loss."""

@@ -1,0 +1,349 @@
+"""The table of what a port may have: a row for each ability.
+
+A port states an ability in `lacks` where it has it by default, and in `capabilities`
+where it has it only if it says so; dtypes are stated in `dtypes`. The table says how a
+run or a case uses the ability, and how they do without it. The names of the protocol,
+the random cases, and the refusals and defaults of the command line are read from it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from numpy_rnn.common.records import (
+    DTYPES,
+    LOSS_NAMES,
+    NONLINEARITY_NAMES,
+    REDUCTION_NAMES,
+    Objective,
+    Step,
+)
+from numpy_rnn.conformance.arithmetics.arithmetic import mean_over
+
+LARGEST_LOGIT = 30.0  # of outputs whose exponentials do not overflow
+
+Fields = tuple[tuple[str, Any], ...]  # names of fields, and their values
+Shape = Mapping[str, int]
+
+
+class Use(NamedTuple):
+    """What a run or a case uses of a port."""
+
+    objective: Objective
+    dtype: str
+    step: Step | None = None
+    bias: bool = False
+    class_inputs: bool = False
+    batch: bool = False  # whether there are several sequences
+    networks: bool = False  # whether there are several networks
+    h_0: bool = False  # whether a window starts from a state other than zero
+    older_steps: bool = False  # whether a window has steps without a loss
+    many_losses: bool = False  # whether a window has several steps with a loss
+    logits: float = 1.0  # the scale of the outputs of a cross-entropy
+
+
+class Ability(NamedTuple):
+    """What a port may have."""
+
+    name: str  # as a port states it
+    words: str  # for a user of the command line: "it has no {words}"
+    is_used: Callable[[Use], bool]
+    # Fields of the records of a run, and their values, that do without it. The value
+    # of k1 or k2 may be the name of the other one, or T. Empty: nothing does.
+    remedy: Fields = ()
+    # The same of a random case (CaseSpec and its step), where they are others.
+    case_remedy: Fields | None = None
+    stated: Literal["lacks", "capabilities", "dtypes", ""] = "lacks"
+    group: str = ""  # a port has at least one ability of a group
+    value: Any = None  # of the field `group`, for one of several values
+    parent: str = ""  # the capability without which a port does not have it
+
+
+def _choices(field: str, names: tuple[str, ...], by_default: int) -> Iterator[Ability]:
+    """Rows for the values of a field of the objective; the first ones are had unless
+    a port lacks them.
+    """
+    for number, name in enumerate(names):
+
+        def is_used(use: Use, name: str = name) -> bool:
+            return bool(getattr(use.objective, field) == name)
+
+        words = f"{field} {name!r}"
+        if number < by_default:
+            yield Ability(name, words, is_used, group=field, value=name)
+        else:
+            yield Ability(
+                name, words, is_used, stated="capabilities", group=field, value=name
+            )
+
+
+def _option(name: str, words: str, remedy: Fields = ()) -> Ability:
+    """The row of an option of the step, one of those of torch.optim.SGD."""
+    default = Step._field_defaults[name]
+
+    def is_used(use: Use) -> bool:
+        return use.step is not None and getattr(use.step, name) != default
+
+    return Ability(
+        name, words, is_used, ((name, default), *remedy), parent="sgd_options"
+    )
+
+
+NO_MOMENTUM: Fields = (("momentum", 0.0), ("dampening", 0.0), ("nesterov", False))
+
+
+def _never(use: Use) -> bool:
+    """Of what no window needs."""
+    return False
+
+
+# Rows whose remedies set the same field are in the order in which they are applied.
+ABILITIES: tuple[Ability, ...] = (
+    # What is reported or understood beside results; no window needs it.
+    Ability("intermediates", "intermediate values", _never, stated="capabilities"),
+    Ability("input_gradients", "gradients of inputs", _never, stated="capabilities"),
+    Ability("sgd_options", "options of the step", _never, stated="capabilities"),
+    *_choices("nonlinearity", NONLINEARITY_NAMES, by_default=2),
+    *_choices("reduction", REDUCTION_NAMES, by_default=2),
+    *_choices("loss", LOSS_NAMES, by_default=1),
+    Ability(
+        "bias",
+        "biases",
+        lambda use: use.bias,
+        group="bias",
+        value=True,
+    ),
+    Ability(
+        "no biases",
+        "network without biases",
+        lambda use: not use.bias,
+        group="bias",
+        value=False,
+    ),
+    Ability(
+        "class_inputs",
+        "inputs that are classes",
+        lambda use: use.class_inputs,
+        stated="capabilities",
+        group="class_inputs",
+        value=True,
+    ),
+    Ability(
+        "vector_inputs",
+        "inputs that are vectors",
+        lambda use: not use.class_inputs,
+        group="class_inputs",
+        value=False,
+    ),
+    Ability(
+        "older steps",
+        "window with older steps, which have no loss",
+        lambda use: use.older_steps,
+        remedy=(("k1", "k2"),),
+        case_remedy=(("K", "T"),),
+        group="steps with a loss",
+    ),
+    Ability(
+        "h_0",
+        "state that is carried from window to window",
+        lambda use: use.h_0,
+        remedy=(("k1", "T"), ("k2", "T")),
+        case_remedy=(("no_h_0", True),),
+    ),
+    Ability(
+        "many losses",
+        "window with several losses",
+        lambda use: use.many_losses,
+        remedy=(("k1", 1),),
+        case_remedy=(("K", 1),),
+        group="steps with a loss",
+    ),
+    Ability(
+        "batch",
+        "batch of several sequences",
+        lambda use: use.batch,
+        remedy=(("B", 1),),
+    ),
+    Ability(
+        "networks",
+        "ensemble of networks",
+        lambda use: use.networks,
+        remedy=(("networks", 1),),
+        stated="",
+    ),
+    Ability(
+        "large outputs",
+        "outputs of 1e4, whose exponentials overflow",
+        lambda use: use.logits > LARGEST_LOGIT,
+        case_remedy=(("logits", LARGEST_LOGIT),),
+    ),
+    Ability(
+        "step",
+        "update of the parameters",
+        lambda use: use.step is not None,
+        case_remedy=(("step", None),),
+    ),
+    Ability(
+        "plain SGD",
+        "step but Adagrad's",
+        lambda use: use.step is not None and not use.step.adagrad,
+        remedy=(("adagrad", True), *NO_MOMENTUM),
+        group="rule of the step",
+    ),
+    Ability(
+        "adagrad",
+        "Adagrad",
+        lambda use: use.step is not None and use.step.adagrad,
+        remedy=(("adagrad", False),),
+        stated="capabilities",
+        group="rule of the step",
+    ),
+    _option("momentum", "momentum", remedy=NO_MOMENTUM),
+    _option("dampening", "dampening"),
+    _option("nesterov", "Nesterov momentum"),
+    _option("weight_decay", "weight decay"),
+    _option("max_norm", "clipping by norm"),
+    Ability(
+        "clip_by_value",
+        "clipping by value",
+        lambda use: use.step is not None and use.step.max_value is not None,
+        remedy=(("max_value", None),),
+        stated="capabilities",
+    ),
+    *(
+        Ability(
+            dtype,
+            dtype,
+            lambda use, dtype=dtype: use.dtype == dtype,  # type: ignore[misc]
+            stated="dtypes",
+            group="dtype",
+            value=dtype,
+        )
+        for dtype in DTYPES
+    ),
+)
+CAPABILITIES = tuple(each.name for each in ABILITIES if each.stated == "capabilities")
+LACKS = tuple(each.name for each in ABILITIES if each.stated == "lacks")
+SGD_OPTIONS = tuple(each.name for each in ABILITIES if each.parent == "sgd_options")
+GROUPS = tuple(dict.fromkeys(each.group for each in ABILITIES if each.group))
+# Statements of a step that a port without one cannot make.
+NEED_A_STEP = ("sgd_options", "clip_by_value", "adagrad")
+
+
+class Abilities(NamedTuple):
+    """What a port states: its capabilities, what it lacks, its sizes, its dtypes, and
+    its reduction, if that is one of its own.
+
+    Without sizes it has all of them.
+    """
+
+    capabilities: tuple[str, ...] = CAPABILITIES
+    lacks: tuple[str, ...] = ()
+    sizes: tuple[Shape, ...] = ()
+    dtypes: tuple[str, ...] = DTYPES
+    reduction: Any = None  # the name of a mean over some axes; None: a sum or a mean
+
+    def has(self, ability: Ability) -> bool:
+        """Whether a port that states this has the ability."""
+        if ability.group == "reduction" and self.reduction is not None:
+            return True  # its cases and runs have its own reduction
+        if ability.parent and ability.parent not in self.capabilities:
+            return False
+        if ability.stated == "capabilities":
+            return ability.name in self.capabilities
+        if ability.stated == "dtypes":
+            return ability.name in self.dtypes
+        return ability.stated == "lacks" and ability.name not in self.lacks
+
+
+EVERYTHING = Abilities()
+
+
+def stated_by(port: object) -> Abilities:
+    """What a port states; of a port without a batch, all sizes have B = 1."""
+    lacks = tuple(getattr(port, "lacks", ()))
+    sizes = tuple(shapes_of(getattr(port, "sizes", ())))
+    if "batch" in lacks:
+        sizes = tuple({**shape, "B": 1} for shape in sizes)
+    axes = getattr(port, "mean_over", None)
+    return Abilities(
+        capabilities=tuple(getattr(port, "capabilities", ())),
+        lacks=lacks,
+        sizes=sizes,
+        dtypes=tuple(getattr(port, "dtypes", DTYPES)),
+        reduction=None if axes is None else mean_over(axes),
+    )
+
+
+def missing(use: Use, stated: Abilities) -> list[Ability]:
+    """Every ability that is used and that a port which states this has not."""
+    found = []
+    for ability in ABILITIES:
+        if ability.is_used(use) and not stated.has(ability):
+            found.append(ability._replace(remedy=remedy_of(ability, stated)))
+    return found
+
+
+def remedy_of(ability: Ability, stated: Abilities) -> Fields:
+    """Fields of a run that do without an ability: of one of several values, the first
+    other one that the port has.
+    """
+    if ability.value is None:
+        return ability.remedy
+    for other in ABILITIES:
+        if other.group == ability.group and stated.has(other):
+            return ((ability.group, other.value),)
+    return ()
+
+
+def forced_fields(stated: Abilities) -> dict[str, Any]:
+    """The fields of a run that a port forces, by what it has not."""
+    fields = dict[str, Any]()
+    for ability in ABILITIES:
+        if not stated.has(ability):
+            fields.update(remedy_of(ability, stated))
+    return fields
+
+
+def forced_schedule(
+    fields: Mapping[str, Any], k1: int, k2: int, T: int
+) -> tuple[int, int]:
+    """k1 and k2 for a series of T steps, with those that these fields force."""
+    known = {"T": T, "k2": k2}
+    first = fields.get("k1", k1)
+    first = known.get(first, first)
+    known["k1"] = first
+    second = fields.get("k2", k2)
+    second = known.get(second, second)
+    return first, max(first, second)
+
+
+def contradiction(stated: Abilities) -> str:
+    """What is impossible in these statements, and what is expected; or ""."""
+    for group in GROUPS:
+        members = [ability for ability in ABILITIES if ability.group == group]
+        if not any(map(stated.has, members)):
+            names = " and ".join(each.name for each in members)
+            return f"it has neither of {names}: expected one of them"
+    if "step" in stated.lacks:
+        for name in NEED_A_STEP:
+            if name in stated.capabilities:
+                return f"it states step and {name}: expected one of them at most"
+    return ""
+
+
+# Four shapes that show faults, for code that is compiled for every shape.
+FEW_SIZES: tuple[Shape, ...] = (
+    {"T": 4, "B": 2, "D": 3, "H": 6, "O": 5, "K": 3},
+    {"T": 5, "B": 3, "D": 2, "H": 4, "O": 1, "K": 5},
+    {"T": 3, "B": 1, "D": 4, "H": 17, "O": 2, "K": 1},
+    {"T": 1, "B": 4, "D": 1, "H": 3, "O": 2, "K": 1},
+)
+
+
+def shapes_of(sizes: Any) -> list[Shape]:
+    """Sizes as a list of shapes: of one shape, of several, or of the word "few"."""
+    if sizes == "few":
+        return list(FEW_SIZES)
+    if isinstance(sizes, list | tuple):
+        return list(sizes)
+    return [sizes]

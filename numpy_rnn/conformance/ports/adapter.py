@@ -1,0 +1,160 @@
+"""Adapters: ports of code in its own shape, which have one loss and one nonlinearity.
+
+An adapter tries the layouts of arguments on one case, and takes the first one that
+gives the right loss.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.checks import check_choice
+from numpy_rnn.common.errors import InputError, errors_about, one_line
+from numpy_rnn.common.records import NONLINEARITY_NAMES, LossName, Objective, Reduction
+from numpy_rnn.conformance.arithmetics.arithmetic import LOSS_AXES, N, mean_over
+from numpy_rnn.conformance.definition import window_update
+from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.abilities import (
+    ABILITIES,
+    CAPABILITIES,
+    Abilities,
+    stated_by,
+)
+from numpy_rnn.conformance.ports.port import Report, described
+from numpy_rnn.conformance.random_cases import Recipe, restricted
+
+
+class NamedLoss(NamedTuple):
+    """A loss as a multiple of one of the definition."""
+
+    loss: LossName
+    reduction: Reduction
+    factor: float  # of the loss under test, a power of 2, which rounds nothing
+
+
+LOSSES = {
+    "half_sum_of_squares": NamedLoss("squared_error", "sum", 1.0),
+    "half_mse": NamedLoss("squared_error", "mean", 1.0),
+    "sum_of_squares": NamedLoss("squared_error", "sum", 0.5),
+    "mse": NamedLoss("squared_error", "mean", 0.5),
+    "cross_entropy": NamedLoss("cross_entropy", "sum", 1.0),
+    "mean_cross_entropy": NamedLoss("cross_entropy", "mean", 1.0),
+}
+# The case on which the layouts are tried; its sizes differ, but for K = T.
+TRIAL: dict[str, Any] = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6, "K": 5}
+ASSUMED = " assumed, as no layout gives the right loss"
+RTOL = 1e-3  # of the loss of a trial
+
+
+class Trial(NamedTuple):
+    """A layout, and the loss of the code in it, as a multiple of the right one."""
+
+    way: str
+    factor: float
+
+
+class Adapter:
+    """A port with one nonlinearity and one loss.
+
+    stated: name, lacks, sizes and so on, as of any port.
+    """
+
+    dtypes: Sequence[str] = ("float32", "float64")
+    capabilities: tuple[str, ...]
+    window_update: Callable[..., Report]
+    mean_over: Sequence[str] | None = None
+    layout = ""  # of the inputs, for the verdict
+
+    def __init__(self, name: str, loss: str, nonlinearity: N, stated: Mapping[str, N]):
+        axes = stated.get("mean_over")
+        with errors_about(name):
+            check_choice("loss", loss, tuple(LOSSES))
+            check_choice("nonlinearity", nonlinearity, NONLINEARITY_NAMES)
+            for each in stated:
+                check_choice("statement", each, (*protocol.STATEMENTS, "cases"))
+            for each in axes or ():
+                check_choice("axis of mean_over", each, LOSS_AXES)
+        kind, reduction, self.factor = LOSSES[loss]
+        if axes is not None and reduction == "mean":
+            raise InputError(
+                f"{name}: {loss} is a mean, and mean_over is given: expected the name "
+                "of a sum, as half_sum_of_squares"
+            )
+        self.name, self.way = name, ""
+        vars(self).update(stated)
+        self.label = name
+        if self.factor == 0.5:
+            self.name += ", halved"
+        self.objective = Objective(nonlinearity, kind, reduction)
+        has = {*self.objective}
+        self.capabilities = tuple(each for each in CAPABILITIES if each in has)
+        others = list[str]()
+        for ability in ABILITIES:
+            is_choice = ability.group in Objective._fields
+            if axes is not None and ability.group == "reduction":
+                continue
+            if is_choice and ability.stated == "lacks" and ability.name not in has:
+                others.append(ability.name)
+        self.lacks = (*others, *stated.get("lacks", ()))
+        if axes is not None:
+            self.objective = self.objective._replace(reduction=mean_over(axes))  # type: ignore[arg-type]
+
+    def state(self, absent: Mapping[str, object]) -> None:
+        """Add to what the port lacks the names whose value is true."""
+        for name, is_absent in absent.items():
+            if is_absent and name not in self.lacks:
+                self.lacks += (name,)
+
+    def find_way(self, ways: Iterable[tuple[str, dict[str, N]]]) -> bool:
+        """Set `way` to the first with the right loss, or that computes one; whether it
+        is right. `possible` has the other ones that compute one.
+        """
+        self.possible, failures = list[Trial](), list[str]()
+        for way, fields in ways:
+            self.way = way
+            try:
+                factor = self.trial(fields)
+            except InputError:
+                raise
+            except Exception as error:
+                failures.append(described(error))
+                continue
+            if abs(factor - 1) < RTOL:
+                return True
+            self.possible.append(Trial(way, factor))
+        if not self.possible:
+            reasons = one_line("; ".join(dict.fromkeys(failures)), 600)
+            raise InputError(
+                f"{self.name} cannot be called in any known way: {reasons}"
+            )
+        self.way = self.possible[0].way
+        return False
+
+    def trial(self, fields: Mapping[str, N]) -> float:
+        """Return the loss of the code on a case, as a multiple of the right one."""
+        recipe = Recipe(
+            **TRIAL, dtype=self.dtypes[-1], objective=self.objective, seed=1
+        )
+        recipe = recipe._replace(step=None, **fields)
+        stated = Abilities(
+            self.capabilities, tuple(self.lacks), reduction=stated_by(self).reduction
+        )
+        case = restricted(recipe, stated).case()
+        expected = window_update(case)["loss"]
+        arguments = protocol.port_arguments(case)
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+            return float(self.window_update(**arguments)["loss"] / expected)
+
+
+def factor_in_words(factor: float, sizes: Mapping[str, int]) -> str:
+    """Return a factor of a trial as a product of sizes, or as a number."""
+    known = {"T": sizes["T"], "B": sizes["B"], "O": sizes["O"]}
+    known["B·O"] = sizes["B"] * sizes["O"]
+    for text, number in known.items():
+        if abs(factor / number - 1) < RTOL:
+            return text
+        if abs(factor * number - 1) < RTOL:
+            return f"1/({text})" if "·" in text else f"1/{text}"
+    return f"{factor:.3g}"

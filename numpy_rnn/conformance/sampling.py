@@ -1,0 +1,183 @@
+"""The windows on which a port is checked: random ones, and those of its own data."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.checks import is_integer
+from numpy_rnn.conformance.case import (
+    FIELDS,
+    TENSORS,
+    WindowCase,
+    parameters_from,
+    present,
+)
+from numpy_rnn.conformance.ports.abilities import stated_by
+from numpy_rnn.conformance.ports.port import Port
+from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.random_cases import (
+    MAX_LOGIT,
+    PLAIN,
+    RandomDraw,
+    Recipe,
+    large_recipe,
+    random_recipe,
+    restricted,
+)
+from numpy_rnn.conformance.window_checks import Check
+
+EXAMPLES = 100  # windows per test
+LARGE_EVERY = 6  # one of so many windows is large
+OWN_CHOICES = 2  # random choices of the options, for each window of own data
+MAX_WORK = 8e7  # of the windows of a test, in products: fewer where they are large
+MIN_WINDOWS = 5  # whatever their work is
+
+
+class Place(NamedTuple):
+    """A case, and the recipe that makes it; None for the port's own data."""
+
+    case: WindowCase
+    recipe: Recipe | None
+    name: str  # the call that makes the case
+
+
+class Coverage:
+    """The sizes of the checked windows, and how many checks were judged, estimated,
+    wide or lost.
+    """
+
+    def __init__(self) -> None:
+        self.low, self.high = dict[str, int](), dict[str, int]()
+        self.work = 0.0
+        self.judged, self.estimated = Counter[str](), Counter[str]()
+        self.wide, self.lost = Counter[str](), Counter[str]()
+
+    def note_sizes(self, sizes: Mapping[str, int]) -> None:
+        """Count a window of these sizes."""
+        for letter, size in sizes.items():
+            self.low[letter] = min(size, self.low.get(letter, size))
+            self.high[letter] = max(size, self.high.get(letter, size))
+
+    def note(self, checks: Iterable[Check]) -> None:
+        """Count these checks."""
+        for check in checks:
+            name = check.tensor
+            self.estimated[name] += int(check.estimated.sum())
+            self.wide[name] += int(check.wide.sum())
+            self.lost[name] += int(check.lost.sum())
+            self.judged[name] += int((~np.asarray(check.lost)).sum())
+
+    def add(self, other: "Coverage") -> None:
+        """Add what another one has counted."""
+        self.note_sizes(other.low)
+        self.note_sizes(other.high)
+        self.judged += other.judged
+        self.estimated += other.estimated
+        self.wide += other.wide
+        self.lost += other.lost
+
+    @property
+    def unjudged(self) -> list[str]:
+        """The tensors that are lost to rounding in all windows."""
+        return [name for name in TENSORS if self.lost[name] and not self.judged[name]]
+
+
+def place_of(recipe: Recipe) -> Place:
+    """Return the case of a recipe, with the recipe as its name."""
+    return Place(recipe.case(), recipe, repr(recipe))
+
+
+def own_places(port: Port, dtype: str, seed: int) -> Iterator[Place]:
+    """Yield the windows of the port's own data, under random choices of its options."""
+    for number, given in enumerate(getattr(port, "cases", ())):
+        for name in ("x", "target"):
+            if given.get(name) is None:
+                expected = "expected x, target, and if you like h_0 and params"
+                raise PortFault(f"cases[{number}] has no {name}: {expected}")
+        sizes = own_sizes(given)
+        arrays = dict(given.get("params") or {})
+        for choice in range(OWN_CHOICES):
+            draw = RandomDraw(seed, number, choice)
+            recipe = random_recipe(draw, dtype, stated_by(port))
+            recipe = recipe._replace(**sizes, **PLAIN)
+            if arrays:
+                recipe = recipe._replace(bias="b_h" in arrays)
+            recipe = restricted(recipe, stated_by(port))
+            name = f"cases[{number}] with {recipe!r}"
+            yield Place(own_case(recipe.case(), given, dtype), None, name)
+
+
+def own_sizes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sizes of a window of own data, as far as its arrays have them."""
+    x, target = np.asarray(given["x"]), np.asarray(given["target"])
+    sizes: dict[str, Any] = {"T": len(x), "B": x.shape[1], "K": len(target)}
+    for letter, array in (("D", x), ("O", target)):
+        if is_integer(array):
+            sizes[letter] = int(array.max()) + 1  # classes are numbers below it
+        else:
+            sizes[letter] = array.shape[-1]
+    if given.get("h_0") is not None:
+        sizes["H"] = np.shape(given["h_0"])[-1]
+    if params := given.get("params"):
+        sizes["D"], sizes["H"] = np.shape(params["W_xh"])
+        sizes["O"] = np.shape(params["W_hy"])[1]
+    return sizes
+
+
+def own_case(case: WindowCase, given: Mapping[str, Any], dtype: str) -> WindowCase:
+    """Return the case with own data, and with zeros for h_0 if none is given."""
+    arrays = {"x": given["x"], "target": given["target"], "h_0": given.get("h_0")}
+    if arrays["h_0"] is None and case.h_0 is not None:
+        arrays["h_0"] = np.zeros_like(case.h_0)
+    params = present(case.params) | dict(given.get("params") or {})
+    own: dict[str, Any] = {}
+    for name, value in (arrays | params).items():
+        own[name] = value
+        if value is not None and not is_integer(np.asarray(value)):
+            own[name] = np.asarray(value).astype(dtype)
+        elif value is not None:
+            own[name] = np.asarray(value)
+    weights = {name: own.pop(name, None) for name in FIELDS}
+    return case._replace(params=parameters_from(weights), **own)
+
+
+def work_of(sizes: Mapping[str, Any]) -> float:
+    """Return the number of products of a window of these sizes."""
+    T, B, D, H, O = (sizes[letter] for letter in "TBDHO")
+    return float(T * B * H * (D + H + O))
+
+
+def places(
+    port: Port, dtype: str, seed: int, examples: int | None, is_large: bool = False
+) -> Iterator[Place]:
+    """Yield the port's own windows and random ones; fewer where they are large.
+
+    is_large: instead those whose outputs overflow exponentials.
+    """
+    if not is_large:
+        yield from own_places(port, dtype, seed)
+    work = 0.0
+    for number in range(examples or EXAMPLES):
+        draw, stated = RandomDraw(seed, number), stated_by(port)
+        if number % LARGE_EVERY == LARGE_EVERY - 1:
+            recipe = large_recipe(draw, dtype, stated)
+        else:
+            recipe = random_recipe(draw, dtype, stated)
+        work += work_of(recipe._asdict())
+        if examples is None and number >= MIN_WINDOWS and work > MAX_WORK:
+            return
+        if (recipe.logits == MAX_LOGIT) == is_large:
+            yield place_of(recipe)
+
+
+def smaller(recipe: Recipe | None, port: Port) -> Iterator[Recipe]:
+    """Yield the same with small sizes, if there is one and the port has all sizes."""
+    stated = stated_by(port)
+    if recipe is None or stated.sizes:
+        return
+    O = 2 if recipe.objective.loss == "cross_entropy" else 1
+    for T in (1, 2, 3, recipe.T):
+        plain = recipe._replace(**PLAIN, scale=1.0, zeros=False, gain=1.0)
+        yield restricted(plain._replace(T=T, B=1, D=1, H=2, O=O, K=T), stated)

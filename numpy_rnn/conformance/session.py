@@ -1,0 +1,143 @@
+"""The suite as a plugin of pytest: the port under test, its header, and its verdict."""
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.conformance.arithmetics.bounds import STRICT_TANH_ULPS
+from numpy_rnn.conformance.ports.abilities import stated_by
+from numpy_rnn.conformance.ports.port import find_port
+from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.sampling import Coverage
+from numpy_rnn.conformance.suite import (
+    WrongPort,
+    check_port,
+    notes,
+    pass_line,
+    tested,
+)
+
+TESTS = {
+    "test_local": "L1",
+    "test_global": "L2",
+    "test_lockstep": "L3",
+    "test_large_outputs": "large outputs",
+}
+
+
+class Suite:
+    """The port under test, as a plugin of pytest.
+
+    Raises pytest.UsageError on unusable options.
+    """
+
+    def __init__(self, config: pytest.Config):
+        self.config, self.coverage = config, Coverage()
+        self.fault = ""  # the first one; the tests after it are skipped
+        self.verdict = ""
+        seed = self.option("seed")
+        self.seed = secrets.randbelow(2**32) if seed is None else seed
+        try:
+            self.port = self._port()
+        except (InputError, PortFault) as error:
+            raise pytest.UsageError(str(error)) from None
+        self.port.sizes = self.option("sizes") or getattr(self.port, "sizes", ())
+        self.levels, self.dtypes = tested(self.port)
+        if self.option("level") != "all":
+            self.levels = (self.option("level"),)
+
+    def option(self, name: str) -> Any:
+        """Return the value of an option of the suite."""
+        return self.config.getoption(f"elman_{name}")
+
+    def _port(self) -> Any:
+        command = self.option("command")
+        if command is None:
+            return find_port(self.option("backend"))
+        try:
+            port = ProgramPort(command, self.option("timeout") or 10)
+        except PortFault as fault:
+            name = f"--elman-command {one_line(command, 80)}"
+            raise PortFault(f"{name}: {fault}") from None
+        self.config.add_cleanup(port.close)
+        return port
+
+    @pytest.fixture
+    def elman_check(self, request: pytest.FixtureRequest, dtype: str) -> Any:
+        """Return the function that checks the port at the level of a test."""
+        level = TESTS[request.node.originalname]
+        return lambda: self.check(level, dtype)
+
+    def check(self, level: str, dtype: str) -> None:
+        """Check the port at a level. The first failure is told, without a traceback."""
+        if self.fault:
+            pytest.skip(f"not run, as {self.fault} fails")
+        examples = self.option("examples")
+        try:
+            found = check_port(self.port, level, dtype, self.seed, examples)
+        except (WrongPort, PortFault) as error:
+            self.fault = f"{level} in {dtype}"
+            self.verdict = str(error).partition("\n")[0]
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
+        self.coverage.add(found)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Parametrize the tests of the suite over the dtypes of the port."""
+        if "elman_check" in metafunc.fixturenames:
+            metafunc.parametrize("dtype", self.dtypes)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave out the tests of levels that the port has not, or that are not asked
+        for.
+        """
+        kept, left_out = [], []
+        for item in items:
+            is_own = "elman_check" in getattr(item, "fixturenames", ())
+            name = getattr(item, "originalname", "")
+            if is_own and TESTS[name] not in self.levels:
+                left_out.append(item)
+            else:
+                kept.append(item)
+        if left_out:
+            self.config.hook.pytest_deselected(items=left_out)
+            items[:] = kept
+
+    def pytest_report_header(self) -> list[str]:
+        """Two lines: what is tested, and what is not."""
+        port, (has, lacks, sizes, *_) = self.port, stated_by(self.port)
+        ulps = getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS
+        absolute = getattr(port, "tanh_absolute_ulps", None)
+        accuracy = f"tanh within {ulps:g} ulps"
+        if absolute:
+            accuracy += f" and {absolute:g} of 1"
+        if ulps > STRICT_TANH_ULPS or absolute:
+            accuracy += " (not a strict pass)"
+        head = f"port: {port.name}, {' and '.join(port.dtypes)}, {accuracy}"
+        if "intermediates" not in has:
+            head += "; no L1, as it reports no intermediate values"
+        parts = [f"seed {self.seed}"]
+        if sizes:
+            shapes = (" ".join(f"{n}={s}" for n, s in each.items()) for each in sizes)
+            parts.insert(0, f"sizes {' or '.join(shapes)} alone")
+        if lacks:
+            parts.append(f"not tested, as it lacks them: {', '.join(lacks)}")
+        return [head, "; ".join(parts)]
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Report what was estimated, wide or lost."""
+        for line in notes(self.coverage):
+            terminalreporter.write_line(line)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Iterator[None]:
+        """Write the verdict as the last line, after pytest's own summary."""
+        yield
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if not self.fault and self.coverage.low:
+            self.verdict = pass_line(self.port, self.coverage)
+        if reporter is not None and self.verdict:
+            reporter.write_line(self.verdict)

@@ -1,0 +1,209 @@
+"""The experiment of the lesson: which terms of the gradient does a memory need?
+
+The task is to repeat the input of d steps ago. Networks learn it by TBPTT(k1, k2), and
+each matrix has a reach of its own: of the terms of (B4) those of the newest k_x steps
+of a window are summed, and of the terms of (B5) those of the newest k_h steps. A matrix
+with a reach of 0 is not trained.
+
+`python -m numpy_rnn.study.reach` writes reach.json in a few minutes.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+RESULTS = Path(__file__).with_name("reach.json")
+SEEDS = (1, 2, 3)  # of weights and series
+NETWORKS = 64  # for each seed
+
+LAGS = range(1, 7)
+DEVIATIONS = (0.1, 0.5)  # of W_xh at the start; those of W_hh and W_hy:
+DEVIATION_HH, DEVIATION_HY = 0.2, 0.3
+B, H = 4, 8  # sequences, hidden units
+RATE = 0.2
+UPDATES = 800
+LAST = 25  # updates whose error counts
+LEARNED = 0.5  # mean squared error; an output of 0 has 1
+
+
+class Weights(NamedTuple):
+    """The weights of all networks, or their gradients: (N, 1, H), (N, H, H), (N, H, 1).
+
+    N networks are trained at once; none has a bias.
+    """
+
+    W_xh: np.ndarray
+    W_hh: np.ndarray
+    W_hy: np.ndarray
+
+
+class Training(NamedTuple):
+    """One way to train on the task of lag d."""
+
+    d: int
+    k1: int  # new steps of an update, all with a loss
+    k_x: int  # newest steps of the window whose terms are in the gradient of W_xh
+    k_h: int  # the same for W_hh
+    deviation: float = DEVIATIONS[0]  # of W_xh at the start
+    updates: int = UPDATES
+
+    @property
+    def k2(self) -> int:
+        """The steps of a window."""
+        return max(self.k1, self.k_x, self.k_h)
+
+
+def gradients(
+    w: Weights, x: np.ndarray, target: np.ndarray, h_0: np.ndarray, of: Training
+) -> tuple[Weights, np.ndarray, np.ndarray]:
+    """Compute the masked gradients of the mean loss of one window.
+
+    Parameters
+    ----------
+    w : Weights
+        Current weights.
+    x : ndarray, (T, N, B, 1)
+        Inputs of the window.
+    target : ndarray, (K, N, B, 1)
+        Targets of its newest K steps, which have a loss.
+    h_0 : ndarray, (N, B, H)
+        Initial state, a constant.
+    of : Training
+        Its k_x and k_h are the masks.
+
+    Returns
+    -------
+    gradients : Weights
+    errors : ndarray, (K, N, B, 1)
+        Output less target.
+    h : ndarray, (T + 1, N, B, H)
+        States; h[0] is h_0.
+    """
+    T, K = len(x), len(target)
+    h = np.zeros((T + 1, *h_0.shape))
+    h[0] = h_0
+    for t in range(1, T + 1):
+        h[t] = np.tanh(x[t - 1] @ w.W_xh + h[t - 1] @ w.W_hh)  # (F1), (F2)
+    errors = h[T - K + 1 :] @ w.W_hy - target  # (F3)
+
+    result = Weights(*(np.zeros_like(theta) for theta in w))
+    da = np.zeros_like(h_0)  # of step T + 1
+    for t in range(T, 0, -1):
+        dh = da @ w.W_hh.mT  # (B2), the part of later losses
+        if t > T - K:
+            dy = errors[t - 1 - (T - K)] / (K * B)  # (B1)
+            dh += dy @ w.W_hy.mT  # (B2), the part of this one
+            result.W_hy[:] += h[t].mT @ dy  # (B6)
+        da = dh * (1 - h[t] ** 2)  # (B3)
+        if T - t < of.k_x:
+            result.W_xh[:] += x[t - 1].mT @ da  # (B4)
+        if T - t < of.k_h:
+            result.W_hh[:] += h[t - 1].mT @ da  # (B5)
+    return result, errors, h
+
+
+def trained(
+    of: Training, seed: int, networks: int = NETWORKS
+) -> tuple[np.ndarray, Weights]:
+    """Train networks.
+
+    Returns
+    -------
+    errors : ndarray, (k1, networks)
+        Mean squared errors by position among the new steps of an update: means over
+        the last 25 updates, each of which is measured before its step.
+    weights : Weights
+        After the last update.
+    """
+    draw = np.random.default_rng(seed)
+    w = Weights(
+        draw.normal(0, of.deviation, (networks, 1, H)),
+        draw.normal(0, DEVIATION_HH, (networks, H, H)),
+        draw.normal(0, DEVIATION_HY, (networks, H, 1)),
+    )
+    T = of.updates * of.k1
+    signs = draw.choice([-1.0, 1.0], (T + of.d, networks, B, 1))
+    x, target = signs[of.d :], signs[:T]
+    states = {0: np.zeros((networks, B, H))}  # by step, as last computed
+    total = np.zeros((of.k1, networks))
+    for n in range(of.updates):
+        first, stop = n * of.k1, (n + 1) * of.k1
+        start = max(0, first - (of.k2 - of.k1))  # (T2)
+        window = x[start:stop], target[first:stop], states.pop(start)
+        gradient, errors, h = gradients(w, *window, of)
+        for step in range(start + 1, stop + 1):
+            states[step] = h[step - start]
+        states[start] = h[0]
+        for theta, of_theta in zip(w, gradient, strict=True):
+            theta -= RATE * of_theta  # (U1)
+        if n >= of.updates - LAST:
+            total += (errors**2).mean(axis=(2, 3))
+        states.pop(start - 1, None)
+    return total / LAST, w
+
+
+def sliding_ways(d: int, deviation: float) -> dict[str, Training]:
+    """Return the sliding windows of the tables by "k_x, k_h", for one lag."""
+    reaches = [(0, 0), (1, 1)]
+    for k in (d, d + 1):
+        reaches += [(0, k), (k, 0), (k, k)]
+    reaches += [(d + 1, d), (d, d + 1), (d + 1, 1)]
+    result = {}
+    for k_x, k_h in reaches:
+        result[f"{k_x}, {k_h}"] = Training(d, 1, k_x, k_h, deviation)
+    return result
+
+
+def chunk_ways(d: int) -> dict[str, Training]:
+    """Return the chunks of the tables by "updates, k": equal updates, equal data."""
+    result = {}
+    for k in (d, d + 1, 2 * d):
+        for updates in (UPDATES, UPDATES // k):
+            result[f"{updates}, {k}"] = Training(d, k, k, k, updates=updates)
+    return result
+
+
+def shares(of: Training, networks: int = NETWORKS) -> list[float]:
+    """Return the share of networks that learn, for each seed."""
+    result = []
+    for seed in SEEDS:
+        errors, _ = trained(of, seed, networks)
+        result.append(float((errors.mean(axis=0) < LEARNED).mean()))
+    return result
+
+
+def median_length(of: Training, networks: int = NETWORKS) -> list[float]:
+    """Return the median norm of W_xh after training, for each seed."""
+    result = []
+    for seed in SEEDS:
+        _, w = trained(of, seed, networks)
+        result.append(float(np.median(np.linalg.norm(w.W_xh, axis=(1, 2)))))
+    return result
+
+
+def main() -> None:
+    """Run the whole experiment and write its results, by deviation, lag and way."""
+    ways: dict[str, dict[str, dict[str, Training]]] = {"chunks": {}}
+    for deviation in DEVIATIONS:
+        ways[f"{deviation}"] = {f"{d}": sliding_ways(d, deviation) for d in LAGS}
+    for d in LAGS:
+        ways["chunks"][f"{d}"] = chunk_ways(d)
+    result: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for table, rows in ways.items():
+        result[table] = {}
+        for lag, row in rows.items():
+            result[table][lag] = {way: shares(of) for way, of in row.items()}
+            print(table, lag, result[table][lag], flush=True)
+    errors, _ = trained(Training(5, 6, 6, 6), SEEDS[0])
+    result["positions"] = {"5": {"800, 6": np.median(errors, axis=1).tolist()}}
+    lengths = {}
+    for k_x in (0, 3, 4):  # for d = 3
+        lengths[f"{k_x}, 3"] = median_length(Training(3, 1, k_x, 3, DEVIATIONS[1]))
+    result["lengths"] = {"3": lengths}
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Files are written whole or not at all, and keep the mode of what they replace."""
+
+import os
+import resource
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numpy_rnn import InputError
+from numpy_rnn.common.files import absolute_path, load_arrays, save_arrays
+
+LARGE = {"W": np.zeros(100_000)}
+
+
+@contextmanager
+def full_disk():
+    """No file of this process may become larger than 10,000 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def mode_of(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_mode_of_a_replaced_file_is_kept(tmp_path, mode):
+    file, link = tmp_path / "w.npz", tmp_path / "link.npz"
+    file.write_bytes(b"old")
+    file.chmod(mode)
+    link.symlink_to(file)
+    save_arrays(str(link), {"W": np.ones(2)})
+    assert mode_of(file) == mode
+    assert link.is_symlink()
+    np.testing.assert_array_equal(load_arrays(str(file), "weights")["W"], [1, 1])
+
+
+def test_mode_of_a_new_file_is_that_of_any_new_file(tmp_path):
+    (tmp_path / "any").write_text("")
+    save_arrays(str(tmp_path / "w.npz"), {"W": np.ones(2)})
+    assert mode_of(tmp_path / "w.npz") == mode_of(tmp_path / "any")
+
+
+def test_unfinished_file_is_as_private_as_the_old_one(tmp_path, monkeypatch):
+    file = tmp_path / "w.npz"
+    file.write_bytes(b"old")
+    file.chmod(0o600)
+    modes = []
+    monkeypatch.setattr(
+        np, "savez", lambda written, **arrays: modes.append(mode_of(written.name))
+    )
+    save_arrays(str(file), {})
+    assert modes == [0o600]
+
+
+def test_full_disk_changes_nothing(tmp_path, capfd):
+    file = tmp_path / "w.npz"
+    save_arrays(str(file), {"W": np.ones(2)})
+    before = file.read_bytes()
+    with full_disk(), pytest.raises(InputError, match=r"^[^\n]*cannot be written: "):
+        save_arrays(str(file), LARGE)
+    assert file.read_bytes() == before
+    assert os.listdir(tmp_path) == ["w.npz"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_working_folder_that_is_gone_is_named(tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert absolute_path("w.npz") == str(folder / "w.npz")
+    assert absolute_path("../w.npz") == str(tmp_path / "w.npz")
+    folder.rmdir()
+    for use in (absolute_path, lambda path: save_arrays(path, {})):
+        with pytest.raises(InputError, match="working folder has been deleted"):
+            use("w.npz")
+    assert absolute_path("/w.npz") == "/w.npz"
+    assert Path(tmp_path).exists()

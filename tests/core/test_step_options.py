@@ -1,0 +1,75 @@
+"""Every field of `Step` changes a run, in every implementation.
+
+The values are made from the fields' defaults, so a new field is tested as soon as it is
+there: an implementation that ignores it fails.
+"""
+
+import numpy as np
+import pytest
+from comparing import bits
+from draws import OPTIONS, random_run, train
+from in_process import succeed
+
+import numpy_rnn
+from numpy_rnn.common.checks import check_step
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import Step
+from numpy_rnn.conformance import definition
+
+BASES = Step(0.1, momentum=0.5), Step(0.1)  # adagrad is refused with momentum
+
+
+def other_value(name):
+    """A value that is not the default of this field."""
+    default = Step._field_defaults.get(name, 0.1)
+    if isinstance(default, bool):
+        return not default
+    return 0.01 if default is None else default + 0.25
+
+
+def two_steps(name):
+    """Two valid steps that differ in this field."""
+    for base in BASES:
+        other = base._replace(**{name: other_value(name)})
+        try:
+            check_step(other)
+        except InputError:
+            continue
+        return base, other
+    raise AssertionError(f"no valid step with {name} = {other_value(name)}")
+
+
+def run_of(step):
+    return random_run(options=OPTIONS._replace(step=step))
+
+
+@pytest.mark.with_reference
+@pytest.mark.parametrize("name", Step._fields)
+def test_field_changes_a_run_of_a_package(rnn, name):
+    first, second = (list(train(rnn, run_of(step))) for step in two_steps(name))
+    assert bits(first[-1].parameters) != bits(second[-1].parameters), (
+        f"{rnn.__name__} ignores {name}: see compute_clipped, compute_direction and "
+        "compute_step of step.py, and engine/sgd_step.py"
+    )
+
+
+@pytest.mark.parametrize("name", Step._fields)
+def test_field_changes_a_run_of_the_definition(name):
+    runs = [list(definition.train(run_of(step))) for step in two_steps(name)]
+    first, second = (run[-1].report["W_hh"] for run in runs)
+    assert (first != second).any(), f"conformance/definition.py ignores {name}"
+
+
+@pytest.mark.parametrize("name", Step._fields)
+def test_field_changes_a_run_of_the_command_line(name, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for step, file in zip(two_steps(name), ("first.npz", "second.npz")):
+        options = ["--epochs", "2", "--save", file, "--no-plot"]
+        for field, default in ({"learning_rate": None} | Step._field_defaults).items():
+            value = getattr(step, field)
+            if value != default:
+                options.append("--" + field.replace("_", "-"))
+                options += [] if value is True else [str(value)]
+        succeed(numpy_rnn, capsys, "train", *options)
+    first, second = (np.load(file)["W_hh"] for file in ("first.npz", "second.npz"))
+    assert (first != second).any(), f"app/options.py ignores {name}"

@@ -1,0 +1,106 @@
+"""The experiment of the lesson: its masks, and what its results bear out."""
+
+import json
+
+import numpy as np
+import pytest
+
+import numpy_rnn
+from numpy_rnn import Parameters
+from numpy_rnn.study import reach
+from numpy_rnn.study.reach import RESULTS, Training, Weights, gradients, trained
+
+FOUND = json.loads(RESULTS.read_text(encoding="utf-8"))
+
+
+def drawn(seed, T, networks=2):
+    draw = np.random.default_rng(seed)
+    w = Weights(
+        *(draw.normal(0, 0.5, (networks, *n)) for n in ((1, 8), (8, 8), (8, 1)))
+    )
+    x, target = draw.normal(size=(2, T, networks, 4, 1))
+    return w, x, target, draw.normal(size=(networks, 4, 8))
+
+
+@pytest.mark.parametrize("name", ["W_xh", "W_hh"])
+def test_terms_of_a_reach_are_derivatives_by_the_copies_of_a_weight(name):
+    """The term of each lag, by complex step: one number of one step's copy moves."""
+    w, x, target, h_0 = drawn(3, 4, networks=1)
+    for lag in range(4):
+        with_it, without = (
+            gradients(w, x, target[-1:], h_0, Training(2, 1, k, k))[0]
+            for k in (lag + 1, lag)
+        )
+        h = h_0 + 0j
+        for t in range(4):
+            copies = {key: theta + 0j for key, theta in w._asdict().items()}
+            if t == 3 - lag:
+                copies[name][0, 0, 5] += 1e-40j
+            h = np.tanh(x[t] @ copies["W_xh"] + h @ copies["W_hh"])
+        loss = ((h @ w.W_hy - target[-1]) ** 2).mean() / 2
+        term = getattr(with_it, name) - getattr(without, name)
+        assert term[0, 0, 5] == pytest.approx(loss.imag * 1e40, rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (4, 4)])
+def test_equal_reaches_are_tbptt(k1, k2, monkeypatch):
+    monkeypatch.setattr(reach, "LAST", 1)
+    of = Training(2, k1, k2, k2, updates=6)
+    errors, w = trained(of, 5, networks=3)
+    draw = np.random.default_rng(5)
+    shapes = ((0.1, (3, 1, 8)), (0.2, (3, 8, 8)), (0.3, (3, 8, 1)))
+    start = Parameters(*(draw.normal(0, size, shape) for size, shape in shapes))
+    signs = draw.choice([-1.0, 1.0], (6 * k1 + 2, 3, 4, 1))
+    rule = {"k1": k1, "k2": k2, "learning_rate": 0.2, "epochs": 1, "reduction": "mean"}
+    series = signs[2:], signs[:-2], np.zeros((4, 8))
+    *_, last = numpy_rnn.train(start, *series, **rule)
+    np.testing.assert_allclose(errors.mean(axis=0), 2 * last.loss, 1e-9)
+    for ours, theirs in zip(w, last.parameters, strict=False):
+        np.testing.assert_allclose(ours, theirs, 1e-9, 1e-12)
+
+
+def band(table, d, way):
+    return min(FOUND[table][str(d)][way]), max(FOUND[table][str(d)][way])
+
+
+def test_results_bear_out_the_lesson():
+    for deviation in ("0.1", "0.5"):
+        for d in range(1, 5):
+            assert band(deviation, d, f"{d + 1}, {d}")[0] > 0.95  # W_xh's term suffices
+        for d in range(1, 6):
+            assert band(deviation, d, f"{d + 1}, {d + 1}")[0] > 0.95
+        for d in (5, 6):  # W_hh's helps too
+            both, one = f"{d + 1}, {d + 1}", f"{d + 1}, {d}"
+            assert band(deviation, d, both)[0] > 0.2 + band(deviation, d, one)[1]
+    for d in (2, 3, 4):  # it does much less
+        other, one = band("0.1", d, f"{d}, {d + 1}"), band("0.1", d, f"{d + 1}, {d}")
+        assert other[1] < 0.5 < one[0]
+    for deviation in ("0.1", "0.5"):
+        for d in (3, 4):  # W_hh's gradient builds
+            least, most = (
+                band(deviation, d, f"0, {d}")[0],
+                band(deviation, d, "0, 0")[1],
+            )
+            assert least > most + 0.05
+            assert band(deviation, d, f"{d}, {d}")[1] < least
+        for d in (1, 2, 3):  # W_xh's spoils
+            assert band(deviation, d, f"{d}, 0")[1] < band(deviation, d, "0, 0")[0]
+    lengths = FOUND["lengths"]["3"]
+    assert max(lengths["3, 3"]) < 0.6 < 1.1 < min(lengths["0, 3"])
+    assert max(lengths["0, 3"]) < 1.45 < 1.55 < min(lengths["4, 3"])
+    (positions,) = FOUND["positions"]["5"].values()
+    assert max(positions) < 1.2 * min(positions) < 0.02
+    assert band("chunks", 5, "800, 6") == (1, 1)
+    assert band("chunks", 5, "133, 6")[1] < 0.4
+    assert band("0.1", 5, "1, 1") == band("0.1", 5, "5, 5") == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["0, 0", "0, 2", "2, 0", "2, 2", "3, 2", "2, 3"])
+def test_recorded_shares_are_those_of_other_seeds(way):
+    """Within what 64 networks tell: four standard deviations of a share."""
+    k_x, k_h = map(int, way.split(", "))
+    errors, _ = trained(Training(2, 1, k_x, k_h), np.random.SeedSequence().entropy)
+    mean = np.mean(FOUND["0.1"]["2"][way])
+    spread = np.sqrt(max(mean * (1 - mean), 0.02) / 64 * (1 + 1 / 3))
+    assert abs((errors.mean(axis=0) < reach.LEARNED).mean() - mean) < 4 * spread
