@@ -521,17 +521,14 @@ def _has_gradient(p: torch.Tensor) -> bool:
 
 def _norms(parameters: dict[int, torch.Tensor]) -> dict[int, float]:
     """Return a number by which a change of each parameter is seen."""
-    known = {
-        k: p.detach() for k, p in parameters.items() if not nn.parameter.is_lazy(p)
-    }
+    known: dict[int, torch.Tensor] = {}
+    for key, p in parameters.items():
+        if not nn.parameter.is_lazy(p) and not p.is_complex():
+            known[key] = p.detach()
     if not known:
         return {}
-    norms = [torch.linalg.vector_norm(p, dtype=_wide(p)) for p in known.values()]
-    return dict(zip(known, torch.stack(norms).real.tolist()))
-
-
-def _wide(p: torch.Tensor) -> torch.dtype:
-    return torch.complex128 if p.is_complex() else torch.float64
+    norms = torch._foreach_norm(list(known.values()), 2, torch.float64)
+    return dict(zip(known, torch.stack(list(norms)).tolist()))
 
 
 def _named_outputs(result: Any, is_cell: bool) -> dict[str, torch.Tensor]:

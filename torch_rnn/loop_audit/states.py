@@ -35,15 +35,15 @@ def _hash(row: torch.Tensor) -> int:
 def rows_of(state: torch.Tensor) -> Iterator[int]:
     """Yield hashes of the first rows that are not zero, of the last layer of a
     state."""
-    numbers = state.detach().float().cpu().numpy()
+    numbers: Any = state.detach().float().cpu().numpy()
     if numbers.ndim == 3:
         numbers = numbers[-1]
     numbers = numbers.reshape(-1, numbers.shape[-1])
     count = 0
-    for row in numbers:
+    for row, is_nonzero in zip(numbers, numbers.any(1).tolist()):
         if count == MAX_ROWS:
             return
-        if row.any():
+        if is_nonzero:
             count += 1
             yield hash(row.tobytes())
 
@@ -60,9 +60,11 @@ class StateMemory:
         out = outputs.get("out")
         if out is not None and out.dim() == 3 and not module.is_bidirectional:
             first = out.detach().select(1 - module.time_axis, 0)[:-1]
-            for step, row in enumerate(first.float().cpu().numpy(), start=1):
-                if row.any():
-                    self._add(forward, hash(row.tobytes()), "h", step)
+            rows: Any = first.float().cpu().numpy()
+            for step, is_nonzero in enumerate(rows.any(1).tolist(), start=1):
+                if is_nonzero:
+                    row = rows[step - 1].tobytes()
+                    self._add(forward, hash(row), "h", step)
         for name in ("h", "c"):
             if name in outputs:
                 for key in rows_of(outputs[name]):
