@@ -12,7 +12,7 @@ is named, and is no agreement.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ from numpy_rnn.conformance.case import (
     WindowCase,
     present,
 )
-from numpy_rnn.conformance.definition import Arrays
+from numpy_rnn.conformance.definition import Arrays, window_update
 from numpy_rnn.conformance.findings import Finding, finding_in
 from numpy_rnn.conformance.runs import ROWS, PortSource, RecordedRun
 from numpy_rnn.conformance.window_checks import (
@@ -70,7 +70,8 @@ class Judgement(NamedTuple):
     unjudged: tuple[str, ...]  # tensors that no window could judge
     # windows in which rounding alone changes a tensor by more than a tenth
     wide: Mapping[str, int] = {}
-    ratios: Mapping[str, Array] = MappingProxyType({})  # the largest of every update
+    # the largest ratio of every tensor in every update
+    ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
 
     @property
     def not_judged(self) -> tuple[str, ...]:
@@ -116,9 +117,9 @@ def judge(
             judged[name] = judged.get(name, False) | ~check.lost.all(axis=0)
             if calmed is None:
                 axis = 1 if name in ROWS else 0
-                by_update = np.moveaxis(check.ratio, axis, 0)
-                largest = by_update.reshape(len(chosen), -1).max(axis=1)
-                ratios.setdefault(name, np.zeros(len(carried)))[chosen] = largest
+                rows = np.moveaxis(check.ratio, axis, 0).reshape(len(chosen), -1)
+                by_update = ratios.setdefault(name, np.zeros(len(carried)))
+                by_update[chosen] = rows.max(axis=1)
                 estimated[name] += int(check.estimated.sum())
                 lost[name] += int(check.lost.sum())
                 wide[name] += int(check.wide.sum())
@@ -163,31 +164,43 @@ def judge(
         calmed=calmed,
         unjudged=unjudged,
         wide=+wide,
-        ratios=ratios,
+        ratios={name: largest.tolist() for name, largest in ratios.items()},
     )
 
 
 def finite_part(recorded: RecordedRun) -> RecordedRun:
-    """The updates before the first with NaN or infinity, or a gradient whose norm
-    overflows.
+    """The updates before the first that overflows: with NaN or infinity, or a gradient
+    whose norm overflows.
+
+    An update is kept whose numbers are not finite, but those of the definition are: it
+    is wrong.
     """
-    updates, options = recorded.updates, recorded.run.options
-    clipped = (
-        () if options.step.max_norm is None else {"d" + name for name in cases.FIELDS}
-    )
-    first, limits = len(updates["stop"]), np.finfo(recorded.run.params.W_hh.dtype)
-    for name, array in updates.items():
-        flat = np.abs(array.reshape(len(array), -1))
-        limit = (
-            (float(limits.max) / (8 * flat.shape[1])) ** 0.5
-            if name in clipped
-            else np.inf
-        )
-        (bad,) = np.nonzero(~(flat < limit).all(axis=1))
-        if name in ROWS:
-            bad = np.searchsorted(recorded.first_rows, bad, side="right") - 1
-        first = min([first, *map(int, bad[:1])])
-    return recorded if first == len(updates["stop"]) else recorded.first(first)
+    first = min(recorded.finite_updates(), _clippable_updates(recorded))
+    if first < recorded.length:
+        case, report = single_update(recorded, first)
+        with np.errstate(all="ignore"):
+            right = window_update(case)
+        is_right_finite = all(np.isfinite(right[name]).all() for name in report)
+        if is_right_finite and not all(np.isfinite(v).all() for v in report.values()):
+            first += 1
+    return recorded if first == recorded.length else recorded.first(first)
+
+
+def _clippable_updates(recorded: RecordedRun) -> int:
+    """The number of updates before the first with a gradient whose norm overflows, if
+    gradients are clipped by their norm.
+    """
+    first, largest = recorded.length, np.finfo(recorded.run.params.W_hh.dtype).max
+    if recorded.run.options.step.max_norm is None:
+        return first
+    for name in cases.FIELDS:
+        if "d" + name in recorded.updates:
+            array = recorded.updates["d" + name]
+            flat = np.abs(array.reshape(len(array), -1))
+            limit = (float(largest) / (8 * flat.shape[1])) ** 0.5
+            (bad,) = np.nonzero(~(flat < limit).all(axis=1))
+            first = min([first, *map(int, bad[:1])])
+    return first
 
 
 def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, Arrays]]:

@@ -56,6 +56,22 @@ class RecordedRun(NamedTuple):
         return self._replace(updates=updates)
 
     @property
+    def length(self) -> int:
+        """The number of updates."""
+        return len(self.updates["stop"])
+
+    def finite_updates(self) -> int:
+        """The number of updates before the first with NaN or infinity."""
+        first = self.length
+        for name, array in self.updates.items():
+            is_finite = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+            (bad,) = np.nonzero(~is_finite)
+            if name in ROWS:
+                bad = np.searchsorted(self.first_rows, bad, side="right") - 1
+            first = min([first, *map(int, bad[:1])])
+        return first
+
+    @property
     def first_rows(self) -> NumpyArray:
         """The first row of every update in arrays with one per step, and their number
         of rows.

@@ -29,6 +29,7 @@ from numpy_rnn.conformance.case import (
     INTERMEDIATES,
     TENSORS,
     format_errors,
+    parameters_from,
     present,
 )
 from numpy_rnn.conformance.definition import DEFINITION as right
@@ -36,7 +37,8 @@ from numpy_rnn.conformance.definition import Definition, train, update, window_u
 from numpy_rnn.conformance.findings import Finding
 from numpy_rnn.conformance.judge import judge
 from numpy_rnn.conformance.mutants import hints
-from numpy_rnn.conformance.mutants.catalogue import FORWARD, MUTANTS
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS
+from numpy_rnn.conformance.mutants.equations import FORWARD
 from numpy_rnn.conformance.mutants.hints import (
     Fit,
     explanation,
@@ -475,6 +477,55 @@ def test_hint_of_a_loop(hint):
     found = record(run, train(run, loop_of(LOOPS[hint])))
     assert hint_for_run(found, judge(found).first) == hint
     assert hint_for_run(trace(right, run), judge(found).first) == ""
+
+
+def hint_of_run(run, updates):
+    found = record(run, updates)
+    return hint_for_run(found, judge(found).first)
+
+
+@pytest.mark.parametrize(("words", "shift"), [("ahead", -1), ("behind", 1)])
+def test_hint_of_targets_one_step_off(words, shift):
+    run = series(2)
+    moved = run._replace(target=np.roll(run.target, shift, axis=0))
+    assert hint_of_run(run, train(moved)) == f"targets one step {words}"
+
+
+def test_hint_of_a_falling_rate():
+    run = series(3)
+    falling = loop_of(lambda case, before, i: (at_rate(case, 0.05 * 0.97**i), {}))
+    assert hint_of_run(run, train(run, falling)).startswith(
+        "the rate falls from × 1 to ×"
+    )
+
+
+def test_hint_of_a_missing_sequence():
+    def change(case, before, i):
+        x, target, h_0 = (
+            np.delete(v, 1, 1) for v in (case.x, case.target, case.h_0[None])
+        )
+        fewer = window_update(case._replace(x=x, target=target, h_0=h_0[0]))
+        every = window_update(case)
+        return case, {n: fewer[n] - every[n] for n in fewer if n[:2] == "dW"}
+
+    run = series(2)
+    found = hint_of_run(run, train(run, loop_of(change)))
+    assert found == "sequence 1 of the batch left out"
+
+
+def test_hint_of_stale_weights():
+    def change(case, before, i):
+        if i == 0:
+            return case, {}
+        older = case._replace(params=parameters_from(weights[-1]))
+        stale, right_ = window_update(older), window_update(case)
+        weights.append(present(case.params))
+        return case, {n: stale[n] - right_[n] for n in stale if n[:2] == "dW"}
+
+    run = series(2)
+    weights = [present(run.params)]
+    found = hint_of_run(run, train(run, loop_of(change)))
+    assert found == "gradients of the weights before the last update"
 
 
 SCHEDULES = {  # of 13 steps under TBPTT(3, 5), the right ones without a hint

@@ -10,7 +10,7 @@ next.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, product
+from itertools import chain, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -359,10 +359,13 @@ def hint_for_run(recorded: RecordedRun, first: Finding) -> str:
         wrong, others = (
             [f for f in found.values() if bool(f.wrong) is w] for w in (True, False)
         )
-        loops = (
-            (m.name, _in_loop(recorded, network, found, m)) for m in LOOPS if wrong
-        )
-        return explanation([*wrong[:4], *others[:2]]) or _first([*found], loops)
+        if not wrong:
+            return ""
+        if hint := explanation([*wrong[:4], *others[:2]]):
+            return hint
+        loops = [(m.name, _in_loop(recorded, network, found, m)) for m in LOOPS]
+        data = _other_data(recorded, network, found)
+        return _first([*found], chain(loops, data)) or _falling_rate(found)
 
 
 def _windows(recorded: RecordedRun) -> str:
@@ -425,3 +428,63 @@ def _in_loop(
         return fits[i].explains(window_update(case, of=of), fits[i].report)
 
     return explains
+
+
+def _other_data(
+    recorded: RecordedRun, network: tuple[int, ...], fits: dict[int, Fit]
+) -> Iterator[Candidate]:
+    """Mistakes in what an update is computed from: targets, weights, sequences.
+
+    The last window of a series, and the first, may treat a missing target otherwise.
+    """
+    run, T = recorded.run, len(recorded.run.x)
+    windows = {i: recorded.window(i) for i in fits}
+    inner = {i for i, w in windows.items() if w.loss_start > 0 and w.stop < T}
+    gradients = {"d" + name for name in present(run.params)}
+    if not any(fit.wrong & gradients for fit in fits.values()):
+        return
+    for words, shift in (("ahead", -1), ("behind", 1)):
+        moved = run._replace(target=np.roll(run.target, shift, axis=0))
+        other = recorded._replace(run=moved)
+
+        def explains_targets(i: int, other: RecordedRun = other) -> bool:
+            case = Fit(*single_update(other, i, network)).case
+            is_edge = bool(inner) and i not in inner
+            return is_edge or fits[i].explains(window_update(case), fits[i].flow)
+
+        yield f"targets one step {words}", explains_targets
+
+    def explains_weights(i: int) -> bool:
+        if i == 0:
+            return True
+        before = Fit(*single_update(recorded, i - 1, network)).case
+        case = fits[i].case._replace(params=before.params)
+        return fits[i].explains(window_update(case), gradients | fits[i].wrong)
+
+    yield "gradients of the weights before the last update", explains_weights
+    for b in range(run.h_0.shape[-2]):
+
+        def explains_sequences(i: int, b: int = b) -> bool:
+            case, fit = fits[i].case, fits[i]
+            x, target, h_0 = (
+                np.delete(v, b, axis=-2) for v in (case.x, case.target, case.h_0)
+            )
+            right = window_update(case._replace(x=x, target=target, h_0=h_0))
+            return fit.explains(right, gradients | fit.wrong)
+
+        yield f"sequence {b} of the batch left out", explains_sequences
+
+
+def _falling_rate(fits: dict[int, Fit]) -> str:
+    """The rate of plain gradient descent, if it falls from update to update."""
+    rates = []
+    for fit in fits.values():
+        if fit.step is None or fit.step.has_velocity or fit.wrong & fit.flow:
+            return ""
+        ratios = [fit.factor(name)[1] for name in FIELDS if name in fit.stepped]
+        if not np.allclose(ratios, ratios[0], rtol=1e-3, atol=0):
+            return ""
+        rates.append(ratios[0])
+    if not all(later < rate for rate, later in pairwise(rates)):
+        return ""
+    return f"the rate falls from × {rates[0]:.3g} to × {rates[-1]:.3g}"
