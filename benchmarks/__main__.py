@@ -40,7 +40,7 @@ ENVIRONMENT = dict.fromkeys(THREAD_VARIABLES, "1") | {"XLA_FLAGS": XLA_FLAGS}
 DESCRIPTION = """\
 Time ways to train a small Elman network, on one thread. An implementation is timed if
 its numbers are those of the reference. The quick run takes less than two minutes, and
-up to six where other programs run; --full takes about ten minutes."""
+several times that where other programs run; --full takes about ten minutes."""
 
 
 def main() -> int:
@@ -61,9 +61,9 @@ def main() -> int:
         return 0
     cases = chosen_cases(options.cases, full)
     if not cases:
-        names = "; ".join(CASES)
+        known = "; ".join(CASES)
         runner.argparser.error(
-            f"no case is named so: expected a part of one of {names}"
+            f"no case is named so: expected a part of one of {known}"
         )
     names = list(IMPLEMENTATIONS)
     if options.implementation:

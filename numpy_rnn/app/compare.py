@@ -2,6 +2,7 @@
 update.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,13 @@ import numpy as np
 
 from numpy_rnn.app import comparison_plot
 from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.fitting import (
+    check_ports,
+    chosen_words,
+    fitted,
+    forced_fields,
+    schedules,
+)
 from numpy_rnn.app.options import RUN, Configuration, option_name
 from numpy_rnn.app.outputs import check_files, plot_target
 from numpy_rnn.app.progress import progress
@@ -16,16 +24,15 @@ from numpy_rnn.app.run import begin, described, schedule_name, updates_per_epoch
 from numpy_rnn.app.sources import Source, TraceFile, source
 from numpy_rnn.app.verdict import ComparedRun, Comparison, report
 from numpy_rnn.common.errors import InputError, pluralize
-from numpy_rnn.common.records import NumpyArray, Run, Schedule
+from numpy_rnn.common.files import absolute_path
+from numpy_rnn.common.records import NumpyArray, Run
 from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.mutants.hints import hint_for_run
 from numpy_rnn.conformance.ports.port import PackagePort
+from numpy_rnn.conformance.ports.process_exit import exit_raises
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.runs import PackageSource, PortSource, RecordedRun
 
-# Runs from the same weights without --k1 and --k2: the tutorial's, and one whose
-# gradients go back through time.
-TUTORIAL, THROUGH_TIME = Schedule(1, 1, 300), Schedule(1, 5, 60)
 MAX_STEPS = 10_000_000  # of all windows of a run, whose numbers are all kept in memory
 
 
@@ -34,32 +41,41 @@ def run(rnn: Any, options: Configuration) -> int:
     or fails.
     """
     try:
-        return compare(rnn, options)
+        with exit_raises():
+            return compare(rnn, options)
     except PortFault as fault:
         print(f"FAILED {fault}")
-        return 1
+    except SystemExit as error:
+        print(f"FAILED an implementation ends the process: {error}")
+    return 1
 
 
 def compare(rnn: Any, options: Configuration) -> int:
     """Do what `run` does, but raise PortFault."""
     plot = plot_target(options, rnn.__name__)
     check_files(options, plot)
+    folder = absolute_path(".")  # a port may change the working folder
     sources = all_sources(rnn, options)
     files = [each for each in sources if isinstance(each, TraceFile)]
     if files:
         check_no_options(files, options)
         name, runs = "series of the trace", [files[0].recorded.run]
+        chosen = ""
     else:
-        experiment = prepare(options)
+        fields = forced_fields(sources, options)
+        fitting = fitted(options, fields)
+        experiment = prepare(fitting)
         name, runs = experiment.name, []
-        for schedule in schedules(options):
-            given = options.run_options()._replace(schedule=schedule)
-            runs.append(experiment.run(given))
+        usual = experiment.run(fitting.run_options())
+        for schedule in schedules(fitting, fields, len(usual.x)):
+            given = usual.options._replace(schedule=schedule)
+            runs.append(usual._replace(options=given))
+        chosen = chosen_words(sources, options, fitting, runs)
     for each in runs:
         check_run(rnn, each)
-        for one in sources:
-            if isinstance(one, PortSource):
-                one.check(each)
+    check_ports(sources, runs)
+    if chosen:
+        print(chosen)
     print(described([each.name for each in sources], name, runs), flush=True)
     comparisons = []
     for one in sources:
@@ -70,6 +86,7 @@ def compare(rnn: Any, options: Configuration) -> int:
         comparisons.append(Comparison(one, found))
     print(report(comparisons))
     if plot is not None:
+        os.chdir(folder)
         comparison_plot.draw(plot, comparisons)
     return 0 if all(each.passed for each in comparisons) else 1
 
@@ -98,20 +115,6 @@ def check_no_options(files: Sequence[TraceFile], options: Configuration) -> None
         if name in options.given:
             both = f"{option_name(name)} is given with {files[0].name}"
             raise InputError(f"{both}, which has the options of its run: leave it out")
-
-
-def schedules(options: Configuration) -> list[Schedule]:
-    """Return the schedules of the runs."""
-    chosen = options.run_options().schedule
-    if {"k1", "k2", "data", "text"} & options.given.keys():
-        return [chosen]
-    if "epochs" in options.given:
-        epochs = chosen.epochs
-        return [
-            TUTORIAL._replace(epochs=epochs),
-            THROUGH_TIME._replace(epochs=epochs),
-        ]
-    return [TUTORIAL, THROUGH_TIME]
 
 
 def check_run(rnn: Any, run: Run) -> None:

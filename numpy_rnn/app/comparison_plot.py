@@ -22,7 +22,7 @@ from numpy_rnn.app.verdict import ComparedRun, Comparison
 from numpy_rnn.common.errors import printable
 from numpy_rnn.common.records import NumpyArray
 from numpy_rnn.conformance.case import FIELDS, TENSORS
-from numpy_rnn.conformance.judge import Divergence
+from numpy_rnn.conformance.findings import Finding
 
 MAX_POINTS = 150  # of a line: the largest ratio of as many updates as a point has
 MANY_EPOCHS = 20
@@ -87,7 +87,7 @@ def draw_ratios(axes: Any, comparison: Comparison, compared: ComparedRun) -> Non
     for color_of_stage, tensors in COLORS.items():
         for tensor, line in zip(tensors, LINES):
             if tensor in judgement.ratios:
-                points = summarized(judgement.ratios[tensor], per_epoch)
+                points = summarized(np.array(judgement.ratios[tensor]), per_epoch)
                 style = {"color": color_of_stage, "ls": line, "lw": 1}
                 axes.plot(*points, label=tensor, **style)
     if judgement.first is not None:
@@ -118,7 +118,7 @@ def summarized(ratios: NumpyArray, per_epoch: int) -> tuple[NumpyArray, NumpyArr
     return starts + 1, np.where(largest == 0, np.nan, shown)
 
 
-def mark_fault(axes: Any, compared: ComparedRun, first: Divergence) -> None:
+def mark_fault(axes: Any, compared: ComparedRun, first: Finding) -> None:
     """Mark the first fault, and name it."""
     update = (first.epoch - 1) * updates_per_epoch(compared.run) + first.number
     ratio = float(np.clip(first.ratio, FLOOR, CEILING))

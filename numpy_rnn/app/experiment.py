@@ -78,7 +78,7 @@ def prepare(options: Configuration) -> Experiment:
     saved = Saved()
     if options.weights is not None:
         saved = load_run(options.weights)
-    dtype = options.dtype or "float32"
+    dtype: Any = options.dtype or "float32"
     if saved.params is not None:
         dtype = saved.params.W_hh.dtype
     if options.text is not None:

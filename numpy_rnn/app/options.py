@@ -5,7 +5,6 @@ values of a command line.
 import argparse
 import sys
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from types import SimpleNamespace
 from typing import Any, NamedTuple, NoReturn
 
@@ -16,6 +15,7 @@ from numpy_rnn.common.checks import check_positive, check_schedule
 from numpy_rnn.common.errors import InputError, check_integer
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
+from numpy_rnn.common.texts import nearest_name
 
 
 class Command(NamedTuple):
@@ -198,7 +198,8 @@ class Configuration(SimpleNamespace):
                 message = f"{option_name(name)} needs {option_name(needed)}: give both"
                 raise InputError(message)
             for other in EXCLUDE.get(name, []):
-                if other in given:
+                is_band = command == "study" and other == "seeds"
+                if other in given and not is_band:
                     both = f"{option_name(name)} and {option_name(other)}"
                     raise InputError(f"{both} are both given: leave one of them out")
             if name in LEAST:
@@ -308,17 +309,6 @@ def add_options(parser: Parser, command: str) -> None:
             section.add_argument(option.flag, dest=option.name, help=text, **details)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the question after the name that is most like a word, or ""."""
-    names = list(known)
-    found = get_close_matches(word, names, 1)
-    for name in names:
-        parts = name.strip("-").split("-")
-        if word.strip("-") == "".join(part[:1] for part in parts):  # --lr
-            found = [name]
-    return f": did you mean {found[0]}?" if found else ""
-
-
 def check_command(package: str, command: str) -> None:
     """Raise InputError unless the package has the command."""
     if command in commands_of(package):
@@ -326,8 +316,10 @@ def check_command(package: str, command: str) -> None:
     if command in COMMANDS:
         there = program(COMMANDS[command].package)
         raise InputError(f"{command} is a command of {there}: type {there} {command}")
-    meant = nearest(command, COMMANDS) or f"; see {program(package)} --help"
-    raise InputError(f"there is no command {command!r}{meant}")
+    meant = nearest_name(command, COMMANDS)
+    advice = f" (did you mean {meant}?)" if meant else ""
+    message = f"there is no command {command!r}{advice}"
+    raise InputError(f"{message}; see {program(package)} --help")
 
 
 def parse(package: str, words: list[str]) -> Configuration:
@@ -345,6 +337,8 @@ def parse(package: str, words: list[str]) -> Configuration:
             parser.error("-- is no value")
     if unknown:
         word = unknown[0].partition("=")[0]
-        flags = [each.flag for each in OPTIONS if values.command in each.commands]
-        parser.error(f"there is no option {word}{nearest(word, flags)}")
+        names = [each.name for each in OPTIONS if values.command in each.commands]
+        meant = nearest_name(word.strip("-").replace("-", "_"), names)
+        advice = f" (did you mean {option_name(meant)}?)" if meant else ""
+        parser.error(f"there is no option {word}{advice}")
     return Configuration(**vars(values))

@@ -93,11 +93,12 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     """
     lines = list[str]()
     for each in comparisons:
-        of = f" of {each.name}" if len(comparisons) > 1 else ""
+        name = each.name if len(comparisons) > 1 else ""
+        of = f" of {name}" if name else ""
         dtype = each.runs[0].run.params.W_hh.dtype
         not_judged = each.named("not_judged")
         if each.wrong is not None:
-            lines += fault(each, each.wrong, of)
+            lines += fault(each, each.wrong, name)
         elif not each.updates:
             lines.append(f"NOT JUDGED{of}: the first update overflows {dtype}")
         elif not_judged:
@@ -124,13 +125,10 @@ def fault(comparison: Comparison, wrong: ComparedRun, of: str) -> list[str]:
     """Return the lines about the first fault of an implementation."""
     first = wrong.judgement.first
     assert first is not None
-    head = f"WRONG {first.tensor} ({first.equation}){of}"
-    if wrong.hint:
-        head += f": {wrong.hint}"
-    message = first.message()
+    where = first.where
     if len(comparison.runs) > 1:
-        message = f"{schedule_name(wrong.run)}, {message}"
-    lines = [head, f"  {message}"]
+        where = f"in the run {schedule_name(wrong.run)}"
+    lines = [first._replace(hint=wrong.hint, where=where).report(of)]
     if "a" not in wrong.judgement.worst and first.tensor not in LOOP:
         lines.append("  no intermediate values are reported: an earlier one may be off")
     return lines

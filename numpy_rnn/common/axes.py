@@ -202,23 +202,18 @@ class ArrayChecks:
         if not self.is_ensemble or axes.may_be_shared:
             yield letters
 
-    def _known(self) -> dict[str, int]:
-        """Return the sizes so far, with S = T + 1."""
-        if "T" not in self.sizes:
-            return dict(self.sizes)
-        return self.sizes | {"S": self.sizes["T"] + 1}
-
     def _sizes_of(self, form: str, shape: tuple[int, ...]) -> dict[str, int] | None:
         """Return the sizes with those of this shape, or None if it does not fit."""
         if len(form) != len(shape):
             return None
-        sizes = self._known()
+        sizes = dict(self.sizes)
         for letter, size in zip(form, shape):
             if size == 0 or sizes.setdefault(letter, size) != size:
                 return None
+        if "T" in sizes:
+            sizes["S"] = sizes["T"] + 1
         return sizes
 
     def _written(self, form: str) -> str:
         """Return the form as a shape, with letters for sizes that are not known."""
-        known = self._known()
-        return f"({', '.join(str(known.get(letter, letter)) for letter in form)})"
+        return f"({', '.join(str(self.sizes.get(letter, letter)) for letter in form)})"

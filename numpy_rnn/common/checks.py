@@ -60,6 +60,11 @@ def check_forward(
     check_objective(objective)
     checks = ArrayChecks(arrays)
     check_parameters(checks, params)
+    check_inputs(checks, x, h_0)
+
+
+def check_inputs(checks: ArrayChecks, x: Any, h_0: Any) -> None:
+    """Check the inputs and the initial state."""
     checks.check("x", x, INPUTS)
     checks.check("h_0", h_0, INITIAL_STATE)
 
@@ -203,27 +208,24 @@ def check_limits(clipping: Clipping) -> Clipping:
 
 def check_direction(direction: Direction) -> Direction:
     """Return the options of the direction in plain numbers and flags."""
-    momentum = check_number("momentum", direction.momentum)
-    dampening = check_number(
-        "dampening", direction.dampening, -inf, "a finite number, usually 0 to 1"
+    checked = direction._replace(
+        momentum=check_number("momentum", direction.momentum),
+        dampening=check_number(
+            "dampening", direction.dampening, -inf, "a finite number, usually 0 to 1"
+        ),
+        nesterov=check_flag("nesterov", direction.nesterov),
+        weight_decay=check_number("weight decay", direction.weight_decay),
+        adagrad=check_flag("adagrad", direction.adagrad),
     )
-    nesterov = check_flag("nesterov", direction.nesterov)
-    weight_decay = check_number("weight decay", direction.weight_decay)
-    adagrad = check_flag("adagrad", direction.adagrad)
-    given = f"they are {momentum}, {dampening} and {nesterov}"
-    if adagrad and (momentum != 0 or dampening != 0 or nesterov):
+    mu, tau, nesterov = checked[:3]
+    given = f"they are {mu}, {tau} and {nesterov}"
+    if checked.adagrad and (mu != 0 or tau != 0 or nesterov):
         raise InputError(
             f"adagrad needs momentum 0, dampening 0 and nesterov False: {given}"
         )
-    if nesterov and (momentum == 0 or dampening != 0):
+    if nesterov and (mu == 0 or tau != 0):
         raise InputError(f"nesterov needs momentum above 0 and dampening 0: {given}")
-    return direction._replace(
-        momentum=momentum,
-        dampening=dampening,
-        nesterov=nesterov,
-        weight_decay=weight_decay,
-        adagrad=adagrad,
-    )
+    return checked
 
 
 def check_step(step: Step) -> Step:
@@ -298,8 +300,7 @@ def check_run(arrays: Arrays, run: Run) -> Run:
         )
     checks = ArrayChecks(arrays, finite=True)
     check_parameters(checks, run.params)
-    checks.check("x", run.x, INPUTS)
-    checks.check("h_0", run.h_0, INITIAL_STATE)
+    check_inputs(checks, run.x, run.h_0)
     every_step = target_axes(objective)._replace(letters="TBO")
     checks.check("target", run.target, every_step)
     if run.velocity is not None:

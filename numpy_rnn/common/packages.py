@@ -17,7 +17,7 @@ EXPECTED = "expected a package like numpy_rnn or torch_rnn"
 
 
 def is_package(name: str) -> bool:
-    """Whether there is a module of this name. Nothing is imported, not even its parent
+    """Return whether there is a module of this name. Nothing is imported, no parent
     packages.
     """
     from importlib.machinery import (
@@ -36,7 +36,7 @@ def is_package(name: str) -> bool:
 
 
 def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """The error to raise where `package` cannot import torch: it says what to install.
+    """Return the error to raise where `package` cannot import torch.
 
     Under `python -m package` one line is printed instead, and the process ends with
     status 2: Python imports the package before any code of its __main__.py could do so.
@@ -52,9 +52,7 @@ def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
 
 
 def backend(name: str) -> ModuleType:
-    """The package of this name. Raises InputError when it cannot be imported or is no
-    backend.
-    """
+    """Return the package of this name, if it can be imported and is a backend."""
     try:
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:  # another author's package may do anything

@@ -15,31 +15,32 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import NumpyArray, Parameters
 from numpy_rnn.common.texts import short_repr, some_of
 
-# The keys in the order of the parameters, weights first; b_h has two.
-RNN_WEIGHTS = {"weight_ih_l0": Axes("HD"), "weight_hh_l0": Axes("HH")}
-LINEAR_WEIGHT = {"weight": Axes("OH")}
-RNN_BIASES = {"bias_ih_l0": Axes("H"), "bias_hh_l0": Axes("H")}
-LINEAR_BIAS = {"bias": Axes("O")}
+# The names of keys after their prefix, weights first, and the axes of their arrays.
+AXES = {
+    "weight_ih_l0": Axes("HD"),
+    "weight_hh_l0": Axes("HH"),
+    "weight": Axes("OH"),
+    "bias_ih_l0": Axes("H"),
+    "bias_hh_l0": Axes("H"),
+    "bias": Axes("O"),
+}
 EXPECTED = (
     "expected the keys of a torch.nn.RNN of one layer and one direction and of a "
     "torch.nn.Linear, with all biases or none; pass other prefixes as rnn= and linear="
 )
 
 
-def axes_by_key(rnn: str, linear: str, *, bias: bool) -> dict[str, Axes]:
+def axes_by_key(rnn: str, linear: str) -> dict[str, Axes]:
     """Return the axes of all arrays by their keys; rnn, linear: prefixes of layers."""
     for name, prefix in (("rnn", rnn), ("linear", linear)):
         if not isinstance(prefix, str):
             raise InputError(
                 f"{name} is {short_repr(prefix, repr)}: expected the prefix of keys"
             )
-    layers = [(rnn, RNN_WEIGHTS), (linear, LINEAR_WEIGHT)]
-    if bias:
-        layers += [(rnn, RNN_BIASES), (linear, LINEAR_BIAS)]
     keys: dict[str, Axes] = {}
-    for prefix, arrays in layers:
-        for name, axes in arrays.items():
-            keys[prefix + name] = axes
+    for name, axes in AXES.items():
+        prefix = rnn if "l0" in name else linear
+        keys[prefix + name] = axes
     return keys
 
 
@@ -56,7 +57,7 @@ def state_of(
     arrays = [W_xh.T, W_hh.T, W_hy.T]
     if b_h is not None and b_y is not None:
         arrays += [b_h, np.zeros_like(b_h), b_y]
-    keys = axes_by_key(rnn, linear, bias=b_h is not None)
+    keys = axes_by_key(rnn, linear)
     # In C order, as the arrays of a module are.
     return {key: np.ascontiguousarray(array) for key, array in zip(keys, arrays)}
 
@@ -70,17 +71,15 @@ def parameters_of(
             f"the state is a {type(state).__name__}: expected a dictionary of arrays, "
             "as state_dict() returns it"
         )
-    keys = axes_by_key(rnn, linear, bias=False)
-    with_biases = axes_by_key(rnn, linear, bias=True)
-    if any(key in state for key in with_biases.keys() - keys.keys()):
-        keys = with_biases
+    axes = axes_by_key(rnn, linear)
+    keys = list(axes)
+    if not any(key in state for key in keys[3:]):
+        keys = keys[:3]
     _check_keys(state, keys)
     checks = ArrayChecks(NUMPY_ARRAYS, finite=True, is_ensemble=False)
-    arrays = []
-    for key, axes in keys.items():
-        array = numpy_view(key, state[key])
-        checks.check(key, array, axes)
-        arrays.append(array)
+    arrays = [numpy_view(key, state[key]) for key in keys]
+    for key, array in zip(keys, arrays):
+        checks.check(key, array, axes[key])
     W_xh, W_hh, W_hy = (weight.T for weight in arrays[:3])
     params = Parameters(W_xh.copy(), W_hh.copy(), W_hy.copy())
     if len(arrays) > 3:
@@ -92,7 +91,7 @@ def parameters_of(
     return params
 
 
-def _check_keys(state: Mapping[str, Any], keys: Mapping[str, Axes]) -> None:
+def _check_keys(state: Mapping[str, Any], keys: list[str]) -> None:
     missing = [key for key in keys if key not in state]
     unknown = [key for key in state if key not in keys]
     found = []

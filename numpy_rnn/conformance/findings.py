@@ -168,7 +168,7 @@ def factors_of(reported: NumpyArray, expected: NumpyArray) -> str:
     is_clear = size > CLEAR * size.max()
     with np.errstate(all="ignore"):
         factors = reported[is_clear] / expected[is_clear]
-    if not (factors.size and np.isfinite(factors).all()):
+    if factors.size == 0 or not np.isfinite(factors).all():
         return ""
     low, high = f"{factors.min():.4g}", f"{factors.max():.4g}"
     if low == high:

@@ -12,7 +12,7 @@ is named, and is no agreement.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -70,7 +70,8 @@ class Judgement(NamedTuple):
     unjudged: tuple[str, ...]  # tensors that no window could judge
     # windows in which rounding alone changes a tensor by more than a tenth
     wide: Mapping[str, int] = {}
-    ratios: Mapping[str, Array] = MappingProxyType({})  # the largest of every update
+    # the largest ratio of every tensor in every update
+    ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
 
     @property
     def not_judged(self) -> tuple[str, ...]:
@@ -116,9 +117,9 @@ def judge(
             judged[name] = judged.get(name, False) | ~check.lost.all(axis=0)
             if calmed is None:
                 axis = 1 if name in ROWS else 0
-                by_update = np.moveaxis(check.ratio, axis, 0)
-                largest = by_update.reshape(len(chosen), -1).max(axis=1)
-                ratios.setdefault(name, np.zeros(len(carried)))[chosen] = largest
+                rows = np.moveaxis(check.ratio, axis, 0).reshape(len(chosen), -1)
+                by_update = ratios.setdefault(name, np.zeros(len(carried)))
+                by_update[chosen] = rows.max(axis=1)
                 estimated[name] += int(check.estimated.sum())
                 lost[name] += int(check.lost.sum())
                 wide[name] += int(check.wide.sum())
@@ -163,7 +164,7 @@ def judge(
         calmed=calmed,
         unjudged=unjudged,
         wide=+wide,
-        ratios=ratios,
+        ratios={name: largest.tolist() for name, largest in ratios.items()},
     )
 
 

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
-from typing import Any, Unpack
+from math import ceil
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
-from numpy_rnn.common import records
 from numpy_rnn.common.axes import NUMPY_ARRAYS as ARRAYS
 from numpy_rnn.common.axes import is_integer
-from numpy_rnn.common.checks import check_training
-from numpy_rnn.common.records import Parameters, Run, TrainKeywords, Update, tree_map
-from numpy_rnn.engine.gradient import PlannedUpdate, one_step_updates, window_updates
-from numpy_rnn.engine.memory import WIDE, Layout, ParameterVectors, flat_update, group
+from numpy_rnn.common.checks import Training, check_training
+from numpy_rnn.common.records import (
+    Objective,
+    Parameters,
+    TrainKeywords,
+    Update,
+    Window,
+    tree_map,
+)
+from numpy_rnn.engine.flat_update import flat_update
+from numpy_rnn.engine.gradient import gradient_function, recorded
+from numpy_rnn.engine.memory import WIDE, Layout, ParameterVectors, Part, group
 from numpy_rnn.engine.objective import window_losses
-from numpy_rnn.engine.sgd_step import SgdStep
-from numpy_rnn.engine.workspace import MAX_VIEWED, Workspace
+from numpy_rnn.engine.sgd_step import step_function
+from numpy_rnn.engine.workspace import MAX_VIEWED, OneStepViews, WindowViews, Workspace
 from numpy_rnn.parameters import Array
 from numpy_rnn.step import rounded_rate
 from numpy_rnn.tbptt import compute_windows
 
 WORKSPACE_BYTES = 2**21  # of the rows of a workspace, unless one window needs more
-MAX_WORKSPACES = (
-    32  # of that size, or with as many views as `MAX_VIEWED` allows, in one run
-)
-PART_STEPS = (
-    256  # of the windows of a part of the series, whose views the next part uses again
-)
-# numbers, the least: NumPy copies arrays that it broadcasts to buffers that are larger
+# Workspaces of that size, or with as many views as MAX_VIEWED allows, in one run.
+MAX_WORKSPACES = 32
+# Steps of the windows of a part of the series, whose views the next part uses again.
+PART_STEPS = 256
+# Numbers, the least: NumPy copies arrays that it broadcasts to buffers that are larger.
 BUFFER = 16
 
 
@@ -137,201 +143,226 @@ def train(
     >>> bool(updates[-1].loss < updates[3].loss)
     True
     """
-    run, record, by_epoch = check_training(
-        ARRAYS, params, x, target, h_0, dict(options)
-    )
-    ensemble, (k1, _, epochs) = Ensemble(run, record, by_epoch), run.options.schedule
+    training = check_training(ARRAYS, params, x, target, h_0, dict(options))
+    ensemble = Ensemble(training)
     if ensemble.is_simple:
         return ensemble.simple_updates()
-    return ensemble.updates(epochs, 1 if by_epoch else -(-len(x) // k1))
+    k1 = training.run.options.schedule.k1
+    return ensemble.updates(1 if training.by_epoch else ceil(len(x) / k1))
+
+
+class PlannedUpdate(NamedTuple):
+    """An update of an epoch, and its window."""
+
+    views: WindowViews | OneStepViews
+    number: int
+    """From 1."""
+    window: Window
+    is_yielded: bool
 
 
 class Ensemble:
     """All networks of a run, in blocks that are computed one after the other."""
 
-    def __init__(self, run: Run, record: bool, by_epoch: bool):
-        """by_epoch: whether only the last update of each epoch is yielded."""
-        self.N, self.by_epoch = run.params.networks, by_epoch
+    def __init__(self, training: Training):
+        run = training.run
+        self.networks = run.params.networks
+        self.epochs = run.options.schedule.epochs
+        self.by_epoch = training.by_epoch
         parts = group(run.params, run.h_0.shape[-2])
-        self.blocks = [Block(run, part, len(parts), record, by_epoch) for part in parts]
-        self.lead = self.blocks[0]
-        self.layout = self.lead.vectors.layout
-        self.places = self.layout.places(() if self.N is None else (self.N,))
-        self.is_simple = not (
-            by_epoch or record or self.N or self.lead.work.loss.by_row
-        )
+        self.blocks = [Block(training, part, len(parts)) for part in parts]
+        self.first_block = self.blocks[0]
+        self.layout = self.first_block.vectors.layout
+        axes = () if self.networks is None else (self.networks,)
+        self.locations = self.layout.locations(axes)
 
-    def updates(self, epochs: int, per_epoch: int) -> Iterator[Update[Array]]:
-        """Generate the updates that are yielded, so many per epoch."""
-        for epoch in range(1, epochs + 1):
+    @property
+    def is_simple(self) -> bool:
+        """Whether every update of one network, without records, is yielded, and its
+        loss is half the squared error.
+        """
+        work = self.first_block.work
+        is_plain = not (self.by_epoch or self.first_block.record)
+        return is_plain and self.networks is None and not work.loss.by_row
+
+    def updates(self, per_epoch: int) -> Iterator[Update[Array]]:
+        """Yield the updates, so many per epoch."""
+        for epoch in range(1, self.epochs + 1):
             for _ in range(per_epoch):
                 self.advance()
                 yield self.update(epoch)
 
     def simple_updates(self) -> Iterator[Update[Array]]:
-        """Generate every update of one network with half the squared error, in few
-        calls.
-        """
-        vectors, places, epoch = self.lead.vectors.array, self.places, 0
+        """Yield every update of a run that is simple, in few calls."""
+        vectors, locations = self.first_block.vectors.array, self.locations
         half = self.layout.dtype.type(0.5)
-        for views, number, window, _ in self.lead.made:
+        epoch = 0
+        for views, number, window, _ in self.first_block.updates:
             epoch += number == 1
-            errors, divisor = views.errors, views.divisor
+            errors: Any = views.errors
             loss = half * errors.dot(errors)  # (L1)
-            if divisor is not None:
-                loss = loss / divisor  # (L2)
-            yield flat_update(
-                vectors.copy(),
-                places,
-                epoch=epoch,
-                number=number,
-                window=window,
-                loss=loss,
-            )
+            if views.divisor is not None:
+                loss = loss / views.divisor  # (L2)
+            yield flat_update(epoch, number, window, loss, vectors.copy(), locations)
 
     def advance(self) -> None:
         """Make the updates up to the next one that is yielded, block by block for the
         cache.
         """
-        size = np.setbufsize(BUFFER) if (self.layout.networks or 0) >= WIDE else None
+        is_wide = self.networks is not None and (self.layout.networks or 0) >= WIDE
+        size = np.setbufsize(BUFFER) if is_wide else None
         try:
             for block in self.blocks:
-                block.latest = next(block.made)
+                block.latest = next(block.updates)
         finally:
             if size is not None:
                 np.setbufsize(size)
 
     def update(self, epoch: int) -> Update[Array]:
-        """The latest update of all networks."""
-        _, number, window, _ = self.lead.latest
-        vectors = self.together([block.vectors.array for block in self.blocks], -2)
-        losses = self.together([block.take_losses() for block in self.blocks], -1)
-        recorded = zip(*(block.work.recorded for block in self.blocks))
-        kept = [
-            tree_map(lambda *v: self.together(v, -3), *records) for records in recorded
-        ]
-        activations, adjoints = kept or (None, None)
-        return flat_update(
-            vectors,
-            self.places,
-            epoch=epoch,
-            number=number,
-            window=window,
-            loss=losses[-1],
-            activations=activations,
-            adjoints=adjoints,
-            losses=losses if self.by_epoch else None,
+        """Return the latest update of all networks."""
+        latest, blocks = self.first_block.latest, self.blocks
+        vectors = self.joined([block.vectors.array for block in blocks], axis=-2)
+        losses = self.joined([block.take_losses() for block in blocks], axis=-1)
+        update = flat_update(
+            epoch, latest.number, latest.window, losses[-1], vectors, self.locations
         )
+        rest = update.__dict__
+        if self.by_epoch:
+            rest["losses"] = losses
+        if self.first_block.record:
+            for name in ("activations", "adjoints"):
+                records = [block.recorded[name] for block in blocks]
+                rest[name] = tree_map(lambda *v: self.joined(v, axis=-3), *records)
+        return update
 
-    def together(self, arrays: Sequence[Array], axis: int) -> Array:
-        """A copy of the arrays of every block as one, with all N networks
-        at this axis.
+    def joined(self, arrays: Sequence[Array], axis: int) -> Array:
+        """Return a copy of the arrays of every block as one, with all networks at this
+        axis.
         """
-        if self.N is None:
+        if self.networks is None:
             return arrays[0].copy()
         join = np.stack if self.layout.networks is None else np.concatenate
-        joined: Array = np.moveaxis(join(arrays, axis), axis, 0)[: self.N]
-        return np.moveaxis(joined, 0, axis)
+        first: Array = np.moveaxis(join(arrays, axis), axis, 0)[: self.networks]
+        return np.moveaxis(first, 0, axis)
 
 
 class Block:
-    """A group of networks, or one: its parameters, its workspace and its updates in
-    order.
-    """
+    """A group of networks, or one: its parameters, its workspace and its updates."""
 
     latest: PlannedUpdate
 
-    def __init__(
-        self,
-        run: Run,
-        part: tuple[Any, Layout],
-        blocks: int,
-        record: bool,
-        by_epoch: bool,
-    ):
-        """part: the index of the networks and their layout."""
-        (self.schedule, objective, step), (self.index, layout) = run.options, part
-        self.x, self.target, self.by_epoch = run.x, run.target, by_epoch
-        params, velocity = self.networks(run.params), self.networks(run.velocity)
-        rate = rounded_rate(params, step.learning_rate)
-        rate = rate[self.index][..., None] if rate.ndim else rate
-        self.vectors = ParameterVectors(layout, params, velocity, step.has_velocity)
-        sgd_step = SgdStep(self.vectors, step, rate, velocity is not None)
-        self.work = self.workspace(layout, objective, min(1, MAX_WORKSPACES / blocks))
-        self.work.record = record
+    def __init__(self, training: Training, part: Part, blocks: int):
+        """blocks: how many there are."""
+        run = training.run
+        self.schedule, objective, step = run.options
+        self.index = part.index
+        self.record = training.record
+        self.by_epoch = training.by_epoch
+        self.x, self.target = run.x, run.target
         self.h_0 = self.series(run.h_0[None])[0].copy()
-        self.losses, self.first = (
-            list[Array](),
-            0,
-        )  # those of the epoch up to step `first`
-        make_updates = one_step_updates if self.work.is_one_step else window_updates
-        self.made = make_updates(sgd_step, self.work, self.planned())
+        params, velocity = self.networks(run.params), self.networks(run.velocity)
+        self.vectors = ParameterVectors(
+            part.layout, params, velocity, step.has_velocity
+        )
+        rate = rounded_rate(run.params, step.learning_rate)
+        if rate.ndim:
+            rate = rate[self.index][..., None]
+        self.step = step_function(
+            self.vectors, step, rate, initialized=velocity is not None
+        )
+        share = min(1, MAX_WORKSPACES / blocks)
+        self.work = self.workspace(part.layout, objective, share)
+        self.recorded: dict[str, Any] = {}  # of the latest update
+        self.losses: list[Array] = []  # of the epoch up to step `losses_stop`
+        self.losses_stop = 0
+        self.updates = self.make_updates()
 
     def workspace(
-        self, layout: Layout, objective: records.Objective, share: float
+        self, layout: Layout, objective: Objective, share: float
     ) -> Workspace:
-        """A workspace of the whole series if that is short and its views pay, or else
-        of a part.
+        """Return a workspace of the whole series, if that is short and its views pay,
+        or else of a part.
 
         share: the part of the memory of a workspace that this one may take.
         """
-        T, (D, H, O, B, *_) = len(self.x), layout
+        T = len(self.x)
         k1, k2 = min(self.schedule.k1, T), min(self.schedule.k2, T)
-        step_bytes = (
-            B * (D + H + 2 * O) * layout.dtype.itemsize * (layout.networks or 1)
-        )
+        numbers = layout.B * (layout.D + layout.H + 2 * layout.O)
+        step_bytes = numbers * layout.dtype.itemsize * (layout.networks or 1)
         most_steps = int(WORKSPACE_BYTES * share) // step_bytes
         most_viewed = int(MAX_VIEWED * share)
-        pays = -(-T // k1) * k2 <= min(self.schedule.epochs * PART_STEPS, most_viewed)
+        viewed = ceil(T / k1) * k2
+        pays = viewed <= min(self.schedule.epochs * PART_STEPS, most_viewed)
+        self.is_whole = pays and most_steps >= T
+        if self.is_whole:
+            return Workspace(layout, T, k1, k2, objective)
         most_windows = max(1, min(PART_STEPS, most_viewed // 3) // k2)
         part_steps = max(k2, min(most_steps, k2 + k1 * (most_windows - 1)))
-        self.is_whole = pays and most_steps >= T
-        return Workspace(
-            layout, T if self.is_whole else min(T, part_steps), k1, k2, objective
-        )
+        return Workspace(layout, min(T, part_steps), k1, k2, objective)
 
     def networks(self, params: Any) -> Any:
-        """The parameters or the velocity of this block."""
-        return params and tree_map(lambda array: array[self.index], params)
+        """Return the parameters or the velocity of this block."""
+        if params is None:
+            return None
+        return tree_map(lambda array: array[self.index], params)
 
     def series(self, rows: Array) -> Array:
-        """The series of this block: (n, B, ·) or (n, N, B, ·), also of classes."""
+        """Return the series of this block: (n, B, ·) or (n, N, B, ·), also of
+        classes.
+        """
         if is_integer(rows):
             rows = rows[..., None]
         return rows if rows.ndim == 3 else rows[:, self.index]
 
+    def make_updates(self) -> Iterator[PlannedUpdate]:
+        """Make all updates, and yield those that the run yields, after their step."""
+        compute_gradient = gradient_function(self.vectors, self.work)
+        apply_step, record = self.step, self.record
+        for update in self.planned():
+            views, _, window, is_yielded = update
+            compute_gradient(views)
+            if record and is_yielded:
+                activations, adjoints = recorded(self.vectors, self.work, window)
+                self.recorded = {"activations": activations, "adjoints": adjoints}
+            apply_step(is_yielded)
+            if is_yielded:
+                yield update
+
     def planned(self) -> Iterator[PlannedUpdate]:
-        """The updates of all epochs."""
+        """Return the updates of all epochs."""
         epochs = self.schedule.epochs
         if self.is_whole:
             return chain.from_iterable(repeat(list(self.epoch()), epochs))
         return chain.from_iterable(self.epoch() for _ in range(epochs))
 
     def epoch(self) -> Iterator[PlannedUpdate]:
-        """Generate the updates of one epoch, and load parts of the series as they are
+        """Yield the updates of one epoch, and load parts of the series as they are
         needed.
         """
-        work, T, k1 = self.work, len(self.x), self.schedule.k1
+        work, T = self.work, len(self.x)
         for number, window in enumerate(compute_windows(T, self.schedule), start=1):
-            start, loss_start, stop = window
-            if number == 1 or stop > work.stop:
-                if self.by_epoch:
-                    self.collect_losses(loss_start)
-                room = work.steps - (loss_start - start)
-                end = T if T - loss_start <= room else loss_start + room // k1 * k1
-                x, target = (
-                    self.series(self.x[start:end]),
-                    self.series(self.target[loss_start:end]),
-                )
-                work.load(start, x, target)
-                if start == 0:
-                    work.state(0)[...] = self.h_0  # (T3)
-            is_yielded = stop == T or not self.by_epoch
+            if number == 1 or window.stop > work.stop:
+                self.load(window)
+            is_yielded = window.stop == T or not self.by_epoch
             yield PlannedUpdate(work.window(window), number, window, is_yielded)
 
+    def load(self, window: Window) -> None:
+        """Load the part of the series that begins with this window."""
+        work, T, k1 = self.work, len(self.x), self.schedule.k1
+        if self.by_epoch:
+            self.collect_losses(window.loss_start)
+        room = work.steps - (window.loss_start - window.start)
+        end = min(T, window.loss_start + room)
+        if end < T:
+            end = window.loss_start + room // k1 * k1
+        x = self.series(self.x[window.start : end])
+        work.load(window.start, x, self.series(self.target[window.loss_start : end]))
+        if window.start == 0:
+            work.state(0)[...] = self.h_0  # (T3)
+
     def take_losses(self) -> Array:
-        """The losses of all updates since the one yielded before, (n,) or (n,
-        networks).
+        """Return the losses of all updates since the previous call, (n,) or
+        (n, networks).
         """
         self.collect_losses(self.latest.window.stop)
         losses, self.losses = self.losses, []
@@ -341,19 +372,21 @@ class Block:
         """Compute the losses of the updates up to step `stop`, while the workspace has
         them.
         """
-        work, k1, B = self.work, self.work.k1, self.work.layout.B
-        last = (
-            self.first + (stop - self.first) // k1 * k1
-        )  # a shorter window may follow
-        for end in (last, stop):
-            if end > self.first:
-                rows = slice((self.first - work.base) * B, (end - work.base) * B)
-                row_losses = (
-                    None if work.row_losses is None else work.row_losses[..., rows, :]
-                )
-                windows = -(-(end - self.first) // k1)
-                divisor = work.divisor((end - self.first) // windows)
-                error = work.error[..., rows, :]
-                self.losses.append(window_losses(error, row_losses, windows, divisor))
-                self.first = end
-        self.first %= len(self.x)
+        k1 = self.work.k1
+        whole = (stop - self.losses_stop) // k1 * k1  # a shorter window may follow
+        for end in (self.losses_stop + whole, stop):
+            if end > self.losses_stop:
+                self.losses.append(self.losses_until(end))
+                self.losses_stop = end
+        self.losses_stop %= len(self.x)
+
+    def losses_until(self, end: int) -> Array:
+        """Return the losses of updates with equally many new steps."""
+        work, B, steps = self.work, self.work.layout.B, end - self.losses_stop
+        rows = slice((self.losses_stop - work.base) * B, (end - work.base) * B)
+        row_losses = work.row_losses
+        if row_losses is not None:
+            row_losses = row_losses[..., rows, :]
+        windows = ceil(steps / work.k1)
+        divisor = work.divisor(steps // windows)
+        return window_losses(work.error[..., rows, :], row_losses, windows, divisor)

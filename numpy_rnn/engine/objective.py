@@ -34,12 +34,12 @@ class Nonlinearity(NamedTuple):
 
 
 def relu(a: Array, out: Array) -> None:
-    """max(a, 0)"""
+    """Write max(a, 0)."""
     maximum(a, 0, out=out)
 
 
 def sigmoid(a: Array, out: Array) -> None:
-    """The logistic function, ½ (1 + tanh(a/2))"""
+    """Write the logistic function, ½ (1 + tanh(a/2))."""
     multiply(a, 0.5, out)
     tanh(out, out)
     multiply(out, 0.5, out)
@@ -47,18 +47,18 @@ def sigmoid(a: Array, out: Array) -> None:
 
 
 def tanh_slope(h: Array, one: Array, out: Array) -> None:
-    """1 − h²"""
+    """Write 1 − h²."""
     multiply(h, h, out)
     subtract(one, out, out)
 
 
 def relu_slope(h: Array, one: Array, out: Array) -> None:
-    """1 where h > 0, else 0"""
+    """Write 1 where h > 0, else 0."""
     greater(h, 0, out)
 
 
 def sigmoid_slope(h: Array, one: Array, out: Array) -> None:
-    """h (1 − h)"""
+    """Write h (1 − h)."""
     subtract(one, h, out)
     multiply(h, out, out)
 
@@ -71,15 +71,15 @@ NONLINEARITIES = {
 
 
 def difference(y: Array, target: Array, error: Array, row_losses: Array | None) -> None:
-    """The derivative of half the squared error: y − target into `error`."""
+    """Write the derivative of half the squared error, y − target, into `error`."""
     subtract(y, target, error)  # (B1)
 
 
 def softmax_difference(
     y: Array, target: Array, error: Array, row_losses: Array
 ) -> None:
-    """The derivative of the cross-entropy: p − target into `error`; ℓ of rows into
-    `row_losses`.
+    """Write the derivative of the cross-entropy, p − target, into `error`, and ℓ of
+    rows into `row_losses`.
 
     With m the largest number of a row, its loss is log Σ exp(y − m) − Σ target (y − m),
     in which no exponential overflows.
@@ -96,18 +96,20 @@ def softmax_difference(
 class Loss(NamedTuple):
     """A loss ℓ of rows of outputs."""
 
-    differentiate: Callable[
-        ..., None
-    ]  # of (y, target): ∂ℓ/∂y, and if `by_row` ℓ of every row
-    by_row: bool  # otherwise ℓ is half the sum of squares of ∂ℓ/∂y
-    terms: Callable[[int], int]  # of a row of O outputs, for the reduction "mean"
+    differentiate: Callable[..., None]
+    """Write ∂ℓ/∂y of (y, target), and if `by_row` ℓ of every row."""
+    by_row: bool
+    """Otherwise ℓ is half the sum of squares of ∂ℓ/∂y."""
+    terms: Callable[[int], int]
+    """Terms of a row of O outputs, for the reduction "mean"."""
 
 
 LOSSES = {
     "squared_error": Loss(difference, by_row=False, terms=lambda O: O),
     "cross_entropy": Loss(softmax_difference, by_row=True, terms=lambda O: 1),
 }
-REDUCTIONS: dict[str, Callable[[int], int | None]] = {  # terms -> C of (L2), None for 1
+# From the terms of a row: what "mean" divides by, None for 1.
+REDUCTIONS: dict[str, Callable[[int], int | None]] = {
     "sum": lambda terms: None,
     "mean": lambda terms: terms,
 }
@@ -116,21 +118,21 @@ REDUCTIONS: dict[str, Callable[[int], int | None]] = {  # terms -> C of (L2), No
 def window_losses(
     error: Array, row_losses: Array | None, windows: int, divisor: Any
 ) -> Array:
-    """L of so many windows with K new steps each, (windows,) or (windows, N).
+    """Return L of so many windows with K new steps each, (windows,) or (windows, N).
 
     error: ∂ℓ/∂y, (..., windows·K·B, O); row_losses: None, or ℓ of every row of it.
     """
-    rows = error.shape[-2] // windows
+    networks = error.shape[:-2]
     if row_losses is not None:
-        losses = row_losses.reshape(*row_losses.shape[:-2], windows, rows).sum(
-            axis=-1
-        )  # (L4)
-    elif rows * error.shape[-1] == 1:
-        losses = 0.5 * square(error[..., 0])  # (L1)
+        losses = row_losses.reshape(*networks, windows, -1).sum(axis=-1)  # (L4)
     else:
-        terms = error.reshape(*error.shape[:-2], windows, -1)
-        is_single = error.ndim == 2
-        squares = np.vecdot(terms, terms) if is_single else square(terms).sum(axis=-1)
+        terms = error.reshape(*networks, windows, -1)
+        if terms.shape[-1] == 1:
+            squares = square(terms[..., 0])
+        elif networks:
+            squares = square(terms).sum(axis=-1)
+        else:
+            squares = np.vecdot(terms, terms)
         losses = 0.5 * squares  # (L1)
     if divisor is not None:
         losses /= divisor  # (L2)

@@ -1,81 +1,113 @@
-"""One SGD step in place: the equations of `step.py`."""
+"""The step in place: the equations of `step.py`."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy import add, divide, multiply, sqrt, subtract
 
-from numpy_rnn.common.records import Step
+from numpy_rnn.common.records import Clipping, Direction, Step
 from numpy_rnn.engine.memory import ParameterVectors
 from numpy_rnn.parameters import Array
 from numpy_rnn.step import SMALL, TINY
 
+ApplyStep = Callable[[bool], None]
 
-class SgdStep:
-    """The step of a group of networks, or of one."""
+
+def step_function(
+    vectors: ParameterVectors, step: Step, rate: Array, *, initialized: bool
+) -> ApplyStep:
+    """Return the function that moves the parameters by their gradient.
+
+    Its argument says whether the gradient is kept; otherwise it may be overwritten.
+    rate: η, a number, or (N, 1), one per network. initialized: whether there is a
+    velocity.
+    """
+    if step.clipping == Clipping() and step.direction == Direction():
+        return plain_step(vectors, rate)
+    return StepWithOptions(vectors, step, rate, initialized).apply
+
+
+def plain_step(vectors: ParameterVectors, rate: Array) -> ApplyStep:
+    """Return the step of plain gradient descent."""
+    theta, gradient, scratch = vectors.theta, vectors.gradient, vectors.scratch
+
+    def apply(keep_gradient: bool) -> None:
+        delta = scratch if keep_gradient else gradient
+        multiply(gradient, rate, delta)
+        subtract(theta, delta, theta)  # (U1)
+
+    return apply
+
+
+class StepWithOptions:
+    """A step with clipping, or a direction that is not the gradient."""
 
     def __init__(
-        self, vectors: ParameterVectors, step: Step, rate: Array, has_moved: bool
+        self, vectors: ParameterVectors, step: Step, rate: Array, initialized: bool
     ):
-        """rate: η, a number, or (N, 1), one per network; has_moved: whether there is a
-        velocity.
-        """
-        self.vectors, self.step, self.rate, self.has_moved = (
-            vectors,
-            step,
-            rate,
-            has_moved,
-        )
-        self.theta, self.gradient, self.spare = (
-            vectors.theta,
-            vectors.gradient,
-            vectors.spare,
-        )
-        is_plain = step == Step(step.learning_rate)
-        self.take = self.take_plain if is_plain else self.take_any
+        self.vectors = vectors
+        self.clipping = step.clipping
+        self.direction = step.direction
+        self.rate = rate
+        self.initialized = initialized
 
-    def take_plain(self, keep_gradient: bool) -> None:
-        """Move the parameters by plain gradient descent. The gradient may be
-        overwritten.
-        """
-        delta = self.spare if keep_gradient else self.gradient
-        multiply(self.gradient, self.rate, delta)
-        subtract(self.theta, delta, self.theta)  # (U1)
+    def apply(self, keep_gradient: bool) -> None:
+        """Move the parameters."""
+        vectors = self.vectors
+        changed = vectors.changed if keep_gradient else vectors.gradient
+        g = self.clipped(vectors.gradient, changed)
+        g = self.decayed(g, changed)
+        delta = g
+        if vectors.velocity is not None:
+            delta = self.descent(g, vectors.velocity)
+            self.initialized = True
+        multiply(delta, self.rate, vectors.scratch)
+        subtract(vectors.theta, vectors.scratch, vectors.theta)  # (U1)
 
-    def take_any(self, keep_gradient: bool) -> None:
-        """Clip the gradient and move the parameters. The gradient may be
-        overwritten.
-        """
-        vectors, step, spare, g = self.vectors, self.step, self.spare, self.gradient
-        changed = vectors.clipped if keep_gradient else g
-        if step.max_norm is not None:
-            g = multiply(g, clipping_factor(g, step.max_norm), changed)  # (U3)
-        elif step.max_value is not None:
-            g = np.clip(g, -step.max_value, step.max_value, out=changed)  # (U7)
-        if step.weight_decay:
-            g = add(g, multiply(self.theta, step.weight_decay, spare), changed)  # (U4)
-        delta, v = g, vectors.velocity
-        if v is not None and step.adagrad:
-            add(v, multiply(g, g, spare), v)  # (U8); v is 0 the first time
-            sqrt(add(v, TINY, spare), spare)
-            delta = divide(g, spare, spare)  # (U9)
-        elif v is not None:
-            if self.has_moved:
-                multiply(v, step.momentum, v)
-                add(v, multiply(g, 1 - step.dampening, spare), v)  # (U5)
-            else:
-                v[...] = g  # (U5), the first time
-            delta = (
-                add(g, multiply(v, step.momentum, spare), spare) if step.nesterov else v
-            )  # (U6)
-        subtract(self.theta, multiply(delta, self.rate, spare), self.theta)  # (U1)
-        self.has_moved = True
+    def clipped(self, g: Array, out: Array) -> Array:
+        """Return the gradient within the limits."""
+        max_norm, max_value = self.clipping
+        if max_norm is not None:
+            multiply(g, clipping_factor(g, max_norm), out)  # (U3)
+            return out
+        if max_value is not None:
+            np.clip(g, -max_value, max_value, out=out)  # (U7)
+            return out
+        return g
+
+    def decayed(self, g: Array, out: Array) -> Array:
+        """Return the gradient with weight decay."""
+        decay, scratch = self.direction.weight_decay, self.vectors.scratch
+        if not decay:
+            return g
+        return add(g, multiply(self.vectors.theta, decay, scratch), out)  # (U4)
+
+    def descent(self, g: Array, v: Array) -> Array:
+        """Update the velocity, or the sum of squares, and return the direction."""
+        scratch = self.vectors.scratch
+        momentum = self.direction.momentum
+        if self.direction.adagrad:
+            add(v, multiply(g, g, scratch), v)  # (U8); v is 0 the first time
+            add(v, TINY, scratch)
+            sqrt(scratch, scratch)
+            return divide(g, scratch, scratch)  # (U9)
+        if self.initialized:
+            multiply(v, momentum, v)
+            add(v, multiply(g, 1 - self.direction.dampening, scratch), v)  # (U5)
+        else:
+            v[...] = g  # (U5), the first time
+        if self.direction.nesterov:
+            return add(g, multiply(v, momentum, scratch), scratch)  # (U6)
+        return v  # (U6)
 
 
 @np.errstate(over="ignore", under="ignore")
-def clipping_factor(gradient: Array, max_norm: float) -> Array:
-    """min(1, max_norm / (‖dθ‖ + 10⁻⁶)) of vectors (..., P): (..., 1); NaN if ‖dθ‖ is
-    not finite.
+def clipping_factor(gradient: Array, max_norm: float) -> Any:
+    """Return min(1, max_norm / (‖dθ‖ + 10⁻⁶)) of vectors (..., P), of shape (..., 1);
+    NaN where ‖dθ‖ is not finite.
     """
     squares = np.square(gradient.astype(np.float64))
     total_norm = np.sqrt(squares.sum(axis=-1, keepdims=True))  # (U2)

@@ -1,4 +1,4 @@
-"""The memory of windows: the arrays that a window reads and writes.
+"""The memory of windows: the arrays that a window reads and writes, and views of them.
 
 A window writes its states over those that an earlier window computed, so that the state
 at every step is the latest one, (T3). The views of a window are made once and used in
@@ -8,9 +8,8 @@ on arithmetic.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,89 +19,99 @@ from numpy_rnn.engine.memory import Layout
 from numpy_rnn.engine.objective import LOSSES, NONLINEARITIES, REDUCTIONS
 from numpy_rnn.parameters import Array
 
-MAX_STACKED = (
-    128  # hidden units of the largest network whose inputs and states are in one row
-)
+# Hidden units of the largest network whose inputs and states are in one row.
+MAX_STACKED = 128
 MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
 
 
 class Workspace:
-    """The inputs, states and targets of up to `steps` consecutive steps, from step
-    `base` on.
+    """The inputs, states and targets of up to `steps` consecutive steps.
 
-    Rows are steps times sequences, (T·B, n). k1, k2: the most new steps, and steps, of
-    a window.
+    Rows are steps times sequences, (T·B, n).
     """
 
     def __init__(
         self, layout: Layout, steps: int, k1: int, k2: int, objective: Objective
     ):
-        self.layout, self.steps, self.k1 = layout, steps, k1
+        """k1, k2: the most new steps, and steps, of a window."""
+        self.layout = layout
+        self.steps = steps
+        self.k1 = k1
         self.nonlinearity = NONLINEARITIES[objective.nonlinearity]
         self.loss = LOSSES[objective.loss]
-        D, H, O, B, bias, *_ = layout
-        self.terms = REDUCTIONS[objective.reduction](
-            self.loss.terms(O)
-        )  # of a row; None for 1
+        # Terms of a row of outputs that "mean" divides by; None for "sum".
+        self.terms = REDUCTIONS[objective.reduction](self.loss.terms(layout.O))
         self.base = self.stop = 0  # the steps that are loaded
-        self.stacked = layout.networks is not None or (B == 1 and H <= MAX_STACKED)
-        if self.stacked:
-            self.z = layout.empty((steps + 1) * B, D + H + bias)  # [x_t h_{t-1} 1]
-            self.z[..., D + H :] = 1
-            self.x, self.h, self.h_1 = (
-                self.z[..., :D],
-                self.z[..., D : D + H],
-                self.z[..., D:],
-            )
-        else:
-            self.x, self.h = (
-                layout.empty(steps * B, D),
-                layout.empty((steps + 1) * B, H),
-            )
-        self.target, self.error = layout.empty(steps * B, O), layout.empty(steps * B, O)
-        self.row_losses = layout.empty(steps * B, 1) if self.loss.by_row else None
-        # Rows of the longest window, of which shorter ones use the first.
-        self.a, self.dh, self.slope, self.da = (
-            layout.empty(k2 * B, H) for _ in range(4)
-        )
-        self.y = layout.empty(k1 * B, O)
-        self.dy = None if self.terms is None else layout.empty(k1 * B, O)
-        self.flow = (
-            layout.empty((k2 + 1) * B, O + H) if self.stacked and k1 > 1 else None
-        )
-        if self.flow is not None:  # [dy_t da_{t+1}]
-            self.flow[..., k2 * B :, O:] = 0  # no step after the last
+        is_small = layout.B == 1 and layout.H <= MAX_STACKED
+        self.is_stacked = layout.networks is not None or is_small
+        self._make_series(steps)
+        self._make_buffers(k1, k2)
         is_simple = self.terms is None and not self.loss.by_row
-        self.is_one_step = (
-            self.stacked and k2 * B == 1 and is_simple
-        )  # for `one_step_updates`
-        self.record = False
-        self.recorded: tuple[
-            Any, ...
-        ] = ()  # Activations and Adjoints of the latest update
-        self.views: dict[tuple[int, ...], Any] = {}
+        self.is_one_step = self.is_stacked and k2 * layout.B == 1 and is_simple
+        self.views: dict[tuple[int, ...], WindowViews | OneStepViews] = {}
         self.viewed = 0  # steps of these windows
 
-    @cached_property
-    def by_step(self) -> list[list[Array]]:
-        """Views of every step, which windows share, of the arrays that `WindowViews`
-        unpacks.
+    def _make_series(self, steps: int) -> None:
+        """Make the arrays of all steps.
+
+        before: the rows that W, or W_hh, multiplies: [x_t h_{t-1} 1] if stacked, or
+        h_{t-1}. after: the rows that U, or W_hy, multiplies: [h_t 1], or h_t.
         """
-        rows = [
-            self.z if self.stacked else self.h,
-            self.h,
-            self.a,
-            self.dh,
-            self.slope,
-            self.da,
-        ]
-        rows += (
-            [] if self.flow is None else [self.flow, self.flow[..., self.layout.O :]]
+        layout, B, D, H = self.layout, self.layout.B, self.layout.D, self.layout.H
+        if self.is_stacked:
+            z = layout.empty((steps + 1) * B, D + H + layout.bias)
+            z[..., D + H :] = 1
+            self.before = z
+            self.x, self.h, self.after = z[..., :D], z[..., D : D + H], z[..., D:]
+        else:
+            self.x = layout.empty(steps * B, D)
+            self.h = self.before = self.after = layout.empty((steps + 1) * B, H)
+        self.target = layout.empty(steps * B, layout.O)
+        self.error = layout.empty(steps * B, layout.O)
+        self.row_losses: Array | None = None
+        if self.loss.by_row:
+            self.row_losses = layout.empty(steps * B, 1)
+
+    def _make_buffers(self, k1: int, k2: int) -> None:
+        """Make the arrays of the longest window; shorter ones use the first rows."""
+        layout, B, H, O = self.layout, self.layout.B, self.layout.H, self.layout.O
+        self.a = layout.empty(k2 * B, H)
+        self.dh = layout.empty(k2 * B, H)
+        self.slope = layout.empty(k2 * B, H)
+        self.da = layout.empty(k2 * B, H)
+        self.y = layout.empty(k1 * B, O)
+        self.dy = None if self.terms is None else layout.empty(k1 * B, O)
+        self.adjoints: Array | None = None  # [dy_t da_{t+1}]
+        if self.is_stacked and k1 > 1:
+            self.adjoints = layout.empty((k2 + 1) * B, O + H)
+            self.adjoints[..., k2 * B :, O:] = 0  # no step after the last
+
+    @cached_property
+    def by_step(self) -> StepViews:
+        """Views of every step, which windows share."""
+        B, O = self.layout.B, self.layout.O
+
+        def steps_of(rows: Array) -> list[Array]:
+            return list(time_first(rows, B))
+
+        adjoints: list[Array] = []
+        da_next: list[Array] = []
+        if self.adjoints is not None:
+            adjoints = steps_of(self.adjoints)
+            da_next = steps_of(self.adjoints[..., O:])
+        return StepViews(
+            before=steps_of(self.before),
+            h=steps_of(self.h),
+            a=steps_of(self.a),
+            dh=steps_of(self.dh),
+            slope=steps_of(self.slope),
+            da=steps_of(self.da),
+            adjoints=adjoints,
+            da_next=da_next,
         )
-        return [list(time_first(v, self.layout.B)) for v in rows]
 
     def state(self, step: int) -> Array:
-        """h after this step of the series, (..., B, H), a view."""
+        """Return h after this step of the series, (..., B, H), a view."""
         row = (step - self.base) * self.layout.B
         return self.h[..., row : row + self.layout.B, :]
 
@@ -113,107 +122,154 @@ class Workspace:
         x, target: (n, B, ·) or (n, N, B, ·), classes (n, B, 1); the target may be of
         the last n.
         """
-        B, steps, state = self.layout.B, len(x), self.state(max(base, self.base)).copy()
-        self.base, self.stop = base, base + steps
+        state = self.state(max(base, self.base)).copy()
+        self.base, self.stop = base, base + len(x)
         self.state(base)[...] = state
         for rows, series in ((self.x, x), (self.target, target)):
-            new = time_first(rows, B)[steps - len(series) : steps]
-            series = series if series.ndim == new.ndim else series[:, None]
-            new[...] = (
-                series == np.arange(new.shape[-1]) if is_integer(series) else series
-            )  # (F4)
+            new = time_first(rows, self.layout.B)[len(x) - len(series) : len(x)]
+            if series.ndim < new.ndim:
+                series = series[:, None]
+            if is_integer(series):
+                series = series == np.arange(new.shape[-1])  # (F4)
+            new[...] = series
 
-    def window(self, window: Window) -> Any:
-        """The views of this window of the series, WindowViews or OneStepViews."""
-        begin, _, end = key = tuple(step - self.base for step in window)
-        if (views := self.views.get(key)) is None:
-            if self.viewed + end - begin > MAX_VIEWED:
-                self.views, self.viewed = {}, 0
-            views = (
-                one_step_views(self, begin)
-                if self.is_one_step
-                else WindowViews(self, *key)
-            )
-            self.views[key] = views
-            self.viewed += end - begin
-        return views
+    def window(self, window: Window) -> WindowViews | OneStepViews:
+        """Return the views of this window of the series."""
+        begin = window.start - self.base
+        first_new, end = window.loss_start - self.base, window.stop - self.base
+        key = begin, first_new, end
+        if key not in self.views:
+            if self.viewed + window.steps > MAX_VIEWED:
+                self.views.clear()
+                self.viewed = 0
+            self.viewed += window.steps
+            if self.is_one_step:
+                self.views[key] = OneStepViews(self, begin)
+            else:
+                self.views[key] = WindowViews(self, begin, first_new, end)
+        return self.views[key]
 
     def divisor(self, new_steps: int) -> Any:
-        """C of (L2) for a window, in the dtype of the run; None for 1."""
-        B, dtype = self.layout.B, self.layout.dtype
-        return None if self.terms is None else dtype.type(new_steps * B * self.terms)
+        """Return C of (L2) for a window, in the dtype of the run; None for 1."""
+        if self.terms is None:
+            return None
+        return self.layout.dtype.type(new_steps * self.layout.B * self.terms)
+
+
+class StepViews(NamedTuple):
+    """Arrays of a workspace, each as the views of its steps."""
+
+    before: list[Array]
+    """The rows [x_t h_{t-1} 1], or h_{t-1}, by the step of the workspace."""
+    h: list[Array]
+    """The states, by the step of the workspace."""
+    a: list[Array]
+    """a, by the step of the window, and so are the others."""
+    dh: list[Array]
+    slope: list[Array]
+    da: list[Array]
+    adjoints: list[Array]
+    """[dy_t da_{t+1}], where rows are stacked."""
+    da_next: list[Array]
+    """da_{t+1} in these."""
+
+
+class JointViews(NamedTuple):
+    """Views of a window all of whose steps are new, for (B2) as one product a step."""
+
+    steps: list[tuple[Array, Array, Array, Array]]
+    """([dy_t da_{t+1}], dh_t, φ'(a_t), da_t) of every step, the latest first."""
+    dy: Array
+    """dy in these rows."""
+    da: Array
+    """da in these rows."""
 
 
 class WindowViews:
     """The rows [begin, end) of steps of a workspace, of which those from `first_new` on
     are new.
 
-    Arrays are rows of all T steps or, where `new`, of the K new ones.
+    T is the number of steps, K that of the new ones.
     """
 
     def __init__(self, work: Workspace, begin: int, first_new: int, end: int):
-        (O, B), T, K = work.layout[2:4], end - begin, end - first_new
-        rows, rows_after = (
-            slice(begin * B, end * B),
-            slice((begin + 1) * B, (end + 1) * B),
-        )
-        new_rows = slice(first_new * B, end * B)
-        buffers = work.a, work.dh, work.slope, work.da
-        a, dh, self.slope, self.da = (v[..., : T * B, :] for v in buffers)
-        before_t, h_t, a_t, dh_t, slope_t, da_t, *flow_t = work.by_step
-        x, after = work.x[..., rows, :], work.h[..., rows_after, :]
-        before, with_one = (work.z, work.h_1) if work.stacked else (work.h, work.h)
-        self.inputs, self.h, self.before_T = (
-            (x, x.mT, a),
-            after,
-            before[..., rows, :].mT,
-        )
-        # (the row that W, or W_hh, multiplies, a_t, h_t) of every step
-        self.forward = list(zip(before_t[begin:end], a_t, h_t[begin + 1 :]))
-        self.new = with_one[
-            ..., (end - K + 1) * B : (end + 1) * B, :
-        ]  # h_t, or [h_t 1] if stacked
-        self.new_T, self.dh_new = self.new.mT, dh[..., (T - K) * B : T * B, :]
-        self.target, self.error = (
-            work.target[..., new_rows, :],
-            work.error[..., new_rows, :],
-        )
-        self.row_losses = (
-            None if work.row_losses is None else work.row_losses[..., new_rows, :]
-        )
-        self.y, self.divisor = work.y[..., : K * B, :], work.divisor(K)
+        B, T, K = work.layout.B, end - begin, end - first_new
+        rows, new_rows = slice(begin * B, end * B), slice(first_new * B, end * B)
+        rows_after = slice((begin + 1) * B, (end + 1) * B)
+        new_rows_after = slice((first_new + 1) * B, (end + 1) * B)
+        by_step = work.by_step
+
+        # (T·B, ·)
+        self.x = work.x[..., rows, :]
+        self.x_T = self.x.mT
+        self.a = work.a[..., : T * B, :]
+        self.h = work.h[..., rows_after, :]
+        self.slope = work.slope[..., : T * B, :]
+        self.da = work.da[..., : T * B, :]
+        self.before_T = work.before[..., rows, :].mT
+        # (K·B, ·)
+        self.new = work.after[..., new_rows_after, :]  # h_t, or [h_t 1] if stacked
+        self.new_T = self.new.mT
+        self.target = work.target[..., new_rows, :]
+        self.error = work.error[..., new_rows, :]
+        self.row_losses: Array | None = None
+        if work.row_losses is not None:
+            self.row_losses = work.row_losses[..., new_rows, :]
+        self.y = work.y[..., : K * B, :]
+        self.divisor = work.divisor(K)
         self.dy = self.error if work.dy is None else work.dy[..., : K * B, :]
-        self.errors = self.error.reshape(-1) if work.layout.networks is None else None
-        self.last = dh_t[T - 1], slope_t[T - 1], da_t[T - 1]
-        # (da_{t+1}, dh_t, φ'(a_t), da_t) of the others, latest first: new, and without
-        # a loss
-        earlier = list(zip(da_t[1:T], dh_t, slope_t, da_t))[::-1]
+        self.dh_new = work.dh[..., (T - K) * B : T * B, :]
+        self.errors: Array | None = None  # as a vector
+        if work.layout.networks is None:
+            self.errors = self.error.reshape(-1)
+
+        # (the row that W, or W_hh, multiplies, a_t, h_t) of every step
+        before, after = by_step.before[begin:end], by_step.h[begin + 1 :]
+        self.forward = list(zip(before, by_step.a, after))
+        self.last = by_step.dh[T - 1], by_step.slope[T - 1], by_step.da[T - 1]
+        # (da_{t+1}, dh_t, φ'(a_t), da_t) of the others, the latest first: new steps,
+        # and older ones, without a loss
+        da_next = by_step.da[1:T]
+        earlier = list(zip(da_next, by_step.dh, by_step.slope, by_step.da))[::-1]
         self.newer, self.older = earlier[: K - 1], earlier[K - 1 :]
-        # If all steps are new: ([dy_t da_{t+1}], dh_t, φ'(a_t), da_t), latest first,
-        # and dy and da in `flow`. They end where `flow` ends, so that no step follows
-        # the last one.
-        self.joint: Any = None
-        if work.flow is not None and K == T > 1:
-            flow = work.flow[..., work.flow.shape[-2] - (T + 1) * B :, :]
-            steps = list(zip(flow_t[0][-T:], dh_t, slope_t, flow_t[1][-T - 1 :]))[::-1]
-            self.joint = steps, flow[..., B:, :O], flow[..., : T * B, O:]
+        self.joint: JointViews | None = None
+        if work.adjoints is not None and K == T > 1:
+            self.joint = joint_views(work, T)
 
 
-# Of a window of one step of one sequence. new: [h_t 1]
-OneStepViews = namedtuple(
-    "OneStepViews", "z z_T h new new_T target error errors divisor"
-)
+def joint_views(work: Workspace, T: int) -> JointViews:
+    """Return the views of a window of T new steps.
+
+    They end where the array of adjoints ends, so that no step follows the last one.
+    """
+    assert work.adjoints is not None
+    O, B, by_step = work.layout.O, work.layout.B, work.by_step
+    first_row = work.adjoints.shape[-2] - (T + 1) * B
+    adjoints = work.adjoints[..., first_row:, :]
+    rows, da = by_step.adjoints[-T:], by_step.da_next[-T - 1 :]
+    steps = list(zip(rows, by_step.dh, by_step.slope, da))[::-1]
+    return JointViews(steps, adjoints[..., B:, :O], adjoints[..., : T * B, O:])
 
 
-def one_step_views(work: Workspace, t: int) -> OneStepViews:
-    """The views of the step at index t of a stacked workspace."""
-    step, after = slice(t, t + 1), slice(t + 1, t + 2)
-    z, h, new = work.z[..., step, :], work.h[..., after, :], work.h_1[..., after, :]
-    target, error = work.target[..., step, :], work.error[..., step, :]
-    return OneStepViews(z, z.mT, h, new, new.mT, target, error, error[..., 0, :], None)
+class OneStepViews:
+    """Views for a window of one step and one sequence."""
+
+    __slots__ = ("divisor", "dy", "errors", "h", "new", "new_T", "target", "z", "z_T")
+
+    def __init__(self, work: Workspace, t: int):
+        step, after = slice(t, t + 1), slice(t + 1, t + 2)
+        self.z = work.before[..., step, :]  # [x_t h_{t-1} 1]
+        self.z_T = self.z.mT
+        self.h = work.h[..., after, :]
+        self.new = work.after[..., after, :]  # [h_t 1]
+        self.new_T = self.new.mT
+        self.target = work.target[..., step, :]
+        self.dy = work.error[..., step, :]
+        self.errors = self.dy[..., 0, :]
+        self.divisor: Any = None
 
 
 def time_first(rows: Array, B: int) -> Array:
-    """Rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
+    """Return rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
     sequence = rows.reshape(*rows.shape[:-2], -1, B, rows.shape[-1])
     return sequence if sequence.ndim == 3 else sequence.swapaxes(0, 1)

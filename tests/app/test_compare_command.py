@@ -15,8 +15,10 @@ from in_process import command, configured
 from inline_snapshot import snapshot
 
 import numpy_rnn
-from numpy_rnn.app.compare import epoch_losses
+from numpy_rnn.app.compare import all_sources, epoch_losses, examine
+from numpy_rnn.app.comparison_plot import draw_comparisons
 from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.sources import TraceFile
 from numpy_rnn.app.verdict import ComparedRun, Comparison, report
@@ -47,7 +49,7 @@ class right:
     name, dtypes, capabilities = "my RNN", ("float32",), ()
     def window_update(self, p, **given):
         report = PackagePort(numpy_rnn).window_update(p, **given)
-        known = {"loss", *p, *("d" + n for n in p)}
+        known = {"loss", *p, *(c + n for n in p for c in "dv")}
         return {n: v for n, v in report.items() if n in known}
 
 class wrong(right):
@@ -90,6 +92,19 @@ class untransposed(Alone):
 
 class without_h_0(Alone):
     start = staticmethod(lambda h_0: 0 * h_0)
+
+class chunks(Alone):
+    name, lacks = "my chunks", (*Alone.lacks, "older steps")
+
+class stateless(Alone):
+    lacks, dtypes = (*Alone.lacks, "h_0"), ("float64",)
+
+class means(right):
+    name, lacks = "means", ("sum", "no biases", "older steps")
+
+class no_clip(right):
+    name, lacks = "no clip", ()
+    capabilities = ("class_inputs", "cross_entropy", "adagrad")
 
 class failing(right):
     def window_update(self, p, **given):
@@ -177,7 +192,8 @@ def test_default_command_names_mistakes_through_time(compare, name):
     status, lines, _ = compare(f"made_ports:{name}")
     assert (status, lines[1]) == (1, MISTAKES[name])
     schedule = "TBPTT(1, 1)" if name == "without_h_0" else "TBPTT(1, 5)"
-    assert lines[2].startswith(f"  {schedule}, epoch 1, update 2: ")
+    assert lines[2].startswith("  epoch 1, update 2: ")
+    assert lines[3] == f"  in the run {schedule}"
 
 
 def test_verdict_names_what_it_covers(compare):
@@ -193,7 +209,107 @@ def test_verdict_names_what_it_covers(compare):
         status, lines, _ = compare("run.npz")
         assert status == 0
         found += lines[1:3]
-    assert found == snapshot(['numpy_rnn and numpy_rnn.reference agree: every update is within its rounding bounds', 'checked: gradients that go back 4 steps; 6600 of 7200 windows start from a state that was carried; 300 epochs of TBPTT(1, 1) and 60 epochs of TBPTT(1, 5); learning rate 0.1', 'numpy_rnn and numpy_rnn.reference agree: every update is within its rounding bounds', 'checked: gradients that go back 6 steps; 4 of 6 windows start from a state that was carried; 2 epochs of TBPTT(7, 7); learning rate 0.1, momentum 0.5', 'numpy_rnn and numpy_rnn.reference agree: every update is within its rounding bounds; but no gradient went back a step: use --k2 5', 'checked: gradients that go back 0 steps; 19 of 20 windows start from a state that was carried; 1 epoch of TBPTT(1, 1); learning rate 0.1', 'run.npz agrees with the definition: every update is within its rounding bounds; but no gradient went back a step: record a run with k2 5', 'checked: gradients that go back 0 steps; 19 of 20 windows start from a state that was carried; 1 epoch of TBPTT(1, 1); learning rate 0.1', 'run.npz agrees with the definition: every update is within its rounding bounds', 'checked: gradients that go back 2 steps; 6 of 7 windows start from a state that was carried; 1 epoch of TBPTT(3, 3); learning rate 0.1'])
+    assert "\n".join(found) == snapshot("""\
+numpy_rnn and numpy_rnn.reference agree: every update is within its rounding bounds
+checked: gradients that go back 4 steps; 6600 of 7200 windows start from a state that was carried; 300 epochs of TBPTT(1, 1) and 60 epochs of TBPTT(1, 5); learning rate 0.1
+numpy_rnn and numpy_rnn.reference agree: every update is within its rounding bounds
+checked: gradients that go back 6 steps; 4 of 6 windows start from a state that was carried; 2 epochs of TBPTT(7, 7); learning rate 0.1, momentum 0.5
+numpy_rnn and numpy_rnn.reference agree: every update is within its rounding bounds; but no gradient went back a step: use --k2 5
+checked: gradients that go back 0 steps; 19 of 20 windows start from a state that was carried; 1 epoch of TBPTT(1, 1); learning rate 0.1
+run.npz agrees with the definition: every update is within its rounding bounds; but no gradient went back a step: record a run with k2 5
+checked: gradients that go back 0 steps; 19 of 20 windows start from a state that was carried; 1 epoch of TBPTT(1, 1); learning rate 0.1
+run.npz agrees with the definition: every update is within its rounding bounds
+checked: gradients that go back 2 steps; 6 of 7 windows start from a state that was carried; 1 epoch of TBPTT(3, 3); learning rate 0.1\
+""")  # noqa: E501
+
+
+def test_what_a_port_has_sets_the_defaults_of_its_run(compare):
+    """The first line says what was chosen; every one of these ports is right."""
+    Path("a.txt").write_text("a man, a plan, a canal: panama! " * 2)
+    found = []
+    for words in (
+        "chunks",
+        "chunks --k2 4",
+        "stateless",
+        "stateless --data s.csv",
+        "means",
+        "no_clip --text a.txt --hidden-size 3",
+    ):
+        np.savetxt("s.csv", [1.0, 3, 2, 5, 3])
+        status, lines, error = compare(f"made_ports:{words} --epochs 1")
+        assert (status, error) == (0, ""), lines
+        found.append(lines[0])
+        assert " agrees with the definition: " in lines[2]
+    assert "\n".join(found) == snapshot("""\
+chosen for what my chunks has: --k1 5 --k2 5
+chosen for what my chunks has: --k1 4 --k2 4
+chosen for what alone has: --dtype float64 --k1 20 --k2 20
+chosen for what alone has: --reduction sum --no-bias --dtype float64 --momentum 0.0 --max-norm none --k1 4 --k2 4
+chosen for what means has: --reduction mean --bias --k1 5 --k2 5
+chosen for what no clip has: --max-value none\
+""")  # noqa: E501
+
+
+def test_options_that_a_port_cannot_have_are_refused_in_one_message(compare):
+    """By the names of the options, all at once."""
+    Path("a.txt").write_text("a man, a plan, a canal: panama! " * 2)
+    found = []
+    for words in (
+        "means --reduction sum --no-bias --k1 2 --k2 4 --seeds 3",
+        "stateless --dtype float32 --k1 3 --k2 5 --bias --momentum 0.5",
+        "no_clip --text a.txt --max-value 5",
+        "chunks --text a.txt",
+    ):
+        status, lines, error = compare(f"made_ports:{words} --epochs 1")
+        assert (status, lines) == (2, [])
+        assert "lack" not in error
+        found.append(error.strip())
+    assert "\n".join(found) == snapshot("""\
+numpy_rnn: means has no reduction 'sum', no network without biases, no window with older steps, which have no loss, no ensemble of networks: use --reduction mean --bias --k1 4 --k2 4; leave out --seeds
+numpy_rnn: alone has no biases, no state that is carried from window to window, no momentum, no float32: use --no-bias --k1 20 --k2 20 --momentum 0.0 --dtype float64
+numpy_rnn: no clip has no clipping by value: use --max-value none
+numpy_rnn: my chunks has no loss 'cross_entropy', no inputs that are classes: use --data FILE\
+""")  # noqa: E501
+
+
+@pytest.mark.needs_matplotlib
+@pytest.mark.parametrize("name", ["right", "untransposed"])
+def test_plot_has_the_ratios_and_marks_the_first_fault(compare, name):
+    """The largest ratio of each tensor, a line at 1, and the losses beside it."""
+    from matplotlib.figure import Figure
+
+    options = Configuration("compare", [f"made_ports:{name}"], epochs=2)
+    compare(f"made_ports:{name} --epochs 1")  # the folder of the ports is searched
+    (source,) = all_sources(numpy_rnn, options)
+    runs = []
+    for k2 in (1, 5):
+        run = prepare(options).run(configured(f"--epochs 2 --k2 {k2}").run_options())
+        runs.append(examine(source, run))
+    comparison = Comparison(source, runs)
+    draw_comparisons(figure := Figure(), [comparison])
+    *panels, losses = figure.axes
+    assert len(panels) == 2
+    for axes, run in zip(panels, runs):
+        shown = {line.get_label(): line.get_data() for line in axes.lines}
+        assert set(shown["bound"][1]) == {1}
+        for tensor in ("loss", "dW_xh", "dW_hh", "dW_hy", "W_xh", "W_hh", "W_hy"):
+            updates, ratios = shown[tensor]
+            assert list(updates) == list(range(1, 41))
+            largest = np.nanmax([*ratios, 0.01])
+            np.testing.assert_allclose(largest, max(run.judgement.worst[tensor], 0.01))
+            assert largest < axes.get_ylim()[1]
+        first = run.judgement.first
+        assert ("first fault" in shown) == (first is not None)
+        assert ("WRONG" in axes.get_title()) == (first is not None)
+        if first is not None:
+            assert shown["first fault"] == ([2], [first.ratio])
+            words = axes.texts[0].get_text()
+            assert words.startswith("dW_xh (B4), update 2:")
+            assert "without its transpose" in words
+    assert [run.judgement.first is None for run in runs] == [True, name == "right"]
+    curves = [line.get_ydata() for line in losses.lines if len(line.get_ydata())]
+    for curve, run in zip(curves, runs, strict=True):
+        np.testing.assert_array_equal(curve, run.losses)
 
 
 def test_names_of_sources_that_are_nearly_right(compare):
@@ -205,8 +321,15 @@ def test_names_of_sources_that_are_nearly_right(compare):
     for words in ("my_rnn", "my_rnn.py", "prog", "notes", "nothing", "json"):
         status, lines, error = compare(words)
         assert (status, lines) == (2, [])
-        found.append(error)
-    assert found == snapshot(['numpy_rnn: my_rnn is a Python file: type my_rnn:port for its `port`\n', 'numpy_rnn: my_rnn.py is a Python file: type my_rnn:port for its `port`\n', 'numpy_rnn: prog is a program in this folder: type ./prog\n', 'numpy_rnn: notes is a file that cannot be run: expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)\n', "numpy_rnn: there is no 'nothing': expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)\n", "numpy_rnn: 'json' has no from_numpy, to_numpy, forward, train: expected a package like numpy_rnn or torch_rnn\n"])
+        found.append(error.strip())
+    assert "\n".join(found) == snapshot("""\
+numpy_rnn: my_rnn is a Python file: type my_rnn:port for its `port`
+numpy_rnn: my_rnn.py is a Python file: type my_rnn:port for its `port`
+numpy_rnn: prog is a program in this folder: type ./prog
+numpy_rnn: notes is a file that cannot be run: expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)
+numpy_rnn: there is no 'nothing': expected a package (torch_rnn), a port (my_rnn:port, of my_rnn.py), a program (./my_rnn) or a trace (run.npz)
+numpy_rnn: 'json' has no from_numpy, to_numpy, forward, train: expected a package like numpy_rnn or torch_rnn\
+""")  # noqa: E501
 
 
 def test_fault_comes_first_and_once(compare):
@@ -214,7 +337,7 @@ def test_fault_comes_first_and_once(compare):
     assert status == 1
     assert lines[1].startswith("WRONG dW_xh (B4): ")
     assert "× 2" in lines[1]
-    assert lines[2].startswith("  epoch 1, update 1: dW_xh[0, 0] is ")
+    assert lines[2].startswith("  epoch 1, update 1: dW_xh[0, ")
     assert sum("WRONG" in line for line in lines) == 1
     status, lines, error = compare("made_ports:failing --epochs 1")
     assert (status, error) == (1, "")
@@ -266,7 +389,7 @@ def test_updates_before_an_overflow_are_judged(compare):
         "numpy_rnn.reference --nonlinearity relu --learning-rate 1e15"
     )
     assert status == 0
-    assert sum("; it overflows after" in line for line in lines) == 2
+    assert sum("; it overflows after" in line for line in lines) == 4
 
 
 def test_report():
@@ -285,33 +408,24 @@ def test_report():
         Comparison(TraceFile("one", recorded("--epochs 1")), [one]),
         Comparison(PortSource(port), [other]),
     )
-    assert [line[:80] for line in report(comparisons).splitlines()] == snapshot(
-        [
-            "WRONG W_hh (U1) of one: 2e for e",
-            (
-                "  epoch 2, update 3: W_hh[0, 1] is 0.5, expected 0.25; the "
-                "difference is 2.5e+08"
-            ),
-            '  no intermediate values are reported: an earlier one may be off',
-            (
-                "NOT JUDGED dW_hh of other: rounding alone changes them too much in "
-                "float32; choo", 'checked of one: gradients that go back 0 steps; 5 of 12 windows start from a sta', 'checked of other: gradients that go back 2 steps; 5 of 12 windows start from a s', "one: loss 4.000000 in epoch 1, 2.000000 in epoch 2",
-            (
-                "other: loss 900.000000 in epoch 1, 810000.000000 in epoch 2; it "
-                "diverges: choose"
-            ),
-            "",
-            "largest difference / rounding bound of 12 updates",
-            "tensor  equation        one       other",
-            "window  T1, T2        exact           -",
-            "h       F2            0.250     0.250 ~",
-            "dW_hh   B5            0.500  not judged",
-            "W_hh    U1        2.5e+08 !       0.900",
-            (
-                "other: rounding alone changes W_hh too much to be judged; checked "
-                "in windows wit"
-            ),
-            "other: not judged, as they are lost to rounding: dh",
-            "other declares a tanh error of 9 ulps and 2 ulps of 1: not a strict pass",
-        ]
-    )
+    lines = [line[:85] for line in report(comparisons).splitlines()]
+    assert "\n".join(lines) == snapshot("""\
+WRONG W_hh (U1) of one: 2e for e
+  epoch 2, update 3: W_hh[0, 1] is 0.5, expected 0.25; the difference is 2.5e+08 time
+  no intermediate values are reported: an earlier one may be off
+NOT JUDGED dW_hh of other: rounding alone changes them too much in float32; choose --
+checked of one: gradients that go back 0 steps; 5 of 12 windows start from a state th
+checked of other: gradients that go back 2 steps; 5 of 12 windows start from a state \n\
+one: loss 4.000000 in epoch 1, 2.000000 in epoch 2
+other: loss 900.000000 in epoch 1, 810000.000000 in epoch 2; it diverges: choose a lo
+
+largest difference / rounding bound of 12 updates
+tensor  equation        one       other
+window  T1, T2        exact           -
+h       F2            0.250     0.250 ~
+dW_hh   B5            0.500  not judged
+W_hh    U1        2.5e+08 !       0.900
+other: rounding alone changes W_hh too much to be judged; checked in windows with sma
+other: not judged, as they are lost to rounding: dh
+other declares a tanh error of 9 ulps and 2 ulps of 1: not a strict pass\
+""")

@@ -62,7 +62,7 @@ def test_refused_command_lines(capsys):
         for row in re.split(r"[|\n]", REFUSED)
     ]
     assert "\n".join(messages) == snapshot("""\
-there is no option --momentun: did you mean --momentum?; see numpy-rnn train --help
+there is no option --momentun (did you mean --momentum?); see numpy-rnn train --help
 argument --epochs: invalid int value: 'x'; see numpy-rnn train --help
 the learning rate is nan: expected a finite number, 0 or more
 max norm is 0.0: expected a finite number above 0
@@ -110,17 +110,15 @@ def test_misspelt_words_are_answered_with_the_nearest_ones(capsys):
         (importlib.import_module("torch_rnn"), "study"),
     ):
         answers.append(refused(rnn, capsys, *words.split()))
-    assert answers == snapshot(
-        [
-            "there is no command 'comparee': did you mean compare?",
-            "there is no option --epoch: did you mean --epochs?; see numpy-rnn compare --help",
-            "there is no option --lr: did you mean --learning-rate?; see numpy-rnn train --help",
-            "there is no option --held-out; see numpy-rnn study --help",
-            "there is no command 'zzz'; see numpy-rnn --help",
-            "audit is a command of torch-rnn: type torch-rnn audit",
-            "study is a command of numpy-rnn: type numpy-rnn study",
-        ]
-    )
+    assert "\n".join(answers) == snapshot("""\
+there is no command 'comparee' (did you mean compare?); see numpy-rnn --help
+there is no option --epoch (did you mean --epochs?); see numpy-rnn compare --help
+there is no option --lr (did you mean --learning-rate?); see numpy-rnn train --help
+there is no option --held-out; see numpy-rnn study --help
+there is no command 'zzz'; see numpy-rnn --help
+audit is a command of torch-rnn: type torch-rnn audit
+study is a command of numpy-rnn: type numpy-rnn study\
+""")
 
 
 @pytest.mark.parametrize("command", ["train", "compare"])

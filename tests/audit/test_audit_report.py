@@ -97,13 +97,15 @@ def test_functions_that_were_imported_before_are_seen(name):
     }
     name = name.removesuffix("_nd").replace("cross_entropy_loss", "cross_entropy")
     loss = getattr(nn.functional, name)
-    clip, zeros = nn.utils.clip_grad_norm_, torch.zeros(1, 2, requires_grad=True)
+    clip, clip_value = nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_
+    zeros = torch.zeros(1, 2, requires_grad=True)
     x = zeros.expand(3, 1, 2) if name == "ctc_loss" else zeros.sigmoid()
     with torch_rnn.audit() as report:
         loss(x, *arguments.get(name, [torch.ones(1, 2)])).backward()
         clip([zeros], 1.0)
+        clip_value((p for p in [zeros]), 1.0)
     assert [each.name for each in report.run.losses if each.is_call] == [name]
-    assert len(report.run.clips) == 1
+    assert [len(clip.parameters) for clip in report.run.clips] == [1, 1]
 
 
 @pytest.mark.slow

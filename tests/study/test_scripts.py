@@ -458,6 +458,7 @@ def test_wrong_and_unreadable_texts(tiny, compute):
     texts = [
         label,
         "[1] 0.1 0.2 0.3 0.4",
+        "dW_hh[0] = 0.1 0.2",
         blocks,
         "1.0e-03 *\n 0.1 0.2",
         '{"name": "b_h"',

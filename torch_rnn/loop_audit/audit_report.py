@@ -112,8 +112,10 @@ class Report:
         lines += self._losses()
         lines += self._gradients()
         lines += self._clips()
-        for optimizer in self._optimizers():
-            lines.append(self._step(optimizer))
+        optimizers = self._optimizers()
+        lines += map(self._step, optimizers[:MAX_LISTED])
+        if len(optimizers) > MAX_LISTED:
+            lines.append(f"step: {len(optimizers) - MAX_LISTED} more optimizers")
         lines += self._not_stepped()
         if self.run.record.error:
             lines.append(f"the audit ended early: {self.run.record.error}")

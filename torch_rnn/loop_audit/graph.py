@@ -67,23 +67,30 @@ class Walk:
         self._into_passes = into_passes
         self._most = most
         self._seen = set[tuple[Any, ModuleRecord | None]]()
-        self._pending: list[tuple[Edge, ModuleRecord | None]] = []
-        self._pending += [(edge, None) for edge in edges_of(roots)]
+        # (node, number of its input) by which a pass is used, None if always
+        self.uses: list[tuple[Edge | None, Forward]] = []
+        self._pending: list[tuple[Edge, ModuleRecord | None, Edge | None]] = []
+        self._pending += [(edge, None, None) for edge in edges_of(roots)]
         while self._pending:
-            (node, output), after = self._pending.pop()
+            (node, output), after, consumer = self._pending.pop()
             ends = node.metadata.get(PASS_END)
             if ends and output in ends:
-                self._enter_pass(ends[output], after)
+                self._enter_pass(ends[output], after, consumer)
             elif (node, after) not in self._seen:
                 self._enter_node(node, after)
 
-    def _enter_pass(self, end: PassEnd, after: ModuleRecord | None) -> None:
+    def _enter_pass(
+        self, end: PassEnd, after: ModuleRecord | None, consumer: Edge | None
+    ) -> None:
         is_used = after is not end.forward.module
+        if is_used and end.output != "out":
+            self.uses.append((consumer, end.forward))
         outputs = self.passes.setdefault(end.forward, {})
         is_new = not outputs
         outputs[end.output] = outputs.get(end.output, False) or is_used
         if is_new and self._into_passes:
-            self._pending += [(edge, end.forward.module) for edge in end.before]
+            for edge in end.before:
+                self._pending.append((edge, end.forward.module, None))
 
     def _enter_node(self, node: Any, after: ModuleRecord | None) -> None:
         if len(self._seen) >= self._most:
@@ -95,9 +102,9 @@ class Walk:
         if LOSS in node.metadata:
             self.losses[node.metadata[LOSS]] = None
         following = node.next_functions
-        for edge in following:
+        for number, edge in enumerate(following):
             if edge[0] is not None:
-                self._pending.append((edge, after))
+                self._pending.append((edge, after, (node, number)))
         if not following and hasattr(node, "variable"):
             self.leaves[id(node.variable)] = node.variable
 

@@ -146,9 +146,17 @@ class Hooks:
         _builtins._register_builtin(getattr(owner, name), operator)
 
     def patch_decorated(self, decorated: Any, hook: Hook) -> None:
-        """Watch the function within a decorator, which keeps it in a closure."""
+        """Watch a function of parameters within a decorator, which has it in a
+        closure."""
         original = decorated.__wrapped__
         cells = decorated.__closure__
         cell = next(each for each in cells if each.cell_contents is original)
-        cell.cell_contents = self.watch(original, hook)
+        watched = self.watch(original, hook)
+
+        def listing(parameters: Any, *args: Any, **kwargs: Any) -> Any:
+            if hasattr(parameters, "__next__"):  # can be read once
+                parameters = list(parameters)
+            return watched(parameters, *args, **kwargs)
+
+        cell.cell_contents = listing
         self.on_close(lambda: setattr(cell, "cell_contents", original))

@@ -53,6 +53,12 @@ def attached_pairs(run: Run, module: ModuleRecord) -> Iterator[tuple[Forward, Fo
                         yield forward, parent
 
 
+def _updates_reached(run: Run, backward: Backward, module: ModuleRecord) -> int:
+    """Return over how many updates of a module a backward pass goes back."""
+    before = [run.updates_before(f) for f in backward.reached if f.module is module]
+    return max(before) - min(before) if before else 0
+
+
 def _is_attached(part: StatePart) -> bool:
     return part.origin is Origin.ATTACHED
 
@@ -65,7 +71,9 @@ def state_attached(run: Run) -> Found:
         if not whole:
             continue
         failed = [b for b in run.backwards if b.has_failed and whole[0] in b.reached]
-        back = max(run.updates_before(f) - run.updates_before(p) for f, p in pairs)
+        back = max(
+            _updates_reached(run, backward, module) for backward in run.backwards
+        )
         how = f"; the gradient goes on over {pluralize(back, 'update')}"
         if failed:
             how = ", which makes backward() fail"
@@ -117,6 +125,20 @@ def state_cut_at_every_step(run: Run) -> Found:
         if len(found) > 1:
             text = "the state is detached at every step: detach it once per window"
             yield found[0].location, text
+
+
+def state_cut_within_update(run: Run) -> Found:
+    """The state is cut between windows that one backward pass covers."""
+    for module in run.modules:
+        found = []
+        for update, windows in run.windows[module]:
+            first = {f for window in windows for f in window.forwards}
+            cut = [w.first for w in windows if w.steps > 1 and _is_cut(w.first, first)]
+            if cut and len(update.backwards) == 1:
+                found.append(cut[0])
+        if len(found) > 1:
+            text = "the state is cut between windows of one backward()"
+            yield found[0].location, f"{text}: cut it after the update"
 
 
 def _is_cut(forward: Forward, sources: set[Forward]) -> bool:
@@ -248,20 +270,23 @@ def loss_in_no_update(run: Run) -> Found:
     reached = {loss for backward in run.backwards for loss in backward.losses}
     numbers = [0.0, *(update.number for update in run.updates)]
     count = defaultdict[str, int](int)
-    sizes = dict[str, int]()
+    sizes = dict[str, str]()
     for start, end in pairwise(numbers):
         calls = defaultdict[str, list[bool]](list)
         for loss in run.losses:
             if loss.is_call and start < loss.number < end:
                 calls[loss.location].append(loss in reached)
         for place, is_reached in calls.items():
-            if len(is_reached) > 1 and is_reached[-1] and sum(is_reached) == 1:
+            reached_calls = sum(is_reached)
+            is_last_alone = is_reached[-1] and reached_calls == 1
+            is_one_left = reached_calls == len(is_reached) - 1 > 1
+            if len(is_reached) > 1 and (is_last_alone or is_one_left):
                 count[place] += 1
-                sizes[place] = len(is_reached)
+                sizes[place] = f"{reached_calls} of {len(is_reached)}"
     for place, updates in count.items():
         # an evaluation may use the same line
         if updates > 1 and 2 * updates >= len(run.updates):
-            text = f"only the last of {sizes[place]} losses reaches backward()"
+            text = f"only {sizes[place]} losses of an update reach backward()"
             yield place, f"{text}: add them up"
 
 
@@ -521,6 +546,7 @@ MISTAKES = (
     Mistake("state-partly-attached", state_partly_attached, needs_passes),
     Mistake("state-exchanged", state_exchanged, needs_passes),
     Mistake("state-cut-at-every-step", state_cut_at_every_step, needs_passes),
+    Mistake("state-cut-within-update", state_cut_within_update, needs_passes),
     Mistake("state-from-validation", state_from_validation, needs_passes),
     Mistake("state-from-elsewhere", state_from_elsewhere, needs_order_of_data),
     Mistake("state-never-given", state_never_given, needs_passes),

@@ -79,6 +79,7 @@ class Recorder:
         self._data = DataMemory()
         self._in_backward = set[int]()  # threads
         self._used_steps: dict[Forward, list[torch.Tensor]] = {}
+        self._used_ends = set[Forward]()  # whose last state enters the loss
         self._step_begins: dict[OptimizerRecord, int] = {}
         self._searches = 0
         self._graphs = 0
@@ -237,6 +238,14 @@ class Recorder:
             used = used.transpose(0, forward.module.time_axis)
         self._used_steps.setdefault(forward, []).append(used)
 
+    def _gradient_of_end(
+        self, forward: Forward, index: int, inputs: Any, _: Any
+    ) -> None:
+        """Keep whether a last state gets a gradient from what uses it."""
+        gradient = inputs[index]
+        if gradient is not None and bool((gradient.detach() != 0).any()):
+            self._used_ends.add(forward)
+
     # Losses and backward passes
 
     def _loss(self, name: str, *_: Any, **__: Any) -> Watcher:
@@ -261,9 +270,20 @@ class Recorder:
         weights = _norms(parameters)
         was_zero = [key for key, p in parameters.items() if not _has_gradient(p)]
         self._used_steps.clear()
+        self._used_ends.clear()
+        handles = []
+        for consumer, forward in walk.uses:
+            if consumer is None:
+                self._used_ends.add(forward)
+            else:
+                node, index = consumer
+                hook = partial(self._gradient_of_end, forward, index)
+                handles.append(node.register_hook(hook))
         self._in_backward.add(threading.get_ident())
         result = yield
         self._in_backward.discard(threading.get_ident())
+        for handle in handles:
+            handle.remove()
         has_failed = result is FAILED
         self._parameters.update(parameters)
         self._note_gradients(parameters.values())
@@ -322,7 +342,7 @@ class Recorder:
             steps = forward.steps
         if not outputs.get("out"):
             used = set()
-        if any(outputs[name] for name in ends):
+        if forward in self._used_ends:
             used.add(forward.steps - 1)
         return Reach(steps, len(used), is_one_sequence)
 
@@ -373,9 +393,6 @@ class Recorder:
     def _clip_value(
         self, parameters: Any, clip_value: float, *_: Any, **__: Any
     ) -> Watcher:
-        if hasattr(parameters, "__next__"):  # can be read once, by clip_grad_value_
-            yield
-            return
         parameters = _listed(parameters)
         size = 0.0
         for p in parameters:

@@ -100,7 +100,8 @@ function networkSvg(now, place, width) {
       valueOf(now, which, t).map(cell).join("")}</g>`;
   };
   const arrows = (which, t, kind) => (ARROWS[which]?.(t) ?? [])
-    .filter(([from, u]) => u <= 3 && !(from === "da" && u === cut + 1 && cut)).map(([from, u]) => arrow(from, u, which, t, L, kind));
+    .filter(([from, u]) => u <= 3 && !(from === "da" && u === cut + 1 && cut))
+    .map(([from, u]) => arrow(from, u, which, t, L, kind));
   const grey = [1, 2, 3].flatMap((t) => ["a", "h", "y"].flatMap((one) => arrows(one, t, "grey")));
   const all = range(1, 3).flatMap((t) => ["loss", "target", "y", "h", "a", "x", "dy", "dh", "da"]
     .map((which) => cells(which, t)));

@@ -45,6 +45,9 @@ function readArrays(text) {
 function readPrinted(text) {
   if (/^\s*\[\d*,\d*\]|\[,\d+\]|^\s*\[\d+\]\s+[-\d]/m.test(text)) throw new LineError("R prints "
     + "labels between the numbers: paste the output of jsonlite::toJSON(dW, digits = 17)");
+  if (/[A-Za-z_]\w*(?:\[\d+\])+\s*[=:]/.test(text)) {
+    throw new LineError("elements or rows are printed one by one: print the array, or use report()");
+  }
   if (/columns \d+ (?:through|to|and) \d+|\d\s*\*\s*(?:\[|$)/im.test(text)) {
     throw new LineError("a factor or blocks of columns are in the text: print full rows, or JSON");
   }
@@ -246,6 +249,7 @@ function mistakeOf(all) {
     if (found) return `${found}${why && ` And there is a factor of ${factor}: ${why}.`}`;
     if (found === "" && why) return `All are ${factor} times the right ones: ${why}.`;
   }
+  if (all.some((one) => largest(one.numbers) === 0)) return "An array of zeros is not filled yet.";
   const every = (f) => all.every((one) => agrees(one, f(one, expectedOf(one.key))));
   if (every((_, expected) => expected.map((v) => clamp(v, -limit, limit)))) {
     return `Clipped by value to ±${show(limit)}: the other numbers are right.`;

@@ -1,0 +1,68 @@
+"""Updates of the engine, which make their arrays when somebody reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import cached_property
+from typing import Any
+
+from numpy_rnn.common.records import Gradients, Parameters, Update, Window
+from numpy_rnn.engine.memory import Location, views
+from numpy_rnn.parameters import Array
+
+
+class FlatUpdate(Update[Array]):
+    """An Update with one copy of the vectors: its parameters, gradients and velocity
+    are read-only views, made when they are first read.
+    """
+
+    _vectors: Array
+    _locations: Sequence[Location | None]
+
+    @cached_property
+    def parameters(self) -> Parameters[Array]:
+        """The parameters after the step."""
+        return self._views(0)
+
+    @cached_property
+    def gradients(self) -> Gradients[Array]:
+        """∂L/∂θ, before clipping."""
+        return self._views(1)
+
+    @cached_property
+    def velocity(self) -> Gradients[Array] | None:
+        """The velocity after the step, or sums of squares."""
+        return self._views(2) if len(self._vectors) > 2 else None
+
+    def _views(self, row: int) -> Gradients[Array]:
+        self._vectors.setflags(write=False)
+        return Gradients(*views(self._vectors[row], self._locations))
+
+    def __reduce__(self) -> Any:
+        values = [getattr(self, field.name) for field in fields(Update)]
+        return Update, tuple(values)
+
+
+def flat_update(
+    epoch: int,
+    number: int,
+    window: Window,
+    loss: Array,
+    vectors: Array,
+    locations: Sequence[Location | None],
+) -> FlatUpdate:
+    """Return an Update of these vectors.
+
+    Its fields are set one by one: the `__init__` of a frozen dataclass takes longer
+    than a small network's update.
+    """
+    update = object.__new__(FlatUpdate)
+    attributes = update.__dict__
+    attributes["epoch"] = epoch
+    attributes["number"] = number
+    attributes["window"] = window
+    attributes["loss"] = loss
+    attributes["_vectors"] = vectors
+    attributes["_locations"] = locations
+    return update
