@@ -2,11 +2,11 @@
 file.
 
 Keys of the .npz: W_xh and so on, the names of the Parameters; vW_xh and so on, the
-velocity, or with Adagrad the sums of squares; configuration, a string: JSON of the
-options, and of a text its alphabet, in the order of the classes, and its smoothed loss.
+velocity, or with `adagrad` the sums of squares; alphabet, a string: the characters of a
+text in the order of their classes; configuration, a string: JSON of the options that
+were given, which is not read.
 """
 
-import json
 import os
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from numpy_rnn.parameters import ARRAYS
 SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"])
 NAMES = Parameters._fields
 VELOCITY = tuple("v" + name for name in NAMES)
+TEXTS = ("alphabet", "adagrad", "configuration")
 # Standard deviations of the initial weights: of the hidden units, and of the outputs.
 OF_SERIES, OF_TEXT = (0.4, 0.3), (0.01, 0.01)
 
@@ -50,7 +51,6 @@ class Experiment(NamedTuple):
     deviation: Any = 1.0  # (D,)
     held_out: int = 0  # steps at the end that are predicted and not trained on
     alphabet: str = ""  # of a text: its characters, in the order of their classes
-    smoothed: float | None = None  # of a text that is continued: the smoothed loss
 
     @property
     def networks(self) -> tuple[int, ...]:
@@ -68,70 +68,69 @@ class Experiment(NamedTuple):
 class Saved(NamedTuple):
     """What a weights file has."""
 
-    params: Parameters[Any] | None = None
-    velocity: Gradients[Any] | None = None
-    configuration: dict[str, Any] = {}  # noqa: RUF012, it is not changed
+    params: Parameters[Any]
+    velocity: Gradients[Any] | None
+    alphabet: str
+    adagrad: bool
 
 
 def prepare(options: Configuration) -> Experiment:
     """Read or create the series or the text, and the initial weights."""
-    saved = Saved()
+    saved, dtype, alphabet = None, options.dtype, ""
     if options.weights is not None:
         saved = load_run(options.weights)
-    dtype: Any = options.dtype or "float32"
-    if saved.params is not None:
-        dtype = saved.params.W_hh.dtype
+        dtype, alphabet = saved.params.W_hh.dtype, saved.alphabet
     if options.text is not None:
-        made = _of_text(options, saved)
+        made, D = _of_text(options, alphabet)
     else:
-        made = _of_series(options, dtype)
-    D = len(made.alphabet) or made.x.shape[-1]
-    params = saved.params
-    if params is None:
+        made, D = _of_series(options, dtype)
+    step, velocity = options.run_options().step, None
+    if saved is None:
         params = initial_parameters(
             input_size=D,
-            hidden_size=options.hidden_size or 6,
+            hidden_size=options.hidden_size,
             output_size=D,
             seed=options.seed,
-            bias=bool(options.bias),
+            bias=options.bias,
             dtype=dtype,
             networks=None if options.command == "study" else options.seeds,
             deviations=OF_TEXT if made.alphabet else OF_SERIES,
         )
+    else:
+        params = saved.params
+        if step.has_velocity and saved.adagrad == step.adagrad:
+            velocity = saved.velocity  # sums of squares are no velocity
     sizes = params.W_xh.shape[-2], params.W_hy.shape[-1]
     if sizes != (D, D):
         raise InputError(
             f"{options.weights} has {sizes} inputs and outputs: expected {(D, D)}"
         )
-    velocity, step = saved.velocity, options.run_options().step
-    had_adagrad = saved.configuration.get("adagrad", step.adagrad)
-    if not step.has_velocity or had_adagrad != step.adagrad:
-        velocity = None  # sums of squares are no velocity
     h_0 = np.zeros((1, params.W_hh.shape[-1]), dtype)
     return made._replace(params=params, velocity=velocity, h_0=h_0)
 
 
-def _of_text(options: Configuration, saved: Saved) -> Experiment:
-    """Read the text, without initial weights."""
+def _of_text(options: Configuration, alphabet: str) -> tuple[Experiment, int]:
+    """Read the text, without initial weights. Returns the size of its alphabet too."""
     with errors_about(f"text {options.text}"):
-        text, alphabet = read_text(options.text), saved.configuration.get("alphabet")
-        classes, alphabet = character_classes(text, alphabet)
+        classes, alphabet = character_classes(read_text(options.text), alphabet)
         steps = (len(classes) - 1) // options.k1 * options.k1  # as in min-char-rnn
         if steps == 0:
             raise InputError(
                 f"it has {len(classes)} characters: expected more than --k1"
             )
-    return Experiment(
+    experiment = Experiment(
         printable(os.path.basename(options.text)),
         x=classes[:steps, None],
         target=classes[1 : steps + 1, None],
         alphabet=alphabet,
-        smoothed=saved.configuration.get("smoothed"),
     )
+    return experiment, len(alphabet)
 
 
-def _of_series(options: Configuration, dtype: Any) -> Experiment:
-    """Read or create the series, without initial weights."""
+def _of_series(options: Configuration, dtype: Any) -> tuple[Experiment, int]:
+    """Read or create the series, without initial weights. Returns the number of its
+    columns too.
+    """
     rows, columns, name = SINE_WAVE[0], SINE_WAVE[1], "sine wave"
     if options.data is not None:
         chosen = None
@@ -162,7 +161,7 @@ def _of_series(options: Configuration, dtype: Any) -> Experiment:
             what = f"constant or {what}"
         column = printable(columns[is_fine.argmin()])
         raise InputError(f"data file {options.data}: {column} is {what}: leave it out")
-    return Experiment(
+    experiment = Experiment(
         name,
         x=sequence[:-1, None],
         target=sequence[1:, None],
@@ -172,32 +171,29 @@ def _of_series(options: Configuration, dtype: Any) -> Experiment:
         deviation=deviation,
         held_out=options.held_out,
     )
+    return experiment, len(columns)
 
 
-def save_run(
-    path: str, params: Any, velocity: Any = None, configuration: Any = None
-) -> None:
-    """Write the networks that are finite. Raises InputError if the file cannot be
-    written.
+def save_run(path: str, params: Any, velocity: Any = None, **more: Any) -> None:
+    """Write the networks that are finite, and more. Raises InputError if the file
+    cannot be written.
     """
     arrays = dict(zip(NAMES, params)) | dict(zip(VELOCITY, velocity or ()))
     arrays = {name: array for name, array in arrays.items() if array is not None}
     if networks := params.W_hh.shape[:-2]:
-        parts = [
-            np.isfinite(array).reshape(*networks, -1).all(axis=1)
-            for array in arrays.values()
-        ]
-        arrays = {name: array[np.all(parts, axis=0)] for name, array in arrays.items()}
-    save_arrays(path, {**arrays, "configuration": json.dumps(configuration or {})})
+        is_finite = np.ones(networks, bool)
+        for array in arrays.values():
+            is_finite &= np.isfinite(array).reshape(*networks, -1).all(axis=1)
+        for name, array in arrays.items():
+            arrays[name] = array[is_finite]
+    save_arrays(path, arrays | more)
 
 
 def load_run(path: str) -> Saved:
-    """Read parameters, velocity and configuration of an .npz. Raises InputError on
-    other files.
-    """
+    """Read what `save_run` writes. Raises InputError on other files."""
     found = load_arrays(path, "weights file")
     with errors_about(f"weights file {path}"):
-        unknown = set(found) - {*NAMES, *VELOCITY, "configuration"}
+        unknown = found.keys() - {*NAMES, *VELOCITY, *TEXTS}
         if unknown or not found.keys() >= {*NAMES[:3]}:
             what = some_of(sorted(unknown) or found)
             raise InputError(
@@ -210,19 +206,9 @@ def load_run(path: str) -> Saved:
         if found.keys() & VELOCITY:
             velocity = Gradients(*map(found.get, VELOCITY))
         check_saved(ARRAYS, params, velocity)
-        try:
-            configuration = json.loads(
-                found.get("configuration", np.array("{}")).item()
-            )
-            alphabet = configuration.get("alphabet") or "-" * params.W_hy.shape[-1]
-            smoothed = float(configuration.get("smoothed") or 1.0)
-            if (
-                len("".join(alphabet)) != params.W_hy.shape[-1]
-                or not 0 < smoothed < np.inf
-            ):
-                raise ValueError
-        except (AttributeError, RecursionError, TypeError, ValueError):
+        alphabet, characters = str(found.get("alphabet", "")), params.W_hy.shape[-1]
+        if alphabet and len(alphabet) != characters:
             raise InputError(
-                "its configuration is damaged: expected a file of --save"
-            ) from None
-    return Saved(params, velocity, configuration)
+                f"its alphabet is damaged: expected {characters} different characters"
+            )
+    return Saved(params, velocity, alphabet, bool(np.any(found.get("adagrad"))))

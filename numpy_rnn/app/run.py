@@ -11,7 +11,7 @@ from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.predictions import BAND, Result, predict
 from numpy_rnn.app.tables import error_table, format_number, series_table
 from numpy_rnn.common.errors import join_names, pluralize, printable
-from numpy_rnn.common.records import Parameters, Run, Step, Update
+from numpy_rnn.common.records import NumpyArray, Run, Step, Update
 
 LOG_EVERY, LOG_UPDATES = 10, 1000  # epochs; updates of a text
 KEPT = 0.999  # of the smoothed loss, at each update
@@ -35,9 +35,8 @@ class Trainer:
         self.updates = 0
         self.latest: Update[Any] | None = None
         self.loss = np.zeros(experiment.networks)  # of the latest update
-        self.losses: list[np.ndarray] = []  # of the finished epochs
+        self.losses: list[NumpyArray] = []  # of the finished epochs
         self.result: Result | None = None  # of a series, after `final`
-        self.smoothed = experiment.smoothed or 0.0  # loss of a text
         self._iterator = begin(rnn, self.run)
 
     def __iter__(self) -> Iterator[Update[Any]]:
@@ -48,36 +47,16 @@ class Trainer:
         for update in self._iterator:
             loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
             if not np.isfinite(loss).any():
-                place = self._not_finite(update)
-                raise Diverged(f"the run diverged: {place}; {REMEDIES}")
-            weight = 1.0
-            if self.configuration.reduction == "mean":
-                weight = update.window.loss_steps / len(self.run.x)
-            total = total + loss * weight
+                place = f"epoch {update.epoch}, update {update.number}"
+                raise Diverged(f"the run diverged: {place}: no finite loss; {REMEDIES}")
             self.latest, self.loss, self.updates = update, loss, self.updates + 1
+            if self.configuration.reduction == "mean":
+                loss = loss * update.window.loss_steps / len(self.run.x)
+            total = total + loss
             if update.number == self.per_epoch:
                 self.losses.append(total)
                 total = np.zeros_like(loss)
             yield update
-
-    def _not_finite(self, update: Update[Any]) -> str:
-        """Name the first tensor that is not finite, of the latest update or of this
-        one.
-        """
-        was_finite = np.isfinite(self.loss)
-        for each in filter(None, (self.latest, update)):
-            tensors = {"loss": each.loss}
-            groups = {"d": each.gradients, "v": each.velocity, "": each.parameters}
-            for prefix, group in groups.items():
-                for name, tensor in zip(Parameters._fields, group or ()):
-                    if tensor is not None:
-                        tensors[prefix + name] = tensor
-            for name, tensor in tensors.items():
-                numbers = self.rnn.to_numpy(tensor)[was_finite]
-                if not np.isfinite(numbers).all():
-                    place = f"epoch {each.epoch}, update {each.number}"
-                    return f"{place}: {name} is not finite"
-        raise AssertionError("no loss was finite")
 
     def weights(self) -> tuple[Any, Any]:
         """Return the current parameters and velocity, as NumPy arrays."""
@@ -105,9 +84,10 @@ class Trainer:
             return []
         loss = self.losses[-1]
         low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
-        values = [median, low, high] if loss.ndim else [median]
-        shown = [format_number(value, 12, abs(median)) for value in values]
-        return [f"{epoch:5d}  " + "   ".join(shown)]
+        row = f"{epoch:5d}  {format_number(median, 12)}"
+        for value in [low, high] if loss.ndim else []:
+            row += f"   {format_number(value, 12, abs(median))}"
+        return [row]
 
     def final(self) -> list[str]:
         """Return the tables of predictions and errors. Raises Diverged if no prediction
@@ -117,11 +97,10 @@ class Trainer:
         made = predict(self.rnn, self.weights()[0], experiment, objective)
         self.result = Result(np.reshape(self.losses, (-1, *experiment.networks)), *made)
         converged = self.result.converged()
+        if not converged.any():
+            raise Diverged(f"the predictions are not finite; {REMEDIES}")
         if not converged.all():
-            networks = pluralize(converged.size, "network")
-            count = f"{np.sum(~converged)} of {networks} diverged"
-            if not converged.any():
-                raise Diverged(f"{count}: the predictions are not finite; {REMEDIES}")
+            count = f"{np.sum(~converged)} of {converged.size} networks diverged"
             message = f"{self.rnn.__name__}: {count}; medians leave them out"
             print(message, file=sys.stderr)
         lines = series_table(experiment, self.result)
@@ -149,14 +128,13 @@ def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
 def heading(name: str, experiment: Experiment, configuration: Configuration) -> str:
     """Describe the run of a package in one line."""
     run = experiment.run(configuration.run_options())._replace(x=experiment.x)
-    seed, networks = configuration.seed, configuration.seeds
+    seed = configuration.seed
     start = f"seed {seed}"
-    if networks is not None:
-        start = f"seeds {seed} to {seed + networks - 1}"
+    if configuration.seeds is not None:
+        start = f"seeds {seed} to {seed + configuration.seeds - 1}"
     if configuration.weights is not None:
-        start = f"weights from {printable(configuration.weights)}"
-        if experiment.velocity is not None:
-            start = start.replace("weights", "weights and velocity", 1)
+        with_velocity = "" if experiment.velocity is None else " and velocity"
+        start = f"weights{with_velocity} from {printable(configuration.weights)}"
     return f"{described([name], experiment.name, [run])}, {start}"
 
 
@@ -201,9 +179,7 @@ class TextRun(Trainer):
         self.steps = 1  # of which a loss is the sum
         if self.configuration.reduction == "sum":
             self.steps = self.configuration.k1
-        characters = len(self.experiment.alphabet)
-        self.uniform = float(np.log(characters)) * self.steps  # loss at random
-        self.smoothed = self.smoothed or self.uniform
+        self.smoothed = self.steps * float(np.log(len(self.experiment.alphabet)))
 
     def __iter__(self) -> Iterator[Update[Any]]:
         """Make all updates, and smooth their losses."""
@@ -216,7 +192,7 @@ class TextRun(Trainer):
         characters = pluralize(len(self.experiment.alphabet), "different character")
         updates = pluralize(self.per_epoch, "update")
         loss = f"the loss of {pluralize(self.steps, 'character')} at random"
-        about = f"{characters}, {updates} per epoch; {loss} is {self.uniform:.3f}"
+        about = f"{characters}, {updates} per epoch; {loss} is {self.smoothed:.3f}"
         return f"{about}\n  update   epoch   smoothed loss"
 
     def lines(self) -> list[str]:
@@ -232,11 +208,11 @@ class TextRun(Trainer):
     def final(self) -> list[str]:
         """Return the row of the latest update, and a sample between two rules."""
         epoch = self.latest.epoch if self.latest else 0
-        row = f"{self.updates:8d}{epoch:8d}{self.smoothed:16.6f}"
+        lines = [f"{self.updates:8d}{epoch:8d}{self.smoothed:16.6f}"]
         drawn = self.sample(self.configuration.sample)
-        if not drawn:
-            return [row]
-        return [row, "----", *map(printable, drawn.split("\n")), "----"]
+        if drawn:
+            lines += ["----", *map(printable, drawn.split("\n")), "----"]
+        return lines
 
     def sample(self, length: int) -> str:
         """Draw a text, each character from softmax(y / temperature), and then the next
@@ -246,16 +222,15 @@ class TextRun(Trainer):
         generator = np.random.default_rng((configuration.seed, self.updates))
         theta = rnn.from_numpy(self.weights()[0])
         h = rnn.from_numpy(self.experiment.h_0)
-        character, drawn = int(self.experiment.x[0, 0]), ""
+        x, drawn = self.experiment.x[:1], ""
         for _ in range(length):
-            x = rnn.from_numpy(np.array([[character]]))
-            made = rnn.forward(theta, x, h, nonlinearity=configuration.nonlinearity)
+            made = rnn.forward(
+                theta, rnn.from_numpy(x), h, nonlinearity=configuration.nonlinearity
+            )
             h, y = made.h[-1], rnn.to_numpy(made.y)[0, 0].astype(np.float64)
             if not np.isfinite(y).all():
-                raise Diverged(
-                    "a sample cannot be drawn: y is not finite; lower --learning-rate"
-                )
+                raise Diverged(f"a sample cannot be drawn: y is not finite; {REMEDIES}")
             p = np.exp((y - y.max()) / configuration.temperature)
-            character = int(generator.choice(len(p), p=p / p.sum()))
-            drawn += self.experiment.alphabet[character]
+            x = generator.choice(len(p), (1, 1), p=p / p.sum())
+            drawn += self.experiment.alphabet[x.item()]
         return drawn

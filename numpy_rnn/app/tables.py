@@ -50,24 +50,22 @@ def series_table(experiment: Experiment, result: Result) -> list[str]:
     first columns.
     """
     T, names = len(experiment.x), experiment.columns
-    end = T + len(result.generated) - experiment.held_out
-    first, stop = max(0, T - MAX_ROWS), max(T, min(end, T + MAX_ROWS))
-    table = {"time": [str(t + 2) for t in range(first, stop)]}
+    first = max(0, T - MAX_ROWS)
+    times = range(first + 2, T + len(result.generated) - experiment.held_out + 2)
+    table = {"time": list(map(str, times))}
     for feature, name in enumerate(names[:MAX_FEATURES]):
         scale = np.abs(experiment.series[first + 1 :, feature]).max()
         for kind, (begin, values) in result.curves(experiment).items():
             if kind != "actual":
                 values = result.band(values)[1]
-            cells = {}
+            cells = dict.fromkeys(times, "")
             for t, value in enumerate(values[:, feature], begin):
                 cells[t] = format_number(value, 0, scale)
-            head = _with_column(kind, " ", name, names)
-            table[head] = [cells.get(t + 2, "") for t in range(first, stop)]
+            column = _with_column(kind, " ", name, names)
+            table[column] = [cells[t] for t in times]
     lines = format_table(list(table), list(zip(*table.values())), left=0)
     if first > 0:
         lines.insert(1, f"...  ({pluralize(first, 'earlier time')})")
-    if end > stop:
-        lines.append(f"...  ({pluralize(end - stop, 'later time')})")
     return lines
 
 
@@ -90,26 +88,20 @@ def error_table(experiment: Experiment, result: Result) -> list[str]:
     changes = np.diff(rows, axis=0)[:, None]
     border = T - experiment.held_out
     table, worse = [], []
-    parts = {"trained on": slice(border)}
-    if experiment.held_out:
-        parts["held out"] = slice(border, T)
-    for what, steps in parts.items():
-        count = len(errors[steps])
-        for feature, name in enumerate(names):
+    for what, steps in (("trained on", range(border)), ("held out", range(border, T))):
+        head = f"{what}, {pluralize(len(steps), 'step')}"
+        for feature, name in enumerate(names if steps else ()):
             network = _root_mean_square(errors[steps, :, feature])
             persistence = _root_mean_square(changes[steps, :, feature])
             if what == "trained on" and not network < persistence:
                 worse.append(printable(name, MAX_WIDTH))
-            head = f"{what}, {pluralize(count, 'step')}"
-            cells = [format_number(network), format_number(persistence)]
-            if feature < MAX_FEATURES:
-                table.append([_with_column(head, ", ", name, names), *cells])
+            numbers = format_number(network), format_number(persistence)
+            table.append([_with_column(head, ", ", name, names), *numbers])
     title = "one step ahead, root mean square error"
     lines = format_table([title, "network", "persistence baseline"], table)
     if worse:
-        advice = "try more --epochs, another --learning-rate, or the differences"
         said = f"the network is not better than persistence for {some_of(worse)}"
-        lines.append(f"{said}: {advice}")
+        lines.append(f"{said}: try more --epochs, or another --learning-rate")
     return lines
 
 

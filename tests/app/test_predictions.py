@@ -39,11 +39,11 @@ def made_up(T=5, D=1, E=(), G=3, held_out=0):
 
 def test_tables_have_the_medians_of_networks_that_converged():
     """The last 40 rows of a long series, and the first three of many columns."""
-    experiment, result = made_up(T=50, D=4, E=(4,), G=60, held_out=9)
+    experiment, result = made_up(T=50, D=4, E=(4,), G=9, held_out=9)
     result.predictions[2, 1] = np.inf
     fine = [0, 2, 3]
-    _, first, *body, last = tables.series_table(experiment, result)
-    assert (first, last) == ("...  (10 earlier times)", "...  (11 later times)")
+    _, first, *body = tables.series_table(experiment, result)
+    assert (first, len(body)) == ("...  (10 earlier times)", 40)
     one, free = (np.median(curve[:, fine], axis=1) for curve in result[1:])
     for t, line in enumerate(body, start=10):
         numbers = [int(line.split()[0]), *map(float, line.split()[1:])]
@@ -52,20 +52,17 @@ def test_tables_have_the_medians_of_networks_that_converged():
         np.testing.assert_allclose(numbers, [t + 2, *found], atol=1e-6)
     _, *lines, advice = tables.error_table(experiment, result)
     assert advice.startswith("the network is not better than persistence for feature 1")
-    assert [line.split(",")[0] for line in lines] == ["trained on"] * 3 + [
+    assert [line.split(",")[0] for line in lines] == ["trained on"] * 4 + [
         "held out"
-    ] * 3
+    ] * 4
     for n, line in enumerate(lines):
-        steps, actual = (
-            slice(41) if n < 3 else slice(41, 50),
-            experiment.series[:, n % 3],
-        )
-        errors = result.predictions[steps, :, n % 3] - actual[1:][steps, None]
+        steps = slice(41) if n < 4 else slice(41, 50)
+        actual = experiment.series[:, n % 4]
+        errors = result.predictions[steps, :, n % 4] - actual[1:][steps, None]
         error = np.median(np.sqrt((errors[:, fine] ** 2).mean(axis=0)))
         naive = np.sqrt((np.diff(actual)[steps] ** 2).mean())
-        np.testing.assert_allclose(
-            [*map(float, line.split()[-2:])], [error, naive], atol=1e-6
-        )
+        numbers = [*map(float, line.split()[-2:])]
+        np.testing.assert_allclose(numbers, [error, naive], atol=1e-6)
 
 
 # The network computes without rounding: relu, whole numbers, and a W_hh that hands on
@@ -74,9 +71,8 @@ DELAYS = (1, 2, 0, 3)  # the output is 1 × the input + 2 × the one before, and
 
 
 @pytest.mark.parametrize("E", [(), (3,)])
-@pytest.mark.parametrize(("T", "held_out"), [(3, 0), (101, 30), (250, 35)])
-def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held_out):
-    monkeypatch.setattr(predictions, "STEPS_PER_PASS", 100)
+@pytest.mark.parametrize(("T", "held_out"), [(3, 0), (101, 30)])
+def test_predictions(rnn, T, E, held_out):
     factors = np.arange(1.0, 1 + np.prod(E, dtype=int)).reshape(E)[..., None, None]
     weights = np.eye(1, 4), np.eye(4, k=1), np.array(DELAYS, float)[:, None]
     params = Parameters(*(np.broadcast_to(W, (*E, *W.shape)) for W in weights))
@@ -102,10 +98,6 @@ def test_predictions_in_parts_are_those_of_one_pass(rnn, monkeypatch, T, E, held
     assert bits(first) == bits(fed[T - held_out + 1 :].reshape(steps, 1))
 
 
-# -- plots
-# ------------------------------------------------------------
-
-
 def lines(axes):
     return {line.get_label(): [*map(list, line.get_data())] for line in axes.lines}
 
@@ -122,32 +114,26 @@ def test_plot_has_the_values_at_their_times(kind):
     experiment, result = made_up(**kind)
     if "E" in kind:
         result.losses[-1, 1] = np.nan
-    T, fine = len(experiment.x), result.converged()
+    fine = result.converged()
     plots.draw_result(figure := Figure(), experiment, "numpy_rnn", result)
     *series, losses = figure.axes
     assert len(series) == min(len(experiment.columns), 4)
     for feature, axes in enumerate(series):
         shown = lines(axes)
-        assert shown["actual"] == [
-            [*range(1, T + 2)],
-            experiment.series[:, feature].tolist(),
-        ]
-        for label, (begin, values) in [*result.curves(experiment).items()][1:]:
+        for label, (begin, values) in result.curves(experiment).items():
             times, found = shown[label]
-            assert times == [*range(begin, begin + len(values))]
-            medians = np.median(values[:, fine][..., feature], axis=1)
+            if label == "actual":
+                begin, medians = 1, experiment.series[:, feature]
+            else:
+                medians = np.median(values[:, fine][..., feature], axis=1)
+            assert times == [*range(begin, begin + len(medians))]
             np.testing.assert_allclose(found, medians, rtol=1e-12)
         assert ("held out from here on" in shown) == bool(experiment.held_out)
-        assert {line.get_linestyle() == "None" for line in axes.lines[:2]} == {
-            T < 100
-        }  # points
     low, medians, high = np.percentile(result.losses[:, fine], (10, 50, 90), axis=1)
     assert [*lines(losses).values()] == [[[1, 2, 3], medians.tolist()]]
-    if "E" in kind:
-        corners = losses.collections[0].get_paths()[0].vertices[:, 1]
-        assert all(np.abs(corners - value).min() <= 1e-12 for value in (*low, *high))
+    corners = losses.collections[0].get_paths()[0].vertices[:, 1]
+    assert all(np.abs(corners - value).min() <= 1e-12 for value in (*low, *high))
     assert losses.get_yscale() == "log"
-    assert ("medians of" in figure.get_suptitle()) == ("E" in kind)
 
 
 @pytest.mark.needs_matplotlib
@@ -159,26 +145,17 @@ def test_plot_files(capsys, monkeypatch):
     Path("$x_ 漢.csv").write_text(
         '"$\\foo 漢","b"\n1,2\n2,1\n3,5\n4,3\n', encoding="utf-8"
     )
+    starts = {"a.pdf": b"%PDF", "a.SVG": b"<?xml", "a.jpg": b"\xff\xd8"}
     with matplotlib.rc_context({"text.usetex": True}):
-        for name, start in {
-            "a.pdf": b"%PDF",
-            "a.SVG": b"<?xml",
-            "a.jpg": b"\xff\xd8",
-        }.items():
+        for name, start in starts.items():
             words = ["--data", "$x_ 漢.csv", "--epochs", 1, "--plot", name]
-            assert succeed(numpy_rnn, capsys, *words).endswith(
-                f"plot saved to {name}\n"
-            )
+            out = succeed(numpy_rnn, capsys, *words)
+            assert out.endswith(f"plot saved to {name}\n")
             assert Path(name).read_bytes().startswith(start)
-    assert succeed(numpy_rnn, capsys, "--epochs", 1).endswith(
-        "plot saved to numpy_rnn.png\n"
-    )
+    out = succeed(numpy_rnn, capsys, "--epochs", 1)
+    assert out.endswith("plot saved to numpy_rnn.png\n")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ended = command(numpy_rnn, capsys, "--epochs", 1)
-    assert (ended.status, ended.err) == (
-        0,
-        "numpy_rnn: no plot: matplotlib is not installed\n",
-    )
-    assert "install it, or use --no-plot" in refused(
-        numpy_rnn, capsys, "--plot", "b.png"
-    )
+    assert (ended.status, ended.err[:19]) == (0, "numpy_rnn: no plot:")
+    message = refused(numpy_rnn, capsys, "--plot", "b.png")
+    assert "install it, or use --no-plot" in message

@@ -111,7 +111,7 @@ def test_continued_on_another_text_of_these_characters(capsys):
     new = "--text", "other.txt", "--epochs", 0, "--no-plot", "--weights", "r\x1b.npz"
     out = succeed(numpy_rnn, capsys, *new, "--save", "s.npz")
     assert (len(samples(out)[0]), "\x1b" in out) == (200, False)
-    assert load_run("s.npz")[2]["alphabet"] == "".join(sorted(set(SHORT)))
+    assert load_run("s.npz").alphabet == "".join(sorted(set(SHORT)))
     Path("other.txt").write_text("é" * 60)
     assert "it has é; expected only characters of --weights" in refused(
         numpy_rnn, capsys, *new

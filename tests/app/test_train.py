@@ -160,45 +160,24 @@ def test_one_epoch_at_a_time_is_all_at_once(rnn, capsys, case):
     """Bit for bit, weights and velocity, by --save and --weights; and the losses."""
     Path("t.txt").write_text("a man, a plan, a canal: panama! " * 2)
     words = [*CONTINUED[case].split(), "--no-plot"]
-    succeed(
-        rnn,
-        capsys,
-        *words,
-        "--epochs",
-        3,
-        "--save",
-        "whole.npz",
-        "--output",
-        "whole.csv",
-    )
+    files = ["--epochs", "3", "--save", "whole.npz", "--output", "whole.csv"]
+    succeed(rnn, capsys, *words, *files)
     losses, start = [], []
     for epoch in "123":
-        options = [
-            "--epochs",
-            1,
-            "--save",
-            f"{epoch}.npz",
-            "--output",
-            f"{epoch}.csv",
-            *start,
-        ]
-        out = succeed(rnn, capsys, *words, *options)
-        assert ("weights and velocity from" in out) == (
-            case != "plain" and epoch != "1"
-        )
+        files = f"--epochs 1 --save {epoch}.npz --output {epoch}.csv".split()
+        out = succeed(rnn, capsys, *words, *files, *start)
+        has_velocity = case != "plain" and epoch != "1"
+        assert ("weights and velocity from" in out) == has_velocity
         losses += values_in(f"{epoch}.csv")["loss"]
         given = {"--seeds", "2", "--hidden-size", "4", "--bias"}  # the file has them
         words = [word for word in words if word not in given]
         start = ["--weights", f"{epoch}.npz"]
     assert losses == values_in("whole.csv")["loss"]
     whole, parts = load_run("whole.npz"), load_run("3.npz")
-    assert (whole[1] is None) == (case == "plain")
-    for one, other in zip(
-        [*whole[0], *(whole[1] or ())], [*parts[0], *(parts[1] or ())]
-    ):
-        assert (one is other is None) or bits(one) == bits(other)
-    for name in ("alphabet", "smoothed"):
-        assert whole[2][name] == parts[2][name]
+    assert (whole.velocity is None) == (case == "plain")
+    assert bits(whole.params) == bits(parts.params)
+    assert whole.velocity is None or bits(whole.velocity) == bits(parts.velocity)
+    assert whole.alphabet == parts.alphabet
 
 
 def test_sums_of_squares_are_no_velocity(capsys):
@@ -208,39 +187,20 @@ def test_sums_of_squares_are_no_velocity(capsys):
     assert "weights from m.npz" in out
 
 
-DIVERGING = {  # the epoch, the update and the first tensor that is not finite
-    "--learning-rate 1e30 --nonlinearity relu": r"epoch 1, update \d+: \w+",
-    "--weights flow.npz --k1 20": "epoch 1, update 1: loss",
-    "--weights gradient.npz --k1 20 --nonlinearity relu": "epoch 1, update 1: dW_hy",
-}
-
-
-@pytest.mark.parametrize("options", DIVERGING)
+@pytest.mark.parametrize(
+    "options", ["--learning-rate 1e30 --nonlinearity relu", "--weights w.npz --k1 20"]
+)
 @pytest.mark.needs_matplotlib
 def test_divergence_is_one_line(rnn, capsys, options):
     """Nothing is written: float32 has 3e38 as its largest number."""
     one = np.ones((1, 1), "f4")
-    np.savez("flow.npz", W_xh=one, W_hh=0 * one, W_hy=1e30 * one)
-    np.savez("gradient.npz", W_xh=1e21 * one, W_hh=0 * one, W_hy=1e-3 * one)
-    before = sorted(os.listdir())
-    words = [
-        *options.split(),
-        "--save",
-        "r.npz",
-        "--output",
-        "r.csv",
-        "--plot",
-        "r.png",
-    ]
-    ended = command(rnn, capsys, "--epochs", 60, *words)
-    place = DIVERGING[options]
-    what = (
-        f"{rnn.__name__}: the run diverged: {place} is not finite; try a "
-        "lower --learning-rate"
-    )
+    np.savez("w.npz", W_xh=one, W_hh=0 * one, W_hy=1e30 * one)
+    files = "--save r.npz --output r.csv --plot r.png"
+    ended = command(rnn, capsys, *options.split(), *files.split())
+    line = r"\w+: the run diverged: epoch 1, update \d: no finite loss; try .*\n"
     assert ended.status == 1
-    assert re.fullmatch(rf"{what}[^\n]*\n", ended.err), ended.err
-    assert sorted(os.listdir()) == before
+    assert re.fullmatch(line, ended.err), ended.err
+    assert os.listdir() == ["w.npz"]
 
 
 def test_networks_that_diverge_are_counted_and_left_out(capsys):
@@ -272,11 +232,11 @@ def test_interrupted_run_saves_its_latest_update(capsys, monkeypatch):
 
     monkeypatch.setattr(Trainer, "lines", interrupted)
     ended = command(numpy_rnn, capsys, "--momentum", 0.5, "--save", "run.npz")
-    line = "numpy_rnn: interrupted in epoch 3; weights saved to run.npz\n"
+    line = "numpy_rnn: interrupted after 47 updates; weights saved to run.npz\n"
     assert (ended.status, ended.err, os.listdir()) == (130, line, ["run.npz"])
     options = configured("--momentum 0.5")
     *_, (expected, _) = zip(Trainer(numpy_rnn, prepare(options), options), range(47))
-    params, velocity, _ = load_run("run.npz")
+    params, velocity, *_ = load_run("run.npz")
     assert bits(params.W_hh) == bits(expected.parameters.W_hh)
     assert bits(velocity.W_hh) == bits(expected.velocity.W_hh)
     ended = command(numpy_rnn, capsys)
