@@ -14,18 +14,24 @@ from numpy_rnn.app.options import Configuration, option_name
 from numpy_rnn.app.outputs import check_files, plot_target
 from numpy_rnn.app.plots import write_figure
 from numpy_rnn.app.progress import progress
-from numpy_rnn.app.run import begin, described, schedule_name, updates_per_epoch
+from numpy_rnn.app.run import (
+    begin,
+    described,
+    epoch_losses,
+    schedule_name,
+    updates_per_epoch,
+)
 from numpy_rnn.app.sources import Source, TraceFile, source
 from numpy_rnn.app.verdict import ComparedRun, Comparison, report
 from numpy_rnn.common.errors import InputError, pluralize
 from numpy_rnn.common.files import absolute_path
-from numpy_rnn.common.records import NumpyArray, Run
+from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.mutants.hints import hint_for_run
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.process_exit import exit_raises
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.runs import PackageSource, PortSource, RecordedRun
+from numpy_rnn.conformance.runs import PackageSource, PortSource
 
 OUTPUT = {"plot", "no_plot", "quiet", "timeout"}  # options beside those of a run
 MAX_STEPS = 10_000_000  # of all windows of a run, whose numbers are all kept in memory
@@ -53,7 +59,7 @@ def compare(rnn: Any, options: Configuration) -> int:
     sources = all_sources(rnn, options)
     traces = [each for each in sources if isinstance(each, TraceFile)]
     if traces:
-        check_no_options(traces, options)
+        check_traces(traces, options)
         name, runs, chosen = "series of the trace", [traces[0].recorded.run], ""
     else:
         name, runs, chosen = fitted_runs(sources, options)
@@ -85,15 +91,15 @@ def all_sources(rnn: Any, options: Configuration) -> list[Source]:
     return sources
 
 
-def check_no_options(files: Sequence[TraceFile], options: Configuration) -> None:
+def check_traces(traces: Sequence[TraceFile], options: Configuration) -> None:
     """Raise InputError on several traces, and on options of a run beside one."""
-    if len(files) > 1:
+    given = sorted(options.given.keys() - OUTPUT)
+    if given or len(traces) > 1:
+        found = " ".join([each.name for each in traces] + [*map(option_name, given)])
         raise InputError(
-            "two traces are given: expected at most one, whose run is repeated"
+            f"{found} are given: expected one trace, whose run is repeated, and no"
+            " option of a run"
         )
-    for name in options.given.keys() - OUTPUT:
-        both = f"{option_name(name)} is given with {files[0].name}"
-        raise InputError(f"{both}, which has the options of its run: leave it out")
 
 
 def check_run(rnn: Any, run: Run) -> None:
@@ -115,7 +121,7 @@ def examine(source: Source, run: Run) -> ComparedRun:
     judgement = judge(finite, source.tau, whole=is_whole, source=asked)
     hint = ""
     with np.errstate(all="ignore"):  # of wrong numbers of any size
-        losses = epoch_losses(recorded)
+        losses = epoch_losses(recorded.updates["loss"], recorded.run)
         if judgement.first is not None:
             hint = hint_for_run(finite, judgement.first)
     updates = finite.updates
@@ -128,18 +134,3 @@ def examine(source: Source, run: Run) -> ComparedRun:
         overflows=not is_whole,
         hint=hint,
     )
-
-
-def epoch_losses(recorded: RecordedRun) -> NumpyArray:
-    """Return the loss of every whole epoch, (epochs, *E): the sum, or for a mean that
-    of its points.
-    """
-    losses = recorded.updates["loss"]
-    steps = np.array([window.loss_steps for window in recorded.windows])
-    count = len(steps)
-    shares = np.ones(count)
-    if recorded.run.options.objective.reduction == "mean":
-        shares = steps / steps.sum()
-    whole = losses[: len(losses) // count * count]
-    epochs = whole.reshape(-1, count, *losses.shape[1:])
-    return np.asarray(np.einsum("en...,n->e...", epochs, shares))

@@ -1,7 +1,7 @@
 """The plot of `compare`: ratios to the rounding bounds, and losses."""
 
 from collections.abc import Sequence
-from itertools import cycle
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,13 @@ from numpy_rnn.app.tables import MAX_WIDTH
 from numpy_rnn.app.verdict import ComparedRun, Comparison
 from numpy_rnn.common.errors import printable
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.case import FIELDS
+from numpy_rnn.conformance.case import TENSORS
 
 MANY_EPOCHS = 20  # the largest ratio of each is drawn
 FLOOR, CEILING = 1e-2, 1e12  # of the ratios that are drawn
 MAX_SOURCES = 4
-LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))  # tensors of one colour
-# A colour for each stage of an update.
-COLORS = {
-    BLUE: ("a", "h", "y"),
-    BLACK: ("loss", "initial"),
-    ORANGE: ("dy", "dh", "da", "dx", "dh_0"),
-    GREEN: tuple("d" + name for name in FIELDS),
-    PURPLE: FIELDS,
-}
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
+COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)
 
 
 def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
@@ -35,10 +28,15 @@ def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
     shown = comparisons[:MAX_SOURCES]
     runs = len(shown[0].runs)
     figure.set_size_inches(5 + 4.5 * runs, 2 + 3 * len(shown))
-    panels = figure.subplots(len(shown), runs + 1, sharey="col", squeeze=False)
+    top = 100.0
+    for comparison in shown:
+        top = max([top, *comparison.worst().values()])
+    panels = figure.subplots(len(shown), runs + 1, squeeze=False)
     for row, comparison in zip(panels, shown):
         for axes, compared in zip(row, comparison.runs):
-            axes.set(yscale="log", xlabel="update")
+            axes.set(
+                yscale="log", ylim=(FLOOR, min(10 * top, CEILING)), xlabel="update"
+            )
             draw_ratios(axes, printable(comparison.name, MAX_WIDTH), compared)
         row[0].set_ylabel("difference / rounding bound\n(log scale)")
         draw_losses(row[-1], comparison)
@@ -50,11 +48,10 @@ def draw_ratios(axes: Any, name: str, compared: ComparedRun) -> None:
     """Draw the largest ratio of every update, by tensor, and mark the first fault."""
     judgement = compared.judgement
     axes.axhline(1, color=RED, lw=1.5, label="bound")
-    for color, tensors in COLORS.items():
-        for tensor, line in zip(tensors, LINES):
-            if tensor in judgement.ratios:
-                points = summarized(judgement.ratios[tensor], compared)
-                axes.plot(*points, label=tensor, color=color, ls=line, lw=1)
+    for tensor, (line, color) in zip(TENSORS, product(LINES, COLORS)):
+        if tensor in judgement.ratios:
+            points = summarized(judgement.ratios[tensor], compared)
+            axes.plot(*points, label=tensor, color=color, ls=line, lw=1)
     verdict, color = "within the bounds", BLACK
     if not judgement.passed:
         verdict, color = "not judged", RED
@@ -89,7 +86,7 @@ def mark_fault(axes: Any, compared: ComparedRun) -> None:
     axes.annotate(
         f"{first.tensor} ({first.equation}), update {update}\n{compared.hint}",
         (update, ratio),
-        (0.98, 0.85),
+        (0.98, 0.5),
         textcoords="axes fraction",
         ha="right",
         color=RED,
@@ -100,13 +97,12 @@ def mark_fault(axes: Any, compared: ComparedRun) -> None:
 
 def draw_losses(axes: Any, comparison: Comparison) -> None:
     """Draw the loss by epoch of every run; of an ensemble, the median."""
-    for line, compared in zip(cycle(LINES), comparison.runs):
+    for color, compared in zip(COLORS, comparison.runs):
         losses = compared.losses.reshape(len(compared.losses), -1)
         axes.plot(
             range(1, len(losses) + 1),
             np.median(losses, axis=1),
-            color=BLACK,
-            ls=line,
+            color=color,
             marker=".",
             label=schedule_name(compared.run),
         )

@@ -28,7 +28,7 @@ from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions
 from numpy_rnn.parameters import ARRAYS
 
 # The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
-SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"])
+SINE_WAVE = (np.sin(np.linspace(2, 10, 21))[:, None], ["value"], "sine wave")
 NAMES = Parameters._fields
 VELOCITY = tuple("v" + name for name in NAMES)
 TEXTS = ("alphabet", "adagrad", "configuration")
@@ -81,9 +81,10 @@ def prepare(options: Configuration) -> Experiment:
         saved = load_run(options.weights)
         dtype, alphabet = saved.params.W_hh.dtype, saved.alphabet
     if options.text is not None:
-        made, D = _of_text(options, alphabet)
+        made = _of_text(options, alphabet)
     else:
-        made, D = _of_series(options, dtype)
+        made = _of_series(options, dtype)
+    D = len(made.alphabet) or made.x.shape[-1]
     step, velocity = options.run_options().step, None
     if saved is None:
         params = initial_parameters(
@@ -109,8 +110,8 @@ def prepare(options: Configuration) -> Experiment:
     return made._replace(params=params, velocity=velocity, h_0=h_0)
 
 
-def _of_text(options: Configuration, alphabet: str) -> tuple[Experiment, int]:
-    """Read the text, without initial weights. Returns the size of its alphabet too."""
+def _of_text(options: Configuration, alphabet: str) -> Experiment:
+    """Read the text, without initial weights."""
     with errors_about(f"text {options.text}"):
         classes, alphabet = character_classes(read_text(options.text), alphabet)
         steps = (len(classes) - 1) // options.k1 * options.k1  # as in min-char-rnn
@@ -118,20 +119,17 @@ def _of_text(options: Configuration, alphabet: str) -> tuple[Experiment, int]:
             raise InputError(
                 f"it has {len(classes)} characters: expected more than --k1"
             )
-    experiment = Experiment(
+    return Experiment(
         printable(os.path.basename(options.text)),
         x=classes[:steps, None],
         target=classes[1 : steps + 1, None],
         alphabet=alphabet,
     )
-    return experiment, len(alphabet)
 
 
-def _of_series(options: Configuration, dtype: Any) -> tuple[Experiment, int]:
-    """Read or create the series, without initial weights. Returns the number of its
-    columns too.
-    """
-    rows, columns, name = SINE_WAVE[0], SINE_WAVE[1], "sine wave"
+def _of_series(options: Configuration, dtype: Any) -> Experiment:
+    """Read or create the series, without initial weights."""
+    rows, columns, name = SINE_WAVE
     if options.data is not None:
         chosen = None
         if options.columns is not None:
@@ -141,11 +139,10 @@ def _of_series(options: Configuration, dtype: Any) -> tuple[Experiment, int]:
         if chosen is None and len(columns) > 1 and is_index(rows[:, 0]):
             name += f" without {printable(columns[0])}, which counts the rows"
             rows, columns = rows[:, 1:], columns[1:]
-    trained = rows[: len(rows) - options.held_out]
-    if len(trained) < MIN_ROWS:
-        raise InputError(
-            f"--held-out is {options.held_out}: expected {len(rows) - MIN_ROWS} at most"
-        )
+    held_out, most = options.held_out, len(rows) - MIN_ROWS
+    if not 0 <= held_out <= most:
+        raise InputError(f"--held-out is {held_out}: expected 0 to {most}")
+    trained = rows[: len(rows) - held_out]
     mean: Any = 0.0
     deviation: Any = 1.0
     with np.errstate(all="ignore"):  # what is not finite is refused below
@@ -156,12 +153,10 @@ def _of_series(options: Configuration, dtype: Any) -> tuple[Experiment, int]:
         sequence = ((rows - mean) / deviation).astype(dtype)
     is_fine = np.isfinite(sequence).all(axis=0) & np.isfinite(deviation)
     if not is_fine.all():
-        what = f"too large for {dtype}"
-        if options.standardize:
-            what = f"constant or {what}"
         column = printable(columns[is_fine.argmin()])
-        raise InputError(f"data file {options.data}: {column} is {what}: leave it out")
-    experiment = Experiment(
+        what = f"is constant or too large for {dtype}: leave it out"
+        raise InputError(f"data file {options.data}: {column} {what}")
+    return Experiment(
         name,
         x=sequence[:-1, None],
         target=sequence[1:, None],
@@ -169,9 +164,8 @@ def _of_series(options: Configuration, dtype: Any) -> tuple[Experiment, int]:
         columns=tuple(map(printable, columns)),
         mean=mean,
         deviation=deviation,
-        held_out=options.held_out,
+        held_out=held_out,
     )
-    return experiment, len(columns)
 
 
 def save_run(path: str, params: Any, velocity: Any = None, **more: Any) -> None:

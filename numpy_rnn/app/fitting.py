@@ -11,7 +11,7 @@ from numpy_rnn.app.sources import Source
 from numpy_rnn.common.errors import InputError, join_names
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.conformance.ports.abilities import forced_schedule
-from numpy_rnn.conformance.runs import PackageSource, PortSource, run_defaults
+from numpy_rnn.conformance.runs import PortSource, run_defaults
 from numpy_rnn.conformance.runs import unsupported as unsupported_by
 
 # Runs from the same weights without --k1 and --k2: the tutorial's, and one whose
@@ -20,7 +20,7 @@ USUAL = (Schedule(1, 1, 300), Schedule(1, 5, 60))
 NAMES = {"H": "hidden_size", "networks": "seeds"}  # options with another name
 SIZES = ("B", "D", "O")  # of the data
 BY_DATA = ("loss", "class_inputs")  # fields that --text chooses
-SCHEDULE = ("k1", "k2")
+SCHEDULE = {"k1", "k2"}
 
 
 def fitted_runs(
@@ -31,16 +31,15 @@ def fitted_runs(
 
     Raises InputError unless the ports can make the runs.
     """
-    ports, forced, values = ports_of(sources), dict[str, Any](), dict[str, Any]()
+    ports = [each for each in sources if type(each) is PortSource]  # of the user's
+    forced = dict[str, Any]()
+    free = DEFAULTS.keys() - usual.given.keys() - {"loss", "seeds"}
     for port in ports:
         for field, value in run_defaults(port.port).items():
             name = NAMES.get(field, field)
-            if name in usual.given or name not in DEFAULTS:
-                continue
-            if name not in ("loss", "seeds"):
+            if name in free:
                 forced[name] = value
-            if name in forced and name not in SCHEDULE:
-                values[name] = value
+    values = {name: forced[name] for name in forced.keys() - SCHEDULE}
     options = Configuration(usual.command, usual.others, values, **usual.given)
     experiment = prepare(options)
     run = experiment.run(options.run_options())
@@ -60,16 +59,10 @@ def fitted_runs(
     return experiment.name, runs, chosen
 
 
-def ports_of(sources: Iterable[Source]) -> list[PortSource]:
-    """Return the sources that are ports of the user's."""
-    found = [each for each in sources if isinstance(each, PortSource)]
-    return [each for each in found if not isinstance(each, PackageSource)]
-
-
 def schedules(options: Configuration) -> Sequence[Schedule]:
     """Return the schedules of the runs."""
     given = options.given
-    if given.keys() & {*SCHEDULE, "data", "text"}:
+    if given.keys() & (SCHEDULE | {"data", "text"}):
         return [options.run_options().schedule]
     if "epochs" in given:
         return [schedule._replace(epochs=options.epochs) for schedule in USUAL]

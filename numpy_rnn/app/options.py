@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from numpy_rnn.common.checks import check_positive, check_schedule
-from numpy_rnn.common.errors import InputError, check_integer
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import (
     DTYPES,
@@ -153,16 +153,19 @@ DEFAULTS_OF = {
     },
 }
 RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbers
-# Options that take the place of these defaults.
-REPLACED = {"adagrad": "momentum", "momentum": "adagrad"}
-REPLACED |= {"max_value": "max_norm", "max_norm": "max_value"}
+EXCLUDED = (
+    ("weights", "seeds"),
+    ("weights", "hidden_size"),
+    ("weights", "bias"),
+    ("weights", "dtype"),
+    ("plot", "no_plot"),
+    ("text", "data"),
+    ("text", "standardize"),
+    ("text", "held_out"),
+    ("text", "seeds"),
+)
+NOT_EXCLUDED = ("study", "weights", "seeds")
 NEEDS = {"columns": "data", "sample": "text", "temperature": "text"}
-EXCLUDE = {
-    "weights": ["seeds", "hidden_size", "bias", "dtype"],
-    "plot": ["no_plot"],
-    "text": ["data", "standardize", "held_out", "seeds"],
-}
-LEAST = {"seeds": 1, "held_out": 0, "sample": 0, "log_every": 1, "steps": 3}
 
 
 def option_name(name: str) -> str:
@@ -196,18 +199,16 @@ class Configuration(SimpleNamespace):
     ):
         values = defaults_of(command, given) | dict(forced or {}) | given
         super().__init__(command=command, others=others, given=given, **values)
-        for name in given:
-            option, needed = option_name(name), NEEDS.get(name, name)
-            if needed not in given:
-                raise InputError(f"{option} needs {option_name(needed)}: give both")
-            for other in EXCLUDE.get(name, []):
-                if other in given and (command, other) != ("study", "seeds"):
-                    both = f"{option} and {option_name(other)}"
-                    raise InputError(f"{both} are both given: leave one of them out")
-            if name in LEAST:
-                check_integer(option, given[name], LEAST[name])
-            if name in ("temperature", "timeout"):
-                check_positive(option, given[name])
+        for pair in EXCLUDED:
+            if given.keys() >= {*pair} and (command, *pair) != NOT_EXCLUDED:
+                both = " and ".join(map(option_name, pair))
+                raise InputError(f"{both} are both given: leave one of them out")
+        for name in given.keys() & NEEDS.keys():
+            if NEEDS[name] not in given:
+                raise InputError(f"--{name} needs --{NEEDS[name]}: give both")
+        for name in ("temperature", "timeout", "steps", "seeds"):
+            if name in given:
+                check_positive(option_name(name), given[name])
         check_schedule(self.run_options().schedule)
 
     def run_options(self) -> RunOptions:
@@ -223,9 +224,7 @@ def defaults_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
         values["seeds"] = 32
     for source, own in DEFAULTS_OF.items():
         if source in given and command != "study":
-            for name, value in own.items():
-                if REPLACED.get(name) not in given:
-                    values[name] = value
+            values |= own
             if command == "compare":
                 values["epochs"] = RECORDED_EPOCHS[source]
     if "k1" in given or values["k2"] is None:

@@ -11,13 +11,6 @@ GENERATED = 20  # free-running steps
 BAND = (10, 50, 90)  # percentiles of an ensemble
 
 
-class Curve(NamedTuple):
-    """Values of the series or of predictions from a time on; rows have times from 1."""
-
-    begin: int
-    values: NumpyArray
-
-
 class Result(NamedTuple):
     """The result of a run. E: the shape of the ensemble, () for a single network."""
 
@@ -36,13 +29,13 @@ class Result(NamedTuple):
         """
         return np.percentile(values[:, self.converged()], BAND, axis=1)
 
-    def curves(self, experiment: Experiment) -> dict[str, Curve]:
-        """Return the curves by kind."""
+    def curves(self, experiment: Experiment) -> dict[str, tuple[int, NumpyArray]]:
+        """Return the time of the first value of each curve, from 1, and its values."""
         after = len(experiment.x) + 2 - experiment.held_out
         return {
-            "actual": Curve(2, experiment.series[1:]),
-            "predicted": Curve(2, self.predictions),
-            "free-running": Curve(after, self.generated),
+            "actual": (2, experiment.series[1:]),
+            "predicted": (2, self.predictions),
+            "free-running": (after, self.generated),
         }
 
 

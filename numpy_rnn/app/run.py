@@ -27,10 +27,10 @@ class Diverged(ArithmeticError):
 class Trainer:
     """A run on a series: an iterable of its updates, and what it prints."""
 
-    def __init__(self, rnn: Any, experiment: Experiment, configuration: Configuration):
+    def __init__(self, rnn: Any, experiment: Experiment, options: Configuration):
         """Raises InputError if options and data do not agree."""
-        self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
-        self.run = experiment.run(configuration.run_options())
+        self.rnn, self.experiment, self.options = rnn, experiment, options
+        self.run = experiment.run(options.run_options())
         self.per_epoch = updates_per_epoch(self.run)
         self.updates = 0
         self.latest: Update[Any] | None = None
@@ -43,19 +43,17 @@ class Trainer:
         """Make all updates. Raises Diverged if no network of the ensemble has a finite
         loss.
         """
-        total = np.zeros_like(self.loss)
+        losses = list[NumpyArray]()
         for update in self._iterator:
             loss = np.asarray(self.rnn.to_numpy(update.loss), np.float64)
             if not np.isfinite(loss).any():
                 place = f"epoch {update.epoch}, update {update.number}"
                 raise Diverged(f"the run diverged: {place}: no finite loss; {REMEDIES}")
             self.latest, self.loss, self.updates = update, loss, self.updates + 1
-            if self.configuration.reduction == "mean":
-                loss = loss * update.window.loss_steps / len(self.run.x)
-            total = total + loss
-            if update.number == self.per_epoch:
-                self.losses.append(total)
-                total = np.zeros_like(loss)
+            losses.append(loss)
+            if len(losses) == self.per_epoch:
+                self.losses += [*epoch_losses(np.array(losses), self.run)]
+                losses = []
             yield update
 
     def weights(self) -> tuple[Any, Any]:
@@ -78,9 +76,8 @@ class Trainer:
         the finite ones.
         """
         epoch, rest = divmod(self.updates, self.per_epoch)
-        every = self.configuration.log_every or LOG_EVERY
-        is_printed = epoch % every == 0 or epoch in (1, self.configuration.epochs)
-        if rest or not is_printed:
+        every = self.options.log_every or LOG_EVERY
+        if rest or (epoch % every and epoch not in (1, self.options.epochs)):
             return []
         loss = self.losses[-1]
         low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
@@ -104,7 +101,7 @@ class Trainer:
             message = f"{self.rnn.__name__}: {count}; medians leave them out"
             print(message, file=sys.stderr)
         lines = series_table(experiment, self.result)
-        if self.configuration.data is not None:
+        if self.options.data is not None:
             lines += error_table(experiment, self.result)
         return lines
 
@@ -112,6 +109,20 @@ class Trainer:
 def updates_per_epoch(run: Run) -> int:
     """Return the number of updates of an epoch, (T1)."""
     return len(range(0, len(run.x), run.options.schedule.k1))
+
+
+def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
+    """Return the loss of every whole epoch, (epochs, *E): the sum of those of its
+    updates, or for a mean that of its points.
+    """
+    count, T = updates_per_epoch(run), len(run.x)
+    shares = np.ones(count)
+    if run.options.objective.reduction == "mean":
+        ends = np.arange(count + 1) * run.options.schedule.k1
+        shares = np.diff(np.minimum(ends, T)) / T
+    whole = losses[: len(losses) // count * count]
+    epochs = whole.reshape(-1, count, *losses.shape[1:])
+    return np.asarray(np.einsum("en...,n->e...", epochs, shares))
 
 
 def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
@@ -125,16 +136,14 @@ def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
     return updates
 
 
-def heading(name: str, experiment: Experiment, configuration: Configuration) -> str:
+def heading(name: str, experiment: Experiment, options: Configuration) -> str:
     """Describe the run of a package in one line."""
-    run = experiment.run(configuration.run_options())._replace(x=experiment.x)
-    seed = configuration.seed
-    start = f"seed {seed}"
-    if configuration.seeds is not None:
-        start = f"seeds {seed} to {seed + configuration.seeds - 1}"
-    if configuration.weights is not None:
-        with_velocity = "" if experiment.velocity is None else " and velocity"
-        start = f"weights{with_velocity} from {printable(configuration.weights)}"
+    run = experiment.run(options.run_options())._replace(x=experiment.x)
+    start = f"seed {options.seed}"
+    if options.weights is not None:
+        start = f"weights from {printable(options.weights)}"
+        if experiment.velocity is not None:
+            start = start.replace("weights", "weights and velocity", 1)
     return f"{described([name], experiment.name, [run])}, {start}"
 
 
@@ -142,15 +151,16 @@ def described(names: list[str], series: str, runs: list[Run]) -> str:
     """Describe packages, the series, the sizes, and the options that are not off of
     runs that differ in their schedules.
     """
-    run = runs[0]
-    T, B = run.x.shape[:2]
-    D, (H, O) = run.params.W_xh.shape[-2], run.params.W_hy.shape[-2:]
-    biases = "no biases" if run.params.b_h is None else "biases"
-    parts = [f"{join_names(names)}: {series}", f"T={T} B={B} D={D} H={H} O={O}"]
-    parts += [biases, str(run.params.W_hh.dtype)]
-    parts.append(join_names([schedule_name(each) for each in runs]))
-    parts += run.options.objective
-    return ", ".join([*parts, step_words(run.options.step)])
+    params, options = runs[0].params, runs[0].options
+    T, B = runs[0].x.shape[:2]
+    D, (H, O) = params.W_xh.shape[-2], params.W_hy.shape[-2:]
+    biases = "no biases" if params.b_h is None else "biases"
+    schedules = join_names([schedule_name(run) for run in runs])
+    return (
+        f"{join_names(names)}: {series}, T={T} B={B} D={D} H={H} O={O}, {biases},"
+        f" {params.W_hh.dtype}, {schedules}, {', '.join(options.objective)},"
+        f" {step_words(options.step)}"
+    )
 
 
 def schedule_name(run: Run) -> str:
@@ -161,14 +171,13 @@ def schedule_name(run: Run) -> str:
 
 def step_words(step: Step) -> str:
     """Describe a step by its learning rates and its options that are not off."""
-    rates = np.ravel(step.learning_rate)
-    parts = ["learning rate " + " ".join(f"{rate:g}" for rate in rates[:3])]
-    for name, value in step._asdict().items():
-        words = name.replace("_", " ")
-        if not value or name == "learning_rate":
-            continue
-        parts.append(words if value is True else f"{words} {value:g}")
-    return ", ".join(parts)
+    rates = [f"{rate:g}" for rate in np.ravel(step.learning_rate)[:3]]
+    text = f"learning rate {' '.join(rates)}"
+    for name, value in step._replace(learning_rate=0)._asdict().items():
+        if value:
+            text += f", {name.replace('_', ' ')}"
+            text += "" if value is True else f" {value:g}"
+    return text
 
 
 class TextRun(Trainer):
@@ -177,8 +186,8 @@ class TextRun(Trainer):
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
         self.steps = 1  # of which a loss is the sum
-        if self.configuration.reduction == "sum":
-            self.steps = self.configuration.k1
+        if self.options.reduction == "sum":
+            self.steps = self.options.k1
         self.smoothed = self.steps * float(np.log(len(self.experiment.alphabet)))
 
     def __iter__(self) -> Iterator[Update[Any]]:
@@ -199,8 +208,8 @@ class TextRun(Trainer):
         """Return the row of the latest update, if it is printed, and a sample; `final`
         has the last.
         """
-        is_last = self.updates == self.per_epoch * self.configuration.epochs
-        every = self.configuration.log_every or LOG_UPDATES
+        is_last = self.updates == self.per_epoch * self.options.epochs
+        every = self.options.log_every or LOG_UPDATES
         if is_last or self.updates % every:
             return []
         return self.final()
@@ -209,7 +218,7 @@ class TextRun(Trainer):
         """Return the row of the latest update, and a sample between two rules."""
         epoch = self.latest.epoch if self.latest else 0
         lines = [f"{self.updates:8d}{epoch:8d}{self.smoothed:16.6f}"]
-        drawn = self.sample(self.configuration.sample)
+        drawn = self.sample(self.options.sample)
         if drawn:
             lines += ["----", *map(printable, drawn.split("\n")), "----"]
         return lines
@@ -218,19 +227,19 @@ class TextRun(Trainer):
         """Draw a text, each character from softmax(y / temperature), and then the next
         input.
         """
-        rnn, configuration = self.rnn, self.configuration
-        generator = np.random.default_rng((configuration.seed, self.updates))
+        rnn, options = self.rnn, self.options
+        generator = np.random.default_rng((options.seed, self.updates))
         theta = rnn.from_numpy(self.weights()[0])
         h = rnn.from_numpy(self.experiment.h_0)
         x, drawn = self.experiment.x[:1], ""
         for _ in range(length):
             made = rnn.forward(
-                theta, rnn.from_numpy(x), h, nonlinearity=configuration.nonlinearity
+                theta, rnn.from_numpy(x), h, nonlinearity=options.nonlinearity
             )
             h, y = made.h[-1], rnn.to_numpy(made.y)[0, 0].astype(np.float64)
             if not np.isfinite(y).all():
                 raise Diverged(f"a sample cannot be drawn: y is not finite; {REMEDIES}")
-            p = np.exp((y - y.max()) / configuration.temperature)
+            p = np.exp((y - y.max()) / options.temperature)
             x = generator.choice(len(p), (1, 1), p=p / p.sum())
             drawn += self.experiment.alphabet[x.item()]
         return drawn

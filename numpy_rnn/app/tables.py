@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.predictions import Curve, Result
+from numpy_rnn.app.predictions import Result
 from numpy_rnn.common.errors import pluralize, printable, some_of
 from numpy_rnn.common.files import written_whole
 
@@ -49,11 +49,11 @@ def series_table(experiment: Experiment, result: Result) -> list[str]:
     """Return lines of the last values by time, of an ensemble the medians, and of the
     first columns.
     """
-    T, names = len(experiment.x), experiment.columns
+    T = len(experiment.x)
     first = max(0, T - MAX_ROWS)
     times = range(first + 2, T + len(result.generated) - experiment.held_out + 2)
     table = {"time": list(map(str, times))}
-    for feature, name in enumerate(names[:MAX_FEATURES]):
+    for feature, name in enumerate(_names(experiment)[:MAX_FEATURES]):
         scale = np.abs(experiment.series[first + 1 :, feature]).max()
         for kind, (begin, values) in result.curves(experiment).items():
             if kind != "actual":
@@ -61,19 +61,18 @@ def series_table(experiment: Experiment, result: Result) -> list[str]:
             cells = dict.fromkeys(times, "")
             for t, value in enumerate(values[:, feature], begin):
                 cells[t] = format_number(value, 0, scale)
-            column = _with_column(kind, " ", name, names)
-            table[column] = [cells[t] for t in times]
+            table[kind + name] = [cells[t] for t in times]
     lines = format_table(list(table), list(zip(*table.values())), left=0)
     if first > 0:
         lines.insert(1, f"...  ({pluralize(first, 'earlier time')})")
     return lines
 
 
-def _with_column(text: str, mark: str, name: str, names: Sequence[str]) -> str:
-    """Return the text, with the name of its column if there are several."""
-    if len(names) == 1:
-        return text
-    return f"{text}{mark}{printable(name, MAX_WIDTH)}"
+def _names(experiment: Experiment) -> list[str]:
+    """Return what tells the columns apart; "" for a single one."""
+    if len(experiment.columns) == 1:
+        return [""]
+    return [f" {printable(name, MAX_WIDTH)}" for name in experiment.columns]
 
 
 def error_table(experiment: Experiment, result: Result) -> list[str]:
@@ -82,7 +81,7 @@ def error_table(experiment: Experiment, result: Result) -> list[str]:
     The last line says which columns the network does not predict better than that, on
     the steps that it was trained on.
     """
-    T, rows, names = len(experiment.x), experiment.series, experiment.columns
+    T, rows, names = len(experiment.x), experiment.series, _names(experiment)
     predictions = result.predictions.reshape(T, -1, len(names))
     errors = predictions[:, result.converged().ravel()] - rows[1:, None]
     changes = np.diff(rows, axis=0)[:, None]
@@ -94,9 +93,9 @@ def error_table(experiment: Experiment, result: Result) -> list[str]:
             network = _root_mean_square(errors[steps, :, feature])
             persistence = _root_mean_square(changes[steps, :, feature])
             if what == "trained on" and not network < persistence:
-                worse.append(printable(name, MAX_WIDTH))
+                worse.append(experiment.columns[feature])
             numbers = format_number(network), format_number(persistence)
-            table.append([_with_column(head, ", ", name, names), *numbers])
+            table.append([head + name, *numbers])
     title = "one step ahead, root mean square error"
     lines = format_table([title, "network", "persistence baseline"], table)
     if worse:
@@ -118,7 +117,7 @@ def write_csv(
     result: Result | None,
 ) -> None:
     """Write losses and predictions, one number per row, in units of the series."""
-    curves = {"loss": Curve(1, np.reshape(losses, (-1, *experiment.networks, 1)))}
+    curves = {"loss": (1, np.reshape(losses, (-1, *experiment.networks, 1)))}
     if result is not None:
         curves |= result.curves(experiment)
     with (

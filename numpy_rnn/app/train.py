@@ -47,7 +47,7 @@ def run(rnn: Any, options: Configuration) -> int:
 
 def saved(trainer: Trainer) -> str:
     """Save the weights if that is asked. Returns what to say."""
-    options = trainer.configuration
+    options = trainer.options
     if options.save is None:
         return "nothing was saved: --save FILE keeps the run"
     save_run(

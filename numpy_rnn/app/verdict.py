@@ -136,12 +136,11 @@ def fault(comparison: Comparison, name: str) -> list[str]:
 
 def coverage(comparisons: Sequence[Comparison]) -> list[str]:
     """Return what the judged updates cover, in one line if it is the same for all."""
-    lines = list[str]()
-    for each in comparisons:
-        lines.append(f"checked of {each.name}: {covered(each)}")
-    same = f"checked: {covered(comparisons[0])}"
-    is_same = len(set(map(covered, comparisons))) == 1
-    return [same] if is_same else lines
+    texts = [covered(each) for each in comparisons]
+    if len(set(texts)) == 1:
+        return [f"checked: {texts[0]}"]
+    pairs = zip(comparisons, texts)
+    return [f"checked of {each.name}: {text}" for each, text in pairs]
 
 
 def covered(comparison: Comparison) -> str:

@@ -16,7 +16,7 @@ from in_process import command, configured, succeed
 
 import numpy_rnn
 from numpy_rnn.app.experiment import load_run, prepare
-from numpy_rnn.app.run import Trainer
+from numpy_rnn.app.run import Trainer, epoch_losses
 
 # 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24;
 # such errors have all signs, so they walk about √6000·2^-24 = 4.6e-6 away. In float64
@@ -94,53 +94,46 @@ def test_default_experiment(rnn, capsys):
         assert abs(float(loss) - found["loss"][int(epoch) - 1]) <= 5.01e-7
 
 
-def test_loss_of_an_epoch_is_that_of_its_steps():
-    """A mean too, also where the last window has fewer steps."""
-    for reduction, total in (("sum", 1), ("mean", 20)):
-        options = (
-            "--epochs 2 --k1 3 --k2 5 --seeds 2 --dtype float64 "
-            f"--reduction {reduction}"
-        )
-        series = Trainer(numpy_rnn, prepare(configured(options)), configured(options))
-        expected = np.zeros((2, 2))
-        for update in series:
-            steps = update.window.loss_steps if reduction == "mean" else 1
-            expected[update.epoch - 1] += update.loss * steps / total
-        np.testing.assert_allclose(series.losses, expected, rtol=1e-14)
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
+    """A mean too, also where the last window has fewer steps; of whole epochs."""
+    options = configured(f"--epochs 2 --k1 3 --seeds 2 --reduction {reduction}")
+    trainer, expected, losses = (
+        Trainer(numpy_rnn, prepare(options), options),
+        np.zeros((2, 2)),
+        [],
+    )
+    for update in trainer:
+        steps = update.window.loss_steps / 20 if reduction == "mean" else 1
+        losses.append(update.loss.astype(float))
+        expected[update.epoch - 1] += losses[-1] * steps
+    np.testing.assert_allclose(trainer.losses, expected, rtol=1e-14)
+    found = epoch_losses(np.array(losses[:13]), trainer.run)
+    np.testing.assert_array_equal(found, trainer.losses[:1])
 
 
 def test_output_has_every_number_in_its_place_and_unit(capsys):
     """A standardized run is that of the standardized rows."""
     data, found = np.random.default_rng(1).normal((100, -3), (30, 0.2), (15, 2)), []
     mean, deviation = data[:12].mean(axis=0), data[:12].std(axis=0)
-    options = (
-        "--data s.csv --held-out 3 --epochs 2 --seeds 3 --dtype float64 "
-        "--no-plot --output"
-    )
-    for rows, option in (
-        (data, "--standardize"),
-        ((data - mean) / deviation, "--no-standardize"),
-    ):
-        np.savetxt(
-            "s.csv",
-            rows,
-            delimiter=",",
-            fmt="%.17g",
-            header='a,"per, cent"',
-            comments="",
-        )
-        succeed(numpy_rnn, capsys, *options.split(), "r.csv", option)
+    words = "--data s.csv --held-out 3 --epochs 2 --seeds 3 --dtype float64 --no-plot"
+    for rows, standardize in ((data, ""), ((data - mean) / deviation, "no-")):
+        head = 'a,"per, cent"'
+        np.savetxt("s.csv", rows, "%.17g", delimiter=",", header=head, comments="")
+        files = f"--output r.csv --{standardize}standardize"
+        succeed(numpy_rnn, capsys, *words.split(), *files.split())
         found.append(values_in("r.csv"))
     for kind, values in found[0].items():
-        other = np.reshape(found[1][kind], (-1, 2 - (kind == "loss")))
-        units = other if kind == "loss" else other * deviation + mean
-        np.testing.assert_allclose(values, units.ravel(), rtol=1e-9)
+        other = np.array(found[1][kind])
+        if kind != "loss":
+            other = (other.reshape(-1, 2) * deviation + mean).ravel()
+        np.testing.assert_allclose(values, other, rtol=1e-9)
     assert found[0]["actual"] == data[1:].ravel().tolist()
-    table, each, columns = rows_in("r.csv"), "123", ("a", "per, cent")
+    table, columns = rows_in("r.csv"), ("a", "per, cent")
     assert [row[1:5] for row in table["loss"]] == [
-        [e, "", "", n] for e in "12" for n in each
+        [e, "", "", n] for e in "12" for n in "123"
     ]
-    places = [["", str(t), c, n] for t in range(2, 16) for n in each for c in columns]
+    places = [["", str(t), c, n] for t in range(2, 16) for n in "123" for c in columns]
     assert [row[1:5] for row in table["predicted"]] == places
     assert [row[1:5] for row in table["free-running"]] == places[-18:]
 
