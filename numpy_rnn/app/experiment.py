@@ -24,7 +24,7 @@ from numpy_rnn.common.checks import check_saved
 from numpy_rnn.common.errors import InputError, errors_about, printable, some_of
 from numpy_rnn.common.files import load_arrays, save_arrays
 from numpy_rnn.common.initial import initial_parameters
-from numpy_rnn.common.records import Gradients, Parameters, Run, RunOptions
+from numpy_rnn.common.records import Gradients, NumpyArray, Parameters, Run, RunOptions
 from numpy_rnn.parameters import ARRAYS
 
 # The series of the default experiment, (21, 1): 21 equally spaced times from 2 to 10.
@@ -40,8 +40,8 @@ class Experiment(NamedTuple):
     """The data and the initial weights of a run, as NumPy arrays."""
 
     name: str
-    x: np.ndarray  # (T, 1, D); classes of a text (T, 1)
-    target: np.ndarray  # the same
+    x: NumpyArray  # (T, 1, D); classes of a text (T, 1)
+    target: NumpyArray  # the same
     h_0: Any = None  # (1, H), zero
     params: Any = None  # Parameters
     velocity: Gradients[Any] | None = None
@@ -51,12 +51,6 @@ class Experiment(NamedTuple):
     deviation: Any = 1.0  # (D,)
     held_out: int = 0  # steps at the end that are predicted and not trained on
     alphabet: str = ""  # of a text: its characters, in the order of their classes
-
-    @property
-    def networks(self) -> tuple[int, ...]:
-        """Return the shape of the ensemble, (N,); () for a single network."""
-        shape: tuple[int, ...] = self.params.W_hh.shape[:-2]
-        return shape
 
     def run(self, options: RunOptions) -> Run:
         """Return the run with these options, on the steps that are not held out."""

@@ -45,8 +45,8 @@ def draw_result(figure: Any, experiment: Experiment, name: str, result: Result) 
     names = experiment.columns[:MAX_FEATURES]
     figure.set_size_inches(12, 2.2 + 2.6 * len(names))
     title = f"{name}: {printable(experiment.name, MAX_TITLE)}, one step ahead"
-    if experiment.networks:
-        count = result.converged().sum()
+    count = result.converged().sum()
+    if experiment.params.networks:
         title += f"\nmedians of {count} networks, and 10th to 90th percentiles"
     figure.suptitle(title, parse_math=False)
     left, right = figure.subfigures(1, 2, width_ratios=(8, 4))

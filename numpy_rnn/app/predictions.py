@@ -12,28 +12,30 @@ BAND = (10, 50, 90)  # percentiles of an ensemble
 
 
 class Result(NamedTuple):
-    """The result of a run. E: the shape of the ensemble, () for a single network."""
+    """The result of a run of N networks, in units of the series."""
 
-    losses: NumpyArray  # (epochs, *E)
-    predictions: NumpyArray  # (T, *E, D)  one step ahead, in units of the series
-    generated: NumpyArray  # (G, *E, D)  free-running, in units of the series
+    losses: NumpyArray  # (epochs, N)
+    predictions: NumpyArray  # (T, N, D)  one step ahead
+    generated: NumpyArray  # (G, N, D)  free-running
 
     def converged(self) -> NumpyArray:
-        """Return shape E: True for networks whose losses and predictions are finite."""
-        finite = np.isfinite(self.predictions).all(axis=(0, -1))
+        """Return shape (N,): True where losses and predictions are finite."""
+        finite = np.isfinite(self.predictions).all(axis=(0, 2))
         return np.asarray(np.isfinite(self.losses).all(axis=0) & finite)
 
     def band(self, values: NumpyArray) -> NumpyArray:
-        """Return percentiles BAND of values (N, *E, ...) over the networks that
-        converged, (3, N, ...).
+        """Return percentiles BAND of values (n, N, ...) over the networks that
+        converged, (3, n, ...).
         """
         return np.percentile(values[:, self.converged()], BAND, axis=1)
 
     def curves(self, experiment: Experiment) -> dict[str, tuple[int, NumpyArray]]:
-        """Return the time of the first value of each curve, from 1, and its values."""
+        """Return the time of the first value of each curve, from 1, and its values,
+        (n, N, D); N is 1 for those of the series.
+        """
         after = len(experiment.x) + 2 - experiment.held_out
         return {
-            "actual": (2, experiment.series[1:]),
+            "actual": (2, experiment.series[1:, None]),
             "predicted": (2, self.predictions),
             "free-running": (after, self.generated),
         }
@@ -42,7 +44,7 @@ class Result(NamedTuple):
 def predict(
     rnn: Any, params: Parameters[Any], experiment: Experiment, objective: Objective
 ) -> tuple[NumpyArray, NumpyArray]:
-    """Predict one step ahead, (T, *E, D), and freely, (G, *E, D), after the last step
+    """Predict one step ahead, (T, N, D), and freely, (G, N, D), after the last step
     that is not held out, each value fed back as the next input; in units of the series.
 
     G is the number of steps held out, or else GENERATED.
@@ -50,17 +52,14 @@ def predict(
     theta = rnn.from_numpy(params)
 
     def forward(x: NumpyArray, h: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
-        made = rnn.forward(
-            theta,
-            rnn.from_numpy(x),
-            rnn.from_numpy(h),
-            nonlinearity=objective.nonlinearity,
-        )
+        x, h = rnn.from_numpy(x), rnn.from_numpy(h)
+        made = rnn.forward(theta, x, h, nonlinearity=objective.nonlinearity)
         return rnn.to_numpy(made.y), rnn.to_numpy(made.h[-1])
 
     def in_units(parts: list[NumpyArray]) -> NumpyArray:
-        values = np.concatenate(parts)[..., 0, :].astype(np.float64)
-        return np.asarray(values * experiment.deviation + experiment.mean)
+        values = np.concatenate(parts).astype(np.float64)
+        units = values * experiment.deviation + experiment.mean
+        return np.asarray(units.reshape(len(units), -1, units.shape[-1]))
 
     border = len(experiment.x) - experiment.held_out
     y, h = forward(experiment.x[:border], experiment.h_0)

@@ -10,7 +10,7 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.predictions import BAND, Result, predict
 from numpy_rnn.app.tables import error_table, format_number, series_table
-from numpy_rnn.common.errors import join_names, pluralize, printable
+from numpy_rnn.common.errors import join_names, printable
 from numpy_rnn.common.records import NumpyArray, Run, Step, Update
 
 LOG_EVERY, LOG_UPDATES = 10, 1000  # epochs; updates of a text
@@ -34,7 +34,6 @@ class Trainer:
         self.per_epoch = updates_per_epoch(self.run)
         self.updates = 0
         self.latest: Update[Any] | None = None
-        self.loss = np.zeros(experiment.networks)  # of the latest update
         self.losses: list[NumpyArray] = []  # of the finished epochs
         self.result: Result | None = None  # of a series, after `final`
         self._iterator = begin(rnn, self.run)
@@ -49,8 +48,8 @@ class Trainer:
             if not np.isfinite(loss).any():
                 place = f"epoch {update.epoch}, update {update.number}"
                 raise Diverged(f"the run diverged: {place}: no finite loss; {REMEDIES}")
-            self.latest, self.loss, self.updates = update, loss, self.updates + 1
-            losses.append(loss)
+            self.latest, self.updates = update, self.updates + 1
+            losses.append(loss.ravel())
             if len(losses) == self.per_epoch:
                 self.losses += [*epoch_losses(np.array(losses), self.run)]
                 losses = []
@@ -65,11 +64,11 @@ class Trainer:
 
     def heading(self) -> str:
         """Return the heading of the losses."""
-        networks = self.experiment.networks
-        if not networks:
+        networks = self.run.params.networks
+        if networks is None:
             return "epoch          loss"
         head = "epoch   median loss           10 %           90 %"
-        return f"{head}   of {networks[0]} networks"
+        return f"{head}   of {networks} networks"
 
     def lines(self) -> list[str]:
         """Return the row of an epoch that has ended: the loss, or median and band of
@@ -82,7 +81,7 @@ class Trainer:
         loss = self.losses[-1]
         low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
         row = f"{epoch:5d}  {format_number(median, 12)}"
-        for value in [low, high] if loss.ndim else []:
+        for value in [low, high] if len(loss) > 1 else []:
             row += f"   {format_number(value, 12, abs(median))}"
         return [row]
 
@@ -92,17 +91,18 @@ class Trainer:
         """
         experiment, objective = self.experiment, self.run.options.objective
         made = predict(self.rnn, self.weights()[0], experiment, objective)
-        self.result = Result(np.reshape(self.losses, (-1, *experiment.networks)), *made)
-        converged = self.result.converged()
+        losses = np.reshape(self.losses, (-1, made[0].shape[1]))
+        result = self.result = Result(losses, *made)
+        converged = result.converged()
         if not converged.any():
             raise Diverged(f"the predictions are not finite; {REMEDIES}")
         if not converged.all():
             count = f"{np.sum(~converged)} of {converged.size} networks diverged"
             message = f"{self.rnn.__name__}: {count}; medians leave them out"
             print(message, file=sys.stderr)
-        lines = series_table(experiment, self.result)
+        lines = series_table(experiment, result)
         if self.options.data is not None:
-            lines += error_table(experiment, self.result)
+            lines += error_table(experiment, result)
         return lines
 
 
@@ -127,12 +127,9 @@ def epoch_losses(losses: NumpyArray, run: Run) -> NumpyArray:
 
 def begin(rnn: Any, run: Run) -> Iterator[Update[Any]]:
     """Begin a run by a package: its updates."""
-    arrays = (run.params, run.x, run.target, run.h_0)
-    updates: Iterator[Update[Any]] = rnn.train(
-        *map(rnn.from_numpy, arrays),
-        velocity=rnn.from_numpy(run.velocity),
-        **run.options.keywords(),
-    )
+    arrays = map(rnn.from_numpy, (run.params, run.x, run.target, run.h_0))
+    velocity, keywords = rnn.from_numpy(run.velocity), run.options.keywords()
+    updates: Iterator[Update[Any]] = rnn.train(*arrays, velocity=velocity, **keywords)
     return updates
 
 
@@ -185,24 +182,22 @@ class TextRun(Trainer):
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
-        self.steps = 1  # of which a loss is the sum
-        if self.options.reduction == "sum":
-            self.steps = self.options.k1
-        self.smoothed = self.steps * float(np.log(len(self.experiment.alphabet)))
+        steps = self.options.k1 if self.options.reduction == "sum" else 1
+        self.smoothed = steps * float(np.log(len(self.experiment.alphabet)))
 
     def __iter__(self) -> Iterator[Update[Any]]:
         """Make all updates, and smooth their losses."""
         for update in super().__iter__():
-            self.smoothed = KEPT * self.smoothed + (1 - KEPT) * float(self.loss)
+            self.smoothed = KEPT * self.smoothed + (1 - KEPT) * float(update.loss)
             yield update
 
     def heading(self) -> str:
         """Describe the text, and return the heading of the rows."""
-        characters = pluralize(len(self.experiment.alphabet), "different character")
-        updates = pluralize(self.per_epoch, "update")
-        loss = f"the loss of {pluralize(self.steps, 'character')} at random"
-        about = f"{characters}, {updates} per epoch; {loss} is {self.smoothed:.3f}"
-        return f"{about}\n  update   epoch   smoothed loss"
+        return (
+            f"{len(self.experiment.alphabet)} different characters, {self.per_epoch}"
+            f" updates per epoch; the loss at random is {self.smoothed:.3f}\n"
+            "  update   epoch   smoothed loss"
+        )
 
     def lines(self) -> list[str]:
         """Return the row of the latest update, if it is printed, and a sample; `final`

@@ -9,6 +9,7 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.predictions import Result
 from numpy_rnn.common.errors import pluralize, printable, some_of
 from numpy_rnn.common.files import written_whole
+from numpy_rnn.common.records import NumpyArray
 
 MAX_ROWS = 40  # also of free-running values after the series
 MAX_FEATURES = 3
@@ -38,10 +39,10 @@ def format_table(
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for row in cells:
-        padded = [cell.ljust(width) for cell, width in zip(row[:left], widths)]
-        for cell, width in zip(row[left:], widths[left:]):
-            padded.append(cell.rjust(width))
-        lines.append("  ".join(padded).rstrip())
+        line = ""
+        for n, (cell, width) in enumerate(zip(row, widths)):
+            line += f"  {cell:<{width}}" if n < left else f"  {cell:>{width}}"
+        lines.append(line[2:].rstrip())
     return lines
 
 
@@ -57,9 +58,9 @@ def series_table(experiment: Experiment, result: Result) -> list[str]:
         scale = np.abs(experiment.series[first + 1 :, feature]).max()
         for kind, (begin, values) in result.curves(experiment).items():
             if kind != "actual":
-                values = result.band(values)[1]
+                values = result.band(values)[1][:, None]
             cells = dict.fromkeys(times, "")
-            for t, value in enumerate(values[:, feature], begin):
+            for t, value in enumerate(values[:, 0, feature], begin):
                 cells[t] = format_number(value, 0, scale)
             table[kind + name] = [cells[t] for t in times]
     lines = format_table(list(table), list(zip(*table.values())), left=0)
@@ -82,20 +83,18 @@ def error_table(experiment: Experiment, result: Result) -> list[str]:
     the steps that it was trained on.
     """
     T, rows, names = len(experiment.x), experiment.series, _names(experiment)
-    predictions = result.predictions.reshape(T, -1, len(names))
-    errors = predictions[:, result.converged().ravel()] - rows[1:, None]
+    errors = result.predictions[:, result.converged()] - rows[1:, None]
     changes = np.diff(rows, axis=0)[:, None]
     border = T - experiment.held_out
     table, worse = [], []
     for what, steps in (("trained on", range(border)), ("held out", range(border, T))):
-        head = f"{what}, {pluralize(len(steps), 'step')}"
         for feature, name in enumerate(names if steps else ()):
             network = _root_mean_square(errors[steps, :, feature])
             persistence = _root_mean_square(changes[steps, :, feature])
             if what == "trained on" and not network < persistence:
                 worse.append(experiment.columns[feature])
-            numbers = format_number(network), format_number(persistence)
-            table.append([head + name, *numbers])
+            head = f"{what}, {pluralize(len(steps), 'step')}{name}"
+            table.append([head, format_number(network), format_number(persistence)])
     title = "one step ahead, root mean square error"
     lines = format_table([title, "network", "persistence baseline"], table)
     if worse:
@@ -113,11 +112,14 @@ def _root_mean_square(errors: np.ndarray) -> float:
 def write_csv(
     path: str,
     experiment: Experiment,
-    losses: Sequence[np.ndarray],
+    losses: Sequence[NumpyArray],
     result: Result | None,
 ) -> None:
-    """Write losses and predictions, one number per row, in units of the series."""
-    curves = {"loss": (1, np.reshape(losses, (-1, *experiment.networks, 1)))}
+    """Write losses and predictions, one number per row, in units of the
+    series. The time of a loss is its epoch.
+    """
+    networks = experiment.params.networks or 1
+    curves = {"loss": (1, np.reshape(losses, (-1, networks, 1)))}
     if result is not None:
         curves |= result.curves(experiment)
     with (
@@ -125,11 +127,8 @@ def write_csv(
         open(temporary, "w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["kind", "epoch", "time", "column", "network", "value"])
+        writer.writerow(["kind", "time", "column", "network", "value"])
         for kind, (begin, values) in curves.items():
-            for (t, *network, feature), value in np.ndenumerate(values):
-                place = ["", str(begin + t), experiment.columns[feature]]
-                if kind == "loss":
-                    place = [str(begin + t), "", ""]
-                number = str(network[0] + 1) if network else ""
-                writer.writerow([kind, *place, number, value])
+            for (t, network, feature), value in np.ndenumerate(values):
+                column = "" if kind == "loss" else experiment.columns[feature]
+                writer.writerow([kind, begin + t, column, network + 1, value])

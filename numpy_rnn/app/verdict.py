@@ -47,11 +47,6 @@ class Comparison(NamedTuple):
         return all(each.judgement.passed for each in self.runs)
 
     @property
-    def updates(self) -> int:
-        """Return the number of updates that are judged."""
-        return sum(each.judgement.updates for each in self.runs)
-
-    @property
     def wrong(self) -> ComparedRun | None:
         """Return the first wrong run that a hint explains, or the first."""
         for each in sorted(self.runs, key=lambda each: not each.hint):
@@ -119,7 +114,7 @@ def fault(comparison: Comparison, name: str) -> list[str]:
     wrong, not_judged = comparison.wrong, comparison.named("not_judged")
     dtype = comparison.runs[0].run.params.W_hh.dtype
     if wrong is None or wrong.judgement.first is None:
-        if not comparison.updates:
+        if not comparison.runs[0].judgement.updates:
             return [f"NOT JUDGED{of}: the first update overflows {dtype}"]
         if not_judged:
             why = f"rounding alone changes them too much in {dtype}; {ADVICE}"
@@ -145,18 +140,17 @@ def coverage(comparisons: Sequence[Comparison]) -> list[str]:
 
 def covered(comparison: Comparison) -> str:
     """Describe what the judged updates of an implementation cover."""
-    runs, schedules = comparison.runs, list[str]()
-    reach = carried = 0
-    for each in runs:
+    schedules, reach, carried, windows = list[str](), 0, 0, 0
+    for each in comparison.runs:
         epochs = pluralize(max(1, len(each.losses)), "epoch")
         schedules.append(f"{epochs} of {schedule_name(each.run)}")
         reach = max(reach, each.reach)
         carried += each.carried
-    windows = pluralize(comparison.updates, "window")
+        windows += each.judgement.updates
     return (
-        f"gradients that go back {pluralize(reach, 'step')}; {carried} of {windows}"
-        f" start from a state that was carried; {join_names(schedules)};"
-        f" {step_words(runs[0].run.options.step)}"
+        f"gradients that go back {pluralize(reach, 'step')}; {carried} of"
+        f" {pluralize(windows, 'window')} start from a state that was carried;"
+        f" {join_names(schedules)}; {step_words(comparison.runs[0].run.options.step)}"
     )
 
 

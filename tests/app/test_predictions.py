@@ -17,28 +17,22 @@ from numpy_rnn.app.predictions import Result, predict
 from numpy_rnn.common.records import Objective
 
 
-def made_up(T=5, D=1, E=(), G=3, held_out=0):
+def made_up(T=5, D=1, N=1, G=3, held_out=0):
     """An experiment and a result of random numbers."""
     generator = np.random.default_rng(T)
     rows = generator.normal(size=(T + 1, D))
     columns = tuple(f"feature {n + 1}" for n in range(D))
-    rest = {
-        "series": rows,
-        "held_out": held_out,
-        "deviation": np.ones(D),
-        "columns": columns,
-    }
-    params = Parameters(*(np.zeros((*E, *shape)) for shape in ((D, 6), (6, 6), (6, D))))
-    data = rows[:-1, None], rows[1:, None], np.zeros((1, 6))
-    losses, *curves = (
-        generator.random(shape) for shape in ((3, *E), (T, *E, D), (G, *E, D))
-    )
-    return Experiment("made up", *data, params, **rest), Result(losses, *curves)
+    params = Parameters(*(np.zeros((N, *shape)) for shape in ((D, 6), (6, 6), (6, D))))
+    data = rows[:-1, None], rows[1:, None], np.zeros((1, 6)), params
+    shapes = (3, N), (T, N, D), (G, N, D)
+    result = Result(*(generator.random(shape) for shape in shapes))
+    made = Experiment("made up", *data, series=rows, columns=columns, held_out=held_out)
+    return made, result
 
 
 def test_tables_have_the_medians_of_networks_that_converged():
     """The last 40 rows of a long series, and the first three of many columns."""
-    experiment, result = made_up(T=50, D=4, E=(4,), G=9, held_out=9)
+    experiment, result = made_up(T=50, D=4, N=4, G=9, held_out=9)
     result.predictions[2, 1] = np.inf
     fine = [0, 2, 3]
     _, first, *body = tables.series_table(experiment, result)
@@ -85,7 +79,7 @@ def lines(axes):
     return {line.get_label(): [*map(list, line.get_data())] for line in axes.lines}
 
 
-KINDS: list[dict] = [{"T": 20}, {"D": 6, "E": (4,)}, {"T": 140, "held_out": 12, "D": 2}]
+KINDS: list[dict] = [{"T": 20}, {"D": 6, "N": 4}, {"T": 140, "held_out": 12, "D": 2}]
 
 
 @pytest.mark.needs_matplotlib
@@ -95,7 +89,7 @@ def test_plot_has_the_values_at_their_times(kind):
     from matplotlib.figure import Figure
 
     experiment, result = made_up(**kind)
-    if "E" in kind:
+    if "N" in kind:
         result.losses[-1, 1] = np.nan
     fine = result.converged()
     plots.draw_result(figure := Figure(), experiment, "numpy_rnn", result)

@@ -65,11 +65,11 @@ def test_losses_are_those_of_min_char_rnn():
     ]  # as it has them
     theirs = min_char_rnn.train(experiment.x[:, 0], experiment.target[:, 0], weights)
     for _, loss in zip(text, theirs):
-        losses.append(float(text.loss))
+        losses.append(float(text.latest.loss))
         expected = expected * 0.999 + loss * 0.001
         assert abs(text.smoothed - expected) < 1e-9
     np.testing.assert_allclose(losses, theirs, rtol=1e-9)
-    np.testing.assert_allclose(text.losses, [sum(theirs)], rtol=1e-12)
+    np.testing.assert_allclose(text.losses, [[sum(theirs)]], rtol=1e-12)
     assert len(losses) == 105
     assert np.mean(theirs[-20:]) < theirs[0] - 10  # it has learned something
 

@@ -59,7 +59,7 @@ def rows_in(path):
     """The rows of a file of results by kind."""
     with open(path, encoding="utf-8", newline="") as file:
         head, *rows = csv.reader(file)
-    assert head == ["kind", "epoch", "time", "column", "network", "value"]
+    assert head == ["kind", "time", "column", "network", "value"]
     kinds = dict.fromkeys(row[0] for row in rows)
     return {kind: [row for row in rows if row[0] == kind] for kind in kinds}
 
@@ -98,11 +98,8 @@ def test_default_experiment(rnn, capsys):
 def test_loss_of_an_epoch_is_that_of_its_steps(reduction):
     """A mean too, also where the last window has fewer steps; of whole epochs."""
     options = configured(f"--epochs 2 --k1 3 --seeds 2 --reduction {reduction}")
-    trainer, expected, losses = (
-        Trainer(numpy_rnn, prepare(options), options),
-        np.zeros((2, 2)),
-        [],
-    )
+    trainer = Trainer(numpy_rnn, prepare(options), options)
+    expected, losses = np.zeros((2, 2)), []
     for update in trainer:
         steps = update.window.loss_steps / 20 if reduction == "mean" else 1
         losses.append(update.loss.astype(float))
@@ -130,12 +127,11 @@ def test_output_has_every_number_in_its_place_and_unit(capsys):
         np.testing.assert_allclose(values, other, rtol=1e-9)
     assert found[0]["actual"] == data[1:].ravel().tolist()
     table, columns = rows_in("r.csv"), ("a", "per, cent")
-    assert [row[1:5] for row in table["loss"]] == [
-        [e, "", "", n] for e in "12" for n in "123"
-    ]
-    places = [["", str(t), c, n] for t in range(2, 16) for n in "123" for c in columns]
-    assert [row[1:5] for row in table["predicted"]] == places
-    assert [row[1:5] for row in table["free-running"]] == places[-18:]
+    losses = [[epoch, "", n] for epoch in "12" for n in "123"]
+    assert [row[1:4] for row in table["loss"]] == losses
+    places = [[str(t), c, n] for t in range(2, 16) for n in "123" for c in columns]
+    assert [row[1:4] for row in table["predicted"]] == places
+    assert [row[1:4] for row in table["free-running"]] == places[-18:]
 
 
 CONTINUED = {
