@@ -56,13 +56,13 @@ def read_series(
             raise InputError(
                 f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more"
             )
-        numbers = [str(n + 1) for n in range(len(next(iter(rows.values()))))]
+        numbers = list(map(str, range(1, len(next(iter(rows.values()))) + 1)))
         if mark == "," and len(numbers) == 2 * len(names):
             raise InputError(
                 f"it has {len(numbers)} columns, the header {len(names)}: {COMMAS}"
             )
         if len(names) != len(numbers):
-            names = [f"column {number}" for number in numbers]
+            names = list(map("column {}".format, numbers))
         places = _places(columns or numbers, names, numbers)
         values = []
         for line, fields in rows.items():
@@ -153,5 +153,5 @@ def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:
         raise InputError(
             f"it has {some_of(unknown)}; expected only characters of --weights"
         )
-    index = {character: n for n, character in enumerate(alphabet)}
+    index = dict(zip(alphabet, range(len(alphabet))))
     return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet

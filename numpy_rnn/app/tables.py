@@ -27,18 +27,15 @@ def format_number(value: float, width: int = 0, scale: float | None = None) -> s
     return f"{value:{width}.5e}"
 
 
-def format_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
-) -> list[str]:
-    """Return the lines of a table: the header, then the rows.
+def format_table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Return the lines of a table, whose first row is its header.
 
     Columns are as wide as their widest cell and two spaces apart. The first `left`
     columns are aligned on the left, the others on the right.
     """
-    cells = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for row in cells:
+    for row in rows:
         line = ""
         for n, (cell, width) in enumerate(zip(row, widths)):
             line += f"  {cell:<{width}}" if n < left else f"  {cell:>{width}}"
@@ -63,7 +60,7 @@ def series_table(experiment: Experiment, result: Result) -> list[str]:
             for t, value in enumerate(values[:, 0, feature], begin):
                 cells[t] = format_number(value, 0, scale)
             table[kind + name] = [cells[t] for t in times]
-    lines = format_table(list(table), list(zip(*table.values())), left=0)
+    lines = format_table([list(table), *zip(*table.values())], left=0)
     if first > 0:
         lines.insert(1, f"...  ({pluralize(first, 'earlier time')})")
     return lines
@@ -86,7 +83,10 @@ def error_table(experiment: Experiment, result: Result) -> list[str]:
     errors = result.predictions[:, result.converged()] - rows[1:, None]
     changes = np.diff(rows, axis=0)[:, None]
     border = T - experiment.held_out
-    table, worse = [], []
+    table = [
+        ["one step ahead, root mean square error", "network", "persistence baseline"]
+    ]
+    worse = []
     for what, steps in (("trained on", range(border)), ("held out", range(border, T))):
         for feature, name in enumerate(names if steps else ()):
             network = _root_mean_square(errors[steps, :, feature])
@@ -95,8 +95,7 @@ def error_table(experiment: Experiment, result: Result) -> list[str]:
                 worse.append(experiment.columns[feature])
             head = f"{what}, {pluralize(len(steps), 'step')}{name}"
             table.append([head, format_number(network), format_number(persistence)])
-    title = "one step ahead, root mean square error"
-    lines = format_table([title, "network", "persistence baseline"], table)
+    lines = format_table(table)
     if worse:
         said = f"the network is not better than persistence for {some_of(worse)}"
         lines.append(f"{said}: try more --epochs, or another --learning-rate")

@@ -88,22 +88,22 @@ def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     """Return one line for every implementation that is wrong or not judged, with what
     shows it; one line if all agree.
     """
-    lines = list[str]()
+    lines, names, reach, note = list[str](), list[str](), 0, ""
     for each in comparisons:
+        names.append(each.name)
         lines += fault(each, each.name if len(comparisons) > 1 else "")
+        reach += sum(run.reach for run in each.runs)
+        if each.named("estimated"):
+            note = " (~: estimated)"
     if lines:
         return lines
-    line = f"{join_names([each.name for each in comparisons])} agree"
-    if len(comparisons) == 1:
-        line += "s with the definition"
-    line += ": every update is within its rounding bounds"
-    if any(each.named("estimated") for each in comparisons):
-        line += " (~: estimated)"
-    if not any(run.reach for each in comparisons for run in each.runs):
-        line += "; but no gradient went back a step: "
+    agree = "agree" if len(names) > 1 else "agrees with the definition"
+    line = f"{join_names(names)} {agree}: every update is within its rounding bounds"
+    if not reach:
+        note += "; but no gradient went back a step: "
         is_trace = isinstance(comparisons[0].source, TraceFile)
-        line += "record a run with k2 5" if is_trace else "use --k2 5"
-    return [line]
+        note += "record a run with k2 5" if is_trace else "use --k2 5"
+    return [line + note]
 
 
 def fault(comparison: Comparison, name: str) -> list[str]:
@@ -131,7 +131,7 @@ def fault(comparison: Comparison, name: str) -> list[str]:
 
 def coverage(comparisons: Sequence[Comparison]) -> list[str]:
     """Return what the judged updates cover, in one line if it is the same for all."""
-    texts = [covered(each) for each in comparisons]
+    texts = list(map(covered, comparisons))
     if len(set(texts)) == 1:
         return [f"checked: {texts[0]}"]
     pairs = zip(comparisons, texts)
@@ -161,9 +161,9 @@ def losses(compared: ComparedRun) -> str:
     epochs = len(compared.losses)
     text = "no whole epoch"
     if epochs:
-        first, last = (float(np.median(compared.losses[epoch])) for epoch in (0, -1))
-        text = f"loss {format_number(first)} in epoch 1"
-        text += f", {format_number(last)} in epoch {epochs}"
+        medians = np.median(compared.losses.reshape(epochs, -1), axis=1)
+        text = f"loss {format_number(medians[0])} in epoch 1"
+        text += f", {format_number(medians[-1])} in epoch {epochs}"
     if compared.overflows:
         updates = pluralize(compared.judgement.updates, "update")
         text += f"; it overflows after {updates}, which alone are judged"
@@ -172,15 +172,15 @@ def losses(compared: ComparedRun) -> str:
 
 def ratio_table(comparisons: Sequence[Comparison]) -> list[str]:
     """Return the table of the largest ratios, but for what the loop chooses."""
-    options, rows = comparisons[0].runs[0].run.options, []
+    options = comparisons[0].runs[0].run.options
+    rows = [["tensor", "equation", *(each.name for each in comparisons)]]
     for name in TENSORS:
         cells = [ratio_cell(name, each) for each in comparisons]
         if name not in LOOP and set(cells) != {"-"}:
             ids = equations(name, options.objective, options.step)
             rows.append([name, ids, *cells])
-    columns = ["tensor", "equation", *(each.name for each in comparisons)]
     head = "largest difference / rounding bound"
-    return [head, *format_table(columns, rows, left=2)]
+    return [head, *format_table(rows, left=2)]
 
 
 def ratio_cell(tensor: str, comparison: Comparison) -> str:
