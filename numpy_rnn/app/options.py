@@ -206,7 +206,7 @@ class Configuration(SimpleNamespace):
         for name in given.keys() & NEEDS.keys():
             if NEEDS[name] not in given:
                 raise InputError(f"--{name} needs --{NEEDS[name]}: give both")
-        for name in ("temperature", "timeout", "steps", "seeds"):
+        for name in ("temperature", "timeout", "steps", "seeds", "log_every"):
             if name in given:
                 check_positive(option_name(name), given[name])
         check_schedule(self.run_options().schedule)

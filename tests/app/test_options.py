@@ -39,7 +39,7 @@ def test_defaults_of_a_text_are_those_of_min_char_rnn():
 
 
 REFUSED = """--momentun 0.9|--epochs x|--learning-rate nan|--max-norm 0
---held-out 19|--columns 1|compare json|--text s.txt|--text folder
+--held-out 19|--columns 1|compare json|--log-every 0|--text s.txt|--text folder
 --save folder|--data large.csv|--data large.csv --dtype float64 --standardize
 --data flat.csv --standardize|--data flat.csv --columns |--text binary.txt
 --weights w --seeds 2|--text s.txt --temperature 0
@@ -66,6 +66,7 @@ max norm is 0.0: expected a finite number above 0
 --held-out is 19: expected 0 to 18
 --columns needs --data: give both
 'json' has no from_numpy, to_numpy, forward, train: expected a package like numpy_rnn or torch_rnn
+--log-every is 0: expected a finite number above 0
 text s.txt: it has 2 characters: expected more than --k1
 text folder cannot be read: Is a directory; check the path
 --save folder is no regular file: choose another name
