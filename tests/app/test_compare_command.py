@@ -26,18 +26,7 @@ from numpy_rnn.conformance.judge import Judgement
 from numpy_rnn.conformance.runs import PortSource, record
 from numpy_rnn.conformance.trace import trace_arrays
 
-SIZES = [
-    0.0,
-    5e-324,
-    1e-300,
-    1e-45,
-    1e-40,
-    1e-30,
-    1e-22,
-    1e-19,
-    1e-8,
-    1.0,
-]  # squares underflow
+SIZES = [0.0, 5e-324, 1e-300, 1e-45, 1e-40, 1e-22, 1e-8, 1.0]  # squares underflow
 PORTS = """
 import numpy as np
 import numpy_rnn
