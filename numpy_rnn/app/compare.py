@@ -8,31 +8,32 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app import comparison_plot
-from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.fitting import (
-    check_ports,
-    chosen_words,
-    fitted,
-    forced_fields,
-    schedules,
-)
-from numpy_rnn.app.options import RUN, Configuration, option_name
+from numpy_rnn.app.comparison_plot import draw_comparisons
+from numpy_rnn.app.fitting import fitted_runs
+from numpy_rnn.app.options import Configuration, option_name
 from numpy_rnn.app.outputs import check_files, plot_target
+from numpy_rnn.app.plots import write_figure
 from numpy_rnn.app.progress import progress
-from numpy_rnn.app.run import begin, described, schedule_name, updates_per_epoch
+from numpy_rnn.app.run import (
+    begin,
+    described,
+    epoch_losses,
+    schedule_name,
+    updates_per_epoch,
+)
 from numpy_rnn.app.sources import Source, TraceFile, source
 from numpy_rnn.app.verdict import ComparedRun, Comparison, report
 from numpy_rnn.common.errors import InputError, pluralize
 from numpy_rnn.common.files import absolute_path
-from numpy_rnn.common.records import NumpyArray, Run
+from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.judge import finite_part, judge
 from numpy_rnn.conformance.mutants.hints import hint_for_run
 from numpy_rnn.conformance.ports.port import PackagePort
 from numpy_rnn.conformance.ports.process_exit import exit_raises
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.runs import PackageSource, PortSource, RecordedRun
+from numpy_rnn.conformance.runs import PackageSource, PortSource
 
+OUTPUT = {"plot", "no_plot", "quiet", "timeout"}  # options beside those of a run
 MAX_STEPS = 10_000_000  # of all windows of a run, whose numbers are all kept in memory
 
 
@@ -56,24 +57,14 @@ def compare(rnn: Any, options: Configuration) -> int:
     check_files(options, plot)
     folder = absolute_path(".")  # a port may change the working folder
     sources = all_sources(rnn, options)
-    files = [each for each in sources if isinstance(each, TraceFile)]
-    if files:
-        check_no_options(files, options)
-        name, runs = "series of the trace", [files[0].recorded.run]
-        chosen = ""
+    traces = [each for each in sources if isinstance(each, TraceFile)]
+    if traces:
+        check_traces(traces, options)
+        name, runs, chosen = "series of the trace", [traces[0].recorded.run], ""
     else:
-        fields = forced_fields(sources, options)
-        fitting = fitted(options, fields)
-        experiment = prepare(fitting)
-        name, runs = experiment.name, []
-        usual = experiment.run(fitting.run_options())
-        for schedule in schedules(fitting, fields, len(usual.x)):
-            given = usual.options._replace(schedule=schedule)
-            runs.append(usual._replace(options=given))
-        chosen = chosen_words(sources, options, fitting, runs)
+        name, runs, chosen = fitted_runs(sources, options)
     for each in runs:
         check_run(rnn, each)
-    check_ports(sources, runs)
     if chosen:
         print(chosen)
     print(described([each.name for each in sources], name, runs), flush=True)
@@ -87,34 +78,28 @@ def compare(rnn: Any, options: Configuration) -> int:
     print(report(comparisons))
     if plot is not None:
         os.chdir(folder)
-        comparison_plot.draw(plot, comparisons)
+        write_figure(plot, lambda figure: draw_comparisons(figure, comparisons))
     return 0 if all(each.passed for each in comparisons) else 1
 
 
 def all_sources(rnn: Any, options: Configuration) -> list[Source]:
     """Find what is compared; beside a package, the package of the command too."""
     sources = [source(other, options.timeout) for other in options.others]
-    if any(isinstance(each, PackageSource) for each in sources):
+    has_packages = any(isinstance(each, PackageSource) for each in sources)
+    if has_packages and rnn.__name__ not in options.others:
         sources.insert(0, PackageSource(PackagePort(rnn)))
-    names = [each.name for each in sources]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(
-                f"{name} is given twice: expected different implementations"
-            )
     return sources
 
 
-def check_no_options(files: Sequence[TraceFile], options: Configuration) -> None:
-    """Raise InputError on several traces, and on options beside one."""
-    if len(files) > 1:
+def check_traces(traces: Sequence[TraceFile], options: Configuration) -> None:
+    """Raise InputError on several traces, and on options of a run beside one."""
+    given = sorted(options.given.keys() - OUTPUT)
+    if given or len(traces) > 1:
+        found = " ".join([each.name for each in traces] + [*map(option_name, given)])
         raise InputError(
-            "two traces are given: expected at most one, whose run is repeated"
+            f"{found} are given: expected one trace, whose run is repeated, and no"
+            " option of a run"
         )
-    for name in RUN:
-        if name in options.given:
-            both = f"{option_name(name)} is given with {files[0].name}"
-            raise InputError(f"{both}, which has the options of its run: leave it out")
 
 
 def check_run(rnn: Any, run: Run) -> None:
@@ -129,40 +114,23 @@ def check_run(rnn: Any, run: Run) -> None:
 
 def examine(source: Source, run: Run) -> ComparedRun:
     """Record a run of a source, and judge every update until one is not finite."""
-    recorded = source.recorded if isinstance(source, TraceFile) else source.trace(run)
+    recorded = source.trace(run)
     finite = finite_part(recorded)
     is_whole = finite is recorded
     asked = source if isinstance(source, PortSource) else None
     judgement = judge(finite, source.tau, whole=is_whole, source=asked)
     hint = ""
-    if judgement.first is not None:
-        with np.errstate(all="ignore"):  # of wrong numbers of any size
+    with np.errstate(all="ignore"):  # of wrong numbers of any size
+        losses = epoch_losses(recorded.updates["loss"], recorded.run)
+        if judgement.first is not None:
             hint = hint_for_run(finite, judgement.first)
-    steps = finite.updates["stop"] - finite.updates["start"]
+    updates = finite.updates
     return ComparedRun(
         run,
         judgement,
-        reach=int(steps.max(initial=1)) - 1,
-        carried=int(np.count_nonzero(finite.updates["start"])),
-        losses=epoch_losses(recorded),
+        reach=int((updates["stop"] - updates["start"]).max(initial=1)) - 1,
+        carried=int(np.count_nonzero(updates["start"])),
+        losses=losses,
         overflows=not is_whole,
         hint=hint,
     )
-
-
-def epoch_losses(recorded: RecordedRun) -> NumpyArray:
-    """Return the loss of every whole epoch, (epochs, *E): the sum, or for a mean that
-    of its points.
-    """
-    losses = recorded.updates["loss"]
-    steps = np.array([window.loss_steps for window in recorded.windows])
-    count = len(steps)
-    shares = np.ones(count)
-    if recorded.run.options.objective.reduction == "mean":
-        shares = steps / steps.sum()
-    with np.errstate(all="ignore"):
-        epochs = [
-            shares @ losses[first : first + count]
-            for first in range(0, len(losses) - count + 1, count)
-        ]
-    return np.array(epochs)

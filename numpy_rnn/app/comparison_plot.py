@@ -1,47 +1,24 @@
 """The plot of `compare`: ratios to the rounding bounds, and losses."""
 
-import math
 from collections.abc import Sequence
-from itertools import cycle
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.plots import (
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    RED,
-    write_figure,
-)
+from numpy_rnn.app.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
 from numpy_rnn.app.run import schedule_name, updates_per_epoch
 from numpy_rnn.app.tables import MAX_WIDTH
 from numpy_rnn.app.verdict import ComparedRun, Comparison
 from numpy_rnn.common.errors import printable
 from numpy_rnn.common.records import NumpyArray
-from numpy_rnn.conformance.case import FIELDS, TENSORS
-from numpy_rnn.conformance.findings import Finding
+from numpy_rnn.conformance.case import TENSORS
 
-MAX_POINTS = 150  # of a line: the largest ratio of as many updates as a point has
-MANY_EPOCHS = 20
+MANY_EPOCHS = 20  # the largest ratio of each is drawn
 FLOOR, CEILING = 1e-2, 1e12  # of the ratios that are drawn
 MAX_SOURCES = 4
-LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))  # tensors of one colour
-# A colour for each stage of an update.
-COLORS = {
-    BLUE: ("a", "h", "y"),
-    BLACK: ("loss", "initial"),
-    ORANGE: ("dy", "dh", "da", "dx", "dh_0"),
-    GREEN: tuple("d" + name for name in FIELDS),
-    PURPLE: FIELDS,
-}
-
-
-def draw(path: str, comparisons: Sequence[Comparison]) -> None:
-    """Write the plot."""
-    write_figure(path, lambda figure: draw_comparisons(figure, comparisons))
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
+COLORS = (BLUE, GREEN, PURPLE, BLACK, ORANGE)
 
 
 def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
@@ -51,85 +28,65 @@ def draw_comparisons(figure: Any, comparisons: Sequence[Comparison]) -> None:
     shown = comparisons[:MAX_SOURCES]
     runs = len(shown[0].runs)
     figure.set_size_inches(5 + 4.5 * runs, 2 + 3 * len(shown))
-    grid = figure.add_gridspec(len(shown), runs + 1)
-    top = 10 * max([10.0, *(largest_ratio(each) for each in shown)])
-    for row, comparison in enumerate(shown):
-        for column, compared in enumerate(comparison.runs):
-            axes = figure.add_subplot(grid[row, column])
-            axes.set(yscale="log", ylim=(FLOOR, top))
-            draw_ratios(axes, comparison, compared)
-            if column == 0:
-                axes.set_ylabel("difference / rounding bound\n(log scale)")
-            if row == len(shown) - 1:
-                axes.set_xlabel("update")
-    draw_losses(figure.add_subplot(grid[:, runs]), shown)
-    handles = {}
-    for axes in figure.axes[:-1]:
-        for handle, label in zip(*axes.get_legend_handles_labels()):
-            handles[label] = handle
-    order = [name for name in ("bound", *TENSORS, "first fault") if name in handles]
-    figure.legend(
-        [handles[name] for name in order],
-        order,
-        loc="outside lower center",
-        ncols=8,
-        frameon=False,
-    )
+    top = 100.0
+    for comparison in shown:
+        top = max([top, *comparison.worst().values()])
+    panels = figure.subplots(len(shown), runs + 1, squeeze=False)
+    for row, comparison in zip(panels, shown):
+        for axes, compared in zip(row, comparison.runs):
+            axes.set(
+                yscale="log", ylim=(FLOOR, min(10 * top, CEILING)), xlabel="update"
+            )
+            draw_ratios(axes, printable(comparison.name, MAX_WIDTH), compared)
+        row[0].set_ylabel("difference / rounding bound\n(log scale)")
+        draw_losses(row[-1], comparison)
+    labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*labels, loc="outside lower center", ncols=8, frameon=False)
 
 
-def draw_ratios(axes: Any, comparison: Comparison, compared: ComparedRun) -> None:
+def draw_ratios(axes: Any, name: str, compared: ComparedRun) -> None:
     """Draw the largest ratio of every update, by tensor, and mark the first fault."""
     judgement = compared.judgement
-    name = printable(comparison.name, MAX_WIDTH)
-    title, color = f"{name}, {schedule_name(compared.run)}: within the bounds", BLACK
-    per_epoch = updates_per_epoch(compared.run)
     axes.axhline(1, color=RED, lw=1.5, label="bound")
-    for color_of_stage, tensors in COLORS.items():
-        for tensor, line in zip(tensors, LINES):
-            if tensor in judgement.ratios:
-                points = summarized(np.array(judgement.ratios[tensor]), per_epoch)
-                style = {"color": color_of_stage, "ls": line, "lw": 1}
-                axes.plot(*points, label=tensor, **style)
+    for tensor, (line, color) in zip(TENSORS, product(LINES, COLORS)):
+        if tensor in judgement.ratios:
+            points = summarized(judgement.ratios[tensor], compared)
+            axes.plot(*points, label=tensor, color=color, ls=line, lw=1)
+    verdict, color = "within the bounds", BLACK
+    if not judgement.passed:
+        verdict, color = "not judged", RED
     if judgement.first is not None:
-        title, color = title.replace("within the bounds", "WRONG"), RED
-        mark_fault(axes, compared, judgement.first)
-    elif not judgement.passed:
-        title = title.replace("within the bounds", "not judged")
+        verdict = "WRONG"
+        mark_fault(axes, compared)
+    title = f"{name}, {schedule_name(compared.run)}: {verdict}"
     axes.set_title(title, color=color, fontsize="medium", parse_math=False)
 
 
-def largest_ratio(comparison: Comparison) -> float:
-    """Return the largest ratio of an implementation that can be drawn."""
-    found = [max(each.judgement.worst.values()) for each in comparison.runs]
-    return min(max(found), CEILING)
-
-
-def summarized(ratios: NumpyArray, per_epoch: int) -> tuple[NumpyArray, NumpyArray]:
-    """Return updates, from 1, and the largest ratio up to the next of them.
-
-    Each is of whole epochs if there are many. NaN, which is not drawn, replaces 0.
+def summarized(
+    ratios: Sequence[float], compared: ComparedRun
+) -> tuple[NumpyArray, NumpyArray]:
+    """Return updates, from 1, and the largest ratio up to the next of them: the first
+    updates of epochs if there are many. NaN, which is not drawn, replaces 0.
     """
-    size = math.ceil(len(ratios) / MAX_POINTS)
-    if len(ratios) > max(MAX_POINTS, MANY_EPOCHS * per_epoch):
-        size = math.ceil(size / per_epoch) * per_epoch
-    starts = np.arange(0, len(ratios), max(size, 1))
-    largest = np.maximum.reduceat(ratios, starts) if len(ratios) else ratios
+    size = updates_per_epoch(compared.run)
+    if len(ratios) <= MANY_EPOCHS * size:
+        size = 1
+    starts = np.arange(0, len(ratios), size)
+    largest = np.maximum.reduceat(ratios, starts)
     shown = np.clip(largest, FLOOR, CEILING)
     return starts + 1, np.where(largest == 0, np.nan, shown)
 
 
-def mark_fault(axes: Any, compared: ComparedRun, first: Finding) -> None:
+def mark_fault(axes: Any, compared: ComparedRun) -> None:
     """Mark the first fault, and name it."""
+    first: Any = compared.judgement.first
     update = (first.epoch - 1) * updates_per_epoch(compared.run) + first.number
-    ratio = float(np.clip(first.ratio, FLOOR, CEILING))
+    ratio = min(first.ratio, CEILING)
     axes.plot(update, ratio, color=RED, marker="o", ls="", label="first fault")
-    words = f"{first.tensor} ({first.equation}), update {update}"
-    if compared.hint:
-        words += f":\n{compared.hint}"
     axes.annotate(
-        words,
+        f"{first.tensor} ({first.equation}), update {update}\n{compared.hint}",
         (update, ratio),
-        (0.98, 0.9),
+        (0.98, 0.5),
         textcoords="axes fraction",
         ha="right",
         color=RED,
@@ -138,25 +95,16 @@ def mark_fault(axes: Any, compared: ComparedRun, first: Finding) -> None:
     )
 
 
-def draw_losses(axes: Any, comparisons: Sequence[Comparison]) -> None:
+def draw_losses(axes: Any, comparison: Comparison) -> None:
     """Draw the loss by epoch of every run; of an ensemble, the median."""
-    colors = (ORANGE, BLUE, GREEN, PURPLE)
-    for line, compared in zip(cycle(LINES), comparisons[0].runs):
-        label = schedule_name(compared.run)
-        axes.plot([], [], color=BLACK, ls=line, label=label)
-    for color, comparison in zip(colors, comparisons):
-        name = printable(comparison.name, MAX_WIDTH)
-        axes.plot([], [], color=color, lw=3, label=name)
-        for line, compared in zip(cycle(LINES), comparison.runs):
-            losses = compared.losses.reshape(len(compared.losses), -1)
-            marker = "." if len(losses) == 1 else ""  # a line needs two points
-            axes.plot(
-                range(1, len(losses) + 1),
-                np.median(losses, axis=1),
-                color=color,
-                ls=line,
-                marker=marker,
-                alpha=0.8,
-            )
+    for color, compared in zip(COLORS, comparison.runs):
+        losses = compared.losses.reshape(len(compared.losses), -1)
+        axes.plot(
+            range(1, len(losses) + 1),
+            np.median(losses, axis=1),
+            color=color,
+            marker=".",
+            label=schedule_name(compared.run),
+        )
     axes.set(xlabel="epoch", ylabel="loss of an epoch (log scale)", yscale="log")
     axes.legend(frameon=False)

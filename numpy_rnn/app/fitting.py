@@ -2,131 +2,118 @@
 refuse, in the options of the command line.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import DEFAULTS, Configuration, option_words
 from numpy_rnn.app.sources import Source
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, join_names
 from numpy_rnn.common.records import Run, Schedule
 from numpy_rnn.conformance.ports.abilities import forced_schedule
-from numpy_rnn.conformance.runs import PackageSource, PortSource, run_defaults
+from numpy_rnn.conformance.runs import PortSource, run_defaults
 from numpy_rnn.conformance.runs import unsupported as unsupported_by
 
 # Runs from the same weights without --k1 and --k2: the tutorial's, and one whose
 # gradients go back through time.
-TUTORIAL, THROUGH_TIME = Schedule(1, 1, 300), Schedule(1, 5, 60)
-OPTIONS = {"H": "hidden_size", "networks": "seeds"}  # of fields with another name
-NOT_FORCED = ("loss", "k1", "k2", "seeds")  # --text chooses it; a schedule; never given
+USUAL = (Schedule(1, 1, 300), Schedule(1, 5, 60))
+NAMES = {"H": "hidden_size", "networks": "seeds"}  # options with another name
+SIZES = ("B", "D", "O")  # of the data
+BY_DATA = ("loss", "class_inputs")  # fields that --text chooses
+SCHEDULE = {"k1", "k2"}
 
 
-def ports_of(sources: Sequence[Source]) -> list[PortSource]:
-    """Return the sources that are ports of the user's."""
-    found = [each for each in sources if isinstance(each, PortSource)]
-    return [each for each in found if not isinstance(each, PackageSource)]
+def fitted_runs(
+    sources: Sequence[Source], usual: Configuration
+) -> tuple[str, list[Run], str]:
+    """Return the name of the series, the runs, and what was chosen for the ports in one
+    line, which may be empty.
+
+    Raises InputError unless the ports can make the runs.
+    """
+    ports = [each for each in sources if type(each) is PortSource]  # of the user's
+    forced = dict[str, Any]()
+    free = DEFAULTS.keys() - usual.given.keys() - {"loss", "seeds"}
+    for port in ports:
+        for field, value in run_defaults(port.port).items():
+            name = NAMES.get(field, field)
+            if name in free:
+                forced[name] = value
+    values = {name: forced[name] for name in forced.keys() - SCHEDULE}
+    options = Configuration(usual.command, usual.others, values, **usual.given)
+    experiment = prepare(options)
+    run = experiment.run(options.run_options())
+    before, T, epochs = schedules(usual), len(run.x), dict[tuple[int, int], int]()
+    for schedule in before:
+        k1, k2 = forced_schedule(forced, *schedule[:2], T)
+        epochs[k1, k2] = schedule.epochs
+    runs = []
+    for (k1, k2), count in epochs.items():
+        given = run.options._replace(schedule=Schedule(k1, k2, count))
+        runs.append(run._replace(options=given))
+    check_ports(ports, options, runs)
+    words, chosen = changes(forced, usual, before, T), ""
+    if words:
+        names = join_names([port.name for port in ports])
+        chosen = f"chosen for what {names} has: {' '.join(words)}"
+    return experiment.name, runs, chosen
 
 
-def forced_fields(sources: Sequence[Source], options: Configuration) -> dict[str, Any]:
-    """Return the fields of a run that ports force and that no option gives."""
-    fields = {}
-    for source in ports_of(sources):
-        for field, value in run_defaults(source.port).items():
-            name = OPTIONS.get(field, field)
-            if name not in options.given:
-                fields[name] = value
-    return fields
+def schedules(options: Configuration) -> Sequence[Schedule]:
+    """Return the schedules of the runs."""
+    given = options.given
+    if given.keys() & (SCHEDULE | {"data", "text"}):
+        return [options.run_options().schedule]
+    if "epochs" in given:
+        return [schedule._replace(epochs=options.epochs) for schedule in USUAL]
+    return USUAL
 
 
-def fitted(options: Configuration, fields: Mapping[str, Any]) -> Configuration:
-    """Return the options with other defaults, but for the schedule."""
-    forced = {}
-    for name, value in fields.items():
-        if name in DEFAULTS and name not in NOT_FORCED:
-            forced[name] = value
-    return Configuration(options.command, options.others, forced, **options.given)
-
-
-def schedules(
-    options: Configuration, fields: Mapping[str, Any], T: int
-) -> list[Schedule]:
-    """Return the schedules of the runs on a series of T steps."""
-    chosen = [options.run_options().schedule]
-    if not {"k1", "k2", "data", "text"} & options.given.keys():
-        epochs = options.given.get("epochs")
-        chosen = [
-            usual._replace(epochs=epochs or usual.epochs)
-            for usual in (TUTORIAL, THROUGH_TIME)
-        ]
-    found = {}
-    for k1, k2, epochs in chosen:
-        found[forced_schedule(fields, k1, k2, T)] = epochs
-    return [Schedule(k1, k2, epochs) for (k1, k2), epochs in found.items()]
-
-
-def chosen_words(
-    sources: Sequence[Source],
-    usual: Configuration,
-    fitting: Configuration,
-    runs: Sequence[Run],
-) -> str:
-    """Return what was chosen for the ports, as it is typed; "" if nothing was."""
+def changes(
+    fields: Mapping[str, Any],
+    options: Configuration,
+    before: Iterable[Schedule],
+    T: int,
+) -> list[str]:
+    """Return the options that change these fields of runs, as they are typed."""
     words = list[str]()
-    for name in DEFAULTS:
-        before, value = getattr(usual, name), getattr(fitting, name)
-        if name == "dtype":
-            before, value = before or "float32", value or "float32"
-        is_same = value == before or (not value and not before)
-        if name not in NOT_FORCED and not is_same:
+    for field, value in fields.items():
+        name = NAMES.get(field, field)
+        if field in SIZES:
+            words.append(f"data with {field} = {value}")
+        elif field in BY_DATA:
+            is_text = value in (True, "cross_entropy")
+            words.append("--text FILE" if is_text else "--data FILE")
+        elif name == "seeds":
+            words.append("(without --seeds)")
+        elif name not in SCHEDULE and value != getattr(options, name):
             words.append(option_words(name, value))
-    usual_schedules = schedules(usual, {}, len(runs[0].x))
-    for run in runs:
-        schedule = run.options.schedule
-        if schedule[:2] not in [each[:2] for each in usual_schedules]:
-            words.append(f"--k1 {schedule.k1} --k2 {schedule.k2}")
-    if not words:
-        return ""
-    names = " and ".join(each.name for each in ports_of(sources))
-    return f"chosen for what {names} has: {' '.join(words)}"
+    for schedule in before:
+        k1, k2 = forced_schedule(fields, *schedule[:2], T)
+        if (k1, k2) != schedule[:2]:
+            words.append(f"--k1 {k1} --k2 {k2}")
+    return list(dict.fromkeys(words))
 
 
-def check_ports(sources: Sequence[Source], runs: Sequence[Run]) -> None:
+def check_ports(
+    ports: Iterable[PortSource], options: Configuration, runs: Sequence[Run]
+) -> None:
     """Raise InputError, with all that is wrong and the options to change, unless the
     ports can make the runs.
     """
     messages = list[str]()
-    for source in ports_of(sources):
-        absent, words = dict[str, None](), dict[str, None]()
+    before = [run.options.schedule for run in runs]
+    for port in ports:
+        absent, fields = list[str](), dict[str, Any]()
         for run in runs:
-            for ability in unsupported_by(source.port, run):
-                absent[ability.words] = None
-                words |= dict.fromkeys(remedy_words(ability.remedy, run))
+            for ability in unsupported_by(port.port, run):
+                absent.append(f"no {ability.words}")
+                fields.update(ability.remedy)
         if absent:
-            message = f"{source.name} has no {', no '.join(absent)}"
+            message = f"{port.name} has {', '.join(dict.fromkeys(absent))}"
+            words = changes(fields, options, before, len(runs[0].x))
             if words:
                 message += f": use {' '.join(words)}"
-            if runs[0].params.networks is not None:
-                message += "; leave out --seeds"
             messages.append(message)
     if messages:
         raise InputError("; ".join(messages))
-
-
-def remedy_words(remedy: Sequence[tuple[str, Any]], run: Run) -> list[str]:
-    """Return the options that change these fields of a run."""
-    words = list[str]()
-    schedule = run.options.schedule[:2]
-    k1, k2 = forced_schedule(dict(remedy), *schedule, len(run.x))
-    if (k1, k2) != schedule:
-        words.append(f"--k1 {k1} --k2 {k2}")
-    for field, value in remedy:
-        name = OPTIONS.get(field, field)
-        if getattr(run.options.step, field, ...) == value:
-            continue
-        if field in ("loss", "class_inputs"):
-            is_text = value in (True, "cross_entropy")
-            words.append("--text FILE" if is_text else "--data FILE")
-        elif name in DEFAULTS and name not in NOT_FORCED:
-            words.append(option_words(name, value))
-        elif name not in NOT_FORCED:
-            words.append(f"data with {name} = {value}")
-    return words

@@ -3,47 +3,40 @@ values of a command line.
 """
 
 import argparse
-import sys
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_positive, check_schedule
-from numpy_rnn.common.errors import InputError, check_integer
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__
-from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
+from numpy_rnn.common.records import (
+    DTYPES,
+    NONLINEARITY_NAMES,
+    REDUCTION_NAMES,
+    Objective,
+    RunOptions,
+    Schedule,
+    Step,
+)
 from numpy_rnn.common.texts import nearest_name
 
-
-class Command(NamedTuple):
-    """A command of the command line."""
-
-    help: str  # one line of `--help`
-    package: str = ""  # the only one that has it; "" for both
-    details: str = ""  # more, in the help of the command
-
-
 COMMANDS = {
-    "train": Command(
-        "train a network and predict its series or text; also without a command",
-        details=" Exit status: 0; 1 if the run diverges; 2 if the input cannot be used;"
-        " 130 after Ctrl-C.",
-    ),
-    "compare": Command(
-        "check every update of implementations against rounding bounds",
-        details=". OTHER: a package, such as torch_rnn; a port of your own, as"
-        " module:object; a program; or a trace file. Exit status: 0; 1 if one is wrong;"
-        " 2 if the input cannot be used.",
-    ),
-    "study": Command("write two pages about the gradient of a run", "numpy_rnn"),
-    "lesson": Command("open the lesson in a browser", "numpy_rnn"),
-    "audit": Command("report which training a PyTorch script does", "torch_rnn"),
+    "train": "train a network and predict its series or text; also without a command",
+    "compare": "check every update of implementations against rounding bounds",
+    "study": "write two pages about the gradient of a run",
+    "lesson": "open the lesson in a browser",
+    "audit": "report which training a PyTorch script does",
 }
+ONLY_IN = {"study": "numpy-rnn", "lesson": "numpy-rnn", "audit": "torch-rnn"}
 TRAINING = ("train", "compare")
 RUNS = (*TRAINING, "study")
+STATUS = (
+    "Exit status: 0; 1 if a run diverges or an implementation is wrong; 2 if the input"
+    " cannot be used; 130 after Ctrl-C."
+)
 
 
 def number_or_none(text: str) -> float | None:
@@ -60,23 +53,18 @@ class Option(NamedTuple):
     help: str
     commands: tuple[str, ...] = RUNS
 
-    @property
-    def flag(self) -> str:
-        """The option as it is typed."""
-        return option_name(self.name)
-
 
 # By group of --help.
 TABLE = {
     "run": [
         Option("epochs", int, 300, "passes over the series"),
-        Option("hidden_size", int, None, "hidden units (6, or as in --weights)"),
+        Option("hidden_size", int, 6, "hidden units"),
         Option("k1", int, 1, "new steps per update"),
         Option("k2", int, None, "steps that the gradient covers, with the new (k1)"),
-        Option("nonlinearity", records.NONLINEARITY_NAMES, "tanh", "of the units"),
-        Option("reduction", records.REDUCTION_NAMES, "sum", "of the losses"),
-        Option("bias", bool, None, "train biases (no, or as in --weights)"),
-        Option("dtype", records.DTYPES, None, "of numbers (float32, or of --weights)"),
+        Option("nonlinearity", NONLINEARITY_NAMES, "tanh", "of the units"),
+        Option("reduction", REDUCTION_NAMES, "sum", "of the losses"),
+        Option("bias", bool, False, "train biases"),
+        Option("dtype", DTYPES, "float32", "of numbers"),
         Option("seed", int, 0, "seed of the initial weights"),
         Option("seeds", int, None, "networks, with consecutive seeds from --seed"),
     ],
@@ -139,25 +127,45 @@ TABLE = {
 OPTIONS = [option for options in TABLE.values() for option in options]
 DEFAULTS = {option.name: option.default for option in OPTIONS}
 DEFAULTS["loss"] = "squared_error"
-# The options that describe a run: not those of its files, but for the weights.
-RUN = [option.name for group in list(TABLE)[:3] for option in TABLE[group]]
-RUN += ["weights", "loss"]
-
 # Defaults of a text, those of min-char-rnn, and of data.
-TEXT = {"hidden_size": 100, "loss": "cross_entropy", "k1": 25, "k2": 25, "bias": True}
-TEXT |= {"max_value": 5.0, "adagrad": True, "epochs": 100}
-DATA = {"standardize": True, "hidden_size": 8, "bias": True, "reduction": "mean"}
-DATA |= {"k1": 10, "k2": 10, "learning_rate": 0.01, "momentum": 0.9, "max_norm": 1.0}
-DATA |= {"epochs": 200}
+DEFAULTS_OF = {
+    "text": {
+        "hidden_size": 100,
+        "loss": "cross_entropy",
+        "k1": 25,
+        "k2": 25,
+        "bias": True,
+        "max_value": 5.0,
+        "adagrad": True,
+        "epochs": 100,
+    },
+    "data": {
+        "standardize": True,
+        "hidden_size": 8,
+        "bias": True,
+        "reduction": "mean",
+        "k1": 10,
+        "k2": 10,
+        "learning_rate": 0.01,
+        "momentum": 0.9,
+        "max_norm": 1.0,
+        "epochs": 200,
+    },
+}
 RECORDED_EPOCHS = {"text": 1, "data": 10}  # of `compare`, which keeps all numbers
-# Options that take the place of these defaults.
-REPLACED = {"hidden_size": "weights", "bias": "weights", "adagrad": "momentum"}
-REPLACED |= {"momentum": "adagrad", "max_value": "max_norm", "max_norm": "max_value"}
+EXCLUDED = (
+    ("weights", "seeds"),
+    ("weights", "hidden_size"),
+    ("weights", "bias"),
+    ("weights", "dtype"),
+    ("plot", "no_plot"),
+    ("text", "data"),
+    ("text", "standardize"),
+    ("text", "held_out"),
+    ("text", "seeds"),
+)
+NOT_EXCLUDED = ("study", "weights", "seeds")
 NEEDS = {"columns": "data", "sample": "text", "temperature": "text"}
-EXCLUDE = {"weights": ["seeds", "hidden_size", "bias", "dtype"], "plot": ["no_plot"]}
-EXCLUDE["text"] = ["data", "standardize", "held_out", "seeds"]
-LEAST = {"hidden_size": 1, "seeds": 1, "held_out": 0, "sample": 0, "log_every": 1}
-LEAST |= {"steps": 3}
 
 
 def option_name(name: str) -> str:
@@ -189,25 +197,17 @@ class Configuration(SimpleNamespace):
         forced: Mapping[str, Any] | None = None,
         **given: Any,
     ):
-        defaults = defaults_of(command, given) | dict(forced or {})
-        super().__init__(command=command, others=others, **defaults | given)
-        self.given = given
-        for name in given:
-            needed = NEEDS.get(name, name)
-            if needed not in given:
-                message = f"{option_name(name)} needs {option_name(needed)}: give both"
-                raise InputError(message)
-            for other in EXCLUDE.get(name, []):
-                is_band = command == "study" and other == "seeds"
-                if other in given and not is_band:
-                    both = f"{option_name(name)} and {option_name(other)}"
-                    raise InputError(f"{both} are both given: leave one of them out")
-            if name in LEAST:
-                least = LEAST[name]
-                if command == "study" and name == "seeds":
-                    least = 2  # for the bands
-                check_integer(option_name(name), given[name], least)
-            if name in ("temperature", "timeout"):
+        values = defaults_of(command, given) | dict(forced or {}) | given
+        super().__init__(command=command, others=others, given=given, **values)
+        for pair in EXCLUDED:
+            if given.keys() >= {*pair} and (command, *pair) != NOT_EXCLUDED:
+                both = " and ".join(map(option_name, pair))
+                raise InputError(f"{both} are both given: leave one of them out")
+        for name in given.keys() & NEEDS.keys():
+            if NEEDS[name] not in given:
+                raise InputError(f"--{name} needs --{NEEDS[name]}: give both")
+        for name in ("temperature", "timeout", "steps", "seeds", "log_every"):
+            if name in given:
                 check_positive(option_name(name), given[name])
         check_schedule(self.run_options().schedule)
 
@@ -222,14 +222,11 @@ def defaults_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(DEFAULTS)
     if command == "study":
         values["seeds"] = 32
-    for source, own in (("text", TEXT), ("data", DATA)):
-        if source not in given or command == "study":
-            continue
-        for name, value in own.items():
-            if REPLACED.get(name) not in given:
-                values[name] = value
-        if command == "compare":
-            values["epochs"] = RECORDED_EPOCHS[source]
+    for source, own in DEFAULTS_OF.items():
+        if source in given and command != "study":
+            values |= own
+            if command == "compare":
+                values["epochs"] = RECORDED_EPOCHS[source]
     if "k1" in given or values["k2"] is None:
         values["k2"] = given.get("k1", values["k1"])
     values["k1"] = min(values["k1"], given.get("k2", values["k1"]))
@@ -244,57 +241,48 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-def program(package: str) -> str:
-    """Return the name of the script of a package."""
-    return package.replace("_", "-")
-
-
-def commands_of(package: str) -> list[str]:
-    """Return the names of the commands of a package."""
-    return [name for name, each in COMMANDS.items() if each.package in ("", package)]
-
-
-def parsers(package: str) -> tuple[Parser, dict[str, Parser]]:
-    """Return the parser of a package, and those of its commands.
+def make_parser(program: str) -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser of a script, and those of its commands.
 
     Options that are not given are not in their results.
     """
-    versions = [f"Python {sys.version.split()[0]}", f"NumPy {np.__version__}"]
-    if "torch" in sys.modules:
-        versions.append(f"torch {sys.modules['torch'].__version__}")
-    version = f"{package} {__version__} ({', '.join(versions)})"
     main = Parser(
-        program(package),
+        program,
         description="An Elman network: training, and checks of its gradients.",
-        epilog=f"`{program(package)} COMMAND --help` lists the options of a command.",
+        epilog=f"`{program} COMMAND --help` lists the options of a command. {STATUS}",
     )
-    main.add_argument(
-        "--version", action="version", version=version, help="print the versions"
-    )
+    version = f"{program} {__version__}, NumPy {np.__version__}"
+    main.add_argument("--version", action="version", version=version)
     section = main.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     made = {}
-    for name in commands_of(package):
-        about = COMMANDS[name]
-        description = about.help[0].upper() + about.help[1:]
-        made[name] = section.add_parser(
-            name,
-            help=about.help,
-            description=description + about.details,
-            allow_abbrev=False,
-            argument_default=argparse.SUPPRESS,
-        )
-        add_options(made[name], name)
+    for name, words in COMMANDS.items():
+        if ONLY_IN.get(name, program) == program:
+            made[name] = section.add_parser(
+                name,
+                help=words,
+                description=words,
+                allow_abbrev=False,
+                argument_default=argparse.SUPPRESS,
+            )
+            add_options(made[name], name)
     return main, made
 
 
 def add_options(parser: Parser, command: str) -> None:
     """Add the options of a command to its parser."""
     if command == "compare":
-        parser.add_argument("others", metavar="OTHER", nargs="+", help="implementation")
+        parser.add_argument(
+            "others",
+            metavar="OTHER",
+            nargs="+",
+            help="a package, such as torch_rnn; a port of your own, as module:object;"
+            " a program; or a trace file",
+        )
     for group, options in TABLE.items():
-        own = [option for option in options if command in option.commands]
         section = parser.add_argument_group(group)
-        for option in own:
+        for option in options:
+            if command not in option.commands:
+                continue
             text, details = option.help, dict[str, Any]()
             if option.kind is None:
                 details["action"] = "store_true"
@@ -306,30 +294,31 @@ def add_options(parser: Parser, command: str) -> None:
                 details["type"] = option.kind
             if option.default not in (None, False):
                 text += f" ({option.default})"
-            section.add_argument(option.flag, dest=option.name, help=text, **details)
+            flag = option_name(option.name)
+            section.add_argument(flag, dest=option.name, help=text, **details)
 
 
-def check_command(package: str, command: str) -> None:
-    """Raise InputError unless the package has the command."""
-    if command in commands_of(package):
-        return
-    if command in COMMANDS:
-        there = program(COMMANDS[command].package)
-        raise InputError(f"{command} is a command of {there}: type {there} {command}")
-    meant = nearest_name(command, COMMANDS)
-    advice = f" (did you mean {meant}?)" if meant else ""
-    message = f"there is no command {command!r}{advice}"
-    raise InputError(f"{message}; see {program(package)} --help")
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return advice in brackets, with the known name that is nearest; or ""."""
+    meant = nearest_name(name, known)
+    if meant is None:
+        return ""
+    return f" (did you mean {prefix}{meant.replace('_', '-')}?)"
 
 
 def parse(package: str, words: list[str]) -> Configuration:
     """Parse a command line: a command, "train" unless it is named, and its options."""
+    program = package.replace("_", "-")
+    main, own = make_parser(program)
     if not words or words[0].startswith("-"):
         if words[:1] not in (["-h"], ["--help"], ["--version"]):
             words = ["train", *words]
-    else:
-        check_command(package, words[0])
-    main, own = parsers(package)
+    elif words[0] not in own:
+        name = words[0]
+        if name in ONLY_IN:
+            there = ONLY_IN[name]
+            raise InputError(f"{name} is a command of {there}: type {there} {name}")
+        main.error(f"there is no command {name!r}{nearest(name, COMMANDS)}")
     values, unknown = main.parse_known_args(words)
     parser = own[values.command]
     for word in words:
@@ -338,7 +327,6 @@ def parse(package: str, words: list[str]) -> Configuration:
     if unknown:
         word = unknown[0].partition("=")[0]
         names = [each.name for each in OPTIONS if values.command in each.commands]
-        meant = nearest_name(word.strip("-").replace("-", "_"), names)
-        advice = f" (did you mean {option_name(meant)}?)" if meant else ""
+        advice = nearest(word.strip("-").replace("-", "_"), names, "--")
         parser.error(f"there is no option {word}{advice}")
     return Configuration(**vars(values))

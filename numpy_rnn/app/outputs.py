@@ -3,12 +3,10 @@
 import importlib
 import os
 import sys
-from importlib.util import find_spec
 
 from numpy_rnn.app.options import Configuration
 from numpy_rnn.common.errors import InputError
 
-INPUTS = ("data", "text", "weights")
 ENDINGS = {
     "save": (".npz",),
     "output": (".csv",),
@@ -21,29 +19,27 @@ def check_files(options: Configuration, plot: str | None) -> None:
     command.
     """
     options_of: dict[str, str] = {}  # by their files
-    for name in (*INPUTS, *ENDINGS):
+    for name in ("data", "text", "weights", *ENDINGS):
         path = plot if name == "plot" else getattr(options, name)
         if path is None:
             continue
-        if name in ENDINGS:
-            check_output(f"--{name} {path}", path, ENDINGS[name])
-        first = options_of.setdefault(os.path.realpath(path), name)
+        real = os.path.realpath(path)
+        first = options_of.setdefault(real, name)
         if first != name:
             raise InputError(
                 f"--{first} and --{name} both name {path}: expected different files"
             )
+        if name in ENDINGS:
+            check_output(f"--{name} {path}", real, ENDINGS[name])
 
 
 def check_output(given: str, path: str, endings: tuple[str, ...]) -> None:
     """Raise InputError if a file could not be written. given: its option in words."""
-    folder = os.path.dirname(os.path.realpath(path))
     if os.path.exists(path) and not os.path.isfile(path):
         raise InputError(f"{given} is no regular file: choose another name")
-    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
-        raise InputError(
-            f"{given}: its folder cannot be written to: choose another one"
-        )
-    if os.path.splitext(path)[1].lower() not in endings:
+    if not os.access(os.path.dirname(path), os.W_OK):
+        raise InputError(f"{given}: its folder cannot be written to: choose another")
+    if not path.lower().endswith(endings):
         expected = " or ".join(endings)
         raise InputError(f"{given}: expected a name that ends with {expected}")
 
@@ -54,16 +50,19 @@ def plot_target(options: Configuration, name: str) -> str | None:
 
     Raises InputError if Matplotlib cannot be imported.
     """
-    is_text_run = options.text is not None and options.command == "train"
-    if options.no_plot or is_text_run:
-        return None
-    if options.plot is None and find_spec("matplotlib") is None:
-        print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
+    default = f"{options.command}.png"
+    if options.command == "train":
+        default = f"{name}.png"
+        if options.text is not None:
+            return None
+    if options.no_plot:
         return None
     try:
         importlib.import_module("matplotlib")
     except (ImportError, ValueError) as error:  # ValueError: MPLBACKEND is unknown
+        if options.plot is None:
+            print(f"{name}: no plot: {error}", file=sys.stderr)
+            return None
         why = f"matplotlib cannot be imported ({error})"
         raise InputError(f"{why}: install it, or use --no-plot") from None
-    default = name if options.command == "train" else options.command
-    return options.plot or f"{default}.png"
+    return options.plot or default

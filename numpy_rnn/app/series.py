@@ -9,12 +9,14 @@ from math import isfinite
 import numpy as np
 
 from numpy_rnn.common.errors import InputError, errors_about, some_of
+from numpy_rnn.common.records import NumpyArray
 
 MAX_MEGABYTES = 64  # of a series or text
 MIN_ROWS = 3  # each row is predicted from the one before
 STEADY = 0.1  # of the mean difference of an index: how much its differences vary
 BEGINS_A_NUMBER = re.compile(r"[+-]?\.?\d")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+COMMAS = "write decimal points in place of decimal commas"
 NUMBERS = "expected finite numbers with decimal points, one row per time step"
 
 
@@ -23,9 +25,10 @@ def read_text(path: str) -> str:
 
     Raises OSError, and InputError on more than MAX_MEGABYTES and on what is not UTF-8.
     """
+    limit = MAX_MEGABYTES * 2**20
     with open(path, "rb") as file:
-        content = file.read(MAX_MEGABYTES * 2**20 + 1)
-    if len(content) > MAX_MEGABYTES * 2**20:
+        content = file.read(limit + 1)
+    if len(content) > limit:
         raise InputError(
             f"it has more than {MAX_MEGABYTES} MB, the limit: expected a smaller file"
         )
@@ -40,7 +43,7 @@ def read_text(path: str) -> str:
 
 def read_series(
     path: str, columns: Sequence[str] | None = None
-) -> tuple[np.ndarray, list[str]]:
+) -> tuple[NumpyArray, list[str]]:
     """Read the numbers of a text file, and the names of their columns.
 
     columns: names, or numbers from 1. Columns are separated by semicolons, tabs, commas
@@ -53,28 +56,25 @@ def read_series(
             raise InputError(
                 f"it has {len(rows)} rows of numbers: expected {MIN_ROWS} or more"
             )
-        count = len(rows[0][1])
-        if mark == "," and count == 2 * len(names):
+        numbers = list(map(str, range(1, len(next(iter(rows.values()))) + 1)))
+        if mark == "," and len(numbers) == 2 * len(names):
             raise InputError(
-                f"it has {count} columns of numbers and {len(names)} in the header:"
-                " write decimal points in place of decimal commas"
+                f"it has {len(numbers)} columns, the header {len(names)}: {COMMAS}"
             )
-        if len(names) != count:
-            names = [f"column {n + 1}" for n in range(count)]
-        places = _places(columns, names, count)
+        if len(names) != len(numbers):
+            names = list(map("column {}".format, numbers))
+        places = _places(columns or numbers, names, numbers)
         values = []
-        for line, fields in rows:
-            if len(fields) != count:
-                found = f"line {line} has {len(fields)} columns, the first row {count}"
-                raise InputError(f"{found}; {NUMBERS}")
-            for place in places:
-                _check_number(fields, line, place)
-            values.append([float(fields[place]) for place in places])
+        for line, fields in rows.items():
+            if len(fields) != len(numbers):
+                found = f"line {line} has {len(fields)} columns"
+                raise InputError(f"{found}, the first row {len(numbers)}; {NUMBERS}")
+            values.append([_number(fields, line, place) for place in places])
     return np.array(values), [names[place] for place in places]
 
 
-def _table(text: str) -> tuple[list[str], list[tuple[int, list[str]]], str]:
-    """Split a text into the header, rows with the numbers of their lines, and the
+def _table(text: str) -> tuple[list[str], dict[int, list[str]], str]:
+    """Split a text into the header, rows by the numbers of their lines, and the
     separator.
     """
     is_comment = text.lstrip().startswith("#")
@@ -82,19 +82,20 @@ def _table(text: str) -> tuple[list[str], list[tuple[int, list[str]]], str]:
         text = text.replace("#", "", 1)
     lines = [line.strip(" ") for line in text.split("\n")]
     second = ["", *filter(None, lines)][:3][-1]
-    mark = next((mark for mark in ";\t," if mark in second), " ")
+    mark = next(filter(second.__contains__, ";\t,"), " ")
     reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
-    rows = []
+    rows = dict[int, list[str]]()
     try:
         for row in reader:
             if any(row):
-                rows.append((reader.line_num, [field.strip() for field in row]))
+                rows[reader.line_num] = list(map(str.strip, row))
     except csv.Error as error:
         raise InputError(f"line {reader.line_num}: {error}; {NUMBERS}") from None
-    names: list[str] = []
-    if rows and (is_comment or not any(map(BEGINS_A_NUMBER.match, rows[0][1]))):
-        names = rows.pop(0)[1]
-    return names, rows, mark
+    for line, row in rows.items():
+        if is_comment or not any(map(BEGINS_A_NUMBER.match, row)):
+            return rows.pop(line), rows, mark
+        break
+    return [], rows, mark
 
 
 def is_number(text: str) -> bool:
@@ -104,25 +105,24 @@ def is_number(text: str) -> bool:
     return False
 
 
-def _check_number(fields: list[str], line: int, place: int) -> None:
-    """Raise InputError, with a hint, unless there is a number at this place."""
+def _number(fields: list[str], line: int, place: int) -> float:
+    """Return the number at this place. Raises InputError, with a hint, on others."""
     text = fields[place]
     if is_number(text):
-        return
+        return float(text)
     hint = ""
     others = [str(n) for n, each in enumerate(fields, 1) if is_number(each)]
     if DECIMAL_COMMA.fullmatch(text):
-        hint = "; write decimal points in place of decimal commas"
+        hint = f"; {COMMAS}"
     elif others:
         hint = f"; --columns {','.join(others)} leaves it out"
     raise InputError(f"line {line}, column {place + 1} is {text!r}; {NUMBERS}{hint}")
 
 
-def _places(columns: Sequence[str] | None, names: list[str], count: int) -> list[int]:
-    """Return the indices of the chosen columns among `count`."""
-    numbers = [str(number) for number in range(1, count + 1)]
+def _places(columns: Sequence[str], names: list[str], numbers: list[str]) -> list[int]:
+    """Return the indices of the chosen columns."""
     places: list[int] = []
-    for column in numbers if columns is None else columns:
+    for column in columns:
         known = numbers if column in numbers else names
         if known.count(column) != 1 or known.index(column) in places:
             expected = f"expected names or numbers, each once: {some_of(names)}"
@@ -131,14 +131,14 @@ def _places(columns: Sequence[str] | None, names: list[str], count: int) -> list
     return places
 
 
-def is_index(values: np.ndarray) -> bool:
+def is_index(values: NumpyArray) -> bool:
     """Check whether a column counts the rows, as years do."""
     differences = np.diff(values)
     mean = abs(differences.mean())
     return bool(mean > 0 and np.ptp(differences) <= STEADY * mean)
 
 
-def character_classes(text: str, alphabet: str | None) -> tuple[np.ndarray, str]:
+def character_classes(text: str, alphabet: str) -> tuple[NumpyArray, str]:
     """Return the class of every character, (N,), and the alphabet, whose n-th character
     has class n.
 
@@ -153,5 +153,5 @@ def character_classes(text: str, alphabet: str | None) -> tuple[np.ndarray, str]
         raise InputError(
             f"it has {some_of(unknown)}; expected only characters of --weights"
         )
-    index = {character: n for n, character in enumerate(alphabet)}
+    index = dict(zip(alphabet, range(len(alphabet))))
     return np.fromiter(map(index.__getitem__, text), np.int64, len(text)), alphabet

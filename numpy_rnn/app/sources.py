@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from numpy_rnn.common import packages
 from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.arithmetics.bounds import TAU, TanhError
 from numpy_rnn.conformance.ports.port import find_port
 from numpy_rnn.conformance.ports.program import ProgramPort
@@ -28,6 +29,10 @@ class TraceFile(NamedTuple):
     name: str
     recorded: RecordedRun
     tau: TanhError = TAU
+
+    def trace(self, run: Run) -> RecordedRun:
+        """Return the recorded run."""
+        return self.recorded
 
 
 Source = PortSource | TraceFile

@@ -1,16 +1,17 @@
 """The command `train`: train a network, and write what is asked."""
 
+import json
 from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app import plots
 from numpy_rnn.app.experiment import prepare, save_run
-from numpy_rnn.app.options import RUN, Configuration
+from numpy_rnn.app.options import Configuration
 from numpy_rnn.app.outputs import check_files, plot_target
+from numpy_rnn.app.plots import draw_result, write_figure
 from numpy_rnn.app.run import TextRun, Trainer, heading
 from numpy_rnn.app.tables import write_csv
-from numpy_rnn.common.errors import InputError, printable
+from numpy_rnn.common.errors import InputError, pluralize, printable
 
 
 @np.errstate(all="ignore")  # what is not finite is reported as a divergence
@@ -31,27 +32,29 @@ def run(rnn: Any, options: Configuration) -> int:
                 print(line, flush=True)
         print(*trainer.final(), sep="\n")
     except (KeyboardInterrupt, BrokenPipeError) as error:
-        epoch = ""
-        if trainer.latest is not None:  # it is complete
-            epoch = f" in epoch {trainer.latest.epoch}"
-        raise type(error)(f"interrupted{epoch}; {saved(trainer)}") from None
+        updates = pluralize(trainer.updates, "update")
+        raise type(error)(f"interrupted after {updates}; {saved(trainer)}") from None
     if options.save is not None:
         print(saved(trainer))
     if options.output is not None:
         write_csv(options.output, experiment, trainer.losses, trainer.result)
         print(f"results saved to {printable(options.output)}")
-    if plot is not None and trainer.result is not None:
-        plots.draw(plot, experiment, name, trainer.result)
+    result = trainer.result
+    if plot is not None and result is not None:
+        write_figure(plot, lambda figure: draw_result(figure, experiment, name, result))
     return 0
 
 
 def saved(trainer: Trainer) -> str:
     """Save the weights if that is asked. Returns what to say."""
-    options = trainer.configuration
+    options = trainer.options
     if options.save is None:
         return "nothing was saved: --save FILE keeps the run"
-    configuration = {name: getattr(options, name) for name in RUN}
-    configuration["alphabet"] = trainer.experiment.alphabet
-    configuration["smoothed"] = trainer.smoothed
-    save_run(options.save, *trainer.weights(), configuration)
+    save_run(
+        options.save,
+        *trainer.weights(),
+        alphabet=trainer.experiment.alphabet,
+        adagrad=options.adagrad,
+        configuration=json.dumps(options.given),
+    )
     return f"weights saved to {printable(options.save)}"

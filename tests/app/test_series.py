@@ -44,7 +44,11 @@ REFUSED: list[tuple] = [  # content, columns, part of the message
     (DATED, None, "line 2, column 1 is '49-01'; expected finite numbers"),
     (DATED, None, "; --columns 2 leaves it out"),
     (b"d;v\na;1,5\nb;2,5\nc;3,5\n", ["v"], "; write decimal points in place of"),
-    (b"v\n1,5\n2,5\n3,5\n", None, "it has 2 columns of numbers and 1 in the header"),
+    (
+        b"v\n1,5\n2,5\n3,5\n",
+        None,
+        "it has 2 columns, the header 1: write",
+    ),
     (b"\xff\xfe1\x00", None, "byte 0 is not UTF-8"),
     (b"x,y\n1,2\n3,4\n5,6\n", ["z"], "'z'; expected names or numbers, each once: x, y"),
 ]

@@ -65,11 +65,11 @@ def test_losses_are_those_of_min_char_rnn():
     ]  # as it has them
     theirs = min_char_rnn.train(experiment.x[:, 0], experiment.target[:, 0], weights)
     for _, loss in zip(text, theirs):
-        losses.append(float(text.loss))
+        losses.append(float(text.latest.loss))
         expected = expected * 0.999 + loss * 0.001
         assert abs(text.smoothed - expected) < 1e-9
     np.testing.assert_allclose(losses, theirs, rtol=1e-9)
-    np.testing.assert_allclose(text.losses, [sum(theirs)], rtol=1e-12)
+    np.testing.assert_allclose(text.losses, [[sum(theirs)]], rtol=1e-12)
     assert len(losses) == 105
     assert np.mean(theirs[-20:]) < theirs[0] - 10  # it has learned something
 
@@ -77,19 +77,13 @@ def test_losses_are_those_of_min_char_rnn():
 @pytest.mark.parametrize("temperature", [0.8, 1e-290, 1e9])
 def test_sample_draws_from_the_distributions(rnn, monkeypatch, temperature):
     """Step by step as NumPy computes them; each character is the next input."""
-    text = run_of(
-        rnn, f"--text short.txt --hidden-size 12 --seed 3 --temperature {temperature}"
-    )
-    generator, experiment = np.random.default_rng(1), text.experiment
+    words = f"--text short.txt --hidden-size 12 --seed 3 --temperature {temperature}"
+    text = run_of(rnn, words)
+    experiment, generator = text.experiment, np.random.default_rng(1)
     params = tree_map(lambda W: generator.normal(size=W.shape), experiment.params)
-    text.updates = 30
     monkeypatch.setattr(text, "weights", lambda: (params, None))
-    generator, h, character = (
-        np.random.default_rng((3, 30)),
-        experiment.h_0,
-        experiment.x[0, 0],
-    )
-    expected = ""
+    generator, expected = np.random.default_rng((3, 0)), ""
+    h, character = experiment.h_0, experiment.x[0, 0]
     with np.errstate(all="ignore"):
         found = text.sample(60)
         for _ in range(60):
@@ -111,7 +105,7 @@ def test_continued_on_another_text_of_these_characters(capsys):
     new = "--text", "other.txt", "--epochs", 0, "--no-plot", "--weights", "r\x1b.npz"
     out = succeed(numpy_rnn, capsys, *new, "--save", "s.npz")
     assert (len(samples(out)[0]), "\x1b" in out) == (200, False)
-    assert load_run("s.npz")[2]["alphabet"] == "".join(sorted(set(SHORT)))
+    assert load_run("s.npz").alphabet == "".join(sorted(set(SHORT)))
     Path("other.txt").write_text("é" * 60)
     assert "it has é; expected only characters of --weights" in refused(
         numpy_rnn, capsys, *new

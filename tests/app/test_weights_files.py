@@ -21,7 +21,6 @@ from numpy_rnn.app.experiment import load_run, save_run
 
 ONE = numpy_rnn.initial_parameters()
 WEIGHTS = {name: getattr(ONE, name) for name in ("W_xh", "W_hh", "W_hy")}
-VELOCITY = {"v" + name: np.ones_like(array) for name, array in WEIGHTS.items()}
 
 
 class Bomb:
@@ -32,42 +31,20 @@ class Bomb:
 
 
 REFUSED: list[tuple[dict, str]] = [  # arrays that are changed, part of the message
-    (
-        {"W_hy": None},
-        "it has W_xh, W_hh: expected W_xh, W_hh, W_hy and what --save writes",
-    ),
-    ({"W_hh": np.ones((5, 6), "f4")}, "W_hh has shape (5, 6): expected (6, 6)"),
+    ({"W_hy": None}, "it has W_xh, W_hh: expected W_xh, W_hh, W_hy and what --save"),
     ({"W_hy": np.full((6, 1), np.nan, "f4")}, "W_hy contains NaN or infinity"),
-    (
-        {"W_hh": np.ones((6, 6), "c16")},
-        "W_hh is complex128: expected float32 or float64",
-    ),
-    ({"W_hh": np.ones((6, 6))}, "W_hh is float64 and the parameters are float32"),
     ({"W_hh": np.array([Bomb()])}, "is damaged, or no .npz file of plain arrays"),
-    (
-        {"W_xh": np.ones((2, 6), "f4")},
-        "w.npz has (2, 1) inputs and outputs: expected (1, 1)",
-    ),
+    ({"W_xh": np.ones((2, 6), "f4")}, "w.npz has (2, 1) inputs and outputs: expected"),
     ({"vW_hh": np.ones((6, 6), "f4")}, "W_xh of the velocity is of type NoneType"),
-    (
-        {**VELOCITY, "vW_hh": np.full((6, 6), np.inf, "f4")},
-        "W_hh of the velocity contains NaN",
-    ),
-    (
-        {**VELOCITY, "vW_hy": np.ones((6, 2), "f4")},
-        "W_hy of the velocity has shape (6, 2)",
-    ),
-    ({"configuration": np.array("[1")}, "its configuration is damaged"),
-    ({"configuration": np.array('{"alphabet": "ab"}')}, "its configuration is damaged"),
-    ({"configuration": np.array('{"smoothed": NaN}')}, "its configuration is damaged"),
+    ({"alphabet": np.array("ab")}, "its alphabet is damaged"),
 ]
 
 
 @pytest.mark.parametrize(("changed", "message"), REFUSED)
 def test_refused_weights(capsys, changed, message):
-    arrays = {
-        name: array for name, array in (WEIGHTS | changed).items() if array is not None
-    }
+    arrays = WEIGHTS | changed
+    for name in [name for name, array in arrays.items() if array is None]:
+        del arrays[name]
     np.savez("w.npz", **arrays)
     assert message in refused(numpy_rnn, capsys, "--weights", "w.npz", "--no-plot")
     assert not Path("exploded").exists()
@@ -118,16 +95,13 @@ def test_inputs_are_never_overwritten(capsys):
 def test_failed_write_changes_nothing(capsys, monkeypatch, option, name):
     """Its message is one line."""
     Path(name).write_bytes(b"old")
-    before, full = contents(), OSError(errno.ENOSPC, "No space left")
+    before = contents()
     unwritten = f"{name} cannot be written: No space left; choose another place"
-    for reason, status, line in (
-        (full, 2, unwritten),
+    for error, status, line in (
+        (OSError(errno.ENOSPC, "No space left"), 2, unwritten),
         (KeyboardInterrupt(), 130, "interrupted"),
     ):
-        monkeypatch.setattr(os, "replace", Mock(side_effect=reason))
+        monkeypatch.setattr(os, "replace", Mock(side_effect=error))
         ended = command(numpy_rnn, capsys, "--epochs", 1, option, name, "--no-plot")
-        assert (ended.status, ended.err, contents()) == (
-            status,
-            f"numpy_rnn: {line}\n",
-            before,
-        )
+        assert (ended.status, ended.err) == (status, f"numpy_rnn: {line}\n")
+        assert contents() == before
