@@ -223,6 +223,8 @@ def reservations(comparison: Comparison) -> list[str]:
             f"{name}: rounding alone changes {', '.join(contracted)} too much to be"
             f" judged; checked in windows with smaller {' and '.join(RECURRENT)}"
         )
+    if wide := comparison.named("wide"):
+        lines.append(f"{name}: rounding allows over a tenth of some {', '.join(wide)}")
     known = comparison.named("not_judged")
     rest = [tensor for tensor in comparison.named("unjudged") if tensor not in known]
     if rest:

@@ -41,36 +41,30 @@ from numpy_rnn.conformance.window_checks import (
     tolerances,
 )
 
+__all__ = ["Judgement", "finite_part", "judge"]
+
 MAX_NUMBERS = 2**20  # of the updates that are checked together
-MAX_ASKED = (
-    4  # windows of a chaotic run, which a port is asked for with smaller weights
-)
-CALMING = (
-    1.0,
-    0.5,
-    0.5,
-)  # factors, one after the other, once no singular value is above 1
+MAX_ASKED = 4  # windows that a port is asked for with smaller recurrent weights
+# Factors, one after the other, once no singular value is above 1.
+CALMING = (1.0, 0.5, 0.5)
 
 
 class Judgement(NamedTuple):
     """The judgement of a recorded run."""
 
-    updates: int
-    worst: dict[
-        str, float
-    ]  # the largest ratio of every tensor; 1 is what rounding allows
+    updates: int  # their number
+    worst: dict[str, float]  # the largest ratio by tensor; 1 is what rounding allows
     first: Finding | None
-    estimated: Mapping[
-        str, int
-    ]  # windows in which a tensor is checked against an estimate
-    lost: Mapping[str, int]  # windows in which rounding alone changes a tensor too much
-    calmed: tuple[
-        str, ...
-    ]  # tensors that are checked with smaller recurrent weights instead
-    unjudged: tuple[str, ...]  # tensors that no window could judge
-    # windows in which rounding alone changes a tensor by more than a tenth
+    # The number of windows by tensor: checked against an estimate; changed too much by
+    # rounding alone.
+    estimated: Mapping[str, int]
+    lost: Mapping[str, int]
+    # Tensors that are checked with smaller recurrent weights instead, or in no window.
+    calmed: tuple[str, ...]
+    unjudged: tuple[str, ...]
+    # Windows in which rounding alone changes a tensor by more than a tenth.
     wide: Mapping[str, int] = {}
-    # the largest ratio of every tensor in every update
+    # The largest ratio of every tensor in every update.
     ratios: Mapping[str, Sequence[float]] = MappingProxyType({})
 
     @property
@@ -92,11 +86,26 @@ def judge(
     whole: bool = True,
     source: PortSource | None = None,
 ) -> Judgement:
-    """Check every update: its window, its initial state, and all tensors.
+    """Check every update of a run: its window, its initial state, and all tensors.
 
-    At L1, or at L2 if there are no intermediates. Unless `whole`, updates may be
-    missing at the end. source: is asked for windows that are lost. A tensor is judged
-    where a window of every network judges it.
+    They are checked at L1, or at L2 if there are no intermediate values.
+
+    Parameters
+    ----------
+    recorded : RecordedRun
+        The run, with finite numbers (`finite_part`).
+    tau : TanhError, optional
+        The error of tanh that the bounds allow.
+    whole : bool, optional
+        Whether every update is expected; otherwise the last ones may be missing.
+    source : PortSource, optional
+        Asked for lost windows with smaller recurrent weights. By default none is.
+
+    Returns
+    -------
+    Judgement
+        The first finding, the largest ratios, and what rounding left undecided. A
+        tensor is judged where a window of every network judges it.
     """
     updates, networks = recorded.updates, recorded.run.params.networks
     divergences = [*schedule_divergences(recorded, whole), *state_divergences(recorded)]

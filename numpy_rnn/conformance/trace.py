@@ -56,6 +56,8 @@ from numpy_rnn.conformance.case import (
 from numpy_rnn.conformance.definition import Arrays, Recorded
 from numpy_rnn.conformance.runs import ROWS, RecordedRun, Recorder
 
+__all__ = ["Trace", "load_trace"]
+
 FORMAT = "elman-trace 3"
 Named = dict[str, ArrayLike]
 PLACE = ("epoch", "number", *Window._fields)
@@ -64,15 +66,39 @@ NEEDED = ("k1", "k2", "learning_rate", "epochs")
 
 
 class Trace(Recorder):
-    """Records the updates of your own training loop; `numpy_rnn compare FILE.npz`
-    judges them.
+    """Record the updates of a training loop of one's own, for `numpy_rnn compare`.
 
-    params: the initial parameters by name. x, target: the whole series. h_0 (B, H): the
-    state at the start of every epoch. Arrays are copied, in the dtype of W_hh. options:
-    those of `train`.
+    Parameters
+    ----------
+    params : dict of array_like
+        The initial parameters by name: W_xh (D, H), W_hh (H, H), W_hy (H, O), and if
+        there are biases b_h (H) and b_y (O). All arrays are copied, in the dtype of
+        W_hh.
+    x : array_like, shape (T, B, D), or (T, B) of classes
+        The inputs of the whole series.
+    target : array_like, shape (T, B, O), or (T, B) of classes
+        The targets of the whole series.
+    h_0 : array_like, shape (B, H)
+        The state at the start of every epoch.
+    **options
+        Those of `train`: k1, k2, learning_rate and epochs, which are needed, and those
+        of the objective and of the step.
 
-    Raises InputError on an unknown or a missing name, and on numbers that the dtype
-    does not have.
+    Raises
+    ------
+    InputError
+        On an unknown or a missing name, and on numbers that the dtype does not have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = {"W_xh": np.ones((1, 2)), "W_hh": np.eye(2), "W_hy": np.ones((2, 1))}
+    >>> x, h_0 = np.zeros((4, 1, 1)), np.zeros((1, 2))
+    >>> trace = Trace(p, x, x, h_0, k1=4, k2=4, learning_rate=0.1, epochs=1)
+    >>> gradients = {"d" + name: 0 * theta for name, theta in p.items()}
+    >>> trace.update(1, (0, 0, 4), h_0, loss=0.0, **gradients, **p)
+    >>> trace.recorded().length
+    1
     """
 
     def __init__(
@@ -99,10 +125,22 @@ class Trace(Recorder):
     ) -> None:
         """Record one update.
 
-        epoch: from 1. window: start, loss_start and stop, for a window of the steps
-        start to stop − 1, from 0, of which those from loss_start have a loss. state (B,
-        H): the initial state of the window. values: the other arrays of an update by
-        the keys of a file, without N.
+        Parameters
+        ----------
+        epoch : int
+            The epoch, from 1.
+        window : tuple of int
+            start, loss_start and stop: the window has the steps start to stop − 1, from
+            0, of which those from loss_start have a loss.
+        state : array_like, shape (B, H)
+            The initial state of the window.
+        **values : array_like
+            The other arrays of an update by the keys of a file, without N.
+
+        Raises
+        ------
+        InputError
+            On an unknown name, and on numbers that the dtype does not have.
         """
         for name in values:
             if name not in SHAPES:
