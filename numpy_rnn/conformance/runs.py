@@ -62,14 +62,13 @@ class RecordedRun(NamedTuple):
 
     def finite_updates(self) -> int:
         """The number of updates before the first with NaN or infinity."""
-        first = self.length
+        is_finite = np.ones(self.length, bool)
         for name, array in self.updates.items():
-            is_finite = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-            (bad,) = np.nonzero(~is_finite)
+            rows = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
             if name in ROWS:
-                bad = np.searchsorted(self.first_rows, bad, side="right") - 1
-            first = min([first, *map(int, bad[:1])])
-        return first
+                rows = np.logical_and.reduceat(rows, self.first_rows[:-1])
+            is_finite &= rows
+        return first_false(is_finite)
 
     @property
     def first_rows(self) -> NumpyArray:
@@ -90,6 +89,11 @@ class RecordedRun(NamedTuple):
     def windows(self) -> list[Window]:
         """The windows of an epoch by (T1) and (T2)."""
         return self.of.windows(self.run)
+
+
+def first_false(are_true: NumpyArray) -> int:
+    """Return the first index at which an array is false, or its length."""
+    return int(np.argmin(np.append(are_true, False)))
 
 
 class Recorder:
