@@ -38,6 +38,15 @@ from numpy_rnn.conformance.ports.protocol import PortFault
 ROWS = (*cases.INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
 # updates at a time: the garbage collector visits every tensor that is not joined
 JOINED = 100
+# The records of an update of a package, and the prefixes of their names.
+RECORDS = {
+    "window": "",
+    "activations": "",
+    "adjoints": "",
+    "parameters": "",
+    "gradients": "d",
+    "velocity": "v",
+}
 MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
 
 
@@ -49,10 +58,10 @@ class RecordedRun(NamedTuple):
     of: Definition = DEFINITION  # its schedule
 
     def first(self, count: int) -> "RecordedRun":
-        rows = self.first_rows[count]
-        updates = {
-            n: v[: rows if n in ROWS else count] for n, v in self.updates.items()
-        }
+        """Return the run of the first updates."""
+        updates, rows = Arrays(), self.first_rows[count]
+        for name, array in self.updates.items():
+            updates[name] = array[: rows if name in ROWS else count]
         return self._replace(updates=updates)
 
     @property
@@ -104,14 +113,10 @@ class Recorder:
 
     def append_report(self, update: Recorded) -> None:
         """Add one update by its report. Its arrays are kept, not copied."""
-        place = {
-            "epoch": update.epoch,
-            "number": update.number,
-            **update.window._asdict(),
-        }
-        for name, value in (
-            place | {"initial": update.initial} | update.report
-        ).items():
+        columns: dict[str, Any] = update.window._asdict() | update.report
+        columns["epoch"], columns["number"] = update.epoch, update.number
+        columns["initial"] = update.initial
+        for name, value in columns.items():
             self.columns.setdefault(name, []).append(value)
 
     def recorded(self, of: Definition = DEFINITION) -> RecordedRun:
@@ -206,11 +211,9 @@ class PortSource:
         if "h_0" in lacks and "input_gradients" in has:
             report = {"dh_0": window_update(case)["dh_0"]} | report
         if "step" in lacks:
-            n, gradients = (
-                Floats(case.dtype),
-                {k: report["d" + k] for k in present(case.params)},
-            )
-            report |= update(n, present(case.params), gradients, {}, case.step)
+            n, params = Floats(case.dtype), present(case.params)
+            gradients = {name: report["d" + name] for name in params}
+            report |= update(n, params, gradients, {}, case.step)
         names = cases.required_outputs(
             case, "intermediates" in has, "input_gradients" in has
         )
@@ -235,9 +238,9 @@ class PackageSource(PortSource):
             updates = rnn.train(*series, **options)
             chunks = iter(lambda: [*itertools.islice(updates, JOINED)], [])
             parts = [joined(columns_of(chunk)) for chunk in chunks]
-        arrays = {
-            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-        }
+        arrays = Arrays()
+        for name in parts[0]:
+            arrays[name] = np.concatenate([part[name] for part in parts])
         return RecordedRun(run, arrays)
 
 
@@ -245,24 +248,18 @@ def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
     """The arrays of several updates of a package, recorded with activations and
     adjoints.
     """
-    columns = {
-        n: [getattr(each, n) for each in updates] for n in ("epoch", "number", "loss")
-    }
-    for field in (
-        "window",
-        "activations",
-        "adjoints",
-        "parameters",
-        "gradients",
-        "velocity",
-    ):
-        prefix = {"gradients": "d", "velocity": "v"}.get(field, "")
+    columns = dict[str, list[Any]]()
+    for name in ("epoch", "number", "loss"):
+        columns[name] = [getattr(each, name) for each in updates]
+    for field, prefix in RECORDS.items():
         records = [getattr(each, field) for each in updates]
         for name in present(records[0]):
             columns[prefix + name] = [getattr(record, name) for record in records]
     del columns["x"]  # the series is that of the run
     states = columns["h"]
-    return columns | {"initial": [h[0] for h in states], "h": [h[1:] for h in states]}
+    columns["initial"] = [h[0] for h in states]
+    columns["h"] = [h[1:] for h in states]
+    return columns
 
 
 def source_of(port: Any) -> PortSource:

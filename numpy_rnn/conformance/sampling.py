@@ -11,6 +11,7 @@ from numpy_rnn.conformance.case import (
     FIELDS,
     TENSORS,
     WindowCase,
+    loss_kind,
     parameters_from,
     present,
 )
@@ -177,7 +178,7 @@ def smaller(recipe: Recipe | None, port: Port) -> Iterator[Recipe]:
     stated = stated_by(port)
     if recipe is None or stated.sizes:
         return
-    O = 2 if recipe.objective.loss == "cross_entropy" else 1
+    O = 2 if loss_kind(recipe.objective).has_classes else 1
     for T in (1, 2, 3, recipe.T):
-        plain = recipe._replace(**PLAIN, scale=1.0, zeros=False, gain=1.0)
+        plain = recipe._replace(**PLAIN, scale=1.0, gain=1.0)
         yield restricted(plain._replace(T=T, B=1, D=1, H=2, O=O, K=T), stated)

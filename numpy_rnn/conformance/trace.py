@@ -303,17 +303,15 @@ def _check_updates(run: Run, updates: Arrays) -> None:
     """
     E, sizes = run.params.W_hh.shape[:-2], cases.case_sizes(run)
     N, S = len(updates["start"]), int((updates["stop"] - updates["start"]).sum())
-    prefixes = ("d", "v", "") if run.options.step.has_velocity else ("d", "")
-    names = {
-        "loss",
-        *(prefix + name for prefix in prefixes for name in present(run.params)),
-    }
-    names |= {*INTERMEDIATES} if updates.keys() & {*INTERMEDIATES} - {"h"} else set()
+    names = cases.output_names(run.params, run.options.step)
+    if updates.keys() & {*INTERMEDIATES} - {"h"}:
+        names.update(INTERMEDIATES)
     names |= updates.keys() & {"h", *cases.INPUT_GRADIENTS}
     expected = {"initial": (N, *E, sizes["B"], sizes["H"])}
-    for name in [name for name in SHAPES if name in names]:
-        own = (sizes[letter] for letter in SHAPES[name] if letter != "T")
-        expected[name] = (S if name in ROWS else N, *E, *own)
+    for name, axes in SHAPES.items():
+        if name in names:
+            own = (sizes[letter] for letter in axes if letter != "T")
+            expected[name] = (S if name in ROWS else N, *E, *own)
     for name, shape in expected.items():
         if name not in updates:
             raise InputError(f"{name} is missing")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from numpy_rnn.common.checks import check_choice
 from numpy_rnn.common.records import NumpyArray, Objective, Step, T
-from numpy_rnn.conformance.case import SHAPES
+from numpy_rnn.conformance.case import LOSS_AXES, SHAPES, loss_kind
 
 Dtype = npt.DTypeLike
 # numbers: an array, whose operators round or carry a bound as its arithmetic does
@@ -96,9 +96,6 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
     return table[name]
 
 
-LOSS_AXES = ("steps", "batch", "outputs")  # of the terms of a loss
-
-
 def mean_over(axes: Sequence[str]) -> str:
     """Return the name of a reduction: a mean over these axes, a sum over the others."""
     known = [axis for axis in LOSS_AXES if axis in axes]
@@ -112,8 +109,7 @@ def divisor(shape: Sequence[int], objective: Objective) -> float:
     a mean, or of those along the axes of a mean.
     """
     sizes = {"steps": shape[0], "batch": shape[-2], "outputs": shape[-1]}
-    kinds = {"squared_error": LOSS_AXES, "cross_entropy": LOSS_AXES[:2]}
-    axes = choose(kinds, objective.loss, "loss")
+    axes = loss_kind(objective).axes
     parts: dict[str, tuple[str, ...]] = {"sum": (), "mean": axes}
     for count in range(1, len(axes) + 1):
         for each in itertools.combinations(axes, count):

@@ -67,13 +67,10 @@ def _choices(field: str, names: tuple[str, ...], by_default: int) -> Iterator[Ab
         def is_used(use: Use, name: str = name) -> bool:
             return bool(getattr(use.objective, field) == name)
 
-        words = f"{field} {name!r}"
-        if number < by_default:
-            yield Ability(name, words, is_used, group=field, value=name)
-        else:
-            yield Ability(
-                name, words, is_used, stated="capabilities", group=field, value=name
-            )
+        row = Ability(name, f"{field} {name!r}", is_used, group=field, value=name)
+        if number >= by_default:
+            row = row._replace(stated="capabilities")
+        yield row
 
 
 def _option(name: str, words: str, remedy: Fields = ()) -> Ability:

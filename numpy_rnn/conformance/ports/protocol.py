@@ -12,8 +12,8 @@ import numpy as np
 
 from numpy_rnn.common.errors import one_line, short_repr
 from numpy_rnn.common.records import DTYPES, LOSS_NAMES, Step
-from numpy_rnn.conformance.arithmetics.arithmetic import LOSS_AXES
 from numpy_rnn.conformance.case import (
+    LOSS_AXES,
     WindowCase,
     case_sizes,
     initial_state,
@@ -86,12 +86,13 @@ def identity_from(stated: Named) -> Named:
             raise PortFault(
                 f"{what} is {short_repr(port[what], repr)}: expected {expected}"
             )
-    names = ("capabilities", "lacks", "dtypes")
-    capabilities, lacks, dtypes = (tuple(port[name]) for name in names)
-    if error := contradiction(Abilities(capabilities, lacks, (), dtypes)):
+    for name in ("capabilities", "lacks", "dtypes"):
+        port[name] = tuple(port[name])
+    port["sizes"] = tuple(shapes)
+    own = Abilities(port["capabilities"], port["lacks"], (), port["dtypes"])
+    if error := contradiction(own):
         raise PortFault(error)
-    tuples = {name: tuple(port[name]) for name in ("dtypes", "capabilities", "lacks")}
-    return port | tuples | {"sizes": tuple(shapes)}
+    return port
 
 
 def _are_names(given: object, known: Sequence[str]) -> bool:
