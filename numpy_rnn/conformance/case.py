@@ -93,13 +93,13 @@ class WindowCase(NamedTuple):
 
     @property
     def dtype(self) -> Any:
-        """The dtype of the parameters."""
+        """Return the dtype of the parameters."""
         return self.params.W_hh.dtype
 
 
 def equations(tensor: str, objective: Objective, step: Step | None) -> str:
-    """The ids of the equations of a tensor under these options, from the tensors before
-    it.
+    """Return the ids of the equations of a tensor under these options, from the tensors
+    before it.
 
     Clipping and weight decay belong to the velocity, and without one to the parameters.
     """
@@ -131,13 +131,13 @@ def parameters_from(arrays: Mapping[str, Any], prefix: str = "") -> Parameters[A
 
 
 def present(params: Parameters[Any] | None) -> dict[str, Any]:
-    """The arrays by name, without those that are None."""
+    """Return the arrays by name, without those that are None."""
     fields = {} if params is None else params._asdict()
     return {name: array for name, array in fields.items() if array is not None}
 
 
 def leading_axes(params: Parameters[Any]) -> int:
-    """The number of axes of networks, updates and samples, before those of one
+    """Return the number of axes of networks, updates and samples, before those of one
     parameter.
     """
     name, array = next(iter(present(params).items()))
@@ -152,14 +152,14 @@ def case_sizes(case: WindowCase | Run) -> dict[str, int]:
 
 
 def initial_state(case: WindowCase) -> NumpyArray:
-    """The initial state of the window: the given one, or zeros."""
+    """Return the initial state of the window: the given one, or zeros."""
     sizes = case_sizes(case)
     zeros = np.zeros((sizes["B"], sizes["H"]), case.dtype)
     return zeros if case.h_0 is None else case.h_0
 
 
 def with_rows(case: WindowCase) -> WindowCase:
-    """The same case with rows of 0 and 1 for classes."""
+    """Return the same case with rows of 0 and 1 for classes."""
     sizes = case_sizes(case)
     for name, letter in (("x", "D"), ("target", "O")):
         classes = getattr(case, name)
@@ -172,7 +172,7 @@ def with_rows(case: WindowCase) -> WindowCase:
 def required_outputs(
     case: WindowCase, intermediates: bool, input_gradients: bool = False
 ) -> dict[str, tuple[int, ...]]:
-    """The names that a report on this case must have, and their shapes."""
+    """Return the names that a report on this case must have, and their shapes."""
     names = output_names(case.params, case.step)
     if intermediates:
         names.update(INTERMEDIATES)
@@ -202,8 +202,8 @@ def output_names(params: Parameters[Any], step: Step | None) -> set[str]:
 def format_errors(
     case: WindowCase, report: Any, intermediates: bool, input_gradients: bool = False
 ) -> list[str]:
-    """The errors in the format of a report, one line each: names, shape, dtype, NaN or
-    infinity.
+    """Return the errors in the format of a report, one line each: names, shape, dtype,
+    NaN or infinity.
 
     Only a report without such errors has numbers that can be compared, since `NaN >
     bound` is false. Intermediates and input gradients that are not required are
@@ -238,8 +238,8 @@ def format_errors(
 def array_error(
     name: str, array: Any, shape: tuple[int, ...], dtype: npt.DTypeLike
 ) -> str:
-    """The error in an array that should have this shape and dtype and be
-    finite, or "".
+    """Return the error in an array that should have this shape and dtype and be finite,
+    or "".
     """
     if array.dtype != dtype:
         return f"{name} is {array.dtype}: expected {dtype}"

@@ -69,14 +69,16 @@ class Judgement(NamedTuple):
 
     @property
     def not_judged(self) -> tuple[str, ...]:
-        """The results among the unjudged tensors: all but the intermediate values."""
+        """Return the results among the unjudged tensors: all but the intermediate
+        values.
+        """
         return tuple(
             name for name in self.unjudged if name not in {*INTERMEDIATES} - {"h"}
         )
 
     @property
     def passed(self) -> bool:
-        """Whether every result is judged, and no bound is exceeded."""
+        """Return whether every result is judged, and no bound is exceeded."""
         return self.first is None and self.updates > 0 and not self.not_judged
 
 
@@ -249,8 +251,8 @@ def _clippable_updates(recorded: RecordedRun) -> int:
 
 
 def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, Arrays]]:
-    """The updates of a run, as many of one kind at a time as memory allows, and which
-    they are.
+    """Yield the updates of a run, as many of one kind at a time as memory allows, and
+    which they are.
     """
     kinds, params = _kinds(recorded), present(recorded.run.params)
     weights = sum(theta.size for theta in params.values())
@@ -267,20 +269,20 @@ def stacks(recorded: RecordedRun) -> Iterator[tuple[Array, WindowCase, Arrays]]:
 def single_update(
     recorded: RecordedRun, index: int, network: tuple[int, ...] = ()
 ) -> tuple[WindowCase, Arrays]:
-    """One update of one network of a run, as a case and a report."""
+    """Return one update of one network of a run, as a case and a report."""
     return _at((0, *network), *_stack(recorded, np.array([index])))
 
 
 def _at(
     places: tuple[N, ...], case: WindowCase, report: Arrays
 ) -> tuple[WindowCase, Arrays]:
-    """One of stacked updates, of one network, or as many as there are in an array of
-    places.
+    """Return one of stacked updates, of one network, or as many as there are in an
+    array of places.
     """
 
     def one(array: Array, first: int = 0) -> Array:
-        """The entry of an array whose ensemble axis may have size 1, shared by all
-        networks.
+        """Return the entry of an array whose ensemble axis may have size 1, shared by
+        all networks.
         """
         index: list[N] = [slice(None)] * first
         for place, size in zip(places, array.shape[first:]):
@@ -303,7 +305,7 @@ def _at(
 
 
 def _kinds(recorded: RecordedRun) -> Array:
-    """T and K of every update, and whether there is a velocity before it."""
+    """Return T and K of every update, and whether there is a velocity before it."""
     run = recorded.run
     start, loss_start, stop = (recorded.updates[name] for name in Window._fields)
     has_velocity = (np.arange(len(start)) > 0) | (run.velocity is not None)
@@ -312,7 +314,7 @@ def _kinds(recorded: RecordedRun) -> Array:
 
 
 def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, Arrays]:
-    """These updates, which are of one kind, as one case and one report.
+    """Return these updates, which are of one kind, as one case and one report.
 
     Their axis comes first, or after time.
     """
@@ -330,7 +332,7 @@ def _stack(recorded: RecordedRun, chosen: Array) -> tuple[WindowCase, Arrays]:
         return array.reshape(len(array), *(1,) * shared, *array.shape[1:])
 
     def before(prefix: str, initial: object) -> Parameters:
-        """The parameters or velocities before these updates."""
+        """Return the parameters or velocities before these updates."""
         found = {name: updates[prefix + name][chosen - 1] for name in fields}
         for name in fields if chosen[0] == 0 else ():
             found[name][0] = getattr(initial, name)

@@ -190,7 +190,7 @@ def _call(record: N) -> str:
 def random_recipe(
     draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
 ) -> Recipe:
-    """A recipe with the options of ports that have these abilities."""
+    """Draw a recipe with the options of ports that have these abilities."""
     are_distinct = draw.one_in(2)
     sizes = draw.generator.choice(MAX_SIZE, 5, replace=not are_distinct) + 1
     T, B, D, H, O = map(int, sizes)
@@ -229,8 +229,8 @@ def random_recipe(
 
 
 def random_logits(draw: RandomDraw) -> float:
-    """The scale of the outputs of a cross-entropy, from order one to one that overflows
-    exponentials.
+    """Draw the scale of the outputs of a cross-entropy, from order one to one that
+    overflows exponentials.
     """
     if draw.one_in(7):
         return MAX_LOGIT
@@ -238,8 +238,8 @@ def random_logits(draw: RandomDraw) -> float:
 
 
 def sized(recipe: Recipe, draw: RandomDraw, abilities: Abilities) -> Recipe:
-    """The recipe with sizes that the port has. In half of the cases every step has a
-    loss.
+    """Return the recipe with sizes that the port has. In half of the cases every step
+    has a loss.
     """
     if not abilities.sizes:
         return recipe
@@ -252,7 +252,7 @@ def sized(recipe: Recipe, draw: RandomDraw, abilities: Abilities) -> Recipe:
 
 
 def random_step(draw: RandomDraw) -> Step:
-    """Every valid combination of options."""
+    """Draw valid options."""
     momentum = draw.choice((0.0, 0.5, 0.9))
     step = Step(
         draw.choice((0.1, 0.01, 0.5, 0.0)),
@@ -271,7 +271,7 @@ def random_step(draw: RandomDraw) -> Step:
 
 
 def use_of_recipe(recipe: Recipe) -> Use:
-    """What a case of this recipe uses of a port."""
+    """Return what a case of this recipe uses of a port."""
     return Use(
         objective=recipe.objective,
         dtype=recipe.dtype,
@@ -287,7 +287,7 @@ def use_of_recipe(recipe: Recipe) -> Use:
 
 
 def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
-    """The recipe without what a port has not, and with its reduction."""
+    """Return the recipe without what a port has not, and with its reduction."""
     for ability in missing(use_of_recipe(recipe), abilities):
         fields = ability.remedy if ability.case_remedy is None else ability.case_remedy
         for name, value in fields:
@@ -309,7 +309,7 @@ def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
 def large_recipe(
     draw: RandomDraw, dtype: str, abilities: Abilities = EVERYTHING
 ) -> Recipe:
-    """A recipe with a large T, H, B, D or O, and some special numbers."""
+    """Draw a recipe with a large T, H, B, D or O, and some special numbers."""
     recipe, letter = random_recipe(draw, dtype, abilities), draw.choice("THBDO")
     size = draw.integer(*LARGE_SIZES[letter])
     changes: dict[str, N] = {letter: size, "special": draw.choice(SPECIAL)}
@@ -321,11 +321,13 @@ def large_recipe(
 def random_run(
     draw: RandomDraw, dtype: str | None = None, abilities: Abilities = EVERYTHING
 ) -> Run:
-    """A run of several updates of TBPTT(k1, k2): windows overlap, and the last may be
-    shorter.
+    """Draw a run of several updates of TBPTT(k1, k2): windows overlap, and the last
+    may be shorter.
     """
     fields = forced_fields(abilities)
-    recipe = random_recipe(draw, dtype, abilities)._replace(**PLAIN, velocity=False)
+    recipe = random_recipe(draw, dtype, abilities)
+    special = "zeros" if recipe.special == "zeros" else ""
+    recipe = recipe._replace(**PLAIN | {"special": special}, velocity=False)
     sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDHO"}
     if draw.one_in(10):
         sizes["H"] = draw.integer(*LARGE_SIZES["H"])

@@ -66,11 +66,11 @@ class RecordedRun(NamedTuple):
 
     @property
     def length(self) -> int:
-        """The number of updates."""
+        """Return the number of updates."""
         return len(self.updates["stop"])
 
     def finite_updates(self) -> int:
-        """The number of updates before the first with NaN or infinity."""
+        """Return the number of updates before the first with NaN or infinity."""
         is_finite = np.ones(self.length, bool)
         for name, array in self.updates.items():
             rows = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
@@ -81,13 +81,13 @@ class RecordedRun(NamedTuple):
 
     @property
     def first_rows(self) -> NumpyArray:
-        """The first row of every update in arrays with one per step, and their number
-        of rows.
+        """Return the first row of every update in arrays with one per step, and their
+        number of rows.
         """
         return np.cumsum(np.append(0, self.updates["stop"] - self.updates["start"]))
 
     def update_index(self, place: Any) -> int:
-        """The index of an update, by its `epoch` and its `number` in the epoch."""
+        """Return the index of an update, by its `epoch` and its `number`."""
         epoch, number = self.updates["epoch"], self.updates["number"]
         return int(np.argmax((epoch == place.epoch) & (number == place.number)))
 
@@ -96,7 +96,7 @@ class RecordedRun(NamedTuple):
 
     @property
     def windows(self) -> list[Window]:
-        """The windows of an epoch by (T1) and (T2)."""
+        """Return the windows of an epoch by (T1) and (T2)."""
         return self.of.windows(self.run)
 
 
@@ -124,8 +124,8 @@ class Recorder:
 
 
 def joined(columns: Mapping[str, list[Any]]) -> Arrays:
-    """The arrays of all updates by name. torch joins its own tensors: each conversion
-    is slow.
+    """Return the arrays of all updates by name. torch joins its own tensors: each
+    conversion is slow.
     """
     arrays = {}
     for name, values in columns.items():
@@ -146,7 +146,7 @@ def record(
 
 
 def is_bounded(run: Run) -> bool:
-    """Whether the definition's run stays far within the range of float32."""
+    """Return whether the definition's run stays far within the range of float32."""
     with np.errstate(all="ignore"):
         reports = [recorded.report.values() for recorded in train(run)]
     return all((np.abs(v) < MAX_MAGNITUDE).all() for report in reports for v in report)
@@ -175,7 +175,7 @@ class PortSource:
             raise InputError(message)
 
     def trace(self, run: Run) -> RecordedRun:
-        """The run of the port. Raises PortFault, with the update, if it fails.
+        """Return the run of the port. Raises PortFault, with the update, if it fails.
 
         A window starts from the state that the port reported in the window before, or
         that its parameters give.
@@ -191,7 +191,7 @@ class PortSource:
             return record(run, train(run, compute, of), of)
 
     def report(self, case: WindowCase, where: str) -> Arrays:
-        """The report on a window, with the same names for all windows of a run.
+        """Return the report on a window, with the same names for all windows of a run.
 
         Computed here are dh_0 or a step that the port lacks, and a window whose numbers
         overflow.
@@ -229,7 +229,7 @@ class PackageSource(PortSource):
         """Every run is supported."""
 
     def trace(self, run: Run) -> RecordedRun:
-        """The run of the package, whose numbers may overflow."""
+        """Return the run of the package, whose numbers may overflow."""
         rnn = self.port.rnn
         given = (run.params, run.x, run.target, run.h_0, run.velocity)
         *series, velocity = map(rnn.from_numpy, given)
@@ -245,7 +245,7 @@ class PackageSource(PortSource):
 
 
 def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
-    """The arrays of several updates of a package, recorded with activations and
+    """Return the arrays of several updates of a package, recorded with activations and
     adjoints.
     """
     columns = dict[str, list[Any]]()
@@ -263,7 +263,7 @@ def columns_of(updates: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 def source_of(port: Any) -> PortSource:
-    """The source of the runs of a port, or of a package."""
+    """Return the source of the runs of a port, or of a package."""
     return PackageSource(port) if isinstance(port, PackagePort) else PortSource(port)
 
 
@@ -287,7 +287,7 @@ def loop_of(port: Any, run: Run) -> Definition:
 
 
 def with_reduction(port: Any, run: Run) -> Run:
-    """The run with the reduction of a port that has one of its own."""
+    """Return the run with the reduction of a port that has one of its own."""
     reduction = stated_by(port).reduction
     if reduction is None:
         return run
@@ -296,7 +296,7 @@ def with_reduction(port: Any, run: Run) -> Run:
 
 
 def use_of_run(run: Run, windows: Sequence[Window]) -> Use:
-    """What a run with these windows uses of a port."""
+    """Return what a run with these windows uses of a port."""
     starts = {window.start for window in windows}
     return Use(
         objective=run.options.objective,
@@ -313,7 +313,7 @@ def use_of_run(run: Run, windows: Sequence[Window]) -> Use:
 
 
 def unsupported(port: Any, run: Run) -> list[Ability]:
-    """Every ability that a run needs and the port has not.
+    """Return every ability that a run needs and the port has not.
 
     `words` of an ability are for a user; `remedy` has the fields of a run, and their
     values, that do without it. The last one may be the sizes of the run.
@@ -343,7 +343,7 @@ def unsupported(port: Any, run: Run) -> list[Ability]:
 
 
 def run_defaults(port: Any) -> dict[str, Any]:
-    """The fields of a run that the statements of a port force, by their names.
+    """Return the fields of a run that the statements of a port force, by their names.
 
     They are fields of Objective, Schedule and Step, `bias`, `class_inputs`, `dtype`,
     `networks`, and sizes by their letters. The value of k1 or k2 may be the name of the

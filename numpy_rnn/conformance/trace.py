@@ -178,8 +178,8 @@ class Trace(Recorder):
         save_arrays(path, arrays)
 
     def _array(self, name: str, value: ArrayLike) -> NumpyArray:
-        """A copy in the dtype of the trace. Raises InputError where that changes an
-        array.
+        """Return a copy in the dtype of the trace. Raises InputError where that changes
+        an array.
         """
         try:
             array = np.array(value)
@@ -221,7 +221,9 @@ def trace_arrays(recorded: RecordedRun) -> Arrays:
 
 
 def load_trace(path: str) -> RecordedRun:
-    """The run of a trace file. Raises InputError unless it is complete and readable."""
+    """Return the run of a trace file. Raises InputError unless it is complete and
+    readable.
+    """
     arrays = load_arrays(path, "trace file")
     try:
         return read_arrays(arrays)
@@ -231,7 +233,7 @@ def load_trace(path: str) -> RecordedRun:
 
 
 def read_arrays(arrays: Arrays) -> RecordedRun:
-    """The run of the arrays of a trace. Raises InputError with the first error."""
+    """Return the run of a trace. Raises InputError with the first error."""
     if arrays.get("format", np.bytes_(b"")).tobytes() != FORMAT.encode():
         raise InputError(
             f"it has no format {FORMAT!r}: expected a file that Trace.save wrote"
@@ -274,8 +276,8 @@ def read_arrays(arrays: Arrays) -> RecordedRun:
 
 
 def _run(arrays: Arrays, options: dict[str, Any]) -> Run:
-    """The run with these options, by their names. Raises InputError if it cannot be
-    repeated.
+    """Return the run with these options, by their names. Raises InputError if it cannot
+    be repeated.
     """
     known = (*Schedule._fields, *Objective._fields, *Step._fields)
     for name in (*NEEDED, *options):

@@ -167,11 +167,11 @@ def with_clipped_targets(n, y, target, objective):
     return Floats.loss_and_error(n, y, np.clip(target, -10, 10), objective)
 
 
-OUTPUT = {c: partial(clipped, DEFINITION.output, c) for c in (5, 20, 100)}
+OUTPUT = partial(clipped, DEFINITION.output, 100)  # a smaller limit shows more
 WRONG = {
-    f"outputs clipped at {c}": Way(of=Definition(output=OUTPUT[c])) for c in OUTPUT
+    "outputs clipped at 100": Way(of=Definition(output=OUTPUT)),
+    "targets clipped at 10": operations(loss_and_error=with_clipped_targets),
 }
-WRONG["targets clipped at 10"] = operations(loss_and_error=with_clipped_targets)
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -147,7 +147,7 @@ def test_examples_sizes_and_seed_are_given(suite):
     shapes, calls = {}, []
     for sizes in ("few", "H=6,D=2", "H=6,D=2"):
         options = (
-            f"--elman-level L2 --elman-examples 9 --elman-seed 3 --elman-sizes {sizes}"
+            f"-k test_global --elman-examples 9 --elman-seed 3 --elman-sizes {sizes}"
         )
         status, output = suite("--elman-backend", "ports:BlackBox", *options.split())
         assert status == 0, output
@@ -184,7 +184,7 @@ def test_header_has_two_lines(suite, tmp_path):
 @pytest.mark.slow
 def test_a_program_is_a_port(suite):
     command = shlex.join([sys.executable, program_port.__file__])
-    status, output = suite("--elman-command", command, "--elman-level", "L1")
+    status, output = suite("--elman-command", command, "-k", "test_local")
     assert status == 0
     assert "port: a program, float32 and float64" in output
 

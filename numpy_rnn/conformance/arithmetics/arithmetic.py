@@ -66,8 +66,8 @@ class Arithmetic(Protocol):
         return value
 
     def report(self) -> dict[str, N]:
-        """The tensors by name, in causal order. Those with steps have the axis of time
-        first.
+        """Return the tensors by name, in causal order. Those with steps have the axis
+        of time first.
         """
         found = dict[str, N]()
         for name in (name for name in SHAPES if name in self.seen):
@@ -78,11 +78,11 @@ class Arithmetic(Protocol):
         return found
 
     def with_axes(self, array: NumpyArray) -> NumpyArray:
-        """An array (B, N) that all networks share as (1, .., 1, B, N)."""
+        """Return an array (B, N) that all networks share as (1, .., 1, B, N)."""
         return array.reshape(*(1,) * (self.axes + 2 - array.ndim), *array.shape)
 
     def expand(self, per_network: N, array: N) -> N:
-        """A number per network, with the axes of an array of all networks."""
+        """Return a number per network, with the axes of an array of all networks."""
         if not np.ndim(per_network):
             return per_network
         return per_network.reshape(
@@ -91,7 +91,7 @@ class Arithmetic(Protocol):
 
 
 def choose(table: Mapping[str, T], name: str, what: str) -> T:
-    """The entry of this name. Raises InputError on an unknown name."""
+    """Return the entry of this name. Raises InputError on an unknown name."""
     check_choice(what, name, tuple(table))
     return table[name]
 
@@ -144,7 +144,7 @@ class Nonlinearity(NamedTuple):
     has_kink: bool = False
 
     def steepest(self, a: NumpyArray, E: NumpyArray) -> NumpyArray:
-        """The largest φ' within E of a."""
+        """Return the largest φ' within E of a."""
         return self.slope_of_a(np.maximum(np.abs(a) - E, 0))
 
 
@@ -170,5 +170,5 @@ NONLINEARITIES = {
 
 
 def nonlinearity_of(name: str) -> Nonlinearity:
-    """The nonlinearity of this name. Raises InputError if there is none."""
+    """Return the nonlinearity of this name. Raises InputError if there is none."""
     return choose(NONLINEARITIES, name, "nonlinearity")

@@ -184,15 +184,17 @@ class Fit:
                 self.wrong.add(name)
 
     def step_of(self, of: Definition) -> Arrays:
-        """The velocities and parameters after a step with the reported gradients."""
+        """Return the velocities and parameters after a step with the reported
+        gradients.
+        """
         n, p = Floats(np.float64), present(self.case.params)
         d = {name: self.report["d" + name] for name in p}
         update(n, p, d, present(self.case.velocity), self.step, of)
         return n.report()
 
     def factor(self, name: str) -> tuple[float, float, NumpyArray]:
-        """The factor of a tensor or of a parameter's change: its error, itself, its
-        tensor.
+        """Return the factor of a tensor or of a parameter's change: its error, itself,
+        its tensor.
         """
         before = getattr(self.case.params, name, 0.0)
         reported, right = self.report[name] - before, self.right[name] - before
@@ -203,8 +205,8 @@ class Fit:
         return rounding / size / 50, ratio, before + ratio * right
 
     def has(self, mutant: Mutant, is_step: bool = False) -> bool:
-        """Whether the mutant gives what is reported, up to the gradients, or of the
-        step.
+        """Return whether the mutant gives what is reported, up to the gradients, or of
+        the step.
         """
         if is_step:
             return self.explains(self.step_of(mutant.definition), self.stepped)
@@ -212,7 +214,7 @@ class Fit:
         return self.explains(window_update(self.case, of=mutant.definition), names)
 
     def explains(self, values: Arrays, names: Iterable[str]) -> bool:
-        """Whether these are the reported numbers of these tensors."""
+        """Return whether these are the reported numbers of these tensors."""
         for name in names:
             own, value = self.report[name], values[name]
             if np.shape(value) != np.shape(own) or not np.isfinite(value).all():
@@ -222,8 +224,8 @@ class Fit:
         return True
 
     def allowed(self, name: str, value: NumpyArray) -> float:
-        """The difference between reported numbers and those of a mistake that explains
-        them.
+        """Return the difference between reported numbers and those of a mistake that
+        explains them.
         """
         size, right = _largest(self.report[name]), _largest(self.right[name])
         wrong = _largest(self.report[name] - self.right[name])
@@ -255,8 +257,8 @@ def explanation(fits: Sequence[Fit]) -> str:
 def _first(
     fits: Sequence[Fit], candidates: Iterable[Candidate], only: bool = False
 ) -> str:
-    """The first mistake that explains all of these; only: if none of other
-    words does.
+    """Return the first mistake that explains all of these; only: if none of other words
+    does.
     """
     texts = set[str]()
     for text, explains in candidates:
@@ -308,7 +310,7 @@ def factors(fits: Sequence[Fit], is_step: bool) -> Iterator[Candidate]:
 
 
 def _factor(fits: Sequence[Fit], names: Sequence[str]) -> str:
-    """The factor of these tensors in words; "" if it differs, or may be chance.
+    """Return the factor of these tensors in words; "" if it differs, or may be chance.
 
     A tensor counts where its rounding leaves the factor enough digits.
     """

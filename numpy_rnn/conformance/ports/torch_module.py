@@ -121,7 +121,7 @@ class TorchPort(Adapter):
         self.name += f" (x {axes}, state {state}{assumed})"
 
     def _parts(self, sizes: tuple[int, ...]) -> tuple[N, N, N]:
-        """The module of these sizes, its RNN and its nn.Linear."""
+        """Return the module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
         if sizes not in self.modules:
             self.modules[sizes] = self.make(*sizes)
@@ -172,8 +172,8 @@ class TorchPort(Adapter):
     def window_update(
         self, params: Report, x: N, target: N, h_0: N, **options: N
     ) -> Report:
-        """The loss, autograd's gradients, and the parameters after the optimizer's
-        step.
+        """Return the loss, autograd's gradients, and the parameters after the
+        optimizer's step.
         """
         torch = self.torch
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
@@ -210,8 +210,8 @@ class TorchPort(Adapter):
         return {name: array.detach().numpy().T.copy() for name, array in report.items()}
 
     def _step(self, own: dict[str, N], options: dict[str, N]) -> N:
-        """The parameters after the optimizer's step, and the velocities if there are
-        any.
+        """Return the parameters after the optimizer's step, and the velocities if there
+        are any.
         """
         torch = self.torch
         if options.get("max_norm") is not None:
