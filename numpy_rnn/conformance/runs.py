@@ -148,8 +148,11 @@ def record(
 def is_bounded(run: Run) -> bool:
     """Return whether the definition's run stays far within the range of float32."""
     with np.errstate(all="ignore"):
-        reports = [recorded.report.values() for recorded in train(run)]
-    return all((np.abs(v) < MAX_MAGNITUDE).all() for report in reports for v in report)
+        for recorded in train(run):
+            for array in recorded.report.values():
+                if not (np.abs(array) < MAX_MAGNITUDE).all():
+                    return False
+    return True
 
 
 class PortSource:
@@ -324,13 +327,16 @@ def unsupported(port: Any, run: Run) -> list[Ability]:
     # The update of a port without a step is made by its source.
     found = [ability for ability in used if ability.name != "step"]
     sizes = cases.case_sizes(run)
-    shortest = min(window.steps for window in windows)
-    longest = max(window.steps for window in windows)
+    lengths = [window.steps for window in windows]
+    shortest, longest = min(lengths), max(lengths)
     wrong = []
     for shape in stated.sizes:
-        others = {n: sizes[n] for n in "BDHO" if shape.get(n, sizes[n]) != sizes[n]}
-        remedy: dict[str, Any] = {n: shape[n] for n in others}
-        words = [f"{letter} = {size}" for letter, size in others.items()]
+        remedy, words = dict[str, Any](), list[str]()
+        for letter in "BDHO":
+            size = sizes[letter]
+            if shape.get(letter, size) != size:
+                remedy[letter] = shape[letter]
+                words.append(f"{letter} = {size}")
         T = shape.get("T", longest)
         if not (shortest == longest == T):
             words.append(f"windows of {shortest} to {longest} steps")
@@ -352,7 +358,9 @@ def run_defaults(port: Any) -> dict[str, Any]:
     stated = stated_by(port)
     fields = forced_fields(stated)
     if len(stated.sizes) == 1:
-        fields |= {n: size for n, size in stated.sizes[0].items() if n not in "TK"}
-        if "T" in stated.sizes[0]:
-            fields |= {"k1": stated.sizes[0]["T"], "k2": "k1"}
+        for letter, size in stated.sizes[0].items():
+            if letter == "T":
+                fields["k1"], fields["k2"] = size, "k1"
+            elif letter != "K":
+                fields[letter] = size
     return fields

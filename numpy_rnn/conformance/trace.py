@@ -204,20 +204,22 @@ class Trace(Recorder):
 
 
 def trace_arrays(recorded: RecordedRun) -> Arrays:
-    run, keywords = recorded.run, recorded.run.options.keywords().items()
-    options = {
-        n: v if isinstance(v, str | None) else np.asarray(v).tolist()
-        for n, v in keywords
+    """Return the arrays of a trace file."""
+    run, options = recorded.run, dict[str, Any]()
+    for name, value in recorded.run.options.keywords().items():
+        options[name] = value
+        if not isinstance(value, str | None):
+            options[name] = np.asarray(value).tolist()
+    arrays: Arrays = {
+        "format": np.bytes_(FORMAT),  # type: ignore[dict-item]
+        "configuration": np.bytes_(json.dumps(options)),  # type: ignore[dict-item]
+        "x": run.x,
+        "target": run.target,
+        "initial_h_0": run.h_0,
     }
-    head = {
-        "format": np.bytes_(FORMAT),
-        "configuration": np.bytes_(json.dumps(options)),
-    }
-    initial = present(run.params) | {"h_0": run.h_0}
-    head |= {"x": run.x, "target": run.target}
-    return (
-        head | {"initial_" + name: v for name, v in initial.items()} | recorded.updates
-    )
+    for name, theta in present(run.params).items():
+        arrays["initial_" + name] = theta
+    return arrays | recorded.updates
 
 
 def load_trace(path: str) -> RecordedRun:

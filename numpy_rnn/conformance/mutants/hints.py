@@ -240,18 +240,26 @@ def explanation(fits: Sequence[Fit]) -> str:
         return ""
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
         if not any(fit.wrong & fit.flow for fit in fits):
-            steps = ((m.name, partial(Fit.has, mutant=m, is_step=True)) for m in STEPS)
+            steps = _candidates(STEPS, is_step=True)
             has_none = not any(fit.case.velocity for fit in fits)
             is_first = has_none and fits[0].step.has_velocity
             return _first(fits, chain(steps, factors(fits, True)), is_first)
         T = max(len(fit.case.x) for fit in fits)
         K = max(len(fit.case.target) for fit in fits)
         mutants = window_mutants(min(MAX_STEPS, T), not wrong & BEFORE)
-        known = ((m.name, partial(Fit.has, mutant=m)) for m in mutants)
+        known = _candidates(mutants)
         short = ""
         if T < 3 or K < 2:  # where many mistakes are alike
             short = _first(fits, factors(fits, False))
         return short or _first(fits, chain(known, factors(fits, False)), T < 3)
+
+
+def _candidates(
+    mutants: Iterable[Mutant], is_step: bool = False
+) -> Iterator[Candidate]:
+    """Yield mutants of a window, or of the step."""
+    for mutant in mutants:
+        yield mutant.name, partial(Fit.has, mutant=mutant, is_step=is_step)
 
 
 def _first(
@@ -315,8 +323,12 @@ def _factor(fits: Sequence[Fit], names: Sequence[str]) -> str:
     A tensor counts where its rounding leaves the factor enough digits.
     """
     rtol = max(1e-6 if fit.eps < 1e-12 else 1e-3 for fit in fits)
-    every = [(*fit.factor(name)[:2], _products(fit)) for name in names for fit in fits]
-    measured = [each for each in every if each[0] < rtol]
+    measured = []
+    for name in names:
+        for fit in fits:
+            error, ratio, _ = fit.factor(name)
+            if error < rtol:
+                measured.append((error, ratio, _products(fit)))
     if not measured:
         return ""
     error, number, table = min(measured, key=lambda each: each[0])
